@@ -1,0 +1,107 @@
+"""Take a seat, renew a seat: `POST /v1/entitlements/{entitlementId}/activations`."""
+
+import os
+from collections import OrderedDict
+from typing import Any
+
+from functions.activate.holder import read_holder
+from shared import http, ledger, table, telemetry
+from shared.http import Request, Response
+from shared.idempotency import Claim, replayed
+from shared.ledger import Change, Grant, Holder, Page, Stamps
+from shared.problems import HardCapReached
+from shared.times import to_rfc3339
+
+_stamps = Stamps(salt=os.urandom(1)[0])
+
+
+class AtLimit:
+    """Which entitlements this process last saw at their limit: a hint, never a decision."""
+
+    SIZE = 2_000
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    def __contains__(self, entitlement_id: str) -> bool:
+        return entitlement_id in self._seen
+
+    def note(self, entitlement_id: str, page: Page) -> None:
+        """Remember what a page looked like."""
+        self._seen.pop(entitlement_id, None)
+        if page.used >= page.seat_count:
+            self._seen[entitlement_id] = None
+            if len(self._seen) > self.SIZE:
+                self._seen.popitem(last=False)
+
+
+_at_limit = AtLimit()
+
+
+def take_seat(request: Request) -> Response:
+    """Take a seat, or renew the one that the holder has."""
+    holder = read_holder(request.body)
+    if request.query.get("dryRun"):
+        return _preview(request, holder)
+    claim = Claim.of(request)
+    if claim:
+        reply = request.table.execute(claim.reserve())
+        if isinstance(reply, table.Refused):
+            kept, _ = claim.read(reply.item)
+            if kept:
+                return replayed(kept)
+    response = _take(request, holder)
+    if claim:
+        request.table.execute(claim.finish(response))
+    return response
+
+
+def _take(request: Request, holder: Holder) -> Response:
+    entitlement_id = request.path["entitlementId"]
+    change = Change(request.caller.key_id, request.request_id, request.now_ms)
+    operation = ledger.take(
+        entitlement_id,
+        holder,
+        change,
+        _stamps.next(request.now_ms),
+        expect_overdraft=entitlement_id in _at_limit,
+    )
+    try:
+        grant = request.table.run(operation)
+    except HardCapReached:
+        telemetry.count("SeatDenied")
+        raise
+    _at_limit.note(entitlement_id, grant.page)
+    if grant.is_new:
+        telemetry.count("OverdraftSeatGranted" if grant.seat.is_overdraft else "SeatGranted")
+    return Response(201 if grant.is_new else 200, _view(entitlement_id, holder, grant))
+
+
+def _preview(request: Request, holder: Holder) -> Response:
+    entitlement_id = request.path["entitlementId"]
+    grant = request.table.run(
+        ledger.preview(entitlement_id, holder, request.now)
+    )
+    view = _view(entitlement_id, holder, grant)
+    if grant.is_new:
+        view = {**view, "activationId": None, "activatedAt": None, "leaseExpiry": None}
+    return Response(200, {**view, "dryRun": True})
+
+
+def _view(entitlement_id: str, holder: Holder, grant: Grant) -> dict[str, Any]:
+    page, seat = grant.page, grant.seat
+    return {
+        "activationId": ledger.activation_id(grant.key, seat.stamp),
+        "entitlementId": entitlement_id,
+        "seatId": holder.seat_id,
+        "seatName": holder.seat_name or None,
+        "attributes": dict(holder.attributes),
+        "isOverdraftSeat": seat.is_overdraft,
+        "activatedAt": to_rfc3339(seat.activated_at_ms),
+        "leaseExpiry": None if seat.lease_end is None else to_rfc3339(seat.lease_end * 1000),
+        "status": ledger.limit_status(page.used, page.seat_count),
+        "seats": ledger.seats_view(page.used, page.seat_count, page.hard_cap),
+    }
+
+
+handler = http.serve({"takeSeat": take_seat})

@@ -1,0 +1,218 @@
+"""Entitlements: create, read, change, delete. Each change is one transaction with its ledger."""
+
+import json
+import re
+from typing import Any
+
+from functions.entitlements import validation
+from shared import entitlement, ledger, table
+from shared.credentials import new_id
+from shared.http import Request, Response
+from shared.idempotency import Claim, replayed
+from shared.ledger import Change, Page
+from shared.problems import Contention, InvalidRequest, NotFound, PreconditionFailed
+from shared.table import Accepted, Cancelled, Item, Operation, Pause, Transact, Update
+
+_ETAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
+
+
+def create(request: Request) -> Response:
+    """Create an entitlement and its empty ledger page."""
+    document = validation.to_document(request.body, valid_from=request.now)
+    entitlement_id = new_id("ent")
+    change = _change(request)
+    item = entitlement.to_item(
+        entitlement_id, document, version=1, created_at=request.now_ms, now_ms=request.now_ms
+    )
+    page = ledger.new_page(entitlement_id, entitlement.terms(document), change)
+    view = entitlement.view(item, Page.of(_present(page.item)), request.now)
+    response = Response(201, view)
+    writes = (
+        table.Put(table.entitlement_key(entitlement_id), item, "attribute_not_exists(pk)"),
+        page,
+    )
+    kept, _ = write_once(request, writes, response, nonce=entitlement_id)
+    response = replayed(kept) if kept else response
+    location = f"/v1/entitlements/{response.body['entitlementId']}"
+    return response._replace(
+        headers={**response.headers, "etag": '"1"', "location": location}
+    )
+
+
+def write_once(
+    request: Request, writes: tuple[table.Put, ...], response: Response, *, nonce: str
+) -> tuple[Response | None, str]:
+    """Write what a POST creates, once per `Idempotency-Key`.
+
+    Returns the answer kept from an earlier time and its nonce, or (None, "") when written now.
+
+    Raises:
+        IdempotencyConflict, Contention.
+    """
+    claim = Claim.of(request)
+    if claim is None:
+        operation = _write(Transact(writes))
+    else:
+        kept = claim.read(request.table.execute(table.Get(claim.key)))
+        if kept[0]:
+            return kept
+        operation = _write(Transact((*writes, claim.answer(response, nonce))))
+    reply = request.table.run(operation)
+    if isinstance(reply, Cancelled) and claim:
+        # Somebody used the key at the same moment: theirs is the answer.
+        kept = claim.read(reply.reasons[-1][1])
+        if kept[0]:
+            return kept
+    if not isinstance(reply, Accepted):
+        raise Contention
+    return None, ""
+
+
+def _write(transaction: Transact) -> Operation[Accepted | Cancelled]:
+    for attempt in range(1, ledger.ATTEMPTS + 1):
+        reply = yield transaction
+        if isinstance(reply, Accepted | Cancelled):
+            return reply
+        yield Pause(attempt)
+    raise Contention
+
+
+def read(request: Request) -> Response:
+    """One entitlement with its seats in use."""
+    item, page = request.table.run(fetch(request.path["entitlementId"]))
+    return Response(200, entitlement.view(item, page, request.now), _etag(item))
+
+
+def fetch(entitlement_id: str) -> Operation[tuple[Item, Page]]:
+    """Entitlement and page, in one round trip.
+
+    Raises:
+        NotFound.
+    """
+    keys = (table.entitlement_key(entitlement_id), table.ledger_key(entitlement_id))
+    found = yield table.BatchGet(keys)
+    if keys[0] not in found:
+        raise NotFound("No entitlement has this id.")
+    return found[keys[0]], Page.of(found[keys[1]])
+
+
+def update(request: Request) -> Response:
+    """Change an entitlement by a JSON merge patch."""
+    item, page = request.table.run(_update(request))
+    return Response(200, entitlement.view(item, page, request.now), _etag(item))
+
+
+def _update(request: Request) -> Operation[tuple[Item, Page]]:
+    entitlement_id = request.path["entitlementId"]
+    change = _change(request)
+    for attempt in range(1, ledger.ATTEMPTS + 1):
+        item, page = yield from fetch(entitlement_id)
+        _check_exists(item)
+        _check_version(request, item)
+        before = item["document"]
+        merged = validation.merge_patch(before, request.body)
+        document = validation.to_document(merged, valid_from=item["createdAt"] // 1000)
+        if document == before:
+            return item, page
+        changed = entitlement.to_item(
+            entitlement_id,
+            document,
+            version=item["version"] + 1,
+            created_at=item["createdAt"],
+            now_ms=request.now_ms,
+        )
+        writes: tuple[table.Put | Update, ...] = (
+            table.Put(
+                table.entitlement_key(entitlement_id),
+                changed,
+                "version = :seen",
+                values={":seen": item["version"]},
+            ),
+        )
+        old, new = entitlement.terms(before), entitlement.terms(document)
+        if old != new:
+            lease_changed = old.lease != new.lease
+            writes += (
+                ledger.change_terms(entitlement_id, new, change, lease_changed=lease_changed),
+            )
+        reply = yield Transact(writes)
+        if isinstance(reply, Accepted):
+            return (yield from fetch(entitlement_id))
+        yield Pause(attempt)
+    raise Contention
+
+
+def delete(request: Request) -> Response:
+    """Delete an entitlement: mark it, take its seats away, keep what reports need."""
+    request.table.run(_delete(request))
+    return Response(204)
+
+
+def _delete(request: Request) -> Operation[None]:
+    entitlement_id = request.path["entitlementId"]
+    change = _change(request)
+    for attempt in range(1, ledger.ATTEMPTS + 1):
+        item, _ = yield from fetch(entitlement_id)
+        _check_version(request, item)
+        if item["status"] == "deleted":
+            return
+        reply = yield Transact(
+            (
+                Update(
+                    table.entitlement_key(entitlement_id),
+                    "SET #status = :deleted, version = version + :one, updatedAt = :now"
+                    " REMOVE earliest",
+                    "version = :seen",
+                    {"#status": "status"},
+                    {
+                        ":deleted": "deleted",
+                        ":one": 1,
+                        ":seen": item["version"],
+                        ":now": request.now_ms,
+                    },
+                ),
+                ledger.empty_page(entitlement_id, "deleted", change),
+            )
+        )
+        if isinstance(reply, Accepted):
+            return
+        yield Pause(attempt)
+    raise Contention
+
+
+def require(entitlement_id: str) -> Operation[None]:
+    """Raise NotFound unless an entitlement with this id exists and is not deleted."""
+    item: Item | None = yield table.Get(table.entitlement_key(entitlement_id))
+    if item is None:
+        raise NotFound("No entitlement has this id.")
+    _check_exists(item)
+
+
+def _check_exists(item: Item) -> None:
+    if item["status"] == "deleted":
+        raise NotFound("The entitlement has been deleted.")
+
+
+def _check_version(request: Request, item: Item) -> None:
+    given = request.headers.get("if-match")
+    if given is None or given.strip() == "*":
+        return
+    if not _ETAGS.fullmatch(given):
+        raise InvalidRequest.at("/If-Match", "must be an ETag such as \"3\"", place="header")
+    # A weak tag never matches: RFC 9110, section 13.1.1.
+    tags = [tag.strip() for tag in given.split(",")]
+    if f'"{item["version"]}"' not in tags:
+        raise PreconditionFailed(f'The current ETag is "{item["version"]}".')
+
+
+def _etag(item: Item) -> dict[str, str]:
+    return {"etag": f'"{item["version"]}"'}
+
+
+def _change(request: Request) -> Change:
+    return Change(request.caller.key_id, request.request_id, request.now_ms)
+
+
+def _present(item: Any) -> Item:
+    present: Item = json.loads(json.dumps({k: v for k, v in item.items() if v is not None}))
+    return present

@@ -1,0 +1,59 @@
+"""The vendor's desk: entitlements and keys; who holds seats; the API's description."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from functions.entitlements import desk, docs_page, keys, listing
+from shared import http, table
+from shared.http import Request, Response
+
+
+@lru_cache(maxsize=1)
+def _description() -> str:
+    # At the root of the repository, and of the function's package.
+    return (Path(__file__).parents[2] / "openapi.json").read_text()
+
+
+def _describe(_: Request) -> Response:
+    return Response(200, _description(), {"cache-control": "max-age=300"})
+
+
+def _docs(_: Request) -> Response:
+    description: dict[str, Any] = json.loads(_description())
+    return Response(
+        200,
+        docs_page.render(description),
+        {
+            "content-type": "text/html; charset=utf-8",
+            "cache-control": "max-age=300",
+            "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
+        },
+    )
+
+
+def _health(request: Request) -> Response:
+    request.table.execute(table.Get(table.secret_key("page-token")))
+    return Response(200, {"status": "ok"})
+
+
+handler = http.serve(
+    {
+        "createEntitlement": desk.create,
+        "listEntitlements": listing.list_entitlements,
+        "getEntitlement": desk.read,
+        "updateEntitlement": desk.update,
+        "deleteEntitlement": desk.delete,
+        "listActivations": listing.list_activations,
+        "createLicenseKey": keys.create_license_key,
+        "listLicenseKeys": keys.list_license_keys,
+        "revokeLicenseKey": keys.revoke_license_key,
+        "createApiKey": keys.create_api_key,
+        "listApiKeys": keys.list_api_keys,
+        "revokeApiKey": keys.revoke_api_key,
+        "health": _health,
+        "describe": _describe,
+        "readDocs": _docs,
+    }
+)

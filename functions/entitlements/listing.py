@@ -1,0 +1,271 @@
+"""Lists: pages with a token that is opaque, tamper-proof, and bound to query and caller."""
+
+import base64
+import hmac
+import json
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from functions.entitlements import desk
+from shared import entitlement, ledger, table
+from shared.http import Request, Response
+from shared.ledger import Page, activation_id, decode_seat
+from shared.problems import InvalidRequest
+from shared.table import Item, Operation, Query
+from shared.times import to_rfc3339
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 100
+# How much one filtered page may read: then it ends early, with a token to go on from.
+MAX_READS = 10
+
+
+class Listed(NamedTuple):
+    """Items of one page, and where the next one starts (None: there is none)."""
+
+    items: list[dict[str, Any]]
+    next: list[str] | None
+
+
+def respond(request: Request, operation: Operation[Listed]) -> Response:
+    """Run a list's operation and answer it with the token of its next page."""
+    listed = request.table.run(operation)
+    token = _token(request, listed.next) if listed.next else None
+    return Response(200, {"items": listed.items, "nextPageToken": token})
+
+
+def limit_of(request: Request) -> int:
+    """How many items are asked for."""
+    limit: int = request.query.get("limit", DEFAULT_LIMIT)
+    if not 1 <= limit <= MAX_LIMIT:
+        raise InvalidRequest.at("/limit", f"must be 1 to {MAX_LIMIT}", place="query")
+    return limit
+
+
+# --- Tokens --------------------------------------------------------------------------------------
+
+
+def _token(request: Request, start: list[str]) -> str:
+    payload = json.dumps(start, separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(_signature(request, payload) + payload).decode().rstrip("=")
+
+
+def start_of(request: Request) -> list[str] | None:
+    """Where the page begins that a token asks for; None for the first page.
+
+    Raises:
+        InvalidRequest: made up, changed, or of another query or caller.
+    """
+    token = request.query.get("pageToken")
+    if token is None:
+        return None
+    try:
+        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        raw = b""
+    signature, payload = raw[:16], raw[16:]
+    if not hmac.compare_digest(signature, _signature(request, payload)):
+        raise InvalidRequest.at(
+            "/pageToken", "is not a token of this list, this query and this key", place="query"
+        )
+    start: list[str] = json.loads(payload)
+    return start
+
+
+def _signature(request: Request, payload: bytes) -> bytes:
+    filters = {k: v for k, v in request.query.items() if k not in ("limit", "pageToken")}
+    context = json.dumps([request.caller.key_id, request.url, filters], sort_keys=True)
+    secret = request.table.run(_secret())
+    return hmac.digest(secret.encode(), context.encode() + b"\0" + payload, "sha256")[:16]
+
+
+_known_secret: list[str] = []
+
+
+def _secret() -> Operation[str]:
+    """The stack's own secret for tokens, made when it is first needed, read once a process."""
+    if not _known_secret:
+        key = table.secret_key("page-token")
+        item = yield table.Get(key)
+        if item is None:
+            fresh: Item = {"value": secrets.token_urlsafe(32)}
+            reply = yield table.Put(key, fresh, "attribute_not_exists(pk)")
+            item = fresh if isinstance(reply, table.Accepted) else (yield table.Get(key))
+        _known_secret.append(item["value"])
+    return _known_secret[0]
+
+
+# --- Lists ---------------------------------------------------------------------------------------
+
+
+def newest_first(
+    request: Request, listed: str, view: Callable[[Item], dict[str, Any]]
+) -> Operation[Listed]:
+    """The items of one list of the `list` index."""
+    limit = limit_of(request)
+    found = yield _list_query(listed, limit + 1, start_of(request))
+    items = found.items[:limit]
+    following = _position(items[-1]) if len(found.items) > limit else None
+    return Listed([view(item) for item in items], following)
+
+
+def _list_query(listed: str, limit: int, start: list[str] | None, **more: Any) -> Query:
+    values = {":list": listed, **more.pop("values", {})}
+    start_key = dict(zip(("pk", "sk", "listSort"), start, strict=True)) if start else None
+    return Query(
+        "listKey = :list",
+        values,
+        index=table.LIST_INDEX,
+        limit=limit,
+        start={**start_key, "listKey": listed} if start_key else None,
+        descending=True,
+        **more,
+    )
+
+
+def _position(item: Item) -> list[str]:
+    return [item["pk"], item["sk"], item["listSort"]]
+
+
+def list_entitlements(request: Request) -> Response:
+    """Entitlements, newest first, with their seats in use."""
+    if request.query.get("overdraft"):
+        return respond(request, _in_overdraft(request))
+    return respond(request, _entitlements(request))
+
+
+def _entitlements(request: Request) -> Operation[Listed]:
+    limit = limit_of(request)
+    names, values, condition = _filter(request)
+    start, kept = start_of(request), list[dict[str, Any]]()
+    for _ in range(MAX_READS):
+        found = yield _list_query(
+            entitlement.LIST_KEY, MAX_LIMIT, start,
+            filter=condition, names=names, values=values,
+        )  # fmt: skip
+        pages = yield from _pages(found.items)
+        for item in found.items:
+            page = pages[item["entitlementId"]]
+            start = _position(item)
+            if request.query.get("overdraft") is False and page.used > page.seat_count:
+                continue
+            kept.append(entitlement.view(item, page, request.now))
+            if len(kept) == limit:
+                is_last = item is found.items[-1] and found.next is None
+                return Listed(kept, None if is_last else start)
+        if found.next is None:
+            return Listed(kept, None)
+        start = _position(found.next)
+    return Listed(kept, start)
+
+
+def _in_overdraft(request: Request) -> Operation[Listed]:
+    """Those that the stream has marked; each is looked at again before it is listed."""
+    limit = limit_of(request)
+    start, kept = start_of(request), list[dict[str, Any]]()
+    for _ in range(MAX_READS):
+        found = yield Query(
+            "pk = :pk",
+            {":pk": table.overdraft_key("").pk},
+            limit=MAX_LIMIT // 2,
+            start=dict(zip(("pk", "sk"), start, strict=True)) if start else None,
+        )
+        ids = [item["sk"] for item in found.items]
+        items: dict[table.Key, Item] = yield table.BatchGet(
+            tuple(table.entitlement_key(entitlement_id) for entitlement_id in ids)
+        )
+        pages = yield from _pages(items.values())
+        for marker in found.items:
+            start = [marker["pk"], marker["sk"]]
+            item = items.get(table.entitlement_key(marker["sk"]))
+            page = pages.get(marker["sk"])
+            if item is None or page is None or page.used <= page.seat_count:
+                continue
+            if not _matches(request, item):
+                continue
+            kept.append(entitlement.view(item, page, request.now))
+            if len(kept) == limit:
+                is_last = marker is found.items[-1] and found.next is None
+                return Listed(kept, None if is_last else start)
+        if found.next is None:
+            return Listed(kept, None)
+    return Listed(kept, start)
+
+
+def _pages(items: Iterable[Item]) -> Operation[dict[str, Page]]:
+    keys = {item["entitlementId"]: table.ledger_key(item["entitlementId"]) for item in items}
+    found = (yield table.BatchGet(tuple(keys.values()))) if keys else {}
+    return {owner: Page.of(found[key]) for owner, key in keys.items()}
+
+
+def _matches(request: Request, item: Item) -> bool:
+    customer, status = request.query.get("customer"), request.query.get("status")
+    shown = ledger.status_at(
+        item["status"], item["validFrom"], item.get("validUntil"), request.now
+    )
+    if customer and customer not in (item["customerName"], item.get("customerExternalId")):
+        return False
+    return shown == status if status else shown != "deleted"
+
+
+def _filter(request: Request) -> tuple[dict[str, str], dict[str, Any], str]:
+    """The same as `_matches`, as a filter of DynamoDB."""
+    status = request.query.get("status")
+    names = {"#status": "status"}
+    values: dict[str, Any] = {":now": request.now}
+    active = "#status = :active"
+    conditions = {
+        "active": f"{active} AND validFrom <= :now"
+        " AND (attribute_not_exists(validUntil) OR validUntil > :now)",
+        "not_yet_valid": f"{active} AND validFrom > :now",
+        "expired": f"{active} AND validFrom <= :now AND validUntil <= :now",
+    }
+    if status in conditions:
+        condition = conditions[status]
+        values[":active"] = "active"
+    else:
+        condition = "#status = :status" if status else "#status <> :status"
+        values[":status"] = status or "deleted"
+        del values[":now"]
+    if customer := request.query.get("customer"):
+        condition += " AND (customerName = :customer OR customerExternalId = :customer)"
+        values[":customer"] = customer
+    return names, values, condition
+
+
+def list_activations(request: Request) -> Response:
+    """Who holds seats: the holders from the ledger, the people from their records."""
+    return respond(request, _activations(request))
+
+
+def _activations(request: Request) -> Operation[Listed]:
+    limit, start = limit_of(request), start_of(request)
+    entitlement_id = request.path["entitlementId"]
+    _, page = yield from desk.fetch(entitlement_id)
+    keys = sorted(key for key in page.seats if start is None or key > start[0])
+    shown = keys[:limit]
+    record_keys = {key: table.seat_record_key(entitlement_id, key) for key in shown}
+    records: Mapping[table.Key, Item] = (
+        (yield table.BatchGet(tuple(record_keys.values()))) if shown else {}
+    )
+    items = [_held_seat(key, page, records.get(record_keys[key])) for key in shown]
+    return Listed(items, [shown[-1]] if len(keys) > limit else None)
+
+
+def _held_seat(key: str, page: Page, record: Item | None) -> dict[str, Any]:
+    seat = decode_seat(page.seats[key])
+    # A record of an earlier grant still knows the person: the key is made of who it is.
+    person = record or {}
+    current = person.get("stamp") == seat.stamp
+    return {
+        "activationId": activation_id(key, seat.stamp),
+        "seatKey": key,
+        "seatId": person.get("seatId"),
+        "seatName": person.get("seatName"),
+        "attributes": person.get("attributes", {}),
+        "isOverdraftSeat": seat.is_overdraft,
+        "activatedAt": to_rfc3339(seat.activated_at_ms),
+        "lastSeenAt": to_rfc3339(person["lastSeenAt"] if current else seat.activated_at_ms),
+        "leaseExpiry": None if seat.lease_end is None else to_rfc3339(seat.lease_end * 1000),
+    }

@@ -1,0 +1,82 @@
+"""Give a seat back, and the sweep that frees what nobody gave back."""
+
+import time
+from typing import Any
+
+from shared import entitlement, http, ledger, table, telemetry
+from shared.http import Request, Response
+from shared.ledger import RECLAIM_GRACE, Change
+
+SWEEP_PAGE = 100
+
+
+def release_seat(request: Request) -> Response:
+    """Give back the grant that the path names."""
+    change = Change(request.caller.key_id, request.request_id, request.now_ms)
+    released = request.table.run(
+        ledger.release(request.path["entitlementId"], request.path["activationId"], change)
+    )
+    if released:
+        telemetry.count("SeatReleased")
+    return Response(204)
+
+
+def sweep(door: table.Table, request_id: str, now_ms: int, deadline_ms: int) -> dict[str, int]:
+    """Free leases that ran out and close entitlements whose validity ended.
+
+    Stops before `deadline_ms` (Unix milliseconds); the rest is due again a minute later.
+    Safe to run twice at once. Returns how many seats were freed and entitlements closed.
+    """
+    change = Change("sweep", request_id, now_ms)
+    done = {"freed": 0, "closed": 0}
+    for shard in range(table.SWEEP_SHARDS):
+        start = None
+        while True:
+            found = door.execute(
+                table.Query(
+                    "sweepKey = :shard AND earliest <= :due",
+                    {":shard": f"SWEEP#{shard}", ":due": change.now - RECLAIM_GRACE},
+                    index=table.SWEEP_INDEX,
+                    limit=SWEEP_PAGE,
+                    start=start,
+                )
+            )
+            for item in found.items:
+                if time.time_ns() // 1_000_000 > deadline_ms:
+                    return done
+                try:
+                    _sweep_item(door, item, change, done)
+                except Exception:  # One bad item must not keep the rest from being swept.
+                    telemetry.logger.exception("sweep failed", extra={"pk": item["pk"]})
+                    telemetry.count("SweepFailed")
+            start = found.next
+            if start is None:
+                break
+    return done
+
+
+def _sweep_item(
+    door: table.Table, item: table.Item, change: Change, done: dict[str, int]
+) -> None:
+    key = table.Key(item["pk"], item["sk"])
+    if key.pk.startswith(table.LEDGER_PREFIX):
+        done["freed"] += door.run(ledger.sweep_page(key, change))
+    else:
+        entitlement_id = key.pk.removeprefix(table.ENTITLEMENT_PREFIX)
+        done["closed"] += door.run(entitlement.close(entitlement_id, change))
+
+
+_context = http.Context()
+_serve = http.serve({"releaseSeat": release_seat}, _context)
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """A call of the API, or the schedule's tick."""
+    if "routeKey" in event:
+        return _serve(event, context)
+    now_ms = time.time_ns() // 1_000_000
+    deadline = now_ms + context.get_remaining_time_in_millis() - 5_000
+    done = sweep(_context.table, context.aws_request_id, now_ms, deadline)
+    telemetry.logger.info("sweep", extra=done)
+    telemetry.flush()
+    return done

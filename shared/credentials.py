@@ -1,0 +1,124 @@
+"""API keys and license keys: making, reading and checking them.
+
+A key is `<key id>.<secret>`. The table holds SHA-256 of the whole key: a secret of 256 random
+bits needs no slow hash. The id is public, the secret is shown once.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from shared.problems import Unauthorized
+
+BOOTSTRAP_ID = "bootstrap"
+CACHE_SECONDS = 60
+CACHE_SIZE = 2_000
+SCHEMES = {"bearer": "api", "license": "license"}
+_KEY = re.compile(r"([A-Za-z0-9_]{4,40})\.([A-Za-z0-9_-]{20,100})", re.ASCII)
+
+
+class Caller:
+    """Who calls. `kind` is `api` or `license`; a license key belongs to one entitlement."""
+
+    __slots__ = ("_secret", "entitlement_id", "key_id", "kind", "scopes")
+
+    def __init__(
+        self,
+        key_id: str,
+        kind: str,
+        scopes: frozenset[str],
+        entitlement_id: str | None,
+        secret: bytes,
+    ) -> None:
+        self.key_id = key_id
+        self.kind = kind
+        self.scopes = scopes
+        self.entitlement_id = entitlement_id
+        self._secret = secret
+
+    def derive(self, nonce: str) -> str:
+        """A secret that only this caller's own key and `nonce` together give again.
+
+        It lets a repeated request be answered with the same new key, without storing the key.
+        """
+        digest = hmac.digest(self._secret, nonce.encode(), "sha256")
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def new_id(prefix: str, nonce: str = "") -> str:
+    """An id such as `ent_3f…`: 80 random bits in lower-case base32, or those of a nonce."""
+    entropy = hashlib.sha256(f"{prefix}{nonce}".encode()).digest() if nonce else None
+    raw = (entropy or secrets.token_bytes(10))[:10]
+    return f"{prefix}_{base64.b32encode(raw).decode().lower()}"
+
+
+def hash_key(key: str) -> str:
+    """What the table and the deployment parameter hold of a key: hex SHA-256."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+class Credentials:
+    """Checks the `Authorization` header, with a cache of at most 60 seconds.
+
+    `look_up` reads a key's record by its id. `bootstrap_hash` is the hash of the one key that
+    exists before any other; empty switches it off.
+    """
+
+    def __init__(
+        self, look_up: Callable[[str], Mapping[str, Any] | None], bootstrap_hash: str
+    ) -> None:
+        self._look_up = look_up
+        self._bootstrap = bootstrap_hash.lower()
+        self._cache: OrderedDict[str, tuple[float, Mapping[str, Any]]] = OrderedDict()
+
+    def check(self, header: str | None, now: float, all_scopes: tuple[str, ...]) -> Caller:
+        """The caller behind a header at `now` (Unix seconds).
+
+        Raises:
+            Unauthorized: missing, malformed, unknown, revoked, or a key of the other kind.
+        """
+        if not header:
+            raise Unauthorized(
+                "Send 'Authorization: Bearer <API key>' or 'Authorization: License <license key>'."
+            )
+        scheme, _, key = header.strip().partition(" ")
+        kind = SCHEMES.get(scheme.lower())
+        match = _KEY.fullmatch(key.strip())
+        if kind is None or match is None:
+            raise Unauthorized(
+                "The Authorization header is not 'Bearer <API key>' or 'License <license key>'."
+            )
+        key_id, secret = match.groups()
+        offered = hash_key(f"{key_id}.{secret}")
+        if key_id == BOOTSTRAP_ID:
+            stored, record_kind, scopes, owner = self._bootstrap, "api", all_scopes, None
+        else:
+            record = self._record(key_id, now)
+            stored, record_kind = record.get("hash", ""), record.get("kind", kind)
+            scopes, owner = tuple(record.get("scopes", ())), record.get("entitlementId")
+        if not stored or not hmac.compare_digest(stored, offered):
+            raise Unauthorized("The key is not known, or it was revoked.")
+        if record_kind != kind:
+            raise Unauthorized(
+                "An API key is sent as 'Bearer', a license key as 'License'."
+            )
+        return Caller(key_id, kind, frozenset(scopes), owner, secret.encode())
+
+    def _record(self, key_id: str, now: float) -> Mapping[str, Any]:
+        cached = self._cache.get(key_id)
+        if cached and 0 <= now - cached[0] < CACHE_SECONDS:
+            self._cache.move_to_end(key_id)
+            return cached[1]
+        self._cache.pop(key_id, None)
+        record = self._look_up(key_id)
+        if record is None:
+            return {}
+        self._cache[key_id] = (now, record)
+        if len(self._cache) > CACHE_SIZE:
+            self._cache.popitem(last=False)
+        return record

@@ -1,0 +1,116 @@
+"""The entitlement's item: its form in the table, its terms on the ledger page, its view.
+
+`document` is what the vendor wrote (camelCase, defaults filled in); everything else in the item
+is derived from it when it is written. Used by every room, so it is free of pydantic.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared import ledger, table
+from shared.ledger import Change, Page, Terms
+from shared.table import Cancelled, Conflicted, Item, Operation, Pause, Transact, Update
+from shared.times import from_duration, from_rfc3339, to_rfc3339
+
+LIST_KEY = "ENTITLEMENT"
+# What a vendor writes, in the order in which it is answered.
+DOCUMENT = (
+    "product", "sku", "customer", "contacts", "seatCount", "overdraftSeatLimit", "usageLimits",
+    "leasePeriod", "thresholds", "unitPrice", "timeZone", "validFrom", "validUntil",
+)  # fmt: skip
+
+
+def hard_cap(document: Mapping[str, Any]) -> int | None:
+    """Purchased plus overdraft; None when the overdraft is unlimited."""
+    purchased, limit = document["seatCount"], document["overdraftSeatLimit"]
+    if limit["type"] == "unlimited":
+        return None
+    if limit["type"] == "absolute":
+        return int(purchased + limit["value"])
+    if limit["type"] == "percentage":
+        return int(purchased + purchased * limit["value"] // 100)
+    return int(purchased)
+
+
+def terms(document: Mapping[str, Any]) -> Terms:
+    """What the ledger page must know of an entitlement."""
+    until, lease = document["validUntil"], document["leasePeriod"]
+    return Terms(
+        document["seatCount"],
+        hard_cap(document),
+        document["status"],
+        from_rfc3339(document["validFrom"]),
+        None if until is None else from_rfc3339(until),
+        None if lease is None else from_duration(lease),
+    )
+
+
+def to_item(
+    entitlement_id: str, document: Mapping[str, Any], *, version: int, created_at: int, now_ms: int
+) -> Item:
+    """The whole item; times in Unix milliseconds, `validFrom`, `validUntil` in seconds.
+
+    `sweepKey` and `earliest` put it before the sweep when its validity ends.
+    """
+    valid = terms(document)
+    sweep = {
+        "sweepKey": table.sweep_shard(entitlement_id),
+        "earliest": valid.valid_until,
+    }
+    return {
+        "entitlementId": entitlement_id,
+        "document": dict(document),
+        "status": valid.status,
+        "hardCap": valid.hard_cap,
+        "validFrom": valid.valid_from,
+        "validUntil": valid.valid_until,
+        "customerName": document["customer"]["name"],
+        "customerExternalId": document["customer"]["externalId"],
+        "version": version,
+        "createdAt": created_at,
+        "updatedAt": now_ms,
+        "listKey": LIST_KEY,
+        "listSort": f"{created_at:013d}#{entitlement_id}",
+        **(sweep if valid.valid_until is not None else {}),
+    }
+
+
+def view(item: Item, page: Page, now: int) -> dict[str, Any]:
+    """An entitlement as the API answers it at `now`, Unix seconds."""
+    document = item["document"]
+    status = ledger.status_at(item["status"], item["validFrom"], item.get("validUntil"), now)
+    return {
+        "entitlementId": item["entitlementId"],
+        "status": status,
+        **{name: document[name] for name in DOCUMENT},
+        "hardCap": item.get("hardCap"),
+        "seats": ledger.seats_view(page.used, page.seat_count, page.hard_cap),
+        "createdAt": to_rfc3339(item["createdAt"]),
+        "updatedAt": to_rfc3339(item["updatedAt"]),
+    }
+
+
+def close(entitlement_id: str, change: Change) -> Operation[bool]:
+    """Take the seats away from an entitlement whose validity has ended; False if it has not.
+
+    It leaves the sweep's index in the same transaction, so it is closed once.
+    """
+    write = Transact(
+        (
+            Update(
+                table.entitlement_key(entitlement_id),
+                "REMOVE earliest",
+                "attribute_exists(earliest) AND validUntil <= :now",
+                table.NO_NAMES,
+                {":now": change.now},
+            ),
+            ledger.empty_page(entitlement_id, "expired", change),
+        )
+    )
+    for attempt in range(1, ledger.ATTEMPTS + 1):
+        reply = yield write
+        if isinstance(reply, Conflicted):
+            yield Pause(attempt)
+            continue
+        return not isinstance(reply, Cancelled)
+    return False

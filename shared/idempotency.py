@@ -1,0 +1,88 @@
+"""`Idempotency-Key`: the same request within 24 hours gets the same answer.
+
+The answer is one item. A room that creates something writes it in the same transaction as what
+it creates, so there is no moment at which one exists without the other. Keys that are shown once
+are never stored: a repeated request derives them again (`Caller.derive`).
+"""
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from shared import table
+from shared.http import Request, Response
+from shared.problems import IdempotencyConflict, InvalidRequest
+
+SECONDS = 24 * 3600
+_HEADER = re.compile(r"[\x21-\x7e]{1,255}")
+_FREE = "attribute_not_exists(pk) OR expiresAt <= :now"
+
+
+class Claim:
+    """One use of an `Idempotency-Key`: its item's key, and the hash of the request."""
+
+    def __init__(self, key: table.Key, fingerprint: str, now: int) -> None:
+        self.key = key
+        self._fingerprint = fingerprint
+        self._now = now
+
+    @classmethod
+    def of(cls, request: Request) -> "Claim | None":
+        """The claim of a request, None without the header.
+
+        Raises:
+            InvalidRequest: a header that is empty, too long or not printable ASCII.
+        """
+        given = request.headers.get("idempotency-key")
+        if given is None:
+            return None
+        if not _HEADER.fullmatch(given):
+            raise InvalidRequest.at(
+                "/Idempotency-Key", "must be 1 to 255 printable ASCII characters", place="header"
+            )
+        content = json.dumps([request.operation.id, request.url, request.body], sort_keys=True)
+        key = hashlib.sha256(f"{request.caller.key_id}\0{given}".encode()).hexdigest()
+        return cls(
+            table.idempotency_key(key), hashlib.sha256(content.encode()).hexdigest(), request.now
+        )
+
+    def reserve(self) -> table.Put:
+        """Marks the request as begun; refused when the header was used before."""
+        return self._put({}, _FREE)
+
+    def finish(self, response: Response) -> table.Put:
+        """Keeps the answer of a request that was reserved."""
+        return self._put({"answer": json.dumps([response.status, response.body])}, "")
+
+    def answer(self, response: Response, nonce: str) -> table.Put:
+        """Keeps an answer, for the transaction that makes it true."""
+        answer = json.dumps([response.status, response.body])
+        return self._put({"answer": answer, "nonce": nonce}, _FREE)
+
+    def _put(self, content: dict[str, table.Value], condition: str) -> table.Put:
+        expiry = self._now + SECONDS
+        item = {"fingerprint": self._fingerprint, "expiresAt": expiry, "ttl": expiry, **content}
+        values = {":now": self._now} if condition else table.NO_VALUES
+        return table.Put(self.key, item, condition, values=values)
+
+    def read(self, item: table.Item | None) -> tuple[Response | None, str]:
+        """The answer kept in an item (None: none yet), and its nonce.
+
+        Raises:
+            IdempotencyConflict: the key was used for a different request.
+        """
+        if item is None or item["expiresAt"] <= self._now:
+            return None, ""
+        if item["fingerprint"] != self._fingerprint:
+            raise IdempotencyConflict("Use a new Idempotency-Key for a new request.")
+        if "answer" not in item:
+            return None, ""
+        status, body = json.loads(item["answer"])
+        return Response(status, body), item.get("nonce", "")
+
+
+def replayed(response: Response, **fields: Any) -> Response:
+    """A kept answer as it goes out again, with the fields that are never stored put back."""
+    body = {**response.body, **fields} if fields else response.body
+    return response._replace(body=body, headers={"idempotency-replayed": "true"})

@@ -1,0 +1,717 @@
+"""The seat core: decisions, and the conditional writes that make them true.
+
+An activation is one conditional write on one item, the entitlement's *ledger page*. The map of
+holders is the counter: conditions compare `size(seats)` with the limits, so a count can never
+drift from the holders. Decisions are plain functions of a page and the time; operations are
+generators that yield requests of `table.py` and are sent the replies, so any driver can run
+them. Times are Unix seconds unless a name says `_ms`.
+"""
+
+import base64
+import hashlib
+import time
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, NamedTuple
+
+from shared import problems, table
+from shared.times import to_rfc3339
+from shared.table import Accepted, Conflicted, Item, Key, Operation, Pause, Refused, Reply, Update
+
+PAGE_SEATS = 128  # the most a single page may be asked to hold
+RECLAIM_GRACE = 5  # a lease is reclaimable this many seconds after its end, since clocks differ
+ATTEMPTS = 10  # rounds of looking again before an operation gives up with `contention`
+DENIAL_DAYS = 400  # a denial stays on record for 13 months
+MIN_LEASE = 60
+MAX_LEASE = 366 * 86_400
+
+# --- Seats ---------------------------------------------------------------------------------------
+# A seat's value is one number of at most 24 digits, which the page stores in 13 bytes:
+#
+#   stamp (14: milliseconds since EPOCH, two more digits) | flag (1) | lease end (9: s since EPOCH)
+#
+# The lease end comes last so that a write can let DynamoDB add the page's own lease period:
+# `seats.#k = :seat + leaseSeconds`. A writer need not know the period, and it cannot be stale.
+
+EPOCH = 1_735_689_600  # 2025-01-01T00:00:00Z
+_ENDS = 10**9
+_STAMPS = 10 * _ENDS
+# A page without leases adds this "period": it overflows into the flag, where 2 means no lease.
+NO_LEASE = 2 * _ENDS
+# `earliest` of a page without leases: never due.
+NEVER = 9_999_999_999
+
+
+class Seat(NamedTuple):
+    """A grant: its stamp, whether it was an overdraft seat, when its lease ends (None: never)."""
+
+    stamp: int
+    is_overdraft: bool
+    lease_end: int | None
+
+    @property
+    def activated_at_ms(self) -> int:
+        """When the seat was granted, Unix milliseconds."""
+        return EPOCH * 1000 + self.stamp // 100
+
+
+def encode_seat(stamp: int, *, is_overdraft: bool, now: int) -> int:
+    """The number to which the page's `leaseSeconds` is added to make a seat's value."""
+    return stamp * _STAMPS + int(is_overdraft) * _ENDS + (now - EPOCH)
+
+
+def decode_seat(value: int) -> Seat:
+    """A seat's value, taken apart."""
+    stamp, rest = divmod(value, _STAMPS)
+    flag, end = divmod(rest, _ENDS)
+    return Seat(stamp, bool(flag & 1), None if flag & 2 else end + EPOCH)
+
+
+class Stamps:
+    """Makes grant stamps: strictly increasing within a process, never twice in practice beyond.
+
+    The last two digits differ by process, so that two processes whose clocks read the same
+    millisecond still stamp apart.
+    """
+
+    def __init__(self, salt: int) -> None:
+        self._salt = salt % 100
+        self._last = 0
+
+    def next(self, now_ms: int) -> int:
+        """A stamp for a grant at `now_ms`."""
+        stamp = (now_ms - EPOCH * 1000) * 100 + self._salt
+        if stamp <= self._last:
+            stamp = self._last + 100
+        self._last = stamp
+        return stamp
+
+
+def seat_key(entitlement_id: str, seat_id: str) -> str:
+    """The 12 characters under which a holder sits: 72 bits of SHA-256, base64url."""
+    digest = hashlib.sha256(f"{entitlement_id}\0{seat_id}".encode()).digest()
+    return base64.urlsafe_b64encode(digest[:9]).decode()
+
+
+def activation_id(key: str, stamp: int) -> str:
+    """The public name of one grant: who sits there, and which grant it was."""
+    return f"act_{key}{base64.urlsafe_b64encode(stamp.to_bytes(6)).decode()}"
+
+
+def parse_activation_id(text: str) -> tuple[str, int]:
+    """Seat key and stamp of an activation id.
+
+    Raises:
+        NotFound: no grant ever had such an id.
+    """
+    key, stamp = text[4:16], text[16:]
+    try:
+        number = int.from_bytes(base64.b64decode(stamp, altchars=b"-_", validate=True))
+    except ValueError:
+        number = -1
+    if number < 0 or activation_id(key, number) != text or not _is_seat_key(key):
+        raise problems.NotFound("No activation has this id.")
+    return key, number
+
+
+def _is_seat_key(text: str) -> bool:
+    return len(text) == 12 and text.isascii() and text.replace("-", "").replace("_", "").isalnum()
+
+
+# --- The page ------------------------------------------------------------------------------------
+
+
+class Page(NamedTuple):
+    """A ledger page as read. `seats` maps seat key to seat value (see `decode_seat`)."""
+
+    seats: dict[str, int]
+    seat_count: int
+    hard_cap: int | None
+    status: str
+    valid_from: int
+    valid_until: int | None
+    lease_seconds: int
+    earliest: int | None
+    seq: int
+
+    @classmethod
+    def of(cls, item: Item) -> "Page":
+        """The page in an item of the table."""
+        return cls(
+            item["seats"],
+            item["seatCount"],
+            item.get("hardCap"),
+            item["status"],
+            item["validFrom"],
+            item.get("validUntil"),
+            item["leaseSeconds"],
+            item.get("earliest"),
+            item["seq"],
+        )
+
+    @property
+    def used(self) -> int:
+        """How many seats are held."""
+        return len(self.seats)
+
+    @property
+    def lease(self) -> int | None:
+        """The lease period, None where seats are held until released."""
+        return None if self.lease_seconds == NO_LEASE else self.lease_seconds
+
+    def next_lease_expiry(self) -> int | None:
+        """The earliest lease end among the seats held."""
+        ends = [seat.lease_end for seat in map(decode_seat, self.seats.values())]
+        return min((end for end in ends if end is not None), default=None)
+
+    def expired_keys(self, now: int) -> list[str]:
+        """The seats whose lease ran out at least `RECLAIM_GRACE` ago."""
+        if self.earliest is not None and self.earliest > now:
+            return []
+        return [
+            key
+            for key, value in self.seats.items()
+            if (end := decode_seat(value).lease_end) is not None and end + RECLAIM_GRACE <= now
+        ]
+
+
+def seats_view(used: int, seat_count: int, hard_cap: int | None) -> dict[str, int | None]:
+    """The `seats` object of the contract; overdraft is derived, never stored."""
+    return {
+        "used": used,
+        "purchased": seat_count,
+        "hardCap": hard_cap,
+        "overdraftUsed": max(0, used - seat_count),
+        "available": None if hard_cap is None else max(0, hard_cap - used),
+    }
+
+
+def limit_status(used: int, seat_count: int) -> str:
+    """`within_limit`, `at_limit` or `overdraft`."""
+    if used > seat_count:
+        return "overdraft"
+    return "at_limit" if used == seat_count else "within_limit"
+
+
+def status_at(
+    status: str, valid_from: int, valid_until: int | None, now: int
+) -> str:
+    """The status an answer shows: the stored one, or what the time has made of it."""
+    if status != "active":
+        return status
+    if now < valid_from:
+        return "not_yet_valid"
+    if valid_until is not None and now >= valid_until:
+        return "expired"
+    return "active"
+
+
+def check_in_force(page: Page, now: int) -> None:
+    """Raise the problem that stands in the way of a grant or a renewal at `now`."""
+    status = status_at(page.status, page.valid_from, page.valid_until, now)
+    if status == "deleted":
+        raise problems.NotFound("No entitlement has this id.")
+    if status == "suspended":
+        raise problems.EntitlementSuspended
+    if status == "not_yet_valid":
+        raise problems.EntitlementNotYetValid
+    if status == "expired":
+        raise problems.EntitlementExpired
+
+
+# --- Decisions -----------------------------------------------------------------------------------
+
+
+class Decision(Enum):
+    """What is to be done for a holder who asks for a seat."""
+
+    KEEP = "the holder sits here, no write is due"
+    RENEW = "the holder sits here, the lease is to be written"
+    RECLAIM = "leases ran out: free them and take one, in one write"
+    WITHIN = "a seat within what was purchased"
+    OVERDRAFT = "a seat above what was purchased, below the hard cap"
+    DENY = "nothing free below the hard cap"
+
+
+def decide(page: Page, key: str, now: int) -> Decision:
+    """What a page that is in force means for a holder; the order is the rule.
+
+    A holder is never denied; stale seats are freed before anything counts as overdraft.
+    """
+    if key in page.seats:
+        return Decision.RENEW if renewal_due(page, key, now) else Decision.KEEP
+    expired = len(page.expired_keys(now))
+    left = page.used - expired
+    if page.hard_cap is not None and left >= page.hard_cap:
+        return Decision.DENY
+    if expired:
+        return Decision.RECLAIM
+    return Decision.WITHIN if left < page.seat_count else Decision.OVERDRAFT
+
+
+def renewal_due(page: Page, key: str, now: int) -> bool:
+    """A renewal writes when less than half of the lease is left, or when the terms changed."""
+    end = decode_seat(page.seats[key]).lease_end
+    lease = page.lease
+    if lease is None or end is None:
+        return (lease is None) != (end is None)
+    return end - now < lease / 2 or end - now > lease + RECLAIM_GRACE
+
+
+def earliest_after(page: Page, kept: Mapping[str, int], now: int) -> int | None:
+    """A lower bound of the lease ends of `kept` and of every seat granted from `now` on.
+
+    None where no seat is leased (the next grant sets it); `NEVER` where the page has no leases.
+    """
+    ends = [end for value in kept.values() if (end := decode_seat(value).lease_end) is not None]
+    if not ends:
+        return NEVER if page.lease is None else None
+    return min(ends) if page.lease is None else min(*ends, now + page.lease)
+
+
+# --- Requests ------------------------------------------------------------------------------------
+
+
+class Change(NamedTuple):
+    """Who changes something, in which request, when."""
+
+    actor: str
+    request_id: str
+    now_ms: int
+
+    @property
+    def now(self) -> int:
+        """Unix seconds."""
+        return self.now_ms // 1000
+
+    def record(self, kind: str, **details: Any) -> dict[str, Any]:
+        """The page's `last`: the change that made this version."""
+        present = {name: value for name, value in details.items() if value}
+        return {
+            "type": kind,
+            "actor": self.actor,
+            "request": self.request_id,
+            "at": self.now_ms,
+            **present,
+        }
+
+
+class Holder(NamedTuple):
+    """Who asks for a seat. `attributes` are shown to the vendor and never decide anything."""
+
+    seat_id: str
+    seat_name: str = ""
+    attributes: Mapping[str, str] = {}
+
+
+_IN_FORCE = (
+    "#status = :active AND validFrom <= :now"
+    " AND (attribute_not_exists(validUntil) OR validUntil > :now)"
+)
+_NAMES = {"#status": "status", "#last": "last"}
+_SEQ = "seq = seq + :one, #last = :change"
+
+
+def _values(change: Change, last: Mapping[str, Any]) -> dict[str, Any]:
+    return {":one": 1, ":now": change.now, ":change": dict(last)}
+
+
+_WITHIN = "size(seats) < seatCount"
+_OVERDRAFT = (
+    "size(seats) >= seatCount AND (attribute_not_exists(hardCap) OR size(seats) < hardCap)"
+)
+# Asked of a page that was not seen first, so that no lease that ran out is overlooked.
+_NOTHING_STALE = " AND (attribute_not_exists(earliest) OR earliest > :now)"
+
+
+def _grant(
+    page_key: Key, key: str, holder: Holder, change: Change, stamp: int, room: str
+) -> Update:
+    """A new seat, by a write that needs to know nothing of the page; `room` is the condition."""
+    last = _grant_record(change, key, holder)
+    return Update(
+        page_key,
+        f"SET seats.#k = :seat + leaseSeconds, {_SEQ},"
+        " earliest = if_not_exists(earliest, :earliest)",
+        f"attribute_not_exists(seats.#k) AND {room} AND {_IN_FORCE}",
+        {**_NAMES, "#k": key},
+        {
+            **_values(change, last),
+            ":active": "active",
+            ":seat": encode_seat(stamp, is_overdraft=room != _WITHIN, now=change.now),
+            # No lease is shorter, so this is a lower bound whatever the page's period is.
+            ":earliest": change.now + MIN_LEASE,
+        },
+    )
+
+
+def _grant_record(change: Change, key: str, holder: Holder) -> dict[str, Any]:
+    return change.record(
+        "activated",
+        key=key,
+        seatId=holder.seat_id,
+        seatName=holder.seat_name,
+        attributes=dict(holder.attributes),
+    )
+
+
+def _renewal(page_key: Key, page: Page, key: str, holder: Holder, change: Change) -> Update:
+    held = decode_seat(page.seats[key])
+    last = {**_grant_record(change, key, holder), "type": "renewed"}
+    expression = f"SET seats.#k = :seat + leaseSeconds, {_SEQ}"
+    condition = f"seats.#k = :held AND leaseSeconds = :lease AND {_IN_FORCE}"
+    values = {
+        **_values(change, last),
+        ":active": "active",
+        ":held": page.seats[key],
+        ":lease": page.lease_seconds,
+        ":seat": encode_seat(held.stamp, is_overdraft=held.is_overdraft, now=change.now),
+    }
+    if page.lease is not None and (page.earliest is None or page.earliest > change.now):
+        # A lease where there was none, or a shorter one: the bound must not stay above its end.
+        bound = min(change.now + page.lease, page.earliest or NEVER)
+        if bound != page.earliest:
+            expression += ", earliest = :bound"
+            values[":bound"] = bound
+            if page.earliest is None:
+                condition += " AND attribute_not_exists(earliest)"
+            else:
+                condition += " AND earliest = :earliest"
+                values[":earliest"] = page.earliest
+    return Update(page_key, expression, condition, {**_NAMES, "#k": key}, values)
+
+
+def _replace(
+    page_key: Key,
+    page: Page,
+    freed: list[str],
+    change: Change,
+    last: Mapping[str, Any],
+    grant: tuple[str, int] | None = None,
+) -> Update:
+    """Free seats, perhaps take one, if the page is still exactly as it was seen."""
+    kept = {key: value for key, value in page.seats.items() if key not in set(freed)}
+    names = {"#last": "last", **{f"#f{number}": key for number, key in enumerate(freed)}}
+    values = {**_values(change, last), ":seen": page.seq}
+    del values[":now"]
+    sets = f"SET {_SEQ}"
+    removes = [f"seats.#f{number}" for number in range(len(freed))]
+    if grant:
+        key, value = grant
+        names["#k"] = key
+        values[":seat"] = value
+        sets += ", seats.#k = :seat + leaseSeconds"
+        kept[key] = value + page.lease_seconds
+    earliest = earliest_after(page, kept, change.now)
+    if earliest is None:
+        removes.append("earliest")
+    else:
+        sets += ", earliest = :earliest"
+        values[":earliest"] = earliest
+    return Update(
+        page_key, f"{sets} REMOVE {', '.join(removes)}" if removes else sets, "seq = :seen",
+        names, values,
+    )  # fmt: skip
+
+
+def _denial(
+    entitlement_id: str, key: str, holder: Holder, page: Page, change: Change
+) -> Update:
+    """One more attempt of this seat in this hour, on record with the limits in force.
+
+    The request id keeps a repetition of our own write from counting twice.
+    """
+    return Update(
+        table.denial_key(entitlement_id, key, utc_hour(change.now)),
+        "SET entitlementId = :entitlement, seatKey = :key, seatId = :id, seatName = :name,"
+        " seatCount = :purchased, hardCap = :cap, used = :used,"
+        " firstAt = if_not_exists(firstAt, :at), lastAt = :at, #request = :request,"
+        " actor = :actor, #ttl = :ttl ADD attempts :one",
+        "attribute_not_exists(#request) OR #request <> :request",
+        {"#request": "request", "#ttl": "ttl"},
+        {
+            ":entitlement": entitlement_id,
+            ":key": key,
+            ":id": holder.seat_id,
+            ":name": holder.seat_name,
+            ":purchased": page.seat_count,
+            ":cap": page.hard_cap,
+            ":used": page.used,
+            ":at": change.now_ms,
+            ":request": change.request_id,
+            ":actor": change.actor,
+            ":ttl": change.now + DENIAL_DAYS * 86_400,
+            ":one": 1,
+        },
+    )
+
+
+def utc_hour(now: int) -> str:
+    """The UTC hour of a time, `YYYY-MM-DDTHH`."""
+    return time.strftime("%Y-%m-%dT%H", time.gmtime(now))
+
+
+# --- Operations ----------------------------------------------------------------------------------
+
+
+class Grant(NamedTuple):
+    """A seat held: taken by this request, or held before (`is_new` false)."""
+
+    page: Page
+    key: str
+    seat: Seat
+    is_new: bool
+
+
+def take(
+    entitlement_id: str,
+    holder: Holder,
+    change: Change,
+    stamp: int,
+    *,
+    expect_overdraft: bool = False,
+) -> Operation[Grant]:
+    """Take a seat, or renew the one the holder has.
+
+    `expect_overdraft` tries the overdraft write first: worth it for a caller that last saw the
+    page at its limit. It changes the number of round trips, never the outcome.
+
+    Raises:
+        NotFound, EntitlementSuspended, EntitlementExpired, EntitlementNotYetValid,
+        HardCapReached (with `seats` and `nextLeaseExpiry`; on record), Contention.
+    """
+    page_key = table.ledger_key(entitlement_id)
+    key = seat_key(entitlement_id, holder.seat_id)
+    room = _OVERDRAFT + _NOTHING_STALE if expect_overdraft else _WITHIN
+    write = _grant(page_key, key, holder, change, stamp, room)
+    for attempt in range(1, ATTEMPTS + 1):
+        reply: Reply = yield write
+        if isinstance(reply, Accepted):
+            page = Page.of(reply.item or {})
+            seat = decode_seat(page.seats[key])
+            return Grant(page, key, seat, is_new=seat.stamp == stamp)
+        if attempt > 1 or isinstance(reply, Conflicted):
+            change = change._replace(now_ms=(yield Pause(attempt)))
+        if isinstance(reply, Conflicted):
+            continue
+        if reply.item is None:
+            raise problems.NotFound("No entitlement has this id.")
+        page = Page.of(reply.item)
+        check_in_force(page, change.now)
+        decision = decide(page, key, change.now)
+        if decision is Decision.DENY:
+            yield _denial(entitlement_id, key, holder, page, change)
+            raise denied(page)
+        if decision is Decision.KEEP:
+            seat = decode_seat(page.seats[key])
+            # Our own stamp: an earlier answer to this very write was lost on the way.
+            return Grant(page, key, seat, is_new=seat.stamp == stamp)
+        if decision is Decision.RENEW:
+            write = _renewal(page_key, page, key, holder, change)
+        elif decision is Decision.RECLAIM:
+            expired = page.expired_keys(change.now)
+            is_overdraft = page.used - len(expired) >= page.seat_count
+            value = encode_seat(stamp, is_overdraft=is_overdraft, now=change.now)
+            last = _grant_record(change, key, holder)
+            write = _replace(page_key, page, expired, change, last, (key, value))
+        else:
+            room = _OVERDRAFT if decision is Decision.OVERDRAFT else _WITHIN
+            write = _grant(page_key, key, holder, change, stamp, room)
+    raise problems.Contention
+
+
+def preview(entitlement_id: str, holder: Holder, now: int) -> Operation[Grant]:
+    """What `take` would answer at this moment; nothing is changed, nothing is recorded.
+
+    Raises:
+        What `take` raises, but for Contention.
+    """
+    item: Item | None = yield table.Get(table.ledger_key(entitlement_id))
+    if item is None:
+        raise problems.NotFound("No entitlement has this id.")
+    page = Page.of(item)
+    check_in_force(page, now)
+    key = seat_key(entitlement_id, holder.seat_id)
+    decision = decide(page, key, now)
+    if decision is Decision.DENY:
+        raise denied(page)
+    if decision in (Decision.KEEP, Decision.RENEW):
+        return Grant(page, key, decode_seat(page.seats[key]), is_new=False)
+    freed = set(page.expired_keys(now))
+    seats = {held: value for held, value in page.seats.items() if held not in freed}
+    is_overdraft = len(seats) >= page.seat_count
+    seats[key] = encode_seat(0, is_overdraft=is_overdraft, now=now) + page.lease_seconds
+    return Grant(page._replace(seats=seats), key, decode_seat(seats[key]), is_new=True)
+
+
+def denied(page: Page) -> problems.HardCapReached:
+    """The problem of a page that has no seat to give."""
+    expiry = page.next_lease_expiry()
+    return problems.HardCapReached(
+        f"All {page.hard_cap} seats under the hard cap are held"
+        f" ({page.seat_count} purchased, {page.used} used).",
+        extensions={
+            "seats": seats_view(page.used, page.seat_count, page.hard_cap),
+            "nextLeaseExpiry": None if expiry is None else to_rfc3339(expiry * 1000),
+        },
+    )
+
+
+def release(entitlement_id: str, named: str, change: Change) -> Operation[bool]:
+    """Give back the grant with activation id `named`; False when it is not held any more.
+
+    A stamp that is not the one named stays: it is a newer grant of the same holder.
+
+    Raises:
+        NotFound, Contention.
+    """
+    key, stamp = parse_activation_id(named)
+    write = Update(
+        table.ledger_key(entitlement_id),
+        f"SET {_SEQ} REMOVE seats.#k",
+        "seats.#k BETWEEN :low AND :high",
+        {"#last": "last", "#k": key},
+        {
+            ":one": 1,
+            ":change": change.record("released", key=key),
+            ":low": stamp * _STAMPS,
+            ":high": (stamp + 1) * _STAMPS - 1,
+        },
+    )
+    for attempt in range(1, ATTEMPTS + 1):
+        reply: Reply = yield write
+        if isinstance(reply, Accepted):
+            return True
+        if isinstance(reply, Refused):
+            if reply.item is None:
+                raise problems.NotFound("No entitlement has this id.")
+            return False
+        yield Pause(attempt)
+    raise problems.Contention
+
+
+def sweep_page(page_key: Key, change: Change) -> Operation[int]:
+    """Free the leases that ran out on one page; how many.
+
+    Where none has, `earliest` is corrected, which is no change of the page: `seq` stays.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        item: Item | None = yield table.Get(page_key)
+        if item is None:
+            return 0
+        page = Page.of(item)
+        expired = page.expired_keys(change.now)
+        if expired:
+            last = change.record("lease_expired")
+            write = _replace(page_key, page, expired, change, last)
+        else:
+            earliest = earliest_after(page, page.seats, change.now)
+            if earliest == page.earliest:
+                return 0
+            values: dict[str, Any] = {":seen": page.seq, ":lease": page.lease_seconds}
+            if earliest is not None:
+                values[":earliest"] = earliest
+            write = Update(
+                page_key,
+                "REMOVE earliest" if earliest is None else "SET earliest = :earliest",
+                "seq = :seen AND leaseSeconds = :lease",
+                table.NO_NAMES,
+                values,
+            )
+        reply: Reply = yield write
+        if isinstance(reply, Accepted):
+            return len(expired)
+        change = change._replace(now_ms=(yield Pause(attempt)))
+    return 0  # A busy page frees its own stale seats; the next sweep looks again.
+
+
+# --- Terms: what the entitlement lays down on its page -------------------------------------------
+
+
+class Terms(NamedTuple):
+    """What a grant must check, as the page stores it. `lease` None: held until released."""
+
+    seat_count: int
+    hard_cap: int | None
+    status: str
+    valid_from: int
+    valid_until: int | None
+    lease: int | None
+
+
+def new_page(entitlement_id: str, terms: Terms, change: Change) -> table.Put:
+    """An empty page."""
+    return table.Put(
+        table.ledger_key(entitlement_id),
+        {
+            "seats": {},
+            "seatCount": terms.seat_count,
+            "hardCap": terms.hard_cap,
+            "status": terms.status,
+            "validFrom": terms.valid_from,
+            "validUntil": terms.valid_until,
+            "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
+            "earliest": NEVER if terms.lease is None else None,
+            "sweepKey": table.sweep_shard(entitlement_id),
+            "seq": 1,
+            "last": change.record("created"),
+        },
+        "attribute_not_exists(pk)",
+    )
+
+
+def change_terms(
+    entitlement_id: str, terms: Terms, change: Change, *, lease_changed: bool
+) -> Update:
+    """New terms for a page in use. Seats held stay, whatever the new limits are.
+
+    A changed lease lowers `earliest` to now, a bound that is always right; the sweep corrects it.
+    """
+    sets = {
+        "seatCount": terms.seat_count,
+        "hardCap": terms.hard_cap,
+        "#status": terms.status,
+        "validFrom": terms.valid_from,
+        "validUntil": terms.valid_until,
+        "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
+    }
+    if lease_changed:
+        sets["earliest"] = change.now
+    values: dict[str, Any] = {
+        ":one": 1,
+        ":change": change.record("updated"),
+        ":deleted": "deleted",
+    }
+    assignments, removals = [_SEQ], []
+    for number, (name, value) in enumerate(sets.items()):
+        if value is None:
+            removals.append(name)
+        else:
+            assignments.append(f"{name} = :v{number}")
+            values[f":v{number}"] = value
+    expression = f"SET {', '.join(assignments)}"
+    if removals:
+        expression += f" REMOVE {', '.join(removals)}"
+    return Update(
+        table.ledger_key(entitlement_id),
+        expression,
+        "attribute_exists(pk) AND #status <> :deleted",
+        _NAMES,
+        values,
+    )
+
+
+def empty_page(entitlement_id: str, kind: str, change: Change) -> Update:
+    """Take every seat away: `kind` is `deleted` (for good) or `expired` (validity ended)."""
+    sets = f"SET seats = :none, {_SEQ}"
+    names = {"#last": "last"}
+    values: dict[str, Any] = {":none": {}, ":one": 1, ":change": change.record(kind)}
+    if kind == "deleted":
+        sets += ", #status = :deleted REMOVE earliest"
+        names["#status"] = "status"
+        values[":deleted"] = "deleted"
+        condition = "attribute_exists(pk)"
+    else:
+        condition = "validUntil <= :now"
+        values[":now"] = change.now
+    return Update(table.ledger_key(entitlement_id), sets, condition, names, values)

@@ -1,0 +1,359 @@
+"""The contract's bodies as pydantic models: validation at the vendor's desk, and the description.
+
+Inputs refuse unknown members and convert nothing: a bool or a float is no count.
+"""
+
+import re
+import unicodedata
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from shared import times
+from shared.ledger import MAX_LEASE, MIN_LEASE
+from shared.operations import SCOPES
+
+MAX_COUNT = 10_000_000
+
+
+class Input(BaseModel):
+    """What a caller sends."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, alias_generator=to_camel, validate_by_alias=True
+    )
+
+
+class Output(BaseModel):
+    """What the API answers; used for the description only."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+
+def _plain(text: str) -> str:
+    if re.search("[\x00-\x1f\x7f-\x9f]", text):
+        raise ValueError("must not hold control characters")
+    if text != text.strip():
+        raise ValueError("must not begin or end with white space")
+    return text
+
+
+def _time(text: str) -> str:
+    return times.to_rfc3339(times.from_rfc3339(text) * 1000)
+
+
+def _lease(text: str) -> str:
+    if not MIN_LEASE <= times.from_duration(text) <= MAX_LEASE:
+        raise ValueError("must be between PT1M and P366D")
+    return text
+
+
+def _zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (OSError, ValueError, KeyError):
+        raise ValueError("must be an IANA time zone, such as America/New_York") from None
+    return text
+
+
+def _thresholds(values: list[int]) -> list[int]:
+    return sorted(set(values))
+
+
+def _nfc(text: str) -> str:
+    if re.search("[\x00-\x1f\x7f-\x9f]", text):
+        raise ValueError("must not hold control characters")
+    if len(text.encode()) > 256:
+        raise ValueError("must be at most 256 bytes of UTF-8")
+    if not unicodedata.is_normalized("NFC", text):
+        raise ValueError("must be in Unicode normalization form NFC")
+    return text
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
+Email = Annotated[
+    str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+$"), AfterValidator(_plain)
+]
+Time = Annotated[
+    str, AfterValidator(_time), Field(description="RFC 3339; a fraction of a second is dropped.")
+]
+Lease = Annotated[
+    str, AfterValidator(_lease), Field(description="ISO 8601 in weeks to seconds, PT1M to P366D.")
+]
+Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+
+
+class Customer(Input):
+    """Who bought."""
+
+    name: Name
+    external_id: Name | None = Field(None, description="The customer's id in your CRM.")
+
+
+class Contact(Input):
+    """A person who is told."""
+
+    name: Name | None = None
+    email: Email
+
+
+class Contacts(Input):
+    """Who is told: the customer's administrator, and the vendor's account owner."""
+
+    customer_admin: Contact | None = None
+    account_owner: Contact | None = None
+
+
+class NoOverdraft(Input):
+    """The hard cap is what was purchased."""
+
+    type: Literal["none"]
+
+
+class AbsoluteOverdraft(Input):
+    """So many seats above what was purchased."""
+
+    type: Literal["absolute"]
+    value: Count
+
+
+class PercentageOverdraft(Input):
+    """So many percent of what was purchased, rounded down."""
+
+    type: Literal["percentage"]
+    value: Annotated[int, Field(ge=0, le=1000)]
+
+
+class UnlimitedOverdraft(Input):
+    """No hard cap."""
+
+    type: Literal["unlimited"]
+
+
+OverdraftLimit = Annotated[
+    NoOverdraft | AbsoluteOverdraft | PercentageOverdraft | UnlimitedOverdraft,
+    Field(discriminator="type"),
+]
+
+
+class UnitPrice(Input):
+    """List price of one seat; an amount is a decimal in a string."""
+
+    amount: Annotated[str, Field(pattern=r"^\d{1,12}(\.\d{1,4})?$")]
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    per: Literal["month", "year"]
+
+
+class EntitlementInput(Input):
+    """What a customer bought, and on which terms."""
+
+    product: Name
+    sku: Name | None = None
+    customer: Customer
+    contacts: Contacts = Contacts()
+    seat_count: Count | None = Field(None, description="Seats purchased: the soft limit.")
+    overdraft_seat_limit: OverdraftLimit = NoOverdraft(type="none")
+    usage_limits: list[Any] = Field(
+        default=[], max_length=0, description="Not offered yet: leave it empty."
+    )
+    lease_period: Lease | None = Field(
+        None, description="How long a seat is held without a renewal; null: until released."
+    )
+    thresholds: Annotated[
+        list[Annotated[int, Field(ge=1, le=1000)]],
+        Field(max_length=10),
+        AfterValidator(_thresholds),
+    ] = [80, 100]
+    unit_price: UnitPrice | None = None
+    time_zone: Zone = "UTC"
+    valid_from: Time | None = Field(None, description="Now, if not given.")
+    valid_until: Time | None = Field(None, description="Open-ended, if not given.")
+    status: Literal["active", "suspended"] = "active"
+
+    @model_validator(mode="after")
+    def _period(self) -> "EntitlementInput":
+        if self.valid_from and self.valid_until:
+            start, end = times.from_rfc3339(self.valid_from), times.from_rfc3339(self.valid_until)
+            if end <= start:
+                raise ValueError("validUntil must be after validFrom")
+        return self
+
+
+class EntitlementPatch(EntitlementInput):
+    """A JSON merge patch (RFC 7396): members given are changed, null puts the default back.
+
+    `overdraftSeatLimit` and `unitPrice` are replaced whole.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: schema.pop("required", None) and None
+    )
+
+
+class Seats(Output):
+    """Seats in use, against both limits."""
+
+    used: int
+    purchased: int
+    hard_cap: int | None
+    overdraft_used: int
+    available: int | None
+
+
+class Entitlement(EntitlementInput):
+    """An entitlement as answered: what was written, and what follows from it."""
+
+    entitlement_id: str
+    status: Literal["active", "suspended", "expired", "not_yet_valid", "deleted"]  # type: ignore[assignment]
+    hard_cap: int | None
+    seats: Seats
+    created_at: str
+    updated_at: str
+
+
+class EntitlementList(Output):
+    """A page of entitlements."""
+
+    items: list[Entitlement]
+    next_page_token: str | None
+
+
+class ActivationRequest(Input):
+    """Who asks for a seat."""
+
+    seat_id: Annotated[str, Field(min_length=1), AfterValidator(_nfc)] = Field(
+        description="What identifies the holder: 1 to 256 bytes of UTF-8 in NFC, compared exactly."
+    )
+    seat_name: str | None = Field(None, description="At most 128 bytes; shown to people.")
+    attributes: dict[str, str] | None = Field(
+        None, description="At most 512 bytes in all; shown to people."
+    )
+
+    @model_validator(mode="after")
+    def _sizes(self) -> "ActivationRequest":
+        name, attributes = self.seat_name or "", self.attributes or {}
+        texts = [name, *attributes, *attributes.values()]
+        if any(re.search("[\x00-\x1f\x7f-\x9f]", text) for text in texts):
+            raise ValueError("must not hold control characters")
+        pairs = [f'"{_escaped(key)}":"{_escaped(value)}"' for key, value in attributes.items()]
+        size = len(("{" + ",".join(pairs) + "}").encode()) if attributes else 0
+        if len(name.encode()) > 128 or size > 512:
+            raise ValueError("seatName at most 128 bytes, attributes at most 512 bytes")
+        return self
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+class Activation(Output):
+    """A seat held. With `dryRun`, what would be answered: ids and times of a new seat are null."""
+
+    activation_id: str | None
+    entitlement_id: str
+    seat_id: str
+    seat_name: str | None
+    attributes: dict[str, str]
+    is_overdraft_seat: bool = Field(description="Decided when granted; stays with this grant.")
+    activated_at: str | None
+    lease_expiry: str | None
+    status: Literal["within_limit", "at_limit", "overdraft"]
+    seats: Seats
+    dry_run: bool | None = Field(None, description="Only, and true, in answers to dryRun.")
+
+
+class HeldSeat(Output):
+    """A seat held, as listed. Names follow about a second after the grant, until then null."""
+
+    activation_id: str
+    seat_key: str
+    seat_id: str | None
+    seat_name: str | None
+    attributes: dict[str, str]
+    is_overdraft_seat: bool
+    activated_at: str
+    last_seen_at: str | None = Field(description="Exact to half a lease.")
+    lease_expiry: str | None
+
+
+class ActivationList(Output):
+    """A page of the seats held, in the order of their keys."""
+
+    items: list[HeldSeat]
+    next_page_token: str | None
+
+
+class ApiKeyInput(Input):
+    """A key for the vendor's own software and people."""
+
+    name: Name
+    scopes: Annotated[list[Literal[SCOPES]], Field(min_length=1)]  # type: ignore[valid-type]
+
+
+class ApiKey(Output):
+    """An API key, without the key."""
+
+    key_id: str
+    name: str
+    scopes: list[str]
+    created_at: str
+
+
+class NewApiKey(ApiKey):
+    """An API key with the key itself, which is shown once."""
+
+    key: str
+
+
+class ApiKeyList(Output):
+    """A page of API keys."""
+
+    items: list[ApiKey]
+    next_page_token: str | None
+
+
+class LicenseKeyInput(Input):
+    """A key for software that runs at the customer."""
+
+    name: Name | None = None
+
+
+class LicenseKey(Output):
+    """A license key, without the key."""
+
+    key_id: str
+    entitlement_id: str
+    name: str | None
+    created_at: str
+
+
+class NewLicenseKey(LicenseKey):
+    """A license key with the key itself, which is shown once."""
+
+    key: str
+
+
+class LicenseKeyList(Output):
+    """A page of license keys."""
+
+    items: list[LicenseKey]
+    next_page_token: str | None
+
+
+class Health(Output):
+    """The API answers."""
+
+    status: Literal["ok"]
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457; further members depend on the type."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str = Field(description="The request id.")

@@ -1,0 +1,213 @@
+"""The operations of the API: every route, once. Routing, credentials and the description use it.
+
+Kept free of pydantic: the hot path imports this. Models are named, and looked up in `models.py`
+when the description is made.
+"""
+
+from typing import NamedTuple
+
+SCOPES = ("activate", "manage", "report", "admin")
+MAX_BODY_BYTES = 64 * 1024
+SEAT_BODY_BYTES = 8 * 1024
+
+
+class Parameter(NamedTuple):
+    """A query parameter; `kind` is `boolean`, `integer` or `string`, or a list of choices."""
+
+    name: str
+    kind: str | tuple[str, ...]
+    about: str
+
+
+class Operation(NamedTuple):
+    """One route.
+
+    `scopes`: an API key with any of these may call it (empty: nobody needs a credential).
+    `license`: so may the license key of the entitlement in the path.
+    `answers`: status to model name ("" for no body). `problems`: what may go wrong beyond the
+    problems that every route shares.
+    """
+
+    id: str
+    room: str
+    summary: str
+    scopes: tuple[str, ...] = ()
+    license: bool = False
+    body: str = ""
+    answers: tuple[tuple[int, str], ...] = ()
+    problems: tuple[str, ...] = ()
+    query: tuple[Parameter, ...] = ()
+    headers: tuple[str, ...] = ()
+    max_body: int = MAX_BODY_BYTES
+    body_optional: bool = False
+
+
+_PAGING = (
+    Parameter("limit", "integer", "How many items at the most, 1 to 100; 50 if not given."),
+    Parameter("pageToken", "string", "The `nextPageToken` of the page before."),
+)
+_ENTITLEMENT = "/v1/entitlements/{entitlementId}"
+_NOT_IN_FORCE = ("entitlement-suspended", "entitlement-expired", "entitlement-not-yet-valid")
+
+OPERATIONS: dict[str, Operation] = {
+    f"POST {_ENTITLEMENT}/activations": Operation(
+        "takeSeat",
+        "activate",
+        "Take a seat, or renew the one that seatId holds",
+        ("activate",),
+        license=True,
+        body="ActivationRequest",
+        answers=((201, "Activation"), (200, "Activation")),
+        problems=("not-found", "hard-cap-reached", "idempotency-conflict", *_NOT_IN_FORCE),
+        query=(
+            Parameter("dryRun", "boolean", "Answer what would happen; change and record nothing."),
+        ),
+        headers=("Idempotency-Key",),
+        max_body=SEAT_BODY_BYTES,
+    ),
+    f"DELETE {_ENTITLEMENT}/activations/{{activationId}}": Operation(
+        "releaseSeat",
+        "release",
+        "Give back the seat of this grant; also a success when it is not held any more",
+        ("activate",),
+        license=True,
+        answers=((204, ""),),
+        problems=("not-found",),
+    ),
+    f"GET {_ENTITLEMENT}/activations": Operation(
+        "listActivations",
+        "entitlements",
+        "List who holds seats",
+        ("activate",),
+        license=True,
+        answers=((200, "ActivationList"),),
+        problems=("not-found",),
+        query=_PAGING,
+    ),
+    "POST /v1/entitlements": Operation(
+        "createEntitlement",
+        "entitlements",
+        "Create an entitlement",
+        ("manage",),
+        body="EntitlementInput",
+        answers=((201, "Entitlement"),),
+        problems=("idempotency-conflict",),
+        headers=("Idempotency-Key",),
+    ),
+    "GET /v1/entitlements": Operation(
+        "listEntitlements",
+        "entitlements",
+        "List entitlements, newest first",
+        ("manage", "report"),
+        answers=((200, "EntitlementList"),),
+        query=(
+            *_PAGING,
+            Parameter(
+                "overdraft",
+                "boolean",
+                "Only those whose use is above (or not above) what was purchased."
+                " Kept by the stream, so it may be seconds old; `asOf` says so.",
+            ),
+            Parameter("customer", "string", "Only this customer: its exact name or externalId."),
+            Parameter(
+                "status",
+                ("active", "suspended", "expired", "not_yet_valid", "deleted"),
+                "Only this status. Deleted entitlements are listed only when asked for.",
+            ),
+        ),
+    ),
+    f"GET {_ENTITLEMENT}": Operation(
+        "getEntitlement",
+        "entitlements",
+        "Read an entitlement and its seats in use",
+        ("manage", "report"),
+        license=True,
+        answers=((200, "Entitlement"),),
+        problems=("not-found",),
+    ),
+    f"PATCH {_ENTITLEMENT}": Operation(
+        "updateEntitlement",
+        "entitlements",
+        "Change an entitlement (JSON merge patch)",
+        ("manage",),
+        body="EntitlementPatch",
+        answers=((200, "Entitlement"),),
+        problems=("not-found", "precondition-failed"),
+        headers=("If-Match",),
+    ),
+    f"DELETE {_ENTITLEMENT}": Operation(
+        "deleteEntitlement",
+        "entitlements",
+        "Delete an entitlement: its seats are taken away, its evidence is kept",
+        ("manage",),
+        answers=((204, ""),),
+        problems=("not-found", "precondition-failed"),
+        headers=("If-Match",),
+    ),
+    f"POST {_ENTITLEMENT}/license-keys": Operation(
+        "createLicenseKey",
+        "entitlements",
+        "Create a license key; the key is shown once",
+        ("manage",),
+        body="LicenseKeyInput",
+        body_optional=True,
+        answers=((201, "NewLicenseKey"),),
+        problems=("not-found", "idempotency-conflict"),
+        headers=("Idempotency-Key",),
+    ),
+    f"GET {_ENTITLEMENT}/license-keys": Operation(
+        "listLicenseKeys",
+        "entitlements",
+        "List license keys",
+        ("manage",),
+        answers=((200, "LicenseKeyList"),),
+        problems=("not-found",),
+        query=_PAGING,
+    ),
+    f"DELETE {_ENTITLEMENT}/license-keys/{{keyId}}": Operation(
+        "revokeLicenseKey",
+        "entitlements",
+        "Revoke a license key; it stops working within a minute",
+        ("manage",),
+        answers=((204, ""),),
+        problems=("not-found",),
+    ),
+    "POST /v1/api-keys": Operation(
+        "createApiKey",
+        "entitlements",
+        "Create an API key; the key is shown once",
+        ("admin",),
+        body="ApiKeyInput",
+        answers=((201, "NewApiKey"),),
+        problems=("idempotency-conflict",),
+        headers=("Idempotency-Key",),
+    ),
+    "GET /v1/api-keys": Operation(
+        "listApiKeys",
+        "entitlements",
+        "List API keys",
+        ("admin",),
+        answers=((200, "ApiKeyList"),),
+        query=_PAGING,
+    ),
+    "DELETE /v1/api-keys/{keyId}": Operation(
+        "revokeApiKey",
+        "entitlements",
+        "Revoke an API key; it stops working within a minute",
+        ("admin",),
+        answers=((204, ""),),
+        problems=("not-found",),
+    ),
+    "GET /health": Operation(
+        "health",
+        "entitlements",
+        "Whether the API answers and reaches its table",
+        answers=((200, "Health"),),
+    ),
+    "GET /openapi.json": Operation(
+        "describe", "entitlements", "This description", answers=((200, ""),)
+    ),
+    "GET /docs": Operation(
+        "readDocs", "entitlements", "This description as a page", answers=((200, ""),)
+    ),
+}

@@ -1,0 +1,203 @@
+"""Problems (RFC 9457): what can go wrong, once, as exception types.
+
+Anything below a handler raises one of these; `http.py` turns it into the answer.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+TYPE_PREFIX = "https://overdraft.example/problems/"
+
+
+class Problem(Exception):
+    """An answer that is not the one asked for.
+
+    `extensions` are members of the problem's JSON beside the standard ones; `headers` go out
+    with it.
+    """
+
+    type = "internal"
+    status = 500
+    title = "Something went wrong on our side."
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        extensions: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail
+        self.extensions = dict(extensions or {})
+        self.headers = dict(headers or {})
+
+    def body(self, instance: str) -> dict[str, Any]:
+        """The problem as JSON; `instance` is the request id."""
+        return {
+            "type": TYPE_PREFIX + self.type,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail or self.title,
+            "instance": instance,
+            **self.extensions,
+        }
+
+
+class Internal(Problem):
+    """A defect; the log has the rest under the request id."""
+
+
+class InvalidRequest(Problem):
+    """Input that breaks the contract; `errors` say where and how."""
+
+    type = "invalid-request"
+    status = 400
+    title = "The request is not valid."
+
+    def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
+        detail = "; ".join(
+            f"{error['pointer'] or 'body'}: {error['detail']}" for error in errors[:3]
+        )
+        super().__init__(detail, extensions={"errors": [dict(error) for error in errors]})
+
+    @classmethod
+    def at(cls, pointer: str, detail: str, *, place: str = "body") -> "InvalidRequest":
+        """One error; `pointer` is a JSON pointer into `place`: body, query, path or header."""
+        error = {"pointer": pointer, "detail": detail}
+        return cls([error if place == "body" else {**error, "in": place}])
+
+
+class Unauthorized(Problem):
+    """No credential, or none that is known."""
+
+    type = "unauthorized"
+    status = 401
+    title = "A valid credential is required."
+
+    def __init__(self, detail: str = "") -> None:
+        challenge = 'Bearer realm="overdraft", License realm="overdraft"'
+        super().__init__(detail, headers={"www-authenticate": challenge})
+
+
+class Forbidden(Problem):
+    """The credential is known and may not do this."""
+
+    type = "forbidden"
+    status = 403
+    title = "This credential may not do that."
+
+
+class EntitlementSuspended(Problem):
+    """The vendor has suspended the entitlement."""
+
+    type = "entitlement-suspended"
+    status = 403
+    title = "The entitlement is suspended."
+
+
+class EntitlementExpired(Problem):
+    """Its validity has ended."""
+
+    type = "entitlement-expired"
+    status = 403
+    title = "The entitlement has expired."
+
+
+class EntitlementNotYetValid(Problem):
+    """Its validity has not begun."""
+
+    type = "entitlement-not-yet-valid"
+    status = 403
+    title = "The entitlement is not valid yet."
+
+
+class NotFound(Problem):
+    """Nothing there, or nothing that this credential may see."""
+
+    type = "not-found"
+    status = 404
+    title = "There is nothing at this address."
+
+
+class MethodNotAllowed(Problem):
+    """The address exists, the method does not."""
+
+    type = "method-not-allowed"
+    status = 405
+    title = "This method is not allowed here."
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        super().__init__(
+            f"Allowed: {', '.join(allowed)}.", headers={"allow": ", ".join(allowed)}
+        )
+
+
+class HardCapReached(Problem):
+    """No seat below the hard cap; the attempt is on record."""
+
+    type = "hard-cap-reached"
+    status = 409
+    title = "The hard cap is reached."
+
+
+class IdempotencyConflict(Problem):
+    """An `Idempotency-Key` came again with another request."""
+
+    type = "idempotency-conflict"
+    status = 409
+    title = "This Idempotency-Key was used for a different request."
+
+
+class PreconditionFailed(Problem):
+    """`If-Match` names a version that is not current."""
+
+    type = "precondition-failed"
+    status = 412
+    title = "The entitlement has changed since it was read."
+
+
+class PayloadTooLarge(Problem):
+    """The body is larger than this route takes."""
+
+    type = "payload-too-large"
+    status = 413
+    title = "The request body is too large."
+
+
+class UnsupportedMediaType(Problem):
+    """The body is not JSON by its content type."""
+
+    type = "unsupported-media-type"
+    status = 415
+    title = "The request body must be JSON."
+
+
+class Throttled(Problem):
+    """Too many requests from this credential."""
+
+    type = "throttled"
+    status = 429
+    title = "Too many requests."
+
+
+class Contention(Problem):
+    """Too many others moved first; nothing was decided."""
+
+    type = "contention"
+    status = 503
+    title = "Too many changes at the same moment; nothing was changed."
+
+    def __init__(self) -> None:
+        super().__init__("Send the same request again.", headers={"retry-after": "1"})
+
+
+class Unavailable(Problem):
+    """The store did not answer within bounded retries."""
+
+    type = "unavailable"
+    status = 503
+    title = "The service cannot answer just now."
+
+    def __init__(self) -> None:
+        super().__init__("Send the same request again.", headers={"retry-after": "2"})

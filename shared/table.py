@@ -1,0 +1,538 @@
+"""The only door to DynamoDB: keys, items, requests, errors.
+
+A request is a plain value (`Get`, `Update`, ...), so that operations can be written as
+generators that yield requests and are run by any driver: this door, a test that crashes between
+two requests, a simulation. Signing is botocore's, HTTP is urllib3's; why no full SDK client
+stands here is told in `docs/decisions/0002-dynamodb-door.md`.
+"""
+
+import base64
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+import urllib3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+Value: TypeAlias = str | int | bool | None | list["Value"] | dict[str, "Value"]
+Item: TypeAlias = dict[str, Any]
+NO_VALUES: Mapping[str, Value] = {}
+NO_NAMES: Mapping[str, str] = {}
+
+
+class Key(NamedTuple):
+    """The primary key of one item."""
+
+    pk: str
+    sk: str
+
+
+# --- Keys: every kind of item, in one place ------------------------------------------------------
+
+DENIAL_SHARDS = 16
+SWEEP_SHARDS = 4
+LIST_INDEX = "list"
+SWEEP_INDEX = "sweep"
+LEDGER_PREFIX = "LEDGER#"
+ENTITLEMENT_PREFIX = "ENTITLEMENT#"
+
+
+def entitlement_key(entitlement_id: str) -> Key:
+    """The entitlement: what was sold, to whom, on which terms."""
+    return Key(f"{ENTITLEMENT_PREFIX}{entitlement_id}", "ENTITLEMENT")
+
+
+def ledger_key(entitlement_id: str, page: int = 0) -> Key:
+    """A ledger page: the set of seats held."""
+    return Key(f"{LEDGER_PREFIX}{entitlement_id}#{page:04d}", "LEDGER")
+
+
+def ledger_owner(pk: str) -> str:
+    """The entitlement id in a ledger page's partition key."""
+    return pk.split("#")[1]
+
+
+def seat_record_key(entitlement_id: str, seat_key: str, page: int = 0) -> Key:
+    """A seat record: the person behind a seat key."""
+    return Key(f"SEATS#{entitlement_id}#{page:04d}", seat_key)
+
+
+def denial_key(entitlement_id: str, seat_key: str, hour: str) -> Key:
+    """Attempts of one seat key refused at the cap in one UTC hour (`YYYY-MM-DDTHH`).
+
+    A seat key always falls on the same one of 16 partitions: a storm spreads, and everything
+    about one person is one query.
+    """
+    shard = sum(seat_key.encode()) % DENIAL_SHARDS
+    return Key(f"DENIAL#{entitlement_id}#{shard:x}", f"{hour}#{seat_key}")
+
+
+def credential_key(key_id: str) -> Key:
+    """An API key or a license key, by its public id."""
+    return Key(f"KEY#{key_id}", "KEY")
+
+
+def idempotency_key(digest: str) -> Key:
+    """The answer given to an `Idempotency-Key`."""
+    return Key(f"IDEMPOTENCY#{digest}", "IDEMPOTENCY")
+
+
+def overdraft_key(entitlement_id: str) -> Key:
+    """Marks an entitlement whose use is above what was purchased."""
+    return Key("OVERDRAFT", entitlement_id)
+
+
+def secret_key(name: str) -> Key:
+    """A secret that this stack made for itself."""
+    return Key(f"SECRET#{name}", "SECRET")
+
+
+def sweep_shard(entitlement_id: str) -> str:
+    """The partition of the sweep's index for this entitlement."""
+    return f"SWEEP#{sum(entitlement_id.encode()) % SWEEP_SHARDS}"
+
+
+# --- Requests and replies ------------------------------------------------------------------------
+
+
+class Get(NamedTuple):
+    """Read one item, strongly consistent. Replied with the item, or None."""
+
+    key: Key
+
+
+class BatchGet(NamedTuple):
+    """Read up to 100 items, strongly consistent. Replied with a dict of the keys that exist."""
+
+    keys: tuple[Key, ...]
+
+
+class Update(NamedTuple):
+    """A conditional update. Replied with `Accepted`, `Refused` or `Conflicted`."""
+
+    key: Key
+    expression: str
+    condition: str
+    names: Mapping[str, str]
+    values: Mapping[str, Value]
+
+
+class Put(NamedTuple):
+    """Write a whole item, `None` attributes left out. Replied like an update, with no item."""
+
+    key: Key
+    item: Mapping[str, Value]
+    condition: str = ""
+    names: Mapping[str, str] = NO_NAMES
+    values: Mapping[str, Value] = NO_VALUES
+
+
+class Delete(NamedTuple):
+    """Delete one item. Replied like an update, with no item."""
+
+    key: Key
+    condition: str = ""
+    names: Mapping[str, str] = NO_NAMES
+    values: Mapping[str, Value] = NO_VALUES
+
+
+class Transact(NamedTuple):
+    """All or nothing. Replied with `Accepted`, `Cancelled` or `Conflicted`."""
+
+    actions: tuple[Update | Put | Delete, ...]
+
+
+class Query(NamedTuple):
+    """One partition of the table or of an index. Replied with a `Found`.
+
+    `condition` is the key condition, `filter` is applied after reading; `start` is a key of
+    an earlier `Found.next`.
+    """
+
+    condition: str
+    values: Mapping[str, Value]
+    names: Mapping[str, str] = NO_NAMES
+    index: str = ""
+    filter: str = ""
+    limit: int | None = None
+    start: Mapping[str, Value] | None = None
+    descending: bool = False
+
+
+class Pause(NamedTuple):
+    """Wait before another attempt. Replied with the time afterwards, Unix milliseconds."""
+
+    attempt: int
+
+
+class Accepted(NamedTuple):
+    """The write took place; `item` is the whole item after it, where the request returns one."""
+
+    item: Item | None = None
+
+
+class Refused(NamedTuple):
+    """The condition did not hold; `item` is what was there, None if nothing."""
+
+    item: Item | None
+
+
+class Cancelled(NamedTuple):
+    """A transaction's conditions did not hold; per action: (was it this one, what was there)."""
+
+    reasons: tuple[tuple[bool, Item | None], ...]
+
+
+class Conflicted(NamedTuple):
+    """A transaction on the same item was under way; nothing was written."""
+
+
+class Found(NamedTuple):
+    """The items of a query, and the key to go on from, None at the end."""
+
+    items: list[Item]
+    next: Item | None
+
+
+Request: TypeAlias = Get | BatchGet | Update | Put | Delete | Transact | Query
+Reply: TypeAlias = Accepted | Refused | Conflicted
+Returned = TypeVar("Returned")
+# An operation yields requests and pauses, is sent the replies, and returns its outcome.
+Operation: TypeAlias = Generator[Any, Any, Returned]
+
+
+class Unavailable(Exception):
+    """DynamoDB did not answer, or throttled, within the bounded retries.
+
+    Whether a write took place is not known; every write of this product can be repeated.
+    """
+
+
+class TableError(Exception):
+    """DynamoDB refused a request for a reason that no retry mends: a defect or a missing right."""
+
+
+# --- Wire form ----------------------------------------------------------------------------------
+
+
+def to_wire(value: Value) -> dict[str, Any]:
+    """A Python value in DynamoDB's JSON."""
+    if isinstance(value, str):
+        return {"S": value}
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, int):
+        return {"N": str(value)}
+    if isinstance(value, dict):
+        return {"M": {name: to_wire(inner) for name, inner in value.items()}}
+    if isinstance(value, list):
+        return {"L": [to_wire(inner) for inner in value]}
+    if value is None:
+        return {"NULL": True}
+    raise TypeError(f"{type(value).__name__} has no wire form")
+
+
+def from_wire(wire: Mapping[str, Any]) -> Any:
+    """A value in DynamoDB's JSON as Python; every number of this product is an integer."""
+    [(kind, value)] = wire.items()
+    if kind == "N":
+        return int(value)
+    if kind == "M":
+        return {name: from_wire(inner) for name, inner in value.items()}
+    if kind == "L":
+        return [from_wire(inner) for inner in value]
+    if kind == "NULL":
+        return None
+    return value
+
+
+def item_from_wire(wire: Mapping[str, Any]) -> Item:
+    """A whole item, as the stream and the answers carry it."""
+    return {name: from_wire(value) for name, value in wire.items()}
+
+
+def _item_to_wire(item: Mapping[str, Value]) -> dict[str, Any]:
+    return {name: to_wire(value) for name, value in item.items() if value is not None}
+
+
+def _key_to_wire(key: Key) -> dict[str, Any]:
+    return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
+
+
+def _conditions(request: Update | Put | Delete) -> dict[str, Any]:
+    body: dict[str, Any] = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    if request.condition:
+        body["ConditionExpression"] = request.condition
+    if request.names:
+        body["ExpressionAttributeNames"] = dict(request.names)
+    if request.values:
+        body["ExpressionAttributeValues"] = {k: to_wire(v) for k, v in request.values.items()}
+    return body
+
+
+def _write_body(request: Update | Put | Delete) -> tuple[str, dict[str, Any]]:
+    body = _conditions(request)
+    if isinstance(request, Put):
+        body["Item"] = {**_key_to_wire(request.key), **_item_to_wire(request.item)}
+        return "Put", body
+    body["Key"] = _key_to_wire(request.key)
+    if isinstance(request, Update):
+        body["UpdateExpression"] = request.expression
+        return "Update", body
+    return "Delete", body
+
+
+# --- The door -----------------------------------------------------------------------------------
+
+CONNECT_SECONDS = 1.0
+READ_SECONDS = 3.0
+ATTEMPTS = 4
+_RETRIED = frozenset(
+    {
+        "InternalServerError",
+        "ItemCollectionSizeLimitExceededException",
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ThrottlingException",
+        "TransactionInProgressException",
+    }
+)
+
+
+class _Rejected(TableError):
+    def __init__(self, code: str, body: dict[str, Any]) -> None:
+        super().__init__(code)
+        self.code = code
+        self.body = body
+
+
+class Table:
+    """One table, one warm connection pool.
+
+    `meter`, when given, is called after every answer with the operation's name and the capacity
+    units it consumed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        region: str,
+        endpoint: str,
+        credentials: Credentials,
+        meter: Callable[[str, float], None] | None = None,
+    ) -> None:
+        self.name = name
+        self._meter = meter
+        self._endpoint = endpoint.rstrip("/") + "/"
+        self._signer = SigV4Auth(credentials, "dynamodb", region)
+        self._http = urllib3.PoolManager(
+            maxsize=32,
+            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+            retries=False,
+        )
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Table":
+        """The table of a deployed function: `TABLE_NAME`, and what Lambda sets by itself."""
+        region = environ["AWS_REGION"]
+        suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+        endpoint = (
+            environ.get("AWS_ENDPOINT_URL_DYNAMODB")
+            or environ.get("AWS_ENDPOINT_URL")
+            or f"https://dynamodb.{region}.{suffix}"
+        )
+        credentials = Credentials(
+            environ["AWS_ACCESS_KEY_ID"],
+            environ["AWS_SECRET_ACCESS_KEY"],
+            environ.get("AWS_SESSION_TOKEN"),
+        )
+        return cls(
+            environ["TABLE_NAME"], region=region, endpoint=endpoint, credentials=credentials
+        )
+
+    def execute(self, request: Request) -> Any:
+        """Carry out one request and give its reply.
+
+        Raises:
+            Unavailable: no answer within the bounded retries.
+            TableError: DynamoDB rejects the request itself.
+        """
+        if isinstance(request, Get):
+            answer = self._call(
+                "GetItem", {"Key": _key_to_wire(request.key), "ConsistentRead": True}
+            )
+            return item_from_wire(answer["Item"]) if "Item" in answer else None
+        if isinstance(request, Query):
+            return self._query(request)
+        if isinstance(request, BatchGet):
+            return self._batch_get(request.keys)
+        if isinstance(request, Transact):
+            return self._transact(request)
+        verb, body = _write_body(request)
+        if verb == "Update":
+            body["ReturnValues"] = "ALL_NEW"
+        try:
+            answer = self._call(f"{verb}Item", body)
+        except _Rejected as rejected:
+            if rejected.code == "ConditionalCheckFailedException":
+                old = rejected.body.get("Item")
+                return Refused(item_from_wire(old) if old else None)
+            if rejected.code == "TransactionConflictException":
+                return Conflicted()
+            raise TableError(rejected.code) from rejected
+        new = answer.get("Attributes")
+        return Accepted(item_from_wire(new) if new else None)
+
+    def run(self, operation: Operation[Returned]) -> Returned:
+        """Drive an operation to its outcome; its pauses are real time."""
+        reply: Any = None
+        while True:
+            try:
+                request = operation.send(reply)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
+            if isinstance(request, Pause):
+                time.sleep(backoff_seconds(request.attempt))
+                reply = time.time_ns() // 1_000_000
+            else:
+                reply = self.execute(request)
+
+    def _query(self, request: Query) -> Found:
+        body: dict[str, Any] = {
+            "KeyConditionExpression": request.condition,
+            "ExpressionAttributeValues": {k: to_wire(v) for k, v in request.values.items()},
+            "ScanIndexForward": not request.descending,
+        }
+        if request.names:
+            body["ExpressionAttributeNames"] = dict(request.names)
+        if request.index:
+            body["IndexName"] = request.index
+        else:
+            body["ConsistentRead"] = True
+        if request.filter:
+            body["FilterExpression"] = request.filter
+        if request.limit:
+            body["Limit"] = request.limit
+        if request.start:
+            body["ExclusiveStartKey"] = _item_to_wire(request.start)
+        answer = self._call("Query", body)
+        last = answer.get("LastEvaluatedKey")
+        return Found(
+            [item_from_wire(item) for item in answer["Items"]],
+            item_from_wire(last) if last else None,
+        )
+
+    def _batch_get(self, keys: Iterable[Key]) -> dict[Key, Item]:
+        found: dict[Key, Item] = {}
+        wanted = [_key_to_wire(key) for key in dict.fromkeys(keys)]
+        for attempt in range(ATTEMPTS):
+            if not wanted:
+                return found
+            if attempt:
+                time.sleep(backoff_seconds(attempt))
+            answer = self._call(
+                "BatchGetItem",
+                {"RequestItems": {self.name: {"Keys": wanted, "ConsistentRead": True}}},
+            )
+            for wire in answer["Responses"].get(self.name, []):
+                item = item_from_wire(wire)
+                found[Key(item["pk"], item["sk"])] = item
+            wanted = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
+        if wanted:
+            raise Unavailable("BatchGetItem left keys unprocessed")
+        return found
+
+    def _transact(self, request: Transact) -> Accepted | Cancelled | Conflicted:
+        actions = []
+        for action in request.actions:
+            verb, body = _write_body(action)
+            actions.append({verb: {"TableName": self.name, **body}})
+        # The token makes our own repetition after a lost answer harmless.
+        token = base64.urlsafe_b64encode(os.urandom(24)).decode()
+        try:
+            self._call(
+                "TransactWriteItems", {"TransactItems": actions, "ClientRequestToken": token}
+            )
+        except _Rejected as rejected:
+            if rejected.code == "TransactionConflictException":
+                return Conflicted()
+            if rejected.code != "TransactionCanceledException":
+                raise TableError(rejected.code) from rejected
+            reasons = rejected.body["CancellationReasons"]
+            codes = {reason.get("Code", "None") for reason in reasons}
+            if "ConditionalCheckFailed" in codes:
+                return Cancelled(
+                    tuple(
+                        (
+                            reason.get("Code") == "ConditionalCheckFailed",
+                            item_from_wire(reason["Item"]) if reason.get("Item") else None,
+                        )
+                        for reason in reasons
+                    )
+                )
+            if codes <= {"None", "TransactionConflict"}:
+                return Conflicted()
+            raise TableError(f"transaction cancelled: {sorted(codes)}") from rejected
+        return Accepted()
+
+    def _call(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        if operation not in ("TransactWriteItems", "BatchGetItem"):
+            body["TableName"] = self.name
+        if self._meter:
+            body["ReturnConsumedCapacity"] = "TOTAL"
+        payload = json.dumps(body, separators=(",", ":")).encode()
+        problem = ""
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(backoff_seconds(attempt))
+            try:
+                status, answer = self._send(operation, payload)
+            except (urllib3.exceptions.HTTPError, json.JSONDecodeError) as error:
+                problem = type(error).__name__
+                continue
+            if status == 200:
+                if self._meter:
+                    consumed = answer.get("ConsumedCapacity") or {}
+                    parts = consumed if isinstance(consumed, list) else [consumed]
+                    self._meter(operation, sum(part.get("CapacityUnits", 0.0) for part in parts))
+                return answer
+            code = str(answer.get("__type", "")).rpartition("#")[2] or f"HTTP {status}"
+            if status < 500 and code not in _RETRIED and not _is_throttled(answer):
+                raise _Rejected(code, answer)
+            problem = code
+        raise Unavailable(f"{operation}: {problem}")
+
+    def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
+        request = AWSRequest(
+            method="POST",
+            url=self._endpoint,
+            data=payload,
+            headers={
+                "Content-Type": "application/x-amz-json-1.0",
+                "X-Amz-Target": f"DynamoDB_20120810.{operation}",
+            },
+        )
+        self._signer.add_auth(request)
+        response = self._http.request(
+            "POST", self._endpoint, body=payload, headers=dict(request.headers.items())
+        )
+        return response.status, json.loads(response.data)
+
+
+def _is_throttled(answer: Mapping[str, Any]) -> bool:
+    reasons = answer.get("CancellationReasons") or []
+    codes = {reason.get("Code") for reason in reasons}
+    return bool(codes & {"ThrottlingError", "ProvisionedThroughputExceeded"})
+
+
+def backoff_seconds(attempt: int) -> float:
+    """Full jitter: a random wait up to 25 ms, 50 ms, 100 ms, ... and never above 400 ms."""
+    return random.uniform(0, min(0.4, 0.025 * 2 ** (attempt - 1)))

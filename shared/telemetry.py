@@ -1,0 +1,23 @@
+"""Logger and metrics, set up the same in every room.
+
+Credentials, bodies and query strings are never logged; a request is told by its id.
+"""
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+NAMESPACE = "Overdraft"
+
+logger = Logger(service="overdraft", log_uncaught_exceptions=False)
+metrics = Metrics(namespace=NAMESPACE, service="overdraft")
+
+
+def count(name: str) -> None:
+    """One more of something in this invocation; published by `flush`."""
+    metrics.add_metric(name=name, unit=MetricUnit.Count, value=1)
+
+
+def flush() -> None:
+    """Write the invocation's metrics to the log (CloudWatch embedded metric format), if any."""
+    if metrics.metric_set:
+        metrics.flush_metrics()

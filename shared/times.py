@@ -1,0 +1,47 @@
+"""Times and durations on the wire: RFC 3339 in UTC with `Z`, ISO 8601 weeks to seconds."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+_DURATION = re.compile(
+    r"P(?!$)(?:(\d{1,4})W)?(?:(\d{1,4})D)?(?:T(?!$)(?:(\d{1,6})H)?(?:(\d{1,6})M)?(?:(\d{1,9})S)?)?",
+    re.ASCII,
+)
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+
+
+def to_rfc3339(milliseconds: int) -> str:
+    """Unix milliseconds as text; whole seconds are written without a fraction."""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    precision = "milliseconds" if milliseconds % 1000 else "seconds"
+    return moment.isoformat(timespec=precision).replace("+00:00", "Z")
+
+
+def from_rfc3339(text: str) -> int:
+    """Unix seconds, a fraction dropped.
+
+    Raises:
+        ValueError: not RFC 3339, or without an offset.
+    """
+    if not _RFC3339.fullmatch(text):
+        raise ValueError("not a time in RFC 3339, such as 2027-01-31T00:00:00Z")
+    seconds = datetime.fromisoformat(text.upper()).timestamp()
+    if seconds < 0:
+        raise ValueError("a time before 1970")
+    return int(seconds)
+
+
+def from_duration(text: str) -> int:
+    """Seconds of an ISO 8601 duration in weeks, days, hours, minutes and seconds.
+
+    Raises:
+        ValueError: not such a duration; years and months have no fixed length.
+    """
+    match = _DURATION.fullmatch(text)
+    if not match:
+        raise ValueError("not an ISO 8601 duration in weeks to seconds, such as PT8H")
+    weeks, days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    whole = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
+    return int(whole.total_seconds())

@@ -1,0 +1,196 @@
+"""Make `openapi.json` from the operations and the models: `python -m tools.openapi`."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from shared import models, problems
+from shared.operations import OPERATIONS, Operation, Parameter
+from tools import ROOT, VERSION
+
+FILE = ROOT / "openapi.json"
+HTTP = {200: "OK", 201: "Created", 204: "Done", 202: "Accepted"}
+ABOUT = """Soft license limits: seats beyond what was purchased are granted up to a hard cap, \
+marked as overdraft; beyond the cap they are denied, exactly, and the denial is on record.
+
+Errors are problems (RFC 9457, application/problem+json). Unknown members, query parameters \
+included, are refused by name. Lists answer items and nextPageToken.
+
+API Gateway itself answers 413, 429 and 503 before any function runs when a request is over 10 MB, \
+over the stage's throttle, or cannot be served; those answers are not problems."""
+PATH_PARAMETERS = {
+    "entitlementId": "The entitlement.",
+    "activationId": "The grant, as answered when the seat was taken.",
+    "keyId": "The key's id, the part before the dot.",
+}
+HEADERS = {
+    "Idempotency-Key": "1 to 255 printable ASCII characters. The same request with the same key"
+    " within 24 hours gets the same answer.",
+    "If-Match": "The ETag of the version to change; another version answers 412.",
+}
+
+
+def _problem_types() -> dict[str, type[problems.Problem]]:
+    return {kind.type: kind for kind in problems.Problem.__subclasses__()}
+
+
+def describe() -> dict[str, Any]:
+    """The whole description, OpenAPI 3.1."""
+    used = {
+        name
+        for operation in OPERATIONS.values()
+        for name in (operation.body, *(model for _, model in operation.answers))
+        if name
+    }
+    bodies = {operation.body for operation in OPERATIONS.values()}
+    wanted: list[tuple[type[BaseModel], Any]] = [
+        (getattr(models, name), "validation" if name in bodies else "serialization")
+        for name in sorted(used)
+    ]
+    wanted.append((models.ProblemBody, "serialization"))
+    _, schemas = models_json_schema(wanted, ref_template="#/components/schemas/{model}")
+    paths: dict[str, dict[str, Any]] = {}
+    for route, operation in OPERATIONS.items():
+        method, path = route.split(" ")
+        paths.setdefault(path, {})[method.lower()] = _operation(path, operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Overdraft", "version": VERSION, "description": ABOUT},
+        "paths": paths,
+        "components": {
+            "schemas": dict(sorted(schemas["$defs"].items())),
+            "securitySchemes": {
+                "apiKey": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Authorization: Bearer <key id>.<secret>",
+                },
+                "licenseKey": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": "Authorization: License <key id>.<secret>",
+                },
+            },
+        },
+    }
+
+
+def _operation(path: str, operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.id,
+        "summary": operation.summary,
+        "description": _who(operation),
+        "tags": [operation.room],
+    }
+    security: list[dict[str, list[str]]] = []
+    if operation.scopes:
+        security.append({"apiKey": []})
+    if operation.license:
+        security.append({"licenseKey": []})
+    described["security"] = security
+    parameters = [*_parameters(path, operation)]
+    if parameters:
+        described["parameters"] = parameters
+    if operation.body:
+        schema = {"$ref": f"#/components/schemas/{operation.body}"}
+        types = ["application/json"]
+        if operation.body == "EntitlementPatch":
+            types.append("application/merge-patch+json")
+        described["requestBody"] = {
+            "required": not operation.body_optional,
+            "content": {kind: {"schema": schema} for kind in types},
+        }
+    described["responses"] = _responses(operation)
+    return described
+
+
+def _who(operation: Operation) -> str:
+    if not operation.scopes:
+        return "Open to everybody."
+    scopes = " or ".join(operation.scopes)
+    license_key = ", or the entitlement's license key" if operation.license else ""
+    return f"Needs an API key with scope {scopes}{license_key}."
+
+
+def _parameters(path: str, operation: Operation) -> Iterator[dict[str, Any]]:
+    for name in re.findall(r"\{(\w+)\}", path):
+        yield {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": PATH_PARAMETERS[name],
+            "schema": {"type": "string"},
+        }
+    for parameter in operation.query:
+        yield {
+            "name": parameter.name,
+            "in": "query",
+            "description": parameter.about,
+            "schema": _query_schema(parameter),
+        }
+    for name in operation.headers:
+        yield {
+            "name": name,
+            "in": "header",
+            "description": HEADERS[name],
+            "schema": {"type": "string"},
+        }
+
+
+def _query_schema(parameter: Parameter) -> dict[str, Any]:
+    if isinstance(parameter.kind, tuple):
+        return {"type": "string", "enum": list(parameter.kind)}
+    if parameter.name == "limit":
+        return {"type": "integer", "minimum": 1, "maximum": 100, "default": 50}
+    return {"type": parameter.kind}
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    responses: dict[str, Any] = {}
+    for status, model in operation.answers:
+        response: dict[str, Any] = {"description": HTTP[status]}
+        if model:
+            schema = {"$ref": f"#/components/schemas/{model}"}
+            response["content"] = {"application/json": {"schema": schema}}
+        responses[str(status)] = response
+    types = _problem_types()
+    by_status: dict[int, list[str]] = {}
+    for name in _problem_names(operation):
+        by_status.setdefault(types[name].status, []).append(name)
+    for status, names in sorted(by_status.items()):
+        responses[str(status)] = {
+            "description": "; ".join(f"{name}: {types[name].title}" for name in names),
+            "content": {
+                "application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemBody"}}
+            },
+        }
+    return responses
+
+
+def _problem_names(operation: Operation) -> Iterator[str]:
+    if operation.scopes:
+        yield from ("unauthorized", "forbidden", "throttled", "contention", "unavailable")
+    if operation.body or operation.query or operation.headers:
+        yield "invalid-request"
+    if operation.body:
+        yield from ("payload-too-large", "unsupported-media-type")
+    yield from operation.problems
+    yield "internal"
+
+
+def text() -> str:
+    """The description as it is committed."""
+    return json.dumps(describe(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else FILE
+    target.write_text(text())
+    print(f"wrote {target}")

@@ -1,0 +1,80 @@
+# One command per habit. `make` or `make help` lists them.
+
+PYTHON ?= python3
+PORT ?= 4566
+ARCHITECTURE ?= arm64
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+PIP := pip install --quiet --disable-pip-version-check --require-hashes --requirement
+# uv is ten times as fast; pip knows every mirror and proxy that a machine is set up for.
+install = $(1)/bin/$(PIP) requirements-uv.txt && \
+	{ $(1)/bin/uv pip install --quiet --python $(1)/bin/python --require-hashes --requirement $(2) \
+	|| $(1)/bin/$(PIP) $(2); }
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check unit property integration concurrency contract bench lint format openapi lock build deploy bootstrap-key clean
+
+help: ## List the commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+run: $(READY) ## Start the whole stack on this machine (PORT=4566) with a demo customer
+	@$(BIN)/python -m local.run --port $(PORT)
+
+demo: $(READY) ## A working day on 100 purchased seats, in about a minute
+	@$(BIN)/python -m local.demo
+
+test: $(READY) lint ## Everything: style, types, all tests
+	@$(BIN)/pytest tests/unit tests/contract tests/property tests/concurrency tests/integration
+
+check: $(READY) lint ## What to run after every edit: style, types, unit tests
+	@$(BIN)/pytest tests/unit
+
+unit property integration concurrency contract: $(READY) ## One folder of tests
+	@$(BIN)/pytest tests/$@
+
+bench: $(READY) ## Measure: round trips, write units, CPU, start-up; writes .local/bench.json
+	@$(BIN)/python -m benchmarks.run
+
+lint: $(READY)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { echo "some files are not formatted: make format"; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+
+format: $(READY) ## Format the code, mend what can be mended
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+openapi: $(READY) ## Make openapi.json from the code
+	@$(BIN)/python -m tools.openapi
+
+lock: $(READY) ## Compile requirements.txt and requirements-dev.txt
+	@$(BIN)/python -m tools.lock
+
+build: $(READY) ## Package the functions for AWS (ARCHITECTURE=arm64)
+	@$(BIN)/python -m tools.build --architecture $(ARCHITECTURE)
+
+deploy: build $(VENV)-sam/.ready ## Deploy to AWS with the SAM CLI; the first time: make deploy ARGS=--guided
+	@$(VENV)-sam/bin/sam deploy --template-file template.yaml --stack-name overdraft --resolve-s3 \
+		--capabilities CAPABILITY_IAM --no-fail-on-empty-changeset $(ARGS)
+
+bootstrap-key: $(READY) ## Make a bootstrap key and its hash for the deployment
+	@$(BIN)/python -m tools.bootstrap_key
+
+clean: ## Remove everything that was made here
+	@rm -rf $(VENV) $(VENV)-sam .build .local .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(READY): requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "Overdraft needs Python 3.11 or newer: set PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "setting up $(VENV) (once, about a minute) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(call install,$(VENV),requirements-dev.txt)
+	@touch $@
+
+$(VENV)-sam/.ready: requirements-deploy.txt
+	@echo "setting up the SAM CLI (once) ..."
+	@$(PYTHON) -m venv --clear $(VENV)-sam
+	@$(call install,$(VENV)-sam,requirements-deploy.txt)
+	@touch $@

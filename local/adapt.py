@@ -1,0 +1,106 @@
+"""From `template.yaml` to what the emulator can deploy.
+
+The template is transformed by AWS's own SAM translator; then four gaps of the emulator are
+bridged, each in a function below that says which. Nothing here changes the product.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+from local.emulator import REGION
+from tools import ROOT
+
+Template = dict[str, Any]
+API_ID = "overdraft"
+
+
+class _NoManagedPolicies:
+    """No function uses a managed policy: every room has its own role."""
+
+    def load(self) -> dict[str, str]:
+        return {}
+
+
+def read_template() -> Template:
+    """`template.yaml`, with short intrinsic forms (`!Ref`) written out."""
+    template: Template = yaml_parse((ROOT / "template.yaml").read_text())
+    return template
+
+
+def expand(template: Template, parameters: Mapping[str, str]) -> Template:
+    """The CloudFormation template that SAM makes of ours."""
+    os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
+    expanded: Template = transform(template, dict(parameters), _NoManagedPolicies())
+    return expanded
+
+
+def for_emulator(expanded: Template) -> tuple[Template, list[dict[str, Any]]]:
+    """The template as the emulator takes it, and the stream mappings that `pump.py` carries out."""
+    resources: dict[str, Any] = expanded["Resources"]
+    _route_explicitly(resources)
+    _without_layers(resources)
+    return expanded, _take_stream_mappings(resources)
+
+
+def _route_explicitly(resources: dict[str, Any]) -> None:
+    """The emulator ignores an API's `Body`: make its routes resources of their own."""
+    for name, resource in list(resources.items()):
+        if resource["Type"] != "AWS::ApiGatewayV2::Api":
+            continue
+        body = resource["Properties"].pop("Body")
+        resource["Properties"] |= {
+            "Name": "overdraft",
+            "ProtocolType": "HTTP",
+            "Tags": {"ms-custom-id": API_ID},
+        }
+        for path, methods in body["paths"].items():
+            for method, operation in methods.items():
+                _add_route(resources, name, path, method, operation)
+
+
+def _add_route(
+    resources: dict[str, Any], api: str, path: str, method: str, operation: dict[str, Any]
+) -> None:
+    integration = operation["x-amazon-apigateway-integration"]
+    suffix = "".join(part for part in f"{method}{path}" if part.isalnum())
+    key = path if path == "$default" else f"{method.upper()} {path}"
+    resources[f"Integration{suffix}"] = {
+        "Type": "AWS::ApiGatewayV2::Integration",
+        "Properties": {
+            "ApiId": {"Ref": api},
+            "IntegrationType": "AWS_PROXY",
+            "IntegrationUri": integration["uri"],
+            "PayloadFormatVersion": integration["payloadFormatVersion"],
+        },
+    }
+    resources[f"Route{suffix}"] = {
+        "Type": "AWS::ApiGatewayV2::Route",
+        "Properties": {
+            "ApiId": {"Ref": api},
+            "RouteKey": key,
+            "Target": {"Fn::Sub": f"integrations/${{Integration{suffix}}}"},
+        },
+    }
+
+
+def _without_layers(resources: dict[str, Any]) -> None:
+    """Functions run on the emulator's own interpreter, which has the pinned packages already."""
+    for name, resource in list(resources.items()):
+        if resource["Type"] == "AWS::Lambda::LayerVersion":
+            del resources[name]
+        elif resource["Type"] == "AWS::Lambda::Function":
+            resource["Properties"].pop("Layers", None)
+
+
+def _take_stream_mappings(resources: dict[str, Any]) -> list[dict[str, Any]]:
+    """The emulator loses records of failed batches: take its mappings over."""
+    mappings = []
+    for name, resource in list(resources.items()):
+        if resource["Type"] == "AWS::Lambda::EventSourceMapping":
+            mappings.append(resource["Properties"])
+            del resources[name]
+    return mappings

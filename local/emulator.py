@@ -1,0 +1,141 @@
+"""The AWS emulator as a child process: started, ready, stopped without a trace.
+
+Why this emulator, and what it does not do: `docs/decisions/0005-local-stack.md`.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+import urllib3
+
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+# Any do, and they are the account's root: the functions themselves run with their roles.
+ACCESS_KEY = "test"
+SECRET_KEY = "test"
+START_SECONDS = 60
+
+
+class LocalError(Exception):
+    """Something on this machine stands in the way; the message says what, and what to do."""
+
+
+def check_port(port: int) -> None:
+    """Raise LocalError when something listens on the port already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise LocalError(
+                f"Port {port} is taken; choose another one: make run PORT={port + 1}"
+            ) from None
+        except OverflowError:
+            raise LocalError(f"{port} is not a port: PORT is 1 to 65535") from None
+
+
+def free_port() -> int:
+    """A port that nothing listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Emulator:
+    """A running emulator on 127.0.0.1; use it in a `with` statement."""
+
+    def __init__(self, port: int) -> None:
+        check_port(port)
+        self.url = f"http://127.0.0.1:{port}"
+        self._folder = Path(tempfile.mkdtemp(prefix="overdraft-"))
+        self._log = self._folder / "emulator.log"
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "HOME": str(self._folder),
+            "TMPDIR": str(self._folder),
+            "GATEWAY_PORT": str(port),
+            "BIND_HOST": "127.0.0.1",
+            "MINISTACK_HOST": "localhost",
+            "MINISTACK_REGION": REGION,
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
+            "LOG_LEVEL": "WARNING",
+            "AUTH": "true",
+            "STATE_DIR": str(self._folder / "state"),
+            "S3_DATA_DIR": str(self._folder / "s3"),
+        }
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [str(Path(sys.executable).parent / "ministack")],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+                start_new_session=True,  # so that Ctrl-C reaches us first, and all of it is stopped
+            )
+        try:
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait(self) -> None:
+        http = urllib3.PoolManager(timeout=1.0, retries=False)
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise LocalError(f"The emulator did not start: {self.log_tail()}")
+            try:
+                if http.request("GET", f"{self.url}/_ministack/health").status == 200:
+                    return
+            except urllib3.exceptions.HTTPError:
+                pass
+            time.sleep(0.1)
+        raise LocalError(f"The emulator did not answer within {START_SECONDS} s.")
+
+    def log_tail(self, lines: int = 5) -> str:
+        """The end of the emulator's log."""
+        return " | ".join(self._log.read_text(errors="replace").splitlines()[-lines:])
+
+    @property
+    def log_file(self) -> Path:
+        """Where the emulator writes; gone when it stops."""
+        return self._log
+
+    def is_running(self) -> bool:
+        """Whether the process is there."""
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """End the emulator, its workers and its files."""
+        for kind, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
+            try:
+                os.killpg(self._process.pid, kind)
+            except ProcessLookupError:
+                break
+            try:
+                self._process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                continue
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> "Emulator":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()

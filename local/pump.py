@@ -1,0 +1,174 @@
+"""Reads a table's stream and calls its function, as Lambda's event source mapping does.
+
+It honours what the template's mapping says and the emulator does not: filter criteria, partial
+failures, bisecting, bounded retries, record age, and the destination of what is given up.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+IDLE_SECONDS = 0.05
+RETRY_SECONDS = 0.2
+
+Record = dict[str, Any]
+
+
+class Pump:
+    """One event source mapping on one stream, carried out by one thread."""
+
+    def __init__(self, client: Callable[[str], Any], mapping: Mapping[str, Any]) -> None:
+        self._streams = client("dynamodbstreams")
+        self._functions = client("lambda")
+        self._sqs = client("sqs")
+        self._mapping = mapping
+        self._patterns = [
+            json.loads(each["Pattern"])
+            for each in mapping.get("FilterCriteria", {}).get("Filters", [])
+        ]
+        self._stopping = threading.Event()
+        self._iterators: dict[str, str | None] = {}
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop reading; what is being processed is finished."""
+        self._stopping.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                if not self._read_once():
+                    self._stopping.wait(IDLE_SECONDS)
+            except Exception:  # The emulator may be going away; the next round tells.
+                self._stopping.wait(RETRY_SECONDS)
+
+    def _read_once(self) -> int:
+        stream = self._mapping["EventSourceArn"]
+        description = self._streams.describe_stream(StreamArn=stream)["StreamDescription"]
+        count = 0
+        for shard in description["Shards"]:
+            shard_id = shard["ShardId"]
+            if shard_id not in self._iterators:
+                self._iterators[shard_id] = self._streams.get_shard_iterator(
+                    StreamArn=stream, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON"
+                )["ShardIterator"]
+            iterator = self._iterators[shard_id]
+            if iterator is None:
+                continue
+            answer = self._streams.get_records(
+                ShardIterator=iterator, Limit=self._mapping.get("BatchSize", 100)
+            )
+            batch = [record for record in answer["Records"] if self._admits(record)]
+            self._deliver([_plain(record) for record in batch])
+            self._iterators[shard_id] = answer.get("NextShardIterator")
+            count += len(answer["Records"])
+        return count
+
+    def _admits(self, record: Record) -> bool:
+        return not self._patterns or any(matches(pattern, record) for pattern in self._patterns)
+
+    def _deliver(self, batch: list[Record], attempts: int = 0) -> None:
+        """Bring a batch to its end: every record processed, or given up and told of."""
+        limit = self._mapping.get("MaximumRetryAttempts", 10_000)
+        while batch and not self._stopping.is_set():
+            failed = self._invoke(batch)
+            if failed is None:
+                return
+            batch, attempts = batch[failed:], attempts + 1
+            if attempts > limit or self._is_too_old(batch[0]):
+                self._give_up(batch, attempts)
+                return
+            if self._mapping.get("BisectBatchOnFunctionError") and len(batch) > 1:
+                middle = len(batch) // 2
+                self._deliver(batch[:middle], attempts)
+                batch = batch[middle:]
+            self._stopping.wait(RETRY_SECONDS)
+
+    def _invoke(self, batch: list[Record]) -> int | None:
+        """The position of the first record that failed, None if none did."""
+        answer = self._functions.invoke(
+            FunctionName=self._mapping["FunctionName"],
+            Payload=json.dumps({"Records": batch}).encode(),
+        )
+        payload = answer["Payload"].read()
+        if answer.get("FunctionError"):
+            return 0
+        failures = (json.loads(payload or b"{}") or {}).get("batchItemFailures") or []
+        named = {failure["itemIdentifier"] for failure in failures}
+        positions = [
+            position
+            for position, record in enumerate(batch)
+            if record["dynamodb"]["SequenceNumber"] in named
+        ]
+        return min(positions) if positions else None
+
+    def _is_too_old(self, record: Record) -> bool:
+        age = self._mapping.get("MaximumRecordAgeInSeconds", -1)
+        created = record["dynamodb"].get("ApproximateCreationDateTime", time.time())
+        return bool(age > 0 and time.time() - created > age)
+
+    def _give_up(self, batch: list[Record], attempts: int) -> None:
+        destination = self._mapping.get("DestinationConfig", {}).get("OnFailure", {})
+        if "Destination" not in destination:
+            return
+        name = destination["Destination"].rpartition(":")[2]
+        url = self._sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        numbers = [record["dynamodb"]["SequenceNumber"] for record in batch]
+        self._sqs.send_message(
+            QueueUrl=url,
+            MessageBody=json.dumps(
+                {
+                    "requestContext": {
+                        "condition": "RetryAttemptsExhausted",
+                        "approximateInvokeCount": attempts,
+                    },
+                    "DDBStreamBatchInfo": {
+                        "streamArn": self._mapping["EventSourceArn"],
+                        "startSequenceNumber": numbers[0],
+                        "endSequenceNumber": numbers[-1],
+                        "batchSize": len(batch),
+                    },
+                }
+            ),
+        )
+
+
+def matches(pattern: Mapping[str, Any], value: Any) -> bool:
+    """Whether an event matches a filter pattern: nested names, literals and `prefix`.
+
+    Raises:
+        NotImplementedError: the template uses a comparison that this pump does not know.
+    """
+    for name, wanted in pattern.items():
+        inner = value.get(name) if isinstance(value, Mapping) else None
+        if isinstance(wanted, Mapping):
+            if not matches(wanted, inner):
+                return False
+        elif not any(_compare(choice, inner) for choice in wanted):
+            return False
+    return True
+
+
+def _compare(choice: Any, value: Any) -> bool:
+    if not isinstance(choice, Mapping):
+        return bool(choice == value)
+    if set(choice) != {"prefix"}:
+        raise NotImplementedError(f"local/pump.py does not know the filter {sorted(choice)}")
+    return isinstance(value, str) and value.startswith(choice["prefix"])
+
+
+def _plain(record: Record) -> Record:
+    """A record as Lambda sends it: JSON, times as Unix seconds."""
+    plain: Record = json.loads(json.dumps(record, default=_number))
+    return plain
+
+
+def _number(value: object) -> float:
+    if isinstance(value, datetime):
+        return value.timestamp()
+    raise TypeError(type(value).__name__)

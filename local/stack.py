@@ -1,0 +1,175 @@
+"""The stack in the emulator: our own template, deployed; what follows from it, found."""
+
+import hashlib
+import io
+import json
+import secrets
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from local import adapt
+from local.emulator import ACCESS_KEY, REGION, SECRET_KEY, Emulator, LocalError
+from local.pump import Pump
+from tools import build
+
+STACK = "overdraft"
+BUCKET = "overdraft-code"
+DEPLOY_SECONDS = 180
+
+
+class Stack:
+    """A deployed stack. `bootstrap_key` has every scope; `outputs` are the template's."""
+
+    def __init__(self, emulator: Emulator, bootstrap_key: str) -> None:
+        self.emulator = emulator
+        self.bootstrap_key = bootstrap_key
+        self.api_url = f"{emulator.url}/_aws/execute-api/{adapt.API_ID}"
+        self.outputs: dict[str, str] = {}
+        self.functions: dict[str, str] = {}
+        self.pumps: list[Pump] = []
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of the emulator."""
+        return client(self.emulator.url, service)
+
+    def stop(self) -> None:
+        """Stop what runs beside the emulator."""
+        for pump in self.pumps:
+            pump.stop()
+
+
+def client(url: str, service: str) -> Any:
+    """A boto3 client of an emulator at `url`."""
+    return boto3.client(
+        service,
+        endpoint_url=url,
+        region_name=REGION,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        config=Config(retries={"mode": "standard"}, connect_timeout=5, read_timeout=60),
+    )
+
+
+def make_bootstrap_key() -> tuple[str, str]:
+    """A bootstrap key, and the hash that the deployment is given."""
+    key = f"bootstrap.{secrets.token_urlsafe(32)}"
+    return key, hashlib.sha256(key.encode()).hexdigest()
+
+
+def deploy(
+    emulator: Emulator,
+    parameters: Mapping[str, str] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Stack:
+    """Deploy `template.yaml` into a running emulator; `say` is told what is done.
+
+    Raises:
+        LocalError: the deployment failed; the message has the emulator's reason.
+    """
+    key, key_hash = make_bootstrap_key()
+    stack = Stack(emulator, key)
+    given = {"BootstrapKeyHash": key_hash, **(parameters or {})}
+    say("packaging the functions")
+    template = adapt.read_template()
+    _upload_code(stack, template)
+    say("transforming template.yaml")
+    expanded, mappings = adapt.for_emulator(adapt.expand(template, given))
+    say(f"deploying {len(expanded['Resources'])} resources")
+    _create(stack, expanded, given)
+    stack.pumps = [Pump(stack.client, _resolve(stack, mapping)) for mapping in mappings]
+    return stack
+
+
+def _upload_code(stack: Stack, template: adapt.Template) -> None:
+    s3 = stack.client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    with tempfile.TemporaryDirectory(prefix="overdraft-") as name:
+        folder = Path(name)
+        build.build_rooms(folder)
+        build.compile_bytecode([folder])
+        for resource in template["Resources"].values():
+            properties = resource.get("Properties", {})
+            for member in ("CodeUri", "ContentUri"):
+                if member not in properties:
+                    continue
+                room = Path(properties[member]).name
+                key = f"{room}.zip"
+                if (folder / room).exists():
+                    s3.put_object(Bucket=BUCKET, Key=key, Body=_zip(folder / room))
+                properties[member] = f"s3://{BUCKET}/{key}"
+
+
+def _zip(folder: Path) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(folder))
+    return buffer.getvalue()
+
+
+def _create(stack: Stack, template: adapt.Template, parameters: Mapping[str, str]) -> None:
+    cloudformation = stack.client("cloudformation")
+    cloudformation.create_stack(
+        StackName=STACK,
+        TemplateBody=json.dumps(template),
+        Parameters=[
+            {"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()
+        ],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    deadline = time.monotonic() + DEPLOY_SECONDS
+    while time.monotonic() < deadline:
+        [described] = cloudformation.describe_stacks(StackName=STACK)["Stacks"]
+        status = described["StackStatus"]
+        if status == "CREATE_COMPLETE":
+            break
+        if not status.endswith("IN_PROGRESS"):
+            raise LocalError(f"The deployment failed: {_reason(cloudformation) or status}")
+        time.sleep(0.2)
+    else:
+        raise LocalError(f"The deployment did not end within {DEPLOY_SECONDS} s.")
+    stack.outputs = {
+        output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])
+    }
+    resources = cloudformation.describe_stack_resources(StackName=STACK)["StackResources"]
+    stack.functions = {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources
+    }
+
+
+def _reason(cloudformation: Any) -> str:
+    events = cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]
+    failed = [
+        f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
+        for event in events
+        if event.get("ResourceStatus", "").endswith("FAILED")
+    ]
+    return failed[-1] if failed else ""
+
+
+def _resolve(stack: Stack, value: Any) -> Any:
+    """Put the deployed names in place of `Ref` and `Fn::GetAtt`, as far as mappings use them."""
+    if isinstance(value, list):
+        return [_resolve(stack, inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    if "Ref" in value:
+        return stack.functions[value["Ref"]]
+    if "Fn::GetAtt" in value:
+        name, attribute = value["Fn::GetAtt"]
+        if attribute == "StreamArn":
+            return stack.outputs["StreamArn"]
+        queue = stack.functions[name]
+        attributes = stack.client("sqs").get_queue_attributes(
+            QueueUrl=queue, AttributeNames=["QueueArn"]
+        )
+        return attributes["Attributes"]["QueueArn"]
+    return {name: _resolve(stack, inner) for name, inner in value.items()}

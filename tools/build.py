@@ -1,0 +1,124 @@
+"""Package the functions and the layer into `.build/`, where `template.yaml` looks for them.
+
+`python -m tools.build` builds for the deployed platform: the functions' code with bytecode for the
+template's runtime, and a layer of the pinned packages for its architecture. A function carries its
+own room, `shared`, and what else it reads (`openapi.json`).
+"""
+
+import argparse
+import compileall
+import py_compile
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tools import ROOT
+
+ROOMS = ("activate", "release", "entitlements", "notify")
+RUNTIME = "3.13"
+PLATFORMS = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
+BUILD = ROOT / ".build"
+# What Lambda never loads: 27 MB of API models that a signer does not read, tests, type stubs.
+PRUNED = ("botocore/data", "bin", "**/tests", "**/*.pyi", "**/__pycache__")
+# Documents of the layer's packages that botocore does read.
+KEPT_DATA = ("endpoints.json", "partitions.json", "sdk-default-configuration.json", "_retry.json")
+
+
+class BuildError(Exception):
+    """The build cannot go on; the message says what to do."""
+
+
+def build_room(room: str, target: Path) -> None:
+    """The source files of one function, in `target`."""
+    shutil.rmtree(target, ignore_errors=True)
+    for part in (f"functions/{room}", "shared"):
+        shutil.copytree(ROOT / part, target / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "functions/__init__.py", target / "functions/__init__.py")
+    if room == "entitlements":
+        shutil.copy(ROOT / "openapi.json", target)
+
+
+def build_rooms(build: Path = BUILD) -> list[Path]:
+    """All functions, without bytecode; their folders."""
+    targets = [build / room for room in ROOMS]
+    for room, target in zip(ROOMS, targets, strict=True):
+        build_room(room, target)
+    return targets
+
+
+def build_packages(build: Path, architecture: str) -> Path:
+    """The layer's folder: the pinned packages, wheels only, for the deployed platform."""
+    target = build / "packages"
+    shutil.rmtree(target, ignore_errors=True)
+    python = target / "python"
+    command = [
+        sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--no-compile-bytecode",
+        "--require-hashes", "--only-binary", ":all:", "--python-version", RUNTIME,
+        "--python-platform", PLATFORMS[architecture], "--target", str(python),
+        "--requirements", str(ROOT / "requirements.txt"),
+    ]  # fmt: skip
+    if subprocess.run(command, check=False).returncode:
+        raise BuildError("the packages of requirements.txt could not be installed; see above")
+    _prune(python)
+    return target
+
+
+def _prune(python: Path) -> None:
+    data = python / "botocore/data"
+    kept = {name: (data / name).read_bytes() for name in KEPT_DATA if (data / name).exists()}
+    for pattern in PRUNED:
+        for path in sorted(python.glob(pattern)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    data.mkdir(exist_ok=True)
+    for name, content in kept.items():
+        (data / name).write_bytes(content)
+
+
+def find_python(version: str) -> str | None:
+    """An interpreter of exactly this minor version, None if this machine has none."""
+    if sys.version_info[:2] == tuple(map(int, version.split("."))):
+        return sys.executable
+    command = [sys.executable, "-m", "uv", "python", "find", "--no-python-downloads", version]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None
+
+
+def compile_bytecode(folders: list[Path], python: str = sys.executable) -> None:
+    """Bytecode beside every module; never checked against file times, which zipping changes."""
+    if python == sys.executable:
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        for folder in folders:
+            compileall.compile_dir(folder, quiet=1, invalidation_mode=mode, stripdir=str(folder))
+        return
+    for folder in folders:
+        subprocess.run(
+            [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash",
+             "-s", str(folder), str(folder)],
+            check=True,
+        )  # fmt: skip
+
+
+def main() -> None:
+    """Build everything for AWS."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--architecture", choices=sorted(PLATFORMS), default="arm64")
+    architecture = parser.parse_args().architecture
+    folders = [*build_rooms(), build_packages(BUILD, architecture)]
+    python = find_python(RUNTIME)
+    if python:
+        compile_bytecode(folders, python)
+    else:
+        print(
+            f"warning: no Python {RUNTIME} on this machine, so the functions carry no bytecode and"
+            " start about twice as slowly; install it and build again before you deploy"
+        )
+    size = sum(path.stat().st_size for folder in folders for path in folder.rglob("*"))
+    print(f"built {', '.join(ROOMS)} and the layer for {architecture}: {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BuildError as error:
+        sys.exit(f"make build: {error}")

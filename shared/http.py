@@ -112,8 +112,10 @@ class RateLimits:
 class Context:
     """What a warm process keeps between calls: the table, known keys, counts."""
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
-        self.table = table.Table.from_environment(environ)
+    def __init__(
+        self, environ: Mapping[str, str] = os.environ, door: table.Table | None = None
+    ) -> None:
+        self.table = door or table.Table.from_environment(environ)
         self.credentials = Credentials(
             lambda key_id: self.table.execute(table.Get(table.credential_key(key_id))),
             environ.get("BOOTSTRAP_KEY_HASH", ""),
@@ -315,10 +317,11 @@ def _write(
     body = response.body
     if body is not None and not isinstance(body, str):
         body = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    content_type = {} if body is None else {"content-type": "application/json"}
     return {
         "statusCode": response.status,
         "headers": {
-            "content-type": "application/json",
+            **content_type,
             "cache-control": "no-store",
             "x-content-type-options": "nosniff",
             "x-request-id": request_id,

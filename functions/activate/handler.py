@@ -104,4 +104,5 @@ def _view(entitlement_id: str, holder: Holder, grant: Grant) -> dict[str, Any]:
     }
 
 
-handler = http.serve({"takeSeat": take_seat})
+ROUTES = {"takeSeat": take_seat}
+handler = http.serve(ROUTES)

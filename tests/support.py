@@ -1,0 +1,137 @@
+"""What several folders of tests need: a door to a fresh table, calls of handlers, fault points."""
+
+import base64
+import itertools
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import urllib3
+from botocore.credentials import Credentials
+
+from local.dynamodb import table_properties
+from local.stack import client
+from shared import table
+from shared.ledger import Change, Terms, new_page
+
+NOW_MS = 1_800_000_000_000  # 2027-01-15T08:00:00Z
+NOW = NOW_MS // 1000
+BOOTSTRAP_KEY = "bootstrap." + "b" * 40
+_numbers = itertools.count(1)
+
+
+def create_table(url: str) -> str:
+    """A fresh table on an engine, with the schema of the template; its name."""
+    name = f"table-{uuid.uuid4().hex[:12]}"
+    client(url, "dynamodb").create_table(TableName=name, **table_properties())
+    return name
+
+
+def open_door(
+    url: str, name: str, meter: Callable[[str, float], None] | None = None
+) -> table.Table:
+    return table.Table(
+        name, region="us-east-1", endpoint=url, credentials=Credentials("test", "test"), meter=meter
+    )
+
+
+def new_id() -> str:
+    return f"ent_test{next(_numbers):08d}"
+
+
+def terms(
+    seat_count: int = 100,
+    hard_cap: int | None = 120,
+    *,
+    status: str = "active",
+    valid_from: int = 0,
+    valid_until: int | None = None,
+    lease: int | None = None,
+) -> Terms:
+    return Terms(seat_count, hard_cap, status, valid_from, valid_until, lease)
+
+
+def change(now_ms: int = NOW_MS, actor: str = "key_test") -> Change:
+    return Change(actor, f"req-{next(_numbers)}", now_ms)
+
+
+def make_page(door: table.Table, entitlement_id: str, valid: Terms) -> None:
+    reply = door.execute(new_page(entitlement_id, valid, change()))
+    assert isinstance(reply, table.Accepted)
+
+
+def read_page(door: table.Table, entitlement_id: str) -> table.Item:
+    item = door.execute(table.Get(table.ledger_key(entitlement_id)))
+    assert item is not None
+    return dict(item)
+
+
+class Crash(BaseException):
+    """The process is gone between two calls."""
+
+
+class FaultyTable(table.Table):
+    """A door that fails once, at its n-th HTTP call (from 0), in one of three ways.
+
+    `lost`: the call takes place, its answer does not arrive. `before` and `after`: the process
+    ends before the call, or after it.
+    """
+
+    fault: tuple[int, str] | None = None
+    calls = 0
+
+    def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
+        number, self.calls = self.calls, self.calls + 1
+        point, kind = self.fault or (-1, "")
+        if number == point and kind == "before":
+            raise Crash
+        answer = super()._send(operation, payload)
+        if number == point and kind == "after":
+            raise Crash
+        if number == point and kind == "lost":
+            raise urllib3.exceptions.ReadTimeoutError(None, None, "the answer was lost")  # type: ignore[arg-type]
+        return answer
+
+
+def faulty_door(url: str, name: str) -> FaultyTable:
+    return FaultyTable(
+        name, region="us-east-1", endpoint=url, credentials=Credentials("test", "test")
+    )
+
+
+def event(
+    route: str,
+    path: dict[str, str] | None = None,
+    body: Any = None,
+    *,
+    query: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
+    key: str | None = BOOTSTRAP_KEY,
+    encoded: bool = False,
+) -> dict[str, Any]:
+    """An API Gateway event (HTTP API, payload 2.0), as API Gateway makes it of a request."""
+    method, url = route.split(" ") if " " in route else ("GET", route)
+    for name, value in (path or {}).items():
+        url = url.replace("{" + name + "}", value)
+    sent = {"content-type": "application/json"} if body is not None else {}
+    if key:
+        sent["authorization"] = f"{'License' if key.startswith('lic_') else 'Bearer'} {key}"
+    text = body if isinstance(body, str) or body is None else json.dumps(body)
+    if encoded and text is not None:
+        text = base64.b64encode(text.encode()).decode()
+    return {
+        "version": "2.0",
+        "routeKey": route,
+        "rawPath": url,
+        "rawQueryString": "",
+        "headers": {**sent, **(headers or {})},
+        **({"queryStringParameters": query} if query else {}),
+        **({"pathParameters": path} if path else {}),
+        **({"body": text} if text is not None else {}),
+        "requestContext": {
+            "requestId": f"req-{next(_numbers)}",
+            "http": {"method": method, "path": url},
+        },
+        "isBase64Encoded": encoded,
+    }

@@ -19,7 +19,7 @@ from shared.times import to_rfc3339
 from shared.table import Accepted, Conflicted, Item, Key, Operation, Pause, Refused, Reply, Update
 
 PAGE_SEATS = 128  # the most a single page may be asked to hold
-RECLAIM_GRACE = 5  # a lease is reclaimable this many seconds after its end, since clocks differ
+CLOCK_GRACE = 5  # seconds by which clocks may differ: a lease is reclaimed that long after its end
 ATTEMPTS = 10  # rounds of looking again before an operation gives up with `contention`
 DENIAL_DAYS = 400  # a denial stays on record for 13 months
 MIN_LEASE = 60
@@ -165,13 +165,13 @@ class Page(NamedTuple):
         return min((end for end in ends if end is not None), default=None)
 
     def expired_keys(self, now: int) -> list[str]:
-        """The seats whose lease ran out at least `RECLAIM_GRACE` ago."""
+        """The seats whose lease ran out at least `CLOCK_GRACE` ago."""
         if self.earliest is not None and self.earliest > now:
             return []
         return [
             key
             for key, value in self.seats.items()
-            if (end := decode_seat(value).lease_end) is not None and end + RECLAIM_GRACE <= now
+            if (end := decode_seat(value).lease_end) is not None and end + CLOCK_GRACE <= now
         ]
 
 
@@ -255,7 +255,7 @@ def renewal_due(page: Page, key: str, now: int) -> bool:
     lease = page.lease
     if lease is None or end is None:
         return (lease is None) != (end is None)
-    return end - now < lease / 2 or end - now > lease + RECLAIM_GRACE
+    return end - now < lease / 2 or end - now > lease + CLOCK_GRACE
 
 
 def earliest_after(page: Page, kept: Mapping[str, int], now: int) -> int | None:
@@ -665,7 +665,7 @@ def change_terms(
 ) -> Update:
     """New terms for a page in use. Seats held stay, whatever the new limits are.
 
-    A changed lease lowers `earliest` to now, a bound that is always right; the sweep corrects it.
+    A changed lease sets `earliest` to 0, a bound that is always right; the sweep corrects it.
     """
     sets = {
         "seatCount": terms.seat_count,
@@ -676,7 +676,7 @@ def change_terms(
         "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
     }
     if lease_changed:
-        sets["earliest"] = change.now
+        sets["earliest"] = 0
     values: dict[str, Any] = {
         ":one": 1,
         ":change": change.record("updated"),

@@ -18,7 +18,9 @@ _ETAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
 
 def create(request: Request) -> Response:
     """Create an entitlement and its empty ledger page."""
-    document = validation.to_document(request.body, valid_from=request.now)
+    # Clocks differ: an entitlement must not be "not yet valid" to the next call.
+    valid_from = request.now - ledger.CLOCK_GRACE
+    document = validation.to_document(request.body, valid_from=valid_from)
     entitlement_id = new_id("ent")
     change = _change(request)
     item = entitlement.to_item(
@@ -111,7 +113,8 @@ def _update(request: Request) -> Operation[tuple[Item, Page]]:
         _check_version(request, item)
         before = item["document"]
         merged = validation.merge_patch(before, request.body)
-        document = validation.to_document(merged, valid_from=item["createdAt"] // 1000)
+        valid_from = item["createdAt"] // 1000 - ledger.CLOCK_GRACE
+        document = validation.to_document(merged, valid_from=valid_from)
         if document == before:
             return item, page
         changed = entitlement.to_item(

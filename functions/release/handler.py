@@ -5,7 +5,7 @@ from typing import Any
 
 from shared import entitlement, http, ledger, table, telemetry
 from shared.http import Request, Response
-from shared.ledger import RECLAIM_GRACE, Change
+from shared.ledger import CLOCK_GRACE, Change
 
 SWEEP_PAGE = 100
 
@@ -35,7 +35,7 @@ def sweep(door: table.Table, request_id: str, now_ms: int, deadline_ms: int) -> 
             found = door.execute(
                 table.Query(
                     "sweepKey = :shard AND earliest <= :due",
-                    {":shard": f"SWEEP#{shard}", ":due": change.now - RECLAIM_GRACE},
+                    {":shard": f"SWEEP#{shard}", ":due": change.now - CLOCK_GRACE},
                     index=table.SWEEP_INDEX,
                     limit=SWEEP_PAGE,
                     start=start,

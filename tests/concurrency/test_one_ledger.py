@@ -281,5 +281,5 @@ def test_everything_at_once(dynamodb: DynamoDBLocal, door: Table, seed: int) -> 
     page = read_page(door, entitlement_id)
     ends = [decode_seat(value).lease_end for value in page["seats"].values()]
     if ends:
-        grace = ledger.RECLAIM_GRACE
+        grace = ledger.CLOCK_GRACE
         assert page["earliest"] <= min(end for end in ends if end is not None) + grace

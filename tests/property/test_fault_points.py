@@ -1,0 +1,249 @@
+"""Every operation, broken at every one of its AWS calls.
+
+For each call of an operation, three ends are tried: the process ends before the call, it ends
+after the call, or the call takes place and its answer is lost. Then the client sends the same
+request again, and everything must be as after one undisturbed run.
+"""
+
+import itertools
+import json
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+from functions.activate import handler as activate
+from functions.entitlements import handler as entitlements
+from functions.release import handler as release
+from local.dynamodb import DynamoDBLocal
+from local.stack import client
+from shared import http, ledger, table
+from shared.credentials import hash_key
+from shared.ledger import Holder, decode_seat
+from shared.table import Table, item_from_wire
+from tests.support import BOOTSTRAP_KEY, Crash, create_table, event, faulty_door, open_door
+
+ROOMS = {**activate.ROUTES, **release.ROUTES, **entitlements.ROUTES}
+ENVIRONMENT = {"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY)}
+E = "/v1/entitlements"
+TERMS = {
+    "product": "CAD",
+    "customer": {"name": "Acme"},
+    "seatCount": 2,
+    "overdraftSeatLimit": {"type": "absolute", "value": 1},
+    "leasePeriod": "PT1H",
+    "validFrom": "2026-01-01T00:00:00Z",
+}
+
+
+class Bench:
+    """A table of its own, and calls of the rooms through doors that may be faulty."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.name = create_table(url)
+        self.door = open_door(url, self.name)
+
+    def call(self, request: dict[str, Any], door: Table | None = None) -> tuple[int, Any]:
+        serve = http.serve(ROOMS, http.Context(ENVIRONMENT, door or self.door))
+        answer = serve(request, None)
+        return answer["statusCode"], json.loads(answer["body"] or "null")
+
+    def items(self) -> dict[tuple[str, str], table.Item]:
+        found = client(self.url, "dynamodb").get_paginator("scan").paginate(TableName=self.name)
+        items = [item_from_wire(item) for page in found for item in page["Items"]]
+        return {(item["pk"], item["sk"]): item for item in items}
+
+
+_uses = itertools.count()
+
+
+def once() -> dict[str, str]:
+    """An Idempotency-Key that no other request has."""
+    return {"idempotency-key": f"use-{next(_uses)}"}
+
+
+class Scenario(NamedTuple):
+    """`prepare` makes the state and gives the request; `times` an attempt may be on record twice,
+    since the repeated request is another attempt."""
+
+    name: str
+    prepare: Callable[[Bench], dict[str, Any]]
+
+
+def _entitlement(bench: Bench, **changes: Any) -> str:
+    status, body = bench.call(event(f"POST {E}", body={**TERMS, **changes}))
+    assert status == 201
+    return str(body["entitlementId"])
+
+
+def _take(bench: Bench, entitlement_id: str, seat_id: str) -> str:
+    route = f"POST {E}/{{entitlementId}}/activations"
+    status, body = bench.call(event(route, {"entitlementId": entitlement_id}, {"seatId": seat_id}))
+    assert status == 201
+    return str(body["activationId"])
+
+
+def _license(bench: Bench, entitlement_id: str) -> str:
+    route = f"POST {E}/{{entitlementId}}/license-keys"
+    _, body = bench.call(event(route, {"entitlementId": entitlement_id}, {}))
+    return str(body["key"])
+
+
+def _taking(seats: int, *, seat_id: str = "new", idempotent: bool = False) -> Any:
+    def prepare(bench: Bench) -> dict[str, Any]:
+        entitlement_id = _entitlement(bench)
+        for number in range(seats):
+            _take(bench, entitlement_id, f"user{number}")
+        key = _license(bench, entitlement_id)
+        return event(
+            f"POST {E}/{{entitlementId}}/activations",
+            {"entitlementId": entitlement_id},
+            {"seatId": seat_id},
+            key=key,
+            headers=once() if idempotent else None,
+        )
+
+    return prepare
+
+
+def _on_page(seats: int, seat_id: str, age_seconds: int) -> Any:
+    """A page whose seats were taken `age_seconds` ago."""
+
+    def prepare(bench: Bench) -> dict[str, Any]:
+        request = _taking(0, seat_id=seat_id)(bench)
+        entitlement_id = request["pathParameters"]["entitlementId"]
+        then = ledger.Change("test", "past", (int(time.time()) - age_seconds) * 1000)
+        for number in range(seats):
+            stamp = (then.now - ledger.EPOCH) * 100_000 + number
+            bench.door.run(ledger.take(entitlement_id, Holder(f"user{number}"), then, stamp))
+        return dict(request)
+
+    return prepare
+
+
+def _releasing(bench: Bench) -> dict[str, Any]:
+    entitlement_id = _entitlement(bench)
+    named = _take(bench, entitlement_id, "alice")
+    return event(
+        f"DELETE {E}/{{entitlementId}}/activations/{{activationId}}",
+        {"entitlementId": entitlement_id, "activationId": named},
+    )
+
+
+def _creating(route: str, body: dict[str, Any]) -> Any:
+    def prepare(bench: Bench) -> dict[str, Any]:
+        path = {"entitlementId": _entitlement(bench)} if "{" in route else None
+        return event(route, path, body, headers=once())
+
+    return prepare
+
+
+def _changing(method: str, body: dict[str, Any] | None) -> Any:
+    def prepare(bench: Bench) -> dict[str, Any]:
+        entitlement_id = _entitlement(bench)
+        _take(bench, entitlement_id, "alice")
+        return event(f"{method} {E}/{{entitlementId}}", {"entitlementId": entitlement_id}, body)
+
+    return prepare
+
+
+SCENARIOS = [
+    Scenario("within", _taking(0)),
+    Scenario("overdraft", _taking(2)),
+    Scenario("denial", _taking(3)),
+    Scenario("held already", _taking(2, seat_id="user1")),
+    Scenario("with an Idempotency-Key", _taking(1, idempotent=True)),
+    Scenario("renewal that writes", _on_page(2, "user1", 2000)),
+    Scenario("reclaim", _on_page(3, "new", 3700)),
+    Scenario("release", _releasing),
+    Scenario("create an entitlement", _creating(f"POST {E}", TERMS)),
+    Scenario("create an API key", _creating("POST /v1/api-keys", {"name": "k", "scopes": ["report"]})),
+    Scenario("create a license key", _creating(f"POST {E}/{{entitlementId}}/license-keys", {})),
+    Scenario("change limits", _changing("PATCH", {"seatCount": 1, "leasePeriod": "PT2H"})),
+    Scenario("delete an entitlement", _changing("DELETE", None)),
+]  # fmt: skip
+IDS = [scenario.name for scenario in SCENARIOS]
+
+
+@pytest.fixture(scope="module")
+def bench(dynamodb: DynamoDBLocal) -> Bench:
+    return Bench(dynamodb.url)
+
+
+def essence(before: dict[Any, table.Item], after: dict[Any, table.Item]) -> list[Any]:
+    """What a request has left behind, without what differs from run to run (ids, times)."""
+    left = []
+    for key, item in after.items():
+        old = before.get(key)
+        if item == old:
+            continue
+        kind = key[0].split("#")[0]
+        facts: dict[str, Any] = {"kind": kind, "is_new": old is None}
+        if kind == "LEDGER":
+            seats_before = (old or {}).get("seats", {})
+            came = [v for k, v in item["seats"].items() if seats_before.get(k) != v]
+            facts |= {
+                "seats": len(item["seats"]),
+                "changed": sorted(decode_seat(value).is_overdraft for value in came),
+                "seq": item["seq"] - (old or {"seq": 0})["seq"],
+                "limits": (item["seatCount"], item["hardCap"], item["status"]),
+                "lease": item["leaseSeconds"],
+                "last": item["last"]["type"],
+            }
+        elif kind == "ENTITLEMENT":
+            facts |= {"version": item["version"], "status": item["status"]}
+        elif kind == "DENIAL":
+            facts |= {"attempts": item["attempts"] - (old or {"attempts": 0})["attempts"]}
+        left.append(facts)
+    return sorted(left, key=str)
+
+
+def shape(answer: tuple[int, Any]) -> Any:
+    """An answer without what differs from run to run."""
+    status, body = answer
+    facts = ("isOverdraftSeat", "status", "seats", "type", "hardCap")
+    return status, {name: body[name] for name in facts if name in body} if body else None
+
+
+@pytest.mark.parametrize("kind", ["before", "after", "lost"])
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=IDS)
+def test_a_fault_at_every_call(bench: Bench, scenario: Scenario, kind: str) -> None:
+    request = scenario.prepare(bench)
+    before = bench.items()
+    counting = faulty_door(bench.url, bench.name)
+    clean = bench.call(request, counting)
+    left = essence(before, bench.items())
+    calls = counting.calls
+    assert calls >= 1
+    for point in range(calls):
+        request = scenario.prepare(bench)
+        before = bench.items()
+        door = faulty_door(bench.url, bench.name)
+        door.fault = (point, kind)
+        if kind == "lost":
+            # The door itself sends it again; the client need not notice.
+            answer = bench.call(request, door)
+            assert essence(before, bench.items()) == left, f"call {point}"
+            assert shape(answer) == shape(clean), f"call {point}"
+            continue
+        with pytest.raises(Crash):
+            bench.call(request, door)
+        answer = bench.call(request)
+        check_after_crash(answer, clean, essence(before, bench.items()), left, point)
+
+
+def check_after_crash(
+    answer: tuple[int, Any], clean: tuple[int, Any], now: list[Any], left: list[Any], point: int
+) -> None:
+    """A client that asks again gets what it would have got, or the grant it has already."""
+    for facts in now:
+        # The repeated request is an attempt of its own.
+        if facts["kind"] == "DENIAL":
+            facts["attempts"] = 1
+    assert now == left, f"call {point}"
+    expected = shape(clean)
+    if expected[0] == 201 and answer[0] == 200:
+        expected = (200, expected[1])
+    assert shape(answer) == expected, f"call {point}"

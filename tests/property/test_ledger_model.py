@@ -1,0 +1,353 @@
+"""The ledger against a model of it: any order of events, with time, faults and retries.
+
+The model is a dict of holders and the rules as `seat-ledger` states them; the code under test
+runs on Amazon's own engine. After every step the page, the answers and the record must agree.
+"""
+
+import itertools
+import os
+from collections import Counter
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
+
+from local.dynamodb import DynamoDBLocal
+from shared import ledger, problems, table
+from shared.ledger import Change, Holder, decode_seat, seat_key
+from shared.table import Table
+from tests.support import NOW, create_table, new_id, open_door, read_page, terms
+
+SEATS = [f"user{number}" for number in range(9)]
+GRACE = ledger.CLOCK_GRACE
+
+
+class Held(NamedTuple):
+    stamp: int
+    is_overdraft: bool
+    end: int | None
+
+
+class Lost(Exception):
+    """Stands for a process that ended."""
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Rules are what can happen to an entitlement; each is checked against the model at once."""
+
+    door: Table
+    activations = Bundle("activations")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entitlement_id = new_id()
+        self.now = NOW
+        self.valid = terms(3, 5, lease=600)
+        self.held: dict[str, Held] = {}
+        self.attempts: Counter[str] = Counter()
+        self.seq = 1
+        self.stamps = itertools.count(1)
+        self.requests = itertools.count(1)
+        page = ledger.new_page(self.entitlement_id, self.valid, self.change())
+        assert isinstance(self.door.execute(page), table.Accepted)
+
+    def change(self) -> Change:
+        return Change("key_test", f"req-{next(self.requests)}", self.now * 1000)
+
+    def run(self, operation: Any, lose: int | None = None, crash: int | None = None) -> Any:
+        """Drive an operation. At request `lose` the first answer is lost and the door repeats it;
+        after request `crash` the process is gone."""
+        reply: Any = None
+        for number in itertools.count():
+            try:
+                request = operation.send(reply)
+            except StopIteration as stop:
+                return stop.value
+            if isinstance(request, table.Pause):
+                reply = self.now * 1000
+                continue
+            if number == lose:
+                self.door.execute(request)
+            reply = self.door.execute(request)
+            if number == crash:
+                operation.close()
+                raise Lost
+        raise AssertionError
+
+    # --- The model's own view -------------------------------------------------------------------
+
+    def end(self) -> int | None:
+        return None if self.valid.lease is None else self.now + self.valid.lease
+
+    def refusal(self) -> type[problems.Problem] | None:
+        if self.valid.status == "suspended":
+            return problems.EntitlementSuspended
+        if self.valid.valid_until is not None and self.now >= self.valid.valid_until:
+            return problems.EntitlementExpired
+        return None
+
+    def stale(self) -> list[str]:
+        return [
+            seat_id
+            for seat_id, held in self.held.items()
+            if held.end is not None and held.end + GRACE <= self.now
+        ]
+
+    def expect_take(self, seat_id: str, stamp: int, *, hint: bool = False) -> tuple[str, Any]:
+        """What must happen, and the model's change if it does.
+
+        With `hint` the overdraft write goes first; where it is refused the whole page is looked
+        at, so stale leases are freed although there is room without that.
+        """
+        refusal = self.refusal()
+        if seat_id in self.held:
+            held = self.held[seat_id]
+            if refusal:
+                return "refused", refusal
+            return "renewed", held
+        looked_at = hint and bool(self.stale())
+        if len(self.held) < self.valid.seat_count and not looked_at:
+            # The blind write looks at no lease: there is room within what was purchased.
+            return ("refused", refusal) if refusal else ("within", Held(stamp, False, self.end()))
+        if refusal:
+            return "refused", refusal
+        stale = self.stale()
+        left = len(self.held) - len(stale)
+        cap = self.valid.hard_cap
+        if cap is not None and left >= cap:
+            return "denied", None
+        is_overdraft = left >= self.valid.seat_count
+        return ("reclaim" if stale else "overdraft"), Held(stamp, is_overdraft, self.end())
+
+    # --- What can happen ------------------------------------------------------------------------
+
+    def take(self, seat_id: str, *, hint: bool, **fault: int) -> Any:
+        stamp = (self.now - ledger.EPOCH) * 100_000 + next(self.stamps)
+        kind, expected = self.expect_take(seat_id, stamp, hint=hint)
+        change = self.change()
+        operation = ledger.take(
+            self.entitlement_id, Holder(seat_id), change, stamp, expect_overdraft=hint
+        )
+        try:
+            grant = self.run(operation, **fault)
+        except problems.HardCapReached as denied:
+            assert kind == "denied"
+            assert denied.extensions["seats"]["used"] == len(self.held)
+            self.attempts[seat_id] += 1
+            return None
+        except problems.Problem as problem:
+            assert kind == "refused" and type(problem) is expected
+            return None
+        assert kind not in ("denied", "refused")
+        if kind == "renewed":
+            self.renewed(seat_id, expected, grant)
+        else:
+            self.taken(seat_id, kind, expected, grant)
+        return ledger.activation_id(seat_key(self.entitlement_id, seat_id), grant.seat.stamp)
+
+    def renewed(self, seat_id: str, before: Held, grant: ledger.Grant) -> None:
+        assert not grant.is_new
+        assert (grant.seat.stamp, grant.seat.is_overdraft) == before[:2]
+        lease = self.valid.lease
+        if lease is None or before.end is None:
+            due = (lease is None) != (before.end is None)
+        else:
+            due = before.end - self.now < lease / 2 or before.end - self.now > lease + GRACE
+        if due:
+            self.seq += 1
+            self.held[seat_id] = before._replace(end=self.end())
+        assert grant.seat.lease_end == self.held[seat_id].end
+
+    def taken(self, seat_id: str, kind: str, expected: Held, grant: ledger.Grant) -> None:
+        assert grant.is_new, "the request that took the seat was told that it renewed one"
+        if kind == "reclaim":
+            for stale in self.stale():
+                del self.held[stale]
+        self.seq += 1
+        self.held[seat_id] = expected
+        assert grant.page.used == len(self.held)
+        assert Held(*grant.seat) == expected
+
+    @rule(target=activations, seat_id=st.sampled_from(SEATS), hint=st.booleans())
+    def ask(self, seat_id: str, hint: bool) -> Any:
+        named = self.take(seat_id, hint=hint)
+        return multiple(named) if named else multiple()
+
+    @rule(
+        target=activations,
+        seat_id=st.sampled_from(SEATS),
+        hint=st.booleans(),
+        lose=st.integers(0, 2),
+    )
+    def ask_and_lose_an_answer(self, seat_id: str, hint: bool, lose: int) -> Any:
+        named = self.take(seat_id, hint=hint, lose=lose)
+        return multiple(named) if named else multiple()
+
+    @rule(
+        target=activations,
+        seat_id=st.sampled_from(SEATS),
+        hint=st.booleans(),
+        crash=st.integers(0, 2),
+    )
+    def ask_crash_and_ask_again(self, seat_id: str, hint: bool, crash: int) -> Any:
+        """The process may end between any two requests; the client then asks again."""
+        stamp = (self.now - ledger.EPOCH) * 100_000 + next(self.stamps)
+        operation = ledger.take(
+            self.entitlement_id, Holder(seat_id), self.change(), stamp, expect_overdraft=hint
+        )
+        kind, expected = self.expect_take(seat_id, stamp, hint=hint)
+        try:
+            self.run(operation, crash=crash)
+        except Lost:
+            self.follow_a_crash(seat_id, kind, expected)
+        except problems.HardCapReached:
+            assert kind == "denied"
+            self.attempts[seat_id] += 1
+        except problems.Problem as problem:
+            assert kind == "refused" and type(problem) is expected
+        else:
+            self.follow_a_crash(seat_id, kind, expected)
+        named = self.take(seat_id, hint=hint)
+        return multiple(named) if named else multiple()
+
+    def follow_a_crash(self, seat_id: str, kind: str, expected: Any) -> None:
+        """Bring the model to where the page is: a crash leaves all of a change or nothing."""
+        page = read_page(self.door, self.entitlement_id)
+        if kind == "denied":
+            self.attempts[seat_id] = self.attempts_on_record()[seat_id]
+            return
+        if page["seq"] == self.seq:
+            return
+        assert page["seq"] == self.seq + 1
+        self.seq += 1
+        if kind == "reclaim":
+            for stale in self.stale():
+                del self.held[stale]
+        if kind == "renewed":
+            expected = expected._replace(end=self.end())
+        self.held[seat_id] = expected
+
+    @rule(named=activations, lose=st.sampled_from([None, 0]))
+    def release(self, named: str, lose: int | None) -> None:
+        """Any grant there ever was: the current one, a repeated or a late release."""
+        key, stamp = ledger.parse_activation_id(named)
+        holder = next(
+            (
+                seat_id
+                for seat_id, held in self.held.items()
+                if seat_key(self.entitlement_id, seat_id) == key and held.stamp == stamp
+            ),
+            None,
+        )
+        released = self.run(ledger.release(self.entitlement_id, named, self.change()), lose=lose)
+        if lose is None:
+            assert released == (holder is not None)
+        if holder is not None:
+            del self.held[holder]
+            self.seq += 1
+
+    @rule(seconds=st.sampled_from([1, 4, 6, 59, 299, 301, 604, 606, 3600]))
+    def time_passes(self, seconds: int) -> None:
+        self.now += seconds
+
+    @rule(lose=st.sampled_from([None, 0, 1]))
+    def sweep(self, lose: int | None) -> None:
+        freed = self.run(
+            ledger.sweep_page(table.ledger_key(self.entitlement_id), self.change()), lose=lose
+        )
+        stale = self.stale()
+        if lose is None:
+            assert freed == len(stale)
+        if stale:
+            self.seq += 1
+        for seat_id in stale:
+            del self.held[seat_id]
+
+    @rule(
+        limits=st.sampled_from([(3, 5), (0, 2), (5, 5), (2, 3), (8, 9), (4, None)]),
+        lease=st.sampled_from([None, 60, 600, 3600]),
+        status=st.sampled_from(["active", "active", "active", "suspended"]),
+        ends_in=st.sampled_from([None, None, 500, 5000]),
+    )
+    def terms_change(
+        self,
+        limits: tuple[int, int | None],
+        lease: int | None,
+        status: str,
+        ends_in: int | None,
+    ) -> None:
+        until = None if ends_in is None else self.now + ends_in
+        valid = terms(*limits, lease=lease, status=status, valid_until=until)
+        write = ledger.change_terms(
+            self.entitlement_id,
+            valid,
+            self.change(),
+            lease_changed=lease != self.valid.lease,
+        )
+        assert isinstance(self.door.execute(table.Transact((write,))), table.Accepted)
+        self.valid = valid
+        self.seq += 1
+
+    @rule(seat_id=st.sampled_from(SEATS))
+    def preview(self, seat_id: str) -> None:
+        kind, expected = self.expect_take(seat_id, 0, hint=True)
+        try:
+            grant = self.run(ledger.preview(self.entitlement_id, Holder(seat_id), self.now))
+        except problems.HardCapReached:
+            assert kind == "denied"
+        except problems.Problem as problem:
+            assert kind == "refused" and type(problem) is expected
+        else:
+            assert grant.is_new == (kind != "renewed")
+            if kind in ("overdraft", "reclaim"):
+                assert grant.seat.is_overdraft == expected.is_overdraft
+
+    # --- What must always hold ------------------------------------------------------------------
+
+    def attempts_on_record(self) -> Counter[str]:
+        recorded: Counter[str] = Counter()
+        for shard in range(table.DENIAL_SHARDS):
+            found = self.door.execute(
+                table.Query("pk = :pk", {":pk": f"DENIAL#{self.entitlement_id}#{shard:x}"})
+            )
+            for item in found.items:
+                recorded[item["seatId"]] += item["attempts"]
+        return recorded
+
+    @invariant()
+    def page_is_the_model(self) -> None:
+        page = read_page(self.door, self.entitlement_id)
+        seats = {key: Held(*decode_seat(value)) for key, value in page["seats"].items()}
+        assert seats == {
+            seat_key(self.entitlement_id, seat_id): held for seat_id, held in self.held.items()
+        }
+        assert page["seq"] == self.seq
+        ends = [held.end for held in self.held.values() if held.end is not None]
+        if ends:
+            assert page["earliest"] <= min(ends), "a lease could run out unseen"
+
+    def teardown(self) -> None:
+        assert self.attempts_on_record() == +self.attempts
+
+
+def test_the_ledger_behaves_as_its_model(dynamodb: DynamoDBLocal) -> None:
+    LedgerMachine.door = open_door(dynamodb.url, create_table(dynamodb.url))
+    run = settings(
+        max_examples=int(os.environ.get("EXAMPLES", "60")),
+        stateful_step_count=40,
+        deadline=None,
+        derandomize="EXAMPLES" not in os.environ,
+        # A shrunk example is worth minutes only to somebody who looks at it: SHRINK=1.
+        phases=[Phase.generate, *([Phase.shrink] if "SHRINK" in os.environ else [])],
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )
+    run_state_machine_as_test(LedgerMachine, settings=run)
+
+
+@pytest.mark.parametrize("stamp", [0, 1, 10**14 - 1, 2**47])
+def test_activation_ids_name_key_and_stamp(stamp: int) -> None:
+    key = seat_key("ent_a", "user")
+    assert ledger.parse_activation_id(ledger.activation_id(key, stamp)) == (key, stamp)

@@ -142,7 +142,7 @@ class Day:
                 self.crashed.add(person)
                 self._tell(minute, f"User {person:03d}'s machine crashed; the seat stays taken")
 
-    def _leave(self, person: int, minute: float) -> None:
+    def _leave(self, person: int, _: float) -> None:
         with self._lock:
             activation = self.seats.pop(person, None)
         if activation is None:
@@ -171,8 +171,7 @@ class Day:
 
     def _note(self, body: dict[str, Any]) -> None:
         self.used = body["seats"]["used"]
-        if self.used > self.peak:
-            self.peak = self.used
+        self.peak = max(self.peak, self.used)
 
     def _tell(self, minute: float, text: str) -> None:
         self.news = [*self.news[-4:], f"{clock(minute)}  {text}"]
@@ -328,7 +327,9 @@ def demo() -> None:
     with some_stack() as details:
         api = Api(details["apiUrl"], f"Bearer {details['apiKey']}")
         body = {**DEMO_ENTITLEMENT, "leasePeriod": LEASE}
-        path = f"/v1/entitlements/{api.expect(201, 'POST', '/v1/entitlements', body)['entitlementId']}"
+        path = (
+            f"/v1/entitlements/{api.expect(201, 'POST', '/v1/entitlements', body)['entitlementId']}"
+        )
         key = api.expect(201, "POST", f"{path}/license-keys", {"name": "demo"})["key"]
         day = Day(api, Api(details["apiUrl"], f"License {key}"), path)
         print(

@@ -109,7 +109,7 @@ class DynamoDBLocal:
 
 
 def table_properties() -> dict[str, Any]:
-    """What `create_table` is given for the table of `template.yaml`, on engines without the rest."""
+    """What `create_table` takes of the template's table, on engines that know no more."""
     from local.adapt import read_template  # noqa: PLC0415 - the translator takes a second to load
 
     properties = read_template()["Resources"]["Table"]["Properties"]

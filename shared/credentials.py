@@ -104,9 +104,7 @@ class Credentials:
         if not stored or not hmac.compare_digest(stored, offered):
             raise Unauthorized("The key is not known, or it was revoked.")
         if record_kind != kind:
-            raise Unauthorized(
-                "An API key is sent as 'Bearer', a license key as 'License'."
-            )
+            raise Unauthorized("An API key is sent as 'Bearer', a license key as 'License'.")
         return Caller(key_id, kind, frozenset(scopes), owner, secret.encode())
 
     def _record(self, key_id: str, now: float) -> Mapping[str, Any]:

@@ -57,6 +57,7 @@ class Response(NamedTuple):
 
 
 Handler = Callable[[Request], Response]
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 LambdaHandler = Callable[[dict[str, Any], object], dict[str, Any]]
 
 
@@ -82,7 +83,7 @@ class RateLimits:
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def admit(self, caller: Caller, now: int) -> dict[str, str]:
-        """Count one request and give the `RateLimit` headers (draft-ietf-httpapi-ratelimit-headers).
+        """Count one request and give its headers (draft-ietf-httpapi-ratelimit-headers).
 
         Raises:
             Throttled: the credential has used up its minute.
@@ -289,7 +290,7 @@ def _check_texts(value: Any, pointer: str, depth: int) -> None:
 
 
 def _is_storable(text: str) -> bool:
-    return text.isascii() and "\0" not in text or not re.search("[\0\ud800-\udfff]", text)
+    return (text.isascii() and "\0" not in text) or not re.search("[\0\ud800-\udfff]", text)
 
 
 def _unknown_route(method: str, path: str) -> Problem:
@@ -311,12 +312,10 @@ def _problem(problem: Problem, request_id: str) -> Response:
     )
 
 
-def _write(
-    response: Response, headers: Mapping[str, str], request_id: str
-) -> dict[str, Any]:
+def _write(response: Response, headers: Mapping[str, str], request_id: str) -> dict[str, Any]:
     body = response.body
     if body is not None and not isinstance(body, str):
-        body = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        body = _encode(body)
     content_type = {} if body is None else {"content-type": "application/json"}
     return {
         "statusCode": response.status,

@@ -15,8 +15,8 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from shared import problems, table
-from shared.times import to_rfc3339
 from shared.table import Accepted, Conflicted, Item, Key, Operation, Pause, Refused, Reply, Update
+from shared.times import to_rfc3339
 
 PAGE_SEATS = 128  # the most a single page may be asked to hold
 CLOCK_GRACE = 5  # seconds by which clocks may differ: a lease is reclaimed that long after its end
@@ -193,9 +193,7 @@ def limit_status(used: int, seat_count: int) -> str:
     return "at_limit" if used == seat_count else "within_limit"
 
 
-def status_at(
-    status: str, valid_from: int, valid_until: int | None, now: int
-) -> str:
+def status_at(status: str, valid_from: int, valid_until: int | None, now: int) -> str:
     """The status an answer shows: the stored one, or what the time has made of it."""
     if status != "active":
         return status
@@ -317,9 +315,7 @@ def _values(change: Change, last: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _WITHIN = "size(seats) < seatCount"
-_OVERDRAFT = (
-    "size(seats) >= seatCount AND (attribute_not_exists(hardCap) OR size(seats) < hardCap)"
-)
+_OVERDRAFT = "size(seats) >= seatCount AND (attribute_not_exists(hardCap) OR size(seats) < hardCap)"
 # Asked of a page that was not seen first, so that no lease that ran out is overlooked.
 _NOTHING_STALE = " AND (attribute_not_exists(earliest) OR earliest > :now)"
 
@@ -414,9 +410,7 @@ def _replace(
     )  # fmt: skip
 
 
-def _denial(
-    entitlement_id: str, key: str, holder: Holder, page: Page, change: Change
-) -> Update:
+def _denial(entitlement_id: str, key: str, holder: Holder, page: Page, change: Change) -> Update:
     """One more attempt of this seat in this hour, on record with the limits in force.
 
     The request id keeps a repetition of our own write from counting twice.

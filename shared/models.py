@@ -169,7 +169,9 @@ class EntitlementInput(Input):
     ] = [80, 100]
     unit_price: UnitPrice | None = None
     time_zone: Zone = "UTC"
-    valid_from: Time | None = Field(None, description="If not given: now, less five seconds, since clocks differ.")
+    valid_from: Time | None = Field(
+        None, description="If not given: now, less five seconds, since clocks differ."
+    )
     valid_until: Time | None = Field(None, description="Open-ended, if not given.")
     status: Literal["active", "suspended"] = "active"
 

@@ -128,9 +128,7 @@ class MethodNotAllowed(Problem):
     title = "This method is not allowed here."
 
     def __init__(self, allowed: Sequence[str]) -> None:
-        super().__init__(
-            f"Allowed: {', '.join(allowed)}.", headers={"allow": ", ".join(allowed)}
-        )
+        super().__init__(f"Allowed: {', '.join(allowed)}.", headers={"allow": ", ".join(allowed)})
 
 
 class HardCapReached(Problem):

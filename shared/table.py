@@ -19,7 +19,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-Value: TypeAlias = str | int | bool | None | list["Value"] | dict[str, "Value"]
+Value: TypeAlias = str | int | bool | list["Value"] | dict[str, "Value"] | None
 Item: TypeAlias = dict[str, Any]
 NO_VALUES: Mapping[str, Value] = {}
 NO_NAMES: Mapping[str, str] = {}
@@ -157,7 +157,7 @@ class Query(NamedTuple):
     condition: str
     values: Mapping[str, Value]
     names: Mapping[str, str] = NO_NAMES
-    index: str = ""
+    index_name: str = ""
     filter: str = ""
     limit: int | None = None
     start: Mapping[str, Value] | None = None
@@ -243,7 +243,11 @@ def from_wire(wire: Mapping[str, Any]) -> Any:
     if kind == "N":
         return int(value)
     if kind == "M":
-        return {name: from_wire(inner) for name, inner in value.items()}
+        # Numbers are taken here and now: a page has a hundred of them.
+        return {
+            name: int(inner["N"]) if "N" in inner else from_wire(inner)
+            for name, inner in value.items()
+        }
     if kind == "L":
         return [from_wire(inner) for inner in value]
     if kind == "NULL":
@@ -306,6 +310,9 @@ _RETRIED = frozenset(
 )
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 class _Rejected(TableError):
     def __init__(self, code: str, body: dict[str, Any]) -> None:
         super().__init__(code)
@@ -333,7 +340,8 @@ class Table:
         self._meter = meter
         self._endpoint = endpoint.rstrip("/") + "/"
         self._signer = SigV4Auth(credentials, "dynamodb", region)
-        self._http = urllib3.PoolManager(
+        self._http = urllib3.connection_from_url(
+            self._endpoint,
             maxsize=32,
             timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
             retries=False,
@@ -354,11 +362,9 @@ class Table:
             environ["AWS_SECRET_ACCESS_KEY"],
             environ.get("AWS_SESSION_TOKEN"),
         )
-        return cls(
-            environ["TABLE_NAME"], region=region, endpoint=endpoint, credentials=credentials
-        )
+        return cls(environ["TABLE_NAME"], region=region, endpoint=endpoint, credentials=credentials)
 
-    def execute(self, request: Request) -> Any:
+    def execute(self, request: Request) -> Any:  # noqa: PLR0911 - one return a kind of request
         """Carry out one request and give its reply.
 
         Raises:
@@ -413,8 +419,8 @@ class Table:
         }
         if request.names:
             body["ExpressionAttributeNames"] = dict(request.names)
-        if request.index:
-            body["IndexName"] = request.index
+        if request.index_name:
+            body["IndexName"] = request.index_name
         else:
             body["ConsistentRead"] = True
         if request.filter:
@@ -488,7 +494,7 @@ class Table:
             body["TableName"] = self.name
         if self._meter:
             body["ReturnConsumedCapacity"] = "TOTAL"
-        payload = json.dumps(body, separators=(",", ":")).encode()
+        payload = _encode(body).encode()
         problem = ""
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -521,8 +527,8 @@ class Table:
             },
         )
         self._signer.add_auth(request)
-        response = self._http.request(
-            "POST", self._endpoint, body=payload, headers=dict(request.headers.items())
+        response = self._http.urlopen(
+            "POST", "/", body=payload, headers=dict(request.headers.items())
         )
         return response.status, json.loads(response.data)
 

@@ -79,9 +79,7 @@ def _take(request: Request, holder: Holder) -> Response:
 
 def _preview(request: Request, holder: Holder) -> Response:
     entitlement_id = request.path["entitlementId"]
-    grant = request.table.run(
-        ledger.preview(entitlement_id, holder, request.now)
-    )
+    grant = request.table.run(ledger.preview(entitlement_id, holder, request.now))
     view = _view(entitlement_id, holder, grant)
     if grant.is_new:
         view = {**view, "activationId": None, "activatedAt": None, "leaseExpiry": None}

@@ -36,9 +36,7 @@ def create(request: Request) -> Response:
     kept, _ = write_once(request, writes, response, nonce=entitlement_id)
     response = replayed(kept) if kept else response
     location = f"/v1/entitlements/{response.body['entitlementId']}"
-    return response._replace(
-        headers={**response.headers, "etag": '"1"', "location": location}
-    )
+    return response._replace(headers={**response.headers, "etag": '"1"', "location": location})
 
 
 def write_once(
@@ -201,7 +199,7 @@ def _check_version(request: Request, item: Item) -> None:
     if given is None or given.strip() == "*":
         return
     if not _ETAGS.fullmatch(given):
-        raise InvalidRequest.at("/If-Match", "must be an ETag such as \"3\"", place="header")
+        raise InvalidRequest.at("/If-Match", 'must be an ETag such as "3"', place="header")
     # A weak tag never matches: RFC 9110, section 13.1.1.
     tags = [tag.strip() for tag in given.split(",")]
     if f'"{item["version"]}"' not in tags:

@@ -1,6 +1,6 @@
 """The API description as one page for people: no script, nothing loaded from anywhere."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -27,8 +27,8 @@ def render(description: Mapping[str, Any]) -> str:
         for method, operation in methods.items()
     ]
     parts = [
-        "<!doctype html><html lang=en><head><meta charset=utf-8>"
-        "<meta name=viewport content='width=device-width, initial-scale=1'>"
+        "<!doctype html><html lang=en><head><meta charset=utf-8>",
+        "<meta name=viewport content='width=device-width, initial-scale=1'>",
         f"<title>{escape(info['title'])}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{escape(info['title'])} <small>{escape(info['version'])}</small></h1>",
         *(f"<p>{escape(text)}</p>" for text in info["description"].split("\n\n")),
@@ -107,7 +107,7 @@ def _link(schema: Mapping[str, Any]) -> str:
 
 
 def _table(
-    head: tuple[str, ...], rows: list[tuple[str, ...]], is_html: tuple[int, ...] = ()
+    head: tuple[str, ...], rows: Sequence[tuple[str, ...]], is_html: tuple[int, ...] = ()
 ) -> Iterator[str]:
     yield "<div class=scroll><table><tr>"
     yield from (f"<th>{title}</th>" for title in head)

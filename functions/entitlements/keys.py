@@ -23,9 +23,7 @@ def create_api_key(request: Request) -> Response:
     """Create an API key; the key itself is only in this answer."""
     model = validation.parse(ApiKeyInput, request.body)
     scopes: list[table.Value] = [*sorted(set(model.scopes))]
-    return _create(
-        request, "key", API_LIST, {"kind": "api", "name": model.name, "scopes": scopes}
-    )
+    return _create(request, "key", API_LIST, {"kind": "api", "name": model.name, "scopes": scopes})
 
 
 def create_license_key(request: Request) -> Response:
@@ -39,9 +37,7 @@ def create_license_key(request: Request) -> Response:
     return _create(request, "lic", _license_list(entitlement_id), record)
 
 
-def _create(
-    request: Request, prefix: str, listed: str, record: dict[str, table.Value]
-) -> Response:
+def _create(request: Request, prefix: str, listed: str, record: dict[str, table.Value]) -> Response:
     nonce = secrets.token_urlsafe(32)
     key_id = new_id(prefix, nonce)
     key = f"{key_id}.{request.caller.derive(nonce)}"

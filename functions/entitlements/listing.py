@@ -116,7 +116,7 @@ def _list_query(listed: str, limit: int, start: list[str] | None, **more: Any) -
     return Query(
         "listKey = :list",
         values,
-        index=table.LIST_INDEX,
+        index_name=table.LIST_INDEX,
         limit=limit,
         start={**start_key, "listKey": listed} if start_key else None,
         descending=True,
@@ -201,9 +201,7 @@ def _pages(items: Iterable[Item]) -> Operation[dict[str, Page]]:
 
 def _matches(request: Request, item: Item) -> bool:
     customer, status = request.query.get("customer"), request.query.get("status")
-    shown = ledger.status_at(
-        item["status"], item["validFrom"], item.get("validUntil"), request.now
-    )
+    shown = ledger.status_at(item["status"], item["validFrom"], item.get("validUntil"), request.now)
     if customer and customer not in (item["customerName"], item.get("customerExternalId")):
         return False
     return shown == status if status else shown != "deleted"

@@ -36,7 +36,7 @@ def sweep(door: table.Table, request_id: str, now_ms: int, deadline_ms: int) -> 
                 table.Query(
                     "sweepKey = :shard AND earliest <= :due",
                     {":shard": f"SWEEP#{shard}", ":due": change.now - CLOCK_GRACE},
-                    index=table.SWEEP_INDEX,
+                    index_name=table.SWEEP_INDEX,
                     limit=SWEEP_PAGE,
                     start=start,
                 )
@@ -55,9 +55,7 @@ def sweep(door: table.Table, request_id: str, now_ms: int, deadline_ms: int) -> 
     return done
 
 
-def _sweep_item(
-    door: table.Table, item: table.Item, change: Change, done: dict[str, int]
-) -> None:
+def _sweep_item(door: table.Table, item: table.Item, change: Change, done: dict[str, int]) -> None:
     key = table.Key(item["pk"], item["sk"])
     if key.pk.startswith(table.LEDGER_PREFIX):
         done["freed"] += door.run(ledger.sweep_page(key, change))

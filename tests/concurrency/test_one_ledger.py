@@ -57,7 +57,7 @@ class Clients:
             self.entitlement_id, Holder(seat_id), change, stamp, expect_overdraft=hint
         )
         try:
-            grant = self.run(operation)
+            grant: ledger.Grant = self.run(operation)
         except problems.HardCapReached as denied:
             self.denials.append((seat_id, denied))
             return None
@@ -89,7 +89,7 @@ class Clients:
                 reply = self.door.execute(request)
 
 
-def together(work: Callable[[int], None]) -> None:
+def together(work: Callable[[int], object]) -> None:
     """Run `work(worker)` in all threads, started at the same moment."""
     barrier = threading.Barrier(THREADS)
 
@@ -194,7 +194,7 @@ def test_one_person_from_sixteen_threads_takes_one_seat(
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(100, 120, lease=3600))
     clients = Clients(door, entitlement_id)
-    together(lambda worker: [clients.take(worker, "alice") for _ in range(5)] and None)
+    together(lambda worker: [clients.take(worker, "alice") for _ in range(5)])
     assert len(clients.grants) == 80
     assert len({grant.seat.stamp for grant in clients.grants}) == 1
     assert sum(grant.is_new for grant in clients.grants) == 1

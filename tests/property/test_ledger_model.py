@@ -12,7 +12,14 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from local.dynamodb import DynamoDBLocal
 from shared import ledger, problems, table
@@ -138,7 +145,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.attempts[seat_id] += 1
             return None
         except problems.Problem as problem:
-            assert kind == "refused" and type(problem) is expected
+            assert (kind, type(problem)) == ("refused", expected)
             return None
         assert kind not in ("denied", "refused")
         if kind == "renewed":
@@ -206,7 +213,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert kind == "denied"
             self.attempts[seat_id] += 1
         except problems.Problem as problem:
-            assert kind == "refused" and type(problem) is expected
+            assert (kind, type(problem)) == ("refused", expected)
         else:
             self.follow_a_crash(seat_id, kind, expected)
         named = self.take(seat_id, hint=hint)
@@ -298,7 +305,7 @@ class LedgerMachine(RuleBasedStateMachine):
         except problems.HardCapReached:
             assert kind == "denied"
         except problems.Problem as problem:
-            assert kind == "refused" and type(problem) is expected
+            assert (kind, type(problem)) == ("refused", expected)
         else:
             assert grant.is_new == (kind != "renewed")
             if kind in ("overdraft", "reclaim"):

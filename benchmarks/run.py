@@ -1,0 +1,410 @@
+"""`make bench`: what each operation costs, measured on DynamoDB Local.
+
+Prints a table and writes `.local/bench.json`, one flat object of numbers. Times are ratios to a
+named baseline measured in the same run; round trips and write units are counted.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.credentials import Credentials
+from rich.console import Console
+from rich.table import Table as Grid
+
+from benchmarks import textbook
+from local.dynamodb import DynamoDBLocal, table_properties
+from local.emulator import LocalError
+from shared import ledger, problems, table
+from shared.credentials import hash_key
+from shared.ledger import Change, Holder, Stamps, Terms
+from tools import ROOT, build
+
+RESULTS = ROOT / ".local/bench.json"
+KEY = "bootstrap." + "b" * 40
+NOW_MS = 1_800_000_000_000
+WARM_CALLS = 400
+INIT_RUNS = 9
+THREADS = 16
+ROOMS = build.ROOMS
+
+
+class Meter:
+    """Counts the calls of a door and the units they consumed."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.writes = 0.0
+        self.reads = 0.0
+
+    def __call__(self, operation: str, units: float) -> None:
+        self.calls += 1
+        if operation in ("GetItem", "BatchGetItem", "Query"):
+            self.reads += units
+        else:
+            self.writes += units
+
+
+class Bench:
+    """One engine, one table; pages of any size are made for each measurement."""
+
+    def __init__(self, engine: DynamoDBLocal) -> None:
+        self.engine = engine
+        self.client = boto3.client("dynamodb", endpoint_url=engine.url)
+        self.client.create_table(TableName="bench", **table_properties())
+        self.client.put_item(
+            TableName="bench", Item={"pk": {"S": "BARE"}, "sk": {"S": "BARE"}, "n": {"N": "0"}}
+        )
+        self.meter = Meter()
+        self.door = MeteredTable(
+            "bench", region="us-east-1", endpoint=engine.url,
+            credentials=Credentials("test", "test"), meter=self.meter,
+        )  # fmt: skip
+        self.stamps = Stamps(0)
+        self.requests = 0
+
+    def page(self, used: int, terms: Terms, *, now_ms: int = NOW_MS) -> str:
+        """A fresh entitlement with so many seats taken; its id."""
+        self.requests += 1
+        owner = f"ent_bench{self.requests:011d}"
+        valid = terms._replace(seat_count=128, hard_cap=128)
+        self.door.execute(ledger.new_page(owner, valid, self.change(now_ms)))
+        for number in range(used):
+            self.take(owner, f"user{number}@example.com", now_ms=now_ms)
+        write = ledger.change_terms(owner, terms, self.change(now_ms), lease_changed=False)
+        self.door.execute(table.Transact((write,)))
+        return owner
+
+    def change(self, now_ms: int = NOW_MS) -> Change:
+        self.requests += 1
+        return Change("key_abcdefghijklmnop", f"request-{self.requests:08d}=", now_ms)
+
+    def take(self, owner: str, seat_id: str, *, now_ms: int = NOW_MS, hint: bool = False) -> Any:
+        holder = Holder(seat_id, "Alice Example", {"device": "mbp-13"})
+        stamp = self.stamps.next(now_ms)
+        change = self.change(now_ms)
+        try:
+            return self.door.run(ledger.take(owner, holder, change, stamp, expect_overdraft=hint))
+        except problems.HardCapReached as denied:
+            return denied
+
+    def count(self, work: Callable[[], Any]) -> tuple[int, float]:
+        """Round trips and write units of one piece of work, refused writes included."""
+        self.meter.calls, self.meter.writes = 0, 0.0
+        self.door.refused = 0.0
+        work()
+        return self.meter.calls, self.meter.writes + self.door.refused
+
+
+class MeteredTable(table.Table):
+    """Counts refused writes too.
+
+    A refused write is charged like a write of the item that is there, but the engine reports no
+    capacity with an error: a write that changes nothing is sent to the same item, and what that
+    consumes is counted in its place.
+    """
+
+    refused = 0.0
+
+    def execute(self, request: table.Request) -> Any:
+        reply = super().execute(request)
+        if isinstance(reply, table.Refused) and reply.item is not None and self._meter:
+            meter, self._meter = self._meter, self._count_refused
+            key = table.Key(reply.item["pk"], reply.item["sk"])
+            super().execute(table.Update(key, "SET seq = seq", "", {}, {}))
+            self._meter = meter
+            meter("UpdateItem", 0.0)
+        return reply
+
+    def _count_refused(self, _: str, units: float) -> None:
+        self.refused += units
+
+
+# --- Round trips and write units -----------------------------------------------------------------
+
+
+def measure_operations(bench: Bench) -> dict[str, float]:
+    results: dict[str, float] = {}
+
+    def put(name: str, measured: tuple[int, float]) -> None:
+        results[f"{name}.round_trips"], results[f"{name}.write_units"] = measured
+
+    leased = Terms(100, 120, "active", 0, None, 8 * 3600)
+    for used in (0, 40, 110, 120, 127):
+        owner = bench.page(used, Terms(128, 128, "active", 0, None, 8 * 3600))
+        trips, units = bench.count(lambda owner=owner: bench.take(owner, "new"))  # type: ignore[misc]
+        results[f"grant.within.write_units.{used}"] = units
+        results["grant.within.round_trips"] = trips
+    owner = bench.page(105, leased)
+    put("grant.overdraft", bench.count(lambda: bench.take(owner, "new")))
+    put("grant.overdraft.hinted", bench.count(lambda: bench.take(owner, "newer", hint=True)))
+    owner = bench.page(120, leased)
+    put("denial", bench.count(lambda: bench.take(owner, "new")))
+    put("denial.hinted", bench.count(lambda: bench.take(owner, "newer", hint=True)))
+    held = "user7@example.com"
+    put("renewal", bench.count(lambda: bench.take(owner, held)))
+    late = NOW_MS + 5 * 3600 * 1000
+    put("renewal.written", bench.count(lambda: bench.take(owner, held, now_ms=late)))
+    stale = NOW_MS + 9 * 3600 * 1000
+    put("reclaim", bench.count(lambda: bench.take(owner, "new", now_ms=stale)))
+    owner = bench.page(100, leased)
+    grant = bench.take(owner, "leaving")
+    named = ledger.activation_id(grant.key, grant.seat.stamp)
+    put(
+        "release", bench.count(lambda: bench.door.run(ledger.release(owner, named, bench.change())))
+    )
+    put("release.repeated",
+        bench.count(lambda: bench.door.run(ledger.release(owner, named, bench.change()))))  # fmt: skip
+    textbook.create_counter(bench.client, "bench", "t", 200)
+    outcome, units = textbook.take(bench.client, "bench", "t", "new")
+    assert outcome == "granted"
+    results["transaction.round_trips"], results["transaction.write_units"] = 1, units
+    return results
+
+
+# --- Grants a second on one ledger ----------------------------------------------------------------
+
+
+def measure_throughput(bench: Bench) -> dict[str, float]:
+    """Sixteen threads, three contestants in turn; ratios to bare conditional updates."""
+    rates: dict[str, list[float]] = {"bare": [], "ledger": [], "transaction": []}
+    for round_number in range(3):
+        rates["bare"].append(_rate(120, lambda number: bare_update(bench.client)))
+        owner = bench.page(0, Terms(100, 120, "active", 0, None, 8 * 3600))
+        rates["ledger"].append(
+            _rate(120, lambda number, owner=owner: bench.take(owner, f"u{number}"))  # type: ignore[misc]
+        )
+        name = f"r{round_number}"
+        textbook.create_counter(bench.client, "bench", name, 120)
+
+        def transact(number: int, name: str = name) -> None:
+            while textbook.take(bench.client, "bench", name, f"u{number}")[0] == "conflict":
+                pass
+
+        rates["transaction"].append(_rate(120, transact))
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    return {
+        "ledger.throughput.ratio": medians["ledger"] / medians["bare"],
+        "transaction.throughput.ratio": medians["transaction"] / medians["bare"],
+        "ledger.throughput.per_second": medians["ledger"],
+    }
+
+
+def bare_update(client: Any) -> None:
+    """The baseline: one conditional `update_item` of plain boto3 on a small item."""
+    client.update_item(
+        TableName="bench",
+        Key={"pk": {"S": "BARE"}, "sk": {"S": "BARE"}},
+        UpdateExpression="SET n = n + :one",
+        ConditionExpression="n < :cap",
+        ExpressionAttributeValues={":one": {"N": "1"}, ":cap": {"N": "1000000000"}},
+        ReturnValues="ALL_NEW",
+    )
+
+
+def _rate(calls: int, work: Callable[[int], Any]) -> float:
+    numbers = iter(range(calls))
+    lock = threading.Lock()
+
+    def run() -> None:
+        while True:
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            work(number)
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(THREADS) as pool:
+        for future in [pool.submit(run) for _ in range(THREADS)]:
+            future.result()
+    return calls / (time.perf_counter() - started)
+
+
+# --- The warm handler -----------------------------------------------------------------------------
+
+
+def measure_warm(bench: Bench) -> dict[str, float]:
+    """CPU and wall time of `activate`, event in, response out, against a bare `update_item`.
+
+    All take turns in short batches, so that a noisy machine disturbs all alike. The handler
+    grants on a page that fills from 20 to 60 seats. CPU is held against an update of a small
+    counter; wall time against the same write on such a page, since most of it is the engine's,
+    and against the counter too.
+    """
+    os.environ |= {
+        "TABLE_NAME": "bench",
+        "AWS_ENDPOINT_URL": bench.engine.url,
+        "BOOTSTRAP_KEY_HASH": hash_key(KEY),
+        "API_KEY_REQUESTS_PER_MINUTE": "10000000",
+    }
+    from functions.activate.handler import handler
+
+    numbers = iter(range(10**9))
+
+    def activate(owner: str) -> None:
+        number = next(numbers)
+        answer = handler(
+            {
+                "routeKey": "POST /v1/entitlements/{entitlementId}/activations",
+                "rawPath": f"/v1/entitlements/{owner}/activations",
+                "headers": {"authorization": f"Bearer {KEY}", "content-type": "application/json"},
+                "pathParameters": {"entitlementId": owner},
+                "body": f'{{"seatId": "warm{number}@example.com", "seatName": "Alice Example"}}',
+                "requestContext": {"requestId": f"id{number}", "http": {"method": "POST"}},
+                "isBase64Encoded": False,
+            },
+            None,
+        )
+        assert answer["statusCode"] == 201, answer
+
+    batch = 40
+    ratios: dict[str, list[float]] = {"cpu": [], "wall": [], "page": []}
+    for turn in range(WARM_CALLS // batch + 2):
+        owner = bench.page(20, Terms(128, 128, "active", 0, None, 8 * 3600), now_ms=_now_ms())
+        other = bench.page(20, Terms(128, 128, "active", 0, None, 8 * 3600), now_ms=_now_ms())
+        base = _spent(batch, lambda: bare_update(bench.client))
+        seats = iter(range(batch))
+        page = _spent(batch, lambda other=other, seats=seats: bare_grant(bench, other, next(seats)))  # type: ignore[misc]
+        with _quiet():
+            ours = _spent(batch, lambda owner=owner: activate(owner))  # type: ignore[misc]
+        if turn >= 2:  # the first turns warm both
+            ratios["cpu"].append(ours[0] / base[0])
+            ratios["wall"].append(ours[1] / page[1])
+            ratios["page"].append(ours[1] / base[1])
+    return {
+        "activate.warm.ratio": statistics.median(ratios["cpu"]),
+        "activate.warm.wall.ratio": statistics.median(ratios["wall"]),
+        "activate.warm.wall.counter.ratio": statistics.median(ratios["page"]),
+    }
+
+
+def bare_grant(bench: Bench, owner: str, number: int) -> None:
+    """The write of a grant on such a page, sent by plain boto3: the same work for the engine."""
+    holder = Holder(f"bare{number}@example.com", "Alice Example")
+    operation = ledger.take(owner, holder, bench.change(_now_ms()), bench.stamps.next(_now_ms()))
+    update = operation.send(None)
+    bench.client.update_item(
+        TableName="bench",
+        Key={"pk": {"S": update.key.pk}, "sk": {"S": update.key.sk}},
+        UpdateExpression=update.expression,
+        ConditionExpression=update.condition,
+        ExpressionAttributeNames=update.names,
+        ExpressionAttributeValues={k: table.to_wire(v) for k, v in update.values.items()},
+        ReturnValues="ALL_NEW",
+        ReturnValuesOnConditionCheckFailure="ALL_OLD",
+    )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _spent(calls: int, work: Callable[[], None]) -> tuple[float, float]:
+    cpu, wall = time.process_time(), time.perf_counter()
+    for _ in range(calls):
+        work()
+    return time.process_time() - cpu, time.perf_counter() - wall
+
+
+class _quiet:  # noqa: N801 - reads as a statement
+    """The handler writes its log line, as in Lambda, but not to the screen."""
+
+    def __enter__(self) -> None:
+        self._stdout = os.dup(1)
+        sys.stdout.flush()
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout.flush()
+        os.dup2(self._stdout, 1)
+        os.close(self._stdout)
+
+
+# --- Start-up -------------------------------------------------------------------------------------
+
+
+def measure_init() -> dict[str, float]:
+    """Init of each packaged function, bytecode compiled, against a boto3 client's, net of Python."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rooms = build.build_rooms(folder)
+        build.compile_bytecode(rooms)
+        commands = {"python": "pass", "boto3": "import boto3; boto3.client('dynamodb')"}
+        commands |= {room: f"import functions.{room}.handler" for room in ROOMS}
+        times: dict[str, list[float]] = {what: [] for what in commands}
+        for turn in range(INIT_RUNS + 1):
+            for what, command in commands.items():
+                cwd = folder / what if what in ROOMS else folder
+                started = time.perf_counter()
+                subprocess.run([sys.executable, "-c", command], cwd=cwd, check=True)
+                if turn:  # the first turn fills the file cache
+                    times[what].append(time.perf_counter() - started)
+    medians = {what: statistics.median(values) for what, values in times.items()}
+    baseline = medians["boto3"] - medians["python"]
+    return {f"{room}.init.ratio": (medians[room] - medians["python"]) / baseline for room in ROOMS}
+
+
+# --- The report -----------------------------------------------------------------------------------
+
+
+def explain(results: dict[str, float]) -> Iterator[tuple[str, str]]:
+    for name, value in results.items():
+        digits = 2 if "ratio" in name else 0
+        yield name, f"{value:.{digits}f}"
+
+
+def main() -> None:
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "POWERTOOLS_LOG_LEVEL": "INFO",
+        "TABLE_NAME": "bench",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+    }
+    console = Console()
+    results: dict[str, float] = {}
+    console.print("measuring start-up ...")
+    results |= measure_init()
+    with DynamoDBLocal() as engine:
+        bench = Bench(engine)
+        console.print("counting round trips and write units ...")
+        results |= measure_operations(bench)
+        console.print("measuring the warm handler ...")
+        results |= measure_warm(bench)
+        console.print("measuring throughput ...")
+        results |= measure_throughput(bench)
+    rounded = {name: round(value, 3) for name, value in sorted(results.items())}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(rounded, indent=2) + "\n")
+    grid = Grid("measure", "", title="Overdraft on DynamoDB Local")
+    for name, text in explain(rounded):
+        grid.add_row(name, text)
+    console.print(grid)
+    console.print(
+        "Ratios: *.warm.ratio is CPU of one activation, event in, response out, to a bare boto3"
+        " update_item;\n*.init.ratio is start-up to boto3.client('dynamodb'); *.throughput.ratio is"
+        f" grants a second with {THREADS} threads\non one ledger to bare conditional updates."
+        f" Written to {RESULTS.relative_to(ROOT)}."
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except LocalError as error:
+        sys.exit(str(error))

@@ -175,14 +175,6 @@ class EntitlementInput(Input):
     valid_until: Time | None = Field(None, description="Open-ended, if not given.")
     status: Literal["active", "suspended"] = "active"
 
-    @model_validator(mode="after")
-    def _period(self) -> "EntitlementInput":
-        if self.valid_from and self.valid_until:
-            start, end = times.from_rfc3339(self.valid_from), times.from_rfc3339(self.valid_until)
-            if end <= start:
-                raise ValueError("validUntil must be after validFrom")
-        return self
-
 
 class EntitlementPatch(EntitlementInput):
     """A JSON merge patch (RFC 7396): members given are changed, null puts the default back.

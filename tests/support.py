@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -135,3 +136,14 @@ def event(
         },
         "isBase64Encoded": encoded,
     }
+
+
+def wait_for(look: Callable[[], Any], seconds: float = 20) -> Any:
+    """What `look` gives as soon as it gives something; the stream's effects take a moment."""
+    deadline = time.monotonic() + seconds
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.1)

@@ -53,8 +53,8 @@ def build_packages(build: Path, architecture: str) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     python = target / "python"
     command = [
-        sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--no-compile-bytecode",
-        "--require-hashes", "--only-binary", ":all:", "--python-version", RUNTIME,
+        sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps",
+        "--no-compile-bytecode",        "--require-hashes", "--only-binary", ":all:", "--python-version", RUNTIME,
         "--python-platform", PLATFORMS[architecture], "--target", str(python),
         "--requirements", str(ROOT / "requirements.txt"),
     ]  # fmt: skip

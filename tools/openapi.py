@@ -177,7 +177,6 @@ def _responses(operation: Operation) -> dict[str, Any]:
 def _problem_names(operation: Operation) -> Iterator[str]:
     if operation.scopes:
         yield from ("unauthorized", "forbidden", "throttled", "contention", "unavailable")
-    if operation.body or operation.query or operation.headers:
         yield "invalid-request"
     if operation.body:
         yield from ("payload-too-large", "unsupported-media-type")

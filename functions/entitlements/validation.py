@@ -68,12 +68,10 @@ def to_document(body: Mapping[str, Any], *, valid_from: int) -> dict[str, Any]:
     if model.seat_count is None:
         raise InvalidRequest.at("/seatCount", "is required: how many seats were purchased")
     document["validFrom"] = document["validFrom"] or to_rfc3339(valid_from * 1000)
-    until = document["validUntil"]
-    if until is not None and entitlement.terms(document).valid_until <= (  # type: ignore[operator]
-        entitlement.terms(document).valid_from
-    ):
+    valid = entitlement.terms(document)
+    if valid.valid_until is not None and valid.valid_until <= valid.valid_from:
         raise InvalidRequest.at("/validUntil", "must be after validFrom")
-    cap = entitlement.hard_cap(document)
+    cap = valid.hard_cap
     if cap is None or cap > ledger.PAGE_SEATS:
         limit = ledger.PAGE_SEATS
         reached = "an unlimited overdraft is" if cap is None else f"a hard cap of {cap} seats is"

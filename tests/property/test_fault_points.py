@@ -37,6 +37,9 @@ TERMS = {
 }
 
 
+API_KEY = {"name": "k", "scopes": ["report"]}
+
+
 class Bench:
     """A table of its own, and calls of the rooms through doors that may be faulty."""
 
@@ -159,7 +162,7 @@ SCENARIOS = [
     Scenario("reclaim", _on_page(3, "new", 3700)),
     Scenario("release", _releasing),
     Scenario("create an entitlement", _creating(f"POST {E}", TERMS)),
-    Scenario("create an API key", _creating("POST /v1/api-keys", {"name": "k", "scopes": ["report"]})),
+    Scenario("create an API key", _creating("POST /v1/api-keys", API_KEY)),
     Scenario("create a license key", _creating(f"POST {E}/{{entitlementId}}/license-keys", {})),
     Scenario("change limits", _changing("PATCH", {"seatCount": 1, "leasePeriod": "PT2H"})),
     Scenario("delete an entitlement", _changing("DELETE", None)),

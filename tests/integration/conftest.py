@@ -1,0 +1,99 @@
+"""The API of the deployed stack, with every kind of caller; answers are held to the description."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+
+from local.api import Answer, Api
+from local.stack import Stack
+from shared.operations import OPERATIONS, SCOPES
+from tools import ROOT
+
+DESCRIPTION = json.loads((ROOT / "openapi.json").read_text())
+ENTITLEMENT = {
+    "product": "CAD Pro",
+    "customer": {"name": "Acme Corp"},
+    "seatCount": 2,
+    "overdraftSeatLimit": {"type": "absolute", "value": 1},
+}
+
+
+class CheckedApi(Api):
+    """Checks every answer: described status, described body, a problem for every error."""
+
+    def call(self, method: str, path: str, *args: Any, **kwargs: Any) -> Answer:
+        answer = super().call(method, path, *args, **kwargs)
+        check_answer(method, path.partition("?")[0], answer)
+        return answer
+
+    def with_credential(self, credential: str) -> "CheckedApi":
+        return CheckedApi(self._url, credential)
+
+
+def check_answer(method: str, path: str, answer: Answer) -> None:
+    """Fail when an answer is not as `openapi.json` describes it."""
+    assert answer.status != 500, answer.body
+    if answer.status >= 400:
+        assert answer.headers["content-type"] == "application/problem+json", answer
+        assert answer.body["status"] == answer.status
+        assert answer.body["instance"] == answer.headers["x-request-id"]
+    for route in OPERATIONS:
+        verb, pattern = route.split(" ")
+        parts, given = pattern.split("/"), path.split("/")
+        fits = len(parts) == len(given) and all(
+            part.startswith("{") or part == value
+            for part, value in zip(parts, given, strict=True)
+        )
+        if verb == method and fits:
+            responses = DESCRIPTION["paths"][pattern][verb.lower()]["responses"]
+            assert str(answer.status) in responses, f"{route} answers {answer.status}: not described"
+            for content in responses[str(answer.status)].get("content", {}).values():
+                schema = {**content["schema"], "components": DESCRIPTION["components"]}
+                if isinstance(answer.body, dict):
+                    jsonschema.validate(answer.body, schema)
+
+
+@pytest.fixture(scope="session")
+def anonymous(stack: Stack) -> CheckedApi:
+    return CheckedApi(stack.api_url)
+
+
+@pytest.fixture(scope="session")
+def api(stack: Stack) -> CheckedApi:
+    """The vendor, with every scope."""
+    return CheckedApi(stack.api_url, f"Bearer {stack.bootstrap_key}")
+
+
+@pytest.fixture(scope="session")
+def scoped(api: CheckedApi) -> dict[str, CheckedApi]:
+    """One caller for each scope."""
+    callers = {}
+    for scope in SCOPES:
+        key = api.expect(201, "POST", "/v1/api-keys", {"name": scope, "scopes": [scope]})["key"]
+        callers[scope] = api.with_credential(f"Bearer {key}")
+    return callers
+
+
+class Customer:
+    """An entitlement of its own, and its license key."""
+
+    def __init__(self, api: CheckedApi, **terms: Any) -> None:
+        self.entitlement = api.expect(201, "POST", "/v1/entitlements", {**ENTITLEMENT, **terms})
+        self.id = self.entitlement["entitlementId"]
+        self.path = f"/v1/entitlements/{self.id}"
+        self.seats = f"{self.path}/activations"
+        created = api.expect(201, "POST", f"{self.path}/license-keys", {})
+        self.key_id = created["keyId"]
+        self.license = api.with_credential(f"License {created['key']}")
+
+    def take(self, seat_id: str, status: int = 201) -> Any:
+        return self.license.expect(status, "POST", self.seats, {"seatId": seat_id})
+
+
+@pytest.fixture
+def customer(api: CheckedApi) -> Iterator[Customer]:
+    """2 seats purchased, a hard cap of 3, held until released."""
+    yield Customer(api)

@@ -47,17 +47,21 @@ def build_rooms(build: Path = BUILD) -> list[Path]:
     return targets
 
 
-def build_packages(build: Path, architecture: str) -> Path:
-    """The layer's folder: the pinned packages, wheels only, for the deployed platform."""
+def build_packages(build: Path, architecture: str | None) -> Path:
+    """The layer's folder: the pinned packages, wheels only, for the deployed platform.
+
+    Without an architecture: for this machine and this Python.
+    """
     target = build / "packages"
     shutil.rmtree(target, ignore_errors=True)
     python = target / "python"
     command = [
         sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps",
-        "--no-compile-bytecode",        "--require-hashes", "--only-binary", ":all:", "--python-version", RUNTIME,
-        "--python-platform", PLATFORMS[architecture], "--target", str(python),
+        "--no-compile-bytecode", "--require-hashes", "--only-binary", ":all:", "--target", str(python),
         "--requirements", str(ROOT / "requirements.txt"),
     ]  # fmt: skip
+    if architecture:
+        command += ["--python-version", RUNTIME, "--python-platform", PLATFORMS[architecture]]
     if subprocess.run(command, check=False).returncode:
         raise BuildError("the packages of requirements.txt could not be installed; see above")
     _prune(python)

@@ -1,7 +1,7 @@
 """The API of the deployed stack, with every kind of caller; answers are held to the description."""
 
 import json
-from collections.abc import Iterator
+import time
 from typing import Any
 
 import jsonschema
@@ -10,6 +10,7 @@ import pytest
 from local.api import Answer, Api
 from local.stack import Stack
 from shared.operations import OPERATIONS, SCOPES
+from shared.times import to_rfc3339
 from tools import ROOT
 
 DESCRIPTION = json.loads((ROOT / "openapi.json").read_text())
@@ -44,12 +45,13 @@ def check_answer(method: str, path: str, answer: Answer) -> None:
         verb, pattern = route.split(" ")
         parts, given = pattern.split("/"), path.split("/")
         fits = len(parts) == len(given) and all(
-            part.startswith("{") or part == value
-            for part, value in zip(parts, given, strict=True)
+            part.startswith("{") or part == value for part, value in zip(parts, given, strict=True)
         )
         if verb == method and fits:
             responses = DESCRIPTION["paths"][pattern][verb.lower()]["responses"]
-            assert str(answer.status) in responses, f"{route} answers {answer.status}: not described"
+            assert str(answer.status) in responses, (
+                f"{route} answers {answer.status}: not described"
+            )
             for content in responses[str(answer.status)].get("content", {}).values():
                 schema = {**content["schema"], "components": DESCRIPTION["components"]}
                 if isinstance(answer.body, dict):
@@ -94,6 +96,28 @@ class Customer:
 
 
 @pytest.fixture
-def customer(api: CheckedApi) -> Iterator[Customer]:
+def customer(api: CheckedApi) -> Customer:
     """2 seats purchased, a hard cap of 3, held until released."""
-    yield Customer(api)
+    return Customer(api)
+
+
+class Early(Customer):
+    """What needs minutes to happen is begun before everything else."""
+
+    def __init__(self, api: CheckedApi) -> None:
+        super().__init__(api, leasePeriod="PT1M")
+        self.ending = Customer(
+            api, validUntil=to_rfc3339(int(time.time() + 60) * 1000), leasePeriod="P1D"
+        )
+        self.take("ghost@acme.com")
+        self.ending.take("a")
+        self.revoked = Customer(api)
+        self.revoked.take("a")
+        self.revoked_at = time.monotonic()
+        keys = f"{self.revoked.path}/license-keys/{self.revoked.key_id}"
+        assert api.call("DELETE", keys).status == 204
+
+
+@pytest.fixture(scope="session", autouse=True)
+def early(api: CheckedApi) -> Early:
+    return Early(api)

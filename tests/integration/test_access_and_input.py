@@ -332,7 +332,9 @@ def test_bad_idempotency_keys(api: CheckedApi, header: str) -> None:
     ["limit=0", "limit=101", "limit=-1", "limit=ten", "limit=", "limit=1.5", "limit=٣",
      "pageToken=x", "pageToken=", "pageToken=AAAA", "pageToken=" + "A" * 500],
 )  # fmt: skip
-@pytest.mark.parametrize("route", [r for r in PROTECTED if r.startswith("GET") and PROTECTED[r].query])
+@pytest.mark.parametrize(
+    "route", [r for r in PROTECTED if r.startswith("GET") and PROTECTED[r].query]
+)
 def test_bad_paging(api: CheckedApi, customer: Customer, route: str, query: str) -> None:
     answer = send(api, customer, route, query=f"?{query}")
     assert (answer.status, kind_of(answer)) == (400, "invalid-request")

@@ -98,7 +98,9 @@ def test_versions(api: CheckedApi, customer: Customer) -> None:
         headers = {"if-match": malformed}
         assert api.call("PATCH", customer.path, {"sku": "y"}, headers=headers).status == 400
     several = f'"99", {matched.headers["etag"]}'
-    assert api.call("PATCH", customer.path, {"sku": "z"}, headers={"if-match": several}).status == 200
+    assert (
+        api.call("PATCH", customer.path, {"sku": "z"}, headers={"if-match": several}).status == 200
+    )
     assert api.call("DELETE", customer.path, headers={"if-match": "*"}).status == 204
 
 
@@ -136,7 +138,9 @@ def test_creating_once(api: CheckedApi) -> None:
     assert len({answer.body["entitlementId"] for answer in answers}) == 1
     other = api.call("POST", "/v1/entitlements", {**ENTITLEMENT, "sku": "x"}, headers=headers)
     assert other.body["type"].endswith("/idempotency-conflict")
-    elsewhere = api.call("POST", "/v1/api-keys", {"name": "k", "scopes": ["report"]}, headers=headers)
+    elsewhere = api.call(
+        "POST", "/v1/api-keys", {"name": "k", "scopes": ["report"]}, headers=headers
+    )
     assert elsewhere.body["type"].endswith("/idempotency-conflict")
 
 
@@ -184,9 +188,7 @@ def test_a_license_key_is_revoked_only_through_its_entitlement(
 def test_lists(api: CheckedApi, scoped: dict[str, CheckedApi]) -> None:
     name = f"Listed {time.time_ns()}"
     external = f"ext-{time.time_ns()}"
-    customers = [
-        Customer(api, customer={"name": name, "externalId": external}) for _ in range(5)
-    ]
+    customers = [Customer(api, customer={"name": name, "externalId": external}) for _ in range(5)]
     newest = [customer.id for customer in reversed(customers)]
     query = f"/v1/entitlements?customer={quote(name)}"
 
@@ -216,9 +218,12 @@ def test_lists(api: CheckedApi, scoped: dict[str, CheckedApi]) -> None:
     )  # fmt: skip
     api.expect(200, "PATCH", customers[2].path, {"validFrom": "2099-01-01T00:00:00Z"})
     api.call("DELETE", customers[3].path)
-    for number, status in enumerate(
-        ["suspended", "expired", "not_yet_valid", "deleted", "active"]
-    ):
+    for number, status in enumerate(("suspended", "expired", "not_yet_valid", "deleted", "active")):
+        expected = [customers[number].id]
         path = f"{query}&status={status}"
-        assert wait_for(lambda path=path, number=number: ids(path) == [customers[number].id])
+
+        def agrees(path: str = path, expected: list[str] = expected) -> bool:
+            return ids(path) == expected
+
+        wait_for(agrees)
     assert len(ids(query)) == 4, "deleted ones are listed only when asked for"

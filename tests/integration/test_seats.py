@@ -120,7 +120,10 @@ def test_holders_page_by_page(api: CheckedApi) -> None:
 def test_sixteen_clients_at_the_cap(api: CheckedApi) -> None:
     """The deployed functions, in their own processes, on one ledger."""
     customer = Customer(
-        api, seatCount=20, overdraftSeatLimit={"type": "percentage", "value": 25}, leasePeriod="PT1H"
+        api,
+        seatCount=20,
+        overdraftSeatLimit={"type": "percentage", "value": 25},
+        leasePeriod="PT1H",
     )
 
     def ask(number: int) -> Any:
@@ -164,9 +167,7 @@ def test_suspended_not_yet_valid_expired(api: CheckedApi, customer: Customer) ->
     assert customer.license.call("DELETE", path).status == 204
 
 
-def test_deletion_takes_the_seats_and_keeps_the_record(
-    api: CheckedApi, customer: Customer
-) -> None:
+def test_deletion_takes_the_seats_and_keeps_the_record(api: CheckedApi, customer: Customer) -> None:
     held = customer.take("a")
     assert api.call("DELETE", customer.path).status == 204
     assert api.call("DELETE", customer.path).status == 204

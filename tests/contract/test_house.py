@@ -1,0 +1,192 @@
+"""The rules of the house, read from the code itself."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from functions.activate.holder import read_holder
+from shared.models import ActivationRequest
+from shared.problems import InvalidRequest
+from tools import ROOT, VERSION, build, openapi
+
+SOURCES = sorted([*ROOT.glob("shared/**/*.py"), *ROOT.glob("functions/**/*.py")])
+
+
+def imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names |= {node.module or ""}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_who_may_import_whom(path: Path) -> None:
+    room = path.relative_to(ROOT).parts[:2]
+    for name in imports(path):
+        top = name.split(".")[0]
+        assert top not in ("local", "tools", "tests", "benchmarks"), f"{path} imports {name}"
+        if top == "functions":
+            assert room[0] == "functions", f"shared imports {name}"
+            assert name.split(".")[1] in (room[1], "functions"), f"{room[1]} imports {name}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_door_knows_dynamodb(path: Path) -> None:
+    if path.name == "table.py":
+        return
+    heavy = {"boto3", "botocore", "urllib3", "requests"}
+    assert not {name.split(".")[0] for name in imports(path)} & heavy
+    assert "ConditionalCheckFailed" not in path.read_text()
+
+
+def test_the_hot_rooms_load_no_pydantic() -> None:
+    program = (
+        "import sys; import functions.activate.handler, functions.release.handler;"
+        "print([m for m in ('pydantic', 'boto3', 'zoneinfo') if m in sys.modules])"
+    )
+    environment = {"AWS_REGION": "x", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
+                   "TABLE_NAME": "x"}  # fmt: skip
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout.strip() == "[]"
+
+
+def test_decisions_have_no_clock_and_no_environment() -> None:
+    source = (ROOT / "shared/ledger.py").read_text()
+    for word in ("time.time", "datetime", "os.environ", "random", "sleep"):
+        assert word not in source
+
+
+def test_the_description_is_current() -> None:
+    assert (ROOT / "openapi.json").read_text() == openapi.text(), "run: make openapi"
+
+
+def test_versions_agree() -> None:
+    assert f'version = "{VERSION}"' in (ROOT / "pyproject.toml").read_text()
+    assert re.search(rf"^## .*{re.escape(VERSION)}", (ROOT / "CHANGELOG.md").read_text(), re.M)
+
+
+def test_no_file_names_a_package_registry() -> None:
+    hosts = ["pypi." + "org", "pythonhosted." + "org", "registry.npmjs." + "org", "npmjs." + "com",
+             "registry.yarnpkg." + "com"]  # fmt: skip
+    for path in tracked():
+        text = path.read_text(errors="ignore")
+        assert not [host for host in hosts if host in text], path
+
+
+def test_every_package_is_pinned_with_a_hash() -> None:
+    for path in ROOT.glob("requirements*.txt"):
+        entries = re.findall(r"^([A-Za-z0-9_.-]+(?:\[[^\]]*\])?)(==\S+)?", path.read_text(), re.M)
+        assert entries
+        assert all(pin for _, pin in entries), path
+        assert path.read_text().count("--hash=sha256:") >= len(entries)
+
+
+def test_what_is_tested_is_what_runs_in_lambda() -> None:
+    def pins(name: str) -> dict[str, str]:
+        return dict(re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)", (ROOT / name).read_text(), re.M))
+
+    deployed, tested = pins("requirements.txt"), pins("requirements-dev.txt")
+    assert {name: tested[name] for name in deployed} == deployed
+
+
+@pytest.mark.parametrize("architecture", build.PLATFORMS)
+def test_the_layer_is_built_for_the_deployed_platform(architecture: str) -> None:
+    """Wheels only, for Lambda's Python and processor; and all that the rooms import is in it."""
+    with tempfile.TemporaryDirectory() as name:
+        python = build.build_packages(Path(name), architecture) / "python"
+        libraries = [path.name for path in python.rglob("*.so")]
+        assert libraries
+        machine = build.PLATFORMS[architecture].partition("-")[0]
+        for library in libraries:
+            assert f"cpython-{build.RUNTIME.replace('.', '')}-{machine}" in library, library
+        provided = {path.name.split(".")[0] for path in python.iterdir()}
+        used = {name.split(".")[0] for path in SOURCES for name in imports(path)}
+        third_party = used - set(sys.stdlib_module_names) - {"shared", "functions"}
+        assert third_party <= provided
+        size = sum(path.stat().st_size for path in python.rglob("*"))
+        assert size < 60_000_000
+
+
+def test_every_room_starts_from_its_package_and_the_layer_alone(tmp_path: Path) -> None:
+    """The layer is pruned: nothing that a room loads may be missing from it."""
+    rooms = build.build_rooms(tmp_path)
+    layer = build.build_packages(tmp_path, None)
+    for room, folder in zip(build.ROOMS, rooms, strict=True):
+        program = (
+            f"import sys; sys.path += [{str(folder)!r}, {str(layer / 'python')!r}];"
+            f"import functions.{room}.handler as room; room.handler"
+        )
+        environment = {"AWS_REGION": "x", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
+                       "TABLE_NAME": "x"}  # fmt: skip
+        ran = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", program], cwd=folder, env=environment,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+
+
+SEATS = st.one_of(
+    st.none(), st.integers(), st.text(max_size=40), st.text("aé\u0301\n\x7f\x85 👩", max_size=300)
+)
+NAMES = st.one_of(st.none(), st.text(max_size=140), st.integers())
+ATTRIBUTES = st.one_of(
+    st.none(),
+    st.dictionaries(st.text(max_size=60), st.text(max_size=260), max_size=4),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+    st.lists(st.text(max_size=2), max_size=2),
+)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(
+    body=st.fixed_dictionaries(
+        {}, optional={"seatId": SEATS, "seatName": NAMES, "attributes": ATTRIBUTES, "x": st.none()}
+    )
+)
+def test_the_quick_check_of_a_body_is_the_described_one(body: dict[str, object]) -> None:
+    """The hot path checks by hand; the description is made from the model. They must agree."""
+    try:
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return  # refused for every route before either looks
+
+    def by_hand() -> bool:
+        try:
+            read_holder(dict(body))
+        except InvalidRequest:
+            return False
+        return True
+
+    def by_model() -> bool:
+        try:
+            ActivationRequest.model_validate(body)
+        except ValidationError:
+            return False
+        return True
+
+    assert by_hand() == by_model()

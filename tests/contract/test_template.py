@@ -1,0 +1,248 @@
+"""What is deployed: the template, held to its promises where the emulator cannot."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.adapt import expand, read_template
+from shared.operations import OPERATIONS
+from tools import ROOT, build
+
+ROOMS = {"Activate": "activate", "Release": "release", "Entitlements": "entitlements",
+         "Notify": "notify"}  # fmt: skip
+HTTP_ROOMS = {name: room for name, room in ROOMS.items() if name != "Notify"}
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    return read_template()
+
+
+@pytest.fixture(scope="module")
+def resources() -> dict[str, Any]:
+    """The resources as AWS's own SAM translator makes them."""
+    template = read_template()
+    for resource in template["Resources"].values():
+        for name in ("CodeUri", "ContentUri"):
+            if name in resource.get("Properties", {}):
+                resource["Properties"][name] = "s3://bucket/key"
+    expanded: dict[str, Any] = expand(template, {"BootstrapKeyHash": "0" * 64})["Resources"]
+    return expanded
+
+
+def of_type(resources: dict[str, Any], kind: str) -> dict[str, Any]:
+    return {name: each for name, each in resources.items() if each["Type"] == kind}
+
+
+def test_cfn_lint_finds_nothing() -> None:
+    command = [
+        str(Path(sys.executable).parent / "cfn-lint"),
+        "--regions",
+        "us-east-1",
+        "--",
+        "template.yaml",
+    ]
+    linted = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert linted.returncode == 0, linted.stdout
+
+
+def test_the_template_has_no_yaml_anchors() -> None:
+    """CloudFormation does not know them."""
+    lines = (ROOT / "template.yaml").read_text().splitlines()
+    assert not [line for line in lines if ": &" in line or ": *" in line]
+
+
+def test_every_operation_is_routed_to_its_room(resources: dict[str, Any]) -> None:
+    [api] = of_type(resources, "AWS::ApiGatewayV2::Api").values()
+    routed = {}
+    for path, methods in api["Properties"]["Body"]["paths"].items():
+        for method, operation in methods.items():
+            uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+            [room] = [room for name, room in ROOMS.items() if f"${{{name}.Arn}}" in uri]
+            assert operation["x-amazon-apigateway-integration"]["payloadFormatVersion"] == "2.0"
+            routed["$default" if path == "$default" else f"{method.upper()} {path}"] = room
+    assert routed.pop("$default") == "entitlements"
+    assert routed == {route: operation.room for route, operation in OPERATIONS.items()}
+
+
+def test_every_room_answers_its_operations() -> None:
+    import importlib
+
+    for room in HTTP_ROOMS.values():
+        module = importlib.import_module(f"functions.{room}.handler")
+        mine = {operation.id for operation in OPERATIONS.values() if operation.room == room}
+        assert set(module.ROUTES) == mine
+
+
+def test_the_table_is_kept_and_streamed(resources: dict[str, Any]) -> None:
+    table = resources["Table"]
+    properties = table["Properties"]
+    assert table["DeletionPolicy"] == table["UpdateReplacePolicy"] == "Retain"
+    assert properties["DeletionProtectionEnabled"] is True
+    assert properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+    assert properties["StreamSpecification"]["StreamViewType"] == "NEW_AND_OLD_IMAGES"
+    assert properties["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
+    assert properties["BillingMode"] == "PAY_PER_REQUEST"
+    assert properties["SSESpecification"]["SSEEnabled"] is True
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_functions(resources: dict[str, Any], name: str) -> None:
+    properties = resources[name]["Properties"]
+    assert properties["Runtime"] == f"python{build.RUNTIME}"
+    assert properties["Architectures"] == [{"Ref": "Architecture"}]
+    assert properties["Handler"] == f"functions.{ROOMS[name]}.handler.handler"
+    assert properties["Role"] == {"Fn::GetAtt": [f"{name}Role", "Arn"]}
+    assert properties["LoggingConfig"] == {"LogGroup": {"Ref": f"{name}Log"}}
+    assert len(properties["Layers"]) == 1
+    assert properties["Timeout"] <= 60
+    log = resources[f"{name}Log"]["Properties"]
+    assert log["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    hashed = properties["Environment"]["Variables"].get("BOOTSTRAP_KEY_HASH")
+    assert (hashed is not None) == (name in HTTP_ROOMS), "a room knows a credential it does not use"
+
+
+# What each room may do to which items; the emulator does not enforce the leading keys.
+MAY = {
+    "Activate": {
+        "dynamodb:GetItem": {"KEY#*", "LEDGER#*"},
+        "dynamodb:UpdateItem": {"LEDGER#*", "DENIAL#*"},
+        "dynamodb:PutItem": {"IDEMPOTENCY#*"},
+    },
+    "Release": {
+        "dynamodb:GetItem": {"KEY#*", "LEDGER#*"},
+        "dynamodb:UpdateItem": {"LEDGER#*", "ENTITLEMENT#*"},
+        "dynamodb:Query": {"index/sweep"},
+    },
+    "Entitlements": {
+        "dynamodb:GetItem": {
+            "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "SEATS#*", "IDEMPOTENCY#*", "SECRET#*",
+        },
+        "dynamodb:BatchGetItem": {
+            "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "SEATS#*", "IDEMPOTENCY#*", "SECRET#*",
+        },
+        "dynamodb:PutItem": {"KEY#*", "ENTITLEMENT#*", "LEDGER#*", "IDEMPOTENCY#*", "SECRET#*"},
+        "dynamodb:UpdateItem": {"ENTITLEMENT#*", "LEDGER#*"},
+        "dynamodb:DeleteItem": {"KEY#*"},
+        "dynamodb:Query": {"OVERDRAFT", "index/list"},
+    },
+    "Notify": {
+        "dynamodb:UpdateItem": {"SEATS#*"},
+        "dynamodb:PutItem": {"OVERDRAFT"},
+        "dynamodb:DeleteItem": {"OVERDRAFT"},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_roles_may_what_their_room_does_and_no_more(resources: dict[str, Any], name: str) -> None:
+    role = resources[f"{name}Role"]["Properties"]
+    assert "ManagedPolicyArns" not in role
+    assert role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] == {
+        "Service": "lambda.amazonaws.com"
+    }
+    [policy] = role["Policies"]
+    may: dict[str, set[str]] = {}
+    for statement in policy["PolicyDocument"]["Statement"]:
+        actions = statement["Action"]
+        for action in [actions] if isinstance(actions, str) else actions:
+            assert "*" not in action
+            resource = statement["Resource"]
+            if action.startswith("logs:"):
+                assert resource == {"Fn::GetAtt": [f"{name}Log", "Arn"]}
+            elif action.startswith("sqs:"):
+                assert resource == {"Fn::GetAtt": [f"{name}Failures", "Arn"]}
+            elif "Stream" in action or action in (
+                "dynamodb:GetRecords",
+                "dynamodb:GetShardIterator",
+            ):
+                assert name == "Notify"
+                if action == "dynamodb:ListStreams":  # knows no resource
+                    assert resource == "*"
+                else:
+                    assert resource == {"Fn::GetAtt": ["Table", "StreamArn"]}
+            elif "Condition" in statement:
+                assert resource == {"Fn::GetAtt": ["Table", "Arn"]}
+                keys = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+                may.setdefault(action, set()).update(keys)
+            else:
+                index = resource["Fn::Sub"].removeprefix("${Table.Arn}/")
+                may.setdefault(action, set()).add(index)
+    assert may == MAY[name]
+
+
+def test_the_stream_loses_nothing_and_blocks_nothing(resources: dict[str, Any]) -> None:
+    [mapping] = of_type(resources, "AWS::Lambda::EventSourceMapping").values()
+    properties = mapping["Properties"]
+    assert properties["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert properties["BisectBatchOnFunctionError"] is True
+    assert 0 < properties["MaximumRetryAttempts"] <= 100
+    assert 0 < properties["MaximumRecordAgeInSeconds"] < 86_400
+    assert properties["StartingPosition"] == "TRIM_HORIZON"
+    destination = properties["DestinationConfig"]["OnFailure"]["Destination"]
+    assert destination == {"Fn::GetAtt": ["NotifyFailures", "Arn"]}
+    patterns = [json.loads(each["Pattern"]) for each in properties["FilterCriteria"]["Filters"]]
+    assert patterns == [{"dynamodb": {"Keys": {"pk": {"S": [{"prefix": "LEDGER#"}]}}}}]
+
+
+def test_the_sweep_runs_every_minute(resources: dict[str, Any]) -> None:
+    [schedule] = of_type(resources, "AWS::Scheduler::Schedule").values()
+    properties = schedule["Properties"]
+    assert properties["ScheduleExpression"] == "rate(1 minute)"
+    assert "Name" not in properties, "two stacks would collide on the name"
+    target = properties["Target"]
+    assert target["RetryPolicy"]["MaximumRetryAttempts"] <= 2
+    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["SweepFailures", "Arn"]}}
+    assert target["RoleArn"] == {"Fn::GetAtt": ["SweepScheduleRole", "Arn"]}
+
+
+def test_the_stage_is_throttled_and_its_log_holds_no_credential(resources: dict[str, Any]) -> None:
+    [stage] = of_type(resources, "AWS::ApiGatewayV2::Stage").values()
+    route_settings = stage["Properties"]["DefaultRouteSettings"]
+    assert route_settings["ThrottlingRateLimit"] == {"Ref": "ThrottleRate"}
+    assert route_settings["ThrottlingBurstLimit"] == {"Ref": "ThrottleBurst"}
+    logged = stage["Properties"]["AccessLogSettings"]["Format"].lower()
+    assert json.loads(logged)
+    for word in ("authorization", "header", 'path"', "querystring", "body"):
+        assert word not in logged
+    assert resources["ApiLog"]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    [api] = of_type(resources, "AWS::ApiGatewayV2::Api").values()
+    assert "CorsConfiguration" not in api["Properties"]
+
+
+def test_alarms(resources: dict[str, Any]) -> None:
+    alarms = of_type(resources, "AWS::CloudWatch::Alarm")
+    watched = set()
+    for alarm in alarms.values():
+        properties = alarm["Properties"]
+        [dimension] = properties["Dimensions"]
+        watched.add((properties["MetricName"], json.dumps(dimension["Value"])))
+        assert properties["AlarmActions"]["Fn::If"][0] == "HasAlarmTopic"
+        assert properties["TreatMissingData"] == "notBreaching"
+    for name in ROOMS:
+        assert ("Errors", json.dumps({"Ref": name})) in watched
+        assert ("Throttles", json.dumps({"Ref": name})) in watched
+    assert ("IteratorAge", json.dumps({"Ref": "Notify"})) in watched
+    for queue in of_type(resources, "AWS::SQS::Queue"):
+        name = json.dumps({"Fn::GetAtt": [queue, "QueueName"]})
+        assert ("ApproximateNumberOfMessagesVisible", name) in watched, f"nobody watches {queue}"
+
+
+def test_the_domain_is_optional(template: dict[str, Any], resources: dict[str, Any]) -> None:
+    for name in ("Domain", "DomainMapping"):
+        assert resources[name]["Condition"] == "HasDomain"
+    assert template["Parameters"]["DomainName"]["Default"] == ""
+    assert resources["DomainMapping"]["Properties"]["Stage"] == {"Ref": "ApiApiGatewayDefaultStage"}
+
+
+def test_every_parameter_is_documented(template: dict[str, Any]) -> None:
+    guide = (ROOT / "docs/deploy.md").read_text()
+    for name, parameter in template["Parameters"].items():
+        assert parameter["Description"].strip().endswith("."), name
+        assert f"`{name}`" in guide, f"docs/deploy.md does not tell of {name}"
+    for name in template["Outputs"]:
+        assert f"`{name}`" in guide, f"docs/deploy.md does not tell of {name}"

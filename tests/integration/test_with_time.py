@@ -1,0 +1,35 @@
+"""What takes minutes: leases that run out, validity that ends, keys that were revoked.
+
+Begun by the `early` fixture before all other tests of this folder; this file is the last of them.
+"""
+
+import time
+from typing import Any
+
+from local.stack import Stack
+from tests.integration.conftest import CheckedApi, Early
+from tests.support import wait_for
+
+
+def test_the_scheduled_sweep_frees_a_lease_that_ran_out(api: CheckedApi, early: Early) -> None:
+    wait_for(lambda: api.expect(200, "GET", early.path)["seats"]["used"] == 0, 200)
+    assert early.license.expect(200, "GET", early.seats)["items"] == []
+
+
+def test_the_scheduled_sweep_closes_what_has_ended(
+    api: CheckedApi, stack: Stack, early: Early
+) -> None:
+    def closed() -> Any:
+        seen = api.expect(200, "GET", early.ending.path)
+        return seen["status"] == "expired" and seen["seats"]["used"] == 0
+
+    wait_for(closed, 200)
+    early.ending.take("a", 403)
+
+
+def test_a_revoked_key_stops_within_a_minute(early: Early) -> None:
+    """In every warm process, whatever it has remembered."""
+    time.sleep(max(0, 61 - (time.monotonic() - early.revoked_at)))
+    for _ in range(10):
+        answer = early.revoked.license.call("POST", early.revoked.seats, {"seatId": "b"})
+        assert answer.status == 401

@@ -1,0 +1,58 @@
+"""The rooms in this process, on moto: single-threaded, fast, no claim about concurrency."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from functions.activate import handler as activate
+from functions.entitlements import handler as entitlements
+from functions.release import handler as release
+from shared import http
+from shared.credentials import hash_key
+from shared.table import Table
+from tests.support import BOOTSTRAP_KEY, create_table, event, open_door
+
+
+@pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def door(moto_url: str) -> Table:
+    return open_door(moto_url, create_table(moto_url))
+
+
+class Rooms:
+    """All rooms behind one front, as API Gateway puts them together."""
+
+    def __init__(self, door: Table, **environment: str) -> None:
+        given = {"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY), **environment}
+        self.door = door
+        self.context = http.Context(given, door)
+        routes = {**activate.ROUTES, **release.ROUTES, **entitlements.ROUTES}
+        self._serve = http.serve(routes, self.context)
+
+    def call(self, route: str, *args: Any, **kwargs: Any) -> tuple[int, Any, dict[str, str]]:
+        answer = self._serve(event(route, *args, **kwargs), None)
+        body = answer["body"]
+        parsed = json.loads(body) if body[:1] in ("{", "[") else body
+        return answer["statusCode"], parsed, answer["headers"]
+
+    def create(self, **terms: Any) -> str:
+        body = {"product": "P", "customer": {"name": "C"}, "seatCount": 2, **terms}
+        status, created, _ = self.call("POST /v1/entitlements", body=body)
+        assert status == 201, created
+        return str(created["entitlementId"])
+
+
+@pytest.fixture
+def rooms(door: Table) -> Rooms:
+    return Rooms(door)

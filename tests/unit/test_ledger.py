@@ -1,0 +1,199 @@
+"""Decisions of the seat core, on values."""
+
+import random
+
+import pytest
+
+from shared import ledger, problems
+from shared.ledger import (
+    NEVER,
+    NO_LEASE,
+    Decision,
+    Holder,
+    Page,
+    Seat,
+    Stamps,
+    activation_id,
+    decide,
+    decode_seat,
+    encode_seat,
+    parse_activation_id,
+    seat_key,
+)
+from shared.table import Table
+from tests.support import NOW, NOW_MS, change, make_page, new_id, read_page, terms
+
+
+def page(
+    *ends: int | None, seat_count: int = 2, hard_cap: int | None = 3, lease: int = 600
+) -> Page:
+    """A page with a holder `s0`, `s1`, ... for each lease end (None: without a lease)."""
+    seats = {}
+    for number, end in enumerate(ends):
+        base = encode_seat(number, is_overdraft=False, now=NOW)
+        seats[f"s{number}"] = base + (NO_LEASE if end is None else end - NOW)
+    leased = [end for end in ends if end is not None]
+    earliest = min(leased, default=None)
+    return Page(seats, seat_count, hard_cap, "active", 0, None, lease, earliest, 5)
+
+
+@pytest.mark.parametrize("is_overdraft", [False, True])
+@pytest.mark.parametrize("lease", [None, 60, 366 * 86_400])
+def test_a_seat_value_keeps_stamp_flag_and_lease_end(lease: int | None, is_overdraft: bool) -> None:
+    value = encode_seat(12_345_678_901_234, is_overdraft=is_overdraft, now=NOW)
+    value += NO_LEASE if lease is None else lease
+    assert decode_seat(value) == Seat(
+        12_345_678_901_234, is_overdraft, None if lease is None else NOW + lease
+    )
+    assert len(str(value)) <= 24
+
+
+def test_seat_keys_are_72_bits_of_sha_256() -> None:
+    # printf 'ent_a\\0alice@acme.com' | openssl dgst -sha256 -binary | head -c 9 | basenc --base64url
+    assert seat_key("ent_a", "alice@acme.com") == "Phtuku5KCagA"
+    assert seat_key("ent_a", "alice@acme.com") != seat_key("ent_b", "alice@acme.com")
+    assert seat_key("a", "b\0c") != seat_key("a\0b", "d")
+
+
+def test_stamps_never_repeat_even_when_the_clock_stands_or_goes_back() -> None:
+    stamps = Stamps(7)
+    made = [stamps.next(NOW_MS + offset) for offset in (0, 0, 0, 5, -1000, 6)]
+    assert made == sorted(set(made))
+    assert all(stamp % 100 == 7 for stamp in made)
+    assert decode_seat(encode_seat(made[0], is_overdraft=False, now=NOW)).activated_at_ms == NOW_MS
+
+
+def test_stamps_of_two_processes_differ_in_the_same_millisecond() -> None:
+    assert Stamps(1).next(NOW_MS) != Stamps(2).next(NOW_MS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "act_", "act_" + "A" * 19, "act_" + "A" * 21, "xct_" + "A" * 20, "act_" + "é" * 20,
+     "act_" + "A" * 12 + "!!!!!!!!", "act_" + "#" * 12 + "AAAAAAAA"],
+)  # fmt: skip
+def test_what_is_no_activation_id(text: str) -> None:
+    with pytest.raises(problems.NotFound):
+        parse_activation_id(text)
+
+
+def test_activation_ids_go_there_and_back() -> None:
+    for _ in range(200):
+        key, stamp = seat_key("e", str(random.random())), random.randrange(10**14)
+        assert parse_activation_id(activation_id(key, stamp)) == (key, stamp)
+
+
+LATER, GONE, JUST_GONE = NOW + 300, NOW - 5, NOW - 4
+
+
+@pytest.mark.parametrize(
+    ("seen", "decision"),
+    [
+        (page(), Decision.WITHIN),
+        (page(LATER), Decision.WITHIN),
+        (page(LATER, LATER), Decision.OVERDRAFT),
+        (page(LATER, LATER, LATER), Decision.DENY),
+        (page(LATER, GONE), Decision.RECLAIM),
+        (page(LATER, LATER, GONE), Decision.RECLAIM),
+        (page(LATER, LATER, JUST_GONE), Decision.DENY),
+        (page(LATER, LATER, LATER, GONE), Decision.DENY),  # the cap was lowered below use
+        (page(LATER, LATER, LATER, hard_cap=None), Decision.OVERDRAFT),
+        (page(None, None, None), Decision.DENY),
+        (page(seat_count=0, hard_cap=0), Decision.DENY),
+    ],
+)
+def test_what_a_page_means_for_somebody_new(seen: Page, decision: Decision) -> None:
+    assert decide(seen, "new", NOW) is decision
+
+
+@pytest.mark.parametrize(
+    ("left", "lease", "decision"),
+    [
+        (301, 600, Decision.KEEP),
+        (300, 600, Decision.KEEP),
+        (299, 600, Decision.RENEW),
+        (-100, 600, Decision.RENEW),  # run out, and nobody took it: still theirs
+        (600, 600, Decision.KEEP),
+        (3600, 600, Decision.RENEW),  # the lease was shortened
+        (None, NO_LEASE, Decision.KEEP),
+        (None, 600, Decision.RENEW),
+        (300, NO_LEASE, Decision.RENEW),
+    ],
+)
+def test_a_holder_is_never_denied(left: int | None, lease: int, decision: Decision) -> None:
+    seen = page(None if left is None else NOW + left, LATER, LATER, lease=lease)
+    assert decide(seen, "s0", NOW) is decision
+
+
+def test_status_follows_from_the_time() -> None:
+    def at(now: int, status: str = "active") -> str:
+        return ledger.status_at(status, 100, 200, now)
+
+    assert [at(99), at(100), at(199), at(200)] == ["not_yet_valid", "active", "active", "expired"]
+    assert at(150, "suspended") == "suspended"
+    assert at(250, "deleted") == "deleted"
+
+
+def test_a_refused_write_is_looked_at_again_and_given_up_in_the_end(door: Table) -> None:
+    """Somebody else always moves first: bounded, then `contention`, and nothing is taken."""
+    from shared import table
+
+    entitlement_id = new_id()
+    make_page(door, entitlement_id, terms(1, 2))
+    operation = ledger.take(entitlement_id, Holder("a"), change(), 1)
+    request = operation.send(None)
+    tries = pauses = 0
+    with pytest.raises(problems.Contention):
+        while True:
+            if isinstance(request, table.Pause):
+                pauses += 1
+                request = operation.send(NOW_MS)
+            else:
+                tries += 1
+                request = operation.send(table.Conflicted())
+    assert (tries, pauses) == (ledger.ATTEMPTS, ledger.ATTEMPTS)
+    assert read_page(door, entitlement_id)["seats"] == {}
+
+
+def test_seats_of_100_and_120(door: Table) -> None:
+    """Seat 100 is within, 101 and 120 are overdraft, 121 is denied."""
+    entitlement_id = new_id()
+    make_page(door, entitlement_id, terms(100, 120))
+    flags = []
+    for number in range(1, 121):
+        stamp = number * 100
+        grant = door.run(ledger.take(entitlement_id, Holder(f"u{number}"), change(), stamp))
+        flags.append(grant.seat.is_overdraft)
+        assert grant.page.used == number
+    assert flags == [False] * 100 + [True] * 20
+    with pytest.raises(problems.HardCapReached) as denied:
+        door.run(ledger.take(entitlement_id, Holder("u121"), change(), 1))
+    assert denied.value.extensions["seats"]["available"] == 0
+
+
+def test_the_sweep_frees_what_ran_out_and_corrects_the_bound(door: Table) -> None:
+    from shared import table
+
+    entitlement_id = new_id()
+    make_page(door, entitlement_id, terms(5, 5, lease=600))
+    for number, offset in enumerate((0, 100_000, 200_000)):
+        at = change(NOW_MS + offset)
+        door.run(ledger.take(entitlement_id, Holder(f"u{number}"), at, number))
+    key = table.ledger_key(entitlement_id)
+    early = change(NOW_MS + 61_000)
+    assert door.run(ledger.sweep_page(key, early)) == 0
+    assert read_page(door, entitlement_id)["earliest"] == NOW + 600
+    seq = read_page(door, entitlement_id)["seq"]
+    assert door.run(ledger.sweep_page(key, change(NOW_MS + 706_000))) == 2
+    swept = read_page(door, entitlement_id)
+    assert len(swept["seats"]) == 1
+    assert (swept["seq"], swept["last"]["type"]) == (seq + 1, "lease_expired")
+    assert door.run(ledger.sweep_page(key, change(NOW_MS + 900_000))) == 1
+    assert "earliest" not in read_page(door, entitlement_id)
+
+
+def test_a_page_without_leases_is_never_due(door: Table) -> None:
+    entitlement_id = new_id()
+    make_page(door, entitlement_id, terms(5, 5))
+    door.run(ledger.take(entitlement_id, Holder("u"), change(), 1))
+    assert read_page(door, entitlement_id)["earliest"] == NEVER

@@ -1,0 +1,159 @@
+"""The adapters of the local stack, and the build."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.emulator import LocalError, check_port, free_port
+from local.pump import Pump, matches
+from local.run import parse_port, write_details
+from tools import ROOT, build
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_match"),
+    [
+        ({"a": {"b": ["x"]}}, True),
+        ({"a": {"b": ["y", "x"]}}, True),
+        ({"a": {"b": ["y"]}}, False),
+        ({"a": {"b": [{"prefix": "x"}]}}, True),
+        ({"a": {"b": [{"prefix": "xy"}]}}, False),
+        ({"a": {"c": ["x"]}}, False),
+        ({"a": {"b": ["x"]}, "d": [1]}, True),
+        ({"a": {"b": ["x"]}, "d": [2]}, False),
+    ],
+)
+def test_filter_patterns(pattern: dict[str, Any], is_match: bool) -> None:
+    assert matches(pattern, {"a": {"b": "x"}, "d": 1}) is is_match
+
+
+def test_an_unknown_comparison_is_told() -> None:
+    with pytest.raises(NotImplementedError, match="suffix"):
+        matches({"a": [{"suffix": "x"}]}, {"a": "x"})
+
+
+class FakeStack:
+    """Stands for the emulator's stream, function and queue: what the pump sends is kept."""
+
+    def __init__(self, records: int, fails: Any) -> None:
+        self.records = [
+            {"dynamodb": {"SequenceNumber": str(number), "Keys": {}}} for number in range(records)
+        ]
+        self.fails = fails
+        self.batches: list[list[str]] = []
+        self.given_up: list[dict[str, Any]] = []
+
+    def client(self, _: str) -> Any:
+        return self
+
+    def describe_stream(self, **_: Any) -> Any:
+        return {"StreamDescription": {"Shards": [{"ShardId": "s"}]}}
+
+    def get_shard_iterator(self, **_: Any) -> Any:
+        return {"ShardIterator": "start"}
+
+    def get_records(self, **_: Any) -> Any:
+        records, self.records = self.records, []
+        return {"Records": records, "NextShardIterator": "next"}
+
+    def invoke(self, FunctionName: str, Payload: bytes) -> Any:  # noqa: N803 - boto3's names
+        batch = [r["dynamodb"]["SequenceNumber"] for r in json.loads(Payload)["Records"]]
+        self.batches.append(batch)
+        failed = next((number for number in batch if self.fails(number)), None)
+        failures = [] if failed is None else [{"itemIdentifier": failed}]
+        answer = json.dumps({"batchItemFailures": failures}).encode()
+
+        class Body:
+            def read(self) -> bytes:
+                return answer
+
+        return {"Payload": Body()}
+
+    def get_queue_url(self, QueueName: str) -> Any:  # noqa: N803
+        return {"QueueUrl": QueueName}
+
+    def send_message(self, QueueUrl: str, MessageBody: str) -> None:  # noqa: N803
+        self.given_up.append(json.loads(MessageBody))
+
+
+def pump_through(stack: FakeStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("local.pump.RETRY_SECONDS", 0)
+    monkeypatch.setattr("threading.Thread.start", lambda _: None)
+    mapping = {
+        "EventSourceArn": "arn:stream",
+        "FunctionName": "f",
+        "MaximumRetryAttempts": 3,
+        "BisectBatchOnFunctionError": True,
+        "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:sqs:q:failures"}},
+    }
+    Pump(stack.client, mapping)._read_once()
+
+
+def test_the_pump_goes_on_from_the_record_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed_once = set()
+
+    def fails(number: str) -> bool:
+        if number == "2" and number not in failed_once:
+            failed_once.add(number)
+            return True
+        return False
+
+    stack = FakeStack(5, fails)
+    pump_through(stack, monkeypatch)
+    delivered = [number for batch in stack.batches[1:] for number in batch]
+    assert stack.batches[0] == ["0", "1", "2", "3", "4"]
+    assert delivered == ["2", "3", "4"]
+    assert stack.given_up == []
+
+
+def test_the_pump_gives_a_poison_record_up_and_tells_the_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stack = FakeStack(3, lambda number: number == "1")
+    pump_through(stack, monkeypatch)
+    [told] = stack.given_up
+    assert told["DDBStreamBatchInfo"]["startSequenceNumber"] == "1"
+    assert any("2" in batch for batch in stack.batches[1:])
+
+
+def test_a_taken_port_is_one_clear_sentence() -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(LocalError, match=f"Port {port} is taken; choose another one: make run"):
+            check_port(port)
+    check_port(free_port())
+
+
+@pytest.mark.parametrize("text", ["", "abc", "0", "65536", "-1", "80.5", "٤"])
+def test_what_is_no_port(text: str) -> None:
+    with pytest.raises(LocalError, match="not a port"):
+        parse_port(text)
+
+
+def test_keys_are_written_for_their_owner_only(tmp_path: Path) -> None:
+    file = tmp_path / "sub" / "stack.json"
+    write_details(file, {"apiKey": "k"})
+    write_details(file, {"apiKey": "k2"})
+    assert json.loads(file.read_text()) == {"apiKey": "k2"}
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_function_carries_its_room_shared_and_bytecode(tmp_path: Path) -> None:
+    folders = build.build_rooms(tmp_path)
+    build.compile_bytecode(folders)
+    for room, folder in zip(build.ROOMS, folders, strict=True):
+        rooms = {path.parent.name for path in folder.glob("functions/*/*.py")}
+        assert rooms == {room}
+        sources = sorted(folder.rglob("*.py"))
+        compiled = {path.name.split(".")[0] for path in folder.rglob("*.pyc")}
+        assert {path.stem for path in sources} <= compiled
+        assert not any("tests" in path.parts for path in sources)
+    assert (tmp_path / "entitlements/openapi.json").read_text() == (
+        ROOT / "openapi.json"
+    ).read_text()

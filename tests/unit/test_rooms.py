@@ -1,0 +1,244 @@
+"""The sweep, the closing of entitlements, and the stream's reader."""
+
+import time
+from typing import Any
+
+import pytest
+
+from functions.notify import handler as notify
+from functions.notify.changes import seat_changes
+from functions.release import handler as release
+from shared import entitlement, ledger, table
+from shared.ledger import Change, Holder, Page
+from shared.table import Table, to_wire
+from tests.support import NOW, NOW_MS, change, make_page, new_id, read_page, terms
+from tests.unit.conftest import Rooms
+
+FAR = 10**15
+
+
+def test_the_sweep_frees_leases_and_closes_what_ended(rooms: Rooms) -> None:
+    soon = entitlement_time(3600)
+    leased = rooms.create(leasePeriod="PT10M")
+    ending = rooms.create(validUntil=soon)
+    both = rooms.create(leasePeriod="PT10M", validUntil=soon)
+    untouched = rooms.create()
+    now_ms = time.time_ns() // 1_000_000
+    for entitlement_id in (leased, ending, both, untouched):
+        made = Change("test", "r", now_ms)
+        rooms.door.run(ledger.take(entitlement_id, Holder("a"), made, now_ms))
+    release.sweep(rooms.door, "sweep-0", now_ms + 1_000, FAR)
+    assert [used(rooms.door, e) for e in (leased, ending, both, untouched)] == [1, 1, 1, 1]
+    release.sweep(rooms.door, "sweep-1", now_ms + 700_000, FAR)
+    assert [used(rooms.door, e) for e in (leased, ending, both, untouched)] == [0, 1, 0, 1]
+    done = release.sweep(rooms.door, "sweep-2", now_ms + 3_700_000, FAR)
+    assert [used(rooms.door, e) for e in (leased, ending, both, untouched)] == [0, 0, 0, 1]
+    assert done["closed"] == 2
+    assert read_page(rooms.door, ending)["last"]["type"] == "expired"
+    again = release.sweep(rooms.door, "sweep-3", now_ms + 3_800_000, FAR)
+    assert again["closed"] == 0
+
+
+def test_a_prolonged_entitlement_is_not_closed(rooms: Rooms) -> None:
+    entitlement_id = rooms.create(validUntil=entitlement_time(3600))
+    path = {"entitlementId": entitlement_id}
+    status, _, _ = rooms.call(
+        "PATCH /v1/entitlements/{entitlementId}", path, {"validUntil": entitlement_time(7200)}
+    )
+    assert status == 200
+    late = Change("sweep", "r", time.time_ns() // 1_000_000 + 3_700_000)
+    assert rooms.door.run(entitlement.close(entitlement_id, late)) is False
+    later = late._replace(now_ms=late.now_ms + 3_700_000)
+    assert rooms.door.run(entitlement.close(entitlement_id, later)) is True
+    assert rooms.door.run(entitlement.close(entitlement_id, later)) is False
+
+
+def test_one_bad_item_does_not_stop_the_sweep(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept = []
+
+    def fail(door: Table, item: table.Item, *_: Any) -> None:
+        swept.append(item["pk"])
+        raise RuntimeError("bad item")
+
+    ids = [rooms.create(leasePeriod="PT1M") for _ in range(3)]
+    now_ms = time.time_ns() // 1_000_000
+    for entitlement_id in ids:
+        rooms.door.run(ledger.take(entitlement_id, Holder("a"), Change("t", "r", now_ms), now_ms))
+    monkeypatch.setattr(release, "_sweep_item", fail)
+    release.sweep(rooms.door, "r", now_ms + 70_000, FAR)
+    assert {table.ledger_key(entitlement_id).pk for entitlement_id in ids} <= set(swept)
+
+
+def test_the_sweep_stops_before_its_deadline(rooms: Rooms) -> None:
+    entitlement_id = rooms.create(leasePeriod="PT1M")
+    now_ms = time.time_ns() // 1_000_000
+    rooms.door.run(ledger.take(entitlement_id, Holder("a"), Change("t", "r", now_ms), now_ms))
+    release.sweep(rooms.door, "r", now_ms + 70_000, 0)
+    assert used(rooms.door, entitlement_id) == 1
+
+
+def used(door: Table, entitlement_id: str) -> int:
+    return Page.of(read_page(door, entitlement_id)).used
+
+
+def entitlement_time(seconds: int) -> str:
+    from shared.times import to_rfc3339
+
+    return to_rfc3339(int(time.time() + seconds) * 1000)
+
+
+# --- The stream's reader --------------------------------------------------------------------------
+
+
+class Stream:
+    """Runs operations on a page and keeps the stream records they would leave."""
+
+    def __init__(self, door: Table, seat_count: int = 2, hard_cap: int = 4) -> None:
+        self.door = door
+        self.id = new_id()
+        self.records: list[dict[str, Any]] = []
+        make_page(door, self.id, terms(seat_count, hard_cap, lease=600))
+        self._image = read_page(door, self.id)
+        self._add(None, self._image)
+
+    def _add(self, old: Any, new: Any) -> None:
+        key = table.ledger_key(self.id)
+        images = {"NewImage": new, **({"OldImage": old} if old else {})}
+        self.records.append(
+            {
+                "dynamodb": {
+                    "Keys": {"pk": {"S": key.pk}, "sk": {"S": key.sk}},
+                    "SequenceNumber": str(len(self.records) + 1),
+                    **{
+                        name: {k: to_wire(v) for k, v in image.items()}
+                        for name, image in images.items()
+                    },
+                }
+            }
+        )
+
+    def run(self, operation: Any) -> Any:
+        outcome = self.door.run(operation)
+        image = read_page(self.door, self.id)
+        if image != self._image:
+            self._add(self._image, image)
+        self._image = image
+        return outcome
+
+    def take(self, seat_id: str, at: int = 0) -> str:
+        made = change(NOW_MS + at * 1000)
+        holder = Holder(seat_id, seat_id.title(), {"device": "d"})
+        stamp = (made.now - ledger.EPOCH) * 100_000 + len(self.records)
+        grant = self.run(ledger.take(self.id, holder, made, stamp))
+        return ledger.activation_id(grant.key, grant.seat.stamp)
+
+    def record(self, seat_id: str) -> table.Item:
+        key = table.seat_record_key(self.id, ledger.seat_key(self.id, seat_id))
+        return dict(self.door.execute(table.Get(key)) or {})
+
+
+def process(stream: Stream, records: list[dict[str, Any]]) -> None:
+    for record in records:
+        notify.process(stream.door, record)
+
+
+def test_seat_records_say_who_since_when_last_seen(door: Table) -> None:
+    stream = Stream(door)
+    stream.take("alice")
+    stream.take("bob", 1)
+    stream.take("carol", 2)
+    stream.take("alice", 400)
+    process(stream, stream.records)
+    alice = stream.record("alice")
+    assert (alice["seatId"], alice["seatName"]) == ("alice", "Alice")
+    assert alice["attributes"] == {"device": "d"}
+    assert alice["activatedAt"] == NOW_MS
+    assert alice["lastSeenAt"] == NOW_MS + 400_000
+    assert alice["isOverdraftSeat"] is False
+    assert stream.record("carol")["isOverdraftSeat"] is True
+
+
+def test_a_seat_that_ends_says_how(door: Table) -> None:
+    stream = Stream(door)
+    named = stream.take("alice")
+    stream.take("bob")
+    stream.take("carol", 550)
+    stream.run(ledger.release(stream.id, named, change(NOW_MS + 560_000)))
+    stream.run(ledger.sweep_page(table.ledger_key(stream.id), change(NOW_MS + 700_000)))
+    process(stream, stream.records)
+    assert stream.record("alice")["endReason"] == "released"
+    assert stream.record("bob")["endReason"] == "lease_expired"
+    assert "endReason" not in stream.record("carol")
+    door.execute(table.Transact((ledger.empty_page(stream.id, "deleted", change()),)))
+    stream.run(ledger.release(stream.id, named, change()))
+    process(stream, stream.records)
+    assert stream.record("carol")["endReason"] == "removed"
+
+
+def test_one_write_that_reclaims_and_grants_is_several_changes(door: Table) -> None:
+    stream = Stream(door, 1, 2)
+    stream.take("a")
+    stream.take("b")
+    stream.take("c", 700)
+    last = stream.records[-1]["dynamodb"]
+    old, new = table.item_from_wire(last["OldImage"]), table.item_from_wire(last["NewImage"])
+    changes = seat_changes(old, new)
+    assert [(each.kind, each.reason) for each in changes] == [
+        ("deactivated", "lease_expired"), ("deactivated", "lease_expired"), ("activated", ""),
+    ]  # fmt: skip
+    assert changes[2].person["seatId"] == "c"
+    assert not any(each.person for each in changes[:2])
+
+
+def test_records_that_come_again_or_late_change_nothing(door: Table) -> None:
+    stream = Stream(door)
+    first = stream.take("alice")
+    stream.take("bob")
+    stream.take("carol")
+    stream.run(ledger.release(stream.id, first, change(NOW_MS + 1000)))
+    stream.take("alice", 2)
+    process(stream, stream.records)
+    people = ("alice", "bob", "carol")
+    clean = [stream.record(seat_id) for seat_id in people]
+    process(stream, stream.records)
+    assert [stream.record(seat_id) for seat_id in people] == clean
+    process(stream, stream.records[2:4])
+    assert [stream.record(seat_id) for seat_id in people] == clean
+
+
+def test_the_overdraft_mark_comes_and_goes(door: Table) -> None:
+    stream = Stream(door)
+    named = [stream.take(seat_id) for seat_id in ("a", "b", "c", "d")]
+    process(stream, stream.records)
+    key = table.overdraft_key(stream.id)
+    mark = door.execute(table.Get(key))
+    assert mark is not None
+    for each in named[:2]:
+        stream.run(ledger.release(stream.id, each, change()))
+    process(stream, stream.records[-2:])
+    assert door.execute(table.Get(key)) is None
+
+
+def test_a_batch_stops_at_the_first_record_that_fails(
+    door: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Stream(door)
+    for seat_id in ("a", "b", "c"):
+        stream.take(seat_id)
+    monkeypatch.setattr(notify, "_door", door)
+    poisoned = [dict(record) for record in stream.records]
+    poisoned[2] = {"dynamodb": {**poisoned[2]["dynamodb"], "NewImage": {"seats": {"S": "?"}}}}
+    answer = notify.handler({"Records": poisoned}, None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "3"}]}
+    assert stream.record("a")
+    assert not stream.record("c"), "a later record of the same item was processed"
+    assert notify.handler({"Records": stream.records}, None) == {"batchItemFailures": []}
+    assert stream.record("c")
+
+
+def test_housekeeping_is_no_change() -> None:
+    page = {"seats": {"k": 1}, "seq": 3, "last": {"type": "activated", "at": 0}, "seatCount": 1}
+    assert seat_changes({**page, "earliest": 1}, {**page, "earliest": 2}) == []
+    assert NOW

@@ -3,6 +3,7 @@
 PYTHON ?= python3
 PORT ?= 4566
 ARCHITECTURE ?= arm64
+STACK ?= overdraft
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -55,9 +56,10 @@ lock: $(READY) ## Compile requirements.txt and requirements-dev.txt
 build: $(READY) ## Package the functions for AWS (ARCHITECTURE=arm64)
 	@$(BIN)/python -m tools.build --architecture $(ARCHITECTURE)
 
-deploy: build $(VENV)-sam/.ready ## Deploy to AWS with the SAM CLI; the first time: make deploy ARGS=--guided
-	@$(VENV)-sam/bin/sam deploy --template-file template.yaml --stack-name overdraft --resolve-s3 \
-		--capabilities CAPABILITY_IAM --no-fail-on-empty-changeset $(ARGS)
+deploy: build $(VENV)-sam/.ready ## Deploy to AWS with the SAM CLI; docs/deploy.md has every parameter
+	@SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam deploy --template-file template.yaml --stack-name $(STACK) \
+		$(if $(BUCKET),--s3-bucket $(BUCKET),--resolve-s3) --capabilities CAPABILITY_IAM \
+		--no-fail-on-empty-changeset $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS)) $(ARGS)
 
 bootstrap-key: $(READY) ## Make a bootstrap key and its hash for the deployment
 	@$(BIN)/python -m tools.bootstrap_key

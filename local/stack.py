@@ -1,9 +1,7 @@
 """The stack in the emulator: our own template, deployed; what follows from it, found."""
 
-import hashlib
 import io
 import json
-import secrets
 import tempfile
 import time
 import zipfile
@@ -18,6 +16,7 @@ from local import adapt
 from local.emulator import ACCESS_KEY, REGION, SECRET_KEY, Emulator, LocalError
 from local.pump import Pump
 from tools import build
+from tools.bootstrap_key import make_key
 
 STACK = "overdraft"
 BUCKET = "overdraft-code"
@@ -57,12 +56,6 @@ def client(url: str, service: str) -> Any:
     )
 
 
-def make_bootstrap_key() -> tuple[str, str]:
-    """A bootstrap key, and the hash that the deployment is given."""
-    key = f"bootstrap.{secrets.token_urlsafe(32)}"
-    return key, hashlib.sha256(key.encode()).hexdigest()
-
-
 def deploy(
     emulator: Emulator,
     parameters: Mapping[str, str] | None = None,
@@ -73,7 +66,7 @@ def deploy(
     Raises:
         LocalError: the deployment failed; the message has the emulator's reason.
     """
-    key, key_hash = make_bootstrap_key()
+    key, key_hash = make_key()
     stack = Stack(emulator, key)
     given = {"BootstrapKeyHash": key_hash, **(parameters or {})}
     say("packaging the functions")

@@ -7,6 +7,7 @@ own room, `shared`, and what else it reads (`openapi.json`).
 
 import argparse
 import compileall
+import os
 import py_compile
 import shutil
 import subprocess
@@ -57,7 +58,8 @@ def build_packages(build: Path, architecture: str | None) -> Path:
     python = target / "python"
     command = [
         sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps",
-        "--no-compile-bytecode", "--require-hashes", "--only-binary", ":all:", "--target", str(python),
+        "--no-compile-bytecode", "--require-hashes", "--only-binary", ":all:",
+        "--target", str(python),
         "--requirements", str(ROOT / "requirements.txt"),
     ]  # fmt: skip
     if architecture:
@@ -79,13 +81,33 @@ def _prune(python: Path) -> None:
         (data / name).write_bytes(content)
 
 
-def find_python(version: str) -> str | None:
-    """An interpreter of exactly this minor version, None if this machine has none."""
-    if sys.version_info[:2] == tuple(map(int, version.split("."))):
-        return sys.executable
-    command = [sys.executable, "-m", "uv", "python", "find", "--no-python-downloads", version]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None
+def find_python(version: str) -> str:
+    """An interpreter of exactly this minor version; `BUILD_PYTHON` names one.
+
+    Raises:
+        BuildError: there is none.
+    """
+    named = os.environ.get("BUILD_PYTHON")
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    candidates = [
+        *([named] if named else []),
+        sys.executable,
+        f"python{version}",
+        *map(str, sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True)),
+        *map(str, (Path.home() / ".local/share/uv/python").glob(f"cpython-{version}*/bin/python")),
+    ]
+    for candidate in candidates:
+        program = "import sys; print('%d.%d' % sys.version_info[:2])"
+        try:
+            told = subprocess.run([candidate, "-c", program], capture_output=True, check=False)
+        except OSError:
+            continue
+        if told.stdout.decode().strip() == version:
+            return candidate
+    raise BuildError(
+        f"Python {version}, the functions' runtime, is needed to compile their bytecode; install it"
+        f" (uv python install {version}) or name it: make build BUILD_PYTHON=/path/to/python"
+    )
 
 
 def compile_bytecode(folders: list[Path], python: str = sys.executable) -> None:
@@ -108,15 +130,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--architecture", choices=sorted(PLATFORMS), default="arm64")
     architecture = parser.parse_args().architecture
-    folders = [*build_rooms(), build_packages(BUILD, architecture)]
     python = find_python(RUNTIME)
-    if python:
-        compile_bytecode(folders, python)
-    else:
-        print(
-            f"warning: no Python {RUNTIME} on this machine, so the functions carry no bytecode and"
-            " start about twice as slowly; install it and build again before you deploy"
-        )
+    folders = [*build_rooms(), build_packages(BUILD, architecture)]
+    compile_bytecode(folders, python)
     size = sum(path.stat().st_size for folder in folders for path in folder.rglob("*"))
     print(f"built {', '.join(ROOMS)} and the layer for {architecture}: {size / 1e6:.1f} MB")
 

@@ -126,6 +126,10 @@ class MeteredTable(table.Table):
             meter("UpdateItem", 0.0)
         return reply
 
+    def stop_metering(self) -> None:
+        """From here on, no request is sent that is not the ledger's own."""
+        self._meter = None
+
     def _count_refused(self, _: str, units: float) -> None:
         self.refused += units
 
@@ -179,6 +183,7 @@ def measure_operations(bench: Bench) -> dict[str, float]:
 def measure_throughput(bench: Bench) -> dict[str, float]:
     """Sixteen threads, three contestants in turn; ratios to bare conditional updates."""
     rates: dict[str, list[float]] = {"bare": [], "ledger": [], "transaction": []}
+    bench.door.stop_metering()
     for round_number in range(3):
         rates["bare"].append(_rate(120, lambda number: bare_update(bench.client)))
         owner = bench.page(0, Terms(100, 120, "active", 0, None, 8 * 3600))
@@ -358,12 +363,47 @@ def measure_init() -> dict[str, float]:
     return {f"{room}.init.ratio": (medians[room] - medians["python"]) / baseline for room in ROOMS}
 
 
+# --- Cost -----------------------------------------------------------------------------------------
+
+# US East, on demand, dollars per million; read on 2026-11-24. Check them before you rely on them.
+WRITE_UNIT, READ_UNIT = 0.625, 0.125
+API_CALL, LAMBDA_CALL = 1.00, 0.20
+LAMBDA_GB_SECOND = 0.0000133334 * 1_000_000  # arm64
+# Not measured here: what a call of `activate` is billed, and how many records notify gets at once.
+BILLED_SECONDS, MEMORY_GB = 0.015, 0.5
+RECORDS_A_BATCH = 10
+
+
+def estimate_cost(results: dict[str, float]) -> dict[str, float]:
+    """Dollars per million calls, from the units measured above and published prices.
+
+    A grant and a release include `notify`: one write of the seat record, and its share of a call.
+    """
+    call = API_CALL + LAMBDA_CALL + BILLED_SECONDS * MEMORY_GB * LAMBDA_GB_SECOND
+    notify = WRITE_UNIT + (LAMBDA_CALL + 0.1 * MEMORY_GB * LAMBDA_GB_SECOND) / RECORDS_A_BATCH
+    units = {
+        "grant.within.40": results["grant.within.write_units.40"],
+        "grant.within.110": results["grant.within.write_units.110"],
+        "grant.overdraft.hinted": results["grant.overdraft.hinted.write_units"],
+        "renewal": results["renewal.write_units"],
+        "denial": results["denial.write_units"],
+        "release": results["release.write_units"],
+    }
+    told = ("grant", "release")
+    return {
+        f"cost.{name}.usd_per_million": round(
+            call + used * WRITE_UNIT + (notify if name.startswith(told) else 0), 2
+        )
+        for name, used in units.items()
+    }
+
+
 # --- The report -----------------------------------------------------------------------------------
 
 
 def explain(results: dict[str, float]) -> Iterator[tuple[str, str]]:
     for name, value in results.items():
-        digits = 2 if "ratio" in name else 0
+        digits = 2 if "ratio" in name or "usd" in name else 0
         yield name, f"{value:.{digits}f}"
 
 
@@ -385,6 +425,7 @@ def main() -> None:
         bench = Bench(engine)
         console.print("counting round trips and write units ...")
         results |= measure_operations(bench)
+        results |= estimate_cost(results)
         console.print("measuring the warm handler ...")
         results |= measure_warm(bench)
         console.print("measuring throughput ...")

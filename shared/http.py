@@ -150,6 +150,7 @@ def serve(handlers: Mapping[str, Handler], context: Context | None = None) -> La
             request = _read(event, OPERATIONS[route], warm, now_ms, headers, log)
             response = routes[route](request)
         except Problem as problem:
+            telemetry.count(type(problem).__name__)
             response = _problem(problem, request_id)
         except table.Unavailable as error:
             telemetry.logger.warning("table unavailable", extra={**log, "reason": str(error)})

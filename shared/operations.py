@@ -106,7 +106,7 @@ OPERATIONS: dict[str, Operation] = {
                 "overdraft",
                 "boolean",
                 "Only those whose use is above (or not above) what was purchased."
-                " Kept by the stream, so it may be seconds old; `asOf` says so.",
+                " Kept by the stream, so it may be seconds old.",
             ),
             Parameter("customer", "string", "Only this customer: its exact name or externalId."),
             Parameter(

@@ -9,7 +9,6 @@ from shared import http, ledger, table, telemetry
 from shared.http import Request, Response
 from shared.idempotency import Claim, replayed
 from shared.ledger import Change, Grant, Holder, Page, Stamps
-from shared.problems import HardCapReached
 from shared.times import to_rfc3339
 
 _stamps = Stamps(salt=os.urandom(1)[0])
@@ -66,11 +65,7 @@ def _take(request: Request, holder: Holder) -> Response:
         _stamps.next(request.now_ms),
         expect_overdraft=entitlement_id in _at_limit,
     )
-    try:
-        grant = request.table.run(operation)
-    except HardCapReached:
-        telemetry.count("SeatDenied")
-        raise
+    grant = request.table.run(operation)
     _at_limit.note(entitlement_id, grant.page)
     if grant.is_new:
         telemetry.count("OverdraftSeatGranted" if grant.seat.is_overdraft else "SeatGranted")

@@ -308,6 +308,8 @@ _IN_FORCE = (
 )
 _NAMES = {"#status": "status", "#last": "last"}
 _SEQ = "seq = seq + :one, #last = :change"
+# A minute from now: no lease is shorter, so it is a lower bound whatever the page's period is.
+_BOUND = "earliest = if_not_exists(earliest, :earliest)"
 
 
 def _values(change: Change, last: Mapping[str, Any]) -> dict[str, Any]:
@@ -327,15 +329,13 @@ def _grant(
     last = _grant_record(change, key, holder)
     return Update(
         page_key,
-        f"SET seats.#k = :seat + leaseSeconds, {_SEQ},"
-        " earliest = if_not_exists(earliest, :earliest)",
+        f"SET seats.#k = :seat + leaseSeconds, {_SEQ}, {_BOUND}",
         f"attribute_not_exists(seats.#k) AND {room} AND {_IN_FORCE}",
         {**_NAMES, "#k": key},
         {
             **_values(change, last),
             ":active": "active",
             ":seat": encode_seat(stamp, is_overdraft=room != _WITHIN, now=change.now),
-            # No lease is shorter, so this is a lower bound whatever the page's period is.
             ":earliest": change.now + MIN_LEASE,
         },
     )
@@ -354,27 +354,19 @@ def _grant_record(change: Change, key: str, holder: Holder) -> dict[str, Any]:
 def _renewal(page_key: Key, page: Page, key: str, holder: Holder, change: Change) -> Update:
     held = decode_seat(page.seats[key])
     last = {**_grant_record(change, key, holder), "type": "renewed"}
-    expression = f"SET seats.#k = :seat + leaseSeconds, {_SEQ}"
-    condition = f"seats.#k = :held AND leaseSeconds = :lease AND {_IN_FORCE}"
-    values = {
-        **_values(change, last),
-        ":active": "active",
-        ":held": page.seats[key],
-        ":lease": page.lease_seconds,
-        ":seat": encode_seat(held.stamp, is_overdraft=held.is_overdraft, now=change.now),
-    }
-    if page.lease is not None and (page.earliest is None or page.earliest > change.now):
-        # A lease where there was none, or a shorter one: the bound must not stay above its end.
-        bound = min(change.now + page.lease, page.earliest or NEVER)
-        if bound != page.earliest:
-            expression += ", earliest = :bound"
-            values[":bound"] = bound
-            if page.earliest is None:
-                condition += " AND attribute_not_exists(earliest)"
-            else:
-                condition += " AND earliest = :earliest"
-                values[":earliest"] = page.earliest
-    return Update(page_key, expression, condition, {**_NAMES, "#k": key}, values)
+    return Update(
+        page_key,
+        f"SET seats.#k = :seat + leaseSeconds, {_SEQ}, {_BOUND}",
+        f"seats.#k = :held AND {_IN_FORCE}",
+        {**_NAMES, "#k": key},
+        {
+            **_values(change, last),
+            ":active": "active",
+            ":held": page.seats[key],
+            ":seat": encode_seat(held.stamp, is_overdraft=held.is_overdraft, now=change.now),
+            ":earliest": change.now + MIN_LEASE,
+        },
+    )
 
 
 def _replace(

@@ -201,14 +201,15 @@ def test_one_person_from_sixteen_threads_takes_one_seat(
     assert len(read_page(door, entitlement_id)["seats"]) == 1
 
 
+@pytest.mark.parametrize("ghosts", [60, 110, 120])
 def test_stale_seats_are_reclaimed_before_anything_is_overdraft(
-    dynamodb: DynamoDBLocal, door: Table
+    dynamodb: DynamoDBLocal, door: Table, ghosts: int
 ) -> None:
-    """A full house crashes; the next morning the same rush gets the same 100/20, nobody stale."""
+    """A house crashes; the next morning the rush gets the same 100 and 20, nobody stale."""
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(100, 120, lease=600))
     clients = Clients(door, entitlement_id)
-    for number in range(120):
+    for number in range(ghosts):
         assert clients.take(0, f"ghost{number}")
     clients.pass_time(700)
     clients.grants.clear()
@@ -222,6 +223,25 @@ def test_stale_seats_are_reclaimed_before_anything_is_overdraft(
     overdraft = [grant for grant in clients.grants if grant.seat.is_overdraft]
     assert (len(clients.grants), len(overdraft)) == (120, 20)
     assert len(clients.denials) == 8
+    check_history(history(dynamodb, door, entitlement_id))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_all_reclaim_the_same_seats_at_once(
+    dynamodb: DynamoDBLocal, door: Table, seed: int
+) -> None:
+    """Sixteen threads all see the same six stale seats; only six of them may have one."""
+    entitlement_id = new_id()
+    make_page(door, entitlement_id, terms(4, 6, lease=600))
+    clients = Clients(door, entitlement_id)
+    for number in range(6):
+        assert clients.take(0, f"ghost{number}")
+    clients.pass_time(700)
+    clients.grants.clear()
+    together(lambda worker: clients.take(worker, f"{seed}-{worker}", hint=worker % 2 == 0))
+    overdraft = [grant for grant in clients.grants if grant.seat.is_overdraft]
+    assert (len(clients.grants), len(overdraft)) == (6, 2)
+    assert len(clients.denials) + clients.contentions == 10
     check_history(history(dynamodb, door, entitlement_id))
 
 

@@ -197,3 +197,72 @@ def test_a_page_without_leases_is_never_due(door: Table) -> None:
     make_page(door, entitlement_id, terms(5, 5))
     door.run(ledger.take(entitlement_id, Holder("u"), change(), 1))
     assert read_page(door, entitlement_id)["earliest"] == NEVER
+
+
+@pytest.mark.parametrize("hint", [False, True])
+def test_stale_seats_are_freed_before_overdraft_with_and_without_the_hint(
+    door: Table, hint: bool
+) -> None:
+    """Above the purchased and below the cap: the blind overdraft write must not overlook them."""
+    entitlement_id = new_id()
+    make_page(door, entitlement_id, terms(2, 5, lease=600))
+    for number in range(3):
+        door.run(ledger.take(entitlement_id, Holder(f"ghost{number}"), change(), number))
+    late = change(NOW_MS + 700_000)
+    take = ledger.take(entitlement_id, Holder("alice"), late, 10**6, expect_overdraft=hint)
+    grant = door.run(take)
+    assert (grant.page.used, grant.seat.is_overdraft) == (1, False)
+
+
+def test_the_bound_holds_for_grants_after_a_shortened_lease(door: Table) -> None:
+    """Long leases are held, the period is shortened, the sweep passes, somebody new comes."""
+    from shared import table
+
+    entitlement_id = new_id()
+    make_page(door, entitlement_id, terms(5, 5, lease=7200))
+    door.run(ledger.take(entitlement_id, Holder("long"), change(), 1))
+    shorter = ledger.change_terms(
+        entitlement_id, terms(5, 5, lease=60), change(), lease_changed=True
+    )
+    door.execute(table.Transact((shorter,)))
+    door.run(ledger.sweep_page(table.ledger_key(entitlement_id), change()))
+    grant = door.run(ledger.take(entitlement_id, Holder("short"), change(), 2))
+    assert grant.seat.lease_end == NOW + 60
+    assert read_page(door, entitlement_id)["earliest"] <= NOW + 60
+    assert (
+        door.run(ledger.sweep_page(table.ledger_key(entitlement_id), change(NOW_MS + 66_000))) == 1
+    )
+
+
+def test_the_bound_holds_for_a_grant_right_after_a_shortened_lease(door: Table) -> None:
+    from shared import table
+
+    entitlement_id = new_id()
+    make_page(door, entitlement_id, terms(5, 5, lease=7200))
+    door.run(ledger.take(entitlement_id, Holder("long"), change(), 1))
+    door.run(ledger.sweep_page(table.ledger_key(entitlement_id), change(NOW_MS + 61_000)))
+    assert read_page(door, entitlement_id)["earliest"] == NOW + 7200
+    shorter = ledger.change_terms(
+        entitlement_id, terms(5, 5, lease=60), change(), lease_changed=True
+    )
+    door.execute(table.Transact((shorter,)))
+    door.run(ledger.take(entitlement_id, Holder("short"), change(NOW_MS + 70_000), 2))
+    assert read_page(door, entitlement_id)["earliest"] <= NOW + 130
+
+
+def test_a_renewal_that_brings_the_first_lease_sets_the_bound(door: Table) -> None:
+    from shared import table
+
+    entitlement_id = new_id()
+    key = table.ledger_key(entitlement_id)
+    make_page(door, entitlement_id, terms(5, 5))
+    door.run(ledger.take(entitlement_id, Holder("a"), change(), 1))
+    leased = ledger.change_terms(
+        entitlement_id, terms(5, 5, lease=600), change(), lease_changed=True
+    )
+    door.execute(table.Transact((leased,)))
+    door.run(ledger.sweep_page(key, change(NOW_MS + 1000)))
+    assert "earliest" not in read_page(door, entitlement_id)
+    grant = door.run(ledger.take(entitlement_id, Holder("a"), change(NOW_MS + 2000), 2))
+    assert grant.seat.lease_end == NOW + 602
+    assert read_page(door, entitlement_id)["earliest"] <= NOW + 602

@@ -21,10 +21,10 @@ help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 run: $(READY) ## Start the whole stack on this machine (PORT=4566) with a demo customer
-	@$(BIN)/python -m local.run --port $(PORT)
+	@$(BIN)/python -m local run --port="$(PORT)"
 
 demo: $(READY) ## A working day on 100 purchased seats, in about a minute
-	@$(BIN)/python -m local.demo
+	@$(BIN)/python -m local demo
 
 test: $(READY) lint ## Everything: style, types, all tests
 	@$(BIN)/pytest tests/unit tests/contract tests/property tests/concurrency tests/integration

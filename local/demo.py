@@ -22,7 +22,7 @@ from rich.text import Text
 
 from local.api import Api
 from local.emulator import LocalError, free_port
-from local.run import DEMO_ENTITLEMENT, exit_cleanly, read_details, running
+from local.run import DEMO_ENTITLEMENT, is_running, read_details, running
 from local.stack import client
 
 PEOPLE = 130
@@ -306,23 +306,16 @@ def forget_swept(day: Day, api: Api, path: str) -> None:
 def some_stack() -> Iterator[dict[str, str]]:
     """The stack that runs already, or one of our own for as long as the demo takes."""
     details = read_details()
-    if details and _answers(details):
+    if details and is_running(details):
         print(f"  using the stack at {details['emulatorUrl']}")
         yield details
         return
     print("  no stack is running; starting one")
-    with running(free_port()) as own:
+    with running(free_port()) as (own, _):
         yield own
 
 
-def _answers(details: dict[str, str]) -> bool:
-    try:
-        return Api(details["apiUrl"]).call("GET", "/health").status == 200
-    except Exception:  # Nothing listens, or something else does: then it is not our stack.
-        return False
-
-
-def demo() -> None:
+def main() -> None:
     """The whole demo; ends with exit code 1 when a count does not agree."""
     with some_stack() as details:
         api = Api(details["apiUrl"], f"Bearer {details['apiKey']}")
@@ -345,7 +338,3 @@ def demo() -> None:
         ]
         if not sum_up(day, checks):
             raise LocalError("The counts do not agree.")
-
-
-if __name__ == "__main__":
-    exit_cleanly(demo)

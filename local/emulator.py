@@ -34,12 +34,13 @@ def check_port(port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            raise LocalError(f"Port {port} is not open to you; choose one above 1023.") from None
         except OSError:
+            other = port + 1 if port < 65_535 else 4_567
             raise LocalError(
-                f"Port {port} is taken; choose another one: make run PORT={port + 1}"
+                f"Port {port} is taken; choose another one: make run PORT={other}"
             ) from None
-        except OverflowError:
-            raise LocalError(f"{port} is not a port: PORT is 1 to 65535") from None
 
 
 def free_port() -> int:
@@ -57,6 +58,15 @@ class Emulator:
         check_port(port)
         self.url = f"http://127.0.0.1:{port}"
         self._folder = Path(tempfile.mkdtemp(prefix="overdraft-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self._start(port)
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, port: int) -> None:
         self._log = self._folder / "emulator.log"
         environment = {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -83,17 +93,12 @@ class Emulator:
                 cwd=self._folder,
                 start_new_session=True,  # so that Ctrl-C reaches us first, and all of it is stopped
             )
-        try:
-            self._wait()
-        except BaseException:
-            self.stop()
-            raise
 
     def _wait(self) -> None:
         http = urllib3.PoolManager(timeout=1.0, retries=False)
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            if self._process.poll() is not None:
+            if self._process is None or self._process.poll() is not None:
                 raise LocalError(f"The emulator did not start: {self.log_tail()}")
             try:
                 if http.request("GET", f"{self.url}/_ministack/health").status == 200:
@@ -112,19 +117,16 @@ class Emulator:
         """Where the emulator writes; gone when it stops."""
         return self._log
 
-    def is_running(self) -> bool:
-        """Whether the process is there."""
-        return self._process.poll() is None
-
     def stop(self) -> None:
         """End the emulator, its workers and its files."""
         for kind, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
-            try:
-                os.killpg(self._process.pid, kind)
-            except ProcessLookupError:
+            if self._process is None:
                 break
             try:
+                os.killpg(self._process.pid, kind)
                 self._process.wait(seconds)
+            except ProcessLookupError:
+                break
             except subprocess.TimeoutExpired:
                 continue
         shutil.rmtree(self._folder, ignore_errors=True)

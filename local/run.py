@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from local.api import Api
-from local.emulator import REGION, Emulator, LocalError
+from local.emulator import REGION, Emulator, LocalError, check_port
 from local.stack import Stack, deploy
 from tools import ROOT
 
@@ -30,44 +31,71 @@ DEMO_ENTITLEMENT = {
 }
 
 
-def say(text: str) -> None:
-    """Progress, at once."""
-    print(f"  {text} ...", flush=True)
-
-
 class Stopped(BaseException):
     """Somebody asked us to stop."""
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_asked_to_stop = threading.Event()
+
+
 def _stop(_: int, __: FrameType | None) -> None:
-    raise Stopped
+    # Raised once: a second Ctrl-C must not interrupt the cleaning up.
+    if not _asked_to_stop.is_set():
+        _asked_to_stop.set()
+        raise Stopped
+
+
+def go_on() -> None:
+    """Raise Stopped if a signal was lost, as when it came in the middle of a finalizer."""
+    if _asked_to_stop.is_set():
+        raise Stopped
+
+
+def say(text: str) -> None:
+    """Progress, at once."""
+    go_on()
+    print(f"  {text} ...", flush=True)
 
 
 @contextlib.contextmanager
-def running(port: int) -> Iterator[dict[str, str]]:
-    """A deployed stack with a demo customer; yields what `.local/stack.json` holds.
+def running(port: int) -> Iterator[tuple[dict[str, str], Path]]:
+    """A deployed stack with a demo customer; yields how to reach it, and the file that says so.
 
     Raises:
         LocalError: with one sentence that says what stands in the way.
     """
-    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    check_port(port)
+    for kind in SIGNALS:
         signal.signal(kind, _stop)
     say("starting the emulator")
     with Emulator(port) as emulator:
         stack = deploy(emulator, say=say)
-        details: dict[str, str] = {}
+        file = details_file(port, emulator.url)
         try:
             say("creating a demo customer: 100 seats purchased, hard cap 120")
             details = create_customer(stack)
-            write_details(STACK_FILE, details)
-            yield details
+            write_details(file, details)
+            go_on()
+            yield details, file
         finally:
-            # From here on nothing interrupts the cleaning up.
-            for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(kind, signal.SIG_IGN)
-            if read_details() == details:  # not those of another stack, started meanwhile
-                STACK_FILE.unlink()
+            file.unlink(missing_ok=True)
             stack.stop()
+
+
+def details_file(port: int, url: str) -> Path:
+    """`.local/stack.json`, or a file of its own when another stack that runs has that one."""
+    other = read_details()
+    is_taken = bool(other) and other.get("emulatorUrl") != url and is_running(other)
+    return STACK_FILE.with_name(f"stack-{port}.json") if is_taken else STACK_FILE
+
+
+def is_running(details: dict[str, str]) -> bool:
+    """Whether a stack answers where the details say."""
+    try:
+        return Api(details["apiUrl"]).call("GET", "/health").status == 200
+    except Exception:  # Nothing listens, or something else does: then it is not our stack.
+        return False
 
 
 def create_customer(stack: Stack) -> dict[str, str]:
@@ -107,10 +135,10 @@ def read_details() -> dict[str, str]:
         details: dict[str, str] = json.loads(STACK_FILE.read_text())
     except (OSError, ValueError):
         return {}
-    return details
+    return details if isinstance(details, dict) else {}
 
 
-def _greeting(details: dict[str, str]) -> str:
+def _greeting(details: dict[str, str], file: Path) -> str:
     url, key, entitlement = details["apiUrl"], details["apiKey"], details["entitlementId"]
     license_key = details["licenseKey"]
     path = f"{url}/v1/entitlements/{entitlement}"
@@ -134,7 +162,7 @@ Give the seat back (the activationId is in the first answer):
     -H 'Authorization: License {license_key}'
 
 Read the API: {url}/docs
-These values are in .local/stack.json. In another terminal: make demo
+These values are in {file.relative_to(ROOT)}. In another terminal: make demo
 Ctrl-C stops everything.
 """
 
@@ -144,6 +172,7 @@ def _watch(emulator_url: str) -> None:
     failures = 0
     while failures < 5:
         time.sleep(1)
+        go_on()
         try:
             failures = 0 if health.call("GET", "/_ministack/health").status == 200 else failures + 1
         except Exception:  # Whatever it is, the emulator did not answer.
@@ -153,13 +182,14 @@ def _watch(emulator_url: str) -> None:
 
 def main() -> None:
     """Run until told to stop."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="make run", description=__doc__)
+    parser.add_argument("command")
     parser.add_argument("--port", required=True)
     port = parse_port(parser.parse_args().port)
     started = time.monotonic()
-    with running(port) as details:
+    with running(port) as (details, file):
         say(f"ready after {time.monotonic() - started:.0f} s")
-        print(_greeting(details), flush=True)
+        print(_greeting(details, file), flush=True)
         _watch(details["emulatorUrl"])
 
 
@@ -182,7 +212,3 @@ def exit_cleanly(body: Any) -> None:
         print("\nstopped", flush=True)
     except LocalError as error:
         sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    exit_cleanly(main)

@@ -22,6 +22,8 @@ from shared.problems import InvalidRequest, Problem
 JSON_TYPES = ("application/json", "application/merge-patch+json")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 MAX_DEPTH = 32
+# After this no further attempt is begun, so that our own 503 comes before the function's time-out.
+REQUEST_SECONDS = 8.0
 
 
 class Request(NamedTuple):
@@ -139,6 +141,7 @@ def serve(handlers: Mapping[str, Handler], context: Context | None = None) -> La
 
     def handle(event: dict[str, Any], _: object) -> dict[str, Any]:
         started = time.perf_counter()
+        warm.table.answer_within(REQUEST_SECONDS)
         now_ms = time.time_ns() // 1_000_000
         request_id = event["requestContext"]["requestId"]
         route = event["routeKey"]
@@ -252,9 +255,13 @@ def _read_body(event: Mapping[str, Any], headers: Mapping[str, str], operation: 
         body = json.loads(data.decode(), parse_constant=_no_constant, object_pairs_hook=_once)
     except RecursionError:
         raise InvalidRequest.at("", f"nested deeper than {MAX_DEPTH} levels") from None
-    except ValueError as error:
-        reason = error.args[0] if error.args else "malformed"
-        raise InvalidRequest.at("", f"not JSON: {str(reason)[:200]}") from None
+    except UnicodeDecodeError:
+        raise InvalidRequest.at("", "not text in UTF-8") from None
+    except json.JSONDecodeError as error:
+        reason = f"not JSON: {error.msg} at character {error.pos}"
+        raise InvalidRequest.at("", reason) from None
+    except ValueError:  # Python's own bound on the digits of an integer
+        raise InvalidRequest.at("", "a number has too many digits") from None
     if not isinstance(body, dict):
         raise InvalidRequest.at("", "must be a JSON object")
     _check_texts(body, "", MAX_DEPTH)
@@ -262,13 +269,13 @@ def _read_body(event: Mapping[str, Any], headers: Mapping[str, str], operation: 
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+    raise InvalidRequest.at("", f"not JSON: {name}")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("an object names a member twice")
+        raise InvalidRequest.at("", "an object names a member twice")
     return members
 
 

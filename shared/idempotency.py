@@ -3,6 +3,9 @@
 The answer is one item. A room that creates something writes it in the same transaction as what
 it creates, so there is no moment at which one exists without the other. Keys that are shown once
 are never stored: a repeated request derives them again (`Caller.derive`).
+
+Taking a seat is idempotent by itself, and what it answered may be true no more: there the header
+only guards against another request, and the item keeps which grant it was.
 """
 
 import hashlib
@@ -39,10 +42,15 @@ class Claim:
             return None
         if not _HEADER.fullmatch(given):
             raise InvalidRequest.at(
-                "/Idempotency-Key", "must be 1 to 255 printable ASCII characters", place="header"
+                "/Idempotency-Key",
+                "must be 1 to 255 visible ASCII characters, without spaces",
+                place="header",
             )
         content = json.dumps([request.operation.id, request.url, request.body], sort_keys=True)
-        key = hashlib.sha256(f"{request.caller.key_id}\0{given}".encode()).hexdigest()
+        # The caller's secret is part of it: a key that was replaced under the same id is another
+        # caller, and could not derive the same new keys.
+        owner = request.caller.derive("Idempotency-Key")
+        key = hashlib.sha256(f"{owner}\0{given}".encode()).hexdigest()
         return cls(
             table.idempotency_key(key), hashlib.sha256(content.encode()).hexdigest(), request.now
         )

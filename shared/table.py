@@ -338,6 +338,7 @@ class Table:
     ) -> None:
         self.name = name
         self._meter = meter
+        self._deadline = float("inf")
         self._endpoint = endpoint.rstrip("/") + "/"
         self._signer = SigV4Auth(credentials, "dynamodb", region)
         self._http = urllib3.connection_from_url(
@@ -396,6 +397,10 @@ class Table:
             raise TableError(rejected.code) from rejected
         new = answer.get("Attributes")
         return Accepted(item_from_wire(new) if new else None)
+
+    def answer_within(self, seconds: float) -> None:
+        """From now on, begin no attempt later than that; `Unavailable` is raised instead."""
+        self._deadline = time.monotonic() + seconds
 
     def run(self, operation: Operation[Returned]) -> Returned:
         """Drive an operation to its outcome; its pauses are real time."""
@@ -495,10 +500,12 @@ class Table:
         if self._meter:
             body["ReturnConsumedCapacity"] = "TOTAL"
         payload = _encode(body).encode()
-        problem = ""
+        problem = "out of time"
         for attempt in range(ATTEMPTS):
             if attempt:
                 time.sleep(backoff_seconds(attempt))
+            if time.monotonic() > self._deadline:
+                break
             try:
                 status, answer = self._send(operation, payload)
             except (urllib3.exceptions.HTTPError, json.JSONDecodeError) as error:

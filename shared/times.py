@@ -10,6 +10,7 @@ _DURATION = re.compile(
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
+_LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z
 
 
 def to_rfc3339(milliseconds: int) -> str:
@@ -25,11 +26,15 @@ def from_rfc3339(text: str) -> int:
     Raises:
         ValueError: not RFC 3339, or without an offset.
     """
+    wrong = "not a time in RFC 3339, such as 2027-01-31T00:00:00Z"
     if not _RFC3339.fullmatch(text):
-        raise ValueError("not a time in RFC 3339, such as 2027-01-31T00:00:00Z")
-    seconds = datetime.fromisoformat(text.upper()).timestamp()
-    if seconds < 0:
-        raise ValueError("a time before 1970")
+        raise ValueError(wrong)
+    try:
+        seconds = datetime.fromisoformat(text.upper()).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(wrong) from None
+    if not 0 <= seconds <= _LATEST:
+        raise ValueError("a time before 1970 or after 9999")
     return int(seconds)
 
 

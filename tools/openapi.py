@@ -22,16 +22,16 @@ marked as overdraft; beyond the cap they are denied, exactly, and the denial is 
 Errors are problems (RFC 9457, application/problem+json). Unknown members, query parameters \
 included, are refused by name. Lists answer items and nextPageToken.
 
-API Gateway itself answers 413, 429 and 503 before any function runs when a request is over 10 MB, \
-over the stage's throttle, or cannot be served; those answers are not problems."""
+API Gateway itself answers 413, 429 and 503 when a body is over about 6 MB, the stage's \
+throttle is exceeded, or it cannot serve; those answers are not problems."""
 PATH_PARAMETERS = {
     "entitlementId": "The entitlement.",
     "activationId": "The grant, as answered when the seat was taken.",
     "keyId": "The key's id, the part before the dot.",
 }
 HEADERS = {
-    "Idempotency-Key": "1 to 255 printable ASCII characters. The same request with the same key"
-    " within 24 hours gets the same answer.",
+    "Idempotency-Key": "1 to 255 visible ASCII characters, no spaces. The same request with the"
+    " same key within 24 hours gets the same answer.",
     "If-Match": "The ETag of the version to change; another version answers 412.",
 }
 

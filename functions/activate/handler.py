@@ -43,15 +43,22 @@ def take_seat(request: Request) -> Response:
     if request.query.get("dryRun"):
         return _preview(request, holder)
     claim = Claim.of(request)
-    if claim:
-        reply = request.table.execute(claim.reserve())
-        if isinstance(reply, table.Refused):
-            kept, _ = claim.read(reply.item)
-            if kept:
-                return replayed(kept)
+    return _take_once(request, holder, claim) if claim else _take(request, holder)
+
+
+def _take_once(request: Request, holder: Holder, claim: Claim) -> Response:
+    """With an `Idempotency-Key`: the same grant is answered as it was the first time.
+
+    The ledger is asked all the same. An answer that is kept must not say that somebody holds a
+    seat which was released, or taken away, since.
+    """
+    reply = request.table.execute(claim.reserve())
+    kept = claim.read(reply.item)[0] if isinstance(reply, table.Refused) else None
     response = _take(request, holder)
-    if claim:
-        request.table.execute(claim.finish(response))
+    grant = {"activationId": response.body["activationId"]}
+    if kept and kept.body == grant:
+        return replayed(response._replace(status=kept.status))
+    request.table.execute(claim.finish(response._replace(body=grant)))
     return response
 
 

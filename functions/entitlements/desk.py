@@ -107,7 +107,7 @@ def _update(request: Request) -> Operation[tuple[Item, Page]]:
     change = _change(request)
     for attempt in range(1, ledger.ATTEMPTS + 1):
         item, page = yield from fetch(entitlement_id)
-        _check_exists(item)
+        _check_not_deleted(item)
         _check_version(request, item)
         before = item["document"]
         merged = validation.merge_patch(before, request.body)
@@ -181,15 +181,16 @@ def _delete(request: Request) -> Operation[None]:
     raise Contention
 
 
-def require(entitlement_id: str) -> Operation[None]:
-    """Raise NotFound unless an entitlement with this id exists and is not deleted."""
+def require(entitlement_id: str, *, is_deleted_ok: bool = False) -> Operation[None]:
+    """Raise NotFound unless an entitlement with this id exists, and is not deleted."""
     item: Item | None = yield table.Get(table.entitlement_key(entitlement_id))
     if item is None:
         raise NotFound("No entitlement has this id.")
-    _check_exists(item)
+    if not is_deleted_ok:
+        _check_not_deleted(item)
 
 
-def _check_exists(item: Item) -> None:
+def _check_not_deleted(item: Item) -> None:
     if item["status"] == "deleted":
         raise NotFound("The entitlement has been deleted.")
 

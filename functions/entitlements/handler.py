@@ -20,11 +20,16 @@ def _describe(_: Request) -> Response:
     return Response(200, _description(), {"cache-control": "max-age=300"})
 
 
-def _docs(_: Request) -> Response:
+@lru_cache(maxsize=1)
+def _page() -> str:
     description: dict[str, Any] = json.loads(_description())
+    return docs_page.render(description)
+
+
+def _docs(_: Request) -> Response:
     return Response(
         200,
-        docs_page.render(description),
+        _page(),
         {
             "content-type": "text/html; charset=utf-8",
             "cache-control": "max-age=300",

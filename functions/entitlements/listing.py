@@ -48,7 +48,11 @@ def limit_of(request: Request) -> int:
 
 def _token(request: Request, start: list[str]) -> str:
     payload = json.dumps(start, separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(_signature(request, payload) + payload).decode().rstrip("=")
+    return _encode(_signature(request, payload) + payload)
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def start_of(request: Request) -> list[str] | None:
@@ -65,7 +69,8 @@ def start_of(request: Request) -> list[str] | None:
     except ValueError:
         raw = b""
     signature, payload = raw[:16], raw[16:]
-    if not hmac.compare_digest(signature, _signature(request, payload)):
+    is_ours = hmac.compare_digest(signature, _signature(request, payload))
+    if not is_ours or _encode(raw) != token:
         raise InvalidRequest.at(
             "/pageToken", "is not a token of this list, this query and this key", place="query"
         )
@@ -139,9 +144,11 @@ def _entitlements(request: Request) -> Operation[Listed]:
     limit = limit_of(request)
     names, values, condition = _filter(request)
     start, kept = start_of(request), list[dict[str, Any]]()
+    is_filtered = not request.query.keys().isdisjoint(("overdraft", "customer", "status"))
+    count = MAX_LIMIT if is_filtered else min(limit + 1, MAX_LIMIT)
     for _ in range(MAX_READS):
         found = yield _list_query(
-            entitlement.LIST_KEY, MAX_LIMIT, start,
+            entitlement.LIST_KEY, count, start,
             filter=condition, names=names, values=values,
         )  # fmt: skip
         pages = yield from _pages(found.items)

@@ -13,7 +13,13 @@ from shared.times import to_rfc3339
 COMPUTED = ("hardCap", "entitlementId", "seats", "createdAt", "updatedAt")
 # Their parts make sense only together, so a patch replaces them whole.
 WHOLE = ("overdraftSeatLimit", "unitPrice")
-_TEXTS = {"missing": "is required", "extra_forbidden": "unknown field"}
+_OVERDRAFT_TYPES = "must have a type: none, absolute, percentage or unlimited"
+_TEXTS = {
+    "missing": "is required",
+    "extra_forbidden": "unknown field",
+    "union_tag_invalid": _OVERDRAFT_TYPES,
+    "union_tag_not_found": _OVERDRAFT_TYPES,
+}
 Model = TypeVar("Model", bound=Input)
 
 

@@ -292,6 +292,11 @@ BAD_TERMS: dict[str, tuple[dict[str, Any], str]] = {
     "half a price": ({"unitPrice": {"amount": "30.00"}}, "/unitPrice/currency"),
     "an unknown currency":
         ({"unitPrice": {"amount": "1", "currency": "usd", "per": "month"}}, "/unitPrice/currency"),
+    "digits that are not ASCII":
+        ({"unitPrice": {"amount": "١", "currency": "USD", "per": "month"}}, "/unitPrice/amount"),
+    "an overdraft of type null": ({"overdraftSeatLimit": {"type": None}}, "/overdraftSeatLimit"),
+    "a zone of the machine's": ({"timeZone": "posixrules"}, "/timeZone"),
+    "a time after 9999": ({"validUntil": "9999-12-31T23:59:59-23:59"}, "/validUntil"),
     "an unknown zone": ({"timeZone": "Mars/Olympus"}, "/timeZone"),
     "a path for a zone": ({"timeZone": "../../etc/passwd"}, "/timeZone"),
     "a folder for a zone": ({"timeZone": "America"}, "/timeZone"),
@@ -330,7 +335,7 @@ def test_bad_idempotency_keys(api: CheckedApi, header: str) -> None:
 @pytest.mark.parametrize(
     "query",
     ["limit=0", "limit=101", "limit=-1", "limit=ten", "limit=", "limit=1.5", "limit=٣",
-     "pageToken=x", "pageToken=", "pageToken=AAAA", "pageToken=" + "A" * 500],
+     "pageToken=x", "pageToken=%3D", "pageToken=", "pageToken=AAAA", "pageToken=" + "A" * 500],
 )  # fmt: skip
 @pytest.mark.parametrize(
     "route", [r for r in PROTECTED if r.startswith("GET") and PROTECTED[r].query]
@@ -356,7 +361,7 @@ def test_bad_dry_run_takes_no_seat(api: CheckedApi, customer: Customer) -> None:
 
 @pytest.mark.parametrize(
     "named", ["x", "act_", "act_short", "act_" + "A" * 19, "act_" + "A" * 21, "act_" + "!" * 20,
-              "ACT_" + "A" * 20]
+              "ACT_" + "A" * 20, "act_" + "A" * 12 + "_" * 12, "x" * 80, "act_" + "A" * 12 + "_" * 16]
 )  # fmt: skip
 def test_ids_that_no_activation_has(customer: Customer, named: str) -> None:
     answer = customer.license.call("DELETE", f"{customer.seats}/{named}")

@@ -175,6 +175,16 @@ def test_keys_are_listed_without_the_key_and_revoked(api: CheckedApi, customer: 
         assert revoked.call("GET", customer.path).status == 401
 
 
+def test_the_license_keys_of_a_deleted_entitlement_can_be_listed_and_revoked(
+    api: CheckedApi, customer: Customer
+) -> None:
+    assert api.call("DELETE", customer.path).status == 204
+    keys = f"{customer.path}/license-keys"
+    [listed] = api.expect(200, "GET", keys)["items"]
+    assert api.call("POST", keys, {}).status == 404
+    assert api.call("DELETE", f"{keys}/{listed['keyId']}").status == 204
+
+
 def test_a_license_key_is_revoked_only_through_its_entitlement(
     api: CheckedApi, customer: Customer
 ) -> None:

@@ -4,6 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from local.api import Answer
 from local.stack import Stack
 from tests.integration.conftest import CheckedApi, Customer
 from tests.support import wait_for
@@ -185,12 +186,45 @@ def test_deletion_takes_the_seats_and_keeps_the_record(api: CheckedApi, customer
 
 def test_idempotency_key_on_an_activation(customer: Customer) -> None:
     headers = {"idempotency-key": f"take-{customer.id}"}
-    first = customer.license.call("POST", customer.seats, {"seatId": "a"}, headers=headers)
-    again = customer.license.call("POST", customer.seats, {"seatId": "a"}, headers=headers)
-    other = customer.license.call("POST", customer.seats, {"seatId": "b"}, headers=headers)
+
+    def take(seat_id: str) -> Answer:
+        return customer.license.call("POST", customer.seats, {"seatId": seat_id}, headers=headers)
+
+    first, again, other = take("a"), take("a"), take("b")
     assert (first.status, again.status, other.status) == (201, 201, 409)
     assert first.body == again.body
     assert other.body["type"].endswith("/idempotency-conflict")
+
+
+def test_a_kept_answer_never_hides_how_it_stands(
+    stack: Stack, api: CheckedApi, customer: Customer
+) -> None:
+    """A released seat is taken anew, a full house is denied, a suspension is a suspension."""
+    headers = {"idempotency-key": f"take-{customer.id}"}
+
+    def take() -> Answer:
+        body = {"seatId": "secret@acme.com"}
+        return customer.license.call("POST", customer.seats, body, headers=headers)
+
+    first = take().body["activationId"]
+    assert customer.license.call("DELETE", f"{customer.seats}/{first}").status == 204
+    second = take()
+    assert second.status == 201
+    assert second.body["activationId"] != first
+    assert api.expect(200, "GET", customer.path)["seats"]["used"] == 1
+    named = second.body["activationId"]
+    assert customer.license.call("DELETE", f"{customer.seats}/{named}").status == 204
+    for seat_id in ("x", "y", "z"):
+        customer.take(seat_id)
+    assert take().status == 409
+    api.expect(200, "PATCH", customer.path, {"status": "suspended"})
+    assert take().status == 403
+    found = stack.client("dynamodb").scan(
+        TableName=stack.outputs["TableName"],
+        FilterExpression="begins_with(pk, :prefix)",
+        ExpressionAttributeValues={":prefix": {"S": "IDEMPOTENCY#"}},
+    )
+    assert "secret@acme.com" not in str(found["Items"])
 
 
 def test_a_role_without_the_right_is_refused(stack: Stack, api: CheckedApi) -> None:

@@ -12,7 +12,7 @@ from shared.credentials import Caller, Credentials, hash_key
 from shared.http import RateLimits
 from shared.problems import Problem, Throttled, Unauthorized
 from shared.table import Table
-from tests.support import BOOTSTRAP_KEY, event
+from tests.support import BOOTSTRAP_KEY, event, faulty_door
 from tests.unit.conftest import Rooms
 
 TAKE = "POST /v1/entitlements/{entitlementId}/activations"
@@ -30,7 +30,7 @@ def test_a_body_that_is_not_utf_8_is_refused(rooms: Rooms) -> None:
     request["body"] = "eyJzZWF0SWQiOiAi//4ifQ=="  # {"seatId": "\xff\xfe"}
     answer = rooms._serve(request, None)
     assert answer["statusCode"] == 400
-    assert "utf-8" in answer["body"]
+    assert "UTF-8" in answer["body"]
     request["body"] = "not base64"
     assert rooms._serve(request, None)["statusCode"] == 400
 
@@ -206,6 +206,15 @@ def test_retries_of_the_door_are_bounded(monkeypatch: pytest.MonkeyPatch, door: 
     with pytest.raises(table.Unavailable):
         door.execute(table.Get(table.Key("a", "b")))
     assert len(calls) == table.ATTEMPTS
+
+
+def test_no_attempt_begins_after_the_deadline(moto_url: str) -> None:
+    """Our own 503 must come before the function's time-out."""
+    door = faulty_door(moto_url, "none")
+    door.answer_within(-1)
+    with pytest.raises(table.Unavailable, match="out of time"):
+        door.execute(table.Get(table.Key("a", "b")))
+    assert door.calls == 0
 
 
 def test_a_refused_right_is_not_retried(monkeypatch: pytest.MonkeyPatch, door: Table) -> None:

@@ -70,7 +70,9 @@ def test_stamps_of_two_processes_differ_in_the_same_millisecond() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "act_", "act_" + "A" * 19, "act_" + "A" * 21, "xct_" + "A" * 20, "act_" + "é" * 20,
-     "act_" + "A" * 12 + "!!!!!!!!", "act_" + "#" * 12 + "AAAAAAAA"],
+     "act_" + "A" * 12 + "!!!!!!!!", "act_" + "#" * 12 + "AAAAAAAA", "x" * 80,
+     *("act_" + "A" * 12 + "_" * length for length in range(30) if length != 8),
+     "act_" + "A" * 20 + "\n"],
 )  # fmt: skip
 def test_what_is_no_activation_id(text: str) -> None:
     with pytest.raises(problems.NotFound):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from local import run
 from local.emulator import LocalError, check_port, free_port
 from local.pump import Pump, matches
 from local.run import parse_port, write_details
@@ -157,3 +158,17 @@ def test_a_function_carries_its_room_shared_and_bytecode(tmp_path: Path) -> None
     assert (tmp_path / "entitlements/openapi.json").read_text() == (
         ROOT / "openapi.json"
     ).read_text()
+
+
+def test_a_second_stack_leaves_the_first_ones_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "stack.json"
+    monkeypatch.setattr(run, "STACK_FILE", file)
+    assert run.details_file(1, "http://127.0.0.1:1") == file
+    write_details(file, {"apiUrl": "http://127.0.0.1:9/x", "emulatorUrl": "http://127.0.0.1:9"})
+    monkeypatch.setattr(run, "is_running", lambda _: True)
+    assert run.details_file(1, "http://127.0.0.1:1") == tmp_path / "stack-1.json"
+    assert run.details_file(9, "http://127.0.0.1:9") == file, "left behind by one that was killed"
+    monkeypatch.setattr(run, "is_running", lambda _: False)
+    assert run.details_file(1, "http://127.0.0.1:1") == file

@@ -17,6 +17,7 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -205,7 +206,7 @@ def draw(day: Day, minute: float, width: int) -> Group:
         style = "yellow" if used > purchased else "green"
         graph.append(levels[min(8, used * 8 // 140)], style)
     return Group(
-        Text(f"\n  Acme Corp, {clock(minute)}", "bold"), bar, counts, graph,
+        Text(f"\n  Acme Corp, {clock(minute)}", "bold"), bar, Padding(counts, (0, 2)), graph,
         *(Text("  " + line, "dim") for line in day.news),
     )  # fmt: skip
 

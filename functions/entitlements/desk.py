@@ -1,8 +1,6 @@
 """Entitlements: create, read, change, delete. Each change is one transaction with its ledger."""
 
-import json
 import re
-from typing import Any
 
 from functions.entitlements import validation
 from shared import entitlement, ledger, table
@@ -27,7 +25,7 @@ def create(request: Request) -> Response:
         entitlement_id, document, version=1, created_at=request.now_ms, now_ms=request.now_ms
     )
     page = ledger.new_page(entitlement_id, entitlement.terms(document), change)
-    view = entitlement.view(item, Page.of(_present(page.item)), request.now)
+    view = entitlement.view(item, Page.of(dict(page.item)), request.now)
     response = Response(201, view)
     writes = (
         table.Put(table.entitlement_key(entitlement_id), item, "attribute_not_exists(pk)"),
@@ -213,8 +211,3 @@ def _etag(item: Item) -> dict[str, str]:
 
 def _change(request: Request) -> Change:
     return Change(request.caller.key_id, request.request_id, request.now_ms)
-
-
-def _present(item: Any) -> Item:
-    present: Item = json.loads(json.dumps({k: v for k, v in item.items() if v is not None}))
-    return present

@@ -31,7 +31,7 @@ def test_filter_patterns(pattern: dict[str, Any], is_match: bool) -> None:
 
 
 def test_an_unknown_comparison_is_told() -> None:
-    with pytest.raises(NotImplementedError, match="suffix"):
+    with pytest.raises(LocalError, match="suffix"):
         matches({"a": [{"suffix": "x"}]}, {"a": "x"})
 
 

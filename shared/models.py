@@ -265,7 +265,7 @@ class Activation(Output):
 
 
 class HeldSeat(Output):
-    """A seat held, as listed. Names follow about a second after the grant, until then null."""
+    """A seat held, as listed. Names follow from the stream; null if not there yet."""
 
     activation_id: str
     seat_key: str

@@ -4,7 +4,7 @@ import base64
 import hmac
 import json
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from functions.entitlements import desk
@@ -12,13 +12,15 @@ from shared import entitlement, ledger, table
 from shared.http import Request, Response
 from shared.ledger import Page, activation_id, decode_seat
 from shared.problems import InvalidRequest
-from shared.table import Item, Operation, Query
+from shared.table import Item, Operation, Pause, Query
 from shared.times import to_rfc3339
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 100
 # How much one filtered page may read: then it ends early, with a token to go on from.
 MAX_READS = 10
+# How often a list looks again for the names of seats just taken: under a second in all.
+NAME_ATTEMPTS = 6
 
 
 class Listed(NamedTuple):
@@ -251,11 +253,21 @@ def _activations(request: Request) -> Operation[Listed]:
     keys = sorted(key for key in page.seats if start is None or key > start[0])
     shown = keys[:limit]
     record_keys = {key: table.seat_record_key(entitlement_id, key) for key in shown}
-    records: Mapping[table.Key, Item] = (
-        (yield table.BatchGet(tuple(record_keys.values()))) if shown else {}
-    )
+    records = yield from _seat_records(tuple(record_keys.values()))
     items = [_held_seat(key, page, records.get(record_keys[key])) for key in shown]
     return Listed(items, [shown[-1]] if len(keys) > limit else None)
+
+
+def _seat_records(keys: tuple[table.Key, ...]) -> Operation[dict[table.Key, Item]]:
+    """Who the holders are. Records follow from the stream: a moment is waited for the newest."""
+    records: dict[table.Key, Item] = (yield table.BatchGet(keys)) if keys else {}
+    for attempt in range(1, NAME_ATTEMPTS + 1):
+        missing = tuple(key for key in keys if key not in records)
+        if not missing:
+            break
+        yield Pause(attempt)
+        records |= yield table.BatchGet(missing)
+    return records
 
 
 def _held_seat(key: str, page: Page, record: Item | None) -> dict[str, Any]:

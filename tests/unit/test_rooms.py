@@ -242,3 +242,14 @@ def test_housekeeping_is_no_change() -> None:
     page = {"seats": {"k": 1}, "seq": 3, "last": {"type": "activated", "at": 0}, "seatCount": 1}
     assert seat_changes({**page, "earliest": 1}, {**page, "earliest": 2}) == []
     assert NOW
+
+
+def test_names_that_do_not_come_are_null_and_the_list_still_answers(rooms: Rooms) -> None:
+    """Here no stream is read, so no seat has a record."""
+    entitlement_id = rooms.create()
+    path = {"entitlementId": entitlement_id}
+    rooms.call("POST /v1/entitlements/{entitlementId}/activations", path, {"seatId": "a"})
+    status, body, _ = rooms.call("GET /v1/entitlements/{entitlementId}/activations", path)
+    [held] = body["items"]
+    assert (status, held["seatId"], held["seatName"]) == (200, None, None)
+    assert held["seatKey"] == ledger.seat_key(entitlement_id, "a")

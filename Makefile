@@ -59,7 +59,7 @@ build: $(READY) ## Package the functions for AWS (ARCHITECTURE=arm64)
 deploy: build $(VENV)-sam/.ready ## Deploy to AWS with the SAM CLI; docs/deploy.md has every parameter
 	@SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam deploy --template-file template.yaml --stack-name $(STACK) \
 		$(if $(BUCKET),--s3-bucket $(BUCKET),--resolve-s3) --capabilities CAPABILITY_IAM \
-		--no-fail-on-empty-changeset $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS)) $(ARGS)
+		--no-fail-on-empty-changeset --parameter-overrides Architecture=$(ARCHITECTURE) $(PARAMETERS) $(ARGS)
 
 bootstrap-key: $(READY) ## Make a bootstrap key and its hash for the deployment
 	@$(BIN)/python -m tools.bootstrap_key

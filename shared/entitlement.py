@@ -9,7 +9,7 @@ from typing import Any
 
 from shared import ledger, table
 from shared.ledger import Change, Page, Terms
-from shared.table import Cancelled, Conflicted, Item, Operation, Pause, Transact, Update
+from shared.table import Cancelled, Conflicted, Item, Pause, Steps, Transact, Update
 from shared.times import from_duration, from_rfc3339, to_rfc3339
 
 LIST_KEY = "ENTITLEMENT"
@@ -46,11 +46,18 @@ def terms(document: Mapping[str, Any]) -> Terms:
 
 
 def to_item(
-    entitlement_id: str, document: Mapping[str, Any], *, version: int, created_at: int, now_ms: int
+    entitlement_id: str,
+    document: Mapping[str, Any],
+    *,
+    version: int,
+    created_at: int,
+    now_ms: int,
+    is_closed: bool = False,
 ) -> Item:
     """The whole item; times in Unix milliseconds, `validFrom`, `validUntil` in seconds.
 
-    `sweepKey` and `earliest` put it before the sweep when its validity ends.
+    `sweepKey` and `earliest` put it before the sweep when its validity ends, unless the sweep has
+    closed it already.
     """
     valid = terms(document)
     sweep = {
@@ -71,7 +78,7 @@ def to_item(
         "updatedAt": now_ms,
         "listKey": LIST_KEY,
         "listSort": f"{created_at:013d}#{entitlement_id}",
-        **(sweep if valid.valid_until is not None else {}),
+        **(sweep if valid.valid_until is not None and not is_closed else {}),
     }
 
 
@@ -90,7 +97,7 @@ def view(item: Item, page: Page, now: int) -> dict[str, Any]:
     }
 
 
-def close(entitlement_id: str, change: Change) -> Operation[bool]:
+def close(entitlement_id: str, change: Change) -> Steps[bool]:
     """Take the seats away from an entitlement whose validity has ended; False if it has not.
 
     It leaves the sweep's index in the same transaction, so it is closed once.
@@ -107,7 +114,7 @@ def close(entitlement_id: str, change: Change) -> Operation[bool]:
             ledger.empty_page(entitlement_id, "expired", change),
         )
     )
-    for attempt in range(1, ledger.ATTEMPTS + 1):
+    for attempt in range(1, ledger.ROUNDS + 1):
         reply = yield write
         if isinstance(reply, Conflicted):
             yield Pause(attempt)

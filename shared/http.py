@@ -11,7 +11,6 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from shared import problems, table, telemetry
@@ -63,13 +62,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 LambdaHandler = Callable[[dict[str, Any], object], dict[str, Any]]
 
 
-@lru_cache(maxsize=1)
-def _routes() -> dict[str, str]:
-    return {operation.id: route for route, operation in OPERATIONS.items()}
-
-
-def _route_of(operation_id: str) -> str:
-    return _routes()[operation_id]
+_ROUTES = {operation.id: route for route, operation in OPERATIONS.items()}
 
 
 class RateLimits:
@@ -137,7 +130,7 @@ def serve(handlers: Mapping[str, Handler], context: Context | None = None) -> La
     `context` is for tests; a deployed room makes its own from the environment.
     """
     warm = context or Context()
-    routes = {_route_of(operation_id): handler for operation_id, handler in handlers.items()}
+    routes = {_ROUTES[operation_id]: handler for operation_id, handler in handlers.items()}
 
     def handle(event: dict[str, Any], _: object) -> dict[str, Any]:
         started = time.perf_counter()

@@ -16,12 +16,12 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from shared import problems, table
-from shared.table import Accepted, Conflicted, Item, Key, Operation, Pause, Refused, Reply, Update
+from shared.table import Accepted, Conflicted, Item, Key, Pause, Refused, Reply, Steps, Update
 from shared.times import to_rfc3339
 
 PAGE_SEATS = 128  # the most a single page may be asked to hold
 CLOCK_GRACE = 5  # seconds by which clocks may differ: a lease is reclaimed that long after its end
-ATTEMPTS = 10  # rounds of looking again before an operation gives up with `contention`
+ROUNDS = 10  # rounds of looking again before an operation gives up with `contention`
 DENIAL_DAYS = 400  # a denial stays on record for 13 months
 MIN_LEASE = 60
 MAX_LEASE = 366 * 86_400
@@ -279,6 +279,10 @@ class Change(NamedTuple):
         """Unix seconds."""
         return self.now_ms // 1000
 
+    def at(self, now_ms: int) -> "Change":
+        """The same at a later time; a clock that goes back does not take time back."""
+        return self._replace(now_ms=max(now_ms, self.now_ms))
+
     def record(self, kind: str, **details: Any) -> dict[str, Any]:
         """The page's `last`: the change that made this version."""
         present = {name: value for name, value in details.items() if value}
@@ -453,7 +457,7 @@ def take(
     stamp: int,
     *,
     expect_overdraft: bool = False,
-) -> Operation[Grant]:
+) -> Steps[Grant]:
     """Take a seat, or renew the one the holder has.
 
     `expect_overdraft` tries the overdraft write first: worth it for a caller that last saw the
@@ -467,28 +471,31 @@ def take(
     key = seat_key(entitlement_id, holder.seat_id)
     room = _OVERDRAFT + _NOTHING_STALE if expect_overdraft else _WITHIN
     write = _grant(page_key, key, holder, change, stamp, room)
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, ROUNDS + 1):
         reply: Reply = yield write
         if isinstance(reply, Accepted):
             page = Page.of(reply.item or {})
             seat = decode_seat(page.seats[key])
             return Grant(page, key, seat, is_new=seat.stamp == stamp)
-        if attempt > 1 or isinstance(reply, Conflicted):
-            change = change._replace(now_ms=(yield Pause(attempt)))
         if isinstance(reply, Conflicted):
+            yield Pause(attempt)
             continue
+        # The answer may have taken seconds: a lease that ran out meanwhile is no reason to deny.
+        change = change.at((yield Pause(0)))
         if reply.item is None:
             raise problems.NotFound("No entitlement has this id.")
         page = Page.of(reply.item)
         check_in_force(page, change.now)
         decision = decide(page, key, change.now)
         if decision is Decision.DENY:
-            yield _denial(entitlement_id, key, holder, page, change)
+            yield from _record_denial(_denial(entitlement_id, key, holder, page, change))
             raise denied(page)
         if decision is Decision.KEEP:
             seat = decode_seat(page.seats[key])
             # Our own stamp: an earlier answer to this very write was lost on the way.
             return Grant(page, key, seat, is_new=seat.stamp == stamp)
+        if attempt > 1:
+            change = change.at((yield Pause(attempt - 1)))
         if decision is Decision.RENEW:
             write = _renewal(page_key, page, key, holder, change)
         elif decision is Decision.RECLAIM:
@@ -503,7 +510,18 @@ def take(
     raise problems.Contention
 
 
-def preview(entitlement_id: str, holder: Holder, now: int) -> Operation[Grant]:
+def _record_denial(write: Update) -> Steps[None]:
+    """Bring a denial on record; without that it must not be answered."""
+    for attempt in range(1, ROUNDS + 1):
+        # Refused means that this very request is on record already.
+        reply: Reply = yield write
+        if not isinstance(reply, Conflicted):
+            return
+        yield Pause(attempt)
+    raise problems.Contention
+
+
+def preview(entitlement_id: str, holder: Holder, now: int) -> Steps[Grant]:
     """What `take` would answer at this moment; nothing is changed, nothing is recorded.
 
     Raises:
@@ -520,7 +538,8 @@ def preview(entitlement_id: str, holder: Holder, now: int) -> Operation[Grant]:
         raise denied(page)
     if decision in (Decision.KEEP, Decision.RENEW):
         return Grant(page, key, decode_seat(page.seats[key]), is_new=False)
-    freed = set(page.expired_keys(now))
+    # Within what was purchased a seat is taken without a look at the leases.
+    freed = set(page.expired_keys(now)) if page.used >= page.seat_count else set()
     seats = {held: value for held, value in page.seats.items() if held not in freed}
     is_overdraft = len(seats) >= page.seat_count
     seats[key] = encode_seat(0, is_overdraft=is_overdraft, now=now) + page.lease_seconds
@@ -540,7 +559,7 @@ def denied(page: Page) -> problems.HardCapReached:
     )
 
 
-def release(entitlement_id: str, named: str, change: Change) -> Operation[bool]:
+def release(entitlement_id: str, named: str, change: Change) -> Steps[bool]:
     """Give back the grant with activation id `named`; False when it is not held any more.
 
     A stamp that is not the one named stays: it is a newer grant of the same holder.
@@ -561,7 +580,7 @@ def release(entitlement_id: str, named: str, change: Change) -> Operation[bool]:
             ":high": (stamp + 1) * _STAMPS - 1,
         },
     )
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, ROUNDS + 1):
         reply: Reply = yield write
         if isinstance(reply, Accepted):
             return True
@@ -573,12 +592,12 @@ def release(entitlement_id: str, named: str, change: Change) -> Operation[bool]:
     raise problems.Contention
 
 
-def sweep_page(page_key: Key, change: Change) -> Operation[int]:
+def sweep_page(page_key: Key, change: Change) -> Steps[int]:
     """Free the leases that ran out on one page; how many.
 
     Where none has, `earliest` is corrected, which is no change of the page: `seq` stays.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, ROUNDS + 1):
         item: Item | None = yield table.Get(page_key)
         if item is None:
             return 0
@@ -604,7 +623,7 @@ def sweep_page(page_key: Key, change: Change) -> Operation[int]:
         reply: Reply = yield write
         if isinstance(reply, Accepted):
             return len(expired)
-        change = change._replace(now_ms=(yield Pause(attempt)))
+        change = change.at((yield Pause(attempt)))
     return 0  # A busy page frees its own stale seats; the next sweep looks again.
 
 
@@ -644,11 +663,17 @@ def new_page(entitlement_id: str, terms: Terms, change: Change) -> table.Put:
 
 
 def change_terms(
-    entitlement_id: str, terms: Terms, change: Change, *, lease_changed: bool
+    entitlement_id: str,
+    terms: Terms,
+    change: Change,
+    *,
+    lease_changed: bool,
+    was_closed: bool = False,
 ) -> Update:
     """New terms for a page in use. Seats held stay, whatever the new limits are.
 
-    A changed lease sets `earliest` to 0, a bound that is always right; the sweep corrects it.
+    A changed lease, and a page that is opened again, sets `earliest` to 0, a bound that is always
+    right; the sweep corrects it.
     """
     sets = {
         "seatCount": terms.seat_count,
@@ -658,7 +683,7 @@ def change_terms(
         "validUntil": terms.valid_until,
         "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
     }
-    if lease_changed:
+    if lease_changed or was_closed:
         sets["earliest"] = 0
     values: dict[str, Any] = {
         ":one": 1,
@@ -685,16 +710,20 @@ def change_terms(
 
 
 def empty_page(entitlement_id: str, kind: str, change: Change) -> Update:
-    """Take every seat away: `kind` is `deleted` (for good) or `expired` (validity ended)."""
-    sets = f"SET seats = :none, {_SEQ}"
-    names = {"#last": "last"}
-    values: dict[str, Any] = {":none": {}, ":one": 1, ":change": change.record(kind)}
-    if kind == "deleted":
-        sets += ", #status = :deleted REMOVE earliest"
-        names["#status"] = "status"
-        values[":deleted"] = "deleted"
-        condition = "attribute_exists(pk)"
-    else:
-        condition = "validUntil <= :now"
-        values[":now"] = change.now
-    return Update(table.ledger_key(entitlement_id), sets, condition, names, values)
+    """Take every seat away: `kind` is `deleted` (for good) or `expired` (validity ended).
+
+    The page takes this as its status, so that a grant which is still on its way, with a time from
+    before, finds it closed whatever its clock says. New terms open it again.
+    """
+    condition = "attribute_exists(pk)"
+    values: dict[str, Any] = {":none": {}, ":one": 1, ":change": change.record(kind), ":kind": kind}
+    if kind == "expired":
+        condition = "validUntil <= :now AND #status <> :deleted"
+        values |= {":now": change.now, ":deleted": "deleted"}
+    return Update(
+        table.ledger_key(entitlement_id),
+        f"SET seats = :none, #status = :kind, {_SEQ} REMOVE earliest",
+        condition,
+        _NAMES,
+        values,
+    )

@@ -3,7 +3,6 @@
 Inputs refuse unknown members and convert nothing: a bool or a float is no count.
 """
 
-import re
 import unicodedata
 from functools import lru_cache
 from importlib.resources import files
@@ -15,6 +14,7 @@ from pydantic.alias_generators import to_camel
 from shared import times
 from shared.ledger import MAX_LEASE, MIN_LEASE
 from shared.operations import SCOPES
+from shared.texts import ATTRIBUTES_BYTES, CONTROL, SEAT_ID_BYTES, SEAT_NAME_BYTES
 
 MAX_COUNT = 10_000_000
 
@@ -34,7 +34,7 @@ class Output(BaseModel):
 
 
 def _plain(text: str) -> str:
-    if re.search("[\x00-\x1f\x7f-\x9f]", text):
+    if CONTROL.search(text):
         raise ValueError("must not hold control characters")
     if text != text.strip():
         raise ValueError("must not begin or end with white space")
@@ -68,9 +68,9 @@ def _thresholds(values: list[int]) -> list[int]:
 
 
 def _nfc(text: str) -> str:
-    if re.search("[\x00-\x1f\x7f-\x9f]", text):
+    if CONTROL.search(text):
         raise ValueError("must not hold control characters")
-    if len(text.encode()) > 256:
+    if len(text.encode()) > SEAT_ID_BYTES:
         raise ValueError("must be at most 256 bytes of UTF-8")
     if not unicodedata.is_normalized("NFC", text):
         raise ValueError("must be in Unicode normalization form NFC")
@@ -235,11 +235,11 @@ class ActivationRequest(Input):
     def _sizes(self) -> "ActivationRequest":
         name, attributes = self.seat_name or "", self.attributes or {}
         texts = [name, *attributes, *attributes.values()]
-        if any(re.search("[\x00-\x1f\x7f-\x9f]", text) for text in texts):
+        if any(CONTROL.search(text) for text in texts):
             raise ValueError("must not hold control characters")
         pairs = [f'"{_escaped(key)}":"{_escaped(value)}"' for key, value in attributes.items()]
         size = len(("{" + ",".join(pairs) + "}").encode()) if attributes else 0
-        if len(name.encode()) > 128 or size > 512:
+        if len(name.encode()) > SEAT_NAME_BYTES or size > ATTRIBUTES_BYTES:
             raise ValueError("seatName at most 128 bytes, attributes at most 512 bytes")
         return self
 

@@ -165,7 +165,7 @@ class Query(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Wait before another attempt. Replied with the time afterwards, Unix milliseconds."""
+    """Wait before another attempt (0: not at all). Replied with the time, Unix milliseconds."""
 
     attempt: int
 
@@ -202,8 +202,8 @@ class Found(NamedTuple):
 Request: TypeAlias = Get | BatchGet | Update | Put | Delete | Transact | Query
 Reply: TypeAlias = Accepted | Refused | Conflicted
 Returned = TypeVar("Returned")
-# An operation yields requests and pauses, is sent the replies, and returns its outcome.
-Operation: TypeAlias = Generator[Any, Any, Returned]
+# Something done in several requests: yields them, is sent the replies, returns its outcome.
+Steps: TypeAlias = Generator[Any, Any, Returned]
 
 
 class Unavailable(Exception):
@@ -402,7 +402,7 @@ class Table:
         """From now on, begin no attempt later than that; `Unavailable` is raised instead."""
         self._deadline = time.monotonic() + seconds
 
-    def run(self, operation: Operation[Returned]) -> Returned:
+    def run(self, operation: Steps[Returned]) -> Returned:
         """Drive an operation to its outcome; its pauses are real time."""
         reply: Any = None
         while True:
@@ -548,4 +548,4 @@ def _is_throttled(answer: Mapping[str, Any]) -> bool:
 
 def backoff_seconds(attempt: int) -> float:
     """Full jitter: a random wait up to 25 ms, 50 ms, 100 ms, ... and never above 400 ms."""
-    return random.uniform(0, min(0.4, 0.025 * 2 ** (attempt - 1)))
+    return random.uniform(0, min(0.4, 0.025 * 2 ** (attempt - 1))) if attempt else 0.0

@@ -1,6 +1,7 @@
 """Logger and metrics, set up the same in every room.
 
-Credentials, bodies and query strings are never logged; a request is told by its id.
+The service is the stack's name (`POWERTOOLS_SERVICE_NAME`). Credentials, bodies and query strings
+are never logged; a request is told by its id.
 """
 
 from aws_lambda_powertools import Logger, Metrics
@@ -8,8 +9,8 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 NAMESPACE = "Overdraft"
 
-logger = Logger(service="overdraft", log_uncaught_exceptions=False)
-metrics = Metrics(namespace=NAMESPACE, service="overdraft")
+logger = Logger(log_uncaught_exceptions=False)
+metrics = Metrics(namespace=NAMESPACE)
 
 
 def count(name: str) -> None:

@@ -15,7 +15,11 @@ _stamps = Stamps(salt=os.urandom(1)[0])
 
 
 class AtLimit:
-    """Which entitlements this process last saw at their limit: a hint, never a decision."""
+    """Which entitlements this process last saw at their limit: a hint, never a decision.
+
+    Right, it saves a round trip and a refused write in steady overdraft. Wrong, it costs one of
+    each: once a process, when use has fallen back.
+    """
 
     SIZE = 2_000
 

@@ -5,17 +5,12 @@ test holds it against `models.ActivationRequest`, from which the API description
 """
 
 import json
-import re
 import unicodedata
 from typing import Any
 
 from shared.ledger import Holder
 from shared.problems import InvalidRequest
-
-SEAT_ID_BYTES = 256
-SEAT_NAME_BYTES = 128
-ATTRIBUTES_BYTES = 512
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+from shared.texts import ATTRIBUTES_BYTES, CONTROL, SEAT_ID_BYTES, SEAT_NAME_BYTES
 
 
 def read_holder(body: dict[str, Any]) -> Holder:
@@ -48,7 +43,7 @@ def _wrong_text(value: object, limit: int) -> str:
         return "must be a string"
     if len(value.encode()) > limit:
         return f"must be at most {limit} bytes of UTF-8"
-    if _CONTROL.search(value):
+    if CONTROL.search(value):
         return "must not hold control characters"
     return ""
 
@@ -70,6 +65,6 @@ def _wrong_attributes(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if len(text.encode()) > ATTRIBUTES_BYTES:
         return f"must be at most {ATTRIBUTES_BYTES} bytes of JSON in all"
-    if any(_CONTROL.search(part) for pair in value.items() for part in pair):
+    if any(CONTROL.search(part) for pair in value.items() for part in pair):
         return "must not hold control characters"
     return ""

@@ -1,6 +1,7 @@
 """Entitlements: create, read, change, delete. Each change is one transaction with its ledger."""
 
 import re
+from typing import Any
 
 from functions.entitlements import validation
 from shared import entitlement, ledger, table
@@ -9,7 +10,7 @@ from shared.http import Request, Response
 from shared.idempotency import Claim, replayed
 from shared.ledger import Change, Page
 from shared.problems import Contention, InvalidRequest, NotFound, PreconditionFailed
-from shared.table import Accepted, Cancelled, Item, Operation, Pause, Transact, Update
+from shared.table import Accepted, Cancelled, Item, Pause, Steps, Transact, Update
 
 _ETAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
 
@@ -66,8 +67,8 @@ def write_once(
     return None, ""
 
 
-def _write(transaction: Transact) -> Operation[Accepted | Cancelled]:
-    for attempt in range(1, ledger.ATTEMPTS + 1):
+def _write(transaction: Transact) -> Steps[Accepted | Cancelled]:
+    for attempt in range(1, ledger.ROUNDS + 1):
         reply = yield transaction
         if isinstance(reply, Accepted | Cancelled):
             return reply
@@ -81,7 +82,7 @@ def read(request: Request) -> Response:
     return Response(200, entitlement.view(item, page, request.now), _etag(item))
 
 
-def fetch(entitlement_id: str) -> Operation[tuple[Item, Page]]:
+def fetch(entitlement_id: str) -> Steps[tuple[Item, Page]]:
     """Entitlement and page, in one round trip.
 
     Raises:
@@ -100,10 +101,10 @@ def update(request: Request) -> Response:
     return Response(200, entitlement.view(item, page, request.now), _etag(item))
 
 
-def _update(request: Request) -> Operation[tuple[Item, Page]]:
+def _update(request: Request) -> Steps[tuple[Item, Page]]:
     entitlement_id = request.path["entitlementId"]
     change = _change(request)
-    for attempt in range(1, ledger.ATTEMPTS + 1):
+    for attempt in range(1, ledger.ROUNDS + 1):
         item, page = yield from fetch(entitlement_id)
         _check_not_deleted(item)
         _check_version(request, item)
@@ -113,32 +114,50 @@ def _update(request: Request) -> Operation[tuple[Item, Page]]:
         document = validation.to_document(merged, valid_from=valid_from)
         if document == before:
             return item, page
-        changed = entitlement.to_item(
-            entitlement_id,
-            document,
-            version=item["version"] + 1,
-            created_at=item["createdAt"],
-            now_ms=request.now_ms,
-        )
-        writes: tuple[table.Put | Update, ...] = (
-            table.Put(
-                table.entitlement_key(entitlement_id),
-                changed,
-                "version = :seen",
-                values={":seen": item["version"]},
-            ),
-        )
-        old, new = entitlement.terms(before), entitlement.terms(document)
-        if old != new:
-            lease_changed = old.lease != new.lease
-            writes += (
-                ledger.change_terms(entitlement_id, new, change, lease_changed=lease_changed),
-            )
+        writes = _change_writes(item, page, document, change)
         reply = yield Transact(writes)
         if isinstance(reply, Accepted):
             return (yield from fetch(entitlement_id))
         yield Pause(attempt)
     raise Contention
+
+
+def _change_writes(
+    item: Item, page: Page, document: dict[str, Any], change: Change
+) -> tuple[table.Put | Update, ...]:
+    """The entitlement's new version and, where its terms changed, the page's."""
+    entitlement_id = item["entitlementId"]
+    old, new = entitlement.terms(item["document"]), entitlement.terms(document)
+    was_closed = page.status == "expired"
+    stays_closed = was_closed and old.valid_until == new.valid_until
+    changed = entitlement.to_item(
+        entitlement_id,
+        document,
+        version=item["version"] + 1,
+        created_at=item["createdAt"],
+        now_ms=change.now_ms,
+        is_closed=stays_closed,
+    )
+    # The sweep may close the entitlement at this moment, which is no new version.
+    due = "attribute_exists(earliest)" if "earliest" in item else "attribute_not_exists(earliest)"
+    put = table.Put(
+        table.entitlement_key(entitlement_id),
+        changed,
+        f"version = :seen AND {due}",
+        values={":seen": item["version"]},
+    )
+    if old == new:
+        return (put,)
+    if stays_closed:
+        new = new._replace(status="expired")
+    terms = ledger.change_terms(
+        entitlement_id,
+        new,
+        change,
+        lease_changed=old.lease != new.lease,
+        was_closed=was_closed and not stays_closed,
+    )
+    return put, terms
 
 
 def delete(request: Request) -> Response:
@@ -147,10 +166,10 @@ def delete(request: Request) -> Response:
     return Response(204)
 
 
-def _delete(request: Request) -> Operation[None]:
+def _delete(request: Request) -> Steps[None]:
     entitlement_id = request.path["entitlementId"]
     change = _change(request)
-    for attempt in range(1, ledger.ATTEMPTS + 1):
+    for attempt in range(1, ledger.ROUNDS + 1):
         item, _ = yield from fetch(entitlement_id)
         _check_version(request, item)
         if item["status"] == "deleted":
@@ -179,7 +198,7 @@ def _delete(request: Request) -> Operation[None]:
     raise Contention
 
 
-def require(entitlement_id: str, *, is_deleted_ok: bool = False) -> Operation[None]:
+def require(entitlement_id: str, *, is_deleted_ok: bool = False) -> Steps[None]:
     """Raise NotFound unless an entitlement with this id exists, and is not deleted."""
     item: Item | None = yield table.Get(table.entitlement_key(entitlement_id))
     if item is None:

@@ -12,7 +12,7 @@ from shared import entitlement, ledger, table
 from shared.http import Request, Response
 from shared.ledger import Page, activation_id, decode_seat
 from shared.problems import InvalidRequest
-from shared.table import Item, Operation, Pause, Query
+from shared.table import Item, Pause, Query, Steps
 from shared.times import to_rfc3339
 
 DEFAULT_LIMIT = 50
@@ -30,7 +30,7 @@ class Listed(NamedTuple):
     next: list[str] | None
 
 
-def respond(request: Request, operation: Operation[Listed]) -> Response:
+def respond(request: Request, operation: Steps[Listed]) -> Response:
     """Run a list's operation and answer it with the token of its next page."""
     listed = request.table.run(operation)
     token = _token(request, listed.next) if listed.next else None
@@ -50,10 +50,10 @@ def limit_of(request: Request) -> int:
 
 def _token(request: Request, start: list[str]) -> str:
     payload = json.dumps(start, separators=(",", ":")).encode()
-    return _encode(_signature(request, payload) + payload)
+    return _base64(_signature(request, payload) + payload)
 
 
-def _encode(raw: bytes) -> str:
+def _base64(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
@@ -72,7 +72,7 @@ def start_of(request: Request) -> list[str] | None:
         raw = b""
     signature, payload = raw[:16], raw[16:]
     is_ours = hmac.compare_digest(signature, _signature(request, payload))
-    if not is_ours or _encode(raw) != token:
+    if not is_ours or _base64(raw) != token:
         raise InvalidRequest.at(
             "/pageToken", "is not a token of this list, this query and this key", place="query"
         )
@@ -90,7 +90,7 @@ def _signature(request: Request, payload: bytes) -> bytes:
 _known_secret: list[str] = []
 
 
-def _secret() -> Operation[str]:
+def _secret() -> Steps[str]:
     """The stack's own secret for tokens, made when it is first needed, read once a process."""
     if not _known_secret:
         key = table.secret_key("page-token")
@@ -108,7 +108,7 @@ def _secret() -> Operation[str]:
 
 def newest_first(
     request: Request, listed: str, view: Callable[[Item], dict[str, Any]]
-) -> Operation[Listed]:
+) -> Steps[Listed]:
     """The items of one list of the `list` index."""
     limit = limit_of(request)
     found = yield _list_query(listed, limit + 1, start_of(request))
@@ -142,7 +142,7 @@ def list_entitlements(request: Request) -> Response:
     return respond(request, _entitlements(request))
 
 
-def _entitlements(request: Request) -> Operation[Listed]:
+def _entitlements(request: Request) -> Steps[Listed]:
     limit = limit_of(request)
     names, values, condition = _filter(request)
     start, kept = start_of(request), list[dict[str, Any]]()
@@ -169,7 +169,7 @@ def _entitlements(request: Request) -> Operation[Listed]:
     return Listed(kept, start)
 
 
-def _in_overdraft(request: Request) -> Operation[Listed]:
+def _in_overdraft(request: Request) -> Steps[Listed]:
     """Those that the stream has marked; each is looked at again before it is listed."""
     limit = limit_of(request)
     start, kept = start_of(request), list[dict[str, Any]]()
@@ -202,7 +202,7 @@ def _in_overdraft(request: Request) -> Operation[Listed]:
     return Listed(kept, start)
 
 
-def _pages(items: Iterable[Item]) -> Operation[dict[str, Page]]:
+def _pages(items: Iterable[Item]) -> Steps[dict[str, Page]]:
     keys = {item["entitlementId"]: table.ledger_key(item["entitlementId"]) for item in items}
     found = (yield table.BatchGet(tuple(keys.values()))) if keys else {}
     return {owner: Page.of(found[key]) for owner, key in keys.items()}
@@ -246,7 +246,7 @@ def list_activations(request: Request) -> Response:
     return respond(request, _activations(request))
 
 
-def _activations(request: Request) -> Operation[Listed]:
+def _activations(request: Request) -> Steps[Listed]:
     limit, start = limit_of(request), start_of(request)
     entitlement_id = request.path["entitlementId"]
     _, page = yield from desk.fetch(entitlement_id)
@@ -258,7 +258,7 @@ def _activations(request: Request) -> Operation[Listed]:
     return Listed(items, [shown[-1]] if len(keys) > limit else None)
 
 
-def _seat_records(keys: tuple[table.Key, ...]) -> Operation[dict[table.Key, Item]]:
+def _seat_records(keys: tuple[table.Key, ...]) -> Steps[dict[table.Key, Item]]:
     """Who the holders are. Records follow from the stream: a moment is waited for the newest."""
     records: dict[table.Key, Item] = (yield table.BatchGet(keys)) if keys else {}
     for attempt in range(1, NAME_ATTEMPTS + 1):

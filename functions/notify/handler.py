@@ -1,7 +1,8 @@
 """The stream's reader: ledger pages in, seat records and overdraft marks out.
 
-Records come in order per page, at least once. Every effect is idempotent and carries the page's
-`seq`, so a record that comes again, or late, changes nothing.
+Records come in order per page, at least once. Every effect is idempotent; seat records carry the
+page's `seq`, so a record that comes again, or late, changes nothing. A late record may bring an
+overdraft mark back; who lists by marks looks at the page again.
 """
 
 from typing import Any
@@ -11,15 +12,17 @@ from shared import table, telemetry
 from shared.table import Delete, Item, Put, Update, item_from_wire, ledger_owner
 
 _door = table.Table.from_environment()
+SECONDS_TO_ANSWER = 5
 NEWER = "attribute_not_exists(seq) OR seq < :seq"
 
 
-def handler(event: dict[str, Any], _: object) -> dict[str, list[dict[str, str]]]:
-    """Process a batch in order, up to the first record that fails.
+def handler(event: dict[str, Any], context: Any) -> dict[str, list[dict[str, str]]]:
+    """Process a batch in order, up to the first record that fails or finds no time left.
 
     Nothing after it is processed, so no later record of the same item overtakes it; Lambda sends
     that record and all after it again.
     """
+    _door.answer_within(context.get_remaining_time_in_millis() / 1000 - SECONDS_TO_ANSWER)
     for record in event["Records"]:
         try:
             process(_door, record)
@@ -61,6 +64,9 @@ def _seat_record(owner: str, change: SeatChange) -> Update:
     else:
         sets["lastSeenAt"] = change.at_ms
         removes = ["endedAt", "endReason"]
+    if change.kind == "activated":
+        # Another grant: what an earlier one was called says nothing about this one.
+        removes += [name for name in ("seatName", "attributes") if name not in change.person]
     names = {f"#{number}": name for number, name in enumerate(sets)}
     values = {f":{number}": value for number, value in enumerate(sets.values())}
     assignments = ", ".join(f"#{number} = :{number}" for number in range(len(sets)))
@@ -82,7 +88,7 @@ def overdraft_mark(owner: str, old: Item | None, new: Item) -> list[Put | Delete
     is_over = len(new["seats"]) > new["seatCount"]
     if was_over == is_over:
         return []
-    key, condition = table.overdraft_key(owner), "attribute_not_exists(seq) OR seq < :seq"
+    key, condition = table.overdraft_key(owner), NEWER
     values = {":seq": new["seq"]}
     if is_over:
         mark = {"seq": new["seq"], "since": new["last"]["at"]}

@@ -153,7 +153,7 @@ def test_a_refused_write_is_looked_at_again_and_given_up_in_the_end(door: Table)
             else:
                 tries += 1
                 request = operation.send(table.Conflicted())
-    assert (tries, pauses) == (ledger.ATTEMPTS, ledger.ATTEMPTS)
+    assert (tries, pauses) == (ledger.ROUNDS, ledger.ROUNDS)
     assert read_page(door, entitlement_id)["seats"] == {}
 
 
@@ -268,3 +268,68 @@ def test_a_renewal_that_brings_the_first_lease_sets_the_bound(door: Table) -> No
     grant = door.run(ledger.take(entitlement_id, Holder("a"), change(NOW_MS + 2000), 2))
     assert grant.seat.lease_end == NOW + 602
     assert read_page(door, entitlement_id)["earliest"] <= NOW + 602
+
+
+def test_a_lease_that_ran_out_while_the_write_was_on_its_way_is_reclaimed(door: Table) -> None:
+    """A denial must be true between request and answer; the time of the request is not enough."""
+    from shared import table
+
+    entitlement_id = new_id()
+    make_page(door, entitlement_id, terms(1, 1, lease=60))
+    door.run(ledger.take(entitlement_id, Holder("bob"), change(), 1))
+    alice = ledger.take(entitlement_id, Holder("alice"), change(NOW_MS + 62_000), 2)
+    refused = door.execute(alice.send(None))
+    assert alice.send(refused) == table.Pause(0)
+    write = alice.send(NOW_MS + 66_000)
+    assert isinstance(write, table.Update)
+    with pytest.raises(StopIteration) as done:
+        alice.send(door.execute(write))
+    assert done.value.value.page.used == 1
+    assert done.value.value.is_new
+
+
+def test_a_preview_counts_as_the_grant_would(door: Table) -> None:
+    entitlement_id = new_id()
+    make_page(door, entitlement_id, terms(3, 4, lease=60))
+    for number in range(2):
+        door.run(ledger.take(entitlement_id, Holder(f"ghost{number}"), change(), number))
+    for number, used in ((10, 3), (11, 2)):  # within: no look at the leases; then the ghosts go
+        late = change(NOW_MS + 70_000)
+        shown = door.run(ledger.preview(entitlement_id, Holder(f"u{number}"), late.now))
+        taken = door.run(ledger.take(entitlement_id, Holder(f"u{number}"), late, number))
+        assert shown.page.used == taken.page.used == used
+        assert shown.seat.is_overdraft == taken.seat.is_overdraft
+
+
+def test_a_denial_that_meets_a_conflict_is_recorded_before_it_is_answered(door: Table) -> None:
+    from shared import table
+
+    entitlement_id = new_id()
+    make_page(door, entitlement_id, terms(0, 0))
+    asked = ledger.take(entitlement_id, Holder("a"), change(), 1)
+    assert asked.send(door.execute(asked.send(None))) == table.Pause(0)
+    write = asked.send(NOW_MS)
+    assert isinstance(write, table.Update)
+    assert asked.send(table.Conflicted()) == table.Pause(1)
+    again = asked.send(NOW_MS)
+    assert again == write
+    with pytest.raises(problems.HardCapReached):
+        asked.send(door.execute(again))
+
+
+def test_refusals_without_end_are_given_up_too(door: Table) -> None:
+    """Always refused, always room by the time one looks: bounded, then `contention`."""
+    from shared import table
+
+    entitlement_id = new_id()
+    make_page(door, entitlement_id, terms(1, 2))
+    item = read_page(door, entitlement_id)
+    operation = ledger.take(entitlement_id, Holder("a"), change(), 1)
+    request = operation.send(None)
+    tries = 0
+    with pytest.raises(problems.Contention):
+        while True:
+            tries += isinstance(request, table.Update)
+            reply = NOW_MS if isinstance(request, table.Pause) else table.Refused(item)
+            request = operation.send(reply)
+    assert tries == ledger.ROUNDS

@@ -7,8 +7,8 @@ import pytest
 
 from functions.notify import handler as notify
 from functions.notify.changes import seat_changes
-from functions.release import handler as release
-from shared import entitlement, ledger, table
+from functions.release import sweep as release
+from shared import entitlement, ledger, problems, table
 from shared.ledger import Change, Holder, Page
 from shared.table import Table, to_wire
 from tests.support import NOW, NOW_MS, change, make_page, new_id, read_page, terms
@@ -51,6 +51,45 @@ def test_a_prolonged_entitlement_is_not_closed(rooms: Rooms) -> None:
     later = late._replace(now_ms=late.now_ms + 3_700_000)
     assert rooms.door.run(entitlement.close(entitlement_id, later)) is True
     assert rooms.door.run(entitlement.close(entitlement_id, later)) is False
+
+
+def test_a_grant_that_was_on_its_way_finds_the_page_closed(rooms: Rooms) -> None:
+    """Whatever its clock says: nothing would free it any more."""
+    entitlement_id = rooms.create(validUntil=entitlement_time(3600))
+    now_ms = time.time_ns() // 1_000_000
+    late = ledger.take(entitlement_id, Holder("late"), Change("t", "r", now_ms), 1)
+    write = late.send(None)
+    closing = Change("sweep", "r", now_ms + 3_700_000)
+    assert rooms.door.run(entitlement.close(entitlement_id, closing)) is True
+    reply = rooms.door.execute(write)
+    assert isinstance(reply, table.Refused)
+    assert late.send(reply) == table.Pause(0)
+    with pytest.raises(problems.EntitlementExpired):
+        late.send(now_ms)
+    assert used(rooms.door, entitlement_id) == 0
+
+
+def test_a_closed_entitlement_is_closed_once_and_opened_by_a_later_end(rooms: Rooms) -> None:
+    entitlement_id = rooms.create(validUntil=entitlement_time(1), leasePeriod="PT1H")
+    path = {"entitlementId": entitlement_id}
+    patch = "PATCH /v1/entitlements/{entitlementId}"
+    later = Change("sweep", "r", time.time_ns() // 1_000_000 + 10_000)
+    assert rooms.door.run(entitlement.close(entitlement_id, later)) is True
+    for body in (
+        {"product": "Renamed"},
+        {"seatCount": 5},
+        {"status": "suspended"},
+        {"status": "active"},
+    ):
+        assert rooms.call(patch, path, body)[0] == 200
+        assert rooms.door.run(entitlement.close(entitlement_id, later)) is False
+    take = "POST /v1/entitlements/{entitlementId}/activations"
+    assert rooms.call(take, path, {"seatId": "a"})[0] == 403
+    assert rooms.call(patch, path, {"validUntil": entitlement_time(3600)})[0] == 200
+    status, body, _ = rooms.call(take, path, {"seatId": "a"})
+    assert (status, body["seats"]["purchased"]) == (201, 5)
+    much_later = later._replace(now_ms=later.now_ms + 3_700_000)
+    assert rooms.door.run(entitlement.close(entitlement_id, much_later)) is True
 
 
 def test_one_bad_item_does_not_stop_the_sweep(
@@ -137,6 +176,15 @@ class Stream:
     def record(self, seat_id: str) -> table.Item:
         key = table.seat_record_key(self.id, ledger.seat_key(self.id, seat_id))
         return dict(self.door.execute(table.Get(key)) or {})
+
+
+class InTime:
+    """A Lambda context with plenty of time."""
+
+    seconds = 60
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.seconds * 1000
 
 
 def process(stream: Stream, records: list[dict[str, Any]]) -> None:
@@ -230,12 +278,36 @@ def test_a_batch_stops_at_the_first_record_that_fails(
     monkeypatch.setattr(notify, "_door", door)
     poisoned = [dict(record) for record in stream.records]
     poisoned[2] = {"dynamodb": {**poisoned[2]["dynamodb"], "NewImage": {"seats": {"S": "?"}}}}
-    answer = notify.handler({"Records": poisoned}, None)
+    answer = notify.handler({"Records": poisoned}, InTime())
     assert answer == {"batchItemFailures": [{"itemIdentifier": "3"}]}
     assert stream.record("a")
     assert not stream.record("c"), "a later record of the same item was processed"
-    assert notify.handler({"Records": stream.records}, None) == {"batchItemFailures": []}
+    assert notify.handler({"Records": stream.records}, InTime()) == {"batchItemFailures": []}
     assert stream.record("c")
+
+
+def test_a_batch_stops_when_no_time_is_left(door: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(InTime):
+        seconds = notify.SECONDS_TO_ANSWER - 1
+
+    stream = Stream(door)
+    stream.take("a")
+    monkeypatch.setattr(notify, "_door", door)
+    answer = notify.handler({"Records": stream.records}, Late())
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "2"}]}
+    door.answer_within(1e9)
+
+
+def test_a_new_grant_keeps_nothing_of_an_earlier_one(door: Table) -> None:
+    """A machine changes hands: the record must not name the one who had it before."""
+    stream = Stream(door)
+    named = stream.take("lab-pc")
+    stream.run(ledger.release(stream.id, named, change()))
+    stream.run(ledger.take(stream.id, Holder("lab-pc"), change(NOW_MS + 5000), 10**13))
+    process(stream, stream.records)
+    record = stream.record("lab-pc")
+    assert record["seatId"] == "lab-pc"
+    assert not {"seatName", "attributes", "endedAt", "endReason"} & set(record)
 
 
 def test_housekeeping_is_no_change() -> None:

@@ -404,7 +404,8 @@ LOG_GB, LOG_BYTES = 0.50, 1_300
 def estimate_cost(results: dict[str, float]) -> dict[str, float]:
     """Dollars per million calls, from the units measured above and published prices.
 
-    Not in it: the sweep, data transfer, metrics, storage. A grant and a release include `notify`: one write of the seat record, and its share of a call.
+    Not in it: the sweep, data transfer, metrics, storage. A grant and a release include `notify`:
+    one write of the seat record, and its share of a call.
     """
     call = API_CALL + LAMBDA_CALL + BILLED_SECONDS * MEMORY_GB * LAMBDA_GB_SECOND
     call += LOG_BYTES * 1_000_000 / 1e9 * LOG_GB

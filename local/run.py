@@ -79,6 +79,7 @@ def running(port: int) -> Iterator[tuple[dict[str, str], Path]]:
             go_on()
             yield details, file
         finally:
+            _asked_to_stop.set()  # from here on a signal asks for what is being done
             file.unlink(missing_ok=True)
             stack.stop()
 

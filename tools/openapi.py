@@ -166,7 +166,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
         by_status.setdefault(types[name].status, []).append(name)
     for status, names in sorted(by_status.items()):
         responses[str(status)] = {
-            "description": "; ".join(f"{name}: {types[name].title}" for name in names),
+            "description": " ".join(f"{name}: {types[name].title}" for name in names),
             "content": {
                 "application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemBody"}}
             },

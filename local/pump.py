@@ -31,6 +31,8 @@ class Pump:
             json.loads(each["Pattern"])
             for each in mapping.get("FilterCriteria", {}).get("Filters", [])
         ]
+        for pattern in self._patterns:
+            check_pattern(pattern)
         self._stopping = threading.Event()
         self._iterators: dict[str, str | None] = {}
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -140,12 +142,19 @@ class Pump:
         )
 
 
-def matches(pattern: Mapping[str, Any], value: Any) -> bool:
-    """Whether an event matches a filter pattern: nested names, literals and `prefix`.
+def check_pattern(pattern: Mapping[str, Any]) -> None:
+    """Raise LocalError where a filter pattern compares in a way that this pump does not know."""
+    for wanted in pattern.values():
+        if isinstance(wanted, Mapping):
+            check_pattern(wanted)
+            continue
+        for choice in wanted:
+            if isinstance(choice, Mapping) and set(choice) != {"prefix"}:
+                raise LocalError(f"local/pump.py does not know the filter {choice}; teach it.")
 
-    Raises:
-        LocalError: the template uses a comparison that this pump does not know.
-    """
+
+def matches(pattern: Mapping[str, Any], value: Any) -> bool:
+    """Whether an event matches a filter pattern: nested names, literals and `prefix`."""
     for name, wanted in pattern.items():
         inner = value.get(name) if isinstance(value, Mapping) else None
         if isinstance(wanted, Mapping):
@@ -157,11 +166,9 @@ def matches(pattern: Mapping[str, Any], value: Any) -> bool:
 
 
 def _compare(choice: Any, value: Any) -> bool:
-    if not isinstance(choice, Mapping):
-        return bool(choice == value)
-    if set(choice) != {"prefix"}:
-        raise LocalError(f"local/pump.py does not know the filter {sorted(choice)}; teach it.")
-    return isinstance(value, str) and value.startswith(choice["prefix"])
+    if isinstance(choice, Mapping):
+        return isinstance(value, str) and value.startswith(choice["prefix"])
+    return bool(choice == value)
 
 
 def _plain(record: Record) -> Record:

@@ -8,7 +8,7 @@ import pytest
 
 from local import run
 from local.emulator import LocalError, check_port, free_port
-from local.pump import Pump, matches
+from local.pump import Pump, check_pattern, matches
 from local.run import parse_port, write_details
 from tools import ROOT, build
 
@@ -30,9 +30,12 @@ def test_filter_patterns(pattern: dict[str, Any], is_match: bool) -> None:
     assert matches(pattern, {"a": {"b": "x"}, "d": 1}) is is_match
 
 
-def test_an_unknown_comparison_is_told() -> None:
-    with pytest.raises(LocalError, match="suffix"):
-        matches({"a": [{"suffix": "x"}]}, {"a": "x"})
+@pytest.mark.parametrize(
+    "pattern", [{"a": [{"suffix": "x"}]}, {"b": ["y"], "a": {"c": [{"exists": True}]}}]
+)
+def test_an_unknown_comparison_is_told_at_once(pattern: dict[str, Any]) -> None:
+    with pytest.raises(LocalError, match="does not know the filter"):
+        check_pattern(pattern)
 
 
 class FakeStack:

@@ -323,28 +323,44 @@ _OVERDRAFT = "size(seats) >= seatCount AND (attribute_not_exists(hardCap) OR siz
 _NOTHING_STALE = " AND (attribute_not_exists(earliest) OR earliest > :now)"
 
 
-def _grant(
-    page_key: Key, key: str, holder: Holder, change: Change, stamp: int, room: str
+def _sit(
+    page_key: Key,
+    key: str,
+    change: Change,
+    last: Mapping[str, Any],
+    condition: str,
+    values: Mapping[str, Any],
 ) -> Update:
-    """A new seat, by a write that needs to know nothing of the page; `room` is the condition."""
-    last = _grant_record(change, key, holder)
+    """Write one seat's value (`:seat`, without its lease), if the entitlement is in force."""
     return Update(
         page_key,
         f"SET seats.#k = :seat + leaseSeconds, {_SEQ}, {_BOUND}",
-        f"attribute_not_exists(seats.#k) AND {room} AND {_IN_FORCE}",
+        f"{condition} AND {_IN_FORCE}",
         {**_NAMES, "#k": key},
         {
             **_values(change, last),
             ":active": "active",
-            ":seat": encode_seat(stamp, is_overdraft=room != _WITHIN, now=change.now),
             ":earliest": change.now + MIN_LEASE,
+            **values,
         },
     )
 
 
-def _grant_record(change: Change, key: str, holder: Holder) -> dict[str, Any]:
+def _grant(
+    page_key: Key, key: str, holder: Holder, change: Change, stamp: int, room: str
+) -> Update:
+    """A new seat, by a write that needs to know nothing of the page; `room` is the condition."""
+    seat = encode_seat(stamp, is_overdraft=room != _WITHIN, now=change.now)
+    last = _grant_record(change, key, holder)
+    condition = f"attribute_not_exists(seats.#k) AND {room}"
+    return _sit(page_key, key, change, last, condition, {":seat": seat})
+
+
+def _grant_record(
+    change: Change, key: str, holder: Holder, kind: str = "activated"
+) -> dict[str, Any]:
     return change.record(
-        "activated",
+        kind,
         key=key,
         seatId=holder.seat_id,
         seatName=holder.seat_name,
@@ -353,21 +369,12 @@ def _grant_record(change: Change, key: str, holder: Holder) -> dict[str, Any]:
 
 
 def _renewal(page_key: Key, page: Page, key: str, holder: Holder, change: Change) -> Update:
+    """A new lease for the same grant, if the seat is as it was seen."""
     held = decode_seat(page.seats[key])
-    last = {**_grant_record(change, key, holder), "type": "renewed"}
-    return Update(
-        page_key,
-        f"SET seats.#k = :seat + leaseSeconds, {_SEQ}, {_BOUND}",
-        f"seats.#k = :held AND {_IN_FORCE}",
-        {**_NAMES, "#k": key},
-        {
-            **_values(change, last),
-            ":active": "active",
-            ":held": page.seats[key],
-            ":seat": encode_seat(held.stamp, is_overdraft=held.is_overdraft, now=change.now),
-            ":earliest": change.now + MIN_LEASE,
-        },
-    )
+    seat = encode_seat(held.stamp, is_overdraft=held.is_overdraft, now=change.now)
+    last = _grant_record(change, key, holder, "renewed")
+    values = {":seat": seat, ":held": page.seats[key]}
+    return _sit(page_key, key, change, last, "seats.#k = :held", values)
 
 
 def _replace(

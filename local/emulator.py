@@ -127,11 +127,6 @@ class Emulator(Service):
         """The end of the emulator's log."""
         return " | ".join(self._log.read_text(errors="replace").splitlines()[-lines:])
 
-    @property
-    def log_file(self) -> Path:
-        """Where the emulator writes; gone when it stops."""
-        return self._log
-
     def stop(self) -> None:
         """End the emulator, its workers and its files."""
         for kind, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):

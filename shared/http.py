@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 
 from shared import problems, table, telemetry
 from shared.credentials import Caller, Credentials
+from shared.ledger import Change
 from shared.operations import OPERATIONS, SCOPES, Operation
 from shared.problems import InvalidRequest, Problem
+from shared.times import now_ms
 
 JSON_TYPES = ("application/json", "application/merge-patch+json")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
@@ -47,6 +49,11 @@ class Request(NamedTuple):
     def now(self) -> int:
         """Unix seconds."""
         return self.now_ms // 1000
+
+    @property
+    def change(self) -> Change:
+        """What this request changes, for the record: who, in which request, when."""
+        return Change(self.caller.key_id, self.request_id, self.now_ms)
 
 
 class Response(NamedTuple):
@@ -135,7 +142,7 @@ def serve(handlers: Mapping[str, Handler], context: Context | None = None) -> La
     def handle(event: dict[str, Any], _: object) -> dict[str, Any]:
         started = time.perf_counter()
         warm.table.answer_within(REQUEST_SECONDS)
-        now_ms = time.time_ns() // 1_000_000
+        received_ms = now_ms()
         request_id = event["requestContext"]["requestId"]
         route = event["routeKey"]
         log: dict[str, Any] = {"requestId": request_id, "route": route}
@@ -143,7 +150,7 @@ def serve(handlers: Mapping[str, Handler], context: Context | None = None) -> La
         try:
             if route not in routes:
                 raise _unknown_route(event["requestContext"]["http"]["method"], event["rawPath"])
-            request = _read(event, OPERATIONS[route], warm, now_ms, headers, log)
+            request = _read(event, OPERATIONS[route], warm, received_ms, headers, log)
             response = routes[route](request)
         except Problem as problem:
             telemetry.count(type(problem).__name__)
@@ -168,7 +175,7 @@ def _read(
     event: Mapping[str, Any],
     operation: Operation,
     warm: Context,
-    now_ms: int,
+    received_ms: int,
     headers: dict[str, str],
     log: dict[str, Any],
 ) -> Request:
@@ -177,9 +184,9 @@ def _read(
     path: Mapping[str, str] = event.get("pathParameters") or {}
     caller = _NOBODY
     if operation.scopes:
-        caller = warm.credentials.check(given.get("authorization"), now_ms / 1000, SCOPES)
+        caller = warm.credentials.check(given.get("authorization"), received_ms / 1000, SCOPES)
         log["keyId"] = caller.key_id
-        headers.update(warm.rate_limits.admit(caller, now_ms // 1000))
+        headers.update(warm.rate_limits.admit(caller, received_ms // 1000))
         _authorize(caller, operation, path)
     for value in path.values():
         if not _ID.fullmatch(value):
@@ -188,7 +195,7 @@ def _read(
     body = _read_body(event, given, operation) if operation.body else None
     return Request(
         operation, event["rawPath"], path, query, given, body, caller,
-        event["requestContext"]["requestId"], now_ms, warm.table,
+        event["requestContext"]["requestId"], received_ms, warm.table,
     )  # fmt: skip
 
 

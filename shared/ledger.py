@@ -16,7 +16,18 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from shared import problems, table
-from shared.table import Accepted, Conflicted, Item, Key, Pause, Refused, Reply, Steps, Update
+from shared.table import (
+    Accepted,
+    Conflicted,
+    Item,
+    Key,
+    Pause,
+    Refused,
+    Reply,
+    Steps,
+    Transact,
+    Update,
+)
 from shared.times import to_rfc3339
 
 PAGE_SEATS = 128  # the most a single page may be asked to hold
@@ -172,6 +183,11 @@ class Page(NamedTuple):
         ]
 
 
+def lease_expiry(end: int | None) -> str | None:
+    """A lease end as it is answered; None where there is no lease."""
+    return None if end is None else to_rfc3339(end * 1000)
+
+
 def seats_view(used: int, seat_count: int, hard_cap: int | None) -> dict[str, int | None]:
     """The `seats` object of the contract; overdraft is derived, never stored."""
     return {
@@ -303,7 +319,8 @@ class Holder(NamedTuple):
     attributes: Mapping[str, str] = {}
 
 
-_IN_FORCE = (
+# Names `#status`, values `:active` and `:now`.
+IN_FORCE = (
     "#status = :active AND validFrom <= :now"
     " AND (attribute_not_exists(validUntil) OR validUntil > :now)"
 )
@@ -335,7 +352,7 @@ def _sit(
     return Update(
         page_key,
         f"SET seats.#k = :seat + leaseSeconds, {_SEQ}, {_BOUND}",
-        f"{condition} AND {_IN_FORCE}",
+        f"{condition} AND {IN_FORCE}",
         {**_NAMES, "#k": key},
         {
             **_values(change, last),
@@ -495,7 +512,8 @@ def take(
         check_in_force(page, change.now)
         decision = decide(page, key, change.now)
         if decision is Decision.DENY:
-            yield from _record_denial(_denial(entitlement_id, key, holder, page, change))
+            # Refused means that this very request is on record already.
+            yield from settle(_denial(entitlement_id, key, holder, page, change))
             raise denied(page)
         if decision is Decision.KEEP:
             seat = decode_seat(page.seats[key])
@@ -517,13 +535,16 @@ def take(
     raise problems.Contention
 
 
-def _record_denial(write: Update) -> Steps[None]:
-    """Bring a denial on record; without that it must not be answered."""
+def settle(write: Update | Transact) -> Steps[Any]:
+    """Send a write until no transaction is in its way; its reply, which is not `Conflicted`.
+
+    Raises:
+        Contention: there always was one.
+    """
     for attempt in range(1, ROUNDS + 1):
-        # Refused means that this very request is on record already.
-        reply: Reply = yield write
+        reply = yield write
         if not isinstance(reply, Conflicted):
-            return
+            return reply
         yield Pause(attempt)
     raise problems.Contention
 
@@ -555,13 +576,12 @@ def preview(entitlement_id: str, holder: Holder, now: int) -> Steps[Grant]:
 
 def denied(page: Page) -> problems.HardCapReached:
     """The problem of a page that has no seat to give."""
-    expiry = page.next_lease_expiry()
     return problems.HardCapReached(
         f"All {page.hard_cap} seats under the hard cap are held"
         f" ({page.seat_count} purchased, {page.used} used).",
         extensions={
             "seats": seats_view(page.used, page.seat_count, page.hard_cap),
-            "nextLeaseExpiry": None if expiry is None else to_rfc3339(expiry * 1000),
+            "nextLeaseExpiry": lease_expiry(page.next_lease_expiry()),
         },
     )
 
@@ -587,16 +607,10 @@ def release(entitlement_id: str, named: str, change: Change) -> Steps[bool]:
             ":high": (stamp + 1) * _STAMPS - 1,
         },
     )
-    for attempt in range(1, ROUNDS + 1):
-        reply: Reply = yield write
-        if isinstance(reply, Accepted):
-            return True
-        if isinstance(reply, Refused):
-            if reply.item is None:
-                raise problems.NotFound("No entitlement has this id.")
-            return False
-        yield Pause(attempt)
-    raise problems.Contention
+    reply: Accepted | Refused = yield from settle(write)
+    if isinstance(reply, Refused) and reply.item is None:
+        raise problems.NotFound("No entitlement has this id.")
+    return isinstance(reply, Accepted)
 
 
 def sweep_page(page_key: Key, change: Change) -> Steps[int]:

@@ -19,6 +19,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from shared.times import now_ms
+
 Value: TypeAlias = str | int | bool | list["Value"] | dict[str, "Value"] | None
 Item: TypeAlias = dict[str, Any]
 NO_VALUES: Mapping[str, Value] = {}
@@ -412,7 +414,7 @@ class Table:
                 return stop.value  # type: ignore[no-any-return]
             if isinstance(request, Pause):
                 time.sleep(backoff_seconds(request.attempt))
-                reply = time.time_ns() // 1_000_000
+                reply = now_ms()
             else:
                 reply = self.execute(request)
 

@@ -1,6 +1,7 @@
 """Times and durations on the wire: RFC 3339 in UTC with `Z`, ISO 8601 weeks to seconds."""
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 
 _DURATION = re.compile(
@@ -11,6 +12,11 @@ _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 _LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z
+
+
+def now_ms() -> int:
+    """Unix milliseconds by this machine's clock."""
+    return time.time_ns() // 1_000_000
 
 
 def to_rfc3339(milliseconds: int) -> str:

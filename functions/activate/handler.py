@@ -8,7 +8,7 @@ from functions.activate.holder import read_holder
 from shared import http, ledger, table, telemetry
 from shared.http import Request, Response
 from shared.idempotency import Claim, replayed
-from shared.ledger import Change, Grant, Holder, Page, Stamps
+from shared.ledger import Grant, Holder, Page, Stamps
 from shared.times import to_rfc3339
 
 _stamps = Stamps(salt=os.urandom(1)[0])
@@ -68,11 +68,10 @@ def _take_once(request: Request, holder: Holder, claim: Claim) -> Response:
 
 def _take(request: Request, holder: Holder) -> Response:
     entitlement_id = request.path["entitlementId"]
-    change = Change(request.caller.key_id, request.request_id, request.now_ms)
     operation = ledger.take(
         entitlement_id,
         holder,
-        change,
+        request.change,
         _stamps.next(request.now_ms),
         expect_overdraft=entitlement_id in _at_limit,
     )
@@ -102,7 +101,7 @@ def _view(entitlement_id: str, holder: Holder, grant: Grant) -> dict[str, Any]:
         "attributes": dict(holder.attributes),
         "isOverdraftSeat": seat.is_overdraft,
         "activatedAt": to_rfc3339(seat.activated_at_ms),
-        "leaseExpiry": None if seat.lease_end is None else to_rfc3339(seat.lease_end * 1000),
+        "leaseExpiry": ledger.lease_expiry(seat.lease_end),
         "status": ledger.limit_status(page.used, page.seat_count),
         "seats": ledger.seats_view(page.used, page.seat_count, page.hard_cap),
     }

@@ -21,11 +21,10 @@ def create(request: Request) -> Response:
     valid_from = request.now - ledger.CLOCK_GRACE
     document = validation.to_document(request.body, valid_from=valid_from)
     entitlement_id = new_id("ent")
-    change = _change(request)
     item = entitlement.to_item(
         entitlement_id, document, version=1, created_at=request.now_ms, now_ms=request.now_ms
     )
-    page = ledger.new_page(entitlement_id, entitlement.terms(document), change)
+    page = ledger.new_page(entitlement_id, entitlement.terms(document), request.change)
     view = entitlement.view(item, Page.of(dict(page.item)), request.now)
     response = Response(201, view)
     writes = (
@@ -50,13 +49,13 @@ def write_once(
     """
     claim = Claim.of(request)
     if claim is None:
-        operation = _write(Transact(writes))
+        transaction = Transact(writes)
     else:
         kept = claim.read(request.table.execute(table.Get(claim.key)))
         if kept[0]:
             return kept
-        operation = _write(Transact((*writes, claim.answer(response, nonce))))
-    reply = request.table.run(operation)
+        transaction = Transact((*writes, claim.answer(response, nonce)))
+    reply = request.table.run(ledger.settle(transaction))
     if isinstance(reply, Cancelled) and claim:
         # Somebody used the key at the same moment: theirs is the answer.
         kept = claim.read(reply.reasons[-1][1])
@@ -65,15 +64,6 @@ def write_once(
     if not isinstance(reply, Accepted):
         raise Contention
     return None, ""
-
-
-def _write(transaction: Transact) -> Steps[Accepted | Cancelled]:
-    for attempt in range(1, ledger.ROUNDS + 1):
-        reply = yield transaction
-        if isinstance(reply, Accepted | Cancelled):
-            return reply
-        yield Pause(attempt)
-    raise Contention
 
 
 def read(request: Request) -> Response:
@@ -103,7 +93,6 @@ def update(request: Request) -> Response:
 
 def _update(request: Request) -> Steps[tuple[Item, Page]]:
     entitlement_id = request.path["entitlementId"]
-    change = _change(request)
     for attempt in range(1, ledger.ROUNDS + 1):
         item, page = yield from fetch(entitlement_id)
         _check_not_deleted(item)
@@ -114,7 +103,7 @@ def _update(request: Request) -> Steps[tuple[Item, Page]]:
         document = validation.to_document(merged, valid_from=valid_from)
         if document == before:
             return item, page
-        writes = _change_writes(item, page, document, change)
+        writes = _change_writes(item, page, document, request.change)
         reply = yield Transact(writes)
         if isinstance(reply, Accepted):
             return (yield from fetch(entitlement_id))
@@ -168,7 +157,6 @@ def delete(request: Request) -> Response:
 
 def _delete(request: Request) -> Steps[None]:
     entitlement_id = request.path["entitlementId"]
-    change = _change(request)
     for attempt in range(1, ledger.ROUNDS + 1):
         item, _ = yield from fetch(entitlement_id)
         _check_version(request, item)
@@ -189,7 +177,7 @@ def _delete(request: Request) -> Steps[None]:
                         ":now": request.now_ms,
                     },
                 ),
-                ledger.empty_page(entitlement_id, "deleted", change),
+                ledger.empty_page(entitlement_id, "deleted", request.change),
             )
         )
         if isinstance(reply, Accepted):
@@ -226,7 +214,3 @@ def _check_version(request: Request, item: Item) -> None:
 
 def _etag(item: Item) -> dict[str, str]:
     return {"etag": f'"{item["version"]}"'}
-
-
-def _change(request: Request) -> Change:
-    return Change(request.caller.key_id, request.request_id, request.now_ms)

@@ -4,13 +4,13 @@ import base64
 import hmac
 import json
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from functions.entitlements import desk
 from shared import entitlement, ledger, table
 from shared.http import Request, Response
-from shared.ledger import Page, activation_id, decode_seat
+from shared.ledger import Page, Seat, activation_id, decode_seat
 from shared.problems import InvalidRequest
 from shared.table import Item, Pause, Query, Steps
 from shared.times import to_rfc3339
@@ -223,8 +223,7 @@ def _filter(request: Request) -> tuple[dict[str, str], dict[str, Any], str]:
     values: dict[str, Any] = {":now": request.now}
     active = "#status = :active"
     conditions = {
-        "active": f"{active} AND validFrom <= :now"
-        " AND (attribute_not_exists(validUntil) OR validUntil > :now)",
+        "active": ledger.IN_FORCE,
         "not_yet_valid": f"{active} AND validFrom > :now",
         "expired": f"{active} AND validFrom <= :now AND validUntil <= :now",
     }
@@ -252,37 +251,42 @@ def _activations(request: Request) -> Steps[Listed]:
     _, page = yield from desk.fetch(entitlement_id)
     keys = sorted(key for key in page.seats if start is None or key > start[0])
     shown = keys[:limit]
-    record_keys = {key: table.seat_record_key(entitlement_id, key) for key in shown}
-    records = yield from _seat_records(tuple(record_keys.values()))
-    items = [_held_seat(key, page, records.get(record_keys[key])) for key in shown]
+    seats = {key: decode_seat(page.seats[key]) for key in shown}
+    records = yield from _seat_records(entitlement_id, seats)
+    items = [_held_seat(key, seat, records.get(key, {})) for key, seat in seats.items()]
     return Listed(items, [shown[-1]] if len(keys) > limit else None)
 
 
-def _seat_records(keys: tuple[table.Key, ...]) -> Steps[dict[table.Key, Item]]:
+def _seat_records(entitlement_id: str, seats: Mapping[str, Seat]) -> Steps[dict[str, Item]]:
     """Who the holders are. Records follow from the stream: a moment is waited for the newest."""
-    records: dict[table.Key, Item] = (yield table.BatchGet(keys)) if keys else {}
-    for attempt in range(1, NAME_ATTEMPTS + 1):
-        missing = tuple(key for key in keys if key not in records)
-        if not missing:
+    keys = {key: table.seat_record_key(entitlement_id, key) for key in seats}
+    records: dict[str, Item] = {}
+    for attempt in range(NAME_ATTEMPTS + 1):
+        late = {key: keys[key] for key in seats if not _is_current(records.get(key), seats[key])}
+        if not late:
             break
-        yield Pause(attempt)
-        records |= yield table.BatchGet(missing)
+        if attempt:
+            yield Pause(attempt)
+        found = yield table.BatchGet(tuple(late.values()))
+        records |= {key: found[record] for key, record in late.items() if record in found}
     return records
 
 
-def _held_seat(key: str, page: Page, record: Item | None) -> dict[str, Any]:
-    seat = decode_seat(page.seats[key])
-    # A record of an earlier grant still knows the person: the key is made of who it is.
-    person = record or {}
-    current = person.get("stamp") == seat.stamp
+def _is_current(record: Item | None, seat: Seat) -> bool:
+    return record is not None and record["stamp"] == seat.stamp
+
+
+def _held_seat(key: str, seat: Seat, record: Item) -> dict[str, Any]:
+    # A record of an earlier grant knows who it is, since the key is made of that, and no more.
+    current = record if _is_current(record or None, seat) else {}
     return {
         "activationId": activation_id(key, seat.stamp),
         "seatKey": key,
-        "seatId": person.get("seatId"),
-        "seatName": person.get("seatName"),
-        "attributes": person.get("attributes", {}),
+        "seatId": record.get("seatId"),
+        "seatName": current.get("seatName"),
+        "attributes": current.get("attributes", {}),
         "isOverdraftSeat": seat.is_overdraft,
         "activatedAt": to_rfc3339(seat.activated_at_ms),
-        "lastSeenAt": to_rfc3339(person["lastSeenAt"] if current else seat.activated_at_ms),
-        "leaseExpiry": None if seat.lease_end is None else to_rfc3339(seat.lease_end * 1000),
+        "lastSeenAt": to_rfc3339(current.get("lastSeenAt", seat.activated_at_ms)),
+        "leaseExpiry": ledger.lease_expiry(seat.lease_end),
     }

@@ -88,9 +88,9 @@ def overdraft_mark(owner: str, old: Item | None, new: Item) -> list[Put | Delete
     is_over = len(new["seats"]) > new["seatCount"]
     if was_over == is_over:
         return []
-    key, condition = table.overdraft_key(owner), NEWER
+    key = table.overdraft_key(owner)
     values = {":seq": new["seq"]}
     if is_over:
         mark = {"seq": new["seq"], "since": new["last"]["at"]}
-        return [Put(key, mark, condition, values=values)]
-    return [Delete(key, condition, values=values)]
+        return [Put(key, mark, NEWER, values=values)]
+    return [Delete(key, NEWER, values=values)]

@@ -1,8 +1,6 @@
 """The sweep: frees what nobody gave back, closes what has ended. Correctness never waits for it."""
 
-import time
-
-from shared import entitlement, ledger, table, telemetry
+from shared import entitlement, ledger, table, telemetry, times
 from shared.ledger import CLOCK_GRACE, Change
 
 SWEEP_PAGE = 100
@@ -31,7 +29,7 @@ def sweep(door: table.Table, request_id: str, now_ms: int, deadline_ms: int) -> 
                 )
             )
             for item in found.items:
-                if time.time_ns() // 1_000_000 > deadline_ms:
+                if times.now_ms() > deadline_ms:
                     return done
                 try:
                     _sweep_item(door, item, change, done)

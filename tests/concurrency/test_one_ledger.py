@@ -14,7 +14,7 @@ import pytest
 
 from local.dynamodb import DynamoDBLocal
 from shared import ledger, problems, table
-from shared.ledger import Change, Holder, Stamps, decode_seat
+from shared.ledger import Change, Holder, Stamps, Terms, decode_seat
 from shared.table import Table, item_from_wire
 from shared.times import from_rfc3339
 from tests.support import NOW_MS, create_table, make_page, new_id, open_door, read_page, terms
@@ -211,18 +211,24 @@ def test_one_person_from_sixteen_threads_takes_one_seat(
     assert len(read_page(door, entitlement_id)["seats"]) == 1
 
 
-@pytest.mark.parametrize("ghosts", [60, 110, 120])
-def test_stale_seats_are_reclaimed_before_anything_is_overdraft(
-    dynamodb: DynamoDBLocal, door: Table, ghosts: int
-) -> None:
-    """A house crashes; the next morning the rush gets the same 100 and 20, nobody stale."""
+def after_a_crash(door: Table, valid: Terms, ghosts: int) -> Clients:
+    """Clients of a page on which so many seats are held by nobody, their leases run out."""
     entitlement_id = new_id()
-    make_page(door, entitlement_id, terms(100, 120, lease=600))
+    make_page(door, entitlement_id, valid)
     clients = Clients(door, entitlement_id)
     for number in range(ghosts):
         assert clients.take(0, f"ghost{number}")
     clients.pass_time(700)
     clients.grants.clear()
+    return clients
+
+
+@pytest.mark.parametrize("ghosts", [60, 110, 120])
+def test_stale_seats_are_reclaimed_before_anything_is_overdraft(
+    dynamodb: DynamoDBLocal, door: Table, ghosts: int
+) -> None:
+    """A house crashes; the next morning the rush gets the same 100 and 20, nobody stale."""
+    clients = after_a_crash(door, terms(100, 120, lease=600), ghosts)
     people = [f"user{number}" for number in range(128)]
 
     def work(worker: int) -> None:
@@ -233,7 +239,7 @@ def test_stale_seats_are_reclaimed_before_anything_is_overdraft(
     overdraft = [grant for grant in clients.grants if grant.seat.is_overdraft]
     assert (len(clients.grants), len(overdraft)) == (120, 20)
     assert len(clients.denials) == 8
-    check_history(history(dynamodb, door, entitlement_id))
+    check_history(history(dynamodb, door, clients.entitlement_id))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -241,18 +247,12 @@ def test_all_reclaim_the_same_seats_at_once(
     dynamodb: DynamoDBLocal, door: Table, seed: int
 ) -> None:
     """Sixteen threads all see the same six stale seats; only six of them may have one."""
-    entitlement_id = new_id()
-    make_page(door, entitlement_id, terms(4, 6, lease=600))
-    clients = Clients(door, entitlement_id)
-    for number in range(6):
-        assert clients.take(0, f"ghost{number}")
-    clients.pass_time(700)
-    clients.grants.clear()
+    clients = after_a_crash(door, terms(4, 6, lease=600), 6)
     together(lambda worker: clients.take(worker, f"{seed}-{worker}", hint=worker % 2 == 0))
     overdraft = [grant for grant in clients.grants if grant.seat.is_overdraft]
     assert (len(clients.grants), len(overdraft)) == (6, 2)
     assert len(clients.denials) + clients.contentions == 10
-    check_history(history(dynamodb, door, entitlement_id))
+    check_history(history(dynamodb, door, clients.entitlement_id))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

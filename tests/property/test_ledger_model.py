@@ -130,7 +130,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # --- What can happen ------------------------------------------------------------------------
 
-    def take(self, seat_id: str, *, hint: bool, **fault: int) -> Any:
+    def take(self, seat_id: str, *, hint: bool, lose: int | None = None) -> Any:
         stamp = (self.now - ledger.EPOCH) * 100_000 + next(self.stamps)
         kind, expected = self.expect_take(seat_id, stamp, hint=hint)
         change = self.change()
@@ -138,7 +138,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.entitlement_id, Holder(seat_id), change, stamp, expect_overdraft=hint
         )
         try:
-            grant = self.run(operation, **fault)
+            grant = self.run(operation, lose=lose)
         except problems.HardCapReached as denied:
             assert kind == "denied"
             assert denied.extensions["seats"]["used"] == len(self.held)
@@ -177,18 +177,13 @@ class LedgerMachine(RuleBasedStateMachine):
         assert grant.page.used == len(self.held)
         assert Held(*grant.seat) == expected
 
-    @rule(target=activations, seat_id=st.sampled_from(SEATS), hint=st.booleans())
-    def ask(self, seat_id: str, hint: bool) -> Any:
-        named = self.take(seat_id, hint=hint)
-        return multiple(named) if named else multiple()
-
     @rule(
         target=activations,
         seat_id=st.sampled_from(SEATS),
         hint=st.booleans(),
-        lose=st.integers(0, 2),
+        lose=st.one_of(st.none(), st.integers(0, 2)),
     )
-    def ask_and_lose_an_answer(self, seat_id: str, hint: bool, lose: int) -> Any:
+    def ask(self, seat_id: str, hint: bool, lose: int | None) -> Any:
         named = self.take(seat_id, hint=hint, lose=lose)
         return multiple(named) if named else multiple()
 

@@ -325,3 +325,21 @@ def test_names_that_do_not_come_are_null_and_the_list_still_answers(rooms: Rooms
     [held] = body["items"]
     assert (status, held["seatId"], held["seatName"]) == (200, None, None)
     assert held["seatKey"] == ledger.seat_key(entitlement_id, "a")
+
+
+def test_a_list_does_not_name_who_had_the_seat_before(rooms: Rooms) -> None:
+    """The record of an earlier grant tells who the holder is, but not what this grant was called."""
+    entitlement_id = rooms.create()
+    path = {"entitlementId": entitlement_id}
+    take = "POST /v1/entitlements/{entitlementId}/activations"
+    rooms.call(take, path, {"seatId": "lab-pc", "seatName": "Bob"})
+    key = ledger.seat_key(entitlement_id, "lab-pc")
+    earlier: table.Item = {
+        "stamp": 1, "seatId": "lab-pc", "seatName": "Alice", "attributes": {"device": "old"},
+        "lastSeenAt": 1,
+    }  # fmt: skip
+    rooms.door.execute(table.Put(table.seat_record_key(entitlement_id, key), earlier))
+    _, body, _ = rooms.call("GET /v1/entitlements/{entitlementId}/activations", path)
+    [held] = body["items"]
+    assert (held["seatId"], held["seatName"], held["attributes"]) == ("lab-pc", None, {})
+    assert held["lastSeenAt"] == held["activatedAt"]

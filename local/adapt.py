@@ -97,10 +97,11 @@ def _without_layers(resources: dict[str, Any]) -> None:
 
 
 def _take_stream_mappings(resources: dict[str, Any]) -> list[dict[str, Any]]:
-    """The emulator loses records of failed batches: take its mappings over."""
+    """The emulator loses records of failed batches of a stream: take those mappings over."""
     mappings = []
     for name, resource in list(resources.items()):
-        if resource["Type"] == "AWS::Lambda::EventSourceMapping":
+        is_mapping = resource["Type"] == "AWS::Lambda::EventSourceMapping"
+        if is_mapping and "StartingPosition" in resource["Properties"]:
             mappings.append(resource["Properties"])
             del resources[name]
     return mappings

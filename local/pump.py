@@ -7,8 +7,9 @@ failures, bisecting, bounded retries, record age, and the destination of what is
 import json
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from local.emulator import LocalError
@@ -25,7 +26,7 @@ class Pump:
     def __init__(self, client: Callable[[str], Any], mapping: Mapping[str, Any]) -> None:
         self._streams = client("dynamodbstreams")
         self._functions = client("lambda")
-        self._sqs = client("sqs")
+        self._s3 = client("s3")
         self._mapping = mapping
         self._patterns = [
             json.loads(each["Pattern"])
@@ -33,6 +34,10 @@ class Pump:
         ]
         for pattern in self._patterns:
             check_pattern(pattern)
+        destination = mapping["DestinationConfig"]["OnFailure"]["Destination"]
+        kind, _, self._bucket = str(destination).partition(":::")
+        if kind != "arn:aws:s3":
+            raise LocalError(f"local/pump.py does not know the destination {destination}.")
         self._stopping = threading.Event()
         self._iterators: dict[str, str | None] = {}
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -117,15 +122,14 @@ class Pump:
         return bool(age > 0 and time.time() - created > age)
 
     def _give_up(self, batch: list[Record], attempts: int) -> None:
-        destination = self._mapping.get("DestinationConfig", {}).get("OnFailure", {})
-        if "Destination" not in destination:
-            return
-        name = destination["Destination"].rpartition(":")[2]
-        url = self._sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        """What Lambda puts into a bucket: where the records were, and the records themselves."""
         numbers = [record["dynamodb"]["SequenceNumber"] for record in batch]
-        self._sqs.send_message(
-            QueueUrl=url,
-            MessageBody=json.dumps(
+        moment = datetime.now(UTC)
+        name = f"{moment:%Y/%m/%d/%Y-%m-%dT%H.%M.%S}-{uuid.uuid4()}"
+        self._s3.put_object(
+            Bucket=self._bucket,
+            Key=f"aws/lambda/local/shard/{name}",
+            Body=json.dumps(
                 {
                     "requestContext": {
                         "condition": "RetryAttemptsExhausted",
@@ -137,8 +141,9 @@ class Pump:
                         "endSequenceNumber": numbers[-1],
                         "batchSize": len(batch),
                     },
+                    "payload": json.dumps({"Records": batch}),
                 }
-            ),
+            ).encode(),
         )
 
 

@@ -20,6 +20,7 @@ from tools.bootstrap_key import make_key
 
 STACK = "overdraft"
 BUCKET = "overdraft-code"
+SENDER = "overdraft@example.com"
 DEPLOY_SECONDS = 180
 
 
@@ -68,7 +69,14 @@ def deploy(
     """
     key, key_hash = make_key()
     stack = Stack(emulator, key)
-    given = {"BootstrapKeyHash": key_hash, **(parameters or {})}
+    given = {
+        "BootstrapKeyHash": key_hash,
+        "EmailSender": SENDER,
+        "PublicUrl": stack.api_url,
+        "InsecureWebhookHosts": "127.0.0.1",
+        **(parameters or {}),
+    }
+    stack.client("sesv2").create_email_identity(EmailIdentity=SENDER)
     say("packaging the functions")
     template = adapt.read_template()
     _upload_code(stack, template)
@@ -160,9 +168,5 @@ def _resolve(stack: Stack, value: Any) -> Any:
         name, attribute = value["Fn::GetAtt"]
         if attribute == "StreamArn":
             return stack.outputs["StreamArn"]
-        queue = stack.functions[name]
-        attributes = stack.client("sqs").get_queue_attributes(
-            QueueUrl=queue, AttributeNames=["QueueArn"]
-        )
-        return attributes["Attributes"]["QueueArn"]
+        return f"arn:aws:s3:::{stack.functions[name]}"  # what else a mapping names is a bucket
     return {name: _resolve(stack, inner) for name, inner in value.items()}

@@ -4,6 +4,7 @@
 is derived from it when it is written. Used by every room, so it is free of pydantic.
 """
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +17,35 @@ LIST_KEY = "ENTITLEMENT"
 # What a vendor writes, in the order in which it is answered.
 DOCUMENT = (
     "product", "sku", "customer", "contacts", "seatCount", "overdraftSeatLimit", "usageLimits",
-    "leasePeriod", "thresholds", "unitPrice", "timeZone", "validFrom", "validUntil",
+    "leasePeriod", "thresholds", "notifications", "unitPrice", "timeZone", "validFrom",
+    "validUntil",
 )  # fmt: skip
+AUDIENCES = ("accountOwner", "customerAdmin")
+# Which events an audience gets e-mail about, unless the entitlement says otherwise.
+NOTIFICATIONS: dict[str, tuple[str, ...]] = {
+    "accountOwner": (
+        "entitlement.overdraft.entered",
+        "entitlement.overdraft.exhausted",
+        "entitlement.seat.denied",
+    ),
+    "customerAdmin": ("entitlement.overdraft.entered", "entitlement.threshold.reached"),
+}
+
+
+# Members that documents written before they existed lack.
+DEFAULTS: dict[str, Any] = {"notifications": {k: [*v] for k, v in NOTIFICATIONS.items()}}
+
+
+def audience_of(document: Mapping[str, Any], audience: str) -> tuple[str, frozenset[str]]:
+    """The address of an audience (empty: none is known), and which event types it is told of."""
+    contact = document.get("contacts", {}).get(audience) or {}
+    wanted = (document.get("notifications") or {}).get(audience, NOTIFICATIONS[audience])
+    return contact.get("email", ""), frozenset(wanted)
+
+
+def unsubscribed_hash(address: str) -> str:
+    """What stands for an address in the mark that it wants no more mail."""
+    return hashlib.sha256(address.lower().encode()).hexdigest()[:32]
 
 
 def hard_cap(document: Mapping[str, Any]) -> int | None:
@@ -89,7 +117,7 @@ def view(item: Item, page: Page, now: int) -> dict[str, Any]:
     return {
         "entitlementId": item["entitlementId"],
         "status": status,
-        **{name: document[name] for name in DOCUMENT},
+        **{name: document.get(name, DEFAULTS.get(name)) for name in DOCUMENT},
         "hardCap": item.get("hardCap"),
         "seats": ledger.seats_view(page.used, page.seat_count, page.hard_cap),
         "createdAt": to_rfc3339(item["createdAt"]),

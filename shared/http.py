@@ -18,10 +18,15 @@ from shared.credentials import Caller, Credentials
 from shared.ledger import Change
 from shared.operations import OPERATIONS, SCOPES, Operation
 from shared.problems import InvalidRequest, Problem
-from shared.times import now_ms
+from shared.times import from_rfc3339, now_ms
 
 JSON_TYPES = ("application/json", "application/merge-patch+json")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
+# Parameters of a path that are no ids of ours.
+_PATH = {
+    "seat": re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,1000}"),
+    "token": re.compile(r"[A-Za-z0-9_-]{20,400}", re.ASCII),
+}
 MAX_DEPTH = 32
 # After this no further attempt is begun, so that our own 503 comes before the function's time-out.
 REQUEST_SECONDS = 8.0
@@ -188,8 +193,8 @@ def _read(
         log["keyId"] = caller.key_id
         headers.update(warm.rate_limits.admit(caller, received_ms // 1000))
         _authorize(caller, operation, path)
-    for value in path.values():
-        if not _ID.fullmatch(value):
+    for name, value in path.items():
+        if not _PATH.get(name, _ID).fullmatch(value):
             raise problems.NotFound("The id in the path is not one of ours.")
     query = _read_query(event.get("queryStringParameters") or {}, operation)
     body = _read_body(event, given, operation) if operation.body else None
@@ -228,6 +233,11 @@ def _read_query(given: Mapping[str, str], operation: Operation) -> dict[str, Any
         elif kind == "integer":
             value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
             wrong = "must be a whole number" if value is None else ""
+        elif kind == "time":
+            try:
+                value = from_rfc3339(text)
+            except ValueError as error:
+                wrong = str(error)
         elif isinstance(kind, tuple) and text not in kind:
             wrong = f"must be one of {', '.join(kind)}"
         elif not text or len(text) > 2_000:

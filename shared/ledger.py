@@ -33,7 +33,7 @@ from shared.times import to_rfc3339
 PAGE_SEATS = 128  # the most a single page may be asked to hold
 CLOCK_GRACE = 5  # seconds by which clocks may differ: a lease is reclaimed that long after its end
 ROUNDS = 10  # rounds of looking again before an operation gives up with `contention`
-DENIAL_DAYS = 400  # a denial stays on record for 13 months
+EVIDENCE_SECONDS = 400 * 86_400  # evidence stays on record for 13 months
 MIN_LEASE = 60
 MAX_LEASE = 366 * 86_400
 
@@ -126,7 +126,7 @@ def parse_activation_id(text: str) -> tuple[str, int]:
 _ACTIVATION_ID = re.compile(r"act_([A-Za-z0-9_-]{12})([A-Za-z0-9_-]{8})", re.ASCII)
 
 
-# --- The page ------------------------------------------------------------------------------------
+# --- The page -----------------------------------------------------------------------------------
 
 
 class Page(NamedTuple):
@@ -230,7 +230,7 @@ def check_in_force(page: Page, now: int) -> None:
         raise problems.EntitlementExpired
 
 
-# --- Decisions -----------------------------------------------------------------------------------
+# --- Decisions ----------------------------------------------------------------------------------
 
 
 class Decision(Enum):
@@ -280,7 +280,7 @@ def earliest_after(page: Page, kept: Mapping[str, int], now: int) -> int | None:
     return min(ends) if page.lease is None else min(*ends, now + page.lease)
 
 
-# --- Requests ------------------------------------------------------------------------------------
+# --- Requests -----------------------------------------------------------------------------------
 
 
 class Change(NamedTuple):
@@ -430,16 +430,17 @@ def _replace(
 def _denial(entitlement_id: str, key: str, holder: Holder, page: Page, change: Change) -> Update:
     """One more attempt of this seat in this hour, on record with the limits in force.
 
-    The request id keeps a repetition of our own write from counting twice.
+    It counts in the hour and in its quarter (`q0` to `q3`). The request id keeps a repetition of
+    our own write from counting twice.
     """
     return Update(
         table.denial_key(entitlement_id, key, utc_hour(change.now)),
         "SET entitlementId = :entitlement, seatKey = :key, seatId = :id, seatName = :name,"
         " seatCount = :purchased, hardCap = :cap, used = :used,"
         " firstAt = if_not_exists(firstAt, :at), lastAt = :at, #request = :request,"
-        " actor = :actor, #ttl = :ttl ADD attempts :one",
+        " actor = :actor, #ttl = :ttl ADD attempts :one, #quarter :one",
         "attribute_not_exists(#request) OR #request <> :request",
-        {"#request": "request", "#ttl": "ttl"},
+        {"#request": "request", "#ttl": "ttl", "#quarter": f"q{change.now // 900 % 4}"},
         {
             ":entitlement": entitlement_id,
             ":key": key,
@@ -451,7 +452,7 @@ def _denial(entitlement_id: str, key: str, holder: Holder, page: Page, change: C
             ":at": change.now_ms,
             ":request": change.request_id,
             ":actor": change.actor,
-            ":ttl": change.now + DENIAL_DAYS * 86_400,
+            ":ttl": change.now + EVIDENCE_SECONDS,
             ":one": 1,
         },
     )
@@ -462,7 +463,7 @@ def utc_hour(now: int) -> str:
     return time.strftime("%Y-%m-%dT%H", time.gmtime(now))
 
 
-# --- Operations ----------------------------------------------------------------------------------
+# --- Operations ---------------------------------------------------------------------------------
 
 
 class Grant(NamedTuple):
@@ -648,7 +649,7 @@ def sweep_page(page_key: Key, change: Change) -> Steps[int]:
     return 0  # A busy page frees its own stale seats; the next sweep looks again.
 
 
-# --- Terms: what the entitlement lays down on its page -------------------------------------------
+# --- Terms: what the entitlement lays down on its page ------------------------------------------
 
 
 class Terms(NamedTuple):

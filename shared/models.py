@@ -11,10 +11,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from shared import times
+from shared import events, times
+from shared.entitlement import NOTIFICATIONS
 from shared.ledger import MAX_LEASE, MIN_LEASE
 from shared.operations import SCOPES
 from shared.texts import ATTRIBUTES_BYTES, CONTROL, SEAT_ID_BYTES, SEAT_NAME_BYTES
+from shared.webhooks import OVERLAP_SECONDS, covers
 
 MAX_COUNT = 10_000_000
 
@@ -64,6 +66,10 @@ def _zones() -> frozenset[str]:
 
 
 def _thresholds(values: list[int]) -> list[int]:
+    return sorted(set(values))
+
+
+def _distinct(values: list[str]) -> list[str]:
     return sorted(set(values))
 
 
@@ -152,6 +158,26 @@ class UnitPrice(Input):
     per: Literal["month", "year"]
 
 
+Told = Literal[
+    "entitlement.seat.denied",
+    "entitlement.overdraft.entered",
+    "entitlement.overdraft.exited",
+    "entitlement.overdraft.exhausted",
+    "entitlement.threshold.reached",
+]
+
+
+class Notifications(Input):
+    """Which events are told by e-mail, to whom; an empty list: none."""
+
+    account_owner: Annotated[list[Told], AfterValidator(_distinct)] = [
+        *NOTIFICATIONS["accountOwner"]  # type: ignore[list-item]
+    ]
+    customer_admin: Annotated[list[Told], AfterValidator(_distinct)] = [
+        *NOTIFICATIONS["customerAdmin"]  # type: ignore[list-item]
+    ]
+
+
 class EntitlementInput(Input):
     """What a customer bought, and on which terms."""
 
@@ -172,6 +198,7 @@ class EntitlementInput(Input):
         Field(max_length=10),
         AfterValidator(_thresholds),
     ] = [80, 100]
+    notifications: Notifications = Notifications()
     unit_price: UnitPrice | None = None
     time_zone: Zone = "UTC"
     valid_from: Time | None = Field(
@@ -339,6 +366,304 @@ class LicenseKeyList(Output):
     """A page of license keys."""
 
     items: list[LicenseKey]
+    next_page_token: str | None
+
+
+class PastGrant(Output):
+    """A seat that was held and is not any more."""
+
+    from_: str = Field(alias="from")
+    to: str
+    reason: Literal["released", "lease_expired", "removed", "unknown"]
+    is_overdraft_seat: bool
+
+
+class Device(Output):
+    """What the attribute `device` said at a grant or a written renewal."""
+
+    device: str
+    from_: str = Field(alias="from")
+    to: str = Field(description="Last seen; exact to half a lease.")
+
+
+class Seat(Output):
+    """A person's seat. Names follow from the stream, a moment later."""
+
+    seat_key: str
+    seat_id: str | None
+    seat_name: str | None
+    attributes: dict[str, str]
+    is_held: bool
+    activation_id: str | None = Field(description="Of the grant held, or of the last one.")
+    is_overdraft_seat: bool
+    activated_at: str | None
+    last_seen_at: str | None = Field(description="Exact to half a lease.")
+    ended_at: str | None
+    end_reason: Literal["released", "lease_expired", "removed", "unknown"] | None
+    grant_count: int
+    grants: list[PastGrant] = Field(description="The last 20 that ended, the newest last.")
+    devices: list[Device] = Field(description="The last 20 seen, the newest last.")
+    erased_at: str | None
+
+
+class SeatList(Output):
+    """A page of seats, held or not, in the order of their keys."""
+
+    items: list[Seat]
+    next_page_token: str | None
+
+
+class LimitsInForce(Output):
+    """Both limits, from a time on."""
+
+    from_: str = Field(alias="from")
+    purchased: int
+    hard_cap: int | None
+
+
+class UsageInterval(Output):
+    """Use in one interval; of one that is not over, so far."""
+
+    from_: str = Field(alias="from")
+    to: str
+    lowest: int
+    highest: int
+    closing: int = Field(description="At the end, or now.")
+    seat_seconds: int
+    overdraft_seconds: int = Field(description="How long more than purchased was in use.")
+    overdraft_seat_seconds: int
+    activations: int
+    releases: int
+    expiries: int = Field(description="Leases that ran out.")
+    removals: int = Field(description="Seats that ended with the entitlement.")
+    denied_attempts: int
+    denied_seats: int = Field(description="How many different seats were denied.")
+    limits: list[LimitsInForce]
+
+
+class UsageHistory(Output):
+    """A page of intervals, oldest first, without gaps."""
+
+    items: list[UsageInterval]
+    next_page_token: str | None
+
+
+class OverdraftEpisode(Output):
+    """Use above what was purchased, from when it rose to when it fell back."""
+
+    episode_id: str
+    start: str
+    end: str | None = Field(description="Null: it goes on.")
+    peak: int = Field(description="The most seats in use.")
+    overdraft_seconds: int
+    overdraft_seat_seconds: int
+    seat_hours: float = Field(description="Seats above what was purchased, times hours.")
+    distinct_seats: int = Field(description="How many different seats were granted in overdraft.")
+    denied_attempts: int
+    denied_seats: int
+
+
+class OverdraftList(Output):
+    """A page of overdraft episodes."""
+
+    items: list[OverdraftEpisode]
+    next_page_token: str | None
+
+
+class Denial(Output):
+    """A seat that was turned away in one UTC hour, with the limits in force at the last attempt."""
+
+    hour: str
+    seat_key: str
+    seat_id: str | None
+    seat_name: str | None
+    attempts: int
+    first_at: str
+    last_at: str
+    used: int
+    purchased: int
+    hard_cap: int | None
+
+
+class DenialList(Output):
+    """A page of denials."""
+
+    items: list[Denial]
+    next_page_token: str | None
+
+
+class EmailNumbers(Output):
+    """What an e-mail said, in numbers."""
+
+    used: int
+    purchased: int
+    hard_cap: int | None
+    overdraft_used: int
+    overdraft_seats_granted: int
+    denied_attempts: int
+    denied_seats: int
+    events: dict[str, int]
+    thresholds: list[int]
+
+
+class SentEmail(Output):
+    """An e-mail about an entitlement, and the period it told of."""
+
+    audience: Literal["accountOwner", "customerAdmin"]
+    to: str
+    status: Literal["claimed", "sent", "failed"]
+    sent_at: str | None
+    message_id: str | None
+    subject: str | None
+    from_: str = Field(alias="from")
+    until: str
+    numbers: EmailNumbers | None
+    failure: str | None
+
+
+class EmailList(Output):
+    """A page of e-mails."""
+
+    items: list[SentEmail]
+    next_page_token: str | None
+
+
+def _pattern(text: str) -> str:
+    if not any(covers(text, kind) for kind in events.TYPES):
+        raise ValueError("must be an event type, the beginning of one and '.*', or '*'")
+    return text
+
+
+class WebhookInput(Input):
+    """Where events are sent, and which."""
+
+    url: Annotated[str, Field(min_length=1, max_length=2000)] = Field(
+        description="https, on a public address."
+    )
+    event_types: Annotated[
+        list[Annotated[str, Field(pattern=r"^(\*|[a-z.]+(\.\*)?)$"), AfterValidator(_pattern)]],
+        Field(min_length=1, max_length=20),
+        AfterValidator(_distinct),
+    ] = Field(["*"], description="Types, or beginnings such as `entitlement.overdraft.*`.")
+    entitlement_id: Annotated[str, Field(max_length=80)] | None = Field(
+        None, description="Only events of this entitlement."
+    )
+    customer: Name | None = Field(
+        None, description="Only events of this customer: its exact name or externalId."
+    )
+    description: Annotated[str, Field(max_length=500), AfterValidator(_plain)] | None = None
+    enabled: bool = True
+
+
+class WebhookPatch(WebhookInput):
+    """A JSON merge patch (RFC 7396)."""
+
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: schema.pop("required", None) and None
+    )
+
+
+class Webhook(Output):
+    """An endpoint, without its secret."""
+
+    webhook_id: str
+    url: str
+    event_types: list[str]
+    entitlement_id: str | None
+    customer: str | None
+    description: str | None
+    enabled: bool
+    disabled_reason: Literal["gone", "failing"] | None = Field(
+        description="It answered 410, or failed for five days."
+    )
+    disabled_at: str | None
+    created_at: str
+    updated_at: str
+
+
+class NewWebhook(Webhook):
+    """An endpoint with its secret, which is shown once."""
+
+    secret: str
+
+
+class WebhookList(Output):
+    """A page of endpoints."""
+
+    items: list[Webhook]
+    next_page_token: str | None
+
+
+class RotationInput(Input):
+    """How long the old secret signs beside the new one."""
+
+    overlap_seconds: Annotated[int, Field(ge=0, le=7 * 86_400)] = OVERLAP_SECONDS
+
+
+class NewSecret(Output):
+    """A new secret, which is shown once."""
+
+    webhook_id: str
+    secret: str
+    previous_secret_expires_at: str
+
+
+class WebhookTestInput(Input):
+    """Which type of event to send."""
+
+    type: Literal[events.TYPES] = events.OVERDRAFT_ENTERED  # type: ignore[valid-type]
+
+
+class TestSent(Output):
+    """A test event is on its way."""
+
+    webhook_id: str
+    event_id: str
+    delivery_id: str
+
+
+class ResendInput(Input):
+    """Since when."""
+
+    since: Time
+
+
+class ResendAccepted(Output):
+    """Deliveries will be made again."""
+
+    webhook_id: str
+    delivery_id: str | None = None
+    since: str | None = None
+
+
+class DeliveryAttempt(Output):
+    """One attempt: what was answered, or what went wrong."""
+
+    at: str
+    duration_ms: int
+    response_status: int | None
+    error: str | None
+
+
+class Delivery(Output):
+    """The delivery of one event to one endpoint."""
+
+    delivery_id: str
+    event_id: str
+    type: str
+    entitlement_id: str | None
+    is_test: bool
+    status: Literal["pending", "succeeded", "failed"]
+    failure: str | None
+    attempts: list[DeliveryAttempt]
+    next_attempt_at: str | None
+    created_at: str = Field(description="The time of the event.")
+
+
+class DeliveryList(Output):
+    """A page of deliveries."""
+
+    items: list[Delivery]
     next_page_token: str | None
 
 

@@ -12,7 +12,7 @@ SEAT_BODY_BYTES = 8 * 1024
 
 
 class Parameter(NamedTuple):
-    """A query parameter; `kind` is `boolean`, `integer` or `string`, or a list of choices."""
+    """A query parameter; `kind` is `boolean`, `integer`, `string`, `time`, or a list of choices."""
 
     name: str
     kind: str | tuple[str, ...]
@@ -46,7 +46,12 @@ _PAGING = (
     Parameter("limit", "integer", "How many items at the most, 1 to 100; 50 if not given."),
     Parameter("pageToken", "string", "The `nextPageToken` of the page before."),
 )
+_PERIOD = (
+    Parameter("from", "time", "Only what is from this time on (RFC 3339)."),
+    Parameter("to", "time", "Only what is before this time (RFC 3339); now, if not given."),
+)
 _ENTITLEMENT = "/v1/entitlements/{entitlementId}"
+_WEBHOOK = "/v1/webhooks/{webhookId}"
 _NOT_IN_FORCE = ("entitlement-suspended", "entitlement-expired", "entitlement-not-yet-valid")
 
 OPERATIONS: dict[str, Operation] = {
@@ -170,6 +175,193 @@ OPERATIONS: dict[str, Operation] = {
         "Revoke a license key; it stops working within a minute",
         ("manage",),
         answers=((204, ""),),
+        problems=("not-found",),
+    ),
+    f"GET {_ENTITLEMENT}/seats": Operation(
+        "listSeats",
+        "entitlements",
+        "List everybody who holds or held a seat",
+        ("manage", "report"),
+        answers=((200, "SeatList"),),
+        problems=("not-found",),
+        query=_PAGING,
+    ),
+    f"GET {_ENTITLEMENT}/seats/{{seat}}": Operation(
+        "getSeat",
+        "entitlements",
+        "Read one person's seat: when it was held, how it ended, devices seen",
+        ("manage", "report"),
+        answers=((200, "Seat"),),
+        problems=("not-found",),
+    ),
+    f"DELETE {_ENTITLEMENT}/seats/{{seat}}": Operation(
+        "eraseSeat",
+        "entitlements",
+        "Erase a person: their name goes everywhere, every count stays",
+        ("manage",),
+        answers=((204, ""),),
+        problems=("not-found",),
+    ),
+    f"GET {_ENTITLEMENT}/usage-history": Operation(
+        "getUsageHistory",
+        "entitlements",
+        "Use over time",
+        ("manage", "report"),
+        answers=((200, "UsageHistory"),),
+        problems=("not-found",),
+        query=(
+            *_PERIOD,
+            Parameter(
+                "interval",
+                ("15m", "hour", "day"),
+                "How long each item is; `hour` if not given. Hours and days are cut in the"
+                " entitlement's time zone.",
+            ),
+            *_PAGING,
+        ),
+    ),
+    f"GET {_ENTITLEMENT}/overdrafts": Operation(
+        "listOverdrafts",
+        "entitlements",
+        "List overdraft episodes, newest first",
+        ("manage", "report"),
+        answers=((200, "OverdraftList"),),
+        problems=("not-found",),
+        query=(*_PERIOD, *_PAGING),
+    ),
+    f"GET {_ENTITLEMENT}/denials": Operation(
+        "listDenials",
+        "entitlements",
+        "List who was turned away, by hour and seat, newest hour first",
+        ("manage", "report"),
+        answers=((200, "DenialList"),),
+        problems=("not-found",),
+        query=(*_PERIOD, *_PAGING),
+    ),
+    f"GET {_ENTITLEMENT}/emails": Operation(
+        "listEmails",
+        "entitlements",
+        "List the e-mails about an entitlement, newest first",
+        ("manage", "report"),
+        answers=((200, "EmailList"),),
+        problems=("not-found",),
+        query=_PAGING,
+    ),
+    "POST /v1/webhooks": Operation(
+        "createWebhook",
+        "entitlements",
+        "Create a webhook endpoint; its secret is shown once",
+        ("manage",),
+        body="WebhookInput",
+        answers=((201, "NewWebhook"),),
+        problems=("idempotency-conflict",),
+        headers=("Idempotency-Key",),
+    ),
+    "GET /v1/webhooks": Operation(
+        "listWebhooks",
+        "entitlements",
+        "List webhook endpoints",
+        ("manage",),
+        answers=((200, "WebhookList"),),
+        query=_PAGING,
+    ),
+    f"GET {_WEBHOOK}": Operation(
+        "getWebhook",
+        "entitlements",
+        "Read a webhook endpoint",
+        ("manage",),
+        answers=((200, "Webhook"),),
+        problems=("not-found",),
+    ),
+    f"PATCH {_WEBHOOK}": Operation(
+        "updateWebhook",
+        "entitlements",
+        "Change a webhook endpoint (JSON merge patch)",
+        ("manage",),
+        body="WebhookPatch",
+        answers=((200, "Webhook"),),
+        problems=("not-found",),
+    ),
+    f"DELETE {_WEBHOOK}": Operation(
+        "deleteWebhook",
+        "entitlements",
+        "Delete a webhook endpoint; nothing more is sent to it",
+        ("manage",),
+        answers=((204, ""),),
+        problems=("not-found",),
+    ),
+    f"POST {_WEBHOOK}/rotate-secret": Operation(
+        "rotateWebhookSecret",
+        "entitlements",
+        "Make a new secret; the old one signs beside it for a while",
+        ("manage",),
+        body="RotationInput",
+        body_optional=True,
+        answers=((201, "NewSecret"),),
+        problems=("not-found", "idempotency-conflict"),
+        headers=("Idempotency-Key",),
+    ),
+    f"POST {_WEBHOOK}/test": Operation(
+        "testWebhook",
+        "entitlements",
+        "Send a test event to this endpoint",
+        ("manage",),
+        body="WebhookTestInput",
+        body_optional=True,
+        answers=((202, "TestSent"),),
+        problems=("not-found", "idempotency-conflict"),
+        headers=("Idempotency-Key",),
+    ),
+    f"GET {_WEBHOOK}/deliveries": Operation(
+        "listDeliveries",
+        "entitlements",
+        "List deliveries of the last 30 days, newest event first",
+        ("manage",),
+        answers=((200, "DeliveryList"),),
+        problems=("not-found",),
+        query=(
+            Parameter("status", ("pending", "succeeded", "failed"), "Only this status."),
+            *_PAGING,
+        ),
+    ),
+    f"POST {_WEBHOOK}/deliveries/{{deliveryId}}/resend": Operation(
+        "resendDelivery",
+        "entitlements",
+        "Send one delivery again",
+        ("manage",),
+        answers=((202, "ResendAccepted"),),
+        problems=("not-found", "idempotency-conflict"),
+        headers=("Idempotency-Key",),
+    ),
+    f"POST {_WEBHOOK}/resend": Operation(
+        "resendFailedDeliveries",
+        "entitlements",
+        "Send all failed deliveries again, of events since a time",
+        ("manage",),
+        body="ResendInput",
+        answers=((202, "ResendAccepted"),),
+        problems=("not-found", "idempotency-conflict"),
+        headers=("Idempotency-Key",),
+    ),
+    "GET /v1/unsubscribe/{token}": Operation(
+        "showSubscription",
+        "entitlements",
+        "The page behind the link in an e-mail",
+        answers=((200, ""),),
+        problems=("not-found",),
+    ),
+    "POST /v1/unsubscribe/{token}": Operation(
+        "unsubscribe",
+        "entitlements",
+        "No more mail about an entitlement (one click, RFC 8058)",
+        answers=((200, ""),),
+        problems=("not-found",),
+    ),
+    "POST /v1/unsubscribe/{token}/undo": Operation(
+        "subscribeAgain",
+        "entitlements",
+        "Mail about an entitlement again",
+        answers=((200, ""),),
         problems=("not-found",),
     ),
     "POST /v1/api-keys": Operation(

@@ -21,7 +21,8 @@ from botocore.credentials import Credentials
 
 from shared.times import now_ms
 
-Value: TypeAlias = str | int | bool | list["Value"] | dict[str, "Value"] | None
+# A frozenset of strings is a string set, which is never empty.
+Value: TypeAlias = str | int | bool | list["Value"] | dict[str, "Value"] | frozenset[str] | None
 Item: TypeAlias = dict[str, Any]
 NO_VALUES: Mapping[str, Value] = {}
 NO_NAMES: Mapping[str, str] = {}
@@ -34,14 +35,19 @@ class Key(NamedTuple):
     sk: str
 
 
-# --- Keys: every kind of item, in one place ------------------------------------------------------
+# --- Keys: every kind of item, in one place -----------------------------------------------------
 
 DENIAL_SHARDS = 16
 SWEEP_SHARDS = 4
 LIST_INDEX = "list"
 SWEEP_INDEX = "sweep"
 LEDGER_PREFIX = "LEDGER#"
+DENIAL_PREFIX = "DENIAL#"
 ENTITLEMENT_PREFIX = "ENTITLEMENT#"
+WEBHOOK_REQUEST_PREFIX = "WEBHOOK_REQUEST#"
+# What has a time at which it is due, beside what the sweep looks for: partitions of its index.
+DUE_MAILS = "MAILS"
+DUE_DELIVERIES = "DELIVERIES"
 
 
 def entitlement_key(entitlement_id: str) -> Key:
@@ -54,8 +60,8 @@ def ledger_key(entitlement_id: str, page: int = 0) -> Key:
     return Key(f"{LEDGER_PREFIX}{entitlement_id}#{page:04d}", "LEDGER")
 
 
-def ledger_owner(pk: str) -> str:
-    """The entitlement id in a ledger page's partition key."""
+def owner_of(pk: str) -> str:
+    """The entitlement id in the partition key of a ledger page or a denial."""
     return pk.split("#")[1]
 
 
@@ -70,8 +76,83 @@ def denial_key(entitlement_id: str, seat_key: str, hour: str) -> Key:
     A seat key always falls on the same one of 16 partitions: a storm spreads, and everything
     about one person is one query.
     """
-    shard = sum(seat_key.encode()) % DENIAL_SHARDS
-    return Key(f"DENIAL#{entitlement_id}#{shard:x}", f"{hour}#{seat_key}")
+    return Key(f"{DENIAL_PREFIX}{entitlement_id}#{denial_shard(seat_key)}", f"{hour}#{seat_key}")
+
+
+def denial_shard(seat_key: str) -> str:
+    """The one of 16 partitions of denials on which a seat key falls, a hex digit."""
+    return f"{sum(seat_key.encode()) % DENIAL_SHARDS:x}"
+
+
+def change_key(entitlement_id: str, at_ms: int, seq: int, page: int = 0) -> Key:
+    """A kept change: one accepted version of a ledger page, in the order of time."""
+    return Key(f"CHANGES#{entitlement_id}#{page:04d}", f"{at_ms:013d}#{seq:012d}")
+
+
+def attempt_key(entitlement_id: str, at_ms: int, seat_key: str, attempts: int) -> Key:
+    """A kept denial: one attempt of a seat key, the n-th in its hour."""
+    pk = f"CHANGES#{entitlement_id}#denied-{denial_shard(seat_key)}"
+    return Key(pk, f"{at_ms:013d}#{seat_key}#{attempts:09d}")
+
+
+def quarter_key(entitlement_id: str, meter: str, quarter: str) -> Key:
+    """Use of one meter (`seats`) in one quarter-hour (`YYYY-MM-DDTHH:MM`, UTC)."""
+    return Key(f"HISTORY#{entitlement_id}#{meter}", quarter)
+
+
+def denied_quarter_key(entitlement_id: str, quarter: str, shard: str) -> Key:
+    """Attempts denied in one quarter-hour, by seat key, of one of 16 partitions of denials."""
+    return Key(f"HISTORY#{entitlement_id}#denied", f"{quarter}#{shard}")
+
+
+def episode_key(entitlement_id: str, meter: str, start_ms: int) -> Key:
+    """One overdraft episode, by when it began."""
+    return Key(f"EPISODES#{entitlement_id}#{meter}", f"{start_ms:013d}")
+
+
+def mail_state_key(entitlement_id: str, audience: str) -> Key:
+    """What is to be told to an audience, and when it was last told something."""
+    return Key(f"MAIL#{entitlement_id}", f"STATE#{audience}")
+
+
+def mail_key(entitlement_id: str, at_ms: int, audience: str) -> Key:
+    """One e-mail: claimed, then sent."""
+    return Key(f"MAIL#{entitlement_id}", f"SENT#{at_ms:013d}#{audience}")
+
+
+def unsubscribed_key(entitlement_id: str, address_hash: str) -> Key:
+    """Marks an address that wants no more mail about an entitlement."""
+    return Key(f"MAIL#{entitlement_id}", f"UNSUBSCRIBED#{address_hash}")
+
+
+def webhook_key(webhook_id: str) -> Key:
+    """A webhook endpoint. All are in one partition: who sends events needs all of them."""
+    return Key("WEBHOOKS", webhook_id)
+
+
+def webhooks_version_key() -> Key:
+    """Counts the changes of webhook endpoints, so that a cache of them can be checked."""
+    return Key("WEBHOOKS_VERSION", "VERSION")
+
+
+def webhook_secret_key(webhook_id: str) -> Key:
+    """What signs the messages to an endpoint."""
+    return Key(f"WEBHOOK_SECRET#{webhook_id}", "SECRET")
+
+
+def webhook_state_key(webhook_id: str) -> Key:
+    """How an endpoint has been answering."""
+    return Key(f"WEBHOOK_STATE#{webhook_id}", "STATE")
+
+
+def webhook_request_key(webhook_id: str, request_id: str) -> Key:
+    """A test event or a resend that somebody asked for."""
+    return Key(f"{WEBHOOK_REQUEST_PREFIX}{webhook_id}", request_id)
+
+
+def delivery_key(webhook_id: str, at_ms: int, event_id: str) -> Key:
+    """The delivery of one event to one endpoint."""
+    return Key(f"DELIVERY#{webhook_id}", f"{at_ms:013d}#{event_id}")
 
 
 def credential_key(key_id: str) -> Key:
@@ -99,7 +180,7 @@ def sweep_shard(entitlement_id: str) -> str:
     return f"SWEEP#{sum(entitlement_id.encode()) % SWEEP_SHARDS}"
 
 
-# --- Requests and replies ------------------------------------------------------------------------
+# --- Requests and replies -----------------------------------------------------------------------
 
 
 class Get(NamedTuple):
@@ -109,7 +190,7 @@ class Get(NamedTuple):
 
 
 class BatchGet(NamedTuple):
-    """Read up to 100 items, strongly consistent. Replied with a dict of the keys that exist."""
+    """Read items, strongly consistent. Replied with a dict of the keys that exist."""
 
     keys: tuple[Key, ...]
 
@@ -166,6 +247,12 @@ class Query(NamedTuple):
     descending: bool = False
 
 
+class BatchPut(NamedTuple):
+    """Write whole items without a condition, in any order. Replied with `Accepted`."""
+
+    items: tuple[tuple[Key, Mapping[str, Value]], ...]
+
+
 class Pause(NamedTuple):
     """Wait before another attempt (0: not at all). Replied with the time, Unix milliseconds."""
 
@@ -201,7 +288,7 @@ class Found(NamedTuple):
     next: Item | None
 
 
-Request: TypeAlias = Get | BatchGet | Update | Put | Delete | Transact | Query
+Request: TypeAlias = Get | BatchGet | BatchPut | Update | Put | Delete | Transact | Query
 Reply: TypeAlias = Accepted | Refused | Conflicted
 Returned = TypeVar("Returned")
 # Something done in several requests: yields them, is sent the replies, returns its outcome.
@@ -222,21 +309,27 @@ class TableError(Exception):
 # --- Wire form ----------------------------------------------------------------------------------
 
 
+_WIRE: dict[type, Callable[[Any], dict[str, Any]]] = {
+    str: lambda value: {"S": value},
+    bool: lambda value: {"BOOL": value},
+    int: lambda value: {"N": str(value)},
+    dict: lambda value: {"M": {name: to_wire(inner) for name, inner in value.items()}},
+    list: lambda value: {"L": [to_wire(inner) for inner in value]},
+    frozenset: lambda value: {"SS": sorted(value)},
+    type(None): lambda _: {"NULL": True},
+}
+
+
 def to_wire(value: Value) -> dict[str, Any]:
-    """A Python value in DynamoDB's JSON."""
-    if isinstance(value, str):
-        return {"S": value}
-    if isinstance(value, bool):
-        return {"BOOL": value}
-    if isinstance(value, int):
-        return {"N": str(value)}
-    if isinstance(value, dict):
-        return {"M": {name: to_wire(inner) for name, inner in value.items()}}
-    if isinstance(value, list):
-        return {"L": [to_wire(inner) for inner in value]}
-    if value is None:
-        return {"NULL": True}
-    raise TypeError(f"{type(value).__name__} has no wire form")
+    """A Python value in DynamoDB's JSON.
+
+    Raises:
+        TypeError: it has no such form.
+    """
+    form = _WIRE.get(type(value))
+    if form is None:
+        raise TypeError(f"{type(value).__name__} has no wire form")
+    return form(value)
 
 
 def from_wire(wire: Mapping[str, Any]) -> Any:
@@ -252,6 +345,8 @@ def from_wire(wire: Mapping[str, Any]) -> Any:
         }
     if kind == "L":
         return [from_wire(inner) for inner in value]
+    if kind == "SS":
+        return frozenset(value)
     if kind == "NULL":
         return None
     return value
@@ -383,6 +478,8 @@ class Table:
             return self._query(request)
         if isinstance(request, BatchGet):
             return self._batch_get(request.keys)
+        if isinstance(request, BatchPut):
+            return self._batch_put(request.items)
         if isinstance(request, Transact):
             return self._transact(request)
         verb, body = _write_body(request)
@@ -446,22 +543,34 @@ class Table:
     def _batch_get(self, keys: Iterable[Key]) -> dict[Key, Item]:
         found: dict[Key, Item] = {}
         wanted = [_key_to_wire(key) for key in dict.fromkeys(keys)]
-        for attempt in range(ATTEMPTS):
-            if not wanted:
-                return found
-            if attempt:
-                time.sleep(backoff_seconds(attempt))
+
+        def read(part: list[Any]) -> list[Any]:
             answer = self._call(
                 "BatchGetItem",
-                {"RequestItems": {self.name: {"Keys": wanted, "ConsistentRead": True}}},
+                {"RequestItems": {self.name: {"Keys": part, "ConsistentRead": True}}},
             )
             for wire in answer["Responses"].get(self.name, []):
                 item = item_from_wire(wire)
                 found[Key(item["pk"], item["sk"])] = item
-            wanted = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
-        if wanted:
-            raise Unavailable("BatchGetItem left keys unprocessed")
+            unread = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
+            return list(unread)
+
+        _in_parts(wanted, 100, read)
         return found
+
+    def _batch_put(self, items: Iterable[tuple[Key, Mapping[str, Value]]]) -> Accepted:
+        # The last one for a key wins, since one call takes each key once.
+        wanted = [
+            {"PutRequest": {"Item": {**_key_to_wire(key), **_item_to_wire(item)}}}
+            for key, item in dict(items).items()
+        ]
+
+        def write(part: list[Any]) -> list[Any]:
+            answer = self._call("BatchWriteItem", {"RequestItems": {self.name: part}})
+            return list(answer.get("UnprocessedItems", {}).get(self.name, []))
+
+        _in_parts(wanted, 25, write)
+        return Accepted()
 
     def _transact(self, request: Transact) -> Accepted | Cancelled | Conflicted:
         actions = []
@@ -497,7 +606,7 @@ class Table:
         return Accepted()
 
     def _call(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
-        if operation not in ("TransactWriteItems", "BatchGetItem"):
+        if not operation.startswith(("Transact", "Batch")):
             body["TableName"] = self.name
         if self._meter:
             body["ReturnConsumedCapacity"] = "TOTAL"
@@ -540,6 +649,19 @@ class Table:
             "POST", "/", body=payload, headers=dict(request.headers.items())
         )
         return response.status, json.loads(response.data)
+
+
+def _in_parts(wanted: list[Any], size: int, call: Callable[[list[Any]], list[Any]]) -> None:
+    """Call with parts of a list; what a call leaves undone is tried again, a bounded time."""
+    attempt = 0
+    while wanted:
+        left = call(wanted[:size])
+        wanted = left + wanted[size:]
+        attempt = attempt + 1 if left else 0
+        if attempt == ATTEMPTS:
+            raise Unavailable("a batch was left unprocessed")
+        if left:
+            time.sleep(backoff_seconds(attempt))
 
 
 def _is_throttled(answer: Mapping[str, Any]) -> bool:

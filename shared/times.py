@@ -2,7 +2,7 @@
 
 import re
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 _DURATION = re.compile(
     r"P(?!$)(?:(\d{1,4})W)?(?:(\d{1,4})D)?(?:T(?!$)(?:(\d{1,6})H)?(?:(\d{1,6})M)?(?:(\d{1,9})S)?)?",
@@ -42,6 +42,23 @@ def from_rfc3339(text: str) -> int:
     if not 0 <= seconds <= _LATEST:
         raise ValueError("a time before 1970 or after 9999")
     return int(seconds)
+
+
+def from_rfc3339_ms(text: str) -> int:
+    """Unix milliseconds of a time that `to_rfc3339` has written."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def in_zone(milliseconds: int, zone: str) -> str:
+    """Unix milliseconds as people of a time zone read it: date, hour and minute."""
+    return datetime.fromtimestamp(milliseconds / 1000, zone_of(zone)).strftime("%Y-%m-%d %H:%M")
+
+
+def zone_of(name: str) -> tzinfo:
+    """An IANA time zone."""
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - the hot rooms never ask for one
+
+    return ZoneInfo(name)
 
 
 def from_duration(text: str) -> int:

@@ -16,14 +16,16 @@ from pathlib import Path
 
 from tools import ROOT
 
-ROOMS = ("activate", "release", "entitlements", "notify")
+ROOMS = ("activate", "release", "entitlements", "notify", "deliver")
 RUNTIME = "3.13"
 PLATFORMS = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
 BUILD = ROOT / ".build"
-# What Lambda never loads: 27 MB of API models that a signer does not read, tests, type stubs.
+# What Lambda never loads: 27 MB of API models of services that are not called, tests, type stubs.
 PRUNED = ("botocore/data", "bin", "**/tests", "**/*.pyi", "**/__pycache__")
 # Documents of the layer's packages that botocore does read.
 KEPT_DATA = ("endpoints.json", "partitions.json", "sdk-default-configuration.json", "_retry.json")
+# The models of the services that rooms call through `shared/aws.py`.
+KEPT_SERVICES = ("events", "sesv2", "sqs")
 
 
 class BuildError(Exception):
@@ -72,13 +74,16 @@ def build_packages(build: Path, architecture: str | None) -> Path:
 
 def _prune(python: Path) -> None:
     data = python / "botocore/data"
-    kept = {name: (data / name).read_bytes() for name in KEPT_DATA if (data / name).exists()}
+    wanted = [data / name for name in KEPT_DATA]
+    for service in KEPT_SERVICES:
+        wanted += (path for path in (data / service).rglob("*") if path.is_file())
+    kept = {path: path.read_bytes() for path in wanted if path.exists()}
     for pattern in PRUNED:
         for path in sorted(python.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    data.mkdir(exist_ok=True)
-    for name, content in kept.items():
-        (data / name).write_bytes(content)
+    for path, content in kept.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def find_python(version: str) -> str:

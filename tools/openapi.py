@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from shared import models, problems
+from shared import event_models, models, problems
 from shared.operations import OPERATIONS, Operation, Parameter
 from tools import ROOT, VERSION
 
 FILE = ROOT / "openapi.json"
-HTTP = {200: "OK", 201: "Created", 204: "Done", 202: "Accepted"}
+HTTP = {200: "OK", 201: "Created", 202: "Accepted", 204: "Done"}
 ABOUT = """Soft license limits: seats beyond what was purchased are granted up to a hard cap, \
 marked as overdraft; beyond the cap they are denied, exactly, and the denial is on record.
 
@@ -28,6 +28,10 @@ PATH_PARAMETERS = {
     "entitlementId": "The entitlement.",
     "activationId": "The grant, as answered when the seat was taken.",
     "keyId": "The key's id, the part before the dot.",
+    "seat": "A seatId (percent-encoded) or a seat key.",
+    "webhookId": "The webhook endpoint.",
+    "deliveryId": "The delivery.",
+    "token": "As in the e-mail's link.",
 }
 HEADERS = {
     "Idempotency-Key": "1 to 255 visible ASCII characters, no spaces. The same request with the"
@@ -54,6 +58,7 @@ def describe() -> dict[str, Any]:
         for name in sorted(used)
     ]
     wanted.append((models.ProblemBody, "serialization"))
+    wanted += [(model, "validation") for model in event_models.EVENTS.values()]
     _, schemas = models_json_schema(wanted, ref_template="#/components/schemas/{model}")
     paths: dict[str, dict[str, Any]] = {}
     for route, operation in OPERATIONS.items():
@@ -63,6 +68,7 @@ def describe() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Overdraft", "version": VERSION, "description": ABOUT},
         "paths": paths,
+        "webhooks": {kind: {"post": _webhook(kind)} for kind in event_models.EVENTS},
         "components": {
             "schemas": dict(sorted(schemas["$defs"].items())),
             "securitySchemes": {
@@ -79,6 +85,19 @@ def describe() -> dict[str, Any]:
                 },
             },
         },
+    }
+
+
+def _webhook(kind: str) -> dict[str, Any]:
+    name = event_models.name_of(kind)
+    schema = {"$ref": f"#/components/schemas/{name}"}
+    return {
+        "operationId": name,
+        "summary": kind,
+        "description": "Signed by Standard Webhooks. On EventBridge the same is the `detail`.",
+        "security": [],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {"2XX": {"description": "Any 2xx: it was received."}},
     }
 
 
@@ -101,7 +120,7 @@ def _operation(path: str, operation: Operation) -> dict[str, Any]:
     if operation.body:
         schema = {"$ref": f"#/components/schemas/{operation.body}"}
         types = ["application/json"]
-        if operation.body == "EntitlementPatch":
+        if operation.body.endswith("Patch"):
             types.append("application/merge-patch+json")
         described["requestBody"] = {
             "required": not operation.body_optional,
@@ -149,6 +168,8 @@ def _query_schema(parameter: Parameter) -> dict[str, Any]:
         return {"type": "string", "enum": list(parameter.kind)}
     if parameter.name == "limit":
         return {"type": "integer", "minimum": 1, "maximum": 100, "default": 50}
+    if parameter.kind == "time":
+        return {"type": "string", "format": "date-time"}
     return {"type": parameter.kind}
 
 

@@ -38,7 +38,7 @@ def create(request: Request) -> Response:
 
 
 def write_once(
-    request: Request, writes: tuple[table.Put, ...], response: Response, *, nonce: str
+    request: Request, writes: tuple[table.Put | Update, ...], response: Response, *, nonce: str
 ) -> tuple[Response | None, str]:
     """Write what a POST creates, once per `Idempotency-Key`.
 

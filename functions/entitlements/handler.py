@@ -5,7 +5,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from functions.entitlements import desk, docs_page, keys, listing
+from functions.entitlements import (
+    desk,
+    docs_page,
+    evidence,
+    keys,
+    listing,
+    people,
+    unsubscribe,
+    webhooks,
+)
 from shared import http, table
 from shared.http import Request, Response
 
@@ -50,6 +59,26 @@ ROUTES: dict[str, http.Handler] = {
     "updateEntitlement": desk.update,
     "deleteEntitlement": desk.delete,
     "listActivations": listing.list_activations,
+    "listSeats": people.list_seats,
+    "getSeat": people.read_seat,
+    "eraseSeat": people.erase,
+    "getUsageHistory": evidence.usage_history,
+    "listOverdrafts": evidence.overdrafts,
+    "listDenials": evidence.denials,
+    "listEmails": evidence.emails,
+    "createWebhook": webhooks.create,
+    "listWebhooks": webhooks.list_all,
+    "getWebhook": webhooks.read,
+    "updateWebhook": webhooks.update,
+    "deleteWebhook": webhooks.delete,
+    "rotateWebhookSecret": webhooks.rotate_secret,
+    "testWebhook": webhooks.send_test,
+    "listDeliveries": webhooks.list_deliveries,
+    "resendDelivery": webhooks.resend,
+    "resendFailedDeliveries": webhooks.resend_failed,
+    "showSubscription": unsubscribe.show,
+    "unsubscribe": unsubscribe.unsubscribe,
+    "subscribeAgain": unsubscribe.subscribe,
     "createLicenseKey": keys.create_license_key,
     "listLicenseKeys": keys.list_license_keys,
     "revokeLicenseKey": keys.revoke_license_key,

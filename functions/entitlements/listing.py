@@ -1,14 +1,11 @@
 """Lists: pages with a token that is opaque, tamper-proof, and bound to query and caller."""
 
-import base64
-import hmac
 import json
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from functions.entitlements import desk
-from shared import entitlement, ledger, table
+from shared import entitlement, ledger, table, tokens
 from shared.http import Request, Response
 from shared.ledger import Page, Seat, activation_id, decode_seat
 from shared.problems import InvalidRequest
@@ -45,16 +42,11 @@ def limit_of(request: Request) -> int:
     return limit
 
 
-# --- Tokens --------------------------------------------------------------------------------------
+# --- Tokens -------------------------------------------------------------------------------------
 
 
 def _token(request: Request, start: list[str]) -> str:
-    payload = json.dumps(start, separators=(",", ":")).encode()
-    return _base64(_signature(request, payload) + payload)
-
-
-def _base64(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    return tokens.seal(_secret(request), start, _context(request))
 
 
 def start_of(request: Request) -> list[str] | None:
@@ -67,43 +59,24 @@ def start_of(request: Request) -> list[str] | None:
     if token is None:
         return None
     try:
-        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        start: list[str] = tokens.unseal(_secret(request), token, _context(request))
     except ValueError:
-        raw = b""
-    signature, payload = raw[:16], raw[16:]
-    is_ours = hmac.compare_digest(signature, _signature(request, payload))
-    if not is_ours or _base64(raw) != token:
         raise InvalidRequest.at(
             "/pageToken", "is not a token of this list, this query and this key", place="query"
-        )
-    start: list[str] = json.loads(payload)
+        ) from None
     return start
 
 
-def _signature(request: Request, payload: bytes) -> bytes:
+def _context(request: Request) -> str:
     filters = {k: v for k, v in request.query.items() if k not in ("limit", "pageToken")}
-    context = json.dumps([request.caller.key_id, request.url, filters], sort_keys=True)
-    secret = request.table.run(_secret())
-    return hmac.digest(secret.encode(), context.encode() + b"\0" + payload, "sha256")[:16]
+    return json.dumps([request.caller.key_id, request.url, filters], sort_keys=True)
 
 
-_known_secret: list[str] = []
+def _secret(request: Request) -> str:
+    return request.table.run(tokens.own_secret("page-token"))
 
 
-def _secret() -> Steps[str]:
-    """The stack's own secret for tokens, made when it is first needed, read once a process."""
-    if not _known_secret:
-        key = table.secret_key("page-token")
-        item = yield table.Get(key)
-        if item is None:
-            fresh: Item = {"value": secrets.token_urlsafe(32)}
-            reply = yield table.Put(key, fresh, "attribute_not_exists(pk)")
-            item = fresh if isinstance(reply, table.Accepted) else (yield table.Get(key))
-        _known_secret.append(item["value"])
-    return _known_secret[0]
-
-
-# --- Lists ---------------------------------------------------------------------------------------
+# --- Lists --------------------------------------------------------------------------------------
 
 
 def newest_first(
@@ -273,7 +246,7 @@ def _seat_records(entitlement_id: str, seats: Mapping[str, Seat]) -> Steps[dict[
 
 
 def _is_current(record: Item | None, seat: Seat) -> bool:
-    return record is not None and record["stamp"] == seat.stamp
+    return record is not None and record.get("stamp") == seat.stamp
 
 
 def _held_seat(key: str, seat: Seat, record: Item) -> dict[str, Any]:

@@ -7,56 +7,79 @@ changes.
 
 from typing import Any, NamedTuple
 
-from shared.ledger import Seat, decode_seat
+from shared.history import KeptChange, Level
+from shared.ledger import decode_seat
 from shared.table import Item
 
+_REASONS = {"released": "released", "deleted": "removed", "expired": "removed"}
+_TERMS = ("status", "validFrom", "validUntil")
 
-class SeatChange(NamedTuple):
-    """One seat in one version: `kind` is `activated`, `renewed` or `deactivated`.
 
-    `reason` says how a seat ended: `released`, `lease_expired` or `removed`. `person` has
-    `seatId`, `seatName`, `attributes` where the version tells them. `at_ms`: Unix milliseconds.
+class Version(NamedTuple):
+    """One accepted version: what is kept of it, and the person it tells of.
+
+    `person` has `seatId`, `seatName`, `attributes` of the seat `person_key`, as far as given.
     """
 
-    kind: str
-    key: str
-    seat: Seat
-    seq: int
-    at_ms: int
-    reason: str
+    change: KeptChange
+    person_key: str
     person: dict[str, Any]
 
 
-_REASONS = {"released": "released", "deleted": "removed", "expired": "removed"}
+def read_version(old: Item | None, new: Item) -> Version | None:
+    """The version that a stream record brought; None where nothing was accepted.
 
-
-def seat_changes(old: Item | None, new: Item) -> list[SeatChange]:
-    """The changes of seats from one image of a page to the next, in the order they count.
-
-    What was freed comes before what was taken. Empty when `seq` did not move: then nothing was
-    accepted, only housekeeping done.
+    What was freed comes before what was taken. When `seq` did not move, only housekeeping was
+    done.
     """
-    seats_before: dict[str, int] = old["seats"] if old else {}
-    seats_after: dict[str, int] = new["seats"]
     if old and old["seq"] == new["seq"]:
-        return []
+        return None
     last = new["last"]
+    change = KeptChange(
+        new["seq"],
+        last["at"],
+        last["type"],
+        last["actor"],
+        last["request"],
+        _level(new),
+        _level(old) if old else None,
+        old["last"]["at"] if old else last["at"],
+        _terms(new),
+        _terms(old) if old else {},
+        tuple(_seats(old["seats"] if old else {}, new["seats"], last["type"])),
+    )
+    person = {name: last[name] for name in ("seatId", "seatName", "attributes") if name in last}
+    return Version(change, last.get("key", ""), person)
+
+
+def _level(page: Item) -> Level:
+    return Level(len(page["seats"]), page["seatCount"], page.get("hardCap"))
+
+
+def _terms(page: Item) -> dict[str, Any]:
+    return {name: page[name] for name in _TERMS if page.get(name) is not None}
+
+
+def _seats(before: dict[str, int], after: dict[str, int], kind: str) -> list[dict[str, Any]]:
     changes = []
-    for key, value in seats_before.items():
-        if key not in seats_after:
-            reason = _REASONS.get(last["type"], "lease_expired")
-            changes.append(_change("deactivated", key, value, new, reason))
-    for key, value in seats_after.items():
-        before = seats_before.get(key)
-        if before is None:
-            changes.append(_change("activated", key, value, new))
-        elif before != value:
-            changes.append(_change("renewed", key, value, new))
+    for key, value in before.items():
+        if key not in after:
+            reason = _REASONS.get(kind, "lease_expired")
+            changes.append({**_seat(key, value, "deactivated"), "reason": reason})
+    for key, value in after.items():
+        if key not in before:
+            changes.append(_seat(key, value, "activated"))
+        elif before[key] != value:
+            changes.append(_seat(key, value, "renewed"))
     return changes
 
 
-def _change(kind: str, key: str, value: int, new: Item, reason: str = "") -> SeatChange:
-    last = new["last"]
-    told = last if last.get("key") == key else {}
-    person = {name: told[name] for name in ("seatId", "seatName", "attributes") if name in told}
-    return SeatChange(kind, key, decode_seat(value), new["seq"], last["at"], reason, person)
+def _seat(key: str, value: int, kind: str) -> dict[str, Any]:
+    seat = decode_seat(value)
+    return {
+        "key": key,
+        "kind": kind,
+        "stamp": seat.stamp,
+        "overdraft": seat.is_overdraft,
+        "leaseEnd": seat.lease_end,
+    }

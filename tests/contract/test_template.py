@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from local import pump
 from local.adapt import expand, read_template
 from shared.operations import OPERATIONS
 from tools import ROOT, build
 
 ROOMS = {"Activate": "activate", "Release": "release", "Entitlements": "entitlements",
-         "Notify": "notify"}  # fmt: skip
-HTTP_ROOMS = {name: room for name, room in ROOMS.items() if name != "Notify"}
+         "Notify": "notify", "Deliver": "deliver"}  # fmt: skip
+HTTP_ROOMS = {name: room for name, room in ROOMS.items() if name not in ("Notify", "Deliver")}
 
 
 @pytest.fixture(scope="module")
@@ -121,21 +122,71 @@ MAY = {
     "Entitlements": {
         "dynamodb:GetItem": {
             "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "SEATS#*", "IDEMPOTENCY#*", "SECRET#*",
+            "WEBHOOKS", "DELIVERY#*", "MAIL#*",
         },
         "dynamodb:BatchGetItem": {
             "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "SEATS#*", "IDEMPOTENCY#*", "SECRET#*",
+            "WEBHOOKS", "DELIVERY#*", "MAIL#*",
         },
-        "dynamodb:PutItem": {"KEY#*", "ENTITLEMENT#*", "LEDGER#*", "IDEMPOTENCY#*", "SECRET#*"},
-        "dynamodb:UpdateItem": {"ENTITLEMENT#*", "LEDGER#*"},
-        "dynamodb:DeleteItem": {"KEY#*"},
-        "dynamodb:Query": {"OVERDRAFT", "index/list"},
+        "dynamodb:PutItem": {
+            "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "IDEMPOTENCY#*", "SECRET#*", "WEBHOOKS",
+            "WEBHOOK_SECRET#*", "WEBHOOK_REQUEST#*", "MAIL#*",
+        },
+        "dynamodb:UpdateItem": {
+            "ENTITLEMENT#*", "LEDGER#*", "SEATS#*", "DENIAL#*", "WEBHOOKS_VERSION",
+            "WEBHOOK_SECRET#*",
+        },
+        "dynamodb:DeleteItem": {
+            "KEY#*", "WEBHOOKS", "WEBHOOK_SECRET#*", "WEBHOOK_STATE#*", "MAIL#*",
+        },
+        "dynamodb:Query": {
+            "OVERDRAFT", "SEATS#*", "CHANGES#*", "HISTORY#*", "EPISODES#*", "DENIAL#*", "MAIL#*",
+            "WEBHOOKS", "DELIVERY#*", "index/list",
+        },
     },
     "Notify": {
-        "dynamodb:UpdateItem": {"SEATS#*"},
-        "dynamodb:PutItem": {"OVERDRAFT"},
-        "dynamodb:DeleteItem": {"OVERDRAFT"},
+        "dynamodb:GetItem": {
+            "ENTITLEMENT#*", "LEDGER#*", "SEATS#*", "DENIAL#*", "CHANGES#*", "WEBHOOKS_VERSION",
+            "MAIL#*", "SECRET#unsubscribe",
+        },
+        "dynamodb:BatchGetItem": {
+            "ENTITLEMENT#*", "LEDGER#*", "SEATS#*", "DENIAL#*", "CHANGES#*", "WEBHOOKS_VERSION",
+            "MAIL#*", "SECRET#unsubscribe",
+        },
+        "dynamodb:Query": {
+            "CHANGES#*", "HISTORY#*", "EPISODES#*", "DENIAL#*", "WEBHOOKS", "index/sweep",
+        },
+        "dynamodb:PutItem": {"SEATS#*", "HISTORY#*", "OVERDRAFT", "MAIL#*", "SECRET#unsubscribe"},
+        "dynamodb:BatchWriteItem": {"CHANGES#*"},
+        "dynamodb:UpdateItem": {"HISTORY#*", "EPISODES#*", "MAIL#*"},
+        "dynamodb:DeleteItem": {"EPISODES#*", "OVERDRAFT"},
+    },
+    "Deliver": {
+        "dynamodb:BatchGetItem": {
+            "DELIVERY#*", "WEBHOOKS", "WEBHOOK_SECRET#*", "WEBHOOK_STATE#*", "ENTITLEMENT#*",
+            "SEATS#*", "DENIAL#*",
+        },
+        "dynamodb:Query": {"DELIVERY#*", "index/sweep"},
+        "dynamodb:UpdateItem": {"DELIVERY#*", "WEBHOOK_STATE#*", "WEBHOOKS", "WEBHOOKS_VERSION"},
+        "dynamodb:DeleteItem": {"WEBHOOK_STATE#*"},
     },
 }  # fmt: skip
+# What each room may do beyond the table, its log and its stream.
+ELSEWHERE = {
+    "Notify": {
+        ("events:PutEvents", "Bus.Arn"),
+        ("sqs:SendMessage", "Deliveries.Arn"),
+        ("ses:SendEmail", "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*"),
+        ("s3:PutObject", "${StreamFailures.Arn}/*"),
+        ("s3:ListBucket", "StreamFailures.Arn"),
+    },
+    "Deliver": {
+        ("sqs:ReceiveMessage", "Deliveries.Arn"),
+        ("sqs:DeleteMessage", "Deliveries.Arn"),
+        ("sqs:GetQueueAttributes", "Deliveries.Arn"),
+        ("sqs:SendMessage", "Deliveries.Arn"),
+    },
+}
 
 
 @pytest.mark.parametrize("name", ROOMS)
@@ -147,6 +198,7 @@ def test_roles_may_what_their_room_does_and_no_more(resources: dict[str, Any], n
     }
     [policy] = role["Policies"]
     may: dict[str, set[str]] = {}
+    elsewhere: set[tuple[str, str]] = set()
     for statement in policy["PolicyDocument"]["Statement"]:
         actions = statement["Action"]
         for action in [actions] if isinstance(actions, str) else actions:
@@ -154,8 +206,12 @@ def test_roles_may_what_their_room_does_and_no_more(resources: dict[str, Any], n
             resource = statement["Resource"]
             if action.startswith("logs:"):
                 assert resource == {"Fn::GetAtt": [f"{name}Log", "Arn"]}
-            elif action.startswith("sqs:"):
-                assert resource == {"Fn::GetAtt": [f"{name}Failures", "Arn"]}
+            elif not action.startswith("dynamodb:"):
+                [value] = resource.values()
+                elsewhere.add((action, value if isinstance(value, str) else ".".join(value)))
+                if action == "ses:SendEmail":
+                    sender = {"StringEquals": {"ses:FromAddress": {"Ref": "EmailSender"}}}
+                    assert statement["Condition"] == sender
             elif "Stream" in action or action in (
                 "dynamodb:GetRecords",
                 "dynamodb:GetShardIterator",
@@ -173,31 +229,67 @@ def test_roles_may_what_their_room_does_and_no_more(resources: dict[str, Any], n
                 index = resource["Fn::Sub"].removeprefix("${Table.Arn}/")
                 may.setdefault(action, set()).add(index)
     assert may == MAY[name]
+    assert elsewhere == ELSEWHERE.get(name, set())
 
 
 def test_the_stream_loses_nothing_and_blocks_nothing(resources: dict[str, Any]) -> None:
-    [mapping] = of_type(resources, "AWS::Lambda::EventSourceMapping").values()
-    properties = mapping["Properties"]
+    properties = resources["NotifyStream"]["Properties"]
     assert properties["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert properties["BisectBatchOnFunctionError"] is True
     assert 0 < properties["MaximumRetryAttempts"] <= 100
     assert 0 < properties["MaximumRecordAgeInSeconds"] < 86_400
     assert properties["StartingPosition"] == "TRIM_HORIZON"
     destination = properties["DestinationConfig"]["OnFailure"]["Destination"]
-    assert destination == {"Fn::GetAtt": ["NotifyFailures", "Arn"]}
+    assert destination == {"Fn::GetAtt": ["StreamFailures", "Arn"]}
     patterns = [json.loads(each["Pattern"]) for each in properties["FilterCriteria"]["Filters"]]
-    assert patterns == [{"dynamodb": {"Keys": {"pk": {"S": [{"prefix": "LEDGER#"}]}}}}]
+    wanted = [pattern["dynamodb"]["Keys"]["pk"]["S"] for pattern in patterns]
+    prefixes = [{"prefix": name} for name in ("LEDGER#", "DENIAL#", "WEBHOOK_REQUEST#")]
+    assert wanted == [*([prefix] for prefix in prefixes), ["WEBHOOKS"]]
 
 
-def test_the_sweep_runs_every_minute(resources: dict[str, Any]) -> None:
-    [schedule] = of_type(resources, "AWS::Scheduler::Schedule").values()
-    properties = schedule["Properties"]
-    assert properties["ScheduleExpression"] == "rate(1 minute)"
-    assert "Name" not in properties, "two stacks would collide on the name"
-    target = properties["Target"]
-    assert target["RetryPolicy"]["MaximumRetryAttempts"] <= 2
-    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["SweepFailures", "Arn"]}}
-    assert target["RoleArn"] == {"Fn::GetAtt": ["SweepScheduleRole", "Arn"]}
+def test_nothing_that_notify_writes_comes_back_to_it(resources: dict[str, Any]) -> None:
+    filters = resources["NotifyStream"]["Properties"]["FilterCriteria"]["Filters"]
+    patterns = [json.loads(each["Pattern"]) for each in filters]
+    for action, keys in MAY["Notify"].items():
+        if action in ("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"):
+            continue
+        for key in keys:
+            record = {"dynamodb": {"Keys": {"pk": {"S": key.replace("*", "x")}}}}
+            assert not any(pump.matches(pattern, record) for pattern in patterns), key
+
+
+def test_records_that_are_given_up_are_kept_whole(resources: dict[str, Any]) -> None:
+    properties = resources["StreamFailures"]["Properties"]
+    assert resources["StreamFailures"]["DeletionPolicy"] == "Retain"
+    assert all(properties["PublicAccessBlockConfiguration"].values())
+    assert properties["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] == 30
+    [told] = properties["NotificationConfiguration"]["QueueConfigurations"]
+    assert told["Queue"] == {"Fn::GetAtt": ["NotifyFailures", "Arn"]}
+
+
+def test_the_queue_of_deliver(resources: dict[str, Any]) -> None:
+    mapping = resources["DeliverQueue"]["Properties"]
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["ScalingConfig"]["MaximumConcurrency"] >= 2
+    queue, timeout = resources["Deliveries"]["Properties"], 60
+    assert resources["Deliver"]["Properties"]["Timeout"] == timeout
+    assert queue["VisibilityTimeout"] >= 6 * timeout
+    assert queue["RedrivePolicy"] == {
+        "deadLetterTargetArn": {"Fn::GetAtt": ["DeliveryFailures", "Arn"]}, "maxReceiveCount": 5,
+    }  # fmt: skip
+
+
+def test_the_schedules_run_every_minute(resources: dict[str, Any]) -> None:
+    schedules = of_type(resources, "AWS::Scheduler::Schedule")
+    assert len(schedules) == 3
+    for schedule in schedules.values():
+        properties = schedule["Properties"]
+        assert properties["ScheduleExpression"] == "rate(1 minute)"
+        assert "Name" not in properties, "two stacks would collide on the name"
+        target = properties["Target"]
+        assert target["RetryPolicy"]["MaximumRetryAttempts"] <= 2
+        assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["ScheduleFailures", "Arn"]}}
+        assert target["RoleArn"] == {"Fn::GetAtt": ["ScheduleRole", "Arn"]}
 
 
 def test_the_stage_is_throttled_and_its_log_holds_no_credential(resources: dict[str, Any]) -> None:
@@ -227,9 +319,12 @@ def test_alarms(resources: dict[str, Any]) -> None:
         assert ("Errors", json.dumps({"Ref": name})) in watched
         assert ("Throttles", json.dumps({"Ref": name})) in watched
     assert ("IteratorAge", json.dumps({"Ref": "Notify"})) in watched
-    for queue in of_type(resources, "AWS::SQS::Queue"):
+    for queue, resource in of_type(resources, "AWS::SQS::Queue").items():
         name = json.dumps({"Fn::GetAtt": [queue, "QueueName"]})
-        assert ("ApproximateNumberOfMessagesVisible", name) in watched, f"nobody watches {queue}"
+        metric = "ApproximateNumberOfMessagesVisible"
+        if "RedrivePolicy" in resource["Properties"]:  # a queue that is worked off
+            metric = "ApproximateAgeOfOldestMessage"
+        assert (metric, name) in watched, f"nobody watches {queue}"
 
 
 def test_the_domain_is_optional(template: dict[str, Any], resources: dict[str, Any]) -> None:

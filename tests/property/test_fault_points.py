@@ -15,16 +15,15 @@ import pytest
 
 from functions.activate import handler as activate
 from functions.entitlements import handler as entitlements
-from functions.entitlements import listing
-from functions.notify import handler as notify
 from functions.release import handler as release
 from local.dynamodb import DynamoDBLocal
 from local.stack import client
-from shared import entitlement, http, ledger, table
+from shared import entitlement, http, ledger, table, tokens
 from shared.credentials import hash_key
 from shared.ledger import Holder, decode_seat
 from shared.table import Table, item_from_wire
 from shared.times import to_rfc3339
+from tests.notifier import Notifier
 from tests.support import BOOTSTRAP_KEY, Crash, create_table, event, faulty_door, open_door
 
 ROOMS = {**activate.ROUTES, **release.ROUTES, **entitlements.ROUTES}
@@ -174,7 +173,7 @@ def _listing(bench: Bench) -> dict[str, Any]:
     for number in range(2):
         _entitlement(bench, sku=f"S{number}")
     bench.door.execute(table.Delete(table.secret_key("page-token")))
-    listing._known_secret.clear()
+    tokens._known.clear()
     return event(f"GET {E}", query={"limit": "1"})
 
 
@@ -205,7 +204,8 @@ def _notifying(bench: Bench) -> Callable[[Table], Any]:
         for name, item in (("OldImage", old), ("NewImage", new))
     }
     keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
-    return lambda door: notify.process(door, {"dynamodb": {"Keys": keys, **images}})
+    record = {"dynamodb": {"Keys": keys, **images}}
+    return lambda door: Notifier(door).deliver([record]) and None
 
 
 SCENARIOS = [
@@ -236,7 +236,7 @@ IDS = [scenario.name for scenario in SCENARIOS]
 def attempt(bench: Bench, scenario: Scenario, request: Any, door: Table | None = None) -> Any:
     """One call in a process of its own, which remembers nothing but what the scenario says."""
     activate._at_limit = activate.AtLimit()
-    listing._known_secret.clear()
+    tokens._known.clear()
     if scenario.is_hinted:
         activate._at_limit._seen[request["pathParameters"]["entitlementId"]] = None
     return bench.call(request, door)

@@ -75,11 +75,9 @@ class FakeStack:
 
         return {"Payload": Body()}
 
-    def get_queue_url(self, QueueName: str) -> Any:  # noqa: N803
-        return {"QueueUrl": QueueName}
-
-    def send_message(self, QueueUrl: str, MessageBody: str) -> None:  # noqa: N803
-        self.given_up.append(json.loads(MessageBody))
+    def put_object(self, Bucket: str, Key: str, Body: bytes) -> None:  # noqa: N803
+        assert Bucket == "failures"
+        self.given_up.append(json.loads(Body))
 
 
 def pump_through(stack: FakeStack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +88,7 @@ def pump_through(stack: FakeStack, monkeypatch: pytest.MonkeyPatch) -> None:
         "FunctionName": "f",
         "MaximumRetryAttempts": 3,
         "BisectBatchOnFunctionError": True,
-        "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:sqs:q:failures"}},
+        "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::failures"}},
     }
     Pump(stack.client, mapping)._read_once()
 
@@ -112,13 +110,15 @@ def test_the_pump_goes_on_from_the_record_that_failed(monkeypatch: pytest.Monkey
     assert stack.given_up == []
 
 
-def test_the_pump_gives_a_poison_record_up_and_tells_the_queue(
+def test_the_pump_gives_a_poison_record_up_and_keeps_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stack = FakeStack(3, lambda number: number == "1")
     pump_through(stack, monkeypatch)
     [told] = stack.given_up
     assert told["DDBStreamBatchInfo"]["startSequenceNumber"] == "1"
+    [record] = json.loads(told["payload"])["Records"]
+    assert record["dynamodb"]["SequenceNumber"] == "1"
     assert any("2" in batch for batch in stack.batches[1:])
 
 

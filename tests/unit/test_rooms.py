@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from functions.notify import handler as notify
-from functions.notify.changes import seat_changes
+from functions.notify.changes import read_version
+from functions.notify.outlets import Outlets
 from functions.release import sweep as release
-from shared import entitlement, ledger, problems, table
+from shared import aws, entitlement, ledger, problems, table
 from shared.ledger import Change, Holder, Page
 from shared.table import Table, to_wire
+from tests.notifier import Notifier, Recorder
 from tests.support import NOW, NOW_MS, change, make_page, new_id, read_page, terms
 from tests.unit.conftest import Rooms
 
@@ -178,6 +180,13 @@ class Stream:
         return dict(self.door.execute(table.Get(key)) or {})
 
 
+def use_door(monkeypatch: pytest.MonkeyPatch, door: Table) -> None:
+    """The room of notify, as deployed, with this door and nowhere to send."""
+    monkeypatch.setattr(notify, "_door", door)
+    monkeypatch.setattr(notify, "_outlets", Outlets("bus", "queue", door))
+    monkeypatch.setattr(aws, "client", Recorder().client)
+
+
 class InTime:
     """A Lambda context with plenty of time."""
 
@@ -189,7 +198,7 @@ class InTime:
 
 def process(stream: Stream, records: list[dict[str, Any]]) -> None:
     for record in records:
-        notify.process(stream.door, record)
+        assert Notifier(stream.door).deliver([record]) is None
 
 
 def test_seat_records_say_who_since_when_last_seen(door: Table) -> None:
@@ -232,12 +241,13 @@ def test_one_write_that_reclaims_and_grants_is_several_changes(door: Table) -> N
     stream.take("c", 700)
     last = stream.records[-1]["dynamodb"]
     old, new = table.item_from_wire(last["OldImage"]), table.item_from_wire(last["NewImage"])
-    changes = seat_changes(old, new)
-    assert [(each.kind, each.reason) for each in changes] == [
-        ("deactivated", "lease_expired"), ("deactivated", "lease_expired"), ("activated", ""),
+    version = read_version(old, new)
+    assert version
+    assert [(seat["kind"], seat.get("reason")) for seat in version.change.seats] == [
+        ("deactivated", "lease_expired"), ("deactivated", "lease_expired"), ("activated", None),
     ]  # fmt: skip
-    assert changes[2].person["seatId"] == "c"
-    assert not any(each.person for each in changes[:2])
+    assert version.person["seatId"] == "c"
+    assert version.person_key == version.change.seats[2]["key"]
 
 
 def test_records_that_come_again_or_late_change_nothing(door: Table) -> None:
@@ -275,7 +285,7 @@ def test_a_batch_stops_at_the_first_record_that_fails(
     stream = Stream(door)
     for seat_id in ("a", "b", "c"):
         stream.take(seat_id)
-    monkeypatch.setattr(notify, "_door", door)
+    use_door(monkeypatch, door)
     poisoned = [dict(record) for record in stream.records]
     poisoned[2] = {"dynamodb": {**poisoned[2]["dynamodb"], "NewImage": {"seats": {"S": "?"}}}}
     answer = notify.handler({"Records": poisoned}, InTime())
@@ -292,9 +302,9 @@ def test_a_batch_stops_when_no_time_is_left(door: Table, monkeypatch: pytest.Mon
 
     stream = Stream(door)
     stream.take("a")
-    monkeypatch.setattr(notify, "_door", door)
+    use_door(monkeypatch, door)
     answer = notify.handler({"Records": stream.records}, Late())
-    assert answer == {"batchItemFailures": [{"itemIdentifier": "2"}]}
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
     door.answer_within(1e9)
 
 
@@ -312,7 +322,7 @@ def test_a_new_grant_keeps_nothing_of_an_earlier_one(door: Table) -> None:
 
 def test_housekeeping_is_no_change() -> None:
     page = {"seats": {"k": 1}, "seq": 3, "last": {"type": "activated", "at": 0}, "seatCount": 1}
-    assert seat_changes({**page, "earliest": 1}, {**page, "earliest": 2}) == []
+    assert read_version({**page, "earliest": 1}, {**page, "earliest": 2}) is None
     assert NOW
 
 

@@ -1,0 +1,126 @@
+"""The signed POST: one attempt of one delivery."""
+
+import json
+import socket
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from standardwebhooks import Webhook
+
+from functions.deliver.ladder import Attempt, read_retry_after
+from shared.addresses import check_url, is_public
+from shared.events import Event
+
+TIMEOUT_SECONDS = 15
+RESPONSE_BYTES = 16_384
+AGENT = "Overdraft-Webhooks/1"
+
+
+class PrivateAddress(OSError):
+    """A host led to an address that no webhook is sent to."""
+
+
+def _guarded_socket(info: Any) -> socket.socket:
+    """The socket for one address, which is the one that is then connected to."""
+    family, kind, protocol, _, address = info
+    if not is_public(str(address[0])):
+        raise PrivateAddress("the host leads to an address that is not public")
+    return socket.socket(family, kind, protocol)
+
+
+class Courier:
+    """Sends many at once. `insecure`: hosts to which plain http and any address are allowed."""
+
+    def __init__(self, insecure: frozenset[str]) -> None:
+        self._insecure = insecure
+        self._guarded = self._session(guarded=True)
+        self._open = self._session(guarded=False)
+
+    @staticmethod
+    def _session(*, guarded: bool) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=0, socket_factory=_guarded_socket if guarded else None, use_dns_cache=False
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+            auto_decompress=False,
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._guarded.close()
+        await self._open.close()
+
+    async def post(self, url: str, event: Event, secrets: Sequence[str]) -> Attempt:
+        """One attempt; whatever goes wrong is part of the attempt."""
+        started = time.perf_counter()
+        now = datetime.now(UTC)
+        code, error, retry_after = None, "", 0
+        try:
+            host = check_url(url, self._insecure)
+            session = self._open if host in self._insecure else self._guarded
+            body = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+            headers = sign(event["id"], now, body, secrets)
+            async with session.post(
+                url, data=body.encode(), headers=headers, allow_redirects=False
+            ) as response:
+                code = response.status
+                lowered = {name.lower(): value for name, value in response.headers.items()}
+                retry_after = read_retry_after(lowered, int(now.timestamp()))
+                # Read a little, so that the connection can be used again.
+                await response.content.read(RESPONSE_BYTES)
+        except (aiohttp.ClientError, OSError, ValueError) as problem:
+            # The status has come: what happened to the rest of the answer does not matter.
+            error = "" if code else _told(problem)
+        spent = int((time.perf_counter() - started) * 1000)
+        return Attempt(int(now.timestamp() * 1000), spent, code, error, retry_after)
+
+
+def sign(event_id: str, now: datetime, body: str, secrets: Sequence[str]) -> dict[str, str]:
+    """The headers of Standard Webhooks: one signature for each secret that is in force."""
+    signatures = " ".join(Webhook(secret).sign(event_id, now, body) for secret in secrets)
+    return {
+        "content-type": "application/json",
+        "user-agent": AGENT,
+        "webhook-id": event_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": signatures,
+    }
+
+
+# In this order: some are kinds of others. `TimeoutError` is an `OSError`, and so caught above.
+_TOLD: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    (TimeoutError, f"no answer within {TIMEOUT_SECONDS} s"),
+    (
+        (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError),
+        "the TLS certificate is not valid for this host",
+    ),
+    (aiohttp.ClientConnectorDNSError, "the host cannot be resolved"),
+    (aiohttp.ClientConnectorError, "cannot connect"),
+    ((aiohttp.ServerDisconnectedError, ConnectionError), "the connection was closed too early"),
+)
+
+
+def _told(problem: BaseException) -> str:
+    """What went wrong, in a few words for the list of deliveries."""
+    inner = getattr(problem, "os_error", problem)
+    if isinstance(inner, PrivateAddress | ValueError):
+        return str(inner)
+    for kinds, text in _TOLD:
+        if isinstance(problem, kinds):
+            return text
+    return f"no valid answer ({type(problem).__name__})"

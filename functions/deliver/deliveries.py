@@ -1,0 +1,362 @@
+"""Deliveries: read, decided, recorded. What is sent is in `courier.py`.
+
+A delivery's item counts its attempts; a message names the count that it has seen. So a message that
+comes twice, or late, finds that it was dealt with.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from functions.deliver.courier import Courier
+from functions.deliver.ladder import Attempt, next_wait, reason_to_disable
+from shared import aws, events, table, telemetry, webhooks
+from shared.events import Event
+from shared.table import Accepted, Item, Key, Query, Steps, Transact, Update
+from shared.times import from_rfc3339_ms, now_ms
+
+AT_ONCE = 200
+PER_ENDPOINT = 10
+# After the start of the last attempt there must be time for its answer and for the record.
+SECONDS_FOR_ATTEMPT = 20
+QUEUE_SECONDS = 60  # a shorter wait is left to the queue, a longer one to the schedule
+LEASE_SECONDS = 600
+RESEND_PAGE = 100
+DUE_PER_TICK = 1_000
+
+
+class Job(NamedTuple):
+    """A message of the queue: an event's skeleton for an endpoint, after so many attempts."""
+
+    message_id: str
+    webhook_id: str
+    event: Event
+    attempt: int
+
+    @property
+    def key(self) -> Key:
+        """Where the delivery is recorded."""
+        at = from_rfc3339_ms(self.event["timestamp"])
+        return table.delivery_key(self.webhook_id, at, self.event["id"])
+
+
+class Deliveries:
+    """The deliveries of one stack: its table, its queue, the hosts that may be insecure."""
+
+    def __init__(self, door: table.Table, queue_url: str, insecure: frozenset[str]) -> None:
+        self._door = door
+        self._queue = queue_url
+        self._insecure = insecure
+
+    # --- A batch of the queue --------------------------------------------------------------------
+
+    def deliver(self, records: list[dict[str, Any]], deadline_ms: int) -> list[str]:
+        """Deal with messages; the ids of those that are to come again."""
+        jobs, failed = [], []
+        for record in records:
+            body = json.loads(record["body"])
+            try:
+                if "resend" in body:
+                    self._resend(body)
+                else:
+                    jobs.append(
+                        Job(record["messageId"], body["webhookId"], body["event"], body["attempt"])
+                    )
+            except Exception:
+                telemetry.logger.exception("resend failed")
+                failed.append(record["messageId"])
+        if not jobs:
+            return failed
+        try:
+            known = self._look_up(jobs)
+        except table.Unavailable:
+            telemetry.logger.exception("deliveries could not be looked up")
+            return [record["messageId"] for record in records]
+        return failed + asyncio.run(self._deliver_all(jobs, known, deadline_ms))
+
+    def _look_up(self, jobs: Iterable[Job]) -> dict[Key, Item]:
+        keys: dict[Key, None] = {}
+        for job in jobs:
+            keys |= dict.fromkeys(
+                (
+                    job.key,
+                    table.webhook_key(job.webhook_id),
+                    table.webhook_secret_key(job.webhook_id),
+                    table.webhook_state_key(job.webhook_id),
+                    *events.keys_of(job.event),
+                )
+            )
+        found: dict[Key, Item] = self._door.execute(table.BatchGet(tuple(keys)))
+        return found
+
+    async def _deliver_all(
+        self, jobs: list[Job], known: Mapping[Key, Item], deadline_ms: int
+    ) -> list[str]:
+        """All at once, but few to one endpoint at a time: a dead one holds up nobody else."""
+        overall = asyncio.Semaphore(AT_ONCE)
+        endpoints: dict[str, asyncio.Semaphore] = {}
+        circuits: dict[str, int] = {}
+        for job in jobs:
+            endpoints.setdefault(job.webhook_id, asyncio.Semaphore(PER_ENDPOINT))
+            state = known.get(table.webhook_state_key(job.webhook_id), {})
+            circuits[job.webhook_id] = state.get("openUntil", 0)
+        failed = []
+
+        async def one(job: Job, courier: Courier) -> None:
+            async with endpoints[job.webhook_id], overall:
+                try:
+                    await self._one(job, known, courier, circuits, deadline_ms)
+                except Exception:
+                    telemetry.logger.exception(
+                        "delivery failed", extra={"eventId": job.event["id"]}
+                    )
+                    failed.append(job.message_id)
+
+        async with Courier(self._insecure) as courier:
+            await asyncio.gather(*(one(job, courier) for job in jobs))
+        return failed
+
+    async def _one(
+        self,
+        job: Job,
+        known: Mapping[Key, Item],
+        courier: Courier,
+        circuits: dict[str, int],
+        deadline_ms: int,
+    ) -> None:
+        delivery = known.get(job.key, {})
+        endpoint = known.get(table.webhook_key(job.webhook_id))
+        secret = known.get(table.webhook_secret_key(job.webhook_id))
+        if endpoint is None or secret is None:
+            return  # deleted, and its deliveries with it
+        is_stale = delivery.get("attemptCount", 0) != job.attempt
+        if is_stale or delivery.get("status", "pending") != "pending":
+            return
+        now = now_ms()
+        if not endpoint["enabled"]:
+            await self._run(self._give_up(job, delivery, "the endpoint is disabled", now))
+            return
+        open_until = circuits[job.webhook_id]
+        if open_until > now // 1000 or now + SECONDS_FOR_ATTEMPT * 1000 > deadline_ms:
+            await self._run(self._defer(job, delivery, max(open_until, now // 1000 + 5), now))
+            return
+        event = events.complete(job.event, known)
+        attempt = await courier.post(endpoint["url"], event, _secrets(secret, now // 1000))
+        telemetry.count("WebhookDelivered" if attempt.is_success else "WebhookFailed")
+        was_failing = table.webhook_state_key(job.webhook_id) in known
+        opened = await self._run(self._judge(job.webhook_id, attempt, was_failing=was_failing))
+        circuits[job.webhook_id] = max(circuits[job.webhook_id], opened)
+        wait = await self._run(self._record(job, delivery, attempt))
+        if wait is not None and wait <= QUEUE_SECONDS:
+            later = {**_body(job.webhook_id, job.event, job.attempt + 1)}
+            await asyncio.to_thread(self._enqueue, [later], wait)
+
+    async def _run(self, steps: Steps[Any]) -> Any:
+        return await asyncio.to_thread(self._door.run, steps)
+
+    # --- The record ------------------------------------------------------------------------------
+
+    def _record(self, job: Job, delivery: Item, attempt: Attempt) -> Steps[int | None]:
+        """Write an attempt down; seconds until the next one, None if there is none."""
+        step = delivery.get("step", 0)
+        wait = None if attempt.is_success else next_wait(step, attempt)
+        status = "succeeded" if attempt.is_success else "failed" if wait is None else "pending"
+        told = {"at": attempt.at, "ms": attempt.ms, "code": attempt.code, "error": attempt.error}
+        due = None
+        if wait is not None:
+            # The queue brings back a short wait; the schedule only if that was lost.
+            due = attempt.at // 1000 + wait + (QUEUE_SECONDS if wait <= QUEUE_SECONDS else 0)
+        sets: dict[str, Any] = {
+            "status": status,
+            "attemptCount": job.attempt + 1,
+            "step": step + (0 if attempt.is_success else 1),
+            "attempts": [*delivery.get("attempts", []), told][-50:],
+        }
+        yield self._write(job, delivery, sets, due, attempt.at)
+        return wait
+
+    def _give_up(self, job: Job, delivery: Item, reason: str, now: int) -> Steps[None]:
+        yield self._write(job, delivery, {"status": "failed", "failure": reason}, None, now)
+
+    def _defer(self, job: Job, delivery: Item, until: int, now: int) -> Steps[None]:
+        """No attempt now: the schedule brings it back."""
+        yield self._write(job, delivery, {"status": "pending"}, until, now)
+
+    @staticmethod
+    def _write(job: Job, delivery: Item, sets: dict[str, Any], due: int | None, now: int) -> Update:
+        """The delivery's item, if nobody has recorded another attempt meanwhile."""
+        sets = {
+            "event": job.event,
+            "eventId": job.event["id"],
+            "type": job.event["type"],
+            "attemptCount": job.attempt,
+            "attempts": delivery.get("attempts", []),
+            "step": delivery.get("step", 0),
+            "createdAt": delivery.get("createdAt", now),
+            "ttl": now // 1000 + webhooks.DELIVERY_SECONDS,
+            **sets,
+        }
+        if due is not None:
+            sets |= {"earliest": due, "sweepKey": table.DUE_DELIVERIES}
+        names = {f"#{number}": name for number, name in enumerate(sets)}
+        values = {f":{number}": value for number, value in enumerate(sets.values())}
+        expression = "SET " + ", ".join(f"#{number} = :{number}" for number in range(len(sets)))
+        if due is None:
+            expression += " REMOVE earliest"
+        return Update(
+            job.key,
+            expression,
+            "attribute_not_exists(attemptCount) OR attemptCount = :seen",
+            names,
+            {**values, ":seen": job.attempt},
+        )
+
+    # --- The endpoint ----------------------------------------------------------------------------
+
+    def _judge(self, webhook_id: str, attempt: Attempt, *, was_failing: bool) -> Steps[int]:
+        """What an attempt says of its endpoint; until when (Unix seconds) it is left alone."""
+        key = table.webhook_state_key(webhook_id)
+        now = attempt.at // 1000
+        if attempt.is_success:
+            if was_failing:
+                yield table.Delete(key)
+            return 0
+        reply = yield Update(
+            key,
+            "SET failingSince = if_not_exists(failingSince, :now) ADD failures :one",
+            "",
+            table.NO_NAMES,
+            {":now": now, ":one": 1},
+        )
+        state = reply.item or {}
+        reason = reason_to_disable(attempt, state.get("failingSince"), now)
+        if reason:
+            yield from _disable(webhook_id, reason, attempt.at)
+        if state.get("failures", 0) < webhooks.CIRCUIT_FAILURES:
+            return 0
+        until = now + max(webhooks.CIRCUIT_SECONDS, attempt.retry_after)
+        yield Update(key, "SET openUntil = :until", "", table.NO_NAMES, {":until": until})
+        return until
+
+    # --- What is due, and what is wanted again ---------------------------------------------------
+
+    def send_due(self, now: int, is_time_left: Callable[[], bool]) -> int:
+        """Queue the deliveries whose wait is over (`now`: Unix seconds); how many."""
+        count, start = 0, None
+        while count < DUE_PER_TICK and is_time_left():
+            found = self._door.execute(
+                Query(
+                    "sweepKey = :due AND earliest <= :now",
+                    {":due": table.DUE_DELIVERIES, ":now": now},
+                    index_name=table.SWEEP_INDEX,
+                    limit=100,
+                    start=start,
+                )
+            )
+            keys = tuple(Key(item["pk"], item["sk"]) for item in found.items)
+            items: dict[Key, Item] = self._door.execute(table.BatchGet(keys)) if keys else {}
+            due = [key for key in keys if items.get(key, {}).get("earliest", now + 1) <= now]
+            bodies = [_body(table.owner_of(key.pk), items[key]["event"], items[key]["attemptCount"])
+                      for key in due]  # fmt: skip
+            # Queued before the lease: a crash between the two queues it twice, and loses nothing.
+            self._enqueue(bodies)
+            for key in due:
+                self._door.execute(
+                    Update(
+                        key,
+                        "SET earliest = :lease",
+                        "earliest = :seen",
+                        table.NO_NAMES,
+                        {":lease": now + LEASE_SECONDS, ":seen": items[key]["earliest"]},
+                    )
+                )
+            count += len(due)
+            start = found.next
+            if start is None:
+                break
+        return count
+
+    def _resend(self, command: dict[str, Any]) -> None:
+        """Make deliveries pending again, from the beginning of the ladder, and queue them."""
+        webhook_id, wanted = command["webhookId"], command["resend"]
+        pk = table.delivery_key(webhook_id, 0, "").pk
+        query = Query("pk = :pk AND sk = :sk", {":pk": pk, ":sk": wanted.get("delivery", "")})
+        if "since" in wanted:
+            query = Query(
+                "pk = :pk AND sk >= :since",
+                {":pk": pk, ":since": f"{wanted['since']:013d}", ":failed": "failed"},
+                names={"#status": "status"},
+                filter="#status = :failed",
+                limit=RESEND_PAGE,
+                start=wanted.get("start"),
+            )
+        found = self._door.execute(query)
+        bodies = []
+        for item in found.items:
+            reply = self._door.execute(
+                Update(
+                    Key(item["pk"], item["sk"]),
+                    "SET #status = :pending, step = :zero, earliest = :due, sweepKey = :key"
+                    " REMOVE failure",
+                    "attemptCount = :seen",
+                    {"#status": "status"},
+                    {
+                        ":pending": "pending",
+                        ":zero": 0,
+                        ":due": now_ms() // 1000 + QUEUE_SECONDS,
+                        ":key": table.DUE_DELIVERIES,
+                        ":seen": item["attemptCount"],
+                    },
+                )
+            )
+            if isinstance(reply, Accepted):
+                bodies.append(_body(webhook_id, item["event"], item["attemptCount"]))
+        self._enqueue(bodies)
+        if found.next is not None:
+            start = {"pk": found.next["pk"], "sk": found.next["sk"]}
+            self._enqueue([{**command, "resend": {**wanted, "start": start}}])
+
+    def _enqueue(self, bodies: list[dict[str, Any]], wait: int = 0) -> None:
+        for start in range(0, len(bodies), 10):
+            answer = aws.client("sqs").send_message_batch(
+                QueueUrl=self._queue,
+                Entries=[
+                    {
+                        "Id": str(number),
+                        "MessageBody": json.dumps(body, ensure_ascii=False),
+                        "DelaySeconds": wait,
+                    }
+                    for number, body in enumerate(bodies[start : start + 10])
+                ],
+            )
+            if answer.get("Failed"):
+                raise table.Unavailable("the queue did not take every message")
+
+
+def _body(webhook_id: str, event: Event, attempt: int) -> dict[str, Any]:
+    return {"webhookId": webhook_id, "event": event, "attempt": attempt}
+
+
+def _secrets(item: Item, now: int) -> list[str]:
+    """The secrets in force at `now` (Unix seconds), the newest first."""
+    previous = item.get("previous")
+    is_valid = previous is not None and item.get("previousUntil", 0) > now
+    return [item["current"], previous] if previous and is_valid else [item["current"]]
+
+
+def _disable(webhook_id: str, reason: str, at: int) -> Steps[None]:
+    """Take an endpoint out of use; the item's stream record is the event that says so."""
+    yield Transact(
+        (
+            Update(
+                table.webhook_key(webhook_id),
+                "SET enabled = :no, disabledReason = :reason, disabledAt = :at,"
+                " version = version + :one",
+                "enabled = :yes",
+                table.NO_NAMES,
+                {":no": False, ":yes": True, ":reason": reason, ":at": at, ":one": 1},
+            ),
+            webhooks.bump_version(),
+        )
+    )

@@ -1,0 +1,224 @@
+"""What happened: use over time, overdraft episodes, denials, e-mails. All can be recounted."""
+
+from collections.abc import Callable
+from datetime import datetime, tzinfo
+from typing import Any
+
+from functions.entitlements import desk, listing
+from functions.entitlements.listing import Listed
+from shared import history, table
+from shared.history import HOUR_MS, QUARTER_MS, Usage
+from shared.http import Request, Response
+from shared.problems import InvalidRequest
+from shared.table import Item, Query, Steps
+from shared.times import to_rfc3339, zone_of
+
+DAY = 86_400
+# How far back a request reaches that does not say from when, in seconds.
+DEFAULT_SPAN = {"15m": DAY, "hour": 7 * DAY, "day": 31 * DAY}
+
+
+def _period(request: Request, span: int) -> tuple[int, int]:
+    """`from` and `to` in Unix milliseconds; what is not given: until now, for `span` seconds."""
+    until = request.query.get("to", request.now + 1)
+    since = request.query.get("from", max(0, min(until, request.now) - span))
+    if since >= until:
+        raise InvalidRequest.at("/from", "must be before 'to'", place="query")
+    return since * 1000, until * 1000
+
+
+# --- Use ----------------------------------------------------------------------------------------
+
+
+def usage_history(request: Request) -> Response:
+    """Use by quarter-hour, hour or day; hours and days are those of the entitlement's zone."""
+    return listing.respond(request, _usage(request))
+
+
+def _usage(request: Request) -> Steps[Listed]:
+    limit, start = listing.limit_of(request), listing.start_of(request)
+    entitlement_id = request.path["entitlementId"]
+    item, _ = yield from desk.fetch(entitlement_id)
+    interval = request.query.get("interval", "hour")
+    since, until = _period(request, DEFAULT_SPAN[interval])
+    zone = zone_of(item["document"]["timeZone"])
+    until = min(until, request.now_ms + 1)
+    since = int(start[0]) if start else max(since, item["createdAt"])
+    if since >= until:
+        return Listed([], None)
+    cuts = _cuts(since, until, interval, zone, limit)
+    found = yield from history.usage(entitlement_id, cuts, request.now_ms)
+    more = [str(cuts[-1])] if cuts[-1] < until else None
+    return Listed([_usage_view(usage) for usage in found if usage.is_known], more)
+
+
+def _cuts(since: int, until: int, interval: str, zone: tzinfo, count: int) -> list[int]:
+    """The boundaries of at most `count` intervals, the first of which holds `since`."""
+    begin: Callable[[int], int] = {
+        "15m": history.quarter_of,
+        "hour": lambda at: _begin_of_hour(at, zone),
+        "day": lambda at: _begin_of_day(at, zone),
+    }[interval]
+    length = {"15m": QUARTER_MS, "hour": HOUR_MS, "day": 24 * HOUR_MS}[interval]
+    cuts = [begin(since)]
+    while len(cuts) <= count and cuts[-1] < until:
+        # A day may have 23 or 25 hours: its middle is surely within it.
+        following = begin(cuts[-1] + length)
+        if following <= cuts[-1]:
+            following = begin(cuts[-1] + length + length // 2)
+        cuts.append(following)
+    return cuts
+
+
+def _begin_of_hour(at: int, zone: tzinfo) -> int:
+    local = datetime.fromtimestamp(at / 1000, zone)
+    # Zones are whole quarter-hours from UTC.
+    return history.quarter_of(at - local.minute * 60_000)
+
+
+def _begin_of_day(at: int, zone: tzinfo) -> int:
+    local = datetime.fromtimestamp(at / 1000, zone)
+    midnight = datetime(local.year, local.month, local.day, tzinfo=zone)
+    return int(midnight.timestamp()) * 1000
+
+
+def _usage_view(usage: Usage) -> dict[str, Any]:
+    return {
+        "from": to_rfc3339(usage.start),
+        "to": to_rfc3339(usage.end),
+        "lowest": usage.lowest,
+        "highest": usage.highest,
+        "closing": usage.closing,
+        "seatSeconds": usage.seat_ms // 1000,
+        "overdraftSeconds": usage.overdraft_ms // 1000,
+        "overdraftSeatSeconds": usage.overdraft_seat_ms // 1000,
+        "activations": usage.counts["activated"],
+        "releases": usage.counts["released"],
+        "expiries": usage.counts["lease_expired"],
+        "removals": usage.counts["removed"],
+        "deniedAttempts": usage.denied_attempts,
+        "deniedSeats": len(usage.denied_seats),
+        "limits": [
+            {"from": to_rfc3339(at), "purchased": purchased, "hardCap": cap}
+            for at, purchased, cap in usage.limits
+        ],
+    }
+
+
+# --- Episodes -----------------------------------------------------------------------------------
+
+
+def overdrafts(request: Request) -> Response:
+    """Overdraft episodes that touch a period, newest first."""
+    return listing.respond(request, _overdrafts(request))
+
+
+def _overdrafts(request: Request) -> Steps[Listed]:
+    limit, start = listing.limit_of(request), listing.start_of(request)
+    entitlement_id = request.path["entitlementId"]
+    yield from desk.require(entitlement_id, is_deleted_ok=True)
+    since, until = _period(request, 31 * DAY)
+    pk = table.episode_key(entitlement_id, history.SEATS, 0).pk
+    high = start[0] if start else f"{until:013d}"
+    found = yield Query(
+        "pk = :pk AND sk < :high", {":pk": pk, ":high": high}, limit=limit + 1, descending=True
+    )
+    latest = yield from history.latest_quarter(entitlement_id)
+    items: list[dict[str, Any]] = []
+    for item in found.items[:limit]:
+        # Episodes follow each other: the first that ended before the period ends the list.
+        if item.get("end") is not None and item["end"] <= since:
+            return Listed(items, None)
+        items.append(
+            (yield from history.episode_view(entitlement_id, item, latest, request.now_ms))
+        )
+    more = [found.items[limit - 1]["sk"]] if len(found.items) > limit else None
+    return Listed(items, more)
+
+
+# --- Denials ------------------------------------------------------------------------------------
+
+
+def denials(request: Request) -> Response:
+    """Who was turned away, by hour and seat, newest hour first."""
+    return listing.respond(request, _denials(request))
+
+
+def _denials(request: Request) -> Steps[Listed]:
+    limit, start = listing.limit_of(request), listing.start_of(request)
+    entitlement_id = request.path["entitlementId"]
+    yield from desk.require(entitlement_id, is_deleted_ok=True)
+    since, until = _period(request, 31 * DAY)
+    low = history.quarter_name(since - since % HOUR_MS)[:13]
+    high = start[0] if start else history.quarter_name(until + HOUR_MS - 1)[:13]
+    found: list[Item] = []
+    for shard in range(table.DENIAL_SHARDS):
+        answer = yield Query(
+            "pk = :pk AND sk BETWEEN :low AND :high",
+            {":pk": f"{table.DENIAL_PREFIX}{entitlement_id}#{shard:x}", ":low": low, ":high": high},
+            limit=limit + 2,  # with the one at which the page before ended
+            descending=True,
+        )
+        found += answer.items
+    wanted = [item for item in found if item["sk"] < high]
+    wanted.sort(key=lambda item: str(item["sk"]), reverse=True)
+    shown = wanted[:limit]
+    more = [shown[-1]["sk"]] if len(wanted) > limit else None
+    return Listed([_denial_view(item) for item in shown], more)
+
+
+def _denial_view(item: Item) -> dict[str, Any]:
+    hour = item["sk"].partition("#")[0]
+    return {
+        "hour": f"{hour}:00:00Z",
+        "seatKey": item["seatKey"],
+        "seatId": item.get("seatId"),
+        "seatName": item.get("seatName") or None,
+        "attempts": item["attempts"],
+        "firstAt": to_rfc3339(item["firstAt"]),
+        "lastAt": to_rfc3339(item["lastAt"]),
+        "used": item["used"],
+        "purchased": item["seatCount"],
+        "hardCap": item.get("hardCap"),
+    }
+
+
+# --- E-mails ------------------------------------------------------------------------------------
+
+
+def emails(request: Request) -> Response:
+    """What was sent to whom and when, newest first."""
+    return listing.respond(request, _emails(request))
+
+
+def _emails(request: Request) -> Steps[Listed]:
+    limit, start = listing.limit_of(request), listing.start_of(request)
+    entitlement_id = request.path["entitlementId"]
+    yield from desk.require(entitlement_id, is_deleted_ok=True)
+    pk = table.mail_key(entitlement_id, 0, "").pk
+    found = yield Query(
+        "pk = :pk AND sk BETWEEN :low AND :high",
+        {":pk": pk, ":low": "SENT#", ":high": start[0] if start else "SENT#~"},
+        limit=limit + 2,
+        descending=True,
+    )
+    wanted = [item for item in found.items if not start or item["sk"] < start[0]]
+    shown = wanted[:limit]
+    more = [shown[-1]["sk"]] if len(wanted) > limit else None
+    return Listed([_email_view(item) for item in shown], more)
+
+
+def _email_view(item: Item) -> dict[str, Any]:
+    sent_at = item.get("sentAt")
+    return {
+        "audience": item["audience"],
+        "to": item["to"],
+        "status": item["status"],
+        "sentAt": None if sent_at is None else to_rfc3339(sent_at),
+        "messageId": item.get("messageId"),
+        "subject": item.get("subject"),
+        "from": to_rfc3339(item["from"]),
+        "until": to_rfc3339(item["until"]),
+        "numbers": item.get("numbers"),
+        "failure": item.get("failure"),
+    }

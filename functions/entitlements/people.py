@@ -1,0 +1,162 @@
+"""Seats by the person: who held one, when, on which devices; and erasing a person."""
+
+import re
+from typing import Any
+from urllib.parse import unquote
+
+from functions.entitlements import desk, listing
+from functions.entitlements.listing import Listed
+from shared import ledger, table
+from shared.http import Request, Response
+from shared.ledger import activation_id, seat_key
+from shared.problems import NotFound
+from shared.table import Item, Key, Query, Steps, Update
+from shared.times import to_rfc3339
+
+_SEAT_KEY = re.compile(r"[A-Za-z0-9_-]{12}", re.ASCII)
+
+
+def list_seats(request: Request) -> Response:
+    """Everybody who holds or held a seat, in the order of seat keys."""
+    return listing.respond(request, _seats(request))
+
+
+def _seats(request: Request) -> Steps[Listed]:
+    limit, start = listing.limit_of(request), listing.start_of(request)
+    entitlement_id = request.path["entitlementId"]
+    yield from desk.require(entitlement_id, is_deleted_ok=True)
+    pk = table.seat_record_key(entitlement_id, "").pk
+    found = yield Query(
+        "pk = :pk AND sk > :start",
+        {":pk": pk, ":start": start[0] if start else " "},
+        limit=limit + 1,
+    )
+    shown = found.items[:limit]
+    more = [shown[-1]["sk"]] if len(found.items) > limit else None
+    return Listed([_view(item) for item in shown], more)
+
+
+def read_seat(request: Request) -> Response:
+    """One person's seat, by seatId or seat key."""
+    return Response(200, request.table.run(_read(request)))
+
+
+def _read(request: Request) -> Steps[dict[str, Any]]:
+    entitlement_id = request.path["entitlementId"]
+    yield from desk.require(entitlement_id, is_deleted_ok=True)
+    _, record, _ = yield from _find(entitlement_id, request.path["seat"])
+    if record is None:
+        raise NotFound("Nobody known by this seatId or seat key has held a seat.")
+    return _view(record)
+
+
+def _find(entitlement_id: str, given: str) -> Steps[tuple[str, Item | None, list[Key]]]:
+    """The seat key of a person, their record and their denials.
+
+    Raises:
+        NotFound: nobody is known by this seatId or seat key.
+    """
+    named = [seat_key(entitlement_id, text) for text in dict.fromkeys((given, unquote(given)))]
+    if _SEAT_KEY.fullmatch(given):
+        named.append(given)
+    for key in named:
+        record = yield table.Get(table.seat_record_key(entitlement_id, key))
+        denials = yield from _denials_of(entitlement_id, key)
+        if record is not None or denials:
+            return key, record, denials
+    raise NotFound("Nobody is known by this seatId or seat key.")
+
+
+def _denials_of(entitlement_id: str, key: str) -> Steps[list[Key]]:
+    keys: list[Key] = []
+    start = None
+    while True:
+        found = yield Query(
+            "pk = :pk",
+            {":pk": table.denial_key(entitlement_id, key, "").pk, ":key": key},
+            filter="seatKey = :key",
+            start=start,
+        )
+        keys += [Key(item["pk"], item["sk"]) for item in found.items]
+        start = found.next
+        if start is None:
+            return keys
+
+
+def erase(request: Request) -> Response:
+    """Erase a person: their name goes everywhere, every count stays. Safe to repeat."""
+    request.table.run(_erase(request))
+    return Response(204)
+
+
+def _erase(request: Request) -> Steps[None]:
+    entitlement_id = request.path["entitlementId"]
+    yield from desk.require(entitlement_id, is_deleted_ok=True)
+    key, _, denials = yield from _find(entitlement_id, request.path["seat"])
+    page_key = table.ledger_key(entitlement_id)
+    page = yield table.Get(page_key)
+    # What the stream still has to tell of them, up to this version, is not written down.
+    yield Update(
+        table.seat_record_key(entitlement_id, key),
+        "SET seatKey = :key, entitlementId = :owner, seq = if_not_exists(seq, :none),"
+        " erasedAt = :now, erasedSeq = :seq REMOVE seatId, seatName, attributes, devices",
+        "",
+        table.NO_NAMES,
+        {
+            ":key": key,
+            ":owner": entitlement_id,
+            ":none": 0,
+            ":now": request.now_ms,
+            ":seq": page["seq"],
+        },
+    )
+    # No new version of the page: nothing was accepted.
+    scrub = Update(
+        page_key,
+        "REMOVE #last.seatId, #last.seatName, #last.attributes",
+        "#last.#key = :key",
+        {"#last": "last", "#key": "key"},
+        {":key": key},
+    )
+    yield from ledger.settle(scrub)
+    for denial in denials:
+        yield Update(denial, "REMOVE seatId, seatName", "attribute_exists(pk)", table.NO_NAMES, {})
+
+
+def _view(item: Item) -> dict[str, Any]:
+    def time_of(name: str) -> str | None:
+        return None if item.get(name) is None else to_rfc3339(item[name])
+
+    stamp = item.get("stamp")
+    return {
+        "seatKey": item["seatKey"],
+        "seatId": item.get("seatId"),
+        "seatName": item.get("seatName") or None,
+        "attributes": item.get("attributes", {}),
+        "isHeld": stamp is not None and "endedAt" not in item,
+        "activationId": None if stamp is None else activation_id(item["seatKey"], stamp),
+        "isOverdraftSeat": item.get("isOverdraftSeat", False),
+        "activatedAt": time_of("activatedAt"),
+        "lastSeenAt": time_of("lastSeenAt"),
+        "endedAt": time_of("endedAt"),
+        "endReason": item.get("endReason"),
+        "grantCount": item.get("grantCount", 0),
+        "grants": [
+            {
+                "from": to_rfc3339(grant["from"]),
+                "to": to_rfc3339(grant["to"]),
+                "reason": grant["reason"],
+                "isOverdraftSeat": grant["overdraft"],
+            }
+            for grant in item.get("grants", [])
+        ],
+        "devices": [
+            {
+                "device": device["device"],
+                "from": to_rfc3339(device["from"]),
+                "to": to_rfc3339(device["to"]),
+            }
+            for device in item.get("devices", [])
+        ],
+        "erasedAt": time_of("erasedAt"),
+    }

@@ -1,0 +1,62 @@
+"""The link at the end of an e-mail: no more mail about this entitlement, or mail again."""
+
+from shared import table, tokens
+from shared.http import Request, Response
+from shared.problems import NotFound
+from shared.table import Item
+
+_STYLE = "font:18px/1.5 system-ui,sans-serif;max-width:34rem;margin:4rem auto;padding:0 1rem"
+
+
+def _key(request: Request) -> table.Key:
+    secret = request.table.run(tokens.own_secret("unsubscribe"))
+    try:
+        entitlement_id, address = tokens.unseal(secret, request.path["token"], "unsubscribe")
+    except ValueError:
+        raise NotFound("This link is not one of ours, or it is not whole.") from None
+    return table.unsubscribed_key(entitlement_id, address)
+
+
+def show(request: Request) -> Response:
+    """Ask first: mail programs open links by themselves."""
+    gone = request.table.execute(table.Get(_key(request)))
+    return _page(request, is_gone=gone is not None)
+
+
+def unsubscribe(request: Request) -> Response:
+    """No more mail to this address about this entitlement (also RFC 8058's one click)."""
+    item: Item = {"at": request.now_ms}
+    request.table.execute(table.Put(_key(request), item))
+    return _page(request, is_gone=True)
+
+
+def subscribe(request: Request) -> Response:
+    """Mail again."""
+    request.table.execute(table.Delete(_key(request)))
+    return _page(request, is_gone=False)
+
+
+def _page(request: Request, *, is_gone: bool) -> Response:
+    base = "../" if request.url.endswith("/undo") else ""
+    token = request.path["token"]
+    if is_gone:
+        told = "You get no more e-mail about this entitlement."
+        action, label = f"{base}{token}/undo", "Send me mail again"
+    else:
+        told = "You get e-mail about this entitlement when something happens, at most once an hour."
+        action, label = f"{base}{token}", "No more mail"
+    return Response(
+        200,
+        "<!doctype html><html lang=en><head><meta charset=utf-8>"
+        "<meta name=viewport content='width=device-width, initial-scale=1'>"
+        "<meta name=robots content=noindex><title>E-mail</title></head>"
+        f"<body style='{_STYLE}'><p>{told}</p>"
+        f"<form method=post action='{action}'>"
+        f"<button style='font:inherit;padding:.4rem 1rem'>{label}</button></form></body></html>",
+        {
+            "content-type": "text/html; charset=utf-8",
+            "content-security-policy": "default-src 'none'; style-src 'unsafe-inline';"
+            " form-action 'self'; frame-ancestors 'none'",
+            "referrer-policy": "no-referrer",
+        },
+    )

@@ -1,0 +1,311 @@
+"""Webhook endpoints and their deliveries, as the vendor manages them.
+
+What is to be sent is asked for by an item: the stream hands it on, like everything else.
+"""
+
+import base64
+import json
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from functions.entitlements import desk, listing, validation
+from functions.entitlements.listing import Listed
+from shared import addresses, events, ledger, table, webhooks
+from shared.credentials import new_id
+from shared.http import Request, Response
+from shared.idempotency import replayed
+from shared.models import ResendInput, RotationInput, WebhookInput, WebhookTestInput
+from shared.problems import Contention, InvalidRequest, NotFound
+from shared.table import Accepted, Item, Put, Query, Steps, Transact, Update
+from shared.times import from_rfc3339, to_rfc3339
+
+WRITTEN = ("url", "eventTypes", "entitlementId", "customer", "description", "enabled")
+REQUEST_SECONDS = 86_400
+_DELIVERY_ID = re.compile(r"dlv_(\d{13})_(evt_[a-z2-7]{24})", re.ASCII)
+_insecure = addresses.insecure_hosts(os.environ.get("INSECURE_WEBHOOK_HOSTS", ""))
+
+
+def _document(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A body as a complete, valid endpoint.
+
+    Raises:
+        InvalidRequest: also for an address that no webhook is sent to.
+    """
+    document = validation.parse(WebhookInput, body).model_dump(by_alias=True)
+    try:
+        host = addresses.check_url(document["url"], _insecure)
+        addresses.check_resolves(host, _insecure)
+    except ValueError as error:
+        raise InvalidRequest.at("/url", str(error)) from None
+    return document
+
+
+def create(request: Request) -> Response:
+    """Create an endpoint; its secret is only in this answer."""
+    document = _document(request.body)
+    if document["entitlementId"] is not None:
+        request.table.run(_require_entitlement(document["entitlementId"]))
+    nonce = secrets.token_urlsafe(32)
+    webhook_id = new_id("whk", nonce)
+    item = {
+        **document,
+        "version": 1,
+        "createdAt": request.now_ms,
+        "updatedAt": request.now_ms,
+    }
+    secret = _secret(request.caller.derive(nonce))
+    writes = (
+        Put(table.webhook_key(webhook_id), item, "attribute_not_exists(pk)"),
+        Put(table.webhook_secret_key(webhook_id), {"current": secret}, "attribute_not_exists(pk)"),
+        webhooks.bump_version(),
+    )
+    response = Response(201, _view(webhook_id, item))
+    kept, kept_nonce = desk.write_once(request, writes, response, nonce=nonce)
+    if kept:
+        response = replayed(kept, secret=_secret(request.caller.derive(kept_nonce)))
+    else:
+        response = response._replace(body={**response.body, "secret": secret})
+    location = f"/v1/webhooks/{response.body['webhookId']}"
+    return response._replace(headers={**response.headers, "location": location})
+
+
+def _require_entitlement(entitlement_id: str) -> Steps[None]:
+    try:
+        yield from desk.require(entitlement_id)
+    except NotFound:
+        detail = "no entitlement has this id"
+        raise InvalidRequest.at("/entitlementId", detail) from None
+
+
+def _secret(derived: str) -> str:
+    """A secret of Standard Webhooks, `whsec_` and 32 bytes in base64."""
+    raw = base64.urlsafe_b64decode(derived + "=" * (-len(derived) % 4))
+    return "whsec_" + base64.b64encode(raw).decode()
+
+
+def list_all(request: Request) -> Response:
+    """Endpoints, in the order of their ids, without secrets."""
+    return listing.respond(request, _listed(request))
+
+
+def _listed(request: Request) -> Steps[Listed]:
+    limit, start = listing.limit_of(request), listing.start_of(request)
+    values = {":pk": table.webhook_key("").pk}
+    found = yield Query(
+        "pk = :pk AND sk > :start" if start else "pk = :pk",
+        {**values, ":start": start[0]} if start else values,
+        limit=limit + 1,
+    )
+    shown = found.items[:limit]
+    items = [_view(item["sk"], item) for item in shown]
+    return Listed(items, [shown[-1]["sk"]] if len(found.items) > limit else None)
+
+
+def read(request: Request) -> Response:
+    """One endpoint."""
+    item = request.table.run(_fetch(request.path["webhookId"]))
+    return Response(200, _view(request.path["webhookId"], item))
+
+
+def _fetch(webhook_id: str) -> Steps[Item]:
+    item: Item | None = yield table.Get(table.webhook_key(webhook_id))
+    if item is None:
+        raise NotFound("No webhook endpoint has this id.")
+    return item
+
+
+def update(request: Request) -> Response:
+    """Change an endpoint by a JSON merge patch; enabling it forgets why it was disabled."""
+    item = request.table.run(_update(request))
+    return Response(200, _view(request.path["webhookId"], item))
+
+
+def _update(request: Request) -> Steps[Item]:
+    webhook_id = request.path["webhookId"]
+    for attempt in range(1, ledger.ROUNDS + 1):
+        item = yield from _fetch(webhook_id)
+        before = {name: item.get(name) for name in WRITTEN}
+        document = _document(validation.merge_patch(before, request.body))
+        if document["entitlementId"] not in (None, before["entitlementId"]):
+            yield from _require_entitlement(document["entitlementId"])
+        if document == before:
+            return item
+        changed: Item = {
+            **document,
+            "version": item["version"] + 1,
+            "createdAt": item["createdAt"],
+            "updatedAt": request.now_ms,
+        }
+        writes: list[Update | Put | table.Delete] = [
+            Put(table.webhook_key(webhook_id), changed, "version = :seen",
+                values={":seen": item["version"]}),
+            webhooks.bump_version(),
+        ]  # fmt: skip
+        if document["enabled"] and not before["enabled"]:
+            writes.append(table.Delete(table.webhook_state_key(webhook_id)))
+        elif not document["enabled"]:
+            # Disabled before, by how it answered: that stays told.
+            names = ("disabledReason", "disabledAt")
+            changed |= {name: item[name] for name in names if name in item}
+        reply = yield Transact(tuple(writes))
+        if isinstance(reply, Accepted):
+            return changed
+        yield table.Pause(attempt)
+    raise Contention
+
+
+def delete(request: Request) -> Response:
+    """Delete an endpoint; what waits to be sent to it is not sent any more."""
+    webhook_id = request.path["webhookId"]
+    request.table.run(_fetch(webhook_id))
+    writes = (
+        table.Delete(table.webhook_key(webhook_id)),
+        table.Delete(table.webhook_secret_key(webhook_id)),
+        table.Delete(table.webhook_state_key(webhook_id)),
+        webhooks.bump_version(),
+    )
+    request.table.run(ledger.settle(Transact(writes)))
+    return Response(204)
+
+
+def rotate_secret(request: Request) -> Response:
+    """A new secret; the old one signs beside it for a while."""
+    model = validation.parse(RotationInput, request.body)
+    webhook_id = request.path["webhookId"]
+    request.table.run(_fetch(webhook_id))
+    nonce = secrets.token_urlsafe(32)
+    secret = _secret(request.caller.derive(nonce))
+    until = request.now + model.overlap_seconds
+    write = Update(
+        table.webhook_secret_key(webhook_id),
+        "SET previous = current, previousUntil = :until, current = :new",
+        "attribute_exists(pk)",
+        table.NO_NAMES,
+        {":until": until, ":new": secret},
+    )
+    view = {"webhookId": webhook_id, "previousSecretExpiresAt": to_rfc3339(until * 1000)}
+    response = Response(201, view)
+    kept, kept_nonce = desk.write_once(request, (write,), response, nonce=nonce)
+    if kept:
+        return replayed(kept, secret=_secret(request.caller.derive(kept_nonce)))
+    return response._replace(body={**view, "secret": secret})
+
+
+# --- Asking for something to be sent ------------------------------------------------------------
+
+
+def send_test(request: Request) -> Response:
+    """Send a made-up event, marked as a test, to this endpoint alone."""
+    kind = validation.parse(WebhookTestInput, request.body).type
+    webhook_id = request.path["webhookId"]
+    event = events.of_test(webhook_id, kind, request.now_ms, request.request_id)
+    command = {"webhookId": webhook_id, "event": event, "attempt": 0}
+    delivery_id = f"dlv_{request.now_ms:013d}_{event['id']}"
+    return _ask(request, command, {"eventId": event["id"], "deliveryId": delivery_id})
+
+
+def resend(request: Request) -> Response:
+    """Send one delivery again, whatever became of it."""
+    match = _DELIVERY_ID.fullmatch(request.path["deliveryId"])
+    if not match:
+        raise NotFound("No delivery has this id.")
+    webhook_id = request.path["webhookId"]
+    key = table.delivery_key(webhook_id, int(match.group(1)), match.group(2))
+    if request.table.execute(table.Get(key)) is None:
+        raise NotFound("No delivery has this id.")
+    command = {"webhookId": webhook_id, "resend": {"delivery": key.sk}}
+    return _ask(request, command, {"deliveryId": request.path["deliveryId"]})
+
+
+def resend_failed(request: Request) -> Response:
+    """Send every delivery again that failed, of events since a time."""
+    since = from_rfc3339(validation.parse(ResendInput, request.body).since)
+    command = {"webhookId": request.path["webhookId"], "resend": {"since": since * 1000}}
+    return _ask(request, command, {"since": to_rfc3339(since * 1000)})
+
+
+def _ask(request: Request, command: dict[str, Any], answer: dict[str, Any]) -> Response:
+    webhook_id = request.path["webhookId"]
+    endpoint = request.table.run(_fetch(webhook_id))
+    if not endpoint["enabled"]:
+        raise InvalidRequest.at("", "the endpoint is disabled: enable it first")
+    item: Item = {"command": json.dumps(command), "ttl": request.now + REQUEST_SECONDS}
+    put = Put(table.webhook_request_key(webhook_id, request.request_id), item)
+    response = Response(202, {"webhookId": webhook_id, **answer})
+    kept, _ = desk.write_once(request, (put,), response, nonce="")
+    return replayed(kept) if kept else response
+
+
+# --- Deliveries ---------------------------------------------------------------------------------
+
+
+def list_deliveries(request: Request) -> Response:
+    """Deliveries to an endpoint, newest event first."""
+    request.table.run(_fetch(request.path["webhookId"]))
+    return listing.respond(request, _deliveries(request))
+
+
+def _deliveries(request: Request) -> Steps[Listed]:
+    limit, start = listing.limit_of(request), listing.start_of(request)
+    status = request.query.get("status")
+    pk = table.delivery_key(request.path["webhookId"], 0, "").pk
+    values: dict[str, Any] = {":pk": pk}
+    kept: list[Item] = []
+    for _ in range(listing.MAX_READS):
+        found = yield Query(
+            "pk = :pk",
+            {**values, ":status": status} if status else values,
+            {"#status": "status"} if status else table.NO_NAMES,
+            filter="#status = :status" if status else "",
+            limit=listing.MAX_LIMIT if status else limit + 1,
+            start={"pk": pk, "sk": start[0]} if start else None,
+            descending=True,
+        )
+        kept += found.items
+        if len(kept) > limit:
+            shown = kept[:limit]
+            return Listed([_delivery_view(item) for item in shown], [shown[-1]["sk"]])
+        if found.next is None:
+            return Listed([_delivery_view(item) for item in kept], None)
+        start = [found.next["sk"]]
+    return Listed([_delivery_view(item) for item in kept], start)
+
+
+def _delivery_view(item: Item) -> dict[str, Any]:
+    at, _, event_id = item["sk"].partition("#")
+    due = item.get("earliest") if item["status"] == "pending" else None
+    return {
+        "deliveryId": f"dlv_{at}_{event_id}",
+        "eventId": event_id,
+        "type": item["type"],
+        "entitlementId": item["event"]["data"].get("entitlementId"),
+        "isTest": "test" in item["event"]["data"],
+        "status": item["status"],
+        "failure": item.get("failure"),
+        "attempts": [
+            {
+                "at": to_rfc3339(attempt["at"]),
+                "durationMs": attempt["ms"],
+                "responseStatus": attempt["code"],
+                "error": attempt["error"] or None,
+            }
+            for attempt in item["attempts"]
+        ],
+        "nextAttemptAt": None if due is None else to_rfc3339(due * 1000),
+        "createdAt": to_rfc3339(int(at)),
+    }
+
+
+def _view(webhook_id: str, item: Mapping[str, Any]) -> dict[str, Any]:
+    disabled_at = item.get("disabledAt")
+    return {
+        "webhookId": webhook_id,
+        **{name: item.get(name) for name in WRITTEN},
+        "disabledReason": item.get("disabledReason"),
+        "disabledAt": None if disabled_at is None else to_rfc3339(disabled_at),
+        "createdAt": to_rfc3339(item["createdAt"]),
+        "updatedAt": to_rfc3339(item["updatedAt"]),
+    }

@@ -1,0 +1,365 @@
+"""A batch of stream records, brought to its effects.
+
+Records of one item form a group and are processed in order; when one fails, what follows it in its
+group is left alone. Everything can be done twice: a record that comes again finds its change
+kept, its history folded, and sends its events with the same ids.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from functions.notify import mail, people
+from functions.notify.changes import Version, read_version
+from functions.notify.outlets import Failure, Message, Outlets
+from shared import events, history, table, telemetry
+from shared.history import SEATS, History, KeptChange, Quarter
+from shared.ledger import EVIDENCE_SECONDS
+from shared.table import (
+    BatchPut,
+    Delete,
+    Item,
+    Key,
+    Pause,
+    Put,
+    Query,
+    Refused,
+    Steps,
+    Update,
+    item_from_wire,
+)  # fmt: skip
+
+
+class Record(NamedTuple):
+    """One stream record: its place in the batch, the images of its item, what a page's changed."""
+
+    position: int
+    key: Key
+    old: Item | None
+    new: Item
+    version: Version | None
+
+    @classmethod
+    def of(cls, position: int, raw: dict[str, Any]) -> "Record":
+        """The record in what Lambda hands over."""
+        image = raw["dynamodb"]
+        old = item_from_wire(image["OldImage"]) if "OldImage" in image else None
+        new = item_from_wire(image["NewImage"])
+        key = _key_of(raw)
+        is_page = key.pk.startswith(table.LEDGER_PREFIX)
+        return cls(position, key, old, new, read_version(old, new) if is_page else None)
+
+
+class Batch:
+    """Processes one batch with a door and outlets. `quiet_ms` joins overdraft episodes."""
+
+    def __init__(
+        self, door: table.Table, outlets: Outlets, quiet_ms: int, now_ms: int, *, sends_mail: bool
+    ) -> None:
+        self._door = door
+        self._outlets = outlets
+        self._quiet_ms = quiet_ms
+        self._now_ms = now_ms
+        self._sends_mail = sends_mail
+        self._entitlements: dict[Key, Item] = {}
+
+    def process(self, raw: list[dict[str, Any]]) -> int | None:
+        """Process records; the position of the first that is to come again, None if none is."""
+        groups, failed = _read(raw)
+        failures = [failed] if failed is not None else []
+        try:
+            self._look_up(groups)
+        except Exception:
+            telemetry.logger.exception("batch failed")
+            return 0
+        sent: list[tuple[int, Message]] = []
+        for key, records in groups.items():
+            try:
+                sent += self._group(key, records)
+            except Failure as failure:
+                failures.append(failure.position)
+        sent.sort(key=lambda each: each[0])
+        try:
+            self._outlets.send(sent)
+        except Failure as failure:
+            failures.append(failure.position)
+        return min(failures, default=None)
+
+    def _look_up(self, groups: Mapping[Key, list[Record]]) -> None:
+        """What several groups need, read once."""
+        keys = {
+            table.entitlement_key(table.owner_of(key.pk))
+            for key in groups
+            if key.pk.startswith((table.LEDGER_PREFIX, table.DENIAL_PREFIX))
+        }
+        self._entitlements = self._door.execute(table.BatchGet(tuple(keys))) if keys else {}
+
+    def _group(self, key: Key, records: list[Record]) -> list[tuple[int, Message]]:
+        position = records[0].position
+        try:
+            if key.pk.startswith(table.LEDGER_PREFIX):
+                return self._door.run(self._page(table.owner_of(key.pk), records))
+            if key.pk.startswith(table.DENIAL_PREFIX):
+                return self._door.run(self._denial(table.owner_of(key.pk), records))
+            if key.pk.startswith(table.WEBHOOK_REQUEST_PREFIX):
+                return [(record.position, Message.of_request(record.new)) for record in records]
+            return [
+                (record.position, Message(events.of_disabled(key.sk, record.new)))
+                for record in records
+                if "disabledReason" in record.new and "disabledReason" not in (record.old or {})
+            ]
+        except Exception as error:
+            telemetry.logger.exception("record failed", extra={"pk": key.pk})
+            raise Failure(position) from error
+
+    def _mark_mail(self, item: Item, kinds: set[str], at: int) -> Steps[None]:
+        if self._sends_mail:
+            yield from mail.mark(item, kinds, at, self._now_ms)
+
+    # --- A ledger page ---------------------------------------------------------------------------
+
+    def _page(self, owner: str, records: list[Record]) -> Steps[list[tuple[int, Message]]]:
+        told = [(record.position, record.version) for record in records if record.version]
+        if not told:
+            return []
+        item = self._entitlements.get(table.entitlement_key(owner), {})
+        thresholds = tuple(item.get("document", {}).get("thresholds", ()))
+        latest = yield from history.latest_quarter(owner)
+        changes = {version.change.seq: version.change for _, version in told}
+        known = latest.seq if latest else 0
+        late = [seq for seq in changes if latest is not None and latest.is_missing(seq)]
+        fresh = [seq for seq in changes if seq > known]
+        folded = History(latest, self._quiet_ms)
+        for seq in fresh:
+            changes[seq] = folded.apply(changes[seq], thresholds)
+        fired = latest.fired if latest else ()
+        for seq in late:
+            fired, changes[seq] = history.fire(fired, changes[seq], changes[seq].at, thresholds)
+        # What was kept before says what it made fire then.
+        changes |= yield from _kept(
+            owner, [each for seq, each in changes.items() if seq not in (*fresh, *late)]
+        )
+        # Before anything says that these were processed: a mail may only be due too often.
+        for seq in (*late, *fresh):
+            kinds = {event["type"] for event in events.of_change(owner, changes[seq])}
+            yield from self._mark_mail(item, kinds, changes[seq].at)
+        yield BatchPut(
+            tuple((table.change_key(owner, c.at, c.seq), c.to_item()) for c in changes.values())
+        )
+        yield from people.write(owner, [version for _, version in told])
+        yield from _write_history(owner, folded, latest)
+        newest = folded.latest
+        if late:
+            newest = yield from self._rebuild(owner, min(late), fired)
+        yield from _mark_overdraft(owner, list(changes.values()), latest, newest)
+        sent = []
+        for position, version in told:
+            change = changes[version.change.seq]
+            for event in events.of_change(owner, change):
+                if event["type"] == events.OVERDRAFT_EXITED:
+                    event["data"]["episode"] = yield from _episode_view(owner, change)
+                sent.append((position, Message(event)))
+        return sent
+
+    def _rebuild(
+        self, owner: str, first_seq: int, fired: tuple[tuple[int, int], ...]
+    ) -> Steps[Quarter]:
+        """Fold again from before a change that came late; the kept changes have everything."""
+        for attempt in range(1, 6):
+            latest = yield from history.latest_quarter(owner)
+            assert latest is not None  # it said that the change was missing
+            start = yield from _record_before(owner, first_seq)
+            since = start.at if start else 0
+            changes = yield from history.changes_between(
+                owner, max(0, since - history.DISORDER_MS), latest.at + history.QUARTER_MS
+            )
+            folded = History(start, self._quiet_ms)
+            after = start.seq if start else 0
+            for change in changes:
+                if after < change.seq <= latest.seq:
+                    folded.apply(change)
+            stale = yield from history.all_of(
+                Query(
+                    "pk = :pk AND sk >= :start",
+                    {":pk": table.episode_key(owner, SEATS, 0).pk, ":start": f"{since:013d}"},
+                )
+            )
+            for item in stale:
+                if item["start"] not in folded.episodes:
+                    yield Delete(Key(item["pk"], item["sk"]))
+            rebuilt = folded.latest
+            assert rebuilt is not None
+            rebuilt = rebuilt._replace(fired=fired)
+            folded.quarters[rebuilt.start] = rebuilt
+            if (yield from _write_all(owner, folded, latest)):
+                return rebuilt
+            yield Pause(attempt)
+        raise table.Unavailable("history kept changing")
+
+    # --- A denial --------------------------------------------------------------------------------
+
+    def _denial(self, owner: str, records: list[Record]) -> Steps[list[tuple[int, Message]]]:
+        attempts = [
+            record
+            for record in records
+            if record.new["attempts"] != (record.old or {}).get("attempts")
+        ]
+        if not attempts:
+            return []
+        item = self._entitlements.get(table.entitlement_key(owner), {})
+        keys = {record.position: _attempt_key(owner, record.new) for record in attempts}
+        known: dict[Key, Item] = yield table.BatchGet(tuple(keys.values()))
+        fresh = [record.new["lastAt"] for record in attempts if keys[record.position] not in known]
+        if fresh:
+            yield from self._mark_mail(item, {events.SEAT_DENIED}, min(fresh))
+        yield from _count_denied(owner, attempts)
+        yield BatchPut(
+            tuple((keys[record.position], _kept_attempt(record.new)) for record in attempts)
+        )
+        hour = records[0].key.sk.partition("#")[0]
+        return [
+            (record.position, Message(events.of_denial(owner, record.new, hour)))
+            for record in attempts
+        ]
+
+
+def _key_of(raw: dict[str, Any]) -> Key:
+    keys = raw["dynamodb"]["Keys"]
+    return Key(keys["pk"]["S"], keys["sk"]["S"])
+
+
+def _read(raw: list[dict[str, Any]]) -> tuple[dict[Key, list[Record]], int | None]:
+    """The records by item, and the position of the first that cannot be read."""
+    groups: dict[Key, list[Record]] = {}
+    broken: set[Key] = set()
+    failed = None
+    for position, record in enumerate(raw):
+        key = _key_of(record)
+        if key in broken or "NewImage" not in record["dynamodb"]:
+            continue
+        try:
+            groups.setdefault(key, []).append(Record.of(position, record))
+        except Exception:
+            telemetry.logger.exception("record cannot be read", extra={"pk": key.pk})
+            broken.add(key)
+            failed = position if failed is None else failed
+    return groups, failed
+
+
+# --- History ------------------------------------------------------------------------------------
+
+
+def _write_history(owner: str, folded: History, seen: Quarter | None) -> Steps[None]:
+    """Write what a fold has changed; the latest record last, since it says what is folded."""
+    if folded.quarters and not (yield from _write_all(owner, folded, seen)):
+        raise table.Unavailable("another reader was ahead")
+
+
+def _write_all(owner: str, folded: History, seen: Quarter | None) -> Steps[bool]:
+    for episode in folded.episodes.values():
+        granted = folded.granted.get(episode.start)
+        sets = {**episode._asdict(), "ttl": episode.start // 1000 + EVIDENCE_SECONDS}
+        names = {f"#{number}": name for number, name in enumerate(sets)}
+        values: dict[str, Any] = {f":{number}": value for number, value in enumerate(sets.values())}
+        expression = "SET " + ", ".join(f"#{number} = :{number}" for number in range(len(sets)))
+        if granted:
+            expression += " ADD seats :granted"
+            values[":granted"] = frozenset(granted)
+        yield Update(table.episode_key(owner, SEATS, episode.start), expression, "", names, values)
+    for start in sorted(folded.quarters):
+        quarter = folded.quarters[start]
+        key = table.quarter_key(owner, SEATS, history.quarter_name(start))
+        condition, bound = "", dict[str, Any]()
+        if start == max(folded.quarters):
+            condition = "attribute_not_exists(pk)"
+            if seen and seen.start == start:
+                condition, bound = "seq = :seen", {":seen": seen.seq}
+        reply = yield Put(key, quarter.to_item(), condition, values=bound)
+        if isinstance(reply, Refused):
+            return False
+    return True
+
+
+def _kept(owner: str, changes: list[KeptChange]) -> Steps[dict[int, KeptChange]]:
+    """Changes as they were kept when they came before, by `seq`."""
+    if not changes:
+        return {}
+    keys = tuple(table.change_key(owner, change.at, change.seq) for change in changes)
+    found: dict[Key, Item] = yield table.BatchGet(keys)
+    return {item["seq"]: KeptChange.of(item) for item in found.values()}
+
+
+def _record_before(owner: str, seq: int) -> Steps[Quarter | None]:
+    """The last record that knows nothing from `seq` on."""
+    before: str | None = None
+    while True:
+        quarter = yield from history.latest_quarter(owner, before=before)
+        if quarter is None or quarter.seq < seq:
+            return quarter
+        before = history.quarter_name(quarter.start)
+
+
+def _episode_view(owner: str, change: KeptChange) -> Steps[dict[str, Any] | None]:
+    """The episode that a change has ended, as far as denials are known by now."""
+    pk = table.episode_key(owner, SEATS, 0).pk
+    found = yield Query(
+        "pk = :pk AND sk <= :at",
+        {":pk": pk, ":at": f"{change.at + history.DISORDER_MS:013d}"},
+        descending=True,
+        limit=20,
+    )
+    for item in found.items:
+        if item["start_seq"] <= change.seq:
+            return (yield from history.episode_view(owner, item, None, change.at))
+    return None
+
+
+def _mark_overdraft(
+    owner: str, changes: list[KeptChange], seen: Quarter | None, newest: Quarter | None
+) -> Steps[None]:
+    """Keep the mark by which entitlements in overdraft are listed: written when use crosses.
+
+    Compared with what history had seen, so that a mark is right again after records were given
+    up. Listing looks at the page as well: a mark too many does no harm.
+    """
+    levels = [change.before for change in changes] + [change.level for change in changes]
+    levels += [each.level for each in (seen, newest) if each]
+    if newest is None or len({bool(level and level.overdraft) for level in levels}) == 1:
+        return
+    key = table.overdraft_key(owner)
+    if newest.level.overdraft and newest.episode:
+        yield Put(key, {"since": newest.episode.start})
+    else:
+        yield Delete(key)
+
+
+# --- Denials ------------------------------------------------------------------------------------
+
+
+def _attempt_key(owner: str, item: Item) -> Key:
+    return table.attempt_key(owner, item["lastAt"], item["seatKey"], item["attempts"])
+
+
+def _kept_attempt(item: Item) -> Item:
+    names = ("seatKey", "attempts", "used", "seatCount", "hardCap", "actor", "request", "ttl")
+    return {"at": item["lastAt"], **{name: item[name] for name in names if name in item}}
+
+
+def _count_denied(owner: str, attempts: Iterable[Record]) -> Steps[None]:
+    """The attempts of a seat in a quarter-hour, as the denial itself counts them."""
+    counted: dict[Key, Item] = {}
+    numbers: dict[Key, int] = {}
+    for record in attempts:
+        item = record.new
+        start = history.quarter_of(item["lastAt"])
+        number = int(item.get(f"q{item['lastAt'] // history.QUARTER_MS % 4}") or item["attempts"])
+        shard = table.denial_shard(item["seatKey"])
+        key = table.denied_quarter_key(owner, history.quarter_name(start), shard)
+        counted[key], numbers[key] = item, max(number, numbers.get(key, 0))
+    for key, item in counted.items():
+        yield Update(
+            key,
+            "SET #seat = :number, #ttl = :ttl",
+            "attribute_not_exists(#seat) OR #seat < :number",
+            {"#seat": f"k:{item['seatKey']}", "#ttl": "ttl"},
+            {":number": numbers[key], ":ttl": item["ttl"]},
+        )

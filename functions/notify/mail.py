@@ -1,0 +1,289 @@
+"""E-mail: due, claimed, sent, recorded.
+
+The stream only notes that an audience of an entitlement is to be told something. What is told is
+read from the evidence when the mail is made: everything since the last mail, summed, at most once
+an hour. So a record that comes twice tells nothing twice, and a late one is still told.
+
+A mail is claimed (an item) before it is sent: it is sent twice only when the process ends after SES
+took it and before that is written down, and never lost.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from functions.notify import mail_text
+from functions.notify.mail_text import Facts
+from shared import aws, events, history, table, telemetry, tokens
+from shared.entitlement import AUDIENCES, audience_of, unsubscribed_hash
+from shared.history import HOUR_MS
+from shared.ledger import EVIDENCE_SECONDS, Page
+from shared.table import Accepted, Item, Key, Put, Query, Refused, Steps, Transact, Update
+from shared.times import now_ms as clock
+
+SETTLE_SECONDS = 5  # a mark is written a moment before its evidence
+RETRY_SECONDS = 300
+ATTEMPTS = 8
+PER_TICK = 100
+NAMES_SHOWN = 10
+
+
+def mark(entitlement: Item, kinds: set[str], at: int, now_ms: int) -> Steps[None]:
+    """Note that something of these event types happened at `at`, for whoever is told of it."""
+    document = entitlement.get("document", {})
+    for audience in AUDIENCES:
+        address, wanted = audience_of(document, audience)
+        if not address or kinds.isdisjoint(wanted):
+            continue
+        key = table.mail_state_key(entitlement["entitlementId"], audience)
+        due = now_ms // 1000 + SETTLE_SECONDS
+        values: dict[str, Any] = {":at": at, ":due": due, ":mails": table.DUE_MAILS}
+        sets = "earliest = if_not_exists(earliest, :due), sweepKey = :mails"
+        known = f"SET {sets}, since = if_not_exists(since, :at)"
+        reply = yield Update(
+            key, known, "attribute_not_exists(since) OR since <= :at", table.NO_NAMES, values
+        )
+        if isinstance(reply, Refused):
+            # It came after the mail about its time: the next one begins there again.
+            yield Update(key, f"SET {sets}, since = :at", "", table.NO_NAMES, values)
+
+
+class Mailer:
+    """Sends what is due. Without a sender's address there is no mail at all."""
+
+    def __init__(self, door: table.Table, sender: str, public_url: str) -> None:
+        self._door = door
+        self._sender = sender
+        self._public_url = public_url
+
+    @property
+    def is_on(self) -> bool:
+        """Whether this stack sends mail."""
+        return bool(self._sender)
+
+    def send_due(self, now_ms: int, deadline_ms: int) -> dict[str, int]:
+        """Claim and send what is due; how many were sent, and how many failed."""
+        done = {"sent": 0, "failed": 0}
+        if not self.is_on:
+            return done
+        found = self._door.execute(
+            Query(
+                "sweepKey = :mails AND earliest <= :now",
+                {":mails": table.DUE_MAILS, ":now": now_ms // 1000},
+                index_name=table.SWEEP_INDEX,
+                limit=PER_TICK,
+            )
+        )
+        for pointer in found.items:
+            if now_ms > deadline_ms:
+                break
+            key = Key(pointer["pk"], pointer["sk"])
+            try:
+                claimed = self._door.run(self._claim(key, now_ms))
+                if claimed:
+                    self._send(*claimed)
+                    done["sent"] += 1
+            except Exception:  # One mail must not keep the rest from being sent.
+                telemetry.logger.exception("mail failed", extra={"pk": key.pk, "sk": key.sk})
+                telemetry.count("MailFailed")
+                done["failed"] += 1
+        return done
+
+    # --- Claiming --------------------------------------------------------------------------------
+
+    def _claim(self, key: Key, now_ms: int) -> Steps[tuple[Key, Item, Facts] | None]:
+        """Make a due mail ours: its key, its item, what it says. None: there is nothing to do."""
+        item: Item | None = yield table.Get(key)
+        due = (item or {}).get("earliest")
+        if item is None or due is None or due > now_ms // 1000:
+            return None
+        owner = table.owner_of(key.pk)
+        if key.sk.startswith("SENT#"):
+            return (yield from self._claim_again(owner, key, item, now_ms))
+        audience = key.sk.partition("#")[2]
+        next_due = (item.get("lastAt", 0) + HOUR_MS) // 1000
+        seen = {":seen": due}
+        if next_due > now_ms // 1000:
+            yield Update(key, "SET earliest = :next", "earliest = :seen", table.NO_NAMES,
+                         {**seen, ":next": next_due})  # fmt: skip
+            return None
+        until = now_ms
+        facts = yield from self._facts(owner, audience, item["since"], until)
+        if facts is None:
+            yield Update(key, "SET since = :until REMOVE earliest", "earliest = :seen",
+                         table.NO_NAMES, {**seen, ":until": until})  # fmt: skip
+            return None
+        mail: Item = {
+            "entitlementId": owner,
+            "audience": audience,
+            "to": facts.to,
+            "status": "claimed",
+            "from": item["since"],
+            "until": until,
+            "attempts": 1,
+            "createdAt": now_ms,
+            "sweepKey": table.DUE_MAILS,
+            "earliest": now_ms // 1000 + RETRY_SECONDS,
+            "ttl": now_ms // 1000 + EVIDENCE_SECONDS,
+        }
+        mail_key = table.mail_key(owner, now_ms, audience)
+        reply = yield Transact(
+            (
+                Update(
+                    key,
+                    "SET since = :until, lastAt = :until REMOVE earliest",
+                    "earliest = :seen AND since = :since",
+                    table.NO_NAMES,
+                    {**seen, ":until": until, ":since": item["since"]},
+                ),
+                Put(mail_key, mail, "attribute_not_exists(pk)"),
+            )
+        )
+        return (mail_key, mail, facts) if isinstance(reply, Accepted) else None
+
+    def _claim_again(
+        self, owner: str, key: Key, item: Item, now_ms: int
+    ) -> Steps[tuple[Key, Item, Facts] | None]:
+        """A mail that was claimed before and has not been sent, as far as is known."""
+        attempts = item["attempts"]
+        facts = None
+        if attempts < ATTEMPTS:
+            facts = yield from self._facts(owner, item["audience"], item["from"], item["until"])
+        if facts is None or facts.to != item["to"]:
+            reason = "gave up" if attempts >= ATTEMPTS else "the address wants no mail any more"
+            yield Update(
+                key,
+                "SET #status = :failed, failure = :reason REMOVE earliest",
+                "earliest = :seen",
+                {"#status": "status"},
+                {":failed": "failed", ":reason": reason, ":seen": item["earliest"]},
+            )
+            telemetry.count("MailGivenUp")
+            return None
+        wait = RETRY_SECONDS * 2**attempts
+        reply = yield Update(
+            key,
+            "SET attempts = :attempts, earliest = :next",
+            "earliest = :seen",
+            table.NO_NAMES,
+            {
+                ":attempts": attempts + 1,
+                ":next": now_ms // 1000 + wait,
+                ":seen": item["earliest"],
+            },
+        )
+        return (key, item, facts) if isinstance(reply, Accepted) else None
+
+    # --- Sending ---------------------------------------------------------------------------------
+
+    def _send(self, key: Key, mail: Item, facts: Facts) -> None:
+        secret = self._door.run(tokens.own_secret("unsubscribe"))
+        token = tokens.seal(
+            secret, [mail["entitlementId"], unsubscribed_hash(mail["to"])], "unsubscribe"
+        )
+        link = f"{self._public_url}/v1/unsubscribe/{token}"
+        subject, text, html = mail_text.render(facts, link)
+        answer = aws.client("sesv2").send_email(
+            FromEmailAddress=self._sender,
+            Destination={"ToAddresses": [mail["to"]]},
+            Content={
+                "Simple": {
+                    "Subject": {"Data": subject, "Charset": "UTF-8"},
+                    "Body": {
+                        "Text": {"Data": text, "Charset": "UTF-8"},
+                        "Html": {"Data": html, "Charset": "UTF-8"},
+                    },
+                    "Headers": [
+                        {"Name": "List-Unsubscribe", "Value": f"<{link}>"},
+                        {"Name": "List-Unsubscribe-Post", "Value": "List-Unsubscribe=One-Click"},
+                    ],
+                }
+            },
+        )
+        self._door.execute(
+            Update(
+                key,
+                "SET #status = :sent, sentAt = :at, messageId = :id, subject = :subject,"
+                " numbers = :numbers REMOVE earliest",
+                "",
+                {"#status": "status"},
+                {
+                    ":sent": "sent",
+                    ":at": clock(),
+                    ":id": answer["MessageId"],
+                    ":subject": subject,
+                    ":numbers": facts.numbers(),
+                },
+            )
+        )
+
+    # --- What is told ----------------------------------------------------------------------------
+
+    def _facts(self, owner: str, audience: str, since: int, until: int) -> Steps[Facts | None]:
+        """What happened from `since` to before `until`; None: nothing, or nobody wants to know."""
+        keys = (table.entitlement_key(owner), table.ledger_key(owner))
+        found = yield table.BatchGet(keys)
+        entitlement = found.get(keys[0])
+        if entitlement is None:
+            return None
+        address, wanted = audience_of(entitlement["document"], audience)
+        if not address:
+            return None
+        gone = yield table.Get(table.unsubscribed_key(owner, unsubscribed_hash(address)))
+        if gone:
+            return None
+        changes = yield from history.changes_between(owner, since, until)
+        happened: dict[str, int] = {}
+        thresholds: set[int] = set()
+        overdraft_keys: list[str] = []
+        for change in changes:
+            for event in events.of_change(owner, change):
+                if event["type"] in wanted:
+                    happened[event["type"]] = happened.get(event["type"], 0) + 1
+                    if "threshold" in event["data"]:
+                        thresholds.add(event["data"]["threshold"])
+            overdraft_keys += [
+                seat["key"]
+                for seat in change.seats
+                if seat["kind"] == "activated" and seat["overdraft"]
+            ]
+        denied: dict[str, int] = {}
+        if events.SEAT_DENIED in wanted:
+            denied = yield from history.denied_between(owner, since, until)
+        if not happened and not denied:
+            return None
+        names = yield from _names(owner, overdraft_keys)
+        denied_names = yield from _denied_names(owner, denied, since, until)
+        return Facts(
+            address, audience, entitlement["document"], Page.of(found[keys[1]]), since, until,
+            happened, tuple(sorted(thresholds)), names, len(set(overdraft_keys)),
+            sum(denied.values()), len(denied), denied_names,
+        )  # fmt: skip
+
+
+def _names(owner: str, keys: Iterable[str]) -> Steps[list[str]]:
+    shown = list(dict.fromkeys(keys))[:NAMES_SHOWN]
+    if not shown:
+        return []
+    records = yield table.BatchGet(tuple(table.seat_record_key(owner, key) for key in shown))
+    found = [records.get(table.seat_record_key(owner, key), {}) for key in shown]
+    return [mail_text.name_of(record) for record in found]
+
+
+def _denied_names(
+    owner: str, denied: dict[str, int], since: int, until: int
+) -> Steps[list[tuple[str, int]]]:
+    """Those who were turned away most often, and how often."""
+    shown = sorted(denied.items(), key=lambda each: (-each[1], each[0]))[:NAMES_SHOWN]
+    names = []
+    for key, attempts in shown:
+        pk = table.denial_key(owner, key, "").pk
+        low, high = history.quarter_name(since)[:13], history.quarter_name(until)[:13]
+        records = yield from history.all_of(
+            Query(
+                "pk = :pk AND sk BETWEEN :low AND :high",
+                {":pk": pk, ":low": low, ":high": f"{high}#~", ":key": key},
+                filter="seatKey = :key",
+            )
+        )
+        names.append((mail_text.name_of(records[-1] if records else {}), attempts))
+    return names

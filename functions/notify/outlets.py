@@ -1,0 +1,139 @@
+"""Where events go: the bus, and one queue message for each webhook endpoint that wants them."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+from shared import aws, events, table, telemetry
+from shared.events import Event
+from shared.table import Item
+from shared.webhooks import Endpoints, wants
+
+ENTRIES = 10  # a call of either service takes so many
+ATTEMPTS = 3
+Entry = TypeVar("Entry")
+
+
+class Failure(Exception):
+    """Something went wrong at this record of the batch: it is to come again."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(f"record {position}")
+        self.position = position
+
+
+class Message(NamedTuple):
+    """An event's skeleton for everybody who wants it, or a `command` for `deliver` alone."""
+
+    event: Event | None = None
+    command: dict[str, Any] | None = None
+
+    @classmethod
+    def of_request(cls, item: Item) -> "Message":
+        """What somebody asked for through the API: a test event, or a resend."""
+        return cls(command=json.loads(item["command"]))
+
+
+class Outlets:
+    """The bus and the queue of `deliver`."""
+
+    def __init__(self, bus: str, queue_url: str, door: table.Table) -> None:
+        self._bus = bus
+        self._queue = queue_url
+        self._door = door
+        self._endpoints = Endpoints()
+
+    def send(self, sent: Sequence[tuple[int, Message]]) -> None:
+        """Send messages, each with its record's position in the batch.
+
+        Raises:
+            Failure: some could not be sent; names the first record of those.
+        """
+        if not sent:
+            return
+        try:
+            entries, bodies = self._prepare(sent)
+        except Exception as error:
+            telemetry.logger.exception("events could not be completed")
+            raise Failure(sent[0][0]) from error
+        _in_parts(entries, self._put_events)
+        _in_parts(bodies, self._send_messages)
+
+    def _prepare(
+        self, sent: Sequence[tuple[int, Message]]
+    ) -> tuple[list[tuple[int, Any]], list[tuple[int, Any]]]:
+        """The entries for the bus and for the queue."""
+        skeletons = [message.event for _, message in sent if message.event]
+        keys = {key for event in skeletons for key in events.keys_of(event)}
+        items = self._door.execute(table.BatchGet(tuple(keys))) if keys else {}
+        endpoints = self._door.run(self._endpoints.current())
+        entries, bodies = [], []
+        for position, message in sent:
+            if message.command:
+                bodies.append((position, message.command))
+            if message.event is None:
+                continue
+            event = events.complete(message.event, items)
+            entries.append((position, event))
+            # The endpoint is sent what the table says at that time: the queue names nobody.
+            bodies += [
+                (position, {"webhookId": endpoint["sk"], "event": message.event, "attempt": 0})
+                for endpoint in endpoints
+                if wants(endpoint, event)
+            ]
+        return entries, bodies
+
+    def _put_events(self, part: list[tuple[int, Event]]) -> list[tuple[int, Event]]:
+        answer = aws.client("events").put_events(
+            Entries=[
+                {
+                    "EventBusName": self._bus,
+                    "Source": events.SOURCE,
+                    "DetailType": event["type"],
+                    "Time": datetime.fromisoformat(event["timestamp"]),
+                    "Detail": json.dumps(event, ensure_ascii=False),
+                }
+                for _, event in part
+            ]
+        )
+        if not answer["FailedEntryCount"]:
+            return []
+        return [
+            each for each, result in zip(part, answer["Entries"], strict=True)
+            if "ErrorCode" in result
+        ]  # fmt: skip
+
+    def _send_messages(self, part: list[tuple[int, Any]]) -> list[tuple[int, Any]]:
+        answer = aws.client("sqs").send_message_batch(
+            QueueUrl=self._queue,
+            Entries=[
+                {"Id": str(number), "MessageBody": json.dumps(body, ensure_ascii=False)}
+                for number, (_, body) in enumerate(part)
+            ],
+        )
+        return [part[int(failed["Id"])] for failed in answer.get("Failed", [])]
+
+
+def _in_parts(
+    entries: list[tuple[int, Any]],
+    call: Callable[[list[tuple[int, Any]]], list[tuple[int, Any]]],
+) -> None:
+    """Send entries in parts; what a call reports as failed is sent again, a bounded time."""
+    left = entries
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(table.backoff_seconds(attempt + 2))
+        failed: list[tuple[int, Any]] = []
+        for start in range(0, len(left), ENTRIES):
+            part = left[start : start + ENTRIES]
+            try:
+                failed += call(part)
+            except aws.Errors:
+                telemetry.logger.exception("a part was not sent")
+                failed += part
+        if not failed:
+            return
+        left = failed
+    raise Failure(min(position for position, _ in left))

@@ -1,0 +1,116 @@
+"""Seat records: the person behind a seat key, and what is known of the seats they held."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from functions.notify.changes import Version
+from shared import table
+from shared.ledger import EPOCH
+from shared.table import Accepted, Item, Key, Put, Steps
+
+GRANTS_KEPT = 20
+DEVICES_KEPT = 20
+PERSONAL = ("seatId", "seatName", "attributes", "devices")
+
+
+def write(owner: str, versions: Iterable[Version]) -> Steps[None]:
+    """Bring the records of every seat that these versions name up to date.
+
+    A record carries the page's `seq`: what comes again, or late, changes nothing. Each is written
+    only if it is as it was read, so that somebody who is erased meanwhile stays erased.
+    """
+    by_key: dict[str, list[Version]] = {}
+    for version in versions:
+        for seat in version.change.seats:
+            by_key.setdefault(seat["key"], []).append(version)
+    wanted = dict(by_key)
+    for _ in range(5):
+        keys = {key: table.seat_record_key(owner, key) for key in wanted}
+        found: dict[Key, Item] = yield table.BatchGet(tuple(keys.values()))
+        left: dict[str, list[Version]] = {}
+        for key, told in wanted.items():
+            seen = found.get(keys[key])
+            record = dict(seen or {"seatKey": key, "entitlementId": owner, "seq": 0})
+            for version in told:
+                if version.change.seq > record["seq"]:
+                    _tell(record, key, version)
+            if seen and record["seq"] == seen["seq"]:
+                continue
+            reply = yield _put(keys[key], record, seen)
+            if not isinstance(reply, Accepted):
+                left[key] = told
+        if not left:
+            return
+        wanted = left
+    raise table.Unavailable("seat records kept changing")
+
+
+def _put(key: Key, record: Item, seen: Item | None) -> Put:
+    item = {name: value for name, value in record.items() if name not in ("pk", "sk")}
+    if seen is None:
+        return Put(key, item, "attribute_not_exists(pk)")
+    values: dict[str, Any] = {":seen": seen["seq"]}
+    condition = "seq = :seen AND attribute_not_exists(erasedAt)"
+    if "erasedAt" in seen:
+        condition = "seq = :seen AND erasedAt = :erased"
+        values[":erased"] = seen["erasedAt"]
+    return Put(key, item, condition, values=values)
+
+
+def _tell(record: Item, key: str, version: Version) -> None:
+    """Fold one version into the record of one seat."""
+    change = version.change
+    for seat in change.seats:
+        if seat["key"] != key:
+            continue
+        if seat["kind"] == "deactivated":
+            _end(record, seat, change.at)
+            continue
+        is_new = record.get("stamp") != seat["stamp"]
+        if is_new and record.get("stamp") and not record.get("endedAt"):
+            # The end of the grant before was given up by the stream; this one tells that it ended.
+            _end(record, {**record, "reason": "unknown"}, change.at)
+        record |= {
+            "stamp": seat["stamp"],
+            "activatedAt": _granted_at(seat["stamp"]),
+            "isOverdraftSeat": seat["overdraft"],
+            "lastSeenAt": change.at,
+        }
+        for name in ("endedAt", "endReason"):
+            record.pop(name, None)
+        if is_new:
+            record["grantCount"] = record.get("grantCount", 0) + 1
+            for name in ("seatName", "attributes"):
+                record.pop(name, None)
+        # What was said before the person was erased is not written down again.
+        if key == version.person_key and change.seq > record.get("erasedSeq", 0):
+            record |= version.person
+            _see(record, version.person, change.at)
+    record["seq"] = change.seq
+
+
+def _granted_at(stamp: int) -> int:
+    return EPOCH * 1000 + stamp // 100
+
+
+def _end(record: Item, seat: Mapping[str, Any], at: int) -> None:
+    record |= {"endedAt": at, "endReason": seat["reason"]}
+    grant = {
+        "from": _granted_at(seat["stamp"]),
+        "to": at,
+        "reason": seat["reason"],
+        "overdraft": bool(seat.get("overdraft", record.get("isOverdraftSeat"))),
+    }
+    record["grants"] = [*record.get("grants", []), grant][-GRANTS_KEPT:]
+
+
+def _see(record: Item, person: Mapping[str, Any], at: int) -> None:
+    """A device is what the attribute of that name says."""
+    device = person.get("attributes", {}).get("device")
+    if not device:
+        return
+    devices = [each for each in record.get("devices", []) if each["device"] != device]
+    known = [each for each in record.get("devices", []) if each["device"] == device]
+    first = known[0]["from"] if known else at
+    devices.append({"device": device, "from": first, "to": at})
+    record["devices"] = devices[-DEVICES_KEPT:]

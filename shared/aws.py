@@ -1,0 +1,24 @@
+"""Clients of other AWS services, for rooms where a caller does not wait for the start-up.
+
+botocore without boto3: what boto3 adds is not used here. DynamoDB has a door of its own
+(`table.py`).
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+# What a call may raise after its bounded retries.
+Errors = (BotoCoreError, ClientError)
+
+
+@lru_cache
+def client(service: str) -> Any:
+    """The client of a service, one a process: bounded in time and retries."""
+    config = Config(
+        connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}
+    )
+    return botocore.session.get_session().create_client(service, config=config)

@@ -1,0 +1,260 @@
+"""Events: one vocabulary on EventBridge and in webhooks.
+
+An event is first a *skeleton* that names nobody: who and for whom is put in when it is sent, from
+the entitlement and the seat record. So an erased person is erased from every event not yet sent.
+Ids follow from what happened: a redelivery has the same id.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from shared import ledger, table
+from shared.history import KeptChange, Level
+from shared.ledger import activation_id, seats_view
+from shared.table import Item, Key
+from shared.times import to_rfc3339
+
+SOURCE = "overdraft"
+SEAT_ACTIVATED = "entitlement.seat.activated"
+SEAT_DEACTIVATED = "entitlement.seat.deactivated"
+SEAT_DENIED = "entitlement.seat.denied"
+OVERDRAFT_ENTERED = "entitlement.overdraft.entered"
+OVERDRAFT_EXITED = "entitlement.overdraft.exited"
+OVERDRAFT_EXHAUSTED = "entitlement.overdraft.exhausted"
+THRESHOLD_REACHED = "entitlement.threshold.reached"
+UPDATED = "entitlement.updated"
+EXPIRED = "entitlement.expired"
+DELETED = "entitlement.deleted"
+ENDPOINT_DISABLED = "webhook.endpoint.disabled"
+TYPES = (
+    SEAT_ACTIVATED, SEAT_DEACTIVATED, SEAT_DENIED, OVERDRAFT_ENTERED, OVERDRAFT_EXITED,
+    OVERDRAFT_EXHAUSTED, THRESHOLD_REACHED, UPDATED, EXPIRED, DELETED, ENDPOINT_DISABLED,
+)  # fmt: skip
+
+Event = dict[str, Any]
+
+
+def event_id(*parts: object) -> str:
+    """An id that follows from what the event is about."""
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+    return f"evt_{base64.b32encode(digest[:15]).decode().lower()}"
+
+
+def _event(kind: str, at: int, about: tuple[object, ...], data: dict[str, Any]) -> Event:
+    return {
+        "id": event_id(kind, *about),
+        "type": kind,
+        "timestamp": to_rfc3339(at),
+        "data": data,
+    }
+
+
+def of_change(owner: str, change: KeptChange) -> list[Event]:
+    """The skeletons of a kept change, in the order in which they count."""
+    level = change.level
+    before = change.before or level._replace(used=0)
+    seats = seats_view(*level)
+    base = {
+        "entitlementId": owner, "seats": seats, "page": 0, "seq": change.seq, "actor": change.actor,
+    }  # fmt: skip
+    events: list[Event] = []
+
+    def add(kind: str, about: object = "", **data: Any) -> None:
+        events.append(_event(kind, change.at, (owner, 0, change.seq, about), {**base, **data}))
+
+    for seat in change.seats:
+        if seat["kind"] == "deactivated":
+            heldms = max(0, change.at - _activated_at(seat))
+            view = {**_seat_view(seat), "heldSeconds": heldms // 1000}
+            add(SEAT_DEACTIVATED, seat["key"], seat=view, reason=seat["reason"])
+        elif seat["kind"] == "activated":
+            add(SEAT_ACTIVATED, seat["key"], seat=_seat_view(seat))
+    came = [seat for seat in change.seats if seat["kind"] == "activated"]
+    # The last seat that came is the one that made the difference.
+    made_by = {"seat": _seat_view(came[-1])} if came else {}
+    for percent in change.reached:
+        add(THRESHOLD_REACHED, percent, threshold=percent, **made_by)
+    for kind in _crossings(before, level, has_grant=bool(came)):
+        add(kind, **made_by)
+    if change.type in ("updated", "expired", "deleted"):
+        kind = {"updated": UPDATED, "expired": EXPIRED, "deleted": DELETED}[change.type]
+        add(
+            kind,
+            before=_terms_view(before, change.terms_before),
+            after=_terms_view(level, change.terms),
+        )
+    return events
+
+
+def _crossings(before: Level, level: Level, *, has_grant: bool) -> list[str]:
+    """Which of the two limits use has crossed, either way."""
+    crossed = []
+    if level.overdraft and not before.overdraft:
+        crossed.append(OVERDRAFT_ENTERED)
+    is_full = level.hard_cap is not None and level.used >= level.hard_cap
+    was_full = before.hard_cap is not None and before.used >= before.hard_cap
+    # Lowering the cap takes no seat.
+    if has_grant and is_full and not was_full:
+        crossed.append(OVERDRAFT_EXHAUSTED)
+    if before.overdraft and not level.overdraft:
+        crossed.append(OVERDRAFT_EXITED)
+    return crossed
+
+
+def _activated_at(seat: Mapping[str, Any]) -> int:
+    return ledger.Seat(seat["stamp"], is_overdraft=False, lease_end=None).activated_at_ms
+
+
+def _seat_view(seat: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "seatKey": seat["key"],
+        "activationId": activation_id(seat["key"], seat["stamp"]),
+        "isOverdraftSeat": seat["overdraft"],
+        "activatedAt": to_rfc3339(_activated_at(seat)),
+        "leaseExpiry": ledger.lease_expiry(seat["leaseEnd"]),
+    }
+
+
+def _terms_view(level: Level, terms: Mapping[str, Any]) -> dict[str, Any]:
+    def time_of(name: str) -> str | None:
+        value = terms.get(name)
+        return None if value is None else to_rfc3339(value * 1000)
+
+    return {
+        "seatCount": level.purchased,
+        "hardCap": level.hard_cap,
+        "status": terms.get("status"),
+        "validFrom": time_of("validFrom"),
+        "validUntil": time_of("validUntil"),
+    }
+
+
+def of_denial(owner: str, item: Item, hour: str) -> Event:
+    """The skeleton of one denied attempt; `item` is the record of the seat's hour."""
+    about = (owner, hour, item["seatKey"], item["attempts"])
+    return _event(
+        SEAT_DENIED,
+        item["lastAt"],
+        about,
+        {
+            "entitlementId": owner,
+            "seats": seats_view(item["used"], item["seatCount"], item.get("hardCap")),
+            "seat": {"seatKey": item["seatKey"]},
+            "denial": {
+                "hour": f"{hour}:00:00Z",
+                "attempts": item["attempts"],
+                "firstAt": to_rfc3339(item["firstAt"]),
+                "lastAt": to_rfc3339(item["lastAt"]),
+            },
+            "actor": item["actor"],
+        },
+    )
+
+
+def of_disabled(webhook_id: str, item: Item) -> Event:
+    """An endpoint was disabled because of how it answered."""
+    return _event(
+        ENDPOINT_DISABLED,
+        item["disabledAt"],
+        (webhook_id, item["disabledAt"]),
+        {
+            "webhookId": webhook_id,
+            "url": item["url"],
+            "reason": item["disabledReason"],
+            "entitlementId": item.get("entitlementId"),
+        },
+    )
+
+
+def of_test(webhook_id: str, kind: str, at: int, nonce: str) -> Event:
+    """A made-up event of a type, complete and marked as a test, for one endpoint."""
+    event = _sample(webhook_id, kind, at)
+    event["id"] = event_id("test", webhook_id, nonce)
+    event["data"] = {**event["data"], "test": True}
+    return event
+
+
+def _sample(webhook_id: str, kind: str, at: int) -> Event:
+    """An event as it might be: of a customer and a person that do not exist."""
+    owner, key = "ent_test", "test_seat_00"
+    if kind == ENDPOINT_DISABLED:
+        item = {"url": "https://example.com/", "disabledAt": at, "disabledReason": "gone"}
+        return of_disabled(webhook_id, item)
+    stamp = (at - ledger.EPOCH * 1000) * 100
+    seat = {"key": key, "kind": "activated", "stamp": stamp, "overdraft": True, "leaseEnd": None}
+    ended = {**seat, "kind": "deactivated", "reason": "released"}
+    terms = {"status": "active", "validFrom": at // 1000}
+    low, high = Level(100, 100, 120), Level(120, 100, 120)
+    is_falling = kind in (SEAT_DEACTIVATED, OVERDRAFT_EXITED)
+    kinds = {UPDATED: "updated", EXPIRED: "expired", DELETED: "deleted"}
+    change = KeptChange(
+        1, at, kinds.get(kind, "activated"), "key_test", "test",
+        low if is_falling else high, high if is_falling else low, at, terms, terms,
+        (ended if is_falling else seat,), (120,),
+    )  # fmt: skip
+    candidates = of_change(owner, change)
+    if kind == SEAT_DENIED:
+        denial = {
+            "seatKey": key, "attempts": 1, "firstAt": at, "lastAt": at, "actor": "key_test",
+            "used": 120, "seatCount": 100, "hardCap": 120,
+        }  # fmt: skip
+        candidates = [of_denial(owner, denial, to_rfc3339(at)[:13])]
+    [event] = [each for each in candidates if each["type"] == kind]
+    data = event["data"]
+    if kind == OVERDRAFT_EXITED:
+        data["episode"] = {
+            "episodeId": f"epi_{at}", "start": to_rfc3339(at), "end": to_rfc3339(at), "peak": 120,
+            "overdraftSeconds": 0, "overdraftSeatSeconds": 0, "seatHours": 0.0,
+            "distinctSeats": 20, "deniedAttempts": 0, "deniedSeats": 0,
+        }  # fmt: skip
+    data |= {
+        "product": "Test product",
+        "sku": None,
+        "customer": {"name": "Test customer", "externalId": None},
+        "contacts": {"customerAdmin": None, "accountOwner": None},
+    }
+    if "seat" in data:
+        data["seat"] |= {"seatId": "test@example.com", "seatName": "Test", "attributes": {}}
+    return event
+
+
+# --- Who: put in when an event is sent ----------------------------------------------------------
+
+
+def keys_of(event: Event) -> list[Key]:
+    """The items that say who and for whom: entitlement, seat record, denial."""
+    data = event["data"]
+    owner = data.get("entitlementId")
+    if not owner or "test" in data or event["type"] == ENDPOINT_DISABLED:
+        return []
+    keys = [table.entitlement_key(owner)]
+    if key := data.get("seat", {}).get("seatKey"):
+        keys.append(table.seat_record_key(owner, key))
+        if "denial" in data:
+            keys.append(table.denial_key(owner, key, data["denial"]["hour"][:13]))
+    return keys
+
+
+def complete(event: Event, items: Mapping[Key, Item]) -> Event:
+    """The event as it is sent, from its skeleton and what `keys_of` found."""
+    if not keys_of(event):
+        return event
+    data = dict(event["data"])
+    owner: str = data["entitlementId"]
+    document = items.get(table.entitlement_key(owner), {}).get("document", {})
+    for name in ("product", "sku", "customer", "contacts"):
+        data[name] = document.get(name)
+    if seat := data.get("seat"):
+        key = seat["seatKey"]
+        record = items.get(table.seat_record_key(owner, key), {})
+        if "denial" in data:
+            record = items.get(table.denial_key(owner, key, data["denial"]["hour"][:13]), record)
+        data["seat"] = {
+            **seat,
+            "seatId": record.get("seatId"),
+            "seatName": record.get("seatName") or None,
+            "attributes": record.get("attributes", {}),
+        }
+    return {**event, "data": data}

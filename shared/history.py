@@ -1,0 +1,571 @@
+"""History: what the kept changes add up to, by quarter-hour and by overdraft episode.
+
+Every accepted version of a ledger page is a *kept change*. `History` folds them, in the order of
+`seq`, into quarter-hour records and episodes; it is plain arithmetic, so the same changes give the
+same records however they were delivered. Times are Unix milliseconds; a change counts from the
+time that it was made, never before the change that it follows (clocks differ).
+
+A record is complete through its own last change; what follows is carried forward by the reader.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from shared import table
+from shared.ledger import EVIDENCE_SECONDS
+from shared.table import Item, Query, Steps
+from shared.times import to_rfc3339
+
+QUARTER_MS = 900_000
+HOUR_MS = 3_600_000
+SEATS = "seats"  # the meter of an entitlement's seats
+COUNTS = ("activated", "renewed", "released", "lease_expired", "removed")
+# Changes made at the same moment may be a little out of order in time: how far a reader looks back.
+DISORDER_MS = 600_000
+
+
+class Level(NamedTuple):
+    """What is in use, against both limits; `hard_cap` None: unlimited."""
+
+    used: int
+    purchased: int
+    hard_cap: int | None
+
+    @property
+    def overdraft(self) -> int:
+        """How much is used above what was purchased."""
+        return max(0, self.used - self.purchased)
+
+
+class KeptChange(NamedTuple):
+    """One accepted version of a page. `before` is None where there was nothing, with its time.
+
+    `seats` has a dict for each seat that came, stayed or went: `key`, `kind` (`activated`,
+    `renewed`, `deactivated`), `reason` of an end, `stamp`, `overdraft`, `leaseEnd`. `terms` and
+    `termsBefore` are status and validity. `reached`: the thresholds that fired, in percent.
+    """
+
+    seq: int
+    at: int
+    type: str
+    actor: str
+    request: str
+    level: Level
+    before: Level | None
+    before_at: int
+    terms: Mapping[str, Any]
+    terms_before: Mapping[str, Any]
+    seats: tuple[Mapping[str, Any], ...]
+    reached: tuple[int, ...] = ()
+
+    def counts(self) -> dict[str, int]:
+        """How many seats came and went, by how."""
+        counted = dict.fromkeys(COUNTS, 0)
+        for seat in self.seats:
+            counted[seat.get("reason") or seat["kind"]] += 1
+        return counted
+
+    def to_item(self) -> Item:
+        """The item that is kept for 13 months; it names nobody."""
+        return {
+            "seq": self.seq,
+            "at": self.at,
+            "type": self.type,
+            "actor": self.actor,
+            "request": self.request,
+            "level": list(self.level),
+            "before": None if self.before is None else list(self.before),
+            "beforeAt": self.before_at,
+            "terms": dict(self.terms),
+            "termsBefore": dict(self.terms_before),
+            "seats": [dict(seat) for seat in self.seats],
+            "reached": list(self.reached),
+            "ttl": self.at // 1000 + EVIDENCE_SECONDS,
+        }
+
+    @classmethod
+    def of(cls, item: Item) -> "KeptChange":
+        """The change in a kept item."""
+        before = item.get("before")
+        return cls(
+            item["seq"],
+            item["at"],
+            item["type"],
+            item["actor"],
+            item["request"],
+            Level(*item["level"]),
+            None if before is None else Level(*before),
+            item["beforeAt"],
+            item["terms"],
+            item["termsBefore"],
+            tuple(item["seats"]),
+            tuple(item["reached"]),
+        )
+
+
+class Episode(NamedTuple):
+    """Use above what was purchased, from when it rose to when it fell back (`end`; None: not yet).
+
+    `overdraft_ms` and `overdraft_seat_ms` do not count the quiet between joined parts. `seats` are
+    the keys that were granted in overdraft, as far as the fold has seen them: the record has all.
+    """
+
+    start: int
+    start_seq: int
+    end: int | None
+    peak: int
+    overdraft_ms: int
+    overdraft_seat_ms: int
+
+    @classmethod
+    def of(cls, item: Item) -> "Episode":
+        """The episode in its item."""
+        return cls(
+            item["start"],
+            item["start_seq"],
+            item.get("end"),
+            item["peak"],
+            item["overdraft_ms"],
+            item["overdraft_seat_ms"],
+        )
+
+
+class Quarter(NamedTuple):
+    """Use of one meter in one quarter-hour, through the change `seq` at `at`.
+
+    `limits` are `[from, purchased, hard cap]`, the first from the record's beginning. `missing`
+    are ranges of `seq` that were given up and not yet replayed; `fired` are thresholds of late as
+    `[percent, at]`; `episode` is the last one. Those three are carried from record to record.
+    """
+
+    start: int
+    seq: int
+    at: int
+    level: Level
+    lowest: int
+    highest: int
+    seat_ms: int
+    overdraft_ms: int
+    overdraft_seat_ms: int
+    counts: Mapping[str, int]
+    limits: tuple[tuple[int, int, int | None], ...]
+    missing: tuple[tuple[int, int], ...]
+    fired: tuple[tuple[int, int], ...]
+    episode: Episode | None
+
+    def to_item(self) -> Item:
+        """The record as the table keeps it, for 13 months."""
+        item: Item = self._asdict()
+        item |= {
+            "level": list(self.level),
+            "counts": dict(self.counts),
+            "limits": [list(each) for each in self.limits],
+            "missing": [list(each) for each in self.missing],
+            "fired": [list(each) for each in self.fired],
+            "episode": list(self.episode) if self.episode else None,
+            "ttl": self.start // 1000 + EVIDENCE_SECONDS,
+        }
+        return item
+
+    @classmethod
+    def of(cls, item: Item) -> "Quarter":
+        """The record in an item."""
+        values: dict[str, Any] = {name: item.get(name) for name in cls._fields}
+        episode = values["episode"]
+        values |= {
+            "level": Level(*item["level"]),
+            "limits": tuple((at, purchased, cap) for at, purchased, cap in item["limits"]),
+            "missing": tuple((first, last) for first, last in item["missing"]),
+            "fired": tuple((percent, at) for percent, at in item["fired"]),
+            "episode": Episode(*episode) if episode else None,
+        }
+        return cls(**values)
+
+    def is_missing(self, seq: int) -> bool:
+        """Whether this change was passed over, and is welcome late."""
+        return any(first <= seq <= last for first, last in self.missing)
+
+
+def quarter_of(at: int) -> int:
+    """When the quarter-hour of a time begins."""
+    return at - at % QUARTER_MS
+
+
+def quarter_name(start: int) -> str:
+    """A quarter-hour's name, `YYYY-MM-DDTHH:MM`."""
+    return datetime.fromtimestamp(start / 1000, UTC).strftime("%Y-%m-%dT%H:%M")
+
+
+def quarter_start(name: str) -> int:
+    """When the quarter-hour of this name begins."""
+    return int(datetime.strptime(f"{name}Z", "%Y-%m-%dT%H:%M%z").timestamp()) * 1000
+
+
+def threshold_level(percent: int, purchased: int) -> int:
+    """The use at which a threshold is reached: percent of purchased, rounded up, at least 1."""
+    return max(1, -(-percent * purchased // 100))
+
+
+def is_reached(percent: int, before: Level | None, after: Level) -> bool:
+    """Whether use came to a threshold from below."""
+    was_below = before is None or before.used < threshold_level(percent, before.purchased)
+    return was_below and after.used >= threshold_level(percent, after.purchased)
+
+
+def fire(
+    fired: tuple[tuple[int, int], ...], change: KeptChange, at: int, thresholds: Iterable[int]
+) -> tuple[tuple[tuple[int, int], ...], KeptChange]:
+    """Which thresholds a change reaches that have not fired within the hour.
+
+    Returns what has fired of late, and the change that says what it made fire.
+    """
+    reached = tuple(
+        percent
+        for percent in thresholds
+        if is_reached(percent, change.before, change.level)
+        and not any(which == percent and abs(at - when) < HOUR_MS for which, when in fired)
+    )
+    kept = tuple(each for each in fired if at - each[1] < HOUR_MS)
+    return (*kept, *((percent, at) for percent in reached)), change._replace(reached=reached)
+
+
+class History:
+    """Folds changes into records. Start it with the latest record, or with none.
+
+    `quiet_ms`: an overdraft that comes back within this time goes on in the same episode.
+    """
+
+    def __init__(self, latest: Quarter | None, quiet_ms: int) -> None:
+        self._latest = latest
+        self._quiet_ms = quiet_ms
+        self.quarters: dict[int, Quarter] = {}
+        self.episodes: dict[int, Episode] = {}
+        self.granted: dict[int, set[str]] = {}
+
+    @property
+    def latest(self) -> Quarter | None:
+        """The record of the last change."""
+        return self._latest
+
+    def apply(self, change: KeptChange, thresholds: Iterable[int] = ()) -> KeptChange:
+        """Fold one change, whose `seq` is above that of every change before; as it is to be kept.
+
+        Changes that are missing in between are noted, and use is taken from what this one says
+        was there before it.
+        """
+        latest = self._latest
+        if latest is None:
+            latest = self._begin(change)
+        elif change.seq > latest.seq + 1 and change.before is not None:
+            gap = (latest.seq + 1, change.seq - 1)
+            latest = self._move(latest, max(latest.at, change.before_at), change.before)
+            latest = latest._replace(missing=(*latest.missing, gap))
+        at = max(latest.at, change.at)
+        moved = self._move(latest, at, change.level, change.seq)
+        counts = {name: moved.counts[name] + number for name, number in (change.counts().items())}
+        fired, kept = fire(moved.fired, change, at, thresholds)
+        moved = moved._replace(seq=change.seq, counts=counts, fired=fired)
+        self._keep(moved)
+        granted = [
+            seat["key"]
+            for seat in change.seats
+            if seat["kind"] == "activated" and seat["overdraft"]
+        ]
+        if moved.episode and moved.episode.end is None:
+            self.granted.setdefault(moved.episode.start, set()).update(granted)
+        return kept
+
+    def _begin(self, change: KeptChange) -> Quarter:
+        """Before the first change that is known: what it says was there, or nothing."""
+        before = change.before or Level(0, change.level.purchased, change.level.hard_cap)
+        at = change.before_at if change.before else change.at
+        missing = ((1, change.seq - 1),) if change.seq > 1 else ()
+        blank = Quarter(
+            quarter_of(at), 0, at, before, before.used, before.used, 0, 0, 0,
+            dict.fromkeys(COUNTS, 0), ((at, before.purchased, before.hard_cap),), missing, (), None,
+        )  # fmt: skip
+        return blank._replace(episode=self._episode(blank, at, before, change.seq))
+
+    def _move(self, latest: Quarter, at: int, level: Level, seq: int | None = None) -> Quarter:
+        """The record of time `at`: the old level held until then, the new one from then on."""
+        record = latest
+        episode = latest.episode
+        if episode and latest.level.overdraft:
+            spent = at - latest.at
+            episode = episode._replace(
+                overdraft_ms=episode.overdraft_ms + spent,
+                overdraft_seat_ms=episode.overdraft_seat_ms + spent * latest.level.overdraft,
+            )
+        if quarter_of(at) != latest.start:
+            start = quarter_of(at)
+            held = latest.level
+            record = latest._replace(
+                start=start, at=start,
+                lowest=held.used, highest=held.used,
+                seat_ms=0, overdraft_ms=0, overdraft_seat_ms=0,
+                counts=dict.fromkeys(COUNTS, 0),
+                limits=((start, held.purchased, held.hard_cap),),
+            )  # fmt: skip
+        record = _hold(record, at)
+        record = record._replace(episode=episode)
+        limits = record.limits
+        if limits[-1][1:] != (level.purchased, level.hard_cap):
+            limits = (*limits, (at, level.purchased, level.hard_cap))
+        record = record._replace(
+            lowest=min(record.lowest, level.used),
+            highest=max(record.highest, level.used),
+            limits=limits,
+            episode=self._episode(record, at, level, seq or record.seq),
+        )
+        return record._replace(level=level)
+
+    def _episode(self, record: Quarter, at: int, level: Level, seq: int) -> Episode | None:
+        """The last episode, once use has come to a new level."""
+        episode = record.episode
+        is_open = episode is not None and episode.end is None
+        if level.overdraft:
+            if episode is None or not is_open:
+                is_joined = episode is not None and at - (episode.end or 0) < self._quiet_ms
+                if episode is not None and is_joined:
+                    episode = episode._replace(end=None)
+                else:
+                    episode = Episode(at, seq, None, 0, 0, 0)
+            episode = episode._replace(peak=max(episode.peak, level.used))
+        elif episode is not None and is_open:
+            episode = episode._replace(end=at)
+        if episode is not None and episode != record.episode:
+            self.episodes[episode.start] = episode
+        return episode
+
+    def _keep(self, record: Quarter) -> None:
+        self._latest = record
+        self.quarters[record.start] = record
+        if record.episode and record.episode.end is None:
+            self.episodes[record.episode.start] = record.episode
+
+
+def _hold(record: Quarter, until: int) -> Quarter:
+    """The record carried forward to a time within its quarter-hour."""
+    spent = max(0, until - record.at)
+    over = record.level.overdraft
+    return record._replace(
+        at=max(record.at, until),
+        seat_ms=record.seat_ms + spent * record.level.used,
+        overdraft_ms=record.overdraft_ms + (spent if over else 0),
+        overdraft_seat_ms=record.overdraft_seat_ms + spent * over,
+    )
+
+
+def carried(episode: Episode, latest: Quarter | None, now: int) -> Episode:
+    """An episode as it stands now, if it is the one that is going on."""
+    if latest is None or episode.end is not None or latest.episode is None:
+        return episode
+    if latest.episode.start != episode.start:
+        return episode
+    spent = max(0, now - latest.at)
+    return latest.episode._replace(
+        overdraft_ms=latest.episode.overdraft_ms + spent,
+        overdraft_seat_ms=latest.episode.overdraft_seat_ms + spent * latest.level.overdraft,
+    )
+
+
+# --- Reading ------------------------------------------------------------------------------------
+
+
+class Usage(NamedTuple):
+    """Use between two times. `limits` are in force from their time on; None before there was any.
+
+    `is_known` is False before the first change.
+    """
+
+    start: int
+    end: int
+    is_known: bool = False
+    lowest: int = 0
+    highest: int = 0
+    closing: int = 0
+    seat_ms: int = 0
+    overdraft_ms: int = 0
+    overdraft_seat_ms: int = 0
+    counts: Mapping[str, int] = {}
+    denied_attempts: int = 0
+    denied_seats: frozenset[str] = frozenset()
+    limits: tuple[tuple[int, int, int | None], ...] = ()
+
+
+def latest_quarter(
+    entitlement_id: str, meter: str = SEATS, before: str | None = None
+) -> Steps[Quarter | None]:
+    """The latest record, or the latest one of a quarter-hour before the one named."""
+    pk = table.quarter_key(entitlement_id, meter, "").pk
+    found = yield Query(
+        "pk = :pk AND sk < :before" if before else "pk = :pk",
+        {":pk": pk, **({":before": before} if before else {})},
+        limit=1,
+        descending=True,
+    )
+    return Quarter.of(found.items[0]) if found.items else None
+
+
+def all_of(query: Query) -> Steps[list[Item]]:
+    """Every item of a query, page by page."""
+    items: list[Item] = []
+    while True:
+        found = yield query
+        items += found.items
+        if found.next is None:
+            return items
+        query = query._replace(start=found.next)
+
+
+def _range(pk: str, low: str, high: str) -> Query:
+    return Query("pk = :pk AND sk BETWEEN :low AND :high", {":pk": pk, ":low": low, ":high": high})
+
+
+def usage(
+    entitlement_id: str, cuts: Sequence[int], now: int, meter: str = SEATS
+) -> Steps[list[Usage]]:
+    """Use between each two of `cuts`, which are beginnings of quarter-hours, ascending.
+
+    What lies after `now` is not counted. Denied attempts are those of the seats.
+    """
+    first, last = quarter_name(cuts[0]), quarter_name(cuts[-1] - 1)
+    held = yield from latest_quarter(entitlement_id, meter, first)
+    records = yield from all_of(
+        _range(table.quarter_key(entitlement_id, meter, "").pk, first, last)
+    )
+    denied = yield from _denied_quarters(entitlement_id, cuts[0], cuts[-1])
+    quarters = [Quarter.of(item) for item in records]
+    results = []
+    for start, end in pairwise(cuts):
+        inside = [quarter for quarter in quarters if start <= quarter.start < end]
+        results.append(_sum(start, end, now, held, inside, denied))
+        held = inside[-1] if inside else held
+    return results
+
+
+def _sum(
+    start: int,
+    end: int,
+    now: int,
+    held: Quarter | None,
+    inside: Sequence[Quarter],
+    denied: Mapping[int, Mapping[str, int]],
+) -> Usage:
+    """One interval: its own records, and between them what was carried forward."""
+    until = max(start, min(end, now))
+    total = Usage(start, end, counts=dict.fromkeys(COUNTS, 0))
+    levels: list[int] = []
+    reached = start
+    if held:
+        levels.append(held.level.used)
+        total = total._replace(limits=((start, held.level.purchased, held.level.hard_cap),))
+    for quarter in inside:
+        if held:
+            total = _carry(total, held.level, quarter.start - reached)
+        levels += [quarter.lowest, quarter.highest]
+        total = _add(total, quarter)
+        reached, held = quarter.at, quarter
+    if held:
+        total = _carry(total, held.level, until - reached)
+    by_seats = [seats for begin, seats in denied.items() if start <= begin < end]
+    return total._replace(
+        is_known=bool(levels),
+        lowest=min(levels, default=0),
+        highest=max(levels, default=0),
+        closing=held.level.used if held else 0,
+        denied_attempts=sum(sum(seats.values()) for seats in by_seats),
+        denied_seats=frozenset(key for seats in by_seats for key in seats),
+    )
+
+
+def _carry(total: Usage, level: Level, spent: int) -> Usage:
+    """A level that was held for a time."""
+    spent = max(0, spent)
+    return total._replace(
+        seat_ms=total.seat_ms + spent * level.used,
+        overdraft_ms=total.overdraft_ms + (spent if level.overdraft else 0),
+        overdraft_seat_ms=total.overdraft_seat_ms + spent * level.overdraft,
+    )
+
+
+def _add(total: Usage, quarter: Quarter) -> Usage:
+    """What a record holds, through its last change."""
+    limits = total.limits
+    for each in quarter.limits:
+        if not limits or limits[-1][1:] != each[1:]:
+            limits = (*limits, each)
+    return total._replace(
+        seat_ms=total.seat_ms + quarter.seat_ms,
+        overdraft_ms=total.overdraft_ms + quarter.overdraft_ms,
+        overdraft_seat_ms=total.overdraft_seat_ms + quarter.overdraft_seat_ms,
+        counts={name: total.counts[name] + quarter.counts[name] for name in COUNTS},
+        limits=limits,
+    )
+
+
+def _denied_quarters(entitlement_id: str, start: int, end: int) -> Steps[dict[int, dict[str, int]]]:
+    """Denied attempts by quarter-hour and seat key; both ends are beginnings of quarter-hours."""
+    pk = table.denied_quarter_key(entitlement_id, "", "").pk
+    low, high = quarter_name(start), quarter_name(end - 1) + "#~"
+    items = yield from all_of(_range(pk, low, high))
+    denied: dict[int, dict[str, int]] = {}
+    for item in items:
+        by_seat = denied.setdefault(quarter_start(item["sk"].partition("#")[0]), {})
+        for name, number in item.items():
+            if name.startswith("k:"):
+                by_seat[name[2:]] = number
+    return denied
+
+
+def denied_between(entitlement_id: str, start: int, end: int) -> Steps[dict[str, int]]:
+    """Attempts denied from `start` to before `end`, by seat key.
+
+    Whole quarter-hours come from their records, the ends from the attempts themselves.
+    """
+    whole_from, whole_to = quarter_of(start + QUARTER_MS - 1), quarter_of(end)
+    first, last = quarter_of(start), quarter_of(end - 1) + QUARTER_MS
+    quarters = yield from _denied_quarters(entitlement_id, first, last)
+    counted: dict[str, int] = {}
+    for begin, by_seat in quarters.items():
+        if whole_from <= begin < whole_to:
+            for key, number in by_seat.items():
+                counted[key] = counted.get(key, 0) + number
+            continue
+        low, high = max(start, begin), min(end, begin + QUARTER_MS)
+        for shard in {table.denial_shard(key) for key in by_seat}:
+            pk = f"CHANGES#{entitlement_id}#denied-{shard}"
+            items = yield from all_of(_range(pk, f"{low:013d}", f"{high - 1:013d}#~"))
+            for item in items:
+                counted[item["seatKey"]] = counted.get(item["seatKey"], 0) + 1
+    return counted
+
+
+def changes_between(entitlement_id: str, start: int, end: int) -> Steps[list[KeptChange]]:
+    """The kept changes made from `start` to before `end`, in the order of `seq`."""
+    pk = table.change_key(entitlement_id, 0, 0).pk
+    items = yield from all_of(_range(pk, f"{start:013d}", f"{end - 1:013d}#~"))
+    return sorted((KeptChange.of(item) for item in items), key=lambda change: change.seq)
+
+
+def episode_view(
+    entitlement_id: str, item: Item, latest: Quarter | None, now: int
+) -> Steps[dict[str, Any]]:
+    """An episode as it is answered and sent; `latest` lets one that goes on be carried to `now`."""
+    episode = carried(Episode.of(item), latest, now)
+    until = now if episode.end is None else episode.end
+    denied = yield from denied_between(entitlement_id, episode.start, max(until, episode.start + 1))
+    return {
+        "episodeId": f"epi_{episode.start}",
+        "start": to_rfc3339(episode.start),
+        "end": None if episode.end is None else to_rfc3339(episode.end),
+        "peak": episode.peak,
+        "overdraftSeconds": episode.overdraft_ms // 1000,
+        "overdraftSeatSeconds": episode.overdraft_seat_ms // 1000,
+        "seatHours": round(episode.overdraft_seat_ms / HOUR_MS, 3),
+        "distinctSeats": len(item.get("seats", ())),
+        "deniedAttempts": sum(denied.values()),
+        "deniedSeats": len(denied),
+    }

@@ -1,0 +1,55 @@
+"""Tokens that only this stack can have made: what they carry is readable, and cannot be changed."""
+
+import base64
+import hmac
+import json
+import secrets
+from typing import Any
+
+from shared import table
+from shared.table import Item, Steps
+
+SIGNATURE_BYTES = 16
+_known: dict[str, str] = {}
+
+
+def own_secret(name: str) -> Steps[str]:
+    """A secret of the stack's own, made when it is first needed, read once a process."""
+    if name not in _known:
+        key = table.secret_key(name)
+        item = yield table.Get(key)
+        if item is None:
+            fresh: Item = {"value": secrets.token_urlsafe(32)}
+            reply = yield table.Put(key, fresh, "attribute_not_exists(pk)")
+            item = fresh if isinstance(reply, table.Accepted) else (yield table.Get(key))
+        _known[name] = item["value"]
+    return _known[name]
+
+
+def seal(secret: str, value: Any, context: str = "") -> str:
+    """A token that carries a JSON value; it is good for this context only."""
+    payload = json.dumps(value, separators=(",", ":")).encode()
+    return _base64(_signature(secret, context, payload) + payload)
+
+
+def unseal(secret: str, token: str, context: str = "") -> Any:
+    """What a token carries.
+
+    Raises:
+        ValueError: it was made up, changed, or made for another context.
+    """
+    raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    signature, payload = raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]
+    is_ours = hmac.compare_digest(signature, _signature(secret, context, payload))
+    if not is_ours or _base64(raw) != token:
+        raise ValueError("not a token of this stack")
+    return json.loads(payload)
+
+
+def _base64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _signature(secret: str, context: str, payload: bytes) -> bytes:
+    message = context.encode() + b"\0" + payload
+    return hmac.digest(secret.encode(), message, "sha256")[:SIGNATURE_BYTES]

@@ -1,0 +1,69 @@
+"""Webhook endpoints and deliveries: the form of their items, who wants which event, the ladder."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared import table
+from shared.table import Item, Query, Steps
+
+# Seconds until the next attempt: Svix's ladder. Seven waits, so eight attempts in all.
+LADDER = (5, 300, 1_800, 7_200, 18_000, 36_000, 36_000)
+RETRY_AFTER_MAX = 86_400
+FAILING_SECONDS = 5 * 86_400  # an endpoint that only failed for so long is disabled
+DELIVERY_SECONDS = 30 * 86_400  # a delivery stays on record, and resendable
+OVERLAP_SECONDS = 24 * 3_600  # an old secret signs for so long beside the new one
+# After so many failures in a row an endpoint is left alone for a while, whatever is to be sent.
+CIRCUIT_FAILURES = 5
+CIRCUIT_SECONDS = 60
+
+
+def wants(endpoint: Item, event: Mapping[str, Any]) -> bool:
+    """Whether an endpoint is to be sent a (complete) event."""
+    if not endpoint["enabled"]:
+        return False
+    data = event["data"]
+    if endpoint.get("entitlementId") not in (None, data.get("entitlementId")):
+        return False
+    if customer := endpoint.get("customer"):
+        known = data.get("customer") or {}
+        if customer not in (known.get("name"), known.get("externalId")):
+            return False
+    return any(covers(pattern, event["type"]) for pattern in endpoint["eventTypes"])
+
+
+def covers(pattern: str, kind: str) -> bool:
+    """Whether a pattern names a type: `*`, a whole type, or its beginning and `.*`."""
+    if pattern.endswith("*"):
+        return kind.startswith(pattern[:-1])
+    return pattern == kind
+
+
+class Endpoints:
+    """All endpoints, read again only when one of them was changed."""
+
+    def __init__(self) -> None:
+        self._version = -1
+        self._items: list[Item] = []
+
+    def current(self) -> Steps[list[Item]]:
+        """The endpoints as they are now."""
+        seen = yield table.Get(table.webhooks_version_key())
+        version = seen["version"] if seen else 0
+        if version != self._version:
+            query = Query("pk = :pk", {":pk": table.webhook_key("").pk})
+            items: list[Item] = []
+            while True:
+                found = yield query
+                items += found.items
+                if found.next is None:
+                    break
+                query = query._replace(start=found.next)
+            self._items, self._version = items, version
+        return self._items
+
+
+def bump_version() -> table.Update:
+    """Tells every process that endpoints were changed; part of each change."""
+    return table.Update(
+        table.webhooks_version_key(), "ADD version :one", "", table.NO_NAMES, {":one": 1}
+    )

@@ -1,0 +1,491 @@
+"""What notify makes of the stream: the same, however its records are delivered.
+
+A busy entitlement is lived on DynamoDB Local; its own stream is read. The records are then
+delivered to copies of the table: once and clean, twice and split, late, and with a failure at every
+call. Every figure is recounted from the changes by another method.
+"""
+
+import itertools
+import random
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from local.dynamodb import DynamoDBLocal
+from local.stack import client
+from shared import entitlement, events, history, ledger, problems, table
+from shared.event_models import EVENTS
+from shared.history import KeptChange
+from shared.ledger import Change, Holder
+from shared.table import Key, item_from_wire
+from shared.times import to_rfc3339
+from tests.notifier import QUIET_MS, Notifier, Recorder
+from tests.support import Crash, create_table, faulty_door, open_door
+
+# Two days before the clocks change in New York and a fortnight before a month's end.
+START = int(datetime(2049, 3, 12, 7, 41, 13, tzinfo=UTC).timestamp() * 1000)
+PRIVATE = ("alice", "Alice")
+DOCUMENT: dict[str, Any] = {
+    "product": "CAD", "sku": None, "customer": {"name": "Acme", "externalId": "acme-1"},
+    "contacts": {
+        "customerAdmin": {"name": None, "email": "admin@acme.example"},
+        "accountOwner": {"name": None, "email": "owner@vendor.example"},
+    },
+    "seatCount": 3, "overdraftSeatLimit": {"type": "absolute", "value": 2}, "usageLimits": [],
+    "leasePeriod": "PT4H", "thresholds": [50, 100], "unitPrice": None,
+    "timeZone": "America/New_York", "validFrom": to_rfc3339(START - 10_000), "validUntil": None,
+    "status": "active",
+}  # fmt: skip
+Item = dict[str, Any]
+HISTORY = ("HISTORY#", "EPISODES#", "CHANGES#", "SEATS#", "OVERDRAFT")
+
+
+class Life:
+    """A busy entitlement: what happened to it, as the stream tells it."""
+
+    def __init__(self, url: str, seed: int, steps: int) -> None:
+        self.url = url
+        self.name = create_table(url)
+        self.door = open_door(url, self.name)
+        self.id = f"ent_life{seed:04d}"
+        self._chance = random.Random(seed)
+        self._numbers = itertools.count(1)
+        self._now = START
+        self._held: dict[str, str] = {}
+        self._document = dict(DOCUMENT)
+        self.denied: list[tuple[int, str]] = []
+        made = self._change()
+        item = entitlement.to_item(
+            self.id, self._document, version=1, created_at=START, now_ms=START
+        )
+        self.door.execute(table.Put(table.entitlement_key(self.id), item))
+        self.door.execute(ledger.new_page(self.id, entitlement.terms(self._document), made))
+        self._watch()
+        for _ in range(steps):
+            self._step()
+        self.end = self._now
+        self.records = read_stream(url, self.name)
+        self.items = all_items(url, self.name)
+
+    def _watch(self) -> None:
+        """Endpoints, so that queue messages are made as well."""
+        for number, types in enumerate((["*"], ["entitlement.overdraft.*"], ["webhook.*"])):
+            endpoint: table.Item = {"url": "https://example.com/", "eventTypes": types,
+                                    "enabled": True, "version": 1}  # fmt: skip
+            self.door.execute(table.Put(table.webhook_key(f"whk_{number}"), endpoint))
+        self.door.execute(table.Put(table.webhooks_version_key(), {"version": 3}))
+
+    def _change(self) -> Change:
+        # Clocks of processes differ a little.
+        skew = self._chance.choice((0, 0, 0, -1500, -20, 700))
+        return Change("key_test", f"req-{next(self._numbers)}", self._now + skew)
+
+    def _step(self) -> None:
+        waits = (0, 5_000, 90_000, 700_000, 900_000, 5_000_000, 40_000_000)
+        self._now += self._chance.choices(waits, (4, 8, 8, 4, 3, 2, 1))[0]
+        what = self._chance.choices(("take", "release", "sweep", "limits"), (16, 5, 2, 1))[0]
+        getattr(self, f"_{what}")()
+
+    def _take(self) -> None:
+        seat_id = self._chance.choice(("alice", "bob", "carol", "dave", "erin", "frank", "grace"))
+        device = self._chance.choice(("mbp", "pc"))
+        made = self._change()
+        holder = Holder(seat_id, seat_id.title(), {"device": device})
+        stamp = (made.now_ms - ledger.EPOCH * 1000) * 100 + next(self._numbers) % 100
+        try:
+            grant = self.door.run(ledger.take(self.id, holder, made, stamp))
+        except problems.HardCapReached:
+            self.denied.append((made.now_ms, ledger.seat_key(self.id, seat_id)))
+            return
+        self._held[seat_id] = ledger.activation_id(grant.key, grant.seat.stamp)
+
+    def _release(self) -> None:
+        if self._held:
+            seat_id = self._chance.choice(sorted(self._held))
+            self.door.run(ledger.release(self.id, self._held.pop(seat_id), self._change()))
+
+    def _sweep(self) -> None:
+        self.door.run(ledger.sweep_page(table.ledger_key(self.id), self._change()))
+
+    def _limits(self) -> None:
+        self._document["seatCount"] = self._chance.choice((1, 2, 3, 4))
+        terms = entitlement.terms(self._document)
+        changed = ledger.change_terms(self.id, terms, self._change(), lease_changed=False)
+        self.door.execute(changed)
+
+    def copy(self) -> str:
+        """Another table with everything but what notify makes; its name."""
+        name = create_table(self.url)
+        door = open_door(self.url, name)
+        puts = tuple((key, strip(item)) for key, item in self.items.items())
+        door.execute(table.BatchPut(puts))
+        return name
+
+
+def strip(item: Item) -> Item:
+    return {name: value for name, value in item.items() if name not in ("pk", "sk")}
+
+
+def read_stream(url: str, name: str) -> list[dict[str, Any]]:
+    """The records that notify is handed: those of pages and denials, in order."""
+    streams = client(url, "dynamodbstreams")
+    [stream] = streams.list_streams(TableName=name)["Streams"]
+    described = streams.describe_stream(StreamArn=stream["StreamArn"])["StreamDescription"]
+    records: list[dict[str, Any]] = []
+    for shard in described["Shards"]:
+        iterator = streams.get_shard_iterator(
+            StreamArn=stream["StreamArn"], ShardId=shard["ShardId"],
+            ShardIteratorType="TRIM_HORIZON",
+        )["ShardIterator"]  # fmt: skip
+        while iterator:
+            answer = streams.get_records(ShardIterator=iterator)
+            if not answer["Records"]:
+                break
+            records += answer["Records"]
+            iterator = answer.get("NextShardIterator")
+    prefixes = (table.LEDGER_PREFIX, table.DENIAL_PREFIX)
+    return [r for r in records if r["dynamodb"]["Keys"]["pk"]["S"].startswith(prefixes)]
+
+
+def all_items(url: str, name: str, prefixes: tuple[str, ...] = ("",)) -> dict[Key, Item]:
+    found = client(url, "dynamodb").get_paginator("scan").paginate(TableName=name)
+    items = [item_from_wire(item) for page in found for item in page["Items"]]
+    return {Key(item["pk"], item["sk"]): item for item in items if item["pk"].startswith(prefixes)}
+
+
+def effects(url: str, name: str) -> dict[Key, Item]:
+    """What notify has written, but for mails, whose marks say when they are due."""
+    return all_items(url, name, HISTORY)
+
+
+def sent(recorder: Recorder) -> set[tuple[str, str]]:
+    return {(event["id"], event["type"]) for event in recorder.events}
+
+
+def queued(recorder: Recorder) -> set[tuple[str, str]]:
+    return {(message["webhookId"], message["event"]["id"]) for message in recorder.messages}
+
+
+class Clean:
+    """One clean delivery of a life."""
+
+    def __init__(self, life: Life) -> None:
+        self.life = life
+        self.name = life.copy()
+        self.door = open_door(life.url, self.name)
+        self.notifier = Notifier(self.door)
+        self.notifier.deliver_all(life.records)
+        self.recorder = self.notifier.recorder
+        self.effects = effects(life.url, self.name)
+        self.line: list[tuple[int, KeptChange]] = []
+
+
+SEEDS = range(2)
+
+
+@pytest.fixture(scope="module", params=SEEDS)
+def clean(dynamodb: DynamoDBLocal, request: pytest.FixtureRequest) -> Clean:
+    return Clean(Life(dynamodb.url, request.param, 180))
+
+
+def test_a_life_is_busy(clean: Clean) -> None:
+    """So that the rest of these tests say something."""
+    kinds = {event["type"] for event in clean.recorder.events}
+    assert kinds == set(events.TYPES) - {
+        events.EXPIRED, events.DELETED, events.ENDPOINT_DISABLED,
+    }  # fmt: skip
+    assert len({key for key in clean.effects if key.pk.startswith("EPISODES")}) > 2
+    assert len(clean.life.denied) > 5
+
+
+def test_every_event_has_the_shape_that_is_written_down(clean: Clean) -> None:
+    for event in clean.recorder.events:
+        EVENTS[event["type"]].model_validate(event)
+    for kind in events.TYPES:
+        EVENTS[kind].model_validate(events.of_test("whk_x", kind, START, "nonce"))
+
+
+def test_a_kept_change_names_nobody(clean: Clean) -> None:
+    for key, item in clean.effects.items():
+        if not key.pk.startswith("SEATS#"):
+            assert not any(name in str(item) for name in PRIVATE), item
+    for message in clean.recorder.messages:
+        assert not any(name in str(message) for name in PRIVATE), message
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_every_record_twice_in_split_batches(clean: Clean, size: int) -> None:
+    name = clean.life.copy()
+    notifier = Notifier(open_door(clean.life.url, name))
+    records = clean.life.records
+    for start in range(0, len(records), size):
+        part = records[start : start + size]
+        notifier.deliver_all(part, size)
+        notifier.deliver_all(part, size)
+    assert effects(clean.life.url, name) == clean.effects
+    notifier.deliver_all(records)
+    assert effects(clean.life.url, name) == clean.effects
+    assert sent(notifier.recorder) == sent(clean.recorder)
+    assert queued(notifier.recorder) == queued(clean.recorder)
+
+
+def test_records_that_were_given_up_and_come_late(clean: Clean) -> None:
+    """Each replayed by itself, the last first: all is as if they had come in time."""
+    name = clean.life.copy()
+    notifier = Notifier(open_door(clean.life.url, name))
+    chance = random.Random(1)
+    records = clean.life.records
+    lost = {number for number in range(1, len(records) - 1) if chance.random() < 0.1}
+    kept = [record for number, record in enumerate(records) if number not in lost]
+    notifier.deliver_all(kept, 10)
+    if any(is_page(records[number]) for number in lost):
+        assert effects(clean.life.url, name) != clean.effects
+    for number in sorted(lost, reverse=True):
+        notifier.deliver_all([records[number]])
+    left, right = without_details(effects(clean.life.url, name)), without_details(clean.effects)
+    assert left == right
+    # A threshold that was passed within the hour may have been found by another change.
+    threshold = events.THRESHOLD_REACHED
+    assert {e for e in sent(notifier.recorder) if e[1] != threshold} == {
+        e for e in sent(clean.recorder) if e[1] != threshold
+    }
+
+
+def is_page(record: dict[str, Any]) -> bool:
+    return bool(record["dynamodb"]["Keys"]["pk"]["S"].startswith(table.LEDGER_PREFIX))
+
+
+def without_details(items: dict[Key, Item]) -> dict[Key, Item]:
+    """Without what late records may leave different: a seat's list of past grants, what fired."""
+    kept = {}
+    for key, item in items.items():
+        if key.pk.startswith(("SEATS#", "OVERDRAFT")):
+            continue
+        kept[key] = {n: value for n, value in item.items() if n not in ("fired", "reached")}
+    return kept
+
+
+FAULTS = ("before", "after", "lost")
+
+
+@pytest.mark.parametrize("kind", [*FAULTS, "some"])
+def test_a_failure_at_every_call(dynamodb: DynamoDBLocal, kind: str) -> None:
+    life = Life(dynamodb.url, 7, 40)
+    clean = Clean(life)
+    kinds = {event["type"] for event in clean.recorder.events}
+    assert {events.OVERDRAFT_ENTERED, events.OVERDRAFT_EXITED, events.SEAT_DENIED} <= kinds
+    table_calls, aws_calls = count_calls(life)
+    assert table_calls > 30
+    assert aws_calls > 5
+    points = range(0, table_calls, 3) if kind != "some" else ()
+    for point in points:
+        check_fault(life, clean, kind, door_fault=point)
+    if kind != "lost":
+        for point in range(aws_calls):
+            check_fault(life, clean, kind, aws_fault=point)
+
+
+def count_calls(life: Life) -> tuple[int, int]:
+    name = life.copy()
+    door = faulty_door(life.url, name)
+    notifier = Notifier(door)
+    notifier.deliver_all(life.records)
+    return door.calls, notifier.recorder.calls
+
+
+def check_fault(
+    life: Life,
+    clean: Clean,
+    kind: str,
+    *,
+    door_fault: int | None = None,
+    aws_fault: int | None = None,
+) -> None:
+    name = life.copy()
+    door = faulty_door(life.url, name)
+    notifier = Notifier(door)
+    if door_fault is not None:
+        door.fault = (door_fault, kind)
+    if aws_fault is not None:
+        notifier.recorder.fault = (aws_fault, kind)
+    try:
+        notifier.deliver_all(life.records)
+        assert kind in ("lost", "some")
+    except Crash:
+        # The process is gone; Lambda sends the whole batch to another one.
+        again = Notifier(open_door(life.url, name), notifier.recorder)
+        again.deliver_all(life.records)
+    assert effects(life.url, name) == clean.effects, (kind, door_fault, aws_fault)
+    assert sent(notifier.recorder) == sent(clean.recorder)
+    assert queued(notifier.recorder) == queued(clean.recorder)
+
+
+# --- Recounting, by another method --------------------------------------------------------------------
+
+
+def timeline(clean: Clean) -> list[tuple[int, KeptChange]]:
+    """The kept changes with the time from which each counts."""
+    if clean.line:
+        return clean.line
+    items = [item for key, item in clean.effects.items()
+             if key.pk == table.change_key(clean.life.id, 0, 0).pk]  # fmt: skip
+    changes = sorted((KeptChange.of(item) for item in items), key=lambda change: change.seq)
+    assert [change.seq for change in changes] == list(range(1, len(changes) + 1))
+    times = itertools.accumulate((change.at for change in changes), max)
+    clean.line = list(zip(times, changes, strict=True))
+    return clean.line
+
+
+def overlap(a: int, b: int, c: int, d: int) -> int:
+    return max(0, min(b, d) - max(a, c))
+
+
+def recount(clean: Clean, start: int, end: int, now: int) -> dict[str, Any]:
+    """Everything about one interval, from the list of changes alone."""
+    line = timeline(clean)
+    stretches = [
+        (at, (line[n + 1][0] if n + 1 < len(line) else now), change.level)
+        for n, (at, change) in enumerate(line)
+    ]
+    inside = [change for at, change in line if start <= at < end]
+    before = [change for at, change in line if at < start]
+    # Nothing was in use before the first change; it counts as a level that was there.
+    levels = [c.level.used for c in inside] + [c.level.used for c in before[-1:]]
+    if not before and inside:
+        levels.append(0)
+    denied = [(at, key) for at, key in clean.life.denied if start <= at < end]
+    counts = {
+        name: sum(
+            1 for change in inside for seat in change.seats
+            if (seat.get("reason") or seat["kind"]) == name
+        )
+        for name in history.COUNTS
+    }  # fmt: skip
+    return {
+        "lowest": min(levels, default=0),
+        "highest": max(levels, default=0),
+        "closing": (inside or before)[-1].level.used if inside or before else 0,
+        "seat_ms": sum(overlap(a, b, start, end) * lv.used for a, b, lv in stretches),
+        "overdraft_ms": sum(overlap(a, b, start, end) for a, b, lv in stretches if lv.overdraft),
+        "overdraft_seat_ms": sum(
+            overlap(a, b, start, end) * lv.overdraft for a, b, lv in stretches
+        ),
+        "counts": counts,
+        "denied_attempts": len(denied),
+        "denied_seats": {key for _, key in denied},
+    }
+
+
+def cuts_of(kind: str, start: int, end: int) -> list[int]:
+    from functions.entitlements.evidence import _cuts
+    from shared.times import zone_of
+
+    return _cuts(start, end, kind, zone_of("America/New_York"), 100_000)
+
+
+@pytest.mark.parametrize("interval", ["15m", "hour", "day"])
+def test_every_figure_can_be_recounted(clean: Clean, interval: str) -> None:
+    now = clean.life.end + 3_600_000
+    cuts = cuts_of(interval, START, now)
+    assert cuts[0] <= START
+    assert cuts[-1] >= now
+    usage = clean.door.run(history.usage(clean.life.id, cuts, now))
+    assert len(usage) == len(cuts) - 1
+    for counted in usage if interval != "15m" else usage[:400]:
+        expected = recount(clean, counted.start, counted.end, now)
+        assert {name: getattr(counted, name) for name in expected} == expected
+        if counted.is_known and counted.limits:
+            inside = [c for at, c in timeline(clean) if at < counted.end]
+            level = inside[-1].level
+            assert counted.limits[-1][1:] == (level.purchased, level.hard_cap)
+
+
+def test_a_day_of_23_hours_is_one_day(clean: Clean) -> None:
+    cuts = cuts_of("day", START, START + 4 * 86_400_000)
+    assert sorted({b - a for a, b in pairwise(cuts)}) == [23 * 3_600_000, 24 * 3_600_000]
+
+
+def test_episodes_can_be_recounted(clean: Clean) -> None:
+    """Stretches above what was purchased, joined where the quiet between was short."""
+    episodes: list[dict[str, Any]] = []
+    for at, change in timeline(clean):
+        is_open = bool(episodes) and episodes[-1]["end"] is None
+        if change.level.overdraft:
+            if not is_open:
+                if episodes and at - episodes[-1]["end"] < QUIET_MS:
+                    episodes[-1]["end"] = None
+                else:
+                    episodes.append({"start": at, "end": None, "peak": 0, "seats": set()})
+            granted = {
+                s["key"] for s in change.seats if s["kind"] == "activated" and s["overdraft"]
+            }
+            episodes[-1]["seats"] |= granted
+            episodes[-1]["peak"] = max(episodes[-1]["peak"], change.level.used)
+        elif is_open:
+            episodes[-1]["end"] = at
+    found = [item for key, item in sorted(clean.effects.items()) if key.pk.startswith("EPISODES#")]
+    now = clean.life.end + 3_600_000
+    latest = clean.door.run(history.latest_quarter(clean.life.id))
+    assert len(found) == len(episodes)
+    for item, expected in zip(found, episodes, strict=True):
+        assert (item["start"], item.get("end"), item["peak"]) == (
+            expected["start"], expected["end"], expected["peak"],
+        )  # fmt: skip
+        assert set(item.get("seats", ())) == expected["seats"]
+        end = expected["end"] or now
+        whole = recount(clean, expected["start"], end, now)
+        view = clean.door.run(history.episode_view(clean.life.id, item, latest, now))
+        assert view["overdraftSeatSeconds"] == whole["overdraft_seat_ms"] // 1000
+        assert view["overdraftSeconds"] == whole["overdraft_ms"] // 1000
+        assert view["deniedAttempts"] == whole["denied_attempts"]
+        assert view["deniedSeats"] == len(whole["denied_seats"])
+
+
+def test_thresholds_fire_once_per_crossing_and_not_again_within_the_hour(clean: Clean) -> None:
+    fired = [
+        (event["data"]["threshold"], event["data"]["seq"])
+        for event in clean.recorder.events
+        if event["type"] == events.THRESHOLD_REACHED
+    ]
+    expected, last = [], dict[int, int]()
+    before = 0
+    purchased = 3
+    for at, change in timeline(clean):
+        for percent in (50, 100):
+            low = max(1, -(-percent * purchased // 100))
+            high = max(1, -(-percent * change.level.purchased // 100))
+            if (
+                before < low
+                and change.level.used >= high
+                and at - last.get(percent, 0) >= 3_600_000
+            ):
+                expected.append((percent, change.seq))
+                last[percent] = at
+        before, purchased = change.level.used, change.level.purchased
+    assert fired == expected
+
+
+def test_seats_activated_and_denied_are_all_events(clean: Clean) -> None:
+    told = [event["type"] for event in clean.recorder.events]
+    changes = [change for _, change in timeline(clean)]
+    came = sum(change.counts()["activated"] for change in changes)
+    went = sum(sum(change.counts().values()) for change in changes) - came
+    went -= sum(change.counts()["renewed"] for change in changes)
+    assert told.count(events.SEAT_ACTIVATED) == came
+    assert told.count(events.SEAT_DEACTIVATED) == went
+    assert told.count(events.SEAT_DENIED) == len(clean.life.denied)
+
+
+def test_a_seat_record_tells_its_history(clean: Clean) -> None:
+    records = {key: item for key, item in clean.effects.items() if key.pk.startswith("SEATS#")}
+    for key, item in records.items():
+        ends = [
+            (at, seat["reason"])
+            for at, change in ((change.at, change) for _, change in timeline(clean))
+            for seat in change.seats
+            if seat["key"] == key.sk and seat["kind"] == "deactivated"
+        ]
+        assert [(grant["to"], grant["reason"]) for grant in item.get("grants", [])] == ends[-20:]
+        assert {each["device"] for each in item["devices"]} <= {"mbp", "pc"}

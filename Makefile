@@ -15,7 +15,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check unit property integration concurrency contract bench lint format openapi lock build deploy bootstrap-key clean
+.PHONY: help run demo test check unit property integration concurrency contract bench lint format openapi lock build deploy redrive bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -60,6 +60,9 @@ deploy: build $(VENV)-sam/.ready ## Deploy to AWS with the SAM CLI; docs/deploy.
 	@SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam deploy --template-file template.yaml --stack-name $(STACK) \
 		$(if $(BUCKET),--s3-bucket $(BUCKET),--resolve-s3) --capabilities CAPABILITY_IAM \
 		--no-fail-on-empty-changeset --parameter-overrides Architecture=$(ARCHITECTURE) $(PARAMETERS) $(ARGS)
+
+redrive: $(READY) ## What was given up; REPLAY=1 replays it, LOCAL=1 is the stack of make run
+	@$(BIN)/python -m tools.redrive --stack $(STACK) $(if $(REPLAY),--replay) $(if $(LOCAL),--local)
 
 bootstrap-key: $(READY) ## Make a bootstrap key and its hash for the deployment
 	@$(BIN)/python -m tools.bootstrap_key

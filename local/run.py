@@ -15,6 +15,7 @@ from typing import Any
 
 from local.api import Api
 from local.emulator import REGION, Emulator, LocalError, check_port
+from local.receiver import Event, Receiver, mail_subject
 from local.stack import Stack, deploy
 from tools import ROOT
 
@@ -26,6 +27,10 @@ DEMO_ENTITLEMENT = {
     "seatCount": 100,
     "overdraftSeatLimit": {"type": "absolute", "value": 20},
     "leasePeriod": "PT8H",
+    "contacts": {
+        "customerAdmin": {"name": "Acme's administrator", "email": "admin@acme.example"},
+        "accountOwner": {"name": "Our account owner", "email": "owner@vendor.example"},
+    },
     "unitPrice": {"amount": "30.00", "currency": "USD", "per": "month"},
     "timeZone": "America/New_York",
 }
@@ -163,21 +168,46 @@ Give the seat back (the activationId is in the first answer):
     -H 'Authorization: License {license_key}'
 
 Read the API: {url}/docs
+A receiver of webhooks runs here as well: events are told below as they come, and e-mails, which
+are sent once a minute. It shows the mails at {details["receiverUrl"]}
 These values are in {file.relative_to(ROOT)}. In another terminal: make demo
 Ctrl-C stops everything.
 """
 
 
-def _watch(emulator_url: str) -> None:
-    health = Api(emulator_url)
+def subscribe(api: Api, receiver: Receiver, **only: str) -> None:
+    """Register the receiver as a webhook endpoint; `only` is a filter, such as entitlementId."""
+    body = {"url": f"{receiver.url}/", "description": "the local receiver", **only}
+    receiver.secret = api.expect(201, "POST", "/v1/webhooks", body)["secret"]
+
+
+def tell(event: Event) -> None:
+    """One event, in a line."""
+    data = event["data"]
+    seats, seat = data.get("seats") or {}, data.get("seat") or {}
+    use = f"{seats.get('used')} of {seats.get('purchased')} in use" if seats else ""
+    who = seat.get("seatId") or ""
+    # One write: events come from several threads.
+    sys.stdout.write(f"  event   {event['type']:<34} {use:<18} {who}\n")
+    sys.stdout.flush()
+
+
+def _watch(details: dict[str, str], receiver: Receiver) -> None:
+    health = Api(details["emulatorUrl"])
     failures = 0
     while failures < 5:
         time.sleep(1)
         go_on()
         try:
             failures = 0 if health.call("GET", "/_ministack/health").status == 200 else failures + 1
+            fresh = receiver.fetch_mails(details["emulatorUrl"])
         except Exception:  # Whatever it is, the emulator did not answer.
             failures += 1
+            continue
+        for number, mail in enumerate(fresh, len(receiver.mails) - len(fresh) + 1):
+            to = ", ".join(mail["To"])
+            print(f"  e-mail  to {to}: {mail_subject(mail)}\n"
+                  f"          {receiver.url}/mails/{number}", flush=True)  # fmt: skip
     raise LocalError("The emulator has stopped answering.")
 
 
@@ -188,10 +218,13 @@ def main() -> None:
     parser.add_argument("--port", required=True)
     port = parse_port(parser.parse_args().port)
     started = time.monotonic()
-    with running(port) as (details, file):
+    with Receiver(tell) as receiver, running(port) as (details, file):
+        api = Api(details["apiUrl"], f"Bearer {details['apiKey']}")
+        subscribe(api, receiver)
+        write_details(file, {**details, "receiverUrl": receiver.url})
         say(f"ready after {time.monotonic() - started:.0f} s")
-        print(_greeting(details, file), flush=True)
-        _watch(details["emulatorUrl"])
+        print(_greeting({**details, "receiverUrl": receiver.url}, file), flush=True)
+        _watch(details, receiver)
 
 
 def parse_port(text: str) -> int:

@@ -117,10 +117,13 @@ def _zip(folder: Path) -> bytes:
 
 
 def _create(stack: Stack, template: adapt.Template, parameters: Mapping[str, str]) -> None:
+    # By its address: what is written out is longer than a call may be.
+    body = json.dumps(template).encode()
+    stack.client("s3").put_object(Bucket=BUCKET, Key="template.json", Body=body)
     cloudformation = stack.client("cloudformation")
     cloudformation.create_stack(
         StackName=STACK,
-        TemplateBody=json.dumps(template),
+        TemplateURL=f"{stack.emulator.url}/{BUCKET}/template.json",
         Parameters=[
             {"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()
         ],

@@ -111,7 +111,10 @@ _TOLD: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], 
     ),
     (aiohttp.ClientConnectorDNSError, "the host cannot be resolved"),
     (aiohttp.ClientConnectorError, "cannot connect"),
-    ((aiohttp.ServerDisconnectedError, ConnectionError), "the connection was closed too early"),
+    (
+        (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError),
+        "the connection was closed too early",
+    ),
 )
 
 

@@ -187,7 +187,9 @@ class Deliveries:
     def _write(job: Job, delivery: Item, sets: dict[str, Any], due: int | None, now: int) -> Update:
         """The delivery's item, if nobody has recorded another attempt meanwhile."""
         sets = {
-            "event": job.event,
+            "event": json.dumps(job.event, ensure_ascii=False),
+            "entitlementId": job.event["data"].get("entitlementId"),
+            "isTest": "test" in job.event["data"],
             "eventId": job.event["id"],
             "type": job.event["type"],
             "attemptCount": job.attempt,
@@ -257,8 +259,7 @@ class Deliveries:
             keys = tuple(Key(item["pk"], item["sk"]) for item in found.items)
             items: dict[Key, Item] = self._door.execute(table.BatchGet(keys)) if keys else {}
             due = [key for key in keys if items.get(key, {}).get("earliest", now + 1) <= now]
-            bodies = [_body(table.owner_of(key.pk), items[key]["event"], items[key]["attemptCount"])
-                      for key in due]  # fmt: skip
+            bodies = [_again(table.owner_of(key.pk), items[key]) for key in due]
             # Queued before the lease: a crash between the two queues it twice, and loses nothing.
             self._enqueue(bodies)
             for key in due:
@@ -311,7 +312,7 @@ class Deliveries:
                 )
             )
             if isinstance(reply, Accepted):
-                bodies.append(_body(webhook_id, item["event"], item["attemptCount"]))
+                bodies.append(_again(webhook_id, item))
         self._enqueue(bodies)
         if found.next is not None:
             start = {"pk": found.next["pk"], "sk": found.next["sk"]}
@@ -336,6 +337,10 @@ class Deliveries:
 
 def _body(webhook_id: str, event: Event, attempt: int) -> dict[str, Any]:
     return {"webhookId": webhook_id, "event": event, "attempt": attempt}
+
+
+def _again(webhook_id: str, delivery: Item) -> dict[str, Any]:
+    return _body(webhook_id, json.loads(delivery["event"]), delivery["attemptCount"])
 
 
 def _secrets(item: Item, now: int) -> list[str]:

@@ -181,9 +181,9 @@ def rotate_secret(request: Request) -> Response:
     until = request.now + model.overlap_seconds
     write = Update(
         table.webhook_secret_key(webhook_id),
-        "SET previous = current, previousUntil = :until, current = :new",
+        "SET previous = #current, previousUntil = :until, #current = :new",
         "attribute_exists(pk)",
-        table.NO_NAMES,
+        {"#current": "current"},
         {":until": until, ":new": secret},
     )
     view = {"webhookId": webhook_id, "previousSecretExpiresAt": to_rfc3339(until * 1000)}
@@ -281,8 +281,8 @@ def _delivery_view(item: Item) -> dict[str, Any]:
         "deliveryId": f"dlv_{at}_{event_id}",
         "eventId": event_id,
         "type": item["type"],
-        "entitlementId": item["event"]["data"].get("entitlementId"),
-        "isTest": "test" in item["event"]["data"],
+        "entitlementId": item.get("entitlementId"),
+        "isTest": item["isTest"],
         "status": item["status"],
         "failure": item.get("failure"),
         "attempts": [

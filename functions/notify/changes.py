@@ -43,7 +43,8 @@ def read_version(old: Item | None, new: Item) -> Version | None:
         last["request"],
         _level(new),
         _level(old) if old else None,
-        old["last"]["at"] if old else last["at"],
+        # A version that could not be read spoils no more than its own record.
+        old["last"].get("at", last["at"]) if old else last["at"],
         _terms(new),
         _terms(old) if old else {},
         tuple(_seats(old["seats"] if old else {}, new["seats"], last["type"])),

@@ -263,8 +263,12 @@ def test_records_that_are_given_up_are_kept_whole(resources: dict[str, Any]) -> 
     assert resources["StreamFailures"]["DeletionPolicy"] == "Retain"
     assert all(properties["PublicAccessBlockConfiguration"].values())
     assert properties["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] == 30
-    [told] = properties["NotificationConfiguration"]["QueueConfigurations"]
-    assert told["Queue"] == {"Fn::GetAtt": ["NotifyFailures", "Arn"]}
+    assert properties["NotificationConfiguration"]["EventBridgeConfiguration"]
+    rule = resources["StreamFailuresRule"]["Properties"]
+    assert rule["EventPattern"]["detail"]["bucket"]["name"] == [{"Ref": "StreamFailures"}]
+    assert [target["Arn"] for target in rule["Targets"]] == [
+        {"Fn::GetAtt": ["NotifyFailures", "Arn"]}
+    ]
 
 
 def test_the_queue_of_deliver(resources: dict[str, Any]) -> None:

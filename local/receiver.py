@@ -1,0 +1,113 @@
+"""A webhook receiver on this machine: verifies every signature and keeps every event.
+
+It answers as Standard Webhooks asks a receiver to, and shows the e-mails that the emulator took.
+"""
+
+import html
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import urllib3
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from local.emulator import Service
+
+Event = dict[str, Any]
+MAX_BODY = 1_000_000
+
+
+class Receiver(Service):
+    """Listens on 127.0.0.1. `events` holds what came verified, each id once, as it came first.
+
+    `tell` is called with each new event; `refused` counts what did not verify.
+    """
+
+    def __init__(self, tell: Callable[[Event], None] = lambda _: None) -> None:
+        self.events: dict[str, Event] = {}
+        self.refused = 0
+        self.secret = ""
+        self.mails: list[dict[str, Any]] = []
+        self._tell = tell
+        self._lock = threading.Lock()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                length = int(self.headers.get("content-length", 0))
+                body = self.rfile.read(min(length, MAX_BODY))
+                self._answer(*receiver.receive(dict(self.headers.items()), body))
+
+            def do_GET(self) -> None:
+                self._answer(*receiver.show(self.path))
+
+            def _answer(self, status: int, content: str = "") -> None:
+                data = content.encode()
+                self.send_response(status)
+                self.send_header("content-type", "text/html; charset=utf-8")
+                self.send_header("content-length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: object) -> None:
+                """Events are told elsewhere."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def receive(self, headers: dict[str, str], body: bytes) -> tuple[int, str]:
+        """What a call is answered: 401 for one that is not signed with our secret."""
+        try:
+            event = Webhook(self.secret).verify(body, headers)
+        except (WebhookVerificationError, ValueError, RuntimeError):
+            self.refused += 1
+            return 401, ""
+        with self._lock:
+            is_new = event["id"] not in self.events
+            self.events.setdefault(event["id"], event)
+        if is_new:
+            self._tell(event)
+        return 204, ""
+
+    # --- E-mails ---------------------------------------------------------------------------------
+
+    def fetch_mails(self, emulator_url: str) -> list[dict[str, Any]]:
+        """Ask the emulator for mails that were sent since the last time."""
+        answer = urllib3.request("GET", f"{emulator_url}/_ministack/ses/messages", timeout=5)
+        by_account = json.loads(answer.data)["messages"]
+        found = [mail for account in by_account.values() for mail in account]
+        fresh: list[dict[str, Any]] = found[len(self.mails) :]
+        self.mails = found
+        return fresh
+
+    def show(self, path: str) -> tuple[int, str]:
+        """The page of one mail (`/mails/1`), or the list of all."""
+        number = path.removeprefix("/mails/")
+        if number.isascii() and number.isdigit() and 0 < int(number) <= len(self.mails):
+            return 200, mail_html(self.mails[int(number) - 1])
+        rows = [
+            f"<li><a href='/mails/{n}'>{html.escape(mail_subject(mail))}</a></li>"
+            for n, mail in enumerate(self.mails, 1)
+        ]
+        return 200, f"<!doctype html><title>E-mails</title><ol>{''.join(rows)}</ol>"
+
+
+def mail_subject(mail: dict[str, Any]) -> str:
+    """The subject of a mail that the emulator keeps."""
+    return str(mail.get("Subject", ""))
+
+
+def mail_html(mail: dict[str, Any]) -> str:
+    """The HTML of a mail that the emulator keeps."""
+    return str(mail.get("BodyHtml", ""))

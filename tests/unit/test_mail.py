@@ -1,0 +1,288 @@
+"""E-mail: when it is due, what it says, to whom; claimed, sent, recorded."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from functions.notify import mail
+from functions.notify.mail import Mailer
+from shared import aws, entitlement, ledger, problems, table, tokens
+from shared.ledger import Change, Holder
+from shared.table import Item, Table, to_wire
+from shared.times import to_rfc3339
+from tests.notifier import Notifier, Recorder
+from tests.support import Crash, new_id
+from tests.unit.conftest import Rooms
+
+START = 2_500_000_500_000
+HOUR = 3_600_000
+
+
+class Story:
+    """An entitlement whose use is told step by step, and the mails that follow."""
+
+    def __init__(self, door: Table, **changes: Any) -> None:
+        self.door = door
+        self.id = new_id()
+        self.document: dict[str, Any] = {
+            "product": "CAD <Pro>", "sku": None, "customer": {"name": "Acme", "externalId": None},
+            "contacts": {
+                "customerAdmin": {"name": None, "email": "admin@acme.example"},
+                "accountOwner": {"name": None, "email": "owner@vendor.example"},
+            },
+            "seatCount": 2, "overdraftSeatLimit": {"type": "absolute", "value": 1},
+            "usageLimits": [], "leasePeriod": None, "thresholds": [50, 100], "unitPrice": None,
+            "timeZone": "Europe/Berlin", "validFrom": to_rfc3339(START - 10_000),
+            "validUntil": None, "status": "active", **changes,
+        }  # fmt: skip
+        item = entitlement.to_item(
+            self.id, self.document, version=1, created_at=START, now_ms=START
+        )
+        door.execute(table.Put(table.entitlement_key(self.id), item))
+        door.execute(
+            ledger.new_page(self.id, entitlement.terms(self.document), Change("k", "r", START))
+        )
+        self.recorder = Recorder()
+        self._tell(table.ledger_key(self.id), None, START)
+
+    def _get(self, key: table.Key) -> Item | None:
+        found = self.door.execute(table.Get(key))
+        return dict(found) if found else None
+
+    def _tell(self, key: table.Key, old: Item | None, at: int) -> None:
+        new = self._get(key)
+        if new is None or new == old:
+            return
+        images = {"NewImage": new, **({"OldImage": old} if old else {})}
+        record = {"dynamodb": {
+            "Keys": {"pk": {"S": key.pk}, "sk": {"S": key.sk}}, "SequenceNumber": str(at),
+            **{name: {k: to_wire(v) for k, v in image.items()} for name, image in images.items()},
+        }}  # fmt: skip
+        assert Notifier(self.door, self.recorder, now_ms=at).deliver([record]) is None
+
+    def take(self, seat_id: str, at: int) -> str:
+        page = table.ledger_key(self.id)
+        key = ledger.seat_key(self.id, seat_id)
+        denial = table.denial_key(self.id, key, ledger.utc_hour(at // 1000))
+        before, denied = self._get(page), self._get(denial)
+        made = Change("k", f"r{at}{seat_id}", at)
+        named = ""
+        try:
+            stamp = (at - ledger.EPOCH * 1000) * 100
+            grant = self.door.run(
+                ledger.take(self.id, Holder(seat_id, seat_id.title()), made, stamp)
+            )
+            named = ledger.activation_id(grant.key, grant.seat.stamp)
+        except problems.HardCapReached:
+            pass
+        self._tell(page, before, at)
+        self._tell(denial, denied, at)
+        return named
+
+    def mailer(self) -> Mailer:
+        return Mailer(self.door, "overdraft@vendor.example", "https://api.example")
+
+    def tick(self, at: int) -> list[dict[str, Any]]:
+        """The schedule's run at a time; the mails about this entitlement that it sent."""
+        before = len(self.recorder.mails)
+        self.mailer().send_due(at, at + 60_000)
+        return self.recorder.mails[before:]
+
+    def sent(self) -> list[Item]:
+        pk = table.mail_key(self.id, 0, "").pk
+        found = self.door.execute(table.Query("pk = :pk", {":pk": pk})).items
+        return [item for item in found if item["sk"].startswith("SENT#")]
+
+
+@pytest.fixture
+def story(door: Table, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
+    told = Story(door)
+    monkeypatch.setattr(aws, "client", told.recorder.client)
+    tokens._known.clear()
+    yield told
+    # What is still due here must not be sent in another test.
+    for audience in entitlement.AUDIENCES:
+        door.execute(table.Delete(table.mail_state_key(told.id, audience)))
+    for item in told.sent():
+        door.execute(table.Delete(table.Key(item["pk"], item["sk"])))
+
+
+def to(mails: list[dict[str, Any]]) -> list[str]:
+    return sorted(address for m in mails for address in m["Destination"]["ToAddresses"])
+
+
+def text(one: dict[str, Any]) -> str:
+    return str(one["Content"]["Simple"]["Body"]["Text"]["Data"])
+
+
+def test_nothing_is_sent_before_something_happened(story: Story) -> None:
+    assert story.tick(START + 60_000) == []
+
+
+def test_who_is_told_of_what_by_default(story: Story) -> None:
+    story.take("alice", START + 1_000)
+    mails = story.tick(START + 60_000)
+    assert to(mails) == ["admin@acme.example"], "a threshold is told to the customer"
+    assert "50 %" in text(mails[0])
+    for number, seat_id in enumerate(("bob", "carol", "dave")):
+        story.take(seat_id, START + HOUR * 2 + number)
+    mails = story.tick(START + HOUR * 2 + 60_000)
+    assert to(mails) == ["admin@acme.example", "owner@vendor.example"]
+    [owner] = [each for each in mails if to([each]) == ["owner@vendor.example"]]
+    told = text(owner)
+    assert "Carol (carol)" in told
+    assert "Dave (dave), 1 attempt" in told
+    assert "1 person asked for a seat and got none (1 attempt)." in told
+    rows = [line.split() for line in told.splitlines()]
+    assert ["Purchased:", "2"] in rows
+    assert ["Used", "now:", "3"] in rows
+    assert ["In", "overdraft", "now:", "1"] in rows
+    [admin] = [each for each in mails if to([each]) == ["admin@acme.example"]]
+    assert "Dave" not in text(admin), "denials are not the customer's mail by default"
+
+
+def test_at_most_one_an_hour_with_the_numbers_summed(story: Story) -> None:
+    for number, seat_id in enumerate(("alice", "bob", "carol", "dave")):
+        story.take(seat_id, START + number)
+    assert "owner@vendor.example" in to(story.tick(START + 60_000))
+    for minute in range(2, 50):
+        story.take(f"late{minute % 5}", START + minute * 60_000)
+        assert story.tick(START + minute * 60_000 + 30_000) == []
+    mails = story.tick(START + 60_000 + HOUR + 1_000)
+    assert to(mails) == ["owner@vendor.example"]
+    assert "5 people asked for a seat and got none (48 attempts)." in text(mails[0])
+    assert story.tick(START + 3 * HOUR) == [], "nothing new, no mail"
+
+
+def test_a_record_that_comes_twice_tells_nothing_twice(story: Story) -> None:
+    for number, seat_id in enumerate(("alice", "bob", "carol", "dave")):
+        story.take(seat_id, START + number)
+    assert len(story.tick(START + 60_000)) == 2
+    page = table.ledger_key(story.id)
+    mail_kinds = {"entitlement.overdraft.entered"}
+    item = story._get(table.entitlement_key(story.id)) or {}
+    story.door.run(mail.mark(item, mail_kinds, START, START + 70_000))
+    again = story.tick(START + 2 * HOUR)
+    # Marked again from then on: a mail that tells of a period which was told of says so.
+    assert all("From 2049-03-22" in text(each) for each in again)
+    story._tell(page, None, START + 3 * HOUR)
+    assert story.tick(START + 5 * HOUR) == []
+
+
+def test_what_was_sent_is_on_record(story: Story) -> None:
+    for number, seat_id in enumerate(("alice", "bob", "carol", "dave")):
+        story.take(seat_id, START + number)
+    story.tick(START + 60_000)
+    records = {item["to"]: item for item in story.sent()}
+    owner = records["owner@vendor.example"]
+    assert (owner["status"], owner["audience"]) == ("sent", "accountOwner")
+    assert owner["numbers"]["deniedAttempts"] == 1
+    assert owner["numbers"]["used"] == 3
+    assert owner["messageId"]
+    assert "earliest" not in owner
+    assert "carol" not in str(owner).lower()
+
+
+def test_a_vendor_chooses(door: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    quiet = Story(door, notifications={"accountOwner": [], "customerAdmin": []})
+    monkeypatch.setattr(aws, "client", quiet.recorder.client)
+    for number, seat_id in enumerate(("alice", "bob", "carol", "dave")):
+        quiet.take(seat_id, START + number)
+    assert quiet.tick(START + 60_000) == []
+    assert quiet.sent() == []
+
+
+def test_without_a_sender_there_is_no_mail(story: Story) -> None:
+    story.take("alice", START)
+    silent = Mailer(story.door, "", "")
+    assert silent.is_on is False
+    assert silent.send_due(START + 60_000, START + 120_000) == {"sent": 0, "failed": 0}
+
+
+@pytest.mark.parametrize("kind", ["before", "after"])
+def test_a_crash_loses_no_mail(story: Story, kind: str) -> None:
+    """Before SES took it: sent once, later. After: sent twice, which cannot be told apart."""
+    story.take("alice", START)
+    story.recorder.fault = (story.recorder.calls, kind)
+    with pytest.raises(Crash):
+        story.tick(START + 60_000)
+    [claimed] = story.sent()
+    assert claimed["status"] == "claimed"
+    assert len(story.tick(START + 61_000)) == 0
+    assert to(story.tick(START + 60_000 + 301_000)) == ["admin@acme.example"]
+    assert len(story.recorder.mails) == (1 if kind == "before" else 2)
+    [done] = story.sent()
+    assert done["status"] == "sent"
+    assert story.tick(START + 2 * HOUR) == []
+
+
+def test_a_mail_that_ses_refuses_is_given_up_after_a_day(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> Any:
+        raise aws.Errors[1]({"Error": {"Code": "MessageRejected"}}, "SendEmail")
+
+    story.take("alice", START)
+    monkeypatch.setattr(story.recorder, "send_email", refuse)
+    at = START + 60_000
+    for _ in range(mail.ATTEMPTS):
+        done = story.mailer().send_due(at, at + 60_000)
+        assert done["failed"] == 1
+        at += 26 * HOUR
+    story.mailer().send_due(at, at + 60_000)
+    [item] = story.sent()
+    assert (item["status"], item["failure"]) == ("failed", "gave up")
+    assert "earliest" not in item
+
+
+def test_html_is_escaped_and_the_link_is_in_it(story: Story) -> None:
+    story.take("alice", START)
+    [one] = story.tick(START + 60_000)
+    simple = one["Content"]["Simple"]
+    page = simple["Body"]["Html"]["Data"]
+    assert "CAD &lt;Pro&gt;" in page
+    assert "CAD <Pro>" not in page
+    headers = {header["Name"]: header["Value"] for header in simple["Headers"]}
+    link = headers["List-Unsubscribe"].strip("<>")
+    assert link.startswith("https://api.example/v1/unsubscribe/")
+    assert link in page
+    assert link in text(one)
+
+
+def test_unsubscribing_and_back(story: Story, rooms: Rooms) -> None:
+    story.take("alice", START)
+    [one] = story.tick(START + 60_000)
+    headers = {h["Name"]: h["Value"] for h in one["Content"]["Simple"]["Headers"]}
+    token = headers["List-Unsubscribe"].strip("<>").rpartition("/")[2]
+    route = "/v1/unsubscribe/{token}"
+    status, page, sent = rooms.call(f"GET {route}", {"token": token}, key=None)
+    assert (status, "No more mail" in page) == (200, True)
+    assert sent["content-type"].startswith("text/html")
+    # RFC 8058: one click, a form body.
+    status, page, _ = rooms.call(
+        f"POST {route}", {"token": token}, "List-Unsubscribe=One-Click", key=None,
+        headers={"content-type": "application/x-www-form-urlencoded"},
+    )  # fmt: skip
+    assert (status, "no more e-mail" in page) == (200, True)
+    story.take("bob", START + 2 * HOUR)
+    assert story.tick(START + 2 * HOUR + 60_000) == []
+    assert rooms.call(f"POST {route}/undo", {"token": token}, key=None)[0] == 200
+    story.take("carol", START + 4 * HOUR)
+    assert "admin@acme.example" in to(story.tick(START + 4 * HOUR + 60_000))
+    assert rooms.call(f"POST {route}", {"token": "x" + token[1:]}, key=None)[0] == 404
+
+
+def test_a_late_fact_is_told_all_the_same(story: Story) -> None:
+    """Its record comes after the mail about its time was sent."""
+    for number, seat_id in enumerate(("alice", "bob", "carol", "dave")):
+        story.take(seat_id, START + number)
+    story.tick(START + 60_000)
+    key = ledger.seat_key(story.id, "erin")
+    denial = table.denial_key(story.id, key, ledger.utc_hour(START // 1000))
+    with pytest.raises(problems.HardCapReached):
+        made = Change("k", "late", START + 30_000)
+        story.door.run(ledger.take(story.id, Holder("erin", "Erin"), made, 1))
+    story._tell(denial, None, START + HOUR)
+    [late] = story.tick(START + 2 * HOUR)
+    assert "Erin (erin), 1 attempt" in text(late)

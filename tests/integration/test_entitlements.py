@@ -212,7 +212,12 @@ def test_lists(api: CheckedApi, scoped: dict[str, CheckedApi]) -> None:
     third = api.expect(200, "GET", f"{query}&limit=2&pageToken={second['nextPageToken']}")
     pages = [[item["entitlementId"] for item in page["items"]] for page in (first, second, third)]
     assert pages == [newest[:2], newest[2:4], newest[4:]]
-    assert third["nextPageToken"] is None
+    # A filtered page ends early where much was read in vain: there may be empty ones to the end.
+    token = third["nextPageToken"]
+    while token:
+        page = api.expect(200, "GET", f"{query}&limit=2&pageToken={token}")
+        assert page["items"] == []
+        token = page["nextPageToken"]
     token = first["nextPageToken"]
     for path, caller in (
         (f"{query}&status=active&pageToken={token}", api),  # another query

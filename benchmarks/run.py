@@ -22,7 +22,7 @@ from botocore.credentials import Credentials
 from rich.console import Console
 from rich.table import Table as Grid
 
-from benchmarks import textbook
+from benchmarks import stream, textbook
 from local.dynamodb import DynamoDBLocal, table_properties
 from local.emulator import LocalError
 from shared import ledger, problems, table
@@ -97,6 +97,12 @@ class Bench:
             return self.door.run(ledger.take(owner, holder, change, stamp, expect_overdraft=hint))
         except problems.HardCapReached as denied:
             return denied
+
+    def bare_put(self) -> None:
+        """An item of half a kilobyte by plain boto3."""
+        self.requests += 1
+        key = {"pk": {"S": f"BARE#{self.requests}"}, "sk": {"S": "BARE"}}
+        self.client.put_item(TableName="bench", Item={**key, "x": {"S": "x" * 450}})
 
     def count(self, work: Callable[[], Any]) -> tuple[int, float]:
         """Round trips and write units of one piece of work, refused writes included."""
@@ -391,7 +397,7 @@ def measure_init() -> dict[str, float]:
 
 # US East, on demand, dollars per million; read on 2026-11-24. Check them before you rely on them.
 WRITE_UNIT, READ_UNIT = 0.625, 0.125
-API_CALL, LAMBDA_CALL = 1.00, 0.20
+API_CALL, LAMBDA_CALL, BUS_EVENT = 1.00, 0.20, 1.00
 LAMBDA_GB_SECOND = 0.0000133334 * 1_000_000  # arm64
 # Not measured here: what a call of `activate` is billed, and how many records notify gets at once.
 BILLED_SECONDS, MEMORY_GB = 0.015, 0.5
@@ -404,12 +410,14 @@ LOG_GB, LOG_BYTES = 0.50, 1_300
 def estimate_cost(results: dict[str, float]) -> dict[str, float]:
     """Dollars per million calls, from the units measured above and published prices.
 
-    Not in it: the sweep, data transfer, metrics, storage. A grant and a release include `notify`:
-    one write of the seat record, and its share of a call.
+    Not in it: the sweep, data transfer, metrics, storage, webhooks, e-mail. A grant, a release and
+    a denial include `notify`: its units for a record of a page, its share of a call, one event.
     """
     call = API_CALL + LAMBDA_CALL + BILLED_SECONDS * MEMORY_GB * LAMBDA_GB_SECOND
     call += LOG_BYTES * 1_000_000 / 1e9 * LOG_GB
-    notify = WRITE_UNIT + (LAMBDA_CALL + 0.1 * MEMORY_GB * LAMBDA_GB_SECOND) / RECORDS_A_BATCH
+    notify = results["notify.write_units_per_record"] * WRITE_UNIT + BUS_EVENT
+    notify += results["notify.read_units_per_record"] * READ_UNIT
+    notify += (LAMBDA_CALL + 0.1 * MEMORY_GB * LAMBDA_GB_SECOND) / RECORDS_A_BATCH
     units = {
         "grant.within.40": results["grant.within.write_units.40"],
         "grant.within.110": results["grant.within.write_units.110"],
@@ -418,7 +426,7 @@ def estimate_cost(results: dict[str, float]) -> dict[str, float]:
         "denial": results["denial.write_units"],
         "release": results["release.write_units"],
     }
-    told = ("grant", "release")
+    told = ("grant", "release", "denial")
     return {
         f"cost.{name}.usd_per_million": round(
             call + used * WRITE_UNIT + (notify if name.startswith(told) else 0), 2
@@ -454,11 +462,16 @@ def main() -> None:
         bench = Bench(engine)
         console.print("counting round trips and write units ...")
         results |= measure_operations(bench)
+        console.print("measuring notify and deliver ...")
+        results |= stream.measure_notify(bench.door, bench.meter, bench.bare_put, NOW_MS)
+        results |= stream.measure_deliver(bench.door, NOW_MS)
         results |= estimate_cost(results)
         console.print("measuring the warm handler ...")
         results |= measure_warm(bench)
         console.print("measuring throughput ...")
         results |= measure_throughput(bench)
+    console.print("measuring from commit to webhook in the local stack ...")
+    results |= stream.measure_commit_to_webhook()
     rounded = {name: round(value, 3) for name, value in sorted(results.items())}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(rounded, indent=2) + "\n")
@@ -470,6 +483,8 @@ def main() -> None:
         "Ratios: *.warm.ratio is CPU of one activation, event in, response out, to a bare boto3\n"
         "update_item of a counter; *.warm.wall.ratio its wall time, *.wall.page.ratio that to the\n"
         "same write by boto3; *.init.ratio is start-up to boto3.client('dynamodb');\n"
+        "notify.ratio is records a second to bare put_items of boto3, deliver.cpu.ratio CPU of a\n"
+        "delivery, signed and recorded, to that of a bare POST by aiohttp;\n"
         f"*.throughput.ratio is grants a second with {THREADS} threads on one ledger to bare\n"
         f"conditional updates. Written to {RESULTS.relative_to(ROOT)}."
     )

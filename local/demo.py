@@ -23,8 +23,9 @@ from rich.text import Text
 
 from local.api import Api
 from local.emulator import LocalError, free_port
-from local.run import DEMO_ENTITLEMENT, is_running, read_details, running
-from local.stack import client
+from local.receiver import Receiver
+from local.run import DEMO_ENTITLEMENT, is_running, read_details, running, subscribe
+from shared.events import OVERDRAFT_EXITED, SEAT_ACTIVATED, SEAT_DENIED
 
 PEOPLE = 130
 CRASHES = 8
@@ -38,6 +39,9 @@ NOON = 12 * 60
 BOUGHT = 8  # up to the largest hard cap there is so far, 128
 WORKERS = 8
 SEED = 1
+QUIET_SECONDS = 3
+PATIENCE_SECONDS = 30
+TRIES = 3
 
 
 # What is compared; what the clients were told; what the stack says.
@@ -256,24 +260,61 @@ def list_all(api: Api, path: str) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     token = ""
     while True:
-        page = api.expect(200, "GET", f"{path}?limit=100{token}")
+        page = api.expect(200, "GET", f"{path}{'&' if '?' in path else '?'}limit=100{token}")
         items += page["items"]
         if page["nextPageToken"] is None:
             return items
         token = f"&pageToken={page['nextPageToken']}"
 
 
-def attempts_on_record(details: dict[str, str], path: str) -> int:
-    """Denied attempts as the table has them (read from the emulator, past the API)."""
-    dynamodb = client(details["emulatorUrl"], "dynamodb")
-    [name] = [name for name in dynamodb.list_tables()["TableNames"] if "Table" in name]
-    owner = path.rpartition("/")[2]
-    pages = dynamodb.get_paginator("scan").paginate(
-        TableName=name,
-        FilterExpression="begins_with(pk, :prefix)",
-        ExpressionAttributeValues={":prefix": {"S": f"DENIAL#{owner}#"}},
+def check_evidence(day: Day, api: Api, path: str, receiver: Receiver) -> list[Check]:
+    """What the clients were told, the events that were received, and what the API has on record."""
+    granted = day.told["within"] + day.told["overdraft"]
+    wait_for_events(receiver, granted + day.told["denied"])
+    received = list(receiver.events.values())
+    kinds = Counter(event["type"] for event in received)
+    reasons = Counter(event["data"].get("reason") for event in received)
+    overdraft = sum(
+        event["type"] == SEAT_ACTIVATED and event["data"]["seat"]["isOverdraftSeat"]
+        for event in received
     )
-    return sum(int(item["attempts"]["N"]) for page in pages for item in page["Items"])
+    denied = {event["data"]["seat"]["seatId"] for event in received if event["type"] == SEAT_DENIED}
+    use = list_all(api, f"{path}/usage-history?interval=15m")
+    denials = list_all(api, f"{path}/denials")
+    turned_away = {f"user{person:03d}@acme.com" for person in day.turned_away}
+    episodes = list_all(api, f"{path}/overdrafts")
+    exits = [event for event in received if event["type"] == OVERDRAFT_EXITED]
+    return [
+        ("events received: seats taken", granted, kinds[SEAT_ACTIVATED]),
+        ("events received: of these in overdraft", day.told["overdraft"], overdraft),
+        ("events received: seats given back", day.told["released"], reasons["released"]),
+        ("events received: attempts denied", day.told["denied"], kinds[SEAT_DENIED]),
+        ("events received: people denied", turned_away, denied),
+        ("signatures that did not verify", 0, receiver.refused),
+        ("history: seats taken", granted, sum(each["activations"] for each in use)),
+        ("history: seats given back", day.told["released"], sum(each["releases"] for each in use)),
+        ("history: attempts denied", day.told["denied"], sum(e["deniedAttempts"] for e in use)),
+        ("history: leases that ran out, as in the events", reasons["lease_expired"],
+         sum(each["expiries"] for each in use)),
+        ("denials: attempts", day.told["denied"], sum(each["attempts"] for each in denials)),
+        ("denials: people", turned_away, {each["seatId"] for each in denials}),
+        ("overdrafts: they ended when the events say",
+         {event["timestamp"] for event in exits[-1:]},
+         {each["end"] for each in episodes[:1] if each["end"]}),
+    ]  # fmt: skip
+
+
+def wait_for_events(receiver: Receiver, count: int) -> None:
+    """Wait until so many events of seats have come and nothing has moved for a while."""
+    seen, moved = -1, time.monotonic()
+    while True:
+        told = [event["type"] for event in receiver.events.values()]
+        if len(told) != seen:
+            seen, moved = len(told), time.monotonic()
+        has_all = sum(kind in (SEAT_ACTIVATED, SEAT_DENIED) for kind in told) >= count
+        if time.monotonic() - moved > (QUIET_SECONDS if has_all else PATIENCE_SECONDS):
+            return
+        time.sleep(0.1)
 
 
 def sum_up(day: Day, checks: list[Check]) -> bool:
@@ -285,7 +326,7 @@ def sum_up(day: Day, checks: list[Check]) -> bool:
         f"  {told['denied']} attempts of {len(day.turned_away)} people were denied;"
         f" at the peak {day.peak} seats were in use; {len(day.crashed)} machines crashed,"
         f" and their seats are freed when their leases run out.\n\n"
-        "  What the clients were told, against what the stack says:"
+        "  What the clients were told, against what the stack says and the receiver got:"
     )
     for name, counted, answered in checks:
         same = counted == answered
@@ -318,24 +359,28 @@ def some_stack() -> Iterator[dict[str, str]]:
 
 def main() -> None:
     """The whole demo; ends with exit code 1 when a count does not agree."""
-    with some_stack() as details:
+    with some_stack() as details, Receiver() as receiver:
         api = Api(details["apiUrl"], f"Bearer {details['apiKey']}")
         body = {**DEMO_ENTITLEMENT, "leasePeriod": LEASE}
         path = (
             f"/v1/entitlements/{api.expect(201, 'POST', '/v1/entitlements', body)['entitlementId']}"
         )
         key = api.expect(201, "POST", f"{path}/license-keys", {"name": "demo"})["key"]
+        webhook = subscribe(api, receiver, entitlementId=path.rpartition("/")[2])
         day = Day(api, Api(details["apiUrl"], f"License {key}"), path)
         print(
             f"  {PEOPLE} people, 100 seats purchased, hard cap 120;"
             f" one hour takes {SECONDS_PER_HOUR:.0f} s\n"
         )
         live_through(day, Console())
+        print("\n  waiting for the last events ...")
+        for _ in range(TRIES):
+            # Leases of crashed machines may run out between two looks.
+            evidence = check_evidence(day, api, path, receiver)
+            if all(counted == answered for _, counted, answered in evidence):
+                break
         forget_swept(day, api, path)
-        checks = [
-            *day.checks,
-            *check(day, api, path, "at the end"),
-            ("attempts denied, on record", day.told["denied"], attempts_on_record(details, path)),
-        ]
+        checks = [*day.checks, *check(day, api, path, "at the end"), *evidence]
+        api.call("DELETE", f"/v1/webhooks/{webhook}")
         if not sum_up(day, checks):
             raise LocalError("The counts do not agree.")

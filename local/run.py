@@ -175,10 +175,15 @@ Ctrl-C stops everything.
 """
 
 
-def subscribe(api: Api, receiver: Receiver, **only: str) -> None:
-    """Register the receiver as a webhook endpoint; `only` is a filter, such as entitlementId."""
+def subscribe(api: Api, receiver: Receiver, **only: str) -> str:
+    """Register the receiver as a webhook endpoint; its id.
+
+    `only` is a filter, such as entitlementId.
+    """
     body = {"url": f"{receiver.url}/", "description": "the local receiver", **only}
-    receiver.secret = api.expect(201, "POST", "/v1/webhooks", body)["secret"]
+    created = api.expect(201, "POST", "/v1/webhooks", body)
+    receiver.secret = created["secret"]
+    return str(created["webhookId"])
 
 
 def tell(event: Event) -> None:

@@ -361,5 +361,9 @@ def _count_denied(owner: str, attempts: Iterable[Record]) -> Steps[None]:
             "SET #seat = :number, #ttl = :ttl",
             "attribute_not_exists(#seat) OR #seat < :number",
             {"#seat": f"k:{item['seatKey']}", "#ttl": "ttl"},
-            {":number": numbers[key], ":ttl": item["ttl"]},
+            # The same whichever attempt writes it.
+            {
+                ":number": numbers[key],
+                ":ttl": history.quarter_of(item["lastAt"]) // 1000 + EVIDENCE_SECONDS,
+            },
         )

@@ -1,0 +1,262 @@
+"""What follows an activation: records through `notify`, messages through `deliver`."""
+
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import aiohttp
+
+from functions.deliver.deliveries import Deliveries
+from functions.notify.batch import Batch
+from functions.notify.outlets import Outlets
+from local.api import Api
+from local.emulator import Emulator, free_port
+from local.receiver import Receiver
+from local.run import create_customer, subscribe
+from local.stack import deploy
+from shared import aws, entitlement, events, ledger, table
+from shared.ledger import Change, Holder
+
+RECORDS = 600
+MESSAGES = 1_000
+BATCH = 100
+ENDPOINT_SECONDS = 0.1
+COMMITS = 40
+DOCUMENT: dict[str, Any] = {
+    "product": "CAD", "sku": None, "customer": {"name": "Acme", "externalId": None},
+    "contacts": {"customerAdmin": None, "accountOwner": None}, "seatCount": 100,
+    "overdraftSeatLimit": {"type": "absolute", "value": 20}, "usageLimits": [],
+    "leasePeriod": None, "thresholds": [80, 100], "unitPrice": None, "timeZone": "UTC",
+    "validFrom": "2026-01-01T00:00:00Z", "validUntil": None, "status": "active",
+}  # fmt: skip
+
+
+class _Sink:
+    """Takes events and messages and answers that it did."""
+
+    def put_events(self, Entries: list[Any]) -> dict[str, Any]:  # noqa: N803 - AWS's names
+        return {"FailedEntryCount": 0, "Entries": Entries}
+
+    def send_message_batch(self, **_: Any) -> dict[str, Any]:
+        return {}
+
+
+@contextmanager
+def _sink() -> Iterator[None]:
+    kept = aws.client
+    sink = _Sink()
+    aws.client = lambda _: sink  # type: ignore[assignment]
+    yield
+    aws.client = kept
+
+
+# --- notify ---------------------------------------------------------------------------------------
+
+
+def make_records(door: table.Table, now_ms: int) -> list[dict[str, Any]]:
+    """The stream records of a page on which 100 people come, and then come and go."""
+    owner = "ent_benchstream"
+    item = entitlement.to_item(owner, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms)
+    door.execute(table.Put(table.entitlement_key(owner), item))
+    key = table.ledger_key(owner)
+    door.execute(ledger.new_page(owner, entitlement.terms(DOCUMENT), Change("k", "r0", now_ms)))
+    images = [door.execute(table.Get(key))]
+    held: list[str] = []
+    for number in range(RECORDS):
+        made = Change("key_abcdefghijklmnop", f"request-{number:08d}=", now_ms + number * 1000)
+        if number >= 100 and number % 2:
+            door.run(ledger.release(owner, held.pop(0), made))
+        else:
+            stamp = (made.now_ms - ledger.EPOCH * 1000) * 100
+            holder = Holder(f"user{number % 130}@example.com", "Alice", {"device": "mbp"})
+            grant = door.run(ledger.take(owner, holder, made, stamp))
+            if grant.is_new:
+                held.append(ledger.activation_id(grant.key, grant.seat.stamp))
+        images.append(door.execute(table.Get(key)))
+    wire = [{name: table.to_wire(value) for name, value in image.items()} for image in images]
+    keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
+    return [
+        {
+            "dynamodb": {
+                "Keys": keys,
+                "SequenceNumber": str(number),
+                "OldImage": old,
+                "NewImage": new,
+            }
+        }
+        for number, (old, new) in enumerate(pairwise(wire))
+        if old != new
+    ]
+
+
+def measure_notify(
+    door: table.Table, meter: Any, bare: Callable[[], None], now_ms: int
+) -> dict[str, float]:
+    """Records a second, by batches of 100, and as a ratio to bare put_items of boto3."""
+    records = make_records(door, now_ms)
+    outlets = Outlets("bus", "queue", door)
+    meter.calls, meter.reads, meter.writes = 0, 0.0, 0.0
+    with _sink():
+        started = time.perf_counter()
+        for start in range(0, len(records), BATCH):
+            batch = Batch(door, outlets, 900_000, now_ms, sends_mail=False)
+            failed = batch.process(records[start : start + BATCH])
+            assert failed is None
+        spent = time.perf_counter() - started
+    calls, reads, writes = meter.calls, meter.reads, meter.writes
+    started = time.perf_counter()
+    for _ in range(len(records)):
+        bare()
+    bare_spent = time.perf_counter() - started
+    count = len(records)
+    return {
+        "notify.records_per_second": count / spent,
+        "notify.ratio": bare_spent / spent,
+        "notify.round_trips_per_record": calls / count,
+        "notify.write_units_per_record": writes / count,
+        "notify.read_units_per_record": reads / count,
+    }
+
+
+# --- deliver --------------------------------------------------------------------------------------
+
+# A receiver in a process of its own, as small as one can be: it answers after a pause.
+_RECEIVER = """
+import asyncio, sys
+pause = float(sys.argv[1])
+ANSWER = b"HTTP/1.1 204 No Content\\r\\ncontent-length: 0\\r\\n\\r\\n"
+async def serve(reader, writer):
+    try:
+        while True:
+            head = await reader.readuntil(b"\\r\\n\\r\\n")
+            size = [l for l in head.lower().split(b"\\r\\n") if l.startswith(b"content-length:")]
+            await reader.readexactly(int(size[0].split(b":")[1]))
+            await asyncio.sleep(pause)
+            writer.write(ANSWER)
+            await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def loopback(pause: float) -> Iterator[str]:
+    """The URL of a receiver that answers after `pause` seconds."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _RECEIVER, str(pause)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}/"
+        process.kill()
+
+
+def _messages(door: table.Table, url: str, prefix: str, now_ms: int) -> list[dict[str, Any]]:
+    """One message for each of a thousand endpoints."""
+    messages = []
+    for number in range(MESSAGES):
+        webhook_id = f"whk_{prefix}{number}"
+        endpoint: table.Item = {"url": url, "eventTypes": ["*"], "enabled": True, "version": 1}
+        secret: table.Item = {"current": "whsec_c2VjcmV0c2VjcmV0c2VjcmV0"}
+        door.execute(
+            table.BatchPut(
+                (
+                    (table.webhook_key(webhook_id), endpoint),
+                    (table.webhook_secret_key(webhook_id), secret),
+                )
+            )
+        )
+        event = events.of_test(webhook_id, events.SEAT_ACTIVATED, now_ms, "bench")
+        body = {"webhookId": webhook_id, "event": event, "attempt": 0}
+        messages.append({"messageId": str(number), "body": json.dumps(body)})
+    return messages
+
+
+def _deliver(door: table.Table, messages: list[dict[str, Any]]) -> tuple[float, float]:
+    """CPU and wall seconds of delivering messages in batches of 100."""
+    deliveries = Deliveries(door, "queue", frozenset({"127.0.0.1"}))
+    cpu, wall = time.process_time(), time.perf_counter()
+    for start in range(0, len(messages), BATCH):
+        deadline = time.time_ns() // 1_000_000 + 60_000
+        assert deliveries.deliver(messages[start : start + BATCH], deadline) == []
+    return time.process_time() - cpu, time.perf_counter() - wall
+
+
+def _bare_posts(url: str) -> float:
+    """CPU seconds of as many POSTs by aiohttp that nobody signs or records."""
+
+    async def one(session: aiohttp.ClientSession) -> None:
+        async with session.post(url, data=b"x" * 900) as response:
+            await response.read()
+
+    async def all_of_them() -> None:
+        for _ in range(0, MESSAGES, BATCH):
+            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+                await asyncio.gather(*(one(session) for _ in range(BATCH)))
+
+    cpu = time.process_time()
+    asyncio.run(all_of_them())
+    return time.process_time() - cpu
+
+
+def measure_deliver(door: table.Table, now_ms: int) -> dict[str, float]:
+    """Deliveries a second and core, and how long a thousand endpoints of 100 ms take."""
+    with loopback(0) as url:
+        cpu, _ = _deliver(door, _messages(door, url, "fast", now_ms))
+        bare = _bare_posts(url)
+    with loopback(ENDPOINT_SECONDS) as url:
+        _, wall = _deliver(door, _messages(door, url, "slow", now_ms))
+    return {
+        "deliver.per_second_and_core": MESSAGES / cpu,
+        "deliver.cpu.ratio": cpu / bare,
+        "deliver.thousand_endpoints_of_100_ms.seconds": wall,
+        "deliver.thousand_endpoints_of_100_ms.ratio": wall / (MESSAGES * ENDPOINT_SECONDS),
+    }
+
+
+# --- From commit to webhook -----------------------------------------------------------------------
+
+
+def measure_commit_to_webhook() -> dict[str, float]:
+    """Milliseconds from an activation's time to its webhook, in the local stack."""
+    arrived: dict[str, float] = {}
+    lock = threading.Lock()
+
+    def note(event: events.Event) -> None:
+        with lock:
+            arrived[event["timestamp"]] = time.time()
+
+    with Receiver(note) as receiver, Emulator(free_port()) as emulator:
+        stack = deploy(emulator)
+        details = create_customer(stack)
+        api = Api(details["apiUrl"], f"Bearer {details['apiKey']}")
+        subscribe(api, receiver, entitlementId=details["entitlementId"])
+        path = f"/v1/entitlements/{details['entitlementId']}/activations"
+        committed: dict[str, float] = {}
+        for number in range(COMMITS):
+            answer = api.expect(201, "POST", path, {"seatId": f"user{number}"})
+            committed[answer["activatedAt"]] = time.time()
+            time.sleep(0.25)
+        deadline = time.monotonic() + 30
+        while len(committed.keys() & arrived.keys()) < COMMITS and time.monotonic() < deadline:
+            time.sleep(0.1)
+        stack.stop()
+    waits = sorted(arrived[at] - committed[at] for at in committed if at in arrived)[:COMMITS]
+    assert len(waits) == COMMITS
+    # The first few started the functions.
+    return {
+        "webhook.commit_to_receipt.ms.p50": statistics.median(waits) * 1000,
+        "webhook.commit_to_receipt.ms.p90": waits[len(waits) * 9 // 10] * 1000,
+    }

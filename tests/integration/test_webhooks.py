@@ -62,7 +62,7 @@ class Hooks:
     def first_attempt(self, behaviour: str) -> dict[str, Any]:
         def look() -> Any:
             for delivery in self.deliveries(behaviour):
-                if delivery["attempts"]:
+                if delivery["attempts"] and delivery["type"] == events.SEAT_ACTIVATED:
                     return delivery
             return None
 

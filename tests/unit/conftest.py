@@ -26,8 +26,14 @@ def moto_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def door(moto_url: str) -> Table:
-    return open_door(moto_url, create_table(moto_url))
+def table_name(moto_url: str) -> str:
+    return create_table(moto_url)
+
+
+@pytest.fixture
+def door(moto_url: str, table_name: str) -> Table:
+    """One table for all tests, a door for each: a call of a room gives its door a deadline."""
+    return open_door(moto_url, table_name)
 
 
 class Rooms:

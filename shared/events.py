@@ -34,6 +34,7 @@ TYPES = (
 )  # fmt: skip
 
 Event = dict[str, Any]
+_TERMS_EVENTS = {"updated": UPDATED, "expired": EXPIRED, "deleted": DELETED}
 
 
 def event_id(*parts: object) -> str:
@@ -76,15 +77,13 @@ def of_change(owner: str, change: KeptChange) -> list[Event]:
     made_by = {"seat": _seat_view(came[-1])} if came else {}
     for percent in change.reached:
         add(THRESHOLD_REACHED, percent, threshold=percent, **made_by)
-    for kind in _crossings(before, level, has_grant=bool(came)):
-        add(kind, **made_by)
-    if change.type in ("updated", "expired", "deleted"):
-        kind = {"updated": UPDATED, "expired": EXPIRED, "deleted": DELETED}[change.type]
-        add(
-            kind,
-            before=_terms_view(before, change.terms_before),
-            after=_terms_view(level, change.terms),
-        )
+    for crossed in _crossings(before, level, has_grant=bool(came)):
+        add(crossed, **made_by)
+    kind = _TERMS_EVENTS.get(change.type)
+    old, new = _terms_view(before, change.terms_before), _terms_view(level, change.terms)
+    # A change of the lease alone is none of limits, status or validity.
+    if kind and old != new:
+        add(kind, before=old, after=new)
     return events
 
 

@@ -33,12 +33,14 @@ class Job(NamedTuple):
     webhook_id: str
     event: Event
     attempt: int
+    key: Key  # where the delivery is recorded
 
-    @property
-    def key(self) -> Key:
-        """Where the delivery is recorded."""
-        at = from_rfc3339_ms(self.event["timestamp"])
-        return table.delivery_key(self.webhook_id, at, self.event["id"])
+    @classmethod
+    def of(cls, message_id: str, body: dict[str, Any]) -> "Job":
+        """The job in a message's body."""
+        webhook_id, event = body["webhookId"], body["event"]
+        key = table.delivery_key(webhook_id, from_rfc3339_ms(event["timestamp"]), event["id"])
+        return cls(message_id, webhook_id, event, body["attempt"], key)
 
 
 class Deliveries:
@@ -53,18 +55,17 @@ class Deliveries:
 
     def deliver(self, records: list[dict[str, Any]], deadline_ms: int) -> list[str]:
         """Deal with messages; the ids of those that are to come again."""
-        jobs, failed = [], []
+        jobs: list[Job] = []
+        failed: list[str] = []
         for record in records:
-            body = json.loads(record["body"])
             try:
+                body = json.loads(record["body"])
                 if "resend" in body:
                     self._resend(body)
                 else:
-                    jobs.append(
-                        Job(record["messageId"], body["webhookId"], body["event"], body["attempt"])
-                    )
+                    jobs.append(Job.of(record["messageId"], body))
             except Exception:
-                telemetry.logger.exception("resend failed")
+                telemetry.logger.exception("message failed")
                 failed.append(record["messageId"])
         if not jobs:
             return failed

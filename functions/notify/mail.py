@@ -23,7 +23,7 @@ from shared.times import now_ms as clock
 SETTLE_SECONDS = 5  # a mark is written a moment before its evidence
 RETRY_SECONDS = 300
 ATTEMPTS = 8
-PER_TICK = 100
+PAGE = 100
 NAMES_SHOWN = 10
 
 
@@ -65,28 +65,32 @@ class Mailer:
         done = {"sent": 0, "failed": 0}
         if not self.is_on:
             return done
-        found = self._door.execute(
-            Query(
-                "sweepKey = :mails AND earliest <= :now",
-                {":mails": table.DUE_MAILS, ":now": now_ms // 1000},
-                index_name=table.SWEEP_INDEX,
-                limit=PER_TICK,
-            )
+        query = Query(
+            "sweepKey = :mails AND earliest <= :now",
+            {":mails": table.DUE_MAILS, ":now": now_ms // 1000},
+            index_name=table.SWEEP_INDEX,
+            limit=PAGE,
         )
-        for pointer in found.items:
-            if now_ms > deadline_ms:
-                break
-            key = Key(pointer["pk"], pointer["sk"])
-            try:
-                claimed = self._door.run(self._claim(key, now_ms))
-                if claimed:
-                    self._send(*claimed)
-                    done["sent"] += 1
-            except Exception:  # One mail must not keep the rest from being sent.
-                telemetry.logger.exception("mail failed", extra={"pk": key.pk, "sk": key.sk})
-                telemetry.count("MailFailed")
-                done["failed"] += 1
-        return done
+        while True:
+            found = self._door.execute(query)
+            for pointer in found.items:
+                if clock() > deadline_ms:
+                    return done
+                self._send_one(Key(pointer["pk"], pointer["sk"]), now_ms, done)
+            if found.next is None:
+                return done
+            query = query._replace(start=found.next)
+
+    def _send_one(self, key: Key, now_ms: int, done: dict[str, int]) -> None:
+        try:
+            claimed = self._door.run(self._claim(key, now_ms))
+            if claimed:
+                self._send(*claimed)
+                done["sent"] += 1
+        except Exception:  # One mail must not keep the rest from being sent.
+            telemetry.logger.exception("mail failed", extra={"pk": key.pk, "sk": key.sk})
+            telemetry.count("MailFailed")
+            done["failed"] += 1
 
     # --- Claiming --------------------------------------------------------------------------------
 

@@ -58,8 +58,10 @@ class Outlets:
         except Exception as error:
             telemetry.logger.exception("events could not be completed")
             raise Failure(sent[0][0]) from error
-        _in_parts(entries, self._put_events)
-        _in_parts(bodies, self._send_messages)
+        failed = _in_parts(entries, self._put_events) + _in_parts(bodies, self._send_messages)
+        # Only now: what is before the first of these does not come again.
+        if failed:
+            raise Failure(min(failed))
 
     def _prepare(
         self, sent: Sequence[tuple[int, Message]]
@@ -119,8 +121,11 @@ class Outlets:
 def _in_parts(
     entries: list[tuple[int, Any]],
     call: Callable[[list[tuple[int, Any]]], list[tuple[int, Any]]],
-) -> None:
-    """Send entries in parts; what a call reports as failed is sent again, a bounded time."""
+) -> list[int]:
+    """Send entries in parts; what a call reports as failed is sent again, a bounded time.
+
+    Returns the positions of those that could not be sent.
+    """
     left = entries
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -133,7 +138,7 @@ def _in_parts(
             except aws.Errors:
                 telemetry.logger.exception("a part was not sent")
                 failed += part
-        if not failed:
-            return
         left = failed
-    raise Failure(min(position for position, _ in left))
+        if not left:
+            break
+    return [position for position, _ in left]

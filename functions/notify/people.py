@@ -85,6 +85,7 @@ def _tell(record: Item, key: str, version: Version) -> None:
         # What was said before the person was erased is not written down again.
         if key == version.person_key and change.seq > record.get("erasedSeq", 0):
             record |= version.person
+            record.pop("erasedAt", None)  # they have come back
             _see(record, version.person, change.at)
     record["seq"] = change.seq
 

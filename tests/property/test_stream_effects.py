@@ -322,6 +322,39 @@ def check_fault(
     assert queued(notifier.recorder) == queued(clean.recorder)
 
 
+class Refusing(Recorder):
+    """A bus that refuses one type of event until it is mended, and a queue that takes everything."""
+
+    refused = events.OVERDRAFT_ENTERED
+
+    def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
+        taken = [entry for entry in Entries if entry["DetailType"] != self.refused]
+        if taken:
+            super().put_events(taken)
+        results = [
+            {"ErrorCode": "x"} if entry["DetailType"] == self.refused else {"EventId": "e"}
+            for entry in Entries
+        ]
+        return {"FailedEntryCount": len(Entries) - len(taken), "Entries": results}
+
+
+def test_an_entry_that_the_bus_refuses_keeps_nothing_else_from_being_sent(
+    dynamodb: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("functions.notify.outlets.ATTEMPTS", 1)
+    life = Life(dynamodb.url, 7, 40)
+    clean = Clean(life)
+    recorder = Refusing()
+    notifier = Notifier(open_door(life.url, life.copy()), recorder)
+    failed = notifier.deliver(life.records)
+    assert failed is not None
+    recorder.refused = "none"
+    # Lambda goes on from the record that is named: nothing before it comes again.
+    notifier.deliver_all(life.records[failed:])
+    assert sent(recorder) == sent(clean.recorder)
+    assert queued(recorder) == queued(clean.recorder)
+
+
 # --- Recounting, by another method --------------------------------------------------------------------
 
 

@@ -180,7 +180,7 @@ class Office:
         return self.deliveries.deliver(list(messages), now_ms() + seconds * 1000)
 
     def delivery(self) -> table.Item:
-        job = room.Job("m", self.id, self.event, 0)
+        job = room.Job.of("m", json.loads(self.message()["body"]))
         return dict(self.door.execute(table.Get(job.key)) or {})
 
     def endpoint(self) -> table.Item:
@@ -359,3 +359,9 @@ def test_a_name_is_put_in_when_it_is_sent(office: Office) -> None:
     names = [event["data"]["seat"]["seatId"] for _, event, _ in FakeCourier.sent]
     assert names == ["alice", None]
     assert "alice" not in str(office.delivery())
+
+
+def test_a_message_that_is_none_of_ours_holds_up_nobody(office: Office) -> None:
+    broken = [{"messageId": "x", "body": "not JSON"}, {"messageId": "y", "body": "{}"}]
+    assert office.deliver(*broken, office.message()) == ["x", "y"]
+    assert office.delivery()["status"] == "succeeded"

@@ -54,6 +54,12 @@ def webhook(api: CheckedApi) -> Iterator[None]:
     KNOWN.clear()
 
 
+@pytest.fixture(scope="module")
+def same_customer(api: CheckedApi) -> Customer:
+    """For what must change nothing: one for all."""
+    return Customer(api)
+
+
 def kind_of(answer: Answer) -> str:
     return str(answer.body["type"]).rpartition("/")[2]
 
@@ -103,11 +109,11 @@ CREDENTIALS = {
 
 @pytest.mark.parametrize("route", PROTECTED)
 @pytest.mark.parametrize("name", CREDENTIALS)
-def test_bad_credentials(stack: Stack, customer: Customer, route: str, name: str) -> None:
+def test_bad_credentials(stack: Stack, same_customer: Customer, route: str, name: str) -> None:
     credential = CREDENTIALS[name]
     caller = CheckedApi(stack.api_url)
     headers = {} if credential is None else {"authorization": credential}
-    answer = send(caller, customer, route, headers=headers)
+    answer = send(caller, same_customer, route, headers=headers)
     assert (answer.status, kind_of(answer)) == (401, "unauthorized")
     assert "www-authenticate" in answer.headers
 
@@ -174,36 +180,36 @@ MALFORMED = {
 
 @pytest.mark.parametrize("route", WITH_BODY)
 @pytest.mark.parametrize("name", MALFORMED)
-def test_malformed_bodies(api: CheckedApi, customer: Customer, route: str, name: str) -> None:
+def test_malformed_bodies(api: CheckedApi, same_customer: Customer, route: str, name: str) -> None:
     if name == "empty" and OPERATIONS[route].body_optional:
         return
-    before = api.expect(200, "GET", customer.path)
+    before = api.expect(200, "GET", same_customer.path)
     headers = {"content-type": "application/json"}
-    answer = send(api, customer, route, raw=MALFORMED[name], headers=headers)
+    answer = send(api, same_customer, route, raw=MALFORMED[name], headers=headers)
     assert (answer.status, kind_of(answer)) == (400, "invalid-request")
     assert answer.body["errors"][0]["detail"]
-    assert api.expect(200, "GET", customer.path) == before
+    assert api.expect(200, "GET", same_customer.path) == before
 
 
 @pytest.mark.parametrize("route", WITH_BODY)
-def test_too_large_and_wrong_type(api: CheckedApi, customer: Customer, route: str) -> None:
+def test_too_large_and_wrong_type(api: CheckedApi, same_customer: Customer, route: str) -> None:
     large = json.dumps({"seatId": "a" * OPERATIONS[route].max_body}).encode()
-    answer = send(api, customer, route, raw=large)
+    answer = send(api, same_customer, route, raw=large)
     assert (answer.status, kind_of(answer)) == (413, "payload-too-large")
     for content_type in ("text/plain", "application/xml", "", "application/x-www-form-urlencoded"):
         headers = {"content-type": content_type}
-        answer = send(api, customer, route, raw=b"{}x", headers=headers)
+        answer = send(api, same_customer, route, raw=b"{}x", headers=headers)
         assert (answer.status, kind_of(answer)) == (415, "unsupported-media-type")
 
 
 @pytest.mark.parametrize("route", PROTECTED)
-def test_unknown_query_parameters(api: CheckedApi, customer: Customer, route: str) -> None:
-    answer = send(api, customer, route, query="?dryrun=true")
+def test_unknown_query_parameters(api: CheckedApi, same_customer: Customer, route: str) -> None:
+    answer = send(api, same_customer, route, query="?dryrun=true")
     assert (answer.status, kind_of(answer)) == (400, "invalid-request")
     assert answer.body["errors"] == [
         {"pointer": "/dryrun", "detail": "unknown parameter", "in": "query"}
     ]
-    assert api.expect(200, "GET", customer.path)["seats"]["used"] == 0
+    assert api.expect(200, "GET", same_customer.path)["seats"]["used"] == 0
 
 
 @pytest.mark.parametrize("route", [route for route in PROTECTED if "{entitlementId}" in route])
@@ -359,8 +365,8 @@ def test_bad_idempotency_keys(api: CheckedApi, header: str) -> None:
 @pytest.mark.parametrize(
     "route", [r for r in PROTECTED if r.startswith("GET") and PROTECTED[r].query]
 )
-def test_bad_paging(api: CheckedApi, customer: Customer, route: str, query: str) -> None:
-    answer = send(api, customer, route, query=f"?{query}")
+def test_bad_paging(api: CheckedApi, same_customer: Customer, route: str, query: str) -> None:
+    answer = send(api, same_customer, route, query=f"?{query}")
     assert (answer.status, kind_of(answer)) == (400, "invalid-request")
 
 

@@ -111,6 +111,11 @@ class Early(Customer):
         )
         self.take("ghost@acme.com")
         self.ending.take("a")
+        self.told = Customer(
+            api, contacts={"accountOwner": {"email": "owner@vendor.example"}}, seatCount=1
+        )
+        for seat_id, status in (("a", 201), ("b", 201), ("c", 409)):
+            self.told.take(seat_id, status)
         self.revoked = Customer(api)
         self.revoked.take("a")
         self.revoked_at = time.monotonic()

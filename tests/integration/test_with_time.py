@@ -3,9 +3,11 @@
 Begun by the `early` fixture before all other tests of this folder; this file is the last of them.
 """
 
+import re
 import time
 from typing import Any
 
+from local.receiver import Receiver
 from local.stack import Stack
 from tests.integration.conftest import CheckedApi, Early
 from tests.support import wait_for
@@ -25,6 +27,33 @@ def test_the_scheduled_sweep_closes_what_has_ended(
 
     wait_for(closed, 200)
     early.ending.take("a", 403)
+
+
+def test_the_account_owner_is_told_and_can_have_it_stopped(
+    api: CheckedApi, anonymous: CheckedApi, stack: Stack, early: Early
+) -> None:
+    [sent] = wait_for(
+        lambda: [
+            each
+            for each in api.expect(200, "GET", f"{early.told.path}/emails")["items"]
+            if each["status"] == "sent"
+        ],
+        200,
+    )
+    assert (sent["to"], sent["audience"]) == ("owner@vendor.example", "accountOwner")
+    assert sent["numbers"]["deniedAttempts"] == 1
+    receiver = Receiver()
+    receiver.fetch_mails(stack.emulator.url)
+    receiver.stop()
+    [mail] = [each for each in receiver.mails if each["MessageId"] == sent["messageId"]]
+    assert mail["Source"] == "overdraft@example.com"
+    assert "turned away" in mail["Subject"]
+    link = re.search(r"https?://\S+/v1/unsubscribe/\S+", mail["BodyText"])
+    assert link
+    path = link[0].removeprefix(stack.api_url)
+    assert "No more mail" in anonymous.call("GET", path).body
+    answer = anonymous.call("POST", path, raw=b"List-Unsubscribe=One-Click")
+    assert "no more e-mail" in answer.body
 
 
 def test_a_revoked_key_stops_within_a_minute(early: Early) -> None:

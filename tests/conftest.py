@@ -13,6 +13,7 @@ os.environ |= {
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",
     "TABLE_NAME": "none",
     "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+    "INSECURE_WEBHOOK_HOSTS": "127.0.0.1",
 }
 
 from local.dynamodb import DynamoDBLocal

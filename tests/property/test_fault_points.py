@@ -168,6 +168,39 @@ def _revoking(bench: Bench) -> dict[str, Any]:
     return event(f"DELETE {E}/{{entitlementId}}/license-keys/{{keyId}}", path)
 
 
+WEBHOOK = {"url": "http://127.0.0.1:9/"}
+
+
+def _on_webhook(method: str, rest: str, body: dict[str, Any] | None) -> Any:
+    def prepare(bench: Bench) -> dict[str, Any]:
+        status, created = bench.call(event("POST /v1/webhooks", body=WEBHOOK))
+        assert status == 201
+        path = {"webhookId": created["webhookId"]}
+        headers = once() if method == "POST" else None
+        return event(f"{method} /v1/webhooks/{{webhookId}}{rest}", path, body, headers=headers)
+
+    return prepare
+
+
+def _erasing(bench: Bench) -> dict[str, Any]:
+    """Somebody who holds a seat, made the page's last change, and was denied at another time."""
+    entitlement_id = _entitlement(bench)
+    for number in range(3):
+        _take(bench, entitlement_id, f"user{number}")
+    route = f"POST {E}/{{entitlementId}}/activations"
+    path = {"entitlementId": entitlement_id}
+    assert bench.call(event(route, path, {"seatId": "late", "seatName": "Late"}))[0] == 409
+    key = table.denial_key(
+        entitlement_id,
+        ledger.seat_key(entitlement_id, "user2"),
+        ledger.utc_hour(int(time.time())),
+    )
+    denial: table.Item = {"seatKey": key.sk.partition("#")[2], "seatId": "user2", "attempts": 1}
+    bench.door.execute(table.Put(key, denial))
+    route = f"DELETE {E}/{{entitlementId}}/seats/{{seat}}"
+    return event(route, {"entitlementId": entitlement_id, "seat": "user2"})
+
+
 def _listing(bench: Bench) -> dict[str, Any]:
     """A list whose answer needs the stack's own secret, which does not exist yet."""
     for number in range(2):
@@ -226,6 +259,14 @@ SCENARIOS = [
     Scenario("delete an entitlement", _changing("DELETE", None)),
     Scenario("revoke a license key", _revoking),
     Scenario("the first page of a list", _listing),
+    Scenario("create a webhook", _creating("POST /v1/webhooks", WEBHOOK)),
+    Scenario("change a webhook", _on_webhook("PATCH", "", {"description": "changed"})),
+    Scenario("disable a webhook", _on_webhook("PATCH", "", {"enabled": False})),
+    Scenario("delete a webhook", _on_webhook("DELETE", "", None)),
+    Scenario("rotate a secret", _on_webhook("POST", "/rotate-secret", {})),
+    Scenario("test a webhook", _on_webhook("POST", "/test", {})),
+    Scenario("resend to a webhook", _on_webhook("POST", "/resend", {"since": "2026-01-01T00:00:00Z"})),
+    Scenario("erase a person", _erasing),
     Scenario("sweep", _sweeping),
     Scenario("close", _closing),
     Scenario("notify", _notifying),
@@ -276,11 +317,17 @@ def essence(before: dict[Any, table.Item], after: dict[Any, table.Item]) -> list
                 "limits": (item["seatCount"], item["hardCap"], item["status"]),
                 "lease": item["leaseSeconds"],
                 "last": item["last"]["type"],
+                "names": "seatId" in item["last"],
             }
+        elif kind == "WEBHOOKS_VERSION":
+            facts = {"kind": kind}  # one for all tests
         elif kind == "ENTITLEMENT":
             facts |= {"version": item["version"], "status": item["status"]}
         elif kind == "DENIAL":
             facts |= {"attempts": item["attempts"] - (old or {"attempts": 0})["attempts"]}
+            facts |= {"names": "seatId" in item}
+        elif kind == "SEATS":
+            facts |= {"names": "seatId" in item, "is_erased": "erasedAt" in item}
         left.append(facts)
     return sorted(left, key=str)
 

@@ -185,12 +185,13 @@ def _sample(webhook_id: str, kind: str, at: int) -> Event:
     seat = {"key": key, "kind": "activated", "stamp": stamp, "overdraft": True, "leaseEnd": None}
     ended = {**seat, "kind": "deactivated", "reason": "released"}
     terms = {"status": "active", "validFrom": at // 1000}
+    earlier = {**terms, "status": "suspended"}
     low, high = Level(100, 100, 120), Level(120, 100, 120)
     is_falling = kind in (SEAT_DEACTIVATED, OVERDRAFT_EXITED)
     kinds = {UPDATED: "updated", EXPIRED: "expired", DELETED: "deleted"}
     change = KeptChange(
         1, at, kinds.get(kind, "activated"), "key_test", "test",
-        low if is_falling else high, high if is_falling else low, at, terms, terms,
+        low if is_falling else high, high if is_falling else low, at, terms, earlier,
         (ended if is_falling else seat,), (120,),
     )  # fmt: skip
     candidates = of_change(owner, change)

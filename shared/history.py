@@ -8,6 +8,7 @@ time that it was made, never before the change that it follows (clocks differ).
 A record is complete through its own last change; what follows is carried forward by the reader.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -155,8 +156,11 @@ class Quarter(NamedTuple):
     fired: tuple[tuple[int, int], ...]
     episode: Episode | None
 
-    def to_item(self) -> Item:
-        """The record as the table keeps it, for 13 months."""
+    def to_item(self, *, is_latest: bool) -> Item:
+        """The record as the table keeps it, for 13 months; the latest until another is.
+
+        What follows is folded onto the latest, and read from it, however long ago it was.
+        """
         item: Item = self._asdict()
         item |= {
             "level": list(self.level),
@@ -165,7 +169,7 @@ class Quarter(NamedTuple):
             "missing": [list(each) for each in self.missing],
             "fired": [list(each) for each in self.fired],
             "episode": list(self.episode) if self.episode else None,
-            "ttl": self.start // 1000 + EVIDENCE_SECONDS,
+            "ttl": None if is_latest else self.start // 1000 + EVIDENCE_SECONDS,
         }
         return item
 
@@ -438,10 +442,14 @@ def usage(
     )
     denied = yield from _denied_quarters(entitlement_id, cuts[0], cuts[-1])
     quarters = [Quarter.of(item) for item in records]
+    begins = [quarter.start for quarter in quarters]
+    denied_begins = sorted(denied)
     results = []
     for start, end in pairwise(cuts):
-        inside = [quarter for quarter in quarters if start <= quarter.start < end]
-        results.append(_sum(start, end, now, held, inside, denied))
+        inside = quarters[bisect_left(begins, start) : bisect_left(begins, end)]
+        low, high = bisect_left(denied_begins, start), bisect_left(denied_begins, end)
+        turned_away = [denied[at] for at in denied_begins[low:high]]
+        results.append(_sum(start, end, now, held, inside, turned_away))
         held = inside[-1] if inside else held
     return results
 
@@ -452,7 +460,7 @@ def _sum(
     now: int,
     held: Quarter | None,
     inside: Sequence[Quarter],
-    denied: Mapping[int, Mapping[str, int]],
+    denied: Sequence[Mapping[str, int]],
 ) -> Usage:
     """One interval: its own records, and between them what was carried forward."""
     until = max(start, min(end, now))
@@ -470,14 +478,13 @@ def _sum(
         reached, held = quarter.at, quarter
     if held:
         total = _carry(total, held.level, until - reached)
-    by_seats = [seats for begin, seats in denied.items() if start <= begin < end]
     return total._replace(
         is_known=bool(levels),
         lowest=min(levels, default=0),
         highest=max(levels, default=0),
         closing=held.level.used if held else 0,
-        denied_attempts=sum(sum(seats.values()) for seats in by_seats),
-        denied_seats=frozenset(key for seats in by_seats for key in seats),
+        denied_attempts=sum(sum(seats.values()) for seats in denied),
+        denied_seats=frozenset(key for seats in denied for key in seats),
     )
 
 
@@ -513,10 +520,8 @@ def _denied_quarters(entitlement_id: str, start: int, end: int) -> Steps[dict[in
     items = yield from all_of(_range(pk, low, high))
     denied: dict[int, dict[str, int]] = {}
     for item in items:
-        by_seat = denied.setdefault(quarter_start(item["sk"].partition("#")[0]), {})
-        for name, number in item.items():
-            if name.startswith("k:"):
-                by_seat[name[2:]] = number
+        quarter, _, key = item["sk"].partition("#")
+        denied.setdefault(quarter_start(quarter), {})[key] = item["attempts"]
     return denied
 
 

@@ -50,6 +50,11 @@ _PERIOD = (
     Parameter("from", "time", "Only what is from this time on (RFC 3339)."),
     Parameter("to", "time", "Only what is before this time (RFC 3339); now, if not given."),
 )
+_BY = Parameter(
+    "by",
+    ("seatId", "key"),
+    "What the path holds, where one person's seatId is another one's seat key.",
+)
 _ENTITLEMENT = "/v1/entitlements/{entitlementId}"
 _WEBHOOK = "/v1/webhooks/{webhookId}"
 _NOT_IN_FORCE = ("entitlement-suspended", "entitlement-expired", "entitlement-not-yet-valid")
@@ -193,6 +198,7 @@ OPERATIONS: dict[str, Operation] = {
         ("manage", "report"),
         answers=((200, "Seat"),),
         problems=("not-found",),
+        query=(_BY,),
     ),
     f"DELETE {_ENTITLEMENT}/seats/{{seat}}": Operation(
         "eraseSeat",
@@ -201,6 +207,7 @@ OPERATIONS: dict[str, Operation] = {
         ("manage",),
         answers=((204, ""),),
         problems=("not-found",),
+        query=(_BY,),
     ),
     f"GET {_ENTITLEMENT}/usage-history": Operation(
         "getUsageHistory",

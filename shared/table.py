@@ -47,7 +47,7 @@ ENTITLEMENT_PREFIX = "ENTITLEMENT#"
 WEBHOOK_REQUEST_PREFIX = "WEBHOOK_REQUEST#"
 # What has a time at which it is due, beside what the sweep looks for: partitions of its index.
 DUE_MAILS = "MAILS"
-DUE_DELIVERIES = "DELIVERIES"
+DUE_DELIVERIES = tuple(f"DELIVERIES#{shard:x}" for shard in range(16))
 
 
 def entitlement_key(entitlement_id: str) -> Key:
@@ -100,9 +100,9 @@ def quarter_key(entitlement_id: str, meter: str, quarter: str) -> Key:
     return Key(f"HISTORY#{entitlement_id}#{meter}", quarter)
 
 
-def denied_quarter_key(entitlement_id: str, quarter: str, shard: str) -> Key:
-    """Attempts denied in one quarter-hour, by seat key, of one of 16 partitions of denials."""
-    return Key(f"HISTORY#{entitlement_id}#denied", f"{quarter}#{shard}")
+def denied_quarter_key(entitlement_id: str, quarter: str, seat_key: str) -> Key:
+    """Attempts of one seat key denied in one quarter-hour."""
+    return Key(f"HISTORY#{entitlement_id}#denied", f"{quarter}#{seat_key}")
 
 
 def episode_key(entitlement_id: str, meter: str, start_ms: int) -> Key:
@@ -148,6 +148,11 @@ def webhook_state_key(webhook_id: str) -> Key:
 def webhook_request_key(webhook_id: str, request_id: str) -> Key:
     """A test event or a resend that somebody asked for."""
     return Key(f"{WEBHOOK_REQUEST_PREFIX}{webhook_id}", request_id)
+
+
+def due_deliveries(webhook_id: str) -> str:
+    """The partition of the sweep's index for the deliveries to an endpoint."""
+    return DUE_DELIVERIES[sum(webhook_id.encode()) % len(DUE_DELIVERIES)]
 
 
 def delivery_key(webhook_id: str, at_ms: int, event_id: str) -> Key:

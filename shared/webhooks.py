@@ -14,7 +14,11 @@ DELIVERY_SECONDS = 30 * 86_400  # a delivery stays on record, and resendable
 OVERLAP_SECONDS = 24 * 3_600  # an old secret signs for so long beside the new one
 # After so many failures in a row an endpoint is left alone for a while, whatever is to be sent.
 CIRCUIT_FAILURES = 5
-CIRCUIT_SECONDS = 60
+
+
+def circuit_seconds(failing: int) -> int:
+    """How long an endpoint is left alone that has been failing for so many seconds."""
+    return max(60, min(failing // 4, 1_800))
 
 
 def wants(endpoint: Item, event: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tools import ROOT
 
 PART = 100  # records that Notify is given at a time
+WAIT_SECONDS = 2
 
 
 class RedriveError(Exception):
@@ -58,7 +59,7 @@ class Redrive:
 
     def records(self, *, replay: bool) -> int:
         """Tell of, or replay, stream records; how many could not be replayed."""
-        failed = 0
+        failed, done = 0, set[str]()
         for key, records in self._objects():
             items = sorted({_item_of(record) for record in records})
             print(f"  {key}\n    {len(records)} records of {', '.join(items[:5])}")
@@ -70,9 +71,10 @@ class Redrive:
                 print(f"    {left} of them failed again; see the log of Notify. They are kept.")
                 continue
             self._client("s3").delete_object(Bucket=self._outputs["StreamFailuresBucket"], Key=key)
+            done.add(key)
             print("    replayed")
-        if replay and not failed:
-            self._drain(self._outputs["NotifyFailuresUrl"])
+        if done:
+            self._forget(done)
         return failed
 
     def _replay(self, records: list[dict[str, Any]]) -> int:
@@ -96,27 +98,33 @@ class Redrive:
         if not replay:
             return
         sqs, moved = self._client("sqs"), 0
-        while True:
-            found = sqs.receive_message(QueueUrl=source, MaxNumberOfMessages=10)
-            if not found.get("Messages"):
-                break
-            for message in found["Messages"]:
-                # Sent before it is deleted: a crash between the two sends it twice.
-                sqs.send_message(QueueUrl=target, MessageBody=message["Body"])
-                sqs.delete_message(QueueUrl=source, ReceiptHandle=message["ReceiptHandle"])
-                moved += 1
+        for message in self._receive(source):
+            # Sent before it is deleted: a crash between the two sends it twice.
+            sqs.send_message(QueueUrl=target, MessageBody=message["Body"])
+            sqs.delete_message(QueueUrl=source, ReceiptHandle=message["ReceiptHandle"])
+            moved += 1
         print(f"    {moved} sent again")
+
+    def _receive(self, url: str) -> Iterator[dict[str, Any]]:
+        """The messages of a queue, each once; one empty answer does not mean that it is empty."""
+        sqs, empty = self._client("sqs"), 0
+        while empty < 2:
+            found = sqs.receive_message(
+                QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=WAIT_SECONDS
+            ).get("Messages", [])
+            empty = 0 if found else empty + 1
+            yield from found
 
     def _waiting(self, url: str) -> int:
         name = "ApproximateNumberOfMessages"
         answer = self._client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[name])
         return int(answer["Attributes"][name])
 
-    def _drain(self, url: str) -> None:
-        """Take the messages that only told of objects which are replayed now."""
-        sqs = self._client("sqs")
-        while found := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-            for message in found:
+    def _forget(self, replayed: set[str]) -> None:
+        """Take the messages that told of objects which are replayed now, and no others."""
+        sqs, url = self._client("sqs"), self._outputs["NotifyFailuresUrl"]
+        for message in self._receive(url):
+            if json.loads(message["Body"])["detail"]["object"]["key"] in replayed:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
 
 

@@ -83,8 +83,9 @@ class Courier:
                 retry_after = read_retry_after(lowered, int(now.timestamp()))
                 # Read a little, so that the connection can be used again.
                 await response.content.read(RESPONSE_BYTES)
-        except (aiohttp.ClientError, OSError, ValueError) as problem:
-            # The status has come: what happened to the rest of the answer does not matter.
+        except Exception as problem:
+            # Whatever a receiver sends, it is an attempt on record. Once the status has come, the
+            # rest of the answer does not matter.
             error = "" if code else _told(problem)
         spent = int((time.perf_counter() - started) * 1000)
         return Attempt(int(now.timestamp() * 1000), spent, code, error, retry_after)

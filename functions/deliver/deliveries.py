@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from functions.deliver.courier import Courier
 from functions.deliver.ladder import Attempt, next_wait, reason_to_disable
-from shared import aws, events, table, telemetry, webhooks
+from shared import aws, events, ledger, table, telemetry, webhooks
 from shared.events import Event
 from shared.table import Accepted, Item, Key, Query, Steps, Transact, Update
 from shared.times import from_rfc3339_ms, now_ms
@@ -23,7 +23,7 @@ SECONDS_FOR_ATTEMPT = 20
 QUEUE_SECONDS = 60  # a shorter wait is left to the queue, a longer one to the schedule
 LEASE_SECONDS = 600
 RESEND_PAGE = 100
-DUE_PER_TICK = 1_000
+DUE_PER_PARTITION = 300  # a run
 
 
 class Job(NamedTuple):
@@ -129,12 +129,14 @@ class Deliveries:
         delivery = known.get(job.key, {})
         endpoint = known.get(table.webhook_key(job.webhook_id))
         secret = known.get(table.webhook_secret_key(job.webhook_id))
-        if endpoint is None or secret is None:
-            return  # deleted, and its deliveries with it
         is_stale = delivery.get("attemptCount", 0) != job.attempt
         if is_stale or delivery.get("status", "pending") != "pending":
             return
         now = now_ms()
+        if endpoint is None or secret is None:
+            if delivery:
+                await self._run(self._give_up(job, delivery, "the endpoint was deleted", now))
+            return
         if not endpoint["enabled"]:
             await self._run(self._give_up(job, delivery, "the endpoint is disabled", now))
             return
@@ -164,17 +166,15 @@ class Deliveries:
         wait = None if attempt.is_success else next_wait(step, attempt)
         status = "succeeded" if attempt.is_success else "failed" if wait is None else "pending"
         told = {"at": attempt.at, "ms": attempt.ms, "code": attempt.code, "error": attempt.error}
-        due = None
-        if wait is not None:
-            # The queue brings back a short wait; the schedule only if that was lost.
-            due = attempt.at // 1000 + wait + (QUEUE_SECONDS if wait <= QUEUE_SECONDS else 0)
+        due = None if wait is None else attempt.at // 1000 + wait
         sets: dict[str, Any] = {
             "status": status,
             "attemptCount": job.attempt + 1,
             "step": step + (0 if attempt.is_success else 1),
             "attempts": [*delivery.get("attempts", []), told][-50:],
         }
-        yield self._write(job, delivery, sets, due, attempt.at)
+        is_queued = wait is not None and wait <= QUEUE_SECONDS
+        yield self._write(job, delivery, sets, due, attempt.at, is_queued=is_queued)
         return wait
 
     def _give_up(self, job: Job, delivery: Item, reason: str, now: int) -> Steps[None]:
@@ -185,7 +185,15 @@ class Deliveries:
         yield self._write(job, delivery, {"status": "pending"}, until, now)
 
     @staticmethod
-    def _write(job: Job, delivery: Item, sets: dict[str, Any], due: int | None, now: int) -> Update:
+    def _write(
+        job: Job,
+        delivery: Item,
+        sets: dict[str, Any],
+        due: int | None,
+        now: int,
+        *,
+        is_queued: bool = False,
+    ) -> Update:
         """The delivery's item, if nobody has recorded another attempt meanwhile."""
         sets = {
             "event": json.dumps(job.event, ensure_ascii=False),
@@ -201,7 +209,12 @@ class Deliveries:
             **sets,
         }
         if due is not None:
-            sets |= {"earliest": due, "sweepKey": table.DUE_DELIVERIES}
+            # What the queue brings back, the schedule need only if that was lost.
+            sets |= {
+                "dueAt": due,
+                "earliest": due + (QUEUE_SECONDS if is_queued else 0),
+                "sweepKey": table.due_deliveries(job.webhook_id),
+            }
         names = {f"#{number}": name for number, name in enumerate(sets)}
         values = {f":{number}": value for number, value in enumerate(sets.values())}
         expression = "SET " + ", ".join(f"#{number} = :{number}" for number in range(len(sets)))
@@ -238,20 +251,31 @@ class Deliveries:
             yield from _disable(webhook_id, reason, attempt.at)
         if state.get("failures", 0) < webhooks.CIRCUIT_FAILURES:
             return 0
-        until = now + max(webhooks.CIRCUIT_SECONDS, attempt.retry_after)
+        until = now + max(
+            webhooks.circuit_seconds(now - state["failingSince"]), attempt.retry_after
+        )
         yield Update(key, "SET openUntil = :until", "", table.NO_NAMES, {":until": until})
         return until
 
     # --- What is due, and what is wanted again ---------------------------------------------------
 
     def send_due(self, now: int, is_time_left: Callable[[], bool]) -> int:
-        """Queue the deliveries whose wait is over (`now`: Unix seconds); how many."""
+        """Queue the deliveries whose wait is over (`now`: Unix seconds); how many.
+
+        Endpoints fall on 16 partitions, each with its own share of a run: the backlog of a dead
+        endpoint takes no more than that of its partition.
+        """
+        return sum(
+            self._send_due_of(partition, now, is_time_left) for partition in table.DUE_DELIVERIES
+        )
+
+    def _send_due_of(self, partition: str, now: int, is_time_left: Callable[[], bool]) -> int:
         count, start = 0, None
-        while count < DUE_PER_TICK and is_time_left():
+        while count < DUE_PER_PARTITION and is_time_left():
             found = self._door.execute(
                 Query(
                     "sweepKey = :due AND earliest <= :now",
-                    {":due": table.DUE_DELIVERIES, ":now": now},
+                    {":due": partition, ":now": now},
                     index_name=table.SWEEP_INDEX,
                     limit=100,
                     start=start,
@@ -260,9 +284,8 @@ class Deliveries:
             keys = tuple(Key(item["pk"], item["sk"]) for item in found.items)
             items: dict[Key, Item] = self._door.execute(table.BatchGet(keys)) if keys else {}
             due = [key for key in keys if items.get(key, {}).get("earliest", now + 1) <= now]
-            bodies = [_again(table.owner_of(key.pk), items[key]) for key in due]
             # Queued before the lease: a crash between the two queues it twice, and loses nothing.
-            self._enqueue(bodies)
+            self._enqueue([_again(table.owner_of(key.pk), items[key]) for key in due])
             for key in due:
                 self._door.execute(
                     Update(
@@ -307,7 +330,7 @@ class Deliveries:
                         ":pending": "pending",
                         ":zero": 0,
                         ":due": now_ms() // 1000 + QUEUE_SECONDS,
-                        ":key": table.DUE_DELIVERIES,
+                        ":key": table.due_deliveries(webhook_id),
                         ":seen": item["attemptCount"],
                     },
                 )
@@ -353,7 +376,7 @@ def _secrets(item: Item, now: int) -> list[str]:
 
 def _disable(webhook_id: str, reason: str, at: int) -> Steps[None]:
     """Take an endpoint out of use; the item's stream record is the event that says so."""
-    yield Transact(
+    write = Transact(
         (
             Update(
                 table.webhook_key(webhook_id),
@@ -366,3 +389,4 @@ def _disable(webhook_id: str, reason: str, at: int) -> Steps[None]:
             webhooks.bump_version(),
         )
     )
+    yield from ledger.settle(write)  # refused: it is disabled, or deleted

@@ -54,7 +54,7 @@ def read_retry_after(headers: Mapping[str, str], now: int) -> int:
         return min(int(text), RETRY_AFTER_MAX)
     try:
         moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

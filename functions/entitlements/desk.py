@@ -37,6 +37,16 @@ def create(request: Request) -> Response:
     return response._replace(headers={**response.headers, "etag": '"1"', "location": location})
 
 
+def kept_answer(request: Request) -> tuple[Response | None, str]:
+    """The answer kept of an earlier use of the `Idempotency-Key`, and its nonce.
+
+    Raises:
+        IdempotencyConflict: the key was used for a different request.
+    """
+    claim = Claim.of(request)
+    return claim.read(request.table.execute(table.Get(claim.key))) if claim else (None, "")
+
+
 def write_once(
     request: Request, writes: tuple[table.Put | Update, ...], response: Response, *, nonce: str
 ) -> tuple[Response | None, str]:

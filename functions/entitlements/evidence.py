@@ -20,9 +20,9 @@ DEFAULT_SPAN = {"15m": DAY, "hour": 7 * DAY, "day": 31 * DAY}
 
 def _period(request: Request, span: int) -> tuple[int, int]:
     """`from` and `to` in Unix milliseconds; what is not given: until now, for `span` seconds."""
-    until = request.query.get("to", request.now + 1)
-    since = request.query.get("from", max(0, min(until, request.now) - span))
-    if since >= until:
+    until = min(request.query.get("to", request.now + 1), request.now + 1)
+    since = request.query.get("from", max(0, until - span))
+    if since >= request.query.get("to", since + 1):
         raise InvalidRequest.at("/from", "must be before 'to'", place="query")
     return since * 1000, until * 1000
 
@@ -42,7 +42,6 @@ def _usage(request: Request) -> Steps[Listed]:
     interval = request.query.get("interval", "hour")
     since, until = _period(request, DEFAULT_SPAN[interval])
     zone = zone_of(item["document"]["timeZone"])
-    until = min(until, request.now_ms + 1)
     since = int(start[0]) if start else max(since, item["createdAt"])
     if since >= until:
         return Listed([], None)
@@ -118,6 +117,8 @@ def _overdrafts(request: Request) -> Steps[Listed]:
     entitlement_id = request.path["entitlementId"]
     yield from desk.require(entitlement_id, is_deleted_ok=True)
     since, until = _period(request, 31 * DAY)
+    if since >= until:
+        return Listed([], None)
     pk = table.episode_key(entitlement_id, history.SEATS, 0).pk
     high = start[0] if start else f"{until:013d}"
     found = yield Query(
@@ -149,6 +150,8 @@ def _denials(request: Request) -> Steps[Listed]:
     entitlement_id = request.path["entitlementId"]
     yield from desk.require(entitlement_id, is_deleted_ok=True)
     since, until = _period(request, 31 * DAY)
+    if since >= until:
+        return Listed([], None)
     low = history.quarter_name(since - since % HOUR_MS)[:13]
     high = start[0] if start else history.quarter_name(until + HOUR_MS - 1)[:13]
     found: list[Item] = []

@@ -9,7 +9,7 @@ from functions.entitlements.listing import Listed
 from shared import ledger, table
 from shared.http import Request, Response
 from shared.ledger import activation_id, seat_key
-from shared.problems import NotFound
+from shared.problems import InvalidRequest, NotFound
 from shared.table import Item, Key, Query, Steps, Update
 from shared.times import to_rfc3339
 
@@ -42,29 +42,39 @@ def read_seat(request: Request) -> Response:
 
 
 def _read(request: Request) -> Steps[dict[str, Any]]:
-    entitlement_id = request.path["entitlementId"]
-    yield from desk.require(entitlement_id, is_deleted_ok=True)
-    _, record, _ = yield from _find(entitlement_id, request.path["seat"])
+    yield from desk.require(request.path["entitlementId"], is_deleted_ok=True)
+    _, record, _ = yield from _find(request)
     if record is None:
         raise NotFound("Nobody known by this seatId or seat key has held a seat.")
     return _view(record)
 
 
-def _find(entitlement_id: str, given: str) -> Steps[tuple[str, Item | None, list[Key]]]:
+def _find(request: Request) -> Steps[tuple[str, Item | None, list[Key]]]:
     """The seat key of a person, their record and their denials.
 
     Raises:
         NotFound: nobody is known by this seatId or seat key.
+        InvalidRequest: one person's seatId is another one's seat key, and `by` does not say.
     """
-    named = [seat_key(entitlement_id, text) for text in dict.fromkeys((given, unquote(given)))]
-    if _SEAT_KEY.fullmatch(given):
+    entitlement_id, given = request.path["entitlementId"], request.path["seat"]
+    by = request.query.get("by")
+    named: list[str] = []
+    if by != "key":
+        named += [seat_key(entitlement_id, text) for text in dict.fromkeys((given, unquote(given)))]
+    if by != "seatId" and _SEAT_KEY.fullmatch(given):
         named.append(given)
+    found = []
     for key in named:
         record = yield table.Get(table.seat_record_key(entitlement_id, key))
         denials = yield from _denials_of(entitlement_id, key)
         if record is not None or denials:
-            return key, record, denials
-    raise NotFound("Nobody is known by this seatId or seat key.")
+            found.append((key, record, denials))
+    if not found:
+        raise NotFound("Nobody is known by this seatId or seat key.")
+    if len(found) > 1:
+        detail = "is needed: one person's seatId is another one's seat key"
+        raise InvalidRequest.at("/by", detail, place="query")
+    return found[0]
 
 
 def _denials_of(entitlement_id: str, key: str) -> Steps[list[Key]]:
@@ -92,7 +102,7 @@ def erase(request: Request) -> Response:
 def _erase(request: Request) -> Steps[None]:
     entitlement_id = request.path["entitlementId"]
     yield from desk.require(entitlement_id, is_deleted_ok=True)
-    key, _, denials = yield from _find(entitlement_id, request.path["seat"])
+    key, _, denials = yield from _find(request)
     page_key = table.ledger_key(entitlement_id)
     page = yield table.Get(page_key)
     # What the stream still has to tell of them, up to this version, is not written down.

@@ -28,13 +28,15 @@ _DELIVERY_ID = re.compile(r"dlv_(\d{13})_(evt_[a-z2-7]{24})", re.ASCII)
 _insecure = addresses.insecure_hosts(os.environ.get("INSECURE_WEBHOOK_HOSTS", ""))
 
 
-def _document(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A body as a complete, valid endpoint.
+def _document(body: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A body as a complete, valid endpoint; `before` is what it was.
 
     Raises:
         InvalidRequest: also for an address that no webhook is sent to.
     """
     document = validation.parse(WebhookInput, body).model_dump(by_alias=True)
+    if before and document["url"] == before["url"] and document["enabled"] <= before["enabled"]:
+        return document  # a host that has gone must not keep its endpoint from being disabled
     try:
         host = addresses.check_url(document["url"], _insecure)
         addresses.check_resolves(host, _insecure)
@@ -128,7 +130,7 @@ def _update(request: Request) -> Steps[Item]:
     for attempt in range(1, ledger.ROUNDS + 1):
         item = yield from _fetch(webhook_id)
         before = {name: item.get(name) for name in WRITTEN}
-        document = _document(validation.merge_patch(before, request.body))
+        document = _document(validation.merge_patch(before, request.body), before)
         if document["entitlementId"] not in (None, before["entitlementId"]):
             yield from _require_entitlement(document["entitlementId"])
         if document == before:
@@ -138,6 +140,7 @@ def _update(request: Request) -> Steps[Item]:
             "version": item["version"] + 1,
             "createdAt": item["createdAt"],
             "updatedAt": request.now_ms,
+            "previousSecretExpiresAt": item.get("previousSecretExpiresAt"),
         }
         writes: list[Update | Put | table.Delete] = [
             Put(table.webhook_key(webhook_id), changed, "version = :seen",
@@ -175,23 +178,44 @@ def rotate_secret(request: Request) -> Response:
     """A new secret; the old one signs beside it for a while."""
     model = validation.parse(RotationInput, request.body)
     webhook_id = request.path["webhookId"]
-    request.table.run(_fetch(webhook_id))
+    endpoint = request.table.run(_fetch(webhook_id))
+    until = request.now + model.overlap_seconds
     nonce = secrets.token_urlsafe(32)
     secret = _secret(request.caller.derive(nonce))
-    until = request.now + model.overlap_seconds
-    write = Update(
-        table.webhook_secret_key(webhook_id),
-        "SET previous = #current, previousUntil = :until, #current = :new",
-        "attribute_exists(pk)",
-        {"#current": "current"},
-        {":until": until, ":new": secret},
+    writes = (
+        Update(
+            table.webhook_secret_key(webhook_id),
+            "SET previous = #current, previousUntil = :until, #current = :new",
+            "attribute_exists(pk)",
+            {"#current": "current"},
+            {":until": until, ":new": secret},
+        ),
+        Update(
+            table.webhook_key(webhook_id),
+            "SET previousSecretExpiresAt = :until, version = version + :one",
+            "version = :seen",
+            table.NO_NAMES,
+            {":until": until, ":one": 1, ":seen": endpoint["version"]},
+        ),
+        webhooks.bump_version(),
     )
     view = {"webhookId": webhook_id, "previousSecretExpiresAt": to_rfc3339(until * 1000)}
-    response = Response(201, view)
-    kept, kept_nonce = desk.write_once(request, (write,), response, nonce=nonce)
+    kept, kept_nonce = desk.kept_answer(request)
+    if not kept:
+        _check_overlap(endpoint, request.now, model.overlap_seconds)
+        kept, kept_nonce = desk.write_once(request, writes, Response(201, view), nonce=nonce)
     if kept:
         return replayed(kept, secret=_secret(request.caller.derive(kept_nonce)))
-    return response._replace(body={**view, "secret": secret})
+    return Response(201, {**view, "secret": secret})
+
+
+def _check_overlap(endpoint: Item, now: int, overlap: int) -> None:
+    """Two secrets at the most: none may end before it was said to, unless that is wanted."""
+    ends = endpoint.get("previousSecretExpiresAt", 0)
+    if overlap and ends > now:
+        told = to_rfc3339(ends * 1000)
+        detail = f"an earlier secret signs until {told}; 0 ends both earlier ones at once"
+        raise InvalidRequest.at("/overlapSeconds", detail)
 
 
 # --- Asking for something to be sent ------------------------------------------------------------
@@ -223,6 +247,8 @@ def resend(request: Request) -> Response:
 def resend_failed(request: Request) -> Response:
     """Send every delivery again that failed, of events since a time."""
     since = from_rfc3339(validation.parse(ResendInput, request.body).since)
+    if since > request.now:
+        raise InvalidRequest.at("/since", "must not be in the future")
     command = {"webhookId": request.path["webhookId"], "resend": {"since": since * 1000}}
     return _ask(request, command, {"since": to_rfc3339(since * 1000)})
 
@@ -276,7 +302,7 @@ def _deliveries(request: Request) -> Steps[Listed]:
 
 def _delivery_view(item: Item) -> dict[str, Any]:
     at, _, event_id = item["sk"].partition("#")
-    due = item.get("earliest") if item["status"] == "pending" else None
+    due = item.get("dueAt") if item["status"] == "pending" else None
     return {
         "deliveryId": f"dlv_{at}_{event_id}",
         "eventId": event_id,

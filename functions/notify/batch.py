@@ -115,6 +115,11 @@ class Batch:
         if self._sends_mail:
             yield from mail.mark(item, kinds, at, self._now_ms)
 
+    def _mark_changes(self, item: Item, changes: list[KeptChange]) -> Steps[None]:
+        for change in changes:
+            kinds = {event["type"] for event in events.of_change("", change)}
+            yield from self._mark_mail(item, kinds, change.at)
+
     # --- A ledger page ---------------------------------------------------------------------------
 
     def _page(self, owner: str, records: list[Record]) -> Steps[list[tuple[int, Message]]]:
@@ -139,9 +144,8 @@ class Batch:
             owner, [each for seq, each in changes.items() if seq not in (*fresh, *late)]
         )
         # Before anything says that these were processed: a mail may only be due too often.
-        for seq in (*late, *fresh):
-            kinds = {event["type"] for event in events.of_change(owner, changes[seq])}
-            yield from self._mark_mail(item, kinds, changes[seq].at)
+        new = [changes[seq] for seq in (*late, *fresh)]
+        yield from self._mark_changes(item, new)
         yield BatchPut(
             tuple((table.change_key(owner, c.at, c.seq), c.to_item()) for c in changes.values())
         )
@@ -151,6 +155,8 @@ class Batch:
         if late:
             newest = yield from self._rebuild(owner, min(late), fired)
         yield from _mark_overdraft(owner, list(changes.values()), latest, newest)
+        # And again: a mail that was made in between has looked at its time without seeing it.
+        yield from self._mark_changes(item, new)
         sent = []
         for position, version in told:
             change = changes[version.change.seq]
@@ -215,6 +221,8 @@ class Batch:
         yield BatchPut(
             tuple((keys[record.position], _kept_attempt(record.new)) for record in attempts)
         )
+        if fresh:
+            yield from self._mark_mail(item, {events.SEAT_DENIED}, min(fresh))
         hour = records[0].key.sk.partition("#")[0]
         return [
             (record.position, Message(events.of_denial(owner, record.new, hour)))
@@ -257,23 +265,32 @@ def _write_history(owner: str, folded: History, seen: Quarter | None) -> Steps[N
 def _write_all(owner: str, folded: History, seen: Quarter | None) -> Steps[bool]:
     for episode in folded.episodes.values():
         granted = folded.granted.get(episode.start)
-        sets = {**episode._asdict(), "ttl": episode.start // 1000 + EVIDENCE_SECONDS}
+        sets: dict[str, Any] = episode._asdict()
+        if episode.end is not None:  # one that goes on is kept however long it takes
+            sets["ttl"] = episode.end // 1000 + EVIDENCE_SECONDS
         names = {f"#{number}": name for number, name in enumerate(sets)}
         values: dict[str, Any] = {f":{number}": value for number, value in enumerate(sets.values())}
         expression = "SET " + ", ".join(f"#{number} = :{number}" for number in range(len(sets)))
+        if episode.end is None:
+            expression += " REMOVE #ttl"
+            names["#ttl"] = "ttl"
         if granted:
             expression += " ADD seats :granted"
             values[":granted"] = frozenset(granted)
         yield Update(table.episode_key(owner, SEATS, episode.start), expression, "", names, values)
-    for start in sorted(folded.quarters):
-        quarter = folded.quarters[start]
+    quarters = dict(folded.quarters)
+    newest = max(quarters)
+    if seen and seen.start < newest:
+        quarters.setdefault(seen.start, seen)  # it is the latest no more, and may be forgotten
+    for start in sorted(quarters):
+        quarter = quarters[start]
         key = table.quarter_key(owner, SEATS, history.quarter_name(start))
         condition, bound = "", dict[str, Any]()
-        if start == max(folded.quarters):
+        if start == newest:
             condition = "attribute_not_exists(pk)"
             if seen and seen.start == start:
                 condition, bound = "seq = :seen", {":seen": seen.seq}
-        reply = yield Put(key, quarter.to_item(), condition, values=bound)
+        reply = yield Put(key, quarter.to_item(is_latest=start == newest), condition, values=bound)
         if isinstance(reply, Refused):
             return False
     return True
@@ -346,24 +363,17 @@ def _kept_attempt(item: Item) -> Item:
 
 def _count_denied(owner: str, attempts: Iterable[Record]) -> Steps[None]:
     """The attempts of a seat in a quarter-hour, as the denial itself counts them."""
-    counted: dict[Key, Item] = {}
-    numbers: dict[Key, int] = {}
+    counted: dict[Key, tuple[int, int]] = {}
     for record in attempts:
         item = record.new
         start = history.quarter_of(item["lastAt"])
         number = int(item.get(f"q{item['lastAt'] // history.QUARTER_MS % 4}") or item["attempts"])
-        shard = table.denial_shard(item["seatKey"])
-        key = table.denied_quarter_key(owner, history.quarter_name(start), shard)
-        counted[key], numbers[key] = item, max(number, numbers.get(key, 0))
-    for key, item in counted.items():
-        yield Update(
+        key = table.denied_quarter_key(owner, history.quarter_name(start), item["seatKey"])
+        counted[key] = (start, max(number, counted.get(key, (0, 0))[1]))
+    for key, (start, number) in counted.items():
+        yield Put(
             key,
-            "SET #seat = :number, #ttl = :ttl",
-            "attribute_not_exists(#seat) OR #seat < :number",
-            {"#seat": f"k:{item['seatKey']}", "#ttl": "ttl"},
-            # The same whichever attempt writes it.
-            {
-                ":number": numbers[key],
-                ":ttl": history.quarter_of(item["lastAt"]) // 1000 + EVIDENCE_SECONDS,
-            },
+            {"attempts": number, "ttl": start // 1000 + EVIDENCE_SECONDS},
+            "attribute_not_exists(attempts) OR attempts < :number",
+            values={":number": number},
         )

@@ -148,34 +148,49 @@ class Mailer:
         self, owner: str, key: Key, item: Item, now_ms: int
     ) -> Steps[tuple[Key, Item, Facts] | None]:
         """A mail that was claimed before and has not been sent, as far as is known."""
-        attempts = item["attempts"]
+        attempts, seen = item["attempts"], item["earliest"]
+        state_key = table.mail_state_key(owner, item["audience"])
+        state: Item = (yield table.Get(state_key)) or {}
+        next_due = (state.get("lastAt", 0) + HOUR_MS) // 1000
+        if state.get("lastAt") != item["createdAt"] and next_due > now_ms // 1000:
+            # Another one went out meanwhile: not two within the hour.
+            yield Update(key, "SET earliest = :next", "earliest = :seen", table.NO_NAMES,
+                         {":next": next_due, ":seen": seen})  # fmt: skip
+            return None
         facts = None
         if attempts < ATTEMPTS:
             facts = yield from self._facts(owner, item["audience"], item["from"], item["until"])
-        if facts is None or facts.to != item["to"]:
-            reason = "gave up" if attempts >= ATTEMPTS else "the address wants no mail any more"
+        if facts is None:
+            reason = "gave up" if attempts >= ATTEMPTS else "nobody wants this mail any more"
             yield Update(
                 key,
                 "SET #status = :failed, failure = :reason REMOVE earliest",
                 "earliest = :seen",
                 {"#status": "status"},
-                {":failed": "failed", ":reason": reason, ":seen": item["earliest"]},
+                {":failed": "failed", ":reason": reason, ":seen": seen},
             )
             telemetry.count("MailGivenUp")
             return None
-        wait = RETRY_SECONDS * 2**attempts
-        reply = yield Update(
-            key,
-            "SET attempts = :attempts, earliest = :next",
-            "earliest = :seen",
-            table.NO_NAMES,
-            {
-                ":attempts": attempts + 1,
-                ":next": now_ms // 1000 + wait,
-                ":seen": item["earliest"],
-            },
+        reply = yield Transact(
+            (
+                Update(
+                    key,
+                    "SET attempts = :attempts, earliest = :next, createdAt = :now, #to = :to",
+                    "earliest = :seen",
+                    {"#to": "to"},
+                    {
+                        ":attempts": attempts + 1,
+                        ":next": now_ms // 1000 + RETRY_SECONDS * 2**attempts,
+                        ":now": now_ms,
+                        ":to": facts.to,
+                        ":seen": seen,
+                    },
+                ),
+                Update(state_key, "SET lastAt = :now", "", table.NO_NAMES, {":now": now_ms}),
+            )
         )
-        return (key, item, facts) if isinstance(reply, Accepted) else None
+        mail = {**item, "to": facts.to}
+        return (key, mail, facts) if isinstance(reply, Accepted) else None
 
     # --- Sending ---------------------------------------------------------------------------------
 

@@ -34,7 +34,9 @@ def write(owner: str, versions: Iterable[Version]) -> Steps[None]:
             for version in told:
                 if version.change.seq > record["seq"]:
                     _tell(record, key, version)
-            if seen and record["seq"] == seen["seq"]:
+                else:
+                    _tell_late(record, key, version)
+            if record == seen:
                 continue
             reply = yield _put(keys[key], record, seen)
             if not isinstance(reply, Accepted):
@@ -88,6 +90,24 @@ def _tell(record: Item, key: str, version: Version) -> None:
             record.pop("erasedAt", None)  # they have come back
             _see(record, version.person, change.at)
     record["seq"] = change.seq
+
+
+def _tell_late(record: Item, key: str, version: Version) -> None:
+    """A version that came after later ones: it fills in what nobody has told, and no more."""
+    change = version.change
+    is_theirs = key == version.person_key and change.seq > record.get("erasedSeq", 0)
+    if is_theirs and version.person and not record.get("seatId"):
+        record |= version.person
+        _see(record, version.person, change.at)
+    for seat in change.seats:
+        if seat["key"] == key and seat["kind"] == "activated" and "stamp" not in record:
+            record |= {
+                "stamp": seat["stamp"],
+                "activatedAt": _granted_at(seat["stamp"]),
+                "isOverdraftSeat": seat["overdraft"],
+                "lastSeenAt": change.at,
+                "grantCount": 1,
+            }
 
 
 def _granted_at(stamp: int) -> int:

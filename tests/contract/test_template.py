@@ -172,11 +172,13 @@ MAY = {
     },
 }  # fmt: skip
 # What each room may do beyond the table, its log and its stream.
+SES = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}"
 ELSEWHERE = {
     "Notify": {
         ("events:PutEvents", "Bus.Arn"),
         ("sqs:SendMessage", "Deliveries.Arn"),
-        ("ses:SendEmail", "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*"),
+        ("ses:SendEmail", f"{SES}:identity/*"),
+        ("ses:SendEmail", f"{SES}:configuration-set/*"),
         ("s3:PutObject", "${StreamFailures.Arn}/*"),
         ("s3:ListBucket", "StreamFailures.Arn"),
     },
@@ -207,8 +209,9 @@ def test_roles_may_what_their_room_does_and_no_more(resources: dict[str, Any], n
             if action.startswith("logs:"):
                 assert resource == {"Fn::GetAtt": [f"{name}Log", "Arn"]}
             elif not action.startswith("dynamodb:"):
-                [value] = resource.values()
-                elsewhere.add((action, value if isinstance(value, str) else ".".join(value)))
+                for each in resource if isinstance(resource, list) else [resource]:
+                    [value] = each.values()
+                    elsewhere.add((action, value if isinstance(value, str) else ".".join(value)))
                 if action == "ses:SendEmail":
                     sender = {"StringEquals": {"ses:FromAddress": {"Ref": "EmailSender"}}}
                     assert statement["Condition"] == sender

@@ -100,6 +100,16 @@ def test_bad_periods(api: CheckedApi, busy: Customer, query: str) -> None:
     assert answer.body["errors"][0]["in"] == "query"
 
 
+@pytest.mark.parametrize("what", ["usage-history", "overdrafts", "denials"])
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59Z", "2300-01-01T00:00:00Z"])
+def test_the_far_future(api: CheckedApi, busy: Customer, what: str, time: str) -> None:
+    until = api.expect(200, "GET", f"{busy.path}/{what}?to={time}")
+    assert until["items"]
+    assert api.expect(200, "GET", f"{busy.path}/{what}?from={time}") == {
+        "items": [], "nextPageToken": None,
+    }  # fmt: skip
+
+
 def test_pages_of_history(stack: Stack, api: CheckedApi) -> None:
     """An entitlement that is older than a page: nothing happened for days, and all is there."""
     customer = Customer(api)
@@ -235,6 +245,26 @@ def test_erasing_somebody_whose_change_is_the_page_s_last(stack: Stack, api: Che
     assert api.expect(200, "GET", customer.path)["seats"]["used"] == 1, "the seat is held still"
     time.sleep(1)
     assert who not in everything(stack)
+
+
+def test_somebody_whose_id_is_another_one_s_key(api: CheckedApi) -> None:
+    """Nobody is erased in another one's place, and nobody can hide behind such an id."""
+    customer = Customer(api)
+    customer.take("victim/with@slash")
+    [victim] = wait_for(lambda: list_all(api, f"{customer.path}/seats"))
+    key = victim["seatKey"]
+    customer.take(key)
+    wait_for(lambda: len(list_all(api, f"{customer.path}/seats")) == 2)
+    for method in ("GET", "DELETE"):
+        answer = api.call(method, f"{customer.path}/seats/{key}")
+        assert (answer.status, answer.body["errors"][0]["pointer"]) == (400, "/by")
+    assert (
+        api.expect(200, "GET", f"{customer.path}/seats/{key}?by=key")["seatId"] == victim["seatId"]
+    )
+    assert api.expect(200, "GET", f"{customer.path}/seats/{key}?by=seatId")["seatId"] == key
+    assert api.call("DELETE", f"{customer.path}/seats/{key}?by=key").status == 204
+    names = {seat["seatId"] for seat in list_all(api, f"{customer.path}/seats")}
+    assert names == {None, key}
 
 
 def test_who_may_see_it(scoped: dict[str, CheckedApi], busy: Customer) -> None:

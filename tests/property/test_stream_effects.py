@@ -207,6 +207,13 @@ def test_every_event_has_the_shape_that_is_written_down(clean: Clean) -> None:
         EVENTS[kind].model_validate(events.of_test("whk_x", kind, START, "nonce"))
 
 
+def test_the_latest_record_is_kept_however_long_nothing_happens(clean: Clean) -> None:
+    """What follows is folded onto it, and read from it."""
+    records = [item for key, item in sorted(clean.effects.items()) if key.pk.endswith("#seats")
+               and key.pk.startswith("HISTORY#")]  # fmt: skip
+    assert ["ttl" in record for record in records] == [True] * (len(records) - 1) + [False]
+
+
 def test_a_kept_change_names_nobody(clean: Clean) -> None:
     for key, item in clean.effects.items():
         if not key.pk.startswith("SEATS#"):

@@ -52,6 +52,7 @@ def test_an_endpoint_that_failed_for_five_days_is_disabled() -> None:
     ("text", "seconds"),
     [
         ("120", 120), ("", 0), ("-5", 0), ("soon", 0), ("999999999", 86_400),
+        ("Mon, 01 Jan 99999999999999999999999 00:00:00 GMT", 0),
         ("Thu, 01 Jan 1970 00:02:00 GMT", 120), ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
     ],
 )  # fmt: skip
@@ -303,6 +304,38 @@ def test_an_endpoint_that_was_deleted_or_disabled_is_sent_nothing(office: Office
 
 def strip(item: table.Item) -> table.Item:
     return {name: value for name, value in item.items() if name not in ("pk", "sk")}
+
+
+def test_what_waits_for_an_endpoint_that_was_deleted_waits_no_more(office: Office) -> None:
+    FakeCourier.script = [attempt(500)]
+    office.deliver(office.message())
+    office.door.execute(table.Delete(table.webhook_key(office.id)))
+    office.deliver(office.message(1))
+    item = office.delivery()
+    assert (item["status"], item["failure"]) == ("failed", "the endpoint was deleted")
+    assert "earliest" not in item
+
+
+def test_how_long_a_failing_endpoint_is_left_alone() -> None:
+    told = [webhooks.circuit_seconds(failing) for failing in (0, 240, 3_600, 86_400)]
+    assert told == [60, 60, 900, 1_800]
+
+
+def test_each_partition_of_what_is_due_has_its_own_share(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backlog of one endpoint keeps another's from being queued in no run."""
+    monkeypatch.setattr(room, "DUE_PER_PARTITION", 1)
+    other = Office(office.door, monkeypatch)
+    while table.due_deliveries(other.id) == table.due_deliveries(office.id):
+        other = Office(office.door, monkeypatch)
+    FakeCourier.script = [attempt(500)]
+    for number in range(3):
+        event = {**office.event, "id": f"evt_{number}"}
+        office.deliver(office.message(event=event))
+    other.deliver(other.message())
+    queued = {message["webhookId"] for message in queue_due(other, now_ms() // 1000 + 10_000)}
+    assert other.id in queued
 
 
 def test_both_secrets_sign_while_they_overlap(office: Office) -> None:

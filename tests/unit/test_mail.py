@@ -1,11 +1,12 @@
 """E-mail: when it is due, what it says, to whom; claimed, sent, recorded."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from functions.notify import mail
+from functions.notify import batch, mail
 from functions.notify.mail import Mailer
 from shared import aws, entitlement, ledger, problems, table, tokens
 from shared.ledger import Change, Holder
@@ -182,6 +183,55 @@ def test_what_was_sent_is_on_record(story: Story) -> None:
     assert owner["messageId"]
     assert "earliest" not in owner
     assert "carol" not in str(owner).lower()
+
+
+def test_a_mail_made_between_a_mark_and_its_evidence_loses_nothing(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mark is there, what it is about is not written yet, and the mailer runs."""
+    for number, seat_id in enumerate(("alice", "bob", "carol", "dave")):
+        story.take(seat_id, START + number)
+    real = batch._count_denied
+
+    def interrupted(*given: Any) -> Any:
+        monkeypatch.setattr(batch, "_count_denied", real)
+        mails = story.tick(START + 60_000)
+        [owner] = [each for each in mails if to([each]) == ["owner@vendor.example"]]
+        assert "got none (1 attempt)" in text(owner)
+        return (yield from real(*given))
+
+    monkeypatch.setattr(batch, "_count_denied", interrupted)
+    story.take("erin", START + 59_000)
+    [later] = story.tick(START + 60_000 + HOUR + 1_000)
+    assert "Erin (erin), 1 attempt" in text(later)
+
+
+def test_after_an_outage_there_is_one_mail_an_hour_still(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = story.recorder.send_email
+
+    def refuse(**_: Any) -> Any:
+        raise aws.Errors[1]({"Error": {"Code": "Throttling"}}, "SendEmail")
+
+    monkeypatch.setattr(story.recorder, "send_email", refuse)
+    for number, seat_id in enumerate(("alice", "bob", "carol")):
+        story.take(seat_id, START + number)
+    for hour in range(6):
+        story.take("dave", START + hour * HOUR + 1_000)
+        for minute in range(1, 60, 7):
+            story.tick(START + hour * HOUR + minute * 60_000)
+    monkeypatch.setattr(story.recorder, "send_email", works)
+    times: list[int] = []
+    for minute in range(0, 40 * 60, 5):
+        at = START + 6 * HOUR + minute * 60_000
+        mails = [each for each in story.tick(at) if to([each]) == ["owner@vendor.example"]]
+        times += [at] * len(mails)
+    assert len(times) >= 2
+    assert all(later - earlier >= HOUR for earlier, later in pairwise(times))
+    told = [item for item in story.sent() if item["audience"] == "accountOwner"]
+    assert {item["status"] for item in told} == {"sent"}
+    assert sum(item["numbers"]["deniedAttempts"] for item in told) == 6
 
 
 def test_a_vendor_chooses(door: Table, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -266,6 +266,20 @@ def test_records_that_come_again_or_late_change_nothing(door: Table) -> None:
     assert [stream.record(seat_id) for seat_id in people] == clean
 
 
+def test_a_grant_that_is_replayed_late_fills_in_who_it_was(door: Table) -> None:
+    stream = Stream(door)
+    named = stream.take("alice")
+    stream.run(ledger.release(stream.id, named, change(NOW_MS + 1000)))
+    created, taken, released = stream.records
+    process(stream, [created, released])
+    assert "seatId" not in stream.record("alice")
+    process(stream, [taken])
+    record = stream.record("alice")
+    assert (record["seatId"], record["seatName"], record["grantCount"]) == ("alice", "Alice", 1)
+    assert record["endReason"] == "released"
+    assert [device["device"] for device in record["devices"]] == ["d"]
+
+
 def test_the_overdraft_mark_comes_and_goes(door: Table) -> None:
     stream = Stream(door)
     named = [stream.take(seat_id) for seat_id in ("a", "b", "c", "d")]

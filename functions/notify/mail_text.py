@@ -49,12 +49,23 @@ def name_of(record: Item) -> str:
     seat_id, name = record.get("seatId"), record.get("seatName")
     if not seat_id:
         return NOBODY
-    return f"{name} ({seat_id})" if name else str(seat_id)
+    return _one_line(f"{name} ({seat_id})" if name else seat_id)
+
+
+def _one_line(text: str) -> str:
+    """Without Unicode's line separators, which a seat's id may hold: a name stays one line."""
+    return " ".join(text.splitlines())
+
+
+def _subject_of(facts: Facts) -> tuple[str, str]:
+    """Product and customer."""
+    document = facts.document
+    return _one_line(document["product"]), _one_line(document["customer"]["name"])
 
 
 def render(facts: Facts, unsubscribe: str) -> tuple[str, str, str]:
     """Subject, text and HTML."""
-    product, customer = facts.document["product"], facts.document["customer"]["name"]
+    product, customer = _subject_of(facts)
     subject = f"{product}, {customer}: {_headline(facts)}"
     lines = [*_sentences(facts)]
     rows = _rows(facts)
@@ -162,7 +173,7 @@ def _html(
     people: list[tuple[str, list[str]]],
     foot: tuple[str, str, str],
 ) -> str:
-    product, customer = facts.document["product"], facts.document["customer"]["name"]
+    product, customer = _subject_of(facts)
     period, footer, unsubscribe = foot
     cell = "padding:4px 24px 4px 0;border-bottom:1px solid #ddd"
     table = "".join(

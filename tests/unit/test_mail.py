@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.notify import batch, mail
+from functions.notify import batch, mail, mail_text
 from functions.notify.mail import Mailer
 from shared import aws, entitlement, ledger, problems, table, tokens
 from shared.ledger import Change, Holder
@@ -336,3 +336,8 @@ def test_a_late_fact_is_told_all_the_same(story: Story) -> None:
     story._tell(denial, None, START + HOUR)
     [late] = story.tick(START + 2 * HOUR)
     assert "Erin (erin), 1 attempt" in text(late)
+
+
+def test_a_name_stays_on_its_line() -> None:
+    named = mail_text.name_of({"seatId": "a\u2028Purchased: 999", "seatName": "A\u2029B"})
+    assert named == "A B (a Purchased: 999)"

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from shared import ledger, table
+from shared import ledger, table, usage
 from shared.ledger import Change, Page, Terms
 from shared.table import Cancelled, Conflicted, Item, Pause, Steps, Transact, Update
 from shared.times import from_duration, from_rfc3339, to_rfc3339
@@ -27,8 +27,16 @@ NOTIFICATIONS: dict[str, tuple[str, ...]] = {
         "entitlement.overdraft.entered",
         "entitlement.overdraft.exhausted",
         "entitlement.seat.denied",
+        "entitlement.usage.overdraft.entered",
+        "entitlement.usage.overdraft.exhausted",
+        "entitlement.usage.denied",
     ),
-    "customerAdmin": ("entitlement.overdraft.entered", "entitlement.threshold.reached"),
+    "customerAdmin": (
+        "entitlement.overdraft.entered",
+        "entitlement.threshold.reached",
+        "entitlement.usage.overdraft.entered",
+        "entitlement.usage.threshold.reached",
+    ),
 }
 
 
@@ -48,29 +56,48 @@ def unsubscribed_hash(address: str) -> str:
     return hashlib.sha256(address.lower().encode()).hexdigest()[:32]
 
 
-def hard_cap(document: Mapping[str, Any]) -> int | None:
+def hard_cap(purchased: int, overdraft: Mapping[str, Any]) -> int | None:
     """Purchased plus overdraft; None when the overdraft is unlimited."""
-    purchased, limit = document["seatCount"], document["overdraftSeatLimit"]
-    if limit["type"] == "unlimited":
+    if overdraft["type"] == "unlimited":
         return None
-    if limit["type"] == "absolute":
-        return int(purchased + limit["value"])
-    if limit["type"] == "percentage":
-        return int(purchased + purchased * limit["value"] // 100)
-    return int(purchased)
+    if overdraft["type"] == "absolute":
+        return int(purchased + overdraft["value"])
+    if overdraft["type"] == "percentage":
+        return int(purchased + purchased * overdraft["value"] // 100)
+    return purchased
 
 
 def terms(document: Mapping[str, Any]) -> Terms:
     """What the ledger page must know of an entitlement."""
     until, lease = document["validUntil"], document["leasePeriod"]
+    has_seats = document["seatCount"] is not None
+    purchased = document["seatCount"] if has_seats else 0
     return Terms(
-        document["seatCount"],
-        hard_cap(document),
+        purchased,
+        hard_cap(purchased, document["overdraftSeatLimit"]) if has_seats else 0,
         document["status"],
         from_rfc3339(document["validFrom"]),
         None if until is None else from_rfc3339(until),
         None if lease is None else from_duration(lease),
+        has_seats,
     )
+
+
+def usage_terms(document: Mapping[str, Any]) -> dict[str, usage.Terms]:
+    """What the counters must know of an entitlement, by the keys of its usage limits."""
+    until = document["validUntil"]
+    return {
+        limit["key"]: usage.Terms(
+            limit["limit"],
+            hard_cap(limit["limit"], limit["overdraftLimit"]),
+            limit["resetSchedule"],
+            document["timeZone"],
+            document["status"],
+            from_rfc3339(document["validFrom"]),
+            None if until is None else from_rfc3339(until),
+        )
+        for limit in document["usageLimits"]
+    }
 
 
 def to_item(
@@ -118,8 +145,14 @@ def view(item: Item, page: Page, now: int) -> dict[str, Any]:
         "entitlementId": item["entitlementId"],
         "status": status,
         **{name: document.get(name, DEFAULTS.get(name)) for name in DOCUMENT},
-        "hardCap": item.get("hardCap"),
-        "seats": ledger.seats_view(page.used, page.seat_count, page.hard_cap),
+        "usageLimits": [
+            {**limit, "hardCap": hard_cap(limit["limit"], limit["overdraftLimit"])}
+            for limit in document["usageLimits"]
+        ],
+        "hardCap": item.get("hardCap") if page.has_seats else None,
+        "seats": ledger.seats_view(page.used, page.seat_count, page.hard_cap)
+        if page.has_seats
+        else None,
         "createdAt": to_rfc3339(item["createdAt"]),
         "updatedAt": to_rfc3339(item["updatedAt"]),
     }

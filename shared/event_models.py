@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, create_model
 
 from shared import events
-from shared.models import Contacts, Customer, Output, OverdraftEpisode, Seats
+from shared.models import Contacts, Customer, Output, OverdraftEpisode, Seats, Used
 
 
 class EventSeat(Output):
@@ -30,7 +30,6 @@ class EventData(Output):
     sku: str | None
     customer: Customer | None
     contacts: Contacts | None
-    seats: Seats = Field(description="As this change left them.")
     actor: str = Field(description="Whose key did it, or `sweep`.")
     test: bool = Field(default=False, description="True in test events only.")
 
@@ -42,13 +41,19 @@ class ChangeData(EventData):
     seq: int
 
 
-class SeatActivatedData(ChangeData):
+class SeatsData(ChangeData):
+    """Of a change of the seats."""
+
+    seats: Seats = Field(description="As this change left them.")
+
+
+class SeatActivatedData(SeatsData):
     """A seat was taken."""
 
     seat: EventSeat
 
 
-class SeatDeactivatedData(ChangeData):
+class SeatDeactivatedData(SeatsData):
     """A seat was given back."""
 
     seat: EventSeat
@@ -67,11 +72,12 @@ class DenialCount(Output):
 class SeatDeniedData(EventData):
     """An activation met the hard cap."""
 
+    seats: Seats
     seat: EventSeat
     denial: DenialCount
 
 
-class OverdraftData(ChangeData):
+class OverdraftData(SeatsData):
     """Use crossed a limit; `seat` made the difference, if one did."""
 
     seat: EventSeat | None = None
@@ -89,6 +95,48 @@ class ThresholdData(OverdraftData):
     threshold: int = Field(description="Percent of what was purchased.")
 
 
+class EventUsage(Used):
+    """A usage limit in its period, as this change left it."""
+
+    key: str
+    period_start: str
+    period_end: str | None
+
+
+class UsageData(ChangeData):
+    """Use of a limit crossed something; told once a period."""
+
+    usage: EventUsage
+
+
+class UsageThresholdData(UsageData):
+    """Use of a limit reached a threshold; told once a period."""
+
+    threshold: int = Field(description="Percent of what was purchased.")
+
+
+class RequestDenialCount(DenialCount):
+    """How often this request was denied in this UTC hour, and how much it asked for."""
+
+    request_key: str = Field(description="Stands for its Idempotency-Key.")
+    quantity: int
+
+
+class UsageDeniedData(EventData):
+    """What was to be consumed did not fit under the hard cap."""
+
+    usage: EventUsage
+    denial: RequestDenialCount
+
+
+class UsageTerms(Output):
+    """The limits of what is counted."""
+
+    limit: int
+    hard_cap: int | None
+    reset_schedule: str
+
+
 class Terms(Output):
     """Limits, status and validity."""
 
@@ -99,11 +147,23 @@ class Terms(Output):
     valid_until: str | None
 
 
-class TermsData(ChangeData):
+class TermsData(SeatsData):
     """Limits, status or validity, before and after."""
 
     before: Terms
     after: Terms
+
+
+class UpdatedData(ChangeData):
+    """Limits, status or validity, before and after: of the seats, or of a usage limit.
+
+    A usage limit that was added has no `before`, one that was removed no `after`.
+    """
+
+    seats: Seats | None = None
+    usage: EventUsage | None = None
+    before: Terms | UsageTerms | None
+    after: Terms | UsageTerms | None
 
 
 class EndpointDisabledData(Output):
@@ -124,7 +184,11 @@ DATA: dict[str, type[Output]] = {
     events.OVERDRAFT_EXITED: OverdraftExitedData,
     events.OVERDRAFT_EXHAUSTED: OverdraftData,
     events.THRESHOLD_REACHED: ThresholdData,
-    events.UPDATED: TermsData,
+    events.USAGE_DENIED: UsageDeniedData,
+    events.USAGE_OVERDRAFT_ENTERED: UsageData,
+    events.USAGE_OVERDRAFT_EXHAUSTED: UsageData,
+    events.USAGE_THRESHOLD_REACHED: UsageThresholdData,
+    events.UPDATED: UpdatedData,
     events.EXPIRED: TermsData,
     events.DELETED: TermsData,
     events.ENDPOINT_DISABLED: EndpointDisabledData,

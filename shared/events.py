@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared import ledger, table
-from shared.history import KeptChange, Level
+from shared.history import ENTERED, EXHAUSTED, KeptChange, Level
 from shared.ledger import activation_id, seats_view
 from shared.table import Item, Key
 from shared.times import to_rfc3339
+from shared.usage import REMOVED, Period, period_view, usage_view
 
 SOURCE = "overdraft"
 SEAT_ACTIVATED = "entitlement.seat.activated"
@@ -24,13 +25,19 @@ OVERDRAFT_ENTERED = "entitlement.overdraft.entered"
 OVERDRAFT_EXITED = "entitlement.overdraft.exited"
 OVERDRAFT_EXHAUSTED = "entitlement.overdraft.exhausted"
 THRESHOLD_REACHED = "entitlement.threshold.reached"
+USAGE_DENIED = "entitlement.usage.denied"
+USAGE_OVERDRAFT_ENTERED = "entitlement.usage.overdraft.entered"
+USAGE_OVERDRAFT_EXHAUSTED = "entitlement.usage.overdraft.exhausted"
+USAGE_THRESHOLD_REACHED = "entitlement.usage.threshold.reached"
 UPDATED = "entitlement.updated"
 EXPIRED = "entitlement.expired"
 DELETED = "entitlement.deleted"
 ENDPOINT_DISABLED = "webhook.endpoint.disabled"
 TYPES = (
     SEAT_ACTIVATED, SEAT_DEACTIVATED, SEAT_DENIED, OVERDRAFT_ENTERED, OVERDRAFT_EXITED,
-    OVERDRAFT_EXHAUSTED, THRESHOLD_REACHED, UPDATED, EXPIRED, DELETED, ENDPOINT_DISABLED,
+    OVERDRAFT_EXHAUSTED, THRESHOLD_REACHED, USAGE_DENIED, USAGE_OVERDRAFT_ENTERED,
+    USAGE_OVERDRAFT_EXHAUSTED, USAGE_THRESHOLD_REACHED, UPDATED, EXPIRED, DELETED,
+    ENDPOINT_DISABLED,
 )  # fmt: skip
 
 Event = dict[str, Any]
@@ -54,6 +61,8 @@ def _event(kind: str, at: int, about: tuple[object, ...], data: dict[str, Any]) 
 
 def of_change(owner: str, change: KeptChange) -> list[Event]:
     """The skeletons of a kept change, in the order in which they count."""
+    if change.usage:
+        return _of_count(owner, change)
     level = change.level
     before = change.before or level._replace(used=0)
     seats = seats_view(*level)
@@ -85,6 +94,53 @@ def of_change(owner: str, change: KeptChange) -> list[Event]:
     if kind and old != new:
         add(kind, before=old, after=new)
     return events
+
+
+def of_fired(what: int | str) -> str:
+    """The event of what a usage limit made fire: a threshold, or a limit reached."""
+    return USAGE_THRESHOLD_REACHED if isinstance(what, int) else _OF_USAGE[what]
+
+
+_OF_USAGE = {ENTERED: USAGE_OVERDRAFT_ENTERED, EXHAUSTED: USAGE_OVERDRAFT_EXHAUSTED}
+
+
+def _of_count(owner: str, change: KeptChange) -> list[Event]:
+    """The skeletons of a kept change of a usage limit: what it made fire, and new limits."""
+    period = Period(*change.period) if change.period else Period(0, None)
+    base = {
+        "entitlementId": owner,
+        "usage": {
+            "key": change.usage,
+            **usage_view(*change.level),
+            **period_view(period),
+        },
+        "page": 0,
+        "seq": change.seq,
+        "actor": change.actor,
+    }
+    about = (owner, table.usage_meter(change.usage), change.seq)
+    events: list[Event] = []
+    for what in change.reached:
+        percent = {"threshold": what} if isinstance(what, int) else {}
+        events.append(_event(of_fired(what), change.at, (*about, what), {**base, **percent}))
+    before = change.before and _limits_view(change.before, change.terms_before)
+    after = _limits_view(change.level, change.terms)
+    if change.type == "removed":
+        events.append(_event(UPDATED, change.at, about, {**base, "before": before, "after": None}))
+    elif change.type in ("added", "updated") and before != after:
+        events.append(_event(UPDATED, change.at, about, {**base, "before": before, "after": after}))
+    return events
+
+
+def _limits_view(level: Level, terms: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A usage limit as an event tells of it; None where the entitlement did not have it."""
+    if terms.get("status") == REMOVED:
+        return None
+    return {
+        "limit": level.purchased,
+        "hardCap": level.hard_cap,
+        "resetSchedule": terms.get("schedule"),
+    }
 
 
 def _crossings(before: Level, level: Level, *, has_grant: bool) -> list[str]:
@@ -131,25 +187,23 @@ def _terms_view(level: Level, terms: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_denial(owner: str, item: Item, hour: str) -> Event:
-    """The skeleton of one denied attempt; `item` is the record of the seat's hour."""
+    """The skeleton of one denied attempt; `item` is the record of the seat's or request's hour."""
+    level = (item["used"], item["seatCount"], item.get("hardCap"))
     about = (owner, hour, item["seatKey"], item["attempts"])
-    return _event(
-        SEAT_DENIED,
-        item["lastAt"],
-        about,
-        {
-            "entitlementId": owner,
-            "seats": seats_view(item["used"], item["seatCount"], item.get("hardCap")),
-            "seat": {"seatKey": item["seatKey"]},
-            "denial": {
-                "hour": f"{hour}:00:00Z",
-                "attempts": item["attempts"],
-                "firstAt": to_rfc3339(item["firstAt"]),
-                "lastAt": to_rfc3339(item["lastAt"]),
-            },
-            "actor": item["actor"],
-        },
-    )
+    denial = {
+        "hour": f"{hour}:00:00Z",
+        "attempts": item["attempts"],
+        "firstAt": to_rfc3339(item["firstAt"]),
+        "lastAt": to_rfc3339(item["lastAt"]),
+    }
+    data: dict[str, Any] = {"entitlementId": owner, "denial": denial, "actor": item["actor"]}
+    if usage := item.get("usageKey"):
+        period = Period(item["periodStart"], item.get("periodEnd"))
+        denial |= {"requestKey": item["seatKey"], "quantity": item["quantity"]}
+        data["usage"] = {"key": usage, **usage_view(*level), **period_view(period)}
+        return _event(USAGE_DENIED, item["lastAt"], (*about, usage), data)
+    data |= {"seats": seats_view(*level), "seat": {"seatKey": item["seatKey"]}}
+    return _event(SEAT_DENIED, item["lastAt"], about, data)
 
 
 def of_disabled(webhook_id: str, item: Item) -> Event:
@@ -194,12 +248,18 @@ def _sample(webhook_id: str, kind: str, at: int) -> Event:
         low if is_falling else high, high if is_falling else low, at, terms, earlier,
         (ended if is_falling else seat,), (120,),
     )  # fmt: skip
-    candidates = of_change(owner, change)
-    if kind == SEAT_DENIED:
+    count = change._replace(
+        seats=(), type="consumed", usage="test", period=(at // 1000, None),
+        reached=(100, ENTERED, EXHAUSTED),
+    )  # fmt: skip
+    candidates = of_change(owner, change) + of_change(owner, count)
+    if kind in (SEAT_DENIED, USAGE_DENIED):
         denial = {
             "seatKey": key, "attempts": 1, "firstAt": at, "lastAt": at, "actor": "key_test",
             "used": 120, "seatCount": 100, "hardCap": 120,
         }  # fmt: skip
+        if kind == USAGE_DENIED:
+            denial |= {"usageKey": "test", "quantity": 1, "periodStart": at // 1000}
         candidates = [of_denial(owner, denial, to_rfc3339(at)[:13])]
     [event] = [each for each in candidates if each["type"] == kind]
     data = event["data"]

@@ -1,9 +1,10 @@
 """History: what the kept changes add up to, by quarter-hour and by overdraft episode.
 
-Every accepted version of a ledger page is a *kept change*. `History` folds them, in the order of
-`seq`, into quarter-hour records and episodes; it is plain arithmetic, so the same changes give the
-same records however they were delivered. Times are Unix milliseconds; a change counts from the
-time that it was made, never before the change that it follows (clocks differ).
+Every accepted version of a ledger page, or of a usage limit's counter, is a *kept change*.
+`History` folds those of one *meter* (the seats, or one usage limit), in the order of `seq`, into
+quarter-hour records and episodes; it is plain arithmetic, so the same changes give the same
+records however they were delivered. Times are Unix milliseconds; a change counts from the time
+that it was made, never before the change that it follows (clocks differ).
 
 A record is complete through its own last change; what follows is carried forward by the reader.
 """
@@ -16,13 +17,17 @@ from typing import Any, NamedTuple
 
 from shared import table
 from shared.ledger import EVIDENCE_SECONDS
-from shared.table import Item, Query, Steps
+from shared.table import SEATS, Item, Query, Steps
 from shared.times import to_rfc3339
 
 QUARTER_MS = 900_000
 HOUR_MS = 3_600_000
-SEATS = "seats"  # the meter of an entitlement's seats
-COUNTS = ("activated", "renewed", "released", "lease_expired", "removed")
+COUNTS = (
+    "activated", "renewed", "released", "lease_expired", "removed",
+    "consumed", "requests", "corrected",
+)  # fmt: skip
+# What a usage limit tells once a period, beside its thresholds.
+ENTERED, EXHAUSTED = "entered", "exhausted"
 # Changes made at the same moment may be a little out of order in time: how far a reader looks back.
 DISORDER_MS = 600_000
 
@@ -46,6 +51,9 @@ class KeptChange(NamedTuple):
     `seats` has a dict for each seat that came, stayed or went: `key`, `kind` (`activated`,
     `renewed`, `deactivated`), `reason` of an end, `stamp`, `overdraft`, `leaseEnd`. `terms` and
     `termsBefore` are status and validity. `reached`: the thresholds that fired, in percent.
+
+    Of a usage limit: its key `usage`, the `quantity` that was consumed or corrected (with its
+    `note`), the `period` (Unix seconds). `until`: when the level falls to nothing by itself.
     """
 
     seq: int
@@ -59,11 +67,19 @@ class KeptChange(NamedTuple):
     terms: Mapping[str, Any]
     terms_before: Mapping[str, Any]
     seats: tuple[Mapping[str, Any], ...]
-    reached: tuple[int, ...] = ()
+    reached: tuple[int | str, ...] = ()
+    usage: str = ""
+    quantity: int = 0
+    note: str = ""
+    period: tuple[int, int | None] | None = None
+    until: int | None = None
 
     def counts(self) -> dict[str, int]:
-        """How many seats came and went, by how."""
+        """How many seats came and went, by how; how much was consumed."""
         counted = dict.fromkeys(COUNTS, 0)
+        if self.type in ("consumed", "corrected"):
+            counted[self.type] = self.quantity
+        counted["requests"] = int(self.type == "consumed")
         for seat in self.seats:
             counted[seat.get("reason") or seat["kind"]] += 1
         return counted
@@ -84,6 +100,17 @@ class KeptChange(NamedTuple):
             "seats": [dict(seat) for seat in self.seats],
             "reached": list(self.reached),
             "ttl": self.at // 1000 + EVIDENCE_SECONDS,
+            **(
+                {
+                    "usage": self.usage,
+                    "quantity": self.quantity,
+                    "note": self.note,
+                    "period": list(self.period or ()),
+                    "until": self.until,
+                }
+                if self.usage
+                else {}
+            ),
         }
 
     @classmethod
@@ -103,6 +130,11 @@ class KeptChange(NamedTuple):
             item["termsBefore"],
             tuple(item["seats"]),
             tuple(item["reached"]),
+            item.get("usage", ""),
+            item.get("quantity", 0),
+            item.get("note", ""),
+            (item["period"][0], item["period"][1]) if item.get("period") else None,
+            item.get("until"),
         )
 
 
@@ -139,6 +171,7 @@ class Quarter(NamedTuple):
     `limits` are `[from, purchased, hard cap]`, the first from the record's beginning. `missing`
     are ranges of `seq` that were given up and not yet replayed; `fired` are thresholds of late as
     `[percent, at]`; `episode` is the last one. Those three are carried from record to record.
+    `until`: when the level falls to nothing by itself, as a usage limit's does with its period.
     """
 
     start: int
@@ -153,8 +186,9 @@ class Quarter(NamedTuple):
     counts: Mapping[str, int]
     limits: tuple[tuple[int, int, int | None], ...]
     missing: tuple[tuple[int, int], ...]
-    fired: tuple[tuple[int, int], ...]
+    fired: tuple[tuple[int | str, int], ...]
     episode: Episode | None
+    until: int | None = None
 
     def to_item(self, *, is_latest: bool) -> Item:
         """The record as the table keeps it, for 13 months; the latest until another is.
@@ -182,7 +216,7 @@ class Quarter(NamedTuple):
             "level": Level(*item["level"]),
             "limits": tuple((at, purchased, cap) for at, purchased, cap in item["limits"]),
             "missing": tuple((first, last) for first, last in item["missing"]),
-            "fired": tuple((percent, at) for percent, at in item["fired"]),
+            "fired": tuple((what, at) for what, at in item["fired"]),
             "episode": Episode(*episode) if episode else None,
         }
         return cls(**values)
@@ -218,21 +252,49 @@ def is_reached(percent: int, before: Level | None, after: Level) -> bool:
     return was_below and after.used >= threshold_level(percent, after.purchased)
 
 
+Fired = tuple[tuple[int | str, int], ...]
+
+
 def fire(
-    fired: tuple[tuple[int, int], ...], change: KeptChange, at: int, thresholds: Iterable[int]
-) -> tuple[tuple[tuple[int, int], ...], KeptChange]:
+    fired: Fired, change: KeptChange, at: int, thresholds: Iterable[int]
+) -> tuple[Fired, KeptChange]:
     """Which thresholds a change reaches that have not fired within the hour.
 
-    Returns what has fired of late, and the change that says what it made fire.
+    Of a usage limit: within its period; and whether it entered its overdraft, or exhausted it,
+    likewise. Returns what has fired of late, and the change that says what it made fire.
     """
+    wanted: list[int | str] = [
+        percent for percent in thresholds if is_reached(percent, change.before, change.level)
+    ]
+    if change.period:
+        wanted += _limits_reached(change)
+        start, end = change.period[0] * 1000, change.period[1]
+
+        def is_near(when: int) -> bool:
+            return start <= when and (end is None or when < end * 1000)
+    else:
+
+        def is_near(when: int) -> bool:
+            return abs(at - when) < HOUR_MS
+
     reached = tuple(
-        percent
-        for percent in thresholds
-        if is_reached(percent, change.before, change.level)
-        and not any(which == percent and abs(at - when) < HOUR_MS for which, when in fired)
+        what for what in wanted if not any(which == what and is_near(when) for which, when in fired)
     )
-    kept = tuple(each for each in fired if at - each[1] < HOUR_MS)
-    return (*kept, *((percent, at) for percent in reached)), change._replace(reached=reached)
+    kept = tuple(each for each in fired if is_near(each[1]) or each[1] > at)
+    return (*kept, *((what, at) for what in reached)), change._replace(reached=reached)
+
+
+def _limits_reached(change: KeptChange) -> list[str]:
+    """Which limits consuming came to from below. Lowering a limit is no use."""
+    before, level = change.before, change.level
+    reached = []
+    if level.overdraft and not (before and before.overdraft):
+        reached.append(ENTERED)
+    was_full = before and before.hard_cap is not None and before.used >= before.hard_cap
+    is_full = level.hard_cap is not None and level.used >= level.hard_cap
+    if is_full and not was_full and change.quantity > 0:
+        reached.append(EXHAUSTED)
+    return reached
 
 
 class History:
@@ -264,13 +326,17 @@ class History:
             latest = self._begin(change)
         elif change.seq > latest.seq + 1 and change.before is not None:
             gap = (latest.seq + 1, change.seq - 1)
+            latest = self._fall(latest, change.before_at)
             latest = self._move(latest, max(latest.at, change.before_at), change.before)
-            latest = latest._replace(missing=(*latest.missing, gap))
+            latest = latest._replace(missing=(*latest.missing, gap), until=None)
+        latest = self._fall(latest, change.at)
         at = max(latest.at, change.at)
         moved = self._move(latest, at, change.level, change.seq)
-        counts = {name: moved.counts[name] + number for name, number in (change.counts().items())}
+        counts = {
+            name: moved.counts.get(name, 0) + number for name, number in change.counts().items()
+        }
         fired, kept = fire(moved.fired, change, at, thresholds)
-        moved = moved._replace(seq=change.seq, counts=counts, fired=fired)
+        moved = moved._replace(seq=change.seq, counts=counts, fired=fired, until=change.until)
         self._keep(moved)
         granted = [
             seat["key"]
@@ -280,6 +346,18 @@ class History:
         if moved.episode and moved.episode.end is None:
             self.granted.setdefault(moved.episode.start, set()).update(granted)
         return kept
+
+    def _fall(self, latest: Quarter, at: int) -> Quarter:
+        """The record once the level has fallen by itself, if it has by `at`."""
+        if latest.until is None or latest.until > at:
+            return latest
+        fallen = self._move(latest, max(latest.at, latest.until), latest.level._replace(used=0))
+        self._keep(fallen._replace(until=None))
+        return fallen._replace(until=None)
+
+    def as_of(self, now: int) -> Quarter | None:
+        """The latest record as it stands at `now`, when nothing has happened since."""
+        return None if self._latest is None else self._fall(self._latest, now)
 
     def _begin(self, change: KeptChange) -> Quarter:
         """Before the first change that is known: what it says was there, or nothing."""
@@ -350,6 +428,11 @@ class History:
             self.episodes[record.episode.start] = record.episode
 
 
+def as_of(latest: Quarter | None, now: int) -> Quarter | None:
+    """The latest record as it stands at `now`: a level may have fallen by itself."""
+    return History(latest, 0).as_of(now)
+
+
 def _hold(record: Quarter, until: int) -> Quarter:
     """The record carried forward to a time within its quarter-hour."""
     spent = max(0, until - record.at)
@@ -368,6 +451,8 @@ def carried(episode: Episode, latest: Quarter | None, now: int) -> Episode:
         return episode
     if latest.episode.start != episode.start:
         return episode
+    latest = as_of(latest, now) or latest
+    assert latest.episode is not None  # it was there before
     spent = max(0, now - latest.at)
     return latest.episode._replace(
         overdraft_ms=latest.episode.overdraft_ms + spent,
@@ -433,15 +518,21 @@ def usage(
 ) -> Steps[list[Usage]]:
     """Use between each two of `cuts`, which are beginnings of quarter-hours, ascending.
 
-    What lies after `now` is not counted. Denied attempts are those of the seats.
+    What lies after `now` is not counted.
     """
     first, last = quarter_name(cuts[0]), quarter_name(cuts[-1] - 1)
     held = yield from latest_quarter(entitlement_id, meter, first)
     records = yield from all_of(
         _range(table.quarter_key(entitlement_id, meter, "").pk, first, last)
     )
-    denied = yield from _denied_quarters(entitlement_id, cuts[0], cuts[-1])
+    denied = yield from _denied_quarters(entitlement_id, cuts[0], cuts[-1], meter)
     quarters = [Quarter.of(item) for item in records]
+    # What has fallen by itself since the newest of them.
+    fallen = as_of(quarters[-1] if quarters else held, min(now, cuts[-1] - 1))
+    if fallen and fallen.start < cuts[0]:
+        held = fallen
+    elif fallen:
+        quarters = [*(each for each in quarters if each.start != fallen.start), fallen]
     begins = [quarter.start for quarter in quarters]
     denied_begins = sorted(denied)
     results = []
@@ -508,14 +599,16 @@ def _add(total: Usage, quarter: Quarter) -> Usage:
         seat_ms=total.seat_ms + quarter.seat_ms,
         overdraft_ms=total.overdraft_ms + quarter.overdraft_ms,
         overdraft_seat_ms=total.overdraft_seat_ms + quarter.overdraft_seat_ms,
-        counts={name: total.counts[name] + quarter.counts[name] for name in COUNTS},
+        counts={name: total.counts[name] + quarter.counts.get(name, 0) for name in COUNTS},
         limits=limits,
     )
 
 
-def _denied_quarters(entitlement_id: str, start: int, end: int) -> Steps[dict[int, dict[str, int]]]:
+def _denied_quarters(
+    entitlement_id: str, start: int, end: int, meter: str
+) -> Steps[dict[int, dict[str, int]]]:
     """Denied attempts by quarter-hour and seat key; both ends are beginnings of quarter-hours."""
-    pk = table.denied_quarter_key(entitlement_id, "", "").pk
+    pk = table.denied_quarter_key(entitlement_id, "", "", meter).pk
     low, high = quarter_name(start), quarter_name(end - 1) + "#~"
     items = yield from all_of(_range(pk, low, high))
     denied: dict[int, dict[str, int]] = {}
@@ -525,14 +618,16 @@ def _denied_quarters(entitlement_id: str, start: int, end: int) -> Steps[dict[in
     return denied
 
 
-def denied_between(entitlement_id: str, start: int, end: int) -> Steps[dict[str, int]]:
+def denied_between(
+    entitlement_id: str, start: int, end: int, meter: str = SEATS
+) -> Steps[dict[str, int]]:
     """Attempts denied from `start` to before `end`, by seat key.
 
     Whole quarter-hours come from their records, the ends from the attempts themselves.
     """
     whole_from, whole_to = quarter_of(start + QUARTER_MS - 1), quarter_of(end)
     first, last = quarter_of(start), quarter_of(end - 1) + QUARTER_MS
-    quarters = yield from _denied_quarters(entitlement_id, first, last)
+    quarters = yield from _denied_quarters(entitlement_id, first, last, meter)
     counted: dict[str, int] = {}
     for begin, by_seat in quarters.items():
         if whole_from <= begin < whole_to:
@@ -540,37 +635,53 @@ def denied_between(entitlement_id: str, start: int, end: int) -> Steps[dict[str,
                 counted[key] = counted.get(key, 0) + number
             continue
         low, high = max(start, begin), min(end, begin + QUARTER_MS)
-        for shard in {table.denial_shard(key) for key in by_seat}:
-            pk = f"CHANGES#{entitlement_id}#denied-{shard}"
+        for pk in {table.attempt_key(entitlement_id, 0, key, 0, meter).pk for key in by_seat}:
             items = yield from all_of(_range(pk, f"{low:013d}", f"{high - 1:013d}#~"))
             for item in items:
                 counted[item["seatKey"]] = counted.get(item["seatKey"], 0) + 1
     return counted
 
 
-def changes_between(entitlement_id: str, start: int, end: int) -> Steps[list[KeptChange]]:
+def changes_between(
+    entitlement_id: str, start: int, end: int, meter: str = SEATS
+) -> Steps[list[KeptChange]]:
     """The kept changes made from `start` to before `end`, in the order of `seq`."""
-    pk = table.change_key(entitlement_id, 0, 0).pk
+    pk = table.change_key(entitlement_id, 0, 0, meter=meter).pk
     items = yield from all_of(_range(pk, f"{start:013d}", f"{end - 1:013d}#~"))
     return sorted((KeptChange.of(item) for item in items), key=lambda change: change.seq)
 
 
+def fired_between(entitlement_id: str, start: int, end: int, meter: str) -> Steps[Fired]:
+    """What a meter made fire from `start` to before `end`."""
+    pk = table.quarter_key(entitlement_id, meter, "").pk
+    items = yield from all_of(_range(pk, quarter_name(start), quarter_name(end - 1)))
+    fired = {each for item in items for each in Quarter.of(item).fired if start <= each[1] < end}
+    return tuple(sorted(fired, key=lambda each: each[1]))
+
+
 def episode_view(
-    entitlement_id: str, item: Item, latest: Quarter | None, now: int
+    entitlement_id: str, item: Item, latest: Quarter | None, now: int, meter: str = SEATS
 ) -> Steps[dict[str, Any]]:
     """An episode as it is answered and sent; `latest` lets one that goes on be carried to `now`."""
     episode = carried(Episode.of(item), latest, now)
     until = now if episode.end is None else episode.end
-    denied = yield from denied_between(entitlement_id, episode.start, max(until, episode.start + 1))
-    return {
+    denied = yield from denied_between(
+        entitlement_id, episode.start, max(until, episode.start + 1), meter
+    )
+    view: dict[str, Any] = {
         "episodeId": f"epi_{episode.start}",
         "start": to_rfc3339(episode.start),
         "end": None if episode.end is None else to_rfc3339(episode.end),
         "peak": episode.peak,
         "overdraftSeconds": episode.overdraft_ms // 1000,
+        "deniedAttempts": sum(denied.values()),
+    }
+    if meter != SEATS:
+        return {**view, "deniedRequests": len(denied)}
+    return {
+        **view,
         "overdraftSeatSeconds": episode.overdraft_seat_ms // 1000,
         "seatHours": round(episode.overdraft_seat_ms / HOUR_MS, 3),
         "distinctSeats": len(item.get("seats", ())),
-        "deniedAttempts": sum(denied.values()),
         "deniedSeats": len(denied),
     }

@@ -18,12 +18,14 @@ from shared.credentials import Caller, Credentials
 from shared.ledger import Change
 from shared.operations import OPERATIONS, SCOPES, Operation
 from shared.problems import InvalidRequest, Problem
+from shared.texts import USAGE_KEY
 from shared.times import from_rfc3339, now_ms
 
 JSON_TYPES = ("application/json", "application/merge-patch+json")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 # Parameters of a path that are no ids of ours.
 _PATH = {
+    "key": re.compile(USAGE_KEY, re.ASCII),
     "seat": re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,1000}"),
     "token": re.compile(r"[A-Za-z0-9_-]{20,400}", re.ASCII),
 }

@@ -22,6 +22,22 @@ _HEADER = re.compile(r"[\x21-\x7e]{1,255}")
 _FREE = "attribute_not_exists(pk) OR expiresAt <= :now"
 
 
+def header_of(request: Request) -> str | None:
+    """The `Idempotency-Key` of a request, None without the header.
+
+    Raises:
+        InvalidRequest: a header that is empty, too long or not printable ASCII.
+    """
+    given = request.headers.get("idempotency-key")
+    if given is not None and not _HEADER.fullmatch(given):
+        raise InvalidRequest.at(
+            "/Idempotency-Key",
+            "must be 1 to 255 visible ASCII characters, without spaces",
+            place="header",
+        )
+    return given
+
+
 class Claim:
     """One use of an `Idempotency-Key`: its item's key, and the hash of the request."""
 
@@ -35,17 +51,11 @@ class Claim:
         """The claim of a request, None without the header.
 
         Raises:
-            InvalidRequest: a header that is empty, too long or not printable ASCII.
+            InvalidRequest: see `header_of`.
         """
-        given = request.headers.get("idempotency-key")
+        given = header_of(request)
         if given is None:
             return None
-        if not _HEADER.fullmatch(given):
-            raise InvalidRequest.at(
-                "/Idempotency-Key",
-                "must be 1 to 255 visible ASCII characters, without spaces",
-                place="header",
-            )
         content = json.dumps([request.operation.id, request.url, request.body], sort_keys=True)
         # The caller's secret is part of it: a key that was replaced under the same id is another
         # caller, and could not derive the same new keys.

@@ -141,6 +141,7 @@ class Page(NamedTuple):
     lease_seconds: int
     earliest: int | None
     seq: int
+    has_seats: bool
 
     @classmethod
     def of(cls, item: Item) -> "Page":
@@ -155,6 +156,7 @@ class Page(NamedTuple):
             item["leaseSeconds"],
             item.get("earliest"),
             item["seq"],
+            "noSeats" not in item,
         )
 
     @property
@@ -166,6 +168,10 @@ class Page(NamedTuple):
     def lease(self) -> int | None:
         """The lease period, None where seats are held until released."""
         return None if self.lease_seconds == NO_LEASE else self.lease_seconds
+
+    def status_at(self, now: int) -> str:
+        """The status, or what the time has made of it."""
+        return status_at(self.status, self.valid_from, self.valid_until, now)
 
     def next_lease_expiry(self) -> int | None:
         """The earliest lease end among the seats held."""
@@ -217,9 +223,8 @@ def status_at(status: str, valid_from: int, valid_until: int | None, now: int) -
     return "active"
 
 
-def check_in_force(page: Page, now: int) -> None:
-    """Raise the problem that stands in the way of a grant or a renewal at `now`."""
-    status = status_at(page.status, page.valid_from, page.valid_until, now)
+def check_in_force(status: str) -> None:
+    """Raise the problem for which nothing is granted at this status (see `status_at`)."""
     if status == "deleted":
         raise problems.NotFound("No entitlement has this id.")
     if status == "suspended":
@@ -428,27 +433,46 @@ def _replace(
 
 
 def _denial(entitlement_id: str, key: str, holder: Holder, page: Page, change: Change) -> Update:
-    """One more attempt of this seat in this hour, on record with the limits in force.
-
-    It counts in the hour and in its quarter (`q0` to `q3`). The request id keeps a repetition of
-    our own write from counting twice.
-    """
-    return Update(
+    """One more attempt of this seat in this hour."""
+    return denial(
         table.denial_key(entitlement_id, key, utc_hour(change.now)),
-        "SET entitlementId = :entitlement, seatKey = :key, seatId = :id, seatName = :name,"
-        " seatCount = :purchased, hardCap = :cap, used = :used,"
+        {
+            "entitlementId": entitlement_id,
+            "seatKey": key,
+            "seatId": holder.seat_id,
+            "seatName": holder.seat_name,
+        },
+        (page.used, page.seat_count, page.hard_cap),
+        change,
+    )
+
+
+def denial(
+    record: Key,
+    about: Mapping[str, table.Value],
+    level: tuple[int, int, int | None],
+    change: Change,
+) -> Update:
+    """One more attempt in this hour, on record with the limits in force.
+
+    `about` says who or what was denied, `level` is what was used, purchased, and the hard cap. It
+    counts in the hour and in its quarter (`q0` to `q3`). The request id keeps a repetition of our
+    own write from counting twice.
+    """
+    used, purchased, hard_cap = level
+    told = "".join(f"{name} = :{name}, " for name in about)
+    return Update(
+        record,
+        f"SET {told}seatCount = :purchased, hardCap = :cap, used = :used,"
         " firstAt = if_not_exists(firstAt, :at), lastAt = :at, #request = :request,"
         " actor = :actor, #ttl = :ttl ADD attempts :one, #quarter :one",
         "attribute_not_exists(#request) OR #request <> :request",
         {"#request": "request", "#ttl": "ttl", "#quarter": f"q{change.now // 900 % 4}"},
         {
-            ":entitlement": entitlement_id,
-            ":key": key,
-            ":id": holder.seat_id,
-            ":name": holder.seat_name,
-            ":purchased": page.seat_count,
-            ":cap": page.hard_cap,
-            ":used": page.used,
+            **{f":{name}": value for name, value in about.items()},
+            ":purchased": purchased,
+            ":cap": hard_cap,
+            ":used": used,
             ":at": change.now_ms,
             ":request": change.request_id,
             ":actor": change.actor,
@@ -510,7 +534,7 @@ def take(
         if reply.item is None:
             raise problems.NotFound("No entitlement has this id.")
         page = Page.of(reply.item)
-        check_in_force(page, change.now)
+        _check_seats(page, change.now)
         decision = decide(page, key, change.now)
         if decision is Decision.DENY:
             # Refused means that this very request is on record already.
@@ -534,6 +558,12 @@ def take(
             room = _OVERDRAFT if decision is Decision.OVERDRAFT else _WITHIN
             write = _grant(page_key, key, holder, change, stamp, room)
     raise problems.Contention
+
+
+def _check_seats(page: Page, now: int) -> None:
+    check_in_force(page.status_at(now))
+    if not page.has_seats:
+        raise problems.NotFound("This entitlement has usage limits, and no seats.")
 
 
 def settle(write: Update | Transact) -> Steps[Any]:
@@ -560,7 +590,7 @@ def preview(entitlement_id: str, holder: Holder, now: int) -> Steps[Grant]:
     if item is None:
         raise problems.NotFound("No entitlement has this id.")
     page = Page.of(item)
-    check_in_force(page, now)
+    _check_seats(page, now)
     key = seat_key(entitlement_id, holder.seat_id)
     decision = decide(page, key, now)
     if decision is Decision.DENY:
@@ -653,7 +683,10 @@ def sweep_page(page_key: Key, change: Change) -> Steps[int]:
 
 
 class Terms(NamedTuple):
-    """What a grant must check, as the page stores it. `lease` None: held until released."""
+    """What a grant must check, as the page stores it. `lease` None: held until released.
+
+    An entitlement of usage limits alone has an empty page too, and nobody ever gets a seat on it.
+    """
 
     seat_count: int
     hard_cap: int | None
@@ -661,6 +694,7 @@ class Terms(NamedTuple):
     valid_from: int
     valid_until: int | None
     lease: int | None
+    has_seats: bool = True
 
 
 def new_page(entitlement_id: str, terms: Terms, change: Change) -> table.Put:
@@ -676,6 +710,7 @@ def new_page(entitlement_id: str, terms: Terms, change: Change) -> table.Put:
             "validUntil": terms.valid_until,
             "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
             "earliest": NEVER if terms.lease is None else None,
+            "noSeats": None if terms.has_seats else True,
             "sweepKey": table.sweep_shard(entitlement_id),
             "seq": 1,
             "last": change.record("created"),
@@ -697,37 +732,24 @@ def change_terms(
     A changed lease, and a page that is opened again, sets `earliest` to 0, a bound that is always
     right; the sweep corrects it.
     """
-    sets = {
+    sets: dict[str, table.Value] = {
         "seatCount": terms.seat_count,
         "hardCap": terms.hard_cap,
         "#status": terms.status,
         "validFrom": terms.valid_from,
         "validUntil": terms.valid_until,
         "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
+        "noSeats": None if terms.has_seats else True,
     }
     if lease_changed or was_closed:
         sets["earliest"] = 0
-    values: dict[str, Any] = {
-        ":one": 1,
-        ":change": change.record("updated"),
-        ":deleted": "deleted",
-    }
-    assignments, removals = [_SEQ], []
-    for number, (name, value) in enumerate(sets.items()):
-        if value is None:
-            removals.append(name)
-        else:
-            assignments.append(f"{name} = :v{number}")
-            values[f":v{number}"] = value
-    expression = f"SET {', '.join(assignments)}"
-    if removals:
-        expression += f" REMOVE {', '.join(removals)}"
+    assignments, removals, values = table.assign(sets)
     return Update(
         table.ledger_key(entitlement_id),
-        expression,
+        table.set_and_remove([_SEQ, *assignments], removals),
         "attribute_exists(pk) AND #status <> :deleted",
         _NAMES,
-        values,
+        {**values, ":one": 1, ":change": change.record("updated"), ":deleted": "deleted"},
     )
 
 

@@ -6,7 +6,7 @@ Inputs refuse unknown members and convert nothing: a bool or a float is no count
 import unicodedata
 from functools import lru_cache
 from importlib.resources import files
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
@@ -15,7 +15,15 @@ from shared import events, times
 from shared.entitlement import NOTIFICATIONS
 from shared.ledger import MAX_LEASE, MIN_LEASE
 from shared.operations import SCOPES
-from shared.texts import ATTRIBUTES_BYTES, CONTROL, SEAT_ID_BYTES, SEAT_NAME_BYTES
+from shared.texts import (
+    ATTRIBUTES_BYTES,
+    CONTROL,
+    REASON_BYTES,
+    SEAT_ID_BYTES,
+    SEAT_NAME_BYTES,
+    USAGE_KEY,
+)
+from shared.usage import MAX_LIMIT, MAX_LIMITS, MAX_QUANTITY, SCHEDULES
 from shared.webhooks import OVERLAP_SECONDS, covers
 
 MAX_COUNT = 10_000_000
@@ -83,6 +91,18 @@ def _nfc(text: str) -> str:
     return text
 
 
+def _not_zero(value: int) -> int:
+    if value == 0:
+        raise ValueError("must not be 0")
+    return value
+
+
+def _reason(text: str) -> str:
+    if len(text.encode()) > REASON_BYTES:
+        raise ValueError(f"must be at most {REASON_BYTES} bytes of UTF-8")
+    return _plain(text)
+
+
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
 Email = Annotated[
     str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+$"), AfterValidator(_plain)
@@ -95,6 +115,7 @@ Lease = Annotated[
 ]
 Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+UsageCount = Annotated[int, Field(ge=0, le=MAX_LIMIT)]
 
 
 class Customer(Input):
@@ -150,6 +171,46 @@ OverdraftLimit = Annotated[
 ]
 
 
+class AbsoluteUsageOverdraft(Input):
+    """So much above what was purchased."""
+
+    type: Literal["absolute"]
+    value: UsageCount
+
+
+UsageOverdraftLimit = Annotated[
+    NoOverdraft | AbsoluteUsageOverdraft | PercentageOverdraft | UnlimitedOverdraft,
+    Field(discriminator="type"),
+]
+
+
+class UsageLimitInput(Input):
+    """What may be used, counted from one beginning of a period to the next."""
+
+    key: Annotated[str, Field(pattern=USAGE_KEY)] = Field(
+        description="Names the limit in addresses and events, such as `exports`."
+    )
+    limit: UsageCount = Field(description="What was purchased: the soft limit.")
+    overdraft_limit: UsageOverdraftLimit = NoOverdraft(type="none")
+    reset_schedule: Literal[SCHEDULES] = Field(  # type: ignore[valid-type]
+        "never",
+        description="`monthly`: at local midnight of the first, in the entitlement's time zone;"
+        " `on_renewal`: when validUntil is moved later.",
+    )
+
+
+class UsageLimit(UsageLimitInput):
+    """A usage limit as answered."""
+
+    hard_cap: int | None
+
+
+def _different(limits: list[UsageLimitInput]) -> list[UsageLimitInput]:
+    if len({limit.key for limit in limits}) < len(limits):
+        raise ValueError("must have different keys")
+    return limits
+
+
 class UnitPrice(Input):
     """List price of one seat; an amount is a decimal in a string."""
 
@@ -159,6 +220,10 @@ class UnitPrice(Input):
 
 
 Told = Literal[
+    "entitlement.usage.denied",
+    "entitlement.usage.overdraft.entered",
+    "entitlement.usage.overdraft.exhausted",
+    "entitlement.usage.threshold.reached",
     "entitlement.seat.denied",
     "entitlement.overdraft.entered",
     "entitlement.overdraft.exited",
@@ -185,11 +250,13 @@ class EntitlementInput(Input):
     sku: Name | None = None
     customer: Customer
     contacts: Contacts = Contacts()
-    seat_count: Count | None = Field(None, description="Seats purchased: the soft limit.")
-    overdraft_seat_limit: OverdraftLimit = NoOverdraft(type="none")
-    usage_limits: list[Any] = Field(
-        default=[], max_length=0, description="Not offered yet: leave it empty."
+    seat_count: Count | None = Field(
+        None, description="Seats purchased: the soft limit. Null: no seats, only usage limits."
     )
+    overdraft_seat_limit: OverdraftLimit = NoOverdraft(type="none")
+    usage_limits: Annotated[
+        list[UsageLimitInput], Field(max_length=MAX_LIMITS), AfterValidator(_different)
+    ] = Field([], description="What is counted, not seated. A patch replaces the whole list.")
     lease_period: Lease | None = Field(
         None, description="How long a seat is held without a renewal; null: until released."
     )
@@ -234,8 +301,9 @@ class Entitlement(EntitlementInput):
 
     entitlement_id: str
     status: Literal["active", "suspended", "expired", "not_yet_valid", "deleted"]  # type: ignore[assignment]
+    usage_limits: list[UsageLimit]  # type: ignore[assignment]
     hard_cap: int | None
-    seats: Seats
+    seats: Seats | None = Field(description="Null: the entitlement has no seats.")
     created_at: str
     updated_at: str
 
@@ -303,6 +371,99 @@ class HeldSeat(Output):
     activated_at: str
     last_seen_at: str | None = Field(description="Exact to half a lease.")
     lease_expiry: str | None
+
+
+class ConsumptionRequest(Input):
+    """How much is to be consumed, all or nothing."""
+
+    quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
+
+
+class CorrectionInput(Input):
+    """What is to be added to the count of this period, or taken from it."""
+
+    quantity: Annotated[int, Field(ge=-MAX_QUANTITY, le=MAX_QUANTITY), AfterValidator(_not_zero)]
+    reason: Annotated[str, Field(min_length=1), AfterValidator(_reason)] = Field(
+        description=f"Kept with the correction; at most {REASON_BYTES} bytes."
+    )
+
+
+class Used(Output):
+    """Use of a limit in its period, against both limits."""
+
+    used: int
+    purchased: int
+    hard_cap: int | None
+    overdraft_used: int
+    available: int | None
+
+
+class Consumption(Output):
+    """What was consumed, and what was used with it."""
+
+    key: str
+    quantity: int
+    is_overdraft: bool = Field(description="Whether any of it lies above what was purchased.")
+    overdraft_quantity: int = Field(description="How much of it lies above what was purchased.")
+    status: Literal["within_limit", "at_limit", "overdraft"]
+    usage: Used
+    period_start: str
+    period_end: str | None = Field(description="Null: nothing that is known yet ends it.")
+    dry_run: bool | None = Field(None, description="Only, and true, in answers to dryRun.")
+
+
+class CurrentUsage(Output):
+    """A usage limit in its current period."""
+
+    key: str
+    reset_schedule: Literal[SCHEDULES]  # type: ignore[valid-type]
+    status: Literal["within_limit", "at_limit", "overdraft"]
+    usage: Used
+    period_start: str
+    period_end: str | None
+
+
+class UsageList(Output):
+    """The usage limits of an entitlement, in its order."""
+
+    items: list[CurrentUsage]
+    next_page_token: str | None
+
+
+class UsagePeriod(Output):
+    """A period and its total; of the current one, so far."""
+
+    period_start: str
+    period_end: str | None
+    is_current: bool
+    usage: Used = Field(description="The limits are those at its end.")
+
+
+class UsagePeriodList(Output):
+    """A page of periods, newest first. A month in which nothing was used is not listed."""
+
+    items: list[UsagePeriod]
+    next_page_token: str | None
+
+
+class Correction(Output):
+    """A correction of a count."""
+
+    key: str
+    quantity: int
+    reason: str
+    corrected_at: str
+    actor: str = Field(description="Whose key did it.")
+    usage: Used = Field(description="As the correction left it.")
+    period_start: str
+    period_end: str | None
+
+
+class CorrectionList(Output):
+    """A page of corrections, newest first."""
+
+    items: list[Correction]
+    next_page_token: str | None
 
 
 class ActivationList(Output):
@@ -441,10 +602,27 @@ class UsageInterval(Output):
     limits: list[LimitsInForce]
 
 
-class UsageHistory(Output):
-    """A page of intervals, oldest first, without gaps."""
+class CountInterval(Output):
+    """Use of a usage limit in one interval; of one that is not over, so far."""
 
-    items: list[UsageInterval]
+    from_: str = Field(alias="from")
+    to: str
+    lowest: int
+    highest: int
+    closing: int = Field(description="What is used in the period, at the end, or now.")
+    overdraft_seconds: int = Field(description="How long more than purchased was used.")
+    consumed: int
+    requests: int = Field(description="How many requests consumed it.")
+    corrected: int = Field(description="The sum of corrections, signed.")
+    denied_attempts: int
+    denied_requests: int = Field(description="How many different requests were denied.")
+    limits: list[LimitsInForce]
+
+
+class UsageHistory(Output):
+    """A page of intervals, oldest first, without gaps; of the seats, or of a usage limit."""
+
+    items: list[UsageInterval | CountInterval]
     next_page_token: str | None
 
 
@@ -454,7 +632,7 @@ class OverdraftEpisode(Output):
     episode_id: str
     start: str
     end: str | None = Field(description="Null: it goes on.")
-    peak: int = Field(description="The most seats in use.")
+    peak: int = Field(description="The most in use.")
     overdraft_seconds: int
     overdraft_seat_seconds: int
     seat_hours: float = Field(description="Seats above what was purchased, times hours.")
@@ -463,10 +641,22 @@ class OverdraftEpisode(Output):
     denied_seats: int
 
 
-class OverdraftList(Output):
-    """A page of overdraft episodes."""
+class UsageOverdraftEpisode(Output):
+    """Use of a limit above what was purchased, until its period ends, or use is corrected."""
 
-    items: list[OverdraftEpisode]
+    episode_id: str
+    start: str
+    end: str | None = Field(description="Null: it goes on.")
+    peak: int = Field(description="The most used.")
+    overdraft_seconds: int
+    denied_attempts: int
+    denied_requests: int
+
+
+class OverdraftList(Output):
+    """A page of overdraft episodes, of the seats or of a usage limit."""
+
+    items: list[OverdraftEpisode | UsageOverdraftEpisode]
     next_page_token: str | None
 
 
@@ -485,11 +675,35 @@ class Denial(Output):
     hard_cap: int | None
 
 
-class DenialList(Output):
-    """A page of denials."""
+class UsageDenial(Output):
+    """A request that did not fit in one UTC hour, with the limits in force at the last attempt."""
 
-    items: list[Denial]
+    hour: str
+    key: str
+    request_key: str = Field(description="Stands for its Idempotency-Key.")
+    quantity: int
+    attempts: int
+    first_at: str
+    last_at: str
+    used: int
+    purchased: int
+    hard_cap: int | None
+
+
+class DenialList(Output):
+    """A page of denials, of seats or of a usage limit."""
+
+    items: list[Denial | UsageDenial]
     next_page_token: str | None
+
+
+class EmailUsage(Used):
+    """What an e-mail said of a usage limit."""
+
+    key: str
+    denied_attempts: int
+    denied_requests: int
+    fired: list[str] = Field(description="Thresholds in percent, `entered`, `exhausted`.")
 
 
 class EmailNumbers(Output):
@@ -504,6 +718,7 @@ class EmailNumbers(Output):
     denied_seats: int
     events: dict[str, int]
     thresholds: list[int]
+    usage: list[EmailUsage] = Field([], description="Usage limits that it told of.")
 
 
 class SentEmail(Output):

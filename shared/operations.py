@@ -57,6 +57,11 @@ _BY = Parameter(
 )
 _ENTITLEMENT = "/v1/entitlements/{entitlementId}"
 _WEBHOOK = "/v1/webhooks/{webhookId}"
+_USAGE_KEY = Parameter(
+    "usageKey", "string", "Of the usage limit of this key; of the seats, if not given."
+)
+_DRY_RUN = Parameter("dryRun", "boolean", "Answer what would happen; change and record nothing.")
+_USAGE = f"{_ENTITLEMENT}/usage/{{key}}"
 _NOT_IN_FORCE = ("entitlement-suspended", "entitlement-expired", "entitlement-not-yet-valid")
 
 OPERATIONS: dict[str, Operation] = {
@@ -69,9 +74,7 @@ OPERATIONS: dict[str, Operation] = {
         body="ActivationRequest",
         answers=((201, "Activation"), (200, "Activation")),
         problems=("not-found", "hard-cap-reached", "idempotency-conflict", *_NOT_IN_FORCE),
-        query=(
-            Parameter("dryRun", "boolean", "Answer what would happen; change and record nothing."),
-        ),
+        query=(_DRY_RUN,),
         headers=("Idempotency-Key",),
         max_body=SEAT_BODY_BYTES,
     ),
@@ -91,6 +94,56 @@ OPERATIONS: dict[str, Operation] = {
         ("activate",),
         license=True,
         answers=((200, "ActivationList"),),
+        problems=("not-found",),
+        query=_PAGING,
+    ),
+    f"POST {_USAGE}": Operation(
+        "consumeUsage",
+        "consume",
+        "Consume of a usage limit, all or nothing, once per Idempotency-Key (required)",
+        ("activate",),
+        license=True,
+        body="ConsumptionRequest",
+        answers=((200, "Consumption"),),
+        problems=("not-found", "hard-cap-reached", "idempotency-conflict", *_NOT_IN_FORCE),
+        query=(_DRY_RUN,),
+        headers=("Idempotency-Key",),
+        max_body=SEAT_BODY_BYTES,
+    ),
+    f"GET {_ENTITLEMENT}/usage": Operation(
+        "getUsage",
+        "entitlements",
+        "Read every usage limit in its current period",
+        ("activate", "manage", "report"),
+        license=True,
+        answers=((200, "UsageList"),),
+        problems=("not-found",),
+    ),
+    f"GET {_USAGE}/periods": Operation(
+        "listUsagePeriods",
+        "entitlements",
+        "List the periods of a usage limit with their totals, newest first",
+        ("manage", "report"),
+        answers=((200, "UsagePeriodList"),),
+        problems=("not-found",),
+        query=_PAGING,
+    ),
+    f"POST {_USAGE}/corrections": Operation(
+        "correctUsage",
+        "entitlements",
+        "Correct the count of the current period by a signed quantity",
+        ("manage",),
+        body="CorrectionInput",
+        answers=((201, "Correction"),),
+        problems=("not-found", "hard-cap-reached", "idempotency-conflict", *_NOT_IN_FORCE),
+        headers=("Idempotency-Key",),
+    ),
+    f"GET {_USAGE}/corrections": Operation(
+        "listCorrections",
+        "entitlements",
+        "List the corrections of a usage limit, newest first",
+        ("manage", "report"),
+        answers=((200, "CorrectionList"),),
         problems=("not-found",),
         query=_PAGING,
     ),
@@ -224,6 +277,7 @@ OPERATIONS: dict[str, Operation] = {
                 "How long each item is; `hour` if not given. Hours and days are cut in the"
                 " entitlement's time zone.",
             ),
+            _USAGE_KEY,
             *_PAGING,
         ),
     ),
@@ -234,7 +288,7 @@ OPERATIONS: dict[str, Operation] = {
         ("manage", "report"),
         answers=((200, "OverdraftList"),),
         problems=("not-found",),
-        query=(*_PERIOD, *_PAGING),
+        query=(*_PERIOD, _USAGE_KEY, *_PAGING),
     ),
     f"GET {_ENTITLEMENT}/denials": Operation(
         "listDenials",
@@ -243,7 +297,7 @@ OPERATIONS: dict[str, Operation] = {
         ("manage", "report"),
         answers=((200, "DenialList"),),
         problems=("not-found",),
-        query=(*_PERIOD, *_PAGING),
+        query=(*_PERIOD, _USAGE_KEY, *_PAGING),
     ),
     f"GET {_ENTITLEMENT}/emails": Operation(
         "listEmails",

@@ -42,9 +42,11 @@ SWEEP_SHARDS = 4
 LIST_INDEX = "list"
 SWEEP_INDEX = "sweep"
 LEDGER_PREFIX = "LEDGER#"
+USAGE_PREFIX = "USAGE#"
 DENIAL_PREFIX = "DENIAL#"
 ENTITLEMENT_PREFIX = "ENTITLEMENT#"
 WEBHOOK_REQUEST_PREFIX = "WEBHOOK_REQUEST#"
+SEATS = "seats"  # the meter of an entitlement's seats
 # What has a time at which it is due, beside what the sweep looks for: partitions of its index.
 DUE_MAILS = "MAILS"
 DUE_DELIVERIES = tuple(f"DELIVERIES#{shard:x}" for shard in range(16))
@@ -60,9 +62,52 @@ def ledger_key(entitlement_id: str, page: int = 0) -> Key:
     return Key(f"{LEDGER_PREFIX}{entitlement_id}#{page:04d}", "LEDGER")
 
 
+def usage_key(entitlement_id: str, usage: str, page: int = 0) -> Key:
+    """The counter of a usage limit."""
+    return Key(f"{USAGE_PREFIX}{entitlement_id}#{usage}#{page:04d}", "LEDGER")
+
+
+def consumption_key(entitlement_id: str, usage: str, request_key: str) -> Key:
+    """What a request consumed, once its counter names it no more."""
+    return Key(f"CONSUMED#{entitlement_id}#{usage}#{request_key}", "CONSUMED")
+
+
+def period_key(entitlement_id: str, usage: str, start: int) -> Key:
+    """A usage limit's period that has ended, by when it began (Unix seconds)."""
+    return Key(f"PERIODS#{entitlement_id}#{usage}", f"{start:010d}")
+
+
+def correction_key(entitlement_id: str, usage: str, at_ms: int, seq: int) -> Key:
+    """A correction of a usage limit's count."""
+    return Key(f"CORRECTIONS#{entitlement_id}#{usage}", f"{at_ms:013d}#{seq:012d}")
+
+
 def owner_of(pk: str) -> str:
-    """The entitlement id in the partition key of a ledger page or a denial."""
+    """The entitlement id in the partition key of a ledger page, a counter or a denial."""
     return pk.split("#")[1]
+
+
+def usage_meter(usage: str) -> str:
+    """What is metered by the usage limit of this key."""
+    return f"usage#{usage}"
+
+
+def usage_of(meter: str) -> str | None:
+    """The key of a meter's usage limit; None for seats."""
+    return None if meter == SEATS else meter.partition("#")[2]
+
+
+def meter_of(pk: str) -> str:
+    """The meter that a ledger page, a counter or a denial is about, by its partition key."""
+    kind, _, *rest = pk.split("#")
+    if f"{kind}#" == USAGE_PREFIX:
+        return usage_meter(rest[0])
+    return usage_meter(rest[2]) if len(rest) > 2 else SEATS
+
+
+def _of(meter: str) -> str:
+    """The end of a partition key that is the shorter one for seats."""
+    return "" if meter == SEATS else f"#{meter}"
 
 
 def seat_record_key(entitlement_id: str, seat_key: str, page: int = 0) -> Key:
@@ -70,13 +115,19 @@ def seat_record_key(entitlement_id: str, seat_key: str, page: int = 0) -> Key:
     return Key(f"SEATS#{entitlement_id}#{page:04d}", seat_key)
 
 
-def denial_key(entitlement_id: str, seat_key: str, hour: str) -> Key:
+def denial_key(entitlement_id: str, seat_key: str, hour: str, meter: str = SEATS) -> Key:
     """Attempts of one seat key refused at the cap in one UTC hour (`YYYY-MM-DDTHH`).
 
     A seat key always falls on the same one of 16 partitions: a storm spreads, and everything
-    about one person is one query.
+    about one person is one query. Of a usage limit, a request's key takes the seat key's place.
     """
-    return Key(f"{DENIAL_PREFIX}{entitlement_id}#{denial_shard(seat_key)}", f"{hour}#{seat_key}")
+    pk = denial_partition(entitlement_id, denial_shard(seat_key), meter)
+    return Key(pk, f"{hour}#{seat_key}")
+
+
+def denial_partition(entitlement_id: str, shard: str, meter: str = SEATS) -> str:
+    """The partition key of one of the 16 partitions of an entitlement's denials."""
+    return f"{DENIAL_PREFIX}{entitlement_id}#{shard}{_of(meter)}"
 
 
 def denial_shard(seat_key: str) -> str:
@@ -84,25 +135,28 @@ def denial_shard(seat_key: str) -> str:
     return f"{sum(seat_key.encode()) % DENIAL_SHARDS:x}"
 
 
-def change_key(entitlement_id: str, at_ms: int, seq: int, page: int = 0) -> Key:
-    """A kept change: one accepted version of a ledger page, in the order of time."""
-    return Key(f"CHANGES#{entitlement_id}#{page:04d}", f"{at_ms:013d}#{seq:012d}")
+def change_key(entitlement_id: str, at_ms: int, seq: int, page: int = 0, meter: str = SEATS) -> Key:
+    """A kept change: one accepted version of a page or a counter, in the order of time."""
+    pk = f"CHANGES#{entitlement_id}#{page:04d}{_of(meter)}"
+    return Key(pk, f"{at_ms:013d}#{seq:012d}")
 
 
-def attempt_key(entitlement_id: str, at_ms: int, seat_key: str, attempts: int) -> Key:
+def attempt_key(
+    entitlement_id: str, at_ms: int, seat_key: str, attempts: int, meter: str = SEATS
+) -> Key:
     """A kept denial: one attempt of a seat key, the n-th in its hour."""
-    pk = f"CHANGES#{entitlement_id}#denied-{denial_shard(seat_key)}"
+    pk = f"CHANGES#{entitlement_id}#denied-{denial_shard(seat_key)}{_of(meter)}"
     return Key(pk, f"{at_ms:013d}#{seat_key}#{attempts:09d}")
 
 
 def quarter_key(entitlement_id: str, meter: str, quarter: str) -> Key:
-    """Use of one meter (`seats`) in one quarter-hour (`YYYY-MM-DDTHH:MM`, UTC)."""
+    """Use of one meter in one quarter-hour (`YYYY-MM-DDTHH:MM`, UTC)."""
     return Key(f"HISTORY#{entitlement_id}#{meter}", quarter)
 
 
-def denied_quarter_key(entitlement_id: str, quarter: str, seat_key: str) -> Key:
+def denied_quarter_key(entitlement_id: str, quarter: str, seat_key: str, meter: str = SEATS) -> Key:
     """Attempts of one seat key denied in one quarter-hour."""
-    return Key(f"HISTORY#{entitlement_id}#denied", f"{quarter}#{seat_key}")
+    return Key(f"HISTORY#{entitlement_id}#denied{_of(meter)}", f"{quarter}#{seat_key}")
 
 
 def episode_key(entitlement_id: str, meter: str, start_ms: int) -> Key:
@@ -170,9 +224,9 @@ def idempotency_key(digest: str) -> Key:
     return Key(f"IDEMPOTENCY#{digest}", "IDEMPOTENCY")
 
 
-def overdraft_key(entitlement_id: str) -> Key:
-    """Marks an entitlement whose use is above what was purchased."""
-    return Key("OVERDRAFT", entitlement_id)
+def overdraft_key(entitlement_id: str, meter: str = SEATS) -> Key:
+    """Marks an entitlement of which more is in use than was purchased."""
+    return Key("OVERDRAFT", f"{entitlement_id}{_of(meter)}")
 
 
 def secret_key(name: str) -> Key:
@@ -391,6 +445,24 @@ def _write_body(request: Update | Put | Delete) -> tuple[str, dict[str, Any]]:
         body["UpdateExpression"] = request.expression
         return "Update", body
     return "Delete", body
+
+
+def assign(sets: Mapping[str, Value]) -> tuple[list[str], list[str], dict[str, Value]]:
+    """Assignments, removals (of what is None) and values that give attributes new values."""
+    assignments, removals, values = [], [], dict[str, Value]()
+    for number, (name, value) in enumerate(sets.items()):
+        if value is None:
+            removals.append(name)
+        else:
+            assignments.append(f"{name} = :v{number}")
+            values[f":v{number}"] = value
+    return assignments, removals, values
+
+
+def set_and_remove(assignments: Iterable[str], removals: Iterable[str]) -> str:
+    """An update expression."""
+    expression, removed = f"SET {', '.join(assignments)}", ", ".join(removals)
+    return f"{expression} REMOVE {removed}" if removed else expression
 
 
 # --- The door -----------------------------------------------------------------------------------

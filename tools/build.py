@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tools import ROOT
 
-ROOMS = ("activate", "release", "entitlements", "notify", "deliver")
+ROOMS = ("activate", "consume", "release", "entitlements", "notify", "deliver")
 RUNTIME = "3.13"
 PLATFORMS = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
 BUILD = ROOT / ".build"

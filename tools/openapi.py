@@ -27,6 +27,7 @@ throttle is exceeded, or it cannot serve; those answers are not problems."""
 PATH_PARAMETERS = {
     "entitlementId": "The entitlement.",
     "activationId": "The grant, as answered when the seat was taken.",
+    "key": "The key of a usage limit, such as `exports`.",
     "keyId": "The key's id, the part before the dot.",
     "seat": "A seatId (percent-encoded) or a seat key.",
     "webhookId": "The webhook endpoint.",

@@ -1,22 +1,24 @@
 """Entitlements: create, read, change, delete. Each change is one transaction with its ledger."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from functions.entitlements import validation
-from shared import entitlement, ledger, table
+from shared import entitlement, ledger, table, usage
 from shared.credentials import new_id
 from shared.http import Request, Response
 from shared.idempotency import Claim, replayed
 from shared.ledger import Change, Page
 from shared.problems import Contention, InvalidRequest, NotFound, PreconditionFailed
 from shared.table import Accepted, Cancelled, Item, Pause, Steps, Transact, Update
+from shared.usage import Counter
 
 _ETAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
 
 
 def create(request: Request) -> Response:
-    """Create an entitlement and its empty ledger page."""
+    """Create an entitlement, its empty ledger page, and a counter for each usage limit."""
     # Clocks differ: an entitlement must not be "not yet valid" to the next call.
     valid_from = request.now - ledger.CLOCK_GRACE
     document = validation.to_document(request.body, valid_from=valid_from)
@@ -30,6 +32,10 @@ def create(request: Request) -> Response:
     writes = (
         table.Put(table.entitlement_key(entitlement_id), item, "attribute_not_exists(pk)"),
         page,
+        *(
+            usage.new_counter(entitlement_id, key, terms, request.change)
+            for key, terms in entitlement.usage_terms(document).items()
+        ),
     )
     kept, _ = write_once(request, writes, response, nonce=entitlement_id)
     response = replayed(kept) if kept else response
@@ -114,7 +120,8 @@ def _update(request: Request) -> Steps[tuple[Item, Page]]:
         if document == before:
             return item, page
         writes = _change_writes(item, page, document, request.change)
-        reply = yield Transact(writes)
+        counters = yield from _counter_writes(item, document, request.change)
+        reply = yield Transact((*writes, *counters))
         if isinstance(reply, Accepted):
             return (yield from fetch(entitlement_id))
         yield Pause(attempt)
@@ -159,6 +166,40 @@ def _change_writes(
     return put, terms
 
 
+def _counter_writes(
+    item: Item, document: dict[str, Any], change: Change
+) -> Steps[list[table.Put | Update]]:
+    """What the new version means for the counters of its usage limits, and of those it lost."""
+    entitlement_id, before = item["entitlementId"], item["document"]
+    terms = entitlement.usage_terms(document)
+    old = entitlement.terms(before).valid_until
+    new = entitlement.terms(document).valid_until
+    is_renewed = old is not None and (new is None or new > old)
+    found = yield from counters(entitlement_id, {*terms, *entitlement.usage_terms(before)})
+    writes: list[table.Put | Update] = []
+    for key, valid in terms.items():
+        if key not in found:
+            writes.append(usage.new_counter(entitlement_id, key, valid, change, "added"))
+            continue
+        changed = usage.changed(found[key], valid, change.now, is_renewed=is_renewed)
+        write = yield from usage.change_terms(entitlement_id, key, found[key], changed, change)
+        writes += [write] if write else []
+    for key in found.keys() - terms.keys():
+        removed = found[key]._replace(status=usage.REMOVED)
+        write = yield from usage.change_terms(entitlement_id, key, found[key], removed, change)
+        writes += [write] if write else []
+    return writes
+
+
+def counters(entitlement_id: str, keys: Iterable[str]) -> Steps[dict[str, Counter]]:
+    """The counters that exist of these usage limits."""
+    wanted = {key: table.usage_key(entitlement_id, key) for key in keys}
+    if not wanted:
+        return {}
+    found = yield table.BatchGet(tuple(wanted.values()))
+    return {key: Counter.of(found[each]) for key, each in wanted.items() if each in found}
+
+
 def delete(request: Request) -> Response:
     """Delete an entitlement: mark it, take its seats away, keep what reports need."""
     request.table.run(_delete(request))
@@ -172,8 +213,17 @@ def _delete(request: Request) -> Steps[None]:
         _check_version(request, item)
         if item["status"] == "deleted":
             return
+        limits = yield from counters(entitlement_id, entitlement.usage_terms(item["document"]))
+        deleted: list[Update] = []
+        for key, counter in limits.items():
+            after = counter._replace(status="deleted")
+            write = yield from usage.change_terms(
+                entitlement_id, key, counter, after, request.change
+            )
+            deleted += [write] if write else []
         reply = yield Transact(
             (
+                *deleted,
                 Update(
                     table.entitlement_key(entitlement_id),
                     "SET #status = :deleted, version = version + :one, updatedAt = :now"

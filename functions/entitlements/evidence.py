@@ -27,6 +27,17 @@ def _period(request: Request, span: int) -> tuple[int, int]:
     return since * 1000, until * 1000
 
 
+def _meter(request: Request) -> Steps[str]:
+    """What the request asks about: the seats, or the usage limit that it names."""
+    key = request.query.get("usageKey")
+    if key is None:
+        return table.SEATS
+    found = yield from desk.counters(request.path["entitlementId"], [key])
+    if not found:
+        raise InvalidRequest.at("/usageKey", "no usage limit has this key", place="query")
+    return table.usage_meter(key)
+
+
 # --- Use ----------------------------------------------------------------------------------------
 
 
@@ -46,9 +57,11 @@ def _usage(request: Request) -> Steps[Listed]:
     if since >= until:
         return Listed([], None)
     cuts = _cuts(since, until, interval, zone, limit)
-    found = yield from history.usage(entitlement_id, cuts, request.now_ms)
+    meter = yield from _meter(request)
+    found = yield from history.usage(entitlement_id, cuts, request.now_ms, meter)
     more = [str(cuts[-1])] if cuts[-1] < until else None
-    return Listed([_usage_view(usage) for usage in found if usage.is_known], more)
+    view = _usage_view if meter == table.SEATS else _count_view
+    return Listed([view(usage) for usage in found if usage.is_known], more)
 
 
 def _cuts(since: int, until: int, interval: str, zone: tzinfo, count: int) -> list[int]:
@@ -97,11 +110,32 @@ def _usage_view(usage: Usage) -> dict[str, Any]:
         "removals": usage.counts["removed"],
         "deniedAttempts": usage.denied_attempts,
         "deniedSeats": len(usage.denied_seats),
-        "limits": [
-            {"from": to_rfc3339(at), "purchased": purchased, "hardCap": cap}
-            for at, purchased, cap in usage.limits
-        ],
+        "limits": _limits_view(usage),
     }
+
+
+def _count_view(usage: Usage) -> dict[str, Any]:
+    return {
+        "from": to_rfc3339(usage.start),
+        "to": to_rfc3339(usage.end),
+        "lowest": usage.lowest,
+        "highest": usage.highest,
+        "closing": usage.closing,
+        "overdraftSeconds": usage.overdraft_ms // 1000,
+        "consumed": usage.counts["consumed"],
+        "requests": usage.counts["requests"],
+        "corrected": usage.counts["corrected"],
+        "deniedAttempts": usage.denied_attempts,
+        "deniedRequests": len(usage.denied_seats),
+        "limits": _limits_view(usage),
+    }
+
+
+def _limits_view(usage: Usage) -> list[dict[str, Any]]:
+    return [
+        {"from": to_rfc3339(at), "purchased": purchased, "hardCap": cap}
+        for at, purchased, cap in usage.limits
+    ]
 
 
 # --- Episodes -----------------------------------------------------------------------------------
@@ -119,19 +153,20 @@ def _overdrafts(request: Request) -> Steps[Listed]:
     since, until = _period(request, 31 * DAY)
     if since >= until:
         return Listed([], None)
-    pk = table.episode_key(entitlement_id, history.SEATS, 0).pk
+    meter = yield from _meter(request)
+    pk = table.episode_key(entitlement_id, meter, 0).pk
     high = start[0] if start else f"{until:013d}"
     found = yield Query(
         "pk = :pk AND sk < :high", {":pk": pk, ":high": high}, limit=limit + 1, descending=True
     )
-    latest = yield from history.latest_quarter(entitlement_id)
+    latest = yield from history.latest_quarter(entitlement_id, meter)
     items: list[dict[str, Any]] = []
     for item in found.items[:limit]:
         # Episodes follow each other: the first that ended before the period ends the list.
         if item.get("end") is not None and item["end"] <= since:
             return Listed(items, None)
         items.append(
-            (yield from history.episode_view(entitlement_id, item, latest, request.now_ms))
+            (yield from history.episode_view(entitlement_id, item, latest, request.now_ms, meter))
         )
     more = [found.items[limit - 1]["sk"]] if len(found.items) > limit else None
     return Listed(items, more)
@@ -152,13 +187,15 @@ def _denials(request: Request) -> Steps[Listed]:
     since, until = _period(request, 31 * DAY)
     if since >= until:
         return Listed([], None)
+    meter = yield from _meter(request)
     low = history.quarter_name(since - since % HOUR_MS)[:13]
     high = start[0] if start else history.quarter_name(until + HOUR_MS - 1)[:13]
     found: list[Item] = []
     for shard in range(table.DENIAL_SHARDS):
+        pk = table.denial_partition(entitlement_id, f"{shard:x}", meter)
         answer = yield Query(
             "pk = :pk AND sk BETWEEN :low AND :high",
-            {":pk": f"{table.DENIAL_PREFIX}{entitlement_id}#{shard:x}", ":low": low, ":high": high},
+            {":pk": pk, ":low": low, ":high": high},
             limit=limit + 2,  # with the one at which the page before ended
             descending=True,
         )
@@ -167,16 +204,32 @@ def _denials(request: Request) -> Steps[Listed]:
     wanted.sort(key=lambda item: str(item["sk"]), reverse=True)
     shown = wanted[:limit]
     more = [shown[-1]["sk"]] if len(wanted) > limit else None
-    return Listed([_denial_view(item) for item in shown], more)
+    view = _denial_view if meter == table.SEATS else _request_view
+    return Listed([view(item) for item in shown], more)
 
 
 def _denial_view(item: Item) -> dict[str, Any]:
-    hour = item["sk"].partition("#")[0]
-    return {
-        "hour": f"{hour}:00:00Z",
+    who = {
         "seatKey": item["seatKey"],
         "seatId": item.get("seatId"),
         "seatName": item.get("seatName") or None,
+    }
+    return {**_attempts_view(item), **who}
+
+
+def _request_view(item: Item) -> dict[str, Any]:
+    what = {
+        "key": item["usageKey"],
+        "requestKey": item["seatKey"],
+        "quantity": item["quantity"],
+    }
+    return {**_attempts_view(item), **what}
+
+
+def _attempts_view(item: Item) -> dict[str, Any]:
+    hour = item["sk"].partition("#")[0]
+    return {
+        "hour": f"{hour}:00:00Z",
         "attempts": item["attempts"],
         "firstAt": to_rfc3339(item["firstAt"]),
         "lastAt": to_rfc3339(item["lastAt"]),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from functions.entitlements import (
+    counts,
     desk,
     docs_page,
     evidence,
@@ -59,6 +60,10 @@ ROUTES: dict[str, http.Handler] = {
     "updateEntitlement": desk.update,
     "deleteEntitlement": desk.delete,
     "listActivations": listing.list_activations,
+    "getUsage": counts.read,
+    "listUsagePeriods": counts.periods,
+    "correctUsage": counts.correct,
+    "listCorrections": counts.corrections,
     "listSeats": people.list_seats,
     "getSeat": people.read_seat,
     "eraseSeat": people.erase,

@@ -11,6 +11,7 @@ from shared.ledger import Page, Seat, activation_id, decode_seat
 from shared.problems import InvalidRequest
 from shared.table import Item, Pause, Query, Steps
 from shared.times import to_rfc3339
+from shared.usage import Counter
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 100
@@ -127,10 +128,13 @@ def _entitlements(request: Request) -> Steps[Listed]:
             filter=condition, names=names, values=values,
         )  # fmt: skip
         pages = yield from _pages(found.items)
+        over = set[str]()
+        if request.query.get("overdraft") is False:
+            over = yield from _overdrafts(found.items, pages, request.now)
         for item in found.items:
             page = pages[item["entitlementId"]]
             start = _position(item)
-            if request.query.get("overdraft") is False and page.used > page.seat_count:
+            if item["entitlementId"] in over:
                 continue
             kept.append(entitlement.view(item, page, request.now))
             if len(kept) == limit:
@@ -146,6 +150,8 @@ def _in_overdraft(request: Request) -> Steps[Listed]:
     """Those that the stream has marked; each is looked at again before it is listed."""
     limit = limit_of(request)
     start, kept = start_of(request), list[dict[str, Any]]()
+    # There is a mark for the seats and one for each usage limit; an entitlement's lie together.
+    looked_at = _marked(start[1]) if start else ""
     for _ in range(MAX_READS):
         found = yield Query(
             "pk = :pk",
@@ -153,26 +159,49 @@ def _in_overdraft(request: Request) -> Steps[Listed]:
             limit=MAX_LIMIT // 2,
             start=dict(zip(("pk", "sk"), start, strict=True)) if start else None,
         )
-        ids = [item["sk"] for item in found.items]
+        ids = dict.fromkeys(_marked(item["sk"]) for item in found.items)
         items: dict[table.Key, Item] = yield table.BatchGet(
             tuple(table.entitlement_key(entitlement_id) for entitlement_id in ids)
         )
         pages = yield from _pages(items.values())
+        over = yield from _overdrafts(items.values(), pages, request.now)
         for marker in found.items:
-            start = [marker["pk"], marker["sk"]]
-            item = items.get(table.entitlement_key(marker["sk"]))
-            page = pages.get(marker["sk"])
-            if item is None or page is None or page.used <= page.seat_count:
+            start, owner = [marker["pk"], marker["sk"]], _marked(marker["sk"])
+            item = items.get(table.entitlement_key(owner))
+            if owner == looked_at or owner not in over or item is None:
                 continue
+            looked_at = owner
             if not _matches(request, item):
                 continue
-            kept.append(entitlement.view(item, page, request.now))
+            kept.append(entitlement.view(item, pages[owner], request.now))
             if len(kept) == limit:
                 is_last = marker is found.items[-1] and found.next is None
                 return Listed(kept, None if is_last else start)
         if found.next is None:
             return Listed(kept, None)
     return Listed(kept, start)
+
+
+def _marked(sort_key: str) -> str:
+    """The entitlement of a mark of overdraft."""
+    return sort_key.partition("#")[0]
+
+
+def _overdrafts(items: Iterable[Item], pages: Mapping[str, Page], now: int) -> Steps[set[str]]:
+    """Which entitlements use more than was purchased, of seats or of a usage limit."""
+    over = {owner for owner, page in pages.items() if page.used > page.seat_count}
+    keys = [
+        table.usage_key(item["entitlementId"], limit["key"])
+        for item in items
+        if item["entitlementId"] not in over
+        for limit in item["document"]["usageLimits"]
+    ]
+    found: dict[table.Key, Item] = (yield table.BatchGet(tuple(keys))) if keys else {}
+    for key, item in found.items():
+        counter = Counter.of(item).as_of(now)
+        if counter.used > counter.purchased:
+            over.add(table.owner_of(key.pk))
+    return over
 
 
 def _pages(items: Iterable[Item]) -> Steps[dict[str, Page]]:

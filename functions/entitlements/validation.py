@@ -67,12 +67,12 @@ def to_document(body: Mapping[str, Any], *, valid_from: int) -> dict[str, Any]:
     Raises:
         InvalidRequest.
     """
-    if body.get("usageLimits"):
-        raise InvalidRequest.at("/usageLimits", "usage limits are not offered yet")
     model = parse(EntitlementInput, body)
     document = model.model_dump(by_alias=True)
-    if model.seat_count is None:
-        raise InvalidRequest.at("/seatCount", "is required: how many seats were purchased")
+    if model.seat_count is None and not model.usage_limits:
+        raise InvalidRequest.at(
+            "/seatCount", "is required, or a usage limit: how many seats were purchased"
+        )
     document["validFrom"] = document["validFrom"] or to_rfc3339(valid_from * 1000)
     valid = entitlement.terms(document)
     if valid.valid_until is not None and valid.valid_until <= valid.valid_from:
@@ -81,7 +81,7 @@ def to_document(body: Mapping[str, Any], *, valid_from: int) -> dict[str, Any]:
     if cap is None or cap > ledger.PAGE_SEATS:
         limit = ledger.PAGE_SEATS
         reached = "an unlimited overdraft is" if cap is None else f"a hard cap of {cap} seats is"
-        pointer = "/seatCount" if model.seat_count > limit else "/overdraftSeatLimit"
+        pointer = "/seatCount" if valid.seat_count > limit else "/overdraftSeatLimit"
         raise InvalidRequest.at(
             pointer,
             f"{reached} not supported yet: purchased seats and overdraft together"

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from functions.notify import mail, people
-from functions.notify.changes import Version, read_version
+from functions.notify.changes import Version, read_count, read_version
 from functions.notify.outlets import Failure, Message, Outlets
 from shared import events, history, table, telemetry
-from shared.history import SEATS, History, KeptChange, Quarter
+from shared.history import Fired, History, KeptChange, Quarter
 from shared.ledger import EVIDENCE_SECONDS
 from shared.table import (
     BatchPut,
@@ -27,6 +27,8 @@ from shared.table import (
     Update,
     item_from_wire,
 )  # fmt: skip
+
+_PAGES = (table.LEDGER_PREFIX, table.USAGE_PREFIX)
 
 
 class Record(NamedTuple):
@@ -45,8 +47,12 @@ class Record(NamedTuple):
         old = item_from_wire(image["OldImage"]) if "OldImage" in image else None
         new = item_from_wire(image["NewImage"])
         key = _key_of(raw)
-        is_page = key.pk.startswith(table.LEDGER_PREFIX)
-        return cls(position, key, old, new, read_version(old, new) if is_page else None)
+        version = None
+        if key.pk.startswith(table.LEDGER_PREFIX):
+            version = read_version(old, new)
+        elif key.pk.startswith(table.USAGE_PREFIX):
+            version = read_count(str(table.usage_of(table.meter_of(key.pk))), old, new)
+        return cls(position, key, old, new, version)
 
 
 class Batch:
@@ -89,14 +95,14 @@ class Batch:
         keys = {
             table.entitlement_key(table.owner_of(key.pk))
             for key in groups
-            if key.pk.startswith((table.LEDGER_PREFIX, table.DENIAL_PREFIX))
+            if key.pk.startswith((*_PAGES, table.DENIAL_PREFIX))
         }
         self._entitlements = self._door.execute(table.BatchGet(tuple(keys))) if keys else {}
 
     def _group(self, key: Key, records: list[Record]) -> list[tuple[int, Message]]:
         position = records[0].position
         try:
-            if key.pk.startswith(table.LEDGER_PREFIX):
+            if key.pk.startswith(_PAGES):
                 return self._door.run(self._page(table.owner_of(key.pk), records))
             if key.pk.startswith(table.DENIAL_PREFIX):
                 return self._door.run(self._denial(table.owner_of(key.pk), records))
@@ -120,15 +126,16 @@ class Batch:
             kinds = {event["type"] for event in events.of_change("", change)}
             yield from self._mark_mail(item, kinds, change.at)
 
-    # --- A ledger page ---------------------------------------------------------------------------
+    # --- A ledger page, a counter ----------------------------------------------------------------
 
     def _page(self, owner: str, records: list[Record]) -> Steps[list[tuple[int, Message]]]:
         told = [(record.position, record.version) for record in records if record.version]
         if not told:
             return []
+        meter = table.meter_of(records[0].key.pk)
         item = self._entitlements.get(table.entitlement_key(owner), {})
         thresholds = tuple(item.get("document", {}).get("thresholds", ()))
-        latest = yield from history.latest_quarter(owner)
+        latest = yield from history.latest_quarter(owner, meter)
         changes = {version.change.seq: version.change for _, version in told}
         known = latest.seq if latest else 0
         late = [seq for seq in changes if latest is not None and latest.is_missing(seq)]
@@ -141,20 +148,26 @@ class Batch:
             fired, changes[seq] = history.fire(fired, changes[seq], changes[seq].at, thresholds)
         # What was kept before says what it made fire then.
         changes |= yield from _kept(
-            owner, [each for seq, each in changes.items() if seq not in (*fresh, *late)]
+            owner, meter, [each for seq, each in changes.items() if seq not in (*fresh, *late)]
         )
         # Before anything says that these were processed: a mail may only be due too often.
         new = [changes[seq] for seq in (*late, *fresh)]
         yield from self._mark_changes(item, new)
         yield BatchPut(
-            tuple((table.change_key(owner, c.at, c.seq), c.to_item()) for c in changes.values())
+            tuple(
+                (table.change_key(owner, c.at, c.seq, meter=meter), c.to_item())
+                for c in changes.values()
+            )
         )
-        yield from people.write(owner, [version for _, version in told])
-        yield from _write_history(owner, folded, latest)
+        if meter == table.SEATS:
+            yield from people.write(owner, [version for _, version in told])
+        else:
+            yield from _write_counts(owner, [version for _, version in told])
+        yield from _write_history(owner, meter, folded, latest)
         newest = folded.latest
         if late:
-            newest = yield from self._rebuild(owner, min(late), fired)
-        yield from _mark_overdraft(owner, list(changes.values()), latest, newest)
+            newest = yield from self._rebuild(owner, meter, min(late), fired)
+        yield from _mark_overdraft(owner, meter, list(changes.values()), latest, newest)
         # And again: a mail that was made in between has looked at its time without seeing it.
         yield from self._mark_changes(item, new)
         sent = []
@@ -166,17 +179,15 @@ class Batch:
                 sent.append((position, Message(event)))
         return sent
 
-    def _rebuild(
-        self, owner: str, first_seq: int, fired: tuple[tuple[int, int], ...]
-    ) -> Steps[Quarter]:
+    def _rebuild(self, owner: str, meter: str, first_seq: int, fired: Fired) -> Steps[Quarter]:
         """Fold again from before a change that came late; the kept changes have everything."""
         for attempt in range(1, 6):
-            latest = yield from history.latest_quarter(owner)
+            latest = yield from history.latest_quarter(owner, meter)
             assert latest is not None  # it said that the change was missing
-            start = yield from _record_before(owner, first_seq)
+            start = yield from _record_before(owner, meter, first_seq)
             since = start.at if start else 0
             changes = yield from history.changes_between(
-                owner, max(0, since - history.DISORDER_MS), latest.at + history.QUARTER_MS
+                owner, max(0, since - history.DISORDER_MS), latest.at + history.QUARTER_MS, meter
             )
             folded = History(start, self._quiet_ms)
             after = start.seq if start else 0
@@ -186,7 +197,7 @@ class Batch:
             stale = yield from history.all_of(
                 Query(
                     "pk = :pk AND sk >= :start",
-                    {":pk": table.episode_key(owner, SEATS, 0).pk, ":start": f"{since:013d}"},
+                    {":pk": table.episode_key(owner, meter, 0).pk, ":start": f"{since:013d}"},
                 )
             )
             for item in stale:
@@ -196,7 +207,7 @@ class Batch:
             assert rebuilt is not None
             rebuilt = rebuilt._replace(fired=fired)
             folded.quarters[rebuilt.start] = rebuilt
-            if (yield from _write_all(owner, folded, latest)):
+            if (yield from _write_all(owner, meter, folded, latest)):
                 return rebuilt
             yield Pause(attempt)
         raise table.Unavailable("history kept changing")
@@ -211,18 +222,20 @@ class Batch:
         ]
         if not attempts:
             return []
+        meter = table.meter_of(records[0].key.pk)
+        kind = events.SEAT_DENIED if meter == table.SEATS else events.USAGE_DENIED
         item = self._entitlements.get(table.entitlement_key(owner), {})
-        keys = {record.position: _attempt_key(owner, record.new) for record in attempts}
+        keys = {record.position: _attempt_key(owner, meter, record.new) for record in attempts}
         known: dict[Key, Item] = yield table.BatchGet(tuple(keys.values()))
         fresh = [record.new["lastAt"] for record in attempts if keys[record.position] not in known]
         if fresh:
-            yield from self._mark_mail(item, {events.SEAT_DENIED}, min(fresh))
-        yield from _count_denied(owner, attempts)
+            yield from self._mark_mail(item, {kind}, min(fresh))
+        yield from _count_denied(owner, meter, attempts)
         yield BatchPut(
             tuple((keys[record.position], _kept_attempt(record.new)) for record in attempts)
         )
         if fresh:
-            yield from self._mark_mail(item, {events.SEAT_DENIED}, min(fresh))
+            yield from self._mark_mail(item, {kind}, min(fresh))
         hour = records[0].key.sk.partition("#")[0]
         return [
             (record.position, Message(events.of_denial(owner, record.new, hour)))
@@ -256,13 +269,13 @@ def _read(raw: list[dict[str, Any]]) -> tuple[dict[Key, list[Record]], int | Non
 # --- History ------------------------------------------------------------------------------------
 
 
-def _write_history(owner: str, folded: History, seen: Quarter | None) -> Steps[None]:
+def _write_history(owner: str, meter: str, folded: History, seen: Quarter | None) -> Steps[None]:
     """Write what a fold has changed; the latest record last, since it says what is folded."""
-    if folded.quarters and not (yield from _write_all(owner, folded, seen)):
+    if folded.quarters and not (yield from _write_all(owner, meter, folded, seen)):
         raise table.Unavailable("another reader was ahead")
 
 
-def _write_all(owner: str, folded: History, seen: Quarter | None) -> Steps[bool]:
+def _write_all(owner: str, meter: str, folded: History, seen: Quarter | None) -> Steps[bool]:
     for episode in folded.episodes.values():
         granted = folded.granted.get(episode.start)
         sets: dict[str, Any] = episode._asdict()
@@ -277,14 +290,14 @@ def _write_all(owner: str, folded: History, seen: Quarter | None) -> Steps[bool]
         if granted:
             expression += " ADD seats :granted"
             values[":granted"] = frozenset(granted)
-        yield Update(table.episode_key(owner, SEATS, episode.start), expression, "", names, values)
+        yield Update(table.episode_key(owner, meter, episode.start), expression, "", names, values)
     quarters = dict(folded.quarters)
     newest = max(quarters)
     if seen and seen.start < newest:
         quarters.setdefault(seen.start, seen)  # it is the latest no more, and may be forgotten
     for start in sorted(quarters):
         quarter = quarters[start]
-        key = table.quarter_key(owner, SEATS, history.quarter_name(start))
+        key = table.quarter_key(owner, meter, history.quarter_name(start))
         condition, bound = "", dict[str, Any]()
         if start == newest:
             condition = "attribute_not_exists(pk)"
@@ -296,20 +309,20 @@ def _write_all(owner: str, folded: History, seen: Quarter | None) -> Steps[bool]
     return True
 
 
-def _kept(owner: str, changes: list[KeptChange]) -> Steps[dict[int, KeptChange]]:
+def _kept(owner: str, meter: str, changes: list[KeptChange]) -> Steps[dict[int, KeptChange]]:
     """Changes as they were kept when they came before, by `seq`."""
     if not changes:
         return {}
-    keys = tuple(table.change_key(owner, change.at, change.seq) for change in changes)
+    keys = tuple(table.change_key(owner, change.at, change.seq, meter=meter) for change in changes)
     found: dict[Key, Item] = yield table.BatchGet(keys)
     return {item["seq"]: KeptChange.of(item) for item in found.values()}
 
 
-def _record_before(owner: str, seq: int) -> Steps[Quarter | None]:
+def _record_before(owner: str, meter: str, seq: int) -> Steps[Quarter | None]:
     """The last record that knows nothing from `seq` on."""
     before: str | None = None
     while True:
-        quarter = yield from history.latest_quarter(owner, before=before)
+        quarter = yield from history.latest_quarter(owner, meter, before)
         if quarter is None or quarter.seq < seq:
             return quarter
         before = history.quarter_name(quarter.start)
@@ -317,7 +330,7 @@ def _record_before(owner: str, seq: int) -> Steps[Quarter | None]:
 
 def _episode_view(owner: str, change: KeptChange) -> Steps[dict[str, Any] | None]:
     """The episode that a change has ended, as far as denials are known by now."""
-    pk = table.episode_key(owner, SEATS, 0).pk
+    pk = table.episode_key(owner, table.SEATS, 0).pk
     found = yield Query(
         "pk = :pk AND sk <= :at",
         {":pk": pk, ":at": f"{change.at + history.DISORDER_MS:013d}"},
@@ -331,7 +344,7 @@ def _episode_view(owner: str, change: KeptChange) -> Steps[dict[str, Any] | None
 
 
 def _mark_overdraft(
-    owner: str, changes: list[KeptChange], seen: Quarter | None, newest: Quarter | None
+    owner: str, meter: str, changes: list[KeptChange], seen: Quarter | None, newest: Quarter | None
 ) -> Steps[None]:
     """Keep the mark by which entitlements in overdraft are listed: written when use crosses.
 
@@ -342,33 +355,69 @@ def _mark_overdraft(
     levels += [each.level for each in (seen, newest) if each]
     if newest is None or len({bool(level and level.overdraft) for level in levels}) == 1:
         return
-    key = table.overdraft_key(owner)
+    key = table.overdraft_key(owner, meter)
     if newest.level.overdraft and newest.episode:
         yield Put(key, {"since": newest.episode.start})
     else:
         yield Delete(key)
 
 
+def _write_counts(owner: str, versions: Iterable[Version]) -> Steps[None]:
+    """What a usage limit leaves beside its history: periods that have ended, corrections."""
+    items: list[tuple[Key, Item]] = []
+    for version in versions:
+        change = version.change
+        ttl = change.at // 1000 + EVIDENCE_SECONDS
+        if version.ended:
+            start = version.ended["periodStart"]
+            key = table.period_key(owner, change.usage, start)
+            items.append((key, {**version.ended, "endedBy": change.seq, "ttl": ttl}))
+        if change.type == "corrected" and change.period:
+            level = change.level
+            items.append((
+                table.correction_key(owner, change.usage, change.at, change.seq),
+                {
+                    "quantity": change.quantity, "reason": change.note, "at": change.at,
+                    "actor": change.actor, "request": change.request, "used": level.used,
+                    "purchased": level.purchased, "hardCap": level.hard_cap,
+                    "periodStart": change.period[0], "periodEnd": change.period[1], "ttl": ttl,
+                },
+            ))  # fmt: skip
+    if items:
+        yield BatchPut(tuple(items))
+
+
 # --- Denials ------------------------------------------------------------------------------------
 
 
-def _attempt_key(owner: str, item: Item) -> Key:
-    return table.attempt_key(owner, item["lastAt"], item["seatKey"], item["attempts"])
+def _attempt_key(owner: str, meter: str, item: Item) -> Key:
+    return table.attempt_key(owner, item["lastAt"], item["seatKey"], item["attempts"], meter)
 
 
 def _kept_attempt(item: Item) -> Item:
-    names = ("seatKey", "attempts", "used", "seatCount", "hardCap", "actor", "request", "ttl")
+    names = (
+        "seatKey",
+        "usageKey",
+        "quantity",
+        "attempts",
+        "used",
+        "seatCount",
+        "hardCap",
+        "actor",
+        "request",
+        "ttl",
+    )
     return {"at": item["lastAt"], **{name: item[name] for name in names if name in item}}
 
 
-def _count_denied(owner: str, attempts: Iterable[Record]) -> Steps[None]:
+def _count_denied(owner: str, meter: str, attempts: Iterable[Record]) -> Steps[None]:
     """The attempts of a seat in a quarter-hour, as the denial itself counts them."""
     counted: dict[Key, tuple[int, int]] = {}
     for record in attempts:
         item = record.new
         start = history.quarter_of(item["lastAt"])
         number = int(item.get(f"q{item['lastAt'] // history.QUARTER_MS % 4}") or item["attempts"])
-        key = table.denied_quarter_key(owner, history.quarter_name(start), item["seatKey"])
+        key = table.denied_quarter_key(owner, history.quarter_name(start), item["seatKey"], meter)
         counted[key] = (start, max(number, counted.get(key, (0, 0))[1]))
     for key, (start, number) in counted.items():
         yield Put(

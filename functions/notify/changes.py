@@ -5,11 +5,13 @@ is read from the seats themselves, so one write that frees many seats and takes 
 changes.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from shared.history import KeptChange, Level
 from shared.ledger import decode_seat
 from shared.table import Item
+from shared.usage import REMOVED, Counter
 
 _REASONS = {"released": "released", "deleted": "removed", "expired": "removed"}
 _TERMS = ("status", "validFrom", "validUntil")
@@ -19,11 +21,13 @@ class Version(NamedTuple):
     """One accepted version: what is kept of it, and the person it tells of.
 
     `person` has `seatId`, `seatName`, `attributes` of the seat `person_key`, as far as given.
+    `ended`: the period of a usage limit that this version has ended, with its total.
     """
 
     change: KeptChange
-    person_key: str
-    person: dict[str, Any]
+    person_key: str = ""
+    person: Mapping[str, Any] = {}
+    ended: Item | None = None
 
 
 def read_version(old: Item | None, new: Item) -> Version | None:
@@ -84,3 +88,61 @@ def _seat(key: str, value: int, kind: str) -> dict[str, Any]:
         "overdraft": seat.is_overdraft,
         "leaseEnd": seat.lease_end,
     }
+
+
+# --- A usage limit's counter ----------------------------------------------------------------------
+
+
+def read_count(usage: str, old: Item | None, new: Item) -> Version | None:
+    """The version of a counter that a stream record brought; None where nothing was accepted.
+
+    What was used falls to nothing when the period ends, which no write tells: the next one does.
+    """
+    if old and old["seq"] == new["seq"]:
+        return None
+    last = new["last"]
+    after = Counter.of(new)
+    at = last["at"]
+    before = Counter.of(old) if old else None
+    level_before, before_at = None, at
+    if old and before:
+        level_before, until = _count_level(before, at), _until(before)
+        before_at = old["last"].get("at", at) if until is None or until > at else until
+    change = KeptChange(
+        new["seq"], at, last["type"], last["actor"], last["request"],
+        _count_level(after, at), level_before, before_at,
+        _count_terms(new), _count_terms(old) if old else {}, (),
+        usage=usage, quantity=last.get("quantity", 0), note=last.get("reason", ""),
+        period=(after.period.start, after.period.end), until=_until(after),
+    )  # fmt: skip
+    ended = None
+    if before and after.period_number != before.period_number:
+        end = before.period.end
+        ended = {
+            "periodStart": before.period.start,
+            "periodEnd": end if end is not None and end * 1000 <= at else at // 1000,
+            "used": before.used,
+            "purchased": before.purchased,
+            "hardCap": before.hard_cap,
+        }
+        if level_before:
+            # It begins with nothing used, whoever began it.
+            change = change._replace(before=level_before._replace(used=0))
+    return Version(change, ended=ended)
+
+
+def _count_level(counter: Counter, at: int) -> Level:
+    until = _until(counter)
+    is_over = counter.status in (REMOVED, "deleted") or (until is not None and until <= at)
+    return Level(0 if is_over else counter.used, counter.purchased, counter.hard_cap)
+
+
+def _until(counter: Counter) -> int | None:
+    """When what is used falls to nothing by itself, Unix milliseconds."""
+    ends = [end for end in (counter.period.end, counter.valid_until) if end is not None]
+    return min(ends) * 1000 if ends else None
+
+
+def _count_terms(counter: Item) -> dict[str, Any]:
+    names = (*_TERMS, "schedule")
+    return {name: counter[name] for name in names if counter.get(name) is not None}

@@ -8,17 +8,18 @@ A mail is claimed (an item) before it is sent: it is sent twice only when the pr
 took it and before that is written down, and never lost.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from functions.notify import mail_text
-from functions.notify.mail_text import Facts
+from functions.notify.mail_text import CountFacts, Facts
 from shared import aws, events, history, table, telemetry, tokens
 from shared.entitlement import AUDIENCES, audience_of, unsubscribed_hash
 from shared.history import HOUR_MS
 from shared.ledger import EVIDENCE_SECONDS, Page
 from shared.table import Accepted, Item, Key, Put, Query, Refused, Steps, Transact, Update
 from shared.times import now_ms as clock
+from shared.usage import Counter
 
 SETTLE_SECONDS = 5  # a mark is written a moment before its evidence
 RETRY_SECONDS = 300
@@ -253,30 +254,55 @@ class Mailer:
         changes = yield from history.changes_between(owner, since, until)
         happened: dict[str, int] = {}
         thresholds: set[int] = set()
-        overdraft_keys: list[str] = []
         for change in changes:
             for event in events.of_change(owner, change):
                 if event["type"] in wanted:
                     happened[event["type"]] = happened.get(event["type"], 0) + 1
                     if "threshold" in event["data"]:
                         thresholds.add(event["data"]["threshold"])
-            overdraft_keys += [
-                seat["key"]
-                for seat in change.seats
-                if seat["kind"] == "activated" and seat["overdraft"]
-            ]
+        overdraft_keys = [
+            seat["key"]
+            for change in changes
+            for seat in change.seats
+            if seat["kind"] == "activated" and seat["overdraft"]
+        ]
         denied: dict[str, int] = {}
         if events.SEAT_DENIED in wanted:
             denied = yield from history.denied_between(owner, since, until)
-        if not happened and not denied:
+        counts = yield from _counts(owner, entitlement["document"], wanted, since, until)
+        if not happened and not denied and not counts:
             return None
         names = yield from _names(owner, overdraft_keys)
         denied_names = yield from _denied_names(owner, denied, since, until)
         return Facts(
             address, audience, entitlement["document"], Page.of(found[keys[1]]), since, until,
             happened, tuple(sorted(thresholds)), names, len(set(overdraft_keys)),
-            sum(denied.values()), len(denied), denied_names,
+            sum(denied.values()), len(denied), denied_names, counts,
         )  # fmt: skip
+
+
+def _counts(
+    owner: str, document: Mapping[str, Any], wanted: frozenset[str], since: int, until: int
+) -> Steps[list[CountFacts]]:
+    """What happened to the usage limits: of those to which something happened."""
+    keys = [limit["key"] for limit in document["usageLimits"]]
+    if not keys or not any(kind.startswith("entitlement.usage.") for kind in wanted):
+        return []
+    counters = yield table.BatchGet(tuple(table.usage_key(owner, key) for key in keys))
+    found: list[CountFacts] = []
+    for key in keys:
+        meter = table.usage_meter(key)
+        item = counters.get(table.usage_key(owner, key))
+        fired = yield from history.fired_between(owner, since, until, meter)
+        told = [what for what, _ in fired if events.of_fired(what) in wanted]
+        denied: dict[str, int] = {}
+        if events.USAGE_DENIED in wanted:
+            denied = yield from history.denied_between(owner, since, until, meter)
+        if item and (told or denied):
+            counter = Counter.of(item).as_of(until // 1000)
+            facts = CountFacts(key, counter, tuple(told), sum(denied.values()), len(denied))
+            found.append(facts)
+    return found
 
 
 def _names(owner: str, keys: Iterable[str]) -> Steps[list[str]]:

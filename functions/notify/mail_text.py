@@ -5,11 +5,39 @@ from html import escape
 from typing import Any, NamedTuple
 
 from shared import events
+from shared.history import ENTERED, EXHAUSTED
 from shared.ledger import Page
 from shared.table import Item
 from shared.times import in_zone
+from shared.usage import Counter, usage_view
 
 NOBODY = "somebody who was erased"
+
+
+class CountFacts(NamedTuple):
+    """What a mail tells of one usage limit; `fired` are thresholds and limits reached."""
+
+    key: str
+    counter: Counter
+    fired: tuple[int | str, ...]
+    denied_attempts: int
+    denied_requests: int
+
+    def numbers(self) -> dict[str, Any]:
+        """What is kept of it."""
+        counter = self.counter
+        return {
+            "key": self.key,
+            **usage_view(counter.used, counter.purchased, counter.hard_cap),
+            "deniedAttempts": self.denied_attempts,
+            "deniedRequests": self.denied_requests,
+            "fired": [str(what) for what in self.fired],
+        }
+
+    @property
+    def thresholds(self) -> list[int]:
+        """The thresholds reached, in percent."""
+        return sorted(what for what in self.fired if isinstance(what, int))
 
 
 class Facts(NamedTuple):
@@ -28,6 +56,7 @@ class Facts(NamedTuple):
     denied_attempts: int
     denied_people: int
     denied_names: list[tuple[str, int]]
+    counts: list[CountFacts]
 
     def numbers(self) -> dict[str, Any]:
         """What is kept of it: numbers, and no names."""
@@ -41,6 +70,7 @@ class Facts(NamedTuple):
             "deniedSeats": self.denied_people,
             "events": dict(self.happened),
             "thresholds": list(self.thresholds),
+            "usage": [count.numbers() for count in self.counts],
         }
 
 
@@ -69,6 +99,7 @@ def render(facts: Facts, unsubscribe: str) -> tuple[str, str, str]:
     subject = f"{product}, {customer}: {_headline(facts)}"
     lines = [*_sentences(facts)]
     rows = _rows(facts)
+    width = max(len(name) for name, _ in rows) + 5
     people = _people(facts)
     zone = facts.document["timeZone"]
     period = f"From {in_zone(facts.since, zone)} to {in_zone(facts.until, zone)} ({zone})."
@@ -81,7 +112,7 @@ def render(facts: Facts, unsubscribe: str) -> tuple[str, str, str]:
             "",
             *lines,
             "",
-            *(f"  {name + ':':<22}{value:>8}" for name, value in rows),
+            *(f"  {name + ':':<{width}}{value:>9}" for name, value in rows),
             *(line for title, names in people for line in ("", f"{title}:", *_bullets(names))),
             "",
             period,
@@ -106,7 +137,24 @@ def _headline(facts: Facts) -> str:
         return "more seats in use than purchased"
     if facts.thresholds:
         return f"{max(facts.thresholds)} % of the purchased seats in use"
+    if facts.counts:
+        return _count_headline(facts.counts)
     return "use is back within what was purchased"
+
+
+def _count_headline(counts: list[CountFacts]) -> str:
+    """The most urgent of what happened to the usage limits."""
+    for count in counts:
+        if count.denied_requests:
+            return f"requests for '{count.key}' denied at the hard cap"
+    for count in counts:
+        if EXHAUSTED in count.fired:
+            return f"'{count.key}' is used up to the hard cap"
+    for count in counts:
+        if ENTERED in count.fired:
+            return f"more of '{count.key}' used than purchased"
+    percent, key = max((max(count.thresholds), count.key) for count in counts)
+    return f"{percent} % of '{key}' used"
 
 
 def _sentences(facts: Facts) -> list[str]:
@@ -126,16 +174,46 @@ def _sentences(facts: Facts) -> list[str]:
         told.append(f"Use reached {reached} of what was purchased.")
     if facts.happened.get(events.OVERDRAFT_EXITED):
         told.append("Use fell back to what was purchased.")
+    for count in facts.counts:
+        told += _count_sentences(count)
+    return told
+
+
+def _count_sentences(count: CountFacts) -> list[str]:
+    told = []
+    if ENTERED in count.fired:
+        told.append(f"More of '{count.key}' was used than purchased; it was granted, as overdraft.")
+    if EXHAUSTED in count.fired:
+        told.append(f"All of '{count.key}' under the hard cap is used: what comes next is denied.")
+    if count.denied_requests:
+        told.append(
+            f"{_count(count.denied_requests, 'request', 'requests')} for '{count.key}' did not fit"
+            f" under the hard cap ({_count(count.denied_attempts, 'attempt', 'attempts')})."
+        )
+    if count.thresholds:
+        reached = ", ".join(f"{percent} %" for percent in count.thresholds)
+        told.append(f"Use of '{count.key}' reached {reached} of what was purchased.")
     return told
 
 
 def _rows(facts: Facts) -> list[tuple[str, str]]:
-    page = facts.page
+    page, rows = facts.page, list[tuple[str, str]]()
+    if page.has_seats:
+        rows = _limit_rows("", page.used, page.seat_count, page.hard_cap)
+    for count in facts.counts:
+        counter = count.counter
+        rows += _limit_rows(f"{count.key}: ", counter.used, counter.purchased, counter.hard_cap)
+    return rows
+
+
+def _limit_rows(
+    name: str, used: int, purchased: int, hard_cap: int | None
+) -> list[tuple[str, str]]:
     return [
-        ("Purchased", str(page.seat_count)),
-        ("Used now", str(page.used)),
-        ("In overdraft now", str(max(0, page.used - page.seat_count))),
-        ("Hard cap", "none" if page.hard_cap is None else str(page.hard_cap)),
+        (f"{name}Purchased", f"{purchased:,}"),
+        (f"{name}Used now", f"{used:,}"),
+        (f"{name}In overdraft now", f"{max(0, used - purchased):,}"),
+        (f"{name}Hard cap", "none" if hard_cap is None else f"{hard_cap:,}"),
     ]
 
 

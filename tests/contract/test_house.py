@@ -65,7 +65,7 @@ def test_only_the_door_knows_dynamodb(path: Path) -> None:
 
 def test_the_hot_rooms_load_no_pydantic() -> None:
     program = (
-        "import sys; import functions.activate.handler, functions.release.handler;"
+        "import sys; import functions.activate.handler, functions.release.handler, functions.consume.handler;"
         "print([m for m in ('pydantic', 'boto3', 'botocore.session', 'zoneinfo', 'aiohttp') if m in sys.modules])"
     )
     environment = {"AWS_REGION": "x", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",

@@ -13,7 +13,7 @@ from local.adapt import expand, read_template
 from shared.operations import OPERATIONS
 from tools import ROOT, build
 
-ROOMS = {"Activate": "activate", "Release": "release", "Entitlements": "entitlements",
+ROOMS = {"Activate": "activate", "Consume": "consume", "Release": "release", "Entitlements": "entitlements",
          "Notify": "notify", "Deliver": "deliver"}  # fmt: skip
 HTTP_ROOMS = {name: room for name, room in ROOMS.items() if name not in ("Notify", "Deliver")}
 
@@ -114,6 +114,11 @@ MAY = {
         "dynamodb:UpdateItem": {"LEDGER#*", "DENIAL#*"},
         "dynamodb:PutItem": {"IDEMPOTENCY#*"},
     },
+    "Consume": {
+        "dynamodb:GetItem": {"KEY#*", "USAGE#*", "CONSUMED#*"},
+        "dynamodb:UpdateItem": {"USAGE#*", "DENIAL#*"},
+        "dynamodb:BatchWriteItem": {"CONSUMED#*"},
+    },
     "Release": {
         "dynamodb:GetItem": {"KEY#*", "LEDGER#*"},
         "dynamodb:UpdateItem": {"LEDGER#*", "ENTITLEMENT#*"},
@@ -121,43 +126,44 @@ MAY = {
     },
     "Entitlements": {
         "dynamodb:GetItem": {
-            "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "SEATS#*", "IDEMPOTENCY#*", "SECRET#*",
-            "WEBHOOKS", "DELIVERY#*", "MAIL#*",
+            "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "USAGE#*", "CONSUMED#*", "SEATS#*",
+            "IDEMPOTENCY#*", "SECRET#*", "WEBHOOKS", "DELIVERY#*", "MAIL#*",
         },
         "dynamodb:BatchGetItem": {
-            "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "SEATS#*", "IDEMPOTENCY#*", "SECRET#*",
-            "WEBHOOKS", "DELIVERY#*", "MAIL#*",
+            "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "USAGE#*", "CONSUMED#*", "SEATS#*",
+            "IDEMPOTENCY#*", "SECRET#*", "WEBHOOKS", "DELIVERY#*", "MAIL#*",
         },
         "dynamodb:PutItem": {
-            "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "IDEMPOTENCY#*", "SECRET#*", "WEBHOOKS",
-            "WEBHOOK_SECRET#*", "WEBHOOK_REQUEST#*", "MAIL#*",
+            "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "USAGE#*", "IDEMPOTENCY#*", "SECRET#*",
+            "WEBHOOKS", "WEBHOOK_SECRET#*", "WEBHOOK_REQUEST#*", "MAIL#*",
         },
         "dynamodb:UpdateItem": {
-            "ENTITLEMENT#*", "LEDGER#*", "SEATS#*", "DENIAL#*", "WEBHOOKS_VERSION",
+            "ENTITLEMENT#*", "LEDGER#*", "USAGE#*", "SEATS#*", "DENIAL#*", "WEBHOOKS_VERSION",
             "WEBHOOK_SECRET#*",
         },
+        "dynamodb:BatchWriteItem": {"CONSUMED#*"},
         "dynamodb:DeleteItem": {
             "KEY#*", "WEBHOOKS", "WEBHOOK_SECRET#*", "WEBHOOK_STATE#*", "MAIL#*",
         },
         "dynamodb:Query": {
             "OVERDRAFT", "SEATS#*", "CHANGES#*", "HISTORY#*", "EPISODES#*", "DENIAL#*", "MAIL#*",
-            "WEBHOOKS", "DELIVERY#*", "index/list",
+            "PERIODS#*", "CORRECTIONS#*", "WEBHOOKS", "DELIVERY#*", "index/list",
         },
     },
     "Notify": {
         "dynamodb:GetItem": {
-            "ENTITLEMENT#*", "LEDGER#*", "SEATS#*", "DENIAL#*", "CHANGES#*", "WEBHOOKS_VERSION",
-            "MAIL#*", "SECRET#unsubscribe",
+            "ENTITLEMENT#*", "LEDGER#*", "USAGE#*", "SEATS#*", "DENIAL#*", "CHANGES#*",
+            "WEBHOOKS_VERSION", "MAIL#*", "SECRET#unsubscribe",
         },
         "dynamodb:BatchGetItem": {
-            "ENTITLEMENT#*", "LEDGER#*", "SEATS#*", "DENIAL#*", "CHANGES#*", "WEBHOOKS_VERSION",
-            "MAIL#*", "SECRET#unsubscribe",
+            "ENTITLEMENT#*", "LEDGER#*", "USAGE#*", "SEATS#*", "DENIAL#*", "CHANGES#*",
+            "WEBHOOKS_VERSION", "MAIL#*", "SECRET#unsubscribe",
         },
         "dynamodb:Query": {
             "CHANGES#*", "HISTORY#*", "EPISODES#*", "DENIAL#*", "WEBHOOKS", "index/sweep",
         },
         "dynamodb:PutItem": {"SEATS#*", "HISTORY#*", "OVERDRAFT", "MAIL#*", "SECRET#unsubscribe"},
-        "dynamodb:BatchWriteItem": {"CHANGES#*"},
+        "dynamodb:BatchWriteItem": {"CHANGES#*", "PERIODS#*", "CORRECTIONS#*"},
         "dynamodb:UpdateItem": {"HISTORY#*", "EPISODES#*", "MAIL#*"},
         "dynamodb:DeleteItem": {"EPISODES#*", "OVERDRAFT"},
     },
@@ -246,7 +252,7 @@ def test_the_stream_loses_nothing_and_blocks_nothing(resources: dict[str, Any]) 
     assert destination == {"Fn::GetAtt": ["StreamFailures", "Arn"]}
     patterns = [json.loads(each["Pattern"]) for each in properties["FilterCriteria"]["Filters"]]
     wanted = [pattern["dynamodb"]["Keys"]["pk"]["S"] for pattern in patterns]
-    prefixes = [{"prefix": name} for name in ("LEDGER#", "DENIAL#", "WEBHOOK_REQUEST#")]
+    prefixes = [{"prefix": name} for name in ("LEDGER#", "USAGE#", "DENIAL#", "WEBHOOK_REQUEST#")]
     assert wanted == [*([prefix] for prefix in prefixes), ["WEBHOOKS"]]
 
 

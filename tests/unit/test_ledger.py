@@ -34,7 +34,7 @@ def page(
         seats[f"s{number}"] = base + (NO_LEASE if end is None else end - NOW)
     leased = [end for end in ends if end is not None]
     earliest = min(leased, default=None)
-    return Page(seats, seat_count, hard_cap, "active", 0, None, lease, earliest, 5)
+    return Page(seats, seat_count, hard_cap, "active", 0, None, lease, earliest, 5, has_seats=True)
 
 
 @pytest.mark.parametrize("is_overdraft", [False, True])

@@ -1,0 +1,93 @@
+"""Consume of a usage limit: `POST /v1/entitlements/{entitlementId}/usage/{key}`."""
+
+from collections import OrderedDict
+from typing import Any
+
+from shared import http, telemetry, usage
+from shared.http import Request, Response
+from shared.idempotency import header_of, replayed
+from shared.problems import InvalidRequest
+from shared.usage import MAX_QUANTITY, Counter
+
+
+class BusyLeaves:
+    """Which limits this process last saw busy, and at which leaf: a hint, never a decision.
+
+    Right, it saves a refused write for each request. Wrong, it costs one.
+    """
+
+    SIZE = 2_000
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    def get(self, limit: tuple[str, str]) -> int | None:
+        """The leaf last seen of a limit that was busy."""
+        return self._seen.get(limit)
+
+    def note(self, limit: tuple[str, str], counter: Counter, now_ms: int) -> None:
+        """Remember what a counter looked like."""
+        self._seen.pop(limit, None)
+        if counter.is_busy(now_ms):
+            self._seen[limit] = counter.leaf_number
+            if len(self._seen) > self.SIZE:
+                self._seen.popitem(last=False)
+
+
+_busy_leaves = BusyLeaves()
+
+
+def consume(request: Request) -> Response:
+    """Consume a quantity, all or nothing, once per `Idempotency-Key`."""
+    quantity = read_quantity(request.body)
+    is_dry_run = bool(request.query.get("dryRun"))
+    header = header_of(request)
+    if header is None and not is_dry_run:
+        raise InvalidRequest.at(
+            "/Idempotency-Key",
+            "is required: what was consumed must be consumed once, however often it is sent",
+            place="header",
+        )
+    key = header and usage.request_key(request.caller.derive("Idempotency-Key"), header)
+    limit = (request.path["entitlementId"], request.path["key"])
+    if is_dry_run:
+        told = request.table.run(usage.preview(*limit, key, quantity, request.change))
+        return Response(200, {**usage.consumption_view(limit[1], told), "dryRun": True})
+    outcome = request.table.run(
+        usage.consume(*limit, str(key), quantity, request.change, busy_leaf=_busy_leaves.get(limit))
+    )
+    if outcome.counter:
+        _busy_leaves.note(limit, outcome.counter, request.now_ms)
+    response = Response(200, usage.consumption_view(limit[1], outcome.told))
+    if outcome.is_replay:
+        return replayed(response)
+    telemetry.count(
+        "UsageOverdraftConsumed" if outcome.told.overdraft_quantity else "UsageConsumed"
+    )
+    return response
+
+
+def read_quantity(body: dict[str, Any]) -> int:
+    """The quantity in a body; checked by hand, as in `activate`, for the sake of start-up.
+
+    Raises:
+        InvalidRequest: names every member that is wrong.
+    """
+    errors = [
+        {"pointer": f"/{name[:100]}", "detail": "unknown field"}
+        for name in body
+        if name != "quantity"
+    ]
+    quantity: Any = body.get("quantity")
+    if quantity is None:
+        errors.append({"pointer": "/quantity", "detail": "is required: how much is to be consumed"})
+    elif type(quantity) is not int or not 1 <= quantity <= MAX_QUANTITY:
+        detail = f"must be a whole number from 1 to {MAX_QUANTITY}"
+        errors.append({"pointer": "/quantity", "detail": detail})
+    if errors:
+        raise InvalidRequest(errors)
+    return int(quantity)
+
+
+ROUTES = {"consumeUsage": consume}
+handler = http.serve(ROUTES)

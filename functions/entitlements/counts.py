@@ -1,0 +1,155 @@
+"""Usage limits at the vendor's desk: what is used, earlier periods, corrections."""
+
+from typing import Any
+
+from functions.entitlements import desk, listing, validation
+from functions.entitlements.listing import Listed
+from shared import entitlement, ledger, table, usage
+from shared.credentials import new_id
+from shared.http import Request, Response
+from shared.idempotency import Claim, replayed
+from shared.models import CorrectionInput
+from shared.problems import NotFound
+from shared.table import Item, Query, Steps
+from shared.times import to_rfc3339
+from shared.usage import Counter, Period, period_view, usage_view
+
+
+def read(request: Request) -> Response:
+    """Every usage limit in its current period."""
+    return Response(200, {"items": request.table.run(_usage(request)), "nextPageToken": None})
+
+
+def _usage(request: Request) -> Steps[list[dict[str, Any]]]:
+    entitlement_id = request.path["entitlementId"]
+    item, _ = yield from desk.fetch(entitlement_id)
+    keys = list(entitlement.usage_terms(item["document"]))
+    found = yield from desk.counters(entitlement_id, keys)
+    return [
+        _current_view(key, found[key], found[key].as_of(request.now))
+        for key in keys
+        if key in found
+    ]
+
+
+def _current_view(key: str, counter: Counter, current: Counter) -> dict[str, Any]:
+    return {
+        "key": key,
+        "resetSchedule": counter.schedule,
+        "status": ledger.limit_status(current.used, current.purchased),
+        "usage": usage_view(current.used, current.purchased, current.hard_cap),
+        **period_view(current.period),
+    }
+
+
+def periods(request: Request) -> Response:
+    """The periods of a usage limit, newest first: the current one, and those that have ended."""
+    return listing.respond(request, _periods(request))
+
+
+def _periods(request: Request) -> Steps[Listed]:
+    limit, start = listing.limit_of(request), listing.start_of(request)
+    owner, key = request.path["entitlementId"], request.path["key"]
+    counter = yield from _counter(owner, key)
+    current = counter.as_of(request.now)
+    shown: list[tuple[int, dict[str, Any]]] = []
+    # The counter turns to a new period when something is consumed; until then it has the old one.
+    for each in [current, counter] if current is not counter else [counter]:
+        if start is None or each.period.start < int(start[0]):
+            view = _period_view(each.period, each.used, each.purchased, each.hard_cap)
+            shown.append((each.period.start, {**view, "isCurrent": each is current}))
+    low = shown[-1][0] if shown else int(start[0]) if start else counter.period.start
+    found = yield Query(
+        "pk = :pk AND sk < :start",
+        {":pk": table.period_key(owner, key, 0).pk, ":start": f"{low:010d}"},
+        limit=limit + 1,
+        descending=True,
+    )
+    for item in found.items:
+        period = Period(int(item["sk"]), item["periodEnd"])
+        view = _period_view(period, item["used"], item["purchased"], item.get("hardCap"))
+        shown.append((period.start, {**view, "isCurrent": False}))
+    more = [str(shown[limit - 1][0])] if len(shown) > limit else None
+    return Listed([view for _, view in shown[:limit]], more)
+
+
+def _period_view(period: Period, used: int, purchased: int, hard_cap: int | None) -> dict[str, Any]:
+    return {**period_view(period), "usage": usage_view(used, purchased, hard_cap)}
+
+
+def _counter(owner: str, key: str) -> Steps[Counter]:
+    """The counter of a limit that the entitlement has, or had.
+
+    Raises:
+        NotFound.
+    """
+    yield from desk.require(owner, is_deleted_ok=True)
+    found = yield from desk.counters(owner, [key])
+    if key not in found:
+        raise NotFound("No usage limit has this key.")
+    return found[key]
+
+
+def correct(request: Request) -> Response:
+    """Correct the count of the current period; once, if it has an `Idempotency-Key`."""
+    correction = validation.parse(CorrectionInput, request.body)
+    claim = Claim.of(request)
+    if claim:
+        # Guards against another body under the same header; that the count is corrected once is
+        # the counter's own doing.
+        reply = request.table.execute(claim.reserve())
+        if isinstance(reply, table.Refused):
+            claim.read(reply.item)
+    nonce = request.caller.derive(claim.key.pk) if claim else new_id("correction")
+    key = request.path["key"]
+    outcome = request.table.run(
+        usage.correct(
+            request.path["entitlementId"], key, usage.request_key("correction", nonce),
+            correction.quantity, correction.reason, request.change,
+        )
+    )  # fmt: skip
+    told = outcome.told
+    view = {
+        "key": key,
+        "quantity": correction.quantity,
+        "reason": correction.reason,
+        "correctedAt": to_rfc3339(told.at_ms),
+        "actor": request.caller.key_id,
+        "usage": usage_view(told.used, told.purchased, told.hard_cap),
+        **period_view(told.period),
+    }
+    response = Response(201, view)
+    return replayed(response) if outcome.is_replay else response
+
+
+def corrections(request: Request) -> Response:
+    """The corrections of a usage limit, newest first."""
+    return listing.respond(request, _corrections(request))
+
+
+def _corrections(request: Request) -> Steps[Listed]:
+    limit, start = listing.limit_of(request), listing.start_of(request)
+    owner, key = request.path["entitlementId"], request.path["key"]
+    yield from _counter(owner, key)
+    found = yield Query(
+        "pk = :pk AND sk < :high",
+        {":pk": table.correction_key(owner, key, 0, 0).pk, ":high": start[0] if start else "~"},
+        limit=limit + 1,
+        descending=True,
+    )
+    shown = found.items[:limit]
+    more = [shown[-1]["sk"]] if len(found.items) > limit else None
+    return Listed([_correction_view(key, item) for item in shown], more)
+
+
+def _correction_view(key: str, item: Item) -> dict[str, Any]:
+    period = Period(item["periodStart"], item.get("periodEnd"))
+    return {
+        "key": key,
+        "quantity": item["quantity"],
+        "reason": item["reason"],
+        "correctedAt": to_rfc3339(item["at"]),
+        "actor": item["actor"],
+        "usage": usage_view(item["used"], item["purchased"], item.get("hardCap")),
+        **period_view(period),
+    }

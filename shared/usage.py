@@ -1,0 +1,807 @@
+"""The usage core: what is counted, not seated, against the same two limits.
+
+A usage limit is one item, its *counter*. It stores what is `left` under the hard cap, since a
+condition can compare but not add: consuming is one conditional write that counts it down. The
+requests that consumed stand in the same item by their `Idempotency-Key`, so that one write decides
+both whether there is enough left and whether this request has consumed before.
+
+They stand on two *leaves*: `recent`, the leaf in use, and `earlier`, the one before. When a leaf
+is full, when the limits change and when a period begins, the leaf is turned: `earlier` goes into
+items of their own, one for each request. While nothing of the last 24 hours has left the counter
+(a *quiet* limit), one write proves that a request is new. Once something has (a *busy* one), that
+item is read first, and the write holds only if the leaf has not been turned since.
+
+Everything that an answer says follows from a request's entry and its leaf's terms: the first answer
+can be given again, and is never kept. Times are Unix seconds unless a name says `_ms`.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from shared import ledger, problems, table
+from shared.ledger import EPOCH, IN_FORCE, ROUNDS, Change, utc_hour
+from shared.table import (
+    Accepted,
+    BatchPut,
+    Conflicted,
+    Get,
+    Item,
+    Key,
+    Pause,
+    Put,
+    Steps,
+    Update,
+)
+from shared.times import to_rfc3339, zone_of
+
+LEAF = 32  # requests that stand on one leaf before it is turned
+MAX_LIMIT = 10**12
+MAX_QUANTITY = 10**9
+MAX_LIMITS = 50  # usage limits of one entitlement: a change of all is one transaction
+DAY = 86_400
+DAY_MS = DAY * 1000
+SCHEDULES = ("monthly", "never", "on_renewal")
+REMOVED = "removed"  # the status of a counter whose limit the entitlement has no more
+# What `left` counts down from where there is no hard cap.
+_ENDLESS = 10**14
+
+# --- Entries --------------------------------------------------------------------------------------
+# What a request consumed is one number of 37 digits, which the counter stores in 20 bytes:
+#
+#   time (12: milliseconds since EPOCH) | quantity (10) | left before it (15)
+#
+# Both may be negative (a correction; a cap that was lowered below what is used), so each is told
+# from a zero in its middle. What was left comes last so that a write can let DynamoDB add it:
+# `recent.#k = :entry + #left`.
+
+_LEFTS = 10**15
+_TIMES = 10**25
+_NO_QUANTITY = 5 * 10**9
+_NONE_LEFT = 2 * 10**14
+
+
+class Entry(NamedTuple):
+    """What one request consumed: when, how much, and what was left before it."""
+
+    at_ms: int
+    quantity: int
+    left_before: int
+
+
+def encode_entry(at_ms: int, quantity: int) -> int:
+    """The number to which the counter's `left` is added to make an entry."""
+    since = at_ms - EPOCH * 1000
+    return since * _TIMES + (quantity + _NO_QUANTITY) * _LEFTS + _NONE_LEFT
+
+
+def decode_entry(value: int) -> Entry:
+    """An entry, taken apart."""
+    at, rest = divmod(value, _TIMES)
+    quantity, left = divmod(rest, _LEFTS)
+    return Entry(at + EPOCH * 1000, quantity - _NO_QUANTITY, left - _NONE_LEFT)
+
+
+def request_key(secret: str, header: str) -> str:
+    """The 12 characters under which a request's entry stands: 72 bits of SHA-256, base64url.
+
+    `secret` is the caller's own, so that two callers' keys never meet.
+    """
+    digest = hashlib.sha256(f"{secret}\0{header}".encode()).digest()
+    return base64.urlsafe_b64encode(digest[:9]).decode()
+
+
+# --- Periods --------------------------------------------------------------------------------------
+
+
+class Period(NamedTuple):
+    """From `start` to before `end`; `end` None: until something else begins a new one."""
+
+    start: int
+    end: int | None
+
+
+def month_of(now: int, zone: str) -> Period:
+    """The calendar month of a time, from local midnight to local midnight.
+
+    Where clocks are set at midnight, the first moment of the day takes its place.
+    """
+    local = datetime.fromtimestamp(now, zone_of(zone))
+    following = (local.year + local.month // 12, local.month % 12 + 1)
+    start, end = (
+        int(datetime(year, month, 1, tzinfo=local.tzinfo).timestamp())
+        for year, month in ((local.year, local.month), following)
+    )
+    return Period(start, end)
+
+
+class Terms(NamedTuple):
+    """What the entitlement lays down on a counter. `hard_cap` None: unlimited."""
+
+    purchased: int
+    hard_cap: int | None
+    schedule: str
+    zone: str
+    status: str
+    valid_from: int
+    valid_until: int | None
+
+    def first_period(self, now: int) -> Period:
+        """The period in which a limit begins that is new at `now`."""
+        return month_of(now, self.zone) if self.schedule == "monthly" else Period(now, None)
+
+
+# --- The counter ----------------------------------------------------------------------------------
+
+
+class Leaf(NamedTuple):
+    """Entries by request key, and the limits and the period that were theirs."""
+
+    entries: Mapping[str, int]
+    purchased: int
+    hard_cap: int | None
+    period: Period
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any], entries: Mapping[str, int]) -> "Leaf":
+        """The leaf whose terms are members of `item`."""
+        period = Period(item["periodStart"], item.get("periodEnd"))
+        return cls(entries, item["purchased"], item.get("hardCap"), period)
+
+    def terms(self) -> dict[str, table.Value]:
+        """The terms as the table keeps them."""
+        terms: dict[str, table.Value] = {
+            "purchased": self.purchased,
+            "hardCap": self.hard_cap,
+            "periodStart": self.period.start,
+            "periodEnd": self.period.end,
+        }
+        return {name: value for name, value in terms.items() if value is not None}
+
+    def consumption(self, key: str) -> "Consumption | None":
+        """What the request of this key consumed."""
+        if key not in self.entries:
+            return None
+        entry = decode_entry(self.entries[key])
+        used_before = _full(self.hard_cap) - entry.left_before
+        return Consumption(
+            entry.at_ms, entry.quantity, used_before, self.purchased, self.hard_cap, self.period
+        )
+
+
+class Counter(NamedTuple):
+    """A counter as read.
+
+    `period_number` counts the periods; `dropped_ms` is when requests that were not a day old last
+    left the counter, 0 if never.
+    """
+
+    left: int
+    leaf: Leaf
+    earlier: Leaf | None
+    leaf_number: int
+    dropped_ms: int
+    schedule: str
+    zone: str
+    status: str
+    valid_from: int
+    valid_until: int | None
+    period_number: int
+    seq: int
+
+    @classmethod
+    def of(cls, item: Item) -> "Counter":
+        """The counter in an item of the table."""
+        earlier = item.get("earlierTerms")
+        return cls(
+            item["left"],
+            Leaf.of(item, item["recent"]),
+            Leaf.of(earlier, item["earlier"]) if earlier else None,
+            item["leaf"],
+            item["droppedAt"],
+            item["schedule"],
+            item["timeZone"],
+            item["status"],
+            item["validFrom"],
+            item.get("validUntil"),
+            item["period"],
+            item["seq"],
+        )
+
+    @property
+    def used(self) -> int:
+        """How much of the period's limit is used."""
+        return _full(self.hard_cap) - self.left
+
+    @property
+    def purchased(self) -> int:
+        """The soft limit."""
+        return self.leaf.purchased
+
+    @property
+    def hard_cap(self) -> int | None:
+        """The hard limit; None: unlimited."""
+        return self.leaf.hard_cap
+
+    @property
+    def period(self) -> Period:
+        """The period that is counted."""
+        return self.leaf.period
+
+    def status_at(self, now: int) -> str:
+        """The status, or what the time has made of it."""
+        return ledger.status_at(self.status, self.valid_from, self.valid_until, now)
+
+    def is_busy(self, now_ms: int) -> bool:
+        """Whether requests of the last 24 hours have left it."""
+        return self.dropped_ms > now_ms - DAY_MS
+
+    def has_ended(self, now: int) -> bool:
+        """Whether the period is over, and the next one has not begun."""
+        return self.period.end is not None and now >= self.period.end
+
+    def as_of(self, now: int) -> "Counter":
+        """The counter in the period of `now`: begun anew when the one that it counts is over."""
+        if not self.has_ended(now):
+            return self
+        return self.begun(month_of(now, self.zone))
+
+    def begun(self, period: Period) -> "Counter":
+        """The counter at the beginning of a new period."""
+        return self._replace(
+            left=_full(self.hard_cap),
+            leaf=self.leaf._replace(entries={}, period=period),
+            period_number=self.period_number + 1,
+        )
+
+    def raw(self, key: str) -> tuple[int | None, int | None]:
+        """The entries of this key on both leaves."""
+        return self.leaf.entries.get(key), self.earlier.entries.get(key) if self.earlier else None
+
+    def consumption(self, key: str) -> "Consumption | None":
+        """What the request of this key consumed, as long as it stands here."""
+        found = self.leaf.consumption(key)
+        return found or (self.earlier.consumption(key) if self.earlier else None)
+
+
+def _full(hard_cap: int | None) -> int:
+    return _ENDLESS if hard_cap is None else hard_cap
+
+
+class Consumption(NamedTuple):
+    """What a request consumed, and what its answer follows from."""
+
+    at_ms: int
+    quantity: int
+    used_before: int
+    purchased: int
+    hard_cap: int | None
+    period: Period
+
+    @property
+    def used(self) -> int:
+        """What was used with it."""
+        return self.used_before + self.quantity
+
+    @property
+    def overdraft_quantity(self) -> int:
+        """How much of it lies above what was purchased."""
+        return max(0, self.used - max(self.purchased, self.used_before))
+
+    def to_item(self) -> Item:
+        """What is kept of it for the rest of its 24 hours."""
+        expiry = self.at_ms // 1000 + DAY
+        terms = Leaf({}, self.purchased, self.hard_cap, self.period).terms()
+        kept = {"at": self.at_ms, "quantity": self.quantity, "usedBefore": self.used_before}
+        return {**terms, **kept, "ttl": expiry}
+
+    @classmethod
+    def of(cls, item: Item) -> "Consumption":
+        """The consumption in a kept item."""
+        leaf = Leaf.of(item, {})
+        return cls(
+            item["at"], item["quantity"], item["usedBefore"], leaf.purchased, leaf.hard_cap,
+            leaf.period,
+        )  # fmt: skip
+
+
+def usage_view(used: int, purchased: int, hard_cap: int | None) -> dict[str, int | None]:
+    """The `usage` object of the contract."""
+    return ledger.seats_view(used, purchased, hard_cap)
+
+
+def period_view(period: Period) -> dict[str, str | None]:
+    """A period as it is answered; `periodEnd` null: none is set."""
+    return {
+        "periodStart": to_rfc3339(period.start * 1000),
+        "periodEnd": None if period.end is None else to_rfc3339(period.end * 1000),
+    }
+
+
+def consumption_view(key: str, told: Consumption) -> dict[str, Any]:
+    """What a request consumed, as it is answered, the first time and again."""
+    return {
+        "key": key,
+        "quantity": told.quantity,
+        "isOverdraft": told.overdraft_quantity > 0,
+        "overdraftQuantity": told.overdraft_quantity,
+        "status": ledger.limit_status(told.used, told.purchased),
+        "usage": usage_view(told.used, told.purchased, told.hard_cap),
+        **period_view(told.period),
+    }
+
+
+# --- Requests -------------------------------------------------------------------------------------
+
+_NAMES = {"#status": "status", "#last": "last", "#left": "left"}
+_SEQ = "seq = seq + :one, #last = :change"
+_IN_PERIOD = "(attribute_not_exists(periodEnd) OR periodEnd > :now)"
+
+
+def _values(change: Change, last: Mapping[str, Any]) -> dict[str, Any]:
+    return {":one": 1, ":change": dict(last), ":now": change.now, ":active": "active"}
+
+
+def _consume(
+    counter_key: Key,
+    key: str,
+    quantity: int,
+    change: Change,
+    *,
+    checked: int | None = None,
+    stale: tuple[int | None, int | None] = (None, None),
+    kind: str = "consumed",
+    room: str = "#left >= :quantity",
+    **details: str,
+) -> Update:
+    """Count down, if enough is left (`room`) and the request is new.
+
+    `checked`: the leaf at which no item was kept of this request; None: nothing has left the
+    counter for 24 hours. `stale`: entries of this key on either leaf that are older than that.
+    """
+    last = change.record(kind, quantity=quantity, **details)
+    values = {
+        **_values(change, last),
+        ":quantity": quantity,
+        ":entry": encode_entry(change.now_ms, quantity),
+    }
+    new = []
+    for leaf, entry in zip(("recent", "earlier"), stale, strict=True):
+        new.append(f"attribute_not_exists({leaf}.#k)" if entry is None else f"{leaf}.#k = :{leaf}")
+        if entry is not None:
+            values[f":{leaf}"] = entry
+    if checked is None:
+        new.append("droppedAt < :dayAgo")
+        values[":dayAgo"] = change.now_ms - DAY_MS
+    else:
+        new.append("leaf = :leaf")
+        values[":leaf"] = checked
+    return Update(
+        counter_key,
+        f"SET recent.#k = :entry + #left, #left = #left - :quantity, {_SEQ}",
+        f"{room} AND {' AND '.join(new)} AND {IN_FORCE} AND {_IN_PERIOD}",
+        {**_NAMES, "#k": key},
+        values,
+    )
+
+
+def _turn(counter: Counter, *, drops: bool, change: Change) -> tuple[str, dict[str, Any]]:
+    """Turning the leaf: the parts of an expression, and their values. Needs `leaf = :leaf`.
+
+    `drops`: requests of the last 24 hours leave the counter with it.
+    """
+    sets = "earlier = recent, earlierTerms = :terms, leaf = leaf + :one, droppedAt = :dropped"
+    return sets, {
+        ":terms": counter.leaf.terms(),
+        ":dropped": change.now_ms if drops else counter.dropped_ms,
+        ":leaf": counter.leaf_number,
+        ":one": 1,
+    }
+
+
+def _put_aside(counter_key: Key, counter: Counter, now_ms: int) -> Steps[bool]:
+    """Keep in items of their own what the next turn takes from the counter; whether there was any.
+
+    The leaf before is never written to, so what is read of it is all of it.
+    """
+    owner, usage = table.owner_of(counter_key.pk), table.usage_of(table.meter_of(counter_key.pk))
+    leaf = counter.earlier
+    told = {key: leaf.consumption(key) for key in leaf.entries} if leaf else {}
+    kept = tuple(
+        (table.consumption_key(owner, str(usage), key), each.to_item())
+        for key, each in told.items()
+        if each and each.at_ms > now_ms - DAY_MS
+    )
+    if kept:
+        yield BatchPut(kept)
+    return bool(kept)
+
+
+def _begin(
+    counter_key: Key,
+    counter: Counter,
+    current: Counter,
+    change: Change,
+    entry: tuple[str, int],
+    kind: str = "consumed",
+    **details: str,
+) -> Steps[Update]:
+    """Begin the period of `current` with its first entry, if the terms are still as seen.
+
+    What the turn of the leaf takes from the counter is put aside first.
+    """
+    key, quantity = entry
+    drops = yield from _put_aside(counter_key, counter, change.now_ms)
+    turning, values = _turn(counter, drops=drops, change=change)
+    values |= {
+        ":change": change.record(kind, quantity=quantity, **details),
+        ":full": current.left - quantity,
+        ":own": {key: encode_entry(change.now_ms, quantity) + current.left},
+        ":start": current.period.start,
+        ":end": current.period.end,
+        ":periods": current.period_number,
+        ":active": "active",
+        ":now": change.now,
+    }
+    return Update(
+        counter_key,
+        f"SET {turning}, recent = :own, #left = :full, periodStart = :start, periodEnd = :end,"
+        f" #period = :periods, {_SEQ}",
+        f"leaf = :leaf AND attribute_not_exists(recent.#k) AND {IN_FORCE}",
+        {**_NAMES, "#k": key, "#period": "period"},
+        values,
+    )
+
+
+# --- Operations -----------------------------------------------------------------------------------
+
+
+class Outcome(NamedTuple):
+    """What a request has consumed, now or before (`is_replay`), and the counter where it is."""
+
+    told: Consumption
+    counter: Counter | None
+    is_replay: bool
+
+
+def consume(
+    entitlement_id: str,
+    usage: str,
+    key: str,
+    quantity: int,
+    change: Change,
+    *,
+    busy_leaf: int | None = None,
+) -> Steps[Outcome]:
+    """Consume `quantity` of a usage limit, all or nothing, once per request key.
+
+    `busy_leaf` is the leaf that the caller last saw of a busy limit. It changes the number of round
+    trips, never the outcome.
+
+    Raises:
+        NotFound, EntitlementSuspended, EntitlementExpired, EntitlementNotYetValid,
+        HardCapReached (with `usage`; on record), IdempotencyConflict, Contention.
+    """
+    counter_key = table.usage_key(entitlement_id, usage)
+    if busy_leaf is not None:
+        told = yield from _kept(entitlement_id, usage, key, change.now_ms)
+        if told:
+            return _replay(told, quantity, None)
+    write = _consume(counter_key, key, quantity, change, checked=busy_leaf)
+    checked = busy_leaf
+    for attempt in range(1, ROUNDS + 1):
+        reply = yield write
+        if isinstance(reply, Accepted):
+            return (yield from _done(counter_key, reply, key, change))
+        if isinstance(reply, Conflicted):
+            yield Pause(attempt)
+            continue
+        # The answer may have taken seconds: a period may have begun meanwhile.
+        change = change.at((yield Pause(0)))
+        counter = _counter_of(reply.item)
+        told = yield from _look(entitlement_id, usage, key, counter, change.now_ms, checked)
+        if told:
+            return _replay(told, quantity, counter)
+        checked = counter.leaf_number if counter.is_busy(change.now_ms) else None
+        check_in_force(counter, change.now)
+        current = counter.as_of(change.now)
+        if current.left < quantity:
+            yield from _record_denial(entitlement_id, usage, key, quantity, current, change)
+            raise denied(usage, quantity, current)
+        if attempt > 1:
+            change = change.at((yield Pause(attempt - 1)))
+        if current is counter:
+            write = _consume(
+                counter_key, key, quantity, change, checked=checked, stale=counter.raw(key)
+            )
+        else:
+            write = yield from _begin(counter_key, counter, current, change, (key, quantity))
+    raise problems.Contention
+
+
+def _counter_of(item: Item | None) -> Counter:
+    if item is None:
+        raise problems.NotFound("No usage limit has this key.")
+    return Counter.of(item)
+
+
+def _done(counter_key: Key, reply: Accepted, key: str, change: Change) -> Steps[Outcome]:
+    """What was consumed just now; a leaf that became full by it is turned."""
+    counter = _counter_of(reply.item)
+    told = counter.leaf.consumption(key)
+    assert told is not None  # it has just been written
+    if len(counter.leaf.entries) % LEAF == 0:
+        yield from turn(counter_key, counter, change)
+    return Outcome(told, counter, is_replay=False)
+
+
+def _look(
+    owner: str, usage: str, key: str, counter: Counter, now_ms: int, checked: int | None = None
+) -> Steps[Consumption | None]:
+    """What a request has consumed within 24 hours, here or in an item of its own.
+
+    `checked`: the leaf at which there was no such item.
+    """
+    told = counter.consumption(key)
+    if told and told.at_ms > now_ms - DAY_MS:
+        return told
+    if counter.is_busy(now_ms) and checked != counter.leaf_number:
+        return (yield from _kept(owner, usage, key, now_ms))
+    return None
+
+
+def _kept(owner: str, usage: str, key: str, now_ms: int) -> Steps[Consumption | None]:
+    """What a request consumed within 24 hours, once it has left the counter."""
+    item: Item | None = yield Get(table.consumption_key(owner, usage, key))
+    told = Consumption.of(item) if item else None
+    return told if told and told.at_ms > now_ms - DAY_MS else None
+
+
+def _record_denial(
+    owner: str, usage: str, key: str, quantity: int, counter: Counter, change: Change
+) -> Steps[None]:
+    about: dict[str, table.Value] = {
+        "entitlementId": owner,
+        "seatKey": key,
+        "usageKey": usage,
+        "quantity": quantity,
+        "periodStart": counter.period.start,
+        "periodEnd": counter.period.end,
+    }
+    record = table.denial_key(owner, key, utc_hour(change.now), table.usage_meter(usage))
+    level = (counter.used, counter.purchased, counter.hard_cap)
+    yield from ledger.settle(ledger.denial(record, about, level, change))
+
+
+def _replay(told: Consumption, quantity: int, counter: Counter | None) -> Outcome:
+    if told.quantity != quantity:
+        raise problems.IdempotencyConflict("Use a new Idempotency-Key for a new request.")
+    return Outcome(told, counter, is_replay=True)
+
+
+def check_in_force(counter: Counter, now: int) -> None:
+    """Raise the problem for which nothing is consumed at `now`."""
+    _check_offered(counter)
+    ledger.check_in_force(counter.status_at(now))
+
+
+def _check_offered(counter: Counter) -> None:
+    if counter.status == REMOVED:
+        raise problems.NotFound("No usage limit has this key.")
+
+
+def denied(usage: str, quantity: int, counter: Counter) -> problems.HardCapReached:
+    """The problem of a limit of which not enough is left."""
+    return problems.HardCapReached(
+        f"{quantity} of '{usage}' do not fit under the hard cap of {counter.hard_cap}"
+        f" ({counter.purchased} purchased, {counter.used} used); nothing was consumed.",
+        extensions={
+            "key": usage,
+            "usage": usage_view(counter.used, counter.purchased, counter.hard_cap),
+            **period_view(counter.period),
+        },
+    )
+
+
+def turn(counter_key: Key, counter: Counter, change: Change) -> Steps[None]:
+    """Turn a full leaf. If somebody else has turned it, there is nothing to do."""
+    drops = yield from _put_aside(counter_key, counter, change.now_ms)
+    sets, values = _turn(counter, drops=drops, change=change)
+    yield Update(
+        counter_key,
+        f"SET {sets}, recent = :none",
+        "leaf = :leaf",
+        table.NO_NAMES,
+        {**values, ":none": {}},
+    )
+
+
+def preview(
+    entitlement_id: str, usage: str, key: str | None, quantity: int, change: Change
+) -> Steps[Consumption]:
+    """What `consume` would answer at this moment; nothing is changed, nothing is recorded.
+
+    Raises:
+        What `consume` raises, but for Contention.
+    """
+    counter = _counter_of((yield Get(table.usage_key(entitlement_id, usage))))
+    if key:
+        told = yield from _look(entitlement_id, usage, key, counter, change.now_ms)
+        if told:
+            return _replay(told, quantity, counter).told
+    check_in_force(counter, change.now)
+    current = counter.as_of(change.now)
+    if current.left < quantity:
+        raise denied(usage, quantity, current)
+    return Consumption(
+        change.now_ms, quantity, current.used, current.purchased, current.hard_cap, current.period
+    )
+
+
+def correct(
+    entitlement_id: str, usage: str, key: str, quantity: int, reason: str, change: Change
+) -> Steps[Outcome]:
+    """Add a signed quantity to what is used, once per request key; never above the hard cap.
+
+    Raises:
+        What `consume` raises, but for the record of a denial; InvalidRequest: more taken back
+        than is used.
+    """
+    counter_key = table.usage_key(entitlement_id, usage)
+    for attempt in range(1, ROUNDS + 1):
+        counter = _counter_of((yield Get(counter_key)))
+        told = yield from _look(entitlement_id, usage, key, counter, change.now_ms)
+        if told:
+            return _replay(told, quantity, counter)
+        check_in_force(counter, change.now)
+        current = counter.as_of(change.now)
+        if current.used + quantity < 0:
+            raise problems.InvalidRequest.at(
+                "/quantity", f"takes back more than the {current.used} used in this period"
+            )
+        if quantity > max(0, current.left):
+            raise denied(usage, quantity, current)
+        if current is counter:
+            write = _correct(counter_key, counter, key, quantity, reason, change)
+        else:
+            entry = (key, quantity)
+            write = yield from _begin(
+                counter_key, counter, current, change, entry, "corrected", reason=reason
+            )
+        reply = yield write
+        if isinstance(reply, Accepted):
+            return (yield from _done(counter_key, reply, key, change))
+        change = change.at((yield Pause(attempt)))
+    raise problems.Contention
+
+
+def _correct(
+    counter_key: Key, counter: Counter, key: str, quantity: int, reason: str, change: Change
+) -> Update:
+    # Upwards as far as there is room, downwards as far as there is use.
+    room = "#left >= :quantity" if quantity > 0 else "#left <= :most"
+    write = _consume(
+        counter_key, key, quantity, change, checked=counter.leaf_number, stale=counter.raw(key),
+        kind="corrected", room=room, reason=reason,
+    )  # fmt: skip
+    if quantity > 0:
+        return write
+    most = _full(counter.hard_cap) + quantity
+    return write._replace(values={**write.values, ":most": most})
+
+
+# --- Terms: what the entitlement lays down on its counters ----------------------------------------
+
+
+def new_counter(
+    entitlement_id: str, usage: str, terms: Terms, change: Change, kind: str = "created"
+) -> Put:
+    """A counter of which nothing is used. `kind` is `added` for an entitlement in use."""
+    leaf = Leaf({}, terms.purchased, terms.hard_cap, terms.first_period(change.now))
+    return Put(
+        table.usage_key(entitlement_id, usage),
+        {
+            "left": _full(terms.hard_cap),
+            **leaf.terms(),
+            "recent": {},
+            "earlier": {},
+            "leaf": 1,
+            "droppedAt": 0,
+            "schedule": terms.schedule,
+            "timeZone": terms.zone,
+            "status": terms.status,
+            "validFrom": terms.valid_from,
+            "validUntil": terms.valid_until,
+            "period": 1,
+            "seq": 1,
+            "last": change.record(kind),
+        },
+        "attribute_not_exists(pk)",
+    )
+
+
+def changed(counter: Counter, terms: Terms, now: int, *, is_renewed: bool) -> Counter:
+    """The counter under new terms. What was used stays used, until a period begins.
+
+    `is_renewed`: the validity was moved later, by which a limit `on_renewal` begins anew.
+    """
+    current = counter.as_of(now)
+    delta = _full(terms.hard_cap) - _full(current.hard_cap)
+    current = current._replace(
+        left=current.left + delta,
+        leaf=current.leaf._replace(purchased=terms.purchased, hard_cap=terms.hard_cap),
+        schedule=terms.schedule,
+        zone=terms.zone,
+        status=terms.status,
+        valid_from=terms.valid_from,
+        valid_until=terms.valid_until,
+    )
+    if terms.schedule == "on_renewal" and is_renewed:
+        return current.begun(Period(now, None))
+    if terms.schedule == "monthly":
+        period = month_of(now, terms.zone)
+        if counter.schedule == "monthly" and counter.zone != terms.zone:
+            # It may be another month already, or still, in the new zone: no month is counted twice.
+            middle = current.period.start + 14 * DAY
+            month = month_of(middle, terms.zone)
+            if period.start > month.start:
+                return current.begun(period)
+            period = month
+        return current._replace(leaf=current.leaf._replace(period=period))
+    period = current.period._replace(end=None)
+    return current._replace(leaf=current.leaf._replace(period=period))
+
+
+def change_terms(
+    entitlement_id: str, usage: str, counter: Counter, new: Counter, change: Change
+) -> Steps[Update | None]:
+    """The write that brings a counter from what was seen to its new form; None: nothing changes.
+
+    What the next turn takes from the counter is put aside first.
+    """
+    if new._replace(left=counter.left, leaf=counter.leaf) == counter and (
+        new.leaf.terms() == counter.leaf.terms()
+    ):
+        return None
+    counter_key = table.usage_key(entitlement_id, usage)
+    sets: dict[str, Any] = {
+        "#status": new.status,
+        "validFrom": new.valid_from,
+        "validUntil": new.valid_until,
+        "schedule": new.schedule,
+        "#zone": new.zone,
+        "#period": new.period_number,
+    }
+    begins = new.period_number != counter.period_number
+    names = {"#status": "status", "#last": "last", "#period": "period", "#zone": "timeZone"}
+    values: dict[str, Any] = {":one": 1, ":leaf": counter.leaf_number, ":deleted": "deleted"}
+    assignments = [_SEQ]
+    if begins or new.leaf.terms() != counter.leaf.terms():
+        drops = yield from _put_aside(counter_key, counter, change.now_ms)
+        turning, more = _turn(counter, drops=drops, change=change)
+        values |= {**more, ":none": {}}
+        assignments += [turning, "recent = :none"]
+        names["#left"] = "left"
+        if begins:
+            assignments.append("#left = :left")
+            values[":left"] = new.left
+        else:
+            assignments.append("#left = #left + :more")
+            values[":more"] = new.left - counter.left
+        sets |= {
+            "purchased": new.purchased,
+            "hardCap": new.hard_cap,
+            "periodStart": new.period.start,
+            "periodEnd": new.period.end,
+        }
+    settings, removals, new_values = table.assign(sets)
+    kind = new.status if new.status in (REMOVED, "deleted") else "updated"
+    return Update(
+        counter_key,
+        table.set_and_remove([*assignments, *settings], removals),
+        "leaf = :leaf AND #status <> :deleted",
+        names,
+        {**values, **new_values, ":change": change.record(kind)},
+    )

@@ -1,0 +1,569 @@
+"""Usage limits through the rooms: what is answered, what is refused, when a period begins."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from functions.entitlements import desk
+from shared import http, table, usage
+from shared.table import Table
+from shared.times import from_rfc3339, to_rfc3339
+from shared.usage import Counter, Period, decode_entry, encode_entry, month_of
+from tests.support import NOW_MS, change, new_id
+from tests.unit.conftest import Rooms
+
+LIMIT = {
+    "key": "exports", "limit": 10, "overdraftLimit": {"type": "percentage", "value": 20},
+    "resetSchedule": "monthly",
+}  # fmt: skip
+LEAF = 4  # a short one: moto is slow
+CONSUME = "POST /v1/entitlements/{entitlementId}/usage/{key}"
+USAGE = "GET /v1/entitlements/{entitlementId}/usage"
+PATCH = "PATCH /v1/entitlements/{entitlementId}"
+
+
+@pytest.fixture(autouse=True)
+def _short_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage, "LEAF", LEAF)
+
+
+class Customer:
+    """An entitlement with usage limits, and a clock for every call."""
+
+    def __init__(self, rooms: Rooms, monkeypatch: pytest.MonkeyPatch, **terms: Any) -> None:
+        self.rooms = rooms
+        self.now_ms = NOW_MS
+        monkeypatch.setattr(http, "now_ms", lambda: self.now_ms)
+        monkeypatch.setattr(table, "now_ms", lambda: self.now_ms)
+        self.id = rooms.create(**{"seatCount": None, "usageLimits": [LIMIT], **terms})
+
+    def consume(
+        self, quantity: Any = 1, key: str | None = None, usage: str = "exports", **kwargs: Any
+    ) -> tuple[int, Any, dict[str, str]]:
+        headers = {} if key is None else {"idempotency-key": key}
+        path = {"entitlementId": self.id, "key": usage}
+        body = kwargs.pop("body", {"quantity": quantity})
+        return self.rooms.call(CONSUME, path, body, headers=headers, **kwargs)
+
+    def used(self, usage: str = "exports") -> Any:
+        status, body, _ = self.rooms.call(USAGE, {"entitlementId": self.id})
+        assert status == 200
+        return next(item for item in body["items"] if item["key"] == usage)
+
+    def patch(self, **body: Any) -> Any:
+        status, answer, _ = self.rooms.call(PATCH, {"entitlementId": self.id}, body)
+        assert status == 200, answer
+        return answer
+
+    def counter(self, usage: str = "exports") -> Counter:
+        item = self.rooms.door.execute(table.Get(table.usage_key(self.id, usage)))
+        return Counter.of(item)
+
+
+@pytest.fixture
+def customer(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Customer:
+    return Customer(rooms, monkeypatch)
+
+
+# --- Pure -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quantity", [1, 10**9, -(10**9)])
+@pytest.mark.parametrize("left", [0, 7, 10**14, -(10**13)])
+def test_an_entry_keeps_time_quantity_and_what_was_left(quantity: int, left: int) -> None:
+    value = encode_entry(NOW_MS, quantity) + left
+    assert decode_entry(value) == (NOW_MS, quantity, left)
+    assert len(str(value)) <= 38  # the digits that DynamoDB keeps
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "start", "end"),
+    [
+        ("UTC", "2028-02-29T12:00:00Z", "2028-02-01T00:00:00Z", "2028-03-01T00:00:00Z"),
+        ("UTC", "2026-12-31T23:59:59Z", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z"),
+        ("UTC", "2027-01-01T00:00:00Z", "2027-01-01T00:00:00Z", "2027-02-01T00:00:00Z"),
+        # A month in which clocks change has an hour less, or more.
+        ("America/New_York", "2026-03-10T00:00:00Z", "2026-03-01T05:00:00Z", "2026-04-01T04:00:00Z"),
+        ("America/New_York", "2026-11-30T12:00:00Z", "2026-11-01T04:00:00Z", "2026-12-01T05:00:00Z"),
+        ("Europe/Berlin", "2026-10-31T22:59:59Z", "2026-09-30T22:00:00Z", "2026-10-31T23:00:00Z"),
+        ("Asia/Kathmandu", "2026-05-31T18:15:00Z", "2026-05-31T18:15:00Z", "2026-06-30T18:15:00Z"),
+        # Midnight did not take place: the day began at one.
+        ("America/Asuncion", "2023-10-02T00:00:00Z", "2023-10-01T04:00:00Z", "2023-11-01T03:00:00Z"),
+        # Midnight comes twice: the day begins with the first.
+        ("America/Havana", "2026-11-02T00:00:00Z", "2026-11-01T04:00:00Z", "2026-12-01T05:00:00Z"),
+        # A day was left out.
+        ("Pacific/Apia", "2011-12-31T11:00:00Z", "2011-12-01T10:00:00Z", "2011-12-31T10:00:00Z"),
+    ],
+)  # fmt: skip
+def test_a_month_is_from_local_midnight_to_local_midnight(
+    zone: str, at: str, start: str, end: str
+) -> None:
+    if zone == "Pacific/Apia":  # 14 hours ahead from that day on: it is January already
+        start, end = end, "2012-01-31T10:00:00Z"
+    period = month_of(from_rfc3339(at), zone)
+    assert (to_rfc3339(period.start * 1000), to_rfc3339((period.end or 0) * 1000)) == (start, end)
+
+
+# --- Consuming ------------------------------------------------------------------------------------
+
+
+def test_within_across_over_and_denied(customer: Customer) -> None:
+    status, body, headers = customer.consume(9, "a")
+    assert status == 200
+    assert "idempotency-replayed" not in headers
+    assert body == {
+        "key": "exports", "quantity": 9, "isOverdraft": False, "overdraftQuantity": 0,
+        "status": "within_limit",
+        "usage": {"used": 9, "purchased": 10, "hardCap": 12, "overdraftUsed": 0, "available": 3},
+        "periodStart": "2049-03-01T00:00:00Z", "periodEnd": "2049-04-01T00:00:00Z",
+    }  # fmt: skip
+    _, body, _ = customer.consume(2, "b")
+    assert (body["isOverdraft"], body["overdraftQuantity"], body["status"]) == (
+        True,
+        1,
+        "overdraft",
+    )
+    status, body, _ = customer.consume(2, "c")
+    assert (status, body["type"].rpartition("/")[2]) == (409, "hard-cap-reached")
+    assert body["usage"]["used"] == 11
+    assert body["usage"]["available"] == 1
+    assert customer.used()["usage"]["used"] == 11, "what did not fit consumed something"
+    _, body, _ = customer.consume(1, "d")
+    assert (body["overdraftQuantity"], body["usage"]["available"]) == (1, 0)
+    assert customer.consume(1, "c")[0] == 409, "a denial is not kept as an answer"
+
+
+def test_at_the_limit(customer: Customer) -> None:
+    _, body, _ = customer.consume(10, "a")
+    assert (body["status"], body["isOverdraft"]) == ("at_limit", False)
+
+
+def test_a_denial_is_on_record_with_what_was_asked(customer: Customer) -> None:
+    for _ in range(3):
+        assert customer.consume(13, "same")[0] == 409
+    assert customer.consume(20, "other")[0] == 409
+    path = {"entitlementId": customer.id}
+    status, body, _ = customer.rooms.call(
+        "GET /v1/entitlements/{entitlementId}/denials", path, query={"usageKey": "exports"}
+    )
+    assert status == 200
+    found = {item["quantity"]: item for item in body["items"]}
+    assert {quantity: item["attempts"] for quantity, item in found.items()} == {13: 3, 20: 1}
+    assert (found[13]["used"], found[13]["purchased"], found[13]["hardCap"]) == (0, 10, 12)
+    _, seats, _ = customer.rooms.call("GET /v1/entitlements/{entitlementId}/denials", path)
+    assert seats["items"] == []
+
+
+def test_the_same_key_consumes_once(customer: Customer) -> None:
+    first = customer.consume(3, "a")
+    customer.consume(4, "b")
+    again = customer.consume(3, "a")
+    assert again[:2] == first[:2]
+    assert again[2]["idempotency-replayed"] == "true"
+    status, body, _ = customer.consume(4, "a")
+    assert (status, body["type"].rpartition("/")[2]) == (409, "idempotency-conflict")
+    assert customer.used()["usage"]["used"] == 7
+
+
+def test_the_first_answer_outlives_everything_but_its_day(customer: Customer) -> None:
+    """Full leaves, new limits, a suspension, a new month: the answer is the first one."""
+    customer.patch(usageLimits=[{**LIMIT, "limit": 1000}])
+    customer.now_ms = from_rfc3339("2049-03-31T12:00:00Z") * 1000
+    first = customer.consume(5, "kept")[1]
+    for number in range(2 * LEAF + 3):
+        customer.consume(1, f"n{number}")
+    assert customer.consume(5, "kept")[1] == first
+    customer.patch(usageLimits=[{**LIMIT, "limit": 2000}])
+    customer.patch(status="suspended")
+    assert customer.consume(5, "kept")[1] == first
+    customer.patch(status="active")
+    customer.now_ms = from_rfc3339("2049-04-01T11:59:59Z") * 1000
+    assert customer.consume(5, "kept")[1] == first, "before the new period had begun"
+    assert customer.consume(1, "new")[1]["usage"]["used"] == 1
+    assert customer.consume(5, "kept")[1] == first, "after the new period had begun"
+    customer.now_ms += 2_000
+    assert customer.consume(5, "kept")[1]["usage"]["used"] == 6, "24 hours are over"
+
+
+def test_a_key_may_be_used_again_every_day(customer: Customer) -> None:
+    customer.patch(usageLimits=[{**LIMIT, "limit": 1000}])
+    for day in range(5):
+        customer.now_ms = NOW_MS + day * 86_400_000
+        assert customer.consume(1, "daily")[1]["usage"]["used"] == day + 1
+        assert customer.consume(1, "daily")[1]["usage"]["used"] == day + 1
+        if day == 2:
+            for number in range(LEAF):
+                customer.consume(1, f"n{number}")
+            assert customer.consume(1, "daily")[1]["usage"]["used"] == day + 1
+            customer.rooms.door.run(take_back(customer, -LEAF))
+
+
+def take_back(customer: Customer, quantity: int) -> Any:
+    return usage.correct(
+        customer.id, "exports", "correction00", quantity, "a test", change(customer.now_ms)
+    )
+
+
+def test_dry_run_says_what_would_happen(customer: Customer) -> None:
+    status, body, _ = customer.consume(11, query={"dryRun": "true"})
+    assert (status, body["dryRun"], body["overdraftQuantity"]) == (200, True, 1)
+    assert body["usage"]["used"] == 11
+    assert customer.consume(13, query={"dryRun": "true"})[0] == 409
+    assert customer.used()["usage"]["used"] == 0
+    path = {"entitlementId": customer.id}
+    _, denials, _ = customer.rooms.call(
+        "GET /v1/entitlements/{entitlementId}/denials", path, query={"usageKey": "exports"}
+    )
+    assert denials["items"] == []
+    first = customer.consume(3, "a")[1]
+    assert customer.consume(3, "a", query={"dryRun": "true"})[1] == {**first, "dryRun": True}
+    assert customer.consume(4, "a", query={"dryRun": "true"})[0] == 409
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"quantity": 0}, {"quantity": -1}, {"quantity": 1.0}, {"quantity": True},
+     {"quantity": "3"}, {"quantity": None}, {"quantity": 10**9 + 1}, {"quantity": 1, "x": 1}],
+)  # fmt: skip
+def test_bad_quantities_change_nothing(customer: Customer, body: Any) -> None:
+    status, answer, _ = customer.consume(body=body, key="a")
+    assert (status, answer["type"].rpartition("/")[2]) == (400, "invalid-request")
+    assert customer.used()["usage"]["used"] == 0
+
+
+def test_the_header_is_required(customer: Customer) -> None:
+    status, body, _ = customer.consume(1)
+    assert (status, body["errors"][0]["pointer"]) == (400, "/Idempotency-Key")
+    assert customer.consume(1, " ")[0] == 400
+
+
+def test_what_is_not_there_or_not_in_force(customer: Customer) -> None:
+    assert customer.consume(1, "a", usage="imports")[0] == 404
+    customer.patch(status="suspended")
+    assert customer.consume(1, "a")[1]["type"].endswith("entitlement-suspended")
+    customer.patch(status="active", validUntil=to_rfc3339(NOW_MS + 60_000))
+    assert customer.consume(1, "a")[0] == 200
+    customer.now_ms += 60_000
+    assert customer.consume(1, "b")[1]["type"].endswith("entitlement-expired")
+    customer.rooms.call("DELETE /v1/entitlements/{entitlementId}", {"entitlementId": customer.id})
+    assert customer.consume(1, "b")[0] == 404
+
+
+def test_no_seats_means_no_seats(customer: Customer) -> None:
+    path = {"entitlementId": customer.id}
+    _, body, _ = customer.rooms.call("GET /v1/entitlements/{entitlementId}", path)
+    assert (body["seatCount"], body["seats"], body["hardCap"]) == (None, None, None)
+    assert body["usageLimits"] == [{**LIMIT, "hardCap": 12}]
+    take = "POST /v1/entitlements/{entitlementId}/activations"
+    for query in (None, {"dryRun": "true"}):
+        status, answer, _ = customer.rooms.call(take, path, {"seatId": "a"}, query=query)
+        assert (status, "no seats" in answer["detail"]) == (404, True)
+    customer.patch(seatCount=1)
+    assert customer.rooms.call(take, path, {"seatId": "a"})[0] == 201
+
+
+def test_without_a_hard_cap(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = {"key": "calls", "limit": 2, "overdraftLimit": {"type": "unlimited"}}
+    customer = Customer(rooms, monkeypatch, usageLimits=[limit])
+    _, body, _ = customer.consume(10**9, "a", usage="calls")
+    assert body["usage"] == {
+        "used": 10**9, "purchased": 2, "hardCap": None, "overdraftUsed": 10**9 - 2,
+        "available": None,
+    }  # fmt: skip
+    assert body["periodEnd"] is None
+    customer.patch(usageLimits=[{"key": "calls", "limit": 5}])
+    used = customer.used("calls")["usage"]
+    assert (used["used"], used["hardCap"], used["available"]) == (10**9, 5, 0)
+    assert customer.consume(1, "b", usage="calls")[0] == 409
+
+
+# --- Periods and limits ---------------------------------------------------------------------------
+
+
+def test_a_month_begins_by_itself_with_the_limits_of_now(customer: Customer) -> None:
+    customer.consume(11, "a")
+    customer.patch(usageLimits=[{**LIMIT, "limit": 20}])
+    customer.now_ms = from_rfc3339("2049-04-01T00:00:00Z") * 1000
+    used = customer.used()
+    assert (used["usage"]["used"], used["usage"]["purchased"]) == (0, 20)
+    assert used["periodStart"] == "2049-04-01T00:00:00Z"
+    assert customer.consume(1, "b", query={"dryRun": "true"})[1]["usage"]["used"] == 1
+    assert customer.consume(25, "c")[1]["usage"]["used"] == 0, "a denial shows the new period"
+    _, body, _ = customer.consume(24, "d")
+    assert (body["usage"]["used"], body["overdraftQuantity"]) == (24, 4)
+    customer.now_ms = from_rfc3339("2049-07-15T00:00:00Z") * 1000
+    assert customer.consume(1, "e")[1]["periodStart"] == "2049-07-01T00:00:00Z"
+
+
+def test_never_goes_on_and_on_renewal_begins_with_a_later_end(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = [
+        {"key": "ever", "limit": 10, "resetSchedule": "never"},
+        {"key": "term", "limit": 10, "resetSchedule": "on_renewal"},
+    ]
+    until = to_rfc3339(NOW_MS + 400 * 86_400_000)
+    customer = Customer(rooms, monkeypatch, usageLimits=limits, validUntil=until)
+    for key in ("ever", "term"):
+        customer.consume(4, f"a{key}", usage=key)
+    customer.now_ms += 90 * 86_400_000
+    customer.patch(validUntil=to_rfc3339(NOW_MS + 399 * 86_400_000))
+    assert customer.used("term")["usage"]["used"] == 4, "an earlier end is no renewal"
+    customer.patch(validUntil=until)
+    assert customer.used("term")["usage"]["used"] == 0
+    assert customer.used("term")["periodStart"] == to_rfc3339(customer.now_ms)
+    assert customer.used("ever")["usage"]["used"] == 4
+    customer.consume(3, "b", usage="term")
+    customer.patch(validUntil=None)
+    assert customer.used("term")["usage"]["used"] == 0, "open-ended is later than any end"
+    customer.consume(3, "c", usage="term")
+    customer.patch(validUntil=until)
+    assert customer.used("term")["usage"]["used"] == 3
+
+
+def test_another_time_zone_counts_no_month_twice(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer = Customer(rooms, monkeypatch, timeZone="America/New_York")
+    customer.now_ms = from_rfc3339("2049-03-31T20:00:00Z") * 1000  # April already in Tokyo
+    customer.consume(5, "a")
+    customer.patch(timeZone="Europe/Berlin")
+    assert customer.used()["usage"]["used"] == 5
+    assert customer.used()["periodEnd"] == "2049-03-31T22:00:00Z"
+    customer.patch(timeZone="Asia/Tokyo")
+    assert (customer.used()["usage"]["used"], customer.used()["periodStart"]) == (
+        0, "2049-03-31T15:00:00Z",
+    )  # fmt: skip
+    customer.consume(6, "b")
+    customer.patch(timeZone="America/New_York")
+    assert customer.used()["usage"]["used"] == 6, "it is April still, though not yet in New York"
+    assert customer.used()["periodEnd"] == "2049-05-01T04:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("limit", "cap", "available"),
+    [({"limit": 20}, 24, 16), ({"limit": 6}, 7, 0), ({"overdraftLimit": {"type": "none"}}, 10, 2),
+     ({"overdraftLimit": {"type": "absolute", "value": 5}}, 15, 7)],
+)  # fmt: skip
+def test_new_limits_keep_what_is_used(
+    customer: Customer, limit: Any, cap: int, available: int
+) -> None:
+    customer.consume(8, "a")
+    [answered] = customer.patch(usageLimits=[{**LIMIT, **limit}])["usageLimits"]
+    assert answered["hardCap"] == cap
+    used = customer.used()["usage"]
+    assert (used["used"], used["hardCap"], used["available"]) == (8, cap, available)
+    assert customer.consume(available + 1, "b")[0] == 409
+    if available:
+        assert customer.consume(available, "c")[0] == 200
+
+
+def test_limits_come_and_go(customer: Customer) -> None:
+    customer.consume(8, "a")
+    other = {"key": "imports", "limit": 1}
+    customer.patch(usageLimits=[LIMIT, other])
+    assert customer.consume(1, "a", usage="imports")[0] == 200
+    customer.patch(usageLimits=[other])
+    assert customer.consume(1, "b")[0] == 404
+    assert customer.consume(8, "a")[0] == 200, "the first answer"
+    customer.patch(usageLimits=[LIMIT])
+    assert customer.used()["usage"]["used"] == 8, "a limit that comes back knows its count"
+    assert customer.counter("imports").status == usage.REMOVED
+
+
+@pytest.mark.parametrize(
+    ("limits", "pointer"),
+    [
+        ([{**LIMIT, "limit": -1}], "/usageLimits/0/limit"),
+        ([{**LIMIT, "limit": 10**12 + 1}], "/usageLimits/0/limit"),
+        ([{**LIMIT, "key": "a/b"}], "/usageLimits/0/key"),
+        ([{**LIMIT, "key": ""}], "/usageLimits/0/key"),
+        ([{**LIMIT, "key": "x" * 65}], "/usageLimits/0/key"),
+        ([{**LIMIT, "hardCap": 12}], "/usageLimits/0/hardCap"),
+        ([{**LIMIT, "resetSchedule": "weekly"}], "/usageLimits/0/resetSchedule"),
+        ([{**LIMIT, "overdraftLimit": {"type": "some"}}], "/usageLimits/0/overdraftLimit"),
+        ([LIMIT, LIMIT], "/usageLimits"),
+        ([{"key": f"k{n}", "limit": 1} for n in range(51)], "/usageLimits"),
+        ([{"limit": 1}], "/usageLimits/0/key"),
+        ([], "/seatCount"),
+        (None, "/seatCount"),
+        ({}, "/usageLimits"),
+    ],
+)
+def test_bad_limits_are_named(rooms: Rooms, limits: Any, pointer: str) -> None:
+    body = {"product": "P", "customer": {"name": "C"}, "usageLimits": limits}
+    if limits is None:
+        del body["usageLimits"]
+    status, answer, _ = rooms.call("POST /v1/entitlements", body=body)
+    assert status == 400
+    assert answer["errors"][0]["pointer"] == pointer
+
+
+# --- Corrections ----------------------------------------------------------------------------------
+
+
+def correct(
+    customer: Customer, quantity: Any, reason: Any = "counted twice", key: str | None = None
+) -> tuple[int, Any, dict[str, str]]:
+    path = {"entitlementId": customer.id, "key": "exports"}
+    headers = {} if key is None else {"idempotency-key": key}
+    return customer.rooms.call(
+        "POST /v1/entitlements/{entitlementId}/usage/{key}/corrections",
+        path, {"quantity": quantity, "reason": reason}, headers=headers,
+    )  # fmt: skip
+
+
+def test_corrections_both_ways(customer: Customer) -> None:
+    customer.consume(11, "a")
+    status, body, _ = correct(customer, -3)
+    assert (status, body["quantity"], body["reason"]) == (201, -3, "counted twice")
+    assert (body["usage"]["used"], body["actor"]) == (8, "bootstrap")
+    assert correct(customer, 4)[1]["usage"]["used"] == 12
+    assert correct(customer, 1)[1]["type"].endswith("hard-cap-reached")
+    status, body, _ = correct(customer, -13)
+    assert (status, body["errors"][0]["pointer"]) == (400, "/quantity")
+    assert customer.used()["usage"]["used"] == 12
+    path = {"entitlementId": customer.id}
+    _, denials, _ = customer.rooms.call(
+        "GET /v1/entitlements/{entitlementId}/denials", path, query={"usageKey": "exports"}
+    )
+    assert denials["items"] == [], "nobody was denied"
+
+
+def test_a_correction_below_a_lowered_cap(customer: Customer) -> None:
+    customer.consume(12, "a")
+    customer.patch(usageLimits=[{**LIMIT, "limit": 5}])
+    assert correct(customer, -4)[1]["usage"]["used"] == 8
+    assert customer.consume(1, "b")[0] == 409
+
+
+def test_a_correction_happens_once_with_a_key(customer: Customer) -> None:
+    customer.consume(9, "a")
+    first = correct(customer, -1, key="k")
+    again = correct(customer, -1, key="k")
+    assert again[:2] == first[:2]
+    assert again[2]["idempotency-replayed"] == "true"
+    assert correct(customer, -1, "another reason", key="k")[1]["type"].endswith("conflict")
+    assert correct(customer, -2, key="k")[0] == 409
+    assert customer.used()["usage"]["used"] == 8
+    correct(customer, -1)
+    correct(customer, -1)
+    assert customer.used()["usage"]["used"] == 6
+
+
+def test_a_correction_begins_the_period_that_is_due(customer: Customer) -> None:
+    customer.consume(9, "a")
+    customer.now_ms = from_rfc3339("2049-04-02T00:00:00Z") * 1000
+    assert correct(customer, -1)[0] == 400, "nothing is used in the new period"
+    _, body, _ = correct(customer, 2)
+    assert (body["usage"]["used"], body["periodStart"]) == (2, "2049-04-01T00:00:00Z")
+    assert customer.consume(1, "b")[1]["usage"]["used"] == 3
+
+
+@pytest.mark.parametrize(
+    ("quantity", "reason", "pointer"),
+    [(0, "x", "/quantity"), (1.5, "x", "/quantity"), (1, "", "/reason"), (1, None, "/reason"),
+     (1, "x" * 501, "/reason"), (1, "a\nb", "/reason"), (10**9 + 1, "x", "/quantity")],
+)  # fmt: skip
+def test_bad_corrections(customer: Customer, quantity: Any, reason: Any, pointer: str) -> None:
+    status, body, _ = correct(customer, quantity, reason)
+    assert (status, body["errors"][0]["pointer"]) == (400, pointer)
+
+
+# --- Races, one step at a time --------------------------------------------------------------------
+
+
+def begun(door: Table, limit: int = 1000) -> tuple[str, Callable[..., Any]]:
+    """A counter, and what consumes of it."""
+    owner = new_id()
+    terms = usage.Terms(limit, limit, "never", "UTC", "active", 0, None)
+    door.execute(usage.new_counter(owner, "x", terms, change()))
+
+    def consume(key: str, at: int = NOW_MS, **more: Any) -> Any:
+        return usage.consume(owner, "x", f"{key:>012}", 1, change(at), **more)
+
+    return owner, consume
+
+
+@pytest.mark.parametrize("hinted", [False, True])
+def test_a_write_that_was_on_its_way_does_not_consume_again(door: Table, *, hinted: bool) -> None:
+    """The first attempt of a request hangs; its retry consumes, and leaves the counter."""
+    owner, consume = begun(door)
+    leaf = None
+    if hinted:
+        for number in range(2 * LEAF):
+            door.run(consume(f"a{number}"))
+        leaf = door.run(consume("b")).counter.leaf_number
+    hanging = consume("slow", busy_leaf=leaf)
+    write = next(hanging)
+    if hinted:
+        write = hanging.send(door.execute(write))  # no item is kept of it
+    first = door.run(consume("slow", NOW_MS + 1))
+    for number in range(2 * LEAF):
+        door.run(consume(f"c{number}", NOW_MS + 2))
+    counter = Counter.of(door.execute(table.Get(table.usage_key(owner, "x"))))
+    assert counter.consumption("slow".rjust(12, "0")) is None, "it is on the counter still"
+    reply: Any = door.execute(write)
+    assert isinstance(reply, table.Refused)
+    try:
+        while True:
+            request = hanging.send(reply)
+            reply = NOW_MS + 3 if isinstance(request, table.Pause) else door.execute(request)
+    except StopIteration as stop:
+        assert stop.value.is_replay
+        assert stop.value.told == first.told
+
+
+def test_a_full_leaf_that_could_not_be_turned_is_turned_later(door: Table) -> None:
+    owner, consume = begun(door)
+    for number in range(LEAF):
+        operation = consume(f"a{number}")
+        request = next(operation)
+        reply = door.execute(request)
+        try:
+            operation.send(reply)
+        except StopIteration:
+            continue
+        operation.close()  # the process ended before it turned the leaf
+    counter = Counter.of(door.execute(table.Get(table.usage_key(owner, "x"))))
+    assert (counter.leaf_number, len(counter.leaf.entries)) == (1, LEAF)
+    for number in range(LEAF):
+        door.run(consume(f"b{number}"))
+    counter = Counter.of(door.execute(table.Get(table.usage_key(owner, "x"))))
+    assert (counter.leaf_number, len(counter.leaf.entries), counter.used) == (2, 0, 2 * LEAF)
+    assert not counter.is_busy(NOW_MS), "nothing has left the counter yet"
+
+
+def test_two_who_begin_a_period_begin_it_once(door: Table) -> None:
+    owner = new_id()
+    terms = usage.Terms(5, 5, "monthly", "UTC", "active", 0, None)
+    door.execute(usage.new_counter(owner, "x", terms, change()))
+    door.run(usage.consume(owner, "x", "old000000000", 5, change()))
+    later = NOW_MS + 40 * 86_400_000
+    first = usage.consume(owner, "x", "a00000000000", 2, change(later))
+    reply: Any = None
+    while True:  # as far as the write that begins the period
+        request = first.send(reply)
+        if isinstance(request, table.Update) and "periodStart" in request.expression:
+            break
+        reply = later if isinstance(request, table.Pause) else door.execute(request)
+    assert door.run(usage.consume(owner, "x", "b00000000000", 2, change(later))).told.used == 2
+    reply = door.execute(request)
+    assert isinstance(reply, table.Refused)
+    while True:
+        try:
+            request = first.send(reply)
+        except StopIteration as stop:
+            assert stop.value.told.used == 4
+            break
+        reply = later if isinstance(request, table.Pause) else door.execute(request)
+    counter = Counter.of(door.execute(table.Get(table.usage_key(owner, "x"))))
+    assert (counter.used, counter.period_number) == (4, 2)
+    assert counter.period == Period(*month_of(later // 1000, "UTC"))
+
+
+def test_the_desk_knows_the_limits_that_exist(door: Table) -> None:
+    owner, _ = begun(door)
+    assert set(door.run(desk.counters(owner, ["x", "y"]))) == {"x"}
+    assert door.run(desk.counters(owner, [])) == {}

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import urllib3
 from moto.server import ThreadedMotoServer
 
 from functions.activate import handler as activate
@@ -26,15 +27,11 @@ def moto_url() -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
-def table_name(moto_url: str) -> str:
-    return create_table(moto_url)
-
-
 @pytest.fixture
-def door(moto_url: str, table_name: str) -> Table:
-    """One table for all tests, a door for each: a call of a room gives its door a deadline."""
-    return open_door(moto_url, table_name)
+def door(moto_url: str) -> Table:
+    """A door to an empty table, the only one: moto copies all there is for every transaction."""
+    urllib3.request("POST", f"{moto_url}/moto-api/reset")
+    return open_door(moto_url, create_table(moto_url))
 
 
 class Rooms:

@@ -369,11 +369,11 @@ def _consume(
     }
     new = []
     for leaf, entry in zip(("recent", "earlier"), stale, strict=True):
-        new.append(f"attribute_not_exists({leaf}.#k)" if entry is None else f"{leaf}.#k = :{leaf}")
-        if entry is not None:
-            values[f":{leaf}"] = entry
+        condition, bound = _as_seen(leaf, entry)
+        new.append(condition)
+        values |= bound
     if checked is None:
-        new.append("droppedAt < :dayAgo")
+        new.append("droppedAt <= :dayAgo")
         values[":dayAgo"] = change.now_ms - DAY_MS
     else:
         new.append("leaf = :leaf")
@@ -385,6 +385,13 @@ def _consume(
         {**_NAMES, "#k": key},
         values,
     )
+
+
+def _as_seen(leaf: str, entry: int | None) -> tuple[str, dict[str, int]]:
+    """The condition that a request's entry on a leaf is the one that was seen, or none."""
+    if entry is None:
+        return f"attribute_not_exists({leaf}.#k)", {}
+    return f"{leaf}.#k = :{leaf}", {f":{leaf}": entry}
 
 
 def _turn(counter: Counter, *, drops: bool, change: Change) -> tuple[str, dict[str, Any]]:
@@ -435,6 +442,8 @@ def _begin(
     key, quantity = entry
     drops = yield from _put_aside(counter_key, counter, change.now_ms)
     turning, values = _turn(counter, drops=drops, change=change)
+    is_new, bound = _as_seen("recent", counter.raw(key)[0])
+    values |= bound
     values |= {
         ":change": change.record(kind, quantity=quantity, **details),
         ":full": current.left - quantity,
@@ -449,7 +458,7 @@ def _begin(
         counter_key,
         f"SET {turning}, recent = :own, #left = :full, periodStart = :start, periodEnd = :end,"
         f" #period = :periods, {_SEQ}",
-        f"leaf = :leaf AND attribute_not_exists(recent.#k) AND {IN_FORCE}",
+        f"leaf = :leaf AND {is_new} AND {IN_FORCE}",
         {**_NAMES, "#k": key, "#period": "period"},
         values,
     )

@@ -1,13 +1,10 @@
 """Sixteen threads on one ledger, on Amazon's own engine: every invariant, after every run."""
 
 import itertools
-import os
 import random
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -17,10 +14,8 @@ from shared import ledger, problems, table
 from shared.ledger import Change, Holder, Stamps, Terms, decode_seat
 from shared.table import Table, item_from_wire
 from shared.times import from_rfc3339
+from tests.concurrency.threads import SEEDS, THREADS, history, run, together
 from tests.support import NOW_MS, create_table, make_page, new_id, open_door, read_page, terms
-
-THREADS = 16
-SEEDS = range(int(os.environ.get("SEEDS", "12")))
 
 
 @pytest.fixture(scope="module")
@@ -85,58 +80,7 @@ class Clients:
             return False
 
     def run(self, operation: Any) -> Any:
-        """As `Table.run`, with the clock of this test after a pause."""
-        reply: Any = None
-        while True:
-            try:
-                request = operation.send(reply)
-            except StopIteration as stop:
-                return stop.value
-            if isinstance(request, table.Pause):
-                time.sleep(table.backoff_seconds(request.attempt))
-                reply = self.now_ms()
-            else:
-                reply = self.door.execute(request)
-
-
-def together(work: Callable[[int], object]) -> None:
-    """Run `work(worker)` in all threads, started at the same moment."""
-    barrier = threading.Barrier(THREADS)
-
-    def run(worker: int) -> None:
-        barrier.wait()
-        work(worker)
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        for future in [pool.submit(run, worker) for worker in range(THREADS)]:
-            future.result()
-
-
-def history(dynamodb: DynamoDBLocal, door: Table, entitlement_id: str) -> list[dict[str, Any]]:
-    """Every version of a page, from the engine's stream, in order: (old, new)."""
-    streams = dynamodb.client("dynamodbstreams")
-    arn = dynamodb.client().describe_table(TableName=door.name)["Table"]["LatestStreamArn"]
-    pk = table.ledger_key(entitlement_id).pk
-    versions = []
-    description = streams.describe_stream(StreamArn=arn)["StreamDescription"]
-    for shard in description["Shards"]:
-        iterator = streams.get_shard_iterator(
-            StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
-        )["ShardIterator"]
-        while iterator:
-            answer = streams.get_records(ShardIterator=iterator)
-            versions += [
-                {
-                    "old": item_from_wire(record["dynamodb"]["OldImage"])
-                    if "OldImage" in record["dynamodb"]
-                    else None,
-                    "new": item_from_wire(record["dynamodb"]["NewImage"]),
-                }
-                for record in answer["Records"]
-                if record["dynamodb"]["Keys"]["pk"]["S"] == pk
-            ]
-            iterator = answer.get("NextShardIterator") if answer["Records"] else None
-    return versions
+        return run(self.door, operation, self.now_ms)
 
 
 def check_history(versions: list[dict[str, Any]]) -> Counter[str]:
@@ -194,7 +138,7 @@ def test_a_rush_on_100_of_120(dynamodb: DynamoDBLocal, door: Table) -> None:
     assert all(denied.extensions["seats"]["used"] == 120 for _, denied in clients.denials)
     assert clients.contentions == 0
     assert attempts_on_record(dynamodb, door, entitlement_id) == 40
-    kinds = check_history(history(dynamodb, door, entitlement_id))
+    kinds = check_history(history(dynamodb, door, table.ledger_key(entitlement_id)))
     assert kinds == {"created": 1, "activated": 120}
 
 
@@ -239,7 +183,7 @@ def test_stale_seats_are_reclaimed_before_anything_is_overdraft(
     overdraft = [grant for grant in clients.grants if grant.seat.is_overdraft]
     assert (len(clients.grants), len(overdraft)) == (120, 20)
     assert len(clients.denials) == 8
-    check_history(history(dynamodb, door, clients.entitlement_id))
+    check_history(history(dynamodb, door, table.ledger_key(clients.entitlement_id)))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -252,7 +196,7 @@ def test_all_reclaim_the_same_seats_at_once(
     overdraft = [grant for grant in clients.grants if grant.seat.is_overdraft]
     assert (len(clients.grants), len(overdraft)) == (6, 2)
     assert len(clients.denials) + clients.contentions == 10
-    check_history(history(dynamodb, door, clients.entitlement_id))
+    check_history(history(dynamodb, door, table.ledger_key(clients.entitlement_id)))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -297,7 +241,7 @@ def test_everything_at_once(dynamodb: DynamoDBLocal, door: Table, seed: int) -> 
                         counted["updated"] += 1
 
     together(work)
-    kinds = check_history(history(dynamodb, door, entitlement_id))
+    kinds = check_history(history(dynamodb, door, table.ledger_key(entitlement_id)))
     assert kinds["released"] == counted["released"]
     assert kinds["updated"] == counted["updated"]
     new = [grant for grant in clients.grants if grant.is_new]

@@ -5,6 +5,7 @@ delivered to copies of the table: once and clean, twice and split, late, and wit
 call. Every figure is recounted from the changes by another method.
 """
 
+import copy
 import itertools
 import random
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ import pytest
 
 from local.dynamodb import DynamoDBLocal
 from local.stack import client
-from shared import entitlement, events, history, ledger, problems, table
+from shared import entitlement, events, history, ledger, problems, table, usage
 from shared.event_models import EVENTS
 from shared.history import KeptChange
 from shared.ledger import Change, Holder
@@ -33,13 +34,22 @@ DOCUMENT: dict[str, Any] = {
         "customerAdmin": {"name": None, "email": "admin@acme.example"},
         "accountOwner": {"name": None, "email": "owner@vendor.example"},
     },
-    "seatCount": 3, "overdraftSeatLimit": {"type": "absolute", "value": 2}, "usageLimits": [],
+    "seatCount": 3, "overdraftSeatLimit": {"type": "absolute", "value": 2},
+    "usageLimits": [{
+        "key": "exports", "limit": 6, "overdraftLimit": {"type": "absolute", "value": 2},
+        "resetSchedule": "monthly",
+    }],
     "leasePeriod": "PT4H", "thresholds": [50, 100], "unitPrice": None,
     "timeZone": "America/New_York", "validFrom": to_rfc3339(START - 10_000), "validUntil": None,
     "status": "active",
 }  # fmt: skip
 Item = dict[str, Any]
-HISTORY = ("HISTORY#", "EPISODES#", "CHANGES#", "SEATS#", "OVERDRAFT")
+HISTORY = (
+    "HISTORY#", "EPISODES#", "CHANGES#", "SEATS#", "PERIODS#", "CORRECTIONS#", "OVERDRAFT",
+)  # fmt: skip
+EXPORTS = table.usage_meter("exports")
+# When April begins in New York.
+MONTH_END = int(datetime(2049, 4, 1, 4, tzinfo=UTC).timestamp() * 1000)
 
 
 class Life:
@@ -54,16 +64,22 @@ class Life:
         self._numbers = itertools.count(1)
         self._now = START
         self._held: dict[str, str] = {}
-        self._document = dict(DOCUMENT)
+        self._document = copy.deepcopy(DOCUMENT)
         self.denied: list[tuple[int, str]] = []
+        self.counted: list[tuple[int, str, int]] = []
+        self.requests_denied: list[tuple[int, str]] = []
         made = self._change()
         item = entitlement.to_item(
             self.id, self._document, version=1, created_at=START, now_ms=START
         )
         self.door.execute(table.Put(table.entitlement_key(self.id), item))
         self.door.execute(ledger.new_page(self.id, entitlement.terms(self._document), made))
+        for key, terms in entitlement.usage_terms(self._document).items():
+            self.door.execute(usage.new_counter(self.id, key, terms, made))
         self._watch()
-        for _ in range(steps):
+        for number in range(steps):
+            if number == steps * 2 // 3:
+                self._now = max(self._now, MONTH_END - 240_000)
             self._step()
         self.end = self._now
         self.records = read_stream(url, self.name)
@@ -85,7 +101,9 @@ class Life:
     def _step(self) -> None:
         waits = (0, 5_000, 90_000, 700_000, 900_000, 5_000_000, 40_000_000)
         self._now += self._chance.choices(waits, (4, 8, 8, 4, 3, 2, 1))[0]
-        what = self._chance.choices(("take", "release", "sweep", "limits"), (16, 5, 2, 1))[0]
+        what = self._chance.choices(
+            ("take", "release", "sweep", "limits", "consume", "correct"), (16, 5, 2, 1, 7, 1)
+        )[0]
         getattr(self, f"_{what}")()
 
     def _take(self) -> None:
@@ -114,6 +132,34 @@ class Life:
         terms = entitlement.terms(self._document)
         changed = ledger.change_terms(self.id, terms, self._change(), lease_changed=False)
         self.door.execute(changed)
+        self._document["usageLimits"][0]["limit"] = self._chance.choice((5, 6, 7))
+        made = self._change()
+        seen = usage.Counter.of(self.door.execute(table.Get(table.usage_key(self.id, "exports"))))
+        terms_now = entitlement.usage_terms(self._document)["exports"]
+        new = usage.changed(seen, terms_now, made.now, is_renewed=False)
+        write = self.door.run(usage.change_terms(self.id, "exports", seen, new, made))
+        if write:
+            self.door.execute(write)
+
+    def _consume(self) -> None:
+        key, quantity = f"request{next(self._numbers):05d}", self._chance.choice((1, 1, 2))
+        made = self._change()
+        for _ in range(self._chance.choice((1, 1, 2))):  # some are sent again
+            try:
+                told = self.door.run(usage.consume(self.id, "exports", key, quantity, made))
+            except problems.HardCapReached:
+                self.requests_denied.append((made.now_ms, key))
+                return
+            if not told.is_replay:
+                self.counted.append((made.now_ms, "consumed", quantity))
+
+    def _correct(self) -> None:
+        key, made = f"correct{next(self._numbers):05d}", self._change()
+        try:
+            self.door.run(usage.correct(self.id, "exports", key, -1, "a test", made))
+        except problems.InvalidRequest:
+            return
+        self.counted.append((made.now_ms, "corrected", -1))
 
     def copy(self) -> str:
         """Another table with everything but what notify makes; its name."""
@@ -145,7 +191,7 @@ def read_stream(url: str, name: str) -> list[dict[str, Any]]:
                 break
             records += answer["Records"]
             iterator = answer.get("NextShardIterator")
-    prefixes = (table.LEDGER_PREFIX, table.DENIAL_PREFIX)
+    prefixes = (table.LEDGER_PREFIX, table.USAGE_PREFIX, table.DENIAL_PREFIX)
     return [r for r in records if r["dynamodb"]["Keys"]["pk"]["S"].startswith(prefixes)]
 
 
@@ -182,7 +228,7 @@ class Clean:
         self.line: list[tuple[int, KeptChange]] = []
 
 
-SEEDS = (0, 2)
+SEEDS = (0, 7)
 
 
 @pytest.fixture(scope="module", params=SEEDS)
@@ -254,9 +300,13 @@ def test_records_that_were_given_up_and_come_late(clean: Clean) -> None:
     left, right = without_details(effects(clean.life.url, name)), without_details(clean.effects)
     assert left == right
     # A threshold that was passed within the hour may have been found by another change.
-    threshold = events.THRESHOLD_REACHED
-    assert {e for e in sent(notifier.recorder) if e[1] != threshold} == {
-        e for e in sent(clean.recorder) if e[1] != threshold
+    # So may what a usage limit tells once a period.
+    may_differ = (
+        events.THRESHOLD_REACHED, events.USAGE_THRESHOLD_REACHED,
+        events.USAGE_OVERDRAFT_ENTERED, events.USAGE_OVERDRAFT_EXHAUSTED,
+    )  # fmt: skip
+    assert {e for e in sent(notifier.recorder) if e[1] not in may_differ} == {
+        e for e in sent(clean.recorder) if e[1] not in may_differ
     }
 
 
@@ -279,18 +329,21 @@ FAULTS = ("before", "after", "lost")
 
 @pytest.mark.parametrize("kind", [*FAULTS, "some"])
 def test_a_failure_at_every_call(dynamodb: DynamoDBLocal, kind: str) -> None:
-    life = Life(dynamodb.url, 7, 40)
+    life = Life(dynamodb.url, 25, 45)
     clean = Clean(life)
     kinds = {event["type"] for event in clean.recorder.events}
     assert {events.OVERDRAFT_ENTERED, events.OVERDRAFT_EXITED, events.SEAT_DENIED} <= kinds
+    assert {events.USAGE_OVERDRAFT_ENTERED, events.USAGE_DENIED} <= kinds
     table_calls, aws_calls = count_calls(life)
     assert table_calls > 30
     assert aws_calls > 5
-    points = range(0, table_calls, 3) if kind != "some" else ()
+    # Every second call of the table and every call elsewhere, each by one of the kinds.
+    points = range(FAULTS.index(kind), table_calls, 6) if kind != "some" else ()
     for point in points:
         check_fault(life, clean, kind, door_fault=point)
     if kind != "lost":
-        for point in range(aws_calls):
+        others = {"before": range(0, aws_calls, 2), "after": range(1, aws_calls, 2)}
+        for point in others.get(kind, range(aws_calls)):
             check_fault(life, clean, kind, aws_fault=point)
 
 
@@ -349,7 +402,7 @@ def test_an_entry_that_the_bus_refuses_keeps_nothing_else_from_being_sent(
     dynamodb: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("functions.notify.outlets.ATTEMPTS", 1)
-    life = Life(dynamodb.url, 7, 40)
+    life = Life(dynamodb.url, 25, 45)
     clean = Clean(life)
     recorder = Refusing()
     notifier = Notifier(open_door(life.url, life.copy()), recorder)
@@ -431,9 +484,9 @@ def test_every_figure_can_be_recounted(clean: Clean, interval: str) -> None:
     cuts = cuts_of(interval, START, now)
     assert cuts[0] <= START
     assert cuts[-1] >= now
-    usage = clean.door.run(history.usage(clean.life.id, cuts, now))
-    assert len(usage) == len(cuts) - 1
-    for counted in usage if interval != "15m" else usage[:400]:
+    found = clean.door.run(history.usage(clean.life.id, cuts, now))
+    assert len(found) == len(cuts) - 1
+    for counted in found if interval != "15m" else found[:400]:
         expected = recount(clean, counted.start, counted.end, now)
         assert {name: getattr(counted, name) for name in expected} == expected
         if counted.is_known and counted.limits:
@@ -465,7 +518,8 @@ def test_episodes_can_be_recounted(clean: Clean) -> None:
             episodes[-1]["peak"] = max(episodes[-1]["peak"], change.level.used)
         elif is_open:
             episodes[-1]["end"] = at
-    found = [item for key, item in sorted(clean.effects.items()) if key.pk.startswith("EPISODES#")]
+    pk = table.episode_key(clean.life.id, table.SEATS, 0).pk
+    found = [item for key, item in sorted(clean.effects.items()) if key.pk == pk]
     now = clean.life.end + 3_600_000
     latest = clean.door.run(history.latest_quarter(clean.life.id))
     assert len(found) == len(episodes)
@@ -529,3 +583,129 @@ def test_a_seat_record_tells_its_history(clean: Clean) -> None:
         ]
         assert [(grant["to"], grant["reason"]) for grant in item.get("grants", [])] == ends[-20:]
         assert {each["device"] for each in item["devices"]} <= {"mbp", "pc"}
+
+
+# --- The usage limit, recounted from what its clients were told ---------------------------------------
+
+
+def count_line(clean: Clean) -> list[tuple[int, int, int, int]]:
+    """What was used from a time on, with the limits: (at, used, purchased, hard cap)."""
+    pk = table.change_key(clean.life.id, 0, 0, meter=EXPORTS).pk
+    items = [item for key, item in clean.effects.items() if key.pk == pk]
+    changes = sorted((KeptChange.of(item) for item in items), key=lambda change: change.seq)
+    assert [change.seq for change in changes] == list(range(1, len(changes) + 1))
+    line: list[tuple[int, int, int, int]] = []
+    used = 0
+    for change in changes:
+        at = max([change.at, *(each[0] for each in line[-1:])])
+        if line and line[-1][0] < MONTH_END <= at:
+            line.append((MONTH_END, 0, *line[-1][2:]))
+            used = 0
+        used += change.quantity
+        assert change.level.used == used
+        line.append((at, used, change.level.purchased, change.level.hard_cap or 0))
+    return line
+
+
+@pytest.mark.parametrize("interval", ["15m", "hour", "day"])
+@pytest.mark.parametrize("rest", [3_600_000, 40 * 86_400_000])
+def test_every_figure_of_a_usage_limit_can_be_recounted(
+    clean: Clean, interval: str, rest: int
+) -> None:
+    """Also when nothing happens until long after the next month has begun."""
+    now = clean.life.end + rest
+    line = count_line(clean)
+    assert line[0][0] < MONTH_END < line[-1][0]
+    may = MONTH_END + 30 * 86_400_000
+    if now >= may:
+        line.append((may, 0, *line[-1][2:]))
+    cuts = cuts_of(interval, START, now)
+    found = clean.door.run(history.usage(clean.life.id, cuts, now, EXPORTS))
+    stretches = [
+        (at, line[n + 1][0] if n + 1 < len(line) else now, used, max(0, used - purchased))
+        for n, (at, used, purchased, _) in enumerate(line)
+    ]
+    for number, counted in enumerate(found):
+        start, end = counted.start, counted.end
+        near_the_end = any(abs(start - at) < 3 * 86_400_000 for at in (MONTH_END, may))
+        if interval != "day" and number > 400 and not near_the_end:
+            continue
+        inside = [each for each in line if start <= each[0] < end]
+        before = [each for each in line if each[0] < start]
+        levels = [used for _, used, _, _ in inside + before[-1:]] + ([] if before else [0])
+        assert (counted.lowest, counted.highest) == (min(levels), max(levels)), number
+        assert counted.closing == (inside or before or [(0, 0, 0, 0)])[-1][1]
+        assert counted.overdraft_ms == sum(
+            overlap(a, b, start, end) for a, b, _, over in stretches if over
+        )
+        for name in ("consumed", "corrected"):
+            total = sum(
+                quantity for at, kind, quantity in clean.life.counted
+                if kind == name and start <= at < end
+            )  # fmt: skip
+            assert counted.counts[name] == total
+        denied = [key for at, key in clean.life.requests_denied if start <= at < end]
+        assert counted.denied_attempts == len(denied)
+        assert counted.denied_seats == set(denied)
+
+
+def test_a_usage_limit_tells_once_a_period(clean: Clean) -> None:
+    fired = [
+        (event["type"], event["data"].get("threshold"), event["data"]["usage"]["periodStart"])
+        for event in clean.recorder.events
+        if event["type"].startswith("entitlement.usage.") and event["type"] != events.USAGE_DENIED
+    ]
+    assert len(fired) == len(set(fired))
+    crossed: set[tuple[str, int | None]] = set()
+    for at, used, purchased, cap in count_line(clean):
+        if at >= MONTH_END:
+            break
+        for percent in (50, 100):
+            if used * 100 >= percent * purchased:
+                crossed.add((events.USAGE_THRESHOLD_REACHED, percent))
+        if used > purchased:
+            crossed.add((events.USAGE_OVERDRAFT_ENTERED, None))
+        if used >= cap:
+            crossed.add((events.USAGE_OVERDRAFT_EXHAUSTED, None))
+    march = {each[:2] for each in fired if each[2] == "2049-03-01T05:00:00Z"}
+    # A limit that is lowered below what is used tells nothing: nobody has consumed.
+    assert march <= crossed
+    assert {events.USAGE_OVERDRAFT_ENTERED, events.USAGE_THRESHOLD_REACHED} <= {k for k, _ in march}
+
+
+def test_denied_requests_are_all_events(clean: Clean) -> None:
+    told = [e["data"]["denial"] for e in clean.recorder.events if e["type"] == events.USAGE_DENIED]
+    assert len(told) == len(clean.life.requests_denied)
+    assert {each["requestKey"] for each in told} == {k for _, k in clean.life.requests_denied}
+
+
+def test_periods_and_corrections_are_kept(clean: Clean) -> None:
+    [period] = [item for key, item in clean.effects.items() if key.pk.startswith("PERIODS#")]
+    march = [quantity for at, _, quantity in clean.life.counted if at < MONTH_END]
+    assert (period["used"], period["periodEnd"]) == (sum(march), MONTH_END // 1000)
+    kept = [item for key, item in clean.effects.items() if key.pk.startswith("CORRECTIONS#")]
+    told = [at for at, kind, _ in clean.life.counted if kind == "corrected"]
+    assert sorted(item["at"] for item in kept) == sorted(told)
+    assert all((item["quantity"], item["reason"]) == (-1, "a test") for item in kept)
+
+
+def test_episodes_of_a_usage_limit_end_with_its_period(clean: Clean) -> None:
+    expected: list[list[int | None]] = []
+    for at, used, purchased, _ in count_line(clean):
+        is_open = bool(expected) and expected[-1][1] is None
+        if used > purchased and not is_open:
+            if expected and at - (expected[-1][1] or 0) < QUIET_MS:
+                expected[-1][1] = None
+            else:
+                expected.append([at, None])
+        elif used <= purchased and is_open:
+            expected[-1][1] = at
+    pk = table.episode_key(clean.life.id, EXPORTS, 0).pk
+    found = [item for key, item in sorted(clean.effects.items()) if key.pk == pk]
+    assert [[item["start"], item.get("end")] for item in found] == expected
+    now = clean.life.end + 40 * 86_400_000
+    latest = clean.door.run(history.latest_quarter(clean.life.id, EXPORTS))
+    may = to_rfc3339(MONTH_END + 30 * 86_400_000)
+    for item, (_, end) in zip(found, expected, strict=True):
+        view = clean.door.run(history.episode_view(clean.life.id, item, latest, now, EXPORTS))
+        assert view["end"] == (may if end is None else to_rfc3339(end)), "it outlives its period"

@@ -1,0 +1,218 @@
+"""Sixteen threads on one usage limit, on Amazon's own engine: every invariant, after every run."""
+
+import itertools
+import random
+import threading
+import time
+from collections import Counter as Tally
+from collections import defaultdict
+from collections.abc import Iterator
+
+import pytest
+
+from local.dynamodb import DynamoDBLocal
+from shared import problems, table, usage
+from shared.ledger import Change
+from shared.table import Table
+from shared.usage import Counter, Terms
+from tests.concurrency.threads import SEEDS, THREADS, history, run, together
+from tests.support import NOW_MS, change, create_table, new_id, open_door
+
+
+@pytest.fixture(scope="module")
+def door(dynamodb: DynamoDBLocal) -> Table:
+    return open_door(dynamodb.url, create_table(dynamodb.url))
+
+
+class Clients:
+    """Requests of many clients at once, and what each was told."""
+
+    def __init__(self, door: Table, purchased: int, hard_cap: int | None) -> None:
+        self.door = door
+        self.owner = new_id()
+        self.key = table.usage_key(self.owner, "x")
+        self.terms = Terms(purchased, hard_cap, "monthly", "UTC", "active", 0, None)
+        self._started = time.monotonic()
+        self._offset_ms = 0
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self.told: dict[str, list[usage.Outcome]] = defaultdict(list)
+        self.denials: list[tuple[int, problems.HardCapReached]] = []
+        self.contentions = 0
+        self.leaf: int | None = None
+        door.execute(usage.new_counter(self.owner, "x", self.terms, change()))
+
+    def now_ms(self) -> int:
+        return NOW_MS + self._offset_ms + int((time.monotonic() - self._started) * 1000)
+
+    def pass_time(self, seconds: int) -> None:
+        self._offset_ms += seconds * 1000
+
+    def change(self) -> Change:
+        return Change("key_test", f"req-{next(self._numbers)}", self.now_ms())
+
+    def consume(self, key: str, quantity: int = 1) -> usage.Outcome | None:
+        operation = usage.consume(
+            self.owner, "x", f"{key:>012}", quantity, self.change(), busy_leaf=self.leaf
+        )
+        try:
+            outcome: usage.Outcome = run(self.door, operation, self.now_ms)
+        except problems.HardCapReached as denied:
+            used = denied.extensions["usage"]
+            assert used["used"] + quantity > used["hardCap"], "denied although it would have fitted"
+            with self._lock:
+                self.denials.append((quantity, denied))
+            return None
+        except problems.Contention:
+            with self._lock:
+                self.contentions += 1
+            return None
+        if outcome.counter:
+            is_busy = outcome.counter.is_busy(self.now_ms())
+            self.leaf = outcome.counter.leaf_number if is_busy else None
+        with self._lock:
+            self.told[key].append(outcome)
+        return outcome
+
+    def counter(self) -> Counter:
+        return Counter.of(self.door.execute(table.Get(self.key)))
+
+    def check(self, dynamodb: DynamoDBLocal) -> Tally[str]:
+        """The counter never went above its cap, and each request consumed once.
+
+        Returns how often each kind of change occurred.
+        """
+        kinds: Tally[str] = Tally()
+        seq, quantities = 0, list[int]()
+        for version in history(dynamodb, self.door, self.key):
+            old, new = version["old"], version["new"]
+            if old and old["seq"] == new["seq"]:
+                assert old["left"] == new["left"], "a count changed without a new version"
+                continue
+            assert new["seq"] == seq + 1, "a version is missing, or counted twice"
+            seq = new["seq"]
+            last = new["last"]
+            kinds[last["type"]] += 1
+            if last["type"] == "consumed":
+                assert new["left"] >= 0, "above the hard cap"
+                quantities.append(last["quantity"])
+                before = old["left"] if old["period"] == new["period"] else new["hardCap"]
+                assert before - new["left"] == last["quantity"]
+        answers = {key: {outcome.told for outcome in told} for key, told in self.told.items()}
+        assert all(len(different) == 1 for different in answers.values()), "two first answers"
+        news = Tally(key for key, told in self.told.items() for each in told if not each.is_replay)
+        assert all(number == 1 for number in news.values()), "a request consumed twice"
+        consumed = [told.quantity for different in answers.values() for told in different]
+        assert sorted(consumed) == sorted(quantities), "consumed and nobody was told, or twice"
+        return kinds
+
+    def attempts(self, dynamodb: DynamoDBLocal) -> int:
+        found = dynamodb.client().get_paginator("scan").paginate(TableName=self.door.name)
+        items = [table.item_from_wire(item) for page in found for item in page["Items"]]
+        pk = f"{table.DENIAL_PREFIX}{self.owner}#"
+        return sum(item["attempts"] for item in items if item["pk"].startswith(pk))
+
+
+@pytest.fixture(params=[usage.LEAF, 5])
+def leaf(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    monkeypatch.setattr(usage, "LEAF", request.param)
+    return request.param  # type: ignore[no-any-return]
+
+
+def test_a_rush_on_100_of_120(dynamodb: DynamoDBLocal, door: Table, leaf: int) -> None:
+    """160 requests, all at once: 100 within, 20 in overdraft, 40 denied, every count taken once."""
+    clients = Clients(door, 100, 120)
+
+    def work(worker: int) -> None:
+        for number in range(worker, 160, THREADS):
+            clients.consume(f"r{number}")
+
+    together(work)
+    told = [outcome.told for [outcome] in clients.told.values()]
+    assert sorted(each.used for each in told) == list(range(1, 121))
+    over = [each.used for each in told if each.overdraft_quantity]
+    assert sorted(over) == list(range(101, 121))
+    assert (len(clients.denials), clients.contentions) == (40, 0)
+    assert clients.attempts(dynamodb) == 40
+    assert clients.check(dynamodb) == {"created": 1, "consumed": 120}
+
+
+def test_one_request_from_sixteen_threads_consumes_once(
+    dynamodb: DynamoDBLocal, door: Table
+) -> None:
+    clients = Clients(door, 100, 120)
+    together(lambda _: [clients.consume("same", 3) for _ in range(5)])
+    assert len(clients.told["same"]) == 80
+    assert clients.counter().used == 3
+    assert clients.check(dynamodb)["consumed"] == 1
+
+
+def test_a_period_is_begun_once_by_all(dynamodb: DynamoDBLocal, door: Table, leaf: int) -> None:
+    clients = Clients(door, 30, 32)
+    for number in range(30):
+        clients.consume(f"old{number}")
+    clients.pass_time(40 * 86_400)
+    together(lambda worker: [clients.consume(f"n{worker}-{n}") for n in range(3)])
+    assert clients.counter().used == 32
+    assert (len(clients.denials), clients.contentions) == (48 - 32, 0)
+    assert clients.counter().period_number == 2
+    clients.check(dynamodb)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_everything_at_once(
+    dynamodb: DynamoDBLocal, door: Table, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests sent once and again, all quantities, corrections, limits, days and months."""
+    monkeypatch.setattr(usage, "LEAF", (5, 8, usage.LEAF)[seed % 3])
+    clients = Clients(door, 400, 480)
+    limits = [(400, 480), (200, 220), (500, 500)]
+    counted: Tally[str] = Tally()
+    lock = threading.Lock()
+
+    def correct(chance: random.Random, key: str) -> None:
+        quantity = chance.choice([-5, 3])
+        operation = usage.correct(
+            clients.owner, "x", f"{key:>012}", quantity, "a test", clients.change()
+        )
+        try:
+            run(door, operation, clients.now_ms)
+        except (problems.HardCapReached, problems.InvalidRequest, problems.Contention):
+            return
+        with lock:
+            counted["corrected"] += 1
+
+    def change_limits(step: int) -> None:
+        valid = clients.terms._replace(purchased=limits[step % 3][0], hard_cap=limits[step % 3][1])
+        now = clients.change()
+        seen = clients.counter()
+        new = usage.changed(seen, valid, now.now, is_renewed=False)
+        write = run(door, usage.change_terms(clients.owner, "x", seen, new, now), clients.now_ms)
+        if write and isinstance(door.execute(table.Transact((write,))), table.Accepted):
+            counted["updated"] += 1
+
+    def work(worker: int) -> None:
+        chance = random.Random(seed * 1000 + worker)
+        for step in range(30):
+            act: float = chance.random()
+            # Half of the requests are known to all threads: they are sent again and again.
+            key = f"all{chance.randrange(60)}" if act < 0.4 else f"w{worker}-{step}"
+            # What a key asks for never changes.
+            quantity = 1 + sum(key.encode()) % 4
+            if act < 0.85:
+                clients.consume(key, quantity)
+            elif act < 0.95:
+                correct(chance, f"c{worker}-{step}")
+            elif worker == 0:
+                clients.pass_time(chance.choice([10, 40_000, 86_400 * 20]))
+            elif worker == 1:
+                change_limits(step)
+
+    # A day that passes makes a key new: within one, each consumes once.
+    monkeypatch.setattr(usage, "DAY_MS", usage.DAY_MS * 1000)
+    monkeypatch.setattr(usage, "DAY", usage.DAY * 1000)
+    together(work)
+    kinds = clients.check(dynamodb)
+    assert kinds["corrected"] == counted["corrected"]
+    assert kinds["updated"] == counted["updated"]
+    assert clients.attempts(dynamodb) == len(clients.denials)

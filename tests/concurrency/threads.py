@@ -1,0 +1,69 @@
+"""Sixteen threads at once on Amazon's own engine, and every version that they made."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from local.dynamodb import DynamoDBLocal
+from shared import table
+from shared.table import Key, Table, item_from_wire
+
+THREADS = 16
+SEEDS = range(int(os.environ.get("SEEDS", "12")))
+
+
+def together(work: Callable[[int], object]) -> None:
+    """Run `work(worker)` in all threads, started at the same moment."""
+    barrier = threading.Barrier(THREADS)
+
+    def run(worker: int) -> None:
+        barrier.wait()
+        work(worker)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for future in [pool.submit(run, worker) for worker in range(THREADS)]:
+            future.result()
+
+
+def history(dynamodb: DynamoDBLocal, door: Table, key: Key) -> list[dict[str, Any]]:
+    """Every version of an item, from the engine's stream, in order: (old, new)."""
+    streams = dynamodb.client("dynamodbstreams")
+    arn = dynamodb.client().describe_table(TableName=door.name)["Table"]["LatestStreamArn"]
+    versions = []
+    description = streams.describe_stream(StreamArn=arn)["StreamDescription"]
+    for shard in description["Shards"]:
+        iterator = streams.get_shard_iterator(
+            StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        while iterator:
+            answer = streams.get_records(ShardIterator=iterator)
+            versions += [
+                {
+                    "old": item_from_wire(record["dynamodb"]["OldImage"])
+                    if "OldImage" in record["dynamodb"]
+                    else None,
+                    "new": item_from_wire(record["dynamodb"]["NewImage"]),
+                }
+                for record in answer["Records"]
+                if record["dynamodb"]["Keys"]["pk"]["S"] == key.pk
+            ]
+            iterator = answer.get("NextShardIterator") if answer["Records"] else None
+    return versions
+
+
+def run(door: Table, operation: Any, now_ms: Callable[[], int]) -> Any:
+    """As `Table.run`, with the clock of a test after a pause."""
+    reply: Any = None
+    while True:
+        try:
+            request = operation.send(reply)
+        except StopIteration as stop:
+            return stop.value
+        if isinstance(request, table.Pause):
+            time.sleep(table.backoff_seconds(request.attempt))
+            reply = now_ms()
+        else:
+            reply = door.execute(request)

@@ -1,0 +1,353 @@
+"""A usage limit against a model of it: any order of events, with time, faults and retries.
+
+The model is a list of what was consumed and the rules as the contract states them; the code under
+test runs on Amazon's own engine. After every step counter, answers and record must agree.
+"""
+
+import itertools
+import os
+from collections import Counter as Tally
+from typing import Any, NamedTuple
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from local.dynamodb import DynamoDBLocal
+from shared import problems, table, usage
+from shared.ledger import Change
+from shared.table import Table
+from shared.usage import DAY, Counter, Terms, month_of
+from tests.support import NOW, create_table, new_id, open_door
+
+ZONE = "America/New_York"
+KEYS = [f"request{number:05d}" for number in range(8)]
+
+
+class Told(NamedTuple):
+    at: int
+    quantity: int
+    answer: dict[str, Any]
+
+
+class Lost(Exception):
+    """Stands for a process that ended."""
+
+
+class UsageMachine(RuleBasedStateMachine):
+    """Rules are what can happen to a usage limit; each is checked against the model at once."""
+
+    door: Table
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.owner = new_id()
+        self.now = NOW
+        self.valid = Terms(20, 25, "monthly", ZONE, "active", 0, None)
+        self.used = 0
+        self.period = month_of(NOW, ZONE)
+        self.told: dict[str, Told] = {}
+        self.attempts: Tally[str] = Tally()
+        self.seq = 1
+        self.fillers = itertools.count()
+        self.requests = itertools.count(1)
+        self.leaf: int | None = None
+        counter = usage.new_counter(self.owner, "x", self.valid, self.change())
+        assert isinstance(self.door.execute(counter), table.Accepted)
+
+    def change(self) -> Change:
+        return Change("key_test", f"req-{next(self.requests)}", self.now * 1000)
+
+    def run(self, operation: Any, lose: int | None = None, crash: int | None = None) -> Any:
+        """Drive an operation. At request `lose` the first answer is lost and the door repeats it;
+        after request `crash` the process is gone."""
+        reply: Any = None
+        numbers = itertools.count()
+        while True:
+            try:
+                request = operation.send(reply)
+            except StopIteration as stop:
+                return stop.value
+            if isinstance(request, table.Pause):
+                reply = self.now * 1000
+                continue
+            number = next(numbers)
+            if number == lose:
+                self.door.execute(request)
+            reply = self.door.execute(request)
+            if number == crash:
+                operation.close()
+                raise Lost
+
+    def counter(self) -> Counter:
+        return Counter.of(self.door.execute(table.Get(table.usage_key(self.owner, "x"))))
+
+    # --- The model's own view -------------------------------------------------------------------
+
+    def full(self) -> float:
+        return float("inf") if self.valid.hard_cap is None else self.valid.hard_cap
+
+    def begin_what_is_due(self) -> None:
+        """The period of now, as every reader sees it."""
+        if self.period.end is not None and self.now >= self.period.end:
+            self.period, self.used = month_of(self.now, ZONE), 0
+
+    def known(self, key: str) -> Told | None:
+        told = self.told.get(key)
+        return told if told and told.at > self.now - DAY else None
+
+    def refusal(self) -> type[problems.Problem] | None:
+        if self.valid.status == "suspended":
+            return problems.EntitlementSuspended
+        if self.valid.valid_until is not None and self.now >= self.valid.valid_until:
+            return problems.EntitlementExpired
+        return None
+
+    def expect(self, quantity: int) -> dict[str, Any]:
+        """What a request that fits is answered."""
+        self.begin_what_is_due()
+        used, purchased, cap = self.used + quantity, self.valid.purchased, self.valid.hard_cap
+        over = max(0, used - max(purchased, self.used))
+        return {
+            "key": "x",
+            "quantity": quantity,
+            "isOverdraft": over > 0,
+            "overdraftQuantity": over,
+            "status": "overdraft" if used > purchased else
+                      "at_limit" if used == purchased else "within_limit",
+            "usage": {
+                "used": used, "purchased": purchased, "hardCap": cap,
+                "overdraftUsed": max(0, used - purchased),
+                "available": None if cap is None else max(0, cap - used),
+            },
+            **usage.period_view(self.period),
+        }  # fmt: skip
+
+    def took_place(self, key: str, quantity: int, answer: dict[str, Any]) -> None:
+        self.begin_what_is_due()
+        self.used += quantity
+        self.seq += 1
+        self.told[key] = Told(self.now, quantity, answer)
+
+    # --- What can happen ------------------------------------------------------------------------
+
+    def outcome(self, key: str, quantity: int, run: Any) -> None:
+        """Run something that consumes, and hold what it does against the model."""
+        known, refusal = self.known(key), self.refusal()
+        try:
+            outcome = run()
+        except problems.IdempotencyConflict:
+            assert known is not None
+            assert known.quantity != quantity
+            return
+        except problems.HardCapReached as denied:
+            assert known is None
+            assert refusal is None
+            self.begin_what_is_due()
+            assert self.used + quantity > self.full(), "denied although it would have fitted"
+            assert denied.extensions["usage"]["used"] == self.used
+            self.attempts[key] += 1
+            return
+        except problems.Problem as problem:
+            assert known is None
+            assert type(problem) is refusal
+            return
+        answer = usage.consumption_view("x", outcome.told)
+        if known:
+            assert known.quantity == quantity
+            assert answer == known.answer, "not the first answer"
+            return
+        assert refusal is None
+        expected = self.expect(quantity)
+        assert self.used + quantity <= self.full(), "above the hard cap"
+        assert answer == expected
+        self.took_place(key, quantity, answer)
+
+    @rule(
+        key=st.sampled_from(KEYS),
+        quantity=st.sampled_from([1, 1, 2, 5, 26]),
+        hint=st.booleans(),
+        lose=st.one_of(st.none(), st.integers(0, 4)),
+    )
+    def consume(self, key: str, quantity: int, hint: bool, lose: int | None) -> None:
+        leaf = self.leaf if hint else None
+        operation = usage.consume(
+            self.owner, "x", key, quantity, self.change(), busy_leaf=leaf
+        )  # fmt: skip
+        self.outcome(key, quantity, lambda: self.run(operation, lose=lose))
+
+    @rule(
+        key=st.sampled_from(KEYS),
+        quantity=st.sampled_from([1, 3]),
+        hint=st.booleans(),
+        crash=st.integers(0, 4),
+    )
+    def consume_crash_and_consume_again(
+        self, key: str, quantity: int, hint: bool, crash: int
+    ) -> None:
+        """The process may end between any two requests; the client then asks again."""
+        leaf = self.leaf if hint else None
+        operation = usage.consume(self.owner, "x", key, quantity, self.change(), busy_leaf=leaf)
+
+        def crashing() -> Any:
+            return self.run(operation, crash=crash)
+
+        try:
+            self.outcome(key, quantity, crashing)
+        except Lost:
+            self.follow_a_crash(key, quantity)
+        again = usage.consume(self.owner, "x", key, quantity, self.change())
+        self.outcome(key, quantity, lambda: self.run(again))
+
+    def follow_a_crash(self, key: str, quantity: int) -> None:
+        """Bring the model to where the counter is: a crash leaves all of a change or nothing."""
+        if self.counter().seq > self.seq:
+            assert self.known(key) is None
+            self.took_place(key, quantity, self.expect(quantity))
+        self.attempts = self.attempts_on_record()
+
+    @rule(count=st.sampled_from([1, 4, 8]))
+    def others_consume(self, count: int) -> None:
+        """Enough requests to fill leaves, taken back at once so that there is room for more."""
+        if self.refusal() or self.used + 1 > self.full():
+            return
+        for _ in range(count):
+            key = f"filler{next(self.fillers):06d}"
+            operation = usage.consume(self.owner, "x", key, 1, self.change(), busy_leaf=self.leaf)
+            self.outcome(key, 1, lambda operation=operation: self.run(operation))
+            self.correct(-1, f"filler{next(self.fillers):06d}")
+        self.leaf = self.counter().leaf_number
+
+    def correct(self, quantity: int, key: str, lose: int | None = None) -> None:
+        operation = usage.correct(self.owner, "x", key, quantity, "a test", self.change())
+        refusal = self.refusal()
+        known = self.known(key)
+        try:
+            outcome = self.run(operation, lose=lose)
+        except problems.InvalidRequest:
+            self.begin_what_is_due()
+            assert self.used + quantity < 0
+        except problems.HardCapReached:
+            self.begin_what_is_due()
+            assert quantity > 0
+            assert self.used + quantity > self.full()
+        except problems.IdempotencyConflict:
+            assert known is not None
+            assert known.quantity != quantity
+        except problems.Problem as problem:
+            assert type(problem) is refusal
+        else:
+            answer = usage.consumption_view("x", outcome.told)
+            if known:
+                assert answer == known.answer
+                return
+            self.took_place(key, quantity, answer)
+            assert outcome.told.used == self.used
+
+    @rule(
+        quantity=st.sampled_from([-7, -2, -1, 1, 4]),
+        key=st.sampled_from(KEYS),
+        lose=st.one_of(st.none(), st.integers(0, 3)),
+    )
+    def correction(self, quantity: int, key: str, lose: int | None) -> None:
+        self.correct(quantity, key, lose)
+
+    @rule(seconds=st.sampled_from([1, 600, DAY - 5, DAY, DAY + 1, 9 * DAY, 33 * DAY]))
+    def time_passes(self, seconds: int) -> None:
+        self.now += seconds
+
+    @rule(
+        limits=st.sampled_from([(20, 25), (0, 2), (5, 5), (30, 40), (10, None)]),
+        schedule=st.sampled_from(["monthly", "monthly", "never", "on_renewal"]),
+        status=st.sampled_from(["active", "active", "active", "suspended"]),
+        ends_in=st.sampled_from([None, None, 500, 40 * DAY]),
+        lose=st.one_of(st.none(), st.just(0)),
+    )
+    def terms_change(
+        self,
+        limits: tuple[int, int | None],
+        schedule: str,
+        status: str,
+        ends_in: int | None,
+        lose: int | None,
+    ) -> None:
+        until = None if ends_in is None else self.now + ends_in
+        old = self.valid.valid_until
+        valid = Terms(*limits, schedule, ZONE, status, 0, until)
+        is_renewed = old is not None and (until is None or until > old)
+        counter = self.counter()
+        new = usage.changed(counter, valid, self.now, is_renewed=is_renewed)
+        write = self.run(
+            usage.change_terms(self.owner, "x", counter, new, self.change()), lose=lose
+        )
+        self.begin_what_is_due()
+        if write:
+            assert isinstance(self.door.execute(table.Transact((write,))), table.Accepted)
+            self.seq += 1
+        if schedule == "monthly":
+            self.period = month_of(self.now, ZONE)
+        elif schedule == "on_renewal" and is_renewed:
+            self.period, self.used = usage.Period(self.now, None), 0
+        else:
+            self.period = self.period._replace(end=None)
+        self.valid = valid
+
+    @rule(key=st.one_of(st.none(), st.sampled_from(KEYS)), quantity=st.sampled_from([1, 3, 26]))
+    def preview(self, key: str | None, quantity: int) -> None:
+        known = self.known(key) if key else None
+        refusal = self.refusal()
+        try:
+            told = self.run(usage.preview(self.owner, "x", key, quantity, self.change()))
+        except problems.IdempotencyConflict:
+            assert known is not None
+            assert known.quantity != quantity
+        except problems.HardCapReached:
+            self.begin_what_is_due()
+            assert self.used + quantity > self.full()
+        except problems.Problem as problem:
+            assert type(problem) is refusal
+        else:
+            answer = usage.consumption_view("x", told)
+            assert answer == (known.answer if known else self.expect(quantity))
+
+    # --- What must always hold ------------------------------------------------------------------
+
+    def attempts_on_record(self) -> Tally[str]:
+        recorded: Tally[str] = Tally()
+        for shard in range(table.DENIAL_SHARDS):
+            pk = table.denial_partition(self.owner, f"{shard:x}", table.usage_meter("x"))
+            for item in self.door.execute(table.Query("pk = :pk", {":pk": pk})).items:
+                recorded[item["seatKey"]] += item["attempts"]
+        return recorded
+
+    @invariant()
+    def counter_is_the_model(self) -> None:
+        counter = self.counter()
+        assert counter.seq == self.seq
+        current = counter.as_of(self.now)
+        self.begin_what_is_due()
+        assert (current.used, current.period) == (self.used, self.period)
+        # A full leaf is turned by whoever filled it; if they end before that, by the next to do so.
+        assert len(counter.leaf.entries) < 4 * usage.LEAF
+
+    def teardown(self) -> None:
+        assert self.attempts_on_record() == +self.attempts
+
+
+def test_a_usage_limit_behaves_as_its_model(dynamodb: DynamoDBLocal) -> None:
+    UsageMachine.door = open_door(dynamodb.url, create_table(dynamodb.url))
+    run = settings(
+        max_examples=int(os.environ.get("EXAMPLES", "30")),
+        stateful_step_count=30,
+        deadline=None,
+        derandomize="EXAMPLES" not in os.environ,
+        # A shrunk example is worth minutes only to somebody who looks at it: SHRINK=1.
+        phases=[Phase.generate, *([Phase.shrink] if "SHRINK" in os.environ else [])],
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )
+    usage.LEAF, leaf = 4, usage.LEAF  # a short one: many leaves are turned
+    try:
+        run_state_machine_as_test(UsageMachine, settings=run)
+    finally:
+        usage.LEAF = leaf

@@ -22,7 +22,7 @@ from botocore.credentials import Credentials
 from rich.console import Console
 from rich.table import Table as Grid
 
-from benchmarks import stream, textbook
+from benchmarks import counting, stream, textbook
 from local.dynamodb import DynamoDBLocal, table_properties
 from local.emulator import LocalError
 from shared import ledger, problems, table
@@ -121,6 +121,11 @@ class MeteredTable(table.Table):
     """
 
     refused = 0.0
+    sent = 0
+
+    def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
+        self.sent += 1
+        return super()._send(operation, payload)
 
     def execute(self, request: table.Request) -> Any:
         reply = super().execute(request)
@@ -178,6 +183,7 @@ def measure_operations(bench: Bench) -> dict[str, float]:
     put("release.repeated", bench.count(give_back))
     results |= measure_sweep(bench)
     results |= measure_textbook(bench)
+    results |= counting.measure_usage(bench)
     return results
 
 
@@ -228,7 +234,14 @@ def measure_throughput(bench: Bench) -> dict[str, float]:
         book = textbook.Book(bench.client, "bench", f"r{round_number}", purchased=100, cap=120)
         rates["transaction"].append(_rate(120, lambda number, book=book: book.take(f"u{number}")))  # type: ignore[misc]
     medians = {name: statistics.median(values) for name, values in rates.items()}
+    consumed, calls = counting.measure_contention(bench, _rate)
     return {
+        **{f"consume.{name}.contended.round_trips": value for name, value in calls.items()},
+        **{
+            f"consume.{name}.throughput.ratio": value / medians["bare"]
+            for name, value in consumed.items()
+        },
+        "consume.ours.throughput.per_second": consumed["ours"],
         "ledger.throughput.ratio": medians["ledger"] / medians["bare"],
         "ledger.throughput.door.ratio": medians["ledger"] / medians["door"],
         "transaction.throughput.ratio": medians["transaction"] / medians["bare"],
@@ -425,6 +438,9 @@ def estimate_cost(results: dict[str, float]) -> dict[str, float]:
         "renewal": results["renewal.write_units"],
         "denial": results["denial.write_units"],
         "release": results["release.write_units"],
+        "consume.quiet": results["consume.quiet.last.write_units"],
+        "consume.busy": results["consume.busy.average.write_units"]
+        + results["consume.busy.average.read_units"] * READ_UNIT / WRITE_UNIT,
     }
     told = ("grant", "release", "denial")
     return {
@@ -440,7 +456,8 @@ def estimate_cost(results: dict[str, float]) -> dict[str, float]:
 
 def explain(results: dict[str, float]) -> Iterator[tuple[str, str]]:
     for name, value in results.items():
-        digits = 2 if any(word in name for word in ("ratio", "usd", "per_record")) else 0
+        fine = ("ratio", "usd", "per_record", "average", "contended")
+        digits = 2 if any(word in name for word in fine) else 0
         yield name, f"{value:.{digits}f}"
 
 

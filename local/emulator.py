@@ -66,6 +66,10 @@ class Service(ABC):
         self.stop()
 
 
+# DynamoDB computes with 38 digits, Python's decimals with 28 unless they are told otherwise.
+_ENTRY = "import decimal; decimal.DefaultContext.prec = 38; from ministack.app import main; main()"
+
+
 class Emulator(Service):
     """A running emulator on 127.0.0.1."""
 
@@ -100,7 +104,7 @@ class Emulator(Service):
         }
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [str(Path(sys.executable).parent / "ministack")],
+                [sys.executable, "-c", _ENTRY],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -27,9 +27,9 @@ NOTIFICATIONS: dict[str, tuple[str, ...]] = {
         "entitlement.overdraft.entered",
         "entitlement.overdraft.exhausted",
         "entitlement.seat.denied",
+        "entitlement.usage.denied",
         "entitlement.usage.overdraft.entered",
         "entitlement.usage.overdraft.exhausted",
-        "entitlement.usage.denied",
     ),
     "customerAdmin": (
         "entitlement.overdraft.entered",

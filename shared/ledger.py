@@ -156,7 +156,7 @@ class Page(NamedTuple):
             item["leaseSeconds"],
             item.get("earliest"),
             item["seq"],
-            "noSeats" not in item,
+            not item.get("noSeats"),
         )
 
     @property

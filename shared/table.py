@@ -72,9 +72,9 @@ def consumption_key(entitlement_id: str, usage: str, request_key: str) -> Key:
     return Key(f"CONSUMED#{entitlement_id}#{usage}#{request_key}", "CONSUMED")
 
 
-def period_key(entitlement_id: str, usage: str, start: int) -> Key:
-    """A usage limit's period that has ended, by when it began (Unix seconds)."""
-    return Key(f"PERIODS#{entitlement_id}#{usage}", f"{start:010d}")
+def period_key(entitlement_id: str, usage: str, number: int) -> Key:
+    """A usage limit's period that has ended, the n-th of its counter."""
+    return Key(f"PERIODS#{entitlement_id}#{usage}", f"{number:06d}")
 
 
 def correction_key(entitlement_id: str, usage: str, at_ms: int, seq: int) -> Key:

@@ -40,7 +40,7 @@ from shared.times import to_rfc3339, zone_of
 LEAF = 32  # requests that stand on one leaf before it is turned
 MAX_LIMIT = 10**12
 MAX_QUANTITY = 10**9
-MAX_LIMITS = 50  # usage limits of one entitlement: a change of all is one transaction
+MAX_LIMITS = 48  # of one entitlement: all of them are replaced in one transaction, of 100 at most
 DAY = 86_400
 DAY_MS = DAY * 1000
 SCHEDULES = ("monthly", "never", "on_renewal")
@@ -512,6 +512,7 @@ def consume(
         counter = _counter_of(reply.item)
         told = yield from _look(entitlement_id, usage, key, counter, change.now_ms, checked)
         if told:
+            yield from _turn_if_left(counter_key, counter, change)
             return _replay(told, quantity, counter)
         checked = counter.leaf_number if counter.is_busy(change.now_ms) else None
         check_in_force(counter, change.now)
@@ -544,6 +545,12 @@ def _done(counter_key: Key, reply: Accepted, key: str, change: Change) -> Steps[
     if len(counter.leaf.entries) % LEAF == 0:
         yield from turn(counter_key, counter, change)
     return Outcome(told, counter, is_replay=False)
+
+
+def _turn_if_left(counter_key: Key, counter: Counter, change: Change) -> Steps[None]:
+    """Turn a leaf that is full still: whoever filled it ended before that."""
+    if len(counter.leaf.entries) >= LEAF:
+        yield from turn(counter_key, counter, change)
 
 
 def _look(

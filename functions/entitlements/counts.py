@@ -55,20 +55,20 @@ def _periods(request: Request) -> Steps[Listed]:
     shown: list[tuple[int, dict[str, Any]]] = []
     # The counter turns to a new period when something is consumed; until then it has the old one.
     for each in [current, counter] if current is not counter else [counter]:
-        if start is None or each.period.start < int(start[0]):
+        if start is None or each.period_number < int(start[0]):
             view = _period_view(each.period, each.used, each.purchased, each.hard_cap)
-            shown.append((each.period.start, {**view, "isCurrent": each is current}))
-    low = shown[-1][0] if shown else int(start[0]) if start else counter.period.start
+            shown.append((each.period_number, {**view, "isCurrent": each is current}))
+    before = min(counter.period_number, int(start[0]) if start else counter.period_number)
     found = yield Query(
-        "pk = :pk AND sk < :start",
-        {":pk": table.period_key(owner, key, 0).pk, ":start": f"{low:010d}"},
+        "pk = :pk AND sk < :before",
+        {":pk": table.period_key(owner, key, 0).pk, ":before": f"{before:06d}"},
         limit=limit + 1,
         descending=True,
     )
     for item in found.items:
-        period = Period(int(item["sk"]), item["periodEnd"])
+        period = Period(item["periodStart"], item["periodEnd"])
         view = _period_view(period, item["used"], item["purchased"], item.get("hardCap"))
-        shown.append((period.start, {**view, "isCurrent": False}))
+        shown.append((item["number"], {**view, "isCurrent": False}))
     more = [str(shown[limit - 1][0])] if len(shown) > limit else None
     return Listed([view for _, view in shown[:limit]], more)
 

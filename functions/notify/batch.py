@@ -369,9 +369,8 @@ def _write_counts(owner: str, versions: Iterable[Version]) -> Steps[None]:
         change = version.change
         ttl = change.at // 1000 + EVIDENCE_SECONDS
         if version.ended:
-            start = version.ended["periodStart"]
-            key = table.period_key(owner, change.usage, start)
-            items.append((key, {**version.ended, "endedBy": change.seq, "ttl": ttl}))
+            key = table.period_key(owner, change.usage, version.ended["number"])
+            items.append((key, {**version.ended, "ttl": ttl}))
         if change.type == "corrected" and change.period:
             level = change.level
             items.append((

@@ -119,6 +119,7 @@ def read_count(usage: str, old: Item | None, new: Item) -> Version | None:
     if before and after.period_number != before.period_number:
         end = before.period.end
         ended = {
+            "number": before.period_number,
             "periodStart": before.period.start,
             "periodEnd": end if end is not None and end * 1000 <= at else at // 1000,
             "used": before.used,

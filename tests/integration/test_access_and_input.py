@@ -14,6 +14,8 @@ from tests.integration.conftest import ENTITLEMENT, CheckedApi, Customer
 PROTECTED = {route: op for route, op in OPERATIONS.items() if op.scopes}
 BODIES: dict[str, Any] = {
     "takeSeat": {"seatId": "somebody"},
+    "consumeUsage": {"quantity": 1},
+    "correctUsage": {"quantity": 1, "reason": "a test"},
     "createEntitlement": ENTITLEMENT,
     "updateEntitlement": {"sku": "changed"},
     "createLicenseKey": {},
@@ -38,8 +40,11 @@ def send(
     path = path.replace("{activationId}", "act_AAAAAAAAAAAAAAAAAAAA")
     path = path.replace("{keyId}", "key_unknown").replace("{seat}", "nobody")
     webhook = "whk_unknown" if method == "DELETE" else KNOWN.get("webhookId", "whk_unknown")
+    path = path.replace("{key}", "exports")
     path = path.replace("{webhookId}", webhook).replace("{deliveryId}", "dlv_unknown")
     operation = OPERATIONS[route]
+    if operation.id == "consumeUsage":
+        more["headers"] = {"idempotency-key": "the-same", **more.get("headers", {})}
     if operation.body and "raw" not in more and body is None:
         body = BODIES[operation.id]
     return caller.call(method, path + more.pop("query", ""), body, **more)
@@ -302,7 +307,7 @@ BAD_TERMS: dict[str, tuple[dict[str, Any], str]] = {
         ({"overdraftSeatLimit": {"type": "none", "value": 1}}, "/overdraftSeatLimit/value"),
     "half a percent":
         ({"overdraftSeatLimit": {"type": "percentage", "value": 0.5}}, "/overdraftSeatLimit/value"),
-    "usage limits": ({"usageLimits": [{"key": "exports"}]}, "/usageLimits"),
+    "a usage limit of nothing": ({"usageLimits": [{"key": "exports"}]}, "/usageLimits/0/limit"),
     "a lease in months": ({"leasePeriod": "P1M"}, "/leasePeriod"),
     "a lease of nothing": ({"leasePeriod": "PT0S"}, "/leasePeriod"),
     "a lease too short": ({"leasePeriod": "PT59S"}, "/leasePeriod"),

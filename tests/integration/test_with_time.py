@@ -56,6 +56,30 @@ def test_the_account_owner_is_told_and_can_have_it_stopped(
     assert "no more e-mail" in answer.body
 
 
+def test_the_account_owner_is_told_of_a_usage_limit(
+    api: CheckedApi, stack: Stack, early: Early
+) -> None:
+    [sent] = wait_for(
+        lambda: [
+            each
+            for each in api.expect(200, "GET", f"{early.counted.path}/emails")["items"]
+            if each["status"] == "sent"
+        ],
+        200,
+    )
+    assert sent["to"] == "counts@vendor.example"
+    [told] = sent["numbers"]["usage"]
+    assert (told["key"], told["used"], told["deniedRequests"]) == ("exports", 1, 2)
+    assert sent["subject"].endswith("requests for 'exports' denied at the hard cap")
+    receiver = Receiver()
+    receiver.fetch_mails(stack.emulator.url)
+    receiver.stop()
+    [mail] = [each for each in receiver.mails if each["MessageId"] == sent["messageId"]]
+    assert "2 requests for 'exports' did not fit" in mail["BodyText"]
+    assert "exports: Hard cap" in mail["BodyText"]
+    assert "Seats" not in mail["BodyText"]
+
+
 def test_a_revoked_key_stops_within_a_minute(early: Early) -> None:
     """In every warm process, whatever it has remembered."""
     time.sleep(max(0, 61 - (time.monotonic() - early.revoked_at)))

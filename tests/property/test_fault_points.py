@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from functions.activate import handler as activate
+from functions.consume import handler as consume
 from functions.entitlements import handler as entitlements
 from functions.release import handler as release
 from local.dynamodb import DynamoDBLocal
 from local.stack import client
-from shared import entitlement, http, ledger, table, tokens
+from shared import entitlement, http, ledger, table, tokens, usage
 from shared.credentials import hash_key
 from shared.ledger import Holder, decode_seat
 from shared.table import Table, item_from_wire
@@ -26,7 +27,7 @@ from shared.times import to_rfc3339
 from tests.notifier import Notifier
 from tests.support import BOOTSTRAP_KEY, Crash, create_table, event, faulty_door, open_door
 
-ROOMS = {**activate.ROUTES, **release.ROUTES, **entitlements.ROUTES}
+ROOMS = {**activate.ROUTES, **consume.ROUTES, **release.ROUTES, **entitlements.ROUTES}
 ENVIRONMENT = {"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY)}
 E = "/v1/entitlements"
 TERMS = {
@@ -39,6 +40,7 @@ TERMS = {
 }
 
 
+LIMITS = [{"key": "exports", "limit": 200, "overdraftLimit": {"type": "absolute", "value": 2}}]
 API_KEY = {"name": "k", "scopes": ["report"]}
 
 
@@ -131,6 +133,54 @@ def _on_page(seats: int, seat_id: str, age_seconds: int) -> Any:
             taking = ledger.take(entitlement_id, holder, then, stamp, expect_overdraft=number >= 2)
             bench.door.run(taking)
         return dict(request)
+
+    return prepare
+
+
+def _counting(
+    used: int, quantity: int = 1, *, month_ago: bool = False, leaves: int = 0, of: str = ""
+) -> Any:
+    """A request for a usage limit: of so much used, in so many full leaves, or a month ago."""
+
+    def prepare(bench: Bench) -> dict[str, Any]:
+        limits = [{**LIMITS[0], "resetSchedule": "monthly" if month_ago else "never"}]
+        entitlement_id = _entitlement(bench, usageLimits=limits)
+        key = table.usage_key(entitlement_id, "exports")
+        then = ledger.Change("test", "past", int(time.time() * 1000))
+        if month_ago:
+            then = then._replace(now_ms=then.now_ms - 32 * 86_400_000)
+            start, end = usage.month_of(then.now, "UTC")
+            bench.door.execute(
+                table.Update(
+                    key, "SET periodStart = :start, periodEnd = :end", "", table.NO_NAMES,
+                    {":start": start, ":end": end or 0},
+                )
+            )  # fmt: skip
+        for number in range(leaves * usage.LEAF - (1 if leaves else 0)):
+            name = f"filler{number:06d}"
+            bench.door.run(usage.consume(entitlement_id, "exports", name, 1, then))
+        if used:
+            bench.door.run(usage.consume(entitlement_id, "exports", "before000000", used, then))
+        key_of = _license(bench, entitlement_id)
+        if of:
+            route = f"POST {E}/{{entitlementId}}/usage/{{key}}/corrections"
+            body: dict[str, Any] = {"quantity": quantity, "reason": of}
+            path = {"entitlementId": entitlement_id, "key": "exports"}
+            return event(route, path, body, headers=once())
+        route, path = f"POST {E}/{{entitlementId}}/usage/{{key}}", {}
+        path = {"entitlementId": entitlement_id, "key": "exports"}
+        return event(route, path, {"quantity": quantity}, key=key_of, headers=once())
+
+    return prepare
+
+
+def _changing_counted(method: str, body: dict[str, Any] | None) -> Any:
+    """A change of an entitlement whose counter has a leaf of the same day to put aside."""
+
+    def prepare(bench: Bench) -> dict[str, Any]:
+        request = _counting(0, leaves=2)(bench)
+        entitlement_id = request["pathParameters"]["entitlementId"]
+        return event(f"{method} {E}/{{entitlementId}}", {"entitlementId": entitlement_id}, body)
 
     return prepare
 
@@ -252,6 +302,20 @@ SCENARIOS = [
     Scenario("renewal that writes", _on_page(2, "user1", 2000)),
     Scenario("reclaim", _on_page(3, "new", 3700)),
     Scenario("release", _releasing),
+    Scenario("consume", _counting(0)),
+    Scenario("consume in overdraft", _counting(200)),
+    Scenario("consume, denied", _counting(200, 3)),
+    Scenario("consume, which fills a leaf", _counting(0, leaves=1)),
+    Scenario("consume, which puts a leaf aside", _counting(0, leaves=2)),
+    Scenario("consume of a busy limit", _counting(1, leaves=2)),
+    Scenario("consume of a busy limit, hinted", _counting(1, leaves=2), is_hinted=True),
+    Scenario("consume, which begins a month", _counting(7, month_ago=True)),
+    Scenario("correct a count", _counting(7, -3, of="a test")),
+    Scenario("correct a count, which begins a month", _counting(7, 3, month_ago=True, of="a test")),
+    Scenario("change a usage limit", _changing_counted("PATCH", {"usageLimits": [
+        {**LIMITS[0], "limit": 300}, {"key": "imports", "limit": 1}]})),
+    Scenario("remove a usage limit", _changing_counted("PATCH", {"usageLimits": []})),
+    Scenario("delete with a usage limit", _changing_counted("DELETE", None)),
     Scenario("create an entitlement", _creating(f"POST {E}", TERMS)),
     Scenario("create an API key", _creating("POST /v1/api-keys", API_KEY)),
     Scenario("create a license key", _creating(f"POST {E}/{{entitlementId}}/license-keys", {})),
@@ -278,8 +342,15 @@ def attempt(bench: Bench, scenario: Scenario, request: Any, door: Table | None =
     """One call in a process of its own, which remembers nothing but what the scenario says."""
     activate._at_limit = activate.AtLimit()
     tokens._known.clear()
+    consume._busy_leaves = consume.BusyLeaves()
     if scenario.is_hinted:
-        activate._at_limit._seen[request["pathParameters"]["entitlementId"]] = None
+        path = request["pathParameters"]
+        activate._at_limit._seen[path["entitlementId"]] = None
+        if "key" in path:
+            counter = usage.Counter.of(
+                bench.door.execute(table.Get(table.usage_key(*path.values())))
+            )
+            consume._busy_leaves._seen[tuple(path.values())] = counter.leaf_number
     return bench.call(request, door)
 
 
@@ -289,6 +360,11 @@ def again(request: Any) -> Any:
         return request
     context = {**request["requestContext"], "requestId": f"again-{next(_uses)}"}
     return {**request, "requestContext": context}
+
+
+@pytest.fixture(autouse=True)
+def _short_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage, "LEAF", 4)
 
 
 @pytest.fixture(scope="module")
@@ -319,6 +395,15 @@ def essence(before: dict[Any, table.Item], after: dict[Any, table.Item]) -> list
                 "last": item["last"]["type"],
                 "names": "seatId" in item["last"],
             }
+        elif kind == "USAGE":
+            facts |= {
+                "left": item["left"],
+                "seq": item["seq"] - (old or {"seq": 0})["seq"],
+                "limits": (item["purchased"], item.get("hardCap"), item["status"]),
+                "entries": (len(item["recent"]), len(item["earlier"]), item["leaf"]),
+                "period": item["period"],
+                "last": item["last"]["type"],
+            }
         elif kind == "WEBHOOKS_VERSION":
             facts = {"kind": kind}  # one for all tests
         elif kind == "ENTITLEMENT":
@@ -335,7 +420,7 @@ def essence(before: dict[Any, table.Item], after: dict[Any, table.Item]) -> list
 def shape(answer: tuple[int, Any]) -> Any:
     """An answer without what differs from run to run."""
     status, body = answer
-    facts = ("isOverdraftSeat", "status", "seats", "type", "hardCap")
+    facts = ("isOverdraftSeat", "overdraftQuantity", "status", "seats", "usage", "type", "hardCap")
     return status, {name: body[name] for name in facts if name in body} if body else None
 
 

@@ -384,7 +384,7 @@ def test_limits_come_and_go(customer: Customer) -> None:
         ([{**LIMIT, "resetSchedule": "weekly"}], "/usageLimits/0/resetSchedule"),
         ([{**LIMIT, "overdraftLimit": {"type": "some"}}], "/usageLimits/0/overdraftLimit"),
         ([LIMIT, LIMIT], "/usageLimits"),
-        ([{"key": f"k{n}", "limit": 1} for n in range(51)], "/usageLimits"),
+        ([{"key": f"k{n}", "limit": 1} for n in range(usage.MAX_LIMITS + 1)], "/usageLimits"),
         ([{"limit": 1}], "/usageLimits/0/key"),
         ([], "/seatCount"),
         (None, "/seatCount"),

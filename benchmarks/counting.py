@@ -1,0 +1,208 @@
+"""What consuming of a usage limit costs, beside two other designs that are as exact.
+
+`optimistic`: one transaction of the counter and an item for the request, which holds the answer.
+A transaction returns no item, so the answer must be known before: the counter must be as it was
+seen. `claimed`: a request's item first, then the counter, then the answer into the request's item.
+"""
+
+import itertools
+import statistics
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from shared import problems, table, usage
+from shared.ledger import Change
+from shared.table import Key, Steps, Transact, Update
+from shared.usage import LEAF, Counter, Terms
+
+THREADS_CALLS = 320
+ATTEMPTS = 200
+
+
+class Limit:
+    """A usage limit of the bench's table, consumed as `functions.consume` does it."""
+
+    def __init__(self, bench: Any, purchased: int = 10**6, cap: int | None = 2 * 10**6) -> None:
+        self.bench = bench
+        bench.requests += 1
+        self.owner = f"ent_bench{bench.requests:011d}"
+        self.key = table.usage_key(self.owner, "exports")
+        terms = Terms(purchased, cap, "monthly", "UTC", "active", 0, None)
+        bench.door.execute(usage.new_counter(self.owner, "exports", terms, bench.change()))
+        self.numbers = itertools.count()
+        self._process = threading.local()
+
+    @property
+    def leaf(self) -> int | None:
+        """What this process, here a thread, has last seen of a busy limit."""
+        return getattr(self._process, "leaf", None)
+
+    @leaf.setter
+    def leaf(self, leaf: int | None) -> None:
+        self._process.leaf = leaf
+
+    def request(self) -> str:
+        return f"request{next(self.numbers):05d}"
+
+    def consume(self, key: str = "", quantity: int = 1, *, days: int = 0) -> Any:
+        """One request; the hint is kept, as a warm process keeps it."""
+        change: Change = self.bench.change()
+        change = change._replace(now_ms=change.now_ms + days * usage.DAY_MS)
+        operation = usage.consume(
+            self.owner, "exports", key or self.request(), quantity, change, busy_leaf=self.leaf
+        )
+        try:
+            outcome = self.bench.door.run(operation)
+        except problems.HardCapReached as denied:
+            return denied
+        if outcome.counter:
+            is_busy = outcome.counter.is_busy(change.now_ms)
+            self.leaf = outcome.counter.leaf_number if is_busy else None
+        return outcome
+
+    def fill(self, count: int) -> None:
+        for _ in range(count):
+            self.consume()
+
+
+def measure_usage(bench: Any) -> dict[str, float]:
+    """Round trips, write units and read units of each thing that a request can come to."""
+    results: dict[str, float] = {}
+
+    def put(name: str, work: Callable[[], Any]) -> None:
+        bench.meter.reads = 0.0
+        trips, units = bench.count(work)
+        results[f"consume.{name}.round_trips"] = trips
+        results[f"consume.{name}.write_units"] = units
+        if bench.meter.reads:
+            results[f"consume.{name}.read_units"] = bench.meter.reads
+
+    limit = Limit(bench)
+    put("quiet.first", limit.consume)
+    limit.fill(2 * LEAF - 3)  # both leaves are full but for two
+    put("quiet.last", limit.consume)
+    put("replay", lambda: limit.consume("request00040"))
+    limit.fill(1)
+    put("busy", limit.consume)
+    put("replay.kept", lambda: limit.consume("request00003"))
+    limit.leaf = None
+    put("busy.unhinted", limit.consume)
+    put("correction", lambda: bench.door.run(
+        usage.correct(limit.owner, "exports", "correction00", -1, "a test", bench.change())
+    ))  # fmt: skip
+    bench.meter.reads = 0.0
+    trips, units = bench.count(lambda: limit.fill(10 * LEAF))
+    results["consume.busy.average.round_trips"] = trips / (10 * LEAF)
+    results["consume.busy.average.write_units"] = units / (10 * LEAF)
+    results["consume.busy.average.read_units"] = bench.meter.reads / (10 * LEAF)
+    put("new_period", lambda: limit.consume(days=40))
+    small = Limit(bench, purchased=1, cap=2)
+    small.consume()
+    put("overdraft", small.consume)
+    put("denial", small.consume)
+    return results | _measure_others(bench)
+
+
+# --- Other designs --------------------------------------------------------------------------------
+
+
+def _other_counter(bench: Any) -> tuple[Key, Any]:
+    bench.requests += 1
+    owner = f"other{bench.requests:08d}"
+    key = Key(f"COUNT#{owner}", "COUNT")
+    item: table.Item = {
+        "left": 2 * 10**6,
+        "seq": 1,
+        "actor": "key_abcdefghijklmnop",
+        "text": "x" * 250,
+    }
+    bench.door.execute(table.Put(key, item))
+    return key, itertools.count()
+
+
+def optimistic(key: Key, request: str, seen: dict[str, int]) -> Steps[int]:
+    """A transaction of counter and request, tried again until the counter is as it was seen."""
+    for attempt in range(1, ATTEMPTS):
+        left, seq = seen["left"], seen["seq"]
+        answer: table.Item = {"answer": left - 1, "quantity": 1, "text": "x" * 150}
+        write = Update(
+            key, "SET #left = #left - :one, seq = seq + :one", "seq = :seq AND #left >= :one",
+            {"#left": "left"}, {":one": 1, ":seq": seq},
+        )  # fmt: skip
+        kept = table.Put(Key(f"{key.pk}#{request}", "REQUEST"), answer, "attribute_not_exists(pk)")
+        reply = yield Transact((write, kept))
+        if isinstance(reply, table.Accepted):
+            seen |= {"left": left - 1, "seq": seq + 1}
+            return left - 1
+        if isinstance(reply, table.Cancelled):
+            counter = reply.reasons[0][1]
+            if counter:
+                seen |= {"left": counter["left"], "seq": counter["seq"]}
+        yield table.Pause(min(attempt, 3))
+    raise problems.Contention
+
+
+def claimed(key: Key, request: str) -> Steps[int]:
+    """The request's item, the counter, the answer: three plain writes."""
+    kept = Key(f"{key.pk}#{request}", "REQUEST")
+    yield table.Put(kept, {"quantity": 1}, "attribute_not_exists(pk)")
+    write = Update(
+        key, "SET #left = #left - :one, seq = seq + :one", "#left >= :one",
+        {"#left": "left"}, {":one": 1},
+    )  # fmt: skip
+    reply = yield write
+    left = int(reply.item["left"])
+    yield table.Put(kept, {"answer": left, "quantity": 1, "text": "x" * 150})
+    return left
+
+
+def _measure_others(bench: Any) -> dict[str, float]:
+    key, _ = _other_counter(bench)
+    results: dict[str, float] = {}
+    for name, work in (
+        ("optimistic", lambda: bench.door.run(optimistic(key, "a", {"left": 2 * 10**6, "seq": 1}))),
+        ("claimed", lambda: bench.door.run(claimed(key, "b"))),
+    ):
+        trips, units = bench.count(work)
+        results[f"consume.{name}.round_trips"] = trips
+        results[f"consume.{name}.write_units"] = units
+    return results
+
+
+def measure_contention(bench: Any, rate: Callable[[int, Callable[[int], Any]], float]) -> Any:
+    """Sixteen threads on one limit: calls of the table a request, requests a second."""
+    rates: dict[str, list[float]] = {"ours": [], "optimistic": [], "claimed": []}
+    calls: dict[str, list[float]] = {name: [] for name in rates}
+    for _ in range(3):
+        limit = Limit(bench)
+        limit.fill(2 * LEAF)
+        key, numbers = _other_counter(bench)
+        process = threading.local()
+
+        def one_optimistic(
+            _: int, key: Key = key, numbers: Any = numbers, process: Any = process
+        ) -> None:
+            seen = process.__dict__.setdefault("seen", {"left": 2 * 10**6, "seq": 1})
+            bench.door.run(optimistic(key, f"r{next(numbers)}", seen))
+
+        other, more = _other_counter(bench)
+
+        def one_claimed(_: int, key: Key = other, numbers: Any = more) -> None:
+            bench.door.run(claimed(key, f"r{next(numbers)}"))
+
+        works: dict[str, Callable[[int], Any]] = {
+            "ours": lambda _, limit=limit: limit.consume(),  # type: ignore[misc]
+            "optimistic": one_optimistic,
+            "claimed": one_claimed,
+        }
+        for name, work in works.items():
+            before = bench.door.sent
+            rates[name].append(rate(THREADS_CALLS, work))
+            calls[name].append((bench.door.sent - before) / THREADS_CALLS)
+        counter = Counter.of(bench.door.execute(table.Get(limit.key)))
+        assert counter.used == 2 * LEAF + THREADS_CALLS
+    return (
+        {name: statistics.median(values) for name, values in rates.items()},
+        {name: statistics.median(values) for name, values in calls.items()},
+    )

@@ -1,10 +1,12 @@
-"""What consuming of a usage limit costs, beside two other designs that are as exact.
+"""What consuming of a usage limit costs, beside two other designs.
 
 `optimistic`: one transaction of the counter and an item for the request, which holds the answer.
 A transaction returns no item, so the answer must be known before: the counter must be as it was
-seen. `claimed`: a request's item first, then the counter, then the answer into the request's item.
+seen. `claimed`: a request's item first, then the counter, then the answer into the request's item;
+exact as long as no process ends between them.
 """
 
+import base64
 import itertools
 import statistics
 import threading
@@ -16,6 +18,7 @@ from shared.ledger import Change
 from shared.table import Key, Steps, Transact, Update
 from shared.usage import LEAF, Counter, Terms
 
+NOW_MS = 2_500_000_000_000  # the clock of the bench
 THREADS_CALLS = 320
 ATTEMPTS = 200
 
@@ -23,8 +26,16 @@ ATTEMPTS = 200
 class Limit:
     """A usage limit of the bench's table, consumed as `functions.consume` does it."""
 
-    def __init__(self, bench: Any, purchased: int = 10**6, cap: int | None = 2 * 10**6) -> None:
+    def __init__(
+        self,
+        bench: Any,
+        purchased: int = 10**6,
+        cap: int | None = 2 * 10**6,
+        *,
+        timed: bool = False,
+    ) -> None:
         self.bench = bench
+        self._timed = timed
         bench.requests += 1
         self.owner = f"ent_bench{bench.requests:011d}"
         self.key = table.usage_key(self.owner, "exports")
@@ -43,14 +54,20 @@ class Limit:
         self._process.leaf = leaf
 
     def request(self) -> str:
-        return f"request{next(self.numbers):05d}"
+        """A key that no other request has; `timed`: as that of a UUIDv7."""
+        number = next(self.numbers)
+        if not self._timed:
+            return f"request{number:05d}"
+        told = NOW_MS + number
+        return base64.urlsafe_b64encode(told.to_bytes(6) + number.to_bytes(6)).decode()
 
     def consume(self, key: str = "", quantity: int = 1, *, days: int = 0) -> Any:
         """One request; the hint is kept, as a warm process keeps it."""
         change: Change = self.bench.change()
         change = change._replace(now_ms=change.now_ms + days * usage.DAY_MS)
+        leaf = None if self._timed else self.leaf
         operation = usage.consume(
-            self.owner, "exports", key or self.request(), quantity, change, busy_leaf=self.leaf
+            self.owner, "exports", key or self.request(), quantity, change, busy_leaf=leaf
         )
         try:
             outcome = self.bench.door.run(operation)
@@ -83,7 +100,7 @@ def measure_usage(bench: Any) -> dict[str, float]:
     limit.fill(2 * LEAF - 3)  # both leaves are full but for two
     put("quiet.last", limit.consume)
     put("replay", lambda: limit.consume("request00040"))
-    limit.fill(1)
+    limit.fill(2)
     put("busy", limit.consume)
     put("replay.kept", lambda: limit.consume("request00003"))
     limit.leaf = None
@@ -91,11 +108,15 @@ def measure_usage(bench: Any) -> dict[str, float]:
     put("correction", lambda: bench.door.run(
         usage.correct(limit.owner, "exports", "correction00", -1, "a test", bench.change())
     ))  # fmt: skip
-    bench.meter.reads = 0.0
-    trips, units = bench.count(lambda: limit.fill(10 * LEAF))
-    results["consume.busy.average.round_trips"] = trips / (10 * LEAF)
-    results["consume.busy.average.write_units"] = units / (10 * LEAF)
-    results["consume.busy.average.read_units"] = bench.meter.reads / (10 * LEAF)
+    timed = Limit(bench, timed=True)
+    timed.fill(2 * LEAF + 2)
+    put("timed", timed.consume)
+    for name, many in (("busy", limit), ("timed", timed)):
+        bench.meter.reads = 0.0
+        trips, units = bench.count(lambda many=many: many.fill(10 * LEAF))
+        results[f"consume.{name}.average.round_trips"] = trips / (10 * LEAF)
+        results[f"consume.{name}.average.write_units"] = units / (10 * LEAF)
+        results[f"consume.{name}.average.read_units"] = bench.meter.reads / (10 * LEAF)
     put("new_period", lambda: limit.consume(days=40))
     small = Limit(bench, purchased=1, cap=2)
     small.consume()
@@ -172,11 +193,12 @@ def _measure_others(bench: Any) -> dict[str, float]:
 
 def measure_contention(bench: Any, rate: Callable[[int, Callable[[int], Any]], float]) -> Any:
     """Sixteen threads on one limit: calls of the table a request, requests a second."""
-    rates: dict[str, list[float]] = {"ours": [], "optimistic": [], "claimed": []}
+    rates: dict[str, list[float]] = {"busy": [], "timed": [], "optimistic": [], "claimed": []}
     calls: dict[str, list[float]] = {name: [] for name in rates}
     for _ in range(3):
-        limit = Limit(bench)
-        limit.fill(2 * LEAF)
+        busy, timed = Limit(bench), Limit(bench, timed=True)
+        busy.fill(2 * LEAF)
+        timed.fill(2 * LEAF)
         key, numbers = _other_counter(bench)
         process = threading.local()
 
@@ -192,7 +214,8 @@ def measure_contention(bench: Any, rate: Callable[[int, Callable[[int], Any]], f
             bench.door.run(claimed(key, f"r{next(numbers)}"))
 
         works: dict[str, Callable[[int], Any]] = {
-            "ours": lambda _, limit=limit: limit.consume(),  # type: ignore[misc]
+            "busy": lambda _, limit=busy: limit.consume(),  # type: ignore[misc]
+            "timed": lambda _, limit=timed: limit.consume(),  # type: ignore[misc]
             "optimistic": one_optimistic,
             "claimed": one_claimed,
         }
@@ -200,8 +223,9 @@ def measure_contention(bench: Any, rate: Callable[[int, Callable[[int], Any]], f
             before = bench.door.sent
             rates[name].append(rate(THREADS_CALLS, work))
             calls[name].append((bench.door.sent - before) / THREADS_CALLS)
-        counter = Counter.of(bench.door.execute(table.Get(limit.key)))
-        assert counter.used == 2 * LEAF + THREADS_CALLS
+        for limit in (busy, timed):
+            counter = Counter.of(bench.door.execute(table.Get(limit.key)))
+            assert counter.used == 2 * LEAF + THREADS_CALLS
     return (
         {name: statistics.median(values) for name, values in rates.items()},
         {name: statistics.median(values) for name, values in calls.items()},

@@ -241,7 +241,7 @@ def measure_throughput(bench: Bench) -> dict[str, float]:
             f"consume.{name}.throughput.ratio": value / medians["bare"]
             for name, value in consumed.items()
         },
-        "consume.ours.throughput.per_second": consumed["ours"],
+        "consume.timed.throughput.per_second": consumed["timed"],
         "ledger.throughput.ratio": medians["ledger"] / medians["bare"],
         "ledger.throughput.door.ratio": medians["ledger"] / medians["door"],
         "transaction.throughput.ratio": medians["transaction"] / medians["bare"],
@@ -441,6 +441,7 @@ def estimate_cost(results: dict[str, float]) -> dict[str, float]:
         "consume.quiet": results["consume.quiet.last.write_units"],
         "consume.busy": results["consume.busy.average.write_units"]
         + results["consume.busy.average.read_units"] * READ_UNIT / WRITE_UNIT,
+        "consume.timed": results["consume.timed.average.write_units"],
     }
     told = ("grant", "release", "denial")
     return {

@@ -7,9 +7,12 @@ both whether there is enough left and whether this request has consumed before.
 
 They stand on two *leaves*: `recent`, the leaf in use, and `earlier`, the one before. When a leaf
 is full, when the limits change and when a period begins, the leaf is turned: `earlier` goes into
-items of their own, one for each request. While nothing of the last 24 hours has left the counter
-(a *quiet* limit), one write proves that a request is new. Once something has (a *busy* one), that
-item is read first, and the write holds only if the leaf has not been turned since.
+items of their own, one for each request. So one write must also prove that a request is none of
+those, and its condition does, in one of three ways:
+
+- nothing of the last 24 hours has left the counter (a *quiet* limit);
+- the request's key tells its time (UUIDv7), and nothing of that time or later has left;
+- the request's own item was read, was not there, and no leaf has been turned since.
 
 Everything that an answer says follows from a request's entry and its leaf's terms: the first answer
 can be given again, and is never kept. Times are Unix seconds unless a name says `_ms`.
@@ -17,6 +20,7 @@ can be given again, and is never kept. Times are Unix seconds unless a name says
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -84,13 +88,29 @@ def decode_entry(value: int) -> Entry:
     return Entry(at + EPOCH * 1000, quantity - _NO_QUANTITY, left - _NONE_LEFT)
 
 
-def request_key(secret: str, header: str) -> str:
-    """The 12 characters under which a request's entry stands: 72 bits of SHA-256, base64url.
+_UUID7 = re.compile(
+    r"([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.I
+)
 
-    `secret` is the caller's own, so that two callers' keys never meet.
+
+def request_key(secret: str, header: str) -> str:
+    """What a request's entry stands under: 12 characters, 72 bits of SHA-256 in base64url.
+
+    Of a UUIDv7 (RFC 9562, section 5.7) 16: its 48 bits of time, and 48 of the hash. `secret` is the
+    caller's own, so that two callers' keys never meet.
     """
     digest = hashlib.sha256(f"{secret}\0{header}".encode()).digest()
-    return base64.urlsafe_b64encode(digest[:9]).decode()
+    told = _UUID7.fullmatch(header)
+    raw = bytes.fromhex(told[1] + told[2]) + digest[:6] if told else digest[:9]
+    return base64.urlsafe_b64encode(raw).decode()
+
+
+def time_of(key: str) -> int | None:
+    """When a request was made by what its key says, Unix milliseconds; None: it does not say.
+
+    That time decides nothing by itself, and may be wrong: it is an order in which keys are told.
+    """
+    return int.from_bytes(base64.urlsafe_b64decode(key)[:6]) if len(key) == 16 else None
 
 
 # --- Periods --------------------------------------------------------------------------------------
@@ -175,7 +195,7 @@ class Counter(NamedTuple):
     """A counter as read.
 
     `period_number` counts the periods; `dropped_ms` is when requests that were not a day old last
-    left the counter, 0 if never.
+    left the counter, `dropped_to` the latest time that their keys told; 0 if never.
     """
 
     left: int
@@ -183,6 +203,7 @@ class Counter(NamedTuple):
     earlier: Leaf | None
     leaf_number: int
     dropped_ms: int
+    dropped_to: int
     schedule: str
     zone: str
     status: str
@@ -201,6 +222,7 @@ class Counter(NamedTuple):
             Leaf.of(earlier, item["earlier"]) if earlier else None,
             item["leaf"],
             item["droppedAt"],
+            item["droppedTo"],
             item["schedule"],
             item["timeZone"],
             item["status"],
@@ -237,6 +259,11 @@ class Counter(NamedTuple):
     def is_busy(self, now_ms: int) -> bool:
         """Whether requests of the last 24 hours have left it."""
         return self.dropped_ms > now_ms - DAY_MS
+
+    def may_have_dropped(self, key: str, now_ms: int) -> bool:
+        """Whether the request of this key may have left it within 24 hours."""
+        told = time_of(key)
+        return self.is_busy(now_ms) if told is None else self.dropped_to >= told
 
     def has_ended(self, now: int) -> bool:
         """Whether the period is over, and the next one has not begun."""
@@ -358,8 +385,8 @@ def _consume(
 ) -> Update:
     """Count down, if enough is left (`room`) and the request is new.
 
-    `checked`: the leaf at which no item was kept of this request; None: nothing has left the
-    counter for 24 hours. `stale`: entries of this key on either leaf that are older than that.
+    `checked`: the leaf at which no item was kept of this request; None: it cannot have left the
+    counter. `stale`: entries of this key on either leaf that are older than that.
     """
     last = change.record(kind, quantity=quantity, **details)
     values = {
@@ -372,12 +399,15 @@ def _consume(
         condition, bound = _as_seen(leaf, entry)
         new.append(condition)
         values |= bound
-    if checked is None:
-        new.append("droppedAt <= :dayAgo")
-        values[":dayAgo"] = change.now_ms - DAY_MS
-    else:
+    if checked is not None:
         new.append("leaf = :leaf")
         values[":leaf"] = checked
+    elif (told := time_of(key)) is not None:
+        new.append("droppedTo < :told")
+        values[":told"] = told
+    else:
+        new.append("droppedAt <= :dayAgo")
+        values[":dayAgo"] = change.now_ms - DAY_MS
     return Update(
         counter_key,
         f"SET recent.#k = :entry + #left, #left = #left - :quantity, {_SEQ}",
@@ -394,36 +424,41 @@ def _as_seen(leaf: str, entry: int | None) -> tuple[str, dict[str, int]]:
     return f"{leaf}.#k = :{leaf}", {f":{leaf}": entry}
 
 
-def _turn(counter: Counter, *, drops: bool, change: Change) -> tuple[str, dict[str, Any]]:
+def _turn(counter: Counter, dropped: list[str], change: Change) -> tuple[str, dict[str, Any]]:
     """Turning the leaf: the parts of an expression, and their values. Needs `leaf = :leaf`.
 
-    `drops`: requests of the last 24 hours leave the counter with it.
+    `dropped`: the requests of the last 24 hours that leave the counter with it.
     """
-    sets = "earlier = recent, earlierTerms = :terms, leaf = leaf + :one, droppedAt = :dropped"
+    sets = (
+        "earlier = recent, earlierTerms = :terms, leaf = leaf + :one,"
+        " droppedAt = :droppedAt, droppedTo = :droppedTo"
+    )
     return sets, {
         ":terms": counter.leaf.terms(),
-        ":dropped": change.now_ms if drops else counter.dropped_ms,
+        ":droppedAt": change.now_ms if dropped else counter.dropped_ms,
+        ":droppedTo": max([counter.dropped_to, *(time_of(key) or 0 for key in dropped)]),
         ":leaf": counter.leaf_number,
         ":one": 1,
     }
 
 
-def _put_aside(counter_key: Key, counter: Counter, now_ms: int) -> Steps[bool]:
-    """Keep in items of their own what the next turn takes from the counter; whether there was any.
+def _put_aside(counter_key: Key, counter: Counter, now_ms: int) -> Steps[list[str]]:
+    """Keep in items of their own what the next turn takes from the counter; the keys of those.
 
     The leaf before is never written to, so what is read of it is all of it.
     """
     owner, usage = table.owner_of(counter_key.pk), table.usage_of(table.meter_of(counter_key.pk))
     leaf = counter.earlier
     told = {key: leaf.consumption(key) for key in leaf.entries} if leaf else {}
-    kept = tuple(
-        (table.consumption_key(owner, str(usage), key), each.to_item())
-        for key, each in told.items()
-        if each and each.at_ms > now_ms - DAY_MS
-    )
-    if kept:
-        yield BatchPut(kept)
-    return bool(kept)
+    young = {key: each for key, each in told.items() if each and each.at_ms > now_ms - DAY_MS}
+    if young:
+        yield BatchPut(
+            tuple(
+                (table.consumption_key(owner, str(usage), key), each.to_item())
+                for key, each in young.items()
+            )
+        )
+    return list(young)
 
 
 def _begin(
@@ -440,8 +475,8 @@ def _begin(
     What the turn of the leaf takes from the counter is put aside first.
     """
     key, quantity = entry
-    drops = yield from _put_aside(counter_key, counter, change.now_ms)
-    turning, values = _turn(counter, drops=drops, change=change)
+    dropped = yield from _put_aside(counter_key, counter, change.now_ms)
+    turning, values = _turn(counter, dropped, change)
     is_new, bound = _as_seen("recent", counter.raw(key)[0])
     values |= bound
     values |= {
@@ -486,7 +521,8 @@ def consume(
 ) -> Steps[Outcome]:
     """Consume `quantity` of a usage limit, all or nothing, once per request key.
 
-    `busy_leaf` is the leaf that the caller last saw of a busy limit. It changes the number of round
+    `busy_leaf` is the leaf that the caller last saw of a busy limit: the request's own item is then
+    read first, which is worth it for a key that tells no time. It changes the number of round
     trips, never the outcome.
 
     Raises:
@@ -514,7 +550,8 @@ def consume(
         if told:
             yield from _turn_if_left(counter_key, counter, change)
             return _replay(told, quantity, counter)
-        checked = counter.leaf_number if counter.is_busy(change.now_ms) else None
+        was_looked_at = counter.may_have_dropped(key, change.now_ms)
+        checked = counter.leaf_number if was_looked_at else None
         check_in_force(counter, change.now)
         current = counter.as_of(change.now)
         if current.left < quantity:
@@ -563,7 +600,7 @@ def _look(
     told = counter.consumption(key)
     if told and told.at_ms > now_ms - DAY_MS:
         return told
-    if counter.is_busy(now_ms) and checked != counter.leaf_number:
+    if counter.may_have_dropped(key, now_ms) and checked != counter.leaf_number:
         return (yield from _kept(owner, usage, key, now_ms))
     return None
 
@@ -623,8 +660,8 @@ def denied(usage: str, quantity: int, counter: Counter) -> problems.HardCapReach
 
 def turn(counter_key: Key, counter: Counter, change: Change) -> Steps[None]:
     """Turn a full leaf. If somebody else has turned it, there is nothing to do."""
-    drops = yield from _put_aside(counter_key, counter, change.now_ms)
-    sets, values = _turn(counter, drops=drops, change=change)
+    dropped = yield from _put_aside(counter_key, counter, change.now_ms)
+    sets, values = _turn(counter, dropped, change)
     yield Update(
         counter_key,
         f"SET {sets}, recent = :none",
@@ -725,6 +762,7 @@ def new_counter(
             "earlier": {},
             "leaf": 1,
             "droppedAt": 0,
+            "droppedTo": 0,
             "schedule": terms.schedule,
             "timeZone": terms.zone,
             "status": terms.status,
@@ -795,8 +833,8 @@ def change_terms(
     values: dict[str, Any] = {":one": 1, ":leaf": counter.leaf_number, ":deleted": "deleted"}
     assignments = [_SEQ]
     if begins or new.leaf.terms() != counter.leaf.terms():
-        drops = yield from _put_aside(counter_key, counter, change.now_ms)
-        turning, more = _turn(counter, drops=drops, change=change)
+        dropped = yield from _put_aside(counter_key, counter, change.now_ms)
+        turning, more = _turn(counter, dropped, change)
         values |= {**more, ":none": {}}
         assignments += [turning, "recent = :none"]
         names["#left"] = "left"

@@ -4,6 +4,7 @@ import itertools
 import random
 import threading
 import time
+import zlib
 from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Iterator
@@ -16,12 +17,18 @@ from shared.ledger import Change
 from shared.table import Table
 from shared.usage import Counter, Terms
 from tests.concurrency.threads import SEEDS, THREADS, history, run, together
-from tests.support import NOW_MS, change, create_table, new_id, open_door
+from tests.support import NOW_MS, change, create_table, new_id, open_door, timed_key
 
 
 @pytest.fixture(scope="module")
 def door(dynamodb: DynamoDBLocal) -> Table:
     return open_door(dynamodb.url, create_table(dynamodb.url))
+
+
+def request_key(name: str) -> str:
+    """The key of a request; half of them tell a time, more or less when they are made."""
+    number = zlib.crc32(name.encode())
+    return timed_key(NOW_MS + number % 60_000, number) if number % 2 else f"{name:>012}"
 
 
 class Clients:
@@ -53,7 +60,7 @@ class Clients:
 
     def consume(self, key: str, quantity: int = 1) -> usage.Outcome | None:
         operation = usage.consume(
-            self.owner, "x", f"{key:>012}", quantity, self.change(), busy_leaf=self.leaf
+            self.owner, "x", request_key(key), quantity, self.change(), busy_leaf=self.leaf
         )
         try:
             outcome: usage.Outcome = run(self.door, operation, self.now_ms)
@@ -173,7 +180,7 @@ def test_everything_at_once(
     def correct(chance: random.Random, key: str) -> None:
         quantity = chance.choice([-5, 3])
         operation = usage.correct(
-            clients.owner, "x", f"{key:>012}", quantity, "a test", clients.change()
+            clients.owner, "x", request_key(key), quantity, "a test", clients.change()
         )
         try:
             run(door, operation, clients.now_ms)

@@ -69,8 +69,11 @@ class Bench:
 _uses = itertools.count()
 
 
-def once() -> dict[str, str]:
-    """An Idempotency-Key that no other request has."""
+def once(*, timed: bool = False) -> dict[str, str]:
+    """An Idempotency-Key that no other request has; `timed`: a UUIDv7."""
+    if timed:
+        told, number = f"{time.time_ns() // 1_000_000:012x}", next(_uses)
+        return {"idempotency-key": f"{told[:8]}-{told[8:]}-7000-8000-{number:012x}"}
     return {"idempotency-key": f"use-{next(_uses)}"}
 
 
@@ -138,7 +141,13 @@ def _on_page(seats: int, seat_id: str, age_seconds: int) -> Any:
 
 
 def _counting(
-    used: int, quantity: int = 1, *, month_ago: bool = False, leaves: int = 0, of: str = ""
+    used: int,
+    quantity: int = 1,
+    *,
+    month_ago: bool = False,
+    leaves: int = 0,
+    of: str = "",
+    timed: bool = False,
 ) -> Any:
     """A request for a usage limit: of so much used, in so many full leaves, or a month ago."""
 
@@ -169,7 +178,7 @@ def _counting(
             return event(route, path, body, headers=once())
         route, path = f"POST {E}/{{entitlementId}}/usage/{{key}}", {}
         path = {"entitlementId": entitlement_id, "key": "exports"}
-        return event(route, path, {"quantity": quantity}, key=key_of, headers=once())
+        return event(route, path, {"quantity": quantity}, key=key_of, headers=once(timed=timed))
 
     return prepare
 
@@ -309,6 +318,8 @@ SCENARIOS = [
     Scenario("consume, which puts a leaf aside", _counting(0, leaves=2)),
     Scenario("consume of a busy limit", _counting(1, leaves=2)),
     Scenario("consume of a busy limit, hinted", _counting(1, leaves=2), is_hinted=True),
+    Scenario("consume, timed", _counting(1, leaves=2, timed=True)),
+    Scenario("consume, timed, which puts a leaf aside", _counting(0, leaves=2, timed=True)),
     Scenario("consume, which begins a month", _counting(7, month_ago=True)),
     Scenario("correct a count", _counting(7, -3, of="a test")),
     Scenario("correct a count, which begins a month", _counting(7, 3, month_ago=True, of="a test")),

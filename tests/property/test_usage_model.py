@@ -18,10 +18,14 @@ from shared import problems, table, usage
 from shared.ledger import Change
 from shared.table import Table
 from shared.usage import DAY, Counter, Terms, month_of
-from tests.support import NOW, create_table, new_id, open_door
+from tests.support import NOW, create_table, new_id, open_door, timed_key
 
 ZONE = "America/New_York"
-KEYS = [f"request{number:05d}" for number in range(8)]
+# Half of them tell a time: of before, of now, of what is yet to come.
+KEYS = [f"request{number:05d}" for number in range(4)] + [
+    timed_key((NOW + seconds) * 1000, number)
+    for number, seconds in enumerate((-3 * DAY, 0, 700, 5 * DAY))
+]
 
 
 class Told(NamedTuple):
@@ -212,11 +216,15 @@ class UsageMachine(RuleBasedStateMachine):
         if self.refusal() or self.used + 1 > self.full():
             return
         for _ in range(count):
-            key = f"filler{next(self.fillers):06d}"
+            key = self.filler()
             operation = usage.consume(self.owner, "x", key, 1, self.change(), busy_leaf=self.leaf)
             self.outcome(key, 1, lambda operation=operation: self.run(operation))
-            self.correct(-1, f"filler{next(self.fillers):06d}")
+            self.correct(-1, self.filler())
         self.leaf = self.counter().leaf_number
+
+    def filler(self) -> str:
+        number = next(self.fillers)
+        return timed_key(self.now * 1000, 99 + number) if number % 3 else f"filler{number:06d}"
 
     def correct(self, quantity: int, key: str, lose: int | None = None) -> None:
         operation = usage.correct(self.owner, "x", key, quantity, "a test", self.change())

@@ -10,7 +10,7 @@ from shared import http, table, usage
 from shared.table import Table
 from shared.times import from_rfc3339, to_rfc3339
 from shared.usage import Counter, Period, decode_entry, encode_entry, month_of
-from tests.support import NOW_MS, change, new_id
+from tests.support import NOW_MS, change, new_id, timed_key
 from tests.unit.conftest import Rooms
 
 LIMIT = {
@@ -155,13 +155,14 @@ def test_a_denial_is_on_record_with_what_was_asked(customer: Customer) -> None:
     assert seats["items"] == []
 
 
-def test_the_same_key_consumes_once(customer: Customer) -> None:
-    first = customer.consume(3, "a")
+@pytest.mark.parametrize("key", ["a", "01990000-0000-7cc3-98c4-dc0c0c07398f"])
+def test_the_same_key_consumes_once(customer: Customer, key: str) -> None:
+    first = customer.consume(3, key)
     customer.consume(4, "b")
-    again = customer.consume(3, "a")
+    again = customer.consume(3, key)
     assert again[:2] == first[:2]
     assert again[2]["idempotency-replayed"] == "true"
-    status, body, _ = customer.consume(4, "a")
+    status, body, _ = customer.consume(4, key)
     assert (status, body["type"].rpartition("/")[2]) == (409, "idempotency-conflict")
     assert customer.used()["usage"]["used"] == 7
 
@@ -486,24 +487,25 @@ def begun(door: Table, limit: int = 1000) -> tuple[str, Callable[..., Any]]:
     return owner, consume
 
 
-@pytest.mark.parametrize("hinted", [False, True])
-def test_a_write_that_was_on_its_way_does_not_consume_again(door: Table, *, hinted: bool) -> None:
+@pytest.mark.parametrize("proof", ["quiet", "timed", "read"])
+def test_a_write_that_was_on_its_way_does_not_consume_again(door: Table, proof: str) -> None:
     """The first attempt of a request hangs; its retry consumes, and leaves the counter."""
     owner, consume = begun(door)
+    key = timed_key(NOW_MS, 7) if proof == "timed" else "slow".rjust(12, "0")
     leaf = None
-    if hinted:
+    if proof == "read":
         for number in range(2 * LEAF):
             door.run(consume(f"a{number}"))
         leaf = door.run(consume("b")).counter.leaf_number
-    hanging = consume("slow", busy_leaf=leaf)
+    hanging = consume(key, busy_leaf=leaf)
     write = next(hanging)
-    if hinted:
+    if proof == "read":
         write = hanging.send(door.execute(write))  # no item is kept of it
-    first = door.run(consume("slow", NOW_MS + 1))
+    first = door.run(consume(key, NOW_MS + 1))
     for number in range(2 * LEAF):
         door.run(consume(f"c{number}", NOW_MS + 2))
     counter = Counter.of(door.execute(table.Get(table.usage_key(owner, "x"))))
-    assert counter.consumption("slow".rjust(12, "0")) is None, "it is on the counter still"
+    assert counter.consumption(key) is None, "it is on the counter still"
     reply: Any = door.execute(write)
     assert isinstance(reply, table.Refused)
     try:
@@ -513,6 +515,40 @@ def test_a_write_that_was_on_its_way_does_not_consume_again(door: Table, *, hint
     except StopIteration as stop:
         assert stop.value.is_replay
         assert stop.value.told == first.told
+
+
+def test_a_key_that_tells_its_time_needs_no_second_look(door: Table) -> None:
+    """However busy the limit is; only what is older than what has left is looked up."""
+    owner, consume = begun(door)
+    for number in range(3 * LEAF):
+        door.run(consume(timed_key(NOW_MS + number, number), NOW_MS + number))
+    operation = consume(timed_key(NOW_MS + 100, 1), NOW_MS + 100)
+    with pytest.raises(StopIteration):
+        operation.send(door.execute(next(operation)))
+    counter = Counter.of(door.execute(table.Get(table.usage_key(owner, "x"))))
+    assert counter.is_busy(NOW_MS)
+    assert counter.dropped_to == NOW_MS + 2 * LEAF - 1
+    # An old key that was never sent: it is looked up, and consumes.
+    told = door.run(consume(timed_key(NOW_MS - 5, 2), NOW_MS + 101))
+    assert (told.is_replay, told.told.used) == (False, 3 * LEAF + 2)
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("017F22E2-79B0-7CC3-98C4-DC0C0C07398F", 0x017F22E279B0),  # RFC 9562, A.6
+        ("017f22e2-79b0-7cc3-98c4-dc0c0c07398f", 0x017F22E279B0),
+        ("017f22e2-79b0-4cc3-98c4-dc0c0c07398f", None),
+        ("017f22e2-79b0-7cc3-c8c4-dc0c0c07398f", None),
+        ("x017f22e2-79b0-7cc3-98c4-dc0c0c07398f", None),
+        ("order-4711", None),
+    ],
+)
+def test_what_a_key_tells(header: str, told: int | None) -> None:
+    key = usage.request_key("secret", header)
+    assert usage.time_of(key) == told
+    assert usage.request_key("other", header) != key
+    assert len(key) == (12 if told is None else 16)
 
 
 def test_a_full_leaf_that_could_not_be_turned_is_turned_later(door: Table) -> None:

@@ -9,6 +9,7 @@ import itertools
 import random
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +26,13 @@ from local.api import Api
 from local.emulator import LocalError, free_port
 from local.receiver import Receiver
 from local.run import DEMO_ENTITLEMENT, is_running, read_details, running, subscribe
-from shared.events import OVERDRAFT_EXITED, SEAT_ACTIVATED, SEAT_DENIED
+from shared.events import (
+    OVERDRAFT_EXITED,
+    SEAT_ACTIVATED,
+    SEAT_DENIED,
+    USAGE_DENIED,
+    USAGE_OVERDRAFT_ENTERED,
+)
 
 PEOPLE = 130
 CRASHES = 8
@@ -69,6 +76,7 @@ class Day:
         self.graph: list[tuple[int, int]] = []
         self.news: list[str] = []
         self.checks: list[Check] = []
+        self.exports = 0
         self._plan(random.Random(SEED))  # the same day every time
 
     def _plan(self, chance: random.Random) -> None:
@@ -81,6 +89,7 @@ class Day:
                 self._at(arrives + 20, "crash", person)
             else:
                 self._at(leaves, "leave", person)
+            self._at(arrives + 40 + person * 2, "export", person)
         self._at(NOON, "buy", 0)
         self._at(INSPECTION, "inspect", 0)
 
@@ -161,6 +170,28 @@ class Day:
         with self._lock:
             self.told["released"] += 1
             self.used -= 1
+
+    def _export(self, person: int, minute: float) -> None:
+        """Who has a seat exports a file or two; every other request is sent twice."""
+        with self._lock:
+            if person not in self.seats or person in self.crashed:
+                return
+        body, headers = {"quantity": 1 + person % 2}, {"idempotency-key": str(uuid.uuid4())}
+        for _ in range(1 + person % 2):
+            answer = self._license.call(
+                "POST", f"{self._path}/usage/exports", body, headers=headers
+            )
+        if answer.status not in (200, 409):
+            raise LocalError(f"An export answered {answer.status}: {answer.body}")
+        with self._lock:
+            if answer.status == 409:
+                self.told["export requests denied"] += 1
+                self.told["export attempts denied"] += 1 + person % 2
+                return
+            if not self.told["exports in overdraft"] and answer.body["isOverdraft"]:
+                self._tell(minute, "more exports than the 100 purchased: granted, as overdraft")
+            self.exports += body["quantity"]
+            self.told["exports in overdraft"] += answer.body["overdraftQuantity"]
 
     def _buy(self, _: int, minute: float) -> None:
         body = self._api.expect(200, "PATCH", self._path, {"seatCount": self.purchased + BOUGHT})
@@ -270,7 +301,8 @@ def list_all(api: Api, path: str) -> list[dict[str, Any]]:
 def check_evidence(day: Day, api: Api, path: str, receiver: Receiver) -> list[Check]:
     """What the clients were told, the events that were received, and what the API has on record."""
     granted = day.told["within"] + day.told["overdraft"]
-    wait_for_events(receiver, granted + day.told["denied"])
+    denied_in_all = day.told["denied"] + day.told["export attempts denied"]
+    wait_for_events(receiver, granted + denied_in_all)
     received = list(receiver.events.values())
     kinds = Counter(event["type"] for event in received)
     reasons = Counter(event["data"].get("reason") for event in received)
@@ -304,6 +336,27 @@ def check_evidence(day: Day, api: Api, path: str, receiver: Receiver) -> list[Ch
     ]  # fmt: skip
 
 
+def check_exports(day: Day, api: Api, path: str, receiver: Receiver) -> list[Check]:
+    """The same for the usage limit."""
+    told = day.told
+    [limit] = api.expect(200, "GET", f"{path}/usage")["items"]
+    use = list_all(api, f"{path}/usage-history?usageKey=exports&interval=hour")
+    denials = list_all(api, f"{path}/denials?usageKey=exports")
+    kinds = Counter(event["type"] for event in receiver.events.values())
+    return [
+        ("exports: used", day.exports, limit["usage"]["used"]),
+        ("exports: overdraft", told["exports in overdraft"], limit["usage"]["overdraftUsed"]),
+        ("exports, history: consumed", day.exports, sum(each["consumed"] for each in use)),
+        ("exports, history: attempts denied", told["export attempts denied"],
+         sum(each["deniedAttempts"] for each in use)),
+        ("exports, denials: requests", told["export requests denied"], len(denials)),
+        ("exports, events received: attempts denied", told["export attempts denied"],
+         kinds[USAGE_DENIED]),
+        ("exports, events received: overdraft entered", int(told["exports in overdraft"] > 0),
+         kinds[USAGE_OVERDRAFT_ENTERED]),
+    ]  # fmt: skip
+
+
 def wait_for_events(receiver: Receiver, count: int) -> None:
     """Wait until so many events of seats have come and nothing has moved for a while."""
     seen, moved = -1, time.monotonic()
@@ -311,7 +364,7 @@ def wait_for_events(receiver: Receiver, count: int) -> None:
         told = [event["type"] for event in receiver.events.values()]
         if len(told) != seen:
             seen, moved = len(told), time.monotonic()
-        has_all = sum(kind in (SEAT_ACTIVATED, SEAT_DENIED) for kind in told) >= count
+        has_all = sum(kind in (SEAT_ACTIVATED, SEAT_DENIED, USAGE_DENIED) for kind in told) >= count
         if time.monotonic() - moved > (QUIET_SECONDS if has_all else PATIENCE_SECONDS):
             return
         time.sleep(0.1)
@@ -325,7 +378,9 @@ def sum_up(day: Day, checks: list[Check]) -> bool:
         f" {told['renewed']} renewals, {told['released']} releases.\n"
         f"  {told['denied']} attempts of {len(day.turned_away)} people were denied;"
         f" at the peak {day.peak} seats were in use; {len(day.crashed)} machines crashed,"
-        f" and their seats are freed when their leases run out.\n\n"
+        f" and their seats are freed when their leases run out.\n"
+        f"  {day.exports} exports were counted, {told['exports in overdraft']} of them overdraft;"
+        f" {told['export requests denied']} requests did not fit.\n\n"
         "  What the clients were told, against what the stack says and the receiver got:"
     )
     for name, counted, answered in checks:
@@ -376,7 +431,10 @@ def main() -> None:
         print("\n  waiting for the last events ...")
         for _ in range(TRIES):
             # Leases of crashed machines may run out between two looks.
-            evidence = check_evidence(day, api, path, receiver)
+            evidence = [
+                *check_evidence(day, api, path, receiver),
+                *check_exports(day, api, path, receiver),
+            ]
             if all(counted == answered for _, counted, answered in evidence):
                 break
         forget_swept(day, api, path)

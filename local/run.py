@@ -26,6 +26,14 @@ DEMO_ENTITLEMENT = {
     "customer": {"name": "Acme Corp", "externalId": "0015g00000XyZ"},
     "seatCount": 100,
     "overdraftSeatLimit": {"type": "absolute", "value": 20},
+    "usageLimits": [
+        {
+            "key": "exports",
+            "limit": 100,
+            "overdraftLimit": {"type": "percentage", "value": 20},
+            "resetSchedule": "monthly",
+        }
+    ],
     "leasePeriod": "PT8H",
     "contacts": {
         "customerAdmin": {"name": "Acme's administrator", "email": "admin@acme.example"},
@@ -149,7 +157,8 @@ def _greeting(details: dict[str, str], file: Path) -> str:
     license_key = details["licenseKey"]
     path = f"{url}/v1/entitlements/{entitlement}"
     return f"""
-Overdraft runs. Acme Corp has purchased 100 seats of CAD Pro; the hard cap is 120.
+Overdraft runs. Acme Corp has purchased 100 seats of CAD Pro and 100 exports a month; both hard caps
+are 120.
 
 Take a seat, as the software at the customer does, with its license key:
 
@@ -166,6 +175,12 @@ Give the seat back (the activationId is in the first answer):
 
   curl -X DELETE {path}/activations/ACTIVATION_ID \\
     -H 'Authorization: License {license_key}'
+
+Count three exports; sent again, the same key counts nothing more:
+
+  curl -X POST {path}/usage/exports \\
+    -H 'Authorization: License {license_key}' -H "Idempotency-Key: $(uuidgen || date +%s%N)" \\
+    -H 'Content-Type: application/json' -d '{{"quantity": 3}}'
 
 Read the API: {url}/docs
 A receiver of webhooks runs here as well: events are told below as they come, and e-mails, which
@@ -189,8 +204,9 @@ def subscribe(api: Api, receiver: Receiver, **only: str) -> str:
 def tell(event: Event) -> None:
     """One event, in a line."""
     data = event["data"]
-    seats, seat = data.get("seats") or {}, data.get("seat") or {}
-    use = f"{seats.get('used')} of {seats.get('purchased')} in use" if seats else ""
+    seats, seat = data.get("seats") or data.get("usage") or {}, data.get("seat") or {}
+    what = seats.get("key", "in use")
+    use = f"{seats.get('used')} of {seats.get('purchased')} {what}" if seats else ""
     who = seat.get("seatId") or ""
     # One write: events come from several threads.
     sys.stdout.write(f"  event   {event['type']:<34} {use:<18} {who}\n")

@@ -256,6 +256,17 @@ class Counter(NamedTuple):
         """The status, or what the time has made of it."""
         return ledger.status_at(self.status, self.valid_from, self.valid_until, now)
 
+    @property
+    def ends_ms(self) -> int | None:
+        """When what is used falls to nothing by itself: the end of the period, or of all."""
+        ends = [end for end in (self.period.end, self.valid_until) if end is not None]
+        return min(ends) * 1000 if ends else None
+
+    def in_use(self, now_ms: int) -> int:
+        """What is used as history counts it: nothing once the limit, or its period, is over."""
+        is_over = self.status in (REMOVED, "deleted")
+        return 0 if is_over or (self.ends_ms is not None and self.ends_ms <= now_ms) else self.used
+
     def is_busy(self, now_ms: int) -> bool:
         """Whether requests of the last 24 hours have left it."""
         return self.dropped_ms > now_ms - DAY_MS

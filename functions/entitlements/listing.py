@@ -198,8 +198,8 @@ def _overdrafts(items: Iterable[Item], pages: Mapping[str, Page], now: int) -> S
     ]
     found: dict[table.Key, Item] = (yield table.BatchGet(tuple(keys))) if keys else {}
     for key, item in found.items():
-        counter = Counter.of(item).as_of(now)
-        if counter.used > counter.purchased:
+        counter = Counter.of(item)
+        if counter.in_use(now * 1000) > counter.purchased:
             over.add(table.owner_of(key.pk))
     return over
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from shared.history import KeptChange, Level
 from shared.ledger import decode_seat
 from shared.table import Item
-from shared.usage import REMOVED, Counter
+from shared.usage import Counter
 
 _REASONS = {"released": "released", "deleted": "removed", "expired": "removed"}
 _TERMS = ("status", "validFrom", "validUntil")
@@ -106,14 +106,14 @@ def read_count(usage: str, old: Item | None, new: Item) -> Version | None:
     before = Counter.of(old) if old else None
     level_before, before_at = None, at
     if old and before:
-        level_before, until = _count_level(before, at), _until(before)
+        level_before, until = _count_level(before, at), before.ends_ms
         before_at = old["last"].get("at", at) if until is None or until > at else until
     change = KeptChange(
         new["seq"], at, last["type"], last["actor"], last["request"],
         _count_level(after, at), level_before, before_at,
         _count_terms(new), _count_terms(old) if old else {}, (),
         usage=usage, quantity=last.get("quantity", 0), note=last.get("reason", ""),
-        period=(after.period.start, after.period.end), until=_until(after),
+        period=(after.period.start, after.period.end), until=after.ends_ms,
     )  # fmt: skip
     ended = None
     if before and after.period_number != before.period_number:
@@ -133,15 +133,7 @@ def read_count(usage: str, old: Item | None, new: Item) -> Version | None:
 
 
 def _count_level(counter: Counter, at: int) -> Level:
-    until = _until(counter)
-    is_over = counter.status in (REMOVED, "deleted") or (until is not None and until <= at)
-    return Level(0 if is_over else counter.used, counter.purchased, counter.hard_cap)
-
-
-def _until(counter: Counter) -> int | None:
-    """When what is used falls to nothing by itself, Unix milliseconds."""
-    ends = [end for end in (counter.period.end, counter.valid_until) if end is not None]
-    return min(ends) * 1000 if ends else None
+    return Level(counter.in_use(at), counter.purchased, counter.hard_cap)
 
 
 def _count_terms(counter: Item) -> dict[str, Any]:

@@ -5,12 +5,10 @@ runs on Amazon's own engine. After every step the page, the answers and the reco
 """
 
 import itertools
-import os
 from collections import Counter
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -18,13 +16,13 @@ from hypothesis.stateful import (
     invariant,
     multiple,
     rule,
-    run_state_machine_as_test,
 )
 
 from local.dynamodb import DynamoDBLocal
 from shared import ledger, problems, table
 from shared.ledger import Change, Holder, decode_seat, seat_key
 from shared.table import Table
+from tests.property.machine import Lost, drive, run_machine
 from tests.support import NOW, create_table, new_id, open_door, read_page, terms
 
 SEATS = [f"user{number}" for number in range(9)]
@@ -35,10 +33,6 @@ class Held(NamedTuple):
     stamp: int
     is_overdraft: bool
     end: int | None
-
-
-class Lost(Exception):
-    """Stands for a process that ended."""
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -64,24 +58,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return Change("key_test", f"req-{next(self.requests)}", self.now * 1000)
 
     def run(self, operation: Any, lose: int | None = None, crash: int | None = None) -> Any:
-        """Drive an operation. At request `lose` the first answer is lost and the door repeats it;
-        after request `crash` the process is gone."""
-        reply: Any = None
-        for number in itertools.count():
-            try:
-                request = operation.send(reply)
-            except StopIteration as stop:
-                return stop.value
-            if isinstance(request, table.Pause):
-                reply = self.now * 1000
-                continue
-            if number == lose:
-                self.door.execute(request)
-            reply = self.door.execute(request)
-            if number == crash:
-                operation.close()
-                raise Lost
-        raise AssertionError
+        return drive(self.door, operation, lambda: self.now, lose, crash)
 
     # --- The model's own view -------------------------------------------------------------------
 
@@ -336,17 +313,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 def test_the_ledger_behaves_as_its_model(dynamodb: DynamoDBLocal) -> None:
     LedgerMachine.door = open_door(dynamodb.url, create_table(dynamodb.url))
-    run = settings(
-        max_examples=int(os.environ.get("EXAMPLES", "60")),
-        stateful_step_count=40,
-        deadline=None,
-        derandomize="EXAMPLES" not in os.environ,
-        # A shrunk example is worth minutes only to somebody who looks at it: SHRINK=1.
-        phases=[Phase.generate, *([Phase.shrink] if "SHRINK" in os.environ else [])],
-        suppress_health_check=list(HealthCheck),
-        print_blob=True,
-    )
-    run_state_machine_as_test(LedgerMachine, settings=run)
+    run_machine(LedgerMachine, examples=60, steps=40)
 
 
 @pytest.mark.parametrize("stamp", [0, 1, 10**14 - 1, 2**47])

@@ -5,19 +5,18 @@ test runs on Amazon's own engine. After every step counter, answers and record m
 """
 
 import itertools
-import os
 from collections import Counter as Tally
 from typing import Any, NamedTuple
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from local.dynamodb import DynamoDBLocal
 from shared import problems, table, usage
 from shared.ledger import Change
 from shared.table import Table
 from shared.usage import DAY, Counter, Terms, month_of
+from tests.property.machine import Lost, drive, run_machine
 from tests.support import NOW, create_table, new_id, open_door, timed_key
 
 ZONE = "America/New_York"
@@ -32,10 +31,6 @@ class Told(NamedTuple):
     at: int
     quantity: int
     answer: dict[str, Any]
-
-
-class Lost(Exception):
-    """Stands for a process that ended."""
 
 
 class UsageMachine(RuleBasedStateMachine):
@@ -63,25 +58,7 @@ class UsageMachine(RuleBasedStateMachine):
         return Change("key_test", f"req-{next(self.requests)}", self.now * 1000)
 
     def run(self, operation: Any, lose: int | None = None, crash: int | None = None) -> Any:
-        """Drive an operation. At request `lose` the first answer is lost and the door repeats it;
-        after request `crash` the process is gone."""
-        reply: Any = None
-        numbers = itertools.count()
-        while True:
-            try:
-                request = operation.send(reply)
-            except StopIteration as stop:
-                return stop.value
-            if isinstance(request, table.Pause):
-                reply = self.now * 1000
-                continue
-            number = next(numbers)
-            if number == lose:
-                self.door.execute(request)
-            reply = self.door.execute(request)
-            if number == crash:
-                operation.close()
-                raise Lost
+        return drive(self.door, operation, lambda: self.now, lose, crash)
 
     def counter(self) -> Counter:
         return Counter.of(self.door.execute(table.Get(table.usage_key(self.owner, "x"))))
@@ -344,18 +321,8 @@ class UsageMachine(RuleBasedStateMachine):
 
 def test_a_usage_limit_behaves_as_its_model(dynamodb: DynamoDBLocal) -> None:
     UsageMachine.door = open_door(dynamodb.url, create_table(dynamodb.url))
-    run = settings(
-        max_examples=int(os.environ.get("EXAMPLES", "30")),
-        stateful_step_count=30,
-        deadline=None,
-        derandomize="EXAMPLES" not in os.environ,
-        # A shrunk example is worth minutes only to somebody who looks at it: SHRINK=1.
-        phases=[Phase.generate, *([Phase.shrink] if "SHRINK" in os.environ else [])],
-        suppress_health_check=list(HealthCheck),
-        print_blob=True,
-    )
     usage.LEAF, leaf = 4, usage.LEAF  # a short one: many leaves are turned
     try:
-        run_state_machine_as_test(UsageMachine, settings=run)
+        run_machine(UsageMachine, examples=30, steps=30)
     finally:
         usage.LEAF = leaf

@@ -1,12 +1,15 @@
 """Usage limits through the rooms: what is answered, what is refused, when a period begins."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from functions.entitlements import desk
+from functions.notify.changes import read_count
 from shared import http, table, usage
+from shared.history import History, as_of
 from shared.table import Table
 from shared.times import from_rfc3339, to_rfc3339
 from shared.usage import Counter, Period, decode_entry, encode_entry, month_of
@@ -470,6 +473,53 @@ def test_a_correction_begins_the_period_that_is_due(customer: Customer) -> None:
 def test_bad_corrections(customer: Customer, quantity: Any, reason: Any, pointer: str) -> None:
     status, body, _ = correct(customer, quantity, reason)
     assert (status, body["errors"][0]["pointer"]) == (400, pointer)
+
+
+# --- What the stream makes of it ------------------------------------------------------------------
+
+
+def test_nothing_is_in_use_while_the_entitlement_is_over(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended after an hour, prolonged two hours later: what was used is used again from then on."""
+    hour = 3_600_000
+    limit = {"key": "exports", "limit": 3}
+    until = to_rfc3339(NOW_MS + hour)
+    overdraft = {"overdraftLimit": {"type": "absolute", "value": 9}}
+    customer = Customer(rooms, monkeypatch, usageLimits=[limit | overdraft], validUntil=until)
+    images: list[Any] = [None]
+
+    def look() -> None:
+        key = table.usage_key(customer.id, "exports")
+        images.append(rooms.door.execute(table.Get(key)))
+
+    look()
+    customer.now_ms += hour // 2
+    customer.consume(5, "a")
+    look()
+    customer.now_ms = NOW_MS + 3 * hour
+    customer.patch(validUntil=to_rfc3339(NOW_MS + 5 * hour))
+    look()
+    folded = History(None, 0)
+    told = []
+    for old, new in pairwise(images):
+        version = read_count("exports", old, new)
+        assert version is not None
+        told.append(folded.apply(version.change, (100,)))
+    assert [change.reached for change in told] == [(), (100, "entered"), ()]
+    assert [change.level.used for change in told] == [0, 5, 5]
+    before = told[-1].before
+    assert before is not None
+    assert (before.used, told[-1].before_at) == (0, NOW_MS + hour)
+    assert [(e.start - NOW_MS, e.end and e.end - NOW_MS) for e in folded.episodes.values()] == [
+        (hour // 2, hour), (3 * hour, None),
+    ]  # fmt: skip
+    over = as_of(folded.latest, NOW_MS + 6 * hour)
+    assert over is not None
+    assert (over.level.used, over.at) == (0, NOW_MS + 5 * hour)
+    assert sum(quarter.overdraft_ms for quarter in folded.quarters.values()) <= hour // 2
+    assert customer.counter().in_use(NOW_MS + 4 * hour) == 5
+    assert customer.counter().in_use(NOW_MS + 5 * hour) == 0
 
 
 # --- Races, one step at a time --------------------------------------------------------------------

@@ -280,7 +280,8 @@ def fire(
     reached = tuple(
         what for what in wanted if not any(which == what and is_near(when) for which, when in fired)
     )
-    kept = tuple(each for each in fired if is_near(each[1]) or each[1] > at)
+    # A mail may be due that tells of this quarter-hour.
+    kept = tuple(each for each in fired if is_near(each[1]) or each[1] >= quarter_of(at))
     return (*kept, *((what, at) for what in reached)), change._replace(reached=reached)
 
 
@@ -453,6 +454,8 @@ def carried(episode: Episode, latest: Quarter | None, now: int) -> Episode:
         return episode
     latest = as_of(latest, now) or latest
     assert latest.episode is not None  # it was there before
+    if latest.episode.end is not None:  # it ended by itself
+        return latest.episode
     spent = max(0, now - latest.at)
     return latest.episode._replace(
         overdraft_ms=latest.episode.overdraft_ms + spent,

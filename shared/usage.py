@@ -274,7 +274,7 @@ class Counter(NamedTuple):
     def may_have_dropped(self, key: str, now_ms: int) -> bool:
         """Whether the request of this key may have left it within 24 hours."""
         told = time_of(key)
-        return self.is_busy(now_ms) if told is None else self.dropped_to >= told
+        return self.is_busy(now_ms) and (told is None or self.dropped_to >= told)
 
     def has_ended(self, now: int) -> bool:
         """Whether the period is over, and the next one has not begun."""
@@ -414,8 +414,8 @@ def _consume(
         new.append("leaf = :leaf")
         values[":leaf"] = checked
     elif (told := time_of(key)) is not None:
-        new.append("droppedTo < :told")
-        values[":told"] = told
+        new.append("(droppedTo < :told OR droppedAt <= :dayAgo)")
+        values |= {":told": told, ":dayAgo": change.now_ms - DAY_MS}
     else:
         new.append("droppedAt <= :dayAgo")
         values[":dayAgo"] = change.now_ms - DAY_MS
@@ -444,10 +444,12 @@ def _turn(counter: Counter, dropped: list[str], change: Change) -> tuple[str, di
         "earlier = recent, earlierTerms = :terms, leaf = leaf + :one,"
         " droppedAt = :droppedAt, droppedTo = :droppedTo"
     )
+    # What left more than a day ago is of no concern any more, nor is the time that it told.
+    dropped_to = counter.dropped_to if counter.is_busy(change.now_ms) else 0
     return sets, {
         ":terms": counter.leaf.terms(),
-        ":droppedAt": change.now_ms if dropped else counter.dropped_ms,
-        ":droppedTo": max([counter.dropped_to, *(time_of(key) or 0 for key in dropped)]),
+        ":droppedAt": max(counter.dropped_ms, change.now_ms if dropped else 0),
+        ":droppedTo": max([dropped_to, *(time_of(key) or 0 for key in dropped)]),
         ":leaf": counter.leaf_number,
         ":one": 1,
     }

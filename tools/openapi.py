@@ -36,7 +36,7 @@ PATH_PARAMETERS = {
 }
 HEADERS = {
     "Idempotency-Key": "1 to 255 visible ASCII characters, no spaces. The same request with the"
-    " same key within 24 hours gets the same answer.",
+    " same key within 24 hours gets the same answer. Required to consume, but for a dry run.",
     "If-Match": "The ETag of the version to change; another version answers 412.",
 }
 

@@ -53,8 +53,10 @@ def consume(request: Request) -> Response:
     if is_dry_run:
         told = request.table.run(usage.preview(*limit, key, quantity, request.change))
         return Response(200, {**usage.consumption_view(limit[1], told), "dryRun": True})
+    # A key that tells its time needs no look at its own item.
+    busy_leaf = _busy_leaves.get(limit) if usage.time_of(str(key)) is None else None
     outcome = request.table.run(
-        usage.consume(*limit, str(key), quantity, request.change, busy_leaf=_busy_leaves.get(limit))
+        usage.consume(*limit, str(key), quantity, request.change, busy_leaf=busy_leaf)
     )
     if outcome.counter:
         _busy_leaves.note(limit, outcome.counter, request.now_ms)

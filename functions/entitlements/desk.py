@@ -172,15 +172,15 @@ def _counter_writes(
     """What the new version means for the counters of its usage limits, and of those it lost."""
     entitlement_id, before = item["entitlementId"], item["document"]
     terms = entitlement.usage_terms(document)
-    old = entitlement.terms(before).valid_until
-    new = entitlement.terms(document).valid_until
-    is_renewed = old is not None and (new is None or new > old)
     found = yield from counters(entitlement_id, {*terms, *entitlement.usage_terms(before)})
     writes: list[table.Put | Update] = []
     for key, valid in terms.items():
         if key not in found:
             writes.append(usage.new_counter(entitlement_id, key, valid, change, "added"))
             continue
+        # By the counter's own end: it may have been off the list when the validity was moved.
+        old, new = found[key].valid_until, valid.valid_until
+        is_renewed = old is not None and (new is None or new > old)
         changed = usage.changed(found[key], valid, change.now, is_renewed=is_renewed)
         write = yield from usage.change_terms(entitlement_id, key, found[key], changed, change)
         writes += [write] if write else []

@@ -7,7 +7,7 @@ from typing import Any
 from functions.entitlements import desk, listing
 from functions.entitlements.listing import Listed
 from shared import history, table
-from shared.history import HOUR_MS, QUARTER_MS, Usage
+from shared.history import HOUR_MS, QUARTER_MS, Episode, Usage
 from shared.http import Request, Response
 from shared.problems import InvalidRequest
 from shared.table import Item, Query, Steps
@@ -163,7 +163,8 @@ def _overdrafts(request: Request) -> Steps[Listed]:
     items: list[dict[str, Any]] = []
     for item in found.items[:limit]:
         # Episodes follow each other: the first that ended before the period ends the list.
-        if item.get("end") is not None and item["end"] <= since:
+        end = history.carried(Episode.of(item), latest, request.now_ms).end
+        if end is not None and end <= since:
             return Listed(items, None)
         items.append(
             (yield from history.episode_view(entitlement_id, item, latest, request.now_ms, meter))

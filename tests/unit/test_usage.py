@@ -9,7 +9,7 @@ import pytest
 from functions.entitlements import desk
 from functions.notify.changes import read_count
 from shared import http, table, usage
-from shared.history import History, as_of
+from shared.history import History, as_of, carried
 from shared.table import Table
 from shared.times import from_rfc3339, to_rfc3339
 from shared.usage import Counter, Period, decode_entry, encode_entry, month_of
@@ -326,6 +326,19 @@ def test_never_goes_on_and_on_renewal_begins_with_a_later_end(
     assert customer.used("term")["usage"]["used"] == 3
 
 
+def test_a_renewal_counts_for_a_limit_that_was_off_the_list(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = {"key": "term", "limit": 10, "resetSchedule": "on_renewal"}
+    until = to_rfc3339(NOW_MS + 400 * 86_400_000)
+    customer = Customer(rooms, monkeypatch, usageLimits=[limit], validUntil=until, seatCount=1)
+    customer.consume(4, "a", usage="term")
+    customer.patch(usageLimits=[])
+    customer.patch(validUntil=to_rfc3339(NOW_MS + 800 * 86_400_000))
+    customer.patch(usageLimits=[limit])
+    assert customer.used("term")["usage"]["used"] == 0
+
+
 def test_another_time_zone_counts_no_month_twice(
     rooms: Rooms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -516,6 +529,10 @@ def test_nothing_is_in_use_while_the_entitlement_is_over(
     ]  # fmt: skip
     over = as_of(folded.latest, NOW_MS + 6 * hour)
     assert over is not None
+    open_one = folded.episodes[max(folded.episodes)]
+    for much_later in (6, 60):
+        gone = carried(open_one, folded.latest, NOW_MS + much_later * hour)
+        assert (gone.end, gone.overdraft_ms) == (NOW_MS + 5 * hour, 2 * hour), "it went on growing"
     assert (over.level.used, over.at) == (0, NOW_MS + 5 * hour)
     assert sum(quarter.overdraft_ms for quarter in folded.quarters.values()) <= hour // 2
     assert customer.counter().in_use(NOW_MS + 4 * hour) == 5
@@ -581,6 +598,31 @@ def test_a_key_that_tells_its_time_needs_no_second_look(door: Table) -> None:
     # An old key that was never sent: it is looked up, and consumes.
     told = door.run(consume(timed_key(NOW_MS - 5, 2), NOW_MS + 101))
     assert (told.is_replay, told.told.used) == (False, 3 * LEAF + 2)
+    # A day later nothing that has left is of concern, whatever time it told.
+    later = NOW_MS + 200_000_000
+    operation = consume(timed_key(NOW_MS - 9, 3), later)
+    with pytest.raises(StopIteration):
+        operation.send(door.execute(next(operation)))
+
+
+def test_the_room_looks_nothing_up_for_a_key_that_tells_its_time(
+    customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer.patch(usageLimits=[{**LIMIT, "limit": 1000}])
+    for number in range(2 * LEAF + 1):
+        customer.consume(1, f"n{number}")
+    sent: list[type[Any]] = []
+    execute = customer.rooms.door.execute
+
+    def watched(request: Any) -> Any:
+        sent.append(type(request))
+        return execute(request)
+
+    monkeypatch.setattr(customer.rooms.door, "execute", watched)
+    customer.consume(1, "01990000-0000-7cc3-98c4-dc0c0c07398f")
+    assert sent == [table.Update]
+    customer.consume(1, "another")
+    assert sent == [table.Update, table.Get, table.Update]
 
 
 @pytest.mark.parametrize(

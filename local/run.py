@@ -176,10 +176,10 @@ Give the seat back (the activationId is in the first answer):
   curl -X DELETE {path}/activations/ACTIVATION_ID \\
     -H 'Authorization: License {license_key}'
 
-Count three exports; sent again, the same key counts nothing more:
+Count three exports. The same line again counts nothing more; another Idempotency-Key does:
 
   curl -X POST {path}/usage/exports \\
-    -H 'Authorization: License {license_key}' -H "Idempotency-Key: $(uuidgen || date +%s%N)" \\
+    -H 'Authorization: License {license_key}' -H 'Idempotency-Key: export-1' \\
     -H 'Content-Type: application/json' -d '{{"quantity": 3}}'
 
 Read the API: {url}/docs

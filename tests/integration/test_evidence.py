@@ -24,11 +24,14 @@ def busy(api: CheckedApi) -> Customer:
         customer.license.expect(201, "POST", customer.seats, body)
     for seat_id in ("dave@acme.com", "dave@acme.com", "erin@acme.com"):
         customer.take(seat_id, 409)
-    [bob] = [
-        seat["activationId"]
-        for seat in api.expect(200, "GET", customer.seats)["items"]
-        if seat["seatId"] == "bob@acme.com"
-    ]
+    # Names follow from the stream, which may have much to tell.
+    [bob] = wait_for(
+        lambda: [
+            seat["activationId"]
+            for seat in api.expect(200, "GET", customer.seats)["items"]
+            if seat["seatId"] == "bob@acme.com"
+        ]
+    )
     assert customer.license.call("DELETE", f"{customer.seats}/{bob}").status == 204
 
     def is_told() -> bool:

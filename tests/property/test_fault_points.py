@@ -378,7 +378,7 @@ def _short_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "LEAF", 4)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def bench(dynamodb: DynamoDBLocal) -> Bench:
     return Bench(dynamodb.url)
 

@@ -30,6 +30,11 @@ def create_table(url: str) -> str:
     return name
 
 
+def delete_table(url: str, name: str) -> None:
+    """The engine grows slow with the tables that nobody needs any more."""
+    client(url, "dynamodb").delete_table(TableName=name)
+
+
 def open_door(
     url: str, name: str, meter: Callable[[str, float], None] | None = None
 ) -> table.Table:

@@ -8,7 +8,7 @@ request again, and everything must be as after one undisturbed run.
 import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -25,7 +25,15 @@ from shared.ledger import Holder, decode_seat
 from shared.table import Table, item_from_wire
 from shared.times import to_rfc3339
 from tests.notifier import Notifier
-from tests.support import BOOTSTRAP_KEY, Crash, create_table, event, faulty_door, open_door
+from tests.support import (
+    BOOTSTRAP_KEY,
+    Crash,
+    create_table,
+    delete_table,
+    event,
+    faulty_door,
+    open_door,
+)
 
 ROOMS = {**activate.ROUTES, **consume.ROUTES, **release.ROUTES, **entitlements.ROUTES}
 ENVIRONMENT = {"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY)}
@@ -379,8 +387,10 @@ def _short_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def bench(dynamodb: DynamoDBLocal) -> Bench:
-    return Bench(dynamodb.url)
+def bench(dynamodb: DynamoDBLocal) -> Iterator[Bench]:
+    made = Bench(dynamodb.url)
+    yield made
+    delete_table(made.url, made.name)
 
 
 def essence(before: dict[Any, table.Item], after: dict[Any, table.Item]) -> list[Any]:

@@ -23,7 +23,7 @@ from shared.ledger import Change, Holder
 from shared.table import Key, item_from_wire
 from shared.times import to_rfc3339
 from tests.notifier import QUIET_MS, Notifier, Recorder
-from tests.support import Crash, create_table, faulty_door, open_door
+from tests.support import Crash, create_table, delete_table, faulty_door, open_door
 
 # Two days before the clocks change in New York and a fortnight before a month's end.
 START = int(datetime(2049, 3, 12, 7, 41, 13, tzinfo=UTC).timestamp() * 1000)
@@ -380,6 +380,7 @@ def check_fault(
     assert effects(life.url, name) == clean.effects, (kind, door_fault, aws_fault)
     assert sent(notifier.recorder) == sent(clean.recorder)
     assert queued(notifier.recorder) == queued(clean.recorder)
+    delete_table(life.url, name)
 
 
 class Refusing(Recorder):

@@ -13,9 +13,10 @@ import json
 import re
 from typing import Any
 
-from shared import table
+from shared import ledger, table
 from shared.http import Request, Response
-from shared.problems import IdempotencyConflict, InvalidRequest
+from shared.problems import Contention, IdempotencyConflict, InvalidRequest
+from shared.table import Accepted, Cancelled, Transact, Update
 
 SECONDS = 24 * 3600
 _HEADER = re.compile(r"[\x21-\x7e]{1,255}")
@@ -104,3 +105,42 @@ def replayed(response: Response, **fields: Any) -> Response:
     """A kept answer as it goes out again, with the fields that are never stored put back."""
     body = {**response.body, **fields} if fields else response.body
     return response._replace(body=body, headers={"idempotency-replayed": "true"})
+
+
+def kept_answer(request: Request) -> tuple[Response | None, str]:
+    """The answer kept of an earlier use of the `Idempotency-Key`, and its nonce.
+
+    Raises:
+        IdempotencyConflict: the key was used for a different request.
+    """
+    claim = Claim.of(request)
+    return claim.read(request.table.execute(table.Get(claim.key))) if claim else (None, "")
+
+
+def write_once(
+    request: Request, writes: tuple[table.Put | Update, ...], response: Response, *, nonce: str
+) -> tuple[Response | None, str]:
+    """Write what a POST creates, once per `Idempotency-Key`.
+
+    Returns the answer kept from an earlier time and its nonce, or (None, "") when written now.
+
+    Raises:
+        IdempotencyConflict, Contention.
+    """
+    claim = Claim.of(request)
+    if claim is None:
+        transaction = Transact(writes)
+    else:
+        kept = claim.read(request.table.execute(table.Get(claim.key)))
+        if kept[0]:
+            return kept
+        transaction = Transact((*writes, claim.answer(response, nonce)))
+    reply = request.table.run(ledger.settle(transaction))
+    if isinstance(reply, Cancelled) and claim:
+        # Somebody used the key at the same moment: theirs is the answer.
+        kept = claim.read(reply.reasons[-1][1])
+        if kept[0]:
+            return kept
+    if not isinstance(reply, Accepted):
+        raise Contention
+    return None, ""

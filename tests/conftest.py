@@ -21,9 +21,9 @@ from local.emulator import Emulator, free_port
 from local.stack import Stack, deploy
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def dynamodb() -> Iterator[DynamoDBLocal]:
-    """Amazon's engine, one for the whole run."""
+    """Amazon's engine, one for each file of tests: it grows slow with what others left in it."""
     with DynamoDBLocal() as engine:
         yield engine
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from functions.entitlements import desk, listing, validation
-from functions.entitlements.listing import Listed
-from shared import entitlement, ledger, table, usage
+from functions.entitlements import desk
+from shared import entitlement, ledger, lists, table, usage
 from shared.credentials import new_id
 from shared.http import Request, Response
 from shared.idempotency import Claim, replayed
-from shared.models import CorrectionInput
+from shared.lists import Listed
+from shared.models import CorrectionInput, parse
 from shared.problems import NotFound
 from shared.table import Item, Query, Steps
 from shared.times import to_rfc3339
@@ -44,11 +44,11 @@ def _current_view(key: str, counter: Counter, current: Counter) -> dict[str, Any
 
 def periods(request: Request) -> Response:
     """The periods of a usage limit, newest first: the current one, and those that have ended."""
-    return listing.respond(request, _periods(request))
+    return lists.respond(request, _periods(request))
 
 
 def _periods(request: Request) -> Steps[Listed]:
-    limit, start = listing.limit_of(request), listing.start_of(request)
+    limit, start = lists.limit_of(request), lists.start_of(request)
     owner, key = request.path["entitlementId"], request.path["key"]
     counter = yield from _counter(owner, key)
     current = counter.as_of(request.now)
@@ -92,7 +92,7 @@ def _counter(owner: str, key: str) -> Steps[Counter]:
 
 def correct(request: Request) -> Response:
     """Correct the count of the current period; once, if it has an `Idempotency-Key`."""
-    correction = validation.parse(CorrectionInput, request.body)
+    correction = parse(CorrectionInput, request.body)
     claim = Claim.of(request)
     if claim:
         # Guards against another body under the same header; that the count is corrected once is
@@ -124,11 +124,11 @@ def correct(request: Request) -> Response:
 
 def corrections(request: Request) -> Response:
     """The corrections of a usage limit, newest first."""
-    return listing.respond(request, _corrections(request))
+    return lists.respond(request, _corrections(request))
 
 
 def _corrections(request: Request) -> Steps[Listed]:
-    limit, start = listing.limit_of(request), listing.start_of(request)
+    limit, start = lists.limit_of(request), lists.start_of(request)
     owner, key = request.path["entitlementId"], request.path["key"]
     yield from _counter(owner, key)
     found = yield Query(

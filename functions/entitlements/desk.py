@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from functions.entitlements import validation
-from shared import entitlement, ledger, table, usage
+from shared import entitlement, idempotency, ledger, table, usage
 from shared.credentials import new_id
 from shared.http import Request, Response
-from shared.idempotency import Claim, replayed
+from shared.idempotency import replayed
 from shared.ledger import Change, Page
 from shared.problems import Contention, InvalidRequest, NotFound, PreconditionFailed
-from shared.table import Accepted, Cancelled, Item, Pause, Steps, Transact, Update
+from shared.table import Accepted, Item, Pause, Steps, Transact, Update
 from shared.usage import Counter
 
 _ETAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
@@ -37,49 +37,10 @@ def create(request: Request) -> Response:
             for key, terms in entitlement.usage_terms(document).items()
         ),
     )
-    kept, _ = write_once(request, writes, response, nonce=entitlement_id)
+    kept, _ = idempotency.write_once(request, writes, response, nonce=entitlement_id)
     response = replayed(kept) if kept else response
     location = f"/v1/entitlements/{response.body['entitlementId']}"
     return response._replace(headers={**response.headers, "etag": '"1"', "location": location})
-
-
-def kept_answer(request: Request) -> tuple[Response | None, str]:
-    """The answer kept of an earlier use of the `Idempotency-Key`, and its nonce.
-
-    Raises:
-        IdempotencyConflict: the key was used for a different request.
-    """
-    claim = Claim.of(request)
-    return claim.read(request.table.execute(table.Get(claim.key))) if claim else (None, "")
-
-
-def write_once(
-    request: Request, writes: tuple[table.Put | Update, ...], response: Response, *, nonce: str
-) -> tuple[Response | None, str]:
-    """Write what a POST creates, once per `Idempotency-Key`.
-
-    Returns the answer kept from an earlier time and its nonce, or (None, "") when written now.
-
-    Raises:
-        IdempotencyConflict, Contention.
-    """
-    claim = Claim.of(request)
-    if claim is None:
-        transaction = Transact(writes)
-    else:
-        kept = claim.read(request.table.execute(table.Get(claim.key)))
-        if kept[0]:
-            return kept
-        transaction = Transact((*writes, claim.answer(response, nonce)))
-    reply = request.table.run(ledger.settle(transaction))
-    if isinstance(reply, Cancelled) and claim:
-        # Somebody used the key at the same moment: theirs is the answer.
-        kept = claim.read(reply.reasons[-1][1])
-        if kept[0]:
-            return kept
-    if not isinstance(reply, Accepted):
-        raise Contention
-    return None, ""
 
 
 def read(request: Request) -> Response:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from datetime import datetime, tzinfo
 from typing import Any
 
-from functions.entitlements import desk, listing
-from functions.entitlements.listing import Listed
-from shared import history, table
+from functions.entitlements import desk
+from shared import history, lists, table
 from shared.history import HOUR_MS, QUARTER_MS, Episode, Usage
 from shared.http import Request, Response
+from shared.lists import Listed
 from shared.problems import InvalidRequest
 from shared.table import Item, Query, Steps
 from shared.times import to_rfc3339, zone_of
@@ -43,11 +43,11 @@ def _meter(request: Request) -> Steps[str]:
 
 def usage_history(request: Request) -> Response:
     """Use by quarter-hour, hour or day; hours and days are those of the entitlement's zone."""
-    return listing.respond(request, _usage(request))
+    return lists.respond(request, _usage(request))
 
 
 def _usage(request: Request) -> Steps[Listed]:
-    limit, start = listing.limit_of(request), listing.start_of(request)
+    limit, start = lists.limit_of(request), lists.start_of(request)
     entitlement_id = request.path["entitlementId"]
     item, _ = yield from desk.fetch(entitlement_id)
     interval = request.query.get("interval", "hour")
@@ -143,11 +143,11 @@ def _limits_view(usage: Usage) -> list[dict[str, Any]]:
 
 def overdrafts(request: Request) -> Response:
     """Overdraft episodes that touch a period, newest first."""
-    return listing.respond(request, _overdrafts(request))
+    return lists.respond(request, _overdrafts(request))
 
 
 def _overdrafts(request: Request) -> Steps[Listed]:
-    limit, start = listing.limit_of(request), listing.start_of(request)
+    limit, start = lists.limit_of(request), lists.start_of(request)
     entitlement_id = request.path["entitlementId"]
     yield from desk.require(entitlement_id, is_deleted_ok=True)
     since, until = _period(request, 31 * DAY)
@@ -178,11 +178,11 @@ def _overdrafts(request: Request) -> Steps[Listed]:
 
 def denials(request: Request) -> Response:
     """Who was turned away, by hour and seat, newest hour first."""
-    return listing.respond(request, _denials(request))
+    return lists.respond(request, _denials(request))
 
 
 def _denials(request: Request) -> Steps[Listed]:
-    limit, start = listing.limit_of(request), listing.start_of(request)
+    limit, start = lists.limit_of(request), lists.start_of(request)
     entitlement_id = request.path["entitlementId"]
     yield from desk.require(entitlement_id, is_deleted_ok=True)
     since, until = _period(request, 31 * DAY)
@@ -245,11 +245,11 @@ def _attempts_view(item: Item) -> dict[str, Any]:
 
 def emails(request: Request) -> Response:
     """What was sent to whom and when, newest first."""
-    return listing.respond(request, _emails(request))
+    return lists.respond(request, _emails(request))
 
 
 def _emails(request: Request) -> Steps[Listed]:
-    limit, start = listing.limit_of(request), listing.start_of(request)
+    limit, start = lists.limit_of(request), lists.start_of(request)
     entitlement_id = request.path["entitlementId"]
     yield from desk.require(entitlement_id, is_deleted_ok=True)
     pk = table.mail_key(entitlement_id, 0, "").pk

@@ -3,12 +3,12 @@
 import secrets
 from typing import Any
 
-from functions.entitlements import desk, listing, validation
-from shared import table
+from functions.entitlements import desk
+from shared import idempotency, lists, table
 from shared.credentials import hash_key, new_id
 from shared.http import Request, Response
 from shared.idempotency import replayed
-from shared.models import ApiKeyInput, LicenseKeyInput
+from shared.models import ApiKeyInput, LicenseKeyInput, parse
 from shared.problems import NotFound
 from shared.times import to_rfc3339
 
@@ -21,14 +21,14 @@ def _license_list(entitlement_id: str) -> str:
 
 def create_api_key(request: Request) -> Response:
     """Create an API key; the key itself is only in this answer."""
-    model = validation.parse(ApiKeyInput, request.body)
+    model = parse(ApiKeyInput, request.body)
     scopes: list[table.Value] = [*sorted(set(model.scopes))]
     return _create(request, "key", API_LIST, {"kind": "api", "name": model.name, "scopes": scopes})
 
 
 def create_license_key(request: Request) -> Response:
     """Create a license key of one entitlement; the key itself is only in this answer."""
-    model = validation.parse(LicenseKeyInput, request.body)
+    model = parse(LicenseKeyInput, request.body)
     entitlement_id = request.path["entitlementId"]
     request.table.run(desk.require(entitlement_id))
     record: dict[str, table.Value] = {
@@ -51,7 +51,7 @@ def _create(request: Request, prefix: str, listed: str, record: dict[str, table.
     }
     put = table.Put(table.credential_key(key_id), item, "attribute_not_exists(pk)")
     response = Response(201, _view(item))
-    kept, kept_nonce = desk.write_once(request, (put,), response, nonce=nonce)
+    kept, kept_nonce = idempotency.write_once(request, (put,), response, nonce=nonce)
     if kept:
         derived = request.caller.derive(kept_nonce)
         return replayed(kept, key=f"{kept.body['keyId']}.{derived}")
@@ -60,16 +60,14 @@ def _create(request: Request, prefix: str, listed: str, record: dict[str, table.
 
 def list_api_keys(request: Request) -> Response:
     """API keys, newest first, without the keys."""
-    return listing.respond(request, listing.newest_first(request, API_LIST, _view))
+    return lists.respond(request, lists.newest_first(request, API_LIST, _view))
 
 
 def list_license_keys(request: Request) -> Response:
     """The license keys of one entitlement, newest first, without the keys."""
     entitlement_id = request.path["entitlementId"]
     request.table.run(desk.require(entitlement_id, is_deleted_ok=True))
-    return listing.respond(
-        request, listing.newest_first(request, _license_list(entitlement_id), _view)
-    )
+    return lists.respond(request, lists.newest_first(request, _license_list(entitlement_id), _view))
 
 
 def revoke_api_key(request: Request) -> Response:

@@ -1,112 +1,28 @@
-"""Lists: pages with a token that is opaque, tamper-proof, and bound to query and caller."""
+"""Entitlements and who holds seats, page by page."""
 
-import json
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from functions.entitlements import desk
-from shared import entitlement, ledger, table, tokens
+from shared import entitlement, ledger, table
 from shared.http import Request, Response
 from shared.ledger import Page, Seat, activation_id, decode_seat
-from shared.problems import InvalidRequest
+from shared.lists import (
+    MAX_LIMIT,
+    MAX_READS,
+    Listed,
+    limit_of,
+    list_query,
+    position_of,
+    respond,
+    start_of,
+)
 from shared.table import Item, Pause, Query, Steps
 from shared.times import to_rfc3339
 from shared.usage import Counter
 
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 100
-# How much one filtered page may read: then it ends early, with a token to go on from.
-MAX_READS = 10
 # How often a list looks again for the names of seats just taken: under a second in all.
 NAME_ATTEMPTS = 6
-
-
-class Listed(NamedTuple):
-    """Items of one page, and where the next one starts (None: there is none)."""
-
-    items: list[dict[str, Any]]
-    next: list[str] | None
-
-
-def respond(request: Request, operation: Steps[Listed]) -> Response:
-    """Run a list's operation and answer it with the token of its next page."""
-    listed = request.table.run(operation)
-    token = _token(request, listed.next) if listed.next else None
-    return Response(200, {"items": listed.items, "nextPageToken": token})
-
-
-def limit_of(request: Request) -> int:
-    """How many items are asked for."""
-    limit: int = request.query.get("limit", DEFAULT_LIMIT)
-    if not 1 <= limit <= MAX_LIMIT:
-        raise InvalidRequest.at("/limit", f"must be 1 to {MAX_LIMIT}", place="query")
-    return limit
-
-
-# --- Tokens -------------------------------------------------------------------------------------
-
-
-def _token(request: Request, start: list[str]) -> str:
-    return tokens.seal(_secret(request), start, _context(request))
-
-
-def start_of(request: Request) -> list[str] | None:
-    """Where the page begins that a token asks for; None for the first page.
-
-    Raises:
-        InvalidRequest: made up, changed, or of another query or caller.
-    """
-    token = request.query.get("pageToken")
-    if token is None:
-        return None
-    try:
-        start: list[str] = tokens.unseal(_secret(request), token, _context(request))
-    except ValueError:
-        raise InvalidRequest.at(
-            "/pageToken", "is not a token of this list, this query and this key", place="query"
-        ) from None
-    return start
-
-
-def _context(request: Request) -> str:
-    filters = {k: v for k, v in request.query.items() if k not in ("limit", "pageToken")}
-    return json.dumps([request.caller.key_id, request.url, filters], sort_keys=True)
-
-
-def _secret(request: Request) -> str:
-    return request.table.run(tokens.own_secret("page-token"))
-
-
-# --- Lists --------------------------------------------------------------------------------------
-
-
-def newest_first(
-    request: Request, listed: str, view: Callable[[Item], dict[str, Any]]
-) -> Steps[Listed]:
-    """The items of one list of the `list` index."""
-    limit = limit_of(request)
-    found = yield _list_query(listed, limit + 1, start_of(request))
-    items = found.items[:limit]
-    following = _position(items[-1]) if len(found.items) > limit else None
-    return Listed([view(item) for item in items], following)
-
-
-def _list_query(listed: str, limit: int, start: list[str] | None, **more: Any) -> Query:
-    values = {":list": listed, **more.pop("values", {})}
-    start_key = dict(zip(("pk", "sk", "listSort"), start, strict=True)) if start else None
-    return Query(
-        "listKey = :list",
-        values,
-        index_name=table.LIST_INDEX,
-        limit=limit,
-        start={**start_key, "listKey": listed} if start_key else None,
-        descending=True,
-        **more,
-    )
-
-
-def _position(item: Item) -> list[str]:
-    return [item["pk"], item["sk"], item["listSort"]]
 
 
 def list_entitlements(request: Request) -> Response:
@@ -123,7 +39,7 @@ def _entitlements(request: Request) -> Steps[Listed]:
     is_filtered = not request.query.keys().isdisjoint(("overdraft", "customer", "status"))
     count = MAX_LIMIT if is_filtered else min(limit + 1, MAX_LIMIT)
     for _ in range(MAX_READS):
-        found = yield _list_query(
+        found = yield list_query(
             entitlement.LIST_KEY, count, start,
             filter=condition, names=names, values=values,
         )  # fmt: skip
@@ -133,7 +49,7 @@ def _entitlements(request: Request) -> Steps[Listed]:
             over = yield from _overdrafts(found.items, pages, request.now)
         for item in found.items:
             page = pages[item["entitlementId"]]
-            start = _position(item)
+            start = position_of(item)
             if item["entitlementId"] in over:
                 continue
             kept.append(entitlement.view(item, page, request.now))
@@ -142,7 +58,7 @@ def _entitlements(request: Request) -> Steps[Listed]:
                 return Listed(kept, None if is_last else start)
         if found.next is None:
             return Listed(kept, None)
-        start = _position(found.next)
+        start = position_of(found.next)
     return Listed(kept, start)
 
 

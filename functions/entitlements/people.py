@@ -4,11 +4,11 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from functions.entitlements import desk, listing
-from functions.entitlements.listing import Listed
-from shared import ledger, table
+from functions.entitlements import desk
+from shared import ledger, lists, table
 from shared.http import Request, Response
 from shared.ledger import activation_id, seat_key
+from shared.lists import Listed
 from shared.problems import InvalidRequest, NotFound
 from shared.table import Item, Key, Query, Steps, Update
 from shared.times import to_rfc3339
@@ -18,11 +18,11 @@ _SEAT_KEY = re.compile(r"[A-Za-z0-9_-]{12}", re.ASCII)
 
 def list_seats(request: Request) -> Response:
     """Everybody who holds or held a seat, in the order of seat keys."""
-    return listing.respond(request, _seats(request))
+    return lists.respond(request, _seats(request))
 
 
 def _seats(request: Request) -> Steps[Listed]:
-    limit, start = listing.limit_of(request), listing.start_of(request)
+    limit, start = lists.limit_of(request), lists.start_of(request)
     entitlement_id = request.path["entitlementId"]
     yield from desk.require(entitlement_id, is_deleted_ok=True)
     pk = table.seat_record_key(entitlement_id, "").pk

@@ -11,13 +11,13 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from functions.entitlements import desk, listing, validation
-from functions.entitlements.listing import Listed
-from shared import addresses, events, ledger, table, webhooks
+from functions.entitlements import desk, validation
+from shared import addresses, events, idempotency, ledger, lists, table, webhooks
 from shared.credentials import new_id
 from shared.http import Request, Response
 from shared.idempotency import replayed
-from shared.models import ResendInput, RotationInput, WebhookInput, WebhookTestInput
+from shared.lists import Listed
+from shared.models import ResendInput, RotationInput, WebhookInput, WebhookTestInput, parse
 from shared.problems import Contention, InvalidRequest, NotFound
 from shared.table import Accepted, Item, Put, Query, Steps, Transact, Update
 from shared.times import from_rfc3339, to_rfc3339
@@ -34,7 +34,7 @@ def _document(body: Mapping[str, Any], before: Mapping[str, Any] | None = None) 
     Raises:
         InvalidRequest: also for an address that no webhook is sent to.
     """
-    document = validation.parse(WebhookInput, body).model_dump(by_alias=True)
+    document = parse(WebhookInput, body).model_dump(by_alias=True)
     if before and document["url"] == before["url"] and document["enabled"] <= before["enabled"]:
         return document  # a host that has gone must not keep its endpoint from being disabled
     try:
@@ -65,7 +65,7 @@ def create(request: Request) -> Response:
         webhooks.bump_version(),
     )
     response = Response(201, _view(webhook_id, item))
-    kept, kept_nonce = desk.write_once(request, writes, response, nonce=nonce)
+    kept, kept_nonce = idempotency.write_once(request, writes, response, nonce=nonce)
     if kept:
         response = replayed(kept, secret=_secret(request.caller.derive(kept_nonce)))
     else:
@@ -90,11 +90,11 @@ def _secret(derived: str) -> str:
 
 def list_all(request: Request) -> Response:
     """Endpoints, in the order of their ids, without secrets."""
-    return listing.respond(request, _listed(request))
+    return lists.respond(request, _listed(request))
 
 
 def _listed(request: Request) -> Steps[Listed]:
-    limit, start = listing.limit_of(request), listing.start_of(request)
+    limit, start = lists.limit_of(request), lists.start_of(request)
     values = {":pk": table.webhook_key("").pk}
     found = yield Query(
         "pk = :pk AND sk > :start" if start else "pk = :pk",
@@ -176,7 +176,7 @@ def delete(request: Request) -> Response:
 
 def rotate_secret(request: Request) -> Response:
     """A new secret; the old one signs beside it for a while."""
-    model = validation.parse(RotationInput, request.body)
+    model = parse(RotationInput, request.body)
     webhook_id = request.path["webhookId"]
     endpoint = request.table.run(_fetch(webhook_id))
     until = request.now + model.overlap_seconds
@@ -200,10 +200,10 @@ def rotate_secret(request: Request) -> Response:
         webhooks.bump_version(),
     )
     view = {"webhookId": webhook_id, "previousSecretExpiresAt": to_rfc3339(until * 1000)}
-    kept, kept_nonce = desk.kept_answer(request)
+    kept, kept_nonce = idempotency.kept_answer(request)
     if not kept:
         _check_overlap(endpoint, request.now, model.overlap_seconds)
-        kept, kept_nonce = desk.write_once(request, writes, Response(201, view), nonce=nonce)
+        kept, kept_nonce = idempotency.write_once(request, writes, Response(201, view), nonce=nonce)
     if kept:
         return replayed(kept, secret=_secret(request.caller.derive(kept_nonce)))
     return Response(201, {**view, "secret": secret})
@@ -223,7 +223,7 @@ def _check_overlap(endpoint: Item, now: int, overlap: int) -> None:
 
 def send_test(request: Request) -> Response:
     """Send a made-up event, marked as a test, to this endpoint alone."""
-    kind = validation.parse(WebhookTestInput, request.body).type
+    kind = parse(WebhookTestInput, request.body).type
     webhook_id = request.path["webhookId"]
     event = events.of_test(webhook_id, kind, request.now_ms, request.request_id)
     command = {"webhookId": webhook_id, "event": event, "attempt": 0}
@@ -246,7 +246,7 @@ def resend(request: Request) -> Response:
 
 def resend_failed(request: Request) -> Response:
     """Send every delivery again that failed, of events since a time."""
-    since = from_rfc3339(validation.parse(ResendInput, request.body).since)
+    since = from_rfc3339(parse(ResendInput, request.body).since)
     if since > request.now:
         raise InvalidRequest.at("/since", "must not be in the future")
     command = {"webhookId": request.path["webhookId"], "resend": {"since": since * 1000}}
@@ -261,7 +261,7 @@ def _ask(request: Request, command: dict[str, Any], answer: dict[str, Any]) -> R
     item: Item = {"command": json.dumps(command), "ttl": request.now + REQUEST_SECONDS}
     put = Put(table.webhook_request_key(webhook_id, request.request_id), item)
     response = Response(202, {"webhookId": webhook_id, **answer})
-    kept, _ = desk.write_once(request, (put,), response, nonce="")
+    kept, _ = idempotency.write_once(request, (put,), response, nonce="")
     return replayed(kept) if kept else response
 
 
@@ -271,22 +271,22 @@ def _ask(request: Request, command: dict[str, Any], answer: dict[str, Any]) -> R
 def list_deliveries(request: Request) -> Response:
     """Deliveries to an endpoint, newest event first."""
     request.table.run(_fetch(request.path["webhookId"]))
-    return listing.respond(request, _deliveries(request))
+    return lists.respond(request, _deliveries(request))
 
 
 def _deliveries(request: Request) -> Steps[Listed]:
-    limit, start = listing.limit_of(request), listing.start_of(request)
+    limit, start = lists.limit_of(request), lists.start_of(request)
     status = request.query.get("status")
     pk = table.delivery_key(request.path["webhookId"], 0, "").pk
     values: dict[str, Any] = {":pk": pk}
     kept: list[Item] = []
-    for _ in range(listing.MAX_READS):
+    for _ in range(lists.MAX_READS):
         found = yield Query(
             "pk = :pk",
             {**values, ":status": status} if status else values,
             {"#status": "status"} if status else table.NO_NAMES,
             filter="#status = :status" if status else "",
-            limit=listing.MAX_LIMIT if status else limit + 1,
+            limit=lists.MAX_LIMIT if status else limit + 1,
             start={"pk": pk, "sk": start[0]} if start else None,
             descending=True,
         )

@@ -1,0 +1,99 @@
+"""Lists: pages with a token that is opaque, tamper-proof, and bound to query and caller."""
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from shared import table, tokens
+from shared.http import Request, Response
+from shared.problems import InvalidRequest
+from shared.table import Item, Query, Steps
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 100
+# How much one filtered page may read: then it ends early, with a token to go on from.
+MAX_READS = 10
+
+
+class Listed(NamedTuple):
+    """Items of one page, and where the next one starts (None: there is none)."""
+
+    items: list[dict[str, Any]]
+    next: list[str] | None
+
+
+def respond(request: Request, operation: Steps[Listed]) -> Response:
+    """Run a list's operation and answer it with the token of its next page."""
+    listed = request.table.run(operation)
+    token = _token(request, listed.next) if listed.next else None
+    return Response(200, {"items": listed.items, "nextPageToken": token})
+
+
+def limit_of(request: Request) -> int:
+    """How many items are asked for."""
+    limit: int = request.query.get("limit", DEFAULT_LIMIT)
+    if not 1 <= limit <= MAX_LIMIT:
+        raise InvalidRequest.at("/limit", f"must be 1 to {MAX_LIMIT}", place="query")
+    return limit
+
+
+def _token(request: Request, start: list[str]) -> str:
+    return tokens.seal(_secret(request), start, _context(request))
+
+
+def start_of(request: Request) -> list[str] | None:
+    """Where the page begins that a token asks for; None for the first page.
+
+    Raises:
+        InvalidRequest: made up, changed, or of another query or caller.
+    """
+    token = request.query.get("pageToken")
+    if token is None:
+        return None
+    try:
+        start: list[str] = tokens.unseal(_secret(request), token, _context(request))
+    except ValueError:
+        raise InvalidRequest.at(
+            "/pageToken", "is not a token of this list, this query and this key", place="query"
+        ) from None
+    return start
+
+
+def _context(request: Request) -> str:
+    filters = {k: v for k, v in request.query.items() if k not in ("limit", "pageToken")}
+    return json.dumps([request.caller.key_id, request.url, filters], sort_keys=True)
+
+
+def _secret(request: Request) -> str:
+    return request.table.run(tokens.own_secret("page-token"))
+
+
+def newest_first(
+    request: Request, listed: str, view: Callable[[Item], dict[str, Any]]
+) -> Steps[Listed]:
+    """The items of one list of the `list` index."""
+    limit = limit_of(request)
+    found = yield list_query(listed, limit + 1, start_of(request))
+    items = found.items[:limit]
+    following = position_of(items[-1]) if len(found.items) > limit else None
+    return Listed([view(item) for item in items], following)
+
+
+def list_query(listed: str, limit: int, start: list[str] | None, **more: Any) -> Query:
+    """A page of one list of the `list` index, newest first; `more` are parts of the query."""
+    values = {":list": listed, **more.pop("values", {})}
+    start_key = dict(zip(("pk", "sk", "listSort"), start, strict=True)) if start else None
+    return Query(
+        "listKey = :list",
+        values,
+        index_name=table.LIST_INDEX,
+        limit=limit,
+        start={**start_key, "listKey": listed} if start_key else None,
+        descending=True,
+        **more,
+    )
+
+
+def position_of(item: Item) -> list[str]:
+    """Where a page goes on that ended with this item."""
+    return [item["pk"], item["sk"], item["listSort"]]

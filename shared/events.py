@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from shared import ledger, table
-from shared.history import ENTERED, EXHAUSTED, KeptChange, Level
+from shared import follow_up, ledger, table
+from shared.history import ENTERED, EXHAUSTED, KeptChange, Level, granted_at
 from shared.ledger import activation_id, seats_view
 from shared.table import Item, Key
 from shared.times import to_rfc3339
@@ -32,12 +32,14 @@ USAGE_THRESHOLD_REACHED = "entitlement.usage.threshold.reached"
 UPDATED = "entitlement.updated"
 EXPIRED = "entitlement.expired"
 DELETED = "entitlement.deleted"
+FOLLOW_UP_UPDATED = "entitlement.followup.updated"
+REPORT_PUBLISHED = "report.published"
 ENDPOINT_DISABLED = "webhook.endpoint.disabled"
 TYPES = (
     SEAT_ACTIVATED, SEAT_DEACTIVATED, SEAT_DENIED, OVERDRAFT_ENTERED, OVERDRAFT_EXITED,
     OVERDRAFT_EXHAUSTED, THRESHOLD_REACHED, USAGE_DENIED, USAGE_OVERDRAFT_ENTERED,
     USAGE_OVERDRAFT_EXHAUSTED, USAGE_THRESHOLD_REACHED, UPDATED, EXPIRED, DELETED,
-    ENDPOINT_DISABLED,
+    FOLLOW_UP_UPDATED, REPORT_PUBLISHED, ENDPOINT_DISABLED,
 )  # fmt: skip
 
 Event = dict[str, Any]
@@ -76,7 +78,7 @@ def of_change(owner: str, change: KeptChange) -> list[Event]:
 
     for seat in change.seats:
         if seat["kind"] == "deactivated":
-            heldms = max(0, change.at - _activated_at(seat))
+            heldms = max(0, change.at - granted_at(seat["stamp"]))
             view = {**_seat_view(seat), "heldSeconds": heldms // 1000}
             add(SEAT_DEACTIVATED, seat["key"], seat=view, reason=seat["reason"])
         elif seat["kind"] == "activated":
@@ -158,16 +160,12 @@ def _crossings(before: Level, level: Level, *, has_grant: bool) -> list[str]:
     return crossed
 
 
-def _activated_at(seat: Mapping[str, Any]) -> int:
-    return ledger.Seat(seat["stamp"], is_overdraft=False, lease_end=None).activated_at_ms
-
-
 def _seat_view(seat: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "seatKey": seat["key"],
         "activationId": activation_id(seat["key"], seat["stamp"]),
         "isOverdraftSeat": seat["overdraft"],
-        "activatedAt": to_rfc3339(_activated_at(seat)),
+        "activatedAt": to_rfc3339(granted_at(seat["stamp"])),
         "leaseExpiry": ledger.lease_expiry(seat["leaseEnd"]),
     }
 
@@ -221,6 +219,38 @@ def of_disabled(webhook_id: str, item: Item) -> Event:
     )
 
 
+def of_follow_up(entry: Item) -> Event:
+    """Sales stand elsewhere with an entitlement; `entry` is the change as it is kept."""
+    owner = entry["entitlementId"]
+    return _event(
+        FOLLOW_UP_UPDATED,
+        entry["changedAt"],
+        (owner, entry["version"]),
+        {
+            "entitlementId": owner,
+            "actor": entry["changedBy"],
+            "followUp": follow_up.entry_view(entry),
+        },
+    )
+
+
+def of_report(item: Item) -> Event:
+    """A report is published; where its files are is answered to who may read it."""
+    return _event(
+        REPORT_PUBLISHED,
+        item["publishedAt"],
+        (item["reportId"],),
+        {
+            "reportId": item["reportId"],
+            "version": item["version"],
+            "previousReportId": item.get("previousReportId"),
+            "period": item["period"],
+            "filters": item["filters"],
+            "summary": item["summary"],
+        },
+    )
+
+
 def of_test(webhook_id: str, kind: str, at: int, nonce: str) -> Event:
     """A made-up event of a type, complete and marked as a test, for one endpoint."""
     event = _sample(webhook_id, kind, at)
@@ -235,6 +265,8 @@ def _sample(webhook_id: str, kind: str, at: int) -> Event:
     if kind == ENDPOINT_DISABLED:
         item = {"url": "https://example.com/", "disabledAt": at, "disabledReason": "gone"}
         return of_disabled(webhook_id, item)
+    if kind == REPORT_PUBLISHED:
+        return _sample_report(at)
     stamp = (at - ledger.EPOCH * 1000) * 100
     seat = {"key": key, "kind": "activated", "stamp": stamp, "overdraft": True, "leaseEnd": None}
     ended = {**seat, "kind": "deactivated", "reason": "released"}
@@ -261,6 +293,9 @@ def _sample(webhook_id: str, kind: str, at: int) -> Event:
         if kind == USAGE_DENIED:
             denial |= {"usageKey": "test", "quantity": 1, "periodStart": at // 1000}
         candidates = [of_denial(owner, denial, to_rfc3339(at)[:13])]
+    if kind == FOLLOW_UP_UPDATED:
+        moved = {"state": "open", "reason": follow_up.OVERDRAFT}
+        candidates = [of_follow_up(follow_up.change(owner, None, at, "overdraft", moved))]
     [event] = [each for each in candidates if each["type"] == kind]
     data = event["data"]
     if kind == OVERDRAFT_EXITED:
@@ -278,6 +313,21 @@ def _sample(webhook_id: str, kind: str, at: int) -> Event:
     if "seat" in data:
         data["seat"] |= {"seatId": "test@example.com", "seatName": "Test", "attributes": {}}
     return event
+
+
+def _sample_report(at: int) -> Event:
+    begin = to_rfc3339(at - at % 86_400_000)
+    period = {"month": None, "from": begin, "to": begin, "timeZone": "UTC"}
+    summary = {
+        "entitlements": 0, "inOverdraft": 0, "denied": 0, "seatHours": 0.0, "deniedSeats": 0,
+        "deniedAttempts": 0, "monthlyValue": [],
+    }  # fmt: skip
+    return of_report(
+        {
+            "reportId": "rep_test", "publishedAt": at, "version": 1, "period": period,
+            "filters": {}, "summary": summary,
+        }
+    )  # fmt: skip
 
 
 # --- Who: put in when an event is sent ----------------------------------------------------------

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from shared import table
-from shared.ledger import EVIDENCE_SECONDS
+from shared.ledger import EVIDENCE_SECONDS, Seat
 from shared.table import SEATS, Item, Query, Steps
 from shared.times import to_rfc3339
 
@@ -24,8 +24,14 @@ QUARTER_MS = 900_000
 HOUR_MS = 3_600_000
 COUNTS = (
     "activated", "renewed", "released", "lease_expired", "removed",
-    "consumed", "requests", "corrected",
+    "consumed", "requests", "corrected", "brief",
 )  # fmt: skip
+# A seat that was given back so soon was hardly used: many of them are a sign of a shared one.
+BRIEF_MS = 600_000
+# So many different people are remembered of a quarter-hour.
+PEOPLE_KEPT = 1_000
+# Use comes near to what was purchased from so many percent of it on.
+NEAR_PERCENT = 90
 # What a usage limit tells once a period, beside its thresholds.
 ENTERED, EXHAUSTED = "entered", "exhausted"
 # Changes made at the same moment may be a little out of order in time: how far a reader looks back.
@@ -43,6 +49,16 @@ class Level(NamedTuple):
     def overdraft(self) -> int:
         """How much is used above what was purchased."""
         return max(0, self.used - self.purchased)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether use is within 10 % of what was purchased, or above it."""
+        return self.used >= threshold_level(NEAR_PERCENT, self.purchased)
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether all that was purchased is in use, or more."""
+        return self.used >= threshold_level(100, self.purchased)
 
 
 class KeptChange(NamedTuple):
@@ -82,7 +98,14 @@ class KeptChange(NamedTuple):
         counted["requests"] = int(self.type == "consumed")
         for seat in self.seats:
             counted[seat.get("reason") or seat["kind"]] += 1
+            if seat.get("reason") in ("released", "lease_expired"):
+                counted["brief"] += int(self.at - granted_at(seat["stamp"]) < BRIEF_MS)
         return counted
+
+    def takers(self) -> tuple[list[str], list[str]]:
+        """The keys of the seats that were taken, and of those taken in overdraft."""
+        taken = [seat for seat in self.seats if seat["kind"] == "activated"]
+        return [seat["key"] for seat in taken], [s["key"] for s in taken if s["overdraft"]]
 
     def to_item(self) -> Item:
         """The item that is kept for 13 months; it names nobody."""
@@ -172,6 +195,7 @@ class Quarter(NamedTuple):
     are ranges of `seq` that were given up and not yet replayed; `fired` are thresholds of late as
     `[percent, at]`; `episode` is the last one. Those three are carried from record to record.
     `until`: when the level falls to nothing by itself, as a usage limit's does with its period.
+    `people` are the keys of the seats that were taken, `over` of those taken in overdraft.
     """
 
     start: int
@@ -189,6 +213,8 @@ class Quarter(NamedTuple):
     fired: tuple[tuple[int | str, int], ...]
     episode: Episode | None
     until: int | None = None
+    people: tuple[str, ...] = ()
+    over: tuple[str, ...] = ()
 
     def to_item(self, *, is_latest: bool) -> Item:
         """The record as the table keeps it, for 13 months; the latest until another is.
@@ -203,6 +229,8 @@ class Quarter(NamedTuple):
             "missing": [list(each) for each in self.missing],
             "fired": [list(each) for each in self.fired],
             "episode": list(self.episode) if self.episode else None,
+            "people": list(self.people),
+            "over": list(self.over),
             "ttl": None if is_latest else self.start // 1000 + EVIDENCE_SECONDS,
         }
         return item
@@ -218,12 +246,34 @@ class Quarter(NamedTuple):
             "missing": tuple((first, last) for first, last in item["missing"]),
             "fired": tuple((what, at) for what, at in item["fired"]),
             "episode": Episode(*episode) if episode else None,
+            # Records from before they were kept have none.
+            "people": tuple(item.get("people") or ()),
+            "over": tuple(item.get("over") or ()),
         }
         return cls(**values)
 
     def is_missing(self, seq: int) -> bool:
         """Whether this change was passed over, and is welcome late."""
         return any(first <= seq <= last for first, last in self.missing)
+
+
+def granted_at(stamp: int) -> int:
+    """When the grant with this stamp was made."""
+    return Seat(stamp, is_overdraft=False, lease_end=None).activated_at_ms
+
+
+def month_name(at: int) -> str:
+    """The UTC month of a time, `YYYY-MM`."""
+    return quarter_name(at)[:7]
+
+
+def months_between(start: int, end: int) -> list[str]:
+    """The UTC months that a stretch of time touches; `end` is still part of it."""
+    names = [month_name(start)]
+    while names[-1] < month_name(end):
+        year, month = divmod(int(names[-1][:4]) * 12 + int(names[-1][5:]), 12)
+        names.append(f"{year:04d}-{month + 1:02d}")
+    return names
 
 
 def quarter_of(at: int) -> int:
@@ -337,13 +387,16 @@ class History:
             name: moved.counts.get(name, 0) + number for name, number in change.counts().items()
         }
         fired, kept = fire(moved.fired, change, at, thresholds)
-        moved = moved._replace(seq=change.seq, counts=counts, fired=fired, until=change.until)
+        taken, granted = change.takers()
+        moved = moved._replace(
+            seq=change.seq,
+            counts=counts,
+            fired=fired,
+            until=change.until,
+            people=_with(moved.people, taken),
+            over=_with(moved.over, granted),
+        )
         self._keep(moved)
-        granted = [
-            seat["key"]
-            for seat in change.seats
-            if seat["kind"] == "activated" and seat["overdraft"]
-        ]
         if moved.episode and moved.episode.end is None:
             self.granted.setdefault(moved.episode.start, set()).update(granted)
         return kept
@@ -388,7 +441,7 @@ class History:
                 start=start, at=start,
                 lowest=held.used, highest=held.used,
                 seat_ms=0, overdraft_ms=0, overdraft_seat_ms=0,
-                counts=dict.fromkeys(COUNTS, 0),
+                counts=dict.fromkeys(COUNTS, 0), people=(), over=(),
                 limits=((start, held.purchased, held.hard_cap),),
             )  # fmt: skip
         record = _hold(record, at)
@@ -427,6 +480,10 @@ class History:
         self.quarters[record.start] = record
         if record.episode and record.episode.end is None:
             self.episodes[record.episode.start] = record.episode
+
+
+def _with(known: tuple[str, ...], more: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*known, *more)))[:PEOPLE_KEPT]
 
 
 def as_of(latest: Quarter | None, now: int) -> Quarter | None:
@@ -484,6 +541,8 @@ class Usage(NamedTuple):
     counts: Mapping[str, int] = {}
     denied_attempts: int = 0
     denied_seats: frozenset[str] = frozenset()
+    people: frozenset[str] = frozenset()
+    over: frozenset[str] = frozenset()
     limits: tuple[tuple[int, int, int | None], ...] = ()
 
 
@@ -516,6 +575,56 @@ def _range(pk: str, low: str, high: str) -> Query:
     return Query("pk = :pk AND sk BETWEEN :low AND :high", {":pk": pk, ":low": low, ":high": high})
 
 
+class Records(NamedTuple):
+    """The evidence of a stretch of time, of one meter.
+
+    `held` is the record that was the latest when it began, `quarters` are those within, with what
+    has fallen by itself since, `denied` the attempts by quarter-hour and seat key. What lies after
+    `now` is not counted.
+    """
+
+    held: Quarter | None
+    quarters: tuple[Quarter, ...]
+    denied: Mapping[int, Mapping[str, int]]
+    now: int
+
+    def level_at(self, start: int) -> Quarter | None:
+        """The record that was the latest when the quarter-hour `start` began."""
+        position = bisect_left(self.quarters, start, key=lambda quarter: quarter.start)
+        return self.quarters[position - 1] if position else self.held
+
+    def within(self, start: int, end: int) -> tuple[Quarter, ...]:
+        """The records of the quarter-hours from `start` to before `end`."""
+        low = bisect_left(self.quarters, start, key=lambda quarter: quarter.start)
+        high = bisect_left(self.quarters, end, key=lambda quarter: quarter.start)
+        return self.quarters[low:high]
+
+    def usage(self, start: int, end: int) -> Usage:
+        """Use between two beginnings of quarter-hours."""
+        turned_away = [seats for at, seats in self.denied.items() if start <= at < end]
+        return _sum(
+            start, end, self.now, self.level_at(start), self.within(start, end), turned_away
+        )
+
+
+def records(
+    entitlement_id: str, start: int, end: int, now: int, meter: str = SEATS
+) -> Steps[Records]:
+    """The evidence from `start` to before `end`, which are beginnings of quarter-hours."""
+    first, last = quarter_name(start), quarter_name(end - 1)
+    held = yield from latest_quarter(entitlement_id, meter, first)
+    found = yield from all_of(_range(table.quarter_key(entitlement_id, meter, "").pk, first, last))
+    denied = yield from _denied_quarters(entitlement_id, start, end, meter)
+    quarters = [Quarter.of(item) for item in found]
+    # What has fallen by itself since the newest of them.
+    fallen = as_of(quarters[-1] if quarters else held, min(now, end - 1))
+    if fallen and fallen.start < start:
+        held = fallen
+    elif fallen:
+        quarters = [*(each for each in quarters if each.start != fallen.start), fallen]
+    return Records(held, tuple(quarters), denied, now)
+
+
 def usage(
     entitlement_id: str, cuts: Sequence[int], now: int, meter: str = SEATS
 ) -> Steps[list[Usage]]:
@@ -523,29 +632,8 @@ def usage(
 
     What lies after `now` is not counted.
     """
-    first, last = quarter_name(cuts[0]), quarter_name(cuts[-1] - 1)
-    held = yield from latest_quarter(entitlement_id, meter, first)
-    records = yield from all_of(
-        _range(table.quarter_key(entitlement_id, meter, "").pk, first, last)
-    )
-    denied = yield from _denied_quarters(entitlement_id, cuts[0], cuts[-1], meter)
-    quarters = [Quarter.of(item) for item in records]
-    # What has fallen by itself since the newest of them.
-    fallen = as_of(quarters[-1] if quarters else held, min(now, cuts[-1] - 1))
-    if fallen and fallen.start < cuts[0]:
-        held = fallen
-    elif fallen:
-        quarters = [*(each for each in quarters if each.start != fallen.start), fallen]
-    begins = [quarter.start for quarter in quarters]
-    denied_begins = sorted(denied)
-    results = []
-    for start, end in pairwise(cuts):
-        inside = quarters[bisect_left(begins, start) : bisect_left(begins, end)]
-        low, high = bisect_left(denied_begins, start), bisect_left(denied_begins, end)
-        turned_away = [denied[at] for at in denied_begins[low:high]]
-        results.append(_sum(start, end, now, held, inside, turned_away))
-        held = inside[-1] if inside else held
-    return results
+    found = yield from records(entitlement_id, cuts[0], cuts[-1], now, meter)
+    return [found.usage(start, end) for start, end in pairwise(cuts)]
 
 
 def _sum(
@@ -579,6 +667,8 @@ def _sum(
         closing=held.level.used if held else 0,
         denied_attempts=sum(sum(seats.values()) for seats in denied),
         denied_seats=frozenset(key for seats in denied for key in seats),
+        people=frozenset(key for quarter in inside for key in quarter.people),
+        over=frozenset(key for quarter in inside for key in quarter.over),
     )
 
 

@@ -596,6 +596,9 @@ class UsageInterval(Output):
     overdraft_seconds: int = Field(description="How long more than purchased was in use.")
     overdraft_seat_seconds: int
     activations: int
+    activated_seats: int = Field(description="How many different seats were taken.")
+    overdraft_seats: int = Field(description="How many different seats were taken in overdraft.")
+    brief_activations: int = Field(description="Given back within ten minutes of being taken.")
     releases: int
     expiries: int = Field(description="Leases that ran out.")
     removals: int = Field(description="Seats that ended with the entitlement.")

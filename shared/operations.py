@@ -273,9 +273,9 @@ OPERATIONS: dict[str, Operation] = {
             *_PERIOD,
             Parameter(
                 "interval",
-                ("15m", "hour", "day"),
+                ("15m", "hour", "day", "period"),
                 "How long each item is; `hour` if not given. Hours and days are cut in the"
-                " entitlement's time zone.",
+                " entitlement's time zone; `period` is one item for all of it, at most 100 days.",
             ),
             _USAGE_KEY,
             *_PAGING,

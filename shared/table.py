@@ -39,6 +39,8 @@ class Key(NamedTuple):
 
 DENIAL_SHARDS = 16
 SWEEP_SHARDS = 4
+NOTABLE_SHARDS = 16
+NOW = "now"
 LIST_INDEX = "list"
 SWEEP_INDEX = "sweep"
 LEDGER_PREFIX = "LEDGER#"
@@ -46,6 +48,9 @@ USAGE_PREFIX = "USAGE#"
 DENIAL_PREFIX = "DENIAL#"
 ENTITLEMENT_PREFIX = "ENTITLEMENT#"
 WEBHOOK_REQUEST_PREFIX = "WEBHOOK_REQUEST#"
+REPORT_PREFIX = "REPORT#"
+FOLLOW_UP_PREFIX = "FOLLOWUP#"
+FOLLOW_UP_ENTRY = "ENTRY#"
 SEATS = "seats"  # the meter of an entitlement's seats
 # What has a time at which it is due, beside what the sweep looks for: partitions of its index.
 DUE_MAILS = "MAILS"
@@ -227,6 +232,48 @@ def idempotency_key(digest: str) -> Key:
 def overdraft_key(entitlement_id: str, meter: str = SEATS) -> Key:
     """Marks an entitlement of which more is in use than was purchased."""
     return Key("OVERDRAFT", f"{entitlement_id}{_of(meter)}")
+
+
+def notable_shard(entitlement_id: str) -> int:
+    """The one of 16 partitions of a month on which an entitlement's marks fall."""
+    return sum(entitlement_id.encode()) % NOTABLE_SHARDS
+
+
+def notable_partition(month: str, shard: int) -> str:
+    """The partition key of the marks of a UTC month (`YYYY-MM`), or of what is near `NOW`."""
+    return f"NOTABLE#{month}#{shard:x}"
+
+
+def notable_key(entitlement_id: str, month: str, meter: str = SEATS) -> Key:
+    """Marks that a meter came near to its limit, or denied, in a month: a report looks at it."""
+    shard = notable_shard(entitlement_id)
+    return Key(notable_partition(month, shard), f"{entitlement_id}{_of(meter)}")
+
+
+def marked(sort_key: str) -> tuple[str, str]:
+    """The entitlement and the meter of a mark."""
+    owner, _, meter = sort_key.partition("#")
+    return owner, meter or SEATS
+
+
+def follow_up_key(entitlement_id: str) -> Key:
+    """Where sales stand with an entitlement."""
+    return Key(f"{FOLLOW_UP_PREFIX}{entitlement_id}", "STATE")
+
+
+def follow_up_entry_key(entitlement_id: str, version: int) -> Key:
+    """One change of a follow-up: who, when, what."""
+    return Key(f"{FOLLOW_UP_PREFIX}{entitlement_id}", f"{FOLLOW_UP_ENTRY}{version:08d}")
+
+
+def report_key(report_id: str) -> Key:
+    """A report: what was asked for, and how far it is."""
+    return Key(f"{REPORT_PREFIX}{report_id}", "REPORT")
+
+
+def report_series_key(series: str) -> Key:
+    """The newest report of one period and filters."""
+    return Key(f"REPORT_SERIES#{series}", "SERIES")
 
 
 def secret_key(name: str) -> Key:

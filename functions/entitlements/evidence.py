@@ -15,7 +15,8 @@ from shared.times import to_rfc3339, zone_of
 
 DAY = 86_400
 # How far back a request reaches that does not say from when, in seconds.
-DEFAULT_SPAN = {"15m": DAY, "hour": 7 * DAY, "day": 31 * DAY}
+DEFAULT_SPAN = {"15m": DAY, "hour": 7 * DAY, "day": 31 * DAY, "period": 31 * DAY}
+LONGEST_PERIOD = 100 * DAY * 1000
 
 
 def _period(request: Request, span: int) -> tuple[int, int]:
@@ -52,6 +53,8 @@ def _usage(request: Request) -> Steps[Listed]:
     item, _ = yield from desk.fetch(entitlement_id)
     interval = request.query.get("interval", "hour")
     since, until = _period(request, DEFAULT_SPAN[interval])
+    if interval == "period" and until - since > LONGEST_PERIOD:
+        raise InvalidRequest.at("/from", "one interval has at most 100 days", place="query")
     zone = zone_of(item["document"]["timeZone"])
     since = int(start[0]) if start else max(since, item["createdAt"])
     if since >= until:
@@ -66,6 +69,8 @@ def _usage(request: Request) -> Steps[Listed]:
 
 def _cuts(since: int, until: int, interval: str, zone: tzinfo, count: int) -> list[int]:
     """The boundaries of at most `count` intervals, the first of which holds `since`."""
+    if interval == "period":
+        return [history.quarter_of(since), history.quarter_of(until + QUARTER_MS - 1)]
     begin: Callable[[int], int] = {
         "15m": history.quarter_of,
         "hour": lambda at: _begin_of_hour(at, zone),
@@ -105,6 +110,9 @@ def _usage_view(usage: Usage) -> dict[str, Any]:
         "overdraftSeconds": usage.overdraft_ms // 1000,
         "overdraftSeatSeconds": usage.overdraft_seat_ms // 1000,
         "activations": usage.counts["activated"],
+        "activatedSeats": len(usage.people),
+        "overdraftSeats": len(usage.over),
+        "briefActivations": usage.counts["brief"],
         "releases": usage.counts["released"],
         "expiries": usage.counts["lease_expired"],
         "removals": usage.counts["removed"],

@@ -67,7 +67,7 @@ def _in_overdraft(request: Request) -> Steps[Listed]:
     limit = limit_of(request)
     start, kept = start_of(request), list[dict[str, Any]]()
     # There is a mark for the seats and one for each usage limit; an entitlement's lie together.
-    looked_at = _marked(start[1]) if start else ""
+    looked_at = table.marked(start[1])[0] if start else ""
     for _ in range(MAX_READS):
         found = yield Query(
             "pk = :pk",
@@ -75,14 +75,14 @@ def _in_overdraft(request: Request) -> Steps[Listed]:
             limit=MAX_LIMIT // 2,
             start=dict(zip(("pk", "sk"), start, strict=True)) if start else None,
         )
-        ids = dict.fromkeys(_marked(item["sk"]) for item in found.items)
+        ids = dict.fromkeys(table.marked(item["sk"])[0] for item in found.items)
         items: dict[table.Key, Item] = yield table.BatchGet(
             tuple(table.entitlement_key(entitlement_id) for entitlement_id in ids)
         )
         pages = yield from _pages(items.values())
         over = yield from _overdrafts(items.values(), pages, request.now)
         for marker in found.items:
-            start, owner = [marker["pk"], marker["sk"]], _marked(marker["sk"])
+            start, owner = [marker["pk"], marker["sk"]], table.marked(marker["sk"])[0]
             item = items.get(table.entitlement_key(owner))
             if owner == looked_at or owner not in over or item is None:
                 continue
@@ -96,11 +96,6 @@ def _in_overdraft(request: Request) -> Steps[Listed]:
         if found.next is None:
             return Listed(kept, None)
     return Listed(kept, start)
-
-
-def _marked(sort_key: str) -> str:
-    """The entitlement of a mark of overdraft."""
-    return sort_key.partition("#")[0]
 
 
 def _overdrafts(items: Iterable[Item], pages: Mapping[str, Page], now: int) -> Steps[set[str]]:

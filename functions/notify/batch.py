@@ -5,13 +5,16 @@ group is left alone. Everything can be done twice: a record that comes again fin
 kept, its history folded, and sends its events with the same ids.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from functions.notify import mail, people
 from functions.notify.changes import Version, read_count, read_version
 from functions.notify.outlets import Failure, Message, Outlets
-from shared import events, history, table, telemetry
+from shared import events, follow_up, history, table, telemetry
+from shared.follow_up import OVERDRAFT, PURCHASE, Move
 from shared.history import Fired, History, KeptChange, Quarter
 from shared.ledger import EVIDENCE_SECONDS
 from shared.table import (
@@ -55,17 +58,54 @@ class Record(NamedTuple):
         return cls(position, key, old, new, version)
 
 
+class Marks:
+    """The marks of notable months that this process has made: a mark is written once."""
+
+    KNOWN = 20_000
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[Key, None] = OrderedDict()
+
+    def put(self, keys: Iterable[Key], at: int) -> Steps[None]:
+        """Make those that are not known to be there."""
+        missing = [key for key in dict.fromkeys(keys) if key not in self._made]
+        if not missing:
+            return
+        ttl = at // 1000 + EVIDENCE_SECONDS
+        yield BatchPut(tuple((key, {} if _is_lasting(key) else {"ttl": ttl}) for key in missing))
+        self._made |= dict.fromkeys(missing)
+        while len(self._made) > self.KNOWN:
+            self._made.popitem(last=False)
+
+    def delete(self, key: Key) -> Steps[None]:
+        """Take one away."""
+        yield Delete(key)
+        self._made.pop(key, None)
+
+
+def _is_lasting(key: Key) -> bool:
+    return key.pk.startswith(f"NOTABLE#{table.NOW}")
+
+
 class Batch:
     """Processes one batch with a door and outlets. `quiet_ms` joins overdraft episodes."""
 
     def __init__(
-        self, door: table.Table, outlets: Outlets, quiet_ms: int, now_ms: int, *, sends_mail: bool
+        self,
+        door: table.Table,
+        outlets: Outlets,
+        quiet_ms: int,
+        now_ms: int,
+        *,
+        sends_mail: bool,
+        marks: Marks | None = None,
     ) -> None:
         self._door = door
         self._outlets = outlets
         self._quiet_ms = quiet_ms
         self._now_ms = now_ms
         self._sends_mail = sends_mail
+        self._marks = marks or Marks()
         self._entitlements: dict[Key, Item] = {}
 
     def process(self, raw: list[dict[str, Any]]) -> int | None:
@@ -108,6 +148,14 @@ class Batch:
                 return self._door.run(self._denial(table.owner_of(key.pk), records))
             if key.pk.startswith(table.WEBHOOK_REQUEST_PREFIX):
                 return [(record.position, Message.of_request(record.new)) for record in records]
+            if key.pk.startswith(table.REPORT_PREFIX):
+                return [each for record in records for each in _of_report(record)]
+            if key.pk.startswith(table.FOLLOW_UP_PREFIX):
+                return [
+                    (record.position, Message(events.of_follow_up(record.new)))
+                    for record in records
+                    if key.sk.startswith(table.FOLLOW_UP_ENTRY)
+                ]
             return [
                 (record.position, Message(events.of_disabled(key.sk, record.new)))
                 for record in records
@@ -153,6 +201,12 @@ class Batch:
         # Before anything says that these were processed: a mail may only be due too often.
         new = [changes[seq] for seq in (*late, *fresh)]
         yield from self._mark_changes(item, new)
+        months = _notable_months(latest, [changes[seq] for seq in fresh], new)
+        if new:
+            newest_at = max(change.at for change in new)
+            keys = (table.notable_key(owner, month, meter) for month in months)
+            yield from self._marks.put(keys, newest_at)
+        yield from follow_up.move(owner, _moves(folded, new, set(late)))
         yield BatchPut(
             tuple(
                 (table.change_key(owner, c.at, c.seq, meter=meter), c.to_item())
@@ -168,6 +222,7 @@ class Batch:
         if late:
             newest = yield from self._rebuild(owner, meter, min(late), fired)
         yield from _mark_overdraft(owner, meter, list(changes.values()), latest, newest)
+        yield from self._mark_near(owner, meter, list(changes.values()), newest)
         # And again: a mail that was made in between has looked at its time without seeing it.
         yield from self._mark_changes(item, new)
         sent = []
@@ -212,6 +267,16 @@ class Batch:
             yield Pause(attempt)
         raise table.Unavailable("history kept changing")
 
+    def _mark_near(
+        self, owner: str, meter: str, changes: list[KeptChange], newest: Quarter | None
+    ) -> Steps[None]:
+        """Keep the mark of what is near its limit now: time may pass without a change."""
+        key = table.notable_key(owner, table.NOW, meter)
+        if newest and newest.level.is_near:
+            yield from self._marks.put([key], 0)
+        elif any(level and level.is_near for c in changes for level in (c.before, c.level)):
+            yield from self._marks.delete(key)
+
     # --- A denial --------------------------------------------------------------------------------
 
     def _denial(self, owner: str, records: list[Record]) -> Steps[list[tuple[int, Message]]]:
@@ -230,6 +295,9 @@ class Batch:
         fresh = [record.new["lastAt"] for record in attempts if keys[record.position] not in known]
         if fresh:
             yield from self._mark_mail(item, {kind}, min(fresh))
+        months = {history.month_name(record.new["lastAt"]) for record in attempts}
+        keys_of_months = (table.notable_key(owner, month, meter) for month in sorted(months))
+        yield from self._marks.put(keys_of_months, max(r.new["lastAt"] for r in attempts))
         yield from _count_denied(owner, meter, attempts)
         yield BatchPut(
             tuple((keys[record.position], _kept_attempt(record.new)) for record in attempts)
@@ -264,6 +332,58 @@ def _read(raw: list[dict[str, Any]]) -> tuple[dict[Key, list[Record]], int | Non
             broken.add(key)
             failed = position if failed is None else failed
     return groups, failed
+
+
+# --- What a report and sales look at --------------------------------------------------------------
+
+
+def _of_report(record: Record) -> list[tuple[int, Message]]:
+    """A report that was asked for is to be made; one that is published is told of."""
+    old, new = record.old or {}, record.new
+    if not old:
+        job = {"reportId": new["reportId"], "step": "plan"}
+        return [(record.position, Message(report=job))]
+    if new["status"] == "published" and old.get("status") != "published":
+        return [(record.position, Message(events.of_report(new)))]
+    return []
+
+
+def _notable_months(
+    latest: Quarter | None, fresh: list[KeptChange], new: list[KeptChange]
+) -> list[str]:
+    """The UTC months in which use was near what was purchased, as far as these changes tell."""
+    months = set[str]()
+    held = [(latest.level, latest.at, latest.until)] if latest else []
+    held += [(change.level, change.at, change.until) for change in fresh]
+    for (level, since, until), (_, following, _) in pairwise(held):
+        if level.is_near:
+            end = following if until is None else min(until, following)
+            months.update(history.months_between(since, max(since, end)))
+    for change in new:
+        if change.level.is_near:
+            months.add(history.month_name(change.at))
+        if change.before and change.before.is_near:
+            since = min(change.before_at, change.at)
+            months.update(history.months_between(since, change.at))
+    return sorted(months)
+
+
+def _moves(folded: History, new: list[KeptChange], late: set[int]) -> list[Move]:
+    """What these changes mean for the follow-up: an episode began, more was purchased."""
+    begun = {episode.start_seq: episode.start for episode in folded.episodes.values()}
+    moves = []
+    for change in new:
+        before = change.before
+        is_over = change.level.overdraft > 0
+        if change.seq in late:
+            has_begun = is_over and not (before and before.overdraft)
+        else:
+            has_begun = is_over and change.seq in begun
+        if has_begun:
+            moves.append(Move(change.at, OVERDRAFT))
+        if before and change.type == "updated" and change.level.purchased > before.purchased:
+            moves.append(Move(change.at, PURCHASE))
+    return moves
 
 
 # --- History ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from functions.notify import mail
-from functions.notify.batch import Batch
+from functions.notify.batch import Batch, Marks
 from functions.notify.outlets import Outlets
 from shared import table, telemetry
 from shared.times import now_ms
@@ -15,7 +15,13 @@ from shared.times import now_ms
 SECONDS_TO_ANSWER = 8
 
 _door = table.Table.from_environment()
-_outlets = Outlets(os.environ.get("EVENT_BUS", ""), os.environ.get("DELIVERIES_URL", ""), _door)
+_outlets = Outlets(
+    os.environ.get("EVENT_BUS", ""),
+    os.environ.get("DELIVERIES_URL", ""),
+    _door,
+    os.environ.get("REPORT_JOBS_URL", ""),
+)
+_marks = Marks()
 _quiet_ms = int(os.environ.get("OVERDRAFT_QUIET_MINUTES", "15")) * 60_000
 _mailer = mail.Mailer(_door, os.environ.get("EMAIL_SENDER", ""), os.environ.get("PUBLIC_URL", ""))
 
@@ -33,7 +39,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         telemetry.logger.info("mails", extra=done)
         telemetry.flush()
         return done
-    batch = Batch(_door, _outlets, _quiet_ms, now_ms(), sends_mail=_mailer.is_on)
+    batch = Batch(_door, _outlets, _quiet_ms, now_ms(), sends_mail=_mailer.is_on, marks=_marks)
     failed = batch.process(event["Records"])
     telemetry.flush()
     if failed is None:

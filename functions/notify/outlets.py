@@ -25,10 +25,11 @@ class Failure(Exception):
 
 
 class Message(NamedTuple):
-    """An event's skeleton for everybody who wants it, or a `command` for `deliver` alone."""
+    """An event's skeleton for everybody who wants it, a `command` for `deliver`, a job of `report`."""
 
     event: Event | None = None
     command: dict[str, Any] | None = None
+    report: dict[str, Any] | None = None
 
     @classmethod
     def of_request(cls, item: Item) -> "Message":
@@ -37,11 +38,12 @@ class Message(NamedTuple):
 
 
 class Outlets:
-    """The bus and the queue of `deliver`."""
+    """The bus, the queue of `deliver`, and the queue of `report`."""
 
-    def __init__(self, bus: str, queue_url: str, door: table.Table) -> None:
+    def __init__(self, bus: str, queue_url: str, door: table.Table, reports_url: str = "") -> None:
         self._bus = bus
         self._queue = queue_url
+        self._reports = reports_url
         self._door = door
         self._endpoints = Endpoints()
 
@@ -58,7 +60,10 @@ class Outlets:
         except Exception as error:
             telemetry.logger.exception("events could not be completed")
             raise Failure(sent[0][0]) from error
-        failed = _in_parts(entries, self._put_events) + _in_parts(bodies, self._send_messages)
+        jobs = [(position, message.report) for position, message in sent if message.report]
+        failed = _in_parts(entries, self._put_events)
+        failed += _in_parts(bodies, lambda part: self._send_messages(self._queue, part))
+        failed += _in_parts(jobs, lambda part: self._send_messages(self._reports, part))
         # Only now: what is before the first of these does not come again.
         if failed:
             raise Failure(min(failed))
@@ -107,9 +112,9 @@ class Outlets:
             if "ErrorCode" in result
         ]  # fmt: skip
 
-    def _send_messages(self, part: list[tuple[int, Any]]) -> list[tuple[int, Any]]:
+    def _send_messages(self, url: str, part: list[tuple[int, Any]]) -> list[tuple[int, Any]]:
         answer = aws.client("sqs").send_message_batch(
-            QueueUrl=self._queue,
+            QueueUrl=url,
             Entries=[
                 {"Id": str(number), "MessageBody": json.dumps(body, ensure_ascii=False)}
                 for number, (_, body) in enumerate(part)

@@ -5,7 +5,7 @@ from typing import Any
 
 from functions.notify.changes import Version
 from shared import table
-from shared.ledger import EPOCH
+from shared.history import granted_at
 from shared.table import Accepted, Item, Key, Put, Steps
 
 GRANTS_KEPT = 20
@@ -74,7 +74,7 @@ def _tell(record: Item, key: str, version: Version) -> None:
             _end(record, {**record, "reason": "unknown"}, change.at)
         record |= {
             "stamp": seat["stamp"],
-            "activatedAt": _granted_at(seat["stamp"]),
+            "activatedAt": granted_at(seat["stamp"]),
             "isOverdraftSeat": seat["overdraft"],
             "lastSeenAt": change.at,
         }
@@ -103,21 +103,17 @@ def _tell_late(record: Item, key: str, version: Version) -> None:
         if seat["key"] == key and seat["kind"] == "activated" and "stamp" not in record:
             record |= {
                 "stamp": seat["stamp"],
-                "activatedAt": _granted_at(seat["stamp"]),
+                "activatedAt": granted_at(seat["stamp"]),
                 "isOverdraftSeat": seat["overdraft"],
                 "lastSeenAt": change.at,
                 "grantCount": 1,
             }
 
 
-def _granted_at(stamp: int) -> int:
-    return EPOCH * 1000 + stamp // 100
-
-
 def _end(record: Item, seat: Mapping[str, Any], at: int) -> None:
     record |= {"endedAt": at, "endReason": seat["reason"]}
     grant = {
-        "from": _granted_at(seat["stamp"]),
+        "from": granted_at(seat["stamp"]),
         "to": at,
         "reason": seat["reason"],
         "overdraft": bool(seat.get("overdraft", record.get("isOverdraftSeat"))),

@@ -1,0 +1,120 @@
+"""Where sales stand with an entitlement's overdraft: states, who changed them, and when.
+
+The state is one item, each change of it another one, written in the same transaction; the change
+becomes an event. A person changes it through the API; the stream changes it when an overdraft
+begins, and when more was purchased.
+"""
+
+from typing import Any, NamedTuple
+
+from shared import table
+from shared.table import Accepted, Item, Pause, Put, Steps, Transact
+from shared.times import to_rfc3339
+
+STATES = ("open", "contacted", "quoted", "won", "dismissed")
+# What changes a follow-up by itself.
+OVERDRAFT, PURCHASE = "overdraft", "purchase"
+_ROUNDS = 8
+
+
+class Move(NamedTuple):
+    """Something happened to the entitlement at `at`, Unix milliseconds: `overdraft`, `purchase`."""
+
+    at: int
+    reason: str
+
+
+def state_after(state: str | None, reason: str) -> str | None:
+    """The state that something leads to; None: it leads to no change.
+
+    A new overdraft opens what is closed; who is in talks stays there. More purchased: won.
+    """
+    if reason == OVERDRAFT:
+        return "open" if state in (None, "won", "dismissed") else None
+    return "won" if state in ("open", "contacted", "quoted", "dismissed") else None
+
+
+def change(
+    entitlement_id: str, seen: Item | None, at: int, actor: str, changed: dict[str, Any]
+) -> Item:
+    """The state's item after a change; `changed` has any of state, owner, note, reason."""
+    before = seen or {}
+    return {
+        "entitlementId": entitlement_id,
+        "version": before.get("version", 0) + 1,
+        "state": changed.get("state", before.get("state", "open")),
+        "owner": changed.get("owner", before.get("owner")),
+        "note": changed.get("note"),
+        "changedAt": at,
+        "changedBy": actor,
+        "reason": changed.get("reason"),
+        "previousState": before.get("state"),
+    }
+
+
+def writes(entitlement_id: str, seen: Item | None, changes: list[Item]) -> Transact:
+    """Keep changes, each an entry; refused when somebody else changed the state meanwhile."""
+    newest = changes[-1]
+    condition, values = "attribute_not_exists(pk)", dict[str, Any]()
+    if seen is not None:
+        condition, values = "version = :seen", {":seen": seen["version"]}
+    key = table.follow_up_key(entitlement_id)
+    entries = [
+        Put(table.follow_up_entry_key(entitlement_id, each["version"]), each) for each in changes
+    ]
+    return Transact((Put(key, newest, condition, values=values), *entries))
+
+
+def move(entitlement_id: str, moves: list[Move]) -> Steps[None]:
+    """What happened, brought to the follow-up: once, however often it is told.
+
+    What is not later than the last change has been told before, or was overtaken by it.
+    """
+    if not moves:
+        return
+    for attempt in range(1, _ROUNDS + 1):
+        seen: Item | None = yield table.Get(table.follow_up_key(entitlement_id))
+        state, changes = seen, list[Item]()
+        for each in sorted(moves):
+            if state is not None and each.at <= state["changedAt"]:
+                continue
+            following = state_after(state and state["state"], each.reason)
+            if following:
+                changed = {"state": following, "reason": each.reason}
+                state = change(entitlement_id, state, each.at, "overdraft", changed)
+                changes.append(state)
+        if not changes:
+            return
+        reply = yield writes(entitlement_id, seen, changes)
+        if isinstance(reply, Accepted):
+            return
+        yield Pause(attempt)
+    raise table.Unavailable("a follow-up kept changing")
+
+
+def view(entitlement_id: str, item: Item | None) -> dict[str, Any]:
+    """A follow-up as it is answered; of an entitlement that never had one, all is null."""
+    item = item or {}
+    at = item.get("changedAt")
+    return {
+        "entitlementId": entitlement_id,
+        "state": item.get("state"),
+        "owner": item.get("owner"),
+        "note": item.get("note"),
+        "changedAt": None if at is None else to_rfc3339(at),
+        "changedBy": item.get("changedBy"),
+        "reason": item.get("reason"),
+    }
+
+
+def entry_view(item: Item) -> dict[str, Any]:
+    """One change of a follow-up as it is answered and sent."""
+    return {
+        "state": item["state"],
+        "previousState": item.get("previousState"),
+        "owner": item.get("owner"),
+        "note": item.get("note"),
+        "changedAt": to_rfc3339(item["changedAt"]),
+        "changedBy": item["changedBy"],
+        "reason": item.get("reason"),
+    }

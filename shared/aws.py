@@ -19,6 +19,10 @@ Errors = (BotoCoreError, ClientError)
 def client(service: str) -> Any:
     """The client of a service, one a process: bounded in time and retries."""
     config = Config(
-        connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}
+        connect_timeout=2,
+        read_timeout=20 if service == "s3" else 5,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        # Else an address that S3 signs would be in its older form.
+        signature_version="s3v4" if service == "s3" else None,
     )
     return botocore.session.get_session().create_client(service, config=config)

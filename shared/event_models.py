@@ -5,7 +5,18 @@ from typing import Literal
 from pydantic import Field, create_model
 
 from shared import events
-from shared.models import Contacts, Customer, Output, OverdraftEpisode, Seats, Used
+from shared.models import (
+    Contacts,
+    Customer,
+    FollowUpEntry,
+    Output,
+    OverdraftEpisode,
+    ReportFilters,
+    ReportPeriod,
+    ReportSummary,
+    Seats,
+    Used,
+)
 
 
 class EventSeat(Output):
@@ -166,6 +177,24 @@ class UpdatedData(ChangeData):
     after: Terms | UsageTerms | None
 
 
+class FollowUpData(EventData):
+    """Sales stand elsewhere with an entitlement's overdraft."""
+
+    follow_up: FollowUpEntry
+
+
+class ReportPublishedData(Output):
+    """A report is published; whoever may read it is answered links to its files."""
+
+    report_id: str
+    version: int
+    previous_report_id: str | None
+    period: ReportPeriod
+    filters: ReportFilters
+    summary: ReportSummary
+    test: bool = False
+
+
 class EndpointDisabledData(Output):
     """A webhook endpoint was disabled because of how it answered."""
 
@@ -191,6 +220,8 @@ DATA: dict[str, type[Output]] = {
     events.UPDATED: UpdatedData,
     events.EXPIRED: TermsData,
     events.DELETED: TermsData,
+    events.FOLLOW_UP_UPDATED: FollowUpData,
+    events.REPORT_PUBLISHED: ReportPublishedData,
     events.ENDPOINT_DISABLED: EndpointDisabledData,
 }
 

@@ -246,7 +246,8 @@ def of_report(item: Item) -> Event:
             "previousReportId": item.get("previousReportId"),
             "period": item["period"],
             "filters": item["filters"],
-            "summary": item["summary"],
+            # The table keeps no fractions.
+            "summary": {**item["summary"], "seatHours": float(item["summary"]["seatHours"])},
         },
     )
 

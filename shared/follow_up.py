@@ -78,7 +78,7 @@ def move(entitlement_id: str, moves: list[Move]) -> Steps[None]:
         for each in sorted(moves):
             if state is not None and each.at <= state["changedAt"]:
                 continue
-            following = state_after(state and state["state"], each.reason)
+            following = state_after(state["state"] if state else None, each.reason)
             if following:
                 changed = {"state": following, "reason": each.reason}
                 state = change(entitlement_id, state, each.at, "overdraft", changed)

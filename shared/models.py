@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from shared import events, times
 from shared.entitlement import NOTIFICATIONS
+from shared.follow_up import STATES
 from shared.ledger import MAX_LEASE, MIN_LEASE
 from shared.operations import SCOPES
 from shared.problems import InvalidRequest
@@ -29,6 +30,7 @@ from shared.usage import MAX_LIMIT, MAX_LIMITS, MAX_QUANTITY, SCHEDULES
 from shared.webhooks import OVERLAP_SECONDS, covers
 
 MAX_COUNT = 10_000_000
+REPORT_FORMATS = ("html", "xlsx", "csv", "json")
 
 
 class Input(BaseModel):
@@ -90,6 +92,13 @@ def _nfc(text: str) -> str:
         raise ValueError("must be at most 256 bytes of UTF-8")
     if not unicodedata.is_normalized("NFC", text):
         raise ValueError("must be in Unicode normalization form NFC")
+    return text
+
+
+def _stored(text: str) -> str:
+    """A text of several lines."""
+    if CONTROL.search(text.replace("\n", "")):
+        raise ValueError("must not hold control characters, but for line feeds")
     return text
 
 
@@ -884,6 +893,148 @@ class DeliveryList(Output):
     """A page of deliveries."""
 
     items: list[Delivery]
+    next_page_token: str | None
+
+
+class FollowUpPatch(Input):
+    """What changes in a follow-up: a JSON merge patch (RFC 7396), and a note to it."""
+
+    state: Literal[STATES] = "open"  # type: ignore[valid-type]
+    owner: Name | None = Field(None, description="Who sees to it.")
+    note: Annotated[str, Field(min_length=1, max_length=2_000), AfterValidator(_stored)] | None = (
+        Field(None, description="Kept with this change.")
+    )
+
+
+class FollowUp(Output):
+    """Where sales stand with an entitlement; of one that never had an overdraft, all is null."""
+
+    entitlement_id: str
+    state: Literal[STATES] | None  # type: ignore[valid-type]
+    owner: str | None
+    note: str | None = Field(description="Of the last change.")
+    changed_at: str | None
+    changed_by: str | None = Field(description="Whose key, or `overdraft`: by itself.")
+    reason: Literal["overdraft", "purchase"] | None = Field(
+        description="Why it changed by itself: an overdraft began, or more was purchased."
+    )
+
+
+class FollowUpEntry(Output):
+    """One change of a follow-up."""
+
+    state: Literal[STATES]  # type: ignore[valid-type]
+    previous_state: Literal[STATES] | None  # type: ignore[valid-type]
+    owner: str | None
+    note: str | None
+    changed_at: str
+    changed_by: str
+    reason: Literal["overdraft", "purchase"] | None
+
+
+class FollowUpEntryList(Output):
+    """A page of a follow-up's changes, newest first."""
+
+    items: list[FollowUpEntry]
+    next_page_token: str | None
+
+
+class ReportFilters(Input):
+    """Which entitlements a report is about; all, if nothing is given."""
+
+    entitlement_id: Annotated[str, Field(min_length=1, max_length=80)] | None = None
+    customer: Name | None = Field(default=None, description="Its exact name or externalId.")
+    product: Name | None = Field(default=None, description="Its exact name or SKU.")
+    account_owner: Email | None = Field(default=None, description="The account owner's e-mail.")
+
+
+class ReportInput(Input):
+    """Which report is to be made."""
+
+    period: Annotated[str, Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")] | None = Field(
+        None, description="A month, `YYYY-MM`; the last one that is over, if nothing is given."
+    )
+    from_: Time | None = Field(
+        None, alias="from", description="In place of a month: the beginning of a quarter-hour."
+    )
+    to: Time | None = Field(None, description="Now, if not given.")
+    time_zone: Zone | None = Field(None, description="The stack's ReportTimeZone, if not given.")
+    filters: ReportFilters = ReportFilters()
+    formats: Annotated[
+        list[Literal[REPORT_FORMATS]],  # type: ignore[valid-type]
+        Field(min_length=1),
+        AfterValidator(_distinct),
+    ] = [*REPORT_FORMATS]
+    send_email: bool = Field(
+        default=False, description="Send it to the stack's ReportRecipients as well."
+    )
+
+
+class ReportPeriod(Output):
+    """What a report is about."""
+
+    month: str | None
+    from_: str = Field(alias="from")
+    to: str
+    time_zone: str
+
+
+class Money(Output):
+    """An amount in one currency; a decimal in a string."""
+
+    amount: str
+    currency: str
+
+
+class ReportSummary(Output):
+    """The totals of a report."""
+
+    entitlements: int = Field(description="That have something to report.")
+    in_overdraft: int
+    denied: int = Field(description="Entitlements that turned somebody away.")
+    seat_hours: float = Field(description="Seats above what was purchased, times hours.")
+    denied_seats: int = Field(description="People turned away, of each entitlement.")
+    denied_attempts: int
+    monthly_value: list[Money] = Field(description="By currency, never mixed.")
+
+
+class ReportFile(Output):
+    """A file of a report, behind a link that expires."""
+
+    format: Literal[REPORT_FORMATS]  # type: ignore[valid-type]
+    url: str = Field(description="Good for whoever has it, until it expires.")
+    expires_at: str
+    bytes: int
+
+
+class Report(Output):
+    """A report, and how far it is."""
+
+    report_id: str
+    status: Literal["queued", "running", "published", "failed"]
+    period: ReportPeriod
+    is_complete: bool = Field(description="False: the period was not over when it was asked for.")
+    filters: ReportFilters
+    formats: list[str]
+    send_email: bool
+    version: int | None = Field(description="The n-th of this period and these filters.")
+    previous_report_id: str | None
+    change_count: int | None = Field(
+        description="How many entitlements differ from the version before."
+    )
+    summary: ReportSummary | None
+    failure: str | None = Field(description="What went wrong last; it is tried again.")
+    failed_attempts: int
+    requested_by: str
+    created_at: str
+    published_at: str | None
+    files: list[ReportFile] = Field(description="Empty in lists, and before it is published.")
+
+
+class ReportList(Output):
+    """A page of reports, newest first."""
+
+    items: list[Report]
     next_page_token: str | None
 
 

@@ -56,6 +56,7 @@ _BY = Parameter(
     "What the path holds, where one person's seatId is another one's seat key.",
 )
 _ENTITLEMENT = "/v1/entitlements/{entitlementId}"
+_FOLLOW_UP = f"{_ENTITLEMENT}/follow-up"
 _WEBHOOK = "/v1/webhooks/{webhookId}"
 _USAGE_KEY = Parameter(
     "usageKey", "string", "Of the usage limit of this key; of the seats, if not given."
@@ -307,6 +308,67 @@ OPERATIONS: dict[str, Operation] = {
         answers=((200, "EmailList"),),
         problems=("not-found",),
         query=_PAGING,
+    ),
+    f"GET {_FOLLOW_UP}": Operation(
+        "getFollowUp",
+        "entitlements",
+        "Read where sales stand with an entitlement's overdraft",
+        ("manage", "report"),
+        answers=((200, "FollowUp"),),
+        problems=("not-found",),
+    ),
+    f"PATCH {_FOLLOW_UP}": Operation(
+        "updateFollowUp",
+        "entitlements",
+        "Say where sales stand: state, owner, a note (JSON merge patch)",
+        ("manage", "report"),
+        body="FollowUpPatch",
+        answers=((200, "FollowUp"),),
+        problems=("not-found", "precondition-failed"),
+        headers=("If-Match",),
+    ),
+    f"GET {_FOLLOW_UP}/entries": Operation(
+        "listFollowUpEntries",
+        "entitlements",
+        "List who changed a follow-up and when, newest first",
+        ("manage", "report"),
+        answers=((200, "FollowUpEntryList"),),
+        problems=("not-found",),
+        query=_PAGING,
+    ),
+    "POST /v1/reports": Operation(
+        "createReport",
+        "report",
+        "Ask for a report of a period; it is made a moment later",
+        ("report",),
+        body="ReportInput",
+        body_optional=True,
+        answers=((202, "Report"),),
+        problems=("idempotency-conflict",),
+        headers=("Idempotency-Key",),
+    ),
+    "GET /v1/reports": Operation(
+        "listReports",
+        "report",
+        "List reports, newest first",
+        ("report",),
+        answers=((200, "ReportList"),),
+        query=_PAGING,
+    ),
+    "GET /v1/reports/{reportId}": Operation(
+        "getReport",
+        "report",
+        "Read a report: how far it is, its totals, links to its files",
+        ("report",),
+        answers=((200, "Report"),),
+        problems=("not-found",),
+    ),
+    "GET /v1/report-files/{token}": Operation(
+        "openReportFile",
+        "report",
+        "The file behind a link to a report",
+        answers=((302, ""),),
+        problems=("not-found",),
     ),
     "POST /v1/webhooks": Operation(
         "createWebhook",

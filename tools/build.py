@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tools import ROOT
 
-ROOMS = ("activate", "consume", "release", "entitlements", "notify", "deliver")
+ROOMS = ("activate", "consume", "release", "entitlements", "notify", "deliver", "report")
 RUNTIME = "3.13"
 PLATFORMS = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
 BUILD = ROOT / ".build"
@@ -25,7 +25,7 @@ PRUNED = ("botocore/data", "bin", "**/tests", "**/*.pyi", "**/__pycache__")
 # Documents of the layer's packages that botocore does read.
 KEPT_DATA = ("endpoints.json", "partitions.json", "sdk-default-configuration.json", "_retry.json")
 # The models of the services that rooms call through `shared/aws.py`.
-KEPT_SERVICES = ("events", "sesv2", "sqs")
+KEPT_SERVICES = ("events", "s3", "sesv2", "sqs")
 
 
 class BuildError(Exception):

@@ -15,7 +15,7 @@ from shared.operations import OPERATIONS, Operation, Parameter
 from tools import ROOT, VERSION
 
 FILE = ROOT / "openapi.json"
-HTTP = {200: "OK", 201: "Created", 202: "Accepted", 204: "Done"}
+HTTP = {200: "OK", 201: "Created", 202: "Accepted", 204: "Done", 302: "Found"}
 ABOUT = """Soft license limits: seats beyond what was purchased are granted up to a hard cap, \
 marked as overdraft; beyond the cap they are denied, exactly, and the denial is on record.
 
@@ -32,7 +32,8 @@ PATH_PARAMETERS = {
     "seat": "A seatId (percent-encoded) or a seat key.",
     "webhookId": "The webhook endpoint.",
     "deliveryId": "The delivery.",
-    "token": "As in the e-mail's link.",
+    "token": "As in the link.",
+    "reportId": "The report.",
 }
 HEADERS = {
     "Idempotency-Key": "1 to 255 visible ASCII characters, no spaces. The same request with the"

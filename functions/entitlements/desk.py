@@ -73,7 +73,7 @@ def _update(request: Request) -> Steps[tuple[Item, Page]]:
     for attempt in range(1, ledger.ROUNDS + 1):
         item, page = yield from fetch(entitlement_id)
         _check_not_deleted(item)
-        _check_version(request, item)
+        check_version(request, item)
         before = item["document"]
         merged = validation.merge_patch(before, request.body)
         valid_from = item["createdAt"] // 1000 - ledger.CLOCK_GRACE
@@ -171,7 +171,7 @@ def _delete(request: Request) -> Steps[None]:
     entitlement_id = request.path["entitlementId"]
     for attempt in range(1, ledger.ROUNDS + 1):
         item, _ = yield from fetch(entitlement_id)
-        _check_version(request, item)
+        check_version(request, item)
         if item["status"] == "deleted":
             return
         limits = yield from counters(entitlement_id, entitlement.usage_terms(item["document"]))
@@ -221,7 +221,12 @@ def _check_not_deleted(item: Item) -> None:
         raise NotFound("The entitlement has been deleted.")
 
 
-def _check_version(request: Request, item: Item) -> None:
+def check_version(request: Request, item: Item) -> None:
+    """Refuse what `If-Match` does not want to change.
+
+    Raises:
+        InvalidRequest, PreconditionFailed.
+    """
     given = request.headers.get("if-match")
     if given is None or given.strip() == "*":
         return

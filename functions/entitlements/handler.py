@@ -13,6 +13,7 @@ from functions.entitlements import (
     keys,
     listing,
     people,
+    sales,
     unsubscribe,
     webhooks,
 )
@@ -71,6 +72,9 @@ ROUTES: dict[str, http.Handler] = {
     "listOverdrafts": evidence.overdrafts,
     "listDenials": evidence.denials,
     "listEmails": evidence.emails,
+    "getFollowUp": sales.read,
+    "updateFollowUp": sales.update,
+    "listFollowUpEntries": sales.entries,
     "createWebhook": webhooks.create,
     "listWebhooks": webhooks.list_all,
     "getWebhook": webhooks.read,

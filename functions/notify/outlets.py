@@ -25,7 +25,7 @@ class Failure(Exception):
 
 
 class Message(NamedTuple):
-    """An event's skeleton for everybody who wants it, a `command` for `deliver`, a job of `report`."""
+    """An event's skeleton for everybody who wants it, a `command` for `deliver`, a `report` job."""
 
     event: Event | None = None
     command: dict[str, Any] | None = None

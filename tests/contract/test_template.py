@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from functions.report import handler as report_handler
 from local import pump
 from local.adapt import expand, read_template
 from shared.operations import OPERATIONS
 from tools import ROOT, build
 
 ROOMS = {"Activate": "activate", "Consume": "consume", "Release": "release", "Entitlements": "entitlements",
-         "Notify": "notify", "Deliver": "deliver"}  # fmt: skip
+         "Notify": "notify", "Deliver": "deliver", "Report": "report"}  # fmt: skip
 HTTP_ROOMS = {name: room for name, room in ROOMS.items() if name not in ("Notify", "Deliver")}
 
 
@@ -100,7 +101,8 @@ def test_functions(resources: dict[str, Any], name: str) -> None:
     assert properties["Role"] == {"Fn::GetAtt": [f"{name}Role", "Arn"]}
     assert properties["LoggingConfig"] == {"LogGroup": {"Ref": f"{name}Log"}}
     assert len(properties["Layers"]) == 1
-    assert properties["Timeout"] <= 60
+    # Reports are made from a queue, as long as a function may take.
+    assert properties["Timeout"] <= (900 if name == "Report" else 60)
     log = resources[f"{name}Log"]["Properties"]
     assert log["RetentionInDays"] == {"Ref": "LogRetentionDays"}
     hashed = properties["Environment"]["Variables"].get("BOOTSTRAP_KEY_HASH")
@@ -127,15 +129,15 @@ MAY = {
     "Entitlements": {
         "dynamodb:GetItem": {
             "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "USAGE#*", "CONSUMED#*", "SEATS#*",
-            "IDEMPOTENCY#*", "SECRET#*", "WEBHOOKS", "DELIVERY#*", "MAIL#*",
+            "IDEMPOTENCY#*", "SECRET#*", "WEBHOOKS", "DELIVERY#*", "MAIL#*", "FOLLOWUP#*",
         },
         "dynamodb:BatchGetItem": {
             "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "USAGE#*", "CONSUMED#*", "SEATS#*",
-            "IDEMPOTENCY#*", "SECRET#*", "WEBHOOKS", "DELIVERY#*", "MAIL#*",
+            "IDEMPOTENCY#*", "SECRET#*", "WEBHOOKS", "DELIVERY#*", "MAIL#*", "FOLLOWUP#*",
         },
         "dynamodb:PutItem": {
             "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "USAGE#*", "IDEMPOTENCY#*", "SECRET#*",
-            "WEBHOOKS", "WEBHOOK_SECRET#*", "WEBHOOK_REQUEST#*", "MAIL#*",
+            "WEBHOOKS", "WEBHOOK_SECRET#*", "WEBHOOK_REQUEST#*", "MAIL#*", "FOLLOWUP#*",
         },
         "dynamodb:UpdateItem": {
             "ENTITLEMENT#*", "LEDGER#*", "USAGE#*", "SEATS#*", "DENIAL#*", "WEBHOOKS_VERSION",
@@ -147,25 +149,27 @@ MAY = {
         },
         "dynamodb:Query": {
             "OVERDRAFT", "SEATS#*", "CHANGES#*", "HISTORY#*", "EPISODES#*", "DENIAL#*", "MAIL#*",
-            "PERIODS#*", "CORRECTIONS#*", "WEBHOOKS", "DELIVERY#*", "index/list",
+            "PERIODS#*", "CORRECTIONS#*", "WEBHOOKS", "DELIVERY#*", "FOLLOWUP#*", "index/list",
         },
     },
     "Notify": {
         "dynamodb:GetItem": {
             "ENTITLEMENT#*", "LEDGER#*", "USAGE#*", "SEATS#*", "DENIAL#*", "CHANGES#*",
-            "WEBHOOKS_VERSION", "MAIL#*", "SECRET#unsubscribe",
+            "WEBHOOKS_VERSION", "MAIL#*", "SECRET#unsubscribe", "FOLLOWUP#*",
         },
         "dynamodb:BatchGetItem": {
             "ENTITLEMENT#*", "LEDGER#*", "USAGE#*", "SEATS#*", "DENIAL#*", "CHANGES#*",
-            "WEBHOOKS_VERSION", "MAIL#*", "SECRET#unsubscribe",
+            "WEBHOOKS_VERSION", "MAIL#*", "SECRET#unsubscribe", "FOLLOWUP#*",
         },
         "dynamodb:Query": {
             "CHANGES#*", "HISTORY#*", "EPISODES#*", "DENIAL#*", "WEBHOOKS", "index/sweep",
         },
-        "dynamodb:PutItem": {"SEATS#*", "HISTORY#*", "OVERDRAFT", "MAIL#*", "SECRET#unsubscribe"},
-        "dynamodb:BatchWriteItem": {"CHANGES#*", "PERIODS#*", "CORRECTIONS#*"},
+        "dynamodb:PutItem": {
+            "SEATS#*", "HISTORY#*", "OVERDRAFT", "MAIL#*", "SECRET#unsubscribe", "FOLLOWUP#*",
+        },
+        "dynamodb:BatchWriteItem": {"CHANGES#*", "PERIODS#*", "CORRECTIONS#*", "NOTABLE#*"},
         "dynamodb:UpdateItem": {"HISTORY#*", "EPISODES#*", "MAIL#*"},
-        "dynamodb:DeleteItem": {"EPISODES#*", "OVERDRAFT"},
+        "dynamodb:DeleteItem": {"EPISODES#*", "OVERDRAFT", "NOTABLE#*"},
     },
     "Deliver": {
         "dynamodb:BatchGetItem": {
@@ -176,6 +180,24 @@ MAY = {
         "dynamodb:UpdateItem": {"DELIVERY#*", "WEBHOOK_STATE#*", "WEBHOOKS", "WEBHOOKS_VERSION"},
         "dynamodb:DeleteItem": {"WEBHOOK_STATE#*"},
     },
+    "Report": {
+        "dynamodb:GetItem": {
+            "KEY#*", "ENTITLEMENT#*", "FOLLOWUP#*", "REPORT#*", "REPORT_SERIES#*", "IDEMPOTENCY#*",
+            "SECRET#page-token", "SECRET#report-link",
+        },
+        "dynamodb:BatchGetItem": {
+            "KEY#*", "ENTITLEMENT#*", "FOLLOWUP#*", "REPORT#*", "REPORT_SERIES#*", "IDEMPOTENCY#*",
+            "SECRET#page-token", "SECRET#report-link",
+        },
+        "dynamodb:Query": {
+            "NOTABLE#*", "HISTORY#*", "CHANGES#*", "EPISODES#*", "SEATS#*", "index/list",
+        },
+        "dynamodb:PutItem": {
+            "REPORT#*", "REPORT_SERIES#*", "IDEMPOTENCY#*", "SECRET#page-token",
+            "SECRET#report-link",
+        },
+        "dynamodb:UpdateItem": {"REPORT#*"},
+    },
 }  # fmt: skip
 # What each room may do beyond the table, its log and its stream.
 SES = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}"
@@ -183,6 +205,7 @@ ELSEWHERE = {
     "Notify": {
         ("events:PutEvents", "Bus.Arn"),
         ("sqs:SendMessage", "Deliveries.Arn"),
+        ("sqs:SendMessage", "ReportJobs.Arn"),
         ("ses:SendEmail", f"{SES}:identity/*"),
         ("ses:SendEmail", f"{SES}:configuration-set/*"),
         ("s3:PutObject", "${StreamFailures.Arn}/*"),
@@ -193,6 +216,19 @@ ELSEWHERE = {
         ("sqs:DeleteMessage", "Deliveries.Arn"),
         ("sqs:GetQueueAttributes", "Deliveries.Arn"),
         ("sqs:SendMessage", "Deliveries.Arn"),
+    },
+    "Report": {
+        ("s3:GetObject", "${Reports.Arn}/*"),
+        ("s3:PutObject", "${Reports.Arn}/*"),
+        ("s3:DeleteObject", "${Reports.Arn}/*"),
+        ("s3:ListBucket", "Reports.Arn"),
+        ("sqs:ReceiveMessage", "ReportJobs.Arn"),
+        ("sqs:DeleteMessage", "ReportJobs.Arn"),
+        ("sqs:GetQueueAttributes", "ReportJobs.Arn"),
+        ("sqs:ChangeMessageVisibility", "ReportJobs.Arn"),
+        ("sqs:SendMessage", "ReportJobs.Arn"),
+        ("ses:SendEmail", f"{SES}:identity/*"),
+        ("ses:SendEmail", f"{SES}:configuration-set/*"),
     },
 }
 
@@ -251,9 +287,9 @@ def test_the_stream_loses_nothing_and_blocks_nothing(resources: dict[str, Any]) 
     destination = properties["DestinationConfig"]["OnFailure"]["Destination"]
     assert destination == {"Fn::GetAtt": ["StreamFailures", "Arn"]}
     patterns = [json.loads(each["Pattern"]) for each in properties["FilterCriteria"]["Filters"]]
-    wanted = [pattern["dynamodb"]["Keys"]["pk"]["S"] for pattern in patterns]
-    prefixes = [{"prefix": name} for name in ("LEDGER#", "USAGE#", "DENIAL#", "WEBHOOK_REQUEST#")]
-    assert wanted == [*([prefix] for prefix in prefixes), ["WEBHOOKS"]]
+    [wanted] = [pattern["dynamodb"]["Keys"]["pk"]["S"] for pattern in patterns]
+    names = ("LEDGER#", "USAGE#", "DENIAL#", "WEBHOOK_REQUEST#", "REPORT#", "FOLLOWUP#")
+    assert wanted == [*({"prefix": name} for name in names), "WEBHOOKS"]
 
 
 def test_nothing_that_notify_writes_comes_back_to_it(resources: dict[str, Any]) -> None:
@@ -262,7 +298,7 @@ def test_nothing_that_notify_writes_comes_back_to_it(resources: dict[str, Any]) 
     for action, keys in MAY["Notify"].items():
         if action in ("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"):
             continue
-        for key in keys:
+        for key in keys - {"FOLLOWUP#*"}:  # these only become events
             record = {"dynamodb": {"Keys": {"pk": {"S": key.replace("*", "x")}}}}
             assert not any(pump.matches(pattern, record) for pattern in patterns), key
 
@@ -292,17 +328,42 @@ def test_the_queue_of_deliver(resources: dict[str, Any]) -> None:
     }  # fmt: skip
 
 
-def test_the_schedules_run_every_minute(resources: dict[str, Any]) -> None:
+def test_the_schedules(resources: dict[str, Any]) -> None:
     schedules = of_type(resources, "AWS::Scheduler::Schedule")
-    assert len(schedules) == 3
-    for schedule in schedules.values():
+    assert len(schedules) == 4
+    for name, schedule in schedules.items():
         properties = schedule["Properties"]
-        assert properties["ScheduleExpression"] == "rate(1 minute)"
         assert "Name" not in properties, "two stacks would collide on the name"
         target = properties["Target"]
-        assert target["RetryPolicy"]["MaximumRetryAttempts"] <= 2
         assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["ScheduleFailures", "Arn"]}}
         assert target["RoleArn"] == {"Fn::GetAtt": ["ScheduleRole", "Arn"]}
+        if name == "ReportMonthly":
+            assert properties["ScheduleExpression"] == "cron(0 6 1 * ? *)"
+            assert properties["ScheduleExpressionTimezone"] == {"Ref": "ReportTimeZone"}
+            assert json.loads(target["Input"]) == {
+                "scheduledTime": "<aws.scheduler.scheduled-time>"
+            }
+            continue
+        assert properties["ScheduleExpression"] == "rate(1 minute)"
+        assert target["RetryPolicy"]["MaximumRetryAttempts"] <= 2
+
+
+def test_the_jobs_of_reports(resources: dict[str, Any]) -> None:
+    mapping = resources["ReportQueue"]["Properties"]
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["BatchSize"] == 1
+    queue = resources["ReportJobs"]["Properties"]
+    assert queue["VisibilityTimeout"] > resources["Report"]["Properties"]["Timeout"]
+    # The function gives a job up by itself, and says so: before the queue does it silently.
+    assert queue["RedrivePolicy"]["maxReceiveCount"] > report_handler.ATTEMPTS + 1
+
+
+def test_reports_are_kept_and_nobody_else_reads_them(resources: dict[str, Any]) -> None:
+    assert resources["Reports"]["DeletionPolicy"] == "Retain"
+    properties = resources["Reports"]["Properties"]
+    assert all(properties["PublicAccessBlockConfiguration"].values())
+    [statement] = resources["ReportsPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Effect"] == "Deny"
 
 
 def test_the_stage_is_throttled_and_its_log_holds_no_credential(resources: dict[str, Any]) -> None:

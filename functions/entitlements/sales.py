@@ -1,0 +1,83 @@
+"""Where sales stand with an entitlement's overdraft, and who said so when."""
+
+from typing import Any
+
+from functions.entitlements import desk
+from shared import follow_up, lists, table
+from shared.http import Request, Response
+from shared.lists import Listed
+from shared.models import FollowUpPatch, parse
+from shared.problems import Contention
+from shared.table import Accepted, Item, Pause, Query, Steps
+
+ROUNDS = 5
+
+
+def read(request: Request) -> Response:
+    """The follow-up of an entitlement."""
+    item = request.table.run(_fetch(request.path["entitlementId"]))
+    return _respond(request, item)
+
+
+def update(request: Request) -> Response:
+    """Change it; the change is kept with who made it, and told as an event."""
+    return _respond(request, request.table.run(_update(request)))
+
+
+def _respond(request: Request, item: Item | None) -> Response:
+    etag = f'"{item["version"]}"' if item else '"0"'
+    return Response(200, follow_up.view(request.path["entitlementId"], item), {"etag": etag})
+
+
+def _fetch(entitlement_id: str) -> Steps[Item | None]:
+    yield from desk.require(entitlement_id, is_deleted_ok=True)
+    item: Item | None = yield table.Get(table.follow_up_key(entitlement_id))
+    return item
+
+
+def _update(request: Request) -> Steps[Item | None]:
+    owner = request.path["entitlementId"]
+    for attempt in range(1, ROUNDS + 1):
+        seen = yield from _fetch(owner)
+        desk.check_version(request, seen or {"version": 0})
+        changed = _changes(request.body, seen)
+        if not changed:
+            return seen
+        # Clocks differ: what is changed comes after what was changed.
+        at = max(request.now_ms, seen["changedAt"] + 1 if seen else 0)
+        item = follow_up.change(owner, seen, at, request.caller.key_id, changed)
+        reply = yield follow_up.writes(owner, seen, [item])
+        if isinstance(reply, Accepted):
+            return item
+        yield Pause(attempt)
+    raise Contention
+
+
+def _changes(body: Any, seen: Item | None) -> dict[str, Any]:
+    """What a merge patch changes; a note always does."""
+    model = parse(FollowUpPatch, body)
+    given = model.model_dump(include=model.model_fields_set)
+    known = {"state": None, "owner": None, **(seen or {}), "note": None}
+    return {name: value for name, value in given.items() if value != known[name]}
+
+
+def entries(request: Request) -> Response:
+    """Every change, newest first."""
+    return lists.respond(request, _entries(request))
+
+
+def _entries(request: Request) -> Steps[Listed]:
+    limit, start = lists.limit_of(request), lists.start_of(request)
+    owner = request.path["entitlementId"]
+    yield from desk.require(owner, is_deleted_ok=True)
+    low, high = table.FOLLOW_UP_ENTRY, table.FOLLOW_UP_ENTRY + "~"
+    found = yield Query(
+        "pk = :pk AND sk BETWEEN :low AND :high",
+        {":pk": table.follow_up_key(owner).pk, ":low": low, ":high": start[0] if start else high},
+        limit=limit + 2,
+        descending=True,
+    )
+    wanted = [item for item in found.items if not start or item["sk"] < start[0]]
+    shown = wanted[:limit]
+    more = [shown[-1]["sk"]] if len(wanted) > limit else None
+    return Listed([follow_up.entry_view(item) for item in shown], more)

@@ -1,0 +1,205 @@
+"""The columns of a report: names, titles and what each figure means. CSV, XLSX, page and guide.
+
+A row is one meter of one entitlement: its seats, or one usage limit.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from shared.times import from_rfc3339_ms, zone_of
+
+Entry = Mapping[str, Any]
+Cell = str | int | float | Decimal | datetime | None
+
+
+class Column(NamedTuple):
+    """One column; `kind` is `text`, `count`, `hours`, `money` or `time`."""
+
+    name: str
+    title: str
+    kind: str
+    about: str
+    value: Callable[[Entry, Entry], Any]
+
+
+def _hours(name: str) -> Callable[[Entry, Entry], Any]:
+    return lambda _, meter: round(meter[name] / 3600, 3) if name in meter else None
+
+
+def _of(name: str) -> Callable[[Entry, Entry], Any]:
+    return lambda _, meter: meter.get(name)
+
+
+def _previous(name: str, *, hours: bool = False) -> Callable[[Entry, Entry], Any]:
+    def value(_: Entry, meter: Entry) -> Any:
+        before = meter["previous"]
+        if before is None:
+            return None
+        return round(before[name] / 3600, 3) if hours else before[name]
+
+    return value
+
+
+def _contact(audience: str) -> Callable[[Entry, Entry], Any]:
+    def value(entry: Entry, _: Entry) -> Any:
+        contact = entry["contacts"].get(audience) or {}
+        return contact.get("email")
+
+    return value
+
+
+def _suggested(_: Entry, meter: Entry) -> Any:
+    return meter["suggested"].get("seats", meter["suggested"].get("limit"))
+
+
+def _additional(entry: Entry, meter: Entry) -> Any:
+    return _suggested(entry, meter) - meter["purchased"]
+
+
+def _value(part: str) -> Callable[[Entry, Entry], Any]:
+    def value(entry: Entry, meter: Entry) -> Any:
+        worth = entry["monthlyValue"]
+        if worth is None or "key" in meter:
+            return None
+        return Decimal(worth["amount"]) if part == "amount" else worth[part]
+
+    return value
+
+
+def _denied(_: Entry, meter: Entry) -> Any:
+    return meter.get("deniedSeats", meter.get("deniedRequests"))
+
+
+def _limits(_: Entry, meter: Entry) -> str:
+    told = [f"{each['purchased']}/{_cap(each['hardCap'])}" for each in meter["limits"]]
+    times = [each["from"] for each in meter["limits"]]
+    return "; ".join(f"{at} {limits}" for at, limits in zip(times[1:], told[1:], strict=True))
+
+
+def _cap(cap: int | None) -> str:
+    return "unlimited" if cap is None else str(cap)
+
+
+def sign_text(sign: Entry) -> str:
+    """A sign of abuse and the facts behind it, in a sentence."""
+    kind = sign["sign"]
+    if kind == "many-people":
+        return f"{sign['activatedSeats']} people took seats, {sign['purchased']} are purchased"
+    if kind == "rotation":
+        return (
+            f"{sign['briefActivations']} of {sign['activations']} seats taken were given back"
+            " within ten minutes"
+        )
+    if kind == "many-devices":
+        most = ", ".join(f"{each['seatKey']}: {each['devices']}" for each in sign["most"])
+        return f"{sign['seats']} people used five devices or more ({most})"
+    worst = sign["worst"]
+    return (
+        f"{sign['quarterHours']} quarter-hours with repeated attempts; the worst"
+        f" {worst['from']}: {worst['deniedAttempts']} attempts of {worst['deniedSeats']} people"
+    )
+
+
+def _signs(entry: Entry, meter: Entry) -> str:
+    return "" if "key" in meter else "; ".join(sign_text(each) for each in entry["signs"])
+
+
+def _follow_up(name: str) -> Callable[[Entry, Entry], Any]:
+    return lambda entry, _: entry["followUp"][name]
+
+
+COLUMNS = (
+    Column("customer", "Customer", "text", "The customer's name.",
+           lambda entry, _: entry["customer"]["name"]),
+    Column("customerExternalId", "Customer id", "text", "The customer's id in your CRM.",
+           lambda entry, _: entry["customer"]["externalId"]),
+    Column("product", "Product", "text", "What was sold.", lambda entry, _: entry["product"]),
+    Column("sku", "SKU", "text", "Its stock-keeping unit.", lambda entry, _: entry["sku"]),
+    Column("entitlementId", "Entitlement", "text", "The entitlement's id.",
+           lambda entry, _: entry["entitlementId"]),
+    Column("status", "Status", "text", "The entitlement's status at the end of the period.",
+           lambda entry, _: entry["status"]),
+    Column("accountOwner", "Account owner", "text", "The e-mail of the vendor's account owner.",
+           _contact("accountOwner")),
+    Column("customerAdmin", "Customer's admin", "text", "The e-mail of the customer's admin.",
+           _contact("customerAdmin")),
+    Column("meter", "Of", "text", "What the row counts: seats, or the usage limit of this key.",
+           lambda _, meter: meter.get("key", "seats")),
+    Column("purchased", "Purchased", "count", "The soft limit at the end of the period.",
+           _of("purchased")),
+    Column("hardCap", "Hard cap", "count", "The hard cap at the end of the period; empty:"
+           " unlimited.", _of("hardCap")),
+    Column("limitChanges", "Limit changes", "text", "Every change of purchased/hard cap in the"
+           " period, with its time in UTC.", _limits),
+    Column("peak", "Peak", "count", "The most that was in use at once.", _of("peak")),
+    Column("peakAt", "Peak at", "time", "When use first came to the peak; the period's beginning,"
+           " if it was so before.", _of("peakAt")),
+    Column("overdraftHours", "Hours in overdraft", "hours", "How long more than purchased was in"
+           " use.", _hours("overdraftSeconds")),
+    Column("overdraftDays", "Days in overdraft", "count", "Days, in the entitlement's time zone,"
+           " on which more than purchased was in use at any time.", _of("overdraftDays")),
+    Column("seatHours", "Seat-hours over", "hours", "Seats above what was purchased, times the"
+           " hours that they were.", _of("seatHours")),
+    Column("episodes", "Episodes", "count", "Overdraft episodes that touch the period.",
+           _of("episodes")),
+    Column("overdraftAtStart", "Over at start", "count", "Seats above what was purchased when the"
+           " period began.", _of("overdraftAtStart")),
+    Column("overdraftSeats", "People over", "count", "Different people who took a seat in"
+           " overdraft in the period.", _of("overdraftSeats")),
+    Column("denied", "People denied", "count", "Different people who were turned away at the hard"
+           " cap; of a usage limit, different requests.", _denied),
+    Column("deniedAttempts", "Attempts denied", "count", "How often they were turned away, every"
+           " repetition counted.", _of("deniedAttempts")),
+    Column("workingDays", "Working days", "count", "Days from Monday to Friday, in the"
+           " entitlement's time zone, on which anything was in use.", _of("workingDays")),
+    Column("workingDaysAtLimit", "Working days at limit", "count", "Of these, on how many all that"
+           " was purchased was in use at some time.", _of("workingDaysAtLimit")),
+    Column("activatedSeats", "People", "count", "Different people who took a seat in the period.",
+           _of("activatedSeats")),
+    Column("consumed", "Consumed", "count", "What was consumed of a usage limit in the period.",
+           _of("consumed")),
+    Column("demand", "Demand", "count", "The most in use together with the people denied, within"
+           " one quarter-hour; that of the day which only one working day with use in twenty"
+           " exceeds (95th percentile, nearest rank).",
+           lambda _, meter: meter["suggested"].get("demand")),
+    Column("suggested", "Suggested", "count", "The demand, or what is purchased if that is more;"
+           " of a usage limit, its peak: at least, if requests were denied.", _suggested),
+    Column("additional", "Additional", "count", "Suggested less purchased.", _additional),
+    Column("monthlyValue", "Monthly value", "money", "Additional seats at list price, a month;"
+           " a yearly price by twelve, rounded to cents.", _value("amount")),
+    Column("currency", "Currency", "text", "Of the monthly value.", _value("currency")),
+    Column("previousPeak", "Peak before", "count", "The peak of the period before.",
+           _previous("peak")),
+    Column("previousOverdraftHours", "Hours over before", "hours", "Hours in overdraft in the"
+           " period before.", _previous("overdraftSeconds", hours=True)),
+    Column("previousDenied", "People denied before", "count", "People denied in the period"
+           " before.", _previous("denied")),
+    Column("followUp", "Follow-up", "text", "Where sales stand: open, contacted, quoted, won,"
+           " dismissed.", _follow_up("state")),
+    Column("followUpOwner", "Followed up by", "text", "Who sees to it.", _follow_up("owner")),
+    Column("followUpNote", "Note", "text", "The last note.", _follow_up("note")),
+    Column("signs", "Signs of abuse", "text", "What looks like shared seats or a client that"
+           " retries without end, with the facts.", _signs),
+)  # fmt: skip
+
+
+def meters(entry: Entry) -> Iterator[Entry]:
+    """The meters of an entry, each a row."""
+    if entry["seats"]:
+        yield entry["seats"]
+    yield from entry["usage"]
+
+
+def rows(entry: Entry, zone: str) -> Iterator[list[Cell]]:
+    """The rows of an entry; times are local ones of the report's zone, without an offset."""
+    for meter in meters(entry):
+        yield [_cell(column, column.value(entry, meter), zone) for column in COLUMNS]
+
+
+def _cell(column: Column, value: Any, zone: str) -> Cell:
+    if column.kind == "time" and value is not None:
+        moment = datetime.fromtimestamp(from_rfc3339_ms(value) / 1000, zone_of(zone))
+        return moment.replace(tzinfo=None, microsecond=0)
+    return value  # type: ignore[no-any-return]

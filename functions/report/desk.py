@@ -1,0 +1,163 @@
+"""Reports through the API: ask for one, see how far it is, follow a link to a file."""
+
+import hashlib
+import json
+import os
+from typing import Any
+
+from functions.report import links, periods
+from functions.report.figures import Period
+from functions.report.job import summary_view
+from functions.report.store import Store
+from shared import idempotency, lists, table
+from shared.credentials import new_id
+from shared.http import Request, Response
+from shared.idempotency import replayed
+from shared.models import REPORT_FORMATS, ReportInput, parse
+from shared.problems import NotFound
+from shared.table import Item, Put, Steps
+from shared.times import from_rfc3339_ms, to_rfc3339, zone_of
+
+LIST = "REPORT"
+ZONE = os.environ.get("REPORT_TIME_ZONE", "UTC")
+_public_url = os.environ.get("PUBLIC_URL", "")
+
+
+def item_of(
+    report_id: str,
+    period: Period,
+    month: str | None,
+    zone: str,
+    *,
+    filters: dict[str, str],
+    formats: list[str],
+    sends_email: bool,
+    actor: str,
+    now_ms: int,
+) -> Item:
+    """The item of a report that is to be made."""
+    named = [period.start, period.end, sorted(filters.items())]
+    return {
+        "reportId": report_id,
+        "series": hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32],
+        "status": "queued",
+        "start": period.start,
+        "end": period.end,
+        "until": period.until,
+        "previous": period.previous,
+        "period": {
+            "month": month,
+            "from": to_rfc3339(period.start),
+            "to": to_rfc3339(period.end),
+            "timeZone": zone,
+        },
+        "filters": filters,
+        "formats": formats,
+        "sendsEmail": sends_email,
+        "requestedBy": actor,
+        "createdAt": now_ms,
+        "listKey": LIST,
+        "listSort": f"{now_ms:013d}#{report_id}",
+    }
+
+
+def scheduled(scheduled_time: str | None, now_ms: int) -> Put:
+    """The write that asks for the report of the month before; once, however often it is made."""
+    try:
+        at = from_rfc3339_ms(scheduled_time or "")
+    except ValueError:
+        at = now_ms
+    zone = zone_of(ZONE)
+    month = periods.month_of(at, zone, -1)
+    period = periods.of_month(month, zone, now_ms)
+    report_id = new_id("rep", f"scheduled {month} {ZONE}")
+    item = item_of(
+        report_id, period, month, ZONE, filters={}, formats=[*REPORT_FORMATS], sends_email=True,
+        actor="schedule", now_ms=now_ms,
+    )  # fmt: skip
+    return Put(table.report_key(report_id), item, "attribute_not_exists(pk)")
+
+
+def create(request: Request) -> Response:
+    """Ask for a report; it is made a moment later."""
+    model = parse(ReportInput, request.body)
+    zone = model.time_zone or ZONE
+    period, month = periods.read(model, zone, request.now_ms)
+    report_id = new_id("rep")
+    filters = {k: v for k, v in model.filters.model_dump(by_alias=True).items() if v is not None}
+    item = item_of(
+        report_id, period, month, zone, filters=filters, formats=model.formats,
+        sends_email=model.send_email, actor=request.caller.key_id, now_ms=request.now_ms,
+    )  # fmt: skip
+    put = Put(table.report_key(report_id), item, "attribute_not_exists(pk)")
+    response = Response(202, _view(item, {}))
+    kept, _ = idempotency.write_once(request, (put,), response, nonce=report_id)
+    response = replayed(kept) if kept else response
+    location = f"/v1/reports/{response.body['reportId']}"
+    return response._replace(headers={**response.headers, "location": location})
+
+
+def read(request: Request) -> Response:
+    """One report; once it is published, with links to its files."""
+    return Response(200, request.table.run(_read(request)))
+
+
+def _read(request: Request) -> Steps[dict[str, Any]]:
+    item: Item | None = yield table.Get(table.report_key(request.path["reportId"]))
+    if item is None:
+        raise NotFound("No report has this id.")
+    made: dict[str, dict[str, Any]] = {}
+    if item["status"] == "published":
+        made = yield from links.make(item, _public_url, request.now_ms)
+    return _view(item, made)
+
+
+def list_all(request: Request) -> Response:
+    """Reports, newest first."""
+    return lists.respond(request, lists.newest_first(request, LIST, lambda item: _view(item, {})))
+
+
+def _view(item: Item, made: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    published_at = item.get("publishedAt")
+    return {
+        "reportId": item["reportId"],
+        "status": item["status"],
+        "period": item["period"],
+        "isComplete": item["until"] >= item["end"],
+        "filters": item["filters"],
+        "formats": item["formats"],
+        "sendEmail": item["sendsEmail"],
+        "version": item.get("version"),
+        "previousReportId": item.get("previousReportId"),
+        "changeCount": item.get("changeCount"),
+        "summary": summary_view(item["summary"]) if "summary" in item else None,
+        "failure": None if item["status"] == "published" else item.get("failure"),
+        "failedAttempts": item.get("failedAttempts", 0),
+        "requestedBy": item["requestedBy"],
+        "createdAt": to_rfc3339(item["createdAt"]),
+        "publishedAt": None if published_at is None else to_rfc3339(published_at),
+        "files": list(made.values()),
+    }
+
+
+def open_file(request: Request, store: Store) -> Response:
+    """Lead who has a link to the file, if the link is good."""
+    found = request.table.run(_find(request))
+    if found is None:
+        raise NotFound("This link is not known, or has expired; a new one is in the report.")
+    item, name = found
+    period = item["period"]
+    about = period["month"] or period["from"][:10]
+    shown_as = f"overdraft-{about}-v{item['version']}.{name}"
+    url = store.link(f"{item['reportId']}/report.{name}", shown_as, is_page=name == "html")
+    return Response(302, "", {"location": url, "referrer-policy": "no-referrer"})
+
+
+def _find(request: Request) -> Steps[tuple[Item, str] | None]:
+    found = yield from links.read(request.path["token"], request.now)
+    if found is None:
+        return None
+    item: Item | None = yield table.Get(table.report_key(found[0]))
+    if item is None or found[1] not in item.get("files", ()):
+        return None
+    return item, found[1]

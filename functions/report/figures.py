@@ -1,0 +1,324 @@
+"""The figures of a report, from the evidence of one meter. Plain functions: no clock, no table.
+
+Every figure is defined in `columns.py`, in the words that the report itself carries. Times are
+Unix milliseconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, tzinfo
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from shared.history import HOUR_MS, QUARTER_MS, Level, Quarter, Records, Usage, quarter_of
+from shared.table import Item
+from shared.times import to_rfc3339
+
+# The suggestion covers the demand of so many percent of the days.
+COVERED_PERCENT = 95
+# Signs of abuse: from when on something is told.
+MANY_PEOPLE = 2  # times what was purchased
+MANY_PEOPLE_LEAST = 10
+BRIEF_LEAST, BRIEF_PERCENT = 20, 20
+BURST_LEAST, BURST_EACH = 20, 5
+MANY_DEVICES = 5
+SIGNS_SHOWN = 5
+SHORT_MS = 4 * 24 * HOUR_MS
+
+
+class Period(NamedTuple):
+    """What a report is about: from `start` to before `end`, as far as it is over by `until`.
+
+    All but `until` are beginnings of quarter-hours. The period before it begins at `previous`.
+    """
+
+    start: int
+    end: int
+    until: int
+    previous: int
+
+
+class Day(NamedTuple):
+    """A local day of the entitlement, as far as it lies in the period."""
+
+    start: int
+    end: int
+    is_working_day: bool
+    usage: Usage
+    is_reached: bool
+    is_over: bool
+    demand: int
+
+
+def days_of(start: int, end: int, zone: tzinfo) -> list[int]:
+    """The boundaries of local days between two times, with both ends."""
+    cuts = [start]
+    while cuts[-1] < end:
+        local = datetime.fromtimestamp(cuts[-1] / 1000, zone)
+        midnight = datetime(local.year, local.month, local.day, tzinfo=zone)
+        # A day has 23 to 25 hours: 36 hours after its beginning it is surely the next one.
+        later = datetime.fromtimestamp(midnight.timestamp() + 36 * 3600, zone)
+        following = datetime(later.year, later.month, later.day, tzinfo=zone).timestamp()
+        cuts.append(min(int(following) * 1000, end))
+    return cuts
+
+
+def opening_level(records: Records, start: int) -> Level | None:
+    """The level that was held when a quarter-hour began; None before the first change."""
+    held = records.level_at(start)
+    return held.level if held else None
+
+
+def is_mixed(quarter: Quarter) -> bool:
+    """Whether limits changed within it, so that its highest use does not tell what was reached."""
+    return len(quarter.limits) > 1
+
+
+class Tops:
+    """What use came to: by quarter-hour, the levels that can have been the highest of it.
+
+    `mixed` has the levels of those quarter-hours in which limits changed, from the kept changes.
+    """
+
+    def __init__(self, records: Records, mixed: Mapping[int, Sequence[Level]]) -> None:
+        self._records = records
+        self._mixed = mixed
+
+    def between(self, start: int, end: int) -> list[Level]:
+        """The levels between two beginnings of quarter-hours, with what was held at first."""
+        first = opening_level(self._records, start)
+        levels = [first] if first else []
+        for quarter in self._records.within(start, end):
+            known = self._mixed.get(quarter.start)
+            if known is None:
+                _, purchased, cap = quarter.limits[0]
+                known = [Level(quarter.highest, purchased, cap)]
+            levels += known
+        return levels
+
+    def demand(self, start: int, end: int) -> int:
+        """The most that was in use together with who was denied, within one quarter-hour."""
+        held = opening_level(self._records, start)
+        most = held.used if held else 0
+        highest = {quarter.start: quarter.highest for quarter in self._records.within(start, end)}
+        most = max([most, *highest.values()])
+        for at, turned_away in self._records.denied.items():
+            if start <= at < end:
+                held = opening_level(self._records, at)
+                in_use = highest.get(at, held.used if held else 0)
+                most = max(most, in_use + len(turned_away))
+        return most
+
+
+def days(records: Records, tops: Tops, period: Period, zone: tzinfo) -> list[Day]:
+    """The local days of a period, until now."""
+    until = min(period.end, quarter_of(period.until + QUARTER_MS - 1))
+    found = []
+    for start, end in pairwise(days_of(period.start, until, zone)):
+        usage = records.usage(start, end)
+        levels = tops.between(start, end)
+        found.append(
+            Day(
+                start,
+                end,
+                datetime.fromtimestamp(start / 1000, zone).weekday() < 5,
+                usage,
+                any(level.is_reached for level in levels),
+                any(level.overdraft for level in levels),
+                tops.demand(start, end),
+            )
+        )
+    return found
+
+
+def is_notable(usage: Usage, levels: Sequence[Level]) -> bool:
+    """Whether there is something to report: use came near its limit, or something was denied."""
+    return usage.denied_attempts > 0 or any(level.is_near for level in levels)
+
+
+def suggested(purchased: int, found: Sequence[Day]) -> dict[str, Any]:
+    """How many seats would have covered the demand of 95 % of the working days with use.
+
+    Where no working day had any use, of all days with use. The 95th percentile by nearest rank.
+    """
+    used = [day for day in found if day.demand > 0]
+    counted = [day for day in used if day.is_working_day] or used
+    demands = sorted(day.demand for day in counted)
+    rank = -(-COVERED_PERCENT * len(demands) // 100)
+    demand = demands[rank - 1] if demands else 0
+    seats = max(purchased, demand)
+    return {
+        "seats": seats,
+        "additional": seats - purchased,
+        "demand": demand,
+        "days": len(demands),
+    }
+
+
+def monthly_value(additional: int, price: Mapping[str, Any] | None) -> dict[str, str] | None:
+    """What so many more seats cost a month at list price; None without a price."""
+    if price is None:
+        return None
+    amount = Decimal(price["amount"]) * additional
+    if price["per"] == "year":
+        amount /= 12
+    amount = amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
+    return {"amount": str(amount), "currency": price["currency"]}
+
+
+def common(usage: Usage, previous: Usage, found: Sequence[Day], peak_at: int) -> dict[str, Any]:
+    """The figures that seats and usage limits share."""
+    _, purchased, hard_cap = usage.limits[-1]
+    working = [day for day in found if day.is_working_day and day.usage.highest > 0]
+    return {
+        "purchased": purchased,
+        "hardCap": hard_cap,
+        "limits": [
+            {"from": to_rfc3339(at), "purchased": bought, "hardCap": cap}
+            for at, bought, cap in usage.limits
+        ],
+        "peak": usage.highest,
+        "peakAt": to_rfc3339(peak_at),
+        "overdraftSeconds": usage.overdraft_ms // 1000,
+        "overdraftDays": sum(day.is_over for day in found),
+        "workingDays": len(working),
+        "workingDaysAtLimit": sum(day.is_reached for day in working),
+        "deniedAttempts": usage.denied_attempts,
+        "previous": _previous(previous),
+        "days": [_day_view(day) for day in found],
+    }
+
+
+def _previous(usage: Usage) -> dict[str, Any] | None:
+    if not usage.is_known:
+        return None
+    return {
+        "peak": usage.highest,
+        "overdraftSeconds": usage.overdraft_ms // 1000,
+        "overdraftSeatSeconds": usage.overdraft_seat_ms // 1000,
+        "denied": len(usage.denied_seats),
+        "deniedAttempts": usage.denied_attempts,
+    }
+
+
+def _day_view(day: Day) -> dict[str, Any]:
+    return {
+        "from": to_rfc3339(day.start),
+        "peak": day.usage.highest,
+        "demand": day.demand,
+        "denied": len(day.usage.denied_seats),
+        "overdraftSeconds": day.usage.overdraft_ms // 1000,
+        "isWorkingDay": day.is_working_day,
+        "isAtLimit": day.is_reached,
+    }
+
+
+def of_seats(
+    usage: Usage,
+    previous: Usage,
+    found: Sequence[Day],
+    peak_at: int,
+    held: Level | None,
+    episodes: int,
+) -> dict[str, Any]:
+    """The figures of an entitlement's seats; `held` is the level with which the period began."""
+    return {
+        **common(usage, previous, found, peak_at),
+        "overdraftSeatSeconds": usage.overdraft_seat_ms // 1000,
+        "seatHours": round(usage.overdraft_seat_ms / HOUR_MS, 3),
+        "episodes": episodes,
+        "overdraftAtStart": held.overdraft if held else 0,
+        "overdraftSeats": len(usage.over),
+        "deniedSeats": len(usage.denied_seats),
+        "activatedSeats": len(usage.people),
+        "activations": usage.counts["activated"],
+        "briefActivations": usage.counts["brief"],
+        "suggested": suggested(usage.limits[-1][1], found),
+    }
+
+
+def of_usage_limit(
+    key: str, usage: Usage, previous: Usage, found: Sequence[Day], peak_at: int, episodes: int
+) -> dict[str, Any]:
+    """The figures of a usage limit. What was denied is not known to be wanted: no more is said."""
+    return {
+        "key": key,
+        **common(usage, previous, found, peak_at),
+        "episodes": episodes,
+        "deniedRequests": len(usage.denied_seats),
+        "consumed": usage.counts["consumed"],
+        "requests": usage.counts["requests"],
+        "corrected": usage.counts["corrected"],
+        "suggested": {
+            "limit": max(usage.limits[-1][1], usage.highest),
+            "isAtLeast": bool(usage.denied_seats),
+        },
+    }
+
+
+# --- Signs of abuse -------------------------------------------------------------------------------
+
+
+def signs(usage: Usage, records: Records, period: Period, seats: Sequence[Item]) -> list[Item]:
+    """What looks like shared seats or a client that retries without end, each with its facts."""
+    found: list[Item] = []
+    purchased = max(bought for _, bought, _ in usage.limits)
+    people = len(usage.people)
+    if people >= max(MANY_PEOPLE_LEAST, MANY_PEOPLE * purchased):
+        found.append({"sign": "many-people", "activatedSeats": people, "purchased": purchased})
+    brief, taken = usage.counts["brief"], usage.counts["activated"]
+    if brief >= BRIEF_LEAST and brief * 100 >= BRIEF_PERCENT * taken:
+        found.append({"sign": "rotation", "briefActivations": brief, "activations": taken})
+    devices = [(_devices_in(seat, period), seat["seatKey"]) for seat in seats]
+    many = sorted(((n, key) for n, key in devices if n >= MANY_DEVICES), key=_most_first)
+    if many:
+        shown = [{"seatKey": key, "devices": number} for number, key in many[:SIGNS_SHOWN]]
+        found.append({"sign": "many-devices", "seats": len(many), "most": shown})
+    bursts = [
+        (sum(by_seat.values()), at, len(by_seat))
+        for at, by_seat in records.denied.items()
+        if period.start <= at < period.end
+        and sum(by_seat.values()) >= max(BURST_LEAST, BURST_EACH * len(by_seat))
+    ]
+    if bursts:
+        attempts, at, denied = max(bursts)
+        worst = {"from": to_rfc3339(at), "deniedAttempts": attempts, "deniedSeats": denied}
+        found.append({"sign": "denial-burst", "quarterHours": len(bursts), "worst": worst})
+    return found
+
+
+def _most_first(each: tuple[int, str]) -> tuple[int, str]:
+    return -each[0], each[1]
+
+
+def _devices_in(seat: Item, period: Period) -> int:
+    return sum(
+        device["from"] < period.until and device["to"] >= period.start
+        for device in seat.get("devices", ())
+    )
+
+
+# --- The picture ----------------------------------------------------------------------------------
+
+
+def bars(records: Records, period: Period, zone: tzinfo) -> list[dict[str, Any]]:
+    """What the picture draws: by day, of a short period by hour."""
+    until = min(period.end, quarter_of(period.until + QUARTER_MS - 1))
+    if period.end - period.start <= SHORT_MS:
+        cuts = [*range(quarter_of(period.start), until, HOUR_MS), until]
+    else:
+        cuts = days_of(period.start, until, zone)
+    drawn = []
+    for start, end in pairwise(cuts):
+        usage = records.usage(start, end)
+        limit = usage.limits[-1] if usage.limits else (start, 0, 0)
+        drawn.append(
+            {
+                "from": to_rfc3339(start),
+                "peak": usage.highest,
+                "purchased": limit[1],
+                "hardCap": limit[2],
+                "denied": len(usage.denied_seats),
+            }
+        )
+    return drawn

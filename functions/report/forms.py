@@ -1,0 +1,205 @@
+"""A report as CSV, XLSX and JSON: written entry by entry, so memory stays flat."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+import xlsxwriter
+from xlsxwriter.worksheet import Worksheet
+
+from functions.report.columns import COLUMNS, Cell, Entry, rows
+
+Meta = Mapping[str, Any]
+# What a spreadsheet takes for the beginning of a formula (OWASP, "CSV injection").
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+XLSX_ROWS = 1_048_576 - 1
+XLSX_TEXT = 32_767
+_FORMATS = {"hours": "#,##0.00", "money": "#,##0.00", "time": "yyyy-mm-dd hh:mm", "count": "#,##0"}
+_WIDTHS = {"text": 22, "time": 17, "money": 14, "hours": 12, "count": 11}
+
+
+class Form(Protocol):
+    """Something that takes a report's entries in their order."""
+
+    def add(self, entry: Entry) -> None:
+        """Write one entry."""
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
+class Csv:
+    """CSV in UTF-8 with a byte order mark (Excel asks for it); texts cannot become formulas."""
+
+    def __init__(self, path: Path, meta: Meta) -> None:
+        self._zone = meta["period"]["timeZone"]
+        self._file = path.open("w", encoding="utf-8-sig", newline="")
+        self._writer = csv.writer(self._file)
+        self._writer.writerow([column.name for column in COLUMNS])
+
+    def add(self, entry: Entry) -> None:
+        """Write the rows of one entry."""
+        for row in rows(entry, self._zone):
+            self._writer.writerow([_text_of(cell) for cell in row])
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+
+def _text_of(cell: Cell) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, datetime):
+        return cell.isoformat(sep=" ")
+    if isinstance(cell, (int, float, Decimal)):
+        return str(cell)
+    return f"'{cell}" if cell.startswith(FORMULA) else cell
+
+
+class Json:
+    """What the report knows, as one JSON document."""
+
+    def __init__(self, path: Path, meta: Meta) -> None:
+        self._file = path.open("w", encoding="utf-8")
+        head = json.dumps(meta, ensure_ascii=False)
+        self._file.write(f'{head[:-1]}, "entitlements": [')
+        self._separator = "\n"
+
+    def add(self, entry: Entry) -> None:
+        """Write one entry."""
+        told = {name: value for name, value in entry.items() if name != "bars"}
+        self._file.write(self._separator + json.dumps(told, ensure_ascii=False))
+        self._separator = ",\n"
+
+    def close(self) -> None:
+        """Finish the document."""
+        self._file.write("\n]}\n")
+        self._file.close()
+
+
+class Xlsx:
+    """A workbook: the entries, a summary, what changed since the last version, definitions.
+
+    Rows beyond what a sheet can hold are left to the CSV; the summary says so.
+    """
+
+    def __init__(self, path: Path, meta: Meta) -> None:
+        self._meta = meta
+        self._zone = meta["period"]["timeZone"]
+        # Rows are written as they come; texts stay texts, whatever they begin with.
+        self._book = xlsxwriter.Workbook(
+            str(path),
+            {
+                "constant_memory": True,
+                "strings_to_formulas": False,
+                "strings_to_urls": False,
+                "strings_to_numbers": False,
+            },
+        )
+        self._bold = self._book.add_format({"bold": True, "text_wrap": True, "valign": "top"})
+        self._wrap = self._book.add_format({"text_wrap": True, "valign": "top"})
+        self._formats = {
+            kind: self._book.add_format({"num_format": form}) for kind, form in _FORMATS.items()
+        }
+        self._sheet = self._sheet_of("Entitlements", [column.title for column in COLUMNS])
+        for number, column in enumerate(COLUMNS):
+            self._sheet.set_column(number, number, _WIDTHS[column.kind])
+        self._row = 0
+        self._left_out = 0
+
+    def _sheet_of(self, name: str, titles: Sequence[str]) -> Worksheet:
+        sheet = self._book.add_worksheet(name)
+        for number, title in enumerate(titles):
+            sheet.write_string(0, number, title, self._bold)
+        sheet.freeze_panes(1, 0)
+        return sheet
+
+    def add(self, entry: Entry) -> None:
+        """Write the rows of one entry."""
+        for row in rows(entry, self._zone):
+            if self._row == XLSX_ROWS:
+                self._left_out += 1
+                continue
+            self._row += 1
+            for number, (column, cell) in enumerate(zip(COLUMNS, row, strict=True)):
+                self._write(self._sheet, number, column.kind, cell)
+
+    def _write(self, sheet: Worksheet, number: int, kind: str, cell: Cell) -> None:
+        if cell is None:
+            return
+        if isinstance(cell, datetime):
+            sheet.write_datetime(self._row, number, cell, self._formats[kind])
+        elif isinstance(cell, str):
+            sheet.write_string(self._row, number, cell[:XLSX_TEXT])
+        else:
+            sheet.write_number(self._row, number, float(cell), self._formats[kind])
+
+    def close(self) -> None:
+        """Write the other sheets and finish the workbook."""
+        self._sheet.autofilter(0, 0, max(1, self._row), len(COLUMNS) - 1)
+        self._summary()
+        self._changes()
+        self._definitions()
+        self._book.close()
+
+    def _summary(self) -> None:
+        meta, summary = self._meta, self._meta["summary"]
+        sheet = self._sheet_of("Summary", ["What", "Figure"])
+        sheet.set_column(0, 0, 34)
+        sheet.set_column(1, 1, 30)
+        told: list[tuple[str, str | float]] = [
+            ("Period from", meta["period"]["from"]),
+            ("Period to", meta["period"]["to"]),
+            ("Time zone", meta["period"]["timeZone"]),
+            ("Version", meta["version"]),
+            ("Entitlements in this report", summary["entitlements"]),
+            ("In overdraft", summary["inOverdraft"]),
+            ("That turned somebody away", summary["denied"]),
+            ("Seat-hours over", summary["seatHours"]),
+            ("People denied", summary["deniedSeats"]),
+            ("Attempts denied", summary["deniedAttempts"]),
+        ]
+        told += [
+            (f"Monthly value, {each['currency']}", float(each["amount"]))
+            for each in summary["monthlyValue"]
+        ]
+        if self._left_out:
+            told.append(("Rows that only the CSV holds", self._left_out))
+        for row, (what, figure) in enumerate(told, 1):
+            sheet.write_string(row, 0, what)
+            if isinstance(figure, str):
+                sheet.write_string(row, 1, figure)
+            else:
+                sheet.write_number(row, 1, figure)
+
+    def _changes(self) -> None:
+        changes = self._meta["changes"]
+        if changes is None:
+            return
+        sheet = self._sheet_of("Changes", ["Entitlement", "Of", "Figure", "Before", "Now"])
+        sheet.set_column(0, 4, 24)
+        row = 0
+        for change in changes["entitlements"]:
+            figures = change["figures"] or [{"of": "", "figure": change["what"]}]
+            for each in figures:
+                row += 1
+                texts = (
+                    change["entitlementId"], each["of"], each["figure"],
+                    each.get("before"), each.get("now"),
+                )  # fmt: skip
+                for number, text in enumerate(texts):
+                    sheet.write_string(row, number, "" if text is None else str(text))
+
+    def _definitions(self) -> None:
+        sheet = self._sheet_of("Definitions", ["Column", "Name in CSV", "What it is"])
+        sheet.set_column(0, 1, 24)
+        sheet.set_column(2, 2, 100)
+        for row, column in enumerate(COLUMNS, 1):
+            sheet.write_string(row, 0, column.title, self._wrap)
+            sheet.write_string(row, 1, column.name, self._wrap)
+            sheet.write_string(row, 2, column.about, self._wrap)

@@ -1,0 +1,91 @@
+"""The report for sales: asked for through the API or by the schedule, made from the queue."""
+
+import json
+import os
+from typing import Any
+
+from functions.report import desk
+from functions.report.job import Mailing, Work, queue_at
+from functions.report.store import Store
+from shared import aws, http, telemetry
+from shared.http import Request, Response
+from shared.table import Accepted, Unavailable
+from shared.times import now_ms
+
+ATTEMPTS = 4
+RETRY_SECONDS = 30
+SECONDS_TO_ANSWER = 10
+
+_context = http.Context()
+_store = Store(os.environ.get("REPORTS_BUCKET", ""))
+_jobs_url = os.environ.get("REPORT_JOBS_URL", "")
+_recipients = os.environ.get("REPORT_RECIPIENTS", "")
+_work = Work(
+    _context.table,
+    _store,
+    queue_at(_jobs_url),
+    Mailing(
+        os.environ.get("EMAIL_SENDER", ""),
+        tuple(each.strip() for each in _recipients.split(",") if each.strip()),
+        os.environ.get("PUBLIC_URL", ""),
+    ),
+)
+
+
+def _open_file(request: Request) -> Response:
+    return desk.open_file(request, _store)
+
+
+ROUTES: dict[str, http.Handler] = {
+    "createReport": desk.create,
+    "listReports": desk.list_all,
+    "getReport": desk.read,
+    "openReportFile": _open_file,
+}
+_serve = http.serve(ROUTES, _context)
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """A call of the API, a job of the queue, or the schedule."""
+    if "routeKey" in event:
+        return _serve(event, context)
+    seconds = context.get_remaining_time_in_millis() / 1000
+    _context.table.answer_within(seconds - SECONDS_TO_ANSWER)
+    if "Records" not in event:
+        reply = _context.table.execute(desk.scheduled(event.get("scheduledTime"), now_ms()))
+        return {"isNew": isinstance(reply, Accepted)}
+    failed = [
+        {"itemIdentifier": record["messageId"]} for record in event["Records"] if not _do(record)
+    ]
+    telemetry.flush()
+    return {"batchItemFailures": failed}
+
+
+def _do(record: dict[str, Any]) -> bool:
+    """Do one job; False: it is to come again."""
+    job = json.loads(record["body"])
+    attempt = int(record["attributes"]["ApproximateReceiveCount"])
+    try:
+        if attempt > ATTEMPTS:
+            _work.fail(job["reportId"])
+        else:
+            _work.do(job)
+    except Exception as error:
+        telemetry.logger.exception("job failed", extra={**job, "attempt": attempt})
+        _note(record, job, attempt, error)
+        return False
+    return True
+
+
+def _note(record: dict[str, Any], job: dict[str, Any], attempt: int, error: Exception) -> None:
+    """Say what went wrong, and let the job come again soon: sooner than it may have taken."""
+    reason = "the table did not answer" if isinstance(error, Unavailable) else type(error).__name__
+    try:
+        _work.note_failure(job["reportId"], attempt, f"{job['step']}: {reason}")
+        aws.client("sqs").change_message_visibility(
+            QueueUrl=_jobs_url,
+            ReceiptHandle=record["receiptHandle"],
+            VisibilityTimeout=RETRY_SECONDS * attempt,
+        )
+    except Exception:  # then it comes again when its time in the queue is over
+        telemetry.logger.exception("failure not noted", extra=job)

@@ -1,0 +1,509 @@
+"""How a report is made: planned, read in parts, put together, published, told.
+
+Each step can be done again: what it writes follows from what it reads, and the report's item says
+how far it is. Nothing is shown before the item says `published`, in the same transaction that
+makes it the newest version.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from functions.report import links, mail, reading
+from functions.report.columns import COLUMNS, Entry, meters
+from functions.report.figures import Period
+from functions.report.forms import Csv, Form, Json, Meta, Xlsx
+from functions.report.page import Page
+from functions.report.store import Store
+from shared import aws, table, telemetry
+from shared.table import Accepted, Item, Put, Refused, Transact, Update
+from shared.times import now_ms as clock
+from shared.times import to_rfc3339
+
+PART = 500  # entitlements that one step reads
+CHANGES_SHOWN = 1_000
+LARGEST = 10
+TYPES = {
+    "html": "text/html; charset=utf-8",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "csv": "text/csv; charset=utf-8",
+    "json": "application/json",
+}
+_FORMS: dict[str, Callable[[Path, Meta], Form]] = {
+    "html": Page, "xlsx": Xlsx, "csv": Csv, "json": Json,
+}  # fmt: skip
+# Not figures of the period: they do not make a new version differ.
+_NOT_COMPARED = frozenset(("followUp", "followUpOwner", "followUpNote", "accountOwner"))
+
+Job = dict[str, Any]
+
+
+class Mailing(NamedTuple):
+    """From whom and to whom published reports are told; no sender: to nobody."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    public_url: str
+
+
+class Work:
+    """Does the jobs of reports with a door, a store and a queue for what is to be done next."""
+
+    def __init__(
+        self,
+        door: table.Table,
+        store: Store,
+        queue: Callable[[list[Job]], None],
+        mailing: Mailing,
+    ) -> None:
+        self._door = door
+        self._store = store
+        self._queue = queue
+        self._mailing = mailing
+
+    def do(self, job: Job) -> None:
+        """Do one job, and what follows from it: at once if it is one thing, queued if more."""
+        following: list[Job] = [job]
+        while len(following) == 1:
+            job = following[0]
+            report = self._read(job["reportId"])
+            if report is None or report["status"] == "failed":
+                return
+            following = self._steps[job["step"]](self, report, job)
+        if following:
+            self._queue(following)
+
+    def _read(self, report_id: str) -> Item | None:
+        item: Item | None = self._door.execute(table.Get(table.report_key(report_id)))
+        return item
+
+    # --- Plan -------------------------------------------------------------------------------------
+
+    def _plan(self, report: Item, _: Job) -> list[Job]:
+        """Find who may have something to report, in parts; one job for each."""
+        if report["status"] == "published":
+            return [_job(report, "publish")]
+        if "partCount" not in report:
+            count = 0
+            for part in _batched(self._candidates(report), PART):
+                content = json.dumps([[owner, sorted(of)] for owner, of in part])
+                name = _part_name(report["reportId"], count, "plan")
+                self._store.put(name, content.encode(), TYPES["json"])
+                count += 1
+            self._door.execute(
+                Update(
+                    table.report_key(report["reportId"]),
+                    "SET partCount = :count, #status = :running",
+                    "attribute_not_exists(partCount)",
+                    {"#status": "status"},
+                    {":count": count, ":running": "running"},
+                )
+            )
+            planned = self._read(report["reportId"])
+            assert planned is not None  # reports are never deleted
+            report = planned
+        return self._left(report)
+
+    def _left(self, report: Item) -> list[Job]:
+        done = report.get("done", frozenset())
+        left = [number for number in range(report["partCount"]) if str(number) not in done]
+        if not left:
+            return [_job(report, "publish")]
+        return [_job(report, "part", number=number) for number in left]
+
+    def _candidates(self, report: Item) -> Iterator[tuple[str, set[str]]]:
+        """Shard by shard, each in the order of ids: every version has the same order."""
+        period = _period(report)
+        only = report["filters"].get("entitlementId")
+        shards = [table.notable_shard(only)] if only else range(table.NOTABLE_SHARDS)
+        for shard in shards:
+            found = self._door.run(reading.candidates(shard, period))
+            for owner in sorted(found):
+                if only in (None, owner):
+                    yield owner, found[owner]
+
+    # --- Part -------------------------------------------------------------------------------------
+
+    def _part(self, report: Item, job: Job) -> list[Job]:
+        """Read the evidence of one part's entitlements and keep their entries."""
+        number = job["number"]
+        if report["status"] == "published" or str(number) in report.get("done", ()):
+            return self._left(report) if report["status"] != "published" else []
+        name = _part_name(report["reportId"], number, "plan")
+        wanted = json.loads(b"".join(self._store.lines(name)))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "rows"
+            with path.open("wb") as rows:
+                for step in reading.entries(wanted, _period(report), report["filters"]):
+                    for entry in self._door.run(step):
+                        rows.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+            self._store.put(_part_name(report["reportId"], number, "rows"), path, TYPES["json"])
+        reply = self._door.execute(
+            Update(
+                table.report_key(report["reportId"]),
+                "ADD done :number",
+                "#status = :running",
+                {"#status": "status"},
+                {":number": frozenset((str(number),)), ":running": "running"},
+            )
+        )
+        if isinstance(reply, Accepted) and reply.item:
+            finished = len(reply.item["done"]) == report["partCount"]
+            return [_job(report, "publish")] if finished else []
+        return []
+
+    # --- Publish ----------------------------------------------------------------------------------
+
+    def _publish(self, report: Item, _: Job) -> list[Job]:
+        """Put the parts together, write the files, publish them as the newest version."""
+        while report["status"] != "published":
+            series = self._door.execute(table.Get(table.report_series_key(report["series"])))
+            with tempfile.TemporaryDirectory() as folder:
+                made = self._write(report, series, Path(folder))
+            if not self._commit(report, series, made):
+                # Another report of the same series was published meanwhile, or this very one.
+                again = self._read(report["reportId"])
+                assert again is not None
+                report = again
+                continue
+            report = {**report, **made}
+        self._store.delete(f"{report['reportId']}/parts/")
+        self._tell(report)
+        return []
+
+    def _write(self, report: Item, series: Item | None, folder: Path) -> Item:
+        """Write and upload every file; what the item is to say of them."""
+        report_id = report["reportId"]
+        rows_path = folder / "rows.jsonl"
+        index = Index()
+        with rows_path.open("wb") as rows:
+            for number in range(report["partCount"]):
+                for line in self._store.lines(_part_name(report_id, number, "rows")):
+                    index.add(json.loads(line), rows.tell(), len(line) + 1)
+                    rows.write(line + b"\n")
+        published_at = clock()
+        with rows_path.open("rb") as rows:
+            order = index.order()
+            summary = {**index.summary(), "largest": _largest(rows, order)}
+            changes = None
+            if series:
+                before = self._store.lines(f"{series['latest']}/rows.jsonl")
+                changes = _changes(before, rows_path)
+            period = {**report["period"], "until": to_rfc3339(report["until"])}
+            meta: dict[str, Any] = {
+                "reportId": report_id,
+                "version": series["version"] + 1 if series else 1,
+                "previousReportId": series["latest"] if series else None,
+                "publishedAt": to_rfc3339(published_at),
+                "period": period,
+                "isComplete": report["until"] >= report["end"],
+                "filters": report["filters"],
+                "summary": summary,
+                "changes": changes,
+            }
+            paths = {name: folder / f"report.{name}" for name in report["formats"]}
+            forms = [_FORMS[name](path, meta) for name, path in paths.items()]
+            for offset, length in order:
+                rows.seek(offset)
+                entry = json.loads(rows.read(length))
+                for form in forms:
+                    form.add(entry)
+            for form in forms:
+                form.close()
+        files = {
+            name: self._store.put(f"{report_id}/report.{name}", path, TYPES[name])
+            for name, path in paths.items()
+        }
+        self._store.put(f"{report_id}/rows.jsonl", rows_path, TYPES["json"])
+        told = {name: value for name, value in summary.items() if name != "largest"}
+        return {
+            "status": "published",
+            "version": meta["version"],
+            "previousReportId": meta["previousReportId"],
+            "changeCount": changes["count"] if changes else None,
+            "publishedAt": published_at,
+            "summary": {**told, "seatHours": str(told["seatHours"])},
+            "files": files,
+        }
+
+    def _commit(self, report: Item, series: Item | None, made: Item) -> bool:
+        sets, removals, values = table.assign({f"#{name}": made[name] for name in made})
+        names = {f"#{name}": name for name in made}
+        condition, bound = "attribute_not_exists(pk)", dict[str, Any]()
+        if series:
+            condition, bound = "latest = :seen", {":seen": series["latest"]}
+        reply = self._door.execute(
+            Transact(
+                (
+                    Update(
+                        table.report_key(report["reportId"]),
+                        table.set_and_remove(sets, removals),
+                        "#status = :running",
+                        names,
+                        {**values, ":running": "running"},
+                    ),
+                    Put(
+                        table.report_series_key(report["series"]),
+                        {"latest": report["reportId"], "version": made["version"]},
+                        condition,
+                        values=bound,
+                    ),
+                )
+            )
+        )
+        return isinstance(reply, Accepted)
+
+    # --- Tell, fail -------------------------------------------------------------------------------
+
+    def _tell(self, report: Item) -> None:
+        """Mail whoever is to be told and has not been. A crash may send twice, never not at all."""
+        if not report["sendsEmail"] or not self._mailing.sender:
+            return
+        now = clock()
+        made = self._door.run(links.make(report, self._mailing.public_url, now))
+        urls = {name: each["url"] for name, each in made.items()}
+        expires = to_rfc3339((now // 1000 + links.SECONDS) * 1000)
+        shown = {**report, "summary": summary_view(report["summary"])}
+        for recipient in self._mailing.recipients:
+            if recipient in report.get("sentTo", ()):
+                continue
+            mail.send(self._mailing.sender, recipient, shown, urls, expires)
+            self._door.execute(
+                Update(
+                    table.report_key(report["reportId"]), "ADD sentTo :one", "", table.NO_NAMES,
+                    {":one": frozenset((recipient,))},
+                )
+            )  # fmt: skip
+
+    def note_failure(self, report_id: str, attempt: int, reason: str) -> None:
+        """Keep that an attempt failed; the report is tried again."""
+        self._door.execute(
+            Update(
+                table.report_key(report_id),
+                "SET failedAttempts = :attempt, failure = :reason",
+                "attribute_exists(pk) AND #status <> :published",
+                {"#status": "status"},
+                {":attempt": attempt, ":reason": reason, ":published": "published"},
+            )
+        )
+
+    def fail(self, report_id: str) -> None:
+        """Give a report up: it says so, and nothing of it is left."""
+        reply = self._door.execute(
+            Update(
+                table.report_key(report_id),
+                "SET #status = :failed, failure = if_not_exists(failure, :unknown)",
+                "#status IN (:queued, :running)",
+                {"#status": "status"},
+                {
+                    ":failed": "failed",
+                    ":queued": "queued",
+                    ":running": "running",
+                    ":unknown": "it took too long, or too much memory",
+                },
+            )
+        )
+        if not isinstance(reply, Refused):
+            self._store.delete(f"{report_id}/")
+        telemetry.count("ReportFailed")
+
+    _steps: Mapping[str, Callable[["Work", Item, Job], list[Job]]] = {
+        "plan": _plan, "part": _part, "publish": _publish,
+    }  # fmt: skip
+
+
+def queue_at(url: str) -> Callable[[list[Job]], None]:
+    """A queue that jobs are sent to; raises when one was not taken."""
+
+    def send(jobs: list[Job]) -> None:
+        for part in _batched(jobs, 10):
+            answer = aws.client("sqs").send_message_batch(
+                QueueUrl=url,
+                Entries=[
+                    {"Id": str(number), "MessageBody": json.dumps(job)}
+                    for number, job in enumerate(part)
+                ],
+            )
+            if answer.get("Failed"):
+                raise OSError(f"{len(answer['Failed'])} jobs were not taken by the queue")
+
+    return send
+
+
+def _batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    rest = iter(items)
+    while part := list(islice(rest, size)):
+        yield part
+
+
+def _job(report: Item, step: str, **more: Any) -> Job:
+    return {"reportId": report["reportId"], "step": step, **more}
+
+
+def _part_name(report_id: str, number: int, kind: str) -> str:
+    return f"{report_id}/parts/{number:05d}.{kind}"
+
+
+def _period(report: Item) -> Period:
+    return Period(report["start"], report["end"], report["until"], report["previous"])
+
+
+# --- Putting together ----------------------------------------------------------------------------
+
+
+class Index:
+    """Where each entry lies, what it is worth, and what all of them add up to."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[str, Decimal, int, float, str, int, int]] = []
+        self._sums: dict[str, Any] = dict.fromkeys(
+            ("entitlements", "inOverdraft", "denied", "deniedSeats", "deniedAttempts"), 0
+        )
+        self._seat_seconds = 0
+        self._worth: dict[str, Decimal] = {}
+        self._count: dict[str, int] = {}
+
+    def add(self, entry: Entry, offset: int, length: int) -> None:
+        """Note one entry, which lies at `offset` of the rows."""
+        seats = entry["seats"] or {}
+        worth = entry["monthlyValue"] or {"amount": "0", "currency": ""}
+        amount, currency = Decimal(worth["amount"]), worth["currency"]
+        extra = seats.get("suggested", {}).get("additional", 0)
+        over = seats.get("overdraftSeatSeconds", 0)
+        self._entries.append(
+            (currency, amount, extra, over, entry["entitlementId"], offset, length)
+        )
+        self._count[currency] = self._count.get(currency, 0) + 1
+        all_of = list(meters(entry))
+        denied = seats.get("deniedSeats", 0)
+        self._sums["entitlements"] += 1
+        self._sums["inOverdraft"] += any(each["overdraftDays"] for each in all_of)
+        self._sums["denied"] += any(each["deniedAttempts"] for each in all_of)
+        self._sums["deniedSeats"] += denied
+        self._sums["deniedAttempts"] += seats.get("deniedAttempts", 0)
+        self._seat_seconds += over
+        if currency:
+            self._worth[currency] = self._worth.get(currency, Decimal(0)) + amount
+
+    def order(self) -> list[tuple[int, int]]:
+        """Offset and length of the entries by value: currency by currency, never mixed.
+
+        The currency of most entitlements first, those without a price last.
+        """
+
+        def rank(each: tuple[str, Decimal, int, float, str, int, int]) -> tuple[Any, ...]:
+            currency, amount, extra, over, entitlement_id, *_ = each
+            return (
+                not currency, -self._count[currency], currency, -amount, -extra, -over,
+                entitlement_id,
+            )  # fmt: skip
+
+        return [(each[5], each[6]) for each in sorted(self._entries, key=rank)]
+
+    def summary(self) -> dict[str, Any]:
+        """The totals; money by currency."""
+        return {
+            **self._sums,
+            "seatHours": round(self._seat_seconds / 3600, 3),
+            "monthlyValue": [
+                {"amount": str(amount.quantize(Decimal("0.01"))), "currency": currency}
+                for currency, amount in sorted(
+                    self._worth.items(), key=lambda each: (-self._count[each[0]], each[0])
+                )
+            ],
+        }
+
+
+def summary_view(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """A summary as it is answered; the table keeps no fractions."""
+    return {**kept, "seatHours": float(kept["seatHours"])}
+
+
+def _largest(rows: BinaryIO, order: list[tuple[int, int]]) -> list[dict[str, Any]]:
+    """The ten largest opportunities of each currency."""
+    found: list[dict[str, Any]] = []
+    taken: dict[str, int] = {}
+    for offset, length in order:
+        rows.seek(offset)
+        entry = json.loads(rows.read(length))
+        worth = entry["monthlyValue"]
+        if worth is None:
+            break
+        if Decimal(worth["amount"]) == 0 or taken.get(worth["currency"], 0) == LARGEST:
+            continue
+        taken[worth["currency"]] = taken.get(worth["currency"], 0) + 1
+        found.append(
+            {
+                "entitlementId": entry["entitlementId"],
+                "customer": entry["customer"]["name"],
+                "product": entry["product"],
+                "accountOwner": (entry["contacts"].get("accountOwner") or {}).get("email"),
+                "purchased": entry["seats"]["purchased"],
+                "suggested": entry["seats"]["suggested"]["seats"],
+                "monthlyValue": worth,
+            }
+        )
+    return found
+
+
+# --- What changed since the version before -------------------------------------------------------
+
+
+def _changes(before: Iterable[bytes], now: Path) -> dict[str, Any]:
+    """Entitlements that came, went or have other figures; both are in the same order."""
+    found: list[dict[str, Any]] = []
+    count = 0
+    with now.open("rb") as lines:
+        for old, new in _pairs(map(json.loads, before), map(json.loads, lines)):
+            what = "changed" if old and new else "added" if new else "removed"
+            figures = _differences(old, new) if old and new else []
+            if what == "changed" and not figures:
+                continue
+            count += 1
+            if len(found) < CHANGES_SHOWN:
+                owner = (new or old or {})["entitlementId"]
+                found.append({"entitlementId": owner, "what": what, "figures": figures})
+    return {"count": count, "entitlements": found}
+
+
+def _pairs(
+    before: Iterator[Entry], now: Iterator[Entry]
+) -> Iterator[tuple[Entry | None, Entry | None]]:
+    old, new = next(before, None), next(now, None)
+    while old or new:
+        if old and new and old["entitlementId"] == new["entitlementId"]:
+            yield old, new
+            old, new = next(before, None), next(now, None)
+        elif new is None or (old is not None and _place(old) < _place(new)):
+            yield old, None
+            old = next(before, None)
+        else:
+            yield None, new
+            new = next(now, None)
+
+
+def _place(entry: Entry) -> tuple[int, str]:
+    owner = entry["entitlementId"]
+    return table.notable_shard(owner), owner
+
+
+def _differences(old: Entry, new: Entry) -> list[dict[str, Any]]:
+    was = {each.get("key", "seats"): each for each in meters(old)}
+    now = {each.get("key", "seats"): each for each in meters(new)}
+    found = []
+    for meter in dict.fromkeys((*was, *now)):
+        for column in COLUMNS:
+            if column.name in _NOT_COMPARED or column.name == "meter":
+                continue
+            values = [
+                str(column.value(entry, each[meter])) if meter in each else None
+                for entry, each in ((old, was), (new, now))
+            ]
+            if values[0] != values[1]:
+                told = {"before": values[0], "now": values[1]}
+                found.append({"of": meter, "figure": column.name, **told})
+    return found

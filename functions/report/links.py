@@ -1,0 +1,41 @@
+"""Links to a report's files: good for whoever has them, until they expire.
+
+An address signed by S3 for a function's own credentials ends with those credentials, in hours; so
+a link is a token of ours, answered with an address of S3 that is good for minutes.
+"""
+
+from typing import Any
+
+from shared import tokens
+from shared.table import Item, Steps
+from shared.times import to_rfc3339
+
+SECONDS = 7 * 86_400
+CONTEXT = "report"
+SECRET = "report-link"  # noqa: S105 - its name
+
+
+def make(report: Item, public_url: str, now_ms: int) -> Steps[dict[str, dict[str, Any]]]:
+    """A link to each file of a published report, by format."""
+    secret = yield from tokens.own_secret(SECRET)
+    expires = now_ms // 1000 + SECONDS
+    made = {}
+    for name, size in report["files"].items():
+        token = tokens.seal(secret, [report["reportId"], name, expires], CONTEXT)
+        made[name] = {
+            "format": name,
+            "url": f"{public_url}/v1/report-files/{token}",
+            "expiresAt": to_rfc3339(expires * 1000),
+            "bytes": size,
+        }
+    return made
+
+
+def read(token: str, now: int) -> Steps[tuple[str, str] | None]:
+    """The report id and the format of a link; None: it was made up, changed, or has expired."""
+    secret = yield from tokens.own_secret(SECRET)
+    try:
+        report_id, name, expires = tokens.unseal(secret, token, CONTEXT)
+    except ValueError:
+        return None
+    return (report_id, name) if now < expires else None

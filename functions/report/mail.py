@@ -1,0 +1,60 @@
+"""The mail that a report is there, with links that expire."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from functions.report.page import environment, local
+from shared import aws
+from shared.table import Item
+
+
+def send(sender: str, recipient: str, report: Item, links: Mapping[str, str], expires: str) -> str:
+    """Send it to one address; SES's message id."""
+    zone = report["period"]["timeZone"]
+    facts = {
+        "report": report,
+        "period": report["period"]["month"] or f"from {local(report['period']['from'], zone)}",
+        "links": links,
+        "expires": local(expires, zone),
+        "zone": zone,
+    }
+    subject = f"Overdraft report {facts['period']}: {_worth(report['summary'])}"
+    answer = aws.client("sesv2").send_email(
+        FromEmailAddress=sender,
+        Destination={"ToAddresses": [recipient]},
+        Content={
+            "Simple": {
+                "Subject": {"Data": subject, "Charset": "UTF-8"},
+                "Body": {
+                    "Text": {"Data": _text(facts), "Charset": "UTF-8"},
+                    "Html": {
+                        "Data": environment().get_template("mail.html").render(facts),
+                        "Charset": "UTF-8",
+                    },
+                },
+            }
+        },
+    )
+    return str(answer["MessageId"])
+
+
+def _worth(summary: Mapping[str, Any]) -> str:
+    worth = [f"{each['amount']} {each['currency']} a month" for each in summary["monthlyValue"]]
+    number = summary["entitlements"]
+    return ", ".join([f"{number} {'entitlement' if number == 1 else 'entitlements'}", *worth])
+
+
+def _text(facts: Mapping[str, Any]) -> str:
+    summary = facts["report"]["summary"]
+    lines = [
+        f"Overdraft report {facts['period']}, version {facts['report']['version']}.",
+        "",
+        f"{_worth(summary)}.",
+        f"{summary['inOverdraft']} used more than they bought, {summary['seatHours']} seat-hours.",
+        f"{summary['deniedSeats']} people were turned away, {summary['deniedAttempts']} times.",
+        "",
+        *(f"{name.upper()}: {url}" for name, url in facts["links"].items()),
+        "",
+        f"The links work until {facts['expires']} ({facts['zone']}), for whoever has them.",
+    ]
+    return "\n".join(lines)

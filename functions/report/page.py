@@ -1,0 +1,122 @@
+"""A report as a page, for a browser and for paper. Everything is in it: nothing is loaded."""
+
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+
+from functions.report.columns import COLUMNS, Entry, meters, sign_text
+from functions.report.forms import Meta
+from shared.times import from_rfc3339_ms, zone_of
+
+# So many entitlements have a picture of their own; the page would be of no use to a reader else.
+PICTURES = 100
+# So many have a row in the table; the CSV and the workbook have all.
+ROWS = 1_000
+_WIDTH, _HEIGHT, _LEFT, _TOP = 720, 150, 34, 14
+
+
+@lru_cache(maxsize=1)
+def environment() -> Environment:
+    """The templates beside this module; every value is escaped."""
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    made.filters["number"] = _number
+    made.filters["hours"] = lambda seconds: _number(round(seconds / 3600, 1))
+    made.filters["sign"] = sign_text
+    return made
+
+
+def _number(value: float | str | None) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, str):  # an amount of money
+        whole, _, cents = value.partition(".")
+        return f"{int(whole):,}.{cents}"
+    return f"{value:,}"
+
+
+class Page:
+    """The page: written at its end, from the entries that it shows."""
+
+    def __init__(self, path: Path, meta: Meta) -> None:
+        self._path = path
+        self._meta = meta
+        self._entries: list[Entry] = []
+        self._left_out = 0
+
+    def add(self, entry: Entry) -> None:
+        """Take one entry."""
+        if len(self._entries) < ROWS:
+            self._entries.append(entry)
+        else:
+            self._left_out += 1
+
+    def close(self) -> None:
+        """Write the page."""
+        zone = self._meta["period"]["timeZone"]
+        template = environment().get_template("page.html")
+        shown = [
+            {
+                "entry": entry,
+                "meters": list(meters(entry)),
+                "chart": chart(entry["bars"], entry["timeZone"]) if number < PICTURES else None,
+            }
+            for number, entry in enumerate(self._entries)
+        ]
+        self._path.write_text(
+            template.render(
+                meta=self._meta,
+                shown=shown,
+                left_out=self._left_out,
+                columns=COLUMNS,
+                at=lambda time: local(time, zone),
+            )
+        )
+
+
+def local(time: str, zone: str) -> str:
+    """A time as people of a zone read it, to the minute."""
+    moment = datetime.fromtimestamp(from_rfc3339_ms(time) / 1000, zone_of(zone))
+    return moment.strftime("%Y-%m-%d %H:%M")
+
+
+def chart(bars: list[dict[str, Any]], zone: str) -> dict[str, Any] | None:
+    """The picture of use against both limits, as coordinates for the template."""
+    if not bars:
+        return None
+    tallest = max(max(bar["peak"], bar["purchased"], bar["hardCap"] or 0) for bar in bars)
+    step = (_WIDTH - _LEFT) / len(bars)
+    scale = (_HEIGHT - _TOP) / max(1, tallest)
+    drawn = []
+    for number, bar in enumerate(bars):
+        over = max(0, bar["peak"] - bar["purchased"])
+        within = bar["peak"] - over
+        moment = datetime.fromtimestamp(from_rfc3339_ms(bar["from"]) / 1000, zone_of(zone))
+        cap = bar["hardCap"]
+        drawn.append(
+            {
+                "x": round(_LEFT + number * step, 2),
+                "width": round(step * 0.8, 2),
+                "step": round(step, 2),
+                "within": round(within * scale, 2),
+                "withinY": round(_HEIGHT - within * scale, 2),
+                "over": round(over * scale, 2),
+                "overY": round(_HEIGHT - bar["peak"] * scale, 2),
+                "purchasedY": round(_HEIGHT - bar["purchased"] * scale, 2),
+                "capY": None if cap is None else round(_HEIGHT - cap * scale, 2),
+                "denied": bar["denied"],
+                "peak": bar["peak"],
+                "purchased": bar["purchased"],
+                "label": moment.strftime("%Y-%m-%d %H:%M"),
+                "day": moment.strftime("%d" if len(bars) <= 40 else ""),
+            }
+        )
+    # Every second or third name, where all would run into each other.
+    every = -(-len(bars) // 32) if len(bars) > 32 else 1
+    return {"bars": drawn, "tallest": tallest, "width": _WIDTH, "height": _HEIGHT, "every": every,
+            "left": _LEFT}  # fmt: skip

@@ -1,0 +1,73 @@
+"""Which time a report is about: a month, or any stretch of whole quarter-hours."""
+
+from datetime import datetime, tzinfo
+
+from functions.report.figures import Period
+from shared.history import QUARTER_MS
+from shared.ledger import EVIDENCE_SECONDS
+from shared.models import ReportInput
+from shared.problems import InvalidRequest
+from shared.times import from_rfc3339, zone_of
+
+LONGEST_MS = 366 * 86_400_000
+
+
+def month_of(at: int, zone: tzinfo, ahead: int = 0) -> str:
+    """The month of a time in a zone, `YYYY-MM`, or one so many months later."""
+    local = datetime.fromtimestamp(at / 1000, zone)
+    year, month = divmod(local.year * 12 + local.month - 1 + ahead, 12)
+    return f"{year:04d}-{month + 1:02d}"
+
+
+def _begin(month: str, zone: tzinfo) -> int:
+    first = datetime(int(month[:4]), int(month[5:]), 1, tzinfo=zone)
+    return int(first.timestamp()) * 1000
+
+
+def of_month(month: str, zone: tzinfo, now_ms: int) -> Period:
+    """A month in a zone, as far as it is over; the month before it is compared with."""
+    start = _begin(month, zone)
+    middle = start + 15 * 86_400_000
+    end = _begin(month_of(middle, zone, 1), zone)
+    return Period(start, end, min(end, now_ms), _begin(month_of(middle, zone, -1), zone))
+
+
+def read(model: ReportInput, zone_name: str, now_ms: int) -> tuple[Period, str | None]:
+    """The period that a request asks for, and its month; without any, the last whole month.
+
+    Raises:
+        InvalidRequest: in the future, reversed, too long, cut within a quarter-hour, or older than
+            the evidence.
+    """
+    if model.from_ is None and model.to is not None:
+        raise InvalidRequest.at("/from", "is required with 'to'")
+    if model.from_ is not None and model.period is not None:
+        raise InvalidRequest.at("/period", "is given beside 'from': one of them is enough")
+    zone = zone_of(zone_name)
+    month = None
+    if model.from_ is None:
+        month = model.period or month_of(now_ms, zone, -1)
+        period, pointer = of_month(month, zone, now_ms), "/period"
+    else:
+        period, pointer = _between(model.from_, model.to, now_ms), "/from"
+    if period.start >= now_ms:
+        raise InvalidRequest.at(pointer, "lies in the future")
+    if period.start < now_ms - EVIDENCE_SECONDS * 1000:
+        raise InvalidRequest.at(pointer, "lies too far back: evidence is kept for 400 days")
+    return period, month
+
+
+def _between(first: str, last: str | None, now_ms: int) -> Period:
+    start = from_rfc3339(first) * 1000
+    following = now_ms - now_ms % QUARTER_MS + QUARTER_MS
+    end = following if last is None else from_rfc3339(last) * 1000
+    for pointer, at in (("/from", start), ("/to", end)):
+        if at % QUARTER_MS:
+            raise InvalidRequest.at(pointer, "must be the beginning of a quarter-hour")
+    if last is not None and start >= end:
+        raise InvalidRequest.at("/from", "must be before 'to'")
+    if last is not None and end > following:
+        raise InvalidRequest.at("/to", "lies in the future")
+    if end - start > LONGEST_MS:
+        raise InvalidRequest.at("/from", "a report covers at most 366 days")
+    return Period(start, end, min(end, now_ms), start - (end - start))

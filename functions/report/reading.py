@@ -1,0 +1,211 @@
+"""What a report reads: who has something to report, and the evidence of one entitlement.
+
+Both cost what there is to report: an entitlement that never came near a limit is not looked at.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from functions.report import figures
+from functions.report.figures import Period, Tops
+from shared import follow_up, history, ledger, table
+from shared.history import DISORDER_MS, QUARTER_MS, KeptChange, Level, Quarter, Records
+from shared.table import SEATS, Item, Query, Steps
+from shared.times import to_rfc3339, zone_of
+
+Candidates = dict[str, set[str]]
+BATCH = 100
+
+
+def candidates(shard: int, period: Period) -> Steps[Candidates]:
+    """Entitlements of one of 16 partitions, with the meters of which there may be something.
+
+    What a month marks may lie outside the period: the evidence tells.
+    """
+    found: Candidates = {}
+    months = history.months_between(period.start, max(period.start, period.until - 1))
+    for month in (*months, table.NOW):
+        marks = Query("pk = :pk", {":pk": table.notable_partition(month, shard)})
+        while True:
+            page = yield marks
+            for item in page.items:
+                owner, meter = table.marked(item["sk"])
+                found.setdefault(owner, set()).add(meter)
+            if page.next is None:
+                break
+            marks = marks._replace(start=page.next)
+    return found
+
+
+def entries(
+    wanted: Iterable[tuple[str, Iterable[str]]], period: Period, filters: Mapping[str, str]
+) -> Iterator[Steps[list[dict[str, Any]]]]:
+    """The entries of these entitlements and meters, as operations of a hundred each."""
+    part: list[tuple[str, list[str]]] = []
+    for owner, meters in wanted:
+        part.append((owner, sorted(meters)))
+        if len(part) == BATCH:
+            yield _entries(part, period, filters)
+            part = []
+    if part:
+        yield _entries(part, period, filters)
+
+
+def _entries(
+    wanted: list[tuple[str, list[str]]], period: Period, filters: Mapping[str, str]
+) -> Steps[list[dict[str, Any]]]:
+    keys = [table.entitlement_key(owner) for owner, _ in wanted]
+    items: dict[table.Key, Item] = yield table.BatchGet(tuple(keys))
+    sold = yield table.BatchGet(tuple(table.follow_up_key(owner) for owner, _ in wanted))
+    found = []
+    for owner, meters in wanted:
+        item = items.get(table.entitlement_key(owner))
+        if item is None or not matches(item, filters):
+            continue
+        entry = yield from _entry(item, meters, period, sold.get(table.follow_up_key(owner)))
+        if entry:
+            found.append(entry)
+    return found
+
+
+def matches(item: Item, filters: Mapping[str, str]) -> bool:
+    """Whether a report with these filters is about this entitlement."""
+    document = item["document"]
+    customer = document["customer"]
+    owner = (document.get("contacts", {}).get("accountOwner") or {}).get("email", "")
+    known = {
+        "entitlementId": (item["entitlementId"],),
+        "customer": (customer["name"], customer["externalId"]),
+        "product": (document["product"], document["sku"]),
+        "accountOwner": (owner,),
+    }
+    return all(wanted in known[name] for name, wanted in filters.items())
+
+
+def _entry(
+    item: Item, meters: list[str], period: Period, followed: Item | None
+) -> Steps[dict[str, Any] | None]:
+    owner, document = item["entitlementId"], item["document"]
+    zone = zone_of(document["timeZone"])
+    seats, limits, signs, bars = None, list[dict[str, Any]](), list[Item](), list[dict[str, Any]]()
+    for meter in meters:
+        records = yield from history.records(
+            owner, period.previous, period.end, period.until, meter
+        )
+        usage = records.usage(period.start, period.end)
+        mixed = yield from _mixed_levels(owner, meter, records, period)
+        tops = Tops(records, mixed)
+        if not usage.is_known or not figures.is_notable(
+            usage, tops.between(period.start, period.end)
+        ):
+            continue
+        previous = records.usage(period.previous, period.start)
+        days = figures.days(records, tops, period, zone)
+        peak_at = yield from _peak_at(owner, meter, records, period, usage.highest)
+        episodes = yield from _episodes(owner, meter, period)
+        if meter != SEATS:
+            key = str(table.usage_of(meter))
+            limits.append(figures.of_usage_limit(key, usage, previous, days, peak_at, episodes))
+            continue
+        opening = figures.opening_level(records, period.start)
+        seats = figures.of_seats(usage, previous, days, peak_at, opening, episodes)
+        known = yield from _seat_records(owner)
+        signs = figures.signs(usage, records, period, known)
+        bars = figures.bars(records, period, zone)
+    if seats is None and not limits:
+        return None
+    extra = seats["suggested"]["additional"] if seats else 0
+    status = ledger.status_at(
+        item["status"], item["validFrom"], item.get("validUntil"), period.until // 1000
+    )
+    return {
+        "entitlementId": owner,
+        "status": status,
+        "product": document["product"],
+        "sku": document["sku"],
+        "customer": document["customer"],
+        "contacts": document["contacts"],
+        "timeZone": document["timeZone"],
+        "createdAt": to_rfc3339(item["createdAt"]),
+        "seats": seats,
+        "usage": limits,
+        "monthlyValue": figures.monthly_value(extra, document["unitPrice"]) if seats else None,
+        "followUp": follow_up.view(owner, followed),
+        "signs": signs,
+        "bars": bars,
+    }
+
+
+# --- What the quarter-hours do not tell ----------------------------------------------------------
+
+
+def _changes_of(
+    owner: str, meter: str, quarter: Quarter, before: Quarter | None
+) -> Steps[list[KeptChange]]:
+    """The kept changes that were folded into one record."""
+    changes = yield from history.changes_between(
+        owner, quarter.start - DISORDER_MS, quarter.start + QUARTER_MS, meter
+    )
+    known = before.seq if before else 0
+    return [change for change in changes if known < change.seq <= quarter.seq]
+
+
+def _mixed_levels(
+    owner: str, meter: str, records: Records, period: Period
+) -> Steps[dict[int, list[Level]]]:
+    """Every level of the quarter-hours in which limits changed, by when they begin."""
+    levels: dict[int, list[Level]] = {}
+    for quarter in records.within(period.start, period.end):
+        if figures.is_mixed(quarter):
+            before = records.level_at(quarter.start)
+            changes = yield from _changes_of(owner, meter, quarter, before)
+            held = [before.level] if before else []
+            told = [level for c in changes for level in (c.before, c.level) if level is not None]
+            levels[quarter.start] = [*held, *told]
+    return levels
+
+
+def _peak_at(owner: str, meter: str, records: Records, period: Period, peak: int) -> Steps[int]:
+    """When use first came to its peak; the period's beginning, if it was so before."""
+    held = figures.opening_level(records, period.start)
+    if held and held.used == peak:
+        return period.start
+    within = records.within(period.start, period.end)
+    quarter = next((each for each in within if each.highest == peak), None)
+    if quarter is None:
+        return period.start
+    changes = yield from _changes_of(owner, meter, quarter, records.level_at(quarter.start))
+    at = quarter.start
+    for change in changes:
+        # As history counts it: never before the change that it follows.
+        at = max(at, change.at)
+        if change.level.used == peak:
+            return at
+    return quarter.start
+
+
+def _episodes(owner: str, meter: str, period: Period) -> Steps[int]:
+    """How many overdraft episodes touch the period."""
+    query = Query(
+        "pk = :pk AND sk < :until",
+        {":pk": table.episode_key(owner, meter, 0).pk, ":until": f"{period.until:013d}"},
+        descending=True,
+        limit=BATCH,
+    )
+    count = 0
+    while True:
+        found = yield query
+        for item in found.items:
+            # They follow each other: the first that ended before the period is the last to look at.
+            if item.get("end") is not None and item["end"] <= period.start:
+                return count
+            count += 1
+        if found.next is None:
+            return count
+        query = query._replace(start=found.next)
+
+
+def _seat_records(owner: str) -> Steps[list[Item]]:
+    pk = table.seat_record_key(owner, "").pk
+    found = yield from history.all_of(Query("pk = :pk", {":pk": pk}))
+    return found

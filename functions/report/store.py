@@ -1,0 +1,63 @@
+"""The files of reports, in their bucket. Nobody reads it but through links that expire."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from shared import aws
+
+LINK_SECONDS = 300
+
+
+class Store:
+    """One bucket. A name is `<report id>/<file>`."""
+
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
+
+    def put(self, name: str, content: bytes | Path, content_type: str) -> int:
+        """Write a file whole; its size in bytes."""
+        if isinstance(content, Path):
+            with content.open("rb") as body:
+                self._put(name, body, content_type)
+            return content.stat().st_size
+        self._put(name, content, content_type)
+        return len(content)
+
+    def _put(self, name: str, body: Any, content_type: str) -> None:
+        aws.client("s3").put_object(
+            Bucket=self._bucket, Key=name, Body=body, ContentType=content_type
+        )
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        """The lines of a file, as they come: a file of any size needs no more memory than one."""
+        body = aws.client("s3").get_object(Bucket=self._bucket, Key=name)["Body"]
+        for line in body.iter_lines(chunk_size=65_536):
+            if line:
+                yield line
+
+    def delete(self, folder: str) -> None:
+        """Delete every file whose name begins so."""
+        client = aws.client("s3")
+        for page in client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=folder
+        ):
+            keys = [{"Key": each["Key"]} for each in page.get("Contents", ())]
+            if keys:
+                answer = client.delete_objects(Bucket=self._bucket, Delete={"Objects": keys})
+                if answer.get("Errors"):
+                    raise OSError(f"{len(answer['Errors'])} files were not deleted")
+
+    def link(self, name: str, shown_as: str, *, is_page: bool) -> str:
+        """An address from which this file can be read, for five minutes, by whoever has it."""
+        kind = "inline" if is_page else "attachment"
+        url: str = aws.client("s3").generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": self._bucket,
+                "Key": name,
+                "ResponseContentDisposition": f'{kind}; filename="{shown_as}"',
+            },
+            ExpiresIn=LINK_SECONDS,
+        )
+        return url

@@ -1,6 +1,6 @@
 """From `template.yaml` to what the emulator can deploy.
 
-The template is transformed by AWS's own SAM translator; then five gaps of the emulator are
+The template is transformed by AWS's own SAM translator; then six gaps of the emulator are
 bridged, each in a function below that says which. Nothing here changes the product.
 """
 
@@ -44,6 +44,7 @@ def for_emulator(expanded: Template) -> tuple[Template, list[dict[str, Any]]]:
     _route_explicitly(resources)
     _without_layers(resources)
     _allow_as_asked(resources)
+    _without_tls(resources)
     return expanded, _take_stream_mappings(resources)
 
 
@@ -114,6 +115,15 @@ def _allow_as_asked(resources: dict[str, Any]) -> None:
                 if "ses:SendEmail" in actions:
                     statement["Resource"] = "*"
                     statement.pop("Condition")
+
+
+def _without_tls(resources: dict[str, Any]) -> None:
+    """The emulator is reached by plain http, which the buckets' policies refuse, rightly."""
+    for name, resource in list(resources.items()):
+        if resource["Type"] == "AWS::S3::BucketPolicy":
+            [statement] = resource["Properties"]["PolicyDocument"]["Statement"]
+            assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+            del resources[name]
 
 
 def _take_stream_mappings(resources: dict[str, Any]) -> list[dict[str, Any]]:

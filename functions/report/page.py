@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, Undefined
 
 from functions.report.columns import COLUMNS, Entry, meters, sign_text
 from functions.report.forms import Meta
@@ -31,8 +31,8 @@ def environment() -> Environment:
     return made
 
 
-def _number(value: float | str | None) -> str:
-    if value is None:
+def _number(value: float | str | Undefined | None) -> str:
+    if value is None or isinstance(value, Undefined):  # a usage limit has no seat-hours
         return "–"
     if isinstance(value, str):  # an amount of money
         whole, _, cents = value.partition(".")

@@ -1,0 +1,81 @@
+"""Reports made in this process: the product's own steps, with files and jobs in memory."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from functions.report import desk
+from functions.report.figures import Period
+from functions.report.job import Job, Mailing, Work
+from functions.report.store import Store
+from shared import table
+from shared.models import REPORT_FORMATS
+from shared.table import Item
+
+NO_MAIL = Mailing("", (), "https://api.example")
+
+
+class MemoryStore(Store):
+    """A bucket in memory."""
+
+    def __init__(self) -> None:
+        super().__init__("memory")
+        self.files: dict[str, bytes] = {}
+        self.types: dict[str, str] = {}
+
+    def put(self, name: str, content: bytes | Path, content_type: str) -> int:
+        self.files[name] = content.read_bytes() if isinstance(content, Path) else content
+        self.types[name] = content_type
+        return len(self.files[name])
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        yield from (line for line in self.files[name].split(b"\n") if line)
+
+    def delete(self, folder: str) -> None:
+        for name in [name for name in self.files if name.startswith(folder)]:
+            del self.files[name]
+
+
+class Maker:
+    """Asks for reports and makes them, job by job."""
+
+    def __init__(self, door: table.Table, mailing: Mailing = NO_MAIL) -> None:
+        self.door = door
+        self.store = MemoryStore()
+        self.jobs: list[Job] = []
+        self.work = Work(door, self.store, self.jobs.extend, mailing)
+        self._count = 0
+
+    def ask(self, period: Period, now_ms: int, **changes: Any) -> Item:
+        """Ask for a report, as a POST does; its item."""
+        self._count += 1
+        given = {
+            "filters": {},
+            "formats": [*REPORT_FORMATS],
+            "sends_email": False,
+            "actor": "key_test",
+            **changes,
+        }
+        report_id = f"rep_test{self._count:04d}"
+        item = desk.item_of(report_id, period, None, "UTC", now_ms=now_ms, **given)
+        self.door.execute(table.Put(table.report_key(report_id), item))
+        return item
+
+    def make(self, item: Item) -> Item:
+        """Do everything until there is nothing more to do; the report's item."""
+        self.jobs.append({"reportId": item["reportId"], "step": "plan"})
+        while self.jobs:
+            self.work.do(self.jobs.pop(0))
+        return self.read(item["reportId"])
+
+    def read(self, report_id: str) -> Item:
+        found: Item = self.door.execute(table.Get(table.report_key(report_id)))
+        return found
+
+    def file(self, report: Item, name: str) -> bytes:
+        return self.store.files[f"{report['reportId']}/report.{name}"]
+
+    def json(self, report: Item) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self.file(report, "json"))
+        return told

@@ -436,7 +436,8 @@ class History:
             )
         if quarter_of(at) != latest.start:
             start = quarter_of(at)
-            held = latest.level
+            # What falls or changes at the very beginning was not held in it.
+            held = latest.level if at > start else level
             record = latest._replace(
                 start=start, at=start,
                 lowest=held.used, highest=held.used,
@@ -649,7 +650,8 @@ def _sum(
     total = Usage(start, end, counts=dict.fromkeys(COUNTS, 0))
     levels: list[int] = []
     reached = start
-    if held:
+    # A record that begins here knows what was held.
+    if held and not (inside and inside[0].start == start):
         levels.append(held.level.used)
         total = total._replace(limits=((start, held.level.purchased, held.level.hard_cap),))
     for quarter in inside:

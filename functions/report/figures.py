@@ -69,6 +69,11 @@ def opening_level(records: Records, start: int) -> Level | None:
     return held.level if held else None
 
 
+def carried_level(records: Records, start: int) -> Level | None:
+    """The level that was held into a quarter-hour of which there is no record that knows it."""
+    return None if records.within(start, start + QUARTER_MS) else opening_level(records, start)
+
+
 def is_mixed(quarter: Quarter) -> bool:
     """Whether limits changed within it, so that its highest use does not tell what was reached."""
     return len(quarter.limits) > 1
@@ -86,7 +91,7 @@ class Tops:
 
     def between(self, start: int, end: int) -> list[Level]:
         """The levels between two beginnings of quarter-hours, with what was held at first."""
-        first = opening_level(self._records, start)
+        first = carried_level(self._records, start)
         levels = [first] if first else []
         for quarter in self._records.within(start, end):
             known = self._mixed.get(quarter.start)
@@ -98,7 +103,7 @@ class Tops:
 
     def demand(self, start: int, end: int) -> int:
         """The most that was in use together with who was denied, within one quarter-hour."""
-        held = opening_level(self._records, start)
+        held = carried_level(self._records, start)
         most = held.used if held else 0
         highest = {quarter.start: quarter.highest for quarter in self._records.within(start, end)}
         most = max([most, *highest.values()])

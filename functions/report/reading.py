@@ -150,6 +150,13 @@ def _changes_of(
     return [change for change in changes if known < change.seq <= quarter.seq]
 
 
+def _held_into(quarter: Quarter, before: Quarter | None, changes: list[KeptChange]) -> Level | None:
+    """The level held into a quarter-hour, if it did not change or fall at its very beginning."""
+    if before is None or (before.until is not None and before.until <= quarter.start):
+        return None
+    return None if changes and changes[0].at <= quarter.start else before.level
+
+
 def _mixed_levels(
     owner: str, meter: str, records: Records, period: Period
 ) -> Steps[dict[int, list[Level]]]:
@@ -159,23 +166,27 @@ def _mixed_levels(
         if figures.is_mixed(quarter):
             before = records.level_at(quarter.start)
             changes = yield from _changes_of(owner, meter, quarter, before)
-            held = [before.level] if before else []
+            held = _held_into(quarter, before, changes)
             told = [level for c in changes for level in (c.before, c.level) if level is not None]
-            levels[quarter.start] = [*held, *told]
+            levels[quarter.start] = [*([held] if held else []), *told]
     return levels
 
 
 def _peak_at(owner: str, meter: str, records: Records, period: Period, peak: int) -> Steps[int]:
     """When use first came to its peak; the period's beginning, if it was so before."""
-    held = figures.opening_level(records, period.start)
+    held = figures.carried_level(records, period.start)
     if held and held.used == peak:
         return period.start
     within = records.within(period.start, period.end)
     quarter = next((each for each in within if each.highest == peak), None)
     if quarter is None:
         return period.start
-    changes = yield from _changes_of(owner, meter, quarter, records.level_at(quarter.start))
+    before = records.level_at(quarter.start)
+    changes = yield from _changes_of(owner, meter, quarter, before)
+    held = _held_into(quarter, before, changes)
     at = quarter.start
+    if held and held.used == peak:
+        return at
     for change in changes:
         # As history counts it: never before the change that it follows.
         at = max(at, change.at)

@@ -1,0 +1,251 @@
+"""A busy entitlement, lived on DynamoDB Local, and its stream delivered once and clean."""
+
+import copy
+import itertools
+import random
+from datetime import UTC, datetime
+from typing import Any
+
+from local.stack import client
+from shared import entitlement, ledger, problems, table, usage
+from shared.history import KeptChange
+from shared.ledger import Change, Holder
+from shared.table import Key, item_from_wire
+from shared.times import to_rfc3339
+from tests.notifier import Notifier, Recorder
+from tests.support import create_table, open_door
+
+# Two days before the clocks change in New York and a fortnight before a month's end.
+START = int(datetime(2049, 3, 12, 7, 41, 13, tzinfo=UTC).timestamp() * 1000)
+PRIVATE = ("alice", "Alice")
+DOCUMENT: dict[str, Any] = {
+    "product": "CAD", "sku": None, "customer": {"name": "Acme", "externalId": "acme-1"},
+    "contacts": {
+        "customerAdmin": {"name": None, "email": "admin@acme.example"},
+        "accountOwner": {"name": None, "email": "owner@vendor.example"},
+    },
+    "seatCount": 3, "overdraftSeatLimit": {"type": "absolute", "value": 2},
+    "usageLimits": [{
+        "key": "exports", "limit": 6, "overdraftLimit": {"type": "absolute", "value": 2},
+        "resetSchedule": "monthly",
+    }],
+    "leasePeriod": "PT4H", "thresholds": [50, 100], "unitPrice": None,
+    "timeZone": "America/New_York", "validFrom": to_rfc3339(START - 10_000), "validUntil": None,
+    "status": "active",
+}  # fmt: skip
+Item = dict[str, Any]
+HISTORY = (
+    "HISTORY#", "EPISODES#", "CHANGES#", "SEATS#", "PERIODS#", "CORRECTIONS#", "OVERDRAFT",
+    "NOTABLE#", "FOLLOWUP#",
+)  # fmt: skip
+EXPORTS = table.usage_meter("exports")
+# When April begins in New York.
+MONTH_END = int(datetime(2049, 4, 1, 4, tzinfo=UTC).timestamp() * 1000)
+
+
+class Life:
+    """A busy entitlement: what happened to it, as the stream tells it."""
+
+    def __init__(self, url: str, seed: int, steps: int, *, is_deleted: bool = False) -> None:
+        self.url = url
+        self.name = create_table(url)
+        self.door = open_door(url, self.name)
+        self.id = f"ent_life{seed:04d}"
+        self._chance = random.Random(seed)
+        self._numbers = itertools.count(1)
+        self._now = START
+        self._held: dict[str, str] = {}
+        self._document = copy.deepcopy(DOCUMENT)
+        self.denied: list[tuple[int, str]] = []
+        self.counted: list[tuple[int, str, int]] = []
+        self.requests_denied: list[tuple[int, str]] = []
+        made = self._change()
+        item = entitlement.to_item(
+            self.id, self._document, version=1, created_at=START, now_ms=START
+        )
+        self.door.execute(table.Put(table.entitlement_key(self.id), item))
+        self.door.execute(ledger.new_page(self.id, entitlement.terms(self._document), made))
+        for key, terms in entitlement.usage_terms(self._document).items():
+            self.door.execute(usage.new_counter(self.id, key, terms, made))
+        self._watch()
+        for number in range(steps):
+            if number == steps * 2 // 3:
+                self._now = max(self._now, MONTH_END - 240_000)
+            self._step()
+        if is_deleted:
+            self._delete(item)
+        self.end = self._now
+        self.records = read_stream(url, self.name)
+        self.items = all_items(url, self.name)
+
+    def _delete(self, item: table.Item) -> None:
+        """The entitlement ends, with whoever sits on it."""
+        self._now += 1_000_000
+        made = self._change()
+        self.door.execute(ledger.empty_page(self.id, "deleted", made))
+        seen = usage.Counter.of(self.door.execute(table.Get(table.usage_key(self.id, "exports"))))
+        gone = seen._replace(status="deleted")
+        write = self.door.run(usage.change_terms(self.id, "exports", seen, gone, made))
+        assert write is not None
+        self.door.execute(write)
+        ended = {**item, "status": "deleted", "updatedAt": made.now_ms}
+        self.door.execute(table.Put(table.entitlement_key(self.id), ended))
+
+    def _watch(self) -> None:
+        """Endpoints, so that queue messages are made as well."""
+        for number, types in enumerate((["*"], ["entitlement.overdraft.*"], ["webhook.*"])):
+            endpoint: table.Item = {"url": "https://example.com/", "eventTypes": types,
+                                    "enabled": True, "version": 1}  # fmt: skip
+            self.door.execute(table.Put(table.webhook_key(f"whk_{number}"), endpoint))
+        self.door.execute(table.Put(table.webhooks_version_key(), {"version": 3}))
+
+    def _change(self) -> Change:
+        # Clocks of processes differ a little.
+        skew = self._chance.choice((0, 0, 0, -1500, -20, 700))
+        return Change("key_test", f"req-{next(self._numbers)}", self._now + skew)
+
+    def _step(self) -> None:
+        waits = (0, 5_000, 90_000, 700_000, 900_000, 5_000_000, 40_000_000)
+        self._now += self._chance.choices(waits, (4, 8, 8, 4, 3, 2, 1))[0]
+        what = self._chance.choices(
+            ("take", "release", "sweep", "limits", "consume", "correct"), (16, 5, 2, 1, 7, 1)
+        )[0]
+        getattr(self, f"_{what}")()
+
+    def _take(self) -> None:
+        seat_id = self._chance.choice(("alice", "bob", "carol", "dave", "erin", "frank", "grace"))
+        device = self._chance.choice(("mbp", "pc"))
+        made = self._change()
+        holder = Holder(seat_id, seat_id.title(), {"device": device})
+        stamp = (made.now_ms - ledger.EPOCH * 1000) * 100 + next(self._numbers) % 100
+        try:
+            grant = self.door.run(ledger.take(self.id, holder, made, stamp))
+        except problems.HardCapReached:
+            self.denied.append((made.now_ms, ledger.seat_key(self.id, seat_id)))
+            return
+        self._held[seat_id] = ledger.activation_id(grant.key, grant.seat.stamp)
+
+    def _release(self) -> None:
+        if self._held:
+            seat_id = self._chance.choice(sorted(self._held))
+            self.door.run(ledger.release(self.id, self._held.pop(seat_id), self._change()))
+
+    def _sweep(self) -> None:
+        self.door.run(ledger.sweep_page(table.ledger_key(self.id), self._change()))
+
+    def _limits(self) -> None:
+        self._document["seatCount"] = self._chance.choice((1, 2, 3, 4))
+        terms = entitlement.terms(self._document)
+        changed = ledger.change_terms(self.id, terms, self._change(), lease_changed=False)
+        self.door.execute(changed)
+        self._document["usageLimits"][0]["limit"] = self._chance.choice((5, 6, 7))
+        made = self._change()
+        seen = usage.Counter.of(self.door.execute(table.Get(table.usage_key(self.id, "exports"))))
+        terms_now = entitlement.usage_terms(self._document)["exports"]
+        new = usage.changed(seen, terms_now, made.now, is_renewed=False)
+        write = self.door.run(usage.change_terms(self.id, "exports", seen, new, made))
+        if write:
+            self.door.execute(write)
+
+    def _consume(self) -> None:
+        key, quantity = f"request{next(self._numbers):05d}", self._chance.choice((1, 1, 2))
+        made = self._change()
+        for _ in range(self._chance.choice((1, 1, 2))):  # some are sent again
+            try:
+                told = self.door.run(usage.consume(self.id, "exports", key, quantity, made))
+            except problems.HardCapReached:
+                self.requests_denied.append((made.now_ms, key))
+                return
+            if not told.is_replay:
+                self.counted.append((made.now_ms, "consumed", quantity))
+
+    def _correct(self) -> None:
+        key, made = f"correct{next(self._numbers):05d}", self._change()
+        try:
+            self.door.run(usage.correct(self.id, "exports", key, -1, "a test", made))
+        except problems.InvalidRequest:
+            return
+        self.counted.append((made.now_ms, "corrected", -1))
+
+    def copy(self) -> str:
+        """Another table with everything but what notify makes; its name."""
+        name = create_table(self.url)
+        door = open_door(self.url, name)
+        puts = tuple((key, strip(item)) for key, item in self.items.items())
+        door.execute(table.BatchPut(puts))
+        return name
+
+
+def strip(item: Item) -> Item:
+    return {name: value for name, value in item.items() if name not in ("pk", "sk")}
+
+
+def read_stream(url: str, name: str) -> list[dict[str, Any]]:
+    """The records that notify is handed: those of pages and denials, in order."""
+    streams = client(url, "dynamodbstreams")
+    [stream] = streams.list_streams(TableName=name)["Streams"]
+    described = streams.describe_stream(StreamArn=stream["StreamArn"])["StreamDescription"]
+    records: list[dict[str, Any]] = []
+    for shard in described["Shards"]:
+        iterator = streams.get_shard_iterator(
+            StreamArn=stream["StreamArn"], ShardId=shard["ShardId"],
+            ShardIteratorType="TRIM_HORIZON",
+        )["ShardIterator"]  # fmt: skip
+        while iterator:
+            answer = streams.get_records(ShardIterator=iterator)
+            if not answer["Records"]:
+                break
+            records += answer["Records"]
+            iterator = answer.get("NextShardIterator")
+    prefixes = (table.LEDGER_PREFIX, table.USAGE_PREFIX, table.DENIAL_PREFIX)
+    return [r for r in records if r["dynamodb"]["Keys"]["pk"]["S"].startswith(prefixes)]
+
+
+def all_items(url: str, name: str, prefixes: tuple[str, ...] = ("",)) -> dict[Key, Item]:
+    found = client(url, "dynamodb").get_paginator("scan").paginate(TableName=name)
+    items = [item_from_wire(item) for page in found for item in page["Items"]]
+    return {Key(item["pk"], item["sk"]): item for item in items if item["pk"].startswith(prefixes)}
+
+
+def effects(url: str, name: str) -> dict[Key, Item]:
+    """What notify has written, but for mails, whose marks say when they are due."""
+    return all_items(url, name, HISTORY)
+
+
+def sent(recorder: Recorder) -> set[tuple[str, str]]:
+    return {(event["id"], event["type"]) for event in recorder.events}
+
+
+def queued(recorder: Recorder) -> set[tuple[str, str]]:
+    return {(message["webhookId"], message["event"]["id"]) for message in recorder.messages}
+
+
+class Clean:
+    """One clean delivery of a life."""
+
+    def __init__(self, life: Life) -> None:
+        self.life = life
+        self.name = life.copy()
+        self.door = open_door(life.url, self.name)
+        self.notifier = Notifier(self.door)
+        self.notifier.deliver_all(life.records)
+        self.recorder = self.notifier.recorder
+        self.effects = effects(life.url, self.name)
+        self.line: list[tuple[int, KeptChange]] = []
+
+
+def timeline(clean: Clean) -> list[tuple[int, KeptChange]]:
+    """The kept changes with the time from which each counts."""
+    if clean.line:
+        return clean.line
+    items = [item for key, item in clean.effects.items()
+             if key.pk == table.change_key(clean.life.id, 0, 0).pk]  # fmt: skip
+    changes = sorted((KeptChange.of(item) for item in items), key=lambda change: change.seq)
+    assert [change.seq for change in changes] == list(range(1, len(changes) + 1))
+    times = itertools.accumulate((change.at for change in changes), max)
+    clean.line = list(zip(times, changes, strict=True))
+    return clean.line
+
+
+def overlap(a: int, b: int, c: int, d: int) -> int:
+    return max(0, min(b, d) - max(a, c))

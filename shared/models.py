@@ -951,7 +951,7 @@ class ReportFilters(Input):
 class ReportInput(Input):
     """Which report is to be made."""
 
-    period: Annotated[str, Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")] | None = Field(
+    period: Annotated[str, Field(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$")] | None = Field(
         None, description="A month, `YYYY-MM`; the last one that is over, if nothing is given."
     )
     from_: Time | None = Field(

@@ -66,13 +66,13 @@ class Marks:
     def __init__(self) -> None:
         self._made: OrderedDict[Key, None] = OrderedDict()
 
-    def put(self, keys: Iterable[Key], at: int) -> Steps[None]:
+    def put(self, owner: str, meter: str, months: Iterable[str]) -> Steps[None]:
         """Make those that are not known to be there."""
-        missing = [key for key in dict.fromkeys(keys) if key not in self._made]
+        named = {table.notable_key(owner, month, meter): month for month in months}
+        missing = [key for key in named if key not in self._made]
         if not missing:
             return
-        ttl = at // 1000 + EVIDENCE_SECONDS
-        yield BatchPut(tuple((key, {} if _is_lasting(key) else {"ttl": ttl}) for key in missing))
+        yield BatchPut(tuple((key, {"ttl": _mark_ends(named[key])}) for key in missing))
         self._made |= dict.fromkeys(missing)
         while len(self._made) > self.KNOWN:
             self._made.popitem(last=False)
@@ -83,8 +83,11 @@ class Marks:
         self._made.pop(key, None)
 
 
-def _is_lasting(key: Key) -> bool:
-    return key.pk.startswith(f"NOTABLE#{table.NOW}")
+def _mark_ends(month: str) -> int | None:
+    """When a month's mark is forgotten: after all evidence of that month. What is now, stays."""
+    if month == table.NOW:
+        return None
+    return history.quarter_start(f"{month}-28T00:00") // 1000 + 4 * 86_400 + EVIDENCE_SECONDS
 
 
 class Batch:
@@ -202,10 +205,7 @@ class Batch:
         new = [changes[seq] for seq in (*late, *fresh)]
         yield from self._mark_changes(item, new)
         months = _notable_months(latest, [changes[seq] for seq in fresh], new)
-        if new:
-            newest_at = max(change.at for change in new)
-            keys = (table.notable_key(owner, month, meter) for month in months)
-            yield from self._marks.put(keys, newest_at)
+        yield from self._marks.put(owner, meter, months)
         yield from follow_up.move(owner, _moves(folded, new, set(late)))
         yield BatchPut(
             tuple(
@@ -271,11 +271,10 @@ class Batch:
         self, owner: str, meter: str, changes: list[KeptChange], newest: Quarter | None
     ) -> Steps[None]:
         """Keep the mark of what is near its limit now: time may pass without a change."""
-        key = table.notable_key(owner, table.NOW, meter)
         if newest and newest.level.is_near:
-            yield from self._marks.put([key], 0)
+            yield from self._marks.put(owner, meter, [table.NOW])
         elif any(level and level.is_near for c in changes for level in (c.before, c.level)):
-            yield from self._marks.delete(key)
+            yield from self._marks.delete(table.notable_key(owner, table.NOW, meter))
 
     # --- A denial --------------------------------------------------------------------------------
 
@@ -296,8 +295,7 @@ class Batch:
         if fresh:
             yield from self._mark_mail(item, {kind}, min(fresh))
         months = {history.month_name(record.new["lastAt"]) for record in attempts}
-        keys_of_months = (table.notable_key(owner, month, meter) for month in sorted(months))
-        yield from self._marks.put(keys_of_months, max(r.new["lastAt"] for r in attempts))
+        yield from self._marks.put(owner, meter, sorted(months))
         yield from _count_denied(owner, meter, attempts)
         yield BatchPut(
             tuple((keys[record.position], _kept_attempt(record.new)) for record in attempts)

@@ -131,8 +131,10 @@ class Work:
     def _part(self, report: Item, job: Job) -> list[Job]:
         """Read the evidence of one part's entitlements and keep their entries."""
         number = job["number"]
-        if report["status"] == "published" or str(number) in report.get("done", ()):
-            return self._left(report) if report["status"] != "published" else []
+        if report["status"] == "published":
+            return []
+        if str(number) in report.get("done", ()):
+            return self._finished(report)
         name = _part_name(report["reportId"], number, "plan")
         wanted = json.loads(b"".join(self._store.lines(name)))
         with tempfile.TemporaryDirectory() as folder:
@@ -152,9 +154,14 @@ class Work:
             )
         )
         if isinstance(reply, Accepted) and reply.item:
-            finished = len(reply.item["done"]) == report["partCount"]
-            return [_job(report, "publish")] if finished else []
+            return self._finished(reply.item)
         return []
+
+    @staticmethod
+    def _finished(report: Item) -> list[Job]:
+        """Whoever finds the last part done publishes: also when told of it a second time."""
+        is_last = len(report["done"]) == report["partCount"]
+        return [_job(report, "publish")] if is_last else []
 
     # --- Publish ----------------------------------------------------------------------------------
 

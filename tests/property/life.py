@@ -208,8 +208,16 @@ def all_items(url: str, name: str, prefixes: tuple[str, ...] = ("",)) -> dict[Ke
 
 
 def effects(url: str, name: str) -> dict[Key, Item]:
-    """What notify has written, but for mails, whose marks say when they are due."""
-    return all_items(url, name, HISTORY)
+    """What notify has written, but for mails, whose marks say when they are due.
+
+    Of a follow-up, which seats and usage limits move in the order in which they come, its state.
+    """
+    items = all_items(url, name, HISTORY)
+    return {
+        key: {"state": item["state"]} if key.pk.startswith(table.FOLLOW_UP_PREFIX) else item
+        for key, item in items.items()
+        if not key.sk.startswith(table.FOLLOW_UP_ENTRY)
+    }
 
 
 def sent(recorder: Recorder) -> set[tuple[str, str]]:

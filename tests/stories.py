@@ -1,0 +1,106 @@
+"""An entitlement whose use is told step by step: every step passes through notify at once."""
+
+from typing import Any
+
+from functions.notify.mail import Mailer
+from shared import entitlement, ledger, problems, table
+from shared.ledger import Change, Holder
+from shared.table import Item, Table, to_wire
+from shared.times import to_rfc3339
+from tests.notifier import Notifier, Recorder
+from tests.support import new_id
+
+START = 2_500_000_500_000
+HOUR = 3_600_000
+
+
+class Story:
+    """An entitlement whose use is told step by step, and the mails that follow."""
+
+    def __init__(self, door: Table, at: int = START, **changes: Any) -> None:
+        self.door = door
+        self.id = new_id()
+        self.document: dict[str, Any] = {
+            "product": "CAD <Pro>", "sku": None, "customer": {"name": "Acme", "externalId": None},
+            "contacts": {
+                "customerAdmin": {"name": None, "email": "admin@acme.example"},
+                "accountOwner": {"name": None, "email": "owner@vendor.example"},
+            },
+            "seatCount": 2, "overdraftSeatLimit": {"type": "absolute", "value": 1},
+            "usageLimits": [], "leasePeriod": None, "thresholds": [50, 100], "unitPrice": None,
+            "timeZone": "Europe/Berlin", "validFrom": to_rfc3339(at - 10_000),
+            "validUntil": None, "status": "active", **changes,
+        }  # fmt: skip
+        item = entitlement.to_item(self.id, self.document, version=1, created_at=at, now_ms=at)
+        door.execute(table.Put(table.entitlement_key(self.id), item))
+        door.execute(
+            ledger.new_page(self.id, entitlement.terms(self.document), Change("k", "r", at))
+        )
+        self.recorder = Recorder()
+        self._tell(table.ledger_key(self.id), None, at)
+
+    def _get(self, key: table.Key) -> Item | None:
+        found = self.door.execute(table.Get(key))
+        return dict(found) if found else None
+
+    def _tell(self, key: table.Key, old: Item | None, at: int) -> None:
+        new = self._get(key)
+        if new is None or new == old:
+            return
+        images = {"NewImage": new, **({"OldImage": old} if old else {})}
+        record = {"dynamodb": {
+            "Keys": {"pk": {"S": key.pk}, "sk": {"S": key.sk}}, "SequenceNumber": str(at),
+            **{name: {k: to_wire(v) for k, v in image.items()} for name, image in images.items()},
+        }}  # fmt: skip
+        assert Notifier(self.door, self.recorder, now_ms=at).deliver([record]) is None
+
+    def take(self, seat_id: str, at: int) -> str:
+        page = table.ledger_key(self.id)
+        key = ledger.seat_key(self.id, seat_id)
+        denial = table.denial_key(self.id, key, ledger.utc_hour(at // 1000))
+        before, denied = self._get(page), self._get(denial)
+        made = Change("k", f"r{at}{seat_id}", at)
+        named = ""
+        try:
+            stamp = (at - ledger.EPOCH * 1000) * 100
+            grant = self.door.run(
+                ledger.take(self.id, Holder(seat_id, seat_id.title()), made, stamp)
+            )
+            named = ledger.activation_id(grant.key, grant.seat.stamp)
+        except problems.HardCapReached:
+            pass
+        self._tell(page, before, at)
+        self._tell(denial, denied, at)
+        return named
+
+    def release(self, activation: str, at: int) -> None:
+        page = table.ledger_key(self.id)
+        before = self._get(page)
+        self.door.run(ledger.release(self.id, activation, Change("k", f"r{at}", at)))
+        self._tell(page, before, at)
+
+    def change(self, at: int, **changes: Any) -> None:
+        """New terms, as a PATCH writes them."""
+        page = table.ledger_key(self.id)
+        before = self._get(page)
+        self.document |= changes
+        item = entitlement.to_item(self.id, self.document, version=2, created_at=START, now_ms=at)
+        self.door.execute(table.Put(table.entitlement_key(self.id), item))
+        made = Change("k", f"r{at}", at)
+        terms = entitlement.terms(self.document)
+        self.door.execute(ledger.change_terms(self.id, terms, made, lease_changed=False))
+        self._tell(page, before, at)
+
+    def mailer(self) -> Mailer:
+        return Mailer(self.door, "overdraft@vendor.example", "https://api.example")
+
+    def tick(self, at: int) -> list[dict[str, Any]]:
+        """The schedule's run at a time; the mails about this entitlement that it sent."""
+        before = len(self.recorder.mails)
+        self.mailer().send_due(at, at + 60_000)
+        return self.recorder.mails[before:]
+
+    def sent(self) -> list[Item]:
+        pk = table.mail_key(self.id, 0, "").pk
+        found = self.door.execute(table.Query("pk = :pk", {":pk": pk})).items
+        return [item for item in found if item["sk"].startswith("SENT#")]

@@ -1,0 +1,554 @@
+"""Reports: what they look like, how they are made whatever fails, who may open them."""
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from markupsafe import escape
+
+from functions.report import handler, job, links, reading
+from functions.report.columns import COLUMNS
+from functions.report.figures import Period
+from functions.report.job import Mailing
+from local.dynamodb import DynamoDBLocal
+from shared import aws, http, table, tokens
+from shared.credentials import hash_key
+from shared.table import Table, Unavailable
+from shared.times import from_rfc3339_ms
+from tests.reports import Maker
+from tests.stories import HOUR, START, Story
+from tests.support import BOOTSTRAP_KEY, Crash, create_table, event, faulty_door, open_door
+
+DAY = 24 * HOUR
+QUARTER = 900_000
+WHOLE = Period(START - START % QUARTER - DAY, START - START % QUARTER + 9 * DAY, 0, 0)
+PERIOD = WHOLE._replace(until=WHOLE.end, previous=WHOLE.start - 10 * DAY)
+NOW = PERIOD.end
+PRICE = {"amount": "30.00", "currency": "USD", "per": "month"}
+LONG_AGO = START - 300 * DAY
+HOSTILE = '=HYPERLINK("http://evil.example","x")'
+
+
+@pytest.fixture
+def door(dynamodb: DynamoDBLocal) -> Table:
+    return open_door(dynamodb.url, create_table(dynamodb.url))
+
+
+@pytest.fixture(autouse=True)
+def _fresh_secrets() -> None:
+    tokens._known.clear()
+
+
+def sold(door: Table, denied: int = 1, **changes: Any) -> Story:
+    """Three seats in use of two purchased for an hour, and some people denied."""
+    story = Story(door, **{"unitPrice": PRICE, **changes})
+    taken = [
+        story.take(name, START + 1_000 * n) for n, name in enumerate(("alice", "bob", "carol"))
+    ]
+    for number in range(denied):
+        story.take(f"denied{number}", START + 10_000 + number)
+        story.take(f"denied{number}", START + 20_000 + number)
+    story.release(taken[0], START + HOUR)
+    return story
+
+
+def made(door: Table, **changes: Any) -> tuple[Maker, dict[str, Any]]:
+    maker = Maker(door)
+    report = maker.make(maker.ask(PERIOD, NOW, **changes))
+    assert report["status"] == "published", report
+    return maker, report
+
+
+def entries(maker: Maker, report: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(maker.json(report)["entitlements"])
+
+
+# --- What it says -----------------------------------------------------------------------------------
+
+
+def test_an_entitlement_s_entry(door: Table) -> None:
+    story = sold(door, denied=2)
+    maker, report = made(door)
+    [entry] = entries(maker, report)
+    seats = entry["seats"]
+    assert entry["entitlementId"] == story.id
+    assert (seats["peak"], seats["purchased"], seats["hardCap"]) == (3, 2, 3)
+    assert from_rfc3339_ms(seats["peakAt"]) == START + 2_000
+    assert seats["overdraftSeconds"] == (HOUR - 2_000) // 1000
+    assert seats["seatHours"] == round((HOUR - 2_000) / HOUR, 3)
+    assert (seats["overdraftSeats"], seats["deniedSeats"], seats["deniedAttempts"]) == (1, 2, 4)
+    assert seats["suggested"]["demand"] == 5, "three in use and two turned away at once"
+    assert entry["monthlyValue"] == {"amount": "90.00", "currency": "USD"}
+    assert entry["followUp"]["state"] == "open"
+    assert report["summary"] == {
+        "entitlements": 1, "inOverdraft": 1, "denied": 1, "deniedSeats": 2, "deniedAttempts": 4,
+        "seatHours": str(seats["seatHours"]), "monthlyValue": [entry["monthlyValue"]],
+    }  # fmt: skip
+
+
+def test_who_has_nothing_to_report_is_not_looked_at(door: Table) -> None:
+    quiet = Story(door, seatCount=10)
+    quiet.take("alice", START)
+    near = Story(door, seatCount=10)
+    for number in range(9):
+        near.take(f"user{number}", START + number)
+    before = Story(door, LONG_AGO, seatCount=1)
+    before.release(before.take("alice", START - 40 * DAY), START - 39 * DAY)
+    maker, report = made(door)
+    assert [entry["entitlementId"] for entry in entries(maker, report)] == [near.id]
+    found = [
+        owner for shard in range(table.NOTABLE_SHARDS)
+        for owner in door.run(reading.candidates(shard, PERIOD))
+    ]  # fmt: skip
+    assert found == [near.id]
+
+
+def test_use_that_goes_on_without_a_change_is_reported(door: Table) -> None:
+    """Nothing happened for months: the mark of what is near now leads there."""
+    story = Story(door, LONG_AGO, seatCount=1)
+    story.take("alice", START - 200 * DAY)
+    maker, report = made(door)
+    [entry] = entries(maker, report)
+    assert entry["entitlementId"] == story.id
+    assert entry["seats"]["peakAt"] == maker.json(report)["period"]["from"]
+    assert entry["seats"]["previous"]["peak"] == 1
+    # And once it is over, the months in between have marks.
+    other = Story(door, LONG_AGO, seatCount=1)
+    other.release(other.take("alice", START - 200 * DAY), START + 300 * DAY)
+    report = maker.make(maker.ask(PERIOD, NOW))
+    assert {entry["entitlementId"] for entry in entries(maker, report)} == {story.id, other.id}
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({"customer": "Acme"}, 2), ({"customer": "acme-7"}, 1), ({"customer": "acme"}, 0),
+        ({"product": "CAD <Pro>"}, 2), ({"product": "Other"}, 0),
+        ({"accountOwner": "owner@vendor.example"}, 2), ({"accountOwner": "x@vendor.example"}, 0),
+        ({"customer": "Acme", "product": "Other"}, 0),
+    ],
+)  # fmt: skip
+def test_filters(door: Table, filters: dict[str, str], found: int) -> None:
+    sold(door)
+    sold(door, customer={"name": "Acme", "externalId": "acme-7"})
+    maker, report = made(door, filters=filters)
+    assert len(entries(maker, report)) == found
+
+
+def test_one_entitlement_only(door: Table) -> None:
+    sold(door)
+    story = sold(door)
+    maker, report = made(door, filters={"entitlementId": story.id})
+    assert [entry["entitlementId"] for entry in entries(maker, report)] == [story.id]
+
+
+def test_currencies_are_never_mixed_and_the_largest_come_first(door: Table) -> None:
+    cheap = sold(door)
+    large = sold(door, denied=5)
+    yen = sold(door, denied=9, unitPrice={"amount": "5000", "currency": "JPY", "per": "year"})
+    unpriced = sold(door, denied=7, unitPrice=None)
+    maker, report = made(door)
+    told = entries(maker, report)
+    assert [entry["entitlementId"] for entry in told] == [large.id, cheap.id, yen.id, unpriced.id]
+    assert report["summary"]["monthlyValue"] == [
+        {"amount": "240.00", "currency": "USD"},
+        {"amount": "4166.67", "currency": "JPY"},
+    ]
+    largest = maker.json(report)["summary"]["largest"]
+    assert [each["entitlementId"] for each in largest] == [large.id, cheap.id, yen.id]
+
+
+def test_a_report_of_nothing(door: Table) -> None:
+    maker, report = made(door)
+    assert entries(maker, report) == []
+    assert report["summary"]["entitlements"] == 0
+    assert "No entitlement was in overdraft" in maker.file(report, "html").decode()
+    assert len(maker.file(report, "csv").decode("utf-8-sig").splitlines()) == 1
+
+
+# --- Forms ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", [HOSTILE, "+1+1", "-2+3", "@SUM(A1)", "\tx", "＝1+1", "\r=1", "a,\"b\"\nc"],
+)  # fmt: skip
+def test_csv_cannot_become_a_formula(door: Table, name: str) -> None:
+    sold(door, customer={"name": name, "externalId": None})
+    maker, report = made(door)
+    content = maker.file(report, "csv").decode("utf-8-sig")
+    [row] = csv.DictReader(io.StringIO(content, newline=""))
+    assert row["customer"] == (name if name.startswith("a") else f"'{name}")
+    assert row["peak"] == "3"
+    assert row["monthlyValue"] == "60.00"
+
+
+class Links(HTMLParser):
+    """Every attribute that leads anywhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [f"{tag}.{name}" for name, _ in attrs if name in ("src", "href", "action")]
+
+
+def test_the_page_loads_nothing_and_shows_names_as_text(door: Table) -> None:
+    name = "<script>alert(1)</script>"
+    sold(door, customer={"name": name, "externalId": None}, product='"><img src=x>')
+    maker, report = made(door)
+    page = maker.file(report, "html").decode()
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "default-src 'none'" in page
+    assert "url(" not in page
+    links_of = Links()
+    links_of.feed(page)
+    assert links_of.found == [], "nothing is loaded, nothing leads elsewhere"
+    assert page.count("<svg") == 1
+    for column in COLUMNS:
+        assert str(escape(column.title)) in page
+
+
+def test_json_says_what_it_is(door: Table) -> None:
+    sold(door)
+    maker, report = made(door, formats=["json"])
+    told = maker.json(report)
+    assert told["version"] == 1
+    assert told["changes"] is None
+    assert "bars" not in told["entitlements"][0]
+    assert list(report["files"]) == ["json"]
+    assert set(maker.store.files) == {
+        f"{report['reportId']}/report.json", f"{report['reportId']}/rows.jsonl",
+    }  # fmt: skip
+
+
+def test_no_person_is_named(door: Table) -> None:
+    sold(door)
+    maker, _ = made(door)
+    for name, content in maker.store.files.items():
+        if not name.endswith("xlsx"):
+            assert not re.search("alice|bob|carol|denied0", content.decode().lower()), name
+
+
+def test_signs_of_abuse(door: Table) -> None:
+    story = Story(door, seatCount=2)
+    at = START
+    for number in range(24):  # a seat that goes from hand to hand
+        at += 60_000
+        story.release(story.take(f"user{number}", at), at + 30_000)
+    for name in ("a", "b", "c"):
+        story.take(name, at)
+    for number in range(25):  # a client that tries without end
+        story.take("loop", at + number)
+    maker, report = made(door)
+    [entry] = entries(maker, report)
+    told = {sign["sign"]: sign for sign in entry["signs"]}
+    assert told["many-people"] == {"sign": "many-people", "activatedSeats": 27, "purchased": 2}
+    assert told["rotation"] == {"sign": "rotation", "briefActivations": 24, "activations": 27}
+    burst = told["denial-burst"]["worst"]
+    assert (burst["deniedAttempts"], burst["deniedSeats"]) == (25, 1)
+    assert entry["seats"]["deniedSeats"] == 1, "a retry loop of one person is one person"
+    assert entry["seats"]["suggested"]["demand"] == 4
+
+
+def test_one_seat_from_many_devices(door: Table) -> None:
+    story = sold(door, denied=0)
+    [record] = [
+        item for item in door.execute(
+            table.Query("pk = :pk", {":pk": table.seat_record_key(story.id, "").pk})
+        ).items if item["seatId"] == "bob"
+    ]  # fmt: skip
+    devices = [{"device": f"d{n}", "from": START + n, "to": START + n} for n in range(6)]
+    old = [{"device": "old", "from": 0, "to": 1}]
+    changed = {k: v for k, v in record.items() if k not in ("pk", "sk")} | {
+        "devices": devices + old
+    }
+    door.execute(table.Put(table.seat_record_key(story.id, record["seatKey"]), changed))
+    maker, report = made(door)
+    [sign] = entries(maker, report)[0]["signs"]
+    assert sign == {
+        "sign": "many-devices", "seats": 1,
+        "most": [{"seatKey": record["seatKey"], "devices": 6}],
+    }  # fmt: skip
+
+
+# --- Whatever fails -----------------------------------------------------------------------------------
+
+
+def test_a_report_is_made_whatever_fails(door: Table, dynamodb: DynamoDBLocal) -> None:
+    """A crash at every call of the table: the jobs that come again make the same report."""
+    for number in range(3):
+        sold(door, denied=number)
+    _, wanted = made(door)
+    store: dict[str, bytes] = {}
+    counting = faulty_door(dynamodb.url, door.name)
+    maker = Maker(counting)
+    maker.store.files = store
+    maker.make(maker.ask(PERIOD._replace(end=PERIOD.end + DAY), NOW))
+    calls = counting.calls
+    assert calls > 20
+    for point in range(1, calls):
+        for kind in ("before", "after"):
+            check_crash(door, dynamodb.url, point, kind, wanted, store)
+
+
+def check_crash(
+    door: Table,
+    url: str,
+    point: int,
+    kind: str,
+    wanted: dict[str, Any],
+    store: dict[str, bytes],
+) -> None:
+    faulty = faulty_door(url, door.name)
+    maker = Maker(faulty)
+    maker.store.files = store
+    maker._count = point * 2 + (kind == "after") + 100
+    item = maker.ask(PERIOD._replace(end=PERIOD.end + DAY), NOW)
+    faulty.calls = 0
+    faulty.fault = (point - 1, kind)
+    unfinished: list[dict[str, Any]] = [{"reportId": item["reportId"], "step": "plan"}]
+    for _ in range(6):
+        maker.jobs.clear()
+        try:
+            maker.work.do(unfinished[0])
+        except Crash:
+            continue  # the queue sends it again
+        unfinished = unfinished[1:] + list(maker.jobs)
+        if not unfinished:
+            break
+    report = door.execute(table.Get(table.report_key(item["reportId"])))
+    assert report["status"] == "published", (point, kind)
+    assert report["summary"] == wanted["summary"]
+    mine = [name for name in store if name.startswith(report["reportId"])]
+    names = {name.rpartition("/")[2] for name in mine}
+    assert names == {"report.html", "report.xlsx", "report.csv", "report.json", "rows.jsonl"}
+    newest = door.execute(table.Get(table.report_series_key(report["series"])))
+    assert newest["latest"] == report["reportId"]
+
+
+def test_a_large_report_is_made_in_parts(door: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "PART", 2)
+    stories = [sold(door, denied=number) for number in range(5)]
+    maker = Maker(door)
+    item = maker.ask(PERIOD, NOW)
+    maker.work.do({"reportId": item["reportId"], "step": "plan"})
+    parts = list(maker.jobs)
+    assert [each["step"] for each in parts] == ["part", "part", "part"]
+    maker.jobs.clear()
+    # In another order, one of them twice, and the plan once more: it asks for what is left.
+    maker.work.do(parts[2])
+    maker.work.do({**parts[0], "step": "plan"})
+    assert maker.jobs == parts[:2]
+    maker.jobs.clear()
+    for each in (parts[0], parts[0], parts[2]):
+        maker.work.do(each)
+        assert maker.read(item["reportId"])["status"] == "running"
+        maker.jobs.clear()
+    maker.work.do(parts[1])
+    report = maker.read(item["reportId"])
+    assert report["status"] == "published"
+    shown = entries(maker, report)
+    assert [entry["entitlementId"] for entry in shown] == [s.id for s in reversed(stories)]
+    for each in parts:
+        maker.work.do(each)  # late ones do no harm
+    assert maker.read(item["reportId"]) == report
+
+
+def test_two_reports_of_a_period_at_once_are_two_versions(door: Table) -> None:
+    sold(door)
+    maker = Maker(door)
+    first, second = maker.ask(PERIOD, NOW), maker.ask(PERIOD, NOW + 1)
+    read, seen = maker.door.execute, list[bool]()
+
+    def execute(request: Any) -> Any:
+        reply = read(request)
+        if request == table.Get(table.report_series_key(first["series"])) and not seen:
+            seen.append(True)
+            maker.door.execute = read  # type: ignore[method-assign]
+            maker.make(second)
+        return reply
+
+    maker.door.execute = execute  # type: ignore[method-assign]
+    maker.make(first)
+    versions = {maker.read(each["reportId"])["version"] for each in (first, second)}
+    assert versions == {1, 2}
+    assert maker.read(first["reportId"])["previousReportId"] == second["reportId"]
+
+
+class Room:
+    """The room of report, with this door and files in memory."""
+
+    def __init__(self, door: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.maker = Maker(
+            door, Mailing("s@x.example", ("a@x.example", "b@x.example"), "https://a")
+        )
+        self.hidden: list[dict[str, Any]] = []
+        self.mails: list[dict[str, Any]] = []
+        self.refused = 0
+        context = http.Context({"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY)}, door)
+        monkeypatch.setattr(handler, "_context", context)
+        monkeypatch.setattr(handler, "_serve", http.serve(handler.ROUTES, context))
+        monkeypatch.setattr(handler, "_work", self.maker.work)
+        monkeypatch.setattr(handler, "_store", self.maker.store)
+        monkeypatch.setattr(aws, "client", lambda _: self)
+
+    def change_message_visibility(self, **given: Any) -> None:
+        self.hidden.append(given)
+
+    def send_email(self, **mail: Any) -> dict[str, str]:
+        if self.refused:
+            self.refused -= 1
+            raise ConnectionError
+        self.mails.append(mail)
+        return {"MessageId": "m"}
+
+    def generate_presigned_url(self, _: str, Params: dict[str, str], ExpiresIn: int) -> str:  # noqa: N803
+        return f"https://s3.example/{Params['Key']}?for={ExpiresIn}"
+
+    def call(self, route: str, *args: Any, **kwargs: Any) -> tuple[int, Any, dict[str, str]]:
+        answer = handler.handler(event(route, *args, **kwargs), None)
+        body = answer["body"]
+        return answer["statusCode"], json.loads(body) if body else None, answer["headers"]
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+    def work(self, report_id: str, attempt: int = 1, step: str = "plan") -> bool:
+        """One job as the queue sends it; whether it was done."""
+        record = {
+            "messageId": "m1", "receiptHandle": "r1",
+            "body": json.dumps({"reportId": report_id, "step": step}),
+            "attributes": {"ApproximateReceiveCount": str(attempt)},
+        }  # fmt: skip
+        return not handler.handler({"Records": [record]}, self)["batchItemFailures"]
+
+
+@pytest.fixture
+def room(door: Table, monkeypatch: pytest.MonkeyPatch) -> Room:
+    return Room(door, monkeypatch)
+
+
+def test_a_report_that_fails_is_tried_again_and_says_so(
+    door: Table, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sold(door)
+    report_id = room.maker.ask(PERIOD, NOW)["reportId"]
+    put = room.maker.store.put
+    monkeypatch.setattr(room.maker.store, "put", lambda *_: (_ for _ in ()).throw(Unavailable("x")))
+    assert not room.work(report_id)
+    assert [each["VisibilityTimeout"] for each in room.hidden] == [handler.RETRY_SECONDS]
+    _, told, _ = room.call("GET /v1/reports/{reportId}", {"reportId": report_id})
+    assert (told["status"], told["failedAttempts"]) == ("queued", 1)
+    assert told["failure"] == "plan: the table did not answer"
+    monkeypatch.setattr(room.maker.store, "put", put)
+    assert room.work(report_id, attempt=2)
+    _, told, _ = room.call("GET /v1/reports/{reportId}", {"reportId": report_id})
+    assert (told["status"], told["failure"]) == ("published", None)
+
+
+def test_a_report_that_cannot_be_made_leaves_nothing(
+    door: Table, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sold(door)
+    report_id = room.maker.ask(PERIOD, NOW)["reportId"]
+    monkeypatch.setattr(job, "_largest", lambda *_: 1 / 0)  # after the parts were written
+    for attempt in range(1, handler.ATTEMPTS + 1):
+        assert not room.work(report_id, attempt)
+    assert room.maker.store.files, "the parts wait for the next attempt"
+    assert room.work(report_id, handler.ATTEMPTS + 1)
+    report = room.maker.read(report_id)
+    assert (report["status"], report["failure"]) == ("failed", "plan: ZeroDivisionError")
+    assert room.maker.store.files == {}
+    assert room.work(report_id, 1), "a job that comes late does nothing"
+    assert room.maker.store.files == {}
+
+
+def test_a_crash_without_a_word_is_told_as_well(door: Table, room: Room) -> None:
+    """The process was killed each time: nothing was noted but that the job came again."""
+    report_id = room.maker.ask(PERIOD, NOW)["reportId"]
+    assert room.work(report_id, handler.ATTEMPTS + 1)
+    assert room.maker.read(report_id)["failure"] == "it took too long, or too much memory"
+
+
+# --- Mail, links, schedule ----------------------------------------------------------------------------
+
+
+def test_mail_goes_once_to_each(door: Table, room: Room) -> None:
+    sold(door)
+    report_id = room.maker.ask(PERIOD, NOW, sends_email=True)["reportId"]
+    room.refused = 1
+    assert not room.work(report_id)
+    assert room.maker.read(report_id)["status"] == "published"
+    assert room.work(report_id, 2)
+    assert room.work(report_id, 3, "publish")
+    to = [mail["Destination"]["ToAddresses"] for mail in room.mails]
+    assert to == [["a@x.example"], ["b@x.example"]]
+    simple = room.mails[0]["Content"]["Simple"]
+    assert "1 entitlement, 60.00 USD a month" in simple["Subject"]["Data"]
+    text, page = simple["Body"]["Text"]["Data"], simple["Body"]["Html"]["Data"]
+    [url] = re.findall(r"XLSX: https://a(/v1/report-files/\S+)", text)
+    assert f'href="https://a{url}"' in page
+    token = url.rpartition("/")[2]
+    status, _, headers = room.call("GET /v1/report-files/{token}", {"token": token}, key=None)
+    assert status == 302
+    assert headers["location"] == f"https://s3.example/{report_id}/report.xlsx?for=300"
+
+
+def test_mail_is_for_who_asked_for_it(door: Table, room: Room) -> None:
+    sold(door)
+    assert room.work(room.maker.ask(PERIOD, NOW)["reportId"])
+    assert room.mails == []
+
+
+def test_links_expire_and_cannot_be_made_up(door: Table, room: Room) -> None:
+    sold(door)
+    report = room.maker.make(room.maker.ask(PERIOD, NOW))
+    secret = door.run(tokens.own_secret(links.SECRET))
+    now = from_rfc3339_ms("2026-11-24T00:00:00Z") // 1000
+    good = tokens.seal(secret, [report["reportId"], "csv", now], links.CONTEXT)
+    assert door.run(links.read(good, now - 1)) == (report["reportId"], "csv")
+    assert door.run(links.read(good, now)) is None
+    later = 99_999_999_999
+    for token in (
+        tokens.seal("other", [report["reportId"], "csv", later], links.CONTEXT),
+        tokens.seal(secret, [report["reportId"], "csv", later], "unsubscribe"),
+        tokens.seal(secret, [report["reportId"], "rows", later], links.CONTEXT),
+        tokens.seal(secret, ["rep_other", "csv", later], links.CONTEXT),
+        good, good[:-1] + "A", "x" * 40,
+    ):  # fmt: skip
+        status, told, _ = room.call("GET /v1/report-files/{token}", {"token": token}, key=None)
+        assert (status, told["type"].rpartition("/")[2]) == (404, "not-found"), token
+
+
+def test_the_month_s_report_is_asked_for_once(door: Table, room: Room) -> None:
+    told = [
+        handler.handler({"scheduledTime": "2026-11-01T06:00:00Z"}, room)["isNew"] for _ in range(3)
+    ]
+    assert told == [True, False, False]
+    [report] = room.call("GET /v1/reports")[1]["items"]
+    assert report["period"]["month"] == "2026-10"
+    assert report["requestedBy"] == "schedule"
+    assert report["sendEmail"] is True
+    # Without a time that can be read, now counts.
+    assert handler.handler({"scheduledTime": "<aws.scheduler.scheduled-time>"}, room)["isNew"] in (
+        True, False,
+    )  # fmt: skip
+
+
+def test_asking_for_a_report(room: Room) -> None:
+    headers = {"idempotency-key": "once"}
+    answers = [room.call("POST /v1/reports", body={}, headers=headers) for _ in range(2)]
+    assert [status for status, *_ in answers] == [202, 202]
+    assert answers[0][1] == answers[1][1]
+    assert answers[1][2]["location"] == f"/v1/reports/{answers[0][1]['reportId']}"
+    status, told, _ = room.call("POST /v1/reports", body={"period": "1999-01"})
+    assert (status, told["errors"][0]["pointer"]) == (400, "/period")
+    status, _, _ = room.call("GET /v1/reports/{reportId}", {"reportId": "rep_none"})
+    assert status == 404

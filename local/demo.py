@@ -6,16 +6,20 @@ counted here, and at the end held against what the API says and what is on recor
 
 import heapq
 import itertools
+import os
 import random
+import sys
 import threading
 import time
 import uuid
+import webbrowser
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import urllib3
 from rich.console import Console, Group
 from rich.live import Live
 from rich.padding import Padding
@@ -33,6 +37,8 @@ from shared.events import (
     USAGE_DENIED,
     USAGE_OVERDRAFT_ENTERED,
 )
+from shared.times import to_rfc3339
+from tools import ROOT
 
 PEOPLE = 130
 CRASHES = 8
@@ -49,6 +55,7 @@ SEED = 1
 QUIET_SECONDS = 3
 PATIENCE_SECONDS = 30
 TRIES = 3
+REPORT_FILE = ROOT / ".local/report.html"
 
 
 # What is compared; what the clients were told; what the stack says.
@@ -357,6 +364,59 @@ def check_exports(day: Day, api: Api, path: str, receiver: Receiver) -> list[Che
     ]  # fmt: skip
 
 
+def make_report(api: Api, path: str, since: int) -> dict[str, Any]:
+    """The report of the day, made by the stack; its entry, and its files in `.local/`."""
+    owner = path.rpartition("/")[2]
+    body = {"from": to_rfc3339(since), "filters": {"entitlementId": owner}}
+    report = api.expect(202, "POST", "/v1/reports", body)
+    for _ in range(PATIENCE_SECONDS * 4):
+        report = api.expect(200, "GET", f"/v1/reports/{report['reportId']}")
+        if report["status"] in ("published", "failed"):
+            break
+        time.sleep(0.25)
+    if report["status"] != "published":
+        raise LocalError(f"The report is {report['status']}: {report['failure']}")
+    told: dict[str, Any] = {}
+    for file in report["files"]:
+        answer = urllib3.request("GET", file["url"])
+        if answer.status != 200:
+            raise LocalError(f"A link to the report answers {answer.status}.")
+        REPORT_FILE.with_suffix(f".{file['format']}").write_bytes(answer.data)
+        if file["format"] == "json":
+            told = answer.json()
+    [entry] = told["entitlements"]
+    return dict(entry)
+
+
+def check_report(day: Day, entry: dict[str, Any]) -> list[Check]:
+    """What the clients were told, and the same from the report that sales get."""
+    seats, [exports] = entry["seats"], entry["usage"]
+    return [
+        ("report: seats taken", day.told["within"] + day.told["overdraft"], seats["activations"]),
+        ("report: people denied", len(day.turned_away), seats["deniedSeats"]),
+        ("report: attempts denied", day.told["denied"], seats["deniedAttempts"]),
+        ("report: purchased and cap", (day.purchased, day.cap),
+         (seats["purchased"], seats["hardCap"])),
+        ("report: exports consumed", day.exports, exports["consumed"]),
+        ("report: export requests denied", day.told["export requests denied"],
+         exports["deniedRequests"]),
+    ]  # fmt: skip
+
+
+def open_report(entry: dict[str, Any]) -> None:
+    """Say what the report says, where it is, and show it, where there is a screen."""
+    seats, worth = entry["seats"], entry["monthlyValue"]
+    print(
+        f"\n  The report for sales: at the peak {seats['peak']} seats, {seats['seatHours']:.2f}"
+        f" seat-hours over, {seats['deniedSeats']} people denied; suggested"
+        f" {seats['suggested']['seats']} seats, {worth['amount']} {worth['currency']} more a month."
+        f"\n  It is in {REPORT_FILE.relative_to(ROOT)} (and .xlsx, .csv, .json)."
+    )
+    has_screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.stdout.isatty() and (has_screen or sys.platform in ("darwin", "win32")):
+        webbrowser.open(REPORT_FILE.as_uri())
+
+
 def wait_for_events(receiver: Receiver, count: int) -> None:
     """Wait until so many events of seats have come and nothing has moved for a while."""
     seen, moved = -1, time.monotonic()
@@ -422,6 +482,8 @@ def main() -> None:
         )
         key = api.expect(201, "POST", f"{path}/license-keys", {"name": "demo"})["key"]
         webhook = subscribe(api, receiver, entitlementId=path.rpartition("/")[2])
+        now = int(time.time())
+        since = (now - now % 900) * 1000
         day = Day(api, Api(details["apiUrl"], f"License {key}"), path)
         print(
             f"  {PEOPLE} people, 100 seats purchased, hard cap 120;"
@@ -438,7 +500,14 @@ def main() -> None:
             if all(counted == answered for _, counted, answered in evidence):
                 break
         forget_swept(day, api, path)
-        checks = [*day.checks, *check(day, api, path, "at the end"), *evidence]
+        entry = make_report(api, path, since)
+        checks = [
+            *day.checks,
+            *check(day, api, path, "at the end"),
+            *evidence,
+            *check_report(day, entry),
+        ]
         api.call("DELETE", f"/v1/webhooks/{webhook}")
         if not sum_up(day, checks):
             raise LocalError("The counts do not agree.")
+        open_report(entry)

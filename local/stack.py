@@ -21,6 +21,7 @@ from tools.bootstrap_key import make_key
 STACK = "overdraft"
 BUCKET = "overdraft-code"
 SENDER = "overdraft@example.com"
+REPORTS_TO = "reports@vendor.example"
 DEPLOY_SECONDS = 180
 
 
@@ -72,6 +73,7 @@ def deploy(
     given = {
         "BootstrapKeyHash": key_hash,
         "EmailSender": SENDER,
+        "ReportRecipients": REPORTS_TO,
         "PublicUrl": stack.api_url,
         "InsecureWebhookHosts": "127.0.0.1",
         **(parameters or {}),

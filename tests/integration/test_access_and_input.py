@@ -19,6 +19,8 @@ BODIES: dict[str, Any] = {
     "createEntitlement": ENTITLEMENT,
     "updateEntitlement": {"sku": "changed"},
     "createLicenseKey": {},
+    "updateFollowUp": {"state": "contacted"},
+    "createReport": {"period": "2026-10", "formats": ["json"]},
     "createApiKey": {"name": "k", "scopes": ["report"]},
     # Not enabled: what the other tests do is none of its business.
     "createWebhook": {"url": "http://127.0.0.1:9/", "enabled": False},
@@ -39,6 +41,7 @@ def send(
     path = path.replace("{entitlementId}", customer.id)
     path = path.replace("{activationId}", "act_AAAAAAAAAAAAAAAAAAAA")
     path = path.replace("{keyId}", "key_unknown").replace("{seat}", "nobody")
+    path = path.replace("{reportId}", "rep_unknown")
     webhook = "whk_unknown" if method == "DELETE" else KNOWN.get("webhookId", "whk_unknown")
     path = path.replace("{key}", "exports")
     path = path.replace("{webhookId}", webhook).replace("{deliveryId}", "dlv_unknown")

@@ -4,8 +4,12 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from markupsafe import escape
@@ -18,7 +22,7 @@ from local.dynamodb import DynamoDBLocal
 from shared import aws, http, table, tokens
 from shared.credentials import hash_key
 from shared.table import Table, Unavailable
-from shared.times import from_rfc3339_ms
+from shared.times import from_rfc3339_ms, to_rfc3339
 from tests.reports import Maker
 from tests.stories import HOUR, START, Story
 from tests.support import BOOTSTRAP_KEY, Crash, create_table, event, faulty_door, open_door
@@ -552,3 +556,79 @@ def test_asking_for_a_report(room: Room) -> None:
     assert (status, told["errors"][0]["pointer"]) == (400, "/period")
     status, _, _ = room.call("GET /v1/reports/{reportId}", {"reportId": "rep_none"})
     assert status == 404
+
+
+# --- The workbook, as a spreadsheet program sees it ---------------------------------------------------
+
+NAMES = {
+    "office": "urn:oasis:names:tc:opendocument:xmlns:office:1.0",
+    "table": "urn:oasis:names:tc:opendocument:xmlns:table:1.0",
+    "text": "urn:oasis:names:tc:opendocument:xmlns:text:1.0",
+    "config": "urn:oasis:names:tc:opendocument:xmlns:config:1.0",
+}
+
+
+def opened(workbook: bytes, folder: Path) -> ElementTree.Element:
+    """The workbook opened in LibreOffice, and saved as the XML that tells what it saw."""
+    office = shutil.which("soffice")
+    assert office, "LibreOffice opens the workbook here: make office"
+    (folder / "report.xlsx").write_bytes(workbook)
+    subprocess.run(
+        [office, "--headless", f"-env:UserInstallation={folder.as_uri()}/profile",
+         "--convert-to", "fods", "--outdir", str(folder), str(folder / "report.xlsx")],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    return ElementTree.fromstring((folder / "report.fods").read_text())
+
+
+def cells(sheet: ElementTree.Element) -> list[list[tuple[str | None, str | None, str]]]:
+    """Type, value and text of every cell; repeated ones are written out."""
+    rows = []
+    for row in sheet.iterfind(".//table:table-row", NAMES):
+        found: list[tuple[str | None, str | None, str]] = []
+        for cell in row.iterfind("table:table-cell", NAMES):
+            kind = cell.get(f"{{{NAMES['office']}}}value-type")
+            value = cell.get(f"{{{NAMES['office']}}}value") or cell.get(
+                f"{{{NAMES['office']}}}date-value"
+            )
+            assert cell.get(f"{{{NAMES['table']}}}formula") is None
+            text = "\n".join("".join(line.itertext()) for line in cell.iterfind("text:p", NAMES))
+            repeated = int(cell.get(f"{{{NAMES['table']}}}number-columns-repeated", "1"))
+            found += [(kind, value, text)] * min(repeated, 100)
+        rows.append(found)
+    return rows
+
+
+def test_the_workbook_in_libreoffice(door: Table, tmp_path: Path) -> None:
+    sold(door, denied=2, customer={"name": HOSTILE, "externalId": "=1+1"})
+    sold(door, denied=0, unitPrice=None, customer={"name": "Ümläut 株式会社", "externalId": None})
+    maker, report = made(door)
+    root = opened(maker.file(report, "xlsx"), tmp_path)
+    sheets = {
+        sheet.get(f"{{{NAMES['table']}}}name"): cells(sheet)
+        for sheet in root.iterfind(".//table:table", NAMES)
+    }
+    assert list(sheets) == ["Entitlements", "Summary", "Definitions"]
+    head, first, second, *_ = sheets["Entitlements"]
+    titles = [text for _, _, text in head][: len(COLUMNS)]
+    assert titles == [column.title for column in COLUMNS]
+    row = dict(zip((column.name for column in COLUMNS), first, strict=False))
+    assert row["customer"] == ("string", None, HOSTILE), "a text, and no formula"
+    assert row["customerExternalId"] == ("string", None, "=1+1")
+    assert row["peak"][:2] == ("float", "3")
+    assert row["monthlyValue"][:2] == ("float", "90")
+    kind, value, _ = row["peakAt"]
+    assert (kind, value) == ("date", to_rfc3339(START + 2_000)[:19])
+    other = dict(zip((column.name for column in COLUMNS), second, strict=False))
+    assert other["customer"][2] == "Ümläut 株式会社"
+    assert other["monthlyValue"][0] is None
+    summary = {row[0][2]: row[1][:2] for row in sheets["Summary"] if row and row[0][2]}
+    assert summary["Monthly value, USD"] == ("float", "90")
+    assert summary["People denied"] == ("float", "2")
+    told = {row[1][2]: row[2][2] for row in sheets["Definitions"][1:] if len(row) > 2 and row[0][2]}
+    assert told == {column.name: column.about for column in COLUMNS}
+    frozen = [
+        item.text for item in root.iterfind(".//config:config-item", NAMES)
+        if item.get(f"{{{NAMES['config']}}}name") == "VerticalSplitPosition"
+    ]  # fmt: skip
+    assert frozen == ["1", "1", "1"], "the first row of every sheet stays in sight"

@@ -15,7 +15,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check unit property integration concurrency contract office bench lint format openapi lock build deploy redrive bootstrap-key clean
+.PHONY: help run demo test check unit property integration concurrency contract office bench bench-report lint format openapi lock build deploy redrive bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ office: ## LibreOffice, in which a test opens the report's workbook
 
 bench: $(READY) ## Measure: round trips, write units, CPU, start-up; writes .local/bench.json
 	@$(BIN)/python -m benchmarks.run
+
+bench-report: $(READY) ## Measure the report for 10,000 entitlements (about five minutes)
+	@$(BIN)/python -m benchmarks.report
 
 lint: $(READY)
 	@$(BIN)/ruff check --quiet .

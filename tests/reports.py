@@ -32,6 +32,9 @@ class MemoryStore(Store):
     def lines(self, name: str) -> Iterator[bytes]:
         yield from (line for line in self.files[name].split(b"\n") if line)
 
+    def has(self, name: str) -> bool:
+        return name in self.files
+
     def delete(self, folder: str) -> None:
         for name in [name for name in self.files if name.startswith(folder)]:
             del self.files[name]

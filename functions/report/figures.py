@@ -190,7 +190,7 @@ def common(usage: Usage, previous: Usage, found: Sequence[Day], peak_at: int) ->
         "workingDaysAtLimit": sum(day.is_reached for day in working),
         "deniedAttempts": usage.denied_attempts,
         "previous": _previous(previous),
-        "days": [_day_view(day) for day in found],
+        "days": _days_view(found),
     }
 
 
@@ -206,15 +206,26 @@ def _previous(usage: Usage) -> dict[str, Any] | None:
     }
 
 
-def _day_view(day: Day) -> dict[str, Any]:
+def _days_view(found: Sequence[Day]) -> dict[str, list[Any]]:
+    """The days as columns: of a million entitlements, their names would be most of the report."""
     return {
-        "from": to_rfc3339(day.start),
-        "peak": day.usage.highest,
-        "demand": day.demand,
-        "denied": len(day.usage.denied_seats),
-        "overdraftSeconds": day.usage.overdraft_ms // 1000,
-        "isWorkingDay": day.is_working_day,
-        "isAtLimit": day.is_reached,
+        "from": [to_rfc3339(day.start) for day in found],
+        "isWorkingDay": [int(day.is_working_day) for day in found],
+        "isAtLimit": [int(day.is_reached) for day in found],
+        "demand": [day.demand for day in found],
+        "overdraftSeconds": [day.usage.overdraft_ms // 1000 for day in found],
+        **_drawn([day.usage for day in found]),
+    }
+
+
+def _drawn(found: Sequence[Usage]) -> dict[str, list[Any]]:
+    """What the picture draws of each stretch; limits as they were at its end, 0 before any."""
+    limits = [usage.limits[-1] if usage.limits else (0, 0, 0) for usage in found]
+    return {
+        "peak": [usage.highest for usage in found],
+        "denied": [len(usage.denied_seats) for usage in found],
+        "purchased": [purchased for _, purchased, _ in limits],
+        "hardCap": [cap for _, _, cap in limits],
     }
 
 
@@ -306,24 +317,13 @@ def _devices_in(seat: Item, period: Period) -> int:
 # --- The picture ----------------------------------------------------------------------------------
 
 
-def bars(records: Records, period: Period, zone: tzinfo) -> list[dict[str, Any]]:
-    """What the picture draws: by day, of a short period by hour."""
+def hours(records: Records, period: Period) -> dict[str, list[Any]] | None:
+    """Of a short period, what the picture draws by hour; None: it draws the days."""
+    if period.end - period.start > SHORT_MS:
+        return None
     until = min(period.end, quarter_of(period.until + QUARTER_MS - 1))
-    if period.end - period.start <= SHORT_MS:
-        cuts = [*range(quarter_of(period.start), until, HOUR_MS), until]
-    else:
-        cuts = days_of(period.start, until, zone)
-    drawn = []
-    for start, end in pairwise(cuts):
-        usage = records.usage(start, end)
-        limit = usage.limits[-1] if usage.limits else (start, 0, 0)
-        drawn.append(
-            {
-                "from": to_rfc3339(start),
-                "peak": usage.highest,
-                "purchased": limit[1],
-                "hardCap": limit[2],
-                "denied": len(usage.denied_seats),
-            }
-        )
-    return drawn
+    cuts = [*range(period.start, until, HOUR_MS), until]
+    return {
+        "from": [to_rfc3339(start) for start in cuts[:-1]],
+        **_drawn([records.usage(start, end) for start, end in pairwise(cuts)]),
+    }

@@ -16,7 +16,7 @@ from functions.report.columns import COLUMNS, Cell, Entry, rows
 Meta = Mapping[str, Any]
 # What a spreadsheet takes for the beginning of a formula (OWASP, "CSV injection").
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-XLSX_ROWS = 1_048_576 - 1
+XLSX_ROWS = 100_000  # a sheet could hold ten times as many: nobody could use them
 XLSX_TEXT = 32_767
 _FORMATS = {"hours": "#,##0.00", "money": "#,##0.00", "time": "yyyy-mm-dd hh:mm", "count": "#,##0"}
 _WIDTHS = {"text": 22, "time": 17, "money": 14, "hours": 12, "count": 11}
@@ -25,8 +25,8 @@ _WIDTHS = {"text": 22, "time": 17, "money": 14, "hours": 12, "count": 11}
 class Form(Protocol):
     """Something that takes a report's entries in their order."""
 
-    def add(self, entry: Entry) -> None:
-        """Write one entry."""
+    def add(self, entry: Entry, line: bytes) -> None:
+        """Write one entry; `line` is it as JSON."""
 
     def close(self) -> None:
         """Nothing more comes."""
@@ -41,7 +41,7 @@ class Csv:
         self._writer = csv.writer(self._file)
         self._writer.writerow([column.name for column in COLUMNS])
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry, _: bytes) -> None:
         """Write the rows of one entry."""
         for row in rows(entry, self._zone):
             self._writer.writerow([_text_of(cell) for cell in row])
@@ -65,27 +65,26 @@ class Json:
     """What the report knows, as one JSON document."""
 
     def __init__(self, path: Path, meta: Meta) -> None:
-        self._file = path.open("w", encoding="utf-8")
+        self._file = path.open("wb")
         head = json.dumps(meta, ensure_ascii=False)
-        self._file.write(f'{head[:-1]}, "entitlements": [')
-        self._separator = "\n"
+        self._file.write(f'{head[:-1]}, "entitlements": ['.encode())
+        self._separator = b"\n"
 
-    def add(self, entry: Entry) -> None:
+    def add(self, _: Entry, line: bytes) -> None:
         """Write one entry."""
-        told = {name: value for name, value in entry.items() if name != "bars"}
-        self._file.write(self._separator + json.dumps(told, ensure_ascii=False))
-        self._separator = ",\n"
+        self._file.write(self._separator + line)
+        self._separator = b",\n"
 
     def close(self) -> None:
         """Finish the document."""
-        self._file.write("\n]}\n")
+        self._file.write(b"\n]}\n")
         self._file.close()
 
 
 class Xlsx:
     """A workbook: the entries, a summary, what changed since the last version, definitions.
 
-    Rows beyond what a sheet can hold are left to the CSV; the summary says so.
+    What is beyond 100,000 rows is left to CSV and JSON; the summary says so.
     """
 
     def __init__(self, path: Path, meta: Meta) -> None:
@@ -119,12 +118,12 @@ class Xlsx:
         sheet.freeze_panes(1, 0)
         return sheet
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry, _: bytes) -> None:
         """Write the rows of one entry."""
+        if self._row >= XLSX_ROWS:
+            self._left_out += 1
+            return
         for row in rows(entry, self._zone):
-            if self._row == XLSX_ROWS:
-                self._left_out += 1
-                continue
             self._row += 1
             for number, (column, cell) in enumerate(zip(COLUMNS, row, strict=True)):
                 self._write(self._sheet, number, column.kind, cell)
@@ -169,7 +168,7 @@ class Xlsx:
             for each in summary["monthlyValue"]
         ]
         if self._left_out:
-            told.append(("Rows that only the CSV holds", self._left_out))
+            told.append(("Entitlements that only CSV and JSON hold", self._left_out))
         for row, (what, figure) in enumerate(told, 1):
             sheet.write_string(row, 0, what)
             if isinstance(figure, str):

@@ -40,6 +40,7 @@ _FORMS: dict[str, Callable[[Path, Meta], Form]] = {
 _NOT_COMPARED = frozenset(("followUp", "followUpOwner", "followUpNote", "accountOwner"))
 
 Job = dict[str, Any]
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Mailing(NamedTuple):
@@ -142,7 +143,7 @@ class Work:
             with path.open("wb") as rows:
                 for step in reading.entries(wanted, _period(report), report["filters"]):
                     for entry in self._door.run(step):
-                        rows.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+                        rows.write(_encode(entry).encode() + b"\n")
             self._store.put(_part_name(report["reportId"], number, "rows"), path, TYPES["json"])
         reply = self._door.execute(
             Update(
@@ -197,7 +198,8 @@ class Work:
             order = index.order()
             summary = {**index.summary(), "largest": _largest(rows, order)}
             changes = None
-            if series:
+            # Somebody may have cleared old files away: then nothing is said of what changed.
+            if series and self._store.has(f"{series['latest']}/rows.jsonl"):
                 before = self._store.lines(f"{series['latest']}/rows.jsonl")
                 changes = _changes(before, rows_path)
             period = {**report["period"], "until": to_rfc3339(report["until"])}
@@ -216,9 +218,10 @@ class Work:
             forms = [_FORMS[name](path, meta) for name, path in paths.items()]
             for offset, length in order:
                 rows.seek(offset)
-                entry = json.loads(rows.read(length))
+                line = rows.read(length).rstrip()
+                entry = json.loads(line)
                 for form in forms:
-                    form.add(entry)
+                    form.add(entry, line)
             for form in forms:
                 form.close()
         files = {

@@ -49,7 +49,7 @@ class Page:
         self._entries: list[Entry] = []
         self._left_out = 0
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry, _: bytes) -> None:
         """Take one entry."""
         if len(self._entries) < ROWS:
             self._entries.append(entry)
@@ -64,7 +64,7 @@ class Page:
             {
                 "entry": entry,
                 "meters": list(meters(entry)),
-                "chart": chart(entry["bars"], entry["timeZone"]) if number < PICTURES else None,
+                "chart": _chart_of(entry) if number < PICTURES else None,
             }
             for number, entry in enumerate(self._entries)
         ]
@@ -85,12 +85,21 @@ def local(time: str, zone: str) -> str:
     return moment.strftime("%Y-%m-%d %H:%M")
 
 
+def _chart_of(entry: Entry) -> dict[str, Any] | None:
+    if not entry["seats"]:
+        return None
+    told = entry["seats"].get("hours") or entry["seats"]["days"]
+    names = ("from", "peak", "purchased", "hardCap", "denied")
+    columns = zip(*(told[name] for name in names), strict=True)
+    return chart([dict(zip(names, each, strict=True)) for each in columns], entry["timeZone"])
+
+
 def chart(bars: list[dict[str, Any]], zone: str) -> dict[str, Any] | None:
     """The picture of use against both limits, as coordinates for the template."""
     if not bars:
         return None
     tallest = max(max(bar["peak"], bar["purchased"], bar["hardCap"] or 0) for bar in bars)
-    step = (_WIDTH - _LEFT) / len(bars)
+    step = min(60, (_WIDTH - _LEFT) / len(bars))
     scale = (_HEIGHT - _TOP) / max(1, tallest)
     drawn = []
     for number, bar in enumerate(bars):

@@ -87,7 +87,7 @@ def _entry(
 ) -> Steps[dict[str, Any] | None]:
     owner, document = item["entitlementId"], item["document"]
     zone = zone_of(document["timeZone"])
-    seats, limits, signs, bars = None, list[dict[str, Any]](), list[Item](), list[dict[str, Any]]()
+    seats, limits, signs = None, list[dict[str, Any]](), list[Item]()
     for meter in meters:
         records = yield from history.records(
             owner, period.previous, period.end, period.until, meter
@@ -111,7 +111,8 @@ def _entry(
         seats = figures.of_seats(usage, previous, days, peak_at, opening, episodes)
         known = yield from _seat_records(owner)
         signs = figures.signs(usage, records, period, known)
-        bars = figures.bars(records, period, zone)
+        if by_hour := figures.hours(records, period):
+            seats["hours"] = by_hour
     if seats is None and not limits:
         return None
     extra = seats["suggested"]["additional"] if seats else 0
@@ -132,7 +133,6 @@ def _entry(
         "monthlyValue": figures.monthly_value(extra, document["unitPrice"]) if seats else None,
         "followUp": follow_up.view(owner, followed),
         "signs": signs,
-        "bars": bars,
     }
 
 

@@ -36,6 +36,17 @@ class Store:
             if line:
                 yield line
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        try:
+            aws.client("s3").head_object(Bucket=self._bucket, Key=name)
+        except aws.Errors as error:
+            answer: dict[str, Any] = getattr(error, "response", {})
+            if answer.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+                return False
+            raise
+        return True
+
     def delete(self, folder: str) -> None:
         """Delete every file whose name begins so."""
         client = aws.client("s3")

@@ -14,7 +14,7 @@ BLOCK = re.compile(r"^```(http|json \d+)\n(.*?)^```$", re.M | re.S)
 VOLATILE = {
     "entitlementId", "activationId", "seatKey", "keyId", "key", "createdAt", "updatedAt",
     "activatedAt", "lastSeenAt", "leaseExpiry", "nextLeaseExpiry", "instance", "nextPageToken",
-    "periodStart", "periodEnd", "correctedAt",
+    "periodStart", "periodEnd", "correctedAt", "reportId", "changedAt",
 }  # fmt: skip
 
 

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from functions.report import figures, periods
+from functions.report.columns import COLUMNS
 from functions.report.figures import Day, Period
 from shared.history import HOUR_MS, Usage
 from shared.models import ReportInput, parse
 from shared.problems import InvalidRequest
 from shared.times import to_rfc3339, zone_of
+from tools import ROOT
 
 PRICE = {"amount": "30.00", "currency": "USD", "per": "month"}
 
@@ -120,3 +122,10 @@ def test_what_cannot_be_reported(body: dict[str, Any], pointer: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         period_of(**body)
     assert refused.value.extensions["errors"][0]["pointer"] == pointer
+
+
+def test_every_column_is_defined_in_the_guide() -> None:
+    guide = (ROOT / "docs/api.md").read_text()
+    for column in COLUMNS:
+        assert f"| `{column.name}` | {column.about} |" in guide
+        assert column.about.endswith(".")

@@ -45,7 +45,7 @@ office: ## LibreOffice, in which a test opens the report's workbook
 bench: $(READY) ## Measure: round trips, write units, CPU, start-up; writes .local/bench.json
 	@$(BIN)/python -m benchmarks.run
 
-bench-report: $(READY) ## Measure the report for 10,000 entitlements (about five minutes)
+bench-report: $(READY) ## Measure the report for 10,000 entitlements (about a quarter of an hour)
 	@$(BIN)/python -m benchmarks.report
 
 lint: $(READY)

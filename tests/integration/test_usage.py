@@ -132,7 +132,7 @@ def test_events_history_and_episodes(api: CheckedApi, receivers: Receivers) -> N
         # Webhooks come in no order: the last change may be told first.
         calls = [json.loads(call.body) for call in receivers.at(f"/good/{counted.id}")]
         different = {each["id"]: each for each in calls}
-        return len(different) >= 7 and list(different.values())
+        return len(different) >= 9 and list(different.values())
 
     calls = wait_for(told, 60)
     for event in calls:
@@ -141,6 +141,8 @@ def test_events_history_and_episodes(api: CheckedApi, receivers: Receivers) -> N
     assert kinds == sorted(
         [
             (events.UPDATED, None),
+            (events.FOLLOW_UP_UPDATED, None),  # opened
+            (events.FOLLOW_UP_UPDATED, None),  # and won
             (events.USAGE_DENIED, None),
             (events.USAGE_DENIED, None),
             (events.USAGE_OVERDRAFT_ENTERED, None),

@@ -156,6 +156,7 @@ def _greeting(details: dict[str, str], file: Path) -> str:
     url, key, entitlement = details["apiUrl"], details["apiKey"], details["entitlementId"]
     license_key = details["licenseKey"]
     path = f"{url}/v1/entitlements/{entitlement}"
+    month = time.strftime("%Y-%m", time.gmtime())
     return f"""
 Overdraft runs. Acme Corp has purchased 100 seats of CAD Pro and 100 exports a month; both hard caps
 are 120.
@@ -181,6 +182,12 @@ Count three exports. The same line again counts nothing more; another Idempotenc
   curl -X POST {path}/usage/exports \\
     -H 'Authorization: License {license_key}' -H 'Idempotency-Key: export-1' \\
     -H 'Content-Type: application/json' -d '{{"quantity": 3}}'
+
+Ask for this month's report for sales, so far; a moment later it answers links to its files:
+
+  curl -X POST {url}/v1/reports -H 'Authorization: Bearer {key}' \\
+    -H 'Content-Type: application/json' -d '{{"period": "{month}"}}'
+  curl {url}/v1/reports/REPORT_ID -H 'Authorization: Bearer {key}'
 
 Read the API: {url}/docs
 A receiver of webhooks runs here as well: events are told below as they come, and e-mails, which

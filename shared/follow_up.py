@@ -15,6 +15,7 @@ STATES = ("open", "contacted", "quoted", "won", "dismissed")
 # What changes a follow-up by itself.
 OVERDRAFT, PURCHASE = "overdraft", "purchase"
 _ROUNDS = 8
+_CHANGES = 50  # a transaction takes a hundred actions
 
 
 class Move(NamedTuple):
@@ -70,13 +71,12 @@ def move(entitlement_id: str, moves: list[Move]) -> Steps[None]:
 
     What is not later than the last change has been told before, or was overtaken by it.
     """
-    if not moves:
-        return
-    for attempt in range(1, _ROUNDS + 1):
+    attempt = 1
+    while moves and attempt <= _ROUNDS:
         seen: Item | None = yield table.Get(table.follow_up_key(entitlement_id))
         state, changes = seen, list[Item]()
         for each in sorted(moves):
-            if state is not None and each.at <= state["changedAt"]:
+            if len(changes) == _CHANGES or (state is not None and each.at <= state["changedAt"]):
                 continue
             following = state_after(state["state"] if state else None, each.reason)
             if following:
@@ -86,10 +86,11 @@ def move(entitlement_id: str, moves: list[Move]) -> Steps[None]:
         if not changes:
             return
         reply = yield writes(entitlement_id, seen, changes)
-        if isinstance(reply, Accepted):
-            return
-        yield Pause(attempt)
-    raise table.Unavailable("a follow-up kept changing")
+        if not isinstance(reply, Accepted):
+            yield Pause(attempt)
+            attempt += 1
+    if moves:
+        raise table.Unavailable("a follow-up kept changing")
 
 
 def view(entitlement_id: str, item: Item | None) -> dict[str, Any]:

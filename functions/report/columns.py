@@ -119,7 +119,7 @@ COLUMNS = (
     Column("sku", "SKU", "text", "Its stock-keeping unit.", lambda entry, _: entry["sku"]),
     Column("entitlementId", "Entitlement", "text", "The entitlement's id.",
            lambda entry, _: entry["entitlementId"]),
-    Column("status", "Status", "text", "The entitlement's status at the end of the period.",
+    Column("status", "Status", "text", "The entitlement's status when the report was asked for.",
            lambda entry, _: entry["status"]),
     Column("accountOwner", "Account owner", "text", "The e-mail of the vendor's account owner.",
            _contact("accountOwner")),

@@ -37,7 +37,7 @@ _FORMS: dict[str, Callable[[Path, Meta], Form]] = {
     "html": Page, "xlsx": Xlsx, "csv": Csv, "json": Json,
 }  # fmt: skip
 # Not figures of the period: they do not make a new version differ.
-_NOT_COMPARED = frozenset(("followUp", "followUpOwner", "followUpNote", "accountOwner"))
+_NOT_COMPARED = frozenset(("status", "followUp", "followUpOwner", "followUpNote", "accountOwner"))
 
 Job = dict[str, Any]
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -141,7 +141,8 @@ class Work:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "rows"
             with path.open("wb") as rows:
-                for step in reading.entries(wanted, _period(report), report["filters"]):
+                now = report["createdAt"] // 1000
+                for step in reading.entries(wanted, _period(report), report["filters"], now):
                     for entry in self._door.run(step):
                         rows.write(_encode(entry).encode() + b"\n")
             self._store.put(_part_name(report["reportId"], number, "rows"), path, TYPES["json"])

@@ -38,21 +38,27 @@ def candidates(shard: int, period: Period) -> Steps[Candidates]:
 
 
 def entries(
-    wanted: Iterable[tuple[str, Iterable[str]]], period: Period, filters: Mapping[str, str]
+    wanted: Iterable[tuple[str, Iterable[str]]],
+    period: Period,
+    filters: Mapping[str, str],
+    now: int,
 ) -> Iterator[Steps[list[dict[str, Any]]]]:
-    """The entries of these entitlements and meters, as operations of a hundred each."""
+    """The entries of these entitlements and meters, as operations of a hundred each.
+
+    `now`, Unix seconds, is the time of which their status is told.
+    """
     part: list[tuple[str, list[str]]] = []
     for owner, meters in wanted:
         part.append((owner, sorted(meters)))
         if len(part) == BATCH:
-            yield _entries(part, period, filters)
+            yield _entries(part, period, filters, now)
             part = []
     if part:
-        yield _entries(part, period, filters)
+        yield _entries(part, period, filters, now)
 
 
 def _entries(
-    wanted: list[tuple[str, list[str]]], period: Period, filters: Mapping[str, str]
+    wanted: list[tuple[str, list[str]]], period: Period, filters: Mapping[str, str], now: int
 ) -> Steps[list[dict[str, Any]]]:
     keys = [table.entitlement_key(owner) for owner, _ in wanted]
     items: dict[table.Key, Item] = yield table.BatchGet(tuple(keys))
@@ -62,7 +68,7 @@ def _entries(
         item = items.get(table.entitlement_key(owner))
         if item is None or not matches(item, filters):
             continue
-        entry = yield from _entry(item, meters, period, sold.get(table.follow_up_key(owner)))
+        entry = yield from _entry(item, meters, period, sold.get(table.follow_up_key(owner)), now)
         if entry:
             found.append(entry)
     return found
@@ -83,7 +89,7 @@ def matches(item: Item, filters: Mapping[str, str]) -> bool:
 
 
 def _entry(
-    item: Item, meters: list[str], period: Period, followed: Item | None
+    item: Item, meters: list[str], period: Period, followed: Item | None, now: int
 ) -> Steps[dict[str, Any] | None]:
     owner, document = item["entitlementId"], item["document"]
     zone = zone_of(document["timeZone"])
@@ -116,9 +122,7 @@ def _entry(
     if seats is None and not limits:
         return None
     extra = seats["suggested"]["additional"] if seats else 0
-    status = ledger.status_at(
-        item["status"], item["validFrom"], item.get("validUntil"), period.until // 1000
-    )
+    status = ledger.status_at(item["status"], item["validFrom"], item.get("validUntil"), now)
     return {
         "entitlementId": owner,
         "status": status,

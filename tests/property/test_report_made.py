@@ -20,7 +20,7 @@ from functions.report.columns import COLUMNS
 from functions.report.figures import Period
 from functions.report.job import Mailing
 from local.dynamodb import DynamoDBLocal
-from shared import aws, http, table, tokens
+from shared import aws, follow_up, http, table, tokens
 from shared.credentials import hash_key
 from shared.table import Table, Unavailable
 from shared.times import from_rfc3339_ms, to_rfc3339
@@ -644,3 +644,65 @@ def test_the_workbook_in_libreoffice(door: Table, tmp_path: Path) -> None:
             sheet = parts.read(f"xl/worksheets/sheet{number}.xml").decode()
             assert '<pane ySplit="1"' in sheet
             assert 'state="frozen"' in sheet
+
+
+# --- Follow-up ----------------------------------------------------------------------------------------
+
+
+def states(door: Table, story: Story) -> list[tuple[str, str | None]]:
+    pk = table.follow_up_key(story.id).pk
+    found = door.execute(
+        table.Query("pk = :pk AND sk >= :low", {":pk": pk, ":low": table.FOLLOW_UP_ENTRY})
+    ).items
+    return [(item["state"], item.get("reason")) for item in found if item["sk"] != "STATE"]
+
+
+def test_a_follow_up_moves_by_itself(door: Table) -> None:
+    story = sold(door)  # the overdraft ended an hour after it began
+    assert states(door, story) == [("open", "overdraft")]
+    at = START + 2 * HOUR
+    again = story.take("dave", at)
+    assert states(door, story)[1:] == [], "it is open"
+    story.change(at + HOUR, seatCount=3)
+    assert states(door, story)[1:] == [("won", "purchase")]
+    story.change(at + 2 * HOUR, seatCount=4)
+    assert states(door, story)[2:] == [], "won is won"
+    story.release(again, at + 3 * HOUR)
+    for number in range(4):
+        story.take(f"more{number}", at + 4 * HOUR + number)
+    assert states(door, story)[2:] == [("open", "overdraft")]
+
+
+def test_who_is_in_talks_stays_there(door: Table) -> None:
+    story = Story(door, seatCount=1)
+    seen = None
+    for state in ("contacted", "dismissed"):
+        item = follow_up.change(story.id, seen, START + 1, "key_sales", {"state": state})
+        door.run(_once(follow_up.writes(story.id, seen, [item])))
+        first = story.take("a", START + 10 * HOUR * (1 + bool(seen)))
+        second = story.take("b", START + 10 * HOUR * (1 + bool(seen)) + 1)
+        expected = "contacted" if state == "contacted" else "open"
+        assert states(door, story)[-1][0] == expected
+        story.release(first, START + 11 * HOUR * (1 + bool(seen)))
+        story.release(second, START + 11 * HOUR * (1 + bool(seen)) + 1)
+        seen = door.execute(table.Get(table.follow_up_key(story.id)))
+
+
+def _once(request: Any) -> table.Steps[Any]:
+    return (yield request)
+
+
+def test_moves_are_made_once_and_in_order(door: Table) -> None:
+    moves = [
+        follow_up.Move(START + n, follow_up.OVERDRAFT if n % 2 == 0 else follow_up.PURCHASE)
+        for n in range(130)
+    ]
+    for told in (moves, moves, moves[:7], list(reversed(moves))):
+        door.run(follow_up.move("ent_moved", told))
+    state = door.execute(table.Get(table.follow_up_key("ent_moved")))
+    assert (state["state"], state["version"]) == ("won", 130)
+    pk = table.follow_up_key("ent_moved").pk
+    found = door.execute(table.Query("pk = :pk", {":pk": pk})).items
+    kept = [item for item in found if item["sk"] != "STATE"]
+    assert [item["changedAt"] for item in kept] == [START + n for n in range(130)]
+    assert {item["state"] for item in kept[::2]} == {"open"}

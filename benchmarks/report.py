@@ -311,7 +311,8 @@ def main() -> None:
         "million.*: 1,000,000 entitlements with something to report,"
         f" {ROUND_TRIP_SECONDS * 1000:.0f} ms a round trip, {AT_ONCE} parts"
         f" at once;\na step may take {LAMBDA_SECONDS} s and"
-        f" {LAMBDA_DISK / 1e9:.0f} GB of disk; template.yaml gives Report 3,008 MB. plain: CSV and JSON alone, since the workbook ends"
+        f" {LAMBDA_DISK / 1e9:.0f} GB of disk; template.yaml gives Report 3,008 MB.\n"
+        "plain: CSV and JSON alone, since the workbook ends"
         f" at 100,000 rows. Written to {RESULTS.relative_to(ROOT)}."
     )
 

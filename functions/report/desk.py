@@ -14,12 +14,13 @@ from shared.credentials import new_id
 from shared.http import Request, Response
 from shared.idempotency import replayed
 from shared.models import REPORT_FORMATS, ReportInput, parse
-from shared.problems import NotFound
+from shared.problems import InvalidRequest, NotFound
 from shared.table import Item, Put, Steps
 from shared.times import from_rfc3339_ms, to_rfc3339, zone_of
 
 LIST = "REPORT"
 ZONE = os.environ.get("REPORT_TIME_ZONE", "UTC")
+_recipients = os.environ.get("REPORT_RECIPIENTS", "")
 _public_url = os.environ.get("PUBLIC_URL", "")
 
 
@@ -81,6 +82,10 @@ def scheduled(scheduled_time: str | None, now_ms: int) -> Put:
 def create(request: Request) -> Response:
     """Ask for a report; it is made a moment later."""
     model = parse(ReportInput, request.body)
+    if model.send_email and not (os.environ.get("EMAIL_SENDER") and _recipients):
+        raise InvalidRequest.at(
+            "/sendEmail", "needs the stack's parameters EmailSender and ReportRecipients"
+        )
     zone = model.time_zone or ZONE
     period, month = periods.read(model, zone, request.now_ms)
     report_id = new_id("rep")

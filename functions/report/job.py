@@ -19,12 +19,13 @@ from functions.report.figures import Period
 from functions.report.forms import Csv, Form, Json, Meta, Xlsx
 from functions.report.page import Page
 from functions.report.store import Store
-from shared import aws, table, telemetry
+from shared import aws, ledger, table, telemetry
 from shared.table import Accepted, Item, Put, Refused, Transact, Update
 from shared.times import now_ms as clock
 from shared.times import to_rfc3339
 
 PART = 500  # entitlements that one step reads
+ROUNDS = 5
 CHANGES_SHOWN = 1_000
 LARGEST = 10
 TYPES = {
@@ -99,15 +100,15 @@ class Work:
                 Update(
                     table.report_key(report["reportId"]),
                     "SET partCount = :count, #status = :running",
-                    "attribute_not_exists(partCount)",
+                    "attribute_not_exists(partCount) AND #status = :queued",
                     {"#status": "status"},
-                    {":count": count, ":running": "running"},
+                    {":count": count, ":running": "running", ":queued": "queued"},
                 )
             )
             planned = self._read(report["reportId"])
             assert planned is not None  # reports are never deleted
             report = planned
-        return self._left(report)
+        return self._left(report) if report["status"] == "running" else []
 
     def _left(self, report: Item) -> list[Job]:
         done = report.get("done", frozenset())
@@ -169,7 +170,9 @@ class Work:
 
     def _publish(self, report: Item, _: Job) -> list[Job]:
         """Put the parts together, write the files, publish them as the newest version."""
-        while report["status"] != "published":
+        for _round in range(ROUNDS):
+            if report["status"] != "running":
+                break
             series = self._door.execute(table.Get(table.report_series_key(report["series"])))
             with tempfile.TemporaryDirectory() as folder:
                 made = self._write(report, series, Path(folder))
@@ -180,6 +183,11 @@ class Work:
                 report = again
                 continue
             report = {**report, **made}
+        if report["status"] == "running":
+            raise table.Unavailable("reports of this series kept being published")
+        if report["status"] == "failed":  # it was given up meanwhile
+            self._store.delete(f"{report['reportId']}/")
+            return []
         self._store.delete(f"{report['reportId']}/parts/")
         self._tell(report)
         return []
@@ -247,26 +255,24 @@ class Work:
         condition, bound = "attribute_not_exists(pk)", dict[str, Any]()
         if series:
             condition, bound = "latest = :seen", {":seen": series["latest"]}
-        reply = self._door.execute(
-            Transact(
-                (
-                    Update(
-                        table.report_key(report["reportId"]),
-                        table.set_and_remove(sets, removals),
-                        "#status = :running",
-                        names,
-                        {**values, ":running": "running"},
-                    ),
-                    Put(
-                        table.report_series_key(report["series"]),
-                        {"latest": report["reportId"], "version": made["version"]},
-                        condition,
-                        values=bound,
-                    ),
-                )
+        transaction = Transact(
+            (
+                Update(
+                    table.report_key(report["reportId"]),
+                    table.set_and_remove(sets, removals),
+                    "#status = :running",
+                    names,
+                    {**values, ":running": "running"},
+                ),
+                Put(
+                    table.report_series_key(report["series"]),
+                    {"latest": report["reportId"], "version": made["version"]},
+                    condition,
+                    values=bound,
+                ),
             )
         )
-        return isinstance(reply, Accepted)
+        return isinstance(self._door.run(ledger.settle(transaction)), Accepted)
 
     # --- Tell, fail -------------------------------------------------------------------------------
 

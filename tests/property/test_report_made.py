@@ -486,6 +486,37 @@ def test_a_report_that_cannot_be_made_leaves_nothing(
     assert room.maker.store.files == {}
 
 
+def test_a_report_that_was_given_up_stays_so(
+    door: Table, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow attempt goes on while the last one gives the report up: at the end nothing is there."""
+    sold(door)
+    for point, of in (("_candidates", "plan"), ("_write", "publish")):
+        report_id = room.maker.ask(PERIOD, NOW)["reportId"]
+        done = getattr(room.maker.work, point)
+
+        def slow(*given: Any, done: Any = done, report_id: str = report_id) -> Any:
+            found = done(*given)
+            room.maker.work.fail(report_id)
+            return found
+
+        with monkeypatch.context() as patched:
+            patched.setattr(room.maker.work, point, slow)
+            assert room.work(report_id), of
+        report = room.maker.read(report_id)
+        assert report["status"] == "failed"
+        assert "version" not in report
+        assert (
+            not [name for name in room.maker.store.files if name.startswith(report_id)]
+            or of == "plan"
+        )
+
+
+def test_mail_needs_somebody_to_send_it_to(room: Room) -> None:
+    status, told, _ = room.call("POST /v1/reports", body={"sendEmail": True})
+    assert (status, told["errors"][0]["pointer"]) == (400, "/sendEmail")
+
+
 def test_a_crash_without_a_word_is_told_as_well(door: Table, room: Room) -> None:
     """The process was killed each time: nothing was noted but that the job came again."""
     report_id = room.maker.ask(PERIOD, NOW)["reportId"]

@@ -122,6 +122,8 @@ def _entry(
     if seats is None and not limits:
         return None
     extra = seats["suggested"]["additional"] if seats else 0
+    # Nobody buys more of what is gone.
+    price = document["unitPrice"] if seats and item["status"] != "deleted" else None
     status = ledger.status_at(item["status"], item["validFrom"], item.get("validUntil"), now)
     return {
         "entitlementId": owner,
@@ -134,7 +136,7 @@ def _entry(
         "createdAt": to_rfc3339(item["createdAt"]),
         "seats": seats,
         "usage": limits,
-        "monthlyValue": figures.monthly_value(extra, document["unitPrice"]) if seats else None,
+        "monthlyValue": figures.monthly_value(extra, price),
         "followUp": follow_up.view(owner, followed),
         "signs": signs,
     }

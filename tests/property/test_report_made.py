@@ -167,6 +167,18 @@ def test_currencies_are_never_mixed_and_the_largest_come_first(door: Table) -> N
     assert [each["entitlementId"] for each in largest] == [large.id, cheap.id, yen.id]
 
 
+def test_what_was_deleted_is_evidence_and_no_opportunity(door: Table) -> None:
+    story = sold(door)
+    key = table.entitlement_key(story.id)
+    item = {k: v for k, v in door.execute(table.Get(key)).items() if k not in ("pk", "sk")}
+    door.execute(table.Put(key, {**item, "status": "deleted"}))
+    maker, report = made(door)
+    [entry] = entries(maker, report)
+    assert (entry["status"], entry["monthlyValue"]) == ("deleted", None)
+    assert entry["seats"]["suggested"]["additional"] == 2
+    assert report["summary"]["monthlyValue"] == []
+
+
 def test_a_report_of_nothing(door: Table) -> None:
     maker, report = made(door)
     assert entries(maker, report) == []

@@ -168,7 +168,8 @@ COLUMNS = (
            " of a usage limit, its peak: at least, if requests were denied.", _suggested),
     Column("additional", "Additional", "count", "Suggested less purchased.", _additional),
     Column("monthlyValue", "Monthly value", "money", "Additional seats at list price, a month;"
-           " a yearly price by twelve, rounded to cents. None without a price, or once it was deleted.", _value("amount")),
+           " a yearly price by twelve, rounded to cents. None without a price, or once it was"
+           " deleted.", _value("amount")),
     Column("currency", "Currency", "text", "Of the monthly value.", _value("currency")),
     Column("previousPeak", "Peak before", "count", "The peak of the period before.",
            _previous("peak")),

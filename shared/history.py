@@ -580,13 +580,13 @@ class Records(NamedTuple):
     """The evidence of a stretch of time, of one meter.
 
     `held` is the record that was the latest when it began, `quarters` are those within, with what
-    has fallen by itself since, `denied` the attempts by quarter-hour and seat key. What lies after
-    `now` is not counted.
+    has fallen by itself since, `denied` has when each quarter-hour with denials began, and the
+    attempts in it by seat key. All in the order of time; what lies after `now` is not counted.
     """
 
     held: Quarter | None
     quarters: tuple[Quarter, ...]
-    denied: Mapping[int, Mapping[str, int]]
+    denied: tuple[tuple[int, Mapping[str, int]], ...]
     now: int
 
     def level_at(self, start: int) -> Quarter | None:
@@ -600,9 +600,15 @@ class Records(NamedTuple):
         high = bisect_left(self.quarters, end, key=lambda quarter: quarter.start)
         return self.quarters[low:high]
 
+    def denied_within(self, start: int, end: int) -> tuple[tuple[int, Mapping[str, int]], ...]:
+        """The denials of the quarter-hours from `start` to before `end`."""
+        low = bisect_left(self.denied, start, key=lambda each: each[0])
+        high = bisect_left(self.denied, end, key=lambda each: each[0])
+        return self.denied[low:high]
+
     def usage(self, start: int, end: int) -> Usage:
         """Use between two beginnings of quarter-hours."""
-        turned_away = [seats for at, seats in self.denied.items() if start <= at < end]
+        turned_away = [seats for _, seats in self.denied_within(start, end)]
         return _sum(
             start, end, self.now, self.level_at(start), self.within(start, end), turned_away
         )
@@ -623,7 +629,7 @@ def records(
         held = fallen
     elif fallen:
         quarters = [*(each for each in quarters if each.start != fallen.start), fallen]
-    return Records(held, tuple(quarters), denied, now)
+    return Records(held, tuple(quarters), tuple(sorted(denied.items())), now)
 
 
 def usage(

@@ -79,6 +79,23 @@ def newest_first(
     return Listed([view(item) for item in items], following)
 
 
+def newest_of(
+    request: Request, pk: str, prefix: str, view: Callable[[Item], dict[str, Any]]
+) -> Steps[Listed]:
+    """The items of one partition whose sort keys begin so, the last ones first."""
+    limit, start = limit_of(request), start_of(request)
+    found = yield Query(
+        "pk = :pk AND sk BETWEEN :low AND :high",
+        {":pk": pk, ":low": prefix, ":high": start[0] if start else f"{prefix}~"},
+        limit=limit + 2,  # with the one at which the page before ended
+        descending=True,
+    )
+    wanted = [item for item in found.items if not start or item["sk"] < start[0]]
+    shown = wanted[:limit]
+    more = [shown[-1]["sk"]] if len(wanted) > limit else None
+    return Listed([view(item) for item in shown], more)
+
+
 def list_query(listed: str, limit: int, start: list[str] | None, **more: Any) -> Query:
     """A page of one list of the `list` index, newest first; `more` are parts of the query."""
     values = {":list": listed, **more.pop("values", {})}

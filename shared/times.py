@@ -61,6 +61,13 @@ def zone_of(name: str) -> tzinfo:
     return ZoneInfo(name)
 
 
+def day_of(milliseconds: int, zone: tzinfo) -> int:
+    """When the local day of a time begins; both in Unix milliseconds."""
+    local = datetime.fromtimestamp(milliseconds / 1000, zone)
+    midnight = datetime(local.year, local.month, local.day, tzinfo=zone)
+    return int(midnight.timestamp()) * 1000
+
+
 def from_duration(text: str) -> int:
     """Seconds of an ISO 8601 duration in weeks, days, hours, minutes and seconds.
 

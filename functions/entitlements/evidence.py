@@ -11,7 +11,7 @@ from shared.http import Request, Response
 from shared.lists import Listed
 from shared.problems import InvalidRequest
 from shared.table import Item, Query, Steps
-from shared.times import to_rfc3339, zone_of
+from shared.times import day_of, to_rfc3339, zone_of
 
 DAY = 86_400
 # How far back a request reaches that does not say from when, in seconds.
@@ -74,7 +74,7 @@ def _cuts(since: int, until: int, interval: str, zone: tzinfo, count: int) -> li
     begin: Callable[[int], int] = {
         "15m": history.quarter_of,
         "hour": lambda at: _begin_of_hour(at, zone),
-        "day": lambda at: _begin_of_day(at, zone),
+        "day": lambda at: day_of(at, zone),
     }[interval]
     length = {"15m": QUARTER_MS, "hour": HOUR_MS, "day": 24 * HOUR_MS}[interval]
     cuts = [begin(since)]
@@ -91,12 +91,6 @@ def _begin_of_hour(at: int, zone: tzinfo) -> int:
     local = datetime.fromtimestamp(at / 1000, zone)
     # Zones are whole quarter-hours from UTC.
     return history.quarter_of(at - local.minute * 60_000)
-
-
-def _begin_of_day(at: int, zone: tzinfo) -> int:
-    local = datetime.fromtimestamp(at / 1000, zone)
-    midnight = datetime(local.year, local.month, local.day, tzinfo=zone)
-    return int(midnight.timestamp()) * 1000
 
 
 def _usage_view(usage: Usage) -> dict[str, Any]:
@@ -257,20 +251,10 @@ def emails(request: Request) -> Response:
 
 
 def _emails(request: Request) -> Steps[Listed]:
-    limit, start = lists.limit_of(request), lists.start_of(request)
     entitlement_id = request.path["entitlementId"]
     yield from desk.require(entitlement_id, is_deleted_ok=True)
     pk = table.mail_key(entitlement_id, 0, "").pk
-    found = yield Query(
-        "pk = :pk AND sk BETWEEN :low AND :high",
-        {":pk": pk, ":low": "SENT#", ":high": start[0] if start else "SENT#~"},
-        limit=limit + 2,
-        descending=True,
-    )
-    wanted = [item for item in found.items if not start or item["sk"] < start[0]]
-    shown = wanted[:limit]
-    more = [shown[-1]["sk"]] if len(wanted) > limit else None
-    return Listed([_email_view(item) for item in shown], more)
+    return (yield from lists.newest_of(request, pk, "SENT#", _email_view))
 
 
 def _email_view(item: Item) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from shared.http import Request, Response
 from shared.lists import Listed
 from shared.models import FollowUpPatch, parse
 from shared.problems import Contention
-from shared.table import Accepted, Item, Pause, Query, Steps
+from shared.table import Accepted, Item, Pause, Steps
 
 ROUNDS = 5
 
@@ -67,17 +67,8 @@ def entries(request: Request) -> Response:
 
 
 def _entries(request: Request) -> Steps[Listed]:
-    limit, start = lists.limit_of(request), lists.start_of(request)
     owner = request.path["entitlementId"]
     yield from desk.require(owner, is_deleted_ok=True)
-    low, high = table.FOLLOW_UP_ENTRY, table.FOLLOW_UP_ENTRY + "~"
-    found = yield Query(
-        "pk = :pk AND sk BETWEEN :low AND :high",
-        {":pk": table.follow_up_key(owner).pk, ":low": low, ":high": start[0] if start else high},
-        limit=limit + 2,
-        descending=True,
-    )
-    wanted = [item for item in found.items if not start or item["sk"] < start[0]]
-    shown = wanted[:limit]
-    more = [shown[-1]["sk"]] if len(wanted) > limit else None
-    return Listed([follow_up.entry_view(item) for item in shown], more)
+    pk = table.follow_up_key(owner).pk
+    view = follow_up.entry_view
+    return (yield from lists.newest_of(request, pk, table.FOLLOW_UP_ENTRY, view))

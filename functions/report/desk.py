@@ -68,9 +68,8 @@ def scheduled(scheduled_time: str | None, now_ms: int) -> Put:
         at = from_rfc3339_ms(scheduled_time or "")
     except ValueError:
         at = now_ms
-    zone = zone_of(ZONE)
-    month = periods.month_of(at, zone, -1)
-    period = periods.of_month(month, zone, now_ms)
+    month = periods.month_of(at, zone_of(ZONE), -1)
+    period = periods.of_month(month, ZONE, now_ms)
     report_id = new_id("rep", f"scheduled {month} {ZONE}")
     item = item_of(
         report_id, period, month, ZONE, filters={}, formats=[*REPORT_FORMATS], sends_email=True,

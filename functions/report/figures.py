@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from shared.history import HOUR_MS, QUARTER_MS, Level, Quarter, Records, Usage, quarter_of
 from shared.table import Item
-from shared.times import to_rfc3339
+from shared.times import day_of, to_rfc3339
 
 # The suggestion covers the demand of so many percent of the days.
 COVERED_PERCENT = 95
@@ -37,6 +37,11 @@ class Period(NamedTuple):
     until: int
     previous: int
 
+    @property
+    def reached(self) -> int:
+        """Where the last quarter-hour ends that has begun."""
+        return min(self.end, quarter_of(self.until + QUARTER_MS - 1))
+
 
 class Day(NamedTuple):
     """A local day of the entitlement, as far as it lies in the period."""
@@ -54,12 +59,9 @@ def days_of(start: int, end: int, zone: tzinfo) -> list[int]:
     """The boundaries of local days between two times, with both ends."""
     cuts = [start]
     while cuts[-1] < end:
-        local = datetime.fromtimestamp(cuts[-1] / 1000, zone)
-        midnight = datetime(local.year, local.month, local.day, tzinfo=zone)
         # A day has 23 to 25 hours: 36 hours after its beginning it is surely the next one.
-        later = datetime.fromtimestamp(midnight.timestamp() + 36 * 3600, zone)
-        following = datetime(later.year, later.month, later.day, tzinfo=zone).timestamp()
-        cuts.append(min(int(following) * 1000, end))
+        following = day_of(day_of(cuts[-1], zone) + 36 * HOUR_MS, zone)
+        cuts.append(min(following, end))
     return cuts
 
 
@@ -107,19 +109,17 @@ class Tops:
         most = held.used if held else 0
         highest = {quarter.start: quarter.highest for quarter in self._records.within(start, end)}
         most = max([most, *highest.values()])
-        for at, turned_away in self._records.denied.items():
-            if start <= at < end:
-                held = opening_level(self._records, at)
-                in_use = highest.get(at, held.used if held else 0)
-                most = max(most, in_use + len(turned_away))
+        for at, turned_away in self._records.denied_within(start, end):
+            held = opening_level(self._records, at)
+            in_use = highest.get(at, held.used if held else 0)
+            most = max(most, in_use + len(turned_away))
         return most
 
 
 def days(records: Records, tops: Tops, period: Period, zone: tzinfo) -> list[Day]:
     """The local days of a period, until now."""
-    until = min(period.end, quarter_of(period.until + QUARTER_MS - 1))
     found = []
-    for start, end in pairwise(days_of(period.start, until, zone)):
+    for start, end in pairwise(days_of(period.start, period.reached, zone)):
         usage = records.usage(start, end)
         levels = tops.between(start, end)
         found.append(
@@ -171,7 +171,7 @@ def monthly_value(additional: int, price: Mapping[str, Any] | None) -> dict[str,
     return {"amount": str(amount), "currency": price["currency"]}
 
 
-def common(usage: Usage, previous: Usage, found: Sequence[Day], peak_at: int) -> dict[str, Any]:
+def _common(usage: Usage, previous: Usage, found: Sequence[Day], peak_at: int) -> dict[str, Any]:
     """The figures that seats and usage limits share."""
     _, purchased, hard_cap = usage.limits[-1]
     working = [day for day in found if day.is_working_day and day.usage.highest > 0]
@@ -239,7 +239,7 @@ def of_seats(
 ) -> dict[str, Any]:
     """The figures of an entitlement's seats; `held` is the level with which the period began."""
     return {
-        **common(usage, previous, found, peak_at),
+        **_common(usage, previous, found, peak_at),
         "overdraftSeatSeconds": usage.overdraft_seat_ms // 1000,
         "seatHours": round(usage.overdraft_seat_ms / HOUR_MS, 3),
         "episodes": episodes,
@@ -259,7 +259,7 @@ def of_usage_limit(
     """The figures of a usage limit. What was denied is not known to be wanted: no more is said."""
     return {
         "key": key,
-        **common(usage, previous, found, peak_at),
+        **_common(usage, previous, found, peak_at),
         "episodes": episodes,
         "deniedRequests": len(usage.denied_seats),
         "consumed": usage.counts["consumed"],
@@ -292,9 +292,8 @@ def signs(usage: Usage, records: Records, period: Period, seats: Sequence[Item])
         found.append({"sign": "many-devices", "seats": len(many), "most": shown})
     bursts = [
         (sum(by_seat.values()), at, len(by_seat))
-        for at, by_seat in records.denied.items()
-        if period.start <= at < period.end
-        and sum(by_seat.values()) >= max(BURST_LEAST, BURST_EACH * len(by_seat))
+        for at, by_seat in records.denied_within(period.start, period.end)
+        if sum(by_seat.values()) >= max(BURST_LEAST, BURST_EACH * len(by_seat))
     ]
     if bursts:
         attempts, at, denied = max(bursts)
@@ -321,8 +320,7 @@ def hours(records: Records, period: Period) -> dict[str, list[Any]] | None:
     """Of a short period, what the picture draws by hour; None: it draws the days."""
     if period.end - period.start > SHORT_MS:
         return None
-    until = min(period.end, quarter_of(period.until + QUARTER_MS - 1))
-    cuts = [*range(period.start, until, HOUR_MS), until]
+    cuts = [*range(period.start, period.reached, HOUR_MS), period.reached]
     return {
         "from": [to_rfc3339(start) for start in cuts[:-1]],
         **_drawn([records.usage(start, end) for start, end in pairwise(cuts)]),

@@ -126,9 +126,10 @@ class Xlsx:
         for row in rows(entry, self._zone):
             self._row += 1
             for number, (column, cell) in enumerate(zip(COLUMNS, row, strict=True)):
-                self._write(self._sheet, number, column.kind, cell)
+                self._write(number, column.kind, cell)
 
-    def _write(self, sheet: Worksheet, number: int, kind: str, cell: Cell) -> None:
+    def _write(self, number: int, kind: str, cell: Cell) -> None:
+        sheet = self._sheet
         if cell is None:
             return
         if isinstance(cell, datetime):

@@ -9,7 +9,6 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -91,7 +90,7 @@ class Work:
             return [_job(report, "publish")]
         if "partCount" not in report:
             count = 0
-            for part in _batched(self._candidates(report), PART):
+            for part in reading.batched(self._candidates(report), PART):
                 content = json.dumps([[owner, sorted(of)] for owner, of in part])
                 name = _part_name(report["reportId"], count, "plan")
                 self._store.put(name, content.encode(), TYPES["json"])
@@ -205,7 +204,7 @@ class Work:
         published_at = clock()
         with rows_path.open("rb") as rows:
             order = index.order()
-            summary = {**index.summary(), "largest": _largest(rows, order)}
+            summary = {**index.summary(), "largest": _largest(rows, index.largest())}
             changes = None
             # Somebody may have cleared old files away: then nothing is said of what changed.
             if series and self._store.has(f"{series['latest']}/rows.jsonl"):
@@ -337,7 +336,7 @@ def queue_at(url: str) -> Callable[[list[Job]], None]:
     """A queue that jobs are sent to; raises when one was not taken."""
 
     def send(jobs: list[Job]) -> None:
-        for part in _batched(jobs, 10):
+        for part in reading.batched(jobs, 10):
             answer = aws.client("sqs").send_message_batch(
                 QueueUrl=url,
                 Entries=[
@@ -349,12 +348,6 @@ def queue_at(url: str) -> Callable[[list[Job]], None]:
                 raise OSError(f"{len(answer['Failed'])} jobs were not taken by the queue")
 
     return send
-
-
-def _batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    rest = iter(items)
-    while part := list(islice(rest, size)):
-        yield part
 
 
 def _job(report: Item, step: str, **more: Any) -> Job:
@@ -419,7 +412,18 @@ class Index:
                 entitlement_id,
             )  # fmt: skip
 
-        return [(each[5], each[6]) for each in sorted(self._entries, key=rank)]
+        self._entries.sort(key=rank)
+        return [(each[5], each[6]) for each in self._entries]
+
+    def largest(self) -> list[tuple[int, int]]:
+        """Offset and length of the ten largest opportunities of each currency, once in order."""
+        found: list[tuple[int, int]] = []
+        taken: dict[str, int] = {}
+        for currency, amount, _, _, _, offset, length in self._entries:
+            if currency and amount > 0 and taken.get(currency, 0) < LARGEST:
+                taken[currency] = taken.get(currency, 0) + 1
+                found.append((offset, length))
+        return found
 
     def summary(self) -> dict[str, Any]:
         """The totals; money by currency."""
@@ -440,19 +444,12 @@ def summary_view(kept: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "seatHours": float(kept["seatHours"])}
 
 
-def _largest(rows: BinaryIO, order: list[tuple[int, int]]) -> list[dict[str, Any]]:
-    """The ten largest opportunities of each currency."""
+def _largest(rows: BinaryIO, places: list[tuple[int, int]]) -> list[dict[str, Any]]:
+    """What the summary says of the largest opportunities."""
     found: list[dict[str, Any]] = []
-    taken: dict[str, int] = {}
-    for offset, length in order:
+    for offset, length in places:
         rows.seek(offset)
         entry = json.loads(rows.read(length))
-        worth = entry["monthlyValue"]
-        if worth is None:
-            break
-        if Decimal(worth["amount"]) == 0 or taken.get(worth["currency"], 0) == LARGEST:
-            continue
-        taken[worth["currency"]] = taken.get(worth["currency"], 0) + 1
         found.append(
             {
                 "entitlementId": entry["entitlementId"],
@@ -461,7 +458,7 @@ def _largest(rows: BinaryIO, order: list[tuple[int, int]]) -> list[dict[str, Any
                 "accountOwner": (entry["contacts"].get("accountOwner") or {}).get("email"),
                 "purchased": entry["seats"]["purchased"],
                 "suggested": entry["seats"]["suggested"]["seats"],
-                "monthlyValue": worth,
+                "monthlyValue": entry["monthlyValue"],
             }
         )
     return found

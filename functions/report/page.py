@@ -126,6 +126,7 @@ def chart(bars: list[dict[str, Any]], zone: str) -> dict[str, Any] | None:
             }
         )
     # Every second or third name, where all would run into each other.
-    every = -(-len(bars) // 32) if len(bars) > 32 else 1
-    return {"bars": drawn, "tallest": tallest, "width": _WIDTH, "height": _HEIGHT, "every": every,
-            "left": _LEFT}  # fmt: skip
+    every = -(-len(bars) // 32)
+    return {
+        "bars": drawn, "tallest": tallest, "width": _WIDTH, "height": _HEIGHT, "every": every,
+    }  # fmt: skip

@@ -1,8 +1,9 @@
 """Which time a report is about: a month, or any stretch of whole quarter-hours."""
 
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 
 from functions.report.figures import Period
+from shared import usage
 from shared.history import QUARTER_MS
 from shared.ledger import EVIDENCE_SECONDS
 from shared.models import ReportInput
@@ -19,17 +20,13 @@ def month_of(at: int, zone: tzinfo, ahead: int = 0) -> str:
     return f"{year:04d}-{month + 1:02d}"
 
 
-def _begin(month: str, zone: tzinfo) -> int:
-    first = datetime(int(month[:4]), int(month[5:]), 1, tzinfo=zone)
-    return int(first.timestamp()) * 1000
-
-
-def of_month(month: str, zone: tzinfo, now_ms: int) -> Period:
+def of_month(month: str, zone: str, now_ms: int) -> Period:
     """A month in a zone, as far as it is over; the month before it is compared with."""
-    start = _begin(month, zone)
-    middle = start + 15 * 86_400_000
-    end = _begin(month_of(middle, zone, 1), zone)
-    return Period(start, end, min(end, now_ms), _begin(month_of(middle, zone, -1), zone))
+    middle = datetime(int(month[:4]), int(month[5:]), 15, tzinfo=UTC)
+    start, end = usage.month_of(int(middle.timestamp()), zone)
+    assert end is not None  # a month ends
+    before = usage.month_of(start - 1, zone)
+    return Period(start * 1000, end * 1000, min(end * 1000, now_ms), before.start * 1000)
 
 
 def read(model: ReportInput, zone_name: str, now_ms: int) -> tuple[Period, str | None]:
@@ -43,11 +40,10 @@ def read(model: ReportInput, zone_name: str, now_ms: int) -> tuple[Period, str |
         raise InvalidRequest.at("/from", "is required with 'to'")
     if model.from_ is not None and model.period is not None:
         raise InvalidRequest.at("/period", "is given beside 'from': one of them is enough")
-    zone = zone_of(zone_name)
     month = None
     if model.from_ is None:
-        month = model.period or month_of(now_ms, zone, -1)
-        period, pointer = of_month(month, zone, now_ms), "/period"
+        month = model.period or month_of(now_ms, zone_of(zone_name), -1)
+        period, pointer = of_month(month, zone_name, now_ms), "/period"
     else:
         period, pointer = _between(model.from_, model.to, now_ms), "/from"
     if period.start >= now_ms:

@@ -4,6 +4,7 @@ Both cost what there is to report: an entitlement that never came near a limit i
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from functions.report import figures
@@ -26,19 +27,21 @@ def candidates(shard: int, period: Period) -> Steps[Candidates]:
     months = history.months_between(period.start, max(period.start, period.until - 1))
     for month in (*months, table.NOW):
         marks = Query("pk = :pk", {":pk": table.notable_partition(month, shard)})
-        while True:
-            page = yield marks
-            for item in page.items:
-                owner, meter = table.marked(item["sk"])
-                found.setdefault(owner, set()).add(meter)
-            if page.next is None:
-                break
-            marks = marks._replace(start=page.next)
+        for item in (yield from history.all_of(marks)):
+            owner, meter = table.marked(item["sk"])
+            found.setdefault(owner, set()).add(meter)
     return found
 
 
+def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of at most so many (itertools has it from Python 3.12 on)."""
+    rest = iter(items)
+    while part := list(islice(rest, size)):
+        yield part
+
+
 def entries(
-    wanted: Iterable[tuple[str, Iterable[str]]],
+    wanted: Iterable[tuple[str, list[str]]],
     period: Period,
     filters: Mapping[str, str],
     now: int,
@@ -47,13 +50,7 @@ def entries(
 
     `now`, Unix seconds, is the time of which their status is told.
     """
-    part: list[tuple[str, list[str]]] = []
-    for owner, meters in wanted:
-        part.append((owner, sorted(meters)))
-        if len(part) == BATCH:
-            yield _entries(part, period, filters, now)
-            part = []
-    if part:
+    for part in batched(wanted, BATCH):
         yield _entries(part, period, filters, now)
 
 
@@ -224,5 +221,4 @@ def _episodes(owner: str, meter: str, period: Period) -> Steps[int]:
 
 def _seat_records(owner: str) -> Steps[list[Item]]:
     pk = table.seat_record_key(owner, "").pk
-    found = yield from history.all_of(Query("pk = :pk", {":pk": pk}))
-    return found
+    return (yield from history.all_of(Query("pk = :pk", {":pk": pk})))

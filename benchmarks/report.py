@@ -114,7 +114,7 @@ def _quarter(
         {**dict.fromkeys(COUNTS, 0), "activated": 6}, ((start, purchased, cap),), (), (), None,
         None, people, people[:2] if over else (),
     )  # fmt: skip
-    return quarter.to_item(is_latest=False)
+    return quarter.to_item(quarter.start)
 
 
 def seed(url: str, name: str, numbers: range, *, is_quiet: bool) -> int:
@@ -172,7 +172,7 @@ def make_report(
         def has(self, name: str) -> bool:
             return (folder / name).exists()
 
-        def delete(self, folder: str) -> None:
+        def delete(self, folder: str, kept: str | None = None) -> None:
             """They are of use when something looks odd."""
 
     spent = {"calls": 0, "units": 0.0}
@@ -211,7 +211,7 @@ def make_report(
     made = work._read(item["reportId"])
     assert made is not None
     assert made["status"] == "published"
-    disk = sum(path.stat().st_size for path in (folder / item["reportId"]).glob("*"))
+    disk = sum(path.stat().st_size for path in (folder / item["reportId"]).glob("*/*"))
     # The kernel's own high-water mark of this program (getrusage would tell of the parent's).
     status = Path("/proc/self/status").read_text()
     peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]

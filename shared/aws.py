@@ -22,7 +22,9 @@ def client(service: str) -> Any:
         connect_timeout=2,
         read_timeout=20 if service == "s3" else 5,
         retries={"mode": "standard", "total_max_attempts": 3},
-        # Else an address that S3 signs would be in its older form.
+        # Else an address that S3 signs would be in its older form, and of a host that leads
+        # elsewhere from most regions.
         signature_version="s3v4" if service == "s3" else None,
+        s3={"addressing_style": "virtual"} if service == "s3" else None,
     )
     return botocore.session.get_session().create_client(service, config=config)

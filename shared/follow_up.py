@@ -40,13 +40,15 @@ def change(
 ) -> Item:
     """The state's item after a change; `changed` has any of state, owner, note, reason."""
     before = seen or {}
+    state = changed.get("state", before.get("state", "open"))
     return {
         "entitlementId": entitlement_id,
         "version": before.get("version", 0) + 1,
-        "state": changed.get("state", before.get("state", "open")),
+        "state": state,
         "owner": changed.get("owner", before.get("owner")),
         "note": changed.get("note"),
         "changedAt": at,
+        "stateChangedAt": at if state != before.get("state") else before["stateChangedAt"],
         "changedBy": actor,
         "reason": changed.get("reason"),
         "previousState": before.get("state"),
@@ -69,14 +71,15 @@ def writes(entitlement_id: str, seen: Item | None, changes: list[Item]) -> Trans
 def move(entitlement_id: str, moves: list[Move]) -> Steps[None]:
     """What happened, brought to the follow-up: once, however often it is told.
 
-    What is not later than the last change has been told before, or was overtaken by it.
+    What is not later than the last change of the state has been told before, or was overtaken.
     """
     attempt = 1
     while moves and attempt <= _ROUNDS:
         seen: Item | None = yield table.Get(table.follow_up_key(entitlement_id))
         state, changes = seen, list[Item]()
         for each in sorted(moves):
-            if len(changes) == _CHANGES or (state is not None and each.at <= state["changedAt"]):
+            is_late = state is not None and each.at <= state["stateChangedAt"]
+            if is_late or len(changes) == _CHANGES:
                 continue
             following = state_after(state["state"] if state else None, each.reason)
             if following:

@@ -216,10 +216,10 @@ class Quarter(NamedTuple):
     people: tuple[str, ...] = ()
     over: tuple[str, ...] = ()
 
-    def to_item(self, *, is_latest: bool) -> Item:
-        """The record as the table keeps it, for 13 months; the latest until another is.
+    def to_item(self, following: int | None) -> Item:
+        """The record as the table keeps it: for 13 months from when the `following` one begins.
 
-        What follows is folded onto the latest, and read from it, however long ago it was.
+        Until then its level is what was held, however long ago it was; so is that of the latest.
         """
         item: Item = self._asdict()
         item |= {
@@ -231,7 +231,7 @@ class Quarter(NamedTuple):
             "episode": list(self.episode) if self.episode else None,
             "people": list(self.people),
             "over": list(self.over),
-            "ttl": None if is_latest else self.start // 1000 + EVIDENCE_SECONDS,
+            "ttl": None if following is None else following // 1000 + EVIDENCE_SECONDS,
         }
         return item
 
@@ -736,11 +736,19 @@ def denied_between(
                 counted[key] = counted.get(key, 0) + number
             continue
         low, high = max(start, begin), min(end, begin + QUARTER_MS)
-        for pk in {table.attempt_key(entitlement_id, 0, key, 0, meter).pk for key in by_seat}:
-            items = yield from all_of(_range(pk, f"{low:013d}", f"{high - 1:013d}#~"))
-            for item in items:
-                counted[item["seatKey"]] = counted.get(item["seatKey"], 0) + 1
+        for item in (yield from attempts_between(entitlement_id, low, high, by_seat, meter)):
+            counted[item["seatKey"]] = counted.get(item["seatKey"], 0) + 1
     return counted
+
+
+def attempts_between(
+    entitlement_id: str, start: int, end: int, keys: Iterable[str], meter: str = SEATS
+) -> Steps[list[Item]]:
+    """The kept denials from `start` to before `end`, of the partitions on which these keys fall."""
+    items: list[Item] = []
+    for pk in sorted({table.attempt_key(entitlement_id, 0, key, 0, meter).pk for key in keys}):
+        items += yield from all_of(_range(pk, f"{start:013d}", f"{end - 1:013d}#~"))
+    return items
 
 
 def changes_between(

@@ -74,7 +74,8 @@ def _zone(text: str) -> str:
 @lru_cache(maxsize=1)
 def _zones() -> frozenset[str]:
     # The pinned package's own list: the same on every machine.
-    return frozenset(files("tzdata").joinpath("zones").read_text().split())
+    names = files("tzdata").joinpath("zones").read_text().split()
+    return frozenset(names) - {"Factory"}  # says that no zone was chosen
 
 
 def _thresholds(values: list[int]) -> list[int]:
@@ -991,10 +992,11 @@ class ReportSummary(Output):
 
     entitlements: int = Field(description="That have something to report.")
     in_overdraft: int
-    denied: int = Field(description="Entitlements that turned somebody away.")
+    denied: int = Field(description="Entitlements that turned somebody away or refused a request.")
     seat_hours: float = Field(description="Seats above what was purchased, times hours.")
     denied_seats: int = Field(description="People turned away, of each entitlement.")
-    denied_attempts: int
+    denied_requests: int = Field(description="Requests of usage limits that were refused.")
+    denied_attempts: int = Field(description="Of both, every repetition counted.")
     monthly_value: list[Money] = Field(description="By currency, never mixed.")
 
 
@@ -1017,13 +1019,17 @@ class Report(Output):
     filters: ReportFilters
     formats: list[str]
     send_email: bool
+    emailed_to: list[str] = Field(description="Whom its mail has gone to so far.")
     version: int | None = Field(description="The n-th of this period and these filters.")
     previous_report_id: str | None
     change_count: int | None = Field(
         description="How many entitlements differ from the version before."
     )
     summary: ReportSummary | None
-    failure: str | None = Field(description="What went wrong last; it is tried again.")
+    failure: str | None = Field(
+        description="What went wrong last: it is tried again, unless the report says `failed`."
+        " Of a published report: why its mail has not reached everybody."
+    )
     failed_attempts: int
     requested_by: str
     created_at: str
@@ -1061,6 +1067,7 @@ _OVERDRAFT_TYPES = "must have a type: none, absolute, percentage or unlimited"
 _TEXTS = {
     "missing": "is required",
     "extra_forbidden": "unknown field",
+    "model_type": "must be an object",
     "union_tag_invalid": _OVERDRAFT_TYPES,
     "union_tag_not_found": _OVERDRAFT_TYPES,
 }

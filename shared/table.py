@@ -271,6 +271,11 @@ def report_key(report_id: str) -> Key:
     return Key(f"{REPORT_PREFIX}{report_id}", "REPORT")
 
 
+def report_job_key(report_id: str, step: str, number: int) -> Key:
+    """How often a job of a report was begun."""
+    return Key(f"REPORT_JOB#{report_id}", f"{step}#{number:05d}")
+
+
 def report_series_key(series: str) -> Key:
     """The newest report of one period and filters."""
     return Key(f"REPORT_SERIES#{series}", "SERIES")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from functions.notify.batch import Batch
+from functions.notify.batch import Batch, Marks
 from functions.notify.outlets import Outlets
 from shared import aws, table
 from tests.support import NOW_MS, Crash
@@ -81,7 +81,9 @@ class Notifier:
         *,
         now_ms: int = NOW_MS,
         quiet_ms: int = QUIET_MS,
+        marks: Marks | None = None,
     ) -> None:
+        self._marks = marks
         self.recorder = recorder or Recorder()
         self._door = door
         self._now_ms = now_ms
@@ -93,7 +95,14 @@ class Notifier:
         kept = aws.client
         aws.client = self.recorder.client  # type: ignore[assignment]
         try:
-            batch = Batch(self._door, self._outlets, self._quiet_ms, self._now_ms, sends_mail=True)
+            batch = Batch(
+                self._door,
+                self._outlets,
+                self._quiet_ms,
+                self._now_ms,
+                sends_mail=True,
+                marks=self._marks,
+            )
             return batch.process(list(records))
         finally:
             aws.client = kept

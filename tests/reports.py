@@ -7,7 +7,7 @@ from typing import Any
 
 from functions.report import desk
 from functions.report.figures import Period
-from functions.report.job import Job, Mailing, Work
+from functions.report.job import Job, Mailing, Work, file_name
 from functions.report.store import Store
 from shared import table
 from shared.models import REPORT_FORMATS
@@ -35,9 +35,10 @@ class MemoryStore(Store):
     def has(self, name: str) -> bool:
         return name in self.files
 
-    def delete(self, folder: str) -> None:
+    def delete(self, folder: str, kept: str | None = None) -> None:
         for name in [name for name in self.files if name.startswith(folder)]:
-            del self.files[name]
+            if not kept or not name.startswith(kept):
+                del self.files[name]
 
 
 class Maker:
@@ -77,7 +78,7 @@ class Maker:
         return found
 
     def file(self, report: Item, name: str) -> bytes:
-        return self.store.files[f"{report['reportId']}/report.{name}"]
+        return self.store.files[file_name(report["folder"], name)]
 
     def json(self, report: Item) -> dict[str, Any]:
         told: dict[str, Any] = json.loads(self.file(report, "json"))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from functions.notify.batch import Marks
 from functions.notify.mail import Mailer
 from shared import entitlement, ledger, problems, table
 from shared.ledger import Change, Holder
@@ -37,6 +38,7 @@ class Story:
             ledger.new_page(self.id, entitlement.terms(self.document), Change("k", "r", at))
         )
         self.recorder = Recorder()
+        self.marks = Marks()
         self._tell(table.ledger_key(self.id), None, at)
 
     def _get(self, key: table.Key) -> Item | None:
@@ -52,7 +54,8 @@ class Story:
             "Keys": {"pk": {"S": key.pk}, "sk": {"S": key.sk}}, "SequenceNumber": str(at),
             **{name: {k: to_wire(v) for k, v in image.items()} for name, image in images.items()},
         }}  # fmt: skip
-        assert Notifier(self.door, self.recorder, now_ms=at).deliver([record]) is None
+        notifier = Notifier(self.door, self.recorder, now_ms=at, marks=self.marks)
+        assert notifier.deliver([record]) is None
 
     def take(self, seat_id: str, at: int) -> str:
         page = table.ledger_key(self.id)

@@ -59,7 +59,10 @@ class Record(NamedTuple):
 
 
 class Marks:
-    """The marks of notable months that this process has made: a mark is written once."""
+    """The marks of notable months that this process has made: a mark is written once.
+
+    Nobody takes a month's mark away, so that it can be remembered that it is there.
+    """
 
     KNOWN = 20_000
 
@@ -77,16 +80,9 @@ class Marks:
         while len(self._made) > self.KNOWN:
             self._made.popitem(last=False)
 
-    def delete(self, key: Key) -> Steps[None]:
-        """Take one away."""
-        yield Delete(key)
-        self._made.pop(key, None)
 
-
-def _mark_ends(month: str) -> int | None:
-    """When a month's mark is forgotten: after all evidence of that month. What is now, stays."""
-    if month == table.NOW:
-        return None
+def _mark_ends(month: str) -> int:
+    """When a month's mark is forgotten: after all evidence of that month."""
     return history.quarter_start(f"{month}-28T00:00") // 1000 + 4 * 86_400 + EVIDENCE_SECONDS
 
 
@@ -221,8 +217,8 @@ class Batch:
         newest = folded.latest
         if late:
             newest = yield from self._rebuild(owner, meter, min(late), fired)
-        yield from _mark_overdraft(owner, meter, list(changes.values()), latest, newest)
-        yield from self._mark_near(owner, meter, list(changes.values()), newest)
+        if newest:
+            yield from _mark_level(owner, meter, list(changes.values()), latest, newest)
         # And again: a mail that was made in between has looked at its time without seeing it.
         yield from self._mark_changes(item, new)
         sent = []
@@ -266,15 +262,6 @@ class Batch:
                 return rebuilt
             yield Pause(attempt)
         raise table.Unavailable("history kept changing")
-
-    def _mark_near(
-        self, owner: str, meter: str, changes: list[KeptChange], newest: Quarter | None
-    ) -> Steps[None]:
-        """Keep the mark of what is near its limit now: time may pass without a change."""
-        if newest and newest.level.is_near:
-            yield from self._marks.put(owner, meter, [table.NOW])
-        elif any(level and level.is_near for c in changes for level in (c.before, c.level)):
-            yield from self._marks.delete(table.notable_key(owner, table.NOW, meter))
 
     # --- A denial --------------------------------------------------------------------------------
 
@@ -413,7 +400,8 @@ def _write_all(owner: str, meter: str, folded: History, seen: Quarter | None) ->
     newest = max(quarters)
     if seen and seen.start < newest:
         quarters.setdefault(seen.start, seen)  # it is the latest no more, and may be forgotten
-    for start in sorted(quarters):
+    for start, following in pairwise((*sorted(quarters), None)):
+        assert start is not None
         quarter = quarters[start]
         key = table.quarter_key(owner, meter, history.quarter_name(start))
         condition, bound = "", dict[str, Any]()
@@ -421,7 +409,7 @@ def _write_all(owner: str, meter: str, folded: History, seen: Quarter | None) ->
             condition = "attribute_not_exists(pk)"
             if seen and seen.start == start:
                 condition, bound = "seq = :seen", {":seen": seen.seq}
-        reply = yield Put(key, quarter.to_item(is_latest=start == newest), condition, values=bound)
+        reply = yield Put(key, quarter.to_item(following), condition, values=bound)
         if isinstance(reply, Refused):
             return False
     return True
@@ -461,23 +449,27 @@ def _episode_view(owner: str, change: KeptChange) -> Steps[dict[str, Any] | None
     return None
 
 
-def _mark_overdraft(
-    owner: str, meter: str, changes: list[KeptChange], seen: Quarter | None, newest: Quarter | None
+def _mark_level(
+    owner: str, meter: str, changes: list[KeptChange], seen: Quarter | None, newest: Quarter
 ) -> Steps[None]:
-    """Keep the mark by which entitlements in overdraft are listed: written when use crosses.
+    """Keep the marks of what is in overdraft, and of what is near its limit, now.
 
-    Compared with what history had seen, so that a mark is right again after records were given
-    up. Listing looks at the page as well: a mark too many does no harm.
+    By the one entitlements are listed, by the other a report finds what goes on without a change.
+    They are written when use crosses, compared with what history had seen: so a mark is right
+    again after records were given up. Who reads them looks at the levels as well: a mark too many
+    does no harm.
     """
-    levels = [change.before for change in changes] + [change.level for change in changes]
+    levels = [level for change in changes for level in (change.before, change.level)]
     levels += [each.level for each in (seen, newest) if each]
-    if newest is None or len({bool(level and level.overdraft) for level in levels}) == 1:
-        return
-    key = table.overdraft_key(owner, meter)
-    if newest.level.overdraft and newest.episode:
-        yield Put(key, {"since": newest.episode.start})
-    else:
-        yield Delete(key)
+    if len({bool(level and level.overdraft) for level in levels}) > 1:
+        key = table.overdraft_key(owner, meter)
+        if newest.level.overdraft and newest.episode:
+            yield Put(key, {"since": newest.episode.start})
+        else:
+            yield Delete(key)
+    if len({bool(level and level.is_near) for level in levels}) > 1:
+        key = table.notable_key(owner, table.NOW, meter)
+        yield Put(key, {}) if newest.level.is_near else Delete(key)
 
 
 def _write_counts(owner: str, versions: Iterable[Version]) -> Steps[None]:

@@ -73,9 +73,9 @@ def _denied(_: Entry, meter: Entry) -> Any:
 
 
 def _limits(_: Entry, meter: Entry) -> str:
-    told = [f"{each['purchased']}/{_cap(each['hardCap'])}" for each in meter["limits"]]
-    times = [each["from"] for each in meter["limits"]]
-    return "; ".join(f"{at} {limits}" for at, limits in zip(times[1:], told[1:], strict=True))
+    return "; ".join(
+        f"{each['from']} {each['purchased']}/{_cap(each['hardCap'])}" for each in meter["limits"]
+    )
 
 
 def _cap(cap: int | None) -> str:
@@ -131,8 +131,8 @@ COLUMNS = (
            _of("purchased")),
     Column("hardCap", "Hard cap", "count", "The hard cap at the end of the period; empty:"
            " unlimited.", _of("hardCap")),
-    Column("limitChanges", "Limit changes", "text", "Every change of purchased/hard cap in the"
-           " period, with its time in UTC.", _limits),
+    Column("limits", "Limits", "text", "Purchased/hard cap at the period's beginning and after"
+           " each change in it, with the time in UTC.", _limits),
     Column("peak", "Peak", "count", "The most that was in use at once.", _of("peak")),
     Column("peakAt", "Peak at", "time", "When use first came to the peak; the period's beginning,"
            " if it was so before.", _of("peakAt")),
@@ -147,7 +147,8 @@ COLUMNS = (
     Column("overdraftAtStart", "Over at start", "count", "Seats above what was purchased when the"
            " period began.", _of("overdraftAtStart")),
     Column("overdraftSeats", "People over", "count", "Different people who took a seat in"
-           " overdraft in the period.", _of("overdraftSeats")),
+           " overdraft in the period; of a quarter-hour, at most 1,000 are told apart.",
+           _of("overdraftSeats")),
     Column("denied", "People denied", "count", "Different people who were turned away at the hard"
            " cap; of a usage limit, different requests.", _denied),
     Column("deniedAttempts", "Attempts denied", "count", "How often they were turned away, every"
@@ -156,22 +157,23 @@ COLUMNS = (
            " entitlement's time zone, on which anything was in use.", _of("workingDays")),
     Column("workingDaysAtLimit", "Working days at limit", "count", "Of these, on how many all that"
            " was purchased was in use at some time.", _of("workingDaysAtLimit")),
-    Column("activatedSeats", "People", "count", "Different people who took a seat in the period.",
-           _of("activatedSeats")),
+    Column("activatedSeats", "People", "count", "Different people who took a seat in the period;"
+           " of a quarter-hour, at most 1,000 are told apart.", _of("activatedSeats")),
     Column("consumed", "Consumed", "count", "What was consumed of a usage limit in the period.",
            _of("consumed")),
-    Column("demand", "Demand", "count", "The most in use together with the people denied, within"
-           " one quarter-hour; that of the day which only one working day with use in twenty"
-           " exceeds (95th percentile, nearest rank).",
+    Column("demand", "Demand", "count", "The most in use together with the people denied under the"
+           " same limits, within one quarter-hour; that of the day which only one working day with"
+           " use in twenty exceeds (95th percentile, nearest rank).",
            lambda _, meter: meter["suggested"].get("demand")),
     Column("suggested", "Suggested", "count", "The demand, or what is purchased if that is more;"
            " of a usage limit, its peak: at least, if requests were denied.", _suggested),
     Column("additional", "Additional", "count", "Suggested less purchased.", _additional),
-    Column("monthlyValue", "Monthly value", "money", "Additional seats at list price, a month;"
-           " a yearly price by twelve, rounded to cents. None without a price, or once it was"
-           " deleted.", _value("amount")),
+    Column("monthlyValue", "Monthly value", "money", "Additional seats at the list price of when"
+           " the report was made, a month; a yearly price by twelve, rounded to cents. None without"
+           " a price, or once it was deleted.", _value("amount")),
     Column("currency", "Currency", "text", "Of the monthly value.", _value("currency")),
-    Column("previousPeak", "Peak before", "count", "The peak of the period before.",
+    Column("previousPeak", "Peak before", "count", "The peak of the period before; empty where that"
+           " reaches behind the evidence of 400 days.",
            _previous("peak")),
     Column("previousOverdraftHours", "Hours over before", "hours", "Hours in overdraft in the"
            " period before.", _previous("overdraftSeconds", hours=True)),

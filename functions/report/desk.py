@@ -7,7 +7,7 @@ from typing import Any
 
 from functions.report import links, periods
 from functions.report.figures import Period
-from functions.report.job import summary_view
+from functions.report.job import file_name, summary_view
 from functions.report.store import Store
 from shared import idempotency, lists, table
 from shared.credentials import new_id
@@ -131,11 +131,12 @@ def _view(item: Item, made: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "filters": item["filters"],
         "formats": item["formats"],
         "sendEmail": item["sendsEmail"],
+        "emailedTo": sorted(item.get("sentTo", ())),
         "version": item.get("version"),
         "previousReportId": item.get("previousReportId"),
         "changeCount": item.get("changeCount"),
         "summary": summary_view(item["summary"]) if "summary" in item else None,
-        "failure": None if item["status"] == "published" else item.get("failure"),
+        "failure": item.get("failure"),
         "failedAttempts": item.get("failedAttempts", 0),
         "requestedBy": item["requestedBy"],
         "createdAt": to_rfc3339(item["createdAt"]),
@@ -153,8 +154,8 @@ def open_file(request: Request, store: Store) -> Response:
     period = item["period"]
     about = period["month"] or period["from"][:10]
     shown_as = f"overdraft-{about}-v{item['version']}.{name}"
-    url = store.link(f"{item['reportId']}/report.{name}", shown_as, is_page=name == "html")
-    return Response(302, "", {"location": url, "referrer-policy": "no-referrer"})
+    url = store.link(file_name(item["folder"], name), shown_as, is_page=name == "html")
+    return Response(302, None, {"location": url, "referrer-policy": "no-referrer"})
 
 
 def _find(request: Request) -> Steps[tuple[Item, str] | None]:

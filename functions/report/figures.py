@@ -81,13 +81,29 @@ def is_mixed(quarter: Quarter) -> bool:
     return len(quarter.limits) > 1
 
 
+class Mixed(NamedTuple):
+    """A quarter-hour in which limits changed: its levels, and who was denied under which limits."""
+
+    levels: Sequence[Level]
+    denied: Mapping[tuple[int, int | None], frozenset[str]]
+
+    @property
+    def demand(self) -> int:
+        """The most in use together with the people denied under the same limits."""
+        wanted = [level.used for level in self.levels]
+        for limits, keys in self.denied.items():
+            in_use = max((level.used for level in self.levels if level[1:] == limits), default=0)
+            wanted.append(in_use + len(keys))
+        return max(wanted, default=0)
+
+
 class Tops:
     """What use came to: by quarter-hour, the levels that can have been the highest of it.
 
-    `mixed` has the levels of those quarter-hours in which limits changed, from the kept changes.
+    `mixed` tells more of those quarter-hours in which limits changed, from what was kept.
     """
 
-    def __init__(self, records: Records, mixed: Mapping[int, Sequence[Level]]) -> None:
+    def __init__(self, records: Records, mixed: Mapping[int, Mixed]) -> None:
         self._records = records
         self._mixed = mixed
 
@@ -96,20 +112,26 @@ class Tops:
         first = carried_level(self._records, start)
         levels = [first] if first else []
         for quarter in self._records.within(start, end):
-            known = self._mixed.get(quarter.start)
-            if known is None:
+            if quarter.start in self._mixed:
+                levels += self._mixed[quarter.start].levels
+            else:
                 _, purchased, cap = quarter.limits[0]
-                known = [Level(quarter.highest, purchased, cap)]
-            levels += known
+                levels.append(Level(quarter.highest, purchased, cap))
         return levels
 
     def demand(self, start: int, end: int) -> int:
-        """The most that was in use together with who was denied, within one quarter-hour."""
+        """The most in use together with who was denied under the same limits in a quarter-hour.
+
+        Who was denied, and served once the limits were raised, is counted once.
+        """
         held = carried_level(self._records, start)
         most = held.used if held else 0
         highest = {quarter.start: quarter.highest for quarter in self._records.within(start, end)}
         most = max([most, *highest.values()])
         for at, turned_away in self._records.denied_within(start, end):
+            if at in self._mixed:
+                most = max(most, self._mixed[at].demand)
+                continue
             held = opening_level(self._records, at)
             in_use = highest.get(at, held.used if held else 0)
             most = max(most, in_use + len(turned_away))
@@ -171,7 +193,9 @@ def monthly_value(additional: int, price: Mapping[str, Any] | None) -> dict[str,
     return {"amount": str(amount), "currency": price["currency"]}
 
 
-def _common(usage: Usage, previous: Usage, found: Sequence[Day], peak_at: int) -> dict[str, Any]:
+def _common(
+    usage: Usage, previous: Usage | None, found: Sequence[Day], peak_at: int
+) -> dict[str, Any]:
     """The figures that seats and usage limits share."""
     _, purchased, hard_cap = usage.limits[-1]
     working = [day for day in found if day.is_working_day and day.usage.highest > 0]
@@ -194,8 +218,8 @@ def _common(usage: Usage, previous: Usage, found: Sequence[Day], peak_at: int) -
     }
 
 
-def _previous(usage: Usage) -> dict[str, Any] | None:
-    if not usage.is_known:
+def _previous(usage: Usage | None) -> dict[str, Any] | None:
+    if usage is None or not usage.is_known:
         return None
     return {
         "peak": usage.highest,
@@ -231,7 +255,7 @@ def _drawn(found: Sequence[Usage]) -> dict[str, list[Any]]:
 
 def of_seats(
     usage: Usage,
-    previous: Usage,
+    previous: Usage | None,
     found: Sequence[Day],
     peak_at: int,
     held: Level | None,
@@ -254,7 +278,12 @@ def of_seats(
 
 
 def of_usage_limit(
-    key: str, usage: Usage, previous: Usage, found: Sequence[Day], peak_at: int, episodes: int
+    key: str,
+    usage: Usage,
+    previous: Usage | None,
+    found: Sequence[Day],
+    peak_at: int,
+    episodes: int,
 ) -> dict[str, Any]:
     """The figures of a usage limit. What was denied is not known to be wanted: no more is said."""
     return {

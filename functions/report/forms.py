@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -14,8 +15,9 @@ from xlsxwriter.worksheet import Worksheet
 from functions.report.columns import COLUMNS, Cell, Entry, rows
 
 Meta = Mapping[str, Any]
-# What a spreadsheet takes for the beginning of a formula (OWASP, "CSV injection").
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# Where a spreadsheet may take a text for a formula (OWASP, "CSV injection"): at its beginning, and
+# after what separates cells where the country's separator is not the comma.
+FORMULA = re.compile(r"(?:^|(?<=[;\t\r\n]))(?=[\t\r\n]|\s*[=+\-@＝＋－＠])")
 XLSX_ROWS = 100_000  # a sheet could hold ten times as many: nobody could use them
 XLSX_TEXT = 32_767
 _FORMATS = {"hours": "#,##0.00", "money": "#,##0.00", "time": "yyyy-mm-dd hh:mm", "count": "#,##0"}
@@ -38,7 +40,7 @@ class Csv:
     def __init__(self, path: Path, meta: Meta) -> None:
         self._zone = meta["period"]["timeZone"]
         self._file = path.open("w", encoding="utf-8-sig", newline="")
-        self._writer = csv.writer(self._file)
+        self._writer = csv.writer(self._file, quoting=csv.QUOTE_ALL)
         self._writer.writerow([column.name for column in COLUMNS])
 
     def add(self, entry: Entry, _: bytes) -> None:
@@ -58,7 +60,7 @@ def _text_of(cell: Cell) -> str:
         return cell.isoformat(sep=" ")
     if isinstance(cell, (int, float, Decimal)):
         return str(cell)
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
+    return FORMULA.sub("'", cell)
 
 
 class Json:
@@ -162,6 +164,7 @@ class Xlsx:
             ("That turned somebody away", summary["denied"]),
             ("Seat-hours over", summary["seatHours"]),
             ("People denied", summary["deniedSeats"]),
+            ("Requests of usage limits denied", summary["deniedRequests"]),
             ("Attempts denied", summary["deniedAttempts"]),
         ]
         told += [
@@ -193,7 +196,7 @@ class Xlsx:
                     each.get("before"), each.get("now"),
                 )  # fmt: skip
                 for number, text in enumerate(texts):
-                    sheet.write_string(row, number, "" if text is None else str(text))
+                    sheet.write_string(row, number, "" if text is None else str(text)[:XLSX_TEXT])
 
     def _definitions(self) -> None:
         sheet = self._sheet_of("Definitions", ["Column", "Name in CSV", "What it is"])

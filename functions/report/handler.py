@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from functions.report import desk
-from functions.report.job import Mailing, Work, queue_at
+from functions.report.job import Mailing, StepFailed, Work, queue_at
 from functions.report.store import Store
 from shared import aws, http, telemetry
 from shared.http import Request, Response
@@ -64,10 +64,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def _do(record: dict[str, Any]) -> bool:
     """Do one job; False: it is to come again."""
     job = json.loads(record["body"])
-    attempt = int(record["attributes"]["ApproximateReceiveCount"])
+    attempt = 0
     try:
+        attempt = _work.begin(job, now_ms() // 1000)
         if attempt > ATTEMPTS:
-            _work.fail(job["reportId"])
+            _work.give_up(job["reportId"])
         else:
             _work.do(job)
     except Exception as error:
@@ -79,13 +80,16 @@ def _do(record: dict[str, Any]) -> bool:
 
 def _note(record: dict[str, Any], job: dict[str, Any], attempt: int, error: Exception) -> None:
     """Say what went wrong, and let the job come again soon: sooner than it may have taken."""
-    reason = "the table did not answer" if isinstance(error, Unavailable) else type(error).__name__
+    step = error.step if isinstance(error, StepFailed) else job["step"]
+    cause = error.__cause__ or error
+    reason = "the table did not answer" if isinstance(cause, Unavailable) else type(cause).__name__
     try:
-        _work.note_failure(job["reportId"], attempt, f"{job['step']}: {reason}")
+        if attempt <= ATTEMPTS:
+            _work.note_failure(job["reportId"], attempt, f"{step}: {reason}")
         aws.client("sqs").change_message_visibility(
             QueueUrl=_jobs_url,
             ReceiptHandle=record["receiptHandle"],
-            VisibilityTimeout=RETRY_SECONDS * attempt,
+            VisibilityTimeout=RETRY_SECONDS * max(1, attempt),
         )
     except Exception:  # then it comes again when its time in the queue is over
         telemetry.logger.exception("failure not noted", extra=job)

@@ -1,11 +1,12 @@
 """How a report is made: planned, read in parts, put together, published, told.
 
-Each step can be done again: what it writes follows from what it reads, and the report's item says
-how far it is. Nothing is shown before the item says `published`, in the same transaction that
-makes it the newest version.
+Each step can be done again, and by two at once: each attempt to plan or to publish writes files
+of its own, and the report's item names those that count. Nothing is shown before the item says
+`published`, in the same transaction that makes it the newest version.
 """
 
 import json
+import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
@@ -25,8 +26,12 @@ from shared.times import to_rfc3339
 
 PART = 500  # entitlements that one step reads
 ROUNDS = 5
+JOB_SECONDS = 15 * 86_400  # longer than a job is kept in its queue
 CHANGES_SHOWN = 1_000
 LARGEST = 10
+# Where parts lie until the report is published; what a crash leaves there, S3 deletes in time.
+PARTS = "parts/"
+ROWS = "rows.jsonl"
 TYPES = {
     "html": "text/html; charset=utf-8",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
@@ -37,7 +42,10 @@ _FORMS: dict[str, Callable[[Path, Meta], Form]] = {
     "html": Page, "xlsx": Xlsx, "csv": Csv, "json": Json,
 }  # fmt: skip
 # Not figures of the period: they do not make a new version differ.
-_NOT_COMPARED = frozenset(("status", "followUp", "followUpOwner", "followUpNote", "accountOwner"))
+_NOT_COMPARED = frozenset((
+    "status", "followUp", "followUpOwner", "followUpNote", "accountOwner", "customerAdmin",
+    "customer", "customerExternalId", "product", "sku",
+))  # fmt: skip
 
 Job = dict[str, Any]
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -49,6 +57,18 @@ class Mailing(NamedTuple):
     sender: str
     recipients: tuple[str, ...]
     public_url: str
+
+
+class MailFailed(Exception):
+    """Somebody could not be told of a published report."""
+
+
+class StepFailed(Exception):
+    """A step of a report failed, for the reason that is its cause."""
+
+    def __init__(self, step: str) -> None:
+        super().__init__(step)
+        self.step = step
 
 
 class Work:
@@ -71,12 +91,37 @@ class Work:
         following: list[Job] = [job]
         while len(following) == 1:
             job = following[0]
-            report = self._read(job["reportId"])
-            if report is None or report["status"] == "failed":
-                return
-            following = self._steps[job["step"]](self, report, job)
+            try:
+                report = self._read(job["reportId"])
+                if report is None:
+                    return
+                if report["status"] == "failed":
+                    self._clear(report["reportId"])
+                    return
+                following = self._steps[job["step"]](self, report, job)
+            except Exception as error:
+                raise StepFailed(job["step"]) from error
         if following:
             self._queue(following)
+
+    def begin(self, job: Job, now: int) -> int:
+        """Which attempt at a job this is, the first is 1; `now` in Unix seconds.
+
+        Counted here: the queue counts as well how often it could not hand the job over.
+        """
+        reply = self._door.execute(
+            Update(
+                table.report_job_key(job["reportId"], job["step"], job.get("number", 0)),
+                "SET #ttl = :ttl ADD attempts :one",
+                "",
+                {"#ttl": "ttl"},
+                {":ttl": now + JOB_SECONDS, ":one": 1},
+            )
+        )
+        assert isinstance(reply, Accepted)
+        assert reply.item
+        attempt: int = reply.item["attempts"]
+        return attempt
 
     def _read(self, report_id: str) -> Item | None:
         item: Item | None = self._door.execute(table.Get(table.report_key(report_id)))
@@ -89,25 +134,24 @@ class Work:
         if report["status"] == "published":
             return [_job(report, "publish")]
         if "partCount" not in report:
+            plan = secrets.token_hex(4)
             count = 0
             for part in reading.batched(self._candidates(report), PART):
                 content = json.dumps([[owner, sorted(of)] for owner, of in part])
-                name = _part_name(report["reportId"], count, "plan")
+                name = _part_name({**report, "plan": plan}, count, "plan")
                 self._store.put(name, content.encode(), TYPES["json"])
                 count += 1
             self._door.execute(
                 Update(
                     table.report_key(report["reportId"]),
-                    "SET partCount = :count, #status = :running",
+                    "SET partCount = :count, #plan = :plan, #status = :running",
                     "attribute_not_exists(partCount) AND #status = :queued",
-                    {"#status": "status"},
-                    {":count": count, ":running": "running", ":queued": "queued"},
+                    {"#status": "status", "#plan": "plan"},
+                    {":count": count, ":plan": plan, ":running": "running", ":queued": "queued"},
                 )
             )
-            planned = self._read(report["reportId"])
-            assert planned is not None  # reports are never deleted
-            report = planned
-        return self._left(report) if report["status"] == "running" else []
+            return [_job(report, "plan")]  # or whoever was faster: as the item says now
+        return self._left(report)
 
     def _left(self, report: Item) -> list[Job]:
         done = report.get("done", frozenset())
@@ -133,11 +177,10 @@ class Work:
         """Read the evidence of one part's entitlements and keep their entries."""
         number = job["number"]
         if report["status"] == "published":
-            return []
+            return [_job(report, "publish")]
         if str(number) in report.get("done", ()):
             return self._finished(report)
-        name = _part_name(report["reportId"], number, "plan")
-        wanted = json.loads(b"".join(self._store.lines(name)))
+        wanted = json.loads(b"".join(self._store.lines(_part_name(report, number, "plan"))))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "rows"
             with path.open("wb") as rows:
@@ -145,7 +188,7 @@ class Work:
                 for step in reading.entries(wanted, _period(report), report["filters"], now):
                     for entry in self._door.run(step):
                         rows.write(_encode(entry).encode() + b"\n")
-            self._store.put(_part_name(report["reportId"], number, "rows"), path, TYPES["json"])
+            self._store.put(_part_name(report, number, "rows"), path, TYPES["json"])
         reply = self._door.execute(
             Update(
                 table.report_key(report["reportId"]),
@@ -157,7 +200,7 @@ class Work:
         )
         if isinstance(reply, Accepted) and reply.item:
             return self._finished(reply.item)
-        return []
+        return [_job(report, "publish")]  # published, or given up: what this left is cleared away
 
     @staticmethod
     def _finished(report: Item) -> list[Job]:
@@ -175,30 +218,32 @@ class Work:
             series = self._door.execute(table.Get(table.report_series_key(report["series"])))
             with tempfile.TemporaryDirectory() as folder:
                 made = self._write(report, series, Path(folder))
-            if not self._commit(report, series, made):
-                # Another report of the same series was published meanwhile, or this very one.
-                again = self._read(report["reportId"])
-                assert again is not None
-                report = again
-                continue
-            report = {**report, **made}
+            self._commit(report, series, made)
+            # Refused, if another report of the same series was published, or this very one.
+            again = self._read(report["reportId"])
+            assert again is not None  # reports are never deleted
+            report = again
         if report["status"] == "running":
             raise table.Unavailable("reports of this series kept being published")
-        if report["status"] == "failed":  # it was given up meanwhile
-            self._store.delete(f"{report['reportId']}/")
-            return []
-        self._store.delete(f"{report['reportId']}/parts/")
-        self._tell(report)
+        self._clear(report["reportId"], report.get("folder"))
+        if report["status"] == "published":
+            self._tell(report)
         return []
+
+    def _clear(self, report_id: str, kept: str | None = None) -> None:
+        """Delete what was written for a report on the way, but for the folder that is shown."""
+        for folder in (f"{PARTS}{report_id}/", f"{report_id}/"):
+            self._store.delete(folder, kept)
 
     def _write(self, report: Item, series: Item | None, folder: Path) -> Item:
         """Write and upload every file; what the item is to say of them."""
         report_id = report["reportId"]
+        stored = f"{report_id}/{secrets.token_hex(4)}/"
         rows_path = folder / "rows.jsonl"
         index = Index()
         with rows_path.open("wb") as rows:
             for number in range(report["partCount"]):
-                for line in self._store.lines(_part_name(report_id, number, "rows")):
+                for line in self._store.lines(_part_name(report, number, "rows")):
                     index.add(json.loads(line), rows.tell(), len(line) + 1)
                     rows.write(line + b"\n")
         published_at = clock()
@@ -207,8 +252,8 @@ class Work:
             summary = {**index.summary(), "largest": _largest(rows, index.largest())}
             changes = None
             # Somebody may have cleared old files away: then nothing is said of what changed.
-            if series and self._store.has(f"{series['latest']}/rows.jsonl"):
-                before = self._store.lines(f"{series['latest']}/rows.jsonl")
+            if series and self._store.has(f"{series['folder']}{ROWS}"):
+                before = self._store.lines(f"{series['folder']}{ROWS}")
                 changes = _changes(before, rows_path)
             period = {**report["period"], "until": to_rfc3339(report["until"])}
             meta: dict[str, Any] = {
@@ -233,10 +278,10 @@ class Work:
             for form in forms:
                 form.close()
         files = {
-            name: self._store.put(f"{report_id}/report.{name}", path, TYPES[name])
+            name: self._store.put(file_name(stored, name), path, TYPES[name])
             for name, path in paths.items()
         }
-        self._store.put(f"{report_id}/rows.jsonl", rows_path, TYPES["json"])
+        self._store.put(f"{stored}{ROWS}", rows_path, TYPES["json"])
         told = {name: value for name, value in summary.items() if name != "largest"}
         return {
             "status": "published",
@@ -246,9 +291,11 @@ class Work:
             "publishedAt": published_at,
             "summary": {**told, "seatHours": str(told["seatHours"])},
             "files": files,
+            "folder": stored,
+            "failure": None,
         }
 
-    def _commit(self, report: Item, series: Item | None, made: Item) -> bool:
+    def _commit(self, report: Item, series: Item | None, made: Item) -> None:
         sets, removals, values = table.assign({f"#{name}": made[name] for name in made})
         names = {f"#{name}": name for name in made}
         condition, bound = "attribute_not_exists(pk)", dict[str, Any]()
@@ -265,13 +312,17 @@ class Work:
                 ),
                 Put(
                     table.report_series_key(report["series"]),
-                    {"latest": report["reportId"], "version": made["version"]},
+                    {
+                        "latest": report["reportId"],
+                        "version": made["version"],
+                        "folder": made["folder"],
+                    },
                     condition,
                     values=bound,
                 ),
             )
         )
-        return isinstance(self._door.run(ledger.settle(transaction)), Accepted)
+        self._door.run(ledger.settle(transaction))
 
     # --- Tell, fail -------------------------------------------------------------------------------
 
@@ -284,31 +335,48 @@ class Work:
         urls = {name: each["url"] for name, each in made.items()}
         expires = to_rfc3339((now // 1000 + links.SECONDS) * 1000)
         shown = {**report, "summary": summary_view(report["summary"])}
+        failed = None
         for recipient in self._mailing.recipients:
             if recipient in report.get("sentTo", ()):
                 continue
-            mail.send(self._mailing.sender, recipient, shown, urls, expires)
+            try:
+                mail.send(self._mailing.sender, recipient, shown, urls, expires)
+            except aws.Errors as error:  # the others are told all the same
+                telemetry.logger.exception("mail failed", extra={"reportId": report["reportId"]})
+                failed = error
+                continue
             self._door.execute(
                 Update(
                     table.report_key(report["reportId"]), "ADD sentTo :one", "", table.NO_NAMES,
                     {":one": frozenset((recipient,))},
                 )
             )  # fmt: skip
+        if failed:
+            raise MailFailed from failed
+        if "failure" in report:
+            self._door.execute(
+                Update(
+                    table.report_key(report["reportId"]), "REMOVE failure", "", table.NO_NAMES, {}
+                )
+            )
 
     def note_failure(self, report_id: str, attempt: int, reason: str) -> None:
-        """Keep that an attempt failed; the report is tried again."""
+        """Keep why an attempt failed; the report is tried again."""
         self._door.execute(
             Update(
                 table.report_key(report_id),
                 "SET failedAttempts = :attempt, failure = :reason",
-                "attribute_exists(pk) AND #status <> :published",
-                {"#status": "status"},
-                {":attempt": attempt, ":reason": reason, ":published": "published"},
+                "attribute_exists(pk)",
+                table.NO_NAMES,
+                {":attempt": attempt, ":reason": reason},
             )
         )
 
-    def fail(self, report_id: str) -> None:
-        """Give a report up: it says so, and nothing of it is left."""
+    def give_up(self, report_id: str) -> None:
+        """Try no more: what is not published says so, and nothing of it is left.
+
+        What is published stays; only its mail has not reached everybody.
+        """
         reply = self._door.execute(
             Update(
                 table.report_key(report_id),
@@ -323,8 +391,10 @@ class Work:
                 },
             )
         )
-        if not isinstance(reply, Refused):
-            self._store.delete(f"{report_id}/")
+        if isinstance(reply, Refused) and reply.item and reply.item["status"] == "published":
+            telemetry.count("MailGivenUp")
+            return
+        self._clear(report_id)
         telemetry.count("ReportFailed")
 
     _steps: Mapping[str, Callable[["Work", Item, Job], list[Job]]] = {
@@ -354,8 +424,13 @@ def _job(report: Item, step: str, **more: Any) -> Job:
     return {"reportId": report["reportId"], "step": step, **more}
 
 
-def _part_name(report_id: str, number: int, kind: str) -> str:
-    return f"{report_id}/parts/{number:05d}.{kind}"
+def _part_name(report: Item, number: int, kind: str) -> str:
+    return f"{PARTS}{report['reportId']}/{report['plan']}/{number:05d}.{kind}"
+
+
+def file_name(folder: str, name: str) -> str:
+    """The file of a format in the folder of a published report."""
+    return f"{folder}report.{name}"
 
 
 def _period(report: Item) -> Period:
@@ -371,8 +446,12 @@ class Index:
     def __init__(self) -> None:
         self._entries: list[tuple[str, Decimal, int, float, str, int, int]] = []
         self._sums: dict[str, Any] = dict.fromkeys(
-            ("entitlements", "inOverdraft", "denied", "deniedSeats", "deniedAttempts"), 0
-        )
+            (
+                "entitlements", "inOverdraft", "denied", "deniedSeats", "deniedRequests",
+                "deniedAttempts",
+            ),
+            0,
+        )  # fmt: skip
         self._seat_seconds = 0
         self._worth: dict[str, Decimal] = {}
         self._count: dict[str, int] = {}
@@ -389,12 +468,12 @@ class Index:
         )
         self._count[currency] = self._count.get(currency, 0) + 1
         all_of = list(meters(entry))
-        denied = seats.get("deniedSeats", 0)
         self._sums["entitlements"] += 1
         self._sums["inOverdraft"] += any(each["overdraftDays"] for each in all_of)
         self._sums["denied"] += any(each["deniedAttempts"] for each in all_of)
-        self._sums["deniedSeats"] += denied
-        self._sums["deniedAttempts"] += seats.get("deniedAttempts", 0)
+        self._sums["deniedSeats"] += seats.get("deniedSeats", 0)
+        self._sums["deniedRequests"] += sum(each["deniedRequests"] for each in entry["usage"])
+        self._sums["deniedAttempts"] += sum(each["deniedAttempts"] for each in all_of)
         self._seat_seconds += over
         if currency:
             self._worth[currency] = self._worth.get(currency, Decimal(0)) + amount

@@ -8,9 +8,9 @@ from itertools import islice
 from typing import Any
 
 from functions.report import figures
-from functions.report.figures import Period, Tops
+from functions.report.figures import Mixed, Period, Tops
 from shared import follow_up, history, ledger, table
-from shared.history import DISORDER_MS, QUARTER_MS, KeptChange, Level, Quarter, Records
+from shared.history import DISORDER_MS, QUARTER_MS, Episode, KeptChange, Level, Quarter, Records
 from shared.table import SEATS, Item, Query, Steps
 from shared.times import to_rfc3339, zone_of
 
@@ -21,11 +21,12 @@ BATCH = 100
 def candidates(shard: int, period: Period) -> Steps[Candidates]:
     """Entitlements of one of 16 partitions, with the meters of which there may be something.
 
-    What a month marks may lie outside the period: the evidence tells.
+    What a month marks may lie outside the period: the evidence tells. What is near now comes
+    first: before its mark is taken away, the months that it was in are marked.
     """
     found: Candidates = {}
     months = history.months_between(period.start, max(period.start, period.until - 1))
-    for month in (*months, table.NOW):
+    for month in (table.NOW, *months):
         marks = Query("pk = :pk", {":pk": table.notable_partition(month, shard)})
         for item in (yield from history.all_of(marks)):
             owner, meter = table.marked(item["sk"])
@@ -96,16 +97,18 @@ def _entry(
             owner, period.previous, period.end, period.until, meter
         )
         usage = records.usage(period.start, period.end)
-        mixed = yield from _mixed_levels(owner, meter, records, period)
+        mixed = yield from _mixed(owner, meter, records, period)
         tops = Tops(records, mixed)
         if not usage.is_known or not figures.is_notable(
             usage, tops.between(period.start, period.end)
         ):
             continue
-        previous = records.usage(period.previous, period.start)
+        previous = None  # where evidence of it may be gone, its figures would be too low
+        if period.previous >= (now - ledger.EVIDENCE_SECONDS) * 1000:
+            previous = records.usage(period.previous, period.start)
         days = figures.days(records, tops, period, zone)
         peak_at = yield from _peak_at(owner, meter, records, period, usage.highest)
-        episodes = yield from _episodes(owner, meter, period)
+        episodes = yield from _episodes(owner, meter, period, now * 1000)
         if meter != SEATS:
             key = str(table.usage_of(meter))
             limits.append(figures.of_usage_limit(key, usage, previous, days, peak_at, episodes))
@@ -160,19 +163,27 @@ def _held_into(quarter: Quarter, before: Quarter | None, changes: list[KeptChang
     return None if changes and changes[0].at <= quarter.start else before.level
 
 
-def _mixed_levels(
-    owner: str, meter: str, records: Records, period: Period
-) -> Steps[dict[int, list[Level]]]:
-    """Every level of the quarter-hours in which limits changed, by when they begin."""
-    levels: dict[int, list[Level]] = {}
+def _mixed(owner: str, meter: str, records: Records, period: Period) -> Steps[dict[int, Mixed]]:
+    """What is to be known of the quarter-hours in which limits changed, by when they begin."""
+    found: dict[int, Mixed] = {}
     for quarter in records.within(period.start, period.end):
-        if figures.is_mixed(quarter):
-            before = records.level_at(quarter.start)
-            changes = yield from _changes_of(owner, meter, quarter, before)
-            held = _held_into(quarter, before, changes)
-            told = [level for c in changes for level in (c.before, c.level) if level is not None]
-            levels[quarter.start] = [*([held] if held else []), *told]
-    return levels
+        if not figures.is_mixed(quarter):
+            continue
+        start, end = quarter.start, quarter.start + QUARTER_MS
+        before = records.level_at(start)
+        changes = yield from _changes_of(owner, meter, quarter, before)
+        held = _held_into(quarter, before, changes)
+        levels = [level for c in changes for level in (c.before, c.level) if level is not None]
+        keys = [key for _, by_key in records.denied_within(start, end) for key in by_key]
+        denied: dict[tuple[int, int | None], set[str]] = {}
+        for item in (yield from history.attempts_between(owner, start, end, keys, meter)):
+            limits = (item["seatCount"], item.get("hardCap"))
+            denied.setdefault(limits, set()).add(item["seatKey"])
+        found[start] = Mixed(
+            [*([held] if held else []), *levels],
+            {limits: frozenset(of) for limits, of in denied.items()},
+        )
+    return found
 
 
 def _peak_at(owner: str, meter: str, records: Records, period: Period, peak: int) -> Steps[int]:
@@ -198,7 +209,7 @@ def _peak_at(owner: str, meter: str, records: Records, period: Period, peak: int
     return quarter.start
 
 
-def _episodes(owner: str, meter: str, period: Period) -> Steps[int]:
+def _episodes(owner: str, meter: str, period: Period, now_ms: int) -> Steps[int]:
     """How many overdraft episodes touch the period."""
     query = Query(
         "pk = :pk AND sk < :until",
@@ -211,7 +222,11 @@ def _episodes(owner: str, meter: str, period: Period) -> Steps[int]:
         found = yield query
         for item in found.items:
             # They follow each other: the first that ended before the period is the last to look at.
-            if item.get("end") is not None and item["end"] <= period.start:
+            end = item.get("end")
+            if end is None:  # a usage limit's ends by itself with its period
+                latest = yield from history.latest_quarter(owner, meter)
+                end = history.carried(Episode.of(item), latest, now_ms).end
+            if end is not None and end <= period.start:
                 return count
             count += 1
         if found.next is None:

@@ -47,13 +47,14 @@ class Store:
             raise
         return True
 
-    def delete(self, folder: str) -> None:
-        """Delete every file whose name begins so."""
+    def delete(self, folder: str, kept: str | None = None) -> None:
+        """Delete every file whose name begins so, but those whose names begin with `kept`."""
         client = aws.client("s3")
         for page in client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=folder
         ):
-            keys = [{"Key": each["Key"]} for each in page.get("Contents", ())]
+            names = [each["Key"] for each in page.get("Contents", ())]
+            keys = [{"Key": name} for name in names if not kept or not name.startswith(kept)]
             if keys:
                 answer = client.delete_objects(Bucket=self._bucket, Delete={"Objects": keys})
                 if answer.get("Errors"):

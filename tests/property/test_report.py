@@ -78,6 +78,9 @@ class Recount:
     def inside(self, start: int, end: int) -> list[KeptChange]:
         return [change for when, _, change in self.steps if change and start <= when < end]
 
+    def level_at(self, when: int) -> Level:
+        return [level for at, level, _ in self.steps if at <= when][-1]
+
     def people_denied(self, start: int, end: int) -> set[str]:
         return {key for when, key in self.denied if start <= when < end}
 
@@ -116,8 +119,16 @@ class Recount:
         most = 0
         for quarter in range(start, end, QUARTER):
             until = min(quarter + QUARTER, end)
-            wanted = self.highest(quarter, until) + len(self.people_denied(quarter, until))
-            most = max(most, wanted)
+            most = max(most, self.highest(quarter, until))
+            denied: dict[Any, set[str]] = {}
+            for when, key in self.denied:
+                if quarter <= when < until:
+                    denied.setdefault(self.level_at(when)[1:], set()).add(key)
+            for limits, keys in denied.items():
+                # Use while these limits were in force, in this quarter-hour.
+                levels = [level for *_, level in self.stretches(quarter, until)]
+                used = max(level.used for level in levels if level[1:] == limits)
+                most = max(most, used + len(keys))
         return most
 
 

@@ -3,12 +3,15 @@
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from functions.report import figures, periods
 from functions.report.columns import COLUMNS
 from functions.report.figures import Day, Period
+from functions.report.store import Store
+from shared import aws
 from shared.history import HOUR_MS, Usage
 from shared.models import ReportInput, parse
 from shared.problems import InvalidRequest
@@ -129,3 +132,19 @@ def test_every_column_is_defined_in_the_guide() -> None:
     for column in COLUMNS:
         assert f"| `{column.name}` | {column.about} |" in guide
         assert column.about.endswith(".")
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
+def test_links_lead_to_the_bucket_s_region(monkeypatch: pytest.MonkeyPatch, region: str) -> None:
+    """Signed for a host that needs no redirect: a signature is good for one host only."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    aws.client.cache_clear()
+    host = urlsplit(Store("reports").link("rep_1/x/report.csv", "r.csv", is_page=False)).netloc
+    aws.client.cache_clear()
+    assert host == (
+        "reports.s3.amazonaws.com"
+        if region == "us-east-1"
+        else f"reports.s3.{region}.amazonaws.com"
+    )

@@ -343,6 +343,7 @@ class Work:
                 mail.send(self._mailing.sender, recipient, shown, urls, expires)
             except aws.Errors as error:  # the others are told all the same
                 telemetry.logger.exception("mail failed", extra={"reportId": report["reportId"]})
+                telemetry.count("MailFailed")
                 failed = error
                 continue
             self._door.execute(

@@ -140,6 +140,7 @@ def test_links_lead_to_the_bucket_s_region(monkeypatch: pytest.MonkeyPatch, regi
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)  # nothing is called, only signed
     aws.client.cache_clear()
     host = urlsplit(Store("reports").link("rep_1/x/report.csv", "r.csv", is_page=False)).netloc
     aws.client.cache_clear()

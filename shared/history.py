@@ -22,6 +22,7 @@ from shared.times import to_rfc3339
 
 QUARTER_MS = 900_000
 HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 COUNTS = (
     "activated", "renewed", "released", "lease_expired", "removed",
     "consumed", "requests", "corrected", "brief",
@@ -623,13 +624,24 @@ def records(
     found = yield from all_of(_range(table.quarter_key(entitlement_id, meter, "").pk, first, last))
     denied = yield from _denied_quarters(entitlement_id, start, end, meter)
     quarters = [Quarter.of(item) for item in found]
-    # What has fallen by itself since the newest of them.
+    return as_they_stand(held, quarters, tuple(sorted(denied.items())), start, end, now)
+
+
+def as_they_stand(
+    held: Quarter | None,
+    quarters: Sequence[Quarter],
+    denied: tuple[tuple[int, Mapping[str, int]], ...],
+    start: int,
+    end: int,
+    now: int,
+) -> Records:
+    """The evidence that was read, with what has fallen by itself since the newest record."""
     fallen = as_of(quarters[-1] if quarters else held, min(now, end - 1))
     if fallen and fallen.start < start:
         held = fallen
     elif fallen:
         quarters = [*(each for each in quarters if each.start != fallen.start), fallen]
-    return Records(held, tuple(quarters), tuple(sorted(denied.items())), now)
+    return Records(held, tuple(quarters), denied, now)
 
 
 def usage(

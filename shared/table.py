@@ -164,6 +164,16 @@ def denied_quarter_key(entitlement_id: str, quarter: str, seat_key: str, meter: 
     return Key(f"HISTORY#{entitlement_id}#denied{_of(meter)}", f"{quarter}#{seat_key}")
 
 
+def rollup_key(entitlement_id: str, meter: str, size: str, start: str) -> Key:
+    """Use of one meter in a UTC hour or day (`size`: `hours`, `days`), by when it begins."""
+    return Key(f"HISTORY#{entitlement_id}#{meter}#{size}", start)
+
+
+def denied_day_key(entitlement_id: str, day: str, meter: str = SEATS) -> Key:
+    """Attempts denied on a UTC day (`YYYY-MM-DD`), by hour."""
+    return Key(f"HISTORY#{entitlement_id}#denied-days{_of(meter)}", day)
+
+
 def episode_key(entitlement_id: str, meter: str, start_ms: int) -> Key:
     """One overdraft episode, by when it began."""
     return Key(f"EPISODES#{entitlement_id}#{meter}", f"{start_ms:013d}")

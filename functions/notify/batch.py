@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from functions.notify import mail, people
 from functions.notify.changes import Version, read_count, read_version
 from functions.notify.outlets import Failure, Message, Outlets
-from shared import events, follow_up, history, table, telemetry
+from shared import events, follow_up, history, rollup, table, telemetry
 from shared.follow_up import OVERDRAFT, PURCHASE, Move
 from shared.history import Fired, History, KeptChange, Quarter
 from shared.ledger import EVIDENCE_SECONDS
@@ -406,6 +406,7 @@ def _write_all(owner: str, meter: str, folded: History, seen: Quarter | None) ->
         key = table.quarter_key(owner, meter, history.quarter_name(start))
         condition, bound = "", dict[str, Any]()
         if start == newest:
+            yield from rollup.write(owner, meter, quarters, newest)
             condition = "attribute_not_exists(pk)"
             if seen and seen.start == start:
                 condition, bound = "seq = :seen", {":seen": seen.seq}
@@ -521,17 +522,12 @@ def _kept_attempt(item: Item) -> Item:
 
 def _count_denied(owner: str, meter: str, attempts: Iterable[Record]) -> Steps[None]:
     """The attempts of a seat in a quarter-hour, as the denial itself counts them."""
-    counted: dict[Key, tuple[int, int]] = {}
+    counted: dict[tuple[int, str], int] = {}
     for record in attempts:
         item = record.new
         start = history.quarter_of(item["lastAt"])
         number = int(item.get(f"q{item['lastAt'] // history.QUARTER_MS % 4}") or item["attempts"])
-        key = table.denied_quarter_key(owner, history.quarter_name(start), item["seatKey"], meter)
-        counted[key] = (start, max(number, counted.get(key, (0, 0))[1]))
-    for key, (start, number) in counted.items():
-        yield Put(
-            key,
-            {"attempts": number, "ttl": start // 1000 + EVIDENCE_SECONDS},
-            "attribute_not_exists(attempts) OR attempts < :number",
-            values={":number": number},
-        )
+        place = (start, item["seatKey"])
+        counted[place] = max(number, counted.get(place, 0))
+    for (start, seat_key), number in counted.items():
+        yield from rollup.count_denied(owner, meter, start, seat_key, number)

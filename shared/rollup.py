@@ -1,0 +1,187 @@
+"""Roll-ups: use by hour and by day, so that a year of it is read in a bounded number of items.
+
+A roll-up is what the quarter-hour records of a UTC hour, or the hours of a UTC day, add up to, in
+the form of such a record. `notify` writes it when history goes on to another hour or day, again
+when a late change alters it; what is not over is read from the finer records. Denied attempts
+are counted by hour, in one item a day. Times are Unix milliseconds.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from shared import history, ledger, table
+from shared.history import DAY_MS, HOUR_MS, QUARTER_MS, Quarter, Records
+from shared.ledger import EVIDENCE_SECONDS
+from shared.table import SEATS, Accepted, Get, Pause, Put, Query, Steps, Transact, Update
+
+HOURS, DAYS = "hours", "days"
+_SIZES = {HOURS: HOUR_MS, DAYS: DAY_MS}
+_ROUNDS = 8
+
+
+def merge(parts: Sequence[Quarter]) -> Quarter:
+    """One record for several that follow each other; between them the level was held."""
+    whole = parts[0]._replace(people=(), over=(), fired=(), missing=(), episode=None)
+    for part in parts[1:]:
+        held, spent = whole.level, max(0, part.start - whole.at)
+        limits = whole.limits
+        for each in part.limits:
+            if each[1:] != limits[-1][1:]:
+                limits = (*limits, each)
+        whole = whole._replace(
+            seq=part.seq,
+            at=part.at,
+            level=part.level,
+            until=part.until,
+            lowest=min(whole.lowest, part.lowest),
+            highest=max(whole.highest, part.highest),
+            seat_ms=whole.seat_ms + spent * held.used + part.seat_ms,
+            overdraft_ms=whole.overdraft_ms + (spent if held.overdraft else 0) + part.overdraft_ms,
+            overdraft_seat_ms=whole.overdraft_seat_ms
+            + spent * held.overdraft
+            + part.overdraft_seat_ms,
+            counts={
+                name: number + part.counts.get(name, 0) for name, number in whole.counts.items()
+            },
+            limits=limits,
+        )
+    return whole
+
+
+def write(owner: str, meter: str, changed: Iterable[int], newest: int) -> Steps[None]:
+    """Roll up the hours and days of these quarter-hours that are over, as of the record `newest`.
+
+    To be called when the records are written but for the newest: so it is done again if it fails.
+    """
+    hours = {_floor(at, HOUR_MS) for at in changed} - {_floor(newest, HOUR_MS)}
+    for hour in sorted(hours):
+        pk = table.quarter_key(owner, meter, "").pk
+        yield from _roll_up(owner, meter, HOURS, pk, hour)
+    days = {_floor(at, DAY_MS) for at in hours} - {_floor(newest, DAY_MS)}
+    for day in sorted(days):
+        pk = table.rollup_key(owner, meter, HOURS, "").pk
+        yield from _roll_up(owner, meter, DAYS, pk, day)
+
+
+def _roll_up(owner: str, meter: str, size: str, pk: str, start: int) -> Steps[None]:
+    parts = yield from _read(pk, start, start + _SIZES[size])
+    if parts:
+        item = merge(parts).to_item(start)
+        yield Put(table.rollup_key(owner, meter, size, history.quarter_name(start)), item)
+
+
+def _floor(at: int, size: int) -> int:
+    return at - at % size
+
+
+def _read(pk: str, start: int, end: int) -> Steps[list[Quarter]]:
+    """The records of one partition from `start` to before `end`."""
+    if start >= end:
+        return []
+    low, high = history.quarter_name(start), history.quarter_name(end - 1)
+    items = yield from history.all_of(
+        Query("pk = :pk AND sk BETWEEN :low AND :high", {":pk": pk, ":low": low, ":high": high})
+    )
+    return [Quarter.of(item) for item in items]
+
+
+def records(
+    owner: str, start: int, end: int, now: int, size: str, meter: str = SEATS
+) -> Steps[Records]:
+    """Use from `start` to before `end` in records of this size, without denials.
+
+    Both are beginnings of hours or days. It reads an item for each, and at most 24 hours and four
+    quarter-hours of what is not rolled up yet, however long the history is.
+    """
+    latest = yield from history.latest_quarter(owner, meter, history.quarter_name(end))
+    held = yield from history.latest_quarter(owner, meter, history.quarter_name(start))
+    found: list[Quarter] = []
+    reached = start
+    if latest:
+        for each in (DAYS, HOURS) if size == DAYS else (HOURS,):
+            until = max(reached, _floor(latest.start, _SIZES[each]))
+            pk = table.rollup_key(owner, meter, each, "").pk
+            found += yield from _read(pk, reached, until)
+            reached = until
+        found += yield from _read(table.quarter_key(owner, meter, "").pk, reached, end)
+    return history.as_they_stand(held, found, (), start, end, now)
+
+
+# --- Denials --------------------------------------------------------------------------------------
+
+
+class DeniedHour(NamedTuple):
+    """What was denied in a UTC hour: attempts, and by how many people (or requests)."""
+
+    start: int
+    attempts: int
+    people: int
+
+
+def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int) -> Steps[None]:
+    """Note that a seat key was denied so often in the quarter-hour `start`; once, if told twice.
+
+    Records of one seat key and hour come one after the other.
+    """
+    key = table.denied_quarter_key(owner, history.quarter_name(start), seat_key, meter)
+    hour = _floor(start, HOUR_MS)
+    name = history.quarter_name(start)[11:13]
+    for attempt in range(1, _ROUNDS + 1):
+        item = yield Get(key)
+        seen = item["attempts"] if item else 0
+        if number <= seen:
+            return
+        is_first = not seen and not (yield from _is_counted(owner, meter, hour, seat_key))
+        ttl = start // 1000 + EVIDENCE_SECONDS
+        condition, bound = "attribute_not_exists(pk)", dict[str, Any]()
+        if item:
+            condition, bound = "attempts = :seen", {":seen": seen}
+        people = f", p{name} :one" if is_first else ""
+        reply = yield from ledger.settle(
+            Transact(
+                (
+                    Put(key, {"attempts": number, "ttl": ttl}, condition, values=bound),
+                    Update(
+                        table.denied_day_key(owner, history.quarter_name(start)[:10], meter),
+                        f"SET #ttl = :ttl ADD a{name} :more{people}",
+                        "",
+                        {"#ttl": "ttl"},
+                        {
+                            ":ttl": ttl,
+                            ":more": number - seen,
+                            **({":one": 1} if is_first else {}),
+                        },
+                    ),
+                )
+            )
+        )
+        if isinstance(reply, Accepted):
+            return
+        yield Pause(attempt)
+    raise table.Unavailable("denials of one day kept being counted")
+
+
+def _is_counted(owner: str, meter: str, hour: int, seat_key: str) -> Steps[bool]:
+    names = (history.quarter_name(hour + number * QUARTER_MS) for number in range(4))
+    keys = tuple(table.denied_quarter_key(owner, name, seat_key, meter) for name in names)
+    return bool((yield table.BatchGet(keys)))
+
+
+def denied_hours(owner: str, start: int, end: int, meter: str = SEATS) -> Steps[list[DeniedHour]]:
+    """The hours from `start` to before `end` with denials; it reads an item for each day."""
+    pk = table.denied_day_key(owner, "", meter).pk
+    low, high = history.quarter_name(start)[:10], history.quarter_name(end - 1)[:10]
+    items = yield from history.all_of(
+        Query("pk = :pk AND sk BETWEEN :low AND :high", {":pk": pk, ":low": low, ":high": high})
+    )
+    found = [
+        DeniedHour(
+            history.quarter_start(f"{item['sk']}T{hour:02d}:00"),
+            item[f"a{hour:02d}"],
+            item.get(f"p{hour:02d}", 0),
+        )
+        for item in items
+        for hour in range(24)
+        if f"a{hour:02d}" in item
+    ]
+    return [each for each in found if start <= each.start < end]

@@ -1,0 +1,117 @@
+"""Roll-ups say what the records say from which they were made, whatever came late or twice."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from local.dynamodb import DynamoDBLocal
+from shared import history, rollup, table
+from shared.history import DAY_MS, HOUR_MS, Usage
+from shared.rollup import DAYS, HOURS, DeniedHour
+from shared.table import SEATS, Table
+from tests.notifier import Notifier
+from tests.property.life import EXPORTS, START, Clean, Life
+from tests.support import open_door
+
+SIZES = {HOURS: HOUR_MS, DAYS: DAY_MS}
+METERS = (SEATS, EXPORTS)
+
+
+@pytest.fixture(scope="module")
+def clean(dynamodb: DynamoDBLocal) -> Clean:
+    return Clean(Life(dynamodb.url, 11, 180, is_deleted=False))
+
+
+def late(life: Life) -> Table:
+    """Some records are given up and come after all others, a few of them twice."""
+    chance = random.Random(5)
+    missed = sorted(chance.sample(range(3, len(life.records)), len(life.records) // 5))
+    door = open_door(life.url, life.copy())
+    notifier = Notifier(door)
+    notifier.deliver_all([r for n, r in enumerate(life.records) if n not in missed], 7)
+    for number in missed:
+        notifier.deliver_all([life.records[number]])
+    for number in missed[::4]:
+        notifier.deliver_all([life.records[number]])
+    return door
+
+
+def check(door: Table, life: Life, meter: str, size: str, start: int, end: int, now: int) -> None:
+    step = SIZES[size]
+    fine = door.run(history.records(life.id, start, end, now, meter))
+    coarse = door.run(rollup.records(life.id, start, end, now, size, meter))
+    for at in range(start, end, step):
+        assert as_told(coarse.usage(at, at + step)) == as_told(fine.usage(at, at + step)), (
+            meter,
+            size,
+            at,
+        )
+
+
+def as_told(usage: Usage) -> Usage:
+    """What roll-ups say: of denials and people, others do."""
+    nobody = frozenset[str]()
+    return usage._replace(
+        counts={name: n for name, n in usage.counts.items() if n},
+        denied_attempts=0, denied_seats=nobody, people=nobody, over=nobody,
+    )  # fmt: skip
+
+
+def windows(life: Life) -> Iterator[tuple[int, int]]:
+    first = START - START % DAY_MS
+    last = life.end - life.end % DAY_MS + 2 * DAY_MS
+    yield first - 3 * DAY_MS, last
+    middle = first + (last - first) // 2 // DAY_MS * DAY_MS
+    yield first, middle
+    yield middle, middle + DAY_MS
+    yield last, last + DAY_MS
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["in order", "late"])
+def test_hours_and_days_add_up_to_what_their_records_say(clean: Clean, is_late: bool) -> None:
+    life = clean.life
+    door = late(life) if is_late else clean.door
+    for meter in METERS:
+        for size in SIZES:
+            for start, end in windows(life):
+                check(door, life, meter, size, start, end, life.end + 5_000_000)
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["in order", "late"])
+def test_denied_hours_count_what_callers_were_told(clean: Clean, is_late: bool) -> None:
+    life = clean.life
+    door = late(life) if is_late else clean.door
+    for meter, told in ((SEATS, life.denied), (EXPORTS, life.requests_denied)):
+        assert told, "some were denied"
+        wanted: dict[int, list[str]] = {}
+        for at, key in told:
+            wanted.setdefault(at - at % HOUR_MS, []).append(key)
+        first, last = min(wanted), max(wanted) + HOUR_MS
+        found = door.run(rollup.denied_hours(life.id, first, last, meter))
+        assert found == [
+            DeniedHour(at, len(keys), len(set(keys))) for at, keys in sorted(wanted.items())
+        ]
+        assert door.run(rollup.denied_hours(life.id, first + HOUR_MS, last, meter)) == found[1:]
+
+
+def test_a_year_is_read_in_a_bounded_number_of_items(clean: Clean) -> None:
+    life = clean.life
+    read = []
+    execute = clean.door.execute
+
+    def counted(request: object) -> object:
+        reply = execute(request)  # type: ignore[arg-type]
+        if isinstance(request, table.Query):
+            read.append(len(reply.items))
+        return reply
+
+    clean.door.execute = counted  # type: ignore[method-assign]
+    try:
+        end = life.end - life.end % DAY_MS + DAY_MS
+        found = clean.door.run(rollup.records(life.id, end - 366 * DAY_MS, end, life.end, DAYS))
+    finally:
+        clean.door.execute = execute  # type: ignore[method-assign]
+    assert sum(read) <= 366 + 24 + 4 + 2
+    assert len(read) <= 6, "round trips"
+    assert found.quarters

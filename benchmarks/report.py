@@ -183,12 +183,12 @@ def make_report(
 
     door = open_door(url, name, meter)
     jobs: list[job.Job] = []
-    work = job.Work(door, FolderStore("bench"), jobs.extend, job.Mailing("", (), ""))
+    work = job.Work(door, FolderStore("bench"), jobs.extend, job.Mailing("", ()))
     period = Period(MONTH, NEXT, NEXT, MONTH - 30 * DAY)
     filters = {"product": product} if product else {}
     item = desk.item_of(
         f"rep_{time.time_ns()}", period, "2026-10", "UTC", filters=filters,
-        formats=formats, sends_email=False, actor="bench", now_ms=NEXT,
+        formats=formats, sends_email=False, actor="bench", public_url="", now_ms=NEXT,
     )  # fmt: skip
     door.execute(table.Put(table.report_key(item["reportId"]), item))
     steps: dict[str, dict[str, float]] = {}

@@ -1,12 +1,12 @@
 """Roll-ups: use by hour and by day, so that a year of it is read in a bounded number of items.
 
-A roll-up is what the quarter-hour records of a UTC hour, or the hours of a UTC day, add up to, in
-the form of such a record. `notify` writes it when history goes on to another hour or day, again
+A roll-up is what the quarter-hour records of a UTC hour, or of a UTC day, add up to, in the form
+of such a record. `notify` writes it when history goes on to another hour or day, again
 when a late change alters it; what is not over is read from the finer records. Denied attempts
 are counted by hour, in one item a day. Times are Unix milliseconds.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from shared import history, ledger, table
@@ -14,8 +14,9 @@ from shared.history import DAY_MS, HOUR_MS, QUARTER_MS, Quarter, Records
 from shared.ledger import EVIDENCE_SECONDS
 from shared.table import SEATS, Accepted, Get, Pause, Put, Query, Steps, Transact, Update
 
-HOURS, DAYS = "hours", "days"
-_SIZES = {HOURS: HOUR_MS, DAYS: DAY_MS}
+QUARTERS, HOURS, DAYS = "quarters", "hours", "days"
+# What is rolled up, and to which length in milliseconds.
+SIZES = {HOURS: HOUR_MS, DAYS: DAY_MS}
 _ROUNDS = 8
 
 
@@ -48,26 +49,31 @@ def merge(parts: Sequence[Quarter]) -> Quarter:
     return whole
 
 
-def write(owner: str, meter: str, changed: Iterable[int], newest: int) -> Steps[None]:
-    """Roll up the hours and days of these quarter-hours that are over, as of the record `newest`.
+def write(owner: str, meter: str, start: int, following: int) -> Steps[None]:
+    """Roll up the hour and the day of the record `start`, if that of `following` is in another.
 
-    To be called when the records are written but for the newest: so it is done again if it fails.
+    To be called between the writing of the two: the latest record says where to go on from, so
+    what is before it is rolled up, however it came about.
     """
-    hours = {_floor(at, HOUR_MS) for at in changed} - {_floor(newest, HOUR_MS)}
-    for hour in sorted(hours):
-        pk = table.quarter_key(owner, meter, "").pk
-        yield from _roll_up(owner, meter, HOURS, pk, hour)
-    days = {_floor(at, DAY_MS) for at in hours} - {_floor(newest, DAY_MS)}
-    for day in sorted(days):
-        pk = table.rollup_key(owner, meter, HOURS, "").pk
-        yield from _roll_up(owner, meter, DAYS, pk, day)
+    for size, length in SIZES.items():
+        begin = _floor(start, length)
+        if begin == _floor(following, length):
+            continue
+        parts = yield from _read(_partition(owner, meter), begin, begin + length)
+        if parts:
+            whole = merge(parts)
+            yield Put(
+                table.rollup_key(owner, meter, size, history.quarter_name(begin)),
+                whole.to_item(begin),
+                "attribute_not_exists(pk) OR seq <= :seq",  # somebody slower has seen less
+                values={":seq": whole.seq},
+            )
 
 
-def _roll_up(owner: str, meter: str, size: str, pk: str, start: int) -> Steps[None]:
-    parts = yield from _read(pk, start, start + _SIZES[size])
-    if parts:
-        item = merge(parts).to_item(start)
-        yield Put(table.rollup_key(owner, meter, size, history.quarter_name(start)), item)
+def _partition(owner: str, meter: str, size: str = QUARTERS) -> str:
+    if size == QUARTERS:
+        return table.quarter_key(owner, meter, "").pk
+    return table.rollup_key(owner, meter, size, "").pk
 
 
 def _floor(at: int, size: int) -> int:
@@ -90,21 +96,23 @@ def records(
 ) -> Steps[Records]:
     """Use from `start` to before `end` in records of this size, without denials.
 
-    Both are beginnings of hours or days. It reads an item for each, and at most 24 hours and four
-    quarter-hours of what is not rolled up yet, however long the history is.
+    Both are beginnings of quarter-hours, hours or days. It reads an item for each, and at most 96
+    of what is not rolled up yet, however long the history is. What was before anything was rolled
+    up is not known.
     """
     latest = yield from history.latest_quarter(owner, meter, history.quarter_name(end))
-    held = yield from history.latest_quarter(owner, meter, history.quarter_name(start))
-    found: list[Quarter] = []
-    reached = start
-    if latest:
-        for each in (DAYS, HOURS) if size == DAYS else (HOURS,):
-            until = max(reached, _floor(latest.start, _SIZES[each]))
-            pk = table.rollup_key(owner, meter, each, "").pk
-            found += yield from _read(pk, reached, until)
-            reached = until
-        found += yield from _read(table.quarter_key(owner, meter, "").pk, reached, end)
-    return history.as_they_stand(held, found, (), start, end, now)
+    if latest is None or latest.start < start:
+        return history.as_they_stand(latest, [], (), start, end, now)
+    coarse = _partition(owner, meter, size)
+    before = Query(
+        "pk = :pk AND sk < :start", {":pk": coarse, ":start": history.quarter_name(start)},
+        limit=1, descending=True,
+    )  # fmt: skip
+    [held] = (yield before).items or [None]
+    over = _floor(latest.start, SIZES[size]) if size in SIZES else start
+    found = yield from _read(coarse, start, min(end, over))
+    found += yield from _read(_partition(owner, meter), max(start, over), end)
+    return history.as_they_stand(Quarter.of(held) if held else None, found, (), start, end, now)
 
 
 # --- Denials --------------------------------------------------------------------------------------
@@ -132,7 +140,7 @@ def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int)
         if number <= seen:
             return
         is_first = not seen and not (yield from _is_counted(owner, meter, hour, seat_key))
-        ttl = start // 1000 + EVIDENCE_SECONDS
+        ttl = _floor(start, DAY_MS) // 1000 + EVIDENCE_SECONDS
         condition, bound = "attribute_not_exists(pk)", dict[str, Any]()
         if item:
             condition, bound = "attempts = :seen", {":seen": seen}

@@ -13,7 +13,7 @@ from shared import table
 from shared.models import REPORT_FORMATS
 from shared.table import Item
 
-NO_MAIL = Mailing("", (), "https://api.example")
+NO_MAIL = Mailing("", ())
 
 
 class MemoryStore(Store):
@@ -59,6 +59,7 @@ class Maker:
             "formats": [*REPORT_FORMATS],
             "sends_email": False,
             "actor": "key_test",
+            "public_url": "https://api.example",
             **changes,
         }
         report_id = f"rep_test{self._count:04d}"

@@ -21,7 +21,6 @@ from shared.times import from_rfc3339_ms, to_rfc3339, zone_of
 LIST = "REPORT"
 ZONE = os.environ.get("REPORT_TIME_ZONE", "UTC")
 _recipients = os.environ.get("REPORT_RECIPIENTS", "")
-_public_url = os.environ.get("PUBLIC_URL", "")
 
 
 def item_of(
@@ -34,9 +33,10 @@ def item_of(
     formats: list[str],
     sends_email: bool,
     actor: str,
+    public_url: str,
     now_ms: int,
 ) -> Item:
-    """The item of a report that is to be made."""
+    """The item of a report that is to be made; `public_url` is for the links in its mail."""
     named = [period.start, period.end, sorted(filters.items())]
     return {
         "reportId": report_id,
@@ -56,13 +56,14 @@ def item_of(
         "formats": formats,
         "sendsEmail": sends_email,
         "requestedBy": actor,
+        "publicUrl": public_url,
         "createdAt": now_ms,
         "listKey": LIST,
         "listSort": f"{now_ms:013d}#{report_id}",
     }
 
 
-def scheduled(scheduled_time: str | None, now_ms: int) -> Put:
+def scheduled(scheduled_time: str | None, public_url: str, now_ms: int) -> Put:
     """The write that asks for the report of the month before; once, however often it is made."""
     try:
         at = from_rfc3339_ms(scheduled_time or "")
@@ -73,7 +74,7 @@ def scheduled(scheduled_time: str | None, now_ms: int) -> Put:
     report_id = new_id("rep", f"scheduled {month} {ZONE}")
     item = item_of(
         report_id, period, month, ZONE, filters={}, formats=[*REPORT_FORMATS], sends_email=True,
-        actor="schedule", now_ms=now_ms,
+        actor="schedule", public_url=public_url, now_ms=now_ms,
     )  # fmt: skip
     return Put(table.report_key(report_id), item, "attribute_not_exists(pk)")
 
@@ -91,7 +92,8 @@ def create(request: Request) -> Response:
     filters = {k: v for k, v in model.filters.model_dump(by_alias=True).items() if v is not None}
     item = item_of(
         report_id, period, month, zone, filters=filters, formats=model.formats,
-        sends_email=model.send_email, actor=request.caller.key_id, now_ms=request.now_ms,
+        sends_email=model.send_email, actor=request.caller.key_id,
+        public_url=request.public_url, now_ms=request.now_ms,
     )  # fmt: skip
     put = Put(table.report_key(report_id), item, "attribute_not_exists(pk)")
     response = Response(202, _view(item, {}))
@@ -112,7 +114,7 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
         raise NotFound("No report has this id.")
     made: dict[str, dict[str, Any]] = {}
     if item["status"] == "published":
-        made = yield from links.make(item, _public_url, request.now_ms)
+        made = yield from links.make(item, request.public_url, request.now_ms)
     return _view(item, made)
 
 

@@ -13,11 +13,12 @@ import xlsxwriter
 from xlsxwriter.worksheet import Worksheet
 
 from functions.report.columns import COLUMNS, Cell, Entry, rows
+from shared.times import from_rfc3339_ms, in_zone
 
 Meta = Mapping[str, Any]
 # Where a spreadsheet may take a text for a formula (OWASP, "CSV injection"): at its beginning, and
 # after what separates cells where the country's separator is not the comma.
-FORMULA = re.compile(r"(?:^|(?<=[;\t\r\n]))(?=[\t\r\n]|\s*[=+\-@＝＋－＠])")
+FORMULA = re.compile(r"(?:^|(?<=[;\t\r\n]))(?=[\t\r\n]|[\"'\s]*[=+\-@＝＋－＠])")
 XLSX_ROWS = 100_000  # a sheet could hold ten times as many: nobody could use them
 XLSX_TEXT = 32_767
 _FORMATS = {"hours": "#,##0.00", "money": "#,##0.00", "time": "yyyy-mm-dd hh:mm", "count": "#,##0"}
@@ -155,9 +156,12 @@ class Xlsx:
         sheet.set_column(0, 0, 34)
         sheet.set_column(1, 1, 30)
         told: list[tuple[str, str | float]] = [
-            ("Period from", meta["period"]["from"]),
-            ("Period to", meta["period"]["to"]),
+            ("Period from", self._local(meta["period"]["from"])),
+            ("Period to", self._local(meta["period"]["to"])),
             ("Time zone", meta["period"]["timeZone"]),
+            ("Is the period over", "yes" if meta["isComplete"] else "no: as it stood when made"),
+            ("Made", self._local(meta["publishedAt"])),
+            *((f"Only this {name}", value) for name, value in meta["filters"].items()),
             ("Version", meta["version"]),
             ("Entitlements in this report", summary["entitlements"]),
             ("In overdraft", summary["inOverdraft"]),
@@ -179,6 +183,10 @@ class Xlsx:
                 sheet.write_string(row, 1, figure)
             else:
                 sheet.write_number(row, 1, figure)
+
+    def _local(self, time: str) -> str:
+        zone = self._meta["period"]["timeZone"]
+        return in_zone(from_rfc3339_ms(time), zone)
 
     def _changes(self) -> None:
         changes = self._meta["changes"]

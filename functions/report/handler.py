@@ -5,15 +5,16 @@ import os
 from typing import Any
 
 from functions.report import desk
-from functions.report.job import Mailing, StepFailed, Work, queue_at
+from functions.report.job import MailFailed, Mailing, StepFailed, Work, queue_at
 from functions.report.store import Store
 from shared import aws, http, telemetry
 from shared.http import Request, Response
 from shared.table import Accepted, Unavailable
 from shared.times import now_ms
 
-ATTEMPTS = 4
-RETRY_SECONDS = 30
+# How long a job that failed waits for its next attempt: an outage of an hour costs no report.
+WAITS = (30, 120, 600, 3_600, 14_400)
+ATTEMPTS = len(WAITS) + 1
 SECONDS_TO_ANSWER = 10
 
 _context = http.Context()
@@ -27,7 +28,6 @@ _work = Work(
     Mailing(
         os.environ.get("EMAIL_SENDER", ""),
         tuple(each.strip() for each in _recipients.split(",") if each.strip()),
-        os.environ.get("PUBLIC_URL", ""),
     ),
 )
 
@@ -52,7 +52,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     seconds = context.get_remaining_time_in_millis() / 1000
     _context.table.answer_within(seconds - SECONDS_TO_ANSWER)
     if "Records" not in event:
-        reply = _context.table.execute(desk.scheduled(event.get("scheduledTime"), now_ms()))
+        asked = desk.scheduled(event.get("scheduledTime"), event.get("publicUrl", ""), now_ms())
+        reply = _context.table.execute(asked)
         return {"isNew": isinstance(reply, Accepted)}
     failed = [
         {"itemIdentifier": record["messageId"]} for record in event["Records"] if not _do(record)
@@ -85,11 +86,13 @@ def _note(record: dict[str, Any], job: dict[str, Any], attempt: int, error: Exce
     reason = "the table did not answer" if isinstance(cause, Unavailable) else type(cause).__name__
     try:
         if attempt <= ATTEMPTS:
-            _work.note_failure(job["reportId"], attempt, f"{step}: {reason}")
+            is_published = isinstance(cause, MailFailed)
+            why = f"{step}: {reason}"
+            _work.note_failure(job["reportId"], attempt, why, is_published=is_published)
         aws.client("sqs").change_message_visibility(
             QueueUrl=_jobs_url,
             ReceiptHandle=record["receiptHandle"],
-            VisibilityTimeout=RETRY_SECONDS * max(1, attempt),
+            VisibilityTimeout=WAITS[min(max(attempt, 1), len(WAITS)) - 1],
         )
     except Exception:  # then it comes again when its time in the queue is over
         telemetry.logger.exception("failure not noted", extra=job)

@@ -56,7 +56,6 @@ class Mailing(NamedTuple):
 
     sender: str
     recipients: tuple[str, ...]
-    public_url: str
 
 
 class MailFailed(Exception):
@@ -107,8 +106,12 @@ class Work:
     def begin(self, job: Job, now: int) -> int:
         """Which attempt at a job this is, the first is 1; `now` in Unix seconds.
 
-        Counted here: the queue counts as well how often it could not hand the job over.
+        Counted here: the queue counts as well how often it could not hand the job over. A part
+        that is done already only leads on.
         """
+        report = self._read(job["reportId"]) or {}
+        if str(job.get("number")) in report.get("done", ()):
+            return 1
         reply = self._door.execute(
             Update(
                 table.report_job_key(job["reportId"], job["step"], job.get("number", 0)),
@@ -331,7 +334,7 @@ class Work:
         if not report["sendsEmail"] or not self._mailing.sender:
             return
         now = clock()
-        made = self._door.run(links.make(report, self._mailing.public_url, now))
+        made = self._door.run(links.make(report, report.get("publicUrl", ""), now))
         urls = {name: each["url"] for name, each in made.items()}
         expires = to_rfc3339((now // 1000 + links.SECONDS) * 1000)
         shown = {**report, "summary": summary_view(report["summary"])}
@@ -361,15 +364,23 @@ class Work:
                 )
             )
 
-    def note_failure(self, report_id: str, attempt: int, reason: str) -> None:
-        """Keep why an attempt failed; the report is tried again."""
+    def note_failure(
+        self, report_id: str, attempt: int, reason: str, *, is_published: bool = False
+    ) -> None:
+        """Keep why an attempt failed; the report is tried again.
+
+        `is_published`: it was its mail that failed. Otherwise somebody else has published it, or
+        given it up, meanwhile, and there is nothing to say.
+        """
+        statuses = ["published"] if is_published else ["queued", "running"]
+        values: dict[str, Any] = {f":{status}": status for status in statuses}
         self._door.execute(
             Update(
                 table.report_key(report_id),
                 "SET failedAttempts = :attempt, failure = :reason",
-                "attribute_exists(pk)",
-                table.NO_NAMES,
-                {":attempt": attempt, ":reason": reason},
+                f"#status IN ({', '.join(values)})",
+                {"#status": "status"},
+                {":attempt": attempt, ":reason": reason, **values},
             )
         )
 
@@ -594,9 +605,10 @@ def _differences(old: Entry, new: Entry) -> list[dict[str, Any]]:
             if column.name in _NOT_COMPARED or column.name == "meter":
                 continue
             values = [
-                str(column.value(entry, each[meter])) if meter in each else None
+                column.value(entry, each[meter]) if meter in each else None
                 for entry, each in ((old, was), (new, now))
             ]
+            values = [None if value is None else str(value) for value in values]
             if values[0] != values[1]:
                 told = {"before": values[0], "now": values[1]}
                 found.append({"of": meter, "figure": column.name, **told})

@@ -14,6 +14,7 @@ def send(sender: str, recipient: str, report: Item, links: Mapping[str, str], ex
     facts = {
         "report": report,
         "period": report["period"]["month"] or f"from {local(report['period']['from'], zone)}",
+        "about": _about(report),
         "links": links,
         "expires": local(expires, zone),
         "zone": zone,
@@ -38,6 +39,14 @@ def send(sender: str, recipient: str, report: Item, links: Mapping[str, str], ex
     return str(answer["MessageId"])
 
 
+def _about(report: Item) -> list[str]:
+    """What else a reader must know of the report: that it is not of all, or not of the whole."""
+    told = [f"Only {name} \u201c{value}\u201d." for name, value in report["filters"].items()]
+    if report["until"] < report["end"]:
+        told.append("The period is not over: this is how it stood when the report was made.")
+    return told
+
+
 def _worth(summary: Mapping[str, Any]) -> str:
     worth = [f"{each['amount']} {each['currency']} a month" for each in summary["monthlyValue"]]
     number = summary["entitlements"]
@@ -48,6 +57,7 @@ def _text(facts: Mapping[str, Any]) -> str:
     summary = facts["report"]["summary"]
     lines = [
         f"Overdraft report {facts['period']}, version {facts['report']['version']}.",
+        *facts["about"],
         "",
         f"{_worth(summary)}.",
         f"{summary['inOverdraft']} used more than they bought, {summary['seatHours']} seat-hours.",

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from functions.report import figures
-from functions.report.figures import Mixed, Period, Tops
+from functions.report.figures import MANY_DEVICES, Mixed, Period, Tops
 from shared import follow_up, history, ledger, table
 from shared.history import DISORDER_MS, QUARTER_MS, Episode, KeptChange, Level, Quarter, Records
 from shared.table import SEATS, Item, Query, Steps
@@ -235,5 +235,12 @@ def _episodes(owner: str, meter: str, period: Period, now_ms: int) -> Steps[int]
 
 
 def _seat_records(owner: str) -> Steps[list[Item]]:
-    pk = table.seat_record_key(owner, "").pk
-    return (yield from history.all_of(Query("pk = :pk", {":pk": pk})))
+    """The seat records with many devices; the others are let go page by page."""
+    query = Query("pk = :pk", {":pk": table.seat_record_key(owner, "").pk})
+    many: list[Item] = []
+    while True:
+        found = yield query
+        many += [item for item in found.items if len(item.get("devices", ())) >= MANY_DEVICES]
+        if found.next is None:
+            return many
+        query = query._replace(start=found.next)

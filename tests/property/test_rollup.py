@@ -8,13 +8,13 @@ import pytest
 from local.dynamodb import DynamoDBLocal
 from shared import history, rollup, table
 from shared.history import DAY_MS, HOUR_MS, Usage
-from shared.rollup import DAYS, HOURS, DeniedHour
+from shared.rollup import DAYS, HOURS, QUARTERS, DeniedHour
 from shared.table import SEATS, Table
 from tests.notifier import Notifier
 from tests.property.life import EXPORTS, START, Clean, Life
 from tests.support import open_door
 
-SIZES = {HOURS: HOUR_MS, DAYS: DAY_MS}
+SIZES = {QUARTERS: history.QUARTER_MS, HOURS: HOUR_MS, DAYS: DAY_MS}
 METERS = (SEATS, EXPORTS)
 
 
@@ -112,6 +112,6 @@ def test_a_year_is_read_in_a_bounded_number_of_items(clean: Clean) -> None:
         found = clean.door.run(rollup.records(life.id, end - 366 * DAY_MS, end, life.end, DAYS))
     finally:
         clean.door.execute = execute  # type: ignore[method-assign]
-    assert sum(read) <= 366 + 24 + 4 + 2
+    assert sum(read) <= 366 + 96 + 2
     assert len(read) <= 6, "round trips"
     assert found.quarters

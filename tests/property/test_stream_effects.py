@@ -47,7 +47,7 @@ def test_a_life_is_busy(clean: Clean) -> None:
     kinds = {event["type"] for event in clean.recorder.events}
     assert kinds == set(events.TYPES) - {
         events.EXPIRED, events.DELETED, events.ENDPOINT_DISABLED,
-        events.FOLLOW_UP_UPDATED, events.REPORT_PUBLISHED,
+        events.FOLLOW_UP_UPDATED, events.REPORT_PUBLISHED, events.SEATS_REQUESTED,
     }  # fmt: skip
     assert len({key for key in clean.effects if key.pk.startswith("EPISODES")}) > 2
     assert len(clean.life.denied) > 5

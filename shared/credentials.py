@@ -1,4 +1,4 @@
-"""API keys and license keys: making, reading and checking them.
+"""API keys, license keys and portal links: making, reading and checking them.
 
 A key is `<key id>.<secret>`. The table holds SHA-256 of the whole key: a secret of 256 random
 bits needs no slow hash. The id is public, the secret is shown once.
@@ -13,19 +13,22 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from shared.problems import Unauthorized
+from shared.problems import LinkExpired, Unauthorized
 
 BOOTSTRAP_ID = "bootstrap"
 CACHE_SECONDS = 60
 CACHE_SIZE = 2_000
-SCHEMES = {"bearer": "api", "license": "license"}
+SCHEMES = {"bearer": "api", "license": "license", "portal": "portal"}
 _KEY = re.compile(r"([A-Za-z0-9_]{4,40})\.([A-Za-z0-9_-]{20,100})", re.ASCII)
 
 
 class Caller:
-    """Who calls. `kind` is `api` or `license`; a license key belongs to one entitlement."""
+    """Who calls. `kind` is `api`, `license` or `portal`; all but the first see one entitlement.
 
-    __slots__ = ("_secret", "entitlement_id", "key_id", "kind", "scopes")
+    `scopes` are an API key's scopes; of a portal link, its role; `expires_at`, Unix seconds.
+    """
+
+    __slots__ = ("_secret", "entitlement_id", "expires_at", "key_id", "kind", "scopes")
 
     def __init__(
         self,
@@ -34,11 +37,13 @@ class Caller:
         scopes: frozenset[str],
         entitlement_id: str | None,
         secret: bytes,
+        expires_at: int | None = None,
     ) -> None:
         self.key_id = key_id
         self.kind = kind
         self.scopes = scopes
         self.entitlement_id = entitlement_id
+        self.expires_at = expires_at
         self._secret = secret
 
     def derive(self, nonce: str) -> str:
@@ -80,7 +85,8 @@ class Credentials:
         """The caller behind a header at `now` (Unix seconds).
 
         Raises:
-            Unauthorized: missing, malformed, unknown, revoked, or a key of the other kind.
+            Unauthorized: missing, malformed, unknown, revoked, or a key of another kind.
+            LinkExpired: a portal link whose time is over.
         """
         if not header:
             raise Unauthorized(
@@ -91,12 +97,14 @@ class Credentials:
         match = _KEY.fullmatch(key.strip())
         if kind is None or match is None:
             raise Unauthorized(
-                "The Authorization header is not 'Bearer <API key>' or 'License <license key>'."
+                "The Authorization header is not 'Bearer <API key>', 'License <license key>' or"
+                " 'Portal <token of a portal link>'."
             )
         key_id, secret = match.groups()
         offered = hash_key(f"{key_id}.{secret}")
         if key_id == BOOTSTRAP_ID:
             stored, record_kind, scopes, owner = self._bootstrap, "api", all_scopes, None
+            record: Mapping[str, Any] = {}
         else:
             record = self._record(key_id, now)
             stored, record_kind = record.get("hash", ""), record.get("kind", kind)
@@ -104,8 +112,14 @@ class Credentials:
         if not stored or not hmac.compare_digest(stored, offered):
             raise Unauthorized("The key is not known, or it was revoked.")
         if record_kind != kind:
-            raise Unauthorized("An API key is sent as 'Bearer', a license key as 'License'.")
-        return Caller(key_id, kind, frozenset(scopes), owner, secret.encode())
+            raise Unauthorized(
+                "An API key is sent as 'Bearer', a license key as 'License', a link's token as"
+                " 'Portal'."
+            )
+        expires_at = record.get("expiresAt")
+        if expires_at is not None and now >= expires_at:
+            raise LinkExpired
+        return Caller(key_id, kind, frozenset(scopes), owner, secret.encode(), expires_at)
 
     def _record(self, key_id: str, now: float) -> Mapping[str, Any]:
         cached = self._cache.get(key_id)

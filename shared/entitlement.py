@@ -27,6 +27,7 @@ NOTIFICATIONS: dict[str, tuple[str, ...]] = {
         "entitlement.overdraft.entered",
         "entitlement.overdraft.exhausted",
         "entitlement.seat.denied",
+        "entitlement.seats.requested",
         "entitlement.usage.denied",
         "entitlement.usage.overdraft.entered",
         "entitlement.usage.overdraft.exhausted",

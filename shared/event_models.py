@@ -14,6 +14,7 @@ from shared.models import (
     ReportFilters,
     ReportPeriod,
     ReportSummary,
+    SeatRequest,
     Seats,
     Used,
 )
@@ -183,6 +184,13 @@ class FollowUpData(EventData):
     follow_up: FollowUpEntry
 
 
+class SeatsRequestedData(EventData):
+    """The customer asked for more seats."""
+
+    seats: Seats = Field(description="In use at that moment.")
+    request: SeatRequest
+
+
 class ReportPublishedData(Output):
     """A report is published; whoever may read it is answered links to its files."""
 
@@ -221,6 +229,7 @@ DATA: dict[str, type[Output]] = {
     events.EXPIRED: TermsData,
     events.DELETED: TermsData,
     events.FOLLOW_UP_UPDATED: FollowUpData,
+    events.SEATS_REQUESTED: SeatsRequestedData,
     events.REPORT_PUBLISHED: ReportPublishedData,
     events.ENDPOINT_DISABLED: EndpointDisabledData,
 }

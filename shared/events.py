@@ -33,13 +33,14 @@ UPDATED = "entitlement.updated"
 EXPIRED = "entitlement.expired"
 DELETED = "entitlement.deleted"
 FOLLOW_UP_UPDATED = "entitlement.followup.updated"
+SEATS_REQUESTED = "entitlement.seats.requested"
 REPORT_PUBLISHED = "report.published"
 ENDPOINT_DISABLED = "webhook.endpoint.disabled"
 TYPES = (
     SEAT_ACTIVATED, SEAT_DEACTIVATED, SEAT_DENIED, OVERDRAFT_ENTERED, OVERDRAFT_EXITED,
     OVERDRAFT_EXHAUSTED, THRESHOLD_REACHED, USAGE_DENIED, USAGE_OVERDRAFT_ENTERED,
     USAGE_OVERDRAFT_EXHAUSTED, USAGE_THRESHOLD_REACHED, UPDATED, EXPIRED, DELETED,
-    FOLLOW_UP_UPDATED, REPORT_PUBLISHED, ENDPOINT_DISABLED,
+    FOLLOW_UP_UPDATED, SEATS_REQUESTED, REPORT_PUBLISHED, ENDPOINT_DISABLED,
 )  # fmt: skip
 
 Event = dict[str, Any]
@@ -234,6 +235,33 @@ def of_follow_up(entry: Item) -> Event:
     )
 
 
+def of_seat_request(item: Item) -> Event:
+    """The customer asks for more seats; `item` is the request."""
+    owner = item["entitlementId"]
+    return _event(
+        SEATS_REQUESTED,
+        item["requestedAt"],
+        (item["requestId"],),
+        {
+            "entitlementId": owner,
+            "actor": item["requestedBy"],
+            "seats": seats_view(item["used"], item["purchased"], item.get("hardCap")),
+            "request": seat_request_view(item),
+        },
+    )
+
+
+def seat_request_view(item: Item) -> dict[str, Any]:
+    """What a customer asked for, as it is answered and sent."""
+    return {
+        "requestId": item["requestId"],
+        "seats": item["seats"],
+        "message": item.get("message"),
+        "requestedAt": to_rfc3339(item["requestedAt"]),
+        "requestedBy": item["requestedBy"],
+    }
+
+
 def of_report(item: Item) -> Event:
     """A report is published; where its files are is answered to who may read it."""
     return _event(
@@ -294,6 +322,13 @@ def _sample(webhook_id: str, kind: str, at: int) -> Event:
         if kind == USAGE_DENIED:
             denial |= {"usageKey": "test", "quantity": 1, "periodStart": at // 1000}
         candidates = [of_denial(owner, denial, to_rfc3339(at)[:13])]
+    if kind == SEATS_REQUESTED:
+        asked = {
+            "entitlementId": owner, "requestId": "req_test", "seats": 10, "message": "A test.",
+            "requestedAt": at, "requestedBy": "plk_test", "used": 120, "purchased": 100,
+            "hardCap": 120,
+        }  # fmt: skip
+        candidates = [of_seat_request(asked)]
     if kind == FOLLOW_UP_UPDATED:
         moved = {"state": "open", "reason": follow_up.OVERDRAFT}
         candidates = [of_follow_up(follow_up.change(owner, None, at, "overdraft", moved))]
@@ -321,7 +356,7 @@ def _sample_report(at: int) -> Event:
     period = {"month": None, "from": begin, "to": begin, "timeZone": "UTC"}
     summary = {
         "entitlements": 0, "inOverdraft": 0, "denied": 0, "seatHours": 0.0, "deniedSeats": 0,
-        "deniedAttempts": 0, "monthlyValue": [],
+        "deniedRequests": 0, "deniedAttempts": 0, "monthlyValue": [],
     }  # fmt: skip
     return of_report(
         {

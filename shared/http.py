@@ -27,18 +27,22 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 _PATH = {
     "key": re.compile(USAGE_KEY, re.ASCII),
     "seat": re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,1000}"),
+    "file": re.compile(r"[a-z0-9-]{1,40}\.[a-z]{2,4}", re.ASCII),
     "token": re.compile(r"[A-Za-z0-9_-]{20,400}", re.ASCII),
 }
 MAX_DEPTH = 32
 # After this no further attempt is begun, so that our own 503 comes before the function's time-out.
 REQUEST_SECONDS = 8.0
+# A page asks about twice every five seconds; some have it open several times.
+PORTAL_REQUESTS_PER_MINUTE = 600
 
 
 class Request(NamedTuple):
     """One call, with everything about it checked that the contract fixes for every route.
 
     `query` holds typed values of known parameters only; `headers` have lower-case names;
-    `now_ms` is when the call came in, Unix milliseconds.
+    `now_ms` is when the call came in, Unix milliseconds; `public_url` is where people
+    reach this API: as the stack was told, or the host that was called, by API Gateway's own word.
     """
 
     operation: Operation
@@ -51,6 +55,7 @@ class Request(NamedTuple):
     request_id: str
     now_ms: int
     table: table.Table
+    public_url: str
 
     @property
     def now(self) -> int:
@@ -62,9 +67,21 @@ class Request(NamedTuple):
         """What this request changes, for the record: who, in which request, when."""
         return Change(self.caller.key_id, self.request_id, self.now_ms)
 
+    def period(self, span: int) -> tuple[int, int]:
+        """`from` and `to` of the query, Unix milliseconds; if not given: the last `span` seconds.
+
+        Raises:
+            InvalidRequest: reversed.
+        """
+        until = min(self.query.get("to", self.now + 1), self.now + 1)
+        since = self.query.get("from", max(0, until - span))
+        if since >= self.query.get("to", since + 1):
+            raise InvalidRequest.at("/from", "must be before 'to'", place="query")
+        return since * 1000, until * 1000
+
 
 class Response(NamedTuple):
-    """An answer; a `str` body is sent as it is, with the content type among the headers."""
+    """An answer; a `str` or `bytes` is sent as it is, its content type among the headers."""
 
     status: int
     body: Any = None
@@ -126,6 +143,7 @@ class Context:
         self, environ: Mapping[str, str] = os.environ, door: table.Table | None = None
     ) -> None:
         self.table = door or table.Table.from_environment(environ)
+        self.public_url = environ.get("PUBLIC_URL", "")
         self.credentials = Credentials(
             lambda key_id: self.table.execute(table.Get(table.credential_key(key_id))),
             environ.get("BOOTSTRAP_KEY_HASH", ""),
@@ -134,6 +152,7 @@ class Context:
             {
                 "api": int(environ.get("API_KEY_REQUESTS_PER_MINUTE", "6000")),
                 "license": int(environ.get("LICENSE_KEY_REQUESTS_PER_MINUTE", "3000")),
+                "portal": PORTAL_REQUESTS_PER_MINUTE,
             }
         )
 
@@ -190,7 +209,7 @@ def _read(
     given: Mapping[str, str] = event["headers"]
     path: Mapping[str, str] = event.get("pathParameters") or {}
     caller = _NOBODY
-    if operation.scopes:
+    if operation.scopes or operation.portal:
         caller = warm.credentials.check(given.get("authorization"), received_ms / 1000, SCOPES)
         log["keyId"] = caller.key_id
         headers.update(warm.rate_limits.admit(caller, received_ms // 1000))
@@ -203,6 +222,7 @@ def _read(
     return Request(
         operation, event["rawPath"], path, query, given, body, caller,
         event["requestContext"]["requestId"], received_ms, warm.table,
+        warm.public_url or f"https://{event['requestContext'].get('domainName', '')}",
     )  # fmt: skip
 
 
@@ -212,9 +232,17 @@ _NOBODY = Caller("", "api", frozenset(), None, b"")
 def _authorize(caller: Caller, operation: Operation, path: Mapping[str, str]) -> None:
     if caller.kind == "license":
         if not operation.license:
-            raise problems.Forbidden("A license key cannot do this; an API key can.")
+            raise problems.Forbidden("A license key cannot do this.")
         if caller.entitlement_id != path.get("entitlementId"):
             raise problems.NotFound("No entitlement has this id.")
+    elif caller.kind == "portal":
+        if caller.scopes.isdisjoint(operation.portal):
+            who = "an administrator's" if operation.portal else "no portal"
+            raise problems.Forbidden(f"This is for {who} link.")
+        if path.get("entitlementId", caller.entitlement_id) != caller.entitlement_id:
+            raise problems.NotFound("No entitlement has this id.")
+    elif not operation.scopes:
+        raise problems.Forbidden("This is for portal links only.")
     elif caller.scopes.isdisjoint(operation.scopes):
         needed = " or ".join(f"'{scope}'" for scope in operation.scopes)
         raise problems.Forbidden(f"This needs an API key with scope {needed}.")
@@ -334,7 +362,10 @@ def _problem(problem: Problem, request_id: str) -> Response:
 
 def _write(response: Response, headers: Mapping[str, str], request_id: str) -> dict[str, Any]:
     body = response.body
-    if body is not None and not isinstance(body, str):
+    is_binary = isinstance(body, bytes)
+    if isinstance(body, bytes):
+        body = base64.b64encode(body).decode()
+    elif body is not None and not isinstance(body, str):
         body = _encode(body)
     content_type = {} if body is None else {"content-type": "application/json"}
     return {
@@ -348,5 +379,5 @@ def _write(response: Response, headers: Mapping[str, str], request_id: str) -> d
             **response.headers,
         },
         "body": body if body is not None else "",
-        "isBase64Encoded": False,
+        "isBase64Encoded": is_binary,
     }

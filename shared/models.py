@@ -16,7 +16,7 @@ from shared import events, times
 from shared.entitlement import NOTIFICATIONS
 from shared.follow_up import STATES
 from shared.ledger import MAX_LEASE, MIN_LEASE
-from shared.operations import SCOPES
+from shared.operations import PORTAL_ROLES, SCOPES
 from shared.problems import InvalidRequest
 from shared.texts import (
     ATTRIBUTES_BYTES,
@@ -237,6 +237,7 @@ Told = Literal[
     "entitlement.usage.overdraft.exhausted",
     "entitlement.usage.threshold.reached",
     "entitlement.seat.denied",
+    "entitlement.seats.requested",
     "entitlement.overdraft.entered",
     "entitlement.overdraft.exited",
     "entitlement.overdraft.exhausted",
@@ -542,6 +543,169 @@ class LicenseKeyList(Output):
     next_page_token: str | None
 
 
+class PortalLinkInput(Input):
+    """A link for people at the customer."""
+
+    role: Literal[PORTAL_ROLES] = Field(  # type: ignore[valid-type]
+        "viewer", description="`admin` may release seats as well."
+    )
+    expires_in: Lease = "P30D"
+    name: Name | None = Field(None, description="Whom it is for; only you see it.")
+
+
+class PortalLink(Output):
+    """A portal link, without what opens it."""
+
+    link_id: str
+    entitlement_id: str
+    name: str | None
+    role: Literal[PORTAL_ROLES]  # type: ignore[valid-type]
+    created_at: str
+    expires_at: str
+
+
+class PortalLinkCreated(PortalLink):
+    """A portal link with its addresses, which are shown once: whoever has one may enter."""
+
+    url: str
+    embed_url: str = Field(description="For a frame in a page of a PortalEmbedOrigins origin.")
+
+
+class PortalLinkList(Output):
+    """A page of portal links."""
+
+    items: list[PortalLink]
+    next_page_token: str | None
+
+
+class SeatRequestInput(Input):
+    """The customer asks for more seats."""
+
+    seats: Annotated[int, Field(ge=1, le=100_000)] = Field(description="How many more.")
+    message: Annotated[str, Field(max_length=1_000), AfterValidator(_stored)] | None = None
+
+
+class SeatRequest(Output):
+    """More seats that the customer asked for."""
+
+    request_id: str
+    seats: int
+    message: str | None
+    requested_at: str
+    requested_by: str = Field(description="The id of the portal link, or of the API key.")
+
+
+class SeatRequestList(Output):
+    """A page of requests for more seats."""
+
+    items: list[SeatRequest]
+    next_page_token: str | None
+
+
+class Portal(Output):
+    """What is in use against both limits, now."""
+
+    entitlement_id: str
+    product: str
+    sku: str | None
+    customer: str
+    account_owner: str | None = Field(description="The name of the vendor's account owner.")
+    status: Literal["active", "suspended", "expired", "not_yet_valid", "deleted"]
+    valid_until: str | None
+    time_zone: str
+    lease_period: str | None
+    seats: "Seats | None"
+    usage: list["CurrentUsage"]
+    role: Literal[PORTAL_ROLES]  # type: ignore[valid-type]
+    expires_at: str = Field(description="When the link expires.")
+    as_of: str
+    version: str = Field(description="Another one when anything has changed or was denied.")
+
+
+class PortalDenialMark(Output):
+    """What was denied in one interval of the graph, an hour at the least."""
+
+    from_: str = Field(alias="from")
+    to: str
+    attempts: int
+    people: int | None = Field(
+        description="Different people, or requests; null for days: see the denials by day."
+    )
+
+
+class PortalGraph(Output):
+    """Use over time; the n-th values are those of the n-th interval from `from` on.
+
+    Null: nothing is known yet, or it has not begun.
+    """
+
+    usage_key: str | None
+    from_: str = Field(alias="from")
+    to: str
+    interval: Literal["PT15M", "PT1H", "P1D"]
+    as_of: str
+    lowest: list[int | None]
+    highest: list[int | None]
+    closing: list[int | None]
+    limits: list["LimitsInForce"]
+    denials: list[PortalDenialMark]
+
+
+class PortalDeniedDay(Output):
+    """Who was turned away on a day of the entitlement's time zone."""
+
+    date: str
+    attempts: int
+    people: int
+
+
+class PortalDeniedPerson(Output):
+    """Somebody who was turned away."""
+
+    seat_key: str
+    seat_id: str | None
+    seat_name: str | None
+    attempts: int
+    first_at: str
+    last_at: str
+
+
+class PortalDenials(Output):
+    """Who was turned away, by day, and by person, most often first."""
+
+    from_: str = Field(
+        alias="from", description="Later than asked for, when it is more than one answer takes."
+    )
+    to: str
+    attempts: int
+    people: int
+    days: list[PortalDeniedDay]
+    persons: list[PortalDeniedPerson] = Field(description="At most 200.")
+
+
+class Crossing(Output):
+    """When use will come to a limit; dates of the entitlement's time zone."""
+
+    limit: int
+    status: Literal["met", "expected", "not_expected"]
+    date: str | None
+    earliest: str | None
+    latest: str | None = Field(description="Null: perhaps never.")
+
+
+class Forecast(Output):
+    """Where use goes, if it goes on as it did."""
+
+    usage_key: str | None
+    status: Literal["ready", "insufficient_data"]
+    basis: str = Field(description="What it follows from, in words.")
+    per_week: float | None
+    per_week_low: float | None
+    per_week_high: float | None
+    purchased: Crossing | None
+    hard_cap: Crossing | None
+
+
 class PastGrant(Output):
     """A seat that was held and is not any more."""
 
@@ -734,6 +898,7 @@ class EmailNumbers(Output):
     events: dict[str, int]
     thresholds: list[int]
     usage: list[EmailUsage] = Field([], description="Usage limits that it told of.")
+    seats_requested: int = Field(0, description="More seats that the customer asked for.")
 
 
 class SentEmail(Output):

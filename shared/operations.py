@@ -7,6 +7,7 @@ when the description is made.
 from typing import NamedTuple
 
 SCOPES = ("activate", "manage", "report", "admin")
+PORTAL_ROLES = ("viewer", "admin")
 MAX_BODY_BYTES = 64 * 1024
 SEAT_BODY_BYTES = 8 * 1024
 
@@ -23,7 +24,8 @@ class Operation(NamedTuple):
     """One route.
 
     `scopes`: an API key with any of these may call it (empty: nobody needs a credential).
-    `license`: so may the license key of the entitlement in the path.
+    `license`: so may the license key of the entitlement in the path. `portal`: so may a portal link
+    of the entitlement, with one of these roles.
     `answers`: status to model name ("" for no body). `problems`: what may go wrong beyond the
     problems that every route shares.
     """
@@ -33,6 +35,7 @@ class Operation(NamedTuple):
     summary: str
     scopes: tuple[str, ...] = ()
     license: bool = False
+    portal: tuple[str, ...] = ()
     body: str = ""
     answers: tuple[tuple[int, str], ...] = ()
     problems: tuple[str, ...] = ()
@@ -85,6 +88,7 @@ OPERATIONS: dict[str, Operation] = {
         "Give back the seat of this grant; also a success when it is not held any more",
         ("activate",),
         license=True,
+        portal=("admin",),
         answers=((204, ""),),
         problems=("not-found",),
     ),
@@ -207,6 +211,118 @@ OPERATIONS: dict[str, Operation] = {
         answers=((204, ""),),
         problems=("not-found", "precondition-failed"),
         headers=("If-Match",),
+    ),
+    f"POST {_ENTITLEMENT}/portal-links": Operation(
+        "createPortalLink",
+        "entitlements",
+        "Create a link to this entitlement's portal; the link is shown in this answer only",
+        ("manage",),
+        body="PortalLinkInput",
+        answers=((201, "PortalLinkCreated"),),
+        problems=("not-found", "idempotency-conflict"),
+        headers=("Idempotency-Key",),
+        body_optional=True,
+    ),
+    f"GET {_ENTITLEMENT}/portal-links": Operation(
+        "listPortalLinks",
+        "entitlements",
+        "List portal links, newest first, without what opens them",
+        ("manage",),
+        answers=((200, "PortalLinkList"),),
+        problems=("not-found",),
+        query=_PAGING,
+    ),
+    f"DELETE {_ENTITLEMENT}/portal-links/{{linkId}}": Operation(
+        "revokePortalLink",
+        "entitlements",
+        "Revoke a portal link; it works for another 60 seconds at most",
+        ("manage",),
+        answers=((204, ""),),
+        problems=("not-found",),
+    ),
+    f"POST {_ENTITLEMENT}/seat-requests": Operation(
+        "requestSeats",
+        "entitlements",
+        "Ask the vendor for more seats: an event, and a mail to the account owner",
+        ("manage",),
+        portal=PORTAL_ROLES,
+        body="SeatRequestInput",
+        answers=((201, "SeatRequest"),),
+        problems=("not-found", "idempotency-conflict"),
+        headers=("Idempotency-Key",),
+        max_body=SEAT_BODY_BYTES,
+    ),
+    f"GET {_ENTITLEMENT}/seat-requests": Operation(
+        "listSeatRequests",
+        "entitlements",
+        "List what the customer asked for, newest first",
+        ("manage", "report"),
+        answers=((200, "SeatRequestList"),),
+        problems=("not-found",),
+        query=_PAGING,
+    ),
+    "GET /portal": Operation(
+        "openPortal",
+        "portal",
+        "The portal's page; what it shows follows from the token in the link's fragment",
+        answers=((200, ""),),
+    ),
+    "GET /portal/embed": Operation(
+        "openEmbeddedPortal",
+        "portal",
+        "The same page for a frame in a page of one of the stack's PortalEmbedOrigins",
+        answers=((200, ""),),
+    ),
+    "GET /portal/{file}": Operation(
+        "readPortalFile",
+        "portal",
+        "A script or a style of the page",
+        answers=((200, ""),),
+        problems=("not-found",),
+    ),
+    "GET /v1/portal": Operation(
+        "getPortal",
+        "portal",
+        "What is in use against both limits, now",
+        portal=PORTAL_ROLES,
+        answers=((200, "Portal"),),
+        problems=("not-found",),
+    ),
+    "GET /v1/portal/graph": Operation(
+        "getPortalGraph",
+        "portal",
+        "Use over time with both limits and denials; in quarter-hours, hours or days by its length",
+        portal=PORTAL_ROLES,
+        answers=((200, "PortalGraph"),),
+        problems=("not-found",),
+        query=(*_PERIOD, _USAGE_KEY),
+    ),
+    "GET /v1/portal/denials": Operation(
+        "getPortalDenials",
+        "portal",
+        "Who was turned away how often, by day and by person",
+        portal=PORTAL_ROLES,
+        answers=((200, "PortalDenials"),),
+        problems=("not-found",),
+        query=_PERIOD,
+    ),
+    "GET /v1/portal/seats": Operation(
+        "listPortalSeats",
+        "portal",
+        "List who holds a seat",
+        portal=PORTAL_ROLES,
+        answers=((200, "ActivationList"),),
+        problems=("not-found",),
+        query=_PAGING,
+    ),
+    "GET /v1/portal/forecast": Operation(
+        "getPortalForecast",
+        "portal",
+        "When the limits will be met, if use goes on as it did",
+        portal=PORTAL_ROLES,
+        answers=((200, "Forecast"),),
+        problems=("not-found",),
+        query=(_USAGE_KEY,),
     ),
     f"POST {_ENTITLEMENT}/license-keys": Operation(
         "createLicenseKey",

@@ -76,8 +76,20 @@ class Unauthorized(Problem):
     title = "A valid credential is required."
 
     def __init__(self, detail: str = "") -> None:
-        challenge = 'Bearer realm="overdraft", License realm="overdraft"'
+        schemes = ("Bearer", "License", "Portal")
+        challenge = ", ".join(f'{scheme} realm="overdraft"' for scheme in schemes)
         super().__init__(detail, headers={"www-authenticate": challenge})
+
+
+class LinkExpired(Problem):
+    """A portal link whose time is over; a new one is the vendor's to give."""
+
+    type = "link-expired"
+    status = 401
+    title = "This link has expired."
+
+    def __init__(self) -> None:
+        super().__init__(headers={"www-authenticate": 'Portal realm="overdraft"'})
 
 
 class Forbidden(Problem):

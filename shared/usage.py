@@ -358,6 +358,18 @@ def period_view(period: Period) -> dict[str, str | None]:
     }
 
 
+def current_view(key: str, counter: Counter, now: int) -> dict[str, Any]:
+    """A usage limit in the period of `now`, Unix seconds."""
+    current = counter.as_of(now)
+    return {
+        "key": key,
+        "resetSchedule": counter.schedule,
+        "status": ledger.limit_status(current.used, current.purchased),
+        "usage": usage_view(current.used, current.purchased, current.hard_cap),
+        **period_view(current.period),
+    }
+
+
 def consumption_view(key: str, told: Consumption) -> dict[str, Any]:
     """What a request consumed, as it is answered, the first time and again."""
     return {

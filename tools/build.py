@@ -16,7 +16,9 @@ from pathlib import Path
 
 from tools import ROOT
 
-ROOMS = ("activate", "consume", "release", "entitlements", "notify", "deliver", "report")
+ROOMS = (
+    "activate", "consume", "release", "entitlements", "portal", "notify", "deliver", "report",
+)  # fmt: skip
 RUNTIME = "3.13"
 PLATFORMS = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
 BUILD = ROOT / ".build"

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from shared import event_models, models, problems
-from shared.operations import OPERATIONS, Operation, Parameter
+from shared.operations import OPERATIONS, PORTAL_ROLES, Operation, Parameter
 from tools import ROOT, VERSION
 
 FILE = ROOT / "openapi.json"
@@ -34,6 +34,8 @@ PATH_PARAMETERS = {
     "deliveryId": "The delivery.",
     "token": "As in the link.",
     "reportId": "The report.",
+    "linkId": "The portal link's id, the part of its token before the dot.",
+    "file": "As the page names it.",
 }
 HEADERS = {
     "Idempotency-Key": "1 to 255 visible ASCII characters, no spaces. The same request with the"
@@ -85,6 +87,12 @@ def describe() -> dict[str, Any]:
                     "name": "Authorization",
                     "description": "Authorization: License <key id>.<secret>",
                 },
+                "portalLink": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": "Authorization: Portal <token in the link's fragment>",
+                },
             },
         },
     }
@@ -115,6 +123,8 @@ def _operation(path: str, operation: Operation) -> dict[str, Any]:
         security.append({"apiKey": []})
     if operation.license:
         security.append({"licenseKey": []})
+    if operation.portal:
+        security.append({"portalLink": []})
     described["security"] = security
     parameters = [*_parameters(path, operation)]
     if parameters:
@@ -133,11 +143,15 @@ def _operation(path: str, operation: Operation) -> dict[str, Any]:
 
 
 def _who(operation: Operation) -> str:
-    if not operation.scopes:
-        return "Open to everybody."
-    scopes = " or ".join(operation.scopes)
-    license_key = ", or the entitlement's license key" if operation.license else ""
-    return f"Needs an API key with scope {scopes}{license_key}."
+    who = []
+    if operation.scopes:
+        who.append(f"an API key with scope {' or '.join(operation.scopes)}")
+    if operation.license:
+        who.append("the entitlement's license key")
+    if operation.portal:
+        roles = "" if operation.portal == PORTAL_ROLES else f" of role {operation.portal[0]}"
+        who.append(f"a portal link{roles}")
+    return f"Needs {', or '.join(who)}." if who else "Open to everybody."
 
 
 def _parameters(path: str, operation: Operation) -> Iterator[dict[str, Any]]:
@@ -198,7 +212,9 @@ def _responses(operation: Operation) -> dict[str, Any]:
 
 
 def _problem_names(operation: Operation) -> Iterator[str]:
-    if operation.scopes:
+    if operation.portal:
+        yield "link-expired"
+    if operation.scopes or operation.portal:
         yield from ("unauthorized", "forbidden", "throttled", "contention", "unavailable")
         yield "invalid-request"
     if operation.body:

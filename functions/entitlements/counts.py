@@ -3,7 +3,7 @@
 from typing import Any
 
 from functions.entitlements import desk
-from shared import entitlement, ledger, lists, table, usage
+from shared import entitlement, lists, table, usage
 from shared.credentials import new_id
 from shared.http import Request, Response
 from shared.idempotency import Claim, replayed
@@ -25,21 +25,7 @@ def _usage(request: Request) -> Steps[list[dict[str, Any]]]:
     item, _ = yield from desk.fetch(entitlement_id)
     keys = list(entitlement.usage_terms(item["document"]))
     found = yield from desk.counters(entitlement_id, keys)
-    return [
-        _current_view(key, found[key], found[key].as_of(request.now))
-        for key in keys
-        if key in found
-    ]
-
-
-def _current_view(key: str, counter: Counter, current: Counter) -> dict[str, Any]:
-    return {
-        "key": key,
-        "resetSchedule": counter.schedule,
-        "status": ledger.limit_status(current.used, current.purchased),
-        "usage": usage_view(current.used, current.purchased, current.hard_cap),
-        **period_view(current.period),
-    }
+    return [usage.current_view(key, found[key], request.now) for key in keys if key in found]
 
 
 def periods(request: Request) -> Response:

@@ -19,15 +19,6 @@ DEFAULT_SPAN = {"15m": DAY, "hour": 7 * DAY, "day": 31 * DAY, "period": 31 * DAY
 LONGEST_PERIOD = 100 * DAY * 1000
 
 
-def _period(request: Request, span: int) -> tuple[int, int]:
-    """`from` and `to` in Unix milliseconds; what is not given: until now, for `span` seconds."""
-    until = min(request.query.get("to", request.now + 1), request.now + 1)
-    since = request.query.get("from", max(0, until - span))
-    if since >= request.query.get("to", since + 1):
-        raise InvalidRequest.at("/from", "must be before 'to'", place="query")
-    return since * 1000, until * 1000
-
-
 def _meter(request: Request) -> Steps[str]:
     """What the request asks about: the seats, or the usage limit that it names."""
     key = request.query.get("usageKey")
@@ -52,7 +43,7 @@ def _usage(request: Request) -> Steps[Listed]:
     entitlement_id = request.path["entitlementId"]
     item, _ = yield from desk.fetch(entitlement_id)
     interval = request.query.get("interval", "hour")
-    since, until = _period(request, DEFAULT_SPAN[interval])
+    since, until = request.period(DEFAULT_SPAN[interval])
     if interval == "period" and until - since > LONGEST_PERIOD:
         raise InvalidRequest.at("/from", "one interval has at most 100 days", place="query")
     zone = zone_of(item["document"]["timeZone"])
@@ -152,7 +143,7 @@ def _overdrafts(request: Request) -> Steps[Listed]:
     limit, start = lists.limit_of(request), lists.start_of(request)
     entitlement_id = request.path["entitlementId"]
     yield from desk.require(entitlement_id, is_deleted_ok=True)
-    since, until = _period(request, 31 * DAY)
+    since, until = request.period(31 * DAY)
     if since >= until:
         return Listed([], None)
     meter = yield from _meter(request)
@@ -187,7 +178,7 @@ def _denials(request: Request) -> Steps[Listed]:
     limit, start = lists.limit_of(request), lists.start_of(request)
     entitlement_id = request.path["entitlementId"]
     yield from desk.require(entitlement_id, is_deleted_ok=True)
-    since, until = _period(request, 31 * DAY)
+    since, until = request.period(31 * DAY)
     if since >= until:
         return Listed([], None)
     meter = yield from _meter(request)

@@ -1,6 +1,7 @@
-"""API keys and license keys: create, list, revoke."""
+"""API keys, license keys and portal links: create, list, revoke."""
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from functions.entitlements import desk
@@ -8,22 +9,29 @@ from shared import idempotency, lists, table
 from shared.credentials import hash_key, new_id
 from shared.http import Request, Response
 from shared.idempotency import replayed
-from shared.models import ApiKeyInput, LicenseKeyInput, parse
+from shared.models import ApiKeyInput, LicenseKeyInput, PortalLinkInput, parse
 from shared.problems import NotFound
-from shared.times import to_rfc3339
+from shared.times import from_duration, to_rfc3339
 
 API_LIST = "API_KEY"
+# How long a link that has expired stays on the list.
+LISTED_SECONDS = 30 * 86_400
 
 
 def _license_list(entitlement_id: str) -> str:
     return f"LICENSE_KEY#{entitlement_id}"
 
 
+def _portal_list(entitlement_id: str) -> str:
+    return f"PORTAL_LINK#{entitlement_id}"
+
+
 def create_api_key(request: Request) -> Response:
     """Create an API key; the key itself is only in this answer."""
     model = parse(ApiKeyInput, request.body)
     scopes: list[table.Value] = [*sorted(set(model.scopes))]
-    return _create(request, "key", API_LIST, {"kind": "api", "name": model.name, "scopes": scopes})
+    record: dict[str, table.Value] = {"kind": "api", "name": model.name, "scopes": scopes}
+    return _create(request, "key", API_LIST, record, _shown_key)
 
 
 def create_license_key(request: Request) -> Response:
@@ -34,10 +42,40 @@ def create_license_key(request: Request) -> Response:
     record: dict[str, table.Value] = {
         "kind": "license", "name": model.name, "entitlementId": entitlement_id,
     }  # fmt: skip
-    return _create(request, "lic", _license_list(entitlement_id), record)
+    return _create(request, "lic", _license_list(entitlement_id), record, _shown_key)
 
 
-def _create(request: Request, prefix: str, listed: str, record: dict[str, table.Value]) -> Response:
+def create_portal_link(request: Request) -> Response:
+    """Create a link to an entitlement's portal; what opens it is only in this answer."""
+    model = parse(PortalLinkInput, request.body)
+    entitlement_id = request.path["entitlementId"]
+    request.table.run(desk.require(entitlement_id))
+    expires_at = request.now + from_duration(model.expires_in)
+    record: dict[str, table.Value] = {
+        "kind": "portal", "name": model.name, "entitlementId": entitlement_id,
+        "scopes": [model.role], "expiresAt": expires_at, "ttl": expires_at + LISTED_SECONDS,
+    }  # fmt: skip
+
+    def shown(token: str) -> dict[str, str]:
+        # In the fragment, which no browser sends: so it is in no log.
+        page = f"{request.public_url}/portal"
+        return {"url": f"{page}#{token}", "embedUrl": f"{page}/embed#{token}"}
+
+    return _create(request, "plk", _portal_list(entitlement_id), record, shown)
+
+
+def _shown_key(key: str) -> dict[str, str]:
+    return {"key": key}
+
+
+def _create(
+    request: Request,
+    prefix: str,
+    listed: str,
+    record: dict[str, table.Value],
+    shown: Callable[[str], dict[str, str]],
+) -> Response:
+    """Create a credential; `shown` are the members with the key, which are answered only now."""
     nonce = secrets.token_urlsafe(32)
     key_id = new_id(prefix, nonce)
     key = f"{key_id}.{request.caller.derive(nonce)}"
@@ -54,8 +92,9 @@ def _create(request: Request, prefix: str, listed: str, record: dict[str, table.
     kept, kept_nonce = idempotency.write_once(request, (put,), response, nonce=nonce)
     if kept:
         derived = request.caller.derive(kept_nonce)
-        return replayed(kept, key=f"{kept.body['keyId']}.{derived}")
-    return response._replace(body={**response.body, "key": key})
+        kept_id = kept.body.get("keyId") or kept.body["linkId"]
+        return replayed(kept, **shown(f"{kept_id}.{derived}"))
+    return response._replace(body={**response.body, **shown(key)})
 
 
 def list_api_keys(request: Request) -> Response:
@@ -70,27 +109,51 @@ def list_license_keys(request: Request) -> Response:
     return lists.respond(request, lists.newest_first(request, _license_list(entitlement_id), _view))
 
 
+def list_portal_links(request: Request) -> Response:
+    """The portal links of one entitlement, newest first, without what opens them."""
+    entitlement_id = request.path["entitlementId"]
+    request.table.run(desk.require(entitlement_id, is_deleted_ok=True))
+    return lists.respond(request, lists.newest_first(request, _portal_list(entitlement_id), _view))
+
+
 def revoke_api_key(request: Request) -> Response:
     """Revoke an API key. Warm processes may know it for another 60 seconds."""
-    return _revoke(request, {"kind": "api"})
+    return _revoke(request, request.path["keyId"], {"kind": "api"})
 
 
 def revoke_license_key(request: Request) -> Response:
     """Revoke a license key. Warm processes may know it for another 60 seconds."""
-    return _revoke(request, {"kind": "license", "entitlementId": request.path["entitlementId"]})
+    owned = {"kind": "license", "entitlementId": request.path["entitlementId"]}
+    return _revoke(request, request.path["keyId"], owned)
 
 
-def _revoke(request: Request, expected: dict[str, str]) -> Response:
-    key = table.credential_key(request.path["keyId"])
+def revoke_portal_link(request: Request) -> Response:
+    """Revoke a portal link. Warm processes may know it for another 60 seconds."""
+    owned = {"kind": "portal", "entitlementId": request.path["entitlementId"]}
+    return _revoke(request, request.path["linkId"], owned)
+
+
+def _revoke(request: Request, key_id: str, expected: dict[str, str]) -> Response:
+    key = table.credential_key(key_id)
     record = request.table.execute(table.Get(key))
     if record is None or any(record.get(name) != value for name, value in expected.items()):
-        raise NotFound("No key has this id.")
+        kind = "link" if expected["kind"] == "portal" else "key"
+        raise NotFound(f"No {kind} has this id.")
     # Without a condition: when the answer is lost, our own repetition finds nothing, and is done.
     request.table.execute(table.Delete(key))
     return Response(204)
 
 
 def _view(item: Any) -> dict[str, Any]:
+    if item["kind"] == "portal":
+        return {
+            "linkId": item["keyId"],
+            "entitlementId": item["entitlementId"],
+            "name": item.get("name"),
+            "role": item["scopes"][0],
+            "createdAt": to_rfc3339(item["createdAt"]),
+            "expiresAt": to_rfc3339(item["expiresAt"] * 1000),
+        }
     owned = {"entitlementId": item["entitlementId"]} if item["kind"] == "license" else {}
     scopes = {"scopes": item["scopes"]} if item["kind"] == "api" else {}
     return {

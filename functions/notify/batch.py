@@ -69,16 +69,17 @@ class Marks:
     def __init__(self) -> None:
         self._made: OrderedDict[Key, None] = OrderedDict()
 
-    def put(self, owner: str, meter: str, months: Iterable[str]) -> Steps[None]:
-        """Make those that are not known to be there."""
+    def put(self, owner: str, meter: str, months: Iterable[str]) -> Steps[bool]:
+        """Make those that are not known to be there; whether there were any."""
         named = {table.notable_key(owner, month, meter): month for month in months}
         missing = [key for key in named if key not in self._made]
         if not missing:
-            return
+            return False
         yield BatchPut(tuple((key, {"ttl": _mark_ends(named[key])}) for key in missing))
         self._made |= dict.fromkeys(missing)
         while len(self._made) > self.KNOWN:
             self._made.popitem(last=False)
+        return True
 
 
 def _mark_ends(month: str) -> int:
@@ -134,7 +135,7 @@ class Batch:
         keys = {
             table.entitlement_key(table.owner_of(key.pk))
             for key in groups
-            if key.pk.startswith((*_PAGES, table.DENIAL_PREFIX))
+            if key.pk.startswith((*_PAGES, table.DENIAL_PREFIX, table.SEAT_REQUEST_PREFIX))
         }
         self._entitlements = self._door.execute(table.BatchGet(tuple(keys))) if keys else {}
 
@@ -145,21 +146,9 @@ class Batch:
                 return self._door.run(self._page(table.owner_of(key.pk), records))
             if key.pk.startswith(table.DENIAL_PREFIX):
                 return self._door.run(self._denial(table.owner_of(key.pk), records))
-            if key.pk.startswith(table.WEBHOOK_REQUEST_PREFIX):
-                return [(record.position, Message.of_request(record.new)) for record in records]
-            if key.pk.startswith(table.REPORT_PREFIX):
-                return [each for record in records for each in _of_report(record)]
-            if key.pk.startswith(table.FOLLOW_UP_PREFIX):
-                return [
-                    (record.position, Message(events.of_follow_up(record.new)))
-                    for record in records
-                    if key.sk.startswith(table.FOLLOW_UP_ENTRY)
-                ]
-            return [
-                (record.position, Message(events.of_disabled(key.sk, record.new)))
-                for record in records
-                if "disabledReason" in record.new and "disabledReason" not in (record.old or {})
-            ]
+            if key.pk.startswith(table.SEAT_REQUEST_PREFIX):
+                return self._door.run(self._seat_requests(records))
+            return [(each.position, told) for each in records for told in _only_told(each)]
         except Exception as error:
             telemetry.logger.exception("record failed", extra={"pk": key.pk})
             raise Failure(position) from error
@@ -201,7 +190,7 @@ class Batch:
         new = [changes[seq] for seq in (*late, *fresh)]
         yield from self._mark_changes(item, new)
         months = _notable_months(latest, [changes[seq] for seq in fresh], new)
-        yield from self._marks.put(owner, meter, months)
+        is_marked = yield from self._marks.put(owner, meter, months)
         yield from follow_up.move(owner, _moves(folded, new, set(late)))
         yield BatchPut(
             tuple(
@@ -218,7 +207,9 @@ class Batch:
         if late:
             newest = yield from self._rebuild(owner, meter, min(late), fired)
         if newest:
-            yield from _mark_level(owner, meter, list(changes.values()), latest, newest)
+            yield from _mark_level(
+                owner, meter, list(changes.values()), latest, newest, is_marked=is_marked
+            )
         # And again: a mail that was made in between has looked at its time without seeing it.
         yield from self._mark_changes(item, new)
         sent = []
@@ -258,10 +249,26 @@ class Batch:
             assert rebuilt is not None
             rebuilt = rebuilt._replace(fired=fired)
             folded.quarters[rebuilt.start] = rebuilt
+            if start:  # another may follow it now
+                folded.quarters.setdefault(start.start, start)
             if (yield from _write_all(owner, meter, folded, latest)):
                 return rebuilt
             yield Pause(attempt)
         raise table.Unavailable("history kept changing")
+
+    # --- A request for more seats ----------------------------------------------------------------
+
+    def _seat_requests(self, records: list[Record]) -> Steps[list[tuple[int, Message]]]:
+        sent = []
+        for record in records:
+            if record.old is None:
+                item = self._entitlements.get(
+                    table.entitlement_key(record.new["entitlementId"]), {}
+                )
+                at = record.new["requestedAt"]
+                yield from self._mark_mail(item, {events.SEATS_REQUESTED}, at)
+                sent.append((record.position, Message(events.of_seat_request(record.new))))
+        return sent
 
     # --- A denial --------------------------------------------------------------------------------
 
@@ -296,6 +303,20 @@ class Batch:
         ]
 
 
+def _only_told(record: Record) -> list[Message]:
+    """What is told of a record that leaves nothing in the table."""
+    key, old, new = record.key, record.old or {}, record.new
+    if key.pk.startswith(table.WEBHOOK_REQUEST_PREFIX):
+        return [Message.of_request(new)]
+    if key.pk.startswith(table.REPORT_PREFIX):
+        return _of_report(old, new)
+    if key.pk.startswith(table.FOLLOW_UP_PREFIX):
+        is_entry = key.sk.startswith(table.FOLLOW_UP_ENTRY)
+        return [Message(events.of_follow_up(new))] if is_entry else []
+    is_disabled = "disabledReason" in new and "disabledReason" not in old
+    return [Message(events.of_disabled(key.sk, new))] if is_disabled else []
+
+
 def _key_of(raw: dict[str, Any]) -> Key:
     keys = raw["dynamodb"]["Keys"]
     return Key(keys["pk"]["S"], keys["sk"]["S"])
@@ -322,14 +343,12 @@ def _read(raw: list[dict[str, Any]]) -> tuple[dict[Key, list[Record]], int | Non
 # --- What a report and sales look at --------------------------------------------------------------
 
 
-def _of_report(record: Record) -> list[tuple[int, Message]]:
+def _of_report(old: Item, new: Item) -> list[Message]:
     """A report that was asked for is to be made; one that is published is told of."""
-    old, new = record.old or {}, record.new
     if not old:
-        job = {"reportId": new["reportId"], "step": "plan"}
-        return [(record.position, Message(report=job))]
+        return [Message(report={"reportId": new["reportId"], "step": "plan"})]
     if new["status"] == "published" and old.get("status") != "published":
-        return [(record.position, Message(events.of_report(new)))]
+        return [Message(events.of_report(new))]
     return []
 
 
@@ -380,7 +399,7 @@ def _write_history(owner: str, meter: str, folded: History, seen: Quarter | None
         raise table.Unavailable("another reader was ahead")
 
 
-def _write_all(owner: str, meter: str, folded: History, seen: Quarter | None) -> Steps[bool]:
+def _write_episodes(owner: str, meter: str, folded: History) -> Steps[None]:
     for episode in folded.episodes.values():
         granted = folded.granted.get(episode.start)
         sets: dict[str, Any] = episode._asdict()
@@ -396,17 +415,24 @@ def _write_all(owner: str, meter: str, folded: History, seen: Quarter | None) ->
             expression += " ADD seats :granted"
             values[":granted"] = frozenset(granted)
         yield Update(table.episode_key(owner, meter, episode.start), expression, "", names, values)
+
+
+def _write_all(owner: str, meter: str, folded: History, seen: Quarter | None) -> Steps[bool]:
+    yield from _write_episodes(owner, meter, folded)
     quarters = dict(folded.quarters)
     newest = max(quarters)
     if seen and seen.start < newest:
         quarters.setdefault(seen.start, seen)  # it is the latest no more, and may be forgotten
+    previous = None
     for start, following in pairwise((*sorted(quarters), None)):
         assert start is not None
+        if previous is not None:
+            yield from rollup.write(owner, meter, previous, start)
+        previous = start
         quarter = quarters[start]
         key = table.quarter_key(owner, meter, history.quarter_name(start))
         condition, bound = "", dict[str, Any]()
         if start == newest:
-            yield from rollup.write(owner, meter, quarters, newest)
             condition = "attribute_not_exists(pk)"
             if seen and seen.start == start:
                 condition, bound = "seq = :seen", {":seen": seen.seq}
@@ -451,14 +477,21 @@ def _episode_view(owner: str, change: KeptChange) -> Steps[dict[str, Any] | None
 
 
 def _mark_level(
-    owner: str, meter: str, changes: list[KeptChange], seen: Quarter | None, newest: Quarter
+    owner: str,
+    meter: str,
+    changes: list[KeptChange],
+    seen: Quarter | None,
+    newest: Quarter,
+    *,
+    is_marked: bool,
 ) -> Steps[None]:
     """Keep the marks of what is in overdraft, and of what is near its limit, now.
 
     By the one entitlements are listed, by the other a report finds what goes on without a change.
     They are written when use crosses, compared with what history had seen: so a mark is right
-    again after records were given up. Who reads them looks at the levels as well: a mark too many
-    does no harm.
+    again after records were given up; that of what is near also with the first mark of a month,
+    whatever had become of it. Who reads them looks at the levels as well: a mark too many does no
+    harm.
     """
     levels = [level for change in changes for level in (change.before, change.level)]
     levels += [each.level for each in (seen, newest) if each]
@@ -468,9 +501,10 @@ def _mark_level(
             yield Put(key, {"since": newest.episode.start})
         else:
             yield Delete(key)
-    if len({bool(level and level.is_near) for level in levels}) > 1:
+    is_near = newest.level.is_near
+    if len({bool(level and level.is_near) for level in levels}) > 1 or (is_marked and is_near):
         key = table.notable_key(owner, table.NOW, meter)
-        yield Put(key, {}) if newest.level.is_near else Delete(key)
+        yield Put(key, {}) if is_near else Delete(key)
 
 
 def _write_counts(owner: str, versions: Iterable[Version]) -> Steps[None]:

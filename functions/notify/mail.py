@@ -269,16 +269,35 @@ class Mailer:
         denied: dict[str, int] = {}
         if events.SEAT_DENIED in wanted:
             denied = yield from history.denied_between(owner, since, until)
+        requests = yield from _requests(owner, wanted, since, until)
         counts = yield from _counts(owner, entitlement["document"], wanted, since, until)
-        if not happened and not denied and not counts:
+        if not happened and not denied and not counts and not requests:
             return None
         names = yield from _names(owner, overdraft_keys)
         denied_names = yield from _denied_names(owner, denied, since, until)
         return Facts(
             address, audience, entitlement["document"], Page.of(found[keys[1]]), since, until,
             happened, tuple(sorted(thresholds)), names, len(set(overdraft_keys)),
-            sum(denied.values()), len(denied), denied_names, counts,
+            sum(denied.values()), len(denied), denied_names, counts, requests,
         )  # fmt: skip
+
+
+def _requests(owner: str, wanted: frozenset[str], since: int, until: int) -> Steps[list[Item]]:
+    """The requests for more seats."""
+    if events.SEATS_REQUESTED not in wanted:
+        return []
+    return (
+        yield from history.all_of(
+            Query(
+                "pk = :pk AND sk BETWEEN :low AND :high",
+                {
+                    ":pk": table.seat_request_key(owner, 0, "").pk,
+                    ":low": f"{since:013d}",
+                    ":high": f"{until - 1:013d}#~",
+                },
+            )
+        )
+    )
 
 
 def _counts(

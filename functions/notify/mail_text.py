@@ -57,6 +57,7 @@ class Facts(NamedTuple):
     denied_people: int
     denied_names: list[tuple[str, int]]
     counts: list[CountFacts]
+    requests: list[Item]
 
     def numbers(self) -> dict[str, Any]:
         """What is kept of it: numbers, and no names."""
@@ -71,6 +72,7 @@ class Facts(NamedTuple):
             "events": dict(self.happened),
             "thresholds": list(self.thresholds),
             "usage": [count.numbers() for count in self.counts],
+            "seatsRequested": sum(each["seats"] for each in self.requests),
         }
 
 
@@ -129,6 +131,13 @@ _ROLES = {"accountOwner": "account owner", "customerAdmin": "administrator"}
 
 
 def _headline(facts: Facts) -> str:
+    if facts.requests:
+        asked = max(each["seats"] for each in facts.requests)
+        return f"the customer asks for {_count(asked, 'more seat', 'more seats')}"
+    return _use_headline(facts)
+
+
+def _use_headline(facts: Facts) -> str:
     if facts.denied_people:
         return f"{_count(facts.denied_people, 'person', 'people')} turned away at the hard cap"
     if facts.happened.get(events.OVERDRAFT_EXHAUSTED):
@@ -159,6 +168,10 @@ def _count_headline(counts: list[CountFacts]) -> str:
 
 def _sentences(facts: Facts) -> list[str]:
     told = []
+    for each in facts.requests:
+        said = f' They write: "{_one_line(each["message"])}"' if each.get("message") else ""
+        asked = _count(each["seats"], "more seat", "more seats")
+        told.append(f"The customer asked for {asked} in the portal.{said}")
     if facts.happened.get(events.OVERDRAFT_ENTERED):
         told.append("Use rose above what was purchased. The seats beyond it were granted,"
                     " as overdraft.")  # fmt: skip

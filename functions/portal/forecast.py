@@ -1,0 +1,172 @@
+"""When the limits will be met, if use goes on as it did.
+
+Seats: the trend of the weekly peaks of the last 13 weeks, by Theil and Sen (the median of the
+slopes between each two of them, P. K. Sen 1968), which no single odd week can bend; its range are
+the slopes of which one in ten is lower, and one in ten higher. A usage limit: what was consumed a
+day, of the last 28; its range are the leanest and the busiest seven days in a row.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import combinations, pairwise
+from statistics import median, quantiles
+from typing import Any, NamedTuple
+
+from functions.portal import state
+from functions.portal.graph import meter_of
+from shared import entitlement, rollup, table
+from shared.history import DAY_MS
+from shared.http import Request, Response
+from shared.rollup import DAYS
+from shared.table import Item, Steps
+from shared.times import zone_of
+from shared.usage import Counter
+
+WEEKS = 13
+FEWEST_WEEKS = 4
+COUNTED_DAYS = 28
+FEWEST_DAYS = 7
+WEEK_DAYS = 7
+# What lies further ahead than this many days is not worth a date.
+HORIZON_DAYS = 366
+
+
+class Trend(NamedTuple):
+    """Where use stands now, and by how much it grows a day: expected, and its range."""
+
+    now: float
+    growth: float
+    low: float
+    high: float
+
+
+def trend_of(peaks: Sequence[float]) -> Trend:
+    """The trend of weekly peaks, the oldest first; at least three."""
+    slopes = [(later[1] - earlier[1]) / (later[0] - earlier[0])
+              for earlier, later in combinations(enumerate(peaks), 2)]  # fmt: skip
+    growth = median(slopes)
+    tenths = quantiles(slopes, n=10, method="inclusive")
+    last = len(peaks) - 1
+    now = median(peak + growth * (last - week) for week, peak in enumerate(peaks))
+    return Trend(now, growth / WEEK_DAYS, tenths[0] / WEEK_DAYS, tenths[-1] / WEEK_DAYS)
+
+
+def rate_of(used: int, consumed: Sequence[int]) -> Trend:
+    """What is consumed a day; at least seven days, the oldest first."""
+    weeks = [sum(consumed[at : at + WEEK_DAYS]) / WEEK_DAYS
+             for at in range(len(consumed) - WEEK_DAYS + 1)]  # fmt: skip
+    return Trend(used, sum(consumed) / len(consumed), min(weeks), max(weeks))
+
+
+def days_to(limit: int, now: float, growth: float, within: float) -> float | None:
+    """In how many days use comes to a limit; None: not within so many."""
+    if now >= limit:
+        return 0.0
+    if growth <= 0:
+        return None
+    days = (limit - now) / growth
+    return days if days <= within else None
+
+
+def read(request: Request) -> Response:
+    """The forecast of the seats, or of a usage limit."""
+    return Response(200, request.table.run(_read(request)))
+
+
+def _read(request: Request) -> Steps[dict[str, Any]]:
+    item, page = yield from state.fetch(request)
+    meter = meter_of(request, item)
+    key = table.usage_of(meter)
+    if key is not None:
+        return (yield from _of_usage(request, item, key))
+    if not page.has_seats:
+        return _thin(None, "The entitlement has no seats.")
+    end = request.now_ms - request.now_ms % DAY_MS + DAY_MS
+    start = end - WEEKS * WEEK_DAYS * DAY_MS
+    told = yield from rollup.records(item["entitlementId"], start, end, request.now_ms, DAYS)
+    cuts = range(start, end + 1, WEEK_DAYS * DAY_MS)
+    weeks = [told.usage(begin, until) for begin, until in pairwise(cuts)]
+    # The first week of which something is known may be a part of one.
+    peaks = [week.highest for week in weeks if week.is_known][1:]
+    peaks = [week.highest for week in weeks] if weeks[0].is_known else peaks
+    if len(peaks) < FEWEST_WEEKS:
+        return _thin(None, f"There are {len(peaks)} whole weeks so far; it takes {FEWEST_WEEKS}.")
+    trend = trend_of(peaks)
+    peak = max(page.used, peaks[-1])
+    return _view(
+        request, item, None, trend, peak, (page.seat_count, page.hard_cap), HORIZON_DAYS,
+        f"The peaks of the last {len(peaks)} weeks.",
+    )  # fmt: skip
+
+
+def _of_usage(request: Request, item: Item, key: str) -> Steps[dict[str, Any]]:
+    owner, now = item["entitlementId"], request.now_ms
+    found = yield table.Get(table.usage_key(owner, key))
+    if found is None or key not in entitlement.usage_terms(item["document"]):
+        return _thin(key, "Nothing is counted yet.")
+    counter = Counter.of(found).as_of(request.now)
+    today = now - now % DAY_MS
+    start = today - COUNTED_DAYS * DAY_MS
+    meter = table.usage_meter(key)
+    told = yield from rollup.records(owner, start, today, now, DAYS, meter)
+    days = [told.usage(at, at + DAY_MS) for at in range(start, today, DAY_MS)]
+    consumed = [day.counts["consumed"] for day in days if day.is_known]
+    if len(consumed) < FEWEST_DAYS:
+        return _thin(key, f"There are {len(consumed)} whole days so far; it takes {FEWEST_DAYS}.")
+    end = counter.period.end
+    within = HORIZON_DAYS if end is None else max(0.0, (end * 1000 - now) / DAY_MS)
+    return _view(
+        request, item, key, rate_of(counter.used, consumed), counter.used,
+        (counter.purchased, counter.hard_cap), within,
+        f"What was consumed in the last {len(consumed)} days.",
+    )  # fmt: skip
+
+
+def _thin(key: str | None, why: str) -> dict[str, Any]:
+    nothing = dict.fromkeys(("perWeek", "perWeekLow", "perWeekHigh", "purchased", "hardCap"))
+    return {"usageKey": key, "status": "insufficient_data", "basis": why, **nothing}
+
+
+def _view(
+    request: Request,
+    item: Item,
+    key: str | None,
+    trend: Trend,
+    peak: int,
+    limits: tuple[int, int | None],
+    within: float,
+    basis: str,
+) -> dict[str, Any]:
+    zone = zone_of(item["document"]["timeZone"])
+
+    def date(limit: int, growth: float) -> str | None:
+        days = days_to(limit, trend.now, growth, within)
+        if days is None:
+            return None
+        at = request.now_ms / 1000 + days * 86_400
+        return datetime.fromtimestamp(at, zone).date().isoformat()
+
+    def crossing(limit: int | None) -> dict[str, Any] | None:
+        if limit is None:
+            return None
+        told: dict[str, Any] = {"limit": limit, "date": None, "earliest": None, "latest": None}
+        if peak >= limit:
+            return {**told, "status": "met"}
+        told |= {
+            "date": date(limit, trend.growth),
+            "earliest": date(limit, trend.high),
+            "latest": date(limit, trend.low),
+        }
+        return {**told, "status": "expected" if told["date"] else "not_expected"}
+
+    purchased, hard_cap = limits
+    return {
+        "usageKey": key,
+        "status": "ready",
+        "basis": basis,
+        "perWeek": round(trend.growth * WEEK_DAYS, 2),
+        "perWeekLow": round(trend.low * WEEK_DAYS, 2),
+        "perWeekHigh": round(trend.high * WEEK_DAYS, 2),
+        "purchased": crossing(purchased),
+        "hardCap": None if hard_cap == purchased else crossing(hard_cap),
+    }

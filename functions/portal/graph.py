@@ -1,0 +1,108 @@
+"""The graph: use over time against the limits of that time, with denials.
+
+The longer the time, the coarser the intervals: a graph is read in a bounded number of items,
+however long the history is.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from functions.portal import state
+from shared import rollup, table
+from shared.history import DAY_MS, HOUR_MS, QUARTER_MS, Usage
+from shared.http import Request, Response
+from shared.problems import InvalidRequest
+from shared.rollup import DAYS, HOURS, QUARTERS, DeniedHour
+from shared.table import Item, Steps
+from shared.times import to_rfc3339
+
+DAY = 86_400
+LONGEST_MS = 401 * DAY_MS
+# Up to this length, intervals of this size: at most 193, 1,081 and 402 of them.
+_SIZES = (
+    (2 * DAY_MS, QUARTERS, QUARTER_MS, "PT15M"),
+    (45 * DAY_MS, HOURS, HOUR_MS, "PT1H"),
+    (LONGEST_MS, DAYS, DAY_MS, "P1D"),
+)
+
+
+def meter_of(request: Request, item: Item) -> str:
+    """The meter that a request asks about.
+
+    Raises:
+        InvalidRequest: the entitlement has no such usage limit.
+    """
+    key = request.query.get("usageKey")
+    if key is None:
+        return table.SEATS
+    if key not in [limit["key"] for limit in item["document"]["usageLimits"]]:
+        raise InvalidRequest.at("/usageKey", "no usage limit has this key", place="query")
+    return table.usage_meter(key)
+
+
+def read(request: Request) -> Response:
+    """Use over time; the last 24 hours, if nothing else is asked for."""
+    return Response(200, request.table.run(_read(request)))
+
+
+def _read(request: Request) -> Steps[dict[str, Any]]:
+    since, until = request.period(DAY)
+    if until - since > LONGEST_MS:
+        raise InvalidRequest.at("/from", "a graph has at most 400 days", place="query")
+    if since >= until:
+        raise InvalidRequest.at("/from", "must not lie ahead", place="query")
+    item, _ = yield from state.fetch(request)
+    meter = meter_of(request, item)
+    size, length, name = next(
+        (size, length, name) for longest, size, length, name in _SIZES if until - since <= longest
+    )
+    start, end = since - since % length, until + -until % length
+    owner, now = item["entitlementId"], request.now_ms
+    records = yield from rollup.records(owner, start, end, now, size, meter)
+    hours = yield from rollup.denied_hours(owner, start - start % HOUR_MS, end, meter)
+    told = [records.usage(at, at + length) for at in range(start, end, length)]
+    known = [usage if usage.is_known and usage.start < now else None for usage in told]
+    return {
+        "usageKey": table.usage_of(meter),
+        "from": to_rfc3339(start),
+        "to": to_rfc3339(end),
+        "interval": name,
+        "asOf": to_rfc3339(now),
+        "lowest": [usage and usage.lowest for usage in known],
+        "highest": [usage and usage.highest for usage in known],
+        "closing": [usage and usage.closing for usage in known],
+        "limits": _limits([usage for usage in known if usage]),
+        "denials": _marks(hours, max(length, HOUR_MS)),
+    }
+
+
+def _limits(told: Sequence[Usage]) -> list[dict[str, Any]]:
+    """Both limits, from when they were in force."""
+    shown: list[tuple[int, int, int | None]] = []
+    for at, purchased, hard_cap in (each for usage in told for each in usage.limits):
+        if not shown or shown[-1][1:] != (purchased, hard_cap):
+            shown.append((at, purchased, hard_cap))
+    return [
+        {"from": to_rfc3339(at), "purchased": purchased, "hardCap": cap}
+        for at, purchased, cap in shown
+    ]
+
+
+def _marks(hours: Iterable[DeniedHour], length: int) -> list[dict[str, Any]]:
+    """Denials by hour; by day without people, since who is denied in two hours is one person."""
+    if length == HOUR_MS:
+        return [_mark(each.start, length, each.attempts, each.people) for each in hours]
+    days: dict[int, int] = {}
+    for each in hours:
+        day = each.start - each.start % length
+        days[day] = days.get(day, 0) + each.attempts
+    return [_mark(day, length, attempts, None) for day, attempts in days.items()]
+
+
+def _mark(start: int, length: int, attempts: int, people: int | None) -> dict[str, Any]:
+    return {
+        "from": to_rfc3339(start),
+        "to": to_rfc3339(start + length),
+        "attempts": attempts,
+        "people": people,
+    }

@@ -1,0 +1,16 @@
+"""The customer's window: its page, and the data of the one entitlement that a link opens."""
+
+from functions.portal import denials, forecast, graph, page, state
+from shared import http
+
+ROUTES: dict[str, http.Handler] = {
+    "openPortal": page.show,
+    "openEmbeddedPortal": page.embed,
+    "readPortalFile": page.read_file,
+    "getPortal": state.read,
+    "getPortalGraph": graph.read,
+    "getPortalDenials": denials.read,
+    "listPortalSeats": state.list_seats,
+    "getPortalForecast": forecast.read,
+}
+handler = http.serve(ROUTES)

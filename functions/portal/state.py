@@ -1,0 +1,87 @@
+"""How an entitlement stands now: what is in use against both limits."""
+
+from typing import Any
+
+from shared import entitlement, history, ledger, lists, table, usage
+from shared.holders import held_seats
+from shared.http import Request, Response
+from shared.ledger import Page
+from shared.lists import Listed
+from shared.problems import NotFound
+from shared.table import Item, Steps
+from shared.times import to_rfc3339
+from shared.usage import Counter
+
+
+def fetch(request: Request) -> Steps[tuple[Item, Page]]:
+    """The entitlement that the link opens, and its page.
+
+    Raises:
+        NotFound.
+    """
+    owner = str(request.caller.entitlement_id)
+    keys = (table.entitlement_key(owner), table.ledger_key(owner))
+    found = yield table.BatchGet(keys)
+    if keys[0] not in found:
+        raise NotFound("The entitlement of this link is gone.")
+    return found[keys[0]], Page.of(found[keys[1]])
+
+
+def read(request: Request) -> Response:
+    """The state, in two round trips."""
+    return Response(200, request.table.run(_read(request)))
+
+
+def _read(request: Request) -> Steps[dict[str, Any]]:
+    item, page = yield from fetch(request)
+    owner, document = item["entitlementId"], item["document"]
+    keys = list(entitlement.usage_terms(document))
+    today = history.quarter_name(request.now_ms)[:10]
+    counters = {key: table.usage_key(owner, key) for key in keys}
+    denied = [
+        table.denied_day_key(owner, today, meter)
+        for meter in (table.SEATS, *map(table.usage_meter, keys))
+    ]
+    found = yield table.BatchGet((*counters.values(), *denied))
+    limits = {key: Counter.of(found[each]) for key, each in counters.items() if each in found}
+    contact = document["contacts"].get("accountOwner") or {}
+    return {
+        "entitlementId": owner,
+        "product": document["product"],
+        "sku": document["sku"],
+        "customer": document["customer"]["name"],
+        "accountOwner": contact.get("name"),
+        "status": ledger.status_at(
+            item["status"], item["validFrom"], item.get("validUntil"), request.now
+        ),
+        "validUntil": document["validUntil"],
+        "timeZone": document["timeZone"],
+        "leasePeriod": document["leasePeriod"],
+        "seats": ledger.seats_view(page.used, page.seat_count, page.hard_cap)
+        if page.has_seats
+        else None,
+        "usage": [usage.current_view(key, limit, request.now) for key, limit in limits.items()],
+        "role": next(iter(request.caller.scopes)),
+        "expiresAt": to_rfc3339((request.caller.expires_at or 0) * 1000),
+        "asOf": to_rfc3339(request.now_ms),
+        "version": _version(item, page, limits, [found[key] for key in denied if key in found]),
+    }
+
+
+def _version(item: Item, page: Page, limits: dict[str, Counter], denied: list[Item]) -> str:
+    """Numbers that only grow, but for those of the day's denials."""
+    attempts = sum(number for day in denied for name, number in day.items() if name[0] == "a")
+    counts = sum(limit.seq for limit in limits.values())
+    return f"{item['version']}.{page.seq}.{counts}.{attempts}"
+
+
+def list_seats(request: Request) -> Response:
+    """Who holds a seat."""
+    return lists.respond(request, _seats(request))
+
+
+def _seats(request: Request) -> Steps[Listed]:
+    limit, start = lists.limit_of(request), lists.start_of(request)
+    item, page = yield from fetch(request)
+    after = start[0] if start else None
+    return (yield from held_seats(item["entitlementId"], page, limit, after))

@@ -1,0 +1,181 @@
+// The API as this page uses it, with the token that came in the link's fragment.
+
+export interface Use {
+  used: number;
+  purchased: number;
+  hardCap: number | null;
+  overdraftUsed: number;
+  available: number | null;
+}
+export interface UsageLimit {
+  key: string;
+  resetSchedule: "monthly" | "on_renewal" | "never";
+  status: "within_limit" | "at_limit" | "overdraft";
+  usage: Use;
+  periodStart: string;
+  periodEnd: string | null;
+}
+export interface Portal {
+  entitlementId: string;
+  product: string;
+  sku: string | null;
+  customer: string;
+  accountOwner: string | null;
+  status: "active" | "suspended" | "expired" | "not_yet_valid" | "deleted";
+  validUntil: string | null;
+  timeZone: string;
+  leasePeriod: string | null;
+  seats: Use | null;
+  usage: UsageLimit[];
+  role: "viewer" | "admin";
+  expiresAt: string;
+  asOf: string;
+  version: string;
+}
+export interface Limits {
+  from: string;
+  purchased: number;
+  hardCap: number | null;
+}
+export interface Graph {
+  usageKey: string | null;
+  from: string;
+  to: string;
+  interval: "PT15M" | "PT1H" | "P1D";
+  asOf: string;
+  lowest: (number | null)[];
+  highest: (number | null)[];
+  closing: (number | null)[];
+  limits: Limits[];
+  denials: { from: string; to: string; attempts: number; people: number | null }[];
+}
+export interface Denials {
+  from: string;
+  to: string;
+  attempts: number;
+  people: number;
+  days: { date: string; attempts: number; people: number }[];
+  persons: {
+    seatKey: string;
+    seatId: string | null;
+    seatName: string | null;
+    attempts: number;
+    firstAt: string;
+    lastAt: string;
+  }[];
+}
+export interface HeldSeat {
+  activationId: string;
+  seatKey: string;
+  seatId: string | null;
+  seatName: string | null;
+  attributes: Record<string, string>;
+  isOverdraftSeat: boolean;
+  activatedAt: string;
+  lastSeenAt: string;
+  leaseExpiry: string | null;
+}
+export interface Crossing {
+  limit: number;
+  status: "met" | "expected" | "not_expected";
+  date: string | null;
+  earliest: string | null;
+  latest: string | null;
+}
+export interface Forecast {
+  usageKey: string | null;
+  status: "ready" | "insufficient_data";
+  basis: string;
+  perWeek: number | null;
+  perWeekLow: number | null;
+  perWeekHigh: number | null;
+  purchased: Crossing | null;
+  hardCap: Crossing | null;
+}
+
+/** An answer that is not the one asked for; `kind` is the end of the problem's type. */
+export class Failure extends Error {
+  constructor(
+    readonly kind: string,
+    message: string,
+    readonly retryAfter: number,
+  ) {
+    super(message);
+  }
+}
+
+const TIMEOUT_MS = 15_000;
+const root = document.documentElement.dataset.root ?? "";
+
+/** The token of the link that was opened; empty without one. */
+export function token(): string {
+  return location.hash.slice(1);
+}
+
+async function send(method: string, path: string, body?: unknown, key?: string): Promise<Response> {
+  const headers: Record<string, string> = { authorization: `Portal ${token()}` };
+  if (body !== undefined) headers["content-type"] = "application/json";
+  if (key) headers["idempotency-key"] = key;
+  let answer: Response;
+  try {
+    answer = await fetch(root + path, {
+      method,
+      headers,
+      body: body === undefined ? null : JSON.stringify(body),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+      credentials: "omit",
+      cache: "no-store",
+    });
+  } catch {
+    throw new Failure("unreachable", "The service could not be reached.", 0);
+  }
+  if (answer.ok) return answer;
+  const problem = await answer.json().catch(() => ({}));
+  const kind = String(problem.type ?? `status-${answer.status}`).split("/").at(-1) ?? "";
+  const wait = Number(answer.headers.get("retry-after")) || 0;
+  throw new Failure(kind, String(problem.detail ?? "Something went wrong."), wait);
+}
+
+async function get<T>(path: string, query: Record<string, string | null> = {}): Promise<T> {
+  const given = Object.entries(query).filter((each): each is [string, string] => each[1] !== null);
+  const text = new URLSearchParams(given).toString();
+  return (await send("GET", text ? `${path}?${text}` : path)).json();
+}
+
+export const readPortal = () => get<Portal>("v1/portal");
+
+export const readGraph = (usageKey: string | null, from: number, to: number) =>
+  get<Graph>("v1/portal/graph", { usageKey, from: rfc3339(from), to: rfc3339(to) });
+
+export const readDenials = () => get<Denials>("v1/portal/denials");
+
+export const readForecast = (usageKey: string | null) =>
+  get<Forecast>("v1/portal/forecast", { usageKey });
+
+/** Every seat held, page by page. */
+export async function readSeats(): Promise<HeldSeat[]> {
+  const seats: HeldSeat[] = [];
+  let pageToken: string | null = null;
+  do {
+    const page: { items: HeldSeat[]; nextPageToken: string | null } = await get("v1/portal/seats", {
+      limit: "100",
+      pageToken,
+    });
+    seats.push(...page.items);
+    pageToken = page.nextPageToken;
+  } while (pageToken);
+  return seats;
+}
+
+export const releaseSeat = (entitlementId: string, activationId: string) =>
+  send("DELETE", `v1/entitlements/${entitlementId}/activations/${activationId}`);
+
+export const requestSeats = (
+  entitlementId: string,
+  body: { seats: number; message?: string },
+  key: string,
+) => send("POST", `v1/entitlements/${entitlementId}/seat-requests`, body, key);
+
+function rfc3339(milliseconds: number): string {
+  return `${new Date(milliseconds).toISOString().slice(0, 19)}Z`;
+}

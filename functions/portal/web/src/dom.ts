@@ -1,0 +1,45 @@
+// Elements from values. Text is always text: nothing that came from a table becomes markup.
+
+type Child = Node | string | number | null | undefined | false;
+type Props = Record<string, string | number | boolean | ((event: Event) => void) | undefined>;
+
+/** An element; properties that begin with `on` are listeners, `true` is an empty attribute. */
+export function h<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  props: Props = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (typeof value === "function") element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== undefined) element.setAttribute(name, String(value));
+  }
+  fill(element, ...children);
+  return element;
+}
+
+/** Replace what is in an element. */
+export function fill(element: Element, ...children: Child[]): void {
+  const shown = children.filter(
+    (child) => child !== null && child !== undefined && child !== false,
+  ) as (Node | string | number)[];
+  element.replaceChildren(
+    ...shown.map((child) => (typeof child === "number" ? String(child) : child)),
+  );
+}
+
+/** Somebody's own words: their direction of writing must not reach what is around them. */
+export function quoted(text: string): HTMLElement {
+  return h("bdi", { class: "quoted" }, text);
+}
+
+/** Say something to a screen reader, without moving anybody. */
+export function announce(text: string): void {
+  let region = document.getElementById("announcer");
+  if (!region) {
+    region = h("div", { id: "announcer", class: "hidden", role: "status" });
+    document.body.append(region);
+  }
+  region.textContent = text;
+}

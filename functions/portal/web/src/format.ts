@@ -1,0 +1,58 @@
+// Numbers and dates in the reader's language and the entitlement's time zone.
+
+const languages = [...navigator.languages];
+let zone = "UTC";
+
+/** Set the zone in which times are shown; one that this browser does not know becomes UTC. */
+export function setZone(name: string): void {
+  try {
+    new Intl.DateTimeFormat(languages, { timeZone: name });
+    zone = name;
+  } catch {
+    zone = "UTC";
+  }
+}
+
+export const zoneName = () => zone;
+
+type Style = Intl.DateTimeFormatOptions;
+const made = new Map<string, Intl.DateTimeFormat>();
+
+function formatter(style: Style): Intl.DateTimeFormat {
+  const key = JSON.stringify([zone, style]);
+  let found = made.get(key);
+  if (!found) {
+    found = new Intl.DateTimeFormat(languages, { timeZone: zone, ...style });
+    made.set(key, found);
+  }
+  return found;
+}
+
+const DAY: Style = { year: "numeric", month: "short", day: "numeric" };
+const MOMENT: Style = { ...DAY, hour: "2-digit", minute: "2-digit" };
+
+/** A moment, by date and time. */
+export const moment = (at: string | number) => formatter(MOMENT).format(new Date(at));
+/** A day, by date. */
+export const day = (at: string | number) => formatter(DAY).format(new Date(at));
+/** A moment in another style. */
+export const styled = (at: number, style: Style) => formatter(style).format(new Date(at));
+
+/** A calendar date that is in the entitlement's zone already, `YYYY-MM-DD`. */
+export function date(text: string): string {
+  return new Intl.DateTimeFormat(languages, { ...DAY, timeZone: "UTC" }).format(new Date(text));
+}
+
+/** A stretch of time, without saying twice what both ends share. */
+export function range(from: number, to: number, isByDay: boolean): string {
+  return isByDay ? formatter(DAY).format(from) : formatter(MOMENT).formatRange(from, to);
+}
+
+const number = new Intl.NumberFormat(languages);
+/** A number. */
+export const count = (value: number) => number.format(value);
+
+/** A number with its noun: `1 person`, `2 people`. */
+export function counted(value: number, one: string, many: string): string {
+  return `${count(value)} ${value === 1 ? one : many}`;
+}

@@ -52,10 +52,14 @@ lint: $(READY)
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check . || { echo "some files are not formatted: make format"; exit 1; }
 	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/python -m tools.build --page
+	@cd functions/portal/web && npm run --silent check
 
 format: $(READY) ## Format the code, mend what can be mended
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/python -m tools.build --page
+	@cd functions/portal/web && npm run --silent format
 
 openapi: $(READY) ## Make openapi.json from the code
 	@$(BIN)/python -m tools.openapi

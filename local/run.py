@@ -15,10 +15,14 @@ from typing import Any
 
 from local.api import Api
 from local.emulator import REGION, Emulator, LocalError, check_port
+from local.past import Past
 from local.receiver import Event, Receiver, mail_subject
 from local.stack import Stack, deploy
+from shared.times import from_rfc3339_ms, now_ms
 from tools import ROOT
 
+PAST_DAYS = 60
+TOLD_MS = 600_000
 STACK_FILE = ROOT / ".local/stack.json"
 DEMO_ENTITLEMENT = {
     "product": "CAD Pro",
@@ -127,10 +131,18 @@ def create_customer(stack: Stack) -> dict[str, str]:
         "apiUrl": stack.api_url,
         "apiKey": key["key"],
         "licenseKey": license_key["key"],
+        "portalUrl": portal_link(api, path),
         "entitlementId": entitlement["entitlementId"],
         "emulatorUrl": stack.emulator.url,
+        "tableName": stack.outputs["TableName"],
         "region": REGION,
     }
+
+
+def portal_link(api: Api, path: str) -> str:
+    """A link to an entitlement's portal, for an admin; good for a day."""
+    asked = {"role": "admin", "expiresIn": "P1D", "name": "local"}
+    return str(api.expect(201, "POST", f"{path}/portal-links", asked)["url"])
 
 
 def write_details(path: Path, details: dict[str, str]) -> None:
@@ -183,6 +195,10 @@ Count three exports. The same line again counts nothing more; another Idempotenc
     -H 'Authorization: License {license_key}' -H 'Idempotency-Key: export-1' \\
     -H 'Content-Type: application/json' -d '{{"quantity": 3}}'
 
+See what the customer's administrator sees, while seats are taken:
+
+  {details["portalUrl"]}
+
 Ask for this month's report for sales, so far; a moment later it answers links to its files:
 
   curl -X POST {url}/v1/reports -H 'Authorization: Bearer {key}' \\
@@ -209,7 +225,9 @@ def subscribe(api: Api, receiver: Receiver, **only: str) -> str:
 
 
 def tell(event: Event) -> None:
-    """One event, in a line."""
+    """One event, in a line; not what happened long ago."""
+    if from_rfc3339_ms(event["timestamp"]) < now_ms() - TOLD_MS:
+        return
     data = event["data"]
     seats, seat = data.get("seats") or data.get("usage") or {}, data.get("seat") or {}
     what = seats.get("key", "in use")
@@ -218,6 +236,21 @@ def tell(event: Event) -> None:
     # One write: events come from several threads.
     sys.stdout.write(f"  event   {event['type']:<34} {use:<18} {who}\n")
     sys.stdout.flush()
+
+
+def _write_past(details: dict[str, str], api: Api) -> None:
+    """A second customer, who has been there for weeks: their portal has something to show."""
+    try:
+        past = Past(details["emulatorUrl"], details["tableName"], now_ms(), PAST_DAYS)
+        past.create()
+        past.live()
+        url = portal_link(api, f"/v1/entitlements/{past.id}")
+    except Exception:
+        if not _asked_to_stop.is_set():  # else it was only cut off
+            raise
+        return
+    print(f"\n  A customer with {PAST_DAYS} days of made-up history is there as well; their portal:"
+          f"\n  {url}\n", flush=True)  # fmt: skip
 
 
 def _watch(details: dict[str, str], receiver: Receiver) -> None:
@@ -252,6 +285,7 @@ def main() -> None:
         write_details(file, {**details, "receiverUrl": receiver.url})
         say(f"ready after {time.monotonic() - started:.0f} s")
         print(_greeting({**details, "receiverUrl": receiver.url}, file), flush=True)
+        threading.Thread(target=_write_past, args=(details, api), daemon=True).start()
         _watch(details, receiver)
 
 

@@ -22,6 +22,7 @@ STACK = "overdraft"
 BUCKET = "overdraft-code"
 SENDER = "overdraft@example.com"
 REPORTS_TO = "reports@vendor.example"
+VENDOR = "The CAD Company"
 DEPLOY_SECONDS = 180
 
 
@@ -76,6 +77,8 @@ def deploy(
         "ReportRecipients": REPORTS_TO,
         "PublicUrl": stack.api_url,
         "InsecureWebhookHosts": "127.0.0.1",
+        "PortalVendorName": VENDOR,
+        "PortalEmbedOrigins": "http://127.0.0.1:*",
         **(parameters or {}),
     }
     stack.client("sesv2").create_email_identity(EmailIdentity=SENDER)
@@ -95,7 +98,10 @@ def _upload_code(stack: Stack, template: adapt.Template) -> None:
     s3.create_bucket(Bucket=BUCKET)
     with tempfile.TemporaryDirectory(prefix="overdraft-") as name:
         folder = Path(name)
-        build.build_rooms(folder)
+        try:
+            build.build_rooms(folder)
+        except build.BuildError as error:
+            raise LocalError(str(error)) from None
         build.compile_bytecode([folder])
         for resource in template["Resources"].values():
             properties = resource.get("Properties", {})

@@ -7,6 +7,7 @@ own room, `shared`, and what else it reads (`openapi.json`).
 
 import argparse
 import compileall
+import hashlib
 import os
 import py_compile
 import shutil
@@ -30,15 +31,64 @@ KEPT_DATA = ("endpoints.json", "partitions.json", "sdk-default-configuration.jso
 KEPT_SERVICES = ("events", "s3", "sesv2", "sqs")
 
 
+# The portal's page: its sources, and where they are built into.
+WEB = ROOT / "functions/portal/web"
+STATIC = ROOT / "functions/portal/static"
+
+
 class BuildError(Exception):
     """The build cannot go on; the message says what to do."""
+
+
+def build_page() -> None:
+    """The portal's page, if its sources have changed since it was built.
+
+    Raises:
+        BuildError: Node.js is missing, or the build failed.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(WEB.rglob("*")):
+        if path.is_file() and "node_modules" not in path.parts:
+            digest.update(f"{path.relative_to(WEB)}\0".encode() + path.read_bytes())
+    stamp = STATIC / ".built"
+    if stamp.exists() and stamp.read_text() == digest.hexdigest():
+        return
+    install_page_packages()
+    _node(["node", "build.mjs"])
+    stamp.write_text(digest.hexdigest())
+
+
+def install_page_packages() -> None:
+    """The page's packages, as its lock file has them, if they are not there."""
+    lock, installed = WEB / "package-lock.json", WEB / "node_modules/.installed"
+    if not installed.exists() or installed.read_bytes() != lock.read_bytes():
+        # No package's own scripts run: none of them needs to.
+        _node(["npm", "ci", "--ignore-scripts", "--silent"])
+        installed.write_bytes(lock.read_bytes())
+
+
+def _node(command: list[str]) -> None:
+    try:
+        done = subprocess.run(
+            command, cwd=WEB, check=False, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise BuildError(
+            f"the portal's page is built with Node.js 20; '{command[0]}' was not found: install it"
+        ) from None
+    if done.returncode:
+        raise BuildError(f"'{' '.join(command)}' failed in {WEB}:\n{done.stdout}")
 
 
 def build_room(room: str, target: Path) -> None:
     """The source files of one function, in `target`."""
     shutil.rmtree(target, ignore_errors=True)
+    if room == "portal":
+        build_page()
+    ignored = shutil.ignore_patterns("__pycache__", "web", ".built")
     for part in (f"functions/{room}", "shared"):
-        shutil.copytree(ROOT / part, target / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / part, target / part, ignore=ignored)
     shutil.copy(ROOT / "functions/__init__.py", target / "functions/__init__.py")
     if room == "entitlements":
         shutil.copy(ROOT / "openapi.json", target)
@@ -136,7 +186,13 @@ def main() -> None:
     """Build everything for AWS."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--architecture", choices=sorted(PLATFORMS), default="arm64")
-    architecture = parser.parse_args().architecture
+    parser.add_argument("--page", action="store_true", help="build the portal's page only")
+    given = parser.parse_args()
+    architecture = given.architecture
+    if given.page:
+        build_page()
+        install_page_packages()
+        return
     python = find_python(RUNTIME)
     folders = [*build_rooms(), build_packages(BUILD, architecture)]
     compile_bytecode(folders, python)

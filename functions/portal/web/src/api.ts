@@ -131,7 +131,10 @@ async function send(method: string, path: string, body?: unknown, key?: string):
   }
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
-  const kind = String(problem.type ?? `status-${answer.status}`).split("/").at(-1) ?? "";
+  const kind =
+    String(problem.type ?? `status-${answer.status}`)
+      .split("/")
+      .at(-1) ?? "";
   const wait = Number(answer.headers.get("retry-after")) || 0;
   throw new Failure(kind, String(problem.detail ?? "Something went wrong."), wait);
 }

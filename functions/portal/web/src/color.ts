@@ -4,7 +4,7 @@ type Rgb = [number, number, number];
 
 function parse(text: string): Rgb {
   const hex = /^#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})$/i.exec(text);
-  return hex ? [1, 2, 3].map((n) => Number.parseInt(hex[n] ?? "0", 16)) as Rgb : [43, 108, 176];
+  return hex ? ([1, 2, 3].map((n) => Number.parseInt(hex[n] ?? "0", 16)) as Rgb) : [43, 108, 176];
 }
 
 /** Relative luminance, as WCAG 2 defines it. */
@@ -28,11 +28,21 @@ const css = (color: Rgb) => `rgb(${color.join(" ")})`;
 /** Set `--accent`, with a contrast of 3 to 1 at the least to the page, and what is written on it. */
 export function applyAccent(text: string): void {
   const isDark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const [page, far]: [Rgb, Rgb] = isDark ? [[23, 27, 33], [255, 255, 255]] : [[255, 255, 255], [0, 0, 0]];
+  const [page, far]: [Rgb, Rgb] = isDark
+    ? [
+        [23, 27, 33],
+        [255, 255, 255],
+      ]
+    : [
+        [255, 255, 255],
+        [0, 0, 0],
+      ];
   let accent = parse(text);
-  for (let step = 0; step < 20 && contrast(accent, page) < 3.2; step++) accent = mix(accent, far, 0.1);
+  for (let step = 0; step < 20 && contrast(accent, page) < 3.2; step++)
+    accent = mix(accent, far, 0.1);
   const ink: Rgb = contrast(accent, [255, 255, 255]) >= 4.5 ? [255, 255, 255] : [0, 0, 0];
   const style = document.documentElement.style;
   style.setProperty("--accent", css(accent));
+  style.setProperty("--use-fill", `rgb(${accent.join(" ")} / 14%)`);
   style.setProperty("--on-accent", css(ink));
 }

@@ -7,7 +7,9 @@ const DANGEROUS = /^[\s]*[=+\-@\t\r]|[;,\t\r\n]\s*[=+\-@]/;
 function cell(value: Cell): string {
   if (value === null) return "";
   if (typeof value === "number") return String(value);
-  const guarded = DANGEROUS.test(value) ? `'${value.replace(/([;,\t\r\n]\s*)([=+\-@])/g, "$1'$2")}` : value;
+  const guarded = DANGEROUS.test(value)
+    ? `'${value.replace(/([;,\t\r\n]\s*)([=+\-@])/g, "$1'$2")}`
+    : value;
   return /[",;\t\r\n']/.test(guarded) ? `"${guarded.replaceAll('"', '""')}"` : guarded;
 }
 

@@ -1,0 +1,2 @@
+// The bundler takes styles by import.
+declare module "*.css";

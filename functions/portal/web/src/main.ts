@@ -1,0 +1,365 @@
+// The portal: reads the token of the link, shows what it opens, and keeps it up to date.
+
+import "uplot/dist/uPlot.min.css";
+import "../style.css";
+import {
+  type Denials,
+  Failure,
+  type Forecast,
+  type Portal,
+  readDenials,
+  readForecast,
+  readPortal,
+  readSeats,
+  token,
+  type UsageLimit,
+  type Use,
+} from "./api";
+import { applyAccent } from "./color";
+import { askForMore, askRelease } from "./dialogs";
+import { fill, h, quoted } from "./dom";
+import { count, moment, setZone, zoneName } from "./format";
+import { UseGraph } from "./graph";
+import { Holders, TurnedAway } from "./people";
+import { badgeOf, deniedOf, forecastOf, periodOf, roomOf, stateOf } from "./words";
+
+const POLL_MS = 4_000;
+const LONGEST_WAIT_MS = 60_000;
+// History follows from the stream, a moment after what it tells of.
+const HISTORY_MS = [700, 2_500];
+const REFRESH_MS = 60_000;
+const FORECAST_MS = 15 * 60_000;
+
+const main = document.getElementById("main") as HTMLElement;
+const footer = document.getElementById("footer") as HTMLElement;
+const { vendor = "", accent = "" } = document.documentElement.dataset;
+
+/** The horizontal picture of used, purchased, overdraft and cap. */
+function meter(use: Use, name: string): HTMLElement {
+  const full = Math.max(use.hardCap ?? Math.max(use.used, use.purchased) * 1.2, use.used, 1);
+  const share = (value: number) => String(Math.min(1, value / full));
+  const within = Math.min(use.used, use.purchased);
+  const cap = use.hardCap === null ? "no hard cap" : `hard cap ${count(use.hardCap)}`;
+  const element = h(
+    "div",
+    {
+      class: "meter",
+      role: "img",
+      "aria-label": `${name}: ${count(use.used)} used, ${count(use.purchased)} purchased, ${cap}`,
+    },
+    h("span", { class: "allowed" }),
+    h("span", { class: "within" }),
+    h("span", { class: "over" }),
+    h("span", { class: "mark" }),
+  );
+  element.style.setProperty("--within", share(within));
+  element.style.setProperty("--used", share(use.used));
+  element.style.setProperty("--purchased", share(use.purchased));
+  return element;
+}
+
+function figures(use: Use): HTMLElement {
+  const figure = (name: string, value: string, kind = "") =>
+    h("div", { class: kind }, h("dt", {}, name), h("dd", {}, value));
+  return h(
+    "dl",
+    { class: "figures" },
+    figure("In use", count(use.used), "used"),
+    figure("Purchased", count(use.purchased)),
+    figure("Overdraft", count(use.overdraftUsed), use.overdraftUsed ? "over" : ""),
+    figure("Hard cap", use.hardCap === null ? "none" : count(use.hardCap)),
+  );
+}
+
+/** Everything that is shown once the link has opened. */
+class Page {
+  private readonly state = h("section", {
+    class: "card wide state",
+    "aria-label": "How it stands",
+  });
+  private readonly usage = h("section", { class: "card wide", "aria-labelledby": "usage-title" });
+  private readonly forecast = h("section", {
+    class: "card",
+    id: "forecast",
+    "aria-labelledby": "forecast-title",
+  });
+  private readonly holders: Holders;
+  private readonly turnedAway = new TurnedAway();
+  private readonly graph: UseGraph;
+  private readonly stale = h("p", { class: "problem wide", role: "status", hidden: true });
+  private denials: Denials | null = null;
+  private drawnState = "";
+  private timers: number[] = [];
+  private refreshed = 0;
+  private forecastAt = 0;
+
+  constructor(private portal: Portal) {
+    this.holders = new Holders((seat) => askRelease(this.portal, seat, () => void this.catchUp()));
+    const meters = [...(portal.seats ? [null] : []), ...portal.usage.map((limit) => limit.key)];
+    this.graph = new UseGraph(meters, fail);
+    fill(
+      main,
+      h(
+        "div",
+        { class: "titles" },
+        h("h1", {}, quoted(portal.product)),
+        h(
+          "p",
+          { class: "soft" },
+          quoted(portal.customer),
+          portal.sku ? " · " : "",
+          portal.sku ? quoted(portal.sku) : "",
+        ),
+      ),
+      this.stale,
+      h(
+        "div",
+        { class: "cards" },
+        this.state,
+        portal.usage.length ? this.usage : null,
+        this.graph.element,
+        portal.seats ? this.forecast : null,
+        portal.seats ? this.turnedAway.element : null,
+        portal.seats ? this.holders.element : null,
+      ),
+    );
+    document.title = vendor ? `${portal.product} · ${vendor}` : portal.product;
+    fill(
+      footer,
+      h(
+        "p",
+        {},
+        `Times are those of ${zoneName()}. This link works until ${moment(portal.expiresAt)}.`,
+      ),
+    );
+    this.show(portal);
+    void this.graph.load();
+    void this.refresh();
+  }
+
+  /** Show a newer state; whatever follows from it is read again. */
+  update(portal: Portal): void {
+    const hasChanged = portal.version !== this.portal.version;
+    this.portal = portal;
+    this.stale.hidden = true;
+    this.show(portal);
+    if (hasChanged) void this.catchUp();
+    else if (Date.now() - this.refreshed > REFRESH_MS) void this.refresh(true);
+  }
+
+  /** Say that what is shown may be old. */
+  isStale(): void {
+    this.stale.textContent = `The service cannot be reached just now; this is how it stood at ${moment(this.portal.asOf)}. It is tried again.`;
+    this.stale.hidden = false;
+  }
+
+  private show(portal: Portal): void {
+    // Drawn only when it is another one: whoever reads or selects it is left alone.
+    const key = JSON.stringify([
+      portal.version,
+      portal.status,
+      portal.seats,
+      portal.usage,
+      this.denials,
+    ]);
+    if (key === this.drawnState) return;
+    this.drawnState = key;
+    const [kind, badge] = badgeOf(portal);
+    const seats = portal.seats;
+    fill(
+      this.state,
+      h("p", { class: `badge ${kind}` }, badge),
+      h("p", { class: "lead", id: "state" }, stateOf(portal)),
+      seats ? meter(seats, "Seats") : null,
+      seats ? figures(seats) : null,
+      h("p", { class: "soft", id: "room" }, roomOf(portal)),
+      this.denials
+        ? h(
+            "p",
+            { id: "denied" },
+            deniedOf(this.denials.people, this.denials.attempts, this.denials.from),
+          )
+        : null,
+      seats && portal.status !== "deleted"
+        ? h(
+            "button",
+            { type: "button", class: "main", id: "ask", onclick: () => askForMore(this.portal) },
+            "Ask for more seats",
+          )
+        : null,
+    );
+    if (portal.usage.length) this.showUsage(portal.usage);
+  }
+
+  private showUsage(limits: UsageLimit[]): void {
+    fill(
+      this.usage,
+      h("h2", { id: "usage-title" }, "What is counted"),
+      ...limits.map((limit) =>
+        h(
+          "div",
+          { class: "limit", "data-key": limit.key },
+          h(
+            "h3",
+            {},
+            limit.key,
+            h("small", {}, ` ${periodOf(limit.resetSchedule, limit.periodEnd)}`),
+          ),
+          meter(limit.usage, limit.key),
+          figures(limit.usage),
+          h("p", { class: "soft", "data-forecast": limit.key }),
+        ),
+      ),
+    );
+    this.showUsageForecasts();
+  }
+
+  private readonly forecasts = new Map<string, Forecast>();
+
+  private showUsageForecasts(): void {
+    for (const place of this.usage.querySelectorAll<HTMLElement>("[data-forecast]")) {
+      const forecast = this.forecasts.get(place.dataset.forecast ?? "");
+      if (!forecast) continue;
+      const end = this.portal.usage.find((limit) => limit.key === forecast.usageKey)?.periodEnd;
+      const { told, basis } = forecastOf(forecast, end ?? null);
+      place.textContent = [...told, basis].join(" ");
+    }
+  }
+
+  /** What changed becomes history a moment later: read it then, and once more. */
+  private async catchUp(): Promise<void> {
+    for (const timer of this.timers) clearTimeout(timer);
+    this.timers = HISTORY_MS.map((wait) => window.setTimeout(() => void this.refresh(true), wait));
+  }
+
+  private async refresh(withGraph = false): Promise<void> {
+    this.refreshed = Date.now();
+    if (withGraph) void this.graph.load();
+    if (this.portal.seats) {
+      await Promise.allSettled([
+        readDenials().then((denials) => {
+          this.denials = denials;
+          this.turnedAway.show(denials);
+          this.show(this.portal);
+        }),
+        readSeats().then((seats) => this.holders.show(seats, this.portal)),
+      ]).then((results) => {
+        for (const result of results) if (result.status === "rejected") fail(result.reason);
+      });
+    }
+    if (Date.now() - this.forecastAt > FORECAST_MS) {
+      this.forecastAt = Date.now();
+      await this.readForecasts();
+    }
+  }
+
+  private async readForecasts(): Promise<void> {
+    try {
+      if (this.portal.seats) {
+        const { told, basis } = forecastOf(await readForecast(null), null);
+        fill(
+          this.forecast,
+          h("h2", { id: "forecast-title" }, "When will it run out?"),
+          ...told.map((sentence, n) => h("p", { class: n ? "" : "strong" }, sentence)),
+          h("p", { class: "soft" }, basis),
+        );
+      }
+      for (const limit of this.portal.usage) {
+        this.forecasts.set(limit.key, await readForecast(limit.key));
+      }
+      this.showUsageForecasts();
+    } catch (error) {
+      this.forecastAt = 0;
+      fail(error);
+    }
+  }
+}
+
+let page: Page | null = null;
+let wait = POLL_MS;
+let isOver = false;
+
+/** A state in which nothing more can be shown. */
+function end(title: string, text: string): void {
+  isOver = true;
+  page = null;
+  document.title = title;
+  for (const dialog of document.querySelectorAll("dialog")) dialog.remove();
+  fill(
+    main,
+    h(
+      "section",
+      { class: "card over-and-out", role: "alert" },
+      h("h1", {}, title),
+      h("p", {}, text),
+    ),
+  );
+  fill(footer);
+}
+
+const newLink = vendor ? `Ask ${vendor} for a new one.` : "Ask your vendor for a new one.";
+
+/** What a failure means for the page. */
+function fail(error: unknown): void {
+  if (isOver) return;
+  const failure = error instanceof Failure ? error : null;
+  if (failure?.kind === "link-expired") end("This link has expired", newLink);
+  else if (failure?.kind === "unauthorized")
+    end("This link does not work", `It was revoked, or is not complete. ${newLink}`);
+  else if (failure?.kind === "not-found") end("There is nothing here any more", newLink);
+  else {
+    wait = Math.min(Math.max(wait * 2, (failure?.retryAfter ?? 0) * 1000), LONGEST_WAIT_MS);
+    if (page) page.isStale();
+    else
+      fill(
+        main,
+        h(
+          "p",
+          { class: "lead", role: "status" },
+          "The service cannot be reached just now. It is tried again.",
+        ),
+      );
+    if (!failure) console.error(error);
+  }
+}
+
+async function look(): Promise<void> {
+  try {
+    const portal = await readPortal();
+    if (isOver) return;
+    wait = POLL_MS;
+    setZone(portal.timeZone);
+    if (page) page.update(portal);
+    else page = new Page(portal);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+/** Look, wait, look again; not while nobody sees it. */
+async function watch(): Promise<void> {
+  while (!isOver) {
+    if (!document.hidden) await look();
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(done, wait);
+      function done(): void {
+        clearTimeout(timer);
+        document.removeEventListener("visibilitychange", done);
+        resolve();
+      }
+      document.addEventListener("visibilitychange", done);
+    });
+  }
+}
+
+applyAccent(accent);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => applyAccent(accent));
+addEventListener("hashchange", () => location.reload());
+document.documentElement.lang = "en";
+if (location.pathname.endsWith("/embed")) document.body.classList.add("embedded");
+if (token()) void watch();
+else
+  end(
+    "Open the link that you were sent",
+    "This page shows how a license is used, to whoever has a link to it.",
+  );

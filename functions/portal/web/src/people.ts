@@ -1,0 +1,246 @@
+// Who holds a seat, and who was turned away.
+
+import type { Denials, HeldSeat, Portal } from "./api";
+import { download } from "./csv";
+import { fill, h, quoted } from "./dom";
+import { count, counted, date, moment, zoneName } from "./format";
+
+const name = (seatName: string | null, seatId: string | null) =>
+  seatName
+    ? [quoted(seatName), seatId ? h("small", {}, quoted(seatId)) : null]
+    : [quoted(seatId ?? "(erased)")];
+
+const head = (...titles: string[]) =>
+  h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col" }, title))));
+
+/** The seats held, searchable; an admin may release one. */
+export class Holders {
+  readonly element: HTMLElement;
+  private seats: HeldSeat[] | null = null;
+  private portal: Portal | null = null;
+  private readonly body = h("div", { class: "scroll" }, h("p", { class: "empty" }, "Loading …"));
+  private readonly found = h("p", { class: "soft", role: "status" });
+  private readonly search = h("input", {
+    type: "search",
+    id: "search",
+    placeholder: "Search by name, id or device",
+    "aria-label": "Search who holds a seat",
+    autocomplete: "off",
+    maxlength: 256,
+    oninput: () => this.draw(),
+  });
+
+  constructor(private readonly onRelease: (seat: HeldSeat, opener: HTMLElement) => void) {
+    this.element = h(
+      "section",
+      { class: "card wide", id: "holders", "aria-labelledby": "holders-title" },
+      h("h2", { id: "holders-title" }, "Who holds a seat"),
+      h(
+        "div",
+        { class: "tools" },
+        this.search,
+        h("button", { type: "button", class: "quiet", onclick: () => this.save() }, "CSV"),
+      ),
+      this.found,
+      this.body,
+    );
+    this.body.tabIndex = 0;
+    this.body.setAttribute("role", "region");
+    this.body.setAttribute("aria-label", "Seats held");
+  }
+
+  show(seats: HeldSeat[], portal: Portal): void {
+    this.seats = seats.sort((a, b) => b.activatedAt.localeCompare(a.activatedAt));
+    this.portal = portal;
+    this.draw();
+  }
+
+  private matching(): HeldSeat[] {
+    const wanted = this.search.value.trim().toLocaleLowerCase();
+    return (this.seats ?? []).filter((seat) =>
+      [seat.seatId, seat.seatName, ...Object.values(seat.attributes)].some((text) =>
+        (text ?? "").toLocaleLowerCase().includes(wanted),
+      ),
+    );
+  }
+
+  private draw(): void {
+    if (!this.seats) return;
+    const shown = this.matching();
+    const all = this.seats.length;
+    this.found.textContent = !all
+      ? ""
+      : shown.length === all
+        ? `${counted(all, "seat is", "seats are")} held.`
+        : `${count(shown.length)} of ${counted(all, "seat", "seats")} match.`;
+    if (!shown.length) {
+      fill(this.body, h("p", { class: "empty" }, all ? "Nobody matches." : "Nobody holds a seat."));
+      return;
+    }
+    const isAdmin = this.portal?.role === "admin";
+    fill(
+      this.body,
+      h(
+        "table",
+        {},
+        head("Who", "Since", "Last seen", "Kind", ...(isAdmin ? ["Release"] : [])),
+        h("tbody", {}, ...shown.map((seat) => this.row(seat, isAdmin))),
+      ),
+    );
+  }
+
+  private row(seat: HeldSeat, isAdmin: boolean): HTMLElement {
+    const device = seat.attributes.device;
+    const button = h(
+      "button",
+      {
+        type: "button",
+        class: "quiet",
+        "aria-label": `Release the seat of ${seat.seatName ?? seat.seatId ?? "this holder"}`,
+        onclick: () => this.onRelease(seat, button),
+      },
+      "Release",
+    );
+    return h(
+      "tr",
+      { "data-activation": seat.activationId },
+      h(
+        "th",
+        { scope: "row", class: "who" },
+        ...name(seat.seatName, seat.seatId),
+        device ? h("small", {}, "on ", quoted(device)) : null,
+      ),
+      h("td", {}, moment(seat.activatedAt)),
+      h("td", {}, moment(seat.lastSeenAt)),
+      h(
+        "td",
+        {},
+        h(
+          "span",
+          { class: seat.isOverdraftSeat ? "tag over" : "tag" },
+          seat.isOverdraftSeat ? "overdraft" : "purchased",
+        ),
+      ),
+      isAdmin ? h("td", {}, button) : null,
+    );
+  }
+
+  private save(): void {
+    download("seats.csv", [
+      [
+        "seatId",
+        "seatName",
+        "device",
+        "activatedAt",
+        "lastSeenAt",
+        "leaseExpiry",
+        "isOverdraftSeat",
+      ],
+      ...this.matching().map((seat) => [
+        seat.seatId,
+        seat.seatName,
+        seat.attributes.device ?? null,
+        seat.activatedAt,
+        seat.lastSeenAt,
+        seat.leaseExpiry,
+        String(seat.isOverdraftSeat),
+      ]),
+    ]);
+  }
+}
+
+/** Who was turned away, by day and by person. */
+export class TurnedAway {
+  readonly element: HTMLElement;
+  private denials: Denials | null = null;
+  private readonly body = h("div", {}, h("p", { class: "empty" }, "Loading …"));
+
+  constructor() {
+    this.element = h(
+      "section",
+      { class: "card", id: "denials", "aria-labelledby": "denials-title" },
+      h("h2", { id: "denials-title" }, "Turned away"),
+      h(
+        "div",
+        { class: "tools" },
+        h("button", { type: "button", class: "quiet", onclick: () => this.save() }, "CSV"),
+      ),
+      this.body,
+    );
+  }
+
+  show(denials: Denials): void {
+    this.denials = denials;
+    if (!denials.attempts) {
+      fill(
+        this.body,
+        h("p", { class: "empty" }, `Nobody was turned away since ${moment(denials.from)}.`),
+      );
+      return;
+    }
+    const most = Math.max(...denials.days.map((each) => each.attempts));
+    const days = denials.days.map((each) => {
+      const bar = h("span", { class: "bar", "aria-hidden": "true" });
+      bar.style.setProperty("--share", String(each.attempts / most));
+      return h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, date(each.date)),
+        h("td", { class: "n" }, count(each.people)),
+        h("td", { class: "n" }, count(each.attempts)),
+        h("td", { class: "bars" }, bar),
+      );
+    });
+    const people = denials.persons.map((each) =>
+      h(
+        "tr",
+        {},
+        h("th", { scope: "row", class: "who" }, ...name(each.seatName, each.seatId)),
+        h("td", { class: "n" }, count(each.attempts)),
+        h("td", {}, moment(each.lastAt)),
+      ),
+    );
+    const box = (label: string, table: HTMLElement) =>
+      h("div", { class: "scroll short", tabindex: 0, role: "region", "aria-label": label }, table);
+    const isCut = denials.people > denials.persons.length;
+    fill(
+      this.body,
+      h(
+        "p",
+        { class: "soft" },
+        `${counted(denials.people, "person", "people")}, ${counted(denials.attempts, "attempt", "attempts")} since ${moment(denials.from)} (${zoneName()}).`,
+      ),
+      h("h3", {}, "By day"),
+      box(
+        "Turned away by day",
+        h("table", {}, head("Day", "People", "Attempts", ""), h("tbody", {}, ...days.reverse())),
+      ),
+      h("h3", {}, "By person"),
+      box(
+        "Turned away by person",
+        h("table", {}, head("Who", "Attempts", "Last"), h("tbody", {}, ...people)),
+      ),
+      isCut
+        ? h(
+            "p",
+            { class: "soft" },
+            `The ${count(denials.persons.length)} who tried most often are shown.`,
+          )
+        : null,
+    );
+  }
+
+  private save(): void {
+    if (!this.denials) return;
+    download("turned-away.csv", [
+      ["seatId", "seatName", "attempts", "firstAt", "lastAt"],
+      ...this.denials.persons.map((each) => [
+        each.seatId,
+        each.seatName,
+        each.attempts,
+        each.firstAt,
+        each.lastAt,
+      ]),
+    ]);
+  }
+}

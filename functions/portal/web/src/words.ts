@@ -1,0 +1,114 @@
+// What the page says in sentences.
+
+import type { Crossing, Forecast, Portal, Use } from "./api";
+import { count, counted, date, day } from "./format";
+
+const NOT_IN_FORCE: Record<string, string> = {
+  suspended: "This license is suspended: no seat can be taken until your vendor lifts that.",
+  expired: "This license has ended: no seat can be taken any more.",
+  not_yet_valid: "This license is not valid yet: no seat can be taken before it begins.",
+  deleted: "This license has been ended by your vendor.",
+};
+
+/** How the seats stand, in one sentence or two. */
+export function stateOf(portal: Portal): string {
+  const told = NOT_IN_FORCE[portal.status];
+  if (told) return told;
+  if (!portal.seats) return "Nothing is seated here: what you use is counted below.";
+  return seatsSentence(portal.seats);
+}
+
+function seatsSentence(seats: Use): string {
+  const { used, purchased, hardCap } = seats;
+  if (hardCap !== null && used >= hardCap && hardCap > purchased)
+    return `All ${counted(hardCap, "seat is", "seats are")} in use, ${count(seats.overdraftUsed)} more than the ${count(purchased)} you bought. Nobody else can get one.`;
+  if (used > purchased)
+    return `${counted(used, "seat is", "seats are")} in use: ${count(used - purchased)} more than the ${count(purchased)} you bought.`;
+  if (used === purchased && hardCap === purchased)
+    return `All ${counted(purchased, "seat is", "seats are")} in use. Nobody else can get one.`;
+  if (used === purchased)
+    return `All ${counted(purchased, "seat", "seats")} you bought ${purchased === 1 ? "is" : "are"} in use.`;
+  return `${count(used)} of ${counted(purchased, "seat is", "seats are")} in use.`;
+}
+
+/** What is still free, in a sentence; empty where nothing more is to be said. */
+export function roomOf(portal: Portal): string {
+  const seats = portal.seats;
+  if (!seats || portal.status !== "active") return "";
+  const { used, purchased, hardCap } = seats;
+  if (hardCap === null)
+    return used < purchased
+      ? `${counted(purchased - used, "seat is", "seats are")} free; beyond that, as many as are needed are granted as overdraft.`
+      : "As many as are needed are granted as overdraft.";
+  const free = Math.max(0, purchased - used);
+  const over = Math.max(0, hardCap - Math.max(used, purchased));
+  if (!free && !over) return "";
+  const overdraft = over ? `${counted(over, "seat", "seats")} of overdraft` : "";
+  if (!free) return `${overdraft} ${over === 1 ? "is" : "are"} left.`;
+  const rest = overdraft ? `, and ${overdraft} beyond what you bought` : "";
+  return `${counted(free, "is", "are")} free${rest}.`;
+}
+
+/** Where use stands, in a word or two; the picture says the same. */
+export function badgeOf(portal: Portal): [kind: string, text: string] {
+  if (portal.status !== "active") return ["stopped", "Not in force"];
+  const seats = portal.seats;
+  if (!seats) return ["within", "In force"];
+  if (seats.available === 0 && seats.hardCap !== null) return ["full", "Full"];
+  if (seats.used > seats.purchased) return ["over", "In overdraft"];
+  if (seats.used === seats.purchased) return ["over", "At the limit"];
+  return ["within", "Within what you bought"];
+}
+
+/** How many were turned away. */
+export function deniedOf(people: number, attempts: number, since: string): string {
+  if (!attempts) return `Nobody was turned away since ${day(since)}.`;
+  return `${counted(people, "person was", "people were")} turned away since ${day(since)}, ${counted(attempts, "time", "times")} in all.`;
+}
+
+const SCHEDULES: Record<string, string> = {
+  monthly: "this month",
+  on_renewal: "since the renewal",
+  never: "in all",
+};
+
+/** When a usage limit begins anew. */
+export function periodOf(schedule: string, end: string | null): string {
+  return end ? `${SCHEDULES[schedule] ?? ""}, until ${day(end)}` : (SCHEDULES[schedule] ?? "");
+}
+
+function crossingOf(crossing: Crossing, name: string, within: string, isNow: boolean): string {
+  const what = `${name} (${count(crossing.limit)})`;
+  if (crossing.status === "met")
+    return isNow ? `${what} is reached.` : `${what} is reached, or was within the last seven days.`;
+  if (!crossing.date) {
+    const fastest = crossing.earliest
+      ? `; at the fastest pace of late, around ${date(crossing.earliest)}`
+      : "";
+    return `${what} is not expected to be reached ${within}${fastest}.`;
+  }
+  const low = crossing.earliest ? date(crossing.earliest) : "soon";
+  const high = crossing.latest ? date(crossing.latest) : "perhaps never";
+  return `${what} will be reached around ${date(crossing.date)} (between ${low} and ${high}).`;
+}
+
+/** A forecast in sentences: what is expected, then what it follows from. */
+export function forecastOf(
+  forecast: Forecast,
+  periodEnd: string | null,
+): { told: string[]; basis: string } {
+  if (forecast.status === "insufficient_data")
+    return { told: ["Too early to tell."], basis: forecast.basis };
+  const isCount = forecast.usageKey !== null;
+  const pace = (value: number | null) => count(Number((value ?? 0).toFixed(1)));
+  const between = `(between ${pace(forecast.perWeekLow)} and ${pace(forecast.perWeekHigh)})`;
+  const growth = isCount
+    ? `At ${pace(forecast.perWeek)} a week ${between}.`
+    : `Peaks change by ${pace(forecast.perWeek)} seats a week ${between}.`;
+  const within = periodEnd ? `before ${day(periodEnd)}` : "within a year";
+  const crossings = [
+    forecast.purchased && crossingOf(forecast.purchased, "What you bought", within, isCount),
+    forecast.hardCap && crossingOf(forecast.hardCap, "The hard cap", within, isCount),
+  ].filter((each): each is string => Boolean(each));
+  return { told: [...crossings, growth], basis: forecast.basis };
+}

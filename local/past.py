@@ -1,0 +1,147 @@
+"""A customer with a past: weeks of work, written by the ledger itself with the times of those days.
+
+A graph, a forecast and a report are dull on the first day. Every seat here is taken and given back
+by the same conditional writes as any other, only at a time that is over; the stream tells it on.
+"""
+
+import base64
+import contextlib
+import heapq
+import random
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from botocore.credentials import Credentials
+
+from local.emulator import ACCESS_KEY, REGION, SECRET_KEY
+from shared import entitlement, ledger, table, usage
+from shared.credentials import new_id
+from shared.ledger import Change, Holder
+from shared.problems import HardCapReached
+from shared.times import day_of, to_rfc3339, zone_of
+
+DAY_MS = 86_400_000
+MINUTE_MS = 60_000
+ZONE = "Europe/Berlin"
+SEED = 4
+LONGEST_WAIT = 4  # so often somebody tries who is turned away
+RETRY_MS = 25 * MINUTE_MS
+DOCUMENT: dict[str, Any] = {
+    "product": "CAD Pro", "sku": "CAD-PRO-12",
+    "customer": {"name": "Acme Corp, Berlin", "externalId": None},
+    "contacts": {"customerAdmin": None, "accountOwner": None},
+    "seatCount": 12, "overdraftSeatLimit": {"type": "absolute", "value": 3},
+    "usageLimits": [{
+        "key": "exports", "limit": 200, "overdraftLimit": {"type": "percentage", "value": 20},
+        "resetSchedule": "monthly",
+    }],
+    "leasePeriod": None, "thresholds": [80, 100], "unitPrice": None, "timeZone": ZONE,
+    "validUntil": None, "status": "active",
+}  # fmt: skip
+
+
+class Past:
+    """The past of one entitlement, from `days` before `now_ms` until shortly before it."""
+
+    def __init__(self, url: str, table_name: str, now_ms: int, days: int) -> None:
+        self._door = table.Table(
+            table_name, region=REGION, endpoint=url,
+            credentials=Credentials(ACCESS_KEY, SECRET_KEY),
+        )  # fmt: skip
+        self._now = now_ms
+        self._days = days
+        self._chance = random.Random(SEED)
+        self._held: dict[int, str] = {}
+        self._number = 0
+        self.id = new_id("ent")
+        self.denied: list[int] = []
+
+    def _run(self, operation: Any, at: int) -> Any:
+        """Drive an operation; its clock says `at`."""
+        reply: Any = None
+        while True:
+            try:
+                request = operation.send(reply)
+            except StopIteration as stop:
+                return stop.value
+            is_pause = isinstance(request, table.Pause)
+            reply = at if is_pause else self._door.execute(request)
+
+    def _change(self, at: int) -> Change:
+        self._number += 1
+        return Change("past", f"past-{self._number}", at)
+
+    def create(self) -> None:
+        """Write the entitlement, as it was created then."""
+        start = self._now - self._days * DAY_MS
+        document = {
+            **DOCUMENT,
+            "validFrom": to_rfc3339(start // 1000 * 1000),
+            "notifications": {"accountOwner": [], "customerAdmin": []},
+        }
+        made = self._change(start + 1_000)
+        item = entitlement.to_item(self.id, document, version=1, created_at=start, now_ms=start)
+        self._door.execute(table.Put(table.entitlement_key(self.id), item))
+        self._door.execute(ledger.new_page(self.id, entitlement.terms(document), made))
+        for key, terms in entitlement.usage_terms(document).items():
+            self._door.execute(usage.new_counter(self.id, key, terms, made))
+
+    def live(self) -> None:
+        """Everything that happened, in its order."""
+        agenda = list(self._plan())
+        heapq.heapify(agenda)
+        while agenda:
+            at, what, person, tries = heapq.heappop(agenda)
+            if at >= self._now:
+                return
+            if what == "come":
+                is_denied = not self._come(at, person)
+                if is_denied and tries < LONGEST_WAIT:
+                    heapq.heappush(agenda, (at + RETRY_MS, what, person, tries + 1))
+            elif what == "export":
+                self._export(at, person)
+            else:
+                self._go(at, person)
+
+    def _plan(self) -> Iterator[tuple[int, str, int, int]]:
+        """Working days of a team that grows: who comes, exports and goes when."""
+        zone = zone_of(ZONE)
+        for number in range(1, self._days + 1):
+            morning = day_of(self._now - (self._days - number) * DAY_MS, zone)
+            if datetime.fromtimestamp(morning / 1000, zone).weekday() > 4:
+                continue
+            for person in range(8 + 11 * number // self._days):
+                if self._chance.random() < 0.12:
+                    continue  # not at work that day
+                comes = morning + round(self._chance.gauss(9 * 60, 40)) * MINUTE_MS
+                goes = morning + round(self._chance.gauss(17 * 60, 45)) * MINUTE_MS
+                yield comes, "come", person, 1
+                yield goes, "go", person, 1
+                if self._chance.random() < 0.6:
+                    yield (comes + goes) // 2, "export", person, 1
+
+    def _come(self, at: int, person: int) -> bool:
+        """Take a seat; False: there is none."""
+        name = f"user{person:02d}"
+        seat = Holder(f"{name}@acme.example", f"User {person:02d}", {"device": f"pc-{person:02d}"})
+        stamp = (at - ledger.EPOCH * 1000) * 100
+        try:
+            grant = self._run(ledger.take(self.id, seat, self._change(at), stamp), at)
+        except HardCapReached:
+            self.denied.append(at)
+            return False
+        self._held[person] = ledger.activation_id(grant.key, grant.seat.stamp)
+        return True
+
+    def _go(self, at: int, person: int) -> None:
+        held = self._held.pop(person, None)
+        if held:
+            self._run(ledger.release(self.id, held, self._change(at)), at)
+
+    def _export(self, at: int, person: int) -> None:
+        if person not in self._held:
+            return
+        key = base64.urlsafe_b64encode(at.to_bytes(6) + person.to_bytes(6)).decode()
+        with contextlib.suppress(HardCapReached):
+            self._run(usage.consume(self.id, "exports", key, 1, self._change(at)), at)

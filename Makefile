@@ -15,7 +15,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check unit property integration concurrency contract office bench bench-report lint format openapi lock build deploy redrive bootstrap-key clean
+.PHONY: help run demo test check unit property integration concurrency contract browser office chromium bench bench-report lint format openapi lock build deploy redrive bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -26,21 +26,28 @@ run: $(READY) ## Start the whole stack on this machine (PORT=4566) with a demo c
 demo: $(READY) ## A working day on 100 purchased seats, in about a minute
 	@$(BIN)/python -m local demo
 
-test: $(READY) lint office ## Everything: style, types, all tests
-	@$(BIN)/pytest tests/unit tests/contract tests/property tests/concurrency tests/integration
+test: $(READY) lint office chromium ## Everything: style, types, all tests
+	@$(BIN)/pytest tests/unit tests/contract tests/property tests/concurrency tests/integration tests/browser
 
 check: $(READY) lint ## What to run after every edit: style, types, unit tests
 	@$(BIN)/pytest tests/unit
 
-unit property integration concurrency contract: $(READY) ## One folder of tests
+unit property integration concurrency contract browser: $(READY) ## One folder of tests
 	@$(BIN)/pytest tests/$@
 
 property: office
+
+browser: chromium
 
 office: ## LibreOffice, in which a test opens the report's workbook
 	@command -v soffice >/dev/null || { echo "installing LibreOffice Calc (once) ..." && apt-get update -qq \
 		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libreoffice-calc-nogui >/dev/null 2>&1; } \
 		|| { echo "The tests open a workbook in LibreOffice: install it, so that 'soffice' is found."; exit 1; }
+
+chromium: ## The browser in which tests open the portal
+	@command -v chromium >/dev/null || { echo "installing Chromium (once) ..." && apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null 2>&1; } \
+		|| { echo "The tests open the portal in Chromium: install it, so that 'chromium' is found."; exit 1; }
 
 bench: $(READY) ## Measure: round trips, write units, CPU, start-up; writes .local/bench.json
 	@$(BIN)/python -m benchmarks.run

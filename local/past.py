@@ -49,7 +49,7 @@ class Past:
             table_name, region=REGION, endpoint=url,
             credentials=Credentials(ACCESS_KEY, SECRET_KEY),
         )  # fmt: skip
-        self._now = now_ms
+        self.now_ms = now_ms
         self._days = days
         self._chance = random.Random(SEED)
         self._held: dict[int, str] = {}
@@ -74,7 +74,7 @@ class Past:
 
     def create(self) -> None:
         """Write the entitlement, as it was created then."""
-        start = self._now - self._days * DAY_MS
+        start = self.now_ms - self._days * DAY_MS
         document = {
             **DOCUMENT,
             "validFrom": to_rfc3339(start // 1000 * 1000),
@@ -93,7 +93,7 @@ class Past:
         heapq.heapify(agenda)
         while agenda:
             at, what, person, tries = heapq.heappop(agenda)
-            if at >= self._now:
+            if at >= self.now_ms:
                 return
             if what == "come":
                 is_denied = not self._come(at, person)
@@ -108,7 +108,7 @@ class Past:
         """Working days of a team that grows: who comes, exports and goes when."""
         zone = zone_of(ZONE)
         for number in range(1, self._days + 1):
-            morning = day_of(self._now - (self._days - number) * DAY_MS, zone)
+            morning = day_of(self.now_ms - (self._days - number) * DAY_MS, zone)
             if datetime.fromtimestamp(morning / 1000, zone).weekday() > 4:
                 continue
             for person in range(8 + 11 * number // self._days):

@@ -50,6 +50,7 @@ ENTITLEMENT_PREFIX = "ENTITLEMENT#"
 WEBHOOK_REQUEST_PREFIX = "WEBHOOK_REQUEST#"
 REPORT_PREFIX = "REPORT#"
 SEAT_REQUEST_PREFIX = "SEAT_REQUEST#"
+ASKED = "ASKED#"
 FOLLOW_UP_PREFIX = "FOLLOWUP#"
 FOLLOW_UP_ENTRY = "ENTRY#"
 SEATS = "seats"  # the meter of an entitlement's seats
@@ -269,7 +270,7 @@ def marked(sort_key: str) -> tuple[str, str]:
 
 def seat_request_key(entitlement_id: str, at_ms: int, request_id: str) -> Key:
     """More seats that the customer asked for, in the order of time."""
-    return Key(f"{SEAT_REQUEST_PREFIX}{entitlement_id}", f"{at_ms:013d}#{request_id}")
+    return Key(f"{SEAT_REQUEST_PREFIX}{entitlement_id}", f"{ASKED}{at_ms:013d}#{request_id}")
 
 
 def follow_up_key(entitlement_id: str) -> Key:

@@ -128,7 +128,8 @@ def event(
         url = url.replace("{" + name + "}", value)
     sent = {"content-type": "application/json"} if body is not None else {}
     if key:
-        sent["authorization"] = f"{'License' if key.startswith('lic_') else 'Bearer'} {key}"
+        scheme = {"lic_": "License", "plk_": "Portal"}.get(key[:4], "Bearer")
+        sent["authorization"] = f"{scheme} {key}"
     text = body if isinstance(body, str) or body is None else json.dumps(body)
     if encoded and text is not None:
         text = base64.b64encode(text.encode()).decode()

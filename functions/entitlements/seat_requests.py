@@ -50,13 +50,9 @@ def create(request: Request) -> Response:
 
 
 def _check_rate(owner: str, now_ms: int) -> Steps[None]:
+    since = table.seat_request_key(owner, now_ms - DAY_MS, "")
     found = yield Query(
-        "pk = :pk AND sk > :since",
-        {
-            ":pk": table.seat_request_key(owner, 0, "").pk,
-            ":since": f"{now_ms - DAY_MS:013d}",
-        },
-        limit=MOST_A_DAY,
+        "pk = :pk AND sk > :since", {":pk": since.pk, ":since": since.sk}, limit=MOST_A_DAY
     )
     if len(found.items) == MOST_A_DAY:
         wait = (found.items[0]["requestedAt"] + DAY_MS - now_ms) // 1000 + 1
@@ -75,7 +71,7 @@ def _list(request: Request) -> Steps[Listed]:
     owner = request.path["entitlementId"]
     yield from desk.require(owner, is_deleted_ok=True)
     pk = table.seat_request_key(owner, 0, "").pk
-    return (yield from lists.newest_of(request, pk, "", _view))
+    return (yield from lists.newest_of(request, pk, table.ASKED, _view))
 
 
 def _view(item: Item) -> dict[str, object]:

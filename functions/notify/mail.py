@@ -286,18 +286,12 @@ def _requests(owner: str, wanted: frozenset[str], since: int, until: int) -> Ste
     """The requests for more seats."""
     if events.SEATS_REQUESTED not in wanted:
         return []
-    return (
-        yield from history.all_of(
-            Query(
-                "pk = :pk AND sk BETWEEN :low AND :high",
-                {
-                    ":pk": table.seat_request_key(owner, 0, "").pk,
-                    ":low": f"{since:013d}",
-                    ":high": f"{until - 1:013d}#~",
-                },
-            )
-        )
+    low, high = (
+        table.seat_request_key(owner, at, end) for at, end in ((since, ""), (until - 1, "~"))
     )
+    values = {":pk": low.pk, ":low": low.sk, ":high": high.sk}
+    query = Query("pk = :pk AND sk BETWEEN :low AND :high", values)
+    return (yield from history.all_of(query))
 
 
 def _counts(

@@ -83,6 +83,7 @@ class Customer:
     """An entitlement of its own, and its license key."""
 
     def __init__(self, api: CheckedApi, **terms: Any) -> None:
+        self.api = api
         self.entitlement = api.expect(201, "POST", "/v1/entitlements", {**ENTITLEMENT, **terms})
         self.id = self.entitlement["entitlementId"]
         self.path = f"/v1/entitlements/{self.id}"
@@ -90,6 +91,15 @@ class Customer:
         created = api.expect(201, "POST", f"{self.path}/license-keys", {})
         self.key_id = created["keyId"]
         self.license = api.with_credential(f"License {created['key']}")
+
+    def link(self, role: str = "viewer", **more: Any) -> Any:
+        """A new portal link, as it is answered."""
+        return self.api.expect(201, "POST", f"{self.path}/portal-links", {"role": role, **more})
+
+    def portal(self, role: str = "viewer") -> CheckedApi:
+        """Whoever opened a portal link."""
+        token = self.link(role)["url"].partition("#")[2]
+        return self.api.with_credential(f"Portal {token}")
 
     def take(self, seat_id: str, status: int = 201) -> Any:
         return self.license.expect(status, "POST", self.seats, {"seatId": seat_id})

@@ -8,10 +8,11 @@ import pytest
 
 from local.api import Answer
 from local.stack import Stack
-from shared.operations import OPERATIONS, SCOPES, Operation
+from shared.operations import OPERATIONS, PORTAL_ROLES, SCOPES, Operation
 from tests.integration.conftest import ENTITLEMENT, CheckedApi, Customer
 
-PROTECTED = {route: op for route, op in OPERATIONS.items() if op.scopes}
+PROTECTED = {route: op for route, op in OPERATIONS.items() if op.scopes or op.portal}
+FOR_KEYS = [route for route, op in PROTECTED.items() if op.scopes]
 BODIES: dict[str, Any] = {
     "takeSeat": {"seatId": "somebody"},
     "consumeUsage": {"quantity": 1},
@@ -19,6 +20,8 @@ BODIES: dict[str, Any] = {
     "createEntitlement": ENTITLEMENT,
     "updateEntitlement": {"sku": "changed"},
     "createLicenseKey": {},
+    "createPortalLink": {},
+    "requestSeats": {"seats": 5},
     "updateFollowUp": {"state": "contacted"},
     "createReport": {"period": "2026-10", "formats": ["json"]},
     "createApiKey": {"name": "k", "scopes": ["report"]},
@@ -41,7 +44,7 @@ def send(
     path = path.replace("{entitlementId}", customer.id)
     path = path.replace("{activationId}", "act_AAAAAAAAAAAAAAAAAAAA")
     path = path.replace("{keyId}", "key_unknown").replace("{seat}", "nobody")
-    path = path.replace("{reportId}", "rep_unknown")
+    path = path.replace("{reportId}", "rep_unknown").replace("{linkId}", "plk_unknown")
     webhook = "whk_unknown" if method == "DELETE" else KNOWN.get("webhookId", "whk_unknown")
     path = path.replace("{key}", "exports")
     path = path.replace("{webhookId}", webhook).replace("{deliveryId}", "dlv_unknown")
@@ -75,7 +78,7 @@ def kind_of(answer: Answer) -> str:
 # --- Who may call ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("route", PROTECTED)
+@pytest.mark.parametrize("route", FOR_KEYS)
 @pytest.mark.parametrize("scope", SCOPES)
 def test_scopes(scoped: dict[str, CheckedApi], api: CheckedApi, route: str, scope: str) -> None:
     customer = Customer(api)
@@ -85,6 +88,28 @@ def test_scopes(scoped: dict[str, CheckedApi], api: CheckedApi, route: str, scop
     else:
         assert (answer.status, kind_of(answer)) == (403, "forbidden")
         assert PROTECTED[route].scopes[0] in answer.body["detail"]
+
+
+@pytest.mark.parametrize("route", [route for route in PROTECTED if route not in FOR_KEYS])
+def test_what_is_for_portal_links_only(api: CheckedApi, customer: Customer, route: str) -> None:
+    for caller in (api, customer.license):
+        answer = send(caller, customer, route)
+        assert (answer.status, kind_of(answer)) == (403, "forbidden")
+
+
+@pytest.mark.parametrize("role", PORTAL_ROLES)
+@pytest.mark.parametrize("route", PROTECTED)
+def test_portal_links(api: CheckedApi, customer: Customer, route: str, role: str) -> None:
+    """A link opens what its role may, of its own entitlement, and nothing else."""
+    link = customer.portal(role)
+    answer = send(link, customer, route)
+    if role not in PROTECTED[route].portal:
+        assert (answer.status, kind_of(answer)) == (403, "forbidden")
+        return
+    assert answer.status < 400 or kind_of(answer) == "not-found", answer.body
+    if "{entitlementId}" in route:
+        foreign = send(link, Customer(api), route)
+        assert (foreign.status, kind_of(foreign)) == (404, "not-found")
 
 
 @pytest.mark.parametrize("route", PROTECTED)
@@ -142,8 +167,8 @@ def test_the_right_id_with_another_secret(api: CheckedApi, customer: Customer) -
 
 
 def test_open_routes_need_no_credential(anonymous: CheckedApi) -> None:
-    for route, operation in OPERATIONS.items():
-        if not operation.scopes and "{" not in route:
+    for route in OPERATIONS:
+        if route not in PROTECTED and "{" not in route:
             assert anonymous.call(*route.split(" ")).status == 200
     assert "<table>" in anonymous.call("GET", "/docs").body
     assert anonymous.call("GET", "/openapi.json").body["openapi"] == "3.1.0"
@@ -210,7 +235,7 @@ def test_too_large_and_wrong_type(api: CheckedApi, same_customer: Customer, rout
         assert (answer.status, kind_of(answer)) == (415, "unsupported-media-type")
 
 
-@pytest.mark.parametrize("route", PROTECTED)
+@pytest.mark.parametrize("route", FOR_KEYS)
 def test_unknown_query_parameters(api: CheckedApi, same_customer: Customer, route: str) -> None:
     answer = send(api, same_customer, route, query="?dryrun=true")
     assert (answer.status, kind_of(answer)) == (400, "invalid-request")
@@ -220,13 +245,14 @@ def test_unknown_query_parameters(api: CheckedApi, same_customer: Customer, rout
     assert api.expect(200, "GET", same_customer.path)["seats"]["used"] == 0
 
 
-@pytest.mark.parametrize("route", [route for route in PROTECTED if "{entitlementId}" in route])
+@pytest.mark.parametrize("route", [route for route in FOR_KEYS if "{entitlementId}" in route])
 @pytest.mark.parametrize(
     "unknown", ["ent_unknown", "x", "LEDGER#a", "..", "%20", "a" * 200, "%C3%A9", "ent%00"]
 )
 def test_unknown_entitlements(api: CheckedApi, route: str, unknown: str) -> None:
     method, path = route.split(" ")
     path = path.replace("{entitlementId}", unknown).replace("{keyId}", "lic_x")
+    path = path.replace("{linkId}", "plk_x")
     path = path.replace("{activationId}", "act_AAAAAAAAAAAAAAAAAAAA")
     body = BODIES.get(OPERATIONS[route].id)
     answer = super(CheckedApi, api).call(method, path.replace("#", "%23"), body)
@@ -371,7 +397,7 @@ def test_bad_idempotency_keys(api: CheckedApi, header: str) -> None:
      "pageToken=x", "pageToken=%3D", "pageToken=", "pageToken=AAAA", "pageToken=" + "A" * 500],
 )  # fmt: skip
 @pytest.mark.parametrize(
-    "route", [r for r in PROTECTED if r.startswith("GET") and PROTECTED[r].query]
+    "route", [r for r in FOR_KEYS if r.startswith("GET") and PROTECTED[r].query]
 )
 def test_bad_paging(api: CheckedApi, same_customer: Customer, route: str, query: str) -> None:
     answer = send(api, same_customer, route, query=f"?{query}")

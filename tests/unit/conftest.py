@@ -11,6 +11,7 @@ from moto.server import ThreadedMotoServer
 from functions.activate import handler as activate
 from functions.consume import handler as consume
 from functions.entitlements import handler as entitlements
+from functions.portal import handler as portal
 from functions.release import handler as release
 from shared import http
 from shared.credentials import hash_key
@@ -41,7 +42,10 @@ class Rooms:
         given = {"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY), **environment}
         self.door = door
         self.context = http.Context(given, door)
-        routes = {**activate.ROUTES, **consume.ROUTES, **release.ROUTES, **entitlements.ROUTES}
+        routes = {
+            **activate.ROUTES, **consume.ROUTES, **release.ROUTES, **entitlements.ROUTES,
+            **portal.ROUTES,
+        }  # fmt: skip
         self._serve = http.serve(routes, self.context)
 
     def call(self, route: str, *args: Any, **kwargs: Any) -> tuple[int, Any, dict[str, str]]:

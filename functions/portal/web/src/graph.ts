@@ -9,11 +9,11 @@ import { count, counted, moment, range, styled, zoneName } from "./format";
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const LENGTHS: Record<Graph["interval"], number> = { PT15M: HOUR / 4, PT1H: HOUR, P1D: DAY };
-const RANGES: [name: string, title: string, length: number][] = [
-  ["24 h", "24 hours", DAY],
-  ["7 d", "7 days", 7 * DAY],
-  ["30 d", "30 days", 30 * DAY],
-  ["12 m", "12 months", 365 * DAY],
+const RANGES: [name: string, length: number][] = [
+  ["24 hours", DAY],
+  ["7 days", 7 * DAY],
+  ["30 days", 30 * DAY],
+  ["12 months", 365 * DAY],
 ];
 const SHORTEST = 2 * HOUR;
 const LONGEST = 400 * DAY;
@@ -79,12 +79,8 @@ export class UseGraph {
     private readonly onFailure: (error: unknown) => void,
   ) {
     this.usageKey = meters[0] ?? null;
-    this.rangeButtons = RANGES.map(([name, title, length]) =>
-      h(
-        "button",
-        { type: "button", "aria-label": title, onclick: () => this.show(length, null) },
-        name,
-      ),
+    this.rangeButtons = RANGES.map(([name, length]) =>
+      h("button", { type: "button", onclick: () => this.show(length, null) }, name),
     );
     const step = (text: string, title: string, act: () => void) =>
       h("button", { type: "button", "aria-label": title, title, onclick: act }, text);
@@ -168,7 +164,7 @@ export class UseGraph {
 
   private mark(): void {
     this.rangeButtons.forEach((button, n) => {
-      const isShown = this.until === null && RANGES[n]?.[2] === this.length;
+      const isShown = this.until === null && RANGES[n]?.[1] === this.length;
       button.setAttribute("aria-pressed", String(isShown));
     });
   }
@@ -263,9 +259,7 @@ export class UseGraph {
           ticks: { show: false },
           space: 28,
           size: 52,
-          incrs: [1, 2, 5].flatMap((n) =>
-            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11].map((p) => n * 10 ** p),
-          ),
+          incrs: Array.from({ length: 12 }, (_, p) => [1, 2, 5].map((n) => n * 10 ** p)).flat(),
           values: (_, splits) => splits.map((value) => count(value)),
         },
       ],

@@ -1,0 +1,500 @@
+"""The portal in a real browser: what it draws is what the API says, and it holds in every state."""
+
+import csv
+import io
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from local import demo
+from local.api import Api
+from local.run import DEMO_ENTITLEMENT
+from local.stack import VENDOR, Stack
+from shared.times import from_rfc3339
+from tests.browser.conftest import PHONE, SCREENSHOTS, Open, Sold, choose, drawn
+from tools import ROOT
+
+AXE = ROOT / "functions/portal/web/node_modules/axe-core/axe.min.js"
+QUARTER = 900
+HOSTILE = [
+    "<script>document.title='pwned'</script>", "<img src=x onerror=document.title='pwned'>",
+    "\u202egnp.exe", "\u200f\u200fשלום", "a" * 256, "👩‍💻🏳️‍🌈", "'; DROP TABLE seats; --", "=1+1",
+    "{{7*7}}", "&lt;b&gt;",
+]  # fmt: skip
+
+
+# --- What is drawn ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def demo_day(api: Api, stack: Stack) -> tuple[Sold, demo.Day]:
+    """The demo's day, lived through more quickly."""
+    body = {**DEMO_ENTITLEMENT, "leasePeriod": "PT1H"}
+    sold = Sold(api, api.expect(201, "POST", "/v1/entitlements", body)["entitlementId"])
+    day = demo.Day(api, sold.license, sold.path)
+    kept, demo.SECONDS_PER_HOUR = demo.SECONDS_PER_HOUR, 3.0
+    try:
+        for _ in day.run():
+            pass
+    finally:
+        demo.SECONDS_PER_HOUR = kept
+    sold.wait_for_history(len(day.seats), day.told["denied"])
+    return sold, day
+
+
+def test_the_demo_s_day_is_drawn_as_the_api_tells_it(
+    demo_day: tuple[Sold, demo.Day], open_page: Open
+) -> None:
+    sold, day = demo_day
+    page = open_page(sold.link()["url"])
+    columns = drawn(page)
+    told = sold.history("interval=15m&limit=100")
+    for each in told:
+        start, end = from_rfc3339(each["from"]), from_rfc3339(each["to"])
+        values = {
+            (used, purchased, cap)
+            for at, used, purchased, cap in zip(*columns.values(), strict=True)
+            if start <= at < end and at < columns["x"][-1]
+        }
+        assert {used for used, _, _ in values} <= {each["highest"]}
+        drawn_limits = {(purchased, cap) for _, purchased, cap in values if purchased is not None}
+        assert drawn_limits <= {(limit["purchased"], limit["hardCap"]) for limit in each["limits"]}
+    assert max(used or 0 for used in columns["used"]) == max(each["highest"] for each in told)
+    # The step at which more was bought is drawn when it was.
+    changes = {limit["from"]: limit["purchased"] for each in told for limit in each["limits"]}
+    bought = min(at for at, purchased in changes.items() if purchased == day.purchased)
+    position = columns["purchased"].index(day.purchased)
+    assert abs(columns["x"][position] - from_rfc3339(bought)) <= 1
+    # Who was turned away, as the clients counted it themselves.
+    people, attempts = len(day.turned_away), day.told["denied"]
+    expect(page.locator("#denied")).to_contain_text(f"{people} people were turned away")
+    expect(page.locator("#denied")).to_contain_text(f"{attempts} times in all")
+    shown = page.locator("#denials tbody").nth(1).locator("tr")
+    assert shown.count() == people
+    numbers = [int(text) for text in shown.locator("td.n").all_inner_texts()]
+    assert sum(numbers) == attempts
+    expect(page.locator("#state")).to_contain_text(f"{len(day.seats)} of {day.purchased} seats")
+
+
+def test_pixels_are_where_the_values_are(past: Sold, open_page: Open) -> None:
+    """The line is read back from the canvas itself."""
+    page = open_page(past.link()["url"], fails="willReadFrequently")
+    choose(page, "30 days")
+    columns = drawn(page)
+    looked = page.evaluate("""() => {
+      const { plot, drawn } = document.getElementById('plot');
+      const accent = getComputedStyle(document.documentElement).getPropertyValue('--accent');
+      const wanted = accent.match(/\\d+/g).map(Number);
+      const found = [];
+      for (let n = 0; n + 1 < drawn.x.length; n++) {
+        const middle = (drawn.x[n] + drawn.x[n + 1]) / 2;
+        const x = Math.round(plot.valToPos(middle, 'x', true));
+        if (!drawn.used[n] || x < plot.bbox.left + 2) continue;
+        const y = Math.round(plot.valToPos(drawn.used[n], 'y', true));
+        const pixels = plot.ctx.getImageData(x, y - 2, 1, 5).data;
+        const near = [0, 1, 2, 3, 4].some((p) =>
+          wanted.every((part, c) => Math.abs(pixels[p * 4 + c] - part) < 60));
+        found.push([n, near]);
+      }
+      return found;
+    }""")
+    assert len(looked) > 100
+    missed = [n for n, is_near in looked if not is_near]
+    # Where the purchased or the cap's line lies on it, it hides a part of it.
+    assert not [
+        n
+        for n in missed
+        if columns["used"][n] not in (columns["purchased"][n], columns["hardCap"][n])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("title", "interval", "count"), [("24 hours", "15m", 97), ("7 days", "hour", 169), ("30 days", "hour", 721)]
+)  # fmt: skip
+def test_every_range_agrees_with_the_history(
+    past: Sold, open_page: Open, title: str, interval: str, count: int
+) -> None:
+    page = open_page(past.link()["url"])
+    choose(page, title)
+    columns = drawn(page)
+    assert len(columns["x"]) <= count + 3
+    first, last = columns["x"][0], columns["x"][-1]
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(first))
+    told: dict[int, int] = {}
+    token = ""
+    while True:
+        answer = past.api.expect(
+            200,
+            "GET",
+            f"{past.path}/usage-history?interval={interval}&limit=100&from={since}{token}",
+        )
+        told |= {from_rfc3339(each["from"]): each["highest"] for each in answer["items"]}
+        if not answer["nextPageToken"]:
+            break
+        token = f"&pageToken={answer['nextPageToken']}"
+    compared = [(at, used) for at, used in zip(columns["x"], columns["used"], strict=True)
+                if at in told and at < last]  # fmt: skip
+    assert len(compared) >= count - 5
+    assert all(told[at] == used for at, used in compared)
+
+
+def test_a_year_is_drawn_by_day(past: Sold, open_page: Open) -> None:
+    page = open_page(past.link()["url"])
+    choose(page, "12 months")
+    columns = drawn(page)
+    assert len(columns["x"]) <= 370
+    assert columns["used"][0] is None, "nothing is known of the time before"
+    highest = max(used or 0 for used in columns["used"])
+    days = past.history("interval=day&limit=100&from=2026-01-01T00:00:00Z")
+    assert highest == max(each["highest"] for each in days)
+
+
+def test_the_readout_zoom_and_keys(past: Sold, open_page: Open) -> None:
+    page = open_page(past.link()["url"])
+    choose(page, "30 days")
+    drawn(page)
+    readout = page.locator("#readout")
+    expect(readout).to_contain_text("at most")
+    page.locator(".legend").scroll_into_view_if_needed()
+    box = page.locator("#plot .u-over").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] / 2)
+    expect(readout).to_contain_text("in use")
+    expect(readout).to_contain_text("purchased")
+    # Dragging zooms, and reads finer intervals.
+    begin, end = box["x"] + box["width"] * 0.5, box["x"] + box["width"] * 0.53
+    page.mouse.move(begin, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(end, box["y"] + 60, steps=5)
+    page.mouse.up()
+    page.wait_for_function(
+        "() => { const { drawn } = document.getElementById('plot');"
+        " return drawn && drawn.x.at(-1) - drawn.x[0] < 2 * 86400 }"
+    )
+    columns = drawn(page)
+    steps = {b - a for a, b in zip(columns["x"], columns["x"][1:], strict=False)}
+    assert QUARTER in steps
+    page.locator("#plot").focus()
+    page.keyboard.press("ArrowLeft")
+    first = readout.inner_text()
+    page.keyboard.press("ArrowLeft")
+    expect(readout).not_to_have_text(first)
+    page.get_by_role("button", name="Zoom out").click()
+    page.wait_for_function(
+        "() => { const { drawn } = document.getElementById('plot');"
+        " return drawn.x.at(-1) - drawn.x[0] > 1.5 * 86400 * 0.9 * 0.5 }"
+    )
+    choose(page, "7 days")
+    page.get_by_text("As a table").click()
+    expect(page.locator(".as-table tbody tr").nth(150)).to_be_attached()
+
+
+def test_usage_limits_have_a_graph_and_a_forecast(past: Sold, open_page: Open) -> None:
+    page = open_page(past.link()["url"])
+    expect(page.locator("[data-key=exports]")).to_contain_text("Purchased")
+    expect(page.locator("[data-forecast=exports]")).to_contain_text("a week")
+    page.locator("#meter").select_option("exports")
+    page.wait_for_selector("#plot:not([aria-busy])")
+    choose(page, "30 days")
+    told = past.history("interval=hour&limit=100&usageKey=exports")
+    assert max(used or 0 for used in drawn(page)["used"]) >= max(each["highest"] for each in told)
+    expect(page.locator("#forecast")).to_contain_text("seats a week")
+
+
+# --- Live, and what may be done ---------------------------------------------------------------------
+
+
+def test_an_activation_shows_without_a_reload(api: Api, open_page: Open) -> None:
+    sold = Sold.make(api)
+    page = open_page(sold.link()["url"])
+    expect(page.locator("#state")).to_have_text("0 of 2 seats are in use.")
+    expect(page.locator("#holders")).to_contain_text("Nobody holds a seat.")
+    for seat_id in ("a", "b", "c"):
+        sold.take(seat_id)
+    expect(page.locator("#state")).to_have_text(
+        "All 3 seats are in use, 1 more than the 2 you bought. Nobody else can get one.",
+        timeout=15_000,
+    )
+    expect(page.locator("#holders tbody tr")).to_have_count(3, timeout=15_000)
+    page.wait_for_function("() => document.getElementById('plot').drawn?.used.at(-1) === 3")
+    sold.take("d", 409)
+    expect(page.locator("#denied")).to_contain_text("1 person was turned away", timeout=15_000)
+    page.wait_for_function(
+        "() => document.querySelector('#readout').textContent.includes('1 attempt was denied')"
+    )
+
+
+def test_an_admin_releases_a_seat_after_a_question(api: Api, open_page: Open) -> None:
+    sold = Sold.make(api)
+    sold.take("alice@acme.com", seatName="Alice")
+    sold.take("bob@acme.com")
+    page = open_page(sold.link("admin")["url"])
+    release = page.get_by_role("button", name="Release the seat of Alice")
+    release.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("The seat of Alice becomes free")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    assert api.expect(200, "GET", sold.path)["seats"]["used"] == 2, "it was only a question"
+    release.click()
+    page.get_by_role("dialog").get_by_role("button", name="Release this seat").click()
+    expect(dialog).to_contain_text("The seat was released.")
+    page.keyboard.press("Enter")
+    expect(page.locator("#holders tbody tr")).to_have_count(1, timeout=15_000)
+    expect(page.locator("#state")).to_have_text("1 of 2 seats are in use.", timeout=15_000)
+    held = api.expect(200, "GET", f"{sold.path}/activations")["items"]
+    assert [each["seatId"] for each in held] == ["bob@acme.com"]
+
+
+def test_a_viewer_has_no_button(api: Api, open_page: Open) -> None:
+    sold = Sold.make(api)
+    taken = sold.take("a")
+    page = open_page(sold.link("viewer")["url"], fails="403")
+    expect(page.locator("#holders tbody tr")).to_have_count(1)
+    expect(page.get_by_role("button", name="Release")).to_have_count(0)
+    status = page.evaluate(
+        """async ([path]) => (await fetch(path, {method: 'DELETE',
+             headers: {authorization: 'Portal ' + location.hash.slice(1)}})).status""",
+        [f"v1/entitlements/{sold.id}/activations/{taken['activationId']}"],
+    )
+    assert status == 403, "nor may they without the page"
+
+
+def test_more_seats_are_asked_for(api: Api, open_page: Open) -> None:
+    sold = Sold.make(api, contacts={"accountOwner": {"name": "Bo", "email": "bo@v.example"}})
+    page = open_page(sold.link()["url"])
+    page.get_by_role("button", name="Ask for more seats").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Bo will be told.")
+    page.get_by_label("How many more?").fill("25")
+    page.get_by_label("Anything to add?").fill("Two new teams.\nFrom Monday.")
+    dialog.get_by_role("button", name="Ask for more seats").click()
+    expect(dialog).to_contain_text("Your vendor has been told.")
+    [asked] = api.expect(200, "GET", f"{sold.path}/seat-requests")["items"]
+    assert (asked["seats"], asked["message"]) == (25, "Two new teams.\nFrom Monday.")
+
+
+# --- Hostile and many -------------------------------------------------------------------------------
+
+
+def test_hostile_names_are_text(api: Api, open_page: Open) -> None:
+    sold = Sold.make(
+        api, seatCount=20, product="<b>CAD</b>", customer={"name": "<img src=x onerror=alert(1)>"}
+    )
+    for name in HOSTILE:
+        sold.take(name, seatName=name[:60])
+    page = open_page(sold.link("admin")["url"])
+    expect(page.locator("#holders tbody tr")).to_have_count(len(HOSTILE), timeout=15_000)
+    texts = page.locator("#holders .quoted").all_text_contents()
+    for name in HOSTILE:
+        assert name in texts
+    assert page.locator("h1").inner_text() == "<b>CAD</b>"
+    assert page.locator("main img, main script").count() == 0
+    assert "pwned" not in page.title()
+    width = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
+    assert width <= 0, "nothing is pushed out of the page"
+    with page.expect_download() as started:
+        page.locator("#holders").get_by_role("button", name="CSV").click()
+    content = started.value.path().read_text(encoding="utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(content, newline="")))
+    assert {row["seatId"].replace("'", "") for row in rows} == {n.replace("'", "") for n in HOSTILE}
+    assert not [row for row in rows if row["seatId"][0] in "=+-@"]
+
+
+def test_128_holders_are_searched(api: Api, open_page: Open) -> None:
+    sold = Sold.make(api, seatCount=120, overdraftSeatLimit={"type": "absolute", "value": 8})
+    for number in range(128):
+        sold.take(f"user{number:03d}@acme.com", seatName=f"Person {number:03d}",
+                  attributes={"device": f"pc-{number % 7}"})  # fmt: skip
+    page = open_page(sold.link()["url"])
+    rows = page.locator("#holders tbody tr")
+    expect(rows).to_have_count(128, timeout=20_000)
+    assert page.locator("#holders .tag.over").count() == 8
+    page.locator("#search").fill("person 04")
+    expect(rows).to_have_count(10)
+    page.locator("#search").fill("PC-3")
+    expect(rows).to_have_count(18)
+    page.locator("#search").fill("nobody")
+    expect(page.locator("#holders")).to_contain_text("Nobody matches.")
+
+
+# --- States -----------------------------------------------------------------------------------------
+
+
+def expire(stack: Stack, link: dict[str, Any]) -> None:
+    """Put the end of a link before now; nobody has opened it yet."""
+    stack.client("dynamodb").update_item(
+        TableName=stack.outputs["TableName"],
+        Key={"pk": {"S": f"KEY#{link['linkId']}"}, "sk": {"S": "KEY"}},
+        UpdateExpression="SET expiresAt = :past",
+        ExpressionAttributeValues={":past": {"N": str(int(time.time()) - 1)}},
+    )
+
+
+def test_links_that_open_nothing(api: Api, stack: Stack, open_page: Open) -> None:
+    sold = Sold.make(api)
+    expired, revoked = sold.link(), sold.link()
+    expire(stack, expired)
+    assert api.call("DELETE", f"{sold.path}/portal-links/{revoked['linkId']}").status == 204
+    for url, title in (
+        (expired["url"], "This link has expired"),
+        (revoked["url"], "This link does not work"),
+        (expired["url"].partition("#")[0], "Open the link that you were sent"),
+        (expired["url"].rpartition(".")[0], "This link does not work"),
+    ):
+        page = open_page(url, fails="401", state=False)
+        expect(page.get_by_role("heading", level=1)).to_have_text(title)
+        assert page.locator("#state").count() == 0
+    expect(page.get_by_text(f"Ask {VENDOR} for a new one.")).to_be_visible()
+
+
+def test_it_says_when_nothing_comes_any_more(api: Api, open_page: Open) -> None:
+    sold = Sold.make(api)
+    page = open_page(sold.link()["url"], fails="Failed to load resource")
+    page.route("**/v1/**", lambda route: route.abort())
+    banner = page.get_by_text("The service cannot be reached just now")
+    expect(banner).to_be_visible(timeout=15_000)
+    page.unroute("**/v1/**")
+    sold.take("a")
+    expect(banner).to_be_hidden(timeout=40_000)
+    expect(page.locator("#state")).to_have_text("1 of 2 seats are in use.")
+
+
+@pytest.mark.parametrize(
+    ("terms", "told"),
+    [
+        ({"status": "suspended"}, "This license is suspended"),
+        ({"validFrom": "2999-01-01T00:00:00Z"}, "This license is not valid yet"),
+        ({"seatCount": None, "usageLimits": [{"key": "exports", "limit": 5}],
+          "overdraftSeatLimit": {"type": "none"}}, "Nothing is seated here"),
+    ],
+)  # fmt: skip
+def test_other_states(api: Api, open_page: Open, terms: dict[str, Any], told: str) -> None:
+    page = open_page(Sold.make(api, **terms).link()["url"])
+    expect(page.locator("#state")).to_contain_text(told)
+
+
+def test_the_reader_s_language_and_the_entitlement_s_zone(api: Api, open_page: Open) -> None:
+    sold = Sold.make(
+        api, timeZone="Asia/Tokyo", seatCount=None, overdraftSeatLimit={"type": "none"},
+        usageLimits=[{"key": "calls", "limit": 1_234_567}],
+    )  # fmt: skip
+    page = open_page(sold.link()["url"], locale="de-DE")
+    expect(page.locator("[data-key=calls]")).to_contain_text("1.234.567")
+    expect(page.locator("footer")).to_contain_text("Asia/Tokyo")
+    page = open_page(sold.link()["url"], locale="en-US")
+    expect(page.locator("[data-key=calls]")).to_contain_text("1,234,567")
+
+
+# --- Frames -----------------------------------------------------------------------------------------
+
+
+class Host:
+    """Somebody's own page, with the portal in a frame."""
+
+    def __init__(self, url: str) -> None:
+        body = f'<!doctype html><title>Host</title><iframe src="{url}" width="900" height="700"></iframe>'
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("content-type", "text/html")
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def test_a_frame_is_for_the_allowed_origins(api: Api, open_page: Open) -> None:
+    link = Sold.make(api).link()
+    allowed = Host(link["embedUrl"])
+    page = open_page(f"http://127.0.0.1:{allowed.port}/", state=False, fails="favicon|404")
+    frame = page.frame_locator("iframe")
+    expect(frame.locator("#state")).to_have_text("0 of 2 seats are in use.")
+    expect(frame.locator("header")).to_be_hidden()
+    # Neither another origin, nor the page that is meant for a window of its own.
+    for host, name in ((allowed, "localhost"), (Host(link["url"]), "127.0.0.1")):
+        refused = open_page(
+            f"http://{name}:{host.port}/", state=False,
+            fails="frame-ancestors|X-Frame-Options|favicon|404|Framing",
+        )  # fmt: skip
+        refused.wait_for_timeout(1_500)
+        assert refused.frame_locator("iframe").locator("#state").count() == 0
+        host.server.shutdown()
+
+
+# --- For everybody ----------------------------------------------------------------------------------
+
+
+def serious(page: Page) -> list[str]:
+    """What axe finds, from serious on."""
+    page.evaluate(AXE.read_text())
+    found = json.loads(page.evaluate(
+        "async () => JSON.stringify((await axe.run()).violations.map("
+        "v => [v.impact, v.id, v.nodes.map(n => n.target.join(' ') + ': ' + n.failureSummary)]))"
+    ))  # fmt: skip
+    return [
+        f"{kind}: {nodes}" for impact, kind, nodes in found if impact in ("serious", "critical")
+    ]
+
+
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {}, "dark": {"color_scheme": "dark"}, "phone": PHONE,
+    "phone-dark": {**PHONE, "color_scheme": "dark"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_finds_nothing_serious(past: Sold, open_page: Open, look: str) -> None:
+    page = open_page(past.link("admin")["url"], **LOOKS[look])
+    choose(page, "30 days")
+    drawn(page)
+    page.get_by_text("As a table").click()
+    expect(page.locator("#denials tbody").first).to_be_visible()
+    expect(page.locator("#forecast")).to_contain_text("week")
+    assert serious(page) == []
+    page.get_by_text("As a table").click()
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"portal-{look}.png", full_page=True)
+    width = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
+    assert width <= 0
+    page.get_by_role("button", name="Ask for more seats").click()
+    assert serious(page) == []
+
+
+def test_axe_finds_nothing_serious_where_nothing_opens(stack: Stack, open_page: Open) -> None:
+    page = open_page(f"{stack.api_url}/portal", state=False)
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    assert serious(page) == []
+
+
+def test_by_keyboard_alone(api: Api, open_page: Open) -> None:
+    sold = Sold.make(api)
+    sold.take("a")
+    page = open_page(sold.link("admin")["url"])
+    expect(page.locator("#holders tbody tr")).to_have_count(1)
+    drawn(page)
+    reached: list[str] = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        name = page.evaluate(
+            "() => document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
+        )
+        reached.append(str(name).strip()[:60])
+        if reached[-1].startswith("Release the seat"):
+            break
+    assert "Ask for more seats" in reached
+    assert "24 hours" in reached
+    assert reached[-1].startswith("Release the seat")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()

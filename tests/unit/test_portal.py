@@ -1,0 +1,287 @@
+"""The portal's room in this process: links, what they open, the page, the forecast."""
+
+import base64
+import gzip
+import re
+from typing import Any
+
+import pytest
+
+from functions.entitlements.seat_requests import MOST_A_DAY
+from functions.portal import forecast, page
+from functions.portal.forecast import Trend, days_to, rate_of, trend_of
+from shared.table import Table
+from shared.times import now_ms
+from tests.support import event
+from tests.unit.conftest import Rooms
+from tools import build
+
+LINKS = "POST /v1/entitlements/{entitlementId}/portal-links"
+ASK = "POST /v1/entitlements/{entitlementId}/seat-requests"
+
+
+def open_link(rooms: Rooms, owner: str, **body: Any) -> tuple[str, dict[str, Any]]:
+    """A new link: its token, and the answer."""
+    status, link, _ = rooms.call(LINKS, {"entitlementId": owner}, body)
+    assert status == 201, link
+    return link["url"].partition("#")[2], link
+
+
+# --- Links ------------------------------------------------------------------------------------------
+
+
+def test_a_link_opens_until_it_expires(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    token, link = open_link(rooms, rooms.create(), expiresIn="PT10M")
+    assert link["role"] == "viewer"
+    status, told, _ = rooms.call("GET /v1/portal", key=token)
+    assert (status, told["expiresAt"]) == (200, link["expiresAt"])
+    for later, expected in ((599, 200), (600, 401), (86_400, 401)):
+        monkeypatch.setattr("shared.http.now_ms", lambda later=later: now_ms() + later * 1000)
+        status, told, headers = rooms.call("GET /v1/portal", key=token)
+        assert status == expected, later
+    assert told["type"].endswith("/link-expired")
+    assert "Portal" in headers["www-authenticate"]
+
+
+def test_a_revoked_link_is_unknown(rooms: Rooms) -> None:
+    owner = rooms.create()
+    token, link = open_link(rooms, owner)
+    path = {"entitlementId": owner, "linkId": link["linkId"]}
+    revoke = "DELETE /v1/entitlements/{entitlementId}/portal-links/{linkId}"
+    assert rooms.call(revoke, {**path, "entitlementId": rooms.create()})[0] == 404
+    assert rooms.call(revoke, path)[0] == 204
+    assert rooms.call(revoke, path)[0] == 404
+    status, told, _ = rooms.call("GET /v1/portal", key=token)
+    assert (status, told["type"].rpartition("/")[2]) == (401, "unauthorized")
+
+
+def test_what_opens_a_link_is_shown_once_and_kept_nowhere(rooms: Rooms) -> None:
+    owner = rooms.create()
+    key = {"idempotency-key": "k"}
+    status, first, _ = rooms.call(LINKS, {"entitlementId": owner}, {"name": "n"}, headers=key)
+    again = rooms.call(LINKS, {"entitlementId": owner}, {"name": "n"}, headers=key)
+    assert (status, again[0], again[1]) == (201, 201, first)
+    secret = first["url"].partition(".")[2]
+    assert first["embedUrl"].endswith(f"/portal/embed#{first['url'].partition('#')[2]}")
+    path = {"entitlementId": owner}
+    _, listed, _ = rooms.call("GET /v1/entitlements/{entitlementId}/portal-links", path)
+    assert [each["linkId"] for each in listed["items"]] == [first["linkId"]]
+    assert listed["items"][0].keys() == first.keys() - {"url", "embedUrl"}
+    assert secret not in str(everything(rooms.door))
+
+
+def everything(door: Table) -> list[Any]:
+    return door._call("Scan", {})["Items"]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [({"role": "owner"}, "/role"), ({"expiresIn": "PT1S"}, "/expiresIn"),
+     ({"expiresIn": "P2Y"}, "/expiresIn"), ({"expiresIn": 5}, "/expiresIn"),
+     ({"expiresAt": "x"}, "/expiresAt"), ({"name": ""}, "/name")],
+)  # fmt: skip
+def test_links_that_cannot_be_made(rooms: Rooms, body: dict[str, Any], pointer: str) -> None:
+    status, told, _ = rooms.call(LINKS, {"entitlementId": rooms.create()}, body)
+    assert (status, told["errors"][0]["pointer"]) == (400, pointer)
+
+
+def test_a_link_is_no_key_of_another_kind(rooms: Rooms) -> None:
+    owner = rooms.create()
+    token, _ = open_link(rooms, owner, role="admin")
+    path = {"entitlementId": owner}
+    for scheme in ("Bearer", "License"):
+        headers = {"authorization": f"{scheme} {token}"}
+        status, _, _ = rooms.call("GET /v1/portal", headers=headers, key=None)
+        assert status == 401
+        get = "GET /v1/entitlements/{entitlementId}"
+        assert rooms.call(get, path, headers=headers, key=None)[0] == 401
+    assert rooms.call("GET /v1/entitlements/{entitlementId}", path, key=token)[0] == 403
+
+
+# --- More seats -------------------------------------------------------------------------------------
+
+
+def test_asking_for_more_seats_is_bounded(rooms: Rooms) -> None:
+    owner = rooms.create()
+    token, link = open_link(rooms, owner)
+    path = {"entitlementId": owner}
+    body = {"seats": 5, "message": "We grow.\nSoon."}
+    first = rooms.call(ASK, path, body, headers={"idempotency-key": "a"}, key=token)
+    assert first[0] == 201
+    assert first[1]["requestedBy"] == link["linkId"]
+    assert rooms.call(ASK, path, body, headers={"idempotency-key": "a"}, key=token)[1] == first[1]
+    for _ in range(MOST_A_DAY - 1):
+        assert rooms.call(ASK, path, {"seats": 1}, key=token)[0] == 201
+    status, told, headers = rooms.call(ASK, path, {"seats": 1}, key=token)
+    assert (status, told["type"].rpartition("/")[2]) == (429, "throttled")
+    assert 86_000 < int(headers["retry-after"]) <= 86_401
+    repeated = rooms.call(ASK, path, body, headers={"idempotency-key": "a"}, key=token)
+    assert repeated[:2] == first[:2], "what was answered is answered again"
+    get = "GET /v1/entitlements/{entitlementId}/seat-requests"
+    _, listed, _ = rooms.call(get, path, query={"limit": "3"})
+    assert len(listed["items"]) == 3
+    assert listed["nextPageToken"]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [({}, "/seats"), ({"seats": 0}, "/seats"), ({"seats": 1.5}, "/seats"),
+     ({"seats": 100_001}, "/seats"), ({"seats": 1, "message": "x" * 1001}, "/message"),
+     ({"seats": 1, "message": "a\x07"}, "/message"), ({"seats": 1, "to": "me"}, "/to")],
+)  # fmt: skip
+def test_what_cannot_be_asked_for(rooms: Rooms, body: dict[str, Any], pointer: str) -> None:
+    status, told, _ = rooms.call(ASK, {"entitlementId": rooms.create()}, body)
+    assert (status, told["errors"][0]["pointer"]) == (400, pointer)
+
+
+def test_who_has_no_seats_asks_for_none(rooms: Rooms) -> None:
+    owner = rooms.create(seatCount=None, usageLimits=[{"key": "exports", "limit": 5}])
+    status, told, _ = rooms.call(ASK, {"entitlementId": owner}, {"seats": 1})
+    assert (status, told["errors"][0]["pointer"]) == (400, "/seats")
+    token, _ = open_link(rooms, owner)
+    _, told, _ = rooms.call("GET /v1/portal", key=token)
+    assert told["seats"] is None
+    assert [each["key"] for each in told["usage"]] == ["exports"]
+    _, told, _ = rooms.call("GET /v1/portal/forecast", key=token)
+    assert told["status"] == "insufficient_data"
+
+
+# --- Bad input --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("route", "query", "pointer"),
+    [
+        ("GET /v1/portal/graph", {"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "/from"),
+        ("GET /v1/portal/graph", {"from": "2999-01-01T00:00:00Z", "to": "2999-01-02T00:00:00Z"}, "/from"),
+        ("GET /v1/portal/graph", {"from": "2001-01-01T00:00:00Z"}, "/from"),
+        ("GET /v1/portal/graph", {"from": "yesterday"}, "/from"),
+        ("GET /v1/portal/graph", {"usageKey": "unknown"}, "/usageKey"),
+        ("GET /v1/portal/forecast", {"usageKey": "unknown"}, "/usageKey"),
+        ("GET /v1/portal/denials", {"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "/from"),
+        ("GET /v1/portal/seats", {"limit": "0"}, "/limit"),
+        ("GET /v1/portal", {"entitlementId": "ent_x"}, "/entitlementId"),
+    ],
+)  # fmt: skip
+def test_bad_queries(rooms: Rooms, route: str, query: dict[str, str], pointer: str) -> None:
+    token, _ = open_link(rooms, rooms.create())
+    status, told, _ = rooms.call(route, query=query, key=token)
+    assert (status, told["errors"][0]["pointer"]) == (400, pointer)
+
+
+# --- The forecast -----------------------------------------------------------------------------------
+
+
+def test_a_steady_growth_is_found_and_one_odd_week_does_not_bend_it() -> None:
+    assert trend_of([10, 12, 14, 16]) == Trend(16, 2 / 7, 2 / 7, 2 / 7)
+    bent = trend_of([10, 12, 60, 16, 18, 20])
+    assert bent.growth == 2 / 7
+    assert bent.low <= bent.growth <= bent.high
+    assert trend_of([5, 5, 5, 5]) == Trend(5, 0, 0, 0)
+    assert trend_of([9, 8, 7, 6]).growth == -1 / 7
+
+
+def test_a_rate_and_its_leanest_and_busiest_week() -> None:
+    assert rate_of(40, [1] * 7) == Trend(40, 1, 1, 1)
+    assert rate_of(40, [0] * 7 + [2] * 7) == Trend(40, 1, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("limit", "now", "growth", "within", "days"),
+    [(10, 10, 0, 9, 0.0), (10, 8, 1, 9, 2.0), (10, 8, 0, 9, None), (10, 8, -1, 9, None),
+     (10, 1, 1, 9, 9.0), (10, 0, 1, 9, None)],
+)  # fmt: skip
+def test_when_a_limit_is_met(
+    limit: int, now: float, growth: float, within: float, days: float | None
+) -> None:
+    assert days_to(limit, now, growth, within) == days
+
+
+def test_a_new_entitlement_has_no_forecast(rooms: Rooms) -> None:
+    token, _ = open_link(rooms, rooms.create(usageLimits=[{"key": "exports", "limit": 5}]))
+    for query, named in (({}, None), ({"usageKey": "exports"}, "exports")):
+        status, told, _ = rooms.call("GET /v1/portal/forecast", query=query, key=token)
+        assert (status, told["status"], told["usageKey"]) == (200, "insufficient_data", named)
+        assert str(forecast.FEWEST_WEEKS) in told["basis"] or "takes 7" in told["basis"]
+
+
+# --- The page ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _built() -> None:
+    build.build_page()
+
+
+def test_the_page_is_small_and_loads_from_nowhere_else() -> None:
+    files = [path for path in page.STATIC.iterdir() if path.suffix in (".br", ".html")]
+    assert {path.suffixes[0] for path in files} == {".js", ".css", ".html"}
+    assert sum(path.stat().st_size for path in files) < 150_000
+    shell = (page.STATIC / "page.html").read_text()
+    assert not re.search(r"<script(?![^>]*src=)|\son\w+=|style=|https?:", shell)
+    for path in page.STATIC.glob("*.[jc]s*"):
+        if path.suffix in page.TYPES:
+            # What is named may be a namespace or a licence's address, never one that is loaded.
+            loaded = re.findall(
+                r"""(?:url\(|import\(|fetch\()["']?https?:[^"')]*""", path.read_text()
+            )
+            assert loaded == [], path
+
+
+def test_what_the_page_is_sent_with(rooms: Rooms) -> None:
+    for route, ancestors in (("GET /portal", "'none'"), ("GET /portal/embed", "'none'")):
+        status, body, headers = rooms.call(route, key=None)
+        assert status == 200
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert f"frame-ancestors {ancestors}" in policy
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cache-control"] == "no-store"
+        assert '<script type="module" src=' in body
+
+
+def test_the_vendor_s_look_is_text() -> None:
+    look = page.Look({
+        "PORTAL_VENDOR_NAME": '"><script>alert(1)</script>', "PORTAL_ACCENT_COLOR": '#"><b>',
+        "PORTAL_LOGO": 'data:image/png;base64,AAAA"><b>',
+        "PORTAL_EMBED_ORIGINS": "https://a.example  https://*.b.example",
+    })  # fmt: skip
+    answer = page._render(look, "../", " ".join(look.origins))
+    assert "<script>" not in answer.body
+    assert "<b>" not in answer.body
+    assert answer.headers["content-security-policy"].endswith(
+        "frame-ancestors https://a.example https://*.b.example"
+    )
+    assert "x-frame-options" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [("gzip, deflate, br", "br"), ("gzip", "gzip"), ("identity", None), ("", None), ("BR;q=1", "br")],
+)  # fmt: skip
+def test_files_are_packed_as_the_browser_likes(
+    rooms: Rooms, accepted: str, encoding: str | None
+) -> None:
+    [script] = page.STATIC.glob("*.js")
+    given = event(
+        "GET /portal/{file}", {"file": script.name}, key=None,
+        headers={"accept-encoding": accepted},
+    )  # fmt: skip
+    answer = rooms._serve(given, None)
+    assert answer["statusCode"] == 200
+    headers = answer["headers"]
+    assert headers.get("content-encoding") == encoding
+    assert headers["vary"] == "accept-encoding"
+    assert "immutable" in headers["cache-control"]
+    assert answer["isBase64Encoded"] == (encoding is not None)
+    if encoding == "gzip":
+        assert gzip.decompress(base64.b64decode(answer["body"])) == script.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "name", ["page.html", "..", "../handler.py", "handler.py", "portal-0.js", "portal.js.br", ".built",
+             "%2e%2e", "PORTAL.JS"]
+)  # fmt: skip
+def test_no_other_file_is_served(rooms: Rooms, name: str) -> None:
+    assert rooms.call("GET /portal/{file}", {"file": name}, key=None)[0] == 404

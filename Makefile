@@ -15,7 +15,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check unit property integration concurrency contract browser office chromium bench bench-report lint format openapi lock build deploy redrive bootstrap-key clean
+.PHONY: help run demo test check unit property integration concurrency contract browser office chromium bench bench-report bench-charts bench-portal pictures lint format openapi lock build deploy redrive bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -54,6 +54,16 @@ bench: $(READY) ## Measure: round trips, write units, CPU, start-up; writes .loc
 
 bench-report: $(READY) ## Measure the report for 10,000 entitlements (about a quarter of an hour)
 	@$(BIN)/python -m benchmarks.report
+
+bench-charts: $(READY) chromium ## Compare libraries that could draw the portal's graph
+	@$(BIN)/python -m tools.build --page
+	@$(BIN)/python -m benchmarks.charts
+
+pictures: $(READY) chromium ## Take the README's pictures of the portal
+	@$(BIN)/python -m local pictures
+
+bench-portal: $(READY) chromium ## Measure the portal's page on the local stack: bytes, first picture, reads
+	@POWERTOOLS_LOG_LEVEL=CRITICAL $(BIN)/python -m benchmarks.portal
 
 lint: $(READY)
 	@$(BIN)/ruff check --quiet .

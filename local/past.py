@@ -8,13 +8,15 @@ import base64
 import contextlib
 import heapq
 import random
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 from botocore.credentials import Credentials
 
-from local.emulator import ACCESS_KEY, REGION, SECRET_KEY
+from local.api import Api
+from local.emulator import ACCESS_KEY, REGION, SECRET_KEY, LocalError
 from shared import entitlement, ledger, table, usage
 from shared.credentials import new_id
 from shared.ledger import Change, Holder
@@ -25,6 +27,7 @@ DAY_MS = 86_400_000
 MINUTE_MS = 60_000
 ZONE = "Europe/Berlin"
 SEED = 4
+PATIENCE_SECONDS = 180
 LONGEST_WAIT = 4  # so often somebody tries who is turned away
 RETRY_MS = 25 * MINUTE_MS
 DOCUMENT: dict[str, Any] = {
@@ -56,6 +59,7 @@ class Past:
         self._number = 0
         self.id = new_id("ent")
         self.denied: list[int] = []
+        self.taken = 0
 
     def _run(self, operation: Any, at: int) -> Any:
         """Drive an operation; its clock says `at`."""
@@ -104,6 +108,24 @@ class Past:
             else:
                 self._go(at, person)
 
+    def wait_until_told(self, api: Api) -> None:
+        """Until the stream has made history of everything.
+
+        Raises:
+            LocalError: it has not, within some minutes.
+        """
+        path = f"/v1/entitlements/{self.id}"
+        since = to_rfc3339((self.now_ms - (self._days + 1) * DAY_MS) // 1000 * 1000)
+        for _ in range(PATIENCE_SECONDS):
+            used = api.expect(200, "GET", path)["seats"]["used"]
+            query = f"usage-history?interval=day&limit=100&from={since}"
+            days = api.expect(200, "GET", f"{path}/{query}")["items"]
+            taken = sum(day["activations"] for day in days)
+            if taken == self.taken and days[-1]["closing"] == used:
+                return
+            time.sleep(1)
+        raise LocalError("The stream does not come to its end.")
+
     def _plan(self) -> Iterator[tuple[int, str, int, int]]:
         """Working days of a team that grows: who comes, exports and goes when."""
         zone = zone_of(ZONE)
@@ -131,6 +153,7 @@ class Past:
         except HardCapReached:
             self.denied.append(at)
             return False
+        self.taken += 1
         self._held[person] = ledger.activation_id(grant.key, grant.seat.stamp)
         return True
 

@@ -91,9 +91,11 @@ def past(stack: Stack, api: Api) -> Sold:
     lived.create()
     lived.live()
     assert lived.denied
+    lived.wait_until_told(api)
     sold = Sold(api, lived.id)
+    late = sum(at >= lived.now_ms - 30 * 86_400_000 for at in lived.denied)
     used = api.expect(200, "GET", sold.path)["seats"]["used"]
-    sold.wait_for_history(used, sum(at >= lived.now_ms - 31 * 86_400_000 for at in lived.denied))
+    sold.wait_for_history(used, late)
     return sold
 
 

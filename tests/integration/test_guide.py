@@ -15,6 +15,7 @@ VOLATILE = {
     "entitlementId", "activationId", "seatKey", "keyId", "key", "createdAt", "updatedAt",
     "activatedAt", "lastSeenAt", "leaseExpiry", "nextLeaseExpiry", "instance", "nextPageToken",
     "periodStart", "periodEnd", "correctedAt", "reportId", "changedAt",
+    "linkId", "expiresAt", "url", "embedUrl", "requestId", "requestedAt",
 }  # fmt: skip
 
 

@@ -82,6 +82,16 @@ class Story:
         self.door.run(ledger.release(self.id, activation, Change("k", f"r{at}", at)))
         self._tell(page, before, at)
 
+    def ask(self, at: int, **asked: Any) -> None:
+        """The customer asks for more seats, as the portal's POST writes it."""
+        key = table.seat_request_key(self.id, at, f"req_{at}")
+        item = {
+            "entitlementId": self.id, "requestId": f"req_{at}", "requestedAt": at,
+            "requestedBy": "plk_test", "used": 2, "purchased": 2, "hardCap": 3, **asked,
+        }  # fmt: skip
+        self.door.execute(table.Put(key, item))
+        self._tell(key, None, at)
+
     def change(self, at: int, **changes: Any) -> None:
         """New terms, as a PATCH writes them."""
         page = table.ledger_key(self.id)

@@ -8,7 +8,8 @@ import pytest
 
 from functions.notify import batch, mail, mail_text
 from functions.notify.mail import Mailer
-from shared import aws, entitlement, ledger, problems, table, tokens
+from shared import aws, entitlement, events, ledger, problems, table, tokens
+from shared.event_models import EVENTS
 from shared.ledger import Change, Holder
 from shared.table import Table
 from tests.stories import HOUR, START, Story
@@ -61,6 +62,34 @@ def test_who_is_told_of_what_by_default(story: Story) -> None:
     assert ["In", "overdraft", "now:", "1"] in rows
     [admin] = [each for each in mails if to([each]) == ["admin@acme.example"]]
     assert "Dave" not in text(admin), "denials are not the customer's mail by default"
+
+
+def test_a_request_for_more_seats_is_told_to_the_account_owner(story: Story) -> None:
+    asked = START + 1_000
+    hostile = "<script>x</script>\r\nBcc: all@a.example\n=1+1"
+    story.ask(asked, seats=7, message=hostile)
+    [event] = [each for each in story.recorder.events if each["type"] == events.SEATS_REQUESTED]
+    EVENTS[events.SEATS_REQUESTED].model_validate(event)
+    assert event["data"]["request"]["seats"] == 7
+    assert event["data"]["contacts"]["accountOwner"]["email"] == "owner@vendor.example"
+    [mail] = story.tick(asked + 60_000)
+    assert to([mail]) == ["owner@vendor.example"]
+    simple = mail["Content"]["Simple"]
+    assert "the customer asks for 7 more seats" in simple["Subject"]["Data"]
+    assert "The customer asked for 7 more seats in the portal." in text(mail)
+    assert not [line for line in text(mail).splitlines() if line.startswith(("Bcc", "=1"))]
+    assert "<script>" not in simple["Body"]["Html"]["Data"]
+    assert story.sent()[0]["numbers"]["seatsRequested"] == 7
+    assert story.tick(asked + 2 * HOUR) == []
+
+
+def test_who_wants_no_such_mail_gets_none(door: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = {"accountOwner": ["entitlement.seat.denied"], "customerAdmin": []}
+    story = Story(door, notifications=silent)
+    monkeypatch.setattr(aws, "client", story.recorder.client)
+    story.ask(START + 1_000, seats=1)
+    assert story.tick(START + 60_000) == []
+    assert [each["type"] for each in story.recorder.events] == [events.SEATS_REQUESTED]
 
 
 def test_at_most_one_an_hour_with_the_numbers_summed(story: Story) -> None:

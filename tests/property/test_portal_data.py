@@ -1,0 +1,213 @@
+"""What the portal answers, against what callers were told, on Amazon's engine."""
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from functions.portal import denials, forecast, graph, state
+from local.dynamodb import DynamoDBLocal
+from shared import credentials, entitlement, history, http, table
+from shared.history import DAY_MS, HOUR_MS
+from shared.ledger import Change
+from shared.table import Table
+from shared.times import from_rfc3339_ms, to_rfc3339, zone_of
+from tests.property.life import EXPORTS, START, Clean, Life
+from tests.stories import Story
+from tests.support import create_table, event, open_door
+
+ROUTES: dict[str, http.Handler] = {
+    "getPortal": state.read,
+    "getPortalGraph": graph.read,
+    "getPortalDenials": denials.read,
+    "getPortalForecast": forecast.read,
+}
+TOKEN = "plk_test." + "s" * 43
+
+
+class Portal:
+    """A link's view of one entitlement, at a time."""
+
+    def __init__(self, door: Table, owner: str, monkeypatch: pytest.MonkeyPatch, now: int) -> None:
+        monkeypatch.setattr("shared.http.now_ms", lambda: now)
+        record: table.Item = {"hash": credentials.hash_key(TOKEN), "kind": "portal", "scopes": ["viewer"],
+                  "entitlementId": owner, "expiresAt": now // 1000 + 60}  # fmt: skip
+        door.execute(table.Put(table.credential_key("plk_test"), record))
+        self._serve = http.serve(ROUTES, http.Context({}, door))
+
+    def get(self, path: str, **query: str) -> Any:
+        import json
+
+        answer = self._serve(event(f"GET /v1/portal{path}", query=query, key=TOKEN), None)
+        assert answer["statusCode"] == 200, answer["body"]
+        return json.loads(answer["body"])
+
+
+@pytest.fixture(scope="module")
+def clean(dynamodb: DynamoDBLocal) -> Clean:
+    lived = Clean(Life(dynamodb.url, 11, 180, is_deleted=False))
+    assert len({key for _, key in lived.life.denied}) > 1
+    assert lived.life.requests_denied
+    return lived
+
+
+def in_zone(clean: Clean, zone: str) -> None:
+    key = table.entitlement_key(clean.life.id)
+    item = dict(clean.door.execute(table.Get(key)) or {})
+    item["document"] = {**item["document"], "timeZone": zone}
+    clean.door.execute(table.Put(key, {n: v for n, v in item.items() if n not in ("pk", "sk")}))
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
+def test_denials_by_day_and_person(
+    clean: Clean, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    life = clean.life
+    in_zone(clean, zone)
+    told = Portal(clean.door, life.id, monkeypatch, life.end + HOUR_MS).get(
+        "/denials", **{"from": to_rfc3339(START // 1000 * 1000)}
+    )
+    days: dict[str, list[str]] = {}
+    for at, key in life.denied:
+        local = datetime.fromtimestamp(at / 1000, zone_of(zone))
+        days.setdefault(local.date().isoformat(), []).append(key)
+    assert told["days"] == [
+        {"date": date, "attempts": len(keys), "people": len(set(keys))}
+        for date, keys in sorted(days.items())
+    ]
+    assert {each["seatKey"]: each["attempts"] for each in told["persons"]} == Counter(
+        key for _, key in life.denied
+    )
+    assert (told["attempts"], told["people"]) == (
+        len(life.denied), len({key for _, key in life.denied}),
+    )  # fmt: skip
+
+
+def test_what_is_more_than_an_answer_takes_begins_later(
+    clean: Clean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And from there on it is complete."""
+    life = clean.life
+    in_zone(clean, "UTC")
+    portal = Portal(clean.door, life.id, monkeypatch, life.end + HOUR_MS)
+    shares = set()
+    for number in range(1, 8):
+        monkeypatch.setattr(denials, "READ", number)
+        told = portal.get("/denials", **{"from": to_rfc3339(START // 1000 * 1000)})
+        since = from_rfc3339_ms(told["from"])
+        expected = [key for at, key in life.denied if at >= since]
+        assert told["attempts"] == len(expected)
+        assert {each["seatKey"]: each["attempts"] for each in told["persons"]} == Counter(expected)
+        shares.add(len(expected) / len(life.denied))
+    assert any(0 < share < 1 for share in shares)
+
+
+@pytest.mark.parametrize("meter", [table.SEATS, EXPORTS])
+@pytest.mark.parametrize("days", [1, 10, 100])
+def test_the_graph_is_what_the_records_say(
+    clean: Clean, monkeypatch: pytest.MonkeyPatch, meter: str, days: int
+) -> None:
+    life = clean.life
+    now = life.end + HOUR_MS
+    key = table.usage_of(meter)
+    query = {"usageKey": key} if key else {}
+    since = now - days * DAY_MS
+    told = Portal(clean.door, life.id, monkeypatch, now).get(
+        "/graph", **{"from": to_rfc3339(since // 1000 * 1000)}, **query
+    )
+    length = {1: history.QUARTER_MS, 10: HOUR_MS, 100: DAY_MS}[days]
+    start, end = from_rfc3339_ms(told["from"]), from_rfc3339_ms(told["to"])
+    assert len(told["highest"]) == (end - start) // length
+    fine = clean.door.run(history.records(life.id, start, end, now, meter))
+    for number in range(len(told["highest"])):
+        at = start + number * length
+        usage = fine.usage(at, at + length)
+        shown = tuple(told[name][number] for name in ("lowest", "highest", "closing"))
+        if usage.is_known and at < now:
+            assert shown == (usage.lowest, usage.highest, usage.closing), to_rfc3339(at)
+        else:
+            assert shown == (None, None, None)
+    denied = life.denied if meter == table.SEATS else life.requests_denied
+    expected = Counter(
+        to_rfc3339(at - at % max(length, HOUR_MS))
+        for at, _ in denied
+        if at >= start - start % HOUR_MS
+    )
+    assert {mark["from"]: mark["attempts"] for mark in told["denials"]} == expected
+    limits = [(each["purchased"], each["hardCap"]) for each in told["limits"]]
+    assert limits[-1] == tuple(fine.usage(start, end).limits[-1][1:])
+
+
+def test_a_forecast_of_weeks_that_grow(
+    dynamodb: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One seat more a week, ten purchased: in the tenth week all are in use."""
+    door = open_door(dynamodb.url, create_table(dynamodb.url))
+    begin = 2_500_070_400_000  # the first moment of a day
+    story = Story(door, begin, seatCount=10, overdraftSeatLimit={"type": "absolute", "value": 2})
+    for week in range(6):
+        held = story.take(f"user{week}", begin + week * 7 * DAY_MS + HOUR_MS)
+        assert held
+        portal = Portal(door, story.id, monkeypatch, begin + week * 7 * DAY_MS + 6 * DAY_MS)
+        told = portal.get("/forecast")
+        if week < forecast.FEWEST_WEEKS:
+            assert told["status"] == "insufficient_data" or week == forecast.FEWEST_WEEKS - 1
+    assert told["status"] == "ready"
+    assert (told["perWeek"], told["perWeekLow"], told["perWeekHigh"]) == (1.0, 1.0, 1.0)
+    now = begin + 5 * 7 * DAY_MS + 6 * DAY_MS
+    met = datetime.fromtimestamp((now + 4 * 7 * DAY_MS) / 1000, zone_of("Europe/Berlin"))
+    assert told["purchased"]["status"] == "expected"
+    assert told["purchased"]["date"] == met.date().isoformat()
+    assert told["purchased"]["earliest"] == told["purchased"]["latest"] == told["purchased"]["date"]
+    assert told["hardCap"]["date"] > told["purchased"]["date"]
+    for person in range(4):
+        story.take(f"more{person}", now - HOUR_MS + person)
+    told = Portal(door, story.id, monkeypatch, now).get("/forecast")
+    assert told["purchased"]["status"] == "met"
+
+
+def test_a_forecast_of_what_is_counted(
+    dynamodb: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten a day of five hundred: after fifty days, unless the period ends before."""
+    from shared import usage
+    from shared.history import COUNTS, Level, Quarter
+
+    door = open_door(dynamodb.url, create_table(dynamodb.url))
+    now = 2_500_070_400_000 + 20 * DAY_MS + 5 * HOUR_MS
+    limit = {
+        "key": "exports",
+        "limit": 500,
+        "overdraftLimit": {"type": "none"},
+        "resetSchedule": "never",
+    }
+    story = Story(door, now - 60 * DAY_MS, usageLimits=[limit])
+    terms = entitlement.usage_terms(story.document)["exports"]
+    counter = usage.new_counter(story.id, "exports", terms, Change("k", "r", now - 60 * DAY_MS))
+    door.execute(counter)
+    meter = table.usage_meter("exports")
+    today = now - now % DAY_MS
+    for number in range(10):
+        start = today - (10 - number) * DAY_MS
+        level = Level(10 * (number + 1), 500, 500)
+        quarter = Quarter(
+            start, number + 1, start + 1, level, level.used - 10, level.used, 0, 0, 0,
+            {**dict.fromkeys(COUNTS, 0), "consumed": 10}, ((start, 500, 500),), (), (), None,
+        )  # fmt: skip
+        name = history.quarter_name(start)
+        door.execute(table.Put(table.quarter_key(story.id, meter, name), quarter.to_item(None)))
+        door.execute(
+            table.Put(table.rollup_key(story.id, meter, "days", name), quarter.to_item(start))
+        )
+    door.execute(
+        table.Update(
+            table.usage_key(story.id, "exports"), "SET #left = :left", "",
+            {"#left": "left"}, {":left": 400},
+        )
+    )  # fmt: skip
+    told = Portal(door, story.id, monkeypatch, now).get("/forecast", usageKey="exports")
+    assert (told["status"], told["perWeek"]) == ("ready", 70.0)
+    expected = datetime.fromtimestamp((now + 40 * DAY_MS) / 1000, zone_of("Europe/Berlin"))
+    assert told["purchased"]["date"] == expected.date().isoformat()
+    assert told["hardCap"] is None, "it is the same"

@@ -29,7 +29,14 @@ from rich.text import Text
 from local.api import Api
 from local.emulator import LocalError, free_port
 from local.receiver import Receiver
-from local.run import DEMO_ENTITLEMENT, is_running, read_details, running, subscribe
+from local.run import (
+    DEMO_ENTITLEMENT,
+    is_running,
+    portal_link,
+    read_details,
+    running,
+    subscribe,
+)
 from shared.events import (
     OVERDRAFT_EXITED,
     SEAT_ACTIVATED,
@@ -511,3 +518,4 @@ def main() -> None:
         if not sum_up(day, checks):
             raise LocalError("The counts do not agree.")
         open_report(entry)
+        print(f"\n  What the customer's administrator sees: {portal_link(api, path)}\n")

@@ -10,6 +10,7 @@ from typing import Any
 
 from shared import ledger, table, usage
 from shared.ledger import Change, Page, Terms
+from shared.problems import NotFound
 from shared.table import Cancelled, Conflicted, Item, Pause, Steps, Transact, Update
 from shared.times import from_duration, from_rfc3339, to_rfc3339
 
@@ -136,6 +137,19 @@ def to_item(
         "listSort": f"{created_at:013d}#{entitlement_id}",
         **(sweep if valid.valid_until is not None and not is_closed else {}),
     }
+
+
+def fetch(entitlement_id: str) -> Steps[tuple[Item, Page]]:
+    """Entitlement and page, in one round trip.
+
+    Raises:
+        NotFound.
+    """
+    keys = (table.entitlement_key(entitlement_id), table.ledger_key(entitlement_id))
+    found = yield table.BatchGet(keys)
+    if keys[0] not in found:
+        raise NotFound("No entitlement has this id.")
+    return found[keys[0]], Page.of(found[keys[1]])
 
 
 def view(item: Item, page: Page, now: int) -> dict[str, Any]:

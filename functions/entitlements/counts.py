@@ -22,7 +22,7 @@ def read(request: Request) -> Response:
 
 def _usage(request: Request) -> Steps[list[dict[str, Any]]]:
     entitlement_id = request.path["entitlementId"]
-    item, _ = yield from desk.fetch(entitlement_id)
+    item, _ = yield from entitlement.fetch(entitlement_id)
     keys = list(entitlement.usage_terms(item["document"]))
     found = yield from desk.counters(entitlement_id, keys)
     return [usage.current_view(key, found[key], request.now) for key in keys if key in found]

@@ -45,21 +45,8 @@ def create(request: Request) -> Response:
 
 def read(request: Request) -> Response:
     """One entitlement with its seats in use."""
-    item, page = request.table.run(fetch(request.path["entitlementId"]))
+    item, page = request.table.run(entitlement.fetch(request.path["entitlementId"]))
     return Response(200, entitlement.view(item, page, request.now), _etag(item))
-
-
-def fetch(entitlement_id: str) -> Steps[tuple[Item, Page]]:
-    """Entitlement and page, in one round trip.
-
-    Raises:
-        NotFound.
-    """
-    keys = (table.entitlement_key(entitlement_id), table.ledger_key(entitlement_id))
-    found = yield table.BatchGet(keys)
-    if keys[0] not in found:
-        raise NotFound("No entitlement has this id.")
-    return found[keys[0]], Page.of(found[keys[1]])
 
 
 def update(request: Request) -> Response:
@@ -71,7 +58,7 @@ def update(request: Request) -> Response:
 def _update(request: Request) -> Steps[tuple[Item, Page]]:
     entitlement_id = request.path["entitlementId"]
     for attempt in range(1, ledger.ROUNDS + 1):
-        item, page = yield from fetch(entitlement_id)
+        item, page = yield from entitlement.fetch(entitlement_id)
         _check_not_deleted(item)
         check_version(request, item)
         before = item["document"]
@@ -84,7 +71,7 @@ def _update(request: Request) -> Steps[tuple[Item, Page]]:
         counters = yield from _counter_writes(item, document, request.change)
         reply = yield Transact((*writes, *counters))
         if isinstance(reply, Accepted):
-            return (yield from fetch(entitlement_id))
+            return (yield from entitlement.fetch(entitlement_id))
         yield Pause(attempt)
     raise Contention
 
@@ -170,7 +157,7 @@ def delete(request: Request) -> Response:
 def _delete(request: Request) -> Steps[None]:
     entitlement_id = request.path["entitlementId"]
     for attempt in range(1, ledger.ROUNDS + 1):
-        item, _ = yield from fetch(entitlement_id)
+        item, _ = yield from entitlement.fetch(entitlement_id)
         check_version(request, item)
         if item["status"] == "deleted":
             return

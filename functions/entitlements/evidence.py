@@ -5,7 +5,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from functions.entitlements import desk
-from shared import history, lists, table
+from shared import entitlement, history, lists, table
 from shared.history import HOUR_MS, QUARTER_MS, Episode, Usage
 from shared.http import Request, Response
 from shared.lists import Listed
@@ -41,7 +41,7 @@ def usage_history(request: Request) -> Response:
 def _usage(request: Request) -> Steps[Listed]:
     limit, start = lists.limit_of(request), lists.start_of(request)
     entitlement_id = request.path["entitlementId"]
-    item, _ = yield from desk.fetch(entitlement_id)
+    item, _ = yield from entitlement.fetch(entitlement_id)
     interval = request.query.get("interval", "hour")
     since, until = request.period(DEFAULT_SPAN[interval])
     if interval == "period" and until - since > LONGEST_PERIOD:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from functions.entitlements import desk
 from shared import entitlement, ledger, table
 from shared.holders import held_seats
 from shared.http import Request, Response
@@ -158,5 +157,5 @@ def list_activations(request: Request) -> Response:
 def _activations(request: Request) -> Steps[Listed]:
     limit, start = limit_of(request), start_of(request)
     entitlement_id = request.path["entitlementId"]
-    _, page = yield from desk.fetch(entitlement_id)
+    _, page = yield from entitlement.fetch(entitlement_id)
     return (yield from held_seats(entitlement_id, page, limit, start[0] if start else None))

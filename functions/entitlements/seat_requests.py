@@ -1,7 +1,7 @@
 """The customer asks for more seats: kept, told as an event, and to the account owner by mail."""
 
 from functions.entitlements import desk
-from shared import events, idempotency, lists, table
+from shared import entitlement, events, idempotency, lists, table
 from shared.credentials import new_id
 from shared.http import Request, Response
 from shared.idempotency import replayed
@@ -23,7 +23,7 @@ def create(request: Request) -> Response:
     kept, _ = idempotency.kept_answer(request)
     if kept:
         return replayed(kept)
-    item, page = request.table.run(desk.fetch(owner))
+    item, page = request.table.run(entitlement.fetch(owner))
     if item["status"] == "deleted":
         raise NotFound("The entitlement has been deleted.")
     if not page.has_seats:

@@ -7,7 +7,6 @@ from shared.holders import held_seats
 from shared.http import Request, Response
 from shared.ledger import Page
 from shared.lists import Listed
-from shared.problems import NotFound
 from shared.table import Item, Steps
 from shared.times import to_rfc3339
 from shared.usage import Counter
@@ -19,12 +18,7 @@ def fetch(request: Request) -> Steps[tuple[Item, Page]]:
     Raises:
         NotFound.
     """
-    owner = str(request.caller.entitlement_id)
-    keys = (table.entitlement_key(owner), table.ledger_key(owner))
-    found = yield table.BatchGet(keys)
-    if keys[0] not in found:
-        raise NotFound("The entitlement of this link is gone.")
-    return found[keys[0]], Page.of(found[keys[1]])
+    return (yield from entitlement.fetch(str(request.caller.entitlement_id)))
 
 
 def read(request: Request) -> Response:

@@ -549,7 +549,8 @@ class PortalLinkInput(Input):
     role: Literal[PORTAL_ROLES] = Field(  # type: ignore[valid-type]
         "viewer", description="`admin` may release seats as well."
     )
-    expires_in: Lease = "P30D"
+    expires_in: Lease | None = Field(None, description="P30D, if no end is given.")
+    expires_at: Time | None = Field(None, description="In place of `expiresIn`.")
     name: Name | None = Field(None, description="Whom it is for; only you see it.")
 
 

@@ -9,11 +9,13 @@ from shared import idempotency, lists, table
 from shared.credentials import hash_key, new_id
 from shared.http import Request, Response
 from shared.idempotency import replayed
+from shared.ledger import MAX_LEASE, MIN_LEASE
 from shared.models import ApiKeyInput, LicenseKeyInput, PortalLinkInput, parse
-from shared.problems import NotFound
-from shared.times import from_duration, to_rfc3339
+from shared.problems import InvalidRequest, NotFound
+from shared.times import from_duration, from_rfc3339, to_rfc3339
 
 API_LIST = "API_KEY"
+DEFAULT_EXPIRY = "P30D"
 # How long a link that has expired stays on the list.
 LISTED_SECONDS = 30 * 86_400
 
@@ -50,7 +52,7 @@ def create_portal_link(request: Request) -> Response:
     model = parse(PortalLinkInput, request.body)
     entitlement_id = request.path["entitlementId"]
     request.table.run(desk.require(entitlement_id))
-    expires_at = request.now + from_duration(model.expires_in)
+    expires_at = _expiry(model, request.now)
     record: dict[str, table.Value] = {
         "kind": "portal", "name": model.name, "entitlementId": entitlement_id,
         "scopes": [model.role], "expiresAt": expires_at, "ttl": expires_at + LISTED_SECONDS,
@@ -62,6 +64,18 @@ def create_portal_link(request: Request) -> Response:
         return {"url": f"{page}#{token}", "embedUrl": f"{page}/embed#{token}"}
 
     return _create(request, "plk", _portal_list(entitlement_id), record, shown)
+
+
+def _expiry(model: PortalLinkInput, now: int) -> int:
+    """When a link is to end, Unix seconds."""
+    if model.expires_at is None:
+        return now + from_duration(model.expires_in or DEFAULT_EXPIRY)
+    if model.expires_in is not None:
+        raise InvalidRequest.at("/expiresAt", "is given in place of expiresIn, not with it")
+    expires_at = from_rfc3339(model.expires_at)
+    if not MIN_LEASE <= expires_at - now <= MAX_LEASE:
+        raise InvalidRequest.at("/expiresAt", "must be between a minute and 366 days from now")
+    return expires_at
 
 
 def _shown_key(key: str) -> dict[str, str]:

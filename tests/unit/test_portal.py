@@ -11,7 +11,7 @@ from functions.entitlements.seat_requests import MOST_A_DAY
 from functions.portal import forecast, page
 from functions.portal.forecast import Trend, days_to, rate_of, trend_of
 from shared.table import Table
-from shared.times import now_ms
+from shared.times import from_rfc3339, now_ms, to_rfc3339
 from tests.support import event
 from tests.unit.conftest import Rooms
 from tools import build
@@ -41,6 +41,14 @@ def test_a_link_opens_until_it_expires(rooms: Rooms, monkeypatch: pytest.MonkeyP
         assert status == expected, later
     assert told["type"].endswith("/link-expired")
     assert "Portal" in headers["www-authenticate"]
+
+
+def test_a_link_may_end_at_a_time(rooms: Rooms) -> None:
+    ends = to_rfc3339((now_ms() // 1000 + 7_200) * 1000)
+    _, link = open_link(rooms, rooms.create(), expiresAt=ends)
+    assert link["expiresAt"] == ends
+    _, link = open_link(rooms, rooms.create())
+    assert abs(from_rfc3339(link["expiresAt"]) - now_ms() // 1000 - 30 * 86_400) < 60
 
 
 def test_a_revoked_link_is_unknown(rooms: Rooms) -> None:
@@ -78,7 +86,11 @@ def everything(door: Table) -> list[Any]:
     ("body", "pointer"),
     [({"role": "owner"}, "/role"), ({"expiresIn": "PT1S"}, "/expiresIn"),
      ({"expiresIn": "P2Y"}, "/expiresIn"), ({"expiresIn": 5}, "/expiresIn"),
-     ({"expiresAt": "x"}, "/expiresAt"), ({"name": ""}, "/name")],
+     ({"expiresAt": "x"}, "/expiresAt"), ({"name": ""}, "/name"),
+     ({"expiresAt": "2001-01-01T00:00:00Z"}, "/expiresAt"),
+     ({"expiresAt": "2999-01-01T00:00:00Z"}, "/expiresAt"),
+     ({"expiresAt": "2999-01-01T00:00:00Z", "expiresIn": "P1D"}, "/expiresAt"),
+     ({"expires": "P1D"}, "/expires")],
 )  # fmt: skip
 def test_links_that_cannot_be_made(rooms: Rooms, body: dict[str, Any], pointer: str) -> None:
     status, told, _ = rooms.call(LINKS, {"entitlementId": rooms.create()}, body)

@@ -15,7 +15,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check unit property integration concurrency contract browser office chromium bench bench-report bench-charts bench-portal pictures lint format openapi lock build deploy redrive bootstrap-key clean
+.PHONY: help run demo test check unit property integration concurrency contract browser office chromium bench bench-report bench-charts bench-portal pictures scale lint format openapi lock build deploy redrive bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -64,6 +64,9 @@ pictures: $(READY) chromium ## Take the README's pictures of the portal
 
 bench-portal: $(READY) chromium ## Measure the portal's page on the local stack: bytes, first picture, reads
 	@POWERTOOLS_LOG_LEVEL=CRITICAL $(BIN)/python -m benchmarks.portal
+
+scale: $(READY) ## Pools under load on a simulated DynamoDB: the table and the pictures of docs/scale.md
+	@$(BIN)/python -m benchmarks.scale.run
 
 lint: $(READY)
 	@$(BIN)/ruff check --quiet .

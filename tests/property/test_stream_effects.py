@@ -144,8 +144,8 @@ def test_a_failure_at_every_call(dynamodb: DynamoDBLocal, kind: str) -> None:
     table_calls, aws_calls = count_calls(life)
     assert table_calls > 30
     assert aws_calls > 5
-    # Every second call of the table and every call elsewhere, each by one of the kinds.
-    points = range(FAULTS.index(kind), table_calls, 6) if kind != "some" else ()
+    # Every third call of the table and every call elsewhere, each by one of the kinds.
+    points = range(FAULTS.index(kind), table_calls, 9) if kind != "some" else ()
     for point in points:
         check_fault(life, clean, kind, door_fault=point)
     if kind != "lost":

@@ -1,0 +1,174 @@
+"""The designs that are compared, as operations that yield the table's requests.
+
+The ledger is the product's own code, unchanged. The textbook's counter and seat items are written
+in one transaction, do what the ledger does, and repeat what met a conflict, as the SDK does not.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from shared import ledger, problems
+from shared.ledger import PAGE_SEATS, Change, Holder, Terms
+from shared.table import (
+    Accepted,
+    Cancelled,
+    Delete,
+    Get,
+    Item,
+    Key,
+    Pause,
+    Put,
+    Steps,
+    Transact,
+    Update,
+)
+
+ROUNDS = 10
+OWNER = "ent_scale"
+Outcome = str  # granted, held, denied, released, gave up
+
+
+class Design:
+    """One way to keep a pool: how it is written at first, taken from, given back to, counted."""
+
+    name: str
+    most_seats = 10**9
+
+    def __init__(self, purchased: int, cap: int) -> None:
+        self.purchased = purchased
+        self.cap = cap
+
+    def items(self) -> list[tuple[Key, Item]]:
+        """The empty pool."""
+        raise NotImplementedError
+
+    def take(self, person: int, now_ms: int, /) -> Steps[Outcome]:
+        """Somebody asks for a seat."""
+        raise NotImplementedError
+
+    def release(self, person: int, now_ms: int, /) -> Steps[Outcome]:
+        """Somebody gives a seat back."""
+        raise NotImplementedError
+
+    def used(self, look: Callable[[Key], Item | None]) -> int:
+        """How many seats are held at this very moment."""
+        raise NotImplementedError
+
+
+class Textbook(Design):
+    """A counter item and a seat item in one transaction."""
+
+    name = "textbook transaction"
+    _counter = Key(f"COUNTER#{OWNER}", "COUNTER")
+
+    def items(self) -> list[tuple[Key, Item]]:
+        """The counter, at nothing."""
+        return [(self._counter, {"used": 0, "purchased": self.purchased, "cap": self.cap})]
+
+    @staticmethod
+    def _seat(person: int) -> Key:
+        return Key(f"SEAT#{OWNER}#{person}", "SEAT")
+
+    def _add(self, number: int, condition: str) -> Update:
+        values = {":n": number, ":zero": 0} if ":zero" in condition else {":n": number}
+        return Update(self._counter, "ADD used :n", condition, {}, values)
+
+    def _insist(self, write: Transact) -> Steps[Accepted | Cancelled | None]:
+        for attempt in range(1, ROUNDS + 1):
+            reply = yield write
+            if isinstance(reply, Accepted | Cancelled):
+                return reply
+            yield Pause(attempt)
+        return None
+
+    def take(self, person: int, now_ms: int) -> Steps[Outcome]:
+        """Counter and seat; a read says whether it is overdraft; a denial is on record."""
+        seat: Item = {
+            "name": "Alice Example", "attributes": {"device": "mbp-13"}, "leaseEnd": now_ms,
+        }  # fmt: skip
+        reply = yield from self._insist(
+            Transact((
+                self._add(1, "used < cap"),
+                Put(self._seat(person), seat, "attribute_not_exists(pk)"),
+            ))
+        )  # fmt: skip
+        if reply is None:
+            return "gave up"
+        if isinstance(reply, Cancelled):
+            if reply.reasons[1][0]:
+                return "held"
+            key = Key(f"DENIED#{OWNER}#{person % 16}", f"{person}")
+            yield Update(key, "ADD attempts :one", "", {}, {":one": 1})
+            return "denied"
+        yield Get(self._counter)
+        return "granted"
+
+    def release(self, person: int, _: int) -> Steps[Outcome]:
+        """Counter and seat, the other way."""
+        reply = yield from self._insist(
+            Transact((
+                self._add(-1, "used > :zero"),
+                Delete(self._seat(person), "attribute_exists(pk)"),
+            ))
+        )  # fmt: skip
+        return "gave up" if reply is None else "released"
+
+    def used(self, look: Callable[[Key], Item | None]) -> int:
+        """What the counter says; a test holds it against the seats."""
+        return int((look(self._counter) or {})["used"])
+
+
+class OnePage(Design):
+    """The product's ledger: the set of holders in one item."""
+
+    name = "one ledger page"
+    most_seats = PAGE_SEATS
+
+    def __init__(self, purchased: int, cap: int) -> None:
+        super().__init__(purchased, cap)
+        self._stamps = ledger.Stamps(salt=1)
+        self._grants: dict[int, str] = {}
+        self._is_at_limit = False
+
+    def items(self) -> list[tuple[Key, Item]]:
+        """The empty page."""
+        page = ledger.new_page(
+            OWNER, Terms(self.purchased, self.cap, "active", 0, None, 8 * 3600),
+            Change("scale", "request", 0),
+        )  # fmt: skip
+        return [(page.key, dict(page.item))]
+
+    def take(self, person: int, now_ms: int) -> Steps[Outcome]:
+        """As the room `activate` does it, with its hint."""
+        holder = Holder(f"user{person}@acme.example", "Alice Example", {"device": "mbp-13"})
+        change = Change("key_scale", f"request-{now_ms}", now_ms)
+        operation = ledger.take(
+            OWNER, holder, change, self._stamps.next(now_ms), expect_overdraft=self._is_at_limit
+        )
+        try:
+            grant = yield from operation
+        except problems.HardCapReached:
+            return "denied"
+        except problems.Contention:
+            return "gave up"
+        self._is_at_limit = grant.page.used >= grant.page.seat_count
+        self._grants[person] = ledger.activation_id(grant.key, grant.seat.stamp)
+        return "granted" if grant.is_new else "held"
+
+    def release(self, person: int, now_ms: int) -> Steps[Outcome]:
+        """As the room `release` does it."""
+        change = Change("key_scale", f"request-{now_ms}", now_ms)
+        try:
+            yield from ledger.release(OWNER, self._grants[person], change)
+        except problems.Contention:
+            return "gave up"
+        return "released"
+
+    def used(self, look: Callable[[Key], Item | None]) -> int:
+        """The size of the set."""
+        [(key, _)] = self.items()
+        page: Any = look(key)
+        return len(page["seats"])
+
+
+DESIGNS: tuple[type[Design], ...] = (Textbook, OnePage)

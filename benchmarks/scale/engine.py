@@ -1,0 +1,249 @@
+"""A simulated DynamoDB: the semantics of one, with published limits and latencies in virtual time.
+
+What is simulated, and from where the figures are (US East; `docs/scale.md` repeats them):
+
+- a partition key takes 1,000 write units and 3,000 read units a second; what is more is throttled,
+  and the SDK tries again with backoff. No burst, no splitting for heat: the lower bound
+- latencies are log-normal through the published p50 and p99: a put 7.6 and 16 ms, a transactional
+  write 25 and 92 ms, a strongly consistent read 4 and 10 ms (assumed: not published there)
+- writes of one item are one after the other, each holding it for as long as its replication takes
+  (assumed: a fifth of its latency); they do not conflict, they wait
+- a transaction holds its items from prepare to commit (assumed: half of its latency); whoever meets
+  it, another transaction or a plain write, gets TransactionConflict, which the SDK does not retry
+- an index lags behind its table by 10 to 100 ms
+"""
+
+import math
+import random
+from collections.abc import Generator
+from typing import Any, NamedTuple
+
+import simpy
+
+from benchmarks.scale.expressions import Item, holds, updated
+from shared.table import (
+    Accepted,
+    BatchGet,
+    BatchPut,
+    Cancelled,
+    Conflicted,
+    Delete,
+    Get,
+    Key,
+    Put,
+    Refused,
+    Transact,
+    Update,
+)
+
+WRITE_UNITS, READ_UNITS = 1_000.0, 3_000.0
+# The normal quantile of 0.99.
+_Z99 = 2.326
+HOLDS_PLAIN, HOLDS_TRANSACTION = 0.2, 0.5
+ATTEMPTS = 6
+Process = Generator[simpy.Event, Any, Any]
+
+
+class Latency(NamedTuple):
+    """A log-normal time in seconds, by its median and its 99th percentile."""
+
+    p50: float
+    p99: float
+
+    def draw(self, chance: random.Random) -> float:
+        """One of them."""
+        sigma = math.log(self.p99 / self.p50) / _Z99
+        return self.p50 * math.exp(chance.gauss(0, sigma))
+
+
+PLAIN = Latency(0.0076, 0.016)
+TRANSACTION = Latency(0.025, 0.092)
+READ = Latency(0.004, 0.010)
+
+
+def size_of(value: Any) -> int:
+    """Bytes of a value, as DynamoDB counts them."""
+    if isinstance(value, bool) or value is None:
+        return 1
+    if isinstance(value, int):  # two digits a byte, without zeros at the end
+        return (len(str(abs(value)).rstrip("0")) + 1) // 2 + 1
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, dict):
+        return 3 + sum(len(name.encode()) + 1 + size_of(inner) for name, inner in value.items())
+    return 3 + sum(1 + size_of(inner) for inner in value)
+
+
+def units(item: Item | None) -> int:
+    """Write units of an item: kilobytes begun, one at the least."""
+    if item is None:
+        return 1
+    size = sum(len(name.encode()) + size_of(value) for name, value in item.items())
+    return max(1, -(-size // 1024))
+
+
+class Bucket:
+    """What a partition takes in a second, filled evenly."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._left = rate
+        self._at = 0.0
+
+    def admit(self, now: float, wanted: float) -> bool:
+        """Whether there is room for so many units, which are taken then."""
+        self._left = min(self._rate, self._left + (now - self._at) * self._rate)
+        self._at = now
+        if self._left < wanted:
+            return False
+        self._left -= wanted
+        return True
+
+
+class Throttled(Exception):
+    """The SDK has given up."""
+
+
+class Engine:
+    """Tables and their time. Counts calls, units, conflicts and throttled calls."""
+
+    def __init__(self, env: simpy.Environment, chance: random.Random) -> None:
+        self.env = env
+        self.items: dict[Key, Item] = {}
+        self._chance = chance
+        self._writes: dict[str, Bucket] = {}
+        self._reads: dict[str, Bucket] = {}
+        self._free_at: dict[Key, float] = {}
+        self._locked: dict[Key, float] = {}
+        self.calls = 0
+        self.write_units = 0
+        self.conflicts = 0
+        self.throttled = 0
+
+    # --- What happens at once: the semantics ------------------------------------------------------
+
+    def write(self, request: Update | Put | Delete) -> Accepted | Refused:
+        """Do one write if its condition holds."""
+        before = self.items.get(request.key)
+        if not holds(request.condition, before, request.names, request.values):
+            return Refused(before)
+        after = self._after(request, before)
+        if after is None:
+            self.items.pop(request.key, None)
+            return Accepted()
+        self.items[request.key] = after
+        return Accepted(after if isinstance(request, Update) else None)
+
+    def transact(self, request: Transact) -> Accepted | Cancelled:
+        """All of it, or nothing."""
+        refused = []
+        for action in request.actions:
+            before = self.items.get(action.key)
+            is_refused = not holds(action.condition, before, action.names, action.values)
+            refused.append((is_refused, before if is_refused else None))
+        if any(is_refused for is_refused, _ in refused):
+            return Cancelled(tuple(refused))
+        for action in request.actions:
+            self.write(action._replace(condition=""))
+        return Accepted()
+
+    @staticmethod
+    def _after(request: Update | Put | Delete, before: Item | None) -> Item | None:
+        key = {"pk": request.key.pk, "sk": request.key.sk}
+        if isinstance(request, Delete):
+            return None
+        if isinstance(request, Put):
+            return {**{n: v for n, v in request.item.items() if v is not None}, **key}
+        return updated(request.expression, before or key, request.names, request.values)
+
+    def get(self, key: Key) -> Item | None:
+        """What is there now."""
+        return self.items.get(key)
+
+    # --- What takes time --------------------------------------------------------------------------
+
+    def send(self, request: Any) -> Process:
+        """A request as the SDK sends it: throttled calls are repeated, conflicts are not."""
+        for attempt in range(ATTEMPTS):
+            reply = yield from self._once(request)
+            if reply is not None:
+                return reply[0]
+            self.throttled += 1
+            yield self.env.timeout(self._chance.uniform(0, min(1.0, 0.05 * 2**attempt)))
+        raise Throttled
+
+    def _once(self, request: Any) -> Process:
+        """One call; None when it was throttled, else its reply in a tuple."""
+        self.calls += 1
+        if isinstance(request, Get | BatchGet):
+            return (yield from self._read(request))
+        if isinstance(request, BatchPut):
+            for key, item in request.items:
+                yield from self.send(Put(key, item))
+            return (Accepted(),)
+        if isinstance(request, Transact):
+            return (yield from self._transaction(request))
+        return (yield from self._plain(request))
+
+    def _read(self, request: Get | BatchGet) -> Process:
+        keys = (request.key,) if isinstance(request, Get) else request.keys
+        for key in keys:
+            wanted = -(-units(self.items.get(key)) // 4)
+            if not self._admit(self._reads, READ_UNITS, key.pk, wanted):
+                yield self.env.timeout(READ.draw(self._chance))
+                return None
+        yield self.env.timeout(READ.draw(self._chance))
+        found = {key: self.items[key] for key in keys if key in self.items}
+        return (found.get(request.key) if isinstance(request, Get) else found,)
+
+    def _admit(self, buckets: dict[str, Bucket], rate: float, pk: str, wanted: float) -> bool:
+        return buckets.setdefault(pk, Bucket(rate)).admit(self.env.now, wanted)
+
+    def _cost(self, request: Update | Put | Delete, factor: int = 1) -> int:
+        """Charged for the larger of before and after; a refused condition like a write."""
+        before = self.items.get(request.key)
+        after = before
+        if holds(request.condition, before, request.names, request.values):
+            after = self._after(request, before)
+        return factor * max(units(before), units(after))
+
+    def _plain(self, request: Update | Put | Delete) -> Process:
+        cost = self._cost(request)
+        spent = PLAIN.draw(self._chance)
+        if not self._admit(self._writes, WRITE_UNITS, request.key.pk, cost):
+            yield self.env.timeout(spent)
+            return None
+        self.write_units += cost
+        # Its turn at the item, after those that came before.
+        turn = max(self.env.now, self._free_at.get(request.key, 0.0))
+        self._free_at[request.key] = turn + spent * HOLDS_PLAIN
+        yield self.env.timeout(turn - self.env.now + spent / 2)
+        if self._locked.get(request.key, 0.0) > self.env.now:
+            self.conflicts += 1
+            yield self.env.timeout(spent / 2)
+            return (Conflicted(),)
+        reply = self.write(request)
+        yield self.env.timeout(spent / 2)
+        return (reply,)
+
+    def _transaction(self, request: Transact) -> Process:
+        spent = TRANSACTION.draw(self._chance)
+        for action in request.actions:
+            cost = self._cost(action, 2)
+            if not self._admit(self._writes, WRITE_UNITS, action.key.pk, cost):
+                yield self.env.timeout(spent)
+                return None
+            self.write_units += cost
+        quiet = spent * (1 - HOLDS_TRANSACTION) / 2
+        yield self.env.timeout(quiet)
+        if any(self._locked.get(action.key, 0.0) > self.env.now for action in request.actions):
+            self.conflicts += 1
+            yield self.env.timeout(quiet)
+            return (Conflicted(),)
+        until = self.env.now + spent * HOLDS_TRANSACTION
+        for action in request.actions:
+            self._locked[action.key] = until
+        yield self.env.timeout(spent * HOLDS_TRANSACTION)
+        reply = self.transact(request)
+        yield self.env.timeout(quiet)
+        return (reply,)

@@ -1,0 +1,209 @@
+"""The simulated DynamoDB says what Amazon's own engine says, and its time is what it claims."""
+
+import random
+import statistics
+from typing import Any
+
+import pytest
+import simpy
+
+from benchmarks.scale import run
+from benchmarks.scale.designs import DESIGNS, OnePage, Textbook
+from benchmarks.scale.engine import PLAIN, READ, TRANSACTION, Engine, Throttled, units
+from local.dynamodb import DynamoDBLocal
+from shared import ledger, problems, usage
+from shared.ledger import Change, Holder
+from shared.table import Get, Key, Pause, Put, Query, Refused, Table, Update
+from tests.support import create_table, new_id, open_door, terms
+
+NOW = 2_500_000_000_000
+
+
+@pytest.fixture
+def door(dynamodb: DynamoDBLocal) -> Table:
+    return open_door(dynamodb.url, create_table(dynamodb.url))
+
+
+class Both:
+    """Does every request on both engines, and fails when they differ."""
+
+    def __init__(self, door: Table) -> None:
+        self.door = door
+        self.env = simpy.Environment()
+        self.engine = Engine(self.env, random.Random(1))
+        self.compared = 0
+
+    def execute(self, request: Any) -> Any:
+        told = self.door.execute(request)
+        assert not isinstance(request, Query)
+        self.engine._writes.clear()  # time is not what is compared
+        self.engine._reads.clear()
+        done = self.env.process(self.engine.send(request))
+        assert self.env.run(done) == told, request
+        self.compared += 1
+        return told
+
+    def run(self, operation: Any, now: int) -> Any:
+        reply: Any = None
+        while True:
+            try:
+                request = operation.send(reply)
+            except StopIteration as stop:
+                return stop.value
+            reply = now if isinstance(request, Pause) else self.execute(request)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_lives_of_the_ledger(door: Table, seed: int) -> None:
+    chance = random.Random(seed)
+    both, owner, now = Both(door), new_id(), NOW
+    stamps = ledger.Stamps(salt=seed)
+    both.execute(ledger.new_page(owner, terms(6, 9, lease=600), Change("k", "r", now)))
+    held: list[str] = []
+    outcomes = set()
+    for number in range(300):
+        now += chance.choice((1, 1_000, 20_000, 60_000))
+        change = Change("k", f"r{number}", now)
+        try:
+            what = chance.random()
+            if what < 0.6:
+                holder = Holder(f"user{chance.randrange(14)}", "Name", {"device": "x"})
+                operation = ledger.take(
+                    owner, holder, change, stamps.next(now), expect_overdraft=chance.random() < 0.5
+                )
+                grant = both.run(operation, now)
+                held.append(ledger.activation_id(grant.key, grant.seat.stamp))
+                outcomes.add("overdraft" if grant.seat.is_overdraft else "within")
+            elif what < 0.9 and held:
+                both.run(ledger.release(owner, chance.choice(held), change), now)
+            else:
+                valid = terms(chance.randint(3, 7), chance.choice((7, 9, 9, None)), lease=600)
+                both.execute(ledger.change_terms(owner, valid, change, lease_changed=False))
+        except problems.HardCapReached:
+            outcomes.add("denied")
+    assert outcomes == {"within", "overdraft", "denied"}
+    assert both.compared > 300
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_lives_of_a_counter(door: Table, seed: int) -> None:
+    chance = random.Random(seed)
+    both, owner, now = Both(door), new_id(), NOW
+    valid = usage.Terms(30, 40, "monthly", "Europe/Berlin", "active", 0, None)
+    both.execute(usage.new_counter(owner, "exports", valid, Change("k", "r", now)))
+    denied = 0
+    for number in range(120):
+        now += chance.choice((1, 60_000, 86_400_000))
+        key = f"{chance.randrange(60):016d}"
+        change = Change("k", f"r{number}", now)
+        try:
+            both.run(usage.consume(owner, "exports", key, chance.randint(1, 6), change), now)
+        except (problems.HardCapReached, problems.IdempotencyConflict):
+            denied += 1
+    assert denied
+    assert both.compared > 100
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_transactions(door: Table, seed: int) -> None:
+    chance = random.Random(seed)
+    both = Both(door)
+    book = Textbook(3, 5)
+    [(key, item)] = book.items()
+    both.execute(Put(key, item))
+    outcomes = set()
+    for number in range(80):
+        person = chance.randrange(9)
+        call = book.take if chance.random() < 0.6 else book.release
+        outcomes.add(both.run(call(person, NOW + number), NOW + number))
+        seats = sum(book._seat(n) in both.engine.items for n in range(9))
+        assert seats == book.used(both.engine.get) <= 5
+    assert outcomes == {"granted", "held", "denied", "released"}
+
+
+def test_units_are_those_of_the_engine(dynamodb: DynamoDBLocal) -> None:
+    """Of pages of any size; what is charged is rounded up to a kilobyte."""
+    name = create_table(dynamodb.url)
+    consumed: list[float] = []
+    door = open_door(dynamodb.url, name, lambda _, number: consumed.append(number))
+    owner = new_id()
+    env = simpy.Environment()
+    engine = Engine(env, random.Random(1))
+    page = ledger.new_page(owner, terms(128, 128, lease=600), Change("k", "r", NOW))
+    for each in (door.execute, engine.write):
+        each(page)
+    stamps = ledger.Stamps(salt=1)
+    differing = 0
+    for number in range(128):
+        operation = ledger.take(
+            owner, Holder(f"user{number}", "Name", {}), Change("k", "r", NOW), stamps.next(NOW)
+        )
+        request = operation.send(None)
+        door.execute(request)
+        engine.write(request)
+        differing += units(engine.get(page.key)) != consumed[-1]
+    assert differing <= 6, "at the borders of a kilobyte, and of an index of the first"
+
+
+def test_latencies_are_the_published_ones() -> None:
+    chance = random.Random(3)
+    for latency in (PLAIN, TRANSACTION, READ):
+        drawn = sorted(latency.draw(chance) for _ in range(40_000))
+        assert statistics.median(drawn) == pytest.approx(latency.p50, rel=0.03)
+        assert drawn[int(len(drawn) * 0.99)] == pytest.approx(latency.p99, rel=0.06)
+
+
+def test_a_partition_takes_a_thousand_units_a_second() -> None:
+    env = simpy.Environment()
+    engine = Engine(env, random.Random(5))
+    done: list[float] = []
+
+    def one(number: int) -> Any:
+        write = Update(Key("P", f"{number % 200}"), "ADD n :one", "", {}, {":one": 1})
+        try:
+            yield from engine.send(write)
+        except Throttled:
+            return
+        done.append(env.now)
+
+    def arrive() -> Any:
+        for number in range(12_000):
+            env.process(one(number))
+            yield env.timeout(1 / 3_000)
+
+    env.process(arrive())
+    env.run()
+    in_the_middle = sum(1.5 <= at < 3.5 for at in done)
+    assert 1_900 <= in_the_middle <= 2_100
+    assert engine.throttled > 1_000
+
+
+def test_a_transaction_and_a_write_that_meet_conflict() -> None:
+    env = simpy.Environment()
+    engine = Engine(env, random.Random(2))
+    book = Textbook(50, 90)
+    for key, item in book.items():
+        engine.write(Put(key, item))
+    load = [env.process(engine.send(next(book.take(person, NOW)))) for person in range(40)]
+    env.run()
+    assert engine.conflicts > 10
+    granted = sum(type(each.value).__name__ == "Accepted" for each in load)
+    assert granted == book.used(engine.get) == 40 - engine.conflicts
+    refused = env.process(
+        engine.send(Update(Key("x", "x"), "ADD n :one", "n = :one", {}, {":one": 1}))
+    )
+    assert env.run(refused) == Refused(None)
+    assert env.run(env.process(engine.send(Get(Key("x", "x"))))) is None
+
+
+@pytest.mark.parametrize("kind", DESIGNS)
+@pytest.mark.parametrize("scenario", [run.steady, run.storm])
+def test_no_design_exceeds_its_cap_and_runs_are_the_same_every_time(
+    kind: Any, scenario: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "SECONDS", 3.0)
+    first, second = scenario(kind, 40, 120), scenario(kind, 40, 120)
+    assert first == second
+    assert first.most == 40
+    if kind is OnePage:
+        assert first.conflicts == 0

@@ -361,8 +361,9 @@ export class UseGraph {
       "closing",
       "purchased",
       "hardCap",
-      "deniedAttempts",
-      graph.usageKey === null ? "deniedPeople" : "deniedRequests",
+      ...deniedNames(graph).map((name) =>
+        name.replace(/ (.)/g, (_, letter) => letter.toUpperCase()),
+      ),
     ];
     const about = `${graph.usageKey ?? "seats"}-${graph.from.slice(0, 10)}-${graph.to.slice(0, 10)}`;
     download(`use-${about}.csv`, [head, ...this.rows()]);
@@ -394,8 +395,7 @@ export class UseGraph {
               "At the end",
               "Purchased",
               "Hard cap",
-              "Attempts denied",
-              "People denied",
+              ...(this.graph ? deniedNames(this.graph) : []),
             ].map((name, n) => h("th", { scope: "col", class: n ? "n" : "" }, name)),
           ),
         ),
@@ -469,10 +469,18 @@ function drawDenials(plot: uPlot, graph: Graph): void {
   ctx.restore();
 }
 
-function deniedBetween(graph: Graph, from: number, to: number): [number, number | null] {
-  // An hour's mark belongs to the first quarter-hour of it, so that sums agree.
+/** What the columns of denials are called: they are counted by the hour at the finest. */
+function deniedNames(graph: Graph): [string, string] {
+  const who = graph.usageKey === null ? "people" : "requests";
+  const when = graph.interval === "PT15M" ? " in the hour" : "";
+  return [`attempts denied${when}`, `${who} denied${when}`];
+}
+
+function deniedBetween(graph: Graph, from: number, to: number): [number | null, number | null] {
+  if (from % HOUR) return [null, null]; // told with the first quarter-hour
+  const until = Math.max(to, from + HOUR);
   const marks = graph.denials.filter(
-    (each) => Date.parse(each.from) >= from && Date.parse(each.from) < to,
+    (each) => Date.parse(each.from) >= from && Date.parse(each.from) < until,
   );
   const attempts = marks.reduce((sum, each) => sum + each.attempts, 0);
   return [attempts, marks.length === 1 ? (marks[0]?.people ?? null) : marks.length ? null : 0];

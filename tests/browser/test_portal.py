@@ -498,3 +498,23 @@ def test_by_keyboard_alone(api: Api, open_page: Open) -> None:
     assert reached[-1].startswith("Release the seat")
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def test_what_somebody_is_about_to_do_is_left_alone(api: Api, open_page: Open) -> None:
+    """The page reads everything again when something changed: focus and search stay."""
+    sold = Sold.make(api, seatCount=5)
+    sold.take("a", seatName="Ann")
+    page = open_page(sold.link("admin")["url"])
+    page.get_by_role("button", name="Release the seat of Ann").focus()
+    sold.take("b", seatName="Bob")
+    expect(page.locator("#holders tbody tr")).to_have_count(2, timeout=15_000)
+    label = "() => document.activeElement.getAttribute('aria-label')"
+    assert page.evaluate(label) == "Release the seat of Ann"
+    page.locator("#search").fill("ann")
+    sold.take("c", seatName="Hanna")
+    expect(page.locator("#holders tbody tr")).to_have_count(2, timeout=15_000)
+    assert page.evaluate("() => document.activeElement.id") == "search"
+    page.locator("#ask").focus()
+    sold.take("d")
+    expect(page.locator("#state")).to_have_text("4 of 5 seats are in use.", timeout=15_000)
+    assert page.evaluate("() => document.activeElement.id") == "ask"

@@ -422,11 +422,11 @@ function labels(splits: number[], seconds: number): string[] {
   return splits.map((split) => {
     const day = styled(split * 1000, { month: "short", day: "numeric" });
     if (seconds > 300 * 86_400) return styled(split * 1000, { month: "short", year: "2-digit" });
-    if (seconds > 3 * 86_400) return day;
     const isNew = day !== before;
     before = day;
+    if (seconds > 3 * 86_400 && isNew) return day;
     const time = styled(split * 1000, { hour: "2-digit", minute: "2-digit" });
-    return isNew ? `${time}\n${day}` : time;
+    return isNew && seconds <= 3 * 86_400 ? `${time}\n${day}` : time;
   });
 }
 
@@ -439,8 +439,8 @@ function drawOverdraft(plot: uPlot, drawn: Drawn): void {
     const used = drawn.used[n] ?? 0;
     const purchased = drawn.purchased[n];
     if (purchased === null || purchased === undefined || used <= purchased) continue;
-    const left = plot.valToPos(drawn.x[n] ?? 0, "x", true);
-    const right = plot.valToPos(drawn.x[n + 1] ?? 0, "x", true);
+    const left = Math.round(plot.valToPos(drawn.x[n] ?? 0, "x", true));
+    const right = Math.round(plot.valToPos(drawn.x[n + 1] ?? 0, "x", true));
     const top = plot.valToPos(used, "y", true);
     const bottom = plot.valToPos(purchased, "y", true);
     ctx.fillRect(left, top, Math.max(1, right - left), bottom - top);

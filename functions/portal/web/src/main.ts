@@ -160,10 +160,11 @@ class Page {
       portal.status,
       portal.seats,
       portal.usage,
-      this.denials,
+      this.denials && [this.denials.people, this.denials.attempts, this.denials.from],
     ]);
     if (key === this.drawnState) return;
     this.drawnState = key;
+    const wasAsking = document.activeElement?.id === "ask";
     const [kind, badge] = badgeOf(portal);
     const seats = portal.seats;
     fill(
@@ -188,6 +189,7 @@ class Page {
           )
         : null,
     );
+    if (wasAsking) document.getElementById("ask")?.focus();
     if (portal.usage.length) this.showUsage(portal.usage);
   }
 

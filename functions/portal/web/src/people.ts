@@ -18,6 +18,7 @@ export class Holders {
   readonly element: HTMLElement;
   private seats: HeldSeat[] | null = null;
   private portal: Portal | null = null;
+  private shown = "";
   private readonly body = h("div", { class: "scroll" }, h("p", { class: "empty" }, "Loading …"));
   private readonly found = h("p", { class: "soft", role: "status" });
   private readonly search = h("input", {
@@ -50,8 +51,11 @@ export class Holders {
   }
 
   show(seats: HeldSeat[], portal: Portal): void {
-    this.seats = seats.sort((a, b) => b.activatedAt.localeCompare(a.activatedAt));
+    const isSame = JSON.stringify(seats) === this.shown;
     this.portal = portal;
+    if (isSame) return; // whoever reads it, or is about to press a button, is left alone
+    this.shown = JSON.stringify(seats);
+    this.seats = seats.sort((a, b) => b.activatedAt.localeCompare(a.activatedAt));
     this.draw();
   }
 
@@ -78,6 +82,7 @@ export class Holders {
       return;
     }
     const isAdmin = this.portal?.role === "admin";
+    const focused = document.activeElement?.closest<HTMLElement>("[data-activation]")?.dataset;
     fill(
       this.body,
       h(
@@ -87,6 +92,10 @@ export class Holders {
         h("tbody", {}, ...shown.map((seat) => this.row(seat, isAdmin))),
       ),
     );
+    if (focused?.activation)
+      this.body
+        .querySelector<HTMLElement>(`[data-activation="${focused.activation}"] button`)
+        ?.focus();
   }
 
   private row(seat: HeldSeat, isAdmin: boolean): HTMLElement {
@@ -170,7 +179,10 @@ export class TurnedAway {
   }
 
   show(denials: Denials): void {
+    const before = this.denials;
     this.denials = denials;
+    if (before && JSON.stringify({ ...before, to: "" }) === JSON.stringify({ ...denials, to: "" }))
+      return;
     if (!denials.attempts) {
       fill(
         this.body,

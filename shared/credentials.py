@@ -90,7 +90,8 @@ class Credentials:
         """
         if not header:
             raise Unauthorized(
-                "Send 'Authorization: Bearer <API key>' or 'Authorization: License <license key>'."
+                "Send 'Authorization: Bearer <API key>', 'License <license key>' or"
+                " 'Portal <token of a portal link>'."
             )
         scheme, _, key = header.strip().partition(" ")
         kind = SCHEMES.get(scheme.lower())

@@ -237,8 +237,11 @@ def _authorize(caller: Caller, operation: Operation, path: Mapping[str, str]) ->
             raise problems.NotFound("No entitlement has this id.")
     elif caller.kind == "portal":
         if caller.scopes.isdisjoint(operation.portal):
-            who = "an administrator's" if operation.portal else "no portal"
-            raise problems.Forbidden(f"This is for {who} link.")
+            raise problems.Forbidden(
+                "This needs an administrator's link."
+                if operation.portal
+                else "A portal link cannot do this."
+            )
         if path.get("entitlementId", caller.entitlement_id) != caller.entitlement_id:
             raise problems.NotFound("No entitlement has this id.")
     elif not operation.scopes:

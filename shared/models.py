@@ -634,6 +634,14 @@ class PortalDenialMark(Output):
     )
 
 
+class PortalSection(Output):
+    """A quarter-hour of an interval in which limits changed."""
+
+    from_: str = Field(alias="from")
+    highest: int
+    overdraft_seconds: int
+
+
 class PortalGraph(Output):
     """Use over time; the n-th values are those of the n-th interval from `from` on.
 
@@ -648,6 +656,10 @@ class PortalGraph(Output):
     lowest: list[int | None]
     highest: list[int | None]
     closing: list[int | None]
+    overdraft_seconds: list[int | None]
+    sections: list[PortalSection] = Field(
+        description="The quarter-hours of hours or days in which limits changed, of the newest ten."
+    )
     limits: list["LimitsInForce"]
     denials: list[PortalDenialMark]
 
@@ -657,7 +669,7 @@ class PortalDeniedDay(Output):
 
     date: str
     attempts: int
-    people: int
+    people: int | None = Field(description="Null where the answer is not complete.")
 
 
 class PortalDeniedPerson(Output):
@@ -674,10 +686,12 @@ class PortalDeniedPerson(Output):
 class PortalDenials(Output):
     """Who was turned away, by day, and by person, most often first."""
 
-    from_: str = Field(
-        alias="from", description="Later than asked for, when it is more than one answer takes."
-    )
+    from_: str = Field(alias="from")
     to: str
+    is_complete: bool = Field(
+        description="False: more was denied than one answer takes. Then attempts and days are"
+        " counted by the hour, and people are those who were denied last: at least."
+    )
     attempts: int
     people: int
     days: list[PortalDeniedDay]

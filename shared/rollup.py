@@ -64,7 +64,7 @@ def write(owner: str, meter: str, start: int, following: int) -> Steps[None]:
             whole = merge(parts)
             yield Put(
                 table.rollup_key(owner, meter, size, history.quarter_name(begin)),
-                whole.to_item(begin),
+                whole.to_item(following),
                 "attribute_not_exists(pk) OR seq <= :seq",  # somebody slower has seen less
                 values={":seq": whole.seq},
             )

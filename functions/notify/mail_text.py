@@ -171,7 +171,7 @@ def _sentences(facts: Facts) -> list[str]:
     for each in facts.requests:
         said = f' They write: "{_one_line(each["message"])}"' if each.get("message") else ""
         asked = _count(each["seats"], "more seat", "more seats")
-        told.append(f"The customer asked for {asked} in the portal.{said}")
+        told.append(f"The customer asked for {asked}.{said}")
     if facts.happened.get(events.OVERDRAFT_ENTERED):
         told.append("Use rose above what was purchased. The seats beyond it were granted,"
                     " as overdraft.")  # fmt: skip

@@ -1,11 +1,13 @@
 """Who was turned away, by day and by person, straight from the denials on record."""
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
 from typing import Any
 
 from functions.portal import state
-from shared import history, table
+from functions.portal.graph import period_of
+from shared import history, rollup, table
 from shared.history import HOUR_MS, QUARTER_MS
 from shared.http import Request, Response
 from shared.table import Item, Query, Steps
@@ -23,38 +25,53 @@ def read(request: Request) -> Response:
 
 
 def _read(request: Request) -> Steps[dict[str, Any]]:
-    since, until = request.period(SPAN)
+    since, until = period_of(request, SPAN)
     item, _ = yield from state.fetch(request)
-    zone = zone_of(item["document"]["timeZone"])
+    owner, zone = item["entitlementId"], zone_of(item["document"]["timeZone"])
     since = day_of(since, zone)
-    found, since = yield from _records(item["entitlementId"], since, until)
-    days: dict[str, dict[str, int]] = {}
+    found, is_complete = yield from _records(owner, since, until)
+    days: dict[str, Counter[str]] = {}
     persons: dict[str, dict[str, Any]] = {}
     for record in sorted(found, key=lambda each: int(each["lastAt"])):
         counted = [each for each in _quarters(record) if since <= each[0] < until]
         for at, attempts in counted:
-            day = days.setdefault(_date(at, zone), {})
-            day[record["seatKey"]] = day.get(record["seatKey"], 0) + attempts
+            days.setdefault(_date(at, zone), Counter())[record["seatKey"]] += attempts
         if counted:
             _add(persons, record, sum(attempts for _, attempts in counted))
     ranked = sorted(persons.values(), key=lambda each: each["lastAt"], reverse=True)
     ranked.sort(key=lambda each: int(each["attempts"]), reverse=True)
+    told = [
+        {"date": date, "attempts": day.total(), "people": len(day)}
+        for date, day in sorted(days.items())
+    ]
+    if not is_complete:  # the counts of hours are, however many there were
+        told = yield from _by_hour(owner, since, until, zone)
     return {
         "from": to_rfc3339(since),
         "to": to_rfc3339(until),
-        "attempts": sum(each["attempts"] for each in ranked),
+        "isComplete": is_complete,
+        "attempts": sum(each["attempts"] for each in told),
         "people": len(ranked),
-        "days": [
-            {"date": date, "attempts": sum(day.values()), "people": len(day)}
-            for date, day in sorted(days.items())
-        ],
+        "days": told,
         "persons": ranked[:PERSONS_SHOWN],
     }
 
 
-def _records(owner: str, since: int, until: int) -> Steps[tuple[list[Item], int]]:
-    """The records of a time, and from when on they are complete: `since`, or later."""
+def _by_hour(owner: str, since: int, until: int, zone: tzinfo) -> Steps[list[dict[str, Any]]]:
+    """Attempts by day, from the counts of hours, each on the day on which it begins."""
+    days: Counter[str] = Counter()
+    for hour in (yield from rollup.denied_hours(owner, since - since % HOUR_MS, until)):
+        days[_date(max(hour.start, since), zone)] += hour.attempts
+    return [
+        {"date": date, "attempts": attempts, "people": None}
+        for date, attempts in sorted(days.items())
+    ]
+
+
+def _records(owner: str, since: int, until: int) -> Steps[tuple[list[Item], bool]]:
+    """The newest records of a time, and whether they are all."""
     found: list[Item] = []
+    is_complete = True
     for shard in range(table.DENIAL_SHARDS):
         answer = yield Query(
             "pk = :pk AND sk BETWEEN :low AND :high",
@@ -63,13 +80,12 @@ def _records(owner: str, since: int, until: int) -> Steps[tuple[list[Item], int]
                 ":low": history.quarter_name(since - since % HOUR_MS)[:13],
                 ":high": f"{history.quarter_name(until)[:13]}#~",
             },
-            limit=READ,
+            limit=READ + 1,
             descending=True,
         )
-        found += answer.items
-        if answer.next is not None:
-            since = max(since, _hour(answer.items[-1]) + HOUR_MS)
-    return [item for item in found if _hour(item) + HOUR_MS > since], since
+        found += answer.items[:READ]
+        is_complete = is_complete and len(answer.items) <= READ and answer.next is None
+    return found, is_complete
 
 
 def _hour(item: Item) -> int:

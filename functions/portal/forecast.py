@@ -140,7 +140,8 @@ def _view(
     zone = zone_of(item["document"]["timeZone"])
 
     def date(limit: int, growth: float) -> str | None:
-        days = days_to(limit, trend.now, growth, within)
+        # A team that has fallen below its trend is where it is.
+        days = days_to(limit, min(trend.now, peak), growth, within)
         if days is None:
             return None
         at = request.now_ms / 1000 + days * 86_400

@@ -18,6 +18,8 @@ from shared.times import to_rfc3339
 
 DAY = 86_400
 LONGEST_MS = 401 * DAY_MS
+# So many intervals in which limits changed are told by the quarter-hour, the newest ones.
+MOST_SECTIONED = 10
 # Up to this length, intervals of this size: at most 193, 1,081 and 402 of them.
 _SIZES = (
     (2 * DAY_MS, QUARTERS, QUARTER_MS, "PT15M"),
@@ -45,12 +47,22 @@ def read(request: Request) -> Response:
     return Response(200, request.table.run(_read(request)))
 
 
-def _read(request: Request) -> Steps[dict[str, Any]]:
-    since, until = request.period(DAY)
-    if until - since > LONGEST_MS:
-        raise InvalidRequest.at("/from", "a graph has at most 400 days", place="query")
+def period_of(request: Request, span: int) -> tuple[int, int]:
+    """As `Request.period`, of what has begun, and of what is kept.
+
+    Raises:
+        InvalidRequest.
+    """
+    since, until = request.period(span)
     if since >= until:
         raise InvalidRequest.at("/from", "must not lie ahead", place="query")
+    if until - since > LONGEST_MS:
+        raise InvalidRequest.at("/from", "at most 400 days are answered", place="query")
+    return since, until
+
+
+def _read(request: Request) -> Steps[dict[str, Any]]:
+    since, until = period_of(request, DAY)
     item, _ = yield from state.fetch(request)
     meter = meter_of(request, item)
     size, length, name = next(
@@ -62,6 +74,11 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
     hours = yield from rollup.denied_hours(owner, start - start % HOUR_MS, end, meter)
     told = [records.usage(at, at + length) for at in range(start, end, length)]
     known = [usage if usage.is_known and usage.start < now else None for usage in told]
+    sections = []
+    if size != QUARTERS:
+        # What was used before and after a change of limits is not to be drawn as one.
+        for usage in [each for each in known if each and _has_changed(each)][-MOST_SECTIONED:]:
+            sections += yield from _sections(owner, meter, usage, now)
     return {
         "usageKey": table.usage_of(meter),
         "from": to_rfc3339(start),
@@ -71,9 +88,32 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
         "lowest": [usage and usage.lowest for usage in known],
         "highest": [usage and usage.highest for usage in known],
         "closing": [usage and usage.closing for usage in known],
+        "overdraftSeconds": [usage and usage.overdraft_ms // 1000 for usage in known],
+        "sections": sections,
         "limits": _limits([usage for usage in known if usage]),
         "denials": _marks(hours, max(length, HOUR_MS)),
     }
+
+
+def _has_changed(usage: Usage) -> bool:
+    return len({each[1:] for each in usage.limits}) > 1
+
+
+def _sections(owner: str, meter: str, usage: Usage, now: int) -> Steps[list[dict[str, Any]]]:
+    """The quarter-hours of an interval in which limits changed."""
+    records = yield from rollup.records(owner, usage.start, usage.end, now, QUARTERS, meter)
+    found: list[dict[str, Any]] = []
+    for at in range(usage.start, usage.end, QUARTER_MS):
+        told = records.usage(at, at + QUARTER_MS)
+        if told.is_known and at < now:
+            found.append(
+                {
+                    "from": to_rfc3339(at),
+                    "highest": told.highest,
+                    "overdraftSeconds": told.overdraft_ms // 1000,
+                }
+            )
+    return found
 
 
 def _limits(told: Sequence[Usage]) -> list[dict[str, Any]]:

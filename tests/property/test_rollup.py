@@ -95,6 +95,26 @@ def test_denied_hours_count_what_callers_were_told(clean: Clean, is_late: bool) 
         assert door.run(rollup.denied_hours(life.id, first + HOUR_MS, last, meter)) == found[1:]
 
 
+def test_a_roll_up_is_kept_as_long_as_its_records(clean: Clean) -> None:
+    """Until another record has been there for as long: it says what was held."""
+    life = clean.life
+    quarters = items_of(clean.door, table.quarter_key(life.id, SEATS, "").pk)
+    for size, length in SIZES.items():
+        if size == QUARTERS:
+            continue
+        for item in items_of(clean.door, table.rollup_key(life.id, SEATS, size, "").pk):
+            within = [
+                q
+                for q in quarters
+                if item["start"] <= q["start"] < item["start"] // length * length + length
+            ]
+            assert item["ttl"] == within[-1]["ttl"], size
+
+
+def items_of(door: Table, pk: str) -> list[table.Item]:
+    return door.run(history.all_of(table.Query("pk = :pk", {":pk": pk})))
+
+
 def test_a_year_is_read_in_a_bounded_number_of_items(clean: Clean) -> None:
     life = clean.life
     read = []

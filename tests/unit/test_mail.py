@@ -76,7 +76,7 @@ def test_a_request_for_more_seats_is_told_to_the_account_owner(story: Story) -> 
     assert to([mail]) == ["owner@vendor.example"]
     simple = mail["Content"]["Simple"]
     assert "the customer asks for 7 more seats" in simple["Subject"]["Data"]
-    assert "The customer asked for 7 more seats in the portal." in text(mail)
+    assert "The customer asked for 7 more seats." in text(mail)
     assert not [line for line in text(mail).splitlines() if line.startswith(("Bcc", "=1"))]
     assert "<script>" not in simple["Body"]["Html"]["Data"]
     assert story.sent()[0]["numbers"]["seatsRequested"] == 7

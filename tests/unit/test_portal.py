@@ -171,6 +171,8 @@ def test_who_has_no_seats_asks_for_none(rooms: Rooms) -> None:
         ("GET /v1/portal/graph", {"usageKey": "unknown"}, "/usageKey"),
         ("GET /v1/portal/forecast", {"usageKey": "unknown"}, "/usageKey"),
         ("GET /v1/portal/denials", {"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "/from"),
+        ("GET /v1/portal/denials", {"from": "2999-01-01T00:00:00Z"}, "/from"),
+        ("GET /v1/portal/denials", {"from": "2001-01-01T00:00:00Z"}, "/from"),
         ("GET /v1/portal/seats", {"limit": "0"}, "/limit"),
         ("GET /v1/portal", {"entitlementId": "ent_x"}, "/entitlementId"),
     ],

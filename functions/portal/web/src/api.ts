@@ -46,15 +46,18 @@ export interface Graph {
   lowest: (number | null)[];
   highest: (number | null)[];
   closing: (number | null)[];
+  overdraftSeconds: (number | null)[];
+  sections: { from: string; highest: number; overdraftSeconds: number }[];
   limits: Limits[];
   denials: { from: string; to: string; attempts: number; people: number | null }[];
 }
 export interface Denials {
   from: string;
   to: string;
+  isComplete: boolean;
   attempts: number;
   people: number;
-  days: { date: string; attempts: number; people: number }[];
+  days: { date: string; attempts: number; people: number | null }[];
   persons: {
     seatKey: string;
     seatId: string | null;
@@ -145,7 +148,17 @@ async function get<T>(path: string, query: Record<string, string | null> = {}): 
   return (await send("GET", text ? `${path}?${text}` : path)).json();
 }
 
-export const readPortal = () => get<Portal>("v1/portal");
+let ahead = 0;
+
+/** The service's time, Unix milliseconds: the reader's clock may be wrong. */
+export const now = () => Date.now() - ahead;
+
+/** How it stands now; sets the clock. */
+export async function readPortal(): Promise<Portal> {
+  const portal = await get<Portal>("v1/portal");
+  ahead = Date.now() - Date.parse(portal.asOf);
+  return portal;
+}
 
 export const readGraph = (usageKey: string | null, from: number, to: number) =>
   get<Graph>("v1/portal/graph", { usageKey, from: rfc3339(from), to: rfc3339(to) });

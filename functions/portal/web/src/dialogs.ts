@@ -44,11 +44,14 @@ function open(title: string, content: HTMLElement[], send: () => Promise<string>
   );
   const close = () =>
     h("button", { type: "button", class: "main", onclick: () => dialog.close() }, "Close");
-  const dialog = h(
-    "dialog",
-    { "aria-labelledby": "dialog-title", onclose: () => dialog.remove() },
-    form,
-  );
+  const dialog = h("dialog", { "aria-labelledby": "dialog-title", onclose: () => closed() }, form);
+  const opener = document.activeElement;
+  const closed = () => {
+    dialog.remove();
+    // What opened it may be gone by now, as the seat that was released.
+    const next = opener?.isConnected ? opener : document.getElementById("search");
+    if (next instanceof HTMLElement) next.focus();
+  };
   document.body.append(dialog);
   dialog.showModal();
 }
@@ -103,7 +106,7 @@ export function askForMore(portal: Portal): void {
       message,
     ],
     async () => {
-      const text = message.value.replaceAll("\r\n", "\n").trim();
+      const text = message.value.replaceAll("\r\n", "\n").replaceAll("\t", " ").trim();
       const body = { seats: seats.valueAsNumber, ...(text ? { message: text } : {}) };
       // Another wording is another question.
       const key = `${nonce}-${body.seats}-${text.length}-${hash(text)}`;

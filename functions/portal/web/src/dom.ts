@@ -43,3 +43,8 @@ export function announce(text: string): void {
   }
   region.textContent = text;
 }
+
+/** A button that hands over a table. */
+export function csvButton(save: () => void, name = "CSV"): HTMLButtonElement {
+  return h("button", { type: "button", class: "quiet", onclick: save }, name);
+}

@@ -45,7 +45,13 @@ export function date(text: string): string {
 
 /** A stretch of time, without saying twice what both ends share. */
 export function range(from: number, to: number, isByDay: boolean): string {
-  return isByDay ? formatter(DAY).format(from) : formatter(MOMENT).formatRange(from, to);
+  return isByDay ? utcDay(from) : formatter(MOMENT).formatRange(from, to);
+}
+
+/** A day of UTC, which is what long graphs are counted by. */
+export function utcDay(at: string | number): string {
+  const style: Style = { ...DAY, timeZone: "UTC" };
+  return `${new Intl.DateTimeFormat(languages, style).format(new Date(at))} (UTC)`;
 }
 
 const number = new Intl.NumberFormat(languages);

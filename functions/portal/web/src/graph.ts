@@ -1,10 +1,10 @@
 // The graph of use: against both limits as they were at the time, with denials.
 
 import uPlot from "uplot";
-import { type Graph, type Limits, readGraph } from "./api";
+import { type Graph, type Limits, now, readGraph } from "./api";
 import { download } from "./csv";
 import { fill, h } from "./dom";
-import { count, counted, moment, range, styled, zoneName } from "./format";
+import { count, counted, moment, range, styled, utcDay, zoneName } from "./format";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -24,6 +24,7 @@ export interface Drawn {
   used: (number | null)[];
   purchased: (number | null)[];
   hardCap: (number | null)[];
+  isOver: boolean[];
 }
 
 function limitsAt(limits: Limits[], at: number): Limits | null {
@@ -37,22 +38,38 @@ export function drawnOf(graph: Graph): Drawn {
   const length = LENGTHS[graph.interval];
   const start = Date.parse(graph.from);
   const end = Math.min(Date.parse(graph.to), Math.max(Date.parse(graph.asOf), start));
+  const first = graph.limits[0] ? Date.parse(graph.limits[0].from) : end;
+  const sections = new Map(graph.sections.map((each) => [Date.parse(each.from), each]));
   const starts = graph.highest.map((_, n) => start + n * length).filter((at) => at < end);
   const changes = graph.limits.map((each) => Date.parse(each.from));
+  const within = (at: number) => at >= start && at < end;
   const moments = [
-    ...new Set([...starts, ...changes.filter((at) => at >= start && at < end), end]),
-  ];
-  moments.sort((a, b) => a - b);
-  const drawn: Drawn = { x: [], used: [], purchased: [], hardCap: [] };
+    ...new Set([...starts, ...[...changes, ...sections.keys()].filter(within), end]),
+  ].sort((a, b) => a - b);
+  const drawn: Drawn = { x: [], used: [], purchased: [], hardCap: [], isOver: [] };
   for (const at of moments) {
     const n = Math.min(Math.floor((at - start) / length), starts.length - 1);
+    const section = sections.get(at - (at % LENGTHS.PT15M));
     const limits = limitsAt(graph.limits, at);
     drawn.x.push(at / 1000);
-    drawn.used.push(graph.highest[n] ?? null);
+    // Before the first limits there was nothing that could be used.
+    drawn.used.push(at < first ? null : (section?.highest ?? graph.highest[n] ?? null));
     drawn.purchased.push(limits?.purchased ?? null);
     drawn.hardCap.push(limits?.hardCap ?? null);
+    const seconds = section ? section.overdraftSeconds : graph.overdraftSeconds[n];
+    drawn.isOver.push(isSteady(graph, n) || (seconds ?? 0) > 0);
   }
   return drawn;
+}
+
+/** Whether limits stayed as they were within an interval: then what is above them is overdraft. */
+function isSteady(graph: Graph, n: number): boolean {
+  const length = LENGTHS[graph.interval];
+  const start = Date.parse(graph.from) + n * length;
+  return !graph.limits.some((each) => {
+    const at = Date.parse(each.from);
+    return at > start && at < start + length;
+  });
 }
 
 const color = (name: string) =>
@@ -138,7 +155,7 @@ export class UseGraph {
   /** Show another stretch of time: its length in milliseconds, and its end (null: now). */
   show(length: number, until: number | null): Promise<void> {
     this.length = Math.min(Math.max(length, SHORTEST), LONGEST);
-    this.until = until !== null && until < Date.now() ? until : null;
+    this.until = until !== null && until < now() ? until : null;
     this.mark();
     return this.load();
   }
@@ -149,7 +166,7 @@ export class UseGraph {
   }
 
   private end(): number {
-    return this.until ?? Date.now();
+    return this.until ?? now();
   }
 
   private move(share: number): void {
@@ -194,13 +211,14 @@ export class UseGraph {
   private draw(): void {
     const graph = this.graph;
     if (!graph) return;
+    const cursor = this.plot?.cursor;
     this.plot?.destroy();
     this.plot = null;
     const drawn = drawnOf(graph);
     const summary = summaryOf(graph);
     this.frame.setAttribute("aria-label", `Graph. ${summary}`);
     if (drawn.used.every((value) => value === null)) {
-      fill(this.frame, h("p", { class: "empty" }, "Nothing is known of this time yet."));
+      fill(this.frame, h("p", { class: "empty" }, "Nothing is known of this time."));
       this.readout.textContent = "";
       return;
     }
@@ -213,6 +231,9 @@ export class UseGraph {
     // What is drawn can be read back, by whoever checks it.
     Object.assign(this.frame, { drawn, plot: this.plot });
     this.readout.textContent = summary;
+    // Whoever points at something, or has walked there by keys, stays there.
+    if (cursor && (cursor.left ?? -1) >= 0)
+      this.plot.setCursor({ left: cursor.left ?? 0, top: cursor.top ?? 0 });
   }
 
   private options(graph: Graph, drawn: Drawn): uPlot.Options {
@@ -236,7 +257,7 @@ export class UseGraph {
     return {
       width: this.frame.clientWidth || 600,
       height: plotHeight(),
-      padding: [22, 8, 0, 0],
+      padding: [22, 26, 0, 0],
       tzDate: (at) => uPlot.tzDate(new Date(at * 1000), zoneName()),
       legend: { show: false },
       cursor: { drag: { x: true, y: false, dist: 8 }, points: { show: false } },
@@ -309,11 +330,11 @@ export class UseGraph {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (step) {
       const length = LENGTHS[graph.interval] / 1000;
-      const now = (plot.cursor.left ?? -1) < 0 ? graph.highest.length : NaN;
+      const last = (plot.cursor.left ?? -1) < 0 ? graph.highest.length : Number.NaN;
       const from = Date.parse(graph.from) / 1000;
-      const n = Number.isNaN(now)
+      const n = Number.isNaN(last)
         ? Math.floor((plot.posToVal(plot.cursor.left ?? 0, "x") - from) / length)
-        : now;
+        : last;
       const wanted = Math.min(Math.max(n + step, 0), graph.highest.length - 1);
       const left = plot.valToPos(from + (wanted + 0.5) * length, "x");
       plot.setCursor({ left, top: plot.bbox.height / 4 });
@@ -330,12 +351,12 @@ export class UseGraph {
     if (!graph) return [];
     const length = LENGTHS[graph.interval];
     const start = Date.parse(graph.from);
-    const now = Date.parse(graph.asOf);
+    const asOf = Date.parse(graph.asOf);
     const rows: (string | number | null)[][] = [];
     graph.highest.forEach((highest, n) => {
       const from = start + n * length;
-      if (highest === null || from >= now) return;
-      const limits = limitsAt(graph.limits, Math.min(from + length, now) - 1);
+      if (highest === null || from >= asOf) return;
+      const limits = limitsAt(graph.limits, Math.min(from + length, asOf) - 1);
       const [attempts, people] = deniedBetween(graph, from, from + length);
       rows.push([
         new Date(from).toISOString(),
@@ -375,7 +396,11 @@ export class UseGraph {
       row.map((value, n) =>
         n
           ? h("td", { class: "n" }, value === null ? "–" : count(Number(value)))
-          : h("th", { scope: "row" }, moment(String(value))),
+          : h(
+              "th",
+              { scope: "row" },
+              this.graph?.interval === "P1D" ? utcDay(String(value)) : moment(String(value)),
+            ),
       );
     fill(
       this.table,
@@ -438,7 +463,8 @@ function drawOverdraft(plot: uPlot, drawn: Drawn): void {
   for (let n = 0; n + 1 < drawn.x.length; n++) {
     const used = drawn.used[n] ?? 0;
     const purchased = drawn.purchased[n];
-    if (purchased === null || purchased === undefined || used <= purchased) continue;
+    if (purchased === null || purchased === undefined || used <= purchased || !drawn.isOver[n])
+      continue;
     const left = Math.round(plot.valToPos(drawn.x[n] ?? 0, "x", true));
     const right = Math.round(plot.valToPos(drawn.x[n + 1] ?? 0, "x", true));
     const top = plot.valToPos(used, "y", true);
@@ -495,7 +521,7 @@ function readoutOf(graph: Graph, at: number, isByDay: boolean): string {
   const to = Math.min(from + length, Date.parse(graph.asOf));
   const when = range(from, Math.max(from, to), isByDay);
   const highest = graph.highest[n];
-  if (highest === null || highest === undefined) return `${when}: nothing is known`;
+  if (highest === null || highest === undefined) return `${when}: nothing is known of it`;
   const lowest = graph.lowest[n];
   const limits = limitsAt(graph.limits, Math.max(from, to - 1));
   const use = lowest === highest ? count(highest) : `${count(lowest ?? 0)} to ${count(highest)}`;
@@ -523,7 +549,7 @@ function readoutOf(graph: Graph, at: number, isByDay: boolean): string {
 /** What the graph says as a whole. */
 function summaryOf(graph: Graph): string {
   const known = graph.highest.filter((value): value is number => value !== null);
-  if (!known.length) return "Nothing is known of this time yet.";
+  if (!known.length) return "Nothing is known of this time.";
   const denied = graph.denials.reduce((sum, each) => sum + each.attempts, 0);
   const turned = denied
     ? `${counted(denied, "attempt was", "attempts were")} denied`

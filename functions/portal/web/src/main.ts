@@ -16,8 +16,9 @@ import {
   type Use,
 } from "./api";
 import { applyAccent } from "./color";
+import { download } from "./csv";
 import { askForMore, askRelease } from "./dialogs";
-import { fill, h, quoted } from "./dom";
+import { csvButton, fill, h, quoted } from "./dom";
 import { count, moment, setZone, zoneName } from "./format";
 import { UseGraph } from "./graph";
 import { Holders, TurnedAway } from "./people";
@@ -71,6 +72,22 @@ function figures(use: Use): HTMLElement {
   );
 }
 
+function usageRows(limits: UsageLimit[]): (string | number | null)[][] {
+  const rows = limits.map(({ key, usage, periodStart, periodEnd }) => [
+    key,
+    usage.used,
+    usage.purchased,
+    usage.hardCap,
+    usage.overdraftUsed,
+    periodStart,
+    periodEnd,
+  ]);
+  return [
+    ["key", "used", "purchased", "hardCap", "overdraftUsed", "periodStart", "periodEnd"],
+    ...rows,
+  ];
+}
+
 /** Everything that is shown once the link has opened. */
 class Page {
   private readonly state = h("section", {
@@ -78,11 +95,12 @@ class Page {
     "aria-label": "How it stands",
   });
   private readonly usage = h("section", { class: "card wide", "aria-labelledby": "usage-title" });
-  private readonly forecast = h("section", {
-    class: "card",
-    id: "forecast",
-    "aria-labelledby": "forecast-title",
-  });
+  private readonly forecast = h(
+    "section",
+    { class: "card", id: "forecast", "aria-labelledby": "forecast-title" },
+    h("h2", { id: "forecast-title" }, "When will it run out?"),
+    h("p", { class: "soft" }, "Loading …"),
+  );
   private readonly holders: Holders;
   private readonly turnedAway = new TurnedAway();
   private readonly graph: UseGraph;
@@ -90,11 +108,21 @@ class Page {
   private denials: Denials | null = null;
   private drawnState = "";
   private timers: number[] = [];
+  private isStopped = false;
+  private hasDenied = true;
+  private hasMoved = true;
+  readonly shape: string;
   private refreshed = 0;
   private forecastAt = 0;
 
   constructor(private portal: Portal) {
-    this.holders = new Holders((seat) => askRelease(this.portal, seat, () => void this.catchUp()));
+    this.shape = Page.shapeOf(portal);
+    this.holders = new Holders((seat) =>
+      askRelease(this.portal, seat, () => {
+        this.hasMoved = true;
+        void this.catchUp();
+      }),
+    );
     const meters = [...(portal.seats ? [null] : []), ...portal.usage.map((limit) => limit.key)];
     this.graph = new UseGraph(meters, fail);
     fill(
@@ -137,9 +165,35 @@ class Page {
     void this.refresh();
   }
 
+  /** What the page is made of: when it is another, the page is made anew. */
+  static shapeOf(portal: Portal): string {
+    const { product, sku, customer, timeZone, role, accountOwner } = portal;
+    const limits = portal.usage.map((limit) => limit.key);
+    return JSON.stringify([
+      product,
+      sku,
+      customer,
+      timeZone,
+      role,
+      accountOwner,
+      portal.seats === null,
+      limits,
+    ]);
+  }
+
+  /** Nothing more is read. */
+  stop(): void {
+    this.isStopped = true;
+    for (const timer of this.timers) clearTimeout(timer);
+  }
+
   /** Show a newer state; whatever follows from it is read again. */
   update(portal: Portal): void {
     const hasChanged = portal.version !== this.portal.version;
+    // The last part of the version is what was denied today, the second what the seats' page is at.
+    const [before, after] = [this.portal.version.split("."), portal.version.split(".")];
+    this.hasDenied ||= before[3] !== after[3];
+    this.hasMoved ||= before[1] !== after[1];
     this.portal = portal;
     this.stale.hidden = true;
     this.show(portal);
@@ -174,13 +228,7 @@ class Page {
       seats ? meter(seats, "Seats") : null,
       seats ? figures(seats) : null,
       h("p", { class: "soft", id: "room" }, roomOf(portal)),
-      this.denials
-        ? h(
-            "p",
-            { id: "denied" },
-            deniedOf(this.denials.people, this.denials.attempts, this.denials.from),
-          )
-        : null,
+      this.denials ? h("p", { id: "denied" }, deniedOf(this.denials)) : null,
       seats && portal.status !== "deleted"
         ? h(
             "button",
@@ -197,6 +245,11 @@ class Page {
     fill(
       this.usage,
       h("h2", { id: "usage-title" }, "What is counted"),
+      h(
+        "div",
+        { class: "tools" },
+        csvButton(() => download("usage.csv", usageRows(limits))),
+      ),
       ...limits.map((limit) =>
         h(
           "div",
@@ -235,23 +288,39 @@ class Page {
   }
 
   private async refresh(withGraph = false): Promise<void> {
-    this.refreshed = Date.now();
+    if (this.isStopped) return;
+    const isDue = Date.now() - this.refreshed > REFRESH_MS;
+    if (isDue) this.refreshed = Date.now();
     if (withGraph) void this.graph.load();
-    if (this.portal.seats) {
-      await Promise.allSettled([
+    if (this.portal.seats) await this.refreshPeople(isDue);
+    if (Date.now() - this.forecastAt > FORECAST_MS) {
+      this.forecastAt = Date.now();
+      await this.readForecasts();
+    }
+  }
+
+  /** Read who was turned away and who holds a seat, where that may have changed. */
+  private async refreshPeople(isDue: boolean): Promise<void> {
+    const wanted: Promise<void>[] = [];
+    if (isDue || this.hasDenied) {
+      this.hasDenied = false;
+      wanted.push(
         readDenials().then((denials) => {
           this.denials = denials;
           this.turnedAway.show(denials);
           this.show(this.portal);
         }),
-        readSeats().then((seats) => this.holders.show(seats, this.portal)),
-      ]).then((results) => {
-        for (const result of results) if (result.status === "rejected") fail(result.reason);
-      });
+      );
     }
-    if (Date.now() - this.forecastAt > FORECAST_MS) {
-      this.forecastAt = Date.now();
-      await this.readForecasts();
+    if (isDue || this.hasMoved) {
+      this.hasMoved = false;
+      wanted.push(readSeats().then((seats) => this.holders.show(seats, this.portal)));
+    }
+    for (const result of await Promise.allSettled(wanted)) {
+      if (result.status === "fulfilled") continue;
+      this.hasDenied = true;
+      this.hasMoved = true;
+      fail(result.reason);
     }
   }
 
@@ -331,8 +400,11 @@ async function look(): Promise<void> {
     if (isOver) return;
     wait = POLL_MS;
     setZone(portal.timeZone);
-    if (page) page.update(portal);
-    else page = new Page(portal);
+    if (page?.shape === Page.shapeOf(portal)) page.update(portal);
+    else {
+      page?.stop();
+      page = new Page(portal);
+    }
   } catch (error) {
     fail(error);
   }

@@ -2,7 +2,7 @@
 
 import type { Denials, HeldSeat, Portal } from "./api";
 import { download } from "./csv";
-import { fill, h, quoted } from "./dom";
+import { csvButton, fill, h, quoted } from "./dom";
 import { count, counted, date, moment, zoneName } from "./format";
 
 const name = (seatName: string | null, seatId: string | null) =>
@@ -172,7 +172,8 @@ export class TurnedAway {
       h(
         "div",
         { class: "tools" },
-        h("button", { type: "button", class: "quiet", onclick: () => this.save() }, "CSV"),
+        csvButton(() => this.saveDays(), "CSV by day"),
+        csvButton(() => this.save(), "CSV by person"),
       ),
       this.body,
     );
@@ -198,7 +199,7 @@ export class TurnedAway {
         "tr",
         {},
         h("th", { scope: "row" }, date(each.date)),
-        h("td", { class: "n" }, count(each.people)),
+        h("td", { class: "n" }, each.people === null ? "–" : count(each.people)),
         h("td", { class: "n" }, count(each.attempts)),
         h("td", { class: "bars" }, bar),
       );
@@ -214,13 +215,13 @@ export class TurnedAway {
     );
     const box = (label: string, table: HTMLElement) =>
       h("div", { class: "scroll short", tabindex: 0, role: "region", "aria-label": label }, table);
-    const isCut = denials.people > denials.persons.length;
+    const isCut = !denials.isComplete || denials.people > denials.persons.length;
     fill(
       this.body,
       h(
         "p",
         { class: "soft" },
-        `${counted(denials.people, "person", "people")}, ${counted(denials.attempts, "attempt", "attempts")} since ${moment(denials.from)} (${zoneName()}).`,
+        `${denials.isComplete ? "" : "At least "}${counted(denials.people, "person", "people")}, ${counted(denials.attempts, "attempt", "attempts")} since ${moment(denials.from)} (${zoneName()}).`,
       ),
       h("h3", {}, "By day"),
       box(
@@ -236,10 +237,16 @@ export class TurnedAway {
         ? h(
             "p",
             { class: "soft" },
-            `The ${count(denials.persons.length)} who tried most often are shown.`,
+            `Not everybody is shown: of those who were denied last, the ${count(denials.persons.length)} who tried most often.`,
           )
         : null,
     );
+  }
+
+  private saveDays(): void {
+    if (!this.denials) return;
+    const rows = this.denials.days.map((each) => [each.date, each.people, each.attempts]);
+    download("turned-away-by-day.csv", [["date", "people", "attempts"], ...rows]);
   }
 
   private save(): void {

@@ -1,6 +1,6 @@
 // What the page says in sentences.
 
-import type { Crossing, Forecast, Portal, Use } from "./api";
+import type { Crossing, Denials, Forecast, Portal, Use } from "./api";
 import { count, counted, date, day } from "./format";
 
 const NOT_IN_FORCE: Record<string, string> = {
@@ -10,12 +10,26 @@ const NOT_IN_FORCE: Record<string, string> = {
   deleted: "This license has been ended by your vendor.",
 };
 
-/** How the seats stand, in one sentence or two. */
+/** How it stands, in a sentence or two: the seats, and usage limits that are reached. */
 export function stateOf(portal: Portal): string {
   const told = NOT_IN_FORCE[portal.status];
   if (told) return told;
-  if (!portal.seats) return "Nothing is seated here: what you use is counted below.";
-  return seatsSentence(portal.seats);
+  const reached = portal.usage
+    .filter(({ usage }) => usage.used > 0 && usage.used >= usage.purchased)
+    .map(({ key, usage }) => limitSentence(key, usage));
+  if (portal.seats) return [seatsSentence(portal.seats), ...reached].join(" ");
+  return reached.length
+    ? reached.join(" ")
+    : "Everything that is counted is within what you bought.";
+}
+
+function limitSentence(key: string, use: Use): string {
+  const name = `\u201c${key}\u201d`;
+  if (use.available === 0 && use.hardCap !== null)
+    return `All ${count(use.hardCap)} of ${name} are used: nothing more is let through.`;
+  if (use.overdraftUsed)
+    return `Of ${name}, ${count(use.used)} are used: ${count(use.overdraftUsed)} more than the ${count(use.purchased)} you bought.`;
+  return `All ${count(use.purchased)} of ${name} that you bought are used.`;
 }
 
 function seatsSentence(seats: Use): string {
@@ -46,24 +60,25 @@ export function roomOf(portal: Portal): string {
   const overdraft = over ? `${counted(over, "seat", "seats")} of overdraft` : "";
   if (!free) return `${overdraft} ${over === 1 ? "is" : "are"} left.`;
   const rest = overdraft ? `, and ${overdraft} beyond what you bought` : "";
-  return `${counted(free, "is", "are")} free${rest}.`;
+  return `${counted(free, "seat is", "seats are")} free${rest}.`;
 }
 
-/** Where use stands, in a word or two; the picture says the same. */
+/** Where use stands, in a word or two: of seats and usage limits, the worst. */
 export function badgeOf(portal: Portal): [kind: string, text: string] {
   if (portal.status !== "active") return ["stopped", "Not in force"];
-  const seats = portal.seats;
-  if (!seats) return ["within", "In force"];
-  if (seats.available === 0 && seats.hardCap !== null) return ["full", "Full"];
-  if (seats.used > seats.purchased) return ["over", "In overdraft"];
-  if (seats.used === seats.purchased) return ["over", "At the limit"];
+  const uses = [...(portal.seats ? [portal.seats] : []), ...portal.usage.map((each) => each.usage)];
+  const some = (test: (use: Use) => boolean) => uses.some((use) => use.used > 0 && test(use));
+  if (some((use) => use.available === 0 && use.hardCap !== null)) return ["full", "Full"];
+  if (some((use) => use.used > use.purchased)) return ["over", "In overdraft"];
+  if (some((use) => use.used === use.purchased)) return ["over", "At the limit"];
   return ["within", "Within what you bought"];
 }
 
 /** How many were turned away. */
-export function deniedOf(people: number, attempts: number, since: string): string {
-  if (!attempts) return `Nobody was turned away since ${day(since)}.`;
-  return `${counted(people, "person was", "people were")} turned away since ${day(since)}, ${counted(attempts, "time", "times")} in all.`;
+export function deniedOf({ people, attempts, from, isComplete }: Denials): string {
+  if (!attempts) return `Nobody was turned away since ${day(from)}.`;
+  const least = isComplete ? "" : "At least ";
+  return `${least}${counted(people, "person was", "people were")} turned away since ${day(from)}, ${counted(attempts, "time", "times")} in all.`;
 }
 
 const SCHEDULES: Record<string, string> = {
@@ -104,7 +119,7 @@ export function forecastOf(
   const between = `(between ${pace(forecast.perWeekLow)} and ${pace(forecast.perWeekHigh)})`;
   const growth = isCount
     ? `At ${pace(forecast.perWeek)} a week ${between}.`
-    : `Peaks change by ${pace(forecast.perWeek)} seats a week ${between}.`;
+    : `Peaks change by ${pace(forecast.perWeek)} a week ${between}.`;
   const within = periodEnd ? `before ${day(periodEnd)}` : "within a year";
   const crossings = [
     forecast.purchased && crossingOf(forecast.purchased, "What you bought", within, isCount),

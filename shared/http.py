@@ -33,8 +33,8 @@ _PATH = {
 MAX_DEPTH = 32
 # After this no further attempt is begun, so that our own 503 comes before the function's time-out.
 REQUEST_SECONDS = 8.0
-# A page asks about twice every five seconds; some have it open several times.
-PORTAL_REQUESTS_PER_MINUTE = 600
+# A page of a busy license asks about twice a second; some have it open several times.
+PORTAL_REQUESTS_PER_MINUTE = 1_200
 
 
 class Request(NamedTuple):

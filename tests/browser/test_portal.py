@@ -304,7 +304,7 @@ def test_more_seats_are_asked_for(api: Api, open_page: Open) -> None:
     page = open_page(sold.link()["url"])
     page.get_by_role("button", name="Ask for more seats").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("Bo will be told.")
+    expect(dialog).to_contain_text("Bo looks after your license.")
     page.get_by_label("How many more?").fill("25")
     page.get_by_label("Anything to add?").fill("Two new teams.\nFrom Monday.")
     dialog.get_by_role("button", name="Ask for more seats").click()

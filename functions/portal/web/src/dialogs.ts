@@ -94,7 +94,7 @@ export function askForMore(portal: Portal): void {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   const nonce = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
   const told = portal.accountOwner
-    ? [quoted(portal.accountOwner), " will be told."]
+    ? ["Your vendor will be told: ", quoted(portal.accountOwner), " looks after your license."]
     : ["Your vendor will be told."];
   open(
     "Ask for more seats",

@@ -647,8 +647,17 @@ class Table:
         """From now on, begin no attempt later than that; `Unavailable` is raised instead."""
         self._deadline = time.monotonic() + seconds
 
-    def run(self, operation: Steps[Returned]) -> Returned:
-        """Drive an operation to its outcome; its pauses are real time."""
+    def run(
+        self,
+        operation: Steps[Returned],
+        clock: Callable[[], int] | None = None,
+        *,
+        waits: bool = True,
+    ) -> Returned:
+        """Drive an operation to its outcome.
+
+        After a pause `clock` is asked, Unix milliseconds: this machine's, if none is given.
+        """
         reply: Any = None
         while True:
             try:
@@ -656,8 +665,9 @@ class Table:
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]
             if isinstance(request, Pause):
-                time.sleep(backoff_seconds(request.attempt))
-                reply = now_ms()
+                if waits:
+                    time.sleep(backoff_seconds(request.attempt))
+                reply = (clock or now_ms)()
             else:
                 reply = self.execute(request)
 

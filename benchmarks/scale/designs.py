@@ -4,6 +4,7 @@ The ledger is the product's own code, unchanged. The textbook's counter and seat
 in one transaction, do what the ledger does, and repeat what met a conflict, as the SDK does not.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +29,7 @@ OWNER = "ent_scale"
 Outcome = str  # granted, held, denied, released, gave up
 
 
-class Design:
+class Design(ABC):
     """One way to keep a pool: how it is written at first, taken from, given back to, counted."""
 
     name: str
@@ -38,21 +39,21 @@ class Design:
         self.purchased = purchased
         self.cap = cap
 
+    @abstractmethod
     def items(self) -> list[tuple[Key, Item]]:
         """The empty pool."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, person: int, now_ms: int, /) -> Steps[Outcome]:
         """Somebody asks for a seat."""
-        raise NotImplementedError
 
+    @abstractmethod
     def release(self, person: int, now_ms: int, /) -> Steps[Outcome]:
         """Somebody gives a seat back."""
-        raise NotImplementedError
 
+    @abstractmethod
     def used(self, look: Callable[[Key], Item | None]) -> int:
         """How many seats are held at this very moment."""
-        raise NotImplementedError
 
 
 class Textbook(Design):

@@ -2,13 +2,11 @@
 
 import os
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from local.dynamodb import DynamoDBLocal
-from shared import table
 from shared.table import Key, Table, item_from_wire
 
 THREADS = 16
@@ -56,14 +54,4 @@ def history(dynamodb: DynamoDBLocal, door: Table, key: Key) -> list[dict[str, An
 
 def run(door: Table, operation: Any, now_ms: Callable[[], int]) -> Any:
     """As `Table.run`, with the clock of a test after a pause."""
-    reply: Any = None
-    while True:
-        try:
-            request = operation.send(reply)
-        except StopIteration as stop:
-            return stop.value
-        if isinstance(request, table.Pause):
-            time.sleep(table.backoff_seconds(request.attempt))
-            reply = now_ms()
-        else:
-            reply = door.execute(request)
+    return door.run(operation, now_ms)

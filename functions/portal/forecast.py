@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from functions.portal import state
 from functions.portal.graph import meter_of
-from shared import entitlement, rollup, table
+from shared import entitlement, ledger, rollup, table
 from shared.history import DAY_MS
 from shared.http import Request, Response
 from shared.rollup import DAYS
@@ -77,6 +77,9 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
     item, page = yield from state.fetch(request)
     meter = meter_of(request, item)
     key = table.usage_of(meter)
+    valid_until = item.get("validUntil")
+    if ledger.status_at(item["status"], item["validFrom"], valid_until, request.now) != "active":
+        return _thin(key, "The license is not in force.")
     if key is not None:
         return (yield from _of_usage(request, item, key))
     if not page.has_seats:
@@ -94,9 +97,18 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
     trend = trend_of(peaks)
     peak = max(page.used, peaks[-1])
     return _view(
-        request, item, None, trend, peak, (page.seat_count, page.hard_cap), HORIZON_DAYS,
+        request, item, None, trend, peak, (page.seat_count, page.hard_cap),
+        _days_left(request, item),
         f"The peaks of the last {len(peaks)} weeks.",
     )  # fmt: skip
+
+
+def _days_left(request: Request, item: Item) -> float:
+    """How far a forecast looks: to the end of the license, and no further than a year."""
+    valid_until: int | None = item.get("validUntil")
+    if valid_until is None:
+        return HORIZON_DAYS
+    return min(HORIZON_DAYS, (valid_until - request.now) * 1_000 / DAY_MS)
 
 
 def _of_usage(request: Request, item: Item, key: str) -> Steps[dict[str, Any]]:
@@ -114,7 +126,8 @@ def _of_usage(request: Request, item: Item, key: str) -> Steps[dict[str, Any]]:
     if len(consumed) < FEWEST_DAYS:
         return _thin(key, f"There are {len(consumed)} whole days so far; it takes {FEWEST_DAYS}.")
     end = counter.period.end
-    within = HORIZON_DAYS if end is None else max(0.0, (end * 1000 - now) / DAY_MS)
+    left = _days_left(request, item)
+    within = left if end is None else min(left, max(0.0, (end * 1000 - now) / DAY_MS))
     return _view(
         request, item, key, rate_of(counter.used, consumed), counter.used,
         (counter.purchased, counter.hard_cap), within,

@@ -2,7 +2,8 @@
 
 type Cell = string | number | null;
 
-const DANGEROUS = /^[\s]*[=+\-@\t\r]|[;,\t\r\n]\s*[=+\-@]/;
+// Also where marks that nobody sees stand before it, and in the form that takes full width.
+const DANGEROUS = /^[\s\p{Cf}]*[=+\-@＝＋－＠\t\r]|[;,\t\r\n][\s\p{Cf}]*[=+\-@＝＋－＠]/u;
 
 function cell(value: Cell): string {
   if (value === null) return "";

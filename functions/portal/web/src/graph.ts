@@ -174,9 +174,10 @@ export class UseGraph {
   }
 
   private zoom(factor: number): void {
-    const middle = this.end() - this.length / 2;
     const length = Math.min(Math.max(this.length * factor, SHORTEST), LONGEST);
-    void this.show(length, this.until === null && factor > 1 ? null : middle + length / 2);
+    // What ends now goes on doing so.
+    const middle = this.end() - this.length / 2;
+    void this.show(length, this.until === null ? null : middle + length / 2);
   }
 
   private mark(): void {

@@ -110,6 +110,7 @@ class Page {
   private timers: number[] = [];
   private isStopped = false;
   private hasDenied = true;
+  private asked = 0;
   private hasMoved = true;
   readonly shape: string;
   private refreshed = 0;
@@ -314,7 +315,13 @@ class Page {
     }
     if (isDue || this.hasMoved) {
       this.hasMoved = false;
-      wanted.push(readSeats().then((seats) => this.holders.show(seats, this.portal)));
+      const number = ++this.asked;
+      wanted.push(
+        readSeats().then((seats) => {
+          // A slow answer must not bring back who has gone meanwhile.
+          if (number === this.asked) this.holders.show(seats, this.portal);
+        }),
+      );
     }
     for (const result of await Promise.allSettled(wanted)) {
       if (result.status === "fulfilled") continue;
@@ -353,6 +360,7 @@ let isOver = false;
 /** A state in which nothing more can be shown. */
 function end(title: string, text: string): void {
   isOver = true;
+  page?.stop();
   page = null;
   document.title = title;
   for (const dialog of document.querySelectorAll("dialog")) dialog.remove();

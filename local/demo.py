@@ -520,4 +520,6 @@ def main() -> None:
         if not sum_up(day, checks):
             raise LocalError("The counts do not agree.")
         open_report(entry)
-        print(f"\n  What the customer's administrator sees: {portal_link(api, path)}\n")
+        print(
+            f"\n  What the customer's administrator sees, while the stack runs: {portal_link(api, path)}\n"
+        )

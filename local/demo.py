@@ -520,6 +520,5 @@ def main() -> None:
         if not sum_up(day, checks):
             raise LocalError("The counts do not agree.")
         open_report(entry)
-        print(
-            f"\n  What the customer's administrator sees, while the stack runs: {portal_link(api, path)}\n"
-        )
+        link = portal_link(api, path)
+        print(f"\n  What the customer's administrator sees, while the stack runs: {link}\n")

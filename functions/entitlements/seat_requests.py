@@ -3,6 +3,7 @@
 from functions.entitlements import desk
 from shared import entitlement, events, idempotency, lists, table
 from shared.credentials import new_id
+from shared.history import DAY_MS
 from shared.http import Request, Response
 from shared.idempotency import replayed
 from shared.ledger import EVIDENCE_SECONDS
@@ -13,7 +14,6 @@ from shared.table import Item, Put, Query, Steps
 
 # A portal link is handed around: so often its holders may ask, all together.
 MOST_A_DAY = 10
-DAY_MS = 86_400_000
 
 
 def create(request: Request) -> Response:
@@ -71,8 +71,4 @@ def _list(request: Request) -> Steps[Listed]:
     owner = request.path["entitlementId"]
     yield from desk.require(owner, is_deleted_ok=True)
     pk = table.seat_request_key(owner, 0, "").pk
-    return (yield from lists.newest_of(request, pk, table.ASKED, _view))
-
-
-def _view(item: Item) -> dict[str, object]:
-    return events.seat_request_view(item)
+    return (yield from lists.newest_of(request, pk, table.ASKED, events.seat_request_view))

@@ -3,7 +3,7 @@
 import uPlot from "uplot";
 import { type Graph, type Limits, now, readGraph } from "./api";
 import { download } from "./csv";
-import { fill, h } from "./dom";
+import { csvButton, fill, h } from "./dom";
 import { count, counted, moment, range, styled, utcDay, zoneName } from "./format";
 
 const HOUR = 3_600_000;
@@ -136,7 +136,7 @@ export class UseGraph {
           step("+", "Zoom in", () => this.zoom(0.5)),
           step("−", "Zoom out", () => this.zoom(2)),
         ),
-        h("button", { type: "button", class: "quiet", onclick: () => this.save() }, "CSV"),
+        csvButton(() => this.save()),
       ),
       this.problem,
       this.frame,

@@ -121,7 +121,7 @@ class Page {
     this.holders = new Holders((seat) =>
       askRelease(this.portal, seat, () => {
         this.hasMoved = true;
-        void this.catchUp();
+        this.catchUp();
       }),
     );
     const meters = [...(portal.seats ? [null] : []), ...portal.usage.map((limit) => limit.key)];
@@ -198,7 +198,7 @@ class Page {
     this.portal = portal;
     this.stale.hidden = true;
     this.show(portal);
-    if (hasChanged) void this.catchUp();
+    if (hasChanged) this.catchUp();
     else if (Date.now() - this.refreshed > REFRESH_MS) void this.refresh(true);
   }
 
@@ -283,7 +283,7 @@ class Page {
   }
 
   /** What changed becomes history a moment later: read it then, and once more. */
-  private async catchUp(): Promise<void> {
+  private catchUp(): void {
     for (const timer of this.timers) clearTimeout(timer);
     this.timers = HISTORY_MS.map((wait) => window.setTimeout(() => void this.refresh(true), wait));
   }

@@ -31,7 +31,7 @@ export class Holders {
     oninput: () => this.draw(),
   });
 
-  constructor(private readonly onRelease: (seat: HeldSeat, opener: HTMLElement) => void) {
+  constructor(private readonly onRelease: (seat: HeldSeat) => void) {
     this.element = h(
       "section",
       { class: "card wide", id: "holders", "aria-labelledby": "holders-title" },
@@ -40,7 +40,7 @@ export class Holders {
         "div",
         { class: "tools" },
         this.search,
-        h("button", { type: "button", class: "quiet", onclick: () => this.save() }, "CSV"),
+        csvButton(() => this.save()),
       ),
       this.found,
       this.body,
@@ -106,7 +106,7 @@ export class Holders {
         type: "button",
         class: "quiet",
         "aria-label": `Release the seat of ${seat.seatName ?? seat.seatId ?? "this holder"}`,
-        onclick: () => this.onRelease(seat, button),
+        onclick: () => this.onRelease(seat),
       },
       "Release",
     );

@@ -21,7 +21,7 @@ import { askForMore, askRelease } from "./dialogs";
 import { csvButton, fill, h, quoted } from "./dom";
 import { count, moment, setZone, zoneName } from "./format";
 import { UseGraph } from "./graph";
-import { Holders, TurnedAway } from "./people";
+import { Holders, isNameless, TurnedAway } from "./people";
 import { badgeOf, deniedOf, forecastOf, periodOf, roomOf, stateOf } from "./words";
 
 const POLL_MS = 4_000;
@@ -200,6 +200,7 @@ class Page {
     this.show(portal);
     if (hasChanged) this.catchUp();
     else if (Date.now() - this.refreshed > REFRESH_MS) void this.refresh(true);
+    else if (this.hasMoved) void this.refresh();
   }
 
   /** Say that what is shown may be old. */
@@ -319,7 +320,9 @@ class Page {
       wanted.push(
         readSeats().then((seats) => {
           // A slow answer must not bring back who has gone meanwhile.
-          if (number === this.asked) this.holders.show(seats, this.portal);
+          if (number !== this.asked) return;
+          this.holders.show(seats, this.portal);
+          this.hasMoved ||= seats.some(isNameless);
         }),
       );
     }

@@ -1,6 +1,6 @@
 // Who holds a seat, and who was turned away.
 
-import type { Denials, HeldSeat, Portal } from "./api";
+import { type Denials, type HeldSeat, now, type Portal } from "./api";
 import { download } from "./csv";
 import { csvButton, fill, h, quoted } from "./dom";
 import { count, counted, date, moment, zoneName } from "./format";
@@ -12,6 +12,14 @@ const name = (seatName: string | null, seatId: string | null) =>
 
 const head = (...titles: string[]) =>
   h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col" }, title))));
+
+// So long a name may take to follow from the stream, at the worst; then the person was erased.
+const NAME_MS = 120_000;
+
+/** Whether the name of a seat just taken has not come yet. */
+export function isNameless(seat: HeldSeat): boolean {
+  return seat.seatId === null && now() - Date.parse(seat.activatedAt) < NAME_MS;
+}
 
 /** The seats held, searchable; an admin may release one. */
 export class Holders {
@@ -116,7 +124,7 @@ export class Holders {
       h(
         "th",
         { scope: "row", class: "who" },
-        ...name(seat.seatName, seat.seatId),
+        ...(isNameless(seat) ? ["…"] : name(seat.seatName, seat.seatId)),
         device ? h("small", {}, "on ", quoted(device)) : null,
       ),
       h("td", {}, moment(seat.activatedAt)),

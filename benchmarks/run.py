@@ -25,7 +25,7 @@ from rich.table import Table as Grid
 from benchmarks import counting, stream, textbook
 from local.dynamodb import DynamoDBLocal, table_properties
 from local.emulator import LocalError
-from shared import ledger, problems, table
+from shared import ledger, pool, problems, table
 from shared.credentials import hash_key
 from shared.ledger import Change, Holder, Stamps, Terms
 from tools import ROOT, build
@@ -94,7 +94,7 @@ class Bench:
         stamp = self.stamps.next(now_ms)
         change = self.change(now_ms)
         try:
-            return self.door.run(ledger.take(owner, holder, change, stamp, expect_overdraft=hint))
+            return self.door.run(pool.take(owner, holder, change, stamp, expect_overdraft=hint))
         except problems.HardCapReached as denied:
             return denied
 
@@ -177,7 +177,7 @@ def measure_operations(bench: Bench) -> dict[str, float]:
     named = ledger.activation_id(grant.key, grant.seat.stamp)
 
     def give_back() -> Any:
-        return bench.door.run(ledger.release(owner, named, bench.change()))
+        return bench.door.run(pool.release(owner, named, bench.change()))
 
     put("release", bench.count(give_back))
     put("release.repeated", bench.count(give_back))
@@ -341,7 +341,7 @@ def measure_warm(bench: Bench) -> dict[str, float]:
 def bare_grant(bench: Bench, owner: str, number: int) -> None:
     """The write of a grant on such a page, sent by plain boto3: the same work for the engine."""
     holder = Holder(f"bare{number}@example.com", "Alice Example")
-    operation = ledger.take(owner, holder, bench.change(_now_ms()), bench.stamps.next(_now_ms()))
+    operation = pool.take(owner, holder, bench.change(_now_ms()), bench.stamps.next(_now_ms()))
     update = operation.send(None)
     bench.client.update_item(
         TableName="bench",

@@ -22,7 +22,7 @@ from local.emulator import Emulator, free_port
 from local.receiver import Receiver
 from local.run import create_customer, subscribe
 from local.stack import deploy
-from shared import aws, entitlement, events, ledger, table
+from shared import aws, entitlement, events, ledger, pool, table
 from shared.ledger import Change, Holder
 
 RECORDS = 600
@@ -73,11 +73,11 @@ def make_records(door: table.Table, now_ms: int) -> list[dict[str, Any]]:
     for number in range(RECORDS):
         made = Change("key_abcdefghijklmnop", f"request-{number:08d}=", now_ms + number * 1000)
         if number >= 100 and number % 2:
-            door.run(ledger.release(owner, held.pop(0), made))
+            door.run(pool.release(owner, held.pop(0), made))
         else:
             stamp = (made.now_ms - ledger.EPOCH * 1000) * 100
             holder = Holder(f"user{number % 130}@example.com", "Alice", {"device": "mbp"})
-            grant = door.run(ledger.take(owner, holder, made, stamp))
+            grant = door.run(pool.take(owner, holder, made, stamp))
             if grant.is_new:
                 held.append(ledger.activation_id(grant.key, grant.seat.stamp))
         images.append(door.execute(table.Get(key)))

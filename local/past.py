@@ -17,7 +17,7 @@ from botocore.credentials import Credentials
 
 from local.api import Api
 from local.emulator import ACCESS_KEY, REGION, SECRET_KEY, LocalError
-from shared import entitlement, ledger, table, usage
+from shared import entitlement, ledger, pool, table, usage
 from shared.credentials import new_id
 from shared.ledger import Change, Holder
 from shared.problems import HardCapReached
@@ -142,7 +142,7 @@ class Past:
         seat = Holder(f"{name}@acme.example", f"User {person:02d}", {"device": f"pc-{person:02d}"})
         stamp = (at - ledger.EPOCH * 1000) * 100
         try:
-            grant = self._run(ledger.take(self.id, seat, self._change(at), stamp), at)
+            grant = self._run(pool.take(self.id, seat, self._change(at), stamp), at)
         except HardCapReached:
             self.denied.append(at)
             return False
@@ -153,7 +153,7 @@ class Past:
     def _go(self, at: int, person: int) -> None:
         held = self._held.pop(person, None)
         if held:
-            self._run(ledger.release(self.id, held, self._change(at)), at)
+            self._run(pool.release(self.id, held, self._change(at)), at)
 
     def _export(self, at: int, person: int) -> None:
         if person not in self._held:

@@ -22,7 +22,6 @@ from shared.table import (
     Item,
     Key,
     Pause,
-    Refused,
     Reply,
     Steps,
     Transact,
@@ -130,7 +129,11 @@ _ACTIVATION_ID = re.compile(r"act_([A-Za-z0-9_-]{12})([A-Za-z0-9_-]{8})", re.ASC
 
 
 class Page(NamedTuple):
-    """A ledger page as read. `seats` maps seat key to seat value (see `decode_seat`)."""
+    """A ledger page as read. `seats` maps seat key to seat value (see `decode_seat`).
+
+    `pages` is how many its pool has (see `pool`), None of a page that is the only one and always
+    was. In a pool it holds at most its `allowance`, and `number` names it.
+    """
 
     seats: dict[str, int]
     seat_count: int
@@ -142,6 +145,9 @@ class Page(NamedTuple):
     earliest: int | None
     seq: int
     has_seats: bool
+    pages: int | None = None
+    number: int = 0
+    allowance: int | None = None
 
     @classmethod
     def of(cls, item: Item) -> "Page":
@@ -157,7 +163,25 @@ class Page(NamedTuple):
             item.get("earliest"),
             item["seq"],
             not item.get("noSeats"),
+            item.get("pages"),
+            item.get("page", 0),
+            item.get("allowance"),
         )
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it has all the seats of its entitlement: what it says holds for all of them."""
+        return self.pages is None
+
+    @property
+    def cap(self) -> int | None:
+        """How many seats it may hold itself; None: there is no limit."""
+        return self.hard_cap if self.pages is None else self.allowance
+
+    @property
+    def slack(self) -> int:
+        """How many seats of its allowance are not held."""
+        return max(0, (self.allowance or 0) - self.used)
 
     @property
     def used(self) -> int:
@@ -205,6 +229,30 @@ def seats_view(used: int, seat_count: int, hard_cap: int | None) -> dict[str, in
     }
 
 
+class Standing(NamedTuple):
+    """Use of an entitlement's seats against both limits.
+
+    `as_of_ms`: of a pool of several pages, when the newest change that it counts was made.
+    """
+
+    used: int
+    seat_count: int
+    hard_cap: int | None
+    as_of_ms: int | None = None
+
+    @classmethod
+    def of(cls, page: Page) -> "Standing":
+        """That of a page that has all the seats."""
+        return cls(page.used, page.seat_count, page.hard_cap)
+
+    def view(self) -> dict[str, Any]:
+        """The `seats` object of the contract."""
+        view: dict[str, Any] = seats_view(self.used, self.seat_count, self.hard_cap)
+        if self.as_of_ms is not None:
+            view["asOf"] = to_rfc3339(self.as_of_ms)
+        return view
+
+
 def limit_status(used: int, seat_count: int) -> str:
     """`within_limit`, `at_limit` or `overdraft`."""
     if used > seat_count:
@@ -235,6 +283,70 @@ def check_in_force(status: str) -> None:
         raise problems.EntitlementExpired
 
 
+# --- Where a seat is -----------------------------------------------------------------------------
+
+# Pages are named by where they begin, in this many parts of all seat keys: every number of pages
+# divides it.
+PARTS = 6144
+# Above so many pages, the index of those that may have room is spread.
+_ROOM_PAGES = 256
+ROOM_SHARDS = 4
+
+
+class Place(NamedTuple):
+    """Where in a pool a seat is: on the page `number` of `pages`.
+
+    `pages` None: on the only page of an entitlement that never had more.
+    """
+
+    owner: str
+    number: int
+    pages: int | None
+
+    @classmethod
+    def of(cls, owner: str, key: str, pages: int | None) -> "Place":
+        """The place of a seat key. Page i of n has the i-th n-th of all keys."""
+        if pages is None:
+            return cls(owner, 0, None)
+        return cls(owner, position_of(key) * pages // _POSITIONS * (PARTS // pages), pages)
+
+    @property
+    def key(self) -> Key:
+        """The page's key."""
+        return table.ledger_key(self.owner, self.number)
+
+    @property
+    def room(self) -> str:
+        """Its partition of the index of pages that may have room."""
+        return room_of(self.owner, self.number, self.pages or 1)
+
+    def clause(self) -> tuple[str, dict[str, int]]:
+        """The condition that the page is where it was thought to be, and its value."""
+        if self.pages is None:
+            return "attribute_not_exists(pages)", {}
+        return "pages = :pages", {":pages": self.pages}
+
+
+_POSITIONS = 1 << 48
+
+
+def position_of(key: str) -> int:
+    """The first 48 bits of a seat key."""
+    return int.from_bytes(base64.urlsafe_b64decode(key[:8]))
+
+
+def room_of(owner: str, number: int, pages: int) -> str:
+    """The partition of the index of pages with room in which a page stands."""
+    shard = number * pages // PARTS % ROOM_SHARDS if pages > _ROOM_PAGES else 0
+    return table.room_shard(owner, shard)
+
+
+def room_shards(owner: str, pages: int) -> list[str]:
+    """The partitions of the index of a pool's pages that may have room."""
+    count = ROOM_SHARDS if pages > _ROOM_PAGES else 1
+    return [table.room_shard(owner, shard) for shard in range(count)]
+
+
 # --- Decisions ----------------------------------------------------------------------------------
 
 
@@ -252,17 +364,19 @@ class Decision(Enum):
 def decide(page: Page, key: str, now: int) -> Decision:
     """What a page that is in force means for a holder; the order is the rule.
 
-    A holder is never denied; stale seats are freed before anything counts as overdraft.
+    A holder is never denied; stale seats are freed before anything counts as overdraft. Of a page
+    of several, `DENY` means that it has no room itself, and it does not know about overdraft.
     """
     if key in page.seats:
         return Decision.RENEW if renewal_due(page, key, now) else Decision.KEEP
     expired = len(page.expired_keys(now))
     left = page.used - expired
-    if page.hard_cap is not None and left >= page.hard_cap:
+    if page.cap is not None and left >= page.cap:
         return Decision.DENY
     if expired:
         return Decision.RECLAIM
-    return Decision.WITHIN if left < page.seat_count else Decision.OVERDRAFT
+    is_within = left < page.seat_count or not page.is_alone
+    return Decision.WITHIN if is_within else Decision.OVERDRAFT
 
 
 def renewal_due(page: Page, key: str, now: int) -> bool:
@@ -339,48 +453,55 @@ def _values(change: Change, last: Mapping[str, Any]) -> dict[str, Any]:
     return {":one": 1, ":now": change.now, ":change": dict(last)}
 
 
-_WITHIN = "size(seats) < seatCount"
-_OVERDRAFT = "size(seats) >= seatCount AND (attribute_not_exists(hardCap) OR size(seats) < hardCap)"
+WITHIN = "size(seats) < seatCount"
+OVERDRAFT = "size(seats) >= seatCount AND (attribute_not_exists(hardCap) OR size(seats) < hardCap)"
 # Asked of a page that was not seen first, so that no lease that ran out is overlooked.
-_NOTHING_STALE = " AND (attribute_not_exists(earliest) OR earliest > :now)"
+NOTHING_STALE = " AND (attribute_not_exists(earliest) OR earliest > :now)"
+# Of a page of a pool.
+ROOM = "size(seats) < allowance"
 
 
-def _sit(
-    page_key: Key,
+def sit(
+    place: Place,
     key: str,
     change: Change,
     last: Mapping[str, Any],
     condition: str,
     values: Mapping[str, Any],
+    more: str = "",
 ) -> Update:
     """Write one seat's value (`:seat`, without its lease), if the entitlement is in force."""
+    here, bound = place.clause()
     return Update(
-        page_key,
-        f"SET seats.#k = :seat + leaseSeconds, {_SEQ}, {_BOUND}",
-        f"{condition} AND {IN_FORCE}",
+        place.key,
+        f"SET seats.#k = :seat + leaseSeconds, {_SEQ}, {_BOUND}{more}",
+        f"{condition} AND {here} AND {IN_FORCE}",
         {**_NAMES, "#k": key},
         {
             **_values(change, last),
             ":active": "active",
             ":earliest": change.now + MIN_LEASE,
+            **bound,
             **values,
         },
     )
 
 
-def _grant(
-    page_key: Key, key: str, holder: Holder, change: Change, stamp: int, room: str
-) -> Update:
+def grant(
+    place: Place, key: str, holder: Holder, change: Change, stamp: int, room: str,
+    *, is_overdraft: bool,
+) -> Update:  # fmt: skip
     """A new seat, by a write that needs to know nothing of the page; `room` is the condition."""
-    seat = encode_seat(stamp, is_overdraft=room != _WITHIN, now=change.now)
-    last = _grant_record(change, key, holder)
+    seat = encode_seat(stamp, is_overdraft=is_overdraft, now=change.now)
+    last = grant_record(change, key, holder)
     condition = f"attribute_not_exists(seats.#k) AND {room}"
-    return _sit(page_key, key, change, last, condition, {":seat": seat})
+    return sit(place, key, change, last, condition, {":seat": seat})
 
 
-def _grant_record(
+def grant_record(
     change: Change, key: str, holder: Holder, kind: str = "activated"
 ) -> dict[str, Any]:
+    """The page's `last` when somebody is seated, or seated on."""
     return change.record(
         kind,
         key=key,
@@ -390,17 +511,39 @@ def _grant_record(
     )
 
 
-def _renewal(page_key: Key, page: Page, key: str, holder: Holder, change: Change) -> Update:
+def renewal(place: Place, page: Page, key: str, holder: Holder, change: Change) -> Update:
     """A new lease for the same grant, if the seat is as it was seen."""
     held = decode_seat(page.seats[key])
     seat = encode_seat(held.stamp, is_overdraft=held.is_overdraft, now=change.now)
-    last = _grant_record(change, key, holder, "renewed")
+    last = grant_record(change, key, holder, "renewed")
     values = {":seat": seat, ":held": page.seats[key]}
-    return _sit(page_key, key, change, last, "seats.#k = :held", values)
+    return sit(place, key, change, last, "seats.#k = :held", values)
 
 
-def _replace(
-    page_key: Key,
+def freeing(place: Place, key: str, stamp: int, change: Change) -> Update:
+    """Give back the grant with this stamp, whatever its lease."""
+    here, bound = place.clause()
+    room, values = "", dict[str, Any]()
+    if place.pages is not None:
+        room, values = ", roomKey = :room", {":room": place.room}
+    return Update(
+        place.key,
+        f"SET {_SEQ}{room} REMOVE seats.#k",
+        f"seats.#k BETWEEN :low AND :high AND {here}",
+        {"#last": "last", "#k": key},
+        {
+            ":one": 1,
+            ":change": change.record("released", key=key),
+            ":low": stamp * _STAMPS,
+            ":high": (stamp + 1) * _STAMPS - 1,
+            **bound,
+            **values,
+        },
+    )
+
+
+def replace(
+    place: Place,
     page: Page,
     freed: list[str],
     change: Change,
@@ -414,6 +557,9 @@ def _replace(
     del values[":now"]
     sets = f"SET {_SEQ}"
     removes = [f"seats.#f{number}" for number in range(len(freed))]
+    if place.pages is not None:
+        sets += ", roomKey = :room"
+        values[":room"] = place.room
     if grant:
         key, value = grant
         names["#k"] = key
@@ -427,12 +573,14 @@ def _replace(
         sets += ", earliest = :earliest"
         values[":earliest"] = earliest
     return Update(
-        page_key, f"{sets} REMOVE {', '.join(removes)}" if removes else sets, "seq = :seen",
+        place.key, f"{sets} REMOVE {', '.join(removes)}" if removes else sets, "seq = :seen",
         names, values,
     )  # fmt: skip
 
 
-def _denial(entitlement_id: str, key: str, holder: Holder, page: Page, change: Change) -> Update:
+def seat_denial(
+    entitlement_id: str, key: str, holder: Holder, level: "Standing", change: Change
+) -> Update:
     """One more attempt of this seat in this hour."""
     return denial(
         table.denial_key(entitlement_id, key, utc_hour(change.now)),
@@ -442,7 +590,7 @@ def _denial(entitlement_id: str, key: str, holder: Holder, page: Page, change: C
             "seatId": holder.seat_id,
             "seatName": holder.seat_name,
         },
-        (page.used, page.seat_count, page.hard_cap),
+        (level.used, level.seat_count, level.hard_cap),
         change,
     )
 
@@ -490,77 +638,8 @@ def utc_hour(now: int) -> str:
 # --- Operations ---------------------------------------------------------------------------------
 
 
-class Grant(NamedTuple):
-    """A seat held: taken by this request, or held before (`is_new` false)."""
-
-    page: Page
-    key: str
-    seat: Seat
-    is_new: bool
-
-
-def take(
-    entitlement_id: str,
-    holder: Holder,
-    change: Change,
-    stamp: int,
-    *,
-    expect_overdraft: bool = False,
-) -> Steps[Grant]:
-    """Take a seat, or renew the one the holder has.
-
-    `expect_overdraft` tries the overdraft write first: worth it for a caller that last saw the
-    page at its limit. It changes the number of round trips, never the outcome.
-
-    Raises:
-        NotFound, EntitlementSuspended, EntitlementExpired, EntitlementNotYetValid,
-        HardCapReached (with `seats` and `nextLeaseExpiry`; on record), Contention.
-    """
-    page_key = table.ledger_key(entitlement_id)
-    key = seat_key(entitlement_id, holder.seat_id)
-    room = _OVERDRAFT + _NOTHING_STALE if expect_overdraft else _WITHIN
-    write = _grant(page_key, key, holder, change, stamp, room)
-    for attempt in range(1, ROUNDS + 1):
-        reply: Reply = yield write
-        if isinstance(reply, Accepted):
-            page = Page.of(reply.item or {})
-            seat = decode_seat(page.seats[key])
-            return Grant(page, key, seat, is_new=seat.stamp == stamp)
-        if isinstance(reply, Conflicted):
-            yield Pause(attempt)
-            continue
-        # The answer may have taken seconds: a lease that ran out meanwhile is no reason to deny.
-        change = change.at((yield Pause(0)))
-        if reply.item is None:
-            raise problems.NotFound("No entitlement has this id.")
-        page = Page.of(reply.item)
-        _check_seats(page, change.now)
-        decision = decide(page, key, change.now)
-        if decision is Decision.DENY:
-            # Refused means that this very request is on record already.
-            yield from settle(_denial(entitlement_id, key, holder, page, change))
-            raise denied(page)
-        if decision is Decision.KEEP:
-            seat = decode_seat(page.seats[key])
-            # Our own stamp: an earlier answer to this very write was lost on the way.
-            return Grant(page, key, seat, is_new=seat.stamp == stamp)
-        if attempt > 1:
-            change = change.at((yield Pause(attempt - 1)))
-        if decision is Decision.RENEW:
-            write = _renewal(page_key, page, key, holder, change)
-        elif decision is Decision.RECLAIM:
-            expired = page.expired_keys(change.now)
-            is_overdraft = page.used - len(expired) >= page.seat_count
-            value = encode_seat(stamp, is_overdraft=is_overdraft, now=change.now)
-            last = _grant_record(change, key, holder)
-            write = _replace(page_key, page, expired, change, last, (key, value))
-        else:
-            room = _OVERDRAFT if decision is Decision.OVERDRAFT else _WITHIN
-            write = _grant(page_key, key, holder, change, stamp, room)
-    raise problems.Contention
-
-
-def _check_seats(page: Page, now: int) -> None:
+def check_seats(page: Page, now: int) -> None:
+    """Raise the problem for which nothing is granted on this page at `now`."""
     check_in_force(page.status_at(now))
     if not page.has_seats:
         raise problems.NotFound("This entitlement has usage limits, and no seats.")
@@ -580,70 +659,6 @@ def settle(write: Update | Transact) -> Steps[Any]:
     raise problems.Contention
 
 
-def preview(entitlement_id: str, holder: Holder, now: int) -> Steps[Grant]:
-    """What `take` would answer at this moment; nothing is changed, nothing is recorded.
-
-    Raises:
-        What `take` raises, but for Contention.
-    """
-    item: Item | None = yield table.Get(table.ledger_key(entitlement_id))
-    if item is None:
-        raise problems.NotFound("No entitlement has this id.")
-    page = Page.of(item)
-    _check_seats(page, now)
-    key = seat_key(entitlement_id, holder.seat_id)
-    decision = decide(page, key, now)
-    if decision is Decision.DENY:
-        raise denied(page)
-    if decision in (Decision.KEEP, Decision.RENEW):
-        return Grant(page, key, decode_seat(page.seats[key]), is_new=False)
-    # Within what was purchased a seat is taken without a look at the leases.
-    freed = set(page.expired_keys(now)) if page.used >= page.seat_count else set()
-    seats = {held: value for held, value in page.seats.items() if held not in freed}
-    is_overdraft = len(seats) >= page.seat_count
-    seats[key] = encode_seat(0, is_overdraft=is_overdraft, now=now) + page.lease_seconds
-    return Grant(page._replace(seats=seats), key, decode_seat(seats[key]), is_new=True)
-
-
-def denied(page: Page) -> problems.HardCapReached:
-    """The problem of a page that has no seat to give."""
-    return problems.HardCapReached(
-        f"All {page.hard_cap} seats under the hard cap are held"
-        f" ({page.seat_count} purchased, {page.used} used).",
-        extensions={
-            "seats": seats_view(page.used, page.seat_count, page.hard_cap),
-            "nextLeaseExpiry": lease_expiry(page.next_lease_expiry()),
-        },
-    )
-
-
-def release(entitlement_id: str, named: str, change: Change) -> Steps[bool]:
-    """Give back the grant with activation id `named`; False when it is not held any more.
-
-    A stamp that is not the one named stays: it is a newer grant of the same holder.
-
-    Raises:
-        NotFound, Contention.
-    """
-    key, stamp = parse_activation_id(named)
-    write = Update(
-        table.ledger_key(entitlement_id),
-        f"SET {_SEQ} REMOVE seats.#k",
-        "seats.#k BETWEEN :low AND :high",
-        {"#last": "last", "#k": key},
-        {
-            ":one": 1,
-            ":change": change.record("released", key=key),
-            ":low": stamp * _STAMPS,
-            ":high": (stamp + 1) * _STAMPS - 1,
-        },
-    )
-    reply: Accepted | Refused = yield from settle(write)
-    if isinstance(reply, Refused) and reply.item is None:
-        raise problems.NotFound("No entitlement has this id.")
-    return isinstance(reply, Accepted)
-
-
 def sweep_page(page_key: Key, change: Change) -> Steps[int]:
     """Free the leases that ran out on one page; how many.
 
@@ -655,9 +670,10 @@ def sweep_page(page_key: Key, change: Change) -> Steps[int]:
             return 0
         page = Page.of(item)
         expired = page.expired_keys(change.now)
+        place = Place(table.owner_of(page_key.pk), table.page_number(page_key.pk), page.pages)
         if expired:
             last = change.record("lease_expired")
-            write = _replace(page_key, page, expired, change, last)
+            write = replace(place, page, expired, change, last)
         else:
             earliest = earliest_after(page, page.seats, change.now)
             if earliest == page.earliest:

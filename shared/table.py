@@ -43,8 +43,10 @@ NOTABLE_SHARDS = 16
 NOW = "now"
 LIST_INDEX = "list"
 SWEEP_INDEX = "sweep"
+ROOM_INDEX = "room"
 LEDGER_PREFIX = "LEDGER#"
 USAGE_PREFIX = "USAGE#"
+POOL_PREFIX = "POOL#"
 DENIAL_PREFIX = "DENIAL#"
 ENTITLEMENT_PREFIX = "ENTITLEMENT#"
 WEBHOOK_REQUEST_PREFIX = "WEBHOOK_REQUEST#"
@@ -67,6 +69,21 @@ def entitlement_key(entitlement_id: str) -> Key:
 def ledger_key(entitlement_id: str, page: int = 0) -> Key:
     """A ledger page: the set of seats held."""
     return Key(f"{LEDGER_PREFIX}{entitlement_id}#{page:04d}", "LEDGER")
+
+
+def standing_key(entitlement_id: str) -> Key:
+    """How a pool stands, in a small item that everybody who grants reads."""
+    return Key(f"{POOL_PREFIX}{entitlement_id}", "STANDING")
+
+
+def pool_sweep(entitlement_id: str) -> str:
+    """The partition of the sweep's index for the pages of one pool."""
+    return f"SWEEP#{entitlement_id}"
+
+
+def room_shard(entitlement_id: str, shard: int) -> str:
+    """A partition of the index of the pages of one pool that may have room."""
+    return f"ROOM#{entitlement_id}#{shard}"
 
 
 def usage_key(entitlement_id: str, usage: str, page: int = 0) -> Key:
@@ -92,6 +109,11 @@ def correction_key(entitlement_id: str, usage: str, at_ms: int, seq: int) -> Key
 def owner_of(pk: str) -> str:
     """The entitlement id in the partition key of a ledger page, a counter or a denial."""
     return pk.split("#")[1]
+
+
+def page_number(pk: str) -> int:
+    """The number of a ledger page, by its partition key."""
+    return int(pk.rpartition("#")[2])
 
 
 def usage_meter(usage: str) -> str:

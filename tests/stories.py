@@ -4,7 +4,7 @@ from typing import Any
 
 from functions.notify.batch import Marks
 from functions.notify.mail import Mailer
-from shared import entitlement, ledger, problems, table
+from shared import entitlement, ledger, pool, problems, table
 from shared.ledger import Change, Holder
 from shared.table import Item, Table, to_wire
 from shared.times import to_rfc3339
@@ -66,9 +66,7 @@ class Story:
         named = ""
         try:
             stamp = (at - ledger.EPOCH * 1000) * 100
-            grant = self.door.run(
-                ledger.take(self.id, Holder(seat_id, seat_id.title()), made, stamp)
-            )
+            grant = self.door.run(pool.take(self.id, Holder(seat_id, seat_id.title()), made, stamp))
             named = ledger.activation_id(grant.key, grant.seat.stamp)
         except problems.HardCapReached:
             pass
@@ -79,7 +77,7 @@ class Story:
     def release(self, activation: str, at: int) -> None:
         page = table.ledger_key(self.id)
         before = self._get(page)
-        self.door.run(ledger.release(self.id, activation, Change("k", f"r{at}", at)))
+        self.door.run(pool.release(self.id, activation, Change("k", f"r{at}", at)))
         self._tell(page, before, at)
 
     def ask(self, at: int, **asked: Any) -> None:

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-from shared import ledger, problems
+from shared import ledger, pool, problems
 from shared.ledger import PAGE_SEATS, Change, Holder, Terms
 from shared.table import (
     Accepted,
@@ -143,7 +143,7 @@ class OnePage(Design):
         """As the room `activate` does it, with its hint."""
         holder = Holder(f"user{person}@acme.example", "Alice Example", {"device": "mbp-13"})
         change = Change("key_scale", f"request-{now_ms}", now_ms)
-        operation = ledger.take(
+        operation = pool.take(
             OWNER, holder, change, self._stamps.next(now_ms), expect_overdraft=self._is_at_limit
         )
         try:
@@ -160,7 +160,7 @@ class OnePage(Design):
         """As the room `release` does it."""
         change = Change("key_scale", f"request-{now_ms}", now_ms)
         try:
-            yield from ledger.release(OWNER, self._grants[person], change)
+            yield from pool.release(OWNER, self._grants[person], change)
         except problems.Contention:
             return "gave up"
         return "released"

@@ -5,10 +5,11 @@ from collections import OrderedDict
 from typing import Any
 
 from functions.activate.holder import read_holder
-from shared import http, ledger, table, telemetry
+from shared import http, ledger, pool, table, telemetry
 from shared.http import Request, Response
 from shared.idempotency import Claim, replayed
-from shared.ledger import Grant, Holder, Page, Stamps
+from shared.ledger import Holder, Page, Stamps
+from shared.pool import Grant
 from shared.times import to_rfc3339
 
 _stamps = Stamps(salt=os.urandom(1)[0])
@@ -68,7 +69,7 @@ def _take_once(request: Request, holder: Holder, claim: Claim) -> Response:
 
 def _take(request: Request, holder: Holder) -> Response:
     entitlement_id = request.path["entitlementId"]
-    operation = ledger.take(
+    operation = pool.take(
         entitlement_id,
         holder,
         request.change,
@@ -84,7 +85,7 @@ def _take(request: Request, holder: Holder) -> Response:
 
 def _preview(request: Request, holder: Holder) -> Response:
     entitlement_id = request.path["entitlementId"]
-    grant = request.table.run(ledger.preview(entitlement_id, holder, request.now))
+    grant = request.table.run(pool.preview(entitlement_id, holder, request.now))
     view = _view(entitlement_id, holder, grant)
     if grant.is_new:
         view = {**view, "activationId": None, "activatedAt": None, "leaseExpiry": None}
@@ -92,7 +93,7 @@ def _preview(request: Request, holder: Holder) -> Response:
 
 
 def _view(entitlement_id: str, holder: Holder, grant: Grant) -> dict[str, Any]:
-    page, seat = grant.page, grant.seat
+    seat, standing = grant.seat, grant.standing
     return {
         "activationId": ledger.activation_id(grant.key, seat.stamp),
         "entitlementId": entitlement_id,
@@ -102,8 +103,8 @@ def _view(entitlement_id: str, holder: Holder, grant: Grant) -> dict[str, Any]:
         "isOverdraftSeat": seat.is_overdraft,
         "activatedAt": to_rfc3339(seat.activated_at_ms),
         "leaseExpiry": ledger.lease_expiry(seat.lease_end),
-        "status": ledger.limit_status(page.used, page.seat_count),
-        "seats": ledger.seats_view(page.used, page.seat_count, page.hard_cap),
+        "status": ledger.limit_status(standing.used, standing.seat_count),
+        "seats": standing.view(),
     }
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from functions.release.sweep import sweep
-from shared import http, ledger, telemetry
+from shared import http, pool, telemetry
 from shared.http import Request, Response
 from shared.times import now_ms
 
@@ -11,7 +11,7 @@ from shared.times import now_ms
 def release_seat(request: Request) -> Response:
     """Give back the grant that the path names."""
     released = request.table.run(
-        ledger.release(request.path["entitlementId"], request.path["activationId"], request.change)
+        pool.release(request.path["entitlementId"], request.path["activationId"], request.change)
     )
     if released:
         telemetry.count("SeatReleased")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, problems, table
+from shared import ledger, pool, problems, table
 from shared.ledger import Change, Holder, Stamps, Terms, decode_seat
 from shared.table import Table, item_from_wire
 from shared.times import from_rfc3339
@@ -33,7 +33,7 @@ class Clients:
         self._stamps = [Stamps(salt) for salt in range(THREADS)]
         self._numbers = itertools.count()
         self._started = time.monotonic()
-        self.grants: list[ledger.Grant] = []
+        self.grants: list[pool.Grant] = []
         self.denials: list[tuple[str, problems.HardCapReached]] = []
         self.contentions = 0
 
@@ -46,14 +46,14 @@ class Clients:
     def change(self) -> Change:
         return Change("key_test", f"req-{next(self._numbers)}", self.now_ms())
 
-    def take(self, worker: int, seat_id: str, *, hint: bool = False) -> ledger.Grant | None:
+    def take(self, worker: int, seat_id: str, *, hint: bool = False) -> pool.Grant | None:
         change = self.change()
         stamp = self._stamps[worker].next(change.now_ms)
-        operation = ledger.take(
+        operation = pool.take(
             self.entitlement_id, Holder(seat_id), change, stamp, expect_overdraft=hint
         )
         try:
-            grant: ledger.Grant = self.run(operation)
+            grant: pool.Grant = self.run(operation)
         except problems.HardCapReached as denied:
             self.check_denial(denied, change.now)
             self.denials.append((seat_id, denied))
@@ -74,7 +74,7 @@ class Clients:
 
     def release(self, named: str) -> bool:
         try:
-            return bool(self.run(ledger.release(self.entitlement_id, named, self.change())))
+            return bool(self.run(pool.release(self.entitlement_id, named, self.change())))
         except problems.Contention:
             self.contentions += 1
             return False

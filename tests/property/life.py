@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from local.stack import client
-from shared import entitlement, ledger, problems, table, usage
+from shared import entitlement, ledger, pool, problems, table, usage
 from shared.history import KeptChange
 from shared.ledger import Change, Holder
 from shared.table import Key, item_from_wire
@@ -119,7 +119,7 @@ class Life:
         holder = Holder(seat_id, seat_id.title(), {"device": device})
         stamp = (made.now_ms - ledger.EPOCH * 1000) * 100 + next(self._numbers) % 100
         try:
-            grant = self.door.run(ledger.take(self.id, holder, made, stamp))
+            grant = self.door.run(pool.take(self.id, holder, made, stamp))
         except problems.HardCapReached:
             self.denied.append((made.now_ms, ledger.seat_key(self.id, seat_id)))
             return
@@ -128,7 +128,7 @@ class Life:
     def _release(self) -> None:
         if self._held:
             seat_id = self._chance.choice(sorted(self._held))
-            self.door.run(ledger.release(self.id, self._held.pop(seat_id), self._change()))
+            self.door.run(pool.release(self.id, self._held.pop(seat_id), self._change()))
 
     def _sweep(self) -> None:
         self.door.run(ledger.sweep_page(table.ledger_key(self.id), self._change()))

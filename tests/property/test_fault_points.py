@@ -19,7 +19,7 @@ from functions.entitlements import handler as entitlements
 from functions.release import handler as release
 from local.dynamodb import DynamoDBLocal
 from local.stack import client
-from shared import entitlement, http, ledger, table, tokens, usage
+from shared import entitlement, http, ledger, pool, table, tokens, usage
 from shared.credentials import hash_key
 from shared.ledger import Holder, decode_seat
 from shared.table import Table, item_from_wire
@@ -141,7 +141,7 @@ def _on_page(seats: int, seat_id: str, age_seconds: int) -> Any:
             stamp = (then.now - ledger.EPOCH) * 100_000 + number
             holder = Holder(f"user{number}")
             # With the hint, no refused write makes the ledger look at the clock of today.
-            taking = ledger.take(entitlement_id, holder, then, stamp, expect_overdraft=number >= 2)
+            taking = pool.take(entitlement_id, holder, then, stamp, expect_overdraft=number >= 2)
             bench.door.run(taking)
         return dict(request)
 

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, problems, table
+from shared import ledger, pool, problems, table
 from shared.ledger import Change, Holder, decode_seat, seat_key
 from shared.table import Table
 from tests.property.machine import Lost, drive, run_machine
@@ -111,7 +111,7 @@ class LedgerMachine(RuleBasedStateMachine):
         stamp = (self.now - ledger.EPOCH) * 100_000 + next(self.stamps)
         kind, expected = self.expect_take(seat_id, stamp, hint=hint)
         change = self.change()
-        operation = ledger.take(
+        operation = pool.take(
             self.entitlement_id, Holder(seat_id), change, stamp, expect_overdraft=hint
         )
         try:
@@ -131,7 +131,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.taken(seat_id, kind, expected, grant)
         return ledger.activation_id(seat_key(self.entitlement_id, seat_id), grant.seat.stamp)
 
-    def renewed(self, seat_id: str, before: Held, grant: ledger.Grant) -> None:
+    def renewed(self, seat_id: str, before: Held, grant: pool.Grant) -> None:
         assert not grant.is_new
         assert (grant.seat.stamp, grant.seat.is_overdraft) == before[:2]
         lease = self.valid.lease
@@ -144,7 +144,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.held[seat_id] = before._replace(end=self.end())
         assert grant.seat.lease_end == self.held[seat_id].end
 
-    def taken(self, seat_id: str, kind: str, expected: Held, grant: ledger.Grant) -> None:
+    def taken(self, seat_id: str, kind: str, expected: Held, grant: pool.Grant) -> None:
         assert grant.is_new, "the request that took the seat was told that it renewed one"
         if kind == "reclaim":
             for stale in self.stale():
@@ -173,7 +173,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def ask_crash_and_ask_again(self, seat_id: str, hint: bool, crash: int) -> Any:
         """The process may end between any two requests; the client then asks again."""
         stamp = (self.now - ledger.EPOCH) * 100_000 + next(self.stamps)
-        operation = ledger.take(
+        operation = pool.take(
             self.entitlement_id, Holder(seat_id), self.change(), stamp, expect_overdraft=hint
         )
         kind, expected = self.expect_take(seat_id, stamp, hint=hint)
@@ -220,7 +220,7 @@ class LedgerMachine(RuleBasedStateMachine):
             ),
             None,
         )
-        released = self.run(ledger.release(self.entitlement_id, named, self.change()), lose=lose)
+        released = self.run(pool.release(self.entitlement_id, named, self.change()), lose=lose)
         if lose is None:
             assert released == (holder is not None)
         if holder is not None:
@@ -273,7 +273,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def preview(self, seat_id: str) -> None:
         kind, expected = self.expect_take(seat_id, 0, hint=True)
         try:
-            grant = self.run(ledger.preview(self.entitlement_id, Holder(seat_id), self.now))
+            grant = self.run(pool.preview(self.entitlement_id, Holder(seat_id), self.now))
         except problems.HardCapReached:
             assert kind == "denied"
         except problems.Problem as problem:

@@ -11,7 +11,7 @@ from benchmarks.scale import run
 from benchmarks.scale.designs import DESIGNS, OnePage, Textbook
 from benchmarks.scale.engine import PLAIN, READ, TRANSACTION, Engine, Throttled, units
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, problems, usage
+from shared import ledger, pool, problems, usage
 from shared.ledger import Change, Holder
 from shared.table import Get, Key, Pause, Put, Query, Refused, Table, Update
 from tests.support import create_table, new_id, open_door, terms
@@ -68,14 +68,14 @@ def test_random_lives_of_the_ledger(door: Table, seed: int) -> None:
             what = chance.random()
             if what < 0.6:
                 holder = Holder(f"user{chance.randrange(14)}", "Name", {"device": "x"})
-                operation = ledger.take(
+                operation = pool.take(
                     owner, holder, change, stamps.next(now), expect_overdraft=chance.random() < 0.5
                 )
                 grant = both.run(operation, now)
                 held.append(ledger.activation_id(grant.key, grant.seat.stamp))
                 outcomes.add("overdraft" if grant.seat.is_overdraft else "within")
             elif what < 0.9 and held:
-                both.run(ledger.release(owner, chance.choice(held), change), now)
+                both.run(pool.release(owner, chance.choice(held), change), now)
             else:
                 valid = terms(chance.randint(3, 7), chance.choice((7, 9, 9, None)), lease=600)
                 both.execute(ledger.change_terms(owner, valid, change, lease_changed=False))
@@ -135,7 +135,7 @@ def test_units_are_those_of_the_engine(dynamodb: DynamoDBLocal) -> None:
     stamps = ledger.Stamps(salt=1)
     differing = 0
     for number in range(128):
-        operation = ledger.take(
+        operation = pool.take(
             owner, Holder(f"user{number}", "Name", {}), Change("k", "r", NOW), stamps.next(NOW)
         )
         request = operation.send(None)

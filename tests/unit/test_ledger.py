@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from shared import ledger, problems
+from shared import ledger, pool, problems
 from shared.ledger import (
     NEVER,
     NO_LEASE,
@@ -142,7 +142,7 @@ def test_a_refused_write_is_looked_at_again_and_given_up_in_the_end(door: Table)
 
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(1, 2))
-    operation = ledger.take(entitlement_id, Holder("a"), change(), 1)
+    operation = pool.take(entitlement_id, Holder("a"), change(), 1)
     request = operation.send(None)
     tries = pauses = 0
     with pytest.raises(problems.Contention):
@@ -164,12 +164,12 @@ def test_seats_of_100_and_120(door: Table) -> None:
     flags = []
     for number in range(1, 121):
         stamp = number * 100
-        grant = door.run(ledger.take(entitlement_id, Holder(f"u{number}"), change(), stamp))
+        grant = door.run(pool.take(entitlement_id, Holder(f"u{number}"), change(), stamp))
         flags.append(grant.seat.is_overdraft)
         assert grant.page.used == number
     assert flags == [False] * 100 + [True] * 20
     with pytest.raises(problems.HardCapReached) as denied:
-        door.run(ledger.take(entitlement_id, Holder("u121"), change(), 1))
+        door.run(pool.take(entitlement_id, Holder("u121"), change(), 1))
     assert denied.value.extensions["seats"]["available"] == 0
 
 
@@ -180,7 +180,7 @@ def test_the_sweep_frees_what_ran_out_and_corrects_the_bound(door: Table) -> Non
     make_page(door, entitlement_id, terms(5, 5, lease=600))
     for number, offset in enumerate((0, 100_000, 200_000)):
         at = change(NOW_MS + offset)
-        door.run(ledger.take(entitlement_id, Holder(f"u{number}"), at, number))
+        door.run(pool.take(entitlement_id, Holder(f"u{number}"), at, number))
     key = table.ledger_key(entitlement_id)
     early = change(NOW_MS + 61_000)
     assert door.run(ledger.sweep_page(key, early)) == 0
@@ -197,7 +197,7 @@ def test_the_sweep_frees_what_ran_out_and_corrects_the_bound(door: Table) -> Non
 def test_a_page_without_leases_is_never_due(door: Table) -> None:
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(5, 5))
-    door.run(ledger.take(entitlement_id, Holder("u"), change(), 1))
+    door.run(pool.take(entitlement_id, Holder("u"), change(), 1))
     assert read_page(door, entitlement_id)["earliest"] == NEVER
 
 
@@ -209,9 +209,9 @@ def test_stale_seats_are_freed_before_overdraft_with_and_without_the_hint(
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(2, 5, lease=600))
     for number in range(3):
-        door.run(ledger.take(entitlement_id, Holder(f"ghost{number}"), change(), number))
+        door.run(pool.take(entitlement_id, Holder(f"ghost{number}"), change(), number))
     late = change(NOW_MS + 700_000)
-    take = ledger.take(entitlement_id, Holder("alice"), late, 10**6, expect_overdraft=hint)
+    take = pool.take(entitlement_id, Holder("alice"), late, 10**6, expect_overdraft=hint)
     grant = door.run(take)
     assert (grant.page.used, grant.seat.is_overdraft) == (1, False)
 
@@ -222,13 +222,13 @@ def test_the_bound_holds_for_grants_after_a_shortened_lease(door: Table) -> None
 
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(5, 5, lease=7200))
-    door.run(ledger.take(entitlement_id, Holder("long"), change(), 1))
+    door.run(pool.take(entitlement_id, Holder("long"), change(), 1))
     shorter = ledger.change_terms(
         entitlement_id, terms(5, 5, lease=60), change(), lease_changed=True
     )
     door.execute(table.Transact((shorter,)))
     door.run(ledger.sweep_page(table.ledger_key(entitlement_id), change()))
-    grant = door.run(ledger.take(entitlement_id, Holder("short"), change(), 2))
+    grant = door.run(pool.take(entitlement_id, Holder("short"), change(), 2))
     assert grant.seat.lease_end == NOW + 60
     assert read_page(door, entitlement_id)["earliest"] <= NOW + 60
     assert (
@@ -241,14 +241,14 @@ def test_the_bound_holds_for_a_grant_right_after_a_shortened_lease(door: Table) 
 
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(5, 5, lease=7200))
-    door.run(ledger.take(entitlement_id, Holder("long"), change(), 1))
+    door.run(pool.take(entitlement_id, Holder("long"), change(), 1))
     door.run(ledger.sweep_page(table.ledger_key(entitlement_id), change(NOW_MS + 61_000)))
     assert read_page(door, entitlement_id)["earliest"] == NOW + 7200
     shorter = ledger.change_terms(
         entitlement_id, terms(5, 5, lease=60), change(), lease_changed=True
     )
     door.execute(table.Transact((shorter,)))
-    door.run(ledger.take(entitlement_id, Holder("short"), change(NOW_MS + 70_000), 2))
+    door.run(pool.take(entitlement_id, Holder("short"), change(NOW_MS + 70_000), 2))
     assert read_page(door, entitlement_id)["earliest"] <= NOW + 130
 
 
@@ -258,14 +258,14 @@ def test_a_renewal_that_brings_the_first_lease_sets_the_bound(door: Table) -> No
     entitlement_id = new_id()
     key = table.ledger_key(entitlement_id)
     make_page(door, entitlement_id, terms(5, 5))
-    door.run(ledger.take(entitlement_id, Holder("a"), change(), 1))
+    door.run(pool.take(entitlement_id, Holder("a"), change(), 1))
     leased = ledger.change_terms(
         entitlement_id, terms(5, 5, lease=600), change(), lease_changed=True
     )
     door.execute(table.Transact((leased,)))
     door.run(ledger.sweep_page(key, change(NOW_MS + 1000)))
     assert "earliest" not in read_page(door, entitlement_id)
-    grant = door.run(ledger.take(entitlement_id, Holder("a"), change(NOW_MS + 2000), 2))
+    grant = door.run(pool.take(entitlement_id, Holder("a"), change(NOW_MS + 2000), 2))
     assert grant.seat.lease_end == NOW + 602
     assert read_page(door, entitlement_id)["earliest"] <= NOW + 602
 
@@ -276,8 +276,8 @@ def test_a_lease_that_ran_out_while_the_write_was_on_its_way_is_reclaimed(door: 
 
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(1, 1, lease=60))
-    door.run(ledger.take(entitlement_id, Holder("bob"), change(), 1))
-    alice = ledger.take(entitlement_id, Holder("alice"), change(NOW_MS + 62_000), 2)
+    door.run(pool.take(entitlement_id, Holder("bob"), change(), 1))
+    alice = pool.take(entitlement_id, Holder("alice"), change(NOW_MS + 62_000), 2)
     refused = door.execute(alice.send(None))
     assert alice.send(refused) == table.Pause(0)
     write = alice.send(NOW_MS + 66_000)
@@ -292,11 +292,11 @@ def test_a_preview_counts_as_the_grant_would(door: Table) -> None:
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(3, 4, lease=60))
     for number in range(2):
-        door.run(ledger.take(entitlement_id, Holder(f"ghost{number}"), change(), number))
+        door.run(pool.take(entitlement_id, Holder(f"ghost{number}"), change(), number))
     for number, used in ((10, 3), (11, 2)):  # within: no look at the leases; then the ghosts go
         late = change(NOW_MS + 70_000)
-        shown = door.run(ledger.preview(entitlement_id, Holder(f"u{number}"), late.now))
-        taken = door.run(ledger.take(entitlement_id, Holder(f"u{number}"), late, number))
+        shown = door.run(pool.preview(entitlement_id, Holder(f"u{number}"), late.now))
+        taken = door.run(pool.take(entitlement_id, Holder(f"u{number}"), late, number))
         assert shown.page.used == taken.page.used == used
         assert shown.seat.is_overdraft == taken.seat.is_overdraft
 
@@ -306,7 +306,7 @@ def test_a_denial_that_meets_a_conflict_is_recorded_before_it_is_answered(door: 
 
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(0, 0))
-    asked = ledger.take(entitlement_id, Holder("a"), change(), 1)
+    asked = pool.take(entitlement_id, Holder("a"), change(), 1)
     assert asked.send(door.execute(asked.send(None))) == table.Pause(0)
     write = asked.send(NOW_MS)
     assert isinstance(write, table.Update)
@@ -324,7 +324,7 @@ def test_refusals_without_end_are_given_up_too(door: Table) -> None:
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(1, 2))
     item = read_page(door, entitlement_id)
-    operation = ledger.take(entitlement_id, Holder("a"), change(), 1)
+    operation = pool.take(entitlement_id, Holder("a"), change(), 1)
     request = operation.send(None)
     tries = 0
     with pytest.raises(problems.Contention):

@@ -8,7 +8,7 @@ import pytest
 
 from functions.notify import batch, mail, mail_text
 from functions.notify.mail import Mailer
-from shared import aws, entitlement, events, ledger, problems, table, tokens
+from shared import aws, entitlement, events, ledger, pool, problems, table, tokens
 from shared.event_models import EVENTS
 from shared.ledger import Change, Holder
 from shared.table import Table
@@ -281,7 +281,7 @@ def test_a_late_fact_is_told_all_the_same(story: Story) -> None:
     denial = table.denial_key(story.id, key, ledger.utc_hour(START // 1000))
     with pytest.raises(problems.HardCapReached):
         made = Change("k", "late", START + 30_000)
-        story.door.run(ledger.take(story.id, Holder("erin", "Erin"), made, 1))
+        story.door.run(pool.take(story.id, Holder("erin", "Erin"), made, 1))
     story._tell(denial, None, START + HOUR)
     [late] = story.tick(START + 2 * HOUR)
     assert "Erin (erin), 1 attempt" in text(late)

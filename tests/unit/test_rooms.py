@@ -9,7 +9,7 @@ from functions.notify import handler as notify
 from functions.notify.changes import read_version
 from functions.notify.outlets import Outlets
 from functions.release import sweep as release
-from shared import aws, entitlement, ledger, problems, table
+from shared import aws, entitlement, ledger, pool, problems, table
 from shared.ledger import Change, Holder, Page
 from shared.table import Table, to_wire
 from tests.notifier import Notifier, Recorder
@@ -28,7 +28,7 @@ def test_the_sweep_frees_leases_and_closes_what_ended(rooms: Rooms) -> None:
     now_ms = time.time_ns() // 1_000_000
     for entitlement_id in (leased, ending, both, untouched):
         made = Change("test", "r", now_ms)
-        rooms.door.run(ledger.take(entitlement_id, Holder("a"), made, now_ms))
+        rooms.door.run(pool.take(entitlement_id, Holder("a"), made, now_ms))
     release.sweep(rooms.door, "sweep-0", now_ms + 1_000, FAR)
     assert [used(rooms.door, e) for e in (leased, ending, both, untouched)] == [1, 1, 1, 1]
     release.sweep(rooms.door, "sweep-1", now_ms + 700_000, FAR)
@@ -59,7 +59,7 @@ def test_a_grant_that_was_on_its_way_finds_the_page_closed(rooms: Rooms) -> None
     """Whatever its clock says: nothing would free it any more."""
     entitlement_id = rooms.create(validUntil=entitlement_time(3600))
     now_ms = time.time_ns() // 1_000_000
-    late = ledger.take(entitlement_id, Holder("late"), Change("t", "r", now_ms), 1)
+    late = pool.take(entitlement_id, Holder("late"), Change("t", "r", now_ms), 1)
     write = late.send(None)
     closing = Change("sweep", "r", now_ms + 3_700_000)
     assert rooms.door.run(entitlement.close(entitlement_id, closing)) is True
@@ -106,7 +106,7 @@ def test_one_bad_item_does_not_stop_the_sweep(
     ids = [rooms.create(leasePeriod="PT1M") for _ in range(3)]
     now_ms = time.time_ns() // 1_000_000
     for entitlement_id in ids:
-        rooms.door.run(ledger.take(entitlement_id, Holder("a"), Change("t", "r", now_ms), now_ms))
+        rooms.door.run(pool.take(entitlement_id, Holder("a"), Change("t", "r", now_ms), now_ms))
     monkeypatch.setattr(release, "_sweep_item", fail)
     release.sweep(rooms.door, "r", now_ms + 70_000, FAR)
     assert {table.ledger_key(entitlement_id).pk for entitlement_id in ids} <= set(swept)
@@ -115,7 +115,7 @@ def test_one_bad_item_does_not_stop_the_sweep(
 def test_the_sweep_stops_before_its_deadline(rooms: Rooms) -> None:
     entitlement_id = rooms.create(leasePeriod="PT1M")
     now_ms = time.time_ns() // 1_000_000
-    rooms.door.run(ledger.take(entitlement_id, Holder("a"), Change("t", "r", now_ms), now_ms))
+    rooms.door.run(pool.take(entitlement_id, Holder("a"), Change("t", "r", now_ms), now_ms))
     release.sweep(rooms.door, "r", now_ms + 70_000, 0)
     assert used(rooms.door, entitlement_id) == 1
 
@@ -172,7 +172,7 @@ class Stream:
         made = change(NOW_MS + at * 1000)
         holder = Holder(seat_id, seat_id.title(), {"device": "d"})
         stamp = (made.now - ledger.EPOCH) * 100_000 + len(self.records)
-        grant = self.run(ledger.take(self.id, holder, made, stamp))
+        grant = self.run(pool.take(self.id, holder, made, stamp))
         return ledger.activation_id(grant.key, grant.seat.stamp)
 
     def record(self, seat_id: str) -> table.Item:
@@ -222,14 +222,14 @@ def test_a_seat_that_ends_says_how(door: Table) -> None:
     named = stream.take("alice")
     stream.take("bob")
     stream.take("carol", 550)
-    stream.run(ledger.release(stream.id, named, change(NOW_MS + 560_000)))
+    stream.run(pool.release(stream.id, named, change(NOW_MS + 560_000)))
     stream.run(ledger.sweep_page(table.ledger_key(stream.id), change(NOW_MS + 700_000)))
     process(stream, stream.records)
     assert stream.record("alice")["endReason"] == "released"
     assert stream.record("bob")["endReason"] == "lease_expired"
     assert "endReason" not in stream.record("carol")
     door.execute(table.Transact((ledger.empty_page(stream.id, "deleted", change()),)))
-    stream.run(ledger.release(stream.id, named, change()))
+    stream.run(pool.release(stream.id, named, change()))
     process(stream, stream.records)
     assert stream.record("carol")["endReason"] == "removed"
 
@@ -255,7 +255,7 @@ def test_records_that_come_again_or_late_change_nothing(door: Table) -> None:
     first = stream.take("alice")
     stream.take("bob")
     stream.take("carol")
-    stream.run(ledger.release(stream.id, first, change(NOW_MS + 1000)))
+    stream.run(pool.release(stream.id, first, change(NOW_MS + 1000)))
     stream.take("alice", 2)
     process(stream, stream.records)
     people = ("alice", "bob", "carol")
@@ -269,7 +269,7 @@ def test_records_that_come_again_or_late_change_nothing(door: Table) -> None:
 def test_a_grant_that_is_replayed_late_fills_in_who_it_was(door: Table) -> None:
     stream = Stream(door)
     named = stream.take("alice")
-    stream.run(ledger.release(stream.id, named, change(NOW_MS + 1000)))
+    stream.run(pool.release(stream.id, named, change(NOW_MS + 1000)))
     created, taken, released = stream.records
     process(stream, [created, released])
     assert "seatId" not in stream.record("alice")
@@ -288,7 +288,7 @@ def test_the_overdraft_mark_comes_and_goes(door: Table) -> None:
     mark = door.execute(table.Get(key))
     assert mark is not None
     for each in named[:2]:
-        stream.run(ledger.release(stream.id, each, change()))
+        stream.run(pool.release(stream.id, each, change()))
     process(stream, stream.records[-2:])
     assert door.execute(table.Get(key)) is None
 
@@ -325,8 +325,8 @@ def test_a_new_grant_keeps_nothing_of_an_earlier_one(door: Table) -> None:
     """A machine changes hands: the record must not name the one who had it before."""
     stream = Stream(door)
     named = stream.take("lab-pc")
-    stream.run(ledger.release(stream.id, named, change()))
-    stream.run(ledger.take(stream.id, Holder("lab-pc"), change(NOW_MS + 5000), 10**13))
+    stream.run(pool.release(stream.id, named, change()))
+    stream.run(pool.take(stream.id, Holder("lab-pc"), change(NOW_MS + 5000), 10**13))
     process(stream, stream.records)
     record = stream.record("lab-pc")
     assert record["seatId"] == "lab-pc"

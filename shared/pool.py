@@ -1,0 +1,521 @@
+"""Pools: taking and giving back seats, on one page or on many.
+
+Up to 128 seats have one page, whose limits are those of the entitlement. A larger pool has several,
+and a seat's page follows from its key. Each page owns an *allowance*, so many seats it may hold by
+itself; the allowances always add up to the hard cap, so a grant is one write on one page, and the
+cap is never exceeded (escrow: O'Neil 1986; demarcation: Barbará and Garcia-Molina 1992; bounded
+counters: Balegas 2015). A page without room takes half the slack of the roomiest of a few others
+together with the seat, in a transaction of two items.
+
+Pages that may have room carry a mark with a sparse index. What adds room sets it in its own write;
+whoever looks for room and finds none takes it away. So the index may name a page too many, and a
+page too few only for as long as it lags.
+"""
+
+import random
+from typing import NamedTuple
+
+from shared import ledger, problems, table
+from shared.ledger import (
+    ROUNDS,
+    Change,
+    Decision,
+    Holder,
+    Page,
+    Place,
+    Seat,
+    Standing,
+    decode_seat,
+    encode_seat,
+    lease_expiry,
+    parse_activation_id,
+    seat_key,
+)
+from shared.table import (
+    Accepted,
+    BatchGet,
+    Cancelled,
+    Conflicted,
+    Found,
+    Get,
+    Item,
+    Key,
+    Pause,
+    Query,
+    Refused,
+    Reply,
+    Steps,
+    Transact,
+    Update,
+)
+
+# So many pages that may have room are looked at together; the roomiest gives.
+SAMPLE = 16
+# Seats of a page at most, on the average, when all of the hard cap is held.
+PAGE_MEAN = 96
+
+
+class Known(NamedTuple):
+    """What a process remembers of a pool: how many pages it has, and how it stood."""
+
+    pages: int
+    standing: Standing
+
+
+class Grant(NamedTuple):
+    """A seat held: taken by this request, or held before (`is_new` false).
+
+    `page` is the seat's page, `standing` that of the whole entitlement.
+    """
+
+    page: Page
+    key: str
+    seat: Seat
+    is_new: bool
+    standing: Standing
+
+
+def read_standing(owner: str) -> Steps[Standing]:
+    """How a pool of several pages stands."""
+    item: Item = yield Get(table.standing_key(owner))
+    return Standing(item["used"], item["seatCount"], item.get("hardCap"), item["at"])
+
+
+# --- Taking a seat --------------------------------------------------------------------------------
+
+
+class _Ask:
+    """One request for a seat: who asks, and on which page it is looked for."""
+
+    def __init__(
+        self, owner: str, holder: Holder, change: Change, stamp: int, known: Known | None
+    ) -> None:
+        self.owner = owner
+        self.holder = holder
+        self.change = change
+        self.stamp = stamp
+        self.key = seat_key(owner, holder.seat_id)
+        self.place = Place.of(owner, self.key, known.pages if known else None)
+        self.known = known.standing if known else None
+
+    def go_to(self, pages: int | None) -> Steps[None]:
+        """Look on the page that the key has among so many."""
+        self.place = Place.of(self.owner, self.key, pages)
+        if pages is not None and self.known is None:
+            self.known = yield from read_standing(self.owner)
+
+    @property
+    def is_overdraft(self) -> bool:
+        """Whether a seat taken now is an overdraft seat, by the pool's sum."""
+        return self.known is not None and self.known.used >= self.known.seat_count
+
+    def first_write(self, *, expect_overdraft: bool = False) -> Update:
+        """The grant by a write that needs to know nothing of the page."""
+        pages = self.place.pages
+        is_over = expect_overdraft
+        if pages is None:
+            room = ledger.OVERDRAFT + ledger.NOTHING_STALE if is_over else ledger.WITHIN
+        else:
+            room, is_over = ledger.ROOM, self.is_overdraft
+        return self._grant(room, is_overdraft=is_over)
+
+    def _grant(self, room: str, *, is_overdraft: bool) -> Update:
+        return ledger.grant(
+            self.place, self.key, self.holder, self.change, self.stamp, room,
+            is_overdraft=is_overdraft,
+        )  # fmt: skip
+
+    def write(self, page: Page, decision: Decision) -> Update:
+        """The write of a decision, which is neither to keep nor to deny."""
+        change = self.change
+        if decision is Decision.RENEW:
+            return ledger.renewal(self.place, page, self.key, self.holder, change)
+        if decision is Decision.RECLAIM:
+            expired = page.expired_keys(change.now)
+            is_overdraft = self.is_overdraft
+            if page.is_alone:
+                is_overdraft = page.used - len(expired) >= page.seat_count
+            value = encode_seat(self.stamp, is_overdraft=is_overdraft, now=change.now)
+            last = ledger.grant_record(change, self.key, self.holder)
+            return ledger.replace(self.place, page, expired, change, last, (self.key, value))
+        if not page.is_alone:
+            return self._grant(ledger.ROOM, is_overdraft=self.is_overdraft)
+        is_over = decision is Decision.OVERDRAFT
+        return self._grant(ledger.OVERDRAFT if is_over else ledger.WITHIN, is_overdraft=is_over)
+
+    def granted(self, page: Page) -> Grant:
+        """The answer, once the seat is on its page. Our own stamp: it is new, whatever was lost."""
+        seat = decode_seat(page.seats[self.key])
+        is_new = seat.stamp == self.stamp
+        standing = Standing.of(page)
+        if not page.is_alone:
+            assert self.known is not None  # it is read on the way to a page of several
+            used = self.known.used + int(is_new)
+            standing = Standing(used, page.seat_count, page.hard_cap, self.known.as_of_ms)
+        return Grant(page, self.key, seat, is_new, standing)
+
+
+def take(
+    entitlement_id: str,
+    holder: Holder,
+    change: Change,
+    stamp: int,
+    *,
+    known: Known | None = None,
+    expect_overdraft: bool = False,
+) -> Steps[Grant]:
+    """Take a seat, or renew the one the holder has.
+
+    `known` is what the caller remembers of a pool of several pages. `expect_overdraft` tries the
+    overdraft write first: worth it for a caller that last saw a page that has all the seats at its
+    limit. Both change the number of round trips, never whether a seat is given.
+
+    Raises:
+        NotFound, EntitlementSuspended, EntitlementExpired, EntitlementNotYetValid,
+        HardCapReached (with `seats` and `nextLeaseExpiry`; on record), Contention.
+    """
+    ask = _Ask(entitlement_id, holder, change, stamp, known)
+    write = ask.first_write(expect_overdraft=expect_overdraft)
+    for attempt in range(1, ROUNDS + 1):
+        reply: Reply = yield write
+        if isinstance(reply, Accepted):
+            return ask.granted(Page.of(reply.item or {}))
+        if isinstance(reply, Conflicted):
+            yield Pause(attempt)
+            continue
+        # The answer may have taken seconds: a lease that ran out meanwhile is no reason to deny.
+        ask.change = ask.change.at((yield Pause(0)))
+        page = yield from _arrive(ask, reply.item)
+        if page is None:
+            write = ask.first_write()
+            continue
+        ledger.check_seats(page, ask.change.now)
+        decision = ledger.decide(page, ask.key, ask.change.now)
+        if decision is Decision.KEEP:
+            return ask.granted(page)
+        if decision is Decision.DENY:
+            found = yield from _seek(ask, page)
+            if found is None:
+                raise (yield from _deny(ask, page))
+            if isinstance(found, Grant):
+                return found
+        if attempt > 1:
+            ask.change = ask.change.at((yield Pause(attempt - 1)))
+        write = ask.first_write() if decision is Decision.DENY else ask.write(page, decision)
+    raise problems.Contention
+
+
+def _arrive(ask: _Ask, item: Item | None) -> Steps[Page | None]:
+    """The page that refused, if it is the right one; else go to where the seat belongs."""
+    if item is None:
+        if ask.place.pages is None:
+            raise problems.NotFound("No entitlement has this id.")
+        yield from ask.go_to(None)  # the first page is always there, and knows
+        return None
+    page = Page.of(item)
+    if page.pages == ask.place.pages:
+        return page
+    yield from ask.go_to(page.pages)
+    return None
+
+
+def _deny(ask: _Ask, page: Page) -> Steps[problems.HardCapReached]:
+    """Put the denial on record; the problem to be answered."""
+    standing = Standing.of(page)
+    expiry = lease_expiry(page.next_lease_expiry())
+    if not page.is_alone:
+        assert ask.known is not None  # it is read on the way to a page of several
+        # No page has room, so all of the cap is held, whatever of it has reached the sum.
+        used = max(ask.known.used, page.hard_cap or 0)
+        standing = Standing(used, page.seat_count, page.hard_cap, ask.known.as_of_ms)
+        expiry = yield from _next_due(ask.owner, ask.change.now)
+    # Refused means that this very request is on record already.
+    record = ledger.seat_denial(ask.owner, ask.key, ask.holder, standing, ask.change)
+    yield from ledger.settle(record)
+    return denied(standing, expiry)
+
+
+def denied(standing: Standing, next_expiry: str | None) -> problems.HardCapReached:
+    """The problem of an entitlement that has no seat to give."""
+    return problems.HardCapReached(
+        f"All {standing.hard_cap} seats under the hard cap are held"
+        f" ({standing.seat_count} purchased, {standing.used} used).",
+        extensions={"seats": standing.view(), "nextLeaseExpiry": next_expiry},
+    )
+
+
+# --- Looking for room on other pages --------------------------------------------------------------
+
+
+class _Named:
+    """The pages that the index names, some at a time, from a random one on."""
+
+    def __init__(self, owner: str, pages: int) -> None:
+        shards = ledger.room_shards(owner, pages)
+        random.shuffle(shards)
+        middle = random.randrange(ledger.PARTS)
+        spans = ((middle, ledger.PARTS), (0, middle - 1))
+        self._left = [(shard, *span) for span in spans for shard in shards]
+        self._start: Item | None = None
+
+    def more(self) -> Steps[list[tuple[Key, Page]] | None]:
+        """The next ones as they are now; None when there are no more."""
+        while self._left:
+            shard, low, high = self._left[0]
+            found: Found = yield Query(
+                "roomKey = :shard AND page BETWEEN :low AND :high",
+                {":shard": shard, ":low": low, ":high": high},
+                names={},
+                index_name=table.ROOM_INDEX,
+                limit=SAMPLE,
+                start=self._start,
+            )
+            self._start = found.next
+            if found.next is None:
+                self._left.pop(0)
+            if found.items:
+                keys = tuple(Key(item["pk"], item["sk"]) for item in found.items)
+                items: dict[Key, Item] = yield BatchGet(keys)
+                pages = [(key, Page.of(item)) for key, item in items.items()]
+                return sorted(pages, key=lambda each: -each[1].slack)
+        return None
+
+
+def _seek(ask: _Ask, page: Page) -> Steps[Grant | bool | None]:
+    """Find a seat elsewhere in the pool: the grant; True: look again here; None: there is none."""
+    if page.is_alone:
+        return None
+    for _ in range(ROUNDS):
+        found = yield from _from_pages(ask, page)
+        if found or not (yield from _free_due(ask)):
+            return found
+    raise problems.Contention
+
+
+def _from_pages(ask: _Ask, page: Page) -> Steps[Grant | bool | None]:
+    """Take allowance from the roomiest of a few pages, and the seat, in one transaction."""
+    named = _Named(ask.owner, page.pages or 1)
+    while (batch := (yield from named.more())) is not None:
+        for donor_key, seen in batch:
+            donor = seen
+            while donor.slack:
+                if donor_key == ask.place.key:
+                    return True
+                outcome = yield from _move_and_sit(ask, page, donor_key, donor)
+                if not isinstance(outcome, Page):
+                    return outcome
+                donor = outcome  # somebody else took from it: as it is now
+            # If it has room again, it keeps its mark.
+            yield Update(
+                donor_key, "REMOVE roomKey", "size(seats) >= allowance",
+                table.NO_NAMES, table.NO_VALUES,
+            )  # fmt: skip
+    return None
+
+
+def _move_and_sit(ask: _Ask, page: Page, donor_key: Key, donor: Page) -> Steps[Grant | bool | Page]:
+    """Half of a donor's slack and the seat; the donor as it is, if it is not as it was seen.
+
+    True: our own page has changed, look again there.
+    """
+    share = (donor.slack + 1) // 2
+    left = (donor.allowance or 0) - share
+    given = Update(
+        donor_key, "SET allowance = :left", "allowance = :seen AND size(seats) <= :left",
+        table.NO_NAMES, {":seen": donor.allowance, ":left": left},
+    )  # fmt: skip
+    more, values = ", allowance = allowance + :share", dict[str, table.Value]({":share": share})
+    if share > 1:
+        more, values[":room"] = f"{more}, roomKey = :room", ask.place.room
+    value = encode_seat(ask.stamp, is_overdraft=ask.is_overdraft, now=ask.change.now)
+    taken = ledger.sit(
+        ask.place,
+        ask.key,
+        ask.change,
+        ledger.grant_record(ask.change, ask.key, ask.holder),
+        "attribute_not_exists(seats.#k)",
+        {":seat": value, **values},
+        more,
+    )
+    for attempt in range(1, ROUNDS + 1):
+        reply: Accepted | Cancelled | Conflicted = yield Transact((given, taken))
+        if isinstance(reply, Accepted):
+            # What a transaction wrote is not returned. The seat may be gone again by now: it was
+            # given all the same.
+            after = Page.of((yield Get(ask.place.key)))
+            seats = {ask.key: value + page.lease_seconds, **after.seats}
+            return ask.granted(after._replace(seats=seats))
+        if isinstance(reply, Cancelled):
+            (is_refused, item), (is_ours, _) = reply.reasons
+            return Page.of(item) if is_refused and item and not is_ours else True
+        ask.change = ask.change.at((yield Pause(attempt)))
+    return True
+
+
+def _free_due(ask: _Ask) -> Steps[bool]:
+    """Free every lease of the pool that ran out; whether there was any."""
+    freed, start = 0, None
+    while True:
+        found: Found = yield _due(ask, start)
+        for item in found.items:
+            freed += yield from ledger.sweep_page(Key(item["pk"], item["sk"]), ask.change)
+        start = found.next
+        if start is None:
+            return freed > 0
+
+
+def _next_due(owner: str, now: int) -> Steps[str | None]:
+    """A time before which no lease of the pool ends; None: there are none."""
+    found: Found = yield Query(
+        "sweepKey = :pool", {":pool": table.pool_sweep(owner)},
+        index_name=table.SWEEP_INDEX, limit=1,
+    )  # fmt: skip
+    ends = [item["earliest"] for item in found.items if item["earliest"] != ledger.NEVER]
+    return lease_expiry(max(now, ends[0])) if ends else None
+
+
+# --- Looking, without taking ----------------------------------------------------------------------
+
+
+def preview(entitlement_id: str, holder: Holder, now: int) -> Steps[Grant]:
+    """What `take` would answer at this moment; nothing is changed, nothing is recorded.
+
+    Raises:
+        What `take` raises, but for Contention.
+    """
+    ask = _Ask(entitlement_id, holder, Change("", "", now * 1000), 0, None)
+    page = yield from page_of(ask.owner, ask.key)
+    yield from ask.go_to(page.pages)
+    ledger.check_seats(page, now)
+    decision = ledger.decide(page, ask.key, now)
+    if decision in (Decision.KEEP, Decision.RENEW):
+        return ask.granted(page)._replace(is_new=False)
+    # Within what was purchased a seat is taken without a look at the leases.
+    looks = page.used >= page.seat_count or not page.is_alone
+    freed = set(page.expired_keys(now)) if looks else set[str]()
+    if decision is Decision.DENY and not (yield from _has_room(ask, page)):
+        standing = Standing.of(page) if page.is_alone else ask.known
+        assert standing is not None  # it is read on the way to a page of several
+        expiry = lease_expiry(page.next_lease_expiry())
+        if not page.is_alone:
+            standing = standing._replace(used=max(standing.used, page.hard_cap or 0))
+            expiry = yield from _next_due(ask.owner, now)
+        raise denied(standing, expiry)
+    seats = {held: value for held, value in page.seats.items() if held not in freed}
+    is_overdraft = len(seats) >= page.seat_count if page.is_alone else ask.is_overdraft
+    seats[ask.key] = encode_seat(0, is_overdraft=is_overdraft, now=now) + page.lease_seconds
+    return ask.granted(page._replace(seats=seats))
+
+
+def _has_room(ask: _Ask, page: Page) -> Steps[bool]:
+    """Whether a pool has a seat that its page lacks."""
+    if page.is_alone:
+        return False
+    named = _Named(ask.owner, page.pages or 1)
+    while (batch := (yield from named.more())) is not None:
+        if any(each.slack for _, each in batch):
+            return True
+    due: Found = yield _due(ask)
+    keys = tuple(Key(item["pk"], item["sk"]) for item in due.items)
+    stale: dict[Key, Item] = (yield BatchGet(keys)) if keys else {}
+    return any(Page.of(item).expired_keys(ask.change.now) for item in stale.values())
+
+
+def _due(ask: _Ask, start: Item | None = None) -> Query:
+    """The pages of the pool on which a lease may have run out."""
+    return Query(
+        "sweepKey = :pool AND earliest <= :due",
+        {":pool": table.pool_sweep(ask.owner), ":due": ask.change.now - ledger.CLOCK_GRACE},
+        index_name=table.SWEEP_INDEX,
+        limit=SAMPLE,
+        start=start,
+    )
+
+
+def page_of(owner: str, key: str) -> Steps[Page]:
+    """The page on which a seat key belongs.
+
+    Raises:
+        NotFound, Contention.
+    """
+    place = Place.of(owner, key, None)
+    for _ in range(ROUNDS):
+        item: Item | None = yield Get(place.key)
+        if item is None:
+            if place.pages is None:
+                raise problems.NotFound("No entitlement has this id.")
+            place = Place.of(owner, key, None)
+            continue
+        page = Page.of(item)
+        if page.pages == place.pages:
+            return page
+        place = Place.of(owner, key, page.pages)
+    raise problems.Contention
+
+
+# --- A new pool -----------------------------------------------------------------------------------
+
+
+def pages_for(cap: int) -> int:
+    """How many pages a pool of this hard cap has: 2, 3, 4, 6, 8, 12, ... of 64 to 96 seats each."""
+    pages = 1
+    while cap > pages * PAGE_MEAN:
+        pages = pages * 4 // 3 if pages % 3 == 0 else max(2, pages * 3 // 2)
+    return pages
+
+
+def new_pages(
+    entitlement_id: str, terms: ledger.Terms, pages: int, change: Change
+) -> list[tuple[Key, Item]]:
+    """The empty pages of a pool, to which all of its hard cap is dealt, and its standing."""
+    assert terms.hard_cap is not None
+    each, more = divmod(terms.hard_cap, pages)
+    first = dict(ledger.new_page(entitlement_id, terms, change).item)
+    items: list[tuple[Key, Item]] = []
+    for index in range(pages):
+        place = Place(entitlement_id, index * (ledger.PARTS // pages), pages)
+        allowance = each + int(index < more)
+        page = {
+            **first, "pages": pages, "page": place.number, "allowance": allowance,
+            "roomKey": place.room if allowance else None,
+            "sweepKey": table.pool_sweep(entitlement_id),
+        }  # fmt: skip
+        items.append((place.key, page))
+    standing: Item = {
+        "used": 0, "seatCount": terms.seat_count, "hardCap": terms.hard_cap, "at": change.now_ms,
+    }  # fmt: skip
+    items.append((table.standing_key(entitlement_id), standing))
+    return items
+
+
+# --- Giving a seat back ---------------------------------------------------------------------------
+
+
+def release(
+    entitlement_id: str, named: str, change: Change, pages: int | None = None
+) -> Steps[bool]:
+    """Give back the grant with activation id `named`; False when it is not held any more.
+
+    `pages` is how many the caller remembers, None: it knows of one. A stamp that is not the one
+    named stays: it is a newer grant of the same holder.
+
+    Raises:
+        NotFound, Contention.
+    """
+    key, stamp = parse_activation_id(named)
+    place = Place.of(entitlement_id, key, pages)
+    for _ in range(ROUNDS):
+        write = ledger.freeing(place, key, stamp, change)
+        reply: Accepted | Refused = yield from ledger.settle(write)
+        if isinstance(reply, Accepted):
+            return True
+        if reply.item is None:
+            if place.pages is None:
+                raise problems.NotFound("No entitlement has this id.")
+            place = Place.of(entitlement_id, key, None)
+            continue
+        page = Page.of(reply.item)
+        if page.pages == place.pages:
+            return False
+        place = Place.of(entitlement_id, key, page.pages)
+    raise problems.Contention

@@ -28,6 +28,11 @@ def together(work: Callable[[int], object]) -> None:
 
 def history(dynamodb: DynamoDBLocal, door: Table, key: Key) -> list[dict[str, Any]]:
     """Every version of an item, from the engine's stream, in order: (old, new)."""
+    return histories(dynamodb, door, key.pk)
+
+
+def histories(dynamodb: DynamoDBLocal, door: Table, prefix: str) -> list[dict[str, Any]]:
+    """Every version of the items whose partition keys begin so; in order for each item."""
     streams = dynamodb.client("dynamodbstreams")
     arn = dynamodb.client().describe_table(TableName=door.name)["Table"]["LatestStreamArn"]
     versions = []
@@ -46,7 +51,7 @@ def history(dynamodb: DynamoDBLocal, door: Table, key: Key) -> list[dict[str, An
                     "new": item_from_wire(record["dynamodb"]["NewImage"]),
                 }
                 for record in answer["Records"]
-                if record["dynamodb"]["Keys"]["pk"]["S"] == key.pk
+                if record["dynamodb"]["Keys"]["pk"]["S"].startswith(prefix)
             ]
             iterator = answer.get("NextShardIterator") if answer["Records"] else None
     return versions

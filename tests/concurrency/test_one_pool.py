@@ -1,0 +1,247 @@
+"""Sixteen threads on a pool of 1, 3 and 50 pages, on Amazon's own engine."""
+
+import itertools
+import random
+import threading
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from local.dynamodb import DynamoDBLocal
+from shared import ledger, pool, problems, table
+from shared.ledger import Change, Holder, Page, Stamps, Terms, decode_seat
+from shared.pool import Known
+from shared.table import Table
+from tests.concurrency.threads import SEEDS, THREADS, histories, run, together
+from tests.support import NOW_MS, create_table, new_id, open_door, terms
+
+# Pages of 4 to 8 seats: small ones are full more often.
+SIZES = ((1, 8), (3, 12), (3, 19), (50, 200))
+
+
+@pytest.fixture(scope="module")
+def door(dynamodb: DynamoDBLocal) -> Table:
+    return open_door(dynamodb.url, create_table(dynamodb.url))
+
+
+class Clients:
+    """Calls of many clients on one pool, and what came of them."""
+
+    def __init__(self, door: Table, valid: Terms, pages: int) -> None:
+        self.door = door
+        self.owner = new_id()
+        self.pages = pages
+        self._numbers = itertools.count()
+        self._stamps = [Stamps(salt) for salt in range(THREADS)]
+        self._offset_ms = 0
+        self.grants: list[pool.Grant] = []
+        self.denied: list[str] = []
+        self.contentions = 0
+        self.errors: list[str] = []
+        items = pool.new_pages(self.owner, valid, pages, Change("t", "r", NOW_MS))
+        door.execute(table.BatchPut(tuple(items)))
+
+    def now_ms(self) -> int:
+        return NOW_MS + self._offset_ms
+
+    def pass_time(self, seconds: int) -> None:
+        self._offset_ms += seconds * 1000
+
+    def change(self) -> Change:
+        return Change("key_test", f"req-{next(self._numbers)}", self.now_ms())
+
+    def take(self, worker: int, seat_id: str) -> pool.Grant | None:
+        change = self.change()
+        known = None
+        if worker % 2:  # the others go by what the first page says
+            known = Known(self.pages, self.door.run(pool.read_standing(self.owner)))
+        stamp = self._stamps[worker].next(change.now_ms)
+        operation = pool.take(self.owner, Holder(seat_id), change, stamp, known=known)
+        try:
+            grant: pool.Grant = run(self.door, operation, self.now_ms)
+        except problems.HardCapReached:
+            self.denied.append(seat_id)
+            return None
+        except problems.Contention:
+            self.contentions += 1
+            return None
+        self.grants.append(grant)
+        return grant
+
+    def release(self, worker: int, named: str) -> bool:
+        pages = self.pages if worker % 2 else None
+        try:
+            released: bool = run(
+                self.door, pool.release(self.owner, named, self.change(), pages), self.now_ms
+            )
+        except problems.Contention:
+            self.contentions += 1
+            return False
+        return released
+
+    def read_pages(self) -> list[Page]:
+        step = ledger.PARTS // self.pages
+        keys = tuple(table.ledger_key(self.owner, n * step) for n in range(self.pages))
+        return [Page.of(item) for item in self.door.execute(table.BatchGet(keys)).values()]
+
+
+def check(dynamodb: DynamoDBLocal, clients: Clients, cap: int) -> None:
+    """Every version of every page: allowances and seats, in the order in which they were made.
+
+    A transaction of two pages is two records. Between them the allowances seem to add up to less,
+    or to more by what is on its way: a page's own limit must hold in every version, their sum at
+    the end of each transaction.
+    """
+    seqs: dict[str, int] = {}
+    for version in histories(dynamodb, clients.door, f"LEDGER#{clients.owner}#"):
+        old, new = version["old"], version["new"]
+        assert len(new["seats"]) <= new["allowance"], "more seats than the page's allowance"
+        assert new["seatCount"] == (old or new)["seatCount"]
+        if old is None:
+            seqs[new["pk"]] = new["seq"]
+            continue
+        assert new["seq"] - old["seq"] in (0, 1)
+        assert seqs[new["pk"]] == old["seq"], "a version is missing, or counted twice"
+        seqs[new["pk"]] = new["seq"]
+        if new["seq"] == old["seq"]:
+            assert old["seats"] == new["seats"], "seats changed without a new version"
+            assert new["allowance"] <= old["allowance"], "allowance from nowhere"
+    pages = clients.read_pages()
+    assert len(pages) == clients.pages
+    assert sum(page.allowance or 0 for page in pages) == cap, "allowance was lost, or made"
+    held = [key for page in pages for key in page.seats]
+    assert len(held) == len(set(held)) <= cap
+    for page in pages:
+        for key in page.seats:
+            assert ledger.Place.of(clients.owner, key, clients.pages).number == page.number
+
+
+def marked(door: Table, owner: str, pages: int) -> set[int]:
+    shards = ledger.room_shards(owner, pages)
+    found = [
+        door.execute(
+            table.Query("roomKey = :shard", {":shard": shard}, index_name=table.ROOM_INDEX)
+        )
+        for shard in shards
+    ]
+    return {item["page"] for each in found for item in each.items}
+
+
+@pytest.mark.parametrize(("pages", "cap"), SIZES)
+def test_a_rush_takes_every_seat_and_none_more(
+    dynamodb: DynamoDBLocal, door: Table, pages: int, cap: int
+) -> None:
+    """Uneven hashing never denies: exactly the cap is granted, wherever the keys fall."""
+    clients = Clients(door, terms(cap, cap), pages)
+    people = [f"user{number}" for number in range(cap + 24)]
+
+    def work(worker: int) -> None:
+        for seat_id in people[worker::THREADS]:
+            clients.take(worker, seat_id)
+
+    together(work)
+    for seat_id in people:  # who met too much contention asks again
+        if clients.contentions:
+            clients.take(0, seat_id)
+    held = [key for page in clients.read_pages() for key in page.seats]
+    assert len(held) == cap
+    assert clients.denied, "more people than seats"
+    check(dynamodb, clients, cap)
+    assert marked(door, clients.owner, pages) == set(), "full pages are still said to have room"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("pages", "cap"), SIZES[:3])
+def test_everything_at_once_near_the_cap(
+    dynamodb: DynamoDBLocal, door: Table, pages: int, cap: int, seed: int
+) -> None:
+    """Seats come and go at the cap, leases run out, pages lend each other what they have."""
+    clients = Clients(door, terms(cap, cap, lease=300), pages)
+    counted: dict[str, int] = defaultdict(int)
+    lock = threading.Lock()
+
+    def work(worker: int) -> None:
+        chance = random.Random(seed * 1000 + worker)
+        mine: dict[str, list[str]] = {}
+        for _ in range(15):
+            act = chance.random()
+            if act < 0.6 or not mine:
+                seat_id = f"w{worker}-{chance.randrange(3)}"
+                grant = clients.take(worker, seat_id)
+                if grant:
+                    named = ledger.activation_id(grant.key, grant.seat.stamp)
+                    mine.setdefault(seat_id, []).append(named)
+            elif act < 0.93:
+                named = chance.choice(mine[chance.choice(sorted(mine))])
+                if clients.release(worker, named):
+                    with lock:
+                        counted["released"] += 1
+            elif worker == 0:
+                clients.pass_time(chance.choice([10, 160, 320]))
+
+    together(work)
+    check(dynamodb, clients, cap)
+    kinds: dict[str, int] = defaultdict(int)
+    for version in histories(dynamodb, door, f"LEDGER#{clients.owner}#"):
+        old, new = version["old"], version["new"]
+        if old and old["seq"] != new["seq"]:
+            kinds[new["last"]["type"]] += 1
+    new_grants = [grant for grant in clients.grants if grant.is_new]
+    assert kinds["activated"] == len(new_grants), "a grant was written and nobody was told"
+    assert kinds["released"] == counted["released"]
+
+
+def test_a_lease_that_ran_out_anywhere_is_taken_before_anybody_is_denied(door: Table) -> None:
+    clients = Clients(door, terms(19, 19, lease=300), 3)
+    while len([grant for grant in clients.grants if grant.is_new]) < 19:
+        clients.take(0, f"ghost{len(clients.grants)}")
+    assert clients.take(0, "too many") is None
+    clients.pass_time(306)
+    for number in range(19):
+        assert clients.take(number % 2, f"person{number}"), "denied although a lease had run out"
+    assert clients.take(1, "person19") is None
+
+
+@pytest.mark.parametrize(("pages", "cap"), SIZES)
+def test_one_person_from_sixteen_threads_takes_one_seat(
+    door: Table, pages: int, cap: int
+) -> None:
+    clients = Clients(door, terms(cap, cap, lease=3600), pages)
+    together(lambda worker: [clients.take(worker, "alice") for _ in range(3)])
+    assert clients.contentions + len(clients.grants) == 48
+    assert len({grant.seat.stamp for grant in clients.grants}) == 1
+    assert sum(grant.is_new for grant in clients.grants) == 1
+
+
+def test_a_preview_says_what_taking_would(door: Table) -> None:
+    clients = Clients(door, terms(19, 19, lease=300), 3)
+    for number in range(40):
+        holder = Holder(f"user{number}")
+        expected: Any = True
+        try:
+            clients.door.run(pool.preview(clients.owner, holder, clients.now_ms() // 1000))
+        except problems.HardCapReached as denied:
+            expected = None
+            assert denied.extensions["seats"]["used"] == 19
+        assert (clients.take(number % 2, holder.seat_id) is not None) == (expected is not None)
+    clients.pass_time(306)
+    shown = clients.door.run(pool.preview(clients.owner, Holder("new"), clients.now_ms() // 1000))
+    assert shown.is_new
+
+
+def test_overdraft_follows_from_the_sum(door: Table) -> None:
+    clients = Clients(door, terms(10, 12), 3)
+    key = table.standing_key(clients.owner)
+    grant = clients.take(0, "a")
+    assert grant
+    assert not grant.seat.is_overdraft
+    assert grant.standing.used == 1
+    standing = {**door.execute(table.Get(key)), "used": 10}
+    door.execute(table.Put(key, {n: v for n, v in standing.items() if n not in ("pk", "sk")}))
+    grant = clients.take(1, "b")
+    assert grant
+    assert grant.seat.is_overdraft
+    assert decode_seat(grant.page.seats[grant.key]).is_overdraft
+    assert grant.standing.view()["overdraftUsed"] == 1
+    assert grant.standing.view()["asOf"]

@@ -1,13 +1,13 @@
 """The designs that are compared, as operations that yield the table's requests.
 
-The ledger is the product's own code, unchanged. The textbook's counter and seat items are written
-in one transaction, do what the ledger does, and repeat what met a conflict, as the SDK does not.
+One page and pages are the product's own code, unchanged. The textbook's counter and seat items are
+written in one transaction, do what the ledger does, and repeat what met a conflict, as the SDK does
+not.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any
 
+from benchmarks.scale.engine import Engine
 from shared import ledger, pool, problems
 from shared.ledger import PAGE_SEATS, Change, Holder, Terms
 from shared.table import (
@@ -52,7 +52,7 @@ class Design(ABC):
         """Somebody gives a seat back."""
 
     @abstractmethod
-    def used(self, look: Callable[[Key], Item | None]) -> int:
+    def used(self, engine: Engine) -> int:
         """How many seats are held at this very moment."""
 
 
@@ -114,9 +114,9 @@ class Textbook(Design):
         )  # fmt: skip
         return "gave up" if reply is None else "released"
 
-    def used(self, look: Callable[[Key], Item | None]) -> int:
+    def used(self, engine: Engine) -> int:
         """What the counter says; a test holds it against the seats."""
-        return int((look(self._counter) or {})["used"])
+        return int((engine.get(self._counter) or {})["used"])
 
 
 class OnePage(Design):
@@ -130,13 +130,14 @@ class OnePage(Design):
         self._stamps = ledger.Stamps(salt=1)
         self._grants: dict[int, str] = {}
         self._is_at_limit = False
+        self._known: pool.Known | None = None
+
+    def _terms(self) -> Terms:
+        return Terms(self.purchased, self.cap, "active", 0, None, 8 * 3600)
 
     def items(self) -> list[tuple[Key, Item]]:
         """The empty page."""
-        page = ledger.new_page(
-            OWNER, Terms(self.purchased, self.cap, "active", 0, None, 8 * 3600),
-            Change("scale", "request", 0),
-        )  # fmt: skip
+        page = ledger.new_page(OWNER, self._terms(), Change("scale", "request", 0))
         return [(page.key, dict(page.item))]
 
     def take(self, person: int, now_ms: int) -> Steps[Outcome]:
@@ -144,32 +145,59 @@ class OnePage(Design):
         holder = Holder(f"user{person}@acme.example", "Alice Example", {"device": "mbp-13"})
         change = Change("key_scale", f"request-{now_ms}", now_ms)
         operation = pool.take(
-            OWNER, holder, change, self._stamps.next(now_ms), expect_overdraft=self._is_at_limit
-        )
+            OWNER, holder, change, self._stamps.next(now_ms),
+            known=self._known, expect_overdraft=self._is_at_limit,
+        )  # fmt: skip
         try:
             grant = yield from operation
         except problems.HardCapReached:
             return "denied"
         except problems.Contention:
             return "gave up"
-        self._is_at_limit = grant.page.used >= grant.page.seat_count
+        self._is_at_limit = grant.page.is_alone and grant.page.used >= grant.page.seat_count
         self._grants[person] = ledger.activation_id(grant.key, grant.seat.stamp)
         return "granted" if grant.is_new else "held"
 
     def release(self, person: int, now_ms: int) -> Steps[Outcome]:
         """As the room `release` does it."""
         change = Change("key_scale", f"request-{now_ms}", now_ms)
+        pages = self._known.pages if self._known else None
         try:
-            yield from pool.release(OWNER, self._grants[person], change)
+            yield from pool.release(OWNER, self._grants[person], change, pages)
         except problems.Contention:
             return "gave up"
         return "released"
 
-    def used(self, look: Callable[[Key], Item | None]) -> int:
-        """The size of the set."""
-        [(key, _)] = self.items()
-        page: Any = look(key)
-        return len(page["seats"])
+    def used(self, engine: Engine) -> int:
+        """The sizes of the sets."""
+        return engine.held
 
 
-DESIGNS: tuple[type[Design], ...] = (Textbook, OnePage)
+class Pages(OnePage):
+    """The product's pool of several pages.
+
+    The sum is read once a second and process, of which there is one for 50 requests a second.
+    """
+
+    name = "ledger pages"
+    most_seats = 100_000
+
+    def __init__(self, purchased: int, cap: int) -> None:
+        super().__init__(purchased, cap)
+        self._pages = max(2, pool.pages_for(cap))
+        self._known = pool.Known(self._pages, ledger.Standing(0, purchased, cap, 0))
+        self._requests = 0
+
+    def items(self) -> list[tuple[Key, Item]]:
+        """The empty pages, and the sum."""
+        return pool.new_pages(OWNER, self._terms(), self._pages, Change("scale", "request", 0))
+
+    def take(self, person: int, now_ms: int) -> Steps[Outcome]:
+        """As a process does it that knows the pool."""
+        self._requests += 1
+        if self._requests % 50 == 0:
+            yield from pool.read_standing(OWNER)
+        return (yield from super().take(person, now_ms))
+
+
+DESIGNS: tuple[type[Design], ...] = (Textbook, OnePage, Pages)

@@ -10,9 +10,11 @@ What is simulated, and from where the figures are (US East; `docs/scale.md` repe
   (assumed: a fifth of its latency); they do not conflict, they wait
 - a transaction holds its items from prepare to commit (assumed: half of its latency); whoever meets
   it, another transaction or a plain write, gets TransactionConflict, which the SDK does not retry
-- an index lags behind its table by 10 to 100 ms
+- an index lags behind its table by 10 to 100 ms (assumed), and a write that changes an item's place
+  in one is charged there as well; an index partition that takes no more throttles the write
 """
 
+import heapq
 import math
 import random
 from collections.abc import Generator
@@ -22,15 +24,19 @@ import simpy
 
 from benchmarks.scale.expressions import Item, holds, updated
 from shared.table import (
+    ROOM_INDEX,
+    SWEEP_INDEX,
     Accepted,
     BatchGet,
     BatchPut,
     Cancelled,
     Conflicted,
     Delete,
+    Found,
     Get,
     Key,
     Put,
+    Query,
     Refused,
     Transact,
     Update,
@@ -40,6 +46,9 @@ WRITE_UNITS, READ_UNITS = 1_000.0, 3_000.0
 # The normal quantile of 0.99.
 _Z99 = 2.326
 HOLDS_PLAIN, HOLDS_TRANSACTION = 0.2, 0.5
+LAG = (0.010, 0.100)
+# The indexes: their partition key and their sort key.
+INDEXES = {ROOM_INDEX: ("roomKey", "page"), SWEEP_INDEX: ("sweepKey", "earliest")}
 ATTEMPTS = 6
 Process = Generator[simpy.Event, Any, Any]
 
@@ -100,6 +109,54 @@ class Bucket:
         return True
 
 
+class Index:
+    """A sparse index, which shows a change of its table some time later."""
+
+    def __init__(self, name: str) -> None:
+        self._names = INDEXES[name]
+        self._places: dict[Key, tuple[str, int]] = {}
+        self._shown: dict[str, dict[Key, int]] = {}
+        self._coming: list[tuple[float, int, Key, tuple[str, int] | None]] = []
+        self._due: dict[Key, float] = {}
+        self._count = 0
+
+    def place_of(self, item: Item | None) -> tuple[str, int] | None:
+        """Where an item stands in it."""
+        partition, sort = self._names
+        if item is None or partition not in item or sort not in item:
+            return None
+        return item[partition], item[sort]
+
+    def note(self, key: Key, item: Item | None, visible_at: float) -> None:
+        """An item was written."""
+        place = self.place_of(item)
+        self._due[key] = max(visible_at, self._due.get(key, 0.0))
+        self._count += 1
+        heapq.heappush(self._coming, (self._due[key], self._count, key, place))
+
+    def query(self, request: Query, now: float) -> Found:
+        """What it shows by now, in the order of its sort key."""
+        while self._coming and self._coming[0][0] <= now:
+            _, _, key, place = heapq.heappop(self._coming)
+            if key in self._places:
+                self._shown[self._places.pop(key)[0]].pop(key)
+            if place:
+                self._places[key] = place
+                self._shown.setdefault(place[0], {})[key] = place[1]
+        partition, sort = self._names
+        among = self._shown.get(str(next(iter(request.values.values()))), {})
+        rows: list[Item] = [
+            {"pk": key.pk, "sk": key.sk, partition: self._places[key][0], sort: at}
+            for key, at in sorted(among.items(), key=lambda each: (each[1], each[0]))
+        ]
+        rows = [row for row in rows if holds(request.condition, row, {}, request.values)]
+        if request.start:
+            after = (request.start[sort], request.start["pk"], request.start["sk"])
+            rows = [row for row in rows if (row[sort], row["pk"], row["sk"]) > after]
+        shown = rows[: request.limit]
+        return Found(shown, shown[-1] if len(shown) < len(rows) else None)
+
+
 class Throttled(Exception):
     """The SDK has given up."""
 
@@ -115,8 +172,13 @@ class Engine:
         self._reads: dict[str, Bucket] = {}
         self._free_at: dict[Key, float] = {}
         self._locked: dict[Key, float] = {}
+        self._indexes = {name: Index(name) for name in INDEXES}
+        self.held = 0
+        self.most = 0
         self.calls = 0
+        self.transactions = 0
         self.write_units = 0
+        self.read_units = 0.0
         self.conflicts = 0
         self.throttled = 0
 
@@ -128,11 +190,46 @@ class Engine:
         if not holds(request.condition, before, request.names, request.values):
             return Refused(before)
         after = self._after(request, before)
-        if after is None:
-            self.items.pop(request.key, None)
-            return Accepted()
-        self.items[request.key] = after
+        self._keep(request.key, before, after)
         return Accepted(after if isinstance(request, Update) else None)
+
+    def _keep(self, key: Key, before: Item | None, after: Item | None) -> None:
+        if after is None:
+            self.items.pop(key, None)
+        else:
+            self.items[key] = after
+        for index in self._indexes.values():
+            if index.place_of(before) != index.place_of(after):
+                index.note(key, after, self.env.now + self._chance.uniform(*LAG))
+        self.held += len((after or {}).get("seats", ())) - len((before or {}).get("seats", ()))
+        self.most = max(self.most, self.held)
+
+    def at_once(self, request: Any) -> Any:
+        """A request's reply, in no time; an index shows everything."""
+        if isinstance(request, Get):
+            return self.get(request.key)
+        if isinstance(request, BatchGet):
+            return {key: self.items[key] for key in request.keys if key in self.items}
+        if isinstance(request, Query):
+            return self._indexes[request.index_name].query(request, math.inf)
+        if isinstance(request, Transact):
+            self.transactions += 1
+            return self.transact(request)
+        return self.write(request)
+
+    def copy_of(self, other: "Engine") -> None:
+        """Begin with what another engine has."""
+        self.items = dict(other.items)
+        self.held = self.most = other.held
+        self.reindex()
+
+    def reindex(self) -> None:
+        """Let the indexes show the items as they are."""
+        self._indexes = {name: Index(name) for name in INDEXES}
+        for index in self._indexes.values():
+            for key, item in self.items.items():
+                if index.place_of(item):
+                    index.note(key, item, 0.0)
 
     def transact(self, request: Transact) -> Accepted | Cancelled:
         """All of it, or nothing."""
@@ -177,6 +274,8 @@ class Engine:
         self.calls += 1
         if isinstance(request, Get | BatchGet):
             return (yield from self._read(request))
+        if isinstance(request, Query):
+            return (yield from self._query(request))
         if isinstance(request, BatchPut):
             for key, item in request.items:
                 yield from self.send(Put(key, item))
@@ -192,9 +291,36 @@ class Engine:
             if not self._admit(self._reads, READ_UNITS, key.pk, wanted):
                 yield self.env.timeout(READ.draw(self._chance))
                 return None
+            self.read_units += wanted
         yield self.env.timeout(READ.draw(self._chance))
         found = {key: self.items[key] for key in keys if key in self.items}
         return (found.get(request.key) if isinstance(request, Get) else found,)
+
+    def _query(self, request: Query) -> Process:
+        """Of an index: it reads half a unit for 4 KB, and is never consistent."""
+        found = self._indexes[request.index_name].query(request, self.env.now)
+        wanted = 0.5 * max(1, -(-sum(size_of(item) for item in found.items) // 4096))
+        partition = str(next(iter(request.values.values())))
+        yield self.env.timeout(READ.draw(self._chance))
+        if not self._admit(self._reads, READ_UNITS, partition, wanted):
+            return None
+        self.read_units += wanted
+        return (found,)
+
+    def _admit_index(self, request: Update | Put | Delete) -> bool:
+        """Whether the indexes take a write as well, which are charged where a place changes."""
+        before = self.items.get(request.key)
+        if not holds(request.condition, before, request.names, request.values):
+            return True
+        after = self._after(request, before)
+        for index in self._indexes.values():
+            places = (index.place_of(before), index.place_of(after))
+            for place in set(places) - {None} if places[0] != places[1] else ():
+                assert place is not None
+                if not self._admit(self._writes, WRITE_UNITS, place[0], 1):
+                    return False
+                self.write_units += 1
+        return True
 
     def _admit(self, buckets: dict[str, Bucket], rate: float, pk: str, wanted: float) -> bool:
         return buckets.setdefault(pk, Bucket(rate)).admit(self.env.now, wanted)
@@ -210,7 +336,9 @@ class Engine:
     def _plain(self, request: Update | Put | Delete) -> Process:
         cost = self._cost(request)
         spent = PLAIN.draw(self._chance)
-        if not self._admit(self._writes, WRITE_UNITS, request.key.pk, cost):
+        if not self._admit(self._writes, WRITE_UNITS, request.key.pk, cost) or (
+            not self._admit_index(request)
+        ):
             yield self.env.timeout(spent)
             return None
         self.write_units += cost
@@ -228,9 +356,12 @@ class Engine:
 
     def _transaction(self, request: Transact) -> Process:
         spent = TRANSACTION.draw(self._chance)
+        self.transactions += 1
         for action in request.actions:
             cost = self._cost(action, 2)
-            if not self._admit(self._writes, WRITE_UNITS, action.key.pk, cost):
+            if not self._admit(self._writes, WRITE_UNITS, action.key.pk, cost) or (
+                not self._admit_index(action)
+            ):
                 yield self.env.timeout(spent)
                 return None
             self.write_units += cost

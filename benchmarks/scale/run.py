@@ -3,6 +3,7 @@
 Virtual time: a run is the same on every machine. Prints a table, draws pictures into `docs/images`.
 """
 
+import copy
 import random
 import sys
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import simpy
 
 from benchmarks.scale import chart
-from benchmarks.scale.designs import DESIGNS, Design
+from benchmarks.scale.designs import DESIGNS, Design, Pages, Textbook
 from benchmarks.scale.engine import Engine, Process, Throttled
 from shared.table import Pause, Put, Steps, backoff_seconds
 from tools import ROOT
@@ -25,6 +26,14 @@ PATIENCE = 1.0
 START_MS = 1_800_000_000_000
 SEATS = 100
 RATES = (10, 20, 40, 60, 80, 120, 160, 200, 250, 300, 400)
+# A larger pool: the textbook's design is measured where it ends, pages as far as the load goes.
+LARGE, LARGEST = 20_000, 100_000
+LARGE_RATES: dict[type[Design], tuple[int, ...]] = {
+    Textbook: (10, 20, 40, 80, 160), Pages: (20, 500, 1_000, 2_000, 3_000, 5_000, 10_000, 20_000)
+}  # fmt: skip
+# A run of many requests a second needs not be as long.
+REQUESTS = 30_000
+MOVES_AT = (50, 90, 95, 99, 100)
 
 
 class Result(NamedTuple):
@@ -41,8 +50,23 @@ class Result(NamedTuple):
     throttled: float
     calls: float
     units: float
+    reads: float
     failed: float
     most: int
+
+
+_FILLED: dict[tuple[str, int, int], "Load"] = {}
+
+
+def at_once(engine: Engine, operation: Steps[str]) -> str:
+    """Drive an operation in no time."""
+    reply: Any = None
+    while True:
+        try:
+            request = operation.send(reply)
+        except StopIteration as stop:
+            return str(stop.value)
+        reply = START_MS if isinstance(request, Pause) else engine.at_once(request)
 
 
 class Load:
@@ -61,31 +85,30 @@ class Load:
         self.outcomes: Counter[str] = Counter()
         self.most = 0
         self.asked = 0
-        for key, item in design.items():
-            self.engine.write(Put(key, item))
+        self.seats = design.cap
+        self.seed = seed
+        self.seconds = min(SECONDS, REQUESTS / rate)
+        self.warm_up = min(WARM_UP, self.seconds / 2)
 
     def now_ms(self) -> int:
         """The clock of every process."""
         return START_MS + round(self.env.now * 1000)
 
     def fill(self, people: int) -> None:
-        """Seat so many before the run begins, in no time."""
-        for person in range(people):
-            operation = self.design.take(person, START_MS)
-            reply: Any = None
-            while True:
-                try:
-                    request = operation.send(reply)
-                except StopIteration:
-                    break
-                reply = START_MS
-                if not isinstance(request, Pause):
-                    env = simpy.Environment()
-                    quiet = Engine(env, random.Random(1))
-                    quiet.items = self.engine.items
-                    done = env.process(quiet.send(request))
-                    reply = env.run(done)
-            self.holding.append(person)
+        """Seat so many before the run begins, in no time. Rates of one pool begin alike."""
+        name = (self.design.name, self.seats, people)
+        if name not in _FILLED:
+            begun = Load(type(self.design)(self.design.purchased, self.seats), 1, SEED)
+            for key, item in begun.design.items():
+                begun.engine.write(Put(key, item))
+            for person in range(people):
+                at_once(begun.engine, begun.design.take(person, START_MS))
+            _FILLED.clear()  # one after the other: they are large
+            _FILLED[name] = begun
+        self.design = copy.deepcopy(_FILLED[name].design)
+        self.engine.copy_of(_FILLED[name].engine)
+        self.holding = [*range(people)]
+        random.seed(self.seed)
 
     def drive(self, operation: Steps[str]) -> Process:
         """An operation, with the engine's answers and pauses in virtual time."""
@@ -109,18 +132,18 @@ class Load:
             outcome = yield from self.drive(call(person, self.now_ms()))
         except Throttled:
             outcome = "gave up"
-        self.most = max(self.most, self.design.used(self.engine.get))
+        self.most = max(self.most, self.design.used(self.engine), self.engine.most)
         has_seat = outcome in ("granted", "held") or (not takes and outcome == "gave up")
         (self.holding if has_seat else self.waiting).append(person)
-        if began >= WARM_UP:
+        if began >= self.warm_up:
             self.spent.append(self.env.now - began)
             self.outcomes[outcome] += 1
 
     def arrive(self) -> Process:
         """Calls at random moments: a holder gives a seat back, or somebody else takes one."""
-        while self.env.now < SECONDS + WARM_UP:
+        while self.env.now < self.seconds + self.warm_up:
             yield self.env.timeout(self.chance.expovariate(self.rate))
-            self.asked += self.env.now >= WARM_UP
+            self.asked += self.env.now >= self.warm_up
             takes = self.chance.random() < 0.5
             among = self.waiting if takes else self.holding
             if not among:
@@ -136,9 +159,10 @@ class Load:
         count = max(1, len(served))
         p50, p99 = (served[int((count - 1) * share)] * 1000 for share in (0.5, 0.99))
         return Result(
-            self.design.name, scenario, seats, self.rate, max(0, quick) / SECONDS, p50, p99,
+            self.design.name, scenario, seats, self.rate, max(0, quick) / self.seconds, p50, p99,
             self.engine.conflicts / count, self.engine.throttled / count,
             self.engine.calls / count, self.engine.write_units / count,
+            self.engine.read_units / count,
             self.outcomes["gave up"] / count, self.most,
         )  # fmt: skip
 
@@ -168,35 +192,112 @@ def storm(kind: type[Design], seats: int, rate: float) -> Result:
 
 def results() -> Iterator[Result]:
     """Every run."""
-    for kind in DESIGNS:
+    for kind in DESIGNS[:2]:
         for scenario in (steady, storm):
             for rate in RATES:
                 yield scenario(kind, SEATS, rate)
+    for large, rates in LARGE_RATES.items():
+        for scenario in (steady, storm):
+            for rate in rates:
+                yield scenario(large, LARGE, rate)
+    for rate in (1_000, 20_000):
+        yield steady(Pages, LARGEST, rate)
+    yield storm(Pages, LARGEST, 1_000)
+
+
+class Moves(NamedTuple):
+    """Transactions of two pages for each 1,000 grants, at a level of use in percent."""
+
+    percent: int
+    filling: float
+    steady: float
+
+
+def moves(seats: int) -> Iterator[Moves]:
+    """A pool that fills up in the morning; at each level, seats that come and go as often."""
+    load = Load(Pages(seats * 5 // 6, seats), 1, SEED)
+    engine, chance = load.engine, load.chance
+    for key, item in load.design.items():
+        engine.write(Put(key, item))
+    held: list[int] = []
+    people = iter(range(10**9))
+
+    def grant() -> None:
+        person = next(people)
+        assert at_once(engine, load.design.take(person, START_MS)) == "granted"
+        held.append(person)
+
+    before, granted = 0, 0
+    for percent in MOVES_AT:
+        count = seats * percent // 100 - len(held)
+        for _ in range(count):
+            grant()
+        filled, granted = engine.transactions - before, granted + count
+        kept = copy.deepcopy(load.design), dict(engine.items), list(held)
+        begun = engine.transactions
+        for _ in range(seats // 2):
+            at = chance.randrange(len(held))
+            held[at], held[-1] = held[-1], held[at]
+            at_once(engine, load.design.release(held.pop(), START_MS))
+            grant()
+        yield Moves(
+            percent, 1_000 * filled / granted, 1_000 * (engine.transactions - begun) / (seats // 2)
+        )
+        # The morning goes on where it was.
+        load.design, engine.items, held[:] = kept
+        engine.reindex()
+        before = engine.transactions - filled
+
+
+def denial_cost(seats: int) -> dict[str, float]:
+    """What one denial takes when all of a pool is held, and everything is quiet."""
+    load = Load(Pages(seats * 5 // 6, seats), 1, SEED)
+    load.fill(seats)
+    at_once(load.engine, load.design.take(seats, START_MS))
+    load.env.run(until=1)  # until the indexes show it
+    done = load.env.process(load.drive(load.design.take(seats + 1, START_MS)))
+    outcome = load.env.run(done)
+    engine = load.engine
+    assert outcome == "denied", outcome
+    return {
+        "calls": engine.calls, "write units": engine.write_units, "read units": engine.read_units
+    }  # fmt: skip
 
 
 def main() -> None:
     """Run, print, draw."""
     told: list[Result] = []
-    head = ("design", "load", "asked/s", "done/s", "p50 ms", "p99 ms", "conflicts", "throttled",
-            "calls", "units", "gave up", "most")  # fmt: skip
+    head = ("design", "load", "seats", "asked/s", "done/s", "p50 ms", "p99 ms", "conflicts",
+            "throttled", "calls", "WU", "RU", "gave up", "most")  # fmt: skip
     print(
-        f"{SEATS} seats, {SECONDS:.0f} s each; conflicts, throttled calls, calls and units are"
-        " those of each request\n"
+        "conflicts, throttled calls, calls, write units (WU) and read units (RU) are those of each"
+        " request\n"
     )
-    print("{:<22}{:<10}{:>8}{:>8}{:>8}{:>8}{:>11}{:>11}{:>7}{:>7}{:>9}{:>6}".format(*head))
+    form = "{:<22}{:<9}{:>7}{:>8}{:>8}{:>8}{:>8}{:>10}{:>10}{:>7}{:>6}{:>6}{:>8}{:>8}"
+    print(form.format(*head))
     for each in results():
         told.append(each)
         print(
-            f"{each.design:<22}{each.scenario:<10}{each.asked:>8.0f}{each.done:>8.0f}{each.p50:>8.1f}"
-            f"{each.p99:>8.1f}{each.conflicts:>11.3f}{each.throttled:>11.3f}{each.calls:>7.2f}"
-            f"{each.units:>7.2f}{each.failed:>9.3f}{each.most:>6}"
+            f"{each.design:<22}{each.scenario:<9}{each.seats:>7}{each.asked:>8.0f}{each.done:>8.0f}"
+            f"{each.p50:>8.1f}{each.p99:>8.1f}{each.conflicts:>10.3f}{each.throttled:>10.3f}"
+            f"{each.calls:>7.2f}{each.units:>6.2f}{each.reads:>6.2f}{each.failed:>8.3f}"
+            f"{each.most:>8}"
         )
         sys.stdout.flush()
+    print(f"\nallowance moved, transactions for each 1,000 grants, {LARGE:,} seats")
+    print(f"{'use %':<8}{'since the morning began':>26}{'coming and going':>20}")
+    for move in moves(LARGE):
+        print(f"{move.percent:<8}{move.filling:>26.1f}{move.steady:>20.1f}")
+    for seats in (LARGE, LARGEST):
+        cost = ", ".join(f"{value:g} {name}" for name, value in denial_cost(seats).items())
+        print(f"a denial at {seats:,} seats: {cost}")
     folder = ROOT / "docs/images"
     folder.mkdir(parents=True, exist_ok=True)
     for scenario in ("steady", "denials"):
-        mine = [each for each in told if each.scenario == scenario]
-        (folder / f"scale-{scenario}.svg").write_text(chart.picture(mine, scenario))
+        for seats, name in ((SEATS, f"scale-{scenario}"), (LARGE, f"scale-{scenario}-large")):
+            mine = [each for each in told if (each.scenario, each.seats) == (scenario, seats)]
+            title = f"{scenario}, {seats:,} seats"
+            (folder / f"{name}.svg").write_text(chart.picture(mine, title))
 
 
 if __name__ == "__main__":

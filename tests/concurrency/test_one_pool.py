@@ -204,9 +204,7 @@ def test_a_lease_that_ran_out_anywhere_is_taken_before_anybody_is_denied(door: T
 
 
 @pytest.mark.parametrize(("pages", "cap"), SIZES)
-def test_one_person_from_sixteen_threads_takes_one_seat(
-    door: Table, pages: int, cap: int
-) -> None:
+def test_one_person_from_sixteen_threads_takes_one_seat(door: Table, pages: int, cap: int) -> None:
     clients = Clients(door, terms(cap, cap, lease=3600), pages)
     together(lambda worker: [clients.take(worker, "alice") for _ in range(3)])
     assert clients.contentions + len(clients.grants) == 48

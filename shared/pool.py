@@ -97,6 +97,7 @@ class _Ask:
         self.key = seat_key(owner, holder.seat_id)
         self.place = Place.of(owner, self.key, known.pages if known else None)
         self.known = known.standing if known else None
+        self.next_due: int | None = None
 
     def go_to(self, pages: int | None) -> Steps[None]:
         """Look on the page that the key has among so many."""
@@ -143,15 +144,27 @@ class _Ask:
         is_over = decision is Decision.OVERDRAFT
         return self._grant(ledger.OVERDRAFT if is_over else ledger.WITHIN, is_overdraft=is_over)
 
+    def standing(self, page: Page) -> Standing:
+        """How the entitlement stands that has no seat to give."""
+        if page.is_alone:
+            return Standing.of(page)
+        # No page has room, so all of the cap is held, whatever of it has reached the sum.
+        return self._pool(page, page.hard_cap or 0)
+
+    def _pool(self, page: Page, at_least: int) -> Standing:
+        assert self.known is not None  # it is read on the way to a page of several
+        used = max(self.known.used, at_least)
+        return Standing(used, page.seat_count, page.hard_cap, self.known.as_of_ms)
+
     def granted(self, page: Page) -> Grant:
         """The answer, once the seat is on its page. Our own stamp: it is new, whatever was lost."""
         seat = decode_seat(page.seats[self.key])
         is_new = seat.stamp == self.stamp
-        standing = Standing.of(page)
-        if not page.is_alone:
-            assert self.known is not None  # it is read on the way to a page of several
-            used = self.known.used + int(is_new)
-            standing = Standing(used, page.seat_count, page.hard_cap, self.known.as_of_ms)
+        if page.is_alone:
+            return Grant(page, self.key, seat, is_new, Standing.of(page))
+        standing = self._pool(page, 0)
+        # The sum does not count it yet.
+        standing = standing._replace(used=standing.used + int(is_new))
         return Grant(page, self.key, seat, is_new, standing)
 
 
@@ -221,26 +234,21 @@ def _arrive(ask: _Ask, item: Item | None) -> Steps[Page | None]:
 
 def _deny(ask: _Ask, page: Page) -> Steps[problems.HardCapReached]:
     """Put the denial on record; the problem to be answered."""
-    standing = Standing.of(page)
-    expiry = lease_expiry(page.next_lease_expiry())
-    if not page.is_alone:
-        assert ask.known is not None  # it is read on the way to a page of several
-        # No page has room, so all of the cap is held, whatever of it has reached the sum.
-        used = max(ask.known.used, page.hard_cap or 0)
-        standing = Standing(used, page.seat_count, page.hard_cap, ask.known.as_of_ms)
-        expiry = yield from _next_due(ask.owner, ask.change.now)
+    standing = ask.standing(page)
     # Refused means that this very request is on record already.
     record = ledger.seat_denial(ask.owner, ask.key, ask.holder, standing, ask.change)
     yield from ledger.settle(record)
-    return denied(standing, expiry)
+    return _denied(ask, page)
 
 
-def denied(standing: Standing, next_expiry: str | None) -> problems.HardCapReached:
+def _denied(ask: _Ask, page: Page) -> problems.HardCapReached:
     """The problem of an entitlement that has no seat to give."""
+    standing = ask.standing(page)
+    next_due = page.next_lease_expiry() if page.is_alone else ask.next_due
     return problems.HardCapReached(
         f"All {standing.hard_cap} seats under the hard cap are held"
         f" ({standing.seat_count} purchased, {standing.used} used).",
-        extensions={"seats": standing.view(), "nextLeaseExpiry": next_expiry},
+        extensions={"seats": standing.view(), "nextLeaseExpiry": lease_expiry(next_due)},
     )
 
 
@@ -248,31 +256,34 @@ def denied(standing: Standing, next_expiry: str | None) -> problems.HardCapReach
 
 
 class _Named:
-    """The pages that the index names, some at a time, from a random one on."""
+    """The pages that the index names: all of a few; of many, some at a time from a random one."""
 
     def __init__(self, owner: str, pages: int) -> None:
         shards = ledger.room_shards(owner, pages)
         random.shuffle(shards)
-        middle = random.randrange(ledger.PARTS)
-        spans = ((middle, ledger.PARTS), (0, middle - 1))
-        self._left = [(shard, *span) for span in spans for shard in shards]
+        self._spans = [(shard, 0, ledger.PARTS, True) for shard in shards]
         self._start: Item | None = None
 
     def more(self) -> Steps[list[tuple[Key, Page]] | None]:
-        """The next ones as they are now; None when there are no more."""
-        while self._left:
-            shard, low, high = self._left[0]
+        """The next ones as they are now, the roomiest first; None when there are no more."""
+        while self._spans:
+            shard, low, high, is_whole = self._spans[0]
             found: Found = yield Query(
                 "roomKey = :shard AND page BETWEEN :low AND :high",
                 {":shard": shard, ":low": low, ":high": high},
-                names={},
                 index_name=table.ROOM_INDEX,
                 limit=SAMPLE,
                 start=self._start,
             )
+            if found.next and is_whole:
+                # Everybody would begin with the same ones.
+                middle = random.randrange(1, ledger.PARTS)
+                spans = ((middle, ledger.PARTS), (0, middle - 1))
+                self._spans[:1] = [(shard, *span, False) for span in spans]
+                continue
             self._start = found.next
             if found.next is None:
-                self._left.pop(0)
+                self._spans.pop(0)
             if found.items:
                 keys = tuple(Key(item["pk"], item["sk"]) for item in found.items)
                 items: dict[Key, Item] = yield BatchGet(keys)
@@ -353,25 +364,31 @@ def _move_and_sit(ask: _Ask, page: Page, donor_key: Key, donor: Page) -> Steps[G
 
 
 def _free_due(ask: _Ask) -> Steps[bool]:
-    """Free every lease of the pool that ran out; whether there was any."""
+    """Free every lease of the pool that ran out; whether there was any.
+
+    If there was none, `ask.next_due` is a time before which no lease ends.
+    """
     freed, start = 0, None
     while True:
-        found: Found = yield _due(ask, start)
+        found: Found = yield _by_lease(ask.owner, start)
         for item in found.items:
+            if item["earliest"] > ask.change.now - ledger.CLOCK_GRACE:
+                is_leased = item["earliest"] != ledger.NEVER
+                ask.next_due = max(ask.change.now, item["earliest"]) if is_leased else None
+                return freed > 0
             freed += yield from ledger.sweep_page(Key(item["pk"], item["sk"]), ask.change)
         start = found.next
         if start is None:
+            ask.next_due = None
             return freed > 0
 
 
-def _next_due(owner: str, now: int) -> Steps[str | None]:
-    """A time before which no lease of the pool ends; None: there are none."""
-    found: Found = yield Query(
+def _by_lease(owner: str, start: Item | None = None) -> Query:
+    """The pages of the pool by when their leases may run out, the earliest first."""
+    return Query(
         "sweepKey = :pool", {":pool": table.pool_sweep(owner)},
-        index_name=table.SWEEP_INDEX, limit=1,
+        index_name=table.SWEEP_INDEX, limit=SAMPLE, start=start,
     )  # fmt: skip
-    ends = [item["earliest"] for item in found.items if item["earliest"] != ledger.NEVER]
-    return lease_expiry(max(now, ends[0])) if ends else None
 
 
 # --- Looking, without taking ----------------------------------------------------------------------
@@ -394,13 +411,7 @@ def preview(entitlement_id: str, holder: Holder, now: int) -> Steps[Grant]:
     looks = page.used >= page.seat_count or not page.is_alone
     freed = set(page.expired_keys(now)) if looks else set[str]()
     if decision is Decision.DENY and not (yield from _has_room(ask, page)):
-        standing = Standing.of(page) if page.is_alone else ask.known
-        assert standing is not None  # it is read on the way to a page of several
-        expiry = lease_expiry(page.next_lease_expiry())
-        if not page.is_alone:
-            standing = standing._replace(used=max(standing.used, page.hard_cap or 0))
-            expiry = yield from _next_due(ask.owner, now)
-        raise denied(standing, expiry)
+        raise _denied(ask, page)
     seats = {held: value for held, value in page.seats.items() if held not in freed}
     is_overdraft = len(seats) >= page.seat_count if page.is_alone else ask.is_overdraft
     seats[ask.key] = encode_seat(0, is_overdraft=is_overdraft, now=now) + page.lease_seconds
@@ -415,21 +426,25 @@ def _has_room(ask: _Ask, page: Page) -> Steps[bool]:
     while (batch := (yield from named.more())) is not None:
         if any(each.slack for _, each in batch):
             return True
-    due: Found = yield _due(ask)
-    keys = tuple(Key(item["pk"], item["sk"]) for item in due.items)
-    stale: dict[Key, Item] = (yield BatchGet(keys)) if keys else {}
-    return any(Page.of(item).expired_keys(ask.change.now) for item in stale.values())
-
-
-def _due(ask: _Ask, start: Item | None = None) -> Query:
-    """The pages of the pool on which a lease may have run out."""
-    return Query(
-        "sweepKey = :pool AND earliest <= :due",
-        {":pool": table.pool_sweep(ask.owner), ":due": ask.change.now - ledger.CLOCK_GRACE},
-        index_name=table.SWEEP_INDEX,
-        limit=SAMPLE,
-        start=start,
-    )
+    start = None
+    while True:
+        due: Found = yield _by_lease(ask.owner, start)
+        keys = [
+            Key(item["pk"], item["sk"])
+            for item in due.items
+            if item["earliest"] <= ask.change.now - ledger.CLOCK_GRACE
+        ]
+        stale: dict[Key, Item] = (yield BatchGet(tuple(keys))) if keys else {}
+        if any(Page.of(item).expired_keys(ask.change.now) for item in stale.values()):
+            return True
+        if len(keys) < len(due.items) or due.next is None:
+            ask.next_due = next(
+                (each["earliest"] for each in due.items if each["earliest"] > ask.change.now), None
+            )
+            if ask.next_due == ledger.NEVER:
+                ask.next_due = None
+            return False
+        start = due.next
 
 
 def page_of(owner: str, key: str) -> Steps[Page]:

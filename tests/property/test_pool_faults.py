@@ -1,0 +1,175 @@
+"""A pool of three pages, broken at every one of a request's calls; then the client asks again."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from local.dynamodb import DynamoDBLocal
+from shared import ledger, pool, problems, table
+from shared.ledger import Change, Holder, Page, Place
+from shared.pool import Known
+from shared.table import Table
+from tests.support import NOW_MS, Crash, create_table, faulty_door, new_id, open_door, terms
+
+PAGES, CAP, LEASE = 3, 9, 600
+_numbers = itertools.count(1)
+
+
+class Bench:
+    """A pool in which seats are asked for, with answers that may be lost."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self.url, self.name = url, name
+        self.door = open_door(url, name)
+        self.owner = new_id()
+        self.now_ms = NOW_MS
+        items = pool.new_pages(self.owner, terms(CAP, CAP, lease=LEASE), PAGES, self.change())
+        self.door.execute(table.BatchPut(tuple(items)))
+        self.known = Known(PAGES, self.door.run(pool.read_standing(self.owner)))
+
+    def change(self) -> Change:
+        return Change("key_test", f"req-{next(_numbers)}", self.now_ms)
+
+    def take(self, seat_id: str, door: Table | None = None, *, knows: bool = True) -> pool.Grant:
+        change = self.change()
+        operation = pool.take(
+            self.owner, Holder(seat_id), change, next(_numbers), known=self.known if knows else None
+        )
+        grant: pool.Grant = (door or self.door).run(operation, lambda: self.now_ms)
+        return grant
+
+    def release(self, named: str, door: Table | None = None) -> bool:
+        operation = pool.release(self.owner, named, self.change())
+        released: bool = (door or self.door).run(operation, lambda: self.now_ms)
+        return released
+
+    def names(self, number: int) -> list[str]:
+        """People whose seats are all on one page."""
+        wanted = number * (ledger.PARTS // PAGES)
+        return [
+            name
+            for name in (f"user{n}" for n in range(200))
+            if Place.of(self.owner, ledger.seat_key(self.owner, name), PAGES).number == wanted
+        ]
+
+    def pages(self) -> list[Page]:
+        step = ledger.PARTS // PAGES
+        keys = tuple(table.ledger_key(self.owner, n * step) for n in range(PAGES))
+        return [Page.of(item) for item in self.door.execute(table.BatchGet(keys)).values()]
+
+    def attempts(self) -> int:
+        found = [
+            self.door.execute(
+                table.Query("pk = :pk", {":pk": table.denial_partition(self.owner, f"{shard:x}")})
+            )
+            for shard in range(table.DENIAL_SHARDS)
+        ]
+        return sum(item["attempts"] for each in found for item in each.items)
+
+    def check(self, held: int) -> None:
+        pages = self.pages()
+        assert sum(page.used for page in pages) == held
+        assert sum(page.allowance or 0 for page in pages) == CAP
+        assert all(page.used <= (page.allowance or 0) for page in pages)
+
+
+def _within(bench: Bench) -> tuple[str, int]:
+    bench.take(bench.names(0)[0])
+    return bench.names(1)[0], 2
+
+
+def _from_another_page(bench: Bench) -> tuple[str, int]:
+    for name in bench.names(0)[:3]:
+        bench.take(name)
+    return bench.names(0)[3], 4
+
+
+def _lease_elsewhere(bench: Bench) -> tuple[str, int]:
+    for name in (*bench.names(1)[:3], *bench.names(2)[:3]):
+        bench.take(name)
+    bench.now_ms += (LEASE + 6) * 1000
+    for name in bench.names(0)[:3]:
+        bench.take(name)
+    # Nobody knows of those whose leases ran out: their pages are not said to have room.
+    for number in (1, 2):
+        page_key = table.ledger_key(bench.owner, number * (ledger.PARTS // PAGES))
+        bench.door.execute(table.Update(page_key, "REMOVE roomKey", "", {}, {}))
+    return bench.names(0)[3], -1
+
+
+def _denied(bench: Bench) -> tuple[str, int]:
+    for number in range(PAGES):
+        for name in bench.names(number)[:3]:
+            bench.take(name)
+    return bench.names(0)[3], CAP
+
+
+@pytest.fixture(scope="module")
+def name(dynamodb: DynamoDBLocal) -> str:
+    return create_table(dynamodb.url)
+
+
+@pytest.mark.parametrize("kind", ["before", "after", "lost"])
+@pytest.mark.parametrize("knows", [True, False])
+@pytest.mark.parametrize(
+    "prepare", [_within, _from_another_page, _lease_elsewhere, _denied], ids=lambda each: each.__name__
+)  # fmt: skip
+def test_taking_a_seat_broken_anywhere(
+    dynamodb: DynamoDBLocal,
+    name: str,
+    prepare: Callable[[Bench], tuple[str, int]],
+    knows: bool,
+    kind: str,
+) -> None:
+    for point in range(30):
+        bench = Bench(dynamodb.url, name)
+        seat_id, held = prepare(bench)
+        door = faulty_door(dynamodb.url, name)
+        door.fault = (point, kind)
+        outcomes: list[Any] = []
+        for through in (door, bench.door):
+            try:
+                outcomes.append(bench.take(seat_id, through, knows=knows))
+            except Crash:
+                outcomes.append(None)
+            except problems.HardCapReached as denied:
+                outcomes.append(denied)
+        if prepare is _denied:
+            assert isinstance(outcomes[1], problems.HardCapReached)
+            bench.check(held)
+            told = sum(isinstance(each, problems.HardCapReached) for each in outcomes)
+            assert told <= bench.attempts() <= 2, "a denial was answered and is not on record"
+        else:
+            assert isinstance(outcomes[1], pool.Grant), "denied although there was room"
+            bench.check(held if held > 0 else sum(page.used for page in bench.pages()))
+            stamps = {each.seat.stamp for each in outcomes if isinstance(each, pool.Grant)}
+            assert len(stamps) == 1, "the same person was given another grant"
+        if door.calls <= point:
+            assert point > 0, "nothing was broken"
+            return
+    pytest.fail("it never came to an end")
+
+
+@pytest.mark.parametrize("kind", ["before", "after", "lost"])
+def test_giving_back_broken_anywhere(dynamodb: DynamoDBLocal, name: str, kind: str) -> None:
+    for point in range(10):
+        bench = Bench(dynamodb.url, name)
+        grants = [bench.take(each) for each in (*bench.names(1)[:2], bench.names(2)[0])]
+        named = ledger.activation_id(grants[0].key, grants[0].seat.stamp)
+        door = faulty_door(dynamodb.url, name)
+        door.fault = (point, kind)
+        try:
+            bench.release(named, door)
+        except Crash:
+            bench.release(named)
+        bench.check(2)
+        assert not bench.release(named)
+        assert bench.take(bench.names(1)[0]).is_new
+        assert not bench.release(named), "a late release freed a newer grant"
+        bench.check(3)
+        if door.calls <= point:
+            assert point > 0, "nothing was broken"
+            return
+    pytest.fail("it never came to an end")

@@ -17,6 +17,7 @@ What is simulated, and from where the figures are (US East; `docs/scale.md` repe
 import heapq
 import math
 import random
+from bisect import bisect_right, insort
 from collections.abc import Generator
 from typing import Any, NamedTuple
 
@@ -115,7 +116,7 @@ class Index:
     def __init__(self, name: str) -> None:
         self._names = INDEXES[name]
         self._places: dict[Key, tuple[str, int]] = {}
-        self._shown: dict[str, dict[Key, int]] = {}
+        self._shown: dict[str, list[tuple[int, Key]]] = {}
         self._coming: list[tuple[float, int, Key, tuple[str, int] | None]] = []
         self._due: dict[Key, float] = {}
         self._count = 0
@@ -139,22 +140,26 @@ class Index:
         while self._coming and self._coming[0][0] <= now:
             _, _, key, place = heapq.heappop(self._coming)
             if key in self._places:
-                self._shown[self._places.pop(key)[0]].pop(key)
+                shard, at = self._places.pop(key)
+                self._shown[shard].remove((at, key))
             if place:
                 self._places[key] = place
-                self._shown.setdefault(place[0], {})[key] = place[1]
+                insort(self._shown.setdefault(place[0], []), (place[1], key))
         partition, sort = self._names
-        among = self._shown.get(str(next(iter(request.values.values()))), {})
-        rows: list[Item] = [
-            {"pk": key.pk, "sk": key.sk, partition: self._places[key][0], sort: at}
-            for key, at in sorted(among.items(), key=lambda each: (each[1], each[0]))
-        ]
-        rows = [row for row in rows if holds(request.condition, row, {}, request.values)]
+        among = self._shown.get(str(next(iter(request.values.values()))), [])
+        first = 0
         if request.start:
-            after = (request.start[sort], request.start["pk"], request.start["sk"])
-            rows = [row for row in rows if (row[sort], row["pk"], row["sk"]) > after]
-        shown = rows[: request.limit]
-        return Found(shown, shown[-1] if len(shown) < len(rows) else None)
+            last = Key(str(request.start["pk"]), str(request.start["sk"]))
+            first = bisect_right(among, (request.start[sort], last))
+        shown: list[Item] = []
+        for at, key in among[first:]:
+            row = {"pk": key.pk, "sk": key.sk, partition: self._places[key][0], sort: at}
+            if not holds(request.condition, row, {}, request.values):
+                continue
+            if len(shown) == request.limit:
+                return Found(shown, shown[-1])
+            shown.append(row)
+        return Found(shown, None)
 
 
 class Throttled(Exception):

@@ -5,6 +5,7 @@ from typing import Any
 
 WIDTH, HEIGHT = 760, 330
 LEFT, RIGHT, TOP, BOTTOM = 62, 20, 52, 46
+LABEL = 48  # the room that a number below a graph needs
 COLORS = ("#b45309", "#2b6cb0", "#1f6f3f")
 Scale = Callable[[float], float]
 
@@ -29,10 +30,13 @@ def _panel(
             f'<line x1="{LEFT}" x2="{WIDTH / 2 - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="g"/>'
         )
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" class="n">{most * share:,.0f}</text>')
-    parts += [
-        f'<text x="{across(asked):.1f}" y="{HEIGHT - 28}" class="m">{asked:,.0f}</text>'
-        for asked in sorted({each.asked for each in told})[-1::-3]
-    ]
+    free: float = WIDTH
+    for asked in sorted({each.asked for each in told}, reverse=True):
+        if across(asked) <= free:
+            parts.append(
+                f'<text x="{across(asked):.1f}" y="{HEIGHT - 28}" class="m">{asked:,.0f}</text>'
+            )
+            free = across(asked) - LABEL
     middle = WIDTH / 4 + 20
     parts.append(f'<text x="{middle}" y="{HEIGHT - 8}" class="m">requests a second</text>')
     parts.append(f'<text x="{LEFT}" y="{TOP - 10}" class="u">{unit}</text>')

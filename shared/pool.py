@@ -140,7 +140,7 @@ class _Ask:
             last = ledger.grant_record(change, self.key, self.holder)
             return ledger.replace(self.place, page, expired, change, last, (self.key, value))
         if not page.is_alone:
-            return self._grant(ledger.ROOM, is_overdraft=self.is_overdraft)
+            return self.first_write()
         is_over = decision is Decision.OVERDRAFT
         return self._grant(ledger.OVERDRAFT if is_over else ledger.WITHIN, is_overdraft=is_over)
 
@@ -220,16 +220,23 @@ def take(
 
 def _arrive(ask: _Ask, item: Item | None) -> Steps[Page | None]:
     """The page that refused, if it is the right one; else go to where the seat belongs."""
-    if item is None:
-        if ask.place.pages is None:
-            raise problems.NotFound("No entitlement has this id.")
-        yield from ask.go_to(None)  # the first page is always there, and knows
-        return None
-    page = Page.of(item)
-    if page.pages == ask.place.pages:
-        return page
-    yield from ask.go_to(page.pages)
+    place = _belongs(ask.place, ask.key, item)
+    if item is not None and place == ask.place:
+        return Page.of(item)
+    yield from ask.go_to(place.pages)
     return None
+
+
+def _belongs(place: Place, key: str, item: Item | None) -> Place:
+    """Where a seat key belongs, by what was found at a place.
+
+    Raises:
+        NotFound: there is no entitlement.
+    """
+    if item is None and place.pages is None:
+        raise problems.NotFound("No entitlement has this id.")
+    # The first page is always there, and knows.
+    return Place.of(place.owner, key, None if item is None else Page.of(item).pages)
 
 
 def _deny(ask: _Ask, page: Page) -> Steps[problems.HardCapReached]:
@@ -364,31 +371,33 @@ def _move_and_sit(ask: _Ask, page: Page, donor_key: Key, donor: Page) -> Steps[G
 
 
 def _free_due(ask: _Ask) -> Steps[bool]:
-    """Free every lease of the pool that ran out; whether there was any.
+    """Free every lease of the pool that ran out; whether there was any."""
+    freed = 0
+    for page_key in (yield from _due_pages(ask)):
+        freed += yield from ledger.sweep_page(page_key, ask.change)
+    return freed > 0
 
-    If there was none, `ask.next_due` is a time before which no lease ends.
+
+def _due_pages(ask: _Ask) -> Steps[list[Key]]:
+    """The pages of the pool on which a lease may have run out.
+
+    `ask.next_due` is then a time before which no lease on another page ends.
     """
-    freed, start = 0, None
+    due, start, ask.next_due = list[Key](), None, None
     while True:
-        found: Found = yield _by_lease(ask.owner, start)
+        found: Found = yield Query(
+            "sweepKey = :pool", {":pool": table.pool_sweep(ask.owner)},
+            index_name=table.SWEEP_INDEX, limit=SAMPLE, start=start,
+        )  # fmt: skip
         for item in found.items:
             if item["earliest"] > ask.change.now - ledger.CLOCK_GRACE:
                 is_leased = item["earliest"] != ledger.NEVER
                 ask.next_due = max(ask.change.now, item["earliest"]) if is_leased else None
-                return freed > 0
-            freed += yield from ledger.sweep_page(Key(item["pk"], item["sk"]), ask.change)
+                return due
+            due.append(Key(item["pk"], item["sk"]))
         start = found.next
         if start is None:
-            ask.next_due = None
-            return freed > 0
-
-
-def _by_lease(owner: str, start: Item | None = None) -> Query:
-    """The pages of the pool by when their leases may run out, the earliest first."""
-    return Query(
-        "sweepKey = :pool", {":pool": table.pool_sweep(owner)},
-        index_name=table.SWEEP_INDEX, limit=SAMPLE, start=start,
-    )  # fmt: skip
+            return due
 
 
 # --- Looking, without taking ----------------------------------------------------------------------
@@ -426,25 +435,9 @@ def _has_room(ask: _Ask, page: Page) -> Steps[bool]:
     while (batch := (yield from named.more())) is not None:
         if any(each.slack for _, each in batch):
             return True
-    start = None
-    while True:
-        due: Found = yield _by_lease(ask.owner, start)
-        keys = [
-            Key(item["pk"], item["sk"])
-            for item in due.items
-            if item["earliest"] <= ask.change.now - ledger.CLOCK_GRACE
-        ]
-        stale: dict[Key, Item] = (yield BatchGet(tuple(keys))) if keys else {}
-        if any(Page.of(item).expired_keys(ask.change.now) for item in stale.values()):
-            return True
-        if len(keys) < len(due.items) or due.next is None:
-            ask.next_due = next(
-                (each["earliest"] for each in due.items if each["earliest"] > ask.change.now), None
-            )
-            if ask.next_due == ledger.NEVER:
-                ask.next_due = None
-            return False
-        start = due.next
+    due = yield from _due_pages(ask)
+    stale: dict[Key, Item] = (yield BatchGet(tuple(due))) if due else {}
+    return any(Page.of(item).expired_keys(ask.change.now) for item in stale.values())
 
 
 def page_of(owner: str, key: str) -> Steps[Page]:
@@ -456,15 +449,10 @@ def page_of(owner: str, key: str) -> Steps[Page]:
     place = Place.of(owner, key, None)
     for _ in range(ROUNDS):
         item: Item | None = yield Get(place.key)
-        if item is None:
-            if place.pages is None:
-                raise problems.NotFound("No entitlement has this id.")
-            place = Place.of(owner, key, None)
-            continue
-        page = Page.of(item)
-        if page.pages == place.pages:
-            return page
-        place = Place.of(owner, key, page.pages)
+        right = _belongs(place, key, item)
+        if item is not None and right == place:
+            return Page.of(item)
+        place = right
     raise problems.Contention
 
 
@@ -524,13 +512,8 @@ def release(
         reply: Accepted | Refused = yield from ledger.settle(write)
         if isinstance(reply, Accepted):
             return True
-        if reply.item is None:
-            if place.pages is None:
-                raise problems.NotFound("No entitlement has this id.")
-            place = Place.of(entitlement_id, key, None)
-            continue
-        page = Page.of(reply.item)
-        if page.pages == place.pages:
+        right = _belongs(place, key, reply.item)
+        if reply.item is not None and right == place:
             return False
-        place = Place.of(entitlement_id, key, page.pages)
+        place = right
     raise problems.Contention

@@ -14,7 +14,7 @@ from shared import ledger, pool, problems, table
 from shared.ledger import Change, Holder, Stamps, Terms, decode_seat
 from shared.table import Table, item_from_wire
 from shared.times import from_rfc3339
-from tests.concurrency.threads import SEEDS, THREADS, history, run, together
+from tests.concurrency.threads import SEEDS, THREADS, Grants, history, run, together
 from tests.support import NOW_MS, create_table, make_page, new_id, open_door, read_page, terms
 
 
@@ -211,19 +211,14 @@ def test_everything_at_once(dynamodb: DynamoDBLocal, door: Table, seed: int) -> 
 
     def work(worker: int) -> None:
         chance = random.Random(seed * 1000 + worker)
-        mine: dict[str, list[str]] = {}
+        mine = Grants()
         for step in range(30):
             act = chance.random()
             seat_id = f"w{worker}-{chance.randrange(12)}"
             if act < 0.62:
-                grant = clients.take(worker, seat_id, hint=chance.random() < 0.3)
-                if grant:
-                    named = ledger.activation_id(grant.key, grant.seat.stamp)
-                    mine.setdefault(seat_id, []).append(named)
+                mine.add(seat_id, clients.take(worker, seat_id, hint=chance.random() < 0.3))
             elif act < 0.85 and mine:
-                held = mine[chance.choice(sorted(mine))]
-                named = chance.choice(held)  # often an old grant: a late, repeated release
-                if clients.release(named):
+                if clients.release(mine.any(chance)):
                     with lock:
                         counted["released"] += 1
             elif act < 0.92 and worker == 0:

@@ -13,7 +13,7 @@ from shared import ledger, pool, problems, table
 from shared.ledger import Change, Holder, Page, Stamps, Terms, decode_seat
 from shared.pool import Known
 from shared.table import Table
-from tests.concurrency.threads import SEEDS, THREADS, histories, run, together
+from tests.concurrency.threads import SEEDS, THREADS, Grants, histories, run, together
 from tests.support import NOW_MS, create_table, new_id, open_door, terms
 
 # Pages of 4 to 8 seats: small ones are full more often.
@@ -163,18 +163,14 @@ def test_everything_at_once_near_the_cap(
 
     def work(worker: int) -> None:
         chance = random.Random(seed * 1000 + worker)
-        mine: dict[str, list[str]] = {}
+        mine = Grants()
         for _ in range(15):
             act = chance.random()
             if act < 0.6 or not mine:
                 seat_id = f"w{worker}-{chance.randrange(3)}"
-                grant = clients.take(worker, seat_id)
-                if grant:
-                    named = ledger.activation_id(grant.key, grant.seat.stamp)
-                    mine.setdefault(seat_id, []).append(named)
+                mine.add(seat_id, clients.take(worker, seat_id))
             elif act < 0.93:
-                named = chance.choice(mine[chance.choice(sorted(mine))])
-                if clients.release(worker, named):
+                if clients.release(worker, mine.any(chance)):
                     with lock:
                         counted["released"] += 1
             elif worker == 0:

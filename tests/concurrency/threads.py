@@ -1,12 +1,14 @@
 """Sixteen threads at once on Amazon's own engine, and every version that they made."""
 
 import os
+import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from local.dynamodb import DynamoDBLocal
+from shared import ledger, pool
 from shared.table import Key, Table, item_from_wire
 
 THREADS = 16
@@ -60,3 +62,22 @@ def histories(dynamodb: DynamoDBLocal, door: Table, prefix: str) -> list[dict[st
 def run(door: Table, operation: Any, now_ms: Callable[[], int]) -> Any:
     """As `Table.run`, with the clock of a test after a pause."""
     return door.run(operation, now_ms)
+
+
+class Grants:
+    """The activation ids that one worker was given, by person; old ones too."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, list[str]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._named)
+
+    def add(self, seat_id: str, grant: pool.Grant | None) -> None:
+        if grant:
+            named = ledger.activation_id(grant.key, grant.seat.stamp)
+            self._named.setdefault(seat_id, []).append(named)
+
+    def any(self, chance: random.Random) -> str:
+        """Often an old grant: a late, repeated release."""
+        return chance.choice(self._named[chance.choice(sorted(self._named))])

@@ -246,7 +246,9 @@ def test_no_design_exceeds_its_cap_and_runs_are_the_same_every_time(
     monkeypatch.setattr(run, "SECONDS", 3.0)
     first, second = scenario(kind, 40, 120), scenario(kind, 40, 120)
     assert first == second
-    assert first.most == 40 or (kind is Pages and scenario is run.steady)
+    assert first.most <= 40
+    if kind is not Pages or scenario is run.storm:
+        assert first.most == 40
     if kind is OnePage:
         assert first.conflicts == 0
 

@@ -5,13 +5,13 @@ is derived from it when it is written. Used by every room, so it is free of pyda
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shared import ledger, table, usage
-from shared.ledger import Change, Page, Terms
+from shared import ledger, pool, pool_changes, table, usage
+from shared.ledger import Change, Page, Standing, Terms
 from shared.problems import NotFound
-from shared.table import Cancelled, Conflicted, Item, Pause, Steps, Transact, Update
+from shared.table import Accepted, Cancelled, Item, Pause, Steps, Transact, Update
 from shared.times import from_duration, from_rfc3339, to_rfc3339
 
 LIST_KEY = "ENTITLEMENT"
@@ -140,7 +140,7 @@ def to_item(
 
 
 def fetch(entitlement_id: str) -> Steps[tuple[Item, Page]]:
-    """Entitlement and page, in one round trip.
+    """Entitlement and first page, in one round trip.
 
     Raises:
         NotFound.
@@ -152,7 +152,32 @@ def fetch(entitlement_id: str) -> Steps[tuple[Item, Page]]:
     return found[keys[0]], Page.of(found[keys[1]])
 
 
-def view(item: Item, page: Page, now: int) -> dict[str, Any]:
+def fetch_standing(entitlement_id: str) -> Steps[tuple[Item, Standing]]:
+    """Entitlement, and how it stands: one round trip more for a pool of several pages.
+
+    Raises:
+        NotFound.
+    """
+    item, page = yield from fetch(entitlement_id)
+    if page.is_alone:
+        return item, Standing.of(page)
+    return item, (yield from pool.read_standing(entitlement_id))
+
+
+def standings(owners: Iterable[str]) -> Steps[dict[str, Standing]]:
+    """How entitlements stand."""
+    keys = {owner: table.ledger_key(owner) for owner in owners}
+    found: dict[table.Key, Item] = (yield table.BatchGet(tuple(keys.values()))) if keys else {}
+    pages = {owner: Page.of(found[key]) for owner, key in keys.items()}
+    pools = {owner: table.standing_key(owner) for owner, page in pages.items() if not page.is_alone}
+    sums: dict[table.Key, Item] = (yield table.BatchGet(tuple(pools.values()))) if pools else {}
+    return {
+        owner: pool.standing_of(sums[pools[owner]]) if owner in pools else Standing.of(page)
+        for owner, page in pages.items()
+    }
+
+
+def view(item: Item, standing: Standing, now: int) -> dict[str, Any]:
     """An entitlement as the API answers it at `now`, Unix seconds."""
     document = item["document"]
     status = ledger.status_at(item["status"], item["validFrom"], item.get("validUntil"), now)
@@ -164,36 +189,39 @@ def view(item: Item, page: Page, now: int) -> dict[str, Any]:
             {**limit, "hardCap": hard_cap(limit["limit"], limit["overdraftLimit"])}
             for limit in document["usageLimits"]
         ],
-        "hardCap": item.get("hardCap") if page.has_seats else None,
-        "seats": ledger.seats_view(page.used, page.seat_count, page.hard_cap)
-        if page.has_seats
-        else None,
+        "hardCap": item.get("hardCap") if has_seats(item) else None,
+        "seats": standing.view() if has_seats(item) else None,
         "createdAt": to_rfc3339(item["createdAt"]),
         "updatedAt": to_rfc3339(item["updatedAt"]),
     }
 
 
+def has_seats(item: Item) -> bool:
+    """Whether seats were sold, and not usage limits alone."""
+    return item["document"]["seatCount"] is not None
+
+
 def close(entitlement_id: str, change: Change) -> Steps[bool]:
     """Take the seats away from an entitlement whose validity has ended; False if it has not.
 
-    It leaves the sweep's index in the same transaction, so it is closed once.
+    It leaves the sweep's index in the same transaction, so it is closed once. The pages of a pool
+    follow: see `pool_changes.tend`.
     """
-    write = Transact(
-        (
-            Update(
-                table.entitlement_key(entitlement_id),
-                "REMOVE earliest",
-                "attribute_exists(earliest) AND validUntil <= :now",
-                table.NO_NAMES,
-                {":now": change.now},
-            ),
-            ledger.empty_page(entitlement_id, "expired", change),
-        )
+    due = Update(
+        table.entitlement_key(entitlement_id),
+        "REMOVE earliest",
+        "attribute_exists(earliest) AND validUntil <= :now",
+        table.NO_NAMES,
+        {":now": change.now},
     )
     for attempt in range(1, ledger.ROUNDS + 1):
-        reply = yield write
-        if isinstance(reply, Conflicted):
-            yield Pause(attempt)
-            continue
-        return not isinstance(reply, Cancelled)
+        item, page = yield from fetch(entitlement_id)
+        valid = terms(item["document"])
+        emptied = yield from pool_changes.take_away(entitlement_id, page, valid, change, "expired")
+        reply = yield Transact((due, *emptied))
+        if isinstance(reply, Accepted):
+            return True
+        if isinstance(reply, Cancelled) and reply.reasons[0][0]:
+            return False
+        yield Pause(attempt)
     return False

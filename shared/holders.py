@@ -1,10 +1,10 @@
-"""Who holds seats: the holders from the ledger page, the people from their seat records."""
+"""Who holds seats: the holders from the ledger's pages, the people from their seat records."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from shared import ledger, table
-from shared.ledger import Page, Seat, activation_id, decode_seat
+from shared import ledger, pool, table
+from shared.ledger import PARTS, Page, Seat, activation_id, decode_seat, key_at
 from shared.lists import Listed
 from shared.table import Item, Pause, Steps
 from shared.times import to_rfc3339
@@ -13,14 +13,48 @@ from shared.times import to_rfc3339
 NAME_ATTEMPTS = 6
 
 
-def held_seats(owner: str, page: Page, limit: int, after: str | None) -> Steps[Listed]:
-    """At most `limit` seats held, in the order of their keys, from the one after `after`."""
-    keys = sorted(key for key in page.seats if after is None or key > after)
-    shown = keys[:limit]
-    seats = {key: decode_seat(page.seats[key]) for key in shown}
+def held_seats(owner: str, first: Page, limit: int, start: list[str] | None) -> Steps[Listed]:
+    """At most `limit` seats held, page by page and in the order of their keys.
+
+    `first` is the first page of the entitlement, `start` what an earlier list gave as `next`.
+    """
+    after = start[0] if start else ""
+    page, number = first, 0
+    if first.pages is not None:
+        number = int(start[1]) if start else 0
+        page = yield from _page_at(owner, number)
+    found: dict[str, Seat] = {}
+    while True:
+        keys = sorted(key for key in page.seats if key > after)
+        room = limit - len(found)
+        found |= {key: decode_seat(page.seats[key]) for key in keys[:room]}
+        if len(keys) > room:
+            listed = [list(found)[-1], str(number)]
+            return Listed((yield from _shown(owner, found)), listed)
+        number = _number_after(page, number)
+        if number == PARTS:
+            return Listed((yield from _shown(owner, found)), None)
+        if len(found) == limit:
+            return Listed((yield from _shown(owner, found)), ["", str(number)])
+        page, after = (yield from _page_at(owner, number)), ""
+
+
+def _number_after(page: Page, number: int) -> int:
+    return number + PARTS // (page.pages or 1)
+
+
+def _page_at(owner: str, number: int) -> Steps[Page]:
+    """The page that has the seats whose keys begin there.
+
+    While seats are moved between pages, a list may miss or repeat some of them.
+    """
+    key = key_at(number)
+    return (yield from pool.page_of(owner, key))
+
+
+def _shown(owner: str, seats: Mapping[str, Seat]) -> Steps[list[dict[str, Any]]]:
     records = yield from _seat_records(owner, seats)
-    items = [_held_seat(key, seat, records.get(key, {})) for key, seat in seats.items()]
-    return Listed(items, [shown[-1]] if len(keys) > limit else None)
+    return [_held_seat(key, seat, records.get(key, {})) for key, seat in seats.items()]
 
 
 def _seat_records(entitlement_id: str, seats: Mapping[str, Seat]) -> Steps[dict[str, Item]]:

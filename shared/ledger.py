@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 from shared import problems, table
 from shared.table import (
     Accepted,
+    Cancelled,
     Conflicted,
     Item,
     Key,
     Pause,
+    Put,
     Reply,
     Steps,
     Transact,
@@ -131,8 +133,9 @@ _ACTIVATION_ID = re.compile(r"act_([A-Za-z0-9_-]{12})([A-Za-z0-9_-]{8})", re.ASC
 class Page(NamedTuple):
     """A ledger page as read. `seats` maps seat key to seat value (see `decode_seat`).
 
-    `pages` is how many its pool has (see `pool`), None of a page that is the only one and always
-    was. In a pool it holds at most its `allowance`, and `number` names it.
+    `pages` is how many its pool has (see `pool`), None of a page that has all the seats. In a pool
+    it holds at most its `allowance`, and `number` names it; what is freed on one that `is_frozen`
+    is paid to the pool. `moving_at_ms`: its seats are being moved, since then.
     """
 
     seats: dict[str, int]
@@ -148,13 +151,15 @@ class Page(NamedTuple):
     pages: int | None = None
     number: int = 0
     allowance: int | None = None
+    is_frozen: bool = False
+    moving_at_ms: int | None = None
 
     @classmethod
     def of(cls, item: Item) -> "Page":
         """The page in an item of the table."""
         return cls(
             item["seats"],
-            item["seatCount"],
+            item.get("seatCount", 0),  # a pool's limits are not on its pages
             item.get("hardCap"),
             item["status"],
             item["validFrom"],
@@ -163,9 +168,11 @@ class Page(NamedTuple):
             item.get("earliest"),
             item["seq"],
             not item.get("noSeats"),
-            item.get("pages"),
+            item.get("pages") or None,
             item.get("page", 0),
             item.get("allowance"),
+            "isFrozen" in item,
+            item.get("movingAt"),
         )
 
     @property
@@ -232,18 +239,20 @@ def seats_view(used: int, seat_count: int, hard_cap: int | None) -> dict[str, in
 class Standing(NamedTuple):
     """Use of an entitlement's seats against both limits.
 
-    `as_of_ms`: of a pool of several pages, when the newest change that it counts was made.
+    `as_of_ms`: of a pool of several pages, when the newest change that it counts was made; `seq`
+    grows with every change that it counts.
     """
 
     used: int
     seat_count: int
     hard_cap: int | None
     as_of_ms: int | None = None
+    seq: int = 0
 
     @classmethod
     def of(cls, page: Page) -> "Standing":
         """That of a page that has all the seats."""
-        return cls(page.used, page.seat_count, page.hard_cap)
+        return cls(page.used, page.seat_count, page.hard_cap, None, page.seq)
 
     def view(self) -> dict[str, Any]:
         """The `seats` object of the contract."""
@@ -293,6 +302,10 @@ _ROOM_PAGES = 256
 ROOM_SHARDS = 4
 
 
+# The condition that a page has all the seats, and is not about to be split.
+ALONE = "attribute_not_exists(pages) AND attribute_not_exists(movingAt)"
+
+
 class Place(NamedTuple):
     """Where in a pool a seat is: on the page `number` of `pages`.
 
@@ -323,8 +336,8 @@ class Place(NamedTuple):
     def clause(self) -> tuple[str, dict[str, int]]:
         """The condition that the page is where it was thought to be, and its value."""
         if self.pages is None:
-            return "attribute_not_exists(pages)", {}
-        return "pages = :pages", {":pages": self.pages}
+            return ALONE, {}
+        return "pages = :pages AND attribute_not_exists(movingAt)", {":pages": self.pages}
 
 
 _POSITIONS = 1 << 48
@@ -333,6 +346,12 @@ _POSITIONS = 1 << 48
 def position_of(key: str) -> int:
     """The first 48 bits of a seat key."""
     return int.from_bytes(base64.urlsafe_b64decode(key[:8]))
+
+
+def key_at(number: int) -> str:
+    """The first of the seat keys on the page that is named so."""
+    position = -(-number * _POSITIONS // PARTS)
+    return base64.urlsafe_b64encode(position.to_bytes(6)).decode() + "AAAA"
 
 
 def room_of(owner: str, number: int, pages: int) -> str:
@@ -520,15 +539,24 @@ def renewal(place: Place, page: Page, key: str, holder: Holder, change: Change) 
     return sit(place, key, change, last, "seats.#k = :held", values)
 
 
-def freeing(place: Place, key: str, stamp: int, change: Change) -> Update:
-    """Give back the grant with this stamp, whatever its lease."""
+def freeing(
+    place: Place, key: str, stamp: int, change: Change, *, is_frozen: bool = False
+) -> Update:
+    """Give back the grant with this stamp, whatever its lease.
+
+    A page that `is_frozen` loses the allowance as well: it goes together with a `deposit`.
+    """
     here, bound = place.clause()
-    room, values = "", dict[str, Any]()
-    if place.pages is not None:
-        room, values = ", roomKey = :room", {":room": place.room}
+    more, values = "", dict[str, Any]()
+    if is_frozen:
+        here += " AND attribute_exists(isFrozen)"
+        more = ", allowance = allowance - :one"
+    elif place.pages is not None:
+        here += " AND attribute_not_exists(isFrozen)"
+        more, values = ", roomKey = :room", {":room": place.room}
     return Update(
         place.key,
-        f"SET {_SEQ}{room} REMOVE seats.#k",
+        f"SET {_SEQ}{more} REMOVE seats.#k",
         f"seats.#k BETWEEN :low AND :high AND {here}",
         {"#last": "last", "#k": key},
         {
@@ -550,14 +578,23 @@ def replace(
     last: Mapping[str, Any],
     grant: tuple[str, int] | None = None,
 ) -> Update:
-    """Free seats, perhaps take one, if the page is still exactly as it was seen."""
+    """Free seats, perhaps take one, if the page is still exactly as it was seen.
+
+    None is taken on a frozen page, and it goes together with a `deposit`.
+    """
     kept = {key: value for key, value in page.seats.items() if key not in set(freed)}
     names = {"#last": "last", **{f"#f{number}": key for number, key in enumerate(freed)}}
     values = {**_values(change, last), ":seen": page.seq}
     del values[":now"]
     sets = f"SET {_SEQ}"
+    condition = "seq = :seen"
     removes = [f"seats.#f{number}" for number in range(len(freed))]
     if place.pages is not None:
+        condition += f" AND attribute_{'' if page.is_frozen else 'not_'}exists(isFrozen)"
+    if page.is_frozen:
+        sets += ", allowance = allowance - :freed"
+        values[":freed"] = len(freed)
+    elif place.pages is not None:
         sets += ", roomKey = :room"
         values[":room"] = place.room
     if grant:
@@ -573,8 +610,16 @@ def replace(
         sets += ", earliest = :earliest"
         values[":earliest"] = earliest
     return Update(
-        place.key, f"{sets} REMOVE {', '.join(removes)}" if removes else sets, "seq = :seen",
+        place.key, f"{sets} REMOVE {', '.join(removes)}" if removes else sets, condition,
         names, values,
+    )  # fmt: skip
+
+
+def deposit(owner: str, seats: int) -> Update:
+    """Pay into the bank of a pool what was freed on a frozen page."""
+    return Update(
+        table.pool_key(owner), "SET bank = bank + :seats, roomKey = :room", "attribute_exists(pk)",
+        table.NO_NAMES, {":seats": seats, ":room": table.room_shard(owner, 0)},
     )  # fmt: skip
 
 
@@ -645,7 +690,7 @@ def check_seats(page: Page, now: int) -> None:
         raise problems.NotFound("This entitlement has usage limits, and no seats.")
 
 
-def settle(write: Update | Transact) -> Steps[Any]:
+def settle(write: Update | Put | Transact) -> Steps[Any]:
     """Send a write until no transaction is in its way; its reply, which is not `Conflicted`.
 
     Raises:
@@ -673,7 +718,10 @@ def sweep_page(page_key: Key, change: Change) -> Steps[int]:
         place = Place(table.owner_of(page_key.pk), table.page_number(page_key.pk), page.pages)
         if expired:
             last = change.record("lease_expired")
-            write = replace(place, page, expired, change, last)
+            freed = replace(place, page, expired, change, last)
+            write: Update | Transact = freed
+            if page.is_frozen:
+                write = Transact((freed, deposit(place.owner, len(expired))))
         else:
             earliest = earliest_after(page, page.seats, change.now)
             if earliest == page.earliest:
@@ -688,7 +736,7 @@ def sweep_page(page_key: Key, change: Change) -> Steps[int]:
                 table.NO_NAMES,
                 values,
             )
-        reply: Reply = yield write
+        reply: Reply | Cancelled = yield write
         if isinstance(reply, Accepted):
             return len(expired)
         change = change.at((yield Pause(attempt)))
@@ -743,7 +791,7 @@ def change_terms(
     lease_changed: bool,
     was_closed: bool = False,
 ) -> Update:
-    """New terms for a page in use. Seats held stay, whatever the new limits are.
+    """New terms for a page in use that has all the seats. Those held stay, whatever the limits.
 
     A changed lease, and a page that is opened again, sets `earliest` to 0, a bound that is always
     right; the sweep corrects it.
@@ -763,22 +811,23 @@ def change_terms(
     return Update(
         table.ledger_key(entitlement_id),
         table.set_and_remove([_SEQ, *assignments], removals),
-        "attribute_exists(pk) AND #status <> :deleted",
+        f"attribute_exists(pk) AND #status <> :deleted AND {ALONE}",
         _NAMES,
         {**values, ":one": 1, ":change": change.record("updated"), ":deleted": "deleted"},
     )
 
 
 def empty_page(entitlement_id: str, kind: str, change: Change) -> Update:
-    """Take every seat away: `kind` is `deleted` (for good) or `expired` (validity ended).
+    """Take every seat away from a page that has all of them.
 
-    The page takes this as its status, so that a grant which is still on its way, with a time from
-    before, finds it closed whatever its clock says. New terms open it again.
+    `kind` is `deleted` (for good) or `expired` (validity ended). The page takes this as its status,
+    so that a grant which is still on its way, with a time from before, finds it closed whatever its
+    clock says. New terms open it again.
     """
-    condition = "attribute_exists(pk)"
+    condition = f"attribute_exists(pk) AND {ALONE}"
     values: dict[str, Any] = {":none": {}, ":one": 1, ":change": change.record(kind), ":kind": kind}
     if kind == "expired":
-        condition = "validUntil <= :now AND #status <> :deleted"
+        condition = f"validUntil <= :now AND #status <> :deleted AND {ALONE}"
         values |= {":now": change.now, ":deleted": "deleted"}
     return Update(
         table.ledger_key(entitlement_id),

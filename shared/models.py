@@ -307,6 +307,11 @@ class Seats(Output):
     hard_cap: int | None
     overdraft_used: int
     available: int | None
+    as_of: str | None = Field(
+        None,
+        description="Of a pool of several pages: the time of the newest change that is counted."
+        " Missing otherwise: the numbers are exact at the time of the answer.",
+    )
 
 
 class Entitlement(EntitlementInput):

@@ -199,7 +199,7 @@ OPERATIONS: dict[str, Operation] = {
         "Change an entitlement (JSON merge patch)",
         ("manage",),
         body="EntitlementPatch",
-        answers=((200, "Entitlement"),),
+        answers=((200, "Entitlement"), (202, "Entitlement")),
         problems=("not-found", "precondition-failed"),
         headers=("If-Match",),
     ),

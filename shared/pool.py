@@ -13,6 +13,7 @@ page too few only for as long as it lags.
 """
 
 import random
+from collections import OrderedDict
 from typing import NamedTuple
 
 from shared import ledger, problems, table
@@ -55,11 +56,48 @@ SAMPLE = 16
 PAGE_MEAN = 96
 
 
+# A pool's sum is read again when it is so old.
+FRESH_MS = 1_000
+# Who moves seats between pages takes less than a second; after so long, nobody does.
+MOVE_MS = 3_000
+SUMMED = "isSummed"
+
+
 class Known(NamedTuple):
-    """What a process remembers of a pool: how many pages it has, and how it stood."""
+    """What a process remembers of a pool: its number of pages; how it stood, if not long ago."""
 
     pages: int
-    standing: Standing
+    standing: Standing | None
+
+
+class Memory:
+    """What a process remembers of pools.
+
+    It saves round trips, and decides nothing but the mark of an overdraft seat.
+    """
+
+    SIZE = 2_000
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[str, tuple[int, Standing, int]] = OrderedDict()
+
+    def recall(self, owner: str, now_ms: int) -> Known | None:
+        """What is known of a pool."""
+        seen = self._seen.get(owner)
+        if seen is None:
+            return None
+        pages, standing, at = seen
+        return Known(pages, standing if abs(now_ms - at) < FRESH_MS else None)
+
+    def note(self, owner: str, known: Known | None, now_ms: int) -> None:
+        """Remember what was read just now; None: it is no pool."""
+        seen = self._seen.pop(owner, None)
+        if known is not None and known.standing is not None:
+            is_same = seen is not None and seen[1] == known.standing
+            at = seen[2] if seen and is_same and abs(now_ms - seen[2]) < FRESH_MS else now_ms
+            self._seen[owner] = (known.pages, known.standing, at)
+            if len(self._seen) > self.SIZE:
+                self._seen.popitem(last=False)
 
 
 class Grant(NamedTuple):
@@ -77,8 +115,17 @@ class Grant(NamedTuple):
 
 def read_standing(owner: str) -> Steps[Standing]:
     """How a pool of several pages stands."""
-    item: Item = yield Get(table.standing_key(owner))
-    return Standing(item["used"], item["seatCount"], item.get("hardCap"), item["at"])
+    item: Item | None = yield Get(table.standing_key(owner))
+    if item is None:
+        raise table.Unavailable("a pool without a standing")  # it is written with the second page
+    return standing_of(item)
+
+
+def standing_of(item: Item) -> Standing:
+    """The standing in its item."""
+    return Standing(
+        item["used"], item["seatCount"], item.get("hardCap"), item["at"], item.get("seq", 0)
+    )
 
 
 # --- Taking a seat --------------------------------------------------------------------------------
@@ -99,11 +146,15 @@ class _Ask:
         self.known = known.standing if known else None
         self.next_due: int | None = None
 
-    def go_to(self, pages: int | None) -> Steps[None]:
-        """Look on the page that the key has among so many."""
-        self.place = Place.of(self.owner, self.key, pages)
-        if pages is not None and self.known is None:
+    def go_to(self, place: Place) -> Steps[None]:
+        """Look there, with a sum that is new enough."""
+        self.place = place
+        if place.pages is not None and self.known is None:
             self.known = yield from read_standing(self.owner)
+
+    def remembered(self) -> Known | None:
+        """What is to be remembered of the pool."""
+        return None if self.place.pages is None else Known(self.place.pages, self.known)
 
     @property
     def is_overdraft(self) -> bool:
@@ -127,11 +178,11 @@ class _Ask:
         )  # fmt: skip
 
     def write(self, page: Page, decision: Decision) -> Update:
-        """The write of a decision, which is neither to keep nor to deny."""
+        """The write of a decision that is not to keep: the first again, where all has changed."""
         change = self.change
         if decision is Decision.RENEW:
             return ledger.renewal(self.place, page, self.key, self.holder, change)
-        if decision is Decision.RECLAIM:
+        if decision is Decision.RECLAIM and not page.is_frozen:
             expired = page.expired_keys(change.now)
             is_overdraft = self.is_overdraft
             if page.is_alone:
@@ -139,7 +190,7 @@ class _Ask:
             value = encode_seat(self.stamp, is_overdraft=is_overdraft, now=change.now)
             last = ledger.grant_record(change, self.key, self.holder)
             return ledger.replace(self.place, page, expired, change, last, (self.key, value))
-        if not page.is_alone:
+        if not page.is_alone or decision is Decision.DENY:
             return self.first_write()
         is_over = decision is Decision.OVERDRAFT
         return self._grant(ledger.OVERDRAFT if is_over else ledger.WITHIN, is_overdraft=is_over)
@@ -149,12 +200,12 @@ class _Ask:
         if page.is_alone:
             return Standing.of(page)
         # No page has room, so all of the cap is held, whatever of it has reached the sum.
-        return self._pool(page, page.hard_cap or 0)
+        known = self._pool()
+        return known._replace(used=max(known.used, known.hard_cap or 0))
 
-    def _pool(self, page: Page, at_least: int) -> Standing:
+    def _pool(self) -> Standing:
         assert self.known is not None  # it is read on the way to a page of several
-        used = max(self.known.used, at_least)
-        return Standing(used, page.seat_count, page.hard_cap, self.known.as_of_ms)
+        return self.known
 
     def granted(self, page: Page) -> Grant:
         """The answer, once the seat is on its page. Our own stamp: it is new, whatever was lost."""
@@ -162,7 +213,7 @@ class _Ask:
         is_new = seat.stamp == self.stamp
         if page.is_alone:
             return Grant(page, self.key, seat, is_new, Standing.of(page))
-        standing = self._pool(page, 0)
+        standing = self._pool()
         # The sum does not count it yet.
         standing = standing._replace(used=standing.used + int(is_new))
         return Grant(page, self.key, seat, is_new, standing)
@@ -174,12 +225,12 @@ def take(
     change: Change,
     stamp: int,
     *,
-    known: Known | None = None,
+    memory: Memory | None = None,
     expect_overdraft: bool = False,
 ) -> Steps[Grant]:
     """Take a seat, or renew the one the holder has.
 
-    `known` is what the caller remembers of a pool of several pages. `expect_overdraft` tries the
+    `memory` is what the caller remembers of pools of several pages. `expect_overdraft` tries the
     overdraft write first: worth it for a caller that last saw a page that has all the seats at its
     limit. Both change the number of round trips, never whether a seat is given.
 
@@ -187,7 +238,18 @@ def take(
         NotFound, EntitlementSuspended, EntitlementExpired, EntitlementNotYetValid,
         HardCapReached (with `seats` and `nextLeaseExpiry`; on record), Contention.
     """
-    ask = _Ask(entitlement_id, holder, change, stamp, known)
+    memory = memory or Memory()
+    ask = _Ask(
+        entitlement_id, holder, change, stamp, memory.recall(entitlement_id, change.now_ms)
+    )  # fmt: skip
+    try:
+        return (yield from _take(ask, expect_overdraft=expect_overdraft))
+    finally:
+        memory.note(entitlement_id, ask.remembered(), ask.change.now_ms)
+
+
+def _take(ask: _Ask, *, expect_overdraft: bool) -> Steps[Grant]:
+    yield from ask.go_to(ask.place)
     write = ask.first_write(expect_overdraft=expect_overdraft)
     for attempt in range(1, ROUNDS + 1):
         reply: Reply = yield write
@@ -198,7 +260,7 @@ def take(
             continue
         # The answer may have taken seconds: a lease that ran out meanwhile is no reason to deny.
         ask.change = ask.change.at((yield Pause(0)))
-        page = yield from _arrive(ask, reply.item)
+        page = yield from _arrive(ask, reply.item, attempt)
         if page is None:
             write = ask.first_write()
             continue
@@ -206,41 +268,75 @@ def take(
         decision = ledger.decide(page, ask.key, ask.change.now)
         if decision is Decision.KEEP:
             return ask.granted(page)
-        if decision is Decision.DENY:
-            found = yield from _seek(ask, page)
-            if found is None:
-                raise (yield from _deny(ask, page))
-            if isinstance(found, Grant):
-                return found
+        found = yield from _elsewhere(ask, page, decision)
+        if found:
+            return found
         if attempt > 1:
             ask.change = ask.change.at((yield Pause(attempt - 1)))
-        write = ask.first_write() if decision is Decision.DENY else ask.write(page, decision)
+        write = ask.write(page, decision)
     raise problems.Contention
 
 
-def _arrive(ask: _Ask, item: Item | None) -> Steps[Page | None]:
+def _elsewhere(ask: _Ask, page: Page, decision: Decision) -> Steps[Grant | None]:
+    """The seat, where the page itself has none to give; None: look again here.
+
+    Raises:
+        HardCapReached: nobody has.
+    """
+    if decision is Decision.RECLAIM and page.is_frozen:
+        yield from ledger.sweep_page(ask.place.key, ask.change)
+    if decision is not Decision.DENY:
+        return None
+    found = yield from _seek(ask, page)
+    if found is None:
+        raise (yield from _deny(ask, page))
+    return found if isinstance(found, Grant) else None
+
+
+def _arrive(ask: _Ask, item: Item | None, attempt: int) -> Steps[Page | None]:
     """The page that refused, if it is the right one; else go to where the seat belongs."""
-    place = _belongs(ask.place, ask.key, item)
-    if item is not None and place == ask.place:
-        return Page.of(item)
-    yield from ask.go_to(place.pages)
-    return None
+    page, place = yield from _find(ask.place, ask.key, item, attempt)
+    if page is None:
+        yield from ask.go_to(place)
+    return page
 
 
-def _belongs(place: Place, key: str, item: Item | None) -> Place:
-    """Where a seat key belongs, by what was found at a place.
+def _find(
+    place: Place, key: str, item: Item | None, attempt: int
+) -> Steps[tuple[Page | None, Place]]:
+    """The page of a seat key, if this is it; else where to look, after a while if it is moved.
 
     Raises:
         NotFound: there is no entitlement.
     """
-    if item is None and place.pages is None:
-        raise problems.NotFound("No entitlement has this id.")
-    # The first page is always there, and knows.
-    return Place.of(place.owner, key, None if item is None else Page.of(item).pages)
+    if item is None:
+        if place.pages is None:
+            raise problems.NotFound("No entitlement has this id.")
+        # The first page is always there, and it is the last one to learn of another number.
+        return None, Place.of(place.owner, key, None)
+    page = Page.of(item)
+    right = Place.of(place.owner, key, page.pages)
+    if right.number != place.number:
+        return None, right
+    if page.moving_at_ms is not None:
+        now_ms: int = yield Pause(attempt)
+        if now_ms - page.moving_at_ms > MOVE_MS:
+            yield let_go(right.key, page.moving_at_ms)
+        return None, right
+    return (page if right == place else None), right
+
+
+def let_go(key: Key, moving_at_ms: int) -> Update:
+    """Take back that the seats of a page are being moved: whoever did has gone."""
+    return Update(
+        key, "REMOVE movingAt", "movingAt = :seen", table.NO_NAMES, {":seen": moving_at_ms}
+    )  # fmt: skip
 
 
 def _deny(ask: _Ask, page: Page) -> Steps[problems.HardCapReached]:
     """Put the denial on record; the problem to be answered."""
+    if not page.is_alone:
+        ask.known = yield from read_standing(ask.owner)  # the limits may have changed
     standing = ask.standing(page)
     # Refused means that this very request is on record already.
     record = ledger.seat_denial(ask.owner, ask.key, ask.holder, standing, ask.change)
@@ -262,8 +358,52 @@ def _denied(ask: _Ask, page: Page) -> problems.HardCapReached:
 # --- Looking for room on other pages --------------------------------------------------------------
 
 
+class _Donor(NamedTuple):
+    """What may have room: a page, or the pool's bank (`pages` of the pool; 0: a page)."""
+
+    key: Key
+    allowance: int
+    used: int
+    pages: int
+
+    @classmethod
+    def of(cls, item: Item) -> "_Donor":
+        """The donor in an item that the index named."""
+        key = Key(item["pk"], item["sk"])
+        if key.pk.startswith(table.POOL_PREFIX):
+            return cls(key, item["bank"], 0, item.get("pages") or 1)
+        return cls(key, item.get("allowance", 0), len(item["seats"]), 0)
+
+    @property
+    def slack(self) -> int:
+        """What it could give."""
+        return max(0, self.allowance - self.used)
+
+    @property
+    def share(self) -> int:
+        """What it gives: half, and the bank to each page alike."""
+        return -(-self.slack // (self.pages or 2))
+
+    def give(self, share: int) -> Update:
+        """Give so much, if it is as it was seen."""
+        values = {":seen": self.allowance, ":left": self.allowance - share}
+        if self.pages:
+            return Update(self.key, "SET bank = :left", "bank = :seen", table.NO_NAMES, values)
+        return Update(
+            self.key, "SET allowance = :left", "allowance = :seen AND size(seats) <= :left",
+            table.NO_NAMES, values,
+        )  # fmt: skip
+
+    def unmark(self) -> Update:
+        """Take its mark away, if it has no room."""
+        condition, values = "size(seats) >= allowance", dict[str, table.Value]()
+        if self.pages:
+            condition, values = "bank <= :none", {":none": 0}
+        return Update(self.key, "REMOVE roomKey", condition, table.NO_NAMES, values)
+
+
 class _Named:
-    """The pages that the index names: all of a few; of many, some at a time from a random one."""
+    """What the index names: all of a few; of many, some at a time from a random one."""
 
     def __init__(self, owner: str, pages: int) -> None:
         shards = ledger.room_shards(owner, pages)
@@ -271,7 +411,7 @@ class _Named:
         self._spans = [(shard, 0, ledger.PARTS, True) for shard in shards]
         self._start: Item | None = None
 
-    def more(self) -> Steps[list[tuple[Key, Page]] | None]:
+    def more(self) -> Steps[list[_Donor] | None]:
         """The next ones as they are now, the roomiest first; None when there are no more."""
         while self._spans:
             shard, low, high, is_whole = self._spans[0]
@@ -294,8 +434,8 @@ class _Named:
             if found.items:
                 keys = tuple(Key(item["pk"], item["sk"]) for item in found.items)
                 items: dict[Key, Item] = yield BatchGet(keys)
-                pages = [(key, Page.of(item)) for key, item in items.items()]
-                return sorted(pages, key=lambda each: -each[1].slack)
+                donors = [_Donor.of(item) for item in items.values()]
+                return sorted(donors, key=lambda each: -each.slack)
         return None
 
 
@@ -314,34 +454,26 @@ def _from_pages(ask: _Ask, page: Page) -> Steps[Grant | bool | None]:
     """Take allowance from the roomiest of a few pages, and the seat, in one transaction."""
     named = _Named(ask.owner, page.pages or 1)
     while (batch := (yield from named.more())) is not None:
-        for donor_key, seen in batch:
+        for seen in batch:
             donor = seen
             while donor.slack:
-                if donor_key == ask.place.key:
+                if donor.key == ask.place.key:
                     return True
-                outcome = yield from _move_and_sit(ask, page, donor_key, donor)
-                if not isinstance(outcome, Page):
+                outcome = yield from _move_and_sit(ask, page, donor)
+                if not isinstance(outcome, _Donor):
                     return outcome
                 donor = outcome  # somebody else took from it: as it is now
             # If it has room again, it keeps its mark.
-            yield Update(
-                donor_key, "REMOVE roomKey", "size(seats) >= allowance",
-                table.NO_NAMES, table.NO_VALUES,
-            )  # fmt: skip
+            yield donor.unmark()
     return None
 
 
-def _move_and_sit(ask: _Ask, page: Page, donor_key: Key, donor: Page) -> Steps[Grant | bool | Page]:
-    """Half of a donor's slack and the seat; the donor as it is, if it is not as it was seen.
+def _move_and_sit(ask: _Ask, page: Page, donor: _Donor) -> Steps[Grant | bool | _Donor]:
+    """A share of a donor's slack and the seat; the donor as it is, if it is not as it was seen.
 
     True: our own page has changed, look again there.
     """
-    share = (donor.slack + 1) // 2
-    left = (donor.allowance or 0) - share
-    given = Update(
-        donor_key, "SET allowance = :left", "allowance = :seen AND size(seats) <= :left",
-        table.NO_NAMES, {":seen": donor.allowance, ":left": left},
-    )  # fmt: skip
+    share = donor.share
     more, values = ", allowance = allowance + :share", dict[str, table.Value]({":share": share})
     if share > 1:
         more, values[":room"] = f"{more}, roomKey = :room", ask.place.room
@@ -356,7 +488,7 @@ def _move_and_sit(ask: _Ask, page: Page, donor_key: Key, donor: Page) -> Steps[G
         more,
     )
     for attempt in range(1, ROUNDS + 1):
-        reply: Accepted | Cancelled | Conflicted = yield Transact((given, taken))
+        reply: Accepted | Cancelled | Conflicted = yield Transact((donor.give(share), taken))
         if isinstance(reply, Accepted):
             # What a transaction wrote is not returned. The seat may be gone again by now: it was
             # given all the same.
@@ -365,39 +497,46 @@ def _move_and_sit(ask: _Ask, page: Page, donor_key: Key, donor: Page) -> Steps[G
             return ask.granted(after._replace(seats=seats))
         if isinstance(reply, Cancelled):
             (is_refused, item), (is_ours, _) = reply.reasons
-            return Page.of(item) if is_refused and item and not is_ours else True
+            return _Donor.of(item) if is_refused and item and not is_ours else True
         ask.change = ask.change.at((yield Pause(attempt)))
     return True
 
 
 def _free_due(ask: _Ask) -> Steps[bool]:
     """Free every lease of the pool that ran out; whether there was any."""
+    due, ask.next_due = yield from _due_pages(ask.owner, ask.change.now)
+    return (yield from _free(due, ask.change)) > 0
+
+
+def free_due(owner: str, change: Change) -> Steps[int]:
+    """Free every lease that ran out on a pool's pages; how many."""
+    due, _ = yield from _due_pages(owner, change.now)
+    return (yield from _free(due, change))
+
+
+def _free(pages: list[Key], change: Change) -> Steps[int]:
     freed = 0
-    for page_key in (yield from _due_pages(ask)):
-        freed += yield from ledger.sweep_page(page_key, ask.change)
-    return freed > 0
+    for page_key in pages:
+        freed += yield from ledger.sweep_page(page_key, change)
+    return freed
 
 
-def _due_pages(ask: _Ask) -> Steps[list[Key]]:
-    """The pages of the pool on which a lease may have run out.
-
-    `ask.next_due` is then a time before which no lease on another page ends.
-    """
-    due, start, ask.next_due = list[Key](), None, None
+def _due_pages(owner: str, now: int) -> Steps[tuple[list[Key], int | None]]:
+    """The pages of a pool on which a lease may have run out; before when none ends elsewhere."""
+    due, start = list[Key](), None
     while True:
         found: Found = yield Query(
-            "sweepKey = :pool", {":pool": table.pool_sweep(ask.owner)},
+            "sweepKey = :pool", {":pool": table.pool_sweep(owner)},
             index_name=table.SWEEP_INDEX, limit=SAMPLE, start=start,
         )  # fmt: skip
         for item in found.items:
-            if item["earliest"] > ask.change.now - ledger.CLOCK_GRACE:
+            if item["earliest"] > now - ledger.CLOCK_GRACE:
                 is_leased = item["earliest"] != ledger.NEVER
-                ask.next_due = max(ask.change.now, item["earliest"]) if is_leased else None
-                return due
+                return due, max(now, item["earliest"]) if is_leased else None
             due.append(Key(item["pk"], item["sk"]))
         start = found.next
         if start is None:
-            return due
+            return due, None
 
 
 # --- Looking, without taking ----------------------------------------------------------------------
@@ -411,7 +550,7 @@ def preview(entitlement_id: str, holder: Holder, now: int) -> Steps[Grant]:
     """
     ask = _Ask(entitlement_id, holder, Change("", "", now * 1000), 0, None)
     page = yield from page_of(ask.owner, ask.key)
-    yield from ask.go_to(page.pages)
+    yield from ask.go_to(Place.of(ask.owner, ask.key, page.pages))
     ledger.check_seats(page, now)
     decision = ledger.decide(page, ask.key, now)
     if decision in (Decision.KEEP, Decision.RENEW):
@@ -433,9 +572,9 @@ def _has_room(ask: _Ask, page: Page) -> Steps[bool]:
         return False
     named = _Named(ask.owner, page.pages or 1)
     while (batch := (yield from named.more())) is not None:
-        if any(each.slack for _, each in batch):
+        if any(each.slack for each in batch):
             return True
-    due = yield from _due_pages(ask)
+    due, ask.next_due = yield from _due_pages(ask.owner, ask.change.now)
     stale: dict[Key, Item] = (yield BatchGet(tuple(due))) if due else {}
     return any(Page.of(item).expired_keys(ask.change.now) for item in stale.values())
 
@@ -447,12 +586,11 @@ def page_of(owner: str, key: str) -> Steps[Page]:
         NotFound, Contention.
     """
     place = Place.of(owner, key, None)
-    for _ in range(ROUNDS):
+    for attempt in range(1, ROUNDS + 1):
         item: Item | None = yield Get(place.key)
-        right = _belongs(place, key, item)
-        if item is not None and right == place:
-            return Page.of(item)
-        place = right
+        page, place = yield from _find(place, key, item, attempt)
+        if page is not None:
+            return page
     raise problems.Contention
 
 
@@ -479,7 +617,7 @@ def new_pages(
         place = Place(entitlement_id, index * (ledger.PARTS // pages), pages)
         allowance = each + int(index < more)
         page = {
-            **first, "pages": pages, "page": place.number, "allowance": allowance,
+            **first, SUMMED: True, "pages": pages, "page": place.number, "allowance": allowance,
             "roomKey": place.room if allowance else None,
             "sweepKey": table.pool_sweep(entitlement_id),
         }  # fmt: skip
@@ -495,25 +633,34 @@ def new_pages(
 
 
 def release(
-    entitlement_id: str, named: str, change: Change, pages: int | None = None
+    entitlement_id: str, named: str, change: Change, *, memory: Memory | None = None
 ) -> Steps[bool]:
     """Give back the grant with activation id `named`; False when it is not held any more.
 
-    `pages` is how many the caller remembers, None: it knows of one. A stamp that is not the one
-    named stays: it is a newer grant of the same holder.
+    `memory` is what the caller remembers of pools. A stamp that is not the one named stays: it is
+    a newer grant of the same holder.
 
     Raises:
         NotFound, Contention.
     """
     key, stamp = parse_activation_id(named)
-    place = Place.of(entitlement_id, key, pages)
-    for _ in range(ROUNDS):
-        write = ledger.freeing(place, key, stamp, change)
-        reply: Accepted | Refused = yield from ledger.settle(write)
+    known = memory.recall(entitlement_id, change.now_ms) if memory else None
+    place = Place.of(entitlement_id, key, known.pages if known else None)
+    is_frozen = False
+    for attempt in range(1, ROUNDS + 1):
+        freed = ledger.freeing(place, key, stamp, change, is_frozen=is_frozen)
+        write: Update | Transact = freed
+        if is_frozen:
+            write = Transact((freed, ledger.deposit(entitlement_id, 1)))
+        reply: Accepted | Refused | Cancelled = yield from ledger.settle(write)
         if isinstance(reply, Accepted):
             return True
-        right = _belongs(place, key, reply.item)
-        if reply.item is not None and right == place:
+        item = reply.item if isinstance(reply, Refused) else reply.reasons[0][1]
+        page, place = yield from _find(place, key, item, attempt)
+        if page is None:
+            is_frozen = False
+            continue
+        if page.seats.get(key) is None or decode_seat(page.seats[key]).stamp != stamp:
             return False
-        place = right
+        is_frozen = page.is_frozen
     raise problems.Contention

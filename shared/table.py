@@ -47,6 +47,7 @@ ROOM_INDEX = "room"
 LEDGER_PREFIX = "LEDGER#"
 USAGE_PREFIX = "USAGE#"
 POOL_PREFIX = "POOL#"
+SUM_PREFIX = "SUM#"
 DENIAL_PREFIX = "DENIAL#"
 ENTITLEMENT_PREFIX = "ENTITLEMENT#"
 WEBHOOK_REQUEST_PREFIX = "WEBHOOK_REQUEST#"
@@ -74,6 +75,16 @@ def ledger_key(entitlement_id: str, page: int = 0) -> Key:
 def standing_key(entitlement_id: str) -> Key:
     """How a pool stands, in a small item that everybody who grants reads."""
     return Key(f"{POOL_PREFIX}{entitlement_id}", "STANDING")
+
+
+def pool_key(entitlement_id: str) -> Key:
+    """A pool: how many pages it has, what is in its bank, what is to be done with it."""
+    return Key(f"{POOL_PREFIX}{entitlement_id}", "POOL")
+
+
+def sum_key(entitlement_id: str) -> Key:
+    """A pool's sum: the changes of all its pages, brought into one sequence."""
+    return Key(f"{SUM_PREFIX}{entitlement_id}", "SUM")
 
 
 def pool_sweep(entitlement_id: str) -> str:

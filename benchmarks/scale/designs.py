@@ -130,7 +130,8 @@ class OnePage(Design):
         self._stamps = ledger.Stamps(salt=1)
         self._grants: dict[int, str] = {}
         self._is_at_limit = False
-        self._known: pool.Known | None = None
+        self._memories = [pool.Memory()]
+        self._requests = 0
 
     def _terms(self) -> Terms:
         return Terms(self.purchased, self.cap, "active", 0, None, 8 * 3600)
@@ -140,13 +141,18 @@ class OnePage(Design):
         page = ledger.new_page(OWNER, self._terms(), Change("scale", "request", 0))
         return [(page.key, dict(page.item))]
 
+    def _memory(self) -> pool.Memory:
+        """That of the process that has the next request."""
+        self._requests += 1
+        return self._memories[self._requests % len(self._memories)]
+
     def take(self, person: int, now_ms: int) -> Steps[Outcome]:
         """As the room `activate` does it, with its hint."""
         holder = Holder(f"user{person}@acme.example", "Alice Example", {"device": "mbp-13"})
         change = Change("key_scale", f"request-{now_ms}", now_ms)
         operation = pool.take(
             OWNER, holder, change, self._stamps.next(now_ms),
-            known=self._known, expect_overdraft=self._is_at_limit,
+            memory=self._memory(), expect_overdraft=self._is_at_limit,
         )  # fmt: skip
         try:
             grant = yield from operation
@@ -161,9 +167,8 @@ class OnePage(Design):
     def release(self, person: int, now_ms: int) -> Steps[Outcome]:
         """As the room `release` does it."""
         change = Change("key_scale", f"request-{now_ms}", now_ms)
-        pages = self._known.pages if self._known else None
         try:
-            yield from pool.release(OWNER, self._grants[person], change, pages)
+            yield from pool.release(OWNER, self._grants[person], change, memory=self._memory())
         except problems.Contention:
             return "gave up"
         return "released"
@@ -174,10 +179,7 @@ class OnePage(Design):
 
 
 class Pages(OnePage):
-    """The product's pool of several pages.
-
-    The sum is read once a second and process, of which there is one for 50 requests a second.
-    """
+    """The product's pool of several pages, in 400 processes that know of it."""
 
     name = "ledger pages"
     most_seats = 100_000
@@ -185,19 +187,14 @@ class Pages(OnePage):
     def __init__(self, purchased: int, cap: int) -> None:
         super().__init__(purchased, cap)
         self._pages = max(2, pool.pages_for(cap))
-        self._known = pool.Known(self._pages, ledger.Standing(0, purchased, cap, 0))
-        self._requests = 0
+        self._memories = [pool.Memory() for _ in range(400)]
+        for memory in self._memories:
+            known = pool.Known(self._pages, ledger.Standing(0, purchased, cap, 0))
+            memory.note(OWNER, known, 0)
 
     def items(self) -> list[tuple[Key, Item]]:
         """The empty pages, and the sum."""
         return pool.new_pages(OWNER, self._terms(), self._pages, Change("scale", "request", 0))
-
-    def take(self, person: int, now_ms: int) -> Steps[Outcome]:
-        """As a process does it that knows the pool."""
-        self._requests += 1
-        if self._requests % 50 == 0:
-            yield from pool.read_standing(OWNER)
-        return (yield from super().take(person, now_ms))
 
 
 DESIGNS: tuple[type[Design], ...] = (Textbook, OnePage, Pages)

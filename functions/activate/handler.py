@@ -9,7 +9,7 @@ from shared import http, ledger, pool, table, telemetry
 from shared.http import Request, Response
 from shared.idempotency import Claim, replayed
 from shared.ledger import Holder, Page, Stamps
-from shared.pool import Grant
+from shared.pool import Grant, Memory
 from shared.times import to_rfc3339
 
 _stamps = Stamps(salt=os.urandom(1)[0])
@@ -33,13 +33,14 @@ class AtLimit:
     def note(self, entitlement_id: str, page: Page) -> None:
         """Remember what a page looked like."""
         self._seen.pop(entitlement_id, None)
-        if page.used >= page.seat_count:
+        if page.is_alone and page.used >= page.seat_count:
             self._seen[entitlement_id] = None
             if len(self._seen) > self.SIZE:
                 self._seen.popitem(last=False)
 
 
 _at_limit = AtLimit()
+_memory = Memory()
 
 
 def take_seat(request: Request) -> Response:
@@ -74,6 +75,7 @@ def _take(request: Request, holder: Holder) -> Response:
         holder,
         request.change,
         _stamps.next(request.now_ms),
+        memory=_memory,
         expect_overdraft=entitlement_id in _at_limit,
     )
     grant = request.table.run(operation)

@@ -5,15 +5,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from functions.entitlements import validation
-from shared import entitlement, idempotency, ledger, table, usage
+from shared import entitlement, idempotency, ledger, pool_changes, table, usage
 from shared.credentials import new_id
 from shared.http import Request, Response
 from shared.idempotency import replayed
-from shared.ledger import Change, Page
+from shared.ledger import Change, Page, Standing
 from shared.problems import Contention, InvalidRequest, NotFound, PreconditionFailed
 from shared.table import Accepted, Item, Pause, Steps, Transact, Update
 from shared.usage import Counter
 
+# So long a request works on a pool itself.
+WORK_MS = 8_000
 _ETAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
 
 
@@ -26,12 +28,15 @@ def create(request: Request) -> Response:
     item = entitlement.to_item(
         entitlement_id, document, version=1, created_at=request.now_ms, now_ms=request.now_ms
     )
-    page = ledger.new_page(entitlement_id, entitlement.terms(document), request.change)
-    view = entitlement.view(item, Page.of(dict(page.item)), request.now)
-    response = Response(201, view)
+    terms = entitlement.terms(document)
+    page = ledger.new_page(entitlement_id, terms, request.change)
+    standing = Standing.of(Page.of(dict(page.item)))
+    response = Response(201, entitlement.view(item, standing, request.now))
+    is_pool = pool_changes.is_needed(terms)
     writes = (
         table.Put(table.entitlement_key(entitlement_id), item, "attribute_not_exists(pk)"),
         page,
+        *([pool_changes.new_pool(entitlement_id, request.change)] if is_pool else []),
         *(
             usage.new_counter(entitlement_id, key, terms, request.change)
             for key, terms in entitlement.usage_terms(document).items()
@@ -39,23 +44,34 @@ def create(request: Request) -> Response:
     )
     kept, _ = idempotency.write_once(request, writes, response, nonce=entitlement_id)
     response = replayed(kept) if kept else response
+    if is_pool and not kept:
+        # One page has all the seats until then, and is right as well.
+        request.table.run(pool_changes.tend(entitlement_id, request.change, _until(request)))
     location = f"/v1/entitlements/{response.body['entitlementId']}"
     return response._replace(headers={**response.headers, "etag": '"1"', "location": location})
 
 
+def _until(request: Request) -> int:
+    """Until when a request works on a pool itself, Unix milliseconds; the sweep does the rest."""
+    return request.now_ms + WORK_MS
+
+
 def read(request: Request) -> Response:
     """One entitlement with its seats in use."""
-    item, page = request.table.run(entitlement.fetch(request.path["entitlementId"]))
-    return Response(200, entitlement.view(item, page, request.now), _etag(item))
+    operation = entitlement.fetch_standing(request.path["entitlementId"])
+    item, standing = request.table.run(operation)
+    return Response(200, entitlement.view(item, standing, request.now), _etag(item))
 
 
 def update(request: Request) -> Response:
-    """Change an entitlement by a JSON merge patch."""
-    item, page = request.table.run(_update(request))
-    return Response(200, entitlement.view(item, page, request.now), _etag(item))
+    """Change an entitlement by a JSON merge patch; 202 while a pool is still being changed."""
+    is_done = request.table.run(_update(request))
+    response = read(request)
+    return response if is_done else response._replace(status=202)
 
 
-def _update(request: Request) -> Steps[tuple[Item, Page]]:
+def _update(request: Request) -> Steps[bool]:
+    """Change it; whether all of it is done."""
     entitlement_id = request.path["entitlementId"]
     for attempt in range(1, ledger.ROUNDS + 1):
         item, page = yield from entitlement.fetch(entitlement_id)
@@ -66,20 +82,29 @@ def _update(request: Request) -> Steps[tuple[Item, Page]]:
         valid_from = item["createdAt"] // 1000 - ledger.CLOCK_GRACE
         document = validation.to_document(merged, valid_from=valid_from)
         if document == before:
-            return item, page
-        writes = _change_writes(item, page, document, request.change)
+            return (yield from _tend(request))
+        writes = yield from _change_writes(item, page, document, request.change)
         counters = yield from _counter_writes(item, document, request.change)
         reply = yield Transact((*writes, *counters))
         if isinstance(reply, Accepted):
-            return (yield from entitlement.fetch(entitlement_id))
+            return (yield from _tend(request))
         yield Pause(attempt)
     raise Contention
 
 
+def _tend(request: Request) -> Steps[bool]:
+    """Do what is left to be done for a pool; True if that is nothing."""
+    entitlement_id = request.path["entitlementId"]
+    state: Item | None = yield table.Get(table.pool_key(entitlement_id))
+    if state is None or not state.get("isPending"):
+        return True
+    return (yield from pool_changes.tend(entitlement_id, request.change, _until(request)))
+
+
 def _change_writes(
     item: Item, page: Page, document: dict[str, Any], change: Change
-) -> tuple[table.Put | Update, ...]:
-    """The entitlement's new version and, where its terms changed, the page's."""
+) -> Steps[tuple[table.Put | Update, ...]]:
+    """The entitlement's new version and, where its terms changed, the page's or the pool's."""
     entitlement_id = item["entitlementId"]
     old, new = entitlement.terms(item["document"]), entitlement.terms(document)
     was_closed = page.status == "expired"
@@ -104,14 +129,15 @@ def _change_writes(
         return (put,)
     if stays_closed:
         new = new._replace(status="expired")
-    terms = ledger.change_terms(
+    changed_seats = yield from pool_changes.change_terms(
         entitlement_id,
+        page,
         new,
         change,
         lease_changed=old.lease != new.lease,
         was_closed=was_closed and not stays_closed,
     )
-    return put, terms
+    return (put, *changed_seats)
 
 
 def _counter_writes(
@@ -157,7 +183,7 @@ def delete(request: Request) -> Response:
 def _delete(request: Request) -> Steps[None]:
     entitlement_id = request.path["entitlementId"]
     for attempt in range(1, ledger.ROUNDS + 1):
-        item, _ = yield from entitlement.fetch(entitlement_id)
+        item, page = yield from entitlement.fetch(entitlement_id)
         check_version(request, item)
         if item["status"] == "deleted":
             return
@@ -169,6 +195,10 @@ def _delete(request: Request) -> Steps[None]:
                 entitlement_id, key, counter, after, request.change
             )
             deleted += [write] if write else []
+        terms = entitlement.terms(item["document"])
+        emptied = yield from pool_changes.take_away(
+            entitlement_id, page, terms, request.change, "deleted"
+        )
         reply = yield Transact(
             (
                 *deleted,
@@ -185,10 +215,11 @@ def _delete(request: Request) -> Steps[None]:
                         ":now": request.now_ms,
                     },
                 ),
-                ledger.empty_page(entitlement_id, "deleted", request.change),
+                *emptied,
             )
         )
         if isinstance(reply, Accepted):
+            yield from _tend(request)
             return
         yield Pause(attempt)
     raise Contention

@@ -6,7 +6,7 @@ from typing import Any
 from shared import entitlement, ledger, table
 from shared.holders import held_seats
 from shared.http import Request, Response
-from shared.ledger import Page
+from shared.ledger import Standing
 from shared.lists import (
     MAX_LIMIT,
     MAX_READS,
@@ -39,16 +39,16 @@ def _entitlements(request: Request) -> Steps[Listed]:
             entitlement.LIST_KEY, count, start,
             filter=condition, names=names, values=values,
         )  # fmt: skip
-        pages = yield from _pages(found.items)
+        standings = yield from _standings(found.items)
         over = set[str]()
         if request.query.get("overdraft") is False:
-            over = yield from _overdrafts(found.items, pages, request.now)
+            over = yield from _overdrafts(found.items, standings, request.now)
         for item in found.items:
-            page = pages[item["entitlementId"]]
+            standing = standings[item["entitlementId"]]
             start = position_of(item)
             if item["entitlementId"] in over:
                 continue
-            kept.append(entitlement.view(item, page, request.now))
+            kept.append(entitlement.view(item, standing, request.now))
             if len(kept) == limit:
                 is_last = item is found.items[-1] and found.next is None
                 return Listed(kept, None if is_last else start)
@@ -75,8 +75,8 @@ def _in_overdraft(request: Request) -> Steps[Listed]:
         items: dict[table.Key, Item] = yield table.BatchGet(
             tuple(table.entitlement_key(entitlement_id) for entitlement_id in ids)
         )
-        pages = yield from _pages(items.values())
-        over = yield from _overdrafts(items.values(), pages, request.now)
+        standings = yield from _standings(items.values())
+        over = yield from _overdrafts(items.values(), standings, request.now)
         for marker in found.items:
             start, owner = [marker["pk"], marker["sk"]], table.marked(marker["sk"])[0]
             item = items.get(table.entitlement_key(owner))
@@ -85,7 +85,7 @@ def _in_overdraft(request: Request) -> Steps[Listed]:
             looked_at = owner
             if not _matches(request, item):
                 continue
-            kept.append(entitlement.view(item, pages[owner], request.now))
+            kept.append(entitlement.view(item, standings[owner], request.now))
             if len(kept) == limit:
                 is_last = marker is found.items[-1] and found.next is None
                 return Listed(kept, None if is_last else start)
@@ -94,9 +94,11 @@ def _in_overdraft(request: Request) -> Steps[Listed]:
     return Listed(kept, start)
 
 
-def _overdrafts(items: Iterable[Item], pages: Mapping[str, Page], now: int) -> Steps[set[str]]:
+def _overdrafts(
+    items: Iterable[Item], standings: Mapping[str, Standing], now: int
+) -> Steps[set[str]]:
     """Which entitlements use more than was purchased, of seats or of a usage limit."""
-    over = {owner for owner, page in pages.items() if page.used > page.seat_count}
+    over = {owner for owner, each in standings.items() if each.used > each.seat_count}
     keys = [
         table.usage_key(item["entitlementId"], limit["key"])
         for item in items
@@ -111,10 +113,8 @@ def _overdrafts(items: Iterable[Item], pages: Mapping[str, Page], now: int) -> S
     return over
 
 
-def _pages(items: Iterable[Item]) -> Steps[dict[str, Page]]:
-    keys = {item["entitlementId"]: table.ledger_key(item["entitlementId"]) for item in items}
-    found = (yield table.BatchGet(tuple(keys.values()))) if keys else {}
-    return {owner: Page.of(found[key]) for owner, key in keys.items()}
+def _standings(items: Iterable[Item]) -> Steps[dict[str, Standing]]:
+    return (yield from entitlement.standings(item["entitlementId"] for item in items))
 
 
 def _matches(request: Request, item: Item) -> bool:
@@ -158,4 +158,4 @@ def _activations(request: Request) -> Steps[Listed]:
     limit, start = limit_of(request), start_of(request)
     entitlement_id = request.path["entitlementId"]
     _, page = yield from entitlement.fetch(entitlement_id)
-    return (yield from held_seats(entitlement_id, page, limit, start[0] if start else None))
+    return (yield from held_seats(entitlement_id, page, limit, start))

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from functions.entitlements import desk
-from shared import ledger, lists, table
+from shared import ledger, lists, pool, table
 from shared.http import Request, Response
 from shared.ledger import activation_id, seat_key
 from shared.lists import Listed
@@ -103,8 +103,7 @@ def _erase(request: Request) -> Steps[None]:
     entitlement_id = request.path["entitlementId"]
     yield from desk.require(entitlement_id, is_deleted_ok=True)
     key, _, denials = yield from _find(request)
-    page_key = table.ledger_key(entitlement_id)
-    page = yield table.Get(page_key)
+    page = yield from pool.page_of(entitlement_id, key)
     # What the stream still has to tell of them, up to this version, is not written down.
     yield Update(
         table.seat_record_key(entitlement_id, key),
@@ -117,12 +116,12 @@ def _erase(request: Request) -> Steps[None]:
             ":owner": entitlement_id,
             ":none": 0,
             ":now": request.now_ms,
-            ":seq": page["seq"],
+            ":seq": page.seq,
         },
     )
     # No new version of the page: nothing was accepted.
     scrub = Update(
-        page_key,
+        table.ledger_key(entitlement_id, page.number),
         "REMOVE #last.seatId, #last.seatName, #last.attributes",
         "#last.#key = :key",
         {"#last": "last", "#key": "key"},

@@ -23,10 +23,10 @@ def create(request: Request) -> Response:
     kept, _ = idempotency.kept_answer(request)
     if kept:
         return replayed(kept)
-    item, page = request.table.run(entitlement.fetch(owner))
+    item, standing = request.table.run(entitlement.fetch_standing(owner))
     if item["status"] == "deleted":
         raise NotFound("The entitlement has been deleted.")
-    if not page.has_seats:
+    if not entitlement.has_seats(item):
         raise InvalidRequest.at("/seats", "this entitlement has no seats, only usage limits")
     request.table.run(_check_rate(owner, request.now_ms))
     request_id = new_id("req")
@@ -37,9 +37,9 @@ def create(request: Request) -> Response:
         "message": model.message,
         "requestedAt": request.now_ms,
         "requestedBy": request.caller.key_id,
-        "used": page.used,
-        "purchased": page.seat_count,
-        "hardCap": page.hard_cap,
+        "used": standing.used,
+        "purchased": standing.seat_count,
+        "hardCap": standing.hard_cap,
         "ttl": request.now + EVIDENCE_SECONDS,
     }
     key = table.seat_request_key(owner, request.now_ms, request_id)

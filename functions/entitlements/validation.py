@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from shared import entitlement, ledger
+from shared import entitlement, pool_changes
 from shared.models import EntitlementInput, parse
 from shared.problems import InvalidRequest
 from shared.times import to_rfc3339
@@ -28,15 +28,11 @@ def to_document(body: Mapping[str, Any], *, valid_from: int) -> dict[str, Any]:
     valid = entitlement.terms(document)
     if valid.valid_until is not None and valid.valid_until <= valid.valid_from:
         raise InvalidRequest.at("/validUntil", "must be after validFrom")
-    cap = valid.hard_cap
-    if cap is None or cap > ledger.PAGE_SEATS:
-        limit = ledger.PAGE_SEATS
-        reached = "an unlimited overdraft is" if cap is None else f"a hard cap of {cap} seats is"
+    limit = pool_changes.MOST_SEATS
+    if max(valid.seat_count, valid.hard_cap or 0) > limit:
         pointer = "/seatCount" if valid.seat_count > limit else "/overdraftSeatLimit"
         raise InvalidRequest.at(
-            pointer,
-            f"{reached} not supported yet: purchased seats and overdraft together"
-            f" are at most {limit}",
+            pointer, f"purchased seats and overdraft together are at most {limit:,}"
         )
     return document
 

@@ -6,14 +6,21 @@ kept, its history folded, and sends its events with the same ids.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from functions.notify import mail, people
-from functions.notify.changes import Version, read_count, read_version
+from functions.notify import mail, people, sums
+from functions.notify.changes import (
+    Version,
+    is_summed,
+    read_count,
+    read_sum,
+    read_version,
+    to_tell,
+)
 from functions.notify.outlets import Failure, Message, Outlets
-from shared import events, follow_up, history, rollup, table, telemetry
+from shared import events, follow_up, history, ledger, pool_changes, rollup, table, telemetry
 from shared.follow_up import OVERDRAFT, PURCHASE, Move
 from shared.history import Fired, History, KeptChange, Quarter
 from shared.ledger import EVIDENCE_SECONDS
@@ -31,17 +38,26 @@ from shared.table import (
     item_from_wire,
 )  # fmt: skip
 
-_PAGES = (table.LEDGER_PREFIX, table.USAGE_PREFIX)
+_SUMMED = "SUMMED"
+_PAGES = (table.LEDGER_PREFIX, table.USAGE_PREFIX, table.SUM_PREFIX)
 
 
 class Record(NamedTuple):
-    """One stream record: its place in the batch, the images of its item, what a page's changed."""
+    """One stream record: its place in the batch, the images of its item, what they changed.
+
+    One of a pool's sum tells of many versions, any other of one at the most.
+    """
 
     position: int
     key: Key
     old: Item | None
     new: Item
-    version: Version | None
+    versions: Sequence[Version]
+
+    @property
+    def is_summed(self) -> bool:
+        """Whether it is of a page of a pool, of which the pool's sum tells."""
+        return self.key.pk.startswith(table.LEDGER_PREFIX) and is_summed(self.new)
 
     @classmethod
     def of(cls, position: int, raw: dict[str, Any]) -> "Record":
@@ -50,12 +66,18 @@ class Record(NamedTuple):
         old = item_from_wire(image["OldImage"]) if "OldImage" in image else None
         new = item_from_wire(image["NewImage"])
         key = _key_of(raw)
-        version = None
+        versions: list[Version] = []
         if key.pk.startswith(table.LEDGER_PREFIX):
-            version = read_version(old, new)
+            versions = _one(read_version(old, new))
         elif key.pk.startswith(table.USAGE_PREFIX):
-            version = read_count(str(table.usage_of(table.meter_of(key.pk))), old, new)
-        return cls(position, key, old, new, version)
+            versions = _one(read_count(str(table.usage_of(table.meter_of(key.pk))), old, new))
+        elif key.pk.startswith(table.SUM_PREFIX):
+            versions = read_sum(old, new)
+        return cls(position, key, old, new, versions)
+
+
+def _one(version: Version | None) -> list[Version]:
+    return [version] if version else []
 
 
 class Marks:
@@ -142,6 +164,9 @@ class Batch:
     def _group(self, key: Key, records: list[Record]) -> list[tuple[int, Message]]:
         position = records[0].position
         try:
+            if key.sk == _SUMMED:
+                self._door.run(self._summed(table.owner_of(key.pk), records))
+                return []
             if key.pk.startswith(_PAGES):
                 return self._door.run(self._page(table.owner_of(key.pk), records))
             if key.pk.startswith(table.DENIAL_PREFIX):
@@ -162,10 +187,32 @@ class Batch:
             kinds = {event["type"] for event in events.of_change("", change)}
             yield from self._mark_mail(item, kinds, change.at)
 
-    # --- A ledger page, a counter ----------------------------------------------------------------
+    # --- A page of a pool ------------------------------------------------------------------------
+
+    def _summed(self, owner: str, records: list[Record]) -> Steps[None]:
+        """People are known by their pages; all else follows when the pool's sum tells of it."""
+        yield from self._people(owner, records)
+        told = [
+            to_tell(table.page_number(record.key.pk), record.old, record.new, version)
+            for record in records
+            for version in record.versions
+        ]
+        if told:
+            yield from sums.count(owner, told)
+
+    def _people(self, owner: str, records: list[Record]) -> Steps[None]:
+        """What pages tell of the people; and of a page that has got too many of them."""
+        of_pages = [each for each in records if each.key.pk.startswith(table.LEDGER_PREFIX)]
+        versions = [version for record in of_pages for version in record.versions]
+        if versions:
+            yield from people.write(owner, versions)
+        if any(_has_outgrown(record) for record in of_pages):
+            yield from ledger.settle(pool_changes.nudge(owner, self._now_ms // 1000))
+
+    # --- A page that has all the seats, a pool's sum, a counter ----------------------------------
 
     def _page(self, owner: str, records: list[Record]) -> Steps[list[tuple[int, Message]]]:
-        told = [(record.position, record.version) for record in records if record.version]
+        told = [(record.position, version) for record in records for version in record.versions]
         if not told:
             return []
         meter = table.meter_of(records[0].key.pk)
@@ -198,9 +245,8 @@ class Batch:
                 for c in changes.values()
             )
         )
-        if meter == table.SEATS:
-            yield from people.write(owner, [version for _, version in told])
-        else:
+        yield from self._people(owner, records)
+        if meter != table.SEATS:
             yield from _write_counts(owner, [version for _, version in told])
         yield from _write_history(owner, meter, folded, latest)
         newest = folded.latest
@@ -332,12 +378,28 @@ def _read(raw: list[dict[str, Any]]) -> tuple[dict[Key, list[Record]], int | Non
         if key in broken or "NewImage" not in record["dynamodb"]:
             continue
         try:
-            groups.setdefault(key, []).append(Record.of(position, record))
+            read = Record.of(position, record)
+            # The pages of a pool are one group: each has its own order, and they share a sum.
+            group = Key(f"{table.LEDGER_PREFIX}{table.owner_of(key.pk)}", _SUMMED)
+            groups.setdefault(group if read.is_summed else key, []).append(read)
         except Exception:
             telemetry.logger.exception("record cannot be read", extra={"pk": key.pk})
             broken.add(key)
             failed = position if failed is None else failed
     return groups, failed
+
+
+def _has_outgrown(record: Record) -> bool:
+    """Whether a page without a cap, which has all the seats, has just got too many of them."""
+    new = record.new
+    if new.get("pages") or "hardCap" in new:
+        return False
+    before = record.old["seats"] if record.old else {}
+    is_small, is_large = (
+        pool_changes.wanted_pages(None, new["seatCount"], len(seats)) == 1
+        for seats in (before, new["seats"])
+    )
+    return is_small and not is_large
 
 
 # --- What a report and sales look at --------------------------------------------------------------

@@ -10,10 +10,14 @@ from typing import Any, NamedTuple
 
 from shared.history import KeptChange, Level
 from shared.ledger import decode_seat
+from shared.pool import SUMMED
+from shared.pool_sum import Told, limits_of
 from shared.table import Item
 from shared.usage import Counter
 
 _REASONS = {"released": "released", "deleted": "removed", "expired": "removed"}
+MOVED = "moved"
+TERMS_CHANGES = ("created", "updated", "deleted", "expired")
 _TERMS = ("status", "validFrom", "validUntil")
 
 
@@ -51,22 +55,25 @@ def read_version(old: Item | None, new: Item) -> Version | None:
         old["last"].get("at", last["at"]) if old else last["at"],
         _terms(new),
         _terms(old) if old else {},
-        tuple(_seats(old["seats"] if old else {}, new["seats"], last["type"])),
+        _seats(old["seats"] if old else {}, new["seats"], last["type"]),
     )
     person = {name: last[name] for name in ("seatId", "seatName", "attributes") if name in last}
     return Version(change, last.get("key", ""), person)
 
 
 def _level(page: Item) -> Level:
-    return Level(len(page["seats"]), page["seatCount"], page.get("hardCap"))
+    # A pool's limits are not on its pages.
+    return Level(len(page["seats"]), page.get("seatCount", 0), page.get("hardCap"))
 
 
 def _terms(page: Item) -> dict[str, Any]:
     return {name: page[name] for name in _TERMS if page.get(name) is not None}
 
 
-def _seats(before: dict[str, int], after: dict[str, int], kind: str) -> list[dict[str, Any]]:
-    changes = []
+def _seats(before: dict[str, int], after: dict[str, int], kind: str) -> tuple[dict[str, Any], ...]:
+    changes = list[dict[str, Any]]()
+    if kind == MOVED:
+        return ()  # they are held as before, on another page
     for key, value in before.items():
         if key not in after:
             reason = _REASONS.get(kind, "lease_expired")
@@ -76,7 +83,7 @@ def _seats(before: dict[str, int], after: dict[str, int], kind: str) -> list[dic
             changes.append(_seat(key, value, "activated"))
         elif before[key] != value:
             changes.append(_seat(key, value, "renewed"))
-    return changes
+    return tuple(changes)
 
 
 def _seat(key: str, value: int, kind: str) -> dict[str, Any]:
@@ -88,6 +95,60 @@ def _seat(key: str, value: int, kind: str) -> dict[str, Any]:
         "overdraft": seat.is_overdraft,
         "leaseEnd": seat.lease_end,
     }
+
+
+# --- A pool's sum ---------------------------------------------------------------------------------
+
+
+def is_summed(page: Item) -> bool:
+    """Whether a page's versions are told by its pool's sum."""
+    return SUMMED in page
+
+
+def to_tell(page: int, old: Item | None, new: Item, version: Version) -> Told:
+    """What the sum is to count of a version of a page."""
+    change, limits = version.change, None
+    kind = change.type
+    told: dict[str, Any] | None = {
+        "type": kind, "actor": change.actor, "request": change.request, "at": change.at,
+        "seats": [dict(seat) for seat in change.seats],
+    }  # fmt: skip
+    if not new.get("pages") and kind in TERMS_CHANGES and page == 0:
+        limits = limits_of(new)  # it has all the seats: nobody else tells of them
+    elif kind in TERMS_CHANGES and told:
+        # The pool itself told of the change; here are those whose seats it took away.
+        told["type"] = "emptied"
+    if not change.seats and limits is None:
+        told = None
+    before = old["seq"] if old else 0
+    held = len(new["seats"]) - new.get("moved", 0)
+    return Told(page, new["seq"], before, held, told, limits)
+
+
+def read_sum(old: Item | None, new: Item) -> list[Version]:
+    """The versions of a pool that a version of its sum has told."""
+    if old is None or old["rev"] == new["rev"] or not new["told"]:
+        return []
+    if old["seq"] + len(new["told"]) != new["seq"]:
+        raise ValueError("the sum has told something else than it counted")
+    level = Level(old["used"], old["seatCount"], old.get("hardCap"))
+    at, terms = old["at"], old["terms"]
+    versions = []
+    for seq, told in enumerate(new["told"], start=old["seq"] + 1):
+        limits = told.get("limits", {})
+        after = Level(
+            told["used"],
+            limits.get("seatCount", level.purchased),
+            limits.get("hardCap") if limits else level.hard_cap,
+        )
+        terms_after = limits.get("terms", terms)
+        change = KeptChange(
+            seq, told["at"], told["type"], told["actor"], told["request"], after, level, at,
+            terms_after, terms, tuple(told["seats"]),
+        )  # fmt: skip
+        versions.append(Version(change))
+        level, at, terms = after, told["at"], terms_after
+    return versions
 
 
 # --- A usage limit's counter ----------------------------------------------------------------------

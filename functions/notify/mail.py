@@ -14,9 +14,9 @@ from typing import Any
 from functions.notify import mail_text
 from functions.notify.mail_text import CountFacts, Facts
 from shared import aws, events, history, table, telemetry, tokens
-from shared.entitlement import AUDIENCES, audience_of, unsubscribed_hash
+from shared.entitlement import AUDIENCES, audience_of, standings, unsubscribed_hash
 from shared.history import HOUR_MS
-from shared.ledger import EVIDENCE_SECONDS, Page
+from shared.ledger import EVIDENCE_SECONDS
 from shared.table import Accepted, Item, Key, Put, Query, Refused, Steps, Transact, Update
 from shared.times import now_ms as clock
 from shared.usage import Counter
@@ -240,9 +240,7 @@ class Mailer:
 
     def _facts(self, owner: str, audience: str, since: int, until: int) -> Steps[Facts | None]:
         """What happened from `since` to before `until`; None: nothing, or nobody wants to know."""
-        keys = (table.entitlement_key(owner), table.ledger_key(owner))
-        found = yield table.BatchGet(keys)
-        entitlement = found.get(keys[0])
+        entitlement: Item | None = yield table.Get(table.entitlement_key(owner))
         if entitlement is None:
             return None
         address, wanted = audience_of(entitlement["document"], audience)
@@ -275,8 +273,9 @@ class Mailer:
             return None
         names = yield from _names(owner, overdraft_keys)
         denied_names = yield from _denied_names(owner, denied, since, until)
+        standing = (yield from standings([owner]))[owner]
         return Facts(
-            address, audience, entitlement["document"], Page.of(found[keys[1]]), since, until,
+            address, audience, entitlement["document"], standing, since, until,
             happened, tuple(sorted(thresholds)), names, len(set(overdraft_keys)),
             sum(denied.values()), len(denied), denied_names, counts, requests,
         )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from shared import events
 from shared.history import ENTERED, EXHAUSTED
-from shared.ledger import Page
+from shared.ledger import Standing
 from shared.table import Item
 from shared.times import in_zone
 from shared.usage import Counter, usage_view
@@ -46,7 +46,7 @@ class Facts(NamedTuple):
     to: str
     audience: str
     document: Mapping[str, Any]
-    page: Page
+    standing: Standing
     since: int
     until: int
     happened: Mapping[str, int]
@@ -62,10 +62,10 @@ class Facts(NamedTuple):
     def numbers(self) -> dict[str, Any]:
         """What is kept of it: numbers, and no names."""
         return {
-            "used": self.page.used,
-            "purchased": self.page.seat_count,
-            "hardCap": self.page.hard_cap,
-            "overdraftUsed": max(0, self.page.used - self.page.seat_count),
+            "used": self.standing.used,
+            "purchased": self.standing.seat_count,
+            "hardCap": self.standing.hard_cap,
+            "overdraftUsed": max(0, self.standing.used - self.standing.seat_count),
             "overdraftSeatsGranted": self.overdraft_people,
             "deniedAttempts": self.denied_attempts,
             "deniedSeats": self.denied_people,
@@ -210,9 +210,9 @@ def _count_sentences(count: CountFacts) -> list[str]:
 
 
 def _rows(facts: Facts) -> list[tuple[str, str]]:
-    page, rows = facts.page, list[tuple[str, str]]()
-    if page.has_seats:
-        rows = _limit_rows("", page.used, page.seat_count, page.hard_cap)
+    now, rows = facts.standing, list[tuple[str, str]]()
+    if facts.document["seatCount"] is not None:
+        rows = _limit_rows("", now.used, now.seat_count, now.hard_cap)
     for count in facts.counts:
         counter = count.counter
         rows += _limit_rows(f"{count.key}: ", counter.used, counter.purchased, counter.hard_cap)

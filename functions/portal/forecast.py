@@ -74,7 +74,7 @@ def read(request: Request) -> Response:
 
 
 def _read(request: Request) -> Steps[dict[str, Any]]:
-    item, page = yield from state.fetch(request)
+    item, standing = yield from state.fetch(request)
     meter = meter_of(request, item)
     key = table.usage_of(meter)
     valid_until = item.get("validUntil")
@@ -82,7 +82,7 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
         return _thin(key, "The license is not in force.")
     if key is not None:
         return (yield from _of_usage(request, item, key))
-    if not page.has_seats:
+    if not entitlement.has_seats(item):
         return _thin(None, "The entitlement has no seats.")
     end = request.now_ms - request.now_ms % DAY_MS + DAY_MS
     start = end - WEEKS * WEEK_DAYS * DAY_MS
@@ -95,9 +95,9 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
     if len(peaks) < FEWEST_WEEKS:
         return _thin(None, f"There are {len(peaks)} whole weeks so far; it takes {FEWEST_WEEKS}.")
     trend = trend_of(peaks)
-    peak = max(page.used, peaks[-1])
+    peak = max(standing.used, peaks[-1])
     return _view(
-        request, item, None, trend, peak, (page.seat_count, page.hard_cap),
+        request, item, None, trend, peak, (standing.seat_count, standing.hard_cap),
         _days_left(request, item),
         f"The peaks of the last {len(peaks)} weeks.",
     )  # fmt: skip

@@ -5,29 +5,29 @@ from typing import Any
 from shared import entitlement, history, ledger, lists, table, usage
 from shared.holders import held_seats
 from shared.http import Request, Response
-from shared.ledger import Page
+from shared.ledger import Standing
 from shared.lists import Listed
 from shared.table import Item, Steps
 from shared.times import to_rfc3339
 from shared.usage import Counter
 
 
-def fetch(request: Request) -> Steps[tuple[Item, Page]]:
-    """The entitlement that the link opens, and its page.
+def fetch(request: Request) -> Steps[tuple[Item, Standing]]:
+    """The entitlement that the link opens, and how it stands.
 
     Raises:
         NotFound.
     """
-    return (yield from entitlement.fetch(str(request.caller.entitlement_id)))
+    return (yield from entitlement.fetch_standing(str(request.caller.entitlement_id)))
 
 
 def read(request: Request) -> Response:
-    """The state, in two round trips."""
+    """The state, in two round trips; in three of a pool of several pages."""
     return Response(200, request.table.run(_read(request)))
 
 
 def _read(request: Request) -> Steps[dict[str, Any]]:
-    item, page = yield from fetch(request)
+    item, standing = yield from fetch(request)
     owner, document = item["entitlementId"], item["document"]
     keys = list(entitlement.usage_terms(document))
     today = history.quarter_name(request.now_ms)[:10]
@@ -51,22 +51,20 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
         "validUntil": document["validUntil"],
         "timeZone": document["timeZone"],
         "leasePeriod": document["leasePeriod"],
-        "seats": ledger.seats_view(page.used, page.seat_count, page.hard_cap)
-        if page.has_seats
-        else None,
+        "seats": standing.view() if entitlement.has_seats(item) else None,
         "usage": [usage.current_view(key, limit, request.now) for key, limit in limits.items()],
         "role": next(iter(request.caller.scopes)),
         "expiresAt": to_rfc3339((request.caller.expires_at or 0) * 1000),
         "asOf": to_rfc3339(request.now_ms),
-        "version": _version(item, page, limits, [found[key] for key in denied if key in found]),
+        "version": _version(item, standing, limits, [found[key] for key in denied if key in found]),
     }
 
 
-def _version(item: Item, page: Page, limits: dict[str, Counter], denied: list[Item]) -> str:
+def _version(item: Item, standing: Standing, limits: dict[str, Counter], denied: list[Item]) -> str:
     """Numbers that only grow, but for those of the day's denials."""
     attempts = sum(number for day in denied for name, number in day.items() if name[0] == "a")
     counts = sum(limit.seq for limit in limits.values())
-    return f"{item['version']}.{page.seq}.{counts}.{attempts}"
+    return f"{item['version']}.{standing.seq}.{counts}.{attempts}"
 
 
 def list_seats(request: Request) -> Response:
@@ -76,6 +74,6 @@ def list_seats(request: Request) -> Response:
 
 def _seats(request: Request) -> Steps[Listed]:
     limit, start = lists.limit_of(request), lists.start_of(request)
-    item, page = yield from fetch(request)
-    after = start[0] if start else None
-    return (yield from held_seats(item["entitlementId"], page, limit, after))
+    owner = str(request.caller.entitlement_id)
+    _, page = yield from entitlement.fetch(owner)
+    return (yield from held_seats(owner, page, limit, start))

@@ -7,11 +7,14 @@ from shared import http, pool, telemetry
 from shared.http import Request, Response
 from shared.times import now_ms
 
+_memory = pool.Memory()
+
 
 def release_seat(request: Request) -> Response:
     """Give back the grant that the path names."""
+    entitlement_id, named = request.path["entitlementId"], request.path["activationId"]
     released = request.table.run(
-        pool.release(request.path["entitlementId"], request.path["activationId"], request.change)
+        pool.release(entitlement_id, named, request.change, memory=_memory)
     )
     if released:
         telemetry.count("SeatReleased")

@@ -11,7 +11,7 @@ import pytest
 from local.dynamodb import DynamoDBLocal
 from shared import ledger, pool, problems, table
 from shared.ledger import Change, Holder, Page, Stamps, Terms, decode_seat
-from shared.pool import Known
+from shared.pool import Memory
 from shared.table import Table
 from tests.concurrency.threads import SEEDS, THREADS, Grants, histories, run, together
 from tests.support import NOW_MS, create_table, new_id, open_door, terms
@@ -34,6 +34,7 @@ class Clients:
         self.pages = pages
         self._numbers = itertools.count()
         self._stamps = [Stamps(salt) for salt in range(THREADS)]
+        self._memories = [Memory() for _ in range(THREADS)]
         self._offset_ms = 0
         self.grants: list[pool.Grant] = []
         self.denied: list[str] = []
@@ -53,11 +54,10 @@ class Clients:
 
     def take(self, worker: int, seat_id: str) -> pool.Grant | None:
         change = self.change()
-        known = None
-        if worker % 2:  # the others go by what the first page says
-            known = Known(self.pages, self.door.run(pool.read_standing(self.owner)))
+        # The others go by what the first page says.
+        memory = self._memories[worker] if worker % 2 else None
         stamp = self._stamps[worker].next(change.now_ms)
-        operation = pool.take(self.owner, Holder(seat_id), change, stamp, known=known)
+        operation = pool.take(self.owner, Holder(seat_id), change, stamp, memory=memory)
         try:
             grant: pool.Grant = run(self.door, operation, self.now_ms)
         except problems.HardCapReached:
@@ -70,11 +70,10 @@ class Clients:
         return grant
 
     def release(self, worker: int, named: str) -> bool:
-        pages = self.pages if worker % 2 else None
+        memory = self._memories[worker] if worker % 2 else None
+        operation = pool.release(self.owner, named, self.change(), memory=memory)
         try:
-            released: bool = run(
-                self.door, pool.release(self.owner, named, self.change(), pages), self.now_ms
-            )
+            released: bool = run(self.door, operation, self.now_ms)
         except problems.Contention:
             self.contentions += 1
             return False

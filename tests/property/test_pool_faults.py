@@ -9,7 +9,7 @@ import pytest
 from local.dynamodb import DynamoDBLocal
 from shared import ledger, pool, problems, table
 from shared.ledger import Change, Holder, Page, Place
-from shared.pool import Known
+from shared.pool import Known, Memory
 from shared.table import Table
 from tests.support import NOW_MS, Crash, create_table, faulty_door, new_id, open_door, terms
 
@@ -34,9 +34,10 @@ class Bench:
 
     def take(self, seat_id: str, door: Table | None = None, *, knows: bool = True) -> pool.Grant:
         change = self.change()
-        operation = pool.take(
-            self.owner, Holder(seat_id), change, next(_numbers), known=self.known if knows else None
-        )
+        memory = Memory()
+        if knows:
+            memory.note(self.owner, self.known, self.now_ms)
+        operation = pool.take(self.owner, Holder(seat_id), change, next(_numbers), memory=memory)
         grant: pool.Grant = (door or self.door).run(operation, lambda: self.now_ms)
         return grant
 

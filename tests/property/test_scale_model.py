@@ -105,7 +105,7 @@ def test_random_lives_of_a_pool(door: Table, pages: int) -> None:
     valid = terms(cap - 2, cap, lease=200)
     for key, item in pool.new_pages(owner, valid, pages, Change("k", "r", now)):
         both.execute(Put(key, item))
-    known = pool.Known(pages, both.run(pool.read_standing(owner), now))
+    memory = pool.Memory()
     held: list[str] = []
     outcomes = set()
     for number in range(60 + cap * 4):
@@ -114,12 +114,12 @@ def test_random_lives_of_a_pool(door: Table, pages: int) -> None:
         try:
             if chance.random() < 0.85:
                 holder = Holder(f"user{chance.randrange(cap * 3)}", "Name", {"device": "x"})
-                operation = pool.take(owner, holder, change, stamps.next(now), known=known)
+                operation = pool.take(owner, holder, change, stamps.next(now), memory=memory)
                 grant = both.run(operation, now)
                 held.append(ledger.activation_id(grant.key, grant.seat.stamp))
                 outcomes.add("granted")
             elif held:
-                both.run(pool.release(owner, chance.choice(held), change, pages), now)
+                both.run(pool.release(owner, chance.choice(held), change, memory=memory), now)
         except problems.HardCapReached:
             outcomes.add("denied")
         assert both.engine.held <= cap

@@ -1,0 +1,37 @@
+"""A pool's sum, kept from the stream of its pages.
+
+Whoever reads the pages' streams counts what they tell into one item, `SUM` (see `shared.pool_sum`).
+Many may at once: it is written as it was read, or looked at again.
+"""
+
+from collections.abc import Sequence
+
+from shared import ledger, pool_sum, table
+from shared.pool_sum import Told
+from shared.table import Accepted, Get, Item, Pause, Steps
+
+ATTEMPTS = 30
+
+
+def count(owner: str, versions: Sequence[Told]) -> Steps[None]:
+    """Count versions of a pool's pages, those of each page in their order.
+
+    What was counted before changes nothing.
+    """
+    left = list(versions)
+    for attempt in range(1, ATTEMPTS + 1):
+        seen: Item | None = yield Get(table.sum_key(owner))
+        if seen is None:
+            raise table.Unavailable("a pool without a sum")  # it is written with the second page
+        item, taken = pool_sum.counted(seen, left)
+        if item["rev"] == seen["rev"]:
+            left = left[taken:]
+        elif isinstance((yield pool_sum.written(owner, seen, item)), Accepted):
+            left = left[taken:]
+            # Refused: a newer one stands there.
+            yield from ledger.settle(pool_sum.standing(owner, item))
+        else:
+            yield Pause(attempt)
+        if not left:
+            return
+    raise table.Unavailable("the sum of a pool kept changing")

@@ -1,0 +1,668 @@
+"""Changes of pools: new limits and terms, more and fewer pages, while seats come and go.
+
+A pool's item has its terms and its *bank*: what its pages are allowed to hold and the bank always
+add up to the hard cap. A raised cap goes into the bank, and from there to the pages. A lowered one
+is taken from it: below zero it is what the pages still owe. They give what they do not use; if that
+is not enough, more seats are held than the cap allows. The pages are then *frozen*: what is freed
+on them pays the debt, and while there is one nobody can take a seat.
+
+Seats move between pages in one transaction for each group of neighbours, the group of the first
+page last: so the first page knows where to look for what has not been moved. What is to be done is
+read from the pool's item and from the pages, so whoever comes next can go on after a crash
+anywhere.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import gcd
+from typing import Any, NamedTuple, TypeVar
+
+from shared import ledger, pool, pool_sum, problems, table
+from shared.ledger import NO_LEASE, PAGE_SEATS, PARTS, ROUNDS, Change, Page, Place, Terms
+from shared.table import (
+    Accepted,
+    BatchGet,
+    Cancelled,
+    Conflicted,
+    Get,
+    Item,
+    Key,
+    Pause,
+    Put,
+    Steps,
+    Transact,
+    Update,
+)
+
+# The largest hard cap that is offered.
+MOST_SEATS = 100_000
+# What pages may hold together where there is no cap: more than anybody will.
+UNLIMITED = 10**9
+# So many pages are changed in one transaction, and one becomes so many at the most.
+BATCH = 16
+# Who works on a pool is gone when nothing was heard for so long.
+CLAIM_MS = 20_000
+# How often a pool is looked at by the sweep.
+LOOK_SECONDS = 60
+
+
+def escrow(hard_cap: int | None) -> int:
+    """What the pages of a pool may hold together."""
+    return UNLIMITED if hard_cap is None else hard_cap
+
+
+def wanted_pages(hard_cap: int | None, seat_count: int, used: int) -> int:
+    """How many pages a pool should have: a quarter more than it needs where there is no cap."""
+    seats = max(seat_count, used) * 5 // 4 if hard_cap is None else max(hard_cap, used)
+    return 1 if seats <= PAGE_SEATS else min(PARTS, pool.pages_for(seats))
+
+
+def terms_item(terms: Terms) -> Item:
+    """Limits and terms as a pool's item has them."""
+    return _present({
+        "seatCount": terms.seat_count,
+        "hardCap": terms.hard_cap,
+        "status": terms.status,
+        "validFrom": terms.valid_from,
+        "validUntil": terms.valid_until,
+        "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
+        "noSeats": None if terms.has_seats else True,
+    })  # fmt: skip
+
+
+def _present(values: Item) -> Item:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+_LIMITS = ("seatCount", "hardCap")
+_Any = TypeVar("_Any")
+_PAGE_TERMS = ("status", "validFrom", "validUntil", "leaseSeconds", "noSeats")
+
+
+# --- What others write together with the entitlement ----------------------------------------------
+
+
+def is_needed(terms: Terms) -> bool:
+    """Whether an entitlement has, or may get, more than one page."""
+    return terms.hard_cap is None or terms.hard_cap > PAGE_SEATS
+
+
+def new_pool(owner: str, change: Change) -> Put:
+    """The pool of an entitlement whose only page is to be split, or may have to be."""
+    return Put(
+        table.pool_key(owner),
+        {
+            "version": 1, "spread": 1, "bank": 0, "page": 0, "isPending": True,
+            "sweepKey": table.sweep_shard(owner), "earliest": change.now,
+        },
+        "attribute_not_exists(pk)",
+    )  # fmt: skip
+
+
+def change_terms(
+    owner: str, page: Page, terms: Terms, change: Change,
+    *, lease_changed: bool, was_closed: bool = False,
+) -> Steps[tuple[Update | Put, ...]]:  # fmt: skip
+    """New limits and terms, for an entitlement whose first page is this one.
+
+    The limits hold from these writes on; what else is to be done for a pool is done by `tend`.
+    They are refused if it is not any more as it is now.
+    """
+    if not page.is_alone:
+        return (yield from _change_pool(owner, terms, change))
+    write = ledger.change_terms(
+        owner, terms, change, lease_changed=lease_changed, was_closed=was_closed
+    )
+    if not is_needed(terms):
+        return (write,)
+    # The page may hold all of them, until it is split.
+    state: Item | None = yield Get(table.pool_key(owner))
+    return write, nudge(owner, change.now) if state else new_pool(owner, change)
+
+
+def take_away(
+    owner: str, page: Page, terms: Terms, change: Change, kind: str
+) -> Steps[tuple[Update | Put, ...]]:
+    """Take every seat away: the entitlement is `deleted` or `expired` (`kind`)."""
+    if page.is_alone:
+        return (ledger.empty_page(owner, kind, change),)
+    return (yield from _change_pool(owner, terms, change, kind))
+
+
+def nudge(owner: str, now: int) -> Update:
+    """Have the sweep look at a pool soon."""
+    return Update(
+        table.pool_key(owner), "SET isPending = :yes, earliest = :now", "attribute_exists(pk)",
+        table.NO_NAMES, {":yes": True, ":now": now},
+    )  # fmt: skip
+
+
+def _change_pool(
+    owner: str, terms: Terms, change: Change, kind: str = "updated"
+) -> Steps[tuple[Update, Put, Put]]:
+    """New limits and terms of a pool of several pages: the pool, its sum, its standing."""
+    keys = (table.pool_key(owner), table.sum_key(owner))
+    found: dict[Key, Item] = yield BatchGet(keys)
+    state, seen = found[keys[0]], found[keys[1]]
+    after = terms_item(terms)
+    if kind != "updated":
+        after["status"] = kind
+    added = escrow(terms.hard_cap) - escrow(state.get("terms", {}).get("hardCap"))
+    sets: dict[str, table.Value] = {
+        "terms": after, "isPending": True, "earliest": change.now, "version": state["version"] + 1,
+    }  # fmt: skip
+    if added > 0:
+        sets["roomKey"] = table.room_shard(owner, 0)
+    assignments, _, values = table.assign(sets)
+    changed = Update(
+        table.pool_key(owner),
+        table.set_and_remove(["bank = bank + :added", *assignments], ()),
+        "version = :seen AND pages = :pages",
+        table.NO_NAMES,
+        {**values, ":added": added, ":seen": state["version"], ":pages": state.get("pages")},
+    )
+    item = pool_sum.with_terms(seen, change.record(kind), pool_sum.limits_of(after))
+    return changed, pool_sum.written(owner, seen, item), pool_sum.standing(owner, item)
+
+
+# --- What is left to be done ----------------------------------------------------------------------
+
+
+class _Superseded(Exception):
+    """Others have changed the pool meanwhile, or work on it."""
+
+
+class _OutOfTime(Exception):
+    """The rest is for the next one."""
+
+
+def tend(owner: str, change: Change, until_ms: int) -> Steps[bool]:
+    """Do what is left to be done for a pool; False: it is not finished.
+
+    Stops soon after `until_ms`. Safe to run at any time, by many at once: one of them does it.
+    """
+    work = _Work(owner, change, until_ms)
+    try:
+        if not (yield from work.claim()):
+            return False
+        for _ in range(ROUNDS):
+            try:
+                yield from work.do_all()
+            except _Superseded:
+                if not (yield from work.claim()):
+                    return False
+            else:
+                return True
+    except _OutOfTime:
+        yield from work.leave()
+    return False
+
+
+class _Work:
+    """One round of work on a pool."""
+
+    def __init__(self, owner: str, change: Change, until_ms: int) -> None:
+        self.owner = owner
+        self.change = change
+        self.until_ms = until_ms
+        self.key = table.pool_key(owner)
+        self.version = 0
+
+    # --- Who does it ---
+
+    def claim(self) -> Steps[bool]:
+        """Be the one who works on it; False: somebody else is, or there is no pool."""
+        now_ms: int = yield Pause(0)
+        for attempt in range(1, ROUNDS + 1):
+            reply = yield Update(
+                self.key,
+                "SET tender = :me, tendedUntil = :until",
+                "attribute_exists(pk) AND"
+                " (attribute_not_exists(tender) OR tender = :me OR tendedUntil < :now)",
+                table.NO_NAMES,
+                {":me": self.change.request_id, ":until": now_ms + CLAIM_MS, ":now": now_ms},
+            )
+            if not isinstance(reply, Conflicted):
+                return isinstance(reply, Accepted)
+            now_ms = yield Pause(attempt)
+        return False
+
+    def leave(self) -> Steps[None]:
+        """Somebody else may go on at once."""
+        values: dict[str, Any] = {":me": self.change.request_id}
+        yield from ledger.settle(
+            Update(self.key, "REMOVE tender, tendedUntil", "tender = :me", table.NO_NAMES, values)
+        )
+
+    def _write(
+        self,
+        writes: Sequence[Update | Put],
+        added: int = 0,
+        sets: Mapping[str, table.Value] = table.NO_VALUES,
+        *,
+        at_least: int | None = None,
+    ) -> Steps[tuple[tuple[bool, Item | None], ...] | None]:
+        """Change pages, and the pool by `added` to its bank and `sets`; why not, per page.
+
+        Raises:
+            _Superseded: the terms have changed, or somebody else works on it.
+            _OutOfTime.
+        """
+        for attempt in range(1, ROUNDS + 1):
+            now_ms: int = yield Pause(attempt - 1)
+            if now_ms > self.until_ms:
+                raise _OutOfTime
+            assignments, removals, values = table.assign({**sets, "tendedUntil": now_ms + CLAIM_MS})
+            condition = "tender = :me AND version = :version"
+            if added:
+                assignments.append("bank = bank + :added")
+                values[":added"] = added
+            if at_least is not None:
+                condition += " AND bank >= :least"
+                values[":least"] = at_least
+            about = Update(
+                self.key,
+                table.set_and_remove(assignments, removals),
+                condition,
+                table.NO_NAMES,
+                {**values, ":me": self.change.request_id, ":version": self.version},
+            )
+            reply = yield Transact((about, *writes))
+            if isinstance(reply, Accepted):
+                return None
+            if isinstance(reply, Cancelled):
+                (is_refused, _), *reasons = reply.reasons
+                if is_refused:
+                    raise _Superseded
+                return tuple(reasons)
+        raise problems.Contention
+
+    # --- In which order ---
+
+    def do_all(self) -> Steps[None]:
+        """Terms, pages, allowances: until nothing is left."""
+        while True:
+            state: Item = yield Get(self.key)
+            self.version = state["version"]
+            if not state.get("pages"):
+                if (yield from self._split_only_page()):
+                    continue
+                break
+            if state["spread"] < self.version:
+                yield from self._spread_terms(state)
+                continue
+            step = yield from self._next_step(state)
+            if step:
+                yield from self._rearrange(state, step)
+                continue
+            if state["bank"] < 0 and not (yield from self._collect(state)):
+                yield from self._freeze(state)
+                state = yield Get(self.key)
+            if state["bank"] >= 0 and state.get("isFrozen"):
+                yield from self._thaw(state)
+                continue
+            if state["bank"] >= state["pages"]:
+                yield from self._deal(state)
+                continue
+            break
+        now_ms: int = yield Pause(0)
+        self.until_ms = now_ms + CLAIM_MS  # the last word does not wait
+        looked_at = now_ms // 1000 + LOOK_SECONDS if state.get("pages") else ledger.NEVER
+        yield from self._write((), 0, {"isPending": None, "tender": None, "earliest": looked_at})
+
+    def _next_step(self, state: Item) -> Steps[int | None]:
+        """To how many pages the pool is to come next; None: it has as many as it should."""
+        if state.get("step"):
+            return int(state["step"])
+        standing = yield from pool.read_standing(self.owner)
+        pages, cap = state["pages"], standing.hard_cap
+        wanted = wanted_pages(cap, standing.seat_count, standing.used)
+        if cap is None:
+            wanted = max(wanted, pages)  # it may come back to what it had
+        elif wanted < pages and not state.get("isPending"):
+            return None  # it becomes smaller when its limits change
+        if wanted == pages:
+            return None
+        step = next_step(pages, wanted)
+        yield from self._write((), 0, {"step": step})
+        return step
+
+    # --- Pages ---
+
+    def _live(self, state: Item) -> Steps[list[Sequence[tuple[Key, Page]]]]:
+        """All pages, in batches, as they are now."""
+        numbers = {
+            index * (PARTS // pages)
+            for pages in (state["pages"], state.get("step"))
+            if pages
+            for index in range(pages)
+        }
+        batches = []
+        for some in _in_parts(sorted(numbers), 100):
+            keys = tuple(table.ledger_key(self.owner, number) for number in some)
+            found: dict[Key, Item] = yield BatchGet(keys)
+            live = [(key, Page.of(item)) for key, item in found.items() if is_live(key, item)]
+            batches += _in_parts(live, BATCH)
+        return batches
+
+    def _each(self, state: Item, change: Any) -> Steps[None]:
+        """Change every page: `change(key, page)` is its write, or None; looks again if refused.
+
+        A write may be a pair of it and what it adds to the bank.
+        """
+        for batch in (yield from self._live(state)):
+            left = dict(batch)
+            for attempt in range(1, ROUNDS + 1):
+                made = {key: change(key, page) for key, page in left.items()}
+                writes = {key: each for key, each in made.items() if each is not None}
+                if not writes:
+                    break
+                added = sum(each[1] for each in writes.values())
+                sets = {"isFrozen": True} if change == self._frozen else table.NO_VALUES
+                refused = yield from self._write([each[0] for each in writes.values()], added, sets)
+                if refused is None:
+                    break
+                found: dict[Key, Item] = yield BatchGet(tuple(writes))
+                left = {key: Page.of(item) for key, item in found.items() if is_live(key, item)}
+                yield Pause(attempt)
+            else:
+                raise problems.Contention
+
+    def _spread_terms(self, state: Item) -> Steps[None]:
+        """Bring the terms to every page; take the seats away where they say so."""
+        wanted = {name: state["terms"].get(name) for name in _PAGE_TERMS}
+        is_closed = wanted["status"] in ("deleted", "expired")
+
+        def new_terms(key: Key, page: Page) -> tuple[Update, int] | None:
+            has = {
+                "status": page.status, "validFrom": page.valid_from, "validUntil": page.valid_until,
+                "leaseSeconds": page.lease_seconds, "noSeats": None if page.has_seats else True,
+            }  # fmt: skip
+            if has == wanted and not (is_closed and page.seats):
+                return None
+            sets = dict[str, table.Value](wanted)
+            sets["#status"] = sets.pop("status")
+            if is_closed:
+                sets |= {"seats": {}, "earliest": None}
+            elif page.lease_seconds != wanted["leaseSeconds"] or page.status == "expired":
+                sets["earliest"] = 0
+            assignments, removals, values = table.assign(sets)
+            kind = wanted["status"] if is_closed else "updated"
+            freed = page.used if is_closed and page.is_frozen else 0
+            if is_closed and not page.is_frozen:
+                assignments.append("roomKey = :room")
+                values[":room"] = ledger.room_of(self.owner, page.number, page.pages or 1)
+            if freed:
+                assignments.append("allowance = allowance - :freed")
+                values[":freed"] = freed
+            return Update(
+                key,
+                table.set_and_remove(
+                    ["seq = seq + :one", "#last = :change", *assignments], removals
+                ),
+                "seq = :seen",
+                {"#status": "status", "#last": "last"},
+                {
+                    **values, ":one": 1, ":seen": page.seq,
+                    ":change": self.change.record(str(kind)),
+                },
+            ), freed  # fmt: skip
+
+        yield from self._each(state, new_terms)
+        yield from self._write((), 0, {"spread": self.version})
+
+    # --- Allowances ---
+
+    def _collect(self, state: Item) -> Steps[bool]:
+        """Take back what pages do not use, until the debt is paid; whether it is."""
+        fair = -(-escrow(state["terms"].get("hardCap")) // state["pages"])
+        for floor in (fair, 0):
+            for batch in (yield from self._live(state)):
+                now: Item = yield Get(self.key)
+                owed = -now["bank"]
+                if owed <= 0:
+                    return True
+                writes, taken = list[Update](), 0
+                for key, page in batch:
+                    share = min(page.slack, (page.allowance or 0) - floor, owed - taken)
+                    if share > 0:
+                        writes.append(_take_back(key, page, share))
+                        taken += share
+                if writes:
+                    # One that has changed meanwhile gives another time, or not: a seat was taken.
+                    yield from self._write(writes, taken)
+        state = yield Get(self.key)
+        return bool(state["bank"] >= 0)
+
+    def _freeze(self, state: Item) -> Steps[None]:
+        """From now on, what is freed pays the debt."""
+        yield from self._each(state, self._frozen)
+
+    def _frozen(self, key: Key, page: Page) -> tuple[Update, int] | None:
+        if page.is_frozen and not page.slack:
+            return None
+        return Update(
+            key, "SET allowance = :used, isFrozen = :yes",
+            "allowance = :seen AND size(seats) = :used",
+            table.NO_NAMES, {":used": page.used, ":yes": True, ":seen": page.allowance},
+        ), page.slack  # fmt: skip
+
+    def _thaw(self, state: Item) -> Steps[None]:
+        """The debt is paid: pages keep what is freed on them."""
+        for batch in (yield from self._live(state)):
+            writes = [
+                Update(key, "REMOVE isFrozen", "attribute_exists(pk)", {}, {})
+                for key, page in batch
+                if page.is_frozen
+            ]
+            if writes:
+                yield from self._write(writes, at_least=0)
+        yield from self._write((), 0, {"isFrozen": None}, at_least=0)
+
+    def _deal(self, state: Item) -> Steps[None]:
+        """Give the pages what is in the bank, each the same."""
+        share = state["bank"] // state["pages"]
+        for batch in (yield from self._live(state)):
+            writes = [
+                Update(
+                    key, "SET allowance = allowance + :share, roomKey = :room", "pages = :pages",
+                    table.NO_NAMES,
+                    {
+                        ":share": share, ":pages": page.pages,
+                        ":room": ledger.room_of(self.owner, page.number, page.pages or 1),
+                    },
+                )
+                for key, page in batch
+            ]  # fmt: skip
+            given = share * len(writes)
+            now: Item = yield Get(self.key)
+            if now["bank"] < given:
+                return  # others have taken from it; what is left is for who looks for it
+            yield from self._write(writes, -given, at_least=given)
+
+    # --- More and fewer pages ---
+
+    def _split_only_page(self) -> Steps[bool]:
+        """Make several pages of the one that has all the seats; False: it is to stay alone."""
+        for attempt in range(1, ROUNDS + 1):
+            item: Item = yield Get(table.ledger_key(self.owner))
+            page = Page.of(item)
+            wanted = wanted_pages(page.hard_cap, page.seat_count, page.used)
+            if wanted == 1 or page.status == "deleted":
+                return False
+            if (yield from self._move([0], next_step(1, wanted), None, {}, attempt)):
+                return True
+        raise problems.Contention
+
+    def _rearrange(self, state: Item, step: int) -> Steps[None]:
+        """Bring every group of neighbouring pages to another number of them."""
+        pages = state["pages"]
+        groups = gcd(pages, step)
+        for group in reversed(range(groups)):
+            begin, end = group * (PARTS // groups), (group + 1) * (PARTS // groups)
+            for attempt in range(1, ROUNDS + 1):
+                old = list(range(begin, end, PARTS // pages))
+                if (yield from self._move(old, step, pages, state["terms"], attempt)):
+                    break
+            else:
+                raise problems.Contention
+        if step > 1:
+            yield from self._write((), 0, {"pages": step, "step": None})
+
+    def _move(
+        self, old: list[int], step: int, pages: int | None, limits: Item, attempt: int
+    ) -> Steps[bool]:
+        """Move the seats of some pages onto those that should be in their place; False: not yet.
+
+        Whoever takes or gives back a seat there may be faster; at a second attempt they wait.
+        """
+        begin, end = old[0], old[-1] + PARTS // (pages or 1)
+        new = list(range(begin, end, PARTS // step))
+        keys = {number: table.ledger_key(self.owner, number) for number in sorted({*old, *new})}
+        if attempt > 1:
+            now_ms = yield Pause(attempt - 1)
+            for number in old:
+                yield from ledger.settle(_hold(keys[number], now_ms))
+        found: dict[Key, Item] = yield BatchGet(tuple(keys.values()))
+        items = {number: found[key] for number, key in keys.items() if key in found}
+        if pages and items[begin].get("pages") == step:
+            return True  # it was done before
+        group = _Group(self.owner, items, old, new, step, pages, limits)
+        writes, sets = group.moved(self.change), dict[str, table.Value]()
+        if pages is None:
+            page = Page.of(items[0])
+            left = escrow(page.hard_cap) - page.used
+            sets = {
+                "terms": _present({name: items[0].get(name) for name in (*_LIMITS, *_PAGE_TERMS)}),
+                "pages": step, "bank": min(left, 0), "isFrozen": True if left < 0 else None,
+                "spread": self.version,
+            }  # fmt: skip
+            writes += yield from self._sum_of_split(items[0], group)
+        elif step == 1:
+            sets = {**dict.fromkeys(("pages", "step", "isFrozen", "roomKey", "terms")), "bank": 0}
+        return (yield from self._write(writes, 0, sets)) is None
+
+    def _sum_of_split(self, item: Item, group: "_Group") -> Steps[list[Put]]:
+        """The sum of a pool whose only page is split; it may have one from before."""
+        seen: Item | None = yield Get(table.sum_key(self.owner))
+        page = Page.of(item)
+        limits = pool_sum.limits_of(item)
+        if seen is None:
+            now = page._replace(seq=group.seq)
+            put = pool_sum.first(self.owner, now, page.used, limits, self.change.now_ms)
+            return [put, pool_sum.standing(self.owner, dict(put.item))]
+        after = {**seen, **limits, "rev": seen["rev"] + 1, "limitsFrom": group.seq}
+        return [
+            pool_sum.written(self.owner, seen, after), pool_sum.standing(self.owner, after)
+        ]  # fmt: skip
+
+
+def next_step(pages: int, wanted: int) -> int:
+    """To how many pages to go, on the way to what is wanted: one becomes 16 at most, or 16 one."""
+    common = gcd(pages, wanted)
+    if wanted // common <= BATCH and pages // common <= BATCH:
+        return wanted
+    if wanted > pages:
+        return pages * BATCH
+    return pages // max(each for each in range(2, BATCH + 1) if pages % each == 0)
+
+
+def is_live(key: Key, item: Item) -> bool:
+    """Whether there may be seats on a page; it is kept when its seats were moved to others."""
+    pages = item.get("pages")
+    number = table.page_number(key.pk)
+    return number == 0 if not pages else number % (PARTS // pages) == 0
+
+
+def _in_parts(items: Sequence[_Any], size: int) -> list[Sequence[_Any]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _take_back(key: Key, page: Page, share: int) -> Update:
+    allowance = page.allowance or 0
+    return Update(
+        key, "SET allowance = :left", "allowance = :seen AND size(seats) <= :left",
+        table.NO_NAMES, {":seen": allowance, ":left": allowance - share},
+    )  # fmt: skip
+
+
+def _hold(key: Key, now_ms: int) -> Update:
+    """Let nobody take or give back a seat on a page while its seats are being moved."""
+    return Update(
+        key, "SET movingAt = :now", "attribute_exists(pk)", table.NO_NAMES, {":now": now_ms}
+    )  # fmt: skip
+
+
+class _Group(NamedTuple):
+    """Neighbouring pages, as items by their numbers, and what is to become of them."""
+
+    owner: str
+    items: dict[int, Item]
+    old: list[int]
+    new: list[int]
+    step: int
+    pages: int | None
+    limits: Item
+
+    @property
+    def seq(self) -> int:
+        """The version of all of them afterwards: that of a seat's page never goes back."""
+        return 1 + max(int(item["seq"]) for item in self.items.values())
+
+    def moved(self, change: Change) -> list[Update | Put]:
+        """The writes that move the seats."""
+        before = [Page.of(self.items[number]) for number in self.old]
+        seats = {key: value for page in before for key, value in page.seats.items()}
+        pages = None if self.step == 1 else self.step
+        by_page: dict[int, dict[str, int]] = {number: {} for number in self.new}
+        for key, value in seats.items():
+            by_page[Place.of(self.owner, key, pages).number][key] = value
+        if self.pages is None:
+            allowed = max(escrow(before[0].hard_cap), before[0].used)
+        else:
+            allowed = sum(page.allowance or 0 for page in before)
+        each, more = divmod(allowed - len(seats), len(self.new))
+        writes: list[Update | Put] = []
+        for number in sorted({*self.old, *self.new}):
+            item = self._page(number, by_page.get(number), change)
+            if number in by_page and pages:
+                slack = each + int(self.new.index(number) < more)
+                item["allowance"] = len(by_page[number]) + slack
+                item["roomKey"] = Place(self.owner, number, pages).room if slack else None
+            writes.append(self._put(number, item))
+        return writes
+
+    def _page(self, number: int, seats: dict[str, int] | None, change: Change) -> Item:
+        """A page with these seats; None: its seats are on others."""
+        was = self.items.get(number)
+        base = self.items[self.old[0]]
+        had, has = (len(was["seats"]) if was else 0), seats or {}
+        item: Item = {
+            "seats": has, "seq": self.seq, "last": change.record("moved"), pool.SUMMED: True,
+            "moved": (was or {}).get("moved", 0) + len(has) - had, "page": number,
+            **{name: base.get(name) for name in _PAGE_TERMS},
+        }  # fmt: skip
+        if seats is None:
+            return {**item, "pages": 0 if self.step == 1 else self.step}
+        item["earliest"] = ledger.earliest_after(Page.of(base), seats, change.now)
+        if self.step == 1:
+            limits = {name: self.limits.get(name) for name in _LIMITS}
+            return {**item, **limits, "sweepKey": table.sweep_shard(self.owner)}
+        is_frozen = any("isFrozen" in self.items[each] for each in self.old)
+        if self.pages is None:
+            page = Page.of(base)
+            is_frozen = page.used > escrow(page.hard_cap)
+        return {
+            **item, "pages": self.step, "sweepKey": table.pool_sweep(self.owner),
+            "isFrozen": True if is_frozen else None,
+        }  # fmt: skip
+
+    def _put(self, number: int, item: Item) -> Put:
+        """Write a page, if it is as it was read."""
+        key, was = table.ledger_key(self.owner, number), self.items.get(number)
+        if was is None:
+            return Put(key, item, "attribute_not_exists(pk)")
+        condition, values = "seq = :seen", dict[str, table.Value]({":seen": was["seq"]})
+        if number in self.old and self.pages:
+            condition += " AND pages = :pages AND allowance = :allowance"
+            values |= {":pages": self.pages, ":allowance": was["allowance"]}
+        return Put(key, item, condition, values=values)

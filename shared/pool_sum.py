@@ -1,0 +1,145 @@
+"""A pool's sum: the changes of all its pages, brought into one sequence.
+
+Each page numbers its own versions. The item `SUM` knows how far each page was counted (its
+*cursor*) and gives every change of the pool a number of its own; it is written only as it was read,
+so a change is counted once however often the stream hands it over. Each write carries the changes
+that it has counted (`told`): the item's own stream records are then what a page's are where one
+page has all the seats. `STANDING` is the same in small: what a grant needs to know.
+
+What is in use is the sum of what each page holds, less what was moved onto it from others (`moved`,
+which the pages carry): moving seats between pages is no change of the sum.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from shared import table
+from shared.ledger import Page
+from shared.table import Item, Put
+
+# So many changes are told by one write of the sum.
+TOLD = 64
+# Versions of pages that never came, as far as they are remembered.
+MISSING_KEPT = 100
+# A cursor in one number: the page's `seq`, and what it held beyond what was moved onto it.
+_SEQS = 1_000_000
+_ZERO = 500_000
+TERMS = ("status", "validFrom", "validUntil")
+
+
+class Told(NamedTuple):
+    """A version of a page, as far as the sum is concerned.
+
+    `held` and `held_before` are without what was moved. `change` is what is told of it, None: of
+    this version nothing is. `limits`: those that the page laid down, which has all the seats.
+    """
+
+    page: int
+    seq: int
+    seq_before: int
+    held: int
+    change: Mapping[str, Any] | None
+    limits: Mapping[str, Any] | None = None
+
+
+def limits_of(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Limits and terms, as the sum keeps them, from the item of a page or the terms of a pool."""
+    terms = {name: item[name] for name in TERMS if item.get(name) is not None}
+    return {"seatCount": item["seatCount"], "hardCap": item.get("hardCap"), "terms": terms}
+
+
+def first(owner: str, page: Page, held: int, limits: Mapping[str, Any], now_ms: int) -> Put:
+    """The sum of a pool that has just got its second page; `page` as its first one is now."""
+    cursors = {f"{page.number:04d}": _cursor(page.seq, held)}
+    item: Item = {
+        **limits, "rev": 1, "seq": page.seq, "used": held, "at": now_ms, "cursors": cursors,
+        "told": [], "missing": [], "limitsFrom": page.seq,
+    }  # fmt: skip
+    return Put(table.sum_key(owner), item, "attribute_not_exists(pk)")
+
+
+def standing(owner: str, item: Item) -> Put:
+    """What a grant needs to know of the sum; never an older one for a newer one."""
+    small: Item = {name: item.get(name) for name in ("used", "seatCount", "hardCap", "at", "rev")}
+    small["seq"] = item["seq"]
+    key = table.standing_key(owner)
+    condition = "attribute_not_exists(rev) OR rev < :rev"
+    return Put(key, small, condition, values={":rev": item["rev"]})
+
+
+def written(owner: str, seen: Item, item: Item) -> Put:
+    """Write the sum, if it is as it was read."""
+    body = {name: value for name, value in item.items() if name not in ("pk", "sk")}
+    return Put(table.sum_key(owner), body, "rev = :seen", values={":seen": seen["rev"]})
+
+
+def with_terms(seen: Item, change: Mapping[str, Any], limits: Mapping[str, Any]) -> Item:
+    """The sum after a change of limits or terms: `change` has type, actor, request and time."""
+    at = max(seen["at"], change["at"])
+    told = {**change, "at": at, "used": seen["used"], "seats": [], "limits": dict(limits)}
+    return {
+        **seen, **limits, "rev": seen["rev"] + 1, "seq": seen["seq"] + 1, "at": at, "told": [told],
+    }  # fmt: skip
+
+
+def counted(seen: Item, versions: Iterable[Told]) -> tuple[Item, int]:
+    """The sum with versions of pages, in their order; how many of them it took (see `TOLD`).
+
+    None was new if it comes back with the same `rev`.
+    """
+    item = {**seen, "cursors": dict(seen["cursors"]), "told": [], "missing": list(seen["missing"])}
+    taken, is_changed = 0, False
+    for version in versions:
+        if len(item["told"]) == TOLD:
+            break
+        taken += 1
+        is_changed |= _count(item, version)
+    if not is_changed:
+        return seen, taken
+    item["rev"] += 1
+    item["seq"] += len(item["told"])
+    del item["missing"][:-MISSING_KEPT]
+    return item, taken
+
+
+def _count(item: Item, version: Told) -> bool:
+    name = f"{version.page:04d}"
+    seq, held = _read_cursor(item["cursors"].get(name))
+    if version.seq <= seq:
+        if not _was_missing(item["missing"], name, version.seq):
+            return False
+    else:
+        if version.seq_before > seq:
+            item["missing"].append([name, seq + 1, version.seq_before])
+        item["used"] += version.held - held
+        item["cursors"][name] = _cursor(version.seq, version.held)
+    if version.change is not None:
+        # Clocks differ, and pages come in any order: time does not go back.
+        item["at"] = max(item["at"], version.change["at"])
+        told = {**version.change, "at": item["at"], "used": item["used"]}
+        if version.limits is not None and version.seq > item["limitsFrom"]:
+            told["limits"] = dict(version.limits)
+            item |= version.limits
+        item["told"].append(told)
+    return True
+
+
+def _was_missing(missing: list[list[Any]], name: str, seq: int) -> bool:
+    """Whether a version that came late was passed over; then it is so no more."""
+    for place, (page, low, high) in enumerate(missing):
+        if page == name and low <= seq <= high:
+            rest = [[page, low, seq - 1], [page, seq + 1, high]]
+            missing[place : place + 1] = [each for each in rest if each[1] <= each[2]]
+            return True
+    return False
+
+
+def _cursor(seq: int, held: int) -> int:
+    return seq * _SEQS + held + _ZERO
+
+
+def _read_cursor(cursor: int | None) -> tuple[int, int]:
+    if cursor is None:
+        return 0, 0
+    seq, held = divmod(cursor, _SEQS)
+    return seq, held - _ZERO

@@ -193,7 +193,8 @@ def tend(owner: str, change: Change, until_ms: int) -> Steps[bool]:
             else:
                 return True
     except _OutOfTime:
-        yield from work.leave()
+        pass
+    yield from work.leave()
     return False
 
 
@@ -320,6 +321,9 @@ class _Work:
             wanted = max(wanted, pages)  # it may come back to what it had
         elif wanted < pages and not state.get("isPending"):
             return None  # it becomes smaller when its limits change
+        if wanted < pages:  # the sum may be late: fewer than their seats need would come back
+            used = sum(page.used for batch in (yield from self._live(state)) for _, page in batch)
+            wanted = min(pages, wanted_pages(cap, standing.seat_count, used))
         if wanted == pages:
             return None
         step = next_step(pages, wanted)

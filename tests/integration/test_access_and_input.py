@@ -310,11 +310,10 @@ BAD_TERMS: dict[str, tuple[dict[str, Any], str]] = {
     "a string for a count": ({"seatCount": "2"}, "/seatCount"),
     "below zero": ({"seatCount": -1}, "/seatCount"),
     "no seats": ({"seatCount": None}, "/seatCount"),
-    "beyond one page": ({"seatCount": 129}, "/seatCount"),
-    "a cap beyond one page":
-        ({"seatCount": 100, "overdraftSeatLimit": {"type": "absolute", "value": 29}},
+    "beyond the largest pool": ({"seatCount": 100_001}, "/seatCount"),
+    "a cap beyond the largest pool":
+        ({"seatCount": 100, "overdraftSeatLimit": {"type": "absolute", "value": 100_001}},
          "/overdraftSeatLimit"),
-    "unlimited": ({"overdraftSeatLimit": {"type": "unlimited"}}, "/overdraftSeatLimit"),
     "beyond bounds": ({"seatCount": 10**12}, "/seatCount"),
     "a computed field": ({"hardCap": 3}, "/hardCap"),
     "an id": ({"entitlementId": "ent_x"}, "/entitlementId"),

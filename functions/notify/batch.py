@@ -379,14 +379,19 @@ def _read(raw: list[dict[str, Any]]) -> tuple[dict[Key, list[Record]], int | Non
             continue
         try:
             read = Record.of(position, record)
-            # The pages of a pool are one group: each has its own order, and they share a sum.
-            group = Key(f"{table.LEDGER_PREFIX}{table.owner_of(key.pk)}", _SUMMED)
-            groups.setdefault(group if read.is_summed else key, []).append(read)
+            groups.setdefault(_group_of(read), []).append(read)
         except Exception:
             telemetry.logger.exception("record cannot be read", extra={"pk": key.pk})
             broken.add(key)
             failed = position if failed is None else failed
     return groups, failed
+
+
+def _group_of(record: Record) -> Key:
+    """The pages of a pool are one group: each has its own order, and they share a sum."""
+    if record.is_summed:
+        return Key(f"{table.LEDGER_PREFIX}{table.owner_of(record.key.pk)}", _SUMMED)
+    return record.key
 
 
 def _has_outgrown(record: Record) -> bool:

@@ -321,6 +321,26 @@ def test_a_batch_stops_when_no_time_is_left(door: Table, monkeypatch: pytest.Mon
     assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
 
 
+def test_records_of_no_entitlement_are_told_of(door: Table) -> None:
+    """The stream brings more than what has an entitlement's id in its key."""
+    key = table.webhook_key("we_1")
+    enabled: dict[str, Any] = {"url": "https://example.com/", "enabled": True}
+    disabled: dict[str, Any] = {
+        **enabled,
+        "enabled": False,
+        "disabledAt": NOW_MS,
+        "disabledReason": "gone",
+    }
+    record = {"dynamodb": {
+        "Keys": {"pk": {"S": key.pk}, "sk": {"S": key.sk}}, "SequenceNumber": "1",
+        **{name: {k: to_wire(v) for k, v in image.items()}
+           for name, image in (("OldImage", enabled), ("NewImage", disabled))},
+    }}  # fmt: skip
+    recorder = Recorder()
+    assert Notifier(door, recorder).deliver([record]) is None
+    assert [event["data"]["webhookId"] for event in recorder.events] == ["we_1"]
+
+
 def test_a_new_grant_keeps_nothing_of_an_earlier_one(door: Table) -> None:
     """A machine changes hands: the record must not name the one who had it before."""
     stream = Stream(door)

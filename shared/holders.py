@@ -1,55 +1,60 @@
 """Who holds seats: the holders from the ledger's pages, the people from their seat records."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from shared import ledger, pool, table
 from shared.ledger import PARTS, Page, Seat, activation_id, decode_seat, key_at
-from shared.lists import Listed
+from shared.lists import MAX_READS, Listed
 from shared.table import Item, Pause, Steps
 from shared.times import to_rfc3339
 
 # How often a list looks again for the names of seats just taken: under a second in all.
 NAME_ATTEMPTS = 6
+# So many pages of a pool are read at once, once a list has come to many of few seats.
+READ_AHEAD = 100
 
 
 def held_seats(owner: str, first: Page, limit: int, start: list[str] | None) -> Steps[Listed]:
     """At most `limit` seats held, page by page and in the order of their keys.
 
     `first` is the first page of the entitlement, `start` what an earlier list gave as `next`.
+    Ends early where many pages have few seats. While seats are moved between pages, a list may
+    miss or repeat some of them.
     """
-    after = start[0] if start else ""
-    page, number = first, 0
-    if first.pages is not None:
-        number = int(start[1]) if start else 0
-        page = yield from _page_at(owner, number)
+    after, number = (start[0], int(start[1])) if start else ("", 0)
+    if first.is_alone:
+        number = 0
     found: dict[str, Seat] = {}
-    while True:
-        keys = sorted(key for key in page.seats if key > after)
-        room = limit - len(found)
-        found |= {key: decode_seat(page.seats[key]) for key in keys[:room]}
-        if len(keys) > room:
-            listed = [list(found)[-1], str(number)]
-            return Listed((yield from _shown(owner, found)), listed)
-        number = _number_after(page, number)
-        if number == PARTS:
-            return Listed((yield from _shown(owner, found)), None)
-        if len(found) == limit:
-            return Listed((yield from _shown(owner, found)), ["", str(number)])
-        page, after = (yield from _page_at(owner, number)), ""
+    for reads in range(MAX_READS):
+        for page in (yield from _pages_from(owner, first, number, 2**reads)):
+            keys = sorted(key for key in page.seats if key > after)
+            room = limit - len(found)
+            found |= {key: decode_seat(page.seats[key]) for key in keys[:room]}
+            if len(keys) > room:
+                last = keys[room - 1] if room else after
+                return Listed((yield from _shown(owner, found)), [last, str(number)])
+            number, after = page.number + PARTS // (page.pages or 1), ""
+            if number == PARTS:
+                return Listed((yield from _shown(owner, found)), None)
+    return Listed((yield from _shown(owner, found)), ["", str(number)])
 
 
-def _number_after(page: Page, number: int) -> int:
-    return number + PARTS // (page.pages or 1)
-
-
-def _page_at(owner: str, number: int) -> Steps[Page]:
-    """The page that has the seats whose keys begin there.
-
-    While seats are moved between pages, a list may miss or repeat some of them.
-    """
-    key = key_at(number)
-    return (yield from pool.page_of(owner, key))
+def _pages_from(owner: str, first: Page, number: int, count: int) -> Steps[Sequence[Page]]:
+    """At least one page and at most `count`, from the one named so on, in their order."""
+    if number == 0:
+        return [first]
+    width = PARTS // (first.pages or 1)
+    pages = list[Page]()
+    if number % width == 0:
+        numbers = range(number, PARTS, width)[: min(count, READ_AHEAD)]
+        keys = tuple(table.ledger_key(owner, each) for each in numbers)
+        found: dict[table.Key, Item] = yield table.BatchGet(keys)
+        read = (Page.of(found[key]) for key in keys if key in found)
+        pages += takewhile(lambda page: page.pages == first.pages, read)
+    # One of other neighbours: seats are being moved.
+    return pages or [(yield from pool.page_of(owner, key_at(number)))]
 
 
 def _shown(owner: str, seats: Mapping[str, Seat]) -> Steps[list[dict[str, Any]]]:

@@ -312,7 +312,7 @@ BAD_TERMS: dict[str, tuple[dict[str, Any], str]] = {
     "no seats": ({"seatCount": None}, "/seatCount"),
     "beyond the largest pool": ({"seatCount": 100_001}, "/seatCount"),
     "a cap beyond the largest pool":
-        ({"seatCount": 100, "overdraftSeatLimit": {"type": "absolute", "value": 100_001}},
+        ({"seatCount": 100, "overdraftSeatLimit": {"type": "absolute", "value": 99_901}},
          "/overdraftSeatLimit"),
     "beyond bounds": ({"seatCount": 10**12}, "/seatCount"),
     "a computed field": ({"hardCap": 3}, "/hardCap"),

@@ -4,6 +4,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+
 from local.api import Answer
 from local.stack import Stack
 from tests.integration.conftest import CheckedApi, Customer
@@ -111,6 +113,25 @@ def test_holders_page_by_page(api: CheckedApi) -> None:
         path = f"{customer.seats}?limit=3&pageToken={page['nextPageToken']}"
     assert page["nextPageToken"] is None
     assert len(seen) == len(set(seen)) == 7
+
+
+@pytest.mark.parametrize("overdraft", ["absolute", "unlimited"])
+def test_few_holders_in_a_large_pool(api: CheckedApi, overdraft: str) -> None:
+    """No answer reads all of its pages, and each goes on where the one before ended."""
+    limit: dict[str, Any] = {"type": overdraft}
+    if overdraft == "absolute":
+        limit["value"] = 99_900
+    customer = Customer(api, seatCount=100, overdraftSeatLimit=limit)
+    taken = sorted(customer.take(f"user{number}")["activationId"] for number in range(7))
+    seen, token, answers = list[str](), "", 0
+    while token is not None:
+        path = f"{customer.seats}?limit=3" + (f"&pageToken={token}" if token else "")
+        page = customer.license.expect(200, "GET", path)
+        assert len(page["items"]) <= 3
+        seen += [item["activationId"] for item in page["items"]]
+        token, answers = page["nextPageToken"], answers + 1
+    assert sorted(seen) == taken
+    assert answers < 20
 
 
 def test_sixteen_clients_at_the_cap(api: CheckedApi) -> None:

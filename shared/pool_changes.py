@@ -13,11 +13,22 @@ anywhere.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from math import gcd
 from typing import Any, NamedTuple, TypeVar
 
 from shared import ledger, pool, pool_sum, problems, table
-from shared.ledger import NO_LEASE, PAGE_SEATS, PARTS, ROUNDS, Change, Page, Place, Terms
+from shared.ledger import (
+    NO_LEASE,
+    PAGE_SEATS,
+    PARTS,
+    ROUNDS,
+    Change,
+    Page,
+    Place,
+    Standing,
+    Terms,
+)
 from shared.table import (
     Accepted,
     BatchGet,
@@ -181,19 +192,13 @@ def tend(owner: str, change: Change, until_ms: int) -> Steps[bool]:
     Stops soon after `until_ms`. Safe to run at any time, by many at once: one of them does it.
     """
     work = _Work(owner, change, until_ms)
-    try:
-        if not (yield from work.claim()):
-            return False
+    with suppress(_OutOfTime):
         for _ in range(ROUNDS):
-            try:
+            if not (yield from work.claim()):
+                return False
+            with suppress(_Superseded):
                 yield from work.do_all()
-            except _Superseded:
-                if not (yield from work.claim()):
-                    return False
-            else:
                 return True
-    except _OutOfTime:
-        pass
     yield from work.leave()
     return False
 
@@ -315,15 +320,11 @@ class _Work:
         if state.get("step"):
             return int(state["step"])
         standing = yield from pool.read_standing(self.owner)
-        pages, cap = state["pages"], standing.hard_cap
-        wanted = wanted_pages(cap, standing.seat_count, standing.used)
-        if cap is None:
-            wanted = max(wanted, pages)  # it may come back to what it had
-        elif wanted < pages and not state.get("isPending"):
-            return None  # it becomes smaller when its limits change
-        if wanted < pages:  # the sum may be late: fewer than their seats need would come back
+        pages, wanted = state["pages"], _wanted(state, standing, standing.used)
+        if wanted != pages:
+            # The sum may be late: by it alone, pages could be merged and split without end.
             used = sum(page.used for batch in (yield from self._live(state)) for _, page in batch)
-            wanted = min(pages, wanted_pages(cap, standing.seat_count, used))
+            wanted = _wanted(state, standing, used)
         if wanted == pages:
             return None
         step = next_step(pages, wanted)
@@ -558,6 +559,13 @@ class _Work:
         return [
             pool_sum.written(self.owner, seen, after), pool_sum.standing(self.owner, after)
         ]  # fmt: skip
+
+
+def _wanted(state: Item, limits: Standing, used: int) -> int:
+    """How many pages a pool of several should have; fewer than it has only as its cap changes."""
+    wanted = wanted_pages(limits.hard_cap, limits.seat_count, used)
+    may_shrink = limits.hard_cap is not None and state.get("isPending")
+    return wanted if may_shrink else max(wanted, state["pages"])
 
 
 def next_step(pages: int, wanted: int) -> int:

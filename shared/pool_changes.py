@@ -192,7 +192,7 @@ def tend(owner: str, change: Change, until_ms: int) -> Steps[bool]:
     Stops soon after `until_ms`. Safe to run at any time, by many at once: one of them does it.
     """
     work = _Work(owner, change, until_ms)
-    with suppress(_OutOfTime):
+    with suppress(_OutOfTime, problems.Contention):
         for _ in range(ROUNDS):
             if not (yield from work.claim()):
                 return False

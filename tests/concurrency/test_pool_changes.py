@@ -3,20 +3,17 @@
 import itertools
 import random
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, pool, pool_changes, problems, table
-from shared.ledger import Change, Holder, Page, Stamps, Terms
-from shared.pool import Memory
-from shared.table import Accepted, Steps, Table, Transact
-from tests.concurrency.threads import SEEDS, THREADS, Grants, histories, run, together
-from tests.support import NOW_MS, create_table, delete_table, new_id, open_door, terms
+from shared import pool_changes, problems
+from shared.table import Table
+from tests.concurrency.threads import SEEDS, THREADS, Grants, histories, together
+from tests.pools import PoolLife, shrink_pages
+from tests.support import create_table, delete_table, open_door, terms
 
-# Each is a life of one pool: its hard caps one after another, None: unlimited. Pages of 96 seats
-# would need thousands of calls: here they have 6, and the only one 8.
+# Each is a life of one pool: its hard caps one after another, None: unlimited.
 LIVES = (
     (5, 30, 12, 60, 20, 8, 4, 50),
     (20, 4, None, 40, 7, None, 9),
@@ -26,8 +23,7 @@ LIVES = (
 
 @pytest.fixture(autouse=True)
 def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "PAGE_MEAN", 6)
-    monkeypatch.setattr(pool_changes, "PAGE_SEATS", 8)
+    shrink_pages(monkeypatch)
 
 
 @pytest.fixture
@@ -38,131 +34,13 @@ def door(dynamodb: DynamoDBLocal) -> Iterator[Table]:
     delete_table(dynamodb.url, name)
 
 
-class Life:
-    """A pool, its vendor, and clients."""
-
-    def __init__(self, door: Table, valid: Terms) -> None:
-        self.door, self.owner, self.terms = door, new_id(), valid
-        self._numbers = itertools.count()
-        self._stamps = [Stamps(salt) for salt in range(THREADS)]
-        self._memories = [Memory() for _ in range(THREADS)]
-        self.offset_ms = 0
-        self.errors: list[str] = []
-        change = self.change()
-        writes = [ledger.new_page(self.owner, valid, change)]
-        if pool_changes.is_needed(valid):
-            writes.append(pool_changes.new_pool(self.owner, change))
-        door.execute(Transact(tuple(writes)))
-        self.tend()
-
-    def now_ms(self) -> int:
-        """A little later at every look: work that gets nowhere runs out of time."""
-        self.offset_ms += 1
-        return NOW_MS + self.offset_ms
-
-    def change(self) -> Change:
-        return Change("key_test", f"req-{next(self._numbers)}", self.now_ms())
-
-    def tend(self, seconds: int = 60) -> bool:
-        until = self.now_ms() + seconds * 1000
-        done: bool = run(
-            self.door, pool_changes.tend(self.owner, self.change(), until), self.now_ms
-        )
-        return done
-
-    def tend_all(self, chance: random.Random, step_ms: int) -> None:
-        """Until it is done, with much time or little."""
-        for _ in range(1000):
-            if self.tend(seconds=chance.choice((1, 60))):
-                return
-            self.offset_ms += step_ms
-        pytest.fail("the work on a pool does not end")
-
-    def set_terms(self, valid: Terms, kind: str = "updated") -> None:
-        run(self.door, self._set_terms(valid, kind), self.now_ms)
-
-    def _set_terms(self, valid: Terms, kind: str) -> Steps[None]:
-        for attempt in range(1, 40):
-            page = Page.of((yield table.Get(table.ledger_key(self.owner))))
-            change = self.change()
-            if kind == "updated":
-                writes = yield from pool_changes.change_terms(
-                    self.owner, page, valid, change, lease_changed=self.terms.lease != valid.lease
-                )
-            else:
-                writes = yield from pool_changes.take_away(self.owner, page, valid, change, kind)
-            if isinstance((yield Transact(tuple(writes))), Accepted):
-                self.terms = valid
-                return
-            yield table.Pause(attempt)
-        raise problems.Contention
-
-    def take(self, worker: int, seat_id: str) -> pool.Grant | None:
-        change = self.change()
-        operation = pool.take(
-            self.owner, Holder(seat_id), change, self._stamps[worker].next(change.now_ms),
-            memory=self._memories[worker] if worker % 2 else None,
-        )  # fmt: skip
-        try:
-            grant: pool.Grant = run(self.door, operation, self.now_ms)
-        except problems.HardCapReached:
-            return None
-        return grant
-
-    def release(self, worker: int, named: str) -> bool:
-        memory = self._memories[worker] if worker % 2 else None
-        operation = pool.release(self.owner, named, self.change(), memory=memory)
-        released: bool = run(self.door, operation, self.now_ms)
-        return released
-
-    def state(self) -> dict[str, Any]:
-        return self.door.execute(table.Get(table.pool_key(self.owner))) or {}
-
-    def pages(self) -> list[tuple[table.Key, Page]]:
-        first = self.door.execute(table.Get(table.ledger_key(self.owner)))
-        count = first.get("pages") or 1
-        step = ledger.PARTS // count
-        keys = tuple(table.ledger_key(self.owner, n * step) for n in range(count))
-        found = self.door.execute(table.BatchGet(keys))
-        return [(key, Page.of(item)) for key, item in found.items()]
-
-    def held(self) -> int:
-        return sum(page.used for _, page in self.pages())
-
-    def check(self) -> None:
-        """What must hold when nothing is under way."""
-        state, pages = self.state(), self.pages()
-        cap = self.terms.hard_cap
-        used = sum(page.used for _, page in pages)
-        count = len(pages)
-        keys = [key for _, page in pages for key in page.seats]
-        assert len(keys) == len(set(keys))
-        assert not state.get("isPending")
-        assert not state.get("step")
-        if count == 1:
-            assert not state.get("pages")
-            [(_, page)] = pages
-            assert (page.seat_count, page.hard_cap) == (self.terms.seat_count, cap)
-            return
-        assert state["pages"] == count
-        allowed = sum(page.allowance or 0 for _, page in pages)
-        assert allowed + state["bank"] == pool_changes.escrow(cap), "allowance was lost, or made"
-        for key, page in pages:
-            assert page.used <= (page.allowance or 0)
-            for held in page.seats:
-                assert ledger.Place.of(self.owner, held, count).key == key
-        assert (state["bank"] < 0) == (cap is not None and used > cap)
-        assert all(page.is_frozen == bool(state.get("isFrozen")) for _, page in pages)
-        assert bool(state.get("isFrozen")) == (state["bank"] < 0)
-
-
 @pytest.mark.parametrize("seed", SEEDS[::4])  # each life is thousands of calls
 @pytest.mark.parametrize("caps", LIVES)
 def test_limits_change_while_seats_come_and_go(
     dynamodb: DynamoDBLocal, door: Table, caps: tuple[int | None, ...], seed: int
 ) -> None:
     """No seat above the higher one of both caps on the way, and then exactly the new one."""
-    life = Life(door, terms(3, caps[0], lease=3600))
+    life = PoolLife(door, terms(3, caps[0], lease=3600))
     chance = random.Random(seed)
     people = [f"user{number}" for number in range(240)]
     grants = [Grants() for _ in range(THREADS)]
@@ -213,7 +91,7 @@ def test_limits_change_while_seats_come_and_go(
 
 
 def test_a_pool_is_closed_and_opened_again(door: Table) -> None:
-    life = Life(door, terms(20, 40, lease=3600))
+    life = PoolLife(door, terms(20, 40, lease=3600))
     for number in range(30):
         assert life.take(number % 2, f"user{number}")
     life.set_terms(terms(20, 10, lease=3600))
@@ -232,7 +110,7 @@ def test_a_pool_is_closed_and_opened_again(door: Table) -> None:
 
 
 def test_leases_that_run_out_on_frozen_pages_pay_the_debt(door: Table) -> None:
-    life = Life(door, terms(20, 40, lease=300))
+    life = PoolLife(door, terms(20, 40, lease=300))
     for number in range(40):
         assert life.take(number % 2, f"user{number}")
     life.set_terms(terms(20, 25, lease=300))

@@ -1,0 +1,138 @@
+"""A pool whose limits change, its vendor and its clients: for the tests of several folders."""
+
+import itertools
+import random
+from typing import Any
+
+import pytest
+
+from shared import ledger, pool, pool_changes, problems, table
+from shared.ledger import Change, Holder, Page, Stamps, Terms
+from shared.pool import Memory
+from shared.table import Accepted, Steps, Table, Transact
+from tests.support import NOW_MS, new_id
+
+CLIENTS = 16
+
+
+def shrink_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of 96 seats would need thousands of calls: have 6, and 8 on the only one."""
+    monkeypatch.setattr(pool, "PAGE_MEAN", 6)
+    monkeypatch.setattr(pool_changes, "PAGE_SEATS", 8)
+
+
+class PoolLife:
+    """A pool, its vendor, and clients."""
+
+    def __init__(self, door: Table, valid: Terms) -> None:
+        self.door, self.owner, self.terms = door, new_id(), valid
+        self._numbers = itertools.count()
+        self._stamps = [Stamps(salt) for salt in range(CLIENTS)]
+        self._memories = [Memory() for _ in range(CLIENTS)]
+        self.offset_ms = 0
+        self.errors: list[str] = []
+        change = self.change()
+        writes = [ledger.new_page(self.owner, valid, change)]
+        if pool_changes.is_needed(valid):
+            writes.append(pool_changes.new_pool(self.owner, change))
+        door.execute(Transact(tuple(writes)))
+        self.tend()
+
+    def now_ms(self) -> int:
+        """A little later at every look: work that gets nowhere runs out of time."""
+        self.offset_ms += 1
+        return NOW_MS + self.offset_ms
+
+    def change(self) -> Change:
+        return Change("key_test", f"req-{next(self._numbers)}", self.now_ms())
+
+    def tend(self, seconds: int = 60, door: Table | None = None) -> bool:
+        until = self.now_ms() + seconds * 1000
+        work = pool_changes.tend(self.owner, self.change(), until)
+        done: bool = (door or self.door).run(work, self.now_ms)
+        return done
+
+    def tend_all(self, chance: random.Random, step_ms: int) -> None:
+        """Until it is done, with much time or little."""
+        for _ in range(1000):
+            if self.tend(seconds=chance.choice((1, 60))):
+                return
+            self.offset_ms += step_ms
+        pytest.fail("the work on a pool does not end")
+
+    def set_terms(self, valid: Terms, kind: str = "updated") -> None:
+        self.door.run(self._set_terms(valid, kind), self.now_ms)
+
+    def _set_terms(self, valid: Terms, kind: str) -> Steps[None]:
+        for attempt in range(1, 40):
+            page = Page.of((yield table.Get(table.ledger_key(self.owner))))
+            change = self.change()
+            if kind == "updated":
+                writes = yield from pool_changes.change_terms(
+                    self.owner, page, valid, change, lease_changed=self.terms.lease != valid.lease
+                )
+            else:
+                writes = yield from pool_changes.take_away(self.owner, page, valid, change, kind)
+            if isinstance((yield Transact(tuple(writes))), Accepted):
+                self.terms = valid
+                return
+            yield table.Pause(attempt)
+        raise problems.Contention
+
+    def take(self, worker: int, seat_id: str) -> pool.Grant | None:
+        change = self.change()
+        operation = pool.take(
+            self.owner, Holder(seat_id), change, self._stamps[worker].next(change.now_ms),
+            memory=self._memories[worker] if worker % 2 else None,
+        )  # fmt: skip
+        try:
+            grant: pool.Grant = self.door.run(operation, self.now_ms)
+        except problems.HardCapReached:
+            return None
+        return grant
+
+    def release(self, worker: int, named: str) -> bool:
+        memory = self._memories[worker] if worker % 2 else None
+        operation = pool.release(self.owner, named, self.change(), memory=memory)
+        released: bool = self.door.run(operation, self.now_ms)
+        return released
+
+    def state(self) -> dict[str, Any]:
+        return self.door.execute(table.Get(table.pool_key(self.owner))) or {}
+
+    def pages(self) -> list[tuple[table.Key, Page]]:
+        first = self.door.execute(table.Get(table.ledger_key(self.owner)))
+        count = first.get("pages") or 1
+        step = ledger.PARTS // count
+        keys = tuple(table.ledger_key(self.owner, n * step) for n in range(count))
+        found = self.door.execute(table.BatchGet(keys))
+        return [(key, Page.of(item)) for key, item in found.items()]
+
+    def held(self) -> int:
+        return sum(page.used for _, page in self.pages())
+
+    def check(self) -> None:
+        """What must hold when nothing is under way."""
+        state, pages = self.state(), self.pages()
+        cap = self.terms.hard_cap
+        used = sum(page.used for _, page in pages)
+        count = len(pages)
+        keys = [key for _, page in pages for key in page.seats]
+        assert len(keys) == len(set(keys))
+        assert not state.get("isPending")
+        assert not state.get("step")
+        if count == 1:
+            assert not state.get("pages")
+            [(_, page)] = pages
+            assert (page.seat_count, page.hard_cap) == (self.terms.seat_count, cap)
+            return
+        assert state["pages"] == count
+        allowed = sum(page.allowance or 0 for _, page in pages)
+        assert allowed + state["bank"] == pool_changes.escrow(cap), "allowance was lost, or made"
+        for key, page in pages:
+            assert page.used <= (page.allowance or 0)
+            for held in page.seats:
+                assert ledger.Place.of(self.owner, held, count).key == key
+        assert (state["bank"] < 0) == (cap is not None and used > cap)
+        assert all(page.is_frozen == bool(state.get("isFrozen")) for _, page in pages)
+        assert bool(state.get("isFrozen")) == (state["bank"] < 0)

@@ -1,0 +1,110 @@
+"""The work on a pool, broken at every one of its calls; then somebody else goes on."""
+
+
+import pytest
+
+from local.dynamodb import DynamoDBLocal
+from shared import ledger, pool_changes
+from shared.ledger import Terms, decode_seat
+from tests.pools import PoolLife, shrink_pages
+from tests.support import Crash, create_table, faulty_door, open_door, terms
+
+
+@pytest.fixture(autouse=True)
+def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    shrink_pages(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def name(dynamodb: DynamoDBLocal) -> str:
+    return create_table(dynamodb.url)
+
+
+def valid(cap: int | None, lease: int = 3600) -> Terms:
+    return terms(3, cap, lease=lease)
+
+
+# What a pool's terms were, how many seats are held then, and what they become.
+WORK: dict[str, tuple[Terms, int, Terms, str]] = {
+    "one page becomes three": (valid(8), 7, valid(18), "updated"),
+    "three become six": (valid(18), 12, valid(36), "updated"),
+    "one becomes many, in two steps": (valid(8), 3, valid(120), "updated"),
+    "three become one": (valid(18), 5, valid(7), "updated"),
+    "three, of more seats than the cap": (valid(18), 15, valid(9), "updated"),
+    "a larger cap on as many pages": (valid(14), 14, valid(18), "updated"),
+    "a cap for what had none": (valid(None), 11, valid(18), "updated"),
+    "no cap any more": (valid(18), 18, valid(None), "updated"),
+    "a shorter lease": (valid(18), 9, valid(18, lease=600), "updated"),
+    "the end": (valid(18), 9, valid(18), "expired"),
+}
+
+
+@pytest.mark.parametrize("kind", ["before", "after", "lost"])
+@pytest.mark.parametrize("work", WORK)
+def test_work_broken_anywhere(dynamodb: DynamoDBLocal, name: str, work: str, kind: str) -> None:
+    """No seat is lost, no allowance made, and all is as if nothing had happened."""
+    before, held, after, change = WORK[work]
+    door = open_door(dynamodb.url, name)
+    for point in range(200):
+        life = PoolLife(door, before)
+        grants = [life.take(number % 2, f"user{number}") for number in range(held)]
+        seats = {each.key: each.seat.stamp for each in grants if each}
+        assert len(seats) == held
+        life.set_terms(after, change)
+        broken = faulty_door(dynamodb.url, name)
+        broken.fault = (point, kind)
+        try:
+            life.tend(door=broken)
+        except Crash:
+            assert life.held() <= held
+            life.offset_ms += pool_changes.CLAIM_MS
+            assert life.tend(), "nobody can go on"
+        if change == "expired":
+            assert life.held() == 0
+        else:
+            stamps = {
+                key: decode_seat(value).stamp
+                for _, page in life.pages()
+                for key, value in page.seats.items()
+            }
+            assert stamps == seats
+            life.check()
+        if broken.calls <= point:
+            assert point > 3, "nothing was broken"
+            return
+    pytest.fail("it never came to an end")
+
+
+@pytest.mark.parametrize("work", ["one page becomes three", "three become one", "the end"])
+def test_seats_come_and_go_at_every_point_of_the_work(
+    dynamodb: DynamoDBLocal, name: str, work: str
+) -> None:
+    """Whoever asks while the work lies half done gets what is due, from where it is by then."""
+    before, held, after, change = WORK[work]
+    door = open_door(dynamodb.url, name)
+    for point in range(200):
+        life = PoolLife(door, before)
+        grants = [life.take(number % 2, f"user{number}") for number in range(held)]
+        life.set_terms(after, change)
+        broken = faulty_door(dynamodb.url, name)
+        broken.fault = (point, "after")
+        try:
+            life.tend(door=broken)
+        except Crash:
+            given_back = grants[0]
+            assert given_back
+            named = ledger.activation_id(given_back.key, given_back.seat.stamp)
+            if change != "expired":
+                assert life.release(point % 2, named), "a seat that is held was not found"
+                assert not life.release(point % 2, named)
+                again = life.take(point % 2, "user1")
+                assert again, "who holds a seat was denied it"
+                assert not again.is_new
+                assert life.take(point % 2, "user0"), "there was room"
+            life.offset_ms += pool_changes.CLAIM_MS
+            assert life.tend()
+        assert life.held() == (0 if change == "expired" else held)
+        if broken.calls <= point:
+            assert point > 3, "nothing was broken"
+            return
+    pytest.fail("it never came to an end")

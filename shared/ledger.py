@@ -31,6 +31,7 @@ from shared.table import (
 )
 from shared.times import to_rfc3339
 
+SUMMED = "isSummed"  # of a page whose versions are told by its pool's sum
 PAGE_SEATS = 128  # the most a single page may be asked to hold
 CLOCK_GRACE = 5  # seconds by which clocks may differ: a lease is reclaimed that long after its end
 ROUNDS = 10  # rounds of looking again before an operation gives up with `contention`
@@ -135,7 +136,8 @@ class Page(NamedTuple):
 
     `pages` is how many its pool has (see `pool`), None of a page that has all the seats. In a pool
     it holds at most its `allowance`, and `number` names it; what is freed on one that `is_frozen`
-    is paid to the pool. `moving_at_ms`: its seats are being moved, since then.
+    is paid to the pool. `moving_at_ms`: its seats are being moved, since then. `is_summed`: the
+    entitlement has, or had, several pages, and their sum tells of its changes.
     """
 
     seats: dict[str, int]
@@ -153,6 +155,7 @@ class Page(NamedTuple):
     allowance: int | None = None
     is_frozen: bool = False
     moving_at_ms: int | None = None
+    is_summed: bool = False
 
     @classmethod
     def of(cls, item: Item) -> "Page":
@@ -173,6 +176,7 @@ class Page(NamedTuple):
             item.get("allowance"),
             "isFrozen" in item,
             item.get("movingAt"),
+            SUMMED in item,
         )
 
     @property

@@ -60,7 +60,6 @@ PAGE_MEAN = 96
 FRESH_MS = 1_000
 # Who moves seats between pages takes less than a second; after so long, nobody does.
 MOVE_MS = 3_000
-SUMMED = "isSummed"
 
 
 class Known(NamedTuple):
@@ -617,7 +616,8 @@ def new_pages(
         place = Place(entitlement_id, index * (ledger.PARTS // pages), pages)
         allowance = each + int(index < more)
         page = {
-            **first, SUMMED: True, "pages": pages, "page": place.number, "allowance": allowance,
+            **first, ledger.SUMMED: True,
+            "pages": pages, "page": place.number, "allowance": allowance,
             "roomKey": place.room if allowance else None,
             "sweepKey": table.pool_sweep(entitlement_id),
         }  # fmt: skip

@@ -123,11 +123,12 @@ def change_terms(
     write = ledger.change_terms(
         owner, terms, change, lease_changed=lease_changed, was_closed=was_closed
     )
+    told = yield from _tell(owner, page, terms, change, "updated")
     if not is_needed(terms):
-        return (write,)
+        return write, *told
     # The page may hold all of them, until it is split.
     state: Item | None = yield Get(table.pool_key(owner))
-    return write, nudge(owner, change.now) if state else new_pool(owner, change)
+    return write, nudge(owner, change.now) if state else new_pool(owner, change), *told
 
 
 def take_away(
@@ -135,8 +136,26 @@ def take_away(
 ) -> Steps[tuple[Update | Put, ...]]:
     """Take every seat away: the entitlement is `deleted` or `expired` (`kind`)."""
     if page.is_alone:
-        return (ledger.empty_page(owner, kind, change),)
+        told = yield from _tell(owner, page, terms, change, kind)
+        return ledger.empty_page(owner, kind, change), *told
     return (yield from _change_pool(owner, terms, change, kind))
+
+
+def _tell(
+    owner: str, page: Page, terms: Terms, change: Change, kind: str
+) -> Steps[tuple[Put, ...]]:
+    """Tell the sum, if there is one, of new terms."""
+    if not page.is_summed:
+        return ()
+    seen: Item = yield Get(table.sum_key(owner))
+    return _told(owner, seen, terms_item(terms), change, kind)
+
+
+def _told(owner: str, seen: Item, after: Item, change: Change, kind: str) -> tuple[Put, Put]:
+    if kind != "updated":
+        after = {**after, "status": kind}
+    item = pool_sum.with_terms(seen, change.record(kind), pool_sum.limits_of(after))
+    return pool_sum.written(owner, seen, item), pool_sum.standing(owner, item)
 
 
 def nudge(owner: str, now: int) -> Update:
@@ -171,8 +190,7 @@ def _change_pool(
         table.NO_NAMES,
         {**values, ":added": added, ":seen": state["version"], ":pages": state.get("pages")},
     )
-    item = pool_sum.with_terms(seen, change.record(kind), pool_sum.limits_of(after))
-    return changed, pool_sum.written(owner, seen, item), pool_sum.standing(owner, item)
+    return changed, *_told(owner, seen, after, change, kind)
 
 
 # --- What is left to be done ----------------------------------------------------------------------
@@ -541,24 +559,19 @@ class _Work:
                 "pages": step, "bank": min(left, 0), "isFrozen": True if left < 0 else None,
                 "spread": self.version,
             }  # fmt: skip
-            writes += yield from self._sum_of_split(items[0], group)
+            writes += self._sum_of_split(items[0], group)
         elif step == 1:
             sets = {**dict.fromkeys(("pages", "step", "isFrozen", "roomKey", "terms")), "bank": 0}
         return (yield from self._write(writes, 0, sets)) is None
 
-    def _sum_of_split(self, item: Item, group: "_Group") -> Steps[list[Put]]:
-        """The sum of a pool whose only page is split; it may have one from before."""
-        seen: Item | None = yield Get(table.sum_key(self.owner))
+    def _sum_of_split(self, item: Item, group: "_Group") -> list[Put]:
+        """The sum of a pool whose only page is split, unless it has one from before."""
         page = Page.of(item)
+        if page.is_summed:
+            return []
         limits = pool_sum.limits_of(item)
-        if seen is None:
-            now = page._replace(seq=group.seq)
-            put = pool_sum.first(self.owner, now, page.used, limits, self.change.now_ms)
-            return [put, pool_sum.standing(self.owner, dict(put.item))]
-        after = {**seen, **limits, "rev": seen["rev"] + 1, "limitsFrom": group.seq}
-        return [
-            pool_sum.written(self.owner, seen, after), pool_sum.standing(self.owner, after)
-        ]  # fmt: skip
+        put = pool_sum.first(self.owner, page, group.seq, limits, self.change.now_ms)
+        return [put, pool_sum.standing(self.owner, dict(put.item))]
 
 
 def _wanted(state: Item, limits: Standing, used: int) -> int:
@@ -649,7 +662,7 @@ class _Group(NamedTuple):
         base = self.items[self.old[0]]
         had, has = (len(was["seats"]) if was else 0), seats or {}
         item: Item = {
-            "seats": has, "seq": self.seq, "last": change.record("moved"), pool.SUMMED: True,
+            "seats": has, "seq": self.seq, "last": change.record("moved"), ledger.SUMMED: True,
             "moved": (was or {}).get("moved", 0) + len(has) - had, "page": number,
             **{name: base.get(name) for name in _PAGE_TERMS},
         }  # fmt: skip

@@ -30,8 +30,7 @@ TERMS = ("status", "validFrom", "validUntil")
 class Told(NamedTuple):
     """A version of a page, as far as the sum is concerned.
 
-    `held` and `held_before` are without what was moved. `change` is what is told of it, None: of
-    this version nothing is. `limits`: those that the page laid down, which has all the seats.
+    `held` is without what was moved. `change` is what is told of it, None: nothing is.
     """
 
     page: int
@@ -39,7 +38,6 @@ class Told(NamedTuple):
     seq_before: int
     held: int
     change: Mapping[str, Any] | None
-    limits: Mapping[str, Any] | None = None
 
 
 def limits_of(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,12 +46,15 @@ def limits_of(item: Mapping[str, Any]) -> dict[str, Any]:
     return {"seatCount": item["seatCount"], "hardCap": item.get("hardCap"), "terms": terms}
 
 
-def first(owner: str, page: Page, held: int, limits: Mapping[str, Any], now_ms: int) -> Put:
-    """The sum of a pool that has just got its second page; `page` as its first one is now."""
-    cursors = {f"{page.number:04d}": _cursor(page.seq, held)}
+def first(owner: str, page: Page, seq: int, limits: Mapping[str, Any], now_ms: int) -> Put:
+    """The sum of a pool that gets its second page: it goes on where its only `page` has ended.
+
+    `seq` is the version of that page in which its seats are moved, of which nothing is told.
+    """
+    cursors = {f"{page.number:04d}": _cursor(seq, page.used)}
     item: Item = {
-        **limits, "rev": 1, "seq": page.seq, "used": held, "at": now_ms, "cursors": cursors,
-        "told": [], "missing": [], "limitsFrom": page.seq,
+        **limits, "rev": 1, "seq": page.seq, "used": page.used, "at": now_ms, "cursors": cursors,
+        "told": [], "missing": [],
     }  # fmt: skip
     return Put(table.sum_key(owner), item, "attribute_not_exists(pk)")
 
@@ -106,7 +107,7 @@ def _count(item: Item, version: Told) -> bool:
     name = f"{version.page:04d}"
     seq, held = _read_cursor(item["cursors"].get(name))
     if version.seq <= seq:
-        if not _was_missing(item["missing"], name, version.seq):
+        if not _was_missing(item["missing"], name, version):
             return False
     else:
         if version.seq_before > seq:
@@ -116,19 +117,16 @@ def _count(item: Item, version: Told) -> bool:
     if version.change is not None:
         # Clocks differ, and pages come in any order: time does not go back.
         item["at"] = max(item["at"], version.change["at"])
-        told = {**version.change, "at": item["at"], "used": item["used"]}
-        if version.limits is not None and version.seq > item["limitsFrom"]:
-            told["limits"] = dict(version.limits)
-            item |= version.limits
-        item["told"].append(told)
+        item["told"].append({**version.change, "at": item["at"], "used": item["used"]})
     return True
 
 
-def _was_missing(missing: list[list[Any]], name: str, seq: int) -> bool:
+def _was_missing(missing: list[list[Any]], name: str, version: Told) -> bool:
     """Whether a version that came late was passed over; then it is so no more."""
     for place, (page, low, high) in enumerate(missing):
-        if page == name and low <= seq <= high:
-            rest = [[page, low, seq - 1], [page, seq + 1, high]]
+        if page == name and low <= version.seq <= high:
+            # Where seats are moved, numbers are left out.
+            rest = [[page, low, version.seq_before], [page, version.seq + 1, high]]
             missing[place : place + 1] = [each for each in rest if each[1] <= each[2]]
             return True
     return False

@@ -397,7 +397,7 @@ def _group_of(record: Record) -> Key:
 def _has_outgrown(record: Record) -> bool:
     """Whether a page without a cap, which has all the seats, has just got too many of them."""
     new = record.new
-    if new.get("pages") or "hardCap" in new:
+    if "seatCount" not in new or "hardCap" in new:
         return False
     before = record.old["seats"] if record.old else {}
     is_small, is_large = (

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from shared.history import KeptChange, Level
-from shared.ledger import decode_seat
-from shared.pool import SUMMED
-from shared.pool_sum import Told, limits_of
+from shared.ledger import SUMMED, decode_seat
+from shared.pool_sum import Told
 from shared.table import Item
 from shared.usage import Counter
 
@@ -107,22 +106,16 @@ def is_summed(page: Item) -> bool:
 
 def to_tell(page: int, old: Item | None, new: Item, version: Version) -> Told:
     """What the sum is to count of a version of a page."""
-    change, limits = version.change, None
-    kind = change.type
-    told: dict[str, Any] | None = {
+    change = version.change
+    # The sum itself told of new terms; here are the seats that they took away.
+    kind = "emptied" if change.type in TERMS_CHANGES else change.type
+    told = {
         "type": kind, "actor": change.actor, "request": change.request, "at": change.at,
         "seats": [dict(seat) for seat in change.seats],
     }  # fmt: skip
-    if not new.get("pages") and kind in TERMS_CHANGES and page == 0:
-        limits = limits_of(new)  # it has all the seats: nobody else tells of them
-    elif kind in TERMS_CHANGES and told:
-        # The pool itself told of the change; here are those whose seats it took away.
-        told["type"] = "emptied"
-    if not change.seats and limits is None:
-        told = None
     before = old["seq"] if old else 0
     held = len(new["seats"]) - new.get("moved", 0)
-    return Told(page, new["seq"], before, held, told, limits)
+    return Told(page, new["seq"], before, held, told if change.seats else None)
 
 
 def read_sum(old: Item | None, new: Item) -> list[Version]:

@@ -24,14 +24,14 @@ def count(owner: str, versions: Sequence[Told]) -> Steps[None]:
         if seen is None:
             raise table.Unavailable("a pool without a sum")  # it is written with the second page
         item, taken = pool_sum.counted(seen, left)
-        if item["rev"] == seen["rev"]:
-            left = left[taken:]
-        elif isinstance((yield pool_sum.written(owner, seen, item)), Accepted):
-            left = left[taken:]
-            # Refused: a newer one stands there.
-            yield from ledger.settle(pool_sum.standing(owner, item))
-        else:
+        # Also where all was counted before: whoever did may have ended before it stood there.
+        is_new = item["rev"] != seen["rev"]
+        if is_new and not isinstance((yield pool_sum.written(owner, seen, item)), Accepted):
             yield Pause(attempt)
+            continue
+        # Refused: this one or a newer one stands there.
+        yield from ledger.settle(pool_sum.standing(owner, item))
+        left = left[taken:]
         if not left:
             return
     raise table.Unavailable("the sum of a pool kept changing")

@@ -180,7 +180,10 @@ def strip(item: Item) -> Item:
     return {name: value for name, value in item.items() if name not in ("pk", "sk")}
 
 
-def read_stream(url: str, name: str) -> list[dict[str, Any]]:
+PAGES = (table.LEDGER_PREFIX, table.USAGE_PREFIX, table.DENIAL_PREFIX)
+
+
+def read_stream(url: str, name: str, prefixes: tuple[str, ...] = PAGES) -> list[dict[str, Any]]:
     """The records that notify is handed: those of pages and denials, in order."""
     streams = client(url, "dynamodbstreams")
     [stream] = streams.list_streams(TableName=name)["Streams"]
@@ -197,7 +200,6 @@ def read_stream(url: str, name: str) -> list[dict[str, Any]]:
                 break
             records += answer["Records"]
             iterator = answer.get("NextShardIterator")
-    prefixes = (table.LEDGER_PREFIX, table.USAGE_PREFIX, table.DENIAL_PREFIX)
     return [r for r in records if r["dynamodb"]["Keys"]["pk"]["S"].startswith(prefixes)]
 
 

@@ -1,6 +1,5 @@
 """The work on a pool, broken at every one of its calls; then somebody else goes on."""
 
-
 import pytest
 
 from local.dynamodb import DynamoDBLocal

@@ -1,0 +1,291 @@
+"""A pool's sum: whatever order, duplicates and gaps the stream has, each change is told once."""
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from local.dynamodb import DynamoDBLocal
+from shared import ledger, pool_sum, table
+from shared.history import KeptChange, latest_quarter
+from shared.pool_sum import TOLD, Told
+from shared.table import Item, Table
+from tests.notifier import Notifier
+from tests.pools import PoolLife, shrink_pages
+from tests.property.life import all_items, read_stream, strip
+from tests.support import Crash, create_table, delete_table, faulty_door, open_door, terms
+
+# --- The sum itself, as a plain function ----------------------------------------------------------
+
+PAGES = (0, 2048, 4096)
+FIRST: Item = {
+    "rev": 1, "seq": 7, "used": 2, "at": 1000, "told": [], "missing": [], "limitsFrom": 7,
+    "cursors": {"0000": 7 * 1_000_000 + 500_002},
+}  # fmt: skip
+
+
+def versions_of(steps: Sequence[tuple[int, int]]) -> list[Told]:
+    """Versions of three pages; a step is a page and by how much what it holds changes."""
+    seqs, held = {0: 7, 2048: 0, 4096: 0}, {0: 2, 2048: 0, 4096: 0}
+    told = []
+    for number, (index, delta) in enumerate(steps):
+        page = PAGES[index]
+        held[page] += delta
+        change = {"at": 1000 + number, "name": number, "delta": delta} if delta else None
+        seq = seqs[page] + (1 if number % 5 else 9)  # numbers are left out where seats are moved
+        told.append(Told(page, seq, seqs[page], held[page], change))
+        seqs[page] = seq
+    return told
+
+
+STEPS = st.lists(st.tuples(st.integers(0, 2), st.sampled_from((-2, -1, 0, 1, 1, 2))), max_size=200)
+
+
+def count_all(item: Item, versions: Sequence[Told]) -> Iterator[Item]:
+    """Every version of the sum that counting makes."""
+    left = list(versions)
+    while left:
+        after, taken = pool_sum.counted(item, left)
+        assert taken > 0
+        left = left[taken:]
+        if after["rev"] != item["rev"]:
+            assert after["rev"] == item["rev"] + 1
+            assert after["seq"] == item["seq"] + len(after["told"])
+            assert len(after["told"]) <= TOLD
+            yield after
+        item = after
+
+
+@given(steps=STEPS, seed=st.integers(0, 2**32))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_counted_once_in_any_order(steps: list[tuple[int, int]], seed: int) -> None:
+    """Pages come in any order, and what came may come again; some are given up and come last."""
+    chance = random.Random(seed)
+    told = versions_of(steps)
+    given_up = [each for each in told if chance.random() < 0.1]
+    queues = [
+        [each for each in told if each.page == page and each not in given_up] for page in PAGES
+    ]
+    line: list[Told] = []
+    while any(queues):
+        queue = chance.choice([each for each in queues if each])
+        line.append(queue.pop(0))
+        if chance.random() < 0.1:  # Lambda hands over the last few again
+            line += [each for each in line[-5:] if each.page == line[-1].page]
+    late = [*given_up, *given_up]
+    chance.shuffle(late)
+    item, names = FIRST, list[int]()
+    for batch in (line, late, told):
+        for after in count_all(item, batch):
+            assert after["at"] >= item["at"]
+            used = item["used"]
+            for each in after["told"]:
+                names.append(each["name"])
+            if batch is line and not given_up:
+                for each in after["told"]:
+                    used += each["delta"]
+                    assert each["used"] == used
+            item = after
+    assert sorted(names) == sorted(each.change["name"] for each in told if each.change)
+    assert item["used"] == 2 + sum(delta for _, delta in steps)
+    assert item["missing"] == []
+
+
+# --- The sum of a pool that lives, on Amazon's engine ---------------------------------------------
+
+SUMMED = (table.LEDGER_PREFIX, table.SUM_PREFIX, table.DENIAL_PREFIX)
+
+
+@pytest.fixture(autouse=True)
+def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    shrink_pages(monkeypatch)
+
+
+class Lived(PoolLife):
+    """A pool that becomes large and small again, and what was told to its clients."""
+
+    def __init__(self, door: Table, url: str, seed: int, steps: int) -> None:
+        self.url, self._chance = url, random.Random(seed)
+        self.granted = set[tuple[str, int]]()
+        self.given_back = set[tuple[str, int]]()
+        self.denied = 0
+        super().__init__(door, terms(3, 5, lease=7 * 86_400))
+        caps = (5, 24, 14, 60, 4, 30, None, 7)
+        for cap in caps:
+            while cap == 7 and len(self.granted) - len(self.given_back) > cap:
+                self._give_back()
+            if cap != 5:
+                self.set_terms(terms(3, cap, lease=7 * 86_400))
+                self.tend_all(self._chance, step_ms=5)
+            for _ in range(steps):
+                self.offset_ms += self._chance.choice((10, 2_000, 400_000))
+                self._step()
+
+    def _step(self) -> None:
+        if self._chance.random() < 0.7 or len(self.granted) == len(self.given_back):
+            grant = self.take(self._chance.randrange(2), f"user{self._chance.randrange(50)}")
+            if grant is None:
+                self.denied += 1
+            elif grant.is_new:
+                self.granted.add((grant.key, grant.seat.stamp))
+        else:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        key, stamp = self._chance.choice(sorted(self.granted - self.given_back))
+        assert self.release(self._chance.randrange(2), ledger.activation_id(key, stamp))
+        self.given_back.add((key, stamp))
+
+
+@pytest.fixture(scope="module")
+def lived(dynamodb: DynamoDBLocal) -> Lived:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        shrink_pages(monkeypatch)
+        name = create_table(dynamodb.url)
+        return Lived(open_door(dynamodb.url, name), dynamodb.url, seed=3, steps=14)
+
+
+class Delivery:
+    """A copy of a life's table, to which its stream is delivered, and then what that leads to."""
+
+    def __init__(self, lived: Lived) -> None:
+        self.lived = lived
+        self.name = create_table(lived.url)
+        self.door = open_door(lived.url, self.name)
+        items = all_items(lived.url, lived.door.name)
+        self.door.execute(table.BatchPut(tuple((k, strip(item)) for k, item in items.items())))
+        self.records = self._stream(lived.door.name)
+        self._seen = len(self._stream(self.name))
+        self.notifier = Notifier(self.door, now_ms=lived.now_ms())
+
+    def _stream(self, name: str) -> list[dict[str, Any]]:
+        return read_stream(self.lived.url, name, SUMMED)
+
+    def finish(self) -> None:
+        """Deliver what the sum itself has told since."""
+        while True:
+            new = self._stream(self.name)[self._seen :]
+            if not new:
+                return
+            self._seen += len(new)
+            self.notifier.deliver_all(new)
+
+    def check(self) -> None:
+        """Everything that was granted and given back is on record, once, and the sum is right."""
+        lived, owner = self.lived, self.lived.owner
+        held = lived.held()
+        sums = self.door.execute(table.Get(table.sum_key(owner)))
+        standing = self.door.execute(table.Get(table.standing_key(owner)))
+        assert (sums["used"], sums["missing"]) == (held, [])
+        assert (standing["used"], standing["rev"]) == (held, sums["rev"])
+        pk = table.change_key(owner, 0, 0).pk
+        changes = sorted(
+            (KeptChange.of(i) for k, i in all_items(lived.url, self.name).items() if k.pk == pk),
+            key=lambda change: change.seq,
+        )
+        assert [change.seq for change in changes] == list(range(1, sums["seq"] + 1))
+        seats: dict[str, list[tuple[str, int]]] = {"activated": [], "deactivated": []}
+        for change in changes:
+            for seat in change.seats:
+                if seat["kind"] != "renewed":
+                    seats[seat["kind"]].append((seat["key"], seat["stamp"]))
+        assert sorted(seats["activated"]) == sorted(lived.granted)
+        assert sorted(seats["deactivated"]) == sorted(lived.given_back)
+        latest = self.door.run(latest_quarter(owner, table.SEATS))
+        assert latest is not None
+        assert (latest.seq, latest.level.used) == (sums["seq"], held)
+        assert (latest.level.purchased, latest.level.hard_cap) == (3, 7)
+        events = {event["id"]: event["type"] for event in self.notifier.recorder.events}
+        count = list(events.values()).count
+        assert count("entitlement.seat.activated") == len(lived.granted)
+        assert count("entitlement.seat.deactivated") == len(lived.given_back)
+        assert count("entitlement.seat.denied") == lived.denied
+
+    def check_line(self) -> None:
+        """Where nothing was given up, every change goes on where the one before it ended."""
+        pk = table.change_key(self.lived.owner, 0, 0).pk
+        items = all_items(self.lived.url, self.name).items()
+        changes = sorted((KeptChange.of(i) for k, i in items if k.pk == pk), key=lambda c: c.seq)
+        used = 0
+        for change in changes:
+            kinds = [seat["kind"] for seat in change.seats]
+            used += kinds.count("activated") - kinds.count("deactivated")
+            assert change.level.used == used, change
+
+    def drop(self) -> None:
+        delete_table(self.lived.url, self.name)
+
+
+def test_a_life_has_everything(lived: Lived) -> None:
+    assert lived.denied > 5
+    assert len(lived.given_back) > 15
+    kinds = [each["dynamodb"]["NewImage"] for each in read_stream(lived.url, lived.door.name)]
+    assert sum("isSummed" not in each for each in kinds) > 5, "it was one page before any sum"
+    assert len(lived.pages()) == 1, "and is one page again"
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_delivered_once(lived: Lived, size: int) -> None:
+    delivery = Delivery(lived)
+    delivery.notifier.deliver_all(delivery.records, size)
+    delivery.finish()
+    delivery.check()
+    delivery.check_line()
+    delivery.drop()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_delivered_again_and_late(lived: Lived, seed: int) -> None:
+    """Batches come twice; some records are given up, and replayed at the end, the last first."""
+    chance = random.Random(seed)
+    delivery = Delivery(lived)
+    lost = [each for each in delivery.records[1:] if chance.random() < 0.1 and is_of_a_page(each)]
+    rest = [each for each in delivery.records if each not in lost]
+    for start in range(0, len(rest), 6):
+        for _ in range(2):
+            delivery.notifier.deliver_all(rest[start : start + 6], 4)
+        if chance.random() < 0.3:
+            delivery.finish()
+    delivery.finish()
+    for record in reversed(lost):
+        delivery.notifier.deliver_all([record])
+        if chance.random() < 0.3:
+            delivery.finish()
+    delivery.notifier.deliver_all(delivery.records)
+    delivery.finish()
+    delivery.check()
+    delivery.drop()
+
+
+def is_of_a_page(record: dict[str, Any]) -> bool:
+    return bool(record["dynamodb"]["Keys"]["pk"]["S"].startswith(table.LEDGER_PREFIX))
+
+
+@pytest.mark.parametrize("kind", ["before", "after", "lost"])
+def test_a_failure_at_every_call(dynamodb: DynamoDBLocal, kind: str) -> None:
+    """The sum is right after any crash and any lost answer, and so is what follows from it."""
+    name = create_table(dynamodb.url)
+    short = Lived(open_door(dynamodb.url, name), dynamodb.url, seed=5, steps=3)
+    whole = Delivery(short)
+    broken = faulty_door(short.url, whole.name)
+    Notifier(broken).deliver_all(whole.records, 20)
+    calls = broken.calls
+    whole.drop()
+    assert calls > 30
+    for point in range(("before", "after", "lost").index(kind), calls, 3):
+        delivery = Delivery(short)
+        door = faulty_door(short.url, delivery.name)
+        door.fault = (point, kind)
+        try:
+            Notifier(door, delivery.notifier.recorder, now_ms=short.now_ms()).deliver_all(
+                delivery.records, 20
+            )
+            assert kind == "lost"
+        except Crash:
+            delivery.notifier.deliver_all(delivery.records, 20)
+        delivery.finish()
+        delivery.check()
+        delivery.drop()

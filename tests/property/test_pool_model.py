@@ -1,0 +1,284 @@
+"""Pools of 1, 3 and 48 pages against a model: any order of events, with faults and new limits."""
+
+import itertools
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
+
+from local.dynamodb import DynamoDBLocal
+from shared import ledger, pool, pool_changes, problems, table
+from shared.ledger import Holder, Page, decode_seat, seat_key
+from shared.pool import Memory
+from shared.table import Key, Table
+from tests.pools import PoolLife
+from tests.property.machine import Lost, drive, run_machine
+from tests.support import create_table, open_door, terms
+
+LEASES = (None, 600, 3600)
+
+
+class Held(NamedTuple):
+    stamp: int
+    end: int | None
+
+    def is_over(self, now: int) -> bool:
+        return self.end is not None and self.end + ledger.CLOCK_GRACE <= now
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """Rules are what can happen to a pool; `caps` are its hard caps, the first one to begin with.
+
+    While a change of limits is under way, any cap may hold that did since it began.
+    """
+
+    door: Table
+    caps: tuple[int | None, ...]
+    activations = Bundle("activations")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lease: int | None = 600
+        self.life = PoolLife(self.door, terms(2, self.caps[0], lease=self.lease))
+        self.in_force: list[int | None] = [self.caps[0]]
+        self.held: dict[str, Held] = {}
+        self.stamps = itertools.count(1)
+        self.names = itertools.count(1)
+        self.memory = Memory()
+        self.denials = 0
+        self.people = set[str]()
+
+    @property
+    def now(self) -> int:
+        return self.life.now_ms() // 1000
+
+    def drive(self, operation: Any, lose: int | None = None, crash: int | None = None) -> Any:
+        return drive(self.door, operation, lambda: self.now, lose, crash)
+
+    def known(self, seat_id: str) -> str:
+        return seat_key(self.life.owner, seat_id)
+
+    def live(self) -> int:
+        now = self.now
+        return sum(not held.is_over(now) for held in self.held.values())
+
+    # --- What can happen ------------------------------------------------------------------------
+
+    @initialize(count=st.sampled_from([0, 3, 10**6]))
+    def many_ask_at_first(self, count: int) -> None:
+        self.many_ask(count)
+
+    @rule(count=st.integers(1, 30))
+    def many_ask(self, count: int) -> None:
+        """New people; a million of them: as many as there is room for."""
+        for _ in range(min(count, (self.in_force[-1] or 60) + 3)):
+            self.take(f"new{next(self.names)}")
+
+    @rule(
+        target=activations,
+        seat_id=st.sampled_from([f"user{number}" for number in range(12)]),
+        lose=st.one_of(st.none(), st.integers(0, 4)),
+        knows=st.booleans(),
+    )
+    def ask(self, seat_id: str, lose: int | None, knows: bool) -> Any:
+        named = self.take(seat_id, lose=lose, knows=knows)
+        return multiple(named) if named else multiple()
+
+    def take(self, seat_id: str, *, lose: int | None = None, knows: bool = True) -> str | None:
+        self.people.add(seat_id)
+        before, held = self.live(), self.held.get(self.known(seat_id))
+        operation, stamp = self.asking(seat_id, knows=knows)
+        try:
+            grant: pool.Grant = self.drive(operation, lose=lose)
+        except problems.HardCapReached:
+            self.denials += 1
+            assert held is None or held.is_over(self.now), "who holds a seat was denied it"
+            lowest = min(pool_changes.escrow(cap) for cap in self.in_force)
+            assert before >= lowest, "denied although there was room"
+            return None
+        self.granted(seat_id, stamp, grant, before)
+        return ledger.activation_id(grant.key, grant.seat.stamp)
+
+    def asking(self, seat_id: str, *, knows: bool = True) -> tuple[Any, int]:
+        stamp = (self.now - ledger.EPOCH) * 100_000 + next(self.stamps)
+        memory = self.memory if knows else None
+        change = self.life.change()
+        return pool.take(self.life.owner, Holder(seat_id), change, stamp, memory=memory), stamp
+
+    def granted(self, seat_id: str, stamp: int, grant: pool.Grant, before: int) -> None:
+        held = self.held.get(self.known(seat_id))
+        assert grant.is_new == (grant.seat.stamp == stamp)
+        if grant.is_new:
+            assert held is None or held.is_over(self.now)
+            most = max(pool_changes.escrow(cap) for cap in self.in_force)
+            assert before < most, "more were granted than the cap"
+        else:
+            assert held is not None
+            assert grant.seat.stamp == held.stamp
+        self.held[self.known(seat_id)] = Held(grant.seat.stamp, grant.seat.lease_end)
+
+    @rule(
+        target=activations,
+        seat_id=st.sampled_from([f"user{number}" for number in range(12)]),
+        crash=st.integers(0, 4),
+    )
+    def ask_crash_and_ask_again(self, seat_id: str, crash: int) -> Any:
+        operation, stamp = self.asking(seat_id)
+        before = self.live()
+        try:
+            grant = self.drive(operation, crash=crash)
+        except Lost:
+            on_pages = self.on_pages().get(self.known(seat_id))
+            if on_pages and on_pages.stamp == stamp:
+                self.held[self.known(seat_id)] = on_pages
+        except problems.HardCapReached:
+            self.denials += 1
+        else:
+            self.granted(seat_id, stamp, grant, before)
+        named = self.take(seat_id)
+        return multiple(named) if named else multiple()
+
+    @rule(named=activations, lose=st.sampled_from([None, 0, 1]), knows=st.booleans())
+    def release(self, named: str, lose: int | None, knows: bool) -> None:
+        """Any grant there ever was: the current one, a repeated or a late release."""
+        key, stamp = ledger.parse_activation_id(named)
+        was = self.held.get(key)
+        memory = self.memory if knows else None
+        released = self.drive(
+            pool.release(self.life.owner, named, self.life.change(), memory=memory), lose=lose
+        )
+        if was and was.stamp == stamp:
+            assert released or lose is not None or was.is_over(self.now)
+            del self.held[key]
+        else:
+            assert not released, "a late release freed a newer grant"
+
+    @rule(seconds=st.sampled_from([1, 6, 299, 606, 3606]))
+    def time_passes(self, seconds: int) -> None:
+        self.life.offset_ms += seconds * 1000
+
+    @rule(number=st.integers(0, 47))
+    def all_but_one_page_run_out(self, number: int) -> None:
+        """Its people renew in time; then somebody comes whose page is theirs."""
+        if self.lease is None or len({*self.in_force}) > 1:
+            return
+        places = sorted(self.pages())
+        key = places[number % len(places)]
+        self.life.offset_ms += self.lease * 600
+        for name in [name for name in sorted(self.people) if self.place(name) == key]:
+            if self.known(name) in self.held:
+                self.take(name)
+        self.life.offset_ms += self.lease * 500
+        self.take(next(n for n in map("late{}".format, self.names) if self.place(n) == key))
+
+    def place(self, seat_id: str) -> Key:
+        pages = self.life.state().get("pages")
+        return ledger.Place.of(self.life.owner, self.known(seat_id), pages).key
+
+    @rule()
+    def free_what_ran_out(self) -> None:
+        self.drive(pool.free_due(self.life.owner, self.life.change()))
+
+    @rule(number=st.integers(0, 20), lease=st.sampled_from(LEASES))
+    def limits_change(self, number: int, lease: int | None) -> None:
+        cap = self.caps[number % len(self.caps)]
+        self.life.set_terms(terms(2, cap, lease=lease))
+        self.in_force.append(cap)
+        if lease != self.lease:
+            self.lease = lease
+
+    @rule(crash=st.one_of(st.none(), st.integers(0, 40)), lose=st.sampled_from([None, 1, 3]))
+    def work_on_it(self, crash: int | None, lose: int | None) -> None:
+        """The work that a change has left; it may end between any two of its calls."""
+        change = self.life.change()
+        work = pool_changes.tend(self.life.owner, change, change.now_ms + 60_000)
+        try:
+            is_done = self.drive(work, lose=lose, crash=crash)
+        except Lost:
+            self.life.offset_ms += pool_changes.CLAIM_MS + 1
+            return
+        if is_done or not self.life.state():
+            self.in_force = [self.life.terms.hard_cap]
+
+    # --- What must always hold ------------------------------------------------------------------
+
+    def pages(self) -> dict[Key, Page]:
+        """All that may have seats, also halfway from one number of pages to another."""
+        found: dict[Key, Any] = {}
+        numbers = [n * (ledger.PARTS // 48) for n in range(48)]
+        numbers += [n * (ledger.PARTS // 64) for n in range(64)]
+        for part in (numbers[:50], numbers[50:]):
+            keys = tuple({table.ledger_key(self.life.owner, number) for number in part})
+            found |= self.door.execute(table.BatchGet(keys))
+        return {k: Page.of(item) for k, item in found.items() if pool_changes.is_live(k, item)}
+
+    def on_pages(self) -> dict[str, Held]:
+        seats: dict[str, Held] = {}
+        for page in self.pages().values():
+            for key, value in page.seats.items():
+                assert key not in seats, "a seat is on two pages"
+                seat = decode_seat(value)
+                seats[key] = Held(seat.stamp, seat.lease_end)
+        return seats
+
+    @invariant()
+    def pages_are_the_model(self) -> None:
+        now, seats = self.now, self.on_pages()
+        for key, held in self.held.items():
+            if not held.is_over(now):
+                assert seats.get(key, held).stamp == held.stamp
+                assert key in seats, "a seat that is held was lost"
+        for key, seat in seats.items():
+            assert key in self.held, "a seat is held that nobody was given"
+            assert self.held[key].stamp == seat.stamp
+        # What is gone ran out; what a renewal has moved is as the page says.
+        self.held = {key: seats[key] for key in self.held if key in seats}
+
+    @invariant()
+    def allowances_are_the_cap(self) -> None:
+        state, pages = self.life.state(), self.pages().values()
+        if state.get("pages"):
+            allowed = sum(page.allowance or 0 for page in pages)
+            cap = self.life.terms.hard_cap
+            assert allowed + state["bank"] == pool_changes.escrow(cap)
+            assert all(page.used <= (page.allowance or 0) for page in pages)
+
+    def teardown(self) -> None:
+        self.life.offset_ms += pool_changes.CLAIM_MS + 1
+        assert self.life.tend() or not self.life.state()
+        self.life.check()
+        recorded = 0
+        for shard in range(table.DENIAL_SHARDS):
+            pk = table.denial_partition(self.life.owner, f"{shard:x}")
+            found = self.door.execute(table.Query("pk = :pk", {":pk": pk}))
+            recorded += sum(item["attempts"] for item in found.items)
+        assert recorded >= self.denials, "a denial was answered that is not on record"
+
+
+# Hard caps, seats of a page on the average, of the only page at most.
+POOLS: dict[str, tuple[tuple[int | None, ...], int, int]] = {
+    "one page": ((5, 3, 8), 6, 8),
+    "three pages": ((18, 14, 17, 9), 6, 8),
+    "48 pages": ((96, 90, 80), 2, 8),
+    "from one to many and back": ((8, 18, 5, 40, None, 96, 3), 4, 8),
+}
+
+
+@pytest.mark.parametrize("pages", POOLS)
+def test_a_pool_behaves_as_its_model(
+    dynamodb: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch, pages: str
+) -> None:
+    caps, mean, alone = POOLS[pages]
+    monkeypatch.setattr(pool, "PAGE_MEAN", mean)
+    monkeypatch.setattr(pool_changes, "PAGE_SEATS", alone)
+    door = open_door(dynamodb.url, create_table(dynamodb.url))
+    machine = type("Machine", (PoolMachine,), {"door": door, "caps": caps})
+    run_machine(machine, examples=4 if "48" in pages else 12, steps=30)

@@ -442,15 +442,25 @@ def _seek(ask: _Ask, page: Page) -> Steps[Grant | bool | None]:
     """Find a seat elsewhere in the pool: the grant; True: look again here; None: there is none."""
     if page.is_alone:
         return None
+    without_room = set[Key]()
     for _ in range(ROUNDS):
-        found = yield from _from_pages(ask, page)
-        if found or not (yield from _free_due(ask)):
+        known = len(without_room)
+        found = yield from _from_pages(ask, page, without_room)
+        if found:
             return found
+        if len(without_room) > known:
+            # Others may have taken what it had to a page that was not named yet: ask again.
+            continue
+        if not (yield from _free_due(ask)):
+            return None
     raise problems.Contention
 
 
-def _from_pages(ask: _Ask, page: Page) -> Steps[Grant | bool | None]:
-    """Take allowance from the roomiest of a few pages, and the seat, in one transaction."""
+def _from_pages(ask: _Ask, page: Page, without_room: set[Key]) -> Steps[Grant | bool | None]:
+    """Take allowance from the roomiest of a few pages, and the seat, in one transaction.
+
+    Those that turn out to have none are added to `without_room`.
+    """
     named = _Named(ask.owner, page.pages or 1)
     while (batch := (yield from named.more())) is not None:
         for seen in batch:
@@ -462,8 +472,10 @@ def _from_pages(ask: _Ask, page: Page) -> Steps[Grant | bool | None]:
                 if not isinstance(outcome, _Donor):
                     return outcome
                 donor = outcome  # somebody else took from it: as it is now
-            # If it has room again, it keeps its mark.
-            yield donor.unmark()
+            if donor.key not in without_room:
+                # If it has room again, it keeps its mark.
+                yield donor.unmark()
+                without_room.add(donor.key)
     return None
 
 

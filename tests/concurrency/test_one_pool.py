@@ -198,6 +198,41 @@ def test_a_lease_that_ran_out_anywhere_is_taken_before_anybody_is_denied(door: T
     assert clients.take(1, "person19") is None
 
 
+def test_nobody_is_denied_while_room_is_on_its_way(door: Table) -> None:
+    """Between one's look at the index and at what it named, others bring its room elsewhere."""
+    clients = Clients(door, terms(9, 9), 3)
+    by_page: dict[int, list[str]] = defaultdict(list)
+    for name in (f"user{number}" for number in range(60)):
+        key = ledger.seat_key(clients.owner, name)
+        by_page[ledger.Place.of(clients.owner, key, 3).number].append(name)
+    first, second, third = (by_page[number] for number in sorted(by_page))
+    grants = [clients.take(0, name) for name in (*first[:3], *second[:3], *third[:3])]
+    assert clients.take(0, second[4]) is None, "which takes the marks of full pages away"
+    for grant in grants[:3]:
+        assert grant
+        assert clients.release(0, ledger.activation_id(grant.key, grant.seat.stamp))
+    operation = pool.take(clients.owner, Holder(second[3]), clients.change(), 77)
+    request = next(operation)
+    while not isinstance(request, table.Query):
+        request = operation.send(
+            clients.now_ms() if isinstance(request, table.Pause) else door.execute(request)
+        )
+    looked = door.execute(request)
+    assert clients.take(0, third[3]), "with half of the room for its page"
+    assert clients.take(0, first[3]), "and the rest is taken"
+    assert run(door, resumed(operation, looked), clients.now_ms).is_new
+
+
+def resumed(operation: Any, reply: Any) -> Any:
+    """The rest of an operation that was sent a reply."""
+    try:
+        request = operation.send(reply)
+        while True:
+            request = operation.send((yield request))
+    except StopIteration as stop:
+        return stop.value
+
+
 @pytest.mark.parametrize(("pages", "cap"), SIZES)
 def test_one_person_from_sixteen_threads_takes_one_seat(door: Table, pages: int, cap: int) -> None:
     clients = Clients(door, terms(cap, cap, lease=3600), pages)

@@ -65,6 +65,9 @@ pictures: $(READY) chromium ## Take the README's pictures of the portal
 bench-portal: $(READY) chromium ## Measure the portal's page on the local stack: bytes, first picture, reads
 	@POWERTOOLS_LOG_LEVEL=CRITICAL $(BIN)/python -m benchmarks.portal
 
+bench-pool: $(READY) ## Measure how fresh the sum of a large pool is, on the local stack
+	@$(BIN)/python -m benchmarks.freshness
+
 scale: $(READY) ## Pools under load on a simulated DynamoDB: the table and the pictures of docs/scale.md
 	@$(BIN)/python -m benchmarks.scale.run
 

@@ -46,6 +46,7 @@ SWEEP_INDEX = "sweep"
 ROOM_INDEX = "room"
 LEDGER_PREFIX = "LEDGER#"
 USAGE_PREFIX = "USAGE#"
+PART_PREFIX = "PART#"
 POOL_PREFIX = "POOL#"
 SUM_PREFIX = "SUM#"
 DENIAL_PREFIX = "DENIAL#"
@@ -102,6 +103,11 @@ def usage_key(entitlement_id: str, usage: str, page: int = 0) -> Key:
     return Key(f"{USAGE_PREFIX}{entitlement_id}#{usage}#{page:04d}", "LEDGER")
 
 
+def part_key(entitlement_id: str, usage: str, number: int) -> Key:
+    """A part of a usage limit that is spread. Nobody reads its stream: the counter tells of it."""
+    return Key(f"{PART_PREFIX}{entitlement_id}#{usage}#{number:04d}", "PART")
+
+
 def consumption_key(entitlement_id: str, usage: str, request_key: str) -> Key:
     """What a request consumed, once its counter names it no more."""
     return Key(f"CONSUMED#{entitlement_id}#{usage}#{request_key}", "CONSUMED")
@@ -140,7 +146,7 @@ def usage_of(meter: str) -> str | None:
 def meter_of(pk: str) -> str:
     """The meter that a ledger page, a counter or a denial is about, by its partition key."""
     kind, _, *rest = pk.split("#")
-    if f"{kind}#" == USAGE_PREFIX:
+    if f"{kind}#" in (USAGE_PREFIX, PART_PREFIX):
         return usage_meter(rest[0])
     return usage_meter(rest[2]) if len(rest) > 2 else SEATS
 

@@ -185,7 +185,7 @@ class Leaf(NamedTuple):
         if key not in self.entries:
             return None
         entry = decode_entry(self.entries[key])
-        used_before = _full(self.hard_cap) - entry.left_before
+        used_before = full(self.hard_cap) - entry.left_before
         return Consumption(
             entry.at_ms, entry.quantity, used_before, self.purchased, self.hard_cap, self.period
         )
@@ -196,6 +196,9 @@ class Counter(NamedTuple):
 
     `period_number` counts the periods; `dropped_ms` is when requests that were not a day old last
     left the counter, `dropped_to` the latest time that their keys told; 0 if never.
+    Of a limit that is spread (see `usage_parts`): its number of `parts` (None: it is not, 0: it is
+    about to be), what they have drawn and not told to be used (`drawn`), how often and since when
+    nothing can be drawn.
     """
 
     left: int
@@ -211,6 +214,10 @@ class Counter(NamedTuple):
     valid_until: int | None
     period_number: int
     seq: int
+    parts: int | None = None
+    drawn: int = 0
+    holds: int = 0
+    held_ms: int = 0
 
     @classmethod
     def of(cls, item: Item) -> "Counter":
@@ -230,12 +237,16 @@ class Counter(NamedTuple):
             item.get("validUntil"),
             item["period"],
             item["seq"],
+            item.get("parts"),
+            item.get("drawn", 0),
+            item.get("holds", 0),
+            item.get("heldAt", 0),
         )
 
     @property
     def used(self) -> int:
-        """How much of the period's limit is used."""
-        return _full(self.hard_cap) - self.left
+        """How much of the period's limit is used; of a spread one, as far as its parts told."""
+        return full(self.hard_cap) - self.left - self.drawn
 
     @property
     def purchased(self) -> int:
@@ -289,7 +300,8 @@ class Counter(NamedTuple):
     def begun(self, period: Period) -> "Counter":
         """The counter at the beginning of a new period."""
         return self._replace(
-            left=_full(self.hard_cap),
+            left=full(self.hard_cap),
+            drawn=0,
             leaf=self.leaf._replace(entries={}, period=period),
             period_number=self.period_number + 1,
         )
@@ -304,7 +316,8 @@ class Counter(NamedTuple):
         return found or (self.earlier.consumption(key) if self.earlier else None)
 
 
-def _full(hard_cap: int | None) -> int:
+def full(hard_cap: int | None) -> int:
+    """What is left of a limit of which nothing is used."""
     return _ENDLESS if hard_cap is None else hard_cap
 
 
@@ -387,6 +400,7 @@ def consumption_view(key: str, told: Consumption) -> dict[str, Any]:
 
 _NAMES = {"#status": "status", "#last": "last", "#left": "left"}
 _SEQ = "seq = seq + :one, #last = :change"
+_ALONE = "attribute_not_exists(parts)"
 _IN_PERIOD = "(attribute_not_exists(periodEnd) OR periodEnd > :now)"
 
 
@@ -394,7 +408,7 @@ def _values(change: Change, last: Mapping[str, Any]) -> dict[str, Any]:
     return {":one": 1, ":change": dict(last), ":now": change.now, ":active": "active"}
 
 
-def _consume(
+def consuming(
     counter_key: Key,
     key: str,
     quantity: int,
@@ -404,20 +418,25 @@ def _consume(
     stale: tuple[int | None, int | None] = (None, None),
     kind: str = "consumed",
     room: str = "#left >= :quantity",
+    left_before: int | None = None,
+    where: str = _ALONE,
+    more: Mapping[str, Any] = table.NO_VALUES,
     **details: str,
 ) -> Update:
     """Count down, if enough is left (`room`) and the request is new.
 
     `checked`: the leaf at which no item was kept of this request; None: it cannot have left the
-    counter. `stale`: entries of this key on either leaf that are older than that.
+    counter. `stale`: entries of this key on either leaf that are older than that. `left_before`: of
+    the whole limit, where this is not all of it. `where`: what else must hold, with values `more`.
     """
     last = change.record(kind, quantity=quantity, **details)
     values = {
         **_values(change, last),
         ":quantity": quantity,
-        ":entry": encode_entry(change.now_ms, quantity),
+        ":entry": encode_entry(change.now_ms, quantity) + (left_before or 0),
+        **more,
     }
-    new = []
+    new = [where]
     for leaf, entry in zip(("recent", "earlier"), stale, strict=True):
         condition, bound = _as_seen(leaf, entry)
         new.append(condition)
@@ -431,9 +450,10 @@ def _consume(
     else:
         new.append("droppedAt <= :dayAgo")
         values[":dayAgo"] = change.now_ms - DAY_MS
+    entered = ":entry + #left" if left_before is None else ":entry"
     return Update(
         counter_key,
-        f"SET recent.#k = :entry + #left, #left = #left - :quantity, {_SEQ}",
+        f"SET recent.#k = {entered}, #left = #left - :quantity, {_SEQ}",
         f"{room} AND {' AND '.join(new)} AND {IN_FORCE} AND {_IN_PERIOD}",
         {**_NAMES, "#k": key},
         values,
@@ -447,7 +467,7 @@ def _as_seen(leaf: str, entry: int | None) -> tuple[str, dict[str, int]]:
     return f"{leaf}.#k = :{leaf}", {f":{leaf}": entry}
 
 
-def _turn(counter: Counter, dropped: list[str], change: Change) -> tuple[str, dict[str, Any]]:
+def leaf_turn(counter: Counter, dropped: list[str], change: Change) -> tuple[str, dict[str, Any]]:
     """Turning the leaf: the parts of an expression, and their values. Needs `leaf = :leaf`.
 
     `dropped`: the requests of the last 24 hours that leave the counter with it.
@@ -467,7 +487,7 @@ def _turn(counter: Counter, dropped: list[str], change: Change) -> tuple[str, di
     }
 
 
-def _put_aside(counter_key: Key, counter: Counter, now_ms: int) -> Steps[list[str]]:
+def put_aside(counter_key: Key, counter: Counter, now_ms: int) -> Steps[list[str]]:
     """Keep in items of their own what the next turn takes from the counter; the keys of those.
 
     The leaf before is never written to, so what is read of it is all of it.
@@ -500,8 +520,8 @@ def _begin(
     What the turn of the leaf takes from the counter is put aside first.
     """
     key, quantity = entry
-    dropped = yield from _put_aside(counter_key, counter, change.now_ms)
-    turning, values = _turn(counter, dropped, change)
+    dropped = yield from put_aside(counter_key, counter, change.now_ms)
+    turning, values = leaf_turn(counter, dropped, change)
     is_new, bound = _as_seen("recent", counter.raw(key)[0])
     values |= bound
     values |= {
@@ -518,13 +538,17 @@ def _begin(
         counter_key,
         f"SET {turning}, recent = :own, #left = :full, periodStart = :start, periodEnd = :end,"
         f" #period = :periods, {_SEQ}",
-        f"leaf = :leaf AND {is_new} AND {IN_FORCE}",
+        f"leaf = :leaf AND {is_new} AND {IN_FORCE} AND {_ALONE}",
         {**_NAMES, "#k": key, "#period": "period"},
         values,
     )
 
 
 # --- Operations -----------------------------------------------------------------------------------
+
+
+class Spread(Exception):
+    """The limit is spread: its requests go to its parts."""
 
 
 class Outcome(NamedTuple):
@@ -552,14 +576,14 @@ def consume(
 
     Raises:
         NotFound, EntitlementSuspended, EntitlementExpired, EntitlementNotYetValid,
-        HardCapReached (with `usage`; on record), IdempotencyConflict, Contention.
+        HardCapReached (with `usage`; on record), IdempotencyConflict, Contention, Spread.
     """
     counter_key = table.usage_key(entitlement_id, usage)
     if busy_leaf is not None:
-        told = yield from _kept(entitlement_id, usage, key, change.now_ms)
+        told = yield from kept(entitlement_id, usage, key, change.now_ms)
         if told:
-            return _replay(told, quantity, None)
-    write = _consume(counter_key, key, quantity, change, checked=busy_leaf)
+            return replay(told, quantity, None)
+    write = consuming(counter_key, key, quantity, change, checked=busy_leaf)
     checked = busy_leaf
     for attempt in range(1, ROUNDS + 1):
         reply = yield write
@@ -570,22 +594,22 @@ def consume(
             continue
         # The answer may have taken seconds: a period may have begun meanwhile.
         change = change.at((yield Pause(0)))
-        counter = _counter_of(reply.item)
-        told = yield from _look(entitlement_id, usage, key, counter, change.now_ms, checked)
+        counter = _alone(reply.item)
+        told = yield from look(entitlement_id, usage, key, counter, change.now_ms, checked)
         if told:
             yield from _turn_if_left(counter_key, counter, change)
-            return _replay(told, quantity, counter)
+            return replay(told, quantity, counter)
         was_looked_at = counter.may_have_dropped(key, change.now_ms)
         checked = counter.leaf_number if was_looked_at else None
         check_in_force(counter, change.now)
         current = counter.as_of(change.now)
         if current.left < quantity:
-            yield from _record_denial(entitlement_id, usage, key, quantity, current, change)
+            yield from record_denial(entitlement_id, usage, key, quantity, current, change)
             raise denied(usage, quantity, current)
         if attempt > 1:
             change = change.at((yield Pause(attempt - 1)))
         if current is counter:
-            write = _consume(
+            write = consuming(
                 counter_key, key, quantity, change, checked=checked, stale=counter.raw(key)
             )
         else:
@@ -593,15 +617,27 @@ def consume(
     raise problems.Contention
 
 
-def _counter_of(item: Item | None) -> Counter:
+def counter_of(item: Item | None) -> Counter:
+    """The counter of a limit.
+
+    Raises:
+        NotFound: there is none.
+    """
     if item is None:
         raise problems.NotFound("No usage limit has this key.")
     return Counter.of(item)
 
 
+def _alone(item: Item | None) -> Counter:
+    counter = counter_of(item)
+    if counter.parts is not None:
+        raise Spread
+    return counter
+
+
 def _done(counter_key: Key, reply: Accepted, key: str, change: Change) -> Steps[Outcome]:
     """What was consumed just now; a leaf that became full by it is turned."""
-    counter = _counter_of(reply.item)
+    counter = counter_of(reply.item)
     told = counter.leaf.consumption(key)
     assert told is not None  # it has just been written
     if len(counter.leaf.entries) % LEAF == 0:
@@ -615,7 +651,7 @@ def _turn_if_left(counter_key: Key, counter: Counter, change: Change) -> Steps[N
         yield from turn(counter_key, counter, change)
 
 
-def _look(
+def look(
     owner: str, usage: str, key: str, counter: Counter, now_ms: int, checked: int | None = None
 ) -> Steps[Consumption | None]:
     """What a request has consumed within 24 hours, here or in an item of its own.
@@ -626,20 +662,21 @@ def _look(
     if told and told.at_ms > now_ms - DAY_MS:
         return told
     if counter.may_have_dropped(key, now_ms) and checked != counter.leaf_number:
-        return (yield from _kept(owner, usage, key, now_ms))
+        return (yield from kept(owner, usage, key, now_ms))
     return None
 
 
-def _kept(owner: str, usage: str, key: str, now_ms: int) -> Steps[Consumption | None]:
+def kept(owner: str, usage: str, key: str, now_ms: int) -> Steps[Consumption | None]:
     """What a request consumed within 24 hours, once it has left the counter."""
     item: Item | None = yield Get(table.consumption_key(owner, usage, key))
     told = Consumption.of(item) if item else None
     return told if told and told.at_ms > now_ms - DAY_MS else None
 
 
-def _record_denial(
+def record_denial(
     owner: str, usage: str, key: str, quantity: int, counter: Counter, change: Change
 ) -> Steps[None]:
+    """Put on record that a request was denied."""
     about: dict[str, table.Value] = {
         "entitlementId": owner,
         "seatKey": key,
@@ -653,7 +690,12 @@ def _record_denial(
     yield from ledger.settle(ledger.denial(record, about, level, change))
 
 
-def _replay(told: Consumption, quantity: int, counter: Counter | None) -> Outcome:
+def replay(told: Consumption, quantity: int, counter: Counter | None) -> Outcome:
+    """What a request is answered again.
+
+    Raises:
+        IdempotencyConflict: it wants something else.
+    """
     if told.quantity != quantity:
         raise problems.IdempotencyConflict("Use a new Idempotency-Key for a new request.")
     return Outcome(told, counter, is_replay=True)
@@ -685,8 +727,8 @@ def denied(usage: str, quantity: int, counter: Counter) -> problems.HardCapReach
 
 def turn(counter_key: Key, counter: Counter, change: Change) -> Steps[None]:
     """Turn a full leaf. If somebody else has turned it, there is nothing to do."""
-    dropped = yield from _put_aside(counter_key, counter, change.now_ms)
-    sets, values = _turn(counter, dropped, change)
+    dropped = yield from put_aside(counter_key, counter, change.now_ms)
+    sets, values = leaf_turn(counter, dropped, change)
     yield Update(
         counter_key,
         f"SET {sets}, recent = :none",
@@ -704,11 +746,11 @@ def preview(
     Raises:
         What `consume` raises, but for Contention.
     """
-    counter = _counter_of((yield Get(table.usage_key(entitlement_id, usage))))
+    counter = counter_of((yield Get(table.usage_key(entitlement_id, usage))))
     if key:
-        told = yield from _look(entitlement_id, usage, key, counter, change.now_ms)
+        told = yield from look(entitlement_id, usage, key, counter, change.now_ms)
         if told:
-            return _replay(told, quantity, counter).told
+            return replay(told, quantity, counter).told
     check_in_force(counter, change.now)
     current = counter.as_of(change.now)
     if current.left < quantity:
@@ -729,10 +771,10 @@ def correct(
     """
     counter_key = table.usage_key(entitlement_id, usage)
     for attempt in range(1, ROUNDS + 1):
-        counter = _counter_of((yield Get(counter_key)))
-        told = yield from _look(entitlement_id, usage, key, counter, change.now_ms)
+        counter = counter_of((yield Get(counter_key)))
+        told = yield from look(entitlement_id, usage, key, counter, change.now_ms)
         if told:
-            return _replay(told, quantity, counter)
+            return replay(told, quantity, counter)
         check_in_force(counter, change.now)
         current = counter.as_of(change.now)
         if current.used + quantity < 0:
@@ -759,15 +801,18 @@ def _correct(
     counter_key: Key, counter: Counter, key: str, quantity: int, reason: str, change: Change
 ) -> Update:
     # Upwards as far as there is room, downwards as far as there is use.
-    room = "#left >= :quantity" if quantity > 0 else "#left <= :most"
-    write = _consume(
+    room, more = "#left >= :quantity", dict[str, Any]()
+    if quantity < 0:
+        room, more = "#left <= :most", {":most": full(counter.hard_cap) - counter.drawn + quantity}
+    where, left_before = _ALONE, None
+    if counter.parts is not None:
+        left_before = counter.left + counter.drawn
+        where = "drawn = :drawn AND #left = :seenLeft"
+        more |= {":drawn": counter.drawn, ":seenLeft": counter.left}
+    return consuming(
         counter_key, key, quantity, change, checked=counter.leaf_number, stale=counter.raw(key),
-        kind="corrected", room=room, reason=reason,
+        kind="corrected", room=room, left_before=left_before, where=where, more=more, reason=reason,
     )  # fmt: skip
-    if quantity > 0:
-        return write
-    most = _full(counter.hard_cap) + quantity
-    return write._replace(values={**write.values, ":most": most})
 
 
 # --- Terms: what the entitlement lays down on its counters ----------------------------------------
@@ -781,7 +826,7 @@ def new_counter(
     return Put(
         table.usage_key(entitlement_id, usage),
         {
-            "left": _full(terms.hard_cap),
+            "left": full(terms.hard_cap),
             **leaf.terms(),
             "recent": {},
             "earlier": {},
@@ -807,7 +852,7 @@ def changed(counter: Counter, terms: Terms, now: int, *, is_renewed: bool) -> Co
     `is_renewed`: the validity was moved later, by which a limit `on_renewal` begins anew.
     """
     current = counter.as_of(now)
-    delta = _full(terms.hard_cap) - _full(current.hard_cap)
+    delta = full(terms.hard_cap) - full(current.hard_cap)
     current = current._replace(
         left=current.left + delta,
         leaf=current.leaf._replace(purchased=terms.purchased, hard_cap=terms.hard_cap),
@@ -858,8 +903,8 @@ def change_terms(
     values: dict[str, Any] = {":one": 1, ":leaf": counter.leaf_number, ":deleted": "deleted"}
     assignments = [_SEQ]
     if begins or new.leaf.terms() != counter.leaf.terms():
-        dropped = yield from _put_aside(counter_key, counter, change.now_ms)
-        turning, more = _turn(counter, dropped, change)
+        dropped = yield from put_aside(counter_key, counter, change.now_ms)
+        turning, more = leaf_turn(counter, dropped, change)
         values |= {**more, ":none": {}}
         assignments += [turning, "recent = :none"]
         names["#left"] = "left"
@@ -877,10 +922,18 @@ def change_terms(
         }
     settings, removals, new_values = table.assign(sets)
     kind = new.status if new.status in (REMOVED, "deleted") else "updated"
+    condition = "leaf = :leaf AND #status <> :deleted"
+    if counter.parts is None:
+        condition += f" AND {_ALONE}"
+    else:
+        # Nothing is out: see `usage_parts.hold`.
+        condition += " AND heldAt = :held"
+        values[":held"] = counter.held_ms
+        removals = [*removals, "heldAt"]
     return Update(
         counter_key,
         table.set_and_remove([*assignments, *settings], removals),
-        "leaf = :leaf AND #status <> :deleted",
+        condition,
         names,
         {**values, **new_values, ":change": change.record(kind)},
     )

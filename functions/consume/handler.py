@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import Any
 
-from shared import http, telemetry, usage
+from shared import http, telemetry, usage, usage_parts
 from shared.http import Request, Response
 from shared.idempotency import header_of, replayed
 from shared.problems import InvalidRequest
@@ -35,6 +35,7 @@ class BusyLeaves:
 
 
 _busy_leaves = BusyLeaves()
+_memory = usage_parts.Memory()
 
 
 def consume(request: Request) -> Response:
@@ -51,12 +52,14 @@ def consume(request: Request) -> Response:
     key = header and usage.request_key(request.caller.derive("Idempotency-Key"), header)
     limit = (request.path["entitlementId"], request.path["key"])
     if is_dry_run:
-        told = request.table.run(usage.preview(*limit, key, quantity, request.change))
+        told = request.table.run(usage_parts.preview(*limit, key, quantity, request.change))
         return Response(200, {**usage.consumption_view(limit[1], told), "dryRun": True})
     # A key that tells its time needs no look at its own item.
     busy_leaf = _busy_leaves.get(limit) if usage.time_of(str(key)) is None else None
     outcome = request.table.run(
-        usage.consume(*limit, str(key), quantity, request.change, busy_leaf=busy_leaf)
+        usage_parts.consume(
+            *limit, str(key), quantity, request.change, busy_leaf=busy_leaf, memory=_memory
+        )
     )
     if outcome.counter:
         _busy_leaves.note(limit, outcome.counter, request.now_ms)

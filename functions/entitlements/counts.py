@@ -3,7 +3,7 @@
 from typing import Any
 
 from functions.entitlements import desk
-from shared import entitlement, lists, table, usage
+from shared import entitlement, lists, table, usage, usage_parts
 from shared.credentials import new_id
 from shared.http import Request, Response
 from shared.idempotency import Claim, replayed
@@ -89,7 +89,7 @@ def correct(request: Request) -> Response:
     nonce = request.caller.derive(claim.key.pk) if claim else new_id("correction")
     key = request.path["key"]
     outcome = request.table.run(
-        usage.correct(
+        usage_parts.correct(
             request.path["entitlementId"], key, usage.request_key("correction", nonce),
             correction.quantity, correction.reason, request.change,
         )

@@ -1,11 +1,11 @@
 """Entitlements: create, read, change, delete. Each change is one transaction with its ledger."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from functions.entitlements import validation
-from shared import entitlement, idempotency, ledger, pool_changes, table, usage
+from shared import entitlement, idempotency, ledger, pool_changes, table, usage, usage_parts
 from shared.credentials import new_id
 from shared.http import Request, Response
 from shared.idempotency import replayed
@@ -155,14 +155,34 @@ def _counter_writes(
         # By the counter's own end: it may have been off the list when the validity was moved.
         old, new = found[key].valid_until, valid.valid_until
         is_renewed = old is not None and (new is None or new > old)
-        changed = usage.changed(found[key], valid, change.now, is_renewed=is_renewed)
-        write = yield from usage.change_terms(entitlement_id, key, found[key], changed, change)
-        writes += [write] if write else []
+
+        def changed(counter: Counter) -> Counter:
+            return usage.changed(counter, valid, change.now, is_renewed=is_renewed)  # noqa: B023
+
+        writes += yield from _change_counter((entitlement_id, key), found[key], changed, change)
     for key in found.keys() - terms.keys():
-        removed = found[key]._replace(status=usage.REMOVED)
-        write = yield from usage.change_terms(entitlement_id, key, found[key], removed, change)
-        writes += [write] if write else []
+        limit = (entitlement_id, key)
+        writes += yield from _change_counter(limit, found[key], _removed, change)
     return writes
+
+
+def _removed(counter: Counter) -> Counter:
+    return counter._replace(status=usage.REMOVED)
+
+
+def _deleted(counter: Counter) -> Counter:
+    return counter._replace(status="deleted")
+
+
+def _change_counter(
+    limit: tuple[str, str], counter: Counter, changed: Callable[[Counter], Counter], change: Change
+) -> Steps[list[Update]]:
+    """The write that changes a counter, if it changes; one with parts has everything by then."""
+    write = yield from usage.change_terms(*limit, counter, changed(counter), change)
+    if write and counter.parts is not None:
+        counter = yield from usage_parts.hold(limit, change)
+        write = yield from usage.change_terms(*limit, counter, changed(counter), change)
+    return [write] if write else []
 
 
 def counters(entitlement_id: str, keys: Iterable[str]) -> Steps[dict[str, Counter]]:
@@ -190,11 +210,8 @@ def _delete(request: Request) -> Steps[None]:
         limits = yield from counters(entitlement_id, entitlement.usage_terms(item["document"]))
         deleted: list[Update] = []
         for key, counter in limits.items():
-            after = counter._replace(status="deleted")
-            write = yield from usage.change_terms(
-                entitlement_id, key, counter, after, request.change
-            )
-            deleted += [write] if write else []
+            limit = (entitlement_id, key)
+            deleted += yield from _change_counter(limit, counter, _deleted, request.change)
         terms = entitlement.terms(item["document"])
         emptied = yield from pool_changes.take_away(
             entitlement_id, page, terms, request.change, "deleted"

@@ -1,6 +1,15 @@
 """The sweep: frees what nobody gave back, closes what has ended. Correctness never waits for it."""
 
-from shared import entitlement, ledger, pool, pool_changes, table, telemetry, times
+from shared import (
+    entitlement,
+    ledger,
+    pool,
+    pool_changes,
+    table,
+    telemetry,
+    times,
+    usage_parts,
+)
 from shared.ledger import CLOCK_GRACE, Change
 
 SWEEP_PAGE = 100
@@ -8,6 +17,8 @@ SWEEP_PAGE = 100
 
 def sweep(door: table.Table, request_id: str, now_ms: int, deadline_ms: int) -> dict[str, int]:
     """Free leases that ran out, close entitlements whose validity ended, go on with pools.
+
+    Also hears what parts of usage limits have used.
 
     Stops before `deadline_ms` (Unix milliseconds); the rest is due again a minute later.
     Safe to run twice at once. Returns how many seats were freed, entitlements closed and
@@ -53,6 +64,9 @@ def _sweep_item(
         owner = table.owner_of(key.pk)
         done["freed"] += door.run(pool.free_due(owner, change))
         done["pools"] += door.run(pool_changes.tend(owner, change, deadline_ms))
+    elif key.pk.startswith(table.USAGE_PREFIX):
+        name = str(table.usage_of(table.meter_of(key.pk)))
+        door.run(usage_parts.look_after(table.owner_of(key.pk), name, change))
     else:
         entitlement_id = key.pk.removeprefix(table.ENTITLEMENT_PREFIX)
         if door.run(entitlement.close(entitlement_id, change)):

@@ -1,0 +1,257 @@
+"""A usage limit that is spread, against a model of it: with faults, new terms and new periods."""
+
+import contextlib
+import itertools
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from local.dynamodb import DynamoDBLocal
+from shared import problems, table, usage, usage_parts
+from shared.ledger import Change
+from shared.table import Table
+from shared.usage import Counter, Terms, month_of
+from tests.property.machine import Lost, drive, run_machine
+from tests.support import NOW, create_table, new_id, open_door, timed_key
+
+ZONE = "America/New_York"
+CAPS = (25, 40, 1000, 7, None)
+
+
+class Told(NamedTuple):
+    at: int
+    quantity: int
+
+
+class SpreadMachine(RuleBasedStateMachine):
+    """Few parts, so that they often lack what others have."""
+
+    door: Table
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limit = (new_id(), "x")
+        self.now = NOW
+        self.valid = Terms(20, 25, "monthly", ZONE, "active", 0, None)
+        self.used = 0
+        self.period = month_of(NOW, ZONE)
+        self.told: dict[str, Told] = {}
+        self.denials = 0
+        self.numbers, self.requests = itertools.count(), itertools.count(1)
+        self.memory = usage_parts.Memory()
+        self.door.execute(usage.new_counter(*self.limit, self.valid, self.change()))
+
+    def change(self) -> Change:
+        return Change("key_test", f"req-{next(self.requests)}", self.now * 1000)
+
+    def drive(self, operation: Any, lose: int | None = None, crash: int | None = None) -> Any:
+        return drive(self.door, operation, lambda: self.now, lose, crash)
+
+    def counter(self) -> Counter:
+        return Counter.of(self.door.execute(table.Get(table.usage_key(*self.limit))))
+
+    def left(self) -> float:
+        if self.period.end is not None and self.now >= self.period.end:
+            self.period, self.used = month_of(self.now, ZONE), 0
+        cap = self.valid.hard_cap
+        return float("inf") if cap is None else cap - self.used
+
+    # --- What can happen ------------------------------------------------------------------------
+
+    @initialize(before=st.integers(0, 12))
+    def is_spread(self, before: int) -> None:
+        """After some requests, whose retries are still to be known."""
+        for number in range(before):
+            self.ask(f"early{number:07d}", 1)
+        self.door.execute(usage_parts._spread(self.limit))
+
+    def ask(
+        self, key: str, quantity: int, lose: int | None = None, crash: int | None = None
+    ) -> None:
+        left, told = self.left(), self.told.get(key)
+        operation = usage_parts.consume(
+            *self.limit, key, quantity, self.change(), memory=self.memory
+        )
+        try:
+            outcome = self.drive(operation, lose, crash)
+        except Lost:
+            self.after_a_crash(key, quantity)
+            return
+        except problems.HardCapReached:
+            self.denials += 1
+            assert told is None
+            assert left < quantity, "denied although enough was left"
+            return
+        except problems.IdempotencyConflict:
+            assert told is not None
+            assert told.quantity != quantity
+            return
+        if told is not None:
+            assert outcome.is_replay
+            assert outcome.told.quantity == told.quantity
+        elif key not in self.told:
+            assert left >= quantity, "more than the cap was consumed"
+            assert outcome.told.period == self.period
+            self.told[key] = Told(self.now, quantity)
+            self.used += quantity
+
+    def after_a_crash(self, key: str, quantity: int) -> None:
+        """All of it took place or nothing, which a retry tells; here is what is on record."""
+        if key in self.told:
+            return
+        part = self.door.execute(table.Get(table.part_key(*self.limit, usage_parts.part_of(key))))
+        stands = part and (key in part["recent"] or key in part["earlier"])
+        stands = stands or self.door.execute(table.Get(table.consumption_key(*self.limit, key)))
+        if stands:
+            self.left()
+            self.told[key] = Told(self.now, quantity)
+            self.used += quantity
+
+    @rule(
+        quantity=st.sampled_from([1, 1, 1, 2, 5, 30]),
+        lose=st.one_of(st.none(), st.integers(0, 6)),
+        tells=st.booleans(),
+    )
+    def new_request(self, quantity: int, lose: int | None, tells: bool) -> None:
+        number = next(self.numbers)
+        key = timed_key(self.now * 1000, number) if tells else f"request{number:05d}"
+        self.ask(key, quantity, lose=lose)
+
+    @rule(quantity=st.sampled_from([1, 3]), crash=st.integers(0, 14))
+    def new_request_that_crashes(self, quantity: int, crash: int) -> None:
+        self.ask(f"crashed{next(self.numbers):05d}", quantity, crash=crash)
+
+    @rule(number=st.integers(0, 10**6), quantity=st.sampled_from([1, 1, 2]))
+    def a_retry(self, number: int, quantity: int) -> None:
+        if self.told:
+            keys = sorted(self.told)
+            self.ask(keys[number % len(keys)], quantity)
+
+    @rule(many=st.integers(5, 70))
+    def many_requests(self, many: int) -> None:
+        for _ in range(many):
+            self.ask(f"many{next(self.numbers):08d}", 1)
+
+    @rule(seconds=st.sampled_from([1, 6, 61, 3600]))
+    def time_passes(self, seconds: int) -> None:
+        self.now += seconds
+        self.forget()
+
+    @rule()
+    def a_month_passes(self) -> None:
+        if self.period.end:
+            self.now = max(self.now, self.period.end + 7)
+        self.forget()
+
+    def forget(self) -> None:
+        day_ago = self.now - usage.DAY
+        self.told = {key: each for key, each in self.told.items() if each.at > day_ago}
+
+    @rule(crash=st.one_of(st.none(), st.integers(0, 12)))
+    def the_sweep_looks(self, crash: int | None) -> None:
+        with contextlib.suppress(Lost):
+            self.drive(usage_parts.look_after(*self.limit, self.change()), crash=crash)
+
+    @rule(
+        cap=st.sampled_from(CAPS),
+        status=st.sampled_from(["active", "active", "suspended"]),
+        crash=st.one_of(st.none(), st.none(), st.integers(0, 12)),
+    )
+    def terms_change(self, cap: int | None, status: str, crash: int | None) -> None:
+        valid = self.valid._replace(hard_cap=cap, purchased=min(20, cap or 20))
+        try:
+            counter = self.drive(usage_parts.hold(self.limit, self.change()), crash=crash)
+        except Lost:
+            self.now += 4  # whoever held it is gone
+            return
+        assert counter.drawn == 0
+        self.left()
+        new = usage.changed(counter, valid, self.now, is_renewed=False)
+        write = self.drive(usage.change_terms(*self.limit, counter, new, self.change()))
+        if write is None:
+            self.now += 4
+            return
+        assert isinstance(self.door.execute(table.Transact((write,))), table.Accepted)
+        self.valid = valid
+        if status == "suspended":
+            self.suspend_and_back()
+
+    def suspend_and_back(self) -> None:
+        for status in ("suspended", "active"):
+            counter = self.drive(usage_parts.hold(self.limit, self.change()))
+            new = counter._replace(status=status)
+            write = self.drive(usage.change_terms(*self.limit, counter, new, self.change()))
+            assert write is not None
+            assert isinstance(self.door.execute(table.Transact((write,))), table.Accepted)
+            if status == "suspended":
+                key = f"susp{next(self.numbers):08d}"
+                with pytest.raises(problems.EntitlementSuspended):
+                    self.drive(usage_parts.consume(*self.limit, key, 1, self.change()))
+
+    @rule(quantity=st.sampled_from([-30, -3, -1, 1, 4]))
+    def correct(self, quantity: int) -> None:
+        left = self.left()
+        key = f"correct{next(self.numbers):05d}"
+        operation = usage_parts.correct(*self.limit, key, quantity, "a test", self.change())
+        try:
+            self.drive(operation)
+        except problems.InvalidRequest:
+            assert self.used + quantity < 0
+        except problems.HardCapReached:
+            assert quantity > max(0, left)
+        else:
+            assert self.used + quantity >= 0
+            assert quantity <= max(0, left)
+            self.used += quantity
+
+    @rule(quantity=st.sampled_from([1, 5, 30]))
+    def preview(self, quantity: int) -> None:
+        left = self.left()
+        operation = usage_parts.preview(*self.limit, None, quantity, self.change())
+        try:
+            self.drive(operation)
+        except problems.HardCapReached:
+            assert left < quantity
+        else:
+            assert left >= quantity
+
+    # --- What must always hold ------------------------------------------------------------------
+
+    @invariant()
+    def it_adds_up(self) -> None:
+        """What is out is what parts have, and have not told of; all of it is the model's."""
+        counter = self.counter()
+        parts = self.drive(usage_parts._read_parts(self.limit)).values()
+        assert counter.drawn == sum(part.drawn for part in parts)
+        assert all(part.untold >= 0 for part in parts)
+        if not counter.has_ended(self.now):
+            self.left()
+            assert counter.used + sum(part.untold for part in parts) == self.used
+        for part in parts:
+            if part.counter.left:
+                assert part.counter.leaf.terms() == counter.leaf.terms()
+
+    def teardown(self) -> None:
+        self.now += 4
+        # Whoever looks helps what was left half done.
+        counter = self.drive(usage_parts.gather(self.limit, self.change()))
+        assert counter.drawn == 0
+        if not counter.has_ended(self.now):
+            self.left()
+            assert counter.used == self.used
+        recorded = 0
+        for shard in range(table.DENIAL_SHARDS):
+            pk = table.denial_partition(self.limit[0], f"{shard:x}", table.usage_meter("x"))
+            found = self.door.execute(table.Query("pk = :pk", {":pk": pk}))
+            recorded += sum(item["attempts"] for item in found.items)
+        assert recorded >= self.denials
+
+
+def test_a_spread_limit_behaves_as_its_model(
+    dynamodb: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage_parts, "PARTS", 5)
+    SpreadMachine.door = open_door(dynamodb.url, create_table(dynamodb.url))
+    run_machine(SpreadMachine, examples=40, steps=30)

@@ -8,10 +8,13 @@ by itself (`usage`). The counter knows what is `drawn`, and not yet told to be u
     left + drawn + used = hard cap,    and what parts have left is never more than what is drawn.
 
 A part tells what it has used when it draws again, and every few seconds. Whoever finds the counter
-with too little left *gathers*: takes back what all parts have. Denied is who then finds too little.
+with too little left *gathers*: takes back what all parts have. When that is little, the parts are
+at rest, and requests consume of the counter itself, as of any other. Denied is who finds too little
+left while nothing is drawn.
 
 New terms, and a new period, begin only when nothing is drawn: allowance of a part is under the
-current terms, always. Who changes terms *holds* the counter meanwhile: nothing can be drawn.
+current terms, always. Who gathers or changes terms *holds* the counter meanwhile: nothing can be
+drawn.
 """
 
 import base64
@@ -23,6 +26,7 @@ from shared.ledger import ROUNDS, Change
 from shared.table import (
     Accepted,
     BatchGet,
+    Cancelled,
     Conflicted,
     Get,
     Item,
@@ -44,6 +48,9 @@ SPREAD_FROM = 100_000
 TELL_MS = 5_000
 # The sweep looks at what is drawn every minute.
 LOOK_SECONDS = 60
+# With less than so much left for each part, they are at rest: one counter takes more requests than
+# it can serve parts that draw so little.
+REST = 8
 # Who holds a counter is gone when it has not let go for so long.
 HOLD_MS = 3_000
 # A process reads a limit's counter again when what it read is so old.
@@ -190,13 +197,45 @@ class _Request:
                 return usage.replay(told, self.quantity, None)
             counter = yield from self._read()
             usage.check_in_force(counter, self.change.now)
-            if not self._has_enough(part, counter):
+            if _is_at_rest(counter, self.change.now):
+                outcome = yield from self._of_the_counter(counter, attempt)
+                if outcome:
+                    return outcome
+            elif not self._has_enough(part, counter):
                 yield from self._draw(part, counter, attempt)
                 # What it has now is as this wants it, unless others were faster.
             elif attempt > 1:
                 self.change = self.change.at((yield Pause(attempt - 1)))
             write = self._write(counter, part)
         raise problems.Contention
+
+    def _of_the_counter(self, counter: Counter, attempt: int) -> Steps[Outcome | None]:
+        """What is consumed while the parts are at rest; None: look again.
+
+        Raises:
+            HardCapReached.
+        """
+        told = yield from usage.look(*self.limit, self.key, counter, self.change.now_ms)
+        if told:
+            return usage.replay(told, self.quantity, None)
+        if counter.left < self.quantity:
+            yield from self._deny(counter)
+        key, is_busy = table.usage_key(*self.limit), counter.may_have_dropped(
+            self.key, self.change.now_ms
+        )  # fmt: skip
+        reply = yield usage.consuming(
+            key, self.key, self.quantity, self.change,
+            checked=counter.leaf_number if is_busy else None, stale=counter.raw(self.key),
+            where="parts = :none", more={":none": 0},
+        )  # fmt: skip
+        if isinstance(reply, Accepted):
+            return (yield from usage.done(key, reply, self.key, self.change))
+        self.change = self.change.at((yield Pause(attempt)))
+        return None
+
+    def _deny(self, counter: Counter) -> Steps[None]:
+        yield from usage.record_denial(*self.limit, self.key, self.quantity, counter, self.change)
+        raise usage.denied(self.limit[1], self.quantity, counter)
 
     def _read(self) -> Steps[Counter]:
         """The limit's counter as it is now."""
@@ -257,24 +296,22 @@ class _Request:
         Raises:
             HardCapReached: no part has enough, and not all of them together.
         """
-        now = self.change.now
         if counter.held_ms:
             yield from _wait(self.limit, counter, attempt)
         elif not counter.parts:
             yield from _put_leaves_aside(self.limit, counter, self.change)
-        elif counter.has_ended(now):
+        elif counter.has_ended(self.change.now):
             yield from _begin(self.limit, self.change)
         elif part and part.giving is not None:
-            yield from gather(self.limit, self.change)
-        elif counter.left >= self.quantity:
+            yield from gather(self.limit, self.change, tries=1)
+        elif counter.left >= max(self.quantity, REST * PARTS):
             yield from self._move(part, counter)
-        elif counter.left + counter.drawn >= self.quantity:
-            yield from gather(self.limit, self.change)
+        elif counter.drawn:
+            yield from gather(self.limit, self.change, tries=1)
+        elif counter.left < self.quantity:
+            yield from self._deny(counter)
         else:
-            yield from usage.record_denial(
-                *self.limit, self.key, self.quantity, counter, self.change
-            )
-            raise usage.denied(self.limit[1], self.quantity, counter)
+            yield _rest(self.limit)
 
     def _move(self, part: Part | None, counter: Counter) -> Steps[None]:
         """Some of what the counter has left to the part; what the part has used is told with it.
@@ -303,11 +340,13 @@ class _Request:
         elif part.counter.leaf.terms() == counter.leaf.terms():
             received = Update(
                 self.part_key,
-                "SET #left = #left + :share, drawn = :drawn, toldAt = :now",
-                "drawn = :seen AND attribute_not_exists(giving)",
+                "SET #left = #left + :share, drawn = :drawn, toldAt = :now,"
+                " droppedAt = :droppedAt, droppedTo = :droppedTo",
+                "drawn = :seen AND leaf = :leaf AND attribute_not_exists(giving)",
                 {"#left": "left"},
                 {":share": share, ":drawn": part.drawn + share - used, ":seen": part.drawn,
-                 ":now": self.change.now_ms},
+                 ":now": self.change.now_ms, ":leaf": part.counter.leaf_number,
+                 **_dropped(part.counter, counter)},
             )  # fmt: skip
         else:
             received = yield from _renew(self.part_key, part, counter, share, self.change)
@@ -342,6 +381,14 @@ def _new_part(key: Key, counter: Counter, share: int, change: Change) -> Put:
     )  # fmt: skip
 
 
+def _dropped(part: Counter, counter: Counter) -> dict[str, int]:
+    """What may have left the counter while the parts were at rest, their requests among it."""
+    return {
+        ":droppedAt": max(part.dropped_ms, counter.dropped_ms),
+        ":droppedTo": max(part.dropped_to, counter.dropped_to),
+    }
+
+
 def _renew(key: Key, part: Part, counter: Counter, share: int, change: Change) -> Steps[Update]:
     """New terms for a part that has nothing: they begin with a new leaf."""
     dropped = yield from usage.put_aside(key, part.counter, change.now_ms)
@@ -359,8 +406,12 @@ def _renew(key: Key, part: Part, counter: Counter, share: int, change: Change) -
         ),
         "leaf = :leaf AND drawn = :zero AND attribute_not_exists(giving)",
         names,
-        {**values, **more, ":empty": {}, ":share": share, ":zero": 0},
-    )
+        {
+            **values, **more, ":empty": {}, ":share": share, ":zero": 0,
+            ":droppedAt": max(values[":droppedAt"], counter.dropped_ms),
+            ":droppedTo": max(values[":droppedTo"], counter.dropped_to),
+        },
+    )  # fmt: skip
 
 
 # --- The counter of a spread limit ----------------------------------------------------------------
@@ -445,7 +496,7 @@ def _wait(limit: tuple[str, str], counter: Counter, attempt: int) -> Steps[None]
 
 def _begin(limit: tuple[str, str], change: Change) -> Steps[None]:
     """Begin the period of now, once everything that was used in the last one is told."""
-    counter = yield from gather(limit, change)
+    counter = yield from gather(limit, change, tries=1)
     if counter.drawn or not counter.has_ended(change.now):
         return
     key = table.usage_key(*limit)
@@ -469,37 +520,64 @@ def _begin(limit: tuple[str, str], change: Change) -> Steps[None]:
 # --- Taking back what is drawn --------------------------------------------------------------------
 
 
+def _is_at_rest(counter: Counter, now: int) -> bool:
+    is_free = not counter.held_ms and not counter.has_ended(now)
+    return counter.parts == 0 and is_free and counter.left < REST * PARTS
+
+
+def _rest(limit: tuple[str, str]) -> Update:
+    """Let requests consume of the counter itself: there is too little for parts."""
+    return Update(
+        table.usage_key(*limit), "SET parts = :zero",
+        "attribute_exists(parts) AND drawn = :zero AND attribute_not_exists(heldAt)",
+        table.NO_NAMES, {":zero": 0},
+    )  # fmt: skip
+
+
 def _read_parts(limit: tuple[str, str]) -> Steps[dict[Key, Part]]:
     keys = tuple(table.part_key(*limit, number) for number in range(PARTS))
     found: dict[Key, Item] = yield BatchGet(keys)
     return {key: Part.of(item) for key, item in found.items()}
 
 
-def gather(limit: tuple[str, str], change: Change) -> Steps[Counter]:
+def gather(limit: tuple[str, str], change: Change, *, tries: int = ROUNDS) -> Steps[Counter]:
     """Take back what all parts have left, and hear what they have used; the counter afterwards.
 
-    Others may draw at the same time, unless it is held. Can be left at any call and done again.
+    Something is drawn still where somebody else does the same. Can be left at any call and done
+    again.
     """
-    for attempt in range(1, ROUNDS + 1):
+    for attempt in range(1, tries + 1):
         counter = usage.counter_of((yield Get(table.usage_key(*limit))))
         if counter.drawn == 0:
             return counter
-        parts = yield from _read_parts(limit)
-        for key, part in parts.items():
+        if (yield from _hold(limit, change)):
+            return (yield from _take_back(limit, change, lets_go=True))
+        change = change.at((yield Pause(attempt)))
+    return counter
+
+
+def _take_back(limit: tuple[str, str], change: Change, *, lets_go: bool) -> Steps[Counter]:
+    """Take everything back while the counter is held, and let it go or not."""
+    for attempt in range(1, ROUNDS + 1):
+        counter = usage.counter_of((yield Get(table.usage_key(*limit))))
+        for key, part in (yield from _read_parts(limit)).items():
             if part.drawn and part.giving is None:
                 yield Update(
                     key, "SET giving = #left, #left = :zero", "attribute_not_exists(giving)",
                     {"#left": "left"}, {":zero": 0},
                 )  # fmt: skip
-        giving = {
-            key: part
-            for key, part in (yield from _read_parts(limit)).items()
-            if part.giving is not None
-        }
+        parts = (yield from _read_parts(limit)).items()
+        giving = {key: part for key, part in parts if part.giving is not None}
         left, drawn = (sum(getattr(part, name) for part in giving.values()) for name in _SUMS)
         about = _about(limit, change, drawn - left, left=left, drawn=-drawn)
+        about = _with(
+            about, "", "holds = :holds AND heldAt = :held",
+            {":holds": counter.holds, ":held": counter.held_ms},
+        )  # fmt: skip
+        if lets_go:
+            about = about._replace(expression=f"{about.expression} REMOVE heldAt")
         reply = yield Transact((about, *(_given(key, part) for key, part in giving.items())))
-        if isinstance(reply, Accepted):
+        if isinstance(reply, Accepted) or (isinstance(reply, Cancelled) and reply.reasons[0][0]):
             return usage.counter_of((yield Get(table.usage_key(*limit))))
         change = change.at((yield Pause(attempt)))
     raise problems.Contention
@@ -522,22 +600,25 @@ def hold(limit: tuple[str, str], change: Change) -> Steps[Counter]:
     Raises:
         Contention.
     """
-    now_ms = change.now_ms
     for attempt in range(1, ROUNDS + 1):
-        reply = yield Update(
-            table.usage_key(*limit),
-            "SET heldAt = :now, holds = holds + :one",
-            "attribute_exists(parts) AND (attribute_not_exists(heldAt) OR heldAt < :gone)",
-            table.NO_NAMES,
-            {":now": now_ms, ":one": 1, ":gone": now_ms - HOLD_MS},
-        )
-        if isinstance(reply, Accepted):
-            while True:
-                counter = yield from gather(limit, change)
-                if counter.drawn == 0:
-                    return counter
-        now_ms = yield Pause(attempt)
+        if (yield from _hold(limit, change)):
+            counter = yield from _take_back(limit, change, lets_go=False)
+            if counter.drawn == 0 and counter.held_ms:
+                return counter
+        change = change.at((yield Pause(attempt)))
     raise problems.Contention
+
+
+def _hold(limit: tuple[str, str], change: Change) -> Steps[bool]:
+    """Be the one who holds the counter, if nobody does or whoever did is gone."""
+    reply = yield Update(
+        table.usage_key(*limit),
+        "SET heldAt = :now, holds = holds + :one",
+        "attribute_exists(parts) AND (attribute_not_exists(heldAt) OR heldAt < :gone)",
+        table.NO_NAMES,
+        {":now": change.now_ms, ":one": 1, ":gone": change.now_ms - HOLD_MS},
+    )
+    return isinstance(reply, Accepted)
 
 
 def look_after(owner: str, name: str, change: Change) -> Steps[None]:

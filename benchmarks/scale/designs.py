@@ -52,7 +52,7 @@ class Design(ABC):
         """Somebody gives a seat back."""
 
     @abstractmethod
-    def used(self, engine: Engine) -> int:
+    def used(self, engine: Engine, /) -> int:
         """How many seats are held at this very moment."""
 
 

@@ -50,6 +50,7 @@ HOLDS_PLAIN, HOLDS_TRANSACTION = 0.2, 0.5
 LAG = (0.010, 0.100)
 # The indexes: their partition key and their sort key.
 INDEXES = {ROOM_INDEX: ("roomKey", "page"), SWEEP_INDEX: ("sweepKey", "earliest")}
+BATCH = 25  # items of one BatchWriteItem
 ATTEMPTS = 6
 Process = Generator[simpy.Event, Any, Any]
 
@@ -220,6 +221,10 @@ class Engine:
         if isinstance(request, Transact):
             self.transactions += 1
             return self.transact(request)
+        if isinstance(request, BatchPut):
+            for key, item in request.items:
+                self.write(Put(key, item))
+            return Accepted()
         return self.write(request)
 
     def copy_of(self, other: "Engine") -> None:
@@ -282,8 +287,10 @@ class Engine:
         if isinstance(request, Query):
             return (yield from self._query(request))
         if isinstance(request, BatchPut):
-            for key, item in request.items:
-                yield from self.send(Put(key, item))
+            # Those of one call are written at the same time.
+            self.calls -= len(request.items) - -(-len(request.items) // BATCH) + 1
+            puts = [self.env.process(self.send(Put(key, item))) for key, item in request.items]
+            yield self.env.all_of(puts)
             return (Accepted(),)
         if isinstance(request, Transact):
             return (yield from self._transaction(request))

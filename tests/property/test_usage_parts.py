@@ -17,7 +17,7 @@ from tests.property.machine import Lost, drive, run_machine
 from tests.support import NOW, create_table, new_id, open_door, timed_key
 
 ZONE = "America/New_York"
-CAPS = (25, 40, 1000, 7, None)
+CAPS = (25, 90, 200, 1000, 7, None)
 
 
 class Told(NamedTuple):
@@ -34,7 +34,7 @@ class SpreadMachine(RuleBasedStateMachine):
         super().__init__()
         self.limit = (new_id(), "x")
         self.now = NOW
-        self.valid = Terms(20, 25, "monthly", ZONE, "active", 0, None)
+        self.valid = Terms(20, 150, "monthly", ZONE, "active", 0, None)
         self.used = 0
         self.period = month_of(NOW, ZONE)
         self.told: dict[str, Told] = {}
@@ -101,9 +101,10 @@ class SpreadMachine(RuleBasedStateMachine):
         """All of it took place or nothing, which a retry tells; here is what is on record."""
         if key in self.told:
             return
-        part = self.door.execute(table.Get(table.part_key(*self.limit, usage_parts.part_of(key))))
-        stands = part and (key in part["recent"] or key in part["earlier"])
-        stands = stands or self.door.execute(table.Get(table.consumption_key(*self.limit, key)))
+        part = table.part_key(*self.limit, usage_parts.part_of(key))
+        items = [self.door.execute(table.Get(k)) for k in (part, table.usage_key(*self.limit))]
+        stands = any(key in item[leaf] for item in items if item for leaf in ("recent", "earlier"))
+        stands |= bool(self.door.execute(table.Get(table.consumption_key(*self.limit, key))))
         if stands:
             self.left()
             self.told[key] = Told(self.now, quantity)

@@ -1,0 +1,165 @@
+"""Usage limits in a rush, on the simulated DynamoDB: the textbook, one counter, and its parts."""
+
+import base64
+import random
+from collections import Counter as Tally
+from collections.abc import Iterator
+
+from benchmarks.scale.designs import OWNER, Design, Outcome, Textbook
+from benchmarks.scale.engine import Engine, Process
+from benchmarks.scale.run import SECONDS, SEED, START_MS, Load, Result, at_once
+from shared import problems, table, usage, usage_parts
+from shared.ledger import Change
+from shared.table import Accepted, Cancelled, Item, Key, Put, Steps, Transact
+
+LIMIT = (OWNER, "calls")
+# More than any run consumes; the end of a limit is a run of its own.
+CAP = 10**9
+RATES: dict[str, tuple[int, ...]] = {
+    "textbook transaction": (10, 20, 40, 80),
+    "one counter": (100, 200, 300, 400, 600),
+    "parts": (100, 1_000, 5_000, 10_000, 15_000),
+}
+
+
+class TextbookCounter(Textbook):
+    """A counter, and an item for each request, so that it is counted once, in one transaction."""
+
+    def take(self, person: int, now_ms: int) -> Steps[Outcome]:
+        """Consume one."""
+        request = Key(f"REQUEST#{OWNER}#{person}", "REQUEST")
+        reply: Accepted | Cancelled | None = yield from self._insist(
+            Transact((
+                self._add(1, "used < cap"),
+                Put(request, {"at": now_ms, "ttl": now_ms // 1000}, "attribute_not_exists(pk)"),
+            ))
+        )  # fmt: skip
+        if reply is None:
+            return "gave up"
+        return "granted" if isinstance(reply, Accepted) else "denied"
+
+
+class OneCounter(Design):
+    """The product's counter."""
+
+    name = "one counter"
+
+    def _terms(self) -> usage.Terms:
+        return usage.Terms(self.purchased, self.cap, "monthly", "UTC", "active", 0, None)
+
+    def items(self) -> list[tuple[Key, Item]]:
+        """The counter, of which nothing is used."""
+        change = Change("scale", "request", START_MS)
+        counter = usage.new_counter(*LIMIT, self._terms(), change)
+        return [(counter.key, dict(counter.item))]
+
+    @staticmethod
+    def _key(person: int, now_ms: int) -> str:
+        """As of a UUIDv7: a time, and what differs."""
+        rest = random.Random(person).randbytes(6)
+        return base64.urlsafe_b64encode(now_ms.to_bytes(6) + rest).decode()
+
+    def _consume(self, key: str, change: Change) -> Steps[usage.Outcome]:
+        return (yield from usage.consume(*LIMIT, key, 1, change))
+
+    def take(self, person: int, now_ms: int) -> Steps[Outcome]:
+        """As the room `consume` does it."""
+        change = Change("key_scale", f"request-{now_ms}", now_ms)
+        try:
+            yield from self._consume(self._key(person, now_ms), change)
+        except problems.HardCapReached:
+            return "denied"
+        except problems.Contention:
+            return "gave up"
+        return "granted"
+
+    def release(self, person: int, now_ms: int) -> Steps[Outcome]:
+        """What is consumed is not given back."""
+        raise NotImplementedError
+
+    def used(self, _: Engine) -> int:
+        """Looked at when a run is over: see `consumed`."""
+        return 0
+
+    @staticmethod
+    def consumed(engine: Engine) -> int:
+        """What the counter says, and what its parts have not told yet."""
+        counter = usage.Counter.of(engine.get(table.usage_key(*LIMIT)) or {})
+        keys = [table.part_key(*LIMIT, number) for number in range(usage_parts.PARTS)]
+        parts = [usage_parts.Part.of(item) for key in keys if (item := engine.get(key))]
+        return counter.used + sum(part.untold for part in parts)
+
+
+class Parts(OneCounter):
+    """The same, spread, in 400 processes that know of it."""
+
+    name = "parts"
+
+    def __init__(self, purchased: int, cap: int) -> None:
+        super().__init__(purchased, cap)
+        self._memories = [usage_parts.Memory() for _ in range(400)]
+        self._requests = 0
+
+    def items(self) -> list[tuple[Key, Item]]:
+        """The counter, as it is when a rush has been noticed."""
+        [(key, item)] = super().items()
+        return [(key, {**item, "parts": usage_parts.PARTS, "drawn": 0, "holds": 0})]
+
+    def _consume(self, key: str, change: Change) -> Steps[usage.Outcome]:
+        self._requests += 1
+        memory = self._memories[self._requests % len(self._memories)]
+        return (yield from usage_parts.consume(*LIMIT, key, 1, change, memory=memory))
+
+
+DESIGNS: tuple[type[Design], ...] = (TextbookCounter, OneCounter, Parts)
+
+
+class Requests(Load):
+    """Requests at random moments, each for one; all of them are new."""
+
+    def __init__(self, design: Design, rate: float, *, seconds: float | None = None) -> None:
+        super().__init__(design, rate, SEED)
+        self.seconds = seconds or self.seconds
+        for key, item in design.items():
+            self.engine.write(Put(key, item))
+        if isinstance(design, Parts):
+            # Every part has been asked before, and every process knows the limit is spread.
+            for person in range(-4_000, 0):
+                at_once(self.engine, design.take(person, START_MS - 1))
+
+    def arrive(self) -> Process:
+        """The next one, and the next."""
+        number = 0
+        while self.env.now < self.seconds + self.warm_up:
+            yield self.env.timeout(self.chance.expovariate(self.rate))
+            self.asked += self.env.now >= self.warm_up
+            self.env.process(self.one(number, takes=True))
+            number += 1
+
+
+def rush(kind: type[Design], rate: float) -> Result:
+    """Requests for a limit of which there is always enough."""
+    load = Requests(kind(CAP // 2, CAP), rate)
+    load.env.process(load.arrive())
+    load.env.run()
+    return load.result("rush", 0)
+
+
+def end(rate: float) -> Tally[str]:
+    """A limit that comes to its end in the midst of a rush: what was answered."""
+    cap = 4_000 + round(rate * SECONDS / 4)
+    load = Requests(Parts(cap // 2, cap), rate, seconds=SECONDS / 2)
+    load.warm_up = 0.0
+    load.env.process(load.arrive())
+    load.env.run()
+    used = OneCounter.consumed(load.engine)
+    # Who gave up may have consumed all the same, and is told when it asks again.
+    assert 4_000 + load.outcomes["granted"] <= used <= cap, f"{used} of {cap} were consumed"
+    return load.outcomes
+
+
+def results() -> Iterator[Result]:
+    """Every run."""
+    for kind in DESIGNS:
+        for rate in RATES[kind.name]:
+            yield rush(kind, rate)

@@ -1,0 +1,230 @@
+"""Sixteen threads on a usage limit that is spread, while its terms change, on Amazon's engine."""
+
+import itertools
+import random
+from typing import Any
+
+import pytest
+
+from local.dynamodb import DynamoDBLocal
+from shared import problems, table, usage, usage_parts
+from shared.ledger import Change
+from shared.table import Accepted, Table, Transact
+from shared.usage import Counter, Terms
+from tests.concurrency.threads import SEEDS, THREADS, histories, run, together
+from tests.support import NOW, NOW_MS, create_table, new_id, open_door
+
+UNTIL = NOW + 10**7
+
+
+@pytest.fixture(scope="module")
+def door(dynamodb: DynamoDBLocal) -> Table:
+    return open_door(dynamodb.url, create_table(dynamodb.url))
+
+
+@pytest.fixture(autouse=True)
+def _few_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage_parts, "PARTS", 6)
+
+
+class Clients:
+    """Requests of many clients on one limit, and what came of them."""
+
+    def __init__(self, door: Table, cap: int) -> None:
+        self.door, self.limit = door, (new_id(), "x")
+        self._numbers = itertools.count()
+        self.valid = Terms(cap // 2, cap, "monthly", "UTC", "active", 0, UNTIL)
+        self._memories = [usage_parts.Memory() for _ in range(THREADS)]
+        self.offset_ms = 0
+        self.told: list[list[tuple[str, int]]] = [[] for _ in range(THREADS)]
+        self.denied = 0
+        door.execute(usage.new_counter(*self.limit, self.valid, self.change()))
+        door.execute(usage_parts._spread(self.limit))
+
+    def now_ms(self) -> int:
+        return NOW_MS + self.offset_ms
+
+    def change(self) -> Change:
+        return Change("key_test", f"req-{next(self._numbers)}", self.now_ms())
+
+    def consume(self, worker: int, key: str, quantity: int = 1) -> bool | None:
+        """Whether it was granted; None: nobody could tell, ask again."""
+        operation = usage_parts.consume(
+            *self.limit, key, quantity, self.change(), memory=self._memories[worker]
+        )
+        try:
+            outcome: usage.Outcome = run(self.door, operation, self.now_ms)
+        except problems.HardCapReached:
+            self.denied += 1
+            return False
+        except problems.Contention:
+            return None
+        if not outcome.is_replay:
+            self.told[worker].append((key, quantity))
+        return True
+
+    def set_cap(self, cap: int) -> None:
+        """New terms, as a PATCH sets them."""
+        self.valid = self.valid._replace(hard_cap=cap)
+        while True:
+            change = self.change()
+            try:
+                counter = run(self.door, usage_parts.hold(self.limit, change), self.now_ms)
+            except problems.Contention:
+                continue
+            new = usage.changed(counter, self.valid, change.now, is_renewed=False)
+            write = run(
+                self.door, usage.change_terms(*self.limit, counter, new, change), self.now_ms
+            )
+            if write is None or isinstance(self.door.execute(Transact((write,))), Accepted):
+                return
+
+    def gathered(self) -> Counter:
+        counter: Counter = run(
+            self.door, usage_parts.gather(self.limit, self.change()), self.now_ms
+        )
+        assert counter.drawn == 0
+        return counter
+
+    @property
+    def consumed(self) -> int:
+        return sum(quantity for each in self.told for _, quantity in each)
+
+
+def test_a_rush_takes_all_of_it_and_no_more(door: Table) -> None:
+    """Nobody is denied while there is enough, wherever it is; and no more than the cap."""
+    clients = Clients(door, 700)
+
+    def work(worker: int) -> None:
+        for number in range(60):
+            key = f"w{worker:02d}n{number:04d}xxxx"
+            while clients.consume(worker, key) is None:
+                clients.offset_ms += 1
+
+    together(work)
+    assert clients.consumed == 700
+    assert clients.denied == 16 * 60 - 700
+    assert clients.gathered().used == 700
+
+
+@pytest.mark.parametrize("seed", SEEDS[::2])
+def test_terms_change_in_a_rush(dynamodb: DynamoDBLocal, door: Table, seed: int) -> None:
+    """Requests come, some twice, and periods begin, while the cap is changed again and again."""
+    clients, chance = Clients(door, 400), random.Random(seed)
+    caps = [chance.choice((150, 300, 500, 900)) for _ in range(5)]
+    seeds = [chance.randrange(10**9) for _ in range(THREADS)]
+
+    def work(worker: int) -> None:
+        local = random.Random(seeds[worker])
+        if worker == 0:
+            for cap in caps:
+                clients.set_cap(cap)
+            return
+        for number in range(40):
+            key = f"w{worker:02d}n{number:04d}{seed:04d}"
+            quantity = local.choice((1, 1, 1, 3, 8))
+            for _ in range(local.choice((1, 1, 2))):
+                clients.consume(worker, key, quantity)
+            if local.random() < 0.05:
+                clients.offset_ms += 6_000
+
+    together(work)
+    counter = clients.gathered()
+    assert counter.hard_cap == caps[-1]
+    # What somebody was not told to have consumed may have been all the same: ask again.
+    assert counter.used >= clients.consumed
+    for version in histories(dynamodb, door, f"USAGE#{clients.limit[0]}#"):
+        seen = Counter.of(version["new"])
+        assert seen.drawn >= 0
+        assert seen.used <= max(900, 400)
+    for key, part in run(door, usage_parts._read_parts(clients.limit), clients.now_ms).items():
+        assert part.drawn == part.counter.left == 0, key
+    # And then exactly what is left, one at a time.
+    left, granted = max(0, counter.left), 0
+    for number in range(left + 20):
+        granted += clients.consume(number % 2, f"later{seed:02d}{number:05d}") is True
+    assert granted == left
+
+
+def test_a_period_begins_in_a_rush(dynamodb: DynamoDBLocal, door: Table) -> None:
+    """The old one is told to its last request before the new one begins; each has its own cap."""
+    clients = Clients(door, 300)
+    for number in range(170):
+        assert clients.consume(number % THREADS, f"before{number:06d}")
+    end = clients.gathered().period.end
+    assert end is not None
+    for number in range(20):
+        assert clients.consume(number % THREADS, f"last{number:08d}")
+    clients.offset_ms = end * 1000 - NOW_MS + 10
+
+    def work(worker: int) -> None:
+        for number in range(25):
+            while clients.consume(worker, f"w{worker:02d}n{number:04d}mnth") is None:
+                clients.offset_ms += 1
+
+    together(work)
+    counter = clients.gathered()
+    assert counter.period.start == end
+    assert counter.used == 300
+    assert clients.consumed == 190 + 300
+    versions = [
+        (Counter.of(version["old"]), Counter.of(version["new"]))
+        for version in histories(dynamodb, door, f"USAGE#{clients.limit[0]}#")
+        if version["old"]
+    ]
+    [ended] = [old for old, new in versions if old.period_number != new.period_number]
+    assert (ended.used, ended.drawn) == (190, 0)
+
+
+def test_one_request_from_sixteen_threads_consumes_once(door: Table) -> None:
+    clients = Clients(door, 300)
+    together(lambda worker: [clients.consume(worker, "thesamekey12", 7) for _ in range(3)])
+    assert clients.consumed == 7
+    assert clients.gathered().used == 7
+
+
+def test_a_limit_is_spread_in_a_rush_and_nothing_is_counted_twice(
+    door: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From one counter to parts, with every request sent twice, some before and some after."""
+    monkeypatch.setattr(usage_parts, "SPREAD_FROM", 100)
+    monkeypatch.setattr(usage_parts, "RUSH_MS", 10**6)
+    limit = (new_id(), "x")
+    valid = Terms(5_000, 6_000, "never", "UTC", "active", 0, None)
+    numbers: Any = itertools.count()
+
+    def change() -> Change:
+        return Change("key_test", f"req-{next(numbers)}", NOW_MS)
+
+    door.execute(usage.new_counter(*limit, valid, change()))
+    assert not is_spread(door, limit)
+    memories = [usage_parts.Memory() for _ in range(THREADS)]
+
+    def ask(worker: int, key: str) -> bool:
+        while True:
+            operation = usage_parts.consume(*limit, key, 1, change(), memory=memories[worker])
+            try:
+                outcome: usage.Outcome = run(door, operation, lambda: NOW_MS)
+            except problems.Contention:
+                continue
+            return not outcome.is_replay
+
+    fresh = list[bool]()
+
+    def work(worker: int) -> None:
+        for number in range(20):
+            key = f"w{worker:02d}n{number:04d}rush"
+            first = ask(worker, key)
+            fresh.append(first)
+            assert not ask(worker, key), "it was consumed twice"
+
+    together(work)
+    assert is_spread(door, limit)
+    for worker in range(THREADS):
+        assert not ask(worker, f"w{worker:02d}n0000rush"), "forgotten when the limit was spread"
+    counter = run(door, usage_parts.gather(limit, change()), lambda: NOW_MS)
+    assert counter.used == THREADS * 20
+
+
+def is_spread(door: Table, limit: tuple[str, str]) -> bool:
+    return Counter.of(door.execute(table.Get(table.usage_key(*limit)))).parts is not None

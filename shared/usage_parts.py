@@ -7,10 +7,9 @@ by itself (`usage`). The counter knows what is `drawn`, and not yet told to be u
 
     left + drawn + used = hard cap,    and what parts have left is never more than what is drawn.
 
-A part tells what it has used when it draws again, and every few seconds. Whoever finds the counter
-with too little left *gathers*: takes back what all parts have. When that is little, the parts are
-at rest, and requests consume of the counter itself, as of any other. Denied is who finds too little
-left while nothing is drawn.
+All of the limit is drawn, by each part its share. A part tells what it has used every few seconds.
+Whoever finds too little on its part and on the counter *gathers*: takes back what all parts have,
+and deals it anew. Denied is who then finds that less is left and drawn than is asked for.
 
 New terms, and a new period, begin only when nothing is drawn: allowance of a part is under the
 current terms, always. Who gathers or changes terms *holds* the counter meanwhile: nothing can be
@@ -48,9 +47,6 @@ SPREAD_FROM = 100_000
 TELL_MS = 5_000
 # The sweep looks at what is drawn every minute.
 LOOK_SECONDS = 60
-# With less than so much left for each part, they are at rest: one counter takes more requests than
-# it can serve parts that draw so little.
-REST = 8
 # Who holds a counter is gone when it has not let go for so long.
 HOLD_MS = 3_000
 # A process reads a limit's counter again when what it read is so old.
@@ -197,41 +193,13 @@ class _Request:
                 return usage.replay(told, self.quantity, None)
             counter = yield from self._read()
             usage.check_in_force(counter, self.change.now)
-            if _is_at_rest(counter, self.change.now):
-                outcome = yield from self._of_the_counter(counter, attempt)
-                if outcome:
-                    return outcome
-            elif not self._has_enough(part, counter):
+            if not self._has_enough(part, counter):
                 yield from self._draw(part, counter, attempt)
                 # What it has now is as this wants it, unless others were faster.
             elif attempt > 1:
                 self.change = self.change.at((yield Pause(attempt - 1)))
             write = self._write(counter, part)
         raise problems.Contention
-
-    def _of_the_counter(self, counter: Counter, attempt: int) -> Steps[Outcome | None]:
-        """What is consumed while the parts are at rest; None: look again.
-
-        Raises:
-            HardCapReached.
-        """
-        told = yield from usage.look(*self.limit, self.key, counter, self.change.now_ms)
-        if told:
-            return usage.replay(told, self.quantity, None)
-        if counter.left < self.quantity:
-            yield from self._deny(counter)
-        key, is_busy = table.usage_key(*self.limit), counter.may_have_dropped(
-            self.key, self.change.now_ms
-        )  # fmt: skip
-        reply = yield usage.consuming(
-            key, self.key, self.quantity, self.change,
-            checked=counter.leaf_number if is_busy else None, stale=counter.raw(self.key),
-            where="parts = :none", more={":none": 0},
-        )  # fmt: skip
-        if isinstance(reply, Accepted):
-            return (yield from usage.done(key, reply, self.key, self.change))
-        self.change = self.change.at((yield Pause(attempt)))
-        return None
 
     def _deny(self, counter: Counter) -> Steps[None]:
         yield from usage.record_denial(*self.limit, self.key, self.quantity, counter, self.change)
@@ -302,23 +270,20 @@ class _Request:
             yield from _put_leaves_aside(self.limit, counter, self.change)
         elif counter.has_ended(self.change.now):
             yield from _begin(self.limit, self.change)
-        elif part and part.giving is not None:
-            yield from gather(self.limit, self.change, tries=1)
-        elif counter.left >= max(self.quantity, REST * PARTS):
-            yield from self._move(part, counter)
-        elif counter.drawn:
-            yield from gather(self.limit, self.change, tries=1)
-        elif counter.left < self.quantity:
+        elif counter.left + counter.drawn < self.quantity:
             yield from self._deny(counter)
+        elif counter.left >= self.quantity and (part is None or part.giving is None):
+            yield from self._move(part, counter)
         else:
-            yield _rest(self.limit)
+            wants = (self.part_key, self.quantity)
+            yield from gather(self.limit, self.change, tries=1, wants=wants)
 
     def _move(self, part: Part | None, counter: Counter) -> Steps[None]:
         """Some of what the counter has left to the part; what the part has used is told with it.
 
         It may be refused, since others did the same: look again.
         """
-        share = max(self.quantity, counter.left // (2 * PARTS))
+        share = max(self.quantity, min(counter.left, (counter.left + counter.drawn) // PARTS))
         used = part.untold if part else 0
         about = _about(self.limit, self.change, used, left=-share, drawn=share - used)
         if counter.drawn == 0:
@@ -340,13 +305,11 @@ class _Request:
         elif part.counter.leaf.terms() == counter.leaf.terms():
             received = Update(
                 self.part_key,
-                "SET #left = #left + :share, drawn = :drawn, toldAt = :now,"
-                " droppedAt = :droppedAt, droppedTo = :droppedTo",
-                "drawn = :seen AND leaf = :leaf AND attribute_not_exists(giving)",
+                "SET #left = #left + :share, drawn = :drawn, toldAt = :now",
+                "drawn = :seen AND attribute_not_exists(giving)",
                 {"#left": "left"},
                 {":share": share, ":drawn": part.drawn + share - used, ":seen": part.drawn,
-                 ":now": self.change.now_ms, ":leaf": part.counter.leaf_number,
-                 **_dropped(part.counter, counter)},
+                 ":now": self.change.now_ms},
             )  # fmt: skip
         else:
             received = yield from _renew(self.part_key, part, counter, share, self.change)
@@ -381,14 +344,6 @@ def _new_part(key: Key, counter: Counter, share: int, change: Change) -> Put:
     )  # fmt: skip
 
 
-def _dropped(part: Counter, counter: Counter) -> dict[str, int]:
-    """What may have left the counter while the parts were at rest, their requests among it."""
-    return {
-        ":droppedAt": max(part.dropped_ms, counter.dropped_ms),
-        ":droppedTo": max(part.dropped_to, counter.dropped_to),
-    }
-
-
 def _renew(key: Key, part: Part, counter: Counter, share: int, change: Change) -> Steps[Update]:
     """New terms for a part that has nothing: they begin with a new leaf."""
     dropped = yield from usage.put_aside(key, part.counter, change.now_ms)
@@ -408,8 +363,6 @@ def _renew(key: Key, part: Part, counter: Counter, share: int, change: Change) -
         names,
         {
             **values, **more, ":empty": {}, ":share": share, ":zero": 0,
-            ":droppedAt": max(values[":droppedAt"], counter.dropped_ms),
-            ":droppedTo": max(values[":droppedTo"], counter.dropped_to),
         },
     )  # fmt: skip
 
@@ -520,78 +473,102 @@ def _begin(limit: tuple[str, str], change: Change) -> Steps[None]:
 # --- Taking back what is drawn --------------------------------------------------------------------
 
 
-def _is_at_rest(counter: Counter, now: int) -> bool:
-    is_free = not counter.held_ms and not counter.has_ended(now)
-    return counter.parts == 0 and is_free and counter.left < REST * PARTS
-
-
-def _rest(limit: tuple[str, str]) -> Update:
-    """Let requests consume of the counter itself: there is too little for parts."""
-    return Update(
-        table.usage_key(*limit), "SET parts = :zero",
-        "attribute_exists(parts) AND drawn = :zero AND attribute_not_exists(heldAt)",
-        table.NO_NAMES, {":zero": 0},
-    )  # fmt: skip
-
-
 def _read_parts(limit: tuple[str, str]) -> Steps[dict[Key, Part]]:
     keys = tuple(table.part_key(*limit, number) for number in range(PARTS))
     found: dict[Key, Item] = yield BatchGet(keys)
     return {key: Part.of(item) for key, item in found.items()}
 
 
-def gather(limit: tuple[str, str], change: Change, *, tries: int = ROUNDS) -> Steps[Counter]:
+def gather(
+    limit: tuple[str, str],
+    change: Change,
+    *,
+    tries: int = ROUNDS,
+    wants: tuple[Key, int] | None = None,
+) -> Steps[Counter]:
     """Take back what all parts have left, and hear what they have used; the counter afterwards.
 
-    Something is drawn still where somebody else does the same. Can be left at any call and done
-    again.
+    With `wants`, a part and how much it is to have at least, everything is dealt anew. Something is
+    drawn still where somebody else does the same. Can be left at any call and done again.
     """
     for attempt in range(1, tries + 1):
         counter = usage.counter_of((yield Get(table.usage_key(*limit))))
         if counter.drawn == 0:
             return counter
         if (yield from _hold(limit, change)):
-            return (yield from _take_back(limit, change, lets_go=True))
+            return (yield from _take_back(limit, change, wants, lets_go=True))
         change = change.at((yield Pause(attempt)))
     return counter
 
 
-def _take_back(limit: tuple[str, str], change: Change, *, lets_go: bool) -> Steps[Counter]:
+def _take_back(
+    limit: tuple[str, str], change: Change, wants: tuple[Key, int] | None, *, lets_go: bool
+) -> Steps[Counter]:
     """Take everything back while the counter is held, and let it go or not."""
     for attempt in range(1, ROUNDS + 1):
-        counter = usage.counter_of((yield Get(table.usage_key(*limit))))
-        for key, part in (yield from _read_parts(limit)).items():
-            if part.drawn and part.giving is None:
-                yield Update(
-                    key, "SET giving = #left, #left = :zero", "attribute_not_exists(giving)",
-                    {"#left": "left"}, {":zero": 0},
-                )  # fmt: skip
-        parts = (yield from _read_parts(limit)).items()
-        giving = {key: part for key, part in parts if part.giving is not None}
-        left, drawn = (sum(getattr(part, name) for part in giving.values()) for name in _SUMS)
-        about = _about(limit, change, drawn - left, left=left, drawn=-drawn)
-        about = _with(
-            about, "", "holds = :holds AND heldAt = :held",
-            {":holds": counter.holds, ":held": counter.held_ms},
-        )  # fmt: skip
-        if lets_go:
-            about = about._replace(expression=f"{about.expression} REMOVE heldAt")
-        reply = yield Transact((about, *(_given(key, part) for key, part in giving.items())))
-        if isinstance(reply, Accepted) or (isinstance(reply, Cancelled) and reply.reasons[0][0]):
-            return usage.counter_of((yield Get(table.usage_key(*limit))))
+        parts = yield from _read_parts(limit)
+        asked = [_give(key) for key, part in parts.items() if part.drawn and part.giving is None]
+        if not asked or isinstance((yield Transact(tuple(asked))), Accepted):
+            counter = usage.counter_of((yield Get(table.usage_key(*limit))))
+            parts = yield from _read_parts(limit)
+            giving = {key: part for key, part in parts.items() if part.giving is not None}
+            writes = _dealt(limit, counter, giving, wants, change, lets_go=lets_go)
+            reply = yield Transact(writes)
+            is_lost = isinstance(reply, Cancelled) and reply.reasons[0][0]
+            if isinstance(reply, Accepted) or is_lost:
+                return usage.counter_of((yield Get(table.usage_key(*limit))))
         change = change.at((yield Pause(attempt)))
     raise problems.Contention
 
 
-_SUMS = ("giving", "drawn")
-
-
-def _given(key: Key, part: Part) -> Update:
-    values = {":seen": part.giving, ":drawn": part.drawn, ":zero": 0}
+def _give(key: Key) -> Update:
+    """A part has nothing left from now on, and says what it had."""
     return Update(
-        key, "SET drawn = :zero REMOVE giving", "giving = :seen AND drawn = :drawn", table.NO_NAMES,
-        values,
+        key, "SET giving = #left, #left = :zero", "attribute_not_exists(giving)",
+        {"#left": "left"}, {":zero": 0},
     )  # fmt: skip
+
+
+def _dealt(
+    limit: tuple[str, str], counter: Counter, giving: dict[Key, Part],
+    wants: tuple[Key, int] | None, change: Change, *, lets_go: bool,
+) -> tuple[Update, ...]:  # fmt: skip
+    """What parts give back and what they get anew, and what the counter hears of it."""
+    back = sum(part.giving or 0 for part in giving.values())
+    drawn = sum(part.drawn for part in giving.values())
+    shares = _shares(counter.left + back, [*giving], wants) if wants else dict.fromkeys(giving, 0)
+    dealt = sum(shares.values())
+    about = _with(
+        _about(limit, change, drawn - back, left=back - dealt, drawn=dealt - drawn), "",
+        "holds = :holds AND heldAt = :held AND #left = :seen",
+        {":holds": counter.holds, ":held": counter.held_ms, ":seen": counter.left},
+    )  # fmt: skip
+    about = about._replace(names={**about.names, "#left": "left"})
+    if lets_go:
+        about = about._replace(expression=f"{about.expression} REMOVE heldAt")
+    return about, *(
+        Update(
+            key, "SET #left = :share, drawn = :share, toldAt = :now REMOVE giving",
+            "giving = :seen AND drawn = :drawn", {"#left": "left"},
+            {":share": shares[key], ":now": change.now_ms, ":seen": part.giving,
+             ":drawn": part.drawn},
+        )
+        for key, part in giving.items()
+    )  # fmt: skip
+
+
+def _shares(left: int, keys: list[Key], wants: tuple[Key, int]) -> dict[Key, int]:
+    """What is left, dealt evenly, once the one who asks has enough; what is not is left over.
+
+    A part that cannot be dealt anything draws what it wants.
+    """
+    key, quantity = wants
+    first = min(left, quantity)
+    each, more = divmod(max(0, left - first), max(1, len(keys)))
+    shares = {name: each + int(number < more) for number, name in enumerate(keys)}
+    if key in shares:
+        shares[key] += first
+    return shares
 
 
 def hold(limit: tuple[str, str], change: Change) -> Steps[Counter]:
@@ -602,7 +579,7 @@ def hold(limit: tuple[str, str], change: Change) -> Steps[Counter]:
     """
     for attempt in range(1, ROUNDS + 1):
         if (yield from _hold(limit, change)):
-            counter = yield from _take_back(limit, change, lets_go=False)
+            counter = yield from _take_back(limit, change, None, lets_go=False)
             if counter.drawn == 0 and counter.held_ms:
                 return counter
         change = change.at((yield Pause(attempt)))
@@ -622,7 +599,7 @@ def _hold(limit: tuple[str, str], change: Change) -> Steps[bool]:
 
 
 def look_after(owner: str, name: str, change: Change) -> Steps[None]:
-    """What the sweep does: hear what parts have used; take back what nobody uses any more."""
+    """What the sweep does: hear what parts have used."""
     limit = (owner, name)
     counter = usage.counter_of((yield Get(table.usage_key(*limit))))
     if counter.drawn:
@@ -630,8 +607,6 @@ def look_after(owner: str, name: str, change: Change) -> Steps[None]:
         busy = {key: part for key, part in parts.items() if part.untold and part.giving is None}
         for key, part in busy.items():
             yield _tell(limit, {key: part}, change)
-        if not busy:
-            yield from gather(limit, change)
         yield Update(
             table.usage_key(*limit), "SET earliest = :due", "drawn > :zero", table.NO_NAMES,
             {":due": change.now + LOOK_SECONDS, ":zero": 0},

@@ -154,25 +154,31 @@ MAY = {
         "dynamodb:Query": {"index/room", "index/sweep"},
     },
     "Consume": {
-        "dynamodb:GetItem": {"KEY#*", "USAGE#*", "CONSUMED#*"},
-        "dynamodb:UpdateItem": {"USAGE#*", "DENIAL#*"},
+        "dynamodb:GetItem": {"KEY#*", "USAGE#*", "PART#*", "CONSUMED#*"},
+        "dynamodb:BatchGetItem": {"KEY#*", "USAGE#*", "PART#*", "CONSUMED#*"},
+        "dynamodb:UpdateItem": {"USAGE#*", "PART#*", "DENIAL#*"},
+        "dynamodb:PutItem": {"PART#*"},
         "dynamodb:BatchWriteItem": {"CONSUMED#*"},
     },
     "Release": {
-        "dynamodb:GetItem": {"KEY#*", "LEDGER#*", "POOL#*", "SUM#*", "ENTITLEMENT#*"},
-        "dynamodb:BatchGetItem": {"KEY#*", "LEDGER#*", "POOL#*", "SUM#*", "ENTITLEMENT#*"},
-        "dynamodb:UpdateItem": {"LEDGER#*", "POOL#*", "ENTITLEMENT#*"},
+        "dynamodb:GetItem": {
+            "KEY#*", "LEDGER#*", "POOL#*", "SUM#*", "USAGE#*", "PART#*", "ENTITLEMENT#*",
+        },
+        "dynamodb:BatchGetItem": {
+            "KEY#*", "LEDGER#*", "POOL#*", "SUM#*", "USAGE#*", "PART#*", "ENTITLEMENT#*",
+        },
+        "dynamodb:UpdateItem": {"LEDGER#*", "POOL#*", "USAGE#*", "PART#*", "ENTITLEMENT#*"},
         "dynamodb:PutItem": {"LEDGER#*", "POOL#*", "SUM#*"},
         "dynamodb:Query": {"index/sweep"},
     },
     "Entitlements": {
         "dynamodb:GetItem": {
-            "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "POOL#*", "SUM#*", "USAGE#*", "CONSUMED#*",
-            "SEATS#*", "IDEMPOTENCY#*", "SECRET#*", "WEBHOOKS", "DELIVERY#*", "MAIL#*", "FOLLOWUP#*",
+            "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "POOL#*", "SUM#*", "USAGE#*", "PART#*",
+            "CONSUMED#*", "SEATS#*", "IDEMPOTENCY#*", "SECRET#*", "WEBHOOKS", "DELIVERY#*", "MAIL#*", "FOLLOWUP#*",
         },
         "dynamodb:BatchGetItem": {
-            "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "POOL#*", "SUM#*", "USAGE#*", "CONSUMED#*",
-            "SEATS#*", "IDEMPOTENCY#*", "SECRET#*", "WEBHOOKS", "DELIVERY#*", "MAIL#*", "FOLLOWUP#*",
+            "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "POOL#*", "SUM#*", "USAGE#*", "PART#*",
+            "CONSUMED#*", "SEATS#*", "IDEMPOTENCY#*", "SECRET#*", "WEBHOOKS", "DELIVERY#*", "MAIL#*", "FOLLOWUP#*",
         },
         "dynamodb:PutItem": {
             "KEY#*", "ENTITLEMENT#*", "LEDGER#*", "POOL#*", "SUM#*", "USAGE#*", "IDEMPOTENCY#*",
@@ -180,7 +186,8 @@ MAY = {
             "SEAT_REQUEST#*",
         },
         "dynamodb:UpdateItem": {
-            "ENTITLEMENT#*", "LEDGER#*", "POOL#*", "USAGE#*", "SEATS#*", "DENIAL#*",
+            "ENTITLEMENT#*", "LEDGER#*", "POOL#*", "USAGE#*", "PART#*", "SEATS#*",
+            "DENIAL#*",
             "WEBHOOKS_VERSION",
             "WEBHOOK_SECRET#*",
         },

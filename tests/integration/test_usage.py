@@ -10,6 +10,7 @@ import pytest
 
 from local.api import Answer
 from local.demo import list_all
+from local.stack import Stack
 from shared import events
 from shared.event_models import EVENTS
 from shared.usage import MAX_LIMITS
@@ -217,6 +218,65 @@ def test_overdraft_of_a_usage_limit_is_listed(api: CheckedApi) -> None:
     wait_for(lambda: over() == [counted.id])
     rest = list_all(api, f"{listed}&overdraft=false")
     assert [item["entitlementId"] for item in rest] == [quiet.id]
+
+
+def spread(stack: Stack, counted: Counted) -> None:
+    """What a rush does that this machine is too slow for: see `usage_parts.is_rushed`."""
+    names = ("parts", "drawn", "holds")
+    stack.client("dynamodb").update_item(
+        TableName=stack.outputs["TableName"],
+        Key={"pk": {"S": f"USAGE#{counted.id}#exports#0000"}, "sk": {"S": "LEDGER"}},
+        UpdateExpression="SET " + ", ".join(f"{name} = :none" for name in names),
+        ConditionExpression="attribute_exists(pk)",
+        ExpressionAttributeValues={":none": {"N": "0"}},
+    )
+
+
+def test_a_limit_that_is_spread(stack: Stack, api: CheckedApi) -> None:
+    """Parts of their own, and the same answers: exactly the cap, once for each key, told in full."""
+    limit = {**LIMIT, "limit": 150_000, "overdraftLimit": {"type": "absolute", "value": 50_000}}
+    counted = Counted(api, usageLimits=[limit])
+    first = counted.consume(1, "before-it-is-spread")
+    spread(stack, counted)
+    keys = [str(uuid.uuid4()) for _ in range(100)]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda key: counted.send(1, key), keys))
+    assert {answer.status for answer in answers} == {200}
+    assert counted.consume(1, "before-it-is-spread") == first
+    again = counted.send(1, keys[7])
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.body == answers[7].body
+    # A change hears what every part has used.
+    small = {**limit, "limit": 60}
+    api.expect(200, "PATCH", counted.path, {"usageLimits": [{**small, "overdraftLimit": {
+        "type": "absolute", "value": 50}}]})  # fmt: skip
+    [item] = counted.license.expect(200, "GET", counted.usage)["items"]
+    assert (item["usage"]["used"], item["usage"]["hardCap"]) == (101, 110)
+    with ThreadPoolExecutor(16) as pool:
+        statuses = list(pool.map(lambda _: counted.send().status, range(16)))
+    assert (statuses.count(200), statuses.count(409)) == (9, 7)
+    denied = counted.consume(1, status=409)
+    assert (denied["usage"]["used"], denied["usage"]["available"]) == (110, 0)
+    would = counted.send(1, query="?dryRun=true")
+    assert would.status == 409
+    corrected = api.call(
+        "POST", f"{counted.usage}/exports/corrections", {"quantity": -2, "reason": "a test"},
+        headers={"idempotency-key": str(uuid.uuid4())},
+    )  # fmt: skip
+    assert corrected.body["usage"]["used"] == 108
+    statuses = [counted.send().status for _ in range(3)]
+    assert statuses == [200, 200, 409]
+    api.expect(200, "PATCH", counted.path, {"usageLimits": [limit]})
+
+    def is_told() -> bool:
+        items = list_all(api, f"{counted.path}/usage-history?interval=15m&usageKey=exports")
+        denied = sum(each["deniedAttempts"] for each in items)
+        return (items[-1]["closing"], denied) == (110, 9)
+
+    wait_for(is_told)
+    assert counted.consume(5)["usage"]["used"] == 115
+    assert api.call("DELETE", counted.path).status == 204
+    assert counted.send().status == 404
 
 
 def test_all_limits_change_at_once(api: CheckedApi) -> None:

@@ -69,8 +69,9 @@ class KeptChange(NamedTuple):
     `renewed`, `deactivated`), `reason` of an end, `stamp`, `overdraft`, `leaseEnd`. `terms` and
     `termsBefore` are status and validity. `reached`: the thresholds that fired, in percent.
 
-    Of a usage limit: its key `usage`, the `quantity` that was consumed or corrected (with its
-    `note`), the `period` (Unix seconds). `until`: when the level falls to nothing by itself.
+    Of a usage limit: its key `usage`, the `quantity` that was consumed (by how many `requests`) or
+    corrected (with its `note`), the `period` (Unix seconds). `until`: when the level falls to
+    nothing by itself.
     """
 
     seq: int
@@ -87,6 +88,7 @@ class KeptChange(NamedTuple):
     reached: tuple[int | str, ...] = ()
     usage: str = ""
     quantity: int = 0
+    requests: int = 1
     note: str = ""
     period: tuple[int, int | None] | None = None
     until: int | None = None
@@ -96,7 +98,7 @@ class KeptChange(NamedTuple):
         counted = dict.fromkeys(COUNTS, 0)
         if self.type in ("consumed", "corrected"):
             counted[self.type] = self.quantity
-        counted["requests"] = int(self.type == "consumed")
+        counted["requests"] = self.requests if self.type == "consumed" else 0
         for seat in self.seats:
             counted[seat.get("reason") or seat["kind"]] += 1
             if seat.get("reason") in ("released", "lease_expired"):
@@ -128,6 +130,7 @@ class KeptChange(NamedTuple):
                 {
                     "usage": self.usage,
                     "quantity": self.quantity,
+                    "requests": self.requests,
                     "note": self.note,
                     "period": list(self.period or ()),
                     "until": self.until,
@@ -156,6 +159,7 @@ class KeptChange(NamedTuple):
             tuple(item["reached"]),
             item.get("usage", ""),
             item.get("quantity", 0),
+            item.get("requests", 1),
             item.get("note", ""),
             (item["period"][0], item["period"][1]) if item.get("period") else None,
             item.get("until"),

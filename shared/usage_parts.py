@@ -54,22 +54,33 @@ FRESH_MS = 1_000
 
 
 class Part(NamedTuple):
-    """A part as read: its own counter, what it has drawn and not told of, what it gives back."""
+    """A part as read: its own counter, what it has drawn and not told of, what it gives back.
+
+    `told_ms` and `told_seq`: when it told last, and up to which of its versions.
+    """
 
     counter: Counter
     drawn: int
     giving: int | None
     told_ms: int
+    told_seq: int
 
     @classmethod
     def of(cls, item: Item) -> "Part":
         """The part in an item of the table."""
-        return cls(Counter.of(item), item["drawn"], item.get("giving"), item["toldAt"])
+        return cls(
+            Counter.of(item), item["drawn"], item.get("giving"), item["toldAt"], item["toldSeq"]
+        )
 
     @property
     def untold(self) -> int:
         """What it has used and not told of."""
         return self.drawn - self.counter.left - (self.giving or 0)
+
+    @property
+    def requests(self) -> int:
+        """How many requests have used that: each was a version."""
+        return self.counter.seq - self.told_seq
 
 
 class Memory:
@@ -246,7 +257,7 @@ class _Request:
         if len(part.counter.leaf.entries) % LEAF == 0:
             yield from usage.turn(self.part_key, part.counter, self.change)
         if part.untold and self.change.now_ms - part.told_ms >= TELL_MS:
-            yield _tell(self.limit, {self.part_key: part}, self.change)
+            yield _tell(self.limit, self.part_key, part, self.change)
         return Outcome(told, None, is_replay=False)
 
     def _look(self, part: Part | None) -> Steps[Consumption | None]:
@@ -285,7 +296,8 @@ class _Request:
         """
         share = max(self.quantity, min(counter.left, (counter.left + counter.drawn) // PARTS))
         used = part.untold if part else 0
-        about = _about(self.limit, self.change, used, left=-share, drawn=share - used)
+        requests = part.requests if part else 0
+        about = _about(self.limit, self.change, used, requests, left=-share, drawn=share - used)
         if counter.drawn == 0:
             # The sweep is to look at it.
             about = _with(about, "sweepKey = :shard, earliest = :due", "", {
@@ -305,16 +317,19 @@ class _Request:
         elif part.counter.leaf.terms() == counter.leaf.terms():
             received = Update(
                 self.part_key,
-                "SET #left = #left + :share, drawn = :drawn, toldAt = :now",
-                "drawn = :seen AND attribute_not_exists(giving)",
+                "SET #left = #left + :share, drawn = :drawn, toldAt = :now, toldSeq = :seq",
+                _AS_SEEN,
                 {"#left": "left"},
                 {":share": share, ":drawn": part.drawn + share - used, ":seen": part.drawn,
-                 ":now": self.change.now_ms},
+                 ":now": self.change.now_ms, ":seq": part.counter.seq, ":told": part.told_seq},
             )  # fmt: skip
         else:
             received = yield from _renew(self.part_key, part, counter, share, self.change)
         yield Transact((about, received))
 
+
+# What a part has drawn, and told of, is as it was seen.
+_AS_SEEN = "drawn = :seen AND toldSeq = :told AND attribute_not_exists(giving)"
 
 # --- A part ---------------------------------------------------------------------------------------
 
@@ -337,7 +352,8 @@ def _new_part(key: Key, counter: Counter, share: int, change: Change) -> Put:
         key,
         {
             **_terms(counter), "left": share, "drawn": share, "toldAt": change.now_ms,
-            "recent": {}, "earlier": {}, "leaf": 1, "seq": 1, "last": change.record("created"),
+            "recent": {}, "earlier": {}, "leaf": 1, "seq": 1, "toldSeq": 1,
+            "last": change.record("created"),
             "droppedAt": counter.dropped_ms, "droppedTo": counter.dropped_to,
         },
         "attribute_not_exists(pk)",
@@ -353,7 +369,9 @@ def _renew(key: Key, part: Part, counter: Counter, share: int, change: Change) -
     sets = {named.get(name, name): value for name, value in _terms(counter).items()}
     sets.setdefault("hardCap", None)
     sets.setdefault("periodEnd", None)
-    assignments, removals, more = table.assign({**sets, "toldAt": change.now_ms})
+    assignments, removals, more = table.assign(
+        {**sets, "toldAt": change.now_ms, "toldSeq": part.counter.seq}
+    )
     return Update(
         key,
         table.set_and_remove(
@@ -371,9 +389,9 @@ def _renew(key: Key, part: Part, counter: Counter, share: int, change: Change) -
 
 
 def _about(
-    limit: tuple[str, str], change: Change, used: int, *, left: int = 0, drawn: int = 0
+    limit: tuple[str, str], change: Change, used: int, requests: int, *, drawn: int, left: int = 0
 ) -> Update:
-    """What parts did, as the counter is told: `used` is a version of its own."""
+    """What parts did, as the counter is told: what was `used` is a version of its own."""
     assignments, values = list[str](), dict[str, Any]()
     names: dict[str, str] = {"#left": "left"}
     if left:
@@ -384,7 +402,10 @@ def _about(
     if used:
         assignments.append("seq = seq + :one, #last = :change")
         names["#last"] = "last"
-        values |= {":one": 1, ":change": change.record("consumed", quantity=used)}
+        values |= {
+            ":one": 1,
+            ":change": change.record("consumed", quantity=used, requests=requests),
+        }
     names = names if left else {name: each for name, each in names.items() if name != "#left"}
     return Update(
         table.usage_key(*limit), "SET " + ", ".join(assignments), "attribute_exists(parts)",
@@ -400,18 +421,14 @@ def _with(update: Update, sets: str, condition: str, values: dict[str, Any]) -> 
     )
 
 
-def _tell(limit: tuple[str, str], parts: dict[Key, Part], change: Change) -> Transact:
-    """Tell the counter what parts have used; they keep what they have left."""
-    used = sum(part.untold for part in parts.values())
+def _tell(limit: tuple[str, str], key: Key, part: Part, change: Change) -> Transact:
+    """Tell the counter what a part has used; it keeps what it has left."""
     return Transact((
-        _about(limit, change, used, drawn=-used),
-        *(
-            Update(
-                key, "SET drawn = :drawn, toldAt = :now",
-                "drawn = :seen AND attribute_not_exists(giving)", table.NO_NAMES,
-                {":drawn": part.drawn - part.untold, ":seen": part.drawn, ":now": change.now_ms},
-            )
-            for key, part in parts.items()
+        _about(limit, change, part.untold, part.requests, drawn=-part.untold),
+        Update(
+            key, "SET drawn = :drawn, toldAt = :now, toldSeq = :seq", _AS_SEEN, table.NO_NAMES,
+            {":drawn": part.drawn - part.untold, ":seen": part.drawn, ":now": change.now_ms,
+             ":seq": part.counter.seq, ":told": part.told_seq},
         ),
     ))  # fmt: skip
 
@@ -465,7 +482,7 @@ def _begin(limit: tuple[str, str], change: Change) -> Steps[None]:
         {
             **values, ":empty": {}, ":full": current.left, ":start": current.period.start,
             ":end": current.period.end, ":periods": current.period_number, ":zero": 0,
-            ":change": change.record("consumed", quantity=0),
+            ":change": change.record("begun"),
         },
     )  # fmt: skip
 
@@ -539,7 +556,10 @@ def _dealt(
     shares = _shares(counter.left + back, [*giving], wants) if wants else dict.fromkeys(giving, 0)
     dealt = sum(shares.values())
     about = _with(
-        _about(limit, change, drawn - back, left=back - dealt, drawn=dealt - drawn), "",
+        _about(
+            limit, change, drawn - back, sum(part.requests for part in giving.values()),
+            left=back - dealt, drawn=dealt - drawn,
+        ), "",
         "holds = :holds AND heldAt = :held AND #left = :seen",
         {":holds": counter.holds, ":held": counter.held_ms, ":seen": counter.left},
     )  # fmt: skip
@@ -548,10 +568,10 @@ def _dealt(
         about = about._replace(expression=f"{about.expression} REMOVE heldAt")
     return about, *(
         Update(
-            key, "SET #left = :share, drawn = :share, toldAt = :now REMOVE giving",
+            key, "SET #left = :share, drawn = :share, toldAt = :now, toldSeq = :seq REMOVE giving",
             "giving = :seen AND drawn = :drawn", {"#left": "left"},
             {":share": shares[key], ":now": change.now_ms, ":seen": part.giving,
-             ":drawn": part.drawn},
+             ":drawn": part.drawn, ":seq": part.counter.seq},
         )
         for key, part in giving.items()
     )  # fmt: skip
@@ -606,7 +626,7 @@ def look_after(owner: str, name: str, change: Change) -> Steps[None]:
         parts = yield from _read_parts(limit)
         busy = {key: part for key, part in parts.items() if part.untold and part.giving is None}
         for key, part in busy.items():
-            yield _tell(limit, {key: part}, change)
+            yield _tell(limit, key, part, change)
         yield Update(
             table.usage_key(*limit), "SET earliest = :due", "drawn > :zero", table.NO_NAMES,
             {":due": change.now + LOOK_SECONDS, ":zero": 0},

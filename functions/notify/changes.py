@@ -166,7 +166,8 @@ def read_count(usage: str, old: Item | None, new: Item) -> Version | None:
         new["seq"], at, last["type"], last["actor"], last["request"],
         _count_level(after, at), level_before, before_at,
         _count_terms(new), _count_terms(old) if old else {}, (),
-        usage=usage, quantity=last.get("quantity", 0), note=last.get("reason", ""),
+        usage=usage, quantity=last.get("quantity", 0), requests=last.get("requests", 1),
+        note=last.get("reason", ""),
         period=(after.period.start, after.period.end), until=after.ends_ms,
     )  # fmt: skip
     ended = None

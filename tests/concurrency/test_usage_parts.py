@@ -91,7 +91,7 @@ class Clients:
         return sum(quantity for each in self.told for _, quantity in each)
 
 
-def test_a_rush_takes_all_of_it_and_no_more(door: Table) -> None:
+def test_a_rush_takes_all_of_it_and_no_more(dynamodb: DynamoDBLocal, door: Table) -> None:
     """Nobody is denied while there is enough, wherever it is; and no more than the cap."""
     clients = Clients(door, 700)
 
@@ -105,6 +105,13 @@ def test_a_rush_takes_all_of_it_and_no_more(door: Table) -> None:
     assert clients.consumed == 700
     assert clients.denied == 16 * 60 - 700
     assert clients.gathered().used == 700
+    told = [
+        version["new"]["last"]
+        for version in histories(dynamodb, door, f"USAGE#{clients.limit[0]}#")
+        if version["old"] and version["old"]["seq"] != version["new"]["seq"]
+    ]
+    assert {each["type"] for each in told} == {"consumed"}
+    assert [sum(each[name] for each in told) for name in ("quantity", "requests")] == [700, 700]
 
 
 @pytest.mark.parametrize("seed", SEEDS[::2])
@@ -136,6 +143,7 @@ def test_terms_change_in_a_rush(dynamodb: DynamoDBLocal, door: Table, seed: int)
     for version in histories(dynamodb, door, f"USAGE#{clients.limit[0]}#"):
         seen = Counter.of(version["new"])
         assert seen.drawn >= 0
+        assert version["new"]["last"].get("quantity", 1) > 0, "told twice"
         assert seen.used <= max(900, 400)
     for key, part in run(door, usage_parts._read_parts(clients.limit), clients.now_ms).items():
         assert part.drawn == part.counter.left == 0, key

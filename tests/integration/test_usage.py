@@ -271,7 +271,8 @@ def test_a_limit_that_is_spread(stack: Stack, api: CheckedApi) -> None:
     def is_told() -> bool:
         items = list_all(api, f"{counted.path}/usage-history?interval=15m&usageKey=exports")
         denied = sum(each["deniedAttempts"] for each in items)
-        return (items[-1]["closing"], denied) == (110, 9)
+        requests = sum(each["requests"] for each in items)
+        return (items[-1]["closing"], denied, requests) == (110, 9, 112)
 
     wait_for(is_told)
     assert counted.consume(5)["usage"]["used"] == 115

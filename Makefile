@@ -70,6 +70,7 @@ bench-pool: $(READY) ## Measure how fresh the sum of a large pool is, on the loc
 
 scale: $(READY) ## Pools under load on a simulated DynamoDB: the table and the pictures of docs/scale.md
 	@$(BIN)/python -m benchmarks.scale.run
+	@$(BIN)/python -m benchmarks.scale.counting
 
 lint: $(READY)
 	@$(BIN)/ruff check --quiet .

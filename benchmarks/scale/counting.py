@@ -1,16 +1,18 @@
-"""Usage limits in a rush, on the simulated DynamoDB: the textbook, one counter, and its parts."""
+"""`make scale`: usage limits in a rush, on the simulated DynamoDB, by three designs."""
 
 import base64
 import random
 from collections import Counter as Tally
 from collections.abc import Iterator
 
+from benchmarks.scale import chart
 from benchmarks.scale.designs import OWNER, Design, Outcome, Textbook
 from benchmarks.scale.engine import Engine, Process
-from benchmarks.scale.run import SECONDS, SEED, START_MS, Load, Result, at_once
+from benchmarks.scale.run import SECONDS, SEED, START_MS, Load, Result, at_once, table_of
 from shared import problems, table, usage, usage_parts
 from shared.ledger import Change
 from shared.table import Accepted, Cancelled, Item, Key, Put, Steps, Transact
+from tools import ROOT
 
 LIMIT = (OWNER, "calls")
 # More than any run consumes; the end of a limit is a run of its own.
@@ -20,6 +22,9 @@ RATES: dict[str, tuple[int, ...]] = {
     "one counter": (100, 200, 300, 400, 600),
     "parts": (100, 1_000, 5_000, 10_000, 15_000),
 }
+# Long enough for parts to tell what they have used.
+RUSH_SECONDS = 8.0
+ENDS = (200, 1_000, 2_000, 5_000)
 
 
 class TextbookCounter(Textbook):
@@ -139,7 +144,7 @@ class Requests(Load):
 
 def rush(kind: type[Design], rate: float) -> Result:
     """Requests for a limit of which there is always enough."""
-    load = Requests(kind(CAP // 2, CAP), rate)
+    load = Requests(kind(CAP // 2, CAP), rate, seconds=RUSH_SECONDS)
     load.env.process(load.arrive())
     load.env.run()
     return load.result("rush", 0)
@@ -163,3 +168,18 @@ def results() -> Iterator[Result]:
     for kind in DESIGNS:
         for rate in RATES[kind.name]:
             yield rush(kind, rate)
+
+
+def main() -> None:
+    """Run, print, draw."""
+    told = table_of(results())
+    for rate in ENDS:
+        answers = ", ".join(f"{count} {name}" for name, count in sorted(end(rate).items()))
+        print(f"a limit that ends in a rush of {rate:,} a second: {answers}")
+    large = [each for each in told if each.design != "textbook transaction"]
+    path = ROOT / "docs/images/scale-usage.svg"
+    path.write_text(chart.picture(large, "one usage limit"))
+
+
+if __name__ == "__main__":
+    main()

@@ -264,18 +264,20 @@ def denial_cost(seats: int) -> dict[str, float]:
     }  # fmt: skip
 
 
-def main() -> None:
-    """Run, print, draw."""
-    told: list[Result] = []
+_FORM = "{:<22}{:<9}{:>7}{:>8}{:>8}{:>8}{:>8}{:>10}{:>10}{:>7}{:>6}{:>6}{:>8}{:>8}"
+
+
+def table_of(each_of: Iterator[Result]) -> list[Result]:
+    """Print results as they come."""
     head = ("design", "load", "seats", "asked/s", "done/s", "p50 ms", "p99 ms", "conflicts",
             "throttled", "calls", "WU", "RU", "gave up", "most")  # fmt: skip
     print(
         "conflicts, throttled calls, calls, write units (WU) and read units (RU) are those of each"
         " request\n"
     )
-    form = "{:<22}{:<9}{:>7}{:>8}{:>8}{:>8}{:>8}{:>10}{:>10}{:>7}{:>6}{:>6}{:>8}{:>8}"
-    print(form.format(*head))
-    for each in results():
+    print(_FORM.format(*head))
+    told = []
+    for each in each_of:
         told.append(each)
         print(
             f"{each.design:<22}{each.scenario:<9}{each.seats:>7}{each.asked:>8.0f}{each.done:>8.0f}"
@@ -284,6 +286,12 @@ def main() -> None:
             f"{each.most:>8}"
         )
         sys.stdout.flush()
+    return told
+
+
+def main() -> None:
+    """Run, print, draw."""
+    told = table_of(results())
     print(f"\nallowance moved, transactions for each 1,000 grants, {LARGE:,} seats")
     print(f"{'use %':<8}{'since the morning began':>26}{'coming and going':>20}")
     for move in moves(LARGE):

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import simpy
 
-from benchmarks.scale import run
+from benchmarks.scale import counting, run
 from benchmarks.scale.designs import DESIGNS, OnePage, Pages, Textbook
 from benchmarks.scale.engine import PLAIN, READ, TRANSACTION, Engine, Throttled, units
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, pool, problems, usage
+from shared import ledger, pool, problems, usage, usage_parts
 from shared.ledger import Change, Holder
 from shared.table import Get, Key, Pause, Put, Query, Refused, Table, Update
 from tests.support import create_table, new_id, open_door, terms
@@ -147,6 +147,32 @@ def test_random_lives_of_a_counter(door: Table, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
+def test_random_lives_of_a_spread_limit(
+    door: Table, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(usage_parts, "PARTS", 4)
+    chance = random.Random(seed)
+    both, limit, now = Both(door), (new_id(), "exports"), NOW
+    valid = usage.Terms(100, 150, "monthly", "Europe/Berlin", "active", 0, None)
+    both.execute(usage.new_counter(*limit, valid, Change("k", "r", now)))
+    both.execute(usage_parts._spread(limit))
+    denied = 0
+    for number in range(120):
+        now += chance.choice((1, 1, 60_000, 86_400_000))
+        change = Change("k", f"r{number}", now)
+        key, quantity = f"{chance.randrange(60):016d}", chance.randint(1, 20)
+        try:
+            if chance.random() < 0.1:
+                both.run(usage_parts.look_after(*limit, change), now)
+            both.run(usage_parts.consume(*limit, key, quantity, change), now)
+        except (problems.HardCapReached, problems.IdempotencyConflict):
+            denied += 1
+    assert denied
+    assert both.engine.transactions > 3
+    assert both.compared > 200
+
+
+@pytest.mark.parametrize("seed", range(3))
 def test_random_transactions(door: Table, seed: int) -> None:
     chance = random.Random(seed)
     both = Both(door)
@@ -266,3 +292,19 @@ def test_a_denial_reads_little() -> None:
     cost = run.denial_cost(2_000)
     assert cost["read units"] < 20
     assert cost["calls"] <= 12
+
+
+def test_a_rush_is_too_much_for_one_counter_and_not_for_its_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(counting, "RUSH_SECONDS", 2.0)
+    one, parts = (counting.rush(kind, 1_000) for kind in (counting.OneCounter, counting.Parts))
+    assert one.done < 500
+    assert parts.done > 950
+    assert parts.failed == 0
+
+
+def test_a_limit_that_ends_in_a_rush_is_exact() -> None:
+    answers = counting.end(400)
+    assert answers["granted"] == 400 * run.SECONDS / 4
+    assert answers["denied"] > 1_000

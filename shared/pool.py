@@ -334,8 +334,6 @@ def let_go(key: Key, moving_at_ms: int) -> Update:
 
 def _deny(ask: _Ask, page: Page) -> Steps[problems.HardCapReached]:
     """Put the denial on record; the problem to be answered."""
-    if not page.is_alone:
-        ask.known = yield from read_standing(ask.owner)  # the limits may have changed
     standing = ask.standing(page)
     # Refused means that this very request is on record already.
     record = ledger.seat_denial(ask.owner, ask.key, ask.holder, standing, ask.change)

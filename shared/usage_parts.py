@@ -187,8 +187,13 @@ class _Request:
         self.part_key = table.part_key(*limit, part_of(key))
 
     def consume(self) -> Steps[Outcome]:
-        limit = self.memory.recall(self.limit, self.change.now_ms)
-        counter = limit or (yield from self._read())
+        """Consume of the part that is this request's.
+
+        Raises:
+            What `usage.consume` raises, but for Spread.
+        """
+        recalled = self.memory.recall(self.limit, self.change.now_ms)
+        counter = recalled or (yield from self._read())
         write = self._write(counter)
         for attempt in range(1, ROUNDS + 1):
             reply = yield write
@@ -202,11 +207,12 @@ class _Request:
             told = yield from self._look(part)
             if told:
                 return usage.replay(told, self.quantity, None)
-            counter = yield from self._read()
+            if not self._has_enough(part, counter):
+                counter = yield from self._read()
             usage.check_in_force(counter, self.change.now)
             if not self._has_enough(part, counter):
+                # What it has then is as this wants it, unless others are faster.
                 yield from self._draw(part, counter, attempt)
-                # What it has now is as this wants it, unless others were faster.
             elif attempt > 1:
                 self.change = self.change.at((yield Pause(attempt - 1)))
             write = self._write(counter, part)

@@ -17,6 +17,7 @@ drawn.
 """
 
 import base64
+import random
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
@@ -43,8 +44,10 @@ PARTS = 64
 RUSH_MS = 200
 # A smaller limit is soon at its end, and its parts would have too little.
 SPREAD_FROM = 100_000
-# A part that has used something tells of it when it did not for so long.
+# A part that has used something tells of it when it did not for so long, or twice as long: not all
+# of them at once. Of the requests that find it due, one in so many does it.
 TELL_MS = 5_000
+TELLERS = 4
 # The sweep looks at what is drawn every minute.
 LOOK_SECONDS = 60
 # Who holds a counter is gone when it has not let go for so long.
@@ -262,7 +265,8 @@ class _Request:
         assert told is not None  # it has just been written
         if len(part.counter.leaf.entries) % LEAF == 0:
             yield from usage.turn(self.part_key, part.counter, self.change)
-        if part.untold and self.change.now_ms - part.told_ms >= TELL_MS:
+        due_ms = part.told_ms + TELL_MS + TELL_MS * part_of(self.key) // PARTS
+        if part.untold and self.change.now_ms >= due_ms and random.randrange(TELLERS) == 0:
             yield _tell(self.limit, self.part_key, part, self.change)
         return Outcome(told, None, is_replay=False)
 
@@ -464,10 +468,7 @@ def _wait(limit: tuple[str, str], counter: Counter, attempt: int) -> Steps[None]
     """Somebody changes the terms; who does not let go is gone."""
     now_ms: int = yield Pause(attempt)
     if now_ms - counter.held_ms > HOLD_MS:
-        yield Update(
-            table.usage_key(*limit), "REMOVE heldAt", "heldAt = :seen", table.NO_NAMES,
-            {":seen": counter.held_ms},
-        )  # fmt: skip
+        yield from _let_go(limit, counter)
 
 
 def _begin(limit: tuple[str, str], change: Change) -> Steps[None]:
@@ -679,12 +680,28 @@ def correct(
 ) -> Steps[Outcome]:
     """Add a signed quantity to what is used; see `usage.correct`. Corrections stand on the counter.
 
-    What parts have used is heard first, so that it can be taken back.
+    It is held meanwhile, with everything taken back: so it knows how much can be taken or added.
     """
     limit = (entitlement_id, name)
     counter = usage.counter_of((yield Get(table.usage_key(*limit))))
-    if counter.parts is not None and counter.has_ended(change.now):
-        yield from _begin(limit, change)
-    elif counter.drawn:
-        yield from gather(limit, change)
-    return (yield from usage.correct(entitlement_id, name, key, quantity, reason, change))
+    if counter.parts is not None:
+        if counter.has_ended(change.now):
+            yield from _begin(limit, change)
+        counter = yield from hold(limit, change)
+    try:
+        outcome: Outcome = yield from usage.correct(
+            entitlement_id, name, key, quantity, reason, change
+        )
+    except problems.Problem:
+        yield from _let_go(limit, counter)
+        raise
+    yield from _let_go(limit, counter)
+    return outcome
+
+
+def _let_go(limit: tuple[str, str], counter: Counter) -> Steps[None]:
+    if counter.parts is not None:
+        yield Update(
+            table.usage_key(*limit), "REMOVE heldAt", "heldAt = :held", table.NO_NAMES,
+            {":held": counter.held_ms},
+        )  # fmt: skip

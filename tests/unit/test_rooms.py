@@ -9,9 +9,10 @@ from functions.notify import handler as notify
 from functions.notify.changes import read_version
 from functions.notify.outlets import Outlets
 from functions.release import sweep as release
-from shared import aws, entitlement, ledger, pool, problems, table
+from shared import aws, entitlement, ledger, pool, problems, table, usage_parts
 from shared.ledger import Change, Holder, Page
 from shared.table import Table, to_wire
+from shared.usage import Counter
 from tests.notifier import Notifier, Recorder
 from tests.support import NOW, NOW_MS, change, make_page, new_id, read_page, terms
 from tests.unit.conftest import Rooms
@@ -92,6 +93,23 @@ def test_a_closed_entitlement_is_closed_once_and_opened_by_a_later_end(rooms: Ro
     assert (status, body["seats"]["purchased"]) == (201, 5)
     much_later = later._replace(now_ms=later.now_ms + 3_700_000)
     assert rooms.door.run(entitlement.close(entitlement_id, much_later)) is True
+
+
+def test_the_sweep_hears_what_parts_have_used(rooms: Rooms) -> None:
+    limit = {"key": "calls", "limit": 200_000}
+    entitlement_id = rooms.create(usageLimits=[limit])
+    now_ms = time.time_ns() // 1_000_000
+    made = Change("test", "r", now_ms)
+    rooms.door.execute(usage_parts._spread((entitlement_id, "calls")))
+    for number in range(5):
+        key = f"request{number:05d}"
+        rooms.door.run(usage_parts.consume(entitlement_id, "calls", key, 2, made))
+    counter = table.Get(table.usage_key(entitlement_id, "calls"))
+    assert Counter.of(rooms.door.execute(counter)).used == 0
+    release.sweep(rooms.door, "sweep-1", now_ms + 70_000, FAR)
+    told = rooms.door.execute(counter)
+    assert Counter.of(told).used == 10
+    assert told["earliest"] == now_ms // 1000 + 70 + usage_parts.LOOK_SECONDS
 
 
 def test_one_bad_item_does_not_stop_the_sweep(

@@ -1,0 +1,73 @@
+"""What processes remember of pools and of spread limits, and when a limit is worth spreading."""
+
+from shared import usage, usage_parts
+from shared.ledger import Change, Standing
+from shared.pool import FRESH_MS, Known, Memory, pages_for
+from shared.pool_changes import MOST_SEATS, next_step, wanted_pages
+from shared.usage import Counter, Terms, encode_entry
+from tests.support import NOW_MS
+
+STANDING = Standing(7, 100, 200, NOW_MS)
+
+
+def test_a_pool_is_remembered_and_its_sum_only_a_moment() -> None:
+    memory = Memory()
+    assert memory.recall("a", NOW_MS) is None
+    memory.note("a", Known(4, STANDING), NOW_MS)
+    assert memory.recall("a", NOW_MS + FRESH_MS - 1) == Known(4, STANDING)
+    assert memory.recall("a", NOW_MS + FRESH_MS) == Known(4, None)
+    # What is used again is as old as it was.
+    memory.note("a", Known(4, STANDING), NOW_MS + FRESH_MS - 1)
+    assert memory.recall("a", NOW_MS + FRESH_MS) == Known(4, None)
+    memory.note("a", None, NOW_MS)
+    assert memory.recall("a", NOW_MS) is None, "it is one page again"
+
+
+def test_memories_do_not_grow_without_end() -> None:
+    memory = Memory()
+    for number in range(Memory.SIZE + 5):
+        memory.note(f"ent{number}", Known(2, STANDING), NOW_MS)
+    assert memory.recall("ent4", NOW_MS) is None
+    assert memory.recall("ent5", NOW_MS) is not None
+    limits = usage_parts.Memory()
+    for number in range(usage_parts.Memory.SIZE + 5):
+        limits.note(("ent", str(number)), counter(), NOW_MS)
+    assert not limits.is_spread(("ent", "4"))
+    assert limits.is_spread(("ent", "5"))
+    assert limits.recall(("ent", "5"), NOW_MS + usage_parts.FRESH_MS) is None
+
+
+def test_pages_are_two_thirds_full_at_least_and_grow_in_small_groups() -> None:
+    for cap in (129, 500, 1_000, 20_000, MOST_SEATS):
+        pages = pages_for(cap)
+        assert 6_144 % pages == 0
+        assert cap / 1.51 <= pages * 96 - cap % 2
+        assert cap <= pages * 96
+    assert wanted_pages(128, 100, 0) == 1
+    assert wanted_pages(129, 100, 0) == 2
+    pages = 1
+    while pages != pages_for(MOST_SEATS):
+        step = next_step(pages, pages_for(MOST_SEATS))
+        assert step > pages
+        pages = step
+
+
+def counter(cap: int | None = 200_000, *, gap_ms: int = 3, entries: int = 32) -> Counter:
+    terms = Terms(100_000, cap, "never", "UTC", "active", 0, None)
+    new = Counter.of(dict(usage.new_counter("ent", "x", terms, Change("k", "r", NOW_MS)).item))
+    times = [NOW_MS + number * gap_ms for number in range(2 * entries)]
+    values = [encode_entry(at, 1) for at in times]
+    earlier, recent = (dict(enumerate(part)) for part in (values[:entries], values[entries:]))
+    leaves = [{f"{key:012d}": value for key, value in leaf.items()} for leaf in (earlier, recent)]
+    return new._replace(
+        earlier=new.leaf._replace(entries=leaves[0]), leaf=new.leaf._replace(entries=leaves[1])
+    )
+
+
+def test_a_limit_is_spread_in_a_rush_that_is_worth_it() -> None:
+    assert usage_parts.is_rushed(counter())
+    assert usage_parts.is_rushed(counter(None))
+    assert not usage_parts.is_rushed(counter(gap_ms=4)), "as many as one counter takes"
+    assert not usage_parts.is_rushed(counter(entries=31)), "no leaf is full"
+    assert not usage_parts.is_rushed(counter(usage_parts.SPREAD_FROM - 1)), "soon at its end"
+    assert not usage_parts.is_rushed(counter()._replace(earlier=None))

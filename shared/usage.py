@@ -927,9 +927,9 @@ def change_terms(
         condition += f" AND {_ALONE}"
     else:
         # Nothing is out: see `usage_parts.hold`.
-        condition += " AND heldAt = :held"
-        values[":held"] = counter.held_ms
-        removals = [*removals, "heldAt"]
+        condition += " AND heldAt = :held AND holds = :holds"
+        values |= {":held": counter.held_ms, ":holds": counter.holds}
+        removals = [*removals, "heldAt", "heldBy"]
     return Update(
         counter_key,
         table.set_and_remove([*assignments, *settings], removals),

@@ -254,7 +254,7 @@ class _Request:
         return (
             part is not None
             and part.counter.left >= self.quantity
-            and part.counter.leaf.terms() == counter.leaf.terms()
+            and _terms(part.counter) == _terms(counter)
             and not counter.has_ended(self.change.now)
         )
 
@@ -293,6 +293,8 @@ class _Request:
             yield from _begin(self.limit, self.change)
         elif counter.left + counter.drawn < self.quantity:
             yield from self._deny(counter)
+        elif part and part.giving is not None and not counter.drawn:
+            yield _clear(self.part_key)
         elif counter.left >= self.quantity and (part is None or part.giving is None):
             yield from self._move(part, counter)
         else:
@@ -308,11 +310,13 @@ class _Request:
         used = part.untold if part else 0
         requests = part.requests if part else 0
         about = _about(self.limit, self.change, used, requests, left=-share, drawn=share - used)
-        if counter.drawn == 0:
-            # The sweep is to look at it.
-            about = _with(about, "sweepKey = :shard, earliest = :due", "", {
+        # The sweep is to look at it.
+        about = _with(
+            about, "sweepKey = :shard, earliest = if_not_exists(earliest, :due)", "",
+            {
                 ":shard": table.sweep_shard(self.limit[0]), ":due": self.change.now + LOOK_SECONDS,
-            })  # fmt: skip
+            },
+        )  # fmt: skip
         about = _with(
             about, "",
             "#left >= :share AND holds = :holds AND attribute_not_exists(heldAt)"
@@ -324,7 +328,7 @@ class _Request:
         received: Put | Update
         if part is None:
             received = _new_part(self.part_key, counter, share, self.change)
-        elif part.counter.leaf.terms() == counter.leaf.terms():
+        elif _terms(part.counter) == _terms(counter):
             received = Update(
                 self.part_key,
                 "SET #left = #left + :share, drawn = :drawn, toldAt = :now, toldSeq = :seq",
@@ -484,7 +488,7 @@ def _begin(limit: tuple[str, str], change: Change) -> Steps[None]:
         key,
         f"SET {turning}, recent = :empty, #left = :full, periodStart = :start, periodEnd = :end,"
         " #period = :periods, seq = seq + :one, #last = :change",
-        "leaf = :leaf AND drawn = :zero AND attribute_not_exists(heldAt)",
+        "leaf = :leaf AND drawn = :zero",
         {"#left": "left", "#period": "period", "#last": "last"},
         {
             **values, ":empty": {}, ":full": current.left, ":start": current.period.start,
@@ -519,30 +523,54 @@ def gather(
         counter = usage.counter_of((yield Get(table.usage_key(*limit))))
         if counter.drawn == 0:
             return counter
-        if (yield from _hold(limit, change)):
-            return (yield from _take_back(limit, change, wants, lets_go=True))
+        mine = yield from _hold(limit, change)
+        if mine:
+            return (yield from _take_back(limit, change, mine, wants, lets_go=True))
         change = change.at((yield Pause(attempt)))
     return counter
 
 
 def _take_back(
-    limit: tuple[str, str], change: Change, wants: tuple[Key, int] | None, *, lets_go: bool
-) -> Steps[Counter]:
-    """Take everything back while the counter is held, and let it go or not."""
+    limit: tuple[str, str], change: Change, mine: Counter, wants: tuple[Key, int] | None,
+    *, lets_go: bool,
+) -> Steps[Counter]:  # fmt: skip
+    """Take everything back while the counter is held by us (`mine`), and let it go or not."""
     for attempt in range(1, ROUNDS + 1):
         parts = yield from _read_parts(limit)
         asked = [_give(key) for key, part in parts.items() if part.drawn and part.giving is None]
-        if not asked or isinstance((yield Transact(tuple(asked))), Accepted):
+        reply = Accepted()
+        if asked:
+            reply = yield Transact((_still_held(limit, mine), *asked))
+        if isinstance(reply, Accepted):
             counter = usage.counter_of((yield Get(table.usage_key(*limit))))
             parts = yield from _read_parts(limit)
             giving = {key: part for key, part in parts.items() if part.giving is not None}
+            counter = counter._replace(holds=mine.holds, held_ms=mine.held_ms)
             writes = _dealt(limit, counter, giving, wants, change, lets_go=lets_go)
             reply = yield Transact(writes)
-            is_lost = isinstance(reply, Cancelled) and reply.reasons[0][0]
-            if isinstance(reply, Accepted) or is_lost:
+            if isinstance(reply, Accepted):
                 return usage.counter_of((yield Get(table.usage_key(*limit))))
+        if isinstance(reply, Cancelled) and reply.reasons[0][0]:
+            counter = usage.counter_of((yield Get(table.usage_key(*limit))))
+            if (counter.holds, counter.held_ms) != (mine.holds, mine.held_ms):
+                return counter  # somebody else's by now
         change = change.at((yield Pause(attempt)))
     raise problems.Contention
+
+
+def _still_held(limit: tuple[str, str], mine: Counter) -> Update:
+    """Changes nothing; refused if the counter is not held by us any more."""
+    return Update(
+        table.usage_key(*limit), "SET heldAt = :held", "holds = :holds AND heldAt = :held",
+        table.NO_NAMES, {":held": mine.held_ms, ":holds": mine.holds},
+    )  # fmt: skip
+
+
+def _clear(key: Key) -> Update:
+    """A part that gives back nothing, of which nobody knows any more."""
+    return Update(
+        key, "REMOVE giving", "giving = :zero AND drawn = :zero", table.NO_NAMES, {":zero": 0}
+    )  # fmt: skip
 
 
 def _give(key: Key) -> Update:
@@ -560,7 +588,11 @@ def _dealt(
     """What parts give back and what they get anew, and what the counter hears of it."""
     back = sum(part.giving or 0 for part in giving.values())
     drawn = sum(part.drawn for part in giving.values())
-    shares = _shares(counter.left + back, [*giving], wants) if wants else dict.fromkeys(giving, 0)
+    shares = dict.fromkeys(giving, 0)
+    if wants:
+        now = _terms(counter)
+        current = [key for key, part in giving.items() if _terms(part.counter) == now]
+        shares |= _shares(counter.left + back, current, wants)
     dealt = sum(shares.values())
     about = _with(
         _about(
@@ -572,7 +604,7 @@ def _dealt(
     )  # fmt: skip
     about = about._replace(names={**about.names, "#left": "left"})
     if lets_go:
-        about = about._replace(expression=f"{about.expression} REMOVE heldAt")
+        about = about._replace(expression=f"{about.expression} REMOVE heldAt, heldBy")
     return about, *(
         Update(
             key, "SET #left = :share, drawn = :share, toldAt = :now, toldSeq = :seq REMOVE giving",
@@ -604,25 +636,33 @@ def hold(limit: tuple[str, str], change: Change) -> Steps[Counter]:
     Raises:
         Contention.
     """
+    change = change.at((yield Pause(0)))
     for attempt in range(1, ROUNDS + 1):
-        if (yield from _hold(limit, change)):
-            counter = yield from _take_back(limit, change, None, lets_go=False)
-            if counter.drawn == 0 and counter.held_ms:
+        mine = yield from _hold(limit, change)
+        if mine:
+            counter = yield from _take_back(limit, change, mine, None, lets_go=False)
+            if counter.drawn == 0 and (counter.holds, counter.held_ms) == (
+                mine.holds, mine.held_ms,
+            ):  # fmt: skip
                 return counter
         change = change.at((yield Pause(attempt)))
     raise problems.Contention
 
 
-def _hold(limit: tuple[str, str], change: Change) -> Steps[bool]:
-    """Be the one who holds the counter, if nobody does or whoever did is gone."""
+def _hold(limit: tuple[str, str], change: Change) -> Steps[Counter | None]:
+    """Be the one who holds the counter: as it is then; None: somebody else does."""
     reply = yield Update(
         table.usage_key(*limit),
-        "SET heldAt = :now, holds = holds + :one",
-        "attribute_exists(parts) AND (attribute_not_exists(heldAt) OR heldAt < :gone)",
+        "SET heldAt = :now, heldBy = :me, holds = holds + :one",
+        "attribute_exists(parts) AND"
+        " (attribute_not_exists(heldAt) OR heldAt < :gone OR heldBy = :me)",
         table.NO_NAMES,
-        {":now": change.now_ms, ":one": 1, ":gone": change.now_ms - HOLD_MS},
-    )
-    return isinstance(reply, Accepted)
+        {
+            ":now": change.now_ms, ":me": change.request_id, ":one": 1,
+            ":gone": change.now_ms - HOLD_MS,
+        },
+    )  # fmt: skip
+    return usage.counter_of(reply.item) if isinstance(reply, Accepted) else None
 
 
 def look_after(owner: str, name: str, change: Change) -> Steps[None]:
@@ -634,6 +674,9 @@ def look_after(owner: str, name: str, change: Change) -> Steps[None]:
         busy = {key: part for key, part in parts.items() if part.untold and part.giving is None}
         for key, part in busy.items():
             yield _tell(limit, key, part, change)
+        if any(part.giving is not None for part in parts.values()):
+            # Whoever wanted it back is gone, or will be done.
+            yield from gather(limit, change, tries=1)
         yield Update(
             table.usage_key(*limit), "SET earliest = :due", "drawn > :zero", table.NO_NAMES,
             {":due": change.now + LOOK_SECONDS, ":zero": 0},
@@ -702,6 +745,6 @@ def correct(
 def _let_go(limit: tuple[str, str], counter: Counter) -> Steps[None]:
     if counter.parts is not None:
         yield Update(
-            table.usage_key(*limit), "REMOVE heldAt", "heldAt = :held", table.NO_NAMES,
+            table.usage_key(*limit), "REMOVE heldAt, heldBy", "heldAt = :held", table.NO_NAMES,
             {":held": counter.held_ms},
         )  # fmt: skip

@@ -1,5 +1,6 @@
 """Sixteen threads on a usage limit that is spread, while its terms change, on Amazon's engine."""
 
+import contextlib
 import itertools
 import random
 from typing import Any
@@ -236,3 +237,65 @@ def test_a_limit_is_spread_in_a_rush_and_nothing_is_counted_twice(
 
 def is_spread(door: Table, limit: tuple[str, str]) -> bool:
     return Counter.of(door.execute(table.Get(table.usage_key(*limit)))).parts is not None
+
+
+def test_a_new_end_reaches_every_part(door: Table) -> None:
+    clients = Clients(door, 5_000)
+    keys = (f"end{number:09d}" for number in itertools.count())
+
+    def ask_all() -> set[bool | None]:
+        return {clients.consume(0, next(keys)) for _ in range(40)}
+
+    clients.valid = clients.valid._replace(valid_until=NOW + 100)
+    clients.set_cap(4_000)
+    assert ask_all() == {True}
+    clients.valid = clients.valid._replace(valid_until=NOW + 1_000)
+    clients.set_cap(4_000)
+    clients.offset_ms = 500_000
+    assert ask_all() == {True}, "it was prolonged"
+    clients.valid = clients.valid._replace(valid_until=NOW + 400)
+    clients.set_cap(4_000)
+    for _ in range(40):
+        with pytest.raises(problems.EntitlementExpired):
+            clients.consume(1, next(keys))
+
+
+def test_who_was_too_slow_takes_nothing_back_any_more(door: Table) -> None:
+    """A gathering whose hold has lapsed goes on after somebody else has changed the terms."""
+    clients = Clients(door, 5_000)
+    for number in range(60):
+        assert clients.consume(number % THREADS, f"before{number:06d}")
+    slow = usage_parts.gather(clients.limit, clients.change())
+    request: Any = next(slow)
+    while not isinstance(request, Transact):
+        now = isinstance(request, table.Pause)
+        request = slow.send(clients.now_ms() if now else door.execute(request))
+    clients.offset_ms += usage_parts.HOLD_MS + 1
+    clients.set_cap(6_000)
+    reply = door.execute(request)
+    assert not isinstance(reply, Accepted), "it was held by somebody else meanwhile"
+    with contextlib.suppress(StopIteration):
+        while True:
+            request = slow.send(reply)
+            now = isinstance(request, table.Pause)
+            reply = clients.now_ms() if now else door.execute(request)
+    for number in range(60):
+        assert clients.consume(number % THREADS, f"after{number:07d}")
+    assert clients.gathered().used == 120
+
+
+def test_use_is_told_after_a_crash_though_nobody_comes_any_more(door: Table) -> None:
+    clients = Clients(door, 5_000)
+    for number in range(60):
+        assert clients.consume(number % THREADS, f"before{number:06d}")
+    broken = usage_parts.gather(clients.limit, clients.change())
+    request: Any = next(broken)
+    while not isinstance(request, Transact):
+        now = isinstance(request, table.Pause)
+        request = broken.send(clients.now_ms() if now else door.execute(request))
+    door.execute(request)
+    broken.close()
+    clients.offset_ms += 60_000
+    run(door, usage_parts.look_after(*clients.limit, clients.change()), clients.now_ms)
+    counter = Counter.of(door.execute(table.Get(table.usage_key(*clients.limit))))
+    assert (counter.used, counter.drawn) == (60, 0)

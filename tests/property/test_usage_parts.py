@@ -232,7 +232,7 @@ class SpreadMachine(RuleBasedStateMachine):
             assert counter.used + sum(part.untold for part in parts) == self.used
         for part in parts:
             if part.counter.left:
-                assert part.counter.leaf.terms() == counter.leaf.terms()
+                assert usage_parts._terms(part.counter) == usage_parts._terms(counter)
 
     def teardown(self) -> None:
         self.now += 4

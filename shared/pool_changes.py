@@ -161,8 +161,10 @@ def _told(owner: str, seen: Item, after: Item, change: Change, kind: str) -> tup
 def nudge(owner: str, now: int) -> Update:
     """Have the sweep look at a pool soon."""
     return Update(
-        table.pool_key(owner), "SET isPending = :yes, earliest = :now", "attribute_exists(pk)",
-        table.NO_NAMES, {":yes": True, ":now": now},
+        table.pool_key(owner),
+        # Whoever works on it looks at everything again.
+        "SET isPending = :yes, earliest = :now, version = version + :one", "attribute_exists(pk)",
+        table.NO_NAMES, {":yes": True, ":now": now, ":one": 1},
     )  # fmt: skip
 
 
@@ -210,11 +212,11 @@ def tend(owner: str, change: Change, until_ms: int) -> Steps[bool]:
     Stops soon after `until_ms`. Safe to run at any time, by many at once: one of them does it.
     """
     work = _Work(owner, change, until_ms)
-    with suppress(_OutOfTime, problems.Contention):
+    with suppress(_OutOfTime):
         for _ in range(ROUNDS):
             if not (yield from work.claim()):
                 return False
-            with suppress(_Superseded):
+            with suppress(_Superseded, problems.Contention):
                 yield from work.do_all()
                 return True
     yield from work.leave()
@@ -280,6 +282,9 @@ class _Work:
             if added:
                 assignments.append("bank = bank + :added")
                 values[":added"] = added
+            if added > 0:  # there may be room in it
+                assignments.append("roomKey = :room")
+                values[":room"] = table.room_shard(self.owner, 0)
             if at_least is not None:
                 condition += " AND bank >= :least"
                 values[":least"] = at_least

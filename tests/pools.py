@@ -133,6 +133,7 @@ class PoolLife:
             assert page.used <= (page.allowance or 0)
             for held in page.seats:
                 assert ledger.Place.of(self.owner, held, count).key == key
+        assert state["bank"] <= 0 or "roomKey" in state, "nobody finds what is in the bank"
         assert (state["bank"] < 0) == (cap is not None and used > cap)
         assert all(page.is_frozen == bool(state.get("isFrozen")) for _, page in pages)
         assert bool(state.get("isFrozen")) == (state["bank"] < 0)

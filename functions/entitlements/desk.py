@@ -15,7 +15,7 @@ from shared.table import Accepted, Item, Pause, Steps, Transact, Update
 from shared.usage import Counter
 
 # So long a request works on a pool itself.
-WORK_MS = 8_000
+WORK_MS = 5_000
 _ETAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
 
 
@@ -98,7 +98,10 @@ def _tend(request: Request) -> Steps[bool]:
     state: Item | None = yield table.Get(table.pool_key(entitlement_id))
     if state is None or not state.get("isPending"):
         return True
-    return (yield from pool_changes.tend(entitlement_id, request.change, _until(request)))
+    try:
+        return (yield from pool_changes.tend(entitlement_id, request.change, _until(request)))
+    except table.Unavailable:
+        return False  # what was changed is changed; the sweep does the rest
 
 
 def _change_writes(

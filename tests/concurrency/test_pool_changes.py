@@ -1,5 +1,6 @@
 """Limits of a pool change while sixteen threads take and give back its seats, on Amazon's engine."""
 
+import contextlib
 import itertools
 import random
 from collections.abc import Iterator
@@ -7,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import pool_changes, problems
-from shared.table import Table
+from shared import ledger, pool_changes, problems
+from shared.table import Pause, Table, Transact, Update
 from tests.concurrency.threads import SEEDS, THREADS, Grants, histories, together
 from tests.pools import PoolLife, shrink_pages
 from tests.support import create_table, delete_table, open_door, terms
@@ -122,3 +123,72 @@ def test_leases_that_run_out_on_frozen_pages_pay_the_debt(door: Table) -> None:
     assert new == 25
     assert life.tend()
     life.check()
+
+
+@pytest.mark.parametrize("cap", [11, 17, 23])
+def test_what_expired_pages_pay_can_be_found(door: Table, cap: int) -> None:
+    """Lowered below use, then ended, then begun again: all of the new cap is there."""
+    life = PoolLife(door, terms(20, 60, lease=3600))
+    for number in range(40):
+        assert life.take(number % 2, f"user{number}")
+    life.set_terms(terms(10, cap, lease=3600))
+    assert life.tend()
+    life.set_terms(life.terms, "expired")
+    assert life.tend()
+    life.set_terms(terms(10, cap, lease=3600))
+    assert life.tend()
+    life.check()
+    new = sum(life.take(number % 2, f"later{number}") is not None for number in range(cap + 10))
+    assert new == cap
+
+
+def test_a_seat_taken_while_allowance_is_collected_strands_nothing(door: Table) -> None:
+    """What the bank has in the end can be found by whoever looks for room."""
+    life = PoolLife(door, terms(20, 60, lease=3600))
+    for number in range(30):
+        assert life.take(number % 2, f"user{number}")
+    life.set_terms(terms(20, 50, lease=3600))
+    work = pool_changes.tend(life.owner, life.change(), life.now_ms() + 60_000)
+    reply, newcomers = None, 0
+    with contextlib.suppress(StopIteration):
+        while True:
+            request = work.send(reply)
+            takes_back = isinstance(request, Transact) and any(
+                "allowance = :left" in each.expression
+                for each in request.actions
+                if isinstance(each, Update)
+            )
+            if takes_back and newcomers < 12:  # somebody is faster than every attempt
+                newcomers += 1
+                assert life.take(0, f"faster{newcomers}")
+            is_pause = isinstance(request, Pause)
+            reply = life.now_ms() if is_pause else door.execute(request)
+    assert life.tend()
+    life.check()
+    held = life.held()
+    new = sum(life.take(number % 2, f"late{number}") is not None for number in range(50))
+    assert new == 50 - held
+
+
+def test_a_cap_raised_while_a_page_is_left_alone(door: Table) -> None:
+    """Whoever was about to say that nothing is left to be done looks again."""
+    life = PoolLife(door, terms(3, 12, lease=3600))
+    life.set_terms(terms(3, 7, lease=3600))
+    assert life.tend()
+    assert len(life.pages()) == 1
+    life.set_terms(terms(3, 6, lease=3600))
+    life.door.run(ledger.settle(pool_changes.nudge(life.owner, life.now_ms() // 1000)))
+    work = pool_changes.tend(life.owner, life.change(), life.now_ms() + 60_000)
+    reply, is_raised = None, False
+    with contextlib.suppress(StopIteration):
+        while True:
+            request = work.send(reply)
+            if isinstance(request, Transact) and not is_raised:
+                is_raised = True
+                life.set_terms(terms(3, 40, lease=3600))
+            is_pause = isinstance(request, Pause)
+            reply = life.now_ms() if is_pause else door.execute(request)
+    assert is_raised
+    life.tend()
+    life.check()
+    assert len(life.pages()) > 1

@@ -189,6 +189,5 @@ def test_a_cap_raised_while_a_page_is_left_alone(door: Table) -> None:
             is_pause = isinstance(request, Pause)
             reply = life.now_ms() if is_pause else door.execute(request)
     assert is_raised
-    life.tend()
     life.check()
     assert len(life.pages()) > 1

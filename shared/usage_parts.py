@@ -393,10 +393,8 @@ def _renew(key: Key, part: Part, counter: Counter, share: int, change: Change) -
         ),
         "leaf = :leaf AND drawn = :zero AND attribute_not_exists(giving)",
         names,
-        {
-            **values, **more, ":empty": {}, ":share": share, ":zero": 0,
-        },
-    )  # fmt: skip
+        {**values, **more, ":empty": {}, ":share": share, ":zero": 0},
+    )
 
 
 # --- The counter of a spread limit ----------------------------------------------------------------
@@ -622,7 +620,7 @@ def _shares(left: int, keys: list[Key], wants: tuple[Key, int]) -> dict[Key, int
     A part that cannot be dealt anything draws what it wants.
     """
     key, quantity = wants
-    first = min(left, quantity)
+    first = max(0, min(left, quantity))
     each, more = divmod(max(0, left - first), max(1, len(keys)))
     shares = {name: each + int(number < more) for number, name in enumerate(keys)}
     if key in shares:

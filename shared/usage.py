@@ -588,7 +588,7 @@ def consume(
     for attempt in range(1, ROUNDS + 1):
         reply = yield write
         if isinstance(reply, Accepted):
-            return (yield from done(counter_key, reply, key, change))
+            return (yield from _done(counter_key, reply, key, change))
         if isinstance(reply, Conflicted):
             yield Pause(attempt)
             continue
@@ -635,7 +635,7 @@ def _alone(item: Item | None) -> Counter:
     return counter
 
 
-def done(counter_key: Key, reply: Accepted, key: str, change: Change) -> Steps[Outcome]:
+def _done(counter_key: Key, reply: Accepted, key: str, change: Change) -> Steps[Outcome]:
     """What was consumed just now; a leaf that became full by it is turned."""
     counter = counter_of(reply.item)
     told = counter.leaf.consumption(key)
@@ -792,7 +792,7 @@ def correct(
             )
         reply = yield write
         if isinstance(reply, Accepted):
-            return (yield from done(counter_key, reply, key, change))
+            return (yield from _done(counter_key, reply, key, change))
         change = change.at((yield Pause(attempt)))
     raise problems.Contention
 

@@ -153,6 +153,17 @@ def consume(
     return (yield from _Request(limit, key, quantity, change, memory).consume())
 
 
+def _look(
+    limit: tuple[str, str], key: str, part: Counter | None, now_ms: int
+) -> Steps[Consumption | None]:
+    """What a request has consumed within 24 hours, also before the limit was spread."""
+    if part is None:
+        counter = usage.counter_of((yield Get(table.usage_key(*limit))))
+        told = yield from usage.look(*limit, key, counter, now_ms)
+        return told or (yield from usage.kept(*limit, key, now_ms))
+    return (yield from usage.look(*limit, key, part, now_ms))
+
+
 def is_rushed(counter: Counter) -> bool:
     """Whether a counter has just filled its second leaf in a rush, and is worth spreading."""
     cap, earlier = counter.hard_cap, counter.earlier
@@ -207,7 +218,8 @@ class _Request:
                 continue
             self.change = self.change.at((yield Pause(0)))
             part = Part.of(reply.item) if reply.item else None
-            told = yield from self._look(part)
+            seen = part.counter if part else None
+            told = yield from _look(self.limit, self.key, seen, self.change.now_ms)
             if told:
                 return usage.replay(told, self.quantity, None)
             if not self._has_enough(part, counter):
@@ -269,15 +281,6 @@ class _Request:
         if part.untold and self.change.now_ms >= due_ms and random.randrange(TELLERS) == 0:
             yield _tell(self.limit, self.part_key, part, self.change)
         return Outcome(told, None, is_replay=False)
-
-    def _look(self, part: Part | None) -> Steps[Consumption | None]:
-        """What this request has consumed within 24 hours, also before the limit was spread."""
-        if part is None:
-            item: Item | None = yield Get(table.usage_key(*self.limit))
-            counter = usage.counter_of(item)
-            told = yield from usage.look(*self.limit, self.key, counter, self.change.now_ms)
-            return told or (yield from usage.kept(*self.limit, self.key, self.change.now_ms))
-        return (yield from usage.look(*self.limit, self.key, part.counter, self.change.now_ms))
 
     def _draw(self, part: Part | None, counter: Counter, attempt: int) -> Steps[None]:
         """Bring allowance to the part, or find out that there is not enough.
@@ -404,13 +407,12 @@ def _about(
     limit: tuple[str, str], change: Change, used: int, requests: int, *, drawn: int, left: int = 0
 ) -> Update:
     """What parts did, as the counter is told: what was `used` is a version of its own."""
-    assignments, values = list[str](), dict[str, Any]()
-    names: dict[str, str] = {"#left": "left"}
+    assignments, names = ["drawn = drawn + :drawn"], dict[str, str]()
+    values: dict[str, Any] = {":drawn": drawn}
     if left:
         assignments.append("#left = #left + :more")
+        names["#left"] = "left"
         values[":more"] = left
-    assignments.append("drawn = drawn + :drawn")
-    values[":drawn"] = drawn
     if used:
         assignments.append("seq = seq + :one, #last = :change")
         names["#last"] = "last"
@@ -418,7 +420,6 @@ def _about(
             ":one": 1,
             ":change": change.record("consumed", quantity=used, requests=requests),
         }
-    names = names if left else {name: each for name, each in names.items() if name != "#left"}
     return Update(
         table.usage_key(*limit), "SET " + ", ".join(assignments), "attribute_exists(parts)",
         names, values,
@@ -698,9 +699,8 @@ def preview(
         return (yield from usage.preview(entitlement_id, name, key, quantity, change))
     if key:
         item: Item | None = yield Get(table.part_key(*limit, part_of(key)))
-        seen = Counter.of(item) if item else counter
-        told = yield from usage.look(*limit, key, seen, change.now_ms)
-        told = told or (None if item else (yield from usage.kept(*limit, key, change.now_ms)))
+        part = Counter.of(item) if item else None
+        told = yield from _look(limit, key, part, change.now_ms)
         if told:
             return usage.replay(told, quantity, counter).told
     usage.check_in_force(counter, change.now)

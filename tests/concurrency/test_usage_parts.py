@@ -87,6 +87,17 @@ class Clients:
         assert counter.drawn == 0
         return counter
 
+    def reply_to(self, request: Any) -> Any:
+        return self.now_ms() if isinstance(request, table.Pause) else self.door.execute(request)
+
+    def gather_to_its_first_transaction(self) -> tuple[Any, Transact]:
+        """A gathering that is about to send it, and that."""
+        operation = usage_parts.gather(self.limit, self.change())
+        request: Any = next(operation)
+        while not isinstance(request, Transact):
+            request = operation.send(self.reply_to(request))
+        return operation, request
+
     @property
     def consumed(self) -> int:
         return sum(quantity for each in self.told for _, quantity in each)
@@ -265,20 +276,14 @@ def test_who_was_too_slow_takes_nothing_back_any_more(door: Table) -> None:
     clients = Clients(door, 5_000)
     for number in range(60):
         assert clients.consume(number % THREADS, f"before{number:06d}")
-    slow = usage_parts.gather(clients.limit, clients.change())
-    request: Any = next(slow)
-    while not isinstance(request, Transact):
-        now = isinstance(request, table.Pause)
-        request = slow.send(clients.now_ms() if now else door.execute(request))
+    slow, request = clients.gather_to_its_first_transaction()
     clients.offset_ms += usage_parts.HOLD_MS + 1
     clients.set_cap(6_000)
     reply = door.execute(request)
     assert not isinstance(reply, Accepted), "it was held by somebody else meanwhile"
     with contextlib.suppress(StopIteration):
         while True:
-            request = slow.send(reply)
-            now = isinstance(request, table.Pause)
-            reply = clients.now_ms() if now else door.execute(request)
+            reply = clients.reply_to(slow.send(reply))
     for number in range(60):
         assert clients.consume(number % THREADS, f"after{number:07d}")
     assert clients.gathered().used == 120
@@ -288,11 +293,7 @@ def test_use_is_told_after_a_crash_though_nobody_comes_any_more(door: Table) -> 
     clients = Clients(door, 5_000)
     for number in range(60):
         assert clients.consume(number % THREADS, f"before{number:06d}")
-    broken = usage_parts.gather(clients.limit, clients.change())
-    request: Any = next(broken)
-    while not isinstance(request, Transact):
-        now = isinstance(request, table.Pause)
-        request = broken.send(clients.now_ms() if now else door.execute(request))
+    broken, request = clients.gather_to_its_first_transaction()
     door.execute(request)
     broken.close()
     clients.offset_ms += 60_000

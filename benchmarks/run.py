@@ -22,7 +22,7 @@ from botocore.credentials import Credentials
 from rich.console import Console
 from rich.table import Table as Grid
 
-from benchmarks import counting, stream, textbook
+from benchmarks import counting, pools, stream, textbook
 from local.dynamodb import DynamoDBLocal, table_properties
 from local.emulator import LocalError
 from shared import ledger, pool, problems, table
@@ -183,6 +183,7 @@ def measure_operations(bench: Bench) -> dict[str, float]:
     put("release.repeated", bench.count(give_back))
     results |= measure_sweep(bench)
     results |= measure_textbook(bench)
+    results |= pools.measure(bench)
     results |= counting.measure_usage(bench)
     return results
 
@@ -457,7 +458,7 @@ def estimate_cost(results: dict[str, float]) -> dict[str, float]:
 
 def explain(results: dict[str, float]) -> Iterator[tuple[str, str]]:
     for name, value in results.items():
-        fine = ("ratio", "usd", "per_record", "average", "contended")
+        fine = ("ratio", "usd", "per_record", "per_change", "average", "contended")
         digits = 2 if any(word in name for word in fine) else 0
         yield name, f"{value:.{digits}f}"
 

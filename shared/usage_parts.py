@@ -227,7 +227,7 @@ class _Request:
             usage.check_in_force(counter, self.change.now)
             if not self._has_enough(part, counter):
                 # What it has then is as this wants it, unless others are faster.
-                yield from self._draw(part, counter, attempt)
+                counter = yield from self._draw(part, counter, attempt)
             elif attempt > 1:
                 self.change = self.change.at((yield Pause(attempt - 1)))
             write = self._write(counter, part)
@@ -282,8 +282,8 @@ class _Request:
             yield _tell(self.limit, self.part_key, part, self.change)
         return Outcome(told, None, is_replay=False)
 
-    def _draw(self, part: Part | None, counter: Counter, attempt: int) -> Steps[None]:
-        """Bring allowance to the part, or find out that there is not enough.
+    def _draw(self, part: Part | None, counter: Counter, attempt: int) -> Steps[Counter]:
+        """Bring allowance to the part, or find out that there is not enough; the limit's counter.
 
         Raises:
             HardCapReached: no part has enough, and not all of them together.
@@ -302,7 +302,9 @@ class _Request:
             yield from self._move(part, counter)
         else:
             wants = (self.part_key, self.quantity)
-            yield from gather(self.limit, self.change, tries=1, wants=wants)
+            counter = yield from gather(self.limit, self.change, tries=1, wants=wants)
+            self.memory.note(self.limit, counter, self.change.now_ms)
+        return counter
 
     def _move(self, part: Part | None, counter: Counter) -> Steps[None]:
         """Some of what the counter has left to the part; what the part has used is told with it.
@@ -477,7 +479,13 @@ def _wait(limit: tuple[str, str], counter: Counter, attempt: int) -> Steps[None]
 def _begin(limit: tuple[str, str], change: Change) -> Steps[None]:
     """Begin the period of now, once everything that was used in the last one is told."""
     counter = yield from gather(limit, change, tries=1)
-    if counter.drawn or not counter.has_ended(change.now):
+    if counter.drawn == 0:
+        yield from _begin_period(limit, counter, change)
+
+
+def _begin_period(limit: tuple[str, str], counter: Counter, change: Change) -> Steps[None]:
+    """Begin the period of now on a counter of which nothing is drawn, if its own has ended."""
+    if not counter.has_ended(change.now):
         return
     key = table.usage_key(*limit)
     current = counter.as_of(change.now)
@@ -726,9 +734,8 @@ def correct(
     limit = (entitlement_id, name)
     counter = usage.counter_of((yield Get(table.usage_key(*limit))))
     if counter.parts is not None:
-        if counter.has_ended(change.now):
-            yield from _begin(limit, change)
         counter = yield from hold(limit, change)
+        yield from _begin_period(limit, counter, change)
     try:
         outcome: Outcome = yield from usage.correct(
             entitlement_id, name, key, quantity, reason, change

@@ -112,7 +112,7 @@ def name(dynamodb: DynamoDBLocal) -> str:
     return create_table(dynamodb.url)
 
 
-@pytest.mark.parametrize("kind", ["before", "after", "lost"])
+@pytest.mark.parametrize("kind", ["after", "lost"])
 @pytest.mark.parametrize("knows", [True, False])
 @pytest.mark.parametrize(
     "prepare", [_within, _from_another_page, _lease_elsewhere, _denied], ids=lambda each: each.__name__
@@ -153,7 +153,7 @@ def test_taking_a_seat_broken_anywhere(
     pytest.fail("it never came to an end")
 
 
-@pytest.mark.parametrize("kind", ["before", "after", "lost"])
+@pytest.mark.parametrize("kind", ["after", "lost"])
 def test_giving_back_broken_anywhere(dynamodb: DynamoDBLocal, name: str, kind: str) -> None:
     for point in range(10):
         bench = Bench(dynamodb.url, name)

@@ -38,7 +38,7 @@ WORK: dict[str, tuple[Terms, int, Terms, str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", ["before", "after", "lost"])
+@pytest.mark.parametrize("kind", ["after", "lost"])
 @pytest.mark.parametrize("work", WORK)
 def test_work_broken_anywhere(dynamodb: DynamoDBLocal, name: str, work: str, kind: str) -> None:
     """No seat is lost, no allowance made, and all is as if nothing had happened."""

@@ -1,0 +1,164 @@
+"""Pools of 100 to 100,000 seats on DynamoDB Local: what taking and giving back costs, and its sum.
+
+Pages are filled as hashing fills them; nine tenths of the cap are held, or all of it.
+"""
+
+import itertools
+from typing import Any
+
+from functions.notify import sums
+from shared import ledger, pool, pool_changes, pool_sum, problems, table
+from shared.ledger import Change, Holder, Page, Place, Terms
+from shared.pool_sum import Told
+
+CAPS = (100, 10_000, 100_000)
+LEASE = 8 * 3600
+# Measured on so many people each: what it costs depends on how full their page is.
+PEOPLE = 20
+# How often every page has changed before.
+AGE = 100_000
+# Where a change of the sum is told alone, and where a batch is told at once.
+TOLD = (1, pool_sum.TOLD)
+
+
+def measure(bench: Any) -> dict[str, float]:
+    """Round trips and write units: of each operation, and of counting it into the sum."""
+    results: dict[str, float] = {}
+    for cap in CAPS:
+        results |= {f"pool.{name}.{cap}": value for name, value in _measure(bench, cap).items()}
+        if cap > ledger.PAGE_SEATS:
+            results |= {f"pool.{name}.{cap}": value for name, value in _sum(bench, cap).items()}
+    return results
+
+
+class _Pool:
+    """A pool of which so many seats are held, and a process that has seen it."""
+
+    def __init__(self, bench: Any, cap: int, held: int) -> None:
+        self.bench = bench
+        self.cap = cap
+        self.pages = pool_changes.wanted_pages(cap, cap, 0)
+        self.owner = f"ent_benchpool{cap}of{held}"
+        self.memory = pool.Memory()
+        change = bench.change()
+        terms = Terms(cap, cap, "active", 0, None, LEASE)
+        seats: dict[table.Key, dict[str, int]] = {}
+        stamp = (change.now - ledger.EPOCH) * 100_000
+        value = ledger.encode_seat(stamp, is_overdraft=False, now=change.now) + LEASE
+        for number in range(held):
+            key = ledger.seat_key(self.owner, f"user{number}")
+            seats.setdefault(self.place(key).key, {})[key] = value
+        if self.pages == 1:
+            new = ledger.new_page(self.owner, terms, change)
+            items: list[Any] = [(new.key, new.item)]
+        else:
+            items = pool.new_pages(self.owner, terms, self.pages, change)
+        puts = [(key, self._filled(key, item, seats, held)) for key, item in items]
+        for start in range(0, len(puts), 25):
+            bench.door.execute(table.BatchPut(tuple(puts[start : start + 25])))
+        self.change = change
+
+    def place(self, key: str) -> Place:
+        return Place.of(self.owner, key, self.pages if self.pages > 1 else None)
+
+    def _filled(self, key: table.Key, item: Any, seats: Any, held: int) -> Any:
+        if "seats" not in item:
+            return {**item, "used": held}
+        its = seats.get(key, {})
+        item = {**item, "seats": its, "earliest": self.bench.change().now + LEASE}
+        if self.pages > 1:
+            room = max(0, item["allowance"] - len(its)) if held < self.cap else 0
+            item["allowance"] = len(its) + room
+            if not room:
+                item.pop("roomKey", None)
+        return {name: each for name, each in item.items() if each is not None}
+
+    def page(self, seat_id: str) -> Page:
+        place = self.place(ledger.seat_key(self.owner, seat_id))
+        return Page.of(self.bench.door.execute(table.Get(place.key)))
+
+    def take(self, seat_id: str, change: Change | None = None) -> Any:
+        change = change or self.bench.change()
+        holder = Holder(seat_id, "Alice Example", {"device": "mbp-13"})
+        stamp = self.bench.stamps.next(change.now_ms)
+        return self.bench.door.run(
+            pool.take(self.owner, holder, change, stamp, memory=self.memory), lambda: change.now_ms
+        )
+
+    def deny(self, seat_id: str) -> None:
+        try:
+            self.take(seat_id)
+        except problems.HardCapReached:
+            return
+        raise AssertionError("all seats are held, and one was given")
+
+    def release(self, grant: pool.Grant) -> Any:
+        named = ledger.activation_id(grant.key, grant.seat.stamp)
+        operation = pool.release(self.owner, named, self.bench.change(), memory=self.memory)
+        return self.bench.door.run(operation)
+
+
+def _measure(bench: Any, cap: int) -> dict[str, float]:
+    busy = _Pool(bench, cap, cap * 9 // 10)
+    # Those on whose page there is room, which is what is measured.
+    names = [f"new{number}" for number in range(PEOPLE * 20)]
+    names = [name for name in names if _has_room(busy.page(name))][: min(PEOPLE, cap // 10)]
+    busy.take("user0")  # a process knows the pool once it has seen it
+    grants: list[pool.Grant] = []
+    results = _most(
+        bench, "grant", [lambda who=who: grants.append(busy.take(who)) for who in names]
+    )
+    held = [f"user{number}" for number in range(1, PEOPLE)]
+    results |= _most(bench, "renewal", [lambda who=who: busy.take(who) for who in held])
+    late = bench.change(bench.change().now_ms + 5 * 3600 * 1000)
+    busy.take("user0", late)
+    results |= _most(
+        bench, "renewal.written", [lambda who=who: busy.take(who, late) for who in held]
+    )
+    results |= _most(bench, "release", [lambda each=each: busy.release(each) for each in grants])
+    full = _Pool(bench, cap, cap)
+    full.take("user0")
+    turned_away = [lambda n=n: full.deny(f"new{n}") for n in range(PEOPLE)]
+    return results | _most(bench, "denial", turned_away)
+
+
+def _has_room(page: Page) -> bool:
+    return page.is_alone or page.slack > 0
+
+
+def _most(bench: Any, name: str, works: list[Any]) -> dict[str, float]:
+    """The most that any of some works cost."""
+    counted = [bench.count(work) for work in works]
+    return {
+        f"{name}.round_trips": max(calls for calls, _ in counted),
+        f"{name}.write_units": max(units for _, units in counted),
+    }
+
+
+def _sum(bench: Any, cap: int) -> dict[str, float]:
+    """What counting a change costs: told alone, and of a whole batch."""
+    owner = f"ent_benchsum{cap}"
+    pages = pool_changes.wanted_pages(cap, cap, 0)
+    numbers = [index * (ledger.PARTS // pages) for index in range(pages)]
+    limits = {"seatCount": cap, "hardCap": cap, "terms": {"status": "active", "validFrom": 0}}
+    terms = Terms(cap, cap, "active", 0, None, LEASE)
+    first = Page.of(dict(ledger.new_page(owner, terms, bench.change()).item))
+    bench.door.execute(pool_sum.first(owner, first, 1, limits, bench.change().now_ms))
+    seqs = itertools.count(AGE)
+
+    def count(changes: int) -> None:
+        seq, made = next(seqs), bench.change()
+        seat = {"kind": "activated", "key": "x" * 12, "overdraft": False, "at": made.now_ms}
+        told = made.record("activated") | {"seats": [seat]}
+        before = seq - 1 if seq > AGE else 0
+        bench.door.run(
+            sums.count(owner, [Told(page, seq, before, 60, told) for page in numbers[:changes]])
+        )
+
+    count(pages)
+    results = {}
+    for changes in TOLD:
+        count(changes)  # a write is charged by the larger of the items before and after it
+        _, units = bench.count(lambda changes=changes: count(changes))
+        results[f"sum.write_units_per_change_of_{changes}"] = units / changes
+    return results

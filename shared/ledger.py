@@ -34,6 +34,7 @@ from shared.times import to_rfc3339
 SUMMED = "isSummed"  # of a page whose versions are told by its pool's sum
 PAGE_SEATS = 128  # the most a single page may be asked to hold
 CLOCK_GRACE = 5  # seconds by which clocks may differ: a lease is reclaimed that long after its end
+MOST_FREED = 200  # leases that one write frees: an expression has 4 KB at most
 ROUNDS = 10  # rounds of looking again before an operation gives up with `contention`
 EVIDENCE_SECONDS = 400 * 86_400  # evidence stays on record for 13 months
 MIN_LEASE = 60
@@ -214,14 +215,15 @@ class Page(NamedTuple):
         return min((end for end in ends if end is not None), default=None)
 
     def expired_keys(self, now: int) -> list[str]:
-        """The seats whose lease ran out at least `CLOCK_GRACE` ago."""
+        """Seats whose lease ran out at least `CLOCK_GRACE` ago; of many, as one write can free."""
         if self.earliest is not None and self.earliest > now:
             return []
-        return [
+        expired = [
             key
             for key, value in self.seats.items()
             if (end := decode_seat(value).lease_end) is not None and end + CLOCK_GRACE <= now
         ]
+        return expired[:MOST_FREED]
 
 
 def lease_expiry(end: int | None) -> str | None:

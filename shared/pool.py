@@ -512,15 +512,26 @@ def _move_and_sit(ask: _Ask, page: Page, donor: _Donor) -> Steps[Grant | bool | 
 
 
 def _free_due(ask: _Ask) -> Steps[bool]:
-    """Free every lease of the pool that ran out; whether there was any."""
-    due, ask.next_due = yield from _due_pages(ask.owner, ask.change.now)
-    return (yield from _free(due, ask.change)) > 0
+    """Free leases of the pool that ran out, those of a few pages; whether there was any."""
+    start = None
+    while True:
+        due, ask.next_due, start = yield from _due_pages(ask.owner, ask.change.now, start)
+        if (yield from _free(due, ask.change)):
+            return True
+        if start is None:
+            return False
 
 
-def free_due(owner: str, change: Change) -> Steps[int]:
-    """Free every lease that ran out on a pool's pages; how many."""
-    due, _ = yield from _due_pages(owner, change.now)
-    return (yield from _free(due, change))
+def free_due(owner: str, change: Change, until_ms: int) -> Steps[int]:
+    """Free every lease that ran out on a pool's pages, until it is `until_ms`; how many."""
+    freed, start, now_ms = 0, None, change.now_ms
+    while now_ms < until_ms:
+        due, _, start = yield from _due_pages(owner, change.now, start)
+        freed += yield from _free(due, change)
+        if start is None:
+            break
+        now_ms = yield Pause(0)
+    return freed
 
 
 def _free(pages: list[Key], change: Change) -> Steps[int]:
@@ -530,22 +541,24 @@ def _free(pages: list[Key], change: Change) -> Steps[int]:
     return freed
 
 
-def _due_pages(owner: str, now: int) -> Steps[tuple[list[Key], int | None]]:
-    """The pages of a pool on which a lease may have run out; before when none ends elsewhere."""
-    due, start = list[Key](), None
-    while True:
-        found: Found = yield Query(
-            "sweepKey = :pool", {":pool": table.pool_sweep(owner)},
-            index_name=table.SWEEP_INDEX, limit=SAMPLE, start=start,
-        )  # fmt: skip
-        for item in found.items:
-            if item["earliest"] > now - ledger.CLOCK_GRACE:
-                is_leased = item["earliest"] != ledger.NEVER
-                return due, max(now, item["earliest"]) if is_leased else None
-            due.append(Key(item["pk"], item["sk"]))
-        start = found.next
-        if start is None:
-            return due, None
+def _due_pages(
+    owner: str, now: int, start: Item | None
+) -> Steps[tuple[list[Key], int | None, Item | None]]:
+    """Some pages of a pool on which a lease may have run out, and from where there may be more.
+
+    Once there are no more: before when none ends elsewhere.
+    """
+    found: Found = yield Query(
+        "sweepKey = :pool", {":pool": table.pool_sweep(owner)},
+        index_name=table.SWEEP_INDEX, limit=SAMPLE, start=start,
+    )  # fmt: skip
+    due = list[Key]()
+    for item in found.items:
+        if item["earliest"] > now - ledger.CLOCK_GRACE:
+            is_leased = item["earliest"] != ledger.NEVER
+            return due, max(now, item["earliest"]) if is_leased else None, None
+        due.append(Key(item["pk"], item["sk"]))
+    return due, None, found.next
 
 
 # --- Looking, without taking ----------------------------------------------------------------------
@@ -583,9 +596,14 @@ def _has_room(ask: _Ask, page: Page) -> Steps[bool]:
     while (batch := (yield from named.more())) is not None:
         if any(each.slack for each in batch):
             return True
-    due, ask.next_due = yield from _due_pages(ask.owner, ask.change.now)
-    stale: dict[Key, Item] = (yield BatchGet(tuple(due))) if due else {}
-    return any(Page.of(item).expired_keys(ask.change.now) for item in stale.values())
+    start = None
+    while True:
+        due, ask.next_due, start = yield from _due_pages(ask.owner, ask.change.now, start)
+        stale: dict[Key, Item] = (yield BatchGet(tuple(due))) if due else {}
+        if any(Page.of(item).expired_keys(ask.change.now) for item in stale.values()):
+            return True
+        if start is None:
+            return False
 
 
 def page_of(owner: str, key: str) -> Steps[Page]:

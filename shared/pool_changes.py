@@ -85,6 +85,7 @@ def _present(values: Item) -> Item:
 
 
 _LIMITS = ("seatCount", "hardCap")
+_CLOSED = ("deleted", "expired")
 _Any = TypeVar("_Any")
 _PAGE_TERMS = ("status", "validFrom", "validUntil", "leaseSeconds", "noSeats")
 
@@ -335,7 +336,9 @@ class _Work:
             break
         now_ms: int = yield Pause(0)
         self.until_ms = now_ms + CLAIM_MS  # the last word does not wait
-        looked_at = now_ms // 1000 + LOOK_SECONDS if state.get("pages") else ledger.NEVER
+        is_over = state.get("terms", {}).get("status") in _CLOSED and state["bank"] >= 0
+        is_in_use = state.get("pages") and not is_over
+        looked_at = now_ms // 1000 + LOOK_SECONDS if is_in_use else ledger.NEVER
         yield from self._write((), 0, {"isPending": None, "tender": None, "earliest": looked_at})
 
     def _next_step(self, state: Item) -> Steps[int | None]:
@@ -378,27 +381,35 @@ class _Work:
         A write may be a pair of it and what it adds to the bank.
         """
         for batch in (yield from self._live(state)):
-            left = dict(batch)
-            for attempt in range(1, ROUNDS + 1):
-                made = {key: change(key, page) for key, page in left.items()}
-                writes = {key: each for key, each in made.items() if each is not None}
-                if not writes:
-                    break
-                added = sum(each[1] for each in writes.values())
-                sets = {"isFrozen": True} if change == self._frozen else table.NO_VALUES
-                refused = yield from self._write([each[0] for each in writes.values()], added, sets)
-                if refused is None:
-                    break
-                found: dict[Key, Item] = yield BatchGet(tuple(writes))
-                left = {key: Page.of(item) for key, item in found.items() if is_live(key, item)}
-                yield Pause(attempt)
-            else:
-                raise problems.Contention
+            yield from self._change(dict(batch), change)
+
+    def _change(self, pages: dict[Key, Page], change: Any) -> Steps[None]:
+        """Change some pages together; each by itself, if one of them is not as it was read."""
+        for attempt in range(1, ROUNDS + 1):
+            made = {key: change(key, page) for key, page in pages.items()}
+            writes = [each for each in made.values() if each is not None]
+            if not writes:
+                return
+            added = sum(each[1] for each in writes)
+            sets = {"isFrozen": True} if change == self._frozen else table.NO_VALUES
+            if (yield from self._write([each[0] for each in writes], added, sets)) is None:
+                return
+            if len(pages) > 1:
+                for key in pages:
+                    yield from self._change((yield from self._read((key,))), change)
+                return
+            yield Pause(attempt)
+            pages = yield from self._read(tuple(pages))
+        raise problems.Contention
+
+    def _read(self, keys: tuple[Key, ...]) -> Steps[dict[Key, Page]]:
+        found: dict[Key, Item] = yield BatchGet(keys)
+        return {key: Page.of(item) for key, item in found.items() if is_live(key, item)}
 
     def _spread_terms(self, state: Item) -> Steps[None]:
         """Bring the terms to every page; take the seats away where they say so."""
         wanted = {name: state["terms"].get(name) for name in _PAGE_TERMS}
-        is_closed = wanted["status"] in ("deleted", "expired")
+        is_closed = wanted["status"] in _CLOSED
 
         def new_terms(key: Key, page: Page) -> tuple[Update, int] | None:
             has = {
@@ -415,22 +426,26 @@ class _Work:
                 sets["earliest"] = 0
             assignments, removals, values = table.assign(sets)
             kind = wanted["status"] if is_closed else "updated"
-            freed = page.used if is_closed and page.is_frozen else 0
-            if is_closed and not page.is_frozen:
-                assignments.append("roomKey = :room")
-                values[":room"] = ledger.room_of(self.owner, page.number, page.pages or 1)
-            if freed:
+            # Seats come and go meanwhile; what of that matters is in the condition.
+            freed, condition = 0, "pages = :pages"
+            if is_closed and page.is_frozen:
+                freed = page.used
+                condition += " AND attribute_exists(isFrozen) AND size(seats) = :freed"
                 assignments.append("allowance = allowance - :freed")
                 values[":freed"] = freed
+            elif is_closed:
+                condition += " AND attribute_not_exists(isFrozen)"
+                assignments.append("roomKey = :room")
+                values[":room"] = ledger.room_of(self.owner, page.number, page.pages or 1)
             return Update(
                 key,
                 table.set_and_remove(
                     ["seq = seq + :one", "#last = :change", *assignments], removals
                 ),
-                "seq = :seen",
+                condition,
                 {"#status": "status", "#last": "last"},
                 {
-                    **values, ":one": 1, ":seen": page.seq,
+                    **values, ":one": 1, ":pages": page.pages,
                     ":change": self.change.record(str(kind)),
                 },
             ), freed  # fmt: skip
@@ -516,6 +531,8 @@ class _Work:
             page = Page.of(item)
             wanted = wanted_pages(page.hard_cap, page.seat_count, page.used)
             if wanted == 1 or page.status == "deleted":
+                if page.moving_at_ms is not None:  # its seats stay where they are
+                    yield pool.let_go(table.ledger_key(self.owner), page.moving_at_ms)
                 return False
             if (yield from self._move([0], next_step(1, wanted), None, {}, attempt)):
                 return True

@@ -17,8 +17,10 @@ from shared import table
 from shared.ledger import Page
 from shared.table import Item, Put
 
-# So many changes are told by one write of the sum.
+# So many changes are told by one write of the sum, of so many seats, if one alone is not of more:
+# an item has 400 KB at most, and a change that takes away a page's seats has 100 bytes for each.
 TOLD = 64
+TOLD_SEATS = 1_000
 # Versions of pages that never came, as far as they are remembered.
 MISSING_KEPT = 100
 # A cursor in one number: the page's `seq`, and what it held beyond what was moved onto it.
@@ -89,12 +91,13 @@ def counted(seen: Item, versions: Iterable[Told]) -> tuple[Item, int]:
     None was new if it comes back with the same `rev`.
     """
     item = {**seen, "cursors": dict(seen["cursors"]), "told": [], "missing": list(seen["missing"])}
-    taken, is_changed = 0, False
+    taken, seats, is_changed = 0, 0, False
     for version in versions:
-        if len(item["told"]) == TOLD:
+        if len(item["told"]) == TOLD or seats > TOLD_SEATS:
             break
         taken += 1
         is_changed |= _count(item, version)
+        seats += len(version.change.get("seats", ())) if version.change else 0
     if not is_changed:
         return seen, taken
     item["rev"] += 1

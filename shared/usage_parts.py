@@ -473,7 +473,7 @@ def _wait(limit: tuple[str, str], counter: Counter, attempt: int) -> Steps[None]
     """Somebody changes the terms; who does not let go is gone."""
     now_ms: int = yield Pause(attempt)
     if now_ms - counter.held_ms > HOLD_MS:
-        yield from _let_go(limit, counter)
+        yield from let_go(limit, counter)
 
 
 def _begin(limit: tuple[str, str], change: Change) -> Steps[None]:
@@ -637,15 +637,17 @@ def _shares(left: int, keys: list[Key], wants: tuple[Key, int]) -> dict[Key, int
     return shares
 
 
-def hold(limit: tuple[str, str], change: Change) -> Steps[Counter]:
+def hold(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Steps[Counter]:
     """Have everything back, and let nothing be drawn until the terms are changed; the counter.
+
+    Nobody takes us for gone for `more_ms` longer than usual.
 
     Raises:
         Contention.
     """
     change = change.at((yield Pause(0)))
     for attempt in range(1, ROUNDS + 1):
-        mine = yield from _hold(limit, change)
+        mine = yield from _hold(limit, change, more_ms)
         if mine:
             counter = yield from _take_back(limit, change, mine, None, lets_go=False)
             if counter.drawn == 0 and (counter.holds, counter.held_ms) == (
@@ -656,7 +658,7 @@ def hold(limit: tuple[str, str], change: Change) -> Steps[Counter]:
     raise problems.Contention
 
 
-def _hold(limit: tuple[str, str], change: Change) -> Steps[Counter | None]:
+def _hold(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Steps[Counter | None]:
     """Be the one who holds the counter: as it is then; None: somebody else does."""
     reply = yield Update(
         table.usage_key(*limit),
@@ -665,7 +667,7 @@ def _hold(limit: tuple[str, str], change: Change) -> Steps[Counter | None]:
         " (attribute_not_exists(heldAt) OR heldAt < :gone OR heldBy = :me)",
         table.NO_NAMES,
         {
-            ":now": change.now_ms, ":me": change.request_id, ":one": 1,
+            ":now": change.now_ms + more_ms, ":me": change.request_id, ":one": 1,
             ":gone": change.now_ms - HOLD_MS,
         },
     )  # fmt: skip
@@ -678,9 +680,11 @@ def look_after(owner: str, name: str, change: Change) -> Steps[None]:
     counter = usage.counter_of((yield Get(table.usage_key(*limit))))
     if counter.drawn:
         parts = yield from _read_parts(limit)
-        busy = {key: part for key, part in parts.items() if part.untold and part.giving is None}
-        for key, part in busy.items():
-            yield _tell(limit, key, part, change)
+        for key, part in parts.items():
+            # Those that are in use tell by themselves.
+            is_quiet = part.told_ms < change.now_ms - 3 * TELL_MS
+            if part.untold and part.giving is None and is_quiet:
+                yield _tell(limit, key, part, change)
         if any(part.giving is not None for part in parts.values()):
             # Whoever wanted it back is gone, or will be done.
             yield from gather(limit, change, tries=1)
@@ -741,13 +745,14 @@ def correct(
             entitlement_id, name, key, quantity, reason, change
         )
     except problems.Problem:
-        yield from _let_go(limit, counter)
+        yield from let_go(limit, counter)
         raise
-    yield from _let_go(limit, counter)
+    yield from let_go(limit, counter)
     return outcome
 
 
-def _let_go(limit: tuple[str, str], counter: Counter) -> Steps[None]:
+def let_go(limit: tuple[str, str], counter: Counter) -> Steps[None]:
+    """Let others draw again from a counter that was held by us, and is so no more."""
     if counter.parts is not None:
         yield Update(
             table.usage_key(*limit), "REMOVE heldAt, heldBy", "heldAt = :held", table.NO_NAMES,

@@ -10,12 +10,18 @@ from shared.credentials import new_id
 from shared.http import Request, Response
 from shared.idempotency import replayed
 from shared.ledger import Change, Page, Standing
-from shared.problems import Contention, InvalidRequest, NotFound, PreconditionFailed
+from shared.problems import Contention, InvalidRequest, NotFound, PreconditionFailed, Problem
 from shared.table import Accepted, Item, Pause, Steps, Transact, Update
 from shared.usage import Counter
 
 # So long a request works on a pool itself.
 WORK_MS = 5_000
+# So long it takes at most to take back what the parts of a usage limit have.
+HOLD_EACH_MS = 300
+# Changes of counters in one transaction: it has 100 items, of which five are the entitlement's.
+MOST_COUNTERS = 95
+# Usage limits of which nothing can be drawn until a change is made, or is not made.
+Held = dict[tuple[str, str], Counter]
 _ETAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
 
 
@@ -72,6 +78,17 @@ def update(request: Request) -> Response:
 
 def _update(request: Request) -> Steps[bool]:
     """Change it; whether all of it is done."""
+    held = Held()
+    try:
+        is_done = yield from _try_update(request, held)
+    except Problem:
+        yield from _let_go(held)
+        raise
+    yield from _let_go(held)
+    return is_done
+
+
+def _try_update(request: Request, held: Held) -> Steps[bool]:
     entitlement_id = request.path["entitlementId"]
     for attempt in range(1, ledger.ROUNDS + 1):
         item, page = yield from entitlement.fetch(entitlement_id)
@@ -83,10 +100,12 @@ def _update(request: Request) -> Steps[bool]:
         document = validation.to_document(merged, valid_from=valid_from)
         if document == before:
             return (yield from _tend(request))
+        counters = yield from _counter_writes(item, document, request.change, held)
+        # Last: a pool's sum changes all the time.
         writes = yield from _change_writes(item, page, document, request.change)
-        counters = yield from _counter_writes(item, document, request.change)
         reply = yield Transact((*writes, *counters))
         if isinstance(reply, Accepted):
+            held.clear()
             return (yield from _tend(request))
         yield Pause(attempt)
     raise Contention
@@ -144,12 +163,18 @@ def _change_writes(
 
 
 def _counter_writes(
-    item: Item, document: dict[str, Any], change: Change
+    item: Item, document: dict[str, Any], change: Change, held: Held
 ) -> Steps[list[table.Put | Update]]:
-    """What the new version means for the counters of its usage limits, and of those it lost."""
+    """What the new version means for the counters of its usage limits, and of those it lost.
+
+    Raises:
+        InvalidRequest: these are too many at once.
+        Contention.
+    """
     entitlement_id, before = item["entitlementId"], item["document"]
     terms = entitlement.usage_terms(document)
     found = yield from counters(entitlement_id, {*terms, *entitlement.usage_terms(before)})
+    patience_ms = _patience_ms(found)
     writes: list[table.Put | Update] = []
     for key, valid in terms.items():
         if key not in found:
@@ -162,10 +187,17 @@ def _counter_writes(
         def changed(counter: Counter) -> Counter:
             return usage.changed(counter, valid, change.now, is_renewed=is_renewed)  # noqa: B023
 
-        writes += yield from _change_counter((entitlement_id, key), found[key], changed, change)
+        limit = (entitlement_id, key)
+        writes += yield from _change_counter(limit, found[key], changed, change, held, patience_ms)
     for key in found.keys() - terms.keys():
         limit = (entitlement_id, key)
-        writes += yield from _change_counter(limit, found[key], _removed, change)
+        writes += yield from _change_counter(limit, found[key], _removed, change, held, patience_ms)
+    if len(writes) > MOST_COUNTERS:
+        raise InvalidRequest.at(
+            "/usageLimits",
+            f"changes, adds and removes {len(writes)} limits; do that in two requests, of"
+            f" {MOST_COUNTERS} at most",
+        )
     return writes
 
 
@@ -177,13 +209,28 @@ def _deleted(counter: Counter) -> Counter:
     return counter._replace(status="deleted")
 
 
+def _patience_ms(found: dict[str, Counter]) -> int:
+    """How much longer than one the limits are held that have parts: one after the other."""
+    return HOLD_EACH_MS * sum(counter.parts is not None for counter in found.values())
+
+
+def _let_go(held: Held) -> Steps[None]:
+    """What was held for a change that is not made."""
+    for limit, counter in held.items():
+        yield from usage_parts.let_go(limit, counter)
+
+
 def _change_counter(
-    limit: tuple[str, str], counter: Counter, changed: Callable[[Counter], Counter], change: Change
-) -> Steps[list[Update]]:
-    """The write that changes a counter, if it changes; one with parts has everything by then."""
+    limit: tuple[str, str], counter: Counter, changed: Callable[[Counter], Counter],
+    change: Change, held: Held, patience_ms: int,
+) -> Steps[list[Update]]:  # fmt: skip
+    """The write that changes a counter, if it changes; one with parts has everything by then.
+
+    Which is then `held`, and is to be let go of if it is not written.
+    """
     write = yield from usage.change_terms(*limit, counter, changed(counter), change)
     if write and counter.parts is not None:
-        counter = yield from usage_parts.hold(limit, change)
+        counter = held[limit] = yield from usage_parts.hold(limit, change, patience_ms)
         write = yield from usage.change_terms(*limit, counter, changed(counter), change)
     return [write] if write else []
 
@@ -204,6 +251,15 @@ def delete(request: Request) -> Response:
 
 
 def _delete(request: Request) -> Steps[None]:
+    held = Held()
+    try:
+        yield from _try_delete(request, held)
+    except Problem:
+        yield from _let_go(held)
+        raise
+
+
+def _try_delete(request: Request, held: Held) -> Steps[None]:
     entitlement_id = request.path["entitlementId"]
     for attempt in range(1, ledger.ROUNDS + 1):
         item, page = yield from entitlement.fetch(entitlement_id)
@@ -211,10 +267,13 @@ def _delete(request: Request) -> Steps[None]:
         if item["status"] == "deleted":
             return
         limits = yield from counters(entitlement_id, entitlement.usage_terms(item["document"]))
+        patience_ms = _patience_ms(limits)
         deleted: list[Update] = []
         for key, counter in limits.items():
             limit = (entitlement_id, key)
-            deleted += yield from _change_counter(limit, counter, _deleted, request.change)
+            deleted += yield from _change_counter(
+                limit, counter, _deleted, request.change, held, patience_ms
+            )
         terms = entitlement.terms(item["document"])
         emptied = yield from pool_changes.take_away(
             entitlement_id, page, terms, request.change, "deleted"

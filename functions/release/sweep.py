@@ -62,8 +62,10 @@ def _sweep_item(
         done["freed"] += door.run(ledger.sweep_page(key, change))
     elif key.pk.startswith(table.POOL_PREFIX):
         owner = table.owner_of(key.pk)
-        done["freed"] += door.run(pool.free_due(owner, change))
-        done["pools"] += door.run(pool_changes.tend(owner, change, deadline_ms))
+        try:
+            done["freed"] += door.run(pool.free_due(owner, change, deadline_ms))
+        finally:
+            done["pools"] += door.run(pool_changes.tend(owner, change, deadline_ms))
     elif key.pk.startswith(table.USAGE_PREFIX):
         name = str(table.usage_of(table.meter_of(key.pk)))
         door.run(usage_parts.look_after(table.owner_of(key.pk), name, change))

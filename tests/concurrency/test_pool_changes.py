@@ -191,3 +191,63 @@ def test_a_cap_raised_while_a_page_is_left_alone(door: Table) -> None:
     assert is_raised
     life.check()
     assert len(life.pages()) > 1
+
+
+@pytest.mark.parametrize("kind", ["updated", "expired"])
+def test_new_terms_reach_pages_on_which_something_happens_all_the_time(
+    door: Table, kind: str
+) -> None:
+    """Somebody gives back a seat before every write of the work, also while a debt is paid."""
+    life = PoolLife(door, terms(20, 60, lease=3600))
+    taken = [life.take(number % 2, f"user{number}") for number in range(60)]
+    grants = [each for each in taken if each]
+    life.set_terms(terms(20, 30, lease=3600))
+    assert life.tend()
+    assert life.state()["isFrozen"]
+    life.set_terms(terms(20, 30, lease=3600, status="suspended"), kind)
+    work = pool_changes.tend(life.owner, life.change(), life.now_ms() + 60_000)
+    reply, is_done, given_back = None, None, 0
+    while is_done is None:
+        try:
+            request = work.send(reply)
+        except StopIteration as stop:
+            is_done = stop.value
+            continue
+        if isinstance(request, Transact) and grants and len(request.actions) > 1:
+            grant = grants.pop()
+            named = ledger.activation_id(grant.key, grant.seat.stamp)
+            given_back += life.release(0, named)
+        is_pause = isinstance(request, Pause)
+        reply = life.now_ms() if is_pause else door.execute(request)
+    assert is_done
+    assert given_back > (5 if kind == "expired" else 0)
+    assert {page.status for _, page in life.pages()} == {
+        "suspended" if kind == "updated" else "expired"
+    }
+    assert life.held() == (60 - given_back if kind == "updated" else 0)
+    life.check()
+
+
+def test_a_pool_that_is_over_is_left_alone_by_the_sweep(door: Table) -> None:
+    life = PoolLife(door, terms(20, 40, lease=3600))
+    assert life.take(0, "user1")
+    assert life.state()["earliest"] < ledger.NEVER
+    life.set_terms(life.terms, "expired")
+    assert life.tend()
+    assert life.state()["earliest"] == ledger.NEVER
+    life.set_terms(terms(20, 40, lease=3600))
+    assert life.tend()
+    assert life.state()["earliest"] < ledger.NEVER
+
+
+def test_a_page_whose_seats_were_to_be_moved_and_stay_is_not_left_held(door: Table) -> None:
+    """Whoever was to split it has gone, and it need not be split any more."""
+    life = PoolLife(door, terms(3, 12, lease=3600))
+    life.set_terms(terms(3, 6, lease=3600))
+    assert life.tend()
+    [(key, _)] = life.pages()
+    door.execute(pool_changes._hold(key, life.now_ms()))
+    life.door.run(ledger.settle(pool_changes.nudge(life.owner, life.now_ms() // 1000)))
+    assert life.tend()
+    [(_, page)] = life.pages()
+    assert page.moving_at_ms is None

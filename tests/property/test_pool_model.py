@@ -185,7 +185,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule()
     def free_what_ran_out(self) -> None:
-        self.drive(pool.free_due(self.life.owner, self.life.change()))
+        self.drive(pool.free_due(self.life.owner, self.life.change(), 10**15))
 
     @rule(number=st.integers(0, 20), lease=st.sampled_from(LEASES))
     def limits_change(self, number: int, lease: int | None) -> None:

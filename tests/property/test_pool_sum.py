@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from local.dynamodb import DynamoDBLocal
 from shared import ledger, pool_sum, table
 from shared.history import KeptChange, latest_quarter
-from shared.pool_sum import TOLD, Told
+from shared.pool_sum import TOLD, TOLD_SEATS, Told
 from shared.table import Item, Table
 from tests.notifier import Notifier
 from tests.pools import PoolLife, shrink_pages
@@ -57,6 +57,22 @@ def count_all(item: Item, versions: Sequence[Told]) -> Iterator[Item]:
             assert len(after["told"]) <= TOLD
             yield after
         item = after
+
+
+def test_one_write_tells_of_no_more_seats_than_an_item_holds() -> None:
+    """The end of a pool takes away all seats of a page in one version: 100 bytes for each."""
+    seats = [{"kind": "deactivated", "key": "x" * 12, "reason": "removed"}] * 96
+    versions = [
+        Told(page, 1, 0, 0, {"at": 1000, "type": "expired", "seats": seats})
+        for page in range(1, 65)
+    ]
+    written = list(count_all(FIRST, versions))
+    assert len(written) > 4
+    assert sum(len(item["told"]) for item in written) == 64
+    for item in written:
+        assert sum(len(told["seats"]) for told in item["told"]) <= TOLD_SEATS + 96
+    alone = list(count_all(FIRST, [Told(1, 1, 0, 0, {"at": 1, "seats": seats * 20})]))
+    assert len(alone) == 1, "a version of more seats is told by itself"
 
 
 @given(steps=STEPS, seed=st.integers(0, 2**32))
@@ -275,7 +291,7 @@ def test_a_failure_at_every_call(dynamodb: DynamoDBLocal, kind: str) -> None:
     calls = broken.calls
     whole.drop()
     assert calls > 30
-    for point in range(("after", "lost").index(kind), calls, 4):
+    for point in range(("after", "lost").index(kind) * 4, calls, 8):
         delivery = Delivery(short)
         door = faulty_door(short.url, delivery.name)
         door.fault = (point, kind)

@@ -8,7 +8,7 @@ import pytest
 
 from functions.entitlements import desk
 from functions.notify.changes import read_count
-from shared import http, table, usage
+from shared import http, table, usage, usage_parts
 from shared.history import History, as_of, carried
 from shared.table import Table
 from shared.times import from_rfc3339, to_rfc3339
@@ -695,3 +695,18 @@ def test_the_desk_knows_the_limits_that_exist(door: Table) -> None:
     owner, _ = begun(door)
     assert set(door.run(desk.counters(owner, ["x", "y"]))) == {"x"}
     assert door.run(desk.counters(owner, [])) == {}
+
+
+def test_more_changes_than_fit_are_refused_and_nothing_is_left_held(rooms: Rooms) -> None:
+    limits = [{"key": f"old{number}", "limit": 200_000} for number in range(48)]
+    entitlement_id = rooms.create(usageLimits=limits)
+    rooms.door.execute(usage_parts._spread((entitlement_id, "old7")))
+    path = {"entitlementId": entitlement_id}
+    new = [{"key": f"new{number}", "limit": 1} for number in range(48)]
+    status, problem, _ = rooms.call(PATCH, path, {"usageLimits": new})
+    assert status == 400
+    assert "96 limits; do that in two requests" in str(problem)
+    item = rooms.door.execute(table.Get(table.usage_key(entitlement_id, "old7")))
+    assert "heldAt" not in item
+    assert rooms.call(PATCH, path, {"usageLimits": []})[0] == 200
+    assert rooms.call(PATCH, path, {"usageLimits": new})[0] == 200

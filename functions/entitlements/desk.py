@@ -18,8 +18,9 @@ from shared.usage import Counter
 WORK_MS = 5_000
 # So long it takes at most to take back what the parts of a usage limit have.
 HOLD_EACH_MS = 300
-# Changes of counters in one transaction: it has 100 items, of which five are the entitlement's.
-MOST_COUNTERS = 95
+# So much is changed in one transaction. Replacing all usage limits, and at the same time making a
+# pool of what was one before, would be one more.
+MOST_WRITES = 100
 # Usage limits of which nothing can be drawn until a change is made, or is not made.
 Held = dict[tuple[str, str], Counter]
 _ETAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
@@ -103,6 +104,10 @@ def _try_update(request: Request, held: Held) -> Steps[bool]:
         counters = yield from _counter_writes(item, document, request.change, held)
         # Last: a pool's sum changes all the time.
         writes = yield from _change_writes(item, page, document, request.change)
+        if len(writes) + len(counters) > MOST_WRITES:
+            raise InvalidRequest.at(
+                "/usageLimits", "change seats and usage limits one by one: together it is too much"
+            )
         reply = yield Transact((*writes, *counters))
         if isinstance(reply, Accepted):
             held.clear()
@@ -165,12 +170,7 @@ def _change_writes(
 def _counter_writes(
     item: Item, document: dict[str, Any], change: Change, held: Held
 ) -> Steps[list[table.Put | Update]]:
-    """What the new version means for the counters of its usage limits, and of those it lost.
-
-    Raises:
-        InvalidRequest: these are too many at once.
-        Contention.
-    """
+    """What the new version means for the counters of its usage limits, and of those it lost."""
     entitlement_id, before = item["entitlementId"], item["document"]
     terms = entitlement.usage_terms(document)
     found = yield from counters(entitlement_id, {*terms, *entitlement.usage_terms(before)})
@@ -192,12 +192,6 @@ def _counter_writes(
     for key in found.keys() - terms.keys():
         limit = (entitlement_id, key)
         writes += yield from _change_counter(limit, found[key], _removed, change, held, patience_ms)
-    if len(writes) > MOST_COUNTERS:
-        raise InvalidRequest.at(
-            "/usageLimits",
-            f"changes, adds and removes {len(writes)} limits; do that in two requests, of"
-            f" {MOST_COUNTERS} at most",
-        )
     return writes
 
 

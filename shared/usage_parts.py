@@ -721,6 +721,7 @@ def preview(
     if left < quantity <= left + current.drawn:
         parts = (yield from _read_parts(limit)).values()
         left += sum(part.counter.left + (part.giving or 0) for part in parts)
+        current = current._replace(left=left, drawn=0)  # what is used is known, now that we looked
     if left < quantity:
         raise usage.denied(name, quantity, current)
     return Consumption(

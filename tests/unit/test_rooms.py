@@ -112,6 +112,19 @@ def test_the_sweep_hears_what_parts_have_used(rooms: Rooms) -> None:
     assert told["earliest"] == now_ms // 1000 + 70 + usage_parts.LOOK_SECONDS
 
 
+def test_a_dry_run_of_a_spread_limit_says_what_is_left(rooms: Rooms) -> None:
+    entitlement_id = rooms.create(usageLimits=[{"key": "calls", "limit": 200_000}])
+    limit = (entitlement_id, "calls")
+    made = Change("test", "r", time.time_ns() // 1_000_000)
+    rooms.door.execute(usage_parts._spread(limit))
+    rooms.door.run(usage_parts.consume(*limit, "request00001", 199_000, made))
+    rooms.door.run(usage_parts.consume(*limit, "request00002", 400, made))
+    assert rooms.door.run(usage_parts.preview(*limit, None, 600, made)).used == 200_000
+    with pytest.raises(problems.HardCapReached) as denied:
+        rooms.door.run(usage_parts.preview(*limit, None, 601, made))
+    assert denied.value.extensions["usage"]["available"] == 600
+
+
 def test_one_bad_item_does_not_stop_the_sweep(
     rooms: Rooms, monkeypatch: pytest.MonkeyPatch
 ) -> None:

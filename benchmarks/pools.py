@@ -54,9 +54,7 @@ class _Pool:
         else:
             items = pool.new_pages(self.owner, terms, self.pages, change)
         puts = [(key, self._filled(key, item, seats, held)) for key, item in items]
-        for start in range(0, len(puts), 25):
-            bench.door.execute(table.BatchPut(tuple(puts[start : start + 25])))
-        self.change = change
+        bench.door.execute(table.BatchPut(tuple(puts)))
 
     def place(self, key: str) -> Place:
         return Place.of(self.owner, key, self.pages if self.pages > 1 else None)

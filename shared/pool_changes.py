@@ -370,9 +370,8 @@ class _Work:
         batches = []
         for some in _in_parts(sorted(numbers), 100):
             keys = tuple(table.ledger_key(self.owner, number) for number in some)
-            found: dict[Key, Item] = yield BatchGet(keys)
-            live = [(key, Page.of(item)) for key, item in found.items() if is_live(key, item)]
-            batches += _in_parts(live, BATCH)
+            live = yield from self._read(keys)
+            batches += _in_parts(list(live.items()), BATCH)
         return batches
 
     def _each(self, state: Item, change: Any) -> Steps[None]:
@@ -403,6 +402,7 @@ class _Work:
         raise problems.Contention
 
     def _read(self, keys: tuple[Key, ...]) -> Steps[dict[Key, Page]]:
+        """Those of some pages that may have seats, as they are now."""
         found: dict[Key, Item] = yield BatchGet(keys)
         return {key: Page.of(item) for key, item in found.items() if is_live(key, item)}
 

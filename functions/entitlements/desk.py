@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from functions.entitlements import validation
 from shared import entitlement, idempotency, ledger, pool_changes, table, usage, usage_parts
@@ -23,6 +23,7 @@ HOLD_EACH_MS = 300
 MOST_WRITES = 100
 # Usage limits of which nothing can be drawn until a change is made, or is not made.
 Held = dict[tuple[str, str], Counter]
+_Outcome = TypeVar("_Outcome")
 _ETAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
 
 
@@ -79,14 +80,7 @@ def update(request: Request) -> Response:
 
 def _update(request: Request) -> Steps[bool]:
     """Change it; whether all of it is done."""
-    held = Held()
-    try:
-        is_done = yield from _try_update(request, held)
-    except Problem:
-        yield from _let_go(held)
-        raise
-    yield from _let_go(held)
-    return is_done
+    return (yield from _holding(lambda held: _try_update(request, held)))
 
 
 def _try_update(request: Request, held: Held) -> Steps[bool]:
@@ -208,8 +202,19 @@ def _patience_ms(found: dict[str, Counter]) -> int:
     return HOLD_EACH_MS * sum(counter.parts is not None for counter in found.values())
 
 
+def _holding(work: Callable[[Held], Steps[_Outcome]]) -> Steps[_Outcome]:
+    """Work that holds usage limits; what it holds still in the end is let go of."""
+    held = Held()
+    try:
+        outcome = yield from work(held)
+    except Problem:
+        yield from _let_go(held)
+        raise
+    yield from _let_go(held)
+    return outcome
+
+
 def _let_go(held: Held) -> Steps[None]:
-    """What was held for a change that is not made."""
     for limit, counter in held.items():
         yield from usage_parts.let_go(limit, counter)
 
@@ -245,12 +250,7 @@ def delete(request: Request) -> Response:
 
 
 def _delete(request: Request) -> Steps[None]:
-    held = Held()
-    try:
-        yield from _try_delete(request, held)
-    except Problem:
-        yield from _let_go(held)
-        raise
+    yield from _holding(lambda held: _try_delete(request, held))
 
 
 def _try_delete(request: Request, held: Held) -> Steps[None]:
@@ -292,6 +292,7 @@ def _try_delete(request: Request, held: Held) -> Steps[None]:
             )
         )
         if isinstance(reply, Accepted):
+            held.clear()
             yield from _tend(request)
             return
         yield Pause(attempt)

@@ -1,6 +1,6 @@
 """From `template.yaml` to what the emulator can deploy.
 
-The template is transformed by AWS's own SAM translator; then six gaps of the emulator are
+The template is transformed by AWS's own SAM translator; then four gaps of the emulator are
 bridged, each in a function below that says which. Nothing here changes the product.
 """
 
@@ -43,7 +43,6 @@ def for_emulator(expanded: Template) -> tuple[Template, list[dict[str, Any]]]:
     resources: dict[str, Any] = expanded["Resources"]
     _route_explicitly(resources)
     _without_layers(resources)
-    _allow_as_asked(resources)
     _without_tls(resources)
     return expanded, _take_stream_mappings(resources)
 
@@ -96,25 +95,6 @@ def _without_layers(resources: dict[str, Any]) -> None:
             del resources[name]
         elif resource["Type"] == "AWS::Lambda::Function":
             resource["Properties"].pop("Layers", None)
-
-
-def _allow_as_asked(resources: dict[str, Any]) -> None:
-    """The emulator asks for two rights otherwise than AWS does.
-
-    `sqs:SendMessage` does not cover a batch, and `ses:SendEmail` is asked for without a resource.
-    """
-    for resource in resources.values():
-        if resource["Type"] != "AWS::IAM::Role":
-            continue
-        for policy in resource["Properties"].get("Policies", []):
-            for statement in policy["PolicyDocument"]["Statement"]:
-                actions = statement["Action"]
-                actions = [actions] if isinstance(actions, str) else actions
-                if "sqs:SendMessage" in actions:
-                    statement["Action"] = [*actions, "sqs:SendMessageBatch"]
-                if "ses:SendEmail" in actions:
-                    statement["Resource"] = "*"
-                    statement.pop("Condition")
 
 
 def _without_tls(resources: dict[str, Any]) -> None:

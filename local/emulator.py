@@ -17,6 +17,9 @@ from typing import Self
 
 import urllib3
 
+from local import grants
+from tools import ROOT
+
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
 # Any do, and they are the account's root: the functions themselves run with their roles.
@@ -66,8 +69,8 @@ class Service(ABC):
         self.stop()
 
 
-# DynamoDB computes with 38 digits, Python's decimals with 28 unless they are told otherwise.
-_ENTRY = "import decimal; decimal.DefaultContext.prec = 38; from ministack.app import main; main()"
+# At the end of the path, and not by PYTHONPATH: the functions must not find this checkout.
+_ENTRY = f"import sys; sys.path.append({str(ROOT)!r}); import local.emulator_process as p; p.main()"
 
 
 class Emulator(Service):
@@ -101,6 +104,7 @@ class Emulator(Service):
             "AUTH": "true",
             "STATE_DIR": str(self._folder / "state"),
             "S3_DATA_DIR": str(self._folder / "s3"),
+            grants.VARIABLE: os.environ.get(grants.VARIABLE, ""),
         }
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(

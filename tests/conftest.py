@@ -5,6 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from local import grants
+from tools import ROOT
+
+GRANTS = ROOT / ".local/grants"
+
 os.environ |= {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -14,6 +19,7 @@ os.environ |= {
     "TABLE_NAME": "none",
     "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
     "INSECURE_WEBHOOK_HOSTS": "127.0.0.1",
+    grants.VARIABLE: str(GRANTS),
 }
 
 from local.dynamodb import DynamoDBLocal

@@ -7,7 +7,7 @@ from typing import Any
 from functions.notify.batch import Batch, Marks
 from functions.notify.outlets import Outlets
 from shared import aws, table
-from tests.support import NOW_MS, Crash
+from tests.support import NOW_MS, Crash, acting_as
 
 QUIET_MS = 15 * 60_000
 
@@ -103,7 +103,8 @@ class Notifier:
                 sends_mail=True,
                 marks=self._marks,
             )
-            return batch.process(list(records))
+            with acting_as("NotifyRole", self._door):
+                return batch.process(list(records))
         finally:
             aws.client = kept
 

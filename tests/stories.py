@@ -9,7 +9,7 @@ from shared.ledger import Change, Holder
 from shared.table import Item, Table, to_wire
 from shared.times import to_rfc3339
 from tests.notifier import Notifier, Recorder
-from tests.support import new_id
+from tests.support import acting_as, new_id
 
 START = 2_500_000_500_000
 HOUR = 3_600_000
@@ -108,7 +108,8 @@ class Story:
     def tick(self, at: int) -> list[dict[str, Any]]:
         """The schedule's run at a time; the mails about this entitlement that it sent."""
         before = len(self.recorder.mails)
-        self.mailer().send_due(at, at + 60_000)
+        with acting_as("NotifyRole", self.door):
+            self.mailer().send_due(at, at + 60_000)
         return self.recorder.mails[before:]
 
     def sent(self) -> list[Item]:

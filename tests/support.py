@@ -5,7 +5,8 @@ import itertools
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import urllib3
@@ -15,6 +16,7 @@ from local.dynamodb import table_properties
 from local.stack import client
 from shared import table
 from shared.ledger import Change, Terms, new_page
+from tests import roles
 
 # 2049: later than the machine's clock, which an operation looks at again after a refusal.
 NOW_MS = 2_500_000_000_000
@@ -35,10 +37,30 @@ def delete_table(url: str, name: str) -> None:
     client(url, "dynamodb").delete_table(TableName=name)
 
 
-def open_door(
-    url: str, name: str, meter: Callable[[str, float], None] | None = None
-) -> table.Table:
-    return table.Table(
+class RoleTable(table.Table):
+    """A door that may do what a role of the template allows, while `role` names one."""
+
+    role = ""
+
+    def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
+        if self.role and (reason := roles.refusal(self.role, operation, payload)):
+            return 400, {"__type": "com.amazon#AccessDeniedException", "message": reason}
+        return super()._send(operation, payload)
+
+
+@contextmanager
+def acting_as(role: str, door: table.Table) -> Iterator[None]:
+    """Within, the door may do what this role may."""
+    assert isinstance(door, RoleTable)
+    kept, door.role = door.role, role
+    try:
+        yield
+    finally:
+        door.role = kept
+
+
+def open_door(url: str, name: str, meter: Callable[[str, float], None] | None = None) -> RoleTable:
+    return RoleTable(
         name, region="us-east-1", endpoint=url, credentials=Credentials("test", "test"), meter=meter
     )
 
@@ -83,7 +105,7 @@ class Crash(BaseException):
     """The process is gone between two calls."""
 
 
-class FaultyTable(table.Table):
+class FaultyTable(RoleTable):
     """A door that fails once, at its n-th HTTP call (from 0), in one of three ways.
 
     `lost`: the call takes place, its answer does not arrive. `before` and `after`: the process

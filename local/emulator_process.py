@@ -1,0 +1,207 @@
+"""What runs inside the emulator's process: the emulator, made as strict as AWS.
+
+Each function below bridges one gap between the emulator and AWS, and says which. All that they
+touch of the emulator is named here, and pinned by its exact version.
+"""
+
+import contextvars
+import decimal
+import json
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import unquote
+
+from ministack import app as emulator
+from ministack.core import iam_evaluator
+from ministack.core.iam_actions import access_denied_response
+from ministack.services import apigateway, dynamodb, iam
+
+from local.aws_calls import Call, Place, UnknownCall, accesses
+from local.grants import Record
+from local.iam import Statement, parse
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_CREDENTIAL = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}", re.ASCII)
+
+
+def main() -> None:
+    """Run the emulator until it is stopped."""
+    # DynamoDB computes with 38 digits, Python's decimals with 28 unless they are told otherwise.
+    decimal.DefaultContext.prec = 38
+    decide_by_our_own_rules()
+    decode_path_parameters()
+    hand_over_other_bytes_in_base64()
+    emulator.app = Gate(emulator.app)
+    emulator.main()
+
+
+# --- IAM ------------------------------------------------------------------------------------------
+
+
+def decide_by_our_own_rules() -> None:
+    """The emulator ignores leading keys and asks for some rights otherwise than AWS does.
+
+    It goes on to check credentials; what a role may do is decided by `Gate`, before.
+    """
+    enforce = iam_evaluator.enforce
+
+    def credentials_only(*args: Any, **kwargs: Any) -> Any:
+        denied = enforce(*args, **kwargs)
+        is_role = ":assumed-role/" in getattr(denied, "principal_arn", "")
+        return None if is_role else denied
+
+    iam_evaluator.enforce = credentials_only
+
+
+class Gate:
+    """Checks every call that a function makes against the role that it has as deployed."""
+
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        self._app = app
+        self._record = Record()
+        self._statements: dict[str, list[Statement]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it in the way of its service."""
+        found = self._signer(scope) if scope["type"] == "http" else None
+        if found is None:
+            await self._app(scope, receive, send)
+            return
+        role, region, service = found
+        messages = [await receive()]
+        while messages[-1].get("more_body"):
+            messages.append(await receive())
+        body = b"".join(message.get("body", b"") for message in messages)
+        refusal = self._refusal(role, region, service, scope, body)
+        if refusal is not None:
+            await _answer(send, *refusal)
+            return
+        waiting = iter(messages)
+
+        async def again() -> dict[str, Any]:
+            for message in waiting:
+                return message
+            return await receive()
+
+        await self._app(scope, again, send)
+
+    @staticmethod
+    def _signer(scope: Scope) -> tuple[str, str, str] | None:
+        """The role that signed a request, the region and the service that it is for."""
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        text = headers.get("authorization", "")
+        if not text.startswith("AWS4"):
+            text = unquote(scope.get("query_string", b"").decode())
+        match = _CREDENTIAL.search(text)
+        if match is None:
+            return None
+        principal = iam_evaluator.resolve_principal(match[1], "000000000000")
+        if ":assumed-role/" not in getattr(principal, "arn", ""):
+            return None
+        return principal.arn.split("/")[1], match[2], match[3]
+
+    def _refusal(
+        self, role: str, region: str, service: str, scope: Scope, body: bytes
+    ) -> tuple[int, dict[str, str], bytes] | None:
+        headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
+        path = scope["path"]
+        if service == "s3" and (bucket := emulator._extract_s3_vhost_bucket(headers["host"])):  # noqa: SLF001
+            path = f"/{bucket}{path}"
+        query = scope.get("query_string", b"").decode()
+        call = Call(service, scope["method"], path, query, headers, body)
+        place = Place(region, "000000000000", _hash_key)
+        try:
+            asked = accesses(call, place)
+        except UnknownCall as unknown:
+            return _denied(service, str(unknown), role, headers, "not known to local/aws_calls.py")
+        statements = self._statements_of(role)
+        for access in asked:
+            decision = self._record.check(statements, access)
+            if not decision.is_allowed:
+                return _denied(service, access.action, role, headers, decision.reason)
+        return _refused_mail(body) if service == "ses" else None
+
+    def _statements_of(self, role: str) -> list[Statement]:
+        if role not in self._statements:
+            found = iam._roles.get_scoped("000000000000", None, role)  # noqa: SLF001
+            self._statements[role] = [
+                statement
+                for name, document in found["InlinePolicies"].items()
+                for statement in parse(
+                    name, json.loads(document) if isinstance(document, str) else document
+                )
+            ]
+        return self._statements[role]
+
+
+def _hash_key(table: str) -> str:
+    schema = dynamodb._tables[table]["KeySchema"]  # noqa: SLF001
+    return str(next(each["AttributeName"] for each in schema if each["KeyType"] == "HASH"))
+
+
+def _denied(
+    service: str, action: str, role: str, headers: dict[str, str], reason: str
+) -> tuple[int, dict[str, str], bytes]:
+    print(f"IAM refused {role}: {reason}", flush=True)
+    refused: tuple[int, dict[str, str], bytes] = access_denied_response(
+        service, action, role, "local", headers=headers, message=f"User: {role}: {reason}"
+    )
+    return refused
+
+
+def _refused_mail(body: bytes) -> tuple[int, dict[str, str], bytes] | None:
+    """SES takes only addresses in 7-bit ASCII, domains in Punycode; the emulator takes any."""
+    given = json.loads(body)["Destination"].get("ToAddresses", [])
+    for address in given:
+        if not _ADDRESS.fullmatch(address):
+            answer = {"__type": "BadRequestException", "message": f"Illegal address: {address}"}
+            headers = {"content-type": "application/json", "x-amzn-errortype": answer["__type"]}
+            return 400, headers, json.dumps(answer).encode()
+    return None
+
+
+async def _answer(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    raw.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+
+
+# --- API Gateway ----------------------------------------------------------------------------------
+
+
+def decode_path_parameters() -> None:
+    """AWS decodes a path parameter once; the emulator hands it over as it came."""
+    extract = apigateway._extract_path_params  # noqa: SLF001
+
+    def decoded(route: str, path: str) -> dict[str, str] | None:
+        found: dict[str, str] | None = extract(route, path)
+        return found and {name: unquote(value) for name, value in found.items()}
+
+    apigateway._extract_path_params = decoded  # noqa: SLF001
+
+
+_IS_TEXT = contextvars.ContextVar("is_text", default=True)
+
+
+def hand_over_other_bytes_in_base64() -> None:
+    """A body that is not UTF-8 comes in base64, whatever its type; the emulator replaces bytes."""
+    invoke = apigateway._invoke_lambda_proxy  # noqa: SLF001
+    is_text_type = apigateway._v2_request_body_is_text  # noqa: SLF001
+
+    async def invoked(*args: Any, **kwargs: Any) -> Any:
+        body = args[6]
+        try:
+            (body or b"").decode()
+            _IS_TEXT.set(True)
+        except UnicodeDecodeError:
+            _IS_TEXT.set(False)
+        return await invoke(*args, **kwargs)
+
+    apigateway._invoke_lambda_proxy = invoked  # noqa: SLF001
+    apigateway._v2_request_body_is_text = lambda kind: _IS_TEXT.get() and is_text_type(kind)  # noqa: SLF001

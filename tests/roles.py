@@ -1,0 +1,66 @@
+"""The roles of the template, for tests that run a function's code on DynamoDB Local."""
+
+import json
+import re
+from functools import lru_cache
+from typing import Any
+
+from local.adapt import read_template
+from local.aws_calls import Call, Place, accesses
+from local.grants import Record
+from local.iam import Statement, parse
+
+PLACE = Place("us-east-1", "000000000000", lambda _: "pk")
+# Any table that a test makes stands for the stack's.
+TABLE_ARN = PLACE.arn("dynamodb", "table/*")
+_record = Record()
+
+
+def filled_in(value: Any) -> Any:
+    """A part of the template with a made-up value for every reference."""
+    if isinstance(value, list):
+        return [filled_in(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    if named := value.get("Ref") or value.get("Fn::GetAtt"):
+        named = named if isinstance(named, str) else ".".join(named)
+        return TABLE_ARN if named == "Table.Arn" else named
+    if "Fn::Sub" in value:
+        text = value["Fn::Sub"].replace("${Table.Arn}", TABLE_ARN)
+        return re.sub(r"\$\{([^}]+)\}", r"\1", text)
+    if "Fn::If" in value:
+        return filled_in(value["Fn::If"][1])
+    return {name: filled_in(inner) for name, inner in value.items()}
+
+
+@lru_cache
+def statements(role: str) -> tuple[Statement, ...]:
+    """The statements of a role of the template, such as `NotifyRole`."""
+    properties = read_template()["Resources"][role]["Properties"]
+    return tuple(
+        statement
+        for policy in properties["Policies"]
+        for statement in parse(policy["PolicyName"], filled_in(policy["PolicyDocument"]))
+    )
+
+
+def roles() -> list[str]:
+    """The roles that functions have."""
+    resources = read_template()["Resources"]
+    return [
+        name
+        for name, each in resources.items()
+        if each["Type"] == "AWS::IAM::Role"
+        and "lambda.amazonaws.com" in json.dumps(each["Properties"]["AssumeRolePolicyDocument"])
+    ]
+
+
+def refusal(role: str, operation: str, payload: bytes) -> str | None:
+    """Why IAM refuses a call to DynamoDB; None where the role allows it."""
+    headers = {"x-amz-target": f"DynamoDB_20120810.{operation}"}
+    call = Call("dynamodb", "POST", "/", "", headers, payload)
+    for access in accesses(call, PLACE):
+        decision = _record.check(statements(role), access)
+        if not decision.is_allowed:
+            return decision.reason
+    return None

@@ -1,0 +1,62 @@
+"""After a whole test run: no call was refused, and every right that a role has was made use of.
+
+`make test` runs this last. What a run has seen is in `.local/grants` (see `local/grants.py`).
+"""
+
+import pytest
+
+from local import grants
+from local.iam import Grant
+from tests import roles
+from tests.conftest import GRANTS
+
+# (policy, action, target): rights that no call of our code shows, and why they are needed.
+BY_THE_PLATFORM = {
+    ("logs:CreateLogStream", "*"): "Lambda writes the function's log with its role",
+    ("logs:PutLogEvents", "*"): "Lambda writes the function's log with its role",
+    ("dynamodb:DescribeStream", "Table.StreamArn"): "Lambda reads the stream with Notify's role",
+    ("dynamodb:GetRecords", "Table.StreamArn"): "Lambda reads the stream with Notify's role",
+    ("dynamodb:GetShardIterator", "Table.StreamArn"): "Lambda reads the stream with Notify's role",
+    ("dynamodb:ListStreams", "*"): "Lambda reads the stream with Notify's role",
+    ("sqs:ReceiveMessage", "*"): "Lambda reads the queue with the function's role",
+    ("sqs:DeleteMessage", "*"): "Lambda reads the queue with the function's role",
+    ("sqs:GetQueueAttributes", "*"): "Lambda reads the queue with the function's role",
+    ("s3:PutObject", "StreamFailures.Arn/*"): "Lambda writes the records that it gives up",
+    ("s3:ListBucket", "StreamFailures.Arn"): "Lambda checks the destination of what it gives up",
+    ("s3:ListBucket", "Reports.Arn"): "without it, S3 answers 403 for a file that is missing",
+    ("ses:SendEmail", "arn:AWS::Partition:ses:AWS::Region:AWS::AccountId:configuration-set/*"): (
+        "an identity may have a default configuration set, which SES asks for as well"
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def seen() -> grants.Seen:
+    found = grants.read(GRANTS)
+    assert found.grants, "no run has kept what it saw: run `make test`"
+    return found
+
+
+def test_no_call_was_refused(seen: grants.Seen) -> None:
+    assert seen.refused == set()
+
+
+@pytest.mark.parametrize("role", roles.roles())
+def test_every_grant_of_a_role_was_used(seen: grants.Seen, role: str) -> None:
+    unused = []
+    for statement in roles.statements(role):
+        for grant in sorted(statement.grants() - seen.grants):
+            target = statement.targets[grant.target]
+            excused = {(grant.action, target), (grant.action, "*")}
+            if not excused & set(BY_THE_PLATFORM):
+                unused.append(f"{grant.action} on {target}")
+    assert not unused, f"{role} has rights that no call of this run has used: {unused}"
+
+
+def test_only_known_grants_were_seen(seen: grants.Seen) -> None:
+    """What was recorded is of this template, and not of another one."""
+    known: set[Grant] = set()
+    for role in roles.roles():
+        for statement in roles.statements(role):
+            known |= statement.grants()
+    assert seen.grants <= known, "the record is of another template: run `make test` again"

@@ -18,7 +18,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check unit property integration concurrency contract browser office chromium bench bench-report bench-charts bench-portal pictures scale lint format openapi lock build deploy redrive bootstrap-key clean
+.PHONY: help run demo test soak check unit property integration concurrency contract browser office chromium bench bench-report bench-charts bench-portal pictures scale lint format openapi lock build deploy redrive bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -31,8 +31,14 @@ demo: $(READY) ## A working day on 100 purchased seats, in about a minute
 
 test: $(READY) lint office chromium ## Everything: style, types, all tests
 	@$(BIN)/python -m local.dynamodb
+	@rm -rf .local/grants
 	@$(BIN)/pytest $(PARALLEL) tests/unit tests/contract tests/property tests/concurrency
 	@$(BIN)/pytest tests/integration tests/browser
+	@$(BIN)/pytest tests/grants
+
+soak: $(READY) office ## The sweeping tests, whole, for MINUTES=60
+	@$(BIN)/python -m local.dynamodb
+	@$(BIN)/python -m tools.soak --minutes $(or $(MINUTES),60) --first $(or $(FIRST),0)
 
 check: $(READY) lint ## What to run after every edit: style, types, unit tests
 	@$(BIN)/pytest $(PARALLEL) tests/unit

@@ -64,7 +64,7 @@ class Gate:
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
         self._app = app
         self._record = Record()
-        self._statements: dict[str, list[Statement]] = {}
+        self._statements: dict[str, list[Statement]] = {}  # by the documents of a role
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it in the way of its service."""
@@ -127,16 +127,17 @@ class Gate:
         return _refused_mail(body) if service == "ses" else None
 
     def _statements_of(self, role: str) -> list[Statement]:
-        if role not in self._statements:
-            found = iam._roles.get_scoped("000000000000", None, role)  # noqa: SLF001
-            self._statements[role] = [
+        found = iam._roles.get_scoped("000000000000", None, role)["InlinePolicies"]  # noqa: SLF001
+        written = json.dumps(found)
+        if written not in self._statements:
+            self._statements[written] = [
                 statement
-                for name, document in found["InlinePolicies"].items()
+                for name, document in found.items()
                 for statement in parse(
                     name, json.loads(document) if isinstance(document, str) else document
                 )
             ]
-        return self._statements[role]
+        return self._statements[written]
 
 
 def _hash_key(table: str) -> str:

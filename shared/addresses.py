@@ -72,6 +72,20 @@ def check_url(url: str, insecure: frozenset[str]) -> str:
     return host
 
 
+def check_kept(url: str) -> None:
+    """Refuse what an HTTP client does not send as it stands.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    if "#" in url:
+        raise ValueError("must not hold '#': a fragment is not sent")
+    if url.endswith("?"):
+        raise ValueError("must not end with '?': an empty query is not sent")
+    if re.search(r"%(?![0-9A-Fa-f]{2})", url):
+        raise ValueError("must hold '%' only before two hexadecimal digits")
+
+
 def _is_name(host: str) -> bool:
     """A host name; one whose last label is a number would be read as an address by some."""
     last = host.rstrip(".").rpartition(".")[2]

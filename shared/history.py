@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from shared import table
 from shared.ledger import EVIDENCE_SECONDS, Seat
 from shared.table import SEATS, Item, Query, Steps
-from shared.times import to_rfc3339
+from shared.times import hours_of, to_rfc3339
 
 QUARTER_MS = 900_000
 HOUR_MS = 3_600_000
@@ -102,8 +102,14 @@ class KeptChange(NamedTuple):
         for seat in self.seats:
             counted[seat.get("reason") or seat["kind"]] += 1
             if seat.get("reason") in ("released", "lease_expired"):
-                counted["brief"] += int(self.at - granted_at(seat["stamp"]) < BRIEF_MS)
+                counted["brief"] += int(self._ended(seat) - granted_at(seat["stamp"]) < BRIEF_MS)
         return counted
+
+    def _ended(self, seat: Mapping[str, Any]) -> int:
+        """When a seat that went was held no more: a lease ends by itself, before it is swept."""
+        if seat["reason"] == "released" or seat.get("leaseEnd") is None:
+            return self.at
+        return min(self.at, int(seat["leaseEnd"]) * 1000)
 
     def takers(self) -> tuple[list[str], list[str]]:
         """The keys of the seats that were taken, and of those taken in overdraft."""
@@ -806,7 +812,7 @@ def episode_view(
     return {
         **view,
         "overdraftSeatSeconds": episode.overdraft_seat_ms // 1000,
-        "seatHours": round(episode.overdraft_seat_ms / HOUR_MS, 3),
+        "seatHours": hours_of(episode.overdraft_seat_ms),
         "distinctSeats": len(item.get("seats", ())),
         "deniedSeats": len(denied),
     }

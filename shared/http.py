@@ -170,7 +170,9 @@ def serve(handlers: Mapping[str, Handler], context: Context | None = None) -> La
         warm.table.answer_within(REQUEST_SECONDS)
         received_ms = now_ms()
         request_id = event["requestContext"]["requestId"]
-        route = event["routeKey"]
+        # HEAD is GET without the content (RFC 9110, 9.3.2); API Gateway routes it by itself.
+        route = re.sub("^HEAD ", "GET ", event["routeKey"])
+        is_head = route != event["routeKey"]
         log: dict[str, Any] = {"requestId": request_id, "route": route}
         headers: dict[str, str] = {}
         try:
@@ -192,7 +194,7 @@ def serve(handlers: Mapping[str, Handler], context: Context | None = None) -> La
         log["ms"] = round((time.perf_counter() - started) * 1000, 1)
         telemetry.logger.info("request", extra=log)
         telemetry.flush()
-        return _write(response, headers, request_id)
+        return _write(response, headers, request_id, is_head=is_head)
 
     return handle
 
@@ -291,9 +293,7 @@ def _read_body(event: Mapping[str, Any], headers: Mapping[str, str], operation: 
         raise problems.PayloadTooLarge(f"At most {operation.max_body} bytes.")
     if not data and operation.body_optional:
         return {}
-    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type not in JSON_TYPES:
-        raise problems.UnsupportedMediaType("Send 'Content-Type: application/json'.")
+    _check_media_type(headers)
     try:
         body = json.loads(data.decode(), parse_constant=_no_constant, object_pairs_hook=_once)
     except RecursionError:
@@ -309,6 +309,14 @@ def _read_body(event: Mapping[str, Any], headers: Mapping[str, str], operation: 
         raise InvalidRequest.at("", "must be a JSON object")
     _check_texts(body, "", MAX_DEPTH)
     return body
+
+
+def _check_media_type(headers: Mapping[str, str]) -> None:
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise problems.UnsupportedMediaType("Send the body as it is, without Content-Encoding.")
+    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type not in JSON_TYPES:
+        raise problems.UnsupportedMediaType("Send 'Content-Type: application/json'.")
 
 
 def _no_constant(name: str) -> None:
@@ -350,6 +358,8 @@ def _unknown_route(method: str, path: str) -> Problem:
         for known in OPERATIONS
         if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", known.split(" ")[1]), path)
     )
+    if "GET" in allowed:
+        allowed = sorted([*allowed, "HEAD"])
     if allowed and method not in allowed:
         return problems.MethodNotAllowed(allowed)
     return problems.NotFound("No route of this API matches; see /docs.")
@@ -363,7 +373,9 @@ def _problem(problem: Problem, request_id: str) -> Response:
     )
 
 
-def _write(response: Response, headers: Mapping[str, str], request_id: str) -> dict[str, Any]:
+def _write(
+    response: Response, headers: Mapping[str, str], request_id: str, *, is_head: bool = False
+) -> dict[str, Any]:
     body = response.body
     is_binary = isinstance(body, bytes)
     if isinstance(body, bytes):
@@ -381,6 +393,6 @@ def _write(response: Response, headers: Mapping[str, str], request_id: str) -> d
             **headers,
             **response.headers,
         },
-        "body": body if body is not None else "",
-        "isBase64Encoded": is_binary,
+        "body": "" if body is None or is_head else body,
+        "isBase64Encoded": is_binary and not is_head,
     }

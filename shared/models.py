@@ -25,6 +25,7 @@ from shared.texts import (
     SEAT_ID_BYTES,
     SEAT_NAME_BYTES,
     USAGE_KEY,
+    wrong_id,
 )
 from shared.usage import MAX_LIMIT, MAX_LIMITS, MAX_QUANTITY, SCHEDULES
 from shared.webhooks import OVERLAP_SECONDS, covers
@@ -91,8 +92,8 @@ def _nfc(text: str) -> str:
         raise ValueError("must not hold control characters")
     if len(text.encode()) > SEAT_ID_BYTES:
         raise ValueError("must be at most 256 bytes of UTF-8")
-    if not unicodedata.is_normalized("NFC", text):
-        raise ValueError("must be in Unicode normalization form NFC")
+    if wrong := wrong_id(text):
+        raise ValueError(wrong)
     return text
 
 
@@ -115,9 +116,28 @@ def _reason(text: str) -> str:
     return _plain(text)
 
 
-Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain)]
+def _composed(text: str) -> str:
+    """The same text in one form, so that it is found however it is typed."""
+    return unicodedata.normalize("NFC", _plain(text))
+
+
+def _address(text: str) -> str:
+    """An address that SES sends to: 7-bit ASCII, with an international domain in Punycode."""
+    # Only requests that set an address pay for loading it.
+    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415
+
+    try:
+        found = validate_email(text, allow_smtputf8=False, check_deliverability=False, strict=True)
+    except EmailNotValidError as error:
+        raise ValueError(f"is not an address that mail can be sent to: {error}") from None
+    if not text.isascii():
+        raise ValueError(f"must have its domain in Punycode: {found.ascii_email}")
+    return text
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_composed)]
 Email = Annotated[
-    str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+$"), AfterValidator(_plain)
+    str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+$"), AfterValidator(_address)
 ]
 Time = Annotated[
     str, AfterValidator(_time), Field(description="RFC 3339; a fraction of a second is dropped.")

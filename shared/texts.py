@@ -1,6 +1,7 @@
-"""What texts may be: limits and characters, for the hot path and for the models."""
+"""What texts may be, and how they are shown: limits and characters, for every function."""
 
 import re
+import unicodedata
 
 SEAT_ID_BYTES = 256
 SEAT_NAME_BYTES = 128
@@ -9,3 +10,31 @@ REASON_BYTES = 500
 USAGE_KEY = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ATTRIBUTES_BYTES = 512  # of the JSON, without spaces
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+# Explicit directional formatting (Unicode Standard Annex 9): it turns around what follows it.
+TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+# What nobody sees, and so two ids that look the same may differ in it.
+_INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+_JOINERS = "\u200c\u200d"  # some scripts and emoji need them, between other characters
+
+
+def isolated(text: str) -> str:
+    """A name of somebody else, for a line of ours: its direction of writing ends with it."""
+    if text.isascii():
+        return text
+    text = TURNING.sub("", text)
+    if any(unicodedata.bidirectional(each) in ("R", "AL") for each in text):
+        return f"\u2068{text}\u2069"
+    return text
+
+
+def wrong_id(text: str) -> str:
+    """What is wrong with a seat's id as far as nobody can see it; empty if nothing is."""
+    if text.isascii() and text == text.strip():
+        return ""
+    if text != text.strip() or text != text.strip(_JOINERS):
+        return "must not begin or end with white space or an invisible character"
+    if _INVISIBLE.search(text):
+        return "must not hold invisible characters, such as a zero-width space or a direction mark"
+    if not unicodedata.is_normalized("NFC", text):
+        return "must be in Unicode normalization form NFC"
+    return ""

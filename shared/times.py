@@ -80,3 +80,9 @@ def from_duration(text: str) -> int:
     weeks, days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     whole = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
     return int(whole.total_seconds())
+
+
+def hours_of(ms: int, decimals: int = 3) -> float:
+    """Milliseconds in hours, rounded half up to so many decimals: as one would by hand."""
+    scale = int(10**decimals)
+    return (ms * scale * 2 + 3_600_000) // 7_200_000 / scale

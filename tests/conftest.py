@@ -27,6 +27,13 @@ from local.emulator import Emulator, free_port
 from local.stack import Stack, deploy
 
 
+def expect_refusals_of(entitlement_id: str) -> None:
+    """A test takes a right away on purpose, and uses this entitlement alone meanwhile."""
+    GRANTS.mkdir(parents=True, exist_ok=True)
+    with (GRANTS / "expected.txt").open("a") as file:
+        file.write(f"{entitlement_id}\n")
+
+
 @pytest.fixture(scope="module")
 def dynamodb() -> Iterator[DynamoDBLocal]:
     """Amazon's engine, one for each file of tests: it grows slow with what others left in it."""

@@ -5,12 +5,11 @@ test holds it against `models.ActivationRequest`, from which the API description
 """
 
 import json
-import unicodedata
 from typing import Any
 
 from shared.ledger import Holder
 from shared.problems import InvalidRequest
-from shared.texts import ATTRIBUTES_BYTES, CONTROL, SEAT_ID_BYTES, SEAT_NAME_BYTES
+from shared.texts import ATTRIBUTES_BYTES, CONTROL, SEAT_ID_BYTES, SEAT_NAME_BYTES, wrong_id
 
 
 def read_holder(body: dict[str, Any]) -> Holder:
@@ -53,10 +52,7 @@ def _wrong_seat_id(value: object) -> str:
         return "is required: what identifies the holder, such as an e-mail address or a device id"
     if value == "":
         return "must not be empty"
-    wrong = _wrong_text(value, SEAT_ID_BYTES)
-    if not wrong and not unicodedata.is_normalized("NFC", str(value)):
-        return "must be in Unicode normalization form NFC"
-    return wrong
+    return _wrong_text(value, SEAT_ID_BYTES) or wrong_id(str(value))
 
 
 def _wrong_attributes(value: object) -> str:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+import yarl
 from standardwebhooks import Webhook
 
 from functions.deliver.ladder import Attempt, read_retry_after
@@ -75,8 +76,10 @@ class Courier:
             session = self._open if host in self._insecure else self._guarded
             body = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
             headers = sign(event["id"], now, body, secrets)
+            # As it was registered, byte for byte: many endpoints carry a signature in theirs.
+            exactly = yarl.URL(url, encoded=True)
             async with session.post(
-                url, data=body.encode(), headers=headers, allow_redirects=False
+                exactly, data=body.encode(), headers=headers, allow_redirects=False
             ) as response:
                 code = response.status
                 lowered = {name.lower(): value for name, value in response.headers.items()}

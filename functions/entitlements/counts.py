@@ -41,7 +41,8 @@ def _periods(request: Request) -> Steps[Listed]:
     shown: list[tuple[int, dict[str, Any]]] = []
     # The counter turns to a new period when something is consumed; until then it has the old one.
     for each in [current, counter] if current is not counter else [counter]:
-        if start is None or each.period_number < int(start[0]):
+        is_listed = each is current or each.used > 0
+        if is_listed and (start is None or each.period_number < int(start[0])):
             view = _period_view(each.period, each.used, each.purchased, each.hard_cap)
             shown.append((each.period_number, {**view, "isCurrent": each is current}))
     before = min(counter.period_number, int(start[0]) if start else counter.period_number)

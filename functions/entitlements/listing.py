@@ -1,5 +1,6 @@
 """Entitlements and who holds seats, page by page."""
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -118,11 +119,16 @@ def _standings(items: Iterable[Item]) -> Steps[dict[str, Standing]]:
 
 
 def _matches(request: Request, item: Item) -> bool:
-    customer, status = request.query.get("customer"), request.query.get("status")
+    customer, status = _customer(request), request.query.get("status")
     shown = ledger.status_at(item["status"], item["validFrom"], item.get("validUntil"), request.now)
     if customer and customer not in (item["customerName"], item.get("customerExternalId")):
         return False
     return shown == status if status else shown != "deleted"
+
+
+def _customer(request: Request) -> str:
+    """The customer that is asked for, in the form in which names are stored."""
+    return unicodedata.normalize("NFC", request.query.get("customer", ""))
 
 
 def _filter(request: Request) -> tuple[dict[str, str], dict[str, Any], str]:
@@ -143,7 +149,7 @@ def _filter(request: Request) -> tuple[dict[str, str], dict[str, Any], str]:
         condition = "#status = :status" if status else "#status <> :status"
         values[":status"] = status or "deleted"
         del values[":now"]
-    if customer := request.query.get("customer"):
+    if customer := _customer(request):
         condition += " AND (customerName = :customer OR customerExternalId = :customer)"
         values[":customer"] = customer
     return names, values, condition

@@ -2,7 +2,6 @@
 
 import re
 from typing import Any
-from urllib.parse import unquote
 
 from functions.entitlements import desk
 from shared import ledger, lists, pool, table
@@ -60,7 +59,7 @@ def _find(request: Request) -> Steps[tuple[str, Item | None, list[Key]]]:
     by = request.query.get("by")
     named: list[str] = []
     if by != "key":
-        named += [seat_key(entitlement_id, text) for text in dict.fromkeys((given, unquote(given)))]
+        named.append(seat_key(entitlement_id, given))
     if by != "seatId" and _SEAT_KEY.fullmatch(given):
         named.append(given)
     found = []

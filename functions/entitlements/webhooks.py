@@ -38,6 +38,7 @@ def _document(body: Mapping[str, Any], before: Mapping[str, Any] | None = None) 
     if before and document["url"] == before["url"] and document["enabled"] <= before["enabled"]:
         return document  # a host that has gone must not keep its endpoint from being disabled
     try:
+        addresses.check_kept(document["url"])
         host = addresses.check_url(document["url"], _insecure)
         addresses.check_resolves(host, _insecure)
     except ValueError as error:

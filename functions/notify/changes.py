@@ -171,7 +171,8 @@ def read_count(usage: str, old: Item | None, new: Item) -> Version | None:
         period=(after.period.start, after.period.end), until=after.ends_ms,
     )  # fmt: skip
     ended = None
-    if before and after.period_number != before.period_number:
+    # A period in which nothing was used is not listed.
+    if before and before.used and after.period_number != before.period_number:
         end = before.period.end
         ended = {
             "number": before.period_number,

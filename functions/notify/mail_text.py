@@ -8,6 +8,7 @@ from shared import events
 from shared.history import ENTERED, EXHAUSTED
 from shared.ledger import Standing
 from shared.table import Item
+from shared.texts import isolated
 from shared.times import in_zone
 from shared.usage import Counter, usage_view
 
@@ -85,8 +86,8 @@ def name_of(record: Item) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Without Unicode's line separators, which a seat's id may hold: a name stays one line."""
-    return " ".join(text.splitlines())
+    """Somebody else's text for a line of ours: it stays one line, and its direction its own."""
+    return isolated(" ".join(text.splitlines()))
 
 
 def _subject_of(facts: Facts) -> tuple[str, str]:

@@ -1,13 +1,13 @@
 """The page and its files, as `functions/portal/web` is built into `static/`."""
 
 import os
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from html import escape
 from pathlib import Path
 from string import Template
 
+from shared import negotiation
 from shared.http import Request, Response
 from shared.problems import NotFound
 
@@ -82,9 +82,8 @@ def read_file(request: Request) -> Response:
         "cache-control": "public, max-age=31536000, immutable",
         "vary": "accept-encoding",
     }
-    accepted = re.findall(r"[a-z]+", request.headers.get("accept-encoding", "").lower())
-    for name, ending in ENCODINGS.items():
-        if name in accepted:
-            packed = path.with_name(path.name + ending)
-            return Response(200, packed.read_bytes(), {**headers, "content-encoding": name})
-    return Response(200, path.read_text(), headers)
+    name = negotiation.encoding(request.headers.get("accept-encoding"), tuple(ENCODINGS))
+    if name is None:
+        return Response(200, path.read_text(), headers)
+    packed = path.with_name(path.name + ENCODINGS[name])
+    return Response(200, packed.read_bytes(), {**headers, "content-encoding": name})

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from shared.times import from_rfc3339_ms, zone_of
+from shared.times import from_rfc3339_ms, hours_of, zone_of
 
 Entry = Mapping[str, Any]
 Cell = str | int | float | Decimal | datetime | None
@@ -25,7 +25,7 @@ class Column(NamedTuple):
 
 
 def _hours(name: str) -> Callable[[Entry, Entry], Any]:
-    return lambda _, meter: round(meter[name] / 3600, 3) if name in meter else None
+    return lambda _, meter: hours_of(meter[name] * 1000) if name in meter else None
 
 
 def _of(name: str) -> Callable[[Entry, Entry], Any]:
@@ -37,7 +37,7 @@ def _previous(name: str, *, hours: bool = False) -> Callable[[Entry, Entry], Any
         before = meter["previous"]
         if before is None:
             return None
-        return round(before[name] / 3600, 3) if hours else before[name]
+        return hours_of(before[name] * 1000) if hours else before[name]
 
     return value
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from shared.history import HOUR_MS, QUARTER_MS, Level, Quarter, Records, Usage, quarter_of
 from shared.table import Item
-from shared.times import day_of, to_rfc3339
+from shared.times import day_of, hours_of, to_rfc3339
 
 # The suggestion covers the demand of so many percent of the days.
 COVERED_PERCENT = 95
@@ -265,7 +265,7 @@ def of_seats(
     return {
         **_common(usage, previous, found, peak_at),
         "overdraftSeatSeconds": usage.overdraft_seat_ms // 1000,
-        "seatHours": round(usage.overdraft_seat_ms / HOUR_MS, 3),
+        "seatHours": hours_of(usage.overdraft_seat_ms),
         "episodes": episodes,
         "overdraftAtStart": held.overdraft if held else 0,
         "overdraftSeats": len(usage.over),

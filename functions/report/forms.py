@@ -13,6 +13,7 @@ import xlsxwriter
 from xlsxwriter.worksheet import Worksheet
 
 from functions.report.columns import COLUMNS, Cell, Entry, rows
+from shared.texts import TURNING
 from shared.times import from_rfc3339_ms, in_zone
 
 Meta = Mapping[str, Any]
@@ -61,7 +62,7 @@ def _text_of(cell: Cell) -> str:
         return cell.isoformat(sep=" ")
     if isinstance(cell, (int, float, Decimal)):
         return str(cell)
-    return FORMULA.sub("'", cell)
+    return FORMULA.sub("'", TURNING.sub("", cell))
 
 
 class Json:
@@ -138,7 +139,7 @@ class Xlsx:
         if isinstance(cell, datetime):
             sheet.write_datetime(self._row, number, cell, self._formats[kind])
         elif isinstance(cell, str):
-            sheet.write_string(self._row, number, cell[:XLSX_TEXT])
+            sheet.write_string(self._row, number, TURNING.sub("", cell)[:XLSX_TEXT])
         else:
             sheet.write_number(self._row, number, float(cell), self._formats[kind])
 

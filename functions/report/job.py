@@ -21,8 +21,8 @@ from functions.report.page import Page
 from functions.report.store import Store
 from shared import aws, ledger, table, telemetry
 from shared.table import Accepted, Item, Put, Refused, Transact, Update
+from shared.times import hours_of, to_rfc3339
 from shared.times import now_ms as clock
-from shared.times import to_rfc3339
 
 PART = 500  # entitlements that one step reads
 ROUNDS = 5
@@ -520,7 +520,7 @@ class Index:
         """The totals; money by currency."""
         return {
             **self._sums,
-            "seatHours": round(self._seat_seconds / 3600, 3),
+            "seatHours": hours_of(self._seat_seconds * 1000),
             "monthlyValue": [
                 {"amount": str(amount.quantize(Decimal("0.01"))), "currency": currency}
                 for currency, amount in sorted(

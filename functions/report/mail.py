@@ -6,6 +6,7 @@ from typing import Any
 from functions.report.page import environment, local
 from shared import aws
 from shared.table import Item
+from shared.texts import isolated
 
 
 def send(sender: str, recipient: str, report: Item, links: Mapping[str, str], expires: str) -> str:
@@ -41,7 +42,9 @@ def send(sender: str, recipient: str, report: Item, links: Mapping[str, str], ex
 
 def _about(report: Item) -> list[str]:
     """What else a reader must know of the report: that it is not of all, or not of the whole."""
-    told = [f"Only {name} \u201c{value}\u201d." for name, value in report["filters"].items()]
+    told = [
+        f"Only {name} \u201c{isolated(value)}\u201d." for name, value in report["filters"].items()
+    ]
     if report["until"] < report["end"]:
         told.append("The period is not over: this is how it stood when the report was made.")
     return told

@@ -9,7 +9,8 @@ from jinja2 import Environment, FileSystemLoader, Undefined
 
 from functions.report.columns import COLUMNS, Entry, meters, sign_text
 from functions.report.forms import Meta
-from shared.times import from_rfc3339_ms, zone_of
+from shared.texts import isolated
+from shared.times import from_rfc3339_ms, hours_of, zone_of
 
 # So many entitlements have a picture of their own; the page would be of no use to a reader else.
 PICTURES = 100
@@ -23,12 +24,17 @@ def environment() -> Environment:
     """The templates beside this module; every value is escaped."""
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
-        lstrip_blocks=True,
+        lstrip_blocks=True, finalize=_shown,
     )  # fmt: skip
     made.filters["number"] = _number
-    made.filters["hours"] = lambda seconds: _number(round(seconds / 3600, 1))
+    made.filters["hours"] = lambda seconds: _number(hours_of(seconds * 1000, 1))
     made.filters["sign"] = sign_text
     return made
+
+
+def _shown(value: object) -> object:
+    """What is written for a value: names end their own direction of writing."""
+    return isolated(value) if type(value) is str else value
 
 
 def _number(value: float | str | Undefined | None) -> str:

@@ -81,7 +81,7 @@ class Sold:
             attempts = sum(each["deniedAttempts"] for each in days)
             return bool(days) and days[-1]["closing"] == used and attempts == denied
 
-        wait_for(is_there, 60)
+        wait_for(is_there)
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,12 @@ from typing import Any
 from local.dynamodb import DynamoDBLocal
 from shared import ledger, pool
 from shared.table import Key, Table, item_from_wire
+from tests.support import SOAK_ROUND
 
 THREADS = 16
-SEEDS = range(int(os.environ.get("SEEDS", "12")))
+_COUNT = int(os.environ.get("SEEDS", "5"))
+# Other seeds in every round of `make soak`.
+SEEDS = range(max(0, SOAK_ROUND) * _COUNT, (max(0, SOAK_ROUND) + 1) * _COUNT)
 
 
 def together(work: Callable[[int], object]) -> None:

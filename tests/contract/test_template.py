@@ -104,7 +104,12 @@ def test_every_operation_is_routed_to_its_room(resources: dict[str, Any]) -> Non
             assert operation["x-amazon-apigateway-integration"]["payloadFormatVersion"] == "2.0"
             routed["$default" if path == "$default" else f"{method.upper()} {path}"] = room
     assert routed.pop("$default") == "entitlements"
-    assert routed == {route: operation.room for route, operation in OPERATIONS.items()}
+    wanted = {route: operation.room for route, operation in OPERATIONS.items()}
+    # RFC 9110, 9.1: a general-purpose server answers HEAD wherever it answers GET.
+    heads = {
+        route.replace("GET ", "HEAD "): room for route, room in wanted.items() if "GET " in route
+    }
+    assert routed == wanted | heads
 
 
 def test_every_room_answers_its_operations() -> None:

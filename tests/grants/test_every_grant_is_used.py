@@ -38,7 +38,9 @@ def seen() -> grants.Seen:
 
 
 def test_no_call_was_refused(seen: grants.Seen) -> None:
-    assert seen.refused == set()
+    file = GRANTS / "expected.txt"
+    expected = file.read_text().split() if file.exists() else []
+    assert not [why for why in seen.refused if not any(owner in why for owner in expected)]
 
 
 @pytest.mark.parametrize("role", roles.roles())

@@ -39,7 +39,7 @@ class Pool(Customer):
             assert answer.status in (200, 202), answer
             return answer.body if answer.status == 200 else None
 
-        return wait_for(send, 60)
+        return wait_for(send)
 
     def wait_until(self, used: int) -> Any:
         """Until the pool's sum has come to it."""
@@ -48,7 +48,7 @@ class Pool(Customer):
             seats = self.api.expect(200, "GET", self.path)["seats"]
             return seats if seats["used"] == used else None
 
-        return wait_for(look, 30)
+        return wait_for(look)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_history_episodes_and_the_portal(api: CheckedApi, pool: Pool) -> None:
         total = sum(each["activations"] for each in items)
         return items if (total, items[-1]["closing"]) == (240, 240) else None
 
-    items = wait_for(counted, 30)
+    items = wait_for(counted)
     assert max(each["highest"] for each in items) == 240
     assert sum(each["deniedAttempts"] for each in items) == 16
     [episode] = list_all(api, f"{pool.path}/overdrafts")
@@ -170,7 +170,7 @@ def test_one_page_again_and_the_end(api: CheckedApi, pool: Pool) -> None:
         went = sum(each["releases"] + each["removals"] for each in items)
         return bool(closing == 0 and came == went)
 
-    wait_for(is_told, 30)
+    wait_for(is_told)
 
 
 def test_a_pool_of_the_largest_size_is_deleted(api: CheckedApi) -> None:
@@ -179,7 +179,7 @@ def test_a_pool_of_the_largest_size_is_deleted(api: CheckedApi) -> None:
     assert {answer.status for answer in answers} == {201}
     assert api.call("DELETE", pool.path).status == 204
     pool.take("user1", 404)
-    wait_for(lambda: api.expect(200, "GET", pool.path)["seats"]["used"] == 0, 60)
+    wait_for(lambda: api.expect(200, "GET", pool.path)["seats"]["used"] == 0)
 
 
 def test_somebody_of_a_pool_is_erased(stack: Any, api: CheckedApi) -> None:

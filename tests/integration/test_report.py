@@ -32,7 +32,7 @@ def make(api: CheckedApi, **asked: Any) -> dict[str, Any]:
         assert told["status"] != "failed", told
         return dict(told) if told["status"] == "published" else None
 
-    return dict(wait_for(look, 60))
+    return dict(wait_for(look))
 
 
 def fetch(url: str) -> urllib3.BaseHTTPResponse:

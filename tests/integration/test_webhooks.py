@@ -66,7 +66,7 @@ class Hooks:
                     return delivery
             return None
 
-        return dict(wait_for(look, 60))
+        return dict(wait_for(look))
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_no_redirect_is_followed(hooks: Hooks, receivers: Receivers) -> None:
 
 
 def test_it_is_tried_again_after_five_seconds(hooks: Hooks) -> None:
-    first, second = wait_for(lambda: len(c := hooks.activations("recovering")) == 2 and c, 60)
+    first, second = wait_for(lambda: len(c := hooks.activations("recovering")) == 2 and c)
     assert second.at - first.at >= 4.5
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
     signed = [
@@ -146,7 +146,7 @@ def test_it_is_tried_again_after_five_seconds(hooks: Hooks) -> None:
 
 
 def test_retry_after_is_honoured(hooks: Hooks) -> None:
-    first, second = wait_for(lambda: len(c := hooks.activations("busy")) == 2 and c, 60)
+    first, second = wait_for(lambda: len(c := hooks.activations("busy")) == 2 and c)
     assert second.at - first.at >= 6.5
 
 
@@ -383,7 +383,7 @@ def test_a_record_that_was_given_up_is_replayed(
         answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])
         return int(answer["Attributes"][name])
 
-    wait_for(waiting, 60)
+    wait_for(waiting)
     customer.take("alice")
     seat = f"{customer.path}/seats/alice"
     wait_for(lambda: api.call("GET", seat).status == 200)

@@ -14,7 +14,7 @@ from tests.support import wait_for
 
 
 def test_the_scheduled_sweep_frees_a_lease_that_ran_out(api: CheckedApi, early: Early) -> None:
-    wait_for(lambda: api.expect(200, "GET", early.path)["seats"]["used"] == 0, 200)
+    wait_for(lambda: api.expect(200, "GET", early.path)["seats"]["used"] == 0)
     assert early.license.expect(200, "GET", early.seats)["items"] == []
 
 
@@ -25,7 +25,7 @@ def test_the_scheduled_sweep_closes_what_has_ended(
         seen = api.expect(200, "GET", early.ending.path)
         return seen["status"] == "expired" and seen["seats"]["used"] == 0
 
-    wait_for(closed, 200)
+    wait_for(closed)
     early.ending.take("a", 403)
 
 

@@ -31,8 +31,16 @@ export function fill(element: Element, ...children: Child[]): void {
 
 /** Somebody's own words: their direction of writing must not reach what is around them. */
 export function quoted(text: string): HTMLElement {
-  return h("bdi", { class: "quoted" }, text);
+  return h("bdi", { class: "quoted" }, withoutControls(text));
 }
+
+/** The same, within a sentence that is no markup: a title, a label. */
+export function isolated(text: string): string {
+  return `\u2068${withoutControls(text)}\u2069`;
+}
+
+/** A text without the characters that turn the direction of what follows them. */
+const withoutControls = (text: string) => text.replace(/[\u202a-\u202e\u2066-\u2069]/g, "");
 
 /** Say something to a screen reader, without moving anybody. */
 export function announce(text: string): void {

@@ -1,6 +1,19 @@
 // Numbers and dates in the reader's language and the entitlement's time zone.
 
-const languages = [...navigator.languages];
+/** The reader's languages, as far as this browser can write in them. Some browsers name none, or
+ *  one that is no language tag, such as `C` or `en-US@posix`. */
+function known(tags: readonly string[] | undefined): string[] {
+  const usable = (tags ?? []).filter((tag) => {
+    try {
+      return Intl.NumberFormat.supportedLocalesOf(tag).length > 0;
+    } catch {
+      return false;
+    }
+  });
+  return usable.length ? usable : ["en"];
+}
+
+const languages = known(navigator.languages);
 let zone = "UTC";
 
 /** Set the zone in which times are shown; one that this browser does not know becomes UTC. */
@@ -57,6 +70,18 @@ export function utcDay(at: string | number): string {
 const number = new Intl.NumberFormat(languages);
 /** A number. */
 export const count = (value: number) => number.format(value);
+
+const compact = new Intl.NumberFormat(languages, {
+  notation: "compact",
+  maximumSignificantDigits: 4,
+});
+/** A large number in few characters. */
+export const brief = (value: number) => compact.format(value);
+
+/** A text as it is compared when somebody searches: the same in every language of the browser. */
+export function folded(text: string): string {
+  return text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().replaceAll("\u0131", "i");
+}
 
 /** A number with its noun: `1 person`, `2 people`. */
 export function counted(value: number, one: string, many: string): string {

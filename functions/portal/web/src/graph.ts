@@ -4,7 +4,7 @@ import uPlot from "uplot";
 import { type Graph, type Limits, now, readGraph } from "./api";
 import { download } from "./csv";
 import { csvButton, fill, h } from "./dom";
-import { count, counted, moment, range, styled, utcDay, zoneName } from "./format";
+import { brief, count, counted, moment, range, styled, utcDay, zoneName } from "./format";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -248,6 +248,8 @@ export class UseGraph {
     });
     const text = color("--soft");
     const grid = { stroke: color("--line"), width: 1 };
+    const size = 0.75 * Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const font = `${size}px ${getComputedStyle(this.frame).fontFamily}`;
     const top = Math.max(
       1,
       ...[...drawn.used, ...drawn.purchased, ...drawn.hardCap].map((value) => value ?? 0),
@@ -272,17 +274,20 @@ export class UseGraph {
           stroke: text,
           grid: { show: false },
           ticks: grid,
-          space: 64,
+          space: 5.4 * size,
+          size: Math.round(4.2 * size),
+          font,
           values: (_, splits) => labels(splits, to - from),
         },
         {
           stroke: text,
           grid,
           ticks: { show: false },
-          space: 28,
-          size: 52,
-          incrs: Array.from({ length: 12 }, (_, p) => [1, 2, 5].map((n) => n * 10 ** p)).flat(),
-          values: (_, splits) => splits.map((value) => count(value)),
+          space: 2.4 * size,
+          size: (_, values) => Math.ceil(widest(values ?? [], font)) + 12,
+          font,
+          incrs: STEPS,
+          values: (plot, splits) => numbers(splits, font, plot.width / 4),
         },
       ],
       series: [
@@ -438,6 +443,24 @@ export class UseGraph {
     this.table.setAttribute("role", "region");
     this.table.setAttribute("aria-label", "Use over time as a table");
   }
+}
+
+// Between the lines of the axis of numbers: 1, 2, 5, 10, ... 10^16.
+const STEPS = Array.from({ length: 17 }, (_, p) => [1, 2, 5].map((n) => n * 10 ** p)).flat();
+
+/** Labels of the axis of numbers: whole, or brief where that would take more than `room` pixels. */
+function numbers(splits: number[], font: string, room: number): string[] {
+  const whole = splits.map((value) => count(value));
+  return widest(whole, font) > room ? splits.map((value) => brief(value)) : whole;
+}
+
+const ruler = document.createElement("canvas").getContext("2d");
+
+/** How many pixels the longest of some texts takes. */
+function widest(texts: readonly string[], font: string): number {
+  if (!ruler) return 12 * Math.max(0, ...texts.map((text) => text.length));
+  ruler.font = font;
+  return Math.max(0, ...texts.map((text) => ruler.measureText(text).width));
 }
 
 const plotHeight = () => (innerWidth < 600 ? 240 : 320);

@@ -18,7 +18,7 @@ import {
 import { applyAccent } from "./color";
 import { download } from "./csv";
 import { askForMore, askRelease } from "./dialogs";
-import { csvButton, fill, h, quoted } from "./dom";
+import { csvButton, fill, h, isolated, quoted } from "./dom";
 import { count, moment, setZone, zoneName } from "./format";
 import { UseGraph } from "./graph";
 import { Holders, isNameless, TurnedAway } from "./people";
@@ -152,7 +152,8 @@ class Page {
         portal.seats ? this.holders.element : null,
       ),
     );
-    document.title = vendor ? `${portal.product} · ${vendor}` : portal.product;
+    const product = isolated(portal.product);
+    document.title = vendor ? `${product} · ${isolated(vendor)}` : product;
     fill(
       footer,
       h(

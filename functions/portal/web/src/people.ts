@@ -2,8 +2,8 @@
 
 import { type Denials, type HeldSeat, now, type Portal } from "./api";
 import { download } from "./csv";
-import { csvButton, fill, h, quoted } from "./dom";
-import { count, counted, date, moment, zoneName } from "./format";
+import { csvButton, fill, h, isolated, quoted } from "./dom";
+import { count, counted, date, folded, moment, zoneName } from "./format";
 
 const name = (seatName: string | null, seatId: string | null) =>
   seatName
@@ -68,10 +68,10 @@ export class Holders {
   }
 
   private matching(): HeldSeat[] {
-    const wanted = this.search.value.trim().toLocaleLowerCase();
+    const wanted = folded(this.search.value.trim());
     return (this.seats ?? []).filter((seat) =>
       [seat.seatId, seat.seatName, ...Object.values(seat.attributes)].some((text) =>
-        (text ?? "").toLocaleLowerCase().includes(wanted),
+        folded(text ?? "").includes(wanted),
       ),
     );
   }
@@ -113,7 +113,7 @@ export class Holders {
       {
         type: "button",
         class: "quiet",
-        "aria-label": `Release the seat of ${seat.seatName ?? seat.seatId ?? "this holder"}`,
+        "aria-label": `Release the seat of ${isolated(seat.seatName ?? seat.seatId ?? "this holder")}`,
         onclick: () => this.onRelease(seat),
       },
       "Release",

@@ -1,0 +1,44 @@
+"""`make soak`: the sweeping tests, whole, with other seeds in every round, for so many minutes.
+
+`make test` takes samples of what is swept here. A round runs every fault point, and the models with
+more examples. It stops at the first failure, and says how to repeat that round alone.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+from tools import ROOT
+
+TESTS = ("tests/property", "tests/concurrency")
+EXAMPLES = "100"
+
+
+def main() -> None:
+    """Run rounds until the time is over; the round that is under way then is finished."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--first", type=int, default=0, help="the number of the first round")
+    given = parser.parse_args()
+    started, number = time.monotonic(), given.first
+    while number == given.first or time.monotonic() - started < given.minutes * 60:
+        began = time.monotonic()
+        command = [sys.executable, "-m", "pytest", "--numprocesses", "auto", "--dist", "loadfile"]
+        done = subprocess.run(
+            [*command, *TESTS],
+            cwd=ROOT,
+            env={**os.environ, "SOAK_ROUND": str(number), "SEEDS": "12", "EXAMPLES": EXAMPLES},
+            check=False,
+        )
+        minutes = (time.monotonic() - began) / 60
+        print(f"round {number}: exit {done.returncode} after {minutes:.1f} minutes", flush=True)
+        if done.returncode:
+            sys.exit(f"repeat it with: make soak MINUTES=0 FIRST={number}")
+        number += 1
+    print(f"{number - given.first} rounds without a failure")
+
+
+if __name__ == "__main__":
+    main()

@@ -68,15 +68,32 @@ def _secret(request: Request) -> str:
     return request.table.run(tokens.own_secret("page-token"))
 
 
+def read_page(query: Query, limit: int) -> Steps[tuple[list[Item], bool]]:
+    """At most `limit` items of a query without a filter, and whether there are more.
+
+    DynamoDB ends a page after 1 MB, whatever `Limit` says: it is read on from there, a bounded
+    number of times, so that there may be fewer items, but always one if there is any.
+    """
+    items: list[Item] = []
+    for _ in range(MAX_READS):
+        found = yield query._replace(limit=limit + 1 - len(items))
+        items += found.items
+        if len(items) > limit:
+            return items[:limit], True
+        if found.next is None:
+            return items, False
+        query = query._replace(start=found.next)
+    return items, True
+
+
 def newest_first(
     request: Request, listed: str, view: Callable[[Item], dict[str, Any]]
 ) -> Steps[Listed]:
     """The items of one list of the `list` index."""
     limit = limit_of(request)
-    found = yield list_query(listed, limit + 1, start_of(request))
-    items = found.items[:limit]
-    following = position_of(items[-1]) if len(found.items) > limit else None
-    return Listed([view(item) for item in items], following)
+    query = list_query(listed, limit, start_of(request))
+    items, has_more = yield from read_page(query, limit)
+    return Listed([view(item) for item in items], position_of(items[-1]) if has_more else None)
 
 
 def newest_of(
@@ -84,16 +101,20 @@ def newest_of(
 ) -> Steps[Listed]:
     """The items of one partition whose sort keys begin so, the last ones first."""
     limit, start = limit_of(request), start_of(request)
-    found = yield Query(
+    query = Query(
         "pk = :pk AND sk BETWEEN :low AND :high",
         {":pk": pk, ":low": prefix, ":high": start[0] if start else f"{prefix}~"},
-        limit=limit + 2,  # with the one at which the page before ended
         descending=True,
     )
-    wanted = [item for item in found.items if not start or item["sk"] < start[0]]
-    shown = wanted[:limit]
-    more = [shown[-1]["sk"]] if len(wanted) > limit else None
-    return Listed([view(item) for item in shown], more)
+    items, has_more = yield from read_before(query, limit, start[0] if start else None)
+    return Listed([view(item) for item in items], [items[-1]["sk"]] if has_more else None)
+
+
+def read_before(query: Query, limit: int, end: str | None) -> Steps[tuple[list[Item], bool]]:
+    """The same of a query that ends with the sort key `end`, which the page before has had."""
+    items, has_more = yield from read_page(query, limit + 1)
+    items = [item for item in items if end is None or item["sk"] < end]
+    return items[:limit], has_more or len(items) > limit
 
 
 def list_query(listed: str, limit: int, start: list[str] | None, **more: Any) -> Query:

@@ -53,6 +53,9 @@ class RoleTable(table.Table):
     """A door that may do what a role of the template allows, while `role` names one."""
 
     role = ""
+    most_a_page: int | None = (
+        None  # where DynamoDB ends a page of a query, however much is asked for
+    )
     is_patient = True  # no request of a test is late because its machine is slow
 
     def answer_within(self, seconds: float) -> None:
@@ -61,6 +64,10 @@ class RoleTable(table.Table):
     def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
         if self.role and (reason := roles.refusal(self.role, operation, payload)):
             return 400, {"__type": "com.amazon#AccessDeniedException", "message": reason}
+        if self.most_a_page and operation == "Query":
+            body = json.loads(payload)
+            body["Limit"] = min(body.get("Limit", self.most_a_page), self.most_a_page)
+            payload = json.dumps(body).encode()
         return super()._send(operation, payload)
 
 

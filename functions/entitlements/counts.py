@@ -46,18 +46,19 @@ def _periods(request: Request) -> Steps[Listed]:
             view = _period_view(each.period, each.used, each.purchased, each.hard_cap)
             shown.append((each.period_number, {**view, "isCurrent": each is current}))
     before = min(counter.period_number, int(start[0]) if start else counter.period_number)
-    found = yield Query(
+    query = Query(
         "pk = :pk AND sk < :before",
         {":pk": table.period_key(owner, key, 0).pk, ":before": f"{before:06d}"},
-        limit=limit + 1,
         descending=True,
     )
-    for item in found.items:
+    found, has_more = yield from lists.read_page(query, limit)
+    for item in found:
         period = Period(item["periodStart"], item["periodEnd"])
         view = _period_view(period, item["used"], item["purchased"], item.get("hardCap"))
         shown.append((item["number"], {**view, "isCurrent": False}))
-    more = [str(shown[limit - 1][0])] if len(shown) > limit else None
-    return Listed([view for _, view in shown[:limit]], more)
+    has_more = has_more or len(shown) > limit
+    shown = shown[:limit]
+    return Listed([view for _, view in shown], [str(shown[-1][0])] if has_more else None)
 
 
 def _period_view(period: Period, used: int, purchased: int, hard_cap: int | None) -> dict[str, Any]:
@@ -118,14 +119,13 @@ def _corrections(request: Request) -> Steps[Listed]:
     limit, start = lists.limit_of(request), lists.start_of(request)
     owner, key = request.path["entitlementId"], request.path["key"]
     yield from _counter(owner, key)
-    found = yield Query(
+    query = Query(
         "pk = :pk AND sk < :high",
         {":pk": table.correction_key(owner, key, 0, 0).pk, ":high": start[0] if start else "~"},
-        limit=limit + 1,
         descending=True,
     )
-    shown = found.items[:limit]
-    more = [shown[-1]["sk"]] if len(found.items) > limit else None
+    shown, has_more = yield from lists.read_page(query, limit)
+    more = [shown[-1]["sk"]] if has_more else None
     return Listed([_correction_view(key, item) for item in shown], more)
 
 

@@ -149,12 +149,11 @@ def _overdrafts(request: Request) -> Steps[Listed]:
     meter = yield from _meter(request)
     pk = table.episode_key(entitlement_id, meter, 0).pk
     high = start[0] if start else f"{until:013d}"
-    found = yield Query(
-        "pk = :pk AND sk < :high", {":pk": pk, ":high": high}, limit=limit + 1, descending=True
-    )
+    query = Query("pk = :pk AND sk < :high", {":pk": pk, ":high": high}, descending=True)
+    found, has_more = yield from lists.read_page(query, limit)
     latest = yield from history.latest_quarter(entitlement_id, meter)
     items: list[dict[str, Any]] = []
-    for item in found.items[:limit]:
+    for item in found:
         # Episodes follow each other: the first that ended before the period ends the list.
         end = history.carried(Episode.of(item), latest, request.now_ms).end
         if end is not None and end <= since:
@@ -162,8 +161,7 @@ def _overdrafts(request: Request) -> Steps[Listed]:
         items.append(
             (yield from history.episode_view(entitlement_id, item, latest, request.now_ms, meter))
         )
-    more = [found.items[limit - 1]["sk"]] if len(found.items) > limit else None
-    return Listed(items, more)
+    return Listed(items, [found[-1]["sk"]] if has_more else None)
 
 
 # --- Denials ------------------------------------------------------------------------------------
@@ -184,20 +182,23 @@ def _denials(request: Request) -> Steps[Listed]:
     meter = yield from _meter(request)
     low = history.quarter_name(since - since % HOUR_MS)[:13]
     high = start[0] if start else history.quarter_name(until + HOUR_MS - 1)[:13]
-    found: list[Item] = []
+    wanted: list[Item] = []
+    known_to = ""  # newer than that, every partition has been read
     for shard in range(table.DENIAL_SHARDS):
         pk = table.denial_partition(entitlement_id, f"{shard:x}", meter)
-        answer = yield Query(
+        query = Query(
             "pk = :pk AND sk BETWEEN :low AND :high",
             {":pk": pk, ":low": low, ":high": high},
-            limit=limit + 2,  # with the one at which the page before ended
             descending=True,
         )
-        found += answer.items
-    wanted = [item for item in found if item["sk"] < high]
+        found, has_more = yield from lists.read_before(query, limit, high)
+        wanted += found
+        if has_more:
+            known_to = max(known_to, str(found[-1]["sk"]))
+    wanted = [item for item in wanted if item["sk"] >= known_to]
     wanted.sort(key=lambda item: str(item["sk"]), reverse=True)
     shown = wanted[:limit]
-    more = [shown[-1]["sk"]] if len(wanted) > limit else None
+    more = [shown[-1]["sk"]] if known_to or len(wanted) > limit else None
     view = _denial_view if meter == table.SEATS else _request_view
     return Listed([view(item) for item in shown], more)
 

@@ -25,14 +25,9 @@ def _seats(request: Request) -> Steps[Listed]:
     entitlement_id = request.path["entitlementId"]
     yield from desk.require(entitlement_id, is_deleted_ok=True)
     pk = table.seat_record_key(entitlement_id, "").pk
-    found = yield Query(
-        "pk = :pk AND sk > :start",
-        {":pk": pk, ":start": start[0] if start else " "},
-        limit=limit + 1,
-    )
-    shown = found.items[:limit]
-    more = [shown[-1]["sk"]] if len(found.items) > limit else None
-    return Listed([_view(item) for item in shown], more)
+    query = Query("pk = :pk AND sk > :start", {":pk": pk, ":start": start[0] if start else " "})
+    shown, has_more = yield from lists.read_page(query, limit)
+    return Listed([_view(item) for item in shown], [shown[-1]["sk"]] if has_more else None)
 
 
 def read_seat(request: Request) -> Response:

@@ -97,14 +97,13 @@ def list_all(request: Request) -> Response:
 def _listed(request: Request) -> Steps[Listed]:
     limit, start = lists.limit_of(request), lists.start_of(request)
     values = {":pk": table.webhook_key("").pk}
-    found = yield Query(
+    query = Query(
         "pk = :pk AND sk > :start" if start else "pk = :pk",
         {**values, ":start": start[0]} if start else values,
-        limit=limit + 1,
     )
-    shown = found.items[:limit]
+    shown, has_more = yield from lists.read_page(query, limit)
     items = [_view(item["sk"], item) for item in shown]
-    return Listed(items, [shown[-1]["sk"]] if len(found.items) > limit else None)
+    return Listed(items, [shown[-1]["sk"]] if has_more else None)
 
 
 def read(request: Request) -> Response:

@@ -13,6 +13,7 @@ from functions.consume import handler as consume
 from functions.entitlements import handler as entitlements
 from functions.portal import handler as portal
 from functions.release import handler as release
+from functions.report import handler as report
 from shared import http
 from shared.credentials import hash_key
 from shared.table import Table
@@ -44,7 +45,7 @@ class Rooms:
         self.context = http.Context(given, door)
         routes = {
             **activate.ROUTES, **consume.ROUTES, **release.ROUTES, **entitlements.ROUTES,
-            **portal.ROUTES,
+            **portal.ROUTES, **report.ROUTES,
         }  # fmt: skip
         self._serve = http.serve(routes, self.context)
 
@@ -59,6 +60,13 @@ class Rooms:
         status, created, _ = self.call("POST /v1/entitlements", body=body)
         assert status == 201, created
         return str(created["entitlementId"])
+
+
+@pytest.fixture(scope="module")
+def module_rooms(moto_url: str) -> Rooms:
+    """Rooms that a file of tests fills once."""
+    urllib3.request("POST", f"{moto_url}/moto-api/reset")
+    return Rooms(open_door(moto_url, create_table(moto_url)))
 
 
 @pytest.fixture

@@ -1,0 +1,163 @@
+"""Every list is whole wherever DynamoDB ends a page, which it does after 1 MB of any items."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from shared import table
+from shared.history import QUARTER_MS
+from shared.operations import OPERATIONS
+from shared.table import Item, Key, Put
+from shared.times import now_ms, to_rfc3339
+from tests.support import RoleTable
+from tests.unit.conftest import Rooms
+
+COUNT = 7
+HOUR_MS = 4 * QUARTER_MS
+E = "/v1/entitlements/{entitlementId}"
+
+
+class Full:
+    """An entitlement with several items of every kind that is listed."""
+
+    def __init__(self, rooms: Rooms) -> None:
+        self.rooms = rooms
+        self.now = now_ms()
+        usage = [{"key": "exports", "limit": 100}]
+        self.id = rooms.create(usageLimits=usage)
+        for number in range(COUNT - 1):
+            rooms.create(customer={"name": f"Customer {number}"})
+        path = {"entitlementId": self.id}
+        for number in range(COUNT):
+            for route, body in (
+                ("POST /v1/webhooks", {"url": f"http://127.0.0.1:9/{number}"}),
+                ("POST /v1/api-keys", {"name": f"k{number}", "scopes": ["report"]}),
+                (f"POST {E}/license-keys", {}),
+                (f"POST {E}/portal-links", {"role": "viewer"}),
+                (f"POST {E}/seat-requests", {"seats": number + 1}),
+                (f"PATCH {E}/follow-up", {"note": f"note {number}"}),
+            ):
+                status, answer, _ = rooms.call(route, path, body)
+                assert status in (200, 201), answer
+        for number in range(COUNT):
+            for key, item in self.evidence(number):
+                rooms.door.execute(Put(key, item))
+        found = rooms.call("GET /v1/webhooks", query={"limit": "1"})[1]
+        self.webhook_id = found["items"][0]["webhookId"]
+        for number in range(COUNT):
+            key = table.delivery_key(self.webhook_id, self.now - number, f"evt_{number}")
+            rooms.door.execute(Put(key, {
+                "status": "failed", "type": "t", "isTest": False, "attempts": [],
+                "attemptCount": 0, "event": "{}",
+            }))  # fmt: skip
+
+    def evidence(self, number: int) -> Iterator[tuple[Key, Item]]:
+        """What the stream leaves."""
+        at = self.now - (number + 1) * HOUR_MS
+        used = {"used": 3, "seatCount": 2, "hardCap": 3}
+        seat_key = f"seat{number:08d}"
+        yield table.seat_record_key(self.id, seat_key), {"seatKey": seat_key, "seatId": "a"}
+        hour = to_rfc3339(at)[:13]
+        for meter in (table.SEATS, "usage#exports"):
+            yield table.denial_key(self.id, seat_key, hour, meter), {
+                "seatKey": seat_key, "usageKey": "exports", "quantity": 1, "attempts": 1,
+                "firstAt": at, "lastAt": at, **used,
+            }  # fmt: skip
+            yield table.episode_key(self.id, meter, at), {
+                "start": at, "start_seq": number, "end": at + 1, "peak": 3, "overdraft_ms": 1,
+                "overdraft_seat_ms": 1,
+            }  # fmt: skip
+        counted = {
+            "used": 1, "purchased": 2, "hardCap": 3, "periodStart": at // 1000,
+            "periodEnd": at // 1000 + 1,
+        }  # fmt: skip
+        yield table.period_key(self.id, "exports", -COUNT + number), {
+            **counted, "number": -COUNT + number,
+        }  # fmt: skip
+        yield table.correction_key(self.id, "exports", at, number), {
+            **counted, "quantity": 1, "reason": "r", "at": at, "actor": "k",
+        }  # fmt: skip
+        yield table.mail_key(self.id, at, "accountOwner"), {
+            "audience": "accountOwner", "to": "a@b.example", "status": "sent", "from": at,
+            "until": at,
+        }  # fmt: skip
+        yield table.report_key(f"rep_{number}"), {
+            "reportId": f"rep_{number}", "status": "queued", "period": {}, "until": 1, "end": 1,
+            "filters": {}, "formats": [], "sendsEmail": False, "requestedBy": "k", "createdAt": at,
+            "listKey": "REPORT", "listSort": f"{at:013d}#rep_{number}",
+        }  # fmt: skip
+
+    def read(self, route: str, limit: int, **query: str) -> list[Any]:
+        """A whole list, page by page."""
+        path = {"entitlementId": self.id, "webhookId": self.webhook_id, "key": "exports"}
+        items: list[Any] = []
+        token: str | None = ""
+        for _ in range(100):
+            asked = {**query, "limit": str(limit), **({"pageToken": token} if token else {})}
+            status, answer, _ = self.rooms.call(route, path, query=asked)
+            assert status == 200, answer
+            assert len(answer["items"]) <= limit
+            items += answer["items"]
+            token = answer["nextPageToken"]
+            if token is None:
+                return items
+        raise AssertionError("the list never ended")
+
+
+@pytest.fixture(scope="module")
+def full(module_rooms: Rooms) -> Full:
+    return Full(module_rooms)
+
+
+LISTS: list[tuple[str, dict[str, str]]] = [
+    ("GET /v1/entitlements", {}),
+    (f"GET {E}/seats", {}),
+    (f"GET {E}/license-keys", {}),
+    (f"GET {E}/portal-links", {}),
+    (f"GET {E}/seat-requests", {}),
+    (f"GET {E}/usage/{{key}}/periods", {}),
+    (f"GET {E}/usage/{{key}}/corrections", {}),
+    (f"GET {E}/overdrafts", {}),
+    (f"GET {E}/overdrafts", {"usageKey": "exports"}),
+    (f"GET {E}/denials", {}),
+    (f"GET {E}/denials", {"usageKey": "exports"}),
+    (f"GET {E}/follow-up/entries", {}),
+    (f"GET {E}/emails", {}),
+    ("GET /v1/webhooks", {}),
+    ("GET /v1/webhooks/{webhookId}/deliveries", {}),
+    ("GET /v1/webhooks/{webhookId}/deliveries", {"status": "failed"}),
+    ("GET /v1/api-keys", {}),
+    ("GET /v1/reports", {}),
+]
+# Lists that are not pages of one kind of item: where they are tested instead.
+ELSEWHERE = {
+    f"GET {E}/activations": "test_pools: pages of the ledger, read by key",
+    f"GET {E}/usage": "one item for each of at most 48 limits, read by key",
+}
+
+
+def test_no_list_is_left_out() -> None:
+    lists = {
+        route
+        for route, operation in OPERATIONS.items()
+        if operation.scopes and any(name.endswith("List") for _, name in operation.answers)
+    }
+    assert lists == {route for route, _ in LISTS} | set(ELSEWHERE)
+
+
+@pytest.mark.parametrize(("route", "query"), LISTS, ids=str)
+def test_a_list_is_whole_wherever_a_page_ends(
+    full: Full, route: str, query: dict[str, str]
+) -> None:
+    door = full.rooms.door
+    assert isinstance(door, RoleTable)
+    whole = full.read(route, 100, **query)
+    assert len(whole) >= COUNT
+    for most in (1, 2, 3):
+        door.most_a_page = most
+        try:
+            for limit in (1, 3, 100):
+                assert full.read(route, limit, **query) == whole, (most, limit)
+        finally:
+            door.most_a_page = None

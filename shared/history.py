@@ -175,8 +175,8 @@ class KeptChange(NamedTuple):
 class Episode(NamedTuple):
     """Use above what was purchased, from when it rose to when it fell back (`end`; None: not yet).
 
-    `overdraft_ms` and `overdraft_seat_ms` do not count the quiet between joined parts. `seats` are
-    the keys that were granted in overdraft, as far as the fold has seen them: the record has all.
+    `overdraft_ms` and `overdraft_seat_ms` do not count the quiet between joined parts.
+    Its item has the number of people granted a seat in it as well (`distinct`).
     """
 
     start: int
@@ -813,6 +813,7 @@ def episode_view(
         **view,
         "overdraftSeatSeconds": episode.overdraft_seat_ms // 1000,
         "seatHours": hours_of(episode.overdraft_seat_ms),
-        "distinctSeats": len(item.get("seats", ())),
+        # Those in `seats` are from before they were counted.
+        "distinctSeats": item.get("distinct", 0) + len(item.get("seats", ())),
         "deniedSeats": len(denied),
     }

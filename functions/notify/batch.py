@@ -25,6 +25,7 @@ from shared.follow_up import OVERDRAFT, PURCHASE, Move
 from shared.history import Fired, History, KeptChange, Quarter
 from shared.ledger import EVIDENCE_SECONDS
 from shared.table import (
+    Accepted,
     BatchPut,
     Delete,
     Item,
@@ -34,6 +35,7 @@ from shared.table import (
     Query,
     Refused,
     Steps,
+    Transact,
     Update,
     item_from_wire,
 )  # fmt: skip
@@ -273,6 +275,9 @@ class Batch:
             latest = yield from history.latest_quarter(owner, meter)
             assert latest is not None  # it said that the change was missing
             start = yield from _record_before(owner, meter, first_seq)
+            # From before an episode that goes on: its people are counted anew.
+            while start and start.episode and _goes_on(start, self._quiet_ms):
+                start = yield from _record_before(owner, meter, start.episode.start_seq)
             since = start.at if start else 0
             changes = yield from history.changes_between(
                 owner, max(0, since - history.DISORDER_MS), latest.at + history.QUARTER_MS, meter
@@ -297,7 +302,7 @@ class Batch:
             folded.quarters[rebuilt.start] = rebuilt
             if start:  # another may follow it now
                 folded.quarters.setdefault(start.start, start)
-            if (yield from _write_all(owner, meter, folded, latest)):
+            if (yield from _write_all(owner, meter, folded, latest, is_recount=True)):
                 return rebuilt
             yield Pause(attempt)
         raise table.Unavailable("history kept changing")
@@ -466,26 +471,90 @@ def _write_history(owner: str, meter: str, folded: History, seen: Quarter | None
         raise table.Unavailable("another reader was ahead")
 
 
-def _write_episodes(owner: str, meter: str, folded: History) -> Steps[None]:
+def _write_episodes(
+    owner: str, meter: str, folded: History, *, is_recount: bool = False
+) -> Steps[None]:
+    """Write the episodes that a fold has changed, and count who was granted in them.
+
+    In a recount the fold has seen every episode from its beginning.
+    """
     for episode in folded.episodes.values():
-        granted = folded.granted.get(episode.start)
+        granted = folded.granted.get(episode.start, set())
         sets: dict[str, Any] = episode._asdict()
+        removed = []
+        if is_recount:
+            removed.append("seats")  # as they were kept before they were counted
+            if granted:
+                sets["distinct"] = len(granted)
+            else:
+                removed.append("distinct")
         if episode.end is not None:  # one that goes on is kept however long it takes
             sets["ttl"] = episode.end // 1000 + EVIDENCE_SECONDS
+        else:
+            removed.append("ttl")
         names = {f"#{number}": name for number, name in enumerate(sets)}
         values: dict[str, Any] = {f":{number}": value for number, value in enumerate(sets.values())}
         expression = "SET " + ", ".join(f"#{number} = :{number}" for number in range(len(sets)))
-        if episode.end is None:
-            expression += " REMOVE #ttl"
-            names["#ttl"] = "ttl"
-        if granted:
-            expression += " ADD seats :granted"
-            values[":granted"] = frozenset(granted)
+        if removed:
+            expression += " REMOVE " + ", ".join(f"#{name}" for name in removed)
+            names |= {f"#{name}": name for name in removed}
         yield Update(table.episode_key(owner, meter, episode.start), expression, "", names, values)
+        keys = sorted(granted)
+        for start in range(0, len(keys), COUNTED_AT_ONCE):
+            part = keys[start : start + COUNTED_AT_ONCE]
+            yield from _count_granted(owner, meter, episode.start, part, is_counted=is_recount)
 
 
-def _write_all(owner: str, meter: str, folded: History, seen: Quarter | None) -> Steps[bool]:
-    yield from _write_episodes(owner, meter, folded)
+# A transaction has at most 100 parts.
+COUNTED_AT_ONCE = 50
+
+
+def _count_granted(
+    owner: str, meter: str, episode: int, seat_keys: list[str], *, is_counted: bool
+) -> Steps[None]:
+    """Count people who were granted seats in an overdraft episode, each once.
+
+    A seat record names the last episode in which it was counted, in one transaction with the
+    count: so neither item grows with the people of an episode. `is_counted`: the episode has them
+    already, only their records are to say so.
+    """
+    key = table.episode_key(owner, meter, episode)
+    records = {seat_key: table.seat_record_key(owner, seat_key) for seat_key in seat_keys}
+    for attempt in range(1, 6):
+        found: dict[Key, Item] = yield table.BatchGet((key, *records.values()))
+        before = found.get(key, {}).get("seats", frozenset())  # of an episode from before 0.6.0
+        fresh = [
+            seat_key
+            for seat_key, record in records.items()
+            if found.get(record, {}).get("episode", 0) < episode and seat_key not in before
+        ]
+        if not fresh:
+            return
+        writes: list[Update | Put | Delete] = [
+            Update(
+                records[seat_key],
+                "SET episode = :episode, seatKey = :key, entitlementId = :owner,"
+                " seq = if_not_exists(seq, :zero)",
+                "attribute_not_exists(episode) OR episode < :episode",
+                table.NO_NAMES,
+                {":episode": episode, ":key": seat_key, ":owner": owner, ":zero": 0},
+            )
+            for seat_key in fresh
+        ]
+        if not is_counted:
+            number: dict[str, Any] = {":number": len(fresh)}
+            distinct = {"#distinct": "distinct"}
+            writes.append(Update(key, "ADD #distinct :number", "", distinct, number))
+        if isinstance((yield Transact(tuple(writes))), Accepted):
+            return
+        yield Pause(attempt)
+    raise table.Unavailable("the people of an episode kept being counted")
+
+
+def _write_all(
+    owner: str, meter: str, folded: History, seen: Quarter | None, *, is_recount: bool = False
+) -> Steps[bool]:
+    yield from _write_episodes(owner, meter, folded, is_recount=is_recount)
     quarters = dict(folded.quarters)
     newest = max(quarters)
     if seen and seen.start < newest:
@@ -516,6 +585,13 @@ def _kept(owner: str, meter: str, changes: list[KeptChange]) -> Steps[dict[int, 
     keys = tuple(table.change_key(owner, change.at, change.seq, meter=meter) for change in changes)
     found: dict[Key, Item] = yield table.BatchGet(keys)
     return {item["seq"]: KeptChange.of(item) for item in found.values()}
+
+
+def _goes_on(quarter: Quarter, quiet_ms: int) -> bool:
+    """Whether the last episode of a record may go on with what follows it."""
+    episode = quarter.episode
+    assert episode is not None
+    return episode.end is None or quarter.at - episode.end < quiet_ms
 
 
 def _record_before(owner: str, meter: str, seq: int) -> Steps[Quarter | None]:

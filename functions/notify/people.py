@@ -51,12 +51,15 @@ def _put(key: Key, record: Item, seen: Item | None) -> Put:
     item = {name: value for name, value in record.items() if name not in ("pk", "sk")}
     if seen is None:
         return Put(key, item, "attribute_not_exists(pk)")
-    values: dict[str, Any] = {":seen": seen["seq"]}
-    condition = "seq = :seen AND attribute_not_exists(erasedAt)"
-    if "erasedAt" in seen:
-        condition = "seq = :seen AND erasedAt = :erased"
-        values[":erased"] = seen["erasedAt"]
-    return Put(key, item, condition, values=values)
+    # What others write: who erases a person, and who counts them in an overdraft episode.
+    conditions, values = ["seq = :seq"], dict[str, Any]({":seq": seen["seq"]})
+    for name in ("erasedAt", "episode"):
+        if name in seen:
+            conditions.append(f"{name} = :{name}")
+            values[f":{name}"] = seen[name]
+        else:
+            conditions.append(f"attribute_not_exists({name})")
+    return Put(key, item, " AND ".join(conditions), values=values)
 
 
 def _tell(record: Item, key: str, version: Version) -> None:

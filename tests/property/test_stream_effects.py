@@ -331,7 +331,7 @@ def test_episodes_can_be_recounted(clean: Clean) -> None:
         assert (item["start"], item.get("end"), item["peak"]) == (
             expected["start"], expected["end"], expected["peak"],
         )  # fmt: skip
-        assert set(item.get("seats", ())) == expected["seats"]
+        assert item.get("distinct", 0) == len(expected["seats"])
         end = expected["end"] or now
         whole = recount(clean, expected["start"], end, now)
         view = clean.door.run(history.episode_view(clean.life.id, item, latest, now))

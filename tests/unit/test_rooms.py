@@ -14,7 +14,7 @@ from shared.ledger import Change, Holder, Page
 from shared.table import Table, to_wire
 from shared.usage import Counter
 from tests.notifier import Notifier, Recorder
-from tests.support import NOW, NOW_MS, change, make_page, new_id, read_page, terms
+from tests.support import NOW, NOW_MS, RoleTable, change, make_page, new_id, read_page, terms
 from tests.unit.conftest import Rooms
 
 FAR = 10**15
@@ -348,6 +348,8 @@ def test_a_batch_stops_when_no_time_is_left(door: Table, monkeypatch: pytest.Mon
     stream = Stream(door)
     stream.take("a")
     use_door(monkeypatch, door)
+    assert isinstance(door, RoleTable)
+    door.is_patient = False
     answer = notify.handler({"Records": stream.records}, Late())
     assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
 

@@ -189,6 +189,7 @@ def serve(handlers: Mapping[str, Handler], context: Context | None = None) -> La
         except Exception:
             # The last line of defence: API Gateway's own 500 would not be a problem (RFC 9457).
             telemetry.logger.exception("unexpected error", extra=log)
+            telemetry.count("UnexpectedError")
             response = _problem(problems.Internal(), request_id)
         log["status"] = response.status
         log["ms"] = round((time.perf_counter() - started) * 1000, 1)

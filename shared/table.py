@@ -342,6 +342,11 @@ def secret_key(name: str) -> Key:
     return Key(f"SECRET#{name}", "SECRET")
 
 
+def heartbeat_key() -> Key:
+    """Written every minute, so that the stream always has something to be read."""
+    return Key("HEARTBEAT", "HEARTBEAT")
+
+
 def sweep_shard(entitlement_id: str) -> str:
     """The partition of the sweep's index for this entitlement."""
     return f"SWEEP#{sum(entitlement_id.encode()) % SWEEP_SHARDS}"
@@ -577,19 +582,26 @@ def set_and_remove(assignments: Iterable[str], removals: Iterable[str]) -> str:
 
 CONNECT_SECONDS = 1.0
 READ_SECONDS = 3.0
+# How often a request is sent that fails, and one that is throttled: that is waited for longer.
 ATTEMPTS = 4
-_RETRIED = frozenset(
+THROTTLED_ATTEMPTS = 8
+# The longest wait between two attempts: of somebody's request, and of work in the background.
+LONGEST_WAIT = 0.4
+LONGEST_BACKGROUND_WAIT = 5.0
+_THROTTLED = frozenset(
     {
-        "InternalServerError",
-        "ItemCollectionSizeLimitExceededException",
         "LimitExceededException",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
-        "ServiceUnavailable",
         "ThrottlingException",
-        "TransactionInProgressException",
     }
 )
+_RETRIED = _THROTTLED | {
+    "InternalServerError",
+    "ItemCollectionSizeLimitExceededException",
+    "ServiceUnavailable",
+    "TransactionInProgressException",
+}
 
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -621,6 +633,7 @@ class Table:
         self.name = name
         self._meter = meter
         self._deadline = float("inf")
+        self._is_background = False
         self._endpoint = endpoint.rstrip("/") + "/"
         self._signer = SigV4Auth(credentials, "dynamodb", region)
         self._http = urllib3.connection_from_url(
@@ -682,9 +695,24 @@ class Table:
         new = answer.get("Attributes")
         return Accepted(item_from_wire(new) if new else None)
 
-    def answer_within(self, seconds: float) -> None:
-        """From now on, begin no attempt later than that; `Unavailable` is raised instead."""
+    def answer_within(self, seconds: float, *, is_background: bool = False) -> None:
+        """From now on, begin no attempt later than that; `Unavailable` is raised instead.
+
+        `is_background`: nobody waits for an answer, so that a table that is throttled, or away for
+        a while, is waited for until then: work of the stream, of queues and of schedules.
+        """
         self._deadline = time.monotonic() + seconds
+        self._is_background = is_background
+
+    def _gives_up(self, attempt: int, most: int) -> bool:
+        """Whether there is to be no further attempt after so many."""
+        is_late = time.monotonic() > self._deadline
+        return is_late or (attempt >= most and not self._is_background)
+
+    def _wait(self, attempt: int) -> None:
+        longest = LONGEST_BACKGROUND_WAIT if self._is_background else LONGEST_WAIT
+        left = max(0.0, self._deadline - time.monotonic())
+        time.sleep(min(backoff_seconds(attempt, longest), left))
 
     def run(
         self,
@@ -750,7 +778,7 @@ class Table:
             unread = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
             return list(unread)
 
-        _in_parts(wanted, 100, read)
+        self._in_parts(wanted, 100, read)
         return found
 
     def _batch_put(self, items: Iterable[tuple[Key, Mapping[str, Value]]]) -> Accepted:
@@ -764,8 +792,26 @@ class Table:
             answer = self._call("BatchWriteItem", {"RequestItems": {self.name: part}})
             return list(answer.get("UnprocessedItems", {}).get(self.name, []))
 
-        _in_parts(wanted, 25, write)
+        self._in_parts(wanted, 25, write)
         return Accepted()
+
+    def _in_parts(
+        self, wanted: list[Any], size: int, call: Callable[[list[Any]], list[Any]]
+    ) -> None:
+        """Call with parts of a list; what a call leaves undone is tried again.
+
+        A bounded time without progress: a table that is throttled takes a part of a batch.
+        """
+        attempt = 0
+        while wanted:
+            part = wanted[:size]
+            left = call(part)
+            wanted = left + wanted[size:]
+            attempt = 0 if not left else attempt + 1 if len(left) == len(part) else 1
+            if left and self._gives_up(attempt, THROTTLED_ATTEMPTS):
+                raise Unavailable("a batch was left unprocessed")
+            if left:
+                self._wait(attempt)
 
     def _transact(self, request: Transact) -> Accepted | Cancelled | Conflicted:
         actions = []
@@ -806,12 +852,11 @@ class Table:
         if self._meter:
             body["ReturnConsumedCapacity"] = "TOTAL"
         payload = _encode(body).encode()
-        problem = "out of time"
-        for attempt in range(ATTEMPTS):
+        problem, attempt, most = "out of time", 0, ATTEMPTS
+        while not self._gives_up(attempt, most):
             if attempt:
-                time.sleep(backoff_seconds(attempt))
-            if time.monotonic() > self._deadline:
-                break
+                self._wait(attempt)
+            attempt += 1
             try:
                 status, answer = self._send(operation, payload)
             except (urllib3.exceptions.HTTPError, json.JSONDecodeError) as error:
@@ -824,9 +869,10 @@ class Table:
                     self._meter(operation, sum(part.get("CapacityUnits", 0.0) for part in parts))
                 return answer
             code = str(answer.get("__type", "")).rpartition("#")[2] or f"HTTP {status}"
-            if status < 500 and code not in _RETRIED and not _is_throttled(answer):
+            is_throttled = code in _THROTTLED or _is_throttled(answer)
+            if status < 500 and code not in _RETRIED and not is_throttled:
                 raise _Rejected(code, answer)
-            problem = code
+            problem, most = code, THROTTLED_ATTEMPTS if is_throttled else ATTEMPTS
         raise Unavailable(f"{operation}: {problem}")
 
     def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
@@ -846,25 +892,12 @@ class Table:
         return response.status, json.loads(response.data)
 
 
-def _in_parts(wanted: list[Any], size: int, call: Callable[[list[Any]], list[Any]]) -> None:
-    """Call with parts of a list; what a call leaves undone is tried again, a bounded time."""
-    attempt = 0
-    while wanted:
-        left = call(wanted[:size])
-        wanted = left + wanted[size:]
-        attempt = attempt + 1 if left else 0
-        if attempt == ATTEMPTS:
-            raise Unavailable("a batch was left unprocessed")
-        if left:
-            time.sleep(backoff_seconds(attempt))
-
-
 def _is_throttled(answer: Mapping[str, Any]) -> bool:
     reasons = answer.get("CancellationReasons") or []
     codes = {reason.get("Code") for reason in reasons}
     return bool(codes & {"ThrottlingError", "ProvisionedThroughputExceeded"})
 
 
-def backoff_seconds(attempt: int) -> float:
-    """Full jitter: a random wait up to 25 ms, 50 ms, 100 ms, ... and never above 400 ms."""
-    return random.uniform(0, min(0.4, 0.025 * 2 ** (attempt - 1))) if attempt else 0.0
+def backoff_seconds(attempt: int, longest: float = LONGEST_WAIT) -> float:
+    """Full jitter: a random wait up to 25 ms, 50 ms, 100 ms, ... and never above the longest."""
+    return random.uniform(0, min(longest, 0.025 * 2 ** min(attempt - 1, 20))) if attempt else 0.0

@@ -4,18 +4,22 @@ The service is the stack's name (`POWERTOOLS_SERVICE_NAME`). Credentials, bodies
 are never logged; a request is told by its id.
 """
 
+import threading
+
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 NAMESPACE = "Overdraft"
 
+_lock = threading.Lock()
 logger = Logger(log_uncaught_exceptions=False)
 metrics = Metrics(namespace=NAMESPACE)
 
 
 def count(name: str) -> None:
-    """One more of something in this invocation; published by `flush`."""
-    metrics.add_metric(name=name, unit=MetricUnit.Count, value=1)
+    """One more of something in this invocation; published by `flush`. Safe among threads."""
+    with _lock:
+        metrics.add_metric(name=name, unit=MetricUnit.Count, value=1)
 
 
 def flush() -> None:

@@ -82,8 +82,10 @@ class Notifier:
         now_ms: int = NOW_MS,
         quiet_ms: int = QUIET_MS,
         marks: Marks | None = None,
+        at_once: int = 1,
     ) -> None:
         self._marks = marks
+        self._at_once = at_once
         self.recorder = recorder or Recorder()
         self._door = door
         self._now_ms = now_ms
@@ -102,6 +104,7 @@ class Notifier:
                 self._now_ms,
                 sends_mail=True,
                 marks=self._marks,
+                at_once=self._at_once,
             )
             with acting_as("NotifyRole", self._door):
                 return batch.process(list(records))

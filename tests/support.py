@@ -58,8 +58,10 @@ class RoleTable(table.Table):
     )
     is_patient = True  # no request of a test is late because its machine is slow
 
-    def answer_within(self, seconds: float) -> None:
-        super().answer_within(float("inf") if self.is_patient else seconds)
+    def answer_within(self, seconds: float, *, is_background: bool = False) -> None:
+        if self.is_patient:
+            seconds, is_background = float("inf"), False
+        super().answer_within(seconds, is_background=is_background)
 
     def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
         if self.role and (reason := roles.refusal(self.role, operation, payload)):

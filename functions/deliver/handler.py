@@ -19,10 +19,12 @@ _deliveries = Deliveries(
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A batch of the queue, or the schedule's tick. Messages that are named come again."""
     left = context.get_remaining_time_in_millis()
-    _door.answer_within(left / 1000 - 2)
+    _door.answer_within(left / 1000 - 2, is_background=True)
     deadline = now_ms() + left
     if "Records" not in event:
         queued = _deliveries.send_due(now_ms() // 1000, lambda: now_ms() < deadline - 10_000)
+        telemetry.count("DueRan")
+        telemetry.flush()
         telemetry.logger.info("due", extra={"queued": queued})
         return {"queued": queued}
     failed = _deliveries.deliver(event["Records"], deadline)

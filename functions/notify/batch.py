@@ -5,8 +5,10 @@ group is left alone. Everything can be done twice: a record that comes again fin
 kept, its history folded, and sends its events with the same ids.
 """
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -92,6 +94,7 @@ class Marks:
 
     def __init__(self) -> None:
         self._made: OrderedDict[Key, None] = OrderedDict()
+        self._lock = threading.Lock()
 
     def put(self, owner: str, meter: str, months: Iterable[str]) -> Steps[bool]:
         """Make those that are not known to be there; whether there were any."""
@@ -100,9 +103,10 @@ class Marks:
         if not missing:
             return False
         yield BatchPut(tuple((key, {"ttl": _mark_ends(named[key])}) for key in missing))
-        self._made |= dict.fromkeys(missing)
-        while len(self._made) > self.KNOWN:
-            self._made.popitem(last=False)
+        with self._lock:
+            self._made |= dict.fromkeys(missing)
+            while len(self._made) > self.KNOWN:
+                self._made.popitem(last=False)
         return True
 
 
@@ -112,7 +116,10 @@ def _mark_ends(month: str) -> int:
 
 
 class Batch:
-    """Processes one batch with a door and outlets. `quiet_ms` joins overdraft episodes."""
+    """Processes one batch with a door and outlets. `quiet_ms` joins overdraft episodes.
+
+    `at_once`: so many groups are processed at the same time, since most of it is waiting.
+    """
 
     def __init__(
         self,
@@ -123,7 +130,9 @@ class Batch:
         *,
         sends_mail: bool,
         marks: Marks | None = None,
+        at_once: int = 1,
     ) -> None:
+        self._at_once = at_once
         self._door = door
         self._outlets = outlets
         self._quiet_ms = quiet_ms
@@ -142,17 +151,33 @@ class Batch:
             telemetry.logger.exception("batch failed")
             return 0
         sent: list[tuple[int, Message]] = []
-        for key, records in groups.items():
-            try:
-                sent += self._group(key, records)
-            except Failure as failure:
-                failures.append(failure.position)
+        for outcome in self._groups(groups):
+            if isinstance(outcome, Failure):
+                failures.append(outcome.position)
+            else:
+                sent += outcome
         sent.sort(key=lambda each: each[0])
         try:
             self._outlets.send(sent)
         except Failure as failure:
             failures.append(failure.position)
         return min(failures, default=None)
+
+    def _groups(
+        self, groups: Mapping[Key, list[Record]]
+    ) -> Iterable[list[tuple[int, Message]] | Failure]:
+        """What becomes of each group."""
+
+        def one(each: tuple[Key, list[Record]]) -> list[tuple[int, Message]] | Failure:
+            try:
+                return self._group(*each)
+            except Failure as failure:
+                return failure
+
+        if self._at_once == 1 or len(groups) == 1:
+            return [one(each) for each in groups.items()]
+        with ThreadPoolExecutor(self._at_once) as pool:
+            return list(pool.map(one, groups.items()))
 
     def _look_up(self, groups: Mapping[Key, list[Record]]) -> None:
         """What several groups need, read once."""
@@ -357,6 +382,9 @@ class Batch:
 def _only_told(record: Record) -> list[Message]:
     """What is told of a record that leaves nothing in the table."""
     key, old, new = record.key, record.old or {}, record.new
+    if key == table.heartbeat_key():
+        telemetry.count("StreamHeartbeat")
+        return []
     if key.pk.startswith(table.WEBHOOK_REQUEST_PREFIX):
         return [Message.of_request(new)]
     if key.pk.startswith(table.REPORT_PREFIX):

@@ -13,6 +13,7 @@ from shared import table, telemetry
 from shared.times import now_ms
 
 SECONDS_TO_ANSWER = 8
+GROUPS_AT_ONCE = 16
 
 _door = table.Table.from_environment()
 _outlets = Outlets(
@@ -33,13 +34,16 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     one and all after it again.
     """
     seconds = context.get_remaining_time_in_millis() / 1000 - SECONDS_TO_ANSWER
-    _door.answer_within(seconds)
+    _door.answer_within(seconds, is_background=True)
     if "Records" not in event:
         done = _mailer.send_due(now_ms(), deadline_ms=now_ms() + int(seconds * 1000))
         telemetry.logger.info("mails", extra=done)
         telemetry.flush()
         return done
-    batch = Batch(_door, _outlets, _quiet_ms, now_ms(), sends_mail=_mailer.is_on, marks=_marks)
+    batch = Batch(
+        _door, _outlets, _quiet_ms, now_ms(), sends_mail=_mailer.is_on, marks=_marks,
+        at_once=GROUPS_AT_ONCE,
+    )  # fmt: skip
     failed = batch.process(event["Records"])
     telemetry.flush()
     if failed is None:

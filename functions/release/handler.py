@@ -5,6 +5,7 @@ from typing import Any
 from functions.release.sweep import sweep
 from shared import http, pool, telemetry
 from shared.http import Request, Response
+from shared.table import Put, heartbeat_key
 from shared.times import now_ms
 
 _memory = pool.Memory()
@@ -30,10 +31,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A call of the API, or the schedule's tick."""
     if "routeKey" in event:
         return _serve(event, context)
-    _context.table.answer_within(context.get_remaining_time_in_millis() / 1000)
     now = now_ms()
     deadline = now + context.get_remaining_time_in_millis() - 5_000
+    _context.table.answer_within((deadline - now) / 1000, is_background=True)
+    # The stream's reader counts it: an alarm rings when it comes there no more.
+    _context.table.execute(Put(heartbeat_key(), {"at": now}))
     done = sweep(_context.table, context.aws_request_id, now, deadline)
+    telemetry.count("SweepRan")
     telemetry.logger.info("sweep", extra=done)
     telemetry.flush()
     return done

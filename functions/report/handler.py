@@ -9,8 +9,8 @@ from functions.report.job import MailFailed, Mailing, StepFailed, Work, queue_at
 from functions.report.store import Store
 from shared import aws, http, telemetry
 from shared.http import Request, Response
-from shared.table import Accepted, Unavailable
-from shared.times import now_ms
+from shared.table import Unavailable
+from shared.times import now_ms, to_rfc3339
 
 # How long a job that failed waits for its next attempt: an outage of an hour costs no report.
 WAITS = (30, 120, 600, 3_600, 14_400)
@@ -50,11 +50,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if "routeKey" in event:
         return _serve(event, context)
     seconds = context.get_remaining_time_in_millis() / 1000
-    _context.table.answer_within(seconds - SECONDS_TO_ANSWER)
+    _context.table.answer_within(seconds - SECONDS_TO_ANSWER, is_background=True)
     if "Records" not in event:
-        asked = desk.scheduled(event.get("scheduledTime"), event.get("publicUrl", ""), now_ms())
-        reply = _context.table.execute(asked)
-        return {"isNew": isinstance(reply, Accepted)}
+        # By way of the queue, which waits out an hour in which the table is away: Lambda gives up
+        # what a schedule asked for after two minutes.
+        at = event.get("scheduledTime") or to_rfc3339(now_ms())
+        job = {"step": "ask", "scheduledTime": at, "publicUrl": event.get("publicUrl", "")}
+        queue_at(_jobs_url)([job])
+        return {"queued": 1}
     failed = [
         {"itemIdentifier": record["messageId"]} for record in event["Records"] if not _do(record)
     ]
@@ -65,6 +68,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def _do(record: dict[str, Any]) -> bool:
     """Do one job; False: it is to come again."""
     job = json.loads(record["body"])
+    if job["step"] == "ask":
+        return _ask(record, job)
     attempt = 0
     try:
         attempt = _work.begin(job, now_ms() // 1000)
@@ -79,6 +84,31 @@ def _do(record: dict[str, Any]) -> bool:
     return True
 
 
+def _ask(record: dict[str, Any], job: dict[str, Any]) -> bool:
+    """Ask for the report of the month that is over; once, however often it is asked for."""
+    try:
+        asked = desk.scheduled(job["scheduledTime"], job["publicUrl"], now_ms())
+        _context.table.execute(asked)
+    except Exception:
+        telemetry.logger.exception("report not asked for", extra=job)
+        attempt = int(record.get("attributes", {}).get("ApproximateReceiveCount", "1"))
+        _come_again(record, attempt)
+        return False
+    return True
+
+
+def _come_again(record: dict[str, Any], attempt: int) -> None:
+    """Let a message come again after the wait that belongs to its attempt."""
+    try:
+        aws.client("sqs").change_message_visibility(
+            QueueUrl=_jobs_url,
+            ReceiptHandle=record["receiptHandle"],
+            VisibilityTimeout=WAITS[min(max(attempt, 1), len(WAITS)) - 1],
+        )
+    except Exception:  # then it comes again when its time in the queue is over
+        telemetry.logger.exception("wait not set")
+
+
 def _note(record: dict[str, Any], job: dict[str, Any], attempt: int, error: Exception) -> None:
     """Say what went wrong, and let the job come again soon: sooner than it may have taken."""
     step = error.step if isinstance(error, StepFailed) else job["step"]
@@ -89,10 +119,6 @@ def _note(record: dict[str, Any], job: dict[str, Any], attempt: int, error: Exce
             is_published = isinstance(cause, MailFailed)
             why = f"{step}: {reason}"
             _work.note_failure(job["reportId"], attempt, why, is_published=is_published)
-        aws.client("sqs").change_message_visibility(
-            QueueUrl=_jobs_url,
-            ReceiptHandle=record["receiptHandle"],
-            VisibilityTimeout=WAITS[min(max(attempt, 1), len(WAITS)) - 1],
-        )
-    except Exception:  # then it comes again when its time in the queue is over
+    except Exception:
         telemetry.logger.exception("failure not noted", extra=job)
+    _come_again(record, attempt)

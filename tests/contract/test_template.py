@@ -193,9 +193,12 @@ def test_the_stream_loses_nothing_and_blocks_nothing(resources: dict[str, Any]) 
     assert destination == {"Fn::GetAtt": ["StreamFailures", "Arn"]}
     patterns = [json.loads(each["Pattern"]) for each in properties["FilterCriteria"]["Filters"]]
     [wanted] = [pattern["dynamodb"]["Keys"]["pk"]["S"] for pattern in patterns]
+    # What DynamoDB lets go of by its time to live tells nobody anything.
+    assert [pattern["eventName"] for pattern in patterns] == [["INSERT", "MODIFY"]]
+    assert 1 < properties["ParallelizationFactor"] <= 10
     names = ("LEDGER#", "SUM#", "USAGE#", "DENIAL#", "WEBHOOK_REQUEST#", "REPORT#", "FOLLOWUP#",
              "SEAT_REQUEST#")  # fmt: skip
-    assert wanted == [*({"prefix": name} for name in names), "WEBHOOKS"]
+    assert wanted == [*({"prefix": name} for name in names), "WEBHOOKS", "HEARTBEAT"]
 
 
 def test_nothing_that_notify_writes_comes_back_to_it(resources: dict[str, Any]) -> None:
@@ -211,7 +214,8 @@ def test_nothing_that_notify_writes_comes_back_to_it(resources: dict[str, Any]) 
     assert len(written) > 10
     # The one only becomes events, the other comes back once, with what it has told.
     for key in written - {"FOLLOWUP#*", "SUM#*"}:
-        record = {"dynamodb": {"Keys": {"pk": {"S": key.replace("*", "x")}}}}
+        keys = {"pk": {"S": key.replace("*", "x")}}
+        record = {"eventName": "MODIFY", "dynamodb": {"Keys": keys}}
         assert not any(pump.matches(pattern, record) for pattern in patterns), key
 
 
@@ -262,6 +266,39 @@ def test_the_schedules(resources: dict[str, Any]) -> None:
         assert target["RetryPolicy"]["MaximumRetryAttempts"] <= 2
 
 
+def test_what_is_invoked_asynchronously_is_not_lost(resources: dict[str, Any]) -> None:
+    """A schedule's part ends when Lambda has taken the event: what follows is Lambda's to say."""
+    scheduled = {
+        target["Properties"]["Target"]["Arn"]["Fn::GetAtt"][0]
+        for target in of_type(resources, "AWS::Scheduler::Schedule").values()
+    }
+    configs = {
+        each["Properties"]["FunctionName"]["Ref"]: each["Properties"]
+        for each in of_type(resources, "AWS::Lambda::EventInvokeConfig").values()
+    }
+    assert set(configs) == scheduled
+    for name in scheduled - {"Report"}:
+        assert configs[name]["MaximumRetryAttempts"] == 0
+        assert configs[name]["MaximumEventAgeInSeconds"] == 60
+    assert configs["Report"]["MaximumRetryAttempts"] == 2
+    destination = configs["Report"]["DestinationConfig"]["OnFailure"]["Destination"]
+    assert destination == {"Fn::GetAtt": ["ReportFailures", "Arn"]}
+
+
+def test_a_function_may_send_to_the_queue_that_it_reads(resources: dict[str, Any]) -> None:
+    """Lambda stops a chain of some sixteen invocations through a queue, unless it is allowed."""
+    for mapping in of_type(resources, "AWS::Lambda::EventSourceMapping").values():
+        if "StartingPosition" in mapping["Properties"]:
+            continue
+        function = mapping["Properties"]["FunctionName"]["Ref"]
+        queue = ".".join(mapping["Properties"]["EventSourceArn"]["Fn::GetAtt"])
+        sends = any(
+            "sqs:SendMessage" in statement.actions and queue in statement.resources
+            for statement in roles.statements(f"{function}Role")
+        )
+        assert sends == (resources[function]["Properties"].get("RecursiveLoop") == "Allow")
+
+
 def test_the_jobs_of_reports(resources: dict[str, Any]) -> None:
     mapping = resources["ReportQueue"]["Properties"]
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
@@ -299,10 +336,10 @@ def test_alarms(resources: dict[str, Any]) -> None:
     watched = set()
     for alarm in alarms.values():
         properties = alarm["Properties"]
-        [dimension] = properties["Dimensions"]
-        watched.add((properties["MetricName"], json.dumps(dimension["Value"])))
+        for dimension in properties.get("Dimensions", ()):
+            watched.add((properties["MetricName"], json.dumps(dimension["Value"])))
         assert properties["AlarmActions"]["Fn::If"][0] == "HasAlarmTopic"
-        assert properties["TreatMissingData"] == "notBreaching"
+        assert properties["OKActions"] == properties["AlarmActions"]
     for name in ROOMS:
         assert ("Errors", json.dumps({"Ref": name})) in watched
         assert ("Throttles", json.dumps({"Ref": name})) in watched

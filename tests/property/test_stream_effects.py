@@ -91,6 +91,16 @@ def test_every_record_twice_in_split_batches(clean: Clean, size: int) -> None:
     assert queued(notifier.recorder) == queued(clean.recorder)
 
 
+def test_groups_at_the_same_time(clean: Clean) -> None:
+    """As deployed: what becomes of one item does not depend on what is done beside it."""
+    name = clean.life.copy()
+    notifier = Notifier(open_door(clean.life.url, name), at_once=16)
+    notifier.deliver_all(clean.life.records)
+    assert effects(clean.life.url, name) == clean.effects
+    assert sent(notifier.recorder) == sent(clean.recorder)
+    assert queued(notifier.recorder) == queued(clean.recorder)
+
+
 def test_records_that_were_given_up_and_come_late(clean: Clean) -> None:
     """Each replayed by itself, the last first: all is as if they had come in time."""
     name = clean.life.copy()

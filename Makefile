@@ -29,7 +29,7 @@ run: $(READY) ## Start the whole stack on this machine (PORT=4566) with a demo c
 demo: $(READY) ## A working day on 100 purchased seats, in about a minute
 	@$(BIN)/python -m local demo
 
-test: $(READY) lint office chromium ## Everything: style, types, all tests
+test: $(READY) $(VENV)-sam/.ready lint office chromium ## Everything: style, types, all tests
 	@$(BIN)/python -m local.dynamodb
 	@rm -rf .local/grants
 	@$(BIN)/pytest $(PARALLEL) tests/unit tests/contract tests/property tests/concurrency
@@ -42,6 +42,8 @@ soak: $(READY) office ## The sweeping tests, whole, for MINUTES=60
 
 check: $(READY) lint ## What to run after every edit: style, types, unit tests
 	@$(BIN)/pytest $(PARALLEL) tests/unit
+
+contract: $(VENV)-sam/.ready
 
 unit contract property concurrency: $(READY) ## One folder of tests
 	@$(BIN)/python -m local.dynamodb
@@ -109,10 +111,12 @@ lock: $(READY) ## Compile requirements.txt and requirements-dev.txt
 build: $(READY) ## Package the functions for AWS (ARCHITECTURE=arm64)
 	@$(BIN)/python -m tools.build --architecture $(ARCHITECTURE)
 
-deploy: build $(VENV)-sam/.ready ## Deploy to AWS with the SAM CLI; docs/deploy.md has every parameter
-	@SAM_CLI_TELEMETRY=0 $(VENV)-sam/bin/sam deploy --template-file template.yaml --stack-name $(STACK) \
-		$(if $(BUCKET),--s3-bucket $(BUCKET),--resolve-s3) --capabilities CAPABILITY_IAM \
-		--no-fail-on-empty-changeset --parameter-overrides Architecture=$(ARCHITECTURE) $(PARAMETERS) $(ARGS)
+# Handed over by the environment: no shell reads what is in them.
+export CONFIG PARAMETERS
+
+deploy: build $(VENV)-sam/.ready ## Deploy to AWS with the SAM CLI (CONFIG=parameters.yaml); see docs/deploy.md
+	@$(BIN)/python -m tools.deploy --stack $(STACK) --architecture $(ARCHITECTURE) \
+		$(if $(BUCKET),--bucket $(BUCKET)) $(ARGS)
 
 redrive: $(READY) ## What was given up; REPLAY=1 replays it, LOCAL=1 is the stack of make run
 	@$(BIN)/python -m tools.redrive --stack $(STACK) $(if $(REPLAY),--replay) $(if $(LOCAL),--local)

@@ -77,6 +77,17 @@ def hooks(api: CheckedApi, receivers: Receivers) -> Iterator[Hooks]:
         api.call("DELETE", f"/v1/webhooks/{webhook_id}")
 
 
+EXACT = "/a%2Fb/../c/%7E%28%3A%40//;p?sig=abc%2Fdef%3A+x%20&e=&e"
+
+
+def test_an_endpoint_is_called_at_exactly_its_url(hooks: Hooks) -> None:
+    """Many carry a signature in theirs, over its very bytes."""
+    base = f"/good/{hooks.customer.id}"
+    hooks.add("exact", url=f"{hooks.receivers.url}{base}{EXACT}")
+    hooks.api.expect(202, "POST", f"/v1/webhooks/{hooks.ids['exact']}/test", {})
+    assert wait_for(lambda: hooks.receivers.at(base + EXACT))
+
+
 def test_an_event_arrives_signed_and_another_library_says_so(hooks: Hooks) -> None:
     [call] = wait_for(lambda: hooks.activations("good"))
     event = json.loads(call.body)

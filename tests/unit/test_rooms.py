@@ -11,7 +11,7 @@ from functions.notify.outlets import Outlets
 from functions.release import sweep as release
 from shared import aws, entitlement, ledger, pool, problems, table, usage_parts
 from shared.ledger import Change, Holder, Page
-from shared.table import Table, to_wire
+from shared.table import Put, Table, to_wire
 from shared.usage import Counter
 from tests.notifier import Notifier, Recorder
 from tests.support import NOW, NOW_MS, RoleTable, change, make_page, new_id, read_page, terms
@@ -419,3 +419,156 @@ def test_a_list_does_not_name_who_had_the_seat_before(rooms: Rooms) -> None:
     [held] = body["items"]
     assert (held["seatId"], held["seatName"], held["attributes"]) == ("lab-pc", None, {})
     assert held["lastSeenAt"] == held["activatedAt"]
+
+
+# --- Found by trying the product ------------------------------------------------------------------
+
+
+def put_person(rooms: Rooms, owner: str, seat_id: str) -> None:
+    key = ledger.seat_key(owner, seat_id)
+    rooms.door.execute(
+        Put(table.seat_record_key(owner, key), {"seatKey": key, "seatId": seat_id, "seq": 1})
+    )
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked"),
+    [("a+b", "a%2Bb"), ("a@b", "a%40b"), ("a b", "a%20b"), ("a%b", "a%25b"), ("ä", "%C3%A4")],
+)
+def test_a_path_is_decoded_once_by_the_gateway_and_not_again(
+    rooms: Rooms, stored: str, asked: str
+) -> None:
+    """The handler is given what API Gateway decoded: a request for `a%252Bb` arrives as `a%2Bb`."""
+    owner = rooms.create()
+    put_person(rooms, owner, stored)
+    path = {"entitlementId": owner, "seat": asked}
+    route = "/v1/entitlements/{entitlementId}/seats/{seat}"
+    assert rooms.call(f"GET {route}", path)[0] == 404
+    assert rooms.call(f"DELETE {route}", path)[0] == 404
+    put_person(rooms, owner, asked)
+    for seat_id in (stored, asked):
+        status, answer, _ = rooms.call(f"GET {route}", {**path, "seat": seat_id})
+        assert (status, answer["seatId"]) == (200, seat_id)
+    assert rooms.call(f"DELETE {route}", path)[0] == 204
+    assert rooms.call(f"GET {route}", {**path, "seat": stored})[1]["seatId"] == stored
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["müller@x.example", "owner@münchen.example", "a,b@x.example", "<b@x.example>",
+     "a\u200bb@x.example", "a" * 65 + "@x.example", ".a@x.example", "a@-x.example", "a..b@x.example",
+     "a@x", "a@x_y.example", '"a b"@x.example', "a@[192.0.2.1]"],
+)  # fmt: skip
+def test_addresses_that_ses_cannot_send_to_are_refused_when_they_are_set(
+    rooms: Rooms, address: str
+) -> None:
+    owner = rooms.create()
+    for contact in ("accountOwner", "customerAdmin"):
+        body = {"contacts": {contact: {"email": address}}}
+        route = "PATCH /v1/entitlements/{entitlementId}"
+        status, answer, _ = rooms.call(route, {"entitlementId": owner}, body)
+        assert status == 400, answer
+        assert answer["errors"][0]["pointer"] == f"/contacts/{contact}/email"
+    if "münchen" in address:
+        assert "xn--mnchen-3ya" in answer["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize("address", ["o'neil+x@acme.example", "a@xn--mnchen-3ya.example"])
+def test_other_addresses_are_taken(rooms: Rooms, address: str) -> None:
+    owner = rooms.create(contacts={"accountOwner": {"email": address}})
+    _, answer, _ = rooms.call("GET /v1/entitlements/{entitlementId}", {"entitlementId": owner})
+    assert answer["contacts"]["accountOwner"]["email"] == address
+
+
+def test_head_is_answered_where_get_is(rooms: Rooms) -> None:
+    owner = rooms.create()
+    for route, path in (
+        ("/health", {}),
+        ("/v1/entitlements", {}),
+        ("/v1/entitlements/{entitlementId}", {"entitlementId": owner}),
+        ("/v1/entitlements/{entitlementId}", {"entitlementId": "ent_none"}),
+        ("/portal", {}),
+    ):
+        got = rooms.call(f"GET {route}", path)
+        head = rooms.call(f"HEAD {route}", path)
+        assert head[0] == got[0]
+        assert head[1] == ""
+        assert set(head[2]) == set(got[2])
+
+
+def test_a_packed_body_is_an_unsupported_media_type(rooms: Rooms) -> None:
+    status, answer, _ = rooms.call(
+        "POST /v1/entitlements", body="x", headers={"content-encoding": "gzip"}
+    )
+    assert status == 415
+    assert "Content-Encoding" in answer["detail"]
+
+
+def test_a_customer_is_found_by_any_form_of_the_name(rooms: Rooms) -> None:
+    composed, decomposed = "M\u00fcller", "Mu\u0308ller"
+    rooms.create(customer={"name": decomposed})
+    for name in (composed, decomposed):
+        _, answer, _ = rooms.call("GET /v1/entitlements", query={"customer": name})
+        assert [item["customer"]["name"] for item in answer["items"]] == [composed]
+
+
+@pytest.mark.parametrize("seat_id", [" alice", "alice\u00a0", "\u200balice", "a\u202eb"])
+def test_a_seat_id_that_looks_like_another_is_refused(rooms: Rooms, seat_id: str) -> None:
+    route = "POST /v1/entitlements/{entitlementId}/activations"
+    status, answer, _ = rooms.call(route, {"entitlementId": rooms.create()}, {"seatId": seat_id})
+    assert status == 400
+    assert answer["errors"][0]["pointer"] == "/seatId"
+
+
+def test_a_scheduled_report_survives_an_hour_without_the_table(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The schedule's run is a message, which comes again until the table answers."""
+    from functions.report import handler as report
+
+    sent: list[dict[str, Any]] = []
+    waits: list[int] = []
+
+    class Sqs:
+        def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> Any:  # noqa: N803
+            sent.extend(Entries)
+            return {}
+
+        def change_message_visibility(self, VisibilityTimeout: int, **_: Any) -> None:  # noqa: N803
+            waits.append(VisibilityTimeout)
+
+    class Away:
+        """The table, gone until `answers`."""
+
+        answers = False
+
+        def answer_within(self, *_: Any, **__: Any) -> None: ...
+
+        def execute(self, request: Any) -> Any:
+            if not self.answers:
+                raise table.Unavailable("away")
+            return rooms.door.execute(request)
+
+    away = Away()
+    monkeypatch.setattr(aws, "client", lambda _: Sqs())
+    monkeypatch.setattr(report._context, "table", away)
+    event = {"scheduledTime": "2026-11-01T06:00:00Z", "publicUrl": "https://x.example"}
+    report.handler(event, InTime())
+    [message] = sent
+    seconds = 0
+    for receive in range(1, 20):
+        record = {
+            "messageId": "m", "receiptHandle": "h", "body": message["MessageBody"],
+            "attributes": {"ApproximateReceiveCount": str(receive)},
+        }  # fmt: skip
+        away.answers = seconds > 3600
+        answer = report.handler({"Records": [record]}, InTime())
+        if not answer["batchItemFailures"]:
+            break
+        seconds += waits[-1]
+    assert seconds > 3600
+    listed = rooms.call("GET /v1/reports")[1]["items"]
+    assert [item["period"]["month"] for item in listed] == ["2026-10"]
+    # Once, however often it is asked for.
+    assert report.handler({"Records": [record]}, InTime()) == {"batchItemFailures": []}
+    assert len(rooms.call("GET /v1/reports")[1]["items"]) == 1

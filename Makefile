@@ -18,7 +18,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test soak check unit property integration concurrency contract browser office chromium bench bench-report bench-charts bench-portal pictures scale lint format openapi lock build deploy redrive bootstrap-key clean
+.PHONY: help run demo test soak check unit property integration concurrency contract browser office chromium bench bench-report bench-charts bench-portal pictures scale lint format openapi lock build deploy redrive smoke bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -120,6 +120,10 @@ deploy: build $(VENV)-sam/.ready ## Deploy to AWS with the SAM CLI (CONFIG=param
 
 redrive: $(READY) ## What was given up; REPLAY=1 replays it, LOCAL=1 is the stack of make run
 	@$(BIN)/python -m tools.redrive --stack $(STACK) $(if $(REPLAY),--replay) $(if $(LOCAL),--local)
+
+smoke: $(READY) ## Prove a deployed stack (STACK=, API_KEY=, WEBHOOK=); LOCAL=1 is the stack of make run
+	@$(BIN)/python -m tools.smoke --stack $(STACK) $(if $(URL),--url $(URL)) \
+		$(if $(WEBHOOK),--webhook $(WEBHOOK)) $(if $(LOCAL),--local)
 
 bootstrap-key: $(READY) ## Make a bootstrap key and its hash for the deployment
 	@$(BIN)/python -m tools.bootstrap_key

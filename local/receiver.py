@@ -111,3 +111,12 @@ def mail_subject(mail: dict[str, Any]) -> str:
 def mail_html(mail: dict[str, Any]) -> str:
     """The HTML of a mail that the emulator keeps."""
     return str(mail.get("BodyHtml", ""))
+
+
+class Accepting(Receiver):
+    """Accepts whatever comes, for endpoints whose secret it is not told."""
+
+    def receive(self, headers: dict[str, str], body: bytes) -> tuple[int, str]:
+        """What a call is answered: that it was taken."""
+        del headers, body
+        return 204, ""

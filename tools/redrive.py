@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tools import ROOT
@@ -41,7 +42,10 @@ class Redrive:
             "aws_access_key_id": "test",
             "aws_secret_access_key": "test",
         }
-        return boto3.client(service, **(local if self._endpoint else {}))
+        # Notify may run for a minute: a client that asks again would start it beside itself.
+        patient = Config(read_timeout=120, retries={"total_max_attempts": 1})
+        config = {"config": patient} if service == "lambda" else {}
+        return boto3.client(service, **config, **(local if self._endpoint else {}))
 
     # --- Stream records ------------------------------------------------------------------------
 
@@ -52,7 +56,10 @@ class Redrive:
         objects = [each for page in pages for each in page.get("Contents", [])]
         for each in sorted(objects, key=lambda found: (found["LastModified"], found["Key"])):
             body = json.loads(s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read())
-            payload = body["payload"]
+            payload = body.get("payload")
+            if payload is None:  # the records were gone from the stream when they were given up
+                print(f"  {each['Key']} has no records: look at it, then delete it")
+                continue
             # Lambda writes the payload as text.
             event = json.loads(payload) if isinstance(payload, str) else payload
             yield each["Key"], event["Records"]

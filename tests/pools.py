@@ -10,7 +10,7 @@ from shared import ledger, pool, pool_changes, problems, table
 from shared.ledger import Change, Holder, Page, Stamps, Terms
 from shared.pool import Memory
 from shared.table import Accepted, Steps, Table, Transact
-from tests.support import NOW_MS, new_id
+from tests.support import NOW_MS, new_id, this_thread_as
 
 CLIENTS = 16
 
@@ -49,7 +49,8 @@ class PoolLife:
     def tend(self, seconds: int = 60, door: Table | None = None) -> bool:
         until = self.now_ms() + seconds * 1000
         work = pool_changes.tend(self.owner, self.change(), until)
-        done: bool = (door or self.door).run(work, self.now_ms)
+        with this_thread_as("ReleaseRole"):
+            done: bool = (door or self.door).run(work, self.now_ms)
         return done
 
     def tend_all(self, chance: random.Random, step_ms: int) -> None:

@@ -4,6 +4,7 @@ import base64
 import itertools
 import json
 import os
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -49,10 +50,20 @@ def delete_table(url: str, name: str) -> None:
     client(url, "dynamodb").delete_table(TableName=name)
 
 
+_own = threading.local()
+
+
 class RoleTable(table.Table):
     """A door that may do what a role of the template allows, while `role` names one."""
 
-    role = ""
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # A busy engine may take longer than DynamoDB ever does.
+        self._http = urllib3.connection_from_url(
+            self._endpoint, maxsize=32, timeout=600, retries=False
+        )
+
+    role = ""  # of every thread, unless one has a role of its own
     most_a_page: int | None = (
         None  # where DynamoDB ends a page of a query, however much is asked for
     )
@@ -64,13 +75,24 @@ class RoleTable(table.Table):
         super().answer_within(seconds, is_background=is_background)
 
     def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
-        if self.role and (reason := roles.refusal(self.role, operation, payload)):
+        role = getattr(_own, "role", "") or self.role
+        if role and (reason := roles.refusal(role, operation, payload)):
             return 400, {"__type": "com.amazon#AccessDeniedException", "message": reason}
         if self.most_a_page and operation == "Query":
             body = json.loads(payload)
             body["Limit"] = min(body.get("Limit", self.most_a_page), self.most_a_page)
             payload = json.dumps(body).encode()
         return super()._send(operation, payload)
+
+
+@contextmanager
+def this_thread_as(role: str) -> Iterator[None]:
+    """Within, every door may do in this thread what this role may."""
+    kept, _own.role = getattr(_own, "role", ""), role
+    try:
+        yield
+    finally:
+        _own.role = kept
 
 
 @contextmanager

@@ -9,15 +9,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from local import demo
 from local.api import Api
 from local.past import Past
 from local.run import DEMO_ENTITLEMENT
 from local.stack import VENDOR, Stack
+from shared.texts import TURNING, wrong_id
 from shared.times import from_rfc3339, now_ms
-from tests.browser.conftest import PHONE, SCREENSHOTS, Open, Sold, choose, drawn
+from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS, Open, Sold, choose, drawn
+from tests.support import wait_for
 from tools import ROOT
 
 AXE = ROOT / "functions/portal/web/node_modules/axe-core/axe.min.js"
@@ -320,13 +322,19 @@ def test_hostile_names_are_text(api: Api, open_page: Open) -> None:
     sold = Sold.make(
         api, seatCount=20, product="<b>CAD</b>", customer={"name": "<img src=x onerror=alert(1)>"}
     )
+    # An id that looks like another is refused: then it is a name alone.
+    ids = {
+        name: f"person-{number}" if wrong_id(name) else name for number, name in enumerate(HOSTILE)
+    }
+    assert len(set(ids.values()) - set(HOSTILE)) == 3
     for name in HOSTILE:
-        sold.take(name, seatName=name[:60])
+        sold.take(ids[name], seatName=name[:60])
     page = open_page(sold.link("admin")["url"])
     expect(page.locator("#holders tbody tr")).to_have_count(len(HOSTILE), timeout=15_000)
     texts = page.locator("#holders .quoted").all_text_contents()
     for name in HOSTILE:
-        assert name in texts
+        assert TURNING.sub("", name[:60]) in texts
+        assert ids[name] in texts
     assert page.locator("h1").inner_text() == "<b>CAD</b>"
     assert page.locator("main img, main script").count() == 0
     assert "pwned" not in page.title()
@@ -336,8 +344,75 @@ def test_hostile_names_are_text(api: Api, open_page: Open) -> None:
         page.locator("#holders").get_by_role("button", name="CSV").click()
     content = started.value.path().read_text(encoding="utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(content, newline="")))
-    assert {row["seatId"].replace("'", "") for row in rows} == {n.replace("'", "") for n in HOSTILE}
+    assert {row["seatId"].replace("'", "") for row in rows} == {
+        seat_id.replace("'", "") for seat_id in ids.values()
+    }
     assert not [row for row in rows if row["seatId"].lstrip("\u200b\u202e")[0] in "=+-@＝"]
+
+
+@pytest.mark.parametrize("tag", ["en-US@posix", "C", "tr-TR", "ar-EG", "th-TH-u-ca-buddhist", None])
+def test_whatever_the_browser_says_of_its_language(
+    api: Api, browser: Browser, tag: str | None
+) -> None:
+    """Some name no language, or one that is none: the page is there all the same."""
+    sold = Sold.make(api, seatCount=20)
+    sold.take("INFO@acme.com", seatName="Info")
+    context = browser.new_context(**DESKTOP)
+    try:
+        named = "[]" if tag is None else json.dumps([tag])
+        context.add_init_script(
+            f"Object.defineProperty(navigator, 'languages', {{get: () => {named}}});"
+        )
+        page = context.new_page()
+        page.goto(sold.link()["url"])
+        page.wait_for_selector("#state")
+        rows = page.locator("#holders tbody tr")
+        expect(rows).to_have_count(1, timeout=60_000)
+        for typed in ("INFO", "info"):
+            page.locator("#search").fill(typed)
+            expect(rows).to_have_count(1)
+    finally:
+        context.close()
+
+
+@pytest.mark.parametrize(
+    ("limit", "locale"),
+    [(9, "en-GB"), (1_000_000, "en-US"), (1_000_000, "de-DE"), (1_234_567, "ar-EG"),
+     (10**12, "hi-IN"), (10**12, "fr-FR")],
+)  # fmt: skip
+@pytest.mark.parametrize("look", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_axis_has_room_for_its_numbers(
+    api: Api, open_page: Open, limit: int, locale: str, look: dict[str, Any]
+) -> None:
+    """Each label is as wide as it is, and says what its line stands for."""
+    overdraft = {"type": "percentage", "value": 1000 if limit == 10**12 else 20}
+    usage = [{"key": "calls", "limit": limit, "overdraftLimit": overdraft}]
+    sold = Sold.make(api, seatCount=None, overdraftSeatLimit=None, usageLimits=usage)
+    answer = sold.license.call(
+        "POST", f"{sold.path}/usage/calls", {"quantity": min(limit, 10**9)},
+        headers={"idempotency-key": "a"},
+    )  # fmt: skip
+    assert answer.status == 200, answer.body
+    wait_for(lambda: sold.history("interval=day&usageKey=calls"))
+    page = open_page(sold.link()["url"], **{**look, "locale": locale})
+    page.wait_for_function("() => document.getElementById('plot').plot")
+    told = page.evaluate("""() => {
+        const plot = document.getElementById('plot').plot;
+        const axis = plot.axes[1];
+        const ruler = document.createElement('canvas').getContext('2d');
+        ruler.font = axis.font[0].replace(/([\\d.]+)px/, (_, n) => `${n / devicePixelRatio}px`);
+        const widths = axis._values.map((text) => ruler.measureText(text).width);
+        const nf = new Intl.NumberFormat(navigator.languages);
+        const cf = new Intl.NumberFormat(navigator.languages,
+            {notation: 'compact', maximumSignificantDigits: 4});
+        return {size: axis._size, widest: Math.max(...widths), splits: axis._splits,
+            values: axis._values, whole: axis._splits.map((n) => nf.format(n)),
+            brief: axis._splits.map((n) => cf.format(n)), room: plot.width / 4};
+    }""")
+    assert len(told["splits"]) >= 3, "there is an axis"
+    assert told["splits"][-1] <= limit * 11.1
+    assert told["values"] in (told["whole"], told["brief"])
+    assert told["widest"] + 5 <= told["size"], "no label is cut off"
 
 
 def test_128_holders_are_searched(api: Api, open_page: Open) -> None:

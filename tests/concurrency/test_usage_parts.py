@@ -13,7 +13,7 @@ from shared.ledger import Change
 from shared.table import Accepted, Table, Transact
 from shared.usage import Counter, Terms
 from tests.concurrency.threads import SEEDS, THREADS, histories, run, together
-from tests.support import NOW, NOW_MS, create_table, new_id, open_door
+from tests.support import NOW, NOW_MS, create_table, new_id, open_door, this_thread_as
 
 UNTIL = NOW + 10**7
 
@@ -297,6 +297,7 @@ def test_use_is_told_after_a_crash_though_nobody_comes_any_more(door: Table) -> 
     door.execute(request)
     broken.close()
     clients.offset_ms += 60_000
-    run(door, usage_parts.look_after(*clients.limit, clients.change()), clients.now_ms)
+    with this_thread_as("ReleaseRole"):
+        run(door, usage_parts.look_after(*clients.limit, clients.change()), clients.now_ms)
     counter = Counter.of(door.execute(table.Get(table.usage_key(*clients.limit))))
     assert (counter.used, counter.drawn) == (60, 0)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import time
 from typing import Any
 
@@ -37,6 +38,27 @@ def make(api: CheckedApi, **asked: Any) -> dict[str, Any]:
 
 def fetch(url: str) -> urllib3.BaseHTTPResponse:
     return urllib3.request("GET", url, redirect=True, retries=3)
+
+
+def test_the_monthly_run_makes_the_report_of_the_month_before(
+    stack: Stack, api: CheckedApi
+) -> None:
+    """The schedule's event, as Lambda hands it over; once, however often it comes."""
+    client, name = stack.client("lambda"), stack.functions["Report"]
+    event = {"scheduledTime": "2026-02-01T06:00:00Z", "publicUrl": stack.api_url}
+    for _ in range(2):
+        answer = client.invoke(FunctionName=name, Payload=json.dumps(event).encode())
+        assert "FunctionError" not in answer, answer["Payload"].read()
+
+    def made() -> list[Any]:
+        items = api.expect(200, "GET", "/v1/reports?limit=100")["items"]
+        return [each for each in items if each["period"]["month"] == "2026-01"]
+
+    def published() -> bool:
+        return [each["status"] for each in made()] == ["published"]
+
+    wait_for(published)
+    assert [each["requestedBy"] for each in made()] == ["schedule"]
 
 
 @pytest.fixture(scope="module")

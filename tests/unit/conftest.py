@@ -16,8 +16,9 @@ from functions.release import handler as release
 from functions.report import handler as report
 from shared import http
 from shared.credentials import hash_key
+from shared.operations import OPERATIONS
 from shared.table import Table
-from tests.support import BOOTSTRAP_KEY, create_table, event, open_door
+from tests.support import BOOTSTRAP_KEY, create_table, event, open_door, this_thread_as
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +51,10 @@ class Rooms:
         self._serve = http.serve(routes, self.context)
 
     def call(self, route: str, *args: Any, **kwargs: Any) -> tuple[int, Any, dict[str, str]]:
-        answer = self._serve(event(route, *args, **kwargs), None)
+        operation = OPERATIONS.get(route.replace("HEAD ", "GET "))
+        role = f"{operation.room.title()}Role" if operation else "EntitlementsRole"
+        with this_thread_as(role):
+            answer = self._serve(event(route, *args, **kwargs), None)
         body = answer["body"]
         parsed = json.loads(body) if body[:1] in ("{", "[") else body
         return answer["statusCode"], parsed, answer["headers"]

@@ -8,7 +8,7 @@ import pytest
 
 from functions.entitlements import desk
 from functions.notify.changes import read_count
-from shared import http, table, usage, usage_parts
+from shared import http, table, usage
 from shared.history import History, as_of, carried
 from shared.table import Table
 from shared.times import from_rfc3339, to_rfc3339
@@ -695,20 +695,3 @@ def test_the_desk_knows_the_limits_that_exist(door: Table) -> None:
     owner, _ = begun(door)
     assert set(door.run(desk.counters(owner, ["x", "y"]))) == {"x"}
     assert door.run(desk.counters(owner, [])) == {}
-
-
-def test_more_changes_than_fit_are_refused_and_nothing_is_left_held(rooms: Rooms) -> None:
-    """All usage limits are replaced while what was a pool before becomes one again."""
-    limits = [{"key": f"old{number}", "limit": 200_000} for number in range(48)]
-    entitlement_id = rooms.create(seatCount=200, usageLimits=limits)
-    path = {"entitlementId": entitlement_id}
-    assert rooms.call(PATCH, path, {"seatCount": 100})[0] == 200
-    rooms.door.execute(usage_parts._spread((entitlement_id, "old7")))
-    new = [{"key": f"new{number}", "limit": 1} for number in range(48)]
-    status, problem, _ = rooms.call(PATCH, path, {"seatCount": 200, "usageLimits": new})
-    assert status == 400
-    assert "one by one" in str(problem)
-    item = rooms.door.execute(table.Get(table.usage_key(entitlement_id, "old7")))
-    assert "heldAt" not in item
-    assert rooms.call(PATCH, path, {"usageLimits": new})[0] == 200
-    assert rooms.call(PATCH, path, {"seatCount": 200})[0] == 200

@@ -36,7 +36,8 @@ export function quoted(text: string): HTMLElement {
 
 /** The same, within a sentence that is no markup: a title, a label. */
 export function isolated(text: string): string {
-  return `\u2068${withoutControls(text)}\u2069`;
+  const shown = withoutControls(text);
+  return /[^\x20-\x7e]/.test(shown) ? `\u2068${shown}\u2069` : shown;
 }
 
 /** A text without the characters that turn the direction of what follows them. */

@@ -387,7 +387,8 @@ def test_the_axis_has_room_for_its_numbers(
     """Each label is as wide as it is, and says what its line stands for."""
     overdraft = {"type": "percentage", "value": 1000 if limit == 10**12 else 20}
     usage = [{"key": "calls", "limit": limit, "overdraftLimit": overdraft}]
-    sold = Sold.make(api, seatCount=None, overdraftSeatLimit=None, usageLimits=usage)
+    body = {"product": "P", "customer": {"name": "C"}, "seatCount": None, "usageLimits": usage}
+    sold = Sold(api, api.expect(201, "POST", "/v1/entitlements", body)["entitlementId"])
     answer = sold.license.call(
         "POST", f"{sold.path}/usage/calls", {"quantity": min(limit, 10**9)},
         headers={"idempotency-key": "a"},

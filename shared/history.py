@@ -29,8 +29,11 @@ COUNTS = (
 )  # fmt: skip
 # A seat that was given back so soon was hardly used: many of them are a sign of a shared one.
 BRIEF_MS = 600_000
-# So many different people are remembered of a quarter-hour.
+# So many different people are remembered of a quarter-hour, so many changes of its limits, and so
+# many ranges of changes that were given up: a record must fit into an item.
 PEOPLE_KEPT = 1_000
+LIMITS_KEPT = 1_000
+MISSING_KEPT = 1_000
 # Use comes near to what was purchased from so many percent of it on.
 NEAR_PERCENT = 90
 # What a usage limit tells once a period, beside its thresholds.
@@ -390,7 +393,7 @@ class History:
             gap = (latest.seq + 1, change.seq - 1)
             latest = self._fall(latest, change.before_at)
             latest = self._move(latest, max(latest.at, change.before_at), change.before)
-            latest = latest._replace(missing=(*latest.missing, gap), until=None)
+            latest = latest._replace(missing=(*latest.missing, gap)[-MISSING_KEPT:], until=None)
         latest = self._fall(latest, change.at)
         at = max(latest.at, change.at)
         moved = self._move(latest, at, change.level, change.seq)
@@ -461,6 +464,8 @@ class History:
         limits = record.limits
         if limits[-1][1:] != (level.purchased, level.hard_cap):
             limits = (*limits, (at, level.purchased, level.hard_cap))
+            # The first one says what was in force when the record began.
+            limits = (limits[0], *limits[1:][-LIMITS_KEPT + 1 :])
         record = record._replace(
             lowest=min(record.lowest, level.used),
             highest=max(record.highest, level.used),

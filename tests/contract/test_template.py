@@ -331,6 +331,19 @@ def test_the_stage_is_throttled_and_its_log_holds_no_credential(resources: dict[
     assert "CorsConfiguration" not in api["Properties"]
 
 
+def test_open_routes_have_small_throttles_of_their_own(resources: dict[str, Any]) -> None:
+    [stage] = of_type(resources, "AWS::ApiGatewayV2::Stage").values()
+    settings = stage["Properties"]["RouteSettings"]
+    open_routes = {
+        route for route, each in OPERATIONS.items() if not each.scopes and not each.portal
+    }
+    open_routes |= {route.replace("GET ", "HEAD ") for route in open_routes if "GET " in route}
+    assert set(settings) == open_routes | {"$default"}
+    for each in settings.values():
+        assert 1 <= each["ThrottlingRateLimit"] <= 100
+        assert each["ThrottlingBurstLimit"] == 2 * each["ThrottlingRateLimit"]
+
+
 def test_alarms(resources: dict[str, Any]) -> None:
     alarms = of_type(resources, "AWS::CloudWatch::Alarm")
     watched = set()

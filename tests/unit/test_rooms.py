@@ -19,6 +19,7 @@ from tests.support import (
     NOW_MS,
     RoleTable,
     change,
+    event,
     make_page,
     new_id,
     read_page,
@@ -510,6 +511,20 @@ def test_head_is_answered_where_get_is(rooms: Rooms) -> None:
         assert head[0] == got[0]
         assert head[1] == ""
         assert set(head[2]) == set(got[2])
+
+
+def test_the_description_is_sent_packed(rooms: Rooms) -> None:
+    import base64
+    import gzip
+
+    for route in ("GET /openapi.json", "GET /docs"):
+        plain = rooms._serve(event(route, key=None), None)
+        packed = rooms._serve(event(route, key=None, headers={"accept-encoding": "gzip"}), None)
+        assert packed["headers"]["content-encoding"] == "gzip"
+        raw = base64.b64decode(packed["body"])
+        assert gzip.decompress(raw).decode() == plain["body"]
+        assert len(raw) < len(plain["body"]) / 5
+        assert plain["headers"]["vary"] == packed["headers"]["vary"] == "accept-encoding"
 
 
 def test_a_packed_body_is_an_unsupported_media_type(rooms: Rooms) -> None:

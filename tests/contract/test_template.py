@@ -44,14 +44,12 @@ def of_type(resources: dict[str, Any], kind: str) -> dict[str, Any]:
     return {name: each for name, each in resources.items() if each["Type"] == kind}
 
 
+REGIONS = ("us-east-1", "eu-central-1", "ap-southeast-2", "us-gov-west-1", "cn-north-1")
+
+
 def test_cfn_lint_finds_nothing() -> None:
-    command = [
-        str(Path(sys.executable).parent / "cfn-lint"),
-        "--regions",
-        "us-east-1",
-        "--",
-        "template.yaml",
-    ]
+    cfn_lint = str(Path(sys.executable).parent / "cfn-lint")
+    command = [cfn_lint, "--regions", *REGIONS, "--", "template.yaml"]
     linted = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert linted.returncode == 0, linted.stdout
 

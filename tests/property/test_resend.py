@@ -1,0 +1,53 @@
+"""A resend of 5,000 deliveries, page by page through the queue, on Amazon's own engine."""
+
+import json
+from typing import Any
+
+import pytest
+
+from functions.deliver import deliveries as room
+from functions.deliver.deliveries import Deliveries
+from local.dynamodb import DynamoDBLocal
+from shared import aws, events, table
+from shared.times import now_ms
+from tests.notifier import Recorder
+from tests.support import acting_as, create_table, open_door
+
+COUNT = 5_000
+
+
+def test_every_delivery_of_a_large_resend_is_queued_once(
+    dynamodb: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each page asks for the next: Lambda would stop a chain that long, were it not allowed."""
+    door = open_door(dynamodb.url, create_table(dynamodb.url))
+    webhook_id, now = "whk_test", now_ms()
+    event = json.dumps(events.of_test(webhook_id, events.SEAT_DENIED, now, "nonce"))
+    failed: dict[str, Any] = {
+        "status": "failed", "event": event, "attemptCount": 8, "step": 8, "attempts": [],
+    }  # fmt: skip
+    keys = [
+        table.delivery_key(webhook_id, now - number, f"evt_{number}") for number in range(COUNT)
+    ]
+    door.execute(table.BatchPut(tuple((key, failed) for key in keys)))
+    recorder = Recorder()
+    monkeypatch.setattr(aws, "client", recorder.client)
+    office = Deliveries(door, "queue", frozenset())
+    command: dict[str, Any] = {"webhookId": webhook_id, "resend": {"since": 0}}
+    pending, resent, invocations = [command], 0, 0
+    with acting_as("DeliverRole", door):
+        while pending:
+            invocations += 1
+            message = {"messageId": "m", "body": json.dumps(pending.pop())}
+            recorder.messages.clear()
+            assert office.deliver([message], now + 60_000) == []
+            for sent in recorder.messages:
+                if "resend" in sent:
+                    pending.append(sent)
+                else:
+                    resent += 1
+    assert resent == COUNT
+    assert invocations >= COUNT // room.RESEND_PAGE > 16
+    for key in (keys[0], keys[COUNT // 2], keys[-1]):
+        item = door.execute(table.Get(key))
+        assert (item["status"], item["step"]) == ("pending", 0)

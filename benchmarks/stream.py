@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import random
 import statistics
 import subprocess
 import sys
@@ -124,6 +126,77 @@ def measure_notify(
         "notify.write_units_per_record": writes / count,
         "notify.read_units_per_record": reads / count,
     }
+
+
+# --- notify, with DynamoDB as far away as it is in AWS --------------------------------------------
+
+# Published medians in milliseconds (docs/scale.md), log-normal; p99 is 2.1 times the median of a
+# plain call, and 3.7 times that of a transaction.
+LATENCIES = {"TransactWriteItems": (25.0, 0.56)}
+READ, WRITE = (4.0, 0.32), (7.6, 0.32)
+READS = ("GetItem", "BatchGetItem", "Query")
+WORKERS = 16
+OWNERS = 100
+
+
+class Distant(table.Table):
+    """A door whose every call takes as long as published on top of what the engine takes."""
+
+    def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
+        median, sigma = LATENCIES.get(operation, READ if operation in READS else WRITE)
+        time.sleep(median / 1000 * random.lognormvariate(0, sigma))
+        return super()._send(operation, payload)
+
+
+def _grants(
+    door: table.Table, prefix: str, owners: int, each: int, now_ms: int
+) -> list[dict[str, Any]]:
+    """Stream records of grants: so many entitlements, so many grants in each."""
+    records: list[dict[str, Any]] = []
+    for number in range(owners):
+        owner = f"ent_{prefix}{number:04d}"
+        item = entitlement.to_item(owner, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms)
+        door.execute(table.Put(table.entitlement_key(owner), item))
+        key = table.ledger_key(owner)
+        door.execute(ledger.new_page(owner, entitlement.terms(DOCUMENT), Change("k", "r", now_ms)))
+        images = [door.execute(table.Get(key))]
+        for count in range(each):
+            made = Change("key_abcdefghijklmnop", f"request-{count:08d}=", now_ms + count * 1000)
+            stamp = (made.now_ms - ledger.EPOCH * 1000) * 100
+            door.run(pool.take(owner, Holder(f"user{count}@example.com", "Alice", {}), made, stamp))
+            images.append(door.execute(table.Get(key)))
+        wire = [{name: table.to_wire(value) for name, value in image.items()} for image in images]
+        keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
+        for old, new in pairwise(wire):
+            number_of = str(len(records))
+            records.append({"dynamodb": {"Keys": keys, "SequenceNumber": number_of,
+                                         "OldImage": old, "NewImage": new}})  # fmt: skip
+    return records
+
+
+def measure_reader(door: table.Table, distant: table.Table, now_ms: int) -> dict[str, float]:
+    """Records a second and shard: one invocation on one core, tables at the published latencies."""
+    outlets = Outlets("bus", "queue", distant)
+    cores = os.sched_getaffinity(0)
+    found = {}
+    for prefix, name, owners, each, at_once in (
+        ("fara", "100_entitlements", OWNERS, 1, WORKERS),
+        ("farb", "100_entitlements.one_at_a_time", OWNERS, 1, 1),
+        ("farc", "one_entitlement", 1, BATCH, WORKERS),
+    ):
+        records = _grants(door, prefix, owners, each, now_ms)
+        with _sink():
+            os.sched_setaffinity(0, {min(cores)})
+            try:
+                cpu, started = time.process_time(), time.perf_counter()
+                batch = Batch(distant, outlets, 900_000, now_ms, sends_mail=False, at_once=at_once)
+                assert batch.process(records) is None
+                spent, used = time.perf_counter() - started, time.process_time() - cpu
+            finally:
+                os.sched_setaffinity(0, cores)
+        found[f"notify.far.{name}.records_per_second"] = len(records) / spent
+        found[f"notify.far.{name}.cpu_ms_per_record"] = used * 1000 / len(records)
+    return found
 
 
 # --- deliver --------------------------------------------------------------------------------------

@@ -603,3 +603,44 @@ def test_a_scheduled_report_survives_an_hour_without_the_table(
     # Once, however often it is asked for.
     assert report.handler({"Records": [record]}, InTime()) == {"batchItemFailures": []}
     assert len(rooms.call("GET /v1/reports")[1]["items"]) == 1
+
+
+# --- Rights that are rarely used: each call is made with the role of its function -----------------
+
+
+@pytest.mark.parametrize("seat_counts", [(200,), (200, 100)])
+def test_a_pool_whose_validity_ends_is_closed_with_the_rights_of_release(
+    rooms: Rooms, seat_counts: tuple[int, ...]
+) -> None:
+    ends = entitlement_time(3600)
+    owner = rooms.create(seatCount=seat_counts[0], validUntil=ends)
+    path = {"entitlementId": owner}
+    for count in seat_counts[1:]:
+        route = "PATCH /v1/entitlements/{entitlementId}"
+        assert rooms.call(route, path, {"seatCount": count})[0] == 200
+    done = sweep(rooms.door, "sweep-1", int(time.time() * 1000) + 3_700_000, FAR)
+    assert done["closed"] == 1
+    with this_thread_as("ReleaseRole"):
+        item, _ = rooms.door.run(entitlement.fetch(owner))
+    assert item["status"] == "active", "the end of its validity is no change of its terms"
+    assert "earliest" not in item
+
+
+def test_whoever_needs_the_token_of_lists_first_may_make_it(rooms: Rooms) -> None:
+    """On a fresh table: by the portal, and by the function of reports."""
+    for route, headers in (("POST /v1/reports", {"idempotency-key": "a"}),) * 2:
+        for _ in range(2):
+            assert rooms.call(route, body={"period": "2026-01"}, headers=headers)[0] == 202
+        headers["idempotency-key"] = "b"
+    assert rooms.call("GET /v1/reports", query={"limit": "1"})[1]["nextPageToken"]
+    rooms.door.execute(table.Delete(table.secret_key("page-token")))
+    owner = rooms.create()
+    path = {"entitlementId": owner}
+    for seat_id in ("a", "b"):
+        route = "POST /v1/entitlements/{entitlementId}/activations"
+        assert rooms.call(route, path, {"seatId": seat_id})[0] == 201
+    link = rooms.call("POST /v1/entitlements/{entitlementId}/portal-links", path, {})[1]["url"]
+    rooms.door.execute(table.Delete(table.secret_key("page-token")))
+    token = link.partition("#")[2]
+    _, answer, _ = rooms.call("GET /v1/portal/seats", query={"limit": "1"}, key=token)
+    assert answer["nextPageToken"]

@@ -30,6 +30,26 @@ BY_THE_PLATFORM = {
 }
 
 
+# Rights of paths that a run need not take: (role, action, target), and where the call is.
+RARE = {
+    ("ReportRole", "sqs:ChangeMessageVisibility", "ReportJobs.Arn"): (
+        "after a job failed: functions/report/handler.py, _come_again; no deployed test breaks one"
+    ),
+    ("ReportRole", "sqs:SendMessage", "ReportFailures.Arn"): (
+        "Lambda sends a scheduled run there that failed three times"
+    ),
+    ("NotifyRole", "dynamodb:BatchGetItem", "POOL#*"): (
+        "a mail about a pool of several pages: shared/entitlement.py, standings"
+    ),
+    ("NotifyRole", "dynamodb:UpdateItem", "POOL#*"): (
+        "a page without a cap has outgrown its size: shared/pool_changes.py, nudge"
+    ),
+    ("PortalRole", "dynamodb:GetItem", "LEDGER#*"): (
+        "holders are listed while seats are moved: shared/holders.py, _pages_from"
+    ),
+}
+
+
 @pytest.fixture(scope="module")
 def seen() -> grants.Seen:
     found = grants.read(GRANTS)
@@ -49,8 +69,8 @@ def test_every_grant_of_a_role_was_used(seen: grants.Seen, role: str) -> None:
     for statement in roles.statements(role):
         for grant in sorted(statement.grants() - seen.grants):
             target = statement.targets[grant.target]
-            excused = {(grant.action, target), (grant.action, "*")}
-            if not excused & set(BY_THE_PLATFORM):
+            excused = {(grant.action, target), (grant.action, "*")} & set(BY_THE_PLATFORM)
+            if not excused and (role, grant.action, target) not in RARE:
                 unused.append(f"{grant.action} on {target}")
     assert not unused, f"{role} has rights that no call of this run has used: {unused}"
 

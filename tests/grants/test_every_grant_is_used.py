@@ -44,6 +44,16 @@ RARE = {
     ("NotifyRole", "dynamodb:UpdateItem", "POOL#*"): (
         "a page without a cap has outgrown its size: shared/pool_changes.py, nudge"
     ),
+    ("NotifyRole", "dynamodb:DeleteItem", "EPISODES#*"): (
+        "a late record shows that an episode never was: functions/notify/batch.py, _rebuild"
+    ),
+    # Whoever needs a secret of the stack's first makes it (shared/tokens.py, own_secret).
+    ("EntitlementsRole", "dynamodb:PutItem", "SECRET#unsubscribe"): "own_secret, see above",
+    ("PortalRole", "dynamodb:PutItem", "SECRET#page-token"): "own_secret, see above",
+    ("ReportRole", "dynamodb:PutItem", "SECRET#page-token"): "own_secret, see above",
+    ("ReportRole", "dynamodb:PutItem", "SECRET#report-link"): "own_secret, see above",
+    ("EntitlementsRole", "dynamodb:PutItem", "SECRET#page-token"): "own_secret, see above",
+    ("NotifyRole", "dynamodb:PutItem", "SECRET#unsubscribe"): "own_secret, see above",
     ("PortalRole", "dynamodb:GetItem", "LEDGER#*"): (
         "holders are listed while seats are moved: shared/holders.py, _pages_from"
     ),

@@ -179,7 +179,7 @@ def test_unknown_routes_and_methods(anonymous: CheckedApi) -> None:
     assert kind_of(anonymous.call("GET", "/")) == "not-found"
     for method, path, allowed in (
         ("PUT", "/v1/entitlements", "GET, HEAD, POST"),
-        ("POST", "/v1/entitlements/ent_x", "DELETE, GET, PATCH"),
+        ("POST", "/v1/entitlements/ent_x", "DELETE, GET, HEAD, PATCH"),
         ("DELETE", "/v1/api-keys", "GET, HEAD, POST"),
     ):
         answer = anonymous.call(method, path)

@@ -626,8 +626,11 @@ def test_a_pool_whose_validity_ends_is_closed_with_the_rights_of_release(
     assert "earliest" not in item
 
 
-def test_whoever_needs_the_token_of_lists_first_may_make_it(rooms: Rooms) -> None:
-    """On a fresh table: by the portal, and by the function of reports."""
+def test_whoever_needs_the_token_of_lists_first_may_make_it(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a fresh table, in a fresh process: by the portal, and by the function of reports."""
+    monkeypatch.setattr("shared.tokens._known", {})
     for route, headers in (("POST /v1/reports", {"idempotency-key": "a"}),) * 2:
         for _ in range(2):
             assert rooms.call(route, body={"period": "2026-01"}, headers=headers)[0] == 202
@@ -641,6 +644,7 @@ def test_whoever_needs_the_token_of_lists_first_may_make_it(rooms: Rooms) -> Non
         assert rooms.call(route, path, {"seatId": seat_id})[0] == 201
     link = rooms.call("POST /v1/entitlements/{entitlementId}/portal-links", path, {})[1]["url"]
     rooms.door.execute(table.Delete(table.secret_key("page-token")))
+    monkeypatch.setattr("shared.tokens._known", {})
     token = link.partition("#")[2]
     _, answer, _ = rooms.call("GET /v1/portal/seats", query={"limit": "1"}, key=token)
     assert answer["nextPageToken"]

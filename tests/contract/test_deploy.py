@@ -56,7 +56,7 @@ def test_make_hands_values_over_untouched_by_a_shell(tmp_path: Path) -> None:
     [line] = [line for line in lines if line.startswith("export CONFIG")]
     makefile.write_text(f"{line}\nshow:\n\t@printenv PARAMETERS\n")
     shown = subprocess.run(
-        ["make", "-f", str(makefile), "show", f"PARAMETERS={value}"],
+        ["make", "--no-print-directory", "-f", str(makefile), "show", f"PARAMETERS={value}"],
         capture_output=True, text=True, check=True, cwd=tmp_path,
     )  # fmt: skip
     assert shown.stdout.strip() == value

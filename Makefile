@@ -18,7 +18,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test soak check unit property integration concurrency contract browser office chromium bench bench-report bench-charts bench-portal pictures scale lint format openapi lock build deploy redrive smoke bootstrap-key clean
+.PHONY: help run demo test soak check unit property integration concurrency contract browser office chromium bench bench-report bench-charts bench-portal pictures scale lint format openapi lock build deploy redrive adopt smoke bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -41,6 +41,7 @@ soak: $(READY) office ## The sweeping tests, whole, for MINUTES=60
 	@$(BIN)/python -m tools.soak --minutes $(or $(MINUTES),60) --first $(or $(FIRST),0)
 
 check: $(READY) lint ## What to run after every edit: style, types, unit tests
+	@$(BIN)/python -m local.dynamodb >/dev/null
 	@$(BIN)/pytest $(PARALLEL) tests/unit
 
 contract: $(VENV)-sam/.ready
@@ -120,6 +121,9 @@ deploy: build $(VENV)-sam/.ready ## Deploy to AWS with the SAM CLI (CONFIG=param
 
 redrive: $(READY) ## What was given up; REPLAY=1 replays it, LOCAL=1 is the stack of make run
 	@$(BIN)/python -m tools.redrive --stack $(STACK) $(if $(REPLAY),--replay) $(if $(LOCAL),--local)
+
+adopt: $(READY) ## Prepare a restored table (TABLE=name) for the stack to take over
+	@$(BIN)/python -m tools.adopt --table "$(TABLE)" $(if $(LOCAL),--local)
 
 smoke: $(READY) ## Prove a deployed stack (STACK=, API_KEY=, WEBHOOK=); LOCAL=1 is the stack of make run
 	@$(BIN)/python -m tools.smoke --stack $(STACK) $(if $(URL),--url $(URL)) \

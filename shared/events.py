@@ -48,7 +48,10 @@ _TERMS_EVENTS = {"updated": UPDATED, "expired": EXPIRED, "deleted": DELETED}
 
 
 def event_id(*parts: object) -> str:
-    """An id that follows from what the event is about."""
+    """An id that follows from what the event is about.
+
+    That has the time too: after a restore to an earlier moment, numbers are given again.
+    """
     digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
     return f"evt_{base64.b32encode(digest[:15]).decode().lower()}"
 
@@ -75,7 +78,9 @@ def of_change(owner: str, change: KeptChange) -> list[Event]:
     events: list[Event] = []
 
     def add(kind: str, about: object = "", **data: Any) -> None:
-        events.append(_event(kind, change.at, (owner, 0, change.seq, about), {**base, **data}))
+        events.append(
+            _event(kind, change.at, (owner, 0, change.seq, change.at, about), {**base, **data})
+        )
 
     for seat in change.seats:
         if seat["kind"] == "deactivated":
@@ -121,7 +126,7 @@ def _of_count(owner: str, change: KeptChange) -> list[Event]:
         "seq": change.seq,
         "actor": change.actor,
     }
-    about = (owner, table.usage_meter(change.usage), change.seq)
+    about = (owner, table.usage_meter(change.usage), change.seq, change.at)
     events: list[Event] = []
     for what in change.reached:
         percent = {"threshold": what} if isinstance(what, int) else {}

@@ -13,23 +13,32 @@ from local.iam import Statement, parse
 PLACE = Place("us-east-1", "000000000000", lambda _: "pk")
 # Any table that a test makes stands for the stack's.
 TABLE_ARN = PLACE.arn("dynamodb", "table/*")
+# What is only there where somebody has asked for it.
+OFF = {"HasKmsKey", "HasBoundary"}
+NO_VALUE = {"Ref": "AWS::NoValue"}
 _record = Record()
+
+
+def _chosen(value: Any) -> Any:
+    while isinstance(value, dict) and "Fn::If" in value:
+        condition, yes, no = value["Fn::If"]
+        value = no if condition in OFF else yes
+    return value
 
 
 def filled_in(value: Any) -> Any:
     """A part of the template with a made-up value for every reference."""
+    value = _chosen(value)
     if isinstance(value, list):
-        return [filled_in(inner) for inner in value]
+        return [filled_in(inner) for inner in map(_chosen, value) if inner != NO_VALUE]
     if not isinstance(value, dict):
         return value
     if named := value.get("Ref") or value.get("Fn::GetAtt"):
         named = named if isinstance(named, str) else ".".join(named)
-        return TABLE_ARN if named == "Table.Arn" else named
+        return TABLE_ARN if named == "TableArn.Value" else named
     if "Fn::Sub" in value:
-        text = value["Fn::Sub"].replace("${Table.Arn}", TABLE_ARN)
+        text = value["Fn::Sub"].replace("${TableArn.Value}", TABLE_ARN)
         return re.sub(r"\$\{([^}]+)\}", r"\1", text)
-    if "Fn::If" in value:
-        return filled_in(value["Fn::If"][1])
     return {name: filled_in(inner) for name, inner in value.items()}
 
 

@@ -1,10 +1,13 @@
 """`make deploy`: the stack's parameters, checked and handed over whole, and the SAM CLI.
 
 Parameters come from a file (`CONFIG=`), from `PARAMETERS=`, or both; the latter win. They reach SAM
-in a file of their own: on its command line it would end a value at the first space.
+in a file of their own: on its command line it would end a value at the first space. `Tags` in the
+file are put on the stack, and by CloudFormation on all that it makes.
 """
 
 import argparse
+import hashlib
+import json
 import os
 import re
 import shlex
@@ -27,8 +30,8 @@ class BadParameters(Exception):
     """The parameters cannot be deployed; the message says what to change."""
 
 
-def read_config(path: Path) -> dict[str, str]:
-    """The parameters in a file of YAML or JSON: an object of names and values.
+def read_config(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The parameters and the tags in a file of YAML or JSON: an object of names and values.
 
     Raises:
         BadParameters.
@@ -41,6 +44,13 @@ def read_config(path: Path) -> dict[str, str]:
         raise BadParameters(f"{path} is not YAML: {error}") from None
     if not isinstance(found, dict):
         raise BadParameters(f"{path} must hold names and values, such as 'ThrottleRate: 500'")
+    tags = found.pop("Tags", {})
+    if not isinstance(tags, dict):
+        raise BadParameters(f"Tags in {path} must hold names and values, such as 'team: licensing'")
+    return _texts(found, path), _texts(tags, path)
+
+
+def _texts(found: Mapping[Any, Any], path: Path) -> dict[str, str]:
     values = {}
     for name, value in found.items():
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
@@ -105,6 +115,29 @@ def _wrong(value: str, rule: Mapping[str, Any]) -> str:
     return f"must match {pattern}" if pattern and not re.fullmatch(pattern, value) else ""
 
 
+def digest(values: Mapping[str, str]) -> str:
+    """What stands for the values of all parameters in the template that is deployed."""
+    return hashlib.sha256(json.dumps(sorted(values.items())).encode()).hexdigest()[:16]
+
+
+def write_template(values: Mapping[str, str]) -> Path:
+    """The template as it is deployed, beside what was built; its path."""
+    text = (ROOT / "template.yaml").read_text()
+    unmarked, built = "PARAMETERS_DIGEST: none", "Uri: .build/"
+    assert text.count(unmarked) == 1
+    assert built in text
+    text = text.replace(unmarked, f'PARAMETERS_DIGEST: "{digest(values)}"')
+    path = ROOT / ".build/template.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text.replace(built, "Uri: ./"))
+    return path
+
+
+def _quoted(text: str) -> str:
+    """As SAM's parser takes any text, spaces and signs included."""
+    return '"' + text.replace('"', '\\"') + '"'
+
+
 def main() -> None:
     """Check, then deploy; ends with SAM's own exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -115,7 +148,7 @@ def main() -> None:
     template = yaml_parse((ROOT / "template.yaml").read_text())
     try:
         config = os.environ.get("CONFIG", "")
-        values = read_config(Path(config)) if config else {}
+        values, tags = read_config(Path(config)) if config else ({}, {})
         values |= read_pairs(os.environ.get("PARAMETERS", ""))
         values["Architecture"] = given.architecture
         check(values, template["Parameters"])
@@ -124,11 +157,14 @@ def main() -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="overdraft-") as file:
         yaml.safe_dump(values, file, allow_unicode=True)
         file.flush()
+        labels = [f"{_quoted(name)}={_quoted(value)}" for name, value in tags.items()]
         bucket = ["--s3-bucket", given.bucket] if given.bucket else ["--resolve-s3"]
         command = [
-            str(SAM), "deploy", "--template-file", "template.yaml", "--stack-name", given.stack,
+            str(SAM), "deploy", "--template-file", str(write_template(values)),
+            "--stack-name", given.stack,
             *bucket, "--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset",
-            "--parameter-overrides", f"file://{file.name}", *more,
+            "--parameter-overrides", f"file://{file.name}",
+            *(["--tags", *labels] if labels else []), *more,
         ]  # fmt: skip
         environment = {**os.environ, "SAM_CLI_TELEMETRY": "0"}
         sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)

@@ -10,10 +10,11 @@ from typing import Any
 from local.dynamodb import DynamoDBLocal
 from shared import ledger, pool
 from shared.table import Key, Table, item_from_wire
+from tests import engine
 from tests.support import SOAK_ROUND
 
 THREADS = 16
-_COUNT = int(os.environ.get("SEEDS", "5"))
+_COUNT = int(os.environ.get("SEEDS", "2"))
 # Other seeds in every round of `make soak`.
 SEEDS = range(max(0, SOAK_ROUND) * _COUNT, (max(0, SOAK_ROUND) + 1) * _COUNT)
 
@@ -38,28 +39,16 @@ def history(dynamodb: DynamoDBLocal, door: Table, key: Key) -> list[dict[str, An
 
 def histories(dynamodb: DynamoDBLocal, door: Table, prefix: str) -> list[dict[str, Any]]:
     """Every version of the items whose partition keys begin so; in order for each item."""
-    streams = dynamodb.client("dynamodbstreams")
-    arn = dynamodb.client().describe_table(TableName=door.name)["Table"]["LatestStreamArn"]
-    versions = []
-    description = streams.describe_stream(StreamArn=arn)["StreamDescription"]
-    for shard in description["Shards"]:
-        iterator = streams.get_shard_iterator(
-            StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
-        )["ShardIterator"]
-        while iterator:
-            answer = streams.get_records(ShardIterator=iterator)
-            versions += [
-                {
-                    "old": item_from_wire(record["dynamodb"]["OldImage"])
-                    if "OldImage" in record["dynamodb"]
-                    else None,
-                    "new": item_from_wire(record["dynamodb"]["NewImage"]),
-                }
-                for record in answer["Records"]
-                if record["dynamodb"]["Keys"]["pk"]["S"].startswith(prefix)
-            ]
-            iterator = answer.get("NextShardIterator") if answer["Records"] else None
-    return versions
+    return [
+        {
+            "old": item_from_wire(record["dynamodb"]["OldImage"])
+            if "OldImage" in record["dynamodb"]
+            else None,
+            "new": item_from_wire(record["dynamodb"]["NewImage"]),
+        }
+        for record in engine.stream_records(dynamodb.url, door.name)
+        if record["dynamodb"]["Keys"]["pk"]["S"].startswith(prefix)
+    ]
 
 
 def run(door: Table, operation: Any, now_ms: Callable[[], int]) -> Any:

@@ -84,6 +84,10 @@ FAULTS: dict[str, Pattern] = {
     **{f"{name}EventsDropped": once(1) for name in ("Release", "Notify", "Deliver", "Report")},
     "ApiFailures": once(6),
     "UnexpectedErrors": once(1),
+    # New code that fails at once, as it is given its first requests; it is taken back.
+    "ActivateNewErrors": once(1),
+    "ConsumeNewErrors": once(1),
+    "AnswersUnavailable": every_minute(30, range(60, 64)),
     "ConcurrencyHigh": once(950),
     # DynamoDB throttles for some minutes, as when load doubles at once.
     "TableReadThrottles": every_minute(40, range(60, 64)),
@@ -118,6 +122,8 @@ QUIET: dict[str, Pattern] = {
     # A single throttled minute is waited out by retries.
     "TableReadThrottles": once(3),
     "TableWriteThrottles": once(3),
+    # A pool that is moved while it is asked for, a minute of throttling.
+    "AnswersUnavailable": once(30),
     # One mail that failed once and then went out.
     "MailFailing": once(1),
 }

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from samtranslator.yaml_helper import yaml_parse
 
 from local.adapt import read_template
 from tools import ROOT
-from tools.deploy import BadParameters, check, read_config, read_pairs
+from tools.deploy import BadParameters, check, digest, read_config, read_pairs, write_template
 
 PARAMETERS: dict[str, Any] = read_template()["Parameters"]
 LOGO = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciLz4="
@@ -27,15 +28,18 @@ VALUES = {
 def test_a_file_reaches_the_sam_cli_whole(tmp_path: Path) -> None:
     """What `make deploy CONFIG=` gives to `sam deploy`, as SAM itself reads it."""
     config, sent = tmp_path / "parameters.yaml", tmp_path / "sent"
-    config.write_text(json.dumps(VALUES, ensure_ascii=False))
+    tags = {"team": "licensing", "cost center": 'The CAD Company; "best" a=b'}
+    config.write_text(json.dumps({**VALUES, "Tags": tags}, ensure_ascii=False))
     # In place of `sam`: the parser of the SAM CLI, on the arguments that `sam` would get.
     fake = tmp_path / "sam"
     fake.write_text(f"""#!{ROOT}/.venv-sam/bin/python
 import json, sys
-from samcli.cli.types import CfnParameterOverridesType
+from samcli.cli.types import CfnParameterOverridesType, CfnTags
 at = sys.argv.index("--parameter-overrides") + 1
+tags = sys.argv.index("--tags") + 1
 parsed = CfnParameterOverridesType().convert((sys.argv[at],), None, None)
-open({str(sent)!r}, "w").write(json.dumps(parsed))
+named = CfnTags().convert(tuple(sys.argv[tags:]), None, None)
+open({str(sent)!r}, "w").write(json.dumps([parsed, named]))
 """)
     fake.chmod(0o755)
     program = "import sys, tools.deploy as d; d.SAM = sys.argv.pop(1); d.main()"
@@ -45,7 +49,8 @@ open({str(sent)!r}, "w").write(json.dumps(parsed))
     ]  # fmt: skip
     environment = {**os.environ, "CONFIG": str(config), "PARAMETERS": "ThrottleBurst=7"}
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
-    found = json.loads(sent.read_text())
+    found, named = json.loads(sent.read_text())
+    assert named == tags
     assert found == {**VALUES, "ThrottleBurst": "7", "Architecture": "x86_64"}
 
 
@@ -101,7 +106,7 @@ def test_what_is_right_passes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [("- a", "must hold names and values"), ("A: [1]", "must be a text"), ("A: yes", "quotes"),
-     ("a: b: c", "is not YAML")],
+     ("a: b: c", "is not YAML"), ("Tags: a", "Tags in"), ("Tags: {a: [1]}", "must be a text")],
 )  # fmt: skip
 def test_files_that_cannot_be_read(tmp_path: Path, text: str, reason: str) -> None:
     file = tmp_path / "p.yaml"
@@ -110,3 +115,19 @@ def test_files_that_cannot_be_read(tmp_path: Path, text: str, reason: str) -> No
         read_config(file)
     with pytest.raises(BadParameters, match="cannot be read"):
         read_config(tmp_path / "none.yaml")
+
+
+def test_what_is_deployed_is_the_template_with_a_digest_of_all_values() -> None:
+    deployed = yaml_parse(write_template({"LogLevel": "WARNING"}).read_text())
+    template = read_template()
+    variables = deployed["Globals"]["Function"]["Environment"]["Variables"]
+    assert variables["PARAMETERS_DIGEST"] == digest({"LogLevel": "WARNING"}) != digest({})
+    variables["PARAMETERS_DIGEST"] = "none"
+    for name, resource in template["Resources"].items():
+        for member in ("CodeUri", "ContentUri"):
+            if member in resource.get("Properties", {}):
+                found = deployed["Resources"][name]["Properties"]
+                # Relative to where the template lies.
+                assert (ROOT / ".build" / found[member]) == ROOT / resource["Properties"][member]
+                found[member] = resource["Properties"][member]
+    assert deployed == template

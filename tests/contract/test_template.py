@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -14,12 +15,19 @@ import pytest
 from functions.report import handler as report_handler
 from local import pump
 from local.adapt import expand, read_template
+from shared import problems
 from shared.operations import OPERATIONS
 from tests import roles
 from tools import ROOT, build
 
 ROOMS = {"Activate": "activate", "Consume": "consume", "Release": "release", "Entitlements": "entitlements",
          "Portal": "portal", "Notify": "notify", "Deliver": "deliver", "Report": "report"}  # fmt: skip
+ALIAS = "Aliaslive"
+# Entitlements has no alias: see the template.
+INVOKED = {
+    name: "${Entitlements.Arn}" if name == "Entitlements" else f"${{{name}{ALIAS}}}"
+    for name in ROOMS
+}
 HTTP_ROOMS = {name: room for name, room in ROOMS.items() if name not in ("Notify", "Deliver")}
 
 
@@ -98,7 +106,7 @@ def test_every_operation_is_routed_to_its_room(resources: dict[str, Any]) -> Non
     for path, methods in api["Properties"]["Body"]["paths"].items():
         for method, operation in methods.items():
             uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
-            [room] = [room for name, room in ROOMS.items() if f"${{{name}.Arn}}" in uri]
+            [room] = [room for name, room in ROOMS.items() if INVOKED[name] in uri]
             assert operation["x-amazon-apigateway-integration"]["payloadFormatVersion"] == "2.0"
             routed["$default" if path == "$default" else f"{method.upper()} {path}"] = room
     assert routed.pop("$default") == "entitlements"
@@ -122,7 +130,8 @@ def test_every_room_answers_its_operations() -> None:
 def test_the_table_is_kept_and_streamed(resources: dict[str, Any]) -> None:
     table = resources["Table"]
     properties = table["Properties"]
-    assert table["DeletionPolicy"] == table["UpdateReplacePolicy"] == "Retain"
+    assert table["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert table["UpdateReplacePolicy"] == "Retain"
     assert properties["DeletionProtectionEnabled"] is True
     assert properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
     assert properties["StreamSpecification"]["StreamViewType"] == "NEW_AND_OLD_IMAGES"
@@ -219,7 +228,7 @@ def test_nothing_that_notify_writes_comes_back_to_it(resources: dict[str, Any]) 
 
 def test_records_that_are_given_up_are_kept_whole(resources: dict[str, Any]) -> None:
     properties = resources["StreamFailures"]["Properties"]
-    assert resources["StreamFailures"]["DeletionPolicy"] == "Retain"
+    assert resources["StreamFailures"]["DeletionPolicy"] == "RetainExceptOnCreate"
     assert all(properties["PublicAccessBlockConfiguration"].values())
     assert properties["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] == 30
     assert properties["NotificationConfiguration"]["EventBridgeConfiguration"]
@@ -267,7 +276,7 @@ def test_the_schedules(resources: dict[str, Any]) -> None:
 def test_what_is_invoked_asynchronously_is_not_lost(resources: dict[str, Any]) -> None:
     """A schedule's part ends when Lambda has taken the event: what follows is Lambda's to say."""
     scheduled = {
-        target["Properties"]["Target"]["Arn"]["Fn::GetAtt"][0]
+        target["Properties"]["Target"]["Arn"]["Ref"].removesuffix(ALIAS)
         for target in of_type(resources, "AWS::Scheduler::Schedule").values()
     }
     configs = {
@@ -275,6 +284,7 @@ def test_what_is_invoked_asynchronously_is_not_lost(resources: dict[str, Any]) -
         for each in of_type(resources, "AWS::Lambda::EventInvokeConfig").values()
     }
     assert set(configs) == scheduled
+    assert {config["Qualifier"] for config in configs.values()} == {"live"}
     for name in scheduled - {"Report"}:
         assert configs[name]["MaximumRetryAttempts"] == 0
         assert configs[name]["MaximumEventAgeInSeconds"] == 60
@@ -288,7 +298,7 @@ def test_a_function_may_send_to_the_queue_that_it_reads(resources: dict[str, Any
     for mapping in of_type(resources, "AWS::Lambda::EventSourceMapping").values():
         if "StartingPosition" in mapping["Properties"]:
             continue
-        function = mapping["Properties"]["FunctionName"]["Ref"]
+        function = mapping["Properties"]["FunctionName"]["Ref"].removesuffix(ALIAS)
         queue = ".".join(mapping["Properties"]["EventSourceArn"]["Fn::GetAtt"])
         sends = any(
             "sqs:SendMessage" in statement.actions and queue in statement.resources
@@ -308,8 +318,12 @@ def test_the_jobs_of_reports(resources: dict[str, Any]) -> None:
 
 
 def test_reports_are_kept_and_nobody_else_reads_them(resources: dict[str, Any]) -> None:
-    assert resources["Reports"]["DeletionPolicy"] == "Retain"
+    assert resources["Reports"]["DeletionPolicy"] == "RetainExceptOnCreate"
     properties = resources["Reports"]["Properties"]
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    rules = {rule["Id"]: rule for rule in properties["LifecycleConfiguration"]["Rules"]}
+    assert "ExpirationInDays" not in rules["versions"], "what is current stays for good"
+    assert rules["versions"]["NoncurrentVersionExpiration"]["NoncurrentDays"] >= 30
     assert all(properties["PublicAccessBlockConfiguration"].values())
     [statement] = resources["ReportsPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert statement["Effect"] == "Deny"
@@ -377,3 +391,166 @@ def test_every_parameter_is_documented(template: dict[str, Any]) -> None:
         assert f"`{name}`" in guide, f"docs/deploy.md does not tell of {name}"
     for name in template["Outputs"]:
         assert f"`{name}`" in guide, f"docs/deploy.md does not tell of {name}"
+
+
+# --- What an account may demand -----------------------------------------------------------------------
+
+
+def test_a_key_and_a_boundary_of_your_own_are_used_everywhere(resources: dict[str, Any]) -> None:
+    key = {"Fn::If": ["HasKmsKey", {"Ref": "KmsKeyArn"}, {"Ref": "AWS::NoValue"}]}
+    for function in of_type(resources, "AWS::Lambda::Function").values():
+        assert function["Properties"]["KmsKeyArn"] == key
+    for log in of_type(resources, "AWS::Logs::LogGroup").values():
+        assert log["Properties"]["KmsKeyId"] == key
+    for queue in of_type(resources, "AWS::SQS::Queue").values():
+        assert queue["Properties"]["KmsMasterKeyId"] == key
+    for bucket in of_type(resources, "AWS::S3::Bucket").values():
+        [rule] = bucket["Properties"]["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        condition, with_key, _ = rule["Fn::If"]
+        assert condition == "HasKmsKey"
+        used = with_key["ServerSideEncryptionByDefault"]["KMSMasterKeyID"]
+        assert used == {"Ref": "KmsKeyArn"}
+    assert resources["Table"]["Properties"]["SSESpecification"]["KMSMasterKeyId"] == key
+    boundary = ["HasBoundary", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]
+    for name, role in of_type(resources, "AWS::IAM::Role").items():
+        assert role["Properties"]["PermissionsBoundary"] == {"Fn::If": boundary}, name
+        if name == "DeploymentRole":
+            continue  # it reads and writes nothing that is encrypted
+        [policy] = role["Properties"]["Policies"]
+        granted = [each for each in policy["PolicyDocument"]["Statement"] if "Fn::If" in each]
+        assert granted == [{"Fn::If": [
+            "HasKmsKey",
+            {"Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+             "Resource": {"Ref": "KmsKeyArn"}},
+            {"Ref": "AWS::NoValue"},
+        ]}], name  # fmt: skip
+
+
+def test_the_stack_works_on_a_table_that_it_has_taken_over(resources: dict[str, Any]) -> None:
+    """Nothing but what chooses refers to the table that the stack makes."""
+    assert resources["Table"]["Condition"] == "HasOwnTable"
+    for name, resource in resources.items():
+        text = json.dumps(resource)
+        for reference in ('{"Ref": "Table"}', '"Fn::GetAtt": ["Table",', "${Table}", "${Table."):
+            for part in text.split(reference)[:-1]:
+                assert '"Fn::If": ["HasOwnTable", ' in part[-60:], f"{name}: {reference}"
+    for name in ("TableReadThrottles", "TableWriteThrottles", "Dashboard"):
+        assert '"Ref": "RestoredTableName"' in json.dumps(resources[name])
+
+
+# --- Deployments ----------------------------------------------------------------------------------------
+
+PERMISSION_BYTES = 450  # a statement as Lambda keeps it, with names of usual length
+POLICY_BYTES = 20_480  # of a function's, or an alias's, own policy
+
+
+def test_what_may_invoke_a_function_fits_into_its_policy(resources: dict[str, Any]) -> None:
+    permissions = Counter(
+        json.dumps(each["Properties"]["FunctionName"])
+        for each in of_type(resources, "AWS::Lambda::Permission").values()
+    )
+    assert permissions
+    for function, number in permissions.items():
+        assert number * PERMISSION_BYTES < POLICY_BYTES, function
+
+
+def test_new_code_is_tried_with_a_few_and_taken_back(resources: dict[str, Any]) -> None:
+    for name in ROOMS.keys() - {"Entitlements"}:
+        assert resources[f"{name}{ALIAS}"]["Properties"]["Name"] == "live"
+    groups = of_type(resources, "AWS::CodeDeploy::DeploymentGroup")
+    assert set(groups) == {"ActivateDeploymentGroup", "ConsumeDeploymentGroup"}
+    for name in ("Activate", "Consume"):
+        group = groups[f"{name}DeploymentGroup"]["Properties"]
+        watched = {each["Name"]["Ref"] for each in group["AlarmConfiguration"]["Alarms"]}
+        assert watched == {f"{name}NewErrors", "UnexpectedErrors", "AnswersUnavailable"}
+        assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
+        policy = resources[f"{name}{ALIAS}"]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
+        assert policy["DeploymentGroupName"] == {"Ref": f"{name}DeploymentGroup"}
+        reserved = resources[name]["Properties"]["ReservedConcurrentExecutions"]["Fn::If"]
+        assert reserved == [
+            f"Reserves{name}", {"Ref": f"{name}ReservedConcurrency"}, {"Ref": "AWS::NoValue"},
+        ]  # fmt: skip
+        [version] = [
+            key for key, each in of_type(resources, "AWS::Lambda::Version").items()
+            if each["Properties"]["FunctionName"] == {"Ref": name}
+        ]  # fmt: skip
+        dimensions = resources[f"{name}NewErrors"]["Properties"]["Dimensions"]
+        by_name = {each["Name"]: each["Value"] for each in dimensions}
+        assert by_name["ExecutedVersion"] == {"Fn::GetAtt": [version, "Version"]}
+
+
+def versions(packages: str = "s3://bucket/key", **parameters: str) -> set[str]:
+    """The names of the versions that SAM publishes."""
+    template = read_template()
+    for name, resource in template["Resources"].items():
+        if "CodeUri" in resource.get("Properties", {}):
+            resource["Properties"]["CodeUri"] = f"s3://bucket/{name}"
+    template["Resources"]["Packages"]["Properties"]["ContentUri"] = packages
+    expanded = expand(template, {"BootstrapKeyHash": "0" * 64, **parameters})["Resources"]
+    return set(of_type(expanded, "AWS::Lambda::Version"))
+
+
+def test_a_changed_layer_or_parameter_is_a_new_version(template: dict[str, Any]) -> None:
+    """A version's name follows from all that a function is: code, settings, packages, parameters."""
+    first = versions()
+    assert len(first) == len(ROOMS) - 1
+    assert versions() == first
+    assert not versions("s3://bucket/other") & first
+    for changed in ({"LogLevel": "WARNING"}, {"BootstrapKeyHash": "1" * 64}):
+        assert not versions(**changed) & first, "old code would go on with an old value"
+    for name in ROOMS.keys() - {"Entitlements"}:
+        properties = template["Resources"][name]["Properties"]
+        assert properties["AutoPublishAlias"] == "live"
+        assert properties["AutoPublishAliasAllProperties"] is True
+
+
+# --- For whoever runs it --------------------------------------------------------------------------------
+
+
+def test_every_parameter_has_its_group(template: dict[str, Any]) -> None:
+    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    named = [name for group in groups for name in group["Parameters"]]
+    assert sorted(named) == sorted(template["Parameters"])
+
+
+EMITTED = re.compile(r"""count\(\s*"(\w+)"(?: if .*? else "(\w+)")?""")
+
+
+def test_the_dashboard_shows_what_exists(resources: dict[str, Any]) -> None:
+    text, values = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    assert set(values) == {"TableName"}
+    body = json.loads(re.sub(r"\$\{[^}]+\}", "x", text))
+    named = set(re.findall(r"\$\{([A-Za-z]+)", text)) - {"AWS", "TableName"}
+    assert named <= set(resources)
+    assert set(ROOMS) <= named, "every function is on it"
+    emitted = {
+        name
+        for folder in ("shared", "functions")
+        for path in (ROOT / folder).rglob("*.py")
+        for found in EMITTED.findall(path.read_text())
+        for name in found
+    }
+    emitted |= {name for name, kind in vars(problems).items() if isinstance(kind, type)}
+    places = set()
+    for widget in body["widgets"]:
+        places.add((widget["x"], widget["y"]))
+        assert widget["properties"]["title"]
+        for namespace, metric, *rest in widget["properties"]["metrics"]:
+            dimensions = rest[: len(rest) // 2 * 2] if isinstance(rest[-1], dict) else rest
+            if namespace == "Overdraft":
+                assert metric in emitted, metric
+                assert dimensions[0] == "service"
+            else:
+                assert metric in OF_AWS[namespace], metric
+    assert len(places) == len(body["widgets"]), "none lies on another"
+
+
+# From the lists of metrics in AWS's guides.
+OF_AWS = {
+    "AWS/ApiGateway": {"Count", "4xx", "5xx", "Latency", "IntegrationLatency", "DataProcessed"},
+    "AWS/Lambda": {"Invocations", "Errors", "Throttles", "Duration", "ConcurrentExecutions", "IteratorAge",
+                   "AsyncEventsDropped"},
+    "AWS/DynamoDB": {"ReadThrottleEvents", "WriteThrottleEvents", "ConsumedReadCapacityUnits",
+                     "ConsumedWriteCapacityUnits"},
+    "AWS/SQS": {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"},
+}  # fmt: skip

@@ -6,12 +6,12 @@ import random
 from datetime import UTC, datetime
 from typing import Any
 
-from local.stack import client
 from shared import entitlement, ledger, pool, problems, table, usage
 from shared.history import KeptChange
 from shared.ledger import Change, Holder
 from shared.table import Key, item_from_wire
 from shared.times import to_rfc3339
+from tests import engine
 from tests.notifier import Notifier, Recorder
 from tests.support import create_table, open_door
 
@@ -185,27 +185,15 @@ PAGES = (table.LEDGER_PREFIX, table.USAGE_PREFIX, table.DENIAL_PREFIX)
 
 def read_stream(url: str, name: str, prefixes: tuple[str, ...] = PAGES) -> list[dict[str, Any]]:
     """The records that notify is handed: those of pages and denials, in order."""
-    streams = client(url, "dynamodbstreams")
-    [stream] = streams.list_streams(TableName=name)["Streams"]
-    described = streams.describe_stream(StreamArn=stream["StreamArn"])["StreamDescription"]
-    records: list[dict[str, Any]] = []
-    for shard in described["Shards"]:
-        iterator = streams.get_shard_iterator(
-            StreamArn=stream["StreamArn"], ShardId=shard["ShardId"],
-            ShardIteratorType="TRIM_HORIZON",
-        )["ShardIterator"]  # fmt: skip
-        while iterator:
-            answer = streams.get_records(ShardIterator=iterator)
-            if not answer["Records"]:
-                break
-            records += answer["Records"]
-            iterator = answer.get("NextShardIterator")
-    return [r for r in records if r["dynamodb"]["Keys"]["pk"]["S"].startswith(prefixes)]
+    return [
+        record
+        for record in engine.stream_records(url, name)
+        if record["dynamodb"]["Keys"]["pk"]["S"].startswith(prefixes)
+    ]
 
 
 def all_items(url: str, name: str, prefixes: tuple[str, ...] = ("",)) -> dict[Key, Item]:
-    found = client(url, "dynamodb").get_paginator("scan").paginate(TableName=name)
-    items = [item_from_wire(item) for page in found for item in page["Items"]]
+    items = [item_from_wire(item) for item in engine.scan(url, name)]
     return {Key(item["pk"], item["sk"]): item for item in items if item["pk"].startswith(prefixes)}
 
 

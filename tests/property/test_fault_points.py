@@ -563,8 +563,8 @@ def test_a_fault_at_every_call(bench: Bench, scenario: Scenario, kind: str) -> N
     left = essence(before, bench.items())
     calls = counting.calls
     assert calls >= 1
-    first = 1 if kind == "lost" and calls > 3 and not IS_SOAK else 0
-    for point in sampled(range(first, calls), 3):
+    first = 3 if kind == "lost" and calls > 6 and not IS_SOAK else 0
+    for point in sampled(range(first, calls), 7):
         request = scenario.prepare(bench)
         before = bench.items()
         door = faulty_door(bench.url, bench.name)

@@ -313,7 +313,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 def test_the_ledger_behaves_as_its_model(dynamodb: DynamoDBLocal) -> None:
     LedgerMachine.door = open_door(dynamodb.url, create_table(dynamodb.url))
-    run_machine(LedgerMachine, examples=60, steps=40)
+    run_machine(LedgerMachine, examples=25, steps=40)
 
 
 @pytest.mark.parametrize("stamp", [0, 1, 10**14 - 1, 2**47])

@@ -1,4 +1,4 @@
-"""Changes of terms that touch a hundred items: moto takes minutes for such a transaction."""
+"""Changes of terms that touch a hundred items, in one transaction."""
 
 import pytest
 

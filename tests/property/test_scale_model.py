@@ -14,9 +14,10 @@ from local.dynamodb import DynamoDBLocal
 from shared import ledger, pool, problems, usage, usage_parts
 from shared.ledger import Change, Holder
 from shared.table import Get, Key, Pause, Put, Query, Refused, Table, Update
-from tests.support import create_table, new_id, open_door, terms
+from tests.support import IS_SOAK, create_table, new_id, open_door, terms
 
 NOW = 2_500_000_000_000
+LIVES = range(4 if IS_SOAK else 2)
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ class Both:
             reply = now if isinstance(request, Pause) else self.execute(request)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", LIVES)
 def test_random_lives_of_the_ledger(door: Table, seed: int) -> None:
     chance = random.Random(seed)
     both, owner, now = Both(door), new_id(), NOW
@@ -127,7 +128,7 @@ def test_random_lives_of_a_pool(door: Table, pages: int) -> None:
     assert both.engine.transactions > 0
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", LIVES)
 def test_random_lives_of_a_counter(door: Table, seed: int) -> None:
     chance = random.Random(seed)
     both, owner, now = Both(door), new_id(), NOW
@@ -146,7 +147,7 @@ def test_random_lives_of_a_counter(door: Table, seed: int) -> None:
     assert both.compared > 100
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", LIVES)
 def test_random_lives_of_a_spread_limit(
     door: Table, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
@@ -172,7 +173,7 @@ def test_random_lives_of_a_spread_limit(
     assert both.compared > 200
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", LIVES)
 def test_random_transactions(door: Table, seed: int) -> None:
     chance = random.Random(seed)
     both = Both(door)

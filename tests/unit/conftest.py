@@ -1,12 +1,10 @@
-"""The rooms in this process, on moto: single-threaded, fast, no claim about concurrency."""
+"""The rooms in this process, on Amazon's engine."""
 
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import urllib3
-from moto.server import ThreadedMotoServer
 
 from functions.activate import handler as activate
 from functions.consume import handler as consume
@@ -14,27 +12,34 @@ from functions.entitlements import handler as entitlements
 from functions.portal import handler as portal
 from functions.release import handler as release
 from functions.report import handler as report
+from local.dynamodb import DynamoDBLocal
 from shared import http
 from shared.credentials import hash_key
 from shared.operations import OPERATIONS
 from shared.table import Table
-from tests.support import BOOTSTRAP_KEY, create_table, event, open_door, this_thread_as
+from tests.support import (
+    BOOTSTRAP_KEY,
+    create_table,
+    delete_table,
+    event,
+    open_door,
+    this_thread_as,
+)
 
 
 @pytest.fixture(scope="session")
-def moto_url() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def engine_url() -> Iterator[str]:
+    """One engine for all: these tests leave little behind."""
+    with DynamoDBLocal() as engine:
+        yield engine.url
 
 
 @pytest.fixture
-def door(moto_url: str) -> Table:
-    """A door to an empty table, the only one: moto copies all there is for every transaction."""
-    urllib3.request("POST", f"{moto_url}/moto-api/reset")
-    return open_door(moto_url, create_table(moto_url))
+def door(engine_url: str) -> Iterator[Table]:
+    """A door to an empty table."""
+    name = create_table(engine_url)
+    yield open_door(engine_url, name)
+    delete_table(engine_url, name)
 
 
 class Rooms:
@@ -67,10 +72,9 @@ class Rooms:
 
 
 @pytest.fixture(scope="module")
-def module_rooms(moto_url: str) -> Rooms:
+def module_rooms(engine_url: str) -> Rooms:
     """Rooms that a file of tests fills once."""
-    urllib3.request("POST", f"{moto_url}/moto-api/reset")
-    return Rooms(open_door(moto_url, create_table(moto_url)))
+    return Rooms(open_door(engine_url, create_table(engine_url)))
 
 
 @pytest.fixture

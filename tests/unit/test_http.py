@@ -208,9 +208,9 @@ def test_retries_of_the_door_are_bounded(monkeypatch: pytest.MonkeyPatch, door: 
     assert len(calls) == table.ATTEMPTS
 
 
-def test_no_attempt_begins_after_the_deadline(moto_url: str) -> None:
+def test_no_attempt_begins_after_the_deadline(engine_url: str) -> None:
     """Our own 503 must come before the function's time-out."""
-    door = faulty_door(moto_url, "none")
+    door = faulty_door(engine_url, "none")
     door.is_patient = False
     door.answer_within(-1)
     with pytest.raises(table.Unavailable, match="out of time"):

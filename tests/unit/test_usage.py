@@ -20,7 +20,7 @@ LIMIT = {
     "key": "exports", "limit": 10, "overdraftLimit": {"type": "percentage", "value": 20},
     "resetSchedule": "monthly",
 }  # fmt: skip
-LEAF = 4  # a short one: moto is slow
+LEAF = 4  # a short one, so that a few requests fill it
 CONSUME = "POST /v1/entitlements/{entitlementId}/usage/{key}"
 USAGE = "GET /v1/entitlements/{entitlementId}/usage"
 PATCH = "PATCH /v1/entitlements/{entitlementId}"

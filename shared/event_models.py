@@ -43,6 +43,11 @@ class EventData(Output):
     customer: Customer | None
     contacts: Contacts | None
     actor: str = Field(description="Whose key did it, or `sweep`.")
+    request_id: str | None = Field(
+        None,
+        description="The request that did it: `x-request-id` of its answer, `requestId` in the"
+        " logs. Of a denial, the latest attempt. Absent where sales or the customer did something.",
+    )
     test: bool = Field(default=False, description="True in test events only.")
 
 

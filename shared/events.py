@@ -74,6 +74,7 @@ def of_change(owner: str, change: KeptChange) -> list[Event]:
     seats = seats_view(*level)
     base = {
         "entitlementId": owner, "seats": seats, "page": 0, "seq": change.seq, "actor": change.actor,
+        "requestId": change.request,
     }  # fmt: skip
     events: list[Event] = []
 
@@ -125,6 +126,7 @@ def _of_count(owner: str, change: KeptChange) -> list[Event]:
         "page": 0,
         "seq": change.seq,
         "actor": change.actor,
+        "requestId": change.request,
     }
     about = (owner, table.usage_meter(change.usage), change.seq, change.at)
     events: list[Event] = []
@@ -200,7 +202,12 @@ def of_denial(owner: str, item: Item, hour: str) -> Event:
         "firstAt": to_rfc3339(item["firstAt"]),
         "lastAt": to_rfc3339(item["lastAt"]),
     }
-    data: dict[str, Any] = {"entitlementId": owner, "denial": denial, "actor": item["actor"]}
+    data: dict[str, Any] = {
+        "entitlementId": owner,
+        "denial": denial,
+        "actor": item["actor"],
+        "requestId": item["request"],
+    }
     if usage := item.get("usageKey"):
         period = Period(item["periodStart"], item.get("periodEnd"))
         denial |= {"requestKey": item["seatKey"], "quantity": item["quantity"]}
@@ -322,6 +329,7 @@ def _sample(webhook_id: str, kind: str, at: int) -> Event:
     if kind in (SEAT_DENIED, USAGE_DENIED):
         denial = {
             "seatKey": key, "attempts": 1, "firstAt": at, "lastAt": at, "actor": "key_test",
+            "request": "test",
             "used": 120, "seatCount": 100, "hardCap": 120,
         }  # fmt: skip
         if kind == USAGE_DENIED:

@@ -165,8 +165,9 @@ def serve(handlers: Mapping[str, Handler], context: Context | None = None) -> La
     warm = context or Context()
     routes = {_ROUTES[operation_id]: handler for operation_id, handler in handlers.items()}
 
-    def handle(event: dict[str, Any], _: object) -> dict[str, Any]:
+    def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
         started = time.perf_counter()
+        telemetry.begin(context)
         warm.table.answer_within(REQUEST_SECONDS)
         received_ms = now_ms()
         request_id = event["requestContext"]["requestId"]
@@ -185,6 +186,7 @@ def serve(handlers: Mapping[str, Handler], context: Context | None = None) -> La
             response = _problem(problem, request_id)
         except table.Unavailable as error:
             telemetry.logger.warning("table unavailable", extra={**log, "reason": str(error)})
+            telemetry.count("Unavailable")
             response = _problem(problems.Unavailable(), request_id)
         except Exception:
             # The last line of defence: API Gateway's own 500 would not be a problem (RFC 9457).

@@ -474,6 +474,13 @@ class Unavailable(Exception):
     """
 
 
+class NewerFormat(Unavailable):
+    """An item was written by newer code, in a form that this code cannot read: nothing is decided.
+
+    It passes once the newer code runs everywhere, or the item is written in the older form again.
+    """
+
+
 class TableError(Exception):
     """DynamoDB refused a request for a reason that no retry mends: a defect or a missing right."""
 
@@ -524,8 +531,21 @@ def from_wire(wire: Mapping[str, Any]) -> Any:
     return value
 
 
+# The newest form of items that this code reads, and where an item of a later form says so
+# (docs/decisions/0016-item-formats.md).
+FORMAT = 1
+FORMAT_ATTRIBUTE = "itemFormat"
+_IS_READABLE = f"attribute_not_exists({FORMAT_ATTRIBUTE})"
+
+
 def item_from_wire(wire: Mapping[str, Any]) -> Item:
-    """A whole item, as the stream and the answers carry it."""
+    """A whole item, as the stream and the answers carry it.
+
+    Raises:
+        NewerFormat.
+    """
+    if FORMAT_ATTRIBUTE in wire and int(wire[FORMAT_ATTRIBUTE]["N"]) > FORMAT:
+        raise NewerFormat(f"an item has format {wire[FORMAT_ATTRIBUTE]['N']}")
     return {name: from_wire(value) for name, value in wire.items()}
 
 
@@ -538,9 +558,15 @@ def _key_to_wire(key: Key) -> dict[str, Any]:
 
 
 def _conditions(request: Update | Put | Delete) -> dict[str, Any]:
-    body: dict[str, Any] = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-    if request.condition:
-        body["ConditionExpression"] = request.condition
+    # Also a write that has not read the item leaves alone what it could not read.
+    condition = request.condition
+    if condition:
+        condition = f"({condition})" if " OR " in condition else condition
+        condition += " AND "
+    body: dict[str, Any] = {
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        "ConditionExpression": condition + _IS_READABLE,
+    }
     if request.names:
         body["ExpressionAttributeNames"] = dict(request.names)
     if request.values:

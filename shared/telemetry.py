@@ -5,6 +5,7 @@ are never logged; a request is told by its id.
 """
 
 import threading
+from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
@@ -20,6 +21,11 @@ def count(name: str) -> None:
     """One more of something in this invocation; published by `flush`. Safe among threads."""
     with _lock:
         metrics.add_metric(name=name, unit=MetricUnit.Count, value=1)
+
+
+def begin(context: Any) -> None:
+    """Name this invocation in every line that follows, as Lambda's own lines name it."""
+    logger.append_keys(functionRequestId=getattr(context, "aws_request_id", None))
 
 
 def flush() -> None:

@@ -109,9 +109,7 @@ class Deliveries:
                 try:
                     await self._one(job, known, courier, circuits, deadline_ms)
                 except Exception:
-                    telemetry.logger.exception(
-                        "delivery failed", extra={"eventId": job.event["id"]}
-                    )
+                    telemetry.logger.exception("delivery failed", extra=_of_log(job))
                     failed.append(job.message_id)
 
         async with Courier(self._insecure) as courier:
@@ -147,6 +145,9 @@ class Deliveries:
         event = events.complete(job.event, known)
         attempt = await courier.post(endpoint["url"], event, _secrets(secret, now // 1000))
         telemetry.count("WebhookDelivered" if attempt.is_success else "WebhookFailed")
+        telemetry.logger.info("delivered" if attempt.is_success else "not delivered", extra={
+            **_of_log(job), "code": attempt.code, "ms": attempt.ms, "error": attempt.error,
+        })  # fmt: skip
         was_failing = table.webhook_state_key(job.webhook_id) in known
         opened = await self._run(self._judge(job.webhook_id, attempt, was_failing=was_failing))
         circuits[job.webhook_id] = max(circuits[job.webhook_id], opened)
@@ -357,6 +358,12 @@ class Deliveries:
             )
             if answer.get("Failed"):
                 raise table.Unavailable("the queue did not take every message")
+
+
+def _of_log(job: Job) -> dict[str, Any]:
+    request_id = job.event["data"].get("requestId")
+    told = {"eventId": job.event["id"], "requestId": request_id}
+    return {**told, "webhookId": job.webhook_id, "attempt": job.attempt + 1}
 
 
 def _body(webhook_id: str, event: Event, attempt: int) -> dict[str, Any]:

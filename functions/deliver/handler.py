@@ -18,6 +18,7 @@ _deliveries = Deliveries(
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A batch of the queue, or the schedule's tick. Messages that are named come again."""
+    telemetry.begin(context)
     left = context.get_remaining_time_in_millis()
     _door.answer_within(left / 1000 - 2, is_background=True)
     deadline = now_ms() + left

@@ -202,7 +202,9 @@ class Batch:
                 return self._door.run(self._seat_requests(records))
             return [(each.position, told) for each in records for told in _only_told(each)]
         except Exception as error:
-            telemetry.logger.exception("record failed", extra={"pk": key.pk})
+            telemetry.logger.exception(
+                "record failed", extra={"pk": key.pk, "requestIds": _requests(records)}
+            )
             raise Failure(position) from error
 
     def _mark_mail(self, item: Item, kinds: set[str], at: int) -> Steps[None]:
@@ -418,6 +420,12 @@ def _read(raw: list[dict[str, Any]]) -> tuple[dict[Key, list[Record]], int | Non
             broken.add(key)
             failed = position if failed is None else failed
     return groups, failed
+
+
+def _requests(records: Iterable[Record]) -> list[str]:
+    """The requests that records follow from, for the log."""
+    named = {version.change.request for record in records for version in record.versions}
+    return sorted(named | {str(r.new["request"]) for r in records if "request" in r.new})
 
 
 def _group_of(record: Record) -> Key:

@@ -33,6 +33,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     Of a batch, the first record that failed or found no time left is named: Lambda sends that
     one and all after it again.
     """
+    telemetry.begin(context)
     seconds = context.get_remaining_time_in_millis() / 1000 - SECONDS_TO_ANSWER
     _door.answer_within(seconds, is_background=True)
     if "Records" not in event:

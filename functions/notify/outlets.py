@@ -64,6 +64,7 @@ class Outlets:
         failed = _in_parts(entries, self._put_events)
         failed += _in_parts(bodies, lambda part: self._send_messages(self._queue, part))
         failed += _in_parts(jobs, lambda part: self._send_messages(self._reports, part))
+        telemetry.logger.info("events sent", extra={"events": _named(sent)})
         # Only now: what is before the first of these does not come again.
         if failed:
             raise Failure(min(failed))
@@ -121,6 +122,15 @@ class Outlets:
             ],
         )
         return [part[int(failed["Id"])] for failed in answer.get("Failed", [])]
+
+
+def _named(sent: Sequence[tuple[int, Message]]) -> list[dict[str, Any]]:
+    """For the log: each event, and the request that it follows from."""
+    return [
+        {"id": event["id"], "type": event["type"], "requestId": event["data"].get("requestId")}
+        for _, message in sent
+        if (event := message.event)
+    ]
 
 
 def _in_parts(

@@ -31,11 +31,15 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A call of the API, or the schedule's tick."""
     if "routeKey" in event:
         return _serve(event, context)
+    telemetry.begin(context)
     now = now_ms()
     deadline = now + context.get_remaining_time_in_millis() - 5_000
     _context.table.answer_within((deadline - now) / 1000, is_background=True)
-    # The stream's reader counts it: an alarm rings when it comes there no more.
-    _context.table.execute(Put(heartbeat_key(), {"at": now}))
+    try:
+        # The stream's reader counts it: an alarm rings when it comes there no more.
+        _context.table.execute(Put(heartbeat_key(), {"at": now}))
+    except Exception:  # the sweep has its own work, and its own alarm
+        telemetry.logger.exception("heartbeat not written")
     done = sweep(_context.table, context.aws_request_id, now, deadline)
     telemetry.count("SweepRan")
     telemetry.logger.info("sweep", extra=done)

@@ -49,6 +49,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A call of the API, a job of the queue, or the schedule."""
     if "routeKey" in event:
         return _serve(event, context)
+    telemetry.begin(context)
     seconds = context.get_remaining_time_in_millis() / 1000
     _context.table.answer_within(seconds - SECONDS_TO_ANSWER, is_background=True)
     if "Records" not in event:

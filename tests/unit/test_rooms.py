@@ -1,6 +1,8 @@
 """The sweep, the closing of entitlements, and the stream's reader."""
 
+import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from shared import aws, entitlement, ledger, pool, problems, table, usage_parts
 from shared.ledger import Change, Holder, Page
 from shared.table import Put, Table, to_wire
 from shared.usage import Counter
+from tests import engine
 from tests.notifier import Notifier, Recorder
 from tests.support import (
     NOW,
@@ -648,3 +651,41 @@ def test_whoever_needs_the_token_of_lists_first_may_make_it(
     token = link.partition("#")[2]
     _, answer, _ = rooms.call("GET /v1/portal/seats", query={"limit": "1"}, key=token)
     assert answer["nextPageToken"]
+
+
+# --- What newer code has written ------------------------------------------------------------------
+
+
+ACTIVATIONS = "/v1/entitlements/{entitlementId}/activations"
+
+
+@pytest.mark.parametrize("seat_count", [2, 300])
+def test_what_newer_code_has_written_is_left_alone(rooms: Rooms, seat_count: int) -> None:
+    """Answered 503, never decided wrongly: by reads, and by writes that know nothing of an item."""
+    limit = {"key": "exports", "limit": 5, "resetSchedule": "monthly"}
+    owner = rooms.create(seatCount=seat_count, usageLimits=[limit])
+    path, usage = {"entitlementId": owner}, {"entitlementId": owner, "key": "exports"}
+    held = rooms.call(f"POST {ACTIVATIONS}", path, {"seatId": "alice"})[1]["activationId"]
+    calls: tuple[Callable[[], Any], ...] = (
+        lambda: rooms.call(f"POST {ACTIVATIONS}", path, {"seatId": "bob"}),
+        lambda: rooms.call(f"POST {ACTIVATIONS}", path, {"seatId": "alice"}),
+        lambda: rooms.call(f"DELETE {ACTIVATIONS}/{{activationId}}", {**path, "activationId": held}),
+        lambda: rooms.call(f"GET {ACTIVATIONS}", path),
+        lambda: rooms.call("GET /v1/entitlements/{entitlementId}", path),
+        lambda: rooms.call("PATCH /v1/entitlements/{entitlementId}", path, {"seatCount": 400}),
+        lambda: rooms.call(
+            "POST /v1/entitlements/{entitlementId}/usage/{key}", usage, {"quantity": 1},
+            headers={"idempotency-key": "k1"},
+        ),
+        lambda: rooms.call("GET /v1/entitlements/{entitlementId}/usage", path),
+    )  # fmt: skip
+    url, name = rooms.door._endpoint.rstrip("/"), rooms.door.name
+    for item in engine.scan(url, name):
+        if item["pk"]["S"].startswith(("LEDGER#", "POOL#", "SUM#", "USAGE#", "ENTITLEMENT#")):
+            put = {**item, table.FORMAT_ATTRIBUTE: {"N": str(table.FORMAT + 1)}}
+            engine.call(url, "DynamoDB_20120810", "PutItem", TableName=name, Item=put)
+    before = sorted(map(json.dumps, engine.scan(url, name)))
+    for call in calls:
+        status, problem, _ = call()
+        assert (status, problem["type"].rpartition("/")[2]) == (503, "unavailable")
+    assert sorted(map(json.dumps, engine.scan(url, name))) == before

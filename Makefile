@@ -29,7 +29,7 @@ run: $(READY) ## Start the whole stack on this machine (PORT=4566) with a demo c
 demo: $(READY) ## A working day on 100 purchased seats, in about a minute
 	@$(BIN)/python -m local demo
 
-test: $(READY) $(VENV)-sam/.ready lint office chromium ## Everything: style, types, all tests
+test: $(READY) $(VENV)-sam/.ready $(VENV)-checkov/.ready lint office chromium ## Everything: style, types, all tests
 	@$(BIN)/python -m local.dynamodb
 	@rm -rf .local/grants
 	@$(BIN)/pytest $(PARALLEL) tests/unit tests/contract tests/property tests/concurrency
@@ -44,7 +44,7 @@ check: $(READY) lint ## What to run after every edit: style, types, unit tests
 	@$(BIN)/python -m local.dynamodb >/dev/null
 	@$(BIN)/pytest $(PARALLEL) tests/unit
 
-contract: $(VENV)-sam/.ready
+contract: $(VENV)-sam/.ready $(VENV)-checkov/.ready
 
 unit contract property concurrency: $(READY) ## One folder of tests
 	@$(BIN)/python -m local.dynamodb
@@ -133,7 +133,7 @@ bootstrap-key: $(READY) ## Make a bootstrap key and its hash for the deployment
 	@$(BIN)/python -m tools.bootstrap_key
 
 clean: ## Remove everything that was made here
-	@rm -rf $(VENV) $(VENV)-sam .build .local .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-sam $(VENV)-checkov .build .local .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -147,4 +147,10 @@ $(VENV)-sam/.ready: requirements-deploy.txt
 	@echo "setting up the SAM CLI (once) ..."
 	@$(PYTHON) -m venv --clear $(VENV)-sam
 	@$(call install,$(VENV)-sam,requirements-deploy.txt)
+	@touch $@
+
+$(VENV)-checkov/.ready: requirements-checkov.txt
+	@echo "setting up checkov (once) ..."
+	@$(PYTHON) -m venv --clear $(VENV)-checkov
+	@$(call install,$(VENV)-checkov,requirements-checkov.txt)
 	@touch $@

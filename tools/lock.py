@@ -10,6 +10,7 @@ FILES = {
     "requirements": (),
     "requirements-dev": ("--constraint", "requirements.txt"),
     "requirements-deploy": (),
+    "requirements-checkov": (),
     "requirements-uv": (),
 }
 

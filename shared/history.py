@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from shared import table
 from shared.ledger import EVIDENCE_SECONDS, Seat
-from shared.table import SEATS, Item, Query, Steps
+from shared.table import SEATS, BatchGet, Item, Query, Steps
 from shared.times import hours_of, to_rfc3339
 
 QUARTER_MS = 900_000
@@ -575,6 +575,22 @@ def latest_quarter(
         descending=True,
     )
     return Quarter.of(found.items[0]) if found.items else None
+
+
+def latest_quarter_near(
+    entitlement_id: str, meter: str, times: Iterable[int]
+) -> Steps[Quarter | None]:
+    """The latest record, which is most often that of one of these times (Unix milliseconds).
+
+    By name, since such reads of many entitlements are made by one call. The latest is the one that
+    is not forgotten: it has no time to live until another follows it.
+    """
+    names = {quarter_name(quarter_of(at)) for at in times}
+    found = yield BatchGet(tuple(table.quarter_key(entitlement_id, meter, name) for name in names))
+    latest = [item for item in found.values() if "ttl" not in item]
+    if latest:
+        return Quarter.of(max(latest, key=lambda item: str(item["sk"])))
+    return (yield from latest_quarter(entitlement_id, meter))
 
 
 def all_of(query: Query) -> Steps[list[Item]]:

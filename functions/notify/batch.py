@@ -8,11 +8,10 @@ kept, its history folded, and sends its events with the same ids.
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from functions.notify import mail, people, sums
+from functions.notify import mail, people, sums, together
 from functions.notify.changes import (
     Version,
     is_summed,
@@ -118,7 +117,7 @@ def _mark_ends(month: str) -> int:
 class Batch:
     """Processes one batch with a door and outlets. `quiet_ms` joins overdraft episodes.
 
-    `at_once`: so many groups are processed at the same time, since most of it is waiting.
+    `at_once`: so many calls are made at the same time, since most of it is waiting.
     """
 
     def __init__(
@@ -151,9 +150,16 @@ class Batch:
             telemetry.logger.exception("batch failed")
             return 0
         sent: list[tuple[int, Message]] = []
-        for outcome in self._groups(groups):
-            if isinstance(outcome, Failure):
-                failures.append(outcome.position)
+        operations = [self._group(*each) for each in groups.items()]
+        outcomes = together.run(self._door, operations, self._at_once)
+        for (key, records), outcome in zip(groups.items(), outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                telemetry.logger.error(
+                    "record failed",
+                    exc_info=outcome,
+                    extra={"pk": key.pk, "requestIds": _requests(records)},
+                )
+                failures.append(records[0].position)
             else:
                 sent += outcome
         sent.sort(key=lambda each: each[0])
@@ -162,22 +168,6 @@ class Batch:
         except Failure as failure:
             failures.append(failure.position)
         return min(failures, default=None)
-
-    def _groups(
-        self, groups: Mapping[Key, list[Record]]
-    ) -> Iterable[list[tuple[int, Message]] | Failure]:
-        """What becomes of each group."""
-
-        def one(each: tuple[Key, list[Record]]) -> list[tuple[int, Message]] | Failure:
-            try:
-                return self._group(*each)
-            except Failure as failure:
-                return failure
-
-        if self._at_once == 1 or len(groups) == 1:
-            return [one(each) for each in groups.items()]
-        with ThreadPoolExecutor(self._at_once) as pool:
-            return list(pool.map(one, groups.items()))
 
     def _look_up(self, groups: Mapping[Key, list[Record]]) -> None:
         """What several groups need, read once."""
@@ -188,24 +178,19 @@ class Batch:
         }
         self._entitlements = self._door.execute(table.BatchGet(tuple(keys))) if keys else {}
 
-    def _group(self, key: Key, records: list[Record]) -> list[tuple[int, Message]]:
-        position = records[0].position
-        try:
-            if key.sk == _SUMMED:
-                self._door.run(self._summed(table.owner_of(key.pk), records))
-                return []
-            if key.pk.startswith(_PAGES):
-                return self._door.run(self._page(table.owner_of(key.pk), records))
-            if key.pk.startswith(table.DENIAL_PREFIX):
-                return self._door.run(self._denial(table.owner_of(key.pk), records))
-            if key.pk.startswith(table.SEAT_REQUEST_PREFIX):
-                return self._door.run(self._seat_requests(records))
-            return [(each.position, told) for each in records for told in _only_told(each)]
-        except Exception as error:
-            telemetry.logger.exception(
-                "record failed", extra={"pk": key.pk, "requestIds": _requests(records)}
-            )
-            raise Failure(position) from error
+    def _group(self, key: Key, records: list[Record]) -> Steps[list[tuple[int, Message]]]:
+        """What becomes of the records of one item."""
+        owner = table.owner_of(key.pk)
+        if key.sk == _SUMMED:
+            yield from self._summed(owner, records)
+            return []
+        if key.pk.startswith(_PAGES):
+            return (yield from self._page(owner, records))
+        if key.pk.startswith(table.DENIAL_PREFIX):
+            return (yield from self._denial(owner, records))
+        if key.pk.startswith(table.SEAT_REQUEST_PREFIX):
+            return (yield from self._seat_requests(records))
+        return [(each.position, told) for each in records for told in _only_told(each)]
 
     def _mark_mail(self, item: Item, kinds: set[str], at: int) -> Steps[None]:
         if self._sends_mail:
@@ -247,8 +232,9 @@ class Batch:
         meter = table.meter_of(records[0].key.pk)
         item = self._entitlements.get(table.entitlement_key(owner), {})
         thresholds = tuple(item.get("document", {}).get("thresholds", ()))
-        latest = yield from history.latest_quarter(owner, meter)
         changes = {version.change.seq: version.change for _, version in told}
+        first = told[0][1].change
+        latest = yield from history.latest_quarter_near(owner, meter, (first.before_at, first.at))
         known = latest.seq if latest else 0
         late = [seq for seq in changes if latest is not None and latest.is_missing(seq)]
         fresh = [seq for seq in changes if seq > known]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from functions.notify.changes import Version
+from functions.notify.together import Several
 from shared import table
 from shared.history import granted_at
 from shared.table import Accepted, Item, Key, Put, Steps
@@ -27,7 +28,7 @@ def write(owner: str, versions: Iterable[Version]) -> Steps[None]:
     for _ in range(5):
         keys = {key: table.seat_record_key(owner, key) for key in wanted}
         found: dict[Key, Item] = yield table.BatchGet(tuple(keys.values()))
-        left: dict[str, list[Version]] = {}
+        puts: dict[str, Put] = {}
         for key, told in wanted.items():
             seen = found.get(keys[key])
             record = dict(seen or {"seatKey": key, "entitlementId": owner, "seq": 0})
@@ -36,14 +37,18 @@ def write(owner: str, versions: Iterable[Version]) -> Steps[None]:
                     _tell(record, key, version)
                 else:
                     _tell_late(record, key, version)
-            if record == seen:
-                continue
-            reply = yield _put(keys[key], record, seen)
-            if not isinstance(reply, Accepted):
-                left[key] = told
-        if not left:
+            if record != seen:
+                puts[key] = _put(keys[key], record, seen)
+        if not puts:
             return
-        wanted = left
+        replies = yield Several(tuple(puts.values()))
+        wanted = {
+            key: wanted[key]
+            for key, reply in zip(puts, replies, strict=True)
+            if not isinstance(reply, Accepted)
+        }
+        if not wanted:
+            return
     raise table.Unavailable("seat records kept changing")
 
 

@@ -38,7 +38,7 @@ EXCEPTIONS = {
 
 def test_checkov_finds_nothing_but_what_is_explained(tmp_path: Path) -> None:
     command = [
-        ROOT / ".venv-checkov/bin/checkov", "--file", "template.yaml",
+        str(ROOT / ".venv-checkov/bin/checkov"), "--file", "template.yaml",
         "--framework", "cloudformation", "--skip-download", "--compact", "--output", "json",
     ]  # fmt: skip
     environment = {**os.environ, "HOME": str(tmp_path), "LOG_LEVEL": "ERROR"}

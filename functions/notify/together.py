@@ -1,0 +1,176 @@
+"""Several operations side by side, with what they read and write done together.
+
+An operation is a generator of requests (`shared.table.Steps`). All that are under way make their
+next request in the same round: items that they get are read by one call, items that they put
+without a condition are written by one, and the rest goes out at the same time. For each operation
+it is as if it ran alone; a call that fails for several is made again for each.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeAlias
+
+from shared import table
+from shared.table import BatchGet, BatchPut, Get, Key, Pause, Request, Steps
+from shared.times import now_ms
+
+# What one call of DynamoDB takes.
+READ_TOGETHER = 100
+WRITTEN_TOGETHER = 25
+Outcome: TypeAlias = Any  # what an operation returns, or the exception that it ended with
+
+
+class Several(NamedTuple):
+    """Requests that do not depend on each other; replied with their replies, in order."""
+
+    requests: tuple[Request, ...]
+
+
+class _Failed(NamedTuple):
+    """In place of a reply."""
+
+    error: Exception
+
+
+def run(door: table.Table, operations: Sequence[Steps[Any]], at_once: int) -> list[Outcome]:
+    """Run all; what each returns, or the exception that it ended with.
+
+    `at_once` calls are made at the same time. 1: one operation after the other, nothing together.
+    """
+    if at_once == 1:
+        return [_alone(door, each) for each in operations]
+    outcomes: list[Outcome] = [None] * len(operations)
+    with ThreadPoolExecutor(at_once) as pool:
+        waiting: dict[int, Any] = {}
+        _advance(operations, dict.fromkeys(range(len(operations))), waiting, outcomes)
+        while waiting:
+            replies = _round(door, waiting, pool)
+            waiting = {}
+            _advance(operations, replies, waiting, outcomes)
+    return outcomes
+
+
+def _alone(door: table.Table, operation: Steps[Any]) -> Outcome:
+    reply: Any = None
+    while True:
+        try:
+            request = operation.send(reply)
+            if isinstance(request, Several):
+                reply = tuple(_execute(door, each) for each in request.requests)
+            else:
+                reply = _execute(door, request)
+        except StopIteration as stop:
+            return stop.value
+        except Exception as error:
+            operation.close()
+            return error
+
+
+def _execute(door: table.Table, request: Any) -> Any:
+    if isinstance(request, Pause):
+        time.sleep(table.backoff_seconds(request.attempt))
+        return now_ms()
+    return door.execute(request)
+
+
+def _advance(
+    operations: Sequence[Steps[Any]],
+    replies: Mapping[int, Any],
+    waiting: dict[int, Any],
+    outcomes: list[Outcome],
+) -> None:
+    """Hand replies over, and note the next requests or how it ended."""
+    for number, reply in replies.items():
+        if isinstance(reply, _Failed):
+            operations[number].close()
+            outcomes[number] = reply.error
+            continue
+        try:
+            waiting[number] = operations[number].send(reply)
+        except StopIteration as stop:
+            outcomes[number] = stop.value
+        except Exception as error:
+            outcomes[number] = error
+
+
+def _round(
+    door: table.Table, waiting: Mapping[int, Any], pool: ThreadPoolExecutor
+) -> dict[int, Any]:
+    """Make everybody's request; the replies."""
+    reads: dict[int, BatchGet] = {}
+    writes: dict[int, BatchPut] = {}
+    alone: dict[int, Future[Any]] = {}
+    several: dict[int, list[Future[Any]]] = {}
+    is_get = set[int]()
+    for number, request in waiting.items():
+        match request:
+            case Get():
+                is_get.add(number)
+                reads[number] = BatchGet((request.key,))
+            case BatchGet():
+                reads[number] = request
+            case BatchPut():
+                writes[number] = request
+            case Several():
+                several[number] = [pool.submit(_tried, door, r) for r in request.requests]
+            case _:
+                alone[number] = pool.submit(_tried, door, request)
+    parts = [
+        *(pool.submit(_read, door, part) for part in _parts(reads, READ_TOGETHER)),
+        *(pool.submit(_write, door, part) for part in _parts(writes, WRITTEN_TOGETHER)),
+    ]
+    replies: dict[int, Any] = {}
+    for done in parts:
+        replies |= done.result()
+    for number in is_get:
+        if not isinstance(replies[number], _Failed):
+            replies[number] = next(iter(replies[number].values()), None)
+    replies |= {number: done.result() for number, done in alone.items()}
+    for number, all_done in several.items():
+        told = [done.result() for done in all_done]
+        failed = [reply for reply in told if isinstance(reply, _Failed)]
+        replies[number] = failed[0] if failed else tuple(told)
+    return replies
+
+
+def _tried(door: table.Table, request: Any) -> Any:
+    try:
+        return _execute(door, request)
+    except Exception as error:
+        return _Failed(error)
+
+
+def _parts(requests: Mapping[int, Any], most: int) -> Iterable[dict[int, Any]]:
+    """Requests in parts that one call takes; one that is larger is a part by itself."""
+    part: dict[int, Any] = {}
+    size = 0
+    for number, request in requests.items():
+        length = len(request[0])
+        if part and size + length > most:
+            yield part
+            part, size = {}, 0
+        part[number] = request
+        size += length
+    if part:
+        yield part
+
+
+def _read(door: table.Table, part: Mapping[int, BatchGet]) -> dict[int, Any]:
+    keys = tuple({key: None for request in part.values() for key in request.keys})
+    found = _tried(door, BatchGet(keys))
+    if isinstance(found, _Failed):
+        return {number: _tried(door, request) for number, request in part.items()}
+    items: Mapping[Key, Any] = found
+    return {
+        number: {key: items[key] for key in request.keys if key in items}
+        for number, request in part.items()
+    }
+
+
+def _write(door: table.Table, part: Mapping[int, BatchPut]) -> dict[int, Any]:
+    together = BatchPut(tuple(item for request in part.values() for item in request.items))
+    reply = _tried(door, together)
+    if isinstance(reply, _Failed):
+        return {number: _tried(door, request) for number, request in part.items()}
+    return dict.fromkeys(part, reply)

@@ -481,7 +481,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "GET /v1/report-files/{token}": Operation(
         "openReportFile",
-        "report",
+        "entitlements",
         "The file behind a link to a report",
         answers=((302, ""),),
         problems=("not-found",),

@@ -13,6 +13,16 @@ SIGNATURE_BYTES = 16
 _known: dict[str, str] = {}
 
 
+def kept_secret(name: str) -> Steps[str | None]:
+    """A secret of the stack's own, if one was ever needed; read once a process."""
+    if name not in _known:
+        item = yield table.Get(table.secret_key(name))
+        if item is None:
+            return None
+        _known[name] = item["value"]
+    return _known[name]
+
+
 def own_secret(name: str) -> Steps[str]:
     """A secret of the stack's own, made when it is first needed, read once a process."""
     if name not in _known:

@@ -7,9 +7,9 @@ from typing import Any
 
 from functions.report import desk
 from functions.report.figures import Period
-from functions.report.job import Job, Mailing, Work, file_name
+from functions.report.job import Job, Mailing, Work
 from functions.report.store import Store
-from shared import table
+from shared import report_links, table
 from shared.models import REPORT_FORMATS
 from shared.table import Item
 
@@ -79,7 +79,7 @@ class Maker:
         return found
 
     def file(self, report: Item, name: str) -> bytes:
-        return self.store.files[file_name(report["folder"], name)]
+        return self.store.files[report_links.file_name(report["folder"], name)]
 
     def json(self, report: Item) -> dict[str, Any]:
         told: dict[str, Any] = json.loads(self.file(report, "json"))

@@ -5,11 +5,10 @@ import json
 import os
 from typing import Any
 
-from functions.report import links, periods
+from functions.report import periods
 from functions.report.figures import Period
-from functions.report.job import file_name, summary_view
-from functions.report.store import Store
-from shared import idempotency, lists, table
+from functions.report.job import summary_view
+from shared import idempotency, lists, report_links, table
 from shared.credentials import new_id
 from shared.http import Request, Response
 from shared.idempotency import replayed
@@ -114,7 +113,7 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
         raise NotFound("No report has this id.")
     made: dict[str, dict[str, Any]] = {}
     if item["status"] == "published":
-        made = yield from links.make(item, request.public_url, request.now_ms)
+        made = yield from report_links.make(item, request.public_url, request.now_ms)
     return _view(item, made)
 
 
@@ -145,26 +144,3 @@ def _view(item: Item, made: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "publishedAt": None if published_at is None else to_rfc3339(published_at),
         "files": list(made.values()),
     }
-
-
-def open_file(request: Request, store: Store) -> Response:
-    """Lead who has a link to the file, if the link is good."""
-    found = request.table.run(_find(request))
-    if found is None:
-        raise NotFound("This link is not known, or has expired; a new one is in the report.")
-    item, name = found
-    period = item["period"]
-    about = period["month"] or period["from"][:10]
-    shown_as = f"overdraft-{about}-v{item['version']}.{name}"
-    url = store.link(file_name(item["folder"], name), shown_as, is_page=name == "html")
-    return Response(302, None, {"location": url, "referrer-policy": "no-referrer"})
-
-
-def _find(request: Request) -> Steps[tuple[Item, str] | None]:
-    found = yield from links.read(request.path["token"], request.now)
-    if found is None:
-        return None
-    item: Item | None = yield table.Get(table.report_key(found[0]))
-    if item is None or found[1] not in item.get("files", ()):
-        return None
-    return item, found[1]

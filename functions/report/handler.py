@@ -8,7 +8,6 @@ from functions.report import desk
 from functions.report.job import MailFailed, Mailing, StepFailed, Work, queue_at
 from functions.report.store import Store
 from shared import aws, http, telemetry
-from shared.http import Request, Response
 from shared.table import Unavailable
 from shared.times import now_ms, to_rfc3339
 
@@ -32,15 +31,10 @@ _work = Work(
 )
 
 
-def _open_file(request: Request) -> Response:
-    return desk.open_file(request, _store)
-
-
 ROUTES: dict[str, http.Handler] = {
     "createReport": desk.create,
     "listReports": desk.list_all,
     "getReport": desk.read,
-    "openReportFile": _open_file,
 }
 _serve = http.serve(ROUTES, _context)
 

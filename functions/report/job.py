@@ -13,13 +13,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from functions.report import links, mail, reading
+from functions.report import mail, reading
 from functions.report.columns import COLUMNS, Entry, meters
 from functions.report.figures import Period
 from functions.report.forms import Csv, Form, Json, Meta, Xlsx
 from functions.report.page import Page
 from functions.report.store import Store
-from shared import aws, ledger, table, telemetry
+from shared import aws, ledger, report_links, table, telemetry
 from shared.table import Accepted, Item, Put, Refused, Transact, Update
 from shared.times import hours_of, to_rfc3339
 from shared.times import now_ms as clock
@@ -281,7 +281,7 @@ class Work:
             for form in forms:
                 form.close()
         files = {
-            name: self._store.put(file_name(stored, name), path, TYPES[name])
+            name: self._store.put(report_links.file_name(stored, name), path, TYPES[name])
             for name, path in paths.items()
         }
         self._store.put(f"{stored}{ROWS}", rows_path, TYPES["json"])
@@ -334,9 +334,9 @@ class Work:
         if not report["sendsEmail"] or not self._mailing.sender:
             return
         now = clock()
-        made = self._door.run(links.make(report, report.get("publicUrl", ""), now))
+        made = self._door.run(report_links.make(report, report.get("publicUrl", ""), now))
         urls = {name: each["url"] for name, each in made.items()}
-        expires = to_rfc3339((now // 1000 + links.SECONDS) * 1000)
+        expires = to_rfc3339((now // 1000 + report_links.SECONDS) * 1000)
         shown = {**report, "summary": summary_view(report["summary"])}
         failed = None
         for recipient in self._mailing.recipients:
@@ -438,11 +438,6 @@ def _job(report: Item, step: str, **more: Any) -> Job:
 
 def _part_name(report: Item, number: int, kind: str) -> str:
     return f"{PARTS}{report['reportId']}/{report['plan']}/{number:05d}.{kind}"
-
-
-def file_name(folder: str, name: str) -> str:
-    """The file of a format in the folder of a published report."""
-    return f"{folder}report.{name}"
 
 
 def _period(report: Item) -> Period:

@@ -1,12 +1,10 @@
-"""The files of reports, in their bucket. Nobody reads it but through links that expire."""
+"""The files of reports, in their bucket. Others read it through links that expire alone."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from shared import aws
-
-LINK_SECONDS = 300
 
 
 class Store:
@@ -59,17 +57,3 @@ class Store:
                 answer = client.delete_objects(Bucket=self._bucket, Delete={"Objects": keys})
                 if answer.get("Errors"):
                     raise OSError(f"{len(answer['Errors'])} files were not deleted")
-
-    def link(self, name: str, shown_as: str, *, is_page: bool) -> str:
-        """An address from which this file can be read, for five minutes, by whoever has it."""
-        kind = "inline" if is_page else "attachment"
-        url: str = aws.client("s3").generate_presigned_url(
-            "get_object",
-            Params={
-                "Bucket": self._bucket,
-                "Key": name,
-                "ResponseContentDisposition": f'{kind}; filename="{shown_as}"',
-            },
-            ExpiresIn=LINK_SECONDS,
-        )
-        return url

@@ -16,13 +16,14 @@ import pytest
 from botocore.exceptions import ClientError
 from markupsafe import escape
 
+from functions.entitlements import report_files
 from functions.notify.batch import Marks, _mark_level
-from functions.report import handler, job, links, reading
+from functions.report import handler, job, reading
 from functions.report.columns import COLUMNS
 from functions.report.figures import Period
 from functions.report.job import Mailing
 from local.dynamodb import DynamoDBLocal
-from shared import aws, follow_up, history, http, table, telemetry, tokens
+from shared import aws, follow_up, history, http, report_links, table, telemetry, tokens
 from shared.credentials import hash_key
 from shared.table import Table, Unavailable
 from shared.times import from_rfc3339_ms, to_rfc3339
@@ -559,7 +560,8 @@ class Room:
         self.queued: list[dict[str, Any]] = []
         context = http.Context({"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY)}, door)
         monkeypatch.setattr(handler, "_context", context)
-        monkeypatch.setattr(handler, "_serve", http.serve(handler.ROUTES, context))
+        routes = {**handler.ROUTES, "openReportFile": report_files.open_file}
+        self.serve = http.serve(routes, context)
         monkeypatch.setattr(handler, "_work", self.maker.work)
         monkeypatch.setattr(handler, "_store", self.maker.store)
         monkeypatch.setattr(aws, "client", lambda _: self)
@@ -589,7 +591,7 @@ class Room:
         return f"https://s3.example/{Params['Key']}?for={ExpiresIn}"
 
     def call(self, route: str, *args: Any, **kwargs: Any) -> tuple[int, Any, dict[str, str]]:
-        answer = handler.handler(event(route, *args, **kwargs), None)
+        answer = self.serve(event(route, *args, **kwargs), None)
         body = answer["body"]
         return answer["statusCode"], json.loads(body) if body else None, answer["headers"]
 
@@ -801,17 +803,17 @@ def test_mail_is_for_who_asked_for_it(door: Table, room: Room) -> None:
 def test_links_expire_and_cannot_be_made_up(door: Table, room: Room) -> None:
     sold(door)
     report = room.maker.make(room.maker.ask(PERIOD, NOW))
-    secret = door.run(tokens.own_secret(links.SECRET))
+    secret = door.run(tokens.own_secret(report_links.SECRET))
     now = from_rfc3339_ms("2026-11-24T00:00:00Z") // 1000
-    good = tokens.seal(secret, [report["reportId"], "csv", now], links.CONTEXT)
-    assert door.run(links.read(good, now - 1)) == (report["reportId"], "csv")
-    assert door.run(links.read(good, now)) is None
+    good = tokens.seal(secret, [report["reportId"], "csv", now], report_links.CONTEXT)
+    assert door.run(report_links.read(good, now - 1)) == (report["reportId"], "csv")
+    assert door.run(report_links.read(good, now)) is None
     later = 99_999_999_999
     for token in (
-        tokens.seal("other", [report["reportId"], "csv", later], links.CONTEXT),
+        tokens.seal("other", [report["reportId"], "csv", later], report_links.CONTEXT),
         tokens.seal(secret, [report["reportId"], "csv", later], "unsubscribe"),
-        tokens.seal(secret, [report["reportId"], "rows", later], links.CONTEXT),
-        tokens.seal(secret, ["rep_other", "csv", later], links.CONTEXT),
+        tokens.seal(secret, [report["reportId"], "rows", later], report_links.CONTEXT),
+        tokens.seal(secret, ["rep_other", "csv", later], report_links.CONTEXT),
         good, good[:-1] + "A", "x" * 40,
     ):  # fmt: skip
         status, told, _ = room.call("GET /v1/report-files/{token}", {"token": token}, key=None)

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from functions.entitlements import report_files
 from functions.report import figures, periods
 from functions.report.columns import COLUMNS
 from functions.report.figures import Day, Period
-from functions.report.store import Store
 from shared import aws
 from shared.history import HOUR_MS, Usage
 from shared.models import ReportInput, parse
@@ -140,9 +140,10 @@ def test_links_lead_to_the_bucket_s_region(monkeypatch: pytest.MonkeyPatch, regi
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    monkeypatch.setenv("REPORTS_BUCKET", "reports")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)  # nothing is called, only signed
     aws.client.cache_clear()
-    host = urlsplit(Store("reports").link("rep_1/x/report.csv", "r.csv", is_page=False)).netloc
+    host = urlsplit(report_files._address("rep_1/x/report.csv", "r.csv", is_page=False)).netloc
     aws.client.cache_clear()
     assert host == (
         "reports.s3.amazonaws.com"

@@ -33,9 +33,16 @@ def make(report: Item, public_url: str, now_ms: int) -> Steps[dict[str, dict[str
 
 def read(token: str, now: int) -> Steps[tuple[str, str] | None]:
     """The report id and the format of a link; None: it was made up, changed, or has expired."""
-    secret = yield from tokens.own_secret(SECRET)
+    secret = yield from tokens.kept_secret(SECRET)
+    if secret is None:  # there never was a link
+        return None
     try:
         report_id, name, expires = tokens.unseal(secret, token, CONTEXT)
     except ValueError:
         return None
     return (report_id, name) if now < expires else None
+
+
+def file_name(folder: str, name: str) -> str:
+    """The file of a format in the folder of a published report."""
+    return f"{folder}report.{name}"

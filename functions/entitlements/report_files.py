@@ -1,0 +1,53 @@
+"""The files of reports, for whoever has a link: open to all, so answered by a small function."""
+
+import os
+from urllib.parse import quote
+
+from shared import aws, report_links, table
+from shared.http import Request, Response
+from shared.problems import NotFound
+from shared.table import Item, Steps
+
+# How long the address of S3 is good that a link leads to.
+SECONDS = 300
+
+
+def open_file(request: Request) -> Response:
+    """Lead who has a link to the file, if the link is good."""
+    found = request.table.run(_find(request))
+    if found is None:
+        raise NotFound("This link is not known, or has expired; a new one is in the report.")
+    item, name = found
+    period = item["period"]
+    about = period["month"] or period["from"][:10]
+    address = _address(
+        report_links.file_name(item["folder"], name),
+        f"overdraft-{about}-v{item['version']}.{name}",
+        is_page=name == "html",
+    )
+    return Response(302, None, {"location": address, "referrer-policy": "no-referrer"})
+
+
+def _find(request: Request) -> Steps[tuple[Item, str] | None]:
+    found = yield from report_links.read(request.path["token"], request.now)
+    if found is None:
+        return None
+    item: Item | None = yield table.Get(table.report_key(found[0]))
+    if item is None or found[1] not in item.get("files", ()):
+        return None
+    return item, found[1]
+
+
+def _address(name: str, shown_as: str, *, is_page: bool) -> str:
+    """An address of S3 from which this file can be read, for whoever has it."""
+    kind = "inline" if is_page else "attachment"
+    url: str = aws.client("s3").generate_presigned_url(
+        "get_object",
+        Params={
+            "Bucket": os.environ.get("REPORTS_BUCKET", ""),
+            "Key": name,
+            "ResponseContentDisposition": f'{kind}; filename="{quote(shown_as)}"',
+        },
+        ExpiresIn=SECONDS,
+    )
+    return url

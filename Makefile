@@ -7,8 +7,8 @@ STACK ?= overdraft
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# A file of tests has an engine of its own, so files run beside each other; those of the whole stack
-# look at the clock, and run alone.
+# A file of tests has an engine of its own, and each process a stack of its own: files run beside each
+# other.
 PARALLEL := --numprocesses auto --dist loadfile
 
 PIP := pip install --quiet --disable-pip-version-check --require-hashes --requirement
@@ -33,7 +33,7 @@ test: $(READY) $(VENV)-sam/.ready $(VENV)-checkov/.ready lint office chromium ##
 	@$(BIN)/python -m local.dynamodb
 	@rm -rf .local/grants
 	@$(BIN)/pytest $(PARALLEL) tests/unit tests/contract tests/property tests/concurrency
-	@$(BIN)/pytest tests/integration tests/browser
+	@$(BIN)/pytest $(PARALLEL) tests/integration tests/browser
 	@$(BIN)/pytest tests/grants
 
 soak: $(READY) office ## The sweeping tests, whole, for MINUTES=60

@@ -484,11 +484,7 @@ def main() -> None:
         console.print("measuring notify and deliver ...")
         with _quiet():
             results |= stream.measure_notify(bench.door, bench.meter, bench.bare_put, NOW_MS)
-            distant = stream.Distant(
-                bench.door.name, region="us-east-1", endpoint=engine.url,
-                credentials=Credentials("test", "test"),
-            )  # fmt: skip
-            results |= stream.measure_reader(bench.door, distant, NOW_MS)
+            results |= stream.measure_reader(engine.url, bench.door.name, NOW_MS)
             results |= stream.measure_deliver(bench.door, NOW_MS)
         results |= estimate_cost(results)
         console.print("measuring the warm handler ...")

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import random
 import statistics
 import subprocess
 import sys
@@ -15,7 +14,9 @@ from itertools import pairwise
 from typing import Any
 
 import aiohttp
+from botocore.credentials import Credentials
 
+from benchmarks.replay import Recording, replaying
 from functions.deliver.deliveries import Deliveries
 from functions.notify.batch import Batch
 from functions.notify.outlets import Outlets
@@ -130,25 +131,9 @@ def measure_notify(
 
 # --- notify, with DynamoDB as far away as it is in AWS --------------------------------------------
 
-# Published medians in milliseconds (docs/scale.md), log-normal; p99 is 2.1 times the median of a
-# plain call, and 3.7 times that of a transaction.
-LATENCIES = {"TransactWriteItems": (25.0, 0.56)}
-READ, WRITE = (4.0, 0.32), (7.6, 0.32)
-READS = ("GetItem", "BatchGetItem", "Query")
 WORKERS = 16
 OWNERS = 100
 ROUNDS = 4
-
-
-class Distant(table.Table):
-    """A door whose every call takes as long as published, or as the engine takes, if that is more."""
-
-    def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
-        median, sigma = LATENCIES.get(operation, READ if operation in READS else WRITE)
-        until = time.perf_counter() + median / 1000 * random.lognormvariate(0, sigma)
-        answer = super()._send(operation, payload)
-        time.sleep(max(0.0, until - time.perf_counter()))
-        return answer
 
 
 def _grants(
@@ -179,41 +164,50 @@ def _grants(
     return begun, records
 
 
-def measure_reader(door: table.Table, distant: table.Table, now_ms: int) -> dict[str, float]:
-    """Records a second and shard: one invocation on one core, tables at the published latencies.
+def measure_reader(engine_url: str, name: str, now_ms: int) -> dict[str, float]:
+    """Records a second and shard: one invocation on one core, a table at the published latencies.
 
-    Of entitlements that have a history, by a process and an engine that have worked before.
+    Of entitlements that have a history, by a process that has worked before.
     """
-    outlets = Outlets("bus", "queue", distant)
+    settings: dict[str, Any] = {
+        "region": "us-east-1", "credentials": Credentials("test", "test"),
+    }  # fmt: skip
+    recording = Recording(name, endpoint=engine_url, **settings)
     cores = os.sched_getaffinity(0)
     found = {}
-    for prefix, name, owners, each, at_once in (
+    for prefix, about, owners, each, at_once in (
         ("fara", "100_entitlements", OWNERS, 1, WORKERS),
         ("farb", "100_entitlements.one_at_a_time", OWNERS, 1, 1),
         ("farc", "one_entitlement", 1, BATCH, WORKERS),
     ):
+
+        def process(door: table.Table, given: list[dict[str, Any]], many: int = at_once) -> None:
+            outlets = Outlets("bus", "queue", door)
+            batch = Batch(door, outlets, 900_000, now_ms, sends_mail=False, at_once=many)
+            assert batch.process(given) is None
+
         spent, used, read = 0.0, 0.0, 0
         for number in range(ROUNDS):
-            begun, records = _grants(door, f"{prefix}{number}", owners, each, now_ms)
-
-            def process(given: list[dict[str, Any]], through: table.Table, many: int) -> None:
-                batch = Batch(through, outlets, 900_000, now_ms, sends_mail=False, at_once=many)
-                assert batch.process(given) is None
-
+            recording.answers = {}
+            begun, records = _grants(recording, f"{prefix}{number}", owners, each, now_ms)
             with _sink():
-                process(begun, door, WORKERS)
-                os.sched_setaffinity(0, {min(cores)})
-                try:
-                    cpu, started = time.process_time(), time.perf_counter()
-                    process(records, distant, at_once)
-                    if number:  # the first one warms up
-                        spent += time.perf_counter() - started
-                        used += time.process_time() - cpu
-                        read += len(records)
-                finally:
-                    os.sched_setaffinity(0, cores)
-        found[f"notify.far.{name}.records_per_second"] = read / spent
-        found[f"notify.far.{name}.cpu_ms_per_record"] = used * 1000 / read
+                process(recording, begun)
+                recording.answers = {}
+                process(recording, records)
+                with replaying(recording.answers) as url:
+                    far = table.Table(name, endpoint=url, **settings)
+                    os.sched_setaffinity(0, {min(cores)})
+                    try:
+                        cpu, started = time.process_time(), time.perf_counter()
+                        process(far, records)
+                        if number:  # the first one warms up
+                            spent += time.perf_counter() - started
+                            used += time.process_time() - cpu
+                            read += len(records)
+                    finally:
+                        os.sched_setaffinity(0, cores)
+        found[f"notify.far.{about}.records_per_second"] = read / spent
+        found[f"notify.far.{about}.cpu_ms_per_record"] = used * 1000 / read
     return found
 
 

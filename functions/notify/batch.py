@@ -196,9 +196,11 @@ class Batch:
         if self._sends_mail:
             yield from mail.mark(item, kinds, at, self._now_ms)
 
-    def _mark_changes(self, item: Item, changes: list[KeptChange]) -> Steps[None]:
+    def _mark_changes(
+        self, item: Item, changes: list[KeptChange], made: Mapping[int, list[events.Event]]
+    ) -> Steps[None]:
         for change in changes:
-            kinds = {event["type"] for event in events.of_change("", change)}
+            kinds = {event["type"] for event in made[change.seq]}
             yield from self._mark_mail(item, kinds, change.at)
 
     # --- A page of a pool ------------------------------------------------------------------------
@@ -250,7 +252,8 @@ class Batch:
         )
         # Before anything says that these were processed: a mail may only be due too often.
         new = [changes[seq] for seq in (*late, *fresh)]
-        yield from self._mark_changes(item, new)
+        made = {seq: events.of_change(owner, change) for seq, change in changes.items()}
+        yield from self._mark_changes(item, new, made)
         months = _notable_months(latest, [changes[seq] for seq in fresh], new)
         is_marked = yield from self._marks.put(owner, meter, months)
         yield from follow_up.move(owner, _moves(folded, new, set(late)))
@@ -272,11 +275,11 @@ class Batch:
                 owner, meter, list(changes.values()), latest, newest, is_marked=is_marked
             )
         # And again: a mail that was made in between has looked at its time without seeing it.
-        yield from self._mark_changes(item, new)
+        yield from self._mark_changes(item, new, made)
         sent = []
         for position, version in told:
             change = changes[version.change.seq]
-            for event in events.of_change(owner, change):
+            for event in made[change.seq]:
                 if event["type"] == events.OVERDRAFT_EXITED:
                     event["data"]["episode"] = yield from _episode_view(owner, change)
                 sent.append((position, Message(event)))

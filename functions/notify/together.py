@@ -8,7 +8,7 @@ it is as if it ran alone; a call that fails for several is made again for each.
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias
 
 from shared import table
@@ -98,40 +98,44 @@ def _round(
     door: table.Table, waiting: Mapping[int, Any], pool: ThreadPoolExecutor
 ) -> dict[int, Any]:
     """Make everybody's request; the replies."""
-    reads: dict[int, BatchGet] = {}
-    writes: dict[int, BatchPut] = {}
-    alone: dict[int, Future[Any]] = {}
-    several: dict[int, list[Future[Any]]] = {}
-    is_get = set[int]()
-    for number, request in waiting.items():
-        match request:
-            case Get():
-                is_get.add(number)
-                reads[number] = BatchGet((request.key,))
-            case BatchGet():
-                reads[number] = request
-            case BatchPut():
-                writes[number] = request
-            case Several():
-                several[number] = [pool.submit(_tried, door, r) for r in request.requests]
-            case _:
-                alone[number] = pool.submit(_tried, door, request)
+    reads = {
+        number: BatchGet((request.key,)) if isinstance(request, Get) else request
+        for number, request in waiting.items()
+        if isinstance(request, (Get, BatchGet))
+    }
+    writes = {n: request for n, request in waiting.items() if isinstance(request, BatchPut)}
+    others = {
+        number: [
+            pool.submit(_tried, door, each)
+            for each in (request.requests if isinstance(request, Several) else (request,))
+        ]
+        for number, request in waiting.items()
+        if number not in reads and number not in writes
+    }
     parts = [
         *(pool.submit(_read, door, part) for part in _parts(reads, READ_TOGETHER)),
-        *(pool.submit(_write, door, part) for part in _parts(writes, WRITTEN_TOGETHER)),
+        *(pool.submit(_write, door, part) for part in _items(writes, WRITTEN_TOGETHER)),
     ]
     replies: dict[int, Any] = {}
     for done in parts:
-        replies |= done.result()
-    for number in is_get:
-        if not isinstance(replies[number], _Failed):
-            replies[number] = next(iter(replies[number].values()), None)
-    replies |= {number: done.result() for number, done in alone.items()}
-    for number, all_done in several.items():
-        told = [done.result() for done in all_done]
-        failed = [reply for reply in told if isinstance(reply, _Failed)]
-        replies[number] = failed[0] if failed else tuple(told)
+        for number, reply in done.result().items():
+            # Of one that was written in several parts, a failure counts.
+            if not isinstance(replies.get(number), _Failed):
+                replies[number] = reply
+    for number, each_done in others.items():
+        replies[number] = _joined([done.result() for done in each_done], waiting[number])
+    for number, request in waiting.items():
+        if isinstance(request, Get) and not isinstance(replies[number], _Failed):
+            replies[number] = replies[number].get(request.key)
     return replies
+
+
+def _joined(told: list[Any], request: Any) -> Any:
+    """The reply to a request that was made alone, or to several."""
+    failed = [reply for reply in told if isinstance(reply, _Failed)]
+    if failed:
+        return failed[0]
+    return tuple(told) if isinstance(request, Several) else told[0]
 
 
 def _tried(door: table.Table, request: Any) -> Any:
@@ -166,6 +170,24 @@ def _read(door: table.Table, part: Mapping[int, BatchGet]) -> dict[int, Any]:
         number: {key: items[key] for key in request.keys if key in items}
         for number, request in part.items()
     }
+
+
+def _items(requests: Mapping[int, BatchPut], most: int) -> Iterable[dict[int, BatchPut]]:
+    """What is to be written in parts that one call takes; a large request is in several."""
+    part: dict[int, BatchPut] = {}
+    room = most
+    for number, request in requests.items():
+        items = tuple(dict(request.items).items())  # the last one for a key wins
+        while items:
+            part[number] = BatchPut(items[:room])
+            items, room = items[room:], room - min(room, len(items))
+            if not room:
+                yield part
+                part, room = {}, most
+        if not request.items:
+            part[number] = request
+    if part:
+        yield part
 
 
 def _write(door: table.Table, part: Mapping[int, BatchPut]) -> dict[int, Any]:

@@ -144,29 +144,35 @@ def without_details(items: dict[Key, Item]) -> dict[Key, Item]:
 FAULTS = ("after", "lost")  # what ends after a call ends before the next one
 
 
+@pytest.fixture(scope="module")
+def short(dynamodb: DynamoDBLocal) -> Clean:
+    return Clean(Life(dynamodb.url, 25, 45))
+
+
+@pytest.mark.parametrize("at_once", [1, 8])
 @pytest.mark.parametrize("kind", [*FAULTS, "some"])
-def test_a_failure_at_every_call(dynamodb: DynamoDBLocal, kind: str) -> None:
-    life = Life(dynamodb.url, 25, 45)
-    clean = Clean(life)
+def test_a_failure_at_every_call(short: Clean, kind: str, at_once: int) -> None:
+    life, clean = short.life, short
     kinds = {event["type"] for event in clean.recorder.events}
     assert {events.OVERDRAFT_ENTERED, events.OVERDRAFT_EXITED, events.SEAT_DENIED} <= kinds
     assert {events.USAGE_OVERDRAFT_ENTERED, events.USAGE_DENIED} <= kinds
-    table_calls, aws_calls = count_calls(life)
+    table_calls, aws_calls = count_calls(life, at_once)
     assert table_calls > 30
     assert aws_calls > 5
     # The kinds take turns, so that more calls are met by one of them.
-    points = range(0 if IS_SOAK else 15 * FAULTS.index(kind), table_calls) if kind in FAULTS else ()
-    for point in sampled(points, 30):
-        check_fault(life, clean, kind, door_fault=point)
+    first = 0 if IS_SOAK or kind not in FAULTS else 15 * FAULTS.index(kind) + 7 * (at_once > 1)
+    points = range(first, table_calls) if kind in FAULTS else ()
+    for point in sampled(points, 60):
+        check_fault(life, clean, kind, at_once, door_fault=point)
     if kind != "lost":
-        for point in sampled(range(aws_calls), 9):
-            check_fault(life, clean, kind, aws_fault=point)
+        for point in sampled(range(aws_calls), 20):
+            check_fault(life, clean, kind, at_once, aws_fault=point)
 
 
-def count_calls(life: Life) -> tuple[int, int]:
+def count_calls(life: Life, at_once: int) -> tuple[int, int]:
     name = life.copy()
     door = faulty_door(life.url, name)
-    notifier = Notifier(door)
+    notifier = Notifier(door, at_once=at_once)
     notifier.deliver_all(life.records)
     return door.calls, notifier.recorder.calls
 
@@ -175,13 +181,14 @@ def check_fault(
     life: Life,
     clean: Clean,
     kind: str,
+    at_once: int,
     *,
     door_fault: int | None = None,
     aws_fault: int | None = None,
 ) -> None:
     name = life.copy()
     door = faulty_door(life.url, name)
-    notifier = Notifier(door)
+    notifier = Notifier(door, at_once=at_once)
     if door_fault is not None:
         door.fault = (door_fault, kind)
     if aws_fault is not None:
@@ -191,7 +198,7 @@ def check_fault(
         assert kind in ("lost", "some")
     except Crash:
         # The process is gone; Lambda sends the whole batch to another one.
-        again = Notifier(open_door(life.url, name), notifier.recorder)
+        again = Notifier(open_door(life.url, name), notifier.recorder, at_once=at_once)
         again.deliver_all(life.records)
     assert effects(life.url, name) == clean.effects, (kind, door_fault, aws_fault)
     assert sent(notifier.recorder) == sent(clean.recorder)

@@ -180,14 +180,13 @@ class Batch:
 
     def _group(self, key: Key, records: list[Record]) -> Steps[list[tuple[int, Message]]]:
         """What becomes of the records of one item."""
-        owner = table.owner_of(key.pk)
         if key.sk == _SUMMED:
-            yield from self._summed(owner, records)
+            yield from self._summed(table.owner_of(key.pk), records)
             return []
         if key.pk.startswith(_PAGES):
-            return (yield from self._page(owner, records))
+            return (yield from self._page(table.owner_of(key.pk), records))
         if key.pk.startswith(table.DENIAL_PREFIX):
-            return (yield from self._denial(owner, records))
+            return (yield from self._denial(table.owner_of(key.pk), records))
         if key.pk.startswith(table.SEAT_REQUEST_PREFIX):
             return (yield from self._seat_requests(records))
         return [(each.position, told) for each in records for told in _only_told(each)]

@@ -689,3 +689,32 @@ def test_what_newer_code_has_written_is_left_alone(rooms: Rooms, seat_count: int
         status, problem, _ = call()
         assert (status, problem["type"].rpartition("/")[2]) == (503, "unavailable")
     assert sorted(map(json.dumps, engine.scan(url, name))) == before
+
+
+# --- The stream's reader --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at_once", [1, 16])
+def test_records_of_no_entitlement(door: Table, at_once: int) -> None:
+    """A heartbeat, an endpoint that was disabled: nobody owns them, and they are read with others."""
+    notifier = Notifier(door, at_once=at_once)
+    disabled = {"url": "https://x.example/", "disabledAt": 2_500_000_000_000}
+    told: tuple[tuple[table.Key, dict[str, Any]], ...] = (
+        (table.heartbeat_key(), {"at": 1}),
+        (table.webhook_key("whk_1"), {**disabled, "disabledReason": "gone"}),
+    )
+    records = [
+        {
+            "dynamodb": {
+                "Keys": {"pk": to_wire(key.pk), "sk": to_wire(key.sk)},
+                "SequenceNumber": str(number),
+                "NewImage": {
+                    name: to_wire(value)
+                    for name, value in {"pk": key.pk, "sk": key.sk, **item}.items()
+                },
+            }
+        }
+        for number, (key, item) in enumerate(told)
+    ]
+    assert notifier.deliver(records) is None
+    assert [event["type"] for event in notifier.recorder.events] == ["webhook.endpoint.disabled"]

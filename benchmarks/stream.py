@@ -344,4 +344,6 @@ def measure_commit_to_webhook() -> dict[str, float]:
     return {
         "webhook.commit_to_receipt.ms.p50": statistics.median(waits) * 1000,
         "webhook.commit_to_receipt.ms.p90": waits[len(waits) * 9 // 10] * 1000,
+        # Of the machine, over the last minute: clients, functions and emulator share it.
+        "webhook.commit_to_receipt.load_average": os.getloadavg()[0],
     }

@@ -195,7 +195,9 @@ def check_fault(
         notifier.recorder.fault = (aws_fault, kind)
     try:
         notifier.deliver_all(life.records)
-        assert kind in ("lost", "some")
+        # Side by side, how many calls there are differs a little from run to run.
+        was_met = door.calls > (door_fault or 0) or at_once == 1
+        assert kind in ("lost", "some") or not was_met
     except Crash:
         # The process is gone; Lambda sends the whole batch to another one.
         again = Notifier(open_door(life.url, name), notifier.recorder, at_once=at_once)

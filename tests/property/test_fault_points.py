@@ -564,7 +564,7 @@ def test_a_fault_at_every_call(bench: Bench, scenario: Scenario, kind: str) -> N
     calls = counting.calls
     assert calls >= 1
     first = 3 if kind == "lost" and calls > 6 and not IS_SOAK else 0
-    for point in sampled(range(first, calls), 7):
+    for point in sampled(range(first, calls), 20):
         request = scenario.prepare(bench)
         before = bench.items()
         door = faulty_door(bench.url, bench.name)

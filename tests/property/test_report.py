@@ -22,7 +22,7 @@ from shared.times import to_rfc3339
 from tests.notifier import QUIET_MS, Notifier
 from tests.property.life import EXPORTS, MONTH_END, Clean, Life
 from tests.reports import Maker
-from tests.support import open_door
+from tests.support import IS_SOAK, open_door
 
 ZONE = ZoneInfo("America/New_York")
 QUARTER = 900_000
@@ -250,7 +250,10 @@ def recounted_previous(told: Recount, period: Period) -> dict[str, Any] | None:
     }
 
 
-@pytest.fixture(scope="module", params=[(0, False), (7, True)], ids=["goes-on", "ends"])
+LIVES = [(7, True), (0, False)]
+
+
+@pytest.fixture(scope="module", params=LIVES if IS_SOAK else LIVES[:1], ids=str)
 def clean(dynamodb: DynamoDBLocal, request: pytest.FixtureRequest) -> Clean:
     seed, is_deleted = request.param
     return Clean(Life(dynamodb.url, seed, 180, is_deleted=is_deleted))

@@ -17,7 +17,7 @@ from shared.table import Get, Key, Pause, Put, Query, Refused, Table, Update
 from tests.support import IS_SOAK, create_table, new_id, open_door, terms
 
 NOW = 2_500_000_000_000
-LIVES = range(4 if IS_SOAK else 2)
+LIVES = range(4 if IS_SOAK else 1)
 
 
 @pytest.fixture

@@ -99,6 +99,8 @@ def main() -> None:
     parser.add_argument("--table", required=True)
     parser.add_argument("--local", action="store_true")
     given = parser.parse_args()
+    if not given.table:
+        raise AdoptError("which table? make adopt TABLE=overdraft-restored")
     local = {
         "region_name": "us-east-1",
         "aws_access_key_id": "test",

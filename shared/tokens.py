@@ -25,15 +25,15 @@ def kept_secret(name: str) -> Steps[str | None]:
 
 def own_secret(name: str) -> Steps[str]:
     """A secret of the stack's own, made when it is first needed, read once a process."""
-    if name not in _known:
+    kept = yield from kept_secret(name)
+    if kept is None:
         key = table.secret_key(name)
-        item = yield table.Get(key)
-        if item is None:
-            fresh: Item = {"value": secrets.token_urlsafe(32)}
-            reply = yield table.Put(key, fresh, "attribute_not_exists(pk)")
-            item = fresh if isinstance(reply, table.Accepted) else (yield table.Get(key))
-        _known[name] = item["value"]
-    return _known[name]
+        item: Item = {"value": secrets.token_urlsafe(32)}
+        reply = yield table.Put(key, item, "attribute_not_exists(pk)")
+        if not isinstance(reply, table.Accepted):  # somebody else was first
+            item = yield table.Get(key)
+        kept = _known[name] = str(item["value"])
+    return kept
 
 
 def seal(secret: str, value: Any, context: str = "") -> str:

@@ -15,11 +15,11 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.dynamodb import table_properties
+from local.stack import client
 from tools.redrive import RedriveError, local_endpoint
 
 WAIT_SECONDS = 600
 TTL_ATTRIBUTE = "ttl"
-VIEW = "NEW_AND_OLD_IMAGES"
 
 
 class AdoptError(Exception):
@@ -38,13 +38,13 @@ def adopt(dynamodb: Any, name: str, say: Callable[[str], None] = print) -> dict[
         raise AdoptError(f"there is no table '{name}' in this account and region") from None
     _check(table)
     stream = table.get("StreamSpecification", {})
+    wanted_stream = table_properties()["StreamSpecification"]
     if not stream.get("StreamEnabled"):
-        specification = {"StreamEnabled": True, "StreamViewType": VIEW}
-        dynamodb.update_table(TableName=name, StreamSpecification=specification)
+        dynamodb.update_table(TableName=name, StreamSpecification=wanted_stream)
         table = _active(dynamodb, name)
         say("stream: switched on")
-    elif stream["StreamViewType"] != VIEW:
-        raise AdoptError(f"its stream has {stream['StreamViewType']}; it must have {VIEW}")
+    elif stream != wanted_stream:
+        raise AdoptError(f"its stream is {stream}; it must be {wanted_stream}")
     ttl = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
     if ttl["TimeToLiveStatus"] not in ("ENABLED", "ENABLING"):
         wanted = {"Enabled": True, "AttributeName": TTL_ATTRIBUTE}
@@ -101,13 +101,8 @@ def main() -> None:
     given = parser.parse_args()
     if not given.table:
         raise AdoptError("which table? make adopt TABLE=overdraft-restored")
-    local = {
-        "region_name": "us-east-1",
-        "aws_access_key_id": "test",
-        "aws_secret_access_key": "test",
-    }
-    settings = {"endpoint_url": local_endpoint(), **local} if given.local else {}
-    parameters = adopt(boto3.client("dynamodb", **settings), given.table)
+    dynamodb = client(local_endpoint(), "dynamodb") if given.local else boto3.client("dynamodb")
+    parameters = adopt(dynamodb, given.table)
     print("Put these into the file that you deploy with (make deploy CONFIG=...):")
     for name, value in parameters.items():
         print(f'{name}: "{value}"')

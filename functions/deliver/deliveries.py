@@ -361,9 +361,12 @@ class Deliveries:
 
 
 def _of_log(job: Job) -> dict[str, Any]:
-    request_id = job.event["data"].get("requestId")
-    told = {"eventId": job.event["id"], "requestId": request_id}
-    return {**told, "webhookId": job.webhook_id, "attempt": job.attempt + 1}
+    return {
+        "eventId": job.event["id"],
+        "requestId": job.event["data"].get("requestId"),
+        "webhookId": job.webhook_id,
+        "attempt": job.attempt + 1,
+    }
 
 
 def _body(webhook_id: str, event: Event, attempt: int) -> dict[str, Any]:

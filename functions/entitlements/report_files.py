@@ -1,7 +1,6 @@
 """The files of reports, for whoever has a link: open to all, so answered by a small function."""
 
 import os
-from urllib.parse import quote
 
 from shared import aws, report_links, table
 from shared.http import Request, Response
@@ -46,7 +45,7 @@ def _address(name: str, shown_as: str, *, is_page: bool) -> str:
         Params={
             "Bucket": os.environ.get("REPORTS_BUCKET", ""),
             "Key": name,
-            "ResponseContentDisposition": f'{kind}; filename="{quote(shown_as)}"',
+            "ResponseContentDisposition": f'{kind}; filename="{shown_as}"',
         },
         ExpiresIn=SECONDS,
     )

@@ -64,10 +64,10 @@ class Outlets:
         failed = _in_parts(entries, self._put_events)
         failed += _in_parts(bodies, lambda part: self._send_messages(self._queue, part))
         failed += _in_parts(jobs, lambda part: self._send_messages(self._reports, part))
-        telemetry.logger.info("events sent", extra={"events": _named(sent)})
         # Only now: what is before the first of these does not come again.
         if failed:
             raise Failure(min(failed))
+        telemetry.logger.info("events sent", extra={"events": _named(sent)})
 
     def _prepare(
         self, sent: Sequence[tuple[int, Message]]

@@ -52,26 +52,26 @@ def run(door: table.Table, operations: Sequence[Steps[Any]], at_once: int) -> li
 
 
 def _alone(door: table.Table, operation: Steps[Any]) -> Outcome:
+    try:
+        return door.run(_in_turn(operation))
+    except Exception as error:
+        return error
+
+
+def _in_turn(operation: Steps[Any]) -> Steps[Any]:
+    """The same operation, without `Several`: those requests are made one after the other."""
     reply: Any = None
     while True:
         try:
             request = operation.send(reply)
-            if isinstance(request, Several):
-                reply = tuple(_execute(door, each) for each in request.requests)
-            else:
-                reply = _execute(door, request)
         except StopIteration as stop:
             return stop.value
-        except Exception as error:
-            operation.close()
-            return error
-
-
-def _execute(door: table.Table, request: Any) -> Any:
-    if isinstance(request, Pause):
-        time.sleep(table.backoff_seconds(request.attempt))
-        return now_ms()
-    return door.execute(request)
+        if isinstance(request, Several):
+            reply = ()
+            for each in request.requests:
+                reply = (*reply, (yield each))
+        else:
+            reply = yield request
 
 
 def _advance(
@@ -130,17 +130,20 @@ def _round(
     return replies
 
 
-def _joined(told: list[Any], request: Any) -> Any:
+def _joined(replies: list[Any], request: Any) -> Any:
     """The reply to a request that was made alone, or to several."""
-    failed = [reply for reply in told if isinstance(reply, _Failed)]
+    failed = [reply for reply in replies if isinstance(reply, _Failed)]
     if failed:
         return failed[0]
-    return tuple(told) if isinstance(request, Several) else told[0]
+    return tuple(replies) if isinstance(request, Several) else replies[0]
 
 
 def _tried(door: table.Table, request: Any) -> Any:
     try:
-        return _execute(door, request)
+        if isinstance(request, Pause):
+            time.sleep(table.backoff_seconds(request.attempt))
+            return now_ms()
+        return door.execute(request)
     except Exception as error:
         return _Failed(error)
 

@@ -178,7 +178,7 @@ def test_a_pool_of_the_largest_size_is_deleted(api: CheckedApi) -> None:
     answers = pool.take_all(f"user{number}" for number in range(32))
     assert {answer.status for answer in answers} == {201}
     assert api.call("DELETE", pool.path).status == 204
-    # Its 64 pages are told one after the other, if not within the request, then by the sweep.
+    # Its pages are closed one after the other, if not within the request, then by the sweep.
     wait_for(lambda: pool.license.call("POST", pool.seats, {"seatId": "user1"}).status == 404)
     wait_for(lambda: api.expect(200, "GET", pool.path)["seats"]["used"] == 0)
 

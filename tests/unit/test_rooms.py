@@ -699,7 +699,7 @@ def test_records_of_no_entitlement(door: Table, at_once: int) -> None:
     """A heartbeat, an endpoint that was disabled: nobody owns them, and they are read with others."""
     notifier = Notifier(door, at_once=at_once)
     disabled = {"url": "https://x.example/", "disabledAt": 2_500_000_000_000}
-    told: tuple[tuple[table.Key, dict[str, Any]], ...] = (
+    items: tuple[tuple[table.Key, dict[str, Any]], ...] = (
         (table.heartbeat_key(), {"at": 1}),
         (table.webhook_key("whk_1"), {**disabled, "disabledReason": "gone"}),
     )
@@ -714,7 +714,7 @@ def test_records_of_no_entitlement(door: Table, at_once: int) -> None:
                 },
             }
         }
-        for number, (key, item) in enumerate(told)
+        for number, (key, item) in enumerate(items)
     ]
     assert notifier.deliver(records) is None
     assert [event["type"] for event in notifier.recorder.events] == ["webhook.endpoint.disabled"]

@@ -75,13 +75,15 @@ class Sold:
 
     def wait_for_history(self, used: int, denied: int = 0) -> None:
         """Until the stream has told of so much."""
+        told: dict[str, int] = {}
 
         def is_there() -> bool:
             days = self.history("interval=day")
-            attempts = sum(each["deniedAttempts"] for each in days)
-            return bool(days) and days[-1]["closing"] == used and attempts == denied
+            told["used"] = days[-1]["closing"] if days else 0
+            told["denied"] = sum(each["deniedAttempts"] for each in days)
+            return bool(days) and told == {"used": used, "denied": denied}
 
-        wait_for(is_there)
+        wait_for(is_there, what=lambda: f"wanted {used} used, {denied} denied; told {told}")
 
 
 @pytest.fixture(scope="session")

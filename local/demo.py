@@ -79,6 +79,8 @@ class Day:
         self._agenda: list[tuple[float, int, str, int]] = []
         self._order = itertools.count()
         self._lock = threading.Lock()
+        # One person does one thing at a time: whoever leaves has the answer to a renewal first.
+        self._busy = [threading.Lock() for _ in range(PEOPLE)]
         self.told: Counter[str] = Counter()
         self.seats: dict[int, str] = {}
         self.waiting: set[int] = set()
@@ -124,7 +126,7 @@ class Day:
                         if not self._agenda or self._agenda[0][0] > minute:
                             break
                         due, _, what, person = heapq.heappop(self._agenda)
-                    pending.append(pool.submit(getattr(self, f"_{what}"), person, due))
+                    pending.append(pool.submit(self._do, what, person, due))
                 for future in [future for future in pending if future.done()]:
                     future.result()  # a failure in a thread is a failure of the demo
                     pending.remove(future)
@@ -133,6 +135,10 @@ class Day:
             for future in pending:
                 future.result()
         yield minute
+
+    def _do(self, what: str, person: int, due: float) -> None:
+        with self._busy[person]:
+            getattr(self, f"_{what}")(person, due)
 
     # --- What people do -------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from ministack import app as emulator
 from ministack.core import iam_evaluator
 from ministack.core.iam_actions import access_denied_response
-from ministack.services import apigateway, dynamodb, iam
+from ministack.services import apigateway, dynamodb, eventbridge, iam, ses_v2
 
 from local.aws_calls import Call, Place, UnknownCall, accesses
 from local.grants import Record
@@ -89,6 +89,8 @@ class Gate:
             return await receive()
 
         await self._app(scope, again, send)
+        if service == "ses":
+            tell_of_returned_mail(json.loads(body))
 
     @staticmethod
     def _signer(scope: Scope) -> tuple[str, str, str] | None:
@@ -164,6 +166,63 @@ def _refused_mail(body: bytes) -> tuple[int, dict[str, str], bytes] | None:
             headers = {"content-type": "application/json", "x-amzn-errortype": answer["__type"]}
             return 400, headers, json.dumps(answer).encode()
     return None
+
+
+# SES's mailbox simulator: mail to these addresses comes back, in AWS as here.
+SIMULATED: dict[str, tuple[str, dict[str, Any]]] = {
+    "bounce@simulator.amazonses.com": (
+        "Email Bounced",
+        {
+            "eventType": "Bounce",
+            "bounce": {
+                "bounceType": "Permanent",
+                "bounceSubType": "General",
+                "bouncedRecipients": [
+                    {
+                        "emailAddress": "bounce@simulator.amazonses.com",
+                        "action": "failed",
+                        "status": "5.1.1",
+                        "diagnosticCode": "smtp; 550 5.1.1 user unknown",
+                    }
+                ],
+            },
+        },
+    ),
+    "complaint@simulator.amazonses.com": (
+        "Email Complaint Received",
+        {
+            "eventType": "Complaint",
+            "complaint": {
+                "complainedRecipients": [{"emailAddress": "complaint@simulator.amazonses.com"}],
+                "complaintFeedbackType": "abuse",
+            },
+        },
+    ),
+}
+
+
+def tell_of_returned_mail(sent: dict[str, Any]) -> None:
+    """SES publishes what comes back, as the configuration set says; the emulator does not."""
+    name = sent.get("ConfigurationSetName", "")
+    destinations = ses_v2._config_sets.get(name, {}).get("EventDestinations", {})  # noqa: SLF001
+    kinds = {
+        kind
+        for each in destinations.values()
+        if each["Enabled"] and each.get("EventBridgeDestination")
+        for kind in each["MatchingEventTypes"]
+    }
+    tags = {tag["Name"]: [tag["Value"]] for tag in sent.get("EmailTags", [])}
+    mail = {
+        "source": sent["FromEmailAddress"],
+        "destination": sent["Destination"]["ToAddresses"],
+        "tags": {**tags, "ses:configuration-set": [name]},
+    }
+    for address in sent["Destination"]["ToAddresses"]:
+        detail_type, told = SIMULATED.get(address, ("", {}))
+        if told and told["eventType"].upper() in kinds:
+            entry = {"Source": "aws.ses", "DetailType": detail_type,
+                     "Detail": json.dumps({**told, "mail": mail})}  # fmt: skip
+            eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)  # noqa: SLF001
 
 
 async def _answer(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:

@@ -28,3 +28,15 @@ def client(service: str) -> Any:
         s3={"addressing_style": "virtual"} if service == "s3" else None,
     )
     return botocore.session.get_session().create_client(service, config=config)
+
+
+def mail_options(configuration: str, tags: dict[str, str]) -> dict[str, Any]:
+    """What every mail is sent with besides its content: SES's configuration set, and tags.
+
+    SES gives the tags back when the mail comes back. Their values are ASCII letters, digits, `_`
+    and `-`, at most 256 of them (SES's API reference, MessageTag).
+    """
+    options: dict[str, Any] = {
+        "EmailTags": [{"Name": name, "Value": value} for name, value in tags.items()]
+    }
+    return {"ConfigurationSetName": configuration, **options} if configuration else options

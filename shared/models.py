@@ -946,14 +946,14 @@ class SentEmail(Output):
 
     audience: Literal["accountOwner", "customerAdmin"]
     to: str
-    status: Literal["claimed", "sent", "failed"]
+    status: Literal["claimed", "sent", "bounced", "complained", "failed"]
     sent_at: str | None
     message_id: str | None
     subject: str | None
     from_: str = Field(alias="from")
     until: str
     numbers: EmailNumbers | None
-    failure: str | None
+    failure: str | None = Field(description="Why it was not sent, or what came back.")
 
 
 class EmailList(Output):
@@ -1225,6 +1225,9 @@ class Report(Output):
     formats: list[str]
     send_email: bool
     emailed_to: list[str] = Field(description="Whom its mail has gone to so far.")
+    email_returned_from: list[str] = Field(
+        description="Whose mail came back, or who complained of it."
+    )
     version: int | None = Field(description="The n-th of this period and these filters.")
     previous_report_id: str | None
     change_count: int | None = Field(

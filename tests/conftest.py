@@ -24,7 +24,8 @@ os.environ |= {
 
 from local.dynamodb import DynamoDBLocal
 from local.emulator import Emulator, free_port
-from local.stack import Stack, deploy
+from local.stack import REPORTS_TO, Stack, deploy
+from tests.support import BOUNCES
 
 
 def expect_refusals_of(entitlement_id: str) -> None:
@@ -45,6 +46,6 @@ def dynamodb() -> Iterator[DynamoDBLocal]:
 def stack() -> Iterator[Stack]:
     """The deployed template in the emulator, one for the whole run."""
     with Emulator(free_port()) as emulator:
-        deployed = deploy(emulator)
+        deployed = deploy(emulator, {"ReportRecipients": f"{REPORTS_TO},{BOUNCES}"})
         yield deployed
         deployed.stop()

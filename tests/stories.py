@@ -103,7 +103,7 @@ class Story:
         self._tell(page, before, at)
 
     def mailer(self) -> Mailer:
-        return Mailer(self.door, "overdraft@vendor.example", "https://api.example")
+        return Mailer(self.door, "overdraft@vendor.example", "https://api.example", "mail")
 
     def tick(self, at: int) -> list[dict[str, Any]]:
         """The schedule's run at a time; the mails about this entitlement that it sent."""

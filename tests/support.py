@@ -30,6 +30,9 @@ _numbers = itertools.count(1)
 SOAK_ROUND = int(os.environ.get("SOAK_ROUND", "-1"))
 IS_SOAK = SOAK_ROUND >= 0
 
+# Addresses of SES's mailbox simulator: mail to them comes back (local/emulator_process.py).
+BOUNCES, COMPLAINS = "bounce@simulator.amazonses.com", "complaint@simulator.amazonses.com"
+
 
 def sampled(points: Sequence[T], every: int) -> Sequence[T]:
     """All points of a sweep in `make soak`; in `make test` the last one and every n-th."""

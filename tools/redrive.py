@@ -1,8 +1,8 @@
 """Replay what was given up: `make redrive` tells what there is, `make redrive REPLAY=1` does it.
 
 Stream records that were given up lie whole in a bucket; they go to Notify again, whose effects can
-be repeated. Webhook messages go back to their queue. A scheduled run that could not be started
-needs nothing: the next one does the same work.
+be repeated. Messages of webhooks, and of mail that came back, go back to their queue. A scheduled
+run that could not be started needs nothing: the next one does the same work.
 """
 
 import argparse
@@ -19,6 +19,8 @@ from tools import ROOT
 
 PART = 100  # records that Notify is given at a time
 WAIT_SECONDS = 2
+# Which queue takes what another one gave up; both are outputs of the stack.
+DEAD_LETTERS = {"Deliveries": "DeliveryFailures", "ReturnedMail": "ReturnedMailFailures"}
 
 
 class RedriveError(Exception):
@@ -98,10 +100,10 @@ class Redrive:
 
     # --- Queues ----------------------------------------------------------------------------------
 
-    def messages(self, *, replay: bool) -> None:
-        """Tell of, or send again, webhook messages that were given up."""
-        source, target = self._outputs["DeliveryFailuresUrl"], self._outputs["DeliveriesUrl"]
-        print(f"  {self._waiting(source)} webhook messages in the dead-letter queue")
+    def messages(self, name: str, *, replay: bool) -> None:
+        """Tell of, or send again, the messages of a queue that were given up."""
+        source, target = (self._outputs[f"{each}Url"] for each in (DEAD_LETTERS[name], name))
+        print(f"  {self._waiting(source)} messages in the dead-letter queue")
         if not replay:
             return
         sqs, moved = self._client("sqs"), 0
@@ -164,7 +166,9 @@ def main() -> None:
     print("Stream records that were given up:")
     failed = redrive.records(replay=given.replay)
     print("Webhooks:")
-    redrive.messages(replay=given.replay)
+    redrive.messages("Deliveries", replay=given.replay)
+    print("Mail that came back:")
+    redrive.messages("ReturnedMail", replay=given.replay)
     if not given.replay:
         print("Nothing was changed. To replay all of it: make redrive REPLAY=1")
     sys.exit(1 if failed else 0)

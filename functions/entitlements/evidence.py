@@ -251,15 +251,16 @@ def _emails(request: Request) -> Steps[Listed]:
 
 def _email_view(item: Item) -> dict[str, Any]:
     sent_at = item.get("sentAt")
+    returned = item.get("returned", {})
     return {
         "audience": item["audience"],
         "to": item["to"],
-        "status": item["status"],
+        "status": returned.get("status", item["status"]),
         "sentAt": None if sent_at is None else to_rfc3339(sent_at),
         "messageId": item.get("messageId"),
         "subject": item.get("subject"),
         "from": to_rfc3339(item["from"]),
         "until": to_rfc3339(item["until"]),
         "numbers": item.get("numbers"),
-        "failure": item.get("failure"),
+        "failure": returned.get("reason", item.get("failure")),
     }

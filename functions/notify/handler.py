@@ -6,7 +6,7 @@ Records come in order per item, at least once. And every minute: the e-mails tha
 import os
 from typing import Any
 
-from functions.notify import mail
+from functions.notify import mail, returned_mail
 from functions.notify.batch import Batch, Marks
 from functions.notify.outlets import Outlets
 from shared import table, telemetry
@@ -24,11 +24,16 @@ _outlets = Outlets(
 )
 _marks = Marks()
 _quiet_ms = int(os.environ.get("OVERDRAFT_QUIET_MINUTES", "15")) * 60_000
-_mailer = mail.Mailer(_door, os.environ.get("EMAIL_SENDER", ""), os.environ.get("PUBLIC_URL", ""))
+_mailer = mail.Mailer(
+    _door,
+    os.environ.get("EMAIL_SENDER", ""),
+    os.environ.get("PUBLIC_URL", ""),
+    os.environ.get("EMAIL_CONFIGURATION", ""),
+)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """A batch of the stream, or the schedule's tick.
+    """A batch of the stream, messages about mail that came back, or the schedule's tick.
 
     Of a batch, the first record that failed or found no time left is named: Lambda sends that
     one and all after it again.
@@ -41,6 +46,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         telemetry.logger.info("mails", extra=done)
         telemetry.flush()
         return done
+    if event["Records"][0].get("eventSource") == "aws:sqs":
+        again = returned_mail.process(_door, event["Records"])
+        telemetry.flush()
+        return {"batchItemFailures": [{"itemIdentifier": each} for each in again]}
     batch = Batch(
         _door, _outlets, _quiet_ms, now_ms(), sends_mail=_mailer.is_on, marks=_marks,
         at_once=GROUPS_AT_ONCE,

@@ -51,10 +51,14 @@ def mark(entitlement: Item, kinds: set[str], at: int, now_ms: int) -> Steps[None
 class Mailer:
     """Sends what is due. Without a sender's address there is no mail at all."""
 
-    def __init__(self, door: table.Table, sender: str, public_url: str) -> None:
+    def __init__(
+        self, door: table.Table, sender: str, public_url: str, configuration: str = ""
+    ) -> None:
+        """`configuration`: the name of the SES configuration set; empty: SES's default."""
         self._door = door
         self._sender = sender
         self._public_url = public_url
+        self._configuration = configuration
 
     @property
     def is_on(self) -> bool:
@@ -202,7 +206,13 @@ class Mailer:
         )
         link = f"{self._public_url}/v1/unsubscribe/{token}"
         subject, text, html = mail_text.render(facts, link)
+        _, claimed_at, audience = key.sk.split("#")
         answer = aws.client("sesv2").send_email(
+            **aws.mail_options(
+                self._configuration,
+                # By these, mail that comes back is known again: functions/notify/returned_mail.py.
+                {"entitlementId": mail["entitlementId"], "mail": f"{claimed_at}-{audience}"},
+            ),
             FromEmailAddress=self._sender,
             Destination={"ToAddresses": [mail["to"]]},
             Content={

@@ -133,6 +133,7 @@ def _view(item: Item, made: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "formats": item["formats"],
         "sendEmail": item["sendsEmail"],
         "emailedTo": sorted(item.get("sentTo", ())),
+        "emailReturnedFrom": sorted(item.get("returnedFrom", ())),
         "version": item.get("version"),
         "previousReportId": item.get("previousReportId"),
         "changeCount": item.get("changeCount"),

@@ -27,6 +27,7 @@ _work = Work(
     Mailing(
         os.environ.get("EMAIL_SENDER", ""),
         tuple(each.strip() for each in _recipients.split(",") if each.strip()),
+        os.environ.get("EMAIL_CONFIGURATION", ""),
     ),
 )
 

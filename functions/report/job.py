@@ -56,6 +56,7 @@ class Mailing(NamedTuple):
 
     sender: str
     recipients: tuple[str, ...]
+    configuration: str = ""  # the name of the SES configuration set; empty: SES's default
 
 
 class MailFailed(Exception):
@@ -343,7 +344,10 @@ class Work:
             if recipient in report.get("sentTo", ()):
                 continue
             try:
-                mail.send(self._mailing.sender, recipient, shown, urls, expires)
+                mail.send(
+                    self._mailing.sender, recipient, shown, urls, expires,
+                    self._mailing.configuration,
+                )  # fmt: skip
             except aws.Errors as error:  # the others are told all the same
                 telemetry.logger.exception("mail failed", extra={"reportId": report["reportId"]})
                 telemetry.count("MailFailed")

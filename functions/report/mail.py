@@ -9,8 +9,15 @@ from shared.table import Item
 from shared.texts import isolated
 
 
-def send(sender: str, recipient: str, report: Item, links: Mapping[str, str], expires: str) -> str:
-    """Send it to one address; SES's message id."""
+def send(
+    sender: str,
+    recipient: str,
+    report: Item,
+    links: Mapping[str, str],
+    expires: str,
+    configuration: str = "",
+) -> str:
+    """Send it to one address; SES's message id. `configuration`: the SES configuration set."""
     zone = report["period"]["timeZone"]
     facts = {
         "report": report,
@@ -22,6 +29,7 @@ def send(sender: str, recipient: str, report: Item, links: Mapping[str, str], ex
     }
     subject = f"Overdraft report {facts['period']}: {_worth(report['summary'])}"
     answer = aws.client("sesv2").send_email(
+        **aws.mail_options(configuration, {"reportId": report["reportId"]}),
         FromEmailAddress=sender,
         Destination={"ToAddresses": [recipient]},
         Content={

@@ -100,7 +100,7 @@ FAULTS: dict[str, Pattern] = {
     # One message in a queue for what was given up, which nobody takes out.
     **{name: every_minute(1, range(60, MINUTES)) for name in (
         "NotifyFailuresWaiting", "DeliveryFailuresWaiting", "ReportFailuresWaiting",
-        "ScheduleFailuresWaiting",
+        "ScheduleFailuresWaiting", "ReturnedMailFailuresWaiting",
     )},
     "DeliveriesLate": every_minute(1_000, range(60, 62)),
     "ReportJobsLate": every_minute(4_000, range(60, 62)),

@@ -24,9 +24,6 @@ BY_THE_PLATFORM = {
     ("s3:PutObject", "StreamFailures.Arn/*"): "Lambda writes the records that it gives up",
     ("s3:ListBucket", "StreamFailures.Arn"): "Lambda checks the destination of what it gives up",
     ("s3:ListBucket", "Reports.Arn"): "without it, S3 answers 403 for a file that is missing",
-    ("ses:SendEmail", "arn:AWS::Partition:ses:AWS::Region:AWS::AccountId:configuration-set/*"): (
-        "an identity may have a default configuration set, which SES asks for as well"
-    ),
 }
 
 

@@ -11,6 +11,7 @@ from local.api import Answer, Api
 from local.stack import Stack
 from shared.operations import OPERATIONS, SCOPES
 from shared.times import to_rfc3339
+from tests.support import COMPLAINS
 from tools import ROOT
 
 DESCRIPTION = json.loads((ROOT / "openapi.json").read_text())
@@ -122,8 +123,12 @@ class Early(Customer):
         self.take("ghost@acme.com")
         self.ending.take("a")
         self.told = Customer(
-            api, contacts={"accountOwner": {"email": "owner@vendor.example"}}, seatCount=1
-        )
+            api, seatCount=1,
+            contacts={
+                "accountOwner": {"email": "owner@vendor.example"},
+                "customerAdmin": {"email": COMPLAINS},
+            },
+        )  # fmt: skip
         for seat_id, status in (("a", 201), ("b", 201), ("c", 409)):
             self.told.take(seat_id, status)
         self.counted = Customer(

@@ -426,4 +426,4 @@ def test_a_record_that_was_given_up_is_replayed(
         ExpressionAttributeValues={":pk": {"S": f"HISTORY#{customer.id}#seats"}},
     )["Items"][-1]  # fmt: skip
     assert latest["missing"] == {"L": []}
-    tool.messages(replay=True)
+    tool.messages("Deliveries", replay=True)

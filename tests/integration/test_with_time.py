@@ -10,7 +10,7 @@ from typing import Any
 from local.receiver import Receiver
 from local.stack import Stack
 from tests.integration.conftest import CheckedApi, Early
-from tests.support import wait_for
+from tests.support import COMPLAINS, wait_for
 
 
 def test_the_scheduled_sweep_frees_a_lease_that_ran_out(api: CheckedApi, early: Early) -> None:
@@ -36,7 +36,7 @@ def test_the_account_owner_is_told_and_can_have_it_stopped(
         lambda: [
             each
             for each in api.expect(200, "GET", f"{early.told.path}/emails")["items"]
-            if each["status"] == "sent"
+            if each["audience"] == "accountOwner" and each["status"] == "sent"
         ],
         200,
     )
@@ -54,6 +54,16 @@ def test_the_account_owner_is_told_and_can_have_it_stopped(
     assert "No more mail" in anonymous.call("GET", path).body
     answer = anonymous.call("POST", path, raw=b"List-Unsubscribe=One-Click")
     assert "no more e-mail" in answer.body
+
+
+def test_a_complaint_is_on_record(api: CheckedApi, early: Early) -> None:
+    def complained() -> list[dict[str, Any]]:
+        listed = api.expect(200, "GET", f"{early.told.path}/emails")["items"]
+        return [each for each in listed if each["status"] == "complained"]
+
+    [mail] = wait_for(complained, 200)
+    assert (mail["to"], mail["failure"]) == (COMPLAINS, "complaint: abuse")
+    assert mail["sentAt"]
 
 
 def test_the_account_owner_is_told_of_a_usage_limit(

@@ -1,19 +1,21 @@
 """E-mail: when it is due, what it says, to whom; claimed, sent, recorded."""
 
+import json
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from functions.notify import batch, mail, mail_text
+from functions.notify import batch, mail, mail_text, returned_mail
 from functions.notify.mail import Mailer
 from shared import aws, entitlement, events, ledger, pool, problems, table, tokens
 from shared.event_models import EVENTS
 from shared.ledger import Change, Holder
 from shared.table import Table
 from tests.stories import HOUR, START, Story
-from tests.support import Crash
+from tests.support import Crash, acting_as
 from tests.unit.conftest import Rooms
 
 
@@ -290,3 +292,121 @@ def test_a_late_fact_is_told_all_the_same(story: Story) -> None:
 def test_a_name_stays_on_its_line() -> None:
     named = mail_text.name_of({"seatId": "a\u2028Purchased: 999", "seatName": "A\u2029B"})
     assert named == "A B (a Purchased: 999)"
+
+
+# --- Mail that comes back -------------------------------------------------------------------------
+
+BOUNCE = {
+    "eventType": "Bounce",
+    "bounce": {
+        "bounceType": "Permanent",
+        "bounceSubType": "General",
+        "bouncedRecipients": [
+            {
+                "emailAddress": "owner@vendor.example",
+                "action": "failed",
+                "status": "5.1.1",
+                "diagnosticCode": "smtp; 550 5.1.1 user unknown",
+            }
+        ],
+    },
+}
+SUPPRESSED = {
+    "eventType": "Bounce",
+    "bounce": {
+        "bounceType": "Permanent",
+        "bounceSubType": "OnAccountSuppressionList",
+        "bouncedRecipients": [{"emailAddress": "owner@vendor.example"}],
+    },
+}
+COMPLAINT = {
+    "eventType": "Complaint",
+    "complaint": {
+        "complainedRecipients": [{"emailAddress": "owner@vendor.example"}],
+        "complaintFeedbackType": "abuse",
+    },
+}
+
+
+def came_back(tags: dict[str, str], told: dict[str, Any], message: str = "m") -> dict[str, Any]:
+    """A message of the queue, as EventBridge hands SES's event over."""
+    given = {name: [value] for name, value in tags.items()}
+    given["ses:configuration-set"] = ["mail"]
+    event = {"source": "aws.ses", "detail": {**told, "mail": {"messageId": "x", "tags": given}}}
+    return {"messageId": message, "eventSource": "aws:sqs", "body": json.dumps(event)}
+
+
+def tags_of(one: dict[str, Any]) -> dict[str, str]:
+    return {tag["Name"]: tag["Value"] for tag in one["EmailTags"]}
+
+
+@pytest.fixture
+def owners_mail(story: Story) -> dict[str, Any]:
+    """A mail to the account owner that was sent, as SES was asked for it."""
+    for number, seat_id in enumerate(("alice", "bob", "carol")):
+        story.take(seat_id, START + 1_000 + number)
+    mails = story.tick(START + 60_000)
+    [one] = [each for each in mails if to([each]) == ["owner@vendor.example"]]
+    return one
+
+
+def on_record(story: Story, rooms: Rooms) -> list[tuple[str, str, str | None]]:
+    listed = rooms.call("GET /v1/entitlements/{entitlementId}/emails", {"entitlementId": story.id})[
+        1
+    ]["items"]
+    return [(each["to"], each["status"], each["failure"]) for each in listed]
+
+
+def test_a_mail_names_what_it_is_known_again_by(owners_mail: dict[str, Any]) -> None:
+    assert owners_mail["ConfigurationSetName"] == "mail"
+    for name, value in tags_of(owners_mail).items():
+        assert re.fullmatch(r"[A-Za-z0-9_-]{1,256}", name), "SES's reference, MessageTag"
+        assert re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value), "SES's reference, MessageTag"
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ([BOUNCE], ("bounced", "Permanent bounce, General: smtp; 550 5.1.1 user unknown")),
+        ([SUPPRESSED], ("bounced", "Permanent bounce, OnAccountSuppressionList")),
+        ([COMPLAINT], ("complained", "complaint: abuse")),
+        # At least once, and in any order.
+        ([BOUNCE, BOUNCE], ("bounced", "Permanent bounce, General: smtp; 550 5.1.1 user unknown")),
+        ([BOUNCE, COMPLAINT], ("complained", "complaint: abuse")),
+        ([COMPLAINT, BOUNCE], ("complained", "complaint: abuse")),
+    ],
+)
+def test_mail_that_came_back_is_on_record(
+    story: Story,
+    rooms: Rooms,
+    owners_mail: dict[str, Any],
+    told: list[dict[str, Any]],
+    expected: tuple[str, str],
+) -> None:
+    for each in told:
+        with acting_as("NotifyRole", story.door):
+            assert not returned_mail.process(story.door, [came_back(tags_of(owners_mail), each)])
+    listed = on_record(story, rooms)
+    assert ("owner@vendor.example", *expected) in listed
+    assert ("admin@acme.example", "sent", None) in listed, "the others are as they were"
+
+
+def test_what_cannot_be_put_on_record_comes_again_alone(
+    story: Story, rooms: Rooms, owners_mail: dict[str, Any]
+) -> None:
+    records = [
+        {"messageId": "broken", "body": "{}"},
+        came_back(tags_of(owners_mail), BOUNCE, "good"),
+        # A mail that is no longer kept: nothing is made of it.
+        came_back({"entitlementId": "ent_gone", "mail": "1-accountOwner"}, BOUNCE, "gone"),
+    ]
+    assert returned_mail.process(story.door, records) == ["broken"]
+    assert "bounced" in {status for _, status, _ in on_record(story, rooms)}
+    assert story.door.execute(table.Get(table.mail_key("ent_gone", 1, "accountOwner"))) is None
+
+
+def test_a_long_diagnosis_is_cut(story: Story, owners_mail: dict[str, Any]) -> None:
+    told: dict[str, Any] = json.loads(json.dumps(BOUNCE))
+    told["bounce"]["bouncedRecipients"][0]["diagnosticCode"] = "x" * 100_000
+    assert not returned_mail.process(story.door, [came_back(tags_of(owners_mail), told)])
+    assert max(len(item.get("returned", {}).get("reason", "")) for item in story.sent()) == 500

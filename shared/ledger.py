@@ -215,8 +215,11 @@ class Page(NamedTuple):
         return min((end for end in ends if end is not None), default=None)
 
     def expired_keys(self, now: int) -> list[str]:
-        """Seats whose lease ran out at least `CLOCK_GRACE` ago; of many, as one write can free."""
-        if self.earliest is not None and self.earliest > now:
+        """Seats whose lease ran out at least `CLOCK_GRACE` ago; of many, as one write can free.
+
+        None where the page has no leases any more: what is left of them is taken away.
+        """
+        if self.lease is None or (self.earliest is not None and self.earliest > now):
             return []
         expired = [
             key
@@ -224,6 +227,11 @@ class Page(NamedTuple):
             if (end := decode_seat(value).lease_end) is not None and end + CLOCK_GRACE <= now
         ]
         return expired[:MOST_FREED]
+
+    def other_leases(self, now: int) -> list[str]:
+        """Seats whose lease is of earlier terms; of many, as one write can change."""
+        found = [key for key, value in self.seats.items() if is_of_other_terms(self, value, now)]
+        return found[:MOST_FREED]
 
 
 def lease_expiry(end: int | None) -> str | None:
@@ -406,22 +414,36 @@ def decide(page: Page, key: str, now: int) -> Decision:
 
 def renewal_due(page: Page, key: str, now: int) -> bool:
     """A renewal writes when less than half of the lease is left, or when the terms changed."""
+    if is_of_other_terms(page, page.seats[key], now):
+        return True
     end = decode_seat(page.seats[key]).lease_end
-    lease = page.lease
+    return page.lease is not None and end is not None and end - now < page.lease / 2
+
+
+def is_of_other_terms(page: Page, value: int, now: int) -> bool:
+    """Whether a seat has a lease that the page's terms cannot have given it.
+
+    It has one and the page has none, or the other way round, or one that ends later than a lease of
+    this moment would. A lease that ends sooner is left: the next renewal makes it longer.
+    """
+    end, lease = decode_seat(value).lease_end, page.lease
     if lease is None or end is None:
         return (lease is None) != (end is None)
-    return end - now < lease / 2 or end - now > lease + CLOCK_GRACE
+    return end - now > lease + CLOCK_GRACE
 
 
 def earliest_after(page: Page, kept: Mapping[str, int], now: int) -> int | None:
     """A lower bound of the lease ends of `kept` and of every seat granted from `now` on.
 
-    None where no seat is leased (the next grant sets it); `NEVER` where the page has no leases.
+    None where no seat is leased (the next grant sets it); `NEVER` where the page has no leases; 0
+    where a lease is still of earlier terms, so that the sweep looks at it.
     """
+    if any(is_of_other_terms(page, value, now) for value in kept.values()):
+        return 0
     ends = [end for value in kept.values() if (end := decode_seat(value).lease_end) is not None]
-    if not ends:
-        return NEVER if page.lease is None else None
-    return min(ends) if page.lease is None else min(*ends, now + page.lease)
+    if page.lease is None:
+        return NEVER
+    return min(*ends, now + page.lease) if ends else None
 
 
 # --- Requests -----------------------------------------------------------------------------------
@@ -710,10 +732,35 @@ def settle(write: Update | Put | Transact) -> Steps[Any]:
     raise problems.Contention
 
 
+def _give_lease_anew(page_key: Key, page: Page, others: list[str], change: Change) -> Update:
+    """The page's own lease, from now on, for seats that have one of earlier terms."""
+    seats = dict(page.seats)
+    names = {"#last": "last"}
+    values = _values(change, change.record("leased_anew"))
+    del values[":now"]
+    sets = list[str]()
+    for number, key in enumerate(others):
+        held = decode_seat(page.seats[key])
+        seat = encode_seat(held.stamp, is_overdraft=held.is_overdraft, now=change.now)
+        seats[key] = values[f":s{number}"] = seat + page.lease_seconds
+        names[f"#s{number}"] = key
+        sets.append(f"seats.#s{number} = :s{number}")
+    # Never None: there is a seat, and the page's lease is its own now.
+    values[":earliest"] = earliest_after(page, seats, change.now)
+    return Update(
+        page_key,
+        f"SET {_SEQ}, earliest = :earliest, {', '.join(sets)}",
+        "seq = :seen AND leaseSeconds = :lease",
+        names,
+        {**values, ":seen": page.seq, ":lease": page.lease_seconds},
+    )
+
+
 def sweep_page(page_key: Key, change: Change) -> Steps[int]:
     """Free the leases that ran out on one page; how many.
 
-    Where none has, `earliest` is corrected, which is no change of the page: `seq` stays.
+    Where none has, leases of earlier terms are given anew; then `earliest` is corrected, which is
+    no change of the page: `seq` stays.
     """
     for attempt in range(1, ROUNDS + 1):
         item: Item | None = yield table.Get(page_key)
@@ -728,6 +775,8 @@ def sweep_page(page_key: Key, change: Change) -> Steps[int]:
             write: Update | Transact = freed
             if page.is_frozen:
                 write = Transact((freed, deposit(place.owner, len(expired))))
+        elif others := page.other_leases(change.now):
+            write = _give_lease_anew(page_key, page, others, change)
         else:
             earliest = earliest_after(page, page.seats, change.now)
             if earliest == page.earliest:

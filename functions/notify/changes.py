@@ -15,7 +15,8 @@ from shared.table import Item
 from shared.usage import Counter
 
 _REASONS = {"released": "released", "deleted": "removed", "expired": "removed"}
-MOVED = "moved"
+# Versions in which everybody sits as before: on another page, or with a lease of the new terms.
+NOBODY_CAME_OR_WENT = ("moved", "leased_anew")
 TERMS_CHANGES = ("created", "updated", "deleted", "expired")
 _TERMS = ("status", "validFrom", "validUntil")
 
@@ -71,8 +72,8 @@ def _terms(page: Item) -> dict[str, Any]:
 
 def _seats(before: dict[str, int], after: dict[str, int], kind: str) -> tuple[dict[str, Any], ...]:
     changes = list[dict[str, Any]]()
-    if kind == MOVED:
-        return ()  # they are held as before, on another page
+    if kind in NOBODY_CAME_OR_WENT:
+        return ()
     for key, value in before.items():
         if key not in after:
             reason = _REASONS.get(kind, "lease_expired")

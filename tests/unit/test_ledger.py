@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from shared import ledger, pool, problems
+from shared import ledger, pool, problems, table
 from shared.ledger import (
     NEVER,
     NO_LEASE,
@@ -138,8 +138,6 @@ def test_status_follows_from_the_time() -> None:
 
 def test_a_refused_write_is_looked_at_again_and_given_up_in_the_end(door: Table) -> None:
     """Somebody else always moves first: bounded, then `contention`, and nothing is taken."""
-    from shared import table
-
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(1, 2))
     operation = pool.take(entitlement_id, Holder("a"), change(), 1)
@@ -174,8 +172,6 @@ def test_seats_of_100_and_120(door: Table) -> None:
 
 
 def test_the_sweep_frees_what_ran_out_and_corrects_the_bound(door: Table) -> None:
-    from shared import table
-
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(5, 5, lease=600))
     for number, offset in enumerate((0, 100_000, 200_000)):
@@ -218,8 +214,6 @@ def test_stale_seats_are_freed_before_overdraft_with_and_without_the_hint(
 
 def test_the_bound_holds_for_grants_after_a_shortened_lease(door: Table) -> None:
     """Long leases are held, the period is shortened, the sweep passes, somebody new comes."""
-    from shared import table
-
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(5, 5, lease=7200))
     door.run(pool.take(entitlement_id, Holder("long"), change(), 1))
@@ -236,9 +230,62 @@ def test_the_bound_holds_for_grants_after_a_shortened_lease(door: Table) -> None
     )
 
 
-def test_the_bound_holds_for_a_grant_right_after_a_shortened_lease(door: Table) -> None:
-    from shared import table
+@pytest.mark.parametrize(
+    ("before", "after", "ends"),
+    [
+        (None, 600, NOW + 660),  # switched on: it begins when the sweep passes
+        (7200, 600, NOW + 660),  # made shorter
+        (600, 7200, NOW + 600),  # made longer: the next renewal does it
+        (600, None, None),  # switched off: held until released
+    ],
+)
+def test_an_idle_seat_comes_under_new_terms(
+    door: Table, before: int | None, after: int | None, ends: int | None
+) -> None:
+    """Nobody renews: the sweep gives the lease of the new terms, once."""
+    entitlement_id = new_id()
+    key = table.ledger_key(entitlement_id)
+    make_page(door, entitlement_id, terms(200, 200, lease=before))
+    stamps = list(range(1, 129))
+    for stamp in stamps:
+        door.run(pool.take(entitlement_id, Holder(f"idle{stamp}"), change(), stamp))
+    seq = read_page(door, entitlement_id)["seq"]
+    new = ledger.change_terms(
+        entitlement_id, terms(200, 200, lease=after), change(), lease_changed=True
+    )
+    door.execute(table.Transact((new,)))
+    for minute in (1, 2, 3):
+        assert door.run(ledger.sweep_page(key, change(NOW_MS + minute * 60_000))) == 0
+    page = read_page(door, entitlement_id)
+    seats = [decode_seat(value) for value in page["seats"].values()]
+    assert {seat.lease_end for seat in seats} == {ends}
+    assert sorted(seat.stamp for seat in seats) == stamps, "they are the same grants"
+    # The change of terms, and one write of the sweep where there was something to do.
+    assert page["seq"] == seq + 1 + (ends != NOW + 600)
+    assert page["earliest"] == (NEVER if ends is None else ends)
+    freed = door.run(ledger.sweep_page(key, change(NOW_MS + 8000_000)))
+    assert freed == (0 if ends is None else 128)
 
+
+def test_leases_that_ran_out_do_not_hide_those_of_earlier_terms(door: Table) -> None:
+    entitlement_id = new_id()
+    key = table.ledger_key(entitlement_id)
+    make_page(door, entitlement_id, terms(5, 5, lease=60))
+    door.run(pool.take(entitlement_id, Holder("short"), change(), 1))
+    for lease in (7200, 60):
+        write = ledger.change_terms(
+            entitlement_id, terms(5, 5, lease=lease), change(), lease_changed=True
+        )
+        door.execute(table.Transact((write,)))
+        door.run(pool.take(entitlement_id, Holder(f"under {lease}"), change(), lease))
+    assert door.run(ledger.sweep_page(key, change(NOW_MS + 66_000))) == 2
+    assert read_page(door, entitlement_id)["earliest"] == 0
+    assert door.run(ledger.sweep_page(key, change(NOW_MS + 70_000))) == 0
+    [left] = read_page(door, entitlement_id)["seats"].values()
+    assert decode_seat(left).lease_end == NOW + 130
+
+
+def test_the_bound_holds_for_a_grant_right_after_a_shortened_lease(door: Table) -> None:
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(5, 5, lease=7200))
     door.run(pool.take(entitlement_id, Holder("long"), change(), 1))
@@ -253,8 +300,6 @@ def test_the_bound_holds_for_a_grant_right_after_a_shortened_lease(door: Table) 
 
 
 def test_a_renewal_that_brings_the_first_lease_sets_the_bound(door: Table) -> None:
-    from shared import table
-
     entitlement_id = new_id()
     key = table.ledger_key(entitlement_id)
     make_page(door, entitlement_id, terms(5, 5))
@@ -263,8 +308,7 @@ def test_a_renewal_that_brings_the_first_lease_sets_the_bound(door: Table) -> No
         entitlement_id, terms(5, 5, lease=600), change(), lease_changed=True
     )
     door.execute(table.Transact((leased,)))
-    door.run(ledger.sweep_page(key, change(NOW_MS + 1000)))
-    assert "earliest" not in read_page(door, entitlement_id)
+    assert read_page(door, entitlement_id)["earliest"] == 0
     grant = door.run(pool.take(entitlement_id, Holder("a"), change(NOW_MS + 2000), 2))
     assert grant.seat.lease_end == NOW + 602
     assert read_page(door, entitlement_id)["earliest"] <= NOW + 602
@@ -272,8 +316,6 @@ def test_a_renewal_that_brings_the_first_lease_sets_the_bound(door: Table) -> No
 
 def test_a_lease_that_ran_out_while_the_write_was_on_its_way_is_reclaimed(door: Table) -> None:
     """A denial must be true between request and answer; the time of the request is not enough."""
-    from shared import table
-
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(1, 1, lease=60))
     door.run(pool.take(entitlement_id, Holder("bob"), change(), 1))
@@ -302,8 +344,6 @@ def test_a_preview_counts_as_the_grant_would(door: Table) -> None:
 
 
 def test_a_denial_that_meets_a_conflict_is_recorded_before_it_is_answered(door: Table) -> None:
-    from shared import table
-
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(0, 0))
     asked = pool.take(entitlement_id, Holder("a"), change(), 1)
@@ -319,8 +359,6 @@ def test_a_denial_that_meets_a_conflict_is_recorded_before_it_is_answered(door: 
 
 def test_refusals_without_end_are_given_up_too(door: Table) -> None:
     """Always refused, always room by the time one looks: bounded, then `contention`."""
-    from shared import table
-
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(1, 2))
     item = read_page(door, entitlement_id)

@@ -300,8 +300,8 @@ def test_a_failure_at_every_call(dynamodb: DynamoDBLocal, kind: str) -> None:
     calls = broken.calls
     whole.drop()
     assert calls > 30
-    first = 0 if IS_SOAK else 9 * ("after", "lost").index(kind)
-    for point in sampled(range(first, calls), 18):
+    first = 0 if IS_SOAK else 18 * ("after", "lost").index(kind)
+    for point in sampled(range(first, calls), 36):
         delivery = Delivery(short)
         door = faulty_door(short.url, delivery.name)
         door.fault = (point, kind)

@@ -44,7 +44,7 @@ def test_work_broken_anywhere(dynamodb: DynamoDBLocal, name: str, work: str, kin
     """No seat is lost, no allowance made, and all is as if nothing had happened."""
     before, held, after, change = WORK[work]
     door = open_door(dynamodb.url, name)
-    first, step = (0, 1) if IS_SOAK else (2 * int(kind == "lost"), 4)
+    first, step = (0, 1) if IS_SOAK else (4 * int(kind == "lost"), 8)
     for point in range(first, 200, step):
         life = PoolLife(door, before)
         grants = [life.take(number % 2, f"user{number}") for number in range(held)]

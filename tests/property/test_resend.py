@@ -1,4 +1,4 @@
-"""A resend of 5,000 deliveries, page by page through the queue, on Amazon's own engine."""
+"""A resend of many deliveries, page by page through the queue, on Amazon's own engine."""
 
 import json
 from typing import Any
@@ -11,9 +11,10 @@ from local.dynamodb import DynamoDBLocal
 from shared import aws, events, table
 from shared.times import now_ms
 from tests.notifier import Recorder
-from tests.support import acting_as, create_table, open_door
+from tests.support import IS_SOAK, acting_as, create_table, open_door
 
-COUNT = 5_000
+# Lambda stops a chain of more than 16 invocations, which is some 1,600, if it is not allowed.
+COUNT = 5_000 if IS_SOAK else 1_700
 
 
 def test_every_delivery_of_a_large_resend_is_queued_once(

@@ -160,12 +160,12 @@ def test_a_failure_at_every_call(short: Clean, kind: str, at_once: int) -> None:
     assert table_calls > 30
     assert aws_calls > 5
     # The kinds take turns, so that more calls are met by one of them.
-    first = 0 if IS_SOAK or kind not in FAULTS else 15 * FAULTS.index(kind) + 7 * (at_once > 1)
+    first = 0 if IS_SOAK or kind not in FAULTS else 30 * FAULTS.index(kind) + 15 * (at_once > 1)
     points = range(first, table_calls) if kind in FAULTS else ()
-    for point in sampled(points, 60):
+    for point in sampled(points, 120):
         check_fault(life, clean, kind, at_once, door_fault=point)
     if kind != "lost":
-        for point in sampled(range(aws_calls), 20):
+        for point in sampled(range(aws_calls), 40):
             check_fault(life, clean, kind, at_once, aws_fault=point)
 
 

@@ -323,6 +323,6 @@ def test_a_usage_limit_behaves_as_its_model(dynamodb: DynamoDBLocal) -> None:
     UsageMachine.door = open_door(dynamodb.url, create_table(dynamodb.url))
     usage.LEAF, leaf = 4, usage.LEAF  # a short one: many leaves are turned
     try:
-        run_machine(UsageMachine, examples=12, steps=30)
+        run_machine(UsageMachine, examples=8, steps=30)
     finally:
         usage.LEAF = leaf

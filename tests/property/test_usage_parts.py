@@ -255,4 +255,4 @@ def test_a_spread_limit_behaves_as_its_model(
 ) -> None:
     monkeypatch.setattr(usage_parts, "PARTS", 5)
     SpreadMachine.door = open_door(dynamodb.url, create_table(dynamodb.url))
-    run_machine(SpreadMachine, examples=15, steps=30)
+    run_machine(SpreadMachine, examples=8, steps=30)

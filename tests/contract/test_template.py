@@ -249,7 +249,7 @@ def test_the_queue_of_deliver(resources: dict[str, Any]) -> None:
     assert resources["Deliver"]["Properties"]["Timeout"] == timeout
     assert queue["VisibilityTimeout"] >= 6 * timeout
     assert queue["RedrivePolicy"] == {
-        "deadLetterTargetArn": {"Fn::GetAtt": ["DeliveryFailures", "Arn"]}, "maxReceiveCount": 5,
+        "deadLetterTargetArn": {"Fn::GetAtt": ["DeliveryFailures", "Arn"]}, "maxReceiveCount": 20,
     }  # fmt: skip
 
 

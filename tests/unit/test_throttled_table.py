@@ -91,7 +91,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def throttled(clock: Clock, door: RoleTable) -> ThrottledTable:
     """The same table, by a door that is throttled."""
     made = ThrottledTable(
-        door.name, region="us-east-1", endpoint=door._endpoint, credentials=Credentials("a", "b")
+        door.name,
+        region="us-east-1",
+        endpoint=door._endpoint,
+        credentials=Credentials("test", "test"),
     )
     made.clock = clock
     return made
@@ -99,7 +102,9 @@ def throttled(clock: Clock, door: RoleTable) -> ThrottledTable:
 
 def seconds_of(name: str) -> int:
     """A function's time-out, as it is deployed."""
-    return int(read_template()["Resources"][name]["Properties"]["Timeout"])
+    template = read_template()
+    usual = template["Globals"]["Function"]["Timeout"]
+    return int(template["Resources"][name]["Properties"].get("Timeout", usual))
 
 
 # --- Requests -------------------------------------------------------------------------------------

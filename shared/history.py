@@ -42,6 +42,11 @@ ENTERED, EXHAUSTED = "entered", "exhausted"
 DISORDER_MS = 600_000
 
 
+def most_limits(limits: tuple[Any, ...]) -> tuple[Any, ...]:
+    """As many changes of limits as a record keeps: the latest, and what was in force at first."""
+    return (limits[0], *limits[1:][-LIMITS_KEPT + 1 :])
+
+
 class Level(NamedTuple):
     """What is in use, against both limits; `hard_cap` None: unlimited."""
 
@@ -464,8 +469,7 @@ class History:
         limits = record.limits
         if limits[-1][1:] != (level.purchased, level.hard_cap):
             limits = (*limits, (at, level.purchased, level.hard_cap))
-            # The first one says what was in force when the record began.
-            limits = (limits[0], *limits[1:][-LIMITS_KEPT + 1 :])
+            limits = most_limits(limits)
         record = record._replace(
             lowest=min(record.lowest, level.used),
             highest=max(record.highest, level.used),

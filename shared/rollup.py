@@ -44,7 +44,7 @@ def merge(parts: Sequence[Quarter]) -> Quarter:
             counts={
                 name: number + part.counts.get(name, 0) for name, number in whole.counts.items()
             },
-            limits=limits,
+            limits=history.most_limits(limits),
         )
     return whole
 

@@ -54,16 +54,20 @@ class Endpoints:
         seen = yield table.Get(table.webhooks_version_key())
         version = seen["version"] if seen else 0
         if version != self._version:
-            query = Query("pk = :pk", {":pk": table.webhook_key("").pk})
-            items: list[Item] = []
-            while True:
-                found = yield query
-                items += found.items
-                if found.next is None:
-                    break
-                query = query._replace(start=found.next)
-            self._items, self._version = items, version
+            self._items, self._version = (yield from all_endpoints()), version
         return self._items
+
+
+def all_endpoints() -> Steps[list[Item]]:
+    """Every endpoint there is."""
+    query = Query("pk = :pk", {":pk": table.webhook_key("").pk})
+    items: list[Item] = []
+    while True:
+        found = yield query
+        items += found.items
+        if found.next is None:
+            return items
+        query = query._replace(start=found.next)
 
 
 def bump_version() -> table.Update:

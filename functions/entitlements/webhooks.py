@@ -24,6 +24,7 @@ from shared.times import from_rfc3339, to_rfc3339
 
 WRITTEN = ("url", "eventTypes", "entitlementId", "customer", "description", "enabled")
 REQUEST_SECONDS = 86_400
+MOST_ENDPOINTS = 1_000  # all of them are looked at for every event
 _DELIVERY_ID = re.compile(r"dlv_(\d{13})_(evt_[a-z2-7]{24})", re.ASCII)
 _insecure = addresses.insecure_hosts(os.environ.get("INSECURE_WEBHOOK_HOSTS", ""))
 
@@ -51,6 +52,9 @@ def create(request: Request) -> Response:
     document = _document(request.body)
     if document["entitlementId"] is not None:
         request.table.run(_require_entitlement(document["entitlementId"]))
+    if len(request.table.run(webhooks.all_endpoints())) >= MOST_ENDPOINTS:
+        detail = f"there are {MOST_ENDPOINTS} endpoints, which is the most: delete one first"
+        raise InvalidRequest.at("", detail)
     nonce = secrets.token_urlsafe(32)
     webhook_id = new_id("whk", nonce)
     item = {

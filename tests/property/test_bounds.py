@@ -3,12 +3,26 @@
 import json
 from typing import Any
 
-from functions.notify import batch
+from functions.notify import batch, people
+from functions.notify.changes import Version, read_version
 from local.dynamodb import DynamoDBLocal
-from shared import history, table
+from shared import history, ledger, pool, pool_sum, rollup, table
 from shared.history import Episode, History, KeptChange, Level, Quarter
+from shared.ledger import Holder
+from shared.pool_sum import Told
 from shared.table import Item, Put, to_wire
-from tests.support import NOW_MS, RoleTable, create_table, new_id, open_door
+from tests.support import (
+    NOW,
+    NOW_MS,
+    RoleTable,
+    create_table,
+    make_page,
+    new_id,
+    open_door,
+    read_page,
+    terms,
+)
+from tests.support import change as asked
 
 SMALL = 120_000  # bytes: beyond that, writing an item would be dear long before it is impossible
 QUIET_MS = 900_000
@@ -146,3 +160,124 @@ def test_10_000_changes_that_were_given_up(dynamodb: DynamoDBLocal) -> None:
     assert len(quarter.missing) == history.MISSING_KEPT
     assert quarter.is_missing(19_998)
     assert write(Metered(dynamodb).door, new_id(), quarter) < SMALL
+
+
+def test_a_day_with_10_000_changes_of_limits(dynamodb: DynamoDBLocal) -> None:
+    """Each of its quarter-hours keeps a thousand; the day adds them up, and keeps no more."""
+    start = history.quarter_of(NOW_MS)
+    parts = []
+    for number in range(10):
+        begin = start + number * history.QUARTER_MS
+        parts.append(
+            fold([
+                change(seq, begin + seq, Level(1, number * 2_000 + seq, None), Level(1, 0, None))
+                for seq in range(1, 1_001)
+            ])
+        )  # fmt: skip
+    whole = rollup.merge(parts)
+    assert len(whole.limits) == history.LIMITS_KEPT
+    assert whole.limits[0] == parts[0].limits[0], "what was in force when the day began"
+    assert whole.limits[-1] == parts[-1].limits[-1]
+    assert write(Metered(dynamodb).door, new_id(), whole) < SMALL
+
+
+def test_a_page_without_a_cap_with_1_280_people(dynamodb: DynamoDBLocal) -> None:
+    """It is split once it has more than 128; until that is done it goes on working."""
+    metered, owner = Metered(dynamodb), new_id()
+    door = metered.door
+    make_page(door, owner, terms(10, None, lease=600))
+    seats = {
+        ledger.seat_key(owner, f"user{number}"): ledger.encode_seat(
+            number, is_overdraft=True, now=NOW
+        ) + 600
+        for number in range(1_270)
+    }  # fmt: skip
+    page = {**read_page(door, owner), "seats": seats, "earliest": NOW + 600}
+    door.execute(
+        Put(table.ledger_key(owner), {k: v for k, v in page.items() if k not in ("pk", "sk")})
+    )
+    for number in range(10):
+        metered.units.clear()
+        grant = door.run(pool.take(owner, Holder(f"new{number}"), asked(), 10_000 + number))
+        assert grant.is_new
+        # A look at the page and a write of it: a unit for each KB, and for half of one when read.
+        assert sum(metered.units) < 100
+    assert size_of(read_page(door, owner)) < SMALL
+    # All of them run out: so many at a time as one write, and one kept change, can hold.
+    left = 1_280
+    while left:
+        before = read_page(door, owner)
+        freed = door.run(ledger.sweep_page(table.ledger_key(owner), asked(NOW_MS + 700_000)))
+        assert 0 < freed <= ledger.MOST_FREED
+        version = read_version(before, read_page(door, owner))
+        assert version is not None
+        assert len(version.change.seats) == freed
+        assert size_of(version.change.to_item()) < SMALL
+        left -= freed
+    assert read_page(door, owner)["seats"] == {}
+
+
+def test_a_person_of_200_grants_and_200_devices(dynamodb: DynamoDBLocal) -> None:
+    metered, owner = Metered(dynamodb), new_id()
+    versions = list[Version]()
+    for seq in range(1, 401):
+        kind = "activated" if seq % 2 else "deactivated"
+        seat = {"key": "seat00000000", "kind": kind, "stamp": seq // 2, "overdraft": True,
+                "leaseEnd": None, "reason": "released"}  # fmt: skip
+        level = Level(seq % 2, 1, 2)
+        told = KeptChange(seq, NOW_MS + seq, kind, "k", "r", level, level, NOW_MS, {}, {}, (seat,))
+        person = {"seatId": "a" * 256, "attributes": {"device": f"{seq:0200d}"}}
+        versions.append(Version(told, "seat00000000", person))
+    for first in range(0, 400, 50):
+        metered.door.run(people.write(owner, versions[first : first + 50]))
+    item = metered.door.execute(table.Get(table.seat_record_key(owner, "seat00000000")))
+    assert (item["grantCount"], len(item["grants"]), len(item["devices"])) == (200, 20, 20)
+    assert size_of(item) < 20_000
+    metered.units.clear()
+    metered.door.run(people.write(owner, [versions[-1]._replace(
+        change=versions[-1].change._replace(seq=401))]))  # fmt: skip
+    assert sum(metered.units) < 15
+
+
+def test_a_sum_of_1_536_pages_and_15_000_seats_at_once(dynamodb: DynamoDBLocal) -> None:
+    """A large pool that is deleted: every page tells of its people, and some were given up."""
+    door, owner = Metered(dynamodb).door, new_id()
+    numbers = [number * (ledger.PARTS // 1_536) for number in range(1_536)]
+    limits = {"seatCount": 10, "hardCap": None, "terms": {}}
+    seen: Item = {
+        **limits, "rev": 1, "seq": 1, "used": 15_360, "at": NOW_MS, "told": [], "missing": [],
+        "cursors": {f"{number:04d}": pool_sum._cursor(5, 10) for number in numbers},
+    }  # fmt: skip
+    key = table.sum_key(owner)
+    door.execute(Put(key, seen))
+    seat = {"key": "seat00000000", "kind": "deactivated", "stamp": 12_345_678_901_234,
+            "overdraft": True, "leaseEnd": NOW, "reason": "removed"}  # fmt: skip
+    told = {"type": "emptied", "actor": "key_test", "request": "r" * 36, "at": NOW_MS,
+            "seats": [seat] * 10}  # fmt: skip
+    versions = [Told(number, 9, 7, 0, told) for number in numbers]
+    largest = 0
+    while versions:
+        item, taken = pool_sum.counted(seen, versions)
+        assert 0 < taken <= pool_sum.TOLD
+        reply = door.execute(pool_sum.written(owner, seen, item))
+        assert isinstance(reply, table.Accepted)
+        largest = max(largest, size_of(item))
+        seen, versions = item, versions[taken:]
+    assert seen["used"] == 0
+    assert len(seen["missing"]) == pool_sum.MISSING_KEPT
+    assert largest < 2 * SMALL
+
+
+def test_a_report_of_ten_million_entitlements(dynamodb: DynamoDBLocal) -> None:
+    """Its item names the parts that are done: ten times as many as there will ever be."""
+    door, parts = Metered(dynamodb).door, 20_000
+    key = table.report_key("rep_large")
+    done = frozenset(str(number) for number in range(parts - 1))
+    door.execute(Put(key, {"status": "running", "done": done}))
+    reply = door.execute(
+        table.Update(key, "ADD done :number", "", table.NO_NAMES,
+                     {":number": frozenset({str(parts - 1)})})
+    )  # fmt: skip
+    assert isinstance(reply, table.Accepted)
+    assert reply.item is not None
+    assert len(reply.item["done"]) == parts

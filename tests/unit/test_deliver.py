@@ -398,3 +398,18 @@ def test_a_message_that_is_none_of_ours_holds_up_nobody(office: Office) -> None:
     broken = [{"messageId": "x", "body": "not JSON"}, {"messageId": "y", "body": "{}"}]
     assert office.deliver(*broken, office.message()) == ["x", "y"]
     assert office.delivery()["status"] == "succeeded"
+
+
+def test_no_more_than_fifty_attempts_are_kept(office: Office) -> None:
+    """It was sent again and again, by hand: ten times as often as is kept."""
+    FakeCourier.script = [attempt(500)]
+    office.deliver(office.message())
+    item = strip(office.delivery())
+    key = table.Key(office.delivery()["pk"], office.delivery()["sk"])
+    [told] = item["attempts"]
+    office.door.execute(
+        table.Put(key, {**item, "attempts": [told] * 500, "attemptCount": 500, "step": 0})
+    )
+    office.door.execute(table.Delete(table.webhook_state_key(office.id)))
+    office.deliver(office.message(500))
+    assert (office.delivery()["attemptCount"], len(office.delivery()["attempts"])) == (501, 50)

@@ -718,3 +718,18 @@ def test_records_of_no_entitlement(door: Table, at_once: int) -> None:
     ]
     assert notifier.deliver(records) is None
     assert [event["type"] for event in notifier.recorder.events] == ["webhook.endpoint.disabled"]
+
+
+def test_no_more_than_a_thousand_endpoints(rooms: Rooms) -> None:
+    """All of them are looked at for every event."""
+    endpoint: table.Item = {"url": "http://127.0.0.1:9/", "eventTypes": ["*"], "enabled": True,
+                            "version": 1}  # fmt: skip
+    keys = [table.webhook_key(f"whk_{number:016d}") for number in range(1_000)]
+    rooms.door.execute(table.BatchPut(tuple((key, endpoint) for key in keys)))
+    body = {"url": "http://127.0.0.1:9/"}
+    status, problem, _ = rooms.call("POST /v1/webhooks", body=body)
+    assert status == 400
+    assert "1000 endpoints" in problem["detail"]
+    gone = {"webhookId": keys[0].sk}
+    assert rooms.call("DELETE /v1/webhooks/{webhookId}", gone)[0] == 204
+    assert rooms.call("POST /v1/webhooks", body=body)[0] == 201

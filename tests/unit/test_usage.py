@@ -1,5 +1,6 @@
 """Usage limits through the rooms: what is answered, what is refused, when a period begins."""
 
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -695,3 +696,19 @@ def test_the_desk_knows_the_limits_that_exist(door: Table) -> None:
     owner, _ = begun(door)
     assert set(door.run(desk.counters(owner, ["x", "y"]))) == {"x"}
     assert door.run(desk.counters(owner, [])) == {}
+
+
+def test_a_counter_names_no_more_than_64_requests(customer: Customer) -> None:
+    """Ten times as many come; what is named of each is moved to an item of its own."""
+    customer.patch(usageLimits=[{**LIMIT, "limit": 1_000}])
+    for number in range(640):
+        status, _, _ = customer.consume(1, f"request-{number}")
+        assert status == 200
+    item = customer.rooms.door.execute(table.Get(table.usage_key(customer.id, "exports")))
+    assert item is not None
+    assert customer.counter().used == 640
+    assert len(json.dumps({name: table.to_wire(value) for name, value in item.items()})) < 8_000
+    # None is counted twice, however long ago it was.
+    for number in (0, 300, 639):
+        assert customer.consume(1, f"request-{number}")[0] == 200
+    assert customer.counter().used == 640

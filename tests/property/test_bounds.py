@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from functions.notify import batch, people
+from functions.notify import batch, people, together
 from functions.notify.changes import Version, read_version
 from local.dynamodb import DynamoDBLocal
 from shared import history, ledger, pool, pool_sum, rollup, table
@@ -217,6 +217,11 @@ def test_a_page_without_a_cap_with_1_280_people(dynamodb: DynamoDBLocal) -> None
     assert read_page(door, owner)["seats"] == {}
 
 
+def tell(door: RoleTable, owner: str, versions: list[Version]) -> None:
+    [outcome] = together.run(door, [people.write(owner, versions)], at_once=1)
+    assert outcome is None
+
+
 def test_a_person_of_200_grants_and_200_devices(dynamodb: DynamoDBLocal) -> None:
     metered, owner = Metered(dynamodb), new_id()
     versions = list[Version]()
@@ -229,13 +234,13 @@ def test_a_person_of_200_grants_and_200_devices(dynamodb: DynamoDBLocal) -> None
         person = {"seatId": "a" * 256, "attributes": {"device": f"{seq:0200d}"}}
         versions.append(Version(told, "seat00000000", person))
     for first in range(0, 400, 50):
-        metered.door.run(people.write(owner, versions[first : first + 50]))
+        tell(metered.door, owner, versions[first : first + 50])
     item = metered.door.execute(table.Get(table.seat_record_key(owner, "seat00000000")))
     assert (item["grantCount"], len(item["grants"]), len(item["devices"])) == (200, 20, 20)
     assert size_of(item) < 20_000
     metered.units.clear()
-    metered.door.run(people.write(owner, [versions[-1]._replace(
-        change=versions[-1].change._replace(seq=401))]))  # fmt: skip
+    last = versions[-1]
+    tell(metered.door, owner, [last._replace(change=last.change._replace(seq=401))])
     assert sum(metered.units) < 15
 
 
@@ -243,7 +248,7 @@ def test_a_sum_of_1_536_pages_and_15_000_seats_at_once(dynamodb: DynamoDBLocal) 
     """A large pool that is deleted: every page tells of its people, and some were given up."""
     door, owner = Metered(dynamodb).door, new_id()
     numbers = [number * (ledger.PARTS // 1_536) for number in range(1_536)]
-    limits = {"seatCount": 10, "hardCap": None, "terms": {}}
+    limits: Item = {"seatCount": 10, "hardCap": None, "terms": {}}
     seen: Item = {
         **limits, "rev": 1, "seq": 1, "used": 15_360, "at": NOW_MS, "told": [], "missing": [],
         "cursors": {f"{number:04d}": pool_sum._cursor(5, 10) for number in numbers},

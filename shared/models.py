@@ -227,7 +227,7 @@ class UsageLimitInput(Input):
     reset_schedule: Literal[SCHEDULES] = Field(  # type: ignore[valid-type]
         "never",
         description="`monthly`: at local midnight of the first, in the entitlement's time zone;"
-        " `on_renewal`: when validUntil is moved later.",
+        " `on_renewal`: at the end of the validity that was renewed.",
     )
 
 

@@ -295,7 +295,9 @@ class Counter(NamedTuple):
         """The counter in the period of `now`: begun anew when the one that it counts is over."""
         if not self.has_ended(now):
             return self
-        return self.begun(month_of(now, self.zone))
+        if self.schedule == "monthly":
+            return self.begun(month_of(now, self.zone))
+        return self.begun(Period(self.period.end or now, None))  # as it was renewed before
 
     def begun(self, period: Period) -> "Counter":
         """The counter at the beginning of a new period."""
@@ -849,9 +851,12 @@ def new_counter(
 def changed(counter: Counter, terms: Terms, now: int, *, is_renewed: bool) -> Counter:
     """The counter under new terms. What was used stays used, until a period begins.
 
-    `is_renewed`: the validity was moved later, by which a limit `on_renewal` begins anew.
+    `is_renewed`: the validity was moved later. A limit `on_renewal` begins anew by that: when the
+    validity would have ended, at once if that is past. Before that, however often the end is moved,
+    it begins once.
     """
     current = counter.as_of(now)
+    ends = counter.valid_until
     delta = full(terms.hard_cap) - full(current.hard_cap)
     current = current._replace(
         left=current.left + delta,
@@ -862,8 +867,13 @@ def changed(counter: Counter, terms: Terms, now: int, *, is_renewed: bool) -> Co
         valid_from=terms.valid_from,
         valid_until=terms.valid_until,
     )
-    if terms.schedule == "on_renewal" and is_renewed:
-        return current.begun(Period(now, None))
+    if terms.schedule == "on_renewal":
+        if is_renewed and ends is not None and ends <= now:
+            return current.begun(Period(now, None))
+        known = current.period.end if counter.schedule == "on_renewal" else None
+        begins = [at for at in (known, ends if is_renewed else None) if at is not None]
+        period = current.period._replace(end=min(begins, default=None))
+        return current._replace(leaf=current.leaf._replace(period=period))
     if terms.schedule == "monthly":
         period = month_of(now, terms.zone)
         if counter.schedule == "monthly" and counter.zone != terms.zone:

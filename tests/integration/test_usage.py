@@ -1,6 +1,7 @@
 """Usage limits in the deployed stack: consumed with a license key, told by events and history."""
 
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from local.demo import list_all
 from local.stack import Stack
 from shared import events
 from shared.event_models import EVENTS
+from shared.times import to_rfc3339
 from shared.usage import MAX_LIMITS
 from tests.integration.conftest import CheckedApi, Customer
 from tests.integration.receivers import Receivers
@@ -171,21 +173,23 @@ def test_events_history_and_episodes(api: CheckedApi, receivers: Receivers) -> N
 
 def test_a_renewal_keeps_the_total_of_the_period_before(api: CheckedApi) -> None:
     limit = {**LIMIT, "resetSchedule": "on_renewal"}
-    counted = Counted(api, usageLimits=[limit], validUntil="2048-01-01T00:00:00Z")
+    counted = Counted(api, usageLimits=[limit])
     for year, quantity in ((2049, 5), (2050, 7), (2051, 1)):
         counted.consume(quantity)
-        # Periods are told apart by the second in which they begin.
-        began = counted.license.expect(200, "GET", counted.usage)["items"][0]["periodStart"]
-        until = {"validUntil": f"{year}-01-01T00:00:00Z"}
+        # It is renewed before its end, which is soon.
+        ends = to_rfc3339((int(time.time()) + 2) * 1000)
+        for until in (ends, f"{year}-01-01T00:00:00Z"):
+            api.expect(200, "PATCH", counted.path, {"validUntil": until})
+        [now] = counted.license.expect(200, "GET", counted.usage)["items"]
+        assert (now["periodStart"], now["usage"]["used"]) == (ends, 0) or (
+            now["periodEnd"] == ends and now["usage"]["used"] == quantity
+        )
 
-        def renewed(began: str = began, until: Any = until) -> bool:
-            api.expect(200, "PATCH", counted.path, {"validUntil": None})
-            api.expect(200, "PATCH", counted.path, until)
-            items = counted.license.expect(200, "GET", counted.usage)["items"]
-            return bool(items[0]["periodStart"] > began)
+        def begun(ends: str = ends) -> bool:
+            [now] = counted.license.expect(200, "GET", counted.usage)["items"]
+            return bool(now["periodStart"] == ends and now["usage"]["used"] == 0)
 
-        wait_for(renewed)
-        assert counted.license.expect(200, "GET", counted.usage)["items"][0]["usage"]["used"] == 0
+        wait_for(begun)
     wait_for(
         lambda: [
             each["usage"]["used"]

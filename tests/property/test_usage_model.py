@@ -71,7 +71,9 @@ class UsageMachine(RuleBasedStateMachine):
     def begin_what_is_due(self) -> None:
         """The period of now, as every reader sees it."""
         if self.period.end is not None and self.now >= self.period.end:
-            self.period, self.used = month_of(self.now, ZONE), 0
+            is_monthly = self.valid.schedule == "monthly"
+            renewed = usage.Period(self.period.end, None)
+            self.period, self.used = month_of(self.now, ZONE) if is_monthly else renewed, 0
 
     def known(self, key: str) -> Told | None:
         told = self.told.get(key)
@@ -271,8 +273,14 @@ class UsageMachine(RuleBasedStateMachine):
             self.seq += 1
         if schedule == "monthly":
             self.period = month_of(self.now, ZONE)
-        elif schedule == "on_renewal" and is_renewed:
-            self.period, self.used = usage.Period(self.now, None), 0
+        elif schedule == "on_renewal":
+            ends = [self.period.end] if self.valid.schedule == "on_renewal" else []
+            if is_renewed and old is not None and old <= self.now:
+                self.period, self.used = usage.Period(self.now, None), 0
+            else:
+                ends += [old] if is_renewed else []
+                known = [end for end in ends if end is not None]
+                self.period = self.period._replace(end=min(known) if known else None)
         else:
             self.period = self.period._replace(end=None)
         self.valid = valid

@@ -315,16 +315,52 @@ def test_never_goes_on_and_on_renewal_begins_with_a_later_end(
     customer.now_ms += 90 * 86_400_000
     customer.patch(validUntil=to_rfc3339(NOW_MS + 399 * 86_400_000))
     assert customer.used("term")["usage"]["used"] == 4, "an earlier end is no renewal"
-    customer.patch(validUntil=until)
-    assert customer.used("term")["usage"]["used"] == 0
-    assert customer.used("term")["periodStart"] == to_rfc3339(customer.now_ms)
-    assert customer.used("ever")["usage"]["used"] == 4
+    ends = to_rfc3339(NOW_MS + 399 * 86_400_000)
+    for later in (until, None, ends, to_rfc3339(NOW_MS + 800 * 86_400_000)):
+        customer.patch(validUntil=later)
+        used = customer.used("term")
+        assert used["usage"]["used"] == 4, "a renewal before the end takes nothing away"
+        assert (used["periodStart"], used["periodEnd"]) == (to_rfc3339(NOW_MS), ends)
     customer.consume(3, "b", usage="term")
+    customer.now_ms = NOW_MS + 399 * 86_400_000
+    used = customer.used("term")
+    assert (used["usage"]["used"], used["periodStart"], used["periodEnd"]) == (0, ends, None)
+    status, told, _ = customer.consume(5, "c", usage="term")
+    assert (status, told["usage"]["used"], told["periodStart"]) == (200, 5, ends)
+    assert customer.used("ever")["usage"]["used"] == 4
     customer.patch(validUntil=None)
-    assert customer.used("term")["usage"]["used"] == 0, "open-ended is later than any end"
-    customer.consume(3, "c", usage="term")
-    customer.patch(validUntil=until)
-    assert customer.used("term")["usage"]["used"] == 3
+    assert customer.used("term")["periodEnd"] == to_rfc3339(NOW_MS + 800 * 86_400_000)
+
+
+def test_a_renewal_after_the_end_begins_at_once(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = {"key": "term", "limit": 10, "resetSchedule": "on_renewal"}
+    until = to_rfc3339(NOW_MS + 30 * 86_400_000)
+    customer = Customer(rooms, monkeypatch, usageLimits=[limit], validUntil=until)
+    customer.consume(4, "a", usage="term")
+    customer.now_ms += 40 * 86_400_000
+    assert customer.consume(1, "b", usage="term")[0] == 403
+    customer.patch(validUntil=to_rfc3339(NOW_MS + 400 * 86_400_000))
+    used = customer.used("term")
+    assert (used["usage"]["used"], used["periodStart"]) == (0, to_rfc3339(customer.now_ms))
+
+
+def test_a_renewal_that_is_taken_back_and_an_earlier_end(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = 86_400_000
+    limit = {"key": "term", "limit": 10, "resetSchedule": "on_renewal"}
+    first = to_rfc3339(NOW_MS + 100 * day)
+    customer = Customer(rooms, monkeypatch, usageLimits=[limit], validUntil=first)
+    customer.consume(4, "a", usage="term")
+    for days, ends in ((400, first), (50, first), (500, to_rfc3339(NOW_MS + 50 * day))):
+        customer.patch(validUntil=to_rfc3339(NOW_MS + days * day))
+        assert customer.used("term")["periodEnd"] == ends
+    for schedule, ends in (("never", None), ("on_renewal", None)):
+        customer.patch(usageLimits=[{**limit, "resetSchedule": schedule}])
+        assert customer.used("term")["periodEnd"] == ends
+        assert customer.used("term")["usage"]["used"] == 4
 
 
 def test_a_renewal_counts_for_a_limit_that_was_off_the_list(
@@ -337,6 +373,8 @@ def test_a_renewal_counts_for_a_limit_that_was_off_the_list(
     customer.patch(usageLimits=[])
     customer.patch(validUntil=to_rfc3339(NOW_MS + 800 * 86_400_000))
     customer.patch(usageLimits=[limit])
+    assert customer.used("term")["periodEnd"] == until
+    customer.now_ms = NOW_MS + 400 * 86_400_000
     assert customer.used("term")["usage"]["used"] == 0
 
 

@@ -357,9 +357,9 @@ def test_a_renewal_that_is_taken_back_and_an_earlier_end(
     for days, ends in ((400, first), (50, first), (500, to_rfc3339(NOW_MS + 50 * day))):
         customer.patch(validUntil=to_rfc3339(NOW_MS + days * day))
         assert customer.used("term")["periodEnd"] == ends
-    for schedule, ends in (("never", None), ("on_renewal", None)):
+    for schedule in ("never", "on_renewal"):
         customer.patch(usageLimits=[{**limit, "resetSchedule": schedule}])
-        assert customer.used("term")["periodEnd"] == ends
+        assert customer.used("term")["periodEnd"] is None
         assert customer.used("term")["usage"]["used"] == 4
 
 

@@ -18,12 +18,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import boto3
+import botocore.session
 import yaml
+from botocore.exceptions import UnknownRegionError
 from samtranslator.yaml_helper import yaml_parse
 
 from tools import ROOT
 
 SAM = ROOT / ".venv-sam/bin/sam"
+_SES_RESOURCE = re.compile(r"^  \w+:\n    Type: AWS::SES::.*\n(?:(?:    .*)?\n)*", re.MULTILINE)
 
 
 class BadParameters(Exception):
@@ -120,13 +124,32 @@ def digest(values: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(sorted(values.items())).encode()).hexdigest()[:16]
 
 
-def write_template(values: Mapping[str, str]) -> Path:
-    """The template as it is deployed, beside what was built; its path."""
+def has_ses(region: str) -> bool:
+    """Whether SES is in this region, as the pinned botocore knows."""
+    session = botocore.session.get_session()
+    try:
+        partition = session.get_partition_for_region(region)
+    except UnknownRegionError:
+        return True  # not known here, or newer than botocore
+    return region in session.get_available_regions("sesv2", partition)
+
+
+def write_template(values: Mapping[str, str], region: str) -> Path:
+    """The template as it is deployed to a region, beside what was built; its path.
+
+    Raises:
+        BadParameters: mail is to be sent, and the region has no SES.
+    """
     text = (ROOT / "template.yaml").read_text()
     unmarked, built = "PARAMETERS_DIGEST: none", "Uri: .build/"
     assert text.count(unmarked) == 1
     assert built in text
     text = text.replace(unmarked, f'PARAMETERS_DIGEST: "{digest(values)}"')
+    if not has_ses(region):
+        if values.get("EmailSender"):
+            raise BadParameters(f"EmailSender: there is no SES in {region}, so leave it empty")
+        # CloudFormation refuses a type that a region does not have, whatever its condition.
+        text = _SES_RESOURCE.sub("", text)
     path = ROOT / ".build/template.yaml"
     path.parent.mkdir(exist_ok=True)
     path.write_text(text.replace(built, "Uri: ./"))
@@ -136,6 +159,15 @@ def write_template(values: Mapping[str, str]) -> Path:
 def _quoted(text: str) -> str:
     """As SAM's parser takes any text, spaces and signs included."""
     return '"' + text.replace('"', '\\"') + '"'
+
+
+def _region_of(arguments: list[str]) -> str:
+    """Where SAM will deploy to: as it is told, or by your usual settings; empty: unknown here."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--region")
+    parser.add_argument("--profile")
+    given, _ = parser.parse_known_args(arguments)
+    return given.region or boto3.Session(profile_name=given.profile).region_name or ""
 
 
 def main() -> None:
@@ -152,6 +184,7 @@ def main() -> None:
         values |= read_pairs(os.environ.get("PARAMETERS", ""))
         values["Architecture"] = given.architecture
         check(values, template["Parameters"])
+        written = write_template(values, _region_of(more))
     except BadParameters as error:
         sys.exit(str(error))
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="overdraft-") as file:
@@ -160,7 +193,7 @@ def main() -> None:
         labels = [f"{_quoted(name)}={_quoted(value)}" for name, value in tags.items()]
         bucket = ["--s3-bucket", given.bucket] if given.bucket else ["--resolve-s3"]
         command = [
-            str(SAM), "deploy", "--template-file", str(write_template(values)),
+            str(SAM), "deploy", "--template-file", str(written),
             "--stack-name", given.stack,
             *bucket, "--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset",
             "--parameter-overrides", f"file://{file.name}",

@@ -104,6 +104,7 @@ FAULTS: dict[str, Pattern] = {
     )},
     "DeliveriesLate": every_minute(1_000, range(60, 62)),
     "ReportJobsLate": every_minute(4_000, range(60, 62)),
+    "ReturnedMailLate": every_minute(4_000, range(60, 62)),
     "MailFailing": mail_tries(),
     "MailsGivenUp": once(1),
     # An item that can never be swept is tried every minute.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -118,7 +119,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, text: str, reason: str) -> No
 
 
 def test_what_is_deployed_is_the_template_with_a_digest_of_all_values() -> None:
-    deployed = yaml_parse(write_template({"LogLevel": "WARNING"}).read_text())
+    deployed = yaml_parse(write_template({"LogLevel": "WARNING"}, "eu-central-1").read_text())
     template = read_template()
     variables = deployed["Globals"]["Function"]["Environment"]["Variables"]
     assert variables["PARAMETERS_DIGEST"] == digest({"LogLevel": "WARNING"}) != digest({})
@@ -131,3 +132,18 @@ def test_what_is_deployed_is_the_template_with_a_digest_of_all_values() -> None:
                 assert (ROOT / ".build" / found[member]) == ROOT / resource["Properties"][member]
                 found[member] = resource["Properties"][member]
     assert deployed == template
+
+
+def test_a_region_without_ses_is_given_no_resources_of_it() -> None:
+    deployed = yaml_parse(write_template({}, "cn-north-1").read_text())["Resources"]
+    template = read_template()["Resources"]
+    left_out = template.keys() - deployed.keys()
+    assert left_out == {
+        name for name, each in template.items() if each["Type"].startswith("AWS::SES::")
+    }
+    assert len(left_out) == 2
+    # Nothing that is left refers to them.
+    for name in left_out:
+        assert not re.search(rf"\b{name}\b", json.dumps(deployed))
+    with pytest.raises(BadParameters, match="no SES in cn-north-1"):
+        write_template({"EmailSender": "a@b.example"}, "cn-north-1")

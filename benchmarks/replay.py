@@ -7,6 +7,7 @@ HTTP to a process that has those answers, and waits as long as DynamoDB takes.
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ LATENCIES = {
 }  # fmt: skip
 
 _SERVER = """
-import asyncio, hashlib, json, random, sys
+import asyncio, hashlib, json, random, re, sys
 answers, latencies = json.load(open(sys.argv[1]))
 async def serve(reader, writer):
     try:
@@ -35,6 +36,7 @@ async def serve(reader, writer):
             body = await reader.readexactly(int(given["content-length"]))
             operation = given["x-amz-target"].partition(".")[2]
             median, sigma = latencies.get(operation, latencies["other"])
+            body = re.sub(rb'"ClientRequestToken":"[^"]*"', b"", body)
             found = answers[hashlib.sha256(operation.encode() + body).hexdigest()].encode()
             await asyncio.sleep(median / 1000 * random.lognormvariate(0, sigma))
             writer.write(b"HTTP/1.1 200 OK\\r\\ncontent-type: application/x-amz-json-1.0\\r\\n"
@@ -58,6 +60,8 @@ class Recording(table.Table):
     def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
         status, answer = super()._send(operation, payload)
         assert status == 200, answer
+        # A transaction's token is another one each time.
+        payload = re.sub(rb'"ClientRequestToken":"[^"]*"', b"", payload)
         named = hashlib.sha256(operation.encode() + payload).hexdigest()
         self.answers[named] = json.dumps(answer)
         return status, answer

@@ -1,0 +1,80 @@
+"""Seat records of many people at once: written together, and each as if it were alone."""
+
+from typing import Any
+
+import pytest
+
+from functions.notify import people, together
+from functions.notify.changes import Version
+from functions.notify.together import Several
+from shared import table
+from shared.history import KeptChange, Level
+from shared.table import Steps, Table
+from tests.support import NOW_MS, new_id
+
+
+def versions_of(people_there: int, seq: int) -> list[Version]:
+    """A version for each of so many people, who take a seat."""
+    made = []
+    for number in range(people_there):
+        key = f"seat{number:08d}"
+        seat = {"key": key, "kind": "activated", "stamp": seq + number, "overdraft": False,
+                "leaseEnd": None}  # fmt: skip
+        level = Level(number, 1_000, None)
+        told = KeptChange(seq + number, NOW_MS, "activated", "k", "r", level, level, NOW_MS,
+                          {}, {}, (seat,))  # fmt: skip
+        made.append(Version(told, key, {"seatId": f"user{number}"}))
+    return made
+
+
+@pytest.mark.parametrize("many", [people.MANY, 2 * people.IN_TRANSACTION + 7])
+def test_many_people_are_written_together(door: Table, many: int) -> None:
+    owner = new_id()
+    asked: list[Any] = []
+    steps = people.write(owner, versions_of(many, 1))
+    reply: Any = None
+    while True:
+        try:
+            request = steps.send(reply)
+        except StopIteration:
+            break
+        asked.append(request)
+        if isinstance(request, Several):
+            reply = tuple(door.execute(each) for each in request.requests)
+        else:
+            reply = door.execute(request)
+    [read, written] = asked
+    assert len(read.keys) == many
+    assert len(written.requests) == -(-many // people.IN_TRANSACTION)
+    for number in range(many):
+        record = door.execute(table.Get(table.seat_record_key(owner, f"seat{number:08d}")))
+        assert record["seatId"] == f"user{number}"
+
+
+def test_one_who_is_erased_meanwhile_stays_erased_and_the_others_are_written(door: Table) -> None:
+    owner = new_id()
+    together.run(door, [people.write(owner, versions_of(people.MANY, 1))], at_once=1)
+    key = table.seat_record_key(owner, "seat00000003")
+    steps = people.write(owner, versions_of(people.MANY, 1_000))
+    found = door.execute(next(steps))
+    # Erased between the reader's look and its write.
+    erased: table.Item = {"seatKey": "seat00000003", "entitlementId": owner, "seq": 3, "erasedAt": NOW_MS,
+              "erasedSeq": 5_000}  # fmt: skip
+    door.execute(table.Put(key, erased))
+    [outcome] = together.run(door, [_resumed(steps, found)], at_once=8)
+    assert outcome is None
+    record = door.execute(table.Get(key))
+    assert record["seq"] == 1_003
+    assert "seatId" not in record
+    other = door.execute(table.Get(table.seat_record_key(owner, "seat00000004")))
+    assert (other["seq"], other["grantCount"]) == (1_004, 2)
+
+
+def _resumed(steps: Steps[Any], reply: Any) -> Steps[Any]:
+    """An operation from where it is."""
+    while True:
+        try:
+            request = steps.send(reply)
+        except StopIteration as stop:
+            return stop.value
+        reply = yield request

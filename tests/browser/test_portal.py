@@ -569,7 +569,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("look", LOOKS)
 def test_axe_finds_nothing_serious(past: Sold, open_page: Open, look: str) -> None:
     page = open_page(past.link("admin")["url"], **LOOKS[look])
-    choose(page, "30 days")
+    choose(page, "7 days")
     drawn(page)
     page.get_by_text("As a table").click()
     expect(page.locator("#denials tbody").first).to_be_visible()

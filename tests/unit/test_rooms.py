@@ -732,4 +732,6 @@ def test_no_more_than_a_thousand_endpoints(rooms: Rooms) -> None:
     assert "1000 endpoints" in problem["detail"]
     gone = {"webhookId": keys[0].sk}
     assert rooms.call("DELETE /v1/webhooks/{webhookId}", gone)[0] == 204
-    assert rooms.call("POST /v1/webhooks", body=body)[0] == 201
+    again = {"idempotency-key": "the-last-one"}
+    for _ in range(2):  # the second time it is the answer of the first
+        assert rooms.call("POST /v1/webhooks", body=body, headers=again)[0] == 201

@@ -29,14 +29,18 @@ _numbers = itertools.count(1)
 # `make soak` sweeps whole, round by round, where `make test` takes samples.
 SOAK_ROUND = int(os.environ.get("SOAK_ROUND", "-1"))
 IS_SOAK = SOAK_ROUND >= 0
+# So many rounds of it meet every point of the long sweeps, each round its own part of them.
+SOAK_ROUNDS = 8
 
 # Addresses of SES's mailbox simulator: mail to them comes back (local/emulator_process.py).
 BOUNCES, COMPLAINS = "bounce@simulator.amazonses.com", "complaint@simulator.amazonses.com"
 
 
 def sampled(points: Sequence[T], every: int) -> Sequence[T]:
-    """All points of a sweep in `make soak`; in `make test` the last one and every n-th."""
-    if IS_SOAK or not points:
+    """Points of a sweep: in `make test` the last one and every n-th, in `make soak` its round's."""
+    if IS_SOAK:
+        return points[SOAK_ROUND % SOAK_ROUNDS :: SOAK_ROUNDS]
+    if not points:
         return points
     return [*points[:-1:every], points[-1]]
 

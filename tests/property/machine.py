@@ -10,6 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from shared import table
 from shared.table import Table
+from tests.support import IS_SOAK
+
+SOAK_EXAMPLES = 5  # times as many in `make soak`
 
 
 class Lost(Exception):
@@ -46,11 +49,12 @@ def drive(
 
 def run_machine(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> None:
     """Run a model; EXAMPLES= gives other and more examples, SHRINK=1 looks for a smaller one."""
+    usual = examples * SOAK_EXAMPLES if IS_SOAK else examples
     run = settings(
-        max_examples=int(os.environ.get("EXAMPLES", examples)),
+        max_examples=int(os.environ.get("EXAMPLES", usual)),
         stateful_step_count=steps,
         deadline=None,
-        derandomize="EXAMPLES" not in os.environ,
+        derandomize="EXAMPLES" not in os.environ and not IS_SOAK,
         # A shrunk example is worth minutes only to somebody who looks at it.
         phases=[Phase.generate, *([Phase.shrink] if "SHRINK" in os.environ else [])],
         suppress_health_check=list(HealthCheck),

@@ -1,8 +1,9 @@
-"""`make soak`: the sweeping tests, whole, with other seeds in every round, for so many minutes.
+"""`make soak`: the sweeping tests with other seeds in every round, for so many minutes.
 
-`make test` takes samples of what is swept here. Each round has its own part of the fault points of the
-long sweeps, so that eight of them meet every one, all of the short ones, other seeds, and the models
-with more and other examples. It stops at the first failure, and says how to repeat that round alone.
+`make test` takes samples of what is swept here. Each round has its own part of the fault points
+of the long sweeps, so that eight rounds meet every one, all of the short ones, other seeds, and
+the models with more and other examples. It stops at the first failure, and says how to repeat
+that round alone.
 """
 
 import argparse

@@ -215,11 +215,8 @@ class Page(NamedTuple):
         return min((end for end in ends if end is not None), default=None)
 
     def expired_keys(self, now: int) -> list[str]:
-        """Seats whose lease ran out at least `CLOCK_GRACE` ago; of many, as one write can free.
-
-        None where the page has no leases any more: what is left of them is taken away.
-        """
-        if self.lease is None or (self.earliest is not None and self.earliest > now):
+        """Seats whose lease ran out at least `CLOCK_GRACE` ago; of many, as one write can free."""
+        if self.earliest is not None and self.earliest > now:
             return []
         expired = [
             key

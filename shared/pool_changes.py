@@ -53,7 +53,6 @@ BATCH = 16
 # Who works on a pool is gone when nothing was heard for so long.
 CLAIM_MS = 20_000
 # How often a pool is looked at by the sweep.
-LOOK_SECONDS = 60
 
 
 def escrow(hard_cap: int | None) -> int:
@@ -129,7 +128,7 @@ def change_terms(
         return write, *told
     # The page may hold all of them, until it is split.
     state: Item | None = yield Get(table.pool_key(owner))
-    return write, nudge(owner, change.now) if state else new_pool(owner, change), *told
+    return write, nudge(owner) if state else new_pool(owner, change), *told
 
 
 def take_away(
@@ -159,13 +158,13 @@ def _told(owner: str, seen: Item, after: Item, change: Change, kind: str) -> tup
     return pool_sum.written(owner, seen, item), pool_sum.standing(owner, item)
 
 
-def nudge(owner: str, now: int) -> Update:
+def nudge(owner: str) -> Update:
     """Have the sweep look at a pool soon."""
     return Update(
         table.pool_key(owner),
         # Whoever works on it looks at everything again.
-        "SET isPending = :yes, earliest = :now, version = version + :one", "attribute_exists(pk)",
-        table.NO_NAMES, {":yes": True, ":now": now, ":one": 1},
+        "SET isPending = :yes, earliest = :due, version = version + :one", "attribute_exists(pk)",
+        table.NO_NAMES, {":yes": True, ":due": 0, ":one": 1},
     )  # fmt: skip
 
 
@@ -181,7 +180,7 @@ def _change_pool(
         after["status"] = kind
     added = escrow(terms.hard_cap) - escrow(state.get("terms", {}).get("hardCap"))
     sets: dict[str, table.Value] = {
-        "terms": after, "isPending": True, "earliest": change.now, "version": state["version"] + 1,
+        "terms": after, "isPending": True, "earliest": 0, "version": state["version"] + 1,
     }  # fmt: skip
     if added > 0:
         sets["roomKey"] = table.room_shard(owner, 0)
@@ -207,12 +206,14 @@ class _OutOfTime(Exception):
     """The rest is for the next one."""
 
 
-def tend(owner: str, change: Change, until_ms: int) -> Steps[bool]:
+def tend(owner: str, change: Change, until_ms: int, *, swept_at: int = 0) -> Steps[bool]:
     """Do what is left to be done for a pool; False: it is not finished.
 
     Stops soon after `until_ms`. Safe to run at any time, by many at once: one of them does it.
+    `swept_at` (Unix seconds): the sweep has looked at its leases then; without it, the next sweep
+    does, however often the pool is changed.
     """
-    work = _Work(owner, change, until_ms)
+    work = _Work(owner, change, until_ms, swept_at)
     with suppress(_OutOfTime):
         for _ in range(ROUNDS):
             if not (yield from work.claim()):
@@ -227,10 +228,11 @@ def tend(owner: str, change: Change, until_ms: int) -> Steps[bool]:
 class _Work:
     """One round of work on a pool."""
 
-    def __init__(self, owner: str, change: Change, until_ms: int) -> None:
+    def __init__(self, owner: str, change: Change, until_ms: int, swept_at: int) -> None:
         self.owner = owner
         self.change = change
         self.until_ms = until_ms
+        self.swept_at = swept_at
         self.key = table.pool_key(owner)
         self.version = 0
 
@@ -338,8 +340,8 @@ class _Work:
         self.until_ms = now_ms + CLAIM_MS  # the last word does not wait
         is_over = state.get("terms", {}).get("status") in _CLOSED and state["bank"] >= 0
         is_in_use = state.get("pages") and not is_over
-        looked_at = now_ms // 1000 + LOOK_SECONDS if is_in_use else ledger.NEVER
-        yield from self._write((), 0, {"isPending": None, "tender": None, "earliest": looked_at})
+        due = self.swept_at if is_in_use else ledger.NEVER
+        yield from self._write((), 0, {"isPending": None, "tender": None, "earliest": due})
 
     def _next_step(self, state: Item) -> Steps[int | None]:
         """To how many pages the pool is to come next; None: it has as many as it should."""

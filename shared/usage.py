@@ -289,7 +289,11 @@ class Counter(NamedTuple):
 
     def has_ended(self, now: int) -> bool:
         """Whether the period is over, and the next one has not begun."""
-        return self.period.end is not None and now >= self.period.end
+        if self.period.end is None or now < self.period.end:
+            return False
+        # Nothing begins once the limit itself is over: it still says what was used.
+        is_last = self.valid_until is not None and self.valid_until <= self.period.end
+        return self.schedule == "monthly" or not is_last
 
     def as_of(self, now: int) -> "Counter":
         """The counter in the period of `now`: begun anew when the one that it counts is over."""
@@ -851,9 +855,9 @@ def new_counter(
 def changed(counter: Counter, terms: Terms, now: int, *, is_renewed: bool) -> Counter:
     """The counter under new terms. What was used stays used, until a period begins.
 
-    `is_renewed`: the validity was moved later. A limit `on_renewal` begins anew by that: when the
-    validity would have ended, at once if that is past. Before that, however often the end is moved,
-    it begins once.
+    `is_renewed`: the validity was moved later. A limit `on_renewal` begins anew by that: at once if
+    it has ended, and otherwise at the end that it had when it was first moved, earlier or later. So
+    an end that was mistyped, and is put right, gives nothing for nothing.
     """
     current = counter.as_of(now)
     ends = counter.valid_until
@@ -871,8 +875,9 @@ def changed(counter: Counter, terms: Terms, now: int, *, is_renewed: bool) -> Co
         if is_renewed and ends is not None and ends <= now:
             return current.begun(Period(now, None))
         known = current.period.end if counter.schedule == "on_renewal" else None
-        begins = [at for at in (known, ends if is_renewed else None) if at is not None]
-        period = current.period._replace(end=min(begins, default=None))
+        was_moved = ends != terms.valid_until
+        begins = ends if known is None and was_moved else known
+        period = current.period._replace(end=begins)
         return current._replace(leaf=current.leaf._replace(period=period))
     if terms.schedule == "monthly":
         period = month_of(now, terms.zone)

@@ -21,12 +21,12 @@ from typing import Any
 import boto3
 import botocore.session
 import yaml
-from botocore.exceptions import UnknownRegionError
 from samtranslator.yaml_helper import yaml_parse
 
 from tools import ROOT
 
 SAM = ROOT / ".venv-sam/bin/sam"
+MOST_OF_A_SES_NAME = 64  # of a configuration set (AWS::SES::ConfigurationSet, Name)
 _SES_RESOURCE = re.compile(r"^  \w+:\n    Type: AWS::SES::.*\n(?:(?:    .*)?\n)*", re.MULTILINE)
 
 
@@ -127,11 +127,10 @@ def digest(values: Mapping[str, str]) -> str:
 def has_ses(region: str) -> bool:
     """Whether SES is in this region, as the pinned botocore knows."""
     session = botocore.session.get_session()
-    try:
-        partition = session.get_partition_for_region(region)
-    except UnknownRegionError:
-        return True  # not known here, or newer than botocore
-    return region in session.get_available_regions("sesv2", partition)
+    for partition in session.get_available_partitions():
+        if region in session.get_available_regions("dynamodb", partition):
+            return region in session.get_available_regions("sesv2", partition)
+    return True  # not known here, or newer than botocore
 
 
 def write_template(values: Mapping[str, str], region: str) -> Path:
@@ -184,6 +183,11 @@ def main() -> None:
         values |= read_pairs(os.environ.get("PARAMETERS", ""))
         values["Architecture"] = given.architecture
         check(values, template["Parameters"])
+        if values.get("EmailSender") and len(given.stack) > MOST_OF_A_SES_NAME:
+            raise BadParameters(
+                f"EmailSender: the stack's name is also that of what SES needs, and may then have"
+                f" {MOST_OF_A_SES_NAME} characters at the most"
+            )
         written = write_template(values, _region_of(more))
     except BadParameters as error:
         sys.exit(str(error))

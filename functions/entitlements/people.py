@@ -123,7 +123,9 @@ def _erase(request: Request) -> Steps[None]:
     )
     yield from ledger.settle(scrub)
     for denial in denials:
-        yield Update(denial, "REMOVE seatId, seatName", "attribute_exists(pk)", table.NO_NAMES, {})
+        yield from ledger.settle(
+            Update(denial, "REMOVE seatId, seatName", "attribute_exists(pk)", table.NO_NAMES, {})
+        )
 
 
 def _view(item: Item) -> dict[str, Any]:

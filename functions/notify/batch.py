@@ -222,7 +222,7 @@ class Batch:
         if versions:
             yield from people.write(owner, versions)
         if any(_has_outgrown(record) for record in of_pages):
-            yield from ledger.settle(pool_changes.nudge(owner, self._now_ms // 1000))
+            yield from ledger.settle(pool_changes.nudge(owner))
 
     # --- A page that has all the seats, a pool's sum, a counter ----------------------------------
 

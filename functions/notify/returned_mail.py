@@ -8,10 +8,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shared import table, telemetry
-from shared.table import Steps, Update
+from shared import ledger, table, telemetry
+from shared.table import Item, Key, Steps, Update
 
-BOUNCED, COMPLAINED = "bounced", "complained"
+SENT, BOUNCED, COMPLAINED = "sent", "bounced", "complained"
 MAX_REASON = 500
 
 
@@ -29,41 +29,57 @@ def process(door: table.Table, records: Iterable[Mapping[str, Any]]) -> list[str
 
 def _note(detail: Mapping[str, Any]) -> Steps[None]:
     """`detail` is SES's account of one bounce or complaint, as in its event publishing."""
-    telemetry.count("MailReturned")
     status, reason, addresses = _what_happened(detail)
     tags = {name: values[0] for name, values in detail["mail"]["tags"].items()}
     if "reportId" in tags:
-        yield Update(
-            table.report_key(tags["reportId"]),
-            "ADD returnedFrom :addresses",
-            "attribute_exists(pk)",
-            table.NO_NAMES,
-            {":addresses": frozenset(addresses)},
-        )
+        if status != SENT:
+            yield from _put(
+                table.report_key(tags["reportId"]), "ADD returnedFrom :addresses",
+                "attribute_exists(pk)", table.NO_NAMES, {":addresses": frozenset(addresses)},
+            )  # fmt: skip
+    elif "entitlementId" in tags:
+        sent_at, audience = tags["mail"].split("-")
+        # What says more replaces what says less, in whichever order they come.
+        conditions = {
+            SENT: "attribute_exists(pk) AND attribute_not_exists(returned)",
+            BOUNCED: "attribute_exists(pk) AND"
+            " (attribute_not_exists(returned) OR returned.#status = :sent)",
+            COMPLAINED: "attribute_exists(pk)",
+        }
+        names, values = ({"#status": "status"}, {":sent": SENT}) if status == BOUNCED else ({}, {})
+        told: Item = {"status": status, "reason": reason}
+        key = table.mail_key(tags["entitlementId"], int(sent_at), audience)
+        yield from _put(
+            key, "SET returned = :returned", conditions[status], names,
+            {**values, ":returned": told},
+        )  # fmt: skip
+    else:
+        # Somebody else sends by the same configuration set.
+        telemetry.logger.warning("returned mail of nobody's")
         return
-    sent_at, audience = tags["mail"].split("-")
-    # A complaint says more than a bounce, in whichever order they come.
-    condition = "attribute_exists(pk)"
-    if status == BOUNCED:
-        condition += " AND attribute_not_exists(returned)"
-    yield Update(
-        table.mail_key(tags["entitlementId"], int(sent_at), audience),
-        "SET returned = :returned",
-        condition,
-        table.NO_NAMES,
-        {":returned": {"status": status, "reason": reason}},
-    )
+    telemetry.count("MailReturned")
+
+
+def _put(
+    key: Key, expression: str, condition: str, names: Mapping[str, str], values: Mapping[str, Any]
+) -> Steps[None]:
+    yield from ledger.settle(Update(key, expression, condition, names, values))
 
 
 def _what_happened(detail: Mapping[str, Any]) -> tuple[str, str, list[str]]:
-    """Bounced or complained, why, and of which addresses."""
+    """Bounced or complained, why, and of which addresses.
+
+    `SENT`: a bounce that is not for good, such as a full mailbox, or an answer of somebody absent.
+    """
     if detail["eventType"] == "Complaint":
         told = detail["complaint"]
-        people = told["complainedRecipients"]
+        people, status = told["complainedRecipients"], COMPLAINED
         reason = f"complaint: {told.get('complaintFeedbackType') or 'no reason given'}"
-        return COMPLAINED, reason, [each["emailAddress"] for each in people]
-    told = detail["bounce"]
-    people = told["bouncedRecipients"]
-    parts = [f"{told['bounceType']} bounce, {told['bounceSubType']}"]
-    parts += [each["diagnosticCode"] for each in people if each.get("diagnosticCode")]
-    return BOUNCED, ": ".join(parts)[:MAX_REASON], [each["emailAddress"] for each in people]
+    else:
+        told = detail["bounce"]
+        people = told["bouncedRecipients"]
+        status = BOUNCED if told["bounceType"] == "Permanent" else SENT
+        parts = [f"{told['bounceType']} bounce, {told['bounceSubType']}"]
+        parts += [each["diagnosticCode"] for each in people if each.get("diagnosticCode")]
+        reason = ": ".join(parts)
+    return status, reason[:MAX_REASON], [each["emailAddress"] for each in people]

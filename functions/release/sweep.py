@@ -65,7 +65,8 @@ def _sweep_item(
         try:
             done["freed"] += door.run(pool.free_due(owner, change, deadline_ms))
         finally:
-            done["pools"] += door.run(pool_changes.tend(owner, change, deadline_ms))
+            work = pool_changes.tend(owner, change, deadline_ms, swept_at=change.now)
+            done["pools"] += door.run(work)
     elif key.pk.startswith(table.USAGE_PREFIX):
         name = str(table.usage_of(table.meter_of(key.pk)))
         door.run(usage_parts.look_after(table.owner_of(key.pk), name, change))

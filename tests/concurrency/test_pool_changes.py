@@ -177,7 +177,7 @@ def test_a_cap_raised_while_a_page_is_left_alone(door: Table) -> None:
     assert life.tend()
     assert len(life.pages()) == 1
     life.set_terms(terms(3, 6, lease=3600))
-    life.door.run(ledger.settle(pool_changes.nudge(life.owner, life.now_ms() // 1000)))
+    life.door.run(ledger.settle(pool_changes.nudge(life.owner)))
     work = pool_changes.tend(life.owner, life.change(), life.now_ms() + 60_000)
     reply, is_raised = None, False
     with contextlib.suppress(StopIteration):
@@ -247,7 +247,7 @@ def test_a_page_whose_seats_were_to_be_moved_and_stay_is_not_left_held(door: Tab
     assert life.tend()
     [(key, _)] = life.pages()
     door.execute(pool_changes._hold(key, life.now_ms()))
-    life.door.run(ledger.settle(pool_changes.nudge(life.owner, life.now_ms() // 1000)))
+    life.door.run(ledger.settle(pool_changes.nudge(life.owner)))
     assert life.tend()
     [(_, page)] = life.pages()
     assert page.moving_at_ms is None

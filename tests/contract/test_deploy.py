@@ -145,5 +145,9 @@ def test_a_region_without_ses_is_given_no_resources_of_it() -> None:
     # Nothing that is left refers to them.
     for name in left_out:
         assert not re.search(rf"\b{name}\b", json.dumps(deployed))
+    for region in ("us-east-1", "us-east-9", ""):  # also one that is newer than botocore
+        assert yaml_parse(write_template({}, region).read_text())["Resources"].keys() == (
+            template.keys()
+        )
     with pytest.raises(BadParameters, match="no SES in cn-north-1"):
         write_template({"EmailSender": "a@b.example"}, "cn-north-1")

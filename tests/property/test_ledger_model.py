@@ -73,8 +73,6 @@ class LedgerMachine(RuleBasedStateMachine):
         return None
 
     def stale(self) -> list[str]:
-        if self.valid.lease is None:
-            return []  # whoever has a lease of earlier terms keeps the seat
         return [
             seat_id
             for seat_id, held in self.held.items()

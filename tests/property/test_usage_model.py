@@ -72,6 +72,9 @@ class UsageMachine(RuleBasedStateMachine):
         """The period of now, as every reader sees it."""
         if self.period.end is not None and self.now >= self.period.end:
             is_monthly = self.valid.schedule == "monthly"
+            until = self.valid.valid_until
+            if not is_monthly and until is not None and until <= self.period.end:
+                return  # the limit itself is over
             renewed = usage.Period(self.period.end, None)
             self.period, self.used = month_of(self.now, ZONE) if is_monthly else renewed, 0
 
@@ -274,13 +277,10 @@ class UsageMachine(RuleBasedStateMachine):
         if schedule == "monthly":
             self.period = month_of(self.now, ZONE)
         elif schedule == "on_renewal":
-            ends = [self.period.end] if self.valid.schedule == "on_renewal" else []
             if is_renewed and old is not None and old <= self.now:
                 self.period, self.used = usage.Period(self.now, None), 0
-            else:
-                ends += [old] if is_renewed else []
-                known = [end for end in ends if end is not None]
-                self.period = self.period._replace(end=min(known) if known else None)
+            elif self.valid.schedule != "on_renewal" or self.period.end is None:
+                self.period = self.period._replace(end=old if until != old else None)
         else:
             self.period = self.period._replace(end=None)
         self.valid = valid

@@ -319,6 +319,14 @@ SUPPRESSED = {
         "bouncedRecipients": [{"emailAddress": "owner@vendor.example"}],
     },
 }
+TRANSIENT = {
+    "eventType": "Bounce",
+    "bounce": {
+        "bounceType": "Transient",
+        "bounceSubType": "MailboxFull",
+        "bouncedRecipients": [{"emailAddress": "owner@vendor.example"}],
+    },
+}
 COMPLAINT = {
     "eventType": "Complaint",
     "complaint": {
@@ -370,6 +378,16 @@ def test_a_mail_names_what_it_is_known_again_by(owners_mail: dict[str, Any]) -> 
         ([BOUNCE], ("bounced", "Permanent bounce, General: smtp; 550 5.1.1 user unknown")),
         ([SUPPRESSED], ("bounced", "Permanent bounce, OnAccountSuppressionList")),
         ([COMPLAINT], ("complained", "complaint: abuse")),
+        # Not for good: a full mailbox, somebody who is absent.
+        ([TRANSIENT], ("sent", "Transient bounce, MailboxFull")),
+        (
+            [TRANSIENT, BOUNCE],
+            ("bounced", "Permanent bounce, General: smtp; 550 5.1.1 user unknown"),
+        ),
+        (
+            [BOUNCE, TRANSIENT],
+            ("bounced", "Permanent bounce, General: smtp; 550 5.1.1 user unknown"),
+        ),
         # At least once, and in any order.
         ([BOUNCE, BOUNCE], ("bounced", "Permanent bounce, General: smtp; 550 5.1.1 user unknown")),
         ([BOUNCE, COMPLAINT], ("complained", "complaint: abuse")),
@@ -399,6 +417,8 @@ def test_what_cannot_be_put_on_record_comes_again_alone(
         came_back(tags_of(owners_mail), BOUNCE, "good"),
         # A mail that is no longer kept: nothing is made of it.
         came_back({"entitlementId": "ent_gone", "mail": "1-accountOwner"}, BOUNCE, "gone"),
+        # Somebody else sends by the same configuration set.
+        came_back({"theirs": "x"}, BOUNCE, "not ours"),
     ]
     assert returned_mail.process(story.door, records) == ["broken"]
     assert "bounced" in {status for _, status, _ in on_record(story, rooms)}
@@ -406,7 +426,12 @@ def test_what_cannot_be_put_on_record_comes_again_alone(
 
 
 def test_a_long_diagnosis_is_cut(story: Story, owners_mail: dict[str, Any]) -> None:
-    told: dict[str, Any] = json.loads(json.dumps(BOUNCE))
-    told["bounce"]["bouncedRecipients"][0]["diagnosticCode"] = "x" * 100_000
-    assert not returned_mail.process(story.door, [came_back(tags_of(owners_mail), told)])
-    assert max(len(item.get("returned", {}).get("reason", "")) for item in story.sent()) == 500
+    for each in (BOUNCE, COMPLAINT):
+        told: dict[str, Any] = json.loads(json.dumps(each))
+        if each is BOUNCE:
+            told["bounce"]["bouncedRecipients"][0]["diagnosticCode"] = "x" * 100_000
+        else:
+            told["complaint"]["complaintFeedbackType"] = "x" * 100_000
+        assert not returned_mail.process(story.door, [came_back(tags_of(owners_mail), told)])
+        reasons = [item.get("returned", {}).get("reason", "") for item in story.sent()]
+        assert max(map(len, reasons)) == 500

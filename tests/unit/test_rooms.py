@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.credentials import Credentials
 
 from functions.notify import handler as notify
 from functions.notify.changes import read_version
 from functions.notify.outlets import Outlets
 from functions.release import sweep as release
-from shared import aws, entitlement, ledger, pool, problems, table, usage_parts
+from shared import aws, entitlement, http, ledger, pool, problems, table, usage_parts
 from shared.ledger import Change, Holder, Page
 from shared.table import Put, Table, to_wire
 from shared.usage import Counter
@@ -735,3 +736,67 @@ def test_no_more_than_a_thousand_endpoints(rooms: Rooms) -> None:
     again = {"idempotency-key": "the-last-one"}
     for _ in range(2):  # the second time it is the answer of the first
         assert rooms.call("POST /v1/webhooks", body=body, headers=again)[0] == 201
+
+
+class Conflicting(RoleTable):
+    """The first writes of an item meet a transaction of somebody else."""
+
+    conflicts = 3
+    met = 0
+
+    def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
+        if operation == "UpdateItem" and b"SEATS#" in payload and self.met < self.conflicts:
+            self.met += 1
+            return 400, {"__type": "com.amazonaws.dynamodb.v20120810#TransactionConflictException"}
+        return super()._send(operation, payload)
+
+
+@pytest.mark.parametrize(("conflicts", "status"), [(3, 204), (1_000, 503)])
+def test_erasing_somebody_waits_for_the_transactions_of_others(
+    door: RoleTable, rooms: Rooms, conflicts: int, status: int
+) -> None:
+    """As the stream's reader writes many records in one; never is it lost and said to be done."""
+    owner = rooms.create()
+    key = ledger.seat_key(owner, "ann@acme.example")
+    record: table.Item = {"seatKey": key, "entitlementId": owner, "seq": 1,
+                          "seatId": "ann@acme.example", "seatName": "Ann"}  # fmt: skip
+    door.execute(table.Put(table.seat_record_key(owner, key), record))
+    busy = Conflicting(
+        door.name, region="us-east-1", endpoint=door._endpoint,
+        credentials=Credentials("test", "test"),
+    )  # fmt: skip
+    busy.conflicts = conflicts
+    path = {"entitlementId": owner, "seat": "ann@acme.example"}
+    answer = Rooms(busy).call("DELETE /v1/entitlements/{entitlementId}/seats/{seat}", path)
+    assert answer[0] == status
+    kept = door.execute(table.Get(table.seat_record_key(owner, key)))
+    assert ("seatId" in kept) == (status == 503)
+    assert busy.met >= 3
+
+
+def test_a_pool_that_is_changed_all_the_time_is_swept(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each change left the pool for the sweep after the next, and the next change again."""
+    now = [NOW_MS]
+    for module in (http, table):
+        monkeypatch.setattr(module, "now_ms", lambda: now[0])
+    owner = rooms.create(
+        seatCount=150, overdraftSeatLimit={"type": "absolute", "value": 50}, leasePeriod="PT1M"
+    )
+    path = {"entitlementId": owner}
+    route = "POST /v1/entitlements/{entitlementId}/activations"
+    for number in range(6):
+        assert rooms.call(route, path, {"seatId": f"user{number}"})[0] == 201
+    held = []
+    for second in range(1, 181):
+        now[0] = NOW_MS + second * 1000
+        if second % 27 == 0 or second % 60 in (57, 59):
+            change = {"seatCount": 150 + second % 2}
+            assert rooms.call("PATCH /v1/entitlements/{entitlementId}", path, change)[0] == 200
+        if second % 60 == 0:
+            with this_thread_as("ReleaseRole"):
+                release.sweep(rooms.door, f"sweep{second}", now[0], now[0] + 50_000)
+            listed = rooms.call("GET /v1/entitlements/{entitlementId}/activations", path)
+            held.append(len(listed[1]["items"]))
+    assert held == [6, 0, 0]

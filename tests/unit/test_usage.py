@@ -315,18 +315,17 @@ def test_never_goes_on_and_on_renewal_begins_with_a_later_end(
     customer.now_ms += 90 * 86_400_000
     customer.patch(validUntil=to_rfc3339(NOW_MS + 399 * 86_400_000))
     assert customer.used("term")["usage"]["used"] == 4, "an earlier end is no renewal"
-    ends = to_rfc3339(NOW_MS + 399 * 86_400_000)
-    for later in (until, None, ends, to_rfc3339(NOW_MS + 800 * 86_400_000)):
+    for later in (until, None, until, to_rfc3339(NOW_MS + 800 * 86_400_000)):
         customer.patch(validUntil=later)
         used = customer.used("term")
         assert used["usage"]["used"] == 4, "a renewal before the end takes nothing away"
-        assert (used["periodStart"], used["periodEnd"]) == (to_rfc3339(NOW_MS), ends)
+        assert (used["periodStart"], used["periodEnd"]) == (to_rfc3339(NOW_MS), until)
     customer.consume(3, "b", usage="term")
-    customer.now_ms = NOW_MS + 399 * 86_400_000
+    customer.now_ms = NOW_MS + 400 * 86_400_000
     used = customer.used("term")
-    assert (used["usage"]["used"], used["periodStart"], used["periodEnd"]) == (0, ends, None)
+    assert (used["usage"]["used"], used["periodStart"], used["periodEnd"]) == (0, until, None)
     status, told, _ = customer.consume(5, "c", usage="term")
-    assert (status, told["usage"]["used"], told["periodStart"]) == (200, 5, ends)
+    assert (status, told["usage"]["used"], told["periodStart"]) == (200, 5, until)
     assert customer.used("ever")["usage"]["used"] == 4
     customer.patch(validUntil=None)
     assert customer.used("term")["periodEnd"] == to_rfc3339(NOW_MS + 800 * 86_400_000)
@@ -354,13 +353,32 @@ def test_a_renewal_that_is_taken_back_and_an_earlier_end(
     first = to_rfc3339(NOW_MS + 100 * day)
     customer = Customer(rooms, monkeypatch, usageLimits=[limit], validUntil=first)
     customer.consume(4, "a", usage="term")
-    for days, ends in ((400, first), (50, first), (500, to_rfc3339(NOW_MS + 50 * day))):
+    for days in (400, 50, 500, 100):
         customer.patch(validUntil=to_rfc3339(NOW_MS + days * day))
-        assert customer.used("term")["periodEnd"] == ends
+        assert customer.used("term")["periodEnd"] == first
+    customer.now_ms = NOW_MS + 101 * day
+    used = customer.used("term")
+    assert (used["usage"]["used"], used["periodEnd"]) == (4, first), "it is over, as if never moved"
+    customer.now_ms = NOW_MS + 99 * day
     for schedule in ("never", "on_renewal"):
         customer.patch(usageLimits=[{**limit, "resetSchedule": schedule}])
         assert customer.used("term")["periodEnd"] is None
         assert customer.used("term")["usage"]["used"] == 4
+
+
+def test_a_mistyped_end_that_is_put_right_gives_nothing(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = {"key": "term", "limit": 10, "resetSchedule": "on_renewal"}
+    until = to_rfc3339(NOW_MS + 400 * 86_400_000)
+    customer = Customer(rooms, monkeypatch, usageLimits=[limit], validUntil=until)
+    customer.consume(10, "a", usage="term")
+    for _ in range(2):
+        customer.patch(validUntil=to_rfc3339(customer.now_ms + 4_000))
+        customer.patch(validUntil=until)
+        customer.now_ms += 10_000
+        assert customer.used("term")["usage"]["used"] == 10
+        assert customer.consume(1, "more", usage="term")[0] == 409
 
 
 def test_a_renewal_counts_for_a_limit_that_was_off_the_list(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from shared import table
+from shared import history, table
 from shared.table import Item, Query, Steps
 
 # Seconds until the next attempt: Svix's ladder. Seven waits, so eight attempts in all.
@@ -60,14 +60,7 @@ class Endpoints:
 
 def all_endpoints() -> Steps[list[Item]]:
     """Every endpoint there is."""
-    query = Query("pk = :pk", {":pk": table.webhook_key("").pk})
-    items: list[Item] = []
-    while True:
-        found = yield query
-        items += found.items
-        if found.next is None:
-            return items
-        query = query._replace(start=found.next)
+    return (yield from history.all_of(Query("pk = :pk", {":pk": table.webhook_key("").pk})))
 
 
 def bump_version() -> table.Update:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shared import ledger, table, telemetry
-from shared.table import Item, Key, Steps, Update
+from shared.table import Key, Steps, Update
 
 SENT, BOUNCED, COMPLAINED = "sent", "bounced", "complained"
 MAX_REASON = 500
@@ -31,39 +31,36 @@ def _note(detail: Mapping[str, Any]) -> Steps[None]:
     """`detail` is SES's account of one bounce or complaint, as in its event publishing."""
     status, reason, addresses = _what_happened(detail)
     tags = {name: values[0] for name, values in detail["mail"]["tags"].items()}
+    write: Update | None = None
     if "reportId" in tags:
         if status != SENT:
-            yield from _put(
+            write = Update(
                 table.report_key(tags["reportId"]), "ADD returnedFrom :addresses",
                 "attribute_exists(pk)", table.NO_NAMES, {":addresses": frozenset(addresses)},
             )  # fmt: skip
     elif "entitlementId" in tags:
         sent_at, audience = tags["mail"].split("-")
-        # What says more replaces what says less, in whichever order they come.
-        conditions = {
-            SENT: "attribute_exists(pk) AND attribute_not_exists(returned)",
-            BOUNCED: "attribute_exists(pk) AND"
-            " (attribute_not_exists(returned) OR returned.#status = :sent)",
-            COMPLAINED: "attribute_exists(pk)",
-        }
-        names, values = ({"#status": "status"}, {":sent": SENT}) if status == BOUNCED else ({}, {})
-        told: Item = {"status": status, "reason": reason}
         key = table.mail_key(tags["entitlementId"], int(sent_at), audience)
-        yield from _put(
-            key, "SET returned = :returned", conditions[status], names,
-            {**values, ":returned": told},
-        )  # fmt: skip
+        write = _on_mail(key, status, reason)
     else:
         # Somebody else sends by the same configuration set.
         telemetry.logger.warning("returned mail of nobody's")
         return
+    if write:
+        yield from ledger.settle(write)
     telemetry.count("MailReturned")
 
 
-def _put(
-    key: Key, expression: str, condition: str, names: Mapping[str, str], values: Mapping[str, Any]
-) -> Steps[None]:
-    yield from ledger.settle(Update(key, expression, condition, names, values))
+def _on_mail(key: Key, status: str, reason: str) -> Update:
+    """What says more replaces what says less, in whichever order they come."""
+    condition, names = "attribute_exists(pk)", dict[str, str]()
+    values: dict[str, Any] = {":returned": {"status": status, "reason": reason}}
+    if status == SENT:
+        condition += " AND attribute_not_exists(returned)"
+    elif status == BOUNCED:
+        condition += " AND (attribute_not_exists(returned) OR returned.#status = :sent)"
+        names, values = {"#status": "status"}, {**values, ":sent": SENT}
+    return Update(key, "SET returned = :returned", condition, names, values)
 
 
 def _what_happened(detail: Mapping[str, Any]) -> tuple[str, str, list[str]]:
@@ -72,14 +69,14 @@ def _what_happened(detail: Mapping[str, Any]) -> tuple[str, str, list[str]]:
     `SENT`: a bounce that is not for good, such as a full mailbox, or an answer of somebody absent.
     """
     if detail["eventType"] == "Complaint":
-        told = detail["complaint"]
-        people, status = told["complainedRecipients"], COMPLAINED
-        reason = f"complaint: {told.get('complaintFeedbackType') or 'no reason given'}"
+        feedback = detail["complaint"]
+        people, status = feedback["complainedRecipients"], COMPLAINED
+        reason = f"complaint: {feedback.get('complaintFeedbackType') or 'no reason given'}"
     else:
-        told = detail["bounce"]
-        people = told["bouncedRecipients"]
-        status = BOUNCED if told["bounceType"] == "Permanent" else SENT
-        parts = [f"{told['bounceType']} bounce, {told['bounceSubType']}"]
+        feedback = detail["bounce"]
+        people = feedback["bouncedRecipients"]
+        status = BOUNCED if feedback["bounceType"] == "Permanent" else SENT
+        parts = [f"{feedback['bounceType']} bounce, {feedback['bounceSubType']}"]
         parts += [each["diagnosticCode"] for each in people if each.get("diagnosticCode")]
         reason = ": ".join(parts)
     return status, reason[:MAX_REASON], [each["emailAddress"] for each in people]

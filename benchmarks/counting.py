@@ -13,9 +13,20 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from shared import problems, table, usage
+from shared import problems, usage
+from shared.dynamodb.keys import Key, usage_key
+from shared.dynamodb.requests import (
+    Accepted,
+    Cancelled,
+    Get,
+    Item,
+    Pause,
+    Put,
+    Steps,
+    Transact,
+    Update,
+)
 from shared.ledger import Change
-from shared.table import Key, Steps, Transact, Update
 from shared.usage import LEAF, Counter, Terms
 
 NOW_MS = 2_500_000_000_000  # the clock of the bench
@@ -38,7 +49,7 @@ class Limit:
         self._timed = timed
         bench.requests += 1
         self.owner = f"ent_bench{bench.requests:011d}"
-        self.key = table.usage_key(self.owner, "exports")
+        self.key = usage_key(self.owner, "exports")
         terms = Terms(purchased, cap, "monthly", "UTC", "active", 0, None)
         bench.door.execute(usage.new_counter(self.owner, "exports", terms, bench.change()))
         self.numbers = itertools.count()
@@ -132,13 +143,13 @@ def _other_counter(bench: Any) -> tuple[Key, Any]:
     bench.requests += 1
     owner = f"other{bench.requests:08d}"
     key = Key(f"COUNT#{owner}", "COUNT")
-    item: table.Item = {
+    item: Item = {
         "left": 2 * 10**6,
         "seq": 1,
         "actor": "key_abcdefghijklmnop",
         "text": "x" * 250,
     }
-    bench.door.execute(table.Put(key, item))
+    bench.door.execute(Put(key, item))
     return key, itertools.count()
 
 
@@ -146,35 +157,35 @@ def optimistic(key: Key, request: str, seen: dict[str, int]) -> Steps[int]:
     """A transaction of counter and request, tried again until the counter is as it was seen."""
     for attempt in range(1, ATTEMPTS):
         left, seq = seen["left"], seen["seq"]
-        answer: table.Item = {"answer": left - 1, "quantity": 1, "text": "x" * 150}
+        answer: Item = {"answer": left - 1, "quantity": 1, "text": "x" * 150}
         write = Update(
             key, "SET #left = #left - :one, seq = seq + :one", "seq = :seq AND #left >= :one",
             {"#left": "left"}, {":one": 1, ":seq": seq},
         )  # fmt: skip
-        kept = table.Put(Key(f"{key.pk}#{request}", "REQUEST"), answer, "attribute_not_exists(pk)")
+        kept = Put(Key(f"{key.pk}#{request}", "REQUEST"), answer, "attribute_not_exists(pk)")
         reply = yield Transact((write, kept))
-        if isinstance(reply, table.Accepted):
+        if isinstance(reply, Accepted):
             seen |= {"left": left - 1, "seq": seq + 1}
             return left - 1
-        if isinstance(reply, table.Cancelled):
+        if isinstance(reply, Cancelled):
             counter = reply.reasons[0][1]
             if counter:
                 seen |= {"left": counter["left"], "seq": counter["seq"]}
-        yield table.Pause(min(attempt, 3))
+        yield Pause(min(attempt, 3))
     raise problems.Contention
 
 
 def claimed(key: Key, request: str) -> Steps[int]:
     """The request's item, the counter, the answer: three plain writes."""
     kept = Key(f"{key.pk}#{request}", "REQUEST")
-    yield table.Put(kept, {"quantity": 1}, "attribute_not_exists(pk)")
+    yield Put(kept, {"quantity": 1}, "attribute_not_exists(pk)")
     write = Update(
         key, "SET #left = #left - :one, seq = seq + :one", "#left >= :one",
         {"#left": "left"}, {":one": 1},
     )  # fmt: skip
     reply = yield write
     left = int(reply.item["left"])
-    yield table.Put(kept, {"answer": left, "quantity": 1, "text": "x" * 150})
+    yield Put(kept, {"answer": left, "quantity": 1, "text": "x" * 150})
     return left
 
 
@@ -224,7 +235,7 @@ def measure_contention(bench: Any, rate: Callable[[int, Callable[[int], Any]], f
             rates[name].append(rate(THREADS_CALLS, work))
             calls[name].append((bench.door.sent - before) / THREADS_CALLS)
         for limit in (busy, timed):
-            counter = Counter.of(bench.door.execute(table.Get(limit.key)))
+            counter = Counter.of(bench.door.execute(Get(limit.key)))
             assert counter.used == 2 * LEAF + THREADS_CALLS
     return (
         {name: statistics.median(values) for name, values in rates.items()},

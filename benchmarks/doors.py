@@ -27,18 +27,20 @@ from rich.table import Table as Grid
 
 from benchmarks.run import Bench
 from local.dynamodb import DynamoDBLocal
-from shared import table
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import Key, ledger_key
+from shared.dynamodb.requests import Update, Value
 from shared.ledger import Terms
 
 ROUNDS, CALLS = 9, 60
-COUNTER = table.Key("BARE", "BARE")
+COUNTER = Key("BARE", "BARE")
 UPDATES = {
     "counter": ("SET n = n + :one", "n < :cap"),
     "page": ("SET seq = seq + :one", "size(seats) < :cap"),
 }
 
 
-def contestants(bench: Bench, page: table.Key) -> dict[str, Callable[[str], Any]]:
+def contestants(bench: Bench, page: Key) -> dict[str, Callable[[str], Any]]:
     """Each candidate as a function of what it updates: `counter` or `page`."""
     keys = {"counter": COUNTER, "page": page}
     url = bench.engine.url
@@ -67,14 +69,12 @@ def contestants(bench: Bench, page: table.Key) -> dict[str, Callable[[str], Any]
 
         return update
 
-    door = table.Table(
-        "bench", region="us-east-1", endpoint=url, credentials=Credentials("test", "test")
-    )
+    door = Table("bench", region="us-east-1", endpoint=url, credentials=Credentials("test", "test"))
 
     def ours(what: str) -> Any:
         expression, condition = UPDATES[what]
-        values: dict[str, table.Value] = {":one": 1, ":cap": 10**9}
-        return door.execute(table.Update(keys[what], expression, condition, {}, values))
+        values: dict[str, Value] = {":one": 1, ":cap": 10**9}
+        return door.execute(Update(keys[what], expression, condition, {}, values))
 
     found = {name: sdk(client) for name, client in clients.items()}
     found["botocore's signer, urllib3"] = ours
@@ -83,7 +83,7 @@ def contestants(bench: Bench, page: table.Key) -> dict[str, Callable[[str], Any]
     return found
 
 
-def _pydynox(url: str, keys: dict[str, table.Key]) -> Callable[[str], Any]:
+def _pydynox(url: str, keys: dict[str, Key]) -> Callable[[str], Any]:
     module: Any = importlib.import_module("pydynox")
     client = module.DynamoDBClient(
         region="us-east-1", access_key="test", secret_key="test", endpoint_url=url
@@ -108,7 +108,7 @@ def main() -> None:
     with DynamoDBLocal() as engine:
         bench = Bench(engine)
         owner = bench.page(128, Terms(128, 128, "active", 0, None, 8 * 3600))
-        field = contestants(bench, table.ledger_key(owner))
+        field = contestants(bench, ledger_key(owner))
         spent: dict[tuple[str, str], list[float]] = {}
         for turn in range(ROUNDS + 2):
             for name, update in field.items():

@@ -7,7 +7,9 @@ import itertools
 from typing import Any
 
 from functions.notify import sums
-from shared import ledger, pool, pool_changes, pool_sum, problems, table
+from shared import ledger, pool, pool_changes, pool_sum, problems
+from shared.dynamodb.keys import Key
+from shared.dynamodb.requests import BatchPut, Get
 from shared.ledger import Change, Holder, Page, Place, Terms
 from shared.pool_sum import Told
 
@@ -42,7 +44,7 @@ class _Pool:
         self.memory = pool.Memory()
         change = bench.change()
         terms = Terms(cap, cap, "active", 0, None, LEASE)
-        seats: dict[table.Key, dict[str, int]] = {}
+        seats: dict[Key, dict[str, int]] = {}
         stamp = (change.now - ledger.EPOCH) * 100_000
         value = ledger.encode_seat(stamp, is_overdraft=False, now=change.now) + LEASE
         for number in range(held):
@@ -54,12 +56,12 @@ class _Pool:
         else:
             items = pool.new_pages(self.owner, terms, self.pages, change)
         puts = [(key, self._filled(key, item, seats, held)) for key, item in items]
-        bench.door.execute(table.BatchPut(tuple(puts)))
+        bench.door.execute(BatchPut(tuple(puts)))
 
     def place(self, key: str) -> Place:
         return Place.of(self.owner, key, self.pages if self.pages > 1 else None)
 
-    def _filled(self, key: table.Key, item: Any, seats: Any, held: int) -> Any:
+    def _filled(self, key: Key, item: Any, seats: Any, held: int) -> Any:
         if "seats" not in item:
             return {**item, "used": held}
         its = seats.get(key, {})
@@ -73,7 +75,7 @@ class _Pool:
 
     def page(self, seat_id: str) -> Page:
         place = self.place(ledger.seat_key(self.owner, seat_id))
-        return Page.of(self.bench.door.execute(table.Get(place.key)))
+        return Page.of(self.bench.door.execute(Get(place.key)))
 
     def take(self, seat_id: str, change: Change | None = None) -> Any:
         change = change or self.bench.change()

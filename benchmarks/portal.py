@@ -21,9 +21,10 @@ from local.emulator import ACCESS_KEY, REGION, SECRET_KEY, Emulator, free_port
 from local.past import Past
 from local.run import portal_link
 from local.stack import Stack, deploy
-from shared import http, table
-from shared.table import Found, Table
-from shared.times import now_ms, to_rfc3339
+from shared.api import app, request
+from shared.clock import now_ms, to_rfc3339
+from shared.dynamodb.client import Table
+from shared.dynamodb.requests import BatchGet, Found, Get
 from tests.support import event
 
 ROUNDS = 7
@@ -42,9 +43,9 @@ class CountingTable(Table):
         self.trips += 1
         if isinstance(reply, Found):
             self.items += len(reply.items)
-        elif isinstance(request, table.BatchGet):
+        elif isinstance(request, BatchGet):
             self.items += len(reply)
-        elif isinstance(request, table.Get):
+        elif isinstance(request, Get):
             self.items += reply is not None
         return reply
 
@@ -93,11 +94,11 @@ def reads(stack: Stack, link: str) -> list[tuple[str, int, int]]:
         stack.outputs["TableName"], region=REGION, endpoint=stack.emulator.url,
         credentials=Credentials(ACCESS_KEY, SECRET_KEY),
     )  # fmt: skip
-    routes: dict[str, http.Handler] = {
+    routes: dict[str, request.Handler] = {
         "getPortal": state.read, "listPortalSeats": state.list_seats, "getPortalGraph": graph.read,
         "getPortalDenials": denials.read, "getPortalForecast": forecast.read,
     }  # fmt: skip
-    serve = http.serve(routes, http.Context({}, door))
+    serve = app.serve(routes, app.Context({}, door))
     token = link.partition("#")[2]
 
     def call(route: str, query: dict[str, str]) -> tuple[int, int]:

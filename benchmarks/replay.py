@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from shared import table
+from shared.dynamodb.client import Table
 
 # Medians in milliseconds and sigma of a log-normal distribution (docs/scale.md): p99 is 2.1 times
 # the median of a plain call, and 3.7 times that of a transaction.
@@ -52,7 +52,7 @@ asyncio.run(main())
 """
 
 
-class Recording(table.Table):
+class Recording(Table):
     """A door that keeps what the engine answered to each request."""
 
     answers: dict[str, str]

@@ -26,7 +26,21 @@ from rich.table import Table as Grid
 
 from local.dynamodb import DynamoDBLocal, table_properties
 from local.stack import client
-from shared import history, table
+from shared import history
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import (
+    SEATS,
+    Key,
+    change_key,
+    denied_quarter_key,
+    entitlement_key,
+    episode_key,
+    notable_key,
+    quarter_key,
+    report_key,
+    seat_record_key,
+)
+from shared.dynamodb.requests import BatchPut, Put
 from shared.history import COUNTS, Episode, KeptChange, Level, Quarter
 from tools import ROOT
 
@@ -43,7 +57,7 @@ ENV = {
     "AWS_DEFAULT_REGION": "us-east-1", "POWERTOOLS_LOG_LEVEL": "CRITICAL", "TABLE_NAME": "bench",
     "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
 }  # fmt: skip
-Items = list[tuple[table.Key, dict[str, Any]]]
+Items = list[tuple[Key, dict[str, Any]]]
 
 
 def entitlement_of(number: int, *, is_quiet: bool) -> Items:
@@ -61,7 +75,7 @@ def entitlement_of(number: int, *, is_quiet: bool) -> Items:
     }  # fmt: skip
     items: Items = [
         (
-            table.entitlement_key(owner),
+            entitlement_key(owner),
             {
                 "entitlementId": owner, "document": document, "status": "active",
                 "validFrom": 0, "createdAt": MONTH, "version": 1,
@@ -77,7 +91,7 @@ def entitlement_of(number: int, *, is_quiet: bool) -> Items:
             used = max(1, round((peak if day == peak_day else peak - 15) * share))
             seq += 30
             items.append((
-                table.quarter_key(owner, table.SEATS, history.quarter_name(start)),
+                quarter_key(owner, SEATS, history.quarter_name(start)),
                 _quarter(start, seq, used, purchased, cap, chance),
             ))  # fmt: skip
             if day == peak_day and hour == 13:
@@ -85,21 +99,21 @@ def entitlement_of(number: int, *, is_quiet: bool) -> Items:
                     seq, start + 600_000, "activated", "key", "req", Level(used, purchased, cap),
                     Level(used - 1, purchased, cap), start, {}, {}, (),
                 )  # fmt: skip
-                items.append((table.change_key(owner, change.at, seq), change.to_item()))
+                items.append((change_key(owner, change.at, seq), change.to_item()))
                 episode = Episode(start, seq, start + 28_800_000, used, 28_800_000, 28_800_000 * 5)
                 if used > purchased:
-                    items.append((table.episode_key(owner, table.SEATS, start), episode._asdict()))
+                    items.append((episode_key(owner, SEATS, start), episode._asdict()))
                     for person in range(3):
-                        key = table.denied_quarter_key(
+                        key = denied_quarter_key(
                             owner, history.quarter_name(start), f"denied{person:06d}"
                         )
                         items.append((key, {"attempts": 1 + person}))
     for person in range(PEOPLE):
-        key = table.seat_record_key(owner, f"person{person:06d}")
+        key = seat_record_key(owner, f"person{person:06d}")
         devices = [{"device": "mbp", "from": MONTH, "to": MONTH + DAY}]
         items.append((key, {"seatKey": key.sk, "entitlementId": owner, "devices": devices}))
     if not is_quiet:
-        items.append((table.notable_key(owner, "2026-10"), {}))
+        items.append((notable_key(owner, "2026-10"), {}))
     return items
 
 
@@ -124,7 +138,7 @@ def seed(url: str, name: str, numbers: range, *, is_quiet: bool) -> int:
     def write(part: tuple[int, list[int]]) -> int:
         which, mine = part
         found = [item for number in mine for item in entitlement_of(number, is_quiet=is_quiet)]
-        doors[which % len(doors)].execute(table.BatchPut(tuple(found)))
+        doors[which % len(doors)].execute(BatchPut(tuple(found)))
         return len(found)
 
     rest, parts = iter(numbers), list[tuple[int, list[int]]]()
@@ -134,9 +148,9 @@ def seed(url: str, name: str, numbers: range, *, is_quiet: bool) -> int:
         return sum(pool.map(write, parts))
 
 
-def open_door(url: str, name: str, meter: Any = None) -> table.Table:
+def open_door(url: str, name: str, meter: Any = None) -> Table:
     """A door to a table of the engine."""
-    return table.Table(
+    return Table(
         name, region="us-east-1", endpoint=url, credentials=Credentials("test", "test"), meter=meter
     )
 
@@ -190,7 +204,7 @@ def make_report(
         f"rep_{time.time_ns()}", period, "2026-10", "UTC", filters=filters,
         formats=formats, sends_email=False, actor="bench", public_url="", now_ms=NEXT,
     )  # fmt: skip
-    door.execute(table.Put(table.report_key(item["reportId"]), item))
+    door.execute(Put(report_key(item["reportId"]), item))
     steps: dict[str, dict[str, float]] = {}
     todo: list[job.Job] = [{"reportId": item["reportId"], "step": "plan"}]
     while todo:

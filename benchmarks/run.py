@@ -25,8 +25,12 @@ from rich.table import Table as Grid
 from benchmarks import counting, pools, stream, textbook
 from local.dynamodb import DynamoDBLocal, table_properties
 from local.emulator import LocalError
-from shared import ledger, pool, problems, table
-from shared.credentials import hash_key
+from shared import ledger, pool, problems
+from shared.api.auth import hash_key
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import Key, ledger_key
+from shared.dynamodb.marshalling import to_wire
+from shared.dynamodb.requests import Refused, Request, Transact, Update
 from shared.ledger import Change, Holder, Stamps, Terms
 from tools import ROOT, build
 
@@ -82,7 +86,7 @@ class Bench:
         for number in range(used):
             self.take(owner, f"user{number}@example.com", now_ms=now_ms)
         write = ledger.change_terms(owner, terms, self.change(now_ms), lease_changed=False)
-        self.door.execute(table.Transact((write,)))
+        self.door.execute(Transact((write,)))
         return owner
 
     def change(self, now_ms: int = NOW_MS) -> Change:
@@ -112,7 +116,7 @@ class Bench:
         return self.meter.calls, self.meter.writes + self.door.refused
 
 
-class MeteredTable(table.Table):
+class MeteredTable(Table):
     """Counts refused writes too.
 
     A refused write is charged like a write of the item that is there, but the engine reports no
@@ -127,12 +131,12 @@ class MeteredTable(table.Table):
         self.sent += 1
         return super()._send(operation, payload)
 
-    def execute(self, request: table.Request) -> Any:
+    def execute(self, request: Request) -> Any:
         reply = super().execute(request)
-        if isinstance(reply, table.Refused) and reply.item is not None and self._meter:
+        if isinstance(reply, Refused) and reply.item is not None and self._meter:
             meter, self._meter = self._meter, self._count_refused
-            key = table.Key(reply.item["pk"], reply.item["sk"])
-            super().execute(table.Update(key, "SET seq = seq", "", {}, {}))
+            key = Key(reply.item["pk"], reply.item["sk"])
+            super().execute(Update(key, "SET seq = seq", "", {}, {}))
             self._meter = meter
             meter("UpdateItem", 0.0)
         return reply
@@ -191,7 +195,7 @@ def measure_operations(bench: Bench) -> dict[str, float]:
 def measure_sweep(bench: Bench) -> dict[str, float]:
     """What the sweep does on a page where nothing ran out: it corrects the bound it looks by."""
     owner = bench.page(3, Terms(100, 120, "active", 0, None, 8 * 3600))
-    key = table.ledger_key(owner)
+    key = ledger_key(owner)
     later = NOW_MS + 61_000
     trips, units = bench.count(lambda: bench.door.run(ledger.sweep_page(key, bench.change(later))))
     return {"sweep.correction.round_trips": trips, "sweep.correction.write_units": units}
@@ -222,8 +226,8 @@ def measure_textbook(bench: Bench) -> dict[str, float]:
 def measure_throughput(bench: Bench) -> dict[str, float]:
     """Sixteen threads, in turn: ratios to bare conditional updates, by boto3 and by our door."""
     rates: dict[str, list[float]] = {"bare": [], "door": [], "ledger": [], "transaction": []}
-    counter = table.Key("BARE", "BARE")
-    bare = table.Update(counter, "SET n = n + :one", "n < :cap", {}, {":one": 1, ":cap": 10**9})
+    counter = Key("BARE", "BARE")
+    bare = Update(counter, "SET n = n + :one", "n < :cap", {}, {":one": 1, ":cap": 10**9})
     bench.door.stop_metering()
     for round_number in range(3):
         rates["bare"].append(_rate(120, lambda number: bare_update(bench.client)))
@@ -350,7 +354,7 @@ def bare_grant(bench: Bench, owner: str, number: int) -> None:
         UpdateExpression=update.expression,
         ConditionExpression=update.condition,
         ExpressionAttributeNames=update.names,
-        ExpressionAttributeValues={k: table.to_wire(v) for k, v in update.values.items()},
+        ExpressionAttributeValues={k: to_wire(v) for k, v in update.values.items()},
         ReturnValues="ALL_NEW",
         ReturnValuesOnConditionCheckFailure="ALL_OLD",
     )

@@ -25,7 +25,12 @@ from local.emulator import Emulator, free_port
 from local.receiver import Receiver
 from local.run import create_customer, subscribe
 from local.stack import deploy
-from shared import aws, entitlement, events, ledger, pool, table
+from shared import aws, events, ledger, pool
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import entitlement_key, ledger_key, webhook_key, webhook_secret_key
+from shared.dynamodb.marshalling import to_wire
+from shared.dynamodb.requests import BatchPut, Get, Item, Put
+from shared.entitlements.model import entitlement_item, seat_terms
 from shared.ledger import Change, Holder
 
 RECORDS = 600
@@ -64,14 +69,14 @@ def _sink() -> Iterator[None]:
 # --- notify ---------------------------------------------------------------------------------------
 
 
-def make_records(door: table.Table, now_ms: int) -> list[dict[str, Any]]:
+def make_records(door: Table, now_ms: int) -> list[dict[str, Any]]:
     """The stream records of a page on which 100 people come, and then come and go."""
     owner = "ent_benchstream"
-    item = entitlement.to_item(owner, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms)
-    door.execute(table.Put(table.entitlement_key(owner), item))
-    key = table.ledger_key(owner)
-    door.execute(ledger.new_page(owner, entitlement.terms(DOCUMENT), Change("k", "r0", now_ms)))
-    images = [door.execute(table.Get(key))]
+    item = entitlement_item(owner, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms)
+    door.execute(Put(entitlement_key(owner), item))
+    key = ledger_key(owner)
+    door.execute(ledger.new_page(owner, seat_terms(DOCUMENT), Change("k", "r0", now_ms)))
+    images = [door.execute(Get(key))]
     held: list[str] = []
     for number in range(RECORDS):
         made = Change("key_abcdefghijklmnop", f"request-{number:08d}=", now_ms + number * 1000)
@@ -83,8 +88,8 @@ def make_records(door: table.Table, now_ms: int) -> list[dict[str, Any]]:
             grant = door.run(pool.take(owner, holder, made, stamp))
             if grant.is_new:
                 held.append(ledger.activation_id(grant.key, grant.seat.stamp))
-        images.append(door.execute(table.Get(key)))
-    wire = [{name: table.to_wire(value) for name, value in image.items()} for image in images]
+        images.append(door.execute(Get(key)))
+    wire = [{name: to_wire(value) for name, value in image.items()} for image in images]
     keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
     return [
         {
@@ -101,7 +106,7 @@ def make_records(door: table.Table, now_ms: int) -> list[dict[str, Any]]:
 
 
 def measure_notify(
-    door: table.Table, meter: Any, bare: Callable[[], None], now_ms: int
+    door: Table, meter: Any, bare: Callable[[], None], now_ms: int
 ) -> dict[str, float]:
     """Records a second, by batches of 100, and as a ratio to bare put_items of boto3."""
     records = make_records(door, now_ms)
@@ -137,24 +142,24 @@ ROUNDS = 4
 
 
 def _grants(
-    door: table.Table, prefix: str, owners: int, each: int, now_ms: int
+    door: Table, prefix: str, owners: int, each: int, now_ms: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Stream records: of so many entitlements as they were made, and of so many grants in each."""
     begun: list[dict[str, Any]] = []
     records: list[dict[str, Any]] = []
     for number in range(owners):
         owner = f"ent_{prefix}{number:04d}"
-        item = entitlement.to_item(owner, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms)
-        door.execute(table.Put(table.entitlement_key(owner), item))
-        key = table.ledger_key(owner)
-        door.execute(ledger.new_page(owner, entitlement.terms(DOCUMENT), Change("k", "r", now_ms)))
-        images = [door.execute(table.Get(key))]
+        item = entitlement_item(owner, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms)
+        door.execute(Put(entitlement_key(owner), item))
+        key = ledger_key(owner)
+        door.execute(ledger.new_page(owner, seat_terms(DOCUMENT), Change("k", "r", now_ms)))
+        images = [door.execute(Get(key))]
         for count in range(each):
             made = Change("key_abcdefghijklmnop", f"request-{count:08d}=", now_ms + count * 1000)
             stamp = (made.now_ms - ledger.EPOCH * 1000) * 100
             door.run(pool.take(owner, Holder(f"user{count}@example.com", "Alice", {}), made, stamp))
-            images.append(door.execute(table.Get(key)))
-        wire = [{name: table.to_wire(value) for name, value in image.items()} for image in images]
+            images.append(door.execute(Get(key)))
+        wire = [{name: to_wire(value) for name, value in image.items()} for image in images]
         keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
         begun.append({"dynamodb": {"Keys": keys, "SequenceNumber": "0", "NewImage": wire[0]}})
         for old, new in pairwise(wire):
@@ -181,7 +186,7 @@ def measure_reader(engine_url: str, name: str, now_ms: int) -> dict[str, float]:
         ("farc", "one_entitlement", 1, BATCH, WORKERS),
     ):
 
-        def process(door: table.Table, given: list[dict[str, Any]], many: int = at_once) -> None:
+        def process(door: Table, given: list[dict[str, Any]], many: int = at_once) -> None:
             outlets = Outlets("bus", "queue", door)
             batch = Batch(door, outlets, 900_000, now_ms, sends_mail=False, at_once=many)
             assert batch.process(given) is None
@@ -195,7 +200,7 @@ def measure_reader(engine_url: str, name: str, now_ms: int) -> dict[str, float]:
                 recording.answers = {}
                 process(recording, records)
                 with replaying(recording.answers) as url:
-                    far = table.Table(name, endpoint=url, **settings)
+                    far = Table(name, endpoint=url, **settings)
                     os.sched_setaffinity(0, {min(cores)})
                     try:
                         cpu, started = time.process_time(), time.perf_counter()
@@ -248,18 +253,18 @@ def loopback(pause: float) -> Iterator[str]:
         process.kill()
 
 
-def _messages(door: table.Table, url: str, prefix: str, now_ms: int) -> list[dict[str, Any]]:
+def _messages(door: Table, url: str, prefix: str, now_ms: int) -> list[dict[str, Any]]:
     """One message for each of a thousand endpoints."""
     messages = []
     for number in range(MESSAGES):
         webhook_id = f"whk_{prefix}{number}"
-        endpoint: table.Item = {"url": url, "eventTypes": ["*"], "enabled": True, "version": 1}
-        secret: table.Item = {"current": "whsec_c2VjcmV0c2VjcmV0c2VjcmV0"}
+        endpoint: Item = {"url": url, "eventTypes": ["*"], "enabled": True, "version": 1}
+        secret: Item = {"current": "whsec_c2VjcmV0c2VjcmV0c2VjcmV0"}
         door.execute(
-            table.BatchPut(
+            BatchPut(
                 (
-                    (table.webhook_key(webhook_id), endpoint),
-                    (table.webhook_secret_key(webhook_id), secret),
+                    (webhook_key(webhook_id), endpoint),
+                    (webhook_secret_key(webhook_id), secret),
                 )
             )
         )
@@ -269,7 +274,7 @@ def _messages(door: table.Table, url: str, prefix: str, now_ms: int) -> list[dic
     return messages
 
 
-def _deliver(door: table.Table, messages: list[dict[str, Any]]) -> tuple[float, float]:
+def _deliver(door: Table, messages: list[dict[str, Any]]) -> tuple[float, float]:
     """CPU and wall seconds of delivering messages in batches of 100."""
     deliveries = Deliveries(door, "queue", frozenset({"127.0.0.1"}))
     cpu, wall = time.process_time(), time.perf_counter()
@@ -296,7 +301,7 @@ def _bare_posts(url: str) -> float:
     return time.process_time() - cpu
 
 
-def measure_deliver(door: table.Table, now_ms: int) -> dict[str, float]:
+def measure_deliver(door: Table, now_ms: int) -> dict[str, float]:
     """Deliveries a second and core, and how long a thousand endpoints of 100 ms take."""
     with loopback(0) as url:
         cpu, _ = _deliver(door, _messages(door, url, "fast", now_ms))

@@ -37,6 +37,7 @@ from local.run import (
     running,
     subscribe,
 )
+from shared.clock import to_rfc3339
 from shared.events import (
     OVERDRAFT_EXITED,
     SEAT_ACTIVATED,
@@ -44,7 +45,6 @@ from shared.events import (
     USAGE_DENIED,
     USAGE_OVERDRAFT_ENTERED,
 )
-from shared.times import to_rfc3339
 from tools import ROOT
 
 PEOPLE = 130

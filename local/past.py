@@ -17,11 +17,15 @@ from botocore.credentials import Credentials
 
 from local.api import Api
 from local.emulator import ACCESS_KEY, REGION, SECRET_KEY, LocalError
-from shared import entitlement, ledger, pool, table, usage
-from shared.credentials import new_id
+from shared import ledger, pool, usage
+from shared.api.auth import new_id
+from shared.clock import day_of, to_rfc3339, zone_of
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import entitlement_key
+from shared.dynamodb.requests import Put
+from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
 from shared.ledger import Change, Holder
 from shared.problems import HardCapReached
-from shared.times import day_of, to_rfc3339, zone_of
 
 DAY_MS = 86_400_000
 MINUTE_MS = 60_000
@@ -48,7 +52,7 @@ class Past:
     """The past of one entitlement, from `days` before `now_ms` until shortly before it."""
 
     def __init__(self, url: str, table_name: str, now_ms: int, days: int) -> None:
-        self._door = table.Table(
+        self._door = Table(
             table_name, region=REGION, endpoint=url,
             credentials=Credentials(ACCESS_KEY, SECRET_KEY),
         )  # fmt: skip
@@ -78,10 +82,10 @@ class Past:
             "notifications": {"accountOwner": [], "customerAdmin": []},
         }
         made = self._change(start + 1_000)
-        item = entitlement.to_item(self.id, document, version=1, created_at=start, now_ms=start)
-        self._door.execute(table.Put(table.entitlement_key(self.id), item))
-        self._door.execute(ledger.new_page(self.id, entitlement.terms(document), made))
-        for key, terms in entitlement.usage_terms(document).items():
+        item = entitlement_item(self.id, document, version=1, created_at=start, now_ms=start)
+        self._door.execute(Put(entitlement_key(self.id), item))
+        self._door.execute(ledger.new_page(self.id, seat_terms(document), made))
+        for key, terms in usage_terms(document).items():
             self._door.execute(usage.new_counter(self.id, key, terms, made))
 
     def live(self) -> None:

@@ -10,7 +10,7 @@ from local.emulator import Emulator, free_port
 from local.past import Past
 from local.run import portal_link
 from local.stack import Stack, deploy
-from shared.times import now_ms
+from shared.clock import now_ms
 from tools import ROOT
 
 FOLDER = ROOT / "docs/images"

@@ -18,7 +18,7 @@ from local.emulator import REGION, Emulator, LocalError, check_port
 from local.past import Past
 from local.receiver import Event, Receiver, mail_subject
 from local.stack import Stack, deploy
-from shared.times import from_rfc3339_ms, now_ms
+from shared.clock import from_rfc3339_ms, now_ms
 from tools import ROOT
 
 PAST_DAYS = 60

@@ -10,11 +10,13 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from shared import follow_up, ledger, table
+from shared import ledger
+from shared.clock import to_rfc3339
+from shared.dynamodb.keys import Key, denial_key, entitlement_key, seat_record_key, usage_meter
+from shared.dynamodb.requests import Item
 from shared.history import ENTERED, EXHAUSTED, KeptChange, Level, granted_at
 from shared.ledger import activation_id, seats_view
-from shared.table import Item, Key
-from shared.times import to_rfc3339
+from shared.sales import follow_up
 from shared.usage import REMOVED, Period, period_view, usage_view
 
 SOURCE = "overdraft"
@@ -128,7 +130,7 @@ def _of_count(owner: str, change: KeptChange) -> list[Event]:
         "actor": change.actor,
         "requestId": change.request,
     }
-    about = (owner, table.usage_meter(change.usage), change.seq, change.at)
+    about = (owner, usage_meter(change.usage), change.seq, change.at)
     events: list[Event] = []
     for what in change.reached:
         percent = {"threshold": what} if isinstance(what, int) else {}
@@ -388,11 +390,11 @@ def keys_of(event: Event) -> list[Key]:
     owner = data.get("entitlementId")
     if not owner or "test" in data or event["type"] == ENDPOINT_DISABLED:
         return []
-    keys = [table.entitlement_key(owner)]
+    keys = [entitlement_key(owner)]
     if key := data.get("seat", {}).get("seatKey"):
-        keys.append(table.seat_record_key(owner, key))
+        keys.append(seat_record_key(owner, key))
         if "denial" in data:
-            keys.append(table.denial_key(owner, key, data["denial"]["hour"][:13]))
+            keys.append(denial_key(owner, key, data["denial"]["hour"][:13]))
     return keys
 
 
@@ -402,14 +404,14 @@ def complete(event: Event, items: Mapping[Key, Item]) -> Event:
         return event
     data = dict(event["data"])
     owner: str = data["entitlementId"]
-    document = items.get(table.entitlement_key(owner), {}).get("document", {})
+    document = items.get(entitlement_key(owner), {}).get("document", {})
     for name in ("product", "sku", "customer", "contacts"):
         data[name] = document.get(name)
     if seat := data.get("seat"):
         key = seat["seatKey"]
-        record = items.get(table.seat_record_key(owner, key), {})
+        record = items.get(seat_record_key(owner, key), {})
         if "denial" in data:
-            record = items.get(table.denial_key(owner, key, data["denial"]["hour"][:13]), record)
+            record = items.get(denial_key(owner, key, data["denial"]["hour"][:13]), record)
         data["seat"] = {
             **seat,
             "seatId": record.get("seatId"),

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from shared import table
+from shared.clock import hours_of, to_rfc3339
+from shared.dynamodb.keys import SEATS, attempt_key, change_key, denied_quarter_key, quarter_key
+from shared.dynamodb.requests import BatchGet, Item, Query, Steps
 from shared.ledger import EVIDENCE_SECONDS, Seat
-from shared.table import SEATS, BatchGet, Item, Query, Steps
-from shared.times import hours_of, to_rfc3339
 
 QUARTER_MS = 900_000
 HOUR_MS = 3_600_000
@@ -571,7 +571,7 @@ def latest_quarter(
     entitlement_id: str, meter: str = SEATS, before: str | None = None
 ) -> Steps[Quarter | None]:
     """The latest record, or the latest one of a quarter-hour before the one named."""
-    pk = table.quarter_key(entitlement_id, meter, "").pk
+    pk = quarter_key(entitlement_id, meter, "").pk
     found = yield Query(
         "pk = :pk AND sk < :before" if before else "pk = :pk",
         {":pk": pk, **({":before": before} if before else {})},
@@ -590,7 +590,7 @@ def latest_quarter_near(
     is not forgotten: it has no time to live until another follows it.
     """
     names = {quarter_name(quarter_of(at)) for at in times}
-    found = yield BatchGet(tuple(table.quarter_key(entitlement_id, meter, name) for name in names))
+    found = yield BatchGet(tuple(quarter_key(entitlement_id, meter, name) for name in names))
     latest = [item for item in found.values() if "ttl" not in item]
     if latest:
         return Quarter.of(max(latest, key=lambda item: str(item["sk"])))
@@ -656,7 +656,7 @@ def records(
     """The evidence from `start` to before `end`, which are beginnings of quarter-hours."""
     first, last = quarter_name(start), quarter_name(end - 1)
     held = yield from latest_quarter(entitlement_id, meter, first)
-    found = yield from all_of(_range(table.quarter_key(entitlement_id, meter, "").pk, first, last))
+    found = yield from all_of(_range(quarter_key(entitlement_id, meter, "").pk, first, last))
     denied = yield from _denied_quarters(entitlement_id, start, end, meter)
     quarters = [Quarter.of(item) for item in found]
     return as_they_stand(held, quarters, tuple(sorted(denied.items())), start, end, now)
@@ -756,7 +756,7 @@ def _denied_quarters(
     entitlement_id: str, start: int, end: int, meter: str
 ) -> Steps[dict[int, dict[str, int]]]:
     """Denied attempts by quarter-hour and seat key; both ends are beginnings of quarter-hours."""
-    pk = table.denied_quarter_key(entitlement_id, "", "", meter).pk
+    pk = denied_quarter_key(entitlement_id, "", "", meter).pk
     low, high = quarter_name(start), quarter_name(end - 1) + "#~"
     items = yield from all_of(_range(pk, low, high))
     denied: dict[int, dict[str, int]] = {}
@@ -793,7 +793,7 @@ def attempts_between(
 ) -> Steps[list[Item]]:
     """The kept denials from `start` to before `end`, of the partitions on which these keys fall."""
     items: list[Item] = []
-    for pk in sorted({table.attempt_key(entitlement_id, 0, key, 0, meter).pk for key in keys}):
+    for pk in sorted({attempt_key(entitlement_id, 0, key, 0, meter).pk for key in keys}):
         items += yield from all_of(_range(pk, f"{start:013d}", f"{end - 1:013d}#~"))
     return items
 
@@ -802,14 +802,14 @@ def changes_between(
     entitlement_id: str, start: int, end: int, meter: str = SEATS
 ) -> Steps[list[KeptChange]]:
     """The kept changes made from `start` to before `end`, in the order of `seq`."""
-    pk = table.change_key(entitlement_id, 0, 0, meter=meter).pk
+    pk = change_key(entitlement_id, 0, 0, meter=meter).pk
     items = yield from all_of(_range(pk, f"{start:013d}", f"{end - 1:013d}#~"))
     return sorted((KeptChange.of(item) for item in items), key=lambda change: change.seq)
 
 
 def fired_between(entitlement_id: str, start: int, end: int, meter: str) -> Steps[Fired]:
     """What a meter made fire from `start` to before `end`."""
-    pk = table.quarter_key(entitlement_id, meter, "").pk
+    pk = quarter_key(entitlement_id, meter, "").pk
     items = yield from all_of(_range(pk, quarter_name(start), quarter_name(end - 1)))
     fired = {each for item in items for each in Quarter.of(item).fired if start <= each[1] < end}
     return tuple(sorted(fired, key=lambda each: each[1]))

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from shared import ledger, pool, table
+from shared import ledger, pool
+from shared.clock import to_rfc3339
+from shared.dynamodb.keys import Key, ledger_key, seat_record_key
+from shared.dynamodb.paging import MAX_READS, Listed
+from shared.dynamodb.requests import BatchGet, Item, Pause, Steps
 from shared.ledger import PARTS, Page, Seat, activation_id, decode_seat, key_at
-from shared.lists import MAX_READS, Listed
-from shared.table import Item, Pause, Steps
-from shared.times import to_rfc3339
 
 # How often a list looks again for the names of seats just taken: under a second in all.
 NAME_ATTEMPTS = 6
@@ -49,8 +50,8 @@ def _pages_from(owner: str, first: Page, number: int, count: int) -> Steps[Seque
     pages = list[Page]()
     if number % width == 0:
         numbers = range(number, PARTS, width)[: min(count, READ_AHEAD)]
-        keys = tuple(table.ledger_key(owner, each) for each in numbers)
-        found: dict[table.Key, Item] = yield table.BatchGet(keys)
+        keys = tuple(ledger_key(owner, each) for each in numbers)
+        found: dict[Key, Item] = yield BatchGet(keys)
         read = (Page.of(found[key]) for key in keys if key in found)
         pages += takewhile(lambda page: page.pages == first.pages, read)
     # One of other neighbours: seats are being moved.
@@ -64,7 +65,7 @@ def _shown(owner: str, seats: Mapping[str, Seat]) -> Steps[list[dict[str, Any]]]
 
 def _seat_records(entitlement_id: str, seats: Mapping[str, Seat]) -> Steps[dict[str, Item]]:
     """Who the holders are. Records follow from the stream: a moment is waited for the newest."""
-    keys = {key: table.seat_record_key(entitlement_id, key) for key in seats}
+    keys = {key: seat_record_key(entitlement_id, key) for key in seats}
     records: dict[str, Item] = {}
     for attempt in range(NAME_ATTEMPTS + 1):
         late = {key: keys[key] for key in seats if not _is_current(records.get(key), seats[key])}
@@ -72,7 +73,7 @@ def _seat_records(entitlement_id: str, seats: Mapping[str, Seat]) -> Steps[dict[
             break
         if attempt:
             yield Pause(attempt)
-        found = yield table.BatchGet(tuple(late.values()))
+        found = yield BatchGet(tuple(late.values()))
         records |= {key: found[record] for key, record in late.items() if record in found}
     return records
 

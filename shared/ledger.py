@@ -15,21 +15,34 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
-from shared import problems, table
-from shared.table import (
+from shared import problems
+from shared.clock import to_rfc3339
+from shared.dynamodb.expressions import assign, set_and_remove
+from shared.dynamodb.keys import (
+    Key,
+    denial_key,
+    ledger_key,
+    owner_of,
+    page_number,
+    pool_key,
+    room_shard,
+    sweep_shard,
+)
+from shared.dynamodb.requests import (
+    NO_NAMES,
     Accepted,
     Cancelled,
     Conflicted,
+    Get,
     Item,
-    Key,
     Pause,
     Put,
     Reply,
     Steps,
     Transact,
     Update,
+    Value,
 )
-from shared.times import to_rfc3339
 
 SUMMED = "isSummed"  # of a page whose versions are told by its pool's sum
 PAGE_SEATS = 128  # the most a single page may be asked to hold
@@ -337,7 +350,7 @@ class Place(NamedTuple):
     @property
     def key(self) -> Key:
         """The page's key."""
-        return table.ledger_key(self.owner, self.number)
+        return ledger_key(self.owner, self.number)
 
     @property
     def room(self) -> str:
@@ -368,13 +381,13 @@ def key_at(number: int) -> str:
 def room_of(owner: str, number: int, pages: int) -> str:
     """The partition of the index of pages with room in which a page stands."""
     shard = number * pages // PARTS % ROOM_SHARDS if pages > _ROOM_PAGES else 0
-    return table.room_shard(owner, shard)
+    return room_shard(owner, shard)
 
 
 def room_shards(owner: str, pages: int) -> list[str]:
     """The partitions of the index of a pool's pages that may have room."""
     count = ROOM_SHARDS if pages > _ROOM_PAGES else 1
-    return [table.room_shard(owner, shard) for shard in range(count)]
+    return [room_shard(owner, shard) for shard in range(count)]
 
 
 # --- Decisions ----------------------------------------------------------------------------------
@@ -643,8 +656,8 @@ def replace(
 def deposit(owner: str, seats: int) -> Update:
     """Pay into the bank of a pool what was freed on a frozen page."""
     return Update(
-        table.pool_key(owner), "SET bank = bank + :seats, roomKey = :room", "attribute_exists(pk)",
-        table.NO_NAMES, {":seats": seats, ":room": table.room_shard(owner, 0)},
+        pool_key(owner), "SET bank = bank + :seats, roomKey = :room", "attribute_exists(pk)",
+        NO_NAMES, {":seats": seats, ":room": room_shard(owner, 0)},
     )  # fmt: skip
 
 
@@ -653,7 +666,7 @@ def seat_denial(
 ) -> Update:
     """One more attempt of this seat in this hour."""
     return denial(
-        table.denial_key(entitlement_id, key, utc_hour(change.now)),
+        denial_key(entitlement_id, key, utc_hour(change.now)),
         {
             "entitlementId": entitlement_id,
             "seatKey": key,
@@ -667,7 +680,7 @@ def seat_denial(
 
 def denial(
     record: Key,
-    about: Mapping[str, table.Value],
+    about: Mapping[str, Value],
     level: tuple[int, int, int | None],
     change: Change,
 ) -> Update:
@@ -760,12 +773,12 @@ def sweep_page(page_key: Key, change: Change) -> Steps[int]:
     no change of the page: `seq` stays.
     """
     for attempt in range(1, ROUNDS + 1):
-        item: Item | None = yield table.Get(page_key)
+        item: Item | None = yield Get(page_key)
         if item is None:
             return 0
         page = Page.of(item)
         expired = page.expired_keys(change.now)
-        place = Place(table.owner_of(page_key.pk), table.page_number(page_key.pk), page.pages)
+        place = Place(owner_of(page_key.pk), page_number(page_key.pk), page.pages)
         if expired:
             last = change.record("lease_expired")
             freed = replace(place, page, expired, change, last)
@@ -785,7 +798,7 @@ def sweep_page(page_key: Key, change: Change) -> Steps[int]:
                 page_key,
                 "REMOVE earliest" if earliest is None else "SET earliest = :earliest",
                 "seq = :seen AND leaseSeconds = :lease",
-                table.NO_NAMES,
+                NO_NAMES,
                 values,
             )
         reply: Reply | Cancelled = yield write
@@ -813,10 +826,10 @@ class Terms(NamedTuple):
     has_seats: bool = True
 
 
-def new_page(entitlement_id: str, terms: Terms, change: Change) -> table.Put:
+def new_page(entitlement_id: str, terms: Terms, change: Change) -> Put:
     """An empty page."""
-    return table.Put(
-        table.ledger_key(entitlement_id),
+    return Put(
+        ledger_key(entitlement_id),
         {
             "seats": {},
             "seatCount": terms.seat_count,
@@ -827,7 +840,7 @@ def new_page(entitlement_id: str, terms: Terms, change: Change) -> table.Put:
             "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
             "earliest": NEVER if terms.lease is None else None,
             "noSeats": None if terms.has_seats else True,
-            "sweepKey": table.sweep_shard(entitlement_id),
+            "sweepKey": sweep_shard(entitlement_id),
             "seq": 1,
             "last": change.record("created"),
         },
@@ -848,7 +861,7 @@ def change_terms(
     A changed lease, and a page that is opened again, sets `earliest` to 0, a bound that is always
     right; the sweep corrects it.
     """
-    sets: dict[str, table.Value] = {
+    sets: dict[str, Value] = {
         "seatCount": terms.seat_count,
         "hardCap": terms.hard_cap,
         "#status": terms.status,
@@ -859,10 +872,10 @@ def change_terms(
     }
     if lease_changed or was_closed:
         sets["earliest"] = 0
-    assignments, removals, values = table.assign(sets)
+    assignments, removals, values = assign(sets)
     return Update(
-        table.ledger_key(entitlement_id),
-        table.set_and_remove([_SEQ, *assignments], removals),
+        ledger_key(entitlement_id),
+        set_and_remove([_SEQ, *assignments], removals),
         f"attribute_exists(pk) AND #status <> :deleted AND {ALONE}",
         _NAMES,
         {**values, ":one": 1, ":change": change.record("updated"), ":deleted": "deleted"},
@@ -882,7 +895,7 @@ def empty_page(entitlement_id: str, kind: str, change: Change) -> Update:
         condition = f"validUntil <= :now AND #status <> :deleted AND {ALONE}"
         values |= {":now": change.now, ":deleted": "deleted"}
     return Update(
-        table.ledger_key(entitlement_id),
+        ledger_key(entitlement_id),
         f"SET seats = :none, #status = :kind, {_SEQ} REMOVE earliest",
         condition,
         _NAMES,

@@ -16,7 +16,27 @@ import random
 from collections import OrderedDict
 from typing import NamedTuple
 
-from shared import ledger, problems, table
+from shared import ledger, problems
+from shared.dynamodb.keys import POOL_PREFIX, ROOM_INDEX, SWEEP_INDEX, Key, pool_sweep, standing_key
+from shared.dynamodb.requests import (
+    NO_NAMES,
+    Accepted,
+    BatchGet,
+    Cancelled,
+    Conflicted,
+    Found,
+    Get,
+    Item,
+    Pause,
+    Query,
+    Refused,
+    Reply,
+    Steps,
+    Transact,
+    Unavailable,
+    Update,
+    Value,
+)
 from shared.ledger import (
     ROUNDS,
     Change,
@@ -31,23 +51,6 @@ from shared.ledger import (
     lease_expiry,
     parse_activation_id,
     seat_key,
-)
-from shared.table import (
-    Accepted,
-    BatchGet,
-    Cancelled,
-    Conflicted,
-    Found,
-    Get,
-    Item,
-    Key,
-    Pause,
-    Query,
-    Refused,
-    Reply,
-    Steps,
-    Transact,
-    Update,
 )
 
 # So many pages that may have room are looked at together; the roomiest gives.
@@ -114,9 +117,9 @@ class Grant(NamedTuple):
 
 def read_standing(owner: str) -> Steps[Standing]:
     """How a pool of several pages stands."""
-    item: Item | None = yield Get(table.standing_key(owner))
+    item: Item | None = yield Get(standing_key(owner))
     if item is None:
-        raise table.Unavailable("a pool without a standing")  # it is written with the second page
+        raise Unavailable("a pool without a standing")  # it is written with the second page
     return standing_of(item)
 
 
@@ -328,7 +331,7 @@ def _find(
 def let_go(key: Key, moving_at_ms: int) -> Update:
     """Take back that the seats of a page are being moved: whoever did has gone."""
     return Update(
-        key, "REMOVE movingAt", "movingAt = :seen", table.NO_NAMES, {":seen": moving_at_ms}
+        key, "REMOVE movingAt", "movingAt = :seen", NO_NAMES, {":seen": moving_at_ms}
     )  # fmt: skip
 
 
@@ -367,7 +370,7 @@ class _Donor(NamedTuple):
     def of(cls, item: Item) -> "_Donor":
         """The donor in an item that the index named."""
         key = Key(item["pk"], item["sk"])
-        if key.pk.startswith(table.POOL_PREFIX):
+        if key.pk.startswith(POOL_PREFIX):
             return cls(key, item["bank"], 0, item.get("pages") or 1)
         return cls(key, item.get("allowance", 0), len(item["seats"]), 0)
 
@@ -385,18 +388,18 @@ class _Donor(NamedTuple):
         """Give so much, if it is as it was seen."""
         values = {":seen": self.allowance, ":left": self.allowance - share}
         if self.pages:
-            return Update(self.key, "SET bank = :left", "bank = :seen", table.NO_NAMES, values)
+            return Update(self.key, "SET bank = :left", "bank = :seen", NO_NAMES, values)
         return Update(
             self.key, "SET allowance = :left", "allowance = :seen AND size(seats) <= :left",
-            table.NO_NAMES, values,
+            NO_NAMES, values,
         )  # fmt: skip
 
     def unmark(self) -> Update:
         """Take its mark away, if it has no room."""
-        condition, values = "size(seats) >= allowance", dict[str, table.Value]()
+        condition, values = "size(seats) >= allowance", dict[str, Value]()
         if self.pages:
             condition, values = "bank <= :none", {":none": 0}
-        return Update(self.key, "REMOVE roomKey", condition, table.NO_NAMES, values)
+        return Update(self.key, "REMOVE roomKey", condition, NO_NAMES, values)
 
 
 class _Named:
@@ -415,7 +418,7 @@ class _Named:
             found: Found = yield Query(
                 "roomKey = :shard AND page BETWEEN :low AND :high",
                 {":shard": shard, ":low": low, ":high": high},
-                index_name=table.ROOM_INDEX,
+                index_name=ROOM_INDEX,
                 limit=SAMPLE,
                 start=self._start,
             )
@@ -483,7 +486,7 @@ def _move_and_sit(ask: _Ask, page: Page, donor: _Donor) -> Steps[Grant | bool | 
     True: our own page has changed, look again there.
     """
     share = donor.share
-    more, values = ", allowance = allowance + :share", dict[str, table.Value]({":share": share})
+    more, values = ", allowance = allowance + :share", dict[str, Value]({":share": share})
     if share > 1:
         more, values[":room"] = f"{more}, roomKey = :room", ask.place.room
     value = encode_seat(ask.stamp, is_overdraft=ask.is_overdraft, now=ask.change.now)
@@ -549,8 +552,8 @@ def _due_pages(
     Once there are no more: before when none ends elsewhere.
     """
     found: Found = yield Query(
-        "sweepKey = :pool", {":pool": table.pool_sweep(owner)},
-        index_name=table.SWEEP_INDEX, limit=SAMPLE, start=start,
+        "sweepKey = :pool", {":pool": pool_sweep(owner)},
+        index_name=SWEEP_INDEX, limit=SAMPLE, start=start,
     )  # fmt: skip
     due = list[Key]()
     for item in found.items:
@@ -647,13 +650,13 @@ def new_pages(
             **first, ledger.SUMMED: True,
             "pages": pages, "page": place.number, "allowance": allowance,
             "roomKey": place.room if allowance else None,
-            "sweepKey": table.pool_sweep(entitlement_id),
+            "sweepKey": pool_sweep(entitlement_id),
         }  # fmt: skip
         items.append((place.key, page))
     standing: Item = {
         "used": 0, "seatCount": terms.seat_count, "hardCap": terms.hard_cap, "at": change.now_ms,
     }  # fmt: skip
-    items.append((table.standing_key(entitlement_id), standing))
+    items.append((standing_key(entitlement_id), standing))
     return items
 
 

@@ -17,7 +17,34 @@ from contextlib import suppress
 from math import gcd
 from typing import Any, NamedTuple, TypeVar
 
-from shared import ledger, pool, pool_sum, problems, table
+from shared import ledger, pool, pool_sum, problems
+from shared.dynamodb.expressions import assign, set_and_remove
+from shared.dynamodb.keys import (
+    Key,
+    ledger_key,
+    page_number,
+    pool_key,
+    pool_sweep,
+    room_shard,
+    sum_key,
+    sweep_shard,
+)
+from shared.dynamodb.requests import (
+    NO_NAMES,
+    NO_VALUES,
+    Accepted,
+    BatchGet,
+    Cancelled,
+    Conflicted,
+    Get,
+    Item,
+    Pause,
+    Put,
+    Steps,
+    Transact,
+    Update,
+    Value,
+)
 from shared.ledger import (
     NO_LEASE,
     PAGE_SEATS,
@@ -28,20 +55,6 @@ from shared.ledger import (
     Place,
     Standing,
     Terms,
-)
-from shared.table import (
-    Accepted,
-    BatchGet,
-    Cancelled,
-    Conflicted,
-    Get,
-    Item,
-    Key,
-    Pause,
-    Put,
-    Steps,
-    Transact,
-    Update,
 )
 
 # The largest hard cap that is offered.
@@ -100,10 +113,10 @@ def is_needed(terms: Terms) -> bool:
 def new_pool(owner: str, change: Change) -> Put:
     """The pool of an entitlement whose only page is to be split, or may have to be."""
     return Put(
-        table.pool_key(owner),
+        pool_key(owner),
         {
             "version": 1, "spread": 1, "bank": 0, "page": 0, "isPending": True,
-            "sweepKey": table.sweep_shard(owner), "earliest": change.now,
+            "sweepKey": sweep_shard(owner), "earliest": change.now,
         },
         "attribute_not_exists(pk)",
     )  # fmt: skip
@@ -127,7 +140,7 @@ def change_terms(
     if not is_needed(terms):
         return write, *told
     # The page may hold all of them, until it is split.
-    state: Item | None = yield Get(table.pool_key(owner))
+    state: Item | None = yield Get(pool_key(owner))
     return write, nudge(owner) if state else new_pool(owner, change), *told
 
 
@@ -147,7 +160,7 @@ def _tell(
     """Tell the sum, if there is one, of new terms."""
     if not page.is_summed:
         return ()
-    seen: Item = yield Get(table.sum_key(owner))
+    seen: Item = yield Get(sum_key(owner))
     return _told(owner, seen, terms_item(terms), change, kind)
 
 
@@ -161,10 +174,10 @@ def _told(owner: str, seen: Item, after: Item, change: Change, kind: str) -> tup
 def nudge(owner: str) -> Update:
     """Have the sweep look at a pool soon."""
     return Update(
-        table.pool_key(owner),
+        pool_key(owner),
         # Whoever works on it looks at everything again.
         "SET isPending = :yes, earliest = :due, version = version + :one", "attribute_exists(pk)",
-        table.NO_NAMES, {":yes": True, ":due": 0, ":one": 1},
+        NO_NAMES, {":yes": True, ":due": 0, ":one": 1},
     )  # fmt: skip
 
 
@@ -172,24 +185,24 @@ def _change_pool(
     owner: str, terms: Terms, change: Change, kind: str = "updated"
 ) -> Steps[tuple[Update, Put, Put]]:
     """New limits and terms of a pool of several pages: the pool, its sum, its standing."""
-    keys = (table.pool_key(owner), table.sum_key(owner))
+    keys = (pool_key(owner), sum_key(owner))
     found: dict[Key, Item] = yield BatchGet(keys)
     state, seen = found[keys[0]], found[keys[1]]
     after = terms_item(terms)
     if kind != "updated":
         after["status"] = kind
     added = escrow(terms.hard_cap) - escrow(state.get("terms", {}).get("hardCap"))
-    sets: dict[str, table.Value] = {
+    sets: dict[str, Value] = {
         "terms": after, "isPending": True, "earliest": 0, "version": state["version"] + 1,
     }  # fmt: skip
     if added > 0:
-        sets["roomKey"] = table.room_shard(owner, 0)
-    assignments, _, values = table.assign(sets)
+        sets["roomKey"] = room_shard(owner, 0)
+    assignments, _, values = assign(sets)
     changed = Update(
-        table.pool_key(owner),
-        table.set_and_remove(["bank = bank + :added", *assignments], ()),
+        pool_key(owner),
+        set_and_remove(["bank = bank + :added", *assignments], ()),
         "version = :seen AND pages = :pages",
-        table.NO_NAMES,
+        NO_NAMES,
         {**values, ":added": added, ":seen": state["version"], ":pages": state.get("pages")},
     )
     return changed, *_told(owner, seen, after, change, kind)
@@ -233,7 +246,7 @@ class _Work:
         self.change = change
         self.until_ms = until_ms
         self.swept_at = swept_at
-        self.key = table.pool_key(owner)
+        self.key = pool_key(owner)
         self.version = 0
 
     # --- Who does it ---
@@ -247,7 +260,7 @@ class _Work:
                 "SET tender = :me, tendedUntil = :until",
                 "attribute_exists(pk) AND"
                 " (attribute_not_exists(tender) OR tender = :me OR tendedUntil < :now)",
-                table.NO_NAMES,
+                NO_NAMES,
                 {":me": self.change.request_id, ":until": now_ms + CLAIM_MS, ":now": now_ms},
             )
             if not isinstance(reply, Conflicted):
@@ -259,14 +272,14 @@ class _Work:
         """Somebody else may go on at once."""
         values: dict[str, Any] = {":me": self.change.request_id}
         yield from ledger.settle(
-            Update(self.key, "REMOVE tender, tendedUntil", "tender = :me", table.NO_NAMES, values)
+            Update(self.key, "REMOVE tender, tendedUntil", "tender = :me", NO_NAMES, values)
         )
 
     def _write(
         self,
         writes: Sequence[Update | Put],
         added: int = 0,
-        sets: Mapping[str, table.Value] = table.NO_VALUES,
+        sets: Mapping[str, Value] = NO_VALUES,
         *,
         at_least: int | None = None,
     ) -> Steps[tuple[tuple[bool, Item | None], ...] | None]:
@@ -280,22 +293,22 @@ class _Work:
             now_ms: int = yield Pause(attempt - 1)
             if now_ms > self.until_ms:
                 raise _OutOfTime
-            assignments, removals, values = table.assign({**sets, "tendedUntil": now_ms + CLAIM_MS})
+            assignments, removals, values = assign({**sets, "tendedUntil": now_ms + CLAIM_MS})
             condition = "tender = :me AND version = :version"
             if added:
                 assignments.append("bank = bank + :added")
                 values[":added"] = added
             if added > 0:  # there may be room in it
                 assignments.append("roomKey = :room")
-                values[":room"] = table.room_shard(self.owner, 0)
+                values[":room"] = room_shard(self.owner, 0)
             if at_least is not None:
                 condition += " AND bank >= :least"
                 values[":least"] = at_least
             about = Update(
                 self.key,
-                table.set_and_remove(assignments, removals),
+                set_and_remove(assignments, removals),
                 condition,
-                table.NO_NAMES,
+                NO_NAMES,
                 {**values, ":me": self.change.request_id, ":version": self.version},
             )
             reply = yield Transact((about, *writes))
@@ -371,7 +384,7 @@ class _Work:
         }
         batches = []
         for some in _in_parts(sorted(numbers), 100):
-            keys = tuple(table.ledger_key(self.owner, number) for number in some)
+            keys = tuple(ledger_key(self.owner, number) for number in some)
             live = yield from self._read(keys)
             batches += _in_parts(list(live.items()), BATCH)
         return batches
@@ -392,7 +405,7 @@ class _Work:
             if not writes:
                 return
             added = sum(each[1] for each in writes)
-            sets = {"isFrozen": True} if change == self._frozen else table.NO_VALUES
+            sets = {"isFrozen": True} if change == self._frozen else NO_VALUES
             if (yield from self._write([each[0] for each in writes], added, sets)) is None:
                 return
             if len(pages) > 1:
@@ -420,13 +433,13 @@ class _Work:
             }  # fmt: skip
             if has == wanted and not (is_closed and page.seats):
                 return None
-            sets = dict[str, table.Value](wanted)
+            sets = dict[str, Value](wanted)
             sets["#status"] = sets.pop("status")
             if is_closed:
                 sets |= {"seats": {}, "earliest": None}
             elif page.lease_seconds != wanted["leaseSeconds"] or page.status == "expired":
                 sets["earliest"] = 0
-            assignments, removals, values = table.assign(sets)
+            assignments, removals, values = assign(sets)
             kind = wanted["status"] if is_closed else "updated"
             # Seats come and go meanwhile; what of that matters is in the condition.
             freed, condition = 0, "pages = :pages"
@@ -441,7 +454,7 @@ class _Work:
                 values[":room"] = ledger.room_of(self.owner, page.number, page.pages or 1)
             return Update(
                 key,
-                table.set_and_remove(
+                set_and_remove(
                     ["seq = seq + :one", "#last = :change", *assignments], removals
                 ),
                 condition,
@@ -488,7 +501,7 @@ class _Work:
         return Update(
             key, "SET allowance = :used, isFrozen = :yes",
             "allowance = :seen AND size(seats) = :used",
-            table.NO_NAMES, {":used": page.used, ":yes": True, ":seen": page.allowance},
+            NO_NAMES, {":used": page.used, ":yes": True, ":seen": page.allowance},
         ), page.slack  # fmt: skip
 
     def _thaw(self, state: Item) -> Steps[None]:
@@ -510,7 +523,7 @@ class _Work:
             writes = [
                 Update(
                     key, "SET allowance = allowance + :share, roomKey = :room", "pages = :pages",
-                    table.NO_NAMES,
+                    NO_NAMES,
                     {
                         ":share": share, ":pages": page.pages,
                         ":room": ledger.room_of(self.owner, page.number, page.pages or 1),
@@ -529,12 +542,12 @@ class _Work:
     def _split_only_page(self) -> Steps[bool]:
         """Make several pages of the one that has all the seats; False: it is to stay alone."""
         for attempt in range(1, ROUNDS + 1):
-            item: Item = yield Get(table.ledger_key(self.owner))
+            item: Item = yield Get(ledger_key(self.owner))
             page = Page.of(item)
             wanted = wanted_pages(page.hard_cap, page.seat_count, page.used)
             if wanted == 1 or page.status == "deleted":
                 if page.moving_at_ms is not None:  # its seats stay where they are
-                    yield pool.let_go(table.ledger_key(self.owner), page.moving_at_ms)
+                    yield pool.let_go(ledger_key(self.owner), page.moving_at_ms)
                 return False
             if (yield from self._move([0], next_step(1, wanted), None, {}, attempt)):
                 return True
@@ -564,7 +577,7 @@ class _Work:
         """
         begin, end = old[0], old[-1] + PARTS // (pages or 1)
         new = list(range(begin, end, PARTS // step))
-        keys = {number: table.ledger_key(self.owner, number) for number in sorted({*old, *new})}
+        keys = {number: ledger_key(self.owner, number) for number in sorted({*old, *new})}
         if attempt > 1:
             now_ms = yield Pause(attempt - 1)
             for number in old:
@@ -574,7 +587,7 @@ class _Work:
         if pages and items[begin].get("pages") == step:
             return True  # it was done before
         group = _Group(self.owner, items, old, new, step, pages, limits)
-        writes, sets = group.moved(self.change), dict[str, table.Value]()
+        writes, sets = group.moved(self.change), dict[str, Value]()
         if pages is None:
             page = Page.of(items[0])
             left = escrow(page.hard_cap) - page.used
@@ -618,7 +631,7 @@ def next_step(pages: int, wanted: int) -> int:
 def is_live(key: Key, item: Item) -> bool:
     """Whether there may be seats on a page; it is kept when its seats were moved to others."""
     pages = item.get("pages")
-    number = table.page_number(key.pk)
+    number = page_number(key.pk)
     return number == 0 if not pages else number % (PARTS // pages) == 0
 
 
@@ -630,14 +643,14 @@ def _take_back(key: Key, page: Page, share: int) -> Update:
     allowance = page.allowance or 0
     return Update(
         key, "SET allowance = :left", "allowance = :seen AND size(seats) <= :left",
-        table.NO_NAMES, {":seen": allowance, ":left": allowance - share},
+        NO_NAMES, {":seen": allowance, ":left": allowance - share},
     )  # fmt: skip
 
 
 def _hold(key: Key, now_ms: int) -> Update:
     """Let nobody take or give back a seat on a page while its seats are being moved."""
     return Update(
-        key, "SET movingAt = :now", "attribute_exists(pk)", table.NO_NAMES, {":now": now_ms}
+        key, "SET movingAt = :now", "attribute_exists(pk)", NO_NAMES, {":now": now_ms}
     )  # fmt: skip
 
 
@@ -695,22 +708,22 @@ class _Group(NamedTuple):
         item["earliest"] = ledger.earliest_after(Page.of(base), seats, change.now)
         if self.step == 1:
             limits = {name: self.limits.get(name) for name in _LIMITS}
-            return {**item, **limits, "sweepKey": table.sweep_shard(self.owner)}
+            return {**item, **limits, "sweepKey": sweep_shard(self.owner)}
         is_frozen = any("isFrozen" in self.items[each] for each in self.old)
         if self.pages is None:
             page = Page.of(base)
             is_frozen = page.used > escrow(page.hard_cap)
         return {
-            **item, "pages": self.step, "sweepKey": table.pool_sweep(self.owner),
+            **item, "pages": self.step, "sweepKey": pool_sweep(self.owner),
             "isFrozen": True if is_frozen else None,
         }  # fmt: skip
 
     def _put(self, number: int, item: Item) -> Put:
         """Write a page, if it is as it was read."""
-        key, was = table.ledger_key(self.owner, number), self.items.get(number)
+        key, was = ledger_key(self.owner, number), self.items.get(number)
         if was is None:
             return Put(key, item, "attribute_not_exists(pk)")
-        condition, values = "seq = :seen", dict[str, table.Value]({":seen": was["seq"]})
+        condition, values = "seq = :seen", dict[str, Value]({":seen": was["seq"]})
         if number in self.old and self.pages:
             condition += " AND pages = :pages AND allowance = :allowance"
             values |= {":pages": self.pages, ":allowance": was["allowance"]}

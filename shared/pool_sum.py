@@ -13,9 +13,9 @@ which the pages carry): moving seats between pages is no change of the sum.
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from shared import table
+from shared.dynamodb.keys import standing_key, sum_key
+from shared.dynamodb.requests import Item, Put
 from shared.ledger import Page
-from shared.table import Item, Put
 
 # So many changes are told by one write of the sum, of so many seats, if one alone is not of more:
 # an item has 400 KB at most, and a change that takes away a page's seats has 100 bytes for each.
@@ -58,14 +58,14 @@ def first(owner: str, page: Page, seq: int, limits: Mapping[str, Any], now_ms: i
         **limits, "rev": 1, "seq": page.seq, "used": page.used, "at": now_ms, "cursors": cursors,
         "told": [], "missing": [],
     }  # fmt: skip
-    return Put(table.sum_key(owner), item, "attribute_not_exists(pk)")
+    return Put(sum_key(owner), item, "attribute_not_exists(pk)")
 
 
 def standing(owner: str, item: Item) -> Put:
     """What a grant needs to know of the sum; never an older one for a newer one."""
     small: Item = {name: item.get(name) for name in ("used", "seatCount", "hardCap", "at", "rev")}
     small["seq"] = item["seq"]
-    key = table.standing_key(owner)
+    key = standing_key(owner)
     condition = "attribute_not_exists(rev) OR rev < :rev"
     return Put(key, small, condition, values={":rev": item["rev"]})
 
@@ -73,7 +73,7 @@ def standing(owner: str, item: Item) -> Put:
 def written(owner: str, seen: Item, item: Item) -> Put:
     """Write the sum, if it is as it was read."""
     body = {name: value for name, value in item.items() if name not in ("pk", "sk")}
-    return Put(table.sum_key(owner), body, "rev = :seen", values={":seen": seen["rev"]})
+    return Put(sum_key(owner), body, "rev = :seen", values={":seen": seen["rev"]})
 
 
 def with_terms(seen: Item, change: Mapping[str, Any], limits: Mapping[str, Any]) -> Item:

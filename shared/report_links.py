@@ -6,9 +6,9 @@ a link is a token of ours, answered with an address of S3 that is good for minut
 
 from typing import Any
 
-from shared import tokens
-from shared.table import Item, Steps
-from shared.times import to_rfc3339
+from shared import signed_tokens
+from shared.clock import to_rfc3339
+from shared.dynamodb.requests import Item, Steps
 
 SECONDS = 7 * 86_400
 CONTEXT = "report"
@@ -17,11 +17,11 @@ SECRET = "report-link"  # noqa: S105 - its name
 
 def make(report: Item, public_url: str, now_ms: int) -> Steps[dict[str, dict[str, Any]]]:
     """A link to each file of a published report, by format."""
-    secret = yield from tokens.own_secret(SECRET)
+    secret = yield from signed_tokens.own_secret(SECRET)
     expires = now_ms // 1000 + SECONDS
     made = {}
     for name, size in report["files"].items():
-        token = tokens.seal(secret, [report["reportId"], name, expires], CONTEXT)
+        token = signed_tokens.seal(secret, [report["reportId"], name, expires], CONTEXT)
         made[name] = {
             "format": name,
             "url": f"{public_url}/v1/report-files/{token}",
@@ -33,11 +33,11 @@ def make(report: Item, public_url: str, now_ms: int) -> Steps[dict[str, dict[str
 
 def read(token: str, now: int) -> Steps[tuple[str, str] | None]:
     """The report id and the format of a link; None: it was made up, changed, or has expired."""
-    secret = yield from tokens.kept_secret(SECRET)
+    secret = yield from signed_tokens.kept_secret(SECRET)
     if secret is None:  # there never was a link
         return None
     try:
-        report_id, name, expires = tokens.unseal(secret, token, CONTEXT)
+        report_id, name, expires = signed_tokens.unseal(secret, token, CONTEXT)
     except ValueError:
         return None
     return (report_id, name) if now < expires else None

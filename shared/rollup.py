@@ -9,10 +9,22 @@ are counted by hour, in one item a day. Times are Unix milliseconds.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from shared import history, ledger, table
+from shared import history, ledger
+from shared.dynamodb.keys import SEATS, denied_day_key, denied_quarter_key, quarter_key, rollup_key
+from shared.dynamodb.requests import (
+    Accepted,
+    BatchGet,
+    Get,
+    Pause,
+    Put,
+    Query,
+    Steps,
+    Transact,
+    Unavailable,
+    Update,
+)
 from shared.history import DAY_MS, HOUR_MS, QUARTER_MS, Quarter, Records
 from shared.ledger import EVIDENCE_SECONDS
-from shared.table import SEATS, Accepted, Get, Pause, Put, Query, Steps, Transact, Update
 
 QUARTERS, HOURS, DAYS = "quarters", "hours", "days"
 # What is rolled up, and to which length in milliseconds.
@@ -63,7 +75,7 @@ def write(owner: str, meter: str, start: int, following: int) -> Steps[None]:
         if parts:
             whole = merge(parts)
             yield Put(
-                table.rollup_key(owner, meter, size, history.quarter_name(begin)),
+                rollup_key(owner, meter, size, history.quarter_name(begin)),
                 whole.to_item(following),
                 "attribute_not_exists(pk) OR seq <= :seq",  # somebody slower has seen less
                 values={":seq": whole.seq},
@@ -72,8 +84,8 @@ def write(owner: str, meter: str, start: int, following: int) -> Steps[None]:
 
 def _partition(owner: str, meter: str, size: str = QUARTERS) -> str:
     if size == QUARTERS:
-        return table.quarter_key(owner, meter, "").pk
-    return table.rollup_key(owner, meter, size, "").pk
+        return quarter_key(owner, meter, "").pk
+    return rollup_key(owner, meter, size, "").pk
 
 
 def _floor(at: int, size: int) -> int:
@@ -131,7 +143,7 @@ def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int)
 
     Records of one seat key and hour come one after the other.
     """
-    key = table.denied_quarter_key(owner, history.quarter_name(start), seat_key, meter)
+    key = denied_quarter_key(owner, history.quarter_name(start), seat_key, meter)
     hour = _floor(start, HOUR_MS)
     name = history.quarter_name(start)[11:13]
     for attempt in range(1, _ROUNDS + 1):
@@ -150,7 +162,7 @@ def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int)
                 (
                     Put(key, {"attempts": number, "ttl": ttl}, condition, values=bound),
                     Update(
-                        table.denied_day_key(owner, history.quarter_name(start)[:10], meter),
+                        denied_day_key(owner, history.quarter_name(start)[:10], meter),
                         f"SET #ttl = :ttl ADD a{name} :more{people}",
                         "",
                         {"#ttl": "ttl"},
@@ -166,18 +178,18 @@ def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int)
         if isinstance(reply, Accepted):
             return
         yield Pause(attempt)
-    raise table.Unavailable("denials of one day kept being counted")
+    raise Unavailable("denials of one day kept being counted")
 
 
 def _is_counted(owner: str, meter: str, hour: int, seat_key: str) -> Steps[bool]:
     names = (history.quarter_name(hour + number * QUARTER_MS) for number in range(4))
-    keys = tuple(table.denied_quarter_key(owner, name, seat_key, meter) for name in names)
-    return bool((yield table.BatchGet(keys)))
+    keys = tuple(denied_quarter_key(owner, name, seat_key, meter) for name in names)
+    return bool((yield BatchGet(keys)))
 
 
 def denied_hours(owner: str, start: int, end: int, meter: str = SEATS) -> Steps[list[DeniedHour]]:
     """The hours from `start` to before `end` with denials; it reads an item for each day."""
-    pk = table.denied_day_key(owner, "", meter).pk
+    pk = denied_day_key(owner, "", meter).pk
     low, high = history.quarter_name(start)[:10], history.quarter_name(end - 1)[:10]
     items = yield from history.all_of(
         Query("pk = :pk AND sk BETWEEN :low AND :high", {":pk": pk, ":low": low, ":high": high})

@@ -25,21 +25,34 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from shared import ledger, problems, table
-from shared.ledger import EPOCH, IN_FORCE, ROUNDS, Change, utc_hour
-from shared.table import (
+from shared import ledger, problems
+from shared.clock import to_rfc3339, zone_of
+from shared.dynamodb.expressions import assign, set_and_remove
+from shared.dynamodb.keys import (
+    Key,
+    consumption_key,
+    denial_key,
+    meter_of,
+    owner_of,
+    usage_key,
+    usage_meter,
+    usage_of,
+)
+from shared.dynamodb.requests import (
+    NO_NAMES,
+    NO_VALUES,
     Accepted,
     BatchPut,
     Conflicted,
     Get,
     Item,
-    Key,
     Pause,
     Put,
     Steps,
     Update,
+    Value,
 )
-from shared.times import to_rfc3339, zone_of
+from shared.ledger import EPOCH, IN_FORCE, ROUNDS, Change, utc_hour
 
 LEAF = 32  # requests that stand on one leaf before it is turned
 MAX_LIMIT = 10**12
@@ -170,9 +183,9 @@ class Leaf(NamedTuple):
         period = Period(item["periodStart"], item.get("periodEnd"))
         return cls(entries, item["purchased"], item.get("hardCap"), period)
 
-    def terms(self) -> dict[str, table.Value]:
+    def terms(self) -> dict[str, Value]:
         """The terms as the table keeps them."""
-        terms: dict[str, table.Value] = {
+        terms: dict[str, Value] = {
             "purchased": self.purchased,
             "hardCap": self.hard_cap,
             "periodStart": self.period.start,
@@ -426,7 +439,7 @@ def consuming(
     room: str = "#left >= :quantity",
     left_before: int | None = None,
     where: str = _ALONE,
-    more: Mapping[str, Any] = table.NO_VALUES,
+    more: Mapping[str, Any] = NO_VALUES,
     **details: str,
 ) -> Update:
     """Count down, if enough is left (`room`) and the request is new.
@@ -498,14 +511,14 @@ def put_aside(counter_key: Key, counter: Counter, now_ms: int) -> Steps[list[str
 
     The leaf before is never written to, so what is read of it is all of it.
     """
-    owner, usage = table.owner_of(counter_key.pk), table.usage_of(table.meter_of(counter_key.pk))
+    owner, usage = owner_of(counter_key.pk), usage_of(meter_of(counter_key.pk))
     leaf = counter.earlier
     told = {key: leaf.consumption(key) for key in leaf.entries} if leaf else {}
     young = {key: each for key, each in told.items() if each and each.at_ms > now_ms - DAY_MS}
     if young:
         yield BatchPut(
             tuple(
-                (table.consumption_key(owner, str(usage), key), each.to_item())
+                (consumption_key(owner, str(usage), key), each.to_item())
                 for key, each in young.items()
             )
         )
@@ -584,7 +597,7 @@ def consume(
         NotFound, EntitlementSuspended, EntitlementExpired, EntitlementNotYetValid,
         HardCapReached (with `usage`; on record), IdempotencyConflict, Contention, Spread.
     """
-    counter_key = table.usage_key(entitlement_id, usage)
+    counter_key = usage_key(entitlement_id, usage)
     if busy_leaf is not None:
         told = yield from kept(entitlement_id, usage, key, change.now_ms)
         if told:
@@ -674,7 +687,7 @@ def look(
 
 def kept(owner: str, usage: str, key: str, now_ms: int) -> Steps[Consumption | None]:
     """What a request consumed within 24 hours, once it has left the counter."""
-    item: Item | None = yield Get(table.consumption_key(owner, usage, key))
+    item: Item | None = yield Get(consumption_key(owner, usage, key))
     told = Consumption.of(item) if item else None
     return told if told and told.at_ms > now_ms - DAY_MS else None
 
@@ -683,7 +696,7 @@ def record_denial(
     owner: str, usage: str, key: str, quantity: int, counter: Counter, change: Change
 ) -> Steps[None]:
     """Put on record that a request was denied."""
-    about: dict[str, table.Value] = {
+    about: dict[str, Value] = {
         "entitlementId": owner,
         "seatKey": key,
         "usageKey": usage,
@@ -691,7 +704,7 @@ def record_denial(
         "periodStart": counter.period.start,
         "periodEnd": counter.period.end,
     }
-    record = table.denial_key(owner, key, utc_hour(change.now), table.usage_meter(usage))
+    record = denial_key(owner, key, utc_hour(change.now), usage_meter(usage))
     level = (counter.used, counter.purchased, counter.hard_cap)
     yield from ledger.settle(ledger.denial(record, about, level, change))
 
@@ -739,7 +752,7 @@ def turn(counter_key: Key, counter: Counter, change: Change) -> Steps[None]:
         counter_key,
         f"SET {sets}, recent = :none",
         "leaf = :leaf",
-        table.NO_NAMES,
+        NO_NAMES,
         {**values, ":none": {}},
     )
 
@@ -752,7 +765,7 @@ def preview(
     Raises:
         What `consume` raises, but for Contention.
     """
-    counter = counter_of((yield Get(table.usage_key(entitlement_id, usage))))
+    counter = counter_of((yield Get(usage_key(entitlement_id, usage))))
     if key:
         told = yield from look(entitlement_id, usage, key, counter, change.now_ms)
         if told:
@@ -775,7 +788,7 @@ def correct(
         What `consume` raises, but for the record of a denial; InvalidRequest: more taken back
         than is used.
     """
-    counter_key = table.usage_key(entitlement_id, usage)
+    counter_key = usage_key(entitlement_id, usage)
     for attempt in range(1, ROUNDS + 1):
         counter = counter_of((yield Get(counter_key)))
         told = yield from look(entitlement_id, usage, key, counter, change.now_ms)
@@ -830,7 +843,7 @@ def new_counter(
     """A counter of which nothing is used. `kind` is `added` for an entitlement in use."""
     leaf = Leaf({}, terms.purchased, terms.hard_cap, terms.first_period(change.now))
     return Put(
-        table.usage_key(entitlement_id, usage),
+        usage_key(entitlement_id, usage),
         {
             "left": full(terms.hard_cap),
             **leaf.terms(),
@@ -904,7 +917,7 @@ def change_terms(
         new.leaf.terms() == counter.leaf.terms()
     ):
         return None
-    counter_key = table.usage_key(entitlement_id, usage)
+    counter_key = usage_key(entitlement_id, usage)
     sets: dict[str, Any] = {
         "#status": new.status,
         "validFrom": new.valid_from,
@@ -935,7 +948,7 @@ def change_terms(
             "periodStart": new.period.start,
             "periodEnd": new.period.end,
         }
-    settings, removals, new_values = table.assign(sets)
+    settings, removals, new_values = assign(sets)
     kind = new.status if new.status in (REMOVED, "deleted") else "updated"
     condition = "leaf = :leaf AND #status <> :deleted"
     if counter.parts is None:
@@ -947,7 +960,7 @@ def change_terms(
         removals = [*removals, "heldAt", "heldBy"]
     return Update(
         counter_key,
-        table.set_and_remove([*assignments, *settings], removals),
+        set_and_remove([*assignments, *settings], removals),
         condition,
         names,
         {**values, **new_values, ":change": change.record(kind)},

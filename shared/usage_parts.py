@@ -21,22 +21,25 @@ import random
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
-from shared import problems, table, usage
-from shared.ledger import ROUNDS, Change
-from shared.table import (
+from shared import problems, usage
+from shared.dynamodb.expressions import assign, set_and_remove
+from shared.dynamodb.keys import Key, part_key, sweep_shard, usage_key
+from shared.dynamodb.requests import (
+    NO_NAMES,
     Accepted,
     BatchGet,
     Cancelled,
     Conflicted,
     Get,
     Item,
-    Key,
     Pause,
     Put,
     Steps,
     Transact,
     Update,
+    Value,
 )
+from shared.ledger import ROUNDS, Change
 from shared.usage import LEAF, Consumption, Counter, Outcome, Spread, decode_entry
 
 PARTS = 64
@@ -158,7 +161,7 @@ def _look(
 ) -> Steps[Consumption | None]:
     """What a request has consumed within 24 hours, also before the limit was spread."""
     if part is None:
-        counter = usage.counter_of((yield Get(table.usage_key(*limit))))
+        counter = usage.counter_of((yield Get(usage_key(*limit))))
         told = yield from usage.look(*limit, key, counter, now_ms)
         return told or (yield from usage.kept(*limit, key, now_ms))
     return (yield from usage.look(*limit, key, part, now_ms))
@@ -182,7 +185,7 @@ def is_rushed(counter: Counter) -> bool:
 def _spread(limit: tuple[str, str]) -> Update:
     """Let nothing be consumed of the counter itself any more; the first to draw does the rest."""
     return Update(
-        table.usage_key(*limit),
+        usage_key(*limit),
         "SET parts = :none, drawn = :none, holds = :none",
         "attribute_not_exists(parts) AND #status = :active",
         {"#status": "status"},
@@ -198,7 +201,7 @@ class _Request:
     ) -> None:
         self.limit, self.key, self.quantity, self.change = limit, key, quantity, change
         self.memory = memory
-        self.part_key = table.part_key(*limit, part_of(key))
+        self.part_key = part_key(*limit, part_of(key))
 
     def consume(self) -> Steps[Outcome]:
         """Consume of the part that is this request's.
@@ -239,7 +242,7 @@ class _Request:
 
     def _read(self) -> Steps[Counter]:
         """The limit's counter as it is now."""
-        item: Item | None = yield Get(table.usage_key(*self.limit))
+        item: Item | None = yield Get(usage_key(*self.limit))
         counter = usage.counter_of(item)
         self.memory.note(self.limit, counter, self.change.now_ms)
         return counter
@@ -319,7 +322,7 @@ class _Request:
         about = _with(
             about, "sweepKey = :shard, earliest = if_not_exists(earliest, :due)", "",
             {
-                ":shard": table.sweep_shard(self.limit[0]), ":due": self.change.now + LOOK_SECONDS,
+                ":shard": sweep_shard(self.limit[0]), ":due": self.change.now + LOOK_SECONDS,
             },
         )  # fmt: skip
         about = _with(
@@ -353,7 +356,7 @@ _AS_SEEN = "drawn = :seen AND toldSeq = :told AND attribute_not_exists(giving)"
 # --- A part ---------------------------------------------------------------------------------------
 
 
-def _terms(counter: Counter) -> dict[str, table.Value]:
+def _terms(counter: Counter) -> dict[str, Value]:
     return {
         **counter.leaf.terms(),
         "status": counter.status,
@@ -388,12 +391,12 @@ def _renew(key: Key, part: Part, counter: Counter, share: int, change: Change) -
     sets = {named.get(name, name): value for name, value in _terms(counter).items()}
     sets.setdefault("hardCap", None)
     sets.setdefault("periodEnd", None)
-    assignments, removals, more = table.assign(
+    assignments, removals, more = assign(
         {**sets, "toldAt": change.now_ms, "toldSeq": part.counter.seq}
     )
     return Update(
         key,
-        table.set_and_remove(
+        set_and_remove(
             [turning, "recent = :empty", "#left = :share", "drawn = :share", *assignments], removals
         ),
         "leaf = :leaf AND drawn = :zero AND attribute_not_exists(giving)",
@@ -423,7 +426,7 @@ def _about(
             ":change": change.record("consumed", quantity=used, requests=requests),
         }
     return Update(
-        table.usage_key(*limit), "SET " + ", ".join(assignments), "attribute_exists(parts)",
+        usage_key(*limit), "SET " + ", ".join(assignments), "attribute_exists(parts)",
         names, values,
     )  # fmt: skip
 
@@ -441,7 +444,7 @@ def _tell(limit: tuple[str, str], key: Key, part: Part, change: Change) -> Trans
     return Transact((
         _about(limit, change, part.untold, part.requests, drawn=-part.untold),
         Update(
-            key, "SET drawn = :drawn, toldAt = :now, toldSeq = :seq", _AS_SEEN, table.NO_NAMES,
+            key, "SET drawn = :drawn, toldAt = :now, toldSeq = :seq", _AS_SEEN, NO_NAMES,
             {":drawn": part.drawn - part.untold, ":seen": part.drawn, ":now": change.now_ms,
              ":seq": part.counter.seq, ":told": part.told_seq},
         ),
@@ -450,7 +453,7 @@ def _tell(limit: tuple[str, str], key: Key, part: Part, change: Change) -> Trans
 
 def _put_leaves_aside(limit: tuple[str, str], counter: Counter, change: Change) -> Steps[None]:
     """What stood on the counter before it was spread gets items of its own; then it has parts."""
-    key = table.usage_key(*limit)
+    key = usage_key(*limit)
     dropped = yield from usage.put_aside(key, counter, change.now_ms)
     dropped += yield from usage.put_aside(
         key, counter._replace(earlier=counter.leaf), change.now_ms
@@ -461,7 +464,7 @@ def _put_leaves_aside(limit: tuple[str, str], counter: Counter, change: Change) 
         f"SET {turning.replace('earlier = recent', 'earlier = :empty')}, recent = :empty,"
         " parts = :parts",
         "leaf = :leaf AND recent = :recent AND parts = :none",
-        table.NO_NAMES,
+        NO_NAMES,
         {
             **values, ":empty": {}, ":parts": PARTS, ":none": 0,
             ":recent": dict(counter.leaf.entries),
@@ -487,7 +490,7 @@ def _begin_period(limit: tuple[str, str], counter: Counter, change: Change) -> S
     """Begin the period of now on a counter of which nothing is drawn, if its own has ended."""
     if not counter.has_ended(change.now):
         return
-    key = table.usage_key(*limit)
+    key = usage_key(*limit)
     current = counter.as_of(change.now)
     dropped = yield from usage.put_aside(key, counter, change.now_ms)
     turning, values = usage.leaf_turn(counter, dropped, change)
@@ -509,7 +512,7 @@ def _begin_period(limit: tuple[str, str], counter: Counter, change: Change) -> S
 
 
 def _read_parts(limit: tuple[str, str]) -> Steps[dict[Key, Part]]:
-    keys = tuple(table.part_key(*limit, number) for number in range(PARTS))
+    keys = tuple(part_key(*limit, number) for number in range(PARTS))
     found: dict[Key, Item] = yield BatchGet(keys)
     return {key: Part.of(item) for key, item in found.items()}
 
@@ -527,7 +530,7 @@ def gather(
     drawn still where somebody else does the same. Can be left at any call and done again.
     """
     for attempt in range(1, tries + 1):
-        counter = usage.counter_of((yield Get(table.usage_key(*limit))))
+        counter = usage.counter_of((yield Get(usage_key(*limit))))
         if counter.drawn == 0:
             return counter
         mine = yield from _hold(limit, change)
@@ -549,16 +552,16 @@ def _take_back(
         if asked:
             reply = yield Transact((_still_held(limit, mine), *asked))
         if isinstance(reply, Accepted):
-            counter = usage.counter_of((yield Get(table.usage_key(*limit))))
+            counter = usage.counter_of((yield Get(usage_key(*limit))))
             parts = yield from _read_parts(limit)
             giving = {key: part for key, part in parts.items() if part.giving is not None}
             counter = counter._replace(holds=mine.holds, held_ms=mine.held_ms)
             writes = _dealt(limit, counter, giving, wants, change, lets_go=lets_go)
             reply = yield Transact(writes)
             if isinstance(reply, Accepted):
-                return usage.counter_of((yield Get(table.usage_key(*limit))))
+                return usage.counter_of((yield Get(usage_key(*limit))))
         if isinstance(reply, Cancelled) and reply.reasons[0][0]:
-            counter = usage.counter_of((yield Get(table.usage_key(*limit))))
+            counter = usage.counter_of((yield Get(usage_key(*limit))))
             if (counter.holds, counter.held_ms) != (mine.holds, mine.held_ms):
                 return counter  # somebody else's by now
         change = change.at((yield Pause(attempt)))
@@ -568,15 +571,15 @@ def _take_back(
 def _still_held(limit: tuple[str, str], mine: Counter) -> Update:
     """Changes nothing; refused if the counter is not held by us any more."""
     return Update(
-        table.usage_key(*limit), "SET heldAt = :held", "holds = :holds AND heldAt = :held",
-        table.NO_NAMES, {":held": mine.held_ms, ":holds": mine.holds},
+        usage_key(*limit), "SET heldAt = :held", "holds = :holds AND heldAt = :held",
+        NO_NAMES, {":held": mine.held_ms, ":holds": mine.holds},
     )  # fmt: skip
 
 
 def _clear(key: Key) -> Update:
     """A part that gives back nothing, of which nobody knows any more."""
     return Update(
-        key, "REMOVE giving", "giving = :zero AND drawn = :zero", table.NO_NAMES, {":zero": 0}
+        key, "REMOVE giving", "giving = :zero AND drawn = :zero", NO_NAMES, {":zero": 0}
     )  # fmt: skip
 
 
@@ -661,11 +664,11 @@ def hold(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Steps[Coun
 def _hold(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Steps[Counter | None]:
     """Be the one who holds the counter: as it is then; None: somebody else does."""
     reply = yield Update(
-        table.usage_key(*limit),
+        usage_key(*limit),
         "SET heldAt = :now, heldBy = :me, holds = holds + :one",
         "attribute_exists(parts) AND"
         " (attribute_not_exists(heldAt) OR heldAt < :gone OR heldBy = :me)",
-        table.NO_NAMES,
+        NO_NAMES,
         {
             ":now": change.now_ms + more_ms, ":me": change.request_id, ":one": 1,
             ":gone": change.now_ms - HOLD_MS,
@@ -677,7 +680,7 @@ def _hold(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Steps[Cou
 def look_after(owner: str, name: str, change: Change) -> Steps[None]:
     """What the sweep does: hear what parts have used."""
     limit = (owner, name)
-    counter = usage.counter_of((yield Get(table.usage_key(*limit))))
+    counter = usage.counter_of((yield Get(usage_key(*limit))))
     if counter.drawn:
         parts = yield from _read_parts(limit)
         for key, part in parts.items():
@@ -689,11 +692,11 @@ def look_after(owner: str, name: str, change: Change) -> Steps[None]:
             # Whoever wanted it back is gone, or will be done.
             yield from gather(limit, change, tries=1)
         yield Update(
-            table.usage_key(*limit), "SET earliest = :due", "drawn > :zero", table.NO_NAMES,
+            usage_key(*limit), "SET earliest = :due", "drawn > :zero", NO_NAMES,
             {":due": change.now + LOOK_SECONDS, ":zero": 0},
         )  # fmt: skip
     yield Update(
-        table.usage_key(*limit), "REMOVE earliest, sweepKey", "drawn = :zero", table.NO_NAMES,
+        usage_key(*limit), "REMOVE earliest, sweepKey", "drawn = :zero", NO_NAMES,
         {":zero": 0},
     )  # fmt: skip
 
@@ -706,11 +709,11 @@ def preview(
 ) -> Steps[Consumption]:
     """What `consume` would answer at this moment; see `usage.preview`."""
     limit = (entitlement_id, name)
-    counter = usage.counter_of((yield Get(table.usage_key(*limit))))
+    counter = usage.counter_of((yield Get(usage_key(*limit))))
     if counter.parts is None:
         return (yield from usage.preview(entitlement_id, name, key, quantity, change))
     if key:
-        item: Item | None = yield Get(table.part_key(*limit, part_of(key)))
+        item: Item | None = yield Get(part_key(*limit, part_of(key)))
         part = Counter.of(item) if item else None
         told = yield from _look(limit, key, part, change.now_ms)
         if told:
@@ -737,7 +740,7 @@ def correct(
     It is held meanwhile, with everything taken back: so it knows how much can be taken or added.
     """
     limit = (entitlement_id, name)
-    counter = usage.counter_of((yield Get(table.usage_key(*limit))))
+    counter = usage.counter_of((yield Get(usage_key(*limit))))
     if counter.parts is not None:
         counter = yield from hold(limit, change)
         yield from _begin_period(limit, counter, change)
@@ -756,6 +759,6 @@ def let_go(limit: tuple[str, str], counter: Counter) -> Steps[None]:
     """Let others draw again from a counter that was held by us, and is so no more."""
     if counter.parts is not None:
         yield Update(
-            table.usage_key(*limit), "REMOVE heldAt, heldBy", "heldAt = :held", table.NO_NAMES,
+            usage_key(*limit), "REMOVE heldAt, heldBy", "heldAt = :held", NO_NAMES,
             {":held": counter.held_ms},
         )  # fmt: skip

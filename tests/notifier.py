@@ -6,7 +6,8 @@ from typing import Any
 
 from functions.notify.batch import Batch, Marks
 from functions.notify.outlets import Outlets
-from shared import aws, table
+from shared import aws
+from shared.dynamodb.client import Table
 from tests.support import NOW_MS, Crash, acting_as
 
 QUIET_MS = 15 * 60_000
@@ -76,7 +77,7 @@ class Notifier:
 
     def __init__(
         self,
-        door: table.Table,
+        door: Table,
         recorder: Recorder | None = None,
         *,
         now_ms: int = NOW_MS,

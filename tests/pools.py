@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from shared import ledger, pool, pool_changes, problems, table
+from shared import ledger, pool, pool_changes, problems
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import Key, ledger_key, pool_key
+from shared.dynamodb.requests import Accepted, BatchGet, Get, Pause, Steps, Transact
 from shared.ledger import Change, Holder, Page, Stamps, Terms
 from shared.pool import Memory
-from shared.table import Accepted, Steps, Table, Transact
 from tests.support import NOW_MS, new_id, this_thread_as
 
 CLIENTS = 16
@@ -66,7 +68,7 @@ class PoolLife:
 
     def _set_terms(self, valid: Terms, kind: str) -> Steps[None]:
         for attempt in range(1, 40):
-            page = Page.of((yield table.Get(table.ledger_key(self.owner))))
+            page = Page.of((yield Get(ledger_key(self.owner))))
             change = self.change()
             if kind == "updated":
                 writes = yield from pool_changes.change_terms(
@@ -77,7 +79,7 @@ class PoolLife:
             if isinstance((yield Transact(tuple(writes))), Accepted):
                 self.terms = valid
                 return
-            yield table.Pause(attempt)
+            yield Pause(attempt)
         raise problems.Contention
 
     def take(self, worker: int, seat_id: str) -> pool.Grant | None:
@@ -99,14 +101,14 @@ class PoolLife:
         return released
 
     def state(self) -> dict[str, Any]:
-        return self.door.execute(table.Get(table.pool_key(self.owner))) or {}
+        return self.door.execute(Get(pool_key(self.owner))) or {}
 
-    def pages(self) -> list[tuple[table.Key, Page]]:
-        first = self.door.execute(table.Get(table.ledger_key(self.owner)))
+    def pages(self) -> list[tuple[Key, Page]]:
+        first = self.door.execute(Get(ledger_key(self.owner)))
         count = first.get("pages") or 1
         step = ledger.PARTS // count
-        keys = tuple(table.ledger_key(self.owner, n * step) for n in range(count))
-        found = self.door.execute(table.BatchGet(keys))
+        keys = tuple(ledger_key(self.owner, n * step) for n in range(count))
+        found = self.door.execute(BatchGet(keys))
         return [(key, Page.of(item)) for key, item in found.items()]
 
     def held(self) -> int:

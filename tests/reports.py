@@ -9,9 +9,11 @@ from functions.report import desk
 from functions.report.figures import Period
 from functions.report.job import Job, Mailing, Work
 from functions.report.store import Store
-from shared import report_links, table
-from shared.models import REPORT_FORMATS
-from shared.table import Item
+from shared import report_links
+from shared.api.schemas.reports import REPORT_FORMATS
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import report_key
+from shared.dynamodb.requests import Get, Item, Put
 
 NO_MAIL = Mailing("", ())
 
@@ -44,7 +46,7 @@ class MemoryStore(Store):
 class Maker:
     """Asks for reports and makes them, job by job."""
 
-    def __init__(self, door: table.Table, mailing: Mailing = NO_MAIL) -> None:
+    def __init__(self, door: Table, mailing: Mailing = NO_MAIL) -> None:
         self.door = door
         self.store = MemoryStore()
         self.jobs: list[Job] = []
@@ -64,7 +66,7 @@ class Maker:
         }
         report_id = f"rep_test{self._count:04d}"
         item = desk.item_of(report_id, period, None, "UTC", now_ms=now_ms, **given)
-        self.door.execute(table.Put(table.report_key(report_id), item))
+        self.door.execute(Put(report_key(report_id), item))
         return item
 
     def make(self, item: Item) -> Item:
@@ -75,7 +77,7 @@ class Maker:
         return self.read(item["reportId"])
 
     def read(self, report_id: str) -> Item:
-        found: Item = self.door.execute(table.Get(table.report_key(report_id)))
+        found: Item = self.door.execute(Get(report_key(report_id)))
         return found
 
     def file(self, report: Item, name: str) -> bytes:

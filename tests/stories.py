@@ -4,10 +4,21 @@ from typing import Any
 
 from functions.notify.batch import Marks
 from functions.notify.mail import Mailer
-from shared import entitlement, ledger, pool, problems, table
+from shared import ledger, pool, problems
+from shared.clock import to_rfc3339
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import (
+    Key,
+    denial_key,
+    entitlement_key,
+    ledger_key,
+    mail_key,
+    seat_request_key,
+)
+from shared.dynamodb.marshalling import to_wire
+from shared.dynamodb.requests import Get, Item, Put, Query
+from shared.entitlements.model import entitlement_item, seat_terms
 from shared.ledger import Change, Holder
-from shared.table import Item, Table, to_wire
-from shared.times import to_rfc3339
 from tests.notifier import Notifier, Recorder
 from tests.support import acting_as, new_id
 
@@ -32,20 +43,18 @@ class Story:
             "timeZone": "Europe/Berlin", "validFrom": to_rfc3339(at - 10_000),
             "validUntil": None, "status": "active", **changes,
         }  # fmt: skip
-        item = entitlement.to_item(self.id, self.document, version=1, created_at=at, now_ms=at)
-        door.execute(table.Put(table.entitlement_key(self.id), item))
-        door.execute(
-            ledger.new_page(self.id, entitlement.terms(self.document), Change("k", "r", at))
-        )
+        item = entitlement_item(self.id, self.document, version=1, created_at=at, now_ms=at)
+        door.execute(Put(entitlement_key(self.id), item))
+        door.execute(ledger.new_page(self.id, seat_terms(self.document), Change("k", "r", at)))
         self.recorder = Recorder()
         self.marks = Marks()
-        self._tell(table.ledger_key(self.id), None, at)
+        self._tell(ledger_key(self.id), None, at)
 
-    def _get(self, key: table.Key) -> Item | None:
-        found = self.door.execute(table.Get(key))
+    def _get(self, key: Key) -> Item | None:
+        found = self.door.execute(Get(key))
         return dict(found) if found else None
 
-    def _tell(self, key: table.Key, old: Item | None, at: int) -> None:
+    def _tell(self, key: Key, old: Item | None, at: int) -> None:
         new = self._get(key)
         if new is None or new == old:
             return
@@ -58,9 +67,9 @@ class Story:
         assert notifier.deliver([record]) is None
 
     def take(self, seat_id: str, at: int) -> str:
-        page = table.ledger_key(self.id)
+        page = ledger_key(self.id)
         key = ledger.seat_key(self.id, seat_id)
-        denial = table.denial_key(self.id, key, ledger.utc_hour(at // 1000))
+        denial = denial_key(self.id, key, ledger.utc_hour(at // 1000))
         before, denied = self._get(page), self._get(denial)
         made = Change("k", f"r{at}{seat_id}", at)
         named = ""
@@ -75,30 +84,30 @@ class Story:
         return named
 
     def release(self, activation: str, at: int) -> None:
-        page = table.ledger_key(self.id)
+        page = ledger_key(self.id)
         before = self._get(page)
         self.door.run(pool.release(self.id, activation, Change("k", f"r{at}", at)))
         self._tell(page, before, at)
 
     def ask(self, at: int, **asked: Any) -> None:
         """The customer asks for more seats, as the portal's POST writes it."""
-        key = table.seat_request_key(self.id, at, f"req_{at}")
+        key = seat_request_key(self.id, at, f"req_{at}")
         item = {
             "entitlementId": self.id, "requestId": f"req_{at}", "requestedAt": at,
             "requestedBy": "plk_test", "used": 2, "purchased": 2, "hardCap": 3, **asked,
         }  # fmt: skip
-        self.door.execute(table.Put(key, item))
+        self.door.execute(Put(key, item))
         self._tell(key, None, at)
 
     def change(self, at: int, **changes: Any) -> None:
         """New terms, as a PATCH writes them."""
-        page = table.ledger_key(self.id)
+        page = ledger_key(self.id)
         before = self._get(page)
         self.document |= changes
-        item = entitlement.to_item(self.id, self.document, version=2, created_at=START, now_ms=at)
-        self.door.execute(table.Put(table.entitlement_key(self.id), item))
+        item = entitlement_item(self.id, self.document, version=2, created_at=START, now_ms=at)
+        self.door.execute(Put(entitlement_key(self.id), item))
         made = Change("k", f"r{at}", at)
-        terms = entitlement.terms(self.document)
+        terms = seat_terms(self.document)
         self.door.execute(ledger.change_terms(self.id, terms, made, lease_changed=False))
         self._tell(page, before, at)
 
@@ -113,6 +122,6 @@ class Story:
         return self.recorder.mails[before:]
 
     def sent(self) -> list[Item]:
-        pk = table.mail_key(self.id, 0, "").pk
-        found = self.door.execute(table.Query("pk = :pk", {":pk": pk})).items
+        pk = mail_key(self.id, 0, "").pk
+        found = self.door.execute(Query("pk = :pk", {":pk": pk})).items
         return [item for item in found if item["sk"].startswith("SENT#")]

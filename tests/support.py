@@ -16,7 +16,9 @@ from botocore.credentials import Credentials
 
 from local.dynamodb import table_properties
 from local.stack import client
-from shared import table
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import ledger_key
+from shared.dynamodb.requests import Accepted, Get, Item
 from shared.ledger import Change, Terms, new_page
 from tests import roles
 
@@ -60,7 +62,7 @@ def delete_table(url: str, name: str) -> None:
 _own = threading.local()
 
 
-class RoleTable(table.Table):
+class RoleTable(Table):
     """A door that may do what a role of the template allows, while `role` names one."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -103,7 +105,7 @@ def this_thread_as(role: str) -> Iterator[None]:
 
 
 @contextmanager
-def acting_as(role: str, door: table.Table) -> Iterator[None]:
+def acting_as(role: str, door: Table) -> Iterator[None]:
     """Within, the door may do what this role may."""
     assert isinstance(door, RoleTable)
     kept, door.role = door.role, role
@@ -144,13 +146,13 @@ def change(now_ms: int = NOW_MS, actor: str = "key_test") -> Change:
     return Change(actor, f"req-{next(_numbers)}", now_ms)
 
 
-def make_page(door: table.Table, entitlement_id: str, valid: Terms) -> None:
+def make_page(door: Table, entitlement_id: str, valid: Terms) -> None:
     reply = door.execute(new_page(entitlement_id, valid, change()))
-    assert isinstance(reply, table.Accepted)
+    assert isinstance(reply, Accepted)
 
 
-def read_page(door: table.Table, entitlement_id: str) -> table.Item:
-    item = door.execute(table.Get(table.ledger_key(entitlement_id)))
+def read_page(door: Table, entitlement_id: str) -> Item:
+    item = door.execute(Get(ledger_key(entitlement_id)))
     assert item is not None
     return dict(item)
 

@@ -2,7 +2,7 @@
 
 import secrets
 
-from shared.credentials import BOOTSTRAP_ID, hash_key
+from shared.api.auth import BOOTSTRAP_ID, hash_key
 
 
 def make_key() -> tuple[str, str]:

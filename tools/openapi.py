@@ -1,6 +1,8 @@
 """Make `openapi.json` from the operations and the models: `python -m tools.openapi`."""
 
+import importlib
 import json
+import pkgutil
 import re
 import sys
 from collections.abc import Iterator
@@ -10,8 +12,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from shared import event_models, models, problems
-from shared.operations import OPERATIONS, PORTAL_ROLES, Operation, Parameter
+from shared import problems
+from shared.api import schemas
+from shared.api.routes import OPERATIONS, PORTAL_ROLES, Operation, Parameter
+from shared.api.schemas import events
+from shared.api.schemas.base import ProblemBody
 from tools import ROOT, VERSION
 
 FILE = ROOT / "openapi.json"
@@ -48,6 +53,19 @@ def _problem_types() -> dict[str, type[problems.Problem]]:
     return {kind.type: kind for kind in problems.Problem.__subclasses__()}
 
 
+def _models() -> dict[str, type[BaseModel]]:
+    """Every schema by its name, from all modules of `shared.api.schemas`."""
+    found: dict[str, type[BaseModel]] = {}
+    for module in pkgutil.iter_modules(schemas.__path__, f"{schemas.__name__}."):
+        members = vars(importlib.import_module(module.name))
+        found |= {
+            name: value
+            for name, value in members.items()
+            if isinstance(value, type) and issubclass(value, BaseModel)
+        }
+    return found
+
+
 def describe() -> dict[str, Any]:
     """The whole description, OpenAPI 3.1."""
     used = {
@@ -57,13 +75,13 @@ def describe() -> dict[str, Any]:
         if name
     }
     bodies = {operation.body for operation in OPERATIONS.values()}
+    models = _models()
     wanted: list[tuple[type[BaseModel], Any]] = [
-        (getattr(models, name), "validation" if name in bodies else "serialization")
-        for name in sorted(used)
+        (models[name], "validation" if name in bodies else "serialization") for name in sorted(used)
     ]
-    wanted.append((models.ProblemBody, "serialization"))
-    wanted += [(model, "validation") for model in event_models.EVENTS.values()]
-    _, schemas = models_json_schema(wanted, ref_template="#/components/schemas/{model}")
+    wanted.append((ProblemBody, "serialization"))
+    wanted += [(model, "validation") for model in events.EVENTS.values()]
+    _, described = models_json_schema(wanted, ref_template="#/components/schemas/{model}")
     paths: dict[str, dict[str, Any]] = {}
     for route, operation in OPERATIONS.items():
         method, path = route.split(" ")
@@ -72,9 +90,9 @@ def describe() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Overdraft", "version": VERSION, "description": ABOUT},
         "paths": paths,
-        "webhooks": {kind: {"post": _webhook(kind)} for kind in event_models.EVENTS},
+        "webhooks": {kind: {"post": _webhook(kind)} for kind in events.EVENTS},
         "components": {
-            "schemas": dict(sorted(schemas["$defs"].items())),
+            "schemas": dict(sorted(described["$defs"].items())),
             "securitySchemes": {
                 "apiKey": {
                     "type": "http",
@@ -99,7 +117,7 @@ def describe() -> dict[str, Any]:
 
 
 def _webhook(kind: str) -> dict[str, Any]:
-    name = event_models.name_of(kind)
+    name = events.name_of(kind)
     schema = {"$ref": f"#/components/schemas/{name}"}
     return {
         "operationId": name,

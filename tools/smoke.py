@@ -23,7 +23,7 @@ import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.api import Answer, Api
-from shared.operations import OPERATIONS
+from shared.api.routes import OPERATIONS
 from tools import ROOT
 
 SECONDS = 120  # the stream's and the queues' effects come within seconds; in a new stack, later

@@ -9,9 +9,10 @@ from benchmarks.scale import chart
 from benchmarks.scale.designs import OWNER, Design, Outcome, Textbook
 from benchmarks.scale.engine import Engine, Process
 from benchmarks.scale.run import SECONDS, SEED, START_MS, Load, Result, at_once, table_of
-from shared import problems, table, usage, usage_parts
+from shared import problems, usage, usage_parts
+from shared.dynamodb.keys import Key, part_key, usage_key
+from shared.dynamodb.requests import Accepted, Cancelled, Item, Put, Steps, Transact
 from shared.ledger import Change
-from shared.table import Accepted, Cancelled, Item, Key, Put, Steps, Transact
 from tools import ROOT
 
 LIMIT = (OWNER, "calls")
@@ -89,8 +90,8 @@ class OneCounter(Design):
     @staticmethod
     def consumed(engine: Engine) -> int:
         """What the counter says, and what its parts have not told yet."""
-        counter = usage.Counter.of(engine.get(table.usage_key(*LIMIT)) or {})
-        keys = [table.part_key(*LIMIT, number) for number in range(usage_parts.PARTS)]
+        counter = usage.Counter.of(engine.get(usage_key(*LIMIT)) or {})
+        keys = [part_key(*LIMIT, number) for number in range(usage_parts.PARTS)]
         parts = [usage_parts.Part.of(item) for key in keys if (item := engine.get(key))]
         return counter.used + sum(part.untold for part in parts)
 

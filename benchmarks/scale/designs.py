@@ -9,20 +9,20 @@ from abc import ABC, abstractmethod
 
 from benchmarks.scale.engine import Engine
 from shared import ledger, pool, problems
-from shared.ledger import PAGE_SEATS, Change, Holder, Terms
-from shared.table import (
+from shared.dynamodb.keys import Key
+from shared.dynamodb.requests import (
     Accepted,
     Cancelled,
     Delete,
     Get,
     Item,
-    Key,
     Pause,
     Put,
     Steps,
     Transact,
     Update,
 )
+from shared.ledger import PAGE_SEATS, Change, Holder, Terms
 
 ROUNDS = 10
 OWNER = "ent_scale"

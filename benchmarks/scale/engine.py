@@ -24,9 +24,8 @@ from typing import Any, NamedTuple
 import simpy
 
 from benchmarks.scale.expressions import Item, holds, updated
-from shared.table import (
-    ROOM_INDEX,
-    SWEEP_INDEX,
+from shared.dynamodb.keys import ROOM_INDEX, SWEEP_INDEX, Key
+from shared.dynamodb.requests import (
     Accepted,
     BatchGet,
     BatchPut,
@@ -35,7 +34,6 @@ from shared.table import (
     Delete,
     Found,
     Get,
-    Key,
     Put,
     Query,
     Refused,

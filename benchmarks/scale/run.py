@@ -15,7 +15,8 @@ import simpy
 from benchmarks.scale import chart
 from benchmarks.scale.designs import DESIGNS, Design, Pages, Textbook
 from benchmarks.scale.engine import Engine, Process, Throttled
-from shared.table import Pause, Put, Steps, backoff_seconds
+from shared.dynamodb.client import backoff_seconds
+from shared.dynamodb.requests import Pause, Put, Steps
 from tools import ROOT
 
 SEED = 7

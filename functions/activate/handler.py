@@ -5,12 +5,14 @@ from collections import OrderedDict
 from typing import Any
 
 from functions.activate.holder import read_holder
-from shared import http, ledger, pool, table, telemetry
-from shared.http import Request, Response
-from shared.idempotency import Claim, replayed
+from shared import ledger, observability, pool
+from shared.api import app
+from shared.api.idempotency import Claim, replayed
+from shared.api.request import Request, Response
+from shared.clock import to_rfc3339
+from shared.dynamodb.requests import Refused
 from shared.ledger import Holder, Page, Stamps
 from shared.pool import Grant, Memory
-from shared.times import to_rfc3339
 
 _stamps = Stamps(salt=os.urandom(1)[0])
 
@@ -59,7 +61,7 @@ def _take_once(request: Request, holder: Holder, claim: Claim) -> Response:
     seat which was released, or taken away, since.
     """
     reply = request.table.execute(claim.reserve())
-    kept = claim.read(reply.item)[0] if isinstance(reply, table.Refused) else None
+    kept = claim.read(reply.item)[0] if isinstance(reply, Refused) else None
     response = _take(request, holder)
     grant = {"activationId": response.body["activationId"]}
     if kept and kept.body == grant:
@@ -81,7 +83,7 @@ def _take(request: Request, holder: Holder) -> Response:
     grant = request.table.run(operation)
     _at_limit.note(entitlement_id, grant.page)
     if grant.is_new:
-        telemetry.count("OverdraftSeatGranted" if grant.seat.is_overdraft else "SeatGranted")
+        observability.count("OverdraftSeatGranted" if grant.seat.is_overdraft else "SeatGranted")
     return Response(201 if grant.is_new else 200, _view(entitlement_id, holder, grant))
 
 
@@ -111,4 +113,4 @@ def _view(entitlement_id: str, holder: Holder, grant: Grant) -> dict[str, Any]:
 
 
 ROUTES = {"takeSeat": take_seat}
-handler = http.serve(ROUTES)
+handler = app.serve(ROUTES)

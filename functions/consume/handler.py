@@ -3,9 +3,10 @@
 from collections import OrderedDict
 from typing import Any
 
-from shared import http, telemetry, usage, usage_parts
-from shared.http import Request, Response
-from shared.idempotency import header_of, replayed
+from shared import observability, usage, usage_parts
+from shared.api import app
+from shared.api.idempotency import header_of, replayed
+from shared.api.request import Request, Response
 from shared.problems import InvalidRequest
 from shared.usage import MAX_QUANTITY, Counter
 
@@ -66,7 +67,7 @@ def consume(request: Request) -> Response:
     response = Response(200, usage.consumption_view(limit[1], outcome.told))
     if outcome.is_replay:
         return replayed(response)
-    telemetry.count(
+    observability.count(
         "UsageOverdraftConsumed" if outcome.told.overdraft_quantity else "UsageConsumed"
     )
     return response
@@ -95,4 +96,4 @@ def read_quantity(body: dict[str, Any]) -> int:
 
 
 ROUTES = {"consumeUsage": consume}
-handler = http.serve(ROUTES)
+handler = app.serve(ROUTES)

@@ -13,8 +13,8 @@ import yarl
 from standardwebhooks import Webhook
 
 from functions.deliver.ladder import Attempt, read_retry_after
-from shared.addresses import check_url, is_public
 from shared.events import Event
+from shared.webhooks.url_policy import check_url, is_public
 
 TIMEOUT_SECONDS = 15
 RESPONSE_BYTES = 16_384

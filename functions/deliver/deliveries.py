@@ -11,10 +11,34 @@ from typing import Any, NamedTuple
 
 from functions.deliver.courier import Courier
 from functions.deliver.ladder import Attempt, next_wait, reason_to_disable
-from shared import aws, events, ledger, table, telemetry, webhooks
+from shared import aws, events, ledger, observability
+from shared.clock import from_rfc3339_ms, now_ms
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import (
+    DUE_DELIVERIES,
+    SWEEP_INDEX,
+    Key,
+    delivery_key,
+    due_deliveries,
+    owner_of,
+    webhook_key,
+    webhook_secret_key,
+    webhook_state_key,
+)
+from shared.dynamodb.requests import (
+    NO_NAMES,
+    Accepted,
+    BatchGet,
+    Delete,
+    Item,
+    Query,
+    Steps,
+    Transact,
+    Unavailable,
+    Update,
+)
 from shared.events import Event
-from shared.table import Accepted, Item, Key, Query, Steps, Transact, Update
-from shared.times import from_rfc3339_ms, now_ms
+from shared.webhooks import endpoints
 
 AT_ONCE = 200
 PER_ENDPOINT = 10
@@ -39,14 +63,14 @@ class Job(NamedTuple):
     def of(cls, message_id: str, body: dict[str, Any]) -> "Job":
         """The job in a message's body."""
         webhook_id, event = body["webhookId"], body["event"]
-        key = table.delivery_key(webhook_id, from_rfc3339_ms(event["timestamp"]), event["id"])
+        key = delivery_key(webhook_id, from_rfc3339_ms(event["timestamp"]), event["id"])
         return cls(message_id, webhook_id, event, body["attempt"], key)
 
 
 class Deliveries:
     """The deliveries of one stack: its table, its queue, the hosts that may be insecure."""
 
-    def __init__(self, door: table.Table, queue_url: str, insecure: frozenset[str]) -> None:
+    def __init__(self, door: Table, queue_url: str, insecure: frozenset[str]) -> None:
         self._door = door
         self._queue = queue_url
         self._insecure = insecure
@@ -65,14 +89,14 @@ class Deliveries:
                 else:
                     jobs.append(Job.of(record["messageId"], body))
             except Exception:
-                telemetry.logger.exception("message failed")
+                observability.logger.exception("message failed")
                 failed.append(record["messageId"])
         if not jobs:
             return failed
         try:
             known = self._look_up(jobs)
-        except table.Unavailable:
-            telemetry.logger.exception("deliveries could not be looked up")
+        except Unavailable:
+            observability.logger.exception("deliveries could not be looked up")
             return [record["messageId"] for record in records]
         return failed + asyncio.run(self._deliver_all(jobs, known, deadline_ms))
 
@@ -82,13 +106,13 @@ class Deliveries:
             keys |= dict.fromkeys(
                 (
                     job.key,
-                    table.webhook_key(job.webhook_id),
-                    table.webhook_secret_key(job.webhook_id),
-                    table.webhook_state_key(job.webhook_id),
+                    webhook_key(job.webhook_id),
+                    webhook_secret_key(job.webhook_id),
+                    webhook_state_key(job.webhook_id),
                     *events.keys_of(job.event),
                 )
             )
-        found: dict[Key, Item] = self._door.execute(table.BatchGet(tuple(keys)))
+        found: dict[Key, Item] = self._door.execute(BatchGet(tuple(keys)))
         return found
 
     async def _deliver_all(
@@ -100,7 +124,7 @@ class Deliveries:
         circuits: dict[str, int] = {}
         for job in jobs:
             endpoints.setdefault(job.webhook_id, asyncio.Semaphore(PER_ENDPOINT))
-            state = known.get(table.webhook_state_key(job.webhook_id), {})
+            state = known.get(webhook_state_key(job.webhook_id), {})
             circuits[job.webhook_id] = state.get("openUntil", 0)
         failed = []
 
@@ -109,7 +133,7 @@ class Deliveries:
                 try:
                     await self._one(job, known, courier, circuits, deadline_ms)
                 except Exception:
-                    telemetry.logger.exception("delivery failed", extra=_of_log(job))
+                    observability.logger.exception("delivery failed", extra=_of_log(job))
                     failed.append(job.message_id)
 
         async with Courier(self._insecure) as courier:
@@ -125,8 +149,8 @@ class Deliveries:
         deadline_ms: int,
     ) -> None:
         delivery = known.get(job.key, {})
-        endpoint = known.get(table.webhook_key(job.webhook_id))
-        secret = known.get(table.webhook_secret_key(job.webhook_id))
+        endpoint = known.get(webhook_key(job.webhook_id))
+        secret = known.get(webhook_secret_key(job.webhook_id))
         is_stale = delivery.get("attemptCount", 0) != job.attempt
         if is_stale or delivery.get("status", "pending") != "pending":
             return
@@ -144,11 +168,11 @@ class Deliveries:
             return
         event = events.complete(job.event, known)
         attempt = await courier.post(endpoint["url"], event, _secrets(secret, now // 1000))
-        telemetry.count("WebhookDelivered" if attempt.is_success else "WebhookFailed")
-        telemetry.logger.info("delivered" if attempt.is_success else "not delivered", extra={
+        observability.count("WebhookDelivered" if attempt.is_success else "WebhookFailed")
+        observability.logger.info("delivered" if attempt.is_success else "not delivered", extra={
             **_of_log(job), "code": attempt.code, "ms": attempt.ms, "error": attempt.error,
         })  # fmt: skip
-        was_failing = table.webhook_state_key(job.webhook_id) in known
+        was_failing = webhook_state_key(job.webhook_id) in known
         opened = await self._run(self._judge(job.webhook_id, attempt, was_failing=was_failing))
         circuits[job.webhook_id] = max(circuits[job.webhook_id], opened)
         wait = await self._run(self._record(job, delivery, attempt))
@@ -206,7 +230,7 @@ class Deliveries:
             "attempts": delivery.get("attempts", []),
             "step": delivery.get("step", 0),
             "createdAt": delivery.get("createdAt", now),
-            "ttl": now // 1000 + webhooks.DELIVERY_SECONDS,
+            "ttl": now // 1000 + endpoints.DELIVERY_SECONDS,
             **sets,
         }
         if due is not None:
@@ -214,7 +238,7 @@ class Deliveries:
             sets |= {
                 "dueAt": due,
                 "earliest": due + (QUEUE_SECONDS if is_queued else 0),
-                "sweepKey": table.due_deliveries(job.webhook_id),
+                "sweepKey": due_deliveries(job.webhook_id),
             }
         names = {f"#{number}": name for number, name in enumerate(sets)}
         values = {f":{number}": value for number, value in enumerate(sets.values())}
@@ -233,29 +257,29 @@ class Deliveries:
 
     def _judge(self, webhook_id: str, attempt: Attempt, *, was_failing: bool) -> Steps[int]:
         """What an attempt says of its endpoint; until when (Unix seconds) it is left alone."""
-        key = table.webhook_state_key(webhook_id)
+        key = webhook_state_key(webhook_id)
         now = attempt.at // 1000
         if attempt.is_success:
             if was_failing:
-                yield table.Delete(key)
+                yield Delete(key)
             return 0
         reply = yield Update(
             key,
             "SET failingSince = if_not_exists(failingSince, :now) ADD failures :one",
             "",
-            table.NO_NAMES,
+            NO_NAMES,
             {":now": now, ":one": 1},
         )
         state = reply.item or {}
         reason = reason_to_disable(attempt, state.get("failingSince"), now)
         if reason:
             yield from _disable(webhook_id, reason, attempt.at)
-        if state.get("failures", 0) < webhooks.CIRCUIT_FAILURES:
+        if state.get("failures", 0) < endpoints.CIRCUIT_FAILURES:
             return 0
         until = now + max(
-            webhooks.circuit_seconds(now - state["failingSince"]), attempt.retry_after
+            endpoints.circuit_seconds(now - state["failingSince"]), attempt.retry_after
         )
-        yield Update(key, "SET openUntil = :until", "", table.NO_NAMES, {":until": until})
+        yield Update(key, "SET openUntil = :until", "", NO_NAMES, {":until": until})
         return until
 
     # --- What is due, and what is wanted again ---------------------------------------------------
@@ -266,9 +290,7 @@ class Deliveries:
         Endpoints fall on 16 partitions, each with its own share of a run: the backlog of a dead
         endpoint takes no more than that of its partition.
         """
-        return sum(
-            self._send_due_of(partition, now, is_time_left) for partition in table.DUE_DELIVERIES
-        )
+        return sum(self._send_due_of(partition, now, is_time_left) for partition in DUE_DELIVERIES)
 
     def _send_due_of(self, partition: str, now: int, is_time_left: Callable[[], bool]) -> int:
         count, start = 0, None
@@ -277,23 +299,23 @@ class Deliveries:
                 Query(
                     "sweepKey = :due AND earliest <= :now",
                     {":due": partition, ":now": now},
-                    index_name=table.SWEEP_INDEX,
+                    index_name=SWEEP_INDEX,
                     limit=100,
                     start=start,
                 )
             )
             keys = tuple(Key(item["pk"], item["sk"]) for item in found.items)
-            items: dict[Key, Item] = self._door.execute(table.BatchGet(keys)) if keys else {}
+            items: dict[Key, Item] = self._door.execute(BatchGet(keys)) if keys else {}
             due = [key for key in keys if items.get(key, {}).get("earliest", now + 1) <= now]
             # Queued before the lease: a crash between the two queues it twice, and loses nothing.
-            self._enqueue([_again(table.owner_of(key.pk), items[key]) for key in due])
+            self._enqueue([_again(owner_of(key.pk), items[key]) for key in due])
             for key in due:
                 self._door.execute(
                     Update(
                         key,
                         "SET earliest = :lease",
                         "earliest = :seen",
-                        table.NO_NAMES,
+                        NO_NAMES,
                         {":lease": now + LEASE_SECONDS, ":seen": items[key]["earliest"]},
                     )
                 )
@@ -306,7 +328,7 @@ class Deliveries:
     def _resend(self, command: dict[str, Any]) -> None:
         """Make deliveries pending again, from the beginning of the ladder, and queue them."""
         webhook_id, wanted = command["webhookId"], command["resend"]
-        pk = table.delivery_key(webhook_id, 0, "").pk
+        pk = delivery_key(webhook_id, 0, "").pk
         query = Query("pk = :pk AND sk = :sk", {":pk": pk, ":sk": wanted.get("delivery", "")})
         if "since" in wanted:
             query = Query(
@@ -331,7 +353,7 @@ class Deliveries:
                         ":pending": "pending",
                         ":zero": 0,
                         ":due": now_ms() // 1000 + QUEUE_SECONDS,
-                        ":key": table.due_deliveries(webhook_id),
+                        ":key": due_deliveries(webhook_id),
                         ":seen": item["attemptCount"],
                     },
                 )
@@ -357,7 +379,7 @@ class Deliveries:
                 ],
             )
             if answer.get("Failed"):
-                raise table.Unavailable("the queue did not take every message")
+                raise Unavailable("the queue did not take every message")
 
 
 def _of_log(job: Job) -> dict[str, Any]:
@@ -389,14 +411,14 @@ def _disable(webhook_id: str, reason: str, at: int) -> Steps[None]:
     write = Transact(
         (
             Update(
-                table.webhook_key(webhook_id),
+                webhook_key(webhook_id),
                 "SET enabled = :no, disabledReason = :reason, disabledAt = :at,"
                 " version = version + :one",
                 "enabled = :yes",
-                table.NO_NAMES,
+                NO_NAMES,
                 {":no": False, ":yes": True, ":reason": reason, ":at": at, ":one": 1},
             ),
-            webhooks.bump_version(),
+            endpoints.bump_version(),
         )
     )
     yield from ledger.settle(write)  # refused: it is disabled, or deleted

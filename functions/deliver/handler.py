@@ -4,11 +4,12 @@ import os
 from typing import Any
 
 from functions.deliver.deliveries import Deliveries
-from shared import table, telemetry
-from shared.addresses import insecure_hosts
-from shared.times import now_ms
+from shared import observability
+from shared.clock import now_ms
+from shared.dynamodb.client import Table
+from shared.webhooks.url_policy import insecure_hosts
 
-_door = table.Table.from_environment()
+_door = Table.from_environment()
 _deliveries = Deliveries(
     _door,
     os.environ.get("DELIVERIES_URL", ""),
@@ -18,16 +19,16 @@ _deliveries = Deliveries(
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A batch of the queue, or the schedule's tick. Messages that are named come again."""
-    telemetry.begin(context)
+    observability.begin(context)
     left = context.get_remaining_time_in_millis()
     _door.answer_within(left / 1000 - 2, is_background=True)
     deadline = now_ms() + left
     if "Records" not in event:
         queued = _deliveries.send_due(now_ms() // 1000, lambda: now_ms() < deadline - 10_000)
-        telemetry.count("DueRan")
-        telemetry.flush()
-        telemetry.logger.info("due", extra={"queued": queued})
+        observability.count("DueRan")
+        observability.flush()
+        observability.logger.info("due", extra={"queued": queued})
         return {"queued": queued}
     failed = _deliveries.deliver(event["Records"], deadline)
-    telemetry.flush()
+    observability.flush()
     return {"batchItemFailures": [{"itemIdentifier": message} for message in failed]}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import NamedTuple
 
-from shared.webhooks import FAILING_SECONDS, LADDER, RETRY_AFTER_MAX
+from shared.webhooks.endpoints import FAILING_SECONDS, LADDER, RETRY_AFTER_MAX
 
 GONE = 410
 

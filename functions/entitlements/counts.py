@@ -3,15 +3,20 @@
 from typing import Any
 
 from functions.entitlements import desk
-from shared import entitlement, lists, table, usage, usage_parts
-from shared.credentials import new_id
-from shared.http import Request, Response
-from shared.idempotency import Claim, replayed
-from shared.lists import Listed
-from shared.models import CorrectionInput, parse
+from shared import usage, usage_parts
+from shared.api import pagination
+from shared.api.auth import new_id
+from shared.api.idempotency import Claim, replayed
+from shared.api.request import Request, Response
+from shared.api.schemas.base import parse
+from shared.api.schemas.usage import CorrectionInput
+from shared.clock import to_rfc3339
+from shared.dynamodb.keys import correction_key, period_key
+from shared.dynamodb.paging import Listed, read_page
+from shared.dynamodb.requests import Item, Query, Refused, Steps
+from shared.entitlements.model import usage_terms
+from shared.entitlements.queries import fetch_entitlement
 from shared.problems import NotFound
-from shared.table import Item, Query, Steps
-from shared.times import to_rfc3339
 from shared.usage import Counter, Period, period_view, usage_view
 
 
@@ -22,19 +27,19 @@ def read(request: Request) -> Response:
 
 def _usage(request: Request) -> Steps[list[dict[str, Any]]]:
     entitlement_id = request.path["entitlementId"]
-    item, _ = yield from entitlement.fetch(entitlement_id)
-    keys = list(entitlement.usage_terms(item["document"]))
+    item, _ = yield from fetch_entitlement(entitlement_id)
+    keys = list(usage_terms(item["document"]))
     found = yield from desk.counters(entitlement_id, keys)
     return [usage.current_view(key, found[key], request.now) for key in keys if key in found]
 
 
 def periods(request: Request) -> Response:
     """The periods of a usage limit, newest first: the current one, and those that have ended."""
-    return lists.respond(request, _periods(request))
+    return pagination.respond(request, _periods(request))
 
 
 def _periods(request: Request) -> Steps[Listed]:
-    limit, start = lists.limit_of(request), lists.start_of(request)
+    limit, start = pagination.limit_of(request), pagination.start_of(request)
     owner, key = request.path["entitlementId"], request.path["key"]
     counter = yield from _counter(owner, key)
     current = counter.as_of(request.now)
@@ -48,10 +53,10 @@ def _periods(request: Request) -> Steps[Listed]:
     before = min(counter.period_number, int(start[0]) if start else counter.period_number)
     query = Query(
         "pk = :pk AND sk < :before",
-        {":pk": table.period_key(owner, key, 0).pk, ":before": f"{before:06d}"},
+        {":pk": period_key(owner, key, 0).pk, ":before": f"{before:06d}"},
         descending=True,
     )
-    found, has_more = yield from lists.read_page(query, limit)
+    found, has_more = yield from read_page(query, limit)
     for item in found:
         period = Period(item["periodStart"], item["periodEnd"])
         view = _period_view(period, item["used"], item["purchased"], item.get("hardCap"))
@@ -86,7 +91,7 @@ def correct(request: Request) -> Response:
         # Guards against another body under the same header; that the count is corrected once is
         # the counter's own doing.
         reply = request.table.execute(claim.reserve())
-        if isinstance(reply, table.Refused):
+        if isinstance(reply, Refused):
             claim.read(reply.item)
     nonce = request.caller.derive(claim.key.pk) if claim else new_id("correction")
     key = request.path["key"]
@@ -112,19 +117,19 @@ def correct(request: Request) -> Response:
 
 def corrections(request: Request) -> Response:
     """The corrections of a usage limit, newest first."""
-    return lists.respond(request, _corrections(request))
+    return pagination.respond(request, _corrections(request))
 
 
 def _corrections(request: Request) -> Steps[Listed]:
-    limit, start = lists.limit_of(request), lists.start_of(request)
+    limit, start = pagination.limit_of(request), pagination.start_of(request)
     owner, key = request.path["entitlementId"], request.path["key"]
     yield from _counter(owner, key)
     query = Query(
         "pk = :pk AND sk < :high",
-        {":pk": table.correction_key(owner, key, 0, 0).pk, ":high": start[0] if start else "~"},
+        {":pk": correction_key(owner, key, 0, 0).pk, ":high": start[0] if start else "~"},
         descending=True,
     )
-    shown, has_more = yield from lists.read_page(query, limit)
+    shown, has_more = yield from read_page(query, limit)
     more = [shown[-1]["sk"]] if has_more else None
     return Listed([_correction_view(key, item) for item in shown], more)
 

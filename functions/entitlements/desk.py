@@ -5,13 +5,29 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from functions.entitlements import validation
-from shared import entitlement, idempotency, ledger, pool_changes, table, usage, usage_parts
-from shared.credentials import new_id
-from shared.http import Request, Response
-from shared.idempotency import replayed
+from shared import ledger, pool_changes, usage, usage_parts
+from shared.api import idempotency
+from shared.api.auth import new_id
+from shared.api.idempotency import replayed
+from shared.api.request import Request, Response
+from shared.dynamodb.keys import entitlement_key, pool_key, usage_key
+from shared.dynamodb.requests import (
+    Accepted,
+    BatchGet,
+    Get,
+    Item,
+    Pause,
+    Put,
+    Steps,
+    Transact,
+    Unavailable,
+    Update,
+)
+from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
+from shared.entitlements.queries import fetch_entitlement, fetch_standing
+from shared.entitlements.views import entitlement_view
 from shared.ledger import Change, Page, Standing
 from shared.problems import Contention, InvalidRequest, NotFound, PreconditionFailed, Problem
-from shared.table import Accepted, Item, Pause, Steps, Transact, Update
 from shared.usage import Counter
 
 # So long a request works on a pool itself.
@@ -33,21 +49,21 @@ def create(request: Request) -> Response:
     valid_from = request.now - ledger.CLOCK_GRACE
     document = validation.to_document(request.body, valid_from=valid_from)
     entitlement_id = new_id("ent")
-    item = entitlement.to_item(
+    item = entitlement_item(
         entitlement_id, document, version=1, created_at=request.now_ms, now_ms=request.now_ms
     )
-    terms = entitlement.terms(document)
+    terms = seat_terms(document)
     page = ledger.new_page(entitlement_id, terms, request.change)
     standing = Standing.of(Page.of(dict(page.item)))
-    response = Response(201, entitlement.view(item, standing, request.now))
+    response = Response(201, entitlement_view(item, standing, request.now))
     is_pool = pool_changes.is_needed(terms)
     writes = (
-        table.Put(table.entitlement_key(entitlement_id), item, "attribute_not_exists(pk)"),
+        Put(entitlement_key(entitlement_id), item, "attribute_not_exists(pk)"),
         page,
         *([pool_changes.new_pool(entitlement_id, request.change)] if is_pool else []),
         *(
             usage.new_counter(entitlement_id, key, terms, request.change)
-            for key, terms in entitlement.usage_terms(document).items()
+            for key, terms in usage_terms(document).items()
         ),
     )
     kept, _ = idempotency.write_once(request, writes, response, nonce=entitlement_id)
@@ -66,9 +82,9 @@ def _until(request: Request) -> int:
 
 def read(request: Request) -> Response:
     """One entitlement with its seats in use."""
-    operation = entitlement.fetch_standing(request.path["entitlementId"])
+    operation = fetch_standing(request.path["entitlementId"])
     item, standing = request.table.run(operation)
-    return Response(200, entitlement.view(item, standing, request.now), _etag(item))
+    return Response(200, entitlement_view(item, standing, request.now), _etag(item))
 
 
 def update(request: Request) -> Response:
@@ -86,7 +102,7 @@ def _update(request: Request) -> Steps[bool]:
 def _try_update(request: Request, held: Held) -> Steps[bool]:
     entitlement_id = request.path["entitlementId"]
     for attempt in range(1, ledger.ROUNDS + 1):
-        item, page = yield from entitlement.fetch(entitlement_id)
+        item, page = yield from fetch_entitlement(entitlement_id)
         _check_not_deleted(item)
         check_version(request, item)
         before = item["document"]
@@ -113,24 +129,24 @@ def _try_update(request: Request, held: Held) -> Steps[bool]:
 def _tend(request: Request) -> Steps[bool]:
     """Do what is left to be done for a pool; True if that is nothing."""
     entitlement_id = request.path["entitlementId"]
-    state: Item | None = yield table.Get(table.pool_key(entitlement_id))
+    state: Item | None = yield Get(pool_key(entitlement_id))
     if state is None or not state.get("isPending"):
         return True
     try:
         return (yield from pool_changes.tend(entitlement_id, request.change, _until(request)))
-    except table.Unavailable:
+    except Unavailable:
         return False  # what was changed is changed; the sweep does the rest
 
 
 def _change_writes(
     item: Item, page: Page, document: dict[str, Any], change: Change
-) -> Steps[tuple[table.Put | Update, ...]]:
+) -> Steps[tuple[Put | Update, ...]]:
     """The entitlement's new version and, where its terms changed, the page's or the pool's."""
     entitlement_id = item["entitlementId"]
-    old, new = entitlement.terms(item["document"]), entitlement.terms(document)
+    old, new = seat_terms(item["document"]), seat_terms(document)
     was_closed = page.status == "expired"
     stays_closed = was_closed and old.valid_until == new.valid_until
-    changed = entitlement.to_item(
+    changed = entitlement_item(
         entitlement_id,
         document,
         version=item["version"] + 1,
@@ -140,8 +156,8 @@ def _change_writes(
     )
     # The sweep may close the entitlement at this moment, which is no new version.
     due = "attribute_exists(earliest)" if "earliest" in item else "attribute_not_exists(earliest)"
-    put = table.Put(
-        table.entitlement_key(entitlement_id),
+    put = Put(
+        entitlement_key(entitlement_id),
         changed,
         f"version = :seen AND {due}",
         values={":seen": item["version"]},
@@ -163,13 +179,13 @@ def _change_writes(
 
 def _counter_writes(
     item: Item, document: dict[str, Any], change: Change, held: Held
-) -> Steps[list[table.Put | Update]]:
+) -> Steps[list[Put | Update]]:
     """What the new version means for the counters of its usage limits, and of those it lost."""
     entitlement_id, before = item["entitlementId"], item["document"]
-    terms = entitlement.usage_terms(document)
-    found = yield from counters(entitlement_id, {*terms, *entitlement.usage_terms(before)})
+    terms = usage_terms(document)
+    found = yield from counters(entitlement_id, {*terms, *usage_terms(before)})
     patience_ms = _patience_ms(found)
-    writes: list[table.Put | Update] = []
+    writes: list[Put | Update] = []
     for key, valid in terms.items():
         if key not in found:
             writes.append(usage.new_counter(entitlement_id, key, valid, change, "added"))
@@ -236,10 +252,10 @@ def _change_counter(
 
 def counters(entitlement_id: str, keys: Iterable[str]) -> Steps[dict[str, Counter]]:
     """The counters that exist of these usage limits."""
-    wanted = {key: table.usage_key(entitlement_id, key) for key in keys}
+    wanted = {key: usage_key(entitlement_id, key) for key in keys}
     if not wanted:
         return {}
-    found = yield table.BatchGet(tuple(wanted.values()))
+    found = yield BatchGet(tuple(wanted.values()))
     return {key: Counter.of(found[each]) for key, each in wanted.items() if each in found}
 
 
@@ -256,11 +272,11 @@ def _delete(request: Request) -> Steps[None]:
 def _try_delete(request: Request, held: Held) -> Steps[None]:
     entitlement_id = request.path["entitlementId"]
     for attempt in range(1, ledger.ROUNDS + 1):
-        item, page = yield from entitlement.fetch(entitlement_id)
+        item, page = yield from fetch_entitlement(entitlement_id)
         check_version(request, item)
         if item["status"] == "deleted":
             return
-        limits = yield from counters(entitlement_id, entitlement.usage_terms(item["document"]))
+        limits = yield from counters(entitlement_id, usage_terms(item["document"]))
         patience_ms = _patience_ms(limits)
         deleted: list[Update] = []
         for key, counter in limits.items():
@@ -268,7 +284,7 @@ def _try_delete(request: Request, held: Held) -> Steps[None]:
             deleted += yield from _change_counter(
                 limit, counter, _deleted, request.change, held, patience_ms
             )
-        terms = entitlement.terms(item["document"])
+        terms = seat_terms(item["document"])
         emptied = yield from pool_changes.take_away(
             entitlement_id, page, terms, request.change, "deleted"
         )
@@ -276,7 +292,7 @@ def _try_delete(request: Request, held: Held) -> Steps[None]:
             (
                 *deleted,
                 Update(
-                    table.entitlement_key(entitlement_id),
+                    entitlement_key(entitlement_id),
                     "SET #status = :deleted, version = version + :one, updatedAt = :now"
                     " REMOVE earliest",
                     "version = :seen",
@@ -301,7 +317,7 @@ def _try_delete(request: Request, held: Held) -> Steps[None]:
 
 def require(entitlement_id: str, *, is_deleted_ok: bool = False) -> Steps[None]:
     """Raise NotFound unless an entitlement with this id exists, and is not deleted."""
-    item: Item | None = yield table.Get(table.entitlement_key(entitlement_id))
+    item: Item | None = yield Get(entitlement_key(entitlement_id))
     if item is None:
         raise NotFound("No entitlement has this id.")
     if not is_deleted_ok:

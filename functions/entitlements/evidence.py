@@ -5,13 +5,23 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from functions.entitlements import desk
-from shared import entitlement, history, lists, table
+from shared import history
+from shared.api import pagination
+from shared.api.request import Request, Response
+from shared.clock import day_of, to_rfc3339, zone_of
+from shared.dynamodb.keys import (
+    DENIAL_SHARDS,
+    SEATS,
+    denial_partition,
+    episode_key,
+    mail_key,
+    usage_meter,
+)
+from shared.dynamodb.paging import Listed, read_before, read_page
+from shared.dynamodb.requests import Item, Query, Steps
+from shared.entitlements.queries import fetch_entitlement
 from shared.history import HOUR_MS, QUARTER_MS, Episode, Usage
-from shared.http import Request, Response
-from shared.lists import Listed
 from shared.problems import InvalidRequest
-from shared.table import Item, Query, Steps
-from shared.times import day_of, to_rfc3339, zone_of
 
 DAY = 86_400
 # How far back a request reaches that does not say from when, in seconds.
@@ -23,11 +33,11 @@ def _meter(request: Request) -> Steps[str]:
     """What the request asks about: the seats, or the usage limit that it names."""
     key = request.query.get("usageKey")
     if key is None:
-        return table.SEATS
+        return SEATS
     found = yield from desk.counters(request.path["entitlementId"], [key])
     if not found:
         raise InvalidRequest.at("/usageKey", "no usage limit has this key", place="query")
-    return table.usage_meter(key)
+    return usage_meter(key)
 
 
 # --- Use ----------------------------------------------------------------------------------------
@@ -35,13 +45,13 @@ def _meter(request: Request) -> Steps[str]:
 
 def usage_history(request: Request) -> Response:
     """Use by quarter-hour, hour or day; hours and days are those of the entitlement's zone."""
-    return lists.respond(request, _usage(request))
+    return pagination.respond(request, _usage(request))
 
 
 def _usage(request: Request) -> Steps[Listed]:
-    limit, start = lists.limit_of(request), lists.start_of(request)
+    limit, start = pagination.limit_of(request), pagination.start_of(request)
     entitlement_id = request.path["entitlementId"]
-    item, _ = yield from entitlement.fetch(entitlement_id)
+    item, _ = yield from fetch_entitlement(entitlement_id)
     interval = request.query.get("interval", "hour")
     since, until = request.period(DEFAULT_SPAN[interval])
     if interval == "period" and until - since > LONGEST_PERIOD:
@@ -54,7 +64,7 @@ def _usage(request: Request) -> Steps[Listed]:
     meter = yield from _meter(request)
     found = yield from history.usage(entitlement_id, cuts, request.now_ms, meter)
     more = [str(cuts[-1])] if cuts[-1] < until else None
-    view = _usage_view if meter == table.SEATS else _count_view
+    view = _usage_view if meter == SEATS else _count_view
     return Listed([view(usage) for usage in found if usage.is_known], more)
 
 
@@ -136,21 +146,21 @@ def _limits_view(usage: Usage) -> list[dict[str, Any]]:
 
 def overdrafts(request: Request) -> Response:
     """Overdraft episodes that touch a period, newest first."""
-    return lists.respond(request, _overdrafts(request))
+    return pagination.respond(request, _overdrafts(request))
 
 
 def _overdrafts(request: Request) -> Steps[Listed]:
-    limit, start = lists.limit_of(request), lists.start_of(request)
+    limit, start = pagination.limit_of(request), pagination.start_of(request)
     entitlement_id = request.path["entitlementId"]
     yield from desk.require(entitlement_id, is_deleted_ok=True)
     since, until = request.period(31 * DAY)
     if since >= until:
         return Listed([], None)
     meter = yield from _meter(request)
-    pk = table.episode_key(entitlement_id, meter, 0).pk
+    pk = episode_key(entitlement_id, meter, 0).pk
     high = start[0] if start else f"{until:013d}"
     query = Query("pk = :pk AND sk < :high", {":pk": pk, ":high": high}, descending=True)
-    found, has_more = yield from lists.read_page(query, limit)
+    found, has_more = yield from read_page(query, limit)
     latest = yield from history.latest_quarter(entitlement_id, meter)
     items: list[dict[str, Any]] = []
     for item in found:
@@ -169,11 +179,11 @@ def _overdrafts(request: Request) -> Steps[Listed]:
 
 def denials(request: Request) -> Response:
     """Who was turned away, by hour and seat, newest hour first."""
-    return lists.respond(request, _denials(request))
+    return pagination.respond(request, _denials(request))
 
 
 def _denials(request: Request) -> Steps[Listed]:
-    limit, start = lists.limit_of(request), lists.start_of(request)
+    limit, start = pagination.limit_of(request), pagination.start_of(request)
     entitlement_id = request.path["entitlementId"]
     yield from desk.require(entitlement_id, is_deleted_ok=True)
     since, until = request.period(31 * DAY)
@@ -184,14 +194,14 @@ def _denials(request: Request) -> Steps[Listed]:
     high = start[0] if start else history.quarter_name(until + HOUR_MS - 1)[:13]
     wanted: list[Item] = []
     known_to = ""  # newer than that, every partition has been read
-    for shard in range(table.DENIAL_SHARDS):
-        pk = table.denial_partition(entitlement_id, f"{shard:x}", meter)
+    for shard in range(DENIAL_SHARDS):
+        pk = denial_partition(entitlement_id, f"{shard:x}", meter)
         query = Query(
             "pk = :pk AND sk BETWEEN :low AND :high",
             {":pk": pk, ":low": low, ":high": high},
             descending=True,
         )
-        found, has_more = yield from lists.read_before(query, limit, high)
+        found, has_more = yield from read_before(query, limit, high)
         wanted += found
         if has_more:
             known_to = max(known_to, str(found[-1]["sk"]))
@@ -199,7 +209,7 @@ def _denials(request: Request) -> Steps[Listed]:
     wanted.sort(key=lambda item: str(item["sk"]), reverse=True)
     shown = wanted[:limit]
     more = [shown[-1]["sk"]] if known_to or len(wanted) > limit else None
-    view = _denial_view if meter == table.SEATS else _request_view
+    view = _denial_view if meter == SEATS else _request_view
     return Listed([view(item) for item in shown], more)
 
 
@@ -239,14 +249,14 @@ def _attempts_view(item: Item) -> dict[str, Any]:
 
 def emails(request: Request) -> Response:
     """What was sent to whom and when, newest first."""
-    return lists.respond(request, _emails(request))
+    return pagination.respond(request, _emails(request))
 
 
 def _emails(request: Request) -> Steps[Listed]:
     entitlement_id = request.path["entitlementId"]
     yield from desk.require(entitlement_id, is_deleted_ok=True)
-    pk = table.mail_key(entitlement_id, 0, "").pk
-    return (yield from lists.newest_of(request, pk, "SENT#", _email_view))
+    pk = mail_key(entitlement_id, 0, "").pk
+    return (yield from pagination.newest_of(request, pk, "SENT#", _email_view))
 
 
 def _email_view(item: Item) -> dict[str, Any]:

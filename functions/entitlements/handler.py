@@ -20,8 +20,10 @@ from functions.entitlements import (
     unsubscribe,
     webhooks,
 )
-from shared import http, negotiation, table
-from shared.http import Request, Response
+from shared.api import app, negotiation, request
+from shared.api.request import Request, Response
+from shared.dynamodb.keys import secret_key
+from shared.dynamodb.requests import Get
 
 
 @lru_cache(maxsize=1)
@@ -65,11 +67,11 @@ def _docs(request: Request) -> Response:
 
 
 def _health(request: Request) -> Response:
-    request.table.execute(table.Get(table.secret_key("page-token")))
+    request.table.execute(Get(secret_key("page-token")))
     return Response(200, {"status": "ok"})
 
 
-ROUTES: dict[str, http.Handler] = {
+ROUTES: dict[str, request.Handler] = {
     "createEntitlement": desk.create,
     "listEntitlements": listing.list_entitlements,
     "getEntitlement": desk.read,
@@ -119,4 +121,4 @@ ROUTES: dict[str, http.Handler] = {
     "describe": _describe,
     "readDocs": _docs,
 }
-handler = http.serve(ROUTES)
+handler = app.serve(ROUTES)

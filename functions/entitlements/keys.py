@@ -5,14 +5,17 @@ from collections.abc import Callable
 from typing import Any
 
 from functions.entitlements import desk
-from shared import idempotency, lists, table
-from shared.credentials import hash_key, new_id
-from shared.http import Request, Response
-from shared.idempotency import replayed
+from shared.api import idempotency, pagination
+from shared.api.auth import hash_key, new_id
+from shared.api.idempotency import replayed
+from shared.api.request import Request, Response
+from shared.api.schemas.base import parse
+from shared.api.schemas.credentials import ApiKeyInput, LicenseKeyInput, PortalLinkInput
+from shared.clock import from_duration, from_rfc3339, to_rfc3339
+from shared.dynamodb.keys import credential_key
+from shared.dynamodb.requests import Delete, Get, Put, Value
 from shared.ledger import MAX_LEASE, MIN_LEASE
-from shared.models import ApiKeyInput, LicenseKeyInput, PortalLinkInput, parse
 from shared.problems import InvalidRequest, NotFound
-from shared.times import from_duration, from_rfc3339, to_rfc3339
 
 API_LIST = "API_KEY"
 DEFAULT_EXPIRY = "P30D"
@@ -31,8 +34,8 @@ def _portal_list(entitlement_id: str) -> str:
 def create_api_key(request: Request) -> Response:
     """Create an API key; the key itself is only in this answer."""
     model = parse(ApiKeyInput, request.body)
-    scopes: list[table.Value] = [*sorted(set(model.scopes))]
-    record: dict[str, table.Value] = {"kind": "api", "name": model.name, "scopes": scopes}
+    scopes: list[Value] = [*sorted(set(model.scopes))]
+    record: dict[str, Value] = {"kind": "api", "name": model.name, "scopes": scopes}
     return _create(request, "key", API_LIST, record, _shown_key)
 
 
@@ -41,7 +44,7 @@ def create_license_key(request: Request) -> Response:
     model = parse(LicenseKeyInput, request.body)
     entitlement_id = request.path["entitlementId"]
     request.table.run(desk.require(entitlement_id))
-    record: dict[str, table.Value] = {
+    record: dict[str, Value] = {
         "kind": "license", "name": model.name, "entitlementId": entitlement_id,
     }  # fmt: skip
     return _create(request, "lic", _license_list(entitlement_id), record, _shown_key)
@@ -53,7 +56,7 @@ def create_portal_link(request: Request) -> Response:
     entitlement_id = request.path["entitlementId"]
     request.table.run(desk.require(entitlement_id))
     expires_at = _expiry(model, request.now)
-    record: dict[str, table.Value] = {
+    record: dict[str, Value] = {
         "kind": "portal", "name": model.name, "entitlementId": entitlement_id,
         "scopes": [model.role], "expiresAt": expires_at, "ttl": expires_at + LISTED_SECONDS,
     }  # fmt: skip
@@ -86,7 +89,7 @@ def _create(
     request: Request,
     prefix: str,
     listed: str,
-    record: dict[str, table.Value],
+    record: dict[str, Value],
     shown: Callable[[str], dict[str, str]],
 ) -> Response:
     """Create a credential; `shown` are the members with the key, which are answered only now."""
@@ -101,7 +104,7 @@ def _create(
         "listKey": listed,
         "listSort": f"{request.now_ms:013d}#{key_id}",
     }
-    put = table.Put(table.credential_key(key_id), item, "attribute_not_exists(pk)")
+    put = Put(credential_key(key_id), item, "attribute_not_exists(pk)")
     response = Response(201, _view(item))
     kept, kept_nonce = idempotency.write_once(request, (put,), response, nonce=nonce)
     if kept:
@@ -113,21 +116,25 @@ def _create(
 
 def list_api_keys(request: Request) -> Response:
     """API keys, newest first, without the keys."""
-    return lists.respond(request, lists.newest_first(request, API_LIST, _view))
+    return pagination.respond(request, pagination.newest_first(request, API_LIST, _view))
 
 
 def list_license_keys(request: Request) -> Response:
     """The license keys of one entitlement, newest first, without the keys."""
     entitlement_id = request.path["entitlementId"]
     request.table.run(desk.require(entitlement_id, is_deleted_ok=True))
-    return lists.respond(request, lists.newest_first(request, _license_list(entitlement_id), _view))
+    return pagination.respond(
+        request, pagination.newest_first(request, _license_list(entitlement_id), _view)
+    )
 
 
 def list_portal_links(request: Request) -> Response:
     """The portal links of one entitlement, newest first, without what opens them."""
     entitlement_id = request.path["entitlementId"]
     request.table.run(desk.require(entitlement_id, is_deleted_ok=True))
-    return lists.respond(request, lists.newest_first(request, _portal_list(entitlement_id), _view))
+    return pagination.respond(
+        request, pagination.newest_first(request, _portal_list(entitlement_id), _view)
+    )
 
 
 def revoke_api_key(request: Request) -> Response:
@@ -148,13 +155,13 @@ def revoke_portal_link(request: Request) -> Response:
 
 
 def _revoke(request: Request, key_id: str, expected: dict[str, str]) -> Response:
-    key = table.credential_key(key_id)
-    record = request.table.execute(table.Get(key))
+    key = credential_key(key_id)
+    record = request.table.execute(Get(key))
     if record is None or any(record.get(name) != value for name, value in expected.items()):
         kind = "link" if expected["kind"] == "portal" else "key"
         raise NotFound(f"No {kind} has this id.")
     # Without a condition: when the answer is lost, our own repetition finds nothing, and is done.
-    request.table.execute(table.Delete(key))
+    request.table.execute(Delete(key))
     return Response(204)
 
 

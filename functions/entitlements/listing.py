@@ -4,21 +4,17 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shared import entitlement, ledger, table
+from shared import ledger
+from shared.api.pagination import MAX_LIMIT, limit_of, respond, start_of
+from shared.api.request import Request, Response
+from shared.dynamodb.keys import Key, entitlement_key, marked, overdraft_key, owner_of, usage_key
+from shared.dynamodb.paging import MAX_READS, Listed, list_query, position_of
+from shared.dynamodb.requests import BatchGet, Item, Query, Steps
+from shared.entitlements.model import LIST_KEY
+from shared.entitlements.queries import fetch_entitlement, fetch_standings
+from shared.entitlements.views import entitlement_view
 from shared.holders import held_seats
-from shared.http import Request, Response
 from shared.ledger import Standing
-from shared.lists import (
-    MAX_LIMIT,
-    MAX_READS,
-    Listed,
-    limit_of,
-    list_query,
-    position_of,
-    respond,
-    start_of,
-)
-from shared.table import Item, Query, Steps
 from shared.usage import Counter
 
 
@@ -37,7 +33,7 @@ def _entitlements(request: Request) -> Steps[Listed]:
     count = MAX_LIMIT if is_filtered else min(limit + 1, MAX_LIMIT)
     for _ in range(MAX_READS):
         found = yield list_query(
-            entitlement.LIST_KEY, count, start,
+            LIST_KEY, count, start,
             filter=condition, names=names, values=values,
         )  # fmt: skip
         standings = yield from _standings(found.items)
@@ -49,7 +45,7 @@ def _entitlements(request: Request) -> Steps[Listed]:
             start = position_of(item)
             if item["entitlementId"] in over:
                 continue
-            kept.append(entitlement.view(item, standing, request.now))
+            kept.append(entitlement_view(item, standing, request.now))
             if len(kept) == limit:
                 is_last = item is found.items[-1] and found.next is None
                 return Listed(kept, None if is_last else start)
@@ -64,29 +60,29 @@ def _in_overdraft(request: Request) -> Steps[Listed]:
     limit = limit_of(request)
     start, kept = start_of(request), list[dict[str, Any]]()
     # There is a mark for the seats and one for each usage limit; an entitlement's lie together.
-    looked_at = table.marked(start[1])[0] if start else ""
+    looked_at = marked(start[1])[0] if start else ""
     for _ in range(MAX_READS):
         found = yield Query(
             "pk = :pk",
-            {":pk": table.overdraft_key("").pk},
+            {":pk": overdraft_key("").pk},
             limit=MAX_LIMIT // 2,
             start=dict(zip(("pk", "sk"), start, strict=True)) if start else None,
         )
-        ids = dict.fromkeys(table.marked(item["sk"])[0] for item in found.items)
-        items: dict[table.Key, Item] = yield table.BatchGet(
-            tuple(table.entitlement_key(entitlement_id) for entitlement_id in ids)
+        ids = dict.fromkeys(marked(item["sk"])[0] for item in found.items)
+        items: dict[Key, Item] = yield BatchGet(
+            tuple(entitlement_key(entitlement_id) for entitlement_id in ids)
         )
         standings = yield from _standings(items.values())
         over = yield from _overdrafts(items.values(), standings, request.now)
         for marker in found.items:
-            start, owner = [marker["pk"], marker["sk"]], table.marked(marker["sk"])[0]
-            item = items.get(table.entitlement_key(owner))
+            start, owner = [marker["pk"], marker["sk"]], marked(marker["sk"])[0]
+            item = items.get(entitlement_key(owner))
             if owner == looked_at or owner not in over or item is None:
                 continue
             looked_at = owner
             if not _matches(request, item):
                 continue
-            kept.append(entitlement.view(item, standings[owner], request.now))
+            kept.append(entitlement_view(item, standings[owner], request.now))
             if len(kept) == limit:
                 is_last = marker is found.items[-1] and found.next is None
                 return Listed(kept, None if is_last else start)
@@ -101,21 +97,21 @@ def _overdrafts(
     """Which entitlements use more than was purchased, of seats or of a usage limit."""
     over = {owner for owner, each in standings.items() if each.used > each.seat_count}
     keys = [
-        table.usage_key(item["entitlementId"], limit["key"])
+        usage_key(item["entitlementId"], limit["key"])
         for item in items
         if item["entitlementId"] not in over
         for limit in item["document"]["usageLimits"]
     ]
-    found: dict[table.Key, Item] = (yield table.BatchGet(tuple(keys))) if keys else {}
+    found: dict[Key, Item] = (yield BatchGet(tuple(keys))) if keys else {}
     for key, item in found.items():
         counter = Counter.of(item)
         if counter.in_use(now * 1000) > counter.purchased:
-            over.add(table.owner_of(key.pk))
+            over.add(owner_of(key.pk))
     return over
 
 
 def _standings(items: Iterable[Item]) -> Steps[dict[str, Standing]]:
-    return (yield from entitlement.standings(item["entitlementId"] for item in items))
+    return (yield from fetch_standings(item["entitlementId"] for item in items))
 
 
 def _matches(request: Request, item: Item) -> bool:
@@ -163,5 +159,5 @@ def list_activations(request: Request) -> Response:
 def _activations(request: Request) -> Steps[Listed]:
     limit, start = limit_of(request), start_of(request)
     entitlement_id = request.path["entitlementId"]
-    _, page = yield from entitlement.fetch(entitlement_id)
+    _, page = yield from fetch_entitlement(entitlement_id)
     return (yield from held_seats(entitlement_id, page, limit, start))

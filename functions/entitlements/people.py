@@ -4,29 +4,31 @@ import re
 from typing import Any
 
 from functions.entitlements import desk
-from shared import ledger, lists, pool, table
-from shared.http import Request, Response
+from shared import ledger, pool
+from shared.api import pagination
+from shared.api.request import Request, Response
+from shared.clock import to_rfc3339
+from shared.dynamodb.keys import Key, denial_key, ledger_key, seat_record_key
+from shared.dynamodb.paging import Listed, read_page
+from shared.dynamodb.requests import NO_NAMES, Get, Item, Query, Steps, Update
 from shared.ledger import activation_id, seat_key
-from shared.lists import Listed
 from shared.problems import InvalidRequest, NotFound
-from shared.table import Item, Key, Query, Steps, Update
-from shared.times import to_rfc3339
 
 _SEAT_KEY = re.compile(r"[A-Za-z0-9_-]{12}", re.ASCII)
 
 
 def list_seats(request: Request) -> Response:
     """Everybody who holds or held a seat, in the order of seat keys."""
-    return lists.respond(request, _seats(request))
+    return pagination.respond(request, _seats(request))
 
 
 def _seats(request: Request) -> Steps[Listed]:
-    limit, start = lists.limit_of(request), lists.start_of(request)
+    limit, start = pagination.limit_of(request), pagination.start_of(request)
     entitlement_id = request.path["entitlementId"]
     yield from desk.require(entitlement_id, is_deleted_ok=True)
-    pk = table.seat_record_key(entitlement_id, "").pk
+    pk = seat_record_key(entitlement_id, "").pk
     query = Query("pk = :pk AND sk > :start", {":pk": pk, ":start": start[0] if start else " "})
-    shown, has_more = yield from lists.read_page(query, limit)
+    shown, has_more = yield from read_page(query, limit)
     return Listed([_view(item) for item in shown], [shown[-1]["sk"]] if has_more else None)
 
 
@@ -59,7 +61,7 @@ def _find(request: Request) -> Steps[tuple[str, Item | None, list[Key]]]:
         named.append(given)
     found = []
     for key in named:
-        record = yield table.Get(table.seat_record_key(entitlement_id, key))
+        record = yield Get(seat_record_key(entitlement_id, key))
         denials = yield from _denials_of(entitlement_id, key)
         if record is not None or denials:
             found.append((key, record, denials))
@@ -77,7 +79,7 @@ def _denials_of(entitlement_id: str, key: str) -> Steps[list[Key]]:
     while True:
         found = yield Query(
             "pk = :pk",
-            {":pk": table.denial_key(entitlement_id, key, "").pk, ":key": key},
+            {":pk": denial_key(entitlement_id, key, "").pk, ":key": key},
             filter="seatKey = :key",
             start=start,
         )
@@ -100,11 +102,11 @@ def _erase(request: Request) -> Steps[None]:
     page = yield from pool.page_of(entitlement_id, key)
     # What the stream still has to tell of them, up to this version, is not written down.
     yield Update(
-        table.seat_record_key(entitlement_id, key),
+        seat_record_key(entitlement_id, key),
         "SET seatKey = :key, entitlementId = :owner, seq = if_not_exists(seq, :none),"
         " erasedAt = :now, erasedSeq = :seq REMOVE seatId, seatName, attributes, devices",
         "",
-        table.NO_NAMES,
+        NO_NAMES,
         {
             ":key": key,
             ":owner": entitlement_id,
@@ -115,7 +117,7 @@ def _erase(request: Request) -> Steps[None]:
     )
     # No new version of the page: nothing was accepted.
     scrub = Update(
-        table.ledger_key(entitlement_id, page.number),
+        ledger_key(entitlement_id, page.number),
         "REMOVE #last.seatId, #last.seatName, #last.attributes",
         "#last.#key = :key",
         {"#last": "last", "#key": "key"},
@@ -124,7 +126,7 @@ def _erase(request: Request) -> Steps[None]:
     yield from ledger.settle(scrub)
     for denial in denials:
         yield from ledger.settle(
-            Update(denial, "REMOVE seatId, seatName", "attribute_exists(pk)", table.NO_NAMES, {})
+            Update(denial, "REMOVE seatId, seatName", "attribute_exists(pk)", NO_NAMES, {})
         )
 
 

@@ -2,10 +2,11 @@
 
 import os
 
-from shared import aws, report_links, table
-from shared.http import Request, Response
+from shared import aws, report_links
+from shared.api.request import Request, Response
+from shared.dynamodb.keys import report_key
+from shared.dynamodb.requests import Get, Item, Steps
 from shared.problems import NotFound
-from shared.table import Item, Steps
 
 # How long the address of S3 is good that a link leads to.
 SECONDS = 300
@@ -31,7 +32,7 @@ def _find(request: Request) -> Steps[tuple[Item, str] | None]:
     found = yield from report_links.read(request.path["token"], request.now)
     if found is None:
         return None
-    item: Item | None = yield table.Get(table.report_key(found[0]))
+    item: Item | None = yield Get(report_key(found[0]))
     if item is None or found[1] not in item.get("files", ()):
         return None
     return item, found[1]

@@ -3,12 +3,15 @@
 from typing import Any
 
 from functions.entitlements import desk
-from shared import follow_up, lists, table
-from shared.http import Request, Response
-from shared.lists import Listed
-from shared.models import FollowUpPatch, parse
+from shared.api import pagination
+from shared.api.request import Request, Response
+from shared.api.schemas.base import parse
+from shared.api.schemas.follow_up import FollowUpPatch
+from shared.dynamodb.keys import FOLLOW_UP_ENTRY, follow_up_key
+from shared.dynamodb.paging import Listed
+from shared.dynamodb.requests import Accepted, Get, Item, Pause, Steps
 from shared.problems import Contention
-from shared.table import Accepted, Item, Pause, Steps
+from shared.sales import follow_up
 
 ROUNDS = 5
 
@@ -31,7 +34,7 @@ def _respond(request: Request, item: Item | None) -> Response:
 
 def _fetch(entitlement_id: str) -> Steps[Item | None]:
     yield from desk.require(entitlement_id, is_deleted_ok=True)
-    item: Item | None = yield table.Get(table.follow_up_key(entitlement_id))
+    item: Item | None = yield Get(follow_up_key(entitlement_id))
     return item
 
 
@@ -63,12 +66,12 @@ def _changes(body: Any, seen: Item | None) -> dict[str, Any]:
 
 def entries(request: Request) -> Response:
     """Every change, newest first."""
-    return lists.respond(request, _entries(request))
+    return pagination.respond(request, _entries(request))
 
 
 def _entries(request: Request) -> Steps[Listed]:
     owner = request.path["entitlementId"]
     yield from desk.require(owner, is_deleted_ok=True)
-    pk = table.follow_up_key(owner).pk
+    pk = follow_up_key(owner).pk
     view = follow_up.entry_view
-    return (yield from lists.newest_of(request, pk, table.FOLLOW_UP_ENTRY, view))
+    return (yield from pagination.newest_of(request, pk, FOLLOW_UP_ENTRY, view))

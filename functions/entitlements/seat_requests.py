@@ -1,16 +1,21 @@
 """The customer asks for more seats: kept, told as an event, and to the account owner by mail."""
 
 from functions.entitlements import desk
-from shared import entitlement, events, idempotency, lists, table
-from shared.credentials import new_id
+from shared import events
+from shared.api import idempotency, pagination
+from shared.api.auth import new_id
+from shared.api.idempotency import replayed
+from shared.api.request import Request, Response
+from shared.api.schemas.base import parse
+from shared.api.schemas.seats import SeatRequestInput
+from shared.dynamodb.keys import ASKED, seat_request_key
+from shared.dynamodb.paging import Listed
+from shared.dynamodb.requests import Item, Put, Query, Steps
+from shared.entitlements.model import has_seats
+from shared.entitlements.queries import fetch_standing
 from shared.history import DAY_MS
-from shared.http import Request, Response
-from shared.idempotency import replayed
 from shared.ledger import EVIDENCE_SECONDS
-from shared.lists import Listed
-from shared.models import SeatRequestInput, parse
 from shared.problems import InvalidRequest, NotFound, Throttled
-from shared.table import Item, Put, Query, Steps
 
 # A portal link is handed around: so often its holders may ask, all together.
 MOST_A_DAY = 10
@@ -18,23 +23,23 @@ MOST_A_DAY = 10
 
 def create(request: Request) -> Response:
     """Ask for more seats."""
-    model = parse(SeatRequestInput, request.body)
+    wanted = parse(SeatRequestInput, request.body)
     owner = request.path["entitlementId"]
     kept, _ = idempotency.kept_answer(request)
     if kept:
         return replayed(kept)
-    item, standing = request.table.run(entitlement.fetch_standing(owner))
+    item, standing = request.table.run(fetch_standing(owner))
     if item["status"] == "deleted":
         raise NotFound("The entitlement has been deleted.")
-    if not entitlement.has_seats(item):
+    if not has_seats(item):
         raise InvalidRequest.at("/seats", "this entitlement has no seats, only usage limits")
     request.table.run(_check_rate(owner, request.now_ms))
     request_id = new_id("req")
     asked: Item = {
         "requestId": request_id,
         "entitlementId": owner,
-        "seats": model.seats,
-        "message": model.message,
+        "seats": wanted.seats,
+        "message": wanted.message,
         "requestedAt": request.now_ms,
         "requestedBy": request.caller.key_id,
         "used": standing.used,
@@ -42,7 +47,7 @@ def create(request: Request) -> Response:
         "hardCap": standing.hard_cap,
         "ttl": request.now + EVIDENCE_SECONDS,
     }
-    key = table.seat_request_key(owner, request.now_ms, request_id)
+    key = seat_request_key(owner, request.now_ms, request_id)
     put = Put(key, asked, "attribute_not_exists(pk)")
     response = Response(201, events.seat_request_view(asked))
     kept, _ = idempotency.write_once(request, (put,), response, nonce=request_id)
@@ -50,7 +55,7 @@ def create(request: Request) -> Response:
 
 
 def _check_rate(owner: str, now_ms: int) -> Steps[None]:
-    since = table.seat_request_key(owner, now_ms - DAY_MS, "")
+    since = seat_request_key(owner, now_ms - DAY_MS, "")
     found = yield Query(
         "pk = :pk AND sk > :since", {":pk": since.pk, ":since": since.sk}, limit=MOST_A_DAY
     )
@@ -64,11 +69,11 @@ def _check_rate(owner: str, now_ms: int) -> Steps[None]:
 
 def list_all(request: Request) -> Response:
     """What the customer asked for, newest first."""
-    return lists.respond(request, _list(request))
+    return pagination.respond(request, _list(request))
 
 
 def _list(request: Request) -> Steps[Listed]:
     owner = request.path["entitlementId"]
     yield from desk.require(owner, is_deleted_ok=True)
-    pk = table.seat_request_key(owner, 0, "").pk
-    return (yield from lists.newest_of(request, pk, table.ASKED, events.seat_request_view))
+    pk = seat_request_key(owner, 0, "").pk
+    return (yield from pagination.newest_of(request, pk, ASKED, events.seat_request_view))

@@ -1,38 +1,39 @@
 """The link at the end of an e-mail: no more mail about this entitlement, or mail again."""
 
-from shared import table, tokens
-from shared.http import Request, Response
+from shared import signed_tokens
+from shared.api.request import Request, Response
+from shared.dynamodb.keys import Key, unsubscribed_key
+from shared.dynamodb.requests import Delete, Get, Item, Put
 from shared.problems import NotFound
-from shared.table import Item
 
 _STYLE = "font:18px/1.5 system-ui,sans-serif;max-width:34rem;margin:4rem auto;padding:0 1rem"
 
 
-def _key(request: Request) -> table.Key:
-    secret = request.table.run(tokens.own_secret("unsubscribe"))
+def _key(request: Request) -> Key:
+    secret = request.table.run(signed_tokens.own_secret("unsubscribe"))
     try:
-        entitlement_id, address = tokens.unseal(secret, request.path["token"], "unsubscribe")
+        entitlement_id, address = signed_tokens.unseal(secret, request.path["token"], "unsubscribe")
     except ValueError:
         raise NotFound("This link is not one of ours, or it is not whole.") from None
-    return table.unsubscribed_key(entitlement_id, address)
+    return unsubscribed_key(entitlement_id, address)
 
 
 def show(request: Request) -> Response:
     """Ask first: mail programs open links by themselves."""
-    gone = request.table.execute(table.Get(_key(request)))
+    gone = request.table.execute(Get(_key(request)))
     return _page(request, is_gone=gone is not None)
 
 
 def unsubscribe(request: Request) -> Response:
     """No more mail to this address about this entitlement (also RFC 8058's one click)."""
     item: Item = {"at": request.now_ms}
-    request.table.execute(table.Put(_key(request), item))
+    request.table.execute(Put(_key(request), item))
     return _page(request, is_gone=True)
 
 
 def subscribe(request: Request) -> Response:
     """Mail again."""
-    request.table.execute(table.Delete(_key(request)))
+    request.table.execute(Delete(_key(request)))
     return _page(request, is_gone=False)
 
 

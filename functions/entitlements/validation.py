@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from shared import entitlement, pool_changes
-from shared.models import EntitlementInput, parse
+from shared import pool_changes
+from shared.api.schemas.base import parse
+from shared.api.schemas.entitlements import EntitlementInput
+from shared.clock import to_rfc3339
+from shared.entitlements.model import seat_terms
 from shared.problems import InvalidRequest
-from shared.times import to_rfc3339
 
 # Their parts make sense only together, so a patch replaces them whole.
 WHOLE = ("overdraftSeatLimit", "unitPrice")
@@ -25,7 +27,7 @@ def to_document(body: Mapping[str, Any], *, valid_from: int) -> dict[str, Any]:
             "/seatCount", "is required, or a usage limit: how many seats were purchased"
         )
     document["validFrom"] = document["validFrom"] or to_rfc3339(valid_from * 1000)
-    valid = entitlement.terms(document)
+    valid = seat_terms(document)
     if valid.valid_until is not None and valid.valid_until <= valid.valid_from:
         raise InvalidRequest.at("/validUntil", "must be after validFrom")
     limit = pool_changes.MOST_SEATS

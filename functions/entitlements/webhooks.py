@@ -12,21 +12,43 @@ from collections.abc import Mapping
 from typing import Any
 
 from functions.entitlements import desk, validation
-from shared import addresses, events, idempotency, ledger, lists, table, webhooks
-from shared.credentials import new_id
-from shared.http import Request, Response
-from shared.idempotency import replayed
-from shared.lists import Listed
-from shared.models import ResendInput, RotationInput, WebhookInput, WebhookTestInput, parse
+from shared import events, ledger
+from shared.api import idempotency, pagination
+from shared.api.auth import new_id
+from shared.api.idempotency import replayed
+from shared.api.request import Request, Response
+from shared.api.schemas.base import parse
+from shared.api.schemas.webhooks import ResendInput, RotationInput, WebhookInput, WebhookTestInput
+from shared.clock import from_rfc3339, to_rfc3339
+from shared.dynamodb.keys import (
+    delivery_key,
+    webhook_key,
+    webhook_request_key,
+    webhook_secret_key,
+    webhook_state_key,
+)
+from shared.dynamodb.paging import MAX_READS, Listed, read_page
+from shared.dynamodb.requests import (
+    NO_NAMES,
+    Accepted,
+    Delete,
+    Get,
+    Item,
+    Pause,
+    Put,
+    Query,
+    Steps,
+    Transact,
+    Update,
+)
 from shared.problems import Contention, InvalidRequest, NotFound
-from shared.table import Accepted, Item, Put, Query, Steps, Transact, Update
-from shared.times import from_rfc3339, to_rfc3339
+from shared.webhooks import endpoints, url_policy
 
 WRITTEN = ("url", "eventTypes", "entitlementId", "customer", "description", "enabled")
 REQUEST_SECONDS = 86_400
 MOST_ENDPOINTS = 1_000  # all of them are looked at for every event
 _DELIVERY_ID = re.compile(r"dlv_(\d{13})_(evt_[a-z2-7]{24})", re.ASCII)
-_insecure = addresses.insecure_hosts(os.environ.get("INSECURE_WEBHOOK_HOSTS", ""))
+_insecure = url_policy.insecure_hosts(os.environ.get("INSECURE_WEBHOOK_HOSTS", ""))
 
 
 def _document(body: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -39,9 +61,9 @@ def _document(body: Mapping[str, Any], before: Mapping[str, Any] | None = None) 
     if before and document["url"] == before["url"] and document["enabled"] <= before["enabled"]:
         return document  # a host that has gone must not keep its endpoint from being disabled
     try:
-        addresses.check_kept(document["url"])
-        host = addresses.check_url(document["url"], _insecure)
-        addresses.check_resolves(host, _insecure)
+        url_policy.check_kept(document["url"])
+        host = url_policy.check_url(document["url"], _insecure)
+        url_policy.check_resolves(host, _insecure)
     except ValueError as error:
         raise InvalidRequest.at("/url", str(error)) from None
     return document
@@ -53,7 +75,7 @@ def create(request: Request) -> Response:
     if document["entitlementId"] is not None:
         request.table.run(_require_entitlement(document["entitlementId"]))
     is_new = idempotency.kept_answer(request)[0] is None
-    if is_new and len(request.table.run(webhooks.all_endpoints())) >= MOST_ENDPOINTS:
+    if is_new and len(request.table.run(endpoints.all_endpoints())) >= MOST_ENDPOINTS:
         detail = f"there are {MOST_ENDPOINTS} endpoints, which is the most: delete one first"
         raise InvalidRequest.at("", detail)
     nonce = secrets.token_urlsafe(32)
@@ -66,9 +88,9 @@ def create(request: Request) -> Response:
     }
     secret = _secret(request.caller.derive(nonce))
     writes = (
-        Put(table.webhook_key(webhook_id), item, "attribute_not_exists(pk)"),
-        Put(table.webhook_secret_key(webhook_id), {"current": secret}, "attribute_not_exists(pk)"),
-        webhooks.bump_version(),
+        Put(webhook_key(webhook_id), item, "attribute_not_exists(pk)"),
+        Put(webhook_secret_key(webhook_id), {"current": secret}, "attribute_not_exists(pk)"),
+        endpoints.bump_version(),
     )
     response = Response(201, _view(webhook_id, item))
     kept, kept_nonce = idempotency.write_once(request, writes, response, nonce=nonce)
@@ -96,17 +118,17 @@ def _secret(derived: str) -> str:
 
 def list_all(request: Request) -> Response:
     """Endpoints, in the order of their ids, without secrets."""
-    return lists.respond(request, _listed(request))
+    return pagination.respond(request, _listed(request))
 
 
 def _listed(request: Request) -> Steps[Listed]:
-    limit, start = lists.limit_of(request), lists.start_of(request)
-    values = {":pk": table.webhook_key("").pk}
+    limit, start = pagination.limit_of(request), pagination.start_of(request)
+    values = {":pk": webhook_key("").pk}
     query = Query(
         "pk = :pk AND sk > :start" if start else "pk = :pk",
         {**values, ":start": start[0]} if start else values,
     )
-    shown, has_more = yield from lists.read_page(query, limit)
+    shown, has_more = yield from read_page(query, limit)
     items = [_view(item["sk"], item) for item in shown]
     return Listed(items, [shown[-1]["sk"]] if has_more else None)
 
@@ -118,7 +140,7 @@ def read(request: Request) -> Response:
 
 
 def _fetch(webhook_id: str) -> Steps[Item]:
-    item: Item | None = yield table.Get(table.webhook_key(webhook_id))
+    item: Item | None = yield Get(webhook_key(webhook_id))
     if item is None:
         raise NotFound("No webhook endpoint has this id.")
     return item
@@ -147,13 +169,13 @@ def _update(request: Request) -> Steps[Item]:
             "updatedAt": request.now_ms,
             "previousSecretExpiresAt": item.get("previousSecretExpiresAt"),
         }
-        writes: list[Update | Put | table.Delete] = [
-            Put(table.webhook_key(webhook_id), changed, "version = :seen",
+        writes: list[Update | Put | Delete] = [
+            Put(webhook_key(webhook_id), changed, "version = :seen",
                 values={":seen": item["version"]}),
-            webhooks.bump_version(),
+            endpoints.bump_version(),
         ]  # fmt: skip
         if document["enabled"] and not before["enabled"]:
-            writes.append(table.Delete(table.webhook_state_key(webhook_id)))
+            writes.append(Delete(webhook_state_key(webhook_id)))
         elif not document["enabled"]:
             # Disabled before, by how it answered: that stays told.
             names = ("disabledReason", "disabledAt")
@@ -161,7 +183,7 @@ def _update(request: Request) -> Steps[Item]:
         reply = yield Transact(tuple(writes))
         if isinstance(reply, Accepted):
             return changed
-        yield table.Pause(attempt)
+        yield Pause(attempt)
     raise Contention
 
 
@@ -170,10 +192,10 @@ def delete(request: Request) -> Response:
     webhook_id = request.path["webhookId"]
     request.table.run(_fetch(webhook_id))
     writes = (
-        table.Delete(table.webhook_key(webhook_id)),
-        table.Delete(table.webhook_secret_key(webhook_id)),
-        table.Delete(table.webhook_state_key(webhook_id)),
-        webhooks.bump_version(),
+        Delete(webhook_key(webhook_id)),
+        Delete(webhook_secret_key(webhook_id)),
+        Delete(webhook_state_key(webhook_id)),
+        endpoints.bump_version(),
     )
     request.table.run(ledger.settle(Transact(writes)))
     return Response(204)
@@ -189,20 +211,20 @@ def rotate_secret(request: Request) -> Response:
     secret = _secret(request.caller.derive(nonce))
     writes = (
         Update(
-            table.webhook_secret_key(webhook_id),
+            webhook_secret_key(webhook_id),
             "SET previous = #current, previousUntil = :until, #current = :new",
             "attribute_exists(pk)",
             {"#current": "current"},
             {":until": until, ":new": secret},
         ),
         Update(
-            table.webhook_key(webhook_id),
+            webhook_key(webhook_id),
             "SET previousSecretExpiresAt = :until, version = version + :one",
             "version = :seen",
-            table.NO_NAMES,
+            NO_NAMES,
             {":until": until, ":one": 1, ":seen": endpoint["version"]},
         ),
-        webhooks.bump_version(),
+        endpoints.bump_version(),
     )
     view = {"webhookId": webhook_id, "previousSecretExpiresAt": to_rfc3339(until * 1000)}
     kept, kept_nonce = idempotency.kept_answer(request)
@@ -242,8 +264,8 @@ def resend(request: Request) -> Response:
     if not match:
         raise NotFound("No delivery has this id.")
     webhook_id = request.path["webhookId"]
-    key = table.delivery_key(webhook_id, int(match.group(1)), match.group(2))
-    if request.table.execute(table.Get(key)) is None:
+    key = delivery_key(webhook_id, int(match.group(1)), match.group(2))
+    if request.table.execute(Get(key)) is None:
         raise NotFound("No delivery has this id.")
     command = {"webhookId": webhook_id, "resend": {"delivery": key.sk}}
     return _ask(request, command, {"deliveryId": request.path["deliveryId"]})
@@ -264,7 +286,7 @@ def _ask(request: Request, command: dict[str, Any], answer: dict[str, Any]) -> R
     if not endpoint["enabled"]:
         raise InvalidRequest.at("", "the endpoint is disabled: enable it first")
     item: Item = {"command": json.dumps(command), "ttl": request.now + REQUEST_SECONDS}
-    put = Put(table.webhook_request_key(webhook_id, request.request_id), item)
+    put = Put(webhook_request_key(webhook_id, request.request_id), item)
     response = Response(202, {"webhookId": webhook_id, **answer})
     kept, _ = idempotency.write_once(request, (put,), response, nonce="")
     return replayed(kept) if kept else response
@@ -276,22 +298,22 @@ def _ask(request: Request, command: dict[str, Any], answer: dict[str, Any]) -> R
 def list_deliveries(request: Request) -> Response:
     """Deliveries to an endpoint, newest event first."""
     request.table.run(_fetch(request.path["webhookId"]))
-    return lists.respond(request, _deliveries(request))
+    return pagination.respond(request, _deliveries(request))
 
 
 def _deliveries(request: Request) -> Steps[Listed]:
-    limit, start = lists.limit_of(request), lists.start_of(request)
+    limit, start = pagination.limit_of(request), pagination.start_of(request)
     status = request.query.get("status")
-    pk = table.delivery_key(request.path["webhookId"], 0, "").pk
+    pk = delivery_key(request.path["webhookId"], 0, "").pk
     values: dict[str, Any] = {":pk": pk}
     kept: list[Item] = []
-    for _ in range(lists.MAX_READS):
+    for _ in range(MAX_READS):
         found = yield Query(
             "pk = :pk",
             {**values, ":status": status} if status else values,
-            {"#status": "status"} if status else table.NO_NAMES,
+            {"#status": "status"} if status else NO_NAMES,
             filter="#status = :status" if status else "",
-            limit=lists.MAX_LIMIT if status else limit + 1,
+            limit=pagination.MAX_LIMIT if status else limit + 1,
             start={"pk": pk, "sk": start[0]} if start else None,
             descending=True,
         )

@@ -21,28 +21,61 @@ from functions.notify.changes import (
     to_tell,
 )
 from functions.notify.outlets import Failure, Message, Outlets
-from shared import events, follow_up, history, ledger, pool_changes, rollup, table, telemetry
-from shared.follow_up import OVERDRAFT, PURCHASE, Move
+from shared import events, history, ledger, observability, pool_changes, rollup
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import (
+    DENIAL_PREFIX,
+    FOLLOW_UP_ENTRY,
+    FOLLOW_UP_PREFIX,
+    LEDGER_PREFIX,
+    NOTABLE_NOW,
+    REPORT_PREFIX,
+    SEAT_REQUEST_PREFIX,
+    SEATS,
+    SUM_PREFIX,
+    USAGE_PREFIX,
+    WEBHOOK_REQUEST_PREFIX,
+    Key,  # fmt: skip
+    attempt_key,
+    change_key,
+    correction_key,
+    entitlement_key,
+    episode_key,
+    heartbeat_key,
+    meter_of,
+    notable_key,
+    overdraft_key,
+    owner_of,
+    page_number,
+    period_key,
+    quarter_key,
+    seat_record_key,
+    usage_of,
+)
+from shared.dynamodb.marshalling import item_from_wire  # fmt: skip
+from shared.dynamodb.requests import (
+    NO_NAMES,
+    Accepted,  # fmt: skip
+    BatchGet,
+    BatchPut,  # fmt: skip
+    Delete,  # fmt: skip
+    Item,  # fmt: skip
+    Pause,  # fmt: skip
+    Put,  # fmt: skip
+    Query,  # fmt: skip
+    Refused,  # fmt: skip
+    Steps,  # fmt: skip
+    Transact,  # fmt: skip
+    Unavailable,
+    Update,  # fmt: skip
+)
 from shared.history import Fired, History, KeptChange, Quarter
 from shared.ledger import EVIDENCE_SECONDS
-from shared.table import (
-    Accepted,
-    BatchPut,
-    Delete,
-    Item,
-    Key,
-    Pause,
-    Put,
-    Query,
-    Refused,
-    Steps,
-    Transact,
-    Update,
-    item_from_wire,
-)  # fmt: skip
+from shared.sales import follow_up
+from shared.sales.follow_up import OVERDRAFT, PURCHASE, Move
 
 _SUMMED = "SUMMED"
-_PAGES = (table.LEDGER_PREFIX, table.USAGE_PREFIX, table.SUM_PREFIX)
+_PAGES = (LEDGER_PREFIX, USAGE_PREFIX, SUM_PREFIX)
 
 
 class Record(NamedTuple):
@@ -60,7 +93,7 @@ class Record(NamedTuple):
     @property
     def is_summed(self) -> bool:
         """Whether it is of a page of a pool, of which the pool's sum tells."""
-        return self.key.pk.startswith(table.LEDGER_PREFIX) and is_summed(self.new)
+        return self.key.pk.startswith(LEDGER_PREFIX) and is_summed(self.new)
 
     @classmethod
     def of(cls, position: int, raw: dict[str, Any]) -> "Record":
@@ -70,11 +103,11 @@ class Record(NamedTuple):
         new = item_from_wire(image["NewImage"])
         key = _key_of(raw)
         versions: list[Version] = []
-        if key.pk.startswith(table.LEDGER_PREFIX):
+        if key.pk.startswith(LEDGER_PREFIX):
             versions = _one(read_version(old, new))
-        elif key.pk.startswith(table.USAGE_PREFIX):
-            versions = _one(read_count(str(table.usage_of(table.meter_of(key.pk))), old, new))
-        elif key.pk.startswith(table.SUM_PREFIX):
+        elif key.pk.startswith(USAGE_PREFIX):
+            versions = _one(read_count(str(usage_of(meter_of(key.pk))), old, new))
+        elif key.pk.startswith(SUM_PREFIX):
             versions = read_sum(old, new)
         return cls(position, key, old, new, versions)
 
@@ -97,7 +130,7 @@ class Marks:
 
     def put(self, owner: str, meter: str, months: Iterable[str]) -> Steps[bool]:
         """Make those that are not known to be there; whether there were any."""
-        named = {table.notable_key(owner, month, meter): month for month in months}
+        named = {notable_key(owner, month, meter): month for month in months}
         missing = [key for key in named if key not in self._made]
         if not missing:
             return False
@@ -122,7 +155,7 @@ class Batch:
 
     def __init__(
         self,
-        door: table.Table,
+        door: Table,
         outlets: Outlets,
         quiet_ms: int,
         now_ms: int,
@@ -147,14 +180,14 @@ class Batch:
         try:
             self._look_up(groups)
         except Exception:
-            telemetry.logger.exception("batch failed")
+            observability.logger.exception("batch failed")
             return 0
         sent: list[tuple[int, Message]] = []
         operations = [self._group(*each) for each in groups.items()]
         outcomes = together.run(self._door, operations, self._at_once)
         for (key, records), outcome in zip(groups.items(), outcomes, strict=True):
             if isinstance(outcome, Exception):
-                telemetry.logger.error(
+                observability.logger.error(
                     "record failed",
                     exc_info=outcome,
                     extra={"pk": key.pk, "requestIds": _requests(records)},
@@ -172,22 +205,22 @@ class Batch:
     def _look_up(self, groups: Mapping[Key, list[Record]]) -> None:
         """What several groups need, read once."""
         keys = {
-            table.entitlement_key(table.owner_of(key.pk))
+            entitlement_key(owner_of(key.pk))
             for key in groups
-            if key.pk.startswith((*_PAGES, table.DENIAL_PREFIX, table.SEAT_REQUEST_PREFIX))
+            if key.pk.startswith((*_PAGES, DENIAL_PREFIX, SEAT_REQUEST_PREFIX))
         }
-        self._entitlements = self._door.execute(table.BatchGet(tuple(keys))) if keys else {}
+        self._entitlements = self._door.execute(BatchGet(tuple(keys))) if keys else {}
 
     def _group(self, key: Key, records: list[Record]) -> Steps[list[tuple[int, Message]]]:
         """What becomes of the records of one item."""
         if key.sk == _SUMMED:
-            yield from self._summed(table.owner_of(key.pk), records)
+            yield from self._summed(owner_of(key.pk), records)
             return []
         if key.pk.startswith(_PAGES):
-            return (yield from self._page(table.owner_of(key.pk), records))
-        if key.pk.startswith(table.DENIAL_PREFIX):
-            return (yield from self._denial(table.owner_of(key.pk), records))
-        if key.pk.startswith(table.SEAT_REQUEST_PREFIX):
+            return (yield from self._page(owner_of(key.pk), records))
+        if key.pk.startswith(DENIAL_PREFIX):
+            return (yield from self._denial(owner_of(key.pk), records))
+        if key.pk.startswith(SEAT_REQUEST_PREFIX):
             return (yield from self._seat_requests(records))
         return [(each.position, told) for each in records for told in _only_told(each)]
 
@@ -208,7 +241,7 @@ class Batch:
         """People are known by their pages; all else follows when the pool's sum tells of it."""
         yield from self._people(owner, records)
         told = [
-            to_tell(table.page_number(record.key.pk), record.old, record.new, version)
+            to_tell(page_number(record.key.pk), record.old, record.new, version)
             for record in records
             for version in record.versions
         ]
@@ -217,7 +250,7 @@ class Batch:
 
     def _people(self, owner: str, records: list[Record]) -> Steps[None]:
         """What pages tell of the people; and of a page that has got too many of them."""
-        of_pages = [each for each in records if each.key.pk.startswith(table.LEDGER_PREFIX)]
+        of_pages = [each for each in records if each.key.pk.startswith(LEDGER_PREFIX)]
         versions = [version for record in of_pages for version in record.versions]
         if versions:
             yield from people.write(owner, versions)
@@ -230,8 +263,8 @@ class Batch:
         told = [(record.position, version) for record in records for version in record.versions]
         if not told:
             return []
-        meter = table.meter_of(records[0].key.pk)
-        item = self._entitlements.get(table.entitlement_key(owner), {})
+        meter = meter_of(records[0].key.pk)
+        item = self._entitlements.get(entitlement_key(owner), {})
         thresholds = tuple(item.get("document", {}).get("thresholds", ()))
         changes = {version.change.seq: version.change for _, version in told}
         first = told[0][1].change
@@ -258,12 +291,11 @@ class Batch:
         yield from follow_up.move(owner, _moves(folded, new, set(late)))
         yield BatchPut(
             tuple(
-                (table.change_key(owner, c.at, c.seq, meter=meter), c.to_item())
-                for c in changes.values()
+                (change_key(owner, c.at, c.seq, meter=meter), c.to_item()) for c in changes.values()
             )
         )
         yield from self._people(owner, records)
-        if meter != table.SEATS:
+        if meter != SEATS:
             yield from _write_counts(owner, [version for _, version in told])
         yield from _write_history(owner, meter, folded, latest)
         newest = folded.latest
@@ -305,7 +337,7 @@ class Batch:
             stale = yield from history.all_of(
                 Query(
                     "pk = :pk AND sk >= :start",
-                    {":pk": table.episode_key(owner, meter, 0).pk, ":start": f"{since:013d}"},
+                    {":pk": episode_key(owner, meter, 0).pk, ":start": f"{since:013d}"},
                 )
             )
             for item in stale:
@@ -320,7 +352,7 @@ class Batch:
             if (yield from _write_all(owner, meter, folded, latest, is_recount=True)):
                 return rebuilt
             yield Pause(attempt)
-        raise table.Unavailable("history kept changing")
+        raise Unavailable("history kept changing")
 
     # --- A request for more seats ----------------------------------------------------------------
 
@@ -328,9 +360,7 @@ class Batch:
         sent = []
         for record in records:
             if record.old is None:
-                item = self._entitlements.get(
-                    table.entitlement_key(record.new["entitlementId"]), {}
-                )
+                item = self._entitlements.get(entitlement_key(record.new["entitlementId"]), {})
                 at = record.new["requestedAt"]
                 yield from self._mark_mail(item, {events.SEATS_REQUESTED}, at)
                 sent.append((record.position, Message(events.of_seat_request(record.new))))
@@ -346,11 +376,11 @@ class Batch:
         ]
         if not attempts:
             return []
-        meter = table.meter_of(records[0].key.pk)
-        kind = events.SEAT_DENIED if meter == table.SEATS else events.USAGE_DENIED
-        item = self._entitlements.get(table.entitlement_key(owner), {})
+        meter = meter_of(records[0].key.pk)
+        kind = events.SEAT_DENIED if meter == SEATS else events.USAGE_DENIED
+        item = self._entitlements.get(entitlement_key(owner), {})
         keys = {record.position: _attempt_key(owner, meter, record.new) for record in attempts}
-        known: dict[Key, Item] = yield table.BatchGet(tuple(keys.values()))
+        known: dict[Key, Item] = yield BatchGet(tuple(keys.values()))
         fresh = [record.new["lastAt"] for record in attempts if keys[record.position] not in known]
         if fresh:
             yield from self._mark_mail(item, {kind}, min(fresh))
@@ -372,15 +402,15 @@ class Batch:
 def _only_told(record: Record) -> list[Message]:
     """What is told of a record that leaves nothing in the table."""
     key, old, new = record.key, record.old or {}, record.new
-    if key == table.heartbeat_key():
-        telemetry.count("StreamHeartbeat")
+    if key == heartbeat_key():
+        observability.count("StreamHeartbeat")
         return []
-    if key.pk.startswith(table.WEBHOOK_REQUEST_PREFIX):
+    if key.pk.startswith(WEBHOOK_REQUEST_PREFIX):
         return [Message.of_request(new)]
-    if key.pk.startswith(table.REPORT_PREFIX):
+    if key.pk.startswith(REPORT_PREFIX):
         return _of_report(old, new)
-    if key.pk.startswith(table.FOLLOW_UP_PREFIX):
-        is_entry = key.sk.startswith(table.FOLLOW_UP_ENTRY)
+    if key.pk.startswith(FOLLOW_UP_PREFIX):
+        is_entry = key.sk.startswith(FOLLOW_UP_ENTRY)
         return [Message(events.of_follow_up(new))] if is_entry else []
     is_disabled = "disabledReason" in new and "disabledReason" not in old
     return [Message(events.of_disabled(key.sk, new))] if is_disabled else []
@@ -404,7 +434,7 @@ def _read(raw: list[dict[str, Any]]) -> tuple[dict[Key, list[Record]], int | Non
             read = Record.of(position, record)
             groups.setdefault(_group_of(read), []).append(read)
         except Exception:
-            telemetry.logger.exception("record cannot be read", extra={"pk": key.pk})
+            observability.logger.exception("record cannot be read", extra={"pk": key.pk})
             broken.add(key)
             failed = position if failed is None else failed
     return groups, failed
@@ -419,7 +449,7 @@ def _requests(records: Iterable[Record]) -> list[str]:
 def _group_of(record: Record) -> Key:
     """The pages of a pool are one group: each has its own order, and they share a sum."""
     if record.is_summed:
-        return Key(f"{table.LEDGER_PREFIX}{table.owner_of(record.key.pk)}", _SUMMED)
+        return Key(f"{LEDGER_PREFIX}{owner_of(record.key.pk)}", _SUMMED)
     return record.key
 
 
@@ -492,7 +522,7 @@ def _moves(folded: History, new: list[KeptChange], late: set[int]) -> list[Move]
 def _write_history(owner: str, meter: str, folded: History, seen: Quarter | None) -> Steps[None]:
     """Write what a fold has changed; the latest record last, since it says what is folded."""
     if folded.quarters and not (yield from _write_all(owner, meter, folded, seen)):
-        raise table.Unavailable("another reader was ahead")
+        raise Unavailable("another reader was ahead")
 
 
 def _write_episodes(
@@ -522,7 +552,7 @@ def _write_episodes(
         if removed:
             expression += " REMOVE " + ", ".join(f"#{name}" for name in removed)
             names |= {f"#{name}": name for name in removed}
-        yield Update(table.episode_key(owner, meter, episode.start), expression, "", names, values)
+        yield Update(episode_key(owner, meter, episode.start), expression, "", names, values)
         keys = sorted(granted)
         for start in range(0, len(keys), COUNTED_AT_ONCE):
             part = keys[start : start + COUNTED_AT_ONCE]
@@ -542,10 +572,10 @@ def _count_granted(
     count: so neither item grows with the people of an episode. `is_counted`: the episode has them
     already, only their records are to say so.
     """
-    key = table.episode_key(owner, meter, episode)
-    records = {seat_key: table.seat_record_key(owner, seat_key) for seat_key in seat_keys}
+    key = episode_key(owner, meter, episode)
+    records = {seat_key: seat_record_key(owner, seat_key) for seat_key in seat_keys}
     for attempt in range(1, 6):
-        found: dict[Key, Item] = yield table.BatchGet((key, *records.values()))
+        found: dict[Key, Item] = yield BatchGet((key, *records.values()))
         before = found.get(key, {}).get("seats", frozenset())  # of an episode from before 0.6.0
         fresh = [
             seat_key
@@ -560,7 +590,7 @@ def _count_granted(
                 "SET episode = :episode, seatKey = :key, entitlementId = :owner,"
                 " seq = if_not_exists(seq, :zero)",
                 "attribute_not_exists(episode) OR episode < :episode",
-                table.NO_NAMES,
+                NO_NAMES,
                 {":episode": episode, ":key": seat_key, ":owner": owner, ":zero": 0},
             )
             for seat_key in fresh
@@ -572,7 +602,7 @@ def _count_granted(
         if isinstance((yield Transact(tuple(writes))), Accepted):
             return
         yield Pause(attempt)
-    raise table.Unavailable("the people of an episode kept being counted")
+    raise Unavailable("the people of an episode kept being counted")
 
 
 def _write_all(
@@ -590,7 +620,7 @@ def _write_all(
             yield from rollup.write(owner, meter, previous, start)
         previous = start
         quarter = quarters[start]
-        key = table.quarter_key(owner, meter, history.quarter_name(start))
+        key = quarter_key(owner, meter, history.quarter_name(start))
         condition, bound = "", dict[str, Any]()
         if start == newest:
             condition = "attribute_not_exists(pk)"
@@ -606,8 +636,8 @@ def _kept(owner: str, meter: str, changes: list[KeptChange]) -> Steps[dict[int, 
     """Changes as they were kept when they came before, by `seq`."""
     if not changes:
         return {}
-    keys = tuple(table.change_key(owner, change.at, change.seq, meter=meter) for change in changes)
-    found: dict[Key, Item] = yield table.BatchGet(keys)
+    keys = tuple(change_key(owner, change.at, change.seq, meter=meter) for change in changes)
+    found: dict[Key, Item] = yield BatchGet(keys)
     return {item["seq"]: KeptChange.of(item) for item in found.values()}
 
 
@@ -630,7 +660,7 @@ def _record_before(owner: str, meter: str, seq: int) -> Steps[Quarter | None]:
 
 def _episode_view(owner: str, change: KeptChange) -> Steps[dict[str, Any] | None]:
     """The episode that a change has ended, as far as denials are known by now."""
-    pk = table.episode_key(owner, table.SEATS, 0).pk
+    pk = episode_key(owner, SEATS, 0).pk
     found = yield Query(
         "pk = :pk AND sk <= :at",
         {":pk": pk, ":at": f"{change.at + history.DISORDER_MS:013d}"},
@@ -663,14 +693,14 @@ def _mark_level(
     levels = [level for change in changes for level in (change.before, change.level)]
     levels += [each.level for each in (seen, newest) if each]
     if len({bool(level and level.overdraft) for level in levels}) > 1:
-        key = table.overdraft_key(owner, meter)
+        key = overdraft_key(owner, meter)
         if newest.level.overdraft and newest.episode:
             yield Put(key, {"since": newest.episode.start})
         else:
             yield Delete(key)
     is_near = newest.level.is_near
     if len({bool(level and level.is_near) for level in levels}) > 1 or (is_marked and is_near):
-        key = table.notable_key(owner, table.NOW, meter)
+        key = notable_key(owner, NOTABLE_NOW, meter)
         yield Put(key, {}) if is_near else Delete(key)
 
 
@@ -681,12 +711,12 @@ def _write_counts(owner: str, versions: Iterable[Version]) -> Steps[None]:
         change = version.change
         ttl = change.at // 1000 + EVIDENCE_SECONDS
         if version.ended:
-            key = table.period_key(owner, change.usage, version.ended["number"])
+            key = period_key(owner, change.usage, version.ended["number"])
             items.append((key, {**version.ended, "ttl": ttl}))
         if change.type == "corrected" and change.period:
             level = change.level
             items.append((
-                table.correction_key(owner, change.usage, change.at, change.seq),
+                correction_key(owner, change.usage, change.at, change.seq),
                 {
                     "quantity": change.quantity, "reason": change.note, "at": change.at,
                     "actor": change.actor, "request": change.request, "used": level.used,
@@ -702,7 +732,7 @@ def _write_counts(owner: str, versions: Iterable[Version]) -> Steps[None]:
 
 
 def _attempt_key(owner: str, meter: str, item: Item) -> Key:
-    return table.attempt_key(owner, item["lastAt"], item["seatKey"], item["attempts"], meter)
+    return attempt_key(owner, item["lastAt"], item["seatKey"], item["attempts"], meter)
 
 
 def _kept_attempt(item: Item) -> Item:

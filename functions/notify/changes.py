@@ -8,10 +8,10 @@ changes.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from shared.dynamodb.requests import Item
 from shared.history import KeptChange, Level
 from shared.ledger import SUMMED, decode_seat
 from shared.pool_sum import Told
-from shared.table import Item
 from shared.usage import Counter
 
 _REASONS = {"released": "released", "deleted": "removed", "expired": "removed"}

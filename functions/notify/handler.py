@@ -9,13 +9,14 @@ from typing import Any
 from functions.notify import mail, returned_mail
 from functions.notify.batch import Batch, Marks
 from functions.notify.outlets import Outlets
-from shared import table, telemetry
-from shared.times import now_ms
+from shared import observability
+from shared.clock import now_ms
+from shared.dynamodb.client import Table
 
 SECONDS_TO_ANSWER = 8
 GROUPS_AT_ONCE = 16
 
-_door = table.Table.from_environment()
+_door = Table.from_environment()
 _outlets = Outlets(
     os.environ.get("EVENT_BUS", ""),
     os.environ.get("DELIVERIES_URL", ""),
@@ -38,24 +39,24 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     Of a batch, the first record that failed or found no time left is named: Lambda sends that
     one and all after it again.
     """
-    telemetry.begin(context)
+    observability.begin(context)
     seconds = context.get_remaining_time_in_millis() / 1000 - SECONDS_TO_ANSWER
     _door.answer_within(seconds, is_background=True)
     if "Records" not in event:
         done = _mailer.send_due(now_ms(), deadline_ms=now_ms() + int(seconds * 1000))
-        telemetry.logger.info("mails", extra=done)
-        telemetry.flush()
+        observability.logger.info("mails", extra=done)
+        observability.flush()
         return done
     if event["Records"][0].get("eventSource") == "aws:sqs":
         again = returned_mail.process(_door, event["Records"])
-        telemetry.flush()
+        observability.flush()
         return {"batchItemFailures": [{"itemIdentifier": each} for each in again]}
     batch = Batch(
         _door, _outlets, _quiet_ms, now_ms(), sends_mail=_mailer.is_on, marks=_marks,
         at_once=GROUPS_AT_ONCE,
     )  # fmt: skip
     failed = batch.process(event["Records"])
-    telemetry.flush()
+    observability.flush()
     if failed is None:
         return {"batchItemFailures": []}
     sequence = event["Records"][failed]["dynamodb"]["SequenceNumber"]

@@ -13,12 +13,41 @@ from typing import Any
 
 from functions.notify import mail_text
 from functions.notify.mail_text import CountFacts, Facts
-from shared import aws, events, history, table, telemetry, tokens
-from shared.entitlement import AUDIENCES, audience_of, standings, unsubscribed_hash
+from shared import aws, events, history, observability, signed_tokens
+from shared.clock import now_ms as clock
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import (
+    DUE_MAILS,
+    SWEEP_INDEX,
+    Key,
+    denial_key,
+    entitlement_key,
+    mail_key,
+    mail_state_key,
+    owner_of,
+    seat_record_key,
+    seat_request_key,
+    unsubscribed_key,
+    usage_key,
+    usage_meter,
+)
+from shared.dynamodb.requests import (
+    NO_NAMES,
+    Accepted,
+    BatchGet,
+    Get,
+    Item,
+    Put,
+    Query,
+    Refused,
+    Steps,
+    Transact,
+    Update,
+)
+from shared.entitlements.model import AUDIENCES, audience_of, unsubscribed_hash
+from shared.entitlements.queries import fetch_standings
 from shared.history import HOUR_MS
 from shared.ledger import EVIDENCE_SECONDS
-from shared.table import Accepted, Item, Key, Put, Query, Refused, Steps, Transact, Update
-from shared.times import now_ms as clock
 from shared.usage import Counter
 
 SETTLE_SECONDS = 5  # a mark is written a moment before its evidence
@@ -35,25 +64,23 @@ def mark(entitlement: Item, kinds: set[str], at: int, now_ms: int) -> Steps[None
         address, wanted = audience_of(document, audience)
         if not address or kinds.isdisjoint(wanted):
             continue
-        key = table.mail_state_key(entitlement["entitlementId"], audience)
+        key = mail_state_key(entitlement["entitlementId"], audience)
         due = now_ms // 1000 + SETTLE_SECONDS
-        values: dict[str, Any] = {":at": at, ":due": due, ":mails": table.DUE_MAILS}
+        values: dict[str, Any] = {":at": at, ":due": due, ":mails": DUE_MAILS}
         sets = "earliest = if_not_exists(earliest, :due), sweepKey = :mails"
         known = f"SET {sets}, since = if_not_exists(since, :at)"
         reply = yield Update(
-            key, known, "attribute_not_exists(since) OR since <= :at", table.NO_NAMES, values
+            key, known, "attribute_not_exists(since) OR since <= :at", NO_NAMES, values
         )
         if isinstance(reply, Refused):
             # It came after the mail about its time: the next one begins there again.
-            yield Update(key, f"SET {sets}, since = :at", "", table.NO_NAMES, values)
+            yield Update(key, f"SET {sets}, since = :at", "", NO_NAMES, values)
 
 
 class Mailer:
     """Sends what is due. Without a sender's address there is no mail at all."""
 
-    def __init__(
-        self, door: table.Table, sender: str, public_url: str, configuration: str = ""
-    ) -> None:
+    def __init__(self, door: Table, sender: str, public_url: str, configuration: str = "") -> None:
         """`configuration`: the name of the SES configuration set; empty: SES's default."""
         self._door = door
         self._sender = sender
@@ -72,8 +99,8 @@ class Mailer:
             return done
         query = Query(
             "sweepKey = :mails AND earliest <= :now",
-            {":mails": table.DUE_MAILS, ":now": now_ms // 1000},
-            index_name=table.SWEEP_INDEX,
+            {":mails": DUE_MAILS, ":now": now_ms // 1000},
+            index_name=SWEEP_INDEX,
             limit=PAGE,
         )
         while True:
@@ -93,33 +120,33 @@ class Mailer:
                 self._send(*claimed)
                 done["sent"] += 1
         except Exception:  # One mail must not keep the rest from being sent.
-            telemetry.logger.exception("mail failed", extra={"pk": key.pk, "sk": key.sk})
-            telemetry.count("MailFailed")
+            observability.logger.exception("mail failed", extra={"pk": key.pk, "sk": key.sk})
+            observability.count("MailFailed")
             done["failed"] += 1
 
     # --- Claiming --------------------------------------------------------------------------------
 
     def _claim(self, key: Key, now_ms: int) -> Steps[tuple[Key, Item, Facts] | None]:
         """Make a due mail ours: its key, its item, what it says. None: there is nothing to do."""
-        item: Item | None = yield table.Get(key)
+        item: Item | None = yield Get(key)
         due = (item or {}).get("earliest")
         if item is None or due is None or due > now_ms // 1000:
             return None
-        owner = table.owner_of(key.pk)
+        owner = owner_of(key.pk)
         if key.sk.startswith("SENT#"):
             return (yield from self._claim_again(owner, key, item, now_ms))
         audience = key.sk.partition("#")[2]
         next_due = (item.get("lastAt", 0) + HOUR_MS) // 1000
         seen = {":seen": due}
         if next_due > now_ms // 1000:
-            yield Update(key, "SET earliest = :next", "earliest = :seen", table.NO_NAMES,
+            yield Update(key, "SET earliest = :next", "earliest = :seen", NO_NAMES,
                          {**seen, ":next": next_due})  # fmt: skip
             return None
         until = now_ms
         facts = yield from self._facts(owner, audience, item["since"], until)
         if facts is None:
             yield Update(key, "SET since = :until REMOVE earliest", "earliest = :seen",
-                         table.NO_NAMES, {**seen, ":until": until})  # fmt: skip
+                         NO_NAMES, {**seen, ":until": until})  # fmt: skip
             return None
         mail: Item = {
             "entitlementId": owner,
@@ -130,36 +157,36 @@ class Mailer:
             "until": until,
             "attempts": 1,
             "createdAt": now_ms,
-            "sweepKey": table.DUE_MAILS,
+            "sweepKey": DUE_MAILS,
             "earliest": now_ms // 1000 + RETRY_SECONDS,
             "ttl": now_ms // 1000 + EVIDENCE_SECONDS,
         }
-        mail_key = table.mail_key(owner, now_ms, audience)
+        sent_key = mail_key(owner, now_ms, audience)
         reply = yield Transact(
             (
                 Update(
                     key,
                     "SET since = :until, lastAt = :until REMOVE earliest",
                     "earliest = :seen AND since = :since",
-                    table.NO_NAMES,
+                    NO_NAMES,
                     {**seen, ":until": until, ":since": item["since"]},
                 ),
-                Put(mail_key, mail, "attribute_not_exists(pk)"),
+                Put(sent_key, mail, "attribute_not_exists(pk)"),
             )
         )
-        return (mail_key, mail, facts) if isinstance(reply, Accepted) else None
+        return (sent_key, mail, facts) if isinstance(reply, Accepted) else None
 
     def _claim_again(
         self, owner: str, key: Key, item: Item, now_ms: int
     ) -> Steps[tuple[Key, Item, Facts] | None]:
         """A mail that was claimed before and has not been sent, as far as is known."""
         attempts, seen = item["attempts"], item["earliest"]
-        state_key = table.mail_state_key(owner, item["audience"])
-        state: Item = (yield table.Get(state_key)) or {}
+        state_key = mail_state_key(owner, item["audience"])
+        state: Item = (yield Get(state_key)) or {}
         next_due = (state.get("lastAt", 0) + HOUR_MS) // 1000
         if state.get("lastAt") != item["createdAt"] and next_due > now_ms // 1000:
             # Another one went out meanwhile: not two within the hour.
-            yield Update(key, "SET earliest = :next", "earliest = :seen", table.NO_NAMES,
+            yield Update(key, "SET earliest = :next", "earliest = :seen", NO_NAMES,
                          {":next": next_due, ":seen": seen})  # fmt: skip
             return None
         facts = None
@@ -174,7 +201,7 @@ class Mailer:
                 {"#status": "status"},
                 {":failed": "failed", ":reason": reason, ":seen": seen},
             )
-            telemetry.count("MailGivenUp")
+            observability.count("MailGivenUp")
             return None
         reply = yield Transact(
             (
@@ -191,7 +218,7 @@ class Mailer:
                         ":seen": seen,
                     },
                 ),
-                Update(state_key, "SET lastAt = :now", "", table.NO_NAMES, {":now": now_ms}),
+                Update(state_key, "SET lastAt = :now", "", NO_NAMES, {":now": now_ms}),
             )
         )
         mail = {**item, "to": facts.to}
@@ -200,8 +227,8 @@ class Mailer:
     # --- Sending ---------------------------------------------------------------------------------
 
     def _send(self, key: Key, mail: Item, facts: Facts) -> None:
-        secret = self._door.run(tokens.own_secret("unsubscribe"))
-        token = tokens.seal(
+        secret = self._door.run(signed_tokens.own_secret("unsubscribe"))
+        token = signed_tokens.seal(
             secret, [mail["entitlementId"], unsubscribed_hash(mail["to"])], "unsubscribe"
         )
         link = f"{self._public_url}/v1/unsubscribe/{token}"
@@ -250,13 +277,13 @@ class Mailer:
 
     def _facts(self, owner: str, audience: str, since: int, until: int) -> Steps[Facts | None]:
         """What happened from `since` to before `until`; None: nothing, or nobody wants to know."""
-        entitlement: Item | None = yield table.Get(table.entitlement_key(owner))
+        entitlement: Item | None = yield Get(entitlement_key(owner))
         if entitlement is None:
             return None
         address, wanted = audience_of(entitlement["document"], audience)
         if not address:
             return None
-        gone = yield table.Get(table.unsubscribed_key(owner, unsubscribed_hash(address)))
+        gone = yield Get(unsubscribed_key(owner, unsubscribed_hash(address)))
         if gone:
             return None
         changes = yield from history.changes_between(owner, since, until)
@@ -283,7 +310,7 @@ class Mailer:
             return None
         names = yield from _names(owner, overdraft_keys)
         denied_names = yield from _denied_names(owner, denied, since, until)
-        standing = (yield from standings([owner]))[owner]
+        standing = (yield from fetch_standings([owner]))[owner]
         return Facts(
             address, audience, entitlement["document"], standing, since, until,
             happened, tuple(sorted(thresholds)), names, len(set(overdraft_keys)),
@@ -295,9 +322,7 @@ def _requests(owner: str, wanted: frozenset[str], since: int, until: int) -> Ste
     """The requests for more seats."""
     if events.SEATS_REQUESTED not in wanted:
         return []
-    low, high = (
-        table.seat_request_key(owner, at, end) for at, end in ((since, ""), (until - 1, "~"))
-    )
+    low, high = (seat_request_key(owner, at, end) for at, end in ((since, ""), (until - 1, "~")))
     values = {":pk": low.pk, ":low": low.sk, ":high": high.sk}
     query = Query("pk = :pk AND sk BETWEEN :low AND :high", values)
     return (yield from history.all_of(query))
@@ -310,11 +335,11 @@ def _counts(
     keys = [limit["key"] for limit in document["usageLimits"]]
     if not keys or not any(kind.startswith("entitlement.usage.") for kind in wanted):
         return []
-    counters = yield table.BatchGet(tuple(table.usage_key(owner, key) for key in keys))
+    counters = yield BatchGet(tuple(usage_key(owner, key) for key in keys))
     found: list[CountFacts] = []
     for key in keys:
-        meter = table.usage_meter(key)
-        item = counters.get(table.usage_key(owner, key))
+        meter = usage_meter(key)
+        item = counters.get(usage_key(owner, key))
         fired = yield from history.fired_between(owner, since, until, meter)
         told = [what for what, _ in fired if events.of_fired(what) in wanted]
         denied: dict[str, int] = {}
@@ -331,8 +356,8 @@ def _names(owner: str, keys: Iterable[str]) -> Steps[list[str]]:
     shown = list(dict.fromkeys(keys))[:NAMES_SHOWN]
     if not shown:
         return []
-    records = yield table.BatchGet(tuple(table.seat_record_key(owner, key) for key in shown))
-    found = [records.get(table.seat_record_key(owner, key), {}) for key in shown]
+    records = yield BatchGet(tuple(seat_record_key(owner, key) for key in shown))
+    found = [records.get(seat_record_key(owner, key), {}) for key in shown]
     return [mail_text.name_of(record) for record in found]
 
 
@@ -343,7 +368,7 @@ def _denied_names(
     shown = sorted(denied.items(), key=lambda each: (-each[1], each[0]))[:NAMES_SHOWN]
     names = []
     for key, attempts in shown:
-        pk = table.denial_key(owner, key, "").pk
+        pk = denial_key(owner, key, "").pk
         low, high = history.quarter_name(since)[:13], history.quarter_name(until)[:13]
         records = yield from history.all_of(
             Query(

@@ -5,11 +5,11 @@ from html import escape
 from typing import Any, NamedTuple
 
 from shared import events
+from shared.clock import in_zone
+from shared.dynamodb.requests import Item
 from shared.history import ENTERED, EXHAUSTED
 from shared.ledger import Standing
-from shared.table import Item
 from shared.texts import isolated
-from shared.times import in_zone
 from shared.usage import Counter, usage_view
 
 NOBODY = "somebody who was erased"

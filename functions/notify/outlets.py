@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
-from shared import aws, events, table, telemetry
+from shared import aws, events, observability
+from shared.dynamodb.client import Table, backoff_seconds
+from shared.dynamodb.requests import BatchGet, Item
 from shared.events import Event
-from shared.table import Item
-from shared.webhooks import Endpoints, wants
+from shared.webhooks.endpoints import Endpoints, wants
 
 ENTRIES = 10  # a call of either service takes so many
 ATTEMPTS = 3
@@ -40,7 +41,7 @@ class Message(NamedTuple):
 class Outlets:
     """The bus, the queue of `deliver`, and the queue of `report`."""
 
-    def __init__(self, bus: str, queue_url: str, door: table.Table, reports_url: str = "") -> None:
+    def __init__(self, bus: str, queue_url: str, door: Table, reports_url: str = "") -> None:
         self._bus = bus
         self._queue = queue_url
         self._reports = reports_url
@@ -58,7 +59,7 @@ class Outlets:
         try:
             entries, bodies = self._prepare(sent)
         except Exception as error:
-            telemetry.logger.exception("events could not be completed")
+            observability.logger.exception("events could not be completed")
             raise Failure(sent[0][0]) from error
         jobs = [(position, message.report) for position, message in sent if message.report]
         failed = _in_parts(entries, self._put_events)
@@ -67,7 +68,7 @@ class Outlets:
         # Only now: what is before the first of these does not come again.
         if failed:
             raise Failure(min(failed))
-        telemetry.logger.info("events sent", extra={"events": _named(sent)})
+        observability.logger.info("events sent", extra={"events": _named(sent)})
 
     def _prepare(
         self, sent: Sequence[tuple[int, Message]]
@@ -75,7 +76,7 @@ class Outlets:
         """The entries for the bus and for the queue."""
         skeletons = [message.event for _, message in sent if message.event]
         keys = {key for event in skeletons for key in events.keys_of(event)}
-        items = self._door.execute(table.BatchGet(tuple(keys))) if keys else {}
+        items = self._door.execute(BatchGet(tuple(keys))) if keys else {}
         endpoints = self._door.run(self._endpoints.current())
         entries, bodies = [], []
         for position, message in sent:
@@ -144,14 +145,14 @@ def _in_parts(
     left = entries
     for attempt in range(ATTEMPTS):
         if attempt:
-            time.sleep(table.backoff_seconds(attempt + 2))
+            time.sleep(backoff_seconds(attempt + 2))
         failed: list[tuple[int, Any]] = []
         for start in range(0, len(left), ENTRIES):
             part = left[start : start + ENTRIES]
             try:
                 failed += call(part)
             except aws.Errors:
-                telemetry.logger.exception("a part was not sent")
+                observability.logger.exception("a part was not sent")
                 failed += part
         left = failed
         if not left:

@@ -5,9 +5,9 @@ from typing import Any
 
 from functions.notify.changes import Version
 from functions.notify.together import Several
-from shared import table
+from shared.dynamodb.keys import Key, seat_record_key
+from shared.dynamodb.requests import Accepted, BatchGet, Item, Put, Steps, Transact, Unavailable
 from shared.history import granted_at
-from shared.table import Accepted, Item, Key, Put, Steps, Transact
 
 # From so many records on, transactions bring them sooner than calls do that are made side by side.
 # Each record costs twice the write units then, which a rush is worth.
@@ -30,8 +30,8 @@ def write(owner: str, versions: Iterable[Version]) -> Steps[None]:
             by_key.setdefault(seat["key"], []).append(version)
     wanted = dict(by_key)
     for attempt in range(5):
-        keys = {key: table.seat_record_key(owner, key) for key in wanted}
-        found: dict[Key, Item] = yield table.BatchGet(tuple(keys.values()))
+        keys = {key: seat_record_key(owner, key) for key in wanted}
+        found: dict[Key, Item] = yield BatchGet(tuple(keys.values()))
         puts: dict[str, Put] = {}
         for key, told in wanted.items():
             seen = found.get(keys[key])
@@ -57,7 +57,7 @@ def write(owner: str, versions: Iterable[Version]) -> Steps[None]:
         }
         if not wanted:
             return
-    raise table.Unavailable("seat records kept changing")
+    raise Unavailable("seat records kept changing")
 
 
 def _together(puts: list[Put]) -> Put | Transact:

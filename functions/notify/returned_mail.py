@@ -8,21 +8,23 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shared import ledger, table, telemetry
-from shared.table import Key, Steps, Update
+from shared import ledger, observability
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import Key, mail_key, report_key
+from shared.dynamodb.requests import NO_NAMES, Steps, Update
 
 SENT, BOUNCED, COMPLAINED = "sent", "bounced", "complained"
 MAX_REASON = 500
 
 
-def process(door: table.Table, records: Iterable[Mapping[str, Any]]) -> list[str]:
+def process(door: Table, records: Iterable[Mapping[str, Any]]) -> list[str]:
     """Put each message of the queue on record; the ids of those that are to come again."""
     failed: list[str] = []
     for record in records:
         try:
             door.run(_note(json.loads(record["body"])["detail"]))
         except Exception:  # The others are put on record all the same.
-            telemetry.logger.exception("returned mail failed")
+            observability.logger.exception("returned mail failed")
             failed.append(record["messageId"])
     return failed
 
@@ -35,20 +37,20 @@ def _note(detail: Mapping[str, Any]) -> Steps[None]:
     if "reportId" in tags:
         if status != SENT:
             write = Update(
-                table.report_key(tags["reportId"]), "ADD returnedFrom :addresses",
-                "attribute_exists(pk)", table.NO_NAMES, {":addresses": frozenset(addresses)},
+                report_key(tags["reportId"]), "ADD returnedFrom :addresses",
+                "attribute_exists(pk)", NO_NAMES, {":addresses": frozenset(addresses)},
             )  # fmt: skip
     elif "entitlementId" in tags:
         sent_at, audience = tags["mail"].split("-")
-        key = table.mail_key(tags["entitlementId"], int(sent_at), audience)
+        key = mail_key(tags["entitlementId"], int(sent_at), audience)
         write = _on_mail(key, status, reason)
     else:
         # Somebody else sends by the same configuration set.
-        telemetry.logger.warning("returned mail of nobody's")
+        observability.logger.warning("returned mail of nobody's")
         return
     if write:
         yield from ledger.settle(write)
-    telemetry.count("MailReturned")
+    observability.count("MailReturned")
 
 
 def _on_mail(key: Key, status: str, reason: str) -> Update:

@@ -6,9 +6,10 @@ Many may at once: it is written as it was read, or looked at again.
 
 from collections.abc import Sequence
 
-from shared import ledger, pool_sum, table
+from shared import ledger, pool_sum
+from shared.dynamodb.keys import sum_key
+from shared.dynamodb.requests import Accepted, Get, Item, Pause, Steps, Unavailable
 from shared.pool_sum import Told
-from shared.table import Accepted, Get, Item, Pause, Steps
 
 ATTEMPTS = 30
 
@@ -20,9 +21,9 @@ def count(owner: str, versions: Sequence[Told]) -> Steps[None]:
     """
     left = list(versions)
     for attempt in range(1, ATTEMPTS + 1):
-        seen: Item | None = yield Get(table.sum_key(owner))
+        seen: Item | None = yield Get(sum_key(owner))
         if seen is None:
-            raise table.Unavailable("a pool without a sum")  # it is written with the second page
+            raise Unavailable("a pool without a sum")  # it is written with the second page
         item, taken = pool_sum.counted(seen, left)
         # Also where all was counted before: whoever did may have ended before it stood there.
         is_new = item["rev"] != seen["rev"]
@@ -34,4 +35,4 @@ def count(owner: str, versions: Sequence[Told]) -> Steps[None]:
         left = left[taken:]
         if not left:
             return
-    raise table.Unavailable("the sum of a pool kept changing")
+    raise Unavailable("the sum of a pool kept changing")

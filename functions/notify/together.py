@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias
 
-from shared import table
-from shared.table import BatchGet, BatchPut, Get, Key, Pause, Request, Steps
-from shared.times import now_ms
+from shared.clock import now_ms
+from shared.dynamodb.client import Table, backoff_seconds
+from shared.dynamodb.keys import Key
+from shared.dynamodb.requests import BatchGet, BatchPut, Get, Pause, Request, Steps
 
 # What one call of DynamoDB takes.
 READ_TOGETHER = 100
@@ -33,7 +34,7 @@ class _Failed(NamedTuple):
     error: Exception
 
 
-def run(door: table.Table, operations: Sequence[Steps[Any]], at_once: int) -> list[Outcome]:
+def run(door: Table, operations: Sequence[Steps[Any]], at_once: int) -> list[Outcome]:
     """Run all; what each returns, or the exception that it ended with.
 
     `at_once` calls are made at the same time. 1: one operation after the other, nothing together.
@@ -51,7 +52,7 @@ def run(door: table.Table, operations: Sequence[Steps[Any]], at_once: int) -> li
     return outcomes
 
 
-def _alone(door: table.Table, operation: Steps[Any]) -> Outcome:
+def _alone(door: Table, operation: Steps[Any]) -> Outcome:
     try:
         return door.run(_in_turn(operation))
     except Exception as error:
@@ -94,9 +95,7 @@ def _advance(
             outcomes[number] = error
 
 
-def _round(
-    door: table.Table, waiting: Mapping[int, Any], pool: ThreadPoolExecutor
-) -> dict[int, Any]:
+def _round(door: Table, waiting: Mapping[int, Any], pool: ThreadPoolExecutor) -> dict[int, Any]:
     """Make everybody's request; the replies."""
     reads = {
         number: BatchGet((request.key,)) if isinstance(request, Get) else request
@@ -138,10 +137,10 @@ def _joined(replies: list[Any], request: Any) -> Any:
     return tuple(replies) if isinstance(request, Several) else replies[0]
 
 
-def _tried(door: table.Table, request: Any) -> Any:
+def _tried(door: Table, request: Any) -> Any:
     try:
         if isinstance(request, Pause):
-            time.sleep(table.backoff_seconds(request.attempt))
+            time.sleep(backoff_seconds(request.attempt))
             return now_ms()
         return door.execute(request)
     except Exception as error:
@@ -163,7 +162,7 @@ def _parts(requests: Mapping[int, Any], most: int) -> Iterable[dict[int, Any]]:
         yield part
 
 
-def _read(door: table.Table, part: Mapping[int, BatchGet]) -> dict[int, Any]:
+def _read(door: Table, part: Mapping[int, BatchGet]) -> dict[int, Any]:
     keys = tuple({key: None for request in part.values() for key in request.keys})
     found = _tried(door, BatchGet(keys))
     if isinstance(found, _Failed):
@@ -193,7 +192,7 @@ def _items(requests: Mapping[int, BatchPut], most: int) -> Iterable[dict[int, Ba
         yield part
 
 
-def _write(door: table.Table, part: Mapping[int, BatchPut]) -> dict[int, Any]:
+def _write(door: Table, part: Mapping[int, BatchPut]) -> dict[int, Any]:
     together = BatchPut(tuple(item for request in part.values() for item in request.items))
     reply = _tried(door, together)
     if isinstance(reply, _Failed):

@@ -7,11 +7,12 @@ from typing import Any
 
 from functions.portal import state
 from functions.portal.graph import period_of
-from shared import history, rollup, table
+from shared import history, rollup
+from shared.api.request import Request, Response
+from shared.clock import day_of, to_rfc3339, zone_of
+from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition
+from shared.dynamodb.requests import Item, Query, Steps
 from shared.history import HOUR_MS, QUARTER_MS
-from shared.http import Request, Response
-from shared.table import Item, Query, Steps
-from shared.times import day_of, to_rfc3339, zone_of
 
 SPAN = 30 * 86_400
 PERSONS_SHOWN = 200
@@ -72,11 +73,11 @@ def _records(owner: str, since: int, until: int) -> Steps[tuple[list[Item], bool
     """The newest records of a time, and whether they are all."""
     found: list[Item] = []
     is_complete = True
-    for shard in range(table.DENIAL_SHARDS):
+    for shard in range(DENIAL_SHARDS):
         answer = yield Query(
             "pk = :pk AND sk BETWEEN :low AND :high",
             {
-                ":pk": table.denial_partition(owner, f"{shard:x}"),
+                ":pk": denial_partition(owner, f"{shard:x}"),
                 ":low": history.quarter_name(since - since % HOUR_MS)[:13],
                 ":high": f"{history.quarter_name(until)[:13]}#~",
             },

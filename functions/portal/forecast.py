@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 
 from functions.portal import state
 from functions.portal.graph import meter_of
-from shared import entitlement, ledger, rollup, table
+from shared import ledger, rollup
+from shared.api.request import Request, Response
+from shared.clock import zone_of
+from shared.dynamodb.keys import usage_key, usage_meter, usage_of
+from shared.dynamodb.requests import Get, Item, Steps
+from shared.entitlements.model import has_seats, usage_terms
 from shared.history import DAY_MS
-from shared.http import Request, Response
 from shared.rollup import DAYS
-from shared.table import Item, Steps
-from shared.times import zone_of
 from shared.usage import Counter
 
 WEEKS = 13
@@ -76,13 +78,13 @@ def read(request: Request) -> Response:
 def _read(request: Request) -> Steps[dict[str, Any]]:
     item, standing = yield from state.fetch(request)
     meter = meter_of(request, item)
-    key = table.usage_of(meter)
+    key = usage_of(meter)
     valid_until = item.get("validUntil")
     if ledger.status_at(item["status"], item["validFrom"], valid_until, request.now) != "active":
         return _thin(key, "The license is not in force.")
     if key is not None:
         return (yield from _of_usage(request, item, key))
-    if not entitlement.has_seats(item):
+    if not has_seats(item):
         return _thin(None, "The entitlement has no seats.")
     end = request.now_ms - request.now_ms % DAY_MS + DAY_MS
     start = end - WEEKS * WEEK_DAYS * DAY_MS
@@ -113,13 +115,13 @@ def _days_left(request: Request, item: Item) -> float:
 
 def _of_usage(request: Request, item: Item, key: str) -> Steps[dict[str, Any]]:
     owner, now = item["entitlementId"], request.now_ms
-    found = yield table.Get(table.usage_key(owner, key))
-    if found is None or key not in entitlement.usage_terms(item["document"]):
+    found = yield Get(usage_key(owner, key))
+    if found is None or key not in usage_terms(item["document"]):
         return _thin(key, "Nothing is counted yet.")
     counter = Counter.of(found).as_of(request.now)
     today = now - now % DAY_MS
     start = today - COUNTED_DAYS * DAY_MS
-    meter = table.usage_meter(key)
+    meter = usage_meter(key)
     told = yield from rollup.records(owner, start, today, now, DAYS, meter)
     days = [told.usage(at, at + DAY_MS) for at in range(start, today, DAY_MS)]
     consumed = [day.counts["consumed"] for day in days if day.is_known]

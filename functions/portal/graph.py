@@ -8,13 +8,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from functions.portal import state
-from shared import rollup, table
+from shared import rollup
+from shared.api.request import Request, Response
+from shared.clock import to_rfc3339
+from shared.dynamodb.keys import SEATS, usage_meter, usage_of
+from shared.dynamodb.requests import Item, Steps
 from shared.history import DAY_MS, HOUR_MS, QUARTER_MS, Usage
-from shared.http import Request, Response
 from shared.problems import InvalidRequest
 from shared.rollup import DAYS, HOURS, QUARTERS, DeniedHour
-from shared.table import Item, Steps
-from shared.times import to_rfc3339
 
 DAY = 86_400
 LONGEST_MS = 401 * DAY_MS
@@ -36,10 +37,10 @@ def meter_of(request: Request, item: Item) -> str:
     """
     key = request.query.get("usageKey")
     if key is None:
-        return table.SEATS
+        return SEATS
     if key not in [limit["key"] for limit in item["document"]["usageLimits"]]:
         raise InvalidRequest.at("/usageKey", "no usage limit has this key", place="query")
-    return table.usage_meter(key)
+    return usage_meter(key)
 
 
 def read(request: Request) -> Response:
@@ -80,7 +81,7 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
         for usage in [each for each in known if each and _has_changed(each)][-MOST_SECTIONED:]:
             sections += yield from _sections(owner, meter, usage, now)
     return {
-        "usageKey": table.usage_of(meter),
+        "usageKey": usage_of(meter),
         "from": to_rfc3339(start),
         "to": to_rfc3339(end),
         "interval": name,

@@ -1,9 +1,9 @@
 """The customer's window: its page, and the data of the one entitlement that a link opens."""
 
 from functions.portal import denials, forecast, graph, page, state
-from shared import http
+from shared.api import app, request
 
-ROUTES: dict[str, http.Handler] = {
+ROUTES: dict[str, request.Handler] = {
     "openPortal": page.show,
     "openEmbeddedPortal": page.embed,
     "readPortalFile": page.read_file,
@@ -13,4 +13,4 @@ ROUTES: dict[str, http.Handler] = {
     "listPortalSeats": state.list_seats,
     "getPortalForecast": forecast.read,
 }
-handler = http.serve(ROUTES)
+handler = app.serve(ROUTES)

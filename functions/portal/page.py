@@ -7,8 +7,8 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from shared import negotiation
-from shared.http import Request, Response
+from shared.api import negotiation
+from shared.api.request import Request, Response
 from shared.problems import NotFound
 
 STATIC = Path(__file__).parent / "static"

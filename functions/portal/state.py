@@ -2,13 +2,17 @@
 
 from typing import Any
 
-from shared import entitlement, history, ledger, lists, table, usage
+from shared import history, ledger, usage
+from shared.api import pagination
+from shared.api.request import Request, Response
+from shared.clock import to_rfc3339
+from shared.dynamodb.keys import SEATS, denied_day_key, usage_key, usage_meter
+from shared.dynamodb.paging import Listed
+from shared.dynamodb.requests import BatchGet, Item, Steps
+from shared.entitlements.model import has_seats, usage_terms
+from shared.entitlements.queries import fetch_entitlement, fetch_standing
 from shared.holders import held_seats
-from shared.http import Request, Response
 from shared.ledger import Standing
-from shared.lists import Listed
-from shared.table import Item, Steps
-from shared.times import to_rfc3339
 from shared.usage import Counter
 
 
@@ -18,7 +22,7 @@ def fetch(request: Request) -> Steps[tuple[Item, Standing]]:
     Raises:
         NotFound.
     """
-    return (yield from entitlement.fetch_standing(str(request.caller.entitlement_id)))
+    return (yield from fetch_standing(str(request.caller.entitlement_id)))
 
 
 def read(request: Request) -> Response:
@@ -29,14 +33,11 @@ def read(request: Request) -> Response:
 def _read(request: Request) -> Steps[dict[str, Any]]:
     item, standing = yield from fetch(request)
     owner, document = item["entitlementId"], item["document"]
-    keys = list(entitlement.usage_terms(document))
+    keys = list(usage_terms(document))
     today = history.quarter_name(request.now_ms)[:10]
-    counters = {key: table.usage_key(owner, key) for key in keys}
-    denied = [
-        table.denied_day_key(owner, today, meter)
-        for meter in (table.SEATS, *map(table.usage_meter, keys))
-    ]
-    found = yield table.BatchGet((*counters.values(), *denied))
+    counters = {key: usage_key(owner, key) for key in keys}
+    denied = [denied_day_key(owner, today, meter) for meter in (SEATS, *map(usage_meter, keys))]
+    found = yield BatchGet((*counters.values(), *denied))
     limits = {key: Counter.of(found[each]) for key, each in counters.items() if each in found}
     contact = document["contacts"].get("accountOwner") or {}
     return {
@@ -51,7 +52,7 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
         "validUntil": document["validUntil"],
         "timeZone": document["timeZone"],
         "leasePeriod": document["leasePeriod"],
-        "seats": standing.view() if entitlement.has_seats(item) else None,
+        "seats": standing.view() if has_seats(item) else None,
         "usage": [usage.current_view(key, limit, request.now) for key, limit in limits.items()],
         "role": next(iter(request.caller.scopes)),
         "expiresAt": to_rfc3339((request.caller.expires_at or 0) * 1000),
@@ -69,11 +70,11 @@ def _version(item: Item, standing: Standing, limits: dict[str, Counter], denied:
 
 def list_seats(request: Request) -> Response:
     """Who holds a seat."""
-    return lists.respond(request, _seats(request))
+    return pagination.respond(request, _seats(request))
 
 
 def _seats(request: Request) -> Steps[Listed]:
-    limit, start = lists.limit_of(request), lists.start_of(request)
+    limit, start = pagination.limit_of(request), pagination.start_of(request)
     owner = str(request.caller.entitlement_id)
-    _, page = yield from entitlement.fetch(owner)
+    _, page = yield from fetch_entitlement(owner)
     return (yield from held_seats(owner, page, limit, start))

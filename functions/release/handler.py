@@ -3,10 +3,12 @@
 from typing import Any
 
 from functions.release.sweep import sweep
-from shared import http, pool, telemetry
-from shared.http import Request, Response
-from shared.table import Put, heartbeat_key
-from shared.times import now_ms
+from shared import observability, pool
+from shared.api import app
+from shared.api.request import Request, Response
+from shared.clock import now_ms
+from shared.dynamodb.keys import heartbeat_key
+from shared.dynamodb.requests import Put
 
 _memory = pool.Memory()
 
@@ -18,20 +20,20 @@ def release_seat(request: Request) -> Response:
         pool.release(entitlement_id, named, request.change, memory=_memory)
     )
     if released:
-        telemetry.count("SeatReleased")
+        observability.count("SeatReleased")
     return Response(204)
 
 
-_context = http.Context()
+_context = app.Context()
 ROUTES = {"releaseSeat": release_seat}
-_serve = http.serve(ROUTES, _context)
+_serve = app.serve(ROUTES, _context)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A call of the API, or the schedule's tick."""
     if "routeKey" in event:
         return _serve(event, context)
-    telemetry.begin(context)
+    observability.begin(context)
     now = now_ms()
     deadline = now + context.get_remaining_time_in_millis() - 5_000
     _context.table.answer_within((deadline - now) / 1000, is_background=True)
@@ -39,9 +41,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         # The stream's reader counts it: an alarm rings when it comes there no more.
         _context.table.execute(Put(heartbeat_key(), {"at": now}))
     except Exception:  # the sweep has its own work, and its own alarm
-        telemetry.logger.exception("heartbeat not written")
+        observability.logger.exception("heartbeat not written")
     done = sweep(_context.table, context.aws_request_id, now, deadline)
-    telemetry.count("SweepRan")
-    telemetry.logger.info("sweep", extra=done)
-    telemetry.flush()
+    observability.count("SweepRan")
+    observability.logger.info("sweep", extra=done)
+    observability.flush()
     return done

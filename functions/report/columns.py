@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from shared.times import from_rfc3339_ms, hours_of, zone_of
+from shared.clock import from_rfc3339_ms, hours_of, zone_of
 
 Entry = Mapping[str, Any]
 Cell = str | int | float | Decimal | datetime | None

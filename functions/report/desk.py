@@ -8,14 +8,17 @@ from typing import Any
 from functions.report import periods
 from functions.report.figures import Period
 from functions.report.job import summary_view
-from shared import idempotency, lists, report_links, table
-from shared.credentials import new_id
-from shared.http import Request, Response
-from shared.idempotency import replayed
-from shared.models import REPORT_FORMATS, ReportInput, parse
+from shared import report_links
+from shared.api import idempotency, pagination
+from shared.api.auth import new_id
+from shared.api.idempotency import replayed
+from shared.api.request import Request, Response
+from shared.api.schemas.base import parse
+from shared.api.schemas.reports import REPORT_FORMATS, ReportInput
+from shared.clock import from_rfc3339_ms, to_rfc3339, zone_of
+from shared.dynamodb.keys import report_key
+from shared.dynamodb.requests import Get, Item, Put, Steps
 from shared.problems import InvalidRequest, NotFound
-from shared.table import Item, Put, Steps
-from shared.times import from_rfc3339_ms, to_rfc3339, zone_of
 
 LIST = "REPORT"
 ZONE = os.environ.get("REPORT_TIME_ZONE", "UTC")
@@ -75,7 +78,7 @@ def scheduled(scheduled_time: str | None, public_url: str, now_ms: int) -> Put:
         report_id, period, month, ZONE, filters={}, formats=[*REPORT_FORMATS], sends_email=True,
         actor="schedule", public_url=public_url, now_ms=now_ms,
     )  # fmt: skip
-    return Put(table.report_key(report_id), item, "attribute_not_exists(pk)")
+    return Put(report_key(report_id), item, "attribute_not_exists(pk)")
 
 
 def create(request: Request) -> Response:
@@ -94,7 +97,7 @@ def create(request: Request) -> Response:
         sends_email=model.send_email, actor=request.caller.key_id,
         public_url=request.public_url, now_ms=request.now_ms,
     )  # fmt: skip
-    put = Put(table.report_key(report_id), item, "attribute_not_exists(pk)")
+    put = Put(report_key(report_id), item, "attribute_not_exists(pk)")
     response = Response(202, _view(item, {}))
     kept, _ = idempotency.write_once(request, (put,), response, nonce=report_id)
     response = replayed(kept) if kept else response
@@ -108,7 +111,7 @@ def read(request: Request) -> Response:
 
 
 def _read(request: Request) -> Steps[dict[str, Any]]:
-    item: Item | None = yield table.Get(table.report_key(request.path["reportId"]))
+    item: Item | None = yield Get(report_key(request.path["reportId"]))
     if item is None:
         raise NotFound("No report has this id.")
     made: dict[str, dict[str, Any]] = {}
@@ -119,7 +122,9 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
 
 def list_all(request: Request) -> Response:
     """Reports, newest first."""
-    return lists.respond(request, lists.newest_first(request, LIST, lambda item: _view(item, {})))
+    return pagination.respond(
+        request, pagination.newest_first(request, LIST, lambda item: _view(item, {}))
+    )
 
 
 def _view(item: Item, made: dict[str, dict[str, Any]]) -> dict[str, Any]:

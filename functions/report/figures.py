@@ -10,9 +10,9 @@ from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from shared.clock import day_of, hours_of, to_rfc3339
+from shared.dynamodb.requests import Item
 from shared.history import HOUR_MS, QUARTER_MS, Level, Quarter, Records, Usage, quarter_of
-from shared.table import Item
-from shared.times import day_of, hours_of, to_rfc3339
 
 # The suggestion covers the demand of so many percent of the days.
 COVERED_PERCENT = 95

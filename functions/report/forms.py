@@ -13,8 +13,8 @@ import xlsxwriter
 from xlsxwriter.worksheet import Worksheet
 
 from functions.report.columns import COLUMNS, Cell, Entry, rows
+from shared.clock import from_rfc3339_ms, in_zone
 from shared.texts import TURNING
-from shared.times import from_rfc3339_ms, in_zone
 
 Meta = Mapping[str, Any]
 # Where a spreadsheet may take a text for a formula (OWASP, "CSV injection"): at its beginning, and

@@ -7,16 +7,17 @@ from typing import Any
 from functions.report import desk
 from functions.report.job import MailFailed, Mailing, StepFailed, Work, queue_at
 from functions.report.store import Store
-from shared import aws, http, telemetry
-from shared.table import Unavailable
-from shared.times import now_ms, to_rfc3339
+from shared import aws, observability
+from shared.api import app, request
+from shared.clock import now_ms, to_rfc3339
+from shared.dynamodb.requests import Unavailable
 
 # How long a job that failed waits for its next attempt: an outage of an hour costs no report.
 WAITS = (30, 120, 600, 3_600, 14_400)
 ATTEMPTS = len(WAITS) + 1
 SECONDS_TO_ANSWER = 10
 
-_context = http.Context()
+_context = app.Context()
 _store = Store(os.environ.get("REPORTS_BUCKET", ""))
 _jobs_url = os.environ.get("REPORT_JOBS_URL", "")
 _recipients = os.environ.get("REPORT_RECIPIENTS", "")
@@ -32,19 +33,19 @@ _work = Work(
 )
 
 
-ROUTES: dict[str, http.Handler] = {
+ROUTES: dict[str, request.Handler] = {
     "createReport": desk.create,
     "listReports": desk.list_all,
     "getReport": desk.read,
 }
-_serve = http.serve(ROUTES, _context)
+_serve = app.serve(ROUTES, _context)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A call of the API, a job of the queue, or the schedule."""
     if "routeKey" in event:
         return _serve(event, context)
-    telemetry.begin(context)
+    observability.begin(context)
     seconds = context.get_remaining_time_in_millis() / 1000
     _context.table.answer_within(seconds - SECONDS_TO_ANSWER, is_background=True)
     if "Records" not in event:
@@ -57,7 +58,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     failed = [
         {"itemIdentifier": record["messageId"]} for record in event["Records"] if not _do(record)
     ]
-    telemetry.flush()
+    observability.flush()
     return {"batchItemFailures": failed}
 
 
@@ -74,7 +75,7 @@ def _do(record: dict[str, Any]) -> bool:
         else:
             _work.do(job)
     except Exception as error:
-        telemetry.logger.exception("job failed", extra={**job, "attempt": attempt})
+        observability.logger.exception("job failed", extra={**job, "attempt": attempt})
         _note(record, job, attempt, error)
         return False
     return True
@@ -86,7 +87,7 @@ def _ask(record: dict[str, Any], job: dict[str, Any]) -> bool:
         asked = desk.scheduled(job["scheduledTime"], job["publicUrl"], now_ms())
         _context.table.execute(asked)
     except Exception:
-        telemetry.logger.exception("report not asked for", extra=job)
+        observability.logger.exception("report not asked for", extra=job)
         attempt = int(record.get("attributes", {}).get("ApproximateReceiveCount", "1"))
         _come_again(record, attempt)
         return False
@@ -102,7 +103,7 @@ def _come_again(record: dict[str, Any], attempt: int) -> None:
             VisibilityTimeout=WAITS[min(max(attempt, 1), len(WAITS)) - 1],
         )
     except Exception:  # then it comes again when its time in the queue is over
-        telemetry.logger.exception("wait not set")
+        observability.logger.exception("wait not set")
 
 
 def _note(record: dict[str, Any], job: dict[str, Any], attempt: int, error: Exception) -> None:
@@ -116,5 +117,5 @@ def _note(record: dict[str, Any], job: dict[str, Any], attempt: int, error: Exce
             why = f"{step}: {reason}"
             _work.note_failure(job["reportId"], attempt, why, is_published=is_published)
     except Exception:
-        telemetry.logger.exception("failure not noted", extra=job)
+        observability.logger.exception("failure not noted", extra=job)
     _come_again(record, attempt)

@@ -19,10 +19,29 @@ from functions.report.figures import Period
 from functions.report.forms import Csv, Form, Json, Meta, Xlsx
 from functions.report.page import Page
 from functions.report.store import Store
-from shared import aws, ledger, report_links, table, telemetry
-from shared.table import Accepted, Item, Put, Refused, Transact, Update
-from shared.times import hours_of, to_rfc3339
-from shared.times import now_ms as clock
+from shared import aws, ledger, observability, report_links
+from shared.clock import hours_of, to_rfc3339
+from shared.clock import now_ms as clock
+from shared.dynamodb.client import Table
+from shared.dynamodb.expressions import assign, set_and_remove
+from shared.dynamodb.keys import (
+    NOTABLE_SHARDS,
+    notable_shard,
+    report_job_key,
+    report_key,
+    report_series_key,
+)
+from shared.dynamodb.requests import (
+    NO_NAMES,
+    Accepted,
+    Get,
+    Item,
+    Put,
+    Refused,
+    Transact,
+    Unavailable,
+    Update,
+)
 
 PART = 500  # entitlements that one step reads
 ROUNDS = 5
@@ -76,7 +95,7 @@ class Work:
 
     def __init__(
         self,
-        door: table.Table,
+        door: Table,
         store: Store,
         queue: Callable[[list[Job]], None],
         mailing: Mailing,
@@ -115,7 +134,7 @@ class Work:
             return 1
         reply = self._door.execute(
             Update(
-                table.report_job_key(job["reportId"], job["step"], job.get("number", 0)),
+                report_job_key(job["reportId"], job["step"], job.get("number", 0)),
                 "SET #ttl = :ttl ADD attempts :one",
                 "",
                 {"#ttl": "ttl"},
@@ -128,7 +147,7 @@ class Work:
         return attempt
 
     def _read(self, report_id: str) -> Item | None:
-        item: Item | None = self._door.execute(table.Get(table.report_key(report_id)))
+        item: Item | None = self._door.execute(Get(report_key(report_id)))
         return item
 
     # --- Plan -------------------------------------------------------------------------------------
@@ -147,7 +166,7 @@ class Work:
                 count += 1
             self._door.execute(
                 Update(
-                    table.report_key(report["reportId"]),
+                    report_key(report["reportId"]),
                     "SET partCount = :count, #plan = :plan, #status = :running",
                     "attribute_not_exists(partCount) AND #status = :queued",
                     {"#status": "status", "#plan": "plan"},
@@ -168,7 +187,7 @@ class Work:
         """Shard by shard, each in the order of ids: every version has the same order."""
         period = _period(report)
         only = report["filters"].get("entitlementId")
-        shards = [table.notable_shard(only)] if only else range(table.NOTABLE_SHARDS)
+        shards = [notable_shard(only)] if only else range(NOTABLE_SHARDS)
         for shard in shards:
             found = self._door.run(reading.candidates(shard, period))
             for owner in sorted(found):
@@ -195,7 +214,7 @@ class Work:
             self._store.put(_part_name(report, number, "rows"), path, TYPES["json"])
         reply = self._door.execute(
             Update(
-                table.report_key(report["reportId"]),
+                report_key(report["reportId"]),
                 "ADD done :number",
                 "#status = :running",
                 {"#status": "status"},
@@ -219,7 +238,7 @@ class Work:
         for _round in range(ROUNDS):
             if report["status"] != "running":
                 break
-            series = self._door.execute(table.Get(table.report_series_key(report["series"])))
+            series = self._door.execute(Get(report_series_key(report["series"])))
             with tempfile.TemporaryDirectory() as folder:
                 made = self._write(report, series, Path(folder))
             self._commit(report, series, made)
@@ -228,7 +247,7 @@ class Work:
             assert again is not None  # reports are never deleted
             report = again
         if report["status"] == "running":
-            raise table.Unavailable("reports of this series kept being published")
+            raise Unavailable("reports of this series kept being published")
         self._clear(report["reportId"], report.get("folder"))
         if report["status"] == "published":
             self._tell(report)
@@ -300,7 +319,7 @@ class Work:
         }
 
     def _commit(self, report: Item, series: Item | None, made: Item) -> None:
-        sets, removals, values = table.assign({f"#{name}": made[name] for name in made})
+        sets, removals, values = assign({f"#{name}": made[name] for name in made})
         names = {f"#{name}": name for name in made}
         condition, bound = "attribute_not_exists(pk)", dict[str, Any]()
         if series:
@@ -308,14 +327,14 @@ class Work:
         transaction = Transact(
             (
                 Update(
-                    table.report_key(report["reportId"]),
-                    table.set_and_remove(sets, removals),
+                    report_key(report["reportId"]),
+                    set_and_remove(sets, removals),
                     "#status = :running",
                     names,
                     {**values, ":running": "running"},
                 ),
                 Put(
-                    table.report_series_key(report["series"]),
+                    report_series_key(report["series"]),
                     {
                         "latest": report["reportId"],
                         "version": made["version"],
@@ -349,13 +368,15 @@ class Work:
                     self._mailing.configuration,
                 )  # fmt: skip
             except aws.Errors as error:  # the others are told all the same
-                telemetry.logger.exception("mail failed", extra={"reportId": report["reportId"]})
-                telemetry.count("MailFailed")
+                observability.logger.exception(
+                    "mail failed", extra={"reportId": report["reportId"]}
+                )
+                observability.count("MailFailed")
                 failed = error
                 continue
             self._door.execute(
                 Update(
-                    table.report_key(report["reportId"]), "ADD sentTo :one", "", table.NO_NAMES,
+                    report_key(report["reportId"]), "ADD sentTo :one", "", NO_NAMES,
                     {":one": frozenset((recipient,))},
                 )
             )  # fmt: skip
@@ -363,9 +384,7 @@ class Work:
             raise MailFailed from failed
         if "failure" in report:
             self._door.execute(
-                Update(
-                    table.report_key(report["reportId"]), "REMOVE failure", "", table.NO_NAMES, {}
-                )
+                Update(report_key(report["reportId"]), "REMOVE failure", "", NO_NAMES, {})
             )
 
     def note_failure(
@@ -380,7 +399,7 @@ class Work:
         values: dict[str, Any] = {f":{status}": status for status in statuses}
         self._door.execute(
             Update(
-                table.report_key(report_id),
+                report_key(report_id),
                 "SET failedAttempts = :attempt, failure = :reason",
                 f"#status IN ({', '.join(values)})",
                 {"#status": "status"},
@@ -395,7 +414,7 @@ class Work:
         """
         reply = self._door.execute(
             Update(
-                table.report_key(report_id),
+                report_key(report_id),
                 "SET #status = :failed, failure = if_not_exists(failure, :unknown)",
                 "#status IN (:queued, :running)",
                 {"#status": "status"},
@@ -408,10 +427,10 @@ class Work:
             )
         )
         if isinstance(reply, Refused) and reply.item and reply.item["status"] == "published":
-            telemetry.count("MailGivenUp")
+            observability.count("MailGivenUp")
             return
         self._clear(report_id)
-        telemetry.count("ReportFailed")
+        observability.count("ReportFailed")
 
     _steps: Mapping[str, Callable[["Work", Item, Job], list[Job]]] = {
         "plan": _plan, "part": _part, "publish": _publish,
@@ -592,7 +611,7 @@ def _pairs(
 
 def _place(entry: Entry) -> tuple[int, str]:
     owner = entry["entitlementId"]
-    return table.notable_shard(owner), owner
+    return notable_shard(owner), owner
 
 
 def _differences(old: Entry, new: Entry) -> list[dict[str, Any]]:

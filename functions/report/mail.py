@@ -5,7 +5,7 @@ from typing import Any
 
 from functions.report.page import environment, local
 from shared import aws
-from shared.table import Item
+from shared.dynamodb.requests import Item
 from shared.texts import isolated
 
 

@@ -9,8 +9,8 @@ from jinja2 import Environment, FileSystemLoader, Undefined
 
 from functions.report.columns import COLUMNS, Entry, meters, sign_text
 from functions.report.forms import Meta
+from shared.clock import from_rfc3339_ms, hours_of, zone_of
 from shared.texts import isolated
-from shared.times import from_rfc3339_ms, hours_of, zone_of
 
 # So many entitlements have a picture of their own; the page would be of no use to a reader else.
 PICTURES = 100

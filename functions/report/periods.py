@@ -4,11 +4,11 @@ from datetime import UTC, datetime, tzinfo
 
 from functions.report.figures import Period
 from shared import usage
+from shared.api.schemas.reports import ReportInput
+from shared.clock import from_rfc3339, zone_of
 from shared.history import QUARTER_MS
 from shared.ledger import EVIDENCE_SECONDS
-from shared.models import ReportInput
 from shared.problems import InvalidRequest
-from shared.times import from_rfc3339, zone_of
 
 LONGEST_MS = 366 * 86_400_000
 

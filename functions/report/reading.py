@@ -9,10 +9,23 @@ from typing import Any
 
 from functions.report import figures
 from functions.report.figures import MANY_DEVICES, Mixed, Period, Tops
-from shared import follow_up, history, ledger, table
+from shared import history, ledger
+from shared.clock import to_rfc3339, zone_of
+from shared.dynamodb.keys import (
+    NOTABLE_NOW,
+    SEATS,
+    Key,
+    entitlement_key,
+    episode_key,
+    follow_up_key,
+    marked,
+    notable_partition,
+    seat_record_key,
+    usage_of,
+)
+from shared.dynamodb.requests import BatchGet, Item, Query, Steps
 from shared.history import DISORDER_MS, QUARTER_MS, Episode, KeptChange, Level, Quarter, Records
-from shared.table import SEATS, Item, Query, Steps
-from shared.times import to_rfc3339, zone_of
+from shared.sales import follow_up
 
 Candidates = dict[str, set[str]]
 BATCH = 100
@@ -26,10 +39,10 @@ def candidates(shard: int, period: Period) -> Steps[Candidates]:
     """
     found: Candidates = {}
     months = history.months_between(period.start, max(period.start, period.until - 1))
-    for month in (table.NOW, *months):
-        marks = Query("pk = :pk", {":pk": table.notable_partition(month, shard)})
+    for month in (NOTABLE_NOW, *months):
+        marks = Query("pk = :pk", {":pk": notable_partition(month, shard)})
         for item in (yield from history.all_of(marks)):
-            owner, meter = table.marked(item["sk"])
+            owner, meter = marked(item["sk"])
             found.setdefault(owner, set()).add(meter)
     return found
 
@@ -58,15 +71,15 @@ def entries(
 def _entries(
     wanted: list[tuple[str, list[str]]], period: Period, filters: Mapping[str, str], now: int
 ) -> Steps[list[dict[str, Any]]]:
-    keys = [table.entitlement_key(owner) for owner, _ in wanted]
-    items: dict[table.Key, Item] = yield table.BatchGet(tuple(keys))
-    sold = yield table.BatchGet(tuple(table.follow_up_key(owner) for owner, _ in wanted))
+    keys = [entitlement_key(owner) for owner, _ in wanted]
+    items: dict[Key, Item] = yield BatchGet(tuple(keys))
+    sold = yield BatchGet(tuple(follow_up_key(owner) for owner, _ in wanted))
     found = []
     for owner, meters in wanted:
-        item = items.get(table.entitlement_key(owner))
+        item = items.get(entitlement_key(owner))
         if item is None or not matches(item, filters):
             continue
-        entry = yield from _entry(item, meters, period, sold.get(table.follow_up_key(owner)), now)
+        entry = yield from _entry(item, meters, period, sold.get(follow_up_key(owner)), now)
         if entry:
             found.append(entry)
     return found
@@ -110,7 +123,7 @@ def _entry(
         peak_at = yield from _peak_at(owner, meter, records, period, usage.highest)
         episodes = yield from _episodes(owner, meter, period, now * 1000)
         if meter != SEATS:
-            key = str(table.usage_of(meter))
+            key = str(usage_of(meter))
             limits.append(figures.of_usage_limit(key, usage, previous, days, peak_at, episodes))
             continue
         opening = figures.opening_level(records, period.start)
@@ -213,7 +226,7 @@ def _episodes(owner: str, meter: str, period: Period, now_ms: int) -> Steps[int]
     """How many overdraft episodes touch the period."""
     query = Query(
         "pk = :pk AND sk < :until",
-        {":pk": table.episode_key(owner, meter, 0).pk, ":until": f"{period.until:013d}"},
+        {":pk": episode_key(owner, meter, 0).pk, ":until": f"{period.until:013d}"},
         descending=True,
         limit=BATCH,
     )
@@ -236,7 +249,7 @@ def _episodes(owner: str, meter: str, period: Period, now_ms: int) -> Steps[int]
 
 def _seat_records(owner: str) -> Steps[list[Item]]:
     """The seat records with many devices; the others are let go page by page."""
-    query = Query("pk = :pk", {":pk": table.seat_record_key(owner, "").pk})
+    query = Query("pk = :pk", {":pk": seat_record_key(owner, "").pk})
     many: list[Item] = []
     while True:
         found = yield query

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from local.api import Api
 from local.past import Past
 from local.stack import Stack
-from shared.times import now_ms
+from shared.clock import now_ms
 from tests.support import wait_for
 from tools import ROOT
 

@@ -16,8 +16,8 @@ from local.api import Api
 from local.past import Past
 from local.run import DEMO_ENTITLEMENT
 from local.stack import VENDOR, Stack
+from shared.clock import from_rfc3339, now_ms
 from shared.texts import TURNING, wrong_id
-from shared.times import from_rfc3339, now_ms
 from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS, Open, Sold, choose, drawn
 from tests.support import wait_for
 from tools import ROOT

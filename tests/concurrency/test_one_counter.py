@@ -12,9 +12,12 @@ from collections.abc import Iterator
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import problems, table, usage
+from shared import problems, usage
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import DENIAL_PREFIX, usage_key
+from shared.dynamodb.marshalling import item_from_wire
+from shared.dynamodb.requests import Accepted, Get, Transact
 from shared.ledger import Change
-from shared.table import Table
 from shared.usage import Counter, Terms
 from tests.concurrency.threads import SEEDS, THREADS, history, run, together
 from tests.support import NOW_MS, change, create_table, new_id, open_door, timed_key
@@ -37,7 +40,7 @@ class Clients:
     def __init__(self, door: Table, purchased: int, hard_cap: int | None) -> None:
         self.door = door
         self.owner = new_id()
-        self.key = table.usage_key(self.owner, "x")
+        self.key = usage_key(self.owner, "x")
         self.terms = Terms(purchased, hard_cap, "monthly", "UTC", "active", 0, None)
         self._started = time.monotonic()
         self._offset_ms = 0
@@ -82,7 +85,7 @@ class Clients:
         return outcome
 
     def counter(self) -> Counter:
-        return Counter.of(self.door.execute(table.Get(self.key)))
+        return Counter.of(self.door.execute(Get(self.key)))
 
     def check(self, dynamodb: DynamoDBLocal) -> Tally[str]:
         """The counter never went above its cap, and each request consumed once.
@@ -115,8 +118,8 @@ class Clients:
 
     def attempts(self, dynamodb: DynamoDBLocal) -> int:
         found = dynamodb.client().get_paginator("scan").paginate(TableName=self.door.name)
-        items = [table.item_from_wire(item) for page in found for item in page["Items"]]
-        pk = f"{table.DENIAL_PREFIX}{self.owner}#"
+        items = [item_from_wire(item) for page in found for item in page["Items"]]
+        pk = f"{DENIAL_PREFIX}{self.owner}#"
         return sum(item["attempts"] for item in items if item["pk"].startswith(pk))
 
 
@@ -195,7 +198,7 @@ def test_everything_at_once(
         seen = clients.counter()
         new = usage.changed(seen, valid, now.now, is_renewed=False)
         write = run(door, usage.change_terms(clients.owner, "x", seen, new, now), clients.now_ms)
-        if write and isinstance(door.execute(table.Transact((write,))), table.Accepted):
+        if write and isinstance(door.execute(Transact((write,))), Accepted):
             counted["updated"] += 1
 
     def work(worker: int) -> None:

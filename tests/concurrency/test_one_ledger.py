@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, pool, problems, table
+from shared import ledger, pool, problems
+from shared.clock import from_rfc3339
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import ledger_key
+from shared.dynamodb.marshalling import item_from_wire
+from shared.dynamodb.requests import Accepted, Transact
 from shared.ledger import Change, Holder, Stamps, Terms, decode_seat
-from shared.table import Table, item_from_wire
-from shared.times import from_rfc3339
 from tests.concurrency.threads import SEEDS, THREADS, Grants, history, run, together
 from tests.support import NOW_MS, create_table, make_page, new_id, open_door, read_page, terms
 
@@ -138,7 +141,7 @@ def test_a_rush_on_100_of_120(dynamodb: DynamoDBLocal, door: Table) -> None:
     assert all(denied.extensions["seats"]["used"] == 120 for _, denied in clients.denials)
     assert clients.contentions == 0
     assert attempts_on_record(dynamodb, door, entitlement_id) == 40
-    kinds = check_history(history(dynamodb, door, table.ledger_key(entitlement_id)))
+    kinds = check_history(history(dynamodb, door, ledger_key(entitlement_id)))
     assert kinds == {"created": 1, "activated": 120}
 
 
@@ -183,7 +186,7 @@ def test_stale_seats_are_reclaimed_before_anything_is_overdraft(
     overdraft = [grant for grant in clients.grants if grant.seat.is_overdraft]
     assert (len(clients.grants), len(overdraft)) == (120, 20)
     assert len(clients.denials) == 8
-    check_history(history(dynamodb, door, table.ledger_key(clients.entitlement_id)))
+    check_history(history(dynamodb, door, ledger_key(clients.entitlement_id)))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -196,7 +199,7 @@ def test_all_reclaim_the_same_seats_at_once(
     overdraft = [grant for grant in clients.grants if grant.seat.is_overdraft]
     assert (len(clients.grants), len(overdraft)) == (6, 2)
     assert len(clients.denials) + clients.contentions == 10
-    check_history(history(dynamodb, door, table.ledger_key(clients.entitlement_id)))
+    check_history(history(dynamodb, door, ledger_key(clients.entitlement_id)))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -224,19 +227,19 @@ def test_everything_at_once(dynamodb: DynamoDBLocal, door: Table, seed: int) -> 
             elif act < 0.92 and worker == 0:
                 clients.pass_time(chance.choice([10, 160, 320]))
             elif act < 0.96:
-                clients.run(ledger.sweep_page(table.ledger_key(entitlement_id), clients.change()))
+                clients.run(ledger.sweep_page(ledger_key(entitlement_id), clients.change()))
             elif worker == 1:
                 valid = terms(*limits[step % 4], lease=chance.choice([300, 120]))
                 write = ledger.change_terms(
                     entitlement_id, valid, clients.change(), lease_changed=True
                 )
-                reply = door.execute(table.Transact((write,)))
-                if isinstance(reply, table.Accepted):
+                reply = door.execute(Transact((write,)))
+                if isinstance(reply, Accepted):
                     with lock:
                         counted["updated"] += 1
 
     together(work)
-    kinds = check_history(history(dynamodb, door, table.ledger_key(entitlement_id)))
+    kinds = check_history(history(dynamodb, door, ledger_key(entitlement_id)))
     assert kinds["released"] == counted["released"]
     assert kinds["updated"] == counted["updated"]
     new = [grant for grant in clients.grants if grant.is_new]

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, pool, problems, table
+from shared import ledger, pool, problems
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import ROOM_INDEX, ledger_key, standing_key
+from shared.dynamodb.requests import BatchGet, BatchPut, Get, Pause, Put, Query
 from shared.ledger import Change, Holder, Page, Stamps, Terms, decode_seat
 from shared.pool import Memory
-from shared.table import Table
 from tests.concurrency.threads import SEEDS, THREADS, Grants, histories, run, together
 from tests.support import NOW_MS, create_table, new_id, open_door, terms
 
@@ -41,7 +43,7 @@ class Clients:
         self.contentions = 0
         self.errors: list[str] = []
         items = pool.new_pages(self.owner, valid, pages, Change("t", "r", NOW_MS))
-        door.execute(table.BatchPut(tuple(items)))
+        door.execute(BatchPut(tuple(items)))
 
     def now_ms(self) -> int:
         return NOW_MS + self._offset_ms
@@ -81,8 +83,8 @@ class Clients:
 
     def read_pages(self) -> list[Page]:
         step = ledger.PARTS // self.pages
-        keys = tuple(table.ledger_key(self.owner, n * step) for n in range(self.pages))
-        return [Page.of(item) for item in self.door.execute(table.BatchGet(keys)).values()]
+        keys = tuple(ledger_key(self.owner, n * step) for n in range(self.pages))
+        return [Page.of(item) for item in self.door.execute(BatchGet(keys)).values()]
 
 
 def check(dynamodb: DynamoDBLocal, clients: Clients, cap: int) -> None:
@@ -119,9 +121,7 @@ def check(dynamodb: DynamoDBLocal, clients: Clients, cap: int) -> None:
 def marked(door: Table, owner: str, pages: int) -> set[int]:
     shards = ledger.room_shards(owner, pages)
     found = [
-        door.execute(
-            table.Query("roomKey = :shard", {":shard": shard}, index_name=table.ROOM_INDEX)
-        )
+        door.execute(Query("roomKey = :shard", {":shard": shard}, index_name=ROOM_INDEX))
         for shard in shards
     ]
     return {item["page"] for each in found for item in each.items}
@@ -213,9 +213,9 @@ def test_nobody_is_denied_while_room_is_on_its_way(door: Table) -> None:
         assert clients.release(0, ledger.activation_id(grant.key, grant.seat.stamp))
     operation = pool.take(clients.owner, Holder(second[3]), clients.change(), 77)
     request = next(operation)
-    while not isinstance(request, table.Query):
+    while not isinstance(request, Query):
         request = operation.send(
-            clients.now_ms() if isinstance(request, table.Pause) else door.execute(request)
+            clients.now_ms() if isinstance(request, Pause) else door.execute(request)
         )
     looked = door.execute(request)
     assert clients.take(0, third[3]), "with half of the room for its page"
@@ -260,13 +260,13 @@ def test_a_preview_says_what_taking_would(door: Table) -> None:
 
 def test_overdraft_follows_from_the_sum(door: Table) -> None:
     clients = Clients(door, terms(10, 12), 3)
-    key = table.standing_key(clients.owner)
+    key = standing_key(clients.owner)
     grant = clients.take(0, "a")
     assert grant
     assert not grant.seat.is_overdraft
     assert grant.standing.used == 1
-    standing = {**door.execute(table.Get(key)), "used": 10}
-    door.execute(table.Put(key, {n: v for n, v in standing.items() if n not in ("pk", "sk")}))
+    standing = {**door.execute(Get(key)), "used": 10}
+    door.execute(Put(key, {n: v for n, v in standing.items() if n not in ("pk", "sk")}))
     grant = clients.take(1, "b")
     assert grant
     assert grant.seat.is_overdraft

@@ -9,7 +9,8 @@ import pytest
 
 from local.dynamodb import DynamoDBLocal
 from shared import ledger, pool_changes, problems
-from shared.table import Pause, Table, Transact, Update
+from shared.dynamodb.client import Table
+from shared.dynamodb.requests import Pause, Transact, Update
 from tests.concurrency.threads import SEEDS, THREADS, Grants, histories, together
 from tests.pools import PoolLife, shrink_pages
 from tests.support import IS_SOAK, create_table, delete_table, open_door, terms

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import problems, table, usage, usage_parts
+from shared import problems, usage, usage_parts
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import usage_key
+from shared.dynamodb.requests import Accepted, Get, Pause, Transact
 from shared.ledger import Change
-from shared.table import Accepted, Table, Transact
 from shared.usage import Counter, Terms
 from tests.concurrency.threads import SEEDS, THREADS, histories, run, together
 from tests.support import NOW, NOW_MS, create_table, new_id, open_door, this_thread_as
@@ -88,7 +90,7 @@ class Clients:
         return counter
 
     def reply_to(self, request: Any) -> Any:
-        return self.now_ms() if isinstance(request, table.Pause) else self.door.execute(request)
+        return self.now_ms() if isinstance(request, Pause) else self.door.execute(request)
 
     def gather_to_its_first_transaction(self) -> tuple[Any, Transact]:
         """A gathering that is about to send it, and that."""
@@ -247,7 +249,7 @@ def test_a_limit_is_spread_in_a_rush_and_nothing_is_counted_twice(
 
 
 def is_spread(door: Table, limit: tuple[str, str]) -> bool:
-    return Counter.of(door.execute(table.Get(table.usage_key(*limit)))).parts is not None
+    return Counter.of(door.execute(Get(usage_key(*limit)))).parts is not None
 
 
 def test_a_new_end_reaches_every_part(door: Table) -> None:
@@ -299,5 +301,5 @@ def test_use_is_told_after_a_crash_though_nobody_comes_any_more(door: Table) -> 
     clients.offset_ms += 60_000
     with this_thread_as("ReleaseRole"):
         run(door, usage_parts.look_after(*clients.limit, clients.change()), clients.now_ms)
-    counter = Counter.of(door.execute(table.Get(table.usage_key(*clients.limit))))
+    counter = Counter.of(door.execute(Get(usage_key(*clients.limit))))
     assert (counter.used, counter.drawn) == (60, 0)

@@ -9,7 +9,9 @@ from typing import Any
 
 from local.dynamodb import DynamoDBLocal
 from shared import ledger, pool
-from shared.table import Key, Table, item_from_wire
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import Key
+from shared.dynamodb.marshalling import item_from_wire
 from tests import engine
 from tests.support import SOAK_ROUND
 

@@ -3,8 +3,8 @@
 import inspect
 import re
 
-from shared import table
-from shared.table import Key
+from shared.dynamodb import keys as keys_module
+from shared.dynamodb.keys import Key
 from tools import ROOT
 
 PAGE = (ROOT / "docs/data-model.md").read_text()
@@ -13,7 +13,7 @@ PAGE = (ROOT / "docs/data-model.md").read_text()
 def keys() -> list[Key]:
     """One key of every kind, made by its own function."""
     made = []
-    for name, function in inspect.getmembers(table, inspect.isfunction):
+    for name, function in inspect.getmembers(keys_module, inspect.isfunction):
         if name.startswith("_") or inspect.signature(function).return_annotation is not Key:
             continue
         given = [

@@ -16,7 +16,7 @@ from functions.report import handler as report_handler
 from local import pump
 from local.adapt import expand, read_template
 from shared import problems
-from shared.operations import OPERATIONS
+from shared.api.routes import OPERATIONS
 from tests import roles
 from tools import ROOT, build, deploy
 

@@ -9,8 +9,8 @@ import pytest
 
 from local.api import Answer, Api
 from local.stack import Stack
-from shared.operations import OPERATIONS, SCOPES
-from shared.times import to_rfc3339
+from shared.api.routes import OPERATIONS, SCOPES
+from shared.clock import to_rfc3339
 from tests.support import COMPLAINS
 from tools import ROOT
 

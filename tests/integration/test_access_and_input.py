@@ -8,7 +8,7 @@ import pytest
 
 from local.api import Answer
 from local.stack import Stack
-from shared.operations import OPERATIONS, PORTAL_ROLES, SCOPES, Operation
+from shared.api.routes import OPERATIONS, PORTAL_ROLES, SCOPES, Operation
 from tests.integration.conftest import ENTITLEMENT, CheckedApi, Customer
 
 PROTECTED = {route: op for route, op in OPERATIONS.items() if op.scopes or op.portal}

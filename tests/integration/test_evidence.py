@@ -10,7 +10,7 @@ import pytest
 
 from local.demo import list_all
 from local.stack import Stack
-from shared.times import from_rfc3339_ms, to_rfc3339
+from shared.clock import from_rfc3339_ms, to_rfc3339
 from tests.integration.conftest import CheckedApi, Customer
 from tests.support import wait_for
 

@@ -9,7 +9,7 @@ import pytest
 
 from local.api import Answer
 from local.demo import list_all
-from shared import table
+from shared.dynamodb.keys import SUM_PREFIX
 from tests.integration.conftest import CheckedApi, Customer
 from tests.support import wait_for
 
@@ -196,5 +196,5 @@ def test_somebody_of_a_pool_is_erased(stack: Any, api: CheckedApi) -> None:
     about = [item for page in pages for item in page["Items"] if pool.id in item["pk"]["S"]]
     assert len(about) > 5
     assert not [item for item in about if "alice" in str(item).lower()]
-    assert any(item["pk"]["S"].startswith(table.SUM_PREFIX) for item in about)
+    assert any(item["pk"]["S"].startswith(SUM_PREFIX) for item in about)
     assert api.expect(200, "GET", pool.path)["seats"]["used"] in (1, 2)

@@ -6,7 +6,7 @@ import pytest
 import urllib3
 
 from local.stack import Stack
-from shared.times import from_rfc3339
+from shared.clock import from_rfc3339
 from tests.integration.conftest import CheckedApi, Customer
 from tests.support import wait_for
 

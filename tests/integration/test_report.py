@@ -10,7 +10,7 @@ import pytest
 import urllib3
 
 from local.stack import Stack
-from shared.times import to_rfc3339
+from shared.clock import to_rfc3339
 from tests.integration.conftest import CheckedApi, Customer
 from tests.support import BOUNCES, wait_for
 

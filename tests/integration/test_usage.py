@@ -13,8 +13,8 @@ from local.api import Answer
 from local.demo import list_all
 from local.stack import Stack
 from shared import events
-from shared.event_models import EVENTS
-from shared.times import to_rfc3339
+from shared.api.schemas.events import EVENTS
+from shared.clock import to_rfc3339
 from shared.usage import MAX_LIMITS
 from tests.integration.conftest import CheckedApi, Customer
 from tests.integration.receivers import Receivers

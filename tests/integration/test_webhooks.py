@@ -9,7 +9,7 @@ import pytest
 
 from local.stack import Stack
 from shared import events
-from shared.event_models import EVENTS
+from shared.api.schemas.events import EVENTS
 from tests.integration.conftest import CheckedApi, Customer
 from tests.integration.receivers import Receivers, verify_with_node
 from tests.support import wait_for

@@ -6,11 +6,28 @@ import random
 from datetime import UTC, datetime
 from typing import Any
 
-from shared import entitlement, ledger, pool, problems, table, usage
+from shared import ledger, pool, problems, usage
+from shared.clock import to_rfc3339
+from shared.dynamodb.keys import (
+    DENIAL_PREFIX,
+    FOLLOW_UP_ENTRY,
+    FOLLOW_UP_PREFIX,
+    LEDGER_PREFIX,
+    USAGE_PREFIX,
+    Key,
+    change_key,
+    entitlement_key,
+    ledger_key,
+    usage_key,
+    usage_meter,
+    webhook_key,
+    webhooks_version_key,
+)
+from shared.dynamodb.marshalling import item_from_wire
+from shared.dynamodb.requests import BatchPut, Get, Item, Put
+from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
 from shared.history import KeptChange
 from shared.ledger import Change, Holder
-from shared.table import Key, item_from_wire
-from shared.times import to_rfc3339
 from tests import engine
 from tests.notifier import Notifier, Recorder
 from tests.support import create_table, open_door
@@ -33,12 +50,11 @@ DOCUMENT: dict[str, Any] = {
     "timeZone": "America/New_York", "validFrom": to_rfc3339(START - 10_000), "validUntil": None,
     "status": "active",
 }  # fmt: skip
-Item = dict[str, Any]
 HISTORY = (
     "HISTORY#", "EPISODES#", "CHANGES#", "SEATS#", "PERIODS#", "CORRECTIONS#", "OVERDRAFT",
     "NOTABLE#", "FOLLOWUP#",
 )  # fmt: skip
-EXPORTS = table.usage_meter("exports")
+EXPORTS = usage_meter("exports")
 # When April begins in New York.
 MONTH_END = int(datetime(2049, 4, 1, 4, tzinfo=UTC).timestamp() * 1000)
 
@@ -60,12 +76,10 @@ class Life:
         self.counted: list[tuple[int, str, int]] = []
         self.requests_denied: list[tuple[int, str]] = []
         made = self._change()
-        item = entitlement.to_item(
-            self.id, self._document, version=1, created_at=START, now_ms=START
-        )
-        self.door.execute(table.Put(table.entitlement_key(self.id), item))
-        self.door.execute(ledger.new_page(self.id, entitlement.terms(self._document), made))
-        for key, terms in entitlement.usage_terms(self._document).items():
+        item = entitlement_item(self.id, self._document, version=1, created_at=START, now_ms=START)
+        self.door.execute(Put(entitlement_key(self.id), item))
+        self.door.execute(ledger.new_page(self.id, seat_terms(self._document), made))
+        for key, terms in usage_terms(self._document).items():
             self.door.execute(usage.new_counter(self.id, key, terms, made))
         self._watch()
         for number in range(steps):
@@ -78,26 +92,26 @@ class Life:
         self.records = read_stream(url, self.name)
         self.items = all_items(url, self.name)
 
-    def _delete(self, item: table.Item) -> None:
+    def _delete(self, item: Item) -> None:
         """The entitlement ends, with whoever sits on it."""
         self._now += 1_000_000
         made = self._change()
         self.door.execute(ledger.empty_page(self.id, "deleted", made))
-        seen = usage.Counter.of(self.door.execute(table.Get(table.usage_key(self.id, "exports"))))
+        seen = usage.Counter.of(self.door.execute(Get(usage_key(self.id, "exports"))))
         gone = seen._replace(status="deleted")
         write = self.door.run(usage.change_terms(self.id, "exports", seen, gone, made))
         assert write is not None
         self.door.execute(write)
         ended = {**item, "status": "deleted", "updatedAt": made.now_ms}
-        self.door.execute(table.Put(table.entitlement_key(self.id), ended))
+        self.door.execute(Put(entitlement_key(self.id), ended))
 
     def _watch(self) -> None:
         """Endpoints, so that queue messages are made as well."""
         for number, types in enumerate((["*"], ["entitlement.overdraft.*"], ["webhook.*"])):
-            endpoint: table.Item = {"url": "https://example.com/", "eventTypes": types,
+            endpoint: Item = {"url": "https://example.com/", "eventTypes": types,
                                     "enabled": True, "version": 1}  # fmt: skip
-            self.door.execute(table.Put(table.webhook_key(f"whk_{number}"), endpoint))
-        self.door.execute(table.Put(table.webhooks_version_key(), {"version": 3}))
+            self.door.execute(Put(webhook_key(f"whk_{number}"), endpoint))
+        self.door.execute(Put(webhooks_version_key(), {"version": 3}))
 
     def _change(self) -> Change:
         # Clocks of processes differ a little.
@@ -131,17 +145,17 @@ class Life:
             self.door.run(pool.release(self.id, self._held.pop(seat_id), self._change()))
 
     def _sweep(self) -> None:
-        self.door.run(ledger.sweep_page(table.ledger_key(self.id), self._change()))
+        self.door.run(ledger.sweep_page(ledger_key(self.id), self._change()))
 
     def _limits(self) -> None:
         self._document["seatCount"] = self._chance.choice((1, 2, 3, 4))
-        terms = entitlement.terms(self._document)
+        terms = seat_terms(self._document)
         changed = ledger.change_terms(self.id, terms, self._change(), lease_changed=False)
         self.door.execute(changed)
         self._document["usageLimits"][0]["limit"] = self._chance.choice((5, 6, 7))
         made = self._change()
-        seen = usage.Counter.of(self.door.execute(table.Get(table.usage_key(self.id, "exports"))))
-        terms_now = entitlement.usage_terms(self._document)["exports"]
+        seen = usage.Counter.of(self.door.execute(Get(usage_key(self.id, "exports"))))
+        terms_now = usage_terms(self._document)["exports"]
         new = usage.changed(seen, terms_now, made.now, is_renewed=False)
         write = self.door.run(usage.change_terms(self.id, "exports", seen, new, made))
         if write:
@@ -172,7 +186,7 @@ class Life:
         name = create_table(self.url)
         door = open_door(self.url, name)
         puts = tuple((key, strip(item)) for key, item in self.items.items())
-        door.execute(table.BatchPut(puts))
+        door.execute(BatchPut(puts))
         return name
 
 
@@ -180,7 +194,7 @@ def strip(item: Item) -> Item:
     return {name: value for name, value in item.items() if name not in ("pk", "sk")}
 
 
-PAGES = (table.LEDGER_PREFIX, table.USAGE_PREFIX, table.DENIAL_PREFIX)
+PAGES = (LEDGER_PREFIX, USAGE_PREFIX, DENIAL_PREFIX)
 
 
 def read_stream(url: str, name: str, prefixes: tuple[str, ...] = PAGES) -> list[dict[str, Any]]:
@@ -204,9 +218,9 @@ def effects(url: str, name: str) -> dict[Key, Item]:
     """
     items = all_items(url, name, HISTORY)
     return {
-        key: {"state": item["state"]} if key.pk.startswith(table.FOLLOW_UP_PREFIX) else item
+        key: {"state": item["state"]} if key.pk.startswith(FOLLOW_UP_PREFIX) else item
         for key, item in items.items()
-        if not key.sk.startswith(table.FOLLOW_UP_ENTRY)
+        if not key.sk.startswith(FOLLOW_UP_ENTRY)
     }
 
 
@@ -237,7 +251,7 @@ def timeline(clean: Clean) -> list[tuple[int, KeptChange]]:
     if clean.line:
         return clean.line
     items = [item for key, item in clean.effects.items()
-             if key.pk == table.change_key(clean.life.id, 0, 0).pk]  # fmt: skip
+             if key.pk == change_key(clean.life.id, 0, 0).pk]  # fmt: skip
     changes = sorted((KeptChange.of(item) for item in items), key=lambda change: change.seq)
     assert [change.seq for change in changes] == list(range(1, len(changes) + 1))
     times = itertools.accumulate((change.at for change in changes), max)

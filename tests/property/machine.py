@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from shared import table
-from shared.table import Table
+from shared.dynamodb.client import Table
+from shared.dynamodb.requests import Pause
 from tests.support import IS_SOAK
 
 SOAK_EXAMPLES = 5  # times as many in `make soak`
@@ -35,7 +35,7 @@ def drive(
             request = operation.send(reply)
         except StopIteration as stop:
             return stop.value
-        if isinstance(request, table.Pause):
+        if isinstance(request, Pause):
             reply = now() * 1000
             continue
         number = next(numbers)

@@ -6,11 +6,21 @@ from typing import Any
 from functions.notify import batch, people, together
 from functions.notify.changes import Version, read_version
 from local.dynamodb import DynamoDBLocal
-from shared import history, ledger, pool, pool_sum, rollup, table
+from shared import history, ledger, pool, pool_sum, rollup
+from shared.dynamodb.keys import (
+    SEATS,
+    episode_key,
+    ledger_key,
+    quarter_key,
+    report_key,
+    seat_record_key,
+    sum_key,
+)
+from shared.dynamodb.marshalling import to_wire
+from shared.dynamodb.requests import NO_NAMES, Accepted, Get, Item, Put, Update
 from shared.history import Episode, History, KeptChange, Level, Quarter
 from shared.ledger import Holder
 from shared.pool_sum import Told
-from shared.table import Item, Put, to_wire
 from tests.support import (
     NOW,
     NOW_MS,
@@ -61,24 +71,24 @@ def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(dynamodb: DynamoD
     # Ten times 4,000 people, each of them twice: told of again, they are not counted again.
     keys = [f"seat{number:08d}" for number in range(4_000)]
     for seat_key in keys[:200]:
-        record = table.seat_record_key(owner, seat_key)
+        record = seat_record_key(owner, seat_key)
         door.execute(Put(record, {"seatKey": seat_key, "seq": 1}))
     for _ in range(2):
         for first in range(0, 400, 100):
             metered.units.clear()
             folded.granted[start] = set(keys[first : first + 100])
-            door.run(batch._write_episodes(owner, table.SEATS, folded))
+            door.run(batch._write_episodes(owner, SEATS, folded))
             spent.append(sum(metered.units))
-    key = table.episode_key(owner, table.SEATS, start)
-    item = door.execute(table.Get(key))
+    key = episode_key(owner, SEATS, start)
+    item = door.execute(Get(key))
     assert item["distinct"] == 400
     # However many were counted before: the item holds a number.
     door.execute(Put(key, {**{k: v for k, v in item.items() if k not in ("pk", "sk")},
                            "distinct": 40_000}))  # fmt: skip
     metered.units.clear()
     folded.granted[start] = set(keys[500:510])
-    door.run(batch._write_episodes(owner, table.SEATS, folded))
-    item = door.execute(table.Get(key))
+    door.run(batch._write_episodes(owner, SEATS, folded))
+    item = door.execute(Get(key))
     assert item["distinct"] == 40_010
     assert size_of(item) < 1_000
     # One write of the episode, one read, and a transaction of two units an item.
@@ -90,13 +100,13 @@ def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(dynamodb: DynamoD
 def test_an_episode_from_before_people_were_counted_goes_on(dynamodb: DynamoDBLocal) -> None:
     door, owner = Metered(dynamodb).door, new_id()
     episode = Episode(NOW_MS, 1, None, 11, 0, 0)
-    key = table.episode_key(owner, table.SEATS, NOW_MS)
+    key = episode_key(owner, SEATS, NOW_MS)
     door.execute(Put(key, {**episode._asdict(), "seats": frozenset({"a", "b"})}))
     folded = History(None, QUIET_MS)
     folded.episodes[NOW_MS] = episode
     folded.granted[NOW_MS] = {"b", "c"}
-    door.run(batch._write_episodes(owner, table.SEATS, folded))
-    item = door.execute(table.Get(key))
+    door.run(batch._write_episodes(owner, SEATS, folded))
+    item = door.execute(Get(key))
     assert door.run(history.episode_view(owner, item, None, NOW_MS + 1))["distinctSeats"] == 3
 
 
@@ -107,8 +117,8 @@ def test_a_person_is_counted_once_in_each_episode(dynamodb: DynamoDBLocal) -> No
             folded = History(None, QUIET_MS)
             folded.episodes[start] = Episode(start, 1, None, 11, 0, 0)
             folded.granted[start] = {"a", "b"}
-            door.run(batch._write_episodes(owner, table.SEATS, folded))
-        item = door.execute(table.Get(table.episode_key(owner, table.SEATS, start)))
+            door.run(batch._write_episodes(owner, SEATS, folded))
+        item = door.execute(Get(episode_key(owner, SEATS, start)))
         assert item["distinct"] == 2
 
 
@@ -124,8 +134,8 @@ def write(door: RoleTable, owner: str, quarter: Quarter) -> int:
     """The size of a record, which the engine takes."""
     item = quarter.to_item(None)
     name = history.quarter_name(quarter.start)
-    reply = door.execute(Put(table.quarter_key(owner, table.SEATS, name), item))
-    assert isinstance(reply, table.Accepted)
+    reply = door.execute(Put(quarter_key(owner, SEATS, name), item))
+    assert isinstance(reply, Accepted)
     return size_of(item)
 
 
@@ -193,9 +203,7 @@ def test_a_page_without_a_cap_with_1_280_people(dynamodb: DynamoDBLocal) -> None
         for number in range(1_270)
     }  # fmt: skip
     page = {**read_page(door, owner), "seats": seats, "earliest": NOW + 600}
-    door.execute(
-        Put(table.ledger_key(owner), {k: v for k, v in page.items() if k not in ("pk", "sk")})
-    )
+    door.execute(Put(ledger_key(owner), {k: v for k, v in page.items() if k not in ("pk", "sk")}))
     for number in range(10):
         metered.units.clear()
         grant = door.run(pool.take(owner, Holder(f"new{number}"), asked(), 10_000 + number))
@@ -207,7 +215,7 @@ def test_a_page_without_a_cap_with_1_280_people(dynamodb: DynamoDBLocal) -> None
     left = 1_280
     while left:
         before = read_page(door, owner)
-        freed = door.run(ledger.sweep_page(table.ledger_key(owner), asked(NOW_MS + 700_000)))
+        freed = door.run(ledger.sweep_page(ledger_key(owner), asked(NOW_MS + 700_000)))
         assert 0 < freed <= ledger.MOST_FREED
         version = read_version(before, read_page(door, owner))
         assert version is not None
@@ -235,7 +243,7 @@ def test_a_person_of_200_grants_and_200_devices(dynamodb: DynamoDBLocal) -> None
         versions.append(Version(told, "seat00000000", person))
     for first in range(0, 400, 50):
         tell(metered.door, owner, versions[first : first + 50])
-    item = metered.door.execute(table.Get(table.seat_record_key(owner, "seat00000000")))
+    item = metered.door.execute(Get(seat_record_key(owner, "seat00000000")))
     assert (item["grantCount"], len(item["grants"]), len(item["devices"])) == (200, 20, 20)
     assert size_of(item) < 20_000
     metered.units.clear()
@@ -253,7 +261,7 @@ def test_a_sum_of_1_536_pages_and_15_000_seats_at_once(dynamodb: DynamoDBLocal) 
         **limits, "rev": 1, "seq": 1, "used": 15_360, "at": NOW_MS, "told": [], "missing": [],
         "cursors": {f"{number:04d}": pool_sum._cursor(5, 10) for number in numbers},
     }  # fmt: skip
-    key = table.sum_key(owner)
+    key = sum_key(owner)
     door.execute(Put(key, seen))
     seat = {"key": "seat00000000", "kind": "deactivated", "stamp": 12_345_678_901_234,
             "overdraft": True, "leaseEnd": NOW, "reason": "removed"}  # fmt: skip
@@ -265,7 +273,7 @@ def test_a_sum_of_1_536_pages_and_15_000_seats_at_once(dynamodb: DynamoDBLocal) 
         item, taken = pool_sum.counted(seen, versions)
         assert 0 < taken <= pool_sum.TOLD
         reply = door.execute(pool_sum.written(owner, seen, item))
-        assert isinstance(reply, table.Accepted)
+        assert isinstance(reply, Accepted)
         largest = max(largest, size_of(item))
         seen, versions = item, versions[taken:]
     assert seen["used"] == 0
@@ -276,13 +284,13 @@ def test_a_sum_of_1_536_pages_and_15_000_seats_at_once(dynamodb: DynamoDBLocal) 
 def test_a_report_of_ten_million_entitlements(dynamodb: DynamoDBLocal) -> None:
     """Its item names the parts that are done: ten times as many as there will ever be."""
     door, parts = Metered(dynamodb).door, 20_000
-    key = table.report_key("rep_large")
+    key = report_key("rep_large")
     done = frozenset(str(number) for number in range(parts - 1))
     door.execute(Put(key, {"status": "running", "done": done}))
     reply = door.execute(
-        table.Update(key, "ADD done :number", "", table.NO_NAMES,
+        Update(key, "ADD done :number", "", NO_NAMES,
                      {":number": frozenset({str(parts - 1)})})
     )  # fmt: skip
-    assert isinstance(reply, table.Accepted)
+    assert isinstance(reply, Accepted)
     assert reply.item is not None
     assert len(reply.item["done"]) == parts

@@ -19,21 +19,24 @@ from functions.entitlements import handler as entitlements
 from functions.release import handler as release
 from local.dynamodb import DynamoDBLocal
 from local.stack import client
-from shared import (
-    entitlement,
-    http,
-    ledger,
-    pool,
-    pool_changes,
-    table,
-    tokens,
-    usage,
-    usage_parts,
+from shared import ledger, pool, pool_changes, signed_tokens, usage, usage_parts
+from shared.api import app
+from shared.api.auth import hash_key
+from shared.clock import to_rfc3339
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import (
+    LEDGER_PREFIX,
+    POOL_PREFIX,
+    denial_key,
+    ledger_key,
+    owner_of,
+    secret_key,
+    usage_key,
 )
-from shared.credentials import hash_key
+from shared.dynamodb.marshalling import item_from_wire, to_wire
+from shared.dynamodb.requests import NO_NAMES, Delete, Get, Item, Put, Update
+from shared.entitlements.lifecycle import close_entitlement
 from shared.ledger import Holder, decode_seat
-from shared.table import Table, item_from_wire
-from shared.times import to_rfc3339
 from tests.notifier import Notifier
 from tests.pools import shrink_pages
 from tests.support import (
@@ -88,11 +91,11 @@ class Bench:
         """A request of the API, or a function of a door: what no client asks for."""
         if callable(request):
             return 200, request(door or self.door)
-        serve = http.serve(ROOMS, http.Context(ENVIRONMENT, door or self.door))
+        serve = app.serve(ROOMS, app.Context(ENVIRONMENT, door or self.door))
         answer = serve(request, None)
         return answer["statusCode"], json.loads(answer["body"] or "null")
 
-    def items(self) -> dict[tuple[str, str], table.Item]:
+    def items(self) -> dict[tuple[str, str], Item]:
         found = client(self.url, "dynamodb").get_paginator("scan").paginate(TableName=self.name)
         items = [item_from_wire(item) for page in found for item in page["Items"]]
         return {(item["pk"], item["sk"]): item for item in items}
@@ -100,9 +103,9 @@ class Bench:
     def finish(self) -> None:
         """What is left to be done for pools: the sweep does it once nobody works on them."""
         for (pk, _), item in self.items().items():
-            if pk.startswith(table.POOL_PREFIX) and "isPending" in item:
+            if pk.startswith(POOL_PREFIX) and "isPending" in item:
                 later = ledger.Change("sweep", "sweep", time.time_ns() // 1_000_000 + 60_000)
-                work = pool_changes.tend(table.owner_of(pk), later, later.now_ms + 60_000)
+                work = pool_changes.tend(owner_of(pk), later, later.now_ms + 60_000)
                 self.door.run(work, lambda: later.now_ms)  # noqa: B023
 
 
@@ -195,14 +198,14 @@ def _counting(
     def prepare(bench: Bench) -> dict[str, Any]:
         limits = [{**limit, "resetSchedule": "monthly" if month_ago else "never"}]
         entitlement_id = _entitlement(bench, usageLimits=limits)
-        key = table.usage_key(entitlement_id, "exports")
+        key = usage_key(entitlement_id, "exports")
         then = ledger.Change("test", "past", int(time.time() * 1000))
         if month_ago:
             then = then._replace(now_ms=then.now_ms - 32 * 86_400_000)
             start, end = usage.month_of(then.now, "UTC")
             bench.door.execute(
-                table.Update(
-                    key, "SET periodStart = :start, periodEnd = :end", "", table.NO_NAMES,
+                Update(
+                    key, "SET periodStart = :start, periodEnd = :end", "", NO_NAMES,
                     {":start": start, ":end": end or 0},
                 )
             )  # fmt: skip
@@ -321,13 +324,13 @@ def _erasing(bench: Bench) -> dict[str, Any]:
     route = f"POST {E}/{{entitlementId}}/activations"
     path = {"entitlementId": entitlement_id}
     assert bench.call(event(route, path, {"seatId": "late", "seatName": "Late"}))[0] == 409
-    key = table.denial_key(
+    key = denial_key(
         entitlement_id,
         ledger.seat_key(entitlement_id, "user2"),
         ledger.utc_hour(int(time.time())),
     )
-    denial: table.Item = {"seatKey": key.sk.partition("#")[2], "seatId": "user2", "attempts": 1}
-    bench.door.execute(table.Put(key, denial))
+    denial: Item = {"seatKey": key.sk.partition("#")[2], "seatId": "user2", "attempts": 1}
+    bench.door.execute(Put(key, denial))
     route = f"DELETE {E}/{{entitlementId}}/seats/{{seat}}"
     return event(route, {"entitlementId": entitlement_id, "seat": "user2"})
 
@@ -336,14 +339,14 @@ def _listing(bench: Bench) -> dict[str, Any]:
     """A list whose answer needs the stack's own secret, which does not exist yet."""
     for number in range(2):
         _entitlement(bench, sku=f"S{number}")
-    bench.door.execute(table.Delete(table.secret_key("page-token")))
-    tokens._known.clear()
+    bench.door.execute(Delete(secret_key("page-token")))
+    signed_tokens._known.clear()
     return event(f"GET {E}", query={"limit": "1"})
 
 
 def _sweeping(bench: Bench) -> Callable[[Table], Any]:
     request = _on_page(3, "nobody", 3700)(bench)
-    key = table.ledger_key(request["pathParameters"]["entitlementId"])
+    key = ledger_key(request["pathParameters"]["entitlementId"])
     now = ledger.Change("sweep", "r", int(time.time() * 1000))
     return lambda door: door.run(ledger.sweep_page(key, now)) and None
 
@@ -353,18 +356,18 @@ def _closing(bench: Bench) -> Callable[[Table], Any]:
     entitlement_id = _entitlement(bench, validUntil=soon)
     _take(bench, entitlement_id, "alice")
     later = ledger.Change("sweep", "r", int(time.time() + 120) * 1000)
-    return lambda door: door.run(entitlement.close(entitlement_id, later)) and None
+    return lambda door: door.run(close_entitlement(entitlement_id, later)) and None
 
 
 def _notifying(bench: Bench) -> Callable[[Table], Any]:
     """A record of many effects: three seats freed, one taken, and out of overdraft."""
     request = _on_page(3, "new", 3700)(bench)
-    key = table.ledger_key(request["pathParameters"]["entitlementId"])
-    old = bench.door.execute(table.Get(key))
+    key = ledger_key(request["pathParameters"]["entitlementId"])
+    old = bench.door.execute(Get(key))
     bench.call(request)
-    new = bench.door.execute(table.Get(key))
+    new = bench.door.execute(Get(key))
     images = {
-        name: {member: table.to_wire(value) for member, value in item.items()}
+        name: {member: to_wire(value) for member, value in item.items()}
         for name, item in (("OldImage", old), ("NewImage", new))
     }
     keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
@@ -440,16 +443,14 @@ IDS = [scenario.name for scenario in SCENARIOS]
 def attempt(bench: Bench, scenario: Scenario, request: Any, door: Table | None = None) -> Any:
     """One call in a process of its own, which remembers nothing but what the scenario says."""
     activate._at_limit = activate.AtLimit()
-    tokens._known.clear()
+    signed_tokens._known.clear()
     consume._busy_leaves = consume.BusyLeaves()
     consume._memory = usage_parts.Memory()
     if scenario.is_hinted:
         path = request["pathParameters"]
         activate._at_limit._seen[path["entitlementId"]] = None
         if "key" in path:
-            counter = usage.Counter.of(
-                bench.door.execute(table.Get(table.usage_key(*path.values())))
-            )
+            counter = usage.Counter.of(bench.door.execute(Get(usage_key(*path.values()))))
             limit = (path["entitlementId"], path["key"])
             if counter.parts is None:
                 consume._busy_leaves._seen[limit] = counter.leaf_number
@@ -482,7 +483,7 @@ def bench(dynamodb: DynamoDBLocal) -> Iterator[Bench]:
     delete_table(made.url, made.name)
 
 
-def essence(before: dict[Any, table.Item], after: dict[Any, table.Item]) -> list[Any]:
+def essence(before: dict[Any, Item], after: dict[Any, Item]) -> list[Any]:
     """What a request has left behind, without what differs from run to run (ids, times)."""
     left: list[Any] = [
         {"kind": key[0].split("#")[0], "is_gone": True} for key in before if key not in after
@@ -533,11 +534,11 @@ def essence(before: dict[Any, table.Item], after: dict[Any, table.Item]) -> list
             facts |= {"names": "seatId" in item, "is_erased": "erasedAt" in item}
         left.append(facts)
     changed = {pk for (pk, sk), item in after.items() if item != before.get((pk, sk))}
-    owners = {table.owner_of(pk) for pk in changed if pk.startswith(table.LEDGER_PREFIX)}
+    owners = {owner_of(pk) for pk in changed if pk.startswith(LEDGER_PREFIX)}
     held = sum(
         len(item["seats"])
         for (pk, _), item in after.items()
-        if ledger.SUMMED in item and table.owner_of(pk) in owners
+        if ledger.SUMMED in item and owner_of(pk) in owners
     )
     return sorted([*left, {"kind": "held in pools", "seats": held}], key=str)
 

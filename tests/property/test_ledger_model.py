@@ -19,9 +19,11 @@ from hypothesis.stateful import (
 )
 
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, pool, problems, table
+from shared import ledger, pool, problems
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import DENIAL_SHARDS, ledger_key
+from shared.dynamodb.requests import Accepted, Query, Transact
 from shared.ledger import Change, Holder, decode_seat, seat_key
-from shared.table import Table
 from tests.property.machine import Lost, drive, run_machine
 from tests.support import NOW, create_table, new_id, open_door, read_page, terms
 
@@ -52,7 +54,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.stamps = itertools.count(1)
         self.requests = itertools.count(1)
         page = ledger.new_page(self.entitlement_id, self.valid, self.change())
-        assert isinstance(self.door.execute(page), table.Accepted)
+        assert isinstance(self.door.execute(page), Accepted)
 
     def change(self) -> Change:
         return Change("key_test", f"req-{next(self.requests)}", self.now * 1000)
@@ -234,7 +236,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(lose=st.sampled_from([None, 0, 1]))
     def sweep(self, lose: int | None) -> None:
         freed = self.run(
-            ledger.sweep_page(table.ledger_key(self.entitlement_id), self.change()), lose=lose
+            ledger.sweep_page(ledger_key(self.entitlement_id), self.change()), lose=lose
         )
         stale = self.stale()
         if lose is None:
@@ -247,7 +249,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         # Nothing ran out, or the sweep that lost an answer may have looked again. Leases that the
         # terms cannot have given begin anew.
-        self.run(ledger.sweep_page(table.ledger_key(self.entitlement_id), self.change()))
+        self.run(ledger.sweep_page(ledger_key(self.entitlement_id), self.change()))
         others = self.of_other_terms()
         self.seq += bool(others)
         for seat_id in others:
@@ -283,7 +285,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.change(),
             lease_changed=lease != self.valid.lease,
         )
-        assert isinstance(self.door.execute(table.Transact((write,))), table.Accepted)
+        assert isinstance(self.door.execute(Transact((write,))), Accepted)
         self.valid = valid
         self.seq += 1
 
@@ -305,9 +307,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def attempts_on_record(self) -> Counter[str]:
         recorded: Counter[str] = Counter()
-        for shard in range(table.DENIAL_SHARDS):
+        for shard in range(DENIAL_SHARDS):
             found = self.door.execute(
-                table.Query("pk = :pk", {":pk": f"DENIAL#{self.entitlement_id}#{shard:x}"})
+                Query("pk = :pk", {":pk": f"DENIAL#{self.entitlement_id}#{shard:x}"})
             )
             for item in found.items:
                 recorded[item["seatId"]] += item["attempts"]

@@ -3,7 +3,9 @@
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import table, usage_parts
+from shared import usage_parts
+from shared.dynamodb.keys import usage_key
+from shared.dynamodb.requests import Get
 from tests.support import create_table, open_door
 from tests.unit.conftest import Rooms
 
@@ -26,7 +28,7 @@ def test_more_changes_than_fit_are_refused_and_nothing_is_left_held(rooms: Rooms
     status, problem, _ = rooms.call(PATCH, path, {"seatCount": 200, "usageLimits": new})
     assert status == 400
     assert "one by one" in str(problem)
-    item = rooms.door.execute(table.Get(table.usage_key(entitlement_id, "old7")))
+    item = rooms.door.execute(Get(usage_key(entitlement_id, "old7")))
     assert "heldAt" not in item
     assert rooms.call(PATCH, path, {"usageLimits": new})[0] == 200
     assert rooms.call(PATCH, path, {"seatCount": 200})[0] == 200

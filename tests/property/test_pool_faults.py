@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, pool, problems, table
+from shared import ledger, pool, problems
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition, ledger_key
+from shared.dynamodb.requests import BatchGet, BatchPut, Query, Update
 from shared.ledger import Change, Holder, Page, Place
 from shared.pool import Known, Memory
-from shared.table import Table
 from tests.support import (
     IS_SOAK,
     NOW_MS,
@@ -35,7 +37,7 @@ class Bench:
         self.owner = new_id()
         self.now_ms = NOW_MS
         items = pool.new_pages(self.owner, terms(CAP, CAP, lease=LEASE), PAGES, self.change())
-        self.door.execute(table.BatchPut(tuple(items)))
+        self.door.execute(BatchPut(tuple(items)))
         self.known = Known(PAGES, self.door.run(pool.read_standing(self.owner)))
 
     def change(self) -> Change:
@@ -66,15 +68,15 @@ class Bench:
 
     def pages(self) -> list[Page]:
         step = ledger.PARTS // PAGES
-        keys = tuple(table.ledger_key(self.owner, n * step) for n in range(PAGES))
-        return [Page.of(item) for item in self.door.execute(table.BatchGet(keys)).values()]
+        keys = tuple(ledger_key(self.owner, n * step) for n in range(PAGES))
+        return [Page.of(item) for item in self.door.execute(BatchGet(keys)).values()]
 
     def attempts(self) -> int:
         found = [
             self.door.execute(
-                table.Query("pk = :pk", {":pk": table.denial_partition(self.owner, f"{shard:x}")})
+                Query("pk = :pk", {":pk": denial_partition(self.owner, f"{shard:x}")})
             )
-            for shard in range(table.DENIAL_SHARDS)
+            for shard in range(DENIAL_SHARDS)
         ]
         return sum(item["attempts"] for each in found for item in each.items)
 
@@ -104,8 +106,8 @@ def _lease_elsewhere(bench: Bench) -> tuple[str, int]:
         bench.take(name)
     # Nobody knows of those whose leases ran out: their pages are not said to have room.
     for number in (1, 2):
-        page_key = table.ledger_key(bench.owner, number * (ledger.PARTS // PAGES))
-        bench.door.execute(table.Update(page_key, "REMOVE roomKey", "", {}, {}))
+        page_key = ledger_key(bench.owner, number * (ledger.PARTS // PAGES))
+        bench.door.execute(Update(page_key, "REMOVE roomKey", "", {}, {}))
     return bench.names(0)[3], -1
 
 

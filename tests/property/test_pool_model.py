@@ -15,10 +15,12 @@ from hypothesis.stateful import (
 )
 
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, pool, pool_changes, problems, table
+from shared import ledger, pool, pool_changes, problems
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import DENIAL_SHARDS, Key, denial_partition, ledger_key
+from shared.dynamodb.requests import BatchGet, Query
 from shared.ledger import Holder, Page, decode_seat, seat_key
 from shared.pool import Memory
-from shared.table import Key, Table
 from tests.pools import PoolLife
 from tests.property.machine import Lost, drive, run_machine
 from tests.support import create_table, open_door, terms
@@ -216,8 +218,8 @@ class PoolMachine(RuleBasedStateMachine):
         numbers = [n * (ledger.PARTS // 48) for n in range(48)]
         numbers += [n * (ledger.PARTS // 64) for n in range(64)]
         for part in (numbers[:50], numbers[50:]):
-            keys = tuple({table.ledger_key(self.life.owner, number) for number in part})
-            found |= self.door.execute(table.BatchGet(keys))
+            keys = tuple({ledger_key(self.life.owner, number) for number in part})
+            found |= self.door.execute(BatchGet(keys))
         return {k: Page.of(item) for k, item in found.items() if pool_changes.is_live(k, item)}
 
     def on_pages(self) -> dict[str, Held]:
@@ -256,9 +258,9 @@ class PoolMachine(RuleBasedStateMachine):
         assert self.life.tend() or not self.life.state()
         self.life.check()
         recorded = 0
-        for shard in range(table.DENIAL_SHARDS):
-            pk = table.denial_partition(self.life.owner, f"{shard:x}")
-            found = self.door.execute(table.Query("pk = :pk", {":pk": pk}))
+        for shard in range(DENIAL_SHARDS):
+            pk = denial_partition(self.life.owner, f"{shard:x}")
+            found = self.door.execute(Query("pk = :pk", {":pk": pk}))
             recorded += sum(item["attempts"] for item in found.items)
         assert recorded >= self.denials, "a denial was answered that is not on record"
 

@@ -9,10 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, pool_sum, table
+from shared import ledger, pool_sum
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import (
+    DENIAL_PREFIX,
+    LEDGER_PREFIX,
+    SEATS,
+    SUM_PREFIX,
+    change_key,
+    standing_key,
+    sum_key,
+)
+from shared.dynamodb.requests import BatchPut, Get, Item
 from shared.history import KeptChange, latest_quarter
 from shared.pool_sum import TOLD, TOLD_SEATS, Told
-from shared.table import Item, Table
 from tests.notifier import Notifier
 from tests.pools import PoolLife, shrink_pages
 from tests.property.life import all_items, read_stream, strip
@@ -121,7 +131,7 @@ def test_counted_once_in_any_order(steps: list[tuple[int, int]], seed: int) -> N
 
 # --- The sum of a pool that lives, on Amazon's engine ---------------------------------------------
 
-SUMMED = (table.LEDGER_PREFIX, table.SUM_PREFIX, table.DENIAL_PREFIX)
+SUMMED = (LEDGER_PREFIX, SUM_PREFIX, DENIAL_PREFIX)
 
 
 @pytest.fixture(autouse=True)
@@ -181,7 +191,7 @@ class Delivery:
         self.name = create_table(lived.url)
         self.door = open_door(lived.url, self.name)
         items = all_items(lived.url, lived.door.name)
-        self.door.execute(table.BatchPut(tuple((k, strip(item)) for k, item in items.items())))
+        self.door.execute(BatchPut(tuple((k, strip(item)) for k, item in items.items())))
         self.records = self._stream(lived.door.name)
         self._seen = len(self._stream(self.name))
         self.notifier = Notifier(self.door, now_ms=lived.now_ms())
@@ -202,11 +212,11 @@ class Delivery:
         """Everything that was granted and given back is on record, once, and the sum is right."""
         lived, owner = self.lived, self.lived.owner
         held = lived.held()
-        sums = self.door.execute(table.Get(table.sum_key(owner)))
-        standing = self.door.execute(table.Get(table.standing_key(owner)))
+        sums = self.door.execute(Get(sum_key(owner)))
+        standing = self.door.execute(Get(standing_key(owner)))
         assert (sums["used"], sums["missing"]) == (held, [])
         assert (standing["used"], standing["rev"]) == (held, sums["rev"])
-        pk = table.change_key(owner, 0, 0).pk
+        pk = change_key(owner, 0, 0).pk
         changes = sorted(
             (KeptChange.of(i) for k, i in all_items(lived.url, self.name).items() if k.pk == pk),
             key=lambda change: change.seq,
@@ -219,7 +229,7 @@ class Delivery:
                     seats[seat["kind"]].append((seat["key"], seat["stamp"]))
         assert sorted(seats["activated"]) == sorted(lived.granted)
         assert sorted(seats["deactivated"]) == sorted(lived.given_back)
-        latest = self.door.run(latest_quarter(owner, table.SEATS))
+        latest = self.door.run(latest_quarter(owner, SEATS))
         assert latest is not None
         assert (latest.seq, latest.level.used) == (sums["seq"], held)
         assert (latest.level.purchased, latest.level.hard_cap) == (3, 7)
@@ -231,7 +241,7 @@ class Delivery:
 
     def check_line(self) -> None:
         """Where nothing was given up, every change goes on where the one before it ended."""
-        pk = table.change_key(self.lived.owner, 0, 0).pk
+        pk = change_key(self.lived.owner, 0, 0).pk
         items = all_items(self.lived.url, self.name).items()
         changes = sorted((KeptChange.of(i) for k, i in items if k.pk == pk), key=lambda c: c.seq)
         used = 0
@@ -286,7 +296,7 @@ def test_delivered_again_and_late(lived: Lived, seed: int) -> None:
 
 
 def is_of_a_page(record: dict[str, Any]) -> bool:
-    return bool(record["dynamodb"]["Keys"]["pk"]["S"].startswith(table.LEDGER_PREFIX))
+    return bool(record["dynamodb"]["Keys"]["pk"]["S"].startswith(LEDGER_PREFIX))
 
 
 @pytest.mark.parametrize("kind", ["after", "lost"])

@@ -8,16 +8,29 @@ import pytest
 
 from functions.portal import denials, forecast, graph, state
 from local.dynamodb import DynamoDBLocal
-from shared import credentials, entitlement, history, http, table
+from shared import history
+from shared.api import app, auth, request
+from shared.clock import from_rfc3339_ms, to_rfc3339, zone_of
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import (
+    SEATS,
+    credential_key,
+    entitlement_key,
+    quarter_key,
+    rollup_key,
+    usage_key,
+    usage_meter,
+    usage_of,
+)
+from shared.dynamodb.requests import Get, Item, Put, Update
+from shared.entitlements.model import usage_terms
 from shared.history import DAY_MS, HOUR_MS
 from shared.ledger import Change
-from shared.table import Table
-from shared.times import from_rfc3339_ms, to_rfc3339, zone_of
 from tests.property.life import EXPORTS, START, Clean, Life
 from tests.stories import Story
 from tests.support import create_table, event, open_door
 
-ROUTES: dict[str, http.Handler] = {
+ROUTES: dict[str, request.Handler] = {
     "getPortal": state.read,
     "getPortalGraph": graph.read,
     "getPortalDenials": denials.read,
@@ -30,11 +43,11 @@ class Portal:
     """A link's view of one entitlement, at a time."""
 
     def __init__(self, door: Table, owner: str, monkeypatch: pytest.MonkeyPatch, now: int) -> None:
-        monkeypatch.setattr("shared.http.now_ms", lambda: now)
-        record: table.Item = {"hash": credentials.hash_key(TOKEN), "kind": "portal", "scopes": ["viewer"],
+        monkeypatch.setattr("shared.api.app.now_ms", lambda: now)
+        record: Item = {"hash": auth.hash_key(TOKEN), "kind": "portal", "scopes": ["viewer"],
                   "entitlementId": owner, "expiresAt": now // 1000 + 60}  # fmt: skip
-        door.execute(table.Put(table.credential_key("plk_test"), record))
-        self._serve = http.serve(ROUTES, http.Context({}, door))
+        door.execute(Put(credential_key("plk_test"), record))
+        self._serve = app.serve(ROUTES, app.Context({}, door))
 
     def get(self, path: str, **query: str) -> Any:
         import json
@@ -53,10 +66,10 @@ def clean(dynamodb: DynamoDBLocal) -> Clean:
 
 
 def in_zone(clean: Clean, zone: str) -> None:
-    key = table.entitlement_key(clean.life.id)
-    item = dict(clean.door.execute(table.Get(key)) or {})
+    key = entitlement_key(clean.life.id)
+    item = dict(clean.door.execute(Get(key)) or {})
     item["document"] = {**item["document"], "timeZone": zone}
-    clean.door.execute(table.Put(key, {n: v for n, v in item.items() if n not in ("pk", "sk")}))
+    clean.door.execute(Put(key, {n: v for n, v in item.items() if n not in ("pk", "sk")}))
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
@@ -105,14 +118,14 @@ def test_what_is_more_than_an_answer_takes_is_counted_all_the_same(
     assert 0 < told["people"] <= whole["people"]
 
 
-@pytest.mark.parametrize("meter", [table.SEATS, EXPORTS])
+@pytest.mark.parametrize("meter", [SEATS, EXPORTS])
 @pytest.mark.parametrize("days", [1, 10, 100])
 def test_the_graph_is_what_the_records_say(
     clean: Clean, monkeypatch: pytest.MonkeyPatch, meter: str, days: int
 ) -> None:
     life = clean.life
     now = life.end + HOUR_MS
-    key = table.usage_of(meter)
+    key = usage_of(meter)
     query = {"usageKey": key} if key else {}
     since = now - days * DAY_MS
     told = Portal(clean.door, life.id, monkeypatch, now).get(
@@ -130,7 +143,7 @@ def test_the_graph_is_what_the_records_say(
             assert shown == (usage.lowest, usage.highest, usage.closing), to_rfc3339(at)
         else:
             assert shown == (None, None, None)
-    denied = life.denied if meter == table.SEATS else life.requests_denied
+    denied = life.denied if meter == SEATS else life.requests_denied
     expected = Counter(
         to_rfc3339(at - at % max(length, HOUR_MS))
         for at, _ in denied
@@ -185,10 +198,10 @@ def test_a_forecast_of_what_is_counted(
         "resetSchedule": "never",
     }
     story = Story(door, now - 60 * DAY_MS, usageLimits=[limit])
-    terms = entitlement.usage_terms(story.document)["exports"]
+    terms = usage_terms(story.document)["exports"]
     counter = usage.new_counter(story.id, "exports", terms, Change("k", "r", now - 60 * DAY_MS))
     door.execute(counter)
-    meter = table.usage_meter("exports")
+    meter = usage_meter("exports")
     today = now - now % DAY_MS
     for number in range(10):
         start = today - (10 - number) * DAY_MS
@@ -198,13 +211,11 @@ def test_a_forecast_of_what_is_counted(
             {**dict.fromkeys(COUNTS, 0), "consumed": 10}, ((start, 500, 500),), (), (), None,
         )  # fmt: skip
         name = history.quarter_name(start)
-        door.execute(table.Put(table.quarter_key(story.id, meter, name), quarter.to_item(None)))
-        door.execute(
-            table.Put(table.rollup_key(story.id, meter, "days", name), quarter.to_item(start))
-        )
+        door.execute(Put(quarter_key(story.id, meter, name), quarter.to_item(None)))
+        door.execute(Put(rollup_key(story.id, meter, "days", name), quarter.to_item(start)))
     door.execute(
-        table.Update(
-            table.usage_key(story.id, "exports"), "SET #left = :left", "",
+        Update(
+            usage_key(story.id, "exports"), "SET #left = :left", "",
             {"#left": "left"}, {":left": 400},
         )
     )  # fmt: skip

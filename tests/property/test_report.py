@@ -15,10 +15,9 @@ import pytest
 
 from functions.report.figures import Period
 from local.dynamodb import DynamoDBLocal
-from shared import table
+from shared.clock import to_rfc3339
+from shared.dynamodb.keys import SEATS, change_key
 from shared.history import KeptChange, Level
-from shared.table import SEATS
-from shared.times import to_rfc3339
 from tests.notifier import QUIET_MS, Notifier
 from tests.property.life import EXPORTS, MONTH_END, Clean, Life
 from tests.reports import Maker
@@ -47,7 +46,7 @@ class Recount:
     """One meter of a life, step by step."""
 
     def __init__(self, clean: Clean, meter: str) -> None:
-        pk = table.change_key(clean.life.id, 0, 0, meter=meter).pk
+        pk = change_key(clean.life.id, 0, 0, meter=meter).pk
         items = [item for key, item in clean.effects.items() if key.pk == pk]
         self.changes = sorted((KeptChange.of(item) for item in items), key=lambda c: c.seq)
         self.steps: list[tuple[int, Level, KeptChange | None]] = []

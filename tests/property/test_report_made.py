@@ -23,10 +23,29 @@ from functions.report.columns import COLUMNS
 from functions.report.figures import Period
 from functions.report.job import Mailing
 from local.dynamodb import DynamoDBLocal
-from shared import aws, follow_up, history, http, report_links, table, telemetry, tokens
-from shared.credentials import hash_key
-from shared.table import Table, Unavailable
-from shared.times import from_rfc3339_ms, to_rfc3339
+from shared import aws, history, observability, report_links, signed_tokens
+from shared.api import app
+from shared.api.auth import hash_key
+from shared.clock import from_rfc3339_ms, to_rfc3339
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import (
+    FOLLOW_UP_ENTRY,
+    NOTABLE_NOW,
+    NOTABLE_SHARDS,
+    SEATS,
+    entitlement_key,
+    episode_key,
+    follow_up_key,
+    notable_key,
+    notable_shard,
+    quarter_key,
+    report_key,
+    report_series_key,
+    seat_record_key,
+    usage_meter,
+)
+from shared.dynamodb.requests import Delete, Get, Put, Query, Steps, Unavailable
+from shared.sales import follow_up
 from tests.reports import Maker
 from tests.stories import HOUR, START, Story
 from tests.support import (
@@ -58,7 +77,7 @@ def door(dynamodb: DynamoDBLocal) -> Table:
 
 @pytest.fixture(autouse=True)
 def _fresh_secrets() -> None:
-    tokens._known.clear()
+    signed_tokens._known.clear()
 
 
 def sold(door: Table, denied: int = 1, **changes: Any) -> Story:
@@ -119,7 +138,7 @@ def test_who_has_nothing_to_report_is_not_looked_at(door: Table) -> None:
     maker, report = made(door)
     assert [entry["entitlementId"] for entry in entries(maker, report)] == [near.id]
     found = [
-        owner for shard in range(table.NOTABLE_SHARDS)
+        owner for shard in range(NOTABLE_SHARDS)
         for owner in door.run(reading.candidates(shard, PERIOD))
     ]  # fmt: skip
     assert found == [near.id]
@@ -182,9 +201,9 @@ def test_currencies_are_never_mixed_and_the_largest_come_first(door: Table) -> N
 
 def test_what_was_deleted_is_evidence_and_no_opportunity(door: Table) -> None:
     story = sold(door)
-    key = table.entitlement_key(story.id)
-    item = {k: v for k, v in door.execute(table.Get(key)).items() if k not in ("pk", "sk")}
-    door.execute(table.Put(key, {**item, "status": "deleted"}))
+    key = entitlement_key(story.id)
+    item = {k: v for k, v in door.execute(Get(key)).items() if k not in ("pk", "sk")}
+    door.execute(Put(key, {**item, "status": "deleted"}))
     maker, report = made(door)
     [entry] = entries(maker, report)
     assert (entry["status"], entry["monthlyValue"]) == ("deleted", None)
@@ -204,16 +223,16 @@ def test_marks_of_what_is_near_follow_use_whoever_writes_them(door: Table) -> No
     """Two processes of notify take turns; then a month passes without any change."""
     processes = [Marks(), Marks()]
     story = Story(door, LONG_AGO, seatCount=1)
-    key = table.notable_key(story.id, table.NOW)
+    key = notable_key(story.id, NOTABLE_NOW)
     at = START - 200 * DAY
     for turn in range(3):
         story.marks = processes[0]
         held = story.take("alice", at + turn * DAY)
-        assert door.execute(table.Get(key)), turn
+        assert door.execute(Get(key)), turn
         if turn < 2:
             story.marks = processes[1]
             story.release(held, at + turn * DAY + HOUR)
-            assert not door.execute(table.Get(key)), turn
+            assert not door.execute(Get(key)), turn
     maker, report = made(door)
     assert [entry["entitlementId"] for entry in entries(maker, report)] == [story.id]
 
@@ -221,7 +240,7 @@ def test_marks_of_what_is_near_follow_use_whoever_writes_them(door: Table) -> No
 def test_what_ends_while_the_report_is_planned_is_found(door: Table) -> None:
     story = Story(door, LONG_AGO, seatCount=1)
     held = story.take("alice", START - 200 * DAY)
-    steps = reading.candidates(table.notable_shard(story.id), PERIOD)
+    steps = reading.candidates(notable_shard(story.id), PERIOD)
     query = next(steps)
     found: dict[str, set[str]] = {}
     try:
@@ -232,7 +251,7 @@ def test_what_ends_while_the_report_is_planned_is_found(door: Table) -> None:
                 held = ""
     except StopIteration as stopped:
         found = stopped.value
-    assert found == {story.id: {table.SEATS}}
+    assert found == {story.id: {SEATS}}
 
 
 def test_who_was_denied_and_then_served_is_counted_once(door: Table) -> None:
@@ -277,8 +296,8 @@ def test_what_was_held_is_known_as_long_as_it_is_evidence(door: Table) -> None:
     held = story.take("alice", LONG_AGO + HOUR)
     changed = LONG_AGO + 500 * DAY
     story.release(held, changed)
-    pk = table.quarter_key(story.id, table.SEATS, "").pk
-    *_, before, latest = door.execute(table.Query("pk = :pk", {":pk": pk})).items
+    pk = quarter_key(story.id, SEATS, "").pk
+    *_, before, latest = door.execute(Query("pk = :pk", {":pk": pk})).items
     assert "ttl" not in latest
     assert before["ttl"] == history.quarter_of(changed) // 1000 + 400 * 86_400
 
@@ -395,7 +414,7 @@ def test_one_seat_from_many_devices(door: Table) -> None:
     story = sold(door, denied=0)
     [record] = [
         item for item in door.execute(
-            table.Query("pk = :pk", {":pk": table.seat_record_key(story.id, "").pk})
+            Query("pk = :pk", {":pk": seat_record_key(story.id, "").pk})
         ).items if item["seatId"] == "bob"
     ]  # fmt: skip
     devices = [{"device": f"d{n}", "from": START + n, "to": START + n} for n in range(6)]
@@ -403,7 +422,7 @@ def test_one_seat_from_many_devices(door: Table) -> None:
     changed = {k: v for k, v in record.items() if k not in ("pk", "sk")} | {
         "devices": devices + old
     }
-    door.execute(table.Put(table.seat_record_key(story.id, record["seatKey"]), changed))
+    door.execute(Put(seat_record_key(story.id, record["seatKey"]), changed))
     maker, report = made(door)
     [sign] = entries(maker, report)[0]["signs"]
     assert sign == {
@@ -458,13 +477,13 @@ def check_crash(
         unfinished = unfinished[1:] + list(maker.jobs)
         if not unfinished:
             break
-    report = door.execute(table.Get(table.report_key(item["reportId"])))
+    report = door.execute(Get(report_key(item["reportId"])))
     assert report["status"] == "published", (point, kind)
     assert report["summary"] == wanted["summary"]
     mine = [name for name in store if report["reportId"] in name]
     names = {name.removeprefix(report["folder"]) for name in mine}
     assert names == {"report.html", "report.xlsx", "report.csv", "report.json", "rows.jsonl"}
-    newest = door.execute(table.Get(table.report_series_key(report["series"])))
+    newest = door.execute(Get(report_series_key(report["series"])))
     assert newest["latest"] == report["reportId"]
 
 
@@ -504,7 +523,7 @@ def test_two_reports_of_a_period_at_once_are_two_versions(door: Table) -> None:
 
     def execute(request: Any) -> Any:
         reply = read(request)
-        if request == table.Get(table.report_series_key(first["series"])) and not seen:
+        if request == Get(report_series_key(first["series"])) and not seen:
             seen.append(True)
             maker.door.execute = read  # type: ignore[method-assign]
             maker.make(second)
@@ -558,10 +577,10 @@ class Room:
         self.mails: list[dict[str, Any]] = []
         self.refused: list[str] = []
         self.queued: list[dict[str, Any]] = []
-        context = http.Context({"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY)}, door)
+        context = app.Context({"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY)}, door)
         monkeypatch.setattr(handler, "_context", context)
         routes = {**handler.ROUTES, "openReportFile": report_files.open_file}
-        self.serve = http.serve(routes, context)
+        self.serve = app.serve(routes, context)
         monkeypatch.setattr(handler, "_work", self.maker.work)
         monkeypatch.setattr(handler, "_store", self.maker.store)
         monkeypatch.setattr(aws, "client", lambda _: self)
@@ -781,7 +800,7 @@ def test_mail_that_is_given_up_leaves_the_report(
     door: Table, room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[str] = []
-    monkeypatch.setattr(telemetry, "count", counted.append)
+    monkeypatch.setattr(observability, "count", counted.append)
     sold(door)
     report_id = room.maker.ask(PERIOD, NOW, sends_email=True)["reportId"]
     room.refused = ["b@x.example"]
@@ -803,17 +822,17 @@ def test_mail_is_for_who_asked_for_it(door: Table, room: Room) -> None:
 def test_links_expire_and_cannot_be_made_up(door: Table, room: Room) -> None:
     sold(door)
     report = room.maker.make(room.maker.ask(PERIOD, NOW))
-    secret = door.run(tokens.own_secret(report_links.SECRET))
+    secret = door.run(signed_tokens.own_secret(report_links.SECRET))
     now = from_rfc3339_ms("2026-11-24T00:00:00Z") // 1000
-    good = tokens.seal(secret, [report["reportId"], "csv", now], report_links.CONTEXT)
+    good = signed_tokens.seal(secret, [report["reportId"], "csv", now], report_links.CONTEXT)
     assert door.run(report_links.read(good, now - 1)) == (report["reportId"], "csv")
     assert door.run(report_links.read(good, now)) is None
     later = 99_999_999_999
     for token in (
-        tokens.seal("other", [report["reportId"], "csv", later], report_links.CONTEXT),
-        tokens.seal(secret, [report["reportId"], "csv", later], "unsubscribe"),
-        tokens.seal(secret, [report["reportId"], "rows", later], report_links.CONTEXT),
-        tokens.seal(secret, ["rep_other", "csv", later], report_links.CONTEXT),
+        signed_tokens.seal("other", [report["reportId"], "csv", later], report_links.CONTEXT),
+        signed_tokens.seal(secret, [report["reportId"], "csv", later], "unsubscribe"),
+        signed_tokens.seal(secret, [report["reportId"], "rows", later], report_links.CONTEXT),
+        signed_tokens.seal(secret, ["rep_other", "csv", later], report_links.CONTEXT),
         good, good[:-1] + "A", "x" * 40,
     ):  # fmt: skip
         status, told, _ = room.call("GET /v1/report-files/{token}", {"token": token}, key=None)
@@ -926,9 +945,9 @@ def test_the_workbook_in_libreoffice(door: Table, tmp_path: Path) -> None:
 
 
 def states(door: Table, story: Story) -> list[tuple[str, str | None]]:
-    pk = table.follow_up_key(story.id).pk
+    pk = follow_up_key(story.id).pk
     found = door.execute(
-        table.Query("pk = :pk AND sk >= :low", {":pk": pk, ":low": table.FOLLOW_UP_ENTRY})
+        Query("pk = :pk AND sk >= :low", {":pk": pk, ":low": FOLLOW_UP_ENTRY})
     ).items
     return [(item["state"], item.get("reason")) for item in found if item["sk"] != "STATE"]
 
@@ -961,10 +980,10 @@ def test_who_is_in_talks_stays_there(door: Table) -> None:
         assert states(door, story)[-1][0] == expected
         story.release(first, START + 11 * HOUR * (1 + bool(seen)))
         story.release(second, START + 11 * HOUR * (1 + bool(seen)) + 1)
-        seen = door.execute(table.Get(table.follow_up_key(story.id)))
+        seen = door.execute(Get(follow_up_key(story.id)))
 
 
-def _once(request: Any) -> table.Steps[Any]:
+def _once(request: Any) -> Steps[Any]:
     return (yield request)
 
 
@@ -973,20 +992,20 @@ def test_a_note_keeps_no_move_from_being_made(door: Table) -> None:
     owner = "ent_noted"
     door.run(follow_up.move(owner, [follow_up.Move(START, follow_up.OVERDRAFT)]))
     door.run(follow_up.move(owner, [follow_up.Move(START + 1, follow_up.PURCHASE)]))
-    seen = door.execute(table.Get(table.follow_up_key(owner)))
+    seen = door.execute(Get(follow_up_key(owner)))
     noted = follow_up.change(
         owner, seen, START + 100, "key_sales", {"note": "thanks", "owner": "x"}
     )
     door.run(_once(follow_up.writes(owner, seen, [noted])))
     for _ in range(2):
         door.run(follow_up.move(owner, [follow_up.Move(START + 50, follow_up.OVERDRAFT)]))
-        state = door.execute(table.Get(table.follow_up_key(owner)))
+        state = door.execute(Get(follow_up_key(owner)))
         assert (state["state"], state["version"]) == ("open", 4)
     # Who has decided since is not overruled by what was before.
     decided = follow_up.change(owner, state, START + 200, "key_sales", {"state": "dismissed"})
     door.run(_once(follow_up.writes(owner, state, [decided])))
     door.run(follow_up.move(owner, [follow_up.Move(START + 150, follow_up.OVERDRAFT)]))
-    assert door.execute(table.Get(table.follow_up_key(owner)))["state"] == "dismissed"
+    assert door.execute(Get(follow_up_key(owner)))["state"] == "dismissed"
 
 
 def test_the_last_note_stays_with_the_state(door: Table) -> None:
@@ -994,7 +1013,7 @@ def test_the_last_note_stays_with_the_state(door: Table) -> None:
     noted = follow_up.change(owner, None, START + 9, "key_sales", {"note": "buys on Monday"})
     door.run(_once(follow_up.writes(owner, None, [noted])))
     door.run(follow_up.move(owner, [follow_up.Move(START + 10, follow_up.PURCHASE)]))
-    state = door.execute(table.Get(table.follow_up_key(owner)))
+    state = door.execute(Get(follow_up_key(owner)))
     assert state is not None
     told = follow_up.view(owner, dict(state))
     assert (told["state"], told["note"], told["reason"]) == ("won", "buys on Monday", "purchase")
@@ -1008,10 +1027,10 @@ def test_moves_are_made_once_and_in_order(door: Table) -> None:
     ]
     for told in (moves, moves, moves[:7], list(reversed(moves))):
         door.run(follow_up.move("ent_moved", told))
-    state = door.execute(table.Get(table.follow_up_key("ent_moved")))
+    state = door.execute(Get(follow_up_key("ent_moved")))
     assert (state["state"], state["version"]) == ("won", 130)
-    pk = table.follow_up_key("ent_moved").pk
-    found = door.execute(table.Query("pk = :pk", {":pk": pk})).items
+    pk = follow_up_key("ent_moved").pk
+    found = door.execute(Query("pk = :pk", {":pk": pk})).items
     kept = [item for item in found if item["sk"] != "STATE"]
     assert [item["changedAt"] for item in kept] == [START + n for n in range(130)]
     assert {item["state"] for item in kept[::2]} == {"open"}
@@ -1022,7 +1041,7 @@ def test_moves_are_made_once_and_in_order(door: Table) -> None:
 
 def test_what_ended_by_itself_is_over(door: Table) -> None:
     """A month's use in overdraft: its episode and its mark end with the month, unasked."""
-    owner, meter = new_id(), table.usage_meter("exports")
+    owner, meter = new_id(), usage_meter("exports")
     over, ends = history.Level(5, 2, None), START + DAY
     change = history.KeptChange(
         1, START, "consumed", "k", "r", over, None, 0, {}, {}, (), usage="exports", quantity=5,
@@ -1034,9 +1053,9 @@ def test_what_ended_by_itself_is_over(door: Table) -> None:
     assert latest
     assert latest.level.is_near
     [episode] = folded.episodes.values()
-    door.execute(table.Put(table.episode_key(owner, meter, START), episode._asdict()))
-    key = table.quarter_key(owner, meter, history.quarter_name(latest.start))
-    door.execute(table.Put(key, latest.to_item(None)))
+    door.execute(Put(episode_key(owner, meter, START), episode._asdict()))
+    key = quarter_key(owner, meter, history.quarter_name(latest.start))
+    door.execute(Put(key, latest.to_item(None)))
     for start, count in ((ends - HOUR, 1), (ends, 0)):
         period = PERIOD._replace(start=start, end=start + DAY, until=start + DAY)
         assert door.run(reading._episodes(owner, meter, period, NOW)) == count
@@ -1049,4 +1068,4 @@ def test_what_ended_by_itself_is_over(door: Table) -> None:
     folded.apply(following)
     assert folded.latest
     requests = list(_mark_level(owner, meter, [following], latest, folded.latest, is_marked=False))
-    assert table.Delete(table.notable_key(owner, table.NOW, meter)) in requests
+    assert Delete(notable_key(owner, NOTABLE_NOW, meter)) in requests

@@ -8,8 +8,10 @@ import pytest
 from functions.deliver import deliveries as room
 from functions.deliver.deliveries import Deliveries
 from local.dynamodb import DynamoDBLocal
-from shared import aws, events, table
-from shared.times import now_ms
+from shared import aws, events
+from shared.clock import now_ms
+from shared.dynamodb.keys import delivery_key
+from shared.dynamodb.requests import BatchPut, Get
 from tests.notifier import Recorder
 from tests.support import IS_SOAK, acting_as, create_table, open_door
 
@@ -27,10 +29,8 @@ def test_every_delivery_of_a_large_resend_is_queued_once(
     failed: dict[str, Any] = {
         "status": "failed", "event": event, "attemptCount": 8, "step": 8, "attempts": [],
     }  # fmt: skip
-    keys = [
-        table.delivery_key(webhook_id, now - number, f"evt_{number}") for number in range(COUNT)
-    ]
-    door.execute(table.BatchPut(tuple((key, failed) for key in keys)))
+    keys = [delivery_key(webhook_id, now - number, f"evt_{number}") for number in range(COUNT)]
+    door.execute(BatchPut(tuple((key, failed) for key in keys)))
     recorder = Recorder()
     monkeypatch.setattr(aws, "client", recorder.client)
     office = Deliveries(door, "queue", frozenset())
@@ -50,5 +50,5 @@ def test_every_delivery_of_a_large_resend_is_queued_once(
     assert resent == COUNT
     assert invocations >= COUNT // room.RESEND_PAGE > 16
     for key in (keys[0], keys[COUNT // 2], keys[-1]):
-        item = door.execute(table.Get(key))
+        item = door.execute(Get(key))
         assert (item["status"], item["step"]) == ("pending", 0)

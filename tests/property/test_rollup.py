@@ -6,10 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import history, rollup, table
+from shared import history, rollup
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import SEATS, quarter_key, rollup_key
+from shared.dynamodb.requests import Item, Query
 from shared.history import DAY_MS, HOUR_MS, Usage
 from shared.rollup import DAYS, HOURS, QUARTERS, DeniedHour
-from shared.table import SEATS, Table
 from tests.notifier import Notifier
 from tests.property.life import EXPORTS, START, Clean, Life
 from tests.support import IS_SOAK, open_door
@@ -100,11 +102,11 @@ def test_denied_hours_count_what_callers_were_told(clean: Clean, is_late: bool) 
 def test_a_roll_up_is_kept_as_long_as_its_records(clean: Clean) -> None:
     """Until another record has been there for as long: it says what was held."""
     life = clean.life
-    quarters = items_of(clean.door, table.quarter_key(life.id, SEATS, "").pk)
+    quarters = items_of(clean.door, quarter_key(life.id, SEATS, "").pk)
     for size, length in SIZES.items():
         if size == QUARTERS:
             continue
-        for item in items_of(clean.door, table.rollup_key(life.id, SEATS, size, "").pk):
+        for item in items_of(clean.door, rollup_key(life.id, SEATS, size, "").pk):
             within = [
                 q
                 for q in quarters
@@ -113,8 +115,8 @@ def test_a_roll_up_is_kept_as_long_as_its_records(clean: Clean) -> None:
             assert item["ttl"] == within[-1]["ttl"], size
 
 
-def items_of(door: Table, pk: str) -> list[table.Item]:
-    return door.run(history.all_of(table.Query("pk = :pk", {":pk": pk})))
+def items_of(door: Table, pk: str) -> list[Item]:
+    return door.run(history.all_of(Query("pk = :pk", {":pk": pk})))
 
 
 def test_a_year_is_read_in_a_bounded_number_of_items(clean: Clean) -> None:
@@ -124,7 +126,7 @@ def test_a_year_is_read_in_a_bounded_number_of_items(clean: Clean) -> None:
 
     def counted(request: object) -> object:
         reply = execute(request)  # type: ignore[arg-type]
-        if isinstance(request, table.Query):
+        if isinstance(request, Query):
             read.append(len(reply.items))
         return reply
 

@@ -12,8 +12,10 @@ from benchmarks.scale.designs import DESIGNS, OnePage, Pages, Textbook
 from benchmarks.scale.engine import PLAIN, READ, TRANSACTION, Engine, Throttled, units
 from local.dynamodb import DynamoDBLocal
 from shared import ledger, pool, problems, usage, usage_parts
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import Key
+from shared.dynamodb.requests import Get, Pause, Put, Query, Refused, Update
 from shared.ledger import Change, Holder
-from shared.table import Get, Key, Pause, Put, Query, Refused, Table, Update
 from tests.support import IS_SOAK, create_table, new_id, open_door, terms
 
 NOW = 2_500_000_000_000

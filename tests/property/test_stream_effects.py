@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import events, history, table
-from shared.event_models import EVENTS
+from shared import events, history
+from shared.api.schemas.events import EVENTS
+from shared.clock import to_rfc3339
+from shared.dynamodb.keys import LEDGER_PREFIX, SEATS, Key, change_key, episode_key
+from shared.dynamodb.requests import Item
 from shared.history import KeptChange
-from shared.table import Key
-from shared.times import to_rfc3339
 from tests.notifier import QUIET_MS, Notifier, Recorder
 from tests.property.life import (
     EXPORTS,
@@ -24,7 +25,6 @@ from tests.property.life import (
     PRIVATE,
     START,
     Clean,
-    Item,
     Life,
     effects,
     overlap,
@@ -128,7 +128,7 @@ def test_records_that_were_given_up_and_come_late(clean: Clean) -> None:
 
 
 def is_page(record: dict[str, Any]) -> bool:
-    return bool(record["dynamodb"]["Keys"]["pk"]["S"].startswith(table.LEDGER_PREFIX))
+    return bool(record["dynamodb"]["Keys"]["pk"]["S"].startswith(LEDGER_PREFIX))
 
 
 def without_details(items: dict[Key, Item]) -> dict[Key, Item]:
@@ -296,7 +296,7 @@ def recount(clean: Clean, start: int, end: int, now: int) -> dict[str, Any]:
 
 def cuts_of(kind: str, start: int, end: int) -> list[int]:
     from functions.entitlements.evidence import _cuts
-    from shared.times import zone_of
+    from shared.clock import zone_of
 
     return _cuts(start, end, kind, zone_of("America/New_York"), 100_000)
 
@@ -341,7 +341,7 @@ def test_episodes_can_be_recounted(clean: Clean) -> None:
             episodes[-1]["peak"] = max(episodes[-1]["peak"], change.level.used)
         elif is_open:
             episodes[-1]["end"] = at
-    pk = table.episode_key(clean.life.id, table.SEATS, 0).pk
+    pk = episode_key(clean.life.id, SEATS, 0).pk
     found = [item for key, item in sorted(clean.effects.items()) if key.pk == pk]
     now = clean.life.end + 3_600_000
     latest = clean.door.run(history.latest_quarter(clean.life.id))
@@ -413,7 +413,7 @@ def test_a_seat_record_tells_its_history(clean: Clean) -> None:
 
 def count_line(clean: Clean) -> list[tuple[int, int, int, int]]:
     """What was used from a time on, with the limits: (at, used, purchased, hard cap)."""
-    pk = table.change_key(clean.life.id, 0, 0, meter=EXPORTS).pk
+    pk = change_key(clean.life.id, 0, 0, meter=EXPORTS).pk
     items = [item for key, item in clean.effects.items() if key.pk == pk]
     changes = sorted((KeptChange.of(item) for item in items), key=lambda change: change.seq)
     assert [change.seq for change in changes] == list(range(1, len(changes) + 1))
@@ -525,7 +525,7 @@ def test_episodes_of_a_usage_limit_end_with_its_period(clean: Clean) -> None:
                 expected.append([at, None])
         elif used <= purchased and is_open:
             expected[-1][1] = at
-    pk = table.episode_key(clean.life.id, EXPORTS, 0).pk
+    pk = episode_key(clean.life.id, EXPORTS, 0).pk
     found = [item for key, item in sorted(clean.effects.items()) if key.pk == pk]
     assert [[item["start"], item.get("end")] for item in found] == expected
     now = clean.life.end + 40 * 86_400_000

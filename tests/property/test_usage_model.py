@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from local.dynamodb import DynamoDBLocal
-from shared import problems, table, usage
+from shared import problems, usage
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition, usage_key, usage_meter
+from shared.dynamodb.requests import Accepted, Get, Query, Transact
 from shared.ledger import Change
-from shared.table import Table
 from shared.usage import DAY, Counter, Terms, month_of
 from tests.property.machine import Lost, drive, run_machine
 from tests.support import NOW, create_table, new_id, open_door, timed_key
@@ -52,7 +54,7 @@ class UsageMachine(RuleBasedStateMachine):
         self.requests = itertools.count(1)
         self.leaf: int | None = None
         counter = usage.new_counter(self.owner, "x", self.valid, self.change())
-        assert isinstance(self.door.execute(counter), table.Accepted)
+        assert isinstance(self.door.execute(counter), Accepted)
 
     def change(self) -> Change:
         return Change("key_test", f"req-{next(self.requests)}", self.now * 1000)
@@ -61,7 +63,7 @@ class UsageMachine(RuleBasedStateMachine):
         return drive(self.door, operation, lambda: self.now, lose, crash)
 
     def counter(self) -> Counter:
-        return Counter.of(self.door.execute(table.Get(table.usage_key(self.owner, "x"))))
+        return Counter.of(self.door.execute(Get(usage_key(self.owner, "x"))))
 
     # --- The model's own view -------------------------------------------------------------------
 
@@ -272,7 +274,7 @@ class UsageMachine(RuleBasedStateMachine):
         )
         self.begin_what_is_due()
         if write:
-            assert isinstance(self.door.execute(table.Transact((write,))), table.Accepted)
+            assert isinstance(self.door.execute(Transact((write,))), Accepted)
             self.seq += 1
         if schedule == "monthly":
             self.period = month_of(self.now, ZONE)
@@ -307,9 +309,9 @@ class UsageMachine(RuleBasedStateMachine):
 
     def attempts_on_record(self) -> Tally[str]:
         recorded: Tally[str] = Tally()
-        for shard in range(table.DENIAL_SHARDS):
-            pk = table.denial_partition(self.owner, f"{shard:x}", table.usage_meter("x"))
-            for item in self.door.execute(table.Query("pk = :pk", {":pk": pk})).items:
+        for shard in range(DENIAL_SHARDS):
+            pk = denial_partition(self.owner, f"{shard:x}", usage_meter("x"))
+            for item in self.door.execute(Query("pk = :pk", {":pk": pk})).items:
                 recorded[item["seatKey"]] += item["attempts"]
         return recorded
 

@@ -9,9 +9,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from local.dynamodb import DynamoDBLocal
-from shared import problems, table, usage, usage_parts
+from shared import problems, usage, usage_parts
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import (
+    DENIAL_SHARDS,
+    consumption_key,
+    denial_partition,
+    part_key,
+    usage_key,
+    usage_meter,
+)
+from shared.dynamodb.requests import Accepted, Get, Query, Transact
 from shared.ledger import Change
-from shared.table import Table
 from shared.usage import Counter, Terms, month_of
 from tests.property.machine import Lost, drive, run_machine
 from tests.support import NOW, create_table, new_id, open_door, timed_key
@@ -50,7 +59,7 @@ class SpreadMachine(RuleBasedStateMachine):
         return drive(self.door, operation, lambda: self.now, lose, crash)
 
     def counter(self) -> Counter:
-        return Counter.of(self.door.execute(table.Get(table.usage_key(*self.limit))))
+        return Counter.of(self.door.execute(Get(usage_key(*self.limit))))
 
     def left(self) -> float:
         if self.period.end is not None and self.now >= self.period.end:
@@ -101,10 +110,10 @@ class SpreadMachine(RuleBasedStateMachine):
         """All of it took place or nothing, which a retry tells; here is what is on record."""
         if key in self.told:
             return
-        part = table.part_key(*self.limit, usage_parts.part_of(key))
-        items = [self.door.execute(table.Get(k)) for k in (part, table.usage_key(*self.limit))]
+        part = part_key(*self.limit, usage_parts.part_of(key))
+        items = [self.door.execute(Get(k)) for k in (part, usage_key(*self.limit))]
         stands = any(key in item[leaf] for item in items if item for leaf in ("recent", "earlier"))
-        stands |= bool(self.door.execute(table.Get(table.consumption_key(*self.limit, key))))
+        stands |= bool(self.door.execute(Get(consumption_key(*self.limit, key))))
         if stands:
             self.left()
             self.told[key] = Told(self.now, quantity)
@@ -174,7 +183,7 @@ class SpreadMachine(RuleBasedStateMachine):
         if write is None:
             self.now += 4
             return
-        assert isinstance(self.door.execute(table.Transact((write,))), table.Accepted)
+        assert isinstance(self.door.execute(Transact((write,))), Accepted)
         self.valid = valid
         if status == "suspended":
             self.suspend_and_back()
@@ -185,7 +194,7 @@ class SpreadMachine(RuleBasedStateMachine):
             new = counter._replace(status=status)
             write = self.drive(usage.change_terms(*self.limit, counter, new, self.change()))
             assert write is not None
-            assert isinstance(self.door.execute(table.Transact((write,))), table.Accepted)
+            assert isinstance(self.door.execute(Transact((write,))), Accepted)
             if status == "suspended":
                 key = f"susp{next(self.numbers):08d}"
                 with pytest.raises(problems.EntitlementSuspended):
@@ -243,9 +252,9 @@ class SpreadMachine(RuleBasedStateMachine):
             self.left()
             assert counter.used == self.used
         recorded = 0
-        for shard in range(table.DENIAL_SHARDS):
-            pk = table.denial_partition(self.limit[0], f"{shard:x}", table.usage_meter("x"))
-            found = self.door.execute(table.Query("pk = :pk", {":pk": pk}))
+        for shard in range(DENIAL_SHARDS):
+            pk = denial_partition(self.limit[0], f"{shard:x}", usage_meter("x"))
+            found = self.door.execute(Query("pk = :pk", {":pk": pk}))
             recorded += sum(item["attempts"] for item in found.items)
         assert recorded >= self.denials
 

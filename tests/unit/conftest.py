@@ -13,10 +13,10 @@ from functions.portal import handler as portal
 from functions.release import handler as release
 from functions.report import handler as report
 from local.dynamodb import DynamoDBLocal
-from shared import http
-from shared.credentials import hash_key
-from shared.operations import OPERATIONS
-from shared.table import Table
+from shared.api import app
+from shared.api.auth import hash_key
+from shared.api.routes import OPERATIONS
+from shared.dynamodb.client import Table
 from tests.support import (
     BOOTSTRAP_KEY,
     create_table,
@@ -48,12 +48,12 @@ class Rooms:
     def __init__(self, door: Table, **environment: str) -> None:
         given = {"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY), **environment}
         self.door = door
-        self.context = http.Context(given, door)
+        self.context = app.Context(given, door)
         routes = {
             **activate.ROUTES, **consume.ROUTES, **release.ROUTES, **entitlements.ROUTES,
             **portal.ROUTES, **report.ROUTES,
         }  # fmt: skip
-        self._serve = http.serve(routes, self.context)
+        self._serve = app.serve(routes, self.context)
 
     def call(self, route: str, *args: Any, **kwargs: Any) -> tuple[int, Any, dict[str, str]]:
         operation = OPERATIONS.get(route.replace("HEAD ", "GET "))

@@ -12,9 +12,20 @@ from functions.deliver import deliveries as room
 from functions.deliver.courier import Courier, sign
 from functions.deliver.deliveries import Deliveries
 from functions.deliver.ladder import Attempt, next_wait, read_retry_after, reason_to_disable
-from shared import addresses, aws, events, table, webhooks
-from shared.table import Table
-from shared.times import now_ms
+from shared import aws, events
+from shared.clock import now_ms
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import (
+    Key,
+    delivery_key,
+    due_deliveries,
+    seat_record_key,
+    webhook_key,
+    webhook_secret_key,
+    webhook_state_key,
+)
+from shared.dynamodb.requests import Delete, Get, Item, Put, Query
+from shared.webhooks import endpoints, url_policy
 from tests.notifier import Recorder
 from tests.support import new_id
 
@@ -74,12 +85,12 @@ def test_retry_after(text: str, seconds: int) -> None:
     ],
 )  # fmt: skip
 def test_no_public_address(address: str) -> None:
-    assert not addresses.is_public(address)
+    assert not url_policy.is_public(address)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
 def test_public_addresses(address: str) -> None:
-    assert addresses.is_public(address)
+    assert url_policy.is_public(address)
 
 
 def test_a_name_that_leads_to_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,10 +98,10 @@ def test_a_name_that_leads_to_a_private_address_is_refused(monkeypatch: pytest.M
         return lambda *_, **__: [(2, 1, 6, "", (address, 443)) for address in found]
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up("8.8.8.8"))
-    addresses.check_resolves("a.example", frozenset())
+    url_policy.check_resolves("a.example", frozenset())
     monkeypatch.setattr(socket, "getaddrinfo", look_up("8.8.8.8", "10.0.0.1"))
     with pytest.raises(ValueError, match="not public"):
-        addresses.check_resolves("a.example", frozenset())
+        url_policy.check_resolves("a.example", frozenset())
 
 
 def test_the_address_that_is_checked_is_the_one_connected_to() -> None:
@@ -166,11 +177,11 @@ class Office:
         self.door = door
         self.id = new_id().replace("ent", "whk")
         self.deliveries = Deliveries(door, "queue", frozenset())
-        endpoint: table.Item = {"url": "https://a.example/", "eventTypes": ["*"], "enabled": True,
+        endpoint: Item = {"url": "https://a.example/", "eventTypes": ["*"], "enabled": True,
                                 "version": 1}  # fmt: skip
-        door.execute(table.Put(table.webhook_key(self.id), endpoint))
-        secret: table.Item = {"current": "whsec_c2VjcmV0"}
-        door.execute(table.Put(table.webhook_secret_key(self.id), secret))
+        door.execute(Put(webhook_key(self.id), endpoint))
+        secret: Item = {"current": "whsec_c2VjcmV0"}
+        door.execute(Put(webhook_secret_key(self.id), secret))
         self.event = events.of_test(self.id, events.SEAT_DENIED, now_ms(), self.id)
 
     def message(self, count: int = 0, **changes: Any) -> dict[str, Any]:
@@ -180,12 +191,12 @@ class Office:
     def deliver(self, *messages: dict[str, Any], seconds: int = 60) -> list[str]:
         return self.deliveries.deliver(list(messages), now_ms() + seconds * 1000)
 
-    def delivery(self) -> table.Item:
+    def delivery(self) -> Item:
         job = room.Job.of("m", json.loads(self.message()["body"]))
-        return dict(self.door.execute(table.Get(job.key)) or {})
+        return dict(self.door.execute(Get(job.key)) or {})
 
-    def endpoint(self) -> table.Item:
-        return dict(self.door.execute(table.Get(table.webhook_key(self.id))))
+    def endpoint(self) -> Item:
+        return dict(self.door.execute(Get(webhook_key(self.id))))
 
 
 @pytest.fixture
@@ -211,9 +222,9 @@ def test_the_whole_ladder(office: Office) -> None:
         item = office.delivery()
         assert item["attemptCount"] == count + 1
         # Left alone after five failures; what is due is sent then.
-        office.door.execute(table.Delete(table.webhook_state_key(office.id)))
+        office.door.execute(Delete(webhook_state_key(office.id)))
         if count < 7:
-            wait = webhooks.LADDER[count]
+            wait = endpoints.LADDER[count]
             assert item["status"] == "pending"
             assert item["earliest"] - before >= wait
     assert item["status"] == "failed"
@@ -265,7 +276,7 @@ def test_a_success_forgets_the_failures(office: Office) -> None:
     office.deliver(office.message(0))
     office.deliver(office.message(1))
     assert office.delivery()["status"] == "succeeded"
-    assert office.door.execute(table.Get(table.webhook_state_key(office.id))) is None
+    assert office.door.execute(Get(webhook_state_key(office.id))) is None
 
 
 def test_a_dead_endpoint_is_left_alone_for_a_while(office: Office) -> None:
@@ -277,9 +288,9 @@ def test_a_dead_endpoint_is_left_alone_for_a_while(office: Office) -> None:
         messages.append({**office.message(event=event), "messageId": str(number)})
     assert office.deliver(*messages) == []
     tried = len(FakeCourier.sent)
-    assert webhooks.CIRCUIT_FAILURES <= tried <= webhooks.CIRCUIT_FAILURES + room.PER_ENDPOINT
-    pk = table.delivery_key(office.id, 0, "").pk
-    items = office.door.execute(table.Query("pk = :pk", {":pk": pk})).items
+    assert endpoints.CIRCUIT_FAILURES <= tried <= endpoints.CIRCUIT_FAILURES + room.PER_ENDPOINT
+    pk = delivery_key(office.id, 0, "").pk
+    items = office.door.execute(Query("pk = :pk", {":pk": pk})).items
     assert len(items) == 40
     assert all(item["status"] == "pending" and item["earliest"] for item in items)
     assert sum(item["attemptCount"] for item in items) == tried
@@ -293,23 +304,23 @@ def test_without_time_for_an_answer_nothing_is_begun(office: Office) -> None:
 
 
 def test_an_endpoint_that_was_deleted_or_disabled_is_sent_nothing(office: Office) -> None:
-    key = table.webhook_key(office.id)
-    office.door.execute(table.Put(key, {**strip(office.endpoint()), "enabled": False}))
+    key = webhook_key(office.id)
+    office.door.execute(Put(key, {**strip(office.endpoint()), "enabled": False}))
     office.deliver(office.message())
     assert office.delivery()["failure"] == "the endpoint is disabled"
-    office.door.execute(table.Delete(key))
+    office.door.execute(Delete(key))
     assert office.deliver(office.message()) == []
     assert FakeCourier.sent == []
 
 
-def strip(item: table.Item) -> table.Item:
+def strip(item: Item) -> Item:
     return {name: value for name, value in item.items() if name not in ("pk", "sk")}
 
 
 def test_what_waits_for_an_endpoint_that_was_deleted_waits_no_more(office: Office) -> None:
     FakeCourier.script = [attempt(500)]
     office.deliver(office.message())
-    office.door.execute(table.Delete(table.webhook_key(office.id)))
+    office.door.execute(Delete(webhook_key(office.id)))
     office.deliver(office.message(1))
     item = office.delivery()
     assert (item["status"], item["failure"]) == ("failed", "the endpoint was deleted")
@@ -317,7 +328,7 @@ def test_what_waits_for_an_endpoint_that_was_deleted_waits_no_more(office: Offic
 
 
 def test_how_long_a_failing_endpoint_is_left_alone() -> None:
-    told = [webhooks.circuit_seconds(failing) for failing in (0, 240, 3_600, 86_400)]
+    told = [endpoints.circuit_seconds(failing) for failing in (0, 240, 3_600, 86_400)]
     assert told == [60, 60, 900, 1_800]
 
 
@@ -327,7 +338,7 @@ def test_each_partition_of_what_is_due_has_its_own_share(
     """The backlog of one endpoint keeps another's from being queued in no run."""
     monkeypatch.setattr(room, "DUE_PER_PARTITION", 1)
     other = Office(office.door, monkeypatch)
-    while table.due_deliveries(other.id) == table.due_deliveries(office.id):
+    while due_deliveries(other.id) == due_deliveries(office.id):
         other = Office(office.door, monkeypatch)
     FakeCourier.script = [attempt(500)]
     for number in range(3):
@@ -340,9 +351,9 @@ def test_each_partition_of_what_is_due_has_its_own_share(
 
 def test_both_secrets_sign_while_they_overlap(office: Office) -> None:
     for until, secrets in ((now_ms() // 1000 + 60, 2), (now_ms() // 1000 - 60, 1)):
-        item: table.Item = {"current": "whsec_bmV3", "previous": "whsec_b2xk",
+        item: Item = {"current": "whsec_bmV3", "previous": "whsec_b2xk",
                             "previousUntil": until}  # fmt: skip
-        office.door.execute(table.Put(table.webhook_secret_key(office.id), item))
+        office.door.execute(Put(webhook_secret_key(office.id), item))
         office.event = {**office.event, "id": f"evt_{until}"}
         office.deliver(office.message())
         assert len(FakeCourier.sent[-1][2]) == secrets
@@ -356,8 +367,8 @@ def test_failed_ones_are_sent_again_since_a_time_page_by_page(
     for number in range(5):
         event = {**office.event, "id": f"evt_{number}"}
         office.deliver(office.message(event=event))
-        key = table.webhook_key(office.id)
-        office.door.execute(table.Put(key, {**strip(office.endpoint()), "enabled": True}))
+        key = webhook_key(office.id)
+        office.door.execute(Put(key, {**strip(office.endpoint()), "enabled": True}))
     command = {"webhookId": office.id, "resend": {"since": 0}}
     pending: list[dict[str, Any]] = [command]
     resent: list[dict[str, Any]] = []
@@ -366,13 +377,13 @@ def test_failed_ones_are_sent_again_since_a_time_page_by_page(
         office.deliver({"messageId": "r", "body": json.dumps(pending.pop())})
         for message in office.recorder.messages:
             (pending if "resend" in message else resent).append(message)
-    office.door.execute(table.Delete(table.webhook_state_key(office.id)))
+    office.door.execute(Delete(webhook_state_key(office.id)))
     assert sorted(message["event"]["id"] for message in resent) == [f"evt_{n}" for n in range(5)]
     FakeCourier.script = [attempt(200)]
     again = [{"messageId": m["event"]["id"], "body": json.dumps(m)} for m in resent]
     assert office.deliver(*again) == []
-    pk = table.delivery_key(office.id, 0, "").pk
-    items = office.door.execute(table.Query("pk = :pk", {":pk": pk})).items
+    pk = delivery_key(office.id, 0, "").pk
+    items = office.door.execute(Query("pk = :pk", {":pk": pk})).items
     assert {item["status"] for item in items} == {"succeeded"}
 
 
@@ -383,11 +394,11 @@ def test_a_name_is_put_in_when_it_is_sent(office: Office) -> None:
         "id": "evt_named", "type": events.SEAT_ACTIVATED, "timestamp": "2026-11-24T09:00:00Z",
         "data": {"entitlementId": owner, "seat": {"seatKey": key}},
     }  # fmt: skip
-    record: table.Item = {"seatKey": key, "seatId": "alice", "seatName": "Alice"}
-    office.door.execute(table.Put(table.seat_record_key(owner, key), record))
+    record: Item = {"seatKey": key, "seatId": "alice", "seatName": "Alice"}
+    office.door.execute(Put(seat_record_key(owner, key), record))
     FakeCourier.script = [attempt(500), attempt(200)]
     office.deliver(office.message(0))
-    office.door.execute(table.Put(table.seat_record_key(owner, key), {"seatKey": key}))
+    office.door.execute(Put(seat_record_key(owner, key), {"seatKey": key}))
     office.deliver(office.message(1))
     names = [event["data"]["seat"]["seatId"] for _, event, _ in FakeCourier.sent]
     assert names == ["alice", None]
@@ -405,11 +416,11 @@ def test_no_more_than_fifty_attempts_are_kept(office: Office) -> None:
     FakeCourier.script = [attempt(500)]
     office.deliver(office.message())
     item = strip(office.delivery())
-    key = table.Key(office.delivery()["pk"], office.delivery()["sk"])
+    key = Key(office.delivery()["pk"], office.delivery()["sk"])
     [told] = item["attempts"]
     office.door.execute(
-        table.Put(key, {**item, "attempts": [told] * 500, "attemptCount": 500, "step": 0})
+        Put(key, {**item, "attempts": [told] * 500, "attemptCount": 500, "step": 0})
     )
-    office.door.execute(table.Delete(table.webhook_state_key(office.id)))
+    office.door.execute(Delete(webhook_state_key(office.id)))
     office.deliver(office.message(500))
     assert (office.delivery()["attemptCount"], len(office.delivery()["attempts"])) == (501, 50)

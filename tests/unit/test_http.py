@@ -7,11 +7,14 @@ import pytest
 from botocore.credentials import Credentials as AwsCredentials
 
 from functions.activate import handler as activate
-from shared import http, table, telemetry
-from shared.credentials import Caller, Credentials, hash_key
-from shared.http import RateLimits
+from shared import observability
+from shared.api import app, request
+from shared.api.auth import Caller, Credentials, hash_key
+from shared.api.rate_limit import RateLimits
+from shared.dynamodb.client import ATTEMPTS, Table
+from shared.dynamodb.keys import Key
+from shared.dynamodb.requests import Get, TableError, Unavailable
 from shared.problems import Problem, Throttled, Unauthorized
-from shared.table import Table
 from tests.support import BOOTSTRAP_KEY, event, faulty_door
 from tests.unit.conftest import Rooms
 
@@ -38,10 +41,10 @@ def test_a_body_that_is_not_utf_8_is_refused(rooms: Rooms) -> None:
 def test_an_unexpected_error_is_a_problem_that_tells_nothing(
     rooms: Rooms,
 ) -> None:
-    def fail(_: http.Request) -> http.Response:
+    def fail(_: request.Request) -> request.Response:
         raise RuntimeError("a secret of the inside")
 
-    serve = http.serve({"takeSeat": fail}, rooms.context)
+    serve = app.serve({"takeSeat": fail}, rooms.context)
     answer = serve(event(TAKE, {"entitlementId": "ent_x"}, {"seatId": "a"}), None)
     assert answer["statusCode"] == 500
     assert "secret" not in answer["body"]
@@ -56,8 +59,8 @@ def test_an_unavailable_table_is_503_with_retry_after(rooms: Rooms) -> None:
     down = Down(
         "t", region="eu-west-1", endpoint="http://127.0.0.1:1", credentials=AwsCredentials("a", "b")
     )
-    context = http.Context({"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY)}, down)
-    serve = http.serve(activate.ROUTES, context)
+    context = app.Context({"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY)}, down)
+    serve = app.serve(activate.ROUTES, context)
     answer = serve(event(TAKE, {"entitlementId": "ent_x"}, {"seatId": "a"}), None)
     assert answer["statusCode"] == 503
     assert answer["headers"]["retry-after"] == "2"
@@ -171,16 +174,16 @@ def test_a_secret_shows_in_no_representation(keys: Keys) -> None:
 
 
 def test_logs_hold_no_secret(rooms: Rooms) -> None:
-    handler = telemetry.logger.registered_handler
+    handler = observability.logger.registered_handler
     log = io.StringIO()
     before = handler.setStream(log)  # type: ignore[attr-defined]
-    telemetry.logger.setLevel("DEBUG")
+    observability.logger.setLevel("DEBUG")
     try:
         path = {"entitlementId": rooms.create()}
         _, created, _ = rooms.call("POST /v1/entitlements/{entitlementId}/license-keys", path, {})
         rooms.call(TAKE, path, {"seatId": "alice@acme.com"}, key=created["key"])
     finally:
-        telemetry.logger.setLevel("CRITICAL")
+        observability.logger.setLevel("CRITICAL")
         handler.setStream(before)  # type: ignore[attr-defined]
     logged = log.getvalue()
     assert '"route":"POST /v1/entitlements/{entitlementId}/activations"' in logged
@@ -203,9 +206,9 @@ def test_retries_of_the_door_are_bounded(monkeypatch: pytest.MonkeyPatch, door: 
         return 503, {}
 
     monkeypatch.setattr(door, "_send", fail)
-    with pytest.raises(table.Unavailable):
-        door.execute(table.Get(table.Key("a", "b")))
-    assert len(calls) == table.ATTEMPTS
+    with pytest.raises(Unavailable):
+        door.execute(Get(Key("a", "b")))
+    assert len(calls) == ATTEMPTS
 
 
 def test_no_attempt_begins_after_the_deadline(engine_url: str) -> None:
@@ -213,8 +216,8 @@ def test_no_attempt_begins_after_the_deadline(engine_url: str) -> None:
     door = faulty_door(engine_url, "none")
     door.is_patient = False
     door.answer_within(-1)
-    with pytest.raises(table.Unavailable, match="out of time"):
-        door.execute(table.Get(table.Key("a", "b")))
+    with pytest.raises(Unavailable, match="out of time"):
+        door.execute(Get(Key("a", "b")))
     assert door.calls == 0
 
 
@@ -226,6 +229,6 @@ def test_a_refused_right_is_not_retried(monkeypatch: pytest.MonkeyPatch, door: T
         return 400, {"__type": "com.amazon#AccessDeniedException", "message": "no"}
 
     monkeypatch.setattr(door, "_send", deny)
-    with pytest.raises(table.TableError):
-        door.execute(table.Get(table.Key("a", "b")))
+    with pytest.raises(TableError):
+        door.execute(Get(Key("a", "b")))
     assert len(calls) == 1

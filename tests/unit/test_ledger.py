@@ -4,7 +4,10 @@ import random
 
 import pytest
 
-from shared import ledger, pool, problems, table
+from shared import ledger, pool, problems
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import ledger_key
+from shared.dynamodb.requests import Conflicted, Pause, Refused, Transact, Update
 from shared.ledger import (
     NEVER,
     NO_LEASE,
@@ -20,7 +23,6 @@ from shared.ledger import (
     parse_activation_id,
     seat_key,
 )
-from shared.table import Table
 from tests.support import NOW, NOW_MS, change, make_page, new_id, read_page, terms
 
 
@@ -145,12 +147,12 @@ def test_a_refused_write_is_looked_at_again_and_given_up_in_the_end(door: Table)
     tries = pauses = 0
     with pytest.raises(problems.Contention):
         while True:
-            if isinstance(request, table.Pause):
+            if isinstance(request, Pause):
                 pauses += 1
                 request = operation.send(NOW_MS)
             else:
                 tries += 1
-                request = operation.send(table.Conflicted())
+                request = operation.send(Conflicted())
     assert (tries, pauses) == (ledger.ROUNDS, ledger.ROUNDS)
     assert read_page(door, entitlement_id)["seats"] == {}
 
@@ -177,7 +179,7 @@ def test_the_sweep_frees_what_ran_out_and_corrects_the_bound(door: Table) -> Non
     for number, offset in enumerate((0, 100_000, 200_000)):
         at = change(NOW_MS + offset)
         door.run(pool.take(entitlement_id, Holder(f"u{number}"), at, number))
-    key = table.ledger_key(entitlement_id)
+    key = ledger_key(entitlement_id)
     early = change(NOW_MS + 201_000)
     assert door.run(ledger.sweep_page(key, early)) == 0
     assert read_page(door, entitlement_id)["earliest"] == NOW + 600
@@ -220,13 +222,13 @@ def test_the_bound_holds_for_grants_after_a_shortened_lease(door: Table) -> None
     shorter = ledger.change_terms(
         entitlement_id, terms(5, 5, lease=60), change(), lease_changed=True
     )
-    door.execute(table.Transact((shorter,)))
-    door.run(ledger.sweep_page(table.ledger_key(entitlement_id), change()))
+    door.execute(Transact((shorter,)))
+    door.run(ledger.sweep_page(ledger_key(entitlement_id), change()))
     grant = door.run(pool.take(entitlement_id, Holder("short"), change(), 2))
     assert grant.seat.lease_end == NOW + 60
     assert read_page(door, entitlement_id)["earliest"] <= NOW + 60
     late = change(NOW_MS + 66_000)
-    assert door.run(ledger.sweep_page(table.ledger_key(entitlement_id), late)) == 2
+    assert door.run(ledger.sweep_page(ledger_key(entitlement_id), late)) == 2
 
 
 @pytest.mark.parametrize(
@@ -243,7 +245,7 @@ def test_an_idle_seat_comes_under_new_terms(
 ) -> None:
     """Nobody renews: the sweep gives the lease of the new terms, once."""
     entitlement_id = new_id()
-    key = table.ledger_key(entitlement_id)
+    key = ledger_key(entitlement_id)
     make_page(door, entitlement_id, terms(200, 200, lease=before))
     stamps = list(range(1, 129))
     for stamp in stamps:
@@ -252,7 +254,7 @@ def test_an_idle_seat_comes_under_new_terms(
     new = ledger.change_terms(
         entitlement_id, terms(200, 200, lease=after), change(), lease_changed=True
     )
-    door.execute(table.Transact((new,)))
+    door.execute(Transact((new,)))
     for minute in (1, 2, 3):
         assert door.run(ledger.sweep_page(key, change(NOW_MS + minute * 60_000))) == 0
     page = read_page(door, entitlement_id)
@@ -268,14 +270,14 @@ def test_an_idle_seat_comes_under_new_terms(
 
 def test_leases_that_ran_out_do_not_hide_those_of_earlier_terms(door: Table) -> None:
     entitlement_id = new_id()
-    key = table.ledger_key(entitlement_id)
+    key = ledger_key(entitlement_id)
     make_page(door, entitlement_id, terms(5, 5, lease=60))
     door.run(pool.take(entitlement_id, Holder("short"), change(), 1))
     for lease in (7200, 60):
         write = ledger.change_terms(
             entitlement_id, terms(5, 5, lease=lease), change(), lease_changed=True
         )
-        door.execute(table.Transact((write,)))
+        door.execute(Transact((write,)))
         door.run(pool.take(entitlement_id, Holder(f"under {lease}"), change(), lease))
     assert door.run(ledger.sweep_page(key, change(NOW_MS + 66_000))) == 2
     assert read_page(door, entitlement_id)["earliest"] == 0
@@ -288,12 +290,12 @@ def test_the_bound_holds_for_a_grant_right_after_a_shortened_lease(door: Table) 
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(5, 5, lease=7200))
     door.run(pool.take(entitlement_id, Holder("long"), change(), 1))
-    door.run(ledger.sweep_page(table.ledger_key(entitlement_id), change(NOW_MS + 61_000)))
+    door.run(ledger.sweep_page(ledger_key(entitlement_id), change(NOW_MS + 61_000)))
     assert read_page(door, entitlement_id)["earliest"] == NOW + 7200
     shorter = ledger.change_terms(
         entitlement_id, terms(5, 5, lease=60), change(), lease_changed=True
     )
-    door.execute(table.Transact((shorter,)))
+    door.execute(Transact((shorter,)))
     door.run(pool.take(entitlement_id, Holder("short"), change(NOW_MS + 70_000), 2))
     assert read_page(door, entitlement_id)["earliest"] <= NOW + 130
 
@@ -305,7 +307,7 @@ def test_a_renewal_that_brings_the_first_lease_sets_the_bound(door: Table) -> No
     leased = ledger.change_terms(
         entitlement_id, terms(5, 5, lease=600), change(), lease_changed=True
     )
-    door.execute(table.Transact((leased,)))
+    door.execute(Transact((leased,)))
     assert read_page(door, entitlement_id)["earliest"] == 0
     grant = door.run(pool.take(entitlement_id, Holder("a"), change(NOW_MS + 2000), 2))
     assert grant.seat.lease_end == NOW + 602
@@ -319,9 +321,9 @@ def test_a_lease_that_ran_out_while_the_write_was_on_its_way_is_reclaimed(door: 
     door.run(pool.take(entitlement_id, Holder("bob"), change(), 1))
     alice = pool.take(entitlement_id, Holder("alice"), change(NOW_MS + 62_000), 2)
     refused = door.execute(alice.send(None))
-    assert alice.send(refused) == table.Pause(0)
+    assert alice.send(refused) == Pause(0)
     write = alice.send(NOW_MS + 66_000)
-    assert isinstance(write, table.Update)
+    assert isinstance(write, Update)
     with pytest.raises(StopIteration) as done:
         alice.send(door.execute(write))
     assert done.value.value.page.used == 1
@@ -345,10 +347,10 @@ def test_a_denial_that_meets_a_conflict_is_recorded_before_it_is_answered(door: 
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(0, 0))
     asked = pool.take(entitlement_id, Holder("a"), change(), 1)
-    assert asked.send(door.execute(asked.send(None))) == table.Pause(0)
+    assert asked.send(door.execute(asked.send(None))) == Pause(0)
     write = asked.send(NOW_MS)
-    assert isinstance(write, table.Update)
-    assert asked.send(table.Conflicted()) == table.Pause(1)
+    assert isinstance(write, Update)
+    assert asked.send(Conflicted()) == Pause(1)
     again = asked.send(NOW_MS)
     assert again == write
     with pytest.raises(problems.HardCapReached):
@@ -365,7 +367,7 @@ def test_refusals_without_end_are_given_up_too(door: Table) -> None:
     tries = 0
     with pytest.raises(problems.Contention):
         while True:
-            tries += isinstance(request, table.Update)
-            reply = NOW_MS if isinstance(request, table.Pause) else table.Refused(item)
+            tries += isinstance(request, Update)
+            reply = NOW_MS if isinstance(request, Pause) else Refused(item)
             request = operation.send(reply)
     assert tries == ledger.ROUNDS

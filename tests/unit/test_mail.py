@@ -10,10 +10,20 @@ import pytest
 
 from functions.notify import batch, mail, mail_text, returned_mail
 from functions.notify.mail import Mailer
-from shared import aws, entitlement, events, ledger, pool, problems, table, tokens
-from shared.event_models import EVENTS
+from shared import aws, events, ledger, pool, problems, signed_tokens
+from shared.api.schemas.events import EVENTS
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import (
+    Key,
+    denial_key,
+    entitlement_key,
+    ledger_key,
+    mail_key,
+    mail_state_key,
+)
+from shared.dynamodb.requests import Delete, Get
+from shared.entitlements.model import AUDIENCES
 from shared.ledger import Change, Holder
-from shared.table import Table
 from tests.stories import HOUR, START, Story
 from tests.support import Crash, acting_as
 from tests.unit.conftest import Rooms
@@ -23,13 +33,13 @@ from tests.unit.conftest import Rooms
 def story(door: Table, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
     told = Story(door)
     monkeypatch.setattr(aws, "client", told.recorder.client)
-    tokens._known.clear()
+    signed_tokens._known.clear()
     yield told
     # What is still due here must not be sent in another test.
-    for audience in entitlement.AUDIENCES:
-        door.execute(table.Delete(table.mail_state_key(told.id, audience)))
+    for audience in AUDIENCES:
+        door.execute(Delete(mail_state_key(told.id, audience)))
     for item in told.sent():
-        door.execute(table.Delete(table.Key(item["pk"], item["sk"])))
+        door.execute(Delete(Key(item["pk"], item["sk"])))
 
 
 def to(mails: list[dict[str, Any]]) -> list[str]:
@@ -111,9 +121,9 @@ def test_a_record_that_comes_twice_tells_nothing_twice(story: Story) -> None:
     for number, seat_id in enumerate(("alice", "bob", "carol", "dave")):
         story.take(seat_id, START + number)
     assert len(story.tick(START + 60_000)) == 2
-    page = table.ledger_key(story.id)
+    page = ledger_key(story.id)
     mail_kinds = {"entitlement.overdraft.entered"}
-    item = story._get(table.entitlement_key(story.id)) or {}
+    item = story._get(entitlement_key(story.id)) or {}
     story.door.run(mail.mark(item, mail_kinds, START, START + 70_000))
     again = story.tick(START + 2 * HOUR)
     # Marked again from then on: a mail that tells of a period which was told of says so.
@@ -280,7 +290,7 @@ def test_a_late_fact_is_told_all_the_same(story: Story) -> None:
         story.take(seat_id, START + number)
     story.tick(START + 60_000)
     key = ledger.seat_key(story.id, "erin")
-    denial = table.denial_key(story.id, key, ledger.utc_hour(START // 1000))
+    denial = denial_key(story.id, key, ledger.utc_hour(START // 1000))
     with pytest.raises(problems.HardCapReached):
         made = Change("k", "late", START + 30_000)
         story.door.run(pool.take(story.id, Holder("erin", "Erin"), made, 1))
@@ -422,7 +432,7 @@ def test_what_cannot_be_put_on_record_comes_again_alone(
     ]
     assert returned_mail.process(story.door, records) == ["broken"]
     assert "bounced" in {status for _, status, _ in on_record(story, rooms)}
-    assert story.door.execute(table.Get(table.mail_key("ent_gone", 1, "accountOwner"))) is None
+    assert story.door.execute(Get(mail_key("ent_gone", 1, "accountOwner"))) is None
 
 
 def test_a_long_diagnosis_is_cut(story: Story, owners_mail: dict[str, Any]) -> None:

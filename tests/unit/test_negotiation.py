@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.negotiation import encoding
+from shared.api.negotiation import encoding
 
 
 @pytest.mark.parametrize(

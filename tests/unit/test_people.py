@@ -7,9 +7,10 @@ import pytest
 from functions.notify import people, together
 from functions.notify.changes import Version
 from functions.notify.together import Several
-from shared import table
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import seat_record_key
+from shared.dynamodb.requests import Get, Item, Put, Steps
 from shared.history import KeptChange, Level
-from shared.table import Steps, Table
 from tests.support import NOW_MS, new_id
 
 
@@ -47,26 +48,26 @@ def test_many_people_are_written_together(door: Table, many: int) -> None:
     assert len(read.keys) == many
     assert len(written.requests) == -(-many // people.IN_TRANSACTION)
     for number in range(many):
-        record = door.execute(table.Get(table.seat_record_key(owner, f"seat{number:08d}")))
+        record = door.execute(Get(seat_record_key(owner, f"seat{number:08d}")))
         assert record["seatId"] == f"user{number}"
 
 
 def test_one_who_is_erased_meanwhile_stays_erased_and_the_others_are_written(door: Table) -> None:
     owner = new_id()
     together.run(door, [people.write(owner, versions_of(people.MANY, 1))], at_once=1)
-    key = table.seat_record_key(owner, "seat00000003")
+    key = seat_record_key(owner, "seat00000003")
     steps = people.write(owner, versions_of(people.MANY, 1_000))
     found = door.execute(next(steps))
     # Erased between the reader's look and its write.
-    erased: table.Item = {"seatKey": "seat00000003", "entitlementId": owner, "seq": 3, "erasedAt": NOW_MS,
+    erased: Item = {"seatKey": "seat00000003", "entitlementId": owner, "seq": 3, "erasedAt": NOW_MS,
               "erasedSeq": 5_000}  # fmt: skip
-    door.execute(table.Put(key, erased))
+    door.execute(Put(key, erased))
     [outcome] = together.run(door, [_resumed(steps, found)], at_once=8)
     assert outcome is None
-    record = door.execute(table.Get(key))
+    record = door.execute(Get(key))
     assert record["seq"] == 1_003
     assert "seatId" not in record
-    other = door.execute(table.Get(table.seat_record_key(owner, "seat00000004")))
+    other = door.execute(Get(seat_record_key(owner, "seat00000004")))
     assert (other["seq"], other["grantCount"]) == (1_004, 2)
 
 

@@ -10,8 +10,8 @@ import pytest
 from functions.entitlements.seat_requests import MOST_A_DAY
 from functions.portal import forecast, page
 from functions.portal.forecast import Trend, days_to, rate_of, trend_of
-from shared.table import Table
-from shared.times import from_rfc3339, now_ms, to_rfc3339
+from shared.clock import from_rfc3339, now_ms, to_rfc3339
+from shared.dynamodb.client import Table
 from tests.support import event
 from tests.unit.conftest import Rooms
 from tools import build
@@ -36,7 +36,7 @@ def test_a_link_opens_until_it_expires(rooms: Rooms, monkeypatch: pytest.MonkeyP
     status, told, _ = rooms.call("GET /v1/portal", key=token)
     assert (status, told["expiresAt"]) == (200, link["expiresAt"])
     for later, expected in ((570, 200), (600, 401), (86_400, 401)):
-        monkeypatch.setattr("shared.http.now_ms", lambda later=later: now_ms() + later * 1000)
+        monkeypatch.setattr("shared.api.app.now_ms", lambda later=later: now_ms() + later * 1000)
         status, told, headers = rooms.call("GET /v1/portal", key=token)
         assert status == expected, later
     assert told["type"].endswith("/link-expired")

@@ -12,10 +12,11 @@ from functions.report import figures, periods
 from functions.report.columns import COLUMNS
 from functions.report.figures import Day, Period
 from shared import aws
+from shared.api.schemas.base import parse
+from shared.api.schemas.reports import ReportInput
+from shared.clock import to_rfc3339, zone_of
 from shared.history import HOUR_MS, Usage
-from shared.models import ReportInput, parse
 from shared.problems import InvalidRequest
-from shared.times import to_rfc3339, zone_of
 from tools import ROOT
 
 PRICE = {"amount": "30.00", "currency": "USD", "per": "month"}

@@ -12,9 +12,35 @@ from functions.notify import handler as notify
 from functions.notify.changes import read_version
 from functions.notify.outlets import Outlets
 from functions.release import sweep as release
-from shared import aws, entitlement, http, ledger, pool, problems, table, usage_parts
+from shared import aws, ledger, pool, problems, usage_parts
+from shared.api import app
+from shared.dynamodb import client as client_module
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import (
+    Key,
+    heartbeat_key,
+    ledger_key,
+    overdraft_key,
+    seat_record_key,
+    secret_key,
+    usage_key,
+    webhook_key,
+)
+from shared.dynamodb.marshalling import FORMAT, FORMAT_ATTRIBUTE, item_from_wire, to_wire
+from shared.dynamodb.requests import (
+    BatchPut,
+    Delete,
+    Get,
+    Item,
+    Pause,
+    Put,
+    Refused,
+    Transact,
+    Unavailable,
+)
+from shared.entitlements.lifecycle import close_entitlement
+from shared.entitlements.queries import fetch_entitlement
 from shared.ledger import Change, Holder, Page
-from shared.table import Put, Table, to_wire
 from shared.usage import Counter
 from tests import engine
 from tests.notifier import Notifier, Recorder
@@ -71,10 +97,10 @@ def test_a_prolonged_entitlement_is_not_closed(rooms: Rooms) -> None:
     )
     assert status == 200
     late = Change("sweep", "r", time.time_ns() // 1_000_000 + 3_700_000)
-    assert rooms.door.run(entitlement.close(entitlement_id, late)) is False
+    assert rooms.door.run(close_entitlement(entitlement_id, late)) is False
     later = late._replace(now_ms=late.now_ms + 3_700_000)
-    assert rooms.door.run(entitlement.close(entitlement_id, later)) is True
-    assert rooms.door.run(entitlement.close(entitlement_id, later)) is False
+    assert rooms.door.run(close_entitlement(entitlement_id, later)) is True
+    assert rooms.door.run(close_entitlement(entitlement_id, later)) is False
 
 
 def test_a_grant_that_was_on_its_way_finds_the_page_closed(rooms: Rooms) -> None:
@@ -84,10 +110,10 @@ def test_a_grant_that_was_on_its_way_finds_the_page_closed(rooms: Rooms) -> None
     late = pool.take(entitlement_id, Holder("late"), Change("t", "r", now_ms), 1)
     write = late.send(None)
     closing = Change("sweep", "r", now_ms + 3_700_000)
-    assert rooms.door.run(entitlement.close(entitlement_id, closing)) is True
+    assert rooms.door.run(close_entitlement(entitlement_id, closing)) is True
     reply = rooms.door.execute(write)
-    assert isinstance(reply, table.Refused)
-    assert late.send(reply) == table.Pause(0)
+    assert isinstance(reply, Refused)
+    assert late.send(reply) == Pause(0)
     with pytest.raises(problems.EntitlementExpired):
         late.send(now_ms)
     assert used(rooms.door, entitlement_id) == 0
@@ -98,7 +124,7 @@ def test_a_closed_entitlement_is_closed_once_and_opened_by_a_later_end(rooms: Ro
     path = {"entitlementId": entitlement_id}
     patch = "PATCH /v1/entitlements/{entitlementId}"
     later = Change("sweep", "r", time.time_ns() // 1_000_000 + 10_000)
-    assert rooms.door.run(entitlement.close(entitlement_id, later)) is True
+    assert rooms.door.run(close_entitlement(entitlement_id, later)) is True
     for body in (
         {"product": "Renamed"},
         {"seatCount": 5},
@@ -106,14 +132,14 @@ def test_a_closed_entitlement_is_closed_once_and_opened_by_a_later_end(rooms: Ro
         {"status": "active"},
     ):
         assert rooms.call(patch, path, body)[0] == 200
-        assert rooms.door.run(entitlement.close(entitlement_id, later)) is False
+        assert rooms.door.run(close_entitlement(entitlement_id, later)) is False
     take = "POST /v1/entitlements/{entitlementId}/activations"
     assert rooms.call(take, path, {"seatId": "a"})[0] == 403
     assert rooms.call(patch, path, {"validUntil": entitlement_time(3600)})[0] == 200
     status, body, _ = rooms.call(take, path, {"seatId": "a"})
     assert (status, body["seats"]["purchased"]) == (201, 5)
     much_later = later._replace(now_ms=later.now_ms + 3_700_000)
-    assert rooms.door.run(entitlement.close(entitlement_id, much_later)) is True
+    assert rooms.door.run(close_entitlement(entitlement_id, much_later)) is True
 
 
 def test_the_sweep_hears_what_parts_have_used(rooms: Rooms) -> None:
@@ -125,7 +151,7 @@ def test_the_sweep_hears_what_parts_have_used(rooms: Rooms) -> None:
     for number in range(5):
         key = f"request{number:05d}"
         rooms.door.run(usage_parts.consume(entitlement_id, "calls", key, 2, made))
-    counter = table.Get(table.usage_key(entitlement_id, "calls"))
+    counter = Get(usage_key(entitlement_id, "calls"))
     assert Counter.of(rooms.door.execute(counter)).used == 0
     sweep(rooms.door, "sweep-1", now_ms + 70_000, FAR)
     told = rooms.door.execute(counter)
@@ -151,7 +177,7 @@ def test_one_bad_item_does_not_stop_the_sweep(
 ) -> None:
     swept = []
 
-    def fail(door: Table, item: table.Item, *_: Any) -> None:
+    def fail(door: Table, item: Item, *_: Any) -> None:
         swept.append(item["pk"])
         raise RuntimeError("bad item")
 
@@ -161,7 +187,7 @@ def test_one_bad_item_does_not_stop_the_sweep(
         rooms.door.run(pool.take(entitlement_id, Holder("a"), Change("t", "r", now_ms), now_ms))
     monkeypatch.setattr(release, "_sweep_item", fail)
     sweep(rooms.door, "r", now_ms + 70_000, FAR)
-    assert {table.ledger_key(entitlement_id).pk for entitlement_id in ids} <= set(swept)
+    assert {ledger_key(entitlement_id).pk for entitlement_id in ids} <= set(swept)
 
 
 def test_the_sweep_stops_before_its_deadline(rooms: Rooms) -> None:
@@ -177,7 +203,7 @@ def used(door: Table, entitlement_id: str) -> int:
 
 
 def entitlement_time(seconds: int) -> str:
-    from shared.times import to_rfc3339
+    from shared.clock import to_rfc3339
 
     return to_rfc3339(int(time.time() + seconds) * 1000)
 
@@ -197,7 +223,7 @@ class Stream:
         self._add(None, self._image)
 
     def _add(self, old: Any, new: Any) -> None:
-        key = table.ledger_key(self.id)
+        key = ledger_key(self.id)
         images = {"NewImage": new, **({"OldImage": old} if old else {})}
         self.records.append(
             {
@@ -227,9 +253,9 @@ class Stream:
         grant = self.run(pool.take(self.id, holder, made, stamp))
         return ledger.activation_id(grant.key, grant.seat.stamp)
 
-    def record(self, seat_id: str) -> table.Item:
-        key = table.seat_record_key(self.id, ledger.seat_key(self.id, seat_id))
-        return dict(self.door.execute(table.Get(key)) or {})
+    def record(self, seat_id: str) -> Item:
+        key = seat_record_key(self.id, ledger.seat_key(self.id, seat_id))
+        return dict(self.door.execute(Get(key)) or {})
 
 
 def use_door(monkeypatch: pytest.MonkeyPatch, door: Table) -> None:
@@ -275,12 +301,12 @@ def test_a_seat_that_ends_says_how(door: Table) -> None:
     stream.take("bob")
     stream.take("carol", 550)
     stream.run(pool.release(stream.id, named, change(NOW_MS + 560_000)))
-    stream.run(ledger.sweep_page(table.ledger_key(stream.id), change(NOW_MS + 700_000)))
+    stream.run(ledger.sweep_page(ledger_key(stream.id), change(NOW_MS + 700_000)))
     process(stream, stream.records)
     assert stream.record("alice")["endReason"] == "released"
     assert stream.record("bob")["endReason"] == "lease_expired"
     assert "endReason" not in stream.record("carol")
-    door.execute(table.Transact((ledger.empty_page(stream.id, "deleted", change()),)))
+    door.execute(Transact((ledger.empty_page(stream.id, "deleted", change()),)))
     stream.run(pool.release(stream.id, named, change()))
     process(stream, stream.records)
     assert stream.record("carol")["endReason"] == "removed"
@@ -292,7 +318,7 @@ def test_one_write_that_reclaims_and_grants_is_several_changes(door: Table) -> N
     stream.take("b")
     stream.take("c", 700)
     last = stream.records[-1]["dynamodb"]
-    old, new = table.item_from_wire(last["OldImage"]), table.item_from_wire(last["NewImage"])
+    old, new = item_from_wire(last["OldImage"]), item_from_wire(last["NewImage"])
     version = read_version(old, new)
     assert version
     assert [(seat["kind"], seat.get("reason")) for seat in version.change.seats] == [
@@ -336,13 +362,13 @@ def test_the_overdraft_mark_comes_and_goes(door: Table) -> None:
     stream = Stream(door)
     named = [stream.take(seat_id) for seat_id in ("a", "b", "c", "d")]
     process(stream, stream.records)
-    key = table.overdraft_key(stream.id)
-    mark = door.execute(table.Get(key))
+    key = overdraft_key(stream.id)
+    mark = door.execute(Get(key))
     assert mark is not None
     for each in named[:2]:
         stream.run(pool.release(stream.id, each, change()))
     process(stream, stream.records[-2:])
-    assert door.execute(table.Get(key)) is None
+    assert door.execute(Get(key)) is None
 
 
 def test_a_batch_stops_at_the_first_record_that_fails(
@@ -377,7 +403,7 @@ def test_a_batch_stops_when_no_time_is_left(door: Table, monkeypatch: pytest.Mon
 
 def test_records_of_no_entitlement_are_told_of(door: Table) -> None:
     """The stream brings more than what has an entitlement's id in its key."""
-    key = table.webhook_key("we_1")
+    key = webhook_key("we_1")
     enabled: dict[str, Any] = {"url": "https://example.com/", "enabled": True}
     disabled: dict[str, Any] = {
         **enabled,
@@ -431,11 +457,11 @@ def test_a_list_does_not_name_who_had_the_seat_before(rooms: Rooms) -> None:
     take = "POST /v1/entitlements/{entitlementId}/activations"
     rooms.call(take, path, {"seatId": "lab-pc", "seatName": "Bob"})
     key = ledger.seat_key(entitlement_id, "lab-pc")
-    earlier: table.Item = {
+    earlier: Item = {
         "stamp": 1, "seatId": "lab-pc", "seatName": "Alice", "attributes": {"device": "old"},
         "lastSeenAt": 1,
     }  # fmt: skip
-    rooms.door.execute(table.Put(table.seat_record_key(entitlement_id, key), earlier))
+    rooms.door.execute(Put(seat_record_key(entitlement_id, key), earlier))
     _, body, _ = rooms.call("GET /v1/entitlements/{entitlementId}/activations", path)
     [held] = body["items"]
     assert (held["seatId"], held["seatName"], held["attributes"]) == ("lab-pc", None, {})
@@ -448,7 +474,7 @@ def test_a_list_does_not_name_who_had_the_seat_before(rooms: Rooms) -> None:
 def put_person(rooms: Rooms, owner: str, seat_id: str) -> None:
     key = ledger.seat_key(owner, seat_id)
     rooms.door.execute(
-        Put(table.seat_record_key(owner, key), {"seatKey": key, "seatId": seat_id, "seq": 1})
+        Put(seat_record_key(owner, key), {"seatKey": key, "seatId": seat_id, "seq": 1})
     )
 
 
@@ -581,7 +607,7 @@ def test_a_scheduled_report_survives_an_hour_without_the_table(
 
         def execute(self, request: Any) -> Any:
             if not self.answers:
-                raise table.Unavailable("away")
+                raise Unavailable("away")
             return rooms.door.execute(request)
 
     away = Away()
@@ -625,7 +651,7 @@ def test_a_pool_whose_validity_ends_is_closed_with_the_rights_of_release(
     done = sweep(rooms.door, "sweep-1", int(time.time() * 1000) + 3_700_000, FAR)
     assert done["closed"] == 1
     with this_thread_as("ReleaseRole"):
-        item, _ = rooms.door.run(entitlement.fetch(owner))
+        item, _ = rooms.door.run(fetch_entitlement(owner))
     assert item["status"] == "active", "the end of its validity is no change of its terms"
     assert "earliest" not in item
 
@@ -634,21 +660,21 @@ def test_whoever_needs_the_token_of_lists_first_may_make_it(
     rooms: Rooms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a fresh table, in a fresh process: by the portal, and by the function of reports."""
-    monkeypatch.setattr("shared.tokens._known", {})
+    monkeypatch.setattr("shared.signed_tokens._known", {})
     for route, headers in (("POST /v1/reports", {"idempotency-key": "a"}),) * 2:
         for _ in range(2):
             assert rooms.call(route, body={"period": "2026-01"}, headers=headers)[0] == 202
         headers["idempotency-key"] = "b"
     assert rooms.call("GET /v1/reports", query={"limit": "1"})[1]["nextPageToken"]
-    rooms.door.execute(table.Delete(table.secret_key("page-token")))
+    rooms.door.execute(Delete(secret_key("page-token")))
     owner = rooms.create()
     path = {"entitlementId": owner}
     for seat_id in ("a", "b"):
         route = "POST /v1/entitlements/{entitlementId}/activations"
         assert rooms.call(route, path, {"seatId": seat_id})[0] == 201
     link = rooms.call("POST /v1/entitlements/{entitlementId}/portal-links", path, {})[1]["url"]
-    rooms.door.execute(table.Delete(table.secret_key("page-token")))
-    monkeypatch.setattr("shared.tokens._known", {})
+    rooms.door.execute(Delete(secret_key("page-token")))
+    monkeypatch.setattr("shared.signed_tokens._known", {})
     token = link.partition("#")[2]
     _, answer, _ = rooms.call("GET /v1/portal/seats", query={"limit": "1"}, key=token)
     assert answer["nextPageToken"]
@@ -683,7 +709,7 @@ def test_what_newer_code_has_written_is_left_alone(rooms: Rooms, seat_count: int
     url, name = rooms.door._endpoint.rstrip("/"), rooms.door.name
     for item in engine.scan(url, name):
         if item["pk"]["S"].startswith(("LEDGER#", "POOL#", "SUM#", "USAGE#", "ENTITLEMENT#")):
-            put = {**item, table.FORMAT_ATTRIBUTE: {"N": str(table.FORMAT + 1)}}
+            put = {**item, FORMAT_ATTRIBUTE: {"N": str(FORMAT + 1)}}
             engine.call(url, "DynamoDB_20120810", "PutItem", TableName=name, Item=put)
     before = sorted(map(json.dumps, engine.scan(url, name)))
     for call in calls:
@@ -700,9 +726,9 @@ def test_records_of_no_entitlement(door: Table, at_once: int) -> None:
     """A heartbeat, an endpoint that was disabled: nobody owns them, and they are read with others."""
     notifier = Notifier(door, at_once=at_once)
     disabled = {"url": "https://x.example/", "disabledAt": 2_500_000_000_000}
-    items: tuple[tuple[table.Key, dict[str, Any]], ...] = (
-        (table.heartbeat_key(), {"at": 1}),
-        (table.webhook_key("whk_1"), {**disabled, "disabledReason": "gone"}),
+    items: tuple[tuple[Key, dict[str, Any]], ...] = (
+        (heartbeat_key(), {"at": 1}),
+        (webhook_key("whk_1"), {**disabled, "disabledReason": "gone"}),
     )
     records = [
         {
@@ -723,10 +749,10 @@ def test_records_of_no_entitlement(door: Table, at_once: int) -> None:
 
 def test_no_more_than_a_thousand_endpoints(rooms: Rooms) -> None:
     """All of them are looked at for every event."""
-    endpoint: table.Item = {"url": "http://127.0.0.1:9/", "eventTypes": ["*"], "enabled": True,
+    endpoint: Item = {"url": "http://127.0.0.1:9/", "eventTypes": ["*"], "enabled": True,
                             "version": 1}  # fmt: skip
-    keys = [table.webhook_key(f"whk_{number:016d}") for number in range(1_000)]
-    rooms.door.execute(table.BatchPut(tuple((key, endpoint) for key in keys)))
+    keys = [webhook_key(f"whk_{number:016d}") for number in range(1_000)]
+    rooms.door.execute(BatchPut(tuple((key, endpoint) for key in keys)))
     body = {"url": "http://127.0.0.1:9/"}
     status, problem, _ = rooms.call("POST /v1/webhooks", body=body)
     assert status == 400
@@ -758,9 +784,9 @@ def test_erasing_somebody_waits_for_the_transactions_of_others(
     """As the stream's reader writes many records in one; never is it lost and said to be done."""
     owner = rooms.create()
     key = ledger.seat_key(owner, "ann@acme.example")
-    record: table.Item = {"seatKey": key, "entitlementId": owner, "seq": 1,
+    record: Item = {"seatKey": key, "entitlementId": owner, "seq": 1,
                           "seatId": "ann@acme.example", "seatName": "Ann"}  # fmt: skip
-    door.execute(table.Put(table.seat_record_key(owner, key), record))
+    door.execute(Put(seat_record_key(owner, key), record))
     busy = Conflicting(
         door.name, region="us-east-1", endpoint=door._endpoint,
         credentials=Credentials("test", "test"),
@@ -769,7 +795,7 @@ def test_erasing_somebody_waits_for_the_transactions_of_others(
     path = {"entitlementId": owner, "seat": "ann@acme.example"}
     answer = Rooms(busy).call("DELETE /v1/entitlements/{entitlementId}/seats/{seat}", path)
     assert answer[0] == status
-    kept = door.execute(table.Get(table.seat_record_key(owner, key)))
+    kept = door.execute(Get(seat_record_key(owner, key)))
     assert ("seatId" in kept) == (status == 503)
     assert busy.met >= 3
 
@@ -779,7 +805,7 @@ def test_a_pool_that_is_changed_all_the_time_is_swept(
 ) -> None:
     """Each change left the pool for the sweep after the next, and the next change again."""
     now = [NOW_MS]
-    for module in (http, table):
+    for module in (app, client_module):
         monkeypatch.setattr(module, "now_ms", lambda: now[0])
     owner = rooms.create(
         seatCount=150, overdraftSeatLimit={"type": "absolute", "value": 50}, leasePeriod="PT1M"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from shared.addresses import check_kept, check_url
 from shared.texts import isolated, wrong_id
+from shared.webhooks.url_policy import check_kept, check_url
 
 RLO, FSI, PDI, ZWSP, NBSP, ZWJ = "\u202e", "\u2068", "\u2069", "\u200b", "\u00a0", "\u200d"
 

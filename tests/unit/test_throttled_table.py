@@ -17,7 +17,12 @@ from functions.release import handler as release
 from functions.report import handler as report
 from functions.report import job
 from local.adapt import read_template
-from shared import aws, http, pool, table, times
+from shared import aws, pool
+from shared.api import app
+from shared.clock import now_ms
+from shared.dynamodb import client as client_module
+from shared.dynamodb.keys import ledger_key
+from shared.dynamodb.marshalling import to_wire
 from shared.ledger import Holder
 from tests.notifier import Recorder
 from tests.reports import MemoryStore
@@ -51,7 +56,7 @@ class Clock:
         return START_MS + int(self.now * 1000)
 
 
-START_MS = times.now_ms()
+START_MS = now_ms()
 
 
 class ThrottledTable(RoleTable):
@@ -83,7 +88,7 @@ class Context:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(table, "time", made)
+    monkeypatch.setattr(client_module, "time", made)
     return made
 
 
@@ -124,7 +129,7 @@ def test_a_request_is_answered_before_the_gateway_gives_up(
 def test_a_moment_of_throttling_is_waited_out(throttled: ThrottledTable, door: RoleTable) -> None:
     owner = new_id()
     make_page(door, owner, terms(2, 2))
-    throttled.answer_within(http.REQUEST_SECONDS)
+    throttled.answer_within(app.REQUEST_SECONDS)
     throttled.until = 0.3
     throttled.run(pool.take(owner, Holder("a"), change(), 1))
     assert len(read_page(door, owner)["seats"]) == 1
@@ -203,8 +208,8 @@ def test_the_stream_waits_within_its_run(
 ) -> None:
     owner = new_id()
     make_page(door, owner, terms(2, 2))
-    key = table.ledger_key(owner)
-    image = {name: table.to_wire(value) for name, value in read_page(door, owner).items()}
+    key = ledger_key(owner)
+    image = {name: to_wire(value) for name, value in read_page(door, owner).items()}
     keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
     record = {"dynamodb": {"Keys": keys, "SequenceNumber": "1", "NewImage": image}}
     recorder = Recorder()
@@ -229,7 +234,7 @@ def test_the_sweep_waits_within_its_run(
 ) -> None:
     owner = new_id()
     make_page(door, owner, terms(2, 2, lease=60))
-    past = times.now_ms() - 600_000
+    past = now_ms() - 600_000
     door.run(pool.take(owner, Holder("a"), change(past), 1))
     monkeypatch.setattr(release._context, "table", throttled)
     throttled.until = 20

@@ -2,8 +2,8 @@
 
 import pytest
 
+from shared.clock import from_duration, from_rfc3339, to_rfc3339
 from shared.ledger import utc_hour
-from shared.times import from_duration, from_rfc3339, to_rfc3339
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import pytest
 
 from functions.notify import together
 from functions.notify.together import Several
-from shared.table import Accepted, BatchGet, BatchPut, Get, Key, Pause, Put, Query, Steps, Table
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import Key
+from shared.dynamodb.requests import Accepted, BatchGet, BatchPut, Get, Pause, Put, Query, Steps
 
 
 def key(name: str) -> Key:

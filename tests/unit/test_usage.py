@@ -9,10 +9,15 @@ import pytest
 
 from functions.entitlements import desk
 from functions.notify.changes import read_count
-from shared import http, table, usage
+from shared import usage
+from shared.api import app
+from shared.clock import from_rfc3339, to_rfc3339
+from shared.dynamodb import client as client_module
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import usage_key
+from shared.dynamodb.marshalling import to_wire
+from shared.dynamodb.requests import Get, Pause, Refused, Update
 from shared.history import History, as_of, carried
-from shared.table import Table
-from shared.times import from_rfc3339, to_rfc3339
 from shared.usage import Counter, Period, decode_entry, encode_entry, month_of
 from tests.support import IS_SOAK, NOW_MS, change, new_id, timed_key
 from tests.unit.conftest import Rooms
@@ -38,8 +43,8 @@ class Customer:
     def __init__(self, rooms: Rooms, monkeypatch: pytest.MonkeyPatch, **terms: Any) -> None:
         self.rooms = rooms
         self.now_ms = NOW_MS
-        monkeypatch.setattr(http, "now_ms", lambda: self.now_ms)
-        monkeypatch.setattr(table, "now_ms", lambda: self.now_ms)
+        monkeypatch.setattr(app, "now_ms", lambda: self.now_ms)
+        monkeypatch.setattr(client_module, "now_ms", lambda: self.now_ms)
         self.id = rooms.create(**{"seatCount": None, "usageLimits": [LIMIT], **terms})
 
     def consume(
@@ -61,7 +66,7 @@ class Customer:
         return answer
 
     def counter(self, usage: str = "exports") -> Counter:
-        item = self.rooms.door.execute(table.Get(table.usage_key(self.id, usage)))
+        item = self.rooms.door.execute(Get(usage_key(self.id, usage)))
         return Counter.of(item)
 
 
@@ -560,8 +565,8 @@ def test_nothing_is_in_use_while_the_entitlement_is_over(
     images: list[Any] = [None]
 
     def look() -> None:
-        key = table.usage_key(customer.id, "exports")
-        images.append(rooms.door.execute(table.Get(key)))
+        key = usage_key(customer.id, "exports")
+        images.append(rooms.door.execute(Get(key)))
 
     look()
     customer.now_ms += hour // 2
@@ -628,14 +633,14 @@ def test_a_write_that_was_on_its_way_does_not_consume_again(door: Table, proof: 
     first = door.run(consume(key, NOW_MS + 1))
     for number in range(2 * LEAF):
         door.run(consume(f"c{number}", NOW_MS + 2))
-    counter = Counter.of(door.execute(table.Get(table.usage_key(owner, "x"))))
+    counter = Counter.of(door.execute(Get(usage_key(owner, "x"))))
     assert counter.consumption(key) is None, "it is on the counter still"
     reply: Any = door.execute(write)
-    assert isinstance(reply, table.Refused)
+    assert isinstance(reply, Refused)
     try:
         while True:
             request = hanging.send(reply)
-            reply = NOW_MS + 3 if isinstance(request, table.Pause) else door.execute(request)
+            reply = NOW_MS + 3 if isinstance(request, Pause) else door.execute(request)
     except StopIteration as stop:
         assert stop.value.is_replay
         assert stop.value.told == first.told
@@ -649,7 +654,7 @@ def test_a_key_that_tells_its_time_needs_no_second_look(door: Table) -> None:
     operation = consume(timed_key(NOW_MS + 100, 1), NOW_MS + 100)
     with pytest.raises(StopIteration):
         operation.send(door.execute(next(operation)))
-    counter = Counter.of(door.execute(table.Get(table.usage_key(owner, "x"))))
+    counter = Counter.of(door.execute(Get(usage_key(owner, "x"))))
     assert counter.is_busy(NOW_MS)
     assert counter.dropped_to == NOW_MS + 2 * LEAF - 1
     # An old key that was never sent: it is looked up, and consumes.
@@ -677,9 +682,9 @@ def test_the_room_looks_nothing_up_for_a_key_that_tells_its_time(
 
     monkeypatch.setattr(customer.rooms.door, "execute", watched)
     customer.consume(1, "01990000-0000-7cc3-98c4-dc0c0c07398f")
-    assert sent == [table.Update]
+    assert sent == [Update]
     customer.consume(1, "another")
-    assert sent == [table.Update, table.Get, table.Update]
+    assert sent == [Update, Get, Update]
 
 
 @pytest.mark.parametrize(
@@ -711,11 +716,11 @@ def test_a_full_leaf_that_could_not_be_turned_is_turned_later(door: Table) -> No
         except StopIteration:
             continue
         operation.close()  # the process ended before it turned the leaf
-    counter = Counter.of(door.execute(table.Get(table.usage_key(owner, "x"))))
+    counter = Counter.of(door.execute(Get(usage_key(owner, "x"))))
     assert (counter.leaf_number, len(counter.leaf.entries)) == (1, LEAF)
     for number in range(LEAF):
         door.run(consume(f"b{number}"))
-    counter = Counter.of(door.execute(table.Get(table.usage_key(owner, "x"))))
+    counter = Counter.of(door.execute(Get(usage_key(owner, "x"))))
     assert (counter.leaf_number, len(counter.leaf.entries), counter.used) == (2, 0, 2 * LEAF)
     assert not counter.is_busy(NOW_MS), "nothing has left the counter yet"
 
@@ -730,20 +735,20 @@ def test_two_who_begin_a_period_begin_it_once(door: Table) -> None:
     reply: Any = None
     while True:  # as far as the write that begins the period
         request = first.send(reply)
-        if isinstance(request, table.Update) and "periodStart" in request.expression:
+        if isinstance(request, Update) and "periodStart" in request.expression:
             break
-        reply = later if isinstance(request, table.Pause) else door.execute(request)
+        reply = later if isinstance(request, Pause) else door.execute(request)
     assert door.run(usage.consume(owner, "x", "b00000000000", 2, change(later))).told.used == 2
     reply = door.execute(request)
-    assert isinstance(reply, table.Refused)
+    assert isinstance(reply, Refused)
     while True:
         try:
             request = first.send(reply)
         except StopIteration as stop:
             assert stop.value.told.used == 4
             break
-        reply = later if isinstance(request, table.Pause) else door.execute(request)
-    counter = Counter.of(door.execute(table.Get(table.usage_key(owner, "x"))))
+        reply = later if isinstance(request, Pause) else door.execute(request)
+    counter = Counter.of(door.execute(Get(usage_key(owner, "x"))))
     assert (counter.used, counter.period_number) == (4, 2)
     assert counter.period == Period(*month_of(later // 1000, "UTC"))
 
@@ -761,10 +766,10 @@ def test_a_counter_names_no_more_than_64_requests(customer: Customer) -> None:
     for number in range(many):
         status, _, _ = customer.consume(1, f"request-{number}")
         assert status == 200
-    item = customer.rooms.door.execute(table.Get(table.usage_key(customer.id, "exports")))
+    item = customer.rooms.door.execute(Get(usage_key(customer.id, "exports")))
     assert item is not None
     assert customer.counter().used == many
-    assert len(json.dumps({name: table.to_wire(value) for name, value in item.items()})) < 8_000
+    assert len(json.dumps({name: to_wire(value) for name, value in item.items()})) < 8_000
     # None is counted twice, however long ago it was.
     for number in (0, 100, many - 1):
         assert customer.consume(1, f"request-{number}")[0] == 200

@@ -5,11 +5,22 @@ from typing import Any
 
 import pytest
 
-from shared import table
+from shared.api.routes import OPERATIONS
+from shared.clock import now_ms, to_rfc3339
+from shared.dynamodb.keys import (
+    SEATS,
+    Key,
+    correction_key,
+    delivery_key,
+    denial_key,
+    episode_key,
+    mail_key,
+    period_key,
+    report_key,
+    seat_record_key,
+)
+from shared.dynamodb.requests import Item, Put
 from shared.history import QUARTER_MS
-from shared.operations import OPERATIONS
-from shared.table import Item, Key, Put
-from shared.times import now_ms, to_rfc3339
 from tests.support import RoleTable
 from tests.unit.conftest import Rooms
 
@@ -46,7 +57,7 @@ class Full:
         found = rooms.call("GET /v1/webhooks", query={"limit": "1"})[1]
         self.webhook_id = found["items"][0]["webhookId"]
         for number in range(COUNT):
-            key = table.delivery_key(self.webhook_id, self.now - number, f"evt_{number}")
+            key = delivery_key(self.webhook_id, self.now - number, f"evt_{number}")
             rooms.door.execute(Put(key, {
                 "status": "failed", "type": "t", "isTest": False, "attempts": [],
                 "attemptCount": 0, "event": "{}",
@@ -57,14 +68,14 @@ class Full:
         at = self.now - (number + 1) * HOUR_MS
         used = {"used": 3, "seatCount": 2, "hardCap": 3}
         seat_key = f"seat{number:08d}"
-        yield table.seat_record_key(self.id, seat_key), {"seatKey": seat_key, "seatId": "a"}
+        yield seat_record_key(self.id, seat_key), {"seatKey": seat_key, "seatId": "a"}
         hour = to_rfc3339(at)[:13]
-        for meter in (table.SEATS, "usage#exports"):
-            yield table.denial_key(self.id, seat_key, hour, meter), {
+        for meter in (SEATS, "usage#exports"):
+            yield denial_key(self.id, seat_key, hour, meter), {
                 "seatKey": seat_key, "usageKey": "exports", "quantity": 1, "attempts": 1,
                 "firstAt": at, "lastAt": at, **used,
             }  # fmt: skip
-            yield table.episode_key(self.id, meter, at), {
+            yield episode_key(self.id, meter, at), {
                 "start": at, "start_seq": number, "end": at + 1, "peak": 3, "overdraft_ms": 1,
                 "overdraft_seat_ms": 1,
             }  # fmt: skip
@@ -72,17 +83,17 @@ class Full:
             "used": 1, "purchased": 2, "hardCap": 3, "periodStart": at // 1000,
             "periodEnd": at // 1000 + 1,
         }  # fmt: skip
-        yield table.period_key(self.id, "exports", -COUNT + number), {
+        yield period_key(self.id, "exports", -COUNT + number), {
             **counted, "number": -COUNT + number,
         }  # fmt: skip
-        yield table.correction_key(self.id, "exports", at, number), {
+        yield correction_key(self.id, "exports", at, number), {
             **counted, "quantity": 1, "reason": "r", "at": at, "actor": "k",
         }  # fmt: skip
-        yield table.mail_key(self.id, at, "accountOwner"), {
+        yield mail_key(self.id, at, "accountOwner"), {
             "audience": "accountOwner", "to": "a@b.example", "status": "sent", "from": at,
             "until": at,
         }  # fmt: skip
-        yield table.report_key(f"rep_{number}"), {
+        yield report_key(f"rep_{number}"), {
             "reportId": f"rep_{number}", "status": "queued", "period": {}, "until": 1, "end": 1,
             "filters": {}, "formats": [], "sendsEmail": False, "requestedBy": "k", "createdAt": at,
             "listKey": "REPORT", "listSort": f"{at:013d}#rep_{number}",

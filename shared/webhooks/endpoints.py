@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from shared import history, table
-from shared.table import Item, Query, Steps
+from shared import history
+from shared.dynamodb.keys import webhook_key, webhooks_version_key
+from shared.dynamodb.requests import NO_NAMES, Get, Item, Query, Steps, Update
 
 # Seconds until the next attempt: Svix's ladder. Seven waits, so eight attempts in all.
 LADDER = (5, 300, 1_800, 7_200, 18_000, 36_000, 36_000)
@@ -51,7 +52,7 @@ class Endpoints:
 
     def current(self) -> Steps[list[Item]]:
         """The endpoints as they are now."""
-        seen = yield table.Get(table.webhooks_version_key())
+        seen = yield Get(webhooks_version_key())
         version = seen["version"] if seen else 0
         if version != self._version:
             self._items, self._version = (yield from all_endpoints()), version
@@ -60,11 +61,9 @@ class Endpoints:
 
 def all_endpoints() -> Steps[list[Item]]:
     """Every endpoint there is."""
-    return (yield from history.all_of(Query("pk = :pk", {":pk": table.webhook_key("").pk})))
+    return (yield from history.all_of(Query("pk = :pk", {":pk": webhook_key("").pk})))
 
 
-def bump_version() -> table.Update:
+def bump_version() -> Update:
     """Tells every process that endpoints were changed; part of each change."""
-    return table.Update(
-        table.webhooks_version_key(), "ADD version :one", "", table.NO_NAMES, {":one": 1}
-    )
+    return Update(webhooks_version_key(), "ADD version :one", "", NO_NAMES, {":one": 1})

@@ -13,10 +13,21 @@ import json
 import re
 from typing import Any
 
-from shared import ledger, table
-from shared.http import Request, Response
+from shared import ledger
+from shared.api.request import Request, Response
+from shared.dynamodb.keys import Key, idempotency_key
+from shared.dynamodb.requests import (
+    NO_VALUES,
+    Accepted,
+    Cancelled,
+    Get,
+    Item,
+    Put,
+    Transact,
+    Update,
+    Value,
+)
 from shared.problems import Contention, IdempotencyConflict, InvalidRequest
-from shared.table import Accepted, Cancelled, Transact, Update
 
 SECONDS = 24 * 3600
 _HEADER = re.compile(r"[\x21-\x7e]{1,255}")
@@ -42,7 +53,7 @@ def header_of(request: Request) -> str | None:
 class Claim:
     """One use of an `Idempotency-Key`: its item's key, and the hash of the request."""
 
-    def __init__(self, key: table.Key, fingerprint: str, now: int) -> None:
+    def __init__(self, key: Key, fingerprint: str, now: int) -> None:
         self.key = key
         self._fingerprint = fingerprint
         self._now = now
@@ -62,30 +73,28 @@ class Claim:
         # caller, and could not derive the same new keys.
         owner = request.caller.derive("Idempotency-Key")
         key = hashlib.sha256(f"{owner}\0{given}".encode()).hexdigest()
-        return cls(
-            table.idempotency_key(key), hashlib.sha256(content.encode()).hexdigest(), request.now
-        )
+        return cls(idempotency_key(key), hashlib.sha256(content.encode()).hexdigest(), request.now)
 
-    def reserve(self) -> table.Put:
+    def reserve(self) -> Put:
         """Marks the request as begun; refused when the header was used before."""
         return self._put({}, _FREE)
 
-    def finish(self, response: Response) -> table.Put:
+    def finish(self, response: Response) -> Put:
         """Keeps the answer of a request that was reserved."""
         return self._put({"answer": json.dumps([response.status, response.body])}, "")
 
-    def answer(self, response: Response, nonce: str) -> table.Put:
+    def answer(self, response: Response, nonce: str) -> Put:
         """Keeps an answer, for the transaction that makes it true."""
         answer = json.dumps([response.status, response.body])
         return self._put({"answer": answer, "nonce": nonce}, _FREE)
 
-    def _put(self, content: dict[str, table.Value], condition: str) -> table.Put:
+    def _put(self, content: dict[str, Value], condition: str) -> Put:
         expiry = self._now + SECONDS
         item = {"fingerprint": self._fingerprint, "expiresAt": expiry, "ttl": expiry, **content}
-        values = {":now": self._now} if condition else table.NO_VALUES
-        return table.Put(self.key, item, condition, values=values)
+        values = {":now": self._now} if condition else NO_VALUES
+        return Put(self.key, item, condition, values=values)
 
-    def read(self, item: table.Item | None) -> tuple[Response | None, str]:
+    def read(self, item: Item | None) -> tuple[Response | None, str]:
         """The answer kept in an item (None: none yet), and its nonce.
 
         Raises:
@@ -114,11 +123,11 @@ def kept_answer(request: Request) -> tuple[Response | None, str]:
         IdempotencyConflict: the key was used for a different request.
     """
     claim = Claim.of(request)
-    return claim.read(request.table.execute(table.Get(claim.key))) if claim else (None, "")
+    return claim.read(request.table.execute(Get(claim.key))) if claim else (None, "")
 
 
 def write_once(
-    request: Request, writes: tuple[table.Put | Update, ...], response: Response, *, nonce: str
+    request: Request, writes: tuple[Put | Update, ...], response: Response, *, nonce: str
 ) -> tuple[Response | None, str]:
     """Write what a POST creates, once per `Idempotency-Key`.
 
@@ -131,7 +140,7 @@ def write_once(
     if claim is None:
         transaction = Transact(writes)
     else:
-        kept = claim.read(request.table.execute(table.Get(claim.key)))
+        kept = claim.read(request.table.execute(Get(claim.key)))
         if kept[0]:
             return kept
         transaction = Transact((*writes, claim.answer(response, nonce)))

@@ -1,22 +1,24 @@
-"""The entitlement's item: its form in the table, its terms on the ledger page, its view.
+"""The entitlement's item: its document, its terms for seats and usage limits, its attributes.
 
 `document` is what the vendor wrote (camelCase, defaults filled in); everything else in the item
-is derived from it when it is written. Used by every room, so it is free of pydantic.
+is derived from it when it is written. Every function uses it, so it is free of pydantic.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from shared import ledger, pool, pool_changes, table, usage
-from shared.ledger import Change, Page, Standing, Terms
-from shared.problems import NotFound
-from shared.table import Accepted, Cancelled, Item, Pause, Steps, Transact, Update
-from shared.times import from_duration, from_rfc3339, to_rfc3339
+from shared import usage
+from shared.clock import from_duration, from_rfc3339
+from shared.dynamodb.keys import sweep_shard
+from shared.dynamodb.requests import (
+    Item,
+)
+from shared.ledger import Terms
 
 LIST_KEY = "ENTITLEMENT"
 # What a vendor writes, in the order in which it is answered.
-DOCUMENT = (
+DOCUMENT_MEMBERS = (
     "product", "sku", "customer", "contacts", "seatCount", "overdraftSeatLimit", "usageLimits",
     "leasePeriod", "thresholds", "notifications", "unitPrice", "timeZone", "validFrom",
     "validUntil",
@@ -69,7 +71,7 @@ def hard_cap(purchased: int, overdraft: Mapping[str, Any]) -> int | None:
     return purchased
 
 
-def terms(document: Mapping[str, Any]) -> Terms:
+def seat_terms(document: Mapping[str, Any]) -> Terms:
     """What the ledger page must know of an entitlement."""
     until, lease = document["validUntil"], document["leasePeriod"]
     has_seats = document["seatCount"] is not None
@@ -102,7 +104,7 @@ def usage_terms(document: Mapping[str, Any]) -> dict[str, usage.Terms]:
     }
 
 
-def to_item(
+def entitlement_item(
     entitlement_id: str,
     document: Mapping[str, Any],
     *,
@@ -116,9 +118,9 @@ def to_item(
     `sweepKey` and `earliest` put it before the sweep when its validity ends, unless the sweep has
     closed it already.
     """
-    valid = terms(document)
+    valid = seat_terms(document)
     sweep = {
-        "sweepKey": table.sweep_shard(entitlement_id),
+        "sweepKey": sweep_shard(entitlement_id),
         "earliest": valid.valid_until,
     }
     return {
@@ -139,89 +141,6 @@ def to_item(
     }
 
 
-def fetch(entitlement_id: str) -> Steps[tuple[Item, Page]]:
-    """Entitlement and first page, in one round trip.
-
-    Raises:
-        NotFound.
-    """
-    keys = (table.entitlement_key(entitlement_id), table.ledger_key(entitlement_id))
-    found = yield table.BatchGet(keys)
-    if keys[0] not in found:
-        raise NotFound("No entitlement has this id.")
-    return found[keys[0]], Page.of(found[keys[1]])
-
-
-def fetch_standing(entitlement_id: str) -> Steps[tuple[Item, Standing]]:
-    """Entitlement, and how it stands: one round trip more for a pool of several pages.
-
-    Raises:
-        NotFound.
-    """
-    item, page = yield from fetch(entitlement_id)
-    if page.is_alone:
-        return item, Standing.of(page)
-    return item, (yield from pool.read_standing(entitlement_id))
-
-
-def standings(owners: Iterable[str]) -> Steps[dict[str, Standing]]:
-    """How entitlements stand."""
-    keys = {owner: table.ledger_key(owner) for owner in owners}
-    found: dict[table.Key, Item] = (yield table.BatchGet(tuple(keys.values()))) if keys else {}
-    pages = {owner: Page.of(found[key]) for owner, key in keys.items()}
-    pools = {owner: table.standing_key(owner) for owner, page in pages.items() if not page.is_alone}
-    sums: dict[table.Key, Item] = (yield table.BatchGet(tuple(pools.values()))) if pools else {}
-    return {
-        owner: pool.standing_of(sums[pools[owner]]) if owner in pools else Standing.of(page)
-        for owner, page in pages.items()
-    }
-
-
-def view(item: Item, standing: Standing, now: int) -> dict[str, Any]:
-    """An entitlement as the API answers it at `now`, Unix seconds."""
-    document = item["document"]
-    status = ledger.status_at(item["status"], item["validFrom"], item.get("validUntil"), now)
-    return {
-        "entitlementId": item["entitlementId"],
-        "status": status,
-        **{name: document.get(name, DEFAULTS.get(name)) for name in DOCUMENT},
-        "usageLimits": [
-            {**limit, "hardCap": hard_cap(limit["limit"], limit["overdraftLimit"])}
-            for limit in document["usageLimits"]
-        ],
-        "hardCap": item.get("hardCap") if has_seats(item) else None,
-        "seats": standing.view() if has_seats(item) else None,
-        "createdAt": to_rfc3339(item["createdAt"]),
-        "updatedAt": to_rfc3339(item["updatedAt"]),
-    }
-
-
 def has_seats(item: Item) -> bool:
     """Whether seats were sold, and not usage limits alone."""
     return item["document"]["seatCount"] is not None
-
-
-def close(entitlement_id: str, change: Change) -> Steps[bool]:
-    """Take the seats away from an entitlement whose validity has ended; False if it has not.
-
-    It leaves the sweep's index in the same transaction, so it is closed once. The pages of a pool
-    follow: see `pool_changes.tend`.
-    """
-    due = Update(
-        table.entitlement_key(entitlement_id),
-        "REMOVE earliest",
-        "attribute_exists(earliest) AND validUntil <= :now",
-        table.NO_NAMES,
-        {":now": change.now},
-    )
-    for attempt in range(1, ledger.ROUNDS + 1):
-        item, page = yield from fetch(entitlement_id)
-        valid = terms(item["document"])
-        emptied = yield from pool_changes.take_away(entitlement_id, page, valid, change, "expired")
-        reply = yield Transact((due, *emptied))
-        if isinstance(reply, Accepted):
-            return True
-        if isinstance(reply, Cancelled) and reply.reasons[0][0]:
-            return False
-        yield Pause(attempt)
-    return False

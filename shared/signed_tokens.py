@@ -6,8 +6,8 @@ import json
 import secrets
 from typing import Any
 
-from shared import table
-from shared.table import Item, Steps
+from shared.dynamodb.keys import secret_key
+from shared.dynamodb.requests import Accepted, Get, Item, Put, Steps
 
 SIGNATURE_BYTES = 16
 _known: dict[str, str] = {}
@@ -16,7 +16,7 @@ _known: dict[str, str] = {}
 def kept_secret(name: str) -> Steps[str | None]:
     """A secret of the stack's own, if one was ever needed; read once a process."""
     if name not in _known:
-        item = yield table.Get(table.secret_key(name))
+        item = yield Get(secret_key(name))
         if item is None:
             return None
         _known[name] = item["value"]
@@ -27,11 +27,11 @@ def own_secret(name: str) -> Steps[str]:
     """A secret of the stack's own, made when it is first needed, read once a process."""
     kept = yield from kept_secret(name)
     if kept is None:
-        key = table.secret_key(name)
+        key = secret_key(name)
         item: Item = {"value": secrets.token_urlsafe(32)}
-        reply = yield table.Put(key, item, "attribute_not_exists(pk)")
-        if not isinstance(reply, table.Accepted):  # somebody else was first
-            item = yield table.Get(key)
+        reply = yield Put(key, item, "attribute_not_exists(pk)")
+        if not isinstance(reply, Accepted):  # somebody else was first
+            item = yield Get(key)
         kept = _known[name] = str(item["value"])
     return kept
 

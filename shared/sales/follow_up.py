@@ -7,9 +7,9 @@ begins, and when more was purchased.
 
 from typing import Any, NamedTuple
 
-from shared import table
-from shared.table import Accepted, Item, Pause, Put, Steps, Transact
-from shared.times import to_rfc3339
+from shared.clock import to_rfc3339
+from shared.dynamodb.keys import follow_up_entry_key, follow_up_key
+from shared.dynamodb.requests import Accepted, Get, Item, Pause, Put, Steps, Transact, Unavailable
 
 STATES = ("open", "contacted", "quoted", "won", "dismissed")
 # What changes a follow-up by itself.
@@ -63,10 +63,8 @@ def writes(entitlement_id: str, seen: Item | None, changes: list[Item]) -> Trans
     condition, values = "attribute_not_exists(pk)", dict[str, Any]()
     if seen is not None:
         condition, values = "version = :seen", {":seen": seen["version"]}
-    key = table.follow_up_key(entitlement_id)
-    entries = [
-        Put(table.follow_up_entry_key(entitlement_id, each["version"]), each) for each in changes
-    ]
+    key = follow_up_key(entitlement_id)
+    entries = [Put(follow_up_entry_key(entitlement_id, each["version"]), each) for each in changes]
     return Transact((Put(key, newest, condition, values=values), *entries))
 
 
@@ -77,7 +75,7 @@ def move(entitlement_id: str, moves: list[Move]) -> Steps[None]:
     """
     attempt = 1
     while moves and attempt <= _ROUNDS:
-        seen: Item | None = yield table.Get(table.follow_up_key(entitlement_id))
+        seen: Item | None = yield Get(follow_up_key(entitlement_id))
         state, changes = seen, list[Item]()
         for each in sorted(moves):
             is_late = state is not None and each.at <= state["stateChangedAt"]
@@ -95,7 +93,7 @@ def move(entitlement_id: str, moves: list[Move]) -> Steps[None]:
             yield Pause(attempt)
             attempt += 1
     if moves:
-        raise table.Unavailable("a follow-up kept changing")
+        raise Unavailable("a follow-up kept changing")
 
 
 def view(entitlement_id: str, item: Item | None) -> dict[str, Any]:

@@ -1,25 +1,17 @@
-"""Lists: pages with a token that is opaque, tamper-proof, and bound to query and caller."""
+"""Page tokens of lists: opaque, tamper-proof, and bound to the query and the caller."""
 
 import json
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-from shared import table, tokens
-from shared.http import Request, Response
+from shared import signed_tokens
+from shared.api.request import Request, Response
+from shared.dynamodb.paging import Listed, list_query, position_of, read_before, read_page
+from shared.dynamodb.requests import Item, Query, Steps
 from shared.problems import InvalidRequest
-from shared.table import Item, Query, Steps
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 100
-# How much one filtered page may read: then it ends early, with a token to go on from.
-MAX_READS = 10
-
-
-class Listed(NamedTuple):
-    """Items of one page, and where the next one starts (None: there is none)."""
-
-    items: list[dict[str, Any]]
-    next: list[str] | None
 
 
 def respond(request: Request, operation: Steps[Listed]) -> Response:
@@ -38,7 +30,7 @@ def limit_of(request: Request) -> int:
 
 
 def _token(request: Request, start: list[str]) -> str:
-    return tokens.seal(_secret(request), start, _context(request))
+    return signed_tokens.seal(_secret(request), start, _context(request))
 
 
 def start_of(request: Request) -> list[str] | None:
@@ -51,7 +43,7 @@ def start_of(request: Request) -> list[str] | None:
     if token is None:
         return None
     try:
-        start: list[str] = tokens.unseal(_secret(request), token, _context(request))
+        start: list[str] = signed_tokens.unseal(_secret(request), token, _context(request))
     except ValueError:
         raise InvalidRequest.at(
             "/pageToken", "is not a token of this list, this query and this key", place="query"
@@ -65,25 +57,7 @@ def _context(request: Request) -> str:
 
 
 def _secret(request: Request) -> str:
-    return request.table.run(tokens.own_secret("page-token"))
-
-
-def read_page(query: Query, limit: int) -> Steps[tuple[list[Item], bool]]:
-    """At most `limit` items of a query without a filter, and whether there are more.
-
-    DynamoDB ends a page after 1 MB, whatever `Limit` says: it is read on from there, a bounded
-    number of times, so that there may be fewer items, but always one if there is any.
-    """
-    items: list[Item] = []
-    for _ in range(MAX_READS):
-        found = yield query._replace(limit=limit + 1 - len(items))
-        items += found.items
-        if len(items) > limit:
-            return items[:limit], True
-        if found.next is None:
-            return items, False
-        query = query._replace(start=found.next)
-    return items, True
+    return request.table.run(signed_tokens.own_secret("page-token"))
 
 
 def newest_first(
@@ -108,30 +82,3 @@ def newest_of(
     )
     items, has_more = yield from read_before(query, limit, start[0] if start else None)
     return Listed([view(item) for item in items], [items[-1]["sk"]] if has_more else None)
-
-
-def read_before(query: Query, limit: int, end: str | None) -> Steps[tuple[list[Item], bool]]:
-    """The same of a query that ends with the sort key `end`, which the page before has had."""
-    items, has_more = yield from read_page(query, limit + 1)
-    items = [item for item in items if end is None or item["sk"] < end]
-    return items[:limit], has_more or len(items) > limit
-
-
-def list_query(listed: str, limit: int, start: list[str] | None, **more: Any) -> Query:
-    """A page of one list of the `list` index, newest first; `more` are parts of the query."""
-    values = {":list": listed, **more.pop("values", {})}
-    start_key = dict(zip(("pk", "sk", "listSort"), start, strict=True)) if start else None
-    return Query(
-        "listKey = :list",
-        values,
-        index_name=table.LIST_INDEX,
-        limit=limit,
-        start={**start_key, "listKey": listed} if start_key else None,
-        descending=True,
-        **more,
-    )
-
-
-def position_of(item: Item) -> list[str]:
-    """Where a page goes on that ended with this item."""
-    return [item["pk"], item["sk"], item["listSort"]]

@@ -5,19 +5,13 @@ from typing import Literal
 from pydantic import Field, create_model
 
 from shared import events
-from shared.models import (
-    Contacts,
-    Customer,
-    FollowUpEntry,
-    Output,
-    OverdraftEpisode,
-    ReportFilters,
-    ReportPeriod,
-    ReportSummary,
-    SeatRequest,
-    Seats,
-    Used,
-)
+from shared.api.schemas.base import Output
+from shared.api.schemas.entitlements import Contacts, Customer
+from shared.api.schemas.follow_up import FollowUpEntry
+from shared.api.schemas.history import OverdraftEpisode
+from shared.api.schemas.reports import ReportFilters, ReportPeriod, ReportSummary
+from shared.api.schemas.seats import SeatRequest, Seats
+from shared.api.schemas.usage import Used
 
 
 class EventSeat(Output):

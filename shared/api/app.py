@@ -1,0 +1,206 @@
+"""API in, API out: routing, credentials, rate limits, input, problems. Once, for every function.
+
+API Gateway has matched the route before a function is called, so `routeKey` names the operation
+and no router is needed. A room hands `serve` its functions by operation id.
+"""
+
+import base64
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from shared import observability, problems
+from shared.api.auth import Caller, Credentials
+from shared.api.rate_limit import RateLimits
+from shared.api.request import (
+    ID,
+    PATH_PARAMETERS,
+    Handler,
+    Request,
+    Response,
+    read_body,
+    read_query,
+)
+from shared.api.routes import OPERATIONS, SCOPES, Operation
+from shared.clock import now_ms
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import credential_key
+from shared.dynamodb.requests import Get, Unavailable
+from shared.problems import Problem
+
+# After this no further attempt is begun, so that our own 503 comes before the function's time-out.
+REQUEST_SECONDS = 8.0
+# A page of a busy license asks about twice a second; some have it open several times.
+PORTAL_REQUESTS_PER_MINUTE = 1_200
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+LambdaHandler = Callable[[dict[str, Any], object], dict[str, Any]]
+
+
+_ROUTES = {operation.id: route for route, operation in OPERATIONS.items()}
+
+
+class Context:
+    """What a warm process keeps between calls: the table, known keys, counts."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ, door: Table | None = None) -> None:
+        self.table = door or Table.from_environment(environ)
+        self.public_url = environ.get("PUBLIC_URL", "")
+        self.credentials = Credentials(
+            lambda key_id: self.table.execute(Get(credential_key(key_id))),
+            environ.get("BOOTSTRAP_KEY_HASH", ""),
+        )
+        self.rate_limits = RateLimits(
+            {
+                "api": int(environ.get("API_KEY_REQUESTS_PER_MINUTE", "6000")),
+                "license": int(environ.get("LICENSE_KEY_REQUESTS_PER_MINUTE", "3000")),
+                "portal": PORTAL_REQUESTS_PER_MINUTE,
+            }
+        )
+
+
+def serve(handlers: Mapping[str, Handler], context: Context | None = None) -> LambdaHandler:
+    """The Lambda handler of a room that answers these operations (by id).
+
+    `context` is for tests; a deployed room makes its own from the environment.
+    """
+    warm = context or Context()
+    routes = {_ROUTES[operation_id]: handler for operation_id, handler in handlers.items()}
+
+    def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
+        started = time.perf_counter()
+        observability.begin(context)
+        warm.table.answer_within(REQUEST_SECONDS)
+        received_ms = now_ms()
+        request_id = event["requestContext"]["requestId"]
+        # HEAD is GET without the content (RFC 9110, 9.3.2); API Gateway routes it by itself.
+        route = re.sub("^HEAD ", "GET ", event["routeKey"])
+        is_head = route != event["routeKey"]
+        log: dict[str, Any] = {"requestId": request_id, "route": route}
+        headers: dict[str, str] = {}
+        try:
+            if route not in routes:
+                raise _unknown_route(event["requestContext"]["http"]["method"], event["rawPath"])
+            request = _read(event, OPERATIONS[route], warm, received_ms, headers, log)
+            response = routes[route](request)
+        except Problem as problem:
+            observability.count(type(problem).__name__)
+            response = _problem(problem, request_id)
+        except Unavailable as error:
+            observability.logger.warning("table unavailable", extra={**log, "reason": str(error)})
+            observability.count("Unavailable")
+            response = _problem(problems.Unavailable(), request_id)
+        except Exception:
+            # The last line of defence: API Gateway's own 500 would not be a problem (RFC 9457).
+            observability.logger.exception("unexpected error", extra=log)
+            observability.count("UnexpectedError")
+            response = _problem(problems.Internal(), request_id)
+        log["status"] = response.status
+        log["ms"] = round((time.perf_counter() - started) * 1000, 1)
+        observability.logger.info("request", extra=log)
+        observability.flush()
+        return _write(response, headers, request_id, is_head=is_head)
+
+    return handle
+
+
+def _read(
+    event: Mapping[str, Any],
+    operation: Operation,
+    warm: Context,
+    received_ms: int,
+    headers: dict[str, str],
+    log: dict[str, Any],
+) -> Request:
+    """Check what every route shares, in this order: who, may they, what they sent."""
+    given: Mapping[str, str] = event["headers"]
+    path: Mapping[str, str] = event.get("pathParameters") or {}
+    caller = _NOBODY
+    if operation.scopes or operation.portal:
+        caller = warm.credentials.check(given.get("authorization"), received_ms / 1000, SCOPES)
+        log["keyId"] = caller.key_id
+        headers.update(warm.rate_limits.admit(caller, received_ms // 1000))
+        _authorize(caller, operation, path)
+    for name, value in path.items():
+        if not PATH_PARAMETERS.get(name, ID).fullmatch(value):
+            raise problems.NotFound("The id in the path is not one of ours.")
+    query = read_query(event.get("queryStringParameters") or {}, operation)
+    body = read_body(event, given, operation) if operation.body else None
+    return Request(
+        operation, event["rawPath"], path, query, given, body, caller,
+        event["requestContext"]["requestId"], received_ms, warm.table,
+        warm.public_url or f"https://{event['requestContext'].get('domainName', '')}",
+    )  # fmt: skip
+
+
+_NOBODY = Caller("", "api", frozenset(), None, b"")
+
+
+def _authorize(caller: Caller, operation: Operation, path: Mapping[str, str]) -> None:
+    if caller.kind == "license":
+        if not operation.license:
+            raise problems.Forbidden("A license key cannot do this.")
+        if caller.entitlement_id != path.get("entitlementId"):
+            raise problems.NotFound("No entitlement has this id.")
+    elif caller.kind == "portal":
+        if caller.scopes.isdisjoint(operation.portal):
+            raise problems.Forbidden(
+                "This needs an administrator's link."
+                if operation.portal
+                else "A portal link cannot do this."
+            )
+        if path.get("entitlementId", caller.entitlement_id) != caller.entitlement_id:
+            raise problems.NotFound("No entitlement has this id.")
+    elif not operation.scopes:
+        raise problems.Forbidden("This is for portal links only.")
+    elif caller.scopes.isdisjoint(operation.scopes):
+        needed = " or ".join(f"'{scope}'" for scope in operation.scopes)
+        raise problems.Forbidden(f"This needs an API key with scope {needed}.")
+
+
+def _unknown_route(method: str, path: str) -> Problem:
+    allowed = sorted(
+        known.split(" ")[0]
+        for known in OPERATIONS
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", known.split(" ")[1]), path)
+    )
+    if "GET" in allowed:
+        allowed = sorted([*allowed, "HEAD"])
+    if allowed and method not in allowed:
+        return problems.MethodNotAllowed(allowed)
+    return problems.NotFound("No route of this API matches; see /docs.")
+
+
+def _problem(problem: Problem, request_id: str) -> Response:
+    return Response(
+        problem.status,
+        problem.body(request_id),
+        {"content-type": "application/problem+json", **problem.headers},
+    )
+
+
+def _write(
+    response: Response, headers: Mapping[str, str], request_id: str, *, is_head: bool = False
+) -> dict[str, Any]:
+    body = response.body
+    is_binary = isinstance(body, bytes)
+    if isinstance(body, bytes):
+        body = base64.b64encode(body).decode()
+    elif body is not None and not isinstance(body, str):
+        body = _encode(body)
+    content_type = {} if body is None else {"content-type": "application/json"}
+    return {
+        "statusCode": response.status,
+        "headers": {
+            **content_type,
+            "cache-control": "no-store",
+            "x-content-type-options": "nosniff",
+            "x-request-id": request_id,
+            **headers,
+            **response.headers,
+        },
+        "body": "" if body is None or is_head else body,
+        "isBase64Encoded": is_binary and not is_head,
+    }

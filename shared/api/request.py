@@ -1,0 +1,190 @@
+"""A request as a handler sees it, and the checks that every route shares."""
+
+import base64
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from shared import problems
+from shared.api.auth import Caller
+from shared.api.routes import Operation
+from shared.clock import from_rfc3339
+from shared.dynamodb.client import Table
+from shared.ledger import Change
+from shared.problems import InvalidRequest
+from shared.texts import USAGE_KEY
+
+JSON_TYPES = ("application/json", "application/merge-patch+json")
+ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
+# Parameters of a path that are no ids of ours.
+PATH_PARAMETERS = {
+    "key": re.compile(USAGE_KEY, re.ASCII),
+    "seat": re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,1000}"),
+    "file": re.compile(r"[a-z0-9-]{1,40}\.[a-z]{2,4}", re.ASCII),
+    "token": re.compile(r"[A-Za-z0-9_-]{20,400}", re.ASCII),
+}
+MAX_DEPTH = 32
+
+
+class Request(NamedTuple):
+    """One call, with everything about it checked that the contract fixes for every route.
+
+    `query` holds typed values of known parameters only; `headers` have lower-case names;
+    `now_ms` is when the call came in, Unix milliseconds; `public_url` is where people
+    reach this API: as the stack was told, or the host that was called, by API Gateway's own word.
+    """
+
+    operation: Operation
+    url: str
+    path: Mapping[str, str]
+    query: Mapping[str, Any]
+    headers: Mapping[str, str]
+    body: Any
+    caller: Caller
+    request_id: str
+    now_ms: int
+    table: Table
+    public_url: str
+
+    @property
+    def now(self) -> int:
+        """Unix seconds."""
+        return self.now_ms // 1000
+
+    @property
+    def change(self) -> Change:
+        """What this request changes, for the record: who, in which request, when."""
+        return Change(self.caller.key_id, self.request_id, self.now_ms)
+
+    def period(self, span: int) -> tuple[int, int]:
+        """`from` and `to` of the query, Unix milliseconds; if not given: the last `span` seconds.
+
+        Raises:
+            InvalidRequest: reversed.
+        """
+        until = min(self.query.get("to", self.now + 1), self.now + 1)
+        since = self.query.get("from", max(0, until - span))
+        if since >= self.query.get("to", since + 1):
+            raise InvalidRequest.at("/from", "must be before 'to'", place="query")
+        return since * 1000, until * 1000
+
+
+class Response(NamedTuple):
+    """An answer; a `str` or `bytes` is sent as it is, its content type among the headers."""
+
+    status: int
+    body: Any = None
+    headers: Mapping[str, str] = {}
+
+
+Handler = Callable[[Request], Response]
+
+
+def read_query(given: Mapping[str, str], operation: Operation) -> dict[str, Any]:
+    """The query's known parameters with typed values.
+
+    Raises:
+        InvalidRequest: names every parameter that is unknown or wrong.
+    """
+    known = {parameter.name: parameter.kind for parameter in operation.query}
+    values: dict[str, Any] = {}
+    for name, text in given.items():
+        kind = known.get(name)
+        value: Any = text
+        wrong = ""
+        if kind is None:
+            wrong = "unknown parameter"
+        elif kind == "boolean":
+            value = {"true": True, "false": False}.get(text)
+            wrong = "must be true or false" if value is None else ""
+        elif kind == "integer":
+            value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+            wrong = "must be a whole number" if value is None else ""
+        elif kind == "time":
+            try:
+                value = from_rfc3339(text)
+            except ValueError as error:
+                wrong = str(error)
+        elif isinstance(kind, tuple) and text not in kind:
+            wrong = f"must be one of {', '.join(kind)}"
+        elif not text or len(text) > 2_000:
+            wrong = "must be 1 to 2,000 characters"
+        if wrong:
+            raise InvalidRequest.at(f"/{name[:100]}", wrong, place="query")
+        values[name] = value
+    return values
+
+
+def read_body(event: Mapping[str, Any], headers: Mapping[str, str], operation: Operation) -> Any:
+    """The JSON object in the body.
+
+    Raises:
+        PayloadTooLarge, UnsupportedMediaType, InvalidRequest.
+    """
+    raw = event.get("body") or ""
+    try:
+        data = base64.b64decode(raw) if event.get("isBase64Encoded") else raw.encode()
+    except ValueError:
+        raise InvalidRequest.at("", "not text in UTF-8") from None
+    if len(data) > operation.max_body:
+        raise problems.PayloadTooLarge(f"At most {operation.max_body} bytes.")
+    if not data and operation.body_optional:
+        return {}
+    _check_media_type(headers)
+    try:
+        body = json.loads(data.decode(), parse_constant=_no_constant, object_pairs_hook=_once)
+    except RecursionError:
+        raise InvalidRequest.at("", f"nested deeper than {MAX_DEPTH} levels") from None
+    except UnicodeDecodeError:
+        raise InvalidRequest.at("", "not text in UTF-8") from None
+    except json.JSONDecodeError as error:
+        reason = f"not JSON: {error.msg} at character {error.pos}"
+        raise InvalidRequest.at("", reason) from None
+    except ValueError:  # Python's own bound on the digits of an integer
+        raise InvalidRequest.at("", "a number has too many digits") from None
+    if not isinstance(body, dict):
+        raise InvalidRequest.at("", "must be a JSON object")
+    _check_texts(body, "", MAX_DEPTH)
+    return body
+
+
+def _check_media_type(headers: Mapping[str, str]) -> None:
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise problems.UnsupportedMediaType("Send the body as it is, without Content-Encoding.")
+    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type not in JSON_TYPES:
+        raise problems.UnsupportedMediaType("Send 'Content-Type: application/json'.")
+
+
+def _no_constant(name: str) -> None:
+    raise InvalidRequest.at("", f"not JSON: {name}")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise InvalidRequest.at("", "an object names a member twice")
+    return members
+
+
+def _check_texts(value: Any, pointer: str, depth: int) -> None:
+    """Refuse what no store or log can hold: lone surrogates, NUL, endless nesting."""
+    if depth == 0:
+        raise InvalidRequest.at("", f"nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, str):
+        if not _is_storable(value):
+            raise InvalidRequest.at(pointer, "holds a lone surrogate or a NUL character")
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if not _is_storable(name):
+                raise InvalidRequest.at(pointer, "a member's name holds a lone surrogate or NUL")
+            escaped = name[:100].replace("~", "~0").replace("/", "~1")
+            _check_texts(inner, f"{pointer}/{escaped}", depth - 1)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            _check_texts(inner, f"{pointer}/{number}", depth - 1)
+
+
+def _is_storable(text: str) -> bool:
+    return (text.isascii() and "\0" not in text) or not re.search("[\0\ud800-\udfff]", text)

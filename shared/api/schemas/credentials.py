@@ -1,0 +1,102 @@
+"""API keys, license keys and portal links."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from shared.api.routes import PORTAL_ROLES, SCOPES
+from shared.api.schemas.base import Input, Name, Output, Time
+from shared.api.schemas.entitlements import Lease
+
+
+class ApiKeyInput(Input):
+    """A key for the vendor's own software and people."""
+
+    name: Name
+    scopes: Annotated[list[Literal[SCOPES]], Field(min_length=1)]  # type: ignore[valid-type]
+
+
+class ApiKey(Output):
+    """An API key, without the key."""
+
+    key_id: str
+    name: str
+    scopes: list[str]
+    created_at: str
+
+
+class NewApiKey(ApiKey):
+    """An API key with the key itself, which is shown once."""
+
+    key: str
+
+
+class ApiKeyList(Output):
+    """A page of API keys."""
+
+    items: list[ApiKey]
+    next_page_token: str | None
+
+
+class LicenseKeyInput(Input):
+    """A key for software that runs at the customer."""
+
+    name: Name | None = None
+
+
+class LicenseKey(Output):
+    """A license key, without the key."""
+
+    key_id: str
+    entitlement_id: str
+    name: str | None
+    created_at: str
+
+
+class NewLicenseKey(LicenseKey):
+    """A license key with the key itself, which is shown once."""
+
+    key: str
+
+
+class LicenseKeyList(Output):
+    """A page of license keys."""
+
+    items: list[LicenseKey]
+    next_page_token: str | None
+
+
+class PortalLinkInput(Input):
+    """A link for people at the customer."""
+
+    role: Literal[PORTAL_ROLES] = Field(  # type: ignore[valid-type]
+        "viewer", description="`admin` may release seats as well."
+    )
+    expires_in: Lease | None = Field(None, description="P30D, if no end is given.")
+    expires_at: Time | None = Field(None, description="In place of `expiresIn`.")
+    name: Name | None = Field(None, description="Whom it is for; only you see it.")
+
+
+class PortalLink(Output):
+    """A portal link, without what opens it."""
+
+    link_id: str
+    entitlement_id: str
+    name: str | None
+    role: Literal[PORTAL_ROLES]  # type: ignore[valid-type]
+    created_at: str
+    expires_at: str
+
+
+class PortalLinkCreated(PortalLink):
+    """A portal link with its addresses, which are shown once: whoever has one may enter."""
+
+    url: str
+    embed_url: str = Field(description="For a frame in a page of a PortalEmbedOrigins origin.")
+
+
+class PortalLinkList(Output):
+    """A page of portal links."""
+
+    items: list[PortalLink]
+    next_page_token: str | None

@@ -1,0 +1,55 @@
+"""E-mails that were sent."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from shared.api.schemas.base import Output
+from shared.api.schemas.usage import Used
+
+
+class EmailUsage(Used):
+    """What an e-mail said of a usage limit."""
+
+    key: str
+    denied_attempts: int
+    denied_requests: int
+    fired: list[str] = Field(description="Thresholds in percent, `entered`, `exhausted`.")
+
+
+class EmailNumbers(Output):
+    """What an e-mail said, in numbers."""
+
+    used: int
+    purchased: int
+    hard_cap: int | None
+    overdraft_used: int
+    overdraft_seats_granted: int
+    denied_attempts: int
+    denied_seats: int
+    events: dict[str, int]
+    thresholds: list[int]
+    usage: list[EmailUsage] = Field([], description="Usage limits that it told of.")
+    seats_requested: int = Field(0, description="More seats that the customer asked for.")
+
+
+class SentEmail(Output):
+    """An e-mail about an entitlement, and the period it told of."""
+
+    audience: Literal["accountOwner", "customerAdmin"]
+    to: str
+    status: Literal["claimed", "sent", "bounced", "complained", "failed"]
+    sent_at: str | None
+    message_id: str | None
+    subject: str | None
+    from_: str = Field(alias="from")
+    until: str
+    numbers: EmailNumbers | None
+    failure: str | None = Field(description="Why it was not sent, or what came back.")
+
+
+class EmailList(Output):
+    """A page of e-mails."""
+
+    items: list[SentEmail]
+    next_page_token: str | None

@@ -1,0 +1,228 @@
+"""Entitlements: what was sold, to whom, on which terms."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from shared import clock
+from shared.api.schemas.base import (
+    Count,
+    Email,
+    Input,
+    Name,
+    Output,
+    Time,
+    UsageCount,
+    Zone,
+    sort_distinct,
+)
+from shared.api.schemas.seats import Seats
+from shared.entitlements.model import NOTIFICATIONS
+from shared.ledger import MAX_LEASE, MIN_LEASE
+from shared.texts import (
+    USAGE_KEY,
+)
+from shared.usage import MAX_LIMITS, SCHEDULES
+
+
+def _lease(text: str) -> str:
+    if not MIN_LEASE <= clock.from_duration(text) <= MAX_LEASE:
+        raise ValueError("must be between PT1M and P366D")
+    return text
+
+
+def _thresholds(values: list[int]) -> list[int]:
+    return sorted(set(values))
+
+
+Lease = Annotated[
+    str, AfterValidator(_lease), Field(description="ISO 8601 in weeks to seconds, PT1M to P366D.")
+]
+
+
+class Customer(Input):
+    """Who bought."""
+
+    name: Name
+    external_id: Name | None = Field(None, description="The customer's id in your CRM.")
+
+
+class Contact(Input):
+    """A person who is told."""
+
+    name: Name | None = None
+    email: Email
+
+
+class Contacts(Input):
+    """Who is told: the customer's administrator, and the vendor's account owner."""
+
+    customer_admin: Contact | None = None
+    account_owner: Contact | None = None
+
+
+class NoOverdraft(Input):
+    """The hard cap is what was purchased."""
+
+    type: Literal["none"]
+
+
+class AbsoluteOverdraft(Input):
+    """So many seats above what was purchased."""
+
+    type: Literal["absolute"]
+    value: Count
+
+
+class PercentageOverdraft(Input):
+    """So many percent of what was purchased, rounded down."""
+
+    type: Literal["percentage"]
+    value: Annotated[int, Field(ge=0, le=1000)]
+
+
+class UnlimitedOverdraft(Input):
+    """No hard cap."""
+
+    type: Literal["unlimited"]
+
+
+OverdraftLimit = Annotated[
+    NoOverdraft | AbsoluteOverdraft | PercentageOverdraft | UnlimitedOverdraft,
+    Field(discriminator="type"),
+]
+
+
+class AbsoluteUsageOverdraft(Input):
+    """So much above what was purchased."""
+
+    type: Literal["absolute"]
+    value: UsageCount
+
+
+UsageOverdraftLimit = Annotated[
+    NoOverdraft | AbsoluteUsageOverdraft | PercentageOverdraft | UnlimitedOverdraft,
+    Field(discriminator="type"),
+]
+
+
+class UsageLimitInput(Input):
+    """What may be used, counted from one beginning of a period to the next."""
+
+    key: Annotated[str, Field(pattern=USAGE_KEY)] = Field(
+        description="Names the limit in addresses and events, such as `exports`."
+    )
+    limit: UsageCount = Field(description="What was purchased: the soft limit.")
+    overdraft_limit: UsageOverdraftLimit = NoOverdraft(type="none")
+    reset_schedule: Literal[SCHEDULES] = Field(  # type: ignore[valid-type]
+        "never",
+        description="`monthly`: at local midnight of the first, in the entitlement's time zone;"
+        " `on_renewal`: at the end of the validity that was renewed.",
+    )
+
+
+class UsageLimit(UsageLimitInput):
+    """A usage limit as answered."""
+
+    hard_cap: int | None
+
+
+def _different(limits: list[UsageLimitInput]) -> list[UsageLimitInput]:
+    if len({limit.key for limit in limits}) < len(limits):
+        raise ValueError("must have different keys")
+    return limits
+
+
+class UnitPrice(Input):
+    """List price of one seat; an amount is a decimal in a string."""
+
+    amount: Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,4})?$")]
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    per: Literal["month", "year"]
+
+
+Told = Literal[
+    "entitlement.usage.denied",
+    "entitlement.usage.overdraft.entered",
+    "entitlement.usage.overdraft.exhausted",
+    "entitlement.usage.threshold.reached",
+    "entitlement.seat.denied",
+    "entitlement.seats.requested",
+    "entitlement.overdraft.entered",
+    "entitlement.overdraft.exited",
+    "entitlement.overdraft.exhausted",
+    "entitlement.threshold.reached",
+]
+
+
+class Notifications(Input):
+    """Which events are told by e-mail, to whom; an empty list: none."""
+
+    account_owner: Annotated[list[Told], AfterValidator(sort_distinct)] = [
+        *NOTIFICATIONS["accountOwner"]  # type: ignore[list-item]
+    ]
+    customer_admin: Annotated[list[Told], AfterValidator(sort_distinct)] = [
+        *NOTIFICATIONS["customerAdmin"]  # type: ignore[list-item]
+    ]
+
+
+class EntitlementInput(Input):
+    """What a customer bought, and on which terms."""
+
+    product: Name
+    sku: Name | None = None
+    customer: Customer
+    contacts: Contacts = Contacts()
+    seat_count: Count | None = Field(
+        None, description="Seats purchased: the soft limit. Null: no seats, only usage limits."
+    )
+    overdraft_seat_limit: OverdraftLimit = NoOverdraft(type="none")
+    usage_limits: Annotated[
+        list[UsageLimitInput], Field(max_length=MAX_LIMITS), AfterValidator(_different)
+    ] = Field([], description="What is counted, not seated. A patch replaces the whole list.")
+    lease_period: Lease | None = Field(
+        None, description="How long a seat is held without a renewal; null: until released."
+    )
+    thresholds: Annotated[
+        list[Annotated[int, Field(ge=1, le=1000)]],
+        Field(max_length=10),
+        AfterValidator(_thresholds),
+    ] = [80, 100]
+    notifications: Notifications = Notifications()
+    unit_price: UnitPrice | None = None
+    time_zone: Zone = "UTC"
+    valid_from: Time | None = Field(
+        None, description="If not given: now, less five seconds, since clocks differ."
+    )
+    valid_until: Time | None = Field(None, description="Open-ended, if not given.")
+    status: Literal["active", "suspended"] = "active"
+
+
+class EntitlementPatch(EntitlementInput):
+    """A JSON merge patch (RFC 7396): members given are changed, null puts the default back.
+
+    `overdraftSeatLimit` and `unitPrice` are replaced whole.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: schema.pop("required", None) and None
+    )
+
+
+class Entitlement(EntitlementInput):
+    """An entitlement as answered: what was written, and what follows from it."""
+
+    entitlement_id: str
+    status: Literal["active", "suspended", "expired", "not_yet_valid", "deleted"]  # type: ignore[assignment]
+    usage_limits: list[UsageLimit]  # type: ignore[assignment]
+    hard_cap: int | None
+    seats: Seats | None = Field(description="Null: the entitlement has no seats.")
+    created_at: str
+    updated_at: str
+
+
+class EntitlementList(Output):
+    """A page of entitlements."""
+
+    items: list[Entitlement]
+    next_page_token: str | None

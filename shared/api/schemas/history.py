@@ -1,0 +1,131 @@
+"""Usage over time, overdraft episodes and denials."""
+
+from pydantic import Field
+
+from shared.api.schemas.base import Output
+
+
+class LimitsInForce(Output):
+    """Both limits, from a time on."""
+
+    from_: str = Field(alias="from")
+    purchased: int
+    hard_cap: int | None
+
+
+class UsageInterval(Output):
+    """Use in one interval; of one that is not over, so far."""
+
+    from_: str = Field(alias="from")
+    to: str
+    lowest: int
+    highest: int
+    closing: int = Field(description="At the end, or now.")
+    seat_seconds: int
+    overdraft_seconds: int = Field(description="How long more than purchased was in use.")
+    overdraft_seat_seconds: int
+    activations: int
+    activated_seats: int = Field(description="How many different seats were taken.")
+    overdraft_seats: int = Field(description="How many different seats were taken in overdraft.")
+    brief_activations: int = Field(description="Given back within ten minutes of being taken.")
+    releases: int
+    expiries: int = Field(description="Leases that ran out.")
+    removals: int = Field(description="Seats that ended with the entitlement.")
+    denied_attempts: int
+    denied_seats: int = Field(description="How many different seats were denied.")
+    limits: list[LimitsInForce]
+
+
+class CountInterval(Output):
+    """Use of a usage limit in one interval; of one that is not over, so far."""
+
+    from_: str = Field(alias="from")
+    to: str
+    lowest: int
+    highest: int
+    closing: int = Field(description="What is used in the period, at the end, or now.")
+    overdraft_seconds: int = Field(description="How long more than purchased was used.")
+    consumed: int
+    requests: int = Field(description="How many requests consumed it.")
+    corrected: int = Field(description="The sum of corrections, signed.")
+    denied_attempts: int
+    denied_requests: int = Field(description="How many different requests were denied.")
+    limits: list[LimitsInForce]
+
+
+class UsageHistory(Output):
+    """A page of intervals, oldest first, without gaps; of the seats, or of a usage limit."""
+
+    items: list[UsageInterval | CountInterval]
+    next_page_token: str | None
+
+
+class OverdraftEpisode(Output):
+    """Use above what was purchased, from when it rose to when it fell back."""
+
+    episode_id: str
+    start: str
+    end: str | None = Field(description="Null: it goes on.")
+    peak: int = Field(description="The most in use.")
+    overdraft_seconds: int
+    overdraft_seat_seconds: int
+    seat_hours: float = Field(description="Seats above what was purchased, times hours.")
+    distinct_seats: int = Field(description="How many different seats were granted in overdraft.")
+    denied_attempts: int
+    denied_seats: int
+
+
+class UsageOverdraftEpisode(Output):
+    """Use of a limit above what was purchased, until its period ends, or use is corrected."""
+
+    episode_id: str
+    start: str
+    end: str | None = Field(description="Null: it goes on.")
+    peak: int = Field(description="The most used.")
+    overdraft_seconds: int
+    denied_attempts: int
+    denied_requests: int
+
+
+class OverdraftList(Output):
+    """A page of overdraft episodes, of the seats or of a usage limit."""
+
+    items: list[OverdraftEpisode | UsageOverdraftEpisode]
+    next_page_token: str | None
+
+
+class Denial(Output):
+    """A seat that was turned away in one UTC hour, with the limits in force at the last attempt."""
+
+    hour: str
+    seat_key: str
+    seat_id: str | None
+    seat_name: str | None
+    attempts: int
+    first_at: str
+    last_at: str
+    used: int
+    purchased: int
+    hard_cap: int | None
+
+
+class UsageDenial(Output):
+    """A request that did not fit in one UTC hour, with the limits in force at the last attempt."""
+
+    hour: str
+    key: str
+    request_key: str = Field(description="Stands for its Idempotency-Key.")
+    quantity: int
+    attempts: int
+    first_at: str
+    last_at: str
+    used: int
+    purchased: int
+    hard_cap: int | None
+
+
+class DenialList(Output):
+    """A page of denials, of seats or of a usage limit."""
+
+    items: list[Denial | UsageDenial]
+    next_page_token: str | None

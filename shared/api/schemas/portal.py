@@ -1,0 +1,129 @@
+"""What the customer's portal reads."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from shared.api.routes import PORTAL_ROLES
+from shared.api.schemas.base import Output
+from shared.api.schemas.history import LimitsInForce
+from shared.api.schemas.seats import Seats
+from shared.api.schemas.usage import CurrentUsage
+
+
+class Portal(Output):
+    """What is in use against both limits, now."""
+
+    entitlement_id: str
+    product: str
+    sku: str | None
+    customer: str
+    account_owner: str | None = Field(description="The name of the vendor's account owner.")
+    status: Literal["active", "suspended", "expired", "not_yet_valid", "deleted"]
+    valid_until: str | None
+    time_zone: str
+    lease_period: str | None
+    seats: "Seats | None"
+    usage: list["CurrentUsage"]
+    role: Literal[PORTAL_ROLES]  # type: ignore[valid-type]
+    expires_at: str = Field(description="When the link expires.")
+    as_of: str
+    version: str = Field(description="Another one when anything has changed or was denied.")
+
+
+class PortalDenialMark(Output):
+    """What was denied in one interval of the graph, an hour at the least."""
+
+    from_: str = Field(alias="from")
+    to: str
+    attempts: int
+    people: int | None = Field(
+        description="Different people, or requests; null for days: see the denials by day."
+    )
+
+
+class PortalSection(Output):
+    """A quarter-hour of an interval in which limits changed."""
+
+    from_: str = Field(alias="from")
+    highest: int
+    overdraft_seconds: int
+
+
+class PortalGraph(Output):
+    """Use over time; the n-th values are those of the n-th interval from `from` on.
+
+    Null: nothing is known yet, or it has not begun.
+    """
+
+    usage_key: str | None
+    from_: str = Field(alias="from")
+    to: str
+    interval: Literal["PT15M", "PT1H", "P1D"]
+    as_of: str
+    lowest: list[int | None]
+    highest: list[int | None]
+    closing: list[int | None]
+    overdraft_seconds: list[int | None]
+    sections: list[PortalSection] = Field(
+        description="The quarter-hours of hours or days in which limits changed, of the newest ten."
+    )
+    limits: list["LimitsInForce"]
+    denials: list[PortalDenialMark]
+
+
+class PortalDeniedDay(Output):
+    """Who was turned away on a day of the entitlement's time zone."""
+
+    date: str
+    attempts: int
+    people: int | None = Field(description="Null where the answer is not complete.")
+
+
+class PortalDeniedPerson(Output):
+    """Somebody who was turned away."""
+
+    seat_key: str
+    seat_id: str | None
+    seat_name: str | None
+    attempts: int
+    first_at: str
+    last_at: str
+
+
+class PortalDenials(Output):
+    """Who was turned away, by day, and by person, most often first."""
+
+    from_: str = Field(alias="from")
+    to: str
+    is_complete: bool = Field(
+        description="False: more was denied than one answer takes. Then attempts and days are"
+        " counted by the hour, and people are those who were denied last: at least."
+    )
+    attempts: int
+    people: int
+    days: list[PortalDeniedDay]
+    persons: list[PortalDeniedPerson] = Field(description="At most 200.")
+
+
+class Crossing(Output):
+    """When use will come to a limit; dates of the entitlement's time zone."""
+
+    limit: int
+    status: Literal["met", "expected", "not_expected"]
+    date: str | None
+    earliest: str | None
+    latest: str | None = Field(description="Null: perhaps never.")
+
+
+class Forecast(Output):
+    """Where use goes, if it goes on as it did."""
+
+    usage_key: str | None
+    status: Literal["ready", "insufficient_data"]
+    basis: str = Field(description="What it follows from, in words.")
+    per_week: float | None
+    per_week_low: float | None
+    per_week_high: float | None
+    purchased: Crossing | None
+    hard_cap: Crossing | None

@@ -1,0 +1,116 @@
+"""Reports."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from shared.api.schemas.base import Email, Input, Name, Output, Time, Zone, sort_distinct
+
+REPORT_FORMATS = ("html", "xlsx", "csv", "json")
+
+
+class ReportFilters(Input):
+    """Which entitlements a report is about; all, if nothing is given."""
+
+    entitlement_id: Annotated[str, Field(min_length=1, max_length=80)] | None = None
+    customer: Name | None = Field(default=None, description="Its exact name or externalId.")
+    product: Name | None = Field(default=None, description="Its exact name or SKU.")
+    account_owner: Email | None = Field(default=None, description="The account owner's e-mail.")
+
+
+class ReportInput(Input):
+    """Which report is to be made."""
+
+    period: Annotated[str, Field(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$")] | None = Field(
+        None, description="A month, `YYYY-MM`; the last one that is over, if nothing is given."
+    )
+    from_: Time | None = Field(
+        None, alias="from", description="In place of a month: the beginning of a quarter-hour."
+    )
+    to: Time | None = Field(None, description="Now, if not given.")
+    time_zone: Zone | None = Field(None, description="The stack's ReportTimeZone, if not given.")
+    filters: ReportFilters = ReportFilters()
+    formats: Annotated[
+        list[Literal[REPORT_FORMATS]],  # type: ignore[valid-type]
+        Field(min_length=1),
+        AfterValidator(sort_distinct),
+    ] = [*REPORT_FORMATS]
+    send_email: bool = Field(
+        default=False, description="Send it to the stack's ReportRecipients as well."
+    )
+
+
+class ReportPeriod(Output):
+    """What a report is about."""
+
+    month: str | None
+    from_: str = Field(alias="from")
+    to: str
+    time_zone: str
+
+
+class Money(Output):
+    """An amount in one currency; a decimal in a string."""
+
+    amount: str
+    currency: str
+
+
+class ReportSummary(Output):
+    """The totals of a report."""
+
+    entitlements: int = Field(description="That have something to report.")
+    in_overdraft: int
+    denied: int = Field(description="Entitlements that turned somebody away or refused a request.")
+    seat_hours: float = Field(description="Seats above what was purchased, times hours.")
+    denied_seats: int = Field(description="People turned away, of each entitlement.")
+    denied_requests: int = Field(description="Requests of usage limits that were refused.")
+    denied_attempts: int = Field(description="Of both, every repetition counted.")
+    monthly_value: list[Money] = Field(description="By currency, never mixed.")
+
+
+class ReportFile(Output):
+    """A file of a report, behind a link that expires."""
+
+    format: Literal[REPORT_FORMATS]  # type: ignore[valid-type]
+    url: str = Field(description="Good for whoever has it, until it expires.")
+    expires_at: str
+    bytes: int
+
+
+class Report(Output):
+    """A report, and how far it is."""
+
+    report_id: str
+    status: Literal["queued", "running", "published", "failed"]
+    period: ReportPeriod
+    is_complete: bool = Field(description="False: the period was not over when it was asked for.")
+    filters: ReportFilters
+    formats: list[str]
+    send_email: bool
+    emailed_to: list[str] = Field(description="Whom its mail has gone to so far.")
+    email_returned_from: list[str] = Field(
+        description="Whose mail came back, or who complained of it."
+    )
+    version: int | None = Field(description="The n-th of this period and these filters.")
+    previous_report_id: str | None
+    change_count: int | None = Field(
+        description="How many entitlements differ from the version before."
+    )
+    summary: ReportSummary | None
+    failure: str | None = Field(
+        description="What went wrong last: it is tried again, unless the report says `failed`."
+        " Of a published report: why its mail has not reached everybody."
+    )
+    failed_attempts: int
+    requested_by: str
+    created_at: str
+    published_at: str | None
+    files: list[ReportFile] = Field(description="Empty in lists, and before it is published.")
+
+
+class ReportList(Output):
+    """A page of reports, newest first."""
+
+    items: list[Report]
+    next_page_token: str | None

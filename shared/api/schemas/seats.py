@@ -1,0 +1,172 @@
+"""Seats: activations, holders, persons, requests for more seats."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from shared.api.schemas.base import Input, Output, check_multiline
+from shared.texts import (
+    ATTRIBUTES_BYTES,
+    CONTROL,
+    SEAT_ID_BYTES,
+    SEAT_NAME_BYTES,
+    wrong_id,
+)
+
+
+def _nfc(text: str) -> str:
+    if CONTROL.search(text):
+        raise ValueError("must not hold control characters")
+    if len(text.encode()) > SEAT_ID_BYTES:
+        raise ValueError("must be at most 256 bytes of UTF-8")
+    if wrong := wrong_id(text):
+        raise ValueError(wrong)
+    return text
+
+
+class Seats(Output):
+    """Seats in use, against both limits."""
+
+    used: int
+    purchased: int
+    hard_cap: int | None
+    overdraft_used: int
+    available: int | None
+    as_of: str | None = Field(
+        None,
+        description="Of a pool of several pages: the time of the newest change that is counted."
+        " Missing otherwise: the numbers are exact at the time of the answer.",
+    )
+
+
+class ActivationRequest(Input):
+    """Who asks for a seat."""
+
+    seat_id: Annotated[str, Field(min_length=1), AfterValidator(_nfc)] = Field(
+        description="What identifies the holder: 1 to 256 bytes of UTF-8 in NFC, compared exactly."
+    )
+    seat_name: str | None = Field(None, description="At most 128 bytes; shown to people.")
+    attributes: dict[str, str] | None = Field(
+        None, description="At most 512 bytes in all; shown to people."
+    )
+
+    @model_validator(mode="after")
+    def _sizes(self) -> "ActivationRequest":
+        name, attributes = self.seat_name or "", self.attributes or {}
+        texts = [name, *attributes, *attributes.values()]
+        if any(CONTROL.search(text) for text in texts):
+            raise ValueError("must not hold control characters")
+        pairs = [f'"{_escaped(key)}":"{_escaped(value)}"' for key, value in attributes.items()]
+        size = len(("{" + ",".join(pairs) + "}").encode()) if attributes else 0
+        if len(name.encode()) > SEAT_NAME_BYTES or size > ATTRIBUTES_BYTES:
+            raise ValueError("seatName at most 128 bytes, attributes at most 512 bytes")
+        return self
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+class Activation(Output):
+    """A seat held. With `dryRun`, what would be answered: ids and times of a new seat are null."""
+
+    activation_id: str | None
+    entitlement_id: str
+    seat_id: str
+    seat_name: str | None
+    attributes: dict[str, str]
+    is_overdraft_seat: bool = Field(description="Decided when granted; stays with this grant.")
+    activated_at: str | None
+    lease_expiry: str | None
+    status: Literal["within_limit", "at_limit", "overdraft"]
+    seats: Seats
+    dry_run: bool | None = Field(None, description="Only, and true, in answers to dryRun.")
+
+
+class HeldSeat(Output):
+    """A seat held, as listed. Names follow from the stream; null if not there yet."""
+
+    activation_id: str
+    seat_key: str
+    seat_id: str | None
+    seat_name: str | None
+    attributes: dict[str, str]
+    is_overdraft_seat: bool
+    activated_at: str
+    last_seen_at: str | None = Field(description="Exact to half a lease.")
+    lease_expiry: str | None
+
+
+class ActivationList(Output):
+    """A page of the seats held, in the order of their keys."""
+
+    items: list[HeldSeat]
+    next_page_token: str | None
+
+
+class SeatRequestInput(Input):
+    """The customer asks for more seats."""
+
+    seats: Annotated[int, Field(ge=1, le=100_000)] = Field(description="How many more.")
+    message: Annotated[str, Field(max_length=1_000), AfterValidator(check_multiline)] | None = None
+
+
+class SeatRequest(Output):
+    """More seats that the customer asked for."""
+
+    request_id: str
+    seats: int
+    message: str | None
+    requested_at: str
+    requested_by: str = Field(description="The id of the portal link, or of the API key.")
+
+
+class SeatRequestList(Output):
+    """A page of requests for more seats."""
+
+    items: list[SeatRequest]
+    next_page_token: str | None
+
+
+class PastGrant(Output):
+    """A seat that was held and is not any more."""
+
+    from_: str = Field(alias="from")
+    to: str
+    reason: Literal["released", "lease_expired", "removed", "unknown"]
+    is_overdraft_seat: bool
+
+
+class Device(Output):
+    """What the attribute `device` said at a grant or a written renewal."""
+
+    device: str
+    from_: str = Field(alias="from")
+    to: str = Field(description="Last seen; exact to half a lease.")
+
+
+class Seat(Output):
+    """A person's seat. Names follow from the stream, a moment later."""
+
+    seat_key: str
+    seat_id: str | None
+    seat_name: str | None
+    attributes: dict[str, str]
+    is_held: bool
+    activation_id: str | None = Field(description="Of the grant held, or of the last one.")
+    is_overdraft_seat: bool
+    activated_at: str | None
+    last_seen_at: str | None = Field(description="Exact to half a lease.")
+    ended_at: str | None
+    end_reason: Literal["released", "lease_expired", "removed", "unknown"] | None
+    grant_count: int
+    grants: list[PastGrant] = Field(description="The last 20 that ended, the newest last.")
+    devices: list[Device] = Field(description="The last 20 seen, the newest last.")
+    erased_at: str | None
+
+
+class SeatList(Output):
+    """A page of seats, held or not, in the order of their keys."""
+
+    items: list[Seat]
+    next_page_token: str | None

@@ -1,0 +1,106 @@
+"""Usage limits: consumption, corrections, periods."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from shared.api.schemas.base import Input, Output, check_not_zero, check_reason
+from shared.texts import (
+    REASON_BYTES,
+)
+from shared.usage import MAX_QUANTITY, SCHEDULES
+
+
+class ConsumptionRequest(Input):
+    """How much is to be consumed, all or nothing."""
+
+    quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
+
+
+class CorrectionInput(Input):
+    """What is to be added to the count of this period, or taken from it."""
+
+    quantity: Annotated[
+        int, Field(ge=-MAX_QUANTITY, le=MAX_QUANTITY), AfterValidator(check_not_zero)
+    ]
+    reason: Annotated[str, Field(min_length=1), AfterValidator(check_reason)] = Field(
+        description=f"Kept with the correction; at most {REASON_BYTES} bytes."
+    )
+
+
+class Used(Output):
+    """Use of a limit in its period, against both limits."""
+
+    used: int
+    purchased: int
+    hard_cap: int | None
+    overdraft_used: int
+    available: int | None
+
+
+class Consumption(Output):
+    """What was consumed, and what was used with it."""
+
+    key: str
+    quantity: int
+    is_overdraft: bool = Field(description="Whether any of it lies above what was purchased.")
+    overdraft_quantity: int = Field(description="How much of it lies above what was purchased.")
+    status: Literal["within_limit", "at_limit", "overdraft"]
+    usage: Used
+    period_start: str
+    period_end: str | None = Field(description="Null: nothing that is known yet ends it.")
+    dry_run: bool | None = Field(None, description="Only, and true, in answers to dryRun.")
+
+
+class CurrentUsage(Output):
+    """A usage limit in its current period."""
+
+    key: str
+    reset_schedule: Literal[SCHEDULES]  # type: ignore[valid-type]
+    status: Literal["within_limit", "at_limit", "overdraft"]
+    usage: Used
+    period_start: str
+    period_end: str | None
+
+
+class UsageList(Output):
+    """The usage limits of an entitlement, in its order."""
+
+    items: list[CurrentUsage]
+    next_page_token: str | None
+
+
+class UsagePeriod(Output):
+    """A period and its total; of the current one, so far."""
+
+    period_start: str
+    period_end: str | None
+    is_current: bool
+    usage: Used = Field(description="The limits are those at its end.")
+
+
+class UsagePeriodList(Output):
+    """A page of periods, newest first. A month in which nothing was used is not listed."""
+
+    items: list[UsagePeriod]
+    next_page_token: str | None
+
+
+class Correction(Output):
+    """A correction of a count."""
+
+    key: str
+    quantity: int
+    reason: str
+    corrected_at: str
+    actor: str = Field(description="Whose key did it.")
+    usage: Used = Field(description="As the correction left it.")
+    period_start: str
+    period_end: str | None
+
+
+class CorrectionList(Output):
+    """A page of corrections, newest first."""
+
+    items: list[Correction]
+    next_page_token: str | None

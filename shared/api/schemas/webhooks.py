@@ -1,0 +1,148 @@
+"""Webhook endpoints and deliveries."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from shared import events
+from shared.api.schemas.base import Input, Name, Output, Time, check_plain, sort_distinct
+from shared.webhooks.endpoints import OVERLAP_SECONDS, covers
+
+
+def _pattern(text: str) -> str:
+    if not any(covers(text, kind) for kind in events.TYPES):
+        raise ValueError("must be an event type, the beginning of one and '.*', or '*'")
+    return text
+
+
+class WebhookInput(Input):
+    """Where events are sent, and which."""
+
+    url: Annotated[str, Field(min_length=1, max_length=2000)] = Field(
+        description="https, on a public address."
+    )
+    event_types: Annotated[
+        list[Annotated[str, Field(pattern=r"^(\*|[a-z.]+(\.\*)?)$"), AfterValidator(_pattern)]],
+        Field(min_length=1, max_length=20),
+        AfterValidator(sort_distinct),
+    ] = Field(["*"], description="Types, or beginnings such as `entitlement.overdraft.*`.")
+    entitlement_id: Annotated[str, Field(max_length=80)] | None = Field(
+        None, description="Only events of this entitlement."
+    )
+    customer: Name | None = Field(
+        None, description="Only events of this customer: its exact name or externalId."
+    )
+    description: Annotated[str, Field(max_length=500), AfterValidator(check_plain)] | None = None
+    enabled: bool = True
+
+
+class WebhookPatch(WebhookInput):
+    """A JSON merge patch (RFC 7396)."""
+
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: schema.pop("required", None) and None
+    )
+
+
+class Webhook(Output):
+    """An endpoint, without its secret."""
+
+    webhook_id: str
+    url: str
+    event_types: list[str]
+    entitlement_id: str | None
+    customer: str | None
+    description: str | None
+    enabled: bool
+    disabled_reason: Literal["gone", "failing"] | None = Field(
+        description="It answered 410, or failed for five days."
+    )
+    disabled_at: str | None
+    created_at: str
+    updated_at: str
+
+
+class NewWebhook(Webhook):
+    """An endpoint with its secret, which is shown once."""
+
+    secret: str
+
+
+class WebhookList(Output):
+    """A page of endpoints."""
+
+    items: list[Webhook]
+    next_page_token: str | None
+
+
+class RotationInput(Input):
+    """How long the old secret signs beside the new one."""
+
+    overlap_seconds: Annotated[int, Field(ge=0, le=7 * 86_400)] = OVERLAP_SECONDS
+
+
+class NewSecret(Output):
+    """A new secret, which is shown once."""
+
+    webhook_id: str
+    secret: str
+    previous_secret_expires_at: str
+
+
+class WebhookTestInput(Input):
+    """Which type of event to send."""
+
+    type: Literal[events.TYPES] = events.OVERDRAFT_ENTERED  # type: ignore[valid-type]
+
+
+class TestSent(Output):
+    """A test event is on its way."""
+
+    webhook_id: str
+    event_id: str
+    delivery_id: str
+
+
+class ResendInput(Input):
+    """Since when."""
+
+    since: Time
+
+
+class ResendAccepted(Output):
+    """Deliveries will be made again."""
+
+    webhook_id: str
+    delivery_id: str | None = None
+    since: str | None = None
+
+
+class DeliveryAttempt(Output):
+    """One attempt: what was answered, or what went wrong."""
+
+    at: str
+    duration_ms: int
+    response_status: int | None
+    error: str | None
+
+
+class Delivery(Output):
+    """The delivery of one event to one endpoint."""
+
+    delivery_id: str
+    event_id: str
+    type: str
+    entitlement_id: str | None
+    is_test: bool
+    status: Literal["pending", "succeeded", "failed"]
+    failure: str | None
+    attempts: list[DeliveryAttempt]
+    next_attempt_at: str | None
+    created_at: str = Field(description="The time of the event.")
+
+
+class DeliveryList(Output):
+    """A page of deliveries."""
+
+    items: list[Delivery]
+    next_page_token: str | None

@@ -1,0 +1,417 @@
+"""The client of DynamoDB: signing, HTTP, retries, errors.
+
+Signing is botocore's, HTTP is urllib3's; `docs/decisions/0002-dynamodb-door.md` says why this is no
+SDK client.
+"""
+
+import base64
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import urllib3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from shared.clock import now_ms
+from shared.dynamodb.keys import Key
+from shared.dynamodb.marshalling import (
+    IS_READABLE,
+    item_from_wire,
+    item_to_wire,
+    key_to_wire,
+    to_wire,
+)
+from shared.dynamodb.requests import (
+    Accepted,
+    BatchGet,
+    BatchPut,
+    Cancelled,
+    Conflicted,
+    Delete,
+    Found,
+    Get,
+    Item,
+    Pause,
+    Put,
+    Query,
+    Refused,
+    Request,
+    Returned,
+    Steps,
+    TableError,
+    Transact,
+    Unavailable,
+    Update,
+    Value,
+)
+
+
+def _conditions(request: Update | Put | Delete) -> dict[str, Any]:
+    # Also a write that has not read the item leaves alone what it could not read.
+    condition = request.condition
+    if condition:
+        condition = f"({condition})" if " OR " in condition else condition
+        condition += " AND "
+    body: dict[str, Any] = {
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        "ConditionExpression": condition + IS_READABLE,
+    }
+    if request.names:
+        body["ExpressionAttributeNames"] = dict(request.names)
+    if request.values:
+        body["ExpressionAttributeValues"] = {k: to_wire(v) for k, v in request.values.items()}
+    return body
+
+
+def _write_body(request: Update | Put | Delete) -> tuple[str, dict[str, Any]]:
+    body = _conditions(request)
+    if isinstance(request, Put):
+        body["Item"] = {**key_to_wire(request.key), **item_to_wire(request.item)}
+        return "Put", body
+    body["Key"] = key_to_wire(request.key)
+    if isinstance(request, Update):
+        body["UpdateExpression"] = request.expression
+        return "Update", body
+    return "Delete", body
+
+
+# --- The door -----------------------------------------------------------------------------------
+
+CONNECT_SECONDS = 1.0
+READ_SECONDS = 3.0
+# How often a request is sent that fails, and one that is throttled: that is waited for longer.
+ATTEMPTS = 4
+THROTTLED_ATTEMPTS = 8
+# The longest wait between two attempts: of somebody's request, and of work in the background.
+LONGEST_WAIT = 0.4
+LONGEST_BACKGROUND_WAIT = 5.0
+_THROTTLED = frozenset(
+    {
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ThrottlingException",
+    }
+)
+_RETRIED = _THROTTLED | {
+    "InternalServerError",
+    "ItemCollectionSizeLimitExceededException",
+    "ServiceUnavailable",
+    "TransactionInProgressException",
+}
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class _Rejected(TableError):
+    def __init__(self, code: str, body: dict[str, Any]) -> None:
+        super().__init__(code)
+        self.code = code
+        self.body = body
+
+
+class Table:
+    """One table, one warm connection pool.
+
+    `meter`, when given, is called after every answer with the operation's name and the capacity
+    units it consumed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        region: str,
+        endpoint: str,
+        credentials: Credentials,
+        meter: Callable[[str, float], None] | None = None,
+    ) -> None:
+        self.name = name
+        self._meter = meter
+        self._deadline = float("inf")
+        self._is_background = False
+        self._endpoint = endpoint.rstrip("/") + "/"
+        self._signer = SigV4Auth(credentials, "dynamodb", region)
+        self._http = urllib3.connection_from_url(
+            self._endpoint,
+            maxsize=32,
+            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+            retries=False,
+        )
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Table":
+        """The table of a deployed function: `TABLE_NAME`, and what Lambda sets by itself."""
+        region = environ["AWS_REGION"]
+        suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+        endpoint = (
+            environ.get("AWS_ENDPOINT_URL_DYNAMODB")
+            or environ.get("AWS_ENDPOINT_URL")
+            or f"https://dynamodb.{region}.{suffix}"
+        )
+        credentials = Credentials(
+            environ["AWS_ACCESS_KEY_ID"],
+            environ["AWS_SECRET_ACCESS_KEY"],
+            environ.get("AWS_SESSION_TOKEN"),
+        )
+        return cls(environ["TABLE_NAME"], region=region, endpoint=endpoint, credentials=credentials)
+
+    def execute(self, request: Request) -> Any:
+        """Carry out one request and give its reply.
+
+        Raises:
+            Unavailable: no answer within the bounded retries.
+            TableError: DynamoDB rejects the request itself.
+        """
+        if isinstance(request, Get):
+            answer = self._call(
+                "GetItem", {"Key": key_to_wire(request.key), "ConsistentRead": True}
+            )
+            return item_from_wire(answer["Item"]) if "Item" in answer else None
+        if isinstance(request, Query):
+            return self._query(request)
+        if isinstance(request, BatchGet):
+            return self._batch_get(request.keys)
+        if isinstance(request, BatchPut):
+            return self._batch_put(request.items)
+        if isinstance(request, Transact):
+            return self._transact(request)
+        return self._write(request)
+
+    def _write(self, request: Update | Put | Delete) -> Accepted | Refused | Conflicted:
+        verb, body = _write_body(request)
+        if verb == "Update":
+            body["ReturnValues"] = "ALL_NEW"
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                answer = self._call(f"{verb}Item", body)
+            except _Rejected as rejected:
+                if rejected.code == "ConditionalCheckFailedException":
+                    old = rejected.body.get("Item")
+                    return Refused(item_from_wire(old) if old else None)
+                if rejected.code != "TransactionConflictException":
+                    raise TableError(rejected.code) from rejected
+                if request.condition:
+                    return Conflicted()
+                # Nobody asks what became of a write that has no condition: it is made.
+                if self._gives_up(attempt, THROTTLED_ATTEMPTS):
+                    raise Unavailable("a transaction was always in the way") from rejected
+                self._wait(attempt)
+                continue
+            new = answer.get("Attributes")
+            return Accepted(item_from_wire(new) if new else None)
+
+    def answer_within(self, seconds: float, *, is_background: bool = False) -> None:
+        """From now on, begin no attempt later than that; `Unavailable` is raised instead.
+
+        `is_background`: nobody waits for an answer, so that a table that is throttled, or away for
+        a while, is waited for until then: work of the stream, of queues and of schedules.
+        """
+        self._deadline = time.monotonic() + seconds
+        self._is_background = is_background
+
+    def _gives_up(self, attempt: int, most: int) -> bool:
+        """Whether there is to be no further attempt after so many."""
+        is_late = time.monotonic() > self._deadline
+        return is_late or (attempt >= most and not self._is_background)
+
+    def _wait(self, attempt: int) -> None:
+        longest = LONGEST_BACKGROUND_WAIT if self._is_background else LONGEST_WAIT
+        left = max(0.0, self._deadline - time.monotonic())
+        time.sleep(min(backoff_seconds(attempt, longest), left))
+
+    def run(
+        self,
+        operation: Steps[Returned],
+        clock: Callable[[], int] | None = None,
+        *,
+        waits: bool = True,
+    ) -> Returned:
+        """Drive an operation to its outcome.
+
+        After a pause `clock` is asked, Unix milliseconds: this machine's, if none is given.
+        """
+        reply: Any = None
+        while True:
+            try:
+                request = operation.send(reply)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
+            if isinstance(request, Pause):
+                if waits:
+                    time.sleep(backoff_seconds(request.attempt))
+                reply = (clock or now_ms)()
+            else:
+                reply = self.execute(request)
+
+    def _query(self, request: Query) -> Found:
+        body: dict[str, Any] = {
+            "KeyConditionExpression": request.condition,
+            "ExpressionAttributeValues": {k: to_wire(v) for k, v in request.values.items()},
+            "ScanIndexForward": not request.descending,
+        }
+        if request.names:
+            body["ExpressionAttributeNames"] = dict(request.names)
+        if request.index_name:
+            body["IndexName"] = request.index_name
+        else:
+            body["ConsistentRead"] = True
+        if request.filter:
+            body["FilterExpression"] = request.filter
+        if request.limit:
+            body["Limit"] = request.limit
+        if request.start:
+            body["ExclusiveStartKey"] = item_to_wire(request.start)
+        answer = self._call("Query", body)
+        last = answer.get("LastEvaluatedKey")
+        return Found(
+            [item_from_wire(item) for item in answer["Items"]],
+            item_from_wire(last) if last else None,
+        )
+
+    def _batch_get(self, keys: Iterable[Key]) -> dict[Key, Item]:
+        found: dict[Key, Item] = {}
+        wanted = [key_to_wire(key) for key in dict.fromkeys(keys)]
+
+        def read(part: list[Any]) -> list[Any]:
+            answer = self._call(
+                "BatchGetItem",
+                {"RequestItems": {self.name: {"Keys": part, "ConsistentRead": True}}},
+            )
+            for wire in answer["Responses"].get(self.name, []):
+                item = item_from_wire(wire)
+                found[Key(item["pk"], item["sk"])] = item
+            unread = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
+            return list(unread)
+
+        self._in_parts(wanted, 100, read)
+        return found
+
+    def _batch_put(self, items: Iterable[tuple[Key, Mapping[str, Value]]]) -> Accepted:
+        # The last one for a key wins, since one call takes each key once.
+        wanted = [
+            {"PutRequest": {"Item": {**key_to_wire(key), **item_to_wire(item)}}}
+            for key, item in dict(items).items()
+        ]
+
+        def write(part: list[Any]) -> list[Any]:
+            answer = self._call("BatchWriteItem", {"RequestItems": {self.name: part}})
+            return list(answer.get("UnprocessedItems", {}).get(self.name, []))
+
+        self._in_parts(wanted, 25, write)
+        return Accepted()
+
+    def _in_parts(
+        self, wanted: list[Any], size: int, call: Callable[[list[Any]], list[Any]]
+    ) -> None:
+        """Call with parts of a list; what a call leaves undone is tried again.
+
+        A bounded time without progress: a table that is throttled takes a part of a batch.
+        """
+        attempt = 0
+        while wanted:
+            part = wanted[:size]
+            left = call(part)
+            wanted = left + wanted[size:]
+            attempt = 0 if not left else attempt + 1 if len(left) == len(part) else 1
+            if left and self._gives_up(attempt, THROTTLED_ATTEMPTS):
+                raise Unavailable("a batch was left unprocessed")
+            if left:
+                self._wait(attempt)
+
+    def _transact(self, request: Transact) -> Accepted | Cancelled | Conflicted:
+        actions = []
+        for action in request.actions:
+            verb, body = _write_body(action)
+            actions.append({verb: {"TableName": self.name, **body}})
+        # The token makes our own repetition after a lost answer harmless.
+        token = base64.urlsafe_b64encode(os.urandom(24)).decode()
+        try:
+            self._call(
+                "TransactWriteItems", {"TransactItems": actions, "ClientRequestToken": token}
+            )
+        except _Rejected as rejected:
+            if rejected.code == "TransactionConflictException":
+                return Conflicted()
+            if rejected.code != "TransactionCanceledException":
+                raise TableError(rejected.code) from rejected
+            reasons = rejected.body["CancellationReasons"]
+            codes = {reason.get("Code", "None") for reason in reasons}
+            if "ConditionalCheckFailed" in codes:
+                return Cancelled(
+                    tuple(
+                        (
+                            reason.get("Code") == "ConditionalCheckFailed",
+                            item_from_wire(reason["Item"]) if reason.get("Item") else None,
+                        )
+                        for reason in reasons
+                    )
+                )
+            if codes <= {"None", "TransactionConflict"}:
+                return Conflicted()
+            raise TableError(f"transaction cancelled: {sorted(codes)}") from rejected
+        return Accepted()
+
+    def _call(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        if not operation.startswith(("Transact", "Batch")):
+            body["TableName"] = self.name
+        if self._meter:
+            body["ReturnConsumedCapacity"] = "TOTAL"
+        payload = _encode(body).encode()
+        problem, attempt, most = "out of time", 0, ATTEMPTS
+        while not self._gives_up(attempt, most):
+            if attempt:
+                self._wait(attempt)
+            attempt += 1
+            try:
+                status, answer = self._send(operation, payload)
+            except (urllib3.exceptions.HTTPError, json.JSONDecodeError) as error:
+                problem = type(error).__name__
+                continue
+            if status == 200:
+                if self._meter:
+                    consumed = answer.get("ConsumedCapacity") or {}
+                    parts = consumed if isinstance(consumed, list) else [consumed]
+                    self._meter(operation, sum(part.get("CapacityUnits", 0.0) for part in parts))
+                return answer
+            code = str(answer.get("__type", "")).rpartition("#")[2] or f"HTTP {status}"
+            is_throttled = code in _THROTTLED or _is_throttled(answer)
+            if status < 500 and code not in _RETRIED and not is_throttled:
+                raise _Rejected(code, answer)
+            problem, most = code, THROTTLED_ATTEMPTS if is_throttled else ATTEMPTS
+        raise Unavailable(f"{operation}: {problem}")
+
+    def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
+        request = AWSRequest(
+            method="POST",
+            url=self._endpoint,
+            data=payload,
+            headers={
+                "Content-Type": "application/x-amz-json-1.0",
+                "X-Amz-Target": f"DynamoDB_20120810.{operation}",
+            },
+        )
+        self._signer.add_auth(request)
+        response = self._http.urlopen(
+            "POST", "/", body=payload, headers=dict(request.headers.items())
+        )
+        return response.status, json.loads(response.data)
+
+
+def _is_throttled(answer: Mapping[str, Any]) -> bool:
+    reasons = answer.get("CancellationReasons") or []
+    codes = {reason.get("Code") for reason in reasons}
+    return bool(codes & {"ThrottlingError", "ProvisionedThroughputExceeded"})
+
+
+def backoff_seconds(attempt: int, longest: float = LONGEST_WAIT) -> float:
+    """Full jitter: a random wait up to 25 ms, 50 ms, 100 ms, ... and never above the longest."""
+    return random.uniform(0, min(longest, 0.025 * 2 ** min(attempt - 1, 20))) if attempt else 0.0

@@ -1,0 +1,23 @@
+"""Parts of expressions that several writes build."""
+
+from collections.abc import Iterable, Mapping
+
+from shared.dynamodb.requests import Value
+
+
+def assign(sets: Mapping[str, Value]) -> tuple[list[str], list[str], dict[str, Value]]:
+    """Assignments, removals (of what is None) and values that give attributes new values."""
+    assignments, removals, values = [], [], dict[str, Value]()
+    for number, (name, value) in enumerate(sets.items()):
+        if value is None:
+            removals.append(name)
+        else:
+            assignments.append(f"{name} = :v{number}")
+            values[f":v{number}"] = value
+    return assignments, removals, values
+
+
+def set_and_remove(assignments: Iterable[str], removals: Iterable[str]) -> str:
+    """An update expression."""
+    expression, removed = f"SET {', '.join(assignments)}", ", ".join(removals)
+    return f"{expression} REMOVE {removed}" if removed else expression

@@ -1,0 +1,327 @@
+"""The keys of every kind of item, and the names of partitions and indexes: all of them are here."""
+
+from typing import NamedTuple
+
+
+class Key(NamedTuple):
+    """The primary key of one item."""
+
+    pk: str
+    sk: str
+
+
+# --- Keys: every kind of item, in one place -----------------------------------------------------
+
+DENIAL_SHARDS = 16
+SWEEP_SHARDS = 4
+NOTABLE_SHARDS = 16
+NOTABLE_NOW = "now"
+LIST_INDEX = "list"
+SWEEP_INDEX = "sweep"
+ROOM_INDEX = "room"
+LEDGER_PREFIX = "LEDGER#"
+USAGE_PREFIX = "USAGE#"
+PART_PREFIX = "PART#"
+POOL_PREFIX = "POOL#"
+SUM_PREFIX = "SUM#"
+DENIAL_PREFIX = "DENIAL#"
+ENTITLEMENT_PREFIX = "ENTITLEMENT#"
+WEBHOOK_REQUEST_PREFIX = "WEBHOOK_REQUEST#"
+REPORT_PREFIX = "REPORT#"
+SEAT_REQUEST_PREFIX = "SEAT_REQUEST#"
+ASKED = "ASKED#"
+FOLLOW_UP_PREFIX = "FOLLOWUP#"
+FOLLOW_UP_ENTRY = "ENTRY#"
+SEATS = "seats"  # the meter of an entitlement's seats
+# What has a time at which it is due, beside what the sweep looks for: partitions of its index.
+DUE_MAILS = "MAILS"
+DUE_DELIVERIES = tuple(f"DELIVERIES#{shard:x}" for shard in range(16))
+
+
+def entitlement_key(entitlement_id: str) -> Key:
+    """The entitlement: what was sold, to whom, on which terms."""
+    return Key(f"{ENTITLEMENT_PREFIX}{entitlement_id}", "ENTITLEMENT")
+
+
+def ledger_key(entitlement_id: str, page: int = 0) -> Key:
+    """A ledger page: the set of seats held."""
+    return Key(f"{LEDGER_PREFIX}{entitlement_id}#{page:04d}", "LEDGER")
+
+
+def standing_key(entitlement_id: str) -> Key:
+    """How a pool stands, in a small item that everybody who grants reads."""
+    return Key(f"{POOL_PREFIX}{entitlement_id}", "STANDING")
+
+
+def pool_key(entitlement_id: str) -> Key:
+    """A pool: how many pages it has, what is in its bank, what is to be done with it."""
+    return Key(f"{POOL_PREFIX}{entitlement_id}", "POOL")
+
+
+def sum_key(entitlement_id: str) -> Key:
+    """A pool's sum: the changes of all its pages, brought into one sequence."""
+    return Key(f"{SUM_PREFIX}{entitlement_id}", "SUM")
+
+
+def pool_sweep(entitlement_id: str) -> str:
+    """The partition of the sweep's index for the pages of one pool."""
+    return f"SWEEP#{entitlement_id}"
+
+
+def room_shard(entitlement_id: str, shard: int) -> str:
+    """A partition of the index of the pages of one pool that may have room."""
+    return f"ROOM#{entitlement_id}#{shard}"
+
+
+def usage_key(entitlement_id: str, usage: str, page: int = 0) -> Key:
+    """The counter of a usage limit."""
+    return Key(f"{USAGE_PREFIX}{entitlement_id}#{usage}#{page:04d}", "LEDGER")
+
+
+def part_key(entitlement_id: str, usage: str, number: int) -> Key:
+    """A part of a usage limit that is spread. Nobody reads its stream: the counter tells of it."""
+    return Key(f"{PART_PREFIX}{entitlement_id}#{usage}#{number:04d}", "PART")
+
+
+def consumption_key(entitlement_id: str, usage: str, request_key: str) -> Key:
+    """What a request consumed, once its counter names it no more."""
+    return Key(f"CONSUMED#{entitlement_id}#{usage}#{request_key}", "CONSUMED")
+
+
+def period_key(entitlement_id: str, usage: str, number: int) -> Key:
+    """A usage limit's period that has ended, the n-th of its counter."""
+    return Key(f"PERIODS#{entitlement_id}#{usage}", f"{number:06d}")
+
+
+def correction_key(entitlement_id: str, usage: str, at_ms: int, seq: int) -> Key:
+    """A correction of a usage limit's count."""
+    return Key(f"CORRECTIONS#{entitlement_id}#{usage}", f"{at_ms:013d}#{seq:012d}")
+
+
+def owner_of(pk: str) -> str:
+    """The entitlement id in the partition key of a ledger page, a counter or a denial."""
+    return pk.split("#")[1]
+
+
+def page_number(pk: str) -> int:
+    """The number of a ledger page, by its partition key."""
+    return int(pk.rpartition("#")[2])
+
+
+def usage_meter(usage: str) -> str:
+    """What is metered by the usage limit of this key."""
+    return f"usage#{usage}"
+
+
+def usage_of(meter: str) -> str | None:
+    """The key of a meter's usage limit; None for seats."""
+    return None if meter == SEATS else meter.partition("#")[2]
+
+
+def meter_of(pk: str) -> str:
+    """The meter that a ledger page, a counter or a denial is about, by its partition key."""
+    kind, _, *rest = pk.split("#")
+    if f"{kind}#" in (USAGE_PREFIX, PART_PREFIX):
+        return usage_meter(rest[0])
+    return usage_meter(rest[2]) if len(rest) > 2 else SEATS
+
+
+def _of(meter: str) -> str:
+    """The end of a partition key that is the shorter one for seats."""
+    return "" if meter == SEATS else f"#{meter}"
+
+
+def seat_record_key(entitlement_id: str, seat_key: str, page: int = 0) -> Key:
+    """A seat record: the person behind a seat key."""
+    return Key(f"SEATS#{entitlement_id}#{page:04d}", seat_key)
+
+
+def denial_key(entitlement_id: str, seat_key: str, hour: str, meter: str = SEATS) -> Key:
+    """Attempts of one seat key refused at the cap in one UTC hour (`YYYY-MM-DDTHH`).
+
+    A seat key always falls on the same one of 16 partitions: a storm spreads, and everything
+    about one person is one query. Of a usage limit, a request's key takes the seat key's place.
+    """
+    pk = denial_partition(entitlement_id, denial_shard(seat_key), meter)
+    return Key(pk, f"{hour}#{seat_key}")
+
+
+def denial_partition(entitlement_id: str, shard: str, meter: str = SEATS) -> str:
+    """The partition key of one of the 16 partitions of an entitlement's denials."""
+    return f"{DENIAL_PREFIX}{entitlement_id}#{shard}{_of(meter)}"
+
+
+def denial_shard(seat_key: str) -> str:
+    """The one of 16 partitions of denials on which a seat key falls, a hex digit."""
+    return f"{sum(seat_key.encode()) % DENIAL_SHARDS:x}"
+
+
+def change_key(entitlement_id: str, at_ms: int, seq: int, page: int = 0, meter: str = SEATS) -> Key:
+    """A kept change: one accepted version of a page or a counter, in the order of time."""
+    pk = f"CHANGES#{entitlement_id}#{page:04d}{_of(meter)}"
+    return Key(pk, f"{at_ms:013d}#{seq:012d}")
+
+
+def attempt_key(
+    entitlement_id: str, at_ms: int, seat_key: str, attempts: int, meter: str = SEATS
+) -> Key:
+    """A kept denial: one attempt of a seat key, the n-th in its hour."""
+    pk = f"CHANGES#{entitlement_id}#denied-{denial_shard(seat_key)}{_of(meter)}"
+    return Key(pk, f"{at_ms:013d}#{seat_key}#{attempts:09d}")
+
+
+def quarter_key(entitlement_id: str, meter: str, quarter: str) -> Key:
+    """Use of one meter in one quarter-hour (`YYYY-MM-DDTHH:MM`, UTC)."""
+    return Key(f"HISTORY#{entitlement_id}#{meter}", quarter)
+
+
+def denied_quarter_key(entitlement_id: str, quarter: str, seat_key: str, meter: str = SEATS) -> Key:
+    """Attempts of one seat key denied in one quarter-hour."""
+    return Key(f"HISTORY#{entitlement_id}#denied{_of(meter)}", f"{quarter}#{seat_key}")
+
+
+def rollup_key(entitlement_id: str, meter: str, size: str, start: str) -> Key:
+    """Use of one meter in a UTC hour or day (`size`: `hours`, `days`), by when it begins."""
+    return Key(f"HISTORY#{entitlement_id}#{meter}#{size}", start)
+
+
+def denied_day_key(entitlement_id: str, day: str, meter: str = SEATS) -> Key:
+    """Attempts denied on a UTC day (`YYYY-MM-DD`), by hour."""
+    return Key(f"HISTORY#{entitlement_id}#denied-days{_of(meter)}", day)
+
+
+def episode_key(entitlement_id: str, meter: str, start_ms: int) -> Key:
+    """One overdraft episode, by when it began."""
+    return Key(f"EPISODES#{entitlement_id}#{meter}", f"{start_ms:013d}")
+
+
+def mail_state_key(entitlement_id: str, audience: str) -> Key:
+    """What is to be told to an audience, and when it was last told something."""
+    return Key(f"MAIL#{entitlement_id}", f"STATE#{audience}")
+
+
+def mail_key(entitlement_id: str, at_ms: int, audience: str) -> Key:
+    """One e-mail: claimed, then sent."""
+    return Key(f"MAIL#{entitlement_id}", f"SENT#{at_ms:013d}#{audience}")
+
+
+def unsubscribed_key(entitlement_id: str, address_hash: str) -> Key:
+    """Marks an address that wants no more mail about an entitlement."""
+    return Key(f"MAIL#{entitlement_id}", f"UNSUBSCRIBED#{address_hash}")
+
+
+def webhook_key(webhook_id: str) -> Key:
+    """A webhook endpoint. All are in one partition: who sends events needs all of them."""
+    return Key("WEBHOOKS", webhook_id)
+
+
+def webhooks_version_key() -> Key:
+    """Counts the changes of webhook endpoints, so that a cache of them can be checked."""
+    return Key("WEBHOOKS_VERSION", "VERSION")
+
+
+def webhook_secret_key(webhook_id: str) -> Key:
+    """What signs the messages to an endpoint."""
+    return Key(f"WEBHOOK_SECRET#{webhook_id}", "SECRET")
+
+
+def webhook_state_key(webhook_id: str) -> Key:
+    """How an endpoint has been answering."""
+    return Key(f"WEBHOOK_STATE#{webhook_id}", "STATE")
+
+
+def webhook_request_key(webhook_id: str, request_id: str) -> Key:
+    """A test event or a resend that somebody asked for."""
+    return Key(f"{WEBHOOK_REQUEST_PREFIX}{webhook_id}", request_id)
+
+
+def due_deliveries(webhook_id: str) -> str:
+    """The partition of the sweep's index for the deliveries to an endpoint."""
+    return DUE_DELIVERIES[sum(webhook_id.encode()) % len(DUE_DELIVERIES)]
+
+
+def delivery_key(webhook_id: str, at_ms: int, event_id: str) -> Key:
+    """The delivery of one event to one endpoint."""
+    return Key(f"DELIVERY#{webhook_id}", f"{at_ms:013d}#{event_id}")
+
+
+def credential_key(key_id: str) -> Key:
+    """An API key or a license key, by its public id."""
+    return Key(f"KEY#{key_id}", "KEY")
+
+
+def idempotency_key(digest: str) -> Key:
+    """The answer given to an `Idempotency-Key`."""
+    return Key(f"IDEMPOTENCY#{digest}", "IDEMPOTENCY")
+
+
+def overdraft_key(entitlement_id: str, meter: str = SEATS) -> Key:
+    """Marks an entitlement of which more is in use than was purchased."""
+    return Key("OVERDRAFT", f"{entitlement_id}{_of(meter)}")
+
+
+def notable_shard(entitlement_id: str) -> int:
+    """The one of 16 partitions of a month on which an entitlement's marks fall."""
+    return sum(entitlement_id.encode()) % NOTABLE_SHARDS
+
+
+def notable_partition(month: str, shard: int) -> str:
+    """The partition key of the marks of a UTC month (`YYYY-MM`), or of now."""
+    return f"NOTABLE#{month}#{shard:x}"
+
+
+def notable_key(entitlement_id: str, month: str, meter: str = SEATS) -> Key:
+    """Marks that a meter came near to its limit, or denied, in a month: a report looks at it."""
+    shard = notable_shard(entitlement_id)
+    return Key(notable_partition(month, shard), f"{entitlement_id}{_of(meter)}")
+
+
+def marked(sort_key: str) -> tuple[str, str]:
+    """The entitlement and the meter of a mark."""
+    owner, _, meter = sort_key.partition("#")
+    return owner, meter or SEATS
+
+
+def seat_request_key(entitlement_id: str, at_ms: int, request_id: str) -> Key:
+    """More seats that the customer asked for, in the order of time."""
+    return Key(f"{SEAT_REQUEST_PREFIX}{entitlement_id}", f"{ASKED}{at_ms:013d}#{request_id}")
+
+
+def follow_up_key(entitlement_id: str) -> Key:
+    """Where sales stand with an entitlement."""
+    return Key(f"{FOLLOW_UP_PREFIX}{entitlement_id}", "STATE")
+
+
+def follow_up_entry_key(entitlement_id: str, version: int) -> Key:
+    """One change of a follow-up: who, when, what."""
+    return Key(f"{FOLLOW_UP_PREFIX}{entitlement_id}", f"{FOLLOW_UP_ENTRY}{version:08d}")
+
+
+def report_key(report_id: str) -> Key:
+    """A report: what was asked for, and how far it is."""
+    return Key(f"{REPORT_PREFIX}{report_id}", "REPORT")
+
+
+def report_job_key(report_id: str, step: str, number: int) -> Key:
+    """How often a job of a report was begun."""
+    return Key(f"REPORT_JOB#{report_id}", f"{step}#{number:05d}")
+
+
+def report_series_key(series: str) -> Key:
+    """The newest report of one period and filters."""
+    return Key(f"REPORT_SERIES#{series}", "SERIES")
+
+
+def secret_key(name: str) -> Key:
+    """A secret that this stack made for itself."""
+    return Key(f"SECRET#{name}", "SECRET")
+
+
+def heartbeat_key() -> Key:
+    """Written every minute, so that the stream always has something to be read."""
+    return Key("HEARTBEAT", "HEARTBEAT")
+
+
+def sweep_shard(entitlement_id: str) -> str:
+    """The partition of the sweep's index for this entitlement."""
+    return f"SWEEP#{sum(entitlement_id.encode()) % SWEEP_SHARDS}"

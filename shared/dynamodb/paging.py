@@ -1,0 +1,61 @@
+"""Lists of items that follow DynamoDB's own end of page."""
+
+from typing import Any, NamedTuple
+
+from shared.dynamodb.keys import LIST_INDEX
+from shared.dynamodb.requests import Item, Query, Steps
+
+# How much one filtered page may read: then it ends early, with a token to go on from.
+MAX_READS = 10
+
+
+class Listed(NamedTuple):
+    """Items of one page, and where the next one starts (None: there is none)."""
+
+    items: list[dict[str, Any]]
+    next: list[str] | None
+
+
+def read_page(query: Query, limit: int) -> Steps[tuple[list[Item], bool]]:
+    """At most `limit` items of a query without a filter, and whether there are more.
+
+    DynamoDB ends a page after 1 MB, whatever `Limit` says: it is read on from there, a bounded
+    number of times, so that there may be fewer items, but always one if there is any.
+    """
+    items: list[Item] = []
+    for _ in range(MAX_READS):
+        found = yield query._replace(limit=limit + 1 - len(items))
+        items += found.items
+        if len(items) > limit:
+            return items[:limit], True
+        if found.next is None:
+            return items, False
+        query = query._replace(start=found.next)
+    return items, True
+
+
+def read_before(query: Query, limit: int, end: str | None) -> Steps[tuple[list[Item], bool]]:
+    """The same of a query that ends with the sort key `end`, which the page before has had."""
+    items, has_more = yield from read_page(query, limit + 1)
+    items = [item for item in items if end is None or item["sk"] < end]
+    return items[:limit], has_more or len(items) > limit
+
+
+def list_query(listed: str, limit: int, start: list[str] | None, **more: Any) -> Query:
+    """A page of one list of the `list` index, newest first; `more` are parts of the query."""
+    values = {":list": listed, **more.pop("values", {})}
+    start_key = dict(zip(("pk", "sk", "listSort"), start, strict=True)) if start else None
+    return Query(
+        "listKey = :list",
+        values,
+        index_name=LIST_INDEX,
+        limit=limit,
+        start={**start_key, "listKey": listed} if start_key else None,
+        descending=True,
+        **more,
+    )
+
+
+def position_of(item: Item) -> list[str]:
+    """Where a page goes on that ended with this item."""
+    return [item["pk"], item["sk"], item["listSort"]]

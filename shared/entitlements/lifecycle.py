@@ -1,0 +1,42 @@
+"""What ends an entitlement."""
+
+from shared import ledger, pool_changes
+from shared.dynamodb.keys import entitlement_key
+from shared.dynamodb.requests import (
+    NO_NAMES,
+    Accepted,
+    Cancelled,
+    Pause,
+    Steps,
+    Transact,
+    Update,
+)
+from shared.entitlements.model import seat_terms
+from shared.entitlements.queries import fetch_entitlement
+from shared.ledger import Change
+
+
+def close_entitlement(entitlement_id: str, change: Change) -> Steps[bool]:
+    """Take the seats away from an entitlement whose validity has ended; False if it has not.
+
+    It leaves the sweep's index in the same transaction, so it is closed once. The pages of a pool
+    follow: see `pool_changes.tend`.
+    """
+    due = Update(
+        entitlement_key(entitlement_id),
+        "REMOVE earliest",
+        "attribute_exists(earliest) AND validUntil <= :now",
+        NO_NAMES,
+        {":now": change.now},
+    )
+    for attempt in range(1, ledger.ROUNDS + 1):
+        item, page = yield from fetch_entitlement(entitlement_id)
+        valid = seat_terms(item["document"])
+        emptied = yield from pool_changes.take_away(entitlement_id, page, valid, change, "expired")
+        reply = yield Transact((due, *emptied))
+        if isinstance(reply, Accepted):
+            return True
+        if isinstance(reply, Cancelled) and reply.reasons[0][0]:
+            return False
+        yield Pause(attempt)
+    return False

@@ -1,0 +1,30 @@
+"""The entitlement as the API answers it."""
+
+from typing import Any
+
+from shared import ledger
+from shared.clock import to_rfc3339
+from shared.dynamodb.requests import (
+    Item,
+)
+from shared.entitlements.model import DEFAULTS, DOCUMENT_MEMBERS, hard_cap, has_seats
+from shared.ledger import Standing
+
+
+def entitlement_view(item: Item, standing: Standing, now: int) -> dict[str, Any]:
+    """An entitlement as the API answers it at `now`, Unix seconds."""
+    document = item["document"]
+    status = ledger.status_at(item["status"], item["validFrom"], item.get("validUntil"), now)
+    return {
+        "entitlementId": item["entitlementId"],
+        "status": status,
+        **{name: document.get(name, DEFAULTS.get(name)) for name in DOCUMENT_MEMBERS},
+        "usageLimits": [
+            {**limit, "hardCap": hard_cap(limit["limit"], limit["overdraftLimit"])}
+            for limit in document["usageLimits"]
+        ],
+        "hardCap": item.get("hardCap") if has_seats(item) else None,
+        "seats": standing.view() if has_seats(item) else None,
+        "createdAt": to_rfc3339(item["createdAt"]),
+        "updatedAt": to_rfc3339(item["updatedAt"]),
+    }

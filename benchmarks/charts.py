@@ -44,10 +44,18 @@ def bundle(name: str) -> Path:
     """What the page would load of one library."""
     target = CACHE / f"{name}.bundle.js"
     subprocess.run(
-        ["node_modules/.bin/esbuild", f"{name}.js", "--bundle", "--minify", "--format=esm",
-         f"--outfile={target}", "--log-level=error"],
-        cwd=CACHE, check=True,
-    )  # fmt: skip
+        [
+            "node_modules/.bin/esbuild",
+            f"{name}.js",
+            "--bundle",
+            "--minify",
+            "--format=esm",
+            f"--outfile={target}",
+            "--log-level=error",
+        ],
+        cwd=CACHE,
+        check=True,
+    )
     return target
 
 
@@ -91,8 +99,14 @@ def main() -> None:
         for name in LIBRARIES:
             script = bundle(name)
             size = script.stat().st_size
-            rows.append({"name": name, "minified": size, "brotli": packed(script),
-                         "ms": measure(page, script, name)})  # fmt: skip
+            rows.append(
+                {
+                    "name": name,
+                    "minified": size,
+                    "brotli": packed(script),
+                    "ms": measure(page, script, name),
+                }
+            )
         browser.close()
     first = rows[0]
     print(

@@ -13,7 +13,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from shared import problems, usage
+from shared import problems
+from shared.audit import Change
 from shared.dynamodb.keys import Key, usage_key
 from shared.dynamodb.requests import (
     Accepted,
@@ -26,8 +27,11 @@ from shared.dynamodb.requests import (
     Transact,
     Update,
 )
-from shared.ledger import Change
-from shared.usage import LEAF, Counter, Terms
+from shared.usage import consumption, corrections
+from shared.usage.counter import Counter, UsageTerms
+from shared.usage.periods import DAY_MS
+from shared.usage.request_log import LEAF
+from shared.usage.terms import new_counter
 
 NOW_MS = 2_500_000_000_000  # the clock of the bench
 THREADS_CALLS = 320
@@ -50,8 +54,8 @@ class Limit:
         bench.requests += 1
         self.owner = f"ent_bench{bench.requests:011d}"
         self.key = usage_key(self.owner, "exports")
-        terms = Terms(purchased, cap, "monthly", "UTC", "active", 0, None)
-        bench.door.execute(usage.new_counter(self.owner, "exports", terms, bench.change()))
+        terms = UsageTerms(purchased, cap, "monthly", "UTC", "active", 0, None)
+        bench.door.execute(new_counter(self.owner, "exports", terms, bench.change()))
         self.numbers = itertools.count()
         self._process = threading.local()
 
@@ -75,9 +79,9 @@ class Limit:
     def consume(self, key: str = "", quantity: int = 1, *, days: int = 0) -> Any:
         """One request; the hint is kept, as a warm process keeps it."""
         change: Change = self.bench.change()
-        change = change._replace(now_ms=change.now_ms + days * usage.DAY_MS)
+        change = change._replace(now_ms=change.now_ms + days * DAY_MS)
         leaf = None if self._timed else self.leaf
-        operation = usage.consume(
+        operation = consumption.consume(
             self.owner, "exports", key or self.request(), quantity, change, busy_leaf=leaf
         )
         try:
@@ -116,9 +120,14 @@ def measure_usage(bench: Any) -> dict[str, float]:
     put("replay.kept", lambda: limit.consume("request00003"))
     limit.leaf = None
     put("busy.unhinted", limit.consume)
-    put("correction", lambda: bench.door.run(
-        usage.correct(limit.owner, "exports", "correction00", -1, "a test", bench.change())
-    ))  # fmt: skip
+    put(
+        "correction",
+        lambda: bench.door.run(
+            corrections.correct(
+                limit.owner, "exports", "correction00", -1, "a test", bench.change()
+            )
+        ),
+    )
     timed = Limit(bench, timed=True)
     timed.fill(2 * LEAF + 2)
     put("timed", timed.consume)
@@ -159,9 +168,12 @@ def optimistic(key: Key, request: str, seen: dict[str, int]) -> Steps[int]:
         left, seq = seen["left"], seen["seq"]
         answer: Item = {"answer": left - 1, "quantity": 1, "text": "x" * 150}
         write = Update(
-            key, "SET #left = #left - :one, seq = seq + :one", "seq = :seq AND #left >= :one",
-            {"#left": "left"}, {":one": 1, ":seq": seq},
-        )  # fmt: skip
+            key,
+            "SET #left = #left - :one, seq = seq + :one",
+            "seq = :seq AND #left >= :one",
+            {"#left": "left"},
+            {":one": 1, ":seq": seq},
+        )
         kept = Put(Key(f"{key.pk}#{request}", "REQUEST"), answer, "attribute_not_exists(pk)")
         reply = yield Transact((write, kept))
         if isinstance(reply, Accepted):
@@ -180,9 +192,12 @@ def claimed(key: Key, request: str) -> Steps[int]:
     kept = Key(f"{key.pk}#{request}", "REQUEST")
     yield Put(kept, {"quantity": 1}, "attribute_not_exists(pk)")
     write = Update(
-        key, "SET #left = #left - :one, seq = seq + :one", "#left >= :one",
-        {"#left": "left"}, {":one": 1},
-    )  # fmt: skip
+        key,
+        "SET #left = #left - :one, seq = seq + :one",
+        "#left >= :one",
+        {"#left": "left"},
+        {":one": 1},
+    )
     reply = yield write
     left = int(reply.item["left"])
     yield Put(kept, {"answer": left, "quantity": 1, "text": "x" * 150})

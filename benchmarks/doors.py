@@ -30,7 +30,7 @@ from local.dynamodb import DynamoDBLocal
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import Key, ledger_key
 from shared.dynamodb.requests import Update, Value
-from shared.ledger import Terms
+from shared.seats.terms import SeatTerms
 
 ROUNDS, CALLS = 9, 60
 COUNTER = Key("BARE", "BARE")
@@ -107,7 +107,7 @@ def main() -> None:
     """Let all take turns, and print the medians."""
     with DynamoDBLocal() as engine:
         bench = Bench(engine)
-        owner = bench.page(128, Terms(128, 128, "active", 0, None, 8 * 3600))
+        owner = bench.page(128, SeatTerms(128, 128, "active", 0, None, 8 * 3600))
         field = contestants(bench, ledger_key(owner))
         spent: dict[tuple[str, str], list[float]] = {}
         for turn in range(ROUNDS + 2):

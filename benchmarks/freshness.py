@@ -42,9 +42,16 @@ def main() -> None:
 
 def _measure(api: Api, rate: int) -> tuple[int, list[float]]:
     """The number of grants, and for each look how old its sum was, in seconds."""
-    made = api.expect(201, "POST", "/v1/entitlements", {
-        "customer": {"name": "Bench"}, "product": "CAD", "seatCount": 20_000,
-    })  # fmt: skip
+    made = api.expect(
+        201,
+        "POST",
+        "/v1/entitlements",
+        {
+            "customer": {"name": "Bench"},
+            "product": "CAD",
+            "seatCount": 20_000,
+        },
+    )
     path = f"/v1/entitlements/{made['entitlementId']}"
     answered: list[float] = []
     lock, numbers = threading.Lock(), itertools.count()

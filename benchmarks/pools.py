@@ -6,12 +6,22 @@ Pages are filled as hashing fills them; nine tenths of the cap are held, or all 
 import itertools
 from typing import Any
 
+from benchmarks.new_pool import new_pages
 from functions.notify import sums
-from shared import ledger, pool, pool_changes, pool_sum, problems
+from shared import problems
+from shared.audit import Change
+from shared.clock import EPOCH
 from shared.dynamodb.keys import Key
 from shared.dynamodb.requests import BatchPut, Get
-from shared.ledger import Change, Holder, Page, Place, Terms
-from shared.pool_sum import Told
+from shared.seats import activation, totals
+from shared.seats.encoding import activation_id, encode_seat, seat_key
+from shared.seats.placement import PARTS, Place
+from shared.seats.release import release_grant
+from shared.seats.resharding import wanted_pages
+from shared.seats.shard import PAGE_SEATS, Page
+from shared.seats.terms import SeatTerms, new_page
+from shared.seats.totals import Told
+from shared.seats.writes import Holder
 
 CAPS = (100, 10_000, 100_000)
 LEASE = 8 * 3600
@@ -20,7 +30,7 @@ PEOPLE = 20
 # How often every page has changed before.
 AGE = 100_000
 # Where a change of the sum is told alone, and where a batch is told at once.
-TOLD = (1, pool_sum.TOLD)
+TOLD = (1, totals.TOLD)
 
 
 def measure(bench: Any) -> dict[str, float]:
@@ -28,7 +38,7 @@ def measure(bench: Any) -> dict[str, float]:
     results: dict[str, float] = {}
     for cap in CAPS:
         results |= {f"pool.{name}.{cap}": value for name, value in _measure(bench, cap).items()}
-        if cap > ledger.PAGE_SEATS:
+        if cap > PAGE_SEATS:
             results |= {f"pool.{name}.{cap}": value for name, value in _sum(bench, cap).items()}
     return results
 
@@ -39,22 +49,22 @@ class _Pool:
     def __init__(self, bench: Any, cap: int, held: int) -> None:
         self.bench = bench
         self.cap = cap
-        self.pages = pool_changes.wanted_pages(cap, cap, 0)
+        self.pages = wanted_pages(cap, cap, 0)
         self.owner = f"ent_benchpool{cap}of{held}"
-        self.memory = pool.Memory()
+        self.memory = activation.Memory()
         change = bench.change()
-        terms = Terms(cap, cap, "active", 0, None, LEASE)
+        terms = SeatTerms(cap, cap, "active", 0, None, LEASE)
         seats: dict[Key, dict[str, int]] = {}
-        stamp = (change.now - ledger.EPOCH) * 100_000
-        value = ledger.encode_seat(stamp, is_overdraft=False, now=change.now) + LEASE
+        stamp = (change.now - EPOCH) * 100_000
+        value = encode_seat(stamp, is_overdraft=False, now=change.now) + LEASE
         for number in range(held):
-            key = ledger.seat_key(self.owner, f"user{number}")
+            key = seat_key(self.owner, f"user{number}")
             seats.setdefault(self.place(key).key, {})[key] = value
         if self.pages == 1:
-            new = ledger.new_page(self.owner, terms, change)
+            new = new_page(self.owner, terms, change)
             items: list[Any] = [(new.key, new.item)]
         else:
-            items = pool.new_pages(self.owner, terms, self.pages, change)
+            items = new_pages(self.owner, terms, self.pages, change)
         puts = [(key, self._filled(key, item, seats, held)) for key, item in items]
         bench.door.execute(BatchPut(tuple(puts)))
 
@@ -74,7 +84,7 @@ class _Pool:
         return {name: each for name, each in item.items() if each is not None}
 
     def page(self, seat_id: str) -> Page:
-        place = self.place(ledger.seat_key(self.owner, seat_id))
+        place = self.place(seat_key(self.owner, seat_id))
         return Page.of(self.bench.door.execute(Get(place.key)))
 
     def take(self, seat_id: str, change: Change | None = None) -> Any:
@@ -82,7 +92,8 @@ class _Pool:
         holder = Holder(seat_id, "Alice Example", {"device": "mbp-13"})
         stamp = self.bench.stamps.next(change.now_ms)
         return self.bench.door.run(
-            pool.take(self.owner, holder, change, stamp, memory=self.memory), lambda: change.now_ms
+            activation.take(self.owner, holder, change, stamp, memory=self.memory),
+            lambda: change.now_ms,
         )
 
     def deny(self, seat_id: str) -> None:
@@ -92,9 +103,9 @@ class _Pool:
             return
         raise AssertionError("all seats are held, and one was given")
 
-    def release(self, grant: pool.Grant) -> Any:
-        named = ledger.activation_id(grant.key, grant.seat.stamp)
-        operation = pool.release(self.owner, named, self.bench.change(), memory=self.memory)
+    def release(self, grant: activation.Grant) -> Any:
+        named = activation_id(grant.key, grant.seat.stamp)
+        operation = release_grant(self.owner, named, self.bench.change(), memory=self.memory)
         return self.bench.door.run(operation)
 
 
@@ -104,7 +115,7 @@ def _measure(bench: Any, cap: int) -> dict[str, float]:
     names = [f"new{number}" for number in range(PEOPLE * 20)]
     names = [name for name in names if _has_room(busy.page(name))][: min(PEOPLE, cap // 10)]
     busy.take("user0")  # a process knows the pool once it has seen it
-    grants: list[pool.Grant] = []
+    grants: list[activation.Grant] = []
     results = _most(
         bench, "grant", [lambda who=who: grants.append(busy.take(who)) for who in names]
     )
@@ -138,12 +149,12 @@ def _most(bench: Any, name: str, works: list[Any]) -> dict[str, float]:
 def _sum(bench: Any, cap: int) -> dict[str, float]:
     """What counting a change costs: told alone, and of a whole batch."""
     owner = f"ent_benchsum{cap}"
-    pages = pool_changes.wanted_pages(cap, cap, 0)
-    numbers = [index * (ledger.PARTS // pages) for index in range(pages)]
+    pages = wanted_pages(cap, cap, 0)
+    numbers = [index * (PARTS // pages) for index in range(pages)]
     limits = {"seatCount": cap, "hardCap": cap, "terms": {"status": "active", "validFrom": 0}}
-    terms = Terms(cap, cap, "active", 0, None, LEASE)
-    first = Page.of(dict(ledger.new_page(owner, terms, bench.change()).item))
-    bench.door.execute(pool_sum.first(owner, first, 1, limits, bench.change().now_ms))
+    terms = SeatTerms(cap, cap, "active", 0, None, LEASE)
+    first = Page.of(dict(new_page(owner, terms, bench.change()).item))
+    bench.door.execute(totals.first(owner, first, 1, limits, bench.change().now_ms))
     seqs = itertools.count(AGE)
 
     def count(changes: int) -> None:

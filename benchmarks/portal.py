@@ -91,13 +91,18 @@ def open_page(browser: Browser, url: str) -> tuple[float, float, float, int]:
 def reads(stack: Stack, link: str) -> list[tuple[str, int, int]]:
     """What each piece of the page's data reads: name, round trips, items."""
     door = CountingTable(
-        stack.outputs["TableName"], region=REGION, endpoint=stack.emulator.url,
+        stack.outputs["TableName"],
+        region=REGION,
+        endpoint=stack.emulator.url,
         credentials=Credentials(ACCESS_KEY, SECRET_KEY),
-    )  # fmt: skip
+    )
     routes: dict[str, request.Handler] = {
-        "getPortal": state.read, "listPortalSeats": state.list_seats, "getPortalGraph": graph.read,
-        "getPortalDenials": denials.read, "getPortalForecast": forecast.read,
-    }  # fmt: skip
+        "getPortal": state.read,
+        "listPortalSeats": state.list_seats,
+        "getPortalGraph": graph.read,
+        "getPortalDenials": denials.read,
+        "getPortalForecast": forecast.read,
+    }
     serve = app.serve(routes, app.Context({}, door))
     token = link.partition("#")[2]
 

@@ -22,8 +22,11 @@ from shared.dynamodb.client import Table
 # the median of a plain call, and 3.7 times that of a transaction.
 READ, WRITE, TRANSACTION = (4.0, 0.32), (7.6, 0.32), (25.0, 0.56)
 LATENCIES = {
-    "GetItem": READ, "BatchGetItem": READ, "Query": READ, "TransactWriteItems": TRANSACTION,
-}  # fmt: skip
+    "GetItem": READ,
+    "BatchGetItem": READ,
+    "Query": READ,
+    "TransactWriteItems": TRANSACTION,
+}
 
 _SERVER = """
 import asyncio, hashlib, json, random, re, sys

@@ -26,7 +26,6 @@ from rich.table import Table as Grid
 
 from local.dynamodb import DynamoDBLocal, table_properties
 from local.stack import client
-from shared import history
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import (
     SEATS,
@@ -41,7 +40,9 @@ from shared.dynamodb.keys import (
     seat_record_key,
 )
 from shared.dynamodb.requests import BatchPut, Put
-from shared.history import COUNTS, Episode, KeptChange, Level, Quarter
+from shared.history.buckets import Quarter, quarter_name
+from shared.history.changes import COUNTS, KeptChange, Level
+from shared.history.episodes import Episode
 from tools import ROOT
 
 RESULTS = ROOT / ".local/bench-report.json"
@@ -53,10 +54,14 @@ PEOPLE = 12
 ROUND_TRIP_SECONDS = 0.005  # a query in AWS, published medians being 3 to 5 ms
 LAMBDA_SECONDS, LAMBDA_DISK, AT_ONCE = 900, 10.2e9, 20
 ENV = {
-    "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1",
-    "AWS_DEFAULT_REGION": "us-east-1", "POWERTOOLS_LOG_LEVEL": "CRITICAL", "TABLE_NAME": "bench",
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "POWERTOOLS_LOG_LEVEL": "CRITICAL",
+    "TABLE_NAME": "bench",
     "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
-}  # fmt: skip
+}
 Items = list[tuple[Key, dict[str, Any]]]
 
 
@@ -66,22 +71,30 @@ def entitlement_of(number: int, *, is_quiet: bool) -> Items:
     owner = f"ent_{'quiet' if is_quiet else 'bench'}{number:08d}"
     purchased, cap = 100, 120
     document: dict[str, Any] = {
-        "product": f"Product {number % 10}", "sku": None,
+        "product": f"Product {number % 10}",
+        "sku": None,
         "customer": {"name": f"Customer {number}", "externalId": f"crm-{number}"},
         "contacts": {"customerAdmin": None, "accountOwner": {"name": None, "email": "o@v.example"}},
-        "seatCount": purchased, "overdraftSeatLimit": {"type": "absolute", "value": 20},
-        "usageLimits": [], "unitPrice": {"amount": "30.00", "currency": "USD", "per": "month"},
-        "timeZone": "America/New_York", "status": "active",
-    }  # fmt: skip
+        "seatCount": purchased,
+        "overdraftSeatLimit": {"type": "absolute", "value": 20},
+        "usageLimits": [],
+        "unitPrice": {"amount": "30.00", "currency": "USD", "per": "month"},
+        "timeZone": "America/New_York",
+        "status": "active",
+    }
     items: Items = [
         (
             entitlement_key(owner),
             {
-                "entitlementId": owner, "document": document, "status": "active",
-                "validFrom": 0, "createdAt": MONTH, "version": 1,
+                "entitlementId": owner,
+                "document": document,
+                "status": "active",
+                "validFrom": 0,
+                "createdAt": MONTH,
+                "version": 1,
             },
         )
-    ]  # fmt: skip
+    ]
     seq = 0
     peak = chance.randint(40, 80) if is_quiet else chance.randint(101, 120)
     peak_day = chance.choice(WORKING_DAYS)
@@ -90,23 +103,32 @@ def entitlement_of(number: int, *, is_quiet: bool) -> Items:
             start = MONTH + day * DAY + hour * 3_600_000
             used = max(1, round((peak if day == peak_day else peak - 15) * share))
             seq += 30
-            items.append((
-                quarter_key(owner, SEATS, history.quarter_name(start)),
-                _quarter(start, seq, used, purchased, cap, chance),
-            ))  # fmt: skip
+            items.append(
+                (
+                    quarter_key(owner, SEATS, quarter_name(start)),
+                    _quarter(start, seq, used, purchased, cap, chance),
+                )
+            )
             if day == peak_day and hour == 13:
                 change = KeptChange(
-                    seq, start + 600_000, "activated", "key", "req", Level(used, purchased, cap),
-                    Level(used - 1, purchased, cap), start, {}, {}, (),
-                )  # fmt: skip
+                    seq,
+                    start + 600_000,
+                    "activated",
+                    "key",
+                    "req",
+                    Level(used, purchased, cap),
+                    Level(used - 1, purchased, cap),
+                    start,
+                    {},
+                    {},
+                    (),
+                )
                 items.append((change_key(owner, change.at, seq), change.to_item()))
                 episode = Episode(start, seq, start + 28_800_000, used, 28_800_000, 28_800_000 * 5)
                 if used > purchased:
                     items.append((episode_key(owner, SEATS, start), episode._asdict()))
                     for person in range(3):
-                        key = denied_quarter_key(
-                            owner, history.quarter_name(start), f"denied{person:06d}"
-                        )
+                        key = denied_quarter_key(owner, quarter_name(start), f"denied{person:06d}")
                         items.append((key, {"attempts": 1 + person}))
     for person in range(PEOPLE):
         key = seat_record_key(owner, f"person{person:06d}")
@@ -123,11 +145,24 @@ def _quarter(
     over = max(0, used - purchased)
     people = tuple(f"person{chance.randrange(PEOPLE):06d}" for _ in range(6))
     quarter = Quarter(
-        start, seq, start + QUARTER - 1_000, Level(used, purchased, cap), max(0, used - 10), used,
-        used * 890_000, 600_000 if over else 0, over * 600_000,
-        {**dict.fromkeys(COUNTS, 0), "activated": 6}, ((start, purchased, cap),), (), (), None,
-        None, people, people[:2] if over else (),
-    )  # fmt: skip
+        start,
+        seq,
+        start + QUARTER - 1_000,
+        Level(used, purchased, cap),
+        max(0, used - 10),
+        used,
+        used * 890_000,
+        600_000 if over else 0,
+        over * 600_000,
+        {**dict.fromkeys(COUNTS, 0), "activated": 6},
+        ((start, purchased, cap),),
+        (),
+        (),
+        None,
+        None,
+        people,
+        people[:2] if over else (),
+    )
     return quarter.to_item(quarter.start)
 
 
@@ -201,9 +236,17 @@ def make_report(
     period = Period(MONTH, NEXT, NEXT, MONTH - 30 * DAY)
     filters = {"product": product} if product else {}
     item = desk.item_of(
-        f"rep_{time.time_ns()}", period, "2026-10", "UTC", filters=filters,
-        formats=formats, sends_email=False, actor="bench", public_url="", now_ms=NEXT,
-    )  # fmt: skip
+        f"rep_{time.time_ns()}",
+        period,
+        "2026-10",
+        "UTC",
+        filters=filters,
+        formats=formats,
+        sends_email=False,
+        actor="bench",
+        public_url="",
+        now_ms=NEXT,
+    )
     door.execute(Put(report_key(item["reportId"]), item))
     steps: dict[str, dict[str, float]] = {}
     todo: list[job.Job] = [{"reportId": item["reportId"], "step": "plan"}]
@@ -229,8 +272,12 @@ def make_report(
     # The kernel's own high-water mark of this program (getrusage would tell of the parent's).
     status = Path("/proc/self/status").read_text()
     peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
-    return {"entitlements": made["summary"]["entitlements"], "steps": steps, "peakMb": peak,
-            "bytes": disk}  # fmt: skip
+    return {
+        "entitlements": made["summary"]["entitlements"],
+        "steps": steps,
+        "peakMb": peak,
+        "bytes": disk,
+    }
 
 
 def in_own_process(

@@ -25,13 +25,19 @@ from rich.table import Table as Grid
 from benchmarks import counting, pools, stream, textbook
 from local.dynamodb import DynamoDBLocal, table_properties
 from local.emulator import LocalError
-from shared import ledger, pool, problems
+from shared import problems
 from shared.api.auth import hash_key
+from shared.audit import Change
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import Key, ledger_key
 from shared.dynamodb.marshalling import to_wire
 from shared.dynamodb.requests import Refused, Request, Transact, Update
-from shared.ledger import Change, Holder, Stamps, Terms
+from shared.seats import activation
+from shared.seats.encoding import Stamps, activation_id
+from shared.seats.leases import sweep_page
+from shared.seats.release import release_grant
+from shared.seats.terms import SeatTerms, new_page, page_terms
+from shared.seats.writes import Holder
 from tools import ROOT, build
 
 RESULTS = ROOT / ".local/bench.json"
@@ -71,21 +77,24 @@ class Bench:
         )
         self.meter = Meter()
         self.door = MeteredTable(
-            "bench", region="us-east-1", endpoint=engine.url,
-            credentials=Credentials("test", "test"), meter=self.meter,
-        )  # fmt: skip
+            "bench",
+            region="us-east-1",
+            endpoint=engine.url,
+            credentials=Credentials("test", "test"),
+            meter=self.meter,
+        )
         self.stamps = Stamps(0)
         self.requests = 0
 
-    def page(self, used: int, terms: Terms, *, now_ms: int = NOW_MS) -> str:
+    def page(self, used: int, terms: SeatTerms, *, now_ms: int = NOW_MS) -> str:
         """A fresh entitlement with so many seats taken; its id."""
         self.requests += 1
         owner = f"ent_bench{self.requests:011d}"
         valid = terms._replace(seat_count=128, hard_cap=128)
-        self.door.execute(ledger.new_page(owner, valid, self.change(now_ms)))
+        self.door.execute(new_page(owner, valid, self.change(now_ms)))
         for number in range(used):
             self.take(owner, f"user{number}@example.com", now_ms=now_ms)
-        write = ledger.change_terms(owner, terms, self.change(now_ms), lease_changed=False)
+        write = page_terms(owner, terms, self.change(now_ms), lease_changed=False)
         self.door.execute(Transact((write,)))
         return owner
 
@@ -98,7 +107,9 @@ class Bench:
         stamp = self.stamps.next(now_ms)
         change = self.change(now_ms)
         try:
-            return self.door.run(pool.take(owner, holder, change, stamp, expect_overdraft=hint))
+            return self.door.run(
+                activation.take(owner, holder, change, stamp, expect_overdraft=hint)
+            )
         except problems.HardCapReached as denied:
             return denied
 
@@ -158,9 +169,9 @@ def measure_operations(bench: Bench) -> dict[str, float]:
     def put(name: str, measured: tuple[int, float]) -> None:
         results[f"{name}.round_trips"], results[f"{name}.write_units"] = measured
 
-    leased = Terms(100, 120, "active", 0, None, 8 * 3600)
+    leased = SeatTerms(100, 120, "active", 0, None, 8 * 3600)
     for used in (0, 40, 110, 120, 127):
-        owner = bench.page(used, Terms(128, 128, "active", 0, None, 8 * 3600))
+        owner = bench.page(used, SeatTerms(128, 128, "active", 0, None, 8 * 3600))
         trips, units = bench.count(lambda owner=owner: bench.take(owner, "new"))  # type: ignore[misc]
         results[f"grant.within.write_units.{used}"] = units
         results["grant.within.round_trips"] = max(trips, results.get("grant.within.round_trips", 0))
@@ -178,10 +189,10 @@ def measure_operations(bench: Bench) -> dict[str, float]:
     put("reclaim", bench.count(lambda: bench.take(owner, "new", now_ms=stale)))
     owner = bench.page(100, leased)
     grant = bench.take(owner, "leaving")
-    named = ledger.activation_id(grant.key, grant.seat.stamp)
+    named = activation_id(grant.key, grant.seat.stamp)
 
     def give_back() -> Any:
-        return bench.door.run(pool.release(owner, named, bench.change()))
+        return bench.door.run(release_grant(owner, named, bench.change()))
 
     put("release", bench.count(give_back))
     put("release.repeated", bench.count(give_back))
@@ -194,10 +205,10 @@ def measure_operations(bench: Bench) -> dict[str, float]:
 
 def measure_sweep(bench: Bench) -> dict[str, float]:
     """What the sweep does on a page where nothing ran out: it corrects the bound it looks by."""
-    owner = bench.page(3, Terms(100, 120, "active", 0, None, 8 * 3600))
+    owner = bench.page(3, SeatTerms(100, 120, "active", 0, None, 8 * 3600))
     key = ledger_key(owner)
     later = NOW_MS + 61_000
-    trips, units = bench.count(lambda: bench.door.run(ledger.sweep_page(key, bench.change(later))))
+    trips, units = bench.count(lambda: bench.door.run(sweep_page(key, bench.change(later))))
     return {"sweep.correction.round_trips": trips, "sweep.correction.write_units": units}
 
 
@@ -232,7 +243,7 @@ def measure_throughput(bench: Bench) -> dict[str, float]:
     for round_number in range(3):
         rates["bare"].append(_rate(120, lambda number: bare_update(bench.client)))
         rates["door"].append(_rate(120, lambda number: bench.door.execute(bare)))
-        owner = bench.page(0, Terms(100, 120, "active", 0, None, 8 * 3600))
+        owner = bench.page(0, SeatTerms(100, 120, "active", 0, None, 8 * 3600))
         rates["ledger"].append(
             _rate(120, lambda number, owner=owner: bench.take(owner, f"u{number}"))  # type: ignore[misc]
         )
@@ -325,8 +336,8 @@ def measure_warm(bench: Bench) -> dict[str, float]:
     batch = 40
     ratios: dict[str, list[float]] = {"cpu": [], "wall": [], "page": []}
     for turn in range(WARM_CALLS // batch + 2):
-        owner = bench.page(20, Terms(128, 128, "active", 0, None, 8 * 3600), now_ms=_now_ms())
-        other = bench.page(20, Terms(128, 128, "active", 0, None, 8 * 3600), now_ms=_now_ms())
+        owner = bench.page(20, SeatTerms(128, 128, "active", 0, None, 8 * 3600), now_ms=_now_ms())
+        other = bench.page(20, SeatTerms(128, 128, "active", 0, None, 8 * 3600), now_ms=_now_ms())
         base = _spent(batch, lambda: bare_update(bench.client))
         seats = iter(range(batch))
         page = _spent(batch, lambda other=other, seats=seats: bare_grant(bench, other, next(seats)))  # type: ignore[misc]
@@ -346,7 +357,9 @@ def measure_warm(bench: Bench) -> dict[str, float]:
 def bare_grant(bench: Bench, owner: str, number: int) -> None:
     """The write of a grant on such a page, sent by plain boto3: the same work for the engine."""
     holder = Holder(f"bare{number}@example.com", "Alice Example")
-    operation = pool.take(owner, holder, bench.change(_now_ms()), bench.stamps.next(_now_ms()))
+    operation = activation.take(
+        owner, holder, bench.change(_now_ms()), bench.stamps.next(_now_ms())
+    )
     update = operation.send(None)
     bench.client.update_item(
         TableName="bench",

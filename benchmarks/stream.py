@@ -25,13 +25,21 @@ from local.emulator import Emulator, free_port
 from local.receiver import Receiver
 from local.run import create_customer, subscribe
 from local.stack import deploy
-from shared import aws, events, ledger, pool
+from shared import aws
+from shared.audit import Change
+from shared.clock import EPOCH
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import entitlement_key, ledger_key, webhook_key, webhook_secret_key
 from shared.dynamodb.marshalling import to_wire
 from shared.dynamodb.requests import BatchPut, Get, Item, Put
 from shared.entitlements.model import entitlement_item, seat_terms
-from shared.ledger import Change, Holder
+from shared.events import builders
+from shared.events import types as event_types
+from shared.seats import activation
+from shared.seats.encoding import activation_id
+from shared.seats.release import release_grant
+from shared.seats.terms import new_page
+from shared.seats.writes import Holder
 
 RECORDS = 600
 MESSAGES = 1_000
@@ -39,12 +47,21 @@ BATCH = 100
 ENDPOINT_SECONDS = 0.1
 COMMITS = 40
 DOCUMENT: dict[str, Any] = {
-    "product": "CAD", "sku": None, "customer": {"name": "Acme", "externalId": None},
-    "contacts": {"customerAdmin": None, "accountOwner": None}, "seatCount": 100,
-    "overdraftSeatLimit": {"type": "absolute", "value": 20}, "usageLimits": [],
-    "leasePeriod": None, "thresholds": [80, 100], "unitPrice": None, "timeZone": "UTC",
-    "validFrom": "2026-01-01T00:00:00Z", "validUntil": None, "status": "active",
-}  # fmt: skip
+    "product": "CAD",
+    "sku": None,
+    "customer": {"name": "Acme", "externalId": None},
+    "contacts": {"customerAdmin": None, "accountOwner": None},
+    "seatCount": 100,
+    "overdraftSeatLimit": {"type": "absolute", "value": 20},
+    "usageLimits": [],
+    "leasePeriod": None,
+    "thresholds": [80, 100],
+    "unitPrice": None,
+    "timeZone": "UTC",
+    "validFrom": "2026-01-01T00:00:00Z",
+    "validUntil": None,
+    "status": "active",
+}
 
 
 class _Sink:
@@ -75,19 +92,19 @@ def make_records(door: Table, now_ms: int) -> list[dict[str, Any]]:
     item = entitlement_item(owner, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms)
     door.execute(Put(entitlement_key(owner), item))
     key = ledger_key(owner)
-    door.execute(ledger.new_page(owner, seat_terms(DOCUMENT), Change("k", "r0", now_ms)))
+    door.execute(new_page(owner, seat_terms(DOCUMENT), Change("k", "r0", now_ms)))
     images = [door.execute(Get(key))]
     held: list[str] = []
     for number in range(RECORDS):
         made = Change("key_abcdefghijklmnop", f"request-{number:08d}=", now_ms + number * 1000)
         if number >= 100 and number % 2:
-            door.run(pool.release(owner, held.pop(0), made))
+            door.run(release_grant(owner, held.pop(0), made))
         else:
-            stamp = (made.now_ms - ledger.EPOCH * 1000) * 100
+            stamp = (made.now_ms - EPOCH * 1000) * 100
             holder = Holder(f"user{number % 130}@example.com", "Alice", {"device": "mbp"})
-            grant = door.run(pool.take(owner, holder, made, stamp))
+            grant = door.run(activation.take(owner, holder, made, stamp))
             if grant.is_new:
-                held.append(ledger.activation_id(grant.key, grant.seat.stamp))
+                held.append(activation_id(grant.key, grant.seat.stamp))
         images.append(door.execute(Get(key)))
     wire = [{name: to_wire(value) for name, value in image.items()} for image in images]
     keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
@@ -152,20 +169,30 @@ def _grants(
         item = entitlement_item(owner, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms)
         door.execute(Put(entitlement_key(owner), item))
         key = ledger_key(owner)
-        door.execute(ledger.new_page(owner, seat_terms(DOCUMENT), Change("k", "r", now_ms)))
+        door.execute(new_page(owner, seat_terms(DOCUMENT), Change("k", "r", now_ms)))
         images = [door.execute(Get(key))]
         for count in range(each):
             made = Change("key_abcdefghijklmnop", f"request-{count:08d}=", now_ms + count * 1000)
-            stamp = (made.now_ms - ledger.EPOCH * 1000) * 100
-            door.run(pool.take(owner, Holder(f"user{count}@example.com", "Alice", {}), made, stamp))
+            stamp = (made.now_ms - EPOCH * 1000) * 100
+            door.run(
+                activation.take(owner, Holder(f"user{count}@example.com", "Alice", {}), made, stamp)
+            )
             images.append(door.execute(Get(key)))
         wire = [{name: to_wire(value) for name, value in image.items()} for image in images]
         keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
         begun.append({"dynamodb": {"Keys": keys, "SequenceNumber": "0", "NewImage": wire[0]}})
         for old, new in pairwise(wire):
             number_of = str(len(records))
-            records.append({"dynamodb": {"Keys": keys, "SequenceNumber": number_of,
-                                         "OldImage": old, "NewImage": new}})  # fmt: skip
+            records.append(
+                {
+                    "dynamodb": {
+                        "Keys": keys,
+                        "SequenceNumber": number_of,
+                        "OldImage": old,
+                        "NewImage": new,
+                    }
+                }
+            )
     return begun, records
 
 
@@ -175,8 +202,9 @@ def measure_reader(engine_url: str, name: str, now_ms: int) -> dict[str, float]:
     Of entitlements that have a history, by a process that has worked before.
     """
     settings: dict[str, Any] = {
-        "region": "us-east-1", "credentials": Credentials("test", "test"),
-    }  # fmt: skip
+        "region": "us-east-1",
+        "credentials": Credentials("test", "test"),
+    }
     recording = Recording(name, endpoint=engine_url, **settings)
     cores = os.sched_getaffinity(0)
     found = {}
@@ -268,7 +296,7 @@ def _messages(door: Table, url: str, prefix: str, now_ms: int) -> list[dict[str,
                 )
             )
         )
-        event = events.of_test(webhook_id, events.SEAT_ACTIVATED, now_ms, "bench")
+        event = builders.of_test(webhook_id, event_types.SEAT_ACTIVATED, now_ms, "bench")
         body = {"webhookId": webhook_id, "event": event, "attempt": 0}
         messages.append({"messageId": str(number), "body": json.dumps(body)})
     return messages
@@ -324,7 +352,7 @@ def measure_commit_to_webhook() -> dict[str, float]:
     arrived: dict[str, float] = {}
     lock = threading.Lock()
 
-    def note(event: events.Event) -> None:
+    def note(event: builders.Event) -> None:
         with lock:
             arrived[event["timestamp"]] = time.time()
 

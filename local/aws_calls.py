@@ -64,9 +64,12 @@ def accesses(call: Call, place: Place) -> list[Access]:
 
 _ONE_ITEM = frozenset({"GetItem", "PutItem", "UpdateItem", "DeleteItem"})
 _PARTS = {
-    "Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem",
-    "ConditionCheck": "ConditionCheckItem", "Get": "GetItem",
-}  # fmt: skip
+    "Put": "PutItem",
+    "Update": "UpdateItem",
+    "Delete": "DeleteItem",
+    "ConditionCheck": "ConditionCheckItem",
+    "Get": "GetItem",
+}
 
 
 def _dynamodb(call: Call, place: Place) -> list[Access]:
@@ -143,8 +146,11 @@ def _query(place: Place, body: Mapping[str, Any]) -> Access:
 # --- Other services -------------------------------------------------------------------------------
 
 # A batch is allowed by the right to the single call.
-_SQS = {"SendMessageBatch": "SendMessage", "DeleteMessageBatch": "DeleteMessage",
-        "ChangeMessageVisibilityBatch": "ChangeMessageVisibility"}  # fmt: skip
+_SQS = {
+    "SendMessageBatch": "SendMessage",
+    "DeleteMessageBatch": "DeleteMessage",
+    "ChangeMessageVisibilityBatch": "ChangeMessageVisibility",
+}
 
 
 def _sqs(call: Call, place: Place) -> list[Access]:
@@ -158,10 +164,12 @@ def _events(call: Call, place: Place) -> list[Access]:
         raise UnknownCall(f"events {call.operation}")
     buses = {each.get("EventBusName", "default") for each in json.loads(call.body)["Entries"]}
     return [
-        Access("events:PutEvents", bus if bus.startswith("arn:") else
-               place.arn("events", f"event-bus/{bus}"))
+        Access(
+            "events:PutEvents",
+            bus if bus.startswith("arn:") else place.arn("events", f"event-bus/{bus}"),
+        )
         for bus in sorted(buses)
-    ]  # fmt: skip
+    ]
 
 
 def _ses(call: Call, place: Place) -> list[Access]:
@@ -183,8 +191,12 @@ def _ses(call: Call, place: Place) -> list[Access]:
 
 def _kms(call: Call, place: Place) -> list[Access]:
     key = json.loads(call.body).get("KeyId", "*")
-    return [Access(f"kms:{call.operation}", key if key.startswith("arn:") else
-                   place.arn("kms", f"key/{key}"))]  # fmt: skip
+    return [
+        Access(
+            f"kms:{call.operation}",
+            key if key.startswith("arn:") else place.arn("kms", f"key/{key}"),
+        )
+    ]
 
 
 _S3_OBJECT = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
@@ -205,5 +217,10 @@ def _s3(call: Call, _: Place) -> list[Access]:
 
 
 _SERVICES: dict[str, Callable[[Call, Place], list[Access]]] = {
-    "dynamodb": _dynamodb, "sqs": _sqs, "events": _events, "ses": _ses, "kms": _kms, "s3": _s3,
-}  # fmt: skip
+    "dynamodb": _dynamodb,
+    "sqs": _sqs,
+    "events": _events,
+    "ses": _ses,
+    "kms": _kms,
+    "s3": _s3,
+}

@@ -38,7 +38,7 @@ from local.run import (
     subscribe,
 )
 from shared.clock import to_rfc3339
-from shared.events import (
+from shared.events.types import (
     OVERDRAFT_EXITED,
     SEAT_ACTIVATED,
     SEAT_DENIED,
@@ -261,9 +261,12 @@ def draw(day: Day, minute: float, width: int) -> Group:
         style = "yellow" if used > purchased else "green"
         graph.append(levels[min(8, used * 8 // 140)], style)
     return Group(
-        Text(f"\n  Acme Corp, {clock(minute)}", "bold"), bar, Padding(counts, (0, 2)), graph,
+        Text(f"\n  Acme Corp, {clock(minute)}", "bold"),
+        bar,
+        Padding(counts, (0, 2)),
+        graph,
         *(Text("  " + line, "dim") for line in day.news),
-    )  # fmt: skip
+    )
 
 
 def live_through(day: Day, console: Console) -> None:
@@ -301,9 +304,12 @@ def check(day: Day, api: Api, path: str, when: str) -> list[Check]:
             max(0, len(day.seats) - day.purchased),
             entitlement["seats"]["overdraftUsed"],
         ),
-        (f"{when}: purchased and cap", (day.purchased, day.cap),
-         (entitlement["seatCount"], entitlement["hardCap"])),
-    ]  # fmt: skip
+        (
+            f"{when}: purchased and cap",
+            (day.purchased, day.cap),
+            (entitlement["seatCount"], entitlement["hardCap"]),
+        ),
+    ]
 
 
 def list_all(api: Api, path: str) -> list[dict[str, Any]]:
@@ -346,16 +352,21 @@ def check_evidence(day: Day, api: Api, path: str, receiver: Receiver) -> list[Ch
         ("history: seats taken", granted, sum(each["activations"] for each in use)),
         ("history: seats given back", day.told["released"], sum(each["releases"] for each in use)),
         ("history: attempts denied", day.told["denied"], sum(e["deniedAttempts"] for e in use)),
-        ("history: leases that ran out, as in the events", reasons["lease_expired"],
-         sum(each["expiries"] for each in use)),
+        (
+            "history: leases that ran out, as in the events",
+            reasons["lease_expired"],
+            sum(each["expiries"] for each in use),
+        ),
         ("denials: attempts", day.told["denied"], sum(each["attempts"] for each in denials)),
         ("denials: people", turned_away, {each["seatId"] for each in denials}),
-        ("overdrafts: they ended when the events say",
-         # By the episode that the event carries: its own time may be some milliseconds before the
-         # change that it follows, since functions' clocks differ.
-         {event["data"]["episode"]["end"] for event in exits[-1:]},
-         {each["end"] for each in episodes[:1] if each["end"]}),
-    ]  # fmt: skip
+        (
+            "overdrafts: they ended when the events say",
+            # By the episode that the event carries: its own time may be some milliseconds before
+            # the change that it follows, since functions' clocks differ.
+            {event["data"]["episode"]["end"] for event in exits[-1:]},
+            {each["end"] for each in episodes[:1] if each["end"]},
+        ),
+    ]
 
 
 def check_exports(day: Day, api: Api, path: str, receiver: Receiver) -> list[Check]:
@@ -369,14 +380,23 @@ def check_exports(day: Day, api: Api, path: str, receiver: Receiver) -> list[Che
         ("exports: used", day.exports, limit["usage"]["used"]),
         ("exports: overdraft", told["exports in overdraft"], limit["usage"]["overdraftUsed"]),
         ("exports, history: consumed", day.exports, sum(each["consumed"] for each in use)),
-        ("exports, history: attempts denied", told["export attempts denied"],
-         sum(each["deniedAttempts"] for each in use)),
+        (
+            "exports, history: attempts denied",
+            told["export attempts denied"],
+            sum(each["deniedAttempts"] for each in use),
+        ),
         ("exports, denials: requests", told["export requests denied"], len(denials)),
-        ("exports, events received: attempts denied", told["export attempts denied"],
-         kinds[USAGE_DENIED]),
-        ("exports, events received: overdraft entered", int(told["exports in overdraft"] > 0),
-         kinds[USAGE_OVERDRAFT_ENTERED]),
-    ]  # fmt: skip
+        (
+            "exports, events received: attempts denied",
+            told["export attempts denied"],
+            kinds[USAGE_DENIED],
+        ),
+        (
+            "exports, events received: overdraft entered",
+            int(told["exports in overdraft"] > 0),
+            kinds[USAGE_OVERDRAFT_ENTERED],
+        ),
+    ]
 
 
 def make_report(api: Api, path: str, since: int) -> dict[str, Any]:
@@ -410,12 +430,18 @@ def check_report(day: Day, entry: dict[str, Any]) -> list[Check]:
         ("report: seats taken", day.told["within"] + day.told["overdraft"], seats["activations"]),
         ("report: people denied", len(day.turned_away), seats["deniedSeats"]),
         ("report: attempts denied", day.told["denied"], seats["deniedAttempts"]),
-        ("report: purchased and cap", (day.purchased, day.cap),
-         (seats["purchased"], seats["hardCap"])),
+        (
+            "report: purchased and cap",
+            (day.purchased, day.cap),
+            (seats["purchased"], seats["hardCap"]),
+        ),
         ("report: exports consumed", day.exports, exports["consumed"]),
-        ("report: export requests denied", day.told["export requests denied"],
-         exports["deniedRequests"]),
-    ]  # fmt: skip
+        (
+            "report: export requests denied",
+            day.told["export requests denied"],
+            exports["deniedRequests"],
+        ),
+    ]
 
 
 def open_report(entry: dict[str, Any]) -> None:

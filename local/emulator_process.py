@@ -220,8 +220,11 @@ def tell_of_returned_mail(sent: dict[str, Any]) -> None:
     for address in sent["Destination"]["ToAddresses"]:
         detail_type, told = SIMULATED.get(address, ("", {}))
         if told and told["eventType"].upper() in kinds:
-            entry = {"Source": "aws.ses", "DetailType": detail_type,
-                     "Detail": json.dumps({**told, "mail": mail})}  # fmt: skip
+            entry = {
+                "Source": "aws.ses",
+                "DetailType": detail_type,
+                "Detail": json.dumps({**told, "mail": mail}),
+            }
             eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)  # noqa: SLF001
 
 

@@ -125,8 +125,14 @@ def _is_named(
 
 
 _ELEMENTS = {
-    "Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition",
-}  # fmt: skip
+    "Sid",
+    "Effect",
+    "Action",
+    "NotAction",
+    "Resource",
+    "NotResource",
+    "Condition",
+}
 
 
 def parse(policy: str, document: Mapping[str, Any]) -> list[Statement]:

@@ -17,15 +17,21 @@ from botocore.credentials import Credentials
 
 from local.api import Api
 from local.emulator import ACCESS_KEY, REGION, SECRET_KEY, LocalError
-from shared import ledger, pool, usage
 from shared.api.auth import new_id
-from shared.clock import day_of, to_rfc3339, zone_of
+from shared.audit import Change
+from shared.clock import EPOCH, day_of, to_rfc3339, zone_of
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import entitlement_key
 from shared.dynamodb.requests import Put
 from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
-from shared.ledger import Change, Holder
 from shared.problems import HardCapReached
+from shared.seats import activation
+from shared.seats.encoding import activation_id
+from shared.seats.release import release_grant
+from shared.seats.terms import new_page
+from shared.seats.writes import Holder
+from shared.usage import consumption
+from shared.usage.terms import new_counter
 
 DAY_MS = 86_400_000
 MINUTE_MS = 60_000
@@ -35,17 +41,27 @@ PATIENCE_SECONDS = 600  # a machine may have other work
 LONGEST_WAIT = 4  # so often somebody tries who is turned away
 RETRY_MS = 25 * MINUTE_MS
 DOCUMENT: dict[str, Any] = {
-    "product": "CAD Pro", "sku": "CAD-PRO-12",
+    "product": "CAD Pro",
+    "sku": "CAD-PRO-12",
     "customer": {"name": "Acme Corp, Berlin", "externalId": None},
     "contacts": {"customerAdmin": None, "accountOwner": None},
-    "seatCount": 12, "overdraftSeatLimit": {"type": "absolute", "value": 3},
-    "usageLimits": [{
-        "key": "exports", "limit": 200, "overdraftLimit": {"type": "percentage", "value": 20},
-        "resetSchedule": "monthly",
-    }],
-    "leasePeriod": None, "thresholds": [80, 100], "unitPrice": None, "timeZone": ZONE,
-    "validUntil": None, "status": "active",
-}  # fmt: skip
+    "seatCount": 12,
+    "overdraftSeatLimit": {"type": "absolute", "value": 3},
+    "usageLimits": [
+        {
+            "key": "exports",
+            "limit": 200,
+            "overdraftLimit": {"type": "percentage", "value": 20},
+            "resetSchedule": "monthly",
+        }
+    ],
+    "leasePeriod": None,
+    "thresholds": [80, 100],
+    "unitPrice": None,
+    "timeZone": ZONE,
+    "validUntil": None,
+    "status": "active",
+}
 
 
 class Past:
@@ -53,9 +69,11 @@ class Past:
 
     def __init__(self, url: str, table_name: str, now_ms: int, days: int) -> None:
         self._door = Table(
-            table_name, region=REGION, endpoint=url,
+            table_name,
+            region=REGION,
+            endpoint=url,
             credentials=Credentials(ACCESS_KEY, SECRET_KEY),
-        )  # fmt: skip
+        )
         self.now_ms = now_ms
         self._days = days
         self._chance = random.Random(SEED)
@@ -84,9 +102,9 @@ class Past:
         made = self._change(start + 1_000)
         item = entitlement_item(self.id, document, version=1, created_at=start, now_ms=start)
         self._door.execute(Put(entitlement_key(self.id), item))
-        self._door.execute(ledger.new_page(self.id, seat_terms(document), made))
+        self._door.execute(new_page(self.id, seat_terms(document), made))
         for key, terms in usage_terms(document).items():
-            self._door.execute(usage.new_counter(self.id, key, terms, made))
+            self._door.execute(new_counter(self.id, key, terms, made))
 
     def live(self) -> None:
         """Everything that happened, in its order."""
@@ -144,24 +162,24 @@ class Past:
         """Take a seat; False: there is none."""
         name = f"user{person:02d}"
         seat = Holder(f"{name}@acme.example", f"User {person:02d}", {"device": f"pc-{person:02d}"})
-        stamp = (at - ledger.EPOCH * 1000) * 100
+        stamp = (at - EPOCH * 1000) * 100
         try:
-            grant = self._run(pool.take(self.id, seat, self._change(at), stamp), at)
+            grant = self._run(activation.take(self.id, seat, self._change(at), stamp), at)
         except HardCapReached:
             self.denied.append(at)
             return False
         self.taken += 1
-        self._held[person] = ledger.activation_id(grant.key, grant.seat.stamp)
+        self._held[person] = activation_id(grant.key, grant.seat.stamp)
         return True
 
     def _go(self, at: int, person: int) -> None:
         held = self._held.pop(person, None)
         if held:
-            self._run(pool.release(self.id, held, self._change(at)), at)
+            self._run(release_grant(self.id, held, self._change(at)), at)
 
     def _export(self, at: int, person: int) -> None:
         if person not in self._held:
             return
         key = base64.urlsafe_b64encode(at.to_bytes(6) + person.to_bytes(6)).decode()
         with contextlib.suppress(HardCapReached):
-            self._run(usage.consume(self.id, "exports", key, 1, self._change(at)), at)
+            self._run(consumption.consume(self.id, "exports", key, 1, self._change(at)), at)

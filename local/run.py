@@ -249,8 +249,11 @@ def _write_past(details: dict[str, str], api: Api) -> None:
         if not _asked_to_stop.is_set():  # else it was only cut off
             raise
         return
-    print(f"\n  A customer with {PAST_DAYS} days of made-up history is there as well; their portal:"
-          f"\n  {url}\n", flush=True)  # fmt: skip
+    print(
+        f"\n  A customer with {PAST_DAYS} days of made-up history is there as well; their portal:"
+        f"\n  {url}\n",
+        flush=True,
+    )
 
 
 def _watch(details: dict[str, str], receiver: Receiver) -> None:
@@ -267,8 +270,10 @@ def _watch(details: dict[str, str], receiver: Receiver) -> None:
             continue
         for number, mail in enumerate(fresh, len(receiver.mails) - len(fresh) + 1):
             to = ", ".join(mail["To"])
-            print(f"  e-mail  to {to}: {mail_subject(mail)}\n"
-                  f"          {receiver.url}/mails/{number}", flush=True)  # fmt: skip
+            print(
+                f"  e-mail  to {to}: {mail_subject(mail)}\n          {receiver.url}/mails/{number}",
+                flush=True,
+            )
     raise LocalError("The emulator has stopped answering.")
 
 

@@ -11,6 +11,8 @@ _DURATION = re.compile(
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
+# Compact times are counted from here.
+EPOCH = 1_735_689_600  # 2025-01-01T00:00:00Z
 _LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z
 
 

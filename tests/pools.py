@@ -6,27 +6,42 @@ from typing import Any
 
 import pytest
 
-from shared import ledger, pool, pool_changes, problems
+from shared import problems
+from shared.audit import Change
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import Key, ledger_key, pool_key
 from shared.dynamodb.requests import Accepted, BatchGet, Get, Pause, Steps, Transact
-from shared.ledger import Change, Holder, Page, Stamps, Terms
-from shared.pool import Memory
-from tests.support import NOW_MS, new_id, this_thread_as
+from shared.seats import activation, reconcile
+from shared.seats.activation import Memory
+from shared.seats.encoding import Stamps
+from shared.seats.placement import PARTS, Place
+from shared.seats.release import release_grant
+from shared.seats.shard import Page
+from shared.seats.terms import (
+    SeatTerms,
+    change_terms,
+    escrow,
+    is_needed,
+    new_page,
+    new_pool,
+    take_away,
+)
+from shared.seats.writes import Holder
+from tests.support import NOW_MS, new_id, patch_constant, this_thread_as
 
 CLIENTS = 16
 
 
 def shrink_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of 96 seats would need thousands of calls: have 6, and 8 on the only one."""
-    monkeypatch.setattr(pool, "PAGE_MEAN", 6)
-    monkeypatch.setattr(pool_changes, "PAGE_SEATS", 8)
+    patch_constant(monkeypatch, "shared.seats", "PAGE_MEAN", 6)
+    patch_constant(monkeypatch, "shared.seats", "PAGE_SEATS", 8)
 
 
 class PoolLife:
     """A pool, its vendor, and clients."""
 
-    def __init__(self, door: Table, valid: Terms) -> None:
+    def __init__(self, door: Table, valid: SeatTerms) -> None:
         self.door, self.owner, self.terms = door, new_id(), valid
         self._numbers = itertools.count()
         self._stamps = [Stamps(salt) for salt in range(CLIENTS)]
@@ -34,9 +49,9 @@ class PoolLife:
         self.offset_ms = 0
         self.errors: list[str] = []
         change = self.change()
-        writes = [ledger.new_page(self.owner, valid, change)]
-        if pool_changes.is_needed(valid):
-            writes.append(pool_changes.new_pool(self.owner, change))
+        writes = [new_page(self.owner, valid, change)]
+        if is_needed(valid):
+            writes.append(new_pool(self.owner, change))
         door.execute(Transact(tuple(writes)))
         self.tend()
 
@@ -50,7 +65,7 @@ class PoolLife:
 
     def tend(self, seconds: int = 60, door: Table | None = None) -> bool:
         until = self.now_ms() + seconds * 1000
-        work = pool_changes.tend(self.owner, self.change(), until)
+        work = reconcile.tend(self.owner, self.change(), until)
         with this_thread_as("ReleaseRole"):
             done: bool = (door or self.door).run(work, self.now_ms)
         return done
@@ -63,40 +78,43 @@ class PoolLife:
             self.offset_ms += step_ms
         pytest.fail("the work on a pool does not end")
 
-    def set_terms(self, valid: Terms, kind: str = "updated") -> None:
+    def set_terms(self, valid: SeatTerms, kind: str = "updated") -> None:
         self.door.run(self._set_terms(valid, kind), self.now_ms)
 
-    def _set_terms(self, valid: Terms, kind: str) -> Steps[None]:
+    def _set_terms(self, valid: SeatTerms, kind: str) -> Steps[None]:
         for attempt in range(1, 40):
             page = Page.of((yield Get(ledger_key(self.owner))))
             change = self.change()
             if kind == "updated":
-                writes = yield from pool_changes.change_terms(
+                writes = yield from change_terms(
                     self.owner, page, valid, change, lease_changed=self.terms.lease != valid.lease
                 )
             else:
-                writes = yield from pool_changes.take_away(self.owner, page, valid, change, kind)
+                writes = yield from take_away(self.owner, page, valid, change, kind)
             if isinstance((yield Transact(tuple(writes))), Accepted):
                 self.terms = valid
                 return
             yield Pause(attempt)
         raise problems.Contention
 
-    def take(self, worker: int, seat_id: str) -> pool.Grant | None:
+    def take(self, worker: int, seat_id: str) -> activation.Grant | None:
         change = self.change()
-        operation = pool.take(
-            self.owner, Holder(seat_id), change, self._stamps[worker].next(change.now_ms),
+        operation = activation.take(
+            self.owner,
+            Holder(seat_id),
+            change,
+            self._stamps[worker].next(change.now_ms),
             memory=self._memories[worker] if worker % 2 else None,
-        )  # fmt: skip
+        )
         try:
-            grant: pool.Grant = self.door.run(operation, self.now_ms)
+            grant: activation.Grant = self.door.run(operation, self.now_ms)
         except problems.HardCapReached:
             return None
         return grant
 
     def release(self, worker: int, named: str) -> bool:
         memory = self._memories[worker] if worker % 2 else None
-        operation = pool.release(self.owner, named, self.change(), memory=memory)
+        operation = release_grant(self.owner, named, self.change(), memory=memory)
         released: bool = self.door.run(operation, self.now_ms)
         return released
 
@@ -106,7 +124,7 @@ class PoolLife:
     def pages(self) -> list[tuple[Key, Page]]:
         first = self.door.execute(Get(ledger_key(self.owner)))
         count = first.get("pages") or 1
-        step = ledger.PARTS // count
+        step = PARTS // count
         keys = tuple(ledger_key(self.owner, n * step) for n in range(count))
         found = self.door.execute(BatchGet(keys))
         return [(key, Page.of(item)) for key, item in found.items()]
@@ -131,11 +149,11 @@ class PoolLife:
             return
         assert state["pages"] == count
         allowed = sum(page.allowance or 0 for _, page in pages)
-        assert allowed + state["bank"] == pool_changes.escrow(cap), "allowance was lost, or made"
+        assert allowed + state["bank"] == escrow(cap), "allowance was lost, or made"
         for key, page in pages:
             assert page.used <= (page.allowance or 0)
             for held in page.seats:
-                assert ledger.Place.of(self.owner, held, count).key == key
+                assert Place.of(self.owner, held, count).key == key
         assert state["bank"] <= 0 or "roomKey" in state, "nobody finds what is in the bank"
         assert (state["bank"] < 0) == (cap is not None and used > cap)
         assert all(page.is_frozen == bool(state.get("isFrozen")) for _, page in pages)

@@ -4,8 +4,9 @@ from typing import Any
 
 from functions.notify.batch import Marks
 from functions.notify.mail import Mailer
-from shared import ledger, pool, problems
-from shared.clock import to_rfc3339
+from shared import problems
+from shared.audit import Change, utc_hour
+from shared.clock import EPOCH, to_rfc3339
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import (
     Key,
@@ -18,7 +19,11 @@ from shared.dynamodb.keys import (
 from shared.dynamodb.marshalling import to_wire
 from shared.dynamodb.requests import Get, Item, Put, Query
 from shared.entitlements.model import entitlement_item, seat_terms
-from shared.ledger import Change, Holder
+from shared.seats import activation
+from shared.seats.encoding import activation_id, seat_key
+from shared.seats.release import release_grant
+from shared.seats.terms import new_page, page_terms
+from shared.seats.writes import Holder
 from tests.notifier import Notifier, Recorder
 from tests.support import acting_as, new_id
 
@@ -33,19 +38,28 @@ class Story:
         self.door = door
         self.id = new_id()
         self.document: dict[str, Any] = {
-            "product": "CAD <Pro>", "sku": None, "customer": {"name": "Acme", "externalId": None},
+            "product": "CAD <Pro>",
+            "sku": None,
+            "customer": {"name": "Acme", "externalId": None},
             "contacts": {
                 "customerAdmin": {"name": None, "email": "admin@acme.example"},
                 "accountOwner": {"name": None, "email": "owner@vendor.example"},
             },
-            "seatCount": 2, "overdraftSeatLimit": {"type": "absolute", "value": 1},
-            "usageLimits": [], "leasePeriod": None, "thresholds": [50, 100], "unitPrice": None,
-            "timeZone": "Europe/Berlin", "validFrom": to_rfc3339(at - 10_000),
-            "validUntil": None, "status": "active", **changes,
-        }  # fmt: skip
+            "seatCount": 2,
+            "overdraftSeatLimit": {"type": "absolute", "value": 1},
+            "usageLimits": [],
+            "leasePeriod": None,
+            "thresholds": [50, 100],
+            "unitPrice": None,
+            "timeZone": "Europe/Berlin",
+            "validFrom": to_rfc3339(at - 10_000),
+            "validUntil": None,
+            "status": "active",
+            **changes,
+        }
         item = entitlement_item(self.id, self.document, version=1, created_at=at, now_ms=at)
         door.execute(Put(entitlement_key(self.id), item))
-        door.execute(ledger.new_page(self.id, seat_terms(self.document), Change("k", "r", at)))
+        door.execute(new_page(self.id, seat_terms(self.document), Change("k", "r", at)))
         self.recorder = Recorder()
         self.marks = Marks()
         self._tell(ledger_key(self.id), None, at)
@@ -59,24 +73,32 @@ class Story:
         if new is None or new == old:
             return
         images = {"NewImage": new, **({"OldImage": old} if old else {})}
-        record = {"dynamodb": {
-            "Keys": {"pk": {"S": key.pk}, "sk": {"S": key.sk}}, "SequenceNumber": str(at),
-            **{name: {k: to_wire(v) for k, v in image.items()} for name, image in images.items()},
-        }}  # fmt: skip
+        record = {
+            "dynamodb": {
+                "Keys": {"pk": {"S": key.pk}, "sk": {"S": key.sk}},
+                "SequenceNumber": str(at),
+                **{
+                    name: {k: to_wire(v) for k, v in image.items()}
+                    for name, image in images.items()
+                },
+            }
+        }
         notifier = Notifier(self.door, self.recorder, now_ms=at, marks=self.marks)
         assert notifier.deliver([record]) is None
 
     def take(self, seat_id: str, at: int) -> str:
         page = ledger_key(self.id)
-        key = ledger.seat_key(self.id, seat_id)
-        denial = denial_key(self.id, key, ledger.utc_hour(at // 1000))
+        key = seat_key(self.id, seat_id)
+        denial = denial_key(self.id, key, utc_hour(at // 1000))
         before, denied = self._get(page), self._get(denial)
         made = Change("k", f"r{at}{seat_id}", at)
         named = ""
         try:
-            stamp = (at - ledger.EPOCH * 1000) * 100
-            grant = self.door.run(pool.take(self.id, Holder(seat_id, seat_id.title()), made, stamp))
-            named = ledger.activation_id(grant.key, grant.seat.stamp)
+            stamp = (at - EPOCH * 1000) * 100
+            grant = self.door.run(
+                activation.take(self.id, Holder(seat_id, seat_id.title()), made, stamp)
+            )
+            named = activation_id(grant.key, grant.seat.stamp)
         except problems.HardCapReached:
             pass
         self._tell(page, before, at)
@@ -86,16 +108,22 @@ class Story:
     def release(self, activation: str, at: int) -> None:
         page = ledger_key(self.id)
         before = self._get(page)
-        self.door.run(pool.release(self.id, activation, Change("k", f"r{at}", at)))
+        self.door.run(release_grant(self.id, activation, Change("k", f"r{at}", at)))
         self._tell(page, before, at)
 
     def ask(self, at: int, **asked: Any) -> None:
         """The customer asks for more seats, as the portal's POST writes it."""
         key = seat_request_key(self.id, at, f"req_{at}")
         item = {
-            "entitlementId": self.id, "requestId": f"req_{at}", "requestedAt": at,
-            "requestedBy": "plk_test", "used": 2, "purchased": 2, "hardCap": 3, **asked,
-        }  # fmt: skip
+            "entitlementId": self.id,
+            "requestId": f"req_{at}",
+            "requestedAt": at,
+            "requestedBy": "plk_test",
+            "used": 2,
+            "purchased": 2,
+            "hardCap": 3,
+            **asked,
+        }
         self.door.execute(Put(key, item))
         self._tell(key, None, at)
 
@@ -108,7 +136,7 @@ class Story:
         self.door.execute(Put(entitlement_key(self.id), item))
         made = Change("k", f"r{at}", at)
         terms = seat_terms(self.document)
-        self.door.execute(ledger.change_terms(self.id, terms, made, lease_changed=False))
+        self.door.execute(page_terms(self.id, terms, made, lease_changed=False))
         self._tell(page, before, at)
 
     def mailer(self) -> Mailer:

@@ -4,6 +4,7 @@ import base64
 import itertools
 import json
 import os
+import sys
 import threading
 import time
 import uuid
@@ -11,15 +12,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import pytest
 import urllib3
 from botocore.credentials import Credentials
 
 from local.dynamodb import table_properties
 from local.stack import client
+from shared.audit import Change
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import ledger_key
 from shared.dynamodb.requests import Accepted, Get, Item
-from shared.ledger import Change, Terms, new_page
+from shared.seats.terms import SeatTerms, new_page
 from tests import roles
 
 T = TypeVar("T")
@@ -45,6 +48,18 @@ def sampled(points: Sequence[T], every: int) -> Sequence[T]:
     if not points:
         return points
     return [*points[:-1:every], points[-1]]
+
+
+def patch_constant(monkeypatch: pytest.MonkeyPatch, package: str, name: str, value: object) -> None:
+    """Give a constant another value in every module of a package that has it, by import or its own."""
+    owners = [
+        module
+        for module_name, module in sys.modules.items()
+        if module_name.startswith(f"{package}.") and hasattr(module, name)
+    ]
+    assert owners, f"{package} has no {name}"
+    for module in owners:
+        monkeypatch.setattr(module, name, value)
 
 
 def create_table(url: str) -> str:
@@ -138,15 +153,15 @@ def terms(
     valid_from: int = 0,
     valid_until: int | None = None,
     lease: int | None = None,
-) -> Terms:
-    return Terms(seat_count, hard_cap, status, valid_from, valid_until, lease)
+) -> SeatTerms:
+    return SeatTerms(seat_count, hard_cap, status, valid_from, valid_until, lease)
 
 
 def change(now_ms: int = NOW_MS, actor: str = "key_test") -> Change:
     return Change(actor, f"req-{next(_numbers)}", now_ms)
 
 
-def make_page(door: Table, entitlement_id: str, valid: Terms) -> None:
+def make_page(door: Table, entitlement_id: str, valid: SeatTerms) -> None:
     reply = door.execute(new_page(entitlement_id, valid, change()))
     assert isinstance(reply, Accepted)
 

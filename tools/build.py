@@ -18,8 +18,15 @@ from pathlib import Path
 from tools import ROOT
 
 ROOMS = (
-    "activate", "consume", "release", "entitlements", "portal", "notify", "deliver", "report",
-)  # fmt: skip
+    "activate",
+    "consume",
+    "release",
+    "entitlements",
+    "portal",
+    "notify",
+    "deliver",
+    "report",
+)
 RUNTIME = "3.13"
 PLATFORMS = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
 BUILD = ROOT / ".build"
@@ -70,9 +77,13 @@ def install_page_packages() -> None:
 def _node(command: list[str]) -> None:
     try:
         done = subprocess.run(
-            command, cwd=WEB, check=False, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            command,
+            cwd=WEB,
+            check=False,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
     except FileNotFoundError:
         raise BuildError(
             f"the portal's page is built with Node.js 20; '{command[0]}' was not found: install it"
@@ -111,11 +122,22 @@ def build_packages(build: Path, architecture: str | None) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     python = target / "python"
     command = [
-        sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps",
-        "--no-compile-bytecode", "--require-hashes", "--only-binary", ":all:",
-        "--target", str(python),
-        "--requirements", str(ROOT / "requirements.txt"),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-compile-bytecode",
+        "--require-hashes",
+        "--only-binary",
+        ":all:",
+        "--target",
+        str(python),
+        "--requirements",
+        str(ROOT / "requirements.txt"),
+    ]
     if architecture:
         command += ["--python-version", RUNTIME, "--python-platform", PLATFORMS[architecture]]
     if subprocess.run(command, check=False).returncode:
@@ -176,10 +198,19 @@ def compile_bytecode(folders: list[Path], python: str = sys.executable) -> None:
         return
     for folder in folders:
         subprocess.run(
-            [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash",
-             "-s", str(folder), str(folder)],
+            [
+                python,
+                "-m",
+                "compileall",
+                "-q",
+                "--invalidation-mode",
+                "unchecked-hash",
+                "-s",
+                str(folder),
+                str(folder),
+            ],
             check=True,
-        )  # fmt: skip
+        )
 
 
 def main() -> None:

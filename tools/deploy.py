@@ -197,12 +197,21 @@ def main() -> None:
         labels = [f"{_quoted(name)}={_quoted(value)}" for name, value in tags.items()]
         bucket = ["--s3-bucket", given.bucket] if given.bucket else ["--resolve-s3"]
         command = [
-            str(SAM), "deploy", "--template-file", str(written),
-            "--stack-name", given.stack,
-            *bucket, "--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset",
-            "--parameter-overrides", f"file://{file.name}",
-            *(["--tags", *labels] if labels else []), *more,
-        ]  # fmt: skip
+            str(SAM),
+            "deploy",
+            "--template-file",
+            str(written),
+            "--stack-name",
+            given.stack,
+            *bucket,
+            "--capabilities",
+            "CAPABILITY_IAM",
+            "--no-fail-on-empty-changeset",
+            "--parameter-overrides",
+            f"file://{file.name}",
+            *(["--tags", *labels] if labels else []),
+            *more,
+        ]
         environment = {**os.environ, "SAM_CLI_TELEMETRY": "0"}
         sys.exit(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
 

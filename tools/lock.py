@@ -19,11 +19,24 @@ def main() -> None:
     """Compile all; no file records where a package was found."""
     for name, extra in FILES.items():
         command = [
-            sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--generate-hashes",
-            "--universal", "--python-version", "3.11", "--no-emit-index-url",
-            "--custom-compile-command", "make lock", *extra,
-            "--output-file", f"{name}.txt", f"{name}.in",
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "uv",
+            "pip",
+            "compile",
+            "--quiet",
+            "--generate-hashes",
+            "--universal",
+            "--python-version",
+            "3.11",
+            "--no-emit-index-url",
+            "--custom-compile-command",
+            "make lock",
+            *extra,
+            "--output-file",
+            f"{name}.txt",
+            f"{name}.in",
+        ]
         subprocess.run(command, cwd=ROOT, check=True)
         print(f"compiled {name}.txt")
 

@@ -88,9 +88,16 @@ class Smoke:
     # --- Calls ----------------------------------------------------------------------------------
 
     def _call(
-        self, status: int, route: str, path: dict[str, str] | None = None, body: Any = None,
-        *, api: Api | None = None, query: str = "", headers: dict[str, str] | None = None,
-    ) -> Any:  # fmt: skip
+        self,
+        status: int,
+        route: str,
+        path: dict[str, str] | None = None,
+        body: Any = None,
+        *,
+        api: Api | None = None,
+        query: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> Any:
         """The body of an answer to a route, which must have this status."""
         method, address = route.split(" ")
         for name, value in (path or {}).items():
@@ -134,8 +141,9 @@ class Smoke:
             raise Failed("the third seat, and it alone, is an overdraft")
         self._call(409, take, self.owner, {"seatId": "seat-3"}, api=self.license)
         self._call(200, take, self.owner, {"seatId": "seat-0"}, api=self.license)
-        self._call(200, take, self.owner, {"seatId": "seat-0"}, api=self.license,
-                   query="?dryRun=true")  # fmt: skip
+        self._call(
+            200, take, self.owner, {"seatId": "seat-0"}, api=self.license, query="?dryRun=true"
+        )
         self._call(
             204,
             f"DELETE {E}/activations/{{activationId}}",
@@ -148,8 +156,10 @@ class Smoke:
 
     def _transactions(self) -> None:
         """Writes of several items at once, of different kinds: each part by its own leading key."""
-        more = [{"key": "exports", "limit": 2, "overdraftLimit": {"type": "none"}},
-                {"key": "calls", "limit": 100}]  # fmt: skip
+        more = [
+            {"key": "exports", "limit": 2, "overdraftLimit": {"type": "none"}},
+            {"key": "calls", "limit": 100},
+        ]
         self._call(200, f"PATCH {E}", self.owner, {"usageLimits": more, "sku": "SMOKE"})
         once = {"idempotency-key": str(uuid.uuid4())}
         for _ in range(2):  # the second one is answered from the record of the first
@@ -167,8 +177,9 @@ class Smoke:
         take = f"POST {E}/activations"
         for number in range(6):
             self._call(201, take, pool, {"seatId": f"seat-{number}"})
-        self._wait("the pool's total", lambda: self._call(
-            200, f"GET {E}", pool)["seats"]["used"] == 6)  # fmt: skip
+        self._wait(
+            "the pool's total", lambda: self._call(200, f"GET {E}", pool)["seats"]["used"] == 6
+        )
         method, address = f"PATCH {E}".split(" ")
         address = address.replace("{entitlementId}", pool["entitlementId"])
         answer = self._api.call(method, address, {"seatCount": 310})
@@ -179,23 +190,32 @@ class Smoke:
         consume = f"POST {E}/usage/{{key}}"
         path, secret = {**self.owner, "key": "exports"}, secrets.token_hex(8)
         for status, key in ((200, "a"), (200, "b"), (200, "a"), (409, "c")):
-            self._call(status, consume, path, {"quantity": 1}, api=self.license,
-                       headers={"idempotency-key": f"{secret}-{key}"})  # fmt: skip
+            self._call(
+                status,
+                consume,
+                path,
+                {"quantity": 1},
+                api=self.license,
+                headers={"idempotency-key": f"{secret}-{key}"},
+            )
         self._call(
             201, f"POST {E}/usage/{{key}}/corrections", path, {"quantity": -1, "reason": self._mark}
         )
         [used] = [
-            each["usage"]["used"] for each in self._call(200, f"GET {E}/usage", self.owner)["items"]
+            each["usage"]["used"]
+            for each in self._call(200, f"GET {E}/usage", self.owner)["items"]
             if each["key"] == "exports"
-        ]  # fmt: skip
+        ]
         if used != 1:
             raise Failed(f"exports: {used} are used, not 1")
 
     def _webhooks(self) -> None:
         body = {
-            "url": self._webhook or "https://example.com/", "enabled": bool(self._webhook),
-            "entitlementId": self.owner["entitlementId"], "description": self._mark,
-        }  # fmt: skip
+            "url": self._webhook or "https://example.com/",
+            "enabled": bool(self._webhook),
+            "entitlementId": self.owner["entitlementId"],
+            "description": self._mark,
+        }
         made = self._call(201, "POST /v1/webhooks", body=body)
         self.hook = {"webhookId": made["webhookId"]}
         self._made.append(f"/v1/webhooks/{made['webhookId']}")
@@ -220,8 +240,12 @@ class Smoke:
             items = self._call(200, f"GET {E}/usage-history", self.owner)["items"]
             return sum(each["activations"] for each in items) == 3
 
-        for what, look in (("the denial", denied), ("the people", people),
-                           ("the episode", episode), ("the history", counted)):  # fmt: skip
+        for what, look in (
+            ("the denial", denied),
+            ("the people", people),
+            ("the episode", episode),
+            ("the history", counted),
+        ):
             self._wait(what, look)
 
     def _deliveries(self) -> None:
@@ -229,12 +253,12 @@ class Smoke:
             raise Failed("needs a URL of yours that answers 2xx: WEBHOOK=https://...")
 
         def arrived() -> bool:
-            found = self._call(200, "GET /v1/webhooks/{webhookId}/deliveries", self.hook,
-                               query="?status=succeeded")["items"]  # fmt: skip
+            found = self._call(
+                200, "GET /v1/webhooks/{webhookId}/deliveries", self.hook, query="?status=succeeded"
+            )["items"]
             return bool(found)
 
-        self._call(201, f"POST {E}/activations", self.owner, {"seatId": "seat-9"},
-                   api=self.license)  # fmt: skip
+        self._call(201, f"POST {E}/activations", self.owner, {"seatId": "seat-9"}, api=self.license)
         self._wait("a delivery that succeeded", arrived)
 
     def _portal(self) -> None:
@@ -269,11 +293,18 @@ class Smoke:
     def _routes(self) -> None:
         """The rest, by what must not happen: an error of ours, or a right that is missing."""
         values = {
-            **self.owner, **self.hook, "key": "exports", "seat": "seat-0", "activationId":
-            "act_AAAAAAAAAAAAAAAAAAAA", "keyId": "key_unknown", "linkId": "plk_unknown",
-            "reportId": "rep_unknown", "deliveryId": "dlv_unknown", "token": "t" * 40,
+            **self.owner,
+            **self.hook,
+            "key": "exports",
+            "seat": "seat-0",
+            "activationId": "act_AAAAAAAAAAAAAAAAAAAA",
+            "keyId": "key_unknown",
+            "linkId": "plk_unknown",
+            "reportId": "rep_unknown",
+            "deliveryId": "dlv_unknown",
+            "token": "t" * 40,
             "file": "none.js",
-        }  # fmt: skip
+        }
         wrong = []
         for route in OPERATIONS:
             method, address = route.split(" ")

@@ -9,10 +9,14 @@ from benchmarks.scale import chart
 from benchmarks.scale.designs import OWNER, Design, Outcome, Textbook
 from benchmarks.scale.engine import Engine, Process
 from benchmarks.scale.run import SECONDS, SEED, START_MS, Load, Result, at_once, table_of
-from shared import problems, usage, usage_parts
+from shared import problems
+from shared.audit import Change
 from shared.dynamodb.keys import Key, part_key, usage_key
 from shared.dynamodb.requests import Accepted, Cancelled, Item, Put, Steps, Transact
-from shared.ledger import Change
+from shared.usage import consumption, sharded
+from shared.usage.counter import Counter, UsageTerms
+from shared.usage.shard import PARTS, Part
+from shared.usage.terms import new_counter
 from tools import ROOT
 
 LIMIT = (OWNER, "calls")
@@ -35,11 +39,13 @@ class TextbookCounter(Textbook):
         """Consume one."""
         request = Key(f"REQUEST#{OWNER}#{person}", "REQUEST")
         reply: Accepted | Cancelled | None = yield from self._insist(
-            Transact((
-                self._add(1, "used < cap"),
-                Put(request, {"at": now_ms, "ttl": now_ms // 1000}, "attribute_not_exists(pk)"),
-            ))
-        )  # fmt: skip
+            Transact(
+                (
+                    self._add(1, "used < cap"),
+                    Put(request, {"at": now_ms, "ttl": now_ms // 1000}, "attribute_not_exists(pk)"),
+                )
+            )
+        )
         if reply is None:
             return "gave up"
         return "granted" if isinstance(reply, Accepted) else "denied"
@@ -50,13 +56,13 @@ class OneCounter(Design):
 
     name = "one counter"
 
-    def _terms(self) -> usage.Terms:
-        return usage.Terms(self.purchased, self.cap, "monthly", "UTC", "active", 0, None)
+    def _terms(self) -> UsageTerms:
+        return UsageTerms(self.purchased, self.cap, "monthly", "UTC", "active", 0, None)
 
     def items(self) -> list[tuple[Key, Item]]:
         """The counter, of which nothing is used."""
         change = Change("scale", "request", START_MS)
-        counter = usage.new_counter(*LIMIT, self._terms(), change)
+        counter = new_counter(*LIMIT, self._terms(), change)
         return [(counter.key, dict(counter.item))]
 
     @staticmethod
@@ -65,8 +71,8 @@ class OneCounter(Design):
         rest = random.Random(person).randbytes(6)
         return base64.urlsafe_b64encode(now_ms.to_bytes(6) + rest).decode()
 
-    def _consume(self, key: str, change: Change) -> Steps[usage.Outcome]:
-        return (yield from usage.consume(*LIMIT, key, 1, change))
+    def _consume(self, key: str, change: Change) -> Steps[consumption.Outcome]:
+        return (yield from consumption.consume(*LIMIT, key, 1, change))
 
     def take(self, person: int, now_ms: int) -> Steps[Outcome]:
         """As the room `consume` does it."""
@@ -90,9 +96,9 @@ class OneCounter(Design):
     @staticmethod
     def consumed(engine: Engine) -> int:
         """What the counter says, and what its parts have not told yet."""
-        counter = usage.Counter.of(engine.get(usage_key(*LIMIT)) or {})
-        keys = [part_key(*LIMIT, number) for number in range(usage_parts.PARTS)]
-        parts = [usage_parts.Part.of(item) for key in keys if (item := engine.get(key))]
+        counter = Counter.of(engine.get(usage_key(*LIMIT)) or {})
+        keys = [part_key(*LIMIT, number) for number in range(PARTS)]
+        parts = [Part.of(item) for key in keys if (item := engine.get(key))]
         return counter.used + sum(part.untold for part in parts)
 
 
@@ -103,18 +109,18 @@ class Parts(OneCounter):
 
     def __init__(self, purchased: int, cap: int) -> None:
         super().__init__(purchased, cap)
-        self._memories = [usage_parts.Memory() for _ in range(400)]
+        self._memories = [sharded.Memory() for _ in range(400)]
         self._requests = 0
 
     def items(self) -> list[tuple[Key, Item]]:
         """The counter, as it is when a rush has been noticed."""
         [(key, item)] = super().items()
-        return [(key, {**item, "parts": usage_parts.PARTS, "drawn": 0, "holds": 0})]
+        return [(key, {**item, "parts": PARTS, "drawn": 0, "holds": 0})]
 
-    def _consume(self, key: str, change: Change) -> Steps[usage.Outcome]:
+    def _consume(self, key: str, change: Change) -> Steps[consumption.Outcome]:
         self._requests += 1
         memory = self._memories[self._requests % len(self._memories)]
-        return (yield from usage_parts.consume(*LIMIT, key, 1, change, memory=memory))
+        return (yield from sharded.consume(*LIMIT, key, 1, change, memory=memory))
 
 
 DESIGNS: tuple[type[Design], ...] = (TextbookCounter, OneCounter, Parts)

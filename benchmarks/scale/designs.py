@@ -7,8 +7,10 @@ not.
 
 from abc import ABC, abstractmethod
 
+from benchmarks.new_pool import new_pages
 from benchmarks.scale.engine import Engine
-from shared import ledger, pool, problems
+from shared import problems
+from shared.audit import Change
 from shared.dynamodb.keys import Key
 from shared.dynamodb.requests import (
     Accepted,
@@ -22,7 +24,14 @@ from shared.dynamodb.requests import (
     Transact,
     Update,
 )
-from shared.ledger import PAGE_SEATS, Change, Holder, Terms
+from shared.seats import activation
+from shared.seats.encoding import Stamps, activation_id
+from shared.seats.placement import pages_for
+from shared.seats.release import release_grant
+from shared.seats.seat_usage import Standing
+from shared.seats.shard import PAGE_SEATS
+from shared.seats.terms import SeatTerms, new_page
+from shared.seats.writes import Holder
 
 ROUNDS = 10
 OWNER = "ent_scale"
@@ -85,14 +94,18 @@ class Textbook(Design):
     def take(self, person: int, now_ms: int) -> Steps[Outcome]:
         """Counter and seat; a read says whether it is overdraft; a denial is on record."""
         seat: Item = {
-            "name": "Alice Example", "attributes": {"device": "mbp-13"}, "leaseEnd": now_ms,
-        }  # fmt: skip
+            "name": "Alice Example",
+            "attributes": {"device": "mbp-13"},
+            "leaseEnd": now_ms,
+        }
         reply = yield from self._insist(
-            Transact((
-                self._add(1, "used < cap"),
-                Put(self._seat(person), seat, "attribute_not_exists(pk)"),
-            ))
-        )  # fmt: skip
+            Transact(
+                (
+                    self._add(1, "used < cap"),
+                    Put(self._seat(person), seat, "attribute_not_exists(pk)"),
+                )
+            )
+        )
         if reply is None:
             return "gave up"
         if isinstance(reply, Cancelled):
@@ -107,11 +120,13 @@ class Textbook(Design):
     def release(self, person: int, _: int) -> Steps[Outcome]:
         """Counter and seat, the other way."""
         reply = yield from self._insist(
-            Transact((
-                self._add(-1, "used > :zero"),
-                Delete(self._seat(person), "attribute_exists(pk)"),
-            ))
-        )  # fmt: skip
+            Transact(
+                (
+                    self._add(-1, "used > :zero"),
+                    Delete(self._seat(person), "attribute_exists(pk)"),
+                )
+            )
+        )
         return "gave up" if reply is None else "released"
 
     def used(self, engine: Engine) -> int:
@@ -127,21 +142,21 @@ class OnePage(Design):
 
     def __init__(self, purchased: int, cap: int) -> None:
         super().__init__(purchased, cap)
-        self._stamps = ledger.Stamps(salt=1)
+        self._stamps = Stamps(salt=1)
         self._grants: dict[int, str] = {}
         self._is_at_limit = False
-        self._memories = [pool.Memory()]
+        self._memories = [activation.Memory()]
         self._requests = 0
 
-    def _terms(self) -> Terms:
-        return Terms(self.purchased, self.cap, "active", 0, None, 8 * 3600)
+    def _terms(self) -> SeatTerms:
+        return SeatTerms(self.purchased, self.cap, "active", 0, None, 8 * 3600)
 
     def items(self) -> list[tuple[Key, Item]]:
         """The empty page."""
-        page = ledger.new_page(OWNER, self._terms(), Change("scale", "request", 0))
+        page = new_page(OWNER, self._terms(), Change("scale", "request", 0))
         return [(page.key, dict(page.item))]
 
-    def _memory(self) -> pool.Memory:
+    def _memory(self) -> activation.Memory:
         """That of the process that has the next request."""
         self._requests += 1
         return self._memories[self._requests % len(self._memories)]
@@ -150,10 +165,14 @@ class OnePage(Design):
         """As the room `activate` does it, with its hint."""
         holder = Holder(f"user{person}@acme.example", "Alice Example", {"device": "mbp-13"})
         change = Change("key_scale", f"request-{now_ms}", now_ms)
-        operation = pool.take(
-            OWNER, holder, change, self._stamps.next(now_ms),
-            memory=self._memory(), expect_overdraft=self._is_at_limit,
-        )  # fmt: skip
+        operation = activation.take(
+            OWNER,
+            holder,
+            change,
+            self._stamps.next(now_ms),
+            memory=self._memory(),
+            expect_overdraft=self._is_at_limit,
+        )
         try:
             grant = yield from operation
         except problems.HardCapReached:
@@ -161,14 +180,14 @@ class OnePage(Design):
         except problems.Contention:
             return "gave up"
         self._is_at_limit = grant.page.is_alone and grant.page.used >= grant.page.seat_count
-        self._grants[person] = ledger.activation_id(grant.key, grant.seat.stamp)
+        self._grants[person] = activation_id(grant.key, grant.seat.stamp)
         return "granted" if grant.is_new else "held"
 
     def release(self, person: int, now_ms: int) -> Steps[Outcome]:
         """As the room `release` does it."""
         change = Change("key_scale", f"request-{now_ms}", now_ms)
         try:
-            yield from pool.release(OWNER, self._grants[person], change, memory=self._memory())
+            yield from release_grant(OWNER, self._grants[person], change, memory=self._memory())
         except problems.Contention:
             return "gave up"
         return "released"
@@ -186,15 +205,15 @@ class Pages(OnePage):
 
     def __init__(self, purchased: int, cap: int) -> None:
         super().__init__(purchased, cap)
-        self._pages = max(2, pool.pages_for(cap))
-        self._memories = [pool.Memory() for _ in range(400)]
+        self._pages = max(2, pages_for(cap))
+        self._memories = [activation.Memory() for _ in range(400)]
         for memory in self._memories:
-            known = pool.Known(self._pages, ledger.Standing(0, purchased, cap, 0))
+            known = activation.Known(self._pages, Standing(0, purchased, cap, 0))
             memory.note(OWNER, known, 0)
 
     def items(self) -> list[tuple[Key, Item]]:
         """The empty pages, and the sum."""
-        return pool.new_pages(OWNER, self._terms(), self._pages, Change("scale", "request", 0))
+        return new_pages(OWNER, self._terms(), self._pages, Change("scale", "request", 0))
 
 
 DESIGNS: tuple[type[Design], ...] = (Textbook, OnePage, Pages)

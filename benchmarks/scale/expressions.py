@@ -180,14 +180,14 @@ def _is_comparable(left: Any, right: Any) -> bool:
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": lambda left, right: _is_comparable(left, right) and left == right,
-    "<>": lambda left, right: left is not NOTHING and not (
-        _is_comparable(left, right) and left == right
+    "<>": lambda left, right: (
+        left is not NOTHING and not (_is_comparable(left, right) and left == right)
     ),
     "<": lambda left, right: _is_comparable(left, right) and left < right,
     "<=": lambda left, right: _is_comparable(left, right) and left <= right,
     ">": lambda left, right: _is_comparable(left, right) and left > right,
     ">=": lambda left, right: _is_comparable(left, right) and left >= right,
-}  # fmt: skip
+}
 
 
 @lru_cache(maxsize=4_000)

@@ -30,8 +30,9 @@ RATES = (10, 20, 40, 60, 80, 120, 160, 200, 250, 300, 400)
 # A larger pool: the textbook's design is measured where it ends, pages as far as the load goes.
 LARGE, LARGEST = 20_000, 100_000
 LARGE_RATES: dict[type[Design], tuple[int, ...]] = {
-    Textbook: (10, 20, 40, 80, 160), Pages: (20, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
-}  # fmt: skip
+    Textbook: (10, 20, 40, 80, 160),
+    Pages: (20, 500, 1_000, 2_000, 5_000, 10_000, 20_000),
+}
 # A run of many requests a second needs not be as long.
 REQUESTS = 30_000
 MOVES_AT = (50, 90, 95, 99, 100)
@@ -160,12 +161,21 @@ class Load:
         count = max(1, len(served))
         p50, p99 = (served[int((count - 1) * share)] * 1000 for share in (0.5, 0.99))
         return Result(
-            self.design.name, scenario, seats, self.rate, max(0, quick) / self.seconds, p50, p99,
-            self.engine.conflicts / count, self.engine.throttled / count,
-            self.engine.calls / count, self.engine.write_units / count,
+            self.design.name,
+            scenario,
+            seats,
+            self.rate,
+            max(0, quick) / self.seconds,
+            p50,
+            p99,
+            self.engine.conflicts / count,
+            self.engine.throttled / count,
+            self.engine.calls / count,
+            self.engine.write_units / count,
             self.engine.read_units / count,
-            self.outcomes["gave up"] / count, self.most,
-        )  # fmt: skip
+            self.outcomes["gave up"] / count,
+            self.most,
+        )
 
 
 def steady(kind: type[Design], seats: int, rate: float) -> Result:
@@ -261,8 +271,10 @@ def denial_cost(seats: int) -> dict[str, float]:
     engine = load.engine
     assert outcome == "denied", outcome
     return {
-        "calls": engine.calls, "write units": engine.write_units, "read units": engine.read_units
-    }  # fmt: skip
+        "calls": engine.calls,
+        "write units": engine.write_units,
+        "read units": engine.read_units,
+    }
 
 
 _FORM = "{:<22}{:<9}{:>7}{:>8}{:>8}{:>8}{:>8}{:>10}{:>10}{:>7}{:>6}{:>6}{:>8}{:>8}"
@@ -270,8 +282,22 @@ _FORM = "{:<22}{:<9}{:>7}{:>8}{:>8}{:>8}{:>8}{:>10}{:>10}{:>7}{:>6}{:>6}{:>8}{:>
 
 def table_of(each_of: Iterator[Result]) -> list[Result]:
     """Print results as they come."""
-    head = ("design", "load", "seats", "asked/s", "done/s", "p50 ms", "p99 ms", "conflicts",
-            "throttled", "calls", "WU", "RU", "gave up", "most")  # fmt: skip
+    head = (
+        "design",
+        "load",
+        "seats",
+        "asked/s",
+        "done/s",
+        "p50 ms",
+        "p99 ms",
+        "conflicts",
+        "throttled",
+        "calls",
+        "WU",
+        "RU",
+        "gave up",
+        "most",
+    )
     print(
         "conflicts, throttled calls, calls, write units (WU) and read units (RU) are those of each"
         " request\n"

@@ -5,14 +5,18 @@ from collections import OrderedDict
 from typing import Any
 
 from functions.activate.holder import read_holder
-from shared import ledger, observability, pool
+from shared import observability
 from shared.api import app
 from shared.api.idempotency import Claim, replayed
 from shared.api.request import Request, Response
 from shared.clock import to_rfc3339
 from shared.dynamodb.requests import Refused
-from shared.ledger import Holder, Page, Stamps
-from shared.pool import Grant, Memory
+from shared.limits import limit_status
+from shared.seats import activation
+from shared.seats.activation import Grant, Memory
+from shared.seats.encoding import Stamps, activation_id
+from shared.seats.shard import Page, lease_expiry
+from shared.seats.writes import Holder
 
 _stamps = Stamps(salt=os.urandom(1)[0])
 
@@ -72,7 +76,7 @@ def _take_once(request: Request, holder: Holder, claim: Claim) -> Response:
 
 def _take(request: Request, holder: Holder) -> Response:
     entitlement_id = request.path["entitlementId"]
-    operation = pool.take(
+    operation = activation.take(
         entitlement_id,
         holder,
         request.change,
@@ -89,7 +93,7 @@ def _take(request: Request, holder: Holder) -> Response:
 
 def _preview(request: Request, holder: Holder) -> Response:
     entitlement_id = request.path["entitlementId"]
-    grant = request.table.run(pool.preview(entitlement_id, holder, request.now))
+    grant = request.table.run(activation.preview(entitlement_id, holder, request.now))
     view = _view(entitlement_id, holder, grant)
     if grant.is_new:
         view = {**view, "activationId": None, "activatedAt": None, "leaseExpiry": None}
@@ -99,15 +103,15 @@ def _preview(request: Request, holder: Holder) -> Response:
 def _view(entitlement_id: str, holder: Holder, grant: Grant) -> dict[str, Any]:
     seat, standing = grant.seat, grant.standing
     return {
-        "activationId": ledger.activation_id(grant.key, seat.stamp),
+        "activationId": activation_id(grant.key, seat.stamp),
         "entitlementId": entitlement_id,
         "seatId": holder.seat_id,
         "seatName": holder.seat_name or None,
         "attributes": dict(holder.attributes),
         "isOverdraftSeat": seat.is_overdraft,
         "activatedAt": to_rfc3339(seat.activated_at_ms),
-        "leaseExpiry": ledger.lease_expiry(seat.lease_end),
-        "status": ledger.limit_status(standing.used, standing.seat_count),
+        "leaseExpiry": lease_expiry(seat.lease_end),
+        "status": limit_status(standing.used, standing.seat_count),
         "seats": standing.view(),
     }
 

@@ -7,8 +7,8 @@ test holds it against `models.ActivationRequest`, from which the API description
 import json
 from typing import Any
 
-from shared.ledger import Holder
 from shared.problems import InvalidRequest
+from shared.seats.writes import Holder
 from shared.texts import ATTRIBUTES_BYTES, CONTROL, SEAT_ID_BYTES, SEAT_NAME_BYTES, wrong_id
 
 

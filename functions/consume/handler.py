@@ -3,12 +3,15 @@
 from collections import OrderedDict
 from typing import Any
 
-from shared import observability, usage, usage_parts
+from shared import observability
 from shared.api import app
 from shared.api.idempotency import header_of, replayed
 from shared.api.request import Request, Response
 from shared.problems import InvalidRequest
-from shared.usage import MAX_QUANTITY, Counter
+from shared.usage import sharded
+from shared.usage.counter import MAX_QUANTITY, Counter
+from shared.usage.encoding import request_key, time_of
+from shared.usage.views import consumption_view
 
 
 class BusyLeaves:
@@ -36,7 +39,7 @@ class BusyLeaves:
 
 
 _busy_leaves = BusyLeaves()
-_memory = usage_parts.Memory()
+_memory = sharded.Memory()
 
 
 def consume(request: Request) -> Response:
@@ -50,21 +53,21 @@ def consume(request: Request) -> Response:
             "is required: what was consumed must be consumed once, however often it is sent",
             place="header",
         )
-    key = header and usage.request_key(request.caller.derive("Idempotency-Key"), header)
+    key = header and request_key(request.caller.derive("Idempotency-Key"), header)
     limit = (request.path["entitlementId"], request.path["key"])
     if is_dry_run:
-        told = request.table.run(usage_parts.preview(*limit, key, quantity, request.change))
-        return Response(200, {**usage.consumption_view(limit[1], told), "dryRun": True})
+        told = request.table.run(sharded.preview(*limit, key, quantity, request.change))
+        return Response(200, {**consumption_view(limit[1], told), "dryRun": True})
     # A key that tells its time needs no look at its own item.
-    busy_leaf = _busy_leaves.get(limit) if usage.time_of(str(key)) is None else None
+    busy_leaf = _busy_leaves.get(limit) if time_of(str(key)) is None else None
     outcome = request.table.run(
-        usage_parts.consume(
+        sharded.consume(
             *limit, str(key), quantity, request.change, busy_leaf=busy_leaf, memory=_memory
         )
     )
     if outcome.counter:
         _busy_leaves.note(limit, outcome.counter, request.now_ms)
-    response = Response(200, usage.consumption_view(limit[1], outcome.told))
+    response = Response(200, consumption_view(limit[1], outcome.told))
     if outcome.is_replay:
         return replayed(response)
     observability.count(

@@ -13,7 +13,7 @@ import yarl
 from standardwebhooks import Webhook
 
 from functions.deliver.ladder import Attempt, read_retry_after
-from shared.events import Event
+from shared.events.builders import Event
 from shared.webhooks.url_policy import check_url, is_public
 
 TIMEOUT_SECONDS = 15

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from functions.deliver.courier import Courier
 from functions.deliver.ladder import Attempt, next_wait, reason_to_disable
-from shared import aws, events, ledger, observability
+from shared import aws, observability
 from shared.clock import from_rfc3339_ms, now_ms
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import (
@@ -25,6 +25,7 @@ from shared.dynamodb.keys import (
     webhook_secret_key,
     webhook_state_key,
 )
+from shared.dynamodb.patterns import settle
 from shared.dynamodb.requests import (
     NO_NAMES,
     Accepted,
@@ -37,7 +38,8 @@ from shared.dynamodb.requests import (
     Unavailable,
     Update,
 )
-from shared.events import Event
+from shared.events.builders import Event
+from shared.events.enrichment import complete, keys_of
 from shared.webhooks import endpoints
 
 AT_ONCE = 200
@@ -109,7 +111,7 @@ class Deliveries:
                     webhook_key(job.webhook_id),
                     webhook_secret_key(job.webhook_id),
                     webhook_state_key(job.webhook_id),
-                    *events.keys_of(job.event),
+                    *keys_of(job.event),
                 )
             )
         found: dict[Key, Item] = self._door.execute(BatchGet(tuple(keys)))
@@ -166,12 +168,18 @@ class Deliveries:
         if open_until > now // 1000 or now + SECONDS_FOR_ATTEMPT * 1000 > deadline_ms:
             await self._run(self._defer(job, delivery, max(open_until, now // 1000 + 5), now))
             return
-        event = events.complete(job.event, known)
+        event = complete(job.event, known)
         attempt = await courier.post(endpoint["url"], event, _secrets(secret, now // 1000))
         observability.count("WebhookDelivered" if attempt.is_success else "WebhookFailed")
-        observability.logger.info("delivered" if attempt.is_success else "not delivered", extra={
-            **_of_log(job), "code": attempt.code, "ms": attempt.ms, "error": attempt.error,
-        })  # fmt: skip
+        observability.logger.info(
+            "delivered" if attempt.is_success else "not delivered",
+            extra={
+                **_of_log(job),
+                "code": attempt.code,
+                "ms": attempt.ms,
+                "error": attempt.error,
+            },
+        )
         was_failing = webhook_state_key(job.webhook_id) in known
         opened = await self._run(self._judge(job.webhook_id, attempt, was_failing=was_failing))
         circuits[job.webhook_id] = max(circuits[job.webhook_id], opened)
@@ -421,4 +429,4 @@ def _disable(webhook_id: str, reason: str, at: int) -> Steps[None]:
             endpoints.bump_version(),
         )
     )
-    yield from ledger.settle(write)  # refused: it is disabled, or deleted
+    yield from settle(write)  # refused: it is disabled, or deleted

@@ -3,7 +3,6 @@
 from typing import Any
 
 from functions.entitlements import desk
-from shared import usage, usage_parts
 from shared.api import pagination
 from shared.api.auth import new_id
 from shared.api.idempotency import Claim, replayed
@@ -17,7 +16,11 @@ from shared.dynamodb.requests import Item, Query, Refused, Steps
 from shared.entitlements.model import usage_terms
 from shared.entitlements.queries import fetch_entitlement
 from shared.problems import NotFound
-from shared.usage import Counter, Period, period_view, usage_view
+from shared.usage import sharded
+from shared.usage.counter import Counter
+from shared.usage.encoding import request_key
+from shared.usage.periods import Period
+from shared.usage.views import current_view, period_view, usage_view
 
 
 def read(request: Request) -> Response:
@@ -30,7 +33,7 @@ def _usage(request: Request) -> Steps[list[dict[str, Any]]]:
     item, _ = yield from fetch_entitlement(entitlement_id)
     keys = list(usage_terms(item["document"]))
     found = yield from desk.counters(entitlement_id, keys)
-    return [usage.current_view(key, found[key], request.now) for key in keys if key in found]
+    return [current_view(key, found[key], request.now) for key in keys if key in found]
 
 
 def periods(request: Request) -> Response:
@@ -96,11 +99,15 @@ def correct(request: Request) -> Response:
     nonce = request.caller.derive(claim.key.pk) if claim else new_id("correction")
     key = request.path["key"]
     outcome = request.table.run(
-        usage_parts.correct(
-            request.path["entitlementId"], key, usage.request_key("correction", nonce),
-            correction.quantity, correction.reason, request.change,
+        sharded.correct(
+            request.path["entitlementId"],
+            key,
+            request_key("correction", nonce),
+            correction.quantity,
+            correction.reason,
+            request.change,
         )
-    )  # fmt: skip
+    )
     told = outcome.told
     view = {
         "key": key,

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from functions.entitlements import validation
-from shared import ledger, pool_changes, usage, usage_parts
 from shared.api import idempotency
 from shared.api.auth import new_id
 from shared.api.idempotency import replayed
 from shared.api.request import Request, Response
+from shared.audit import Change
 from shared.dynamodb.keys import entitlement_key, pool_key, usage_key
+from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import (
     Accepted,
     BatchGet,
@@ -26,9 +27,14 @@ from shared.dynamodb.requests import (
 from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
 from shared.entitlements.queries import fetch_entitlement, fetch_standing
 from shared.entitlements.views import entitlement_view
-from shared.ledger import Change, Page, Standing
 from shared.problems import Contention, InvalidRequest, NotFound, PreconditionFailed, Problem
-from shared.usage import Counter
+from shared.seats import reconcile
+from shared.seats.seat_usage import Standing
+from shared.seats.shard import CLOCK_GRACE, Page
+from shared.seats.terms import change_terms, is_needed, new_page, new_pool, take_away
+from shared.usage import allocation
+from shared.usage.counter import REMOVED, Counter
+from shared.usage.terms import new_counter, terms_update, under_terms
 
 # So long a request works on a pool itself.
 WORK_MS = 5_000
@@ -46,23 +52,23 @@ _ETAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
 def create(request: Request) -> Response:
     """Create an entitlement, its empty ledger page, and a counter for each usage limit."""
     # Clocks differ: an entitlement must not be "not yet valid" to the next call.
-    valid_from = request.now - ledger.CLOCK_GRACE
+    valid_from = request.now - CLOCK_GRACE
     document = validation.to_document(request.body, valid_from=valid_from)
     entitlement_id = new_id("ent")
     item = entitlement_item(
         entitlement_id, document, version=1, created_at=request.now_ms, now_ms=request.now_ms
     )
     terms = seat_terms(document)
-    page = ledger.new_page(entitlement_id, terms, request.change)
+    page = new_page(entitlement_id, terms, request.change)
     standing = Standing.of(Page.of(dict(page.item)))
     response = Response(201, entitlement_view(item, standing, request.now))
-    is_pool = pool_changes.is_needed(terms)
+    is_pool = is_needed(terms)
     writes = (
         Put(entitlement_key(entitlement_id), item, "attribute_not_exists(pk)"),
         page,
-        *([pool_changes.new_pool(entitlement_id, request.change)] if is_pool else []),
+        *([new_pool(entitlement_id, request.change)] if is_pool else []),
         *(
-            usage.new_counter(entitlement_id, key, terms, request.change)
+            new_counter(entitlement_id, key, terms, request.change)
             for key, terms in usage_terms(document).items()
         ),
     )
@@ -70,7 +76,7 @@ def create(request: Request) -> Response:
     response = replayed(kept) if kept else response
     if is_pool and not kept:
         # One page has all the seats until then, and is right as well.
-        request.table.run(pool_changes.tend(entitlement_id, request.change, _until(request)))
+        request.table.run(reconcile.tend(entitlement_id, request.change, _until(request)))
     location = f"/v1/entitlements/{response.body['entitlementId']}"
     return response._replace(headers={**response.headers, "etag": '"1"', "location": location})
 
@@ -101,13 +107,13 @@ def _update(request: Request) -> Steps[bool]:
 
 def _try_update(request: Request, held: Held) -> Steps[bool]:
     entitlement_id = request.path["entitlementId"]
-    for attempt in range(1, ledger.ROUNDS + 1):
+    for attempt in range(1, ROUNDS + 1):
         item, page = yield from fetch_entitlement(entitlement_id)
         _check_not_deleted(item)
         check_version(request, item)
         before = item["document"]
         merged = validation.merge_patch(before, request.body)
-        valid_from = item["createdAt"] // 1000 - ledger.CLOCK_GRACE
+        valid_from = item["createdAt"] // 1000 - CLOCK_GRACE
         document = validation.to_document(merged, valid_from=valid_from)
         if document == before:
             return (yield from _tend(request))
@@ -133,7 +139,7 @@ def _tend(request: Request) -> Steps[bool]:
     if state is None or not state.get("isPending"):
         return True
     try:
-        return (yield from pool_changes.tend(entitlement_id, request.change, _until(request)))
+        return (yield from reconcile.tend(entitlement_id, request.change, _until(request)))
     except Unavailable:
         return False  # what was changed is changed; the sweep does the rest
 
@@ -166,7 +172,7 @@ def _change_writes(
         return (put,)
     if stays_closed:
         new = new._replace(status="expired")
-    changed_seats = yield from pool_changes.change_terms(
+    changed_seats = yield from change_terms(
         entitlement_id,
         page,
         new,
@@ -188,14 +194,14 @@ def _counter_writes(
     writes: list[Put | Update] = []
     for key, valid in terms.items():
         if key not in found:
-            writes.append(usage.new_counter(entitlement_id, key, valid, change, "added"))
+            writes.append(new_counter(entitlement_id, key, valid, change, "added"))
             continue
         # By the counter's own end: it may have been off the list when the validity was moved.
         old, new = found[key].valid_until, valid.valid_until
         is_renewed = old is not None and (new is None or new > old)
 
         def changed(counter: Counter) -> Counter:
-            return usage.changed(counter, valid, change.now, is_renewed=is_renewed)  # noqa: B023
+            return under_terms(counter, valid, change.now, is_renewed=is_renewed)  # noqa: B023
 
         limit = (entitlement_id, key)
         writes += yield from _change_counter(limit, found[key], changed, change, held, patience_ms)
@@ -206,7 +212,7 @@ def _counter_writes(
 
 
 def _removed(counter: Counter) -> Counter:
-    return counter._replace(status=usage.REMOVED)
+    return counter._replace(status=REMOVED)
 
 
 def _deleted(counter: Counter) -> Counter:
@@ -232,21 +238,25 @@ def _holding(work: Callable[[Held], Steps[_Outcome]]) -> Steps[_Outcome]:
 
 def _let_go(held: Held) -> Steps[None]:
     for limit, counter in held.items():
-        yield from usage_parts.let_go(limit, counter)
+        yield from allocation.let_go(limit, counter)
 
 
 def _change_counter(
-    limit: tuple[str, str], counter: Counter, changed: Callable[[Counter], Counter],
-    change: Change, held: Held, patience_ms: int,
-) -> Steps[list[Update]]:  # fmt: skip
+    limit: tuple[str, str],
+    counter: Counter,
+    changed: Callable[[Counter], Counter],
+    change: Change,
+    held: Held,
+    patience_ms: int,
+) -> Steps[list[Update]]:
     """The write that changes a counter, if it changes; one with parts has everything by then.
 
     Which is then `held`, and is to be let go of if it is not written.
     """
-    write = yield from usage.change_terms(*limit, counter, changed(counter), change)
+    write = yield from terms_update(*limit, counter, changed(counter), change)
     if write and counter.parts is not None:
-        counter = held[limit] = yield from usage_parts.hold(limit, change, patience_ms)
-        write = yield from usage.change_terms(*limit, counter, changed(counter), change)
+        counter = held[limit] = yield from allocation.hold(limit, change, patience_ms)
+        write = yield from terms_update(*limit, counter, changed(counter), change)
     return [write] if write else []
 
 
@@ -271,7 +281,7 @@ def _delete(request: Request) -> Steps[None]:
 
 def _try_delete(request: Request, held: Held) -> Steps[None]:
     entitlement_id = request.path["entitlementId"]
-    for attempt in range(1, ledger.ROUNDS + 1):
+    for attempt in range(1, ROUNDS + 1):
         item, page = yield from fetch_entitlement(entitlement_id)
         check_version(request, item)
         if item["status"] == "deleted":
@@ -285,9 +295,7 @@ def _try_delete(request: Request, held: Held) -> Steps[None]:
                 limit, counter, _deleted, request.change, held, patience_ms
             )
         terms = seat_terms(item["document"])
-        emptied = yield from pool_changes.take_away(
-            entitlement_id, page, terms, request.change, "deleted"
-        )
+        emptied = yield from take_away(entitlement_id, page, terms, request.change, "deleted")
         reply = yield Transact(
             (
                 *deleted,

@@ -5,7 +5,6 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from functions.entitlements import desk
-from shared import history
 from shared.api import pagination
 from shared.api.request import Request, Response
 from shared.clock import day_of, to_rfc3339, zone_of
@@ -20,7 +19,11 @@ from shared.dynamodb.keys import (
 from shared.dynamodb.paging import Listed, read_before, read_page
 from shared.dynamodb.requests import Item, Query, Steps
 from shared.entitlements.queries import fetch_entitlement
-from shared.history import HOUR_MS, QUARTER_MS, Episode, Usage
+from shared.history import queries
+from shared.history.aggregator import carried
+from shared.history.buckets import HOUR_MS, QUARTER_MS, quarter_name, quarter_of
+from shared.history.episodes import Episode, episode_view
+from shared.history.queries import Usage
 from shared.problems import InvalidRequest
 
 DAY = 86_400
@@ -62,7 +65,7 @@ def _usage(request: Request) -> Steps[Listed]:
         return Listed([], None)
     cuts = _cuts(since, until, interval, zone, limit)
     meter = yield from _meter(request)
-    found = yield from history.usage(entitlement_id, cuts, request.now_ms, meter)
+    found = yield from queries.usage(entitlement_id, cuts, request.now_ms, meter)
     more = [str(cuts[-1])] if cuts[-1] < until else None
     view = _usage_view if meter == SEATS else _count_view
     return Listed([view(usage) for usage in found if usage.is_known], more)
@@ -71,9 +74,9 @@ def _usage(request: Request) -> Steps[Listed]:
 def _cuts(since: int, until: int, interval: str, zone: tzinfo, count: int) -> list[int]:
     """The boundaries of at most `count` intervals, the first of which holds `since`."""
     if interval == "period":
-        return [history.quarter_of(since), history.quarter_of(until + QUARTER_MS - 1)]
+        return [quarter_of(since), quarter_of(until + QUARTER_MS - 1)]
     begin: Callable[[int], int] = {
-        "15m": history.quarter_of,
+        "15m": quarter_of,
         "hour": lambda at: _begin_of_hour(at, zone),
         "day": lambda at: day_of(at, zone),
     }[interval]
@@ -91,7 +94,7 @@ def _cuts(since: int, until: int, interval: str, zone: tzinfo, count: int) -> li
 def _begin_of_hour(at: int, zone: tzinfo) -> int:
     local = datetime.fromtimestamp(at / 1000, zone)
     # Zones are whole quarter-hours from UTC.
-    return history.quarter_of(at - local.minute * 60_000)
+    return quarter_of(at - local.minute * 60_000)
 
 
 def _usage_view(usage: Usage) -> dict[str, Any]:
@@ -161,16 +164,14 @@ def _overdrafts(request: Request) -> Steps[Listed]:
     high = start[0] if start else f"{until:013d}"
     query = Query("pk = :pk AND sk < :high", {":pk": pk, ":high": high}, descending=True)
     found, has_more = yield from read_page(query, limit)
-    latest = yield from history.latest_quarter(entitlement_id, meter)
+    latest = yield from queries.latest_quarter(entitlement_id, meter)
     items: list[dict[str, Any]] = []
     for item in found:
         # Episodes follow each other: the first that ended before the period ends the list.
-        end = history.carried(Episode.of(item), latest, request.now_ms).end
+        end = carried(Episode.of(item), latest, request.now_ms).end
         if end is not None and end <= since:
             return Listed(items, None)
-        items.append(
-            (yield from history.episode_view(entitlement_id, item, latest, request.now_ms, meter))
-        )
+        items.append((yield from episode_view(entitlement_id, item, latest, request.now_ms, meter)))
     return Listed(items, [found[-1]["sk"]] if has_more else None)
 
 
@@ -190,8 +191,8 @@ def _denials(request: Request) -> Steps[Listed]:
     if since >= until:
         return Listed([], None)
     meter = yield from _meter(request)
-    low = history.quarter_name(since - since % HOUR_MS)[:13]
-    high = start[0] if start else history.quarter_name(until + HOUR_MS - 1)[:13]
+    low = quarter_name(since - since % HOUR_MS)[:13]
+    high = start[0] if start else quarter_name(until + HOUR_MS - 1)[:13]
     wanted: list[Item] = []
     known_to = ""  # newer than that, every partition has been read
     for shard in range(DENIAL_SHARDS):

@@ -14,8 +14,8 @@ from shared.api.schemas.credentials import ApiKeyInput, LicenseKeyInput, PortalL
 from shared.clock import from_duration, from_rfc3339, to_rfc3339
 from shared.dynamodb.keys import credential_key
 from shared.dynamodb.requests import Delete, Get, Put, Value
-from shared.ledger import MAX_LEASE, MIN_LEASE
 from shared.problems import InvalidRequest, NotFound
+from shared.seats.shard import MAX_LEASE, MIN_LEASE
 
 API_LIST = "API_KEY"
 DEFAULT_EXPIRY = "P30D"
@@ -45,8 +45,10 @@ def create_license_key(request: Request) -> Response:
     entitlement_id = request.path["entitlementId"]
     request.table.run(desk.require(entitlement_id))
     record: dict[str, Value] = {
-        "kind": "license", "name": model.name, "entitlementId": entitlement_id,
-    }  # fmt: skip
+        "kind": "license",
+        "name": model.name,
+        "entitlementId": entitlement_id,
+    }
     return _create(request, "lic", _license_list(entitlement_id), record, _shown_key)
 
 
@@ -57,9 +59,13 @@ def create_portal_link(request: Request) -> Response:
     request.table.run(desk.require(entitlement_id))
     expires_at = _expiry(model, request.now)
     record: dict[str, Value] = {
-        "kind": "portal", "name": model.name, "entitlementId": entitlement_id,
-        "scopes": [model.role], "expiresAt": expires_at, "ttl": expires_at + LISTED_SECONDS,
-    }  # fmt: skip
+        "kind": "portal",
+        "name": model.name,
+        "entitlementId": entitlement_id,
+        "scopes": [model.role],
+        "expiresAt": expires_at,
+        "ttl": expires_at + LISTED_SECONDS,
+    }
 
     def shown(token: str) -> dict[str, str]:
         # In the fragment, which no browser sends: so it is in no log.

@@ -4,7 +4,6 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shared import ledger
 from shared.api.pagination import MAX_LIMIT, limit_of, respond, start_of
 from shared.api.request import Request, Response
 from shared.dynamodb.keys import Key, entitlement_key, marked, overdraft_key, owner_of, usage_key
@@ -13,9 +12,10 @@ from shared.dynamodb.requests import BatchGet, Item, Query, Steps
 from shared.entitlements.model import LIST_KEY
 from shared.entitlements.queries import fetch_entitlement, fetch_standings
 from shared.entitlements.views import entitlement_view
-from shared.holders import held_seats
-from shared.ledger import Standing
-from shared.usage import Counter
+from shared.seats.holders import held_seats
+from shared.seats.seat_usage import Standing
+from shared.usage.counter import Counter
+from shared.validity import IN_FORCE, status_at
 
 
 def list_entitlements(request: Request) -> Response:
@@ -33,9 +33,13 @@ def _entitlements(request: Request) -> Steps[Listed]:
     count = MAX_LIMIT if is_filtered else min(limit + 1, MAX_LIMIT)
     for _ in range(MAX_READS):
         found = yield list_query(
-            LIST_KEY, count, start,
-            filter=condition, names=names, values=values,
-        )  # fmt: skip
+            LIST_KEY,
+            count,
+            start,
+            filter=condition,
+            names=names,
+            values=values,
+        )
         standings = yield from _standings(found.items)
         over = set[str]()
         if request.query.get("overdraft") is False:
@@ -116,7 +120,7 @@ def _standings(items: Iterable[Item]) -> Steps[dict[str, Standing]]:
 
 def _matches(request: Request, item: Item) -> bool:
     customer, status = _customer(request), request.query.get("status")
-    shown = ledger.status_at(item["status"], item["validFrom"], item.get("validUntil"), request.now)
+    shown = status_at(item["status"], item["validFrom"], item.get("validUntil"), request.now)
     if customer and customer not in (item["customerName"], item.get("customerExternalId")):
         return False
     return shown == status if status else shown != "deleted"
@@ -134,7 +138,7 @@ def _filter(request: Request) -> tuple[dict[str, str], dict[str, Any], str]:
     values: dict[str, Any] = {":now": request.now}
     active = "#status = :active"
     conditions = {
-        "active": ledger.IN_FORCE,
+        "active": IN_FORCE,
         "not_yet_valid": f"{active} AND validFrom > :now",
         "expired": f"{active} AND validFrom <= :now AND validUntil <= :now",
     }

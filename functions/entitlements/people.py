@@ -4,15 +4,16 @@ import re
 from typing import Any
 
 from functions.entitlements import desk
-from shared import ledger, pool
 from shared.api import pagination
 from shared.api.request import Request, Response
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import Key, denial_key, ledger_key, seat_record_key
 from shared.dynamodb.paging import Listed, read_page
+from shared.dynamodb.patterns import settle
 from shared.dynamodb.requests import NO_NAMES, Get, Item, Query, Steps, Update
-from shared.ledger import activation_id, seat_key
 from shared.problems import InvalidRequest, NotFound
+from shared.seats.encoding import activation_id, seat_key
+from shared.seats.lookup import page_of
 
 _SEAT_KEY = re.compile(r"[A-Za-z0-9_-]{12}", re.ASCII)
 
@@ -99,7 +100,7 @@ def _erase(request: Request) -> Steps[None]:
     entitlement_id = request.path["entitlementId"]
     yield from desk.require(entitlement_id, is_deleted_ok=True)
     key, _, denials = yield from _find(request)
-    page = yield from pool.page_of(entitlement_id, key)
+    page = yield from page_of(entitlement_id, key)
     # What the stream still has to tell of them, up to this version, is not written down.
     yield Update(
         seat_record_key(entitlement_id, key),
@@ -123,9 +124,9 @@ def _erase(request: Request) -> Steps[None]:
         {"#last": "last", "#key": "key"},
         {":key": key},
     )
-    yield from ledger.settle(scrub)
+    yield from settle(scrub)
     for denial in denials:
-        yield from ledger.settle(
+        yield from settle(
             Update(denial, "REMOVE seatId, seatName", "attribute_exists(pk)", NO_NAMES, {})
         )
 

@@ -1,20 +1,20 @@
 """The customer asks for more seats: kept, told as an event, and to the account owner by mail."""
 
 from functions.entitlements import desk
-from shared import events
 from shared.api import idempotency, pagination
 from shared.api.auth import new_id
 from shared.api.idempotency import replayed
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
 from shared.api.schemas.seats import SeatRequestInput
+from shared.audit import EVIDENCE_SECONDS
 from shared.dynamodb.keys import ASKED, seat_request_key
 from shared.dynamodb.paging import Listed
 from shared.dynamodb.requests import Item, Put, Query, Steps
 from shared.entitlements.model import has_seats
 from shared.entitlements.queries import fetch_standing
-from shared.history import DAY_MS
-from shared.ledger import EVIDENCE_SECONDS
+from shared.events import builders
+from shared.history.buckets import DAY_MS
 from shared.problems import InvalidRequest, NotFound, Throttled
 
 # A portal link is handed around: so often its holders may ask, all together.
@@ -49,7 +49,7 @@ def create(request: Request) -> Response:
     }
     key = seat_request_key(owner, request.now_ms, request_id)
     put = Put(key, asked, "attribute_not_exists(pk)")
-    response = Response(201, events.seat_request_view(asked))
+    response = Response(201, builders.seat_request_view(asked))
     kept, _ = idempotency.write_once(request, (put,), response, nonce=request_id)
     return replayed(kept) if kept else response
 
@@ -76,4 +76,4 @@ def _list(request: Request) -> Steps[Listed]:
     owner = request.path["entitlementId"]
     yield from desk.require(owner, is_deleted_ok=True)
     pk = seat_request_key(owner, 0, "").pk
-    return (yield from pagination.newest_of(request, pk, ASKED, events.seat_request_view))
+    return (yield from pagination.newest_of(request, pk, ASKED, builders.seat_request_view))

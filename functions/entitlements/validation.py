@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from shared import pool_changes
 from shared.api.schemas.base import parse
 from shared.api.schemas.entitlements import EntitlementInput
 from shared.clock import to_rfc3339
 from shared.entitlements.model import seat_terms
 from shared.problems import InvalidRequest
+from shared.seats.terms import MOST_SEATS
 
 # Their parts make sense only together, so a patch replaces them whole.
 WHOLE = ("overdraftSeatLimit", "unitPrice")
@@ -30,7 +30,7 @@ def to_document(body: Mapping[str, Any], *, valid_from: int) -> dict[str, Any]:
     valid = seat_terms(document)
     if valid.valid_until is not None and valid.valid_until <= valid.valid_from:
         raise InvalidRequest.at("/validUntil", "must be after validFrom")
-    limit = pool_changes.MOST_SEATS
+    limit = MOST_SEATS
     if max(valid.seat_count, valid.hard_cap or 0) > limit:
         pointer = "/seatCount" if valid.seat_count > limit else "/overdraftSeatLimit"
         raise InvalidRequest.at(

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from functions.entitlements import desk, validation
-from shared import events, ledger
 from shared.api import idempotency, pagination
 from shared.api.auth import new_id
 from shared.api.idempotency import replayed
@@ -28,6 +27,7 @@ from shared.dynamodb.keys import (
     webhook_state_key,
 )
 from shared.dynamodb.paging import MAX_READS, Listed, read_page
+from shared.dynamodb.patterns import ROUNDS, settle
 from shared.dynamodb.requests import (
     NO_NAMES,
     Accepted,
@@ -41,6 +41,7 @@ from shared.dynamodb.requests import (
     Transact,
     Update,
 )
+from shared.events import builders
 from shared.problems import Contention, InvalidRequest, NotFound
 from shared.webhooks import endpoints, url_policy
 
@@ -154,7 +155,7 @@ def update(request: Request) -> Response:
 
 def _update(request: Request) -> Steps[Item]:
     webhook_id = request.path["webhookId"]
-    for attempt in range(1, ledger.ROUNDS + 1):
+    for attempt in range(1, ROUNDS + 1):
         item = yield from _fetch(webhook_id)
         before = {name: item.get(name) for name in WRITTEN}
         document = _document(validation.merge_patch(before, request.body), before)
@@ -170,10 +171,14 @@ def _update(request: Request) -> Steps[Item]:
             "previousSecretExpiresAt": item.get("previousSecretExpiresAt"),
         }
         writes: list[Update | Put | Delete] = [
-            Put(webhook_key(webhook_id), changed, "version = :seen",
-                values={":seen": item["version"]}),
+            Put(
+                webhook_key(webhook_id),
+                changed,
+                "version = :seen",
+                values={":seen": item["version"]},
+            ),
             endpoints.bump_version(),
-        ]  # fmt: skip
+        ]
         if document["enabled"] and not before["enabled"]:
             writes.append(Delete(webhook_state_key(webhook_id)))
         elif not document["enabled"]:
@@ -197,7 +202,7 @@ def delete(request: Request) -> Response:
         Delete(webhook_state_key(webhook_id)),
         endpoints.bump_version(),
     )
-    request.table.run(ledger.settle(Transact(writes)))
+    request.table.run(settle(Transact(writes)))
     return Response(204)
 
 
@@ -252,7 +257,7 @@ def send_test(request: Request) -> Response:
     """Send a made-up event, marked as a test, to this endpoint alone."""
     kind = parse(WebhookTestInput, request.body).type
     webhook_id = request.path["webhookId"]
-    event = events.of_test(webhook_id, kind, request.now_ms, request.request_id)
+    event = builders.of_test(webhook_id, kind, request.now_ms, request.request_id)
     command = {"webhookId": webhook_id, "event": event, "attempt": 0}
     delivery_id = f"dlv_{request.now_ms:013d}_{event['id']}"
     return _ask(request, command, {"eventId": event["id"], "deliveryId": delivery_id})

@@ -21,7 +21,8 @@ from functions.notify.changes import (
     to_tell,
 )
 from functions.notify.outlets import Failure, Message, Outlets
-from shared import events, history, ledger, observability, pool_changes, rollup
+from shared import observability
+from shared.audit import EVIDENCE_SECONDS
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import (
     DENIAL_PREFIX,
@@ -35,7 +36,7 @@ from shared.dynamodb.keys import (
     SUM_PREFIX,
     USAGE_PREFIX,
     WEBHOOK_REQUEST_PREFIX,
-    Key,  # fmt: skip
+    Key,
     attempt_key,
     change_key,
     correction_key,
@@ -52,27 +53,45 @@ from shared.dynamodb.keys import (
     seat_record_key,
     usage_of,
 )
-from shared.dynamodb.marshalling import item_from_wire  # fmt: skip
+from shared.dynamodb.marshalling import item_from_wire
+from shared.dynamodb.paging import all_of
+from shared.dynamodb.patterns import settle
 from shared.dynamodb.requests import (
     NO_NAMES,
-    Accepted,  # fmt: skip
+    Accepted,
     BatchGet,
-    BatchPut,  # fmt: skip
-    Delete,  # fmt: skip
-    Item,  # fmt: skip
-    Pause,  # fmt: skip
-    Put,  # fmt: skip
-    Query,  # fmt: skip
-    Refused,  # fmt: skip
-    Steps,  # fmt: skip
-    Transact,  # fmt: skip
+    BatchPut,
+    Delete,
+    Item,
+    Pause,
+    Put,
+    Query,
+    Refused,
+    Steps,
+    Transact,
     Unavailable,
-    Update,  # fmt: skip
+    Update,
 )
-from shared.history import Fired, History, KeptChange, Quarter
-from shared.ledger import EVIDENCE_SECONDS
+from shared.events import builders
+from shared.events import types as event_types
+from shared.history import queries, rollups
+from shared.history.aggregator import History
+from shared.history.buckets import (
+    QUARTER_MS,
+    Quarter,
+    month_name,
+    months_between,
+    quarter_name,
+    quarter_of,
+    quarter_start,
+)
+from shared.history.changes import DISORDER_MS, KeptChange, changes_between
+from shared.history.episodes import episode_view
+from shared.history.thresholds import Fired, fire
 from shared.sales import follow_up
 from shared.sales.follow_up import OVERDRAFT, PURCHASE, Move
+from shared.seats.resharding import wanted_pages
+from shared.seats.terms import nudge
 
 _SUMMED = "SUMMED"
 _PAGES = (LEDGER_PREFIX, USAGE_PREFIX, SUM_PREFIX)
@@ -144,7 +163,7 @@ class Marks:
 
 def _mark_ends(month: str) -> int:
     """When a month's mark is forgotten: after all evidence of that month."""
-    return history.quarter_start(f"{month}-28T00:00") // 1000 + 4 * 86_400 + EVIDENCE_SECONDS
+    return quarter_start(f"{month}-28T00:00") // 1000 + 4 * 86_400 + EVIDENCE_SECONDS
 
 
 class Batch:
@@ -229,7 +248,7 @@ class Batch:
             yield from mail.mark(item, kinds, at, self._now_ms)
 
     def _mark_changes(
-        self, item: Item, changes: list[KeptChange], made: Mapping[int, list[events.Event]]
+        self, item: Item, changes: list[KeptChange], made: Mapping[int, list[builders.Event]]
     ) -> Steps[None]:
         for change in changes:
             kinds = {event["type"] for event in made[change.seq]}
@@ -255,7 +274,7 @@ class Batch:
         if versions:
             yield from people.write(owner, versions)
         if any(_has_outgrown(record) for record in of_pages):
-            yield from ledger.settle(pool_changes.nudge(owner))
+            yield from settle(nudge(owner))
 
     # --- A page that has all the seats, a pool's sum, a counter ----------------------------------
 
@@ -268,7 +287,7 @@ class Batch:
         thresholds = tuple(item.get("document", {}).get("thresholds", ()))
         changes = {version.change.seq: version.change for _, version in told}
         first = told[0][1].change
-        latest = yield from history.latest_quarter_near(owner, meter, (first.before_at, first.at))
+        latest = yield from queries.latest_quarter_near(owner, meter, (first.before_at, first.at))
         known = latest.seq if latest else 0
         late = [seq for seq in changes if latest is not None and latest.is_missing(seq)]
         fresh = [seq for seq in changes if seq > known]
@@ -277,14 +296,14 @@ class Batch:
             changes[seq] = folded.apply(changes[seq], thresholds)
         fired = latest.fired if latest else ()
         for seq in late:
-            fired, changes[seq] = history.fire(fired, changes[seq], changes[seq].at, thresholds)
+            fired, changes[seq] = fire(fired, changes[seq], changes[seq].at, thresholds)
         # What was kept before says what it made fire then.
         changes |= yield from _kept(
             owner, meter, [each for seq, each in changes.items() if seq not in (*fresh, *late)]
         )
         # Before anything says that these were processed: a mail may only be due too often.
         new = [changes[seq] for seq in (*late, *fresh)]
-        made = {seq: events.of_change(owner, change) for seq, change in changes.items()}
+        made = {seq: builders.of_change(owner, change) for seq, change in changes.items()}
         yield from self._mark_changes(item, new, made)
         months = _notable_months(latest, [changes[seq] for seq in fresh], new)
         is_marked = yield from self._marks.put(owner, meter, months)
@@ -311,7 +330,7 @@ class Batch:
         for position, version in told:
             change = changes[version.change.seq]
             for event in made[change.seq]:
-                if event["type"] == events.OVERDRAFT_EXITED:
+                if event["type"] == event_types.OVERDRAFT_EXITED:
                     event["data"]["episode"] = yield from _episode_view(owner, change)
                 sent.append((position, Message(event)))
         return sent
@@ -319,22 +338,22 @@ class Batch:
     def _rebuild(self, owner: str, meter: str, first_seq: int, fired: Fired) -> Steps[Quarter]:
         """Fold again from before a change that came late; the kept changes have everything."""
         for attempt in range(1, 6):
-            latest = yield from history.latest_quarter(owner, meter)
+            latest = yield from queries.latest_quarter(owner, meter)
             assert latest is not None  # it said that the change was missing
             start = yield from _record_before(owner, meter, first_seq)
             # From before an episode that goes on: its people are counted anew.
             while start and start.episode and _goes_on(start, self._quiet_ms):
                 start = yield from _record_before(owner, meter, start.episode.start_seq)
             since = start.at if start else 0
-            changes = yield from history.changes_between(
-                owner, max(0, since - history.DISORDER_MS), latest.at + history.QUARTER_MS, meter
+            changes = yield from changes_between(
+                owner, max(0, since - DISORDER_MS), latest.at + QUARTER_MS, meter
             )
             folded = History(start, self._quiet_ms)
             after = start.seq if start else 0
             for change in changes:
                 if after < change.seq <= latest.seq:
                     folded.apply(change)
-            stale = yield from history.all_of(
+            stale = yield from all_of(
                 Query(
                     "pk = :pk AND sk >= :start",
                     {":pk": episode_key(owner, meter, 0).pk, ":start": f"{since:013d}"},
@@ -362,8 +381,8 @@ class Batch:
             if record.old is None:
                 item = self._entitlements.get(entitlement_key(record.new["entitlementId"]), {})
                 at = record.new["requestedAt"]
-                yield from self._mark_mail(item, {events.SEATS_REQUESTED}, at)
-                sent.append((record.position, Message(events.of_seat_request(record.new))))
+                yield from self._mark_mail(item, {event_types.SEATS_REQUESTED}, at)
+                sent.append((record.position, Message(builders.of_seat_request(record.new))))
         return sent
 
     # --- A denial --------------------------------------------------------------------------------
@@ -377,14 +396,14 @@ class Batch:
         if not attempts:
             return []
         meter = meter_of(records[0].key.pk)
-        kind = events.SEAT_DENIED if meter == SEATS else events.USAGE_DENIED
+        kind = event_types.SEAT_DENIED if meter == SEATS else event_types.USAGE_DENIED
         item = self._entitlements.get(entitlement_key(owner), {})
         keys = {record.position: _attempt_key(owner, meter, record.new) for record in attempts}
         known: dict[Key, Item] = yield BatchGet(tuple(keys.values()))
         fresh = [record.new["lastAt"] for record in attempts if keys[record.position] not in known]
         if fresh:
             yield from self._mark_mail(item, {kind}, min(fresh))
-        months = {history.month_name(record.new["lastAt"]) for record in attempts}
+        months = {month_name(record.new["lastAt"]) for record in attempts}
         yield from self._marks.put(owner, meter, sorted(months))
         yield from _count_denied(owner, meter, attempts)
         yield BatchPut(
@@ -394,7 +413,7 @@ class Batch:
             yield from self._mark_mail(item, {kind}, min(fresh))
         hour = records[0].key.sk.partition("#")[0]
         return [
-            (record.position, Message(events.of_denial(owner, record.new, hour)))
+            (record.position, Message(builders.of_denial(owner, record.new, hour)))
             for record in attempts
         ]
 
@@ -411,9 +430,9 @@ def _only_told(record: Record) -> list[Message]:
         return _of_report(old, new)
     if key.pk.startswith(FOLLOW_UP_PREFIX):
         is_entry = key.sk.startswith(FOLLOW_UP_ENTRY)
-        return [Message(events.of_follow_up(new))] if is_entry else []
+        return [Message(builders.of_follow_up(new))] if is_entry else []
     is_disabled = "disabledReason" in new and "disabledReason" not in old
-    return [Message(events.of_disabled(key.sk, new))] if is_disabled else []
+    return [Message(builders.of_disabled(key.sk, new))] if is_disabled else []
 
 
 def _key_of(raw: dict[str, Any]) -> Key:
@@ -460,8 +479,7 @@ def _has_outgrown(record: Record) -> bool:
         return False
     before = record.old["seats"] if record.old else {}
     is_small, is_large = (
-        pool_changes.wanted_pages(None, new["seatCount"], len(seats)) == 1
-        for seats in (before, new["seats"])
+        wanted_pages(None, new["seatCount"], len(seats)) == 1 for seats in (before, new["seats"])
     )
     return is_small and not is_large
 
@@ -474,7 +492,7 @@ def _of_report(old: Item, new: Item) -> list[Message]:
     if not old:
         return [Message(report={"reportId": new["reportId"], "step": "plan"})]
     if new["status"] == "published" and old.get("status") != "published":
-        return [Message(events.of_report(new))]
+        return [Message(builders.of_report(new))]
     return []
 
 
@@ -488,13 +506,13 @@ def _notable_months(
     for (level, since, until), (_, following, _) in pairwise(held):
         if level.is_near:
             end = following if until is None else min(until, following)
-            months.update(history.months_between(since, max(since, end)))
+            months.update(months_between(since, max(since, end)))
     for change in new:
         if change.level.is_near:
-            months.add(history.month_name(change.at))
+            months.add(month_name(change.at))
         if change.before and change.before.is_near:
             since = min(change.before_at, change.at)
-            months.update(history.months_between(since, change.at))
+            months.update(months_between(since, change.at))
     return sorted(months)
 
 
@@ -617,10 +635,10 @@ def _write_all(
     for start, following in pairwise((*sorted(quarters), None)):
         assert start is not None
         if previous is not None:
-            yield from rollup.write(owner, meter, previous, start)
+            yield from rollups.write(owner, meter, previous, start)
         previous = start
         quarter = quarters[start]
-        key = quarter_key(owner, meter, history.quarter_name(start))
+        key = quarter_key(owner, meter, quarter_name(start))
         condition, bound = "", dict[str, Any]()
         if start == newest:
             condition = "attribute_not_exists(pk)"
@@ -652,10 +670,10 @@ def _record_before(owner: str, meter: str, seq: int) -> Steps[Quarter | None]:
     """The last record that knows nothing from `seq` on."""
     before: str | None = None
     while True:
-        quarter = yield from history.latest_quarter(owner, meter, before)
+        quarter = yield from queries.latest_quarter(owner, meter, before)
         if quarter is None or quarter.seq < seq:
             return quarter
-        before = history.quarter_name(quarter.start)
+        before = quarter_name(quarter.start)
 
 
 def _episode_view(owner: str, change: KeptChange) -> Steps[dict[str, Any] | None]:
@@ -663,13 +681,13 @@ def _episode_view(owner: str, change: KeptChange) -> Steps[dict[str, Any] | None
     pk = episode_key(owner, SEATS, 0).pk
     found = yield Query(
         "pk = :pk AND sk <= :at",
-        {":pk": pk, ":at": f"{change.at + history.DISORDER_MS:013d}"},
+        {":pk": pk, ":at": f"{change.at + DISORDER_MS:013d}"},
         descending=True,
         limit=20,
     )
     for item in found.items:
         if item["start_seq"] <= change.seq:
-            return (yield from history.episode_view(owner, item, None, change.at))
+            return (yield from episode_view(owner, item, None, change.at))
     return None
 
 
@@ -715,15 +733,24 @@ def _write_counts(owner: str, versions: Iterable[Version]) -> Steps[None]:
             items.append((key, {**version.ended, "ttl": ttl}))
         if change.type == "corrected" and change.period:
             level = change.level
-            items.append((
-                correction_key(owner, change.usage, change.at, change.seq),
-                {
-                    "quantity": change.quantity, "reason": change.note, "at": change.at,
-                    "actor": change.actor, "request": change.request, "used": level.used,
-                    "purchased": level.purchased, "hardCap": level.hard_cap,
-                    "periodStart": change.period[0], "periodEnd": change.period[1], "ttl": ttl,
-                },
-            ))  # fmt: skip
+            items.append(
+                (
+                    correction_key(owner, change.usage, change.at, change.seq),
+                    {
+                        "quantity": change.quantity,
+                        "reason": change.note,
+                        "at": change.at,
+                        "actor": change.actor,
+                        "request": change.request,
+                        "used": level.used,
+                        "purchased": level.purchased,
+                        "hardCap": level.hard_cap,
+                        "periodStart": change.period[0],
+                        "periodEnd": change.period[1],
+                        "ttl": ttl,
+                    },
+                )
+            )
     if items:
         yield BatchPut(tuple(items))
 
@@ -756,9 +783,9 @@ def _count_denied(owner: str, meter: str, attempts: Iterable[Record]) -> Steps[N
     counted: dict[tuple[int, str], int] = {}
     for record in attempts:
         item = record.new
-        start = history.quarter_of(item["lastAt"])
-        number = int(item.get(f"q{item['lastAt'] // history.QUARTER_MS % 4}") or item["attempts"])
+        start = quarter_of(item["lastAt"])
+        number = int(item.get(f"q{item['lastAt'] // QUARTER_MS % 4}") or item["attempts"])
         place = (start, item["seatKey"])
         counted[place] = max(number, counted.get(place, 0))
     for (start, seat_key), number in counted.items():
-        yield from rollup.count_denied(owner, meter, start, seat_key, number)
+        yield from rollups.count_denied(owner, meter, start, seat_key, number)

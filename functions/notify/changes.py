@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from shared.dynamodb.requests import Item
-from shared.history import KeptChange, Level
-from shared.ledger import SUMMED, decode_seat
-from shared.pool_sum import Told
-from shared.usage import Counter
+from shared.history.changes import KeptChange, Level
+from shared.seats.encoding import decode_seat
+from shared.seats.shard import SUMMED
+from shared.seats.totals import Told
+from shared.usage.counter import Counter
 
 _REASONS = {"released": "released", "deleted": "removed", "expired": "removed"}
 # Versions in which everybody sits as before: on another page, or with a lease of the new terms.
@@ -111,9 +112,12 @@ def to_tell(page: int, old: Item | None, new: Item, version: Version) -> Told:
     # The sum itself told of new terms; here are the seats that they took away.
     kind = "emptied" if change.type in TERMS_CHANGES else change.type
     told = {
-        "type": kind, "actor": change.actor, "request": change.request, "at": change.at,
+        "type": kind,
+        "actor": change.actor,
+        "request": change.request,
+        "at": change.at,
         "seats": [dict(seat) for seat in change.seats],
-    }  # fmt: skip
+    }
     before = old["seq"] if old else 0
     held = len(new["seats"]) - new.get("moved", 0)
     return Told(page, new["seq"], before, held, told if change.seats else None)
@@ -137,9 +141,18 @@ def read_sum(old: Item | None, new: Item) -> list[Version]:
         )
         terms_after = limits.get("terms", terms)
         change = KeptChange(
-            seq, told["at"], told["type"], told["actor"], told["request"], after, level, at,
-            terms_after, terms, tuple(told["seats"]),
-        )  # fmt: skip
+            seq,
+            told["at"],
+            told["type"],
+            told["actor"],
+            told["request"],
+            after,
+            level,
+            at,
+            terms_after,
+            terms,
+            tuple(told["seats"]),
+        )
         versions.append(Version(change))
         level, at, terms = after, told["at"], terms_after
     return versions
@@ -164,13 +177,24 @@ def read_count(usage: str, old: Item | None, new: Item) -> Version | None:
         level_before, until = _count_level(before, at), before.ends_ms
         before_at = old["last"].get("at", at) if until is None or until > at else until
     change = KeptChange(
-        new["seq"], at, last["type"], last["actor"], last["request"],
-        _count_level(after, at), level_before, before_at,
-        _count_terms(new), _count_terms(old) if old else {}, (),
-        usage=usage, quantity=last.get("quantity", 0), requests=last.get("requests", 1),
+        new["seq"],
+        at,
+        last["type"],
+        last["actor"],
+        last["request"],
+        _count_level(after, at),
+        level_before,
+        before_at,
+        _count_terms(new),
+        _count_terms(old) if old else {},
+        (),
+        usage=usage,
+        quantity=last.get("quantity", 0),
+        requests=last.get("requests", 1),
         note=last.get("reason", ""),
-        period=(after.period.start, after.period.end), until=after.ends_ms,
-    )  # fmt: skip
+        period=(after.period.start, after.period.end),
+        until=after.ends_ms,
+    )
     ended = None
     # A period in which nothing was used is not listed.
     if before and before.used and after.period_number != before.period_number:

@@ -52,9 +52,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         observability.flush()
         return {"batchItemFailures": [{"itemIdentifier": each} for each in again]}
     batch = Batch(
-        _door, _outlets, _quiet_ms, now_ms(), sends_mail=_mailer.is_on, marks=_marks,
+        _door,
+        _outlets,
+        _quiet_ms,
+        now_ms(),
+        sends_mail=_mailer.is_on,
+        marks=_marks,
         at_once=GROUPS_AT_ONCE,
-    )  # fmt: skip
+    )
     failed = batch.process(event["Records"])
     observability.flush()
     if failed is None:

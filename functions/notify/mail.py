@@ -13,7 +13,8 @@ from typing import Any
 
 from functions.notify import mail_text
 from functions.notify.mail_text import CountFacts, Facts
-from shared import aws, events, history, observability, signed_tokens
+from shared import aws, observability, signed_tokens
+from shared.audit import EVIDENCE_SECONDS
 from shared.clock import now_ms as clock
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import (
@@ -31,6 +32,7 @@ from shared.dynamodb.keys import (
     usage_key,
     usage_meter,
 )
+from shared.dynamodb.paging import all_of
 from shared.dynamodb.requests import (
     NO_NAMES,
     Accepted,
@@ -46,9 +48,13 @@ from shared.dynamodb.requests import (
 )
 from shared.entitlements.model import AUDIENCES, audience_of, unsubscribed_hash
 from shared.entitlements.queries import fetch_standings
-from shared.history import HOUR_MS
-from shared.ledger import EVIDENCE_SECONDS
-from shared.usage import Counter
+from shared.events import builders
+from shared.events import types as event_types
+from shared.history import queries
+from shared.history.buckets import HOUR_MS, quarter_name
+from shared.history.changes import changes_between
+from shared.history.denials import denied_between
+from shared.usage.counter import Counter
 
 SETTLE_SECONDS = 5  # a mark is written a moment before its evidence
 RETRY_SECONDS = 300
@@ -139,14 +145,24 @@ class Mailer:
         next_due = (item.get("lastAt", 0) + HOUR_MS) // 1000
         seen = {":seen": due}
         if next_due > now_ms // 1000:
-            yield Update(key, "SET earliest = :next", "earliest = :seen", NO_NAMES,
-                         {**seen, ":next": next_due})  # fmt: skip
+            yield Update(
+                key,
+                "SET earliest = :next",
+                "earliest = :seen",
+                NO_NAMES,
+                {**seen, ":next": next_due},
+            )
             return None
         until = now_ms
         facts = yield from self._facts(owner, audience, item["since"], until)
         if facts is None:
-            yield Update(key, "SET since = :until REMOVE earliest", "earliest = :seen",
-                         NO_NAMES, {**seen, ":until": until})  # fmt: skip
+            yield Update(
+                key,
+                "SET since = :until REMOVE earliest",
+                "earliest = :seen",
+                NO_NAMES,
+                {**seen, ":until": until},
+            )
             return None
         mail: Item = {
             "entitlementId": owner,
@@ -186,8 +202,13 @@ class Mailer:
         next_due = (state.get("lastAt", 0) + HOUR_MS) // 1000
         if state.get("lastAt") != item["createdAt"] and next_due > now_ms // 1000:
             # Another one went out meanwhile: not two within the hour.
-            yield Update(key, "SET earliest = :next", "earliest = :seen", NO_NAMES,
-                         {":next": next_due, ":seen": seen})  # fmt: skip
+            yield Update(
+                key,
+                "SET earliest = :next",
+                "earliest = :seen",
+                NO_NAMES,
+                {":next": next_due, ":seen": seen},
+            )
             return None
         facts = None
         if attempts < ATTEMPTS:
@@ -286,11 +307,11 @@ class Mailer:
         gone = yield Get(unsubscribed_key(owner, unsubscribed_hash(address)))
         if gone:
             return None
-        changes = yield from history.changes_between(owner, since, until)
+        changes = yield from changes_between(owner, since, until)
         happened: dict[str, int] = {}
         thresholds: set[int] = set()
         for change in changes:
-            for event in events.of_change(owner, change):
+            for event in builders.of_change(owner, change):
                 if event["type"] in wanted:
                     happened[event["type"]] = happened.get(event["type"], 0) + 1
                     if "threshold" in event["data"]:
@@ -302,8 +323,8 @@ class Mailer:
             if seat["kind"] == "activated" and seat["overdraft"]
         ]
         denied: dict[str, int] = {}
-        if events.SEAT_DENIED in wanted:
-            denied = yield from history.denied_between(owner, since, until)
+        if event_types.SEAT_DENIED in wanted:
+            denied = yield from denied_between(owner, since, until)
         requests = yield from _requests(owner, wanted, since, until)
         counts = yield from _counts(owner, entitlement["document"], wanted, since, until)
         if not happened and not denied and not counts and not requests:
@@ -312,20 +333,32 @@ class Mailer:
         denied_names = yield from _denied_names(owner, denied, since, until)
         standing = (yield from fetch_standings([owner]))[owner]
         return Facts(
-            address, audience, entitlement["document"], standing, since, until,
-            happened, tuple(sorted(thresholds)), names, len(set(overdraft_keys)),
-            sum(denied.values()), len(denied), denied_names, counts, requests,
-        )  # fmt: skip
+            address,
+            audience,
+            entitlement["document"],
+            standing,
+            since,
+            until,
+            happened,
+            tuple(sorted(thresholds)),
+            names,
+            len(set(overdraft_keys)),
+            sum(denied.values()),
+            len(denied),
+            denied_names,
+            counts,
+            requests,
+        )
 
 
 def _requests(owner: str, wanted: frozenset[str], since: int, until: int) -> Steps[list[Item]]:
     """The requests for more seats."""
-    if events.SEATS_REQUESTED not in wanted:
+    if event_types.SEATS_REQUESTED not in wanted:
         return []
     low, high = (seat_request_key(owner, at, end) for at, end in ((since, ""), (until - 1, "~")))
     values = {":pk": low.pk, ":low": low.sk, ":high": high.sk}
     query = Query("pk = :pk AND sk BETWEEN :low AND :high", values)
-    return (yield from history.all_of(query))
+    return (yield from all_of(query))
 
 
 def _counts(
@@ -340,11 +373,11 @@ def _counts(
     for key in keys:
         meter = usage_meter(key)
         item = counters.get(usage_key(owner, key))
-        fired = yield from history.fired_between(owner, since, until, meter)
-        told = [what for what, _ in fired if events.of_fired(what) in wanted]
+        fired = yield from queries.fired_between(owner, since, until, meter)
+        told = [what for what, _ in fired if builders.of_fired(what) in wanted]
         denied: dict[str, int] = {}
-        if events.USAGE_DENIED in wanted:
-            denied = yield from history.denied_between(owner, since, until, meter)
+        if event_types.USAGE_DENIED in wanted:
+            denied = yield from denied_between(owner, since, until, meter)
         if item and (told or denied):
             counter = Counter.of(item).as_of(until // 1000)
             facts = CountFacts(key, counter, tuple(told), sum(denied.values()), len(denied))
@@ -369,8 +402,8 @@ def _denied_names(
     names = []
     for key, attempts in shown:
         pk = denial_key(owner, key, "").pk
-        low, high = history.quarter_name(since)[:13], history.quarter_name(until)[:13]
-        records = yield from history.all_of(
+        low, high = quarter_name(since)[:13], quarter_name(until)[:13]
+        records = yield from all_of(
             Query(
                 "pk = :pk AND sk BETWEEN :low AND :high",
                 {":pk": pk, ":low": low, ":high": f"{high}#~", ":key": key},

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any, NamedTuple
 
-from shared import events
 from shared.clock import in_zone
 from shared.dynamodb.requests import Item
-from shared.history import ENTERED, EXHAUSTED
-from shared.ledger import Standing
+from shared.events import types as event_types
+from shared.history.thresholds import ENTERED, EXHAUSTED
+from shared.seats.seat_usage import Standing
 from shared.texts import isolated
-from shared.usage import Counter, usage_view
+from shared.usage.counter import Counter
+from shared.usage.views import usage_view
 
 NOBODY = "somebody who was erased"
 
@@ -141,9 +142,9 @@ def _headline(facts: Facts) -> str:
 def _use_headline(facts: Facts) -> str:
     if facts.denied_people:
         return f"{_count(facts.denied_people, 'person', 'people')} turned away at the hard cap"
-    if facts.happened.get(events.OVERDRAFT_EXHAUSTED):
+    if facts.happened.get(event_types.OVERDRAFT_EXHAUSTED):
         return "the last seat under the hard cap is taken"
-    if facts.happened.get(events.OVERDRAFT_ENTERED):
+    if facts.happened.get(event_types.OVERDRAFT_ENTERED):
         return "more seats in use than purchased"
     if facts.thresholds:
         return f"{max(facts.thresholds)} % of the purchased seats in use"
@@ -173,10 +174,11 @@ def _sentences(facts: Facts) -> list[str]:
         said = f' They write: "{_one_line(each["message"])}"' if each.get("message") else ""
         asked = _count(each["seats"], "more seat", "more seats")
         told.append(f"The customer asked for {asked}.{said}")
-    if facts.happened.get(events.OVERDRAFT_ENTERED):
-        told.append("Use rose above what was purchased. The seats beyond it were granted,"
-                    " as overdraft.")  # fmt: skip
-    if facts.happened.get(events.OVERDRAFT_EXHAUSTED):
+    if facts.happened.get(event_types.OVERDRAFT_ENTERED):
+        told.append(
+            "Use rose above what was purchased. The seats beyond it were granted, as overdraft."
+        )
+    if facts.happened.get(event_types.OVERDRAFT_EXHAUSTED):
         told.append("The last seat under the hard cap was taken: whoever comes next is denied.")
     if facts.denied_people:
         told.append(
@@ -186,7 +188,7 @@ def _sentences(facts: Facts) -> list[str]:
     if facts.thresholds:
         reached = ", ".join(f"{percent} %" for percent in facts.thresholds)
         told.append(f"Use reached {reached} of what was purchased.")
-    if facts.happened.get(events.OVERDRAFT_EXITED):
+    if facts.happened.get(event_types.OVERDRAFT_EXITED):
         told.append("Use fell back to what was purchased.")
     for count in facts.counts:
         told += _count_sentences(count)

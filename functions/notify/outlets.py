@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
-from shared import aws, events, observability
+from shared import aws, observability
 from shared.dynamodb.client import Table, backoff_seconds
 from shared.dynamodb.requests import BatchGet, Item
-from shared.events import Event
+from shared.events import types as event_types
+from shared.events.builders import Event
+from shared.events.enrichment import complete, keys_of
 from shared.webhooks.endpoints import Endpoints, wants
 
 ENTRIES = 10  # a call of either service takes so many
@@ -75,7 +77,7 @@ class Outlets:
     ) -> tuple[list[tuple[int, Any]], list[tuple[int, Any]]]:
         """The entries for the bus and for the queue."""
         skeletons = [message.event for _, message in sent if message.event]
-        keys = {key for event in skeletons for key in events.keys_of(event)}
+        keys = {key for event in skeletons for key in keys_of(event)}
         items = self._door.execute(BatchGet(tuple(keys))) if keys else {}
         endpoints = self._door.run(self._endpoints.current())
         entries, bodies = [], []
@@ -84,7 +86,7 @@ class Outlets:
                 bodies.append((position, message.command))
             if message.event is None:
                 continue
-            event = events.complete(message.event, items)
+            event = complete(message.event, items)
             entries.append((position, event))
             # The endpoint is sent what the table says at that time: the queue names nobody.
             bodies += [
@@ -99,7 +101,7 @@ class Outlets:
             Entries=[
                 {
                     "EventBusName": self._bus,
-                    "Source": events.SOURCE,
+                    "Source": event_types.SOURCE,
                     "DetailType": event["type"],
                     "Time": datetime.fromisoformat(event["timestamp"]),
                     "Detail": json.dumps(event, ensure_ascii=False),
@@ -110,9 +112,10 @@ class Outlets:
         if not answer["FailedEntryCount"]:
             return []
         return [
-            each for each, result in zip(part, answer["Entries"], strict=True)
+            each
+            for each, result in zip(part, answer["Entries"], strict=True)
             if "ErrorCode" in result
-        ]  # fmt: skip
+        ]
 
     def _send_messages(self, url: str, part: list[tuple[int, Any]]) -> list[tuple[int, Any]]:
         answer = aws.client("sqs").send_message_batch(

@@ -7,7 +7,7 @@ from functions.notify.changes import Version
 from functions.notify.together import Several
 from shared.dynamodb.keys import Key, seat_record_key
 from shared.dynamodb.requests import Accepted, BatchGet, Item, Put, Steps, Transact, Unavailable
-from shared.history import granted_at
+from shared.history.changes import granted_at
 
 # From so many records on, transactions bring them sooner than calls do that are made side by side.
 # Each record costs twice the write units then, which a rush is worth.

@@ -8,9 +8,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shared import ledger, observability
+from shared import observability
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import Key, mail_key, report_key
+from shared.dynamodb.patterns import settle
 from shared.dynamodb.requests import NO_NAMES, Steps, Update
 
 SENT, BOUNCED, COMPLAINED = "sent", "bounced", "complained"
@@ -37,9 +38,12 @@ def _note(detail: Mapping[str, Any]) -> Steps[None]:
     if "reportId" in tags:
         if status != SENT:
             write = Update(
-                report_key(tags["reportId"]), "ADD returnedFrom :addresses",
-                "attribute_exists(pk)", NO_NAMES, {":addresses": frozenset(addresses)},
-            )  # fmt: skip
+                report_key(tags["reportId"]),
+                "ADD returnedFrom :addresses",
+                "attribute_exists(pk)",
+                NO_NAMES,
+                {":addresses": frozenset(addresses)},
+            )
     elif "entitlementId" in tags:
         sent_at, audience = tags["mail"].split("-")
         key = mail_key(tags["entitlementId"], int(sent_at), audience)
@@ -49,7 +53,7 @@ def _note(detail: Mapping[str, Any]) -> Steps[None]:
         observability.logger.warning("returned mail of nobody's")
         return
     if write:
-        yield from ledger.settle(write)
+        yield from settle(write)
     observability.count("MailReturned")
 
 

@@ -6,10 +6,11 @@ Many may at once: it is written as it was read, or looked at again.
 
 from collections.abc import Sequence
 
-from shared import ledger, pool_sum
 from shared.dynamodb.keys import sum_key
+from shared.dynamodb.patterns import settle
 from shared.dynamodb.requests import Accepted, Get, Item, Pause, Steps, Unavailable
-from shared.pool_sum import Told
+from shared.seats import totals
+from shared.seats.totals import Told
 
 ATTEMPTS = 30
 
@@ -24,14 +25,14 @@ def count(owner: str, versions: Sequence[Told]) -> Steps[None]:
         seen: Item | None = yield Get(sum_key(owner))
         if seen is None:
             raise Unavailable("a pool without a sum")  # it is written with the second page
-        item, taken = pool_sum.counted(seen, left)
+        item, taken = totals.counted(seen, left)
         # Also where all was counted before: whoever did may have ended before it stood there.
         is_new = item["rev"] != seen["rev"]
-        if is_new and not isinstance((yield pool_sum.written(owner, seen, item)), Accepted):
+        if is_new and not isinstance((yield totals.written(owner, seen, item)), Accepted):
             yield Pause(attempt)
             continue
         # Refused: this one or a newer one stands there.
-        yield from ledger.settle(pool_sum.standing(owner, item))
+        yield from settle(totals.standing(owner, item))
         left = left[taken:]
         if not left:
             return

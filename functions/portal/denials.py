@@ -7,12 +7,12 @@ from typing import Any
 
 from functions.portal import state
 from functions.portal.graph import period_of
-from shared import history, rollup
 from shared.api.request import Request, Response
 from shared.clock import day_of, to_rfc3339, zone_of
 from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition
 from shared.dynamodb.requests import Item, Query, Steps
-from shared.history import HOUR_MS, QUARTER_MS
+from shared.history import rollups
+from shared.history.buckets import HOUR_MS, QUARTER_MS, quarter_name, quarter_of, quarter_start
 
 SPAN = 30 * 86_400
 PERSONS_SHOWN = 200
@@ -61,7 +61,7 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
 def _by_hour(owner: str, since: int, until: int, zone: tzinfo) -> Steps[list[dict[str, Any]]]:
     """Attempts by day, from the counts of hours, each on the day on which it begins."""
     days: Counter[str] = Counter()
-    for hour in (yield from rollup.denied_hours(owner, since - since % HOUR_MS, until)):
+    for hour in (yield from rollups.denied_hours(owner, since - since % HOUR_MS, until)):
         days[_date(max(hour.start, since), zone)] += hour.attempts
     return [
         {"date": date, "attempts": attempts, "people": None}
@@ -78,8 +78,8 @@ def _records(owner: str, since: int, until: int) -> Steps[tuple[list[Item], bool
             "pk = :pk AND sk BETWEEN :low AND :high",
             {
                 ":pk": denial_partition(owner, f"{shard:x}"),
-                ":low": history.quarter_name(since - since % HOUR_MS)[:13],
-                ":high": f"{history.quarter_name(until)[:13]}#~",
+                ":low": quarter_name(since - since % HOUR_MS)[:13],
+                ":high": f"{quarter_name(until)[:13]}#~",
             },
             limit=READ + 1,
             descending=True,
@@ -90,14 +90,14 @@ def _records(owner: str, since: int, until: int) -> Steps[tuple[list[Item], bool
 
 
 def _hour(item: Item) -> int:
-    return history.quarter_start(f"{item['sk'][:13]}:00")
+    return quarter_start(f"{item['sk'][:13]}:00")
 
 
 def _quarters(item: Item) -> Iterator[tuple[int, int]]:
     """When each quarter-hour with attempts began, and how many there were."""
     names = [f"q{number}" for number in range(4)]
     if not any(name in item for name in names):  # from before they were kept
-        yield history.quarter_of(item["lastAt"]), item["attempts"]
+        yield quarter_of(item["lastAt"]), item["attempts"]
         return
     for number, name in enumerate(names):
         if item.get(name):
@@ -113,10 +113,14 @@ def _add(persons: dict[str, dict[str, Any]], item: Item, attempts: int) -> None:
     known = persons.setdefault(
         item["seatKey"],
         {
-            "seatKey": item["seatKey"], "seatId": None, "seatName": None, "attempts": 0,
-            "firstAt": to_rfc3339(item["firstAt"]), "lastAt": "",
+            "seatKey": item["seatKey"],
+            "seatId": None,
+            "seatName": None,
+            "attempts": 0,
+            "firstAt": to_rfc3339(item["firstAt"]),
+            "lastAt": "",
         },
-    )  # fmt: skip
+    )
     known["attempts"] += attempts
     known["lastAt"] = to_rfc3339(item["lastAt"])
     known["seatId"] = item.get("seatId") or known["seatId"]

@@ -14,15 +14,16 @@ from typing import Any, NamedTuple
 
 from functions.portal import state
 from functions.portal.graph import meter_of
-from shared import ledger, rollup
 from shared.api.request import Request, Response
 from shared.clock import zone_of
 from shared.dynamodb.keys import usage_key, usage_meter, usage_of
 from shared.dynamodb.requests import Get, Item, Steps
 from shared.entitlements.model import has_seats, usage_terms
-from shared.history import DAY_MS
-from shared.rollup import DAYS
-from shared.usage import Counter
+from shared.history import rollups
+from shared.history.buckets import DAY_MS
+from shared.history.rollups import DAYS
+from shared.usage.counter import Counter
+from shared.validity import status_at
 
 WEEKS = 13
 FEWEST_WEEKS = 4
@@ -44,8 +45,10 @@ class Trend(NamedTuple):
 
 def trend_of(peaks: Sequence[float]) -> Trend:
     """The trend of weekly peaks, the oldest first; at least three."""
-    slopes = [(later[1] - earlier[1]) / (later[0] - earlier[0])
-              for earlier, later in combinations(enumerate(peaks), 2)]  # fmt: skip
+    slopes = [
+        (later[1] - earlier[1]) / (later[0] - earlier[0])
+        for earlier, later in combinations(enumerate(peaks), 2)
+    ]
     growth = median(slopes)
     tenths = quantiles(slopes, n=10, method="inclusive")
     last = len(peaks) - 1
@@ -55,8 +58,10 @@ def trend_of(peaks: Sequence[float]) -> Trend:
 
 def rate_of(used: int, consumed: Sequence[int]) -> Trend:
     """What is consumed a day; at least seven days, the oldest first."""
-    weeks = [sum(consumed[at : at + WEEK_DAYS]) / WEEK_DAYS
-             for at in range(len(consumed) - WEEK_DAYS + 1)]  # fmt: skip
+    weeks = [
+        sum(consumed[at : at + WEEK_DAYS]) / WEEK_DAYS
+        for at in range(len(consumed) - WEEK_DAYS + 1)
+    ]
     return Trend(used, sum(consumed) / len(consumed), min(weeks), max(weeks))
 
 
@@ -80,7 +85,7 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
     meter = meter_of(request, item)
     key = usage_of(meter)
     valid_until = item.get("validUntil")
-    if ledger.status_at(item["status"], item["validFrom"], valid_until, request.now) != "active":
+    if status_at(item["status"], item["validFrom"], valid_until, request.now) != "active":
         return _thin(key, "The license is not in force.")
     if key is not None:
         return (yield from _of_usage(request, item, key))
@@ -88,7 +93,7 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
         return _thin(None, "The entitlement has no seats.")
     end = request.now_ms - request.now_ms % DAY_MS + DAY_MS
     start = end - WEEKS * WEEK_DAYS * DAY_MS
-    told = yield from rollup.records(item["entitlementId"], start, end, request.now_ms, DAYS)
+    told = yield from rollups.records(item["entitlementId"], start, end, request.now_ms, DAYS)
     cuts = range(start, end + 1, WEEK_DAYS * DAY_MS)
     weeks = [told.usage(begin, until) for begin, until in pairwise(cuts)]
     # The first week of which something is known may be a part of one.
@@ -99,10 +104,15 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
     trend = trend_of(peaks)
     peak = max(standing.used, peaks[-1])
     return _view(
-        request, item, None, trend, peak, (standing.seat_count, standing.hard_cap),
+        request,
+        item,
+        None,
+        trend,
+        peak,
+        (standing.seat_count, standing.hard_cap),
         _days_left(request, item),
         f"The peaks of the last {len(peaks)} weeks.",
-    )  # fmt: skip
+    )
 
 
 def _days_left(request: Request, item: Item) -> float:
@@ -122,7 +132,7 @@ def _of_usage(request: Request, item: Item, key: str) -> Steps[dict[str, Any]]:
     today = now - now % DAY_MS
     start = today - COUNTED_DAYS * DAY_MS
     meter = usage_meter(key)
-    told = yield from rollup.records(owner, start, today, now, DAYS, meter)
+    told = yield from rollups.records(owner, start, today, now, DAYS, meter)
     days = [told.usage(at, at + DAY_MS) for at in range(start, today, DAY_MS)]
     consumed = [day.counts["consumed"] for day in days if day.is_known]
     if len(consumed) < FEWEST_DAYS:
@@ -131,10 +141,15 @@ def _of_usage(request: Request, item: Item, key: str) -> Steps[dict[str, Any]]:
     left = _days_left(request, item)
     within = left if end is None else min(left, max(0.0, (end * 1000 - now) / DAY_MS))
     return _view(
-        request, item, key, rate_of(counter.used, consumed), counter.used,
-        (counter.purchased, counter.hard_cap), within,
+        request,
+        item,
+        key,
+        rate_of(counter.used, consumed),
+        counter.used,
+        (counter.purchased, counter.hard_cap),
+        within,
         f"What was consumed in the last {len(consumed)} days.",
-    )  # fmt: skip
+    )
 
 
 def _thin(key: str | None, why: str) -> dict[str, Any]:

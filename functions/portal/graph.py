@@ -8,14 +8,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from functions.portal import state
-from shared import rollup
 from shared.api.request import Request, Response
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import SEATS, usage_meter, usage_of
 from shared.dynamodb.requests import Item, Steps
-from shared.history import DAY_MS, HOUR_MS, QUARTER_MS, Usage
+from shared.history import rollups
+from shared.history.buckets import DAY_MS, HOUR_MS, QUARTER_MS
+from shared.history.queries import Usage
+from shared.history.rollups import DAYS, HOURS, QUARTERS, DeniedHour
 from shared.problems import InvalidRequest
-from shared.rollup import DAYS, HOURS, QUARTERS, DeniedHour
 
 DAY = 86_400
 LONGEST_MS = 401 * DAY_MS
@@ -71,8 +72,8 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
     )
     start, end = since - since % length, until + -until % length
     owner, now = item["entitlementId"], request.now_ms
-    records = yield from rollup.records(owner, start, end, now, size, meter)
-    hours = yield from rollup.denied_hours(owner, start - start % HOUR_MS, end, meter)
+    records = yield from rollups.records(owner, start, end, now, size, meter)
+    hours = yield from rollups.denied_hours(owner, start - start % HOUR_MS, end, meter)
     told = [records.usage(at, at + length) for at in range(start, end, length)]
     known = [usage if usage.is_known and usage.start < now else None for usage in told]
     sections = []
@@ -102,7 +103,7 @@ def _has_changed(usage: Usage) -> bool:
 
 def _sections(owner: str, meter: str, usage: Usage, now: int) -> Steps[list[dict[str, Any]]]:
     """The quarter-hours of an interval in which limits changed."""
-    records = yield from rollup.records(owner, usage.start, usage.end, now, QUARTERS, meter)
+    records = yield from rollups.records(owner, usage.start, usage.end, now, QUARTERS, meter)
     found: list[dict[str, Any]] = []
     for at in range(usage.start, usage.end, QUARTER_MS):
         told = records.usage(at, at + QUARTER_MS)

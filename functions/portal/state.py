@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from shared import history, ledger, usage
 from shared.api import pagination
 from shared.api.request import Request, Response
 from shared.clock import to_rfc3339
@@ -11,9 +10,12 @@ from shared.dynamodb.paging import Listed
 from shared.dynamodb.requests import BatchGet, Item, Steps
 from shared.entitlements.model import has_seats, usage_terms
 from shared.entitlements.queries import fetch_entitlement, fetch_standing
-from shared.holders import held_seats
-from shared.ledger import Standing
-from shared.usage import Counter
+from shared.history.buckets import quarter_name
+from shared.seats.holders import held_seats
+from shared.seats.seat_usage import Standing
+from shared.usage.counter import Counter
+from shared.usage.views import current_view
+from shared.validity import status_at
 
 
 def fetch(request: Request) -> Steps[tuple[Item, Standing]]:
@@ -34,7 +36,7 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
     item, standing = yield from fetch(request)
     owner, document = item["entitlementId"], item["document"]
     keys = list(usage_terms(document))
-    today = history.quarter_name(request.now_ms)[:10]
+    today = quarter_name(request.now_ms)[:10]
     counters = {key: usage_key(owner, key) for key in keys}
     denied = [denied_day_key(owner, today, meter) for meter in (SEATS, *map(usage_meter, keys))]
     found = yield BatchGet((*counters.values(), *denied))
@@ -46,14 +48,12 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
         "sku": document["sku"],
         "customer": document["customer"]["name"],
         "accountOwner": contact.get("name"),
-        "status": ledger.status_at(
-            item["status"], item["validFrom"], item.get("validUntil"), request.now
-        ),
+        "status": status_at(item["status"], item["validFrom"], item.get("validUntil"), request.now),
         "validUntil": document["validUntil"],
         "timeZone": document["timeZone"],
         "leasePeriod": document["leasePeriod"],
         "seats": standing.view() if has_seats(item) else None,
-        "usage": [usage.current_view(key, limit, request.now) for key, limit in limits.items()],
+        "usage": [current_view(key, limit, request.now) for key, limit in limits.items()],
         "role": next(iter(request.caller.scopes)),
         "expiresAt": to_rfc3339((request.caller.expires_at or 0) * 1000),
         "asOf": to_rfc3339(request.now_ms),

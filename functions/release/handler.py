@@ -3,21 +3,23 @@
 from typing import Any
 
 from functions.release.sweep import sweep
-from shared import observability, pool
+from shared import observability
 from shared.api import app
 from shared.api.request import Request, Response
 from shared.clock import now_ms
 from shared.dynamodb.keys import heartbeat_key
 from shared.dynamodb.requests import Put
+from shared.seats import activation
+from shared.seats.release import release_grant
 
-_memory = pool.Memory()
+_memory = activation.Memory()
 
 
 def release_seat(request: Request) -> Response:
     """Give back the grant that the path names."""
     entitlement_id, named = request.path["entitlementId"], request.path["activationId"]
     released = request.table.run(
-        pool.release(entitlement_id, named, request.change, memory=_memory)
+        release_grant(entitlement_id, named, request.change, memory=_memory)
     )
     if released:
         observability.count("SeatReleased")

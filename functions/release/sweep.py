@@ -1,6 +1,7 @@
 """The sweep: frees what nobody gave back, closes what has ended. Correctness never waits for it."""
 
-from shared import clock, ledger, observability, pool, pool_changes, usage_parts
+from shared import clock, observability
+from shared.audit import Change
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import (
     ENTITLEMENT_PREFIX,
@@ -16,7 +17,10 @@ from shared.dynamodb.keys import (
 )
 from shared.dynamodb.requests import Item, Query
 from shared.entitlements.lifecycle import close_entitlement
-from shared.ledger import CLOCK_GRACE, Change
+from shared.seats import rebalancing, reconcile
+from shared.seats.leases import sweep_page
+from shared.seats.shard import CLOCK_GRACE
+from shared.usage import allocation
 
 SWEEP_PAGE = 100
 
@@ -65,19 +69,19 @@ def _sweep_item(
 ) -> None:
     key = Key(item["pk"], item["sk"])
     if key.pk.startswith(LEDGER_PREFIX):
-        done["freed"] += door.run(ledger.sweep_page(key, change))
+        done["freed"] += door.run(sweep_page(key, change))
     elif key.pk.startswith(POOL_PREFIX):
         owner = owner_of(key.pk)
         try:
-            done["freed"] += door.run(pool.free_due(owner, change, deadline_ms))
+            done["freed"] += door.run(rebalancing.free_due(owner, change, deadline_ms))
         finally:
-            work = pool_changes.tend(owner, change, deadline_ms, swept_at=change.now)
+            work = reconcile.tend(owner, change, deadline_ms, swept_at=change.now)
             done["pools"] += door.run(work)
     elif key.pk.startswith(USAGE_PREFIX):
         name = str(usage_of(meter_of(key.pk)))
-        door.run(usage_parts.look_after(owner_of(key.pk), name, change))
+        door.run(allocation.look_after(owner_of(key.pk), name, change))
     else:
         entitlement_id = key.pk.removeprefix(ENTITLEMENT_PREFIX)
         if door.run(close_entitlement(entitlement_id, change)):
             done["closed"] += 1
-            door.run(pool_changes.tend(entitlement_id, change, deadline_ms))
+            door.run(reconcile.tend(entitlement_id, change, deadline_ms))

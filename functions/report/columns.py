@@ -111,81 +111,241 @@ def _follow_up(name: str) -> Callable[[Entry, Entry], Any]:
 
 
 COLUMNS = (
-    Column("customer", "Customer", "text", "The customer's name.",
-           lambda entry, _: entry["customer"]["name"]),
-    Column("customerExternalId", "Customer id", "text", "The customer's id in your CRM.",
-           lambda entry, _: entry["customer"]["externalId"]),
+    Column(
+        "customer",
+        "Customer",
+        "text",
+        "The customer's name.",
+        lambda entry, _: entry["customer"]["name"],
+    ),
+    Column(
+        "customerExternalId",
+        "Customer id",
+        "text",
+        "The customer's id in your CRM.",
+        lambda entry, _: entry["customer"]["externalId"],
+    ),
     Column("product", "Product", "text", "What was sold.", lambda entry, _: entry["product"]),
     Column("sku", "SKU", "text", "Its stock-keeping unit.", lambda entry, _: entry["sku"]),
-    Column("entitlementId", "Entitlement", "text", "The entitlement's id.",
-           lambda entry, _: entry["entitlementId"]),
-    Column("status", "Status", "text", "The entitlement's status when the report was asked for.",
-           lambda entry, _: entry["status"]),
-    Column("accountOwner", "Account owner", "text", "The e-mail of the vendor's account owner.",
-           _contact("accountOwner")),
-    Column("customerAdmin", "Customer's admin", "text", "The e-mail of the customer's admin.",
-           _contact("customerAdmin")),
-    Column("meter", "Of", "text", "What the row counts: seats, or the usage limit of this key.",
-           lambda _, meter: meter.get("key", "seats")),
-    Column("purchased", "Purchased", "count", "The soft limit at the end of the period.",
-           _of("purchased")),
-    Column("hardCap", "Hard cap", "count", "The hard cap at the end of the period; empty:"
-           " unlimited.", _of("hardCap")),
-    Column("limits", "Limits", "text", "Purchased/hard cap at the period's beginning and after"
-           " each change in it, with the time in UTC.", _limits),
+    Column(
+        "entitlementId",
+        "Entitlement",
+        "text",
+        "The entitlement's id.",
+        lambda entry, _: entry["entitlementId"],
+    ),
+    Column(
+        "status",
+        "Status",
+        "text",
+        "The entitlement's status when the report was asked for.",
+        lambda entry, _: entry["status"],
+    ),
+    Column(
+        "accountOwner",
+        "Account owner",
+        "text",
+        "The e-mail of the vendor's account owner.",
+        _contact("accountOwner"),
+    ),
+    Column(
+        "customerAdmin",
+        "Customer's admin",
+        "text",
+        "The e-mail of the customer's admin.",
+        _contact("customerAdmin"),
+    ),
+    Column(
+        "meter",
+        "Of",
+        "text",
+        "What the row counts: seats, or the usage limit of this key.",
+        lambda _, meter: meter.get("key", "seats"),
+    ),
+    Column(
+        "purchased",
+        "Purchased",
+        "count",
+        "The soft limit at the end of the period.",
+        _of("purchased"),
+    ),
+    Column(
+        "hardCap",
+        "Hard cap",
+        "count",
+        "The hard cap at the end of the period; empty: unlimited.",
+        _of("hardCap"),
+    ),
+    Column(
+        "limits",
+        "Limits",
+        "text",
+        "Purchased/hard cap at the period's beginning and after"
+        " each change in it, with the time in UTC.",
+        _limits,
+    ),
     Column("peak", "Peak", "count", "The most that was in use at once.", _of("peak")),
-    Column("peakAt", "Peak at", "time", "When use first came to the peak; the period's beginning,"
-           " if it was so before.", _of("peakAt")),
-    Column("overdraftHours", "Hours in overdraft", "hours", "How long more than purchased was in"
-           " use.", _hours("overdraftSeconds")),
-    Column("overdraftDays", "Days in overdraft", "count", "Days, in the entitlement's time zone,"
-           " on which more than purchased was in use at any time.", _of("overdraftDays")),
-    Column("seatHours", "Seat-hours over", "hours", "Seats above what was purchased, times the"
-           " hours that they were.", _of("seatHours")),
-    Column("episodes", "Episodes", "count", "Overdraft episodes that touch the period.",
-           _of("episodes")),
-    Column("overdraftAtStart", "Over at start", "count", "Seats above what was purchased when the"
-           " period began.", _of("overdraftAtStart")),
-    Column("overdraftSeats", "People over", "count", "Different people who took a seat in"
-           " overdraft in the period; of a quarter-hour, at most 1,000 are told apart.",
-           _of("overdraftSeats")),
-    Column("denied", "People denied", "count", "Different people who were turned away at the hard"
-           " cap; of a usage limit, different requests.", _denied),
-    Column("deniedAttempts", "Attempts denied", "count", "How often they were turned away, every"
-           " repetition counted.", _of("deniedAttempts")),
-    Column("workingDays", "Working days", "count", "Days from Monday to Friday, in the"
-           " entitlement's time zone, on which anything was in use.", _of("workingDays")),
-    Column("workingDaysAtLimit", "Working days at limit", "count", "Of these, on how many all that"
-           " was purchased was in use at some time.", _of("workingDaysAtLimit")),
-    Column("activatedSeats", "People", "count", "Different people who took a seat in the period;"
-           " of a quarter-hour, at most 1,000 are told apart.", _of("activatedSeats")),
-    Column("consumed", "Consumed", "count", "What was consumed of a usage limit in the period.",
-           _of("consumed")),
-    Column("demand", "Demand", "count", "The most in use together with the people denied under the"
-           " same limits, within one quarter-hour; that of the day which only one working day with"
-           " use in twenty exceeds (95th percentile, nearest rank).",
-           lambda _, meter: meter["suggested"].get("demand")),
-    Column("suggested", "Suggested", "count", "The demand, or what is purchased if that is more;"
-           " of a usage limit, its peak: at least, if requests were denied.", _suggested),
+    Column(
+        "peakAt",
+        "Peak at",
+        "time",
+        "When use first came to the peak; the period's beginning, if it was so before.",
+        _of("peakAt"),
+    ),
+    Column(
+        "overdraftHours",
+        "Hours in overdraft",
+        "hours",
+        "How long more than purchased was in use.",
+        _hours("overdraftSeconds"),
+    ),
+    Column(
+        "overdraftDays",
+        "Days in overdraft",
+        "count",
+        "Days, in the entitlement's time zone,"
+        " on which more than purchased was in use at any time.",
+        _of("overdraftDays"),
+    ),
+    Column(
+        "seatHours",
+        "Seat-hours over",
+        "hours",
+        "Seats above what was purchased, times the hours that they were.",
+        _of("seatHours"),
+    ),
+    Column(
+        "episodes",
+        "Episodes",
+        "count",
+        "Overdraft episodes that touch the period.",
+        _of("episodes"),
+    ),
+    Column(
+        "overdraftAtStart",
+        "Over at start",
+        "count",
+        "Seats above what was purchased when the period began.",
+        _of("overdraftAtStart"),
+    ),
+    Column(
+        "overdraftSeats",
+        "People over",
+        "count",
+        "Different people who took a seat in"
+        " overdraft in the period; of a quarter-hour, at most 1,000 are told apart.",
+        _of("overdraftSeats"),
+    ),
+    Column(
+        "denied",
+        "People denied",
+        "count",
+        "Different people who were turned away at the hard"
+        " cap; of a usage limit, different requests.",
+        _denied,
+    ),
+    Column(
+        "deniedAttempts",
+        "Attempts denied",
+        "count",
+        "How often they were turned away, every repetition counted.",
+        _of("deniedAttempts"),
+    ),
+    Column(
+        "workingDays",
+        "Working days",
+        "count",
+        "Days from Monday to Friday, in the entitlement's time zone, on which anything was in use.",
+        _of("workingDays"),
+    ),
+    Column(
+        "workingDaysAtLimit",
+        "Working days at limit",
+        "count",
+        "Of these, on how many all that was purchased was in use at some time.",
+        _of("workingDaysAtLimit"),
+    ),
+    Column(
+        "activatedSeats",
+        "People",
+        "count",
+        "Different people who took a seat in the period;"
+        " of a quarter-hour, at most 1,000 are told apart.",
+        _of("activatedSeats"),
+    ),
+    Column(
+        "consumed",
+        "Consumed",
+        "count",
+        "What was consumed of a usage limit in the period.",
+        _of("consumed"),
+    ),
+    Column(
+        "demand",
+        "Demand",
+        "count",
+        "The most in use together with the people denied under the"
+        " same limits, within one quarter-hour; that of the day which only one working day with"
+        " use in twenty exceeds (95th percentile, nearest rank).",
+        lambda _, meter: meter["suggested"].get("demand"),
+    ),
+    Column(
+        "suggested",
+        "Suggested",
+        "count",
+        "The demand, or what is purchased if that is more;"
+        " of a usage limit, its peak: at least, if requests were denied.",
+        _suggested,
+    ),
     Column("additional", "Additional", "count", "Suggested less purchased.", _additional),
-    Column("monthlyValue", "Monthly value", "money", "Additional seats at the list price of when"
-           " the report was made, a month; a yearly price by twelve, rounded to cents. None without"
-           " a price, or once it was deleted.", _value("amount")),
+    Column(
+        "monthlyValue",
+        "Monthly value",
+        "money",
+        "Additional seats at the list price of when"
+        " the report was made, a month; a yearly price by twelve, rounded to cents. None without"
+        " a price, or once it was deleted.",
+        _value("amount"),
+    ),
     Column("currency", "Currency", "text", "Of the monthly value.", _value("currency")),
-    Column("previousPeak", "Peak before", "count", "The peak of the period before; empty where that"
-           " reaches behind the evidence of 400 days.",
-           _previous("peak")),
-    Column("previousOverdraftHours", "Hours over before", "hours", "Hours in overdraft in the"
-           " period before.", _previous("overdraftSeconds", hours=True)),
-    Column("previousDenied", "People denied before", "count", "People denied in the period"
-           " before.", _previous("denied")),
-    Column("followUp", "Follow-up", "text", "Where sales stand: open, contacted, quoted, won,"
-           " dismissed.", _follow_up("state")),
+    Column(
+        "previousPeak",
+        "Peak before",
+        "count",
+        "The peak of the period before; empty where that reaches behind the evidence of 400 days.",
+        _previous("peak"),
+    ),
+    Column(
+        "previousOverdraftHours",
+        "Hours over before",
+        "hours",
+        "Hours in overdraft in the period before.",
+        _previous("overdraftSeconds", hours=True),
+    ),
+    Column(
+        "previousDenied",
+        "People denied before",
+        "count",
+        "People denied in the period before.",
+        _previous("denied"),
+    ),
+    Column(
+        "followUp",
+        "Follow-up",
+        "text",
+        "Where sales stand: open, contacted, quoted, won, dismissed.",
+        _follow_up("state"),
+    ),
     Column("followUpOwner", "Followed up by", "text", "Who sees to it.", _follow_up("owner")),
     Column("followUpNote", "Note", "text", "The last note.", _follow_up("note")),
-    Column("signs", "Signs of abuse", "text", "What looks like shared seats or a client that"
-           " retries without end, with the facts.", _signs),
-)  # fmt: skip
+    Column(
+        "signs",
+        "Signs of abuse",
+        "text",
+        "What looks like shared seats or a client that retries without end, with the facts.",
+        _signs,
+    ),
+)
 
 
 def meters(entry: Entry) -> Iterator[Entry]:

@@ -75,9 +75,17 @@ def scheduled(scheduled_time: str | None, public_url: str, now_ms: int) -> Put:
     period = periods.of_month(month, ZONE, now_ms)
     report_id = new_id("rep", f"scheduled {month} {ZONE}")
     item = item_of(
-        report_id, period, month, ZONE, filters={}, formats=[*REPORT_FORMATS], sends_email=True,
-        actor="schedule", public_url=public_url, now_ms=now_ms,
-    )  # fmt: skip
+        report_id,
+        period,
+        month,
+        ZONE,
+        filters={},
+        formats=[*REPORT_FORMATS],
+        sends_email=True,
+        actor="schedule",
+        public_url=public_url,
+        now_ms=now_ms,
+    )
     return Put(report_key(report_id), item, "attribute_not_exists(pk)")
 
 
@@ -93,10 +101,17 @@ def create(request: Request) -> Response:
     report_id = new_id("rep")
     filters = {k: v for k, v in model.filters.model_dump(by_alias=True).items() if v is not None}
     item = item_of(
-        report_id, period, month, zone, filters=filters, formats=model.formats,
-        sends_email=model.send_email, actor=request.caller.key_id,
-        public_url=request.public_url, now_ms=request.now_ms,
-    )  # fmt: skip
+        report_id,
+        period,
+        month,
+        zone,
+        filters=filters,
+        formats=model.formats,
+        sends_email=model.send_email,
+        actor=request.caller.key_id,
+        public_url=request.public_url,
+        now_ms=request.now_ms,
+    )
     put = Put(report_key(report_id), item, "attribute_not_exists(pk)")
     response = Response(202, _view(item, {}))
     kept, _ = idempotency.write_once(request, (put,), response, nonce=report_id)

@@ -201,9 +201,12 @@ class Xlsx:
             for each in figures:
                 row += 1
                 texts = (
-                    change["entitlementId"], each["of"], each["figure"],
-                    each.get("before"), each.get("now"),
-                )  # fmt: skip
+                    change["entitlementId"],
+                    each["of"],
+                    each["figure"],
+                    each.get("before"),
+                    each.get("now"),
+                )
                 for number, text in enumerate(texts):
                     sheet.write_string(row, number, "" if text is None else str(text)[:XLSX_TEXT])
 

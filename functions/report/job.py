@@ -19,7 +19,7 @@ from functions.report.figures import Period
 from functions.report.forms import Csv, Form, Json, Meta, Xlsx
 from functions.report.page import Page
 from functions.report.store import Store
-from shared import aws, ledger, observability, report_links
+from shared import aws, observability, report_links
 from shared.clock import hours_of, to_rfc3339
 from shared.clock import now_ms as clock
 from shared.dynamodb.client import Table
@@ -31,6 +31,7 @@ from shared.dynamodb.keys import (
     report_key,
     report_series_key,
 )
+from shared.dynamodb.patterns import settle
 from shared.dynamodb.requests import (
     NO_NAMES,
     Accepted,
@@ -58,13 +59,26 @@ TYPES = {
     "json": "application/json",
 }
 _FORMS: dict[str, Callable[[Path, Meta], Form]] = {
-    "html": Page, "xlsx": Xlsx, "csv": Csv, "json": Json,
-}  # fmt: skip
+    "html": Page,
+    "xlsx": Xlsx,
+    "csv": Csv,
+    "json": Json,
+}
 # Not figures of the period: they do not make a new version differ.
-_NOT_COMPARED = frozenset((
-    "status", "followUp", "followUpOwner", "followUpNote", "accountOwner", "customerAdmin",
-    "customer", "customerExternalId", "product", "sku",
-))  # fmt: skip
+_NOT_COMPARED = frozenset(
+    (
+        "status",
+        "followUp",
+        "followUpOwner",
+        "followUpNote",
+        "accountOwner",
+        "customerAdmin",
+        "customer",
+        "customerExternalId",
+        "product",
+        "sku",
+    )
+)
 
 Job = dict[str, Any]
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -345,7 +359,7 @@ class Work:
                 ),
             )
         )
-        self._door.run(ledger.settle(transaction))
+        self._door.run(settle(transaction))
 
     # --- Tell, fail -------------------------------------------------------------------------------
 
@@ -364,9 +378,13 @@ class Work:
                 continue
             try:
                 mail.send(
-                    self._mailing.sender, recipient, shown, urls, expires,
+                    self._mailing.sender,
+                    recipient,
+                    shown,
+                    urls,
+                    expires,
                     self._mailing.configuration,
-                )  # fmt: skip
+                )
             except aws.Errors as error:  # the others are told all the same
                 observability.logger.exception(
                     "mail failed", extra={"reportId": report["reportId"]}
@@ -376,10 +394,13 @@ class Work:
                 continue
             self._door.execute(
                 Update(
-                    report_key(report["reportId"]), "ADD sentTo :one", "", NO_NAMES,
+                    report_key(report["reportId"]),
+                    "ADD sentTo :one",
+                    "",
+                    NO_NAMES,
                     {":one": frozenset((recipient,))},
                 )
-            )  # fmt: skip
+            )
         if failed:
             raise MailFailed from failed
         if "failure" in report:
@@ -433,8 +454,10 @@ class Work:
         observability.count("ReportFailed")
 
     _steps: Mapping[str, Callable[["Work", Item, Job], list[Job]]] = {
-        "plan": _plan, "part": _part, "publish": _publish,
-    }  # fmt: skip
+        "plan": _plan,
+        "part": _part,
+        "publish": _publish,
+    }
 
 
 def queue_at(url: str) -> Callable[[list[Job]], None]:
@@ -477,11 +500,15 @@ class Index:
         self._entries: list[tuple[str, Decimal, int, float, str, int, int]] = []
         self._sums: dict[str, Any] = dict.fromkeys(
             (
-                "entitlements", "inOverdraft", "denied", "deniedSeats", "deniedRequests",
+                "entitlements",
+                "inOverdraft",
+                "denied",
+                "deniedSeats",
+                "deniedRequests",
                 "deniedAttempts",
             ),
             0,
-        )  # fmt: skip
+        )
         self._seat_seconds = 0
         self._worth: dict[str, Decimal] = {}
         self._count: dict[str, int] = {}
@@ -517,9 +544,14 @@ class Index:
         def rank(each: tuple[str, Decimal, int, float, str, int, int]) -> tuple[Any, ...]:
             currency, amount, extra, over, entitlement_id, *_ = each
             return (
-                not currency, -self._count[currency], currency, -amount, -extra, -over,
+                not currency,
+                -self._count[currency],
+                currency,
+                -amount,
+                -extra,
+                -over,
                 entitlement_id,
-            )  # fmt: skip
+            )
 
         self._entries.sort(key=rank)
         return [(each[5], each[6]) for each in self._entries]

@@ -23,9 +23,12 @@ _WIDTH, _HEIGHT, _LEFT, _TOP = 720, 150, 34, 14
 def environment() -> Environment:
     """The templates beside this module; every value is escaped."""
     made = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
-        lstrip_blocks=True, finalize=_shown,
-    )  # fmt: skip
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
     made.filters["number"] = _number
     made.filters["hours"] = lambda seconds: _number(hours_of(seconds * 1000, 1))
     made.filters["sign"] = sign_text
@@ -134,5 +137,9 @@ def chart(bars: list[dict[str, Any]], zone: str) -> dict[str, Any] | None:
     # Every second or third name, where all would run into each other.
     every = -(-len(bars) // 32)
     return {
-        "bars": drawn, "tallest": tallest, "width": _WIDTH, "height": _HEIGHT, "every": every,
-    }  # fmt: skip
+        "bars": drawn,
+        "tallest": tallest,
+        "width": _WIDTH,
+        "height": _HEIGHT,
+        "every": every,
+    }

@@ -3,12 +3,12 @@
 from datetime import UTC, datetime, tzinfo
 
 from functions.report.figures import Period
-from shared import usage
 from shared.api.schemas.reports import ReportInput
+from shared.audit import EVIDENCE_SECONDS
 from shared.clock import from_rfc3339, zone_of
-from shared.history import QUARTER_MS
-from shared.ledger import EVIDENCE_SECONDS
+from shared.history.buckets import QUARTER_MS
 from shared.problems import InvalidRequest
+from shared.usage.periods import calendar_month
 
 LONGEST_MS = 366 * 86_400_000
 
@@ -23,9 +23,9 @@ def month_of(at: int, zone: tzinfo, ahead: int = 0) -> str:
 def of_month(month: str, zone: str, now_ms: int) -> Period:
     """A month in a zone, as far as it is over; the month before it is compared with."""
     middle = datetime(int(month[:4]), int(month[5:]), 15, tzinfo=UTC)
-    start, end = usage.month_of(int(middle.timestamp()), zone)
+    start, end = calendar_month(int(middle.timestamp()), zone)
     assert end is not None  # a month ends
-    before = usage.month_of(start - 1, zone)
+    before = calendar_month(start - 1, zone)
     return Period(start * 1000, end * 1000, min(end * 1000, now_ms), before.start * 1000)
 
 

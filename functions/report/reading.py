@@ -9,7 +9,7 @@ from typing import Any
 
 from functions.report import figures
 from functions.report.figures import MANY_DEVICES, Mixed, Period, Tops
-from shared import history, ledger
+from shared.audit import EVIDENCE_SECONDS
 from shared.clock import to_rfc3339, zone_of
 from shared.dynamodb.keys import (
     NOTABLE_NOW,
@@ -23,9 +23,17 @@ from shared.dynamodb.keys import (
     seat_record_key,
     usage_of,
 )
+from shared.dynamodb.paging import all_of
 from shared.dynamodb.requests import BatchGet, Item, Query, Steps
-from shared.history import DISORDER_MS, QUARTER_MS, Episode, KeptChange, Level, Quarter, Records
+from shared.history import queries
+from shared.history.aggregator import carried
+from shared.history.buckets import QUARTER_MS, Quarter, months_between
+from shared.history.changes import DISORDER_MS, KeptChange, Level, changes_between
+from shared.history.denials import attempts_between
+from shared.history.episodes import Episode
+from shared.history.queries import Records
 from shared.sales import follow_up
+from shared.validity import status_at
 
 Candidates = dict[str, set[str]]
 BATCH = 100
@@ -38,10 +46,10 @@ def candidates(shard: int, period: Period) -> Steps[Candidates]:
     first: before its mark is taken away, the months that it was in are marked.
     """
     found: Candidates = {}
-    months = history.months_between(period.start, max(period.start, period.until - 1))
+    months = months_between(period.start, max(period.start, period.until - 1))
     for month in (NOTABLE_NOW, *months):
         marks = Query("pk = :pk", {":pk": notable_partition(month, shard)})
-        for item in (yield from history.all_of(marks)):
+        for item in (yield from all_of(marks)):
             owner, meter = marked(item["sk"])
             found.setdefault(owner, set()).add(meter)
     return found
@@ -106,7 +114,7 @@ def _entry(
     zone = zone_of(document["timeZone"])
     seats, limits, signs = None, list[dict[str, Any]](), list[Item]()
     for meter in meters:
-        records = yield from history.records(
+        records = yield from queries.records(
             owner, period.previous, period.end, period.until, meter
         )
         usage = records.usage(period.start, period.end)
@@ -117,7 +125,7 @@ def _entry(
         ):
             continue
         previous = None  # where evidence of it may be gone, its figures would be too low
-        if period.previous >= (now - ledger.EVIDENCE_SECONDS) * 1000:
+        if period.previous >= (now - EVIDENCE_SECONDS) * 1000:
             previous = records.usage(period.previous, period.start)
         days = figures.days(records, tops, period, zone)
         peak_at = yield from _peak_at(owner, meter, records, period, usage.highest)
@@ -137,7 +145,7 @@ def _entry(
     extra = seats["suggested"]["additional"] if seats else 0
     # Nobody buys more of what is gone.
     price = document["unitPrice"] if seats and item["status"] != "deleted" else None
-    status = ledger.status_at(item["status"], item["validFrom"], item.get("validUntil"), now)
+    status = status_at(item["status"], item["validFrom"], item.get("validUntil"), now)
     return {
         "entitlementId": owner,
         "status": status,
@@ -162,7 +170,7 @@ def _changes_of(
     owner: str, meter: str, quarter: Quarter, before: Quarter | None
 ) -> Steps[list[KeptChange]]:
     """The kept changes that were folded into one record."""
-    changes = yield from history.changes_between(
+    changes = yield from changes_between(
         owner, quarter.start - DISORDER_MS, quarter.start + QUARTER_MS, meter
     )
     known = before.seq if before else 0
@@ -189,7 +197,7 @@ def _mixed(owner: str, meter: str, records: Records, period: Period) -> Steps[di
         levels = [level for c in changes for level in (c.before, c.level) if level is not None]
         keys = [key for _, by_key in records.denied_within(start, end) for key in by_key]
         denied: dict[tuple[int, int | None], set[str]] = {}
-        for item in (yield from history.attempts_between(owner, start, end, keys, meter)):
+        for item in (yield from attempts_between(owner, start, end, keys, meter)):
             limits = (item["seatCount"], item.get("hardCap"))
             denied.setdefault(limits, set()).add(item["seatKey"])
         found[start] = Mixed(
@@ -237,8 +245,8 @@ def _episodes(owner: str, meter: str, period: Period, now_ms: int) -> Steps[int]
             # They follow each other: the first that ended before the period is the last to look at.
             end = item.get("end")
             if end is None:  # a usage limit's ends by itself with its period
-                latest = yield from history.latest_quarter(owner, meter)
-                end = history.carried(Episode.of(item), latest, now_ms).end
+                latest = yield from queries.latest_quarter(owner, meter)
+                end = carried(Episode.of(item), latest, now_ms).end
             if end is not None and end <= period.start:
                 return count
             count += 1

@@ -129,10 +129,18 @@ def _read(
     query = read_query(event.get("queryStringParameters") or {}, operation)
     body = read_body(event, given, operation) if operation.body else None
     return Request(
-        operation, event["rawPath"], path, query, given, body, caller,
-        event["requestContext"]["requestId"], received_ms, warm.table,
+        operation,
+        event["rawPath"],
+        path,
+        query,
+        given,
+        body,
+        caller,
+        event["requestContext"]["requestId"],
+        received_ms,
+        warm.table,
         warm.public_url or f"https://{event['requestContext'].get('domainName', '')}",
-    )  # fmt: skip
+    )
 
 
 _NOBODY = Caller("", "api", frozenset(), None, b"")

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from shared import problems
 from shared.api.auth import Caller
 from shared.api.routes import Operation
+from shared.audit import Change
 from shared.clock import from_rfc3339
 from shared.dynamodb.client import Table
-from shared.ledger import Change
 from shared.problems import InvalidRequest
 from shared.texts import USAGE_KEY
 

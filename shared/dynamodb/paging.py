@@ -59,3 +59,19 @@ def list_query(listed: str, limit: int, start: list[str] | None, **more: Any) ->
 def position_of(item: Item) -> list[str]:
     """Where a page goes on that ended with this item."""
     return [item["pk"], item["sk"], item["listSort"]]
+
+
+def all_of(query: Query) -> Steps[list[Item]]:
+    """Every item of a query, page by page."""
+    items: list[Item] = []
+    while True:
+        found = yield query
+        items += found.items
+        if found.next is None:
+            return items
+        query = query._replace(start=found.next)
+
+
+def key_range(pk: str, low: str, high: str) -> Query:
+    """The items of one partition whose sort keys are between two, both included."""
+    return Query("pk = :pk AND sk BETWEEN :low AND :high", {":pk": pk, ":low": low, ":high": high})

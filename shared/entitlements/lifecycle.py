@@ -1,7 +1,8 @@
 """What ends an entitlement."""
 
-from shared import ledger, pool_changes
+from shared.audit import Change
 from shared.dynamodb.keys import entitlement_key
+from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import (
     NO_NAMES,
     Accepted,
@@ -13,7 +14,7 @@ from shared.dynamodb.requests import (
 )
 from shared.entitlements.model import seat_terms
 from shared.entitlements.queries import fetch_entitlement
-from shared.ledger import Change
+from shared.seats.terms import take_away
 
 
 def close_entitlement(entitlement_id: str, change: Change) -> Steps[bool]:
@@ -29,10 +30,10 @@ def close_entitlement(entitlement_id: str, change: Change) -> Steps[bool]:
         NO_NAMES,
         {":now": change.now},
     )
-    for attempt in range(1, ledger.ROUNDS + 1):
+    for attempt in range(1, ROUNDS + 1):
         item, page = yield from fetch_entitlement(entitlement_id)
         valid = seat_terms(item["document"])
-        emptied = yield from pool_changes.take_away(entitlement_id, page, valid, change, "expired")
+        emptied = yield from take_away(entitlement_id, page, valid, change, "expired")
         reply = yield Transact((due, *emptied))
         if isinstance(reply, Accepted):
             return True

@@ -8,21 +8,32 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from shared import usage
 from shared.clock import from_duration, from_rfc3339
 from shared.dynamodb.keys import sweep_shard
 from shared.dynamodb.requests import (
     Item,
 )
-from shared.ledger import Terms
+from shared.seats.terms import SeatTerms
+from shared.usage.counter import UsageTerms
 
 LIST_KEY = "ENTITLEMENT"
 # What a vendor writes, in the order in which it is answered.
 DOCUMENT_MEMBERS = (
-    "product", "sku", "customer", "contacts", "seatCount", "overdraftSeatLimit", "usageLimits",
-    "leasePeriod", "thresholds", "notifications", "unitPrice", "timeZone", "validFrom",
+    "product",
+    "sku",
+    "customer",
+    "contacts",
+    "seatCount",
+    "overdraftSeatLimit",
+    "usageLimits",
+    "leasePeriod",
+    "thresholds",
+    "notifications",
+    "unitPrice",
+    "timeZone",
+    "validFrom",
     "validUntil",
-)  # fmt: skip
+)
 AUDIENCES = ("accountOwner", "customerAdmin")
 # Which events an audience gets e-mail about, unless the entitlement says otherwise.
 NOTIFICATIONS: dict[str, tuple[str, ...]] = {
@@ -71,12 +82,12 @@ def hard_cap(purchased: int, overdraft: Mapping[str, Any]) -> int | None:
     return purchased
 
 
-def seat_terms(document: Mapping[str, Any]) -> Terms:
+def seat_terms(document: Mapping[str, Any]) -> SeatTerms:
     """What the ledger page must know of an entitlement."""
     until, lease = document["validUntil"], document["leasePeriod"]
     has_seats = document["seatCount"] is not None
     purchased = document["seatCount"] if has_seats else 0
-    return Terms(
+    return SeatTerms(
         purchased,
         hard_cap(purchased, document["overdraftSeatLimit"]) if has_seats else 0,
         document["status"],
@@ -87,11 +98,11 @@ def seat_terms(document: Mapping[str, Any]) -> Terms:
     )
 
 
-def usage_terms(document: Mapping[str, Any]) -> dict[str, usage.Terms]:
+def usage_terms(document: Mapping[str, Any]) -> dict[str, UsageTerms]:
     """What the counters must know of an entitlement, by the keys of its usage limits."""
     until = document["validUntil"]
     return {
-        limit["key"]: usage.Terms(
+        limit["key"]: UsageTerms(
             limit["limit"],
             hard_cap(limit["limit"], limit["overdraftLimit"]),
             limit["resetSchedule"],

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable
 
-from shared import pool
 from shared.dynamodb.keys import Key, entitlement_key, ledger_key, standing_key
 from shared.dynamodb.requests import (
     BatchGet,
     Item,
     Steps,
 )
-from shared.ledger import Page, Standing
 from shared.problems import NotFound
+from shared.seats.seat_usage import Standing, read_standing, standing_of
+from shared.seats.shard import Page
 
 
 def fetch_entitlement(entitlement_id: str) -> Steps[tuple[Item, Page]]:
@@ -35,7 +35,7 @@ def fetch_standing(entitlement_id: str) -> Steps[tuple[Item, Standing]]:
     item, page = yield from fetch_entitlement(entitlement_id)
     if page.is_alone:
         return item, Standing.of(page)
-    return item, (yield from pool.read_standing(entitlement_id))
+    return item, (yield from read_standing(entitlement_id))
 
 
 def fetch_standings(owners: Iterable[str]) -> Steps[dict[str, Standing]]:
@@ -46,6 +46,6 @@ def fetch_standings(owners: Iterable[str]) -> Steps[dict[str, Standing]]:
     pools = {owner: standing_key(owner) for owner, page in pages.items() if not page.is_alone}
     sums: dict[Key, Item] = (yield BatchGet(tuple(pools.values()))) if pools else {}
     return {
-        owner: pool.standing_of(sums[pools[owner]]) if owner in pools else Standing.of(page)
+        owner: standing_of(sums[pools[owner]]) if owner in pools else Standing.of(page)
         for owner, page in pages.items()
     }

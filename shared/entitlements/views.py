@@ -2,19 +2,19 @@
 
 from typing import Any
 
-from shared import ledger
 from shared.clock import to_rfc3339
 from shared.dynamodb.requests import (
     Item,
 )
 from shared.entitlements.model import DEFAULTS, DOCUMENT_MEMBERS, hard_cap, has_seats
-from shared.ledger import Standing
+from shared.seats.seat_usage import Standing
+from shared.validity import status_at
 
 
 def entitlement_view(item: Item, standing: Standing, now: int) -> dict[str, Any]:
     """An entitlement as the API answers it at `now`, Unix seconds."""
     document = item["document"]
-    status = ledger.status_at(item["status"], item["validFrom"], item.get("validUntil"), now)
+    status = status_at(item["status"], item["validFrom"], item.get("validUntil"), now)
     return {
         "entitlementId": item["entitlementId"],
         "status": status,

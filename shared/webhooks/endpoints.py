@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from shared import history
 from shared.dynamodb.keys import webhook_key, webhooks_version_key
+from shared.dynamodb.paging import all_of
 from shared.dynamodb.requests import NO_NAMES, Get, Item, Query, Steps, Update
 
 # Seconds until the next attempt: Svix's ladder. Seven waits, so eight attempts in all.
@@ -61,7 +61,7 @@ class Endpoints:
 
 def all_endpoints() -> Steps[list[Item]]:
     """Every endpoint there is."""
-    return (yield from history.all_of(Query("pk = :pk", {":pk": webhook_key("").pk})))
+    return (yield from all_of(Query("pk = :pk", {":pk": webhook_key("").pk})))
 
 
 def bump_version() -> Update:

@@ -19,15 +19,22 @@ from tools import ROOT
 SCREENSHOTS = ROOT / ".local/screenshots"
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1180, "height": 900}}
 PHONE: dict[str, Any] = {
-    "viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True,
+    "viewport": {"width": 390, "height": 844},
+    "device_scale_factor": 2,
+    "has_touch": True,
     "is_mobile": True,
-}  # fmt: skip
+}
 PAST_DAYS = 40  # more than the 30 of a range
 # Without these Chromium asks for things of its own, which a closed network refuses.
 ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-quic",
-)  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+)
 
 
 @pytest.fixture(scope="session")
@@ -57,8 +64,13 @@ class Sold:
 
     @classmethod
     def make(cls, api: Api, **terms: Any) -> "Sold":
-        body = {"product": "CAD Pro", "customer": {"name": "Acme Corp"}, "seatCount": 2,
-                "overdraftSeatLimit": {"type": "absolute", "value": 1}, **terms}  # fmt: skip
+        body = {
+            "product": "CAD Pro",
+            "customer": {"name": "Acme Corp"},
+            "seatCount": 2,
+            "overdraftSeatLimit": {"type": "absolute", "value": 1},
+            **terms,
+        }
         return cls(api, api.expect(201, "POST", "/v1/entitlements", body)["entitlementId"])
 
     def take(self, seat_id: str, status: int = 201, **more: Any) -> Any:

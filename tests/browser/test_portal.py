@@ -25,10 +25,19 @@ from tools import ROOT
 AXE = ROOT / "functions/portal/web/node_modules/axe-core/axe.min.js"
 QUARTER = 900
 HOSTILE = [
-    "<script>document.title='pwned'</script>", "<img src=x onerror=document.title='pwned'>",
-    "\u202egnp.exe", "\u200f\u200fשלום", "a" * 256, "👩‍💻🏳️‍🌈", "'; DROP TABLE seats; --", "=1+1",
-    "{{7*7}}", "&lt;b&gt;", "＝1+1", "\u200b=1+1",
-]  # fmt: skip
+    "<script>document.title='pwned'</script>",
+    "<img src=x onerror=document.title='pwned'>",
+    "\u202egnp.exe",
+    "\u200f\u200fשלום",
+    "a" * 256,
+    "👩‍💻🏳️‍🌈",
+    "'; DROP TABLE seats; --",
+    "=1+1",
+    "{{7*7}}",
+    "&lt;b&gt;",
+    "＝1+1",
+    "\u200b=1+1",
+]
 
 
 # --- What is drawn ----------------------------------------------------------------------------------
@@ -117,8 +126,9 @@ def test_pixels_are_where_the_values_are(past: Sold, open_page: Open) -> None:
 
 
 @pytest.mark.parametrize(
-    ("title", "interval", "count"), [("24 hours", "15m", 97), ("7 days", "hour", 169), ("30 days", "hour", 721)]
-)  # fmt: skip
+    ("title", "interval", "count"),
+    [("24 hours", "15m", 97), ("7 days", "hour", 169), ("30 days", "hour", 721)],
+)
 def test_every_range_agrees_with_the_history(
     past: Sold, open_page: Open, title: str, interval: str, count: int
 ) -> None:
@@ -140,8 +150,11 @@ def test_every_range_agrees_with_the_history(
         if not answer["nextPageToken"]:
             break
         token = f"&pageToken={answer['nextPageToken']}"
-    compared = [(at, used) for at, used in zip(columns["x"], columns["used"], strict=True)
-                if at in told and at < last]  # fmt: skip
+    compared = [
+        (at, used)
+        for at, used in zip(columns["x"], columns["used"], strict=True)
+        if at in told and at < last
+    ]
     assert len(compared) >= count - 5
     assert all(told[at] == used for at, used in compared)
 
@@ -379,9 +392,15 @@ def test_whatever_the_browser_says_of_its_language(
 
 @pytest.mark.parametrize(
     ("limit", "locale"),
-    [(9, "en-GB"), (1_000_000, "en-US"), (1_000_000, "de-DE"), (1_234_567, "ar-EG"),
-     (10**12, "hi-IN"), (10**12, "fr-FR")],
-)  # fmt: skip
+    [
+        (9, "en-GB"),
+        (1_000_000, "en-US"),
+        (1_000_000, "de-DE"),
+        (1_234_567, "ar-EG"),
+        (10**12, "hi-IN"),
+        (10**12, "fr-FR"),
+    ],
+)
 @pytest.mark.parametrize("look", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_the_axis_has_room_for_its_numbers(
     api: Api, open_page: Open, limit: int, locale: str, look: dict[str, Any]
@@ -392,9 +411,11 @@ def test_the_axis_has_room_for_its_numbers(
     body = {"product": "P", "customer": {"name": "C"}, "seatCount": None, "usageLimits": usage}
     sold = Sold(api, api.expect(201, "POST", "/v1/entitlements", body)["entitlementId"])
     answer = sold.license.call(
-        "POST", f"{sold.path}/usage/calls", {"quantity": min(limit, 10**9)},
+        "POST",
+        f"{sold.path}/usage/calls",
+        {"quantity": min(limit, 10**9)},
         headers={"idempotency-key": "a"},
-    )  # fmt: skip
+    )
     assert answer.status == 200, answer.body
     wait_for(lambda: sold.history("interval=day&usageKey=calls"))
     page = open_page(sold.link()["url"], **{**look, "locale": locale})
@@ -421,8 +442,11 @@ def test_the_axis_has_room_for_its_numbers(
 def test_128_holders_are_searched(api: Api, open_page: Open) -> None:
     sold = Sold.make(api, seatCount=120, overdraftSeatLimit={"type": "absolute", "value": 8})
     for number in range(128):
-        sold.take(f"user{number:03d}@acme.com", seatName=f"Person {number:03d}",
-                  attributes={"device": f"pc-{number % 7}"})  # fmt: skip
+        sold.take(
+            f"user{number:03d}@acme.com",
+            seatName=f"Person {number:03d}",
+            attributes={"device": f"pc-{number % 7}"},
+        )
     page = open_page(sold.link()["url"])
     rows = page.locator("#holders tbody tr")
     expect(rows).to_have_count(128, timeout=20_000)
@@ -482,10 +506,16 @@ def test_it_says_when_nothing_comes_any_more(api: Api, open_page: Open) -> None:
     [
         ({"status": "suspended"}, "This license is suspended"),
         ({"validFrom": "2999-01-01T00:00:00Z"}, "This license is not valid yet"),
-        ({"seatCount": None, "usageLimits": [{"key": "exports", "limit": 5}],
-          "overdraftSeatLimit": {"type": "none"}}, "Everything that is counted is within what you bought."),
+        (
+            {
+                "seatCount": None,
+                "usageLimits": [{"key": "exports", "limit": 5}],
+                "overdraftSeatLimit": {"type": "none"},
+            },
+            "Everything that is counted is within what you bought.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_other_states(api: Api, open_page: Open, terms: dict[str, Any], told: str) -> None:
     page = open_page(Sold.make(api, **terms).link()["url"])
     expect(page.locator("#state")).to_contain_text(told)
@@ -493,9 +523,12 @@ def test_other_states(api: Api, open_page: Open, terms: dict[str, Any], told: st
 
 def test_the_reader_s_language_and_the_entitlement_s_zone(api: Api, open_page: Open) -> None:
     sold = Sold.make(
-        api, timeZone="Asia/Tokyo", seatCount=None, overdraftSeatLimit={"type": "none"},
+        api,
+        timeZone="Asia/Tokyo",
+        seatCount=None,
+        overdraftSeatLimit={"type": "none"},
         usageLimits=[{"key": "calls", "limit": 1_234_567}],
-    )  # fmt: skip
+    )
     page = open_page(sold.link()["url"], locale="de-DE")
     expect(page.locator("[data-key=calls]")).to_contain_text("1.234.567")
     expect(page.locator("footer")).to_contain_text("Asia/Tokyo")
@@ -537,9 +570,10 @@ def test_a_frame_is_for_the_allowed_origins(api: Api, open_page: Open) -> None:
     # Neither another origin, nor the page that is meant for a window of its own.
     for host, name in ((allowed, "localhost"), (Host(link["url"]), "127.0.0.1")):
         refused = open_page(
-            f"http://{name}:{host.port}/", state=False,
+            f"http://{name}:{host.port}/",
+            state=False,
             fails="frame-ancestors|X-Frame-Options|favicon|404|Framing",
-        )  # fmt: skip
+        )
         refused.wait_for_timeout(1_500)
         assert refused.frame_locator("iframe").locator("#state").count() == 0
         host.server.shutdown()
@@ -551,19 +585,23 @@ def test_a_frame_is_for_the_allowed_origins(api: Api, open_page: Open) -> None:
 def serious(page: Page) -> list[str]:
     """What axe finds, from serious on."""
     page.evaluate(AXE.read_text())
-    found = json.loads(page.evaluate(
-        "async () => JSON.stringify((await axe.run()).violations.map("
-        "v => [v.impact, v.id, v.nodes.map(n => n.target.join(' ') + ': ' + n.failureSummary)]))"
-    ))  # fmt: skip
+    found = json.loads(
+        page.evaluate(
+            "async () => JSON.stringify((await axe.run()).violations.map("
+            "v => [v.impact, v.id, v.nodes.map(n => n.target.join(' ') + ': ' + n.failureSummary)]))"
+        )
+    )
     return [
         f"{kind}: {nodes}" for impact, kind, nodes in found if impact in ("serious", "critical")
     ]
 
 
 LOOKS: dict[str, dict[str, Any]] = {
-    "light": {}, "dark": {"color_scheme": "dark"}, "phone": PHONE,
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "phone": PHONE,
     "phone-dark": {**PHONE, "color_scheme": "dark"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -636,8 +674,10 @@ def test_changed_terms_are_followed(api: Api, open_page: Open) -> None:
     sold = Sold.make(api)
     page = open_page(sold.link()["url"])
     assert page.locator("[data-key]").count() == 0
-    terms = {"product": "CAD Max", "usageLimits": [{"key": "exports", "limit": 1,
-             "overdraftLimit": {"type": "none"}}]}  # fmt: skip
+    terms = {
+        "product": "CAD Max",
+        "usageLimits": [{"key": "exports", "limit": 1, "overdraftLimit": {"type": "none"}}],
+    }
     api.expect(200, "PATCH", sold.path, terms)
     expect(page.locator("[data-key=exports]")).to_be_visible(timeout=15_000)
     expect(page.locator("h1")).to_have_text("CAD Max")

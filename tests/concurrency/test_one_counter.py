@@ -12,15 +12,19 @@ from collections.abc import Iterator
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import problems, usage
+from shared import problems
+from shared.audit import Change
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import DENIAL_PREFIX, usage_key
 from shared.dynamodb.marshalling import item_from_wire
 from shared.dynamodb.requests import Accepted, Get, Transact
-from shared.ledger import Change
-from shared.usage import Counter, Terms
+from shared.usage import consumption, corrections
+from shared.usage.counter import Counter, UsageTerms
+from shared.usage.periods import DAY, DAY_MS
+from shared.usage.request_log import LEAF
+from shared.usage.terms import new_counter, terms_update, under_terms
 from tests.concurrency.threads import SEEDS, THREADS, history, run, together
-from tests.support import NOW_MS, change, create_table, new_id, open_door, timed_key
+from tests.support import NOW_MS, change, create_table, new_id, open_door, patch_constant, timed_key
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +45,16 @@ class Clients:
         self.door = door
         self.owner = new_id()
         self.key = usage_key(self.owner, "x")
-        self.terms = Terms(purchased, hard_cap, "monthly", "UTC", "active", 0, None)
+        self.terms = UsageTerms(purchased, hard_cap, "monthly", "UTC", "active", 0, None)
         self._started = time.monotonic()
         self._offset_ms = 0
         self._numbers = itertools.count()
         self._lock = threading.Lock()
-        self.told: dict[str, list[usage.Outcome]] = defaultdict(list)
+        self.told: dict[str, list[consumption.Outcome]] = defaultdict(list)
         self.denials: list[tuple[int, problems.HardCapReached]] = []
         self.contentions = 0
         self.leaf: int | None = None
-        door.execute(usage.new_counter(self.owner, "x", self.terms, change()))
+        door.execute(new_counter(self.owner, "x", self.terms, change()))
 
     def now_ms(self) -> int:
         return NOW_MS + self._offset_ms + int((time.monotonic() - self._started) * 1000)
@@ -61,12 +65,12 @@ class Clients:
     def change(self) -> Change:
         return Change("key_test", f"req-{next(self._numbers)}", self.now_ms())
 
-    def consume(self, key: str, quantity: int = 1) -> usage.Outcome | None:
-        operation = usage.consume(
+    def consume(self, key: str, quantity: int = 1) -> consumption.Outcome | None:
+        operation = consumption.consume(
             self.owner, "x", request_key(key), quantity, self.change(), busy_leaf=self.leaf
         )
         try:
-            outcome: usage.Outcome = run(self.door, operation, self.now_ms)
+            outcome: consumption.Outcome = run(self.door, operation, self.now_ms)
         except problems.HardCapReached as denied:
             used = denied.extensions["usage"]
             assert used["used"] + quantity > used["hardCap"], "denied although it would have fitted"
@@ -123,9 +127,9 @@ class Clients:
         return sum(item["attempts"] for item in items if item["pk"].startswith(pk))
 
 
-@pytest.fixture(params=[usage.LEAF, 5])
+@pytest.fixture(params=[LEAF, 5])
 def leaf(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(usage, "LEAF", request.param)
+    patch_constant(monkeypatch, "shared.usage", "LEAF", request.param)
     return request.param  # type: ignore[no-any-return]
 
 
@@ -174,7 +178,7 @@ def test_everything_at_once(
     dynamodb: DynamoDBLocal, door: Table, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests sent once and again, all quantities, corrections, limits, days and months."""
-    monkeypatch.setattr(usage, "LEAF", (5, 8, usage.LEAF)[seed % 3])
+    patch_constant(monkeypatch, "shared.usage", "LEAF", (5, 8, LEAF)[seed % 3])
     clients = Clients(door, 400, 480)
     limits = [(400, 480), (200, 220), (500, 500)]
     counted: Tally[str] = Tally()
@@ -182,7 +186,7 @@ def test_everything_at_once(
 
     def correct(chance: random.Random, key: str) -> None:
         quantity = chance.choice([-5, 3])
-        operation = usage.correct(
+        operation = corrections.correct(
             clients.owner, "x", request_key(key), quantity, "a test", clients.change()
         )
         try:
@@ -196,8 +200,8 @@ def test_everything_at_once(
         valid = clients.terms._replace(purchased=limits[step % 3][0], hard_cap=limits[step % 3][1])
         now = clients.change()
         seen = clients.counter()
-        new = usage.changed(seen, valid, now.now, is_renewed=False)
-        write = run(door, usage.change_terms(clients.owner, "x", seen, new, now), clients.now_ms)
+        new = under_terms(seen, valid, now.now, is_renewed=False)
+        write = run(door, terms_update(clients.owner, "x", seen, new, now), clients.now_ms)
         if write and isinstance(door.execute(Transact((write,))), Accepted):
             counted["updated"] += 1
 
@@ -219,8 +223,8 @@ def test_everything_at_once(
                 change_limits(step)
 
     # A day that passes makes a key new: within one, each consumes once.
-    monkeypatch.setattr(usage, "DAY_MS", usage.DAY_MS * 1000)
-    monkeypatch.setattr(usage, "DAY", usage.DAY * 1000)
+    patch_constant(monkeypatch, "shared.usage", "DAY_MS", DAY_MS * 1000)
+    patch_constant(monkeypatch, "shared.usage", "DAY", DAY * 1000)
     together(work)
     kinds = clients.check(dynamodb)
     assert kinds["corrected"] == counted["corrected"]

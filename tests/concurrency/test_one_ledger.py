@@ -10,13 +10,20 @@ from typing import Any
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, pool, problems
+from shared import problems
+from shared.audit import Change
 from shared.clock import from_rfc3339
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import ledger_key
 from shared.dynamodb.marshalling import item_from_wire
 from shared.dynamodb.requests import Accepted, Transact
-from shared.ledger import Change, Holder, Stamps, Terms, decode_seat
+from shared.seats import activation
+from shared.seats.encoding import Stamps, decode_seat
+from shared.seats.leases import sweep_page
+from shared.seats.release import release_grant
+from shared.seats.shard import CLOCK_GRACE
+from shared.seats.terms import SeatTerms, page_terms
+from shared.seats.writes import Holder
 from tests.concurrency.threads import SEEDS, THREADS, Grants, history, run, together
 from tests.support import NOW_MS, create_table, make_page, new_id, open_door, read_page, terms
 
@@ -36,7 +43,7 @@ class Clients:
         self._stamps = [Stamps(salt) for salt in range(THREADS)]
         self._numbers = itertools.count()
         self._started = time.monotonic()
-        self.grants: list[pool.Grant] = []
+        self.grants: list[activation.Grant] = []
         self.denials: list[tuple[str, problems.HardCapReached]] = []
         self.contentions = 0
 
@@ -49,14 +56,14 @@ class Clients:
     def change(self) -> Change:
         return Change("key_test", f"req-{next(self._numbers)}", self.now_ms())
 
-    def take(self, worker: int, seat_id: str, *, hint: bool = False) -> pool.Grant | None:
+    def take(self, worker: int, seat_id: str, *, hint: bool = False) -> activation.Grant | None:
         change = self.change()
         stamp = self._stamps[worker].next(change.now_ms)
-        operation = pool.take(
+        operation = activation.take(
             self.entitlement_id, Holder(seat_id), change, stamp, expect_overdraft=hint
         )
         try:
-            grant: pool.Grant = self.run(operation)
+            grant: activation.Grant = self.run(operation)
         except problems.HardCapReached as denied:
             self.check_denial(denied, change.now)
             self.denials.append((seat_id, denied))
@@ -73,11 +80,11 @@ class Clients:
         assert seats["used"] >= seats["hardCap"], "denied although a seat was free"
         if expiry is not None and seats["used"] == seats["hardCap"]:
             ends = from_rfc3339(expiry)
-            assert ends + ledger.CLOCK_GRACE > asked_at, "denied although a lease had run out"
+            assert ends + CLOCK_GRACE > asked_at, "denied although a lease had run out"
 
     def release(self, named: str) -> bool:
         try:
-            return bool(self.run(pool.release(self.entitlement_id, named, self.change())))
+            return bool(self.run(release_grant(self.entitlement_id, named, self.change())))
         except problems.Contention:
             self.contentions += 1
             return False
@@ -158,7 +165,7 @@ def test_one_person_from_sixteen_threads_takes_one_seat(
     assert len(read_page(door, entitlement_id)["seats"]) == 1
 
 
-def after_a_crash(door: Table, valid: Terms, ghosts: int) -> Clients:
+def after_a_crash(door: Table, valid: SeatTerms, ghosts: int) -> Clients:
     """Clients of a page on which so many seats are held by nobody, their leases run out."""
     entitlement_id = new_id()
     make_page(door, entitlement_id, valid)
@@ -227,12 +234,10 @@ def test_everything_at_once(dynamodb: DynamoDBLocal, door: Table, seed: int) -> 
             elif act < 0.92 and worker == 0:
                 clients.pass_time(chance.choice([10, 160, 320]))
             elif act < 0.96:
-                clients.run(ledger.sweep_page(ledger_key(entitlement_id), clients.change()))
+                clients.run(sweep_page(ledger_key(entitlement_id), clients.change()))
             elif worker == 1:
                 valid = terms(*limits[step % 4], lease=chance.choice([300, 120]))
-                write = ledger.change_terms(
-                    entitlement_id, valid, clients.change(), lease_changed=True
-                )
+                write = page_terms(entitlement_id, valid, clients.change(), lease_changed=True)
                 reply = door.execute(Transact((write,)))
                 if isinstance(reply, Accepted):
                     with lock:
@@ -250,5 +255,5 @@ def test_everything_at_once(dynamodb: DynamoDBLocal, door: Table, seed: int) -> 
     page = read_page(door, entitlement_id)
     ends = [decode_seat(value).lease_end for value in page["seats"].values()]
     if ends:
-        grace = ledger.CLOCK_GRACE
+        grace = CLOCK_GRACE
         assert page["earliest"] <= min(end for end in ends if end is not None) + grace

@@ -8,13 +8,21 @@ from typing import Any
 
 import pytest
 
+from benchmarks.new_pool import new_pages
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, pool, problems
+from shared import problems
+from shared.audit import Change
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import ROOM_INDEX, ledger_key, standing_key
 from shared.dynamodb.requests import BatchGet, BatchPut, Get, Pause, Put, Query
-from shared.ledger import Change, Holder, Page, Stamps, Terms, decode_seat
-from shared.pool import Memory
+from shared.seats import activation
+from shared.seats.activation import Memory
+from shared.seats.encoding import Stamps, activation_id, decode_seat, seat_key
+from shared.seats.placement import PARTS, Place, room_shards
+from shared.seats.release import release_grant
+from shared.seats.shard import Page
+from shared.seats.terms import SeatTerms
+from shared.seats.writes import Holder
 from tests.concurrency.threads import SEEDS, THREADS, Grants, histories, run, together
 from tests.support import NOW_MS, create_table, new_id, open_door, terms
 
@@ -30,7 +38,7 @@ def door(dynamodb: DynamoDBLocal) -> Table:
 class Clients:
     """Calls of many clients on one pool, and what came of them."""
 
-    def __init__(self, door: Table, valid: Terms, pages: int) -> None:
+    def __init__(self, door: Table, valid: SeatTerms, pages: int) -> None:
         self.door = door
         self.owner = new_id()
         self.pages = pages
@@ -38,11 +46,11 @@ class Clients:
         self._stamps = [Stamps(salt) for salt in range(THREADS)]
         self._memories = [Memory() for _ in range(THREADS)]
         self._offset_ms = 0
-        self.grants: list[pool.Grant] = []
+        self.grants: list[activation.Grant] = []
         self.denied: list[str] = []
         self.contentions = 0
         self.errors: list[str] = []
-        items = pool.new_pages(self.owner, valid, pages, Change("t", "r", NOW_MS))
+        items = new_pages(self.owner, valid, pages, Change("t", "r", NOW_MS))
         door.execute(BatchPut(tuple(items)))
 
     def now_ms(self) -> int:
@@ -54,14 +62,14 @@ class Clients:
     def change(self) -> Change:
         return Change("key_test", f"req-{next(self._numbers)}", self.now_ms())
 
-    def take(self, worker: int, seat_id: str) -> pool.Grant | None:
+    def take(self, worker: int, seat_id: str) -> activation.Grant | None:
         change = self.change()
         # The others go by what the first page says.
         memory = self._memories[worker] if worker % 2 else None
         stamp = self._stamps[worker].next(change.now_ms)
-        operation = pool.take(self.owner, Holder(seat_id), change, stamp, memory=memory)
+        operation = activation.take(self.owner, Holder(seat_id), change, stamp, memory=memory)
         try:
-            grant: pool.Grant = run(self.door, operation, self.now_ms)
+            grant: activation.Grant = run(self.door, operation, self.now_ms)
         except problems.HardCapReached:
             self.denied.append(seat_id)
             return None
@@ -73,7 +81,7 @@ class Clients:
 
     def release(self, worker: int, named: str) -> bool:
         memory = self._memories[worker] if worker % 2 else None
-        operation = pool.release(self.owner, named, self.change(), memory=memory)
+        operation = release_grant(self.owner, named, self.change(), memory=memory)
         try:
             released: bool = run(self.door, operation, self.now_ms)
         except problems.Contention:
@@ -82,7 +90,7 @@ class Clients:
         return released
 
     def read_pages(self) -> list[Page]:
-        step = ledger.PARTS // self.pages
+        step = PARTS // self.pages
         keys = tuple(ledger_key(self.owner, n * step) for n in range(self.pages))
         return [Page.of(item) for item in self.door.execute(BatchGet(keys)).values()]
 
@@ -115,11 +123,11 @@ def check(dynamodb: DynamoDBLocal, clients: Clients, cap: int) -> None:
     assert len(held) == len(set(held)) <= cap
     for page in pages:
         for key in page.seats:
-            assert ledger.Place.of(clients.owner, key, clients.pages).number == page.number
+            assert Place.of(clients.owner, key, clients.pages).number == page.number
 
 
 def marked(door: Table, owner: str, pages: int) -> set[int]:
-    shards = ledger.room_shards(owner, pages)
+    shards = room_shards(owner, pages)
     found = [
         door.execute(Query("roomKey = :shard", {":shard": shard}, index_name=ROOM_INDEX))
         for shard in shards
@@ -203,15 +211,15 @@ def test_nobody_is_denied_while_room_is_on_its_way(door: Table) -> None:
     clients = Clients(door, terms(9, 9), 3)
     by_page: dict[int, list[str]] = defaultdict(list)
     for name in (f"user{number}" for number in range(60)):
-        key = ledger.seat_key(clients.owner, name)
-        by_page[ledger.Place.of(clients.owner, key, 3).number].append(name)
+        key = seat_key(clients.owner, name)
+        by_page[Place.of(clients.owner, key, 3).number].append(name)
     first, second, third = (by_page[number] for number in sorted(by_page))
     grants = [clients.take(0, name) for name in (*first[:3], *second[:3], *third[:3])]
     assert clients.take(0, second[4]) is None, "which takes the marks of full pages away"
     for grant in grants[:3]:
         assert grant
-        assert clients.release(0, ledger.activation_id(grant.key, grant.seat.stamp))
-    operation = pool.take(clients.owner, Holder(second[3]), clients.change(), 77)
+        assert clients.release(0, activation_id(grant.key, grant.seat.stamp))
+    operation = activation.take(clients.owner, Holder(second[3]), clients.change(), 77)
     request = next(operation)
     while not isinstance(request, Query):
         request = operation.send(
@@ -248,13 +256,15 @@ def test_a_preview_says_what_taking_would(door: Table) -> None:
         holder = Holder(f"user{number}")
         expected: Any = True
         try:
-            clients.door.run(pool.preview(clients.owner, holder, clients.now_ms() // 1000))
+            clients.door.run(activation.preview(clients.owner, holder, clients.now_ms() // 1000))
         except problems.HardCapReached as denied:
             expected = None
             assert denied.extensions["seats"]["used"] == 19
         assert (clients.take(number % 2, holder.seat_id) is not None) == (expected is not None)
     clients.pass_time(306)
-    shown = clients.door.run(pool.preview(clients.owner, Holder("new"), clients.now_ms() // 1000))
+    shown = clients.door.run(
+        activation.preview(clients.owner, Holder("new"), clients.now_ms() // 1000)
+    )
     assert shown.is_new
 
 

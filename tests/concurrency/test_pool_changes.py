@@ -8,9 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, pool_changes, problems
+from shared import problems
 from shared.dynamodb.client import Table
+from shared.dynamodb.patterns import settle
 from shared.dynamodb.requests import Pause, Transact, Update
+from shared.seats import reconcile
+from shared.seats.encoding import NEVER, activation_id
+from shared.seats.resharding import lock_shard
+from shared.seats.terms import escrow, nudge
 from tests.concurrency.threads import SEEDS, THREADS, Grants, histories, together
 from tests.pools import PoolLife, shrink_pages
 from tests.support import IS_SOAK, create_table, delete_table, open_door, terms
@@ -47,7 +52,7 @@ def test_limits_change_while_seats_come_and_go(
     people = [f"user{number}" for number in range(240)]
     grants = [Grants() for _ in range(THREADS)]
     for before, cap in itertools.pairwise(caps):
-        start, most = life.held(), max(pool_changes.escrow(each) for each in (before, cap))
+        start, most = life.held(), max(escrow(each) for each in (before, cap))
         seeds = [chance.randrange(10**9) for _ in range(THREADS)]
 
         def work(worker: int) -> None:
@@ -149,7 +154,7 @@ def test_a_seat_taken_while_allowance_is_collected_strands_nothing(door: Table) 
     for number in range(30):
         assert life.take(number % 2, f"user{number}")
     life.set_terms(terms(20, 50, lease=3600))
-    work = pool_changes.tend(life.owner, life.change(), life.now_ms() + 60_000)
+    work = reconcile.tend(life.owner, life.change(), life.now_ms() + 60_000)
     reply, newcomers = None, 0
     with contextlib.suppress(StopIteration):
         while True:
@@ -178,8 +183,8 @@ def test_a_cap_raised_while_a_page_is_left_alone(door: Table) -> None:
     assert life.tend()
     assert len(life.pages()) == 1
     life.set_terms(terms(3, 6, lease=3600))
-    life.door.run(ledger.settle(pool_changes.nudge(life.owner)))
-    work = pool_changes.tend(life.owner, life.change(), life.now_ms() + 60_000)
+    life.door.run(settle(nudge(life.owner)))
+    work = reconcile.tend(life.owner, life.change(), life.now_ms() + 60_000)
     reply, is_raised = None, False
     with contextlib.suppress(StopIteration):
         while True:
@@ -206,7 +211,7 @@ def test_new_terms_reach_pages_on_which_something_happens_all_the_time(
     assert life.tend()
     assert life.state()["isFrozen"]
     life.set_terms(terms(20, 30, lease=3600, status="suspended"), kind)
-    work = pool_changes.tend(life.owner, life.change(), life.now_ms() + 60_000)
+    work = reconcile.tend(life.owner, life.change(), life.now_ms() + 60_000)
     reply, is_done, given_back = None, None, 0
     while is_done is None:
         try:
@@ -216,7 +221,7 @@ def test_new_terms_reach_pages_on_which_something_happens_all_the_time(
             continue
         if isinstance(request, Transact) and grants and len(request.actions) > 1:
             grant = grants.pop()
-            named = ledger.activation_id(grant.key, grant.seat.stamp)
+            named = activation_id(grant.key, grant.seat.stamp)
             given_back += life.release(0, named)
         is_pause = isinstance(request, Pause)
         reply = life.now_ms() if is_pause else door.execute(request)
@@ -232,13 +237,13 @@ def test_new_terms_reach_pages_on_which_something_happens_all_the_time(
 def test_a_pool_that_is_over_is_left_alone_by_the_sweep(door: Table) -> None:
     life = PoolLife(door, terms(20, 40, lease=3600))
     assert life.take(0, "user1")
-    assert life.state()["earliest"] < ledger.NEVER
+    assert life.state()["earliest"] < NEVER
     life.set_terms(life.terms, "expired")
     assert life.tend()
-    assert life.state()["earliest"] == ledger.NEVER
+    assert life.state()["earliest"] == NEVER
     life.set_terms(terms(20, 40, lease=3600))
     assert life.tend()
-    assert life.state()["earliest"] < ledger.NEVER
+    assert life.state()["earliest"] < NEVER
 
 
 def test_a_page_whose_seats_were_to_be_moved_and_stay_is_not_left_held(door: Table) -> None:
@@ -247,8 +252,8 @@ def test_a_page_whose_seats_were_to_be_moved_and_stay_is_not_left_held(door: Tab
     life.set_terms(terms(3, 6, lease=3600))
     assert life.tend()
     [(key, _)] = life.pages()
-    door.execute(pool_changes._hold(key, life.now_ms()))
-    life.door.run(ledger.settle(pool_changes.nudge(life.owner)))
+    door.execute(lock_shard(key, life.now_ms()))
+    life.door.run(settle(nudge(life.owner)))
     assert life.tend()
     [(_, page)] = life.pages()
     assert page.moving_at_ms is None

@@ -8,14 +8,24 @@ from typing import Any
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import problems, usage, usage_parts
+from shared import problems
+from shared.audit import Change
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import usage_key
 from shared.dynamodb.requests import Accepted, Get, Pause, Transact
-from shared.ledger import Change
-from shared.usage import Counter, Terms
+from shared.usage import allocation, consumption, sharded
+from shared.usage.counter import Counter, UsageTerms
+from shared.usage.terms import new_counter, terms_update, under_terms
 from tests.concurrency.threads import SEEDS, THREADS, histories, run, together
-from tests.support import NOW, NOW_MS, create_table, new_id, open_door, this_thread_as
+from tests.support import (
+    NOW,
+    NOW_MS,
+    create_table,
+    new_id,
+    open_door,
+    patch_constant,
+    this_thread_as,
+)
 
 UNTIL = NOW + 10**7
 
@@ -27,7 +37,7 @@ def door(dynamodb: DynamoDBLocal) -> Table:
 
 @pytest.fixture(autouse=True)
 def _few_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usage_parts, "PARTS", 6)
+    patch_constant(monkeypatch, "shared.usage", "PARTS", 6)
 
 
 class Clients:
@@ -36,13 +46,13 @@ class Clients:
     def __init__(self, door: Table, cap: int) -> None:
         self.door, self.limit = door, (new_id(), "x")
         self._numbers = itertools.count()
-        self.valid = Terms(cap // 2, cap, "monthly", "UTC", "active", 0, UNTIL)
-        self._memories = [usage_parts.Memory() for _ in range(THREADS)]
+        self.valid = UsageTerms(cap // 2, cap, "monthly", "UTC", "active", 0, UNTIL)
+        self._memories = [sharded.Memory() for _ in range(THREADS)]
         self.offset_ms = 0
         self.told: list[list[tuple[str, int]]] = [[] for _ in range(THREADS)]
         self.denied = 0
-        door.execute(usage.new_counter(*self.limit, self.valid, self.change()))
-        door.execute(usage_parts._spread(self.limit))
+        door.execute(new_counter(*self.limit, self.valid, self.change()))
+        door.execute(sharded.start_sharding(self.limit))
 
     def now_ms(self) -> int:
         return NOW_MS + self.offset_ms
@@ -52,11 +62,11 @@ class Clients:
 
     def consume(self, worker: int, key: str, quantity: int = 1) -> bool | None:
         """Whether it was granted; None: nobody could tell, ask again."""
-        operation = usage_parts.consume(
+        operation = sharded.consume(
             *self.limit, key, quantity, self.change(), memory=self._memories[worker]
         )
         try:
-            outcome: usage.Outcome = run(self.door, operation, self.now_ms)
+            outcome: consumption.Outcome = run(self.door, operation, self.now_ms)
         except problems.HardCapReached:
             self.denied += 1
             return False
@@ -72,20 +82,16 @@ class Clients:
         while True:
             change = self.change()
             try:
-                counter = run(self.door, usage_parts.hold(self.limit, change), self.now_ms)
+                counter = run(self.door, allocation.hold(self.limit, change), self.now_ms)
             except problems.Contention:
                 continue
-            new = usage.changed(counter, self.valid, change.now, is_renewed=False)
-            write = run(
-                self.door, usage.change_terms(*self.limit, counter, new, change), self.now_ms
-            )
+            new = under_terms(counter, self.valid, change.now, is_renewed=False)
+            write = run(self.door, terms_update(*self.limit, counter, new, change), self.now_ms)
             if write is None or isinstance(self.door.execute(Transact((write,))), Accepted):
                 return
 
     def gathered(self) -> Counter:
-        counter: Counter = run(
-            self.door, usage_parts.gather(self.limit, self.change()), self.now_ms
-        )
+        counter: Counter = run(self.door, allocation.gather(self.limit, self.change()), self.now_ms)
         assert counter.drawn == 0
         return counter
 
@@ -94,7 +100,7 @@ class Clients:
 
     def gather_to_its_first_transaction(self) -> tuple[Any, Transact]:
         """A gathering that is about to send it, and that."""
-        operation = usage_parts.gather(self.limit, self.change())
+        operation = allocation.gather(self.limit, self.change())
         request: Any = next(operation)
         while not isinstance(request, Transact):
             request = operation.send(self.reply_to(request))
@@ -159,7 +165,7 @@ def test_terms_change_in_a_rush(dynamodb: DynamoDBLocal, door: Table, seed: int)
         assert seen.drawn >= 0
         assert version["new"]["last"].get("quantity", 1) > 0, "told twice"
         assert seen.used <= max(900, 400)
-    for key, part in run(door, usage_parts._read_parts(clients.limit), clients.now_ms).items():
+    for key, part in run(door, allocation.read_shards(clients.limit), clients.now_ms).items():
         assert part.drawn == part.counter.left == 0, key
     # And then exactly what is left, one at a time.
     left, granted = max(0, counter.left), 0
@@ -209,24 +215,24 @@ def test_a_limit_is_spread_in_a_rush_and_nothing_is_counted_twice(
     door: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From one counter to parts, with every request sent twice, some before and some after."""
-    monkeypatch.setattr(usage_parts, "SPREAD_FROM", 100)
-    monkeypatch.setattr(usage_parts, "RUSH_MS", 10**6)
+    patch_constant(monkeypatch, "shared.usage", "SPREAD_FROM", 100)
+    patch_constant(monkeypatch, "shared.usage", "RUSH_MS", 10**6)
     limit = (new_id(), "x")
-    valid = Terms(5_000, 6_000, "never", "UTC", "active", 0, None)
+    valid = UsageTerms(5_000, 6_000, "never", "UTC", "active", 0, None)
     numbers: Any = itertools.count()
 
     def change() -> Change:
         return Change("key_test", f"req-{next(numbers)}", NOW_MS)
 
-    door.execute(usage.new_counter(*limit, valid, change()))
+    door.execute(new_counter(*limit, valid, change()))
     assert not is_spread(door, limit)
-    memories = [usage_parts.Memory() for _ in range(THREADS)]
+    memories = [sharded.Memory() for _ in range(THREADS)]
 
     def ask(worker: int, key: str) -> bool:
         while True:
-            operation = usage_parts.consume(*limit, key, 1, change(), memory=memories[worker])
+            operation = sharded.consume(*limit, key, 1, change(), memory=memories[worker])
             try:
-                outcome: usage.Outcome = run(door, operation, lambda: NOW_MS)
+                outcome: consumption.Outcome = run(door, operation, lambda: NOW_MS)
             except problems.Contention:
                 continue
             return not outcome.is_replay
@@ -244,7 +250,7 @@ def test_a_limit_is_spread_in_a_rush_and_nothing_is_counted_twice(
     assert is_spread(door, limit)
     for worker in range(THREADS):
         assert not ask(worker, f"w{worker:02d}n0000rush"), "forgotten when the limit was spread"
-    counter = run(door, usage_parts.gather(limit, change()), lambda: NOW_MS)
+    counter = run(door, allocation.gather(limit, change()), lambda: NOW_MS)
     assert counter.used == THREADS * 20
 
 
@@ -279,7 +285,7 @@ def test_who_was_too_slow_takes_nothing_back_any_more(door: Table) -> None:
     for number in range(60):
         assert clients.consume(number % THREADS, f"before{number:06d}")
     slow, request = clients.gather_to_its_first_transaction()
-    clients.offset_ms += usage_parts.HOLD_MS + 1
+    clients.offset_ms += allocation.HOLD_MS + 1
     clients.set_cap(6_000)
     reply = door.execute(request)
     assert not isinstance(reply, Accepted), "it was held by somebody else meanwhile"
@@ -300,6 +306,6 @@ def test_use_is_told_after_a_crash_though_nobody_comes_any_more(door: Table) -> 
     broken.close()
     clients.offset_ms += 60_000
     with this_thread_as("ReleaseRole"):
-        run(door, usage_parts.look_after(*clients.limit, clients.change()), clients.now_ms)
+        run(door, allocation.look_after(*clients.limit, clients.change()), clients.now_ms)
     counter = Counter.of(door.execute(Get(usage_key(*clients.limit))))
     assert (counter.used, counter.drawn) == (60, 0)

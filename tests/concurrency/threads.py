@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, pool
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import Key
 from shared.dynamodb.marshalling import item_from_wire
+from shared.seats import activation
+from shared.seats.encoding import activation_id
 from tests import engine
 from tests.support import SOAK_ROUND
 
@@ -67,9 +68,9 @@ class Grants:
     def __bool__(self) -> bool:
         return bool(self._named)
 
-    def add(self, seat_id: str, grant: pool.Grant | None) -> None:
+    def add(self, seat_id: str, grant: activation.Grant | None) -> None:
         if grant:
-            named = ledger.activation_id(grant.key, grant.seat.stamp)
+            named = activation_id(grant.key, grant.seat.stamp)
             self._named.setdefault(seat_id, []).append(named)
 
     def any(self, chance: random.Random) -> str:

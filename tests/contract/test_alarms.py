@@ -73,8 +73,16 @@ def until(minute: int) -> Pattern:
     return every_minute(1, range(minute))
 
 
-TIMEOUTS = {"Activate": 15, "Consume": 15, "Release": 55, "Entitlements": 15, "Portal": 15,
-            "Notify": 60, "Deliver": 60, "Report": 900}  # fmt: skip
+TIMEOUTS = {
+    "Activate": 15,
+    "Consume": 15,
+    "Release": 55,
+    "Entitlements": 15,
+    "Portal": 15,
+    "Notify": 60,
+    "Deliver": 60,
+    "Report": 900,
+}
 FAULTS: dict[str, Pattern] = {
     # A function that crashes once; that is refused once.
     **{f"{name}Errors": once(1) for name in TIMEOUTS},
@@ -98,10 +106,16 @@ FAULTS: dict[str, Pattern] = {
     "SweepMissing": until(60),
     "DueMissing": until(60),
     # One message in a queue for what was given up, which nobody takes out.
-    **{name: every_minute(1, range(60, MINUTES)) for name in (
-        "NotifyFailuresWaiting", "DeliveryFailuresWaiting", "ReportFailuresWaiting",
-        "ScheduleFailuresWaiting", "ReturnedMailFailuresWaiting",
-    )},
+    **{
+        name: every_minute(1, range(60, MINUTES))
+        for name in (
+            "NotifyFailuresWaiting",
+            "DeliveryFailuresWaiting",
+            "ReportFailuresWaiting",
+            "ScheduleFailuresWaiting",
+            "ReturnedMailFailuresWaiting",
+        )
+    },
     "DeliveriesLate": every_minute(1_000, range(60, 62)),
     "ReportJobsLate": every_minute(4_000, range(60, 62)),
     "ReturnedMailLate": every_minute(4_000, range(60, 62)),
@@ -110,7 +124,7 @@ FAULTS: dict[str, Pattern] = {
     # An item that can never be swept is tried every minute.
     "SweepFailing": every_minute(1, range(60, MINUTES)),
     "ReportFailing": once(1),
-}  # fmt: skip
+}
 # How the metric looks when all is well.
 QUIET: dict[str, Pattern] = {
     **{f"{name}Slow": every_minute(200) for name in TIMEOUTS},

@@ -38,9 +38,16 @@ EXCEPTIONS = {
 
 def test_checkov_finds_nothing_but_what_is_explained(tmp_path: Path) -> None:
     command = [
-        str(ROOT / ".venv-checkov/bin/checkov"), "--file", "template.yaml",
-        "--framework", "cloudformation", "--skip-download", "--compact", "--output", "json",
-    ]  # fmt: skip
+        str(ROOT / ".venv-checkov/bin/checkov"),
+        "--file",
+        "template.yaml",
+        "--framework",
+        "cloudformation",
+        "--skip-download",
+        "--compact",
+        "--output",
+        "json",
+    ]
     environment = {**os.environ, "HOME": str(tmp_path), "LOG_LEVEL": "ERROR"}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False

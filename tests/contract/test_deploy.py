@@ -45,9 +45,15 @@ open({str(sent)!r}, "w").write(json.dumps([parsed, named]))
     fake.chmod(0o755)
     program = "import sys, tools.deploy as d; d.SAM = sys.argv.pop(1); d.main()"
     command = [
-        sys.executable, "-c", program, str(fake), "--stack", "s",
-        "--architecture", "x86_64",
-    ]  # fmt: skip
+        sys.executable,
+        "-c",
+        program,
+        str(fake),
+        "--stack",
+        "s",
+        "--architecture",
+        "x86_64",
+    ]
     environment = {**os.environ, "CONFIG": str(config), "PARAMETERS": "ThrottleBurst=7"}
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
     found, named = json.loads(sent.read_text())
@@ -63,8 +69,11 @@ def test_make_hands_values_over_untouched_by_a_shell(tmp_path: Path) -> None:
     makefile.write_text(f"{line}\nshow:\n\t@printenv PARAMETERS\n")
     shown = subprocess.run(
         ["make", "--no-print-directory", "-f", str(makefile), "show", f"PARAMETERS={value}"],
-        capture_output=True, text=True, check=True, cwd=tmp_path,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
     assert shown.stdout.strip() == value
     recipe = (ROOT / "Makefile").read_text().split("\ndeploy:")[1].split("\n\n")[0]
     assert "PARAMETERS)" not in recipe
@@ -73,8 +82,10 @@ def test_make_hands_values_over_untouched_by_a_shell(tmp_path: Path) -> None:
 
 def test_pairs() -> None:
     assert read_pairs("A=1 B='The CAD Company' C=\"x;y\"") == {
-        "A": "1", "B": "The CAD Company", "C": "x;y",
-    }  # fmt: skip
+        "A": "1",
+        "B": "The CAD Company",
+        "C": "x;y",
+    }
     with pytest.raises(BadParameters, match=r"'CAD' is not 'Name=value'\. Quote a value"):
         read_pairs("PortalVendorName=The CAD Company")
 
@@ -106,9 +117,15 @@ def test_what_is_right_passes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("- a", "must hold names and values"), ("A: [1]", "must be a text"), ("A: yes", "quotes"),
-     ("a: b: c", "is not YAML"), ("Tags: a", "Tags in"), ("Tags: {a: [1]}", "must be a text")],
-)  # fmt: skip
+    [
+        ("- a", "must hold names and values"),
+        ("A: [1]", "must be a text"),
+        ("A: yes", "quotes"),
+        ("a: b: c", "is not YAML"),
+        ("Tags: a", "Tags in"),
+        ("Tags: {a: [1]}", "must be a text"),
+    ],
+)
 def test_files_that_cannot_be_read(tmp_path: Path, text: str, reason: str) -> None:
     file = tmp_path / "p.yaml"
     file.write_text(text)

@@ -36,8 +36,11 @@ def imports(path: Path) -> set[str]:
 def tracked() -> list[Path]:
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
 
 
@@ -68,17 +71,25 @@ def test_the_hot_rooms_load_no_pydantic() -> None:
         "import sys; import functions.activate.handler, functions.release.handler, functions.consume.handler;"
         "print([m for m in ('pydantic', 'boto3', 'botocore.session', 'zoneinfo', 'aiohttp') if m in sys.modules])"
     )
-    environment = {"AWS_REGION": "x", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
-                   "TABLE_NAME": "x"}  # fmt: skip
+    environment = {
+        "AWS_REGION": "x",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "TABLE_NAME": "x",
+    }
     ran = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=environment,
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert ran.stdout.strip() == "[]"
 
 
 def test_decisions_have_no_clock_and_no_environment() -> None:
-    source = (ROOT / "shared/ledger.py").read_text()
+    source = (ROOT / "shared/seats/shard.py").read_text()
     for word in ("time.time", "datetime", "os.environ", "random", "sleep"):
         assert word not in source
 
@@ -93,8 +104,13 @@ def test_versions_agree() -> None:
 
 
 def test_no_file_names_a_package_registry() -> None:
-    hosts = ["pypi." + "org", "pythonhosted." + "org", "registry.npmjs." + "org", "npmjs." + "com",
-             "registry.yarnpkg." + "com"]  # fmt: skip
+    hosts = [
+        "pypi." + "org",
+        "pythonhosted." + "org",
+        "registry.npmjs." + "org",
+        "npmjs." + "com",
+        "registry.yarnpkg." + "com",
+    ]
     for path in tracked():
         text = path.read_text(errors="ignore")
         assert not [host for host in hosts if host in text], path
@@ -143,12 +159,20 @@ def test_every_room_starts_from_its_package_and_the_layer_alone(tmp_path: Path) 
             f"import sys; sys.path += [{str(folder)!r}, {str(layer / 'python')!r}];"
             f"import functions.{room}.handler as room; room.handler"
         )
-        environment = {"AWS_REGION": "x", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
-                       "TABLE_NAME": "x"}  # fmt: skip
+        environment = {
+            "AWS_REGION": "x",
+            "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "x",
+            "TABLE_NAME": "x",
+        }
         ran = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", program], cwd=folder, env=environment,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [sys.executable, "-I", "-S", "-c", program],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert ran.returncode == 0, ran.stderr
 
 

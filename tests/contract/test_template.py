@@ -20,8 +20,16 @@ from shared.api.routes import OPERATIONS
 from tests import roles
 from tools import ROOT, build, deploy
 
-ROOMS = {"Activate": "activate", "Consume": "consume", "Release": "release", "Entitlements": "entitlements",
-         "Portal": "portal", "Notify": "notify", "Deliver": "deliver", "Report": "report"}  # fmt: skip
+ROOMS = {
+    "Activate": "activate",
+    "Consume": "consume",
+    "Release": "release",
+    "Entitlements": "entitlements",
+    "Portal": "portal",
+    "Notify": "notify",
+    "Deliver": "deliver",
+    "Report": "report",
+}
 ALIAS = "Aliaslive"
 # Entitlements has no alias: see the template.
 INVOKED = {
@@ -64,8 +72,10 @@ def test_cfn_lint_finds_nothing(tmp_path: Path) -> None:
     there = tmp_path / "template.yaml"
     there.write_text(deployed)
     for regions, template in (
-        (REGIONS, "template.yaml"), ([WITHOUT_SES], str(there)), (["us-east-1"], FRONT),
-    ):  # fmt: skip
+        (REGIONS, "template.yaml"),
+        ([WITHOUT_SES], str(there)),
+        (["us-east-1"], FRONT),
+    ):
         command = [cfn_lint, "--regions", *regions, "--", template]
         linted = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert linted.returncode == 0, linted.stdout
@@ -167,10 +177,16 @@ def test_functions(resources: dict[str, Any], name: str) -> None:
 
 
 ITEM_ACTIONS = {
-    "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
-    "dynamodb:DeleteItem", "dynamodb:BatchWriteItem", "dynamodb:ConditionCheckItem",
-    "dynamodb:Query", "dynamodb:Scan",
-}  # fmt: skip
+    "dynamodb:GetItem",
+    "dynamodb:BatchGetItem",
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:BatchWriteItem",
+    "dynamodb:ConditionCheckItem",
+    "dynamodb:Query",
+    "dynamodb:Scan",
+}
 
 
 @pytest.mark.parametrize("role", roles.roles())
@@ -212,8 +228,16 @@ def test_the_stream_loses_nothing_and_blocks_nothing(resources: dict[str, Any]) 
     # What DynamoDB lets go of by its time to live tells nobody anything.
     assert [pattern["eventName"] for pattern in patterns] == [["INSERT", "MODIFY"]]
     assert 1 < properties["ParallelizationFactor"] <= 10
-    names = ("LEDGER#", "SUM#", "USAGE#", "DENIAL#", "WEBHOOK_REQUEST#", "REPORT#", "FOLLOWUP#",
-             "SEAT_REQUEST#")  # fmt: skip
+    names = (
+        "LEDGER#",
+        "SUM#",
+        "USAGE#",
+        "DENIAL#",
+        "WEBHOOK_REQUEST#",
+        "REPORT#",
+        "FOLLOWUP#",
+        "SEAT_REQUEST#",
+    )
     assert wanted == [*({"prefix": name} for name in names), "WEBHOOKS", "HEARTBEAT"]
 
 
@@ -257,8 +281,9 @@ def test_the_queue_of_deliver(resources: dict[str, Any]) -> None:
     assert resources["Deliver"]["Properties"]["Timeout"] == timeout
     assert queue["VisibilityTimeout"] >= 6 * timeout
     assert queue["RedrivePolicy"] == {
-        "deadLetterTargetArn": {"Fn::GetAtt": ["DeliveryFailures", "Arn"]}, "maxReceiveCount": 20,
-    }  # fmt: skip
+        "deadLetterTargetArn": {"Fn::GetAtt": ["DeliveryFailures", "Arn"]},
+        "maxReceiveCount": 20,
+    }
 
 
 def test_the_schedules(resources: dict[str, Any]) -> None:
@@ -275,8 +300,9 @@ def test_the_schedules(resources: dict[str, Any]) -> None:
             assert properties["ScheduleExpressionTimezone"] == {"Ref": "ReportTimeZone"}
             text, values = target["Input"]["Fn::Sub"]
             assert json.loads(text) == {
-                "scheduledTime": "<aws.scheduler.scheduled-time>", "publicUrl": "${Url}",
-            }  # fmt: skip
+                "scheduledTime": "<aws.scheduler.scheduled-time>",
+                "publicUrl": "${Url}",
+            }
             assert values["Url"]["Fn::If"][:2] == ["HasPublicUrl", {"Ref": "PublicUrl"}]
             continue
         assert properties["ScheduleExpression"] == "rate(1 minute)"
@@ -432,12 +458,19 @@ def test_a_key_and_a_boundary_of_your_own_are_used_everywhere(resources: dict[st
             for each in policy["PolicyDocument"]["Statement"]
             if each.get("Fn::If", [""])[0] == "HasKmsKey"
         ]
-        assert granted == [{"Fn::If": [
-            "HasKmsKey",
-            {"Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
-             "Resource": {"Ref": "KmsKeyArn"}},
-            {"Ref": "AWS::NoValue"},
-        ]}], name  # fmt: skip
+        assert granted == [
+            {
+                "Fn::If": [
+                    "HasKmsKey",
+                    {
+                        "Effect": "Allow",
+                        "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+                        "Resource": {"Ref": "KmsKeyArn"},
+                    },
+                    {"Ref": "AWS::NoValue"},
+                ]
+            }
+        ], name
 
 
 def test_the_stack_works_on_a_table_that_it_has_taken_over(resources: dict[str, Any]) -> None:
@@ -482,12 +515,15 @@ def test_new_code_is_tried_with_a_few_and_taken_back(resources: dict[str, Any]) 
         assert policy["DeploymentGroupName"] == {"Ref": f"{name}DeploymentGroup"}
         reserved = resources[name]["Properties"]["ReservedConcurrentExecutions"]["Fn::If"]
         assert reserved == [
-            f"Reserves{name}", {"Ref": f"{name}ReservedConcurrency"}, {"Ref": "AWS::NoValue"},
-        ]  # fmt: skip
+            f"Reserves{name}",
+            {"Ref": f"{name}ReservedConcurrency"},
+            {"Ref": "AWS::NoValue"},
+        ]
         [version] = [
-            key for key, each in of_type(resources, "AWS::Lambda::Version").items()
+            key
+            for key, each in of_type(resources, "AWS::Lambda::Version").items()
             if each["Properties"]["FunctionName"] == {"Ref": name}
-        ]  # fmt: skip
+        ]
         dimensions = resources[f"{name}NewErrors"]["Properties"]["Dimensions"]
         by_name = {each["Name"]: each["Value"] for each in dimensions}
         assert by_name["ExecutedVersion"] == {"Fn::GetAtt": [version, "Version"]}
@@ -562,12 +598,23 @@ def test_the_dashboard_shows_what_exists(resources: dict[str, Any]) -> None:
 # From the lists of metrics in AWS's guides.
 OF_AWS = {
     "AWS/ApiGateway": {"Count", "4xx", "5xx", "Latency", "IntegrationLatency", "DataProcessed"},
-    "AWS/Lambda": {"Invocations", "Errors", "Throttles", "Duration", "ConcurrentExecutions", "IteratorAge",
-                   "AsyncEventsDropped"},
-    "AWS/DynamoDB": {"ReadThrottleEvents", "WriteThrottleEvents", "ConsumedReadCapacityUnits",
-                     "ConsumedWriteCapacityUnits"},
+    "AWS/Lambda": {
+        "Invocations",
+        "Errors",
+        "Throttles",
+        "Duration",
+        "ConcurrentExecutions",
+        "IteratorAge",
+        "AsyncEventsDropped",
+    },
+    "AWS/DynamoDB": {
+        "ReadThrottleEvents",
+        "WriteThrottleEvents",
+        "ConsumedReadCapacityUnits",
+        "ConsumedWriteCapacityUnits",
+    },
     "AWS/SQS": {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"},
-}  # fmt: skip
+}
 
 
 def test_every_alarm_has_a_line_in_the_runbook(resources: dict[str, Any]) -> None:

@@ -123,23 +123,28 @@ class Early(Customer):
         self.take("ghost@acme.com")
         self.ending.take("a")
         self.told = Customer(
-            api, seatCount=1,
+            api,
+            seatCount=1,
             contacts={
                 "accountOwner": {"email": "owner@vendor.example"},
                 "customerAdmin": {"email": COMPLAINS},
             },
-        )  # fmt: skip
+        )
         for seat_id, status in (("a", 201), ("b", 201), ("c", 409)):
             self.told.take(seat_id, status)
         self.counted = Customer(
-            api, contacts={"accountOwner": {"email": "counts@vendor.example"}}, seatCount=None,
+            api,
+            contacts={"accountOwner": {"email": "counts@vendor.example"}},
+            seatCount=None,
             usageLimits=[{"key": "exports", "limit": 1}],
-        )  # fmt: skip
+        )
         for key, status in (("a", 200), ("b", 409), ("c", 409)):
             answer = self.counted.license.call(
-                "POST", f"{self.counted.path}/usage/exports", {"quantity": 1},
+                "POST",
+                f"{self.counted.path}/usage/exports",
+                {"quantity": 1},
                 headers={"idempotency-key": key},
-            )  # fmt: skip
+            )
             assert answer.status == status
         self.revoked = Customer(api)
         self.revoked.take("a")

@@ -121,8 +121,9 @@ def verify_with_node(signed: list[dict[str, Any]]) -> list[bool]:
     if not (NODE / "node_modules/standardwebhooks").exists():
         subprocess.run(
             ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"],
-            cwd=NODE, check=True,
-        )  # fmt: skip
+            cwd=NODE,
+            check=True,
+        )
     lines = "".join(json.dumps(each) + "\n" for each in signed)
     ran = subprocess.run(
         ["node", "verify.mjs"], cwd=NODE, input=lines, capture_output=True, text=True, check=True

@@ -293,9 +293,24 @@ def test_bad_seats(api: CheckedApi, customer: Customer, name: str) -> None:
 
 @pytest.mark.parametrize(
     "seat_id",
-    ["a", "a b", "é", "日本語", "👩‍💻", "שלום", "a" * 256, "é" * 128, "null", "0",
-     "<script>alert(1)</script>", "../../etc", "LEDGER#x", "a/b?c=d&e#f", "'; DROP TABLE"],
-)  # fmt: skip
+    [
+        "a",
+        "a b",
+        "é",
+        "日本語",
+        "👩‍💻",
+        "שלום",
+        "a" * 256,
+        "é" * 128,
+        "null",
+        "0",
+        "<script>alert(1)</script>",
+        "../../etc",
+        "LEDGER#x",
+        "a/b?c=d&e#f",
+        "'; DROP TABLE",
+    ],
+)
 def test_unusual_seat_ids_are_kept_exactly(customer: Customer, seat_id: str) -> None:
     taken = customer.take(seat_id)
     assert taken["seatId"] == seat_id
@@ -311,9 +326,10 @@ BAD_TERMS: dict[str, tuple[dict[str, Any], str]] = {
     "below zero": ({"seatCount": -1}, "/seatCount"),
     "no seats": ({"seatCount": None}, "/seatCount"),
     "beyond the largest pool": ({"seatCount": 100_001}, "/seatCount"),
-    "a cap beyond the largest pool":
-        ({"seatCount": 100, "overdraftSeatLimit": {"type": "absolute", "value": 99_901}},
-         "/overdraftSeatLimit"),
+    "a cap beyond the largest pool": (
+        {"seatCount": 100, "overdraftSeatLimit": {"type": "absolute", "value": 99_901}},
+        "/overdraftSeatLimit",
+    ),
     "beyond bounds": ({"seatCount": 10**12}, "/seatCount"),
     "a computed field": ({"hardCap": 3}, "/hardCap"),
     "an id": ({"entitlementId": "ent_x"}, "/entitlementId"),
@@ -327,14 +343,22 @@ BAD_TERMS: dict[str, tuple[dict[str, Any], str]] = {
     "no customer's name": ({"customer": {"name": None}}, "/customer/name"),
     "an overdraft without type": ({"overdraftSeatLimit": {"value": 3}}, "/overdraftSeatLimit"),
     "an unknown overdraft": ({"overdraftSeatLimit": {"type": "some"}}, "/overdraftSeatLimit"),
-    "an overdraft without value":
-        ({"overdraftSeatLimit": {"type": "absolute"}}, "/overdraftSeatLimit/value"),
-    "an overdraft below zero":
-        ({"overdraftSeatLimit": {"type": "absolute", "value": -1}}, "/overdraftSeatLimit/value"),
-    "none with a value":
-        ({"overdraftSeatLimit": {"type": "none", "value": 1}}, "/overdraftSeatLimit/value"),
-    "half a percent":
-        ({"overdraftSeatLimit": {"type": "percentage", "value": 0.5}}, "/overdraftSeatLimit/value"),
+    "an overdraft without value": (
+        {"overdraftSeatLimit": {"type": "absolute"}},
+        "/overdraftSeatLimit/value",
+    ),
+    "an overdraft below zero": (
+        {"overdraftSeatLimit": {"type": "absolute", "value": -1}},
+        "/overdraftSeatLimit/value",
+    ),
+    "none with a value": (
+        {"overdraftSeatLimit": {"type": "none", "value": 1}},
+        "/overdraftSeatLimit/value",
+    ),
+    "half a percent": (
+        {"overdraftSeatLimit": {"type": "percentage", "value": 0.5}},
+        "/overdraftSeatLimit/value",
+    ),
     "a usage limit of nothing": ({"usageLimits": [{"key": "exports"}]}, "/usageLimits/0/limit"),
     "a lease in months": ({"leasePeriod": "P1M"}, "/leasePeriod"),
     "a lease of nothing": ({"leasePeriod": "PT0S"}, "/leasePeriod"),
@@ -345,13 +369,19 @@ BAD_TERMS: dict[str, tuple[dict[str, Any], str]] = {
     "thresholds below one": ({"thresholds": [0]}, "/thresholds/0"),
     "thresholds with a bool": ({"thresholds": [True]}, "/thresholds/0"),
     "too many thresholds": ({"thresholds": list(range(1, 12))}, "/thresholds"),
-    "a price as a number":
-        ({"unitPrice": {"amount": 30, "currency": "USD", "per": "month"}}, "/unitPrice/amount"),
+    "a price as a number": (
+        {"unitPrice": {"amount": 30, "currency": "USD", "per": "month"}},
+        "/unitPrice/amount",
+    ),
     "half a price": ({"unitPrice": {"amount": "30.00"}}, "/unitPrice/currency"),
-    "an unknown currency":
-        ({"unitPrice": {"amount": "1", "currency": "usd", "per": "month"}}, "/unitPrice/currency"),
-    "digits that are not ASCII":
-        ({"unitPrice": {"amount": "١", "currency": "USD", "per": "month"}}, "/unitPrice/amount"),
+    "an unknown currency": (
+        {"unitPrice": {"amount": "1", "currency": "usd", "per": "month"}},
+        "/unitPrice/currency",
+    ),
+    "digits that are not ASCII": (
+        {"unitPrice": {"amount": "١", "currency": "USD", "per": "month"}},
+        "/unitPrice/amount",
+    ),
     "an overdraft of type null": ({"overdraftSeatLimit": {"type": None}}, "/overdraftSeatLimit"),
     "a zone of the machine's": ({"timeZone": "posixrules"}, "/timeZone"),
     "a time after 9999": ({"validUntil": "9999-12-31T23:59:59-23:59"}, "/validUntil"),
@@ -361,13 +391,17 @@ BAD_TERMS: dict[str, tuple[dict[str, Any], str]] = {
     "a time without zone": ({"validFrom": "2027-01-01T00:00:00"}, "/validFrom"),
     "a date": ({"validUntil": "2027-01-01"}, "/validUntil"),
     "no such day": ({"validUntil": "2027-02-30T00:00:00Z"}, "/validUntil"),
-    "an end before the beginning":
-        ({"validFrom": "2027-02-01T00:00:00Z", "validUntil": "2027-01-01T00:00:00Z"}, "/validUntil"),
+    "an end before the beginning": (
+        {"validFrom": "2027-02-01T00:00:00Z", "validUntil": "2027-01-01T00:00:00Z"},
+        "/validUntil",
+    ),
     "an end before now": ({"validUntil": "2001-01-01T00:00:00Z"}, "/validUntil"),
-    "no e-mail address": ({"contacts": {"accountOwner": {"email": "x"}}},
-                          "/contacts/accountOwner/email"),
+    "no e-mail address": (
+        {"contacts": {"accountOwner": {"email": "x"}}},
+        "/contacts/accountOwner/email",
+    ),
     "an unknown status": ({"status": "expired"}, "/status"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD_TERMS)
@@ -392,9 +426,21 @@ def test_bad_idempotency_keys(api: CheckedApi, header: str) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=101", "limit=-1", "limit=ten", "limit=", "limit=1.5", "limit=٣",
-     "pageToken=x", "pageToken=%3D", "pageToken=", "pageToken=AAAA", "pageToken=" + "A" * 500],
-)  # fmt: skip
+    [
+        "limit=0",
+        "limit=101",
+        "limit=-1",
+        "limit=ten",
+        "limit=",
+        "limit=1.5",
+        "limit=٣",
+        "pageToken=x",
+        "pageToken=%3D",
+        "pageToken=",
+        "pageToken=AAAA",
+        "pageToken=" + "A" * 500,
+    ],
+)
 @pytest.mark.parametrize(
     "route", [r for r in FOR_KEYS if r.startswith("GET") and PROTECTED[r].query]
 )
@@ -418,9 +464,20 @@ def test_bad_dry_run_takes_no_seat(api: CheckedApi, customer: Customer) -> None:
 
 
 @pytest.mark.parametrize(
-    "named", ["x", "act_", "act_short", "act_" + "A" * 19, "act_" + "A" * 21, "act_" + "!" * 20,
-              "ACT_" + "A" * 20, "act_" + "A" * 12 + "_" * 12, "x" * 80, "act_" + "A" * 12 + "_" * 16]
-)  # fmt: skip
+    "named",
+    [
+        "x",
+        "act_",
+        "act_short",
+        "act_" + "A" * 19,
+        "act_" + "A" * 21,
+        "act_" + "!" * 20,
+        "ACT_" + "A" * 20,
+        "act_" + "A" * 12 + "_" * 12,
+        "x" * 80,
+        "act_" + "A" * 12 + "_" * 16,
+    ],
+)
 def test_ids_that_no_activation_has(customer: Customer, named: str) -> None:
     answer = customer.license.call("DELETE", f"{customer.seats}/{named}")
     assert (answer.status, kind_of(answer)) == (404, "not-found")

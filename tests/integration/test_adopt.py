@@ -15,9 +15,11 @@ from tools.adopt import AdoptError, adopt
 from tools.smoke import Smoke
 
 ENTITLEMENT = {
-    "product": "CAD Pro", "customer": {"name": "Acme Corp"}, "seatCount": 2,
+    "product": "CAD Pro",
+    "customer": {"name": "Acme Corp"},
+    "seatCount": 2,
     "overdraftSeatLimit": {"type": "absolute", "value": 2},
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -68,8 +70,11 @@ def test_the_stack_takes_over_a_restored_table_and_goes_back(own_stack: Stack) -
     said: list[str] = []
     parameters = adopt(dynamodb, "restored", said.append)
     assert [line.partition(":")[0] for line in said] == [
-        "stream", "time to live", "point-in-time recovery", "deletion protection",
-    ]  # fmt: skip
+        "stream",
+        "time to live",
+        "point-in-time recovery",
+        "deletion protection",
+    ]
     assert adopt(dynamodb, "restored", said.append) == parameters
     assert len(said) == 4, "the second time there is nothing to do"
     update(stack, parameters)
@@ -110,10 +115,11 @@ def test_a_table_that_is_not_ours_is_refused(dynamodb: Any) -> None:
     fewer = {
         **{n: properties[n] for n in ("KeySchema", "BillingMode")},
         "AttributeDefinitions": [
-            each for each in properties["AttributeDefinitions"]
+            each
+            for each in properties["AttributeDefinitions"]
             if each["AttributeName"] in ("pk", "sk")
         ],
-    }  # fmt: skip
+    }
     client.create_table(TableName="fewer", **fewer)
     with pytest.raises(AdoptError, match="lacks the index 'list'"):
         adopt(client, "fewer")

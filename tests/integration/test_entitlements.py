@@ -61,13 +61,25 @@ def test_everything_given_is_kept(api: CheckedApi) -> None:
 
 def test_merge_patch(api: CheckedApi, customer: Customer) -> None:
     api.expect(
-        200, "PATCH", customer.path,
-        {"sku": "S", "contacts": {"accountOwner": {"email": "a@example.com"}}, "leasePeriod": "PT1H"},
-    )  # fmt: skip
+        200,
+        "PATCH",
+        customer.path,
+        {
+            "sku": "S",
+            "contacts": {"accountOwner": {"email": "a@example.com"}},
+            "leasePeriod": "PT1H",
+        },
+    )
     patched = api.expect(
-        200, "PATCH", customer.path,
-        {"sku": None, "contacts": {"customerAdmin": {"email": "b@example.com"}}, "thresholds": [90]},
-    )  # fmt: skip
+        200,
+        "PATCH",
+        customer.path,
+        {
+            "sku": None,
+            "contacts": {"customerAdmin": {"email": "b@example.com"}},
+            "thresholds": [90],
+        },
+    )
     assert patched["sku"] is None
     assert patched["contacts"]["accountOwner"]["email"] == "a@example.com"
     assert patched["contacts"]["customerAdmin"]["email"] == "b@example.com"
@@ -91,8 +103,9 @@ def test_versions(api: CheckedApi, customer: Customer) -> None:
     for stale in (first, '"99"', f"W/{matched.headers['etag']}"):
         answer = api.call("PATCH", customer.path, {"sku": "y"}, headers={"if-match": stale})
         assert (answer.status, answer.body["type"].rpartition("/")[2]) == (
-            412, "precondition-failed",
-        )  # fmt: skip
+            412,
+            "precondition-failed",
+        )
         assert api.call("DELETE", customer.path, headers={"if-match": stale}).status == 412
     for malformed in ("2", '"2', "abc", '"1" "2"'):
         headers = {"if-match": malformed}
@@ -113,9 +126,13 @@ def test_a_patch_that_changes_nothing_makes_no_version(api: CheckedApi, customer
 
 def test_patches_at_the_same_moment_are_all_kept(api: CheckedApi, customer: Customer) -> None:
     patches = [
-        {"sku": "S"}, {"product": "P2"}, {"customer": {"externalId": "E"}}, {"seatCount": 7},
-        {"thresholds": [10]}, {"timeZone": "Asia/Tokyo"},
-    ]  # fmt: skip
+        {"sku": "S"},
+        {"product": "P2"},
+        {"customer": {"externalId": "E"}},
+        {"seatCount": 7},
+        {"thresholds": [10]},
+        {"timeZone": "Asia/Tokyo"},
+    ]
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda patch: api.call("PATCH", customer.path, patch), patches))
     assert {answer.status for answer in answers} == {200}
@@ -228,9 +245,11 @@ def test_lists(api: CheckedApi, scoped: dict[str, CheckedApi]) -> None:
         assert caller.call("GET", path).status == 400
     api.expect(200, "PATCH", customers[0].path, {"status": "suspended"})
     api.expect(
-        200, "PATCH", customers[1].path,
+        200,
+        "PATCH",
+        customers[1].path,
         {"validFrom": "2020-01-01T00:00:00Z", "validUntil": "2021-01-01T00:00:00Z"},
-    )  # fmt: skip
+    )
     api.expect(200, "PATCH", customers[2].path, {"validFrom": "2099-01-01T00:00:00Z"})
     api.call("DELETE", customers[3].path)
     for number, status in enumerate(("suspended", "expired", "not_yet_valid", "deleted", "active")):

@@ -52,8 +52,12 @@ def test_use_over_time(api: CheckedApi, busy: Customer, interval: str) -> None:
         for name in ("activations", "releases", "expiries", "removals", "deniedAttempts")
     }
     assert counted == {
-        "activations": 3, "releases": 1, "expiries": 0, "removals": 0, "deniedAttempts": 3,
-    }  # fmt: skip
+        "activations": 3,
+        "releases": 1,
+        "expiries": 0,
+        "removals": 0,
+        "deniedAttempts": 3,
+    }
     assert max(each["highest"] for each in items) == 3
     assert items[-1]["closing"] == 2
     assert items[0]["limits"][-1]["purchased"] == 2
@@ -81,8 +85,9 @@ def test_a_period_of_one_s_own(api: CheckedApi, busy: Customer) -> None:
     past = quote(to_rfc3339(int(created.timestamp() * 1000) - 86_400_000))
     until = quote(to_rfc3339(int(created.timestamp() * 1000) - 3_600_000))
     assert api.expect(200, "GET", f"{busy.path}/usage-history?from={past}&to={until}") == {
-        "items": [], "nextPageToken": None,
-    }  # fmt: skip
+        "items": [],
+        "nextPageToken": None,
+    }
     for what in ("overdrafts", "denials"):
         assert not api.expect(200, "GET", f"{busy.path}/{what}?from={past}&to={until}")["items"]
     ahead = quote(to_rfc3339(int(time.time() + 86_400) * 1000))
@@ -93,10 +98,17 @@ def test_a_period_of_one_s_own(api: CheckedApi, busy: Customer) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "interval=week", "interval=", "from=yesterday", "to=2026-11-24", "limit=0", "limit=101",
-        "from=2026-11-25T00:00:00Z&to=2026-11-24T00:00:00Z", "pageToken=abc", "zone=UTC",
+        "interval=week",
+        "interval=",
+        "from=yesterday",
+        "to=2026-11-24",
+        "limit=0",
+        "limit=101",
+        "from=2026-11-25T00:00:00Z&to=2026-11-24T00:00:00Z",
+        "pageToken=abc",
+        "zone=UTC",
     ],
-)  # fmt: skip
+)
 def test_bad_periods(api: CheckedApi, busy: Customer, query: str) -> None:
     answer = api.call("GET", f"{busy.path}/usage-history?{query}")
     assert answer.status == 400
@@ -109,8 +121,9 @@ def test_the_far_future(api: CheckedApi, busy: Customer, what: str, time: str) -
     until = api.expect(200, "GET", f"{busy.path}/{what}?to={time}")
     assert until["items"]
     assert api.expect(200, "GET", f"{busy.path}/{what}?from={time}") == {
-        "items": [], "nextPageToken": None,
-    }  # fmt: skip
+        "items": [],
+        "nextPageToken": None,
+    }
 
 
 def test_pages_of_history(stack: Stack, api: CheckedApi) -> None:
@@ -133,13 +146,17 @@ def test_pages_of_history(stack: Stack, api: CheckedApi) -> None:
     )
     pk = f"HISTORY#{customer.id}#seats"
     [record] = dynamodb.query(
-        TableName=name, KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": {"S": pk}}
-    )["Items"]  # fmt: skip
+        TableName=name,
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": {"S": pk}},
+    )["Items"]
     begin = then - then % 900_000
     moment = datetime.fromtimestamp(begin / 1000, UTC)
     record |= {
-        "sk": {"S": f"{moment:%Y-%m-%dT%H:%M}"}, "start": {"N": str(begin)}, "at": {"N": str(begin)},
-    }  # fmt: skip
+        "sk": {"S": f"{moment:%Y-%m-%dT%H:%M}"},
+        "start": {"N": str(begin)},
+        "at": {"N": str(begin)},
+    }
     dynamodb.put_item(TableName=name, Item=record)
     since = quote(to_rfc3339(then))
     items = list_all(api, f"{customer.path}/usage-history?interval=15m&from={since}")

@@ -12,11 +12,31 @@ from tools import ROOT
 BLOCK = re.compile(r"^```(http|json \d+)\n(.*?)^```$", re.M | re.S)
 # What differs from run to run.
 VOLATILE = {
-    "entitlementId", "activationId", "seatKey", "keyId", "key", "createdAt", "updatedAt",
-    "activatedAt", "lastSeenAt", "leaseExpiry", "nextLeaseExpiry", "instance", "nextPageToken",
-    "periodStart", "periodEnd", "correctedAt", "reportId", "changedAt",
-    "linkId", "expiresAt", "url", "embedUrl", "requestId", "requestedAt",
-}  # fmt: skip
+    "entitlementId",
+    "activationId",
+    "seatKey",
+    "keyId",
+    "key",
+    "createdAt",
+    "updatedAt",
+    "activatedAt",
+    "lastSeenAt",
+    "leaseExpiry",
+    "nextLeaseExpiry",
+    "instance",
+    "nextPageToken",
+    "periodStart",
+    "periodEnd",
+    "correctedAt",
+    "reportId",
+    "changedAt",
+    "linkId",
+    "expiresAt",
+    "url",
+    "embedUrl",
+    "requestId",
+    "requestedAt",
+}
 
 
 def examples() -> list[tuple[str, int, str]]:

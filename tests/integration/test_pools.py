@@ -55,9 +55,12 @@ class Pool(Customer):
 def pool(api: CheckedApi) -> Pool:
     """180 of 200 seats, the cap at 240; the tests follow each other."""
     pool = Pool(
-        api, seatCount=200, overdraftSeatLimit={"type": "absolute", "value": 40},
-        leasePeriod="PT8H", thresholds=[90, 100],
-    )  # fmt: skip
+        api,
+        seatCount=200,
+        overdraftSeatLimit={"type": "absolute", "value": 40},
+        leasePeriod="PT8H",
+        thresholds=[90, 100],
+    )
     answers = pool.take_all(f"user{number}" for number in range(180))
     assert {answer.status for answer in answers} == {201}
     return pool

@@ -17,9 +17,11 @@ LIMIT = {"key": "exports", "limit": 10, "overdraftLimit": {"type": "absolute", "
 def busy(api: CheckedApi) -> Customer:
     """2 purchased, 3 held, two people turned away three times, 12 exports; all of it in history."""
     customer = Customer(
-        api, usageLimits=[LIMIT], timeZone="Asia/Kolkata",
+        api,
+        usageLimits=[LIMIT],
+        timeZone="Asia/Kolkata",
         contacts={"accountOwner": {"name": "Bo", "email": "bo@vendor.example"}},
-    )  # fmt: skip
+    )
     for seat_id in ("a", "b", "c"):
         customer.take(seat_id)
     for seat_id in ("d", "d", "e"):
@@ -182,9 +184,11 @@ def test_the_page_and_its_files(stack: Stack, customer: Customer) -> None:
     assert len(names) == 2
     for name in names:
         file = http.request(
-            "GET", f"{stack.api_url}/portal/{name}", decode_content=False,
+            "GET",
+            f"{stack.api_url}/portal/{name}",
+            decode_content=False,
             headers={"accept-encoding": "br, gzip"},
-        )  # fmt: skip
+        )
         assert (file.status, file.headers["content-encoding"]) == (200, "br")
         size += len(file.data)
     assert size < 150_000

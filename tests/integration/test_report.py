@@ -65,9 +65,11 @@ def test_the_monthly_run_makes_the_report_of_the_month_before(
 def sold(api: CheckedApi) -> Customer:
     """2 purchased, 3 in use, two people turned away."""
     customer = Customer(
-        api, unitPrice=PRICE, customer={"name": "=Report <Corp>"},
+        api,
+        unitPrice=PRICE,
+        customer={"name": "=Report <Corp>"},
         contacts={"accountOwner": {"email": "sales@vendor.example"}},
-    )  # fmt: skip
+    )
     for seat_id in ("a", "b", "c"):
         customer.take(seat_id)
     for seat_id in ("d", "d", "e"):

@@ -21,8 +21,12 @@ def test_within_overdraft_denied_and_room_again(api: CheckedApi, customer: Custo
     third = customer.take("carol@acme.com")
     assert (third["isOverdraftSeat"], third["status"]) == (True, "overdraft")
     assert third["seats"] == {
-        "used": 3, "purchased": 2, "hardCap": 3, "overdraftUsed": 1, "available": 0,
-    }  # fmt: skip
+        "used": 3,
+        "purchased": 2,
+        "hardCap": 3,
+        "overdraftUsed": 1,
+        "available": 0,
+    }
     denied = customer.take("dave@acme.com", 409)
     assert denied["type"].endswith("/hard-cap-reached")
     assert denied["seats"] == third["seats"]
@@ -166,8 +170,12 @@ def test_limits_changed_while_in_use(api: CheckedApi, customer: Customer) -> Non
         customer.take(seat_id)
     lowered = api.expect(200, "PATCH", customer.path, {"seatCount": 1, "overdraftSeatLimit": None})
     assert lowered["seats"] == {
-        "used": 3, "purchased": 1, "hardCap": 1, "overdraftUsed": 2, "available": 0,
-    }  # fmt: skip
+        "used": 3,
+        "purchased": 1,
+        "hardCap": 1,
+        "overdraftUsed": 2,
+        "available": 0,
+    }
     assert customer.take("a", 200)["status"] == "overdraft"
     customer.take("d", 409)
     api.expect(200, "PATCH", customer.path, {"seatCount": 4})
@@ -179,9 +187,11 @@ def test_suspended_not_yet_valid_expired(api: CheckedApi, customer: Customer) ->
     for patch, problem in (
         ({"status": "suspended"}, "entitlement-suspended"),
         ({"status": "active", "validFrom": "2099-01-01T00:00:00Z"}, "entitlement-not-yet-valid"),
-        ({"validFrom": "2020-01-01T00:00:00Z", "validUntil": "2021-01-01T00:00:00Z"},
-         "entitlement-expired"),
-    ):  # fmt: skip
+        (
+            {"validFrom": "2020-01-01T00:00:00Z", "validUntil": "2021-01-01T00:00:00Z"},
+            "entitlement-expired",
+        ),
+    ):
         changed = api.expect(200, "PATCH", customer.path, patch)
         for seat_id in ("a", "new"):
             refused = customer.take(seat_id, 403)
@@ -196,9 +206,7 @@ def test_deletion_takes_the_seats_and_keeps_the_record(api: CheckedApi, customer
     assert api.call("DELETE", customer.path).status == 204
     assert api.call("DELETE", customer.path).status == 204
     customer.take("a", 404)
-    assert customer.license.call(
-        "DELETE", f"{customer.seats}/{held['activationId']}"
-    ).status == 204  # fmt: skip
+    assert customer.license.call("DELETE", f"{customer.seats}/{held['activationId']}").status == 204
     kept = api.expect(200, "GET", customer.path)
     assert kept["status"] == "deleted"
     assert kept["seats"]["used"] == 0

@@ -12,18 +12,20 @@ import pytest
 from local.api import Answer
 from local.demo import list_all
 from local.stack import Stack
-from shared import events
 from shared.api.schemas.events import EVENTS
 from shared.clock import to_rfc3339
-from shared.usage import MAX_LIMITS
+from shared.events import types as event_types
+from shared.usage.counter import MAX_LIMITS
 from tests.integration.conftest import CheckedApi, Customer
 from tests.integration.receivers import Receivers
 from tests.support import wait_for
 
 LIMIT = {
-    "key": "exports", "limit": 10, "overdraftLimit": {"type": "absolute", "value": 2},
+    "key": "exports",
+    "limit": 10,
+    "overdraftLimit": {"type": "absolute", "value": 2},
     "resetSchedule": "monthly",
-}  # fmt: skip
+}
 
 TRIES = 10  # a busy machine has sixteen clients wait for one another for longer than a request may
 
@@ -70,8 +72,12 @@ def test_all_or_nothing_up_to_the_cap(counted: Counted) -> None:
     assert (crossing["isOverdraft"], crossing["overdraftQuantity"]) == (True, 1)
     denied = counted.consume(2, status=409)
     assert denied["usage"] == {
-        "used": 11, "purchased": 10, "hardCap": 12, "overdraftUsed": 1, "available": 1,
-    }  # fmt: skip
+        "used": 11,
+        "purchased": 10,
+        "hardCap": 12,
+        "overdraftUsed": 1,
+        "available": 1,
+    }
     assert counted.consume(1)["usage"]["available"] == 0
     [item] = counted.license.expect(200, "GET", counted.usage)["items"]
     assert (item["key"], item["usage"]["used"], item["status"]) == ("exports", 12, "overdraft")
@@ -130,8 +136,12 @@ def test_events_history_and_episodes(api: CheckedApi, receivers: Receivers) -> N
     counted.consume(4)
     counted.consume(1, status=409)
     counted.send(1)
-    api.expect(201, "POST", f"{counted.usage}/exports/corrections",
-               {"quantity": -3, "reason": "an export that failed"})  # fmt: skip
+    api.expect(
+        201,
+        "POST",
+        f"{counted.usage}/exports/corrections",
+        {"quantity": -3, "reason": "an export that failed"},
+    )
     counted.consume(2)
     api.expect(200, "PATCH", counted.path, {"usageLimits": [{**LIMIT, "limit": 20}]})
 
@@ -147,19 +157,19 @@ def test_events_history_and_episodes(api: CheckedApi, receivers: Receivers) -> N
     kinds = sorted(((each["type"], each["data"].get("threshold")) for each in calls), key=str)
     assert kinds == sorted(
         [
-            (events.UPDATED, None),
-            (events.FOLLOW_UP_UPDATED, None),  # opened
-            (events.FOLLOW_UP_UPDATED, None),  # and won
-            (events.USAGE_DENIED, None),
-            (events.USAGE_DENIED, None),
-            (events.USAGE_OVERDRAFT_ENTERED, None),
-            (events.USAGE_OVERDRAFT_EXHAUSTED, None),
-            (events.USAGE_THRESHOLD_REACHED, 80),
-            (events.USAGE_THRESHOLD_REACHED, 100),
+            (event_types.UPDATED, None),
+            (event_types.FOLLOW_UP_UPDATED, None),  # opened
+            (event_types.FOLLOW_UP_UPDATED, None),  # and won
+            (event_types.USAGE_DENIED, None),
+            (event_types.USAGE_DENIED, None),
+            (event_types.USAGE_OVERDRAFT_ENTERED, None),
+            (event_types.USAGE_OVERDRAFT_EXHAUSTED, None),
+            (event_types.USAGE_THRESHOLD_REACHED, 80),
+            (event_types.USAGE_THRESHOLD_REACHED, 100),
         ],
         key=str,
     )
-    [changed] = [each["data"] for each in calls if each["type"] == events.UPDATED]
+    [changed] = [each["data"] for each in calls if each["type"] == event_types.UPDATED]
     assert (changed["before"]["limit"], changed["after"]["limit"]) == (10, 20)
     assert changed["usage"]["used"] == 11
     api.call("DELETE", f"/v1/webhooks/{webhook['webhookId']}")
@@ -192,12 +202,15 @@ def test_a_renewal_keeps_the_total_of_the_period_before(api: CheckedApi) -> None
 
         wait_for(begun)
     wait_for(
-        lambda: [
-            each["usage"]["used"]
-            for each in reversed(list_all(api, f"{counted.usage}/exports/periods"))
-            if each["usage"]["used"]
-        ] == [5, 7, 1]
-    )  # fmt: skip
+        lambda: (
+            [
+                each["usage"]["used"]
+                for each in reversed(list_all(api, f"{counted.usage}/exports/periods"))
+                if each["usage"]["used"]
+            ]
+            == [5, 7, 1]
+        )
+    )
     paged = api.expect(200, "GET", f"{counted.usage}/exports/periods?limit=1")
     assert paged["items"][0]["isCurrent"]
     assert paged["nextPageToken"]
@@ -210,9 +223,11 @@ def test_overdraft_of_a_usage_limit_is_listed(api: CheckedApi) -> None:
     quiet = Counted(api, customer={"name": name})
     counted.consume(11)
     other = counted.license.call(
-        "POST", f"{counted.usage}/imports", {"quantity": 12},
+        "POST",
+        f"{counted.usage}/imports",
+        {"quantity": 12},
         headers={"idempotency-key": "imports"},
-    )  # fmt: skip
+    )
     assert other.status == 200
     listed = f"/v1/entitlements?customer={name.replace(' ', '%20')}"
 
@@ -253,8 +268,12 @@ def test_a_limit_that_is_spread(stack: Stack, api: CheckedApi) -> None:
     assert again.body == answers[7].body
     # A change hears what every part has used.
     small = {**limit, "limit": 60}
-    api.expect(200, "PATCH", counted.path, {"usageLimits": [{**small, "overdraftLimit": {
-        "type": "absolute", "value": 50}}]})  # fmt: skip
+    api.expect(
+        200,
+        "PATCH",
+        counted.path,
+        {"usageLimits": [{**small, "overdraftLimit": {"type": "absolute", "value": 50}}]},
+    )
     [item] = counted.license.expect(200, "GET", counted.usage)["items"]
     assert (item["usage"]["used"], item["usage"]["hardCap"]) == (101, 110)
     with ThreadPoolExecutor(16) as pool:
@@ -265,9 +284,11 @@ def test_a_limit_that_is_spread(stack: Stack, api: CheckedApi) -> None:
     would = counted.send(1, query="?dryRun=true")
     assert would.status == 409
     corrected = api.call(
-        "POST", f"{counted.usage}/exports/corrections", {"quantity": -2, "reason": "a test"},
+        "POST",
+        f"{counted.usage}/exports/corrections",
+        {"quantity": -2, "reason": "a test"},
         headers={"idempotency-key": str(uuid.uuid4())},
-    )  # fmt: skip
+    )
     assert corrected.body["usage"]["used"] == 108
     statuses = [counted.send().status for _ in range(3)]
     assert statuses == [200, 200, 409]

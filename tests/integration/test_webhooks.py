@@ -8,15 +8,25 @@ from typing import Any
 import pytest
 
 from local.stack import Stack
-from shared import events
 from shared.api.schemas.events import EVENTS
+from shared.events import types as event_types
 from tests.integration.conftest import CheckedApi, Customer
 from tests.integration.receivers import Receivers, verify_with_node
 from tests.support import wait_for
 from tools import redrive
 
-BEHAVIOURS = ("good", "slow", "failing", "recovering", "redirecting", "hanging", "dripping",
-              "resetting", "gone", "busy")  # fmt: skip
+BEHAVIOURS = (
+    "good",
+    "slow",
+    "failing",
+    "recovering",
+    "redirecting",
+    "hanging",
+    "dripping",
+    "resetting",
+    "gone",
+    "busy",
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +63,7 @@ class Hooks:
 
     def activations(self, behaviour: str) -> list[Any]:
         """The calls that told of the seat; other events may have come as well."""
-        return [call for call in self.calls(behaviour) if events.SEAT_ACTIVATED in call.body]
+        return [call for call in self.calls(behaviour) if event_types.SEAT_ACTIVATED in call.body]
 
     def deliveries(self, behaviour: str, query: str = "") -> list[dict[str, Any]]:
         path = f"/v1/webhooks/{self.ids[behaviour]}/deliveries{query}"
@@ -62,7 +72,7 @@ class Hooks:
     def first_attempt(self, behaviour: str) -> dict[str, Any]:
         def look() -> Any:
             for delivery in self.deliveries(behaviour):
-                if delivery["attempts"] and delivery["type"] == events.SEAT_ACTIVATED:
+                if delivery["attempts"] and delivery["type"] == event_types.SEAT_ACTIVATED:
                     return delivery
             return None
 
@@ -91,7 +101,7 @@ def test_an_endpoint_is_called_at_exactly_its_url(hooks: Hooks) -> None:
 def test_an_event_arrives_signed_and_another_library_says_so(hooks: Hooks) -> None:
     [call] = wait_for(lambda: hooks.activations("good"))
     event = json.loads(call.body)
-    EVENTS[events.SEAT_ACTIVATED].model_validate(event)
+    EVENTS[event_types.SEAT_ACTIVATED].model_validate(event)
     assert event["data"]["seat"]["seatId"] == "alice@acme.com"
     assert event["data"]["seat"]["activationId"] == hooks.activation["activationId"]
     assert event["data"]["customer"]["name"] == "Acme Corp"
@@ -106,7 +116,7 @@ def test_an_event_arrives_signed_and_another_library_says_so(hooks: Hooks) -> No
 def test_a_delivery_is_listed(hooks: Hooks) -> None:
     delivery = hooks.first_attempt("good")
     assert delivery["status"] == "succeeded"
-    assert delivery["type"] == events.SEAT_ACTIVATED
+    assert delivery["type"] == event_types.SEAT_ACTIVATED
     [attempt] = delivery["attempts"]
     assert (attempt["responseStatus"], attempt["error"]) == (200, None)
     assert hooks.deliveries("good", "?status=failed") == []
@@ -171,11 +181,11 @@ def test_an_endpoint_that_is_gone_is_disabled_and_that_is_an_event(
         lambda: [
             event
             for call in hooks.calls("good")
-            if (event := json.loads(call.body))["type"] == events.ENDPOINT_DISABLED
+            if (event := json.loads(call.body))["type"] == event_types.ENDPOINT_DISABLED
             and event["data"]["webhookId"] == hooks.ids["gone"]
         ]
     )
-    EVENTS[events.ENDPOINT_DISABLED].model_validate(told[0])
+    EVENTS[event_types.ENDPOINT_DISABLED].model_validate(told[0])
     assert hooks.first_attempt("gone")["status"] == "failed"
     assert api.call("POST", f"{path}/test", {}).status == 400
     # Enabled again, what failed can be sent again: all of it since a time.
@@ -183,7 +193,7 @@ def test_an_endpoint_that_is_gone_is_disabled_and_that_is_an_event(
     assert api.expect(200, "PATCH", path, body)["disabledReason"] is None
     api.expect(202, "POST", f"{path}/resend", {"since": "2026-01-01T00:00:00Z"})
     [call] = wait_for(lambda: receivers.at(f"/good/again-{hooks.customer.id}"))
-    assert json.loads(call.body)["type"] == events.SEAT_ACTIVATED
+    assert json.loads(call.body)["type"] == event_types.SEAT_ACTIVATED
 
 
 def test_one_delivery_is_sent_again(hooks: Hooks, api: CheckedApi) -> None:
@@ -199,7 +209,7 @@ def test_one_delivery_is_sent_again(hooks: Hooks, api: CheckedApi) -> None:
 
 def test_a_test_event_says_that_it_is_one(hooks: Hooks, api: CheckedApi) -> None:
     path = f"/v1/webhooks/{hooks.ids['slow']}/test"
-    answer = api.expect(202, "POST", path, {"type": events.OVERDRAFT_EXITED})
+    answer = api.expect(202, "POST", path, {"type": event_types.OVERDRAFT_EXITED})
 
     def look() -> Any:
         for call in hooks.calls("slow"):
@@ -208,7 +218,7 @@ def test_a_test_event_says_that_it_is_one(hooks: Hooks, api: CheckedApi) -> None
         return None
 
     event = wait_for(look)
-    EVENTS[events.OVERDRAFT_EXITED].model_validate(event)
+    EVENTS[event_types.OVERDRAFT_EXITED].model_validate(event)
     assert event["data"]["test"] is True
     listed = wait_for(lambda: [d for d in hooks.deliveries("slow") if d["isTest"]])
     assert listed[0]["deliveryId"] == answer["deliveryId"]
@@ -226,8 +236,10 @@ def test_a_new_secret_signs_beside_the_old_one_for_a_while(
     assert rotated["secret"] != created["secret"]
     customer.take("alice")
     [call] = wait_for(lambda: receivers.at(f"/good/rotated-{customer.id}"))
-    signed = [{"secret": secret, "body": call.body, "headers": call.headers}
-              for secret in (created["secret"], rotated["secret"])]  # fmt: skip
+    signed = [
+        {"secret": secret, "body": call.body, "headers": call.headers}
+        for secret in (created["secret"], rotated["secret"])
+    ]
     assert verify_with_node(signed) == [True, True]
     # It was said to sign for an hour: not less, unless that is wanted.
     answer = api.call("POST", f"{path}/rotate-secret", {"overlapSeconds": 3600})
@@ -236,8 +248,10 @@ def test_a_new_secret_signs_beside_the_old_one_for_a_while(
     last = api.expect(201, "POST", f"{path}/rotate-secret", {"overlapSeconds": 0})
     customer.take("bob")
     calls = wait_for(lambda: len(c := receivers.at(f"/good/rotated-{customer.id}")) > 1 and c)
-    signed = [{"secret": secret, "body": calls[-1].body, "headers": calls[-1].headers}
-              for secret in (rotated["secret"], last["secret"])]  # fmt: skip
+    signed = [
+        {"secret": secret, "body": calls[-1].body, "headers": calls[-1].headers}
+        for secret in (rotated["secret"], last["secret"])
+    ]
     assert verify_with_node(signed) == [False, True]
     assert api.call("DELETE", path).status == 204
     assert api.call("GET", path).status == 404
@@ -263,11 +277,11 @@ def test_filters(api: CheckedApi, receivers: Receivers) -> None:
     def types(name: str) -> set[str]:
         return {json.loads(c.body)["type"] for c in receivers.at(f"/good/{name}-{acme.id}")}
 
-    wait_for(lambda: events.SEAT_DENIED in types("all"))
+    wait_for(lambda: event_types.SEAT_DENIED in types("all"))
     wait_for(lambda: types("customer"))
     wait_for(lambda: len(types("overdraft")) == 2)
-    assert types("overdraft") == {events.OVERDRAFT_ENTERED, events.OVERDRAFT_EXHAUSTED}
-    assert types("customer") == {events.SEAT_ACTIVATED}
+    assert types("overdraft") == {event_types.OVERDRAFT_ENTERED, event_types.OVERDRAFT_EXHAUSTED}
+    assert types("customer") == {event_types.SEAT_ACTIVATED}
     assert types("off") == set()
     for webhook_id in ids:
         assert api.call("DELETE", f"/v1/webhooks/{webhook_id}").status == 204
@@ -276,14 +290,28 @@ def test_filters(api: CheckedApi, receivers: Receivers) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "http://example.com/", "https://localhost/", "https://10.0.0.1/", "https://127.0.0.2/",
-        "https://169.254.169.254/latest/meta-data", "https://[::1]/", "https://[fd00::1]/",
-        "https://[::ffff:10.0.0.1]/", "https://[64:ff9b::a00:1]/", "https://2130706433/",
-        "https://0x7f.1/", "https://user:pass@example.com/", "ftp://example.com/", "https://",
-        "https://example.com/#part", "https://exa mple.com/", "https://127.0.0.1.nowhere.invalid/",
-        "http://localhost:9/", "", "x" * 3000,
+        "http://example.com/",
+        "https://localhost/",
+        "https://10.0.0.1/",
+        "https://127.0.0.2/",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[::1]/",
+        "https://[fd00::1]/",
+        "https://[::ffff:10.0.0.1]/",
+        "https://[64:ff9b::a00:1]/",
+        "https://2130706433/",
+        "https://0x7f.1/",
+        "https://user:pass@example.com/",
+        "ftp://example.com/",
+        "https://",
+        "https://example.com/#part",
+        "https://exa mple.com/",
+        "https://127.0.0.1.nowhere.invalid/",
+        "http://localhost:9/",
+        "",
+        "x" * 3000,
     ],
-)  # fmt: skip
+)
 def test_where_no_webhook_is_sent(api: CheckedApi, url: str) -> None:
     answer = api.call("POST", "/v1/webhooks", {"url": url})
     assert answer.status == 400
@@ -293,17 +321,21 @@ def test_where_no_webhook_is_sent(api: CheckedApi, url: str) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"eventTypes": []}, {"eventTypes": ["no.such.type"]}, {"eventTypes": ["entitlement*"]},
-        {"entitlementId": "ent_none"}, {"secret": "whsec_x"}, {"enabled": "yes"},
+        {"eventTypes": []},
+        {"eventTypes": ["no.such.type"]},
+        {"eventTypes": ["entitlement*"]},
+        {"entitlementId": "ent_none"},
+        {"secret": "whsec_x"},
+        {"enabled": "yes"},
     ],
-)  # fmt: skip
+)
 def test_what_no_endpoint_is(api: CheckedApi, receivers: Receivers, fields: dict[str, Any]) -> None:
     answer = api.call("POST", "/v1/webhooks", {"url": f"{receivers.url}/good", **fields})
     assert answer.status == 400
     assert next(iter(fields)) in answer.body["errors"][0]["pointer"]
 
 
-@pytest.mark.parametrize("kind", events.TYPES)
+@pytest.mark.parametrize("kind", event_types.TYPES)
 def test_every_type_can_be_tested(hooks: Hooks, api: CheckedApi, kind: str) -> None:
     path = f"/v1/webhooks/{hooks.ids['good']}/test"
     answer = api.expect(202, "POST", path, {"type": kind})
@@ -358,18 +390,20 @@ def test_every_event_is_on_the_bus(stack: Stack, api: CheckedApi) -> None:
             if sent["detail"]["data"]["entitlementId"] == customer.id:
                 seen[sent["detail"]["id"]] = sent["detail"]
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        return any(event["type"] == events.DELETED for event in seen.values())
+        return any(event["type"] == event_types.DELETED for event in seen.values())
 
     wait_for(look)
-    wait_for(lambda: look() and any(e["type"] == events.SEAT_DENIED for e in seen.values()))
+    wait_for(lambda: look() and any(e["type"] == event_types.SEAT_DENIED for e in seen.values()))
     for event in seen.values():
         EVENTS[event["type"]].model_validate(event)
     kinds = [event["type"] for event in seen.values()]
-    assert kinds.count(events.SEAT_ACTIVATED) == 3
-    assert kinds.count(events.SEAT_DEACTIVATED) == 3
-    assert kinds.count(events.THRESHOLD_REACHED) == 2
-    assert kinds.count(events.OVERDRAFT_ENTERED) == kinds.count(events.OVERDRAFT_EXITED) == 1
-    assert kinds.count(events.UPDATED) == kinds.count(events.DELETED) == 1
+    assert kinds.count(event_types.SEAT_ACTIVATED) == 3
+    assert kinds.count(event_types.SEAT_DEACTIVATED) == 3
+    assert kinds.count(event_types.THRESHOLD_REACHED) == 2
+    assert (
+        kinds.count(event_types.OVERDRAFT_ENTERED) == kinds.count(event_types.OVERDRAFT_EXITED) == 1
+    )
+    assert kinds.count(event_types.UPDATED) == kinds.count(event_types.DELETED) == 1
 
 
 def test_a_record_that_was_given_up_is_replayed(
@@ -382,11 +416,12 @@ def test_a_record_that_was_given_up_is_replayed(
     key = {"pk": {"S": f"LEDGER#{customer.id}#0000"}, "sk": {"S": "LEDGER"}}
     # A version whose change says nothing: no operation of ours writes such a one.
     dynamodb.update_item(
-        TableName=table_name, Key=key,
+        TableName=table_name,
+        Key=key,
         UpdateExpression="SET seq = seq + :one, #last = :nothing",
         ExpressionAttributeNames={"#last": "last"},
         ExpressionAttributeValues={":one": {"N": "1"}, ":nothing": {"M": {}}},
-    )  # fmt: skip
+    )
     sqs, url = stack.client("sqs"), stack.outputs["NotifyFailuresUrl"]
 
     def waiting() -> int:
@@ -422,8 +457,9 @@ def test_a_record_that_was_given_up_is_replayed(
     assert waiting() == 0
     assert not s3.list_objects_v2(Bucket=bucket).get("Contents")
     latest = dynamodb.query(
-        TableName=table_name, KeyConditionExpression="pk = :pk",
+        TableName=table_name,
+        KeyConditionExpression="pk = :pk",
         ExpressionAttributeValues={":pk": {"S": f"HISTORY#{customer.id}#seats"}},
-    )["Items"][-1]  # fmt: skip
+    )["Items"][-1]
     assert latest["missing"] == {"L": []}
     tool.messages("Deliveries", replay=True)

@@ -6,8 +6,9 @@ import random
 from datetime import UTC, datetime
 from typing import Any
 
-from shared import ledger, pool, problems, usage
-from shared.clock import to_rfc3339
+from shared import problems
+from shared.audit import Change
+from shared.clock import EPOCH, to_rfc3339
 from shared.dynamodb.keys import (
     DENIAL_PREFIX,
     FOLLOW_UP_ENTRY,
@@ -26,8 +27,16 @@ from shared.dynamodb.keys import (
 from shared.dynamodb.marshalling import item_from_wire
 from shared.dynamodb.requests import BatchPut, Get, Item, Put
 from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
-from shared.history import KeptChange
-from shared.ledger import Change, Holder
+from shared.history.changes import KeptChange
+from shared.seats import activation
+from shared.seats.encoding import activation_id, seat_key
+from shared.seats.leases import sweep_page
+from shared.seats.release import release_grant
+from shared.seats.terms import empty_page, new_page, page_terms
+from shared.seats.writes import Holder
+from shared.usage import consumption, corrections
+from shared.usage.counter import Counter
+from shared.usage.terms import new_counter, terms_update, under_terms
 from tests import engine
 from tests.notifier import Notifier, Recorder
 from tests.support import create_table, open_door
@@ -36,24 +45,42 @@ from tests.support import create_table, open_door
 START = int(datetime(2049, 3, 12, 7, 41, 13, tzinfo=UTC).timestamp() * 1000)
 PRIVATE = ("alice", "Alice")
 DOCUMENT: dict[str, Any] = {
-    "product": "CAD", "sku": None, "customer": {"name": "Acme", "externalId": "acme-1"},
+    "product": "CAD",
+    "sku": None,
+    "customer": {"name": "Acme", "externalId": "acme-1"},
     "contacts": {
         "customerAdmin": {"name": None, "email": "admin@acme.example"},
         "accountOwner": {"name": None, "email": "owner@vendor.example"},
     },
-    "seatCount": 3, "overdraftSeatLimit": {"type": "absolute", "value": 2},
-    "usageLimits": [{
-        "key": "exports", "limit": 6, "overdraftLimit": {"type": "absolute", "value": 2},
-        "resetSchedule": "monthly",
-    }],
-    "leasePeriod": "PT4H", "thresholds": [50, 100], "unitPrice": None,
-    "timeZone": "America/New_York", "validFrom": to_rfc3339(START - 10_000), "validUntil": None,
+    "seatCount": 3,
+    "overdraftSeatLimit": {"type": "absolute", "value": 2},
+    "usageLimits": [
+        {
+            "key": "exports",
+            "limit": 6,
+            "overdraftLimit": {"type": "absolute", "value": 2},
+            "resetSchedule": "monthly",
+        }
+    ],
+    "leasePeriod": "PT4H",
+    "thresholds": [50, 100],
+    "unitPrice": None,
+    "timeZone": "America/New_York",
+    "validFrom": to_rfc3339(START - 10_000),
+    "validUntil": None,
     "status": "active",
-}  # fmt: skip
+}
 HISTORY = (
-    "HISTORY#", "EPISODES#", "CHANGES#", "SEATS#", "PERIODS#", "CORRECTIONS#", "OVERDRAFT",
-    "NOTABLE#", "FOLLOWUP#",
-)  # fmt: skip
+    "HISTORY#",
+    "EPISODES#",
+    "CHANGES#",
+    "SEATS#",
+    "PERIODS#",
+    "CORRECTIONS#",
+    "OVERDRAFT",
+    "NOTABLE#",
+    "FOLLOWUP#",
+)
 EXPORTS = usage_meter("exports")
 # When April begins in New York.
 MONTH_END = int(datetime(2049, 4, 1, 4, tzinfo=UTC).timestamp() * 1000)
@@ -78,9 +105,9 @@ class Life:
         made = self._change()
         item = entitlement_item(self.id, self._document, version=1, created_at=START, now_ms=START)
         self.door.execute(Put(entitlement_key(self.id), item))
-        self.door.execute(ledger.new_page(self.id, seat_terms(self._document), made))
+        self.door.execute(new_page(self.id, seat_terms(self._document), made))
         for key, terms in usage_terms(self._document).items():
-            self.door.execute(usage.new_counter(self.id, key, terms, made))
+            self.door.execute(new_counter(self.id, key, terms, made))
         self._watch()
         for number in range(steps):
             if number == steps * 2 // 3:
@@ -96,10 +123,10 @@ class Life:
         """The entitlement ends, with whoever sits on it."""
         self._now += 1_000_000
         made = self._change()
-        self.door.execute(ledger.empty_page(self.id, "deleted", made))
-        seen = usage.Counter.of(self.door.execute(Get(usage_key(self.id, "exports"))))
+        self.door.execute(empty_page(self.id, "deleted", made))
+        seen = Counter.of(self.door.execute(Get(usage_key(self.id, "exports"))))
         gone = seen._replace(status="deleted")
-        write = self.door.run(usage.change_terms(self.id, "exports", seen, gone, made))
+        write = self.door.run(terms_update(self.id, "exports", seen, gone, made))
         assert write is not None
         self.door.execute(write)
         ended = {**item, "status": "deleted", "updatedAt": made.now_ms}
@@ -108,8 +135,12 @@ class Life:
     def _watch(self) -> None:
         """Endpoints, so that queue messages are made as well."""
         for number, types in enumerate((["*"], ["entitlement.overdraft.*"], ["webhook.*"])):
-            endpoint: Item = {"url": "https://example.com/", "eventTypes": types,
-                                    "enabled": True, "version": 1}  # fmt: skip
+            endpoint: Item = {
+                "url": "https://example.com/",
+                "eventTypes": types,
+                "enabled": True,
+                "version": 1,
+            }
             self.door.execute(Put(webhook_key(f"whk_{number}"), endpoint))
         self.door.execute(Put(webhooks_version_key(), {"version": 3}))
 
@@ -131,33 +162,33 @@ class Life:
         device = self._chance.choice(("mbp", "pc"))
         made = self._change()
         holder = Holder(seat_id, seat_id.title(), {"device": device})
-        stamp = (made.now_ms - ledger.EPOCH * 1000) * 100 + next(self._numbers) % 100
+        stamp = (made.now_ms - EPOCH * 1000) * 100 + next(self._numbers) % 100
         try:
-            grant = self.door.run(pool.take(self.id, holder, made, stamp))
+            grant = self.door.run(activation.take(self.id, holder, made, stamp))
         except problems.HardCapReached:
-            self.denied.append((made.now_ms, ledger.seat_key(self.id, seat_id)))
+            self.denied.append((made.now_ms, seat_key(self.id, seat_id)))
             return
-        self._held[seat_id] = ledger.activation_id(grant.key, grant.seat.stamp)
+        self._held[seat_id] = activation_id(grant.key, grant.seat.stamp)
 
     def _release(self) -> None:
         if self._held:
             seat_id = self._chance.choice(sorted(self._held))
-            self.door.run(pool.release(self.id, self._held.pop(seat_id), self._change()))
+            self.door.run(release_grant(self.id, self._held.pop(seat_id), self._change()))
 
     def _sweep(self) -> None:
-        self.door.run(ledger.sweep_page(ledger_key(self.id), self._change()))
+        self.door.run(sweep_page(ledger_key(self.id), self._change()))
 
     def _limits(self) -> None:
         self._document["seatCount"] = self._chance.choice((1, 2, 3, 4))
         terms = seat_terms(self._document)
-        changed = ledger.change_terms(self.id, terms, self._change(), lease_changed=False)
+        changed = page_terms(self.id, terms, self._change(), lease_changed=False)
         self.door.execute(changed)
         self._document["usageLimits"][0]["limit"] = self._chance.choice((5, 6, 7))
         made = self._change()
-        seen = usage.Counter.of(self.door.execute(Get(usage_key(self.id, "exports"))))
+        seen = Counter.of(self.door.execute(Get(usage_key(self.id, "exports"))))
         terms_now = usage_terms(self._document)["exports"]
-        new = usage.changed(seen, terms_now, made.now, is_renewed=False)
-        write = self.door.run(usage.change_terms(self.id, "exports", seen, new, made))
+        new = under_terms(seen, terms_now, made.now, is_renewed=False)
+        write = self.door.run(terms_update(self.id, "exports", seen, new, made))
         if write:
             self.door.execute(write)
 
@@ -166,7 +197,7 @@ class Life:
         made = self._change()
         for _ in range(self._chance.choice((1, 1, 2))):  # some are sent again
             try:
-                told = self.door.run(usage.consume(self.id, "exports", key, quantity, made))
+                told = self.door.run(consumption.consume(self.id, "exports", key, quantity, made))
             except problems.HardCapReached:
                 self.requests_denied.append((made.now_ms, key))
                 return
@@ -176,7 +207,7 @@ class Life:
     def _correct(self) -> None:
         key, made = f"correct{next(self._numbers):05d}", self._change()
         try:
-            self.door.run(usage.correct(self.id, "exports", key, -1, "a test", made))
+            self.door.run(corrections.correct(self.id, "exports", key, -1, "a test", made))
         except problems.InvalidRequest:
             return
         self.counted.append((made.now_ms, "corrected", -1))
@@ -250,8 +281,9 @@ def timeline(clean: Clean) -> list[tuple[int, KeptChange]]:
     """The kept changes with the time from which each counts."""
     if clean.line:
         return clean.line
-    items = [item for key, item in clean.effects.items()
-             if key.pk == change_key(clean.life.id, 0, 0).pk]  # fmt: skip
+    items = [
+        item for key, item in clean.effects.items() if key.pk == change_key(clean.life.id, 0, 0).pk
+    ]
     changes = sorted((KeptChange.of(item) for item in items), key=lambda change: change.seq)
     assert [change.seq for change in changes] == list(range(1, len(changes) + 1))
     times = itertools.accumulate((change.at for change in changes), max)

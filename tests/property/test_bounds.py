@@ -6,7 +6,6 @@ from typing import Any
 from functions.notify import batch, people, together
 from functions.notify.changes import Version, read_version
 from local.dynamodb import DynamoDBLocal
-from shared import history, ledger, pool, pool_sum, rollup
 from shared.dynamodb.keys import (
     SEATS,
     episode_key,
@@ -18,9 +17,26 @@ from shared.dynamodb.keys import (
 )
 from shared.dynamodb.marshalling import to_wire
 from shared.dynamodb.requests import NO_NAMES, Accepted, Get, Item, Put, Update
-from shared.history import Episode, History, KeptChange, Level, Quarter
-from shared.ledger import Holder
-from shared.pool_sum import Told
+from shared.history import rollups
+from shared.history.aggregator import History
+from shared.history.buckets import (
+    LIMITS_KEPT,
+    MISSING_KEPT,
+    PEOPLE_KEPT,
+    QUARTER_MS,
+    Quarter,
+    quarter_name,
+    quarter_of,
+)
+from shared.history.changes import KeptChange, Level
+from shared.history.episodes import Episode, episode_view
+from shared.seats import activation, totals
+from shared.seats.encoding import encode_seat, seat_key
+from shared.seats.leases import sweep_page
+from shared.seats.placement import PARTS
+from shared.seats.shard import MOST_FREED
+from shared.seats.totals import Told
+from shared.seats.writes import Holder
 from tests.support import (
     NOW,
     NOW_MS,
@@ -70,9 +86,9 @@ def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(dynamodb: DynamoD
     spent = []
     # Ten times 4,000 people, each of them twice: told of again, they are not counted again.
     keys = [f"seat{number:08d}" for number in range(4_000)]
-    for seat_key in keys[:200]:
-        record = seat_record_key(owner, seat_key)
-        door.execute(Put(record, {"seatKey": seat_key, "seq": 1}))
+    for each in keys[:200]:
+        record = seat_record_key(owner, each)
+        door.execute(Put(record, {"seatKey": each, "seq": 1}))
     for _ in range(2):
         for first in range(0, 400, 100):
             metered.units.clear()
@@ -83,8 +99,9 @@ def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(dynamodb: DynamoD
     item = door.execute(Get(key))
     assert item["distinct"] == 400
     # However many were counted before: the item holds a number.
-    door.execute(Put(key, {**{k: v for k, v in item.items() if k not in ("pk", "sk")},
-                           "distinct": 40_000}))  # fmt: skip
+    door.execute(
+        Put(key, {**{k: v for k, v in item.items() if k not in ("pk", "sk")}, "distinct": 40_000})
+    )
     metered.units.clear()
     folded.granted[start] = set(keys[500:510])
     door.run(batch._write_episodes(owner, SEATS, folded))
@@ -93,7 +110,7 @@ def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(dynamodb: DynamoD
     assert size_of(item) < 1_000
     # One write of the episode, one read, and a transaction of two units an item.
     assert sum(metered.units) < 10 * 2 + 2 + 10
-    view = door.run(history.episode_view(owner, item, None, start + 1))
+    view = door.run(episode_view(owner, item, None, start + 1))
     assert view["distinctSeats"] == 40_010
 
 
@@ -107,7 +124,7 @@ def test_an_episode_from_before_people_were_counted_goes_on(dynamodb: DynamoDBLo
     folded.granted[NOW_MS] = {"b", "c"}
     door.run(batch._write_episodes(owner, SEATS, folded))
     item = door.execute(Get(key))
-    assert door.run(history.episode_view(owner, item, None, NOW_MS + 1))["distinctSeats"] == 3
+    assert door.run(episode_view(owner, item, None, NOW_MS + 1))["distinctSeats"] == 3
 
 
 def test_a_person_is_counted_once_in_each_episode(dynamodb: DynamoDBLocal) -> None:
@@ -133,59 +150,61 @@ def fold(changes: list[KeptChange]) -> Quarter:
 def write(door: RoleTable, owner: str, quarter: Quarter) -> int:
     """The size of a record, which the engine takes."""
     item = quarter.to_item(None)
-    name = history.quarter_name(quarter.start)
+    name = quarter_name(quarter.start)
     reply = door.execute(Put(quarter_key(owner, SEATS, name), item))
     assert isinstance(reply, Accepted)
     return size_of(item)
 
 
 def test_a_quarter_hour_with_10_000_people(dynamodb: DynamoDBLocal) -> None:
-    start = history.quarter_of(NOW_MS)
+    start = quarter_of(NOW_MS)
     full = Level(2, 1, None)
-    changes = [
-        change(seq, start + seq, full, full, f"seat{seq:08d}") for seq in range(1, 10_001)
-    ]  # fmt: skip
+    changes = [change(seq, start + seq, full, full, f"seat{seq:08d}") for seq in range(1, 10_001)]
     quarter = fold(changes)
-    assert len(quarter.people) == len(quarter.over) == history.PEOPLE_KEPT
+    assert len(quarter.people) == len(quarter.over) == PEOPLE_KEPT
     assert write(Metered(dynamodb).door, new_id(), quarter) < SMALL
 
 
 def test_a_quarter_hour_with_10_000_changes_of_limits(dynamodb: DynamoDBLocal) -> None:
-    start = history.quarter_of(NOW_MS)
+    start = quarter_of(NOW_MS)
     changes = [
         change(seq, start + seq * 50, Level(1, seq, seq + 1), Level(1, seq - 1, seq))
         for seq in range(1, 10_001)
     ]
     quarter = fold(changes)
-    assert len(quarter.limits) == history.LIMITS_KEPT
+    assert len(quarter.limits) == LIMITS_KEPT
     assert quarter.limits[0][0] <= quarter.limits[1][0]
     assert quarter.limits[-1][1:] == (10_000, 10_001)
     assert write(Metered(dynamodb).door, new_id(), quarter) < SMALL
 
 
 def test_10_000_changes_that_were_given_up(dynamodb: DynamoDBLocal) -> None:
-    start = history.quarter_of(NOW_MS)
+    start = quarter_of(NOW_MS)
     level = Level(1, 5, 6)
     quarter = fold([change(seq, start + seq, level, level) for seq in range(1, 20_001, 2)])
-    assert len(quarter.missing) == history.MISSING_KEPT
+    assert len(quarter.missing) == MISSING_KEPT
     assert quarter.is_missing(19_998)
     assert write(Metered(dynamodb).door, new_id(), quarter) < SMALL
 
 
 def test_a_day_with_10_000_changes_of_limits(dynamodb: DynamoDBLocal) -> None:
     """Each of its quarter-hours keeps a thousand; the day adds them up, and keeps no more."""
-    start = history.quarter_of(NOW_MS)
+    start = quarter_of(NOW_MS)
     parts = []
     for number in range(10):
-        begin = start + number * history.QUARTER_MS
+        begin = start + number * QUARTER_MS
         parts.append(
-            fold([
-                change(seq, begin + seq, Level(1, number * 2_000 + seq, None), Level(1, 0, None))
-                for seq in range(1, 1_001)
-            ])
-        )  # fmt: skip
-    whole = rollup.merge(parts)
-    assert len(whole.limits) == history.LIMITS_KEPT
+            fold(
+                [
+                    change(
+                        seq, begin + seq, Level(1, number * 2_000 + seq, None), Level(1, 0, None)
+                    )
+                    for seq in range(1, 1_001)
+                ]
+            )
+        )
+    whole = rollups.merge(parts)
+    assert len(whole.limits) == LIMITS_KEPT
     assert whole.limits[0] == parts[0].limits[0], "what was in force when the day began"
     assert whole.limits[-1] == parts[-1].limits[-1]
     assert write(Metered(dynamodb).door, new_id(), whole) < SMALL
@@ -197,16 +216,14 @@ def test_a_page_without_a_cap_with_1_280_people(dynamodb: DynamoDBLocal) -> None
     door = metered.door
     make_page(door, owner, terms(10, None, lease=600))
     seats = {
-        ledger.seat_key(owner, f"user{number}"): ledger.encode_seat(
-            number, is_overdraft=True, now=NOW
-        ) + 600
+        seat_key(owner, f"user{number}"): encode_seat(number, is_overdraft=True, now=NOW) + 600
         for number in range(1_270)
-    }  # fmt: skip
+    }
     page = {**read_page(door, owner), "seats": seats, "earliest": NOW + 600}
     door.execute(Put(ledger_key(owner), {k: v for k, v in page.items() if k not in ("pk", "sk")}))
     for number in range(10):
         metered.units.clear()
-        grant = door.run(pool.take(owner, Holder(f"new{number}"), asked(), 10_000 + number))
+        grant = door.run(activation.take(owner, Holder(f"new{number}"), asked(), 10_000 + number))
         assert grant.is_new
         # A look at the page and a write of it: a unit for each KB, and for half of one when read.
         assert sum(metered.units) < 100
@@ -215,8 +232,8 @@ def test_a_page_without_a_cap_with_1_280_people(dynamodb: DynamoDBLocal) -> None
     left = 1_280
     while left:
         before = read_page(door, owner)
-        freed = door.run(ledger.sweep_page(ledger_key(owner), asked(NOW_MS + 700_000)))
-        assert 0 < freed <= ledger.MOST_FREED
+        freed = door.run(sweep_page(ledger_key(owner), asked(NOW_MS + 700_000)))
+        assert 0 < freed <= MOST_FREED
         version = read_version(before, read_page(door, owner))
         assert version is not None
         assert len(version.change.seats) == freed
@@ -235,8 +252,14 @@ def test_a_person_of_200_grants_and_200_devices(dynamodb: DynamoDBLocal) -> None
     versions = list[Version]()
     for seq in range(1, 401):
         kind = "activated" if seq % 2 else "deactivated"
-        seat = {"key": "seat00000000", "kind": kind, "stamp": seq // 2, "overdraft": True,
-                "leaseEnd": None, "reason": "released"}  # fmt: skip
+        seat = {
+            "key": "seat00000000",
+            "kind": kind,
+            "stamp": seq // 2,
+            "overdraft": True,
+            "leaseEnd": None,
+            "reason": "released",
+        }
         level = Level(seq % 2, 1, 2)
         told = KeptChange(seq, NOW_MS + seq, kind, "k", "r", level, level, NOW_MS, {}, {}, (seat,))
         person = {"seatId": "a" * 256, "attributes": {"device": f"{seq:0200d}"}}
@@ -255,29 +278,46 @@ def test_a_person_of_200_grants_and_200_devices(dynamodb: DynamoDBLocal) -> None
 def test_a_sum_of_1_536_pages_and_15_000_seats_at_once(dynamodb: DynamoDBLocal) -> None:
     """A large pool that is deleted: every page tells of its people, and some were given up."""
     door, owner = Metered(dynamodb).door, new_id()
-    numbers = [number * (ledger.PARTS // 1_536) for number in range(1_536)]
+    numbers = [number * (PARTS // 1_536) for number in range(1_536)]
     limits: Item = {"seatCount": 10, "hardCap": None, "terms": {}}
     seen: Item = {
-        **limits, "rev": 1, "seq": 1, "used": 15_360, "at": NOW_MS, "told": [], "missing": [],
-        "cursors": {f"{number:04d}": pool_sum._cursor(5, 10) for number in numbers},
-    }  # fmt: skip
+        **limits,
+        "rev": 1,
+        "seq": 1,
+        "used": 15_360,
+        "at": NOW_MS,
+        "told": [],
+        "missing": [],
+        "cursors": {f"{number:04d}": totals._cursor(5, 10) for number in numbers},
+    }
     key = sum_key(owner)
     door.execute(Put(key, seen))
-    seat = {"key": "seat00000000", "kind": "deactivated", "stamp": 12_345_678_901_234,
-            "overdraft": True, "leaseEnd": NOW, "reason": "removed"}  # fmt: skip
-    told = {"type": "emptied", "actor": "key_test", "request": "r" * 36, "at": NOW_MS,
-            "seats": [seat] * 10}  # fmt: skip
+    seat = {
+        "key": "seat00000000",
+        "kind": "deactivated",
+        "stamp": 12_345_678_901_234,
+        "overdraft": True,
+        "leaseEnd": NOW,
+        "reason": "removed",
+    }
+    told = {
+        "type": "emptied",
+        "actor": "key_test",
+        "request": "r" * 36,
+        "at": NOW_MS,
+        "seats": [seat] * 10,
+    }
     versions = [Told(number, 9, 7, 0, told) for number in numbers]
     largest = 0
     while versions:
-        item, taken = pool_sum.counted(seen, versions)
-        assert 0 < taken <= pool_sum.TOLD
-        reply = door.execute(pool_sum.written(owner, seen, item))
+        item, taken = totals.counted(seen, versions)
+        assert 0 < taken <= totals.TOLD
+        reply = door.execute(totals.written(owner, seen, item))
         assert isinstance(reply, Accepted)
         largest = max(largest, size_of(item))
         seen, versions = item, versions[taken:]
     assert seen["used"] == 0
-    assert len(seen["missing"]) == pool_sum.MISSING_KEPT
+    assert len(seen["missing"]) == totals.MISSING_KEPT
     assert largest < 2 * SMALL
 
 
@@ -288,9 +328,8 @@ def test_a_report_of_ten_million_entitlements(dynamodb: DynamoDBLocal) -> None:
     done = frozenset(str(number) for number in range(parts - 1))
     door.execute(Put(key, {"status": "running", "done": done}))
     reply = door.execute(
-        Update(key, "ADD done :number", "", NO_NAMES,
-                     {":number": frozenset({str(parts - 1)})})
-    )  # fmt: skip
+        Update(key, "ADD done :number", "", NO_NAMES, {":number": frozenset({str(parts - 1)})})
+    )
     assert isinstance(reply, Accepted)
     assert reply.item is not None
     assert len(reply.item["done"]) == parts

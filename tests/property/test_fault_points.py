@@ -19,10 +19,11 @@ from functions.entitlements import handler as entitlements
 from functions.release import handler as release
 from local.dynamodb import DynamoDBLocal
 from local.stack import client
-from shared import ledger, pool, pool_changes, signed_tokens, usage, usage_parts
+from shared import signed_tokens
 from shared.api import app
 from shared.api.auth import hash_key
-from shared.clock import to_rfc3339
+from shared.audit import Change, utc_hour
+from shared.clock import EPOCH, to_rfc3339
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import (
     LEDGER_PREFIX,
@@ -36,7 +37,16 @@ from shared.dynamodb.keys import (
 from shared.dynamodb.marshalling import item_from_wire, to_wire
 from shared.dynamodb.requests import NO_NAMES, Delete, Get, Item, Put, Update
 from shared.entitlements.lifecycle import close_entitlement
-from shared.ledger import Holder, decode_seat
+from shared.seats import activation, reconcile
+from shared.seats.encoding import decode_seat, seat_key
+from shared.seats.leases import sweep_page
+from shared.seats.shard import SUMMED
+from shared.seats.writes import Holder
+from shared.usage import consumption, sharded
+from shared.usage.counter import Counter
+from shared.usage.periods import calendar_month
+from shared.usage.request_log import LEAF
+from shared.usage.shard import part_of
 from tests.notifier import Notifier
 from tests.pools import shrink_pages
 from tests.support import (
@@ -48,6 +58,7 @@ from tests.support import (
     event,
     faulty_door,
     open_door,
+    patch_constant,
     sampled,
 )
 
@@ -104,8 +115,8 @@ class Bench:
         """What is left to be done for pools: the sweep does it once nobody works on them."""
         for (pk, _), item in self.items().items():
             if pk.startswith(POOL_PREFIX) and "isPending" in item:
-                later = ledger.Change("sweep", "sweep", time.time_ns() // 1_000_000 + 60_000)
-                work = pool_changes.tend(owner_of(pk), later, later.now_ms + 60_000)
+                later = Change("sweep", "sweep", time.time_ns() // 1_000_000 + 60_000)
+                work = reconcile.tend(owner_of(pk), later, later.now_ms + 60_000)
                 self.door.run(work, lambda: later.now_ms)  # noqa: B023
 
 
@@ -171,12 +182,14 @@ def _on_page(seats: int, seat_id: str, age_seconds: int) -> Any:
     def prepare(bench: Bench) -> dict[str, Any]:
         request = _taking(0, seat_id=seat_id)(bench)
         entitlement_id = request["pathParameters"]["entitlementId"]
-        then = ledger.Change("test", "past", (int(time.time()) - age_seconds) * 1000)
+        then = Change("test", "past", (int(time.time()) - age_seconds) * 1000)
         for number in range(seats):
-            stamp = (then.now - ledger.EPOCH) * 100_000 + number
+            stamp = (then.now - EPOCH) * 100_000 + number
             holder = Holder(f"user{number}")
             # With the hint, no refused write makes the ledger look at the clock of today.
-            taking = pool.take(entitlement_id, holder, then, stamp, expect_overdraft=number >= 2)
+            taking = activation.take(
+                entitlement_id, holder, then, stamp, expect_overdraft=number >= 2
+            )
             bench.door.run(taking)
         return dict(request)
 
@@ -199,21 +212,26 @@ def _counting(
         limits = [{**limit, "resetSchedule": "monthly" if month_ago else "never"}]
         entitlement_id = _entitlement(bench, usageLimits=limits)
         key = usage_key(entitlement_id, "exports")
-        then = ledger.Change("test", "past", int(time.time() * 1000))
+        then = Change("test", "past", int(time.time() * 1000))
         if month_ago:
             then = then._replace(now_ms=then.now_ms - 32 * 86_400_000)
-            start, end = usage.month_of(then.now, "UTC")
+            start, end = calendar_month(then.now, "UTC")
             bench.door.execute(
                 Update(
-                    key, "SET periodStart = :start, periodEnd = :end", "", NO_NAMES,
+                    key,
+                    "SET periodStart = :start, periodEnd = :end",
+                    "",
+                    NO_NAMES,
                     {":start": start, ":end": end or 0},
                 )
-            )  # fmt: skip
-        for number in range(leaves * usage.LEAF - (1 if leaves else 0)):
+            )
+        for number in range(leaves * LEAF - (1 if leaves else 0)):
             name = f"filler{number:06d}"
-            bench.door.run(usage.consume(entitlement_id, "exports", name, 1, then))
+            bench.door.run(consumption.consume(entitlement_id, "exports", name, 1, then))
         if used:
-            bench.door.run(usage.consume(entitlement_id, "exports", "before000000", used, then))
+            bench.door.run(
+                consumption.consume(entitlement_id, "exports", "before000000", used, then)
+            )
         key_of = _license(bench, entitlement_id)
         if of:
             route = f"POST {E}/{{entitlementId}}/usage/{{key}}/corrections"
@@ -233,16 +251,16 @@ def _spread(
     """A request for a spread limit of which so much is left; `is_new`: it has no parts yet."""
 
     def prepare(bench: Bench) -> dict[str, Any]:
-        by_part = {} if is_new else {usage_parts.part_of(key): key for key in PART_KEYS}
+        by_part = {} if is_new else {part_of(key): key for key in PART_KEYS}
         used = LARGE["limit"] + LARGE["overdraftLimit"]["value"] - left - len(by_part)
         made = _counting(used, quantity, month_ago=month_ago, of=of, limit=LARGE)
         request: dict[str, Any] = made(bench)
         limit = (request["pathParameters"]["entitlementId"], "exports")
-        bench.door.execute(usage_parts._spread(limit))
+        bench.door.execute(sharded.start_sharding(limit))
         now_ms = time.time_ns() // 1_000_000 - (32 * 86_400_000 if month_ago else 0)
-        then = ledger.Change("test", "past", now_ms)
+        then = Change("test", "past", now_ms)
         for key in by_part.values():
-            operation = usage_parts.consume(*limit, key, 1, then)
+            operation = sharded.consume(*limit, key, 1, then)
             bench.door.run(operation, lambda: now_ms)
         return request
 
@@ -326,8 +344,8 @@ def _erasing(bench: Bench) -> dict[str, Any]:
     assert bench.call(event(route, path, {"seatId": "late", "seatName": "Late"}))[0] == 409
     key = denial_key(
         entitlement_id,
-        ledger.seat_key(entitlement_id, "user2"),
-        ledger.utc_hour(int(time.time())),
+        seat_key(entitlement_id, "user2"),
+        utc_hour(int(time.time())),
     )
     denial: Item = {"seatKey": key.sk.partition("#")[2], "seatId": "user2", "attempts": 1}
     bench.door.execute(Put(key, denial))
@@ -347,15 +365,15 @@ def _listing(bench: Bench) -> dict[str, Any]:
 def _sweeping(bench: Bench) -> Callable[[Table], Any]:
     request = _on_page(3, "nobody", 3700)(bench)
     key = ledger_key(request["pathParameters"]["entitlementId"])
-    now = ledger.Change("sweep", "r", int(time.time() * 1000))
-    return lambda door: door.run(ledger.sweep_page(key, now)) and None
+    now = Change("sweep", "r", int(time.time() * 1000))
+    return lambda door: door.run(sweep_page(key, now)) and None
 
 
 def _closing(bench: Bench) -> Callable[[Table], Any]:
     soon = to_rfc3339(int(time.time() + 60) * 1000)
     entitlement_id = _entitlement(bench, validUntil=soon)
     _take(bench, entitlement_id, "alice")
-    later = ledger.Change("sweep", "r", int(time.time() + 120) * 1000)
+    later = Change("sweep", "r", int(time.time() + 120) * 1000)
     return lambda door: door.run(close_entitlement(entitlement_id, later)) and None
 
 
@@ -398,8 +416,12 @@ SCENARIOS = [
     Scenario("consume, which begins a month", _counting(7, month_ago=True)),
     Scenario("correct a count", _counting(7, -3, of="a test")),
     Scenario("correct a count, which begins a month", _counting(7, 3, month_ago=True, of="a test")),
-    Scenario("change a usage limit", _changing_counted("PATCH", {"usageLimits": [
-        {**LIMITS[0], "limit": 300}, {"key": "imports", "limit": 1}]})),
+    Scenario(
+        "change a usage limit",
+        _changing_counted(
+            "PATCH", {"usageLimits": [{**LIMITS[0], "limit": 300}, {"key": "imports", "limit": 1}]}
+        ),
+    ),
     Scenario("remove a usage limit", _changing_counted("PATCH", {"usageLimits": []})),
     Scenario("delete with a usage limit", _changing_counted("DELETE", None)),
     Scenario("consume, the first after it was spread", _spread(1000, 1, is_new=True)),
@@ -410,8 +432,10 @@ SCENARIOS = [
     Scenario("consume of a part, which begins a month", _spread(1000, 1, month_ago=True)),
     Scenario("correct the count of a spread limit", _spread(1000, -3, of="a test")),
     Scenario("correct that, which begins a month", _spread(1000, 3, month_ago=True, of="a test")),
-    Scenario("change a spread limit",
-             _changing_spread("PATCH", {"usageLimits": [{**LARGE, "limit": 160_000}]})),
+    Scenario(
+        "change a spread limit",
+        _changing_spread("PATCH", {"usageLimits": [{**LARGE, "limit": 160_000}]}),
+    ),
     Scenario("delete with a spread limit", _changing_spread("DELETE", None)),
     Scenario("create a pool", _creating(f"POST {E}", {**TERMS, **POOL})),
     Scenario("change the limits of a pool", _changing("PATCH", {"seatCount": 13}, POOL)),
@@ -431,12 +455,14 @@ SCENARIOS = [
     Scenario("delete a webhook", _on_webhook("DELETE", "", None)),
     Scenario("rotate a secret", _on_webhook("POST", "/rotate-secret", {})),
     Scenario("test a webhook", _on_webhook("POST", "/test", {})),
-    Scenario("resend to a webhook", _on_webhook("POST", "/resend", {"since": "2026-01-01T00:00:00Z"})),
+    Scenario(
+        "resend to a webhook", _on_webhook("POST", "/resend", {"since": "2026-01-01T00:00:00Z"})
+    ),
     Scenario("erase a person", _erasing),
     Scenario("sweep", _sweeping),
     Scenario("close", _closing),
     Scenario("notify", _notifying),
-]  # fmt: skip
+]
 IDS = [scenario.name for scenario in SCENARIOS]
 
 
@@ -445,12 +471,12 @@ def attempt(bench: Bench, scenario: Scenario, request: Any, door: Table | None =
     activate._at_limit = activate.AtLimit()
     signed_tokens._known.clear()
     consume._busy_leaves = consume.BusyLeaves()
-    consume._memory = usage_parts.Memory()
+    consume._memory = sharded.Memory()
     if scenario.is_hinted:
         path = request["pathParameters"]
         activate._at_limit._seen[path["entitlementId"]] = None
         if "key" in path:
-            counter = usage.Counter.of(bench.door.execute(Get(usage_key(*path.values()))))
+            counter = Counter.of(bench.door.execute(Get(usage_key(*path.values()))))
             limit = (path["entitlementId"], path["key"])
             if counter.parts is None:
                 consume._busy_leaves._seen[limit] = counter.leaf_number
@@ -470,9 +496,9 @@ def again(request: Any) -> Any:
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short leaves, small pages, few parts; whoever is gone is soon known to be."""
-    monkeypatch.setattr(usage, "LEAF", 4)
-    monkeypatch.setattr(usage_parts, "PARTS", 5)
-    monkeypatch.setattr(usage_parts, "HOLD_MS", 100)
+    patch_constant(monkeypatch, "shared.usage", "LEAF", 4)
+    patch_constant(monkeypatch, "shared.usage", "PARTS", 5)
+    patch_constant(monkeypatch, "shared.usage", "HOLD_MS", 100)
     shrink_pages(monkeypatch)
 
 
@@ -494,7 +520,7 @@ def essence(before: dict[Any, Item], after: dict[Any, Item]) -> list[Any]:
             continue
         kind = key[0].split("#")[0]
         facts: dict[str, Any] = {"kind": kind, "is_new": old is None}
-        if kind == "LEDGER" and ledger.SUMMED in item:
+        if kind == "LEDGER" and SUMMED in item:
             # On which page somebody sits is chance.
             facts |= {"pages": item.get("pages"), "lease": item["leaseSeconds"]}
             facts |= {"status": item["status"]}
@@ -538,7 +564,7 @@ def essence(before: dict[Any, Item], after: dict[Any, Item]) -> list[Any]:
     held = sum(
         len(item["seats"])
         for (pk, _), item in after.items()
-        if ledger.SUMMED in item and owner_of(pk) in owners
+        if SUMMED in item and owner_of(pk) in owners
     )
     return sorted([*left, {"kind": "held in pools", "seats": held}], key=str)
 

@@ -19,16 +19,24 @@ from hypothesis.stateful import (
 )
 
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, pool, problems
+from shared import problems
+from shared.audit import Change
+from shared.clock import EPOCH
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import DENIAL_SHARDS, ledger_key
 from shared.dynamodb.requests import Accepted, Query, Transact
-from shared.ledger import Change, Holder, decode_seat, seat_key
+from shared.seats import activation
+from shared.seats.encoding import activation_id, decode_seat, parse_activation_id, seat_key
+from shared.seats.leases import sweep_page
+from shared.seats.release import release_grant
+from shared.seats.shard import CLOCK_GRACE
+from shared.seats.terms import new_page, page_terms
+from shared.seats.writes import Holder
 from tests.property.machine import Lost, drive, run_machine
 from tests.support import NOW, create_table, new_id, open_door, read_page, terms
 
 SEATS = [f"user{number}" for number in range(9)]
-GRACE = ledger.CLOCK_GRACE
+GRACE = CLOCK_GRACE
 
 
 class Held(NamedTuple):
@@ -53,7 +61,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.seq = 1
         self.stamps = itertools.count(1)
         self.requests = itertools.count(1)
-        page = ledger.new_page(self.entitlement_id, self.valid, self.change())
+        page = new_page(self.entitlement_id, self.valid, self.change())
         assert isinstance(self.door.execute(page), Accepted)
 
     def change(self) -> Change:
@@ -110,10 +118,10 @@ class LedgerMachine(RuleBasedStateMachine):
     # --- What can happen ------------------------------------------------------------------------
 
     def take(self, seat_id: str, *, hint: bool, lose: int | None = None) -> Any:
-        stamp = (self.now - ledger.EPOCH) * 100_000 + next(self.stamps)
+        stamp = (self.now - EPOCH) * 100_000 + next(self.stamps)
         kind, expected = self.expect_take(seat_id, stamp, hint=hint)
         change = self.change()
-        operation = pool.take(
+        operation = activation.take(
             self.entitlement_id, Holder(seat_id), change, stamp, expect_overdraft=hint
         )
         try:
@@ -131,9 +139,9 @@ class LedgerMachine(RuleBasedStateMachine):
             self.renewed(seat_id, expected, grant)
         else:
             self.taken(seat_id, kind, expected, grant)
-        return ledger.activation_id(seat_key(self.entitlement_id, seat_id), grant.seat.stamp)
+        return activation_id(seat_key(self.entitlement_id, seat_id), grant.seat.stamp)
 
-    def renewed(self, seat_id: str, before: Held, grant: pool.Grant) -> None:
+    def renewed(self, seat_id: str, before: Held, grant: activation.Grant) -> None:
         assert not grant.is_new
         assert (grant.seat.stamp, grant.seat.is_overdraft) == before[:2]
         lease = self.valid.lease
@@ -146,7 +154,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.held[seat_id] = before._replace(end=self.end())
         assert grant.seat.lease_end == self.held[seat_id].end
 
-    def taken(self, seat_id: str, kind: str, expected: Held, grant: pool.Grant) -> None:
+    def taken(self, seat_id: str, kind: str, expected: Held, grant: activation.Grant) -> None:
         assert grant.is_new, "the request that took the seat was told that it renewed one"
         if kind == "reclaim":
             for stale in self.stale():
@@ -174,8 +182,8 @@ class LedgerMachine(RuleBasedStateMachine):
     )
     def ask_crash_and_ask_again(self, seat_id: str, hint: bool, crash: int) -> Any:
         """The process may end between any two requests; the client then asks again."""
-        stamp = (self.now - ledger.EPOCH) * 100_000 + next(self.stamps)
-        operation = pool.take(
+        stamp = (self.now - EPOCH) * 100_000 + next(self.stamps)
+        operation = activation.take(
             self.entitlement_id, Holder(seat_id), self.change(), stamp, expect_overdraft=hint
         )
         kind, expected = self.expect_take(seat_id, stamp, hint=hint)
@@ -213,7 +221,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(named=activations, lose=st.sampled_from([None, 0]))
     def release(self, named: str, lose: int | None) -> None:
         """Any grant there ever was: the current one, a repeated or a late release."""
-        key, stamp = ledger.parse_activation_id(named)
+        key, stamp = parse_activation_id(named)
         holder = next(
             (
                 seat_id
@@ -222,7 +230,7 @@ class LedgerMachine(RuleBasedStateMachine):
             ),
             None,
         )
-        released = self.run(pool.release(self.entitlement_id, named, self.change()), lose=lose)
+        released = self.run(release_grant(self.entitlement_id, named, self.change()), lose=lose)
         if lose is None:
             assert released == (holder is not None)
         if holder is not None:
@@ -235,9 +243,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(lose=st.sampled_from([None, 0, 1]))
     def sweep(self, lose: int | None) -> None:
-        freed = self.run(
-            ledger.sweep_page(ledger_key(self.entitlement_id), self.change()), lose=lose
-        )
+        freed = self.run(sweep_page(ledger_key(self.entitlement_id), self.change()), lose=lose)
         stale = self.stale()
         if lose is None:
             assert freed == len(stale)
@@ -249,7 +255,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         # Nothing ran out, or the sweep that lost an answer may have looked again. Leases that the
         # terms cannot have given begin anew.
-        self.run(ledger.sweep_page(ledger_key(self.entitlement_id), self.change()))
+        self.run(sweep_page(ledger_key(self.entitlement_id), self.change()))
         others = self.of_other_terms()
         self.seq += bool(others)
         for seat_id in others:
@@ -279,7 +285,7 @@ class LedgerMachine(RuleBasedStateMachine):
     ) -> None:
         until = None if ends_in is None else self.now + ends_in
         valid = terms(*limits, lease=lease, status=status, valid_until=until)
-        write = ledger.change_terms(
+        write = page_terms(
             self.entitlement_id,
             valid,
             self.change(),
@@ -293,7 +299,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def preview(self, seat_id: str) -> None:
         kind, expected = self.expect_take(seat_id, 0, hint=True)
         try:
-            grant = self.run(pool.preview(self.entitlement_id, Holder(seat_id), self.now))
+            grant = self.run(activation.preview(self.entitlement_id, Holder(seat_id), self.now))
         except problems.HardCapReached:
             assert kind == "denied"
         except problems.Problem as problem:
@@ -341,4 +347,4 @@ def test_the_ledger_behaves_as_its_model(dynamodb: DynamoDBLocal) -> None:
 @pytest.mark.parametrize("stamp", [0, 1, 10**14 - 1, 2**47])
 def test_activation_ids_name_key_and_stamp(stamp: int) -> None:
     key = seat_key("ent_a", "user")
-    assert ledger.parse_activation_id(ledger.activation_id(key, stamp)) == (key, stamp)
+    assert parse_activation_id(activation_id(key, stamp)) == (key, stamp)

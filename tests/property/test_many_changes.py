@@ -3,9 +3,9 @@
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import usage_parts
 from shared.dynamodb.keys import usage_key
 from shared.dynamodb.requests import Get
+from shared.usage import sharded
 from tests.support import create_table, open_door
 from tests.unit.conftest import Rooms
 
@@ -23,7 +23,7 @@ def test_more_changes_than_fit_are_refused_and_nothing_is_left_held(rooms: Rooms
     entitlement_id = rooms.create(seatCount=200, usageLimits=limits)
     path = {"entitlementId": entitlement_id}
     assert rooms.call(PATCH, path, {"seatCount": 100})[0] == 200
-    rooms.door.execute(usage_parts._spread((entitlement_id, "old7")))
+    rooms.door.execute(sharded.start_sharding((entitlement_id, "old7")))
     new = [{"key": f"new{number}", "limit": 1} for number in range(48)]
     status, problem, _ = rooms.call(PATCH, path, {"seatCount": 200, "usageLimits": new})
     assert status == 400

@@ -6,13 +6,21 @@ from typing import Any
 
 import pytest
 
+from benchmarks.new_pool import new_pages
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, pool, problems
+from shared import problems
+from shared.audit import Change
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition, ledger_key
 from shared.dynamodb.requests import BatchGet, BatchPut, Query, Update
-from shared.ledger import Change, Holder, Page, Place
-from shared.pool import Known, Memory
+from shared.seats import activation
+from shared.seats.activation import Known, Memory
+from shared.seats.encoding import activation_id, seat_key
+from shared.seats.placement import PARTS, Place
+from shared.seats.release import release_grant
+from shared.seats.seat_usage import read_standing
+from shared.seats.shard import Page
+from shared.seats.writes import Holder
 from tests.support import (
     IS_SOAK,
     NOW_MS,
@@ -36,38 +44,42 @@ class Bench:
         self.door = open_door(url, name)
         self.owner = new_id()
         self.now_ms = NOW_MS
-        items = pool.new_pages(self.owner, terms(CAP, CAP, lease=LEASE), PAGES, self.change())
+        items = new_pages(self.owner, terms(CAP, CAP, lease=LEASE), PAGES, self.change())
         self.door.execute(BatchPut(tuple(items)))
-        self.known = Known(PAGES, self.door.run(pool.read_standing(self.owner)))
+        self.known = Known(PAGES, self.door.run(read_standing(self.owner)))
 
     def change(self) -> Change:
         return Change("key_test", f"req-{next(_numbers)}", self.now_ms)
 
-    def take(self, seat_id: str, door: Table | None = None, *, knows: bool = True) -> pool.Grant:
+    def take(
+        self, seat_id: str, door: Table | None = None, *, knows: bool = True
+    ) -> activation.Grant:
         change = self.change()
         memory = Memory()
         if knows:
             memory.note(self.owner, self.known, self.now_ms)
-        operation = pool.take(self.owner, Holder(seat_id), change, next(_numbers), memory=memory)
-        grant: pool.Grant = (door or self.door).run(operation, lambda: self.now_ms)
+        operation = activation.take(
+            self.owner, Holder(seat_id), change, next(_numbers), memory=memory
+        )
+        grant: activation.Grant = (door or self.door).run(operation, lambda: self.now_ms)
         return grant
 
     def release(self, named: str, door: Table | None = None) -> bool:
-        operation = pool.release(self.owner, named, self.change())
+        operation = release_grant(self.owner, named, self.change())
         released: bool = (door or self.door).run(operation, lambda: self.now_ms)
         return released
 
     def names(self, number: int) -> list[str]:
         """People whose seats are all on one page."""
-        wanted = number * (ledger.PARTS // PAGES)
+        wanted = number * (PARTS // PAGES)
         return [
             name
             for name in (f"user{n}" for n in range(200))
-            if Place.of(self.owner, ledger.seat_key(self.owner, name), PAGES).number == wanted
+            if Place.of(self.owner, seat_key(self.owner, name), PAGES).number == wanted
         ]
 
     def pages(self) -> list[Page]:
-        step = ledger.PARTS // PAGES
+        step = PARTS // PAGES
         keys = tuple(ledger_key(self.owner, n * step) for n in range(PAGES))
         return [Page.of(item) for item in self.door.execute(BatchGet(keys)).values()]
 
@@ -106,7 +118,7 @@ def _lease_elsewhere(bench: Bench) -> tuple[str, int]:
         bench.take(name)
     # Nobody knows of those whose leases ran out: their pages are not said to have room.
     for number in (1, 2):
-        page_key = ledger_key(bench.owner, number * (ledger.PARTS // PAGES))
+        page_key = ledger_key(bench.owner, number * (PARTS // PAGES))
         bench.door.execute(Update(page_key, "REMOVE roomKey", "", {}, {}))
     return bench.names(0)[3], -1
 
@@ -126,8 +138,10 @@ def name(dynamodb: DynamoDBLocal) -> str:
 @pytest.mark.parametrize("kind", ["after", "lost"])
 @pytest.mark.parametrize("knows", [True, False])
 @pytest.mark.parametrize(
-    "prepare", [_within, _from_another_page, _lease_elsewhere, _denied], ids=lambda each: each.__name__
-)  # fmt: skip
+    "prepare",
+    [_within, _from_another_page, _lease_elsewhere, _denied],
+    ids=lambda each: each.__name__,
+)
 def test_taking_a_seat_broken_anywhere(
     dynamodb: DynamoDBLocal,
     name: str,
@@ -155,9 +169,9 @@ def test_taking_a_seat_broken_anywhere(
             told = sum(isinstance(each, problems.HardCapReached) for each in outcomes)
             assert told <= bench.attempts() <= 2, "a denial was answered and is not on record"
         else:
-            assert isinstance(outcomes[1], pool.Grant), "denied although there was room"
+            assert isinstance(outcomes[1], activation.Grant), "denied although there was room"
             bench.check(held if held > 0 else sum(page.used for page in bench.pages()))
-            stamps = {each.seat.stamp for each in outcomes if isinstance(each, pool.Grant)}
+            stamps = {each.seat.stamp for each in outcomes if isinstance(each, activation.Grant)}
             assert len(stamps) == 1, "the same person was given another grant"
         if door.calls <= point:
             assert point > 0, "nothing was broken"
@@ -170,7 +184,7 @@ def test_giving_back_broken_anywhere(dynamodb: DynamoDBLocal, name: str, kind: s
     for point in range(10):
         bench = Bench(dynamodb.url, name)
         grants = [bench.take(each) for each in (*bench.names(1)[:2], bench.names(2)[0])]
-        named = ledger.activation_id(grants[0].key, grants[0].seat.stamp)
+        named = activation_id(grants[0].key, grants[0].seat.stamp)
         door = faulty_door(dynamodb.url, name)
         door.fault = (point, kind)
         try:

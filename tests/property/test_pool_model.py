@@ -15,15 +15,23 @@ from hypothesis.stateful import (
 )
 
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, pool, pool_changes, problems
+from shared import problems
+from shared.clock import EPOCH
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import DENIAL_SHARDS, Key, denial_partition, ledger_key
 from shared.dynamodb.requests import BatchGet, Query
-from shared.ledger import Holder, Page, decode_seat, seat_key
-from shared.pool import Memory
+from shared.seats import activation, rebalancing, reconcile
+from shared.seats.activation import Memory
+from shared.seats.encoding import activation_id, decode_seat, parse_activation_id, seat_key
+from shared.seats.placement import PARTS, Place
+from shared.seats.release import release_grant
+from shared.seats.resharding import is_live
+from shared.seats.shard import CLOCK_GRACE, Page
+from shared.seats.terms import escrow
+from shared.seats.writes import Holder
 from tests.pools import PoolLife
 from tests.property.machine import Lost, drive, run_machine
-from tests.support import create_table, open_door, terms
+from tests.support import create_table, open_door, patch_constant, terms
 
 LEASES = (None, 600, 3600)
 
@@ -33,7 +41,7 @@ class Held(NamedTuple):
     end: int | None
 
     def is_over(self, now: int) -> bool:
-        return self.end is not None and self.end + ledger.CLOCK_GRACE <= now
+        return self.end is not None and self.end + CLOCK_GRACE <= now
 
 
 class PoolMachine(RuleBasedStateMachine):
@@ -99,28 +107,30 @@ class PoolMachine(RuleBasedStateMachine):
         before, held = self.live(), self.held.get(self.known(seat_id))
         operation, stamp = self.asking(seat_id, knows=knows)
         try:
-            grant: pool.Grant = self.drive(operation, lose=lose)
+            grant: activation.Grant = self.drive(operation, lose=lose)
         except problems.HardCapReached:
             self.denials += 1
             assert held is None or held.is_over(self.now), "who holds a seat was denied it"
-            lowest = min(pool_changes.escrow(cap) for cap in self.in_force)
+            lowest = min(escrow(cap) for cap in self.in_force)
             assert before >= lowest, "denied although there was room"
             return None
         self.granted(seat_id, stamp, grant, before)
-        return ledger.activation_id(grant.key, grant.seat.stamp)
+        return activation_id(grant.key, grant.seat.stamp)
 
     def asking(self, seat_id: str, *, knows: bool = True) -> tuple[Any, int]:
-        stamp = (self.now - ledger.EPOCH) * 100_000 + next(self.stamps)
+        stamp = (self.now - EPOCH) * 100_000 + next(self.stamps)
         memory = self.memory if knows else None
         change = self.life.change()
-        return pool.take(self.life.owner, Holder(seat_id), change, stamp, memory=memory), stamp
+        return activation.take(
+            self.life.owner, Holder(seat_id), change, stamp, memory=memory
+        ), stamp
 
-    def granted(self, seat_id: str, stamp: int, grant: pool.Grant, before: int) -> None:
+    def granted(self, seat_id: str, stamp: int, grant: activation.Grant, before: int) -> None:
         held = self.held.get(self.known(seat_id))
         assert grant.is_new == (grant.seat.stamp == stamp)
         if grant.is_new:
             assert held is None or held.is_over(self.now)
-            most = max(pool_changes.escrow(cap) for cap in self.in_force)
+            most = max(escrow(cap) for cap in self.in_force)
             assert before < most, "more were granted than the cap"
         else:
             assert held is not None
@@ -151,11 +161,11 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(named=activations, lose=st.sampled_from([None, 0, 1]), knows=st.booleans())
     def release(self, named: str, lose: int | None, knows: bool) -> None:
         """Any grant there ever was: the current one, a repeated or a late release."""
-        key, stamp = ledger.parse_activation_id(named)
+        key, stamp = parse_activation_id(named)
         was = self.held.get(key)
         memory = self.memory if knows else None
         released = self.drive(
-            pool.release(self.life.owner, named, self.life.change(), memory=memory), lose=lose
+            release_grant(self.life.owner, named, self.life.change(), memory=memory), lose=lose
         )
         if was and was.stamp == stamp:
             assert released or lose is not None or was.is_over(self.now)
@@ -183,11 +193,11 @@ class PoolMachine(RuleBasedStateMachine):
 
     def place(self, seat_id: str) -> Key:
         pages = self.life.state().get("pages")
-        return ledger.Place.of(self.life.owner, self.known(seat_id), pages).key
+        return Place.of(self.life.owner, self.known(seat_id), pages).key
 
     @rule()
     def free_what_ran_out(self) -> None:
-        self.drive(pool.free_due(self.life.owner, self.life.change(), 10**15))
+        self.drive(rebalancing.free_due(self.life.owner, self.life.change(), 10**15))
 
     @rule(number=st.integers(0, 20), lease=st.sampled_from(LEASES))
     def limits_change(self, number: int, lease: int | None) -> None:
@@ -201,11 +211,11 @@ class PoolMachine(RuleBasedStateMachine):
     def work_on_it(self, crash: int | None, lose: int | None) -> None:
         """The work that a change has left; it may end between any two of its calls."""
         change = self.life.change()
-        work = pool_changes.tend(self.life.owner, change, change.now_ms + 60_000)
+        work = reconcile.tend(self.life.owner, change, change.now_ms + 60_000)
         try:
             is_done = self.drive(work, lose=lose, crash=crash)
         except Lost:
-            self.life.offset_ms += pool_changes.CLAIM_MS + 1
+            self.life.offset_ms += reconcile.CLAIM_MS + 1
             return
         if is_done or not self.life.state():
             self.in_force = [self.life.terms.hard_cap]
@@ -215,12 +225,12 @@ class PoolMachine(RuleBasedStateMachine):
     def pages(self) -> dict[Key, Page]:
         """All that may have seats, also halfway from one number of pages to another."""
         found: dict[Key, Any] = {}
-        numbers = [n * (ledger.PARTS // 48) for n in range(48)]
-        numbers += [n * (ledger.PARTS // 64) for n in range(64)]
+        numbers = [n * (PARTS // 48) for n in range(48)]
+        numbers += [n * (PARTS // 64) for n in range(64)]
         for part in (numbers[:50], numbers[50:]):
             keys = tuple({ledger_key(self.life.owner, number) for number in part})
             found |= self.door.execute(BatchGet(keys))
-        return {k: Page.of(item) for k, item in found.items() if pool_changes.is_live(k, item)}
+        return {k: Page.of(item) for k, item in found.items() if is_live(k, item)}
 
     def on_pages(self) -> dict[str, Held]:
         seats: dict[str, Held] = {}
@@ -250,11 +260,11 @@ class PoolMachine(RuleBasedStateMachine):
         if state.get("pages"):
             allowed = sum(page.allowance or 0 for page in pages)
             cap = self.life.terms.hard_cap
-            assert allowed + state["bank"] == pool_changes.escrow(cap)
+            assert allowed + state["bank"] == escrow(cap)
             assert all(page.used <= (page.allowance or 0) for page in pages)
 
     def teardown(self) -> None:
-        self.life.offset_ms += pool_changes.CLAIM_MS + 1
+        self.life.offset_ms += reconcile.CLAIM_MS + 1
         assert self.life.tend() or not self.life.state()
         self.life.check()
         recorded = 0
@@ -279,8 +289,8 @@ def test_a_pool_behaves_as_its_model(
     dynamodb: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch, pages: str
 ) -> None:
     caps, mean, alone = POOLS[pages]
-    monkeypatch.setattr(pool, "PAGE_MEAN", mean)
-    monkeypatch.setattr(pool_changes, "PAGE_SEATS", alone)
+    patch_constant(monkeypatch, "shared.seats", "PAGE_MEAN", mean)
+    patch_constant(monkeypatch, "shared.seats", "PAGE_SEATS", alone)
     door = open_door(dynamodb.url, create_table(dynamodb.url))
     machine = type("Machine", (PoolMachine,), {"door": door, "caps": caps})
     run_machine(machine, examples=1 if "48" in pages else 3, steps=30)

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, pool_sum
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import (
     DENIAL_PREFIX,
@@ -21,8 +20,11 @@ from shared.dynamodb.keys import (
     sum_key,
 )
 from shared.dynamodb.requests import BatchPut, Get, Item
-from shared.history import KeptChange, latest_quarter
-from shared.pool_sum import TOLD, TOLD_SEATS, Told
+from shared.history.changes import KeptChange
+from shared.history.queries import latest_quarter
+from shared.seats import totals
+from shared.seats.encoding import activation_id
+from shared.seats.totals import TOLD, TOLD_SEATS, Told
 from tests.notifier import Notifier
 from tests.pools import PoolLife, shrink_pages
 from tests.property.life import all_items, read_stream, strip
@@ -41,9 +43,15 @@ from tests.support import (
 
 PAGES = (0, 2048, 4096)
 FIRST: Item = {
-    "rev": 1, "seq": 7, "used": 2, "at": 1000, "told": [], "missing": [], "limitsFrom": 7,
+    "rev": 1,
+    "seq": 7,
+    "used": 2,
+    "at": 1000,
+    "told": [],
+    "missing": [],
+    "limitsFrom": 7,
     "cursors": {"0000": 7 * 1_000_000 + 500_002},
-}  # fmt: skip
+}
 
 
 def versions_of(steps: Sequence[tuple[int, int]]) -> list[Told]:
@@ -67,7 +75,7 @@ def count_all(item: Item, versions: Sequence[Told]) -> Iterator[Item]:
     """Every version of the sum that counting makes."""
     left = list(versions)
     while left:
-        after, taken = pool_sum.counted(item, left)
+        after, taken = totals.counted(item, left)
         assert taken > 0
         left = left[taken:]
         if after["rev"] != item["rev"]:
@@ -171,7 +179,7 @@ class Lived(PoolLife):
 
     def _give_back(self) -> None:
         key, stamp = self._chance.choice(sorted(self.granted - self.given_back))
-        assert self.release(self._chance.randrange(2), ledger.activation_id(key, stamp))
+        assert self.release(self._chance.randrange(2), activation_id(key, stamp))
         self.given_back.add((key, stamp))
 
 

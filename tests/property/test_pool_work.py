@@ -3,8 +3,9 @@
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, pool_changes
-from shared.ledger import Terms, decode_seat
+from shared.seats import reconcile
+from shared.seats.encoding import activation_id, decode_seat
+from shared.seats.terms import SeatTerms
 from tests.pools import PoolLife, shrink_pages
 from tests.support import IS_SOAK, Crash, create_table, faulty_door, open_door, terms
 
@@ -19,12 +20,12 @@ def name(dynamodb: DynamoDBLocal) -> str:
     return create_table(dynamodb.url)
 
 
-def valid(cap: int | None, lease: int = 3600) -> Terms:
+def valid(cap: int | None, lease: int = 3600) -> SeatTerms:
     return terms(3, cap, lease=lease)
 
 
 # What a pool's terms were, how many seats are held then, and what they become.
-WORK: dict[str, tuple[Terms, int, Terms, str]] = {
+WORK: dict[str, tuple[SeatTerms, int, SeatTerms, str]] = {
     "one page becomes three": (valid(8), 7, valid(18), "updated"),
     "three become six": (valid(18), 12, valid(36), "updated"),
     "one becomes many, in two steps": (valid(8), 3, valid(120), "updated"),
@@ -57,7 +58,7 @@ def test_work_broken_anywhere(dynamodb: DynamoDBLocal, name: str, work: str, kin
             life.tend(door=broken)
         except Crash:
             assert life.held() <= held
-            life.offset_ms += pool_changes.CLAIM_MS
+            life.offset_ms += reconcile.CLAIM_MS
             assert life.tend(), "nobody can go on"
         if change == "expired":
             assert life.held() == 0
@@ -94,7 +95,7 @@ def test_seats_come_and_go_at_every_point_of_the_work(
         except Crash:
             given_back = grants[0]
             assert given_back
-            named = ledger.activation_id(given_back.key, given_back.seat.stamp)
+            named = activation_id(given_back.key, given_back.seat.stamp)
             if change != "expired":
                 assert life.release(point % 2, named), "a seat that is held was not found"
                 assert not life.release(point % 2, named)
@@ -102,7 +103,7 @@ def test_seats_come_and_go_at_every_point_of_the_work(
                 assert again, "who holds a seat was denied it"
                 assert not again.is_new
                 assert life.take(point % 2, "user0"), "there was room"
-            life.offset_ms += pool_changes.CLAIM_MS
+            life.offset_ms += reconcile.CLAIM_MS
             assert life.tend()
         assert life.held() == (0 if change == "expired" else held)
         if broken.calls <= point:

@@ -8,8 +8,8 @@ import pytest
 
 from functions.portal import denials, forecast, graph, state
 from local.dynamodb import DynamoDBLocal
-from shared import history
 from shared.api import app, auth, request
+from shared.audit import Change
 from shared.clock import from_rfc3339_ms, to_rfc3339, zone_of
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import (
@@ -24,8 +24,8 @@ from shared.dynamodb.keys import (
 )
 from shared.dynamodb.requests import Get, Item, Put, Update
 from shared.entitlements.model import usage_terms
-from shared.history import DAY_MS, HOUR_MS
-from shared.ledger import Change
+from shared.history import queries
+from shared.history.buckets import DAY_MS, HOUR_MS, QUARTER_MS, quarter_name
 from tests.property.life import EXPORTS, START, Clean, Life
 from tests.stories import Story
 from tests.support import create_table, event, open_door
@@ -44,8 +44,13 @@ class Portal:
 
     def __init__(self, door: Table, owner: str, monkeypatch: pytest.MonkeyPatch, now: int) -> None:
         monkeypatch.setattr("shared.api.app.now_ms", lambda: now)
-        record: Item = {"hash": auth.hash_key(TOKEN), "kind": "portal", "scopes": ["viewer"],
-                  "entitlementId": owner, "expiresAt": now // 1000 + 60}  # fmt: skip
+        record: Item = {
+            "hash": auth.hash_key(TOKEN),
+            "kind": "portal",
+            "scopes": ["viewer"],
+            "entitlementId": owner,
+            "expiresAt": now // 1000 + 60,
+        }
         door.execute(Put(credential_key("plk_test"), record))
         self._serve = app.serve(ROUTES, app.Context({}, door))
 
@@ -93,8 +98,9 @@ def test_denials_by_day_and_person(
         key for _, key in life.denied
     )
     assert (told["attempts"], told["people"]) == (
-        len(life.denied), len({key for _, key in life.denied}),
-    )  # fmt: skip
+        len(life.denied),
+        len({key for _, key in life.denied}),
+    )
 
 
 def test_what_is_more_than_an_answer_takes_is_counted_all_the_same(
@@ -131,10 +137,10 @@ def test_the_graph_is_what_the_records_say(
     told = Portal(clean.door, life.id, monkeypatch, now).get(
         "/graph", **{"from": to_rfc3339(since // 1000 * 1000)}, **query
     )
-    length = {1: history.QUARTER_MS, 10: HOUR_MS, 100: DAY_MS}[days]
+    length = {1: QUARTER_MS, 10: HOUR_MS, 100: DAY_MS}[days]
     start, end = from_rfc3339_ms(told["from"]), from_rfc3339_ms(told["to"])
     assert len(told["highest"]) == (end - start) // length
-    fine = clean.door.run(history.records(life.id, start, end, now, meter))
+    fine = clean.door.run(queries.records(life.id, start, end, now, meter))
     for number in range(len(told["highest"])):
         at = start + number * length
         usage = fine.usage(at, at + length)
@@ -186,8 +192,9 @@ def test_a_forecast_of_what_is_counted(
     dynamodb: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten a day of five hundred: after fifty days, unless the period ends before."""
-    from shared import usage
-    from shared.history import COUNTS, Level, Quarter
+    from shared.history.buckets import Quarter
+    from shared.history.changes import COUNTS, Level
+    from shared.usage.terms import new_counter
 
     door = open_door(dynamodb.url, create_table(dynamodb.url))
     now = 2_500_070_400_000 + 20 * DAY_MS + 5 * HOUR_MS
@@ -199,7 +206,7 @@ def test_a_forecast_of_what_is_counted(
     }
     story = Story(door, now - 60 * DAY_MS, usageLimits=[limit])
     terms = usage_terms(story.document)["exports"]
-    counter = usage.new_counter(story.id, "exports", terms, Change("k", "r", now - 60 * DAY_MS))
+    counter = new_counter(story.id, "exports", terms, Change("k", "r", now - 60 * DAY_MS))
     door.execute(counter)
     meter = usage_meter("exports")
     today = now - now % DAY_MS
@@ -207,18 +214,33 @@ def test_a_forecast_of_what_is_counted(
         start = today - (10 - number) * DAY_MS
         level = Level(10 * (number + 1), 500, 500)
         quarter = Quarter(
-            start, number + 1, start + 1, level, level.used - 10, level.used, 0, 0, 0,
-            {**dict.fromkeys(COUNTS, 0), "consumed": 10}, ((start, 500, 500),), (), (), None,
-        )  # fmt: skip
-        name = history.quarter_name(start)
+            start,
+            number + 1,
+            start + 1,
+            level,
+            level.used - 10,
+            level.used,
+            0,
+            0,
+            0,
+            {**dict.fromkeys(COUNTS, 0), "consumed": 10},
+            ((start, 500, 500),),
+            (),
+            (),
+            None,
+        )
+        name = quarter_name(start)
         door.execute(Put(quarter_key(story.id, meter, name), quarter.to_item(None)))
         door.execute(Put(rollup_key(story.id, meter, "days", name), quarter.to_item(start)))
     door.execute(
         Update(
-            usage_key(story.id, "exports"), "SET #left = :left", "",
-            {"#left": "left"}, {":left": 400},
+            usage_key(story.id, "exports"),
+            "SET #left = :left",
+            "",
+            {"#left": "left"},
+            {":left": 400},
         )
-    )  # fmt: skip
+    )
     told = Portal(door, story.id, monkeypatch, now).get("/forecast", usageKey="exports")
     assert (told["status"], told["perWeek"]) == ("ready", 70.0)
     expected = datetime.fromtimestamp((now + 40 * DAY_MS) / 1000, zone_of("Europe/Berlin"))

@@ -17,7 +17,7 @@ from functions.report.figures import Period
 from local.dynamodb import DynamoDBLocal
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import SEATS, change_key
-from shared.history import KeptChange, Level
+from shared.history.changes import KeptChange, Level
 from tests.notifier import QUIET_MS, Notifier
 from tests.property.life import EXPORTS, MONTH_END, Clean, Life
 from tests.reports import Maker
@@ -181,12 +181,12 @@ def recounted(told: Recount, start: int, end: int, until: int) -> dict[str, Any]
 def of_people(told: Recount, start: int, end: int) -> dict[str, Any]:
     """What a report must say of the seats alone."""
     taken = [
-        seat for change in told.inside(start, end) for seat in change.seats
+        seat
+        for change in told.inside(start, end)
+        for seat in change.seats
         if seat["kind"] == "activated"
-    ]  # fmt: skip
-    demands = [
-        (told.demand(a, b), is_working) for a, b, is_working in days(start, end)
-    ]  # fmt: skip
+    ]
+    demands = [(told.demand(a, b), is_working) for a, b, is_working in days(start, end)]
     used = [each for each in demands if each[0]]
     counted = sorted(wanted for wanted, is_working in used if is_working) or sorted(
         wanted for wanted, _ in used
@@ -227,9 +227,10 @@ def check(report: dict[str, Any], clean: Clean, period: Period) -> None:
             wanted["deniedRequests"] = wanted.pop("denied")
             wanted.pop("overdraftSeatSeconds")
             wanted["consumed"] = sum(
-                quantity for when, kind, quantity in clean.life.counted
+                quantity
+                for when, kind, quantity in clean.life.counted
                 if kind == "consumed" and start <= when < end
-            )  # fmt: skip
+            )
         assert {name: shown[name] for name in wanted} == wanted, meter
         previous = recounted_previous(told, period)
         assert shown["previous"] == previous

@@ -23,7 +23,7 @@ from functions.report.columns import COLUMNS
 from functions.report.figures import Period
 from functions.report.job import Mailing
 from local.dynamodb import DynamoDBLocal
-from shared import aws, history, observability, report_links, signed_tokens
+from shared import aws, observability, report_links, signed_tokens
 from shared.api import app
 from shared.api.auth import hash_key
 from shared.clock import from_rfc3339_ms, to_rfc3339
@@ -45,6 +45,9 @@ from shared.dynamodb.keys import (
     usage_meter,
 )
 from shared.dynamodb.requests import Delete, Get, Put, Query, Steps, Unavailable
+from shared.history.aggregator import History
+from shared.history.buckets import quarter_name, quarter_of
+from shared.history.changes import KeptChange, Level
 from shared.sales import follow_up
 from tests.reports import Maker
 from tests.stories import HOUR, START, Story
@@ -122,9 +125,15 @@ def test_an_entitlement_s_entry(door: Table) -> None:
     assert entry["monthlyValue"] == {"amount": "90.00", "currency": "USD"}
     assert entry["followUp"]["state"] == "open"
     assert report["summary"] == {
-        "entitlements": 1, "inOverdraft": 1, "denied": 1, "deniedSeats": 2, "deniedRequests": 0,
-        "deniedAttempts": 4, "seatHours": str(seats["seatHours"]), "monthlyValue": [entry["monthlyValue"]],
-    }  # fmt: skip
+        "entitlements": 1,
+        "inOverdraft": 1,
+        "denied": 1,
+        "deniedSeats": 2,
+        "deniedRequests": 0,
+        "deniedAttempts": 4,
+        "seatHours": str(seats["seatHours"]),
+        "monthlyValue": [entry["monthlyValue"]],
+    }
 
 
 def test_who_has_nothing_to_report_is_not_looked_at(door: Table) -> None:
@@ -138,9 +147,10 @@ def test_who_has_nothing_to_report_is_not_looked_at(door: Table) -> None:
     maker, report = made(door)
     assert [entry["entitlementId"] for entry in entries(maker, report)] == [near.id]
     found = [
-        owner for shard in range(NOTABLE_SHARDS)
+        owner
+        for shard in range(NOTABLE_SHARDS)
         for owner in door.run(reading.candidates(shard, PERIOD))
-    ]  # fmt: skip
+    ]
     assert found == [near.id]
 
 
@@ -163,12 +173,16 @@ def test_use_that_goes_on_without_a_change_is_reported(door: Table) -> None:
 @pytest.mark.parametrize(
     ("filters", "found"),
     [
-        ({"customer": "Acme"}, 2), ({"customer": "acme-7"}, 1), ({"customer": "acme"}, 0),
-        ({"product": "CAD <Pro>"}, 2), ({"product": "Other"}, 0),
-        ({"accountOwner": "owner@vendor.example"}, 2), ({"accountOwner": "x@vendor.example"}, 0),
+        ({"customer": "Acme"}, 2),
+        ({"customer": "acme-7"}, 1),
+        ({"customer": "acme"}, 0),
+        ({"product": "CAD <Pro>"}, 2),
+        ({"product": "Other"}, 0),
+        ({"accountOwner": "owner@vendor.example"}, 2),
+        ({"accountOwner": "x@vendor.example"}, 0),
         ({"customer": "Acme", "product": "Other"}, 0),
     ],
-)  # fmt: skip
+)
 def test_filters(door: Table, filters: dict[str, str], found: int) -> None:
     sold(door)
     sold(door, customer={"name": "Acme", "externalId": "acme-7"})
@@ -299,16 +313,31 @@ def test_what_was_held_is_known_as_long_as_it_is_evidence(door: Table) -> None:
     pk = quarter_key(story.id, SEATS, "").pk
     *_, before, latest = door.execute(Query("pk = :pk", {":pk": pk})).items
     assert "ttl" not in latest
-    assert before["ttl"] == history.quarter_of(changed) // 1000 + 400 * 86_400
+    assert before["ttl"] == quarter_of(changed) // 1000 + 400 * 86_400
 
 
 # --- Forms ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "name", [HOSTILE, "+1+1", "-2+3", "@SUM(A1)", "\tx", "＝1+1", "\r=1", "a,\"b\"\nc",
-             "Acme;=1+1", "Acme;  @SUM(A1)", "a\t-2+3", "x=1; y", 'x;"=1+41;y', 'x;"" -1'],
-)  # fmt: skip
+    "name",
+    [
+        HOSTILE,
+        "+1+1",
+        "-2+3",
+        "@SUM(A1)",
+        "\tx",
+        "＝1+1",
+        "\r=1",
+        'a,"b"\nc',
+        "Acme;=1+1",
+        "Acme;  @SUM(A1)",
+        "a\t-2+3",
+        "x=1; y",
+        'x;"=1+41;y',
+        'x;"" -1',
+    ],
+)
 def test_csv_cannot_become_a_formula(door: Table, name: str) -> None:
     sold(door, customer={"name": name, "externalId": None})
     maker, report = made(door)
@@ -413,10 +442,10 @@ def test_signs_of_abuse(door: Table) -> None:
 def test_one_seat_from_many_devices(door: Table) -> None:
     story = sold(door, denied=0)
     [record] = [
-        item for item in door.execute(
-            Query("pk = :pk", {":pk": seat_record_key(story.id, "").pk})
-        ).items if item["seatId"] == "bob"
-    ]  # fmt: skip
+        item
+        for item in door.execute(Query("pk = :pk", {":pk": seat_record_key(story.id, "").pk})).items
+        if item["seatId"] == "bob"
+    ]
     devices = [{"device": f"d{n}", "from": START + n, "to": START + n} for n in range(6)]
     old = [{"device": "old", "from": 0, "to": 1}]
     changed = {k: v for k, v in record.items() if k not in ("pk", "sk")} | {
@@ -426,9 +455,10 @@ def test_one_seat_from_many_devices(door: Table) -> None:
     maker, report = made(door)
     [sign] = entries(maker, report)[0]["signs"]
     assert sign == {
-        "sign": "many-devices", "seats": 1,
+        "sign": "many-devices",
+        "seats": 1,
         "most": [{"seatKey": record["seatKey"], "devices": 6}],
-    }  # fmt: skip
+    }
 
 
 # --- Whatever fails -----------------------------------------------------------------------------------
@@ -620,10 +650,11 @@ class Room:
     def work(self, report_id: str, step: str = "plan") -> bool:
         """One job as the queue sends it; whether it was done."""
         record = {
-            "messageId": "m1", "receiptHandle": "r1",
+            "messageId": "m1",
+            "receiptHandle": "r1",
             "body": json.dumps({"reportId": report_id, "step": step}),
             "attributes": {"ApproximateReceiveCount": "40"},  # most of them without us
-        }  # fmt: skip
+        }
         return not handler.handler({"Records": [record]}, self)["batchItemFailures"]
 
 
@@ -711,8 +742,10 @@ def test_a_report_that_was_given_up_stays_so(
     """A slow attempt goes on while the last one gives the report up: at the end nothing is there."""
     sold(door)
     for of, point in (
-        (room.maker.work, "_candidates"), (reading, "entries"), (room.maker.work, "_write"),
-    ):  # fmt: skip
+        (room.maker.work, "_candidates"),
+        (reading, "entries"),
+        (room.maker.work, "_write"),
+    ):
         report_id = room.maker.ask(PERIOD, NOW)["reportId"]
         done = getattr(of, point)
 
@@ -833,8 +866,10 @@ def test_links_expire_and_cannot_be_made_up(door: Table, room: Room) -> None:
         signed_tokens.seal(secret, [report["reportId"], "csv", later], "unsubscribe"),
         signed_tokens.seal(secret, [report["reportId"], "rows", later], report_links.CONTEXT),
         signed_tokens.seal(secret, ["rep_other", "csv", later], report_links.CONTEXT),
-        good, good[:-1] + "A", "x" * 40,
-    ):  # fmt: skip
+        good,
+        good[:-1] + "A",
+        "x" * 40,
+    ):
         status, told, _ = room.call("GET /v1/report-files/{token}", {"token": token}, key=None)
         assert (status, told["type"].rpartition("/")[2]) == (404, "not-found"), token
 
@@ -880,10 +915,20 @@ def opened(workbook: bytes, folder: Path) -> ElementTree.Element:
     assert office, "LibreOffice opens the workbook here: make office"
     (folder / "report.xlsx").write_bytes(workbook)
     subprocess.run(
-        [office, "--headless", f"-env:UserInstallation={folder.as_uri()}/profile",
-         "--convert-to", "fods", "--outdir", str(folder), str(folder / "report.xlsx")],
-        check=True, capture_output=True, timeout=120,
-    )  # fmt: skip
+        [
+            office,
+            "--headless",
+            f"-env:UserInstallation={folder.as_uri()}/profile",
+            "--convert-to",
+            "fods",
+            "--outdir",
+            str(folder),
+            str(folder / "report.xlsx"),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
     return ElementTree.fromstring((folder / "report.fods").read_text())
 
 
@@ -1042,29 +1087,47 @@ def test_moves_are_made_once_and_in_order(door: Table) -> None:
 def test_what_ended_by_itself_is_over(door: Table) -> None:
     """A month's use in overdraft: its episode and its mark end with the month, unasked."""
     owner, meter = new_id(), usage_meter("exports")
-    over, ends = history.Level(5, 2, None), START + DAY
-    change = history.KeptChange(
-        1, START, "consumed", "k", "r", over, None, 0, {}, {}, (), usage="exports", quantity=5,
-        period=(START // 1000, ends // 1000), until=ends,
-    )  # fmt: skip
-    folded = history.History(None, 0)
+    over, ends = Level(5, 2, None), START + DAY
+    change = KeptChange(
+        1,
+        START,
+        "consumed",
+        "k",
+        "r",
+        over,
+        None,
+        0,
+        {},
+        {},
+        (),
+        usage="exports",
+        quantity=5,
+        period=(START // 1000, ends // 1000),
+        until=ends,
+    )
+    folded = History(None, 0)
     folded.apply(change)
     latest = folded.latest
     assert latest
     assert latest.level.is_near
     [episode] = folded.episodes.values()
     door.execute(Put(episode_key(owner, meter, START), episode._asdict()))
-    key = quarter_key(owner, meter, history.quarter_name(latest.start))
+    key = quarter_key(owner, meter, quarter_name(latest.start))
     door.execute(Put(key, latest.to_item(None)))
     for start, count in ((ends - HOUR, 1), (ends, 0)):
         period = PERIOD._replace(start=start, end=start + DAY, until=start + DAY)
         assert door.run(reading._episodes(owner, meter, period, NOW)) == count
     # The next use, far below the limit, takes away the mark of what is near now.
     following = change._replace(
-        seq=2, at=ends + HOUR, before=history.Level(0, 2, None), before_at=ends,
-        level=history.Level(1, 2, None), quantity=1, until=None,
-    )  # fmt: skip
-    folded = history.History(latest, 0)
+        seq=2,
+        at=ends + HOUR,
+        before=Level(0, 2, None),
+        before_at=ends,
+        level=Level(1, 2, None),
+        quantity=1,
+        until=None,
+    )
+    folded = History(latest, 0)
     folded.apply(following)
     assert folded.latest
     requests = list(_mark_level(owner, meter, [following], latest, folded.latest, is_marked=False))

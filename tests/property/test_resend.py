@@ -8,10 +8,12 @@ import pytest
 from functions.deliver import deliveries as room
 from functions.deliver.deliveries import Deliveries
 from local.dynamodb import DynamoDBLocal
-from shared import aws, events
+from shared import aws
 from shared.clock import now_ms
 from shared.dynamodb.keys import delivery_key
 from shared.dynamodb.requests import BatchPut, Get
+from shared.events import builders
+from shared.events import types as event_types
 from tests.notifier import Recorder
 from tests.support import IS_SOAK, acting_as, create_table, open_door
 
@@ -25,10 +27,14 @@ def test_every_delivery_of_a_large_resend_is_queued_once(
     """Each page asks for the next: Lambda would stop a chain that long, were it not allowed."""
     door = open_door(dynamodb.url, create_table(dynamodb.url))
     webhook_id, now = "whk_test", now_ms()
-    event = json.dumps(events.of_test(webhook_id, events.SEAT_DENIED, now, "nonce"))
+    event = json.dumps(builders.of_test(webhook_id, event_types.SEAT_DENIED, now, "nonce"))
     failed: dict[str, Any] = {
-        "status": "failed", "event": event, "attemptCount": 8, "step": 8, "attempts": [],
-    }  # fmt: skip
+        "status": "failed",
+        "event": event,
+        "attemptCount": 8,
+        "step": 8,
+        "attempts": [],
+    }
     keys = [delivery_key(webhook_id, now - number, f"evt_{number}") for number in range(COUNT)]
     door.execute(BatchPut(tuple((key, failed) for key in keys)))
     recorder = Recorder()

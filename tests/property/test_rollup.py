@@ -6,17 +6,19 @@ from collections.abc import Iterator
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import history, rollup
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import SEATS, quarter_key, rollup_key
+from shared.dynamodb.paging import all_of
 from shared.dynamodb.requests import Item, Query
-from shared.history import DAY_MS, HOUR_MS, Usage
-from shared.rollup import DAYS, HOURS, QUARTERS, DeniedHour
+from shared.history import queries, rollups
+from shared.history.buckets import DAY_MS, HOUR_MS, QUARTER_MS
+from shared.history.queries import Usage
+from shared.history.rollups import DAYS, HOURS, QUARTERS, DeniedHour
 from tests.notifier import Notifier
 from tests.property.life import EXPORTS, START, Clean, Life
 from tests.support import IS_SOAK, open_door
 
-SIZES = {QUARTERS: history.QUARTER_MS, HOURS: HOUR_MS, DAYS: DAY_MS}
+SIZES = {QUARTERS: QUARTER_MS, HOURS: HOUR_MS, DAYS: DAY_MS}
 METERS = (SEATS, EXPORTS)
 
 
@@ -41,8 +43,8 @@ def late(life: Life) -> Table:
 
 def check(door: Table, life: Life, meter: str, size: str, start: int, end: int, now: int) -> None:
     step = SIZES[size]
-    fine = door.run(history.records(life.id, start, end, now, meter))
-    coarse = door.run(rollup.records(life.id, start, end, now, size, meter))
+    fine = door.run(queries.records(life.id, start, end, now, meter))
+    coarse = door.run(rollups.records(life.id, start, end, now, size, meter))
     for at in range(start, end, step):
         assert as_told(coarse.usage(at, at + step)) == as_told(fine.usage(at, at + step)), (
             meter,
@@ -56,8 +58,11 @@ def as_told(usage: Usage) -> Usage:
     nobody = frozenset[str]()
     return usage._replace(
         counts={name: n for name, n in usage.counts.items() if n},
-        denied_attempts=0, denied_seats=nobody, people=nobody, over=nobody,
-    )  # fmt: skip
+        denied_attempts=0,
+        denied_seats=nobody,
+        people=nobody,
+        over=nobody,
+    )
 
 
 def windows(life: Life) -> Iterator[tuple[int, int]]:
@@ -92,11 +97,11 @@ def test_denied_hours_count_what_callers_were_told(clean: Clean, is_late: bool) 
         for at, key in told:
             wanted.setdefault(at - at % HOUR_MS, []).append(key)
         first, last = min(wanted), max(wanted) + HOUR_MS
-        found = door.run(rollup.denied_hours(life.id, first, last, meter))
+        found = door.run(rollups.denied_hours(life.id, first, last, meter))
         assert found == [
             DeniedHour(at, len(keys), len(set(keys))) for at, keys in sorted(wanted.items())
         ]
-        assert door.run(rollup.denied_hours(life.id, first + HOUR_MS, last, meter)) == found[1:]
+        assert door.run(rollups.denied_hours(life.id, first + HOUR_MS, last, meter)) == found[1:]
 
 
 def test_a_roll_up_is_kept_as_long_as_its_records(clean: Clean) -> None:
@@ -116,7 +121,7 @@ def test_a_roll_up_is_kept_as_long_as_its_records(clean: Clean) -> None:
 
 
 def items_of(door: Table, pk: str) -> list[Item]:
-    return door.run(history.all_of(Query("pk = :pk", {":pk": pk})))
+    return door.run(all_of(Query("pk = :pk", {":pk": pk})))
 
 
 def test_a_year_is_read_in_a_bounded_number_of_items(clean: Clean) -> None:
@@ -133,7 +138,7 @@ def test_a_year_is_read_in_a_bounded_number_of_items(clean: Clean) -> None:
     clean.door.execute = counted  # type: ignore[method-assign]
     try:
         end = life.end - life.end % DAY_MS + DAY_MS
-        found = clean.door.run(rollup.records(life.id, end - 366 * DAY_MS, end, life.end, DAYS))
+        found = clean.door.run(rollups.records(life.id, end - 366 * DAY_MS, end, life.end, DAYS))
     finally:
         clean.door.execute = execute  # type: ignore[method-assign]
     assert sum(read) <= 366 + 96 + 2

@@ -7,16 +7,25 @@ from typing import Any
 import pytest
 import simpy
 
+from benchmarks.new_pool import new_pages
 from benchmarks.scale import counting, run
 from benchmarks.scale.designs import DESIGNS, OnePage, Pages, Textbook
 from benchmarks.scale.engine import PLAIN, READ, TRANSACTION, Engine, Throttled, units
 from local.dynamodb import DynamoDBLocal
-from shared import ledger, pool, problems, usage, usage_parts
+from shared import problems
+from shared.audit import Change
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import Key
 from shared.dynamodb.requests import Get, Pause, Put, Query, Refused, Update
-from shared.ledger import Change, Holder
-from tests.support import IS_SOAK, create_table, new_id, open_door, terms
+from shared.seats import activation
+from shared.seats.encoding import Stamps, activation_id
+from shared.seats.release import release_grant
+from shared.seats.terms import new_page, page_terms
+from shared.seats.writes import Holder
+from shared.usage import allocation, consumption, sharded
+from shared.usage.counter import UsageTerms
+from shared.usage.terms import new_counter
+from tests.support import IS_SOAK, create_table, new_id, open_door, patch_constant, terms
 
 NOW = 2_500_000_000_000
 LIVES = range(4 if IS_SOAK else 1)
@@ -70,8 +79,8 @@ class Both:
 def test_random_lives_of_the_ledger(door: Table, seed: int) -> None:
     chance = random.Random(seed)
     both, owner, now = Both(door), new_id(), NOW
-    stamps = ledger.Stamps(salt=seed)
-    both.execute(ledger.new_page(owner, terms(6, 9, lease=600), Change("k", "r", now)))
+    stamps = Stamps(salt=seed)
+    both.execute(new_page(owner, terms(6, 9, lease=600), Change("k", "r", now)))
     held: list[str] = []
     outcomes = set()
     for number in range(300):
@@ -81,17 +90,17 @@ def test_random_lives_of_the_ledger(door: Table, seed: int) -> None:
             what = chance.random()
             if what < 0.6:
                 holder = Holder(f"user{chance.randrange(14)}", "Name", {"device": "x"})
-                operation = pool.take(
+                operation = activation.take(
                     owner, holder, change, stamps.next(now), expect_overdraft=chance.random() < 0.5
                 )
                 grant = both.run(operation, now)
-                held.append(ledger.activation_id(grant.key, grant.seat.stamp))
+                held.append(activation_id(grant.key, grant.seat.stamp))
                 outcomes.add("overdraft" if grant.seat.is_overdraft else "within")
             elif what < 0.9 and held:
-                both.run(pool.release(owner, chance.choice(held), change), now)
+                both.run(release_grant(owner, chance.choice(held), change), now)
             else:
                 valid = terms(chance.randint(3, 7), chance.choice((7, 9, 9, None)), lease=600)
-                both.execute(ledger.change_terms(owner, valid, change, lease_changed=False))
+                both.execute(page_terms(owner, valid, change, lease_changed=False))
         except problems.HardCapReached:
             outcomes.add("denied")
     assert outcomes == {"within", "overdraft", "denied"}
@@ -103,12 +112,12 @@ def test_random_lives_of_a_pool(door: Table, pages: int) -> None:
     """With its indexes, transactions, and leases that run out."""
     chance = random.Random(pages)
     both, owner, now = Both(door), new_id(), NOW
-    stamps = ledger.Stamps(salt=pages)
+    stamps = Stamps(salt=pages)
     cap = pages * 4
     valid = terms(cap - 2, cap, lease=200)
-    for key, item in pool.new_pages(owner, valid, pages, Change("k", "r", now)):
+    for key, item in new_pages(owner, valid, pages, Change("k", "r", now)):
         both.execute(Put(key, item))
-    memory = pool.Memory()
+    memory = activation.Memory()
     held: list[str] = []
     outcomes = set()
     for number in range(60 + cap * 4):
@@ -117,12 +126,12 @@ def test_random_lives_of_a_pool(door: Table, pages: int) -> None:
         try:
             if chance.random() < 0.85:
                 holder = Holder(f"user{chance.randrange(cap * 3)}", "Name", {"device": "x"})
-                operation = pool.take(owner, holder, change, stamps.next(now), memory=memory)
+                operation = activation.take(owner, holder, change, stamps.next(now), memory=memory)
                 grant = both.run(operation, now)
-                held.append(ledger.activation_id(grant.key, grant.seat.stamp))
+                held.append(activation_id(grant.key, grant.seat.stamp))
                 outcomes.add("granted")
             elif held:
-                both.run(pool.release(owner, chance.choice(held), change, memory=memory), now)
+                both.run(release_grant(owner, chance.choice(held), change, memory=memory), now)
         except problems.HardCapReached:
             outcomes.add("denied")
         assert both.engine.held <= cap
@@ -134,15 +143,15 @@ def test_random_lives_of_a_pool(door: Table, pages: int) -> None:
 def test_random_lives_of_a_counter(door: Table, seed: int) -> None:
     chance = random.Random(seed)
     both, owner, now = Both(door), new_id(), NOW
-    valid = usage.Terms(30, 40, "monthly", "Europe/Berlin", "active", 0, None)
-    both.execute(usage.new_counter(owner, "exports", valid, Change("k", "r", now)))
+    valid = UsageTerms(30, 40, "monthly", "Europe/Berlin", "active", 0, None)
+    both.execute(new_counter(owner, "exports", valid, Change("k", "r", now)))
     denied = 0
     for number in range(120):
         now += chance.choice((1, 60_000, 86_400_000))
         key = f"{chance.randrange(60):016d}"
         change = Change("k", f"r{number}", now)
         try:
-            both.run(usage.consume(owner, "exports", key, chance.randint(1, 6), change), now)
+            both.run(consumption.consume(owner, "exports", key, chance.randint(1, 6), change), now)
         except (problems.HardCapReached, problems.IdempotencyConflict):
             denied += 1
     assert denied
@@ -153,12 +162,12 @@ def test_random_lives_of_a_counter(door: Table, seed: int) -> None:
 def test_random_lives_of_a_spread_limit(
     door: Table, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    monkeypatch.setattr(usage_parts, "PARTS", 4)
+    patch_constant(monkeypatch, "shared.usage", "PARTS", 4)
     chance = random.Random(seed)
     both, limit, now = Both(door), (new_id(), "exports"), NOW
-    valid = usage.Terms(100, 150, "monthly", "Europe/Berlin", "active", 0, None)
-    both.execute(usage.new_counter(*limit, valid, Change("k", "r", now)))
-    both.execute(usage_parts._spread(limit))
+    valid = UsageTerms(100, 150, "monthly", "Europe/Berlin", "active", 0, None)
+    both.execute(new_counter(*limit, valid, Change("k", "r", now)))
+    both.execute(sharded.start_sharding(limit))
     denied = 0
     for number in range(120):
         now += chance.choice((1, 1, 60_000, 86_400_000))
@@ -166,8 +175,8 @@ def test_random_lives_of_a_spread_limit(
         key, quantity = f"{chance.randrange(60):016d}", chance.randint(1, 20)
         try:
             if chance.random() < 0.1:
-                both.run(usage_parts.look_after(*limit, change), now)
-            both.run(usage_parts.consume(*limit, key, quantity, change), now)
+                both.run(allocation.look_after(*limit, change), now)
+            both.run(sharded.consume(*limit, key, quantity, change), now)
         except (problems.HardCapReached, problems.IdempotencyConflict):
             denied += 1
     assert denied
@@ -200,13 +209,13 @@ def test_units_are_those_of_the_engine(dynamodb: DynamoDBLocal) -> None:
     owner = new_id()
     env = simpy.Environment()
     engine = Engine(env, random.Random(1))
-    page = ledger.new_page(owner, terms(128, 128, lease=600), Change("k", "r", NOW))
+    page = new_page(owner, terms(128, 128, lease=600), Change("k", "r", NOW))
     for each in (door.execute, engine.write):
         each(page)
-    stamps = ledger.Stamps(salt=1)
+    stamps = Stamps(salt=1)
     differing = 0
     for number in range(128):
-        operation = pool.take(
+        operation = activation.take(
             owner, Holder(f"user{number}", "Name", {}), Change("k", "r", NOW), stamps.next(NOW)
         )
         request = operation.send(None)

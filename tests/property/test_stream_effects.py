@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared import events, history
 from shared.api.schemas.events import EVENTS
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import LEDGER_PREFIX, SEATS, Key, change_key, episode_key
 from shared.dynamodb.requests import Item
-from shared.history import KeptChange
+from shared.events import builders
+from shared.events import types as event_types
+from shared.history import queries
+from shared.history.changes import COUNTS, KeptChange
+from shared.history.episodes import episode_view
 from tests.notifier import QUIET_MS, Notifier, Recorder
 from tests.property.life import (
     EXPORTS,
@@ -45,10 +48,14 @@ def clean(dynamodb: DynamoDBLocal, request: pytest.FixtureRequest) -> Clean:
 def test_a_life_is_busy(clean: Clean) -> None:
     """So that the rest of these tests say something."""
     kinds = {event["type"] for event in clean.recorder.events}
-    assert kinds == set(events.TYPES) - {
-        events.EXPIRED, events.DELETED, events.ENDPOINT_DISABLED,
-        events.FOLLOW_UP_UPDATED, events.REPORT_PUBLISHED, events.SEATS_REQUESTED,
-    }  # fmt: skip
+    assert kinds == set(event_types.TYPES) - {
+        event_types.EXPIRED,
+        event_types.DELETED,
+        event_types.ENDPOINT_DISABLED,
+        event_types.FOLLOW_UP_UPDATED,
+        event_types.REPORT_PUBLISHED,
+        event_types.SEATS_REQUESTED,
+    }
     assert len({key for key in clean.effects if key.pk.startswith("EPISODES")}) > 2
     assert len(clean.life.denied) > 5
 
@@ -56,14 +63,17 @@ def test_a_life_is_busy(clean: Clean) -> None:
 def test_every_event_has_the_shape_that_is_written_down(clean: Clean) -> None:
     for event in clean.recorder.events:
         EVENTS[event["type"]].model_validate(event)
-    for kind in events.TYPES:
-        EVENTS[kind].model_validate(events.of_test("whk_x", kind, START, "nonce"))
+    for kind in event_types.TYPES:
+        EVENTS[kind].model_validate(builders.of_test("whk_x", kind, START, "nonce"))
 
 
 def test_the_latest_record_is_kept_however_long_nothing_happens(clean: Clean) -> None:
     """What follows is folded onto it, and read from it."""
-    records = [item for key, item in sorted(clean.effects.items()) if key.pk.endswith("#seats")
-               and key.pk.startswith("HISTORY#")]  # fmt: skip
+    records = [
+        item
+        for key, item in sorted(clean.effects.items())
+        if key.pk.endswith("#seats") and key.pk.startswith("HISTORY#")
+    ]
     assert ["ttl" in record for record in records] == [True] * (len(records) - 1) + [False]
 
 
@@ -119,9 +129,11 @@ def test_records_that_were_given_up_and_come_late(clean: Clean) -> None:
     # A threshold that was passed within the hour may have been found by another change.
     # So may what a usage limit tells once a period.
     may_differ = (
-        events.THRESHOLD_REACHED, events.USAGE_THRESHOLD_REACHED,
-        events.USAGE_OVERDRAFT_ENTERED, events.USAGE_OVERDRAFT_EXHAUSTED,
-    )  # fmt: skip
+        event_types.THRESHOLD_REACHED,
+        event_types.USAGE_THRESHOLD_REACHED,
+        event_types.USAGE_OVERDRAFT_ENTERED,
+        event_types.USAGE_OVERDRAFT_EXHAUSTED,
+    )
     assert {e for e in sent(notifier.recorder) if e[1] not in may_differ} == {
         e for e in sent(clean.recorder) if e[1] not in may_differ
     }
@@ -154,8 +166,12 @@ def short(dynamodb: DynamoDBLocal) -> Clean:
 def test_a_failure_at_every_call(short: Clean, kind: str, at_once: int) -> None:
     life, clean = short.life, short
     kinds = {event["type"] for event in clean.recorder.events}
-    assert {events.OVERDRAFT_ENTERED, events.OVERDRAFT_EXITED, events.SEAT_DENIED} <= kinds
-    assert {events.USAGE_OVERDRAFT_ENTERED, events.USAGE_DENIED} <= kinds
+    assert {
+        event_types.OVERDRAFT_ENTERED,
+        event_types.OVERDRAFT_EXITED,
+        event_types.SEAT_DENIED,
+    } <= kinds
+    assert {event_types.USAGE_OVERDRAFT_ENTERED, event_types.USAGE_DENIED} <= kinds
     table_calls, aws_calls = count_calls(life, at_once)
     assert table_calls > 30
     assert aws_calls > 5
@@ -211,7 +227,7 @@ def check_fault(
 class Refusing(Recorder):
     """A bus that refuses one type of event until it is mended, and a queue that takes everything."""
 
-    refused = events.OVERDRAFT_ENTERED
+    refused = event_types.OVERDRAFT_ENTERED
 
     def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
         taken = [entry for entry in Entries if entry["DetailType"] != self.refused]
@@ -273,11 +289,13 @@ def recount(clean: Clean, start: int, end: int, now: int) -> dict[str, Any]:
     denied = [(at, key) for at, key in clean.life.denied if start <= at < end]
     counts = {
         name: sum(
-            1 for change in inside for seat in change.seats
+            1
+            for change in inside
+            for seat in change.seats
             if (seat.get("reason") or seat["kind"]) == name
         )
-        for name in history.COUNTS
-    }  # fmt: skip
+        for name in COUNTS
+    }
     counts["brief"] = brief(line, start, end)
     return {
         "lowest": min(levels, default=0),
@@ -307,7 +325,7 @@ def test_every_figure_can_be_recounted(clean: Clean, interval: str) -> None:
     cuts = cuts_of(interval, START, now)
     assert cuts[0] <= START
     assert cuts[-1] >= now
-    found = clean.door.run(history.usage(clean.life.id, cuts, now))
+    found = clean.door.run(queries.usage(clean.life.id, cuts, now))
     assert len(found) == len(cuts) - 1
     for counted in found if interval != "15m" else found[:400]:
         expected = recount(clean, counted.start, counted.end, now)
@@ -344,16 +362,18 @@ def test_episodes_can_be_recounted(clean: Clean) -> None:
     pk = episode_key(clean.life.id, SEATS, 0).pk
     found = [item for key, item in sorted(clean.effects.items()) if key.pk == pk]
     now = clean.life.end + 3_600_000
-    latest = clean.door.run(history.latest_quarter(clean.life.id))
+    latest = clean.door.run(queries.latest_quarter(clean.life.id))
     assert len(found) == len(episodes)
     for item, expected in zip(found, episodes, strict=True):
         assert (item["start"], item.get("end"), item["peak"]) == (
-            expected["start"], expected["end"], expected["peak"],
-        )  # fmt: skip
+            expected["start"],
+            expected["end"],
+            expected["peak"],
+        )
         assert item.get("distinct", 0) == len(expected["seats"])
         end = expected["end"] or now
         whole = recount(clean, expected["start"], end, now)
-        view = clean.door.run(history.episode_view(clean.life.id, item, latest, now))
+        view = clean.door.run(episode_view(clean.life.id, item, latest, now))
         assert view["overdraftSeatSeconds"] == whole["overdraft_seat_ms"] // 1000
         assert view["overdraftSeconds"] == whole["overdraft_ms"] // 1000
         assert view["deniedAttempts"] == whole["denied_attempts"]
@@ -364,7 +384,7 @@ def test_thresholds_fire_once_per_crossing_and_not_again_within_the_hour(clean: 
     fired = [
         (event["data"]["threshold"], event["data"]["seq"])
         for event in clean.recorder.events
-        if event["type"] == events.THRESHOLD_REACHED
+        if event["type"] == event_types.THRESHOLD_REACHED
     ]
     expected, last = [], dict[int, int]()
     before = 0
@@ -390,9 +410,9 @@ def test_seats_activated_and_denied_are_all_events(clean: Clean) -> None:
     came = sum(change.counts()["activated"] for change in changes)
     ways = ("released", "lease_expired", "removed")
     went = sum(change.counts()[way] for change in changes for way in ways)
-    assert told.count(events.SEAT_ACTIVATED) == came
-    assert told.count(events.SEAT_DEACTIVATED) == went
-    assert told.count(events.SEAT_DENIED) == len(clean.life.denied)
+    assert told.count(event_types.SEAT_ACTIVATED) == came
+    assert told.count(event_types.SEAT_DEACTIVATED) == went
+    assert told.count(event_types.SEAT_DENIED) == len(clean.life.denied)
 
 
 def test_a_seat_record_tells_its_history(clean: Clean) -> None:
@@ -443,7 +463,7 @@ def test_every_figure_of_a_usage_limit_can_be_recounted(
     if now >= may:
         line.append((may, 0, *line[-1][2:]))
     cuts = cuts_of(interval, START, now)
-    found = clean.door.run(history.usage(clean.life.id, cuts, now, EXPORTS))
+    found = clean.door.run(queries.usage(clean.life.id, cuts, now, EXPORTS))
     stretches = [
         (at, line[n + 1][0] if n + 1 < len(line) else now, used, max(0, used - purchased))
         for n, (at, used, purchased, _) in enumerate(line)
@@ -465,9 +485,10 @@ def test_every_figure_of_a_usage_limit_can_be_recounted(
         )
         for name in ("consumed", "corrected"):
             total = sum(
-                quantity for at, kind, quantity in clean.life.counted
+                quantity
+                for at, kind, quantity in clean.life.counted
                 if kind == name and start <= at < end
-            )  # fmt: skip
+            )
             assert counted.counts[name] == total
         denied = [key for at, key in clean.life.requests_denied if start <= at < end]
         assert counted.denied_attempts == len(denied)
@@ -478,7 +499,8 @@ def test_a_usage_limit_tells_once_a_period(clean: Clean) -> None:
     fired = [
         (event["type"], event["data"].get("threshold"), event["data"]["usage"]["periodStart"])
         for event in clean.recorder.events
-        if event["type"].startswith("entitlement.usage.") and event["type"] != events.USAGE_DENIED
+        if event["type"].startswith("entitlement.usage.")
+        and event["type"] != event_types.USAGE_DENIED
     ]
     assert len(fired) == len(set(fired))
     crossed: set[tuple[str, int | None]] = set()
@@ -487,19 +509,23 @@ def test_a_usage_limit_tells_once_a_period(clean: Clean) -> None:
             break
         for percent in (50, 100):
             if used * 100 >= percent * purchased:
-                crossed.add((events.USAGE_THRESHOLD_REACHED, percent))
+                crossed.add((event_types.USAGE_THRESHOLD_REACHED, percent))
         if used > purchased:
-            crossed.add((events.USAGE_OVERDRAFT_ENTERED, None))
+            crossed.add((event_types.USAGE_OVERDRAFT_ENTERED, None))
         if used >= cap:
-            crossed.add((events.USAGE_OVERDRAFT_EXHAUSTED, None))
+            crossed.add((event_types.USAGE_OVERDRAFT_EXHAUSTED, None))
     march = {each[:2] for each in fired if each[2] == "2049-03-01T05:00:00Z"}
     # A limit that is lowered below what is used tells nothing: nobody has consumed.
     assert march <= crossed
-    assert {events.USAGE_OVERDRAFT_ENTERED, events.USAGE_THRESHOLD_REACHED} <= {k for k, _ in march}
+    assert {event_types.USAGE_OVERDRAFT_ENTERED, event_types.USAGE_THRESHOLD_REACHED} <= {
+        k for k, _ in march
+    }
 
 
 def test_denied_requests_are_all_events(clean: Clean) -> None:
-    told = [e["data"]["denial"] for e in clean.recorder.events if e["type"] == events.USAGE_DENIED]
+    told = [
+        e["data"]["denial"] for e in clean.recorder.events if e["type"] == event_types.USAGE_DENIED
+    ]
     assert len(told) == len(clean.life.requests_denied)
     assert {each["requestKey"] for each in told} == {k for _, k in clean.life.requests_denied}
 
@@ -529,8 +555,8 @@ def test_episodes_of_a_usage_limit_end_with_its_period(clean: Clean) -> None:
     found = [item for key, item in sorted(clean.effects.items()) if key.pk == pk]
     assert [[item["start"], item.get("end")] for item in found] == expected
     now = clean.life.end + 40 * 86_400_000
-    latest = clean.door.run(history.latest_quarter(clean.life.id, EXPORTS))
+    latest = clean.door.run(queries.latest_quarter(clean.life.id, EXPORTS))
     may = to_rfc3339(MONTH_END + 30 * 86_400_000)
     for item, (_, end) in zip(found, expected, strict=True):
-        view = clean.door.run(history.episode_view(clean.life.id, item, latest, now, EXPORTS))
+        view = clean.door.run(episode_view(clean.life.id, item, latest, now, EXPORTS))
         assert view["end"] == (may if end is None else to_rfc3339(end)), "it outlives its period"

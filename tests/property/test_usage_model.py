@@ -8,18 +8,24 @@ import itertools
 from collections import Counter as Tally
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from local.dynamodb import DynamoDBLocal
-from shared import problems, usage
+from shared import problems
+from shared.audit import Change
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition, usage_key, usage_meter
 from shared.dynamodb.requests import Accepted, Get, Query, Transact
-from shared.ledger import Change
-from shared.usage import DAY, Counter, Terms, month_of
+from shared.usage import consumption, corrections
+from shared.usage.counter import Counter, UsageTerms
+from shared.usage.periods import DAY, Period, calendar_month
+from shared.usage.request_log import LEAF
+from shared.usage.terms import new_counter, terms_update, under_terms
+from shared.usage.views import consumption_view, period_view
 from tests.property.machine import Lost, drive, run_machine
-from tests.support import NOW, create_table, new_id, open_door, timed_key
+from tests.support import NOW, create_table, new_id, open_door, patch_constant, timed_key
 
 ZONE = "America/New_York"
 # Half of them tell a time: of before, of now, of what is yet to come.
@@ -44,16 +50,16 @@ class UsageMachine(RuleBasedStateMachine):
         super().__init__()
         self.owner = new_id()
         self.now = NOW
-        self.valid = Terms(20, 25, "monthly", ZONE, "active", 0, None)
+        self.valid = UsageTerms(20, 25, "monthly", ZONE, "active", 0, None)
         self.used = 0
-        self.period = month_of(NOW, ZONE)
+        self.period = calendar_month(NOW, ZONE)
         self.told: dict[str, Told] = {}
         self.attempts: Tally[str] = Tally()
         self.seq = 1
         self.fillers = itertools.count()
         self.requests = itertools.count(1)
         self.leaf: int | None = None
-        counter = usage.new_counter(self.owner, "x", self.valid, self.change())
+        counter = new_counter(self.owner, "x", self.valid, self.change())
         assert isinstance(self.door.execute(counter), Accepted)
 
     def change(self) -> Change:
@@ -77,8 +83,8 @@ class UsageMachine(RuleBasedStateMachine):
             until = self.valid.valid_until
             if not is_monthly and until is not None and until <= self.period.end:
                 return  # the limit itself is over
-            renewed = usage.Period(self.period.end, None)
-            self.period, self.used = month_of(self.now, ZONE) if is_monthly else renewed, 0
+            renewed = Period(self.period.end, None)
+            self.period, self.used = calendar_month(self.now, ZONE) if is_monthly else renewed, 0
 
     def known(self, key: str) -> Told | None:
         told = self.told.get(key)
@@ -101,15 +107,20 @@ class UsageMachine(RuleBasedStateMachine):
             "quantity": quantity,
             "isOverdraft": over > 0,
             "overdraftQuantity": over,
-            "status": "overdraft" if used > purchased else
-                      "at_limit" if used == purchased else "within_limit",
+            "status": "overdraft"
+            if used > purchased
+            else "at_limit"
+            if used == purchased
+            else "within_limit",
             "usage": {
-                "used": used, "purchased": purchased, "hardCap": cap,
+                "used": used,
+                "purchased": purchased,
+                "hardCap": cap,
                 "overdraftUsed": max(0, used - purchased),
                 "available": None if cap is None else max(0, cap - used),
             },
-            **usage.period_view(self.period),
-        }  # fmt: skip
+            **period_view(self.period),
+        }
 
     def took_place(self, key: str, quantity: int, answer: dict[str, Any]) -> None:
         self.begin_what_is_due()
@@ -140,7 +151,7 @@ class UsageMachine(RuleBasedStateMachine):
             assert known is None
             assert type(problem) is refusal
             return
-        answer = usage.consumption_view("x", outcome.told)
+        answer = consumption_view("x", outcome.told)
         if known:
             assert known.quantity == quantity
             assert answer == known.answer, "not the first answer"
@@ -159,9 +170,9 @@ class UsageMachine(RuleBasedStateMachine):
     )
     def consume(self, key: str, quantity: int, hint: bool, lose: int | None) -> None:
         leaf = self.leaf if hint else None
-        operation = usage.consume(
+        operation = consumption.consume(
             self.owner, "x", key, quantity, self.change(), busy_leaf=leaf
-        )  # fmt: skip
+        )
         self.outcome(key, quantity, lambda: self.run(operation, lose=lose))
 
     @rule(
@@ -175,7 +186,9 @@ class UsageMachine(RuleBasedStateMachine):
     ) -> None:
         """The process may end between any two requests; the client then asks again."""
         leaf = self.leaf if hint else None
-        operation = usage.consume(self.owner, "x", key, quantity, self.change(), busy_leaf=leaf)
+        operation = consumption.consume(
+            self.owner, "x", key, quantity, self.change(), busy_leaf=leaf
+        )
 
         def crashing() -> Any:
             return self.run(operation, crash=crash)
@@ -184,7 +197,7 @@ class UsageMachine(RuleBasedStateMachine):
             self.outcome(key, quantity, crashing)
         except Lost:
             self.follow_a_crash(key, quantity)
-        again = usage.consume(self.owner, "x", key, quantity, self.change())
+        again = consumption.consume(self.owner, "x", key, quantity, self.change())
         self.outcome(key, quantity, lambda: self.run(again))
 
     def follow_a_crash(self, key: str, quantity: int) -> None:
@@ -201,7 +214,9 @@ class UsageMachine(RuleBasedStateMachine):
             return
         for _ in range(count):
             key = self.filler()
-            operation = usage.consume(self.owner, "x", key, 1, self.change(), busy_leaf=self.leaf)
+            operation = consumption.consume(
+                self.owner, "x", key, 1, self.change(), busy_leaf=self.leaf
+            )
             self.outcome(key, 1, lambda operation=operation: self.run(operation))
             self.correct(-1, self.filler())
         self.leaf = self.counter().leaf_number
@@ -211,7 +226,7 @@ class UsageMachine(RuleBasedStateMachine):
         return timed_key(self.now * 1000, 99 + number) if number % 3 else f"filler{number:06d}"
 
     def correct(self, quantity: int, key: str, lose: int | None = None) -> None:
-        operation = usage.correct(self.owner, "x", key, quantity, "a test", self.change())
+        operation = corrections.correct(self.owner, "x", key, quantity, "a test", self.change())
         refusal = self.refusal()
         known = self.known(key)
         try:
@@ -229,7 +244,7 @@ class UsageMachine(RuleBasedStateMachine):
         except problems.Problem as problem:
             assert type(problem) is refusal
         else:
-            answer = usage.consumption_view("x", outcome.told)
+            answer = consumption_view("x", outcome.told)
             if known:
                 assert answer == known.answer
                 return
@@ -265,22 +280,20 @@ class UsageMachine(RuleBasedStateMachine):
     ) -> None:
         until = None if ends_in is None else self.now + ends_in
         old = self.valid.valid_until
-        valid = Terms(*limits, schedule, ZONE, status, 0, until)
+        valid = UsageTerms(*limits, schedule, ZONE, status, 0, until)
         is_renewed = old is not None and (until is None or until > old)
         counter = self.counter()
-        new = usage.changed(counter, valid, self.now, is_renewed=is_renewed)
-        write = self.run(
-            usage.change_terms(self.owner, "x", counter, new, self.change()), lose=lose
-        )
+        new = under_terms(counter, valid, self.now, is_renewed=is_renewed)
+        write = self.run(terms_update(self.owner, "x", counter, new, self.change()), lose=lose)
         self.begin_what_is_due()
         if write:
             assert isinstance(self.door.execute(Transact((write,))), Accepted)
             self.seq += 1
         if schedule == "monthly":
-            self.period = month_of(self.now, ZONE)
+            self.period = calendar_month(self.now, ZONE)
         elif schedule == "on_renewal":
             if is_renewed and old is not None and old <= self.now:
-                self.period, self.used = usage.Period(self.now, None), 0
+                self.period, self.used = Period(self.now, None), 0
             elif self.valid.schedule != "on_renewal" or self.period.end is None:
                 self.period = self.period._replace(end=old if until != old else None)
         else:
@@ -292,7 +305,7 @@ class UsageMachine(RuleBasedStateMachine):
         known = self.known(key) if key else None
         refusal = self.refusal()
         try:
-            told = self.run(usage.preview(self.owner, "x", key, quantity, self.change()))
+            told = self.run(consumption.preview(self.owner, "x", key, quantity, self.change()))
         except problems.IdempotencyConflict:
             assert known is not None
             assert known.quantity != quantity
@@ -302,7 +315,7 @@ class UsageMachine(RuleBasedStateMachine):
         except problems.Problem as problem:
             assert type(problem) is refusal
         else:
-            answer = usage.consumption_view("x", told)
+            answer = consumption_view("x", told)
             assert answer == (known.answer if known else self.expect(quantity))
 
     # --- What must always hold ------------------------------------------------------------------
@@ -323,7 +336,7 @@ class UsageMachine(RuleBasedStateMachine):
         self.begin_what_is_due()
         assert (current.used, current.period) == (self.used, self.period)
         # A full leaf is turned by whoever filled it; if they end before that, by the next to do so.
-        assert len(counter.leaf.entries) < 4 * usage.LEAF
+        assert len(counter.leaf.entries) < 4 * LEAF
 
     def teardown(self) -> None:
         assert self.attempts_on_record() == +self.attempts
@@ -331,8 +344,6 @@ class UsageMachine(RuleBasedStateMachine):
 
 def test_a_usage_limit_behaves_as_its_model(dynamodb: DynamoDBLocal) -> None:
     UsageMachine.door = open_door(dynamodb.url, create_table(dynamodb.url))
-    usage.LEAF, leaf = 4, usage.LEAF  # a short one: many leaves are turned
-    try:
+    with pytest.MonkeyPatch.context() as patched:
+        patch_constant(patched, "shared.usage", "LEAF", 4)  # many logs are rotated
         run_machine(UsageMachine, examples=8, steps=30)
-    finally:
-        usage.LEAF = leaf

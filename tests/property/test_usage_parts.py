@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from local.dynamodb import DynamoDBLocal
-from shared import problems, usage, usage_parts
+from shared import problems
+from shared.audit import Change
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import (
     DENIAL_SHARDS,
@@ -20,10 +21,13 @@ from shared.dynamodb.keys import (
     usage_meter,
 )
 from shared.dynamodb.requests import Accepted, Get, Query, Transact
-from shared.ledger import Change
-from shared.usage import Counter, Terms, month_of
+from shared.usage import allocation, sharded
+from shared.usage.counter import Counter, UsageTerms
+from shared.usage.periods import DAY, calendar_month
+from shared.usage.shard import part_of, terms_of
+from shared.usage.terms import new_counter, terms_update, under_terms
 from tests.property.machine import Lost, drive, run_machine
-from tests.support import NOW, create_table, new_id, open_door, timed_key
+from tests.support import NOW, create_table, new_id, open_door, patch_constant, timed_key
 
 ZONE = "America/New_York"
 CAPS = (25, 90, 200, 1000, 7, None)
@@ -43,14 +47,14 @@ class SpreadMachine(RuleBasedStateMachine):
         super().__init__()
         self.limit = (new_id(), "x")
         self.now = NOW
-        self.valid = Terms(20, 150, "monthly", ZONE, "active", 0, None)
+        self.valid = UsageTerms(20, 150, "monthly", ZONE, "active", 0, None)
         self.used = 0
-        self.period = month_of(NOW, ZONE)
+        self.period = calendar_month(NOW, ZONE)
         self.told: dict[str, Told] = {}
         self.denials = 0
         self.numbers, self.requests = itertools.count(), itertools.count(1)
-        self.memory = usage_parts.Memory()
-        self.door.execute(usage.new_counter(*self.limit, self.valid, self.change()))
+        self.memory = sharded.Memory()
+        self.door.execute(new_counter(*self.limit, self.valid, self.change()))
 
     def change(self) -> Change:
         return Change("key_test", f"req-{next(self.requests)}", self.now * 1000)
@@ -63,7 +67,7 @@ class SpreadMachine(RuleBasedStateMachine):
 
     def left(self) -> float:
         if self.period.end is not None and self.now >= self.period.end:
-            self.period, self.used = month_of(self.now, ZONE), 0
+            self.period, self.used = calendar_month(self.now, ZONE), 0
         cap = self.valid.hard_cap
         return float("inf") if cap is None else cap - self.used
 
@@ -74,15 +78,13 @@ class SpreadMachine(RuleBasedStateMachine):
         """After some requests, whose retries are still to be known."""
         for number in range(before):
             self.ask(f"early{number:07d}", 1)
-        self.door.execute(usage_parts._spread(self.limit))
+        self.door.execute(sharded.start_sharding(self.limit))
 
     def ask(
         self, key: str, quantity: int, lose: int | None = None, crash: int | None = None
     ) -> None:
         left, told = self.left(), self.told.get(key)
-        operation = usage_parts.consume(
-            *self.limit, key, quantity, self.change(), memory=self.memory
-        )
+        operation = sharded.consume(*self.limit, key, quantity, self.change(), memory=self.memory)
         try:
             outcome = self.drive(operation, lose, crash)
         except Lost:
@@ -110,7 +112,7 @@ class SpreadMachine(RuleBasedStateMachine):
         """All of it took place or nothing, which a retry tells; here is what is on record."""
         if key in self.told:
             return
-        part = part_key(*self.limit, usage_parts.part_of(key))
+        part = part_key(*self.limit, part_of(key))
         items = [self.door.execute(Get(k)) for k in (part, usage_key(*self.limit))]
         stands = any(key in item[leaf] for item in items if item for leaf in ("recent", "earlier"))
         stands |= bool(self.door.execute(Get(consumption_key(*self.limit, key))))
@@ -156,13 +158,13 @@ class SpreadMachine(RuleBasedStateMachine):
         self.forget()
 
     def forget(self) -> None:
-        day_ago = self.now - usage.DAY
+        day_ago = self.now - DAY
         self.told = {key: each for key, each in self.told.items() if each.at > day_ago}
 
     @rule(crash=st.one_of(st.none(), st.integers(0, 12)))
     def the_sweep_looks(self, crash: int | None) -> None:
         with contextlib.suppress(Lost):
-            self.drive(usage_parts.look_after(*self.limit, self.change()), crash=crash)
+            self.drive(allocation.look_after(*self.limit, self.change()), crash=crash)
 
     @rule(
         cap=st.sampled_from(CAPS),
@@ -172,14 +174,14 @@ class SpreadMachine(RuleBasedStateMachine):
     def terms_change(self, cap: int | None, status: str, crash: int | None) -> None:
         valid = self.valid._replace(hard_cap=cap, purchased=min(20, cap or 20))
         try:
-            counter = self.drive(usage_parts.hold(self.limit, self.change()), crash=crash)
+            counter = self.drive(allocation.hold(self.limit, self.change()), crash=crash)
         except Lost:
             self.now += 4  # whoever held it is gone
             return
         assert counter.drawn == 0
         self.left()
-        new = usage.changed(counter, valid, self.now, is_renewed=False)
-        write = self.drive(usage.change_terms(*self.limit, counter, new, self.change()))
+        new = under_terms(counter, valid, self.now, is_renewed=False)
+        write = self.drive(terms_update(*self.limit, counter, new, self.change()))
         if write is None:
             self.now += 4
             return
@@ -190,21 +192,21 @@ class SpreadMachine(RuleBasedStateMachine):
 
     def suspend_and_back(self) -> None:
         for status in ("suspended", "active"):
-            counter = self.drive(usage_parts.hold(self.limit, self.change()))
+            counter = self.drive(allocation.hold(self.limit, self.change()))
             new = counter._replace(status=status)
-            write = self.drive(usage.change_terms(*self.limit, counter, new, self.change()))
+            write = self.drive(terms_update(*self.limit, counter, new, self.change()))
             assert write is not None
             assert isinstance(self.door.execute(Transact((write,))), Accepted)
             if status == "suspended":
                 key = f"susp{next(self.numbers):08d}"
                 with pytest.raises(problems.EntitlementSuspended):
-                    self.drive(usage_parts.consume(*self.limit, key, 1, self.change()))
+                    self.drive(sharded.consume(*self.limit, key, 1, self.change()))
 
     @rule(quantity=st.sampled_from([-30, -3, -1, 1, 4]))
     def correct(self, quantity: int) -> None:
         left = self.left()
         key = f"correct{next(self.numbers):05d}"
-        operation = usage_parts.correct(*self.limit, key, quantity, "a test", self.change())
+        operation = sharded.correct(*self.limit, key, quantity, "a test", self.change())
         try:
             self.drive(operation)
         except problems.InvalidRequest:
@@ -219,7 +221,7 @@ class SpreadMachine(RuleBasedStateMachine):
     @rule(quantity=st.sampled_from([1, 5, 30]))
     def preview(self, quantity: int) -> None:
         left = self.left()
-        operation = usage_parts.preview(*self.limit, None, quantity, self.change())
+        operation = sharded.preview(*self.limit, None, quantity, self.change())
         try:
             self.drive(operation)
         except problems.HardCapReached:
@@ -233,7 +235,7 @@ class SpreadMachine(RuleBasedStateMachine):
     def it_adds_up(self) -> None:
         """What is out is what parts have, and have not told of; all of it is the model's."""
         counter = self.counter()
-        parts = self.drive(usage_parts._read_parts(self.limit)).values()
+        parts = self.drive(allocation.read_shards(self.limit)).values()
         assert counter.drawn == sum(part.drawn for part in parts)
         assert all(part.untold >= 0 for part in parts)
         if not counter.has_ended(self.now):
@@ -241,19 +243,19 @@ class SpreadMachine(RuleBasedStateMachine):
             assert counter.used + sum(part.untold for part in parts) == self.used
         for part in parts:
             if part.counter.left:
-                assert usage_parts._terms(part.counter) == usage_parts._terms(counter)
+                assert terms_of(part.counter) == terms_of(counter)
 
     def teardown(self) -> None:
         self.now += 4
         # Whoever looks helps what was left half done.
-        counter = self.drive(usage_parts.gather(self.limit, self.change()))
+        counter = self.drive(allocation.gather(self.limit, self.change()))
         assert counter.drawn == 0
         if not counter.has_ended(self.now):
             self.left()
             assert counter.used == self.used
         recorded = 0
-        for shard in range(DENIAL_SHARDS):
-            pk = denial_partition(self.limit[0], f"{shard:x}", usage_meter("x"))
+        for number in range(DENIAL_SHARDS):
+            pk = denial_partition(self.limit[0], f"{number:x}", usage_meter("x"))
             found = self.door.execute(Query("pk = :pk", {":pk": pk}))
             recorded += sum(item["attempts"] for item in found.items)
         assert recorded >= self.denials
@@ -262,6 +264,6 @@ class SpreadMachine(RuleBasedStateMachine):
 def test_a_spread_limit_behaves_as_its_model(
     dynamodb: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage_parts, "PARTS", 5)
+    patch_constant(monkeypatch, "shared.usage", "PARTS", 5)
     SpreadMachine.door = open_door(dynamodb.url, create_table(dynamodb.url))
     run_machine(SpreadMachine, examples=8, steps=30)

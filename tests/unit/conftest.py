@@ -50,9 +50,13 @@ class Rooms:
         self.door = door
         self.context = app.Context(given, door)
         routes = {
-            **activate.ROUTES, **consume.ROUTES, **release.ROUTES, **entitlements.ROUTES,
-            **portal.ROUTES, **report.ROUTES,
-        }  # fmt: skip
+            **activate.ROUTES,
+            **consume.ROUTES,
+            **release.ROUTES,
+            **entitlements.ROUTES,
+            **portal.ROUTES,
+            **report.ROUTES,
+        }
         self._serve = app.serve(routes, self.context)
 
     def call(self, route: str, *args: Any, **kwargs: Any) -> tuple[int, Any, dict[str, str]]:

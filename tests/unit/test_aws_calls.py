@@ -19,9 +19,12 @@ OTHER = {"pk": {"S": "B"}, "sk": {"S": "s"}}
 def asked(service: str, call: Callable[[Any], object]) -> list[tuple[str, str, Any]]:
     """What a call of botocore's client asks for: (action, resource, leading keys)."""
     client = botocore.session.get_session().create_client(
-        service, "us-east-1", aws_access_key_id="a", aws_secret_access_key="b",
+        service,
+        "us-east-1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
         endpoint_url="http://127.0.0.1:1",
-    )  # fmt: skip
+    )
     sent: list[AWSPreparedRequest] = []
 
     def stop(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
@@ -56,12 +59,23 @@ def test_single_items() -> None:
 
 
 def test_every_part_of_a_transaction_is_the_action_that_it_does() -> None:
-    found = asked("dynamodb", lambda c: c.transact_write_items(TransactItems=[
-        {"Put": {"TableName": "T", "Item": ITEM}},
-        {"Update": {"TableName": "T", "Key": OTHER, "UpdateExpression": "REMOVE a"}},
-        {"Delete": {"TableName": "T", "Key": ITEM}},
-        {"ConditionCheck": {"TableName": "T", "Key": OTHER, "ConditionExpression": "a = a"}},
-    ]))  # fmt: skip
+    found = asked(
+        "dynamodb",
+        lambda c: c.transact_write_items(
+            TransactItems=[
+                {"Put": {"TableName": "T", "Item": ITEM}},
+                {"Update": {"TableName": "T", "Key": OTHER, "UpdateExpression": "REMOVE a"}},
+                {"Delete": {"TableName": "T", "Key": ITEM}},
+                {
+                    "ConditionCheck": {
+                        "TableName": "T",
+                        "Key": OTHER,
+                        "ConditionExpression": "a = a",
+                    }
+                },
+            ]
+        ),
+    )
     assert found == [
         ("dynamodb:PutItem", TABLE, ("A#1",)),
         ("dynamodb:UpdateItem", TABLE, ("B",)),
@@ -71,20 +85,24 @@ def test_every_part_of_a_transaction_is_the_action_that_it_does() -> None:
 
 
 def test_batches_ask_for_all_their_keys_at_once() -> None:
-    assert asked("dynamodb", lambda c: c.batch_get_item(
-        RequestItems={"T": {"Keys": [ITEM, OTHER]}}
-    )) == [("dynamodb:BatchGetItem", TABLE, ("A#1", "B"))]  # fmt: skip
-    assert asked("dynamodb", lambda c: c.batch_write_item(
-        RequestItems={"T": [{"PutRequest": {"Item": ITEM}}, {"DeleteRequest": {"Key": OTHER}}]}
-    )) == [("dynamodb:BatchWriteItem", TABLE, ("A#1", "B"))]  # fmt: skip
+    assert asked(
+        "dynamodb", lambda c: c.batch_get_item(RequestItems={"T": {"Keys": [ITEM, OTHER]}})
+    ) == [("dynamodb:BatchGetItem", TABLE, ("A#1", "B"))]
+    assert asked(
+        "dynamodb",
+        lambda c: c.batch_write_item(
+            RequestItems={"T": [{"PutRequest": {"Item": ITEM}}, {"DeleteRequest": {"Key": OTHER}}]}
+        ),
+    ) == [("dynamodb:BatchWriteItem", TABLE, ("A#1", "B"))]
 
 
 def test_queries_of_a_table_and_of_an_index() -> None:
     query = {
-        "TableName": "T", "KeyConditionExpression": "#p = :p AND sk > :s",
+        "TableName": "T",
+        "KeyConditionExpression": "#p = :p AND sk > :s",
         "ExpressionAttributeNames": {"#p": "pk"},
         "ExpressionAttributeValues": {":p": {"S": "A#1"}, ":s": {"S": "x"}},
-    }  # fmt: skip
+    }
     assert asked("dynamodb", lambda c: c.query(**query)) == [("dynamodb:Query", TABLE, ("A#1",))]
     of_index = {**query, "IndexName": "list"}
     assert asked("dynamodb", lambda c: c.query(**of_index)) == [
@@ -110,9 +128,10 @@ def test_queues_and_the_bus() -> None:
     assert asked("sqs", lambda c: c.send_message_batch(QueueUrl=url, Entries=entries)) == [
         ("sqs:SendMessage", queue, None)
     ]
-    assert asked("sqs", lambda c: c.change_message_visibility(
-        QueueUrl=url, ReceiptHandle="h", VisibilityTimeout=1
-    )) == [("sqs:ChangeMessageVisibility", queue, None)]  # fmt: skip
+    assert asked(
+        "sqs",
+        lambda c: c.change_message_visibility(QueueUrl=url, ReceiptHandle="h", VisibilityTimeout=1),
+    ) == [("sqs:ChangeMessageVisibility", queue, None)]
     entry = {"EventBusName": "b", "Source": "s", "DetailType": "t", "Detail": "{}"}
     assert asked("events", lambda c: c.put_events(Entries=[entry])) == [
         ("events:PutEvents", "arn:aws:events:us-east-1:000000000000:event-bus/b", None)
@@ -120,11 +139,15 @@ def test_queues_and_the_bus() -> None:
 
 
 def test_mail_asks_for_the_identity_and_the_configuration_set() -> None:
-    found = asked("sesv2", lambda c: c.send_email(
-        FromEmailAddress="The Vendor <a@b.example>", ConfigurationSetName="s",
-        Destination={"ToAddresses": ["x@y.example"]},
-        Content={"Simple": {"Subject": {"Data": "s"}, "Body": {"Text": {"Data": "t"}}}},
-    ))  # fmt: skip
+    found = asked(
+        "sesv2",
+        lambda c: c.send_email(
+            FromEmailAddress="The Vendor <a@b.example>",
+            ConfigurationSetName="s",
+            Destination={"ToAddresses": ["x@y.example"]},
+            Content={"Simple": {"Subject": {"Data": "s"}, "Body": {"Text": {"Data": "t"}}}},
+        ),
+    )
     assert [each[:2] for each in found] == [
         ("ses:SendEmail", "arn:aws:ses:us-east-1:000000000000:identity/a@b.example"),
         ("ses:SendEmail", "arn:aws:ses:us-east-1:000000000000:configuration-set/s"),

@@ -12,7 +12,7 @@ from functions.deliver import deliveries as room
 from functions.deliver.courier import Courier, sign
 from functions.deliver.deliveries import Deliveries
 from functions.deliver.ladder import Attempt, next_wait, read_retry_after, reason_to_disable
-from shared import aws, events
+from shared import aws
 from shared.clock import now_ms
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import (
@@ -25,6 +25,8 @@ from shared.dynamodb.keys import (
     webhook_state_key,
 )
 from shared.dynamodb.requests import Delete, Get, Item, Put, Query
+from shared.events import builders
+from shared.events import types as event_types
 from shared.webhooks import endpoints, url_policy
 from tests.notifier import Recorder
 from tests.support import new_id
@@ -62,11 +64,16 @@ def test_an_endpoint_that_failed_for_five_days_is_disabled() -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("120", 120), ("", 0), ("-5", 0), ("soon", 0), ("999999999", 86_400),
+        ("120", 120),
+        ("", 0),
+        ("-5", 0),
+        ("soon", 0),
+        ("999999999", 86_400),
         ("Mon, 01 Jan 99999999999999999999999 00:00:00 GMT", 0),
-        ("Thu, 01 Jan 1970 00:02:00 GMT", 120), ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        ("Thu, 01 Jan 1970 00:02:00 GMT", 120),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
     ],
-)  # fmt: skip
+)
 def test_retry_after(text: str, seconds: int) -> None:
     assert read_retry_after({"retry-after": text}, 0) == seconds
 
@@ -77,13 +84,37 @@ def test_retry_after(text: str, seconds: int) -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        "10.1.2.3", "172.16.0.1", "192.168.1.1", "127.0.0.1", "0.0.0.0", "169.254.169.254",
-        "100.64.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1",
-        "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1", "fec0::1",
-        "::ffff:127.0.0.1", "::ffff:a9fe:a9fe", "64:ff9b::7f00:1", "64:ff9b:1::1", "2002:7f00:1::",
-        "2001:0:7f00:1::", "2001:db8::1", "no address", "",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "127.0.0.1",
+        "0.0.0.0",
+        "169.254.169.254",
+        "100.64.0.1",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "192.0.2.1",
+        "198.18.0.1",
+        "::1",
+        "::",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fc00::1",
+        "fd00:ec2::254",
+        "ff02::1",
+        "fec0::1",
+        "::ffff:127.0.0.1",
+        "::ffff:a9fe:a9fe",
+        "64:ff9b::7f00:1",
+        "64:ff9b:1::1",
+        "2002:7f00:1::",
+        "2001:0:7f00:1::",
+        "2001:db8::1",
+        "no address",
+        "",
     ],
-)  # fmt: skip
+)
 def test_no_public_address(address: str) -> None:
     assert not url_policy.is_public(address)
 
@@ -111,8 +142,16 @@ def test_the_address_that_is_checked_is_the_one_connected_to() -> None:
         async with Courier(frozenset()) as courier:
             # Where names are looked up: to a public address at registration, to ours now.
             async def resolve(*_: Any, **__: Any) -> list[dict[str, Any]]:
-                return [{"hostname": "rebound.example", "host": "127.0.0.1", "port": 443,
-                         "family": 2, "proto": 6, "flags": 0}]  # fmt: skip
+                return [
+                    {
+                        "hostname": "rebound.example",
+                        "host": "127.0.0.1",
+                        "port": 443,
+                        "family": 2,
+                        "proto": 6,
+                        "flags": 0,
+                    }
+                ]
 
             courier._guarded.connector._resolver.resolve = resolve  # type: ignore[union-attr]
             secret = "whsec_" + "c2VjcmV0c2VjcmV0"
@@ -177,12 +216,16 @@ class Office:
         self.door = door
         self.id = new_id().replace("ent", "whk")
         self.deliveries = Deliveries(door, "queue", frozenset())
-        endpoint: Item = {"url": "https://a.example/", "eventTypes": ["*"], "enabled": True,
-                                "version": 1}  # fmt: skip
+        endpoint: Item = {
+            "url": "https://a.example/",
+            "eventTypes": ["*"],
+            "enabled": True,
+            "version": 1,
+        }
         door.execute(Put(webhook_key(self.id), endpoint))
         secret: Item = {"current": "whsec_c2VjcmV0"}
         door.execute(Put(webhook_secret_key(self.id), secret))
-        self.event = events.of_test(self.id, events.SEAT_DENIED, now_ms(), self.id)
+        self.event = builders.of_test(self.id, event_types.SEAT_DENIED, now_ms(), self.id)
 
     def message(self, count: int = 0, **changes: Any) -> dict[str, Any]:
         body = {"webhookId": self.id, "event": self.event, "attempt": count, **changes}
@@ -351,8 +394,7 @@ def test_each_partition_of_what_is_due_has_its_own_share(
 
 def test_both_secrets_sign_while_they_overlap(office: Office) -> None:
     for until, secrets in ((now_ms() // 1000 + 60, 2), (now_ms() // 1000 - 60, 1)):
-        item: Item = {"current": "whsec_bmV3", "previous": "whsec_b2xk",
-                            "previousUntil": until}  # fmt: skip
+        item: Item = {"current": "whsec_bmV3", "previous": "whsec_b2xk", "previousUntil": until}
         office.door.execute(Put(webhook_secret_key(office.id), item))
         office.event = {**office.event, "id": f"evt_{until}"}
         office.deliver(office.message())
@@ -391,9 +433,11 @@ def test_a_name_is_put_in_when_it_is_sent(office: Office) -> None:
     """And so is gone from a retry, when the person was erased in between."""
     owner, key = new_id(), "seatkey_0000"
     office.event = {
-        "id": "evt_named", "type": events.SEAT_ACTIVATED, "timestamp": "2026-11-24T09:00:00Z",
+        "id": "evt_named",
+        "type": event_types.SEAT_ACTIVATED,
+        "timestamp": "2026-11-24T09:00:00Z",
         "data": {"entitlementId": owner, "seat": {"seatKey": key}},
-    }  # fmt: skip
+    }
     record: Item = {"seatKey": key, "seatId": "alice", "seatName": "Alice"}
     office.door.execute(Put(seat_record_key(owner, key), record))
     FakeCourier.script = [attempt(500), attempt(200)]

@@ -142,9 +142,17 @@ def test_several_values_need_an_operator_of_sets() -> None:
 
 
 def test_which_grants_an_access_uses() -> None:
-    [statement] = parse("p", {"Statement": [allow(
-        Action=["dynamodb:PutItem", "dynamodb:GetItem"], Condition={**KEYS, **NOT_NULL},
-    )]})  # fmt: skip
+    [statement] = parse(
+        "p",
+        {
+            "Statement": [
+                allow(
+                    Action=["dynamodb:PutItem", "dynamodb:GetItem"],
+                    Condition={**KEYS, **NOT_NULL},
+                )
+            ]
+        },
+    )
     assert statement.targets == ("A#*", "B")
     assert len(statement.grants()) == 4
     assert decide([statement], PUT).grants == {("p", 0, "dynamodb:PutItem", 0)}

@@ -4,25 +4,28 @@ import random
 
 import pytest
 
-from shared import ledger, pool, problems
+from shared import problems
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import ledger_key
+from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import Conflicted, Pause, Refused, Transact, Update
-from shared.ledger import (
+from shared.seats import activation
+from shared.seats.encoding import (
     NEVER,
     NO_LEASE,
-    Decision,
-    Holder,
-    Page,
     Seat,
     Stamps,
     activation_id,
-    decide,
     decode_seat,
     encode_seat,
     parse_activation_id,
     seat_key,
 )
+from shared.seats.leases import sweep_page
+from shared.seats.shard import Decision, Page, decide
+from shared.seats.terms import page_terms
+from shared.seats.writes import Holder
+from shared.validity import status_at
 from tests.support import NOW, NOW_MS, change, make_page, new_id, read_page, terms
 
 
@@ -71,11 +74,20 @@ def test_stamps_of_two_processes_differ_in_the_same_millisecond() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "act_", "act_" + "A" * 19, "act_" + "A" * 21, "xct_" + "A" * 20, "act_" + "é" * 20,
-     "act_" + "A" * 12 + "!!!!!!!!", "act_" + "#" * 12 + "AAAAAAAA", "x" * 80,
-     *("act_" + "A" * 12 + "_" * length for length in range(30) if length != 8),
-     "act_" + "A" * 20 + "\n"],
-)  # fmt: skip
+    [
+        "",
+        "act_",
+        "act_" + "A" * 19,
+        "act_" + "A" * 21,
+        "xct_" + "A" * 20,
+        "act_" + "é" * 20,
+        "act_" + "A" * 12 + "!!!!!!!!",
+        "act_" + "#" * 12 + "AAAAAAAA",
+        "x" * 80,
+        *("act_" + "A" * 12 + "_" * length for length in range(30) if length != 8),
+        "act_" + "A" * 20 + "\n",
+    ],
+)
 def test_what_is_no_activation_id(text: str) -> None:
     with pytest.raises(problems.NotFound):
         parse_activation_id(text)
@@ -131,7 +143,7 @@ def test_a_holder_is_never_denied(left: int | None, lease: int, decision: Decisi
 
 def test_status_follows_from_the_time() -> None:
     def at(now: int, status: str = "active") -> str:
-        return ledger.status_at(status, 100, 200, now)
+        return status_at(status, 100, 200, now)
 
     assert [at(99), at(100), at(199), at(200)] == ["not_yet_valid", "active", "active", "expired"]
     assert at(150, "suspended") == "suspended"
@@ -142,7 +154,7 @@ def test_a_refused_write_is_looked_at_again_and_given_up_in_the_end(door: Table)
     """Somebody else always moves first: bounded, then `contention`, and nothing is taken."""
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(1, 2))
-    operation = pool.take(entitlement_id, Holder("a"), change(), 1)
+    operation = activation.take(entitlement_id, Holder("a"), change(), 1)
     request = operation.send(None)
     tries = pauses = 0
     with pytest.raises(problems.Contention):
@@ -153,7 +165,7 @@ def test_a_refused_write_is_looked_at_again_and_given_up_in_the_end(door: Table)
             else:
                 tries += 1
                 request = operation.send(Conflicted())
-    assert (tries, pauses) == (ledger.ROUNDS, ledger.ROUNDS)
+    assert (tries, pauses) == (ROUNDS, ROUNDS)
     assert read_page(door, entitlement_id)["seats"] == {}
 
 
@@ -164,12 +176,12 @@ def test_seats_of_100_and_120(door: Table) -> None:
     flags = []
     for number in range(1, 121):
         stamp = number * 100
-        grant = door.run(pool.take(entitlement_id, Holder(f"u{number}"), change(), stamp))
+        grant = door.run(activation.take(entitlement_id, Holder(f"u{number}"), change(), stamp))
         flags.append(grant.seat.is_overdraft)
         assert grant.page.used == number
     assert flags == [False] * 100 + [True] * 20
     with pytest.raises(problems.HardCapReached) as denied:
-        door.run(pool.take(entitlement_id, Holder("u121"), change(), 1))
+        door.run(activation.take(entitlement_id, Holder("u121"), change(), 1))
     assert denied.value.extensions["seats"]["available"] == 0
 
 
@@ -178,24 +190,24 @@ def test_the_sweep_frees_what_ran_out_and_corrects_the_bound(door: Table) -> Non
     make_page(door, entitlement_id, terms(5, 5, lease=600))
     for number, offset in enumerate((0, 100_000, 200_000)):
         at = change(NOW_MS + offset)
-        door.run(pool.take(entitlement_id, Holder(f"u{number}"), at, number))
+        door.run(activation.take(entitlement_id, Holder(f"u{number}"), at, number))
     key = ledger_key(entitlement_id)
     early = change(NOW_MS + 201_000)
-    assert door.run(ledger.sweep_page(key, early)) == 0
+    assert door.run(sweep_page(key, early)) == 0
     assert read_page(door, entitlement_id)["earliest"] == NOW + 600
     seq = read_page(door, entitlement_id)["seq"]
-    assert door.run(ledger.sweep_page(key, change(NOW_MS + 706_000))) == 2
+    assert door.run(sweep_page(key, change(NOW_MS + 706_000))) == 2
     swept = read_page(door, entitlement_id)
     assert len(swept["seats"]) == 1
     assert (swept["seq"], swept["last"]["type"]) == (seq + 1, "lease_expired")
-    assert door.run(ledger.sweep_page(key, change(NOW_MS + 900_000))) == 1
+    assert door.run(sweep_page(key, change(NOW_MS + 900_000))) == 1
     assert "earliest" not in read_page(door, entitlement_id)
 
 
 def test_a_page_without_leases_is_never_due(door: Table) -> None:
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(5, 5))
-    door.run(pool.take(entitlement_id, Holder("u"), change(), 1))
+    door.run(activation.take(entitlement_id, Holder("u"), change(), 1))
     assert read_page(door, entitlement_id)["earliest"] == NEVER
 
 
@@ -207,9 +219,9 @@ def test_stale_seats_are_freed_before_overdraft_with_and_without_the_hint(
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(2, 5, lease=600))
     for number in range(3):
-        door.run(pool.take(entitlement_id, Holder(f"ghost{number}"), change(), number))
+        door.run(activation.take(entitlement_id, Holder(f"ghost{number}"), change(), number))
     late = change(NOW_MS + 700_000)
-    take = pool.take(entitlement_id, Holder("alice"), late, 10**6, expect_overdraft=hint)
+    take = activation.take(entitlement_id, Holder("alice"), late, 10**6, expect_overdraft=hint)
     grant = door.run(take)
     assert (grant.page.used, grant.seat.is_overdraft) == (1, False)
 
@@ -218,17 +230,15 @@ def test_the_bound_holds_for_grants_after_a_shortened_lease(door: Table) -> None
     """Long leases are held, the period is shortened, the sweep passes, somebody new comes."""
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(5, 5, lease=7200))
-    door.run(pool.take(entitlement_id, Holder("long"), change(), 1))
-    shorter = ledger.change_terms(
-        entitlement_id, terms(5, 5, lease=60), change(), lease_changed=True
-    )
+    door.run(activation.take(entitlement_id, Holder("long"), change(), 1))
+    shorter = page_terms(entitlement_id, terms(5, 5, lease=60), change(), lease_changed=True)
     door.execute(Transact((shorter,)))
-    door.run(ledger.sweep_page(ledger_key(entitlement_id), change()))
-    grant = door.run(pool.take(entitlement_id, Holder("short"), change(), 2))
+    door.run(sweep_page(ledger_key(entitlement_id), change()))
+    grant = door.run(activation.take(entitlement_id, Holder("short"), change(), 2))
     assert grant.seat.lease_end == NOW + 60
     assert read_page(door, entitlement_id)["earliest"] <= NOW + 60
     late = change(NOW_MS + 66_000)
-    assert door.run(ledger.sweep_page(ledger_key(entitlement_id), late)) == 2
+    assert door.run(sweep_page(ledger_key(entitlement_id), late)) == 2
 
 
 @pytest.mark.parametrize(
@@ -249,14 +259,12 @@ def test_an_idle_seat_comes_under_new_terms(
     make_page(door, entitlement_id, terms(200, 200, lease=before))
     stamps = list(range(1, 129))
     for stamp in stamps:
-        door.run(pool.take(entitlement_id, Holder(f"idle{stamp}"), change(), stamp))
+        door.run(activation.take(entitlement_id, Holder(f"idle{stamp}"), change(), stamp))
     seq = read_page(door, entitlement_id)["seq"]
-    new = ledger.change_terms(
-        entitlement_id, terms(200, 200, lease=after), change(), lease_changed=True
-    )
+    new = page_terms(entitlement_id, terms(200, 200, lease=after), change(), lease_changed=True)
     door.execute(Transact((new,)))
     for minute in (1, 2, 3):
-        assert door.run(ledger.sweep_page(key, change(NOW_MS + minute * 60_000))) == 0
+        assert door.run(sweep_page(key, change(NOW_MS + minute * 60_000))) == 0
     page = read_page(door, entitlement_id)
     seats = [decode_seat(value) for value in page["seats"].values()]
     assert {seat.lease_end for seat in seats} == {ends}
@@ -264,7 +272,7 @@ def test_an_idle_seat_comes_under_new_terms(
     # The change of terms, and one write of the sweep where there was something to do.
     assert page["seq"] == seq + 1 + (ends != NOW + 600)
     assert page["earliest"] == (NEVER if ends is None else ends)
-    freed = door.run(ledger.sweep_page(key, change(NOW_MS + 8000_000)))
+    freed = door.run(sweep_page(key, change(NOW_MS + 8000_000)))
     assert freed == (0 if ends is None else 128)
 
 
@@ -272,16 +280,14 @@ def test_leases_that_ran_out_do_not_hide_those_of_earlier_terms(door: Table) -> 
     entitlement_id = new_id()
     key = ledger_key(entitlement_id)
     make_page(door, entitlement_id, terms(5, 5, lease=60))
-    door.run(pool.take(entitlement_id, Holder("short"), change(), 1))
+    door.run(activation.take(entitlement_id, Holder("short"), change(), 1))
     for lease in (7200, 60):
-        write = ledger.change_terms(
-            entitlement_id, terms(5, 5, lease=lease), change(), lease_changed=True
-        )
+        write = page_terms(entitlement_id, terms(5, 5, lease=lease), change(), lease_changed=True)
         door.execute(Transact((write,)))
-        door.run(pool.take(entitlement_id, Holder(f"under {lease}"), change(), lease))
-    assert door.run(ledger.sweep_page(key, change(NOW_MS + 66_000))) == 2
+        door.run(activation.take(entitlement_id, Holder(f"under {lease}"), change(), lease))
+    assert door.run(sweep_page(key, change(NOW_MS + 66_000))) == 2
     assert read_page(door, entitlement_id)["earliest"] == 0
-    assert door.run(ledger.sweep_page(key, change(NOW_MS + 70_000))) == 0
+    assert door.run(sweep_page(key, change(NOW_MS + 70_000))) == 0
     [left] = read_page(door, entitlement_id)["seats"].values()
     assert decode_seat(left).lease_end == NOW + 130
 
@@ -289,27 +295,23 @@ def test_leases_that_ran_out_do_not_hide_those_of_earlier_terms(door: Table) -> 
 def test_the_bound_holds_for_a_grant_right_after_a_shortened_lease(door: Table) -> None:
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(5, 5, lease=7200))
-    door.run(pool.take(entitlement_id, Holder("long"), change(), 1))
-    door.run(ledger.sweep_page(ledger_key(entitlement_id), change(NOW_MS + 61_000)))
+    door.run(activation.take(entitlement_id, Holder("long"), change(), 1))
+    door.run(sweep_page(ledger_key(entitlement_id), change(NOW_MS + 61_000)))
     assert read_page(door, entitlement_id)["earliest"] == NOW + 7200
-    shorter = ledger.change_terms(
-        entitlement_id, terms(5, 5, lease=60), change(), lease_changed=True
-    )
+    shorter = page_terms(entitlement_id, terms(5, 5, lease=60), change(), lease_changed=True)
     door.execute(Transact((shorter,)))
-    door.run(pool.take(entitlement_id, Holder("short"), change(NOW_MS + 70_000), 2))
+    door.run(activation.take(entitlement_id, Holder("short"), change(NOW_MS + 70_000), 2))
     assert read_page(door, entitlement_id)["earliest"] <= NOW + 130
 
 
 def test_a_renewal_that_brings_the_first_lease_sets_the_bound(door: Table) -> None:
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(5, 5))
-    door.run(pool.take(entitlement_id, Holder("a"), change(), 1))
-    leased = ledger.change_terms(
-        entitlement_id, terms(5, 5, lease=600), change(), lease_changed=True
-    )
+    door.run(activation.take(entitlement_id, Holder("a"), change(), 1))
+    leased = page_terms(entitlement_id, terms(5, 5, lease=600), change(), lease_changed=True)
     door.execute(Transact((leased,)))
     assert read_page(door, entitlement_id)["earliest"] == 0
-    grant = door.run(pool.take(entitlement_id, Holder("a"), change(NOW_MS + 2000), 2))
+    grant = door.run(activation.take(entitlement_id, Holder("a"), change(NOW_MS + 2000), 2))
     assert grant.seat.lease_end == NOW + 602
     assert read_page(door, entitlement_id)["earliest"] <= NOW + 602
 
@@ -318,8 +320,8 @@ def test_a_lease_that_ran_out_while_the_write_was_on_its_way_is_reclaimed(door: 
     """A denial must be true between request and answer; the time of the request is not enough."""
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(1, 1, lease=60))
-    door.run(pool.take(entitlement_id, Holder("bob"), change(), 1))
-    alice = pool.take(entitlement_id, Holder("alice"), change(NOW_MS + 62_000), 2)
+    door.run(activation.take(entitlement_id, Holder("bob"), change(), 1))
+    alice = activation.take(entitlement_id, Holder("alice"), change(NOW_MS + 62_000), 2)
     refused = door.execute(alice.send(None))
     assert alice.send(refused) == Pause(0)
     write = alice.send(NOW_MS + 66_000)
@@ -334,11 +336,11 @@ def test_a_preview_counts_as_the_grant_would(door: Table) -> None:
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(3, 4, lease=60))
     for number in range(2):
-        door.run(pool.take(entitlement_id, Holder(f"ghost{number}"), change(), number))
+        door.run(activation.take(entitlement_id, Holder(f"ghost{number}"), change(), number))
     for number, used in ((10, 3), (11, 2)):  # within: no look at the leases; then the ghosts go
         late = change(NOW_MS + 70_000)
-        shown = door.run(pool.preview(entitlement_id, Holder(f"u{number}"), late.now))
-        taken = door.run(pool.take(entitlement_id, Holder(f"u{number}"), late, number))
+        shown = door.run(activation.preview(entitlement_id, Holder(f"u{number}"), late.now))
+        taken = door.run(activation.take(entitlement_id, Holder(f"u{number}"), late, number))
         assert shown.page.used == taken.page.used == used
         assert shown.seat.is_overdraft == taken.seat.is_overdraft
 
@@ -346,7 +348,7 @@ def test_a_preview_counts_as_the_grant_would(door: Table) -> None:
 def test_a_denial_that_meets_a_conflict_is_recorded_before_it_is_answered(door: Table) -> None:
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(0, 0))
-    asked = pool.take(entitlement_id, Holder("a"), change(), 1)
+    asked = activation.take(entitlement_id, Holder("a"), change(), 1)
     assert asked.send(door.execute(asked.send(None))) == Pause(0)
     write = asked.send(NOW_MS)
     assert isinstance(write, Update)
@@ -362,7 +364,7 @@ def test_refusals_without_end_are_given_up_too(door: Table) -> None:
     entitlement_id = new_id()
     make_page(door, entitlement_id, terms(1, 2))
     item = read_page(door, entitlement_id)
-    operation = pool.take(entitlement_id, Holder("a"), change(), 1)
+    operation = activation.take(entitlement_id, Holder("a"), change(), 1)
     request = operation.send(None)
     tries = 0
     with pytest.raises(problems.Contention):
@@ -370,4 +372,4 @@ def test_refusals_without_end_are_given_up_too(door: Table) -> None:
             tries += isinstance(request, Update)
             reply = NOW_MS if isinstance(request, Pause) else Refused(item)
             request = operation.send(reply)
-    assert tries == ledger.ROUNDS
+    assert tries == ROUNDS

@@ -10,8 +10,9 @@ import pytest
 
 from functions.notify import batch, mail, mail_text, returned_mail
 from functions.notify.mail import Mailer
-from shared import aws, events, ledger, pool, problems, signed_tokens
+from shared import aws, problems, signed_tokens
 from shared.api.schemas.events import EVENTS
+from shared.audit import Change, utc_hour
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import (
     Key,
@@ -23,7 +24,10 @@ from shared.dynamodb.keys import (
 )
 from shared.dynamodb.requests import Delete, Get
 from shared.entitlements.model import AUDIENCES
-from shared.ledger import Change, Holder
+from shared.events import types as event_types
+from shared.seats import activation
+from shared.seats.encoding import seat_key
+from shared.seats.writes import Holder
 from tests.stories import HOUR, START, Story
 from tests.support import Crash, acting_as
 from tests.unit.conftest import Rooms
@@ -80,8 +84,10 @@ def test_a_request_for_more_seats_is_told_to_the_account_owner(story: Story) -> 
     asked = START + 1_000
     hostile = "<script>x</script>\r\nBcc: all@a.example\n=1+1"
     story.ask(asked, seats=7, message=hostile)
-    [event] = [each for each in story.recorder.events if each["type"] == events.SEATS_REQUESTED]
-    EVENTS[events.SEATS_REQUESTED].model_validate(event)
+    [event] = [
+        each for each in story.recorder.events if each["type"] == event_types.SEATS_REQUESTED
+    ]
+    EVENTS[event_types.SEATS_REQUESTED].model_validate(event)
     assert event["data"]["request"]["seats"] == 7
     assert event["data"]["contacts"]["accountOwner"]["email"] == "owner@vendor.example"
     [mail] = story.tick(asked + 60_000)
@@ -101,7 +107,7 @@ def test_who_wants_no_such_mail_gets_none(door: Table, monkeypatch: pytest.Monke
     monkeypatch.setattr(aws, "client", story.recorder.client)
     story.ask(START + 1_000, seats=1)
     assert story.tick(START + 60_000) == []
-    assert [each["type"] for each in story.recorder.events] == [events.SEATS_REQUESTED]
+    assert [each["type"] for each in story.recorder.events] == [event_types.SEATS_REQUESTED]
 
 
 def test_at_most_one_an_hour_with_the_numbers_summed(story: Story) -> None:
@@ -272,9 +278,12 @@ def test_unsubscribing_and_back(story: Story, rooms: Rooms) -> None:
     assert sent["content-type"].startswith("text/html")
     # RFC 8058: one click, a form body.
     status, page, _ = rooms.call(
-        f"POST {route}", {"token": token}, "List-Unsubscribe=One-Click", key=None,
+        f"POST {route}",
+        {"token": token},
+        "List-Unsubscribe=One-Click",
+        key=None,
         headers={"content-type": "application/x-www-form-urlencoded"},
-    )  # fmt: skip
+    )
     assert (status, "no more e-mail" in page) == (200, True)
     story.take("bob", START + 2 * HOUR)
     assert story.tick(START + 2 * HOUR + 60_000) == []
@@ -289,11 +298,11 @@ def test_a_late_fact_is_told_all_the_same(story: Story) -> None:
     for number, seat_id in enumerate(("alice", "bob", "carol", "dave")):
         story.take(seat_id, START + number)
     story.tick(START + 60_000)
-    key = ledger.seat_key(story.id, "erin")
-    denial = denial_key(story.id, key, ledger.utc_hour(START // 1000))
+    key = seat_key(story.id, "erin")
+    denial = denial_key(story.id, key, utc_hour(START // 1000))
     with pytest.raises(problems.HardCapReached):
         made = Change("k", "late", START + 30_000)
-        story.door.run(pool.take(story.id, Holder("erin", "Erin"), made, 1))
+        story.door.run(activation.take(story.id, Holder("erin", "Erin"), made, 1))
     story._tell(denial, None, START + HOUR)
     [late] = story.tick(START + 2 * HOUR)
     assert "Erin (erin), 1 attempt" in text(late)

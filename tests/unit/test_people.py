@@ -10,7 +10,7 @@ from functions.notify.together import Several
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import seat_record_key
 from shared.dynamodb.requests import Get, Item, Put, Steps
-from shared.history import KeptChange, Level
+from shared.history.changes import KeptChange, Level
 from tests.support import NOW_MS, new_id
 
 
@@ -19,11 +19,17 @@ def versions_of(people_there: int, seq: int) -> list[Version]:
     made = []
     for number in range(people_there):
         key = f"seat{number:08d}"
-        seat = {"key": key, "kind": "activated", "stamp": seq + number, "overdraft": False,
-                "leaseEnd": None}  # fmt: skip
+        seat = {
+            "key": key,
+            "kind": "activated",
+            "stamp": seq + number,
+            "overdraft": False,
+            "leaseEnd": None,
+        }
         level = Level(number, 1_000, None)
-        told = KeptChange(seq + number, NOW_MS, "activated", "k", "r", level, level, NOW_MS,
-                          {}, {}, (seat,))  # fmt: skip
+        told = KeptChange(
+            seq + number, NOW_MS, "activated", "k", "r", level, level, NOW_MS, {}, {}, (seat,)
+        )
         made.append(Version(told, key, {"seatId": f"user{number}"}))
     return made
 
@@ -59,8 +65,13 @@ def test_one_who_is_erased_meanwhile_stays_erased_and_the_others_are_written(doo
     steps = people.write(owner, versions_of(people.MANY, 1_000))
     found = door.execute(next(steps))
     # Erased between the reader's look and its write.
-    erased: Item = {"seatKey": "seat00000003", "entitlementId": owner, "seq": 3, "erasedAt": NOW_MS,
-              "erasedSeq": 5_000}  # fmt: skip
+    erased: Item = {
+        "seatKey": "seat00000003",
+        "entitlementId": owner,
+        "seq": 3,
+        "erasedAt": NOW_MS,
+        "erasedSeq": 5_000,
+    }
     door.execute(Put(key, erased))
     [outcome] = together.run(door, [_resumed(steps, found)], at_once=8)
     assert outcome is None

@@ -1,10 +1,15 @@
 """What processes remember of pools and of spread limits, and when a limit is worth spreading."""
 
-from shared import usage, usage_parts
-from shared.ledger import Change, Standing
-from shared.pool import FRESH_MS, Known, Memory, pages_for
-from shared.pool_changes import MOST_SEATS, next_step, wanted_pages
-from shared.usage import Counter, Terms, encode_entry
+from shared.audit import Change
+from shared.seats.activation import FRESH_MS, Known, Memory
+from shared.seats.placement import pages_for
+from shared.seats.resharding import next_step, wanted_pages
+from shared.seats.seat_usage import Standing
+from shared.seats.terms import MOST_SEATS
+from shared.usage import sharded
+from shared.usage.counter import Counter, UsageTerms
+from shared.usage.encoding import encode_entry
+from shared.usage.terms import new_counter
 from tests.support import NOW_MS
 
 STANDING = Standing(7, 100, 200, NOW_MS)
@@ -29,12 +34,12 @@ def test_memories_do_not_grow_without_end() -> None:
         memory.note(f"ent{number}", Known(2, STANDING), NOW_MS)
     assert memory.recall("ent4", NOW_MS) is None
     assert memory.recall("ent5", NOW_MS) is not None
-    limits = usage_parts.Memory()
-    for number in range(usage_parts.Memory.SIZE + 5):
+    limits = sharded.Memory()
+    for number in range(sharded.Memory.SIZE + 5):
         limits.note(("ent", str(number)), counter(), NOW_MS)
     assert not limits.is_spread(("ent", "4"))
     assert limits.is_spread(("ent", "5"))
-    assert limits.recall(("ent", "5"), NOW_MS + usage_parts.FRESH_MS) is None
+    assert limits.recall(("ent", "5"), NOW_MS + sharded.FRESH_MS) is None
 
 
 def test_pages_are_two_thirds_full_at_least_and_grow_in_small_groups() -> None:
@@ -53,8 +58,8 @@ def test_pages_are_two_thirds_full_at_least_and_grow_in_small_groups() -> None:
 
 
 def counter(cap: int | None = 200_000, *, gap_ms: int = 3, entries: int = 32) -> Counter:
-    terms = Terms(100_000, cap, "never", "UTC", "active", 0, None)
-    new = Counter.of(dict(usage.new_counter("ent", "x", terms, Change("k", "r", NOW_MS)).item))
+    terms = UsageTerms(100_000, cap, "never", "UTC", "active", 0, None)
+    new = Counter.of(dict(new_counter("ent", "x", terms, Change("k", "r", NOW_MS)).item))
     times = [NOW_MS + number * gap_ms for number in range(2 * entries)]
     values = [encode_entry(at, 1) for at in times]
     earlier, recent = (dict(enumerate(part)) for part in (values[:entries], values[entries:]))
@@ -65,9 +70,9 @@ def counter(cap: int | None = 200_000, *, gap_ms: int = 3, entries: int = 32) ->
 
 
 def test_a_limit_is_spread_in_a_rush_that_is_worth_it() -> None:
-    assert usage_parts.is_rushed(counter())
-    assert usage_parts.is_rushed(counter(None))
-    assert not usage_parts.is_rushed(counter(gap_ms=4)), "as many as one counter takes"
-    assert not usage_parts.is_rushed(counter(entries=31)), "no leaf is full"
-    assert not usage_parts.is_rushed(counter(usage_parts.SPREAD_FROM - 1)), "soon at its end"
-    assert not usage_parts.is_rushed(counter()._replace(earlier=None))
+    assert sharded.is_rushed(counter())
+    assert sharded.is_rushed(counter(None))
+    assert not sharded.is_rushed(counter(gap_ms=4)), "as many as one counter takes"
+    assert not sharded.is_rushed(counter(entries=31)), "no leaf is full"
+    assert not sharded.is_rushed(counter(sharded.SPREAD_FROM - 1)), "soon at its end"
+    assert not sharded.is_rushed(counter()._replace(earlier=None))

@@ -84,14 +84,19 @@ def everything(door: Table) -> list[Any]:
 
 @pytest.mark.parametrize(
     ("body", "pointer"),
-    [({"role": "owner"}, "/role"), ({"expiresIn": "PT1S"}, "/expiresIn"),
-     ({"expiresIn": "P2Y"}, "/expiresIn"), ({"expiresIn": 5}, "/expiresIn"),
-     ({"expiresAt": "x"}, "/expiresAt"), ({"name": ""}, "/name"),
-     ({"expiresAt": "2001-01-01T00:00:00Z"}, "/expiresAt"),
-     ({"expiresAt": "2999-01-01T00:00:00Z"}, "/expiresAt"),
-     ({"expiresAt": "2999-01-01T00:00:00Z", "expiresIn": "P1D"}, "/expiresAt"),
-     ({"expires": "P1D"}, "/expires")],
-)  # fmt: skip
+    [
+        ({"role": "owner"}, "/role"),
+        ({"expiresIn": "PT1S"}, "/expiresIn"),
+        ({"expiresIn": "P2Y"}, "/expiresIn"),
+        ({"expiresIn": 5}, "/expiresIn"),
+        ({"expiresAt": "x"}, "/expiresAt"),
+        ({"name": ""}, "/name"),
+        ({"expiresAt": "2001-01-01T00:00:00Z"}, "/expiresAt"),
+        ({"expiresAt": "2999-01-01T00:00:00Z"}, "/expiresAt"),
+        ({"expiresAt": "2999-01-01T00:00:00Z", "expiresIn": "P1D"}, "/expiresAt"),
+        ({"expires": "P1D"}, "/expires"),
+    ],
+)
 def test_links_that_cannot_be_made(rooms: Rooms, body: dict[str, Any], pointer: str) -> None:
     status, told, _ = rooms.call(LINKS, {"entitlementId": rooms.create()}, body)
     assert (status, told["errors"][0]["pointer"]) == (400, pointer)
@@ -137,10 +142,16 @@ def test_asking_for_more_seats_is_bounded(rooms: Rooms) -> None:
 
 @pytest.mark.parametrize(
     ("body", "pointer"),
-    [({}, "/seats"), ({"seats": 0}, "/seats"), ({"seats": 1.5}, "/seats"),
-     ({"seats": 100_001}, "/seats"), ({"seats": 1, "message": "x" * 1001}, "/message"),
-     ({"seats": 1, "message": "a\x07"}, "/message"), ({"seats": 1, "to": "me"}, "/to")],
-)  # fmt: skip
+    [
+        ({}, "/seats"),
+        ({"seats": 0}, "/seats"),
+        ({"seats": 1.5}, "/seats"),
+        ({"seats": 100_001}, "/seats"),
+        ({"seats": 1, "message": "x" * 1001}, "/message"),
+        ({"seats": 1, "message": "a\x07"}, "/message"),
+        ({"seats": 1, "to": "me"}, "/to"),
+    ],
+)
 def test_what_cannot_be_asked_for(rooms: Rooms, body: dict[str, Any], pointer: str) -> None:
     status, told, _ = rooms.call(ASK, {"entitlementId": rooms.create()}, body)
     assert (status, told["errors"][0]["pointer"]) == (400, pointer)
@@ -164,19 +175,31 @@ def test_who_has_no_seats_asks_for_none(rooms: Rooms) -> None:
 @pytest.mark.parametrize(
     ("route", "query", "pointer"),
     [
-        ("GET /v1/portal/graph", {"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "/from"),
-        ("GET /v1/portal/graph", {"from": "2999-01-01T00:00:00Z", "to": "2999-01-02T00:00:00Z"}, "/from"),
+        (
+            "GET /v1/portal/graph",
+            {"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"},
+            "/from",
+        ),
+        (
+            "GET /v1/portal/graph",
+            {"from": "2999-01-01T00:00:00Z", "to": "2999-01-02T00:00:00Z"},
+            "/from",
+        ),
         ("GET /v1/portal/graph", {"from": "2001-01-01T00:00:00Z"}, "/from"),
         ("GET /v1/portal/graph", {"from": "yesterday"}, "/from"),
         ("GET /v1/portal/graph", {"usageKey": "unknown"}, "/usageKey"),
         ("GET /v1/portal/forecast", {"usageKey": "unknown"}, "/usageKey"),
-        ("GET /v1/portal/denials", {"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "/from"),
+        (
+            "GET /v1/portal/denials",
+            {"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"},
+            "/from",
+        ),
         ("GET /v1/portal/denials", {"from": "2999-01-01T00:00:00Z"}, "/from"),
         ("GET /v1/portal/denials", {"from": "2001-01-01T00:00:00Z"}, "/from"),
         ("GET /v1/portal/seats", {"limit": "0"}, "/limit"),
         ("GET /v1/portal", {"entitlementId": "ent_x"}, "/entitlementId"),
     ],
-)  # fmt: skip
+)
 def test_bad_queries(rooms: Rooms, route: str, query: dict[str, str], pointer: str) -> None:
     token, _ = open_link(rooms, rooms.create())
     status, told, _ = rooms.call(route, query=query, key=token)
@@ -202,9 +225,15 @@ def test_a_rate_and_its_leanest_and_busiest_week() -> None:
 
 @pytest.mark.parametrize(
     ("limit", "now", "growth", "within", "days"),
-    [(10, 10, 0, 9, 0.0), (10, 8, 1, 9, 2.0), (10, 8, 0, 9, None), (10, 8, -1, 9, None),
-     (10, 1, 1, 9, 9.0), (10, 0, 1, 9, None)],
-)  # fmt: skip
+    [
+        (10, 10, 0, 9, 0.0),
+        (10, 8, 1, 9, 2.0),
+        (10, 8, 0, 9, None),
+        (10, 8, -1, 9, None),
+        (10, 1, 1, 9, 9.0),
+        (10, 0, 1, 9, None),
+    ],
+)
 def test_when_a_limit_is_met(
     limit: int, now: float, growth: float, within: float, days: float | None
 ) -> None:
@@ -256,11 +285,14 @@ def test_what_the_page_is_sent_with(rooms: Rooms) -> None:
 
 
 def test_the_vendor_s_look_is_text() -> None:
-    look = page.Look({
-        "PORTAL_VENDOR_NAME": '"><script>alert(1)</script>', "PORTAL_ACCENT_COLOR": '#"><b>',
-        "PORTAL_LOGO": 'data:image/png;base64,AAAA"><b>',
-        "PORTAL_EMBED_ORIGINS": "https://a.example  https://*.b.example",
-    })  # fmt: skip
+    look = page.Look(
+        {
+            "PORTAL_VENDOR_NAME": '"><script>alert(1)</script>',
+            "PORTAL_ACCENT_COLOR": '#"><b>',
+            "PORTAL_LOGO": 'data:image/png;base64,AAAA"><b>',
+            "PORTAL_EMBED_ORIGINS": "https://a.example  https://*.b.example",
+        }
+    )
     answer = page._render(look, "../", " ".join(look.origins))
     assert "<script>" not in answer.body
     assert "<b>" not in answer.body
@@ -272,16 +304,24 @@ def test_the_vendor_s_look_is_text() -> None:
 
 @pytest.mark.parametrize(
     ("accepted", "encoding"),
-    [("gzip, deflate, br", "br"), ("gzip", "gzip"), ("identity", None), ("", None), ("BR;q=1", "br")],
-)  # fmt: skip
+    [
+        ("gzip, deflate, br", "br"),
+        ("gzip", "gzip"),
+        ("identity", None),
+        ("", None),
+        ("BR;q=1", "br"),
+    ],
+)
 def test_files_are_packed_as_the_browser_likes(
     rooms: Rooms, accepted: str, encoding: str | None
 ) -> None:
     [script] = page.STATIC.glob("*.js")
     given = event(
-        "GET /portal/{file}", {"file": script.name}, key=None,
+        "GET /portal/{file}",
+        {"file": script.name},
+        key=None,
         headers={"accept-encoding": accepted},
-    )  # fmt: skip
+    )
     answer = rooms._serve(given, None)
     assert answer["statusCode"] == 200
     headers = answer["headers"]
@@ -294,8 +334,18 @@ def test_files_are_packed_as_the_browser_likes(
 
 
 @pytest.mark.parametrize(
-    "name", ["page.html", "..", "../handler.py", "handler.py", "portal-0.js", "portal.js.br", ".built",
-             "%2e%2e", "PORTAL.JS"]
-)  # fmt: skip
+    "name",
+    [
+        "page.html",
+        "..",
+        "../handler.py",
+        "handler.py",
+        "portal-0.js",
+        "portal.js.br",
+        ".built",
+        "%2e%2e",
+        "PORTAL.JS",
+    ],
+)
 def test_no_other_file_is_served(rooms: Rooms, name: str) -> None:
     assert rooms.call("GET /portal/{file}", {"file": name}, key=None)[0] == 404

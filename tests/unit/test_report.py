@@ -15,7 +15,8 @@ from shared import aws
 from shared.api.schemas.base import parse
 from shared.api.schemas.reports import ReportInput
 from shared.clock import to_rfc3339, zone_of
-from shared.history import HOUR_MS, Usage
+from shared.history.buckets import HOUR_MS
+from shared.history.queries import Usage
 from shared.problems import InvalidRequest
 from tools import ROOT
 
@@ -47,11 +48,13 @@ def test_the_demand_of_nineteen_days_in_twenty(days: list[Day], demand: int) -> 
 @pytest.mark.parametrize(
     ("price", "additional", "amount"),
     [
-        (PRICE, 3, "90.00"), ({**PRICE, "per": "year"}, 1, "2.50"),
-        ({**PRICE, "amount": "0.005"}, 1, "0.01"), ({**PRICE, "amount": "99.9999"}, 2, "200.00"),
+        (PRICE, 3, "90.00"),
+        ({**PRICE, "per": "year"}, 1, "2.50"),
+        ({**PRICE, "amount": "0.005"}, 1, "0.01"),
+        ({**PRICE, "amount": "99.9999"}, 2, "200.00"),
         (PRICE, 0, "0.00"),
     ],
-)  # fmt: skip
+)
 def test_monthly_value(price: dict[str, str], additional: int, amount: str) -> None:
     assert figures.monthly_value(additional, price) == {"amount": amount, "currency": "USD"}
     assert figures.monthly_value(additional, None) is None

@@ -12,8 +12,10 @@ from functions.notify import handler as notify
 from functions.notify.changes import read_version
 from functions.notify.outlets import Outlets
 from functions.release import sweep as release
-from shared import aws, ledger, pool, problems, usage_parts
+from shared import aws, problems
 from shared.api import app
+from shared.audit import Change
+from shared.clock import EPOCH
 from shared.dynamodb import client as client_module
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import (
@@ -40,8 +42,15 @@ from shared.dynamodb.requests import (
 )
 from shared.entitlements.lifecycle import close_entitlement
 from shared.entitlements.queries import fetch_entitlement
-from shared.ledger import Change, Holder, Page
-from shared.usage import Counter
+from shared.seats import activation
+from shared.seats.encoding import activation_id, seat_key
+from shared.seats.leases import sweep_page
+from shared.seats.release import release_grant
+from shared.seats.shard import Page
+from shared.seats.terms import empty_page
+from shared.seats.writes import Holder
+from shared.usage import allocation, sharded
+from shared.usage.counter import Counter
 from tests import engine
 from tests.notifier import Notifier, Recorder
 from tests.support import (
@@ -76,7 +85,7 @@ def test_the_sweep_frees_leases_and_closes_what_ended(rooms: Rooms) -> None:
     now_ms = time.time_ns() // 1_000_000
     for entitlement_id in (leased, ending, both, untouched):
         made = Change("test", "r", now_ms)
-        rooms.door.run(pool.take(entitlement_id, Holder("a"), made, now_ms))
+        rooms.door.run(activation.take(entitlement_id, Holder("a"), made, now_ms))
     sweep(rooms.door, "sweep-0", now_ms + 1_000, FAR)
     assert [used(rooms.door, e) for e in (leased, ending, both, untouched)] == [1, 1, 1, 1]
     sweep(rooms.door, "sweep-1", now_ms + 700_000, FAR)
@@ -107,7 +116,7 @@ def test_a_grant_that_was_on_its_way_finds_the_page_closed(rooms: Rooms) -> None
     """Whatever its clock says: nothing would free it any more."""
     entitlement_id = rooms.create(validUntil=entitlement_time(3600))
     now_ms = time.time_ns() // 1_000_000
-    late = pool.take(entitlement_id, Holder("late"), Change("t", "r", now_ms), 1)
+    late = activation.take(entitlement_id, Holder("late"), Change("t", "r", now_ms), 1)
     write = late.send(None)
     closing = Change("sweep", "r", now_ms + 3_700_000)
     assert rooms.door.run(close_entitlement(entitlement_id, closing)) is True
@@ -147,28 +156,28 @@ def test_the_sweep_hears_what_parts_have_used(rooms: Rooms) -> None:
     entitlement_id = rooms.create(usageLimits=[limit])
     now_ms = time.time_ns() // 1_000_000
     made = Change("test", "r", now_ms)
-    rooms.door.execute(usage_parts._spread((entitlement_id, "calls")))
+    rooms.door.execute(sharded.start_sharding((entitlement_id, "calls")))
     for number in range(5):
         key = f"request{number:05d}"
-        rooms.door.run(usage_parts.consume(entitlement_id, "calls", key, 2, made))
+        rooms.door.run(sharded.consume(entitlement_id, "calls", key, 2, made))
     counter = Get(usage_key(entitlement_id, "calls"))
     assert Counter.of(rooms.door.execute(counter)).used == 0
     sweep(rooms.door, "sweep-1", now_ms + 70_000, FAR)
     told = rooms.door.execute(counter)
     assert Counter.of(told).used == 10
-    assert told["earliest"] == now_ms // 1000 + 70 + usage_parts.LOOK_SECONDS
+    assert told["earliest"] == now_ms // 1000 + 70 + allocation.LOOK_SECONDS
 
 
 def test_a_dry_run_of_a_spread_limit_says_what_is_left(rooms: Rooms) -> None:
     entitlement_id = rooms.create(usageLimits=[{"key": "calls", "limit": 200_000}])
     limit = (entitlement_id, "calls")
     made = Change("test", "r", time.time_ns() // 1_000_000)
-    rooms.door.execute(usage_parts._spread(limit))
-    rooms.door.run(usage_parts.consume(*limit, "request00001", 199_000, made))
-    rooms.door.run(usage_parts.consume(*limit, "request00002", 400, made))
-    assert rooms.door.run(usage_parts.preview(*limit, None, 600, made)).used == 200_000
+    rooms.door.execute(sharded.start_sharding(limit))
+    rooms.door.run(sharded.consume(*limit, "request00001", 199_000, made))
+    rooms.door.run(sharded.consume(*limit, "request00002", 400, made))
+    assert rooms.door.run(sharded.preview(*limit, None, 600, made)).used == 200_000
     with pytest.raises(problems.HardCapReached) as denied:
-        rooms.door.run(usage_parts.preview(*limit, None, 601, made))
+        rooms.door.run(sharded.preview(*limit, None, 601, made))
     assert denied.value.extensions["usage"]["available"] == 600
 
 
@@ -184,7 +193,9 @@ def test_one_bad_item_does_not_stop_the_sweep(
     ids = [rooms.create(leasePeriod="PT1M") for _ in range(3)]
     now_ms = time.time_ns() // 1_000_000
     for entitlement_id in ids:
-        rooms.door.run(pool.take(entitlement_id, Holder("a"), Change("t", "r", now_ms), now_ms))
+        rooms.door.run(
+            activation.take(entitlement_id, Holder("a"), Change("t", "r", now_ms), now_ms)
+        )
     monkeypatch.setattr(release, "_sweep_item", fail)
     sweep(rooms.door, "r", now_ms + 70_000, FAR)
     assert {ledger_key(entitlement_id).pk for entitlement_id in ids} <= set(swept)
@@ -193,7 +204,7 @@ def test_one_bad_item_does_not_stop_the_sweep(
 def test_the_sweep_stops_before_its_deadline(rooms: Rooms) -> None:
     entitlement_id = rooms.create(leasePeriod="PT1M")
     now_ms = time.time_ns() // 1_000_000
-    rooms.door.run(pool.take(entitlement_id, Holder("a"), Change("t", "r", now_ms), now_ms))
+    rooms.door.run(activation.take(entitlement_id, Holder("a"), Change("t", "r", now_ms), now_ms))
     sweep(rooms.door, "r", now_ms + 70_000, 0)
     assert used(rooms.door, entitlement_id) == 1
 
@@ -249,12 +260,12 @@ class Stream:
     def take(self, seat_id: str, at: int = 0) -> str:
         made = change(NOW_MS + at * 1000)
         holder = Holder(seat_id, seat_id.title(), {"device": "d"})
-        stamp = (made.now - ledger.EPOCH) * 100_000 + len(self.records)
-        grant = self.run(pool.take(self.id, holder, made, stamp))
-        return ledger.activation_id(grant.key, grant.seat.stamp)
+        stamp = (made.now - EPOCH) * 100_000 + len(self.records)
+        grant = self.run(activation.take(self.id, holder, made, stamp))
+        return activation_id(grant.key, grant.seat.stamp)
 
     def record(self, seat_id: str) -> Item:
-        key = seat_record_key(self.id, ledger.seat_key(self.id, seat_id))
+        key = seat_record_key(self.id, seat_key(self.id, seat_id))
         return dict(self.door.execute(Get(key)) or {})
 
 
@@ -300,14 +311,14 @@ def test_a_seat_that_ends_says_how(door: Table) -> None:
     named = stream.take("alice")
     stream.take("bob")
     stream.take("carol", 550)
-    stream.run(pool.release(stream.id, named, change(NOW_MS + 560_000)))
-    stream.run(ledger.sweep_page(ledger_key(stream.id), change(NOW_MS + 700_000)))
+    stream.run(release_grant(stream.id, named, change(NOW_MS + 560_000)))
+    stream.run(sweep_page(ledger_key(stream.id), change(NOW_MS + 700_000)))
     process(stream, stream.records)
     assert stream.record("alice")["endReason"] == "released"
     assert stream.record("bob")["endReason"] == "lease_expired"
     assert "endReason" not in stream.record("carol")
-    door.execute(Transact((ledger.empty_page(stream.id, "deleted", change()),)))
-    stream.run(pool.release(stream.id, named, change()))
+    door.execute(Transact((empty_page(stream.id, "deleted", change()),)))
+    stream.run(release_grant(stream.id, named, change()))
     process(stream, stream.records)
     assert stream.record("carol")["endReason"] == "removed"
 
@@ -322,8 +333,10 @@ def test_one_write_that_reclaims_and_grants_is_several_changes(door: Table) -> N
     version = read_version(old, new)
     assert version
     assert [(seat["kind"], seat.get("reason")) for seat in version.change.seats] == [
-        ("deactivated", "lease_expired"), ("deactivated", "lease_expired"), ("activated", None),
-    ]  # fmt: skip
+        ("deactivated", "lease_expired"),
+        ("deactivated", "lease_expired"),
+        ("activated", None),
+    ]
     assert version.person["seatId"] == "c"
     assert version.person_key == version.change.seats[2]["key"]
 
@@ -333,7 +346,7 @@ def test_records_that_come_again_or_late_change_nothing(door: Table) -> None:
     first = stream.take("alice")
     stream.take("bob")
     stream.take("carol")
-    stream.run(pool.release(stream.id, first, change(NOW_MS + 1000)))
+    stream.run(release_grant(stream.id, first, change(NOW_MS + 1000)))
     stream.take("alice", 2)
     process(stream, stream.records)
     people = ("alice", "bob", "carol")
@@ -347,7 +360,7 @@ def test_records_that_come_again_or_late_change_nothing(door: Table) -> None:
 def test_a_grant_that_is_replayed_late_fills_in_who_it_was(door: Table) -> None:
     stream = Stream(door)
     named = stream.take("alice")
-    stream.run(pool.release(stream.id, named, change(NOW_MS + 1000)))
+    stream.run(release_grant(stream.id, named, change(NOW_MS + 1000)))
     created, taken, released = stream.records
     process(stream, [created, released])
     assert "seatId" not in stream.record("alice")
@@ -366,7 +379,7 @@ def test_the_overdraft_mark_comes_and_goes(door: Table) -> None:
     mark = door.execute(Get(key))
     assert mark is not None
     for each in named[:2]:
-        stream.run(pool.release(stream.id, each, change()))
+        stream.run(release_grant(stream.id, each, change()))
     process(stream, stream.records[-2:])
     assert door.execute(Get(key)) is None
 
@@ -411,11 +424,16 @@ def test_records_of_no_entitlement_are_told_of(door: Table) -> None:
         "disabledAt": NOW_MS,
         "disabledReason": "gone",
     }
-    record = {"dynamodb": {
-        "Keys": {"pk": {"S": key.pk}, "sk": {"S": key.sk}}, "SequenceNumber": "1",
-        **{name: {k: to_wire(v) for k, v in image.items()}
-           for name, image in (("OldImage", enabled), ("NewImage", disabled))},
-    }}  # fmt: skip
+    record = {
+        "dynamodb": {
+            "Keys": {"pk": {"S": key.pk}, "sk": {"S": key.sk}},
+            "SequenceNumber": "1",
+            **{
+                name: {k: to_wire(v) for k, v in image.items()}
+                for name, image in (("OldImage", enabled), ("NewImage", disabled))
+            },
+        }
+    }
     recorder = Recorder()
     assert Notifier(door, recorder).deliver([record]) is None
     assert [event["data"]["webhookId"] for event in recorder.events] == ["we_1"]
@@ -425,8 +443,8 @@ def test_a_new_grant_keeps_nothing_of_an_earlier_one(door: Table) -> None:
     """A machine changes hands: the record must not name the one who had it before."""
     stream = Stream(door)
     named = stream.take("lab-pc")
-    stream.run(pool.release(stream.id, named, change()))
-    stream.run(pool.take(stream.id, Holder("lab-pc"), change(NOW_MS + 5000), 10**13))
+    stream.run(release_grant(stream.id, named, change()))
+    stream.run(activation.take(stream.id, Holder("lab-pc"), change(NOW_MS + 5000), 10**13))
     process(stream, stream.records)
     record = stream.record("lab-pc")
     assert record["seatId"] == "lab-pc"
@@ -447,7 +465,7 @@ def test_names_that_do_not_come_are_null_and_the_list_still_answers(rooms: Rooms
     status, body, _ = rooms.call("GET /v1/entitlements/{entitlementId}/activations", path)
     [held] = body["items"]
     assert (status, held["seatId"], held["seatName"]) == (200, None, None)
-    assert held["seatKey"] == ledger.seat_key(entitlement_id, "a")
+    assert held["seatKey"] == seat_key(entitlement_id, "a")
 
 
 def test_a_list_does_not_name_who_had_the_seat_before(rooms: Rooms) -> None:
@@ -456,11 +474,14 @@ def test_a_list_does_not_name_who_had_the_seat_before(rooms: Rooms) -> None:
     path = {"entitlementId": entitlement_id}
     take = "POST /v1/entitlements/{entitlementId}/activations"
     rooms.call(take, path, {"seatId": "lab-pc", "seatName": "Bob"})
-    key = ledger.seat_key(entitlement_id, "lab-pc")
+    key = seat_key(entitlement_id, "lab-pc")
     earlier: Item = {
-        "stamp": 1, "seatId": "lab-pc", "seatName": "Alice", "attributes": {"device": "old"},
+        "stamp": 1,
+        "seatId": "lab-pc",
+        "seatName": "Alice",
+        "attributes": {"device": "old"},
         "lastSeenAt": 1,
-    }  # fmt: skip
+    }
     rooms.door.execute(Put(seat_record_key(entitlement_id, key), earlier))
     _, body, _ = rooms.call("GET /v1/entitlements/{entitlementId}/activations", path)
     [held] = body["items"]
@@ -472,7 +493,7 @@ def test_a_list_does_not_name_who_had_the_seat_before(rooms: Rooms) -> None:
 
 
 def put_person(rooms: Rooms, owner: str, seat_id: str) -> None:
-    key = ledger.seat_key(owner, seat_id)
+    key = seat_key(owner, seat_id)
     rooms.door.execute(
         Put(seat_record_key(owner, key), {"seatKey": key, "seatId": seat_id, "seq": 1})
     )
@@ -502,10 +523,22 @@ def test_a_path_is_decoded_once_by_the_gateway_and_not_again(
 
 @pytest.mark.parametrize(
     "address",
-    ["müller@x.example", "owner@münchen.example", "a,b@x.example", "<b@x.example>",
-     "a\u200bb@x.example", "a" * 65 + "@x.example", ".a@x.example", "a@-x.example", "a..b@x.example",
-     "a@x", "a@x_y.example", '"a b"@x.example', "a@[192.0.2.1]"],
-)  # fmt: skip
+    [
+        "müller@x.example",
+        "owner@münchen.example",
+        "a,b@x.example",
+        "<b@x.example>",
+        "a\u200bb@x.example",
+        "a" * 65 + "@x.example",
+        ".a@x.example",
+        "a@-x.example",
+        "a..b@x.example",
+        "a@x",
+        "a@x_y.example",
+        '"a b"@x.example',
+        "a@[192.0.2.1]",
+    ],
+)
 def test_addresses_that_ses_cannot_send_to_are_refused_when_they_are_set(
     rooms: Rooms, address: str
 ) -> None:
@@ -619,9 +652,11 @@ def test_a_scheduled_report_survives_an_hour_without_the_table(
     seconds = 0
     for receive in range(1, 20):
         record = {
-            "messageId": "m", "receiptHandle": "h", "body": message["MessageBody"],
+            "messageId": "m",
+            "receiptHandle": "h",
+            "body": message["MessageBody"],
             "attributes": {"ApproximateReceiveCount": str(receive)},
-        }  # fmt: skip
+        }
         away.answers = seconds > 3600
         answer = report.handler({"Records": [record]}, InTime())
         if not answer["batchItemFailures"]:
@@ -696,16 +731,20 @@ def test_what_newer_code_has_written_is_left_alone(rooms: Rooms, seat_count: int
     calls: tuple[Callable[[], Any], ...] = (
         lambda: rooms.call(f"POST {ACTIVATIONS}", path, {"seatId": "bob"}),
         lambda: rooms.call(f"POST {ACTIVATIONS}", path, {"seatId": "alice"}),
-        lambda: rooms.call(f"DELETE {ACTIVATIONS}/{{activationId}}", {**path, "activationId": held}),
+        lambda: rooms.call(
+            f"DELETE {ACTIVATIONS}/{{activationId}}", {**path, "activationId": held}
+        ),
         lambda: rooms.call(f"GET {ACTIVATIONS}", path),
         lambda: rooms.call("GET /v1/entitlements/{entitlementId}", path),
         lambda: rooms.call("PATCH /v1/entitlements/{entitlementId}", path, {"seatCount": 400}),
         lambda: rooms.call(
-            "POST /v1/entitlements/{entitlementId}/usage/{key}", usage, {"quantity": 1},
+            "POST /v1/entitlements/{entitlementId}/usage/{key}",
+            usage,
+            {"quantity": 1},
             headers={"idempotency-key": "k1"},
         ),
         lambda: rooms.call("GET /v1/entitlements/{entitlementId}/usage", path),
-    )  # fmt: skip
+    )
     url, name = rooms.door._endpoint.rstrip("/"), rooms.door.name
     for item in engine.scan(url, name):
         if item["pk"]["S"].startswith(("LEDGER#", "POOL#", "SUM#", "USAGE#", "ENTITLEMENT#")):
@@ -749,8 +788,12 @@ def test_records_of_no_entitlement(door: Table, at_once: int) -> None:
 
 def test_no_more_than_a_thousand_endpoints(rooms: Rooms) -> None:
     """All of them are looked at for every event."""
-    endpoint: Item = {"url": "http://127.0.0.1:9/", "eventTypes": ["*"], "enabled": True,
-                            "version": 1}  # fmt: skip
+    endpoint: Item = {
+        "url": "http://127.0.0.1:9/",
+        "eventTypes": ["*"],
+        "enabled": True,
+        "version": 1,
+    }
     keys = [webhook_key(f"whk_{number:016d}") for number in range(1_000)]
     rooms.door.execute(BatchPut(tuple((key, endpoint) for key in keys)))
     body = {"url": "http://127.0.0.1:9/"}
@@ -783,14 +826,21 @@ def test_erasing_somebody_waits_for_the_transactions_of_others(
 ) -> None:
     """As the stream's reader writes many records in one; never is it lost and said to be done."""
     owner = rooms.create()
-    key = ledger.seat_key(owner, "ann@acme.example")
-    record: Item = {"seatKey": key, "entitlementId": owner, "seq": 1,
-                          "seatId": "ann@acme.example", "seatName": "Ann"}  # fmt: skip
+    key = seat_key(owner, "ann@acme.example")
+    record: Item = {
+        "seatKey": key,
+        "entitlementId": owner,
+        "seq": 1,
+        "seatId": "ann@acme.example",
+        "seatName": "Ann",
+    }
     door.execute(Put(seat_record_key(owner, key), record))
     busy = Conflicting(
-        door.name, region="us-east-1", endpoint=door._endpoint,
+        door.name,
+        region="us-east-1",
+        endpoint=door._endpoint,
         credentials=Credentials("test", "test"),
-    )  # fmt: skip
+    )
     busy.conflicts = conflicts
     path = {"entitlementId": owner, "seat": "ann@acme.example"}
     answer = Rooms(busy).call("DELETE /v1/entitlements/{entitlementId}/seats/{seat}", path)

@@ -25,9 +25,20 @@ def test_a_name_turns_nothing_around(name: str, shown: str) -> None:
 
 @pytest.mark.parametrize(
     "seat_id",
-    [" a", "a ", f"a{NBSP}", f"{ZWSP}a", f"a{ZWSP}b", "a\ufeff", f"a{RLO}b", "a\u00adb", f"a{ZWJ}",
-     "a\u2003", "e\u0301"],
-)  # fmt: skip
+    [
+        " a",
+        "a ",
+        f"a{NBSP}",
+        f"{ZWSP}a",
+        f"a{ZWSP}b",
+        "a\ufeff",
+        f"a{RLO}b",
+        "a\u00adb",
+        f"a{ZWJ}",
+        "a\u2003",
+        "e\u0301",
+    ],
+)
 def test_ids_that_look_like_others_are_refused(seat_id: str) -> None:
     assert wrong_id(seat_id)
 

@@ -17,13 +17,14 @@ from functions.release import handler as release
 from functions.report import handler as report
 from functions.report import job
 from local.adapt import read_template
-from shared import aws, pool
+from shared import aws
 from shared.api import app
 from shared.clock import now_ms
 from shared.dynamodb import client as client_module
 from shared.dynamodb.keys import ledger_key
 from shared.dynamodb.marshalling import to_wire
-from shared.ledger import Holder
+from shared.seats import activation
+from shared.seats.writes import Holder
 from tests.notifier import Recorder
 from tests.reports import MemoryStore
 from tests.support import (
@@ -131,7 +132,7 @@ def test_a_moment_of_throttling_is_waited_out(throttled: ThrottledTable, door: R
     make_page(door, owner, terms(2, 2))
     throttled.answer_within(app.REQUEST_SECONDS)
     throttled.until = 0.3
-    throttled.run(pool.take(owner, Holder("a"), change(), 1))
+    throttled.run(activation.take(owner, Holder("a"), change(), 1))
     assert len(read_page(door, owner)["seats"]) == 1
 
 
@@ -235,7 +236,7 @@ def test_the_sweep_waits_within_its_run(
     owner = new_id()
     make_page(door, owner, terms(2, 2, lease=60))
     past = now_ms() - 600_000
-    door.run(pool.take(owner, Holder("a"), change(past), 1))
+    door.run(activation.take(owner, Holder("a"), change(past), 1))
     monkeypatch.setattr(release._context, "table", throttled)
     throttled.until = 20
     seconds = seconds_of("Release")

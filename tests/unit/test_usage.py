@@ -9,7 +9,6 @@ import pytest
 
 from functions.entitlements import desk
 from functions.notify.changes import read_count
-from shared import usage
 from shared.api import app
 from shared.clock import from_rfc3339, to_rfc3339
 from shared.dynamodb import client as client_module
@@ -17,15 +16,21 @@ from shared.dynamodb.client import Table
 from shared.dynamodb.keys import usage_key
 from shared.dynamodb.marshalling import to_wire
 from shared.dynamodb.requests import Get, Pause, Refused, Update
-from shared.history import History, as_of, carried
-from shared.usage import Counter, Period, decode_entry, encode_entry, month_of
-from tests.support import IS_SOAK, NOW_MS, change, new_id, timed_key
+from shared.history.aggregator import History, as_of, carried
+from shared.usage import consumption, corrections
+from shared.usage.counter import MAX_LIMITS, REMOVED, Counter, UsageTerms
+from shared.usage.encoding import decode_entry, encode_entry, request_key, time_of
+from shared.usage.periods import Period, calendar_month
+from shared.usage.terms import new_counter
+from tests.support import IS_SOAK, NOW_MS, change, new_id, patch_constant, timed_key
 from tests.unit.conftest import Rooms
 
 LIMIT = {
-    "key": "exports", "limit": 10, "overdraftLimit": {"type": "percentage", "value": 20},
+    "key": "exports",
+    "limit": 10,
+    "overdraftLimit": {"type": "percentage", "value": 20},
     "resetSchedule": "monthly",
-}  # fmt: skip
+}
 LEAF = 4  # a short one, so that a few requests fill it
 CONSUME = "POST /v1/entitlements/{entitlementId}/usage/{key}"
 USAGE = "GET /v1/entitlements/{entitlementId}/usage"
@@ -34,7 +39,7 @@ PATCH = "PATCH /v1/entitlements/{entitlementId}"
 
 @pytest.fixture(autouse=True)
 def _short_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usage, "LEAF", LEAF)
+    patch_constant(monkeypatch, "shared.usage", "LEAF", LEAF)
 
 
 class Customer:
@@ -93,24 +98,39 @@ def test_an_entry_keeps_time_quantity_and_what_was_left(quantity: int, left: int
         ("UTC", "2026-12-31T23:59:59Z", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z"),
         ("UTC", "2027-01-01T00:00:00Z", "2027-01-01T00:00:00Z", "2027-02-01T00:00:00Z"),
         # A month in which clocks change has an hour less, or more.
-        ("America/New_York", "2026-03-10T00:00:00Z", "2026-03-01T05:00:00Z", "2026-04-01T04:00:00Z"),
-        ("America/New_York", "2026-11-30T12:00:00Z", "2026-11-01T04:00:00Z", "2026-12-01T05:00:00Z"),
+        (
+            "America/New_York",
+            "2026-03-10T00:00:00Z",
+            "2026-03-01T05:00:00Z",
+            "2026-04-01T04:00:00Z",
+        ),
+        (
+            "America/New_York",
+            "2026-11-30T12:00:00Z",
+            "2026-11-01T04:00:00Z",
+            "2026-12-01T05:00:00Z",
+        ),
         ("Europe/Berlin", "2026-10-31T22:59:59Z", "2026-09-30T22:00:00Z", "2026-10-31T23:00:00Z"),
         ("Asia/Kathmandu", "2026-05-31T18:15:00Z", "2026-05-31T18:15:00Z", "2026-06-30T18:15:00Z"),
         # Midnight did not take place: the day began at one.
-        ("America/Asuncion", "2023-10-02T00:00:00Z", "2023-10-01T04:00:00Z", "2023-11-01T03:00:00Z"),
+        (
+            "America/Asuncion",
+            "2023-10-02T00:00:00Z",
+            "2023-10-01T04:00:00Z",
+            "2023-11-01T03:00:00Z",
+        ),
         # Midnight comes twice: the day begins with the first.
         ("America/Havana", "2026-11-02T00:00:00Z", "2026-11-01T04:00:00Z", "2026-12-01T05:00:00Z"),
         # A day was left out.
         ("Pacific/Apia", "2011-12-31T11:00:00Z", "2011-12-01T10:00:00Z", "2011-12-31T10:00:00Z"),
     ],
-)  # fmt: skip
+)
 def test_a_month_is_from_local_midnight_to_local_midnight(
     zone: str, at: str, start: str, end: str
 ) -> None:
     if zone == "Pacific/Apia":  # 14 hours ahead from that day on: it is January already
         start, end = end, "2012-01-31T10:00:00Z"
-    period = month_of(from_rfc3339(at), zone)
+    period = calendar_month(from_rfc3339(at), zone)
     assert (to_rfc3339(period.start * 1000), to_rfc3339((period.end or 0) * 1000)) == (start, end)
 
 
@@ -122,11 +142,15 @@ def test_within_across_over_and_denied(customer: Customer) -> None:
     assert status == 200
     assert "idempotency-replayed" not in headers
     assert body == {
-        "key": "exports", "quantity": 9, "isOverdraft": False, "overdraftQuantity": 0,
+        "key": "exports",
+        "quantity": 9,
+        "isOverdraft": False,
+        "overdraftQuantity": 0,
         "status": "within_limit",
         "usage": {"used": 9, "purchased": 10, "hardCap": 12, "overdraftUsed": 0, "available": 3},
-        "periodStart": "2049-03-01T00:00:00Z", "periodEnd": "2049-04-01T00:00:00Z",
-    }  # fmt: skip
+        "periodStart": "2049-03-01T00:00:00Z",
+        "periodEnd": "2049-04-01T00:00:00Z",
+    }
     _, body, _ = customer.consume(2, "b")
     assert (body["isOverdraft"], body["overdraftQuantity"], body["status"]) == (
         True,
@@ -210,7 +234,7 @@ def test_a_key_may_be_used_again_every_day(customer: Customer) -> None:
 
 
 def take_back(customer: Customer, quantity: int) -> Any:
-    return usage.correct(
+    return corrections.correct(
         customer.id, "exports", "correction00", quantity, "a test", change(customer.now_ms)
     )
 
@@ -233,9 +257,18 @@ def test_dry_run_says_what_would_happen(customer: Customer) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"quantity": 0}, {"quantity": -1}, {"quantity": 1.0}, {"quantity": True},
-     {"quantity": "3"}, {"quantity": None}, {"quantity": 10**9 + 1}, {"quantity": 1, "x": 1}],
-)  # fmt: skip
+    [
+        {},
+        {"quantity": 0},
+        {"quantity": -1},
+        {"quantity": 1.0},
+        {"quantity": True},
+        {"quantity": "3"},
+        {"quantity": None},
+        {"quantity": 10**9 + 1},
+        {"quantity": 1, "x": 1},
+    ],
+)
 def test_bad_quantities_change_nothing(customer: Customer, body: Any) -> None:
     status, answer, _ = customer.consume(body=body, key="a")
     assert (status, answer["type"].rpartition("/")[2]) == (400, "invalid-request")
@@ -278,9 +311,12 @@ def test_without_a_hard_cap(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> No
     customer = Customer(rooms, monkeypatch, usageLimits=[limit])
     _, body, _ = customer.consume(10**9, "a", usage="calls")
     assert body["usage"] == {
-        "used": 10**9, "purchased": 2, "hardCap": None, "overdraftUsed": 10**9 - 2,
+        "used": 10**9,
+        "purchased": 2,
+        "hardCap": None,
+        "overdraftUsed": 10**9 - 2,
         "available": None,
-    }  # fmt: skip
+    }
     assert body["periodEnd"] is None
     customer.patch(usageLimits=[{"key": "calls", "limit": 5}])
     used = customer.used("calls")["usage"]
@@ -412,8 +448,9 @@ def test_another_time_zone_counts_no_month_twice(
     assert customer.used()["periodEnd"] == "2049-03-31T22:00:00Z"
     customer.patch(timeZone="Asia/Tokyo")
     assert (customer.used()["usage"]["used"], customer.used()["periodStart"]) == (
-        0, "2049-03-31T15:00:00Z",
-    )  # fmt: skip
+        0,
+        "2049-03-31T15:00:00Z",
+    )
     customer.consume(6, "b")
     customer.patch(timeZone="America/New_York")
     assert customer.used()["usage"]["used"] == 6, "it is April still, though not yet in New York"
@@ -422,9 +459,13 @@ def test_another_time_zone_counts_no_month_twice(
 
 @pytest.mark.parametrize(
     ("limit", "cap", "available"),
-    [({"limit": 20}, 24, 16), ({"limit": 6}, 7, 0), ({"overdraftLimit": {"type": "none"}}, 10, 2),
-     ({"overdraftLimit": {"type": "absolute", "value": 5}}, 15, 7)],
-)  # fmt: skip
+    [
+        ({"limit": 20}, 24, 16),
+        ({"limit": 6}, 7, 0),
+        ({"overdraftLimit": {"type": "none"}}, 10, 2),
+        ({"overdraftLimit": {"type": "absolute", "value": 5}}, 15, 7),
+    ],
+)
 def test_new_limits_keep_what_is_used(
     customer: Customer, limit: Any, cap: int, available: int
 ) -> None:
@@ -448,7 +489,7 @@ def test_limits_come_and_go(customer: Customer) -> None:
     assert customer.consume(8, "a")[0] == 200, "the first answer"
     customer.patch(usageLimits=[LIMIT])
     assert customer.used()["usage"]["used"] == 8, "a limit that comes back knows its count"
-    assert customer.counter("imports").status == usage.REMOVED
+    assert customer.counter("imports").status == REMOVED
 
 
 @pytest.mark.parametrize(
@@ -463,7 +504,7 @@ def test_limits_come_and_go(customer: Customer) -> None:
         ([{**LIMIT, "resetSchedule": "weekly"}], "/usageLimits/0/resetSchedule"),
         ([{**LIMIT, "overdraftLimit": {"type": "some"}}], "/usageLimits/0/overdraftLimit"),
         ([LIMIT, LIMIT], "/usageLimits"),
-        ([{"key": f"k{n}", "limit": 1} for n in range(usage.MAX_LIMITS + 1)], "/usageLimits"),
+        ([{"key": f"k{n}", "limit": 1} for n in range(MAX_LIMITS + 1)], "/usageLimits"),
         ([{"limit": 1}], "/usageLimits/0/key"),
         ([], "/seatCount"),
         (None, "/seatCount"),
@@ -489,8 +530,10 @@ def correct(
     headers = {} if key is None else {"idempotency-key": key}
     return customer.rooms.call(
         "POST /v1/entitlements/{entitlementId}/usage/{key}/corrections",
-        path, {"quantity": quantity, "reason": reason}, headers=headers,
-    )  # fmt: skip
+        path,
+        {"quantity": quantity, "reason": reason},
+        headers=headers,
+    )
 
 
 def test_corrections_both_ways(customer: Customer) -> None:
@@ -542,9 +585,16 @@ def test_a_correction_begins_the_period_that_is_due(customer: Customer) -> None:
 
 @pytest.mark.parametrize(
     ("quantity", "reason", "pointer"),
-    [(0, "x", "/quantity"), (1.5, "x", "/quantity"), (1, "", "/reason"), (1, None, "/reason"),
-     (1, "x" * 501, "/reason"), (1, "a\nb", "/reason"), (10**9 + 1, "x", "/quantity")],
-)  # fmt: skip
+    [
+        (0, "x", "/quantity"),
+        (1.5, "x", "/quantity"),
+        (1, "", "/reason"),
+        (1, None, "/reason"),
+        (1, "x" * 501, "/reason"),
+        (1, "a\nb", "/reason"),
+        (10**9 + 1, "x", "/quantity"),
+    ],
+)
 def test_bad_corrections(customer: Customer, quantity: Any, reason: Any, pointer: str) -> None:
     status, body, _ = correct(customer, quantity, reason)
     assert (status, body["errors"][0]["pointer"]) == (400, pointer)
@@ -587,8 +637,9 @@ def test_nothing_is_in_use_while_the_entitlement_is_over(
     assert before is not None
     assert (before.used, told[-1].before_at) == (0, NOW_MS + hour)
     assert [(e.start - NOW_MS, e.end and e.end - NOW_MS) for e in folded.episodes.values()] == [
-        (hour // 2, hour), (3 * hour, None),
-    ]  # fmt: skip
+        (hour // 2, hour),
+        (3 * hour, None),
+    ]
     over = as_of(folded.latest, NOW_MS + 6 * hour)
     assert over is not None
     open_one = folded.episodes[max(folded.episodes)]
@@ -607,11 +658,11 @@ def test_nothing_is_in_use_while_the_entitlement_is_over(
 def begun(door: Table, limit: int = 1000) -> tuple[str, Callable[..., Any]]:
     """A counter, and what consumes of it."""
     owner = new_id()
-    terms = usage.Terms(limit, limit, "never", "UTC", "active", 0, None)
-    door.execute(usage.new_counter(owner, "x", terms, change()))
+    terms = UsageTerms(limit, limit, "never", "UTC", "active", 0, None)
+    door.execute(new_counter(owner, "x", terms, change()))
 
     def consume(key: str, at: int = NOW_MS, **more: Any) -> Any:
-        return usage.consume(owner, "x", f"{key:>012}", 1, change(at), **more)
+        return consumption.consume(owner, "x", f"{key:>012}", 1, change(at), **more)
 
     return owner, consume
 
@@ -699,9 +750,9 @@ def test_the_room_looks_nothing_up_for_a_key_that_tells_its_time(
     ],
 )
 def test_what_a_key_tells(header: str, told: int | None) -> None:
-    key = usage.request_key("secret", header)
-    assert usage.time_of(key) == told
-    assert usage.request_key("other", header) != key
+    key = request_key("secret", header)
+    assert time_of(key) == told
+    assert request_key("other", header) != key
     assert len(key) == (12 if told is None else 16)
 
 
@@ -727,18 +778,20 @@ def test_a_full_leaf_that_could_not_be_turned_is_turned_later(door: Table) -> No
 
 def test_two_who_begin_a_period_begin_it_once(door: Table) -> None:
     owner = new_id()
-    terms = usage.Terms(5, 5, "monthly", "UTC", "active", 0, None)
-    door.execute(usage.new_counter(owner, "x", terms, change()))
-    door.run(usage.consume(owner, "x", "old000000000", 5, change()))
+    terms = UsageTerms(5, 5, "monthly", "UTC", "active", 0, None)
+    door.execute(new_counter(owner, "x", terms, change()))
+    door.run(consumption.consume(owner, "x", "old000000000", 5, change()))
     later = NOW_MS + 40 * 86_400_000
-    first = usage.consume(owner, "x", "a00000000000", 2, change(later))
+    first = consumption.consume(owner, "x", "a00000000000", 2, change(later))
     reply: Any = None
     while True:  # as far as the write that begins the period
         request = first.send(reply)
         if isinstance(request, Update) and "periodStart" in request.expression:
             break
         reply = later if isinstance(request, Pause) else door.execute(request)
-    assert door.run(usage.consume(owner, "x", "b00000000000", 2, change(later))).told.used == 2
+    assert (
+        door.run(consumption.consume(owner, "x", "b00000000000", 2, change(later))).told.used == 2
+    )
     reply = door.execute(request)
     assert isinstance(reply, Refused)
     while True:
@@ -750,7 +803,7 @@ def test_two_who_begin_a_period_begin_it_once(door: Table) -> None:
         reply = later if isinstance(request, Pause) else door.execute(request)
     counter = Counter.of(door.execute(Get(usage_key(owner, "x"))))
     assert (counter.used, counter.period_number) == (4, 2)
-    assert counter.period == Period(*month_of(later // 1000, "UTC"))
+    assert counter.period == Period(*calendar_month(later // 1000, "UTC"))
 
 
 def test_the_desk_knows_the_limits_that_exist(door: Table) -> None:

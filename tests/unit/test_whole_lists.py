@@ -20,7 +20,7 @@ from shared.dynamodb.keys import (
     seat_record_key,
 )
 from shared.dynamodb.requests import Item, Put
-from shared.history import QUARTER_MS
+from shared.history.buckets import QUARTER_MS
 from tests.support import RoleTable
 from tests.unit.conftest import Rooms
 
@@ -58,10 +58,19 @@ class Full:
         self.webhook_id = found["items"][0]["webhookId"]
         for number in range(COUNT):
             key = delivery_key(self.webhook_id, self.now - number, f"evt_{number}")
-            rooms.door.execute(Put(key, {
-                "status": "failed", "type": "t", "isTest": False, "attempts": [],
-                "attemptCount": 0, "event": "{}",
-            }))  # fmt: skip
+            rooms.door.execute(
+                Put(
+                    key,
+                    {
+                        "status": "failed",
+                        "type": "t",
+                        "isTest": False,
+                        "attempts": [],
+                        "attemptCount": 0,
+                        "event": "{}",
+                    },
+                )
+            )
 
     def evidence(self, number: int) -> Iterator[tuple[Key, Item]]:
         """What the stream leaves."""
@@ -71,33 +80,80 @@ class Full:
         yield seat_record_key(self.id, seat_key), {"seatKey": seat_key, "seatId": "a"}
         hour = to_rfc3339(at)[:13]
         for meter in (SEATS, "usage#exports"):
-            yield denial_key(self.id, seat_key, hour, meter), {
-                "seatKey": seat_key, "usageKey": "exports", "quantity": 1, "attempts": 1,
-                "firstAt": at, "lastAt": at, **used,
-            }  # fmt: skip
-            yield episode_key(self.id, meter, at), {
-                "start": at, "start_seq": number, "end": at + 1, "peak": 3, "overdraft_ms": 1,
-                "overdraft_seat_ms": 1,
-            }  # fmt: skip
+            yield (
+                denial_key(self.id, seat_key, hour, meter),
+                {
+                    "seatKey": seat_key,
+                    "usageKey": "exports",
+                    "quantity": 1,
+                    "attempts": 1,
+                    "firstAt": at,
+                    "lastAt": at,
+                    **used,
+                },
+            )
+            yield (
+                episode_key(self.id, meter, at),
+                {
+                    "start": at,
+                    "start_seq": number,
+                    "end": at + 1,
+                    "peak": 3,
+                    "overdraft_ms": 1,
+                    "overdraft_seat_ms": 1,
+                },
+            )
         counted = {
-            "used": 1, "purchased": 2, "hardCap": 3, "periodStart": at // 1000,
+            "used": 1,
+            "purchased": 2,
+            "hardCap": 3,
+            "periodStart": at // 1000,
             "periodEnd": at // 1000 + 1,
-        }  # fmt: skip
-        yield period_key(self.id, "exports", -COUNT + number), {
-            **counted, "number": -COUNT + number,
-        }  # fmt: skip
-        yield correction_key(self.id, "exports", at, number), {
-            **counted, "quantity": 1, "reason": "r", "at": at, "actor": "k",
-        }  # fmt: skip
-        yield mail_key(self.id, at, "accountOwner"), {
-            "audience": "accountOwner", "to": "a@b.example", "status": "sent", "from": at,
-            "until": at,
-        }  # fmt: skip
-        yield report_key(f"rep_{number}"), {
-            "reportId": f"rep_{number}", "status": "queued", "period": {}, "until": 1, "end": 1,
-            "filters": {}, "formats": [], "sendsEmail": False, "requestedBy": "k", "createdAt": at,
-            "listKey": "REPORT", "listSort": f"{at:013d}#rep_{number}",
-        }  # fmt: skip
+        }
+        yield (
+            period_key(self.id, "exports", -COUNT + number),
+            {
+                **counted,
+                "number": -COUNT + number,
+            },
+        )
+        yield (
+            correction_key(self.id, "exports", at, number),
+            {
+                **counted,
+                "quantity": 1,
+                "reason": "r",
+                "at": at,
+                "actor": "k",
+            },
+        )
+        yield (
+            mail_key(self.id, at, "accountOwner"),
+            {
+                "audience": "accountOwner",
+                "to": "a@b.example",
+                "status": "sent",
+                "from": at,
+                "until": at,
+            },
+        )
+        yield (
+            report_key(f"rep_{number}"),
+            {
+                "reportId": f"rep_{number}",
+                "status": "queued",
+                "period": {},
+                "until": 1,
+                "end": 1,
+                "filters": {},
+                "formats": [],
+                "sendsEmail": False,
+                "requestedBy": "k",
+                "createdAt": at,
+                "listKey": "REPORT",
+                "listSort": f"{at:013d}#rep_{number}",
+            },
+        )
 
     def read(self, route: str, limit: int, **query: str) -> list[Any]:
         """A whole list, page by page."""

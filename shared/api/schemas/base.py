@@ -18,7 +18,7 @@ from shared.texts import (
     CONTROL,
     REASON_BYTES,
 )
-from shared.usage import MAX_LIMIT
+from shared.usage.counter import MAX_LIMIT
 
 MAX_COUNT = 10_000_000
 

@@ -18,11 +18,12 @@ from shared.api.schemas.base import (
 )
 from shared.api.schemas.seats import Seats
 from shared.entitlements.model import NOTIFICATIONS
-from shared.ledger import MAX_LEASE, MIN_LEASE
+from shared.seats.shard import MAX_LEASE, MIN_LEASE
 from shared.texts import (
     USAGE_KEY,
 )
-from shared.usage import MAX_LIMITS, SCHEDULES
+from shared.usage.counter import MAX_LIMITS
+from shared.usage.periods import SCHEDULES
 
 
 def _lease(text: str) -> str:

@@ -4,7 +4,6 @@ from typing import Literal
 
 from pydantic import Field, create_model
 
-from shared import events
 from shared.api.schemas.base import Output
 from shared.api.schemas.entitlements import Contacts, Customer
 from shared.api.schemas.follow_up import FollowUpEntry
@@ -12,6 +11,7 @@ from shared.api.schemas.history import OverdraftEpisode
 from shared.api.schemas.reports import ReportFilters, ReportPeriod, ReportSummary
 from shared.api.schemas.seats import SeatRequest, Seats
 from shared.api.schemas.usage import Used
+from shared.events import types as event_types
 
 
 class EventSeat(Output):
@@ -213,24 +213,24 @@ class EndpointDisabledData(Output):
 
 
 DATA: dict[str, type[Output]] = {
-    events.SEAT_ACTIVATED: SeatActivatedData,
-    events.SEAT_DEACTIVATED: SeatDeactivatedData,
-    events.SEAT_DENIED: SeatDeniedData,
-    events.OVERDRAFT_ENTERED: OverdraftData,
-    events.OVERDRAFT_EXITED: OverdraftExitedData,
-    events.OVERDRAFT_EXHAUSTED: OverdraftData,
-    events.THRESHOLD_REACHED: ThresholdData,
-    events.USAGE_DENIED: UsageDeniedData,
-    events.USAGE_OVERDRAFT_ENTERED: UsageData,
-    events.USAGE_OVERDRAFT_EXHAUSTED: UsageData,
-    events.USAGE_THRESHOLD_REACHED: UsageThresholdData,
-    events.UPDATED: UpdatedData,
-    events.EXPIRED: TermsData,
-    events.DELETED: TermsData,
-    events.FOLLOW_UP_UPDATED: FollowUpData,
-    events.SEATS_REQUESTED: SeatsRequestedData,
-    events.REPORT_PUBLISHED: ReportPublishedData,
-    events.ENDPOINT_DISABLED: EndpointDisabledData,
+    event_types.SEAT_ACTIVATED: SeatActivatedData,
+    event_types.SEAT_DEACTIVATED: SeatDeactivatedData,
+    event_types.SEAT_DENIED: SeatDeniedData,
+    event_types.OVERDRAFT_ENTERED: OverdraftData,
+    event_types.OVERDRAFT_EXITED: OverdraftExitedData,
+    event_types.OVERDRAFT_EXHAUSTED: OverdraftData,
+    event_types.THRESHOLD_REACHED: ThresholdData,
+    event_types.USAGE_DENIED: UsageDeniedData,
+    event_types.USAGE_OVERDRAFT_ENTERED: UsageData,
+    event_types.USAGE_OVERDRAFT_EXHAUSTED: UsageData,
+    event_types.USAGE_THRESHOLD_REACHED: UsageThresholdData,
+    event_types.UPDATED: UpdatedData,
+    event_types.EXPIRED: TermsData,
+    event_types.DELETED: TermsData,
+    event_types.FOLLOW_UP_UPDATED: FollowUpData,
+    event_types.SEATS_REQUESTED: SeatsRequestedData,
+    event_types.REPORT_PUBLISHED: ReportPublishedData,
+    event_types.ENDPOINT_DISABLED: EndpointDisabledData,
 }
 
 

@@ -8,7 +8,8 @@ from shared.api.schemas.base import Input, Output, check_not_zero, check_reason
 from shared.texts import (
     REASON_BYTES,
 )
-from shared.usage import MAX_QUANTITY, SCHEDULES
+from shared.usage.counter import MAX_QUANTITY
+from shared.usage.periods import SCHEDULES
 
 
 class ConsumptionRequest(Input):

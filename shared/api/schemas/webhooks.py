@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from shared import events
 from shared.api.schemas.base import Input, Name, Output, Time, check_plain, sort_distinct
+from shared.events import types as event_types
 from shared.webhooks.endpoints import OVERLAP_SECONDS, covers
 
 
 def _pattern(text: str) -> str:
-    if not any(covers(text, kind) for kind in events.TYPES):
+    if not any(covers(text, kind) for kind in event_types.TYPES):
         raise ValueError("must be an event type, the beginning of one and '.*', or '*'")
     return text
 
@@ -92,7 +92,7 @@ class NewSecret(Output):
 class WebhookTestInput(Input):
     """Which type of event to send."""
 
-    type: Literal[events.TYPES] = events.OVERDRAFT_ENTERED  # type: ignore[valid-type]
+    type: Literal[event_types.TYPES] = event_types.OVERDRAFT_ENTERED  # type: ignore[valid-type]
 
 
 class TestSent(Output):

@@ -15,20 +15,18 @@ anywhere.
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import gcd
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from shared import ledger, pool, pool_sum, problems
+from shared import problems
+from shared.audit import Change
 from shared.dynamodb.expressions import assign, set_and_remove
 from shared.dynamodb.keys import (
     Key,
     ledger_key,
-    page_number,
     pool_key,
-    pool_sweep,
     room_shard,
-    sum_key,
-    sweep_shard,
 )
+from shared.dynamodb.patterns import ROUNDS, settle
 from shared.dynamodb.requests import (
     NO_NAMES,
     NO_VALUES,
@@ -45,167 +43,29 @@ from shared.dynamodb.requests import (
     Update,
     Value,
 )
-from shared.ledger import (
-    NO_LEASE,
-    PAGE_SEATS,
-    PARTS,
-    ROUNDS,
-    Change,
-    Page,
-    Place,
-    Standing,
-    Terms,
+from shared.seats import totals
+from shared.seats.encoding import NEVER
+from shared.seats.lookup import let_go
+from shared.seats.placement import PARTS, room_of
+from shared.seats.resharding import (
+    BATCH,
+    LIMIT_ATTRIBUTES,
+    TERM_ATTRIBUTES,
+    ShardGroup,
+    is_live,
+    lock_shard,
+    next_step,
+    wanted_count,
+    wanted_pages,
 )
+from shared.seats.seat_usage import read_standing
+from shared.seats.shard import Page
+from shared.seats.terms import escrow, without_none
 
-# The largest hard cap that is offered.
-MOST_SEATS = 100_000
-# What pages may hold together where there is no cap: more than anybody will.
-UNLIMITED = 10**9
-# So many pages are changed in one transaction, and one becomes so many at the most.
-BATCH = 16
 # Who works on a pool is gone when nothing was heard for so long.
 CLAIM_MS = 20_000
-# How often a pool is looked at by the sweep.
-
-
-def escrow(hard_cap: int | None) -> int:
-    """What the pages of a pool may hold together."""
-    return UNLIMITED if hard_cap is None else hard_cap
-
-
-def wanted_pages(hard_cap: int | None, seat_count: int, used: int) -> int:
-    """How many pages a pool should have: a quarter more than it needs where there is no cap."""
-    seats = max(seat_count, used) * 5 // 4 if hard_cap is None else max(hard_cap, used)
-    return 1 if seats <= PAGE_SEATS else min(PARTS, pool.pages_for(seats))
-
-
-def terms_item(terms: Terms) -> Item:
-    """Limits and terms as a pool's item has them."""
-    return _present({
-        "seatCount": terms.seat_count,
-        "hardCap": terms.hard_cap,
-        "status": terms.status,
-        "validFrom": terms.valid_from,
-        "validUntil": terms.valid_until,
-        "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
-        "noSeats": None if terms.has_seats else True,
-    })  # fmt: skip
-
-
-def _present(values: Item) -> Item:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-_LIMITS = ("seatCount", "hardCap")
 _CLOSED = ("deleted", "expired")
 _Any = TypeVar("_Any")
-_PAGE_TERMS = ("status", "validFrom", "validUntil", "leaseSeconds", "noSeats")
-
-
-# --- What others write together with the entitlement ----------------------------------------------
-
-
-def is_needed(terms: Terms) -> bool:
-    """Whether an entitlement has, or may get, more than one page."""
-    return terms.hard_cap is None or terms.hard_cap > PAGE_SEATS
-
-
-def new_pool(owner: str, change: Change) -> Put:
-    """The pool of an entitlement whose only page is to be split, or may have to be."""
-    return Put(
-        pool_key(owner),
-        {
-            "version": 1, "spread": 1, "bank": 0, "page": 0, "isPending": True,
-            "sweepKey": sweep_shard(owner), "earliest": change.now,
-        },
-        "attribute_not_exists(pk)",
-    )  # fmt: skip
-
-
-def change_terms(
-    owner: str, page: Page, terms: Terms, change: Change,
-    *, lease_changed: bool, was_closed: bool = False,
-) -> Steps[tuple[Update | Put, ...]]:  # fmt: skip
-    """New limits and terms, for an entitlement whose first page is this one.
-
-    The limits hold from these writes on; what else is to be done for a pool is done by `tend`.
-    They are refused if it is not any more as it is now.
-    """
-    if not page.is_alone:
-        return (yield from _change_pool(owner, terms, change))
-    write = ledger.change_terms(
-        owner, terms, change, lease_changed=lease_changed, was_closed=was_closed
-    )
-    told = yield from _tell(owner, page, terms, change, "updated")
-    if not is_needed(terms):
-        return write, *told
-    # The page may hold all of them, until it is split.
-    state: Item | None = yield Get(pool_key(owner))
-    return write, nudge(owner) if state else new_pool(owner, change), *told
-
-
-def take_away(
-    owner: str, page: Page, terms: Terms, change: Change, kind: str
-) -> Steps[tuple[Update | Put, ...]]:
-    """Take every seat away: the entitlement is `deleted` or `expired` (`kind`)."""
-    if page.is_alone:
-        told = yield from _tell(owner, page, terms, change, kind)
-        return ledger.empty_page(owner, kind, change), *told
-    return (yield from _change_pool(owner, terms, change, kind))
-
-
-def _tell(
-    owner: str, page: Page, terms: Terms, change: Change, kind: str
-) -> Steps[tuple[Put, ...]]:
-    """Tell the sum, if there is one, of new terms."""
-    if not page.is_summed:
-        return ()
-    seen: Item = yield Get(sum_key(owner))
-    return _told(owner, seen, terms_item(terms), change, kind)
-
-
-def _told(owner: str, seen: Item, after: Item, change: Change, kind: str) -> tuple[Put, Put]:
-    if kind != "updated":
-        after = {**after, "status": kind}
-    item = pool_sum.with_terms(seen, change.record(kind), pool_sum.limits_of(after))
-    return pool_sum.written(owner, seen, item), pool_sum.standing(owner, item)
-
-
-def nudge(owner: str) -> Update:
-    """Have the sweep look at a pool soon."""
-    return Update(
-        pool_key(owner),
-        # Whoever works on it looks at everything again.
-        "SET isPending = :yes, earliest = :due, version = version + :one", "attribute_exists(pk)",
-        NO_NAMES, {":yes": True, ":due": 0, ":one": 1},
-    )  # fmt: skip
-
-
-def _change_pool(
-    owner: str, terms: Terms, change: Change, kind: str = "updated"
-) -> Steps[tuple[Update, Put, Put]]:
-    """New limits and terms of a pool of several pages: the pool, its sum, its standing."""
-    keys = (pool_key(owner), sum_key(owner))
-    found: dict[Key, Item] = yield BatchGet(keys)
-    state, seen = found[keys[0]], found[keys[1]]
-    after = terms_item(terms)
-    if kind != "updated":
-        after["status"] = kind
-    added = escrow(terms.hard_cap) - escrow(state.get("terms", {}).get("hardCap"))
-    sets: dict[str, Value] = {
-        "terms": after, "isPending": True, "earliest": 0, "version": state["version"] + 1,
-    }  # fmt: skip
-    if added > 0:
-        sets["roomKey"] = room_shard(owner, 0)
-    assignments, _, values = assign(sets)
-    changed = Update(
-        pool_key(owner),
-        set_and_remove(["bank = bank + :added", *assignments], ()),
-        "version = :seen AND pages = :pages",
-        NO_NAMES,
-        {**values, ":added": added, ":seen": state["version"], ":pages": state.get("pages")},
-    )
-    return changed, *_told(owner, seen, after, change, kind)
 
 
 # --- What is left to be done ----------------------------------------------------------------------
@@ -271,7 +131,7 @@ class _Work:
     def leave(self) -> Steps[None]:
         """Somebody else may go on at once."""
         values: dict[str, Any] = {":me": self.change.request_id}
-        yield from ledger.settle(
+        yield from settle(
             Update(self.key, "REMOVE tender, tendedUntil", "tender = :me", NO_NAMES, values)
         )
 
@@ -353,19 +213,19 @@ class _Work:
         self.until_ms = now_ms + CLAIM_MS  # the last word does not wait
         is_over = state.get("terms", {}).get("status") in _CLOSED and state["bank"] >= 0
         is_in_use = state.get("pages") and not is_over
-        due = self.swept_at if is_in_use else ledger.NEVER
+        due = self.swept_at if is_in_use else NEVER
         yield from self._write((), 0, {"isPending": None, "tender": None, "earliest": due})
 
     def _next_step(self, state: Item) -> Steps[int | None]:
         """To how many pages the pool is to come next; None: it has as many as it should."""
         if state.get("step"):
             return int(state["step"])
-        standing = yield from pool.read_standing(self.owner)
-        pages, wanted = state["pages"], _wanted(state, standing, standing.used)
+        standing = yield from read_standing(self.owner)
+        pages, wanted = state["pages"], wanted_count(state, standing, standing.used)
         if wanted != pages:
             # The sum may be late: by it alone, pages could be merged and split without end.
             used = sum(page.used for batch in (yield from self._live(state)) for _, page in batch)
-            wanted = _wanted(state, standing, used)
+            wanted = wanted_count(state, standing, used)
         if wanted == pages:
             return None
         step = next_step(pages, wanted)
@@ -423,14 +283,17 @@ class _Work:
 
     def _spread_terms(self, state: Item) -> Steps[None]:
         """Bring the terms to every page; take the seats away where they say so."""
-        wanted = {name: state["terms"].get(name) for name in _PAGE_TERMS}
+        wanted = {name: state["terms"].get(name) for name in TERM_ATTRIBUTES}
         is_closed = wanted["status"] in _CLOSED
 
         def new_terms(key: Key, page: Page) -> tuple[Update, int] | None:
             has = {
-                "status": page.status, "validFrom": page.valid_from, "validUntil": page.valid_until,
-                "leaseSeconds": page.lease_seconds, "noSeats": None if page.has_seats else True,
-            }  # fmt: skip
+                "status": page.status,
+                "validFrom": page.valid_from,
+                "validUntil": page.valid_until,
+                "leaseSeconds": page.lease_seconds,
+                "noSeats": None if page.has_seats else True,
+            }
             if has == wanted and not (is_closed and page.seats):
                 return None
             sets = dict[str, Value](wanted)
@@ -451,19 +314,19 @@ class _Work:
             elif is_closed:
                 condition += " AND attribute_not_exists(isFrozen)"
                 assignments.append("roomKey = :room")
-                values[":room"] = ledger.room_of(self.owner, page.number, page.pages or 1)
+                values[":room"] = room_of(self.owner, page.number, page.pages or 1)
             return Update(
                 key,
-                set_and_remove(
-                    ["seq = seq + :one", "#last = :change", *assignments], removals
-                ),
+                set_and_remove(["seq = seq + :one", "#last = :change", *assignments], removals),
                 condition,
                 {"#status": "status", "#last": "last"},
                 {
-                    **values, ":one": 1, ":pages": page.pages,
+                    **values,
+                    ":one": 1,
+                    ":pages": page.pages,
                     ":change": self.change.record(str(kind)),
                 },
-            ), freed  # fmt: skip
+            ), freed
 
         yield from self._each(state, new_terms)
         yield from self._write((), 0, {"spread": self.version})
@@ -499,10 +362,12 @@ class _Work:
         if page.is_frozen and not page.slack:
             return None
         return Update(
-            key, "SET allowance = :used, isFrozen = :yes",
+            key,
+            "SET allowance = :used, isFrozen = :yes",
             "allowance = :seen AND size(seats) = :used",
-            NO_NAMES, {":used": page.used, ":yes": True, ":seen": page.allowance},
-        ), page.slack  # fmt: skip
+            NO_NAMES,
+            {":used": page.used, ":yes": True, ":seen": page.allowance},
+        ), page.slack
 
     def _thaw(self, state: Item) -> Steps[None]:
         """The debt is paid: pages keep what is freed on them."""
@@ -522,15 +387,18 @@ class _Work:
         for batch in (yield from self._live(state)):
             writes = [
                 Update(
-                    key, "SET allowance = allowance + :share, roomKey = :room", "pages = :pages",
+                    key,
+                    "SET allowance = allowance + :share, roomKey = :room",
+                    "pages = :pages",
                     NO_NAMES,
                     {
-                        ":share": share, ":pages": page.pages,
-                        ":room": ledger.room_of(self.owner, page.number, page.pages or 1),
+                        ":share": share,
+                        ":pages": page.pages,
+                        ":room": room_of(self.owner, page.number, page.pages or 1),
                     },
                 )
                 for key, page in batch
-            ]  # fmt: skip
+            ]
             given = share * len(writes)
             now: Item = yield Get(self.key)
             if now["bank"] < given:
@@ -547,7 +415,7 @@ class _Work:
             wanted = wanted_pages(page.hard_cap, page.seat_count, page.used)
             if wanted == 1 or page.status == "deleted":
                 if page.moving_at_ms is not None:  # its seats stay where they are
-                    yield pool.let_go(ledger_key(self.owner), page.moving_at_ms)
+                    yield let_go(ledger_key(self.owner), page.moving_at_ms)
                 return False
             if (yield from self._move([0], next_step(1, wanted), None, {}, attempt)):
                 return True
@@ -581,58 +449,38 @@ class _Work:
         if attempt > 1:
             now_ms = yield Pause(attempt - 1)
             for number in old:
-                yield from ledger.settle(_hold(keys[number], now_ms))
+                yield from settle(lock_shard(keys[number], now_ms))
         found: dict[Key, Item] = yield BatchGet(tuple(keys.values()))
         items = {number: found[key] for number, key in keys.items() if key in found}
         if pages and items[begin].get("pages") == step:
             return True  # it was done before
-        group = _Group(self.owner, items, old, new, step, pages, limits)
+        group = ShardGroup(self.owner, items, old, new, step, pages, limits)
         writes, sets = group.moved(self.change), dict[str, Value]()
         if pages is None:
             page = Page.of(items[0])
             left = escrow(page.hard_cap) - page.used
             sets = {
-                "terms": _present({name: items[0].get(name) for name in (*_LIMITS, *_PAGE_TERMS)}),
-                "pages": step, "bank": min(left, 0), "isFrozen": True if left < 0 else None,
+                "terms": without_none(
+                    {name: items[0].get(name) for name in (*LIMIT_ATTRIBUTES, *TERM_ATTRIBUTES)}
+                ),
+                "pages": step,
+                "bank": min(left, 0),
+                "isFrozen": True if left < 0 else None,
                 "spread": self.version,
-            }  # fmt: skip
+            }
             writes += self._sum_of_split(items[0], group)
         elif step == 1:
             sets = {**dict.fromkeys(("pages", "step", "isFrozen", "roomKey", "terms")), "bank": 0}
         return (yield from self._write(writes, 0, sets)) is None
 
-    def _sum_of_split(self, item: Item, group: "_Group") -> list[Put]:
+    def _sum_of_split(self, item: Item, group: "ShardGroup") -> list[Put]:
         """The sum of a pool whose only page is split, unless it has one from before."""
         page = Page.of(item)
         if page.is_summed:
             return []
-        limits = pool_sum.limits_of(item)
-        put = pool_sum.first(self.owner, page, group.seq, limits, self.change.now_ms)
-        return [put, pool_sum.standing(self.owner, dict(put.item))]
-
-
-def _wanted(state: Item, limits: Standing, used: int) -> int:
-    """How many pages a pool of several should have; fewer than it has only as its cap changes."""
-    wanted = wanted_pages(limits.hard_cap, limits.seat_count, used)
-    may_shrink = limits.hard_cap is not None and state.get("isPending")
-    return wanted if may_shrink else max(wanted, state["pages"])
-
-
-def next_step(pages: int, wanted: int) -> int:
-    """To how many pages to go, on the way to what is wanted: one becomes 16 at most, or 16 one."""
-    common = gcd(pages, wanted)
-    if wanted // common <= BATCH and pages // common <= BATCH:
-        return wanted
-    if wanted > pages:
-        return pages * BATCH
-    return pages // max(each for each in range(2, BATCH + 1) if pages % each == 0)
-
-
-def is_live(key: Key, item: Item) -> bool:
-    """Whether there may be seats on a page; it is kept when its seats were moved to others."""
-    pages = item.get("pages")
-    number = page_number(key.pk)
-    return number == 0 if not pages else number % (PARTS // pages) == 0
+        limits = totals.limits_of(item)
+        put = totals.first(self.owner, page, group.seq, limits, self.change.now_ms)
+        return [put, totals.standing(self.owner, dict(put.item))]
 
 
 def _in_parts(items: Sequence[_Any], size: int) -> list[Sequence[_Any]]:
@@ -642,89 +490,9 @@ def _in_parts(items: Sequence[_Any], size: int) -> list[Sequence[_Any]]:
 def _take_back(key: Key, page: Page, share: int) -> Update:
     allowance = page.allowance or 0
     return Update(
-        key, "SET allowance = :left", "allowance = :seen AND size(seats) <= :left",
-        NO_NAMES, {":seen": allowance, ":left": allowance - share},
-    )  # fmt: skip
-
-
-def _hold(key: Key, now_ms: int) -> Update:
-    """Let nobody take or give back a seat on a page while its seats are being moved."""
-    return Update(
-        key, "SET movingAt = :now", "attribute_exists(pk)", NO_NAMES, {":now": now_ms}
-    )  # fmt: skip
-
-
-class _Group(NamedTuple):
-    """Neighbouring pages, as items by their numbers, and what is to become of them."""
-
-    owner: str
-    items: dict[int, Item]
-    old: list[int]
-    new: list[int]
-    step: int
-    pages: int | None
-    limits: Item
-
-    @property
-    def seq(self) -> int:
-        """The version of all of them afterwards: that of a seat's page never goes back."""
-        return 1 + max(int(item["seq"]) for item in self.items.values())
-
-    def moved(self, change: Change) -> list[Update | Put]:
-        """The writes that move the seats."""
-        before = [Page.of(self.items[number]) for number in self.old]
-        seats = {key: value for page in before for key, value in page.seats.items()}
-        pages = None if self.step == 1 else self.step
-        by_page: dict[int, dict[str, int]] = {number: {} for number in self.new}
-        for key, value in seats.items():
-            by_page[Place.of(self.owner, key, pages).number][key] = value
-        if self.pages is None:
-            allowed = max(escrow(before[0].hard_cap), before[0].used)
-        else:
-            allowed = sum(page.allowance or 0 for page in before)
-        each, more = divmod(allowed - len(seats), len(self.new))
-        writes: list[Update | Put] = []
-        for number in sorted({*self.old, *self.new}):
-            item = self._page(number, by_page.get(number), change)
-            if number in by_page and pages:
-                slack = each + int(self.new.index(number) < more)
-                item["allowance"] = len(by_page[number]) + slack
-                item["roomKey"] = Place(self.owner, number, pages).room if slack else None
-            writes.append(self._put(number, item))
-        return writes
-
-    def _page(self, number: int, seats: dict[str, int] | None, change: Change) -> Item:
-        """A page with these seats; None: its seats are on others."""
-        was = self.items.get(number)
-        base = self.items[self.old[0]]
-        had, has = (len(was["seats"]) if was else 0), seats or {}
-        item: Item = {
-            "seats": has, "seq": self.seq, "last": change.record("moved"), ledger.SUMMED: True,
-            "moved": (was or {}).get("moved", 0) + len(has) - had, "page": number,
-            **{name: base.get(name) for name in _PAGE_TERMS},
-        }  # fmt: skip
-        if seats is None:
-            return {**item, "pages": 0 if self.step == 1 else self.step}
-        item["earliest"] = ledger.earliest_after(Page.of(base), seats, change.now)
-        if self.step == 1:
-            limits = {name: self.limits.get(name) for name in _LIMITS}
-            return {**item, **limits, "sweepKey": sweep_shard(self.owner)}
-        is_frozen = any("isFrozen" in self.items[each] for each in self.old)
-        if self.pages is None:
-            page = Page.of(base)
-            is_frozen = page.used > escrow(page.hard_cap)
-        return {
-            **item, "pages": self.step, "sweepKey": pool_sweep(self.owner),
-            "isFrozen": True if is_frozen else None,
-        }  # fmt: skip
-
-    def _put(self, number: int, item: Item) -> Put:
-        """Write a page, if it is as it was read."""
-        key, was = ledger_key(self.owner, number), self.items.get(number)
-        if was is None:
-            return Put(key, item, "attribute_not_exists(pk)")
-        condition, values = "seq = :seen", dict[str, Value]({":seen": was["seq"]})
-        if number in self.old and self.pages:
-            condition += " AND pages = :pages AND allowance = :allowance"
-            values |= {":pages": self.pages, ":allowance": was["allowance"]}
-        return Put(key, item, condition, values=values)
+        key,
+        "SET allowance = :left",
+        "allowance = :seen AND size(seats) <= :left",
+        NO_NAMES,
+        {":seen": allowance, ":left": allowance - share},
+    )

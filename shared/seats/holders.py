@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from shared import ledger, pool
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import Key, ledger_key, seat_record_key
 from shared.dynamodb.paging import MAX_READS, Listed
 from shared.dynamodb.requests import BatchGet, Item, Pause, Steps
-from shared.ledger import PARTS, Page, Seat, activation_id, decode_seat, key_at
+from shared.seats.encoding import Seat, activation_id, decode_seat
+from shared.seats.lookup import page_of
+from shared.seats.placement import PARTS, key_at
+from shared.seats.shard import Page, lease_expiry
 
 # How often a list looks again for the names of seats just taken: under a second in all.
 NAME_ATTEMPTS = 6
@@ -55,7 +57,7 @@ def _pages_from(owner: str, first: Page, number: int, count: int) -> Steps[Seque
         read = (Page.of(found[key]) for key in keys if key in found)
         pages += takewhile(lambda page: page.pages == first.pages, read)
     # One of other neighbours: seats are being moved.
-    return pages or [(yield from pool.page_of(owner, key_at(number)))]
+    return pages or [(yield from page_of(owner, key_at(number)))]
 
 
 def _shown(owner: str, seats: Mapping[str, Seat]) -> Steps[list[dict[str, Any]]]:
@@ -94,5 +96,5 @@ def _held_seat(key: str, seat: Seat, record: Item) -> dict[str, Any]:
         "isOverdraftSeat": seat.is_overdraft,
         "activatedAt": to_rfc3339(seat.activated_at_ms),
         "lastSeenAt": to_rfc3339(current.get("lastSeenAt", seat.activated_at_ms)),
-        "leaseExpiry": ledger.lease_expiry(seat.lease_end),
+        "leaseExpiry": lease_expiry(seat.lease_end),
     }

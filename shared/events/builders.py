@@ -10,40 +10,38 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from shared import ledger
-from shared.clock import to_rfc3339
-from shared.dynamodb.keys import Key, denial_key, entitlement_key, seat_record_key, usage_meter
+from shared.clock import EPOCH, to_rfc3339
+from shared.dynamodb.keys import usage_meter
 from shared.dynamodb.requests import Item
-from shared.history import ENTERED, EXHAUSTED, KeptChange, Level, granted_at
-from shared.ledger import activation_id, seats_view
+from shared.events.types import (
+    DELETED,
+    ENDPOINT_DISABLED,
+    EXPIRED,
+    FOLLOW_UP_UPDATED,
+    OVERDRAFT_ENTERED,
+    OVERDRAFT_EXHAUSTED,
+    OVERDRAFT_EXITED,
+    REPORT_PUBLISHED,
+    SEAT_ACTIVATED,
+    SEAT_DEACTIVATED,
+    SEAT_DENIED,
+    SEATS_REQUESTED,
+    THRESHOLD_REACHED,
+    UPDATED,
+    USAGE_DENIED,
+    USAGE_OVERDRAFT_ENTERED,
+    USAGE_OVERDRAFT_EXHAUSTED,
+    USAGE_THRESHOLD_REACHED,
+)
+from shared.history.changes import KeptChange, Level, granted_at
+from shared.history.thresholds import ENTERED, EXHAUSTED
+from shared.limits import seats_view
 from shared.sales import follow_up
-from shared.usage import REMOVED, Period, period_view, usage_view
-
-SOURCE = "overdraft"
-SEAT_ACTIVATED = "entitlement.seat.activated"
-SEAT_DEACTIVATED = "entitlement.seat.deactivated"
-SEAT_DENIED = "entitlement.seat.denied"
-OVERDRAFT_ENTERED = "entitlement.overdraft.entered"
-OVERDRAFT_EXITED = "entitlement.overdraft.exited"
-OVERDRAFT_EXHAUSTED = "entitlement.overdraft.exhausted"
-THRESHOLD_REACHED = "entitlement.threshold.reached"
-USAGE_DENIED = "entitlement.usage.denied"
-USAGE_OVERDRAFT_ENTERED = "entitlement.usage.overdraft.entered"
-USAGE_OVERDRAFT_EXHAUSTED = "entitlement.usage.overdraft.exhausted"
-USAGE_THRESHOLD_REACHED = "entitlement.usage.threshold.reached"
-UPDATED = "entitlement.updated"
-EXPIRED = "entitlement.expired"
-DELETED = "entitlement.deleted"
-FOLLOW_UP_UPDATED = "entitlement.followup.updated"
-SEATS_REQUESTED = "entitlement.seats.requested"
-REPORT_PUBLISHED = "report.published"
-ENDPOINT_DISABLED = "webhook.endpoint.disabled"
-TYPES = (
-    SEAT_ACTIVATED, SEAT_DEACTIVATED, SEAT_DENIED, OVERDRAFT_ENTERED, OVERDRAFT_EXITED,
-    OVERDRAFT_EXHAUSTED, THRESHOLD_REACHED, USAGE_DENIED, USAGE_OVERDRAFT_ENTERED,
-    USAGE_OVERDRAFT_EXHAUSTED, USAGE_THRESHOLD_REACHED, UPDATED, EXPIRED, DELETED,
-    FOLLOW_UP_UPDATED, SEATS_REQUESTED, REPORT_PUBLISHED, ENDPOINT_DISABLED,
-)  # fmt: skip
+from shared.seats.encoding import activation_id
+from shared.seats.shard import lease_expiry
+from shared.usage.counter import REMOVED
+from shared.usage.periods import Period
+from shared.usage.views import period_view, usage_view
 
 Event = dict[str, Any]
 _TERMS_EVENTS = {"updated": UPDATED, "expired": EXPIRED, "deleted": DELETED}
@@ -75,9 +73,13 @@ def of_change(owner: str, change: KeptChange) -> list[Event]:
     before = change.before or level._replace(used=0)
     seats = seats_view(*level)
     base = {
-        "entitlementId": owner, "seats": seats, "page": 0, "seq": change.seq, "actor": change.actor,
+        "entitlementId": owner,
+        "seats": seats,
+        "page": 0,
+        "seq": change.seq,
+        "actor": change.actor,
         "requestId": change.request,
-    }  # fmt: skip
+    }
     events: list[Event] = []
 
     def add(kind: str, about: object = "", **data: Any) -> None:
@@ -176,7 +178,7 @@ def _seat_view(seat: Mapping[str, Any]) -> dict[str, Any]:
         "activationId": activation_id(seat["key"], seat["stamp"]),
         "isOverdraftSeat": seat["overdraft"],
         "activatedAt": to_rfc3339(granted_at(seat["stamp"])),
-        "leaseExpiry": ledger.lease_expiry(seat["leaseEnd"]),
+        "leaseExpiry": lease_expiry(seat["leaseEnd"]),
     }
 
 
@@ -310,7 +312,7 @@ def _sample(webhook_id: str, kind: str, at: int) -> Event:
         return of_disabled(webhook_id, item)
     if kind == REPORT_PUBLISHED:
         return _sample_report(at)
-    stamp = (at - ledger.EPOCH * 1000) * 100
+    stamp = (at - EPOCH * 1000) * 100
     seat = {"key": key, "kind": "activated", "stamp": stamp, "overdraft": True, "leaseEnd": None}
     ended = {**seat, "kind": "deactivated", "reason": "released"}
     terms = {"status": "active", "validFrom": at // 1000}
@@ -319,30 +321,54 @@ def _sample(webhook_id: str, kind: str, at: int) -> Event:
     is_falling = kind in (SEAT_DEACTIVATED, OVERDRAFT_EXITED)
     kinds = {UPDATED: "updated", EXPIRED: "expired", DELETED: "deleted"}
     change = KeptChange(
-        1, at, kinds.get(kind, "activated"), "key_test", "test",
-        low if is_falling else high, high if is_falling else low, at, terms, earlier,
-        (ended if is_falling else seat,), (120,),
-    )  # fmt: skip
+        1,
+        at,
+        kinds.get(kind, "activated"),
+        "key_test",
+        "test",
+        low if is_falling else high,
+        high if is_falling else low,
+        at,
+        terms,
+        earlier,
+        (ended if is_falling else seat,),
+        (120,),
+    )
     count = change._replace(
-        seats=(), type="consumed", usage="test", period=(at // 1000, None),
+        seats=(),
+        type="consumed",
+        usage="test",
+        period=(at // 1000, None),
         reached=(100, ENTERED, EXHAUSTED),
-    )  # fmt: skip
+    )
     candidates = of_change(owner, change) + of_change(owner, count)
     if kind in (SEAT_DENIED, USAGE_DENIED):
         denial = {
-            "seatKey": key, "attempts": 1, "firstAt": at, "lastAt": at, "actor": "key_test",
+            "seatKey": key,
+            "attempts": 1,
+            "firstAt": at,
+            "lastAt": at,
+            "actor": "key_test",
             "request": "test",
-            "used": 120, "seatCount": 100, "hardCap": 120,
-        }  # fmt: skip
+            "used": 120,
+            "seatCount": 100,
+            "hardCap": 120,
+        }
         if kind == USAGE_DENIED:
             denial |= {"usageKey": "test", "quantity": 1, "periodStart": at // 1000}
         candidates = [of_denial(owner, denial, to_rfc3339(at)[:13])]
     if kind == SEATS_REQUESTED:
         asked = {
-            "entitlementId": owner, "requestId": "req_test", "seats": 10, "message": "A test.",
-            "requestedAt": at, "requestedBy": "plk_test", "used": 120, "purchased": 100,
+            "entitlementId": owner,
+            "requestId": "req_test",
+            "seats": 10,
+            "message": "A test.",
+            "requestedAt": at,
+            "requestedBy": "plk_test",
+            "used": 120,
+            "purchased": 100,
             "hardCap": 120,
-        }  # fmt: skip
+        }
         candidates = [of_seat_request(asked)]
     if kind == FOLLOW_UP_UPDATED:
         moved = {"state": "open", "reason": follow_up.OVERDRAFT}
@@ -351,10 +377,17 @@ def _sample(webhook_id: str, kind: str, at: int) -> Event:
     data = event["data"]
     if kind == OVERDRAFT_EXITED:
         data["episode"] = {
-            "episodeId": f"epi_{at}", "start": to_rfc3339(at), "end": to_rfc3339(at), "peak": 120,
-            "overdraftSeconds": 0, "overdraftSeatSeconds": 0, "seatHours": 0.0,
-            "distinctSeats": 20, "deniedAttempts": 0, "deniedSeats": 0,
-        }  # fmt: skip
+            "episodeId": f"epi_{at}",
+            "start": to_rfc3339(at),
+            "end": to_rfc3339(at),
+            "peak": 120,
+            "overdraftSeconds": 0,
+            "overdraftSeatSeconds": 0,
+            "seatHours": 0.0,
+            "distinctSeats": 20,
+            "deniedAttempts": 0,
+            "deniedSeats": 0,
+        }
     data |= {
         "product": "Test product",
         "sku": None,
@@ -370,52 +403,22 @@ def _sample_report(at: int) -> Event:
     begin = to_rfc3339(at - at % 86_400_000)
     period = {"month": None, "from": begin, "to": begin, "timeZone": "UTC"}
     summary = {
-        "entitlements": 0, "inOverdraft": 0, "denied": 0, "seatHours": 0.0, "deniedSeats": 0,
-        "deniedRequests": 0, "deniedAttempts": 0, "monthlyValue": [],
-    }  # fmt: skip
+        "entitlements": 0,
+        "inOverdraft": 0,
+        "denied": 0,
+        "seatHours": 0.0,
+        "deniedSeats": 0,
+        "deniedRequests": 0,
+        "deniedAttempts": 0,
+        "monthlyValue": [],
+    }
     return of_report(
         {
-            "reportId": "rep_test", "publishedAt": at, "version": 1, "period": period,
-            "filters": {}, "summary": summary,
+            "reportId": "rep_test",
+            "publishedAt": at,
+            "version": 1,
+            "period": period,
+            "filters": {},
+            "summary": summary,
         }
-    )  # fmt: skip
-
-
-# --- Who: put in when an event is sent ----------------------------------------------------------
-
-
-def keys_of(event: Event) -> list[Key]:
-    """The items that say who and for whom: entitlement, seat record, denial."""
-    data = event["data"]
-    owner = data.get("entitlementId")
-    if not owner or "test" in data or event["type"] == ENDPOINT_DISABLED:
-        return []
-    keys = [entitlement_key(owner)]
-    if key := data.get("seat", {}).get("seatKey"):
-        keys.append(seat_record_key(owner, key))
-        if "denial" in data:
-            keys.append(denial_key(owner, key, data["denial"]["hour"][:13]))
-    return keys
-
-
-def complete(event: Event, items: Mapping[Key, Item]) -> Event:
-    """The event as it is sent, from its skeleton and what `keys_of` found."""
-    if not keys_of(event):
-        return event
-    data = dict(event["data"])
-    owner: str = data["entitlementId"]
-    document = items.get(entitlement_key(owner), {}).get("document", {})
-    for name in ("product", "sku", "customer", "contacts"):
-        data[name] = document.get(name)
-    if seat := data.get("seat"):
-        key = seat["seatKey"]
-        record = items.get(seat_record_key(owner, key), {})
-        if "denial" in data:
-            record = items.get(denial_key(owner, key, data["denial"]["hour"][:13]), record)
-        data["seat"] = {
-            **seat,
-            "seatId": record.get("seatId"),
-            "seatName": record.get("seatName") or None,
-            "attributes": record.get("attributes", {}),
-        }
-    return {**event, "data": data}
+    )

@@ -9,8 +9,10 @@ are counted by hour, in one item a day. Times are Unix milliseconds.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from shared import history, ledger
+from shared.audit import EVIDENCE_SECONDS
 from shared.dynamodb.keys import SEATS, denied_day_key, denied_quarter_key, quarter_key, rollup_key
+from shared.dynamodb.paging import all_of
+from shared.dynamodb.patterns import settle
 from shared.dynamodb.requests import (
     Accepted,
     BatchGet,
@@ -23,8 +25,17 @@ from shared.dynamodb.requests import (
     Unavailable,
     Update,
 )
-from shared.history import DAY_MS, HOUR_MS, QUARTER_MS, Quarter, Records
-from shared.ledger import EVIDENCE_SECONDS
+from shared.history import queries
+from shared.history.buckets import (
+    DAY_MS,
+    HOUR_MS,
+    QUARTER_MS,
+    Quarter,
+    most_limits,
+    quarter_name,
+    quarter_start,
+)
+from shared.history.queries import Records
 
 QUARTERS, HOURS, DAYS = "quarters", "hours", "days"
 # What is rolled up, and to which length in milliseconds.
@@ -56,7 +67,7 @@ def merge(parts: Sequence[Quarter]) -> Quarter:
             counts={
                 name: number + part.counts.get(name, 0) for name, number in whole.counts.items()
             },
-            limits=history.most_limits(limits),
+            limits=most_limits(limits),
         )
     return whole
 
@@ -75,7 +86,7 @@ def write(owner: str, meter: str, start: int, following: int) -> Steps[None]:
         if parts:
             whole = merge(parts)
             yield Put(
-                rollup_key(owner, meter, size, history.quarter_name(begin)),
+                rollup_key(owner, meter, size, quarter_name(begin)),
                 whole.to_item(following),
                 "attribute_not_exists(pk) OR seq <= :seq",  # somebody slower has seen less
                 values={":seq": whole.seq},
@@ -96,8 +107,8 @@ def _read(pk: str, start: int, end: int) -> Steps[list[Quarter]]:
     """The records of one partition from `start` to before `end`."""
     if start >= end:
         return []
-    low, high = history.quarter_name(start), history.quarter_name(end - 1)
-    items = yield from history.all_of(
+    low, high = quarter_name(start), quarter_name(end - 1)
+    items = yield from all_of(
         Query("pk = :pk AND sk BETWEEN :low AND :high", {":pk": pk, ":low": low, ":high": high})
     )
     return [Quarter.of(item) for item in items]
@@ -112,19 +123,21 @@ def records(
     of what is not rolled up yet, however long the history is. What was before anything was rolled
     up is not known.
     """
-    latest = yield from history.latest_quarter(owner, meter, history.quarter_name(end))
+    latest = yield from queries.latest_quarter(owner, meter, quarter_name(end))
     if latest is None or latest.start < start:
-        return history.as_they_stand(latest, [], (), start, end, now)
+        return queries.as_they_stand(latest, [], (), start, end, now)
     coarse = _partition(owner, meter, size)
     before = Query(
-        "pk = :pk AND sk < :start", {":pk": coarse, ":start": history.quarter_name(start)},
-        limit=1, descending=True,
-    )  # fmt: skip
+        "pk = :pk AND sk < :start",
+        {":pk": coarse, ":start": quarter_name(start)},
+        limit=1,
+        descending=True,
+    )
     [held] = (yield before).items or [None]
     over = _floor(latest.start, SIZES[size]) if size in SIZES else start
     found = yield from _read(coarse, start, min(end, over))
     found += yield from _read(_partition(owner, meter), max(start, over), end)
-    return history.as_they_stand(Quarter.of(held) if held else None, found, (), start, end, now)
+    return queries.as_they_stand(Quarter.of(held) if held else None, found, (), start, end, now)
 
 
 # --- Denials --------------------------------------------------------------------------------------
@@ -143,9 +156,9 @@ def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int)
 
     Records of one seat key and hour come one after the other.
     """
-    key = denied_quarter_key(owner, history.quarter_name(start), seat_key, meter)
+    key = denied_quarter_key(owner, quarter_name(start), seat_key, meter)
     hour = _floor(start, HOUR_MS)
-    name = history.quarter_name(start)[11:13]
+    name = quarter_name(start)[11:13]
     for attempt in range(1, _ROUNDS + 1):
         item = yield Get(key)
         seen = item["attempts"] if item else 0
@@ -157,12 +170,12 @@ def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int)
         if item:
             condition, bound = "attempts = :seen", {":seen": seen}
         people = f", p{name} :one" if is_first else ""
-        reply = yield from ledger.settle(
+        reply = yield from settle(
             Transact(
                 (
                     Put(key, {"attempts": number, "ttl": ttl}, condition, values=bound),
                     Update(
-                        denied_day_key(owner, history.quarter_name(start)[:10], meter),
+                        denied_day_key(owner, quarter_name(start)[:10], meter),
                         f"SET #ttl = :ttl ADD a{name} :more{people}",
                         "",
                         {"#ttl": "ttl"},
@@ -182,7 +195,7 @@ def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int)
 
 
 def _is_counted(owner: str, meter: str, hour: int, seat_key: str) -> Steps[bool]:
-    names = (history.quarter_name(hour + number * QUARTER_MS) for number in range(4))
+    names = (quarter_name(hour + number * QUARTER_MS) for number in range(4))
     keys = tuple(denied_quarter_key(owner, name, seat_key, meter) for name in names)
     return bool((yield BatchGet(keys)))
 
@@ -190,13 +203,13 @@ def _is_counted(owner: str, meter: str, hour: int, seat_key: str) -> Steps[bool]
 def denied_hours(owner: str, start: int, end: int, meter: str = SEATS) -> Steps[list[DeniedHour]]:
     """The hours from `start` to before `end` with denials; it reads an item for each day."""
     pk = denied_day_key(owner, "", meter).pk
-    low, high = history.quarter_name(start)[:10], history.quarter_name(end - 1)[:10]
-    items = yield from history.all_of(
+    low, high = quarter_name(start)[:10], quarter_name(end - 1)[:10]
+    items = yield from all_of(
         Query("pk = :pk AND sk BETWEEN :low AND :high", {":pk": pk, ":low": low, ":high": high})
     )
     found = [
         DeniedHour(
-            history.quarter_start(f"{item['sk']}T{hour:02d}:00"),
+            quarter_start(f"{item['sk']}T{hour:02d}:00"),
             item[f"a{hour:02d}"],
             item.get(f"p{hour:02d}", 0),
         )

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from shared.dynamodb.keys import standing_key, sum_key
 from shared.dynamodb.requests import Item, Put
-from shared.ledger import Page
+from shared.seats.shard import Page
 
 # So many changes are told by one write of the sum, of so many seats, if one alone is not of more:
 # an item has 400 KB at most, and a change that takes away a page's seats has 100 bytes for each.
@@ -55,9 +55,15 @@ def first(owner: str, page: Page, seq: int, limits: Mapping[str, Any], now_ms: i
     """
     cursors = {f"{page.number:04d}": _cursor(seq, page.used)}
     item: Item = {
-        **limits, "rev": 1, "seq": page.seq, "used": page.used, "at": now_ms, "cursors": cursors,
-        "told": [], "missing": [],
-    }  # fmt: skip
+        **limits,
+        "rev": 1,
+        "seq": page.seq,
+        "used": page.used,
+        "at": now_ms,
+        "cursors": cursors,
+        "told": [],
+        "missing": [],
+    }
     return Put(sum_key(owner), item, "attribute_not_exists(pk)")
 
 
@@ -81,8 +87,13 @@ def with_terms(seen: Item, change: Mapping[str, Any], limits: Mapping[str, Any])
     at = max(seen["at"], change["at"])
     told = {**change, "at": at, "used": seen["used"], "seats": [], "limits": dict(limits)}
     return {
-        **seen, **limits, "rev": seen["rev"] + 1, "seq": seen["seq"] + 1, "at": at, "told": [told],
-    }  # fmt: skip
+        **seen,
+        **limits,
+        "rev": seen["rev"] + 1,
+        "seq": seen["seq"] + 1,
+        "at": at,
+        "told": [told],
+    }
 
 
 def counted(seen: Item, versions: Iterable[Told]) -> tuple[Item, int]:

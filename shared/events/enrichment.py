@@ -1,0 +1,47 @@
+"""What an event says of persons and customers: read when it is sent."""
+
+from collections.abc import Mapping
+
+from shared.dynamodb.keys import Key, denial_key, entitlement_key, seat_record_key
+from shared.dynamodb.requests import Item
+from shared.events.builders import Event
+from shared.events.types import ENDPOINT_DISABLED
+
+# --- Who: put in when an event is sent ----------------------------------------------------------
+
+
+def keys_of(event: Event) -> list[Key]:
+    """The items that say who and for whom: entitlement, seat record, denial."""
+    data = event["data"]
+    owner = data.get("entitlementId")
+    if not owner or "test" in data or event["type"] == ENDPOINT_DISABLED:
+        return []
+    keys = [entitlement_key(owner)]
+    if key := data.get("seat", {}).get("seatKey"):
+        keys.append(seat_record_key(owner, key))
+        if "denial" in data:
+            keys.append(denial_key(owner, key, data["denial"]["hour"][:13]))
+    return keys
+
+
+def complete(event: Event, items: Mapping[Key, Item]) -> Event:
+    """The event as it is sent, from its skeleton and what `keys_of` found."""
+    if not keys_of(event):
+        return event
+    data = dict(event["data"])
+    owner: str = data["entitlementId"]
+    document = items.get(entitlement_key(owner), {}).get("document", {})
+    for name in ("product", "sku", "customer", "contacts"):
+        data[name] = document.get(name)
+    if seat := data.get("seat"):
+        key = seat["seatKey"]
+        record = items.get(seat_record_key(owner, key), {})
+        if "denial" in data:
+            record = items.get(denial_key(owner, key, data["denial"]["hour"][:13]), record)
+        data["seat"] = {
+            **seat,
+            "seatId": record.get("seatId"),
+            "seatName": record.get("seatName") or None,
+            "attributes": record.get("attributes", {}),
+        }
+    return {**event, "data": data}

@@ -1,0 +1,212 @@
+"""History: what the kept changes add up to, by quarter-hour and by overdraft episode.
+
+Every accepted version of a ledger page, or of a usage limit's counter, is a *kept change*.
+`History` folds those of one *meter* (the seats, or one usage limit), in the order of `seq`, into
+quarter-hour records and episodes; it is plain arithmetic, so the same changes give the same
+records however they were delivered. Times are Unix milliseconds; a change counts from the time
+that it was made, never before the change that it follows (clocks differ).
+
+A record is complete through its own last change; what follows is carried forward by the reader.
+"""
+
+from collections.abc import Iterable
+
+from shared.history.buckets import MISSING_KEPT, PEOPLE_KEPT, Quarter, most_limits, quarter_of
+from shared.history.changes import COUNTS, KeptChange, Level
+from shared.history.episodes import Episode
+from shared.history.thresholds import fire
+
+# A seat that was given back so soon was hardly used: many of them are a sign of a shared one.
+BRIEF_MS = 600_000
+
+
+class History:
+    """Folds changes into records. Start it with the latest record, or with none.
+
+    `quiet_ms`: an overdraft that comes back within this time goes on in the same episode.
+    """
+
+    def __init__(self, latest: Quarter | None, quiet_ms: int) -> None:
+        self._latest = latest
+        self._quiet_ms = quiet_ms
+        self.quarters: dict[int, Quarter] = {}
+        self.episodes: dict[int, Episode] = {}
+        self.granted: dict[int, set[str]] = {}
+
+    @property
+    def latest(self) -> Quarter | None:
+        """The record of the last change."""
+        return self._latest
+
+    def apply(self, change: KeptChange, thresholds: Iterable[int] = ()) -> KeptChange:
+        """Fold one change, whose `seq` is above that of every change before; as it is to be kept.
+
+        Changes that are missing in between are noted, and use is taken from what this one says
+        was there before it.
+        """
+        latest = self._latest
+        if latest is None:
+            latest = self._begin(change)
+        elif change.seq > latest.seq + 1 and change.before is not None:
+            gap = (latest.seq + 1, change.seq - 1)
+            latest = self._fall(latest, change.before_at)
+            latest = self._move(latest, max(latest.at, change.before_at), change.before)
+            latest = latest._replace(missing=(*latest.missing, gap)[-MISSING_KEPT:], until=None)
+        latest = self._fall(latest, change.at)
+        at = max(latest.at, change.at)
+        moved = self._move(latest, at, change.level, change.seq)
+        counts = {
+            name: moved.counts.get(name, 0) + number for name, number in change.counts().items()
+        }
+        fired, kept = fire(moved.fired, change, at, thresholds)
+        taken, granted = change.takers()
+        moved = moved._replace(
+            seq=change.seq,
+            counts=counts,
+            fired=fired,
+            until=change.until,
+            people=_with(moved.people, taken),
+            over=_with(moved.over, granted),
+        )
+        self._keep(moved)
+        if moved.episode and moved.episode.end is None:
+            self.granted.setdefault(moved.episode.start, set()).update(granted)
+        return kept
+
+    def _fall(self, latest: Quarter, at: int) -> Quarter:
+        """The record once the level has fallen by itself, if it has by `at`."""
+        if latest.until is None or latest.until > at:
+            return latest
+        fallen = self._move(latest, max(latest.at, latest.until), latest.level._replace(used=0))
+        self._keep(fallen._replace(until=None))
+        return fallen._replace(until=None)
+
+    def as_of(self, now: int) -> Quarter | None:
+        """The latest record as it stands at `now`, when nothing has happened since."""
+        return None if self._latest is None else self._fall(self._latest, now)
+
+    def _begin(self, change: KeptChange) -> Quarter:
+        """Before the first change that is known: what it says was there, or nothing."""
+        before = change.before or Level(0, change.level.purchased, change.level.hard_cap)
+        at = change.before_at if change.before else change.at
+        missing = ((1, change.seq - 1),) if change.seq > 1 else ()
+        blank = Quarter(
+            quarter_of(at),
+            0,
+            at,
+            before,
+            before.used,
+            before.used,
+            0,
+            0,
+            0,
+            dict.fromkeys(COUNTS, 0),
+            ((at, before.purchased, before.hard_cap),),
+            missing,
+            (),
+            None,
+        )
+        return blank._replace(episode=self._episode(blank, at, before, change.seq))
+
+    def _move(self, latest: Quarter, at: int, level: Level, seq: int | None = None) -> Quarter:
+        """The record of time `at`: the old level held until then, the new one from then on."""
+        record = latest
+        episode = latest.episode
+        if episode and latest.level.overdraft:
+            spent = at - latest.at
+            episode = episode._replace(
+                overdraft_ms=episode.overdraft_ms + spent,
+                overdraft_seat_ms=episode.overdraft_seat_ms + spent * latest.level.overdraft,
+            )
+        if quarter_of(at) != latest.start:
+            start = quarter_of(at)
+            # What falls or changes at the very beginning was not held in it.
+            held = latest.level if at > start else level
+            record = latest._replace(
+                start=start,
+                at=start,
+                lowest=held.used,
+                highest=held.used,
+                seat_ms=0,
+                overdraft_ms=0,
+                overdraft_seat_ms=0,
+                counts=dict.fromkeys(COUNTS, 0),
+                people=(),
+                over=(),
+                limits=((start, held.purchased, held.hard_cap),),
+            )
+        record = _hold(record, at)
+        record = record._replace(episode=episode)
+        limits = record.limits
+        if limits[-1][1:] != (level.purchased, level.hard_cap):
+            limits = (*limits, (at, level.purchased, level.hard_cap))
+            limits = most_limits(limits)
+        record = record._replace(
+            lowest=min(record.lowest, level.used),
+            highest=max(record.highest, level.used),
+            limits=limits,
+            episode=self._episode(record, at, level, seq or record.seq),
+        )
+        return record._replace(level=level)
+
+    def _episode(self, record: Quarter, at: int, level: Level, seq: int) -> Episode | None:
+        """The last episode, once use has come to a new level."""
+        episode = record.episode
+        is_open = episode is not None and episode.end is None
+        if level.overdraft:
+            if episode is None or not is_open:
+                is_joined = episode is not None and at - (episode.end or 0) < self._quiet_ms
+                if episode is not None and is_joined:
+                    episode = episode._replace(end=None)
+                else:
+                    episode = Episode(at, seq, None, 0, 0, 0)
+            episode = episode._replace(peak=max(episode.peak, level.used))
+        elif episode is not None and is_open:
+            episode = episode._replace(end=at)
+        if episode is not None and episode != record.episode:
+            self.episodes[episode.start] = episode
+        return episode
+
+    def _keep(self, record: Quarter) -> None:
+        self._latest = record
+        self.quarters[record.start] = record
+        if record.episode and record.episode.end is None:
+            self.episodes[record.episode.start] = record.episode
+
+
+def _with(known: tuple[str, ...], more: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*known, *more)))[:PEOPLE_KEPT]
+
+
+def as_of(latest: Quarter | None, now: int) -> Quarter | None:
+    """The latest record as it stands at `now`: a level may have fallen by itself."""
+    return History(latest, 0).as_of(now)
+
+
+def _hold(record: Quarter, until: int) -> Quarter:
+    """The record carried forward to a time within its quarter-hour."""
+    spent = max(0, until - record.at)
+    over = record.level.overdraft
+    return record._replace(
+        at=max(record.at, until),
+        seat_ms=record.seat_ms + spent * record.level.used,
+        overdraft_ms=record.overdraft_ms + (spent if over else 0),
+        overdraft_seat_ms=record.overdraft_seat_ms + spent * over,
+    )
+
+
+def carried(episode: Episode, latest: Quarter | None, now: int) -> Episode:
+    """An episode as it stands now, if it is the one that is going on."""
+    if latest is None or episode.end is not None or latest.episode is None:
+        return episode
+    if latest.episode.start != episode.start:
+        return episode
+    latest = as_of(latest, now) or latest
+    assert latest.episode is not None  # it was there before
+    if latest.episode.end is not None:  # it ended by itself
+        return latest.episode
+    spent = max(0, now - latest.at)
+    return latest.episode._replace(
+        overdraft_ms=latest.episode.overdraft_ms + spent,
+        overdraft_seat_ms=latest.episode.overdraft_seat_ms + spent * latest.level.overdraft,
+    )

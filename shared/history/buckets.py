@@ -1,0 +1,122 @@
+"""Usage buckets: what was used in a quarter-hour."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from shared.audit import EVIDENCE_SECONDS
+from shared.dynamodb.requests import Item
+from shared.history.changes import Level
+from shared.history.episodes import Episode
+
+QUARTER_MS = 900_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+# So many different people are remembered of a quarter-hour, so many changes of its limits, and so
+# many ranges of changes that were given up: a record must fit into an item.
+PEOPLE_KEPT = 1_000
+LIMITS_KEPT = 1_000
+MISSING_KEPT = 1_000
+
+
+def most_limits(limits: tuple[Any, ...]) -> tuple[Any, ...]:
+    """As many changes of limits as a record keeps: the latest, and what was in force at first."""
+    return (limits[0], *limits[1:][-LIMITS_KEPT + 1 :])
+
+
+class Quarter(NamedTuple):
+    """Use of one meter in one quarter-hour, through the change `seq` at `at`.
+
+    `limits` are `[from, purchased, hard cap]`, the first from the record's beginning. `missing`
+    are ranges of `seq` that were given up and not yet replayed; `fired` are thresholds of late as
+    `[percent, at]`; `episode` is the last one. Those three are carried from record to record.
+    `until`: when the level falls to nothing by itself, as a usage limit's does with its period.
+    `people` are the keys of the seats that were taken, `over` of those taken in overdraft.
+    """
+
+    start: int
+    seq: int
+    at: int
+    level: Level
+    lowest: int
+    highest: int
+    seat_ms: int
+    overdraft_ms: int
+    overdraft_seat_ms: int
+    counts: Mapping[str, int]
+    limits: tuple[tuple[int, int, int | None], ...]
+    missing: tuple[tuple[int, int], ...]
+    fired: tuple[tuple[int | str, int], ...]
+    episode: Episode | None
+    until: int | None = None
+    people: tuple[str, ...] = ()
+    over: tuple[str, ...] = ()
+
+    def to_item(self, following: int | None) -> Item:
+        """The record as the table keeps it: for 13 months from when the `following` one begins.
+
+        Until then its level is what was held, however long ago it was; so is that of the latest.
+        """
+        item: Item = self._asdict()
+        item |= {
+            "level": list(self.level),
+            "counts": dict(self.counts),
+            "limits": [list(each) for each in self.limits],
+            "missing": [list(each) for each in self.missing],
+            "fired": [list(each) for each in self.fired],
+            "episode": list(self.episode) if self.episode else None,
+            "people": list(self.people),
+            "over": list(self.over),
+            "ttl": None if following is None else following // 1000 + EVIDENCE_SECONDS,
+        }
+        return item
+
+    @classmethod
+    def of(cls, item: Item) -> "Quarter":
+        """The record in an item."""
+        values: dict[str, Any] = {name: item.get(name) for name in cls._fields}
+        episode = values["episode"]
+        values |= {
+            "level": Level(*item["level"]),
+            "limits": tuple((at, purchased, cap) for at, purchased, cap in item["limits"]),
+            "missing": tuple((first, last) for first, last in item["missing"]),
+            "fired": tuple((what, at) for what, at in item["fired"]),
+            "episode": Episode(*episode) if episode else None,
+            # Records from before they were kept have none.
+            "people": tuple(item.get("people") or ()),
+            "over": tuple(item.get("over") or ()),
+        }
+        return cls(**values)
+
+    def is_missing(self, seq: int) -> bool:
+        """Whether this change was passed over, and is welcome late."""
+        return any(first <= seq <= last for first, last in self.missing)
+
+
+def month_name(at: int) -> str:
+    """The UTC month of a time, `YYYY-MM`."""
+    return quarter_name(at)[:7]
+
+
+def months_between(start: int, end: int) -> list[str]:
+    """The UTC months that a stretch of time touches; `end` is still part of it."""
+    names = [month_name(start)]
+    while names[-1] < month_name(end):
+        year, month = divmod(int(names[-1][:4]) * 12 + int(names[-1][5:]), 12)
+        names.append(f"{year:04d}-{month + 1:02d}")
+    return names
+
+
+def quarter_of(at: int) -> int:
+    """When the quarter-hour of a time begins."""
+    return at - at % QUARTER_MS
+
+
+def quarter_name(start: int) -> str:
+    """A quarter-hour's name, `YYYY-MM-DDTHH:MM`."""
+    return datetime.fromtimestamp(start / 1000, UTC).strftime("%Y-%m-%dT%H:%M")
+
+
+def quarter_start(name: str) -> int:
+    """When the quarter-hour of this name begins."""
+    return int(datetime.strptime(f"{name}Z", "%Y-%m-%dT%H:%M%z").timestamp()) * 1000

@@ -1,0 +1,218 @@
+"""Reading what was used over time."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from shared.dynamodb.keys import SEATS, quarter_key
+from shared.dynamodb.paging import all_of, key_range
+from shared.dynamodb.requests import BatchGet, Query, Steps
+from shared.history.aggregator import as_of
+from shared.history.buckets import Quarter, quarter_name, quarter_of
+from shared.history.changes import COUNTS, Level
+from shared.history.denials import denied_quarters
+from shared.history.thresholds import Fired
+
+# --- Reading ------------------------------------------------------------------------------------
+
+
+class Usage(NamedTuple):
+    """Use between two times. `limits` are in force from their time on; None before there was any.
+
+    `is_known` is False before the first change.
+    """
+
+    start: int
+    end: int
+    is_known: bool = False
+    lowest: int = 0
+    highest: int = 0
+    closing: int = 0
+    seat_ms: int = 0
+    overdraft_ms: int = 0
+    overdraft_seat_ms: int = 0
+    counts: Mapping[str, int] = {}
+    denied_attempts: int = 0
+    denied_seats: frozenset[str] = frozenset()
+    people: frozenset[str] = frozenset()
+    over: frozenset[str] = frozenset()
+    limits: tuple[tuple[int, int, int | None], ...] = ()
+
+
+def latest_quarter(
+    entitlement_id: str, meter: str = SEATS, before: str | None = None
+) -> Steps[Quarter | None]:
+    """The latest record, or the latest one of a quarter-hour before the one named."""
+    pk = quarter_key(entitlement_id, meter, "").pk
+    found = yield Query(
+        "pk = :pk AND sk < :before" if before else "pk = :pk",
+        {":pk": pk, **({":before": before} if before else {})},
+        limit=1,
+        descending=True,
+    )
+    return Quarter.of(found.items[0]) if found.items else None
+
+
+def latest_quarter_near(
+    entitlement_id: str, meter: str, times: Iterable[int]
+) -> Steps[Quarter | None]:
+    """The latest record, which is most often that of one of these times (Unix milliseconds).
+
+    By name, since such reads of many entitlements are made by one call. The latest is the one that
+    is not forgotten: it has no time to live until another follows it.
+    """
+    names = {quarter_name(quarter_of(at)) for at in times}
+    found = yield BatchGet(tuple(quarter_key(entitlement_id, meter, name) for name in names))
+    latest = [item for item in found.values() if "ttl" not in item]
+    if latest:
+        return Quarter.of(max(latest, key=lambda item: str(item["sk"])))
+    return (yield from latest_quarter(entitlement_id, meter))
+
+
+class Records(NamedTuple):
+    """The evidence of a stretch of time, of one meter.
+
+    `held` is the record that was the latest when it began, `quarters` are those within, with what
+    has fallen by itself since, `denied` has when each quarter-hour with denials began, and the
+    attempts in it by seat key. All in the order of time; what lies after `now` is not counted.
+    """
+
+    held: Quarter | None
+    quarters: tuple[Quarter, ...]
+    denied: tuple[tuple[int, Mapping[str, int]], ...]
+    now: int
+
+    def level_at(self, start: int) -> Quarter | None:
+        """The record that was the latest when the quarter-hour `start` began."""
+        position = bisect_left(self.quarters, start, key=lambda quarter: quarter.start)
+        return self.quarters[position - 1] if position else self.held
+
+    def within(self, start: int, end: int) -> tuple[Quarter, ...]:
+        """The records of the quarter-hours from `start` to before `end`."""
+        low = bisect_left(self.quarters, start, key=lambda quarter: quarter.start)
+        high = bisect_left(self.quarters, end, key=lambda quarter: quarter.start)
+        return self.quarters[low:high]
+
+    def denied_within(self, start: int, end: int) -> tuple[tuple[int, Mapping[str, int]], ...]:
+        """The denials of the quarter-hours from `start` to before `end`."""
+        low = bisect_left(self.denied, start, key=lambda each: each[0])
+        high = bisect_left(self.denied, end, key=lambda each: each[0])
+        return self.denied[low:high]
+
+    def usage(self, start: int, end: int) -> Usage:
+        """Use between two beginnings of quarter-hours."""
+        turned_away = [seats for _, seats in self.denied_within(start, end)]
+        return _sum(
+            start, end, self.now, self.level_at(start), self.within(start, end), turned_away
+        )
+
+
+def records(
+    entitlement_id: str, start: int, end: int, now: int, meter: str = SEATS
+) -> Steps[Records]:
+    """The evidence from `start` to before `end`, which are beginnings of quarter-hours."""
+    first, last = quarter_name(start), quarter_name(end - 1)
+    held = yield from latest_quarter(entitlement_id, meter, first)
+    found = yield from all_of(key_range(quarter_key(entitlement_id, meter, "").pk, first, last))
+    denied = yield from denied_quarters(entitlement_id, start, end, meter)
+    quarters = [Quarter.of(item) for item in found]
+    return as_they_stand(held, quarters, tuple(sorted(denied.items())), start, end, now)
+
+
+def as_they_stand(
+    held: Quarter | None,
+    quarters: Sequence[Quarter],
+    denied: tuple[tuple[int, Mapping[str, int]], ...],
+    start: int,
+    end: int,
+    now: int,
+) -> Records:
+    """The evidence that was read, with what has fallen by itself since the newest record."""
+    fallen = as_of(quarters[-1] if quarters else held, min(now, end - 1))
+    if fallen and fallen.start < start:
+        held = fallen
+    elif fallen:
+        quarters = [*(each for each in quarters if each.start != fallen.start), fallen]
+    return Records(held, tuple(quarters), denied, now)
+
+
+def usage(
+    entitlement_id: str, cuts: Sequence[int], now: int, meter: str = SEATS
+) -> Steps[list[Usage]]:
+    """Use between each two of `cuts`, which are beginnings of quarter-hours, ascending.
+
+    What lies after `now` is not counted.
+    """
+    found = yield from records(entitlement_id, cuts[0], cuts[-1], now, meter)
+    return [found.usage(start, end) for start, end in pairwise(cuts)]
+
+
+def _sum(
+    start: int,
+    end: int,
+    now: int,
+    held: Quarter | None,
+    inside: Sequence[Quarter],
+    denied: Sequence[Mapping[str, int]],
+) -> Usage:
+    """One interval: its own records, and between them what was carried forward."""
+    until = max(start, min(end, now))
+    total = Usage(start, end, counts=dict.fromkeys(COUNTS, 0))
+    levels: list[int] = []
+    reached = start
+    # A record that begins here knows what was held.
+    if held and not (inside and inside[0].start == start):
+        levels.append(held.level.used)
+        total = total._replace(limits=((start, held.level.purchased, held.level.hard_cap),))
+    for quarter in inside:
+        if held:
+            total = _carry(total, held.level, quarter.start - reached)
+        levels += [quarter.lowest, quarter.highest]
+        total = _add(total, quarter)
+        reached, held = quarter.at, quarter
+    if held:
+        total = _carry(total, held.level, until - reached)
+    return total._replace(
+        is_known=bool(levels),
+        lowest=min(levels, default=0),
+        highest=max(levels, default=0),
+        closing=held.level.used if held else 0,
+        denied_attempts=sum(sum(seats.values()) for seats in denied),
+        denied_seats=frozenset(key for seats in denied for key in seats),
+        people=frozenset(key for quarter in inside for key in quarter.people),
+        over=frozenset(key for quarter in inside for key in quarter.over),
+    )
+
+
+def _carry(total: Usage, level: Level, spent: int) -> Usage:
+    """A level that was held for a time."""
+    spent = max(0, spent)
+    return total._replace(
+        seat_ms=total.seat_ms + spent * level.used,
+        overdraft_ms=total.overdraft_ms + (spent if level.overdraft else 0),
+        overdraft_seat_ms=total.overdraft_seat_ms + spent * level.overdraft,
+    )
+
+
+def _add(total: Usage, quarter: Quarter) -> Usage:
+    """What a record holds, through its last change."""
+    limits = total.limits
+    for each in quarter.limits:
+        if not limits or limits[-1][1:] != each[1:]:
+            limits = (*limits, each)
+    return total._replace(
+        seat_ms=total.seat_ms + quarter.seat_ms,
+        overdraft_ms=total.overdraft_ms + quarter.overdraft_ms,
+        overdraft_seat_ms=total.overdraft_seat_ms + quarter.overdraft_seat_ms,
+        counts={name: total.counts[name] + quarter.counts.get(name, 0) for name in COUNTS},
+        limits=limits,
+    )
+
+
+def fired_between(entitlement_id: str, start: int, end: int, meter: str) -> Steps[Fired]:
+    """What a meter made fire from `start` to before `end`."""
+    pk = quarter_key(entitlement_id, meter, "").pk
+    items = yield from all_of(key_range(pk, quarter_name(start), quarter_name(end - 1)))
+    fired = {each for item in items for each in Quarter.of(item).fired if start <= each[1] < end}
+    return tuple(sorted(fired, key=lambda each: each[1]))

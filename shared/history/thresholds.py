@@ -1,0 +1,68 @@
+"""Thresholds, and what is notified once in a period."""
+
+from collections.abc import Iterable
+
+from shared.history.buckets import HOUR_MS, quarter_of
+from shared.history.changes import KeptChange, Level
+
+# Use comes near to what was purchased from so many percent of it on.
+NEAR_PERCENT = 90
+# What a usage limit tells once a period, beside its thresholds.
+ENTERED, EXHAUSTED = "entered", "exhausted"
+
+
+def threshold_level(percent: int, purchased: int) -> int:
+    """The use at which a threshold is reached: percent of purchased, rounded up, at least 1."""
+    return max(1, -(-percent * purchased // 100))
+
+
+def is_reached(percent: int, before: Level | None, after: Level) -> bool:
+    """Whether use came to a threshold from below."""
+    was_below = before is None or before.used < threshold_level(percent, before.purchased)
+    return was_below and after.used >= threshold_level(percent, after.purchased)
+
+
+Fired = tuple[tuple[int | str, int], ...]
+
+
+def fire(
+    fired: Fired, change: KeptChange, at: int, thresholds: Iterable[int]
+) -> tuple[Fired, KeptChange]:
+    """Which thresholds a change reaches that have not fired within the hour.
+
+    Of a usage limit: within its period; and whether it entered its overdraft, or exhausted it,
+    likewise. Returns what has fired of late, and the change that says what it made fire.
+    """
+    wanted: list[int | str] = [
+        percent for percent in thresholds if is_reached(percent, change.before, change.level)
+    ]
+    if change.period:
+        wanted += _limits_reached(change)
+        start, end = change.period[0] * 1000, change.period[1]
+
+        def is_near(when: int) -> bool:
+            return start <= when and (end is None or when < end * 1000)
+    else:
+
+        def is_near(when: int) -> bool:
+            return abs(at - when) < HOUR_MS
+
+    reached = tuple(
+        what for what in wanted if not any(which == what and is_near(when) for which, when in fired)
+    )
+    # A mail may be due that tells of this quarter-hour.
+    kept = tuple(each for each in fired if is_near(each[1]) or each[1] >= quarter_of(at))
+    return (*kept, *((what, at) for what in reached)), change._replace(reached=reached)
+
+
+def _limits_reached(change: KeptChange) -> list[str]:
+    """Which limits consuming came to from below. Lowering a limit is no use."""
+    before, level = change.before, change.level
+    reached = []
+    if level.overdraft and not (before and before.overdraft):
+        reached.append(ENTERED)
+    was_full = before and before.hard_cap is not None and before.used >= before.hard_cap
+    is_full = level.hard_cap is not None and level.used >= level.hard_cap
+    if is_full and not was_full and change.quantity > 0:
+        reached.append(EXHAUSTED)
+    return reached

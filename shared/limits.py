@@ -1,0 +1,19 @@
+"""Use against the two limits, purchased and hard cap, as the API answers it."""
+
+
+def seats_view(used: int, seat_count: int, hard_cap: int | None) -> dict[str, int | None]:
+    """The `seats` object of the contract; overdraft is derived, never stored."""
+    return {
+        "used": used,
+        "purchased": seat_count,
+        "hardCap": hard_cap,
+        "overdraftUsed": max(0, used - seat_count),
+        "available": None if hard_cap is None else max(0, hard_cap - used),
+    }
+
+
+def limit_status(used: int, seat_count: int) -> str:
+    """`within_limit`, `at_limit` or `overdraft`."""
+    if used > seat_count:
+        return "overdraft"
+    return "at_limit" if used == seat_count else "within_limit"

@@ -1,0 +1,96 @@
+"""How a seat is stored: its key, its grant id, its value."""
+
+import base64
+import hashlib
+import re
+from typing import NamedTuple
+
+from shared import problems
+from shared.clock import EPOCH
+
+# --- Seats ---------------------------------------------------------------------------------------
+# A seat's value is one number of at most 24 digits, which the page stores in 13 bytes:
+#
+#   stamp (14: milliseconds since EPOCH, two more digits) | flag (1) | lease end (9: s since EPOCH)
+#
+# The lease end comes last so that a write can let DynamoDB add the page's own lease period:
+# `seats.#k = :seat + leaseSeconds`. A writer need not know the period, and it cannot be stale.
+
+_ENDS = 10**9
+STAMP_BASE = 10 * _ENDS
+# A page without leases adds this "period": it overflows into the flag, where 2 means no lease.
+NO_LEASE = 2 * _ENDS
+# `earliest` of a page without leases: never due.
+NEVER = 9_999_999_999
+
+
+class Seat(NamedTuple):
+    """A grant: its stamp, whether it was an overdraft seat, when its lease ends (None: never)."""
+
+    stamp: int
+    is_overdraft: bool
+    lease_end: int | None
+
+    @property
+    def activated_at_ms(self) -> int:
+        """When the seat was granted, Unix milliseconds."""
+        return EPOCH * 1000 + self.stamp // 100
+
+
+def encode_seat(stamp: int, *, is_overdraft: bool, now: int) -> int:
+    """The number to which the page's `leaseSeconds` is added to make a seat's value."""
+    return stamp * STAMP_BASE + int(is_overdraft) * _ENDS + (now - EPOCH)
+
+
+def decode_seat(value: int) -> Seat:
+    """A seat's value, taken apart."""
+    stamp, rest = divmod(value, STAMP_BASE)
+    flag, end = divmod(rest, _ENDS)
+    return Seat(stamp, bool(flag & 1), None if flag & 2 else end + EPOCH)
+
+
+class Stamps:
+    """Makes grant stamps: strictly increasing within a process, never twice in practice beyond.
+
+    The last two digits differ by process, so that two processes whose clocks read the same
+    millisecond still stamp apart.
+    """
+
+    def __init__(self, salt: int) -> None:
+        self._salt = salt % 100
+        self._last = 0
+
+    def next(self, now_ms: int) -> int:
+        """A stamp for a grant at `now_ms`."""
+        stamp = (now_ms - EPOCH * 1000) * 100 + self._salt
+        if stamp <= self._last:
+            stamp = self._last + 100
+        self._last = stamp
+        return stamp
+
+
+def seat_key(entitlement_id: str, seat_id: str) -> str:
+    """The 12 characters under which a holder sits: 72 bits of SHA-256, base64url."""
+    digest = hashlib.sha256(f"{entitlement_id}\0{seat_id}".encode()).digest()
+    return base64.urlsafe_b64encode(digest[:9]).decode()
+
+
+def activation_id(key: str, stamp: int) -> str:
+    """The public name of one grant: who sits there, and which grant it was."""
+    return f"act_{key}{base64.urlsafe_b64encode(stamp.to_bytes(6)).decode()}"
+
+
+def parse_activation_id(text: str) -> tuple[str, int]:
+    """Seat key and stamp of an activation id.
+
+    Raises:
+        NotFound: no grant ever had such an id.
+    """
+    match = _ACTIVATION_ID.fullmatch(text)
+    if not match:
+        raise problems.NotFound("No activation has this id.")
+    key, stamp = match.groups()
+    return key, int.from_bytes(base64.urlsafe_b64decode(stamp))
+
+
+_ACTIVATION_ID = re.compile(r"act_([A-Za-z0-9_-]{12})([A-Za-z0-9_-]{8})", re.ASCII)

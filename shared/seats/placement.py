@@ -1,0 +1,98 @@
+"""On which shard a seat is, and how many shards a pool has."""
+
+import base64
+from typing import NamedTuple
+
+from shared.dynamodb.keys import (
+    Key,
+    ledger_key,
+    room_shard,
+)
+
+# --- Where a seat is -----------------------------------------------------------------------------
+
+# Pages are named by where they begin, in this many parts of all seat keys: every number of pages
+# divides it.
+PARTS = 6144
+# Above so many pages, the index of those that may have room is spread.
+_ROOM_PAGES = 256
+ROOM_SHARDS = 4
+
+
+# The condition that a page has all the seats, and is not about to be split.
+ALONE = "attribute_not_exists(pages) AND attribute_not_exists(movingAt)"
+
+
+class Place(NamedTuple):
+    """Where in a pool a seat is: on the page `number` of `pages`.
+
+    `pages` None: on the only page of an entitlement that never had more.
+    """
+
+    owner: str
+    number: int
+    pages: int | None
+
+    @classmethod
+    def of(cls, owner: str, key: str, pages: int | None) -> "Place":
+        """The place of a seat key. Page i of n has the i-th n-th of all keys."""
+        if pages is None:
+            return cls(owner, 0, None)
+        return cls(owner, position_of(key) * pages // _POSITIONS * (PARTS // pages), pages)
+
+    @property
+    def key(self) -> Key:
+        """The page's key."""
+        return ledger_key(self.owner, self.number)
+
+    @property
+    def room(self) -> str:
+        """Its partition of the index of pages that may have room."""
+        return room_of(self.owner, self.number, self.pages or 1)
+
+    def clause(self) -> tuple[str, dict[str, int]]:
+        """The condition that the page is where it was thought to be, and its value."""
+        if self.pages is None:
+            return ALONE, {}
+        return "pages = :pages AND attribute_not_exists(movingAt)", {":pages": self.pages}
+
+
+_POSITIONS = 1 << 48
+
+
+def position_of(key: str) -> int:
+    """The first 48 bits of a seat key."""
+    return int.from_bytes(base64.urlsafe_b64decode(key[:8]))
+
+
+def key_at(number: int) -> str:
+    """The first of the seat keys on the page that is named so."""
+    position = -(-number * _POSITIONS // PARTS)
+    return base64.urlsafe_b64encode(position.to_bytes(6)).decode() + "AAAA"
+
+
+def room_of(owner: str, number: int, pages: int) -> str:
+    """The partition of the index of pages with room in which a page stands."""
+    shard = number * pages // PARTS % ROOM_SHARDS if pages > _ROOM_PAGES else 0
+    return room_shard(owner, shard)
+
+
+def room_shards(owner: str, pages: int) -> list[str]:
+    """The partitions of the index of a pool's pages that may have room."""
+    count = ROOM_SHARDS if pages > _ROOM_PAGES else 1
+    return [room_shard(owner, shard) for shard in range(count)]
+
+
+# Seats of a page at most, on the average, when all of the hard cap is held.
+PAGE_MEAN = 96
+
+
+# --- A new pool -----------------------------------------------------------------------------------
+
+
+def pages_for(cap: int) -> int:
+    """How many pages a pool of this hard cap has: 2, 3, 4, 6, 8, 12, ... of 64 to 96 seats each."""
+    pages = 1
+    while cap > pages * PAGE_MEAN:
+        pages = pages * 4 // 3 if pages % 3 == 0 else max(2, pages * 3 // 2)
+    return pages

@@ -1,0 +1,278 @@
+"""Free capacity of other shards: how it is found, and moved together with a seat."""
+
+import random
+from typing import NamedTuple
+
+from shared import problems
+from shared.audit import Change
+from shared.dynamodb.keys import POOL_PREFIX, ROOM_INDEX, SWEEP_INDEX, Key, pool_sweep
+from shared.dynamodb.patterns import ROUNDS
+from shared.dynamodb.requests import (
+    NO_NAMES,
+    Accepted,
+    BatchGet,
+    Cancelled,
+    Conflicted,
+    Found,
+    Get,
+    Item,
+    Pause,
+    Query,
+    Steps,
+    Transact,
+    Update,
+    Value,
+)
+from shared.seats.activation import Grant, PendingActivation
+from shared.seats.encoding import (
+    NEVER,
+    encode_seat,
+)
+from shared.seats.leases import sweep_page
+from shared.seats.placement import PARTS, room_shards
+from shared.seats.shard import CLOCK_GRACE, Page
+from shared.seats.writes import grant_record, sit
+
+# So many pages that may have room are looked at together; the roomiest gives.
+SAMPLE = 16
+
+
+# --- Looking for room on other pages --------------------------------------------------------------
+
+
+class _Donor(NamedTuple):
+    """What may have room: a page, or the pool's bank (`pages` of the pool; 0: a page)."""
+
+    key: Key
+    allowance: int
+    used: int
+    pages: int
+
+    @classmethod
+    def of(cls, item: Item) -> "_Donor":
+        """The donor in an item that the index named."""
+        key = Key(item["pk"], item["sk"])
+        if key.pk.startswith(POOL_PREFIX):
+            return cls(key, item["bank"], 0, item.get("pages") or 1)
+        return cls(key, item.get("allowance", 0), len(item["seats"]), 0)
+
+    @property
+    def slack(self) -> int:
+        """What it could give."""
+        return max(0, self.allowance - self.used)
+
+    @property
+    def share(self) -> int:
+        """What it gives: half, and the bank to each page alike."""
+        return -(-self.slack // (self.pages or 2))
+
+    def give(self, share: int) -> Update:
+        """Give so much, if it is as it was seen."""
+        values = {":seen": self.allowance, ":left": self.allowance - share}
+        if self.pages:
+            return Update(self.key, "SET bank = :left", "bank = :seen", NO_NAMES, values)
+        return Update(
+            self.key,
+            "SET allowance = :left",
+            "allowance = :seen AND size(seats) <= :left",
+            NO_NAMES,
+            values,
+        )
+
+    def unmark(self) -> Update:
+        """Take its mark away, if it has no room."""
+        condition, values = "size(seats) >= allowance", dict[str, Value]()
+        if self.pages:
+            condition, values = "bank <= :none", {":none": 0}
+        return Update(self.key, "REMOVE roomKey", condition, NO_NAMES, values)
+
+
+class _Named:
+    """What the index names: all of a few; of many, some at a time from a random one."""
+
+    def __init__(self, owner: str, pages: int) -> None:
+        shards = room_shards(owner, pages)
+        random.shuffle(shards)
+        self._spans = [(shard, 0, PARTS, True) for shard in shards]
+        self._start: Item | None = None
+
+    def more(self) -> Steps[list[_Donor] | None]:
+        """The next ones as they are now, the roomiest first; None when there are no more."""
+        while self._spans:
+            shard, low, high, is_whole = self._spans[0]
+            found: Found = yield Query(
+                "roomKey = :shard AND page BETWEEN :low AND :high",
+                {":shard": shard, ":low": low, ":high": high},
+                index_name=ROOM_INDEX,
+                limit=SAMPLE,
+                start=self._start,
+            )
+            if found.next and is_whole:
+                # Everybody would begin with the same ones.
+                middle = random.randrange(1, PARTS)
+                spans = ((middle, PARTS), (0, middle - 1))
+                self._spans[:1] = [(shard, *span, False) for span in spans]
+                continue
+            self._start = found.next
+            if found.next is None:
+                self._spans.pop(0)
+            if found.items:
+                keys = tuple(Key(item["pk"], item["sk"]) for item in found.items)
+                items: dict[Key, Item] = yield BatchGet(keys)
+                donors = [_Donor.of(item) for item in items.values()]
+                return sorted(donors, key=lambda each: -each.slack)
+        return None
+
+
+def find_seat_elsewhere(pending: PendingActivation, page: Page) -> Steps[Grant | bool | None]:
+    """Find a seat elsewhere in the pool: the grant; True: look again here; None: there is none."""
+    if page.is_alone:
+        return None
+    without_room = set[Key]()
+    for _ in range(ROUNDS):
+        known = len(without_room)
+        found = yield from _from_pages(pending, page, without_room)
+        if found:
+            return found
+        if len(without_room) > known:
+            # Others may have taken what it had to a page that was not named yet: ask again.
+            continue
+        if not (yield from _free_due(pending)):
+            return None
+    raise problems.Contention
+
+
+def _from_pages(
+    pending: PendingActivation, page: Page, without_room: set[Key]
+) -> Steps[Grant | bool | None]:
+    """Take allowance from the roomiest of a few pages, and the seat, in one transaction.
+
+    Those that turn out to have none are added to `without_room`.
+    """
+    named = _Named(pending.owner, page.pages or 1)
+    while (batch := (yield from named.more())) is not None:
+        for seen in batch:
+            donor = seen
+            while donor.slack:
+                if donor.key == pending.place.key:
+                    return True
+                outcome = yield from _move_and_sit(pending, page, donor)
+                if not isinstance(outcome, _Donor):
+                    return outcome
+                donor = outcome  # somebody else took from it: as it is now
+            if donor.key not in without_room:
+                # If it has room again, it keeps its mark.
+                yield donor.unmark()
+                without_room.add(donor.key)
+    return None
+
+
+def _move_and_sit(
+    pending: PendingActivation, page: Page, donor: _Donor
+) -> Steps[Grant | bool | _Donor]:
+    """A share of a donor's slack and the seat; the donor as it is, if it is not as it was seen.
+
+    True: our own page has changed, look again there.
+    """
+    share = donor.share
+    more, values = ", allowance = allowance + :share", dict[str, Value]({":share": share})
+    if share > 1:
+        more, values[":room"] = f"{more}, roomKey = :room", pending.place.room
+    value = encode_seat(pending.stamp, is_overdraft=pending.is_overdraft, now=pending.change.now)
+    taken = sit(
+        pending.place,
+        pending.key,
+        pending.change,
+        grant_record(pending.change, pending.key, pending.holder),
+        "attribute_not_exists(seats.#k)",
+        {":seat": value, **values},
+        more,
+    )
+    for attempt in range(1, ROUNDS + 1):
+        reply: Accepted | Cancelled | Conflicted = yield Transact((donor.give(share), taken))
+        if isinstance(reply, Accepted):
+            # What a transaction wrote is not returned. The seat may be gone again by now: it was
+            # given all the same.
+            after = Page.of((yield Get(pending.place.key)))
+            seats = {pending.key: value + page.lease_seconds, **after.seats}
+            return pending.granted(after._replace(seats=seats))
+        if isinstance(reply, Cancelled):
+            (is_refused, item), (is_ours, _) = reply.reasons
+            return _Donor.of(item) if is_refused and item and not is_ours else True
+        pending.change = pending.change.at((yield Pause(attempt)))
+    return True
+
+
+def _free_due(pending: PendingActivation) -> Steps[bool]:
+    """Free leases of the pool that ran out, those of a few pages; whether there was any."""
+    start = None
+    while True:
+        due, pending.next_due, start = yield from _due_pages(
+            pending.owner, pending.change.now, start
+        )
+        if (yield from _free(due, pending.change)):
+            return True
+        if start is None:
+            return False
+
+
+def free_due(owner: str, change: Change, until_ms: int) -> Steps[int]:
+    """Free every lease that ran out on a pool's pages, until it is `until_ms`; how many."""
+    freed, start, now_ms = 0, None, change.now_ms
+    while now_ms < until_ms:
+        due, _, start = yield from _due_pages(owner, change.now, start)
+        freed += yield from _free(due, change)
+        if start is None:
+            break
+        now_ms = yield Pause(0)
+    return freed
+
+
+def _free(pages: list[Key], change: Change) -> Steps[int]:
+    freed = 0
+    for page_key in pages:
+        freed += yield from sweep_page(page_key, change)
+    return freed
+
+
+def _due_pages(
+    owner: str, now: int, start: Item | None
+) -> Steps[tuple[list[Key], int | None, Item | None]]:
+    """Some pages of a pool on which a lease may have run out, and from where there may be more.
+
+    Once there are no more: before when none ends elsewhere.
+    """
+    found: Found = yield Query(
+        "sweepKey = :pool",
+        {":pool": pool_sweep(owner)},
+        index_name=SWEEP_INDEX,
+        limit=SAMPLE,
+        start=start,
+    )
+    due = list[Key]()
+    for item in found.items:
+        if item["earliest"] > now - CLOCK_GRACE:
+            is_leased = item["earliest"] != NEVER
+            return due, max(now, item["earliest"]) if is_leased else None, None
+        due.append(Key(item["pk"], item["sk"]))
+    return due, None, found.next
+
+
+def has_free_seat(pending: PendingActivation, page: Page) -> Steps[bool]:
+    """Whether a pool has a seat that its page lacks."""
+    if page.is_alone:
+        return False
+    named = _Named(pending.owner, page.pages or 1)
+    while (batch := (yield from named.more())) is not None:
+        if any(each.slack for each in batch):
+            return True
+    start = None
+    while True:
+        due, pending.next_due, start = yield from _due_pages(
+            pending.owner, pending.change.now, start
+        )
+        stale: dict[Key, Item] = (yield BatchGet(tuple(due))) if due else {}
+        if any(Page.of(item).expired_keys(pending.change.now) for item in stale.values()):
+            return True
+        if start is None:
+            return False

@@ -1,0 +1,54 @@
+"""Releasing a seat."""
+
+from shared import problems
+from shared.audit import Change
+from shared.dynamodb.patterns import ROUNDS, settle
+from shared.dynamodb.requests import (
+    Accepted,
+    Cancelled,
+    Refused,
+    Steps,
+    Transact,
+    Update,
+)
+from shared.seats.activation import Memory
+from shared.seats.encoding import decode_seat, parse_activation_id
+from shared.seats.lookup import find_shard
+from shared.seats.placement import Place
+from shared.seats.writes import deposit, freeing
+
+# --- Giving a seat back ---------------------------------------------------------------------------
+
+
+def release_grant(
+    entitlement_id: str, named: str, change: Change, *, memory: Memory | None = None
+) -> Steps[bool]:
+    """Give back the grant with activation id `named`; False when it is not held any more.
+
+    `memory` is what the caller remembers of pools. A stamp that is not the one named stays: it is
+    a newer grant of the same holder.
+
+    Raises:
+        NotFound, Contention.
+    """
+    key, stamp = parse_activation_id(named)
+    known = memory.recall(entitlement_id, change.now_ms) if memory else None
+    place = Place.of(entitlement_id, key, known.pages if known else None)
+    is_frozen = False
+    for attempt in range(1, ROUNDS + 1):
+        freed = freeing(place, key, stamp, change, is_frozen=is_frozen)
+        write: Update | Transact = freed
+        if is_frozen:
+            write = Transact((freed, deposit(entitlement_id, 1)))
+        reply: Accepted | Refused | Cancelled = yield from settle(write)
+        if isinstance(reply, Accepted):
+            return True
+        item = reply.item if isinstance(reply, Refused) else reply.reasons[0][1]
+        page, place = yield from find_shard(place, key, item, attempt)
+        if page is None:
+            is_frozen = False
+            continue
+        if page.seats.get(key) is None or decode_seat(page.seats[key]).stamp != stamp:
+            return False
+        is_frozen = page.is_frozen
+    raise problems.Contention

@@ -1,0 +1,148 @@
+"""Moving seats between shards: one group of neighbours in one transaction."""
+
+from math import gcd
+from typing import NamedTuple
+
+from shared.audit import Change
+from shared.dynamodb.keys import (
+    Key,
+    ledger_key,
+    page_number,
+    pool_sweep,
+    sweep_shard,
+)
+from shared.dynamodb.requests import (
+    NO_NAMES,
+    Item,
+    Put,
+    Update,
+    Value,
+)
+from shared.seats.placement import PARTS, Place, pages_for
+from shared.seats.seat_usage import Standing
+from shared.seats.shard import PAGE_SEATS, SUMMED, Page, earliest_after
+from shared.seats.terms import escrow
+
+# So many pages are changed in one transaction, and one becomes so many at the most.
+BATCH = 16
+
+
+def wanted_pages(hard_cap: int | None, seat_count: int, used: int) -> int:
+    """How many pages a pool should have: a quarter more than it needs where there is no cap."""
+    seats = max(seat_count, used) * 5 // 4 if hard_cap is None else max(hard_cap, used)
+    return 1 if seats <= PAGE_SEATS else min(PARTS, pages_for(seats))
+
+
+LIMIT_ATTRIBUTES = ("seatCount", "hardCap")
+TERM_ATTRIBUTES = ("status", "validFrom", "validUntil", "leaseSeconds", "noSeats")
+
+
+def wanted_count(state: Item, limits: Standing, used: int) -> int:
+    """How many pages a pool of several should have; fewer than it has only as its cap changes."""
+    wanted = wanted_pages(limits.hard_cap, limits.seat_count, used)
+    may_shrink = limits.hard_cap is not None and state.get("isPending")
+    return wanted if may_shrink else max(wanted, state["pages"])
+
+
+def next_step(pages: int, wanted: int) -> int:
+    """To how many pages to go, on the way to what is wanted: one becomes 16 at most, or 16 one."""
+    common = gcd(pages, wanted)
+    if wanted // common <= BATCH and pages // common <= BATCH:
+        return wanted
+    if wanted > pages:
+        return pages * BATCH
+    return pages // max(each for each in range(2, BATCH + 1) if pages % each == 0)
+
+
+def is_live(key: Key, item: Item) -> bool:
+    """Whether there may be seats on a page; it is kept when its seats were moved to others."""
+    pages = item.get("pages")
+    number = page_number(key.pk)
+    return number == 0 if not pages else number % (PARTS // pages) == 0
+
+
+def lock_shard(key: Key, now_ms: int) -> Update:
+    """Let nobody take or give back a seat on a page while its seats are being moved."""
+    return Update(key, "SET movingAt = :now", "attribute_exists(pk)", NO_NAMES, {":now": now_ms})
+
+
+class ShardGroup(NamedTuple):
+    """Neighbouring pages, as items by their numbers, and what is to become of them."""
+
+    owner: str
+    items: dict[int, Item]
+    old: list[int]
+    new: list[int]
+    step: int
+    pages: int | None
+    limits: Item
+
+    @property
+    def seq(self) -> int:
+        """The version of all of them afterwards: that of a seat's page never goes back."""
+        return 1 + max(int(item["seq"]) for item in self.items.values())
+
+    def moved(self, change: Change) -> list[Update | Put]:
+        """The writes that move the seats."""
+        before = [Page.of(self.items[number]) for number in self.old]
+        seats = {key: value for page in before for key, value in page.seats.items()}
+        pages = None if self.step == 1 else self.step
+        by_page: dict[int, dict[str, int]] = {number: {} for number in self.new}
+        for key, value in seats.items():
+            by_page[Place.of(self.owner, key, pages).number][key] = value
+        if self.pages is None:
+            allowed = max(escrow(before[0].hard_cap), before[0].used)
+        else:
+            allowed = sum(page.allowance or 0 for page in before)
+        each, more = divmod(allowed - len(seats), len(self.new))
+        writes: list[Update | Put] = []
+        for number in sorted({*self.old, *self.new}):
+            item = self._page(number, by_page.get(number), change)
+            if number in by_page and pages:
+                slack = each + int(self.new.index(number) < more)
+                item["allowance"] = len(by_page[number]) + slack
+                item["roomKey"] = Place(self.owner, number, pages).room if slack else None
+            writes.append(self._put(number, item))
+        return writes
+
+    def _page(self, number: int, seats: dict[str, int] | None, change: Change) -> Item:
+        """A page with these seats; None: its seats are on others."""
+        was = self.items.get(number)
+        base = self.items[self.old[0]]
+        had, has = (len(was["seats"]) if was else 0), seats or {}
+        item: Item = {
+            "seats": has,
+            "seq": self.seq,
+            "last": change.record("moved"),
+            SUMMED: True,
+            "moved": (was or {}).get("moved", 0) + len(has) - had,
+            "page": number,
+            **{name: base.get(name) for name in TERM_ATTRIBUTES},
+        }
+        if seats is None:
+            return {**item, "pages": 0 if self.step == 1 else self.step}
+        item["earliest"] = earliest_after(Page.of(base), seats, change.now)
+        if self.step == 1:
+            limits = {name: self.limits.get(name) for name in LIMIT_ATTRIBUTES}
+            return {**item, **limits, "sweepKey": sweep_shard(self.owner)}
+        is_frozen = any("isFrozen" in self.items[each] for each in self.old)
+        if self.pages is None:
+            page = Page.of(base)
+            is_frozen = page.used > escrow(page.hard_cap)
+        return {
+            **item,
+            "pages": self.step,
+            "sweepKey": pool_sweep(self.owner),
+            "isFrozen": True if is_frozen else None,
+        }
+
+    def _put(self, number: int, item: Item) -> Put:
+        """Write a page, if it is as it was read."""
+        key, was = ledger_key(self.owner, number), self.items.get(number)
+        if was is None:
+            return Put(key, item, "attribute_not_exists(pk)")
+        condition, values = "seq = :seen", dict[str, Value]({":seen": was["seq"]})
+        if number in self.old and self.pages:
+            condition += " AND pages = :pages AND allowance = :allowance"
+            values |= {":pages": self.pages, ":allowance": was["allowance"]}
+        return Put(key, item, condition, values=values)

@@ -1,0 +1,274 @@
+"""The limits and terms of an entitlement's seats, and the writes that change them."""
+
+from typing import Any, NamedTuple
+
+from shared.audit import Change
+from shared.dynamodb.expressions import assign, set_and_remove
+from shared.dynamodb.keys import (
+    Key,
+    ledger_key,
+    pool_key,
+    room_shard,
+    sum_key,
+    sweep_shard,
+)
+from shared.dynamodb.requests import (
+    NO_NAMES,
+    BatchGet,
+    Get,
+    Item,
+    Put,
+    Steps,
+    Update,
+    Value,
+)
+from shared.seats import totals
+from shared.seats.encoding import NEVER, NO_LEASE
+from shared.seats.placement import ALONE
+from shared.seats.shard import PAGE_SEATS, Page
+from shared.seats.writes import NAMES, NEXT_VERSION
+
+# --- Terms: what the entitlement lays down on its page ------------------------------------------
+
+
+class SeatTerms(NamedTuple):
+    """What a grant must check, as the page stores it. `lease` None: held until released.
+
+    An entitlement of usage limits alone has an empty page too, and nobody ever gets a seat on it.
+    """
+
+    seat_count: int
+    hard_cap: int | None
+    status: str
+    valid_from: int
+    valid_until: int | None
+    lease: int | None
+    has_seats: bool = True
+
+
+def new_page(entitlement_id: str, terms: SeatTerms, change: Change) -> Put:
+    """An empty page."""
+    return Put(
+        ledger_key(entitlement_id),
+        {
+            "seats": {},
+            "seatCount": terms.seat_count,
+            "hardCap": terms.hard_cap,
+            "status": terms.status,
+            "validFrom": terms.valid_from,
+            "validUntil": terms.valid_until,
+            "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
+            "earliest": NEVER if terms.lease is None else None,
+            "noSeats": None if terms.has_seats else True,
+            "sweepKey": sweep_shard(entitlement_id),
+            "seq": 1,
+            "last": change.record("created"),
+        },
+        "attribute_not_exists(pk)",
+    )
+
+
+def page_terms(
+    entitlement_id: str,
+    terms: SeatTerms,
+    change: Change,
+    *,
+    lease_changed: bool,
+    was_closed: bool = False,
+) -> Update:
+    """New terms for a page in use that has all the seats. Those held stay, whatever the limits.
+
+    A changed lease, and a page that is opened again, sets `earliest` to 0, a bound that is always
+    right; the sweep corrects it.
+    """
+    sets: dict[str, Value] = {
+        "seatCount": terms.seat_count,
+        "hardCap": terms.hard_cap,
+        "#status": terms.status,
+        "validFrom": terms.valid_from,
+        "validUntil": terms.valid_until,
+        "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
+        "noSeats": None if terms.has_seats else True,
+    }
+    if lease_changed or was_closed:
+        sets["earliest"] = 0
+    assignments, removals, values = assign(sets)
+    return Update(
+        ledger_key(entitlement_id),
+        set_and_remove([NEXT_VERSION, *assignments], removals),
+        f"attribute_exists(pk) AND #status <> :deleted AND {ALONE}",
+        NAMES,
+        {**values, ":one": 1, ":change": change.record("updated"), ":deleted": "deleted"},
+    )
+
+
+def empty_page(entitlement_id: str, kind: str, change: Change) -> Update:
+    """Take every seat away from a page that has all of them.
+
+    `kind` is `deleted` (for good) or `expired` (validity ended). The page takes this as its status,
+    so that a grant which is still on its way, with a time from before, finds it closed whatever its
+    clock says. New terms open it again.
+    """
+    condition = f"attribute_exists(pk) AND {ALONE}"
+    values: dict[str, Any] = {":none": {}, ":one": 1, ":change": change.record(kind), ":kind": kind}
+    if kind == "expired":
+        condition = f"validUntil <= :now AND #status <> :deleted AND {ALONE}"
+        values |= {":now": change.now, ":deleted": "deleted"}
+    return Update(
+        ledger_key(entitlement_id),
+        f"SET seats = :none, #status = :kind, {NEXT_VERSION} REMOVE earliest",
+        condition,
+        NAMES,
+        values,
+    )
+
+
+# The largest hard cap that is offered.
+MOST_SEATS = 100_000
+# What pages may hold together where there is no cap: more than anybody will.
+UNLIMITED = 10**9
+# How often a pool is looked at by the sweep.
+
+
+def escrow(hard_cap: int | None) -> int:
+    """What the pages of a pool may hold together."""
+    return UNLIMITED if hard_cap is None else hard_cap
+
+
+def terms_item(terms: SeatTerms) -> Item:
+    """Limits and terms as a pool's item has them."""
+    return without_none(
+        {
+            "seatCount": terms.seat_count,
+            "hardCap": terms.hard_cap,
+            "status": terms.status,
+            "validFrom": terms.valid_from,
+            "validUntil": terms.valid_until,
+            "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
+            "noSeats": None if terms.has_seats else True,
+        }
+    )
+
+
+def without_none(values: Item) -> Item:
+    """The values that are not None."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+# --- What others write together with the entitlement ----------------------------------------------
+
+
+def is_needed(terms: SeatTerms) -> bool:
+    """Whether an entitlement has, or may get, more than one page."""
+    return terms.hard_cap is None or terms.hard_cap > PAGE_SEATS
+
+
+def new_pool(owner: str, change: Change) -> Put:
+    """The pool of an entitlement whose only page is to be split, or may have to be."""
+    return Put(
+        pool_key(owner),
+        {
+            "version": 1,
+            "spread": 1,
+            "bank": 0,
+            "page": 0,
+            "isPending": True,
+            "sweepKey": sweep_shard(owner),
+            "earliest": change.now,
+        },
+        "attribute_not_exists(pk)",
+    )
+
+
+def change_terms(
+    owner: str,
+    page: Page,
+    terms: SeatTerms,
+    change: Change,
+    *,
+    lease_changed: bool,
+    was_closed: bool = False,
+) -> Steps[tuple[Update | Put, ...]]:
+    """New limits and terms, for an entitlement whose first page is this one.
+
+    The limits hold from these writes on; what else is to be done for a pool is done by `tend`.
+    They are refused if it is not any more as it is now.
+    """
+    if not page.is_alone:
+        return (yield from _change_pool(owner, terms, change))
+    write = page_terms(owner, terms, change, lease_changed=lease_changed, was_closed=was_closed)
+    told = yield from _tell(owner, page, terms, change, "updated")
+    if not is_needed(terms):
+        return write, *told
+    # The page may hold all of them, until it is split.
+    state: Item | None = yield Get(pool_key(owner))
+    return write, nudge(owner) if state else new_pool(owner, change), *told
+
+
+def take_away(
+    owner: str, page: Page, terms: SeatTerms, change: Change, kind: str
+) -> Steps[tuple[Update | Put, ...]]:
+    """Take every seat away: the entitlement is `deleted` or `expired` (`kind`)."""
+    if page.is_alone:
+        told = yield from _tell(owner, page, terms, change, kind)
+        return empty_page(owner, kind, change), *told
+    return (yield from _change_pool(owner, terms, change, kind))
+
+
+def _tell(
+    owner: str, page: Page, terms: SeatTerms, change: Change, kind: str
+) -> Steps[tuple[Put, ...]]:
+    """Tell the sum, if there is one, of new terms."""
+    if not page.is_summed:
+        return ()
+    seen: Item = yield Get(sum_key(owner))
+    return _told(owner, seen, terms_item(terms), change, kind)
+
+
+def _told(owner: str, seen: Item, after: Item, change: Change, kind: str) -> tuple[Put, Put]:
+    if kind != "updated":
+        after = {**after, "status": kind}
+    item = totals.with_terms(seen, change.record(kind), totals.limits_of(after))
+    return totals.written(owner, seen, item), totals.standing(owner, item)
+
+
+def nudge(owner: str) -> Update:
+    """Have the sweep look at a pool soon."""
+    return Update(
+        pool_key(owner),
+        # Whoever works on it looks at everything again.
+        "SET isPending = :yes, earliest = :due, version = version + :one",
+        "attribute_exists(pk)",
+        NO_NAMES,
+        {":yes": True, ":due": 0, ":one": 1},
+    )
+
+
+def _change_pool(
+    owner: str, terms: SeatTerms, change: Change, kind: str = "updated"
+) -> Steps[tuple[Update, Put, Put]]:
+    """New limits and terms of a pool of several pages: the pool, its sum, its standing."""
+    keys = (pool_key(owner), sum_key(owner))
+    found: dict[Key, Item] = yield BatchGet(keys)
+    state, seen = found[keys[0]], found[keys[1]]
+    after = terms_item(terms)
+    if kind != "updated":
+        after["status"] = kind
+    added = escrow(terms.hard_cap) - escrow(state.get("terms", {}).get("hardCap"))
+    sets: dict[str, Value] = {
+        "terms": after,
+        "isPending": True,
+        "earliest": 0,
+        "version": state["version"] + 1,
+    }
+    if added > 0:
+        sets["roomKey"] = room_shard(owner, 0)
+    assignments, _, values = assign(sets)
+    changed = Update(
+        pool_key(owner),
+        set_and_remove(["bank = bank + :added", *assignments], ()),
+        "version = :seen AND pages = :pages",
+        NO_NAMES,
+        {**values, ":added": added, ":seen": state["version"], ":pages": state.get("pages")},
+    )
+    return changed, *_told(owner, seen, after, change, kind)

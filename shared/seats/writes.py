@@ -1,0 +1,226 @@
+"""The seat core: decisions, and the conditional writes that make them true.
+
+An activation is one conditional write on one item, the entitlement's *ledger page*. The map of
+holders is the counter: conditions compare `size(seats)` with the limits, so a count can never
+drift from the holders. Decisions are plain functions of a page and the time; operations are
+generators that yield requests of `table.py` and are sent the replies, so any driver can run
+them. Times are Unix seconds unless a name says `_ms`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from shared.audit import Change, denial, utc_hour
+from shared.dynamodb.keys import (
+    denial_key,
+    pool_key,
+    room_shard,
+)
+from shared.dynamodb.requests import (
+    NO_NAMES,
+    Update,
+)
+from shared.seats.encoding import STAMP_BASE, decode_seat, encode_seat
+from shared.seats.placement import Place
+from shared.seats.seat_usage import Standing
+from shared.seats.shard import MIN_LEASE, Page, earliest_after
+from shared.validity import IN_FORCE
+
+
+class Holder(NamedTuple):
+    """Who asks for a seat. `attributes` are shown to the vendor and never decide anything."""
+
+    seat_id: str
+    seat_name: str = ""
+    attributes: Mapping[str, str] = {}
+
+
+NAMES = {"#status": "status", "#last": "last"}
+NEXT_VERSION = "seq = seq + :one, #last = :change"
+# A minute from now: no lease is shorter, so it is a lower bound whatever the page's period is.
+_BOUND = "earliest = if_not_exists(earliest, :earliest)"
+
+
+def change_values(change: Change, last: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that every change of a shard has."""
+    return {":one": 1, ":now": change.now, ":change": dict(last)}
+
+
+WITHIN = "size(seats) < seatCount"
+OVERDRAFT = "size(seats) >= seatCount AND (attribute_not_exists(hardCap) OR size(seats) < hardCap)"
+# Asked of a page that was not seen first, so that no lease that ran out is overlooked.
+NOTHING_STALE = " AND (attribute_not_exists(earliest) OR earliest > :now)"
+# Of a page of a pool.
+ROOM = "size(seats) < allowance"
+
+
+def sit(
+    place: Place,
+    key: str,
+    change: Change,
+    last: Mapping[str, Any],
+    condition: str,
+    values: Mapping[str, Any],
+    more: str = "",
+) -> Update:
+    """Write one seat's value (`:seat`, without its lease), if the entitlement is in force."""
+    here, bound = place.clause()
+    return Update(
+        place.key,
+        f"SET seats.#k = :seat + leaseSeconds, {NEXT_VERSION}, {_BOUND}{more}",
+        f"{condition} AND {here} AND {IN_FORCE}",
+        {**NAMES, "#k": key},
+        {
+            **change_values(change, last),
+            ":active": "active",
+            ":earliest": change.now + MIN_LEASE,
+            **bound,
+            **values,
+        },
+    )
+
+
+def grant(
+    place: Place,
+    key: str,
+    holder: Holder,
+    change: Change,
+    stamp: int,
+    room: str,
+    *,
+    is_overdraft: bool,
+) -> Update:
+    """A new seat, by a write that needs to know nothing of the page; `room` is the condition."""
+    seat = encode_seat(stamp, is_overdraft=is_overdraft, now=change.now)
+    last = grant_record(change, key, holder)
+    condition = f"attribute_not_exists(seats.#k) AND {room}"
+    return sit(place, key, change, last, condition, {":seat": seat})
+
+
+def grant_record(
+    change: Change, key: str, holder: Holder, kind: str = "activated"
+) -> dict[str, Any]:
+    """The page's `last` when somebody is seated, or seated on."""
+    return change.record(
+        kind,
+        key=key,
+        seatId=holder.seat_id,
+        seatName=holder.seat_name,
+        attributes=dict(holder.attributes),
+    )
+
+
+def renewal(place: Place, page: Page, key: str, holder: Holder, change: Change) -> Update:
+    """A new lease for the same grant, if the seat is as it was seen."""
+    held = decode_seat(page.seats[key])
+    seat = encode_seat(held.stamp, is_overdraft=held.is_overdraft, now=change.now)
+    last = grant_record(change, key, holder, "renewed")
+    values = {":seat": seat, ":held": page.seats[key]}
+    return sit(place, key, change, last, "seats.#k = :held", values)
+
+
+def freeing(
+    place: Place, key: str, stamp: int, change: Change, *, is_frozen: bool = False
+) -> Update:
+    """Give back the grant with this stamp, whatever its lease.
+
+    A page that `is_frozen` loses the allowance as well: it goes together with a `deposit`.
+    """
+    here, bound = place.clause()
+    more, values = "", dict[str, Any]()
+    if is_frozen:
+        here += " AND attribute_exists(isFrozen)"
+        more = ", allowance = allowance - :one"
+    elif place.pages is not None:
+        here += " AND attribute_not_exists(isFrozen)"
+        more, values = ", roomKey = :room", {":room": place.room}
+    return Update(
+        place.key,
+        f"SET {NEXT_VERSION}{more} REMOVE seats.#k",
+        f"seats.#k BETWEEN :low AND :high AND {here}",
+        {"#last": "last", "#k": key},
+        {
+            ":one": 1,
+            ":change": change.record("released", key=key),
+            ":low": stamp * STAMP_BASE,
+            ":high": (stamp + 1) * STAMP_BASE - 1,
+            **bound,
+            **values,
+        },
+    )
+
+
+def replace(
+    place: Place,
+    page: Page,
+    freed: list[str],
+    change: Change,
+    last: Mapping[str, Any],
+    grant: tuple[str, int] | None = None,
+) -> Update:
+    """Free seats, perhaps take one, if the page is still exactly as it was seen.
+
+    None is taken on a frozen page, and it goes together with a `deposit`.
+    """
+    kept = {key: value for key, value in page.seats.items() if key not in set(freed)}
+    names = {"#last": "last", **{f"#f{number}": key for number, key in enumerate(freed)}}
+    values = {**change_values(change, last), ":seen": page.seq}
+    del values[":now"]
+    sets = f"SET {NEXT_VERSION}"
+    condition = "seq = :seen"
+    removes = [f"seats.#f{number}" for number in range(len(freed))]
+    if place.pages is not None:
+        condition += f" AND attribute_{'' if page.is_frozen else 'not_'}exists(isFrozen)"
+    if page.is_frozen:
+        sets += ", allowance = allowance - :freed"
+        values[":freed"] = len(freed)
+    elif place.pages is not None:
+        sets += ", roomKey = :room"
+        values[":room"] = place.room
+    if grant:
+        key, value = grant
+        names["#k"] = key
+        values[":seat"] = value
+        sets += ", seats.#k = :seat + leaseSeconds"
+        kept[key] = value + page.lease_seconds
+    earliest = earliest_after(page, kept, change.now)
+    if earliest is None:
+        removes.append("earliest")
+    else:
+        sets += ", earliest = :earliest"
+        values[":earliest"] = earliest
+    return Update(
+        place.key,
+        f"{sets} REMOVE {', '.join(removes)}" if removes else sets,
+        condition,
+        names,
+        values,
+    )
+
+
+def deposit(owner: str, seats: int) -> Update:
+    """Pay into the bank of a pool what was freed on a frozen page."""
+    return Update(
+        pool_key(owner),
+        "SET bank = bank + :seats, roomKey = :room",
+        "attribute_exists(pk)",
+        NO_NAMES,
+        {":seats": seats, ":room": room_shard(owner, 0)},
+    )
+
+
+def seat_denial(
+    entitlement_id: str, key: str, holder: Holder, level: "Standing", change: Change
+) -> Update:
+    """One more attempt of this seat in this hour."""
+    return denial(
+        denial_key(entitlement_id, key, utc_hour(change.now)),
+        {
+            "entitlementId": entitlement_id,
+            "seatKey": key,
+            "seatId": holder.seat_id,
+            "seatName": holder.seat_name,
+        },
+        (level.used, level.seat_count, level.hard_cap),
+        change,
+    )

@@ -1,0 +1,391 @@
+"""The allocation of a sharded usage limit: what its counter gives to the shards and takes back."""
+
+from typing import Any
+
+from shared import problems
+from shared.audit import Change
+from shared.dynamodb.keys import Key, part_key, usage_key
+from shared.dynamodb.patterns import ROUNDS
+from shared.dynamodb.requests import (
+    NO_NAMES,
+    Accepted,
+    BatchGet,
+    Cancelled,
+    Get,
+    Item,
+    Pause,
+    Steps,
+    Transact,
+    Update,
+)
+from shared.usage.counter import Counter, counter_of
+from shared.usage.request_log import leaf_turn, put_aside
+from shared.usage.shard import AS_SEEN, PARTS, TELL_MS, Part, terms_of
+
+# The sweep looks at what is drawn every minute.
+LOOK_SECONDS = 60
+# Who holds a counter is gone when it has not let go for so long.
+HOLD_MS = 3_000
+
+
+# --- The counter of a spread limit ----------------------------------------------------------------
+
+
+def counter_update(
+    limit: tuple[str, str], change: Change, used: int, requests: int, *, drawn: int, left: int = 0
+) -> Update:
+    """What parts did, as the counter is told: what was `used` is a version of its own."""
+    assignments, names = ["drawn = drawn + :drawn"], dict[str, str]()
+    values: dict[str, Any] = {":drawn": drawn}
+    if left:
+        assignments.append("#left = #left + :more")
+        names["#left"] = "left"
+        values[":more"] = left
+    if used:
+        assignments.append("seq = seq + :one, #last = :change")
+        names["#last"] = "last"
+        values |= {
+            ":one": 1,
+            ":change": change.record("consumed", quantity=used, requests=requests),
+        }
+    return Update(
+        usage_key(*limit),
+        "SET " + ", ".join(assignments),
+        "attribute_exists(parts)",
+        names,
+        values,
+    )
+
+
+def extended(update: Update, sets: str, condition: str, values: dict[str, Any]) -> Update:
+    """The same update with more assignments, conditions and values."""
+    return update._replace(
+        expression=f"{update.expression}, {sets}" if sets else update.expression,
+        condition=f"{update.condition} AND {condition}" if condition else update.condition,
+        values={**update.values, **values},
+    )
+
+
+def report_usage(limit: tuple[str, str], key: Key, part: Part, change: Change) -> Transact:
+    """Tell the counter what a part has used; it keeps what it has left."""
+    return Transact(
+        (
+            counter_update(limit, change, part.untold, part.requests, drawn=-part.untold),
+            Update(
+                key,
+                "SET drawn = :drawn, toldAt = :now, toldSeq = :seq",
+                AS_SEEN,
+                NO_NAMES,
+                {
+                    ":drawn": part.drawn - part.untold,
+                    ":seen": part.drawn,
+                    ":now": change.now_ms,
+                    ":seq": part.counter.seq,
+                    ":told": part.told_seq,
+                },
+            ),
+        )
+    )
+
+
+def archive_logs(limit: tuple[str, str], counter: Counter, change: Change) -> Steps[None]:
+    """What stood on the counter before it was spread gets items of its own; then it has parts."""
+    key = usage_key(*limit)
+    dropped = yield from put_aside(key, counter, change.now_ms)
+    dropped += yield from put_aside(key, counter._replace(earlier=counter.leaf), change.now_ms)
+    turning, values = leaf_turn(counter, dropped, change)
+    yield Update(
+        key,
+        f"SET {turning.replace('earlier = recent', 'earlier = :empty')}, recent = :empty,"
+        " parts = :parts",
+        "leaf = :leaf AND recent = :recent AND parts = :none",
+        NO_NAMES,
+        {
+            **values,
+            ":empty": {},
+            ":parts": PARTS,
+            ":none": 0,
+            ":recent": dict(counter.leaf.entries),
+        },
+    )
+
+
+def wait_for_lock(limit: tuple[str, str], counter: Counter, attempt: int) -> Steps[None]:
+    """Somebody changes the terms; who does not let go is gone."""
+    now_ms: int = yield Pause(attempt)
+    if now_ms - counter.held_ms > HOLD_MS:
+        yield from let_go(limit, counter)
+
+
+def begin_period(limit: tuple[str, str], change: Change) -> Steps[None]:
+    """Begin the period of now, once everything that was used in the last one is told."""
+    counter = yield from gather(limit, change, tries=1)
+    if counter.drawn == 0:
+        yield from begin_if_ended(limit, counter, change)
+
+
+def begin_if_ended(limit: tuple[str, str], counter: Counter, change: Change) -> Steps[None]:
+    """Begin the period of now on a counter of which nothing is drawn, if its own has ended."""
+    if not counter.has_ended(change.now):
+        return
+    key = usage_key(*limit)
+    current = counter.as_of(change.now)
+    dropped = yield from put_aside(key, counter, change.now_ms)
+    turning, values = leaf_turn(counter, dropped, change)
+    yield Update(
+        key,
+        f"SET {turning}, recent = :empty, #left = :full, periodStart = :start, periodEnd = :end,"
+        " #period = :periods, seq = seq + :one, #last = :change",
+        "leaf = :leaf AND drawn = :zero",
+        {"#left": "left", "#period": "period", "#last": "last"},
+        {
+            **values,
+            ":empty": {},
+            ":full": current.left,
+            ":start": current.period.start,
+            ":end": current.period.end,
+            ":periods": current.period_number,
+            ":zero": 0,
+            ":change": change.record("begun"),
+        },
+    )
+
+
+# --- Taking back what is drawn --------------------------------------------------------------------
+
+
+def read_shards(limit: tuple[str, str]) -> Steps[dict[Key, Part]]:
+    """The shards of a limit that exist."""
+    keys = tuple(part_key(*limit, number) for number in range(PARTS))
+    found: dict[Key, Item] = yield BatchGet(keys)
+    return {key: Part.of(item) for key, item in found.items()}
+
+
+def gather(
+    limit: tuple[str, str],
+    change: Change,
+    *,
+    tries: int = ROUNDS,
+    wants: tuple[Key, int] | None = None,
+) -> Steps[Counter]:
+    """Take back what all parts have left, and hear what they have used; the counter afterwards.
+
+    With `wants`, a part and how much it is to have at least, everything is dealt anew. Something is
+    drawn still where somebody else does the same. Can be left at any call and done again.
+    """
+    for attempt in range(1, tries + 1):
+        counter = counter_of((yield Get(usage_key(*limit))))
+        if counter.drawn == 0:
+            return counter
+        mine = yield from _hold(limit, change)
+        if mine:
+            return (yield from _take_back(limit, change, mine, wants, lets_go=True))
+        change = change.at((yield Pause(attempt)))
+    return counter
+
+
+def _take_back(
+    limit: tuple[str, str],
+    change: Change,
+    mine: Counter,
+    wants: tuple[Key, int] | None,
+    *,
+    lets_go: bool,
+) -> Steps[Counter]:
+    """Take everything back while the counter is held by us (`mine`), and let it go or not."""
+    for attempt in range(1, ROUNDS + 1):
+        parts = yield from read_shards(limit)
+        asked = [_give(key) for key, part in parts.items() if part.drawn and part.giving is None]
+        reply = Accepted()
+        if asked:
+            reply = yield Transact((_still_held(limit, mine), *asked))
+        if isinstance(reply, Accepted):
+            counter = counter_of((yield Get(usage_key(*limit))))
+            parts = yield from read_shards(limit)
+            giving = {key: part for key, part in parts.items() if part.giving is not None}
+            counter = counter._replace(holds=mine.holds, held_ms=mine.held_ms)
+            writes = _dealt(limit, counter, giving, wants, change, lets_go=lets_go)
+            reply = yield Transact(writes)
+            if isinstance(reply, Accepted):
+                return counter_of((yield Get(usage_key(*limit))))
+        if isinstance(reply, Cancelled) and reply.reasons[0][0]:
+            counter = counter_of((yield Get(usage_key(*limit))))
+            if (counter.holds, counter.held_ms) != (mine.holds, mine.held_ms):
+                return counter  # somebody else's by now
+        change = change.at((yield Pause(attempt)))
+    raise problems.Contention
+
+
+def _still_held(limit: tuple[str, str], mine: Counter) -> Update:
+    """Changes nothing; refused if the counter is not held by us any more."""
+    return Update(
+        usage_key(*limit),
+        "SET heldAt = :held",
+        "holds = :holds AND heldAt = :held",
+        NO_NAMES,
+        {":held": mine.held_ms, ":holds": mine.holds},
+    )
+
+
+def clear_giving(key: Key) -> Update:
+    """A part that gives back nothing, of which nobody knows any more."""
+    return Update(key, "REMOVE giving", "giving = :zero AND drawn = :zero", NO_NAMES, {":zero": 0})
+
+
+def _give(key: Key) -> Update:
+    """A part has nothing left from now on, and says what it had."""
+    return Update(
+        key,
+        "SET giving = #left, #left = :zero",
+        "attribute_not_exists(giving)",
+        {"#left": "left"},
+        {":zero": 0},
+    )
+
+
+def _dealt(
+    limit: tuple[str, str],
+    counter: Counter,
+    giving: dict[Key, Part],
+    wants: tuple[Key, int] | None,
+    change: Change,
+    *,
+    lets_go: bool,
+) -> tuple[Update, ...]:
+    """What parts give back and what they get anew, and what the counter hears of it."""
+    back = sum(part.giving or 0 for part in giving.values())
+    drawn = sum(part.drawn for part in giving.values())
+    shares = dict.fromkeys(giving, 0)
+    if wants:
+        now = terms_of(counter)
+        current = [key for key, part in giving.items() if terms_of(part.counter) == now]
+        shares |= _shares(counter.left + back, current, wants)
+    dealt = sum(shares.values())
+    about = extended(
+        counter_update(
+            limit,
+            change,
+            drawn - back,
+            sum(part.requests for part in giving.values()),
+            left=back - dealt,
+            drawn=dealt - drawn,
+        ),
+        "",
+        "holds = :holds AND heldAt = :held AND #left = :seen",
+        {":holds": counter.holds, ":held": counter.held_ms, ":seen": counter.left},
+    )
+    about = about._replace(names={**about.names, "#left": "left"})
+    if lets_go:
+        about = about._replace(expression=f"{about.expression} REMOVE heldAt, heldBy")
+    return about, *(
+        Update(
+            key,
+            "SET #left = :share, drawn = :share, toldAt = :now, toldSeq = :seq REMOVE giving",
+            "giving = :seen AND drawn = :drawn",
+            {"#left": "left"},
+            {
+                ":share": shares[key],
+                ":now": change.now_ms,
+                ":seen": part.giving,
+                ":drawn": part.drawn,
+                ":seq": part.counter.seq,
+            },
+        )
+        for key, part in giving.items()
+    )
+
+
+def _shares(left: int, keys: list[Key], wants: tuple[Key, int]) -> dict[Key, int]:
+    """What is left, dealt evenly, once the one who asks has enough; what is not is left over.
+
+    A part that cannot be dealt anything draws what it wants.
+    """
+    key, quantity = wants
+    first = max(0, min(left, quantity))
+    each, more = divmod(max(0, left - first), max(1, len(keys)))
+    shares = {name: each + int(number < more) for number, name in enumerate(keys)}
+    if key in shares:
+        shares[key] += first
+    return shares
+
+
+def hold(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Steps[Counter]:
+    """Have everything back, and let nothing be drawn until the terms are changed; the counter.
+
+    Nobody takes us for gone for `more_ms` longer than usual.
+
+    Raises:
+        Contention.
+    """
+    change = change.at((yield Pause(0)))
+    for attempt in range(1, ROUNDS + 1):
+        mine = yield from _hold(limit, change, more_ms)
+        if mine:
+            counter = yield from _take_back(limit, change, mine, None, lets_go=False)
+            if counter.drawn == 0 and (counter.holds, counter.held_ms) == (
+                mine.holds,
+                mine.held_ms,
+            ):
+                return counter
+        change = change.at((yield Pause(attempt)))
+    raise problems.Contention
+
+
+def _hold(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Steps[Counter | None]:
+    """Be the one who holds the counter: as it is then; None: somebody else does."""
+    reply = yield Update(
+        usage_key(*limit),
+        "SET heldAt = :now, heldBy = :me, holds = holds + :one",
+        "attribute_exists(parts) AND"
+        " (attribute_not_exists(heldAt) OR heldAt < :gone OR heldBy = :me)",
+        NO_NAMES,
+        {
+            ":now": change.now_ms + more_ms,
+            ":me": change.request_id,
+            ":one": 1,
+            ":gone": change.now_ms - HOLD_MS,
+        },
+    )
+    return counter_of(reply.item) if isinstance(reply, Accepted) else None
+
+
+def look_after(owner: str, name: str, change: Change) -> Steps[None]:
+    """What the sweep does: hear what parts have used."""
+    limit = (owner, name)
+    counter = counter_of((yield Get(usage_key(*limit))))
+    if counter.drawn:
+        parts = yield from read_shards(limit)
+        for key, part in parts.items():
+            # Those that are in use tell by themselves.
+            is_quiet = part.told_ms < change.now_ms - 3 * TELL_MS
+            if part.untold and part.giving is None and is_quiet:
+                yield report_usage(limit, key, part, change)
+        if any(part.giving is not None for part in parts.values()):
+            # Whoever wanted it back is gone, or will be done.
+            yield from gather(limit, change, tries=1)
+        yield Update(
+            usage_key(*limit),
+            "SET earliest = :due",
+            "drawn > :zero",
+            NO_NAMES,
+            {":due": change.now + LOOK_SECONDS, ":zero": 0},
+        )
+    yield Update(
+        usage_key(*limit),
+        "REMOVE earliest, sweepKey",
+        "drawn = :zero",
+        NO_NAMES,
+        {":zero": 0},
+    )
+
+
+def let_go(limit: tuple[str, str], counter: Counter) -> Steps[None]:
+    """Let others draw again from a counter that was held by us, and is so no more."""
+    if counter.parts is not None:
+        yield Update(
+            usage_key(*limit),
+            "REMOVE heldAt, heldBy",
+            "heldAt = :held",
+            NO_NAMES,
+            {":held": counter.held_ms},
+        )

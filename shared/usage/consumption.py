@@ -1,0 +1,321 @@
+"""The usage core: what is counted, not seated, against the same two limits.
+
+A usage limit is one item, its *counter*. It stores what is `left` under the hard cap, since a
+condition can compare but not add: consuming is one conditional write that counts it down. The
+requests that consumed stand in the same item by their `Idempotency-Key`, so that one write decides
+both whether there is enough left and whether this request has consumed before.
+
+They stand on two *leaves*: `recent`, the leaf in use, and `earlier`, the one before. When a leaf
+is full, when the limits change and when a period begins, the leaf is turned: `earlier` goes into
+items of their own, one for each request. So one write must also prove that a request is none of
+those, and its condition does, in one of three ways:
+
+- nothing of the last 24 hours has left the counter (a *quiet* limit);
+- the request's key tells its time (UUIDv7), and nothing of that time or later has left;
+- the request's own item was read, was not there, and no leaf has been turned since.
+
+Everything that an answer says follows from a request's entry and its leaf's terms: the first answer
+can be given again, and is never kept. Times are Unix seconds unless a name says `_ms`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from shared import problems
+from shared.audit import Change, denial, utc_hour
+from shared.dynamodb.keys import (
+    Key,
+    denial_key,
+    usage_key,
+    usage_meter,
+)
+from shared.dynamodb.patterns import ROUNDS, settle
+from shared.dynamodb.requests import (
+    NO_VALUES,
+    Accepted,
+    Conflicted,
+    Get,
+    Item,
+    Pause,
+    Steps,
+    Update,
+    Value,
+)
+from shared.usage.counter import REMOVED, Consumption, Counter, counter_of
+from shared.usage.encoding import encode_entry, time_of
+from shared.usage.periods import DAY_MS
+from shared.usage.request_log import LEAF, kept, leaf_turn, look, put_aside, rotate_if_full, turn
+from shared.usage.views import period_view, usage_view
+from shared.validity import IN_FORCE, check_in_force
+
+# --- Requests -------------------------------------------------------------------------------------
+
+_NAMES = {"#status": "status", "#last": "last", "#left": "left"}
+NEXT_VERSION = "seq = seq + :one, #last = :change"
+NOT_SHARDED = "attribute_not_exists(parts)"
+_IN_PERIOD = "(attribute_not_exists(periodEnd) OR periodEnd > :now)"
+
+
+def _values(change: Change, last: Mapping[str, Any]) -> dict[str, Any]:
+    return {":one": 1, ":change": dict(last), ":now": change.now, ":active": "active"}
+
+
+def consuming(
+    counter_key: Key,
+    key: str,
+    quantity: int,
+    change: Change,
+    *,
+    checked: int | None = None,
+    stale: tuple[int | None, int | None] = (None, None),
+    kind: str = "consumed",
+    room: str = "#left >= :quantity",
+    left_before: int | None = None,
+    where: str = NOT_SHARDED,
+    more: Mapping[str, Any] = NO_VALUES,
+    **details: str,
+) -> Update:
+    """Count down, if enough is left (`room`) and the request is new.
+
+    `checked`: the leaf at which no item was kept of this request; None: it cannot have left the
+    counter. `stale`: entries of this key on either leaf that are older than that. `left_before`: of
+    the whole limit, where this is not all of it. `where`: what else must hold, with values `more`.
+    """
+    last = change.record(kind, quantity=quantity, **details)
+    values = {
+        **_values(change, last),
+        ":quantity": quantity,
+        ":entry": encode_entry(change.now_ms, quantity) + (left_before or 0),
+        **more,
+    }
+    new = [where]
+    for leaf, entry in zip(("recent", "earlier"), stale, strict=True):
+        condition, bound = _as_seen(leaf, entry)
+        new.append(condition)
+        values |= bound
+    if checked is not None:
+        new.append("leaf = :leaf")
+        values[":leaf"] = checked
+    elif (told := time_of(key)) is not None:
+        new.append("(droppedTo < :told OR droppedAt <= :dayAgo)")
+        values |= {":told": told, ":dayAgo": change.now_ms - DAY_MS}
+    else:
+        new.append("droppedAt <= :dayAgo")
+        values[":dayAgo"] = change.now_ms - DAY_MS
+    entered = ":entry + #left" if left_before is None else ":entry"
+    return Update(
+        counter_key,
+        f"SET recent.#k = {entered}, #left = #left - :quantity, {NEXT_VERSION}",
+        f"{room} AND {' AND '.join(new)} AND {IN_FORCE} AND {_IN_PERIOD}",
+        {**_NAMES, "#k": key},
+        values,
+    )
+
+
+def _as_seen(leaf: str, entry: int | None) -> tuple[str, dict[str, int]]:
+    """The condition that a request's entry on a leaf is the one that was seen, or none."""
+    if entry is None:
+        return f"attribute_not_exists({leaf}.#k)", {}
+    return f"{leaf}.#k = :{leaf}", {f":{leaf}": entry}
+
+
+def begin_period(
+    counter_key: Key,
+    counter: Counter,
+    current: Counter,
+    change: Change,
+    entry: tuple[str, int],
+    kind: str = "consumed",
+    **details: str,
+) -> Steps[Update]:
+    """Begin the period of `current` with its first entry, if the terms are still as seen.
+
+    What the turn of the leaf takes from the counter is put aside first.
+    """
+    key, quantity = entry
+    dropped = yield from put_aside(counter_key, counter, change.now_ms)
+    turning, values = leaf_turn(counter, dropped, change)
+    is_new, bound = _as_seen("recent", counter.raw(key)[0])
+    values |= bound
+    values |= {
+        ":change": change.record(kind, quantity=quantity, **details),
+        ":full": current.left - quantity,
+        ":own": {key: encode_entry(change.now_ms, quantity) + current.left},
+        ":start": current.period.start,
+        ":end": current.period.end,
+        ":periods": current.period_number,
+        ":active": "active",
+        ":now": change.now,
+    }
+    return Update(
+        counter_key,
+        f"SET {turning}, recent = :own, #left = :full, periodStart = :start, periodEnd = :end,"
+        f" #period = :periods, {NEXT_VERSION}",
+        f"leaf = :leaf AND {is_new} AND {IN_FORCE} AND {NOT_SHARDED}",
+        {**_NAMES, "#k": key, "#period": "period"},
+        values,
+    )
+
+
+# --- Operations -----------------------------------------------------------------------------------
+
+
+class Spread(Exception):
+    """The limit is spread: its requests go to its parts."""
+
+
+class Outcome(NamedTuple):
+    """What a request has consumed, now or before (`is_replay`), and the counter where it is."""
+
+    told: Consumption
+    counter: Counter | None
+    is_replay: bool
+
+
+def consume(
+    entitlement_id: str,
+    usage: str,
+    key: str,
+    quantity: int,
+    change: Change,
+    *,
+    busy_leaf: int | None = None,
+) -> Steps[Outcome]:
+    """Consume `quantity` of a usage limit, all or nothing, once per request key.
+
+    `busy_leaf` is the leaf that the caller last saw of a busy limit: the request's own item is then
+    read first, which is worth it for a key that tells no time. It changes the number of round
+    trips, never the outcome.
+
+    Raises:
+        NotFound, EntitlementSuspended, EntitlementExpired, EntitlementNotYetValid,
+        HardCapReached (with `usage`; on record), IdempotencyConflict, Contention, Spread.
+    """
+    counter_key = usage_key(entitlement_id, usage)
+    if busy_leaf is not None:
+        told = yield from kept(entitlement_id, usage, key, change.now_ms)
+        if told:
+            return replay(told, quantity, None)
+    write = consuming(counter_key, key, quantity, change, checked=busy_leaf)
+    checked = busy_leaf
+    for attempt in range(1, ROUNDS + 1):
+        reply = yield write
+        if isinstance(reply, Accepted):
+            return (yield from finish(counter_key, reply, key, change))
+        if isinstance(reply, Conflicted):
+            yield Pause(attempt)
+            continue
+        # The answer may have taken seconds: a period may have begun meanwhile.
+        change = change.at((yield Pause(0)))
+        counter = _alone(reply.item)
+        told = yield from look(entitlement_id, usage, key, counter, change.now_ms, checked)
+        if told:
+            yield from rotate_if_full(counter_key, counter, change)
+            return replay(told, quantity, counter)
+        was_looked_at = counter.may_have_dropped(key, change.now_ms)
+        checked = counter.leaf_number if was_looked_at else None
+        check_counter_in_force(counter, change.now)
+        current = counter.as_of(change.now)
+        if current.left < quantity:
+            yield from record_denial(entitlement_id, usage, key, quantity, current, change)
+            raise denied(usage, quantity, current)
+        if attempt > 1:
+            change = change.at((yield Pause(attempt - 1)))
+        if current is counter:
+            write = consuming(
+                counter_key, key, quantity, change, checked=checked, stale=counter.raw(key)
+            )
+        else:
+            write = yield from begin_period(counter_key, counter, current, change, (key, quantity))
+    raise problems.Contention
+
+
+def _alone(item: Item | None) -> Counter:
+    counter = counter_of(item)
+    if counter.parts is not None:
+        raise Spread
+    return counter
+
+
+def finish(counter_key: Key, reply: Accepted, key: str, change: Change) -> Steps[Outcome]:
+    """What was consumed just now; a leaf that became full by it is turned."""
+    counter = counter_of(reply.item)
+    told = counter.leaf.consumption(key)
+    assert told is not None  # it has just been written
+    if len(counter.leaf.entries) % LEAF == 0:
+        yield from turn(counter_key, counter, change)
+    return Outcome(told, counter, is_replay=False)
+
+
+def record_denial(
+    owner: str, usage: str, key: str, quantity: int, counter: Counter, change: Change
+) -> Steps[None]:
+    """Put on record that a request was denied."""
+    about: dict[str, Value] = {
+        "entitlementId": owner,
+        "seatKey": key,
+        "usageKey": usage,
+        "quantity": quantity,
+        "periodStart": counter.period.start,
+        "periodEnd": counter.period.end,
+    }
+    record = denial_key(owner, key, utc_hour(change.now), usage_meter(usage))
+    level = (counter.used, counter.purchased, counter.hard_cap)
+    yield from settle(denial(record, about, level, change))
+
+
+def replay(told: Consumption, quantity: int, counter: Counter | None) -> Outcome:
+    """What a request is answered again.
+
+    Raises:
+        IdempotencyConflict: it wants something else.
+    """
+    if told.quantity != quantity:
+        raise problems.IdempotencyConflict("Use a new Idempotency-Key for a new request.")
+    return Outcome(told, counter, is_replay=True)
+
+
+def check_counter_in_force(counter: Counter, now: int) -> None:
+    """Raise the problem for which nothing is consumed at `now`."""
+    _check_offered(counter)
+    check_in_force(counter.status_at(now))
+
+
+def _check_offered(counter: Counter) -> None:
+    if counter.status == REMOVED:
+        raise problems.NotFound("No usage limit has this key.")
+
+
+def denied(usage: str, quantity: int, counter: Counter) -> problems.HardCapReached:
+    """The problem of a limit of which not enough is left."""
+    return problems.HardCapReached(
+        f"{quantity} of '{usage}' do not fit under the hard cap of {counter.hard_cap}"
+        f" ({counter.purchased} purchased, {counter.used} used); nothing was consumed.",
+        extensions={
+            "key": usage,
+            "usage": usage_view(counter.used, counter.purchased, counter.hard_cap),
+            **period_view(counter.period),
+        },
+    )
+
+
+def preview(
+    entitlement_id: str, usage: str, key: str | None, quantity: int, change: Change
+) -> Steps[Consumption]:
+    """What `consume` would answer at this moment; nothing is changed, nothing is recorded.
+
+    Raises:
+        What `consume` raises, but for Contention.
+    """
+    counter = counter_of((yield Get(usage_key(entitlement_id, usage))))
+    if key:
+        told = yield from look(entitlement_id, usage, key, counter, change.now_ms)
+        if told:
+            return replay(told, quantity, counter).told
+    check_counter_in_force(counter, change.now)
+    current = counter.as_of(change.now)
+    if current.left < quantity:
+        raise denied(usage, quantity, current)
+    return Consumption(
+        change.now_ms, quantity, current.used, current.purchased, current.hard_cap, current.period
+    )

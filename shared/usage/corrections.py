@@ -1,0 +1,95 @@
+"""Corrections of what is used."""
+
+from typing import Any
+
+from shared import problems
+from shared.audit import Change
+from shared.dynamodb.keys import (
+    Key,
+    usage_key,
+)
+from shared.dynamodb.patterns import ROUNDS
+from shared.dynamodb.requests import (
+    Accepted,
+    Get,
+    Pause,
+    Steps,
+    Update,
+)
+from shared.usage.consumption import (
+    NOT_SHARDED,
+    Outcome,
+    begin_period,
+    check_counter_in_force,
+    consuming,
+    denied,
+    finish,
+    replay,
+)
+from shared.usage.counter import Counter, counter_of, full
+from shared.usage.request_log import look
+
+
+def correct(
+    entitlement_id: str, usage: str, key: str, quantity: int, reason: str, change: Change
+) -> Steps[Outcome]:
+    """Add a signed quantity to what is used, once per request key; never above the hard cap.
+
+    Raises:
+        What `consume` raises, but for the record of a denial; InvalidRequest: more taken back
+        than is used.
+    """
+    counter_key = usage_key(entitlement_id, usage)
+    for attempt in range(1, ROUNDS + 1):
+        counter = counter_of((yield Get(counter_key)))
+        told = yield from look(entitlement_id, usage, key, counter, change.now_ms)
+        if told:
+            return replay(told, quantity, counter)
+        check_counter_in_force(counter, change.now)
+        current = counter.as_of(change.now)
+        if current.used + quantity < 0:
+            raise problems.InvalidRequest.at(
+                "/quantity", f"takes back more than the {current.used} used in this period"
+            )
+        if quantity > max(0, current.left):
+            raise denied(usage, quantity, current)
+        if current is counter:
+            write = _correct(counter_key, counter, key, quantity, reason, change)
+        else:
+            entry = (key, quantity)
+            write = yield from begin_period(
+                counter_key, counter, current, change, entry, "corrected", reason=reason
+            )
+        reply = yield write
+        if isinstance(reply, Accepted):
+            return (yield from finish(counter_key, reply, key, change))
+        change = change.at((yield Pause(attempt)))
+    raise problems.Contention
+
+
+def _correct(
+    counter_key: Key, counter: Counter, key: str, quantity: int, reason: str, change: Change
+) -> Update:
+    # Upwards as far as there is room, downwards as far as there is use.
+    room, more = "#left >= :quantity", dict[str, Any]()
+    if quantity < 0:
+        room, more = "#left <= :most", {":most": full(counter.hard_cap) - counter.drawn + quantity}
+    where, left_before = NOT_SHARDED, None
+    if counter.parts is not None:
+        left_before = counter.left + counter.drawn
+        where = "drawn = :drawn AND #left = :seenLeft"
+        more |= {":drawn": counter.drawn, ":seenLeft": counter.left}
+    return consuming(
+        counter_key,
+        key,
+        quantity,
+        change,
+        checked=counter.leaf_number,
+        stale=counter.raw(key),
+        kind="corrected",
+        room=room,
+        left_before=left_before,
+        where=where,
+        more=more,
+        reason=reason,
+    )

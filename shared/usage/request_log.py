@@ -1,0 +1,105 @@
+"""The log of recent requests in a counter, which makes each of them count once."""
+
+from typing import Any
+
+from shared.audit import Change
+from shared.dynamodb.keys import (
+    Key,
+    consumption_key,
+    meter_of,
+    owner_of,
+    usage_of,
+)
+from shared.dynamodb.requests import (
+    NO_NAMES,
+    BatchPut,
+    Get,
+    Item,
+    Steps,
+    Update,
+)
+from shared.usage.counter import Consumption, Counter
+from shared.usage.encoding import time_of
+from shared.usage.periods import DAY_MS
+
+LEAF = 32  # requests that stand on one leaf before it is turned
+
+
+def leaf_turn(counter: Counter, dropped: list[str], change: Change) -> tuple[str, dict[str, Any]]:
+    """Turning the leaf: the parts of an expression, and their values. Needs `leaf = :leaf`.
+
+    `dropped`: the requests of the last 24 hours that leave the counter with it.
+    """
+    sets = (
+        "earlier = recent, earlierTerms = :terms, leaf = leaf + :one,"
+        " droppedAt = :droppedAt, droppedTo = :droppedTo"
+    )
+    # What left more than a day ago is of no concern any more, nor is the time that it told.
+    dropped_to = counter.dropped_to if counter.is_busy(change.now_ms) else 0
+    return sets, {
+        ":terms": counter.leaf.terms(),
+        ":droppedAt": max(counter.dropped_ms, change.now_ms if dropped else 0),
+        ":droppedTo": max([dropped_to, *(time_of(key) or 0 for key in dropped)]),
+        ":leaf": counter.leaf_number,
+        ":one": 1,
+    }
+
+
+def put_aside(counter_key: Key, counter: Counter, now_ms: int) -> Steps[list[str]]:
+    """Keep in items of their own what the next turn takes from the counter; the keys of those.
+
+    The leaf before is never written to, so what is read of it is all of it.
+    """
+    owner, usage = owner_of(counter_key.pk), usage_of(meter_of(counter_key.pk))
+    leaf = counter.earlier
+    told = {key: leaf.consumption(key) for key in leaf.entries} if leaf else {}
+    young = {key: each for key, each in told.items() if each and each.at_ms > now_ms - DAY_MS}
+    if young:
+        yield BatchPut(
+            tuple(
+                (consumption_key(owner, str(usage), key), each.to_item())
+                for key, each in young.items()
+            )
+        )
+    return list(young)
+
+
+def rotate_if_full(counter_key: Key, counter: Counter, change: Change) -> Steps[None]:
+    """Turn a leaf that is full still: whoever filled it ended before that."""
+    if len(counter.leaf.entries) >= LEAF:
+        yield from turn(counter_key, counter, change)
+
+
+def look(
+    owner: str, usage: str, key: str, counter: Counter, now_ms: int, checked: int | None = None
+) -> Steps[Consumption | None]:
+    """What a request has consumed within 24 hours, here or in an item of its own.
+
+    `checked`: the leaf at which there was no such item.
+    """
+    told = counter.consumption(key)
+    if told and told.at_ms > now_ms - DAY_MS:
+        return told
+    if counter.may_have_dropped(key, now_ms) and checked != counter.leaf_number:
+        return (yield from kept(owner, usage, key, now_ms))
+    return None
+
+
+def kept(owner: str, usage: str, key: str, now_ms: int) -> Steps[Consumption | None]:
+    """What a request consumed within 24 hours, once it has left the counter."""
+    item: Item | None = yield Get(consumption_key(owner, usage, key))
+    told = Consumption.of(item) if item else None
+    return told if told and told.at_ms > now_ms - DAY_MS else None
+
+
+def turn(counter_key: Key, counter: Counter, change: Change) -> Steps[None]:
+    """Turn a full leaf. If somebody else has turned it, there is nothing to do."""
+    dropped = yield from put_aside(counter_key, counter, change.now_ms)
+    sets, values = leaf_turn(counter, dropped, change)
+    yield Update(
+        counter_key,
+        f"SET {sets}, recent = :none",
+        "leaf = :leaf",
+        NO_NAMES,
+        {**values, ":none": {}},
+    )

@@ -1,0 +1,124 @@
+"""A shard of a usage limit."""
+
+import base64
+from typing import NamedTuple
+
+from shared.audit import Change
+from shared.dynamodb.expressions import assign, set_and_remove
+from shared.dynamodb.keys import Key
+from shared.dynamodb.requests import (
+    Item,
+    Put,
+    Steps,
+    Update,
+    Value,
+)
+from shared.usage.counter import Counter
+from shared.usage.request_log import leaf_turn, put_aside
+
+PARTS = 64
+# A part that has used something tells of it when it did not for so long, or twice as long: not all
+# of them at once. Of the requests that find it due, one in so many does it.
+TELL_MS = 5_000
+TELLERS = 4
+
+
+class Part(NamedTuple):
+    """A part as read: its own counter, what it has drawn and not told of, what it gives back.
+
+    `told_ms` and `told_seq`: when it told last, and up to which of its versions.
+    """
+
+    counter: Counter
+    drawn: int
+    giving: int | None
+    told_ms: int
+    told_seq: int
+
+    @classmethod
+    def of(cls, item: Item) -> "Part":
+        """The part in an item of the table."""
+        return cls(
+            Counter.of(item), item["drawn"], item.get("giving"), item["toldAt"], item["toldSeq"]
+        )
+
+    @property
+    def untold(self) -> int:
+        """What it has used and not told of."""
+        return self.drawn - self.counter.left - (self.giving or 0)
+
+    @property
+    def requests(self) -> int:
+        """How many requests have used that: each was a version."""
+        return self.counter.seq - self.told_seq
+
+
+def part_of(key: str) -> int:
+    """The part to which a request goes, by its key: the end of that is a hash."""
+    return int.from_bytes(base64.urlsafe_b64decode(key)[-4:]) % PARTS
+
+
+# What a part has drawn, and told of, is as it was seen.
+AS_SEEN = "drawn = :seen AND toldSeq = :told AND attribute_not_exists(giving)"
+
+# --- A part ---------------------------------------------------------------------------------------
+
+
+def terms_of(counter: Counter) -> dict[str, Value]:
+    """The terms of a counter or a shard, as the table keeps them."""
+    return {
+        **counter.leaf.terms(),
+        "status": counter.status,
+        "schedule": counter.schedule,
+        "timeZone": counter.zone,
+        "validFrom": counter.valid_from,
+        "validUntil": counter.valid_until,
+        "period": counter.period_number,
+    }
+
+
+def new_shard(key: Key, counter: Counter, share: int, change: Change) -> Put:
+    """A part that has never been there: what its requests did before stands in their own items."""
+    return Put(
+        key,
+        {
+            **terms_of(counter),
+            "left": share,
+            "drawn": share,
+            "toldAt": change.now_ms,
+            "recent": {},
+            "earlier": {},
+            "leaf": 1,
+            "seq": 1,
+            "toldSeq": 1,
+            "last": change.record("created"),
+            "droppedAt": counter.dropped_ms,
+            "droppedTo": counter.dropped_to,
+        },
+        "attribute_not_exists(pk)",
+    )
+
+
+def renew_shard(
+    key: Key, part: Part, counter: Counter, share: int, change: Change
+) -> Steps[Update]:
+    """New terms for a part that has nothing: they begin with a new leaf."""
+    dropped = yield from put_aside(key, part.counter, change.now_ms)
+    turning, values = leaf_turn(part.counter, dropped, change)
+    names = {"#left": "left", "#status": "status", "#period": "period", "#zone": "timeZone"}
+    named = {name: alias for alias, name in names.items()}
+    sets = {named.get(name, name): value for name, value in terms_of(counter).items()}
+    sets.setdefault("hardCap", None)
+    sets.setdefault("periodEnd", None)
+    assignments, removals, more = assign(
+        {**sets, "toldAt": change.now_ms, "toldSeq": part.counter.seq}
+    )
+    return Update(
+        key,
+        set_and_remove(
+            [turning, "recent = :empty", "#left = :share", "drawn = :share", *assignments], removals
+        ),
+        "leaf = :leaf AND drawn = :zero AND attribute_not_exists(giving)",
+        names,
+        {**values, **more, ":empty": {}, ":share": share, ":zero": 0},
+    )

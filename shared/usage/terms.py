@@ -1,0 +1,150 @@
+"""The limits and terms of a usage limit, and the writes that change them."""
+
+from typing import Any
+
+from shared.audit import Change
+from shared.dynamodb.expressions import assign, set_and_remove
+from shared.dynamodb.keys import (
+    usage_key,
+)
+from shared.dynamodb.requests import (
+    Put,
+    Steps,
+    Update,
+)
+from shared.usage.consumption import NEXT_VERSION, NOT_SHARDED
+from shared.usage.counter import REMOVED, Counter, Leaf, UsageTerms, full
+from shared.usage.periods import DAY, Period, calendar_month
+from shared.usage.request_log import leaf_turn, put_aside
+
+# --- Terms: what the entitlement lays down on its counters ----------------------------------------
+
+
+def new_counter(
+    entitlement_id: str, usage: str, terms: UsageTerms, change: Change, kind: str = "created"
+) -> Put:
+    """A counter of which nothing is used. `kind` is `added` for an entitlement in use."""
+    leaf = Leaf({}, terms.purchased, terms.hard_cap, terms.first_period(change.now))
+    return Put(
+        usage_key(entitlement_id, usage),
+        {
+            "left": full(terms.hard_cap),
+            **leaf.terms(),
+            "recent": {},
+            "earlier": {},
+            "leaf": 1,
+            "droppedAt": 0,
+            "droppedTo": 0,
+            "schedule": terms.schedule,
+            "timeZone": terms.zone,
+            "status": terms.status,
+            "validFrom": terms.valid_from,
+            "validUntil": terms.valid_until,
+            "period": 1,
+            "seq": 1,
+            "last": change.record(kind),
+        },
+        "attribute_not_exists(pk)",
+    )
+
+
+def under_terms(counter: Counter, terms: UsageTerms, now: int, *, is_renewed: bool) -> Counter:
+    """The counter under new terms. What was used stays used, until a period begins.
+
+    `is_renewed`: the validity was moved later. A limit `on_renewal` begins anew by that: at once if
+    it has ended, and otherwise at the end that it had when it was first moved, earlier or later. So
+    an end that was mistyped, and is put right, gives nothing for nothing.
+    """
+    current = counter.as_of(now)
+    ends = counter.valid_until
+    delta = full(terms.hard_cap) - full(current.hard_cap)
+    current = current._replace(
+        left=current.left + delta,
+        leaf=current.leaf._replace(purchased=terms.purchased, hard_cap=terms.hard_cap),
+        schedule=terms.schedule,
+        zone=terms.zone,
+        status=terms.status,
+        valid_from=terms.valid_from,
+        valid_until=terms.valid_until,
+    )
+    if terms.schedule == "on_renewal":
+        if is_renewed and ends is not None and ends <= now:
+            return current.begun(Period(now, None))
+        known = current.period.end if counter.schedule == "on_renewal" else None
+        was_moved = ends != terms.valid_until
+        begins = ends if known is None and was_moved else known
+        period = current.period._replace(end=begins)
+        return current._replace(leaf=current.leaf._replace(period=period))
+    if terms.schedule == "monthly":
+        period = calendar_month(now, terms.zone)
+        if counter.schedule == "monthly" and counter.zone != terms.zone:
+            # It may be another month already, or still, in the new zone: no month is counted twice.
+            middle = current.period.start + 14 * DAY
+            month = calendar_month(middle, terms.zone)
+            if period.start > month.start:
+                return current.begun(period)
+            period = month
+        return current._replace(leaf=current.leaf._replace(period=period))
+    period = current.period._replace(end=None)
+    return current._replace(leaf=current.leaf._replace(period=period))
+
+
+def terms_update(
+    entitlement_id: str, usage: str, counter: Counter, new: Counter, change: Change
+) -> Steps[Update | None]:
+    """The write that brings a counter from what was seen to its new form; None: nothing changes.
+
+    What the next turn takes from the counter is put aside first.
+    """
+    if new._replace(left=counter.left, leaf=counter.leaf) == counter and (
+        new.leaf.terms() == counter.leaf.terms()
+    ):
+        return None
+    counter_key = usage_key(entitlement_id, usage)
+    sets: dict[str, Any] = {
+        "#status": new.status,
+        "validFrom": new.valid_from,
+        "validUntil": new.valid_until,
+        "schedule": new.schedule,
+        "#zone": new.zone,
+        "#period": new.period_number,
+    }
+    begins = new.period_number != counter.period_number
+    names = {"#status": "status", "#last": "last", "#period": "period", "#zone": "timeZone"}
+    values: dict[str, Any] = {":one": 1, ":leaf": counter.leaf_number, ":deleted": "deleted"}
+    assignments = [NEXT_VERSION]
+    if begins or new.leaf.terms() != counter.leaf.terms():
+        dropped = yield from put_aside(counter_key, counter, change.now_ms)
+        turning, more = leaf_turn(counter, dropped, change)
+        values |= {**more, ":none": {}}
+        assignments += [turning, "recent = :none"]
+        names["#left"] = "left"
+        if begins:
+            assignments.append("#left = :left")
+            values[":left"] = new.left
+        else:
+            assignments.append("#left = #left + :more")
+            values[":more"] = new.left - counter.left
+        sets |= {
+            "purchased": new.purchased,
+            "hardCap": new.hard_cap,
+            "periodStart": new.period.start,
+            "periodEnd": new.period.end,
+        }
+    settings, removals, new_values = assign(sets)
+    kind = new.status if new.status in (REMOVED, "deleted") else "updated"
+    condition = "leaf = :leaf AND #status <> :deleted"
+    if counter.parts is None:
+        condition += f" AND {NOT_SHARDED}"
+    else:
+        # Nothing is out: see `usage_parts.hold`.
+        condition += " AND heldAt = :held AND holds = :holds"
+        values |= {":held": counter.held_ms, ":holds": counter.holds}
+        removals = [*removals, "heldAt", "heldBy"]
+    return Update(
+        counter_key,
+        set_and_remove([*assignments, *settings], removals),
+        condition,
+        names,
+        {**values, **new_values, ":change": change.record(kind)},
+    )

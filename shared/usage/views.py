@@ -1,0 +1,46 @@
+"""Usage limits as the API answers them."""
+
+from typing import Any
+
+from shared.clock import to_rfc3339
+from shared.limits import limit_status, seats_view
+from shared.usage.counter import Consumption, Counter
+from shared.usage.periods import Period
+
+
+def usage_view(used: int, purchased: int, hard_cap: int | None) -> dict[str, int | None]:
+    """The `usage` object of the contract."""
+    return seats_view(used, purchased, hard_cap)
+
+
+def period_view(period: Period) -> dict[str, str | None]:
+    """A period as it is answered; `periodEnd` null: none is set."""
+    return {
+        "periodStart": to_rfc3339(period.start * 1000),
+        "periodEnd": None if period.end is None else to_rfc3339(period.end * 1000),
+    }
+
+
+def current_view(key: str, counter: Counter, now: int) -> dict[str, Any]:
+    """A usage limit in the period of `now`, Unix seconds."""
+    current = counter.as_of(now)
+    return {
+        "key": key,
+        "resetSchedule": counter.schedule,
+        "status": limit_status(current.used, current.purchased),
+        "usage": usage_view(current.used, current.purchased, current.hard_cap),
+        **period_view(current.period),
+    }
+
+
+def consumption_view(key: str, told: Consumption) -> dict[str, Any]:
+    """What a request consumed, as it is answered, the first time and again."""
+    return {
+        "key": key,
+        "quantity": told.quantity,
+        "isOverdraft": told.overdraft_quantity > 0,
+        "overdraftQuantity": told.overdraft_quantity,
+        "status": limit_status(told.used, told.purchased),
+        "usage": usage_view(told.used, told.purchased, told.hard_cap),
+        **period_view(told.period),
+    }

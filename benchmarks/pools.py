@@ -7,14 +7,16 @@ import itertools
 from typing import Any
 
 from benchmarks.new_pool import new_pages
-from functions.notify import sums
+from functions.notify import seat_totals
 from shared import problems
 from shared.audit import Change
 from shared.clock import EPOCH
 from shared.dynamodb.keys import Key
 from shared.dynamodb.requests import BatchPut, Get
 from shared.seats import activation, totals
+from shared.seats.cache import Memory
 from shared.seats.encoding import activation_id, encode_seat, seat_key
+from shared.seats.pending import Grant
 from shared.seats.placement import PARTS, Place
 from shared.seats.release import release_grant
 from shared.seats.resharding import wanted_pages
@@ -51,7 +53,7 @@ class _Pool:
         self.cap = cap
         self.pages = wanted_pages(cap, cap, 0)
         self.owner = f"ent_benchpool{cap}of{held}"
-        self.memory = activation.Memory()
+        self.memory = Memory()
         change = bench.change()
         terms = SeatTerms(cap, cap, "active", 0, None, LEASE)
         seats: dict[Key, dict[str, int]] = {}
@@ -103,7 +105,7 @@ class _Pool:
             return
         raise AssertionError("all seats are held, and one was given")
 
-    def release(self, grant: activation.Grant) -> Any:
+    def release(self, grant: Grant) -> Any:
         named = activation_id(grant.key, grant.seat.stamp)
         operation = release_grant(self.owner, named, self.bench.change(), memory=self.memory)
         return self.bench.door.run(operation)
@@ -115,7 +117,7 @@ def _measure(bench: Any, cap: int) -> dict[str, float]:
     names = [f"new{number}" for number in range(PEOPLE * 20)]
     names = [name for name in names if _has_room(busy.page(name))][: min(PEOPLE, cap // 10)]
     busy.take("user0")  # a process knows the pool once it has seen it
-    grants: list[activation.Grant] = []
+    grants: list[Grant] = []
     results = _most(
         bench, "grant", [lambda who=who: grants.append(busy.take(who)) for who in names]
     )
@@ -163,7 +165,9 @@ def _sum(bench: Any, cap: int) -> dict[str, float]:
         told = made.record("activated") | {"seats": [seat]}
         before = seq - 1 if seq > AGE else 0
         bench.door.run(
-            sums.count(owner, [Told(page, seq, before, 60, told) for page in numbers[:changes]])
+            seat_totals.count(
+                owner, [Told(page, seq, before, 60, told) for page in numbers[:changes]]
+            )
         )
 
     count(pages)

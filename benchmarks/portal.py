@@ -15,11 +15,11 @@ from typing import Any
 from botocore.credentials import Credentials
 from playwright.sync_api import Browser, sync_playwright
 
-from functions.portal import denials, forecast, graph, state
+from functions.portal import denials, forecast, graph, status
 from local.api import Api
 from local.emulator import ACCESS_KEY, REGION, SECRET_KEY, Emulator, free_port
-from local.past import Past
 from local.run import portal_link
+from local.seed_history import Past
 from local.stack import Stack, deploy
 from shared.api import app, request
 from shared.clock import now_ms, to_rfc3339
@@ -97,8 +97,8 @@ def reads(stack: Stack, link: str) -> list[tuple[str, int, int]]:
         credentials=Credentials(ACCESS_KEY, SECRET_KEY),
     )
     routes: dict[str, request.Handler] = {
-        "getPortal": state.read,
-        "listPortalSeats": state.list_seats,
+        "getPortal": status.read,
+        "listPortalSeats": status.list_seats,
         "getPortalGraph": graph.read,
         "getPortalDenials": denials.read,
         "getPortalForecast": forecast.read,

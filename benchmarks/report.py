@@ -41,8 +41,9 @@ from shared.dynamodb.keys import (
 )
 from shared.dynamodb.requests import BatchPut, Put
 from shared.history.buckets import Quarter, quarter_name
-from shared.history.changes import COUNTS, KeptChange, Level
+from shared.history.changes import COUNTS, KeptChange
 from shared.history.episodes import Episode
+from shared.history.level import Level
 from tools import ROOT
 
 RESULTS = ROOT / ".local/bench-report.json"
@@ -197,9 +198,9 @@ def make_report(
     url: str, name: str, product: str, folder: Path, formats: list[str]
 ) -> dict[str, Any]:
     """Make the report of the month; what it cost, by step."""
-    from functions.report import desk, job
-    from functions.report.figures import Period
-    from functions.report.store import Store
+    from functions.report import api, pipeline
+    from functions.report.metrics import Period
+    from functions.report.storage import Store
 
     class FolderStore(Store):
         """The bucket as a folder."""
@@ -231,11 +232,11 @@ def make_report(
         spent["units"] += units
 
     door = open_door(url, name, meter)
-    jobs: list[job.Job] = []
-    work = job.Work(door, FolderStore("bench"), jobs.extend, job.Mailing("", ()))
+    jobs: list[pipeline.Job] = []
+    work = pipeline.Work(door, FolderStore("bench"), jobs.extend, pipeline.Mailing("", ()))
     period = Period(MONTH, NEXT, NEXT, MONTH - 30 * DAY)
     filters = {"product": product} if product else {}
-    item = desk.item_of(
+    item = api.item_of(
         f"rep_{time.time_ns()}",
         period,
         "2026-10",
@@ -249,7 +250,7 @@ def make_report(
     )
     door.execute(Put(report_key(item["reportId"]), item))
     steps: dict[str, dict[str, float]] = {}
-    todo: list[job.Job] = [{"reportId": item["reportId"], "step": "plan"}]
+    todo: list[pipeline.Job] = [{"reportId": item["reportId"], "step": "plan"}]
     while todo:
         current = todo.pop(0)
         spent.update(calls=0, units=0.0)

@@ -19,7 +19,7 @@ from botocore.credentials import Credentials
 from benchmarks.replay import Recording, replaying
 from functions.deliver.deliveries import Deliveries
 from functions.notify.batch import Batch
-from functions.notify.outlets import Outlets
+from functions.notify.publisher import Outlets
 from local.api import Api
 from local.emulator import Emulator, free_port
 from local.receiver import Receiver

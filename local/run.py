@@ -15,8 +15,8 @@ from typing import Any
 
 from local.api import Api
 from local.emulator import REGION, Emulator, LocalError, check_port
-from local.past import Past
 from local.receiver import Event, Receiver, mail_subject
+from local.seed_history import Past
 from local.stack import Stack, deploy
 from shared.clock import from_rfc3339_ms, now_ms
 from tools import ROOT

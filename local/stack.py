@@ -14,7 +14,7 @@ from botocore.config import Config
 
 from local import adapt
 from local.emulator import ACCESS_KEY, REGION, SECRET_KEY, Emulator, LocalError
-from local.pump import Pump
+from local.stream_mapping import Pump
 from tools import build
 from tools.bootstrap_key import make_key
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from functions.notify.batch import Batch, Marks
-from functions.notify.outlets import Outlets
+from functions.notify.publisher import Outlets
 from shared import aws
 from shared.dynamodb.client import Table
 from tests.support import NOW_MS, Crash, acting_as

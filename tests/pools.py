@@ -12,8 +12,9 @@ from shared.dynamodb.client import Table
 from shared.dynamodb.keys import Key, ledger_key, pool_key
 from shared.dynamodb.requests import Accepted, BatchGet, Get, Pause, Steps, Transact
 from shared.seats import activation, reconcile
-from shared.seats.activation import Memory
+from shared.seats.cache import Memory
 from shared.seats.encoding import Stamps
+from shared.seats.pending import Grant
 from shared.seats.placement import PARTS, Place
 from shared.seats.release import release_grant
 from shared.seats.shard import Page
@@ -97,7 +98,7 @@ class PoolLife:
             yield Pause(attempt)
         raise problems.Contention
 
-    def take(self, worker: int, seat_id: str) -> activation.Grant | None:
+    def take(self, worker: int, seat_id: str) -> Grant | None:
         change = self.change()
         operation = activation.take(
             self.owner,
@@ -107,7 +108,7 @@ class PoolLife:
             memory=self._memories[worker] if worker % 2 else None,
         )
         try:
-            grant: activation.Grant = self.door.run(operation, self.now_ms)
+            grant: Grant = self.door.run(operation, self.now_ms)
         except problems.HardCapReached:
             return None
         return grant

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from functions.report import desk
-from functions.report.figures import Period
-from functions.report.job import Job, Mailing, Work
-from functions.report.store import Store
+from functions.report import api
+from functions.report.metrics import Period
+from functions.report.pipeline import Job, Mailing, Work
+from functions.report.storage import Store
 from shared import report_links
 from shared.api.schemas.reports import REPORT_FORMATS
 from shared.dynamodb.client import Table
@@ -65,7 +65,7 @@ class Maker:
             **changes,
         }
         report_id = f"rep_test{self._count:04d}"
-        item = desk.item_of(report_id, period, None, "UTC", now_ms=now_ms, **given)
+        item = api.item_of(report_id, period, None, "UTC", now_ms=now_ms, **given)
         self.door.execute(Put(report_key(report_id), item))
         return item
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from functions.notify.batch import Marks
-from functions.notify.mail import Mailer
+from functions.notify.emails.mailer import Mailer
 from shared import problems
 from shared.audit import Change, utc_hour
 from shared.clock import EPOCH, to_rfc3339

@@ -21,7 +21,7 @@ ROOMS = (
     "activate",
     "consume",
     "release",
-    "entitlements",
+    "manage",
     "portal",
     "notify",
     "deliver",
@@ -101,7 +101,7 @@ def build_room(room: str, target: Path) -> None:
     for part in (f"functions/{room}", "shared"):
         shutil.copytree(ROOT / part, target / part, ignore=ignored)
     shutil.copy(ROOT / "functions/__init__.py", target / "functions/__init__.py")
-    if room == "entitlements":
+    if room == "manage":
         shutil.copy(ROOT / "openapi.json", target)
 
 

@@ -25,6 +25,7 @@ from shared.dynamodb.requests import (
     Update,
 )
 from shared.seats import activation
+from shared.seats.cache import Known, Memory
 from shared.seats.encoding import Stamps, activation_id
 from shared.seats.placement import pages_for
 from shared.seats.release import release_grant
@@ -145,7 +146,7 @@ class OnePage(Design):
         self._stamps = Stamps(salt=1)
         self._grants: dict[int, str] = {}
         self._is_at_limit = False
-        self._memories = [activation.Memory()]
+        self._memories = [Memory()]
         self._requests = 0
 
     def _terms(self) -> SeatTerms:
@@ -156,7 +157,7 @@ class OnePage(Design):
         page = new_page(OWNER, self._terms(), Change("scale", "request", 0))
         return [(page.key, dict(page.item))]
 
-    def _memory(self) -> activation.Memory:
+    def _memory(self) -> Memory:
         """That of the process that has the next request."""
         self._requests += 1
         return self._memories[self._requests % len(self._memories)]
@@ -206,9 +207,9 @@ class Pages(OnePage):
     def __init__(self, purchased: int, cap: int) -> None:
         super().__init__(purchased, cap)
         self._pages = max(2, pages_for(cap))
-        self._memories = [activation.Memory() for _ in range(400)]
+        self._memories = [Memory() for _ in range(400)]
         for memory in self._memories:
-            known = activation.Known(self._pages, Standing(0, purchased, cap, 0))
+            known = Known(self._pages, Standing(0, purchased, cap, 0))
             memory.note(OWNER, known, 0)
 
     def items(self) -> list[tuple[Key, Item]]:

@@ -4,7 +4,7 @@ import os
 from collections import OrderedDict
 from typing import Any
 
-from functions.activate.holder import read_holder
+from functions.activate.body import read_holder
 from shared import observability
 from shared.api import app
 from shared.api.idempotency import Claim, replayed
@@ -13,8 +13,9 @@ from shared.clock import to_rfc3339
 from shared.dynamodb.requests import Refused
 from shared.limits import limit_status
 from shared.seats import activation
-from shared.seats.activation import Grant, Memory
+from shared.seats.cache import Memory
 from shared.seats.encoding import Stamps, activation_id
+from shared.seats.pending import Grant
 from shared.seats.shard import Page, lease_expiry
 from shared.seats.writes import Holder
 

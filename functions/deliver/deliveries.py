@@ -9,8 +9,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from functions.deliver.courier import Courier
-from functions.deliver.ladder import Attempt, next_wait, reason_to_disable
+from functions.deliver.retry_policy import Attempt, next_wait, reason_to_disable
+from functions.deliver.sender import Courier
 from shared import aws, observability
 from shared.clock import from_rfc3339_ms, now_ms
 from shared.dynamodb.client import Table

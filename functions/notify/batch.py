@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from functions.notify import mail, people, sums, together
-from functions.notify.changes import (
+from functions.notify import lockstep, seat_records, seat_totals
+from functions.notify.emails import mailer
+from functions.notify.publisher import Failure, Message, Outlets
+from functions.notify.stream_images import (
     Version,
     is_summed,
     read_count,
@@ -20,7 +22,6 @@ from functions.notify.changes import (
     read_version,
     to_tell,
 )
-from functions.notify.outlets import Failure, Message, Outlets
 from shared import observability
 from shared.audit import EVIDENCE_SECONDS
 from shared.dynamodb.client import Table
@@ -86,8 +87,8 @@ from shared.history.buckets import (
     quarter_start,
 )
 from shared.history.changes import DISORDER_MS, KeptChange, changes_between
-from shared.history.episodes import episode_view
 from shared.history.thresholds import Fired, fire
+from shared.history.views import episode_view
 from shared.sales import follow_up
 from shared.sales.follow_up import OVERDRAFT, PURCHASE, Move
 from shared.seats.resharding import wanted_pages
@@ -203,7 +204,7 @@ class Batch:
             return 0
         sent: list[tuple[int, Message]] = []
         operations = [self._group(*each) for each in groups.items()]
-        outcomes = together.run(self._door, operations, self._at_once)
+        outcomes = lockstep.run(self._door, operations, self._at_once)
         for (key, records), outcome in zip(groups.items(), outcomes, strict=True):
             if isinstance(outcome, Exception):
                 observability.logger.error(
@@ -245,7 +246,7 @@ class Batch:
 
     def _mark_mail(self, item: Item, kinds: set[str], at: int) -> Steps[None]:
         if self._sends_mail:
-            yield from mail.mark(item, kinds, at, self._now_ms)
+            yield from mailer.mark(item, kinds, at, self._now_ms)
 
     def _mark_changes(
         self, item: Item, changes: list[KeptChange], made: Mapping[int, list[builders.Event]]
@@ -265,14 +266,14 @@ class Batch:
             for version in record.versions
         ]
         if told:
-            yield from sums.count(owner, told)
+            yield from seat_totals.count(owner, told)
 
     def _people(self, owner: str, records: list[Record]) -> Steps[None]:
         """What pages tell of the people; and of a page that has got too many of them."""
         of_pages = [each for each in records if each.key.pk.startswith(LEDGER_PREFIX)]
         versions = [version for record in of_pages for version in record.versions]
         if versions:
-            yield from people.write(owner, versions)
+            yield from seat_records.write(owner, versions)
         if any(_has_outgrown(record) for record in of_pages):
             yield from settle(nudge(owner))
 

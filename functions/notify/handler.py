@@ -6,9 +6,9 @@ Records come in order per item, at least once. And every minute: the e-mails tha
 import os
 from typing import Any
 
-from functions.notify import mail, returned_mail
 from functions.notify.batch import Batch, Marks
-from functions.notify.outlets import Outlets
+from functions.notify.emails import mailer, returned_mail
+from functions.notify.publisher import Outlets
 from shared import observability
 from shared.clock import now_ms
 from shared.dynamodb.client import Table
@@ -25,7 +25,7 @@ _outlets = Outlets(
 )
 _marks = Marks()
 _quiet_ms = int(os.environ.get("OVERDRAFT_QUIET_MINUTES", "15")) * 60_000
-_mailer = mail.Mailer(
+_mailer = mailer.Mailer(
     _door,
     os.environ.get("EMAIL_SENDER", ""),
     os.environ.get("PUBLIC_URL", ""),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime, tzinfo
 from typing import Any
 
-from functions.portal import state
+from functions.portal import status
 from functions.portal.graph import period_of
 from shared.api.request import Request, Response
 from shared.clock import day_of, to_rfc3339, zone_of
@@ -27,7 +27,7 @@ def read(request: Request) -> Response:
 
 def _read(request: Request) -> Steps[dict[str, Any]]:
     since, until = period_of(request, SPAN)
-    item, _ = yield from state.fetch(request)
+    item, _ = yield from status.fetch(request)
     owner, zone = item["entitlementId"], zone_of(item["document"]["timeZone"])
     since = day_of(since, zone)
     found, is_complete = yield from _records(owner, since, until)

@@ -12,7 +12,7 @@ from itertools import combinations, pairwise
 from statistics import median, quantiles
 from typing import Any, NamedTuple
 
-from functions.portal import state
+from functions.portal import status
 from functions.portal.graph import meter_of
 from shared.api.request import Request, Response
 from shared.clock import zone_of
@@ -81,7 +81,7 @@ def read(request: Request) -> Response:
 
 
 def _read(request: Request) -> Steps[dict[str, Any]]:
-    item, standing = yield from state.fetch(request)
+    item, standing = yield from status.fetch(request)
     meter = meter_of(request, item)
     key = usage_of(meter)
     valid_until = item.get("validUntil")

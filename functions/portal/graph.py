@@ -7,7 +7,7 @@ however long the history is.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from functions.portal import state
+from functions.portal import status
 from shared.api.request import Request, Response
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import SEATS, usage_meter, usage_of
@@ -65,7 +65,7 @@ def period_of(request: Request, span: int) -> tuple[int, int]:
 
 def _read(request: Request) -> Steps[dict[str, Any]]:
     since, until = period_of(request, DAY)
-    item, _ = yield from state.fetch(request)
+    item, _ = yield from status.fetch(request)
     meter = meter_of(request, item)
     size, length, name = next(
         (size, length, name) for longest, size, length, name in _SIZES if until - since <= longest

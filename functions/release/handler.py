@@ -2,17 +2,17 @@
 
 from typing import Any
 
-from functions.release.sweep import sweep
+from functions.release.sweeper import sweep
 from shared import observability
 from shared.api import app
 from shared.api.request import Request, Response
 from shared.clock import now_ms
 from shared.dynamodb.keys import heartbeat_key
 from shared.dynamodb.requests import Put
-from shared.seats import activation
+from shared.seats.cache import Memory
 from shared.seats.release import release_grant
 
-_memory = activation.Memory()
+_memory = Memory()
 
 
 def release_seat(request: Request) -> Response:

@@ -4,9 +4,9 @@ import json
 import os
 from typing import Any
 
-from functions.report import desk
-from functions.report.job import MailFailed, Mailing, StepFailed, Work, queue_at
-from functions.report.store import Store
+from functions.report import api
+from functions.report.pipeline import MailFailed, Mailing, StepFailed, Work, queue_at
+from functions.report.storage import Store
 from shared import aws, observability
 from shared.api import app, request
 from shared.clock import now_ms, to_rfc3339
@@ -34,9 +34,9 @@ _work = Work(
 
 
 ROUTES: dict[str, request.Handler] = {
-    "createReport": desk.create,
-    "listReports": desk.list_all,
-    "getReport": desk.read,
+    "createReport": api.create,
+    "listReports": api.list_all,
+    "getReport": api.read,
 }
 _serve = app.serve(ROUTES, _context)
 
@@ -84,7 +84,7 @@ def _do(record: dict[str, Any]) -> bool:
 def _ask(record: dict[str, Any], job: dict[str, Any]) -> bool:
     """Ask for the report of the month that is over; once, however often it is asked for."""
     try:
-        asked = desk.scheduled(job["scheduledTime"], job["publicUrl"], now_ms())
+        asked = api.scheduled(job["scheduledTime"], job["publicUrl"], now_ms())
         _context.table.execute(asked)
     except Exception:
         observability.logger.exception("report not asked for", extra=job)

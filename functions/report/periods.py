@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, tzinfo
 
-from functions.report.figures import Period
+from functions.report.metrics import Period
 from shared.api.schemas.reports import ReportInput
 from shared.audit import EVIDENCE_SECONDS
 from shared.clock import from_rfc3339, zone_of

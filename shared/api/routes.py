@@ -94,7 +94,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"GET {_ENTITLEMENT}/activations": Operation(
         "listActivations",
-        "entitlements",
+        "manage",
         "List who holds seats",
         ("activate",),
         license=True,
@@ -117,7 +117,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"GET {_ENTITLEMENT}/usage": Operation(
         "getUsage",
-        "entitlements",
+        "manage",
         "Read every usage limit in its current period",
         ("activate", "manage", "report"),
         license=True,
@@ -126,7 +126,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"GET {_USAGE}/periods": Operation(
         "listUsagePeriods",
-        "entitlements",
+        "manage",
         "List the periods of a usage limit with their totals, newest first",
         ("manage", "report"),
         answers=((200, "UsagePeriodList"),),
@@ -135,7 +135,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"POST {_USAGE}/corrections": Operation(
         "correctUsage",
-        "entitlements",
+        "manage",
         "Correct the count of the current period by a signed quantity",
         ("manage",),
         body="CorrectionInput",
@@ -145,7 +145,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"GET {_USAGE}/corrections": Operation(
         "listCorrections",
-        "entitlements",
+        "manage",
         "List the corrections of a usage limit, newest first",
         ("manage", "report"),
         answers=((200, "CorrectionList"),),
@@ -154,7 +154,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "POST /v1/entitlements": Operation(
         "createEntitlement",
-        "entitlements",
+        "manage",
         "Create an entitlement",
         ("manage",),
         body="EntitlementInput",
@@ -164,7 +164,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "GET /v1/entitlements": Operation(
         "listEntitlements",
-        "entitlements",
+        "manage",
         "List entitlements, newest first",
         ("manage", "report"),
         answers=((200, "EntitlementList"),),
@@ -186,7 +186,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"GET {_ENTITLEMENT}": Operation(
         "getEntitlement",
-        "entitlements",
+        "manage",
         "Read an entitlement and its seats in use",
         ("manage", "report"),
         license=True,
@@ -195,7 +195,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"PATCH {_ENTITLEMENT}": Operation(
         "updateEntitlement",
-        "entitlements",
+        "manage",
         "Change an entitlement (JSON merge patch)",
         ("manage",),
         body="EntitlementPatch",
@@ -205,7 +205,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"DELETE {_ENTITLEMENT}": Operation(
         "deleteEntitlement",
-        "entitlements",
+        "manage",
         "Delete an entitlement: its seats are taken away, its evidence is kept",
         ("manage",),
         answers=((204, ""),),
@@ -214,7 +214,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"POST {_ENTITLEMENT}/portal-links": Operation(
         "createPortalLink",
-        "entitlements",
+        "manage",
         "Create a link to this entitlement's portal; the link is shown in this answer only",
         ("manage",),
         body="PortalLinkInput",
@@ -225,7 +225,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"GET {_ENTITLEMENT}/portal-links": Operation(
         "listPortalLinks",
-        "entitlements",
+        "manage",
         "List portal links, newest first, without what opens them",
         ("manage",),
         answers=((200, "PortalLinkList"),),
@@ -234,7 +234,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"DELETE {_ENTITLEMENT}/portal-links/{{linkId}}": Operation(
         "revokePortalLink",
-        "entitlements",
+        "manage",
         "Revoke a portal link; it works for another 60 seconds at most",
         ("manage",),
         answers=((204, ""),),
@@ -242,7 +242,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"POST {_ENTITLEMENT}/seat-requests": Operation(
         "requestSeats",
-        "entitlements",
+        "manage",
         "Ask the vendor for more seats: an event, and a mail to the account owner",
         ("manage",),
         portal=PORTAL_ROLES,
@@ -254,7 +254,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"GET {_ENTITLEMENT}/seat-requests": Operation(
         "listSeatRequests",
-        "entitlements",
+        "manage",
         "List what the customer asked for, newest first",
         ("manage", "report"),
         answers=((200, "SeatRequestList"),),
@@ -326,7 +326,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"POST {_ENTITLEMENT}/license-keys": Operation(
         "createLicenseKey",
-        "entitlements",
+        "manage",
         "Create a license key; the key is shown once",
         ("manage",),
         body="LicenseKeyInput",
@@ -337,7 +337,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"GET {_ENTITLEMENT}/license-keys": Operation(
         "listLicenseKeys",
-        "entitlements",
+        "manage",
         "List license keys",
         ("manage",),
         answers=((200, "LicenseKeyList"),),
@@ -346,7 +346,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"DELETE {_ENTITLEMENT}/license-keys/{{keyId}}": Operation(
         "revokeLicenseKey",
-        "entitlements",
+        "manage",
         "Revoke a license key; it stops working within a minute",
         ("manage",),
         answers=((204, ""),),
@@ -354,7 +354,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"GET {_ENTITLEMENT}/seats": Operation(
         "listSeats",
-        "entitlements",
+        "manage",
         "List everybody who holds or held a seat",
         ("manage", "report"),
         answers=((200, "SeatList"),),
@@ -363,7 +363,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"GET {_ENTITLEMENT}/seats/{{seat}}": Operation(
         "getSeat",
-        "entitlements",
+        "manage",
         "Read one person's seat: when it was held, how it ended, devices seen",
         ("manage", "report"),
         answers=((200, "Seat"),),
@@ -372,7 +372,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"DELETE {_ENTITLEMENT}/seats/{{seat}}": Operation(
         "eraseSeat",
-        "entitlements",
+        "manage",
         "Erase a person: their name goes everywhere, every count stays",
         ("manage",),
         answers=((204, ""),),
@@ -381,7 +381,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"GET {_ENTITLEMENT}/usage-history": Operation(
         "getUsageHistory",
-        "entitlements",
+        "manage",
         "Use over time",
         ("manage", "report"),
         answers=((200, "UsageHistory"),),
@@ -400,7 +400,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"GET {_ENTITLEMENT}/overdrafts": Operation(
         "listOverdrafts",
-        "entitlements",
+        "manage",
         "List overdraft episodes, newest first",
         ("manage", "report"),
         answers=((200, "OverdraftList"),),
@@ -409,7 +409,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"GET {_ENTITLEMENT}/denials": Operation(
         "listDenials",
-        "entitlements",
+        "manage",
         "List who was turned away, by hour and seat, newest hour first",
         ("manage", "report"),
         answers=((200, "DenialList"),),
@@ -418,7 +418,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"GET {_ENTITLEMENT}/emails": Operation(
         "listEmails",
-        "entitlements",
+        "manage",
         "List the e-mails about an entitlement, newest first",
         ("manage", "report"),
         answers=((200, "EmailList"),),
@@ -427,7 +427,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"GET {_FOLLOW_UP}": Operation(
         "getFollowUp",
-        "entitlements",
+        "manage",
         "Read where sales stand with an entitlement's overdraft",
         ("manage", "report"),
         answers=((200, "FollowUp"),),
@@ -435,7 +435,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"PATCH {_FOLLOW_UP}": Operation(
         "updateFollowUp",
-        "entitlements",
+        "manage",
         "Say where sales stand: state, owner, a note (JSON merge patch)",
         ("manage", "report"),
         body="FollowUpPatch",
@@ -445,7 +445,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"GET {_FOLLOW_UP}/entries": Operation(
         "listFollowUpEntries",
-        "entitlements",
+        "manage",
         "List who changed a follow-up and when, newest first",
         ("manage", "report"),
         answers=((200, "FollowUpEntryList"),),
@@ -481,14 +481,14 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "GET /v1/report-files/{token}": Operation(
         "openReportFile",
-        "entitlements",
+        "manage",
         "The file behind a link to a report",
         answers=((302, ""),),
         problems=("not-found",),
     ),
     "POST /v1/webhooks": Operation(
         "createWebhook",
-        "entitlements",
+        "manage",
         "Create a webhook endpoint; its secret is shown once",
         ("manage",),
         body="WebhookInput",
@@ -498,7 +498,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "GET /v1/webhooks": Operation(
         "listWebhooks",
-        "entitlements",
+        "manage",
         "List webhook endpoints",
         ("manage",),
         answers=((200, "WebhookList"),),
@@ -506,7 +506,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"GET {_WEBHOOK}": Operation(
         "getWebhook",
-        "entitlements",
+        "manage",
         "Read a webhook endpoint",
         ("manage",),
         answers=((200, "Webhook"),),
@@ -514,7 +514,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"PATCH {_WEBHOOK}": Operation(
         "updateWebhook",
-        "entitlements",
+        "manage",
         "Change a webhook endpoint (JSON merge patch)",
         ("manage",),
         body="WebhookPatch",
@@ -523,7 +523,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"DELETE {_WEBHOOK}": Operation(
         "deleteWebhook",
-        "entitlements",
+        "manage",
         "Delete a webhook endpoint; nothing more is sent to it",
         ("manage",),
         answers=((204, ""),),
@@ -531,7 +531,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"POST {_WEBHOOK}/rotate-secret": Operation(
         "rotateWebhookSecret",
-        "entitlements",
+        "manage",
         "Make a new secret; the old one signs beside it for a while",
         ("manage",),
         body="RotationInput",
@@ -542,7 +542,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"POST {_WEBHOOK}/test": Operation(
         "testWebhook",
-        "entitlements",
+        "manage",
         "Send a test event to this endpoint",
         ("manage",),
         body="WebhookTestInput",
@@ -553,7 +553,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"GET {_WEBHOOK}/deliveries": Operation(
         "listDeliveries",
-        "entitlements",
+        "manage",
         "List deliveries of the last 30 days, newest event first",
         ("manage",),
         answers=((200, "DeliveryList"),),
@@ -565,7 +565,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"POST {_WEBHOOK}/deliveries/{{deliveryId}}/resend": Operation(
         "resendDelivery",
-        "entitlements",
+        "manage",
         "Send one delivery again",
         ("manage",),
         answers=((202, "ResendAccepted"),),
@@ -574,7 +574,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     f"POST {_WEBHOOK}/resend": Operation(
         "resendFailedDeliveries",
-        "entitlements",
+        "manage",
         "Send all failed deliveries again, of events since a time",
         ("manage",),
         body="ResendInput",
@@ -584,28 +584,28 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "GET /v1/unsubscribe/{token}": Operation(
         "showSubscription",
-        "entitlements",
+        "manage",
         "The page behind the link in an e-mail",
         answers=((200, ""),),
         problems=("not-found",),
     ),
     "POST /v1/unsubscribe/{token}": Operation(
         "unsubscribe",
-        "entitlements",
+        "manage",
         "No more mail about an entitlement (one click, RFC 8058)",
         answers=((200, ""),),
         problems=("not-found",),
     ),
     "POST /v1/unsubscribe/{token}/undo": Operation(
         "subscribeAgain",
-        "entitlements",
+        "manage",
         "Mail about an entitlement again",
         answers=((200, ""),),
         problems=("not-found",),
     ),
     "POST /v1/api-keys": Operation(
         "createApiKey",
-        "entitlements",
+        "manage",
         "Create an API key; the key is shown once",
         ("admin",),
         body="ApiKeyInput",
@@ -615,7 +615,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "GET /v1/api-keys": Operation(
         "listApiKeys",
-        "entitlements",
+        "manage",
         "List API keys",
         ("admin",),
         answers=((200, "ApiKeyList"),),
@@ -623,7 +623,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "DELETE /v1/api-keys/{keyId}": Operation(
         "revokeApiKey",
-        "entitlements",
+        "manage",
         "Revoke an API key; it stops working within a minute",
         ("admin",),
         answers=((204, ""),),
@@ -631,7 +631,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "GET /health": Operation(
         "health",
-        "entitlements",
+        "manage",
         "Whether the API answers and reaches its table",
         answers=((200, "Health"),),
     ),

@@ -1,6 +1,6 @@
 """The client of DynamoDB: signing, HTTP, retries, errors.
 
-Signing is botocore's, HTTP is urllib3's; `docs/decisions/0002-dynamodb-door.md` says why this is no
+Signing is botocore's, HTTP is urllib3's; `docs/decisions/0002-dynamodb-client.md` says why this is no
 SDK client.
 """
 

@@ -33,7 +33,8 @@ from shared.events.types import (
     USAGE_OVERDRAFT_EXHAUSTED,
     USAGE_THRESHOLD_REACHED,
 )
-from shared.history.changes import KeptChange, Level, granted_at
+from shared.history.changes import KeptChange, granted_at
+from shared.history.level import Level
 from shared.history.thresholds import ENTERED, EXHAUSTED
 from shared.limits import seats_view
 from shared.sales import follow_up

@@ -12,12 +12,10 @@ A record is complete through its own last change; what follows is carried forwar
 from collections.abc import Iterable
 
 from shared.history.buckets import MISSING_KEPT, PEOPLE_KEPT, Quarter, most_limits, quarter_of
-from shared.history.changes import COUNTS, KeptChange, Level
+from shared.history.changes import COUNTS, KeptChange
 from shared.history.episodes import Episode
+from shared.history.level import Level
 from shared.history.thresholds import fire
-
-# A seat that was given back so soon was hardly used: many of them are a sign of a shared one.
-BRIEF_MS = 600_000
 
 
 class History:

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from shared.audit import EVIDENCE_SECONDS
 from shared.dynamodb.requests import Item
-from shared.history.changes import Level
 from shared.history.episodes import Episode
+from shared.history.level import Level
 
 QUARTER_MS = 900_000
 HOUR_MS = 3_600_000

@@ -7,8 +7,7 @@ from shared.audit import EVIDENCE_SECONDS
 from shared.dynamodb.keys import SEATS, change_key
 from shared.dynamodb.paging import all_of, key_range
 from shared.dynamodb.requests import Item, Steps
-from shared.history.aggregator import BRIEF_MS
-from shared.history.thresholds import NEAR_PERCENT, threshold_level
+from shared.history.level import Level
 from shared.seats.encoding import Seat
 
 COUNTS = (
@@ -24,29 +23,6 @@ COUNTS = (
 )
 # Changes made at the same moment may be a little out of order in time: how far a reader looks back.
 DISORDER_MS = 600_000
-
-
-class Level(NamedTuple):
-    """What is in use, against both limits; `hard_cap` None: unlimited."""
-
-    used: int
-    purchased: int
-    hard_cap: int | None
-
-    @property
-    def overdraft(self) -> int:
-        """How much is used above what was purchased."""
-        return max(0, self.used - self.purchased)
-
-    @property
-    def is_near(self) -> bool:
-        """Whether use is within 10 % of what was purchased, or above it."""
-        return self.used >= threshold_level(NEAR_PERCENT, self.purchased)
-
-    @property
-    def is_reached(self) -> bool:
-        """Whether all that was purchased is in use, or more."""
-        return self.used >= threshold_level(100, self.purchased)
 
 
 class KeptChange(NamedTuple):
@@ -171,3 +147,7 @@ def changes_between(
     pk = change_key(entitlement_id, 0, 0, meter=meter).pk
     items = yield from all_of(key_range(pk, f"{start:013d}", f"{end - 1:013d}#~"))
     return sorted((KeptChange.of(item) for item in items), key=lambda change: change.seq)
+
+
+# A seat that was given back so soon was hardly used: many of them are a sign of a shared one.
+BRIEF_MS = 600_000

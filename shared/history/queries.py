@@ -10,8 +10,9 @@ from shared.dynamodb.paging import all_of, key_range
 from shared.dynamodb.requests import BatchGet, Query, Steps
 from shared.history.aggregator import as_of
 from shared.history.buckets import Quarter, quarter_name, quarter_of
-from shared.history.changes import COUNTS, Level
+from shared.history.changes import COUNTS
 from shared.history.denials import denied_quarters
+from shared.history.level import Level
 from shared.history.thresholds import Fired
 
 # --- Reading ------------------------------------------------------------------------------------

@@ -3,17 +3,11 @@
 from collections.abc import Iterable
 
 from shared.history.buckets import HOUR_MS, quarter_of
-from shared.history.changes import KeptChange, Level
+from shared.history.changes import KeptChange
+from shared.history.level import Level, threshold_level
 
-# Use comes near to what was purchased from so many percent of it on.
-NEAR_PERCENT = 90
 # What a usage limit tells once a period, beside its thresholds.
 ENTERED, EXHAUSTED = "entered", "exhausted"
-
-
-def threshold_level(percent: int, purchased: int) -> int:
-    """The use at which a threshold is reached: percent of purchased, rounded up, at least 1."""
-    return max(1, -(-percent * purchased // 100))
 
 
 def is_reached(percent: int, before: Level | None, after: Level) -> bool:

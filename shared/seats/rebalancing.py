@@ -23,12 +23,12 @@ from shared.dynamodb.requests import (
     Update,
     Value,
 )
-from shared.seats.activation import Grant, PendingActivation
 from shared.seats.encoding import (
     NEVER,
     encode_seat,
 )
 from shared.seats.leases import sweep_page
+from shared.seats.pending import Grant, PendingActivation
 from shared.seats.placement import PARTS, room_shards
 from shared.seats.shard import CLOCK_GRACE, Page
 from shared.seats.writes import grant_record, sit

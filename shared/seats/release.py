@@ -11,7 +11,7 @@ from shared.dynamodb.requests import (
     Transact,
     Update,
 )
-from shared.seats.activation import Memory
+from shared.seats.cache import Memory
 from shared.seats.encoding import decode_seat, parse_activation_id
 from shared.seats.lookup import find_shard
 from shared.seats.placement import Place

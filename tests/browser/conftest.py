@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from local.api import Api
-from local.past import Past
+from local.seed_history import Past
 from local.stack import Stack
 from shared.clock import now_ms
 from tests.support import wait_for

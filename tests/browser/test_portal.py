@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from local import demo
 from local.api import Api
-from local.past import Past
 from local.run import DEMO_ENTITLEMENT
+from local.seed_history import Past
 from local.stack import VENDOR, Stack
 from shared.clock import from_rfc3339, now_ms
 from shared.texts import TURNING, wrong_id

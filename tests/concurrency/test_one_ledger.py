@@ -20,6 +20,7 @@ from shared.dynamodb.requests import Accepted, Transact
 from shared.seats import activation
 from shared.seats.encoding import Stamps, decode_seat
 from shared.seats.leases import sweep_page
+from shared.seats.pending import Grant
 from shared.seats.release import release_grant
 from shared.seats.shard import CLOCK_GRACE
 from shared.seats.terms import SeatTerms, page_terms
@@ -43,7 +44,7 @@ class Clients:
         self._stamps = [Stamps(salt) for salt in range(THREADS)]
         self._numbers = itertools.count()
         self._started = time.monotonic()
-        self.grants: list[activation.Grant] = []
+        self.grants: list[Grant] = []
         self.denials: list[tuple[str, problems.HardCapReached]] = []
         self.contentions = 0
 
@@ -56,14 +57,14 @@ class Clients:
     def change(self) -> Change:
         return Change("key_test", f"req-{next(self._numbers)}", self.now_ms())
 
-    def take(self, worker: int, seat_id: str, *, hint: bool = False) -> activation.Grant | None:
+    def take(self, worker: int, seat_id: str, *, hint: bool = False) -> Grant | None:
         change = self.change()
         stamp = self._stamps[worker].next(change.now_ms)
         operation = activation.take(
             self.entitlement_id, Holder(seat_id), change, stamp, expect_overdraft=hint
         )
         try:
-            grant: activation.Grant = self.run(operation)
+            grant: Grant = self.run(operation)
         except problems.HardCapReached as denied:
             self.check_denial(denied, change.now)
             self.denials.append((seat_id, denied))

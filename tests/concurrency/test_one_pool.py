@@ -16,8 +16,9 @@ from shared.dynamodb.client import Table
 from shared.dynamodb.keys import ROOM_INDEX, ledger_key, standing_key
 from shared.dynamodb.requests import BatchGet, BatchPut, Get, Pause, Put, Query
 from shared.seats import activation
-from shared.seats.activation import Memory
+from shared.seats.cache import Memory
 from shared.seats.encoding import Stamps, activation_id, decode_seat, seat_key
+from shared.seats.pending import Grant
 from shared.seats.placement import PARTS, Place, room_shards
 from shared.seats.release import release_grant
 from shared.seats.shard import Page
@@ -46,7 +47,7 @@ class Clients:
         self._stamps = [Stamps(salt) for salt in range(THREADS)]
         self._memories = [Memory() for _ in range(THREADS)]
         self._offset_ms = 0
-        self.grants: list[activation.Grant] = []
+        self.grants: list[Grant] = []
         self.denied: list[str] = []
         self.contentions = 0
         self.errors: list[str] = []
@@ -62,14 +63,14 @@ class Clients:
     def change(self) -> Change:
         return Change("key_test", f"req-{next(self._numbers)}", self.now_ms())
 
-    def take(self, worker: int, seat_id: str) -> activation.Grant | None:
+    def take(self, worker: int, seat_id: str) -> Grant | None:
         change = self.change()
         # The others go by what the first page says.
         memory = self._memories[worker] if worker % 2 else None
         stamp = self._stamps[worker].next(change.now_ms)
         operation = activation.take(self.owner, Holder(seat_id), change, stamp, memory=memory)
         try:
-            grant: activation.Grant = run(self.door, operation, self.now_ms)
+            grant: Grant = run(self.door, operation, self.now_ms)
         except problems.HardCapReached:
             self.denied.append(seat_id)
             return None

@@ -11,8 +11,8 @@ from local.dynamodb import DynamoDBLocal
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import Key
 from shared.dynamodb.marshalling import item_from_wire
-from shared.seats import activation
 from shared.seats.encoding import activation_id
+from shared.seats.pending import Grant
 from tests import engine
 from tests.support import SOAK_ROUND
 
@@ -68,7 +68,7 @@ class Grants:
     def __bool__(self) -> bool:
         return bool(self._named)
 
-    def add(self, seat_id: str, grant: activation.Grant | None) -> None:
+    def add(self, seat_id: str, grant: Grant | None) -> None:
         if grant:
             named = activation_id(grant.key, grant.seat.stamp)
             self._named.setdefault(seat_id, []).append(named)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from functions.notify import mail
+from functions.notify.emails import mailer
 from local.adapt import read_template
 
 HOURS = 6
@@ -58,9 +58,9 @@ def once(value: float) -> Pattern:
 def mail_tries() -> Pattern:
     """One mail that SES refuses, on a stack that sends no other."""
     seconds, tries = 60 * 60, dict[int, list[float]]()
-    for attempt in range(mail.ATTEMPTS):
+    for attempt in range(mailer.ATTEMPTS):
         tries[seconds // 60] = [1]
-        seconds += mail.RETRY_SECONDS * 2**attempt
+        seconds += mailer.RETRY_SECONDS * 2**attempt
     return {minute: values for minute, values in tries.items() if minute < MINUTES}
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from functions.activate.holder import read_holder
+from functions.activate.body import read_holder
 from shared.api.schemas.seats import ActivationRequest
 from shared.problems import InvalidRequest
 from tools import ROOT, VERSION, build, openapi

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from functions.report import handler as report_handler
-from local import pump
+from local import stream_mapping
 from local.adapt import expand, read_template
 from shared import problems
 from shared.api.routes import OPERATIONS
@@ -24,7 +24,7 @@ ROOMS = {
     "Activate": "activate",
     "Consume": "consume",
     "Release": "release",
-    "Entitlements": "entitlements",
+    "Entitlements": "manage",
     "Portal": "portal",
     "Notify": "notify",
     "Deliver": "deliver",
@@ -128,7 +128,7 @@ def test_every_operation_is_routed_to_its_room(resources: dict[str, Any]) -> Non
             [room] = [room for name, room in ROOMS.items() if INVOKED[name] in uri]
             assert operation["x-amazon-apigateway-integration"]["payloadFormatVersion"] == "2.0"
             routed["$default" if path == "$default" else f"{method.upper()} {path}"] = room
-    assert routed.pop("$default") == "entitlements"
+    assert routed.pop("$default") == "manage"
     wanted = {route: operation.room for route, operation in OPERATIONS.items()}
     # RFC 9110, 9.1: a general-purpose server answers HEAD wherever it answers GET.
     heads = {
@@ -257,7 +257,7 @@ def test_nothing_that_notify_writes_comes_back_to_it(resources: dict[str, Any]) 
     for key in written - {"FOLLOWUP#*", "SUM#*", "REPORT#*"}:
         keys = {"pk": {"S": key.replace("*", "x")}}
         record = {"eventName": "MODIFY", "dynamodb": {"Keys": keys}}
-        assert not any(pump.matches(pattern, record) for pattern in patterns), key
+        assert not any(stream_mapping.matches(pattern, record) for pattern in patterns), key
 
 
 def test_records_that_are_given_up_are_kept_whole(resources: dict[str, Any]) -> None:

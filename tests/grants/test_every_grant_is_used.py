@@ -36,15 +36,15 @@ RARE = {
         "Lambda sends a scheduled run there that failed three times"
     ),
     ("NotifyRole", "dynamodb:BatchGetItem", "POOL#*"): (
-        "a mail about a pool of several pages: shared/entitlement.py, standings"
+        "a mail about a pool of several pages: shared/entitlements/queries.py, fetch_standings"
     ),
     ("NotifyRole", "dynamodb:UpdateItem", "POOL#*"): (
-        "a page without a cap has outgrown its size: shared/pool_changes.py, nudge"
+        "a page without a cap has outgrown its size: shared/seats/terms.py, nudge"
     ),
     ("NotifyRole", "dynamodb:DeleteItem", "EPISODES#*"): (
         "a late record shows that an episode never was: functions/notify/batch.py, _rebuild"
     ),
-    # Whoever needs a secret of the stack's first makes it (shared/tokens.py, own_secret).
+    # Whoever needs a secret of the stack's first makes it (shared/signed_tokens.py, own_secret).
     ("EntitlementsRole", "dynamodb:PutItem", "SECRET#unsubscribe"): "own_secret, see above",
     ("PortalRole", "dynamodb:PutItem", "SECRET#page-token"): "own_secret, see above",
     ("ReportRole", "dynamodb:PutItem", "SECRET#page-token"): "own_secret, see above",
@@ -52,7 +52,7 @@ RARE = {
     ("EntitlementsRole", "dynamodb:PutItem", "SECRET#page-token"): "own_secret, see above",
     ("NotifyRole", "dynamodb:PutItem", "SECRET#unsubscribe"): "own_secret, see above",
     ("PortalRole", "dynamodb:GetItem", "LEDGER#*"): (
-        "holders are listed while seats are moved: shared/holders.py, _pages_from"
+        "holders are listed while seats are moved: shared/seats/holders.py, _pages_from"
     ),
 }
 

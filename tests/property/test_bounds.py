@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from functions.notify import batch, people, together
-from functions.notify.changes import Version, read_version
+from functions.notify import batch, lockstep, seat_records
+from functions.notify.stream_images import Version, read_version
 from local.dynamodb import DynamoDBLocal
 from shared.dynamodb.keys import (
     SEATS,
@@ -28,8 +28,10 @@ from shared.history.buckets import (
     quarter_name,
     quarter_of,
 )
-from shared.history.changes import KeptChange, Level
-from shared.history.episodes import Episode, episode_view
+from shared.history.changes import KeptChange
+from shared.history.episodes import Episode
+from shared.history.level import Level
+from shared.history.views import episode_view
 from shared.seats import activation, totals
 from shared.seats.encoding import encode_seat, seat_key
 from shared.seats.leases import sweep_page
@@ -243,7 +245,7 @@ def test_a_page_without_a_cap_with_1_280_people(dynamodb: DynamoDBLocal) -> None
 
 
 def tell(door: RoleTable, owner: str, versions: list[Version]) -> None:
-    [outcome] = together.run(door, [people.write(owner, versions)], at_once=1)
+    [outcome] = lockstep.run(door, [seat_records.write(owner, versions)], at_once=1)
     assert outcome is None
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from functions.activate import handler as activate
 from functions.consume import handler as consume
-from functions.entitlements import handler as entitlements
+from functions.manage import handler as entitlements
 from functions.release import handler as release
 from local.dynamodb import DynamoDBLocal
 from local.stack import client

@@ -28,6 +28,7 @@ from shared.dynamodb.requests import Accepted, Query, Transact
 from shared.seats import activation
 from shared.seats.encoding import activation_id, decode_seat, parse_activation_id, seat_key
 from shared.seats.leases import sweep_page
+from shared.seats.pending import Grant
 from shared.seats.release import release_grant
 from shared.seats.shard import CLOCK_GRACE
 from shared.seats.terms import new_page, page_terms
@@ -141,7 +142,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.taken(seat_id, kind, expected, grant)
         return activation_id(seat_key(self.entitlement_id, seat_id), grant.seat.stamp)
 
-    def renewed(self, seat_id: str, before: Held, grant: activation.Grant) -> None:
+    def renewed(self, seat_id: str, before: Held, grant: Grant) -> None:
         assert not grant.is_new
         assert (grant.seat.stamp, grant.seat.is_overdraft) == before[:2]
         lease = self.valid.lease
@@ -154,7 +155,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.held[seat_id] = before._replace(end=self.end())
         assert grant.seat.lease_end == self.held[seat_id].end
 
-    def taken(self, seat_id: str, kind: str, expected: Held, grant: activation.Grant) -> None:
+    def taken(self, seat_id: str, kind: str, expected: Held, grant: Grant) -> None:
         assert grant.is_new, "the request that took the seat was told that it renewed one"
         if kind == "reclaim":
             for stale in self.stale():

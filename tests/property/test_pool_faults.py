@@ -14,8 +14,9 @@ from shared.dynamodb.client import Table
 from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition, ledger_key
 from shared.dynamodb.requests import BatchGet, BatchPut, Query, Update
 from shared.seats import activation
-from shared.seats.activation import Known, Memory
+from shared.seats.cache import Known, Memory
 from shared.seats.encoding import activation_id, seat_key
+from shared.seats.pending import Grant
 from shared.seats.placement import PARTS, Place
 from shared.seats.release import release_grant
 from shared.seats.seat_usage import read_standing
@@ -51,9 +52,7 @@ class Bench:
     def change(self) -> Change:
         return Change("key_test", f"req-{next(_numbers)}", self.now_ms)
 
-    def take(
-        self, seat_id: str, door: Table | None = None, *, knows: bool = True
-    ) -> activation.Grant:
+    def take(self, seat_id: str, door: Table | None = None, *, knows: bool = True) -> Grant:
         change = self.change()
         memory = Memory()
         if knows:
@@ -61,7 +60,7 @@ class Bench:
         operation = activation.take(
             self.owner, Holder(seat_id), change, next(_numbers), memory=memory
         )
-        grant: activation.Grant = (door or self.door).run(operation, lambda: self.now_ms)
+        grant: Grant = (door or self.door).run(operation, lambda: self.now_ms)
         return grant
 
     def release(self, named: str, door: Table | None = None) -> bool:
@@ -169,9 +168,9 @@ def test_taking_a_seat_broken_anywhere(
             told = sum(isinstance(each, problems.HardCapReached) for each in outcomes)
             assert told <= bench.attempts() <= 2, "a denial was answered and is not on record"
         else:
-            assert isinstance(outcomes[1], activation.Grant), "denied although there was room"
+            assert isinstance(outcomes[1], Grant), "denied although there was room"
             bench.check(held if held > 0 else sum(page.used for page in bench.pages()))
-            stamps = {each.seat.stamp for each in outcomes if isinstance(each, activation.Grant)}
+            stamps = {each.seat.stamp for each in outcomes if isinstance(each, Grant)}
             assert len(stamps) == 1, "the same person was given another grant"
         if door.calls <= point:
             assert point > 0, "nothing was broken"

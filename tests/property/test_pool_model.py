@@ -21,8 +21,9 @@ from shared.dynamodb.client import Table
 from shared.dynamodb.keys import DENIAL_SHARDS, Key, denial_partition, ledger_key
 from shared.dynamodb.requests import BatchGet, Query
 from shared.seats import activation, rebalancing, reconcile
-from shared.seats.activation import Memory
+from shared.seats.cache import Memory
 from shared.seats.encoding import activation_id, decode_seat, parse_activation_id, seat_key
+from shared.seats.pending import Grant
 from shared.seats.placement import PARTS, Place
 from shared.seats.release import release_grant
 from shared.seats.resharding import is_live
@@ -107,7 +108,7 @@ class PoolMachine(RuleBasedStateMachine):
         before, held = self.live(), self.held.get(self.known(seat_id))
         operation, stamp = self.asking(seat_id, knows=knows)
         try:
-            grant: activation.Grant = self.drive(operation, lose=lose)
+            grant: Grant = self.drive(operation, lose=lose)
         except problems.HardCapReached:
             self.denials += 1
             assert held is None or held.is_over(self.now), "who holds a seat was denied it"
@@ -125,7 +126,7 @@ class PoolMachine(RuleBasedStateMachine):
             self.life.owner, Holder(seat_id), change, stamp, memory=memory
         ), stamp
 
-    def granted(self, seat_id: str, stamp: int, grant: activation.Grant, before: int) -> None:
+    def granted(self, seat_id: str, stamp: int, grant: Grant, before: int) -> None:
         held = self.held.get(self.known(seat_id))
         assert grant.is_new == (grant.seat.stamp == stamp)
         if grant.is_new:

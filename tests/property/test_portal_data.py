@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.portal import denials, forecast, graph, state
+from functions.portal import denials, forecast, graph, status
 from local.dynamodb import DynamoDBLocal
 from shared.api import app, auth, request
 from shared.audit import Change
@@ -31,7 +31,7 @@ from tests.stories import Story
 from tests.support import create_table, event, open_door
 
 ROUTES: dict[str, request.Handler] = {
-    "getPortal": state.read,
+    "getPortal": status.read,
     "getPortalGraph": graph.read,
     "getPortalDenials": denials.read,
     "getPortalForecast": forecast.read,
@@ -193,7 +193,8 @@ def test_a_forecast_of_what_is_counted(
 ) -> None:
     """Ten a day of five hundred: after fifty days, unless the period ends before."""
     from shared.history.buckets import Quarter
-    from shared.history.changes import COUNTS, Level
+    from shared.history.changes import COUNTS
+    from shared.history.level import Level
     from shared.usage.terms import new_counter
 
     door = open_door(dynamodb.url, create_table(dynamodb.url))

@@ -13,11 +13,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from functions.report.figures import Period
+from functions.report.metrics import Period
 from local.dynamodb import DynamoDBLocal
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import SEATS, change_key
-from shared.history.changes import KeptChange, Level
+from shared.history.changes import KeptChange
+from shared.history.level import Level
 from tests.notifier import QUIET_MS, Notifier
 from tests.property.life import EXPORTS, MONTH_END, Clean, Life
 from tests.reports import Maker

@@ -16,12 +16,12 @@ import pytest
 from botocore.exceptions import ClientError
 from markupsafe import escape
 
-from functions.entitlements import report_files
+from functions.manage import report_files
 from functions.notify.batch import Marks, _mark_level
-from functions.report import handler, job, reading
+from functions.report import evidence, handler, pipeline
 from functions.report.columns import COLUMNS
-from functions.report.figures import Period
-from functions.report.job import Mailing
+from functions.report.metrics import Period
+from functions.report.pipeline import Mailing
 from local.dynamodb import DynamoDBLocal
 from shared import aws, observability, report_links, signed_tokens
 from shared.api import app
@@ -47,7 +47,8 @@ from shared.dynamodb.keys import (
 from shared.dynamodb.requests import Delete, Get, Put, Query, Steps, Unavailable
 from shared.history.aggregator import History
 from shared.history.buckets import quarter_name, quarter_of
-from shared.history.changes import KeptChange, Level
+from shared.history.changes import KeptChange
+from shared.history.level import Level
 from shared.sales import follow_up
 from tests.reports import Maker
 from tests.stories import HOUR, START, Story
@@ -149,7 +150,7 @@ def test_who_has_nothing_to_report_is_not_looked_at(door: Table) -> None:
     found = [
         owner
         for shard in range(NOTABLE_SHARDS)
-        for owner in door.run(reading.candidates(shard, PERIOD))
+        for owner in door.run(evidence.candidates(shard, PERIOD))
     ]
     assert found == [near.id]
 
@@ -254,7 +255,7 @@ def test_marks_of_what_is_near_follow_use_whoever_writes_them(door: Table) -> No
 def test_what_ends_while_the_report_is_planned_is_found(door: Table) -> None:
     story = Story(door, LONG_AGO, seatCount=1)
     held = story.take("alice", START - 200 * DAY)
-    steps = reading.candidates(notable_shard(story.id), PERIOD)
+    steps = evidence.candidates(notable_shard(story.id), PERIOD)
     query = next(steps)
     found: dict[str, set[str]] = {}
     try:
@@ -518,7 +519,7 @@ def check_crash(
 
 
 def test_a_large_report_is_made_in_parts(door: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "PART", 2)
+    monkeypatch.setattr(pipeline, "PART", 2)
     stories = [sold(door, denied=number) for number in range(5)]
     maker = Maker(door)
     item = maker.ask(PERIOD, NOW)
@@ -696,9 +697,9 @@ def test_who_was_slower_says_nothing_of_a_published_report(
                 room.maker.work.do({"reportId": report_id, "step": "plan"})
             raise KeyError("gone")
 
-        done = reading.entries
+        done = evidence.entries
         patched.setattr(
-            reading, "entries", lambda *a: published_meanwhile() if not begun else done(*a)
+            evidence, "entries", lambda *a: published_meanwhile() if not begun else done(*a)
         )
         assert not room.work(report_id)
     report = room.maker.read(report_id)
@@ -718,7 +719,7 @@ def test_a_report_that_cannot_be_made_leaves_nothing(
 ) -> None:
     sold(door)
     report_id = room.maker.ask(PERIOD, NOW)["reportId"]
-    monkeypatch.setattr(job, "_largest", lambda *_: 1 / 0)  # after the parts were written
+    monkeypatch.setattr(pipeline, "_largest", lambda *_: 1 / 0)  # after the parts were written
     for _ in range(handler.ATTEMPTS):
         assert not room.work(report_id)
     assert room.maker.store.files, "the parts wait for the next attempt"
@@ -743,7 +744,7 @@ def test_a_report_that_was_given_up_stays_so(
     sold(door)
     for of, point in (
         (room.maker.work, "_candidates"),
-        (reading, "entries"),
+        (evidence, "entries"),
         (room.maker.work, "_write"),
     ):
         report_id = room.maker.ask(PERIOD, NOW)["reportId"]
@@ -805,7 +806,7 @@ def test_mail_goes_once_to_each(door: Table, room: Room) -> None:
 def test_an_address_that_is_refused_keeps_nobody_from_the_mail(
     door: Table, room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job, "PART", 1)  # two parts: what is told comes after the last of them
+    monkeypatch.setattr(pipeline, "PART", 1)  # two parts: what is told comes after the last of them
     for _ in range(2):
         sold(door)
     report_id = room.maker.ask(PERIOD, NOW, sends_email=True)["reportId"]
@@ -813,7 +814,7 @@ def test_an_address_that_is_refused_keeps_nobody_from_the_mail(
     first, last = list(room.maker.jobs)
     room.maker.work.do(first)
     room.refused = ["a@x.example"]
-    with pytest.raises(job.StepFailed):
+    with pytest.raises(pipeline.StepFailed):
         room.maker.work.do(last)
     told = room.call("GET /v1/reports/{reportId}", {"reportId": report_id})[1]
     assert (told["status"], told["emailedTo"]) == ("published", ["b@x.example"])
@@ -1116,7 +1117,7 @@ def test_what_ended_by_itself_is_over(door: Table) -> None:
     door.execute(Put(key, latest.to_item(None)))
     for start, count in ((ends - HOUR, 1), (ends, 0)):
         period = PERIOD._replace(start=start, end=start + DAY, until=start + DAY)
-        assert door.run(reading._episodes(owner, meter, period, NOW)) == count
+        assert door.run(evidence._episodes(owner, meter, period, NOW)) == count
     # The next use, far below the limit, takes away the mark of what is near now.
     following = change._replace(
         seq=2,

@@ -18,6 +18,7 @@ from shared.dynamodb.client import Table
 from shared.dynamodb.keys import Key
 from shared.dynamodb.requests import Get, Pause, Put, Query, Refused, Update
 from shared.seats import activation
+from shared.seats.cache import Memory
 from shared.seats.encoding import Stamps, activation_id
 from shared.seats.release import release_grant
 from shared.seats.terms import new_page, page_terms
@@ -117,7 +118,7 @@ def test_random_lives_of_a_pool(door: Table, pages: int) -> None:
     valid = terms(cap - 2, cap, lease=200)
     for key, item in new_pages(owner, valid, pages, Change("k", "r", now)):
         both.execute(Put(key, item))
-    memory = activation.Memory()
+    memory = Memory()
     held: list[str] = []
     outcomes = set()
     for number in range(60 + cap * 4):

@@ -20,7 +20,7 @@ from shared.events import builders
 from shared.events import types as event_types
 from shared.history import queries
 from shared.history.changes import COUNTS, KeptChange
-from shared.history.episodes import episode_view
+from shared.history.views import episode_view
 from tests.notifier import QUIET_MS, Notifier, Recorder
 from tests.property.life import (
     EXPORTS,
@@ -243,7 +243,7 @@ class Refusing(Recorder):
 def test_an_entry_that_the_bus_refuses_keeps_nothing_else_from_being_sent(
     dynamodb: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("functions.notify.outlets.ATTEMPTS", 1)
+    monkeypatch.setattr("functions.notify.publisher.ATTEMPTS", 1)
     life = Life(dynamodb.url, 25, 45)
     clean = Clean(life)
     recorder = Refusing()
@@ -313,7 +313,7 @@ def recount(clean: Clean, start: int, end: int, now: int) -> dict[str, Any]:
 
 
 def cuts_of(kind: str, start: int, end: int) -> list[int]:
-    from functions.entitlements.evidence import _cuts
+    from functions.manage.history import _cuts
     from shared.clock import zone_of
 
     return _cuts(start, end, kind, zone_of("America/New_York"), 100_000)

@@ -8,7 +8,7 @@ import pytest
 
 from functions.activate import handler as activate
 from functions.consume import handler as consume
-from functions.entitlements import handler as entitlements
+from functions.manage import handler as entitlements
 from functions.portal import handler as portal
 from functions.release import handler as release
 from functions.report import handler as report

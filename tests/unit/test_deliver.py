@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from functions.deliver import deliveries as room
-from functions.deliver.courier import Courier, sign
 from functions.deliver.deliveries import Deliveries
-from functions.deliver.ladder import Attempt, next_wait, read_retry_after, reason_to_disable
+from functions.deliver.retry_policy import Attempt, next_wait, read_retry_after, reason_to_disable
+from functions.deliver.sender import Courier, sign
 from shared import aws
 from shared.clock import now_ms
 from shared.dynamodb.client import Table

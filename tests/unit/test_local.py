@@ -8,8 +8,8 @@ import pytest
 
 from local import run
 from local.emulator import LocalError, check_port, free_port
-from local.pump import Pump, check_pattern, matches
 from local.run import parse_port, write_details
+from local.stream_mapping import Pump, check_pattern, matches
 from tools import ROOT, build
 
 
@@ -81,7 +81,7 @@ class FakeStack:
 
 
 def pump_through(stack: FakeStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("local.pump.RETRY_SECONDS", 0)
+    monkeypatch.setattr("local.stream_mapping.RETRY_SECONDS", 0)
     monkeypatch.setattr("threading.Thread.start", lambda _: None)
     mapping = {
         "EventSourceArn": "arn:stream",

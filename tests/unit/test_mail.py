@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from functions.notify import batch, mail, mail_text, returned_mail
-from functions.notify.mail import Mailer
+from functions.notify import batch
+from functions.notify.emails import mailer, returned_mail
+from functions.notify.emails import text as mail_text
+from functions.notify.emails.mailer import Mailer
 from shared import aws, problems, signed_tokens
 from shared.api.schemas.events import EVENTS
 from shared.audit import Change, utc_hour
@@ -90,12 +92,12 @@ def test_a_request_for_more_seats_is_told_to_the_account_owner(story: Story) -> 
     EVENTS[event_types.SEATS_REQUESTED].model_validate(event)
     assert event["data"]["request"]["seats"] == 7
     assert event["data"]["contacts"]["accountOwner"]["email"] == "owner@vendor.example"
-    [mail] = story.tick(asked + 60_000)
-    assert to([mail]) == ["owner@vendor.example"]
-    simple = mail["Content"]["Simple"]
+    [mailer] = story.tick(asked + 60_000)
+    assert to([mailer]) == ["owner@vendor.example"]
+    simple = mailer["Content"]["Simple"]
     assert "the customer asks for 7 more seats" in simple["Subject"]["Data"]
-    assert "The customer asked for 7 more seats." in text(mail)
-    assert not [line for line in text(mail).splitlines() if line.startswith(("Bcc", "=1"))]
+    assert "The customer asked for 7 more seats." in text(mailer)
+    assert not [line for line in text(mailer).splitlines() if line.startswith(("Bcc", "=1"))]
     assert "<script>" not in simple["Body"]["Html"]["Data"]
     assert story.sent()[0]["numbers"]["seatsRequested"] == 7
     assert story.tick(asked + 2 * HOUR) == []
@@ -130,7 +132,7 @@ def test_a_record_that_comes_twice_tells_nothing_twice(story: Story) -> None:
     page = ledger_key(story.id)
     mail_kinds = {"entitlement.overdraft.entered"}
     item = story._get(entitlement_key(story.id)) or {}
-    story.door.run(mail.mark(item, mail_kinds, START, START + 70_000))
+    story.door.run(mailer.mark(item, mail_kinds, START, START + 70_000))
     again = story.tick(START + 2 * HOUR)
     # Marked again from then on: a mail that tells of a period which was told of says so.
     assert all("From 2049-03-22" in text(each) for each in again)
@@ -243,7 +245,7 @@ def test_a_mail_that_ses_refuses_is_given_up_after_a_day(
     story.take("alice", START)
     monkeypatch.setattr(story.recorder, "send_email", refuse)
     at = START + 60_000
-    for _ in range(mail.ATTEMPTS):
+    for _ in range(mailer.ATTEMPTS):
         done = story.mailer().send_due(at, at + 60_000)
         assert done["failed"] == 1
         at += 26 * HOUR

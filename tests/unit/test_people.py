@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 
-from functions.notify import people, together
-from functions.notify.changes import Version
-from functions.notify.together import Several
+from functions.notify import lockstep, seat_records
+from functions.notify.lockstep import Several
+from functions.notify.stream_images import Version
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import seat_record_key
 from shared.dynamodb.requests import Get, Item, Put, Steps
-from shared.history.changes import KeptChange, Level
+from shared.history.changes import KeptChange
+from shared.history.level import Level
 from tests.support import NOW_MS, new_id
 
 
@@ -34,11 +35,11 @@ def versions_of(people_there: int, seq: int) -> list[Version]:
     return made
 
 
-@pytest.mark.parametrize("many", [people.MANY, 2 * people.IN_TRANSACTION + 7])
+@pytest.mark.parametrize("many", [seat_records.MANY, 2 * seat_records.IN_TRANSACTION + 7])
 def test_many_people_are_written_together(door: Table, many: int) -> None:
     owner = new_id()
     asked: list[Any] = []
-    steps = people.write(owner, versions_of(many, 1))
+    steps = seat_records.write(owner, versions_of(many, 1))
     reply: Any = None
     while True:
         try:
@@ -52,7 +53,7 @@ def test_many_people_are_written_together(door: Table, many: int) -> None:
             reply = door.execute(request)
     [read, written] = asked
     assert len(read.keys) == many
-    assert len(written.requests) == -(-many // people.IN_TRANSACTION)
+    assert len(written.requests) == -(-many // seat_records.IN_TRANSACTION)
     for number in range(many):
         record = door.execute(Get(seat_record_key(owner, f"seat{number:08d}")))
         assert record["seatId"] == f"user{number}"
@@ -60,9 +61,9 @@ def test_many_people_are_written_together(door: Table, many: int) -> None:
 
 def test_one_who_is_erased_meanwhile_stays_erased_and_the_others_are_written(door: Table) -> None:
     owner = new_id()
-    together.run(door, [people.write(owner, versions_of(people.MANY, 1))], at_once=1)
+    lockstep.run(door, [seat_records.write(owner, versions_of(seat_records.MANY, 1))], at_once=1)
     key = seat_record_key(owner, "seat00000003")
-    steps = people.write(owner, versions_of(people.MANY, 1_000))
+    steps = seat_records.write(owner, versions_of(seat_records.MANY, 1_000))
     found = door.execute(next(steps))
     # Erased between the reader's look and its write.
     erased: Item = {
@@ -73,7 +74,7 @@ def test_one_who_is_erased_meanwhile_stays_erased_and_the_others_are_written(doo
         "erasedSeq": 5_000,
     }
     door.execute(Put(key, erased))
-    [outcome] = together.run(door, [_resumed(steps, found)], at_once=8)
+    [outcome] = lockstep.run(door, [_resumed(steps, found)], at_once=8)
     assert outcome is None
     record = door.execute(Get(key))
     assert record["seq"] == 1_003

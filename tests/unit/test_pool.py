@@ -1,7 +1,7 @@
 """What processes remember of pools and of spread limits, and when a limit is worth spreading."""
 
 from shared.audit import Change
-from shared.seats.activation import FRESH_MS, Known, Memory
+from shared.seats.cache import FRESH_MS, Known, Memory
 from shared.seats.placement import pages_for
 from shared.seats.resharding import next_step, wanted_pages
 from shared.seats.seat_usage import Standing

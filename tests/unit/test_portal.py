@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.entitlements.seat_requests import MOST_A_DAY
+from functions.manage.seat_requests import MOST_A_DAY
 from functions.portal import forecast, page
 from functions.portal.forecast import Trend, days_to, rate_of, trend_of
 from shared.clock import from_rfc3339, now_ms, to_rfc3339

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from functions.entitlements import report_files
-from functions.report import figures, periods
+from functions.manage import report_files
+from functions.report import metrics, periods
 from functions.report.columns import COLUMNS
-from functions.report.figures import Day, Period
+from functions.report.metrics import Day, Period
 from shared import aws
 from shared.api.schemas.base import parse
 from shared.api.schemas.reports import ReportInput
@@ -39,7 +39,7 @@ def day(demand: int, *, working: bool = True) -> Day:
     ],
 )
 def test_the_demand_of_nineteen_days_in_twenty(days: list[Day], demand: int) -> None:
-    told = figures.suggested(2, days)
+    told = metrics.suggested(2, days)
     assert told["demand"] == demand
     assert told["seats"] == max(2, demand)
     assert told["additional"] == told["seats"] - 2
@@ -56,15 +56,15 @@ def test_the_demand_of_nineteen_days_in_twenty(days: list[Day], demand: int) -> 
     ],
 )
 def test_monthly_value(price: dict[str, str], additional: int, amount: str) -> None:
-    assert figures.monthly_value(additional, price) == {"amount": amount, "currency": "USD"}
-    assert figures.monthly_value(additional, None) is None
+    assert metrics.monthly_value(additional, price) == {"amount": amount, "currency": "USD"}
+    assert metrics.monthly_value(additional, None) is None
 
 
 def test_days_follow_the_calendar_of_the_zone() -> None:
     zone = zone_of("Europe/Berlin")
     start = int(datetime(2026, 10, 24, 22, tzinfo=UTC).timestamp()) * 1000
     end = int(datetime(2026, 10, 26, 12, tzinfo=UTC).timestamp()) * 1000
-    cuts = figures.days_of(start, end, zone)
+    cuts = metrics.days_of(start, end, zone)
     assert [(b - a) / HOUR_MS for a, b in pairwise(cuts)] == [25, 13]
 
 

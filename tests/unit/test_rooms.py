@@ -9,9 +9,9 @@ import pytest
 from botocore.credentials import Credentials
 
 from functions.notify import handler as notify
-from functions.notify.changes import read_version
-from functions.notify.outlets import Outlets
-from functions.release import sweep as release
+from functions.notify.publisher import Outlets
+from functions.notify.stream_images import read_version
+from functions.release import sweeper as release
 from shared import aws, problems
 from shared.api import app
 from shared.audit import Change

@@ -12,10 +12,10 @@ from botocore.credentials import Credentials
 from functions.deliver import deliveries
 from functions.deliver import handler as deliver
 from functions.notify import handler as notify
-from functions.notify.outlets import Outlets
+from functions.notify.publisher import Outlets
 from functions.release import handler as release
 from functions.report import handler as report
-from functions.report import job
+from functions.report import pipeline
 from local.adapt import read_template
 from shared import aws
 from shared.api import app
@@ -42,7 +42,7 @@ THROTTLED = {"__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputEx
 
 
 class Clock:
-    """Stands for `time` in `shared/table.py`: a wait takes no time of ours."""
+    """Stands for `time` in `shared/dynamodb/client.py`: a wait takes no time of ours."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -248,7 +248,7 @@ def test_the_sweep_waits_within_its_run(
 def test_a_report_waits_for_minutes(
     throttled: ThrottledTable, rooms: Rooms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = job.Work(throttled, MemoryStore(), lambda _: None, job.Mailing("", ()))
+    work = pipeline.Work(throttled, MemoryStore(), lambda _: None, pipeline.Mailing("", ()))
     monkeypatch.setattr(report, "_work", work)
     monkeypatch.setattr(report._context, "table", throttled)
     month = {"from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from functions.notify import together
-from functions.notify.together import Several
+from functions.notify import lockstep
+from functions.notify.lockstep import Several
 from shared.dynamodb.client import Table
 from shared.dynamodb.keys import Key
 from shared.dynamodb.requests import Accepted, BatchGet, BatchPut, Get, Pause, Put, Query, Steps
@@ -69,7 +69,7 @@ def life(name: str) -> Steps[Any]:
 
 
 def run(door: Door, operations: list[Steps[Any]], at_once: int = 8) -> list[Any]:
-    return together.run(door, operations, at_once)  # type: ignore[arg-type]
+    return lockstep.run(door, operations, at_once)  # type: ignore[arg-type]
 
 
 def expected(name: str) -> Any:
@@ -93,7 +93,7 @@ def test_reads_and_writes_are_made_together() -> None:
     assert kinds.count(BatchPut) == 3
     assert kinds.count(Get) == 0
     assert kinds.count(Put) == 90
-    assert all(len(c.items) <= together.WRITTEN_TOGETHER for c in door.calls if type(c) is BatchPut)
+    assert all(len(c.items) <= lockstep.WRITTEN_TOGETHER for c in door.calls if type(c) is BatchPut)
 
 
 @pytest.mark.parametrize("at_once", [1, 8])
@@ -142,4 +142,4 @@ def test_on_the_engine(door: Table) -> None:
         return len(found)
 
     names = [f"e{number}x" for number in range(40)]
-    assert together.run(door, [grow(name) for name in names], 8) == [7] * 40
+    assert lockstep.run(door, [grow(name) for name in names], 8) == [7] * 40

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from functions.entitlements import desk
-from functions.notify.changes import read_count
+from functions.manage import entitlements
+from functions.notify.stream_images import read_count
 from shared.api import app
 from shared.clock import from_rfc3339, to_rfc3339
 from shared.dynamodb import client as client_module
@@ -808,8 +808,8 @@ def test_two_who_begin_a_period_begin_it_once(door: Table) -> None:
 
 def test_the_desk_knows_the_limits_that_exist(door: Table) -> None:
     owner, _ = begun(door)
-    assert set(door.run(desk.counters(owner, ["x", "y"]))) == {"x"}
-    assert door.run(desk.counters(owner, [])) == {}
+    assert set(door.run(entitlements.counters(owner, ["x", "y"]))) == {"x"}
+    assert door.run(entitlements.counters(owner, [])) == {}
 
 
 def test_a_counter_names_no_more_than_64_requests(customer: Customer) -> None:

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from functions.entitlements import desk, validation
+from functions.manage import documents, entitlements
 from shared.api import idempotency, pagination
 from shared.api.auth import new_id
 from shared.api.idempotency import replayed
@@ -105,7 +105,7 @@ def create(request: Request) -> Response:
 
 def _require_entitlement(entitlement_id: str) -> Steps[None]:
     try:
-        yield from desk.require(entitlement_id)
+        yield from entitlements.require(entitlement_id)
     except NotFound:
         detail = "no entitlement has this id"
         raise InvalidRequest.at("/entitlementId", detail) from None
@@ -158,7 +158,7 @@ def _update(request: Request) -> Steps[Item]:
     for attempt in range(1, ROUNDS + 1):
         item = yield from _fetch(webhook_id)
         before = {name: item.get(name) for name in WRITTEN}
-        document = _document(validation.merge_patch(before, request.body), before)
+        document = _document(documents.merge_patch(before, request.body), before)
         if document["entitlementId"] not in (None, before["entitlementId"]):
             yield from _require_entitlement(document["entitlementId"])
         if document == before:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from functions.report import figures
-from functions.report.figures import MANY_DEVICES, Mixed, Period, Tops
+from functions.report import metrics
+from functions.report.metrics import MANY_DEVICES, Mixed, Period, Tops
 from shared.audit import EVIDENCE_SECONDS
 from shared.clock import to_rfc3339, zone_of
 from shared.dynamodb.keys import (
@@ -28,9 +28,10 @@ from shared.dynamodb.requests import BatchGet, Item, Query, Steps
 from shared.history import queries
 from shared.history.aggregator import carried
 from shared.history.buckets import QUARTER_MS, Quarter, months_between
-from shared.history.changes import DISORDER_MS, KeptChange, Level, changes_between
+from shared.history.changes import DISORDER_MS, KeptChange, changes_between
 from shared.history.denials import attempts_between
 from shared.history.episodes import Episode
+from shared.history.level import Level
 from shared.history.queries import Records
 from shared.sales import follow_up
 from shared.validity import status_at
@@ -120,25 +121,25 @@ def _entry(
         usage = records.usage(period.start, period.end)
         mixed = yield from _mixed(owner, meter, records, period)
         tops = Tops(records, mixed)
-        if not usage.is_known or not figures.is_notable(
+        if not usage.is_known or not metrics.is_notable(
             usage, tops.between(period.start, period.end)
         ):
             continue
         previous = None  # where evidence of it may be gone, its figures would be too low
         if period.previous >= (now - EVIDENCE_SECONDS) * 1000:
             previous = records.usage(period.previous, period.start)
-        days = figures.days(records, tops, period, zone)
+        days = metrics.days(records, tops, period, zone)
         peak_at = yield from _peak_at(owner, meter, records, period, usage.highest)
         episodes = yield from _episodes(owner, meter, period, now * 1000)
         if meter != SEATS:
             key = str(usage_of(meter))
-            limits.append(figures.of_usage_limit(key, usage, previous, days, peak_at, episodes))
+            limits.append(metrics.of_usage_limit(key, usage, previous, days, peak_at, episodes))
             continue
-        opening = figures.opening_level(records, period.start)
-        seats = figures.of_seats(usage, previous, days, peak_at, opening, episodes)
+        opening = metrics.opening_level(records, period.start)
+        seats = metrics.of_seats(usage, previous, days, peak_at, opening, episodes)
         known = yield from _seat_records(owner)
-        signs = figures.signs(usage, records, period, known)
-        if by_hour := figures.hours(records, period):
+        signs = metrics.signs(usage, records, period, known)
+        if by_hour := metrics.hours(records, period):
             seats["hours"] = by_hour
     if seats is None and not limits:
         return None
@@ -157,7 +158,7 @@ def _entry(
         "createdAt": to_rfc3339(item["createdAt"]),
         "seats": seats,
         "usage": limits,
-        "monthlyValue": figures.monthly_value(extra, price),
+        "monthlyValue": metrics.monthly_value(extra, price),
         "followUp": follow_up.view(owner, followed),
         "signs": signs,
     }
@@ -188,7 +189,7 @@ def _mixed(owner: str, meter: str, records: Records, period: Period) -> Steps[di
     """What is to be known of the quarter-hours in which limits changed, by when they begin."""
     found: dict[int, Mixed] = {}
     for quarter in records.within(period.start, period.end):
-        if not figures.is_mixed(quarter):
+        if not metrics.is_mixed(quarter):
             continue
         start, end = quarter.start, quarter.start + QUARTER_MS
         before = records.level_at(start)
@@ -209,7 +210,7 @@ def _mixed(owner: str, meter: str, records: Records, period: Period) -> Steps[di
 
 def _peak_at(owner: str, meter: str, records: Records, period: Period, peak: int) -> Steps[int]:
     """When use first came to its peak; the period's beginning, if it was so before."""
-    held = figures.carried_level(records, period.start)
+    held = metrics.carried_level(records, period.start)
     if held and held.used == peak:
         return period.start
     within = records.within(period.start, period.end)

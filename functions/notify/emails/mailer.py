@@ -11,8 +11,8 @@ took it and before that is written down, and never lost.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from functions.notify import mail_text
-from functions.notify.mail_text import CountFacts, Facts
+from functions.notify.emails import text as mail_text
+from functions.notify.emails.text import CountFacts, Facts
 from shared import aws, observability, signed_tokens
 from shared.audit import EVIDENCE_SECONDS
 from shared.clock import now_ms as clock
@@ -258,7 +258,7 @@ class Mailer:
         answer = aws.client("sesv2").send_email(
             **aws.mail_options(
                 self._configuration,
-                # By these, mail that comes back is known again: functions/notify/returned_mail.py.
+                # By these, mail that comes back is known again: functions/notify/emails/returned_mail.py.
                 {"entitlementId": mail["entitlementId"], "mail": f"{claimed_at}-{audience}"},
             ),
             FromEmailAddress=self._sender,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, tzinfo
 from typing import Any
 
-from functions.entitlements import desk
+from functions.manage import entitlements
 from shared.api import pagination
 from shared.api.request import Request, Response
 from shared.clock import day_of, to_rfc3339, zone_of
@@ -22,8 +22,9 @@ from shared.entitlements.queries import fetch_entitlement
 from shared.history import queries
 from shared.history.aggregator import carried
 from shared.history.buckets import HOUR_MS, QUARTER_MS, quarter_name, quarter_of
-from shared.history.episodes import Episode, episode_view
+from shared.history.episodes import Episode
 from shared.history.queries import Usage
+from shared.history.views import episode_view
 from shared.problems import InvalidRequest
 
 DAY = 86_400
@@ -37,7 +38,7 @@ def _meter(request: Request) -> Steps[str]:
     key = request.query.get("usageKey")
     if key is None:
         return SEATS
-    found = yield from desk.counters(request.path["entitlementId"], [key])
+    found = yield from entitlements.counters(request.path["entitlementId"], [key])
     if not found:
         raise InvalidRequest.at("/usageKey", "no usage limit has this key", place="query")
     return usage_meter(key)
@@ -155,7 +156,7 @@ def overdrafts(request: Request) -> Response:
 def _overdrafts(request: Request) -> Steps[Listed]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     entitlement_id = request.path["entitlementId"]
-    yield from desk.require(entitlement_id, is_deleted_ok=True)
+    yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     since, until = request.period(31 * DAY)
     if since >= until:
         return Listed([], None)
@@ -186,7 +187,7 @@ def denials(request: Request) -> Response:
 def _denials(request: Request) -> Steps[Listed]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     entitlement_id = request.path["entitlementId"]
-    yield from desk.require(entitlement_id, is_deleted_ok=True)
+    yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     since, until = request.period(31 * DAY)
     if since >= until:
         return Listed([], None)
@@ -255,7 +256,7 @@ def emails(request: Request) -> Response:
 
 def _emails(request: Request) -> Steps[Listed]:
     entitlement_id = request.path["entitlementId"]
-    yield from desk.require(entitlement_id, is_deleted_ok=True)
+    yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     pk = mail_key(entitlement_id, 0, "").pk
     return (yield from pagination.newest_of(request, pk, "SENT#", _email_view))
 

@@ -13,12 +13,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from functions.report import mail, reading
+from functions.report import email, evidence
 from functions.report.columns import COLUMNS, Entry, meters
-from functions.report.figures import Period
-from functions.report.forms import Csv, Form, Json, Meta, Xlsx
-from functions.report.page import Page
-from functions.report.store import Store
+from functions.report.exporters import Csv, Form, Json, Meta, Xlsx
+from functions.report.html import Page
+from functions.report.metrics import Period
+from functions.report.storage import Store
 from shared import aws, observability, report_links
 from shared.clock import hours_of, to_rfc3339
 from shared.clock import now_ms as clock
@@ -173,7 +173,7 @@ class Work:
         if "partCount" not in report:
             plan = secrets.token_hex(4)
             count = 0
-            for part in reading.batched(self._candidates(report), PART):
+            for part in evidence.batched(self._candidates(report), PART):
                 content = json.dumps([[owner, sorted(of)] for owner, of in part])
                 name = _part_name({**report, "plan": plan}, count, "plan")
                 self._store.put(name, content.encode(), TYPES["json"])
@@ -203,7 +203,7 @@ class Work:
         only = report["filters"].get("entitlementId")
         shards = [notable_shard(only)] if only else range(NOTABLE_SHARDS)
         for shard in shards:
-            found = self._door.run(reading.candidates(shard, period))
+            found = self._door.run(evidence.candidates(shard, period))
             for owner in sorted(found):
                 if only in (None, owner):
                     yield owner, found[owner]
@@ -222,7 +222,7 @@ class Work:
             path = Path(folder) / "rows"
             with path.open("wb") as rows:
                 now = report["createdAt"] // 1000
-                for step in reading.entries(wanted, _period(report), report["filters"], now):
+                for step in evidence.entries(wanted, _period(report), report["filters"], now):
                     for entry in self._door.run(step):
                         rows.write(_encode(entry).encode() + b"\n")
             self._store.put(_part_name(report, number, "rows"), path, TYPES["json"])
@@ -377,7 +377,7 @@ class Work:
             if recipient in report.get("sentTo", ()):
                 continue
             try:
-                mail.send(
+                email.send(
                     self._mailing.sender,
                     recipient,
                     shown,
@@ -464,7 +464,7 @@ def queue_at(url: str) -> Callable[[list[Job]], None]:
     """A queue that jobs are sent to; raises when one was not taken."""
 
     def send(jobs: list[Job]) -> None:
-        for part in reading.batched(jobs, 10):
+        for part in evidence.batched(jobs, 10):
             answer = aws.client("sqs").send_message_batch(
                 QueueUrl=url,
                 Entries=[

@@ -12,7 +12,7 @@ import aiohttp
 import yarl
 from standardwebhooks import Webhook
 
-from functions.deliver.ladder import Attempt, read_retry_after
+from functions.deliver.retry_policy import Attempt, read_retry_after
 from shared.events.builders import Event
 from shared.webhooks.url_policy import check_url, is_public
 

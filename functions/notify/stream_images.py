@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from shared.dynamodb.requests import Item
-from shared.history.changes import KeptChange, Level
+from shared.history.changes import KeptChange
+from shared.history.level import Level
 from shared.seats.encoding import decode_seat
 from shared.seats.shard import SUMMED
 from shared.seats.totals import Told

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from functions.entitlements import desk
+from functions.manage import entitlements
 from shared.api import pagination
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
@@ -33,7 +33,7 @@ def _respond(request: Request, item: Item | None) -> Response:
 
 
 def _fetch(entitlement_id: str) -> Steps[Item | None]:
-    yield from desk.require(entitlement_id, is_deleted_ok=True)
+    yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     item: Item | None = yield Get(follow_up_key(entitlement_id))
     return item
 
@@ -42,7 +42,7 @@ def _update(request: Request) -> Steps[Item | None]:
     owner = request.path["entitlementId"]
     for attempt in range(1, ROUNDS + 1):
         seen = yield from _fetch(owner)
-        desk.check_version(request, seen or {"version": 0})
+        entitlements.check_version(request, seen or {"version": 0})
         changed = _changes(request.body, seen)
         if not changed:
             return seen
@@ -71,7 +71,7 @@ def entries(request: Request) -> Response:
 
 def _entries(request: Request) -> Steps[Listed]:
     owner = request.path["entitlementId"]
-    yield from desk.require(owner, is_deleted_ok=True)
+    yield from entitlements.require(owner, is_deleted_ok=True)
     pk = follow_up_key(owner).pk
     view = follow_up.entry_view
     return (yield from pagination.newest_of(request, pk, FOLLOW_UP_ENTRY, view))

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from functions.entitlements import desk
+from functions.manage import entitlements
 from shared.api import idempotency, pagination
 from shared.api.auth import hash_key, new_id
 from shared.api.idempotency import replayed
@@ -43,7 +43,7 @@ def create_license_key(request: Request) -> Response:
     """Create a license key of one entitlement; the key itself is only in this answer."""
     model = parse(LicenseKeyInput, request.body)
     entitlement_id = request.path["entitlementId"]
-    request.table.run(desk.require(entitlement_id))
+    request.table.run(entitlements.require(entitlement_id))
     record: dict[str, Value] = {
         "kind": "license",
         "name": model.name,
@@ -56,7 +56,7 @@ def create_portal_link(request: Request) -> Response:
     """Create a link to an entitlement's portal; what opens it is only in this answer."""
     model = parse(PortalLinkInput, request.body)
     entitlement_id = request.path["entitlementId"]
-    request.table.run(desk.require(entitlement_id))
+    request.table.run(entitlements.require(entitlement_id))
     expires_at = _expiry(model, request.now)
     record: dict[str, Value] = {
         "kind": "portal",
@@ -128,7 +128,7 @@ def list_api_keys(request: Request) -> Response:
 def list_license_keys(request: Request) -> Response:
     """The license keys of one entitlement, newest first, without the keys."""
     entitlement_id = request.path["entitlementId"]
-    request.table.run(desk.require(entitlement_id, is_deleted_ok=True))
+    request.table.run(entitlements.require(entitlement_id, is_deleted_ok=True))
     return pagination.respond(
         request, pagination.newest_first(request, _license_list(entitlement_id), _view)
     )
@@ -137,7 +137,7 @@ def list_license_keys(request: Request) -> Response:
 def list_portal_links(request: Request) -> Response:
     """The portal links of one entitlement, newest first, without what opens them."""
     entitlement_id = request.path["entitlementId"]
-    request.table.run(desk.require(entitlement_id, is_deleted_ok=True))
+    request.table.run(entitlements.require(entitlement_id, is_deleted_ok=True))
     return pagination.respond(
         request, pagination.newest_first(request, _portal_list(entitlement_id), _view)
     )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from functions.report.page import environment, local
+from functions.report.html import environment, local
 from shared import aws
 from shared.dynamodb.requests import Item
 from shared.texts import isolated

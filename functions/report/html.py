@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, Undefined
 
 from functions.report.columns import COLUMNS, Entry, meters, sign_text
-from functions.report.forms import Meta
+from functions.report.exporters import Meta
 from shared.clock import from_rfc3339_ms, hours_of, zone_of
 from shared.texts import isolated
 

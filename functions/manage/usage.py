@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from functions.entitlements import desk
+from functions.manage import entitlements
 from shared.api import pagination
 from shared.api.auth import new_id
 from shared.api.idempotency import Claim, replayed
@@ -32,7 +32,7 @@ def _usage(request: Request) -> Steps[list[dict[str, Any]]]:
     entitlement_id = request.path["entitlementId"]
     item, _ = yield from fetch_entitlement(entitlement_id)
     keys = list(usage_terms(item["document"]))
-    found = yield from desk.counters(entitlement_id, keys)
+    found = yield from entitlements.counters(entitlement_id, keys)
     return [current_view(key, found[key], request.now) for key in keys if key in found]
 
 
@@ -79,8 +79,8 @@ def _counter(owner: str, key: str) -> Steps[Counter]:
     Raises:
         NotFound.
     """
-    yield from desk.require(owner, is_deleted_ok=True)
-    found = yield from desk.counters(owner, [key])
+    yield from entitlements.require(owner, is_deleted_ok=True)
+    found = yield from entitlements.counters(owner, [key])
     if key not in found:
         raise NotFound("No usage limit has this key.")
     return found[key]

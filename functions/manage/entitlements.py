@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from functions.entitlements import validation
+from functions.manage import documents
 from shared.api import idempotency
 from shared.api.auth import new_id
 from shared.api.idempotency import replayed
@@ -53,7 +53,7 @@ def create(request: Request) -> Response:
     """Create an entitlement, its empty ledger page, and a counter for each usage limit."""
     # Clocks differ: an entitlement must not be "not yet valid" to the next call.
     valid_from = request.now - CLOCK_GRACE
-    document = validation.to_document(request.body, valid_from=valid_from)
+    document = documents.to_document(request.body, valid_from=valid_from)
     entitlement_id = new_id("ent")
     item = entitlement_item(
         entitlement_id, document, version=1, created_at=request.now_ms, now_ms=request.now_ms
@@ -112,9 +112,9 @@ def _try_update(request: Request, held: Held) -> Steps[bool]:
         _check_not_deleted(item)
         check_version(request, item)
         before = item["document"]
-        merged = validation.merge_patch(before, request.body)
+        merged = documents.merge_patch(before, request.body)
         valid_from = item["createdAt"] // 1000 - CLOCK_GRACE
-        document = validation.to_document(merged, valid_from=valid_from)
+        document = documents.to_document(merged, valid_from=valid_from)
         if document == before:
             return (yield from _tend(request))
         counters = yield from _counter_writes(item, document, request.change, held)

@@ -7,8 +7,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from local.api import Api
 from local.emulator import Emulator, free_port
-from local.past import Past
 from local.run import portal_link
+from local.seed_history import Past
 from local.stack import Stack, deploy
 from shared.clock import now_ms
 from tools import ROOT

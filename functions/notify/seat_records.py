@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from functions.notify.changes import Version
-from functions.notify.together import Several
+from functions.notify.lockstep import Several
+from functions.notify.stream_images import Version
 from shared.dynamodb.keys import Key, seat_record_key
 from shared.dynamodb.requests import Accepted, BatchGet, Item, Put, Steps, Transact, Unavailable
 from shared.history.changes import granted_at

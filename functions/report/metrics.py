@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from shared.clock import day_of, hours_of, to_rfc3339
 from shared.dynamodb.requests import Item
 from shared.history.buckets import HOUR_MS, QUARTER_MS, Quarter, quarter_of
-from shared.history.changes import Level
+from shared.history.level import Level
 from shared.history.queries import Records, Usage
 
 # The suggestion covers the demand of so many percent of the days.

@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 from functions.report import periods
-from functions.report.figures import Period
-from functions.report.job import summary_view
+from functions.report.metrics import Period
+from functions.report.pipeline import summary_view
 from shared import report_links
 from shared.api import idempotency, pagination
 from shared.api.auth import new_id

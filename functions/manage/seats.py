@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from functions.entitlements import desk
+from functions.manage import entitlements
 from shared.api import pagination
 from shared.api.request import Request, Response
 from shared.clock import to_rfc3339
@@ -26,7 +26,7 @@ def list_seats(request: Request) -> Response:
 def _seats(request: Request) -> Steps[Listed]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     entitlement_id = request.path["entitlementId"]
-    yield from desk.require(entitlement_id, is_deleted_ok=True)
+    yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     pk = seat_record_key(entitlement_id, "").pk
     query = Query("pk = :pk AND sk > :start", {":pk": pk, ":start": start[0] if start else " "})
     shown, has_more = yield from read_page(query, limit)
@@ -39,7 +39,7 @@ def read_seat(request: Request) -> Response:
 
 
 def _read(request: Request) -> Steps[dict[str, Any]]:
-    yield from desk.require(request.path["entitlementId"], is_deleted_ok=True)
+    yield from entitlements.require(request.path["entitlementId"], is_deleted_ok=True)
     _, record, _ = yield from _find(request)
     if record is None:
         raise NotFound("Nobody known by this seatId or seat key has held a seat.")
@@ -98,7 +98,7 @@ def erase(request: Request) -> Response:
 
 def _erase(request: Request) -> Steps[None]:
     entitlement_id = request.path["entitlementId"]
-    yield from desk.require(entitlement_id, is_deleted_ok=True)
+    yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     key, _, denials = yield from _find(request)
     page = yield from page_of(entitlement_id, key)
     # What the stream still has to tell of them, up to this version, is not written down.

@@ -1,6 +1,6 @@
 """The customer asks for more seats: kept, told as an event, and to the account owner by mail."""
 
-from functions.entitlements import desk
+from functions.manage import entitlements
 from shared.api import idempotency, pagination
 from shared.api.auth import new_id
 from shared.api.idempotency import replayed
@@ -74,6 +74,6 @@ def list_all(request: Request) -> Response:
 
 def _list(request: Request) -> Steps[Listed]:
     owner = request.path["entitlementId"]
-    yield from desk.require(owner, is_deleted_ok=True)
+    yield from entitlements.require(owner, is_deleted_ok=True)
     pk = seat_request_key(owner, 0, "").pk
     return (yield from pagination.newest_of(request, pk, ASKED, builders.seat_request_view))

@@ -1,0 +1,46 @@
+"""What a process remembers of pools, to save round trips."""
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+from shared.seats.seat_usage import Standing
+
+# A pool's sum is read again when it is so old.
+FRESH_MS = 1_000
+
+
+class Known(NamedTuple):
+    """What a process remembers of a pool: its number of pages; how it stood, if not long ago."""
+
+    pages: int
+    standing: Standing | None
+
+
+class Memory:
+    """What a process remembers of pools.
+
+    It saves round trips, and decides nothing but the mark of an overdraft seat.
+    """
+
+    SIZE = 2_000
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[str, tuple[int, Standing, int]] = OrderedDict()
+
+    def recall(self, owner: str, now_ms: int) -> Known | None:
+        """What is known of a pool."""
+        seen = self._seen.get(owner)
+        if seen is None:
+            return None
+        pages, standing, at = seen
+        return Known(pages, standing if abs(now_ms - at) < FRESH_MS else None)
+
+    def note(self, owner: str, known: Known | None, now_ms: int) -> None:
+        """Remember what was read just now; None: it is no pool."""
+        seen = self._seen.pop(owner, None)
+        if known is not None and known.standing is not None:
+            is_same = seen is not None and seen[1] == known.standing
+            at = seen[2] if seen and is_same and abs(now_ms - seen[2]) < FRESH_MS else now_ms
+            self._seen[owner] = (known.pages, known.standing, at)
+            if len(self._seen) > self.SIZE:
+                self._seen.popitem(last=False)

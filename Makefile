@@ -18,7 +18,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test soak check unit property integration concurrency contract browser office chromium bench bench-report bench-charts bench-portal pictures scale lint format openapi lock build deploy redrive adopt smoke bootstrap-key clean
+.PHONY: help run demo test soak check unit property integration concurrency contract browser office chromium bench bench-report bench-charts bench-portal screenshots scale lint format openapi lock build deploy redrive adopt smoke bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -77,8 +77,8 @@ bench-charts: $(READY) chromium ## Compare libraries that could draw the portal'
 	@$(BIN)/python -m tools.build --page
 	@$(BIN)/python -m benchmarks.charts
 
-pictures: $(READY) chromium ## Take the README's pictures of the portal
-	@$(BIN)/python -m local pictures
+screenshots: $(READY) chromium ## Take the README's pictures of the portal
+	@$(BIN)/python -m local screenshots
 
 bench-portal: $(READY) chromium ## Measure the portal's page on the local stack: bytes, first picture, reads
 	@POWERTOOLS_LOG_LEVEL=CRITICAL $(BIN)/python -m benchmarks.portal

@@ -25,7 +25,7 @@ from shared.api import app, request
 from shared.clock import now_ms, to_rfc3339
 from shared.dynamodb.client import Table
 from shared.dynamodb.requests import BatchGet, Found, Get
-from tests.support import event
+from tests.support.requests import event
 
 ROUNDS = 7
 DAYS = 60

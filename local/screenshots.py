@@ -1,4 +1,4 @@
-"""`make pictures`: the README's pictures of the portal, taken in Chromium on a stack of its own."""
+"""`make screenshots`: pictures of the portal for the README, in Chromium on a stack of its own."""
 
 import shutil
 from typing import Any

@@ -37,7 +37,9 @@ class Pump:
         destination = mapping["DestinationConfig"]["OnFailure"]["Destination"]
         kind, _, self._bucket = str(destination).partition(":::")
         if kind != "arn:aws:s3":
-            raise LocalError(f"local/stream_mapping.py does not know the destination {destination}.")
+            raise LocalError(
+                f"local/stream_mapping.py does not know the destination {destination}."
+            )
         self._stopping = threading.Event()
         self._iterators: dict[str, str | None] = {}
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -155,7 +157,9 @@ def check_pattern(pattern: Mapping[str, Any]) -> None:
             continue
         for choice in wanted:
             if isinstance(choice, Mapping) and set(choice) != {"prefix"}:
-                raise LocalError(f"local/stream_mapping.py does not know the filter {choice}; teach it.")
+                raise LocalError(
+                    f"local/stream_mapping.py does not know the filter {choice}; teach it."
+                )
 
 
 def matches(pattern: Mapping[str, Any], value: Any) -> bool:

@@ -25,7 +25,7 @@ os.environ |= {
 from local.dynamodb import DynamoDBLocal
 from local.emulator import Emulator, free_port
 from local.stack import REPORTS_TO, Stack, deploy
-from tests.support import BOUNCES
+from tests.support.addresses import BOUNCES
 
 
 def expect_refusals_of(entitlement_id: str) -> None:

@@ -1,7 +1,7 @@
 """The client of DynamoDB: signing, HTTP, retries, errors.
 
-Signing is botocore's, HTTP is urllib3's; `docs/decisions/0002-dynamodb-client.md` says why this is no
-SDK client.
+Signing is botocore's, HTTP is urllib3's. `docs/decisions/0002-dynamodb-client.md` says why this is
+no SDK client.
 """
 
 import base64

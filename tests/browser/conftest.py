@@ -13,7 +13,7 @@ from local.api import Api
 from local.seed_history import Past
 from local.stack import Stack
 from shared.clock import now_ms
-from tests.support import wait_for
+from tests.support.waiting import wait_for
 from tools import ROOT
 
 SCREENSHOTS = ROOT / ".local/screenshots"

@@ -19,7 +19,7 @@ from local.stack import VENDOR, Stack
 from shared.clock import from_rfc3339, now_ms
 from shared.texts import TURNING, wrong_id
 from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS, Open, Sold, choose, drawn
-from tests.support import wait_for
+from tests.support.waiting import wait_for
 from tools import ROOT
 
 AXE = ROOT / "functions/portal/web/node_modules/axe-core/axe.min.js"

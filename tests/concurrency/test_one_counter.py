@@ -23,8 +23,10 @@ from shared.usage.counter import Counter, UsageTerms
 from shared.usage.periods import DAY, DAY_MS
 from shared.usage.request_log import LEAF
 from shared.usage.terms import new_counter, terms_update, under_terms
-from tests.concurrency.threads import SEEDS, THREADS, history, run, together
-from tests.support import NOW_MS, change, create_table, new_id, open_door, patch_constant, timed_key
+from tests.support.patching import patch_constant
+from tests.support.seats import NOW_MS, change, new_id, timed_key
+from tests.support.tables import create_table, open_door
+from tests.support.threads import SEEDS, THREADS, history, run, together
 
 
 @pytest.fixture(scope="module")

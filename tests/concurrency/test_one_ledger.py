@@ -25,8 +25,9 @@ from shared.seats.release import release_grant
 from shared.seats.shard import CLOCK_GRACE
 from shared.seats.terms import SeatTerms, page_terms
 from shared.seats.writes import Holder
-from tests.concurrency.threads import SEEDS, THREADS, Grants, history, run, together
-from tests.support import NOW_MS, create_table, make_page, new_id, open_door, read_page, terms
+from tests.support.seats import NOW_MS, make_page, new_id, read_page, terms
+from tests.support.tables import create_table, open_door
+from tests.support.threads import SEEDS, THREADS, Grants, history, run, together
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,9 @@ from shared.seats.release import release_grant
 from shared.seats.shard import Page
 from shared.seats.terms import SeatTerms
 from shared.seats.writes import Holder
-from tests.concurrency.threads import SEEDS, THREADS, Grants, histories, run, together
-from tests.support import NOW_MS, create_table, new_id, open_door, terms
+from tests.support.seats import NOW_MS, new_id, terms
+from tests.support.tables import create_table, open_door
+from tests.support.threads import SEEDS, THREADS, Grants, histories, run, together
 
 # Pages of 4 to 8 seats: small ones are full more often.
 SIZES = ((1, 8), (3, 12), (3, 19), (50, 200))

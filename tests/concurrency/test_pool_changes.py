@@ -16,9 +16,11 @@ from shared.seats import reconcile
 from shared.seats.encoding import NEVER, activation_id
 from shared.seats.resharding import lock_shard
 from shared.seats.terms import escrow, nudge
-from tests.concurrency.threads import SEEDS, THREADS, Grants, histories, together
-from tests.pools import PoolLife, shrink_pages
-from tests.support import IS_SOAK, create_table, delete_table, open_door, terms
+from tests.support.pools import PoolLife, shrink_pages
+from tests.support.sampling import IS_SOAK
+from tests.support.seats import terms
+from tests.support.tables import create_table, delete_table, open_door
+from tests.support.threads import SEEDS, THREADS, Grants, histories, together
 
 # Each is a life of one pool: its hard caps one after another, None: unlimited.
 LIVES = (

@@ -16,16 +16,10 @@ from shared.dynamodb.requests import Accepted, Get, Pause, Transact
 from shared.usage import allocation, consumption, sharded
 from shared.usage.counter import Counter, UsageTerms
 from shared.usage.terms import new_counter, terms_update, under_terms
-from tests.concurrency.threads import SEEDS, THREADS, histories, run, together
-from tests.support import (
-    NOW,
-    NOW_MS,
-    create_table,
-    new_id,
-    open_door,
-    patch_constant,
-    this_thread_as,
-)
+from tests.support.patching import patch_constant
+from tests.support.seats import NOW, NOW_MS, new_id
+from tests.support.tables import create_table, open_door, this_thread_as
+from tests.support.threads import SEEDS, THREADS, histories, run, together
 
 UNTIL = NOW + 10**7
 

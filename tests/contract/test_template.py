@@ -17,7 +17,7 @@ from local import stream_mapping
 from local.adapt import expand, read_template
 from shared import problems
 from shared.api.routes import OPERATIONS
-from tests import roles
+from tests.support import roles
 from tools import ROOT, build, deploy
 
 ROOMS = {

@@ -7,8 +7,8 @@ import pytest
 
 from local import grants
 from local.iam import Grant
-from tests import roles
 from tests.conftest import GRANTS
+from tests.support import roles
 
 # (policy, action, target): rights that no call of our code shows, and why they are needed.
 BY_THE_PLATFORM = {

@@ -11,7 +11,7 @@ from local.api import Answer, Api
 from local.stack import Stack
 from shared.api.routes import OPERATIONS, SCOPES
 from shared.clock import to_rfc3339
-from tests.support import COMPLAINS
+from tests.support.addresses import COMPLAINS
 from tools import ROOT
 
 DESCRIPTION = json.loads((ROOT / "openapi.json").read_text())

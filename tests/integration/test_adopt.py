@@ -9,8 +9,8 @@ from local.api import Api
 from local.dynamodb import table_properties
 from local.emulator import Emulator, free_port
 from local.stack import Stack, deploy, update
-from tests.integration.receivers import Receivers
-from tests.support import wait_for
+from tests.support.receivers import Receivers
+from tests.support.waiting import wait_for
 from tools.adopt import AdoptError, adopt
 from tools.smoke import Smoke
 

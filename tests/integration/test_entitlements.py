@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.integration.conftest import ENTITLEMENT, CheckedApi, Customer
-from tests.support import wait_for
+from tests.support.waiting import wait_for
 
 
 def test_defaults(api: CheckedApi) -> None:

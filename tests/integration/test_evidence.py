@@ -12,7 +12,7 @@ from local.demo import list_all
 from local.stack import Stack
 from shared.clock import from_rfc3339_ms, to_rfc3339
 from tests.integration.conftest import CheckedApi, Customer
-from tests.support import wait_for
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from typing import Any
 
 from local.api import Answer
 from tests.integration.conftest import CheckedApi
-from tests.support import wait_for
+from tests.support.waiting import wait_for
 from tools import ROOT
 
 BLOCK = re.compile(r"^```(http|json \d+)\n(.*?)^```$", re.M | re.S)

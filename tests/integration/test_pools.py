@@ -11,7 +11,7 @@ from local.api import Answer
 from local.demo import list_all
 from shared.dynamodb.keys import SUM_PREFIX
 from tests.integration.conftest import CheckedApi, Customer
-from tests.support import wait_for
+from tests.support.waiting import wait_for
 
 
 class Pool(Customer):

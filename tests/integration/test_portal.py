@@ -8,7 +8,7 @@ import urllib3
 from local.stack import Stack
 from shared.clock import from_rfc3339
 from tests.integration.conftest import CheckedApi, Customer
-from tests.support import wait_for
+from tests.support.waiting import wait_for
 
 LIMIT = {"key": "exports", "limit": 10, "overdraftLimit": {"type": "absolute", "value": 5}}
 

@@ -12,7 +12,8 @@ import urllib3
 from local.stack import Stack
 from shared.clock import to_rfc3339
 from tests.integration.conftest import CheckedApi, Customer
-from tests.support import BOUNCES, wait_for
+from tests.support.addresses import BOUNCES
+from tests.support.waiting import wait_for
 
 PRICE = {"amount": "30.00", "currency": "USD", "per": "month"}
 QUARTER = 900

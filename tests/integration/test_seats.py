@@ -10,7 +10,7 @@ from local.api import Answer
 from local.stack import Stack
 from tests.conftest import expect_refusals_of
 from tests.integration.conftest import CheckedApi, Customer
-from tests.support import wait_for
+from tests.support.waiting import wait_for
 
 
 def test_within_overdraft_denied_and_room_again(api: CheckedApi, customer: Customer) -> None:

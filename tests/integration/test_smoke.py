@@ -6,7 +6,7 @@ from typing import Any
 from local.api import Api
 from local.stack import Stack
 from tests.conftest import expect_refusals_of
-from tests.integration.receivers import Receivers
+from tests.support.receivers import Receivers
 from tools.smoke import Smoke
 
 

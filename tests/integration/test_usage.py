@@ -17,8 +17,8 @@ from shared.clock import to_rfc3339
 from shared.events import types as event_types
 from shared.usage.counter import MAX_LIMITS
 from tests.integration.conftest import CheckedApi, Customer
-from tests.integration.receivers import Receivers
-from tests.support import wait_for
+from tests.support.receivers import Receivers
+from tests.support.waiting import wait_for
 
 LIMIT = {
     "key": "exports",

@@ -11,8 +11,8 @@ from local.stack import Stack
 from shared.api.schemas.events import EVENTS
 from shared.events import types as event_types
 from tests.integration.conftest import CheckedApi, Customer
-from tests.integration.receivers import Receivers, verify_with_node
-from tests.support import wait_for
+from tests.support.receivers import Receivers, verify_with_node
+from tests.support.waiting import wait_for
 from tools import redrive
 
 BEHAVIOURS = (

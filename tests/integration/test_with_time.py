@@ -10,7 +10,8 @@ from typing import Any
 from local.receiver import Receiver
 from local.stack import Stack
 from tests.integration.conftest import CheckedApi, Early
-from tests.support import COMPLAINS, wait_for
+from tests.support.addresses import COMPLAINS
+from tests.support.waiting import wait_for
 
 
 def test_the_scheduled_sweep_frees_a_lease_that_ran_out(api: CheckedApi, early: Early) -> None:

@@ -39,18 +39,9 @@ from shared.seats.placement import PARTS
 from shared.seats.shard import MOST_FREED
 from shared.seats.totals import Told
 from shared.seats.writes import Holder
-from tests.support import (
-    NOW,
-    NOW_MS,
-    RoleTable,
-    create_table,
-    make_page,
-    new_id,
-    open_door,
-    read_page,
-    terms,
-)
-from tests.support import change as asked
+from tests.support.seats import NOW, NOW_MS, make_page, new_id, read_page, terms
+from tests.support.seats import change as asked
+from tests.support.tables import RoleTable, create_table, open_door
 
 SMALL = 120_000  # bytes: beyond that, writing an item would be dear long before it is impossible
 QUIET_MS = 900_000

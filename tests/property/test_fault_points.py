@@ -47,20 +47,12 @@ from shared.usage.counter import Counter
 from shared.usage.periods import calendar_month
 from shared.usage.request_log import LEAF
 from shared.usage.shard import part_of
-from tests.notifier import Notifier
-from tests.pools import shrink_pages
-from tests.support import (
-    BOOTSTRAP_KEY,
-    IS_SOAK,
-    Crash,
-    create_table,
-    delete_table,
-    event,
-    faulty_door,
-    open_door,
-    patch_constant,
-    sampled,
-)
+from tests.support.notifier import Notifier
+from tests.support.patching import patch_constant
+from tests.support.pools import shrink_pages
+from tests.support.requests import BOOTSTRAP_KEY, event
+from tests.support.sampling import IS_SOAK, sampled
+from tests.support.tables import Crash, create_table, delete_table, faulty_door, open_door
 
 ROOMS = {**activate.ROUTES, **consume.ROUTES, **release.ROUTES, **entitlements.ROUTES}
 ENVIRONMENT = {"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY)}

@@ -33,8 +33,9 @@ from shared.seats.release import release_grant
 from shared.seats.shard import CLOCK_GRACE
 from shared.seats.terms import new_page, page_terms
 from shared.seats.writes import Holder
-from tests.property.machine import Lost, drive, run_machine
-from tests.support import NOW, create_table, new_id, open_door, read_page, terms
+from tests.support.machine import Lost, drive, run_machine
+from tests.support.seats import NOW, new_id, read_page, terms
+from tests.support.tables import create_table, open_door
 
 SEATS = [f"user{number}" for number in range(9)]
 GRACE = CLOCK_GRACE

@@ -6,7 +6,7 @@ from local.dynamodb import DynamoDBLocal
 from shared.dynamodb.keys import usage_key
 from shared.dynamodb.requests import Get
 from shared.usage import sharded
-from tests.support import create_table, open_door
+from tests.support.tables import create_table, open_door
 from tests.unit.conftest import Rooms
 
 PATCH = "PATCH /v1/entitlements/{entitlementId}"

@@ -22,16 +22,9 @@ from shared.seats.release import release_grant
 from shared.seats.seat_usage import read_standing
 from shared.seats.shard import Page
 from shared.seats.writes import Holder
-from tests.support import (
-    IS_SOAK,
-    NOW_MS,
-    Crash,
-    create_table,
-    faulty_door,
-    new_id,
-    open_door,
-    terms,
-)
+from tests.support.sampling import IS_SOAK
+from tests.support.seats import NOW_MS, new_id, terms
+from tests.support.tables import Crash, create_table, faulty_door, open_door
 
 PAGES, CAP, LEASE = 3, 9, 600
 _numbers = itertools.count(1)

@@ -30,9 +30,11 @@ from shared.seats.resharding import is_live
 from shared.seats.shard import CLOCK_GRACE, Page
 from shared.seats.terms import escrow
 from shared.seats.writes import Holder
-from tests.pools import PoolLife
-from tests.property.machine import Lost, drive, run_machine
-from tests.support import create_table, open_door, patch_constant, terms
+from tests.support.machine import Lost, drive, run_machine
+from tests.support.patching import patch_constant
+from tests.support.pools import PoolLife
+from tests.support.seats import terms
+from tests.support.tables import create_table, open_door
 
 LEASES = (None, 600, 3600)
 

@@ -25,19 +25,12 @@ from shared.history.queries import latest_quarter
 from shared.seats import totals
 from shared.seats.encoding import activation_id
 from shared.seats.totals import TOLD, TOLD_SEATS, Told
-from tests.notifier import Notifier
-from tests.pools import PoolLife, shrink_pages
-from tests.property.life import all_items, read_stream, strip
-from tests.support import (
-    IS_SOAK,
-    Crash,
-    create_table,
-    delete_table,
-    faulty_door,
-    open_door,
-    sampled,
-    terms,
-)
+from tests.support.life import all_items, read_stream, strip
+from tests.support.notifier import Notifier
+from tests.support.pools import PoolLife, shrink_pages
+from tests.support.sampling import IS_SOAK, sampled
+from tests.support.seats import terms
+from tests.support.tables import Crash, create_table, delete_table, faulty_door, open_door
 
 # --- The sum itself, as a plain function ----------------------------------------------------------
 

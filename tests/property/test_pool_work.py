@@ -6,8 +6,10 @@ from local.dynamodb import DynamoDBLocal
 from shared.seats import reconcile
 from shared.seats.encoding import activation_id, decode_seat
 from shared.seats.terms import SeatTerms
-from tests.pools import PoolLife, shrink_pages
-from tests.support import IS_SOAK, Crash, create_table, faulty_door, open_door, terms
+from tests.support.pools import PoolLife, shrink_pages
+from tests.support.sampling import IS_SOAK
+from tests.support.seats import terms
+from tests.support.tables import Crash, create_table, faulty_door, open_door
 
 
 @pytest.fixture(autouse=True)

@@ -26,9 +26,10 @@ from shared.dynamodb.requests import Get, Item, Put, Update
 from shared.entitlements.model import usage_terms
 from shared.history import queries
 from shared.history.buckets import DAY_MS, HOUR_MS, QUARTER_MS, quarter_name
-from tests.property.life import EXPORTS, START, Clean, Life
-from tests.stories import Story
-from tests.support import create_table, event, open_door
+from tests.support.life import EXPORTS, START, Clean, Life
+from tests.support.requests import event
+from tests.support.stories import Story
+from tests.support.tables import create_table, open_door
 
 ROUTES: dict[str, request.Handler] = {
     "getPortal": status.read,

@@ -19,10 +19,11 @@ from shared.clock import to_rfc3339
 from shared.dynamodb.keys import SEATS, change_key
 from shared.history.changes import KeptChange
 from shared.history.level import Level
-from tests.notifier import QUIET_MS, Notifier
-from tests.property.life import EXPORTS, MONTH_END, Clean, Life
-from tests.reports import Maker
-from tests.support import IS_SOAK, open_door
+from tests.support.life import EXPORTS, MONTH_END, Clean, Life
+from tests.support.notifier import QUIET_MS, Notifier
+from tests.support.reports import Maker
+from tests.support.sampling import IS_SOAK
+from tests.support.tables import open_door
 
 ZONE = ZoneInfo("America/New_York")
 QUARTER = 900_000

@@ -50,19 +50,12 @@ from shared.history.buckets import quarter_name, quarter_of
 from shared.history.changes import KeptChange
 from shared.history.level import Level
 from shared.sales import follow_up
-from tests.reports import Maker
-from tests.stories import HOUR, START, Story
-from tests.support import (
-    BOOTSTRAP_KEY,
-    IS_SOAK,
-    Crash,
-    create_table,
-    event,
-    faulty_door,
-    new_id,
-    open_door,
-    sampled,
-)
+from tests.support.reports import Maker
+from tests.support.requests import BOOTSTRAP_KEY, event
+from tests.support.sampling import IS_SOAK, sampled
+from tests.support.seats import new_id
+from tests.support.stories import HOUR, START, Story
+from tests.support.tables import Crash, create_table, faulty_door, open_door
 
 DAY = 24 * HOUR
 QUARTER = 900_000

@@ -14,8 +14,9 @@ from shared.dynamodb.keys import delivery_key
 from shared.dynamodb.requests import BatchPut, Get
 from shared.events import builders
 from shared.events import types as event_types
-from tests.notifier import Recorder
-from tests.support import IS_SOAK, acting_as, create_table, open_door
+from tests.support.notifier import Recorder
+from tests.support.sampling import IS_SOAK
+from tests.support.tables import acting_as, create_table, open_door
 
 # Lambda stops a chain of more than 16 invocations, which is some 1,600, if it is not allowed.
 COUNT = 5_000 if IS_SOAK else 1_700

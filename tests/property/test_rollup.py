@@ -14,9 +14,10 @@ from shared.history import queries, rollups
 from shared.history.buckets import DAY_MS, HOUR_MS, QUARTER_MS
 from shared.history.queries import Usage
 from shared.history.rollups import DAYS, HOURS, QUARTERS, DeniedHour
-from tests.notifier import Notifier
-from tests.property.life import EXPORTS, START, Clean, Life
-from tests.support import IS_SOAK, open_door
+from tests.support.life import EXPORTS, START, Clean, Life
+from tests.support.notifier import Notifier
+from tests.support.sampling import IS_SOAK
+from tests.support.tables import open_door
 
 SIZES = {QUARTERS: QUARTER_MS, HOURS: HOUR_MS, DAYS: DAY_MS}
 METERS = (SEATS, EXPORTS)

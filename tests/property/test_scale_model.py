@@ -26,7 +26,10 @@ from shared.seats.writes import Holder
 from shared.usage import allocation, consumption, sharded
 from shared.usage.counter import UsageTerms
 from shared.usage.terms import new_counter
-from tests.support import IS_SOAK, create_table, new_id, open_door, patch_constant, terms
+from tests.support.patching import patch_constant
+from tests.support.sampling import IS_SOAK
+from tests.support.seats import new_id, terms
+from tests.support.tables import create_table, open_door
 
 NOW = 2_500_000_000_000
 LIVES = range(4 if IS_SOAK else 1)

@@ -21,8 +21,7 @@ from shared.events import types as event_types
 from shared.history import queries
 from shared.history.changes import COUNTS, KeptChange
 from shared.history.views import episode_view
-from tests.notifier import QUIET_MS, Notifier, Recorder
-from tests.property.life import (
+from tests.support.life import (
     EXPORTS,
     MONTH_END,
     PRIVATE,
@@ -35,7 +34,9 @@ from tests.property.life import (
     sent,
     timeline,
 )
-from tests.support import IS_SOAK, Crash, delete_table, faulty_door, open_door, sampled
+from tests.support.notifier import QUIET_MS, Notifier, Recorder
+from tests.support.sampling import IS_SOAK, sampled
+from tests.support.tables import Crash, delete_table, faulty_door, open_door
 
 SEEDS = (0, 7) if IS_SOAK else (7,)
 

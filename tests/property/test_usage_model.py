@@ -24,8 +24,10 @@ from shared.usage.periods import DAY, Period, calendar_month
 from shared.usage.request_log import LEAF
 from shared.usage.terms import new_counter, terms_update, under_terms
 from shared.usage.views import consumption_view, period_view
-from tests.property.machine import Lost, drive, run_machine
-from tests.support import NOW, create_table, new_id, open_door, patch_constant, timed_key
+from tests.support.machine import Lost, drive, run_machine
+from tests.support.patching import patch_constant
+from tests.support.seats import NOW, new_id, timed_key
+from tests.support.tables import create_table, open_door
 
 ZONE = "America/New_York"
 # Half of them tell a time: of before, of now, of what is yet to come.

@@ -26,8 +26,10 @@ from shared.usage.counter import Counter, UsageTerms
 from shared.usage.periods import DAY, calendar_month
 from shared.usage.shard import part_of, terms_of
 from shared.usage.terms import new_counter, terms_update, under_terms
-from tests.property.machine import Lost, drive, run_machine
-from tests.support import NOW, create_table, new_id, open_door, patch_constant, timed_key
+from tests.support.machine import Lost, drive, run_machine
+from tests.support.patching import patch_constant
+from tests.support.seats import NOW, new_id, timed_key
+from tests.support.tables import create_table, open_door
 
 ZONE = "America/New_York"
 CAPS = (25, 90, 200, 1000, 7, None)

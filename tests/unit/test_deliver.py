@@ -28,8 +28,8 @@ from shared.dynamodb.requests import Delete, Get, Item, Put, Query
 from shared.events import builders
 from shared.events import types as event_types
 from shared.webhooks import endpoints, url_policy
-from tests.notifier import Recorder
-from tests.support import new_id
+from tests.support.notifier import Recorder
+from tests.support.seats import new_id
 
 FIVE_DAYS = 5 * 86_400
 

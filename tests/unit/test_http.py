@@ -15,7 +15,8 @@ from shared.dynamodb.client import ATTEMPTS, Table
 from shared.dynamodb.keys import Key
 from shared.dynamodb.requests import Get, TableError, Unavailable
 from shared.problems import Problem, Throttled, Unauthorized
-from tests.support import BOOTSTRAP_KEY, event, faulty_door
+from tests.support.requests import BOOTSTRAP_KEY, event
+from tests.support.tables import faulty_door
 from tests.unit.conftest import Rooms
 
 TAKE = "POST /v1/entitlements/{entitlementId}/activations"

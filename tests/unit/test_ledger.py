@@ -26,7 +26,7 @@ from shared.seats.shard import Decision, Page, decide
 from shared.seats.terms import page_terms
 from shared.seats.writes import Holder
 from shared.validity import status_at
-from tests.support import NOW, NOW_MS, change, make_page, new_id, read_page, terms
+from tests.support.seats import NOW, NOW_MS, change, make_page, new_id, read_page, terms
 
 
 def page(

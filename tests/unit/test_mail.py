@@ -30,8 +30,8 @@ from shared.events import types as event_types
 from shared.seats import activation
 from shared.seats.encoding import seat_key
 from shared.seats.writes import Holder
-from tests.stories import HOUR, START, Story
-from tests.support import Crash, acting_as
+from tests.support.stories import HOUR, START, Story
+from tests.support.tables import Crash, acting_as
 from tests.unit.conftest import Rooms
 
 

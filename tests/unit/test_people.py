@@ -12,7 +12,7 @@ from shared.dynamodb.keys import seat_record_key
 from shared.dynamodb.requests import Get, Item, Put, Steps
 from shared.history.changes import KeptChange
 from shared.history.level import Level
-from tests.support import NOW_MS, new_id
+from tests.support.seats import NOW_MS, new_id
 
 
 def versions_of(people_there: int, seq: int) -> list[Version]:

@@ -10,7 +10,7 @@ from shared.usage import sharded
 from shared.usage.counter import Counter, UsageTerms
 from shared.usage.encoding import encode_entry
 from shared.usage.terms import new_counter
-from tests.support import NOW_MS
+from tests.support.seats import NOW_MS
 
 STANDING = Standing(7, 100, 200, NOW_MS)
 

@@ -12,7 +12,7 @@ from functions.portal import forecast, page
 from functions.portal.forecast import Trend, days_to, rate_of, trend_of
 from shared.clock import from_rfc3339, now_ms, to_rfc3339
 from shared.dynamodb.client import Table
-from tests.support import event
+from tests.support.requests import event
 from tests.unit.conftest import Rooms
 from tools import build
 

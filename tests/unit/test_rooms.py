@@ -51,20 +51,11 @@ from shared.seats.terms import empty_page
 from shared.seats.writes import Holder
 from shared.usage import allocation, sharded
 from shared.usage.counter import Counter
-from tests import engine
-from tests.notifier import Notifier, Recorder
-from tests.support import (
-    NOW,
-    NOW_MS,
-    RoleTable,
-    change,
-    event,
-    make_page,
-    new_id,
-    read_page,
-    terms,
-    this_thread_as,
-)
+from tests.support import dynamodb_local
+from tests.support.notifier import Notifier, Recorder
+from tests.support.requests import event
+from tests.support.seats import NOW, NOW_MS, change, make_page, new_id, read_page, terms
+from tests.support.tables import RoleTable, this_thread_as
 from tests.unit.conftest import Rooms
 
 FAR = 10**15
@@ -746,15 +737,15 @@ def test_what_newer_code_has_written_is_left_alone(rooms: Rooms, seat_count: int
         lambda: rooms.call("GET /v1/entitlements/{entitlementId}/usage", path),
     )
     url, name = rooms.door._endpoint.rstrip("/"), rooms.door.name
-    for item in engine.scan(url, name):
+    for item in dynamodb_local.scan(url, name):
         if item["pk"]["S"].startswith(("LEDGER#", "POOL#", "SUM#", "USAGE#", "ENTITLEMENT#")):
             put = {**item, FORMAT_ATTRIBUTE: {"N": str(FORMAT + 1)}}
-            engine.call(url, "DynamoDB_20120810", "PutItem", TableName=name, Item=put)
-    before = sorted(map(json.dumps, engine.scan(url, name)))
+            dynamodb_local.call(url, "DynamoDB_20120810", "PutItem", TableName=name, Item=put)
+    before = sorted(map(json.dumps, dynamodb_local.scan(url, name)))
     for call in calls:
         status, problem, _ = call()
         assert (status, problem["type"].rpartition("/")[2]) == (503, "unavailable")
-    assert sorted(map(json.dumps, engine.scan(url, name))) == before
+    assert sorted(map(json.dumps, dynamodb_local.scan(url, name))) == before
 
 
 # --- The stream's reader --------------------------------------------------------------------------

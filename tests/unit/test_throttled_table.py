@@ -25,16 +25,10 @@ from shared.dynamodb.keys import ledger_key
 from shared.dynamodb.marshalling import to_wire
 from shared.seats import activation
 from shared.seats.writes import Holder
-from tests.notifier import Recorder
-from tests.reports import MemoryStore
-from tests.support import (
-    RoleTable,
-    change,
-    make_page,
-    new_id,
-    read_page,
-    terms,
-)
+from tests.support.notifier import Recorder
+from tests.support.reports import MemoryStore
+from tests.support.seats import change, make_page, new_id, read_page, terms
+from tests.support.tables import RoleTable
 from tests.unit.conftest import Rooms
 from tests.unit.test_deliver import FakeCourier, Office
 

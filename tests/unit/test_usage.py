@@ -22,7 +22,9 @@ from shared.usage.counter import MAX_LIMITS, REMOVED, Counter, UsageTerms
 from shared.usage.encoding import decode_entry, encode_entry, request_key, time_of
 from shared.usage.periods import Period, calendar_month
 from shared.usage.terms import new_counter
-from tests.support import IS_SOAK, NOW_MS, change, new_id, patch_constant, timed_key
+from tests.support.patching import patch_constant
+from tests.support.sampling import IS_SOAK
+from tests.support.seats import NOW_MS, change, new_id, timed_key
 from tests.unit.conftest import Rooms
 
 LIMIT = {

@@ -21,7 +21,7 @@ from shared.dynamodb.keys import (
 )
 from shared.dynamodb.requests import Item, Put
 from shared.history.buckets import QUARTER_MS
-from tests.support import RoleTable
+from tests.support.tables import RoleTable
 from tests.unit.conftest import Rooms
 
 COUNT = 7

@@ -258,7 +258,7 @@ class Mailer:
         answer = aws.client("sesv2").send_email(
             **aws.mail_options(
                 self._configuration,
-                # By these, mail that comes back is known again: functions/notify/emails/returned_mail.py.
+                # returned_mail.py recognizes mail that comes back by these.
                 {"entitlementId": mail["entitlementId"], "mail": f"{claimed_at}-{audience}"},
             ),
             FromEmailAddress=self._sender,

@@ -8,7 +8,8 @@ from functions.notify.batch import Batch, Marks
 from functions.notify.publisher import Outlets
 from shared import aws
 from shared.dynamodb.client import Table
-from tests.support import NOW_MS, Crash, acting_as
+from tests.support.seats import NOW_MS
+from tests.support.tables import Crash, acting_as
 
 QUIET_MS = 15 * 60_000
 

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from shared.dynamodb.client import Table
 from shared.dynamodb.requests import Pause
-from tests.support import IS_SOAK
+from tests.support.sampling import IS_SOAK
 
 SOAK_EXAMPLES = 5  # times as many in `make soak`
 

@@ -28,7 +28,9 @@ from shared.seats.terms import (
     take_away,
 )
 from shared.seats.writes import Holder
-from tests.support import NOW_MS, new_id, patch_constant, this_thread_as
+from tests.support.patching import patch_constant
+from tests.support.seats import NOW_MS, new_id
+from tests.support.tables import this_thread_as
 
 CLIENTS = 16
 

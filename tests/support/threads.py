@@ -13,8 +13,8 @@ from shared.dynamodb.keys import Key
 from shared.dynamodb.marshalling import item_from_wire
 from shared.seats.encoding import activation_id
 from shared.seats.pending import Grant
-from tests import engine
-from tests.support import SOAK_ROUND
+from tests.support import dynamodb_local
+from tests.support.sampling import SOAK_ROUND
 
 THREADS = 16
 _COUNT = int(os.environ.get("SEEDS", "1"))
@@ -49,7 +49,7 @@ def histories(dynamodb: DynamoDBLocal, door: Table, prefix: str) -> list[dict[st
             else None,
             "new": item_from_wire(record["dynamodb"]["NewImage"]),
         }
-        for record in engine.stream_records(dynamodb.url, door.name)
+        for record in dynamodb_local.stream_records(dynamodb.url, door.name)
         if record["dynamodb"]["Keys"]["pk"]["S"].startswith(prefix)
     ]
 

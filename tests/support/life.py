@@ -37,9 +37,9 @@ from shared.seats.writes import Holder
 from shared.usage import consumption, corrections
 from shared.usage.counter import Counter
 from shared.usage.terms import new_counter, terms_update, under_terms
-from tests import engine
-from tests.notifier import Notifier, Recorder
-from tests.support import create_table, open_door
+from tests.support import dynamodb_local
+from tests.support.notifier import Notifier, Recorder
+from tests.support.tables import create_table, open_door
 
 # Two days before the clocks change in New York and a fortnight before a month's end.
 START = int(datetime(2049, 3, 12, 7, 41, 13, tzinfo=UTC).timestamp() * 1000)
@@ -232,13 +232,13 @@ def read_stream(url: str, name: str, prefixes: tuple[str, ...] = PAGES) -> list[
     """The records that notify is handed: those of pages and denials, in order."""
     return [
         record
-        for record in engine.stream_records(url, name)
+        for record in dynamodb_local.stream_records(url, name)
         if record["dynamodb"]["Keys"]["pk"]["S"].startswith(prefixes)
     ]
 
 
 def all_items(url: str, name: str, prefixes: tuple[str, ...] = ("",)) -> dict[Key, Item]:
-    items = [item_from_wire(item) for item in engine.scan(url, name)]
+    items = [item_from_wire(item) for item in dynamodb_local.scan(url, name)]
     return {Key(item["pk"], item["sk"]): item for item in items if item["pk"].startswith(prefixes)}
 
 

@@ -24,8 +24,9 @@ from shared.seats.encoding import activation_id, seat_key
 from shared.seats.release import release_grant
 from shared.seats.terms import new_page, page_terms
 from shared.seats.writes import Holder
-from tests.notifier import Notifier, Recorder
-from tests.support import acting_as, new_id
+from tests.support.notifier import Notifier, Recorder
+from tests.support.seats import new_id
+from tests.support.tables import acting_as
 
 START = 2_500_000_500_000
 HOUR = 3_600_000

@@ -1,0 +1,51 @@
+"""Entitlements of seats, made without the API."""
+
+import base64
+import itertools
+
+from shared.audit import Change
+from shared.dynamodb.client import Table
+from shared.dynamodb.keys import ledger_key
+from shared.dynamodb.requests import Accepted, Get, Item
+from shared.seats.terms import SeatTerms, new_page
+
+# 2049: later than the machine's clock, which an operation looks at again after a refusal.
+NOW_MS = 2_500_000_000_000
+NOW = NOW_MS // 1000
+unique_numbers = itertools.count(1)
+
+
+def timed_key(told_ms: int, number: int) -> str:
+    """A request key that tells a time, as those of UUIDv7 do."""
+    return base64.urlsafe_b64encode(told_ms.to_bytes(6) + number.to_bytes(6)).decode()
+
+
+def new_id() -> str:
+    return f"ent_test{next(unique_numbers):08d}"
+
+
+def terms(
+    seat_count: int = 100,
+    hard_cap: int | None = 120,
+    *,
+    status: str = "active",
+    valid_from: int = 0,
+    valid_until: int | None = None,
+    lease: int | None = None,
+) -> SeatTerms:
+    return SeatTerms(seat_count, hard_cap, status, valid_from, valid_until, lease)
+
+
+def change(now_ms: int = NOW_MS, actor: str = "key_test") -> Change:
+    return Change(actor, f"req-{next(unique_numbers)}", now_ms)
+
+
+def make_page(door: Table, entitlement_id: str, valid: SeatTerms) -> None:
+    reply = door.execute(new_page(entitlement_id, valid, change()))
+    assert isinstance(reply, Accepted)
+
+
+def read_page(door: Table, entitlement_id: str) -> Item:
+    item = door.execute(Get(ledger_key(entitlement_id)))
+    assert item is not None
+    return dict(item)

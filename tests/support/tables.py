@@ -1,0 +1,123 @@
+"""Tables on DynamoDB Local, and clients of them that have a role or fail."""
+
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import urllib3
+from botocore.credentials import Credentials
+
+from local.dynamodb import table_properties
+from local.stack import client
+from shared.dynamodb.client import Table
+from tests.support import roles
+
+
+def create_table(url: str) -> str:
+    """A fresh table on an engine, with the schema of the template; its name."""
+    name = f"table-{uuid.uuid4().hex[:12]}"
+    client(url, "dynamodb").create_table(TableName=name, **table_properties())
+    return name
+
+
+def delete_table(url: str, name: str) -> None:
+    """The engine grows slow with the tables that nobody needs any more."""
+    client(url, "dynamodb").delete_table(TableName=name)
+
+
+_own = threading.local()
+
+
+class RoleTable(Table):
+    """A door that may do what a role of the template allows, while `role` names one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # A busy engine may take longer than DynamoDB ever does.
+        self._http = urllib3.connection_from_url(
+            self._endpoint, maxsize=32, timeout=600, retries=False
+        )
+
+    role = ""  # of every thread, unless one has a role of its own
+    most_a_page: int | None = (
+        None  # where DynamoDB ends a page of a query, however much is asked for
+    )
+    is_patient = True  # no request of a test is late because its machine is slow
+
+    def answer_within(self, seconds: float, *, is_background: bool = False) -> None:
+        if self.is_patient:
+            seconds, is_background = float("inf"), False
+        super().answer_within(seconds, is_background=is_background)
+
+    def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
+        role = getattr(_own, "role", "") or self.role
+        if role and (reason := roles.refusal(role, operation, payload)):
+            return 400, {"__type": "com.amazon#AccessDeniedException", "message": reason}
+        if self.most_a_page and operation == "Query":
+            body = json.loads(payload)
+            body["Limit"] = min(body.get("Limit", self.most_a_page), self.most_a_page)
+            payload = json.dumps(body).encode()
+        return super()._send(operation, payload)
+
+
+@contextmanager
+def this_thread_as(role: str) -> Iterator[None]:
+    """Within, every door may do in this thread what this role may."""
+    kept, _own.role = getattr(_own, "role", ""), role
+    try:
+        yield
+    finally:
+        _own.role = kept
+
+
+@contextmanager
+def acting_as(role: str, door: Table) -> Iterator[None]:
+    """Within, the door may do what this role may."""
+    assert isinstance(door, RoleTable)
+    kept, door.role = door.role, role
+    try:
+        yield
+    finally:
+        door.role = kept
+
+
+def open_door(url: str, name: str, meter: Callable[[str, float], None] | None = None) -> RoleTable:
+    return RoleTable(
+        name, region="us-east-1", endpoint=url, credentials=Credentials("test", "test"), meter=meter
+    )
+
+
+class Crash(BaseException):
+    """The process is gone between two calls."""
+
+
+class FaultyTable(RoleTable):
+    """A door that fails once, at its n-th HTTP call (from 0), in one of three ways.
+
+    `lost`: the call takes place, its answer does not arrive. `before` and `after`: the process
+    ends before the call, or after it.
+    """
+
+    fault: tuple[int, str] | None = None
+    calls = 0
+
+    def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
+        number, self.calls = self.calls, self.calls + 1
+        point, kind = self.fault or (-1, "")
+        if number == point and kind == "before":
+            raise Crash
+        answer = super()._send(operation, payload)
+        if number == point and kind == "after":
+            raise Crash
+        if number == point and kind == "lost":
+            raise urllib3.exceptions.ReadTimeoutError(None, None, "the answer was lost")  # type: ignore[arg-type]
+        return answer
+
+
+def faulty_door(url: str, name: str) -> FaultyTable:
+    return FaultyTable(
+        name, region="us-east-1", endpoint=url, credentials=Credentials("test", "test")
+    )

@@ -21,9 +21,9 @@ from shared.dynamodb.requests import (
     Cancelled,
     Get,
     Item,
+    Operation,
     Pause,
     Put,
-    Steps,
     Transact,
     Update,
 )
@@ -55,7 +55,7 @@ class Limit:
         self.owner = f"ent_bench{bench.requests:011d}"
         self.key = usage_key(self.owner, "exports")
         terms = UsageTerms(purchased, cap, "monthly", "UTC", "active", 0, None)
-        bench.door.execute(new_counter(self.owner, "exports", terms, bench.change()))
+        bench.dynamodb.execute(new_counter(self.owner, "exports", terms, bench.change()))
         self.numbers = itertools.count()
         self._process = threading.local()
 
@@ -85,7 +85,7 @@ class Limit:
             self.owner, "exports", key or self.request(), quantity, change, busy_leaf=leaf
         )
         try:
-            outcome = self.bench.door.run(operation)
+            outcome = self.bench.dynamodb.run(operation)
         except problems.HardCapReached as denied:
             return denied
         if outcome.counter:
@@ -122,7 +122,7 @@ def measure_usage(bench: Any) -> dict[str, float]:
     put("busy.unhinted", limit.consume)
     put(
         "correction",
-        lambda: bench.door.run(
+        lambda: bench.dynamodb.run(
             corrections.correct(
                 limit.owner, "exports", "correction00", -1, "a test", bench.change()
             )
@@ -158,11 +158,11 @@ def _other_counter(bench: Any) -> tuple[Key, Any]:
         "actor": "key_abcdefghijklmnop",
         "text": "x" * 250,
     }
-    bench.door.execute(Put(key, item))
+    bench.dynamodb.execute(Put(key, item))
     return key, itertools.count()
 
 
-def optimistic(key: Key, request: str, seen: dict[str, int]) -> Steps[int]:
+def optimistic(key: Key, request: str, seen: dict[str, int]) -> Operation[int]:
     """A transaction of counter and request, tried again until the counter is as it was seen."""
     for attempt in range(1, ATTEMPTS):
         left, seq = seen["left"], seen["seq"]
@@ -187,7 +187,7 @@ def optimistic(key: Key, request: str, seen: dict[str, int]) -> Steps[int]:
     raise problems.Contention
 
 
-def claimed(key: Key, request: str) -> Steps[int]:
+def claimed(key: Key, request: str) -> Operation[int]:
     """The request's item, the counter, the answer: three plain writes."""
     kept = Key(f"{key.pk}#{request}", "REQUEST")
     yield Put(kept, {"quantity": 1}, "attribute_not_exists(pk)")
@@ -208,8 +208,11 @@ def _measure_others(bench: Any) -> dict[str, float]:
     key, _ = _other_counter(bench)
     results: dict[str, float] = {}
     for name, work in (
-        ("optimistic", lambda: bench.door.run(optimistic(key, "a", {"left": 2 * 10**6, "seq": 1}))),
-        ("claimed", lambda: bench.door.run(claimed(key, "b"))),
+        (
+            "optimistic",
+            lambda: bench.dynamodb.run(optimistic(key, "a", {"left": 2 * 10**6, "seq": 1})),
+        ),
+        ("claimed", lambda: bench.dynamodb.run(claimed(key, "b"))),
     ):
         trips, units = bench.count(work)
         results[f"consume.{name}.round_trips"] = trips
@@ -232,12 +235,12 @@ def measure_contention(bench: Any, rate: Callable[[int, Callable[[int], Any]], f
             _: int, key: Key = key, numbers: Any = numbers, process: Any = process
         ) -> None:
             seen = process.__dict__.setdefault("seen", {"left": 2 * 10**6, "seq": 1})
-            bench.door.run(optimistic(key, f"r{next(numbers)}", seen))
+            bench.dynamodb.run(optimistic(key, f"r{next(numbers)}", seen))
 
         other, more = _other_counter(bench)
 
         def one_claimed(_: int, key: Key = other, numbers: Any = more) -> None:
-            bench.door.run(claimed(key, f"r{next(numbers)}"))
+            bench.dynamodb.run(claimed(key, f"r{next(numbers)}"))
 
         works: dict[str, Callable[[int], Any]] = {
             "busy": lambda _, limit=busy: limit.consume(),  # type: ignore[misc]
@@ -246,11 +249,11 @@ def measure_contention(bench: Any, rate: Callable[[int, Callable[[int], Any]], f
             "claimed": one_claimed,
         }
         for name, work in works.items():
-            before = bench.door.sent
+            before = bench.dynamodb.sent
             rates[name].append(rate(THREADS_CALLS, work))
-            calls[name].append((bench.door.sent - before) / THREADS_CALLS)
+            calls[name].append((bench.dynamodb.sent - before) / THREADS_CALLS)
         for limit in (busy, timed):
-            counter = Counter.of(bench.door.execute(Get(limit.key)))
+            counter = Counter.of(bench.dynamodb.execute(Get(limit.key)))
             assert counter.used == 2 * LEAF + THREADS_CALLS
     return (
         {name: statistics.median(values) for name, values in rates.items()},

@@ -1,4 +1,4 @@
-"""Which client should stand at the door to DynamoDB: `python -m benchmarks.doors`.
+"""Which client should stand at the client to DynamoDB: `python -m benchmarks.clients`.
 
 The same conditional update through each candidate, on a small counter and on a ledger page of 128
 seats; CPU of this process, as a ratio to plain boto3 on the counter. pydynox takes part when it
@@ -27,7 +27,7 @@ from rich.table import Table as Grid
 
 from benchmarks.run import Bench
 from local.dynamodb import DynamoDBLocal
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key, ledger_key
 from shared.dynamodb.requests import Update, Value
 from shared.seats.terms import SeatTerms
@@ -69,12 +69,14 @@ def contestants(bench: Bench, page: Key) -> dict[str, Callable[[str], Any]]:
 
         return update
 
-    door = Table("bench", region="us-east-1", endpoint=url, credentials=Credentials("test", "test"))
+    dynamodb = DynamoDBClient(
+        "bench", region="us-east-1", endpoint=url, credentials=Credentials("test", "test")
+    )
 
     def ours(what: str) -> Any:
         expression, condition = UPDATES[what]
         values: dict[str, Value] = {":one": 1, ":cap": 10**9}
-        return door.execute(Update(keys[what], expression, condition, {}, values))
+        return dynamodb.execute(Update(keys[what], expression, condition, {}, values))
 
     found = {name: sdk(client) for name, client in clients.items()}
     found["botocore's signer, urllib3"] = ours

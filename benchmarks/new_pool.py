@@ -27,7 +27,7 @@ def new_pages(
             "pages": pages,
             "page": place.number,
             "allowance": allowance,
-            "roomKey": place.room if allowance else None,
+            "roomKey": place.capacity_partition if allowance else None,
             "sweepKey": pool_sweep(entitlement_id),
         }
         items.append((place.key, page))

@@ -68,7 +68,7 @@ class _Pool:
         else:
             items = new_pages(self.owner, terms, self.pages, change)
         puts = [(key, self._filled(key, item, seats, held)) for key, item in items]
-        bench.door.execute(BatchPut(tuple(puts)))
+        bench.dynamodb.execute(BatchPut(tuple(puts)))
 
     def place(self, key: str) -> Place:
         return Place.of(self.owner, key, self.pages if self.pages > 1 else None)
@@ -87,13 +87,13 @@ class _Pool:
 
     def page(self, seat_id: str) -> Page:
         place = self.place(seat_key(self.owner, seat_id))
-        return Page.of(self.bench.door.execute(Get(place.key)))
+        return Page.of(self.bench.dynamodb.execute(Get(place.key)))
 
     def take(self, seat_id: str, change: Change | None = None) -> Any:
         change = change or self.bench.change()
         holder = Holder(seat_id, "Alice Example", {"device": "mbp-13"})
         stamp = self.bench.stamps.next(change.now_ms)
-        return self.bench.door.run(
+        return self.bench.dynamodb.run(
             activation.take(self.owner, holder, change, stamp, memory=self.memory),
             lambda: change.now_ms,
         )
@@ -108,7 +108,7 @@ class _Pool:
     def release(self, grant: Grant) -> Any:
         named = activation_id(grant.key, grant.seat.stamp)
         operation = release_grant(self.owner, named, self.bench.change(), memory=self.memory)
-        return self.bench.door.run(operation)
+        return self.bench.dynamodb.run(operation)
 
 
 def _measure(bench: Any, cap: int) -> dict[str, float]:
@@ -156,7 +156,7 @@ def _sum(bench: Any, cap: int) -> dict[str, float]:
     limits = {"seatCount": cap, "hardCap": cap, "terms": {"status": "active", "validFrom": 0}}
     terms = SeatTerms(cap, cap, "active", 0, None, LEASE)
     first = Page.of(dict(new_page(owner, terms, bench.change()).item))
-    bench.door.execute(totals.first(owner, first, 1, limits, bench.change().now_ms))
+    bench.dynamodb.execute(totals.first(owner, first, 1, limits, bench.change().now_ms))
     seqs = itertools.count(AGE)
 
     def count(changes: int) -> None:
@@ -164,7 +164,7 @@ def _sum(bench: Any, cap: int) -> dict[str, float]:
         seat = {"kind": "activated", "key": "x" * 12, "overdraft": False, "at": made.now_ms}
         told = made.record("activated") | {"seats": [seat]}
         before = seq - 1 if seq > AGE else 0
-        bench.door.run(
+        bench.dynamodb.run(
             seat_totals.count(
                 owner, [Told(page, seq, before, 60, told) for page in numbers[:changes]]
             )

@@ -2,7 +2,7 @@
 
 The page is opened by a new browser context each time, as by somebody who was never here: until the
 state is drawn, and until the graph is. Times are medians, also told as ratios to a bare call of
-/health by the same browser. Reads are counted at the table's door.
+/health by the same browser. Reads are counted at the table's client.
 """
 
 import shutil
@@ -23,7 +23,7 @@ from local.seed_history import Past
 from local.stack import Stack, deploy
 from shared.api import app, request
 from shared.clock import now_ms, to_rfc3339
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.requests import BatchGet, Found, Get
 from tests.support.requests import event
 
@@ -32,7 +32,7 @@ DAYS = 60
 DAY_MS = 86_400_000
 
 
-class CountingTable(Table):
+class CountingTable(DynamoDBClient):
     """Counts round trips and items of what passes through."""
 
     trips = 0
@@ -90,7 +90,7 @@ def open_page(browser: Browser, url: str) -> tuple[float, float, float, int]:
 
 def reads(stack: Stack, link: str) -> list[tuple[str, int, int]]:
     """What each piece of the page's data reads: name, round trips, items."""
-    door = CountingTable(
+    dynamodb = CountingTable(
         stack.outputs["TableName"],
         region=REGION,
         endpoint=stack.emulator.url,
@@ -103,15 +103,15 @@ def reads(stack: Stack, link: str) -> list[tuple[str, int, int]]:
         "getPortalDenials": denials.read,
         "getPortalForecast": forecast.read,
     }
-    serve = app.serve(routes, app.Context({}, door))
+    serve = app.serve(routes, app.Context({}, dynamodb))
     token = link.partition("#")[2]
 
     def call(route: str, query: dict[str, str]) -> tuple[int, int]:
         serve(event("GET /v1/portal", key=token), None)  # the link is known now
-        door.trips = door.items = 0
+        dynamodb.trips = dynamodb.items = 0
         answer = serve(event(route, query=query, key=token), None)
         assert answer["statusCode"] == 200, answer
-        return door.trips, door.items
+        return dynamodb.trips, dynamodb.items
 
     told = []
     for name, days in (("24 hours", 1), ("7 days", 7), ("30 days", 30), ("12 months", 365)):

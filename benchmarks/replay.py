@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 
 # Medians in milliseconds and sigma of a log-normal distribution (docs/scale.md): p99 is 2.1 times
 # the median of a plain call, and 3.7 times that of a transaction.
@@ -55,8 +55,8 @@ asyncio.run(main())
 """
 
 
-class Recording(Table):
-    """A door that keeps what the engine answered to each request."""
+class Recording(DynamoDBClient):
+    """A client that keeps what the engine answered to each request."""
 
     answers: dict[str, str]
 

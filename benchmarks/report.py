@@ -26,7 +26,7 @@ from rich.table import Table as Grid
 
 from local.dynamodb import DynamoDBLocal, table_properties
 from local.stack import client
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     SEATS,
     Key,
@@ -169,24 +169,24 @@ def _quarter(
 
 def seed(url: str, name: str, numbers: range, *, is_quiet: bool) -> int:
     """Write entitlements; how many items."""
-    doors = [open_door(url, name) for _ in range(4)]
+    clients = [open_client(url, name) for _ in range(4)]
 
     def write(part: tuple[int, list[int]]) -> int:
         which, mine = part
         found = [item for number in mine for item in entitlement_of(number, is_quiet=is_quiet)]
-        doors[which % len(doors)].execute(BatchPut(tuple(found)))
+        clients[which % len(clients)].execute(BatchPut(tuple(found)))
         return len(found)
 
     rest, parts = iter(numbers), list[tuple[int, list[int]]]()
     while part := list(islice(rest, 10)):
         parts.append((len(parts), part))
-    with ThreadPoolExecutor(len(doors)) as pool:
+    with ThreadPoolExecutor(len(clients)) as pool:
         return sum(pool.map(write, parts))
 
 
-def open_door(url: str, name: str, meter: Any = None) -> Table:
-    """A door to a table of the engine."""
-    return Table(
+def open_client(url: str, name: str, meter: Any = None) -> DynamoDBClient:
+    """A client to a table of the engine."""
+    return DynamoDBClient(
         name, region="us-east-1", endpoint=url, credentials=Credentials("test", "test"), meter=meter
     )
 
@@ -231,9 +231,9 @@ def make_report(
         spent["calls"] += 1
         spent["units"] += units
 
-    door = open_door(url, name, meter)
+    dynamodb = open_client(url, name, meter)
     jobs: list[pipeline.Job] = []
-    work = pipeline.Work(door, FolderStore("bench"), jobs.extend, pipeline.Mailing("", ()))
+    work = pipeline.Work(dynamodb, FolderStore("bench"), jobs.extend, pipeline.Mailing("", ()))
     period = Period(MONTH, NEXT, NEXT, MONTH - 30 * DAY)
     filters = {"product": product} if product else {}
     item = api.item_of(
@@ -248,7 +248,7 @@ def make_report(
         public_url="",
         now_ms=NEXT,
     )
-    door.execute(Put(report_key(item["reportId"]), item))
+    dynamodb.execute(Put(report_key(item["reportId"]), item))
     steps: dict[str, dict[str, float]] = {}
     todo: list[pipeline.Job] = [{"reportId": item["reportId"], "step": "plan"}]
     while todo:

@@ -28,7 +28,7 @@ from local.emulator import LocalError
 from shared import problems
 from shared.api.auth import hash_key
 from shared.audit import Change
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key, ledger_key
 from shared.dynamodb.marshalling import to_wire
 from shared.dynamodb.requests import Refused, Request, Transact, Update
@@ -46,11 +46,11 @@ NOW_MS = 2_500_000_000_000  # later than the machine's clock, so that time stand
 WARM_CALLS = 400
 INIT_RUNS = 9
 THREADS = 16
-ROOMS = build.ROOMS
+FUNCTIONS = build.FUNCTIONS
 
 
 class Meter:
-    """Counts the calls of a door and the units they consumed."""
+    """Counts the calls of a client and the units they consumed."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -76,7 +76,7 @@ class Bench:
             TableName="bench", Item={"pk": {"S": "BARE"}, "sk": {"S": "BARE"}, "n": {"N": "0"}}
         )
         self.meter = Meter()
-        self.door = MeteredTable(
+        self.dynamodb = MeteredTable(
             "bench",
             region="us-east-1",
             endpoint=engine.url,
@@ -91,11 +91,11 @@ class Bench:
         self.requests += 1
         owner = f"ent_bench{self.requests:011d}"
         valid = terms._replace(seat_count=128, hard_cap=128)
-        self.door.execute(new_page(owner, valid, self.change(now_ms)))
+        self.dynamodb.execute(new_page(owner, valid, self.change(now_ms)))
         for number in range(used):
             self.take(owner, f"user{number}@example.com", now_ms=now_ms)
         write = page_terms(owner, terms, self.change(now_ms), lease_changed=False)
-        self.door.execute(Transact((write,)))
+        self.dynamodb.execute(Transact((write,)))
         return owner
 
     def change(self, now_ms: int = NOW_MS) -> Change:
@@ -107,7 +107,7 @@ class Bench:
         stamp = self.stamps.next(now_ms)
         change = self.change(now_ms)
         try:
-            return self.door.run(
+            return self.dynamodb.run(
                 activation.take(owner, holder, change, stamp, expect_overdraft=hint)
             )
         except problems.HardCapReached as denied:
@@ -122,12 +122,12 @@ class Bench:
     def count(self, work: Callable[[], Any]) -> tuple[int, float]:
         """Round trips and write units of one piece of work, refused writes included."""
         self.meter.calls, self.meter.writes = 0, 0.0
-        self.door.refused = 0.0
+        self.dynamodb.refused = 0.0
         work()
-        return self.meter.calls, self.meter.writes + self.door.refused
+        return self.meter.calls, self.meter.writes + self.dynamodb.refused
 
 
-class MeteredTable(Table):
+class MeteredTable(DynamoDBClient):
     """Counts refused writes too.
 
     A refused write is charged like a write of the item that is there, but the engine reports no
@@ -192,7 +192,7 @@ def measure_operations(bench: Bench) -> dict[str, float]:
     named = activation_id(grant.key, grant.seat.stamp)
 
     def give_back() -> Any:
-        return bench.door.run(release_grant(owner, named, bench.change()))
+        return bench.dynamodb.run(release_grant(owner, named, bench.change()))
 
     put("release", bench.count(give_back))
     put("release.repeated", bench.count(give_back))
@@ -208,7 +208,7 @@ def measure_sweep(bench: Bench) -> dict[str, float]:
     owner = bench.page(3, SeatTerms(100, 120, "active", 0, None, 8 * 3600))
     key = ledger_key(owner)
     later = NOW_MS + 61_000
-    trips, units = bench.count(lambda: bench.door.run(sweep_page(key, bench.change(later))))
+    trips, units = bench.count(lambda: bench.dynamodb.run(sweep_page(key, bench.change(later))))
     return {"sweep.correction.round_trips": trips, "sweep.correction.write_units": units}
 
 
@@ -235,14 +235,14 @@ def measure_textbook(bench: Bench) -> dict[str, float]:
 
 
 def measure_throughput(bench: Bench) -> dict[str, float]:
-    """Sixteen threads, in turn: ratios to bare conditional updates, by boto3 and by our door."""
-    rates: dict[str, list[float]] = {"bare": [], "door": [], "ledger": [], "transaction": []}
+    """Sixteen threads, in turn: ratios to bare conditional updates, by boto3 and by our client."""
+    rates: dict[str, list[float]] = {"bare": [], "client": [], "ledger": [], "transaction": []}
     counter = Key("BARE", "BARE")
     bare = Update(counter, "SET n = n + :one", "n < :cap", {}, {":one": 1, ":cap": 10**9})
-    bench.door.stop_metering()
+    bench.dynamodb.stop_metering()
     for round_number in range(3):
         rates["bare"].append(_rate(120, lambda number: bare_update(bench.client)))
-        rates["door"].append(_rate(120, lambda number: bench.door.execute(bare)))
+        rates["client"].append(_rate(120, lambda number: bench.dynamodb.execute(bare)))
         owner = bench.page(0, SeatTerms(100, 120, "active", 0, None, 8 * 3600))
         rates["ledger"].append(
             _rate(120, lambda number, owner=owner: bench.take(owner, f"u{number}"))  # type: ignore[misc]
@@ -259,7 +259,7 @@ def measure_throughput(bench: Bench) -> dict[str, float]:
         },
         "consume.timed.throughput.per_second": consumed["timed"],
         "ledger.throughput.ratio": medians["ledger"] / medians["bare"],
-        "ledger.throughput.door.ratio": medians["ledger"] / medians["door"],
+        "ledger.throughput.client.ratio": medians["ledger"] / medians["client"],
         "transaction.throughput.ratio": medians["transaction"] / medians["bare"],
         "ledger.throughput.per_second": medians["ledger"],
     }
@@ -407,21 +407,24 @@ def measure_init() -> dict[str, float]:
     """Start-up of each packaged function, against a boto3 client's, both less bare Python."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rooms = build.build_rooms(folder)
-        build.compile_bytecode(rooms)
+        folders = build.build_functions(folder)
+        build.compile_bytecode(folders)
         commands = {"python": "pass", "boto3": "import boto3; boto3.client('dynamodb')"}
-        commands |= {room: f"import functions.{room}.handler" for room in ROOMS}
+        commands |= {function: f"import functions.{function}.handler" for function in FUNCTIONS}
         times: dict[str, list[float]] = {what: [] for what in commands}
         for turn in range(INIT_RUNS + 1):
             for what, command in commands.items():
-                cwd = folder / what if what in ROOMS else folder
+                cwd = folder / what if what in FUNCTIONS else folder
                 started = time.perf_counter()
                 subprocess.run([sys.executable, "-c", command], cwd=cwd, check=True)
                 if turn:  # the first turn fills the file cache
                     times[what].append(time.perf_counter() - started)
     medians = {what: statistics.median(values) for what, values in times.items()}
     baseline = medians["boto3"] - medians["python"]
-    return {f"{room}.init.ratio": (medians[room] - medians["python"]) / baseline for room in ROOMS}
+    return {
+        f"{function}.init.ratio": (medians[function] - medians["python"]) / baseline
+        for function in FUNCTIONS
+    }
 
 
 # --- Cost -----------------------------------------------------------------------------------------
@@ -500,9 +503,9 @@ def main() -> None:
         results |= measure_operations(bench)
         console.print("measuring notify and deliver ...")
         with _quiet():
-            results |= stream.measure_notify(bench.door, bench.meter, bench.bare_put, NOW_MS)
-            results |= stream.measure_reader(engine.url, bench.door.name, NOW_MS)
-            results |= stream.measure_deliver(bench.door, NOW_MS)
+            results |= stream.measure_notify(bench.dynamodb, bench.meter, bench.bare_put, NOW_MS)
+            results |= stream.measure_reader(engine.url, bench.dynamodb.name, NOW_MS)
+            results |= stream.measure_deliver(bench.dynamodb, NOW_MS)
         results |= estimate_cost(results)
         console.print("measuring the warm handler ...")
         results |= measure_warm(bench)

@@ -28,7 +28,7 @@ from local.stack import deploy
 from shared import aws
 from shared.audit import Change
 from shared.clock import EPOCH
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import entitlement_key, ledger_key, webhook_key, webhook_secret_key
 from shared.dynamodb.marshalling import to_wire
 from shared.dynamodb.requests import BatchPut, Get, Item, Put
@@ -86,26 +86,26 @@ def _sink() -> Iterator[None]:
 # --- notify ---------------------------------------------------------------------------------------
 
 
-def make_records(door: Table, now_ms: int) -> list[dict[str, Any]]:
+def make_records(dynamodb: DynamoDBClient, now_ms: int) -> list[dict[str, Any]]:
     """The stream records of a page on which 100 people come, and then come and go."""
     owner = "ent_benchstream"
     item = entitlement_item(owner, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms)
-    door.execute(Put(entitlement_key(owner), item))
+    dynamodb.execute(Put(entitlement_key(owner), item))
     key = ledger_key(owner)
-    door.execute(new_page(owner, seat_terms(DOCUMENT), Change("k", "r0", now_ms)))
-    images = [door.execute(Get(key))]
+    dynamodb.execute(new_page(owner, seat_terms(DOCUMENT), Change("k", "r0", now_ms)))
+    images = [dynamodb.execute(Get(key))]
     held: list[str] = []
     for number in range(RECORDS):
         made = Change("key_abcdefghijklmnop", f"request-{number:08d}=", now_ms + number * 1000)
         if number >= 100 and number % 2:
-            door.run(release_grant(owner, held.pop(0), made))
+            dynamodb.run(release_grant(owner, held.pop(0), made))
         else:
             stamp = (made.now_ms - EPOCH * 1000) * 100
             holder = Holder(f"user{number % 130}@example.com", "Alice", {"device": "mbp"})
-            grant = door.run(activation.take(owner, holder, made, stamp))
+            grant = dynamodb.run(activation.take(owner, holder, made, stamp))
             if grant.is_new:
                 held.append(activation_id(grant.key, grant.seat.stamp))
-        images.append(door.execute(Get(key)))
+        images.append(dynamodb.execute(Get(key)))
     wire = [{name: to_wire(value) for name, value in image.items()} for image in images]
     keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
     return [
@@ -123,16 +123,16 @@ def make_records(door: Table, now_ms: int) -> list[dict[str, Any]]:
 
 
 def measure_notify(
-    door: Table, meter: Any, bare: Callable[[], None], now_ms: int
+    dynamodb: DynamoDBClient, meter: Any, bare: Callable[[], None], now_ms: int
 ) -> dict[str, float]:
     """Records a second, by batches of 100, and as a ratio to bare put_items of boto3."""
-    records = make_records(door, now_ms)
-    outlets = Outlets("bus", "queue", door)
+    records = make_records(dynamodb, now_ms)
+    outlets = Outlets("bus", "queue", dynamodb)
     meter.calls, meter.reads, meter.writes = 0, 0.0, 0.0
     with _sink():
         started = time.perf_counter()
         for start in range(0, len(records), BATCH):
-            batch = Batch(door, outlets, 900_000, now_ms, sends_mail=False)
+            batch = Batch(dynamodb, outlets, 900_000, now_ms, sends_mail=False)
             failed = batch.process(records[start : start + BATCH])
             assert failed is None
         spent = time.perf_counter() - started
@@ -159,7 +159,7 @@ ROUNDS = 4
 
 
 def _grants(
-    door: Table, prefix: str, owners: int, each: int, now_ms: int
+    dynamodb: DynamoDBClient, prefix: str, owners: int, each: int, now_ms: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Stream records: of so many entitlements as they were made, and of so many grants in each."""
     begun: list[dict[str, Any]] = []
@@ -167,17 +167,17 @@ def _grants(
     for number in range(owners):
         owner = f"ent_{prefix}{number:04d}"
         item = entitlement_item(owner, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms)
-        door.execute(Put(entitlement_key(owner), item))
+        dynamodb.execute(Put(entitlement_key(owner), item))
         key = ledger_key(owner)
-        door.execute(new_page(owner, seat_terms(DOCUMENT), Change("k", "r", now_ms)))
-        images = [door.execute(Get(key))]
+        dynamodb.execute(new_page(owner, seat_terms(DOCUMENT), Change("k", "r", now_ms)))
+        images = [dynamodb.execute(Get(key))]
         for count in range(each):
             made = Change("key_abcdefghijklmnop", f"request-{count:08d}=", now_ms + count * 1000)
             stamp = (made.now_ms - EPOCH * 1000) * 100
-            door.run(
+            dynamodb.run(
                 activation.take(owner, Holder(f"user{count}@example.com", "Alice", {}), made, stamp)
             )
-            images.append(door.execute(Get(key)))
+            images.append(dynamodb.execute(Get(key)))
         wire = [{name: to_wire(value) for name, value in image.items()} for image in images]
         keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
         begun.append({"dynamodb": {"Keys": keys, "SequenceNumber": "0", "NewImage": wire[0]}})
@@ -214,9 +214,11 @@ def measure_reader(engine_url: str, name: str, now_ms: int) -> dict[str, float]:
         ("farc", "one_entitlement", 1, BATCH, WORKERS),
     ):
 
-        def process(door: Table, given: list[dict[str, Any]], many: int = at_once) -> None:
-            outlets = Outlets("bus", "queue", door)
-            batch = Batch(door, outlets, 900_000, now_ms, sends_mail=False, at_once=many)
+        def process(
+            dynamodb: DynamoDBClient, given: list[dict[str, Any]], many: int = at_once
+        ) -> None:
+            outlets = Outlets("bus", "queue", dynamodb)
+            batch = Batch(dynamodb, outlets, 900_000, now_ms, sends_mail=False, at_once=many)
             assert batch.process(given) is None
 
         spent, used, read = 0.0, 0.0, 0
@@ -228,7 +230,7 @@ def measure_reader(engine_url: str, name: str, now_ms: int) -> dict[str, float]:
                 recording.answers = {}
                 process(recording, records)
                 with replaying(recording.answers) as url:
-                    far = Table(name, endpoint=url, **settings)
+                    far = DynamoDBClient(name, endpoint=url, **settings)
                     os.sched_setaffinity(0, {min(cores)})
                     try:
                         cpu, started = time.process_time(), time.perf_counter()
@@ -281,14 +283,14 @@ def loopback(pause: float) -> Iterator[str]:
         process.kill()
 
 
-def _messages(door: Table, url: str, prefix: str, now_ms: int) -> list[dict[str, Any]]:
+def _messages(dynamodb: DynamoDBClient, url: str, prefix: str, now_ms: int) -> list[dict[str, Any]]:
     """One message for each of a thousand endpoints."""
     messages = []
     for number in range(MESSAGES):
         webhook_id = f"whk_{prefix}{number}"
         endpoint: Item = {"url": url, "eventTypes": ["*"], "enabled": True, "version": 1}
         secret: Item = {"current": "whsec_c2VjcmV0c2VjcmV0c2VjcmV0"}
-        door.execute(
+        dynamodb.execute(
             BatchPut(
                 (
                     (webhook_key(webhook_id), endpoint),
@@ -302,9 +304,9 @@ def _messages(door: Table, url: str, prefix: str, now_ms: int) -> list[dict[str,
     return messages
 
 
-def _deliver(door: Table, messages: list[dict[str, Any]]) -> tuple[float, float]:
+def _deliver(dynamodb: DynamoDBClient, messages: list[dict[str, Any]]) -> tuple[float, float]:
     """CPU and wall seconds of delivering messages in batches of 100."""
-    deliveries = Deliveries(door, "queue", frozenset({"127.0.0.1"}))
+    deliveries = Deliveries(dynamodb, "queue", frozenset({"127.0.0.1"}))
     cpu, wall = time.process_time(), time.perf_counter()
     for start in range(0, len(messages), BATCH):
         deadline = time.time_ns() // 1_000_000 + 60_000
@@ -329,13 +331,13 @@ def _bare_posts(url: str) -> float:
     return time.process_time() - cpu
 
 
-def measure_deliver(door: Table, now_ms: int) -> dict[str, float]:
+def measure_deliver(dynamodb: DynamoDBClient, now_ms: int) -> dict[str, float]:
     """Deliveries a second and core, and how long a thousand endpoints of 100 ms take."""
     with loopback(0) as url:
-        cpu, _ = _deliver(door, _messages(door, url, "fast", now_ms))
+        cpu, _ = _deliver(dynamodb, _messages(dynamodb, url, "fast", now_ms))
         bare = _bare_posts(url)
     with loopback(ENDPOINT_SECONDS) as url:
-        _, wall = _deliver(door, _messages(door, url, "slow", now_ms))
+        _, wall = _deliver(dynamodb, _messages(dynamodb, url, "slow", now_ms))
     return {
         "deliver.per_second_and_core": MESSAGES / cpu,
         "deliver.cpu.ratio": cpu / bare,

@@ -20,7 +20,7 @@ from local.emulator import ACCESS_KEY, REGION, SECRET_KEY, LocalError
 from shared.api.auth import new_id
 from shared.audit import Change
 from shared.clock import EPOCH, day_of, to_rfc3339, zone_of
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import entitlement_key
 from shared.dynamodb.requests import Put
 from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
@@ -68,7 +68,7 @@ class Past:
     """The past of one entitlement, from `days` before `now_ms` until shortly before it."""
 
     def __init__(self, url: str, table_name: str, now_ms: int, days: int) -> None:
-        self._door = Table(
+        self._dynamodb = DynamoDBClient(
             table_name,
             region=REGION,
             endpoint=url,
@@ -85,7 +85,7 @@ class Past:
 
     def _run(self, operation: Any, at: int) -> Any:
         """Drive an operation; its clock says `at`."""
-        return self._door.run(operation, lambda: at, waits=False)
+        return self._dynamodb.run(operation, lambda: at, waits=False)
 
     def _change(self, at: int) -> Change:
         self._number += 1
@@ -101,10 +101,10 @@ class Past:
         }
         made = self._change(start + 1_000)
         item = entitlement_item(self.id, document, version=1, created_at=start, now_ms=start)
-        self._door.execute(Put(entitlement_key(self.id), item))
-        self._door.execute(new_page(self.id, seat_terms(document), made))
+        self._dynamodb.execute(Put(entitlement_key(self.id), item))
+        self._dynamodb.execute(new_page(self.id, seat_terms(document), made))
         for key, terms in usage_terms(document).items():
-            self._door.execute(new_counter(self.id, key, terms, made))
+            self._dynamodb.execute(new_counter(self.id, key, terms, made))
 
     def live(self) -> None:
         """Everything that happened, in its order."""

@@ -126,7 +126,7 @@ def _upload_code(stack: Stack, template: adapt.Template) -> None:
     with tempfile.TemporaryDirectory(prefix="overdraft-") as name:
         folder = Path(name)
         try:
-            build.build_rooms(folder)
+            build.build_functions(folder)
         except build.BuildError as error:
             raise LocalError(str(error)) from None
         build.compile_bytecode([folder])
@@ -135,10 +135,10 @@ def _upload_code(stack: Stack, template: adapt.Template) -> None:
             for member in ("CodeUri", "ContentUri"):
                 if member not in properties:
                     continue
-                room = Path(properties[member]).name
-                key = f"{room}.zip"
-                if (folder / room).exists():
-                    s3.put_object(Bucket=BUCKET, Key=key, Body=_zip(folder / room))
+                function = Path(properties[member]).name
+                key = f"{function}.zip"
+                if (folder / function).exists():
+                    s3.put_object(Bucket=BUCKET, Key=key, Body=_zip(folder / function))
                 properties[member] = f"s3://{BUCKET}/{key}"
 
 

@@ -1,6 +1,6 @@
 """Clients of other AWS services, for rooms where a caller does not wait for the start-up.
 
-botocore without boto3: what boto3 adds is not used here. DynamoDB has a door of its own
+botocore without boto3: what boto3 adds is not used here. DynamoDB has a client of its own
 (`table.py`).
 """
 

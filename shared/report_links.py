@@ -8,14 +8,14 @@ from typing import Any
 
 from shared import signed_tokens
 from shared.clock import to_rfc3339
-from shared.dynamodb.requests import Item, Steps
+from shared.dynamodb.requests import Item, Operation
 
 SECONDS = 7 * 86_400
 CONTEXT = "report"
 SECRET = "report-link"  # noqa: S105 - its name
 
 
-def make(report: Item, public_url: str, now_ms: int) -> Steps[dict[str, dict[str, Any]]]:
+def make(report: Item, public_url: str, now_ms: int) -> Operation[dict[str, dict[str, Any]]]:
     """A link to each file of a published report, by format."""
     secret = yield from signed_tokens.own_secret(SECRET)
     expires = now_ms // 1000 + SECONDS
@@ -31,7 +31,7 @@ def make(report: Item, public_url: str, now_ms: int) -> Steps[dict[str, dict[str
     return made
 
 
-def read(token: str, now: int) -> Steps[tuple[str, str] | None]:
+def read(token: str, now: int) -> Operation[tuple[str, str] | None]:
     """The report id and the format of a link; None: it was made up, changed, or has expired."""
     secret = yield from signed_tokens.kept_secret(SECRET)
     if secret is None:  # there never was a link

@@ -7,13 +7,13 @@ import secrets
 from typing import Any
 
 from shared.dynamodb.keys import secret_key
-from shared.dynamodb.requests import Accepted, Get, Item, Put, Steps
+from shared.dynamodb.requests import Accepted, Get, Item, Operation, Put
 
 SIGNATURE_BYTES = 16
 _known: dict[str, str] = {}
 
 
-def kept_secret(name: str) -> Steps[str | None]:
+def kept_secret(name: str) -> Operation[str | None]:
     """A secret of the stack's own, if one was ever needed; read once a process."""
     if name not in _known:
         item = yield Get(secret_key(name))
@@ -23,7 +23,7 @@ def kept_secret(name: str) -> Steps[str | None]:
     return _known[name]
 
 
-def own_secret(name: str) -> Steps[str]:
+def own_secret(name: str) -> Operation[str]:
     """A secret of the stack's own, made when it is first needed, read once a process."""
     kept = yield from kept_secret(name)
     if kept is None:

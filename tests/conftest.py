@@ -36,7 +36,7 @@ def expect_refusals_of(entitlement_id: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def dynamodb() -> Iterator[DynamoDBLocal]:
+def engine() -> Iterator[DynamoDBLocal]:
     """Amazon's engine, one for each file of tests: it grows slow with what others left in it."""
     with DynamoDBLocal() as engine:
         yield engine

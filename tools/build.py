@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tools import ROOT
 
-ROOMS = (
+FUNCTIONS = (
     "activate",
     "consume",
     "release",
@@ -92,24 +92,24 @@ def _node(command: list[str]) -> None:
         raise BuildError(f"'{' '.join(command)}' failed in {WEB}:\n{done.stdout}")
 
 
-def build_room(room: str, target: Path) -> None:
+def build_function(function: str, target: Path) -> None:
     """The source files of one function, in `target`."""
     shutil.rmtree(target, ignore_errors=True)
-    if room == "portal":
+    if function == "portal":
         build_page()
     ignored = shutil.ignore_patterns("__pycache__", "web", ".built")
-    for part in (f"functions/{room}", "shared"):
+    for part in (f"functions/{function}", "shared"):
         shutil.copytree(ROOT / part, target / part, ignore=ignored)
     shutil.copy(ROOT / "functions/__init__.py", target / "functions/__init__.py")
-    if room == "manage":
+    if function == "manage":
         shutil.copy(ROOT / "openapi.json", target)
 
 
-def build_rooms(build: Path = BUILD) -> list[Path]:
+def build_functions(build: Path = BUILD) -> list[Path]:
     """All functions, without bytecode; their folders."""
-    targets = [build / room for room in ROOMS]
-    for room, target in zip(ROOMS, targets, strict=True):
-        build_room(room, target)
+    targets = [build / function for function in FUNCTIONS]
+    for function, target in zip(FUNCTIONS, targets, strict=True):
+        build_function(function, target)
     return targets
 
 
@@ -225,10 +225,10 @@ def main() -> None:
         install_page_packages()
         return
     python = find_python(RUNTIME)
-    folders = [*build_rooms(), build_packages(BUILD, architecture)]
+    folders = [*build_functions(), build_packages(BUILD, architecture)]
     compile_bytecode(folders, python)
     size = sum(path.stat().st_size for folder in folders for path in folder.rglob("*"))
-    print(f"built {', '.join(ROOMS)} and the layer for {architecture}: {size / 1e6:.1f} MB")
+    print(f"built {', '.join(FUNCTIONS)} and the layer for {architecture}: {size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

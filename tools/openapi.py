@@ -14,7 +14,7 @@ from pydantic.json_schema import models_json_schema
 
 from shared import problems
 from shared.api import schemas
-from shared.api.routes import OPERATIONS, PORTAL_ROLES, Operation, Parameter
+from shared.api.routes import PORTAL_ROLES, ROUTES, Parameter, Route
 from shared.api.schemas import events
 from shared.api.schemas.base import ProblemBody
 from tools import ROOT, VERSION
@@ -70,11 +70,11 @@ def describe() -> dict[str, Any]:
     """The whole description, OpenAPI 3.1."""
     used = {
         name
-        for operation in OPERATIONS.values()
-        for name in (operation.body, *(model for _, model in operation.answers))
+        for route in ROUTES.values()
+        for name in (route.body, *(model for _, model in route.answers))
         if name
     }
-    bodies = {operation.body for operation in OPERATIONS.values()}
+    bodies = {route.body for route in ROUTES.values()}
     models = _models()
     wanted: list[tuple[type[BaseModel], Any]] = [
         (models[name], "validation" if name in bodies else "serialization") for name in sorted(used)
@@ -83,9 +83,9 @@ def describe() -> dict[str, Any]:
     wanted += [(model, "validation") for model in events.EVENTS.values()]
     _, described = models_json_schema(wanted, ref_template="#/components/schemas/{model}")
     paths: dict[str, dict[str, Any]] = {}
-    for route, operation in OPERATIONS.items():
-        method, path = route.split(" ")
-        paths.setdefault(path, {})[method.lower()] = _operation(path, operation)
+    for route_key, route in ROUTES.items():
+        method, path = route_key.split(" ")
+        paths.setdefault(path, {})[method.lower()] = _operation(path, route)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Overdraft", "version": VERSION, "description": ABOUT},
@@ -129,50 +129,50 @@ def _webhook(kind: str) -> dict[str, Any]:
     }
 
 
-def _operation(path: str, operation: Operation) -> dict[str, Any]:
+def _operation(path: str, route: Route) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "operationId": operation.id,
-        "summary": operation.summary,
-        "description": _who(operation),
-        "tags": [operation.room],
+        "operationId": route.id,
+        "summary": route.summary,
+        "description": _who(route),
+        "tags": [route.function],
     }
     security: list[dict[str, list[str]]] = []
-    if operation.scopes:
+    if route.scopes:
         security.append({"apiKey": []})
-    if operation.license:
+    if route.license:
         security.append({"licenseKey": []})
-    if operation.portal:
+    if route.portal:
         security.append({"portalLink": []})
     described["security"] = security
-    parameters = [*_parameters(path, operation)]
+    parameters = [*_parameters(path, route)]
     if parameters:
         described["parameters"] = parameters
-    if operation.body:
-        schema = {"$ref": f"#/components/schemas/{operation.body}"}
+    if route.body:
+        schema = {"$ref": f"#/components/schemas/{route.body}"}
         types = ["application/json"]
-        if operation.body.endswith("Patch"):
+        if route.body.endswith("Patch"):
             types.append("application/merge-patch+json")
         described["requestBody"] = {
-            "required": not operation.body_optional,
+            "required": not route.body_optional,
             "content": {kind: {"schema": schema} for kind in types},
         }
-    described["responses"] = _responses(operation)
+    described["responses"] = _responses(route)
     return described
 
 
-def _who(operation: Operation) -> str:
+def _who(route: Route) -> str:
     who = []
-    if operation.scopes:
-        who.append(f"an API key with scope {' or '.join(operation.scopes)}")
-    if operation.license:
+    if route.scopes:
+        who.append(f"an API key with scope {' or '.join(route.scopes)}")
+    if route.license:
         who.append("the entitlement's license key")
-    if operation.portal:
-        roles = "" if operation.portal == PORTAL_ROLES else f" of role {operation.portal[0]}"
+    if route.portal:
+        roles = "" if route.portal == PORTAL_ROLES else f" of role {route.portal[0]}"
         who.append(f"a portal link{roles}")
     return f"Needs {', or '.join(who)}." if who else "Open to everybody."
 
 
-def _parameters(path: str, operation: Operation) -> Iterator[dict[str, Any]]:
+def _parameters(path: str, route: Route) -> Iterator[dict[str, Any]]:
     for name in re.findall(r"\{(\w+)\}", path):
         yield {
             "name": name,
@@ -181,14 +181,14 @@ def _parameters(path: str, operation: Operation) -> Iterator[dict[str, Any]]:
             "description": PATH_PARAMETERS[name],
             "schema": {"type": "string"},
         }
-    for parameter in operation.query:
+    for parameter in route.query:
         yield {
             "name": parameter.name,
             "in": "query",
             "description": parameter.about,
             "schema": _query_schema(parameter),
         }
-    for name in operation.headers:
+    for name in route.headers:
         yield {
             "name": name,
             "in": "header",
@@ -207,9 +207,9 @@ def _query_schema(parameter: Parameter) -> dict[str, Any]:
     return {"type": parameter.kind}
 
 
-def _responses(operation: Operation) -> dict[str, Any]:
+def _responses(route: Route) -> dict[str, Any]:
     responses: dict[str, Any] = {}
-    for status, model in operation.answers:
+    for status, model in route.answers:
         response: dict[str, Any] = {"description": HTTP[status]}
         if model:
             schema = {"$ref": f"#/components/schemas/{model}"}
@@ -217,7 +217,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
         responses[str(status)] = response
     types = _problem_types()
     by_status: dict[int, list[str]] = {}
-    for name in _problem_names(operation):
+    for name in _problem_names(route):
         by_status.setdefault(types[name].status, []).append(name)
     for status, names in sorted(by_status.items()):
         responses[str(status)] = {
@@ -229,15 +229,15 @@ def _responses(operation: Operation) -> dict[str, Any]:
     return responses
 
 
-def _problem_names(operation: Operation) -> Iterator[str]:
-    if operation.portal:
+def _problem_names(route: Route) -> Iterator[str]:
+    if route.portal:
         yield "link-expired"
-    if operation.scopes or operation.portal:
+    if route.scopes or route.portal:
         yield from ("unauthorized", "forbidden", "throttled", "contention", "unavailable")
         yield "invalid-request"
-    if operation.body:
+    if route.body:
         yield from ("payload-too-large", "unsupported-media-type")
-    yield from operation.problems
+    yield from route.problems
     yield "internal"
 
 

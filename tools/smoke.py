@@ -23,7 +23,7 @@ import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.api import Answer, Api
-from shared.api.routes import OPERATIONS
+from shared.api.routes import ROUTES
 from tools import ROOT
 
 SECONDS = 120  # the stream's and the queues' effects come within seconds; in a new stack, later
@@ -306,7 +306,7 @@ class Smoke:
             "file": "none.js",
         }
         wrong = []
-        for route in OPERATIONS:
+        for route in ROUTES:
             method, address = route.split(" ")
             if route in self._used or method in ("DELETE", "PATCH"):
                 continue

@@ -12,7 +12,7 @@ from benchmarks.scale.run import SECONDS, SEED, START_MS, Load, Result, at_once,
 from shared import problems
 from shared.audit import Change
 from shared.dynamodb.keys import Key, part_key, usage_key
-from shared.dynamodb.requests import Accepted, Cancelled, Item, Put, Steps, Transact
+from shared.dynamodb.requests import Accepted, Cancelled, Item, Operation, Put, Transact
 from shared.usage import consumption, sharded
 from shared.usage.counter import Counter, UsageTerms
 from shared.usage.shard import PARTS, Part
@@ -35,7 +35,7 @@ ENDS = (200, 1_000, 2_000, 5_000)
 class TextbookCounter(Textbook):
     """A counter, and an item for each request, so that it is counted once, in one transaction."""
 
-    def take(self, person: int, now_ms: int) -> Steps[Outcome]:
+    def take(self, person: int, now_ms: int) -> Operation[Outcome]:
         """Consume one."""
         request = Key(f"REQUEST#{OWNER}#{person}", "REQUEST")
         reply: Accepted | Cancelled | None = yield from self._insist(
@@ -71,10 +71,10 @@ class OneCounter(Design):
         rest = random.Random(person).randbytes(6)
         return base64.urlsafe_b64encode(now_ms.to_bytes(6) + rest).decode()
 
-    def _consume(self, key: str, change: Change) -> Steps[consumption.Outcome]:
+    def _consume(self, key: str, change: Change) -> Operation[consumption.Outcome]:
         return (yield from consumption.consume(*LIMIT, key, 1, change))
 
-    def take(self, person: int, now_ms: int) -> Steps[Outcome]:
+    def take(self, person: int, now_ms: int) -> Operation[Outcome]:
         """As the room `consume` does it."""
         change = Change("key_scale", f"request-{now_ms}", now_ms)
         try:
@@ -85,7 +85,7 @@ class OneCounter(Design):
             return "gave up"
         return "granted"
 
-    def release(self, *_: int) -> Steps[Outcome]:
+    def release(self, *_: int) -> Operation[Outcome]:
         """What is consumed is not given back."""
         raise AssertionError("nobody asks for it")
 
@@ -117,7 +117,7 @@ class Parts(OneCounter):
         [(key, item)] = super().items()
         return [(key, {**item, "parts": PARTS, "drawn": 0, "holds": 0})]
 
-    def _consume(self, key: str, change: Change) -> Steps[consumption.Outcome]:
+    def _consume(self, key: str, change: Change) -> Operation[consumption.Outcome]:
         self._requests += 1
         memory = self._memories[self._requests % len(self._memories)]
         return (yield from sharded.consume(*LIMIT, key, 1, change, memory=memory))

@@ -18,9 +18,9 @@ from shared.dynamodb.requests import (
     Delete,
     Get,
     Item,
+    Operation,
     Pause,
     Put,
-    Steps,
     Transact,
     Update,
 )
@@ -54,11 +54,11 @@ class Design(ABC):
         """The empty pool."""
 
     @abstractmethod
-    def take(self, person: int, now_ms: int, /) -> Steps[Outcome]:
+    def take(self, person: int, now_ms: int, /) -> Operation[Outcome]:
         """Somebody asks for a seat."""
 
     @abstractmethod
-    def release(self, person: int, now_ms: int, /) -> Steps[Outcome]:
+    def release(self, person: int, now_ms: int, /) -> Operation[Outcome]:
         """Somebody gives a seat back."""
 
     @abstractmethod
@@ -84,7 +84,7 @@ class Textbook(Design):
         values = {":n": number, ":zero": 0} if ":zero" in condition else {":n": number}
         return Update(self._counter, "ADD used :n", condition, {}, values)
 
-    def _insist(self, write: Transact) -> Steps[Accepted | Cancelled | None]:
+    def _insist(self, write: Transact) -> Operation[Accepted | Cancelled | None]:
         for attempt in range(1, ROUNDS + 1):
             reply = yield write
             if isinstance(reply, Accepted | Cancelled):
@@ -92,7 +92,7 @@ class Textbook(Design):
             yield Pause(attempt)
         return None
 
-    def take(self, person: int, now_ms: int) -> Steps[Outcome]:
+    def take(self, person: int, now_ms: int) -> Operation[Outcome]:
         """Counter and seat; a read says whether it is overdraft; a denial is on record."""
         seat: Item = {
             "name": "Alice Example",
@@ -118,7 +118,7 @@ class Textbook(Design):
         yield Get(self._counter)
         return "granted"
 
-    def release(self, person: int, _: int) -> Steps[Outcome]:
+    def release(self, person: int, _: int) -> Operation[Outcome]:
         """Counter and seat, the other way."""
         reply = yield from self._insist(
             Transact(
@@ -162,7 +162,7 @@ class OnePage(Design):
         self._requests += 1
         return self._memories[self._requests % len(self._memories)]
 
-    def take(self, person: int, now_ms: int) -> Steps[Outcome]:
+    def take(self, person: int, now_ms: int) -> Operation[Outcome]:
         """As the room `activate` does it, with its hint."""
         holder = Holder(f"user{person}@acme.example", "Alice Example", {"device": "mbp-13"})
         change = Change("key_scale", f"request-{now_ms}", now_ms)
@@ -184,7 +184,7 @@ class OnePage(Design):
         self._grants[person] = activation_id(grant.key, grant.seat.stamp)
         return "granted" if grant.is_new else "held"
 
-    def release(self, person: int, now_ms: int) -> Steps[Outcome]:
+    def release(self, person: int, now_ms: int) -> Operation[Outcome]:
         """As the room `release` does it."""
         change = Change("key_scale", f"request-{now_ms}", now_ms)
         try:

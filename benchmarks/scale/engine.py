@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import simpy
 
 from benchmarks.scale.expressions import Item, holds, updated
-from shared.dynamodb.keys import ROOM_INDEX, SWEEP_INDEX, Key
+from shared.dynamodb.keys import CAPACITY_INDEX, SWEEP_INDEX, Key
 from shared.dynamodb.requests import (
     Accepted,
     BatchGet,
@@ -47,7 +47,7 @@ _Z99 = 2.326
 HOLDS_PLAIN, HOLDS_TRANSACTION = 0.2, 0.5
 LAG = (0.010, 0.100)
 # The indexes: their partition key and their sort key.
-INDEXES = {ROOM_INDEX: ("roomKey", "page"), SWEEP_INDEX: ("sweepKey", "earliest")}
+INDEXES = {CAPACITY_INDEX: ("roomKey", "page"), SWEEP_INDEX: ("sweepKey", "earliest")}
 BATCH = 25  # items of one BatchWriteItem
 ATTEMPTS = 6
 Process = Generator[simpy.Event, Any, Any]

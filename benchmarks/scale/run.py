@@ -16,7 +16,7 @@ from benchmarks.scale import chart
 from benchmarks.scale.designs import DESIGNS, Design, Pages, Textbook
 from benchmarks.scale.engine import Engine, Process, Throttled
 from shared.dynamodb.client import backoff_seconds
-from shared.dynamodb.requests import Pause, Put, Steps
+from shared.dynamodb.requests import Operation, Pause, Put
 from tools import ROOT
 
 SEED = 7
@@ -60,7 +60,7 @@ class Result(NamedTuple):
 _FILLED: dict[tuple[str, int, int], "Load"] = {}
 
 
-def at_once(engine: Engine, operation: Steps[str]) -> str:
+def at_once(engine: Engine, operation: Operation[str]) -> str:
     """Drive an operation in no time."""
     reply: Any = None
     while True:
@@ -76,7 +76,7 @@ class Load:
 
     def __init__(self, design: Design, rate: float, seed: int) -> None:
         self.env = simpy.Environment()
-        random.seed(seed)  # what the door's own backoff draws from
+        random.seed(seed)  # what the client's own backoff draws from
         self.chance = random.Random(seed)
         self.engine = Engine(self.env, random.Random(seed + 1))
         self.design = design
@@ -112,7 +112,7 @@ class Load:
         self.holding = [*range(people)]
         random.seed(self.seed)
 
-    def drive(self, operation: Steps[str]) -> Process:
+    def drive(self, operation: Operation[str]) -> Process:
         """An operation, with the engine's answers and pauses in virtual time."""
         reply: Any = None
         while True:

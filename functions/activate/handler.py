@@ -65,13 +65,13 @@ def _take_once(request: Request, holder: Holder, claim: Claim) -> Response:
     The ledger is asked all the same. An answer that is kept must not say that somebody holds a
     seat which was released, or taken away, since.
     """
-    reply = request.table.execute(claim.reserve())
+    reply = request.dynamodb.execute(claim.reserve())
     kept = claim.read(reply.item)[0] if isinstance(reply, Refused) else None
     response = _take(request, holder)
     grant = {"activationId": response.body["activationId"]}
     if kept and kept.body == grant:
         return replayed(response._replace(status=kept.status))
-    request.table.execute(claim.finish(response._replace(body=grant)))
+    request.dynamodb.execute(claim.finish(response._replace(body=grant)))
     return response
 
 
@@ -85,7 +85,7 @@ def _take(request: Request, holder: Holder) -> Response:
         memory=_memory,
         expect_overdraft=entitlement_id in _at_limit,
     )
-    grant = request.table.run(operation)
+    grant = request.dynamodb.run(operation)
     _at_limit.note(entitlement_id, grant.page)
     if grant.is_new:
         observability.count("OverdraftSeatGranted" if grant.seat.is_overdraft else "SeatGranted")
@@ -94,7 +94,7 @@ def _take(request: Request, holder: Holder) -> Response:
 
 def _preview(request: Request, holder: Holder) -> Response:
     entitlement_id = request.path["entitlementId"]
-    grant = request.table.run(activation.preview(entitlement_id, holder, request.now))
+    grant = request.dynamodb.run(activation.preview(entitlement_id, holder, request.now))
     view = _view(entitlement_id, holder, grant)
     if grant.is_new:
         view = {**view, "activationId": None, "activatedAt": None, "leaseExpiry": None}
@@ -117,5 +117,5 @@ def _view(entitlement_id: str, holder: Holder, grant: Grant) -> dict[str, Any]:
     }
 
 
-ROUTES = {"takeSeat": take_seat}
-handler = app.serve(ROUTES)
+HANDLERS = {"takeSeat": take_seat}
+handler = app.serve(HANDLERS)

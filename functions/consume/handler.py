@@ -56,11 +56,11 @@ def consume(request: Request) -> Response:
     key = header and request_key(request.caller.derive("Idempotency-Key"), header)
     limit = (request.path["entitlementId"], request.path["key"])
     if is_dry_run:
-        told = request.table.run(sharded.preview(*limit, key, quantity, request.change))
+        told = request.dynamodb.run(sharded.preview(*limit, key, quantity, request.change))
         return Response(200, {**consumption_view(limit[1], told), "dryRun": True})
     # A key that tells its time needs no look at its own item.
     busy_leaf = _busy_leaves.get(limit) if time_of(str(key)) is None else None
-    outcome = request.table.run(
+    outcome = request.dynamodb.run(
         sharded.consume(
             *limit, str(key), quantity, request.change, busy_leaf=busy_leaf, memory=_memory
         )
@@ -98,5 +98,5 @@ def read_quantity(body: dict[str, Any]) -> int:
     return int(quantity)
 
 
-ROUTES = {"consumeUsage": consume}
-handler = app.serve(ROUTES)
+HANDLERS = {"consumeUsage": consume}
+handler = app.serve(HANDLERS)

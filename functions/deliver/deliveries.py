@@ -13,7 +13,7 @@ from functions.deliver.retry_policy import Attempt, next_wait, reason_to_disable
 from functions.deliver.sender import Courier
 from shared import aws, observability
 from shared.clock import from_rfc3339_ms, now_ms
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     DUE_DELIVERIES,
     SWEEP_INDEX,
@@ -32,8 +32,8 @@ from shared.dynamodb.requests import (
     BatchGet,
     Delete,
     Item,
+    Operation,
     Query,
-    Steps,
     Transact,
     Unavailable,
     Update,
@@ -72,8 +72,8 @@ class Job(NamedTuple):
 class Deliveries:
     """The deliveries of one stack: its table, its queue, the hosts that may be insecure."""
 
-    def __init__(self, door: Table, queue_url: str, insecure: frozenset[str]) -> None:
-        self._door = door
+    def __init__(self, dynamodb: DynamoDBClient, queue_url: str, insecure: frozenset[str]) -> None:
+        self._dynamodb = dynamodb
         self._queue = queue_url
         self._insecure = insecure
 
@@ -114,7 +114,7 @@ class Deliveries:
                     *keys_of(job.event),
                 )
             )
-        found: dict[Key, Item] = self._door.execute(BatchGet(tuple(keys)))
+        found: dict[Key, Item] = self._dynamodb.execute(BatchGet(tuple(keys)))
         return found
 
     async def _deliver_all(
@@ -188,12 +188,12 @@ class Deliveries:
             later = {**_body(job.webhook_id, job.event, job.attempt + 1)}
             await asyncio.to_thread(self._enqueue, [later], wait)
 
-    async def _run(self, steps: Steps[Any]) -> Any:
-        return await asyncio.to_thread(self._door.run, steps)
+    async def _run(self, steps: Operation[Any]) -> Any:
+        return await asyncio.to_thread(self._dynamodb.run, steps)
 
     # --- The record ------------------------------------------------------------------------------
 
-    def _record(self, job: Job, delivery: Item, attempt: Attempt) -> Steps[int | None]:
+    def _record(self, job: Job, delivery: Item, attempt: Attempt) -> Operation[int | None]:
         """Write an attempt down; seconds until the next one, None if there is none."""
         step = delivery.get("step", 0)
         wait = None if attempt.is_success else next_wait(step, attempt)
@@ -210,10 +210,10 @@ class Deliveries:
         yield self._write(job, delivery, sets, due, attempt.at, is_queued=is_queued)
         return wait
 
-    def _give_up(self, job: Job, delivery: Item, reason: str, now: int) -> Steps[None]:
+    def _give_up(self, job: Job, delivery: Item, reason: str, now: int) -> Operation[None]:
         yield self._write(job, delivery, {"status": "failed", "failure": reason}, None, now)
 
-    def _defer(self, job: Job, delivery: Item, until: int, now: int) -> Steps[None]:
+    def _defer(self, job: Job, delivery: Item, until: int, now: int) -> Operation[None]:
         """No attempt now: the schedule brings it back."""
         yield self._write(job, delivery, {"status": "pending"}, until, now)
 
@@ -263,7 +263,7 @@ class Deliveries:
 
     # --- The endpoint ----------------------------------------------------------------------------
 
-    def _judge(self, webhook_id: str, attempt: Attempt, *, was_failing: bool) -> Steps[int]:
+    def _judge(self, webhook_id: str, attempt: Attempt, *, was_failing: bool) -> Operation[int]:
         """What an attempt says of its endpoint; until when (Unix seconds) it is left alone."""
         key = webhook_state_key(webhook_id)
         now = attempt.at // 1000
@@ -303,7 +303,7 @@ class Deliveries:
     def _send_due_of(self, partition: str, now: int, is_time_left: Callable[[], bool]) -> int:
         count, start = 0, None
         while count < DUE_PER_PARTITION and is_time_left():
-            found = self._door.execute(
+            found = self._dynamodb.execute(
                 Query(
                     "sweepKey = :due AND earliest <= :now",
                     {":due": partition, ":now": now},
@@ -313,12 +313,12 @@ class Deliveries:
                 )
             )
             keys = tuple(Key(item["pk"], item["sk"]) for item in found.items)
-            items: dict[Key, Item] = self._door.execute(BatchGet(keys)) if keys else {}
+            items: dict[Key, Item] = self._dynamodb.execute(BatchGet(keys)) if keys else {}
             due = [key for key in keys if items.get(key, {}).get("earliest", now + 1) <= now]
             # Queued before the lease: a crash between the two queues it twice, and loses nothing.
             self._enqueue([_again(owner_of(key.pk), items[key]) for key in due])
             for key in due:
-                self._door.execute(
+                self._dynamodb.execute(
                     Update(
                         key,
                         "SET earliest = :lease",
@@ -347,10 +347,10 @@ class Deliveries:
                 limit=RESEND_PAGE,
                 start=wanted.get("start"),
             )
-        found = self._door.execute(query)
+        found = self._dynamodb.execute(query)
         bodies = []
         for item in found.items:
-            reply = self._door.execute(
+            reply = self._dynamodb.execute(
                 Update(
                     Key(item["pk"], item["sk"]),
                     "SET #status = :pending, step = :zero, earliest = :due, sweepKey = :key"
@@ -414,7 +414,7 @@ def _secrets(item: Item, now: int) -> list[str]:
     return [item["current"], previous] if previous and is_valid else [item["current"]]
 
 
-def _disable(webhook_id: str, reason: str, at: int) -> Steps[None]:
+def _disable(webhook_id: str, reason: str, at: int) -> Operation[None]:
     """Take an endpoint out of use; the item's stream record is the event that says so."""
     write = Transact(
         (

@@ -6,12 +6,12 @@ from typing import Any
 from functions.deliver.deliveries import Deliveries
 from shared import observability
 from shared.clock import now_ms
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.webhooks.url_policy import insecure_hosts
 
-_door = Table.from_environment()
+_dynamodb = DynamoDBClient.from_environment()
 _deliveries = Deliveries(
-    _door,
+    _dynamodb,
     os.environ.get("DELIVERIES_URL", ""),
     insecure_hosts(os.environ.get("INSECURE_WEBHOOK_HOSTS", "")),
 )
@@ -21,7 +21,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """A batch of the queue, or the schedule's tick. Messages that are named come again."""
     observability.begin(context)
     left = context.get_remaining_time_in_millis()
-    _door.answer_within(left / 1000 - 2, is_background=True)
+    _dynamodb.answer_within(left / 1000 - 2, is_background=True)
     deadline = now_ms() + left
     if "Records" not in event:
         queued = _deliveries.send_due(now_ms() // 1000, lambda: now_ms() < deadline - 10_000)

@@ -43,7 +43,7 @@ def create_license_key(request: Request) -> Response:
     """Create a license key of one entitlement; the key itself is only in this answer."""
     model = parse(LicenseKeyInput, request.body)
     entitlement_id = request.path["entitlementId"]
-    request.table.run(entitlements.require(entitlement_id))
+    request.dynamodb.run(entitlements.require(entitlement_id))
     record: dict[str, Value] = {
         "kind": "license",
         "name": model.name,
@@ -56,7 +56,7 @@ def create_portal_link(request: Request) -> Response:
     """Create a link to an entitlement's portal; what opens it is only in this answer."""
     model = parse(PortalLinkInput, request.body)
     entitlement_id = request.path["entitlementId"]
-    request.table.run(entitlements.require(entitlement_id))
+    request.dynamodb.run(entitlements.require(entitlement_id))
     expires_at = _expiry(model, request.now)
     record: dict[str, Value] = {
         "kind": "portal",
@@ -128,7 +128,7 @@ def list_api_keys(request: Request) -> Response:
 def list_license_keys(request: Request) -> Response:
     """The license keys of one entitlement, newest first, without the keys."""
     entitlement_id = request.path["entitlementId"]
-    request.table.run(entitlements.require(entitlement_id, is_deleted_ok=True))
+    request.dynamodb.run(entitlements.require(entitlement_id, is_deleted_ok=True))
     return pagination.respond(
         request, pagination.newest_first(request, _license_list(entitlement_id), _view)
     )
@@ -137,7 +137,7 @@ def list_license_keys(request: Request) -> Response:
 def list_portal_links(request: Request) -> Response:
     """The portal links of one entitlement, newest first, without what opens them."""
     entitlement_id = request.path["entitlementId"]
-    request.table.run(entitlements.require(entitlement_id, is_deleted_ok=True))
+    request.dynamodb.run(entitlements.require(entitlement_id, is_deleted_ok=True))
     return pagination.respond(
         request, pagination.newest_first(request, _portal_list(entitlement_id), _view)
     )
@@ -162,12 +162,12 @@ def revoke_portal_link(request: Request) -> Response:
 
 def _revoke(request: Request, key_id: str, expected: dict[str, str]) -> Response:
     key = credential_key(key_id)
-    record = request.table.execute(Get(key))
+    record = request.dynamodb.execute(Get(key))
     if record is None or any(record.get(name) != value for name, value in expected.items()):
         kind = "link" if expected["kind"] == "portal" else "key"
         raise NotFound(f"No {kind} has this id.")
     # Without a condition: when the answer is lost, our own repetition finds nothing, and is done.
-    request.table.execute(Delete(key))
+    request.dynamodb.execute(Delete(key))
     return Response(204)
 
 

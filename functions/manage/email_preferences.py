@@ -10,7 +10,7 @@ _STYLE = "font:18px/1.5 system-ui,sans-serif;max-width:34rem;margin:4rem auto;pa
 
 
 def _key(request: Request) -> Key:
-    secret = request.table.run(signed_tokens.own_secret("unsubscribe"))
+    secret = request.dynamodb.run(signed_tokens.own_secret("unsubscribe"))
     try:
         entitlement_id, address = signed_tokens.unseal(secret, request.path["token"], "unsubscribe")
     except ValueError:
@@ -20,20 +20,20 @@ def _key(request: Request) -> Key:
 
 def show(request: Request) -> Response:
     """Ask first: mail programs open links by themselves."""
-    gone = request.table.execute(Get(_key(request)))
+    gone = request.dynamodb.execute(Get(_key(request)))
     return _page(request, is_gone=gone is not None)
 
 
 def unsubscribe(request: Request) -> Response:
     """No more mail to this address about this entitlement (also RFC 8058's one click)."""
     item: Item = {"at": request.now_ms}
-    request.table.execute(Put(_key(request), item))
+    request.dynamodb.execute(Put(_key(request), item))
     return _page(request, is_gone=True)
 
 
 def subscribe(request: Request) -> Response:
     """Mail again."""
-    request.table.execute(Delete(_key(request)))
+    request.dynamodb.execute(Delete(_key(request)))
     return _page(request, is_gone=False)
 
 

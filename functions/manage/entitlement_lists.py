@@ -8,7 +8,7 @@ from shared.api.pagination import MAX_LIMIT, limit_of, respond, start_of
 from shared.api.request import Request, Response
 from shared.dynamodb.keys import Key, entitlement_key, marked, overdraft_key, owner_of, usage_key
 from shared.dynamodb.paging import MAX_READS, Listed, list_query, position_of
-from shared.dynamodb.requests import BatchGet, Item, Query, Steps
+from shared.dynamodb.requests import BatchGet, Item, Operation, Query
 from shared.entitlements.model import LIST_KEY
 from shared.entitlements.queries import fetch_entitlement, fetch_standings
 from shared.entitlements.views import entitlement_view
@@ -25,7 +25,7 @@ def list_entitlements(request: Request) -> Response:
     return respond(request, _entitlements(request))
 
 
-def _entitlements(request: Request) -> Steps[Listed]:
+def _entitlements(request: Request) -> Operation[Listed]:
     limit = limit_of(request)
     names, values, condition = _filter(request)
     start, kept = start_of(request), list[dict[str, Any]]()
@@ -59,7 +59,7 @@ def _entitlements(request: Request) -> Steps[Listed]:
     return Listed(kept, start)
 
 
-def _in_overdraft(request: Request) -> Steps[Listed]:
+def _in_overdraft(request: Request) -> Operation[Listed]:
     """Those that the stream has marked; each is looked at again before it is listed."""
     limit = limit_of(request)
     start, kept = start_of(request), list[dict[str, Any]]()
@@ -97,7 +97,7 @@ def _in_overdraft(request: Request) -> Steps[Listed]:
 
 def _overdrafts(
     items: Iterable[Item], standings: Mapping[str, Standing], now: int
-) -> Steps[set[str]]:
+) -> Operation[set[str]]:
     """Which entitlements use more than was purchased, of seats or of a usage limit."""
     over = {owner for owner, each in standings.items() if each.used > each.seat_count}
     keys = [
@@ -114,7 +114,7 @@ def _overdrafts(
     return over
 
 
-def _standings(items: Iterable[Item]) -> Steps[dict[str, Standing]]:
+def _standings(items: Iterable[Item]) -> Operation[dict[str, Standing]]:
     return (yield from fetch_standings(item["entitlementId"] for item in items))
 
 
@@ -160,7 +160,7 @@ def list_activations(request: Request) -> Response:
     return respond(request, _activations(request))
 
 
-def _activations(request: Request) -> Steps[Listed]:
+def _activations(request: Request) -> Operation[Listed]:
     limit, start = limit_of(request), start_of(request)
     entitlement_id = request.path["entitlementId"]
     _, page = yield from fetch_entitlement(entitlement_id)

@@ -17,9 +17,9 @@ from shared.dynamodb.requests import (
     BatchGet,
     Get,
     Item,
+    Operation,
     Pause,
     Put,
-    Steps,
     Transact,
     Unavailable,
     Update,
@@ -76,7 +76,7 @@ def create(request: Request) -> Response:
     response = replayed(kept) if kept else response
     if is_pool and not kept:
         # One page has all the seats until then, and is right as well.
-        request.table.run(reconcile.tend(entitlement_id, request.change, _until(request)))
+        request.dynamodb.run(reconcile.tend(entitlement_id, request.change, _until(request)))
     location = f"/v1/entitlements/{response.body['entitlementId']}"
     return response._replace(headers={**response.headers, "etag": '"1"', "location": location})
 
@@ -89,23 +89,23 @@ def _until(request: Request) -> int:
 def read(request: Request) -> Response:
     """One entitlement with its seats in use."""
     operation = fetch_standing(request.path["entitlementId"])
-    item, standing = request.table.run(operation)
+    item, standing = request.dynamodb.run(operation)
     return Response(200, entitlement_view(item, standing, request.now), _etag(item))
 
 
 def update(request: Request) -> Response:
     """Change an entitlement by a JSON merge patch; 202 while a pool is still being changed."""
-    is_done = request.table.run(_update(request))
+    is_done = request.dynamodb.run(_update(request))
     response = read(request)
     return response if is_done else response._replace(status=202)
 
 
-def _update(request: Request) -> Steps[bool]:
+def _update(request: Request) -> Operation[bool]:
     """Change it; whether all of it is done."""
     return (yield from _holding(lambda held: _try_update(request, held)))
 
 
-def _try_update(request: Request, held: Held) -> Steps[bool]:
+def _try_update(request: Request, held: Held) -> Operation[bool]:
     entitlement_id = request.path["entitlementId"]
     for attempt in range(1, ROUNDS + 1):
         item, page = yield from fetch_entitlement(entitlement_id)
@@ -132,7 +132,7 @@ def _try_update(request: Request, held: Held) -> Steps[bool]:
     raise Contention
 
 
-def _tend(request: Request) -> Steps[bool]:
+def _tend(request: Request) -> Operation[bool]:
     """Do what is left to be done for a pool; True if that is nothing."""
     entitlement_id = request.path["entitlementId"]
     state: Item | None = yield Get(pool_key(entitlement_id))
@@ -146,7 +146,7 @@ def _tend(request: Request) -> Steps[bool]:
 
 def _change_writes(
     item: Item, page: Page, document: dict[str, Any], change: Change
-) -> Steps[tuple[Put | Update, ...]]:
+) -> Operation[tuple[Put | Update, ...]]:
     """The entitlement's new version and, where its terms changed, the page's or the pool's."""
     entitlement_id = item["entitlementId"]
     old, new = seat_terms(item["document"]), seat_terms(document)
@@ -185,7 +185,7 @@ def _change_writes(
 
 def _counter_writes(
     item: Item, document: dict[str, Any], change: Change, held: Held
-) -> Steps[list[Put | Update]]:
+) -> Operation[list[Put | Update]]:
     """What the new version means for the counters of its usage limits, and of those it lost."""
     entitlement_id, before = item["entitlementId"], item["document"]
     terms = usage_terms(document)
@@ -224,7 +224,7 @@ def _patience_ms(found: dict[str, Counter]) -> int:
     return HOLD_EACH_MS * sum(counter.parts is not None for counter in found.values())
 
 
-def _holding(work: Callable[[Held], Steps[_Outcome]]) -> Steps[_Outcome]:
+def _holding(work: Callable[[Held], Operation[_Outcome]]) -> Operation[_Outcome]:
     """Work that holds usage limits; what it holds still in the end is let go of."""
     held = Held()
     try:
@@ -236,7 +236,7 @@ def _holding(work: Callable[[Held], Steps[_Outcome]]) -> Steps[_Outcome]:
     return outcome
 
 
-def _let_go(held: Held) -> Steps[None]:
+def _let_go(held: Held) -> Operation[None]:
     for limit, counter in held.items():
         yield from allocation.let_go(limit, counter)
 
@@ -248,7 +248,7 @@ def _change_counter(
     change: Change,
     held: Held,
     patience_ms: int,
-) -> Steps[list[Update]]:
+) -> Operation[list[Update]]:
     """The write that changes a counter, if it changes; one with parts has everything by then.
 
     Which is then `held`, and is to be let go of if it is not written.
@@ -260,7 +260,7 @@ def _change_counter(
     return [write] if write else []
 
 
-def counters(entitlement_id: str, keys: Iterable[str]) -> Steps[dict[str, Counter]]:
+def counters(entitlement_id: str, keys: Iterable[str]) -> Operation[dict[str, Counter]]:
     """The counters that exist of these usage limits."""
     wanted = {key: usage_key(entitlement_id, key) for key in keys}
     if not wanted:
@@ -271,15 +271,15 @@ def counters(entitlement_id: str, keys: Iterable[str]) -> Steps[dict[str, Counte
 
 def delete(request: Request) -> Response:
     """Delete an entitlement: mark it, take its seats away, keep what reports need."""
-    request.table.run(_delete(request))
+    request.dynamodb.run(_delete(request))
     return Response(204)
 
 
-def _delete(request: Request) -> Steps[None]:
+def _delete(request: Request) -> Operation[None]:
     yield from _holding(lambda held: _try_delete(request, held))
 
 
-def _try_delete(request: Request, held: Held) -> Steps[None]:
+def _try_delete(request: Request, held: Held) -> Operation[None]:
     entitlement_id = request.path["entitlementId"]
     for attempt in range(1, ROUNDS + 1):
         item, page = yield from fetch_entitlement(entitlement_id)
@@ -323,7 +323,7 @@ def _try_delete(request: Request, held: Held) -> Steps[None]:
     raise Contention
 
 
-def require(entitlement_id: str, *, is_deleted_ok: bool = False) -> Steps[None]:
+def require(entitlement_id: str, *, is_deleted_ok: bool = False) -> Operation[None]:
     """Raise NotFound unless an entitlement with this id exists, and is not deleted."""
     item: Item | None = yield Get(entitlement_key(entitlement_id))
     if item is None:

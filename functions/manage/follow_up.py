@@ -9,7 +9,7 @@ from shared.api.schemas.base import parse
 from shared.api.schemas.follow_up import FollowUpPatch
 from shared.dynamodb.keys import FOLLOW_UP_ENTRY, follow_up_key
 from shared.dynamodb.paging import Listed
-from shared.dynamodb.requests import Accepted, Get, Item, Pause, Steps
+from shared.dynamodb.requests import Accepted, Get, Item, Operation, Pause
 from shared.problems import Contention
 from shared.sales import follow_up
 
@@ -18,13 +18,13 @@ ROUNDS = 5
 
 def read(request: Request) -> Response:
     """The follow-up of an entitlement."""
-    item = request.table.run(_fetch(request.path["entitlementId"]))
+    item = request.dynamodb.run(_fetch(request.path["entitlementId"]))
     return _respond(request, item)
 
 
 def update(request: Request) -> Response:
     """Change it; the change is kept with who made it, and told as an event."""
-    return _respond(request, request.table.run(_update(request)))
+    return _respond(request, request.dynamodb.run(_update(request)))
 
 
 def _respond(request: Request, item: Item | None) -> Response:
@@ -32,13 +32,13 @@ def _respond(request: Request, item: Item | None) -> Response:
     return Response(200, follow_up.view(request.path["entitlementId"], item), {"etag": etag})
 
 
-def _fetch(entitlement_id: str) -> Steps[Item | None]:
+def _fetch(entitlement_id: str) -> Operation[Item | None]:
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     item: Item | None = yield Get(follow_up_key(entitlement_id))
     return item
 
 
-def _update(request: Request) -> Steps[Item | None]:
+def _update(request: Request) -> Operation[Item | None]:
     owner = request.path["entitlementId"]
     for attempt in range(1, ROUNDS + 1):
         seen = yield from _fetch(owner)
@@ -69,7 +69,7 @@ def entries(request: Request) -> Response:
     return pagination.respond(request, _entries(request))
 
 
-def _entries(request: Request) -> Steps[Listed]:
+def _entries(request: Request) -> Operation[Listed]:
     owner = request.path["entitlementId"]
     yield from entitlements.require(owner, is_deleted_ok=True)
     pk = follow_up_key(owner).pk

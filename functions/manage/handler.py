@@ -67,11 +67,11 @@ def _docs(request: Request) -> Response:
 
 
 def _health(request: Request) -> Response:
-    request.table.execute(Get(secret_key("page-token")))
+    request.dynamodb.execute(Get(secret_key("page-token")))
     return Response(200, {"status": "ok"})
 
 
-ROUTES: dict[str, request.Handler] = {
+HANDLERS: dict[str, request.Handler] = {
     "createEntitlement": entitlements.create,
     "listEntitlements": entitlement_lists.list_entitlements,
     "getEntitlement": entitlements.read,
@@ -121,4 +121,4 @@ ROUTES: dict[str, request.Handler] = {
     "describe": _describe,
     "readDocs": _docs,
 }
-handler = app.serve(ROUTES)
+handler = app.serve(HANDLERS)

@@ -17,7 +17,7 @@ from shared.dynamodb.keys import (
     usage_meter,
 )
 from shared.dynamodb.paging import Listed, read_before, read_page
-from shared.dynamodb.requests import Item, Query, Steps
+from shared.dynamodb.requests import Item, Operation, Query
 from shared.entitlements.queries import fetch_entitlement
 from shared.history import queries
 from shared.history.aggregator import carried
@@ -33,7 +33,7 @@ DEFAULT_SPAN = {"15m": DAY, "hour": 7 * DAY, "day": 31 * DAY, "period": 31 * DAY
 LONGEST_PERIOD = 100 * DAY * 1000
 
 
-def _meter(request: Request) -> Steps[str]:
+def _meter(request: Request) -> Operation[str]:
     """What the request asks about: the seats, or the usage limit that it names."""
     key = request.query.get("usageKey")
     if key is None:
@@ -52,7 +52,7 @@ def usage_history(request: Request) -> Response:
     return pagination.respond(request, _usage(request))
 
 
-def _usage(request: Request) -> Steps[Listed]:
+def _usage(request: Request) -> Operation[Listed]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     entitlement_id = request.path["entitlementId"]
     item, _ = yield from fetch_entitlement(entitlement_id)
@@ -153,7 +153,7 @@ def overdrafts(request: Request) -> Response:
     return pagination.respond(request, _overdrafts(request))
 
 
-def _overdrafts(request: Request) -> Steps[Listed]:
+def _overdrafts(request: Request) -> Operation[Listed]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     entitlement_id = request.path["entitlementId"]
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
@@ -184,7 +184,7 @@ def denials(request: Request) -> Response:
     return pagination.respond(request, _denials(request))
 
 
-def _denials(request: Request) -> Steps[Listed]:
+def _denials(request: Request) -> Operation[Listed]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     entitlement_id = request.path["entitlementId"]
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
@@ -254,7 +254,7 @@ def emails(request: Request) -> Response:
     return pagination.respond(request, _emails(request))
 
 
-def _emails(request: Request) -> Steps[Listed]:
+def _emails(request: Request) -> Operation[Listed]:
     entitlement_id = request.path["entitlementId"]
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     pk = mail_key(entitlement_id, 0, "").pk

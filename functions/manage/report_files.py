@@ -5,7 +5,7 @@ import os
 from shared import aws, report_links
 from shared.api.request import Request, Response
 from shared.dynamodb.keys import report_key
-from shared.dynamodb.requests import Get, Item, Steps
+from shared.dynamodb.requests import Get, Item, Operation
 from shared.problems import NotFound
 
 # How long the address of S3 is good that a link leads to.
@@ -14,7 +14,7 @@ SECONDS = 300
 
 def open_file(request: Request) -> Response:
     """Lead who has a link to the file, if the link is good."""
-    found = request.table.run(_find(request))
+    found = request.dynamodb.run(_find(request))
     if found is None:
         raise NotFound("This link is not known, or has expired; a new one is in the report.")
     item, name = found
@@ -28,7 +28,7 @@ def open_file(request: Request) -> Response:
     return Response(302, None, {"location": address, "referrer-policy": "no-referrer"})
 
 
-def _find(request: Request) -> Steps[tuple[Item, str] | None]:
+def _find(request: Request) -> Operation[tuple[Item, str] | None]:
     found = yield from report_links.read(request.path["token"], request.now)
     if found is None:
         return None

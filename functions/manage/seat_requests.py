@@ -10,7 +10,7 @@ from shared.api.schemas.seats import SeatRequestInput
 from shared.audit import EVIDENCE_SECONDS
 from shared.dynamodb.keys import ASKED, seat_request_key
 from shared.dynamodb.paging import Listed
-from shared.dynamodb.requests import Item, Put, Query, Steps
+from shared.dynamodb.requests import Item, Operation, Put, Query
 from shared.entitlements.model import has_seats
 from shared.entitlements.queries import fetch_standing
 from shared.events import builders
@@ -28,12 +28,12 @@ def create(request: Request) -> Response:
     kept, _ = idempotency.kept_answer(request)
     if kept:
         return replayed(kept)
-    item, standing = request.table.run(fetch_standing(owner))
+    item, standing = request.dynamodb.run(fetch_standing(owner))
     if item["status"] == "deleted":
         raise NotFound("The entitlement has been deleted.")
     if not has_seats(item):
         raise InvalidRequest.at("/seats", "this entitlement has no seats, only usage limits")
-    request.table.run(_check_rate(owner, request.now_ms))
+    request.dynamodb.run(_check_rate(owner, request.now_ms))
     request_id = new_id("req")
     asked: Item = {
         "requestId": request_id,
@@ -54,7 +54,7 @@ def create(request: Request) -> Response:
     return replayed(kept) if kept else response
 
 
-def _check_rate(owner: str, now_ms: int) -> Steps[None]:
+def _check_rate(owner: str, now_ms: int) -> Operation[None]:
     since = seat_request_key(owner, now_ms - DAY_MS, "")
     found = yield Query(
         "pk = :pk AND sk > :since", {":pk": since.pk, ":since": since.sk}, limit=MOST_A_DAY
@@ -72,7 +72,7 @@ def list_all(request: Request) -> Response:
     return pagination.respond(request, _list(request))
 
 
-def _list(request: Request) -> Steps[Listed]:
+def _list(request: Request) -> Operation[Listed]:
     owner = request.path["entitlementId"]
     yield from entitlements.require(owner, is_deleted_ok=True)
     pk = seat_request_key(owner, 0, "").pk

@@ -10,7 +10,7 @@ from shared.clock import to_rfc3339
 from shared.dynamodb.keys import Key, denial_key, ledger_key, seat_record_key
 from shared.dynamodb.paging import Listed, read_page
 from shared.dynamodb.patterns import settle
-from shared.dynamodb.requests import NO_NAMES, Get, Item, Query, Steps, Update
+from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Query, Update
 from shared.problems import InvalidRequest, NotFound
 from shared.seats.encoding import activation_id, seat_key
 from shared.seats.lookup import page_of
@@ -23,7 +23,7 @@ def list_seats(request: Request) -> Response:
     return pagination.respond(request, _seats(request))
 
 
-def _seats(request: Request) -> Steps[Listed]:
+def _seats(request: Request) -> Operation[Listed]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     entitlement_id = request.path["entitlementId"]
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
@@ -35,10 +35,10 @@ def _seats(request: Request) -> Steps[Listed]:
 
 def read_seat(request: Request) -> Response:
     """One person's seat, by seatId or seat key."""
-    return Response(200, request.table.run(_read(request)))
+    return Response(200, request.dynamodb.run(_read(request)))
 
 
-def _read(request: Request) -> Steps[dict[str, Any]]:
+def _read(request: Request) -> Operation[dict[str, Any]]:
     yield from entitlements.require(request.path["entitlementId"], is_deleted_ok=True)
     _, record, _ = yield from _find(request)
     if record is None:
@@ -46,7 +46,7 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
     return _view(record)
 
 
-def _find(request: Request) -> Steps[tuple[str, Item | None, list[Key]]]:
+def _find(request: Request) -> Operation[tuple[str, Item | None, list[Key]]]:
     """The seat key of a person, their record and their denials.
 
     Raises:
@@ -74,7 +74,7 @@ def _find(request: Request) -> Steps[tuple[str, Item | None, list[Key]]]:
     return found[0]
 
 
-def _denials_of(entitlement_id: str, key: str) -> Steps[list[Key]]:
+def _denials_of(entitlement_id: str, key: str) -> Operation[list[Key]]:
     keys: list[Key] = []
     start = None
     while True:
@@ -92,11 +92,11 @@ def _denials_of(entitlement_id: str, key: str) -> Steps[list[Key]]:
 
 def erase(request: Request) -> Response:
     """Erase a person: their name goes everywhere, every count stays. Safe to repeat."""
-    request.table.run(_erase(request))
+    request.dynamodb.run(_erase(request))
     return Response(204)
 
 
-def _erase(request: Request) -> Steps[None]:
+def _erase(request: Request) -> Operation[None]:
     entitlement_id = request.path["entitlementId"]
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     key, _, denials = yield from _find(request)

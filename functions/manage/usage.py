@@ -12,7 +12,7 @@ from shared.api.schemas.usage import CorrectionInput
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import correction_key, period_key
 from shared.dynamodb.paging import Listed, read_page
-from shared.dynamodb.requests import Item, Query, Refused, Steps
+from shared.dynamodb.requests import Item, Operation, Query, Refused
 from shared.entitlements.model import usage_terms
 from shared.entitlements.queries import fetch_entitlement
 from shared.problems import NotFound
@@ -25,10 +25,10 @@ from shared.usage.views import current_view, period_view, usage_view
 
 def read(request: Request) -> Response:
     """Every usage limit in its current period."""
-    return Response(200, {"items": request.table.run(_usage(request)), "nextPageToken": None})
+    return Response(200, {"items": request.dynamodb.run(_usage(request)), "nextPageToken": None})
 
 
-def _usage(request: Request) -> Steps[list[dict[str, Any]]]:
+def _usage(request: Request) -> Operation[list[dict[str, Any]]]:
     entitlement_id = request.path["entitlementId"]
     item, _ = yield from fetch_entitlement(entitlement_id)
     keys = list(usage_terms(item["document"]))
@@ -41,7 +41,7 @@ def periods(request: Request) -> Response:
     return pagination.respond(request, _periods(request))
 
 
-def _periods(request: Request) -> Steps[Listed]:
+def _periods(request: Request) -> Operation[Listed]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     owner, key = request.path["entitlementId"], request.path["key"]
     counter = yield from _counter(owner, key)
@@ -73,7 +73,7 @@ def _period_view(period: Period, used: int, purchased: int, hard_cap: int | None
     return {**period_view(period), "usage": usage_view(used, purchased, hard_cap)}
 
 
-def _counter(owner: str, key: str) -> Steps[Counter]:
+def _counter(owner: str, key: str) -> Operation[Counter]:
     """The counter of a limit that the entitlement has, or had.
 
     Raises:
@@ -93,12 +93,12 @@ def correct(request: Request) -> Response:
     if claim:
         # Guards against another body under the same header; that the count is corrected once is
         # the counter's own doing.
-        reply = request.table.execute(claim.reserve())
+        reply = request.dynamodb.execute(claim.reserve())
         if isinstance(reply, Refused):
             claim.read(reply.item)
     nonce = request.caller.derive(claim.key.pk) if claim else new_id("correction")
     key = request.path["key"]
-    outcome = request.table.run(
+    outcome = request.dynamodb.run(
         sharded.correct(
             request.path["entitlementId"],
             key,
@@ -127,7 +127,7 @@ def corrections(request: Request) -> Response:
     return pagination.respond(request, _corrections(request))
 
 
-def _corrections(request: Request) -> Steps[Listed]:
+def _corrections(request: Request) -> Operation[Listed]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     owner, key = request.path["entitlementId"], request.path["key"]
     yield from _counter(owner, key)

@@ -34,10 +34,10 @@ from shared.dynamodb.requests import (
     Delete,
     Get,
     Item,
+    Operation,
     Pause,
     Put,
     Query,
-    Steps,
     Transact,
     Update,
 )
@@ -74,9 +74,9 @@ def create(request: Request) -> Response:
     """Create an endpoint; its secret is only in this answer."""
     document = _document(request.body)
     if document["entitlementId"] is not None:
-        request.table.run(_require_entitlement(document["entitlementId"]))
+        request.dynamodb.run(_require_entitlement(document["entitlementId"]))
     is_new = idempotency.kept_answer(request)[0] is None
-    if is_new and len(request.table.run(endpoints.all_endpoints())) >= MOST_ENDPOINTS:
+    if is_new and len(request.dynamodb.run(endpoints.all_endpoints())) >= MOST_ENDPOINTS:
         detail = f"there are {MOST_ENDPOINTS} endpoints, which is the most: delete one first"
         raise InvalidRequest.at("", detail)
     nonce = secrets.token_urlsafe(32)
@@ -103,7 +103,7 @@ def create(request: Request) -> Response:
     return response._replace(headers={**response.headers, "location": location})
 
 
-def _require_entitlement(entitlement_id: str) -> Steps[None]:
+def _require_entitlement(entitlement_id: str) -> Operation[None]:
     try:
         yield from entitlements.require(entitlement_id)
     except NotFound:
@@ -122,7 +122,7 @@ def list_all(request: Request) -> Response:
     return pagination.respond(request, _listed(request))
 
 
-def _listed(request: Request) -> Steps[Listed]:
+def _listed(request: Request) -> Operation[Listed]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     values = {":pk": webhook_key("").pk}
     query = Query(
@@ -136,11 +136,11 @@ def _listed(request: Request) -> Steps[Listed]:
 
 def read(request: Request) -> Response:
     """One endpoint."""
-    item = request.table.run(_fetch(request.path["webhookId"]))
+    item = request.dynamodb.run(_fetch(request.path["webhookId"]))
     return Response(200, _view(request.path["webhookId"], item))
 
 
-def _fetch(webhook_id: str) -> Steps[Item]:
+def _fetch(webhook_id: str) -> Operation[Item]:
     item: Item | None = yield Get(webhook_key(webhook_id))
     if item is None:
         raise NotFound("No webhook endpoint has this id.")
@@ -149,11 +149,11 @@ def _fetch(webhook_id: str) -> Steps[Item]:
 
 def update(request: Request) -> Response:
     """Change an endpoint by a JSON merge patch; enabling it forgets why it was disabled."""
-    item = request.table.run(_update(request))
+    item = request.dynamodb.run(_update(request))
     return Response(200, _view(request.path["webhookId"], item))
 
 
-def _update(request: Request) -> Steps[Item]:
+def _update(request: Request) -> Operation[Item]:
     webhook_id = request.path["webhookId"]
     for attempt in range(1, ROUNDS + 1):
         item = yield from _fetch(webhook_id)
@@ -195,14 +195,14 @@ def _update(request: Request) -> Steps[Item]:
 def delete(request: Request) -> Response:
     """Delete an endpoint; what waits to be sent to it is not sent any more."""
     webhook_id = request.path["webhookId"]
-    request.table.run(_fetch(webhook_id))
+    request.dynamodb.run(_fetch(webhook_id))
     writes = (
         Delete(webhook_key(webhook_id)),
         Delete(webhook_secret_key(webhook_id)),
         Delete(webhook_state_key(webhook_id)),
         endpoints.bump_version(),
     )
-    request.table.run(settle(Transact(writes)))
+    request.dynamodb.run(settle(Transact(writes)))
     return Response(204)
 
 
@@ -210,7 +210,7 @@ def rotate_secret(request: Request) -> Response:
     """A new secret; the old one signs beside it for a while."""
     model = parse(RotationInput, request.body)
     webhook_id = request.path["webhookId"]
-    endpoint = request.table.run(_fetch(webhook_id))
+    endpoint = request.dynamodb.run(_fetch(webhook_id))
     until = request.now + model.overlap_seconds
     nonce = secrets.token_urlsafe(32)
     secret = _secret(request.caller.derive(nonce))
@@ -270,7 +270,7 @@ def resend(request: Request) -> Response:
         raise NotFound("No delivery has this id.")
     webhook_id = request.path["webhookId"]
     key = delivery_key(webhook_id, int(match.group(1)), match.group(2))
-    if request.table.execute(Get(key)) is None:
+    if request.dynamodb.execute(Get(key)) is None:
         raise NotFound("No delivery has this id.")
     command = {"webhookId": webhook_id, "resend": {"delivery": key.sk}}
     return _ask(request, command, {"deliveryId": request.path["deliveryId"]})
@@ -287,7 +287,7 @@ def resend_failed(request: Request) -> Response:
 
 def _ask(request: Request, command: dict[str, Any], answer: dict[str, Any]) -> Response:
     webhook_id = request.path["webhookId"]
-    endpoint = request.table.run(_fetch(webhook_id))
+    endpoint = request.dynamodb.run(_fetch(webhook_id))
     if not endpoint["enabled"]:
         raise InvalidRequest.at("", "the endpoint is disabled: enable it first")
     item: Item = {"command": json.dumps(command), "ttl": request.now + REQUEST_SECONDS}
@@ -302,11 +302,11 @@ def _ask(request: Request, command: dict[str, Any], answer: dict[str, Any]) -> R
 
 def list_deliveries(request: Request) -> Response:
     """Deliveries to an endpoint, newest event first."""
-    request.table.run(_fetch(request.path["webhookId"]))
+    request.dynamodb.run(_fetch(request.path["webhookId"]))
     return pagination.respond(request, _deliveries(request))
 
 
-def _deliveries(request: Request) -> Steps[Listed]:
+def _deliveries(request: Request) -> Operation[Listed]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     status = request.query.get("status")
     pk = delivery_key(request.path["webhookId"], 0, "").pk

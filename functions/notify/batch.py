@@ -24,7 +24,7 @@ from functions.notify.stream_images import (
 )
 from shared import observability
 from shared.audit import EVIDENCE_SECONDS
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     DENIAL_PREFIX,
     FOLLOW_UP_ENTRY,
@@ -64,11 +64,11 @@ from shared.dynamodb.requests import (
     BatchPut,
     Delete,
     Item,
+    Operation,
     Pause,
     Put,
     Query,
     Refused,
-    Steps,
     Transact,
     Unavailable,
     Update,
@@ -148,7 +148,7 @@ class Marks:
         self._made: OrderedDict[Key, None] = OrderedDict()
         self._lock = threading.Lock()
 
-    def put(self, owner: str, meter: str, months: Iterable[str]) -> Steps[bool]:
+    def put(self, owner: str, meter: str, months: Iterable[str]) -> Operation[bool]:
         """Make those that are not known to be there; whether there were any."""
         named = {notable_key(owner, month, meter): month for month in months}
         missing = [key for key in named if key not in self._made]
@@ -168,14 +168,14 @@ def _mark_ends(month: str) -> int:
 
 
 class Batch:
-    """Processes one batch with a door and outlets. `quiet_ms` joins overdraft episodes.
+    """Processes one batch with a client and outlets. `quiet_ms` joins overdraft episodes.
 
     `at_once`: so many calls are made at the same time, since most of it is waiting.
     """
 
     def __init__(
         self,
-        door: Table,
+        dynamodb: DynamoDBClient,
         outlets: Outlets,
         quiet_ms: int,
         now_ms: int,
@@ -185,7 +185,7 @@ class Batch:
         at_once: int = 1,
     ) -> None:
         self._at_once = at_once
-        self._door = door
+        self._dynamodb = dynamodb
         self._outlets = outlets
         self._quiet_ms = quiet_ms
         self._now_ms = now_ms
@@ -204,7 +204,7 @@ class Batch:
             return 0
         sent: list[tuple[int, Message]] = []
         operations = [self._group(*each) for each in groups.items()]
-        outcomes = lockstep.run(self._door, operations, self._at_once)
+        outcomes = lockstep.run(self._dynamodb, operations, self._at_once)
         for (key, records), outcome in zip(groups.items(), outcomes, strict=True):
             if isinstance(outcome, Exception):
                 observability.logger.error(
@@ -229,9 +229,9 @@ class Batch:
             for key in groups
             if key.pk.startswith((*_PAGES, DENIAL_PREFIX, SEAT_REQUEST_PREFIX))
         }
-        self._entitlements = self._door.execute(BatchGet(tuple(keys))) if keys else {}
+        self._entitlements = self._dynamodb.execute(BatchGet(tuple(keys))) if keys else {}
 
-    def _group(self, key: Key, records: list[Record]) -> Steps[list[tuple[int, Message]]]:
+    def _group(self, key: Key, records: list[Record]) -> Operation[list[tuple[int, Message]]]:
         """What becomes of the records of one item."""
         if key.sk == _SUMMED:
             yield from self._summed(owner_of(key.pk), records)
@@ -244,20 +244,20 @@ class Batch:
             return (yield from self._seat_requests(records))
         return [(each.position, told) for each in records for told in _only_told(each)]
 
-    def _mark_mail(self, item: Item, kinds: set[str], at: int) -> Steps[None]:
+    def _mark_mail(self, item: Item, kinds: set[str], at: int) -> Operation[None]:
         if self._sends_mail:
             yield from mailer.mark(item, kinds, at, self._now_ms)
 
     def _mark_changes(
         self, item: Item, changes: list[KeptChange], made: Mapping[int, list[builders.Event]]
-    ) -> Steps[None]:
+    ) -> Operation[None]:
         for change in changes:
             kinds = {event["type"] for event in made[change.seq]}
             yield from self._mark_mail(item, kinds, change.at)
 
     # --- A page of a pool ------------------------------------------------------------------------
 
-    def _summed(self, owner: str, records: list[Record]) -> Steps[None]:
+    def _summed(self, owner: str, records: list[Record]) -> Operation[None]:
         """People are known by their pages; all else follows when the pool's sum tells of it."""
         yield from self._people(owner, records)
         told = [
@@ -268,7 +268,7 @@ class Batch:
         if told:
             yield from seat_totals.count(owner, told)
 
-    def _people(self, owner: str, records: list[Record]) -> Steps[None]:
+    def _people(self, owner: str, records: list[Record]) -> Operation[None]:
         """What pages tell of the people; and of a page that has got too many of them."""
         of_pages = [each for each in records if each.key.pk.startswith(LEDGER_PREFIX)]
         versions = [version for record in of_pages for version in record.versions]
@@ -279,7 +279,7 @@ class Batch:
 
     # --- A page that has all the seats, a pool's sum, a counter ----------------------------------
 
-    def _page(self, owner: str, records: list[Record]) -> Steps[list[tuple[int, Message]]]:
+    def _page(self, owner: str, records: list[Record]) -> Operation[list[tuple[int, Message]]]:
         told = [(record.position, version) for record in records for version in record.versions]
         if not told:
             return []
@@ -336,7 +336,7 @@ class Batch:
                 sent.append((position, Message(event)))
         return sent
 
-    def _rebuild(self, owner: str, meter: str, first_seq: int, fired: Fired) -> Steps[Quarter]:
+    def _rebuild(self, owner: str, meter: str, first_seq: int, fired: Fired) -> Operation[Quarter]:
         """Fold again from before a change that came late; the kept changes have everything."""
         for attempt in range(1, 6):
             latest = yield from queries.latest_quarter(owner, meter)
@@ -376,7 +376,7 @@ class Batch:
 
     # --- A request for more seats ----------------------------------------------------------------
 
-    def _seat_requests(self, records: list[Record]) -> Steps[list[tuple[int, Message]]]:
+    def _seat_requests(self, records: list[Record]) -> Operation[list[tuple[int, Message]]]:
         sent = []
         for record in records:
             if record.old is None:
@@ -388,7 +388,7 @@ class Batch:
 
     # --- A denial --------------------------------------------------------------------------------
 
-    def _denial(self, owner: str, records: list[Record]) -> Steps[list[tuple[int, Message]]]:
+    def _denial(self, owner: str, records: list[Record]) -> Operation[list[tuple[int, Message]]]:
         attempts = [
             record
             for record in records
@@ -538,7 +538,9 @@ def _moves(folded: History, new: list[KeptChange], late: set[int]) -> list[Move]
 # --- History ------------------------------------------------------------------------------------
 
 
-def _write_history(owner: str, meter: str, folded: History, seen: Quarter | None) -> Steps[None]:
+def _write_history(
+    owner: str, meter: str, folded: History, seen: Quarter | None
+) -> Operation[None]:
     """Write what a fold has changed; the latest record last, since it says what is folded."""
     if folded.quarters and not (yield from _write_all(owner, meter, folded, seen)):
         raise Unavailable("another reader was ahead")
@@ -546,7 +548,7 @@ def _write_history(owner: str, meter: str, folded: History, seen: Quarter | None
 
 def _write_episodes(
     owner: str, meter: str, folded: History, *, is_recount: bool = False
-) -> Steps[None]:
+) -> Operation[None]:
     """Write the episodes that a fold has changed, and count who was granted in them.
 
     In a recount the fold has seen every episode from its beginning.
@@ -584,7 +586,7 @@ COUNTED_AT_ONCE = 50
 
 def _count_granted(
     owner: str, meter: str, episode: int, seat_keys: list[str], *, is_counted: bool
-) -> Steps[None]:
+) -> Operation[None]:
     """Count people who were granted seats in an overdraft episode, each once.
 
     A seat record names the last episode in which it was counted, in one transaction with the
@@ -626,7 +628,7 @@ def _count_granted(
 
 def _write_all(
     owner: str, meter: str, folded: History, seen: Quarter | None, *, is_recount: bool = False
-) -> Steps[bool]:
+) -> Operation[bool]:
     yield from _write_episodes(owner, meter, folded, is_recount=is_recount)
     quarters = dict(folded.quarters)
     newest = max(quarters)
@@ -651,7 +653,7 @@ def _write_all(
     return True
 
 
-def _kept(owner: str, meter: str, changes: list[KeptChange]) -> Steps[dict[int, KeptChange]]:
+def _kept(owner: str, meter: str, changes: list[KeptChange]) -> Operation[dict[int, KeptChange]]:
     """Changes as they were kept when they came before, by `seq`."""
     if not changes:
         return {}
@@ -667,7 +669,7 @@ def _goes_on(quarter: Quarter, quiet_ms: int) -> bool:
     return episode.end is None or quarter.at - episode.end < quiet_ms
 
 
-def _record_before(owner: str, meter: str, seq: int) -> Steps[Quarter | None]:
+def _record_before(owner: str, meter: str, seq: int) -> Operation[Quarter | None]:
     """The last record that knows nothing from `seq` on."""
     before: str | None = None
     while True:
@@ -677,7 +679,7 @@ def _record_before(owner: str, meter: str, seq: int) -> Steps[Quarter | None]:
         before = quarter_name(quarter.start)
 
 
-def _episode_view(owner: str, change: KeptChange) -> Steps[dict[str, Any] | None]:
+def _episode_view(owner: str, change: KeptChange) -> Operation[dict[str, Any] | None]:
     """The episode that a change has ended, as far as denials are known by now."""
     pk = episode_key(owner, SEATS, 0).pk
     found = yield Query(
@@ -700,7 +702,7 @@ def _mark_level(
     newest: Quarter,
     *,
     is_marked: bool,
-) -> Steps[None]:
+) -> Operation[None]:
     """Keep the marks of what is in overdraft, and of what is near its limit, now.
 
     By the one entitlements are listed, by the other a report finds what goes on without a change.
@@ -723,7 +725,7 @@ def _mark_level(
         yield Put(key, {}) if is_near else Delete(key)
 
 
-def _write_counts(owner: str, versions: Iterable[Version]) -> Steps[None]:
+def _write_counts(owner: str, versions: Iterable[Version]) -> Operation[None]:
     """What a usage limit leaves beside its history: periods that have ended, corrections."""
     items: list[tuple[Key, Item]] = []
     for version in versions:
@@ -779,7 +781,7 @@ def _kept_attempt(item: Item) -> Item:
     return {"at": item["lastAt"], **{name: item[name] for name in names if name in item}}
 
 
-def _count_denied(owner: str, meter: str, attempts: Iterable[Record]) -> Steps[None]:
+def _count_denied(owner: str, meter: str, attempts: Iterable[Record]) -> Operation[None]:
     """The attempts of a seat in a quarter-hour, as the denial itself counts them."""
     counted: dict[tuple[int, str], int] = {}
     for record in attempts:

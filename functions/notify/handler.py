@@ -11,22 +11,22 @@ from functions.notify.emails import mailer, returned_mail
 from functions.notify.publisher import Outlets
 from shared import observability
 from shared.clock import now_ms
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 
 SECONDS_TO_ANSWER = 8
 GROUPS_AT_ONCE = 16
 
-_door = Table.from_environment()
+_dynamodb = DynamoDBClient.from_environment()
 _outlets = Outlets(
     os.environ.get("EVENT_BUS", ""),
     os.environ.get("DELIVERIES_URL", ""),
-    _door,
+    _dynamodb,
     os.environ.get("REPORT_JOBS_URL", ""),
 )
 _marks = Marks()
 _quiet_ms = int(os.environ.get("OVERDRAFT_QUIET_MINUTES", "15")) * 60_000
 _mailer = mailer.Mailer(
-    _door,
+    _dynamodb,
     os.environ.get("EMAIL_SENDER", ""),
     os.environ.get("PUBLIC_URL", ""),
     os.environ.get("EMAIL_CONFIGURATION", ""),
@@ -41,18 +41,18 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """
     observability.begin(context)
     seconds = context.get_remaining_time_in_millis() / 1000 - SECONDS_TO_ANSWER
-    _door.answer_within(seconds, is_background=True)
+    _dynamodb.answer_within(seconds, is_background=True)
     if "Records" not in event:
         done = _mailer.send_due(now_ms(), deadline_ms=now_ms() + int(seconds * 1000))
         observability.logger.info("mails", extra=done)
         observability.flush()
         return done
     if event["Records"][0].get("eventSource") == "aws:sqs":
-        again = returned_mail.process(_door, event["Records"])
+        again = returned_mail.process(_dynamodb, event["Records"])
         observability.flush()
         return {"batchItemFailures": [{"itemIdentifier": each} for each in again]}
     batch = Batch(
-        _door,
+        _dynamodb,
         _outlets,
         _quiet_ms,
         now_ms(),

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias
 
 from shared.clock import now_ms
-from shared.dynamodb.client import Table, backoff_seconds
+from shared.dynamodb.client import DynamoDBClient, backoff_seconds
 from shared.dynamodb.keys import Key
-from shared.dynamodb.requests import BatchGet, BatchPut, Get, Pause, Request, Steps
+from shared.dynamodb.requests import BatchGet, BatchPut, Get, Operation, Pause, Request
 
 # What one call of DynamoDB takes.
 READ_TOGETHER = 100
@@ -34,32 +34,34 @@ class _Failed(NamedTuple):
     error: Exception
 
 
-def run(door: Table, operations: Sequence[Steps[Any]], at_once: int) -> list[Outcome]:
+def run(
+    dynamodb: DynamoDBClient, operations: Sequence[Operation[Any]], at_once: int
+) -> list[Outcome]:
     """Run all; what each returns, or the exception that it ended with.
 
     `at_once` calls are made at the same time. 1: one operation after the other, nothing together.
     """
     if at_once == 1:
-        return [_alone(door, each) for each in operations]
+        return [_alone(dynamodb, each) for each in operations]
     outcomes: list[Outcome] = [None] * len(operations)
     with ThreadPoolExecutor(at_once) as pool:
         waiting: dict[int, Any] = {}
         _advance(operations, dict.fromkeys(range(len(operations))), waiting, outcomes)
         while waiting:
-            replies = _round(door, waiting, pool)
+            replies = _round(dynamodb, waiting, pool)
             waiting = {}
             _advance(operations, replies, waiting, outcomes)
     return outcomes
 
 
-def _alone(door: Table, operation: Steps[Any]) -> Outcome:
+def _alone(dynamodb: DynamoDBClient, operation: Operation[Any]) -> Outcome:
     try:
-        return door.run(_in_turn(operation))
+        return dynamodb.run(_in_turn(operation))
     except Exception as error:
         return error
 
 
-def _in_turn(operation: Steps[Any]) -> Steps[Any]:
+def _in_turn(operation: Operation[Any]) -> Operation[Any]:
     """The same operation, without `Several`: those requests are made one after the other."""
     reply: Any = None
     while True:
@@ -76,7 +78,7 @@ def _in_turn(operation: Steps[Any]) -> Steps[Any]:
 
 
 def _advance(
-    operations: Sequence[Steps[Any]],
+    operations: Sequence[Operation[Any]],
     replies: Mapping[int, Any],
     waiting: dict[int, Any],
     outcomes: list[Outcome],
@@ -95,7 +97,9 @@ def _advance(
             outcomes[number] = error
 
 
-def _round(door: Table, waiting: Mapping[int, Any], pool: ThreadPoolExecutor) -> dict[int, Any]:
+def _round(
+    dynamodb: DynamoDBClient, waiting: Mapping[int, Any], pool: ThreadPoolExecutor
+) -> dict[int, Any]:
     """Make everybody's request; the replies."""
     reads = {
         number: BatchGet((request.key,)) if isinstance(request, Get) else request
@@ -105,15 +109,15 @@ def _round(door: Table, waiting: Mapping[int, Any], pool: ThreadPoolExecutor) ->
     writes = {n: request for n, request in waiting.items() if isinstance(request, BatchPut)}
     others = {
         number: [
-            pool.submit(_tried, door, each)
+            pool.submit(_tried, dynamodb, each)
             for each in (request.requests if isinstance(request, Several) else (request,))
         ]
         for number, request in waiting.items()
         if number not in reads and number not in writes
     }
     parts = [
-        *(pool.submit(_read, door, part) for part in _parts(reads, READ_TOGETHER)),
-        *(pool.submit(_write, door, part) for part in _items(writes, WRITTEN_TOGETHER)),
+        *(pool.submit(_read, dynamodb, part) for part in _parts(reads, READ_TOGETHER)),
+        *(pool.submit(_write, dynamodb, part) for part in _items(writes, WRITTEN_TOGETHER)),
     ]
     replies: dict[int, Any] = {}
     for done in parts:
@@ -137,12 +141,12 @@ def _joined(replies: list[Any], request: Any) -> Any:
     return tuple(replies) if isinstance(request, Several) else replies[0]
 
 
-def _tried(door: Table, request: Any) -> Any:
+def _tried(dynamodb: DynamoDBClient, request: Any) -> Any:
     try:
         if isinstance(request, Pause):
             time.sleep(backoff_seconds(request.attempt))
             return now_ms()
-        return door.execute(request)
+        return dynamodb.execute(request)
     except Exception as error:
         return _Failed(error)
 
@@ -162,11 +166,11 @@ def _parts(requests: Mapping[int, Any], most: int) -> Iterable[dict[int, Any]]:
         yield part
 
 
-def _read(door: Table, part: Mapping[int, BatchGet]) -> dict[int, Any]:
+def _read(dynamodb: DynamoDBClient, part: Mapping[int, BatchGet]) -> dict[int, Any]:
     keys = tuple({key: None for request in part.values() for key in request.keys})
-    found = _tried(door, BatchGet(keys))
+    found = _tried(dynamodb, BatchGet(keys))
     if isinstance(found, _Failed):
-        return {number: _tried(door, request) for number, request in part.items()}
+        return {number: _tried(dynamodb, request) for number, request in part.items()}
     items: Mapping[Key, Any] = found
     return {
         number: {key: items[key] for key in request.keys if key in items}
@@ -177,24 +181,24 @@ def _read(door: Table, part: Mapping[int, BatchGet]) -> dict[int, Any]:
 def _items(requests: Mapping[int, BatchPut], most: int) -> Iterable[dict[int, BatchPut]]:
     """What is to be written in parts that one call takes; a large request is in several."""
     part: dict[int, BatchPut] = {}
-    room = most
+    left = most
     for number, request in requests.items():
         items = tuple(dict(request.items).items())  # the last one for a key wins
         while items:
-            part[number] = BatchPut(items[:room])
-            items, room = items[room:], room - min(room, len(items))
-            if not room:
+            part[number] = BatchPut(items[:left])
+            items, left = items[left:], left - min(left, len(items))
+            if not left:
                 yield part
-                part, room = {}, most
+                part, left = {}, most
         if not request.items:
             part[number] = request
     if part:
         yield part
 
 
-def _write(door: Table, part: Mapping[int, BatchPut]) -> dict[int, Any]:
+def _write(dynamodb: DynamoDBClient, part: Mapping[int, BatchPut]) -> dict[int, Any]:
     together = BatchPut(tuple(item for request in part.values() for item in request.items))
-    reply = _tried(door, together)
+    reply = _tried(dynamodb, together)
     if isinstance(reply, _Failed):
-        return {number: _tried(door, request) for number, request in part.items()}
+        return {number: _tried(dynamodb, request) for number, request in part.items()}
     return dict.fromkeys(part, reply)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from shared import aws, observability
-from shared.dynamodb.client import Table, backoff_seconds
+from shared.dynamodb.client import DynamoDBClient, backoff_seconds
 from shared.dynamodb.requests import BatchGet, Item
 from shared.events import types as event_types
 from shared.events.builders import Event
@@ -43,11 +43,13 @@ class Message(NamedTuple):
 class Outlets:
     """The bus, the queue of `deliver`, and the queue of `report`."""
 
-    def __init__(self, bus: str, queue_url: str, door: Table, reports_url: str = "") -> None:
+    def __init__(
+        self, bus: str, queue_url: str, dynamodb: DynamoDBClient, reports_url: str = ""
+    ) -> None:
         self._bus = bus
         self._queue = queue_url
         self._reports = reports_url
-        self._door = door
+        self._dynamodb = dynamodb
         self._endpoints = Endpoints()
 
     def send(self, sent: Sequence[tuple[int, Message]]) -> None:
@@ -78,8 +80,8 @@ class Outlets:
         """The entries for the bus and for the queue."""
         skeletons = [message.event for _, message in sent if message.event]
         keys = {key for event in skeletons for key in keys_of(event)}
-        items = self._door.execute(BatchGet(tuple(keys))) if keys else {}
-        endpoints = self._door.run(self._endpoints.current())
+        items = self._dynamodb.execute(BatchGet(tuple(keys))) if keys else {}
+        endpoints = self._dynamodb.run(self._endpoints.current())
         entries, bodies = [], []
         for position, message in sent:
             if message.command:

@@ -6,7 +6,7 @@ from typing import Any
 from functions.notify.lockstep import Several
 from functions.notify.stream_images import Version
 from shared.dynamodb.keys import Key, seat_record_key
-from shared.dynamodb.requests import Accepted, BatchGet, Item, Put, Steps, Transact, Unavailable
+from shared.dynamodb.requests import Accepted, BatchGet, Item, Operation, Put, Transact, Unavailable
 from shared.history.changes import granted_at
 
 # From so many records on, transactions bring them sooner than calls do that are made side by side.
@@ -18,7 +18,7 @@ DEVICES_KEPT = 20
 PERSONAL = ("seatId", "seatName", "attributes", "devices")
 
 
-def write(owner: str, versions: Iterable[Version]) -> Steps[None]:
+def write(owner: str, versions: Iterable[Version]) -> Operation[None]:
     """Bring the records of every seat that these versions name up to date.
 
     A record carries the page's `seq`: what comes again, or late, changes nothing. Each is written

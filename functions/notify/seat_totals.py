@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from shared.dynamodb.keys import sum_key
 from shared.dynamodb.patterns import settle
-from shared.dynamodb.requests import Accepted, Get, Item, Pause, Steps, Unavailable
+from shared.dynamodb.requests import Accepted, Get, Item, Operation, Pause, Unavailable
 from shared.seats import totals
 from shared.seats.totals import Told
 
 ATTEMPTS = 30
 
 
-def count(owner: str, versions: Sequence[Told]) -> Steps[None]:
+def count(owner: str, versions: Sequence[Told]) -> Operation[None]:
     """Count versions of a pool's pages, those of each page in their order.
 
     What was counted before changes nothing.

@@ -10,7 +10,7 @@ from functions.portal.graph import period_of
 from shared.api.request import Request, Response
 from shared.clock import day_of, to_rfc3339, zone_of
 from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition
-from shared.dynamodb.requests import Item, Query, Steps
+from shared.dynamodb.requests import Item, Operation, Query
 from shared.history import rollups
 from shared.history.buckets import HOUR_MS, QUARTER_MS, quarter_name, quarter_of, quarter_start
 
@@ -22,10 +22,10 @@ READ = 200
 
 def read(request: Request) -> Response:
     """Denials of whole days of the entitlement's zone; of the last 30, if nothing is asked for."""
-    return Response(200, request.table.run(_read(request)))
+    return Response(200, request.dynamodb.run(_read(request)))
 
 
-def _read(request: Request) -> Steps[dict[str, Any]]:
+def _read(request: Request) -> Operation[dict[str, Any]]:
     since, until = period_of(request, SPAN)
     item, _ = yield from status.fetch(request)
     owner, zone = item["entitlementId"], zone_of(item["document"]["timeZone"])
@@ -58,7 +58,7 @@ def _read(request: Request) -> Steps[dict[str, Any]]:
     }
 
 
-def _by_hour(owner: str, since: int, until: int, zone: tzinfo) -> Steps[list[dict[str, Any]]]:
+def _by_hour(owner: str, since: int, until: int, zone: tzinfo) -> Operation[list[dict[str, Any]]]:
     """Attempts by day, from the counts of hours, each on the day on which it begins."""
     days: Counter[str] = Counter()
     for hour in (yield from rollups.denied_hours(owner, since - since % HOUR_MS, until)):
@@ -69,7 +69,7 @@ def _by_hour(owner: str, since: int, until: int, zone: tzinfo) -> Steps[list[dic
     ]
 
 
-def _records(owner: str, since: int, until: int) -> Steps[tuple[list[Item], bool]]:
+def _records(owner: str, since: int, until: int) -> Operation[tuple[list[Item], bool]]:
     """The newest records of a time, and whether they are all."""
     found: list[Item] = []
     is_complete = True

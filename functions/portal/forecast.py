@@ -17,7 +17,7 @@ from functions.portal.graph import meter_of
 from shared.api.request import Request, Response
 from shared.clock import zone_of
 from shared.dynamodb.keys import usage_key, usage_meter, usage_of
-from shared.dynamodb.requests import Get, Item, Steps
+from shared.dynamodb.requests import Get, Item, Operation
 from shared.entitlements.model import has_seats, usage_terms
 from shared.history import rollups
 from shared.history.buckets import DAY_MS
@@ -77,10 +77,10 @@ def days_to(limit: int, now: float, growth: float, within: float) -> float | Non
 
 def read(request: Request) -> Response:
     """The forecast of the seats, or of a usage limit."""
-    return Response(200, request.table.run(_read(request)))
+    return Response(200, request.dynamodb.run(_read(request)))
 
 
-def _read(request: Request) -> Steps[dict[str, Any]]:
+def _read(request: Request) -> Operation[dict[str, Any]]:
     item, standing = yield from status.fetch(request)
     meter = meter_of(request, item)
     key = usage_of(meter)
@@ -123,7 +123,7 @@ def _days_left(request: Request, item: Item) -> float:
     return min(HORIZON_DAYS, (valid_until - request.now) * 1_000 / DAY_MS)
 
 
-def _of_usage(request: Request, item: Item, key: str) -> Steps[dict[str, Any]]:
+def _of_usage(request: Request, item: Item, key: str) -> Operation[dict[str, Any]]:
     owner, now = item["entitlementId"], request.now_ms
     found = yield Get(usage_key(owner, key))
     if found is None or key not in usage_terms(item["document"]):

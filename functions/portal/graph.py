@@ -11,7 +11,7 @@ from functions.portal import status
 from shared.api.request import Request, Response
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import SEATS, usage_meter, usage_of
-from shared.dynamodb.requests import Item, Steps
+from shared.dynamodb.requests import Item, Operation
 from shared.history import rollups
 from shared.history.buckets import DAY_MS, HOUR_MS, QUARTER_MS
 from shared.history.queries import Usage
@@ -46,7 +46,7 @@ def meter_of(request: Request, item: Item) -> str:
 
 def read(request: Request) -> Response:
     """Use over time; the last 24 hours, if nothing else is asked for."""
-    return Response(200, request.table.run(_read(request)))
+    return Response(200, request.dynamodb.run(_read(request)))
 
 
 def period_of(request: Request, span: int) -> tuple[int, int]:
@@ -63,7 +63,7 @@ def period_of(request: Request, span: int) -> tuple[int, int]:
     return since, until
 
 
-def _read(request: Request) -> Steps[dict[str, Any]]:
+def _read(request: Request) -> Operation[dict[str, Any]]:
     since, until = period_of(request, DAY)
     item, _ = yield from status.fetch(request)
     meter = meter_of(request, item)
@@ -101,7 +101,7 @@ def _has_changed(usage: Usage) -> bool:
     return len({each[1:] for each in usage.limits}) > 1
 
 
-def _sections(owner: str, meter: str, usage: Usage, now: int) -> Steps[list[dict[str, Any]]]:
+def _sections(owner: str, meter: str, usage: Usage, now: int) -> Operation[list[dict[str, Any]]]:
     """The quarter-hours of an interval in which limits changed."""
     records = yield from rollups.records(owner, usage.start, usage.end, now, QUARTERS, meter)
     found: list[dict[str, Any]] = []

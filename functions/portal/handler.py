@@ -3,7 +3,7 @@
 from functions.portal import denials, forecast, graph, page, status
 from shared.api import app, request
 
-ROUTES: dict[str, request.Handler] = {
+HANDLERS: dict[str, request.Handler] = {
     "openPortal": page.show,
     "openEmbeddedPortal": page.embed,
     "readPortalFile": page.read_file,
@@ -13,4 +13,4 @@ ROUTES: dict[str, request.Handler] = {
     "listPortalSeats": status.list_seats,
     "getPortalForecast": forecast.read,
 }
-handler = app.serve(ROUTES)
+handler = app.serve(HANDLERS)

@@ -7,7 +7,7 @@ from shared.api.request import Request, Response
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import SEATS, denied_day_key, usage_key, usage_meter
 from shared.dynamodb.paging import Listed
-from shared.dynamodb.requests import BatchGet, Item, Steps
+from shared.dynamodb.requests import BatchGet, Item, Operation
 from shared.entitlements.model import has_seats, usage_terms
 from shared.entitlements.queries import fetch_entitlement, fetch_standing
 from shared.history.buckets import quarter_name
@@ -18,7 +18,7 @@ from shared.usage.views import current_view
 from shared.validity import status_at
 
 
-def fetch(request: Request) -> Steps[tuple[Item, Standing]]:
+def fetch(request: Request) -> Operation[tuple[Item, Standing]]:
     """The entitlement that the link opens, and how it stands.
 
     Raises:
@@ -29,10 +29,10 @@ def fetch(request: Request) -> Steps[tuple[Item, Standing]]:
 
 def read(request: Request) -> Response:
     """The state, in two round trips; in three of a pool of several pages."""
-    return Response(200, request.table.run(_read(request)))
+    return Response(200, request.dynamodb.run(_read(request)))
 
 
-def _read(request: Request) -> Steps[dict[str, Any]]:
+def _read(request: Request) -> Operation[dict[str, Any]]:
     item, standing = yield from fetch(request)
     owner, document = item["entitlementId"], item["document"]
     keys = list(usage_terms(document))
@@ -73,7 +73,7 @@ def list_seats(request: Request) -> Response:
     return pagination.respond(request, _seats(request))
 
 
-def _seats(request: Request) -> Steps[Listed]:
+def _seats(request: Request) -> Operation[Listed]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     owner = str(request.caller.entitlement_id)
     _, page = yield from fetch_entitlement(owner)

@@ -18,7 +18,7 @@ _memory = Memory()
 def release_seat(request: Request) -> Response:
     """Give back the grant that the path names."""
     entitlement_id, named = request.path["entitlementId"], request.path["activationId"]
-    released = request.table.run(
+    released = request.dynamodb.run(
         release_grant(entitlement_id, named, request.change, memory=_memory)
     )
     if released:
@@ -27,8 +27,8 @@ def release_seat(request: Request) -> Response:
 
 
 _context = app.Context()
-ROUTES = {"releaseSeat": release_seat}
-_serve = app.serve(ROUTES, _context)
+HANDLERS = {"releaseSeat": release_seat}
+_serve = app.serve(HANDLERS, _context)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -38,13 +38,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     observability.begin(context)
     now = now_ms()
     deadline = now + context.get_remaining_time_in_millis() - 5_000
-    _context.table.answer_within((deadline - now) / 1000, is_background=True)
+    _context.dynamodb.answer_within((deadline - now) / 1000, is_background=True)
     try:
         # The stream's reader counts it: an alarm rings when it comes there no more.
-        _context.table.execute(Put(heartbeat_key(), {"at": now}))
+        _context.dynamodb.execute(Put(heartbeat_key(), {"at": now}))
     except Exception:  # the sweep has its own work, and its own alarm
         observability.logger.exception("heartbeat not written")
-    done = sweep(_context.table, context.aws_request_id, now, deadline)
+    done = sweep(_context.dynamodb, context.aws_request_id, now, deadline)
     observability.count("SweepRan")
     observability.logger.info("sweep", extra=done)
     observability.flush()

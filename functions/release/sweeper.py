@@ -2,7 +2,7 @@
 
 from shared import clock, observability
 from shared.audit import Change
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     ENTITLEMENT_PREFIX,
     LEDGER_PREFIX,
@@ -25,7 +25,9 @@ from shared.usage import allocation
 SWEEP_PAGE = 100
 
 
-def sweep(door: Table, request_id: str, now_ms: int, deadline_ms: int) -> dict[str, int]:
+def sweep(
+    dynamodb: DynamoDBClient, request_id: str, now_ms: int, deadline_ms: int
+) -> dict[str, int]:
     """Free leases that ran out, close entitlements whose validity ended, go on with pools.
 
     Also hears what parts of usage limits have used.
@@ -41,7 +43,7 @@ def sweep(door: Table, request_id: str, now_ms: int, deadline_ms: int) -> dict[s
     for shard in [(first + number) % SWEEP_SHARDS for number in range(SWEEP_SHARDS)]:
         start = None
         while True:
-            found = door.execute(
+            found = dynamodb.execute(
                 Query(
                     "sweepKey = :shard AND earliest <= :due",
                     {":shard": f"SWEEP#{shard}", ":due": change.now - CLOCK_GRACE},
@@ -54,7 +56,7 @@ def sweep(door: Table, request_id: str, now_ms: int, deadline_ms: int) -> dict[s
                 if clock.now_ms() > deadline_ms:
                     return done
                 try:
-                    _sweep_item(door, item, change, done, deadline_ms)
+                    _sweep_item(dynamodb, item, change, done, deadline_ms)
                 except Exception:  # One bad item must not keep the rest from being swept.
                     observability.logger.exception("sweep failed", extra={"pk": item["pk"]})
                     observability.count("SweepFailed")
@@ -65,23 +67,23 @@ def sweep(door: Table, request_id: str, now_ms: int, deadline_ms: int) -> dict[s
 
 
 def _sweep_item(
-    door: Table, item: Item, change: Change, done: dict[str, int], deadline_ms: int
+    dynamodb: DynamoDBClient, item: Item, change: Change, done: dict[str, int], deadline_ms: int
 ) -> None:
     key = Key(item["pk"], item["sk"])
     if key.pk.startswith(LEDGER_PREFIX):
-        done["freed"] += door.run(sweep_page(key, change))
+        done["freed"] += dynamodb.run(sweep_page(key, change))
     elif key.pk.startswith(POOL_PREFIX):
         owner = owner_of(key.pk)
         try:
-            done["freed"] += door.run(rebalancing.free_due(owner, change, deadline_ms))
+            done["freed"] += dynamodb.run(rebalancing.free_due(owner, change, deadline_ms))
         finally:
             work = reconcile.tend(owner, change, deadline_ms, swept_at=change.now)
-            done["pools"] += door.run(work)
+            done["pools"] += dynamodb.run(work)
     elif key.pk.startswith(USAGE_PREFIX):
         name = str(usage_of(meter_of(key.pk)))
-        door.run(allocation.look_after(owner_of(key.pk), name, change))
+        dynamodb.run(allocation.look_after(owner_of(key.pk), name, change))
     else:
         entitlement_id = key.pk.removeprefix(ENTITLEMENT_PREFIX)
-        if door.run(close_entitlement(entitlement_id, change)):
+        if dynamodb.run(close_entitlement(entitlement_id, change)):
             done["closed"] += 1
-            door.run(reconcile.tend(entitlement_id, change, deadline_ms))
+            dynamodb.run(reconcile.tend(entitlement_id, change, deadline_ms))

@@ -17,7 +17,7 @@ from shared.api.schemas.base import parse
 from shared.api.schemas.reports import REPORT_FORMATS, ReportInput
 from shared.clock import from_rfc3339_ms, to_rfc3339, zone_of
 from shared.dynamodb.keys import report_key
-from shared.dynamodb.requests import Get, Item, Put, Steps
+from shared.dynamodb.requests import Get, Item, Operation, Put
 from shared.problems import InvalidRequest, NotFound
 
 LIST = "REPORT"
@@ -122,10 +122,10 @@ def create(request: Request) -> Response:
 
 def read(request: Request) -> Response:
     """One report; once it is published, with links to its files."""
-    return Response(200, request.table.run(_read(request)))
+    return Response(200, request.dynamodb.run(_read(request)))
 
 
-def _read(request: Request) -> Steps[dict[str, Any]]:
+def _read(request: Request) -> Operation[dict[str, Any]]:
     item: Item | None = yield Get(report_key(request.path["reportId"]))
     if item is None:
         raise NotFound("No report has this id.")

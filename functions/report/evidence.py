@@ -24,7 +24,7 @@ from shared.dynamodb.keys import (
     usage_of,
 )
 from shared.dynamodb.paging import all_of
-from shared.dynamodb.requests import BatchGet, Item, Query, Steps
+from shared.dynamodb.requests import BatchGet, Item, Operation, Query
 from shared.history import queries
 from shared.history.aggregator import carried
 from shared.history.buckets import QUARTER_MS, Quarter, months_between
@@ -40,7 +40,7 @@ Candidates = dict[str, set[str]]
 BATCH = 100
 
 
-def candidates(shard: int, period: Period) -> Steps[Candidates]:
+def candidates(shard: int, period: Period) -> Operation[Candidates]:
     """Entitlements of one of 16 partitions, with the meters of which there may be something.
 
     What a month marks may lie outside the period: the evidence tells. What is near now comes
@@ -68,7 +68,7 @@ def entries(
     period: Period,
     filters: Mapping[str, str],
     now: int,
-) -> Iterator[Steps[list[dict[str, Any]]]]:
+) -> Iterator[Operation[list[dict[str, Any]]]]:
     """The entries of these entitlements and meters, as operations of a hundred each.
 
     `now`, Unix seconds, is the time of which their status is told.
@@ -79,7 +79,7 @@ def entries(
 
 def _entries(
     wanted: list[tuple[str, list[str]]], period: Period, filters: Mapping[str, str], now: int
-) -> Steps[list[dict[str, Any]]]:
+) -> Operation[list[dict[str, Any]]]:
     keys = [entitlement_key(owner) for owner, _ in wanted]
     items: dict[Key, Item] = yield BatchGet(tuple(keys))
     sold = yield BatchGet(tuple(follow_up_key(owner) for owner, _ in wanted))
@@ -110,7 +110,7 @@ def matches(item: Item, filters: Mapping[str, str]) -> bool:
 
 def _entry(
     item: Item, meters: list[str], period: Period, followed: Item | None, now: int
-) -> Steps[dict[str, Any] | None]:
+) -> Operation[dict[str, Any] | None]:
     owner, document = item["entitlementId"], item["document"]
     zone = zone_of(document["timeZone"])
     seats, limits, signs = None, list[dict[str, Any]](), list[Item]()
@@ -169,7 +169,7 @@ def _entry(
 
 def _changes_of(
     owner: str, meter: str, quarter: Quarter, before: Quarter | None
-) -> Steps[list[KeptChange]]:
+) -> Operation[list[KeptChange]]:
     """The kept changes that were folded into one record."""
     changes = yield from changes_between(
         owner, quarter.start - DISORDER_MS, quarter.start + QUARTER_MS, meter
@@ -185,7 +185,7 @@ def _held_into(quarter: Quarter, before: Quarter | None, changes: list[KeptChang
     return None if changes and changes[0].at <= quarter.start else before.level
 
 
-def _mixed(owner: str, meter: str, records: Records, period: Period) -> Steps[dict[int, Mixed]]:
+def _mixed(owner: str, meter: str, records: Records, period: Period) -> Operation[dict[int, Mixed]]:
     """What is to be known of the quarter-hours in which limits changed, by when they begin."""
     found: dict[int, Mixed] = {}
     for quarter in records.within(period.start, period.end):
@@ -208,7 +208,7 @@ def _mixed(owner: str, meter: str, records: Records, period: Period) -> Steps[di
     return found
 
 
-def _peak_at(owner: str, meter: str, records: Records, period: Period, peak: int) -> Steps[int]:
+def _peak_at(owner: str, meter: str, records: Records, period: Period, peak: int) -> Operation[int]:
     """When use first came to its peak; the period's beginning, if it was so before."""
     held = metrics.carried_level(records, period.start)
     if held and held.used == peak:
@@ -231,7 +231,7 @@ def _peak_at(owner: str, meter: str, records: Records, period: Period, peak: int
     return quarter.start
 
 
-def _episodes(owner: str, meter: str, period: Period, now_ms: int) -> Steps[int]:
+def _episodes(owner: str, meter: str, period: Period, now_ms: int) -> Operation[int]:
     """How many overdraft episodes touch the period."""
     query = Query(
         "pk = :pk AND sk < :until",
@@ -256,7 +256,7 @@ def _episodes(owner: str, meter: str, period: Period, now_ms: int) -> Steps[int]
         query = query._replace(start=found.next)
 
 
-def _seat_records(owner: str) -> Steps[list[Item]]:
+def _seat_records(owner: str) -> Operation[list[Item]]:
     """The seat records with many devices; the others are let go page by page."""
     query = Query("pk = :pk", {":pk": seat_record_key(owner, "").pk})
     many: list[Item] = []

@@ -22,7 +22,7 @@ _store = Store(os.environ.get("REPORTS_BUCKET", ""))
 _jobs_url = os.environ.get("REPORT_JOBS_URL", "")
 _recipients = os.environ.get("REPORT_RECIPIENTS", "")
 _work = Work(
-    _context.table,
+    _context.dynamodb,
     _store,
     queue_at(_jobs_url),
     Mailing(
@@ -33,12 +33,12 @@ _work = Work(
 )
 
 
-ROUTES: dict[str, request.Handler] = {
+HANDLERS: dict[str, request.Handler] = {
     "createReport": api.create,
     "listReports": api.list_all,
     "getReport": api.read,
 }
-_serve = app.serve(ROUTES, _context)
+_serve = app.serve(HANDLERS, _context)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         return _serve(event, context)
     observability.begin(context)
     seconds = context.get_remaining_time_in_millis() / 1000
-    _context.table.answer_within(seconds - SECONDS_TO_ANSWER, is_background=True)
+    _context.dynamodb.answer_within(seconds - SECONDS_TO_ANSWER, is_background=True)
     if "Records" not in event:
         # By way of the queue, which waits out an hour in which the table is away: Lambda gives up
         # what a schedule asked for after two minutes.
@@ -85,7 +85,7 @@ def _ask(record: dict[str, Any], job: dict[str, Any]) -> bool:
     """Ask for the report of the month that is over; once, however often it is asked for."""
     try:
         asked = api.scheduled(job["scheduledTime"], job["publicUrl"], now_ms())
-        _context.table.execute(asked)
+        _context.dynamodb.execute(asked)
     except Exception:
         observability.logger.exception("report not asked for", extra=job)
         attempt = int(record.get("attributes", {}).get("ApproximateReceiveCount", "1"))

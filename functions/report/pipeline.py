@@ -22,7 +22,7 @@ from functions.report.storage import Store
 from shared import aws, observability, report_links
 from shared.clock import hours_of, to_rfc3339
 from shared.clock import now_ms as clock
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.expressions import assign, set_and_remove
 from shared.dynamodb.keys import (
     NOTABLE_SHARDS,
@@ -105,16 +105,16 @@ class StepFailed(Exception):
 
 
 class Work:
-    """Does the jobs of reports with a door, a store and a queue for what is to be done next."""
+    """Does the jobs of reports with a client, a store and a queue for what is to be done next."""
 
     def __init__(
         self,
-        door: Table,
+        dynamodb: DynamoDBClient,
         store: Store,
         queue: Callable[[list[Job]], None],
         mailing: Mailing,
     ) -> None:
-        self._door = door
+        self._dynamodb = dynamodb
         self._store = store
         self._queue = queue
         self._mailing = mailing
@@ -146,7 +146,7 @@ class Work:
         report = self._read(job["reportId"]) or {}
         if str(job.get("number")) in report.get("done", ()):
             return 1
-        reply = self._door.execute(
+        reply = self._dynamodb.execute(
             Update(
                 report_job_key(job["reportId"], job["step"], job.get("number", 0)),
                 "SET #ttl = :ttl ADD attempts :one",
@@ -161,7 +161,7 @@ class Work:
         return attempt
 
     def _read(self, report_id: str) -> Item | None:
-        item: Item | None = self._door.execute(Get(report_key(report_id)))
+        item: Item | None = self._dynamodb.execute(Get(report_key(report_id)))
         return item
 
     # --- Plan -------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ class Work:
                 name = _part_name({**report, "plan": plan}, count, "plan")
                 self._store.put(name, content.encode(), TYPES["json"])
                 count += 1
-            self._door.execute(
+            self._dynamodb.execute(
                 Update(
                     report_key(report["reportId"]),
                     "SET partCount = :count, #plan = :plan, #status = :running",
@@ -203,7 +203,7 @@ class Work:
         only = report["filters"].get("entitlementId")
         shards = [notable_shard(only)] if only else range(NOTABLE_SHARDS)
         for shard in shards:
-            found = self._door.run(evidence.candidates(shard, period))
+            found = self._dynamodb.run(evidence.candidates(shard, period))
             for owner in sorted(found):
                 if only in (None, owner):
                     yield owner, found[owner]
@@ -223,10 +223,10 @@ class Work:
             with path.open("wb") as rows:
                 now = report["createdAt"] // 1000
                 for step in evidence.entries(wanted, _period(report), report["filters"], now):
-                    for entry in self._door.run(step):
+                    for entry in self._dynamodb.run(step):
                         rows.write(_encode(entry).encode() + b"\n")
             self._store.put(_part_name(report, number, "rows"), path, TYPES["json"])
-        reply = self._door.execute(
+        reply = self._dynamodb.execute(
             Update(
                 report_key(report["reportId"]),
                 "ADD done :number",
@@ -252,7 +252,7 @@ class Work:
         for _round in range(ROUNDS):
             if report["status"] != "running":
                 break
-            series = self._door.execute(Get(report_series_key(report["series"])))
+            series = self._dynamodb.execute(Get(report_series_key(report["series"])))
             with tempfile.TemporaryDirectory() as folder:
                 made = self._write(report, series, Path(folder))
             self._commit(report, series, made)
@@ -359,7 +359,7 @@ class Work:
                 ),
             )
         )
-        self._door.run(settle(transaction))
+        self._dynamodb.run(settle(transaction))
 
     # --- Tell, fail -------------------------------------------------------------------------------
 
@@ -368,7 +368,7 @@ class Work:
         if not report["sendsEmail"] or not self._mailing.sender:
             return
         now = clock()
-        made = self._door.run(report_links.make(report, report.get("publicUrl", ""), now))
+        made = self._dynamodb.run(report_links.make(report, report.get("publicUrl", ""), now))
         urls = {name: each["url"] for name, each in made.items()}
         expires = to_rfc3339((now // 1000 + report_links.SECONDS) * 1000)
         shown = {**report, "summary": summary_view(report["summary"])}
@@ -392,7 +392,7 @@ class Work:
                 observability.count("MailFailed")
                 failed = error
                 continue
-            self._door.execute(
+            self._dynamodb.execute(
                 Update(
                     report_key(report["reportId"]),
                     "ADD sentTo :one",
@@ -404,7 +404,7 @@ class Work:
         if failed:
             raise MailFailed from failed
         if "failure" in report:
-            self._door.execute(
+            self._dynamodb.execute(
                 Update(report_key(report["reportId"]), "REMOVE failure", "", NO_NAMES, {})
             )
 
@@ -418,7 +418,7 @@ class Work:
         """
         statuses = ["published"] if is_published else ["queued", "running"]
         values: dict[str, Any] = {f":{status}": status for status in statuses}
-        self._door.execute(
+        self._dynamodb.execute(
             Update(
                 report_key(report_id),
                 "SET failedAttempts = :attempt, failure = :reason",
@@ -433,7 +433,7 @@ class Work:
 
         What is published stays; only its mail has not reached everybody.
         """
-        reply = self._door.execute(
+        reply = self._dynamodb.execute(
             Update(
                 report_key(report_id),
                 "SET #status = :failed, failure = if_not_exists(failure, :unknown)",

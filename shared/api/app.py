@@ -24,9 +24,9 @@ from shared.api.request import (
     read_body,
     read_query,
 )
-from shared.api.routes import OPERATIONS, SCOPES, Operation
+from shared.api.routes import ROUTES, SCOPES, Route
 from shared.clock import now_ms
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import credential_key
 from shared.dynamodb.requests import Get, Unavailable
 from shared.problems import Problem
@@ -39,17 +39,19 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 LambdaHandler = Callable[[dict[str, Any], object], dict[str, Any]]
 
 
-_ROUTES = {operation.id: route for route, operation in OPERATIONS.items()}
+_ROUTE_KEYS = {route.id: route_key for route_key, route in ROUTES.items()}
 
 
 class Context:
     """What a warm process keeps between calls: the table, known keys, counts."""
 
-    def __init__(self, environ: Mapping[str, str] = os.environ, door: Table | None = None) -> None:
-        self.table = door or Table.from_environment(environ)
+    def __init__(
+        self, environ: Mapping[str, str] = os.environ, dynamodb: DynamoDBClient | None = None
+    ) -> None:
+        self.dynamodb = dynamodb or DynamoDBClient.from_environment(environ)
         self.public_url = environ.get("PUBLIC_URL", "")
         self.credentials = Credentials(
-            lambda key_id: self.table.execute(Get(credential_key(key_id))),
+            lambda key_id: self.dynamodb.execute(Get(credential_key(key_id))),
             environ.get("BOOTSTRAP_KEY_HASH", ""),
         )
         self.rate_limits = RateLimits(
@@ -67,24 +69,26 @@ def serve(handlers: Mapping[str, Handler], context: Context | None = None) -> La
     `context` is for tests; a deployed room makes its own from the environment.
     """
     warm = context or Context()
-    routes = {_ROUTES[operation_id]: handler for operation_id, handler in handlers.items()}
+    handlers_by_route = {
+        _ROUTE_KEYS[operation_id]: handler for operation_id, handler in handlers.items()
+    }
 
     def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
         started = time.perf_counter()
         observability.begin(context)
-        warm.table.answer_within(REQUEST_SECONDS)
+        warm.dynamodb.answer_within(REQUEST_SECONDS)
         received_ms = now_ms()
         request_id = event["requestContext"]["requestId"]
         # HEAD is GET without the content (RFC 9110, 9.3.2); API Gateway routes it by itself.
-        route = re.sub("^HEAD ", "GET ", event["routeKey"])
-        is_head = route != event["routeKey"]
-        log: dict[str, Any] = {"requestId": request_id, "route": route}
+        route_key = re.sub("^HEAD ", "GET ", event["routeKey"])
+        is_head = route_key != event["routeKey"]
+        log: dict[str, Any] = {"requestId": request_id, "route": route_key}
         headers: dict[str, str] = {}
         try:
-            if route not in routes:
+            if route_key not in handlers_by_route:
                 raise _unknown_route(event["requestContext"]["http"]["method"], event["rawPath"])
-            request = _read(event, OPERATIONS[route], warm, received_ms, headers, log)
-            response = routes[route](request)
+            request = _read(event, ROUTES[route_key], warm, received_ms, headers, log)
+            response = handlers_by_route[route_key](request)
         except Problem as problem:
             observability.count(type(problem).__name__)
             response = _problem(problem, request_id)
@@ -108,7 +112,7 @@ def serve(handlers: Mapping[str, Handler], context: Context | None = None) -> La
 
 def _read(
     event: Mapping[str, Any],
-    operation: Operation,
+    route: Route,
     warm: Context,
     received_ms: int,
     headers: dict[str, str],
@@ -118,18 +122,18 @@ def _read(
     given: Mapping[str, str] = event["headers"]
     path: Mapping[str, str] = event.get("pathParameters") or {}
     caller = _NOBODY
-    if operation.scopes or operation.portal:
+    if route.scopes or route.portal:
         caller = warm.credentials.check(given.get("authorization"), received_ms / 1000, SCOPES)
         log["keyId"] = caller.key_id
         headers.update(warm.rate_limits.admit(caller, received_ms // 1000))
-        _authorize(caller, operation, path)
+        _authorize(caller, route, path)
     for name, value in path.items():
         if not PATH_PARAMETERS.get(name, ID).fullmatch(value):
             raise problems.NotFound("The id in the path is not one of ours.")
-    query = read_query(event.get("queryStringParameters") or {}, operation)
-    body = read_body(event, given, operation) if operation.body else None
+    query = read_query(event.get("queryStringParameters") or {}, route)
+    body = read_body(event, given, route) if route.body else None
     return Request(
-        operation,
+        route,
         event["rawPath"],
         path,
         query,
@@ -138,7 +142,7 @@ def _read(
         caller,
         event["requestContext"]["requestId"],
         received_ms,
-        warm.table,
+        warm.dynamodb,
         warm.public_url or f"https://{event['requestContext'].get('domainName', '')}",
     )
 
@@ -146,32 +150,32 @@ def _read(
 _NOBODY = Caller("", "api", frozenset(), None, b"")
 
 
-def _authorize(caller: Caller, operation: Operation, path: Mapping[str, str]) -> None:
+def _authorize(caller: Caller, route: Route, path: Mapping[str, str]) -> None:
     if caller.kind == "license":
-        if not operation.license:
+        if not route.license:
             raise problems.Forbidden("A license key cannot do this.")
         if caller.entitlement_id != path.get("entitlementId"):
             raise problems.NotFound("No entitlement has this id.")
     elif caller.kind == "portal":
-        if caller.scopes.isdisjoint(operation.portal):
+        if caller.scopes.isdisjoint(route.portal):
             raise problems.Forbidden(
                 "This needs an administrator's link."
-                if operation.portal
+                if route.portal
                 else "A portal link cannot do this."
             )
         if path.get("entitlementId", caller.entitlement_id) != caller.entitlement_id:
             raise problems.NotFound("No entitlement has this id.")
-    elif not operation.scopes:
+    elif not route.scopes:
         raise problems.Forbidden("This is for portal links only.")
-    elif caller.scopes.isdisjoint(operation.scopes):
-        needed = " or ".join(f"'{scope}'" for scope in operation.scopes)
+    elif caller.scopes.isdisjoint(route.scopes):
+        needed = " or ".join(f"'{scope}'" for scope in route.scopes)
         raise problems.Forbidden(f"This needs an API key with scope {needed}.")
 
 
 def _unknown_route(method: str, path: str) -> Problem:
     allowed = sorted(
         known.split(" ")[0]
-        for known in OPERATIONS
+        for known in ROUTES
         if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", known.split(" ")[1]), path)
     )
     if "GET" in allowed:

@@ -68,7 +68,7 @@ class Claim:
         given = header_of(request)
         if given is None:
             return None
-        content = json.dumps([request.operation.id, request.url, request.body], sort_keys=True)
+        content = json.dumps([request.route.id, request.url, request.body], sort_keys=True)
         # The caller's secret is part of it: a key that was replaced under the same id is another
         # caller, and could not derive the same new keys.
         owner = request.caller.derive("Idempotency-Key")
@@ -123,7 +123,7 @@ def kept_answer(request: Request) -> tuple[Response | None, str]:
         IdempotencyConflict: the key was used for a different request.
     """
     claim = Claim.of(request)
-    return claim.read(request.table.execute(Get(claim.key))) if claim else (None, "")
+    return claim.read(request.dynamodb.execute(Get(claim.key))) if claim else (None, "")
 
 
 def write_once(
@@ -140,11 +140,11 @@ def write_once(
     if claim is None:
         transaction = Transact(writes)
     else:
-        kept = claim.read(request.table.execute(Get(claim.key)))
+        kept = claim.read(request.dynamodb.execute(Get(claim.key)))
         if kept[0]:
             return kept
         transaction = Transact((*writes, claim.answer(response, nonce)))
-    reply = request.table.run(settle(transaction))
+    reply = request.dynamodb.run(settle(transaction))
     if isinstance(reply, Cancelled) and claim:
         # Somebody used the key at the same moment: theirs is the answer.
         kept = claim.read(reply.reasons[-1][1])

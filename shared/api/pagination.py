@@ -7,16 +7,16 @@ from typing import Any
 from shared import signed_tokens
 from shared.api.request import Request, Response
 from shared.dynamodb.paging import Listed, list_query, position_of, read_before, read_page
-from shared.dynamodb.requests import Item, Query, Steps
+from shared.dynamodb.requests import Item, Operation, Query
 from shared.problems import InvalidRequest
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 100
 
 
-def respond(request: Request, operation: Steps[Listed]) -> Response:
+def respond(request: Request, operation: Operation[Listed]) -> Response:
     """Run a list's operation and answer it with the token of its next page."""
-    listed = request.table.run(operation)
+    listed = request.dynamodb.run(operation)
     token = _token(request, listed.next) if listed.next else None
     return Response(200, {"items": listed.items, "nextPageToken": token})
 
@@ -57,12 +57,12 @@ def _context(request: Request) -> str:
 
 
 def _secret(request: Request) -> str:
-    return request.table.run(signed_tokens.own_secret("page-token"))
+    return request.dynamodb.run(signed_tokens.own_secret("page-token"))
 
 
 def newest_first(
     request: Request, listed: str, view: Callable[[Item], dict[str, Any]]
-) -> Steps[Listed]:
+) -> Operation[Listed]:
     """The items of one list of the `list` index."""
     limit = limit_of(request)
     query = list_query(listed, limit, start_of(request))
@@ -72,7 +72,7 @@ def newest_first(
 
 def newest_of(
     request: Request, pk: str, prefix: str, view: Callable[[Item], dict[str, Any]]
-) -> Steps[Listed]:
+) -> Operation[Listed]:
     """The items of one partition whose sort keys begin so, the last ones first."""
     limit, start = limit_of(request), start_of(request)
     query = Query(

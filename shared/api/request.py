@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from shared import problems
 from shared.api.auth import Caller
-from shared.api.routes import Operation
+from shared.api.routes import Route
 from shared.audit import Change
 from shared.clock import from_rfc3339
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.problems import InvalidRequest
 from shared.texts import USAGE_KEY
 
@@ -35,7 +35,7 @@ class Request(NamedTuple):
     reach this API: as the stack was told, or the host that was called, by API Gateway's own word.
     """
 
-    operation: Operation
+    route: Route
     url: str
     path: Mapping[str, str]
     query: Mapping[str, Any]
@@ -44,7 +44,7 @@ class Request(NamedTuple):
     caller: Caller
     request_id: str
     now_ms: int
-    table: Table
+    dynamodb: DynamoDBClient
     public_url: str
 
     @property
@@ -81,13 +81,13 @@ class Response(NamedTuple):
 Handler = Callable[[Request], Response]
 
 
-def read_query(given: Mapping[str, str], operation: Operation) -> dict[str, Any]:
+def read_query(given: Mapping[str, str], route: Route) -> dict[str, Any]:
     """The query's known parameters with typed values.
 
     Raises:
         InvalidRequest: names every parameter that is unknown or wrong.
     """
-    known = {parameter.name: parameter.kind for parameter in operation.query}
+    known = {parameter.name: parameter.kind for parameter in route.query}
     values: dict[str, Any] = {}
     for name, text in given.items():
         kind = known.get(name)
@@ -116,7 +116,7 @@ def read_query(given: Mapping[str, str], operation: Operation) -> dict[str, Any]
     return values
 
 
-def read_body(event: Mapping[str, Any], headers: Mapping[str, str], operation: Operation) -> Any:
+def read_body(event: Mapping[str, Any], headers: Mapping[str, str], route: Route) -> Any:
     """The JSON object in the body.
 
     Raises:
@@ -127,9 +127,9 @@ def read_body(event: Mapping[str, Any], headers: Mapping[str, str], operation: O
         data = base64.b64decode(raw) if event.get("isBase64Encoded") else raw.encode()
     except ValueError:
         raise InvalidRequest.at("", "not text in UTF-8") from None
-    if len(data) > operation.max_body:
-        raise problems.PayloadTooLarge(f"At most {operation.max_body} bytes.")
-    if not data and operation.body_optional:
+    if len(data) > route.max_body:
+        raise problems.PayloadTooLarge(f"At most {route.max_body} bytes.")
+    if not data and route.body_optional:
         return {}
     _check_media_type(headers)
     try:

@@ -20,7 +20,7 @@ class Parameter(NamedTuple):
     about: str
 
 
-class Operation(NamedTuple):
+class Route(NamedTuple):
     """One route.
 
     `scopes`: an API key with any of these may call it (empty: nobody needs a credential).
@@ -31,7 +31,7 @@ class Operation(NamedTuple):
     """
 
     id: str
-    room: str
+    function: str
     summary: str
     scopes: tuple[str, ...] = ()
     license: bool = False
@@ -68,8 +68,8 @@ _DRY_RUN = Parameter("dryRun", "boolean", "Answer what would happen; change and 
 _USAGE = f"{_ENTITLEMENT}/usage/{{key}}"
 _NOT_IN_FORCE = ("entitlement-suspended", "entitlement-expired", "entitlement-not-yet-valid")
 
-OPERATIONS: dict[str, Operation] = {
-    f"POST {_ENTITLEMENT}/activations": Operation(
+ROUTES: dict[str, Route] = {
+    f"POST {_ENTITLEMENT}/activations": Route(
         "takeSeat",
         "activate",
         "Take a seat, or renew the one that seatId holds",
@@ -82,7 +82,7 @@ OPERATIONS: dict[str, Operation] = {
         headers=("Idempotency-Key",),
         max_body=SEAT_BODY_BYTES,
     ),
-    f"DELETE {_ENTITLEMENT}/activations/{{activationId}}": Operation(
+    f"DELETE {_ENTITLEMENT}/activations/{{activationId}}": Route(
         "releaseSeat",
         "release",
         "Give back the seat of this grant; also a success when it is not held any more",
@@ -92,7 +92,7 @@ OPERATIONS: dict[str, Operation] = {
         answers=((204, ""),),
         problems=("not-found",),
     ),
-    f"GET {_ENTITLEMENT}/activations": Operation(
+    f"GET {_ENTITLEMENT}/activations": Route(
         "listActivations",
         "manage",
         "List who holds seats",
@@ -102,7 +102,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found",),
         query=_PAGING,
     ),
-    f"POST {_USAGE}": Operation(
+    f"POST {_USAGE}": Route(
         "consumeUsage",
         "consume",
         "Consume of a usage limit, all or nothing, once per Idempotency-Key (required)",
@@ -115,7 +115,7 @@ OPERATIONS: dict[str, Operation] = {
         headers=("Idempotency-Key",),
         max_body=SEAT_BODY_BYTES,
     ),
-    f"GET {_ENTITLEMENT}/usage": Operation(
+    f"GET {_ENTITLEMENT}/usage": Route(
         "getUsage",
         "manage",
         "Read every usage limit in its current period",
@@ -124,7 +124,7 @@ OPERATIONS: dict[str, Operation] = {
         answers=((200, "UsageList"),),
         problems=("not-found",),
     ),
-    f"GET {_USAGE}/periods": Operation(
+    f"GET {_USAGE}/periods": Route(
         "listUsagePeriods",
         "manage",
         "List the periods of a usage limit with their totals, newest first",
@@ -133,7 +133,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found",),
         query=_PAGING,
     ),
-    f"POST {_USAGE}/corrections": Operation(
+    f"POST {_USAGE}/corrections": Route(
         "correctUsage",
         "manage",
         "Correct the count of the current period by a signed quantity",
@@ -143,7 +143,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found", "hard-cap-reached", "idempotency-conflict", *_NOT_IN_FORCE),
         headers=("Idempotency-Key",),
     ),
-    f"GET {_USAGE}/corrections": Operation(
+    f"GET {_USAGE}/corrections": Route(
         "listCorrections",
         "manage",
         "List the corrections of a usage limit, newest first",
@@ -152,7 +152,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found",),
         query=_PAGING,
     ),
-    "POST /v1/entitlements": Operation(
+    "POST /v1/entitlements": Route(
         "createEntitlement",
         "manage",
         "Create an entitlement",
@@ -162,7 +162,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("idempotency-conflict",),
         headers=("Idempotency-Key",),
     ),
-    "GET /v1/entitlements": Operation(
+    "GET /v1/entitlements": Route(
         "listEntitlements",
         "manage",
         "List entitlements, newest first",
@@ -184,7 +184,7 @@ OPERATIONS: dict[str, Operation] = {
             ),
         ),
     ),
-    f"GET {_ENTITLEMENT}": Operation(
+    f"GET {_ENTITLEMENT}": Route(
         "getEntitlement",
         "manage",
         "Read an entitlement and its seats in use",
@@ -193,7 +193,7 @@ OPERATIONS: dict[str, Operation] = {
         answers=((200, "Entitlement"),),
         problems=("not-found",),
     ),
-    f"PATCH {_ENTITLEMENT}": Operation(
+    f"PATCH {_ENTITLEMENT}": Route(
         "updateEntitlement",
         "manage",
         "Change an entitlement (JSON merge patch)",
@@ -203,7 +203,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found", "precondition-failed"),
         headers=("If-Match",),
     ),
-    f"DELETE {_ENTITLEMENT}": Operation(
+    f"DELETE {_ENTITLEMENT}": Route(
         "deleteEntitlement",
         "manage",
         "Delete an entitlement: its seats are taken away, its evidence is kept",
@@ -212,7 +212,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found", "precondition-failed"),
         headers=("If-Match",),
     ),
-    f"POST {_ENTITLEMENT}/portal-links": Operation(
+    f"POST {_ENTITLEMENT}/portal-links": Route(
         "createPortalLink",
         "manage",
         "Create a link to this entitlement's portal; the link is shown in this answer only",
@@ -223,7 +223,7 @@ OPERATIONS: dict[str, Operation] = {
         headers=("Idempotency-Key",),
         body_optional=True,
     ),
-    f"GET {_ENTITLEMENT}/portal-links": Operation(
+    f"GET {_ENTITLEMENT}/portal-links": Route(
         "listPortalLinks",
         "manage",
         "List portal links, newest first, without what opens them",
@@ -232,7 +232,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found",),
         query=_PAGING,
     ),
-    f"DELETE {_ENTITLEMENT}/portal-links/{{linkId}}": Operation(
+    f"DELETE {_ENTITLEMENT}/portal-links/{{linkId}}": Route(
         "revokePortalLink",
         "manage",
         "Revoke a portal link; it works for another 60 seconds at most",
@@ -240,7 +240,7 @@ OPERATIONS: dict[str, Operation] = {
         answers=((204, ""),),
         problems=("not-found",),
     ),
-    f"POST {_ENTITLEMENT}/seat-requests": Operation(
+    f"POST {_ENTITLEMENT}/seat-requests": Route(
         "requestSeats",
         "manage",
         "Ask the vendor for more seats: an event, and a mail to the account owner",
@@ -252,7 +252,7 @@ OPERATIONS: dict[str, Operation] = {
         headers=("Idempotency-Key",),
         max_body=SEAT_BODY_BYTES,
     ),
-    f"GET {_ENTITLEMENT}/seat-requests": Operation(
+    f"GET {_ENTITLEMENT}/seat-requests": Route(
         "listSeatRequests",
         "manage",
         "List what the customer asked for, newest first",
@@ -261,26 +261,26 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found",),
         query=_PAGING,
     ),
-    "GET /portal": Operation(
+    "GET /portal": Route(
         "openPortal",
         "portal",
         "The portal's page; what it shows follows from the token in the link's fragment",
         answers=((200, ""),),
     ),
-    "GET /portal/embed": Operation(
+    "GET /portal/embed": Route(
         "openEmbeddedPortal",
         "portal",
         "The same page for a frame in a page of one of the stack's PortalEmbedOrigins",
         answers=((200, ""),),
     ),
-    "GET /portal/{file}": Operation(
+    "GET /portal/{file}": Route(
         "readPortalFile",
         "portal",
         "A script or a style of the page",
         answers=((200, ""),),
         problems=("not-found",),
     ),
-    "GET /v1/portal": Operation(
+    "GET /v1/portal": Route(
         "getPortal",
         "portal",
         "What is in use against both limits, now",
@@ -288,7 +288,7 @@ OPERATIONS: dict[str, Operation] = {
         answers=((200, "Portal"),),
         problems=("not-found",),
     ),
-    "GET /v1/portal/graph": Operation(
+    "GET /v1/portal/graph": Route(
         "getPortalGraph",
         "portal",
         "Use over time with both limits and denials; in quarter-hours, hours or days by its length",
@@ -297,7 +297,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found",),
         query=(*_PERIOD, _USAGE_KEY),
     ),
-    "GET /v1/portal/denials": Operation(
+    "GET /v1/portal/denials": Route(
         "getPortalDenials",
         "portal",
         "Who was turned away how often, by day and by person",
@@ -306,7 +306,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found",),
         query=_PERIOD,
     ),
-    "GET /v1/portal/seats": Operation(
+    "GET /v1/portal/seats": Route(
         "listPortalSeats",
         "portal",
         "List who holds a seat",
@@ -315,7 +315,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found",),
         query=_PAGING,
     ),
-    "GET /v1/portal/forecast": Operation(
+    "GET /v1/portal/forecast": Route(
         "getPortalForecast",
         "portal",
         "When the limits will be met, if use goes on as it did",
@@ -324,7 +324,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found",),
         query=(_USAGE_KEY,),
     ),
-    f"POST {_ENTITLEMENT}/license-keys": Operation(
+    f"POST {_ENTITLEMENT}/license-keys": Route(
         "createLicenseKey",
         "manage",
         "Create a license key; the key is shown once",
@@ -335,7 +335,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found", "idempotency-conflict"),
         headers=("Idempotency-Key",),
     ),
-    f"GET {_ENTITLEMENT}/license-keys": Operation(
+    f"GET {_ENTITLEMENT}/license-keys": Route(
         "listLicenseKeys",
         "manage",
         "List license keys",
@@ -344,7 +344,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found",),
         query=_PAGING,
     ),
-    f"DELETE {_ENTITLEMENT}/license-keys/{{keyId}}": Operation(
+    f"DELETE {_ENTITLEMENT}/license-keys/{{keyId}}": Route(
         "revokeLicenseKey",
         "manage",
         "Revoke a license key; it stops working within a minute",
@@ -352,7 +352,7 @@ OPERATIONS: dict[str, Operation] = {
         answers=((204, ""),),
         problems=("not-found",),
     ),
-    f"GET {_ENTITLEMENT}/seats": Operation(
+    f"GET {_ENTITLEMENT}/seats": Route(
         "listSeats",
         "manage",
         "List everybody who holds or held a seat",
@@ -361,7 +361,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found",),
         query=_PAGING,
     ),
-    f"GET {_ENTITLEMENT}/seats/{{seat}}": Operation(
+    f"GET {_ENTITLEMENT}/seats/{{seat}}": Route(
         "getSeat",
         "manage",
         "Read one person's seat: when it was held, how it ended, devices seen",
@@ -370,7 +370,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found",),
         query=(_BY,),
     ),
-    f"DELETE {_ENTITLEMENT}/seats/{{seat}}": Operation(
+    f"DELETE {_ENTITLEMENT}/seats/{{seat}}": Route(
         "eraseSeat",
         "manage",
         "Erase a person: their name goes everywhere, every count stays",
@@ -379,7 +379,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found",),
         query=(_BY,),
     ),
-    f"GET {_ENTITLEMENT}/usage-history": Operation(
+    f"GET {_ENTITLEMENT}/usage-history": Route(
         "getUsageHistory",
         "manage",
         "Use over time",
@@ -398,7 +398,7 @@ OPERATIONS: dict[str, Operation] = {
             *_PAGING,
         ),
     ),
-    f"GET {_ENTITLEMENT}/overdrafts": Operation(
+    f"GET {_ENTITLEMENT}/overdrafts": Route(
         "listOverdrafts",
         "manage",
         "List overdraft episodes, newest first",
@@ -407,7 +407,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found",),
         query=(*_PERIOD, _USAGE_KEY, *_PAGING),
     ),
-    f"GET {_ENTITLEMENT}/denials": Operation(
+    f"GET {_ENTITLEMENT}/denials": Route(
         "listDenials",
         "manage",
         "List who was turned away, by hour and seat, newest hour first",
@@ -416,7 +416,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found",),
         query=(*_PERIOD, _USAGE_KEY, *_PAGING),
     ),
-    f"GET {_ENTITLEMENT}/emails": Operation(
+    f"GET {_ENTITLEMENT}/emails": Route(
         "listEmails",
         "manage",
         "List the e-mails about an entitlement, newest first",
@@ -425,7 +425,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found",),
         query=_PAGING,
     ),
-    f"GET {_FOLLOW_UP}": Operation(
+    f"GET {_FOLLOW_UP}": Route(
         "getFollowUp",
         "manage",
         "Read where sales stand with an entitlement's overdraft",
@@ -433,7 +433,7 @@ OPERATIONS: dict[str, Operation] = {
         answers=((200, "FollowUp"),),
         problems=("not-found",),
     ),
-    f"PATCH {_FOLLOW_UP}": Operation(
+    f"PATCH {_FOLLOW_UP}": Route(
         "updateFollowUp",
         "manage",
         "Say where sales stand: state, owner, a note (JSON merge patch)",
@@ -443,7 +443,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found", "precondition-failed"),
         headers=("If-Match",),
     ),
-    f"GET {_FOLLOW_UP}/entries": Operation(
+    f"GET {_FOLLOW_UP}/entries": Route(
         "listFollowUpEntries",
         "manage",
         "List who changed a follow-up and when, newest first",
@@ -452,7 +452,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found",),
         query=_PAGING,
     ),
-    "POST /v1/reports": Operation(
+    "POST /v1/reports": Route(
         "createReport",
         "report",
         "Ask for a report of a period; it is made a moment later",
@@ -463,7 +463,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("idempotency-conflict",),
         headers=("Idempotency-Key",),
     ),
-    "GET /v1/reports": Operation(
+    "GET /v1/reports": Route(
         "listReports",
         "report",
         "List reports, newest first",
@@ -471,7 +471,7 @@ OPERATIONS: dict[str, Operation] = {
         answers=((200, "ReportList"),),
         query=_PAGING,
     ),
-    "GET /v1/reports/{reportId}": Operation(
+    "GET /v1/reports/{reportId}": Route(
         "getReport",
         "report",
         "Read a report: how far it is, its totals, links to its files",
@@ -479,14 +479,14 @@ OPERATIONS: dict[str, Operation] = {
         answers=((200, "Report"),),
         problems=("not-found",),
     ),
-    "GET /v1/report-files/{token}": Operation(
+    "GET /v1/report-files/{token}": Route(
         "openReportFile",
         "manage",
         "The file behind a link to a report",
         answers=((302, ""),),
         problems=("not-found",),
     ),
-    "POST /v1/webhooks": Operation(
+    "POST /v1/webhooks": Route(
         "createWebhook",
         "manage",
         "Create a webhook endpoint; its secret is shown once",
@@ -496,7 +496,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("idempotency-conflict",),
         headers=("Idempotency-Key",),
     ),
-    "GET /v1/webhooks": Operation(
+    "GET /v1/webhooks": Route(
         "listWebhooks",
         "manage",
         "List webhook endpoints",
@@ -504,7 +504,7 @@ OPERATIONS: dict[str, Operation] = {
         answers=((200, "WebhookList"),),
         query=_PAGING,
     ),
-    f"GET {_WEBHOOK}": Operation(
+    f"GET {_WEBHOOK}": Route(
         "getWebhook",
         "manage",
         "Read a webhook endpoint",
@@ -512,7 +512,7 @@ OPERATIONS: dict[str, Operation] = {
         answers=((200, "Webhook"),),
         problems=("not-found",),
     ),
-    f"PATCH {_WEBHOOK}": Operation(
+    f"PATCH {_WEBHOOK}": Route(
         "updateWebhook",
         "manage",
         "Change a webhook endpoint (JSON merge patch)",
@@ -521,7 +521,7 @@ OPERATIONS: dict[str, Operation] = {
         answers=((200, "Webhook"),),
         problems=("not-found",),
     ),
-    f"DELETE {_WEBHOOK}": Operation(
+    f"DELETE {_WEBHOOK}": Route(
         "deleteWebhook",
         "manage",
         "Delete a webhook endpoint; nothing more is sent to it",
@@ -529,7 +529,7 @@ OPERATIONS: dict[str, Operation] = {
         answers=((204, ""),),
         problems=("not-found",),
     ),
-    f"POST {_WEBHOOK}/rotate-secret": Operation(
+    f"POST {_WEBHOOK}/rotate-secret": Route(
         "rotateWebhookSecret",
         "manage",
         "Make a new secret; the old one signs beside it for a while",
@@ -540,7 +540,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found", "idempotency-conflict"),
         headers=("Idempotency-Key",),
     ),
-    f"POST {_WEBHOOK}/test": Operation(
+    f"POST {_WEBHOOK}/test": Route(
         "testWebhook",
         "manage",
         "Send a test event to this endpoint",
@@ -551,7 +551,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found", "idempotency-conflict"),
         headers=("Idempotency-Key",),
     ),
-    f"GET {_WEBHOOK}/deliveries": Operation(
+    f"GET {_WEBHOOK}/deliveries": Route(
         "listDeliveries",
         "manage",
         "List deliveries of the last 30 days, newest event first",
@@ -563,7 +563,7 @@ OPERATIONS: dict[str, Operation] = {
             *_PAGING,
         ),
     ),
-    f"POST {_WEBHOOK}/deliveries/{{deliveryId}}/resend": Operation(
+    f"POST {_WEBHOOK}/deliveries/{{deliveryId}}/resend": Route(
         "resendDelivery",
         "manage",
         "Send one delivery again",
@@ -572,7 +572,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found", "idempotency-conflict"),
         headers=("Idempotency-Key",),
     ),
-    f"POST {_WEBHOOK}/resend": Operation(
+    f"POST {_WEBHOOK}/resend": Route(
         "resendFailedDeliveries",
         "manage",
         "Send all failed deliveries again, of events since a time",
@@ -582,28 +582,28 @@ OPERATIONS: dict[str, Operation] = {
         problems=("not-found", "idempotency-conflict"),
         headers=("Idempotency-Key",),
     ),
-    "GET /v1/unsubscribe/{token}": Operation(
+    "GET /v1/unsubscribe/{token}": Route(
         "showSubscription",
         "manage",
         "The page behind the link in an e-mail",
         answers=((200, ""),),
         problems=("not-found",),
     ),
-    "POST /v1/unsubscribe/{token}": Operation(
+    "POST /v1/unsubscribe/{token}": Route(
         "unsubscribe",
         "manage",
         "No more mail about an entitlement (one click, RFC 8058)",
         answers=((200, ""),),
         problems=("not-found",),
     ),
-    "POST /v1/unsubscribe/{token}/undo": Operation(
+    "POST /v1/unsubscribe/{token}/undo": Route(
         "subscribeAgain",
         "manage",
         "Mail about an entitlement again",
         answers=((200, ""),),
         problems=("not-found",),
     ),
-    "POST /v1/api-keys": Operation(
+    "POST /v1/api-keys": Route(
         "createApiKey",
         "manage",
         "Create an API key; the key is shown once",
@@ -613,7 +613,7 @@ OPERATIONS: dict[str, Operation] = {
         problems=("idempotency-conflict",),
         headers=("Idempotency-Key",),
     ),
-    "GET /v1/api-keys": Operation(
+    "GET /v1/api-keys": Route(
         "listApiKeys",
         "manage",
         "List API keys",
@@ -621,7 +621,7 @@ OPERATIONS: dict[str, Operation] = {
         answers=((200, "ApiKeyList"),),
         query=_PAGING,
     ),
-    "DELETE /v1/api-keys/{keyId}": Operation(
+    "DELETE /v1/api-keys/{keyId}": Route(
         "revokeApiKey",
         "manage",
         "Revoke an API key; it stops working within a minute",
@@ -629,16 +629,16 @@ OPERATIONS: dict[str, Operation] = {
         answers=((204, ""),),
         problems=("not-found",),
     ),
-    "GET /health": Operation(
+    "GET /health": Route(
         "health",
         "manage",
         "Whether the API answers and reaches its table",
         answers=((200, "Health"),),
     ),
-    "GET /openapi.json": Operation(
+    "GET /openapi.json": Route(
         "describe", "entitlements", "This description", answers=((200, ""),)
     ),
-    "GET /docs": Operation(
+    "GET /docs": Route(
         "readDocs", "entitlements", "This description as a page", answers=((200, ""),)
     ),
 }

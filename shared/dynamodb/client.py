@@ -33,17 +33,17 @@ from shared.dynamodb.requests import (
     Cancelled,
     Conflicted,
     Delete,
+    DynamoDBError,
     Found,
     Get,
     Item,
+    Operation,
     Pause,
     Put,
     Query,
     Refused,
     Request,
     Returned,
-    Steps,
-    TableError,
     Transact,
     Unavailable,
     Update,
@@ -80,7 +80,7 @@ def _write_body(request: Update | Put | Delete) -> tuple[str, dict[str, Any]]:
     return "Delete", body
 
 
-# --- The door -----------------------------------------------------------------------------------
+# --- The client -----------------------------------------------------------------------------------
 
 CONNECT_SECONDS = 1.0
 READ_SECONDS = 3.0
@@ -109,14 +109,14 @@ _RETRIED = _THROTTLED | {
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
-class _Rejected(TableError):
+class _Rejected(DynamoDBError):
     def __init__(self, code: str, body: dict[str, Any]) -> None:
         super().__init__(code)
         self.code = code
         self.body = body
 
 
-class Table:
+class DynamoDBClient:
     """One table, one warm connection pool.
 
     `meter`, when given, is called after every answer with the operation's name and the capacity
@@ -146,7 +146,7 @@ class Table:
         )
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Table":
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "DynamoDBClient":
         """The table of a deployed function: `TABLE_NAME`, and what Lambda sets by itself."""
         region = environ["AWS_REGION"]
         suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
@@ -198,7 +198,7 @@ class Table:
                     old = rejected.body.get("Item")
                     return Refused(item_from_wire(old) if old else None)
                 if rejected.code != "TransactionConflictException":
-                    raise TableError(rejected.code) from rejected
+                    raise DynamoDBError(rejected.code) from rejected
                 if request.condition:
                     return Conflicted()
                 # Nobody asks what became of a write that has no condition: it is made.
@@ -230,7 +230,7 @@ class Table:
 
     def run(
         self,
-        operation: Steps[Returned],
+        operation: Operation[Returned],
         clock: Callable[[], int] | None = None,
         *,
         waits: bool = True,
@@ -342,7 +342,7 @@ class Table:
             if rejected.code == "TransactionConflictException":
                 return Conflicted()
             if rejected.code != "TransactionCanceledException":
-                raise TableError(rejected.code) from rejected
+                raise DynamoDBError(rejected.code) from rejected
             reasons = rejected.body["CancellationReasons"]
             codes = {reason.get("Code", "None") for reason in reasons}
             if "ConditionalCheckFailed" in codes:
@@ -357,7 +357,7 @@ class Table:
                 )
             if codes <= {"None", "TransactionConflict"}:
                 return Conflicted()
-            raise TableError(f"transaction cancelled: {sorted(codes)}") from rejected
+            raise DynamoDBError(f"transaction cancelled: {sorted(codes)}") from rejected
         return Accepted()
 
     def _call(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ NOTABLE_SHARDS = 16
 NOTABLE_NOW = "now"
 LIST_INDEX = "list"
 SWEEP_INDEX = "sweep"
-ROOM_INDEX = "room"
+CAPACITY_INDEX = "room"
 LEDGER_PREFIX = "LEDGER#"
 USAGE_PREFIX = "USAGE#"
 PART_PREFIX = "PART#"
@@ -68,7 +68,7 @@ def pool_sweep(entitlement_id: str) -> str:
     return f"SWEEP#{entitlement_id}"
 
 
-def room_shard(entitlement_id: str, shard: int) -> str:
+def capacity_partition(entitlement_id: str, shard: int) -> str:
     """A partition of the index of the pages of one pool that may have room."""
     return f"ROOM#{entitlement_id}#{shard}"
 

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from shared.dynamodb.keys import LIST_INDEX
-from shared.dynamodb.requests import Item, Query, Steps
+from shared.dynamodb.requests import Item, Operation, Query
 
 # How much one filtered page may read: then it ends early, with a token to go on from.
 MAX_READS = 10
@@ -16,7 +16,7 @@ class Listed(NamedTuple):
     next: list[str] | None
 
 
-def read_page(query: Query, limit: int) -> Steps[tuple[list[Item], bool]]:
+def read_page(query: Query, limit: int) -> Operation[tuple[list[Item], bool]]:
     """At most `limit` items of a query without a filter, and whether there are more.
 
     DynamoDB ends a page after 1 MB, whatever `Limit` says: it is read on from there, a bounded
@@ -34,7 +34,7 @@ def read_page(query: Query, limit: int) -> Steps[tuple[list[Item], bool]]:
     return items, True
 
 
-def read_before(query: Query, limit: int, end: str | None) -> Steps[tuple[list[Item], bool]]:
+def read_before(query: Query, limit: int, end: str | None) -> Operation[tuple[list[Item], bool]]:
     """The same of a query that ends with the sort key `end`, which the page before has had."""
     items, has_more = yield from read_page(query, limit + 1)
     items = [item for item in items if end is None or item["sk"] < end]
@@ -61,7 +61,7 @@ def position_of(item: Item) -> list[str]:
     return [item["pk"], item["sk"], item["listSort"]]
 
 
-def all_of(query: Query) -> Steps[list[Item]]:
+def all_of(query: Query) -> Operation[list[Item]]:
     """Every item of a query, page by page."""
     items: list[Item] = []
     while True:

@@ -5,9 +5,9 @@ from typing import Any
 from shared import problems
 from shared.dynamodb.requests import (
     Conflicted,
+    Operation,
     Pause,
     Put,
-    Steps,
     Transact,
     Update,
 )
@@ -15,7 +15,7 @@ from shared.dynamodb.requests import (
 ROUNDS = 10  # rounds of looking again before an operation gives up with `contention`
 
 
-def settle(write: Update | Put | Transact) -> Steps[Any]:
+def settle(write: Update | Put | Transact) -> Operation[Any]:
     """Send a write until no transaction is in its way; its reply, which is not `Conflicted`.
 
     Raises:

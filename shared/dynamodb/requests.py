@@ -128,7 +128,7 @@ Request: TypeAlias = Get | BatchGet | BatchPut | Update | Put | Delete | Transac
 Reply: TypeAlias = Accepted | Refused | Conflicted
 Returned = TypeVar("Returned")
 # Something done in several requests: yields them, is sent the replies, returns its outcome.
-Steps: TypeAlias = Generator[Any, Any, Returned]
+Operation: TypeAlias = Generator[Any, Any, Returned]
 
 
 class Unavailable(Exception):
@@ -145,5 +145,5 @@ class NewerFormat(Unavailable):
     """
 
 
-class TableError(Exception):
+class DynamoDBError(Exception):
     """DynamoDB refused a request for a reason that no retry mends: a defect or a missing right."""

@@ -7,8 +7,8 @@ from shared.dynamodb.requests import (
     NO_NAMES,
     Accepted,
     Cancelled,
+    Operation,
     Pause,
-    Steps,
     Transact,
     Update,
 )
@@ -17,7 +17,7 @@ from shared.entitlements.queries import fetch_entitlement
 from shared.seats.terms import take_away
 
 
-def close_entitlement(entitlement_id: str, change: Change) -> Steps[bool]:
+def close_entitlement(entitlement_id: str, change: Change) -> Operation[bool]:
     """Take the seats away from an entitlement whose validity has ended; False if it has not.
 
     It leaves the sweep's index in the same transaction, so it is closed once. The pages of a pool

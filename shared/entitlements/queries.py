@@ -6,14 +6,14 @@ from shared.dynamodb.keys import Key, entitlement_key, ledger_key, standing_key
 from shared.dynamodb.requests import (
     BatchGet,
     Item,
-    Steps,
+    Operation,
 )
 from shared.problems import NotFound
 from shared.seats.seat_usage import Standing, read_standing, standing_of
 from shared.seats.shard import Page
 
 
-def fetch_entitlement(entitlement_id: str) -> Steps[tuple[Item, Page]]:
+def fetch_entitlement(entitlement_id: str) -> Operation[tuple[Item, Page]]:
     """Entitlement and first page, in one round trip.
 
     Raises:
@@ -26,7 +26,7 @@ def fetch_entitlement(entitlement_id: str) -> Steps[tuple[Item, Page]]:
     return found[keys[0]], Page.of(found[keys[1]])
 
 
-def fetch_standing(entitlement_id: str) -> Steps[tuple[Item, Standing]]:
+def fetch_standing(entitlement_id: str) -> Operation[tuple[Item, Standing]]:
     """Entitlement, and how it stands: one round trip more for a pool of several pages.
 
     Raises:
@@ -38,7 +38,7 @@ def fetch_standing(entitlement_id: str) -> Steps[tuple[Item, Standing]]:
     return item, (yield from read_standing(entitlement_id))
 
 
-def fetch_standings(owners: Iterable[str]) -> Steps[dict[str, Standing]]:
+def fetch_standings(owners: Iterable[str]) -> Operation[dict[str, Standing]]:
     """How entitlements stand."""
     keys = {owner: ledger_key(owner) for owner in owners}
     found: dict[Key, Item] = (yield BatchGet(tuple(keys.values()))) if keys else {}

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from shared.audit import EVIDENCE_SECONDS
 from shared.dynamodb.keys import SEATS, change_key
 from shared.dynamodb.paging import all_of, key_range
-from shared.dynamodb.requests import Item, Steps
+from shared.dynamodb.requests import Item, Operation
 from shared.history.level import Level
 from shared.seats.encoding import Seat
 
@@ -142,7 +142,7 @@ def granted_at(stamp: int) -> int:
 
 def changes_between(
     entitlement_id: str, start: int, end: int, meter: str = SEATS
-) -> Steps[list[KeptChange]]:
+) -> Operation[list[KeptChange]]:
     """The kept changes made from `start` to before `end`, in the order of `seq`."""
     pk = change_key(entitlement_id, 0, 0, meter=meter).pk
     items = yield from all_of(key_range(pk, f"{start:013d}", f"{end - 1:013d}#~"))

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 
 from shared.dynamodb.keys import SEATS, attempt_key, denied_quarter_key
 from shared.dynamodb.paging import all_of, key_range
-from shared.dynamodb.requests import Item, Steps
+from shared.dynamodb.requests import Item, Operation
 from shared.history.buckets import QUARTER_MS, quarter_name, quarter_of, quarter_start
 
 
 def denied_quarters(
     entitlement_id: str, start: int, end: int, meter: str
-) -> Steps[dict[int, dict[str, int]]]:
+) -> Operation[dict[int, dict[str, int]]]:
     """Denied attempts by quarter-hour and seat key; both ends are beginnings of quarter-hours."""
     pk = denied_quarter_key(entitlement_id, "", "", meter).pk
     low, high = quarter_name(start), quarter_name(end - 1) + "#~"
@@ -24,7 +24,7 @@ def denied_quarters(
 
 def denied_between(
     entitlement_id: str, start: int, end: int, meter: str = SEATS
-) -> Steps[dict[str, int]]:
+) -> Operation[dict[str, int]]:
     """Attempts denied from `start` to before `end`, by seat key.
 
     Whole quarter-hours come from their records, the ends from the attempts themselves.
@@ -46,7 +46,7 @@ def denied_between(
 
 def attempts_between(
     entitlement_id: str, start: int, end: int, keys: Iterable[str], meter: str = SEATS
-) -> Steps[list[Item]]:
+) -> Operation[list[Item]]:
     """The kept denials from `start` to before `end`, of the partitions on which these keys fall."""
     items: list[Item] = []
     for pk in sorted({attempt_key(entitlement_id, 0, key, 0, meter).pk for key in keys}):

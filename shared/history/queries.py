@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from shared.dynamodb.keys import SEATS, quarter_key
 from shared.dynamodb.paging import all_of, key_range
-from shared.dynamodb.requests import BatchGet, Query, Steps
+from shared.dynamodb.requests import BatchGet, Operation, Query
 from shared.history.aggregator import as_of
 from shared.history.buckets import Quarter, quarter_name, quarter_of
 from shared.history.changes import COUNTS
@@ -43,7 +43,7 @@ class Usage(NamedTuple):
 
 def latest_quarter(
     entitlement_id: str, meter: str = SEATS, before: str | None = None
-) -> Steps[Quarter | None]:
+) -> Operation[Quarter | None]:
     """The latest record, or the latest one of a quarter-hour before the one named."""
     pk = quarter_key(entitlement_id, meter, "").pk
     found = yield Query(
@@ -57,7 +57,7 @@ def latest_quarter(
 
 def latest_quarter_near(
     entitlement_id: str, meter: str, times: Iterable[int]
-) -> Steps[Quarter | None]:
+) -> Operation[Quarter | None]:
     """The latest record, which is most often that of one of these times (Unix milliseconds).
 
     By name, since such reads of many entitlements are made by one call. The latest is the one that
@@ -111,7 +111,7 @@ class Records(NamedTuple):
 
 def records(
     entitlement_id: str, start: int, end: int, now: int, meter: str = SEATS
-) -> Steps[Records]:
+) -> Operation[Records]:
     """The evidence from `start` to before `end`, which are beginnings of quarter-hours."""
     first, last = quarter_name(start), quarter_name(end - 1)
     held = yield from latest_quarter(entitlement_id, meter, first)
@@ -140,7 +140,7 @@ def as_they_stand(
 
 def usage(
     entitlement_id: str, cuts: Sequence[int], now: int, meter: str = SEATS
-) -> Steps[list[Usage]]:
+) -> Operation[list[Usage]]:
     """Use between each two of `cuts`, which are beginnings of quarter-hours, ascending.
 
     What lies after `now` is not counted.
@@ -211,7 +211,7 @@ def _add(total: Usage, quarter: Quarter) -> Usage:
     )
 
 
-def fired_between(entitlement_id: str, start: int, end: int, meter: str) -> Steps[Fired]:
+def fired_between(entitlement_id: str, start: int, end: int, meter: str) -> Operation[Fired]:
     """What a meter made fire from `start` to before `end`."""
     pk = quarter_key(entitlement_id, meter, "").pk
     items = yield from all_of(key_range(pk, quarter_name(start), quarter_name(end - 1)))

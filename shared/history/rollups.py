@@ -17,10 +17,10 @@ from shared.dynamodb.requests import (
     Accepted,
     BatchGet,
     Get,
+    Operation,
     Pause,
     Put,
     Query,
-    Steps,
     Transact,
     Unavailable,
     Update,
@@ -72,7 +72,7 @@ def merge(parts: Sequence[Quarter]) -> Quarter:
     return whole
 
 
-def write(owner: str, meter: str, start: int, following: int) -> Steps[None]:
+def write(owner: str, meter: str, start: int, following: int) -> Operation[None]:
     """Roll up the hour and the day of the record `start`, if that of `following` is in another.
 
     To be called between the writing of the two: the latest record says where to go on from, so
@@ -103,7 +103,7 @@ def _floor(at: int, size: int) -> int:
     return at - at % size
 
 
-def _read(pk: str, start: int, end: int) -> Steps[list[Quarter]]:
+def _read(pk: str, start: int, end: int) -> Operation[list[Quarter]]:
     """The records of one partition from `start` to before `end`."""
     if start >= end:
         return []
@@ -116,7 +116,7 @@ def _read(pk: str, start: int, end: int) -> Steps[list[Quarter]]:
 
 def records(
     owner: str, start: int, end: int, now: int, size: str, meter: str = SEATS
-) -> Steps[Records]:
+) -> Operation[Records]:
     """Use from `start` to before `end` in records of this size, without denials.
 
     Both are beginnings of quarter-hours, hours or days. It reads an item for each, and at most 96
@@ -151,7 +151,7 @@ class DeniedHour(NamedTuple):
     people: int
 
 
-def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int) -> Steps[None]:
+def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int) -> Operation[None]:
     """Note that a seat key was denied so often in the quarter-hour `start`; once, if told twice.
 
     Records of one seat key and hour come one after the other.
@@ -194,13 +194,15 @@ def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int)
     raise Unavailable("denials of one day kept being counted")
 
 
-def _is_counted(owner: str, meter: str, hour: int, seat_key: str) -> Steps[bool]:
+def _is_counted(owner: str, meter: str, hour: int, seat_key: str) -> Operation[bool]:
     names = (quarter_name(hour + number * QUARTER_MS) for number in range(4))
     keys = tuple(denied_quarter_key(owner, name, seat_key, meter) for name in names)
     return bool((yield BatchGet(keys)))
 
 
-def denied_hours(owner: str, start: int, end: int, meter: str = SEATS) -> Steps[list[DeniedHour]]:
+def denied_hours(
+    owner: str, start: int, end: int, meter: str = SEATS
+) -> Operation[list[DeniedHour]]:
     """The hours from `start` to before `end` with denials; it reads an item for each day."""
     pk = denied_day_key(owner, "", meter).pk
     low, high = quarter_name(start)[:10], quarter_name(end - 1)[:10]

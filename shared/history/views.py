@@ -4,7 +4,7 @@ from typing import Any
 
 from shared.clock import hours_of, to_rfc3339
 from shared.dynamodb.keys import SEATS
-from shared.dynamodb.requests import Item, Steps
+from shared.dynamodb.requests import Item, Operation
 from shared.history.aggregator import carried
 from shared.history.buckets import Quarter
 from shared.history.denials import denied_between
@@ -13,7 +13,7 @@ from shared.history.episodes import Episode
 
 def episode_view(
     entitlement_id: str, item: Item, latest: Quarter | None, now: int, meter: str = SEATS
-) -> Steps[dict[str, Any]]:
+) -> Operation[dict[str, Any]]:
     """An episode as it is answered and sent; `latest` lets one that goes on be carried to `now`."""
     episode = carried(Episode.of(item), latest, now)
     until = now if episode.end is None else episode.end

@@ -9,7 +9,16 @@ from typing import Any, NamedTuple
 
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import follow_up_entry_key, follow_up_key
-from shared.dynamodb.requests import Accepted, Get, Item, Pause, Put, Steps, Transact, Unavailable
+from shared.dynamodb.requests import (
+    Accepted,
+    Get,
+    Item,
+    Operation,
+    Pause,
+    Put,
+    Transact,
+    Unavailable,
+)
 
 STATES = ("open", "contacted", "quoted", "won", "dismissed")
 # What changes a follow-up by itself.
@@ -68,7 +77,7 @@ def writes(entitlement_id: str, seen: Item | None, changes: list[Item]) -> Trans
     return Transact((Put(key, newest, condition, values=values), *entries))
 
 
-def move(entitlement_id: str, moves: list[Move]) -> Steps[None]:
+def move(entitlement_id: str, moves: list[Move]) -> Operation[None]:
     """What happened, brought to the follow-up: once, however often it is told.
 
     What is not later than the last change of the state has been told before, or was overtaken.

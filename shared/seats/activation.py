@@ -19,9 +19,9 @@ from shared.dynamodb.requests import (
     Accepted,
     Conflicted,
     Item,
+    Operation,
     Pause,
     Reply,
-    Steps,
 )
 from shared.seats.cache import Memory
 from shared.seats.encoding import encode_seat
@@ -45,7 +45,7 @@ def take(
     *,
     memory: Memory | None = None,
     expect_overdraft: bool = False,
-) -> Steps[Grant]:
+) -> Operation[Grant]:
     """Take a seat, or renew the one the holder has.
 
     `memory` is what the caller remembers of pools of several pages. `expect_overdraft` tries the
@@ -66,7 +66,7 @@ def take(
         memory.note(entitlement_id, pending.remembered(), pending.change.now_ms)
 
 
-def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Steps[Grant]:
+def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Grant]:
     yield from pending.go_to(pending.place)
     write = pending.first_write(expect_overdraft=expect_overdraft)
     for attempt in range(1, ROUNDS + 1):
@@ -95,7 +95,9 @@ def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Steps[Grant]
     raise problems.Contention
 
 
-def _elsewhere(pending: PendingActivation, page: Page, decision: Decision) -> Steps[Grant | None]:
+def _elsewhere(
+    pending: PendingActivation, page: Page, decision: Decision
+) -> Operation[Grant | None]:
     """The seat, where the page itself has none to give; None: look again here.
 
     Raises:
@@ -111,7 +113,7 @@ def _elsewhere(pending: PendingActivation, page: Page, decision: Decision) -> St
     return found if isinstance(found, Grant) else None
 
 
-def _arrive(pending: PendingActivation, item: Item | None, attempt: int) -> Steps[Page | None]:
+def _arrive(pending: PendingActivation, item: Item | None, attempt: int) -> Operation[Page | None]:
     """The page that refused, if it is the right one; else go to where the seat belongs."""
     page, place = yield from find_shard(pending.place, pending.key, item, attempt)
     if page is None:
@@ -119,7 +121,7 @@ def _arrive(pending: PendingActivation, item: Item | None, attempt: int) -> Step
     return page
 
 
-def _deny(pending: PendingActivation, page: Page) -> Steps[problems.HardCapReached]:
+def _deny(pending: PendingActivation, page: Page) -> Operation[problems.HardCapReached]:
     """Put the denial on record; the problem to be answered."""
     standing = pending.standing(page)
     # Refused means that this very request is on record already.
@@ -142,7 +144,7 @@ def _denied(pending: PendingActivation, page: Page) -> problems.HardCapReached:
 # --- Looking, without taking ----------------------------------------------------------------------
 
 
-def preview(entitlement_id: str, holder: Holder, now: int) -> Steps[Grant]:
+def preview(entitlement_id: str, holder: Holder, now: int) -> Operation[Grant]:
     """What `take` would answer at this moment; nothing is changed, nothing is recorded.
 
     Raises:

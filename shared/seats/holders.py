@@ -7,7 +7,7 @@ from typing import Any
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import Key, ledger_key, seat_record_key
 from shared.dynamodb.paging import MAX_READS, Listed
-from shared.dynamodb.requests import BatchGet, Item, Pause, Steps
+from shared.dynamodb.requests import BatchGet, Item, Operation, Pause
 from shared.seats.encoding import Seat, activation_id, decode_seat
 from shared.seats.lookup import page_of
 from shared.seats.placement import PARTS, key_at
@@ -19,7 +19,7 @@ NAME_ATTEMPTS = 6
 READ_AHEAD = 100
 
 
-def held_seats(owner: str, first: Page, limit: int, start: list[str] | None) -> Steps[Listed]:
+def held_seats(owner: str, first: Page, limit: int, start: list[str] | None) -> Operation[Listed]:
     """At most `limit` seats held, page by page and in the order of their keys.
 
     `first` is the first page of the entitlement, `start` what an earlier list gave as `next`.
@@ -33,10 +33,10 @@ def held_seats(owner: str, first: Page, limit: int, start: list[str] | None) -> 
     for reads in range(MAX_READS):
         for page in (yield from _pages_from(owner, first, number, 2**reads)):
             keys = sorted(key for key in page.seats if key > after)
-            room = limit - len(found)
-            found |= {key: decode_seat(page.seats[key]) for key in keys[:room]}
-            if len(keys) > room:
-                last = keys[room - 1] if room else after
+            free = limit - len(found)
+            found |= {key: decode_seat(page.seats[key]) for key in keys[:free]}
+            if len(keys) > free:
+                last = keys[free - 1] if free else after
                 return Listed((yield from _shown(owner, found)), [last, str(number)])
             number, after = page.number + PARTS // (page.pages or 1), ""
             if number == PARTS:
@@ -44,7 +44,7 @@ def held_seats(owner: str, first: Page, limit: int, start: list[str] | None) -> 
     return Listed((yield from _shown(owner, found)), ["", str(number)])
 
 
-def _pages_from(owner: str, first: Page, number: int, count: int) -> Steps[Sequence[Page]]:
+def _pages_from(owner: str, first: Page, number: int, count: int) -> Operation[Sequence[Page]]:
     """At least one page and at most `count`, from the one named so on, in their order."""
     if number == 0:
         return [first]
@@ -60,12 +60,12 @@ def _pages_from(owner: str, first: Page, number: int, count: int) -> Steps[Seque
     return pages or [(yield from page_of(owner, key_at(number)))]
 
 
-def _shown(owner: str, seats: Mapping[str, Seat]) -> Steps[list[dict[str, Any]]]:
+def _shown(owner: str, seats: Mapping[str, Seat]) -> Operation[list[dict[str, Any]]]:
     records = yield from _seat_records(owner, seats)
     return [_held_seat(key, seat, records.get(key, {})) for key, seat in seats.items()]
 
 
-def _seat_records(entitlement_id: str, seats: Mapping[str, Seat]) -> Steps[dict[str, Item]]:
+def _seat_records(entitlement_id: str, seats: Mapping[str, Seat]) -> Operation[dict[str, Item]]:
     """Who the holders are. Records follow from the stream: a moment is waited for the newest."""
     keys = {key: seat_record_key(entitlement_id, key) for key in seats}
     records: dict[str, Item] = {}

@@ -15,9 +15,9 @@ from shared.dynamodb.requests import (
     Cancelled,
     Get,
     Item,
+    Operation,
     Pause,
     Reply,
-    Steps,
     Transact,
     Update,
 )
@@ -51,7 +51,7 @@ def _give_lease_anew(page_key: Key, page: Page, others: list[str], change: Chang
     )
 
 
-def sweep_page(page_key: Key, change: Change) -> Steps[int]:
+def sweep_page(page_key: Key, change: Change) -> Operation[int]:
     """Free the leases that ran out on one page; how many.
 
     Where none has, leases of earlier terms are given anew; then `earliest` is corrected, which is

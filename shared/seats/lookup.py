@@ -7,8 +7,8 @@ from shared.dynamodb.requests import (
     NO_NAMES,
     Get,
     Item,
+    Operation,
     Pause,
-    Steps,
     Update,
 )
 from shared.seats.placement import Place
@@ -20,7 +20,7 @@ MOVE_MS = 3_000
 
 def find_shard(
     place: Place, key: str, item: Item | None, attempt: int
-) -> Steps[tuple[Page | None, Place]]:
+) -> Operation[tuple[Page | None, Place]]:
     """The page of a seat key, if this is it; else where to look, after a while if it is moved.
 
     Raises:
@@ -48,7 +48,7 @@ def let_go(key: Key, moving_at_ms: int) -> Update:
     return Update(key, "REMOVE movingAt", "movingAt = :seen", NO_NAMES, {":seen": moving_at_ms})
 
 
-def page_of(owner: str, key: str) -> Steps[Page]:
+def page_of(owner: str, key: str) -> Operation[Page]:
     """The page on which a seat key belongs.
 
     Raises:

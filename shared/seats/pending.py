@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from shared.audit import Change
 from shared.dynamodb.requests import (
-    Steps,
+    Operation,
     Update,
 )
 from shared.seats.cache import Known
@@ -14,9 +14,9 @@ from shared.seats.seat_usage import Standing, read_standing
 from shared.seats.shard import Decision, Page
 from shared.seats.writes import (
     NOTHING_STALE,
-    OVERDRAFT,
-    ROOM,
-    WITHIN,
+    WITHIN_ALLOCATION,
+    WITHIN_HARD_CAP,
+    WITHIN_PURCHASED,
     Holder,
     grant,
     grant_record,
@@ -56,7 +56,7 @@ class PendingActivation:
         self.known = known.standing if known else None
         self.next_due: int | None = None
 
-    def go_to(self, place: Place) -> Steps[None]:
+    def go_to(self, place: Place) -> Operation[None]:
         """Look there, with a sum that is new enough."""
         self.place = place
         if place.pages is not None and self.known is None:
@@ -76,19 +76,19 @@ class PendingActivation:
         pages = self.place.pages
         is_over = expect_overdraft
         if pages is None:
-            room = OVERDRAFT + NOTHING_STALE if is_over else WITHIN
+            limit_condition = WITHIN_HARD_CAP + NOTHING_STALE if is_over else WITHIN_PURCHASED
         else:
-            room, is_over = ROOM, self.is_overdraft
-        return self._grant(room, is_overdraft=is_over)
+            limit_condition, is_over = WITHIN_ALLOCATION, self.is_overdraft
+        return self._grant(limit_condition, is_overdraft=is_over)
 
-    def _grant(self, room: str, *, is_overdraft: bool) -> Update:
+    def _grant(self, limit_condition: str, *, is_overdraft: bool) -> Update:
         return grant(
             self.place,
             self.key,
             self.holder,
             self.change,
             self.stamp,
-            room,
+            limit_condition,
             is_overdraft=is_overdraft,
         )
 
@@ -108,7 +108,7 @@ class PendingActivation:
         if not page.is_alone or decision is Decision.DENY:
             return self.first_write()
         is_over = decision is Decision.OVERDRAFT
-        return self._grant(OVERDRAFT if is_over else WITHIN, is_overdraft=is_over)
+        return self._grant(WITHIN_HARD_CAP if is_over else WITHIN_PURCHASED, is_overdraft=is_over)
 
     def standing(self, page: Page) -> Standing:
         """How the entitlement stands that has no seat to give."""

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from shared.dynamodb.keys import (
     Key,
+    capacity_partition,
     ledger_key,
-    room_shard,
 )
 
 # --- Where a seat is -----------------------------------------------------------------------------
@@ -15,8 +15,8 @@ from shared.dynamodb.keys import (
 # divides it.
 PARTS = 6144
 # Above so many pages, the index of those that may have room is spread.
-_ROOM_PAGES = 256
-ROOM_SHARDS = 4
+_UNSPREAD_SHARDS = 256
+CAPACITY_PARTITIONS = 4
 
 
 # The condition that a page has all the seats, and is not about to be split.
@@ -46,9 +46,9 @@ class Place(NamedTuple):
         return ledger_key(self.owner, self.number)
 
     @property
-    def room(self) -> str:
+    def capacity_partition(self) -> str:
         """Its partition of the index of pages that may have room."""
-        return room_of(self.owner, self.number, self.pages or 1)
+        return capacity_partition_of(self.owner, self.number, self.pages or 1)
 
     def clause(self) -> tuple[str, dict[str, int]]:
         """The condition that the page is where it was thought to be, and its value."""
@@ -71,16 +71,16 @@ def key_at(number: int) -> str:
     return base64.urlsafe_b64encode(position.to_bytes(6)).decode() + "AAAA"
 
 
-def room_of(owner: str, number: int, pages: int) -> str:
+def capacity_partition_of(owner: str, number: int, pages: int) -> str:
     """The partition of the index of pages with room in which a page stands."""
-    shard = number * pages // PARTS % ROOM_SHARDS if pages > _ROOM_PAGES else 0
-    return room_shard(owner, shard)
+    shard = number * pages // PARTS % CAPACITY_PARTITIONS if pages > _UNSPREAD_SHARDS else 0
+    return capacity_partition(owner, shard)
 
 
-def room_shards(owner: str, pages: int) -> list[str]:
+def capacity_partitions(owner: str, pages: int) -> list[str]:
     """The partitions of the index of a pool's pages that may have room."""
-    count = ROOM_SHARDS if pages > _ROOM_PAGES else 1
-    return [room_shard(owner, shard) for shard in range(count)]
+    count = CAPACITY_PARTITIONS if pages > _UNSPREAD_SHARDS else 1
+    return [capacity_partition(owner, shard) for shard in range(count)]
 
 
 # Seats of a page at most, on the average, when all of the hard cap is held.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from shared import problems
 from shared.audit import Change
-from shared.dynamodb.keys import POOL_PREFIX, ROOM_INDEX, SWEEP_INDEX, Key, pool_sweep
+from shared.dynamodb.keys import CAPACITY_INDEX, POOL_PREFIX, SWEEP_INDEX, Key, pool_sweep
 from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import (
     NO_NAMES,
@@ -16,9 +16,9 @@ from shared.dynamodb.requests import (
     Found,
     Get,
     Item,
+    Operation,
     Pause,
     Query,
-    Steps,
     Transact,
     Update,
     Value,
@@ -29,7 +29,7 @@ from shared.seats.encoding import (
 )
 from shared.seats.leases import sweep_page
 from shared.seats.pending import Grant, PendingActivation
-from shared.seats.placement import PARTS, room_shards
+from shared.seats.placement import PARTS, capacity_partitions
 from shared.seats.shard import CLOCK_GRACE, Page
 from shared.seats.writes import grant_record, sit
 
@@ -91,19 +91,19 @@ class _Named:
     """What the index names: all of a few; of many, some at a time from a random one."""
 
     def __init__(self, owner: str, pages: int) -> None:
-        shards = room_shards(owner, pages)
+        shards = capacity_partitions(owner, pages)
         random.shuffle(shards)
         self._spans = [(shard, 0, PARTS, True) for shard in shards]
         self._start: Item | None = None
 
-    def more(self) -> Steps[list[_Donor] | None]:
+    def more(self) -> Operation[list[_Donor] | None]:
         """The next ones as they are now, the roomiest first; None when there are no more."""
         while self._spans:
             shard, low, high, is_whole = self._spans[0]
             found: Found = yield Query(
                 "roomKey = :shard AND page BETWEEN :low AND :high",
                 {":shard": shard, ":low": low, ":high": high},
-                index_name=ROOM_INDEX,
+                index_name=CAPACITY_INDEX,
                 limit=SAMPLE,
                 start=self._start,
             )
@@ -124,7 +124,7 @@ class _Named:
         return None
 
 
-def find_seat_elsewhere(pending: PendingActivation, page: Page) -> Steps[Grant | bool | None]:
+def find_seat_elsewhere(pending: PendingActivation, page: Page) -> Operation[Grant | bool | None]:
     """Find a seat elsewhere in the pool: the grant; True: look again here; None: there is none."""
     if page.is_alone:
         return None
@@ -144,7 +144,7 @@ def find_seat_elsewhere(pending: PendingActivation, page: Page) -> Steps[Grant |
 
 def _from_pages(
     pending: PendingActivation, page: Page, without_room: set[Key]
-) -> Steps[Grant | bool | None]:
+) -> Operation[Grant | bool | None]:
     """Take allowance from the roomiest of a few pages, and the seat, in one transaction.
 
     Those that turn out to have none are added to `without_room`.
@@ -169,7 +169,7 @@ def _from_pages(
 
 def _move_and_sit(
     pending: PendingActivation, page: Page, donor: _Donor
-) -> Steps[Grant | bool | _Donor]:
+) -> Operation[Grant | bool | _Donor]:
     """A share of a donor's slack and the seat; the donor as it is, if it is not as it was seen.
 
     True: our own page has changed, look again there.
@@ -177,7 +177,7 @@ def _move_and_sit(
     share = donor.share
     more, values = ", allowance = allowance + :share", dict[str, Value]({":share": share})
     if share > 1:
-        more, values[":room"] = f"{more}, roomKey = :room", pending.place.room
+        more, values[":room"] = f"{more}, roomKey = :room", pending.place.capacity_partition
     value = encode_seat(pending.stamp, is_overdraft=pending.is_overdraft, now=pending.change.now)
     taken = sit(
         pending.place,
@@ -203,7 +203,7 @@ def _move_and_sit(
     return True
 
 
-def _free_due(pending: PendingActivation) -> Steps[bool]:
+def _free_due(pending: PendingActivation) -> Operation[bool]:
     """Free leases of the pool that ran out, those of a few pages; whether there was any."""
     start = None
     while True:
@@ -216,7 +216,7 @@ def _free_due(pending: PendingActivation) -> Steps[bool]:
             return False
 
 
-def free_due(owner: str, change: Change, until_ms: int) -> Steps[int]:
+def free_due(owner: str, change: Change, until_ms: int) -> Operation[int]:
     """Free every lease that ran out on a pool's pages, until it is `until_ms`; how many."""
     freed, start, now_ms = 0, None, change.now_ms
     while now_ms < until_ms:
@@ -228,7 +228,7 @@ def free_due(owner: str, change: Change, until_ms: int) -> Steps[int]:
     return freed
 
 
-def _free(pages: list[Key], change: Change) -> Steps[int]:
+def _free(pages: list[Key], change: Change) -> Operation[int]:
     freed = 0
     for page_key in pages:
         freed += yield from sweep_page(page_key, change)
@@ -237,7 +237,7 @@ def _free(pages: list[Key], change: Change) -> Steps[int]:
 
 def _due_pages(
     owner: str, now: int, start: Item | None
-) -> Steps[tuple[list[Key], int | None, Item | None]]:
+) -> Operation[tuple[list[Key], int | None, Item | None]]:
     """Some pages of a pool on which a lease may have run out, and from where there may be more.
 
     Once there are no more: before when none ends elsewhere.
@@ -258,7 +258,7 @@ def _due_pages(
     return due, None, found.next
 
 
-def has_free_seat(pending: PendingActivation, page: Page) -> Steps[bool]:
+def has_free_seat(pending: PendingActivation, page: Page) -> Operation[bool]:
     """Whether a pool has a seat that its page lacks."""
     if page.is_alone:
         return False

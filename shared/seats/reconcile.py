@@ -22,9 +22,9 @@ from shared.audit import Change
 from shared.dynamodb.expressions import assign, set_and_remove
 from shared.dynamodb.keys import (
     Key,
+    capacity_partition,
     ledger_key,
     pool_key,
-    room_shard,
 )
 from shared.dynamodb.patterns import ROUNDS, settle
 from shared.dynamodb.requests import (
@@ -36,9 +36,9 @@ from shared.dynamodb.requests import (
     Conflicted,
     Get,
     Item,
+    Operation,
     Pause,
     Put,
-    Steps,
     Transact,
     Update,
     Value,
@@ -46,7 +46,7 @@ from shared.dynamodb.requests import (
 from shared.seats import totals
 from shared.seats.encoding import NEVER
 from shared.seats.lookup import let_go
-from shared.seats.placement import PARTS, room_of
+from shared.seats.placement import PARTS, capacity_partition_of
 from shared.seats.resharding import (
     BATCH,
     LIMIT_ATTRIBUTES,
@@ -79,7 +79,7 @@ class _OutOfTime(Exception):
     """The rest is for the next one."""
 
 
-def tend(owner: str, change: Change, until_ms: int, *, swept_at: int = 0) -> Steps[bool]:
+def tend(owner: str, change: Change, until_ms: int, *, swept_at: int = 0) -> Operation[bool]:
     """Do what is left to be done for a pool; False: it is not finished.
 
     Stops soon after `until_ms`. Safe to run at any time, by many at once: one of them does it.
@@ -111,7 +111,7 @@ class _Work:
 
     # --- Who does it ---
 
-    def claim(self) -> Steps[bool]:
+    def claim(self) -> Operation[bool]:
         """Be the one who works on it; False: somebody else is, or there is no pool."""
         now_ms: int = yield Pause(0)
         for attempt in range(1, ROUNDS + 1):
@@ -128,7 +128,7 @@ class _Work:
             now_ms = yield Pause(attempt)
         return False
 
-    def leave(self) -> Steps[None]:
+    def leave(self) -> Operation[None]:
         """Somebody else may go on at once."""
         values: dict[str, Any] = {":me": self.change.request_id}
         yield from settle(
@@ -142,7 +142,7 @@ class _Work:
         sets: Mapping[str, Value] = NO_VALUES,
         *,
         at_least: int | None = None,
-    ) -> Steps[tuple[tuple[bool, Item | None], ...] | None]:
+    ) -> Operation[tuple[tuple[bool, Item | None], ...] | None]:
         """Change pages, and the pool by `added` to its bank and `sets`; why not, per page.
 
         Raises:
@@ -160,7 +160,7 @@ class _Work:
                 values[":added"] = added
             if added > 0:  # there may be room in it
                 assignments.append("roomKey = :room")
-                values[":room"] = room_shard(self.owner, 0)
+                values[":room"] = capacity_partition(self.owner, 0)
             if at_least is not None:
                 condition += " AND bank >= :least"
                 values[":least"] = at_least
@@ -183,7 +183,7 @@ class _Work:
 
     # --- In which order ---
 
-    def do_all(self) -> Steps[None]:
+    def do_all(self) -> Operation[None]:
         """Terms, pages, allowances: until nothing is left."""
         while True:
             state: Item = yield Get(self.key)
@@ -216,7 +216,7 @@ class _Work:
         due = self.swept_at if is_in_use else NEVER
         yield from self._write((), 0, {"isPending": None, "tender": None, "earliest": due})
 
-    def _next_step(self, state: Item) -> Steps[int | None]:
+    def _next_step(self, state: Item) -> Operation[int | None]:
         """To how many pages the pool is to come next; None: it has as many as it should."""
         if state.get("step"):
             return int(state["step"])
@@ -234,7 +234,7 @@ class _Work:
 
     # --- Pages ---
 
-    def _live(self, state: Item) -> Steps[list[Sequence[tuple[Key, Page]]]]:
+    def _live(self, state: Item) -> Operation[list[Sequence[tuple[Key, Page]]]]:
         """All pages, in batches, as they are now."""
         numbers = {
             index * (PARTS // pages)
@@ -249,7 +249,7 @@ class _Work:
             batches += _in_parts(list(live.items()), BATCH)
         return batches
 
-    def _each(self, state: Item, change: Any) -> Steps[None]:
+    def _each(self, state: Item, change: Any) -> Operation[None]:
         """Change every page: `change(key, page)` is its write, or None; looks again if refused.
 
         A write may be a pair of it and what it adds to the bank.
@@ -257,7 +257,7 @@ class _Work:
         for batch in (yield from self._live(state)):
             yield from self._change(dict(batch), change)
 
-    def _change(self, pages: dict[Key, Page], change: Any) -> Steps[None]:
+    def _change(self, pages: dict[Key, Page], change: Any) -> Operation[None]:
         """Change some pages together; each by itself, if one of them is not as it was read."""
         for attempt in range(1, ROUNDS + 1):
             made = {key: change(key, page) for key, page in pages.items()}
@@ -276,12 +276,12 @@ class _Work:
             pages = yield from self._read(tuple(pages))
         raise problems.Contention
 
-    def _read(self, keys: tuple[Key, ...]) -> Steps[dict[Key, Page]]:
+    def _read(self, keys: tuple[Key, ...]) -> Operation[dict[Key, Page]]:
         """Those of some pages that may have seats, as they are now."""
         found: dict[Key, Item] = yield BatchGet(keys)
         return {key: Page.of(item) for key, item in found.items() if is_live(key, item)}
 
-    def _spread_terms(self, state: Item) -> Steps[None]:
+    def _spread_terms(self, state: Item) -> Operation[None]:
         """Bring the terms to every page; take the seats away where they say so."""
         wanted = {name: state["terms"].get(name) for name in TERM_ATTRIBUTES}
         is_closed = wanted["status"] in _CLOSED
@@ -314,7 +314,7 @@ class _Work:
             elif is_closed:
                 condition += " AND attribute_not_exists(isFrozen)"
                 assignments.append("roomKey = :room")
-                values[":room"] = room_of(self.owner, page.number, page.pages or 1)
+                values[":room"] = capacity_partition_of(self.owner, page.number, page.pages or 1)
             return Update(
                 key,
                 set_and_remove(["seq = seq + :one", "#last = :change", *assignments], removals),
@@ -333,7 +333,7 @@ class _Work:
 
     # --- Allowances ---
 
-    def _collect(self, state: Item) -> Steps[bool]:
+    def _collect(self, state: Item) -> Operation[bool]:
         """Take back what pages do not use, until the debt is paid; whether it is."""
         fair = -(-escrow(state["terms"].get("hardCap")) // state["pages"])
         for floor in (fair, 0):
@@ -354,7 +354,7 @@ class _Work:
         state = yield Get(self.key)
         return bool(state["bank"] >= 0)
 
-    def _freeze(self, state: Item) -> Steps[None]:
+    def _freeze(self, state: Item) -> Operation[None]:
         """From now on, what is freed pays the debt."""
         yield from self._each(state, self._frozen)
 
@@ -369,7 +369,7 @@ class _Work:
             {":used": page.used, ":yes": True, ":seen": page.allowance},
         ), page.slack
 
-    def _thaw(self, state: Item) -> Steps[None]:
+    def _thaw(self, state: Item) -> Operation[None]:
         """The debt is paid: pages keep what is freed on them."""
         for batch in (yield from self._live(state)):
             writes = [
@@ -381,7 +381,7 @@ class _Work:
                 yield from self._write(writes, at_least=0)
         yield from self._write((), 0, {"isFrozen": None}, at_least=0)
 
-    def _deal(self, state: Item) -> Steps[None]:
+    def _deal(self, state: Item) -> Operation[None]:
         """Give the pages what is in the bank, each the same."""
         share = state["bank"] // state["pages"]
         for batch in (yield from self._live(state)):
@@ -394,7 +394,7 @@ class _Work:
                     {
                         ":share": share,
                         ":pages": page.pages,
-                        ":room": room_of(self.owner, page.number, page.pages or 1),
+                        ":room": capacity_partition_of(self.owner, page.number, page.pages or 1),
                     },
                 )
                 for key, page in batch
@@ -407,7 +407,7 @@ class _Work:
 
     # --- More and fewer pages ---
 
-    def _split_only_page(self) -> Steps[bool]:
+    def _split_only_page(self) -> Operation[bool]:
         """Make several pages of the one that has all the seats; False: it is to stay alone."""
         for attempt in range(1, ROUNDS + 1):
             item: Item = yield Get(ledger_key(self.owner))
@@ -421,7 +421,7 @@ class _Work:
                 return True
         raise problems.Contention
 
-    def _rearrange(self, state: Item, step: int) -> Steps[None]:
+    def _rearrange(self, state: Item, step: int) -> Operation[None]:
         """Bring every group of neighbouring pages to another number of them."""
         pages = state["pages"]
         groups = gcd(pages, step)
@@ -438,7 +438,7 @@ class _Work:
 
     def _move(
         self, old: list[int], step: int, pages: int | None, limits: Item, attempt: int
-    ) -> Steps[bool]:
+    ) -> Operation[bool]:
         """Move the seats of some pages onto those that should be in their place; False: not yet.
 
         Whoever takes or gives back a seat there may be faster; at a second attempt they wait.

@@ -6,8 +6,8 @@ from shared.dynamodb.patterns import ROUNDS, settle
 from shared.dynamodb.requests import (
     Accepted,
     Cancelled,
+    Operation,
     Refused,
-    Steps,
     Transact,
     Update,
 )
@@ -22,7 +22,7 @@ from shared.seats.writes import deposit, freeing
 
 def release_grant(
     entitlement_id: str, named: str, change: Change, *, memory: Memory | None = None
-) -> Steps[bool]:
+) -> Operation[bool]:
     """Give back the grant with activation id `named`; False when it is not held any more.
 
     `memory` is what the caller remembers of pools. A stamp that is not the one named stays: it is

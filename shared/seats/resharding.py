@@ -101,7 +101,9 @@ class ShardGroup(NamedTuple):
             if number in by_page and pages:
                 slack = each + int(self.new.index(number) < more)
                 item["allowance"] = len(by_page[number]) + slack
-                item["roomKey"] = Place(self.owner, number, pages).room if slack else None
+                item["roomKey"] = (
+                    Place(self.owner, number, pages).capacity_partition if slack else None
+                )
             writes.append(self._put(number, item))
         return writes
 

@@ -7,7 +7,7 @@ from shared.dynamodb.keys import standing_key
 from shared.dynamodb.requests import (
     Get,
     Item,
-    Steps,
+    Operation,
     Unavailable,
 )
 from shared.limits import seats_view
@@ -40,7 +40,7 @@ class Standing(NamedTuple):
         return view
 
 
-def read_standing(owner: str) -> Steps[Standing]:
+def read_standing(owner: str) -> Operation[Standing]:
     """How a pool of several pages stands."""
     item: Item | None = yield Get(standing_key(owner))
     if item is None:

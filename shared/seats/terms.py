@@ -6,9 +6,9 @@ from shared.audit import Change
 from shared.dynamodb.expressions import assign, set_and_remove
 from shared.dynamodb.keys import (
     Key,
+    capacity_partition,
     ledger_key,
     pool_key,
-    room_shard,
     sum_key,
     sweep_shard,
 )
@@ -17,8 +17,8 @@ from shared.dynamodb.requests import (
     BatchGet,
     Get,
     Item,
+    Operation,
     Put,
-    Steps,
     Update,
     Value,
 )
@@ -188,7 +188,7 @@ def change_terms(
     *,
     lease_changed: bool,
     was_closed: bool = False,
-) -> Steps[tuple[Update | Put, ...]]:
+) -> Operation[tuple[Update | Put, ...]]:
     """New limits and terms, for an entitlement whose first page is this one.
 
     The limits hold from these writes on; what else is to be done for a pool is done by `tend`.
@@ -207,7 +207,7 @@ def change_terms(
 
 def take_away(
     owner: str, page: Page, terms: SeatTerms, change: Change, kind: str
-) -> Steps[tuple[Update | Put, ...]]:
+) -> Operation[tuple[Update | Put, ...]]:
     """Take every seat away: the entitlement is `deleted` or `expired` (`kind`)."""
     if page.is_alone:
         told = yield from _tell(owner, page, terms, change, kind)
@@ -217,7 +217,7 @@ def take_away(
 
 def _tell(
     owner: str, page: Page, terms: SeatTerms, change: Change, kind: str
-) -> Steps[tuple[Put, ...]]:
+) -> Operation[tuple[Put, ...]]:
     """Tell the sum, if there is one, of new terms."""
     if not page.is_summed:
         return ()
@@ -246,7 +246,7 @@ def nudge(owner: str) -> Update:
 
 def _change_pool(
     owner: str, terms: SeatTerms, change: Change, kind: str = "updated"
-) -> Steps[tuple[Update, Put, Put]]:
+) -> Operation[tuple[Update, Put, Put]]:
     """New limits and terms of a pool of several pages: the pool, its sum, its standing."""
     keys = (pool_key(owner), sum_key(owner))
     found: dict[Key, Item] = yield BatchGet(keys)
@@ -262,7 +262,7 @@ def _change_pool(
         "version": state["version"] + 1,
     }
     if added > 0:
-        sets["roomKey"] = room_shard(owner, 0)
+        sets["roomKey"] = capacity_partition(owner, 0)
     assignments, _, values = assign(sets)
     changed = Update(
         pool_key(owner),

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from shared.audit import Change, denial, utc_hour
 from shared.dynamodb.keys import (
+    capacity_partition,
     denial_key,
     pool_key,
-    room_shard,
 )
 from shared.dynamodb.requests import (
     NO_NAMES,
@@ -46,12 +46,14 @@ def change_values(change: Change, last: Mapping[str, Any]) -> dict[str, Any]:
     return {":one": 1, ":now": change.now, ":change": dict(last)}
 
 
-WITHIN = "size(seats) < seatCount"
-OVERDRAFT = "size(seats) >= seatCount AND (attribute_not_exists(hardCap) OR size(seats) < hardCap)"
+WITHIN_PURCHASED = "size(seats) < seatCount"
+WITHIN_HARD_CAP = (
+    "size(seats) >= seatCount AND (attribute_not_exists(hardCap) OR size(seats) < hardCap)"
+)
 # Asked of a page that was not seen first, so that no lease that ran out is overlooked.
 NOTHING_STALE = " AND (attribute_not_exists(earliest) OR earliest > :now)"
 # Of a page of a pool.
-ROOM = "size(seats) < allowance"
+WITHIN_ALLOCATION = "size(seats) < allowance"
 
 
 def sit(
@@ -86,14 +88,14 @@ def grant(
     holder: Holder,
     change: Change,
     stamp: int,
-    room: str,
+    limit_condition: str,
     *,
     is_overdraft: bool,
 ) -> Update:
     """A new seat, by a write that needs to know nothing of the page; `room` is the condition."""
     seat = encode_seat(stamp, is_overdraft=is_overdraft, now=change.now)
     last = grant_record(change, key, holder)
-    condition = f"attribute_not_exists(seats.#k) AND {room}"
+    condition = f"attribute_not_exists(seats.#k) AND {limit_condition}"
     return sit(place, key, change, last, condition, {":seat": seat})
 
 
@@ -133,7 +135,7 @@ def freeing(
         more = ", allowance = allowance - :one"
     elif place.pages is not None:
         here += " AND attribute_not_exists(isFrozen)"
-        more, values = ", roomKey = :room", {":room": place.room}
+        more, values = ", roomKey = :room", {":room": place.capacity_partition}
     return Update(
         place.key,
         f"SET {NEXT_VERSION}{more} REMOVE seats.#k",
@@ -176,7 +178,7 @@ def replace(
         values[":freed"] = len(freed)
     elif place.pages is not None:
         sets += ", roomKey = :room"
-        values[":room"] = place.room
+        values[":room"] = place.capacity_partition
     if grant:
         key, value = grant
         names["#k"] = key
@@ -205,7 +207,7 @@ def deposit(owner: str, seats: int) -> Update:
         "SET bank = bank + :seats, roomKey = :room",
         "attribute_exists(pk)",
         NO_NAMES,
-        {":seats": seats, ":room": room_shard(owner, 0)},
+        {":seats": seats, ":room": capacity_partition(owner, 0)},
     )
 
 

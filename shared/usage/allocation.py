@@ -13,8 +13,8 @@ from shared.dynamodb.requests import (
     Cancelled,
     Get,
     Item,
+    Operation,
     Pause,
-    Steps,
     Transact,
     Update,
 )
@@ -88,7 +88,7 @@ def report_usage(limit: tuple[str, str], key: Key, part: Part, change: Change) -
     )
 
 
-def archive_logs(limit: tuple[str, str], counter: Counter, change: Change) -> Steps[None]:
+def archive_logs(limit: tuple[str, str], counter: Counter, change: Change) -> Operation[None]:
     """What stood on the counter before it was spread gets items of its own; then it has parts."""
     key = usage_key(*limit)
     dropped = yield from put_aside(key, counter, change.now_ms)
@@ -110,21 +110,21 @@ def archive_logs(limit: tuple[str, str], counter: Counter, change: Change) -> St
     )
 
 
-def wait_for_lock(limit: tuple[str, str], counter: Counter, attempt: int) -> Steps[None]:
+def wait_for_lock(limit: tuple[str, str], counter: Counter, attempt: int) -> Operation[None]:
     """Somebody changes the terms; who does not let go is gone."""
     now_ms: int = yield Pause(attempt)
     if now_ms - counter.held_ms > HOLD_MS:
         yield from let_go(limit, counter)
 
 
-def begin_period(limit: tuple[str, str], change: Change) -> Steps[None]:
+def begin_period(limit: tuple[str, str], change: Change) -> Operation[None]:
     """Begin the period of now, once everything that was used in the last one is told."""
     counter = yield from gather(limit, change, tries=1)
     if counter.drawn == 0:
         yield from begin_if_ended(limit, counter, change)
 
 
-def begin_if_ended(limit: tuple[str, str], counter: Counter, change: Change) -> Steps[None]:
+def begin_if_ended(limit: tuple[str, str], counter: Counter, change: Change) -> Operation[None]:
     """Begin the period of now on a counter of which nothing is drawn, if its own has ended."""
     if not counter.has_ended(change.now):
         return
@@ -154,7 +154,7 @@ def begin_if_ended(limit: tuple[str, str], counter: Counter, change: Change) -> 
 # --- Taking back what is drawn --------------------------------------------------------------------
 
 
-def read_shards(limit: tuple[str, str]) -> Steps[dict[Key, Part]]:
+def read_shards(limit: tuple[str, str]) -> Operation[dict[Key, Part]]:
     """The shards of a limit that exist."""
     keys = tuple(part_key(*limit, number) for number in range(PARTS))
     found: dict[Key, Item] = yield BatchGet(keys)
@@ -167,7 +167,7 @@ def gather(
     *,
     tries: int = ROUNDS,
     wants: tuple[Key, int] | None = None,
-) -> Steps[Counter]:
+) -> Operation[Counter]:
     """Take back what all parts have left, and hear what they have used; the counter afterwards.
 
     With `wants`, a part and how much it is to have at least, everything is dealt anew. Something is
@@ -191,7 +191,7 @@ def _take_back(
     wants: tuple[Key, int] | None,
     *,
     lets_go: bool,
-) -> Steps[Counter]:
+) -> Operation[Counter]:
     """Take everything back while the counter is held by us (`mine`), and let it go or not."""
     for attempt in range(1, ROUNDS + 1):
         parts = yield from read_shards(limit)
@@ -309,7 +309,7 @@ def _shares(left: int, keys: list[Key], wants: tuple[Key, int]) -> dict[Key, int
     return shares
 
 
-def hold(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Steps[Counter]:
+def hold(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation[Counter]:
     """Have everything back, and let nothing be drawn until the terms are changed; the counter.
 
     Nobody takes us for gone for `more_ms` longer than usual.
@@ -331,7 +331,7 @@ def hold(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Steps[Coun
     raise problems.Contention
 
 
-def _hold(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Steps[Counter | None]:
+def _hold(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation[Counter | None]:
     """Be the one who holds the counter: as it is then; None: somebody else does."""
     reply = yield Update(
         usage_key(*limit),
@@ -349,7 +349,7 @@ def _hold(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Steps[Cou
     return counter_of(reply.item) if isinstance(reply, Accepted) else None
 
 
-def look_after(owner: str, name: str, change: Change) -> Steps[None]:
+def look_after(owner: str, name: str, change: Change) -> Operation[None]:
     """What the sweep does: hear what parts have used."""
     limit = (owner, name)
     counter = counter_of((yield Get(usage_key(*limit))))
@@ -379,7 +379,7 @@ def look_after(owner: str, name: str, change: Change) -> Steps[None]:
     )
 
 
-def let_go(limit: tuple[str, str], counter: Counter) -> Steps[None]:
+def let_go(limit: tuple[str, str], counter: Counter) -> Operation[None]:
     """Let others draw again from a counter that was held by us, and is so no more."""
     if counter.parts is not None:
         yield Update(

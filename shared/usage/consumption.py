@@ -36,8 +36,8 @@ from shared.dynamodb.requests import (
     Conflicted,
     Get,
     Item,
+    Operation,
     Pause,
-    Steps,
     Update,
     Value,
 )
@@ -69,13 +69,13 @@ def consuming(
     checked: int | None = None,
     stale: tuple[int | None, int | None] = (None, None),
     kind: str = "consumed",
-    room: str = "#left >= :quantity",
+    limit_condition: str = "#left >= :quantity",
     left_before: int | None = None,
     where: str = NOT_SHARDED,
     more: Mapping[str, Any] = NO_VALUES,
     **details: str,
 ) -> Update:
-    """Count down, if enough is left (`room`) and the request is new.
+    """Count down, if enough is left (`limit_condition`) and the request is new.
 
     `checked`: the leaf at which no item was kept of this request; None: it cannot have left the
     counter. `stale`: entries of this key on either leaf that are older than that. `left_before`: of
@@ -106,7 +106,7 @@ def consuming(
     return Update(
         counter_key,
         f"SET recent.#k = {entered}, #left = #left - :quantity, {NEXT_VERSION}",
-        f"{room} AND {' AND '.join(new)} AND {IN_FORCE} AND {_IN_PERIOD}",
+        f"{limit_condition} AND {' AND '.join(new)} AND {IN_FORCE} AND {_IN_PERIOD}",
         {**_NAMES, "#k": key},
         values,
     )
@@ -127,7 +127,7 @@ def begin_period(
     entry: tuple[str, int],
     kind: str = "consumed",
     **details: str,
-) -> Steps[Update]:
+) -> Operation[Update]:
     """Begin the period of `current` with its first entry, if the terms are still as seen.
 
     What the turn of the leaf takes from the counter is put aside first.
@@ -180,7 +180,7 @@ def consume(
     change: Change,
     *,
     busy_leaf: int | None = None,
-) -> Steps[Outcome]:
+) -> Operation[Outcome]:
     """Consume `quantity` of a usage limit, all or nothing, once per request key.
 
     `busy_leaf` is the leaf that the caller last saw of a busy limit: the request's own item is then
@@ -237,7 +237,7 @@ def _alone(item: Item | None) -> Counter:
     return counter
 
 
-def finish(counter_key: Key, reply: Accepted, key: str, change: Change) -> Steps[Outcome]:
+def finish(counter_key: Key, reply: Accepted, key: str, change: Change) -> Operation[Outcome]:
     """What was consumed just now; a leaf that became full by it is turned."""
     counter = counter_of(reply.item)
     told = counter.leaf.consumption(key)
@@ -249,7 +249,7 @@ def finish(counter_key: Key, reply: Accepted, key: str, change: Change) -> Steps
 
 def record_denial(
     owner: str, usage: str, key: str, quantity: int, counter: Counter, change: Change
-) -> Steps[None]:
+) -> Operation[None]:
     """Put on record that a request was denied."""
     about: dict[str, Value] = {
         "entitlementId": owner,
@@ -301,7 +301,7 @@ def denied(usage: str, quantity: int, counter: Counter) -> problems.HardCapReach
 
 def preview(
     entitlement_id: str, usage: str, key: str | None, quantity: int, change: Change
-) -> Steps[Consumption]:
+) -> Operation[Consumption]:
     """What `consume` would answer at this moment; nothing is changed, nothing is recorded.
 
     Raises:

@@ -12,8 +12,8 @@ from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import (
     Accepted,
     Get,
+    Operation,
     Pause,
-    Steps,
     Update,
 )
 from shared.usage.consumption import (
@@ -32,7 +32,7 @@ from shared.usage.request_log import look
 
 def correct(
     entitlement_id: str, usage: str, key: str, quantity: int, reason: str, change: Change
-) -> Steps[Outcome]:
+) -> Operation[Outcome]:
     """Add a signed quantity to what is used, once per request key; never above the hard cap.
 
     Raises:
@@ -71,9 +71,12 @@ def _correct(
     counter_key: Key, counter: Counter, key: str, quantity: int, reason: str, change: Change
 ) -> Update:
     # Upwards as far as there is room, downwards as far as there is use.
-    room, more = "#left >= :quantity", dict[str, Any]()
+    limit_condition, more = "#left >= :quantity", dict[str, Any]()
     if quantity < 0:
-        room, more = "#left <= :most", {":most": full(counter.hard_cap) - counter.drawn + quantity}
+        limit_condition, more = (
+            "#left <= :most",
+            {":most": full(counter.hard_cap) - counter.drawn + quantity},
+        )
     where, left_before = NOT_SHARDED, None
     if counter.parts is not None:
         left_before = counter.left + counter.drawn
@@ -87,7 +90,7 @@ def _correct(
         checked=counter.leaf_number,
         stale=counter.raw(key),
         kind="corrected",
-        room=room,
+        limit_condition=limit_condition,
         left_before=left_before,
         where=where,
         more=more,

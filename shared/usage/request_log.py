@@ -15,7 +15,7 @@ from shared.dynamodb.requests import (
     BatchPut,
     Get,
     Item,
-    Steps,
+    Operation,
     Update,
 )
 from shared.usage.counter import Consumption, Counter
@@ -45,7 +45,7 @@ def leaf_turn(counter: Counter, dropped: list[str], change: Change) -> tuple[str
     }
 
 
-def put_aside(counter_key: Key, counter: Counter, now_ms: int) -> Steps[list[str]]:
+def put_aside(counter_key: Key, counter: Counter, now_ms: int) -> Operation[list[str]]:
     """Keep in items of their own what the next turn takes from the counter; the keys of those.
 
     The leaf before is never written to, so what is read of it is all of it.
@@ -64,7 +64,7 @@ def put_aside(counter_key: Key, counter: Counter, now_ms: int) -> Steps[list[str
     return list(young)
 
 
-def rotate_if_full(counter_key: Key, counter: Counter, change: Change) -> Steps[None]:
+def rotate_if_full(counter_key: Key, counter: Counter, change: Change) -> Operation[None]:
     """Turn a leaf that is full still: whoever filled it ended before that."""
     if len(counter.leaf.entries) >= LEAF:
         yield from turn(counter_key, counter, change)
@@ -72,7 +72,7 @@ def rotate_if_full(counter_key: Key, counter: Counter, change: Change) -> Steps[
 
 def look(
     owner: str, usage: str, key: str, counter: Counter, now_ms: int, checked: int | None = None
-) -> Steps[Consumption | None]:
+) -> Operation[Consumption | None]:
     """What a request has consumed within 24 hours, here or in an item of its own.
 
     `checked`: the leaf at which there was no such item.
@@ -85,14 +85,14 @@ def look(
     return None
 
 
-def kept(owner: str, usage: str, key: str, now_ms: int) -> Steps[Consumption | None]:
+def kept(owner: str, usage: str, key: str, now_ms: int) -> Operation[Consumption | None]:
     """What a request consumed within 24 hours, once it has left the counter."""
     item: Item | None = yield Get(consumption_key(owner, usage, key))
     told = Consumption.of(item) if item else None
     return told if told and told.at_ms > now_ms - DAY_MS else None
 
 
-def turn(counter_key: Key, counter: Counter, change: Change) -> Steps[None]:
+def turn(counter_key: Key, counter: Counter, change: Change) -> Operation[None]:
     """Turn a full leaf. If somebody else has turned it, there is nothing to do."""
     dropped = yield from put_aside(counter_key, counter, change.now_ms)
     sets, values = leaf_turn(counter, dropped, change)

@@ -8,8 +8,8 @@ from shared.dynamodb.expressions import assign, set_and_remove
 from shared.dynamodb.keys import Key
 from shared.dynamodb.requests import (
     Item,
+    Operation,
     Put,
-    Steps,
     Update,
     Value,
 )
@@ -101,7 +101,7 @@ def new_shard(key: Key, counter: Counter, share: int, change: Change) -> Put:
 
 def renew_shard(
     key: Key, part: Part, counter: Counter, share: int, change: Change
-) -> Steps[Update]:
+) -> Operation[Update]:
     """New terms for a part that has nothing: they begin with a new leaf."""
     dropped = yield from put_aside(key, part.counter, change.now_ms)
     turning, values = leaf_turn(part.counter, dropped, change)

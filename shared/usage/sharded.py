@@ -29,9 +29,9 @@ from shared.dynamodb.requests import (
     Conflicted,
     Get,
     Item,
+    Operation,
     Pause,
     Put,
-    Steps,
     Transact,
     Update,
 )
@@ -115,7 +115,7 @@ def consume(
     *,
     busy_leaf: int | None = None,
     memory: Memory | None = None,
-) -> Steps[Outcome]:
+) -> Operation[Outcome]:
     """Consume `quantity` of a usage limit, spread or not; see `usage.consume`.
 
     `memory` is what the caller remembers of spread limits. A limit with a rush of requests is
@@ -139,7 +139,7 @@ def consume(
 
 def _look(
     limit: tuple[str, str], key: str, part: Counter | None, now_ms: int
-) -> Steps[Consumption | None]:
+) -> Operation[Consumption | None]:
     """What a request has consumed within 24 hours, also before the limit was spread."""
     if part is None:
         counter = counter_of((yield Get(usage_key(*limit))))
@@ -184,7 +184,7 @@ class _Request:
         self.memory = memory
         self.part_key = part_key(*limit, part_of(key))
 
-    def consume(self) -> Steps[Outcome]:
+    def consume(self) -> Operation[Outcome]:
         """Consume of the part that is this request's.
 
         Raises:
@@ -217,13 +217,13 @@ class _Request:
             write = self._write(counter, part)
         raise problems.Contention
 
-    def _deny(self, counter: Counter) -> Steps[None]:
+    def _deny(self, counter: Counter) -> Operation[None]:
         yield from consumption.record_denial(
             *self.limit, self.key, self.quantity, counter, self.change
         )
         raise consumption.denied(self.limit[1], self.quantity, counter)
 
-    def _read(self) -> Steps[Counter]:
+    def _read(self) -> Operation[Counter]:
         """The limit's counter as it is now."""
         item: Item | None = yield Get(usage_key(*self.limit))
         counter = counter_of(item)
@@ -261,7 +261,7 @@ class _Request:
             and not counter.has_ended(self.change.now)
         )
 
-    def _done(self, reply: Accepted) -> Steps[Outcome]:
+    def _done(self, reply: Accepted) -> Operation[Outcome]:
         """What was consumed just now; a full leaf is turned, what was used is told in time."""
         part = Part.of(reply.item or {})
         told = part.counter.leaf.consumption(self.key)
@@ -273,7 +273,7 @@ class _Request:
             yield report_usage(self.limit, self.part_key, part, self.change)
         return Outcome(told, None, is_replay=False)
 
-    def _draw(self, part: Part | None, counter: Counter, attempt: int) -> Steps[Counter]:
+    def _draw(self, part: Part | None, counter: Counter, attempt: int) -> Operation[Counter]:
         """Bring allowance to the part, or find out that there is not enough; the limit's counter.
 
         Raises:
@@ -297,7 +297,7 @@ class _Request:
             self.memory.note(self.limit, counter, self.change.now_ms)
         return counter
 
-    def _move(self, part: Part | None, counter: Counter) -> Steps[None]:
+    def _move(self, part: Part | None, counter: Counter) -> Operation[None]:
         """Some of what the counter has left to the part; what the part has used is told with it.
 
         It may be refused, since others did the same: look again.
@@ -359,7 +359,7 @@ class _Request:
 
 def preview(
     entitlement_id: str, name: str, key: str | None, quantity: int, change: Change
-) -> Steps[Consumption]:
+) -> Operation[Consumption]:
     """What `consume` would answer at this moment; see `usage.preview`."""
     limit = (entitlement_id, name)
     counter = counter_of((yield Get(usage_key(*limit))))
@@ -387,7 +387,7 @@ def preview(
 
 def correct(
     entitlement_id: str, name: str, key: str, quantity: int, reason: str, change: Change
-) -> Steps[Outcome]:
+) -> Operation[Outcome]:
     """Add a signed quantity to what is used; see `usage.correct`. Corrections stand on the counter.
 
     It is held meanwhile, with everything taken back: so it knows how much can be taken or added.

@@ -8,8 +8,8 @@ from shared.dynamodb.keys import (
     usage_key,
 )
 from shared.dynamodb.requests import (
+    Operation,
     Put,
-    Steps,
     Update,
 )
 from shared.usage.consumption import NEXT_VERSION, NOT_SHARDED
@@ -91,7 +91,7 @@ def under_terms(counter: Counter, terms: UsageTerms, now: int, *, is_renewed: bo
 
 def terms_update(
     entitlement_id: str, usage: str, counter: Counter, new: Counter, change: Change
-) -> Steps[Update | None]:
+) -> Operation[Update | None]:
     """The write that brings a counter from what was seen to its new form; None: nothing changes.
 
     What the next turn takes from the counter is put aside first.

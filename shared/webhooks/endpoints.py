@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.dynamodb.keys import webhook_key, webhooks_version_key
 from shared.dynamodb.paging import all_of
-from shared.dynamodb.requests import NO_NAMES, Get, Item, Query, Steps, Update
+from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Query, Update
 
 # Seconds until the next attempt: Svix's ladder. Seven waits, so eight attempts in all.
 LADDER = (5, 300, 1_800, 7_200, 18_000, 36_000, 36_000)
@@ -50,7 +50,7 @@ class Endpoints:
         self._version = -1
         self._items: list[Item] = []
 
-    def current(self) -> Steps[list[Item]]:
+    def current(self) -> Operation[list[Item]]:
         """The endpoints as they are now."""
         seen = yield Get(webhooks_version_key())
         version = seen["version"] if seen else 0
@@ -59,7 +59,7 @@ class Endpoints:
         return self._items
 
 
-def all_endpoints() -> Steps[list[Item]]:
+def all_endpoints() -> Operation[list[Item]]:
     """Every endpoint there is."""
     return (yield from all_of(Query("pk = :pk", {":pk": webhook_key("").pk})))
 

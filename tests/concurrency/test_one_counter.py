@@ -14,7 +14,7 @@ import pytest
 from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.audit import Change
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import DENIAL_PREFIX, usage_key
 from shared.dynamodb.marshalling import item_from_wire
 from shared.dynamodb.requests import Accepted, Get, Transact
@@ -25,13 +25,13 @@ from shared.usage.request_log import LEAF
 from shared.usage.terms import new_counter, terms_update, under_terms
 from tests.support.patching import patch_constant
 from tests.support.seats import NOW_MS, change, new_id, timed_key
-from tests.support.tables import create_table, open_door
+from tests.support.tables import create_table, open_client
 from tests.support.threads import SEEDS, THREADS, history, run, together
 
 
 @pytest.fixture(scope="module")
-def door(dynamodb: DynamoDBLocal) -> Table:
-    return open_door(dynamodb.url, create_table(dynamodb.url))
+def dynamodb(engine: DynamoDBLocal) -> DynamoDBClient:
+    return open_client(engine.url, create_table(engine.url))
 
 
 def request_key(name: str) -> str:
@@ -43,8 +43,8 @@ def request_key(name: str) -> str:
 class Clients:
     """Requests of many clients at once, and what each was told."""
 
-    def __init__(self, door: Table, purchased: int, hard_cap: int | None) -> None:
-        self.door = door
+    def __init__(self, dynamodb: DynamoDBClient, purchased: int, hard_cap: int | None) -> None:
+        self.dynamodb = dynamodb
         self.owner = new_id()
         self.key = usage_key(self.owner, "x")
         self.terms = UsageTerms(purchased, hard_cap, "monthly", "UTC", "active", 0, None)
@@ -56,7 +56,7 @@ class Clients:
         self.denials: list[tuple[int, problems.HardCapReached]] = []
         self.contentions = 0
         self.leaf: int | None = None
-        door.execute(new_counter(self.owner, "x", self.terms, change()))
+        dynamodb.execute(new_counter(self.owner, "x", self.terms, change()))
 
     def now_ms(self) -> int:
         return NOW_MS + self._offset_ms + int((time.monotonic() - self._started) * 1000)
@@ -72,7 +72,7 @@ class Clients:
             self.owner, "x", request_key(key), quantity, self.change(), busy_leaf=self.leaf
         )
         try:
-            outcome: consumption.Outcome = run(self.door, operation, self.now_ms)
+            outcome: consumption.Outcome = run(self.dynamodb, operation, self.now_ms)
         except problems.HardCapReached as denied:
             used = denied.extensions["usage"]
             assert used["used"] + quantity > used["hardCap"], "denied although it would have fitted"
@@ -91,16 +91,16 @@ class Clients:
         return outcome
 
     def counter(self) -> Counter:
-        return Counter.of(self.door.execute(Get(self.key)))
+        return Counter.of(self.dynamodb.execute(Get(self.key)))
 
-    def check(self, dynamodb: DynamoDBLocal) -> Tally[str]:
+    def check(self, engine: DynamoDBLocal) -> Tally[str]:
         """The counter never went above its cap, and each request consumed once.
 
         Returns how often each kind of change occurred.
         """
         kinds: Tally[str] = Tally()
         seq, quantities = 0, list[int]()
-        for version in history(dynamodb, self.door, self.key):
+        for version in history(engine, self.dynamodb, self.key):
             old, new = version["old"], version["new"]
             if old and old["seq"] == new["seq"]:
                 assert old["left"] == new["left"], "a count changed without a new version"
@@ -122,8 +122,8 @@ class Clients:
         assert sorted(consumed) == sorted(quantities), "consumed and nobody was told, or twice"
         return kinds
 
-    def attempts(self, dynamodb: DynamoDBLocal) -> int:
-        found = dynamodb.client().get_paginator("scan").paginate(TableName=self.door.name)
+    def attempts(self, engine: DynamoDBLocal) -> int:
+        found = engine.client().get_paginator("scan").paginate(TableName=self.dynamodb.name)
         items = [item_from_wire(item) for page in found for item in page["Items"]]
         pk = f"{DENIAL_PREFIX}{self.owner}#"
         return sum(item["attempts"] for item in items if item["pk"].startswith(pk))
@@ -135,9 +135,9 @@ def leaf(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     return request.param  # type: ignore[no-any-return]
 
 
-def test_a_rush_on_100_of_120(dynamodb: DynamoDBLocal, door: Table, leaf: int) -> None:
+def test_a_rush_on_100_of_120(engine: DynamoDBLocal, dynamodb: DynamoDBClient, leaf: int) -> None:
     """160 requests, all at once: 100 within, 20 in overdraft, 40 denied, every count taken once."""
-    clients = Clients(door, 100, 120)
+    clients = Clients(dynamodb, 100, 120)
 
     def work(worker: int) -> None:
         for number in range(worker, 160, THREADS):
@@ -149,22 +149,24 @@ def test_a_rush_on_100_of_120(dynamodb: DynamoDBLocal, door: Table, leaf: int) -
     over = [each.used for each in told if each.overdraft_quantity]
     assert sorted(over) == list(range(101, 121))
     assert (len(clients.denials), clients.contentions) == (40, 0)
-    assert clients.attempts(dynamodb) == 40
-    assert clients.check(dynamodb) == {"created": 1, "consumed": 120}
+    assert clients.attempts(engine) == 40
+    assert clients.check(engine) == {"created": 1, "consumed": 120}
 
 
 def test_one_request_from_sixteen_threads_consumes_once(
-    dynamodb: DynamoDBLocal, door: Table
+    engine: DynamoDBLocal, dynamodb: DynamoDBClient
 ) -> None:
-    clients = Clients(door, 100, 120)
+    clients = Clients(dynamodb, 100, 120)
     together(lambda _: [clients.consume("same", 3) for _ in range(5)])
     assert len(clients.told["same"]) == 80
     assert clients.counter().used == 3
-    assert clients.check(dynamodb)["consumed"] == 1
+    assert clients.check(engine)["consumed"] == 1
 
 
-def test_a_period_is_begun_once_by_all(dynamodb: DynamoDBLocal, door: Table, leaf: int) -> None:
-    clients = Clients(door, 30, 32)
+def test_a_period_is_begun_once_by_all(
+    engine: DynamoDBLocal, dynamodb: DynamoDBClient, leaf: int
+) -> None:
+    clients = Clients(dynamodb, 30, 32)
     for number in range(30):
         clients.consume(f"old{number}")
     clients.pass_time(40 * 86_400)
@@ -172,16 +174,16 @@ def test_a_period_is_begun_once_by_all(dynamodb: DynamoDBLocal, door: Table, lea
     assert clients.counter().used == 32
     assert (len(clients.denials), clients.contentions) == (48 - 32, 0)
     assert clients.counter().period_number == 2
-    clients.check(dynamodb)
+    clients.check(engine)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_everything_at_once(
-    dynamodb: DynamoDBLocal, door: Table, seed: int, monkeypatch: pytest.MonkeyPatch
+    engine: DynamoDBLocal, dynamodb: DynamoDBClient, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests sent once and again, all quantities, corrections, limits, days and months."""
     patch_constant(monkeypatch, "shared.usage", "LEAF", (5, 8, LEAF)[seed % 3])
-    clients = Clients(door, 400, 480)
+    clients = Clients(dynamodb, 400, 480)
     limits = [(400, 480), (200, 220), (500, 500)]
     counted: Tally[str] = Tally()
     lock = threading.Lock()
@@ -192,7 +194,7 @@ def test_everything_at_once(
             clients.owner, "x", request_key(key), quantity, "a test", clients.change()
         )
         try:
-            run(door, operation, clients.now_ms)
+            run(dynamodb, operation, clients.now_ms)
         except (problems.HardCapReached, problems.InvalidRequest, problems.Contention):
             return
         with lock:
@@ -203,8 +205,8 @@ def test_everything_at_once(
         now = clients.change()
         seen = clients.counter()
         new = under_terms(seen, valid, now.now, is_renewed=False)
-        write = run(door, terms_update(clients.owner, "x", seen, new, now), clients.now_ms)
-        if write and isinstance(door.execute(Transact((write,))), Accepted):
+        write = run(dynamodb, terms_update(clients.owner, "x", seen, new, now), clients.now_ms)
+        if write and isinstance(dynamodb.execute(Transact((write,))), Accepted):
             counted["updated"] += 1
 
     def work(worker: int) -> None:
@@ -228,7 +230,7 @@ def test_everything_at_once(
     patch_constant(monkeypatch, "shared.usage", "DAY_MS", DAY_MS * 1000)
     patch_constant(monkeypatch, "shared.usage", "DAY", DAY * 1000)
     together(work)
-    kinds = clients.check(dynamodb)
+    kinds = clients.check(engine)
     assert kinds["corrected"] == counted["corrected"]
     assert kinds["updated"] == counted["updated"]
-    assert clients.attempts(dynamodb) == len(clients.denials)
+    assert clients.attempts(engine) == len(clients.denials)

@@ -13,7 +13,7 @@ from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.audit import Change
 from shared.clock import from_rfc3339
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import ledger_key
 from shared.dynamodb.marshalling import item_from_wire
 from shared.dynamodb.requests import Accepted, Transact
@@ -26,20 +26,20 @@ from shared.seats.shard import CLOCK_GRACE
 from shared.seats.terms import SeatTerms, page_terms
 from shared.seats.writes import Holder
 from tests.support.seats import NOW_MS, make_page, new_id, read_page, terms
-from tests.support.tables import create_table, open_door
+from tests.support.tables import create_table, open_client
 from tests.support.threads import SEEDS, THREADS, Grants, history, run, together
 
 
 @pytest.fixture(scope="module")
-def door(dynamodb: DynamoDBLocal) -> Table:
-    return open_door(dynamodb.url, create_table(dynamodb.url))
+def dynamodb(engine: DynamoDBLocal) -> DynamoDBClient:
+    return open_client(engine.url, create_table(engine.url))
 
 
 class Clients:
     """Calls of many clients at once, and what each was told."""
 
-    def __init__(self, door: Table, entitlement_id: str) -> None:
-        self.door = door
+    def __init__(self, dynamodb: DynamoDBClient, entitlement_id: str) -> None:
+        self.dynamodb = dynamodb
         self.entitlement_id = entitlement_id
         self._offset_ms = 0
         self._stamps = [Stamps(salt) for salt in range(THREADS)]
@@ -92,7 +92,7 @@ class Clients:
             return False
 
     def run(self, operation: Any) -> Any:
-        return run(self.door, operation, self.now_ms)
+        return run(self.dynamodb, operation, self.now_ms)
 
 
 def check_history(versions: list[dict[str, Any]]) -> Counter[str]:
@@ -122,19 +122,19 @@ def check_history(versions: list[dict[str, Any]]) -> Counter[str]:
     return kinds
 
 
-def attempts_on_record(dynamodb: DynamoDBLocal, door: Table, entitlement_id: str) -> int:
-    found = dynamodb.client().get_paginator("scan").paginate(TableName=door.name)
+def attempts_on_record(engine: DynamoDBLocal, dynamodb: DynamoDBClient, entitlement_id: str) -> int:
+    found = engine.client().get_paginator("scan").paginate(TableName=dynamodb.name)
     items = [item_from_wire(item) for page in found for item in page["Items"]]
     return sum(
         item["attempts"] for item in items if item["pk"].startswith(f"DENIAL#{entitlement_id}#")
     )
 
 
-def test_a_rush_on_100_of_120(dynamodb: DynamoDBLocal, door: Table) -> None:
+def test_a_rush_on_100_of_120(engine: DynamoDBLocal, dynamodb: DynamoDBClient) -> None:
     """160 people, all at once: 100 within, 20 overdraft, 40 denied, every count taken once."""
     entitlement_id = new_id()
-    make_page(door, entitlement_id, terms(100, 120))
-    clients = Clients(door, entitlement_id)
+    make_page(dynamodb, entitlement_id, terms(100, 120))
+    clients = Clients(dynamodb, entitlement_id)
     people = [f"user{number}" for number in range(160)]
 
     def work(worker: int) -> None:
@@ -149,29 +149,29 @@ def test_a_rush_on_100_of_120(dynamodb: DynamoDBLocal, door: Table) -> None:
     assert len(clients.denials) == 40
     assert all(denied.extensions["seats"]["used"] == 120 for _, denied in clients.denials)
     assert clients.contentions == 0
-    assert attempts_on_record(dynamodb, door, entitlement_id) == 40
-    kinds = check_history(history(dynamodb, door, ledger_key(entitlement_id)))
+    assert attempts_on_record(engine, dynamodb, entitlement_id) == 40
+    kinds = check_history(history(engine, dynamodb, ledger_key(entitlement_id)))
     assert kinds == {"created": 1, "activated": 120}
 
 
 def test_one_person_from_sixteen_threads_takes_one_seat(
-    dynamodb: DynamoDBLocal, door: Table
+    engine: DynamoDBLocal, dynamodb: DynamoDBClient
 ) -> None:
     entitlement_id = new_id()
-    make_page(door, entitlement_id, terms(100, 120, lease=3600))
-    clients = Clients(door, entitlement_id)
+    make_page(dynamodb, entitlement_id, terms(100, 120, lease=3600))
+    clients = Clients(dynamodb, entitlement_id)
     together(lambda worker: [clients.take(worker, "alice") for _ in range(5)])
     assert len(clients.grants) == 80
     assert len({grant.seat.stamp for grant in clients.grants}) == 1
     assert sum(grant.is_new for grant in clients.grants) == 1
-    assert len(read_page(door, entitlement_id)["seats"]) == 1
+    assert len(read_page(dynamodb, entitlement_id)["seats"]) == 1
 
 
-def after_a_crash(door: Table, valid: SeatTerms, ghosts: int) -> Clients:
+def after_a_crash(dynamodb: DynamoDBClient, valid: SeatTerms, ghosts: int) -> Clients:
     """Clients of a page on which so many seats are held by nobody, their leases run out."""
     entitlement_id = new_id()
-    make_page(door, entitlement_id, valid)
-    clients = Clients(door, entitlement_id)
+    make_page(dynamodb, entitlement_id, valid)
+    clients = Clients(dynamodb, entitlement_id)
     for number in range(ghosts):
         assert clients.take(0, f"ghost{number}")
     clients.pass_time(700)
@@ -181,10 +181,10 @@ def after_a_crash(door: Table, valid: SeatTerms, ghosts: int) -> Clients:
 
 @pytest.mark.parametrize("ghosts", [60, 110, 120])
 def test_stale_seats_are_reclaimed_before_anything_is_overdraft(
-    dynamodb: DynamoDBLocal, door: Table, ghosts: int
+    engine: DynamoDBLocal, dynamodb: DynamoDBClient, ghosts: int
 ) -> None:
     """A house crashes; the next morning the rush gets the same 100 and 20, nobody stale."""
-    clients = after_a_crash(door, terms(100, 120, lease=600), ghosts)
+    clients = after_a_crash(dynamodb, terms(100, 120, lease=600), ghosts)
     people = [f"user{number}" for number in range(128)]
 
     def work(worker: int) -> None:
@@ -195,29 +195,29 @@ def test_stale_seats_are_reclaimed_before_anything_is_overdraft(
     overdraft = [grant for grant in clients.grants if grant.seat.is_overdraft]
     assert (len(clients.grants), len(overdraft)) == (120, 20)
     assert len(clients.denials) == 8
-    check_history(history(dynamodb, door, ledger_key(clients.entitlement_id)))
+    check_history(history(engine, dynamodb, ledger_key(clients.entitlement_id)))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_all_reclaim_the_same_seats_at_once(
-    dynamodb: DynamoDBLocal, door: Table, seed: int
+    engine: DynamoDBLocal, dynamodb: DynamoDBClient, seed: int
 ) -> None:
     """Sixteen threads all see the same six stale seats; only six of them may have one."""
-    clients = after_a_crash(door, terms(4, 6, lease=600), 6)
+    clients = after_a_crash(dynamodb, terms(4, 6, lease=600), 6)
     together(lambda worker: clients.take(worker, f"{seed}-{worker}", hint=worker % 2 == 0))
     overdraft = [grant for grant in clients.grants if grant.seat.is_overdraft]
     assert (len(clients.grants), len(overdraft)) == (6, 2)
     assert len(clients.denials) + clients.contentions == 10
-    check_history(history(dynamodb, door, ledger_key(clients.entitlement_id)))
+    check_history(history(engine, dynamodb, ledger_key(clients.entitlement_id)))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_everything_at_once(dynamodb: DynamoDBLocal, door: Table, seed: int) -> None:
+def test_everything_at_once(engine: DynamoDBLocal, dynamodb: DynamoDBClient, seed: int) -> None:
     """Activations, renewals, releases, crashes, expiries, the sweep and changes of limits."""
     entitlement_id = new_id()
     limits = [(100, 120), (110, 128), (60, 70), (100, 120)]
-    make_page(door, entitlement_id, terms(*limits[0], lease=300))
-    clients = Clients(door, entitlement_id)
+    make_page(dynamodb, entitlement_id, terms(*limits[0], lease=300))
+    clients = Clients(dynamodb, entitlement_id)
     counted: dict[str, int] = defaultdict(int)
     lock = threading.Lock()
 
@@ -240,21 +240,21 @@ def test_everything_at_once(dynamodb: DynamoDBLocal, door: Table, seed: int) -> 
             elif worker == 1:
                 valid = terms(*limits[step % 4], lease=chance.choice([300, 120]))
                 write = page_terms(entitlement_id, valid, clients.change(), lease_changed=True)
-                reply = door.execute(Transact((write,)))
+                reply = dynamodb.execute(Transact((write,)))
                 if isinstance(reply, Accepted):
                     with lock:
                         counted["updated"] += 1
 
     together(work)
-    kinds = check_history(history(dynamodb, door, ledger_key(entitlement_id)))
+    kinds = check_history(history(engine, dynamodb, ledger_key(entitlement_id)))
     assert kinds["released"] == counted["released"]
     assert kinds["updated"] == counted["updated"]
     new = [grant for grant in clients.grants if grant.is_new]
     assert kinds["activated"] == len(new), "a grant was written and nobody was told"
     assert len({(grant.key, grant.seat.stamp) for grant in new}) == len(new)
-    denied = attempts_on_record(dynamodb, door, entitlement_id)
+    denied = attempts_on_record(engine, dynamodb, entitlement_id)
     assert denied == len(clients.denials)
-    page = read_page(door, entitlement_id)
+    page = read_page(dynamodb, entitlement_id)
     ends = [decode_seat(value).lease_end for value in page["seats"].values()]
     if ends:
         grace = CLOCK_GRACE

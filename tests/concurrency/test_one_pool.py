@@ -12,20 +12,20 @@ from benchmarks.new_pool import new_pages
 from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.audit import Change
-from shared.dynamodb.client import Table
-from shared.dynamodb.keys import ROOM_INDEX, ledger_key, standing_key
+from shared.dynamodb.client import DynamoDBClient
+from shared.dynamodb.keys import CAPACITY_INDEX, ledger_key, standing_key
 from shared.dynamodb.requests import BatchGet, BatchPut, Get, Pause, Put, Query
 from shared.seats import activation
 from shared.seats.cache import Memory
 from shared.seats.encoding import Stamps, activation_id, decode_seat, seat_key
 from shared.seats.pending import Grant
-from shared.seats.placement import PARTS, Place, room_shards
+from shared.seats.placement import PARTS, Place, capacity_partitions
 from shared.seats.release import release_grant
 from shared.seats.shard import Page
 from shared.seats.terms import SeatTerms
 from shared.seats.writes import Holder
 from tests.support.seats import NOW_MS, new_id, terms
-from tests.support.tables import create_table, open_door
+from tests.support.tables import create_table, open_client
 from tests.support.threads import SEEDS, THREADS, Grants, histories, run, together
 
 # Pages of 4 to 8 seats: small ones are full more often.
@@ -33,15 +33,15 @@ SIZES = ((1, 8), (3, 12), (3, 19), (50, 200))
 
 
 @pytest.fixture(scope="module")
-def door(dynamodb: DynamoDBLocal) -> Table:
-    return open_door(dynamodb.url, create_table(dynamodb.url))
+def dynamodb(engine: DynamoDBLocal) -> DynamoDBClient:
+    return open_client(engine.url, create_table(engine.url))
 
 
 class Clients:
     """Calls of many clients on one pool, and what came of them."""
 
-    def __init__(self, door: Table, valid: SeatTerms, pages: int) -> None:
-        self.door = door
+    def __init__(self, dynamodb: DynamoDBClient, valid: SeatTerms, pages: int) -> None:
+        self.dynamodb = dynamodb
         self.owner = new_id()
         self.pages = pages
         self._numbers = itertools.count()
@@ -53,7 +53,7 @@ class Clients:
         self.contentions = 0
         self.errors: list[str] = []
         items = new_pages(self.owner, valid, pages, Change("t", "r", NOW_MS))
-        door.execute(BatchPut(tuple(items)))
+        dynamodb.execute(BatchPut(tuple(items)))
 
     def now_ms(self) -> int:
         return NOW_MS + self._offset_ms
@@ -71,7 +71,7 @@ class Clients:
         stamp = self._stamps[worker].next(change.now_ms)
         operation = activation.take(self.owner, Holder(seat_id), change, stamp, memory=memory)
         try:
-            grant: Grant = run(self.door, operation, self.now_ms)
+            grant: Grant = run(self.dynamodb, operation, self.now_ms)
         except problems.HardCapReached:
             self.denied.append(seat_id)
             return None
@@ -85,7 +85,7 @@ class Clients:
         memory = self._memories[worker] if worker % 2 else None
         operation = release_grant(self.owner, named, self.change(), memory=memory)
         try:
-            released: bool = run(self.door, operation, self.now_ms)
+            released: bool = run(self.dynamodb, operation, self.now_ms)
         except problems.Contention:
             self.contentions += 1
             return False
@@ -94,10 +94,10 @@ class Clients:
     def read_pages(self) -> list[Page]:
         step = PARTS // self.pages
         keys = tuple(ledger_key(self.owner, n * step) for n in range(self.pages))
-        return [Page.of(item) for item in self.door.execute(BatchGet(keys)).values()]
+        return [Page.of(item) for item in self.dynamodb.execute(BatchGet(keys)).values()]
 
 
-def check(dynamodb: DynamoDBLocal, clients: Clients, cap: int) -> None:
+def check(engine: DynamoDBLocal, clients: Clients, cap: int) -> None:
     """Every version of every page: allowances and seats, in the order in which they were made.
 
     A transaction of two pages is two records. Between them the allowances seem to add up to less,
@@ -105,7 +105,7 @@ def check(dynamodb: DynamoDBLocal, clients: Clients, cap: int) -> None:
     the end of each transaction.
     """
     seqs: dict[str, int] = {}
-    for version in histories(dynamodb, clients.door, f"LEDGER#{clients.owner}#"):
+    for version in histories(engine, clients.dynamodb, f"LEDGER#{clients.owner}#"):
         old, new = version["old"], version["new"]
         assert len(new["seats"]) <= new["allowance"], "more seats than the page's allowance"
         assert new["seatCount"] == (old or new)["seatCount"]
@@ -128,10 +128,10 @@ def check(dynamodb: DynamoDBLocal, clients: Clients, cap: int) -> None:
             assert Place.of(clients.owner, key, clients.pages).number == page.number
 
 
-def marked(door: Table, owner: str, pages: int) -> set[int]:
-    shards = room_shards(owner, pages)
+def marked(dynamodb: DynamoDBClient, owner: str, pages: int) -> set[int]:
+    shards = capacity_partitions(owner, pages)
     found = [
-        door.execute(Query("roomKey = :shard", {":shard": shard}, index_name=ROOM_INDEX))
+        dynamodb.execute(Query("roomKey = :shard", {":shard": shard}, index_name=CAPACITY_INDEX))
         for shard in shards
     ]
     return {item["page"] for each in found for item in each.items}
@@ -139,10 +139,10 @@ def marked(door: Table, owner: str, pages: int) -> set[int]:
 
 @pytest.mark.parametrize(("pages", "cap"), SIZES)
 def test_a_rush_takes_every_seat_and_none_more(
-    dynamodb: DynamoDBLocal, door: Table, pages: int, cap: int
+    engine: DynamoDBLocal, dynamodb: DynamoDBClient, pages: int, cap: int
 ) -> None:
     """Uneven hashing never denies: exactly the cap is granted, wherever the keys fall."""
-    clients = Clients(door, terms(cap, cap), pages)
+    clients = Clients(dynamodb, terms(cap, cap), pages)
     people = [f"user{number}" for number in range(cap + 24)]
 
     def work(worker: int) -> None:
@@ -156,17 +156,17 @@ def test_a_rush_takes_every_seat_and_none_more(
     held = [key for page in clients.read_pages() for key in page.seats]
     assert len(held) == cap
     assert clients.denied, "more people than seats"
-    check(dynamodb, clients, cap)
-    assert marked(door, clients.owner, pages) == set(), "full pages are still said to have room"
+    check(engine, clients, cap)
+    assert marked(dynamodb, clients.owner, pages) == set(), "full pages are still said to have room"
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("pages", "cap"), SIZES[:3])
 def test_everything_at_once_near_the_cap(
-    dynamodb: DynamoDBLocal, door: Table, pages: int, cap: int, seed: int
+    engine: DynamoDBLocal, dynamodb: DynamoDBClient, pages: int, cap: int, seed: int
 ) -> None:
     """Seats come and go at the cap, leases run out, pages lend each other what they have."""
-    clients = Clients(door, terms(cap, cap, lease=300), pages)
+    clients = Clients(dynamodb, terms(cap, cap, lease=300), pages)
     counted: dict[str, int] = defaultdict(int)
     lock = threading.Lock()
 
@@ -186,9 +186,9 @@ def test_everything_at_once_near_the_cap(
                 clients.pass_time(chance.choice([10, 160, 320]))
 
     together(work)
-    check(dynamodb, clients, cap)
+    check(engine, clients, cap)
     kinds: dict[str, int] = defaultdict(int)
-    for version in histories(dynamodb, door, f"LEDGER#{clients.owner}#"):
+    for version in histories(engine, dynamodb, f"LEDGER#{clients.owner}#"):
         old, new = version["old"], version["new"]
         if old and old["seq"] != new["seq"]:
             kinds[new["last"]["type"]] += 1
@@ -197,8 +197,10 @@ def test_everything_at_once_near_the_cap(
     assert kinds["released"] == counted["released"]
 
 
-def test_a_lease_that_ran_out_anywhere_is_taken_before_anybody_is_denied(door: Table) -> None:
-    clients = Clients(door, terms(19, 19, lease=300), 3)
+def test_a_lease_that_ran_out_anywhere_is_taken_before_anybody_is_denied(
+    dynamodb: DynamoDBClient,
+) -> None:
+    clients = Clients(dynamodb, terms(19, 19, lease=300), 3)
     while len([grant for grant in clients.grants if grant.is_new]) < 19:
         clients.take(0, f"ghost{len(clients.grants)}")
     assert clients.take(0, "too many") is None
@@ -208,9 +210,9 @@ def test_a_lease_that_ran_out_anywhere_is_taken_before_anybody_is_denied(door: T
     assert clients.take(1, "person19") is None
 
 
-def test_nobody_is_denied_while_room_is_on_its_way(door: Table) -> None:
+def test_nobody_is_denied_while_room_is_on_its_way(dynamodb: DynamoDBClient) -> None:
     """Between one's look at the index and at what it named, others bring its room elsewhere."""
-    clients = Clients(door, terms(9, 9), 3)
+    clients = Clients(dynamodb, terms(9, 9), 3)
     by_page: dict[int, list[str]] = defaultdict(list)
     for name in (f"user{number}" for number in range(60)):
         key = seat_key(clients.owner, name)
@@ -225,12 +227,12 @@ def test_nobody_is_denied_while_room_is_on_its_way(door: Table) -> None:
     request = next(operation)
     while not isinstance(request, Query):
         request = operation.send(
-            clients.now_ms() if isinstance(request, Pause) else door.execute(request)
+            clients.now_ms() if isinstance(request, Pause) else dynamodb.execute(request)
         )
-    looked = door.execute(request)
+    looked = dynamodb.execute(request)
     assert clients.take(0, third[3]), "with half of the room for its page"
     assert clients.take(0, first[3]), "and the rest is taken"
-    assert run(door, resumed(operation, looked), clients.now_ms).is_new
+    assert run(dynamodb, resumed(operation, looked), clients.now_ms).is_new
 
 
 def resumed(operation: Any, reply: Any) -> Any:
@@ -244,41 +246,45 @@ def resumed(operation: Any, reply: Any) -> Any:
 
 
 @pytest.mark.parametrize(("pages", "cap"), SIZES)
-def test_one_person_from_sixteen_threads_takes_one_seat(door: Table, pages: int, cap: int) -> None:
-    clients = Clients(door, terms(cap, cap, lease=3600), pages)
+def test_one_person_from_sixteen_threads_takes_one_seat(
+    dynamodb: DynamoDBClient, pages: int, cap: int
+) -> None:
+    clients = Clients(dynamodb, terms(cap, cap, lease=3600), pages)
     together(lambda worker: [clients.take(worker, "alice") for _ in range(3)])
     assert clients.contentions + len(clients.grants) == 48
     assert len({grant.seat.stamp for grant in clients.grants}) == 1
     assert sum(grant.is_new for grant in clients.grants) == 1
 
 
-def test_a_preview_says_what_taking_would(door: Table) -> None:
-    clients = Clients(door, terms(19, 19, lease=300), 3)
+def test_a_preview_says_what_taking_would(dynamodb: DynamoDBClient) -> None:
+    clients = Clients(dynamodb, terms(19, 19, lease=300), 3)
     for number in range(40):
         holder = Holder(f"user{number}")
         expected: Any = True
         try:
-            clients.door.run(activation.preview(clients.owner, holder, clients.now_ms() // 1000))
+            clients.dynamodb.run(
+                activation.preview(clients.owner, holder, clients.now_ms() // 1000)
+            )
         except problems.HardCapReached as denied:
             expected = None
             assert denied.extensions["seats"]["used"] == 19
         assert (clients.take(number % 2, holder.seat_id) is not None) == (expected is not None)
     clients.pass_time(306)
-    shown = clients.door.run(
+    shown = clients.dynamodb.run(
         activation.preview(clients.owner, Holder("new"), clients.now_ms() // 1000)
     )
     assert shown.is_new
 
 
-def test_overdraft_follows_from_the_sum(door: Table) -> None:
-    clients = Clients(door, terms(10, 12), 3)
+def test_overdraft_follows_from_the_sum(dynamodb: DynamoDBClient) -> None:
+    clients = Clients(dynamodb, terms(10, 12), 3)
     key = standing_key(clients.owner)
     grant = clients.take(0, "a")
     assert grant
     assert not grant.seat.is_overdraft
     assert grant.standing.used == 1
-    standing = {**door.execute(Get(key)), "used": 10}
-    door.execute(Put(key, {n: v for n, v in standing.items() if n not in ("pk", "sk")}))
+    standing = {**dynamodb.execute(Get(key)), "used": 10}
+    dynamodb.execute(Put(key, {n: v for n, v in standing.items() if n not in ("pk", "sk")}))
     grant = clients.take(1, "b")
     assert grant
     assert grant.seat.is_overdraft

@@ -9,7 +9,7 @@ import pytest
 
 from local.dynamodb import DynamoDBLocal
 from shared import problems
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.patterns import settle
 from shared.dynamodb.requests import Pause, Transact, Update
 from shared.seats import reconcile
@@ -19,7 +19,7 @@ from shared.seats.terms import escrow, nudge
 from tests.support.pools import PoolLife, shrink_pages
 from tests.support.sampling import IS_SOAK
 from tests.support.seats import terms
-from tests.support.tables import create_table, delete_table, open_door
+from tests.support.tables import create_table, delete_table, open_client
 from tests.support.threads import SEEDS, THREADS, Grants, histories, together
 
 # Each is a life of one pool: its hard caps one after another, None: unlimited.
@@ -36,20 +36,20 @@ def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def door(dynamodb: DynamoDBLocal) -> Iterator[Table]:
+def dynamodb(engine: DynamoDBLocal) -> Iterator[DynamoDBClient]:
     """A table for each: its whole stream is read."""
-    name = create_table(dynamodb.url)
-    yield open_door(dynamodb.url, name)
-    delete_table(dynamodb.url, name)
+    name = create_table(engine.url)
+    yield open_client(engine.url, name)
+    delete_table(engine.url, name)
 
 
 @pytest.mark.parametrize("seed", SEEDS[::8])  # each life is thousands of calls
 @pytest.mark.parametrize("caps", LIVES if IS_SOAK else LIVES[1:2])
 def test_limits_change_while_seats_come_and_go(
-    dynamodb: DynamoDBLocal, door: Table, caps: tuple[int | None, ...], seed: int
+    engine: DynamoDBLocal, dynamodb: DynamoDBClient, caps: tuple[int | None, ...], seed: int
 ) -> None:
     """No seat above the higher one of both caps on the way, and then exactly the new one."""
-    life = PoolLife(door, terms(3, caps[0], lease=3600))
+    life = PoolLife(dynamodb, terms(3, caps[0], lease=3600))
     chance = random.Random(seed)
     people = [f"user{number}" for number in range(240)]
     grants = [Grants() for _ in range(THREADS)]
@@ -85,7 +85,7 @@ def test_limits_change_while_seats_come_and_go(
         assert new == max(0, cap - held), "more or fewer than the new cap"
         life.check()
     granted: dict[str, int] = {}
-    for version in histories(dynamodb, door, f"LEDGER#{life.owner}#"):
+    for version in histories(engine, dynamodb, f"LEDGER#{life.owner}#"):
         old, new_image = version["old"], version["new"]
         if new_image.get("allowance") is not None:
             assert len(new_image["seats"]) <= new_image["allowance"]
@@ -99,8 +99,8 @@ def test_limits_change_while_seats_come_and_go(
     assert granted["moved"] > 1
 
 
-def test_a_pool_is_closed_and_opened_again(door: Table) -> None:
-    life = PoolLife(door, terms(20, 40, lease=3600))
+def test_a_pool_is_closed_and_opened_again(dynamodb: DynamoDBClient) -> None:
+    life = PoolLife(dynamodb, terms(20, 40, lease=3600))
     for number in range(30):
         assert life.take(number % 2, f"user{number}")
     life.set_terms(terms(20, 10, lease=3600))
@@ -118,8 +118,8 @@ def test_a_pool_is_closed_and_opened_again(door: Table) -> None:
     assert sum(life.take(number % 2, f"user{number}") is not None for number in range(20)) == 12
 
 
-def test_leases_that_run_out_on_frozen_pages_pay_the_debt(door: Table) -> None:
-    life = PoolLife(door, terms(20, 40, lease=300))
+def test_leases_that_run_out_on_frozen_pages_pay_the_debt(dynamodb: DynamoDBClient) -> None:
+    life = PoolLife(dynamodb, terms(20, 40, lease=300))
     for number in range(40):
         assert life.take(number % 2, f"user{number}")
     life.set_terms(terms(20, 25, lease=300))
@@ -134,9 +134,9 @@ def test_leases_that_run_out_on_frozen_pages_pay_the_debt(door: Table) -> None:
 
 
 @pytest.mark.parametrize("cap", [11, 17, 23])
-def test_what_expired_pages_pay_can_be_found(door: Table, cap: int) -> None:
+def test_what_expired_pages_pay_can_be_found(dynamodb: DynamoDBClient, cap: int) -> None:
     """Lowered below use, then ended, then begun again: all of the new cap is there."""
-    life = PoolLife(door, terms(20, 60, lease=3600))
+    life = PoolLife(dynamodb, terms(20, 60, lease=3600))
     for number in range(40):
         assert life.take(number % 2, f"user{number}")
     life.set_terms(terms(10, cap, lease=3600))
@@ -150,9 +150,11 @@ def test_what_expired_pages_pay_can_be_found(door: Table, cap: int) -> None:
     assert new == cap
 
 
-def test_a_seat_taken_while_allowance_is_collected_strands_nothing(door: Table) -> None:
+def test_a_seat_taken_while_allowance_is_collected_strands_nothing(
+    dynamodb: DynamoDBClient,
+) -> None:
     """What the bank has in the end can be found by whoever looks for room."""
-    life = PoolLife(door, terms(20, 60, lease=3600))
+    life = PoolLife(dynamodb, terms(20, 60, lease=3600))
     for number in range(30):
         assert life.take(number % 2, f"user{number}")
     life.set_terms(terms(20, 50, lease=3600))
@@ -170,7 +172,7 @@ def test_a_seat_taken_while_allowance_is_collected_strands_nothing(door: Table) 
                 newcomers += 1
                 assert life.take(0, f"faster{newcomers}")
             is_pause = isinstance(request, Pause)
-            reply = life.now_ms() if is_pause else door.execute(request)
+            reply = life.now_ms() if is_pause else dynamodb.execute(request)
     assert life.tend()
     life.check()
     held = life.held()
@@ -178,14 +180,14 @@ def test_a_seat_taken_while_allowance_is_collected_strands_nothing(door: Table) 
     assert new == 50 - held
 
 
-def test_a_cap_raised_while_a_page_is_left_alone(door: Table) -> None:
+def test_a_cap_raised_while_a_page_is_left_alone(dynamodb: DynamoDBClient) -> None:
     """Whoever was about to say that nothing is left to be done looks again."""
-    life = PoolLife(door, terms(3, 12, lease=3600))
+    life = PoolLife(dynamodb, terms(3, 12, lease=3600))
     life.set_terms(terms(3, 7, lease=3600))
     assert life.tend()
     assert len(life.pages()) == 1
     life.set_terms(terms(3, 6, lease=3600))
-    life.door.run(settle(nudge(life.owner)))
+    life.dynamodb.run(settle(nudge(life.owner)))
     work = reconcile.tend(life.owner, life.change(), life.now_ms() + 60_000)
     reply, is_raised = None, False
     with contextlib.suppress(StopIteration):
@@ -195,7 +197,7 @@ def test_a_cap_raised_while_a_page_is_left_alone(door: Table) -> None:
                 is_raised = True
                 life.set_terms(terms(3, 40, lease=3600))
             is_pause = isinstance(request, Pause)
-            reply = life.now_ms() if is_pause else door.execute(request)
+            reply = life.now_ms() if is_pause else dynamodb.execute(request)
     assert is_raised
     life.check()
     assert len(life.pages()) > 1
@@ -203,10 +205,10 @@ def test_a_cap_raised_while_a_page_is_left_alone(door: Table) -> None:
 
 @pytest.mark.parametrize("kind", ["updated", "expired"])
 def test_new_terms_reach_pages_on_which_something_happens_all_the_time(
-    door: Table, kind: str
+    dynamodb: DynamoDBClient, kind: str
 ) -> None:
     """Somebody gives back a seat before every write of the work, also while a debt is paid."""
-    life = PoolLife(door, terms(20, 60, lease=3600))
+    life = PoolLife(dynamodb, terms(20, 60, lease=3600))
     taken = [life.take(number % 2, f"user{number}") for number in range(60)]
     grants = [each for each in taken if each]
     life.set_terms(terms(20, 30, lease=3600))
@@ -226,7 +228,7 @@ def test_new_terms_reach_pages_on_which_something_happens_all_the_time(
             named = activation_id(grant.key, grant.seat.stamp)
             given_back += life.release(0, named)
         is_pause = isinstance(request, Pause)
-        reply = life.now_ms() if is_pause else door.execute(request)
+        reply = life.now_ms() if is_pause else dynamodb.execute(request)
     assert is_done
     assert given_back > (2 if kind == "expired" else 0)
     assert {page.status for _, page in life.pages()} == {
@@ -236,8 +238,8 @@ def test_new_terms_reach_pages_on_which_something_happens_all_the_time(
     life.check()
 
 
-def test_a_pool_that_is_over_is_left_alone_by_the_sweep(door: Table) -> None:
-    life = PoolLife(door, terms(20, 40, lease=3600))
+def test_a_pool_that_is_over_is_left_alone_by_the_sweep(dynamodb: DynamoDBClient) -> None:
+    life = PoolLife(dynamodb, terms(20, 40, lease=3600))
     assert life.take(0, "user1")
     assert life.state()["earliest"] < NEVER
     life.set_terms(life.terms, "expired")
@@ -248,14 +250,16 @@ def test_a_pool_that_is_over_is_left_alone_by_the_sweep(door: Table) -> None:
     assert life.state()["earliest"] < NEVER
 
 
-def test_a_page_whose_seats_were_to_be_moved_and_stay_is_not_left_held(door: Table) -> None:
+def test_a_page_whose_seats_were_to_be_moved_and_stay_is_not_left_held(
+    dynamodb: DynamoDBClient,
+) -> None:
     """Whoever was to split it has gone, and it need not be split any more."""
-    life = PoolLife(door, terms(3, 12, lease=3600))
+    life = PoolLife(dynamodb, terms(3, 12, lease=3600))
     life.set_terms(terms(3, 6, lease=3600))
     assert life.tend()
     [(key, _)] = life.pages()
-    door.execute(lock_shard(key, life.now_ms()))
-    life.door.run(settle(nudge(life.owner)))
+    dynamodb.execute(lock_shard(key, life.now_ms()))
+    life.dynamodb.run(settle(nudge(life.owner)))
     assert life.tend()
     [(_, page)] = life.pages()
     assert page.moving_at_ms is None

@@ -10,7 +10,7 @@ import pytest
 from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.audit import Change
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import usage_key
 from shared.dynamodb.requests import Accepted, Get, Pause, Transact
 from shared.usage import allocation, consumption, sharded
@@ -18,15 +18,15 @@ from shared.usage.counter import Counter, UsageTerms
 from shared.usage.terms import new_counter, terms_update, under_terms
 from tests.support.patching import patch_constant
 from tests.support.seats import NOW, NOW_MS, new_id
-from tests.support.tables import create_table, open_door, this_thread_as
+from tests.support.tables import create_table, open_client, this_thread_as
 from tests.support.threads import SEEDS, THREADS, histories, run, together
 
 UNTIL = NOW + 10**7
 
 
 @pytest.fixture(scope="module")
-def door(dynamodb: DynamoDBLocal) -> Table:
-    return open_door(dynamodb.url, create_table(dynamodb.url))
+def dynamodb(engine: DynamoDBLocal) -> DynamoDBClient:
+    return open_client(engine.url, create_table(engine.url))
 
 
 @pytest.fixture(autouse=True)
@@ -37,16 +37,16 @@ def _few_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 class Clients:
     """Requests of many clients on one limit, and what came of them."""
 
-    def __init__(self, door: Table, cap: int) -> None:
-        self.door, self.limit = door, (new_id(), "x")
+    def __init__(self, dynamodb: DynamoDBClient, cap: int) -> None:
+        self.dynamodb, self.limit = dynamodb, (new_id(), "x")
         self._numbers = itertools.count()
         self.valid = UsageTerms(cap // 2, cap, "monthly", "UTC", "active", 0, UNTIL)
         self._memories = [sharded.Memory() for _ in range(THREADS)]
         self.offset_ms = 0
         self.told: list[list[tuple[str, int]]] = [[] for _ in range(THREADS)]
         self.denied = 0
-        door.execute(new_counter(*self.limit, self.valid, self.change()))
-        door.execute(sharded.start_sharding(self.limit))
+        dynamodb.execute(new_counter(*self.limit, self.valid, self.change()))
+        dynamodb.execute(sharded.start_sharding(self.limit))
 
     def now_ms(self) -> int:
         return NOW_MS + self.offset_ms
@@ -60,7 +60,7 @@ class Clients:
             *self.limit, key, quantity, self.change(), memory=self._memories[worker]
         )
         try:
-            outcome: consumption.Outcome = run(self.door, operation, self.now_ms)
+            outcome: consumption.Outcome = run(self.dynamodb, operation, self.now_ms)
         except problems.HardCapReached:
             self.denied += 1
             return False
@@ -76,21 +76,23 @@ class Clients:
         while True:
             change = self.change()
             try:
-                counter = run(self.door, allocation.hold(self.limit, change), self.now_ms)
+                counter = run(self.dynamodb, allocation.hold(self.limit, change), self.now_ms)
             except problems.Contention:
                 continue
             new = under_terms(counter, self.valid, change.now, is_renewed=False)
-            write = run(self.door, terms_update(*self.limit, counter, new, change), self.now_ms)
-            if write is None or isinstance(self.door.execute(Transact((write,))), Accepted):
+            write = run(self.dynamodb, terms_update(*self.limit, counter, new, change), self.now_ms)
+            if write is None or isinstance(self.dynamodb.execute(Transact((write,))), Accepted):
                 return
 
     def gathered(self) -> Counter:
-        counter: Counter = run(self.door, allocation.gather(self.limit, self.change()), self.now_ms)
+        counter: Counter = run(
+            self.dynamodb, allocation.gather(self.limit, self.change()), self.now_ms
+        )
         assert counter.drawn == 0
         return counter
 
     def reply_to(self, request: Any) -> Any:
-        return self.now_ms() if isinstance(request, Pause) else self.door.execute(request)
+        return self.now_ms() if isinstance(request, Pause) else self.dynamodb.execute(request)
 
     def gather_to_its_first_transaction(self) -> tuple[Any, Transact]:
         """A gathering that is about to send it, and that."""
@@ -105,9 +107,11 @@ class Clients:
         return sum(quantity for each in self.told for _, quantity in each)
 
 
-def test_a_rush_takes_all_of_it_and_no_more(dynamodb: DynamoDBLocal, door: Table) -> None:
+def test_a_rush_takes_all_of_it_and_no_more(
+    engine: DynamoDBLocal, dynamodb: DynamoDBClient
+) -> None:
     """Nobody is denied while there is enough, wherever it is; and no more than the cap."""
-    clients = Clients(door, 700)
+    clients = Clients(dynamodb, 700)
 
     def work(worker: int) -> None:
         for number in range(60):
@@ -121,7 +125,7 @@ def test_a_rush_takes_all_of_it_and_no_more(dynamodb: DynamoDBLocal, door: Table
     assert clients.gathered().used == 700
     told = [
         version["new"]["last"]
-        for version in histories(dynamodb, door, f"USAGE#{clients.limit[0]}#")
+        for version in histories(engine, dynamodb, f"USAGE#{clients.limit[0]}#")
         if version["old"] and version["old"]["seq"] != version["new"]["seq"]
     ]
     assert {each["type"] for each in told} == {"consumed"}
@@ -129,9 +133,9 @@ def test_a_rush_takes_all_of_it_and_no_more(dynamodb: DynamoDBLocal, door: Table
 
 
 @pytest.mark.parametrize("seed", SEEDS[::2])
-def test_terms_change_in_a_rush(dynamodb: DynamoDBLocal, door: Table, seed: int) -> None:
+def test_terms_change_in_a_rush(engine: DynamoDBLocal, dynamodb: DynamoDBClient, seed: int) -> None:
     """Requests come, some twice, and periods begin, while the cap is changed again and again."""
-    clients, chance = Clients(door, 400), random.Random(seed)
+    clients, chance = Clients(dynamodb, 400), random.Random(seed)
     caps = [chance.choice((150, 300, 500, 900)) for _ in range(5)]
     seeds = [chance.randrange(10**9) for _ in range(THREADS)]
 
@@ -154,12 +158,12 @@ def test_terms_change_in_a_rush(dynamodb: DynamoDBLocal, door: Table, seed: int)
     assert counter.hard_cap == caps[-1]
     # What somebody was not told to have consumed may have been all the same: ask again.
     assert counter.used >= clients.consumed
-    for version in histories(dynamodb, door, f"USAGE#{clients.limit[0]}#"):
+    for version in histories(engine, dynamodb, f"USAGE#{clients.limit[0]}#"):
         seen = Counter.of(version["new"])
         assert seen.drawn >= 0
         assert version["new"]["last"].get("quantity", 1) > 0, "told twice"
         assert seen.used <= max(900, 400)
-    for key, part in run(door, allocation.read_shards(clients.limit), clients.now_ms).items():
+    for key, part in run(dynamodb, allocation.read_shards(clients.limit), clients.now_ms).items():
         assert part.drawn == part.counter.left == 0, key
     # And then exactly what is left, one at a time.
     left, granted = max(0, counter.left), 0
@@ -168,9 +172,9 @@ def test_terms_change_in_a_rush(dynamodb: DynamoDBLocal, door: Table, seed: int)
     assert granted == left
 
 
-def test_a_period_begins_in_a_rush(dynamodb: DynamoDBLocal, door: Table) -> None:
+def test_a_period_begins_in_a_rush(engine: DynamoDBLocal, dynamodb: DynamoDBClient) -> None:
     """The old one is told to its last request before the new one begins; each has its own cap."""
-    clients = Clients(door, 300)
+    clients = Clients(dynamodb, 300)
     for number in range(170):
         assert clients.consume(number % THREADS, f"before{number:06d}")
     end = clients.gathered().period.end
@@ -191,22 +195,22 @@ def test_a_period_begins_in_a_rush(dynamodb: DynamoDBLocal, door: Table) -> None
     assert clients.consumed == 190 + 300
     versions = [
         (Counter.of(version["old"]), Counter.of(version["new"]))
-        for version in histories(dynamodb, door, f"USAGE#{clients.limit[0]}#")
+        for version in histories(engine, dynamodb, f"USAGE#{clients.limit[0]}#")
         if version["old"]
     ]
     [ended] = [old for old, new in versions if old.period_number != new.period_number]
     assert (ended.used, ended.drawn) == (190, 0)
 
 
-def test_one_request_from_sixteen_threads_consumes_once(door: Table) -> None:
-    clients = Clients(door, 300)
+def test_one_request_from_sixteen_threads_consumes_once(dynamodb: DynamoDBClient) -> None:
+    clients = Clients(dynamodb, 300)
     together(lambda worker: [clients.consume(worker, "thesamekey12", 7) for _ in range(3)])
     assert clients.consumed == 7
     assert clients.gathered().used == 7
 
 
 def test_a_limit_is_spread_in_a_rush_and_nothing_is_counted_twice(
-    door: Table, monkeypatch: pytest.MonkeyPatch
+    dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From one counter to parts, with every request sent twice, some before and some after."""
     patch_constant(monkeypatch, "shared.usage", "SPREAD_FROM", 100)
@@ -218,15 +222,15 @@ def test_a_limit_is_spread_in_a_rush_and_nothing_is_counted_twice(
     def change() -> Change:
         return Change("key_test", f"req-{next(numbers)}", NOW_MS)
 
-    door.execute(new_counter(*limit, valid, change()))
-    assert not is_spread(door, limit)
+    dynamodb.execute(new_counter(*limit, valid, change()))
+    assert not is_spread(dynamodb, limit)
     memories = [sharded.Memory() for _ in range(THREADS)]
 
     def ask(worker: int, key: str) -> bool:
         while True:
             operation = sharded.consume(*limit, key, 1, change(), memory=memories[worker])
             try:
-                outcome: consumption.Outcome = run(door, operation, lambda: NOW_MS)
+                outcome: consumption.Outcome = run(dynamodb, operation, lambda: NOW_MS)
             except problems.Contention:
                 continue
             return not outcome.is_replay
@@ -241,19 +245,19 @@ def test_a_limit_is_spread_in_a_rush_and_nothing_is_counted_twice(
             assert not ask(worker, key), "it was consumed twice"
 
     together(work)
-    assert is_spread(door, limit)
+    assert is_spread(dynamodb, limit)
     for worker in range(THREADS):
         assert not ask(worker, f"w{worker:02d}n0000rush"), "forgotten when the limit was spread"
-    counter = run(door, allocation.gather(limit, change()), lambda: NOW_MS)
+    counter = run(dynamodb, allocation.gather(limit, change()), lambda: NOW_MS)
     assert counter.used == THREADS * 20
 
 
-def is_spread(door: Table, limit: tuple[str, str]) -> bool:
-    return Counter.of(door.execute(Get(usage_key(*limit)))).parts is not None
+def is_spread(dynamodb: DynamoDBClient, limit: tuple[str, str]) -> bool:
+    return Counter.of(dynamodb.execute(Get(usage_key(*limit)))).parts is not None
 
 
-def test_a_new_end_reaches_every_part(door: Table) -> None:
-    clients = Clients(door, 5_000)
+def test_a_new_end_reaches_every_part(dynamodb: DynamoDBClient) -> None:
+    clients = Clients(dynamodb, 5_000)
     keys = (f"end{number:09d}" for number in itertools.count())
 
     def ask_all() -> set[bool | None]:
@@ -273,15 +277,15 @@ def test_a_new_end_reaches_every_part(door: Table) -> None:
             clients.consume(1, next(keys))
 
 
-def test_who_was_too_slow_takes_nothing_back_any_more(door: Table) -> None:
+def test_who_was_too_slow_takes_nothing_back_any_more(dynamodb: DynamoDBClient) -> None:
     """A gathering whose hold has lapsed goes on after somebody else has changed the terms."""
-    clients = Clients(door, 5_000)
+    clients = Clients(dynamodb, 5_000)
     for number in range(60):
         assert clients.consume(number % THREADS, f"before{number:06d}")
     slow, request = clients.gather_to_its_first_transaction()
     clients.offset_ms += allocation.HOLD_MS + 1
     clients.set_cap(6_000)
-    reply = door.execute(request)
+    reply = dynamodb.execute(request)
     assert not isinstance(reply, Accepted), "it was held by somebody else meanwhile"
     with contextlib.suppress(StopIteration):
         while True:
@@ -291,15 +295,15 @@ def test_who_was_too_slow_takes_nothing_back_any_more(door: Table) -> None:
     assert clients.gathered().used == 120
 
 
-def test_use_is_told_after_a_crash_though_nobody_comes_any_more(door: Table) -> None:
-    clients = Clients(door, 5_000)
+def test_use_is_told_after_a_crash_though_nobody_comes_any_more(dynamodb: DynamoDBClient) -> None:
+    clients = Clients(dynamodb, 5_000)
     for number in range(60):
         assert clients.consume(number % THREADS, f"before{number:06d}")
     broken, request = clients.gather_to_its_first_transaction()
-    door.execute(request)
+    dynamodb.execute(request)
     broken.close()
     clients.offset_ms += 60_000
     with this_thread_as("ReleaseRole"):
-        run(door, allocation.look_after(*clients.limit, clients.change()), clients.now_ms)
-    counter = Counter.of(door.execute(Get(usage_key(*clients.limit))))
+        run(dynamodb, allocation.look_after(*clients.limit, clients.change()), clients.now_ms)
+    counter = Counter.of(dynamodb.execute(Get(usage_key(*clients.limit))))
     assert (counter.used, counter.drawn) == (60, 0)

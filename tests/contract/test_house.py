@@ -46,13 +46,13 @@ def tracked() -> list[Path]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_who_may_import_whom(path: Path) -> None:
-    room = path.relative_to(ROOT).parts[:2]
+    function = path.relative_to(ROOT).parts[:2]
     for name in imports(path):
         top = name.split(".")[0]
         assert top not in ("local", "tools", "tests", "benchmarks"), f"{path} imports {name}"
         if top == "functions":
-            assert room[0] == "functions", f"shared imports {name}"
-            assert name.split(".")[1] in (room[1], "functions"), f"{room[1]} imports {name}"
+            assert function[0] == "functions", f"shared imports {name}"
+            assert name.split(".")[1] in (function[1], "functions"), f"{function[1]} imports {name}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -152,12 +152,12 @@ def test_the_layer_is_built_for_the_deployed_platform(architecture: str) -> None
 
 def test_every_room_starts_from_its_package_and_the_layer_alone(tmp_path: Path) -> None:
     """The layer is pruned: nothing that a room loads may be missing from it."""
-    rooms = build.build_rooms(tmp_path)
+    folders = build.build_functions(tmp_path)
     layer = build.build_packages(tmp_path, None)
-    for room, folder in zip(build.ROOMS, rooms, strict=True):
+    for function, folder in zip(build.FUNCTIONS, folders, strict=True):
         program = (
             f"import sys; sys.path += [{str(folder)!r}, {str(layer / 'python')!r}];"
-            f"import functions.{room}.handler as room; room.handler"
+            f"import functions.{function}.handler as room; room.handler"
         )
         environment = {
             "AWS_REGION": "x",

@@ -16,11 +16,11 @@ from functions.report import handler as report_handler
 from local import stream_mapping
 from local.adapt import expand, read_template
 from shared import problems
-from shared.api.routes import OPERATIONS
+from shared.api.routes import ROUTES
 from tests.support import roles
 from tools import ROOT, build, deploy
 
-ROOMS = {
+FUNCTIONS = {
     "Activate": "activate",
     "Consume": "consume",
     "Release": "release",
@@ -34,9 +34,11 @@ ALIAS = "Aliaslive"
 # Entitlements has no alias: see the template.
 INVOKED = {
     name: "${Entitlements.Arn}" if name == "Entitlements" else f"${{{name}{ALIAS}}}"
-    for name in ROOMS
+    for name in FUNCTIONS
 }
-HTTP_ROOMS = {name: room for name, room in ROOMS.items() if name not in ("Notify", "Deliver")}
+HTTP_FUNCTIONS = {
+    name: function for name, function in FUNCTIONS.items() if name not in ("Notify", "Deliver")
+}
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +117,7 @@ def test_no_resource_waits_for_itself(resources: dict[str, Any]) -> None:
         name: {other for other in references(each) if other in resources and other != name}
         for name, each in resources.items()
     }
-    assert len(graph["Api"]) >= len(HTTP_ROOMS), "the routes name their functions"
+    assert len(graph["Api"]) >= len(HTTP_FUNCTIONS), "the routes name their functions"
     TopologicalSorter(graph).prepare()
 
 
@@ -123,16 +125,18 @@ def test_every_operation_is_routed_to_its_room(resources: dict[str, Any]) -> Non
     [api] = of_type(resources, "AWS::ApiGatewayV2::Api").values()
     routed = {}
     for path, methods in api["Properties"]["Body"]["paths"].items():
-        for method, operation in methods.items():
-            uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
-            [room] = [room for name, room in ROOMS.items() if INVOKED[name] in uri]
-            assert operation["x-amazon-apigateway-integration"]["payloadFormatVersion"] == "2.0"
-            routed["$default" if path == "$default" else f"{method.upper()} {path}"] = room
+        for method, route in methods.items():
+            uri = route["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+            [function] = [function for name, function in FUNCTIONS.items() if INVOKED[name] in uri]
+            assert route["x-amazon-apigateway-integration"]["payloadFormatVersion"] == "2.0"
+            routed["$default" if path == "$default" else f"{method.upper()} {path}"] = function
     assert routed.pop("$default") == "manage"
-    wanted = {route: operation.room for route, operation in OPERATIONS.items()}
+    wanted = {route_key: route.function for route_key, route in ROUTES.items()}
     # RFC 9110, 9.1: a general-purpose server answers HEAD wherever it answers GET.
     heads = {
-        route.replace("GET ", "HEAD "): room for route, room in wanted.items() if "GET " in route
+        route_key.replace("GET ", "HEAD "): function
+        for route_key, function in wanted.items()
+        if "GET " in route_key
     }
     assert routed == wanted | heads
 
@@ -140,10 +144,10 @@ def test_every_operation_is_routed_to_its_room(resources: dict[str, Any]) -> Non
 def test_every_room_answers_its_operations() -> None:
     import importlib
 
-    for room in HTTP_ROOMS.values():
-        module = importlib.import_module(f"functions.{room}.handler")
-        mine = {operation.id for operation in OPERATIONS.values() if operation.room == room}
-        assert set(module.ROUTES) == mine
+    for function in HTTP_FUNCTIONS.values():
+        module = importlib.import_module(f"functions.{function}.handler")
+        mine = {route.id for route in ROUTES.values() if route.function == function}
+        assert set(module.HANDLERS) == mine
 
 
 def test_the_table_is_kept_and_streamed(resources: dict[str, Any]) -> None:
@@ -159,12 +163,12 @@ def test_the_table_is_kept_and_streamed(resources: dict[str, Any]) -> None:
     assert properties["SSESpecification"]["SSEEnabled"] is True
 
 
-@pytest.mark.parametrize("name", ROOMS)
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions(resources: dict[str, Any], name: str) -> None:
     properties = resources[name]["Properties"]
     assert properties["Runtime"] == f"python{build.RUNTIME}"
     assert properties["Architectures"] == [{"Ref": "Architecture"}]
-    assert properties["Handler"] == f"functions.{ROOMS[name]}.handler.handler"
+    assert properties["Handler"] == f"functions.{FUNCTIONS[name]}.handler.handler"
     assert properties["Role"] == {"Fn::GetAtt": [f"{name}Role", "Arn"]}
     assert properties["LoggingConfig"] == {"LogGroup": {"Ref": f"{name}Log"}}
     assert len(properties["Layers"]) == 1
@@ -173,7 +177,9 @@ def test_functions(resources: dict[str, Any], name: str) -> None:
     log = resources[f"{name}Log"]["Properties"]
     assert log["RetentionInDays"] == {"Ref": "LogRetentionDays"}
     hashed = properties["Environment"]["Variables"].get("BOOTSTRAP_KEY_HASH")
-    assert (hashed is not None) == (name in HTTP_ROOMS), "a room knows a credential it does not use"
+    assert (hashed is not None) == (name in HTTP_FUNCTIONS), (
+        "a room knows a credential it does not use"
+    )
 
 
 ITEM_ACTIONS = {
@@ -383,9 +389,11 @@ def test_open_routes_have_small_throttles_of_their_own(resources: dict[str, Any]
     [stage] = of_type(resources, "AWS::ApiGatewayV2::Stage").values()
     settings = stage["Properties"]["RouteSettings"]
     open_routes = {
-        route for route, each in OPERATIONS.items() if not each.scopes and not each.portal
+        route_key for route_key, each in ROUTES.items() if not each.scopes and not each.portal
     }
-    open_routes |= {route.replace("GET ", "HEAD ") for route in open_routes if "GET " in route}
+    open_routes |= {
+        route_key.replace("GET ", "HEAD ") for route_key in open_routes if "GET " in route_key
+    }
     assert set(settings) == open_routes | {"$default"}
     for each in settings.values():
         assert 1 <= each["ThrottlingRateLimit"] <= 100
@@ -401,7 +409,7 @@ def test_alarms(resources: dict[str, Any]) -> None:
             watched.add((properties["MetricName"], json.dumps(dimension["Value"])))
         assert properties["AlarmActions"]["Fn::If"][0] == "HasAlarmTopic"
         assert properties["OKActions"] == properties["AlarmActions"]
-    for name in ROOMS:
+    for name in FUNCTIONS:
         assert ("Errors", json.dumps({"Ref": name})) in watched
         assert ("Throttles", json.dumps({"Ref": name})) in watched
     assert ("IteratorAge", json.dumps({"Ref": "Notify"})) in watched
@@ -502,7 +510,7 @@ def test_what_may_invoke_a_function_fits_into_its_policy(resources: dict[str, An
 
 
 def test_new_code_is_tried_with_a_few_and_taken_back(resources: dict[str, Any]) -> None:
-    for name in ROOMS.keys() - {"Entitlements"}:
+    for name in FUNCTIONS.keys() - {"Entitlements"}:
         assert resources[f"{name}{ALIAS}"]["Properties"]["Name"] == "live"
     groups = of_type(resources, "AWS::CodeDeploy::DeploymentGroup")
     assert set(groups) == {"ActivateDeploymentGroup", "ConsumeDeploymentGroup"}
@@ -543,12 +551,12 @@ def versions(packages: str = "s3://bucket/key", **parameters: str) -> set[str]:
 def test_a_changed_layer_or_parameter_is_a_new_version(template: dict[str, Any]) -> None:
     """A version's name follows from all that a function is: code, settings, packages, parameters."""
     first = versions()
-    assert len(first) == len(ROOMS) - 1
+    assert len(first) == len(FUNCTIONS) - 1
     assert versions() == first
     assert not versions("s3://bucket/other") & first
     for changed in ({"LogLevel": "WARNING"}, {"BootstrapKeyHash": "1" * 64}):
         assert not versions(**changed) & first, "old code would go on with an old value"
-    for name in ROOMS.keys() - {"Entitlements"}:
+    for name in FUNCTIONS.keys() - {"Entitlements"}:
         properties = template["Resources"][name]["Properties"]
         assert properties["AutoPublishAlias"] == "live"
         assert properties["AutoPublishAliasAllProperties"] is True
@@ -572,7 +580,7 @@ def test_the_dashboard_shows_what_exists(resources: dict[str, Any]) -> None:
     body = json.loads(re.sub(r"\$\{[^}]+\}", "x", text))
     named = set(re.findall(r"\$\{([A-Za-z]+)", text)) - {"AWS", "TableName"}
     assert named <= set(resources)
-    assert set(ROOMS) <= named, "every function is on it"
+    assert set(FUNCTIONS) <= named, "every function is on it"
     emitted = {
         name
         for folder in ("shared", "functions")
@@ -620,5 +628,5 @@ OF_AWS = {
 def test_every_alarm_has_a_line_in_the_runbook(resources: dict[str, Any]) -> None:
     runbook = (ROOT / "docs/operations.md").read_text()
     for name in of_type(resources, "AWS::CloudWatch::Alarm"):
-        kind = re.sub("^(" + "|".join(ROOMS) + ")", "Activate", name)
+        kind = re.sub("^(" + "|".join(FUNCTIONS) + ")", "Activate", name)
         assert f"`{name}`" in runbook or f"`{kind}`, ..." in runbook, name

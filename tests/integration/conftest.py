@@ -9,7 +9,7 @@ import pytest
 
 from local.api import Answer, Api
 from local.stack import Stack
-from shared.api.routes import OPERATIONS, SCOPES
+from shared.api.routes import ROUTES, SCOPES
 from shared.clock import to_rfc3339
 from tests.support.addresses import COMPLAINS
 from tools import ROOT
@@ -42,7 +42,7 @@ def check_answer(method: str, path: str, answer: Answer) -> None:
         assert answer.headers["content-type"] == "application/problem+json", answer
         assert answer.body["status"] == answer.status
         assert answer.body["instance"] == answer.headers["x-request-id"]
-    for route in OPERATIONS:
+    for route in ROUTES:
         verb, pattern = route.split(" ")
         parts, given = pattern.split("/"), path.split("/")
         fits = len(parts) == len(given) and all(

@@ -8,11 +8,11 @@ import pytest
 
 from local.api import Answer
 from local.stack import Stack
-from shared.api.routes import OPERATIONS, PORTAL_ROLES, SCOPES, Operation
+from shared.api.routes import PORTAL_ROLES, ROUTES, SCOPES, Route
 from tests.integration.conftest import ENTITLEMENT, CheckedApi, Customer
 
-PROTECTED = {route: op for route, op in OPERATIONS.items() if op.scopes or op.portal}
-FOR_KEYS = [route for route, op in PROTECTED.items() if op.scopes]
+PROTECTED = {route_key: op for route_key, op in ROUTES.items() if op.scopes or op.portal}
+FOR_KEYS = [route_key for route_key, op in PROTECTED.items() if op.scopes]
 BODIES: dict[str, Any] = {
     "takeSeat": {"seatId": "somebody"},
     "consumeUsage": {"quantity": 1},
@@ -33,14 +33,14 @@ BODIES: dict[str, Any] = {
     "resendFailedDeliveries": {"since": "2026-01-01T00:00:00Z"},
 }
 KNOWN: dict[str, str] = {}
-WITH_BODY = [route for route, op in OPERATIONS.items() if op.body]
+WITH_BODY = [route_key for route_key, op in ROUTES.items() if op.body]
 
 
 def send(
-    caller: CheckedApi, customer: Customer, route: str, body: Any = None, **more: Any
+    caller: CheckedApi, customer: Customer, route_key: str, body: Any = None, **more: Any
 ) -> Answer:
     """A well-formed call of a route, on this customer's entitlement."""
-    method, path = route.split(" ")
+    method, path = route_key.split(" ")
     path = path.replace("{entitlementId}", customer.id)
     path = path.replace("{activationId}", "act_AAAAAAAAAAAAAAAAAAAA")
     path = path.replace("{keyId}", "key_unknown").replace("{seat}", "nobody")
@@ -48,11 +48,11 @@ def send(
     webhook = "whk_unknown" if method == "DELETE" else KNOWN.get("webhookId", "whk_unknown")
     path = path.replace("{key}", "exports")
     path = path.replace("{webhookId}", webhook).replace("{deliveryId}", "dlv_unknown")
-    operation = OPERATIONS[route]
-    if operation.id == "consumeUsage":
+    route = ROUTES[route_key]
+    if route.id == "consumeUsage":
         more["headers"] = {"idempotency-key": "the-same", **more.get("headers", {})}
-    if operation.body and "raw" not in more and body is None:
-        body = BODIES[operation.id]
+    if route.body and "raw" not in more and body is None:
+        body = BODIES[route.id]
     return caller.call(method, path + more.pop("query", ""), body, **more)
 
 
@@ -80,43 +80,45 @@ def kind_of(answer: Answer) -> str:
 
 @pytest.mark.parametrize("route", FOR_KEYS)
 @pytest.mark.parametrize("scope", SCOPES)
-def test_scopes(scoped: dict[str, CheckedApi], api: CheckedApi, route: str, scope: str) -> None:
+def test_scopes(scoped: dict[str, CheckedApi], api: CheckedApi, route_key: str, scope: str) -> None:
     customer = Customer(api)
-    answer = send(scoped[scope], customer, route)
-    if scope in PROTECTED[route].scopes:
+    answer = send(scoped[scope], customer, route_key)
+    if scope in PROTECTED[route_key].scopes:
         assert answer.status not in (401, 403), answer.body
     else:
         assert (answer.status, kind_of(answer)) == (403, "forbidden")
-        assert PROTECTED[route].scopes[0] in answer.body["detail"]
+        assert PROTECTED[route_key].scopes[0] in answer.body["detail"]
 
 
-@pytest.mark.parametrize("route", [route for route in PROTECTED if route not in FOR_KEYS])
-def test_what_is_for_portal_links_only(api: CheckedApi, customer: Customer, route: str) -> None:
+@pytest.mark.parametrize(
+    "route", [route_key for route_key in PROTECTED if route_key not in FOR_KEYS]
+)
+def test_what_is_for_portal_links_only(api: CheckedApi, customer: Customer, route_key: str) -> None:
     for caller in (api, customer.license):
-        answer = send(caller, customer, route)
+        answer = send(caller, customer, route_key)
         assert (answer.status, kind_of(answer)) == (403, "forbidden")
 
 
 @pytest.mark.parametrize("role", PORTAL_ROLES)
 @pytest.mark.parametrize("route", PROTECTED)
-def test_portal_links(api: CheckedApi, customer: Customer, route: str, role: str) -> None:
+def test_portal_links(api: CheckedApi, customer: Customer, route_key: str, role: str) -> None:
     """A link opens what its role may, of its own entitlement, and nothing else."""
     link = customer.portal(role)
-    answer = send(link, customer, route)
-    if role not in PROTECTED[route].portal:
+    answer = send(link, customer, route_key)
+    if role not in PROTECTED[route_key].portal:
         assert (answer.status, kind_of(answer)) == (403, "forbidden")
         return
     assert answer.status < 400 or kind_of(answer) == "not-found", answer.body
-    if "{entitlementId}" in route:
-        foreign = send(link, Customer(api), route)
+    if "{entitlementId}" in route_key:
+        foreign = send(link, Customer(api), route_key)
         assert (foreign.status, kind_of(foreign)) == (404, "not-found")
 
 
 @pytest.mark.parametrize("route", PROTECTED)
-def test_license_keys(api: CheckedApi, customer: Customer, route: str) -> None:
-    own = send(customer.license, customer, route)
-    foreign = send(Customer(api).license, customer, route)
-    if PROTECTED[route].license:
+def test_license_keys(api: CheckedApi, customer: Customer, route_key: str) -> None:
+    own = send(customer.license, customer, route_key)
+    foreign = send(Customer(api).license, customer, route_key)
+    if PROTECTED[route_key].license:
         assert own.status < 400 or own.status == 404
         assert (foreign.status, kind_of(foreign)) == (404, "not-found")
     else:
@@ -142,11 +144,11 @@ CREDENTIALS = {
 
 @pytest.mark.parametrize("route", PROTECTED)
 @pytest.mark.parametrize("name", CREDENTIALS)
-def test_bad_credentials(stack: Stack, same_customer: Customer, route: str, name: str) -> None:
+def test_bad_credentials(stack: Stack, same_customer: Customer, route_key: str, name: str) -> None:
     credential = CREDENTIALS[name]
     caller = CheckedApi(stack.api_url)
     headers = {} if credential is None else {"authorization": credential}
-    answer = send(caller, same_customer, route, headers=headers)
+    answer = send(caller, same_customer, route_key, headers=headers)
     assert (answer.status, kind_of(answer)) == (401, "unauthorized")
     assert "www-authenticate" in answer.headers
 
@@ -167,9 +169,9 @@ def test_the_right_id_with_another_secret(api: CheckedApi, customer: Customer) -
 
 
 def test_open_routes_need_no_credential(anonymous: CheckedApi) -> None:
-    for route in OPERATIONS:
-        if route not in PROTECTED and "{" not in route:
-            assert anonymous.call(*route.split(" ")).status == 200
+    for route_key in ROUTES:
+        if route_key not in PROTECTED and "{" not in route_key:
+            assert anonymous.call(*route_key.split(" ")).status == 200
     assert "<table>" in anonymous.call("GET", "/docs").body
     assert anonymous.call("GET", "/openapi.json").body["openapi"] == "3.1.0"
 
@@ -213,31 +215,33 @@ MALFORMED = {
 
 @pytest.mark.parametrize("route", WITH_BODY)
 @pytest.mark.parametrize("name", MALFORMED)
-def test_malformed_bodies(api: CheckedApi, same_customer: Customer, route: str, name: str) -> None:
-    if name == "empty" and OPERATIONS[route].body_optional:
+def test_malformed_bodies(
+    api: CheckedApi, same_customer: Customer, route_key: str, name: str
+) -> None:
+    if name == "empty" and ROUTES[route_key].body_optional:
         return
     before = api.expect(200, "GET", same_customer.path)
     headers = {"content-type": "application/json"}
-    answer = send(api, same_customer, route, raw=MALFORMED[name], headers=headers)
+    answer = send(api, same_customer, route_key, raw=MALFORMED[name], headers=headers)
     assert (answer.status, kind_of(answer)) == (400, "invalid-request")
     assert answer.body["errors"][0]["detail"]
     assert api.expect(200, "GET", same_customer.path) == before
 
 
 @pytest.mark.parametrize("route", WITH_BODY)
-def test_too_large_and_wrong_type(api: CheckedApi, same_customer: Customer, route: str) -> None:
-    large = json.dumps({"seatId": "a" * OPERATIONS[route].max_body}).encode()
-    answer = send(api, same_customer, route, raw=large)
+def test_too_large_and_wrong_type(api: CheckedApi, same_customer: Customer, route_key: str) -> None:
+    large = json.dumps({"seatId": "a" * ROUTES[route_key].max_body}).encode()
+    answer = send(api, same_customer, route_key, raw=large)
     assert (answer.status, kind_of(answer)) == (413, "payload-too-large")
     for content_type in ("text/plain", "application/xml", "", "application/x-www-form-urlencoded"):
         headers = {"content-type": content_type}
-        answer = send(api, same_customer, route, raw=b"{}x", headers=headers)
+        answer = send(api, same_customer, route_key, raw=b"{}x", headers=headers)
         assert (answer.status, kind_of(answer)) == (415, "unsupported-media-type")
 
 
 @pytest.mark.parametrize("route", FOR_KEYS)
-def test_unknown_query_parameters(api: CheckedApi, same_customer: Customer, route: str) -> None:
-    answer = send(api, same_customer, route, query="?dryrun=true")
+def test_unknown_query_parameters(api: CheckedApi, same_customer: Customer, route_key: str) -> None:
+    answer = send(api, same_customer, route_key, query="?dryrun=true")
     assert (answer.status, kind_of(answer)) == (400, "invalid-request")
     assert answer.body["errors"] == [
         {"pointer": "/dryrun", "detail": "unknown parameter", "in": "query"}
@@ -245,16 +249,18 @@ def test_unknown_query_parameters(api: CheckedApi, same_customer: Customer, rout
     assert api.expect(200, "GET", same_customer.path)["seats"]["used"] == 0
 
 
-@pytest.mark.parametrize("route", [route for route in FOR_KEYS if "{entitlementId}" in route])
+@pytest.mark.parametrize(
+    "route", [route_key for route_key in FOR_KEYS if "{entitlementId}" in route_key]
+)
 @pytest.mark.parametrize(
     "unknown", ["ent_unknown", "x", "LEDGER#a", "..", "%20", "a" * 200, "%C3%A9", "ent%00"]
 )
-def test_unknown_entitlements(api: CheckedApi, route: str, unknown: str) -> None:
-    method, path = route.split(" ")
+def test_unknown_entitlements(api: CheckedApi, route_key: str, unknown: str) -> None:
+    method, path = route_key.split(" ")
     path = path.replace("{entitlementId}", unknown).replace("{keyId}", "lic_x")
     path = path.replace("{linkId}", "plk_x")
     path = path.replace("{activationId}", "act_AAAAAAAAAAAAAAAAAAAA")
-    body = BODIES.get(OPERATIONS[route].id)
+    body = BODIES.get(ROUTES[route_key].id)
     answer = super(CheckedApi, api).call(method, path.replace("#", "%23"), body)
     assert answer.status == 404, answer
     assert kind_of(answer) == "not-found"
@@ -444,8 +450,8 @@ def test_bad_idempotency_keys(api: CheckedApi, header: str) -> None:
 @pytest.mark.parametrize(
     "route", [r for r in FOR_KEYS if r.startswith("GET") and PROTECTED[r].query]
 )
-def test_bad_paging(api: CheckedApi, same_customer: Customer, route: str, query: str) -> None:
-    answer = send(api, same_customer, route, query=f"?{query}")
+def test_bad_paging(api: CheckedApi, same_customer: Customer, route_key: str, query: str) -> None:
+    answer = send(api, same_customer, route_key, query=f"?{query}")
     assert (answer.status, kind_of(answer)) == (400, "invalid-request")
 
 
@@ -484,5 +490,5 @@ def test_ids_that_no_activation_has(customer: Customer, named: str) -> None:
 
 
 def test_no_operation_is_left_out() -> None:
-    missing: list[Operation] = [op for op in OPERATIONS.values() if op.body and op.id not in BODIES]
+    missing: list[Route] = [op for op in ROUTES.values() if op.body and op.id not in BODIES]
     assert missing == []

@@ -41,7 +41,7 @@ from shared.seats.totals import Told
 from shared.seats.writes import Holder
 from tests.support.seats import NOW, NOW_MS, make_page, new_id, read_page, terms
 from tests.support.seats import change as asked
-from tests.support.tables import RoleTable, create_table, open_door
+from tests.support.tables import RoleClient, create_table, open_client
 
 SMALL = 120_000  # bytes: beyond that, writing an item would be dear long before it is impossible
 QUIET_MS = 900_000
@@ -62,17 +62,17 @@ def change(seq: int, at: int, level: Level, before: Level | None, *seats: str) -
 class Metered:
     """A table and what its writes consume, by operation."""
 
-    def __init__(self, dynamodb: DynamoDBLocal) -> None:
+    def __init__(self, engine: DynamoDBLocal) -> None:
         self.units: list[float] = []
-        self.door: RoleTable = open_door(
-            dynamodb.url, create_table(dynamodb.url), lambda _, units: self.units.append(units)
+        self.dynamodb: RoleClient = open_client(
+            engine.url, create_table(engine.url), lambda _, units: self.units.append(units)
         )
 
 
-def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(dynamodb: DynamoDBLocal) -> None:
+def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(engine: DynamoDBLocal) -> None:
     """At 34,000 it could not be written any more, when it named them."""
-    metered, owner = Metered(dynamodb), new_id()
-    door, start = metered.door, NOW_MS
+    metered, owner = Metered(engine), new_id()
+    dynamodb, start = metered.dynamodb, NOW_MS
     folded = History(None, QUIET_MS)
     over = Level(11, 10, None)
     folded.apply(change(1, start, over, Level(10, 10, None), "seat00000000"))
@@ -81,54 +81,54 @@ def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(dynamodb: DynamoD
     keys = [f"seat{number:08d}" for number in range(4_000)]
     for each in keys[:200]:
         record = seat_record_key(owner, each)
-        door.execute(Put(record, {"seatKey": each, "seq": 1}))
+        dynamodb.execute(Put(record, {"seatKey": each, "seq": 1}))
     for _ in range(2):
         for first in range(0, 400, 100):
             metered.units.clear()
             folded.granted[start] = set(keys[first : first + 100])
-            door.run(batch._write_episodes(owner, SEATS, folded))
+            dynamodb.run(batch._write_episodes(owner, SEATS, folded))
             spent.append(sum(metered.units))
     key = episode_key(owner, SEATS, start)
-    item = door.execute(Get(key))
+    item = dynamodb.execute(Get(key))
     assert item["distinct"] == 400
     # However many were counted before: the item holds a number.
-    door.execute(
+    dynamodb.execute(
         Put(key, {**{k: v for k, v in item.items() if k not in ("pk", "sk")}, "distinct": 40_000})
     )
     metered.units.clear()
     folded.granted[start] = set(keys[500:510])
-    door.run(batch._write_episodes(owner, SEATS, folded))
-    item = door.execute(Get(key))
+    dynamodb.run(batch._write_episodes(owner, SEATS, folded))
+    item = dynamodb.execute(Get(key))
     assert item["distinct"] == 40_010
     assert size_of(item) < 1_000
     # One write of the episode, one read, and a transaction of two units an item.
     assert sum(metered.units) < 10 * 2 + 2 + 10
-    view = door.run(episode_view(owner, item, None, start + 1))
+    view = dynamodb.run(episode_view(owner, item, None, start + 1))
     assert view["distinctSeats"] == 40_010
 
 
-def test_an_episode_from_before_people_were_counted_goes_on(dynamodb: DynamoDBLocal) -> None:
-    door, owner = Metered(dynamodb).door, new_id()
+def test_an_episode_from_before_people_were_counted_goes_on(engine: DynamoDBLocal) -> None:
+    dynamodb, owner = Metered(engine).dynamodb, new_id()
     episode = Episode(NOW_MS, 1, None, 11, 0, 0)
     key = episode_key(owner, SEATS, NOW_MS)
-    door.execute(Put(key, {**episode._asdict(), "seats": frozenset({"a", "b"})}))
+    dynamodb.execute(Put(key, {**episode._asdict(), "seats": frozenset({"a", "b"})}))
     folded = History(None, QUIET_MS)
     folded.episodes[NOW_MS] = episode
     folded.granted[NOW_MS] = {"b", "c"}
-    door.run(batch._write_episodes(owner, SEATS, folded))
-    item = door.execute(Get(key))
-    assert door.run(episode_view(owner, item, None, NOW_MS + 1))["distinctSeats"] == 3
+    dynamodb.run(batch._write_episodes(owner, SEATS, folded))
+    item = dynamodb.execute(Get(key))
+    assert dynamodb.run(episode_view(owner, item, None, NOW_MS + 1))["distinctSeats"] == 3
 
 
-def test_a_person_is_counted_once_in_each_episode(dynamodb: DynamoDBLocal) -> None:
-    door, owner = Metered(dynamodb).door, new_id()
+def test_a_person_is_counted_once_in_each_episode(engine: DynamoDBLocal) -> None:
+    dynamodb, owner = Metered(engine).dynamodb, new_id()
     for start in (NOW_MS, NOW_MS + 10_000_000):
         for _ in range(3):
             folded = History(None, QUIET_MS)
             folded.episodes[start] = Episode(start, 1, None, 11, 0, 0)
             folded.granted[start] = {"a", "b"}
-            door.run(batch._write_episodes(owner, SEATS, folded))
-        item = door.execute(Get(episode_key(owner, SEATS, start)))
+            dynamodb.run(batch._write_episodes(owner, SEATS, folded))
+        item = dynamodb.execute(Get(episode_key(owner, SEATS, start)))
         assert item["distinct"] == 2
 
 
@@ -140,25 +140,25 @@ def fold(changes: list[KeptChange]) -> Quarter:
     return folded.latest
 
 
-def write(door: RoleTable, owner: str, quarter: Quarter) -> int:
+def write(dynamodb: RoleClient, owner: str, quarter: Quarter) -> int:
     """The size of a record, which the engine takes."""
     item = quarter.to_item(None)
     name = quarter_name(quarter.start)
-    reply = door.execute(Put(quarter_key(owner, SEATS, name), item))
+    reply = dynamodb.execute(Put(quarter_key(owner, SEATS, name), item))
     assert isinstance(reply, Accepted)
     return size_of(item)
 
 
-def test_a_quarter_hour_with_10_000_people(dynamodb: DynamoDBLocal) -> None:
+def test_a_quarter_hour_with_10_000_people(engine: DynamoDBLocal) -> None:
     start = quarter_of(NOW_MS)
     full = Level(2, 1, None)
     changes = [change(seq, start + seq, full, full, f"seat{seq:08d}") for seq in range(1, 10_001)]
     quarter = fold(changes)
     assert len(quarter.people) == len(quarter.over) == PEOPLE_KEPT
-    assert write(Metered(dynamodb).door, new_id(), quarter) < SMALL
+    assert write(Metered(engine).dynamodb, new_id(), quarter) < SMALL
 
 
-def test_a_quarter_hour_with_10_000_changes_of_limits(dynamodb: DynamoDBLocal) -> None:
+def test_a_quarter_hour_with_10_000_changes_of_limits(engine: DynamoDBLocal) -> None:
     start = quarter_of(NOW_MS)
     changes = [
         change(seq, start + seq * 50, Level(1, seq, seq + 1), Level(1, seq - 1, seq))
@@ -168,19 +168,19 @@ def test_a_quarter_hour_with_10_000_changes_of_limits(dynamodb: DynamoDBLocal) -
     assert len(quarter.limits) == LIMITS_KEPT
     assert quarter.limits[0][0] <= quarter.limits[1][0]
     assert quarter.limits[-1][1:] == (10_000, 10_001)
-    assert write(Metered(dynamodb).door, new_id(), quarter) < SMALL
+    assert write(Metered(engine).dynamodb, new_id(), quarter) < SMALL
 
 
-def test_10_000_changes_that_were_given_up(dynamodb: DynamoDBLocal) -> None:
+def test_10_000_changes_that_were_given_up(engine: DynamoDBLocal) -> None:
     start = quarter_of(NOW_MS)
     level = Level(1, 5, 6)
     quarter = fold([change(seq, start + seq, level, level) for seq in range(1, 20_001, 2)])
     assert len(quarter.missing) == MISSING_KEPT
     assert quarter.is_missing(19_998)
-    assert write(Metered(dynamodb).door, new_id(), quarter) < SMALL
+    assert write(Metered(engine).dynamodb, new_id(), quarter) < SMALL
 
 
-def test_a_day_with_10_000_changes_of_limits(dynamodb: DynamoDBLocal) -> None:
+def test_a_day_with_10_000_changes_of_limits(engine: DynamoDBLocal) -> None:
     """Each of its quarter-hours keeps a thousand; the day adds them up, and keeps no more."""
     start = quarter_of(NOW_MS)
     parts = []
@@ -200,48 +200,52 @@ def test_a_day_with_10_000_changes_of_limits(dynamodb: DynamoDBLocal) -> None:
     assert len(whole.limits) == LIMITS_KEPT
     assert whole.limits[0] == parts[0].limits[0], "what was in force when the day began"
     assert whole.limits[-1] == parts[-1].limits[-1]
-    assert write(Metered(dynamodb).door, new_id(), whole) < SMALL
+    assert write(Metered(engine).dynamodb, new_id(), whole) < SMALL
 
 
-def test_a_page_without_a_cap_with_1_280_people(dynamodb: DynamoDBLocal) -> None:
+def test_a_page_without_a_cap_with_1_280_people(engine: DynamoDBLocal) -> None:
     """It is split once it has more than 128; until that is done it goes on working."""
-    metered, owner = Metered(dynamodb), new_id()
-    door = metered.door
-    make_page(door, owner, terms(10, None, lease=600))
+    metered, owner = Metered(engine), new_id()
+    dynamodb = metered.dynamodb
+    make_page(dynamodb, owner, terms(10, None, lease=600))
     seats = {
         seat_key(owner, f"user{number}"): encode_seat(number, is_overdraft=True, now=NOW) + 600
         for number in range(1_270)
     }
-    page = {**read_page(door, owner), "seats": seats, "earliest": NOW + 600}
-    door.execute(Put(ledger_key(owner), {k: v for k, v in page.items() if k not in ("pk", "sk")}))
+    page = {**read_page(dynamodb, owner), "seats": seats, "earliest": NOW + 600}
+    dynamodb.execute(
+        Put(ledger_key(owner), {k: v for k, v in page.items() if k not in ("pk", "sk")})
+    )
     for number in range(10):
         metered.units.clear()
-        grant = door.run(activation.take(owner, Holder(f"new{number}"), asked(), 10_000 + number))
+        grant = dynamodb.run(
+            activation.take(owner, Holder(f"new{number}"), asked(), 10_000 + number)
+        )
         assert grant.is_new
         # A look at the page and a write of it: a unit for each KB, and for half of one when read.
         assert sum(metered.units) < 100
-    assert size_of(read_page(door, owner)) < SMALL
+    assert size_of(read_page(dynamodb, owner)) < SMALL
     # All of them run out: so many at a time as one write, and one kept change, can hold.
     left = 1_280
     while left:
-        before = read_page(door, owner)
-        freed = door.run(sweep_page(ledger_key(owner), asked(NOW_MS + 700_000)))
+        before = read_page(dynamodb, owner)
+        freed = dynamodb.run(sweep_page(ledger_key(owner), asked(NOW_MS + 700_000)))
         assert 0 < freed <= MOST_FREED
-        version = read_version(before, read_page(door, owner))
+        version = read_version(before, read_page(dynamodb, owner))
         assert version is not None
         assert len(version.change.seats) == freed
         assert size_of(version.change.to_item()) < SMALL
         left -= freed
-    assert read_page(door, owner)["seats"] == {}
+    assert read_page(dynamodb, owner)["seats"] == {}
 
 
-def tell(door: RoleTable, owner: str, versions: list[Version]) -> None:
-    [outcome] = lockstep.run(door, [seat_records.write(owner, versions)], at_once=1)
+def tell(dynamodb: RoleClient, owner: str, versions: list[Version]) -> None:
+    [outcome] = lockstep.run(dynamodb, [seat_records.write(owner, versions)], at_once=1)
     assert outcome is None
 
 
-def test_a_person_of_200_grants_and_200_devices(dynamodb: DynamoDBLocal) -> None:
-    metered, owner = Metered(dynamodb), new_id()
+def test_a_person_of_200_grants_and_200_devices(engine: DynamoDBLocal) -> None:
+    metered, owner = Metered(engine), new_id()
     versions = list[Version]()
     for seq in range(1, 401):
         kind = "activated" if seq % 2 else "deactivated"
@@ -258,19 +262,19 @@ def test_a_person_of_200_grants_and_200_devices(dynamodb: DynamoDBLocal) -> None
         person = {"seatId": "a" * 256, "attributes": {"device": f"{seq:0200d}"}}
         versions.append(Version(told, "seat00000000", person))
     for first in range(0, 400, 50):
-        tell(metered.door, owner, versions[first : first + 50])
-    item = metered.door.execute(Get(seat_record_key(owner, "seat00000000")))
+        tell(metered.dynamodb, owner, versions[first : first + 50])
+    item = metered.dynamodb.execute(Get(seat_record_key(owner, "seat00000000")))
     assert (item["grantCount"], len(item["grants"]), len(item["devices"])) == (200, 20, 20)
     assert size_of(item) < 20_000
     metered.units.clear()
     last = versions[-1]
-    tell(metered.door, owner, [last._replace(change=last.change._replace(seq=401))])
+    tell(metered.dynamodb, owner, [last._replace(change=last.change._replace(seq=401))])
     assert sum(metered.units) < 15
 
 
-def test_a_sum_of_1_536_pages_and_15_000_seats_at_once(dynamodb: DynamoDBLocal) -> None:
+def test_a_sum_of_1_536_pages_and_15_000_seats_at_once(engine: DynamoDBLocal) -> None:
     """A large pool that is deleted: every page tells of its people, and some were given up."""
-    door, owner = Metered(dynamodb).door, new_id()
+    dynamodb, owner = Metered(engine).dynamodb, new_id()
     numbers = [number * (PARTS // 1_536) for number in range(1_536)]
     limits: Item = {"seatCount": 10, "hardCap": None, "terms": {}}
     seen: Item = {
@@ -284,7 +288,7 @@ def test_a_sum_of_1_536_pages_and_15_000_seats_at_once(dynamodb: DynamoDBLocal) 
         "cursors": {f"{number:04d}": totals._cursor(5, 10) for number in numbers},
     }
     key = sum_key(owner)
-    door.execute(Put(key, seen))
+    dynamodb.execute(Put(key, seen))
     seat = {
         "key": "seat00000000",
         "kind": "deactivated",
@@ -305,7 +309,7 @@ def test_a_sum_of_1_536_pages_and_15_000_seats_at_once(dynamodb: DynamoDBLocal) 
     while versions:
         item, taken = totals.counted(seen, versions)
         assert 0 < taken <= totals.TOLD
-        reply = door.execute(totals.written(owner, seen, item))
+        reply = dynamodb.execute(totals.written(owner, seen, item))
         assert isinstance(reply, Accepted)
         largest = max(largest, size_of(item))
         seen, versions = item, versions[taken:]
@@ -314,13 +318,13 @@ def test_a_sum_of_1_536_pages_and_15_000_seats_at_once(dynamodb: DynamoDBLocal) 
     assert largest < 2 * SMALL
 
 
-def test_a_report_of_ten_million_entitlements(dynamodb: DynamoDBLocal) -> None:
+def test_a_report_of_ten_million_entitlements(engine: DynamoDBLocal) -> None:
     """Its item names the parts that are done: ten times as many as there will ever be."""
-    door, parts = Metered(dynamodb).door, 20_000
+    dynamodb, parts = Metered(engine).dynamodb, 20_000
     key = report_key("rep_large")
     done = frozenset(str(number) for number in range(parts - 1))
-    door.execute(Put(key, {"status": "running", "done": done}))
-    reply = door.execute(
+    dynamodb.execute(Put(key, {"status": "running", "done": done}))
+    reply = dynamodb.execute(
         Update(key, "ADD done :number", "", NO_NAMES, {":number": frozenset({str(parts - 1)})})
     )
     assert isinstance(reply, Accepted)

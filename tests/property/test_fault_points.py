@@ -24,7 +24,7 @@ from shared.api import app
 from shared.api.auth import hash_key
 from shared.audit import Change, utc_hour
 from shared.clock import EPOCH, to_rfc3339
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     LEDGER_PREFIX,
     POOL_PREFIX,
@@ -52,9 +52,9 @@ from tests.support.patching import patch_constant
 from tests.support.pools import shrink_pages
 from tests.support.requests import BOOTSTRAP_KEY, event
 from tests.support.sampling import IS_SOAK, sampled
-from tests.support.tables import Crash, create_table, delete_table, faulty_door, open_door
+from tests.support.tables import Crash, create_table, delete_table, faulty_client, open_client
 
-ROOMS = {**activate.ROUTES, **consume.ROUTES, **release.ROUTES, **entitlements.ROUTES}
+HANDLERS = {**activate.HANDLERS, **consume.HANDLERS, **release.HANDLERS, **entitlements.HANDLERS}
 ENVIRONMENT = {"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY)}
 E = "/v1/entitlements"
 TERMS = {
@@ -83,18 +83,18 @@ PART_KEYS = [f"part{number:08d}" for number in range(40)]
 
 
 class Bench:
-    """A table of its own, and calls of the rooms through doors that may be faulty."""
+    """A table of its own, and calls of the rooms through clients that may be faulty."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.name = create_table(url)
-        self.door = open_door(url, self.name)
+        self.dynamodb = open_client(url, self.name)
 
-    def call(self, request: Any, door: Table | None = None) -> tuple[int, Any]:
-        """A request of the API, or a function of a door: what no client asks for."""
+    def call(self, request: Any, dynamodb: DynamoDBClient | None = None) -> tuple[int, Any]:
+        """A request of the API, or a function of a client: what no client asks for."""
         if callable(request):
-            return 200, request(door or self.door)
-        serve = app.serve(ROOMS, app.Context(ENVIRONMENT, door or self.door))
+            return 200, request(dynamodb or self.dynamodb)
+        serve = app.serve(HANDLERS, app.Context(ENVIRONMENT, dynamodb or self.dynamodb))
         answer = serve(request, None)
         return answer["statusCode"], json.loads(answer["body"] or "null")
 
@@ -109,7 +109,7 @@ class Bench:
             if pk.startswith(POOL_PREFIX) and "isPending" in item:
                 later = Change("sweep", "sweep", time.time_ns() // 1_000_000 + 60_000)
                 work = reconcile.tend(owner_of(pk), later, later.now_ms + 60_000)
-                self.door.run(work, lambda: later.now_ms)  # noqa: B023
+                self.dynamodb.run(work, lambda: later.now_ms)  # noqa: B023
 
 
 _uses = itertools.count()
@@ -182,7 +182,7 @@ def _on_page(seats: int, seat_id: str, age_seconds: int) -> Any:
             taking = activation.take(
                 entitlement_id, holder, then, stamp, expect_overdraft=number >= 2
             )
-            bench.door.run(taking)
+            bench.dynamodb.run(taking)
         return dict(request)
 
     return prepare
@@ -208,7 +208,7 @@ def _counting(
         if month_ago:
             then = then._replace(now_ms=then.now_ms - 32 * 86_400_000)
             start, end = calendar_month(then.now, "UTC")
-            bench.door.execute(
+            bench.dynamodb.execute(
                 Update(
                     key,
                     "SET periodStart = :start, periodEnd = :end",
@@ -219,9 +219,9 @@ def _counting(
             )
         for number in range(leaves * LEAF - (1 if leaves else 0)):
             name = f"filler{number:06d}"
-            bench.door.run(consumption.consume(entitlement_id, "exports", name, 1, then))
+            bench.dynamodb.run(consumption.consume(entitlement_id, "exports", name, 1, then))
         if used:
-            bench.door.run(
+            bench.dynamodb.run(
                 consumption.consume(entitlement_id, "exports", "before000000", used, then)
             )
         key_of = _license(bench, entitlement_id)
@@ -248,12 +248,12 @@ def _spread(
         made = _counting(used, quantity, month_ago=month_ago, of=of, limit=LARGE)
         request: dict[str, Any] = made(bench)
         limit = (request["pathParameters"]["entitlementId"], "exports")
-        bench.door.execute(sharded.start_sharding(limit))
+        bench.dynamodb.execute(sharded.start_sharding(limit))
         now_ms = time.time_ns() // 1_000_000 - (32 * 86_400_000 if month_ago else 0)
         then = Change("test", "past", now_ms)
         for key in by_part.values():
             operation = sharded.consume(*limit, key, 1, then)
-            bench.door.run(operation, lambda: now_ms)
+            bench.dynamodb.run(operation, lambda: now_ms)
         return request
 
     return prepare
@@ -340,7 +340,7 @@ def _erasing(bench: Bench) -> dict[str, Any]:
         utc_hour(int(time.time())),
     )
     denial: Item = {"seatKey": key.sk.partition("#")[2], "seatId": "user2", "attempts": 1}
-    bench.door.execute(Put(key, denial))
+    bench.dynamodb.execute(Put(key, denial))
     route = f"DELETE {E}/{{entitlementId}}/seats/{{seat}}"
     return event(route, {"entitlementId": entitlement_id, "seat": "user2"})
 
@@ -349,40 +349,40 @@ def _listing(bench: Bench) -> dict[str, Any]:
     """A list whose answer needs the stack's own secret, which does not exist yet."""
     for number in range(2):
         _entitlement(bench, sku=f"S{number}")
-    bench.door.execute(Delete(secret_key("page-token")))
+    bench.dynamodb.execute(Delete(secret_key("page-token")))
     signed_tokens._known.clear()
     return event(f"GET {E}", query={"limit": "1"})
 
 
-def _sweeping(bench: Bench) -> Callable[[Table], Any]:
+def _sweeping(bench: Bench) -> Callable[[DynamoDBClient], Any]:
     request = _on_page(3, "nobody", 3700)(bench)
     key = ledger_key(request["pathParameters"]["entitlementId"])
     now = Change("sweep", "r", int(time.time() * 1000))
-    return lambda door: door.run(sweep_page(key, now)) and None
+    return lambda dynamodb: dynamodb.run(sweep_page(key, now)) and None
 
 
-def _closing(bench: Bench) -> Callable[[Table], Any]:
+def _closing(bench: Bench) -> Callable[[DynamoDBClient], Any]:
     soon = to_rfc3339(int(time.time() + 60) * 1000)
     entitlement_id = _entitlement(bench, validUntil=soon)
     _take(bench, entitlement_id, "alice")
     later = Change("sweep", "r", int(time.time() + 120) * 1000)
-    return lambda door: door.run(close_entitlement(entitlement_id, later)) and None
+    return lambda dynamodb: dynamodb.run(close_entitlement(entitlement_id, later)) and None
 
 
-def _notifying(bench: Bench) -> Callable[[Table], Any]:
+def _notifying(bench: Bench) -> Callable[[DynamoDBClient], Any]:
     """A record of many effects: three seats freed, one taken, and out of overdraft."""
     request = _on_page(3, "new", 3700)(bench)
     key = ledger_key(request["pathParameters"]["entitlementId"])
-    old = bench.door.execute(Get(key))
+    old = bench.dynamodb.execute(Get(key))
     bench.call(request)
-    new = bench.door.execute(Get(key))
+    new = bench.dynamodb.execute(Get(key))
     images = {
         name: {member: to_wire(value) for member, value in item.items()}
         for name, item in (("OldImage", old), ("NewImage", new))
     }
     keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
     record = {"dynamodb": {"Keys": keys, **images}}
-    return lambda door: Notifier(door).deliver([record]) and None
+    return lambda dynamodb: Notifier(dynamodb).deliver([record]) and None
 
 
 SCENARIOS = [
@@ -458,7 +458,9 @@ SCENARIOS = [
 IDS = [scenario.name for scenario in SCENARIOS]
 
 
-def attempt(bench: Bench, scenario: Scenario, request: Any, door: Table | None = None) -> Any:
+def attempt(
+    bench: Bench, scenario: Scenario, request: Any, dynamodb: DynamoDBClient | None = None
+) -> Any:
     """One call in a process of its own, which remembers nothing but what the scenario says."""
     activate._at_limit = activate.AtLimit()
     signed_tokens._known.clear()
@@ -468,13 +470,13 @@ def attempt(bench: Bench, scenario: Scenario, request: Any, door: Table | None =
         path = request["pathParameters"]
         activate._at_limit._seen[path["entitlementId"]] = None
         if "key" in path:
-            counter = Counter.of(bench.door.execute(Get(usage_key(*path.values()))))
+            counter = Counter.of(bench.dynamodb.execute(Get(usage_key(*path.values()))))
             limit = (path["entitlementId"], path["key"])
             if counter.parts is None:
                 consume._busy_leaves._seen[limit] = counter.leaf_number
             else:
                 consume._memory.note(limit, counter, time.time_ns() // 1_000_000)
-    return bench.call(request, door)
+    return bench.call(request, dynamodb)
 
 
 def again(request: Any) -> Any:
@@ -495,8 +497,8 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def bench(dynamodb: DynamoDBLocal) -> Iterator[Bench]:
-    made = Bench(dynamodb.url)
+def bench(engine: DynamoDBLocal) -> Iterator[Bench]:
+    made = Bench(engine.url)
     yield made
     delete_table(made.url, made.name)
 
@@ -588,7 +590,7 @@ def faults(calls: int, number: int) -> Iterator[tuple[int, str]]:
 def test_a_fault_at_every_call(bench: Bench, scenario: Scenario) -> None:
     request = scenario.prepare(bench)
     before = bench.items()
-    counting = faulty_door(bench.url, bench.name)
+    counting = faulty_client(bench.url, bench.name)
     clean = attempt(bench, scenario, request, counting)
     bench.finish()
     left = essence(before, bench.items())
@@ -597,17 +599,17 @@ def test_a_fault_at_every_call(bench: Bench, scenario: Scenario) -> None:
     for point, kind in faults(calls, SCENARIOS.index(scenario)):
         request = scenario.prepare(bench)
         before = bench.items()
-        door = faulty_door(bench.url, bench.name)
-        door.fault = (point, kind)
+        dynamodb = faulty_client(bench.url, bench.name)
+        dynamodb.fault = (point, kind)
         if kind == "lost":
-            # The door itself sends it again; the client need not notice.
-            answer = attempt(bench, scenario, request, door)
+            # The client itself sends it again; the client need not notice.
+            answer = attempt(bench, scenario, request, dynamodb)
             bench.finish()
             assert essence(before, bench.items()) == left, f"call {point}"
             assert shape(answer) == shape(clean), f"call {point}"
             continue
         with pytest.raises(Crash):
-            attempt(bench, scenario, request, door)
+            attempt(bench, scenario, request, dynamodb)
         done = essence(before, bench.items())
         answer = attempt(bench, scenario, again(request))
         bench.finish()

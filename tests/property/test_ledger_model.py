@@ -22,7 +22,7 @@ from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.audit import Change
 from shared.clock import EPOCH
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import DENIAL_SHARDS, ledger_key
 from shared.dynamodb.requests import Accepted, Query, Transact
 from shared.seats import activation
@@ -35,7 +35,7 @@ from shared.seats.terms import new_page, page_terms
 from shared.seats.writes import Holder
 from tests.support.machine import Lost, drive, run_machine
 from tests.support.seats import NOW, new_id, read_page, terms
-from tests.support.tables import create_table, open_door
+from tests.support.tables import create_table, open_client
 
 SEATS = [f"user{number}" for number in range(9)]
 GRACE = CLOCK_GRACE
@@ -50,7 +50,7 @@ class Held(NamedTuple):
 class LedgerMachine(RuleBasedStateMachine):
     """Rules are what can happen to an entitlement; each is checked against the model at once."""
 
-    door: Table
+    dynamodb: DynamoDBClient
     activations = Bundle("activations")
 
     def __init__(self) -> None:
@@ -64,13 +64,13 @@ class LedgerMachine(RuleBasedStateMachine):
         self.stamps = itertools.count(1)
         self.requests = itertools.count(1)
         page = new_page(self.entitlement_id, self.valid, self.change())
-        assert isinstance(self.door.execute(page), Accepted)
+        assert isinstance(self.dynamodb.execute(page), Accepted)
 
     def change(self) -> Change:
         return Change("key_test", f"req-{next(self.requests)}", self.now * 1000)
 
     def run(self, operation: Any, lose: int | None = None, crash: int | None = None) -> Any:
-        return drive(self.door, operation, lambda: self.now, lose, crash)
+        return drive(self.dynamodb, operation, lambda: self.now, lose, crash)
 
     # --- The model's own view -------------------------------------------------------------------
 
@@ -205,7 +205,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def follow_a_crash(self, seat_id: str, kind: str, expected: Any) -> None:
         """Bring the model to where the page is: a crash leaves all of a change or nothing."""
-        page = read_page(self.door, self.entitlement_id)
+        page = read_page(self.dynamodb, self.entitlement_id)
         if kind == "denied":
             self.attempts[seat_id] = self.attempts_on_record()[seat_id]
             return
@@ -293,7 +293,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.change(),
             lease_changed=lease != self.valid.lease,
         )
-        assert isinstance(self.door.execute(Transact((write,))), Accepted)
+        assert isinstance(self.dynamodb.execute(Transact((write,))), Accepted)
         self.valid = valid
         self.seq += 1
 
@@ -316,7 +316,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def attempts_on_record(self) -> Counter[str]:
         recorded: Counter[str] = Counter()
         for shard in range(DENIAL_SHARDS):
-            found = self.door.execute(
+            found = self.dynamodb.execute(
                 Query("pk = :pk", {":pk": f"DENIAL#{self.entitlement_id}#{shard:x}"})
             )
             for item in found.items:
@@ -325,7 +325,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def page_is_the_model(self) -> None:
-        page = read_page(self.door, self.entitlement_id)
+        page = read_page(self.dynamodb, self.entitlement_id)
         seats = {key: Held(*decode_seat(value)) for key, value in page["seats"].items()}
         assert seats == {
             seat_key(self.entitlement_id, seat_id): held for seat_id, held in self.held.items()
@@ -341,8 +341,8 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.attempts_on_record() == +self.attempts
 
 
-def test_the_ledger_behaves_as_its_model(dynamodb: DynamoDBLocal) -> None:
-    LedgerMachine.door = open_door(dynamodb.url, create_table(dynamodb.url))
+def test_the_ledger_behaves_as_its_model(engine: DynamoDBLocal) -> None:
+    LedgerMachine.dynamodb = open_client(engine.url, create_table(engine.url))
     run_machine(LedgerMachine, examples=25, steps=40)
 
 

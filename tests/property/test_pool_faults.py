@@ -10,7 +10,7 @@ from benchmarks.new_pool import new_pages
 from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.audit import Change
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition, ledger_key
 from shared.dynamodb.requests import BatchGet, BatchPut, Query, Update
 from shared.seats import activation
@@ -24,7 +24,7 @@ from shared.seats.shard import Page
 from shared.seats.writes import Holder
 from tests.support.sampling import IS_SOAK
 from tests.support.seats import NOW_MS, new_id, terms
-from tests.support.tables import Crash, create_table, faulty_door, open_door
+from tests.support.tables import Crash, create_table, faulty_client, open_client
 
 PAGES, CAP, LEASE = 3, 9, 600
 _numbers = itertools.count(1)
@@ -35,17 +35,19 @@ class Bench:
 
     def __init__(self, url: str, name: str) -> None:
         self.url, self.name = url, name
-        self.door = open_door(url, name)
+        self.dynamodb = open_client(url, name)
         self.owner = new_id()
         self.now_ms = NOW_MS
         items = new_pages(self.owner, terms(CAP, CAP, lease=LEASE), PAGES, self.change())
-        self.door.execute(BatchPut(tuple(items)))
-        self.known = Known(PAGES, self.door.run(read_standing(self.owner)))
+        self.dynamodb.execute(BatchPut(tuple(items)))
+        self.known = Known(PAGES, self.dynamodb.run(read_standing(self.owner)))
 
     def change(self) -> Change:
         return Change("key_test", f"req-{next(_numbers)}", self.now_ms)
 
-    def take(self, seat_id: str, door: Table | None = None, *, knows: bool = True) -> Grant:
+    def take(
+        self, seat_id: str, dynamodb: DynamoDBClient | None = None, *, knows: bool = True
+    ) -> Grant:
         change = self.change()
         memory = Memory()
         if knows:
@@ -53,12 +55,12 @@ class Bench:
         operation = activation.take(
             self.owner, Holder(seat_id), change, next(_numbers), memory=memory
         )
-        grant: Grant = (door or self.door).run(operation, lambda: self.now_ms)
+        grant: Grant = (dynamodb or self.dynamodb).run(operation, lambda: self.now_ms)
         return grant
 
-    def release(self, named: str, door: Table | None = None) -> bool:
+    def release(self, named: str, dynamodb: DynamoDBClient | None = None) -> bool:
         operation = release_grant(self.owner, named, self.change())
-        released: bool = (door or self.door).run(operation, lambda: self.now_ms)
+        released: bool = (dynamodb or self.dynamodb).run(operation, lambda: self.now_ms)
         return released
 
     def names(self, number: int) -> list[str]:
@@ -73,11 +75,11 @@ class Bench:
     def pages(self) -> list[Page]:
         step = PARTS // PAGES
         keys = tuple(ledger_key(self.owner, n * step) for n in range(PAGES))
-        return [Page.of(item) for item in self.door.execute(BatchGet(keys)).values()]
+        return [Page.of(item) for item in self.dynamodb.execute(BatchGet(keys)).values()]
 
     def attempts(self) -> int:
         found = [
-            self.door.execute(
+            self.dynamodb.execute(
                 Query("pk = :pk", {":pk": denial_partition(self.owner, f"{shard:x}")})
             )
             for shard in range(DENIAL_SHARDS)
@@ -111,7 +113,7 @@ def _lease_elsewhere(bench: Bench) -> tuple[str, int]:
     # Nobody knows of those whose leases ran out: their pages are not said to have room.
     for number in (1, 2):
         page_key = ledger_key(bench.owner, number * (PARTS // PAGES))
-        bench.door.execute(Update(page_key, "REMOVE roomKey", "", {}, {}))
+        bench.dynamodb.execute(Update(page_key, "REMOVE roomKey", "", {}, {}))
     return bench.names(0)[3], -1
 
 
@@ -123,8 +125,8 @@ def _denied(bench: Bench) -> tuple[str, int]:
 
 
 @pytest.fixture(scope="module")
-def name(dynamodb: DynamoDBLocal) -> str:
-    return create_table(dynamodb.url)
+def name(engine: DynamoDBLocal) -> str:
+    return create_table(engine.url)
 
 
 @pytest.mark.parametrize("kind", ["after", "lost"])
@@ -135,7 +137,7 @@ def name(dynamodb: DynamoDBLocal) -> str:
     ids=lambda each: each.__name__,
 )
 def test_taking_a_seat_broken_anywhere(
-    dynamodb: DynamoDBLocal,
+    engine: DynamoDBLocal,
     name: str,
     prepare: Callable[[Bench], tuple[str, int]],
     knows: bool,
@@ -143,12 +145,12 @@ def test_taking_a_seat_broken_anywhere(
 ) -> None:
     first, step = (0, 1) if IS_SOAK else (int(kind == "lost"), 2)
     for point in range(first, 30, step):
-        bench = Bench(dynamodb.url, name)
+        bench = Bench(engine.url, name)
         seat_id, held = prepare(bench)
-        door = faulty_door(dynamodb.url, name)
-        door.fault = (point, kind)
+        dynamodb = faulty_client(engine.url, name)
+        dynamodb.fault = (point, kind)
         outcomes: list[Any] = []
-        for through in (door, bench.door):
+        for through in (dynamodb, bench.dynamodb):
             try:
                 outcomes.append(bench.take(seat_id, through, knows=knows))
             except Crash:
@@ -165,22 +167,22 @@ def test_taking_a_seat_broken_anywhere(
             bench.check(held if held > 0 else sum(page.used for page in bench.pages()))
             stamps = {each.seat.stamp for each in outcomes if isinstance(each, Grant)}
             assert len(stamps) == 1, "the same person was given another grant"
-        if door.calls <= point:
+        if dynamodb.calls <= point:
             assert point > 0, "nothing was broken"
             return
     pytest.fail("it never came to an end")
 
 
 @pytest.mark.parametrize("kind", ["after", "lost"])
-def test_giving_back_broken_anywhere(dynamodb: DynamoDBLocal, name: str, kind: str) -> None:
+def test_giving_back_broken_anywhere(engine: DynamoDBLocal, name: str, kind: str) -> None:
     for point in range(10):
-        bench = Bench(dynamodb.url, name)
+        bench = Bench(engine.url, name)
         grants = [bench.take(each) for each in (*bench.names(1)[:2], bench.names(2)[0])]
         named = activation_id(grants[0].key, grants[0].seat.stamp)
-        door = faulty_door(dynamodb.url, name)
-        door.fault = (point, kind)
+        dynamodb = faulty_client(engine.url, name)
+        dynamodb.fault = (point, kind)
         try:
-            bench.release(named, door)
+            bench.release(named, dynamodb)
         except Crash:
             bench.release(named)
         bench.check(2)
@@ -188,7 +190,7 @@ def test_giving_back_broken_anywhere(dynamodb: DynamoDBLocal, name: str, kind: s
         assert bench.take(bench.names(1)[0]).is_new
         assert not bench.release(named), "a late release freed a newer grant"
         bench.check(3)
-        if door.calls <= point:
+        if dynamodb.calls <= point:
             assert point > 0, "nothing was broken"
             return
     pytest.fail("it never came to an end")

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.clock import EPOCH
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import DENIAL_SHARDS, Key, denial_partition, ledger_key
 from shared.dynamodb.requests import BatchGet, Query
 from shared.seats import activation, rebalancing, reconcile
@@ -34,7 +34,7 @@ from tests.support.machine import Lost, drive, run_machine
 from tests.support.patching import patch_constant
 from tests.support.pools import PoolLife
 from tests.support.seats import terms
-from tests.support.tables import create_table, open_door
+from tests.support.tables import create_table, open_client
 
 LEASES = (None, 600, 3600)
 
@@ -53,14 +53,14 @@ class PoolMachine(RuleBasedStateMachine):
     While a change of limits is under way, any cap may hold that did since it began.
     """
 
-    door: Table
+    dynamodb: DynamoDBClient
     caps: tuple[int | None, ...]
     activations = Bundle("activations")
 
     def __init__(self) -> None:
         super().__init__()
         self.lease: int | None = 600
-        self.life = PoolLife(self.door, terms(2, self.caps[0], lease=self.lease))
+        self.life = PoolLife(self.dynamodb, terms(2, self.caps[0], lease=self.lease))
         self.in_force: list[int | None] = [self.caps[0]]
         self.held: dict[str, Held] = {}
         self.stamps = itertools.count(1)
@@ -74,7 +74,7 @@ class PoolMachine(RuleBasedStateMachine):
         return self.life.now_ms() // 1000
 
     def drive(self, operation: Any, lose: int | None = None, crash: int | None = None) -> Any:
-        return drive(self.door, operation, lambda: self.now, lose, crash)
+        return drive(self.dynamodb, operation, lambda: self.now, lose, crash)
 
     def known(self, seat_id: str) -> str:
         return seat_key(self.life.owner, seat_id)
@@ -232,7 +232,7 @@ class PoolMachine(RuleBasedStateMachine):
         numbers += [n * (PARTS // 64) for n in range(64)]
         for part in (numbers[:50], numbers[50:]):
             keys = tuple({ledger_key(self.life.owner, number) for number in part})
-            found |= self.door.execute(BatchGet(keys))
+            found |= self.dynamodb.execute(BatchGet(keys))
         return {k: Page.of(item) for k, item in found.items() if is_live(k, item)}
 
     def on_pages(self) -> dict[str, Held]:
@@ -273,7 +273,7 @@ class PoolMachine(RuleBasedStateMachine):
         recorded = 0
         for shard in range(DENIAL_SHARDS):
             pk = denial_partition(self.life.owner, f"{shard:x}")
-            found = self.door.execute(Query("pk = :pk", {":pk": pk}))
+            found = self.dynamodb.execute(Query("pk = :pk", {":pk": pk}))
             recorded += sum(item["attempts"] for item in found.items)
         assert recorded >= self.denials, "a denial was answered that is not on record"
 
@@ -289,11 +289,11 @@ POOLS: dict[str, tuple[tuple[int | None, ...], int, int]] = {
 
 @pytest.mark.parametrize("pages", POOLS)
 def test_a_pool_behaves_as_its_model(
-    dynamodb: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch, pages: str
+    engine: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch, pages: str
 ) -> None:
     caps, mean, alone = POOLS[pages]
     patch_constant(monkeypatch, "shared.seats", "PAGE_MEAN", mean)
     patch_constant(monkeypatch, "shared.seats", "PAGE_SEATS", alone)
-    door = open_door(dynamodb.url, create_table(dynamodb.url))
-    machine = type("Machine", (PoolMachine,), {"door": door, "caps": caps})
+    dynamodb = open_client(engine.url, create_table(engine.url))
+    machine = type("Machine", (PoolMachine,), {"dynamodb": dynamodb, "caps": caps})
     run_machine(machine, examples=1 if "48" in pages else 3, steps=30)

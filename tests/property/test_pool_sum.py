@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.dynamodb import DynamoDBLocal
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     DENIAL_PREFIX,
     LEDGER_PREFIX,
@@ -30,7 +30,7 @@ from tests.support.notifier import Notifier
 from tests.support.pools import PoolLife, shrink_pages
 from tests.support.sampling import IS_SOAK, sampled
 from tests.support.seats import terms
-from tests.support.tables import Crash, create_table, delete_table, faulty_door, open_door
+from tests.support.tables import Crash, create_table, delete_table, faulty_client, open_client
 
 # --- The sum itself, as a plain function ----------------------------------------------------------
 
@@ -143,12 +143,12 @@ def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 class Lived(PoolLife):
     """A pool that becomes large and small again, and what was told to its clients."""
 
-    def __init__(self, door: Table, url: str, seed: int, steps: int) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, url: str, seed: int, steps: int) -> None:
         self.url, self._chance = url, random.Random(seed)
         self.granted = set[tuple[str, int]]()
         self.given_back = set[tuple[str, int]]()
         self.denied = 0
-        super().__init__(door, terms(3, 5, lease=7 * 86_400))
+        super().__init__(dynamodb, terms(3, 5, lease=7 * 86_400))
         caps = (5, 24, 14, 60, 4, 30, None, 7)
         for cap in caps:
             while cap == 7 and len(self.granted) - len(self.given_back) > cap:
@@ -177,11 +177,11 @@ class Lived(PoolLife):
 
 
 @pytest.fixture(scope="module")
-def lived(dynamodb: DynamoDBLocal) -> Lived:
+def lived(engine: DynamoDBLocal) -> Lived:
     with pytest.MonkeyPatch.context() as monkeypatch:
         shrink_pages(monkeypatch)
-        name = create_table(dynamodb.url)
-        return Lived(open_door(dynamodb.url, name), dynamodb.url, seed=3, steps=14)
+        name = create_table(engine.url)
+        return Lived(open_client(engine.url, name), engine.url, seed=3, steps=14)
 
 
 class Delivery:
@@ -190,12 +190,12 @@ class Delivery:
     def __init__(self, lived: Lived) -> None:
         self.lived = lived
         self.name = create_table(lived.url)
-        self.door = open_door(lived.url, self.name)
-        items = all_items(lived.url, lived.door.name)
-        self.door.execute(BatchPut(tuple((k, strip(item)) for k, item in items.items())))
-        self.records = self._stream(lived.door.name)
+        self.dynamodb = open_client(lived.url, self.name)
+        items = all_items(lived.url, lived.dynamodb.name)
+        self.dynamodb.execute(BatchPut(tuple((k, strip(item)) for k, item in items.items())))
+        self.records = self._stream(lived.dynamodb.name)
         self._seen = len(self._stream(self.name))
-        self.notifier = Notifier(self.door, now_ms=lived.now_ms())
+        self.notifier = Notifier(self.dynamodb, now_ms=lived.now_ms())
 
     def _stream(self, name: str) -> list[dict[str, Any]]:
         return read_stream(self.lived.url, name, SUMMED)
@@ -213,8 +213,8 @@ class Delivery:
         """Everything that was granted and given back is on record, once, and the sum is right."""
         lived, owner = self.lived, self.lived.owner
         held = lived.held()
-        sums = self.door.execute(Get(sum_key(owner)))
-        standing = self.door.execute(Get(standing_key(owner)))
+        sums = self.dynamodb.execute(Get(sum_key(owner)))
+        standing = self.dynamodb.execute(Get(standing_key(owner)))
         assert (sums["used"], sums["missing"]) == (held, [])
         assert (standing["used"], standing["rev"]) == (held, sums["rev"])
         pk = change_key(owner, 0, 0).pk
@@ -230,7 +230,7 @@ class Delivery:
                     seats[seat["kind"]].append((seat["key"], seat["stamp"]))
         assert sorted(seats["activated"]) == sorted(lived.granted)
         assert sorted(seats["deactivated"]) == sorted(lived.given_back)
-        latest = self.door.run(latest_quarter(owner, SEATS))
+        latest = self.dynamodb.run(latest_quarter(owner, SEATS))
         assert latest is not None
         assert (latest.seq, latest.level.used) == (sums["seq"], held)
         assert (latest.level.purchased, latest.level.hard_cap) == (3, 7)
@@ -258,7 +258,7 @@ class Delivery:
 def test_a_life_has_everything(lived: Lived) -> None:
     assert lived.denied > 5
     assert len(lived.given_back) > 15
-    kinds = [each["dynamodb"]["NewImage"] for each in read_stream(lived.url, lived.door.name)]
+    kinds = [each["dynamodb"]["NewImage"] for each in read_stream(lived.url, lived.dynamodb.name)]
     assert sum("isSummed" not in each for each in kinds) > 5, "it was one page before any sum"
     assert len(lived.pages()) == 1, "and is one page again"
 
@@ -301,12 +301,12 @@ def is_of_a_page(record: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["after", "lost"])
-def test_a_failure_at_every_call(dynamodb: DynamoDBLocal, kind: str) -> None:
+def test_a_failure_at_every_call(engine: DynamoDBLocal, kind: str) -> None:
     """The sum is right after any crash and any lost answer, and so is what follows from it."""
-    name = create_table(dynamodb.url)
-    short = Lived(open_door(dynamodb.url, name), dynamodb.url, seed=5, steps=3)
+    name = create_table(engine.url)
+    short = Lived(open_client(engine.url, name), engine.url, seed=5, steps=3)
     whole = Delivery(short)
-    broken = faulty_door(short.url, whole.name)
+    broken = faulty_client(short.url, whole.name)
     Notifier(broken).deliver_all(whole.records, 20)
     calls = broken.calls
     whole.drop()
@@ -314,10 +314,10 @@ def test_a_failure_at_every_call(dynamodb: DynamoDBLocal, kind: str) -> None:
     first = 0 if IS_SOAK else 18 * ("after", "lost").index(kind)
     for point in sampled(range(first, calls), 36):
         delivery = Delivery(short)
-        door = faulty_door(short.url, delivery.name)
-        door.fault = (point, kind)
+        dynamodb = faulty_client(short.url, delivery.name)
+        dynamodb.fault = (point, kind)
         try:
-            Notifier(door, delivery.notifier.recorder, now_ms=short.now_ms()).deliver_all(
+            Notifier(dynamodb, delivery.notifier.recorder, now_ms=short.now_ms()).deliver_all(
                 delivery.records, 20
             )
             assert kind == "lost"

@@ -9,7 +9,7 @@ from shared.seats.terms import SeatTerms
 from tests.support.pools import PoolLife, shrink_pages
 from tests.support.sampling import IS_SOAK
 from tests.support.seats import terms
-from tests.support.tables import Crash, create_table, faulty_door, open_door
+from tests.support.tables import Crash, create_table, faulty_client, open_client
 
 
 @pytest.fixture(autouse=True)
@@ -18,8 +18,8 @@ def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def name(dynamodb: DynamoDBLocal) -> str:
-    return create_table(dynamodb.url)
+def name(engine: DynamoDBLocal) -> str:
+    return create_table(engine.url)
 
 
 def valid(cap: int | None, lease: int = 3600) -> SeatTerms:
@@ -43,21 +43,21 @@ WORK: dict[str, tuple[SeatTerms, int, SeatTerms, str]] = {
 
 @pytest.mark.parametrize("kind", ["after", "lost"])
 @pytest.mark.parametrize("work", WORK)
-def test_work_broken_anywhere(dynamodb: DynamoDBLocal, name: str, work: str, kind: str) -> None:
+def test_work_broken_anywhere(engine: DynamoDBLocal, name: str, work: str, kind: str) -> None:
     """No seat is lost, no allowance made, and all is as if nothing had happened."""
     before, held, after, change = WORK[work]
-    door = open_door(dynamodb.url, name)
+    dynamodb = open_client(engine.url, name)
     first, step = (0, 1) if IS_SOAK else (4 * int(kind == "lost"), 8)
     for point in range(first, 200, step):
-        life = PoolLife(door, before)
+        life = PoolLife(dynamodb, before)
         grants = [life.take(number % 2, f"user{number}") for number in range(held)]
         seats = {each.key: each.seat.stamp for each in grants if each}
         assert len(seats) == held
         life.set_terms(after, change)
-        broken = faulty_door(dynamodb.url, name)
+        broken = faulty_client(engine.url, name)
         broken.fault = (point, kind)
         try:
-            life.tend(door=broken)
+            life.tend(dynamodb=broken)
         except Crash:
             assert life.held() <= held
             life.offset_ms += reconcile.CLAIM_MS
@@ -80,20 +80,20 @@ def test_work_broken_anywhere(dynamodb: DynamoDBLocal, name: str, work: str, kin
 
 @pytest.mark.parametrize("work", ["one page becomes three", "three become one", "the end"])
 def test_seats_come_and_go_at_every_point_of_the_work(
-    dynamodb: DynamoDBLocal, name: str, work: str
+    engine: DynamoDBLocal, name: str, work: str
 ) -> None:
     """Whoever asks while the work lies half done gets what is due, from where it is by then."""
     before, held, after, change = WORK[work]
-    door = open_door(dynamodb.url, name)
+    dynamodb = open_client(engine.url, name)
     first, step = (0, 1) if IS_SOAK else (1, 3)
     for point in range(first, 200, step):
-        life = PoolLife(door, before)
+        life = PoolLife(dynamodb, before)
         grants = [life.take(number % 2, f"user{number}") for number in range(held)]
         life.set_terms(after, change)
-        broken = faulty_door(dynamodb.url, name)
+        broken = faulty_client(engine.url, name)
         broken.fault = (point, "after")
         try:
-            life.tend(door=broken)
+            life.tend(dynamodb=broken)
         except Crash:
             given_back = grants[0]
             assert given_back

@@ -11,7 +11,7 @@ from local.dynamodb import DynamoDBLocal
 from shared.api import app, auth, request
 from shared.audit import Change
 from shared.clock import from_rfc3339_ms, to_rfc3339, zone_of
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     SEATS,
     credential_key,
@@ -29,9 +29,9 @@ from shared.history.buckets import DAY_MS, HOUR_MS, QUARTER_MS, quarter_name
 from tests.support.life import EXPORTS, START, Clean, Life
 from tests.support.requests import event
 from tests.support.stories import Story
-from tests.support.tables import create_table, open_door
+from tests.support.tables import create_table, open_client
 
-ROUTES: dict[str, request.Handler] = {
+HANDLERS: dict[str, request.Handler] = {
     "getPortal": status.read,
     "getPortalGraph": graph.read,
     "getPortalDenials": denials.read,
@@ -43,7 +43,9 @@ TOKEN = "plk_test." + "s" * 43
 class Portal:
     """A link's view of one entitlement, at a time."""
 
-    def __init__(self, door: Table, owner: str, monkeypatch: pytest.MonkeyPatch, now: int) -> None:
+    def __init__(
+        self, dynamodb: DynamoDBClient, owner: str, monkeypatch: pytest.MonkeyPatch, now: int
+    ) -> None:
         monkeypatch.setattr("shared.api.app.now_ms", lambda: now)
         record: Item = {
             "hash": auth.hash_key(TOKEN),
@@ -52,8 +54,8 @@ class Portal:
             "entitlementId": owner,
             "expiresAt": now // 1000 + 60,
         }
-        door.execute(Put(credential_key("plk_test"), record))
-        self._serve = app.serve(ROUTES, app.Context({}, door))
+        dynamodb.execute(Put(credential_key("plk_test"), record))
+        self._serve = app.serve(HANDLERS, app.Context({}, dynamodb))
 
     def get(self, path: str, **query: str) -> Any:
         import json
@@ -64,8 +66,8 @@ class Portal:
 
 
 @pytest.fixture(scope="module")
-def clean(dynamodb: DynamoDBLocal) -> Clean:
-    lived = Clean(Life(dynamodb.url, 11, 180, is_deleted=False))
+def clean(engine: DynamoDBLocal) -> Clean:
+    lived = Clean(Life(engine.url, 11, 180, is_deleted=False))
     assert len({key for _, key in lived.life.denied}) > 1
     assert lived.life.requests_denied
     return lived
@@ -73,9 +75,9 @@ def clean(dynamodb: DynamoDBLocal) -> Clean:
 
 def in_zone(clean: Clean, zone: str) -> None:
     key = entitlement_key(clean.life.id)
-    item = dict(clean.door.execute(Get(key)) or {})
+    item = dict(clean.dynamodb.execute(Get(key)) or {})
     item["document"] = {**item["document"], "timeZone": zone}
-    clean.door.execute(Put(key, {n: v for n, v in item.items() if n not in ("pk", "sk")}))
+    clean.dynamodb.execute(Put(key, {n: v for n, v in item.items() if n not in ("pk", "sk")}))
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
@@ -84,7 +86,7 @@ def test_denials_by_day_and_person(
 ) -> None:
     life = clean.life
     in_zone(clean, zone)
-    told = Portal(clean.door, life.id, monkeypatch, life.end + HOUR_MS).get(
+    told = Portal(clean.dynamodb, life.id, monkeypatch, life.end + HOUR_MS).get(
         "/denials", **{"from": to_rfc3339(START // 1000 * 1000)}
     )
     days: dict[str, list[str]] = {}
@@ -110,7 +112,7 @@ def test_what_is_more_than_an_answer_takes_is_counted_all_the_same(
     """Attempts and days are complete; people are those of late, and it says so."""
     life = clean.life
     in_zone(clean, "America/New_York")
-    portal = Portal(clean.door, life.id, monkeypatch, life.end + HOUR_MS)
+    portal = Portal(clean.dynamodb, life.id, monkeypatch, life.end + HOUR_MS)
     since = {"from": to_rfc3339(START // 1000 * 1000)}
     whole = portal.get("/denials", **since)
     assert whole["isComplete"] is True
@@ -135,13 +137,13 @@ def test_the_graph_is_what_the_records_say(
     key = usage_of(meter)
     query = {"usageKey": key} if key else {}
     since = now - days * DAY_MS
-    told = Portal(clean.door, life.id, monkeypatch, now).get(
+    told = Portal(clean.dynamodb, life.id, monkeypatch, now).get(
         "/graph", **{"from": to_rfc3339(since // 1000 * 1000)}, **query
     )
     length = {1: QUARTER_MS, 10: HOUR_MS, 100: DAY_MS}[days]
     start, end = from_rfc3339_ms(told["from"]), from_rfc3339_ms(told["to"])
     assert len(told["highest"]) == (end - start) // length
-    fine = clean.door.run(queries.records(life.id, start, end, now, meter))
+    fine = clean.dynamodb.run(queries.records(life.id, start, end, now, meter))
     for number in range(len(told["highest"])):
         at = start + number * length
         usage = fine.usage(at, at + length)
@@ -162,16 +164,18 @@ def test_the_graph_is_what_the_records_say(
 
 
 def test_a_forecast_of_weeks_that_grow(
-    dynamodb: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
+    engine: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One seat more a week, ten purchased: in the tenth week all are in use."""
-    door = open_door(dynamodb.url, create_table(dynamodb.url))
+    dynamodb = open_client(engine.url, create_table(engine.url))
     begin = 2_500_070_400_000  # the first moment of a day
-    story = Story(door, begin, seatCount=10, overdraftSeatLimit={"type": "absolute", "value": 2})
+    story = Story(
+        dynamodb, begin, seatCount=10, overdraftSeatLimit={"type": "absolute", "value": 2}
+    )
     for week in range(6):
         held = story.take(f"user{week}", begin + week * 7 * DAY_MS + HOUR_MS)
         assert held
-        portal = Portal(door, story.id, monkeypatch, begin + week * 7 * DAY_MS + 6 * DAY_MS)
+        portal = Portal(dynamodb, story.id, monkeypatch, begin + week * 7 * DAY_MS + 6 * DAY_MS)
         told = portal.get("/forecast")
         if week < forecast.FEWEST_WEEKS:
             assert told["status"] == "insufficient_data" or week == forecast.FEWEST_WEEKS - 1
@@ -185,12 +189,12 @@ def test_a_forecast_of_weeks_that_grow(
     assert told["hardCap"]["date"] > told["purchased"]["date"]
     for person in range(4):
         story.take(f"more{person}", now - HOUR_MS + person)
-    told = Portal(door, story.id, monkeypatch, now).get("/forecast")
+    told = Portal(dynamodb, story.id, monkeypatch, now).get("/forecast")
     assert told["purchased"]["status"] == "met"
 
 
 def test_a_forecast_of_what_is_counted(
-    dynamodb: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
+    engine: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten a day of five hundred: after fifty days, unless the period ends before."""
     from shared.history.buckets import Quarter
@@ -198,7 +202,7 @@ def test_a_forecast_of_what_is_counted(
     from shared.history.level import Level
     from shared.usage.terms import new_counter
 
-    door = open_door(dynamodb.url, create_table(dynamodb.url))
+    dynamodb = open_client(engine.url, create_table(engine.url))
     now = 2_500_070_400_000 + 20 * DAY_MS + 5 * HOUR_MS
     limit = {
         "key": "exports",
@@ -206,10 +210,10 @@ def test_a_forecast_of_what_is_counted(
         "overdraftLimit": {"type": "none"},
         "resetSchedule": "never",
     }
-    story = Story(door, now - 60 * DAY_MS, usageLimits=[limit])
+    story = Story(dynamodb, now - 60 * DAY_MS, usageLimits=[limit])
     terms = usage_terms(story.document)["exports"]
     counter = new_counter(story.id, "exports", terms, Change("k", "r", now - 60 * DAY_MS))
-    door.execute(counter)
+    dynamodb.execute(counter)
     meter = usage_meter("exports")
     today = now - now % DAY_MS
     for number in range(10):
@@ -232,9 +236,9 @@ def test_a_forecast_of_what_is_counted(
             None,
         )
         name = quarter_name(start)
-        door.execute(Put(quarter_key(story.id, meter, name), quarter.to_item(None)))
-        door.execute(Put(rollup_key(story.id, meter, "days", name), quarter.to_item(start)))
-    door.execute(
+        dynamodb.execute(Put(quarter_key(story.id, meter, name), quarter.to_item(None)))
+        dynamodb.execute(Put(rollup_key(story.id, meter, "days", name), quarter.to_item(start)))
+    dynamodb.execute(
         Update(
             usage_key(story.id, "exports"),
             "SET #left = :left",
@@ -243,7 +247,7 @@ def test_a_forecast_of_what_is_counted(
             {":left": 400},
         )
     )
-    told = Portal(door, story.id, monkeypatch, now).get("/forecast", usageKey="exports")
+    told = Portal(dynamodb, story.id, monkeypatch, now).get("/forecast", usageKey="exports")
     assert (told["status"], told["perWeek"]) == ("ready", 70.0)
     expected = datetime.fromtimestamp((now + 40 * DAY_MS) / 1000, zone_of("Europe/Berlin"))
     assert told["purchased"]["date"] == expected.date().isoformat()

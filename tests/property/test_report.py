@@ -23,7 +23,7 @@ from tests.support.life import EXPORTS, MONTH_END, Clean, Life
 from tests.support.notifier import QUIET_MS, Notifier
 from tests.support.reports import Maker
 from tests.support.sampling import IS_SOAK
-from tests.support.tables import open_door
+from tests.support.tables import open_client
 
 ZONE = ZoneInfo("America/New_York")
 QUARTER = 900_000
@@ -256,9 +256,9 @@ LIVES = [(7, True), (0, False)]
 
 
 @pytest.fixture(scope="module", params=LIVES if IS_SOAK else LIVES[:1], ids=str)
-def clean(dynamodb: DynamoDBLocal, request: pytest.FixtureRequest) -> Clean:
+def clean(engine: DynamoDBLocal, request: pytest.FixtureRequest) -> Clean:
     seed, is_deleted = request.param
-    return Clean(Life(dynamodb.url, seed, 180, is_deleted=is_deleted))
+    return Clean(Life(engine.url, seed, 180, is_deleted=is_deleted))
 
 
 @pytest.mark.parametrize("name", PERIODS)
@@ -266,7 +266,7 @@ def test_every_figure_can_be_recounted(clean: Clean, name: str) -> None:
     start, end, previous = PERIODS[name]
     now = max(clean.life.end, end) if name != "april" else clean.life.end + 5_000_000
     period = Period(start, end, min(end, now), previous)
-    maker = Maker(clean.door)
+    maker = Maker(clean.dynamodb)
     report = maker.make(maker.ask(period, now))
     assert report["status"] == "published"
     check(maker.json(report), clean, period)
@@ -277,10 +277,10 @@ def test_records_that_come_late_make_no_difference(clean: Clean) -> None:
     life = clean.life
     chance = random.Random(3)
     late = sorted(chance.sample(range(3, len(life.records)), len(life.records) // 6))
-    door = open_door(life.url, life.copy())
-    notifier = Notifier(door)
+    dynamodb = open_client(life.url, life.copy())
+    notifier = Notifier(dynamodb)
     notifier.deliver_all([r for n, r in enumerate(life.records) if n not in late])
-    maker = Maker(door)
+    maker = Maker(dynamodb)
     period = Period(MARCH, APRIL, APRIL, FEBRUARY)
     now = max(life.end, APRIL)
     before = maker.make(maker.ask(period, now))

@@ -27,7 +27,7 @@ from shared import aws, observability, report_links, signed_tokens
 from shared.api import app
 from shared.api.auth import hash_key
 from shared.clock import from_rfc3339_ms, to_rfc3339
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     FOLLOW_UP_ENTRY,
     NOTABLE_NOW,
@@ -44,7 +44,7 @@ from shared.dynamodb.keys import (
     seat_record_key,
     usage_meter,
 )
-from shared.dynamodb.requests import Delete, Get, Put, Query, Steps, Unavailable
+from shared.dynamodb.requests import Delete, Get, Operation, Put, Query, Unavailable
 from shared.history.aggregator import History
 from shared.history.buckets import quarter_name, quarter_of
 from shared.history.changes import KeptChange
@@ -55,7 +55,7 @@ from tests.support.requests import BOOTSTRAP_KEY, event
 from tests.support.sampling import IS_SOAK, sampled
 from tests.support.seats import new_id
 from tests.support.stories import HOUR, START, Story
-from tests.support.tables import Crash, create_table, faulty_door, open_door
+from tests.support.tables import Crash, create_table, faulty_client, open_client
 
 DAY = 24 * HOUR
 QUARTER = 900_000
@@ -68,8 +68,8 @@ HOSTILE = '=HYPERLINK("http://evil.example","x")'
 
 
 @pytest.fixture
-def door(dynamodb: DynamoDBLocal) -> Table:
-    return open_door(dynamodb.url, create_table(dynamodb.url))
+def dynamodb(engine: DynamoDBLocal) -> DynamoDBClient:
+    return open_client(engine.url, create_table(engine.url))
 
 
 @pytest.fixture(autouse=True)
@@ -77,9 +77,9 @@ def _fresh_secrets() -> None:
     signed_tokens._known.clear()
 
 
-def sold(door: Table, denied: int = 1, **changes: Any) -> Story:
+def sold(dynamodb: DynamoDBClient, denied: int = 1, **changes: Any) -> Story:
     """Three seats in use of two purchased for an hour, and some people denied."""
-    story = Story(door, **{"unitPrice": PRICE, **changes})
+    story = Story(dynamodb, **{"unitPrice": PRICE, **changes})
     taken = [
         story.take(name, START + 1_000 * n) for n, name in enumerate(("alice", "bob", "carol"))
     ]
@@ -90,8 +90,8 @@ def sold(door: Table, denied: int = 1, **changes: Any) -> Story:
     return story
 
 
-def made(door: Table, **changes: Any) -> tuple[Maker, dict[str, Any]]:
-    maker = Maker(door)
+def made(dynamodb: DynamoDBClient, **changes: Any) -> tuple[Maker, dict[str, Any]]:
+    maker = Maker(dynamodb)
     report = maker.make(maker.ask(PERIOD, NOW, **changes))
     assert report["status"] == "published", report
     return maker, report
@@ -104,9 +104,9 @@ def entries(maker: Maker, report: dict[str, Any]) -> list[dict[str, Any]]:
 # --- What it says -----------------------------------------------------------------------------------
 
 
-def test_an_entitlement_s_entry(door: Table) -> None:
-    story = sold(door, denied=2)
-    maker, report = made(door)
+def test_an_entitlement_s_entry(dynamodb: DynamoDBClient) -> None:
+    story = sold(dynamodb, denied=2)
+    maker, report = made(dynamodb)
     [entry] = entries(maker, report)
     seats = entry["seats"]
     assert entry["entitlementId"] == story.id
@@ -130,35 +130,35 @@ def test_an_entitlement_s_entry(door: Table) -> None:
     }
 
 
-def test_who_has_nothing_to_report_is_not_looked_at(door: Table) -> None:
-    quiet = Story(door, seatCount=10)
+def test_who_has_nothing_to_report_is_not_looked_at(dynamodb: DynamoDBClient) -> None:
+    quiet = Story(dynamodb, seatCount=10)
     quiet.take("alice", START)
-    near = Story(door, seatCount=10)
+    near = Story(dynamodb, seatCount=10)
     for number in range(9):
         near.take(f"user{number}", START + number)
-    before = Story(door, LONG_AGO, seatCount=1)
+    before = Story(dynamodb, LONG_AGO, seatCount=1)
     before.release(before.take("alice", START - 40 * DAY), START - 39 * DAY)
-    maker, report = made(door)
+    maker, report = made(dynamodb)
     assert [entry["entitlementId"] for entry in entries(maker, report)] == [near.id]
     found = [
         owner
         for shard in range(NOTABLE_SHARDS)
-        for owner in door.run(evidence.candidates(shard, PERIOD))
+        for owner in dynamodb.run(evidence.candidates(shard, PERIOD))
     ]
     assert found == [near.id]
 
 
-def test_use_that_goes_on_without_a_change_is_reported(door: Table) -> None:
+def test_use_that_goes_on_without_a_change_is_reported(dynamodb: DynamoDBClient) -> None:
     """Nothing happened for months: the mark of what is near now leads there."""
-    story = Story(door, LONG_AGO, seatCount=1)
+    story = Story(dynamodb, LONG_AGO, seatCount=1)
     story.take("alice", START - 200 * DAY)
-    maker, report = made(door)
+    maker, report = made(dynamodb)
     [entry] = entries(maker, report)
     assert entry["entitlementId"] == story.id
     assert entry["seats"]["peakAt"] == maker.json(report)["period"]["from"]
     assert entry["seats"]["previous"]["peak"] == 1
     # And once it is over, the months in between have marks.
-    other = Story(door, LONG_AGO, seatCount=1)
+    other = Story(dynamodb, LONG_AGO, seatCount=1)
     other.release(other.take("alice", START - 200 * DAY), START + 300 * DAY)
     report = maker.make(maker.ask(PERIOD, NOW))
     assert {entry["entitlementId"] for entry in entries(maker, report)} == {story.id, other.id}
@@ -177,26 +177,26 @@ def test_use_that_goes_on_without_a_change_is_reported(door: Table) -> None:
         ({"customer": "Acme", "product": "Other"}, 0),
     ],
 )
-def test_filters(door: Table, filters: dict[str, str], found: int) -> None:
-    sold(door)
-    sold(door, customer={"name": "Acme", "externalId": "acme-7"})
-    maker, report = made(door, filters=filters)
+def test_filters(dynamodb: DynamoDBClient, filters: dict[str, str], found: int) -> None:
+    sold(dynamodb)
+    sold(dynamodb, customer={"name": "Acme", "externalId": "acme-7"})
+    maker, report = made(dynamodb, filters=filters)
     assert len(entries(maker, report)) == found
 
 
-def test_one_entitlement_only(door: Table) -> None:
-    sold(door)
-    story = sold(door)
-    maker, report = made(door, filters={"entitlementId": story.id})
+def test_one_entitlement_only(dynamodb: DynamoDBClient) -> None:
+    sold(dynamodb)
+    story = sold(dynamodb)
+    maker, report = made(dynamodb, filters={"entitlementId": story.id})
     assert [entry["entitlementId"] for entry in entries(maker, report)] == [story.id]
 
 
-def test_currencies_are_never_mixed_and_the_largest_come_first(door: Table) -> None:
-    cheap = sold(door)
-    large = sold(door, denied=5)
-    yen = sold(door, denied=9, unitPrice={"amount": "5000", "currency": "JPY", "per": "year"})
-    unpriced = sold(door, denied=7, unitPrice=None)
-    maker, report = made(door)
+def test_currencies_are_never_mixed_and_the_largest_come_first(dynamodb: DynamoDBClient) -> None:
+    cheap = sold(dynamodb)
+    large = sold(dynamodb, denied=5)
+    yen = sold(dynamodb, denied=9, unitPrice={"amount": "5000", "currency": "JPY", "per": "year"})
+    unpriced = sold(dynamodb, denied=7, unitPrice=None)
+    maker, report = made(dynamodb)
     told = entries(maker, report)
     assert [entry["entitlementId"] for entry in told] == [large.id, cheap.id, yen.id, unpriced.id]
     assert report["summary"]["monthlyValue"] == [
@@ -207,53 +207,53 @@ def test_currencies_are_never_mixed_and_the_largest_come_first(door: Table) -> N
     assert [each["entitlementId"] for each in largest] == [large.id, cheap.id, yen.id]
 
 
-def test_what_was_deleted_is_evidence_and_no_opportunity(door: Table) -> None:
-    story = sold(door)
+def test_what_was_deleted_is_evidence_and_no_opportunity(dynamodb: DynamoDBClient) -> None:
+    story = sold(dynamodb)
     key = entitlement_key(story.id)
-    item = {k: v for k, v in door.execute(Get(key)).items() if k not in ("pk", "sk")}
-    door.execute(Put(key, {**item, "status": "deleted"}))
-    maker, report = made(door)
+    item = {k: v for k, v in dynamodb.execute(Get(key)).items() if k not in ("pk", "sk")}
+    dynamodb.execute(Put(key, {**item, "status": "deleted"}))
+    maker, report = made(dynamodb)
     [entry] = entries(maker, report)
     assert (entry["status"], entry["monthlyValue"]) == ("deleted", None)
     assert entry["seats"]["suggested"]["additional"] == 2
     assert report["summary"]["monthlyValue"] == []
 
 
-def test_a_report_of_nothing(door: Table) -> None:
-    maker, report = made(door)
+def test_a_report_of_nothing(dynamodb: DynamoDBClient) -> None:
+    maker, report = made(dynamodb)
     assert entries(maker, report) == []
     assert report["summary"]["entitlements"] == 0
     assert "No entitlement was in overdraft" in maker.file(report, "html").decode()
     assert len(maker.file(report, "csv").decode("utf-8-sig").splitlines()) == 1
 
 
-def test_marks_of_what_is_near_follow_use_whoever_writes_them(door: Table) -> None:
+def test_marks_of_what_is_near_follow_use_whoever_writes_them(dynamodb: DynamoDBClient) -> None:
     """Two processes of notify take turns; then a month passes without any change."""
     processes = [Marks(), Marks()]
-    story = Story(door, LONG_AGO, seatCount=1)
+    story = Story(dynamodb, LONG_AGO, seatCount=1)
     key = notable_key(story.id, NOTABLE_NOW)
     at = START - 200 * DAY
     for turn in range(3):
         story.marks = processes[0]
         held = story.take("alice", at + turn * DAY)
-        assert door.execute(Get(key)), turn
+        assert dynamodb.execute(Get(key)), turn
         if turn < 2:
             story.marks = processes[1]
             story.release(held, at + turn * DAY + HOUR)
-            assert not door.execute(Get(key)), turn
-    maker, report = made(door)
+            assert not dynamodb.execute(Get(key)), turn
+    maker, report = made(dynamodb)
     assert [entry["entitlementId"] for entry in entries(maker, report)] == [story.id]
 
 
-def test_what_ends_while_the_report_is_planned_is_found(door: Table) -> None:
-    story = Story(door, LONG_AGO, seatCount=1)
+def test_what_ends_while_the_report_is_planned_is_found(dynamodb: DynamoDBClient) -> None:
+    story = Story(dynamodb, LONG_AGO, seatCount=1)
     held = story.take("alice", START - 200 * DAY)
     steps = evidence.candidates(notable_shard(story.id), PERIOD)
     query = next(steps)
     found: dict[str, set[str]] = {}
     try:
         while True:
-            query = steps.send(door.execute(query))
+            query = steps.send(dynamodb.execute(query))
             if held:  # between two of its reads
                 story.release(held, PERIOD.end + DAY)
                 held = ""
@@ -262,23 +262,23 @@ def test_what_ends_while_the_report_is_planned_is_found(door: Table) -> None:
     assert found == {story.id: {SEATS}}
 
 
-def test_who_was_denied_and_then_served_is_counted_once(door: Table) -> None:
-    story = Story(door, seatCount=2, overdraftSeatLimit={"type": "none"}, unitPrice=PRICE)
+def test_who_was_denied_and_then_served_is_counted_once(dynamodb: DynamoDBClient) -> None:
+    story = Story(dynamodb, seatCount=2, overdraftSeatLimit={"type": "none"}, unitPrice=PRICE)
     for number in range(5):
         story.take(f"user{number}", START + number)
     story.change(START + 10, seatCount=4)
     for number in range(2, 5):
         story.take(f"user{number}", START + 20 + number)
-    maker, report = made(door)
+    maker, report = made(dynamodb)
     [entry] = entries(maker, report)
     assert entry["seats"]["suggested"]["demand"] == 5, "2 and 3 at first, then 4 and 1"
     assert entry["seats"]["deniedSeats"] == 3
 
 
-def test_limits_at_the_beginning_and_after_each_change(door: Table) -> None:
-    story = sold(door)
+def test_limits_at_the_beginning_and_after_each_change(dynamodb: DynamoDBClient) -> None:
+    story = sold(dynamodb)
     story.change(START + 2 * HOUR, seatCount=7)
-    maker, report = made(door)
+    maker, report = made(dynamodb)
     content = maker.file(report, "csv").decode("utf-8-sig")
     [row] = csv.DictReader(io.StringIO(content, newline=""))
     began, changed = row["limits"].split("; ")
@@ -289,23 +289,23 @@ def test_limits_at_the_beginning_and_after_each_change(door: Table) -> None:
     assert "seats, 7 purchased, 8 at most" in page
 
 
-def test_a_period_before_the_evidence_is_not_compared_with(door: Table) -> None:
-    maker = Maker(door)
-    old = Story(door, LONG_AGO, seatCount=1)
+def test_a_period_before_the_evidence_is_not_compared_with(dynamodb: DynamoDBClient) -> None:
+    maker = Maker(dynamodb)
+    old = Story(dynamodb, LONG_AGO, seatCount=1)
     old.take("alice", START - 200 * DAY)
     for later, is_told in ((400 * DAY, True), (400 * DAY + QUARTER, False)):
         [entry] = entries(maker, maker.make(maker.ask(PERIOD, PERIOD.previous + later)))
         assert (entry["seats"]["previous"] is not None) is is_told
 
 
-def test_what_was_held_is_known_as_long_as_it_is_evidence(door: Table) -> None:
+def test_what_was_held_is_known_as_long_as_it_is_evidence(dynamodb: DynamoDBClient) -> None:
     """Nothing changed for 500 days: the level goes 400 days after the change, not at once."""
-    story = Story(door, LONG_AGO, seatCount=1)
+    story = Story(dynamodb, LONG_AGO, seatCount=1)
     held = story.take("alice", LONG_AGO + HOUR)
     changed = LONG_AGO + 500 * DAY
     story.release(held, changed)
     pk = quarter_key(story.id, SEATS, "").pk
-    *_, before, latest = door.execute(Query("pk = :pk", {":pk": pk})).items
+    *_, before, latest = dynamodb.execute(Query("pk = :pk", {":pk": pk})).items
     assert "ttl" not in latest
     assert before["ttl"] == quarter_of(changed) // 1000 + 400 * 86_400
 
@@ -332,9 +332,9 @@ def test_what_was_held_is_known_as_long_as_it_is_evidence(door: Table) -> None:
         'x;"" -1',
     ],
 )
-def test_csv_cannot_become_a_formula(door: Table, name: str) -> None:
-    sold(door, customer={"name": name, "externalId": None})
-    maker, report = made(door)
+def test_csv_cannot_become_a_formula(dynamodb: DynamoDBClient, name: str) -> None:
+    sold(dynamodb, customer={"name": name, "externalId": None})
+    maker, report = made(dynamodb)
     content = maker.file(report, "csv").decode("utf-8-sig")
     [row] = csv.DictReader(io.StringIO(content, newline=""))
     told = row["customer"]
@@ -362,10 +362,10 @@ class Links(HTMLParser):
         self.found += [f"{tag}.{name}" for name, _ in attrs if name in ("src", "href", "action")]
 
 
-def test_the_page_loads_nothing_and_shows_names_as_text(door: Table) -> None:
+def test_the_page_loads_nothing_and_shows_names_as_text(dynamodb: DynamoDBClient) -> None:
     name = "<script>alert(1)</script>"
-    sold(door, customer={"name": name, "externalId": None}, product='"><img src=x>')
-    maker, report = made(door)
+    sold(dynamodb, customer={"name": name, "externalId": None}, product='"><img src=x>')
+    maker, report = made(dynamodb)
     page = maker.file(report, "html").decode()
     assert "<script" not in page
     assert "<img" not in page
@@ -380,9 +380,9 @@ def test_the_page_loads_nothing_and_shows_names_as_text(door: Table) -> None:
         assert str(escape(column.title)) in page
 
 
-def test_json_says_what_it_is(door: Table) -> None:
-    sold(door)
-    maker, report = made(door, formats=["json"])
+def test_json_says_what_it_is(dynamodb: DynamoDBClient) -> None:
+    sold(dynamodb)
+    maker, report = made(dynamodb, formats=["json"])
     told = maker.json(report)
     assert told["version"] == 1
     assert told["changes"] is None
@@ -395,25 +395,25 @@ def test_json_says_what_it_is(door: Table) -> None:
     assert set(maker.store.files) == {f"{folder}report.json", f"{folder}rows.jsonl"}
 
 
-def test_old_files_may_be_cleared_away(door: Table) -> None:
-    sold(door)
-    maker, _ = made(door)
+def test_old_files_may_be_cleared_away(dynamodb: DynamoDBClient) -> None:
+    sold(dynamodb)
+    maker, _ = made(dynamodb)
     maker.store.files.clear()
     report = maker.make(maker.ask(PERIOD, NOW))
     assert (report["status"], report["version"]) == ("published", 2)
     assert maker.json(report)["changes"] is None
 
 
-def test_no_person_is_named(door: Table) -> None:
-    sold(door)
-    maker, _ = made(door)
+def test_no_person_is_named(dynamodb: DynamoDBClient) -> None:
+    sold(dynamodb)
+    maker, _ = made(dynamodb)
     for name, content in maker.store.files.items():
         if not name.endswith("xlsx"):
             assert not re.search("alice|bob|carol|denied0", content.decode().lower()), name
 
 
-def test_signs_of_abuse(door: Table) -> None:
-    story = Story(door, seatCount=2)
+def test_signs_of_abuse(dynamodb: DynamoDBClient) -> None:
+    story = Story(dynamodb, seatCount=2)
     at = START
     for number in range(24):  # a seat that goes from hand to hand
         at += 60_000
@@ -422,7 +422,7 @@ def test_signs_of_abuse(door: Table) -> None:
         story.take(name, at)
     for number in range(25):  # a client that tries without end
         story.take("loop", at + number)
-    maker, report = made(door)
+    maker, report = made(dynamodb)
     [entry] = entries(maker, report)
     told = {sign["sign"]: sign for sign in entry["signs"]}
     assert told["many-people"] == {"sign": "many-people", "activatedSeats": 27, "purchased": 2}
@@ -433,11 +433,13 @@ def test_signs_of_abuse(door: Table) -> None:
     assert entry["seats"]["suggested"]["demand"] == 4
 
 
-def test_one_seat_from_many_devices(door: Table) -> None:
-    story = sold(door, denied=0)
+def test_one_seat_from_many_devices(dynamodb: DynamoDBClient) -> None:
+    story = sold(dynamodb, denied=0)
     [record] = [
         item
-        for item in door.execute(Query("pk = :pk", {":pk": seat_record_key(story.id, "").pk})).items
+        for item in dynamodb.execute(
+            Query("pk = :pk", {":pk": seat_record_key(story.id, "").pk})
+        ).items
         if item["seatId"] == "bob"
     ]
     devices = [{"device": f"d{n}", "from": START + n, "to": START + n} for n in range(6)]
@@ -445,8 +447,8 @@ def test_one_seat_from_many_devices(door: Table) -> None:
     changed = {k: v for k, v in record.items() if k not in ("pk", "sk")} | {
         "devices": devices + old
     }
-    door.execute(Put(seat_record_key(story.id, record["seatKey"]), changed))
-    maker, report = made(door)
+    dynamodb.execute(Put(seat_record_key(story.id, record["seatKey"]), changed))
+    maker, report = made(dynamodb)
     [sign] = entries(maker, report)[0]["signs"]
     assert sign == {
         "sign": "many-devices",
@@ -458,13 +460,13 @@ def test_one_seat_from_many_devices(door: Table) -> None:
 # --- Whatever fails -----------------------------------------------------------------------------------
 
 
-def test_a_report_is_made_whatever_fails(door: Table, dynamodb: DynamoDBLocal) -> None:
+def test_a_report_is_made_whatever_fails(dynamodb: DynamoDBClient, engine: DynamoDBLocal) -> None:
     """A crash at every call of the table: the jobs that come again make the same report."""
     for number in range(3):
-        sold(door, denied=number)
-    _, wanted = made(door)
+        sold(dynamodb, denied=number)
+    _, wanted = made(dynamodb)
     store: dict[str, bytes] = {}
-    counting = faulty_door(dynamodb.url, door.name)
+    counting = faulty_client(engine.url, dynamodb.name)
     maker = Maker(counting)
     maker.store.files = store
     maker.make(maker.ask(PERIOD._replace(end=PERIOD.end + DAY), NOW))
@@ -473,18 +475,18 @@ def test_a_report_is_made_whatever_fails(door: Table, dynamodb: DynamoDBLocal) -
     for number, kind in enumerate(("before", "after")):
         first = 1 if IS_SOAK else 1 + 2 * number
         for point in sampled(range(first, calls), 10):
-            check_crash(door, dynamodb.url, point, kind, wanted, store)
+            check_crash(dynamodb, engine.url, point, kind, wanted, store)
 
 
 def check_crash(
-    door: Table,
+    dynamodb: DynamoDBClient,
     url: str,
     point: int,
     kind: str,
     wanted: dict[str, Any],
     store: dict[str, bytes],
 ) -> None:
-    faulty = faulty_door(url, door.name)
+    faulty = faulty_client(url, dynamodb.name)
     maker = Maker(faulty)
     maker.store.files = store
     maker._count = point * 2 + (kind == "after") + 100
@@ -501,20 +503,22 @@ def check_crash(
         unfinished = unfinished[1:] + list(maker.jobs)
         if not unfinished:
             break
-    report = door.execute(Get(report_key(item["reportId"])))
+    report = dynamodb.execute(Get(report_key(item["reportId"])))
     assert report["status"] == "published", (point, kind)
     assert report["summary"] == wanted["summary"]
     mine = [name for name in store if report["reportId"] in name]
     names = {name.removeprefix(report["folder"]) for name in mine}
     assert names == {"report.html", "report.xlsx", "report.csv", "report.json", "rows.jsonl"}
-    newest = door.execute(Get(report_series_key(report["series"])))
+    newest = dynamodb.execute(Get(report_series_key(report["series"])))
     assert newest["latest"] == report["reportId"]
 
 
-def test_a_large_report_is_made_in_parts(door: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_report_is_made_in_parts(
+    dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pipeline, "PART", 2)
-    stories = [sold(door, denied=number) for number in range(5)]
-    maker = Maker(door)
+    stories = [sold(dynamodb, denied=number) for number in range(5)]
+    maker = Maker(dynamodb)
     item = maker.ask(PERIOD, NOW)
     maker.work.do({"reportId": item["reportId"], "step": "plan"})
     parts = list(maker.jobs)
@@ -539,21 +543,21 @@ def test_a_large_report_is_made_in_parts(door: Table, monkeypatch: pytest.Monkey
     assert maker.read(item["reportId"]) == report
 
 
-def test_two_reports_of_a_period_at_once_are_two_versions(door: Table) -> None:
-    sold(door)
-    maker = Maker(door)
+def test_two_reports_of_a_period_at_once_are_two_versions(dynamodb: DynamoDBClient) -> None:
+    sold(dynamodb)
+    maker = Maker(dynamodb)
     first, second = maker.ask(PERIOD, NOW), maker.ask(PERIOD, NOW + 1)
-    read, seen = maker.door.execute, list[bool]()
+    read, seen = maker.dynamodb.execute, list[bool]()
 
     def execute(request: Any) -> Any:
         reply = read(request)
         if request == Get(report_series_key(first["series"])) and not seen:
             seen.append(True)
-            maker.door.execute = read  # type: ignore[method-assign]
+            maker.dynamodb.execute = read  # type: ignore[method-assign]
             maker.make(second)
         return reply
 
-    maker.door.execute = execute  # type: ignore[method-assign]
+    maker.dynamodb.execute = execute  # type: ignore[method-assign]
     maker.make(first)
     versions = {maker.read(each["reportId"])["version"] for each in (first, second)}
     assert versions == {1, 2}
@@ -562,11 +566,11 @@ def test_two_reports_of_a_period_at_once_are_two_versions(door: Table) -> None:
 
 @pytest.mark.parametrize("point", ["_candidates", "_write"])
 def test_two_makers_of_one_report_make_one(
-    door: Table, monkeypatch: pytest.MonkeyPatch, point: str
+    dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
     """One comes while another is at it, and knows more: the files are those that the item tells."""
-    sold(door)
-    maker = Maker(door)
+    sold(dynamodb)
+    maker = Maker(dynamodb)
     item = maker.ask(PERIOD, NOW)
     plan = {"reportId": item["reportId"], "step": "plan"}
     done = getattr(maker.work, point)
@@ -577,7 +581,7 @@ def test_two_makers_of_one_report_make_one(
         monkeypatch.undo()
         if point == "_write":  # meanwhile another report of the period, so that versions differ
             maker.make(maker.ask(PERIOD, NOW + 1))
-        sold(door, denied=3)
+        sold(dynamodb, denied=3)
         maker.work.do(plan)
         return found
 
@@ -592,18 +596,18 @@ def test_two_makers_of_one_report_make_one(
     assert len([name for name in maker.store.files if item["reportId"] in name]) == 5
 
 
-class Room:
-    """The room of report, with this door and files in memory."""
+class Reports:
+    """The room of report, with this client and files in memory."""
 
-    def __init__(self, door: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.maker = Maker(door, Mailing("s@x.example", ("a@x.example", "b@x.example")))
+    def __init__(self, dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.maker = Maker(dynamodb, Mailing("s@x.example", ("a@x.example", "b@x.example")))
         self.hidden: list[dict[str, Any]] = []
         self.mails: list[dict[str, Any]] = []
         self.refused: list[str] = []
         self.queued: list[dict[str, Any]] = []
-        context = app.Context({"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY)}, door)
+        context = app.Context({"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY)}, dynamodb)
         monkeypatch.setattr(handler, "_context", context)
-        routes = {**handler.ROUTES, "openReportFile": report_files.open_file}
+        routes = {**handler.HANDLERS, "openReportFile": report_files.open_file}
         self.serve = app.serve(routes, context)
         monkeypatch.setattr(handler, "_work", self.maker.work)
         monkeypatch.setattr(handler, "_store", self.maker.store)
@@ -653,207 +657,209 @@ class Room:
 
 
 @pytest.fixture
-def room(door: Table, monkeypatch: pytest.MonkeyPatch) -> Room:
-    return Room(door, monkeypatch)
+def reports(dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> Reports:
+    return Reports(dynamodb, monkeypatch)
 
 
 def test_a_report_that_fails_is_tried_again_and_says_so(
-    door: Table, room: Room, monkeypatch: pytest.MonkeyPatch
+    dynamodb: DynamoDBClient, reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sold(door)
-    report_id = room.maker.ask(PERIOD, NOW)["reportId"]
-    put = room.maker.store.put
-    monkeypatch.setattr(room.maker.store, "put", lambda *_: (_ for _ in ()).throw(Unavailable("x")))
-    assert not room.work(report_id)
-    assert [each["VisibilityTimeout"] for each in room.hidden] == [handler.WAITS[0]]
-    _, told, _ = room.call("GET /v1/reports/{reportId}", {"reportId": report_id})
+    sold(dynamodb)
+    report_id = reports.maker.ask(PERIOD, NOW)["reportId"]
+    put = reports.maker.store.put
+    monkeypatch.setattr(
+        reports.maker.store, "put", lambda *_: (_ for _ in ()).throw(Unavailable("x"))
+    )
+    assert not reports.work(report_id)
+    assert [each["VisibilityTimeout"] for each in reports.hidden] == [handler.WAITS[0]]
+    _, told, _ = reports.call("GET /v1/reports/{reportId}", {"reportId": report_id})
     assert (told["status"], told["failedAttempts"]) == ("queued", 1)
     assert told["failure"] == "plan: the table did not answer"
-    monkeypatch.setattr(room.maker.store, "put", put)
-    assert room.work(report_id)
-    _, told, _ = room.call("GET /v1/reports/{reportId}", {"reportId": report_id})
+    monkeypatch.setattr(reports.maker.store, "put", put)
+    assert reports.work(report_id)
+    _, told, _ = reports.call("GET /v1/reports/{reportId}", {"reportId": report_id})
     assert (told["status"], told["failure"]) == ("published", None)
 
 
 def test_who_was_slower_says_nothing_of_a_published_report(
-    door: Table, room: Room, monkeypatch: pytest.MonkeyPatch
+    dynamodb: DynamoDBClient, reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A part that is told twice at once: the one is published while the other looks for its files."""
-    sold(door)
-    report_id = room.maker.ask(PERIOD, NOW)["reportId"]
+    sold(dynamodb)
+    report_id = reports.maker.ask(PERIOD, NOW)["reportId"]
     with monkeypatch.context() as patched:
         begun: list[Any] = []
 
         def published_meanwhile(*_: Any) -> Any:
             if not begun:
                 begun.append(True)
-                room.maker.work.do({"reportId": report_id, "step": "plan"})
+                reports.maker.work.do({"reportId": report_id, "step": "plan"})
             raise KeyError("gone")
 
         done = evidence.entries
         patched.setattr(
             evidence, "entries", lambda *a: published_meanwhile() if not begun else done(*a)
         )
-        assert not room.work(report_id)
-    report = room.maker.read(report_id)
+        assert not reports.work(report_id)
+    report = reports.maker.read(report_id)
     assert (report["status"], report.get("failure")) == ("published", None)
 
 
-def test_a_part_that_is_done_is_no_attempt(door: Table, room: Room) -> None:
-    sold(door)
-    report = room.maker.make(room.maker.ask(PERIOD, NOW))
+def test_a_part_that_is_done_is_no_attempt(dynamodb: DynamoDBClient, reports: Reports) -> None:
+    sold(dynamodb)
+    report = reports.maker.make(reports.maker.ask(PERIOD, NOW))
     part = {"reportId": report["reportId"], "step": "part", "number": 0}
     for _ in range(handler.ATTEMPTS + 1):
-        assert room.maker.work.begin(part, NOW // 1000) == 1
+        assert reports.maker.work.begin(part, NOW // 1000) == 1
 
 
 def test_a_report_that_cannot_be_made_leaves_nothing(
-    door: Table, room: Room, monkeypatch: pytest.MonkeyPatch
+    dynamodb: DynamoDBClient, reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sold(door)
-    report_id = room.maker.ask(PERIOD, NOW)["reportId"]
+    sold(dynamodb)
+    report_id = reports.maker.ask(PERIOD, NOW)["reportId"]
     monkeypatch.setattr(pipeline, "_largest", lambda *_: 1 / 0)  # after the parts were written
     for _ in range(handler.ATTEMPTS):
-        assert not room.work(report_id)
-    assert room.maker.store.files, "the parts wait for the next attempt"
+        assert not reports.work(report_id)
+    assert reports.maker.store.files, "the parts wait for the next attempt"
     with monkeypatch.context() as patched:  # even to delete may fail: the job comes again
-        patched.setattr(room.maker.store, "delete", lambda *_: 1 / 0)
-        assert not room.work(report_id)
-    assert room.maker.read(report_id)["status"] == "failed"
-    assert room.work(report_id)
-    report = room.maker.read(report_id)
+        patched.setattr(reports.maker.store, "delete", lambda *_: 1 / 0)
+        assert not reports.work(report_id)
+    assert reports.maker.read(report_id)["status"] == "failed"
+    assert reports.work(report_id)
+    report = reports.maker.read(report_id)
     assert (report["status"], report["failure"]) == ("failed", "publish: ZeroDivisionError")
     assert report["failedAttempts"] == handler.ATTEMPTS
-    assert room.maker.store.files == {}
-    room.maker.store.files[f"parts/{report_id}/late"] = b""
-    assert room.work(report_id, "publish"), "a job that comes late clears up"
-    assert room.maker.store.files == {}
+    assert reports.maker.store.files == {}
+    reports.maker.store.files[f"parts/{report_id}/late"] = b""
+    assert reports.work(report_id, "publish"), "a job that comes late clears up"
+    assert reports.maker.store.files == {}
 
 
 def test_a_report_that_was_given_up_stays_so(
-    door: Table, room: Room, monkeypatch: pytest.MonkeyPatch
+    dynamodb: DynamoDBClient, reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A slow attempt goes on while the last one gives the report up: at the end nothing is there."""
-    sold(door)
+    sold(dynamodb)
     for of, point in (
-        (room.maker.work, "_candidates"),
+        (reports.maker.work, "_candidates"),
         (evidence, "entries"),
-        (room.maker.work, "_write"),
+        (reports.maker.work, "_write"),
     ):
-        report_id = room.maker.ask(PERIOD, NOW)["reportId"]
+        report_id = reports.maker.ask(PERIOD, NOW)["reportId"]
         done = getattr(of, point)
 
         def slow(*given: Any, done: Any = done, report_id: str = report_id) -> Any:
             found = done(*given)
-            room.maker.work.give_up(report_id)
+            reports.maker.work.give_up(report_id)
             return found
 
         with monkeypatch.context() as patched:
             patched.setattr(of, point, slow)
-            assert room.work(report_id), point
-        report = room.maker.read(report_id)
+            assert reports.work(report_id), point
+        report = reports.maker.read(report_id)
         assert report["status"] == "failed"
         assert "version" not in report
-        assert room.maker.store.files == {}, point
+        assert reports.maker.store.files == {}, point
 
 
-def test_mail_needs_somebody_to_send_it_to(room: Room) -> None:
-    status, told, _ = room.call("POST /v1/reports", body={"sendEmail": True})
+def test_mail_needs_somebody_to_send_it_to(reports: Reports) -> None:
+    status, told, _ = reports.call("POST /v1/reports", body={"sendEmail": True})
     assert (status, told["errors"][0]["pointer"]) == (400, "/sendEmail")
 
 
-def test_a_crash_without_a_word_is_told_as_well(door: Table, room: Room) -> None:
+def test_a_crash_without_a_word_is_told_as_well(dynamodb: DynamoDBClient, reports: Reports) -> None:
     """The process was killed each time: nothing was noted but that the job came again."""
-    report_id = room.maker.ask(PERIOD, NOW)["reportId"]
+    report_id = reports.maker.ask(PERIOD, NOW)["reportId"]
     for _ in range(handler.ATTEMPTS):
-        room.maker.work.begin({"reportId": report_id, "step": "plan"}, NOW // 1000)
-    assert room.work(report_id)
-    assert room.maker.read(report_id)["failure"] == "it took too long, or too much memory"
+        reports.maker.work.begin({"reportId": report_id, "step": "plan"}, NOW // 1000)
+    assert reports.work(report_id)
+    assert reports.maker.read(report_id)["failure"] == "it took too long, or too much memory"
 
 
 # --- Mail, links, schedule ----------------------------------------------------------------------------
 
 
-def test_mail_goes_once_to_each(door: Table, room: Room) -> None:
-    sold(door)
-    report_id = room.maker.ask(PERIOD, NOW, sends_email=True)["reportId"]
-    assert room.work(report_id)
-    assert room.work(report_id)
-    assert room.work(report_id, "publish")
-    to = [mail["Destination"]["ToAddresses"] for mail in room.mails]
+def test_mail_goes_once_to_each(dynamodb: DynamoDBClient, reports: Reports) -> None:
+    sold(dynamodb)
+    report_id = reports.maker.ask(PERIOD, NOW, sends_email=True)["reportId"]
+    assert reports.work(report_id)
+    assert reports.work(report_id)
+    assert reports.work(report_id, "publish")
+    to = [mail["Destination"]["ToAddresses"] for mail in reports.mails]
     assert to == [["a@x.example"], ["b@x.example"]]
-    simple = room.mails[0]["Content"]["Simple"]
+    simple = reports.mails[0]["Content"]["Simple"]
     assert "1 entitlement, 60.00 USD a month" in simple["Subject"]["Data"]
     text, page = simple["Body"]["Text"]["Data"], simple["Body"]["Html"]["Data"]
     [url] = re.findall(r"XLSX: https://api.example(/v1/report-files/\S+)", text)
     assert f'href="https://api.example{url}"' in page
     token = url.rpartition("/")[2]
-    status, _, headers = room.call("GET /v1/report-files/{token}", {"token": token}, key=None)
+    status, _, headers = reports.call("GET /v1/report-files/{token}", {"token": token}, key=None)
     assert status == 302
     assert (
         headers["location"]
-        == f"https://s3.example/{room.maker.read(report_id)['folder']}report.xlsx?for=300"
+        == f"https://s3.example/{reports.maker.read(report_id)['folder']}report.xlsx?for=300"
     )
 
 
 def test_an_address_that_is_refused_keeps_nobody_from_the_mail(
-    door: Table, room: Room, monkeypatch: pytest.MonkeyPatch
+    dynamodb: DynamoDBClient, reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "PART", 1)  # two parts: what is told comes after the last of them
     for _ in range(2):
-        sold(door)
-    report_id = room.maker.ask(PERIOD, NOW, sends_email=True)["reportId"]
-    assert room.work(report_id)
-    first, last = list(room.maker.jobs)
-    room.maker.work.do(first)
-    room.refused = ["a@x.example"]
+        sold(dynamodb)
+    report_id = reports.maker.ask(PERIOD, NOW, sends_email=True)["reportId"]
+    assert reports.work(report_id)
+    first, last = list(reports.maker.jobs)
+    reports.maker.work.do(first)
+    reports.refused = ["a@x.example"]
     with pytest.raises(pipeline.StepFailed):
-        room.maker.work.do(last)
-    told = room.call("GET /v1/reports/{reportId}", {"reportId": report_id})[1]
+        reports.maker.work.do(last)
+    told = reports.call("GET /v1/reports/{reportId}", {"reportId": report_id})[1]
     assert (told["status"], told["emailedTo"]) == ("published", ["b@x.example"])
     for _ in range(2):
-        assert not room.work(report_id, "publish")
-    told = room.call("GET /v1/reports/{reportId}", {"reportId": report_id})[1]
+        assert not reports.work(report_id, "publish")
+    told = reports.call("GET /v1/reports/{reportId}", {"reportId": report_id})[1]
     assert told["failure"] == "publish: MailFailed"
-    room.refused = []
-    room.maker.work.do(last)
-    told = room.call("GET /v1/reports/{reportId}", {"reportId": report_id})[1]
+    reports.refused = []
+    reports.maker.work.do(last)
+    told = reports.call("GET /v1/reports/{reportId}", {"reportId": report_id})[1]
     assert (told["failure"], told["emailedTo"]) == (None, ["a@x.example", "b@x.example"])
-    to = [mail["Destination"]["ToAddresses"][0] for mail in room.mails]
+    to = [mail["Destination"]["ToAddresses"][0] for mail in reports.mails]
     assert to == ["b@x.example", "a@x.example"]
 
 
 def test_mail_that_is_given_up_leaves_the_report(
-    door: Table, room: Room, monkeypatch: pytest.MonkeyPatch
+    dynamodb: DynamoDBClient, reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[str] = []
     monkeypatch.setattr(observability, "count", counted.append)
-    sold(door)
-    report_id = room.maker.ask(PERIOD, NOW, sends_email=True)["reportId"]
-    room.refused = ["b@x.example"]
+    sold(dynamodb)
+    report_id = reports.maker.ask(PERIOD, NOW, sends_email=True)["reportId"]
+    reports.refused = ["b@x.example"]
     for _ in range(handler.ATTEMPTS):
-        assert not room.work(report_id)
-    assert room.work(report_id)
+        assert not reports.work(report_id)
+    assert reports.work(report_id)
     assert counted == [*["MailFailed"] * handler.ATTEMPTS, "MailGivenUp"]
-    report = room.maker.read(report_id)
+    report = reports.maker.read(report_id)
     assert (report["status"], report["failure"]) == ("published", "publish: MailFailed")
-    assert len(room.maker.store.files) == 5
+    assert len(reports.maker.store.files) == 5
 
 
-def test_mail_is_for_who_asked_for_it(door: Table, room: Room) -> None:
-    sold(door)
-    assert room.work(room.maker.ask(PERIOD, NOW)["reportId"])
-    assert room.mails == []
+def test_mail_is_for_who_asked_for_it(dynamodb: DynamoDBClient, reports: Reports) -> None:
+    sold(dynamodb)
+    assert reports.work(reports.maker.ask(PERIOD, NOW)["reportId"])
+    assert reports.mails == []
 
 
-def test_links_expire_and_cannot_be_made_up(door: Table, room: Room) -> None:
-    sold(door)
-    report = room.maker.make(room.maker.ask(PERIOD, NOW))
-    secret = door.run(signed_tokens.own_secret(report_links.SECRET))
+def test_links_expire_and_cannot_be_made_up(dynamodb: DynamoDBClient, reports: Reports) -> None:
+    sold(dynamodb)
+    report = reports.maker.make(reports.maker.ask(PERIOD, NOW))
+    secret = dynamodb.run(signed_tokens.own_secret(report_links.SECRET))
     now = from_rfc3339_ms("2026-11-24T00:00:00Z") // 1000
     good = signed_tokens.seal(secret, [report["reportId"], "csv", now], report_links.CONTEXT)
-    assert door.run(report_links.read(good, now - 1)) == (report["reportId"], "csv")
-    assert door.run(report_links.read(good, now)) is None
+    assert dynamodb.run(report_links.read(good, now - 1)) == (report["reportId"], "csv")
+    assert dynamodb.run(report_links.read(good, now)) is None
     later = 99_999_999_999
     for token in (
         signed_tokens.seal("other", [report["reportId"], "csv", later], report_links.CONTEXT),
@@ -864,33 +870,35 @@ def test_links_expire_and_cannot_be_made_up(door: Table, room: Room) -> None:
         good[:-1] + "A",
         "x" * 40,
     ):
-        status, told, _ = room.call("GET /v1/report-files/{token}", {"token": token}, key=None)
+        status, told, _ = reports.call("GET /v1/report-files/{token}", {"token": token}, key=None)
         assert (status, told["type"].rpartition("/")[2]) == (404, "not-found"), token
 
 
-def test_the_month_s_report_is_asked_for_once(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_month_s_report_is_asked_for_once(
+    reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in range(3):
-        room.scheduled("2026-11-01T06:00:00Z")
-    [report] = room.call("GET /v1/reports")[1]["items"]
+        reports.scheduled("2026-11-01T06:00:00Z")
+    [report] = reports.call("GET /v1/reports")[1]["items"]
     assert report["period"]["month"] == "2026-10"
     assert report["requestedBy"] == "schedule"
     assert report["sendEmail"] is True
     # Without a time that can be read, now counts.
     monkeypatch.setattr(handler, "now_ms", lambda: from_rfc3339_ms("2026-12-01T06:00:00Z"))
-    room.scheduled("<aws.scheduler.scheduled-time>")
-    months = {report["period"]["month"] for report in room.call("GET /v1/reports")[1]["items"]}
+    reports.scheduled("<aws.scheduler.scheduled-time>")
+    months = {report["period"]["month"] for report in reports.call("GET /v1/reports")[1]["items"]}
     assert months == {"2026-10", "2026-11"}
 
 
-def test_asking_for_a_report(room: Room) -> None:
+def test_asking_for_a_report(reports: Reports) -> None:
     headers = {"idempotency-key": "once"}
-    answers = [room.call("POST /v1/reports", body={}, headers=headers) for _ in range(2)]
+    answers = [reports.call("POST /v1/reports", body={}, headers=headers) for _ in range(2)]
     assert [status for status, *_ in answers] == [202, 202]
     assert answers[0][1] == answers[1][1]
     assert answers[1][2]["location"] == f"/v1/reports/{answers[0][1]['reportId']}"
-    status, told, _ = room.call("POST /v1/reports", body={"period": "1999-01"})
+    status, told, _ = reports.call("POST /v1/reports", body={"period": "1999-01"})
     assert (status, told["errors"][0]["pointer"]) == (400, "/period")
-    status, _, _ = room.call("GET /v1/reports/{reportId}", {"reportId": "rep_none"})
+    status, _, _ = reports.call("GET /v1/reports/{reportId}", {"reportId": "rep_none"})
     assert status == 404
 
 
@@ -944,10 +952,12 @@ def cells(sheet: ElementTree.Element) -> list[list[tuple[str | None, str | None,
     return rows
 
 
-def test_the_workbook_in_libreoffice(door: Table, tmp_path: Path) -> None:
-    sold(door, denied=2, customer={"name": HOSTILE, "externalId": "=1+1"})
-    sold(door, denied=0, unitPrice=None, customer={"name": "Ümläut 株式会社", "externalId": None})
-    maker, report = made(door)
+def test_the_workbook_in_libreoffice(dynamodb: DynamoDBClient, tmp_path: Path) -> None:
+    sold(dynamodb, denied=2, customer={"name": HOSTILE, "externalId": "=1+1"})
+    sold(
+        dynamodb, denied=0, unitPrice=None, customer={"name": "Ümläut 株式会社", "externalId": None}
+    )
+    maker, report = made(dynamodb)
     root = opened(maker.file(report, "xlsx"), tmp_path)
     sheets = {
         sheet.get(f"{{{NAMES['table']}}}name"): cells(sheet)
@@ -983,93 +993,93 @@ def test_the_workbook_in_libreoffice(door: Table, tmp_path: Path) -> None:
 # --- Follow-up ----------------------------------------------------------------------------------------
 
 
-def states(door: Table, story: Story) -> list[tuple[str, str | None]]:
+def states(dynamodb: DynamoDBClient, story: Story) -> list[tuple[str, str | None]]:
     pk = follow_up_key(story.id).pk
-    found = door.execute(
+    found = dynamodb.execute(
         Query("pk = :pk AND sk >= :low", {":pk": pk, ":low": FOLLOW_UP_ENTRY})
     ).items
     return [(item["state"], item.get("reason")) for item in found if item["sk"] != "STATE"]
 
 
-def test_a_follow_up_moves_by_itself(door: Table) -> None:
-    story = sold(door)  # the overdraft ended an hour after it began
-    assert states(door, story) == [("open", "overdraft")]
+def test_a_follow_up_moves_by_itself(dynamodb: DynamoDBClient) -> None:
+    story = sold(dynamodb)  # the overdraft ended an hour after it began
+    assert states(dynamodb, story) == [("open", "overdraft")]
     at = START + 2 * HOUR
     again = story.take("dave", at)
-    assert states(door, story)[1:] == [], "it is open"
+    assert states(dynamodb, story)[1:] == [], "it is open"
     story.change(at + HOUR, seatCount=3)
-    assert states(door, story)[1:] == [("won", "purchase")]
+    assert states(dynamodb, story)[1:] == [("won", "purchase")]
     story.change(at + 2 * HOUR, seatCount=4)
-    assert states(door, story)[2:] == [], "won is won"
+    assert states(dynamodb, story)[2:] == [], "won is won"
     story.release(again, at + 3 * HOUR)
     for number in range(4):
         story.take(f"more{number}", at + 4 * HOUR + number)
-    assert states(door, story)[2:] == [("open", "overdraft")]
+    assert states(dynamodb, story)[2:] == [("open", "overdraft")]
 
 
-def test_who_is_in_talks_stays_there(door: Table) -> None:
-    story = Story(door, seatCount=1)
+def test_who_is_in_talks_stays_there(dynamodb: DynamoDBClient) -> None:
+    story = Story(dynamodb, seatCount=1)
     seen = None
     for state in ("contacted", "dismissed"):
         item = follow_up.change(story.id, seen, START + 1, "key_sales", {"state": state})
-        door.run(_once(follow_up.writes(story.id, seen, [item])))
+        dynamodb.run(_once(follow_up.writes(story.id, seen, [item])))
         first = story.take("a", START + 10 * HOUR * (1 + bool(seen)))
         second = story.take("b", START + 10 * HOUR * (1 + bool(seen)) + 1)
         expected = "contacted" if state == "contacted" else "open"
-        assert states(door, story)[-1][0] == expected
+        assert states(dynamodb, story)[-1][0] == expected
         story.release(first, START + 11 * HOUR * (1 + bool(seen)))
         story.release(second, START + 11 * HOUR * (1 + bool(seen)) + 1)
-        seen = door.execute(Get(follow_up_key(story.id)))
+        seen = dynamodb.execute(Get(follow_up_key(story.id)))
 
 
-def _once(request: Any) -> Steps[Any]:
+def _once(request: Any) -> Operation[Any]:
     return (yield request)
 
 
-def test_a_note_keeps_no_move_from_being_made(door: Table) -> None:
+def test_a_note_keeps_no_move_from_being_made(dynamodb: DynamoDBClient) -> None:
     """The note is written after the overdraft began, but before the stream told of it."""
     owner = "ent_noted"
-    door.run(follow_up.move(owner, [follow_up.Move(START, follow_up.OVERDRAFT)]))
-    door.run(follow_up.move(owner, [follow_up.Move(START + 1, follow_up.PURCHASE)]))
-    seen = door.execute(Get(follow_up_key(owner)))
+    dynamodb.run(follow_up.move(owner, [follow_up.Move(START, follow_up.OVERDRAFT)]))
+    dynamodb.run(follow_up.move(owner, [follow_up.Move(START + 1, follow_up.PURCHASE)]))
+    seen = dynamodb.execute(Get(follow_up_key(owner)))
     noted = follow_up.change(
         owner, seen, START + 100, "key_sales", {"note": "thanks", "owner": "x"}
     )
-    door.run(_once(follow_up.writes(owner, seen, [noted])))
+    dynamodb.run(_once(follow_up.writes(owner, seen, [noted])))
     for _ in range(2):
-        door.run(follow_up.move(owner, [follow_up.Move(START + 50, follow_up.OVERDRAFT)]))
-        state = door.execute(Get(follow_up_key(owner)))
+        dynamodb.run(follow_up.move(owner, [follow_up.Move(START + 50, follow_up.OVERDRAFT)]))
+        state = dynamodb.execute(Get(follow_up_key(owner)))
         assert (state["state"], state["version"]) == ("open", 4)
     # Who has decided since is not overruled by what was before.
     decided = follow_up.change(owner, state, START + 200, "key_sales", {"state": "dismissed"})
-    door.run(_once(follow_up.writes(owner, state, [decided])))
-    door.run(follow_up.move(owner, [follow_up.Move(START + 150, follow_up.OVERDRAFT)]))
-    assert door.execute(Get(follow_up_key(owner)))["state"] == "dismissed"
+    dynamodb.run(_once(follow_up.writes(owner, state, [decided])))
+    dynamodb.run(follow_up.move(owner, [follow_up.Move(START + 150, follow_up.OVERDRAFT)]))
+    assert dynamodb.execute(Get(follow_up_key(owner)))["state"] == "dismissed"
 
 
-def test_the_last_note_stays_with_the_state(door: Table) -> None:
+def test_the_last_note_stays_with_the_state(dynamodb: DynamoDBClient) -> None:
     owner = "ent_last_note"
     noted = follow_up.change(owner, None, START + 9, "key_sales", {"note": "buys on Monday"})
-    door.run(_once(follow_up.writes(owner, None, [noted])))
-    door.run(follow_up.move(owner, [follow_up.Move(START + 10, follow_up.PURCHASE)]))
-    state = door.execute(Get(follow_up_key(owner)))
+    dynamodb.run(_once(follow_up.writes(owner, None, [noted])))
+    dynamodb.run(follow_up.move(owner, [follow_up.Move(START + 10, follow_up.PURCHASE)]))
+    state = dynamodb.execute(Get(follow_up_key(owner)))
     assert state is not None
     told = follow_up.view(owner, dict(state))
     assert (told["state"], told["note"], told["reason"]) == ("won", "buys on Monday", "purchase")
     assert follow_up.entry_view(dict(state))["note"] is None, "it was not said again"
 
 
-def test_moves_are_made_once_and_in_order(door: Table) -> None:
+def test_moves_are_made_once_and_in_order(dynamodb: DynamoDBClient) -> None:
     moves = [
         follow_up.Move(START + n, follow_up.OVERDRAFT if n % 2 == 0 else follow_up.PURCHASE)
         for n in range(130)
     ]
     for told in (moves, moves, moves[:7], list(reversed(moves))):
-        door.run(follow_up.move("ent_moved", told))
-    state = door.execute(Get(follow_up_key("ent_moved")))
+        dynamodb.run(follow_up.move("ent_moved", told))
+    state = dynamodb.execute(Get(follow_up_key("ent_moved")))
     assert (state["state"], state["version"]) == ("won", 130)
     pk = follow_up_key("ent_moved").pk
-    found = door.execute(Query("pk = :pk", {":pk": pk})).items
+    found = dynamodb.execute(Query("pk = :pk", {":pk": pk})).items
     kept = [item for item in found if item["sk"] != "STATE"]
     assert [item["changedAt"] for item in kept] == [START + n for n in range(130)]
     assert {item["state"] for item in kept[::2]} == {"open"}
@@ -1078,7 +1088,7 @@ def test_moves_are_made_once_and_in_order(door: Table) -> None:
 # --- A usage limit, whose level falls by itself -------------------------------------------------------
 
 
-def test_what_ended_by_itself_is_over(door: Table) -> None:
+def test_what_ended_by_itself_is_over(dynamodb: DynamoDBClient) -> None:
     """A month's use in overdraft: its episode and its mark end with the month, unasked."""
     owner, meter = new_id(), usage_meter("exports")
     over, ends = Level(5, 2, None), START + DAY
@@ -1105,12 +1115,12 @@ def test_what_ended_by_itself_is_over(door: Table) -> None:
     assert latest
     assert latest.level.is_near
     [episode] = folded.episodes.values()
-    door.execute(Put(episode_key(owner, meter, START), episode._asdict()))
+    dynamodb.execute(Put(episode_key(owner, meter, START), episode._asdict()))
     key = quarter_key(owner, meter, quarter_name(latest.start))
-    door.execute(Put(key, latest.to_item(None)))
+    dynamodb.execute(Put(key, latest.to_item(None)))
     for start, count in ((ends - HOUR, 1), (ends, 0)):
         period = PERIOD._replace(start=start, end=start + DAY, until=start + DAY)
-        assert door.run(evidence._episodes(owner, meter, period, NOW)) == count
+        assert dynamodb.run(evidence._episodes(owner, meter, period, NOW)) == count
     # The next use, far below the limit, takes away the mark of what is near now.
     following = change._replace(
         seq=2,

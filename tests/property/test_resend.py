@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from functions.deliver import deliveries as room
+from functions.deliver import deliveries
 from functions.deliver.deliveries import Deliveries
 from local.dynamodb import DynamoDBLocal
 from shared import aws
@@ -16,17 +16,17 @@ from shared.events import builders
 from shared.events import types as event_types
 from tests.support.notifier import Recorder
 from tests.support.sampling import IS_SOAK
-from tests.support.tables import acting_as, create_table, open_door
+from tests.support.tables import acting_as, create_table, open_client
 
 # Lambda stops a chain of more than 16 invocations, which is some 1,600, if it is not allowed.
 COUNT = 5_000 if IS_SOAK else 1_700
 
 
 def test_every_delivery_of_a_large_resend_is_queued_once(
-    dynamodb: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
+    engine: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each page asks for the next: Lambda would stop a chain that long, were it not allowed."""
-    door = open_door(dynamodb.url, create_table(dynamodb.url))
+    dynamodb = open_client(engine.url, create_table(engine.url))
     webhook_id, now = "whk_test", now_ms()
     event = json.dumps(builders.of_test(webhook_id, event_types.SEAT_DENIED, now, "nonce"))
     failed: dict[str, Any] = {
@@ -37,13 +37,13 @@ def test_every_delivery_of_a_large_resend_is_queued_once(
         "attempts": [],
     }
     keys = [delivery_key(webhook_id, now - number, f"evt_{number}") for number in range(COUNT)]
-    door.execute(BatchPut(tuple((key, failed) for key in keys)))
+    dynamodb.execute(BatchPut(tuple((key, failed) for key in keys)))
     recorder = Recorder()
     monkeypatch.setattr(aws, "client", recorder.client)
-    office = Deliveries(door, "queue", frozenset())
+    office = Deliveries(dynamodb, "queue", frozenset())
     command: dict[str, Any] = {"webhookId": webhook_id, "resend": {"since": 0}}
     pending, resent, invocations = [command], 0, 0
-    with acting_as("DeliverRole", door):
+    with acting_as("DeliverRole", dynamodb):
         while pending:
             invocations += 1
             message = {"messageId": "m", "body": json.dumps(pending.pop())}
@@ -55,7 +55,7 @@ def test_every_delivery_of_a_large_resend_is_queued_once(
                 else:
                     resent += 1
     assert resent == COUNT
-    assert invocations >= COUNT // room.RESEND_PAGE > 16
+    assert invocations >= COUNT // deliveries.RESEND_PAGE > 16
     for key in (keys[0], keys[COUNT // 2], keys[-1]):
-        item = door.execute(Get(key))
+        item = dynamodb.execute(Get(key))
         assert (item["status"], item["step"]) == ("pending", 0)

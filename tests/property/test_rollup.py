@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import SEATS, quarter_key, rollup_key
 from shared.dynamodb.paging import all_of
 from shared.dynamodb.requests import Item, Query
@@ -17,35 +17,37 @@ from shared.history.rollups import DAYS, HOURS, QUARTERS, DeniedHour
 from tests.support.life import EXPORTS, START, Clean, Life
 from tests.support.notifier import Notifier
 from tests.support.sampling import IS_SOAK
-from tests.support.tables import open_door
+from tests.support.tables import open_client
 
 SIZES = {QUARTERS: QUARTER_MS, HOURS: HOUR_MS, DAYS: DAY_MS}
 METERS = (SEATS, EXPORTS)
 
 
 @pytest.fixture(scope="module")
-def clean(dynamodb: DynamoDBLocal) -> Clean:
-    return Clean(Life(dynamodb.url, 11, 180, is_deleted=False))
+def clean(engine: DynamoDBLocal) -> Clean:
+    return Clean(Life(engine.url, 11, 180, is_deleted=False))
 
 
-def late(life: Life) -> Table:
+def late(life: Life) -> DynamoDBClient:
     """Some records are given up and come after all others, a few of them twice."""
     chance = random.Random(5)
     missed = sorted(chance.sample(range(3, len(life.records)), len(life.records) // 5))
-    door = open_door(life.url, life.copy())
-    notifier = Notifier(door)
+    dynamodb = open_client(life.url, life.copy())
+    notifier = Notifier(dynamodb)
     notifier.deliver_all([r for n, r in enumerate(life.records) if n not in missed], 7)
     for number in missed:
         notifier.deliver_all([life.records[number]])
     for number in missed[::4]:
         notifier.deliver_all([life.records[number]])
-    return door
+    return dynamodb
 
 
-def check(door: Table, life: Life, meter: str, size: str, start: int, end: int, now: int) -> None:
+def check(
+    dynamodb: DynamoDBClient, life: Life, meter: str, size: str, start: int, end: int, now: int
+) -> None:
     step = SIZES[size]
-    fine = door.run(queries.records(life.id, start, end, now, meter))
-    coarse = door.run(rollups.records(life.id, start, end, now, size, meter))
+    fine = dynamodb.run(queries.records(life.id, start, end, now, meter))
+    coarse = dynamodb.run(rollups.records(life.id, start, end, now, size, meter))
     for at in range(start, end, step):
         assert as_told(coarse.usage(at, at + step)) == as_told(fine.usage(at, at + step)), (
             meter,
@@ -79,40 +81,42 @@ def windows(life: Life) -> Iterator[tuple[int, int]]:
 @pytest.mark.parametrize("is_late", [False, True], ids=["in order", "late"])
 def test_hours_and_days_add_up_to_what_their_records_say(clean: Clean, is_late: bool) -> None:
     life = clean.life
-    door = late(life) if is_late else clean.door
+    dynamodb = late(life) if is_late else clean.dynamodb
     for meter in METERS:
         for size in SIZES:
             chosen = list(windows(life))
             # Each window either way in `make soak`, in one of the two in `make test`.
             for start, end in chosen if IS_SOAK else chosen[is_late::2]:
-                check(door, life, meter, size, start, end, life.end + 5_000_000)
+                check(dynamodb, life, meter, size, start, end, life.end + 5_000_000)
 
 
 @pytest.mark.parametrize("is_late", [False, True], ids=["in order", "late"])
 def test_denied_hours_count_what_callers_were_told(clean: Clean, is_late: bool) -> None:
     life = clean.life
-    door = late(life) if is_late else clean.door
+    dynamodb = late(life) if is_late else clean.dynamodb
     for meter, told in ((SEATS, life.denied), (EXPORTS, life.requests_denied)):
         assert told, "some were denied"
         wanted: dict[int, list[str]] = {}
         for at, key in told:
             wanted.setdefault(at - at % HOUR_MS, []).append(key)
         first, last = min(wanted), max(wanted) + HOUR_MS
-        found = door.run(rollups.denied_hours(life.id, first, last, meter))
+        found = dynamodb.run(rollups.denied_hours(life.id, first, last, meter))
         assert found == [
             DeniedHour(at, len(keys), len(set(keys))) for at, keys in sorted(wanted.items())
         ]
-        assert door.run(rollups.denied_hours(life.id, first + HOUR_MS, last, meter)) == found[1:]
+        assert (
+            dynamodb.run(rollups.denied_hours(life.id, first + HOUR_MS, last, meter)) == found[1:]
+        )
 
 
 def test_a_roll_up_is_kept_as_long_as_its_records(clean: Clean) -> None:
     """Until another record has been there for as long: it says what was held."""
     life = clean.life
-    quarters = items_of(clean.door, quarter_key(life.id, SEATS, "").pk)
+    quarters = items_of(clean.dynamodb, quarter_key(life.id, SEATS, "").pk)
     for size, length in SIZES.items():
         if size == QUARTERS:
             continue
-        for item in items_of(clean.door, rollup_key(life.id, SEATS, size, "").pk):
+        for item in items_of(clean.dynamodb, rollup_key(life.id, SEATS, size, "").pk):
             within = [
                 q
                 for q in quarters
@@ -121,14 +125,14 @@ def test_a_roll_up_is_kept_as_long_as_its_records(clean: Clean) -> None:
             assert item["ttl"] == within[-1]["ttl"], size
 
 
-def items_of(door: Table, pk: str) -> list[Item]:
-    return door.run(all_of(Query("pk = :pk", {":pk": pk})))
+def items_of(dynamodb: DynamoDBClient, pk: str) -> list[Item]:
+    return dynamodb.run(all_of(Query("pk = :pk", {":pk": pk})))
 
 
 def test_a_year_is_read_in_a_bounded_number_of_items(clean: Clean) -> None:
     life = clean.life
     read = []
-    execute = clean.door.execute
+    execute = clean.dynamodb.execute
 
     def counted(request: object) -> object:
         reply = execute(request)  # type: ignore[arg-type]
@@ -136,12 +140,14 @@ def test_a_year_is_read_in_a_bounded_number_of_items(clean: Clean) -> None:
             read.append(len(reply.items))
         return reply
 
-    clean.door.execute = counted  # type: ignore[method-assign]
+    clean.dynamodb.execute = counted  # type: ignore[method-assign]
     try:
         end = life.end - life.end % DAY_MS + DAY_MS
-        found = clean.door.run(rollups.records(life.id, end - 366 * DAY_MS, end, life.end, DAYS))
+        found = clean.dynamodb.run(
+            rollups.records(life.id, end - 366 * DAY_MS, end, life.end, DAYS)
+        )
     finally:
-        clean.door.execute = execute  # type: ignore[method-assign]
+        clean.dynamodb.execute = execute  # type: ignore[method-assign]
     assert sum(read) <= 366 + 96 + 2
     assert len(read) <= 6, "round trips"
     assert found.quarters

@@ -14,7 +14,7 @@ from benchmarks.scale.engine import PLAIN, READ, TRANSACTION, Engine, Throttled,
 from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.audit import Change
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key
 from shared.dynamodb.requests import Get, Pause, Put, Query, Refused, Update
 from shared.seats import activation
@@ -29,28 +29,28 @@ from shared.usage.terms import new_counter
 from tests.support.patching import patch_constant
 from tests.support.sampling import IS_SOAK
 from tests.support.seats import new_id, terms
-from tests.support.tables import create_table, open_door
+from tests.support.tables import create_table, open_client
 
 NOW = 2_500_000_000_000
 LIVES = range(4 if IS_SOAK else 1)
 
 
 @pytest.fixture
-def door(dynamodb: DynamoDBLocal) -> Table:
-    return open_door(dynamodb.url, create_table(dynamodb.url))
+def dynamodb(engine: DynamoDBLocal) -> DynamoDBClient:
+    return open_client(engine.url, create_table(engine.url))
 
 
 class Both:
     """Does every request on both engines, and fails when they differ."""
 
-    def __init__(self, door: Table) -> None:
-        self.door = door
+    def __init__(self, dynamodb: DynamoDBClient) -> None:
+        self.dynamodb = dynamodb
         self.env = simpy.Environment()
         self.engine = Engine(self.env, random.Random(1))
         self.compared = 0
 
     def execute(self, request: Any) -> Any:
-        told = self.door.execute(request)
+        told = self.dynamodb.execute(request)
         if isinstance(request, Query):
             # DynamoDB Local's indexes do not lag. What has equal sort keys has no order.
             found = self.engine.at_once(request)
@@ -80,9 +80,9 @@ class Both:
 
 
 @pytest.mark.parametrize("seed", LIVES)
-def test_random_lives_of_the_ledger(door: Table, seed: int) -> None:
+def test_random_lives_of_the_ledger(dynamodb: DynamoDBClient, seed: int) -> None:
     chance = random.Random(seed)
-    both, owner, now = Both(door), new_id(), NOW
+    both, owner, now = Both(dynamodb), new_id(), NOW
     stamps = Stamps(salt=seed)
     both.execute(new_page(owner, terms(6, 9, lease=600), Change("k", "r", now)))
     held: list[str] = []
@@ -112,10 +112,10 @@ def test_random_lives_of_the_ledger(door: Table, seed: int) -> None:
 
 
 @pytest.mark.parametrize("pages", [2, 3, 24])
-def test_random_lives_of_a_pool(door: Table, pages: int) -> None:
+def test_random_lives_of_a_pool(dynamodb: DynamoDBClient, pages: int) -> None:
     """With its indexes, transactions, and leases that run out."""
     chance = random.Random(pages)
-    both, owner, now = Both(door), new_id(), NOW
+    both, owner, now = Both(dynamodb), new_id(), NOW
     stamps = Stamps(salt=pages)
     cap = pages * 4
     valid = terms(cap - 2, cap, lease=200)
@@ -144,9 +144,9 @@ def test_random_lives_of_a_pool(door: Table, pages: int) -> None:
 
 
 @pytest.mark.parametrize("seed", LIVES)
-def test_random_lives_of_a_counter(door: Table, seed: int) -> None:
+def test_random_lives_of_a_counter(dynamodb: DynamoDBClient, seed: int) -> None:
     chance = random.Random(seed)
-    both, owner, now = Both(door), new_id(), NOW
+    both, owner, now = Both(dynamodb), new_id(), NOW
     valid = UsageTerms(30, 40, "monthly", "Europe/Berlin", "active", 0, None)
     both.execute(new_counter(owner, "exports", valid, Change("k", "r", now)))
     denied = 0
@@ -164,11 +164,11 @@ def test_random_lives_of_a_counter(door: Table, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", LIVES)
 def test_random_lives_of_a_spread_limit(
-    door: Table, monkeypatch: pytest.MonkeyPatch, seed: int
+    dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     patch_constant(monkeypatch, "shared.usage", "PARTS", 4)
     chance = random.Random(seed)
-    both, limit, now = Both(door), (new_id(), "exports"), NOW
+    both, limit, now = Both(dynamodb), (new_id(), "exports"), NOW
     valid = UsageTerms(100, 150, "monthly", "Europe/Berlin", "active", 0, None)
     both.execute(new_counter(*limit, valid, Change("k", "r", now)))
     both.execute(sharded.start_sharding(limit))
@@ -189,9 +189,9 @@ def test_random_lives_of_a_spread_limit(
 
 
 @pytest.mark.parametrize("seed", LIVES)
-def test_random_transactions(door: Table, seed: int) -> None:
+def test_random_transactions(dynamodb: DynamoDBClient, seed: int) -> None:
     chance = random.Random(seed)
-    both = Both(door)
+    both = Both(dynamodb)
     book = Textbook(3, 5)
     [(key, item)] = book.items()
     both.execute(Put(key, item))
@@ -205,16 +205,16 @@ def test_random_transactions(door: Table, seed: int) -> None:
     assert outcomes == {"granted", "held", "denied", "released"}
 
 
-def test_units_are_those_of_the_engine(dynamodb: DynamoDBLocal) -> None:
+def test_units_are_those_of_the_engine(engine: DynamoDBLocal) -> None:
     """Of pages of any size; what is charged is rounded up to a kilobyte."""
-    name = create_table(dynamodb.url)
+    name = create_table(engine.url)
     consumed: list[float] = []
-    door = open_door(dynamodb.url, name, lambda _, number: consumed.append(number))
+    dynamodb = open_client(engine.url, name, lambda _, number: consumed.append(number))
     owner = new_id()
     env = simpy.Environment()
-    engine = Engine(env, random.Random(1))
+    simulated = Engine(env, random.Random(1))
     page = new_page(owner, terms(128, 128, lease=600), Change("k", "r", NOW))
-    for each in (door.execute, engine.write):
+    for each in (dynamodb.execute, simulated.write):
         each(page)
     stamps = Stamps(salt=1)
     differing = 0
@@ -223,9 +223,9 @@ def test_units_are_those_of_the_engine(dynamodb: DynamoDBLocal) -> None:
             owner, Holder(f"user{number}", "Name", {}), Change("k", "r", NOW), stamps.next(NOW)
         )
         request = operation.send(None)
-        door.execute(request)
-        engine.write(request)
-        differing += units(engine.get(page.key)) != consumed[-1]
+        dynamodb.execute(request)
+        simulated.write(request)
+        differing += units(simulated.get(page.key)) != consumed[-1]
     assert differing <= 6, "at the borders of a kilobyte, and of an index of the first"
 
 

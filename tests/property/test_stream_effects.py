@@ -36,14 +36,14 @@ from tests.support.life import (
 )
 from tests.support.notifier import QUIET_MS, Notifier, Recorder
 from tests.support.sampling import IS_SOAK, sampled
-from tests.support.tables import Crash, delete_table, faulty_door, open_door
+from tests.support.tables import Crash, delete_table, faulty_client, open_client
 
 SEEDS = (0, 7) if IS_SOAK else (7,)
 
 
 @pytest.fixture(scope="module", params=SEEDS)
-def clean(dynamodb: DynamoDBLocal, request: pytest.FixtureRequest) -> Clean:
-    return Clean(Life(dynamodb.url, request.param, 180))
+def clean(engine: DynamoDBLocal, request: pytest.FixtureRequest) -> Clean:
+    return Clean(Life(engine.url, request.param, 180))
 
 
 def test_a_life_is_busy(clean: Clean) -> None:
@@ -89,7 +89,7 @@ def test_a_kept_change_names_nobody(clean: Clean) -> None:
 @pytest.mark.parametrize("size", [1, 7] if IS_SOAK else [7])
 def test_every_record_twice_in_split_batches(clean: Clean, size: int) -> None:
     name = clean.life.copy()
-    notifier = Notifier(open_door(clean.life.url, name))
+    notifier = Notifier(open_client(clean.life.url, name))
     records = clean.life.records
     for start in range(0, len(records), size):
         part = records[start : start + size]
@@ -105,7 +105,7 @@ def test_every_record_twice_in_split_batches(clean: Clean, size: int) -> None:
 def test_groups_at_the_same_time(clean: Clean) -> None:
     """As deployed: what becomes of one item does not depend on what is done beside it."""
     name = clean.life.copy()
-    notifier = Notifier(open_door(clean.life.url, name), at_once=16)
+    notifier = Notifier(open_client(clean.life.url, name), at_once=16)
     notifier.deliver_all(clean.life.records)
     assert effects(clean.life.url, name) == clean.effects
     assert sent(notifier.recorder) == sent(clean.recorder)
@@ -115,7 +115,7 @@ def test_groups_at_the_same_time(clean: Clean) -> None:
 def test_records_that_were_given_up_and_come_late(clean: Clean) -> None:
     """Each replayed by itself, the last first: all is as if they had come in time."""
     name = clean.life.copy()
-    notifier = Notifier(open_door(clean.life.url, name))
+    notifier = Notifier(open_client(clean.life.url, name))
     chance = random.Random(1)
     records = clean.life.records
     lost = {number for number in range(1, len(records) - 1) if chance.random() < 0.1}
@@ -158,8 +158,8 @@ FAULTS = ("after", "lost")  # what ends after a call ends before the next one
 
 
 @pytest.fixture(scope="module")
-def short(dynamodb: DynamoDBLocal) -> Clean:
-    return Clean(Life(dynamodb.url, 25, 45))
+def short(engine: DynamoDBLocal) -> Clean:
+    return Clean(Life(engine.url, 25, 45))
 
 
 @pytest.mark.parametrize("at_once", [1, 8])
@@ -188,10 +188,10 @@ def test_a_failure_at_every_call(short: Clean, kind: str, at_once: int) -> None:
 
 def count_calls(life: Life, at_once: int) -> tuple[int, int]:
     name = life.copy()
-    door = faulty_door(life.url, name)
-    notifier = Notifier(door, at_once=at_once)
+    dynamodb = faulty_client(life.url, name)
+    notifier = Notifier(dynamodb, at_once=at_once)
     notifier.deliver_all(life.records)
-    return door.calls, notifier.recorder.calls
+    return dynamodb.calls, notifier.recorder.calls
 
 
 def check_fault(
@@ -204,20 +204,20 @@ def check_fault(
     aws_fault: int | None = None,
 ) -> None:
     name = life.copy()
-    door = faulty_door(life.url, name)
-    notifier = Notifier(door, at_once=at_once)
+    dynamodb = faulty_client(life.url, name)
+    notifier = Notifier(dynamodb, at_once=at_once)
     if door_fault is not None:
-        door.fault = (door_fault, kind)
+        dynamodb.fault = (door_fault, kind)
     if aws_fault is not None:
         notifier.recorder.fault = (aws_fault, kind)
     try:
         notifier.deliver_all(life.records)
         # Side by side, how many calls there are differs a little from run to run.
-        was_met = door.calls > (door_fault or 0) or at_once == 1
+        was_met = dynamodb.calls > (door_fault or 0) or at_once == 1
         assert kind in ("lost", "some") or not was_met
     except Crash:
         # The process is gone; Lambda sends the whole batch to another one.
-        again = Notifier(open_door(life.url, name), notifier.recorder, at_once=at_once)
+        again = Notifier(open_client(life.url, name), notifier.recorder, at_once=at_once)
         again.deliver_all(life.records)
     assert effects(life.url, name) == clean.effects, (kind, door_fault, aws_fault)
     assert sent(notifier.recorder) == sent(clean.recorder)
@@ -242,13 +242,13 @@ class Refusing(Recorder):
 
 
 def test_an_entry_that_the_bus_refuses_keeps_nothing_else_from_being_sent(
-    dynamodb: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
+    engine: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("functions.notify.publisher.ATTEMPTS", 1)
-    life = Life(dynamodb.url, 25, 45)
+    life = Life(engine.url, 25, 45)
     clean = Clean(life)
     recorder = Refusing()
-    notifier = Notifier(open_door(life.url, life.copy()), recorder)
+    notifier = Notifier(open_client(life.url, life.copy()), recorder)
     failed = notifier.deliver(life.records)
     assert failed is not None
     recorder.refused = "none"
@@ -326,7 +326,7 @@ def test_every_figure_can_be_recounted(clean: Clean, interval: str) -> None:
     cuts = cuts_of(interval, START, now)
     assert cuts[0] <= START
     assert cuts[-1] >= now
-    found = clean.door.run(queries.usage(clean.life.id, cuts, now))
+    found = clean.dynamodb.run(queries.usage(clean.life.id, cuts, now))
     assert len(found) == len(cuts) - 1
     for counted in found if interval != "15m" else found[:400]:
         expected = recount(clean, counted.start, counted.end, now)
@@ -363,7 +363,7 @@ def test_episodes_can_be_recounted(clean: Clean) -> None:
     pk = episode_key(clean.life.id, SEATS, 0).pk
     found = [item for key, item in sorted(clean.effects.items()) if key.pk == pk]
     now = clean.life.end + 3_600_000
-    latest = clean.door.run(queries.latest_quarter(clean.life.id))
+    latest = clean.dynamodb.run(queries.latest_quarter(clean.life.id))
     assert len(found) == len(episodes)
     for item, expected in zip(found, episodes, strict=True):
         assert (item["start"], item.get("end"), item["peak"]) == (
@@ -374,7 +374,7 @@ def test_episodes_can_be_recounted(clean: Clean) -> None:
         assert item.get("distinct", 0) == len(expected["seats"])
         end = expected["end"] or now
         whole = recount(clean, expected["start"], end, now)
-        view = clean.door.run(episode_view(clean.life.id, item, latest, now))
+        view = clean.dynamodb.run(episode_view(clean.life.id, item, latest, now))
         assert view["overdraftSeatSeconds"] == whole["overdraft_seat_ms"] // 1000
         assert view["overdraftSeconds"] == whole["overdraft_ms"] // 1000
         assert view["deniedAttempts"] == whole["denied_attempts"]
@@ -464,7 +464,7 @@ def test_every_figure_of_a_usage_limit_can_be_recounted(
     if now >= may:
         line.append((may, 0, *line[-1][2:]))
     cuts = cuts_of(interval, START, now)
-    found = clean.door.run(queries.usage(clean.life.id, cuts, now, EXPORTS))
+    found = clean.dynamodb.run(queries.usage(clean.life.id, cuts, now, EXPORTS))
     stretches = [
         (at, line[n + 1][0] if n + 1 < len(line) else now, used, max(0, used - purchased))
         for n, (at, used, purchased, _) in enumerate(line)
@@ -556,8 +556,8 @@ def test_episodes_of_a_usage_limit_end_with_its_period(clean: Clean) -> None:
     found = [item for key, item in sorted(clean.effects.items()) if key.pk == pk]
     assert [[item["start"], item.get("end")] for item in found] == expected
     now = clean.life.end + 40 * 86_400_000
-    latest = clean.door.run(queries.latest_quarter(clean.life.id, EXPORTS))
+    latest = clean.dynamodb.run(queries.latest_quarter(clean.life.id, EXPORTS))
     may = to_rfc3339(MONTH_END + 30 * 86_400_000)
     for item, (_, end) in zip(found, expected, strict=True):
-        view = clean.door.run(episode_view(clean.life.id, item, latest, now, EXPORTS))
+        view = clean.dynamodb.run(episode_view(clean.life.id, item, latest, now, EXPORTS))
         assert view["end"] == (may if end is None else to_rfc3339(end)), "it outlives its period"

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.audit import Change
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition, usage_key, usage_meter
 from shared.dynamodb.requests import Accepted, Get, Query, Transact
 from shared.usage import consumption, corrections
@@ -27,7 +27,7 @@ from shared.usage.views import consumption_view, period_view
 from tests.support.machine import Lost, drive, run_machine
 from tests.support.patching import patch_constant
 from tests.support.seats import NOW, new_id, timed_key
-from tests.support.tables import create_table, open_door
+from tests.support.tables import create_table, open_client
 
 ZONE = "America/New_York"
 # Half of them tell a time: of before, of now, of what is yet to come.
@@ -46,7 +46,7 @@ class Told(NamedTuple):
 class UsageMachine(RuleBasedStateMachine):
     """Rules are what can happen to a usage limit; each is checked against the model at once."""
 
-    door: Table
+    dynamodb: DynamoDBClient
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,16 +62,16 @@ class UsageMachine(RuleBasedStateMachine):
         self.requests = itertools.count(1)
         self.leaf: int | None = None
         counter = new_counter(self.owner, "x", self.valid, self.change())
-        assert isinstance(self.door.execute(counter), Accepted)
+        assert isinstance(self.dynamodb.execute(counter), Accepted)
 
     def change(self) -> Change:
         return Change("key_test", f"req-{next(self.requests)}", self.now * 1000)
 
     def run(self, operation: Any, lose: int | None = None, crash: int | None = None) -> Any:
-        return drive(self.door, operation, lambda: self.now, lose, crash)
+        return drive(self.dynamodb, operation, lambda: self.now, lose, crash)
 
     def counter(self) -> Counter:
-        return Counter.of(self.door.execute(Get(usage_key(self.owner, "x"))))
+        return Counter.of(self.dynamodb.execute(Get(usage_key(self.owner, "x"))))
 
     # --- The model's own view -------------------------------------------------------------------
 
@@ -289,7 +289,7 @@ class UsageMachine(RuleBasedStateMachine):
         write = self.run(terms_update(self.owner, "x", counter, new, self.change()), lose=lose)
         self.begin_what_is_due()
         if write:
-            assert isinstance(self.door.execute(Transact((write,))), Accepted)
+            assert isinstance(self.dynamodb.execute(Transact((write,))), Accepted)
             self.seq += 1
         if schedule == "monthly":
             self.period = calendar_month(self.now, ZONE)
@@ -326,7 +326,7 @@ class UsageMachine(RuleBasedStateMachine):
         recorded: Tally[str] = Tally()
         for shard in range(DENIAL_SHARDS):
             pk = denial_partition(self.owner, f"{shard:x}", usage_meter("x"))
-            for item in self.door.execute(Query("pk = :pk", {":pk": pk})).items:
+            for item in self.dynamodb.execute(Query("pk = :pk", {":pk": pk})).items:
                 recorded[item["seatKey"]] += item["attempts"]
         return recorded
 
@@ -344,8 +344,8 @@ class UsageMachine(RuleBasedStateMachine):
         assert self.attempts_on_record() == +self.attempts
 
 
-def test_a_usage_limit_behaves_as_its_model(dynamodb: DynamoDBLocal) -> None:
-    UsageMachine.door = open_door(dynamodb.url, create_table(dynamodb.url))
+def test_a_usage_limit_behaves_as_its_model(engine: DynamoDBLocal) -> None:
+    UsageMachine.dynamodb = open_client(engine.url, create_table(engine.url))
     with pytest.MonkeyPatch.context() as patched:
         patch_constant(patched, "shared.usage", "LEAF", 4)  # many logs are rotated
         run_machine(UsageMachine, examples=8, steps=30)

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.audit import Change
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     DENIAL_SHARDS,
     consumption_key,
@@ -29,7 +29,7 @@ from shared.usage.terms import new_counter, terms_update, under_terms
 from tests.support.machine import Lost, drive, run_machine
 from tests.support.patching import patch_constant
 from tests.support.seats import NOW, new_id, timed_key
-from tests.support.tables import create_table, open_door
+from tests.support.tables import create_table, open_client
 
 ZONE = "America/New_York"
 CAPS = (25, 90, 200, 1000, 7, None)
@@ -43,7 +43,7 @@ class Told(NamedTuple):
 class SpreadMachine(RuleBasedStateMachine):
     """Few parts, so that they often lack what others have."""
 
-    door: Table
+    dynamodb: DynamoDBClient
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,16 +56,16 @@ class SpreadMachine(RuleBasedStateMachine):
         self.denials = 0
         self.numbers, self.requests = itertools.count(), itertools.count(1)
         self.memory = sharded.Memory()
-        self.door.execute(new_counter(*self.limit, self.valid, self.change()))
+        self.dynamodb.execute(new_counter(*self.limit, self.valid, self.change()))
 
     def change(self) -> Change:
         return Change("key_test", f"req-{next(self.requests)}", self.now * 1000)
 
     def drive(self, operation: Any, lose: int | None = None, crash: int | None = None) -> Any:
-        return drive(self.door, operation, lambda: self.now, lose, crash)
+        return drive(self.dynamodb, operation, lambda: self.now, lose, crash)
 
     def counter(self) -> Counter:
-        return Counter.of(self.door.execute(Get(usage_key(*self.limit))))
+        return Counter.of(self.dynamodb.execute(Get(usage_key(*self.limit))))
 
     def left(self) -> float:
         if self.period.end is not None and self.now >= self.period.end:
@@ -80,7 +80,7 @@ class SpreadMachine(RuleBasedStateMachine):
         """After some requests, whose retries are still to be known."""
         for number in range(before):
             self.ask(f"early{number:07d}", 1)
-        self.door.execute(sharded.start_sharding(self.limit))
+        self.dynamodb.execute(sharded.start_sharding(self.limit))
 
     def ask(
         self, key: str, quantity: int, lose: int | None = None, crash: int | None = None
@@ -115,9 +115,9 @@ class SpreadMachine(RuleBasedStateMachine):
         if key in self.told:
             return
         part = part_key(*self.limit, part_of(key))
-        items = [self.door.execute(Get(k)) for k in (part, usage_key(*self.limit))]
+        items = [self.dynamodb.execute(Get(k)) for k in (part, usage_key(*self.limit))]
         stands = any(key in item[leaf] for item in items if item for leaf in ("recent", "earlier"))
-        stands |= bool(self.door.execute(Get(consumption_key(*self.limit, key))))
+        stands |= bool(self.dynamodb.execute(Get(consumption_key(*self.limit, key))))
         if stands:
             self.left()
             self.told[key] = Told(self.now, quantity)
@@ -187,7 +187,7 @@ class SpreadMachine(RuleBasedStateMachine):
         if write is None:
             self.now += 4
             return
-        assert isinstance(self.door.execute(Transact((write,))), Accepted)
+        assert isinstance(self.dynamodb.execute(Transact((write,))), Accepted)
         self.valid = valid
         if status == "suspended":
             self.suspend_and_back()
@@ -198,7 +198,7 @@ class SpreadMachine(RuleBasedStateMachine):
             new = counter._replace(status=status)
             write = self.drive(terms_update(*self.limit, counter, new, self.change()))
             assert write is not None
-            assert isinstance(self.door.execute(Transact((write,))), Accepted)
+            assert isinstance(self.dynamodb.execute(Transact((write,))), Accepted)
             if status == "suspended":
                 key = f"susp{next(self.numbers):08d}"
                 with pytest.raises(problems.EntitlementSuspended):
@@ -258,14 +258,14 @@ class SpreadMachine(RuleBasedStateMachine):
         recorded = 0
         for number in range(DENIAL_SHARDS):
             pk = denial_partition(self.limit[0], f"{number:x}", usage_meter("x"))
-            found = self.door.execute(Query("pk = :pk", {":pk": pk}))
+            found = self.dynamodb.execute(Query("pk = :pk", {":pk": pk}))
             recorded += sum(item["attempts"] for item in found.items)
         assert recorded >= self.denials
 
 
 def test_a_spread_limit_behaves_as_its_model(
-    dynamodb: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
+    engine: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patch_constant(monkeypatch, "shared.usage", "PARTS", 5)
-    SpreadMachine.door = open_door(dynamodb.url, create_table(dynamodb.url))
+    SpreadMachine.dynamodb = open_client(engine.url, create_table(engine.url))
     run_machine(SpreadMachine, examples=8, steps=30)

@@ -39,7 +39,7 @@ from shared.usage.counter import Counter
 from shared.usage.terms import new_counter, terms_update, under_terms
 from tests.support import dynamodb_local
 from tests.support.notifier import Notifier, Recorder
-from tests.support.tables import create_table, open_door
+from tests.support.tables import create_table, open_client
 
 # Two days before the clocks change in New York and a fortnight before a month's end.
 START = int(datetime(2049, 3, 12, 7, 41, 13, tzinfo=UTC).timestamp() * 1000)
@@ -92,7 +92,7 @@ class Life:
     def __init__(self, url: str, seed: int, steps: int, *, is_deleted: bool = False) -> None:
         self.url = url
         self.name = create_table(url)
-        self.door = open_door(url, self.name)
+        self.dynamodb = open_client(url, self.name)
         self.id = f"ent_life{seed:04d}"
         self._chance = random.Random(seed)
         self._numbers = itertools.count(1)
@@ -104,10 +104,10 @@ class Life:
         self.requests_denied: list[tuple[int, str]] = []
         made = self._change()
         item = entitlement_item(self.id, self._document, version=1, created_at=START, now_ms=START)
-        self.door.execute(Put(entitlement_key(self.id), item))
-        self.door.execute(new_page(self.id, seat_terms(self._document), made))
+        self.dynamodb.execute(Put(entitlement_key(self.id), item))
+        self.dynamodb.execute(new_page(self.id, seat_terms(self._document), made))
         for key, terms in usage_terms(self._document).items():
-            self.door.execute(new_counter(self.id, key, terms, made))
+            self.dynamodb.execute(new_counter(self.id, key, terms, made))
         self._watch()
         for number in range(steps):
             if number == steps * 2 // 3:
@@ -123,14 +123,14 @@ class Life:
         """The entitlement ends, with whoever sits on it."""
         self._now += 1_000_000
         made = self._change()
-        self.door.execute(empty_page(self.id, "deleted", made))
-        seen = Counter.of(self.door.execute(Get(usage_key(self.id, "exports"))))
+        self.dynamodb.execute(empty_page(self.id, "deleted", made))
+        seen = Counter.of(self.dynamodb.execute(Get(usage_key(self.id, "exports"))))
         gone = seen._replace(status="deleted")
-        write = self.door.run(terms_update(self.id, "exports", seen, gone, made))
+        write = self.dynamodb.run(terms_update(self.id, "exports", seen, gone, made))
         assert write is not None
-        self.door.execute(write)
+        self.dynamodb.execute(write)
         ended = {**item, "status": "deleted", "updatedAt": made.now_ms}
-        self.door.execute(Put(entitlement_key(self.id), ended))
+        self.dynamodb.execute(Put(entitlement_key(self.id), ended))
 
     def _watch(self) -> None:
         """Endpoints, so that queue messages are made as well."""
@@ -141,8 +141,8 @@ class Life:
                 "enabled": True,
                 "version": 1,
             }
-            self.door.execute(Put(webhook_key(f"whk_{number}"), endpoint))
-        self.door.execute(Put(webhooks_version_key(), {"version": 3}))
+            self.dynamodb.execute(Put(webhook_key(f"whk_{number}"), endpoint))
+        self.dynamodb.execute(Put(webhooks_version_key(), {"version": 3}))
 
     def _change(self) -> Change:
         # Clocks of processes differ a little.
@@ -164,7 +164,7 @@ class Life:
         holder = Holder(seat_id, seat_id.title(), {"device": device})
         stamp = (made.now_ms - EPOCH * 1000) * 100 + next(self._numbers) % 100
         try:
-            grant = self.door.run(activation.take(self.id, holder, made, stamp))
+            grant = self.dynamodb.run(activation.take(self.id, holder, made, stamp))
         except problems.HardCapReached:
             self.denied.append((made.now_ms, seat_key(self.id, seat_id)))
             return
@@ -173,31 +173,33 @@ class Life:
     def _release(self) -> None:
         if self._held:
             seat_id = self._chance.choice(sorted(self._held))
-            self.door.run(release_grant(self.id, self._held.pop(seat_id), self._change()))
+            self.dynamodb.run(release_grant(self.id, self._held.pop(seat_id), self._change()))
 
     def _sweep(self) -> None:
-        self.door.run(sweep_page(ledger_key(self.id), self._change()))
+        self.dynamodb.run(sweep_page(ledger_key(self.id), self._change()))
 
     def _limits(self) -> None:
         self._document["seatCount"] = self._chance.choice((1, 2, 3, 4))
         terms = seat_terms(self._document)
         changed = page_terms(self.id, terms, self._change(), lease_changed=False)
-        self.door.execute(changed)
+        self.dynamodb.execute(changed)
         self._document["usageLimits"][0]["limit"] = self._chance.choice((5, 6, 7))
         made = self._change()
-        seen = Counter.of(self.door.execute(Get(usage_key(self.id, "exports"))))
+        seen = Counter.of(self.dynamodb.execute(Get(usage_key(self.id, "exports"))))
         terms_now = usage_terms(self._document)["exports"]
         new = under_terms(seen, terms_now, made.now, is_renewed=False)
-        write = self.door.run(terms_update(self.id, "exports", seen, new, made))
+        write = self.dynamodb.run(terms_update(self.id, "exports", seen, new, made))
         if write:
-            self.door.execute(write)
+            self.dynamodb.execute(write)
 
     def _consume(self) -> None:
         key, quantity = f"request{next(self._numbers):05d}", self._chance.choice((1, 1, 2))
         made = self._change()
         for _ in range(self._chance.choice((1, 1, 2))):  # some are sent again
             try:
-                told = self.door.run(consumption.consume(self.id, "exports", key, quantity, made))
+                told = self.dynamodb.run(
+                    consumption.consume(self.id, "exports", key, quantity, made)
+                )
             except problems.HardCapReached:
                 self.requests_denied.append((made.now_ms, key))
                 return
@@ -207,7 +209,7 @@ class Life:
     def _correct(self) -> None:
         key, made = f"correct{next(self._numbers):05d}", self._change()
         try:
-            self.door.run(corrections.correct(self.id, "exports", key, -1, "a test", made))
+            self.dynamodb.run(corrections.correct(self.id, "exports", key, -1, "a test", made))
         except problems.InvalidRequest:
             return
         self.counted.append((made.now_ms, "corrected", -1))
@@ -215,9 +217,9 @@ class Life:
     def copy(self) -> str:
         """Another table with everything but what notify makes; its name."""
         name = create_table(self.url)
-        door = open_door(self.url, name)
+        dynamodb = open_client(self.url, name)
         puts = tuple((key, strip(item)) for key, item in self.items.items())
-        door.execute(BatchPut(puts))
+        dynamodb.execute(BatchPut(puts))
         return name
 
 
@@ -269,8 +271,8 @@ class Clean:
     def __init__(self, life: Life) -> None:
         self.life = life
         self.name = life.copy()
-        self.door = open_door(life.url, self.name)
-        self.notifier = Notifier(self.door)
+        self.dynamodb = open_client(life.url, self.name)
+        self.notifier = Notifier(self.dynamodb)
         self.notifier.deliver_all(life.records)
         self.recorder = self.notifier.recorder
         self.effects = effects(life.url, self.name)

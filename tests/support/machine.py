@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.requests import Pause
 from tests.support.sampling import IS_SOAK
 
@@ -20,14 +20,14 @@ class Lost(Exception):
 
 
 def drive(
-    door: Table,
+    dynamodb: DynamoDBClient,
     operation: Any,
     now: Callable[[], int],
     lose: int | None = None,
     crash: int | None = None,
 ) -> Any:
     """Drive an operation at a time (Unix seconds). At request `lose` the first answer is lost and
-    the door repeats it; after request `crash` the process is gone."""
+    the client repeats it; after request `crash` the process is gone."""
     reply: Any = None
     numbers = itertools.count()
     while True:
@@ -40,8 +40,8 @@ def drive(
             continue
         number = next(numbers)
         if number == lose:
-            door.execute(request)
-        reply = door.execute(request)
+            dynamodb.execute(request)
+        reply = dynamodb.execute(request)
         if number == crash:
             operation.close()
             raise Lost

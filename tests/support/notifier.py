@@ -7,7 +7,7 @@ from typing import Any
 from functions.notify.batch import Batch, Marks
 from functions.notify.publisher import Outlets
 from shared import aws
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from tests.support.seats import NOW_MS
 from tests.support.tables import Crash, acting_as
 
@@ -74,11 +74,11 @@ class Recorder:
 
 
 class Notifier:
-    """Delivers records through a door, again and again until all are processed."""
+    """Delivers records through a client, again and again until all are processed."""
 
     def __init__(
         self,
-        door: Table,
+        dynamodb: DynamoDBClient,
         recorder: Recorder | None = None,
         *,
         now_ms: int = NOW_MS,
@@ -89,10 +89,10 @@ class Notifier:
         self._marks = marks
         self._at_once = at_once
         self.recorder = recorder or Recorder()
-        self._door = door
+        self._dynamodb = dynamodb
         self._now_ms = now_ms
         self._quiet_ms = quiet_ms
-        self._outlets = Outlets("bus", "queue", door)
+        self._outlets = Outlets("bus", "queue", dynamodb)
 
     def deliver(self, records: Sequence[dict[str, Any]]) -> int | None:
         """One batch, once."""
@@ -100,7 +100,7 @@ class Notifier:
         aws.client = self.recorder.client  # type: ignore[assignment]
         try:
             batch = Batch(
-                self._door,
+                self._dynamodb,
                 self._outlets,
                 self._quiet_ms,
                 self._now_ms,
@@ -108,7 +108,7 @@ class Notifier:
                 marks=self._marks,
                 at_once=self._at_once,
             )
-            with acting_as("NotifyRole", self._door):
+            with acting_as("NotifyRole", self._dynamodb):
                 return batch.process(list(records))
         finally:
             aws.client = kept

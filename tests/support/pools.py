@@ -8,9 +8,9 @@ import pytest
 
 from shared import problems
 from shared.audit import Change
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key, ledger_key, pool_key
-from shared.dynamodb.requests import Accepted, BatchGet, Get, Pause, Steps, Transact
+from shared.dynamodb.requests import Accepted, BatchGet, Get, Operation, Pause, Transact
 from shared.seats import activation, reconcile
 from shared.seats.cache import Memory
 from shared.seats.encoding import Stamps
@@ -44,8 +44,8 @@ def shrink_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 class PoolLife:
     """A pool, its vendor, and clients."""
 
-    def __init__(self, door: Table, valid: SeatTerms) -> None:
-        self.door, self.owner, self.terms = door, new_id(), valid
+    def __init__(self, dynamodb: DynamoDBClient, valid: SeatTerms) -> None:
+        self.dynamodb, self.owner, self.terms = dynamodb, new_id(), valid
         self._numbers = itertools.count()
         self._stamps = [Stamps(salt) for salt in range(CLIENTS)]
         self._memories = [Memory() for _ in range(CLIENTS)]
@@ -55,7 +55,7 @@ class PoolLife:
         writes = [new_page(self.owner, valid, change)]
         if is_needed(valid):
             writes.append(new_pool(self.owner, change))
-        door.execute(Transact(tuple(writes)))
+        dynamodb.execute(Transact(tuple(writes)))
         self.tend()
 
     def now_ms(self) -> int:
@@ -66,11 +66,11 @@ class PoolLife:
     def change(self) -> Change:
         return Change("key_test", f"req-{next(self._numbers)}", self.now_ms())
 
-    def tend(self, seconds: int = 60, door: Table | None = None) -> bool:
+    def tend(self, seconds: int = 60, dynamodb: DynamoDBClient | None = None) -> bool:
         until = self.now_ms() + seconds * 1000
         work = reconcile.tend(self.owner, self.change(), until)
         with this_thread_as("ReleaseRole"):
-            done: bool = (door or self.door).run(work, self.now_ms)
+            done: bool = (dynamodb or self.dynamodb).run(work, self.now_ms)
         return done
 
     def tend_all(self, chance: random.Random, step_ms: int) -> None:
@@ -82,9 +82,9 @@ class PoolLife:
         pytest.fail("the work on a pool does not end")
 
     def set_terms(self, valid: SeatTerms, kind: str = "updated") -> None:
-        self.door.run(self._set_terms(valid, kind), self.now_ms)
+        self.dynamodb.run(self._set_terms(valid, kind), self.now_ms)
 
-    def _set_terms(self, valid: SeatTerms, kind: str) -> Steps[None]:
+    def _set_terms(self, valid: SeatTerms, kind: str) -> Operation[None]:
         for attempt in range(1, 40):
             page = Page.of((yield Get(ledger_key(self.owner))))
             change = self.change()
@@ -110,7 +110,7 @@ class PoolLife:
             memory=self._memories[worker] if worker % 2 else None,
         )
         try:
-            grant: Grant = self.door.run(operation, self.now_ms)
+            grant: Grant = self.dynamodb.run(operation, self.now_ms)
         except problems.HardCapReached:
             return None
         return grant
@@ -118,18 +118,18 @@ class PoolLife:
     def release(self, worker: int, named: str) -> bool:
         memory = self._memories[worker] if worker % 2 else None
         operation = release_grant(self.owner, named, self.change(), memory=memory)
-        released: bool = self.door.run(operation, self.now_ms)
+        released: bool = self.dynamodb.run(operation, self.now_ms)
         return released
 
     def state(self) -> dict[str, Any]:
-        return self.door.execute(Get(pool_key(self.owner))) or {}
+        return self.dynamodb.execute(Get(pool_key(self.owner))) or {}
 
     def pages(self) -> list[tuple[Key, Page]]:
-        first = self.door.execute(Get(ledger_key(self.owner)))
+        first = self.dynamodb.execute(Get(ledger_key(self.owner)))
         count = first.get("pages") or 1
         step = PARTS // count
         keys = tuple(ledger_key(self.owner, n * step) for n in range(count))
-        found = self.door.execute(BatchGet(keys))
+        found = self.dynamodb.execute(BatchGet(keys))
         return [(key, Page.of(item)) for key, item in found.items()]
 
     def held(self) -> int:

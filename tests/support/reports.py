@@ -11,7 +11,7 @@ from functions.report.pipeline import Job, Mailing, Work
 from functions.report.storage import Store
 from shared import report_links
 from shared.api.schemas.reports import REPORT_FORMATS
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import report_key
 from shared.dynamodb.requests import Get, Item, Put
 
@@ -46,11 +46,11 @@ class MemoryStore(Store):
 class Maker:
     """Asks for reports and makes them, job by job."""
 
-    def __init__(self, door: Table, mailing: Mailing = NO_MAIL) -> None:
-        self.door = door
+    def __init__(self, dynamodb: DynamoDBClient, mailing: Mailing = NO_MAIL) -> None:
+        self.dynamodb = dynamodb
         self.store = MemoryStore()
         self.jobs: list[Job] = []
-        self.work = Work(door, self.store, self.jobs.extend, mailing)
+        self.work = Work(dynamodb, self.store, self.jobs.extend, mailing)
         self._count = 0
 
     def ask(self, period: Period, now_ms: int, **changes: Any) -> Item:
@@ -66,7 +66,7 @@ class Maker:
         }
         report_id = f"rep_test{self._count:04d}"
         item = api.item_of(report_id, period, None, "UTC", now_ms=now_ms, **given)
-        self.door.execute(Put(report_key(report_id), item))
+        self.dynamodb.execute(Put(report_key(report_id), item))
         return item
 
     def make(self, item: Item) -> Item:
@@ -77,7 +77,7 @@ class Maker:
         return self.read(item["reportId"])
 
     def read(self, report_id: str) -> Item:
-        found: Item = self.door.execute(Get(report_key(report_id)))
+        found: Item = self.dynamodb.execute(Get(report_key(report_id)))
         return found
 
     def file(self, report: Item, name: str) -> bytes:

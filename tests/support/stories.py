@@ -7,7 +7,7 @@ from functions.notify.emails.mailer import Mailer
 from shared import problems
 from shared.audit import Change, utc_hour
 from shared.clock import EPOCH, to_rfc3339
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     Key,
     denial_key,
@@ -35,8 +35,8 @@ HOUR = 3_600_000
 class Story:
     """An entitlement whose use is told step by step, and the mails that follow."""
 
-    def __init__(self, door: Table, at: int = START, **changes: Any) -> None:
-        self.door = door
+    def __init__(self, dynamodb: DynamoDBClient, at: int = START, **changes: Any) -> None:
+        self.dynamodb = dynamodb
         self.id = new_id()
         self.document: dict[str, Any] = {
             "product": "CAD <Pro>",
@@ -59,14 +59,14 @@ class Story:
             **changes,
         }
         item = entitlement_item(self.id, self.document, version=1, created_at=at, now_ms=at)
-        door.execute(Put(entitlement_key(self.id), item))
-        door.execute(new_page(self.id, seat_terms(self.document), Change("k", "r", at)))
+        dynamodb.execute(Put(entitlement_key(self.id), item))
+        dynamodb.execute(new_page(self.id, seat_terms(self.document), Change("k", "r", at)))
         self.recorder = Recorder()
         self.marks = Marks()
         self._tell(ledger_key(self.id), None, at)
 
     def _get(self, key: Key) -> Item | None:
-        found = self.door.execute(Get(key))
+        found = self.dynamodb.execute(Get(key))
         return dict(found) if found else None
 
     def _tell(self, key: Key, old: Item | None, at: int) -> None:
@@ -84,7 +84,7 @@ class Story:
                 },
             }
         }
-        notifier = Notifier(self.door, self.recorder, now_ms=at, marks=self.marks)
+        notifier = Notifier(self.dynamodb, self.recorder, now_ms=at, marks=self.marks)
         assert notifier.deliver([record]) is None
 
     def take(self, seat_id: str, at: int) -> str:
@@ -96,7 +96,7 @@ class Story:
         named = ""
         try:
             stamp = (at - EPOCH * 1000) * 100
-            grant = self.door.run(
+            grant = self.dynamodb.run(
                 activation.take(self.id, Holder(seat_id, seat_id.title()), made, stamp)
             )
             named = activation_id(grant.key, grant.seat.stamp)
@@ -109,7 +109,7 @@ class Story:
     def release(self, activation: str, at: int) -> None:
         page = ledger_key(self.id)
         before = self._get(page)
-        self.door.run(release_grant(self.id, activation, Change("k", f"r{at}", at)))
+        self.dynamodb.run(release_grant(self.id, activation, Change("k", f"r{at}", at)))
         self._tell(page, before, at)
 
     def ask(self, at: int, **asked: Any) -> None:
@@ -125,7 +125,7 @@ class Story:
             "hardCap": 3,
             **asked,
         }
-        self.door.execute(Put(key, item))
+        self.dynamodb.execute(Put(key, item))
         self._tell(key, None, at)
 
     def change(self, at: int, **changes: Any) -> None:
@@ -134,23 +134,23 @@ class Story:
         before = self._get(page)
         self.document |= changes
         item = entitlement_item(self.id, self.document, version=2, created_at=START, now_ms=at)
-        self.door.execute(Put(entitlement_key(self.id), item))
+        self.dynamodb.execute(Put(entitlement_key(self.id), item))
         made = Change("k", f"r{at}", at)
         terms = seat_terms(self.document)
-        self.door.execute(page_terms(self.id, terms, made, lease_changed=False))
+        self.dynamodb.execute(page_terms(self.id, terms, made, lease_changed=False))
         self._tell(page, before, at)
 
     def mailer(self) -> Mailer:
-        return Mailer(self.door, "overdraft@vendor.example", "https://api.example", "mail")
+        return Mailer(self.dynamodb, "overdraft@vendor.example", "https://api.example", "mail")
 
     def tick(self, at: int) -> list[dict[str, Any]]:
         """The schedule's run at a time; the mails about this entitlement that it sent."""
         before = len(self.recorder.mails)
-        with acting_as("NotifyRole", self.door):
+        with acting_as("NotifyRole", self.dynamodb):
             self.mailer().send_due(at, at + 60_000)
         return self.recorder.mails[before:]
 
     def sent(self) -> list[Item]:
         pk = mail_key(self.id, 0, "").pk
-        found = self.door.execute(Query("pk = :pk", {":pk": pk})).items
+        found = self.dynamodb.execute(Query("pk = :pk", {":pk": pk})).items
         return [item for item in found if item["sk"].startswith("SENT#")]

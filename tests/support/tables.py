@@ -12,7 +12,7 @@ from botocore.credentials import Credentials
 
 from local.dynamodb import table_properties
 from local.stack import client
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from tests.support import roles
 
 
@@ -31,8 +31,8 @@ def delete_table(url: str, name: str) -> None:
 _own = threading.local()
 
 
-class RoleTable(Table):
-    """A door that may do what a role of the template allows, while `role` names one."""
+class RoleClient(DynamoDBClient):
+    """A client that may do what a role of the template allows, while `role` names one."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -65,7 +65,7 @@ class RoleTable(Table):
 
 @contextmanager
 def this_thread_as(role: str) -> Iterator[None]:
-    """Within, every door may do in this thread what this role may."""
+    """Within, every client may do in this thread what this role may."""
     kept, _own.role = getattr(_own, "role", ""), role
     try:
         yield
@@ -74,18 +74,20 @@ def this_thread_as(role: str) -> Iterator[None]:
 
 
 @contextmanager
-def acting_as(role: str, door: Table) -> Iterator[None]:
-    """Within, the door may do what this role may."""
-    assert isinstance(door, RoleTable)
-    kept, door.role = door.role, role
+def acting_as(role: str, dynamodb: DynamoDBClient) -> Iterator[None]:
+    """Within, the client may do what this role may."""
+    assert isinstance(dynamodb, RoleClient)
+    kept, dynamodb.role = dynamodb.role, role
     try:
         yield
     finally:
-        door.role = kept
+        dynamodb.role = kept
 
 
-def open_door(url: str, name: str, meter: Callable[[str, float], None] | None = None) -> RoleTable:
-    return RoleTable(
+def open_client(
+    url: str, name: str, meter: Callable[[str, float], None] | None = None
+) -> RoleClient:
+    return RoleClient(
         name, region="us-east-1", endpoint=url, credentials=Credentials("test", "test"), meter=meter
     )
 
@@ -94,8 +96,8 @@ class Crash(BaseException):
     """The process is gone between two calls."""
 
 
-class FaultyTable(RoleTable):
-    """A door that fails once, at its n-th HTTP call (from 0), in one of three ways.
+class FaultyClient(RoleClient):
+    """A client that fails once, at its n-th HTTP call (from 0), in one of three ways.
 
     `lost`: the call takes place, its answer does not arrive. `before` and `after`: the process
     ends before the call, or after it.
@@ -117,7 +119,7 @@ class FaultyTable(RoleTable):
         return answer
 
 
-def faulty_door(url: str, name: str) -> FaultyTable:
-    return FaultyTable(
+def faulty_client(url: str, name: str) -> FaultyClient:
+    return FaultyClient(
         name, region="us-east-1", endpoint=url, credentials=Credentials("test", "test")
     )

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from local.dynamodb import DynamoDBLocal
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key
 from shared.dynamodb.marshalling import item_from_wire
 from shared.seats.encoding import activation_id
@@ -35,12 +35,12 @@ def together(work: Callable[[int], object]) -> None:
             future.result()
 
 
-def history(dynamodb: DynamoDBLocal, door: Table, key: Key) -> list[dict[str, Any]]:
+def history(engine: DynamoDBLocal, dynamodb: DynamoDBClient, key: Key) -> list[dict[str, Any]]:
     """Every version of an item, from the engine's stream, in order: (old, new)."""
-    return histories(dynamodb, door, key.pk)
+    return histories(engine, dynamodb, key.pk)
 
 
-def histories(dynamodb: DynamoDBLocal, door: Table, prefix: str) -> list[dict[str, Any]]:
+def histories(engine: DynamoDBLocal, dynamodb: DynamoDBClient, prefix: str) -> list[dict[str, Any]]:
     """Every version of the items whose partition keys begin so; in order for each item."""
     return [
         {
@@ -49,14 +49,14 @@ def histories(dynamodb: DynamoDBLocal, door: Table, prefix: str) -> list[dict[st
             else None,
             "new": item_from_wire(record["dynamodb"]["NewImage"]),
         }
-        for record in dynamodb_local.stream_records(dynamodb.url, door.name)
+        for record in dynamodb_local.stream_records(engine.url, dynamodb.name)
         if record["dynamodb"]["Keys"]["pk"]["S"].startswith(prefix)
     ]
 
 
-def run(door: Table, operation: Any, now_ms: Callable[[], int]) -> Any:
+def run(dynamodb: DynamoDBClient, operation: Any, now_ms: Callable[[], int]) -> Any:
     """As `Table.run`, with the clock of a test after a pause."""
-    return door.run(operation, now_ms)
+    return dynamodb.run(operation, now_ms)
 
 
 class Grants:

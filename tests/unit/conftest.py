@@ -15,15 +15,15 @@ from functions.report import handler as report
 from local.dynamodb import DynamoDBLocal
 from shared.api import app
 from shared.api.auth import hash_key
-from shared.api.routes import OPERATIONS
-from shared.dynamodb.client import Table
+from shared.api.routes import ROUTES
+from shared.dynamodb.client import DynamoDBClient
 from tests.support.requests import BOOTSTRAP_KEY, event
-from tests.support.tables import create_table, delete_table, open_door, this_thread_as
+from tests.support.tables import create_table, delete_table, open_client, this_thread_as
 from tools import build
 
 # A function's role in the template. The logical id of `manage` is from before it had this name.
 ROLES = {
-    name: f"{'Entitlements' if name == 'manage' else name.title()}Role" for name in build.ROOMS
+    name: f"{'Entitlements' if name == 'manage' else name.title()}Role" for name in build.FUNCTIONS
 }
 
 
@@ -35,35 +35,35 @@ def engine_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def door(engine_url: str) -> Iterator[Table]:
-    """A door to an empty table."""
+def dynamodb(engine_url: str) -> Iterator[DynamoDBClient]:
+    """A client to an empty table."""
     name = create_table(engine_url)
-    yield open_door(engine_url, name)
+    yield open_client(engine_url, name)
     delete_table(engine_url, name)
 
 
-class Rooms:
+class Api:
     """All rooms behind one front, as API Gateway puts them together."""
 
-    def __init__(self, door: Table, **environment: str) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, **environment: str) -> None:
         given = {"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY), **environment}
-        self.door = door
-        self.context = app.Context(given, door)
-        routes = {
-            **activate.ROUTES,
-            **consume.ROUTES,
-            **release.ROUTES,
-            **entitlements.ROUTES,
-            **portal.ROUTES,
-            **report.ROUTES,
+        self.dynamodb = dynamodb
+        self.context = app.Context(given, dynamodb)
+        handlers_by_route = {
+            **activate.HANDLERS,
+            **consume.HANDLERS,
+            **release.HANDLERS,
+            **entitlements.HANDLERS,
+            **portal.HANDLERS,
+            **report.HANDLERS,
         }
-        self._serve = app.serve(routes, self.context)
+        self._serve = app.serve(handlers_by_route, self.context)
 
-    def call(self, route: str, *args: Any, **kwargs: Any) -> tuple[int, Any, dict[str, str]]:
-        operation = OPERATIONS.get(route.replace("HEAD ", "GET "))
-        role = ROLES[operation.room if operation else "manage"]
+    def call(self, route_key: str, *args: Any, **kwargs: Any) -> tuple[int, Any, dict[str, str]]:
+        route = ROUTES.get(route_key.replace("HEAD ", "GET "))
+        role = ROLES[route.function if route else "manage"]
         with this_thread_as(role):
-            answer = self._serve(event(route, *args, **kwargs), None)
+            answer = self._serve(event(route_key, *args, **kwargs), None)
         body = answer["body"]
         parsed = json.loads(body) if body[:1] in ("{", "[") else body
         return answer["statusCode"], parsed, answer["headers"]
@@ -76,11 +76,11 @@ class Rooms:
 
 
 @pytest.fixture(scope="module")
-def module_rooms(engine_url: str) -> Rooms:
+def module_api(engine_url: str) -> Api:
     """Rooms that a file of tests fills once."""
-    return Rooms(open_door(engine_url, create_table(engine_url)))
+    return Api(open_client(engine_url, create_table(engine_url)))
 
 
 @pytest.fixture
-def rooms(door: Table) -> Rooms:
-    return Rooms(door)
+def api(dynamodb: DynamoDBClient) -> Api:
+    return Api(dynamodb)

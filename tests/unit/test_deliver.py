@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from functions.deliver import deliveries as room
+from functions.deliver import deliveries
 from functions.deliver.deliveries import Deliveries
 from functions.deliver.retry_policy import Attempt, next_wait, read_retry_after, reason_to_disable
 from functions.deliver.sender import Courier, sign
 from shared import aws
 from shared.clock import now_ms
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     Key,
     delivery_key,
@@ -208,23 +208,23 @@ class FakeCourier:
 class Office:
     """An endpoint, and deliver with a courier of paper."""
 
-    def __init__(self, door: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> None:
         FakeCourier.script, FakeCourier.sent = [attempt(200)], []
         self.recorder = Recorder()
-        monkeypatch.setattr(room, "Courier", FakeCourier)
+        monkeypatch.setattr(deliveries, "Courier", FakeCourier)
         monkeypatch.setattr(aws, "client", self.recorder.client)
-        self.door = door
+        self.dynamodb = dynamodb
         self.id = new_id().replace("ent", "whk")
-        self.deliveries = Deliveries(door, "queue", frozenset())
+        self.deliveries = Deliveries(dynamodb, "queue", frozenset())
         endpoint: Item = {
             "url": "https://a.example/",
             "eventTypes": ["*"],
             "enabled": True,
             "version": 1,
         }
-        door.execute(Put(webhook_key(self.id), endpoint))
+        dynamodb.execute(Put(webhook_key(self.id), endpoint))
         secret: Item = {"current": "whsec_c2VjcmV0"}
-        door.execute(Put(webhook_secret_key(self.id), secret))
+        dynamodb.execute(Put(webhook_secret_key(self.id), secret))
         self.event = builders.of_test(self.id, event_types.SEAT_DENIED, now_ms(), self.id)
 
     def message(self, count: int = 0, **changes: Any) -> dict[str, Any]:
@@ -235,16 +235,16 @@ class Office:
         return self.deliveries.deliver(list(messages), now_ms() + seconds * 1000)
 
     def delivery(self) -> Item:
-        job = room.Job.of("m", json.loads(self.message()["body"]))
-        return dict(self.door.execute(Get(job.key)) or {})
+        job = deliveries.Job.of("m", json.loads(self.message()["body"]))
+        return dict(self.dynamodb.execute(Get(job.key)) or {})
 
     def endpoint(self) -> Item:
-        return dict(self.door.execute(Get(webhook_key(self.id))))
+        return dict(self.dynamodb.execute(Get(webhook_key(self.id))))
 
 
 @pytest.fixture
-def office(door: Table, monkeypatch: pytest.MonkeyPatch) -> Office:
-    return Office(door, monkeypatch)
+def office(dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> Office:
+    return Office(dynamodb, monkeypatch)
 
 
 def test_a_success_is_recorded_and_a_message_that_comes_again_sends_nothing(
@@ -265,7 +265,7 @@ def test_the_whole_ladder(office: Office) -> None:
         item = office.delivery()
         assert item["attemptCount"] == count + 1
         # Left alone after five failures; what is due is sent then.
-        office.door.execute(Delete(webhook_state_key(office.id)))
+        office.dynamodb.execute(Delete(webhook_state_key(office.id)))
         if count < 7:
             wait = endpoints.LADDER[count]
             assert item["status"] == "pending"
@@ -319,7 +319,7 @@ def test_a_success_forgets_the_failures(office: Office) -> None:
     office.deliver(office.message(0))
     office.deliver(office.message(1))
     assert office.delivery()["status"] == "succeeded"
-    assert office.door.execute(Get(webhook_state_key(office.id))) is None
+    assert office.dynamodb.execute(Get(webhook_state_key(office.id))) is None
 
 
 def test_a_dead_endpoint_is_left_alone_for_a_while(office: Office) -> None:
@@ -331,16 +331,18 @@ def test_a_dead_endpoint_is_left_alone_for_a_while(office: Office) -> None:
         messages.append({**office.message(event=event), "messageId": str(number)})
     assert office.deliver(*messages) == []
     tried = len(FakeCourier.sent)
-    assert endpoints.CIRCUIT_FAILURES <= tried <= endpoints.CIRCUIT_FAILURES + room.PER_ENDPOINT
+    assert (
+        endpoints.CIRCUIT_FAILURES <= tried <= endpoints.CIRCUIT_FAILURES + deliveries.PER_ENDPOINT
+    )
     pk = delivery_key(office.id, 0, "").pk
-    items = office.door.execute(Query("pk = :pk", {":pk": pk})).items
+    items = office.dynamodb.execute(Query("pk = :pk", {":pk": pk})).items
     assert len(items) == 40
     assert all(item["status"] == "pending" and item["earliest"] for item in items)
     assert sum(item["attemptCount"] for item in items) == tried
 
 
 def test_without_time_for_an_answer_nothing_is_begun(office: Office) -> None:
-    assert office.deliver(office.message(), seconds=room.SECONDS_FOR_ATTEMPT - 1) == []
+    assert office.deliver(office.message(), seconds=deliveries.SECONDS_FOR_ATTEMPT - 1) == []
     assert FakeCourier.sent == []
     assert office.delivery()["status"] == "pending"
     assert office.delivery()["attemptCount"] == 0
@@ -348,10 +350,10 @@ def test_without_time_for_an_answer_nothing_is_begun(office: Office) -> None:
 
 def test_an_endpoint_that_was_deleted_or_disabled_is_sent_nothing(office: Office) -> None:
     key = webhook_key(office.id)
-    office.door.execute(Put(key, {**strip(office.endpoint()), "enabled": False}))
+    office.dynamodb.execute(Put(key, {**strip(office.endpoint()), "enabled": False}))
     office.deliver(office.message())
     assert office.delivery()["failure"] == "the endpoint is disabled"
-    office.door.execute(Delete(key))
+    office.dynamodb.execute(Delete(key))
     assert office.deliver(office.message()) == []
     assert FakeCourier.sent == []
 
@@ -363,7 +365,7 @@ def strip(item: Item) -> Item:
 def test_what_waits_for_an_endpoint_that_was_deleted_waits_no_more(office: Office) -> None:
     FakeCourier.script = [attempt(500)]
     office.deliver(office.message())
-    office.door.execute(Delete(webhook_key(office.id)))
+    office.dynamodb.execute(Delete(webhook_key(office.id)))
     office.deliver(office.message(1))
     item = office.delivery()
     assert (item["status"], item["failure"]) == ("failed", "the endpoint was deleted")
@@ -379,10 +381,10 @@ def test_each_partition_of_what_is_due_has_its_own_share(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The backlog of one endpoint keeps another's from being queued in no run."""
-    monkeypatch.setattr(room, "DUE_PER_PARTITION", 1)
-    other = Office(office.door, monkeypatch)
+    monkeypatch.setattr(deliveries, "DUE_PER_PARTITION", 1)
+    other = Office(office.dynamodb, monkeypatch)
     while due_deliveries(other.id) == due_deliveries(office.id):
-        other = Office(office.door, monkeypatch)
+        other = Office(office.dynamodb, monkeypatch)
     FakeCourier.script = [attempt(500)]
     for number in range(3):
         event = {**office.event, "id": f"evt_{number}"}
@@ -395,7 +397,7 @@ def test_each_partition_of_what_is_due_has_its_own_share(
 def test_both_secrets_sign_while_they_overlap(office: Office) -> None:
     for until, secrets in ((now_ms() // 1000 + 60, 2), (now_ms() // 1000 - 60, 1)):
         item: Item = {"current": "whsec_bmV3", "previous": "whsec_b2xk", "previousUntil": until}
-        office.door.execute(Put(webhook_secret_key(office.id), item))
+        office.dynamodb.execute(Put(webhook_secret_key(office.id), item))
         office.event = {**office.event, "id": f"evt_{until}"}
         office.deliver(office.message())
         assert len(FakeCourier.sent[-1][2]) == secrets
@@ -404,13 +406,13 @@ def test_both_secrets_sign_while_they_overlap(office: Office) -> None:
 def test_failed_ones_are_sent_again_since_a_time_page_by_page(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "RESEND_PAGE", 2)
+    monkeypatch.setattr(deliveries, "RESEND_PAGE", 2)
     FakeCourier.script = [attempt(410)]
     for number in range(5):
         event = {**office.event, "id": f"evt_{number}"}
         office.deliver(office.message(event=event))
         key = webhook_key(office.id)
-        office.door.execute(Put(key, {**strip(office.endpoint()), "enabled": True}))
+        office.dynamodb.execute(Put(key, {**strip(office.endpoint()), "enabled": True}))
     command = {"webhookId": office.id, "resend": {"since": 0}}
     pending: list[dict[str, Any]] = [command]
     resent: list[dict[str, Any]] = []
@@ -419,13 +421,13 @@ def test_failed_ones_are_sent_again_since_a_time_page_by_page(
         office.deliver({"messageId": "r", "body": json.dumps(pending.pop())})
         for message in office.recorder.messages:
             (pending if "resend" in message else resent).append(message)
-    office.door.execute(Delete(webhook_state_key(office.id)))
+    office.dynamodb.execute(Delete(webhook_state_key(office.id)))
     assert sorted(message["event"]["id"] for message in resent) == [f"evt_{n}" for n in range(5)]
     FakeCourier.script = [attempt(200)]
     again = [{"messageId": m["event"]["id"], "body": json.dumps(m)} for m in resent]
     assert office.deliver(*again) == []
     pk = delivery_key(office.id, 0, "").pk
-    items = office.door.execute(Query("pk = :pk", {":pk": pk})).items
+    items = office.dynamodb.execute(Query("pk = :pk", {":pk": pk})).items
     assert {item["status"] for item in items} == {"succeeded"}
 
 
@@ -439,10 +441,10 @@ def test_a_name_is_put_in_when_it_is_sent(office: Office) -> None:
         "data": {"entitlementId": owner, "seat": {"seatKey": key}},
     }
     record: Item = {"seatKey": key, "seatId": "alice", "seatName": "Alice"}
-    office.door.execute(Put(seat_record_key(owner, key), record))
+    office.dynamodb.execute(Put(seat_record_key(owner, key), record))
     FakeCourier.script = [attempt(500), attempt(200)]
     office.deliver(office.message(0))
-    office.door.execute(Put(seat_record_key(owner, key), {"seatKey": key}))
+    office.dynamodb.execute(Put(seat_record_key(owner, key), {"seatKey": key}))
     office.deliver(office.message(1))
     names = [event["data"]["seat"]["seatId"] for _, event, _ in FakeCourier.sent]
     assert names == ["alice", None]
@@ -462,9 +464,9 @@ def test_no_more_than_fifty_attempts_are_kept(office: Office) -> None:
     item = strip(office.delivery())
     key = Key(office.delivery()["pk"], office.delivery()["sk"])
     [told] = item["attempts"]
-    office.door.execute(
+    office.dynamodb.execute(
         Put(key, {**item, "attempts": [told] * 500, "attemptCount": 500, "step": 0})
     )
-    office.door.execute(Delete(webhook_state_key(office.id)))
+    office.dynamodb.execute(Delete(webhook_state_key(office.id)))
     office.deliver(office.message(500))
     assert (office.delivery()["attemptCount"], len(office.delivery()["attempts"])) == (501, 50)

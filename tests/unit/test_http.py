@@ -11,49 +11,49 @@ from shared import observability
 from shared.api import app, request
 from shared.api.auth import Caller, Credentials, hash_key
 from shared.api.rate_limit import RateLimits
-from shared.dynamodb.client import ATTEMPTS, Table
+from shared.dynamodb.client import ATTEMPTS, DynamoDBClient
 from shared.dynamodb.keys import Key
-from shared.dynamodb.requests import Get, TableError, Unavailable
+from shared.dynamodb.requests import DynamoDBError, Get, Unavailable
 from shared.problems import Problem, Throttled, Unauthorized
 from tests.support.requests import BOOTSTRAP_KEY, event
-from tests.support.tables import faulty_door
-from tests.unit.conftest import Rooms
+from tests.support.tables import faulty_client
+from tests.unit.conftest import Api
 
 TAKE = "POST /v1/entitlements/{entitlementId}/activations"
 
 
-def test_a_body_in_base64_is_read(rooms: Rooms) -> None:
-    path = {"entitlementId": rooms.create()}
-    status, body, _ = rooms.call(TAKE, path, {"seatId": "é"}, encoded=True)
+def test_a_body_in_base64_is_read(api: Api) -> None:
+    path = {"entitlementId": api.create()}
+    status, body, _ = api.call(TAKE, path, {"seatId": "é"}, encoded=True)
     assert (status, body["seatId"]) == (201, "é")
 
 
-def test_a_body_that_is_not_utf_8_is_refused(rooms: Rooms) -> None:
-    path = {"entitlementId": rooms.create()}
+def test_a_body_that_is_not_utf_8_is_refused(api: Api) -> None:
+    path = {"entitlementId": api.create()}
     request = event(TAKE, path, {"seatId": "a"}, encoded=True)
     request["body"] = "eyJzZWF0SWQiOiAi//4ifQ=="  # {"seatId": "\xff\xfe"}
-    answer = rooms._serve(request, None)
+    answer = api._serve(request, None)
     assert answer["statusCode"] == 400
     assert "UTF-8" in answer["body"]
     request["body"] = "not base64"
-    assert rooms._serve(request, None)["statusCode"] == 400
+    assert api._serve(request, None)["statusCode"] == 400
 
 
 def test_an_unexpected_error_is_a_problem_that_tells_nothing(
-    rooms: Rooms,
+    api: Api,
 ) -> None:
     def fail(_: request.Request) -> request.Response:
         raise RuntimeError("a secret of the inside")
 
-    serve = app.serve({"takeSeat": fail}, rooms.context)
+    serve = app.serve({"takeSeat": fail}, api.context)
     answer = serve(event(TAKE, {"entitlementId": "ent_x"}, {"seatId": "a"}), None)
     assert answer["statusCode"] == 500
     assert "secret" not in answer["body"]
     assert answer["headers"]["content-type"] == "application/problem+json"
 
 
-def test_an_unavailable_table_is_503_with_retry_after(rooms: Rooms) -> None:
-    class Down(Table):
+def test_an_unavailable_table_is_503_with_retry_after(api: Api) -> None:
+    class Down(DynamoDBClient):
         def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
             return 400, {"__type": "x#ProvisionedThroughputExceededException"}
 
@@ -61,27 +61,27 @@ def test_an_unavailable_table_is_503_with_retry_after(rooms: Rooms) -> None:
         "t", region="eu-west-1", endpoint="http://127.0.0.1:1", credentials=AwsCredentials("a", "b")
     )
     context = app.Context({"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY)}, down)
-    serve = app.serve(activate.ROUTES, context)
+    serve = app.serve(activate.HANDLERS, context)
     answer = serve(event(TAKE, {"entitlementId": "ent_x"}, {"seatId": "a"}), None)
     assert answer["statusCode"] == 503
     assert answer["headers"]["retry-after"] == "2"
 
 
 def test_a_denial_that_cannot_be_recorded_is_503_not_409(
-    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+    api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = {"entitlementId": rooms.create(seatCount=0)}
-    send = rooms.door._send
+    path = {"entitlementId": api.create(seatCount=0)}
+    send = api.dynamodb._send
 
     def no_denials(operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
         if b"DENIAL#" in payload:
             return 500, {"__type": "InternalServerError"}
         return send(operation, payload)
 
-    monkeypatch.setattr(rooms.door, "_send", no_denials)
-    assert rooms.call(TAKE, path, {"seatId": "a"})[0] == 503
+    monkeypatch.setattr(api.dynamodb, "_send", no_denials)
+    assert api.call(TAKE, path, {"seatId": "a"})[0] == 503
     monkeypatch.undo()
-    assert rooms.call(TAKE, path, {"seatId": "a"})[0] == 409
+    assert api.call(TAKE, path, {"seatId": "a"})[0] == 409
 
 
 def test_rate_limits_are_by_credential_and_minute() -> None:
@@ -97,11 +97,11 @@ def test_rate_limits_are_by_credential_and_minute() -> None:
     assert limits.admit(one, 660)
 
 
-def test_throttled_over_the_api(door: Table) -> None:
-    rooms = Rooms(door, API_KEY_REQUESTS_PER_MINUTE="1")
-    statuses = {rooms.call("GET /v1/api-keys")[0] for _ in range(4)}
+def test_throttled_over_the_api(dynamodb: DynamoDBClient) -> None:
+    api = Api(dynamodb, API_KEY_REQUESTS_PER_MINUTE="1")
+    statuses = {api.call("GET /v1/api-keys")[0] for _ in range(4)}
     assert 429 in statuses
-    status, body, headers = rooms.call("GET /v1/api-keys")
+    status, body, headers = api.call("GET /v1/api-keys")
     if status == 429:  # unless the minute has just turned
         assert body["type"].endswith("/throttled")
         assert {"retry-after", "ratelimit", "ratelimit-policy"} <= set(headers)
@@ -174,15 +174,15 @@ def test_a_secret_shows_in_no_representation(keys: Keys) -> None:
     assert SECRET not in str(vars(caller) if hasattr(caller, "__dict__") else "")
 
 
-def test_logs_hold_no_secret(rooms: Rooms) -> None:
+def test_logs_hold_no_secret(api: Api) -> None:
     handler = observability.logger.registered_handler
     log = io.StringIO()
     before = handler.setStream(log)  # type: ignore[attr-defined]
     observability.logger.setLevel("DEBUG")
     try:
-        path = {"entitlementId": rooms.create()}
-        _, created, _ = rooms.call("POST /v1/entitlements/{entitlementId}/license-keys", path, {})
-        rooms.call(TAKE, path, {"seatId": "alice@acme.com"}, key=created["key"])
+        path = {"entitlementId": api.create()}
+        _, created, _ = api.call("POST /v1/entitlements/{entitlementId}/license-keys", path, {})
+        api.call(TAKE, path, {"seatId": "alice@acme.com"}, key=created["key"])
     finally:
         observability.logger.setLevel("CRITICAL")
         handler.setStream(before)  # type: ignore[attr-defined]
@@ -199,37 +199,41 @@ def test_every_problem_has_a_type_of_its_own() -> None:
     assert all(kind.__doc__ and kind.title.endswith(".") for kind in kinds)
 
 
-def test_retries_of_the_door_are_bounded(monkeypatch: pytest.MonkeyPatch, door: Table) -> None:
+def test_retries_of_the_door_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, dynamodb: DynamoDBClient
+) -> None:
     calls = []
 
     def fail(operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
         calls.append(operation)
         return 503, {}
 
-    monkeypatch.setattr(door, "_send", fail)
+    monkeypatch.setattr(dynamodb, "_send", fail)
     with pytest.raises(Unavailable):
-        door.execute(Get(Key("a", "b")))
+        dynamodb.execute(Get(Key("a", "b")))
     assert len(calls) == ATTEMPTS
 
 
 def test_no_attempt_begins_after_the_deadline(engine_url: str) -> None:
     """Our own 503 must come before the function's time-out."""
-    door = faulty_door(engine_url, "none")
-    door.is_patient = False
-    door.answer_within(-1)
+    dynamodb = faulty_client(engine_url, "none")
+    dynamodb.is_patient = False
+    dynamodb.answer_within(-1)
     with pytest.raises(Unavailable, match="out of time"):
-        door.execute(Get(Key("a", "b")))
-    assert door.calls == 0
+        dynamodb.execute(Get(Key("a", "b")))
+    assert dynamodb.calls == 0
 
 
-def test_a_refused_right_is_not_retried(monkeypatch: pytest.MonkeyPatch, door: Table) -> None:
+def test_a_refused_right_is_not_retried(
+    monkeypatch: pytest.MonkeyPatch, dynamodb: DynamoDBClient
+) -> None:
     calls = []
 
     def deny(operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
         calls.append(operation)
         return 400, {"__type": "com.amazon#AccessDeniedException", "message": "no"}
 
-    monkeypatch.setattr(door, "_send", deny)
-    with pytest.raises(TableError):
-        door.execute(Get(Key("a", "b")))
+    monkeypatch.setattr(dynamodb, "_send", deny)
+    with pytest.raises(DynamoDBError):
+        dynamodb.execute(Get(Key("a", "b")))
     assert len(calls) == 1

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from shared import problems
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import ledger_key
 from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import Conflicted, Pause, Refused, Transact, Update
@@ -150,10 +150,12 @@ def test_status_follows_from_the_time() -> None:
     assert at(250, "deleted") == "deleted"
 
 
-def test_a_refused_write_is_looked_at_again_and_given_up_in_the_end(door: Table) -> None:
+def test_a_refused_write_is_looked_at_again_and_given_up_in_the_end(
+    dynamodb: DynamoDBClient,
+) -> None:
     """Somebody else always moves first: bounded, then `contention`, and nothing is taken."""
     entitlement_id = new_id()
-    make_page(door, entitlement_id, terms(1, 2))
+    make_page(dynamodb, entitlement_id, terms(1, 2))
     operation = activation.take(entitlement_id, Holder("a"), change(), 1)
     request = operation.send(None)
     tries = pauses = 0
@@ -166,79 +168,79 @@ def test_a_refused_write_is_looked_at_again_and_given_up_in_the_end(door: Table)
                 tries += 1
                 request = operation.send(Conflicted())
     assert (tries, pauses) == (ROUNDS, ROUNDS)
-    assert read_page(door, entitlement_id)["seats"] == {}
+    assert read_page(dynamodb, entitlement_id)["seats"] == {}
 
 
-def test_seats_of_100_and_120(door: Table) -> None:
+def test_seats_of_100_and_120(dynamodb: DynamoDBClient) -> None:
     """Seat 100 is within, 101 and 120 are overdraft, 121 is denied."""
     entitlement_id = new_id()
-    make_page(door, entitlement_id, terms(100, 120))
+    make_page(dynamodb, entitlement_id, terms(100, 120))
     flags = []
     for number in range(1, 121):
         stamp = number * 100
-        grant = door.run(activation.take(entitlement_id, Holder(f"u{number}"), change(), stamp))
+        grant = dynamodb.run(activation.take(entitlement_id, Holder(f"u{number}"), change(), stamp))
         flags.append(grant.seat.is_overdraft)
         assert grant.page.used == number
     assert flags == [False] * 100 + [True] * 20
     with pytest.raises(problems.HardCapReached) as denied:
-        door.run(activation.take(entitlement_id, Holder("u121"), change(), 1))
+        dynamodb.run(activation.take(entitlement_id, Holder("u121"), change(), 1))
     assert denied.value.extensions["seats"]["available"] == 0
 
 
-def test_the_sweep_frees_what_ran_out_and_corrects_the_bound(door: Table) -> None:
+def test_the_sweep_frees_what_ran_out_and_corrects_the_bound(dynamodb: DynamoDBClient) -> None:
     entitlement_id = new_id()
-    make_page(door, entitlement_id, terms(5, 5, lease=600))
+    make_page(dynamodb, entitlement_id, terms(5, 5, lease=600))
     for number, offset in enumerate((0, 100_000, 200_000)):
         at = change(NOW_MS + offset)
-        door.run(activation.take(entitlement_id, Holder(f"u{number}"), at, number))
+        dynamodb.run(activation.take(entitlement_id, Holder(f"u{number}"), at, number))
     key = ledger_key(entitlement_id)
     early = change(NOW_MS + 201_000)
-    assert door.run(sweep_page(key, early)) == 0
-    assert read_page(door, entitlement_id)["earliest"] == NOW + 600
-    seq = read_page(door, entitlement_id)["seq"]
-    assert door.run(sweep_page(key, change(NOW_MS + 706_000))) == 2
-    swept = read_page(door, entitlement_id)
+    assert dynamodb.run(sweep_page(key, early)) == 0
+    assert read_page(dynamodb, entitlement_id)["earliest"] == NOW + 600
+    seq = read_page(dynamodb, entitlement_id)["seq"]
+    assert dynamodb.run(sweep_page(key, change(NOW_MS + 706_000))) == 2
+    swept = read_page(dynamodb, entitlement_id)
     assert len(swept["seats"]) == 1
     assert (swept["seq"], swept["last"]["type"]) == (seq + 1, "lease_expired")
-    assert door.run(sweep_page(key, change(NOW_MS + 900_000))) == 1
-    assert "earliest" not in read_page(door, entitlement_id)
+    assert dynamodb.run(sweep_page(key, change(NOW_MS + 900_000))) == 1
+    assert "earliest" not in read_page(dynamodb, entitlement_id)
 
 
-def test_a_page_without_leases_is_never_due(door: Table) -> None:
+def test_a_page_without_leases_is_never_due(dynamodb: DynamoDBClient) -> None:
     entitlement_id = new_id()
-    make_page(door, entitlement_id, terms(5, 5))
-    door.run(activation.take(entitlement_id, Holder("u"), change(), 1))
-    assert read_page(door, entitlement_id)["earliest"] == NEVER
+    make_page(dynamodb, entitlement_id, terms(5, 5))
+    dynamodb.run(activation.take(entitlement_id, Holder("u"), change(), 1))
+    assert read_page(dynamodb, entitlement_id)["earliest"] == NEVER
 
 
 @pytest.mark.parametrize("hint", [False, True])
 def test_stale_seats_are_freed_before_overdraft_with_and_without_the_hint(
-    door: Table, hint: bool
+    dynamodb: DynamoDBClient, hint: bool
 ) -> None:
     """Above the purchased and below the cap: the blind overdraft write must not overlook them."""
     entitlement_id = new_id()
-    make_page(door, entitlement_id, terms(2, 5, lease=600))
+    make_page(dynamodb, entitlement_id, terms(2, 5, lease=600))
     for number in range(3):
-        door.run(activation.take(entitlement_id, Holder(f"ghost{number}"), change(), number))
+        dynamodb.run(activation.take(entitlement_id, Holder(f"ghost{number}"), change(), number))
     late = change(NOW_MS + 700_000)
     take = activation.take(entitlement_id, Holder("alice"), late, 10**6, expect_overdraft=hint)
-    grant = door.run(take)
+    grant = dynamodb.run(take)
     assert (grant.page.used, grant.seat.is_overdraft) == (1, False)
 
 
-def test_the_bound_holds_for_grants_after_a_shortened_lease(door: Table) -> None:
+def test_the_bound_holds_for_grants_after_a_shortened_lease(dynamodb: DynamoDBClient) -> None:
     """Long leases are held, the period is shortened, the sweep passes, somebody new comes."""
     entitlement_id = new_id()
-    make_page(door, entitlement_id, terms(5, 5, lease=7200))
-    door.run(activation.take(entitlement_id, Holder("long"), change(), 1))
+    make_page(dynamodb, entitlement_id, terms(5, 5, lease=7200))
+    dynamodb.run(activation.take(entitlement_id, Holder("long"), change(), 1))
     shorter = page_terms(entitlement_id, terms(5, 5, lease=60), change(), lease_changed=True)
-    door.execute(Transact((shorter,)))
-    door.run(sweep_page(ledger_key(entitlement_id), change()))
-    grant = door.run(activation.take(entitlement_id, Holder("short"), change(), 2))
+    dynamodb.execute(Transact((shorter,)))
+    dynamodb.run(sweep_page(ledger_key(entitlement_id), change()))
+    grant = dynamodb.run(activation.take(entitlement_id, Holder("short"), change(), 2))
     assert grant.seat.lease_end == NOW + 60
-    assert read_page(door, entitlement_id)["earliest"] <= NOW + 60
+    assert read_page(dynamodb, entitlement_id)["earliest"] <= NOW + 60
     late = change(NOW_MS + 66_000)
-    assert door.run(sweep_page(ledger_key(entitlement_id), late)) == 2
+    assert dynamodb.run(sweep_page(ledger_key(entitlement_id), late)) == 2
 
 
 @pytest.mark.parametrize(
@@ -251,119 +253,125 @@ def test_the_bound_holds_for_grants_after_a_shortened_lease(door: Table) -> None
     ],
 )
 def test_an_idle_seat_comes_under_new_terms(
-    door: Table, before: int | None, after: int | None, ends: int | None
+    dynamodb: DynamoDBClient, before: int | None, after: int | None, ends: int | None
 ) -> None:
     """Nobody renews: the sweep gives the lease of the new terms, once."""
     entitlement_id = new_id()
     key = ledger_key(entitlement_id)
-    make_page(door, entitlement_id, terms(200, 200, lease=before))
+    make_page(dynamodb, entitlement_id, terms(200, 200, lease=before))
     stamps = list(range(1, 129))
     for stamp in stamps:
-        door.run(activation.take(entitlement_id, Holder(f"idle{stamp}"), change(), stamp))
-    seq = read_page(door, entitlement_id)["seq"]
+        dynamodb.run(activation.take(entitlement_id, Holder(f"idle{stamp}"), change(), stamp))
+    seq = read_page(dynamodb, entitlement_id)["seq"]
     new = page_terms(entitlement_id, terms(200, 200, lease=after), change(), lease_changed=True)
-    door.execute(Transact((new,)))
+    dynamodb.execute(Transact((new,)))
     for minute in (1, 2, 3):
-        assert door.run(sweep_page(key, change(NOW_MS + minute * 60_000))) == 0
-    page = read_page(door, entitlement_id)
+        assert dynamodb.run(sweep_page(key, change(NOW_MS + minute * 60_000))) == 0
+    page = read_page(dynamodb, entitlement_id)
     seats = [decode_seat(value) for value in page["seats"].values()]
     assert {seat.lease_end for seat in seats} == {ends}
     assert sorted(seat.stamp for seat in seats) == stamps, "they are the same grants"
     # The change of terms, and one write of the sweep where there was something to do.
     assert page["seq"] == seq + 1 + (ends != NOW + 600)
     assert page["earliest"] == (NEVER if ends is None else ends)
-    freed = door.run(sweep_page(key, change(NOW_MS + 8000_000)))
+    freed = dynamodb.run(sweep_page(key, change(NOW_MS + 8000_000)))
     assert freed == (0 if ends is None else 128)
 
 
-def test_leases_that_ran_out_do_not_hide_those_of_earlier_terms(door: Table) -> None:
+def test_leases_that_ran_out_do_not_hide_those_of_earlier_terms(dynamodb: DynamoDBClient) -> None:
     entitlement_id = new_id()
     key = ledger_key(entitlement_id)
-    make_page(door, entitlement_id, terms(5, 5, lease=60))
-    door.run(activation.take(entitlement_id, Holder("short"), change(), 1))
+    make_page(dynamodb, entitlement_id, terms(5, 5, lease=60))
+    dynamodb.run(activation.take(entitlement_id, Holder("short"), change(), 1))
     for lease in (7200, 60):
         write = page_terms(entitlement_id, terms(5, 5, lease=lease), change(), lease_changed=True)
-        door.execute(Transact((write,)))
-        door.run(activation.take(entitlement_id, Holder(f"under {lease}"), change(), lease))
-    assert door.run(sweep_page(key, change(NOW_MS + 66_000))) == 2
-    assert read_page(door, entitlement_id)["earliest"] == 0
-    assert door.run(sweep_page(key, change(NOW_MS + 70_000))) == 0
-    [left] = read_page(door, entitlement_id)["seats"].values()
+        dynamodb.execute(Transact((write,)))
+        dynamodb.run(activation.take(entitlement_id, Holder(f"under {lease}"), change(), lease))
+    assert dynamodb.run(sweep_page(key, change(NOW_MS + 66_000))) == 2
+    assert read_page(dynamodb, entitlement_id)["earliest"] == 0
+    assert dynamodb.run(sweep_page(key, change(NOW_MS + 70_000))) == 0
+    [left] = read_page(dynamodb, entitlement_id)["seats"].values()
     assert decode_seat(left).lease_end == NOW + 130
 
 
-def test_the_bound_holds_for_a_grant_right_after_a_shortened_lease(door: Table) -> None:
+def test_the_bound_holds_for_a_grant_right_after_a_shortened_lease(
+    dynamodb: DynamoDBClient,
+) -> None:
     entitlement_id = new_id()
-    make_page(door, entitlement_id, terms(5, 5, lease=7200))
-    door.run(activation.take(entitlement_id, Holder("long"), change(), 1))
-    door.run(sweep_page(ledger_key(entitlement_id), change(NOW_MS + 61_000)))
-    assert read_page(door, entitlement_id)["earliest"] == NOW + 7200
+    make_page(dynamodb, entitlement_id, terms(5, 5, lease=7200))
+    dynamodb.run(activation.take(entitlement_id, Holder("long"), change(), 1))
+    dynamodb.run(sweep_page(ledger_key(entitlement_id), change(NOW_MS + 61_000)))
+    assert read_page(dynamodb, entitlement_id)["earliest"] == NOW + 7200
     shorter = page_terms(entitlement_id, terms(5, 5, lease=60), change(), lease_changed=True)
-    door.execute(Transact((shorter,)))
-    door.run(activation.take(entitlement_id, Holder("short"), change(NOW_MS + 70_000), 2))
-    assert read_page(door, entitlement_id)["earliest"] <= NOW + 130
+    dynamodb.execute(Transact((shorter,)))
+    dynamodb.run(activation.take(entitlement_id, Holder("short"), change(NOW_MS + 70_000), 2))
+    assert read_page(dynamodb, entitlement_id)["earliest"] <= NOW + 130
 
 
-def test_a_renewal_that_brings_the_first_lease_sets_the_bound(door: Table) -> None:
+def test_a_renewal_that_brings_the_first_lease_sets_the_bound(dynamodb: DynamoDBClient) -> None:
     entitlement_id = new_id()
-    make_page(door, entitlement_id, terms(5, 5))
-    door.run(activation.take(entitlement_id, Holder("a"), change(), 1))
+    make_page(dynamodb, entitlement_id, terms(5, 5))
+    dynamodb.run(activation.take(entitlement_id, Holder("a"), change(), 1))
     leased = page_terms(entitlement_id, terms(5, 5, lease=600), change(), lease_changed=True)
-    door.execute(Transact((leased,)))
-    assert read_page(door, entitlement_id)["earliest"] == 0
-    grant = door.run(activation.take(entitlement_id, Holder("a"), change(NOW_MS + 2000), 2))
+    dynamodb.execute(Transact((leased,)))
+    assert read_page(dynamodb, entitlement_id)["earliest"] == 0
+    grant = dynamodb.run(activation.take(entitlement_id, Holder("a"), change(NOW_MS + 2000), 2))
     assert grant.seat.lease_end == NOW + 602
-    assert read_page(door, entitlement_id)["earliest"] <= NOW + 602
+    assert read_page(dynamodb, entitlement_id)["earliest"] <= NOW + 602
 
 
-def test_a_lease_that_ran_out_while_the_write_was_on_its_way_is_reclaimed(door: Table) -> None:
+def test_a_lease_that_ran_out_while_the_write_was_on_its_way_is_reclaimed(
+    dynamodb: DynamoDBClient,
+) -> None:
     """A denial must be true between request and answer; the time of the request is not enough."""
     entitlement_id = new_id()
-    make_page(door, entitlement_id, terms(1, 1, lease=60))
-    door.run(activation.take(entitlement_id, Holder("bob"), change(), 1))
+    make_page(dynamodb, entitlement_id, terms(1, 1, lease=60))
+    dynamodb.run(activation.take(entitlement_id, Holder("bob"), change(), 1))
     alice = activation.take(entitlement_id, Holder("alice"), change(NOW_MS + 62_000), 2)
-    refused = door.execute(alice.send(None))
+    refused = dynamodb.execute(alice.send(None))
     assert alice.send(refused) == Pause(0)
     write = alice.send(NOW_MS + 66_000)
     assert isinstance(write, Update)
     with pytest.raises(StopIteration) as done:
-        alice.send(door.execute(write))
+        alice.send(dynamodb.execute(write))
     assert done.value.value.page.used == 1
     assert done.value.value.is_new
 
 
-def test_a_preview_counts_as_the_grant_would(door: Table) -> None:
+def test_a_preview_counts_as_the_grant_would(dynamodb: DynamoDBClient) -> None:
     entitlement_id = new_id()
-    make_page(door, entitlement_id, terms(3, 4, lease=60))
+    make_page(dynamodb, entitlement_id, terms(3, 4, lease=60))
     for number in range(2):
-        door.run(activation.take(entitlement_id, Holder(f"ghost{number}"), change(), number))
+        dynamodb.run(activation.take(entitlement_id, Holder(f"ghost{number}"), change(), number))
     for number, used in ((10, 3), (11, 2)):  # within: no look at the leases; then the ghosts go
         late = change(NOW_MS + 70_000)
-        shown = door.run(activation.preview(entitlement_id, Holder(f"u{number}"), late.now))
-        taken = door.run(activation.take(entitlement_id, Holder(f"u{number}"), late, number))
+        shown = dynamodb.run(activation.preview(entitlement_id, Holder(f"u{number}"), late.now))
+        taken = dynamodb.run(activation.take(entitlement_id, Holder(f"u{number}"), late, number))
         assert shown.page.used == taken.page.used == used
         assert shown.seat.is_overdraft == taken.seat.is_overdraft
 
 
-def test_a_denial_that_meets_a_conflict_is_recorded_before_it_is_answered(door: Table) -> None:
+def test_a_denial_that_meets_a_conflict_is_recorded_before_it_is_answered(
+    dynamodb: DynamoDBClient,
+) -> None:
     entitlement_id = new_id()
-    make_page(door, entitlement_id, terms(0, 0))
+    make_page(dynamodb, entitlement_id, terms(0, 0))
     asked = activation.take(entitlement_id, Holder("a"), change(), 1)
-    assert asked.send(door.execute(asked.send(None))) == Pause(0)
+    assert asked.send(dynamodb.execute(asked.send(None))) == Pause(0)
     write = asked.send(NOW_MS)
     assert isinstance(write, Update)
     assert asked.send(Conflicted()) == Pause(1)
     again = asked.send(NOW_MS)
     assert again == write
     with pytest.raises(problems.HardCapReached):
-        asked.send(door.execute(again))
+        asked.send(dynamodb.execute(again))
 
 
-def test_refusals_without_end_are_given_up_too(door: Table) -> None:
+def test_refusals_without_end_are_given_up_too(dynamodb: DynamoDBClient) -> None:
     """Always refused, always room by the time one looks: bounded, then `contention`."""
     entitlement_id = new_id()
-    make_page(door, entitlement_id, terms(1, 2))
-    item = read_page(door, entitlement_id)
+    make_page(dynamodb, entitlement_id, terms(1, 2))
+    item = read_page(dynamodb, entitlement_id)
     operation = activation.take(entitlement_id, Holder("a"), change(), 1)
     request = operation.send(None)
     tries = 0

@@ -149,18 +149,16 @@ def test_keys_are_written_for_their_owner_only(tmp_path: Path) -> None:
 
 
 def test_a_function_carries_its_room_shared_and_bytecode(tmp_path: Path) -> None:
-    folders = build.build_rooms(tmp_path)
+    folders = build.build_functions(tmp_path)
     build.compile_bytecode(folders)
-    for room, folder in zip(build.ROOMS, folders, strict=True):
-        rooms = {path.parent.name for path in folder.glob("functions/*/*.py")}
-        assert rooms == {room}
+    for function, folder in zip(build.FUNCTIONS, folders, strict=True):
+        carried = {path.parent.name for path in folder.glob("functions/*/*.py")}
+        assert carried == {function}
         sources = sorted(folder.rglob("*.py"))
         compiled = {path.name.split(".")[0] for path in folder.rglob("*.pyc")}
         assert {path.stem for path in sources} <= compiled
         assert not any("tests" in path.parts for path in sources)
-    assert (tmp_path / "entitlements/openapi.json").read_text() == (
-        ROOT / "openapi.json"
-    ).read_text()
+    assert (tmp_path / "manage/openapi.json").read_text() == (ROOT / "openapi.json").read_text()
 
 
 def test_a_second_stack_leaves_the_first_ones_file_alone(

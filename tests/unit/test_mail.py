@@ -15,7 +15,7 @@ from functions.notify.emails.mailer import Mailer
 from shared import aws, problems, signed_tokens
 from shared.api.schemas.events import EVENTS
 from shared.audit import Change, utc_hour
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     Key,
     denial_key,
@@ -32,20 +32,20 @@ from shared.seats.encoding import seat_key
 from shared.seats.writes import Holder
 from tests.support.stories import HOUR, START, Story
 from tests.support.tables import Crash, acting_as
-from tests.unit.conftest import Rooms
+from tests.unit.conftest import Api
 
 
 @pytest.fixture
-def story(door: Table, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
-    told = Story(door)
+def story(dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
+    told = Story(dynamodb)
     monkeypatch.setattr(aws, "client", told.recorder.client)
     signed_tokens._known.clear()
     yield told
     # What is still due here must not be sent in another test.
     for audience in AUDIENCES:
-        door.execute(Delete(mail_state_key(told.id, audience)))
+        dynamodb.execute(Delete(mail_state_key(told.id, audience)))
     for item in told.sent():
-        door.execute(Delete(Key(item["pk"], item["sk"])))
+        dynamodb.execute(Delete(Key(item["pk"], item["sk"])))
 
 
 def to(mails: list[dict[str, Any]]) -> list[str]:
@@ -103,9 +103,11 @@ def test_a_request_for_more_seats_is_told_to_the_account_owner(story: Story) -> 
     assert story.tick(asked + 2 * HOUR) == []
 
 
-def test_who_wants_no_such_mail_gets_none(door: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_wants_no_such_mail_gets_none(
+    dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     silent = {"accountOwner": ["entitlement.seat.denied"], "customerAdmin": []}
-    story = Story(door, notifications=silent)
+    story = Story(dynamodb, notifications=silent)
     monkeypatch.setattr(aws, "client", story.recorder.client)
     story.ask(START + 1_000, seats=1)
     assert story.tick(START + 60_000) == []
@@ -132,7 +134,7 @@ def test_a_record_that_comes_twice_tells_nothing_twice(story: Story) -> None:
     page = ledger_key(story.id)
     mail_kinds = {"entitlement.overdraft.entered"}
     item = story._get(entitlement_key(story.id)) or {}
-    story.door.run(mailer.mark(item, mail_kinds, START, START + 70_000))
+    story.dynamodb.run(mailer.mark(item, mail_kinds, START, START + 70_000))
     again = story.tick(START + 2 * HOUR)
     # Marked again from then on: a mail that tells of a period which was told of says so.
     assert all("From 2049-03-22" in text(each) for each in again)
@@ -203,8 +205,8 @@ def test_after_an_outage_there_is_one_mail_an_hour_still(
     assert sum(item["numbers"]["deniedAttempts"] for item in told) == 6
 
 
-def test_a_vendor_chooses(door: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    quiet = Story(door, notifications={"accountOwner": [], "customerAdmin": []})
+def test_a_vendor_chooses(dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    quiet = Story(dynamodb, notifications={"accountOwner": [], "customerAdmin": []})
     monkeypatch.setattr(aws, "client", quiet.recorder.client)
     for number, seat_id in enumerate(("alice", "bob", "carol", "dave")):
         quiet.take(seat_id, START + number)
@@ -214,7 +216,7 @@ def test_a_vendor_chooses(door: Table, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_a_sender_there_is_no_mail(story: Story) -> None:
     story.take("alice", START)
-    silent = Mailer(story.door, "", "")
+    silent = Mailer(story.dynamodb, "", "")
     assert silent.is_on is False
     assert silent.send_due(START + 60_000, START + 120_000) == {"sent": 0, "failed": 0}
 
@@ -269,17 +271,17 @@ def test_html_is_escaped_and_the_link_is_in_it(story: Story) -> None:
     assert link in text(one)
 
 
-def test_unsubscribing_and_back(story: Story, rooms: Rooms) -> None:
+def test_unsubscribing_and_back(story: Story, api: Api) -> None:
     story.take("alice", START)
     [one] = story.tick(START + 60_000)
     headers = {h["Name"]: h["Value"] for h in one["Content"]["Simple"]["Headers"]}
     token = headers["List-Unsubscribe"].strip("<>").rpartition("/")[2]
     route = "/v1/unsubscribe/{token}"
-    status, page, sent = rooms.call(f"GET {route}", {"token": token}, key=None)
+    status, page, sent = api.call(f"GET {route}", {"token": token}, key=None)
     assert (status, "No more mail" in page) == (200, True)
     assert sent["content-type"].startswith("text/html")
     # RFC 8058: one click, a form body.
-    status, page, _ = rooms.call(
+    status, page, _ = api.call(
         f"POST {route}",
         {"token": token},
         "List-Unsubscribe=One-Click",
@@ -289,10 +291,10 @@ def test_unsubscribing_and_back(story: Story, rooms: Rooms) -> None:
     assert (status, "no more e-mail" in page) == (200, True)
     story.take("bob", START + 2 * HOUR)
     assert story.tick(START + 2 * HOUR + 60_000) == []
-    assert rooms.call(f"POST {route}/undo", {"token": token}, key=None)[0] == 200
+    assert api.call(f"POST {route}/undo", {"token": token}, key=None)[0] == 200
     story.take("carol", START + 4 * HOUR)
     assert "admin@acme.example" in to(story.tick(START + 4 * HOUR + 60_000))
-    assert rooms.call(f"POST {route}", {"token": "x" + token[1:]}, key=None)[0] == 404
+    assert api.call(f"POST {route}", {"token": "x" + token[1:]}, key=None)[0] == 404
 
 
 def test_a_late_fact_is_told_all_the_same(story: Story) -> None:
@@ -304,7 +306,7 @@ def test_a_late_fact_is_told_all_the_same(story: Story) -> None:
     denial = denial_key(story.id, key, utc_hour(START // 1000))
     with pytest.raises(problems.HardCapReached):
         made = Change("k", "late", START + 30_000)
-        story.door.run(activation.take(story.id, Holder("erin", "Erin"), made, 1))
+        story.dynamodb.run(activation.take(story.id, Holder("erin", "Erin"), made, 1))
     story._tell(denial, None, START + HOUR)
     [late] = story.tick(START + 2 * HOUR)
     assert "Erin (erin), 1 attempt" in text(late)
@@ -379,8 +381,8 @@ def owners_mail(story: Story) -> dict[str, Any]:
     return one
 
 
-def on_record(story: Story, rooms: Rooms) -> list[tuple[str, str, str | None]]:
-    listed = rooms.call("GET /v1/entitlements/{entitlementId}/emails", {"entitlementId": story.id})[
+def on_record(story: Story, api: Api) -> list[tuple[str, str, str | None]]:
+    listed = api.call("GET /v1/entitlements/{entitlementId}/emails", {"entitlementId": story.id})[
         1
     ]["items"]
     return [(each["to"], each["status"], each["failure"]) for each in listed]
@@ -417,21 +419,23 @@ def test_a_mail_names_what_it_is_known_again_by(owners_mail: dict[str, Any]) -> 
 )
 def test_mail_that_came_back_is_on_record(
     story: Story,
-    rooms: Rooms,
+    api: Api,
     owners_mail: dict[str, Any],
     told: list[dict[str, Any]],
     expected: tuple[str, str],
 ) -> None:
     for each in told:
-        with acting_as("NotifyRole", story.door):
-            assert not returned_mail.process(story.door, [came_back(tags_of(owners_mail), each)])
-    listed = on_record(story, rooms)
+        with acting_as("NotifyRole", story.dynamodb):
+            assert not returned_mail.process(
+                story.dynamodb, [came_back(tags_of(owners_mail), each)]
+            )
+    listed = on_record(story, api)
     assert ("owner@vendor.example", *expected) in listed
     assert ("admin@acme.example", "sent", None) in listed, "the others are as they were"
 
 
 def test_what_cannot_be_put_on_record_comes_again_alone(
-    story: Story, rooms: Rooms, owners_mail: dict[str, Any]
+    story: Story, api: Api, owners_mail: dict[str, Any]
 ) -> None:
     records = [
         {"messageId": "broken", "body": "{}"},
@@ -441,9 +445,9 @@ def test_what_cannot_be_put_on_record_comes_again_alone(
         # Somebody else sends by the same configuration set.
         came_back({"theirs": "x"}, BOUNCE, "not ours"),
     ]
-    assert returned_mail.process(story.door, records) == ["broken"]
-    assert "bounced" in {status for _, status, _ in on_record(story, rooms)}
-    assert story.door.execute(Get(mail_key("ent_gone", 1, "accountOwner"))) is None
+    assert returned_mail.process(story.dynamodb, records) == ["broken"]
+    assert "bounced" in {status for _, status, _ in on_record(story, api)}
+    assert story.dynamodb.execute(Get(mail_key("ent_gone", 1, "accountOwner"))) is None
 
 
 def test_a_long_diagnosis_is_cut(story: Story, owners_mail: dict[str, Any]) -> None:
@@ -453,6 +457,6 @@ def test_a_long_diagnosis_is_cut(story: Story, owners_mail: dict[str, Any]) -> N
             told["bounce"]["bouncedRecipients"][0]["diagnosticCode"] = "x" * 100_000
         else:
             told["complaint"]["complaintFeedbackType"] = "x" * 100_000
-        assert not returned_mail.process(story.door, [came_back(tags_of(owners_mail), told)])
+        assert not returned_mail.process(story.dynamodb, [came_back(tags_of(owners_mail), told)])
         reasons = [item.get("returned", {}).get("reason", "") for item in story.sent()]
         assert max(map(len, reasons)) == 500

@@ -7,9 +7,9 @@ import pytest
 from functions.notify import lockstep, seat_records
 from functions.notify.lockstep import Several
 from functions.notify.stream_images import Version
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import seat_record_key
-from shared.dynamodb.requests import Get, Item, Put, Steps
+from shared.dynamodb.requests import Get, Item, Operation, Put
 from shared.history.changes import KeptChange
 from shared.history.level import Level
 from tests.support.seats import NOW_MS, new_id
@@ -36,7 +36,7 @@ def versions_of(people_there: int, seq: int) -> list[Version]:
 
 
 @pytest.mark.parametrize("many", [seat_records.MANY, 2 * seat_records.IN_TRANSACTION + 7])
-def test_many_people_are_written_together(door: Table, many: int) -> None:
+def test_many_people_are_written_together(dynamodb: DynamoDBClient, many: int) -> None:
     owner = new_id()
     asked: list[Any] = []
     steps = seat_records.write(owner, versions_of(many, 1))
@@ -48,23 +48,27 @@ def test_many_people_are_written_together(door: Table, many: int) -> None:
             break
         asked.append(request)
         if isinstance(request, Several):
-            reply = tuple(door.execute(each) for each in request.requests)
+            reply = tuple(dynamodb.execute(each) for each in request.requests)
         else:
-            reply = door.execute(request)
+            reply = dynamodb.execute(request)
     [read, written] = asked
     assert len(read.keys) == many
     assert len(written.requests) == -(-many // seat_records.IN_TRANSACTION)
     for number in range(many):
-        record = door.execute(Get(seat_record_key(owner, f"seat{number:08d}")))
+        record = dynamodb.execute(Get(seat_record_key(owner, f"seat{number:08d}")))
         assert record["seatId"] == f"user{number}"
 
 
-def test_one_who_is_erased_meanwhile_stays_erased_and_the_others_are_written(door: Table) -> None:
+def test_one_who_is_erased_meanwhile_stays_erased_and_the_others_are_written(
+    dynamodb: DynamoDBClient,
+) -> None:
     owner = new_id()
-    lockstep.run(door, [seat_records.write(owner, versions_of(seat_records.MANY, 1))], at_once=1)
+    lockstep.run(
+        dynamodb, [seat_records.write(owner, versions_of(seat_records.MANY, 1))], at_once=1
+    )
     key = seat_record_key(owner, "seat00000003")
     steps = seat_records.write(owner, versions_of(seat_records.MANY, 1_000))
-    found = door.execute(next(steps))
+    found = dynamodb.execute(next(steps))
     # Erased between the reader's look and its write.
     erased: Item = {
         "seatKey": "seat00000003",
@@ -73,17 +77,17 @@ def test_one_who_is_erased_meanwhile_stays_erased_and_the_others_are_written(doo
         "erasedAt": NOW_MS,
         "erasedSeq": 5_000,
     }
-    door.execute(Put(key, erased))
-    [outcome] = lockstep.run(door, [_resumed(steps, found)], at_once=8)
+    dynamodb.execute(Put(key, erased))
+    [outcome] = lockstep.run(dynamodb, [_resumed(steps, found)], at_once=8)
     assert outcome is None
-    record = door.execute(Get(key))
+    record = dynamodb.execute(Get(key))
     assert record["seq"] == 1_003
     assert "seatId" not in record
-    other = door.execute(Get(seat_record_key(owner, "seat00000004")))
+    other = dynamodb.execute(Get(seat_record_key(owner, "seat00000004")))
     assert (other["seq"], other["grantCount"]) == (1_004, 2)
 
 
-def _resumed(steps: Steps[Any], reply: Any) -> Steps[Any]:
+def _resumed(steps: Operation[Any], reply: Any) -> Operation[Any]:
     """An operation from where it is."""
     while True:
         try:

@@ -11,18 +11,18 @@ from functions.manage.seat_requests import MOST_A_DAY
 from functions.portal import forecast, page
 from functions.portal.forecast import Trend, days_to, rate_of, trend_of
 from shared.clock import from_rfc3339, now_ms, to_rfc3339
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from tests.support.requests import event
-from tests.unit.conftest import Rooms
+from tests.unit.conftest import Api
 from tools import build
 
 LINKS = "POST /v1/entitlements/{entitlementId}/portal-links"
 ASK = "POST /v1/entitlements/{entitlementId}/seat-requests"
 
 
-def open_link(rooms: Rooms, owner: str, **body: Any) -> tuple[str, dict[str, Any]]:
+def open_link(api: Api, owner: str, **body: Any) -> tuple[str, dict[str, Any]]:
     """A new link: its token, and the answer."""
-    status, link, _ = rooms.call(LINKS, {"entitlementId": owner}, body)
+    status, link, _ = api.call(LINKS, {"entitlementId": owner}, body)
     assert status == 201, link
     return link["url"].partition("#")[2], link
 
@@ -30,56 +30,56 @@ def open_link(rooms: Rooms, owner: str, **body: Any) -> tuple[str, dict[str, Any
 # --- Links ------------------------------------------------------------------------------------------
 
 
-def test_a_link_opens_until_it_expires(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
-    token, link = open_link(rooms, rooms.create(), expiresIn="PT10M")
+def test_a_link_opens_until_it_expires(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    token, link = open_link(api, api.create(), expiresIn="PT10M")
     assert link["role"] == "viewer"
-    status, told, _ = rooms.call("GET /v1/portal", key=token)
+    status, told, _ = api.call("GET /v1/portal", key=token)
     assert (status, told["expiresAt"]) == (200, link["expiresAt"])
     for later, expected in ((570, 200), (600, 401), (86_400, 401)):
         monkeypatch.setattr("shared.api.app.now_ms", lambda later=later: now_ms() + later * 1000)
-        status, told, headers = rooms.call("GET /v1/portal", key=token)
+        status, told, headers = api.call("GET /v1/portal", key=token)
         assert status == expected, later
     assert told["type"].endswith("/link-expired")
     assert "Portal" in headers["www-authenticate"]
 
 
-def test_a_link_may_end_at_a_time(rooms: Rooms) -> None:
+def test_a_link_may_end_at_a_time(api: Api) -> None:
     ends = to_rfc3339((now_ms() // 1000 + 7_200) * 1000)
-    _, link = open_link(rooms, rooms.create(), expiresAt=ends)
+    _, link = open_link(api, api.create(), expiresAt=ends)
     assert link["expiresAt"] == ends
-    _, link = open_link(rooms, rooms.create())
+    _, link = open_link(api, api.create())
     assert abs(from_rfc3339(link["expiresAt"]) - now_ms() // 1000 - 30 * 86_400) < 60
 
 
-def test_a_revoked_link_is_unknown(rooms: Rooms) -> None:
-    owner = rooms.create()
-    token, link = open_link(rooms, owner)
+def test_a_revoked_link_is_unknown(api: Api) -> None:
+    owner = api.create()
+    token, link = open_link(api, owner)
     path = {"entitlementId": owner, "linkId": link["linkId"]}
     revoke = "DELETE /v1/entitlements/{entitlementId}/portal-links/{linkId}"
-    assert rooms.call(revoke, {**path, "entitlementId": rooms.create()})[0] == 404
-    assert rooms.call(revoke, path)[0] == 204
-    assert rooms.call(revoke, path)[0] == 404
-    status, told, _ = rooms.call("GET /v1/portal", key=token)
+    assert api.call(revoke, {**path, "entitlementId": api.create()})[0] == 404
+    assert api.call(revoke, path)[0] == 204
+    assert api.call(revoke, path)[0] == 404
+    status, told, _ = api.call("GET /v1/portal", key=token)
     assert (status, told["type"].rpartition("/")[2]) == (401, "unauthorized")
 
 
-def test_what_opens_a_link_is_shown_once_and_kept_nowhere(rooms: Rooms) -> None:
-    owner = rooms.create()
+def test_what_opens_a_link_is_shown_once_and_kept_nowhere(api: Api) -> None:
+    owner = api.create()
     key = {"idempotency-key": "k"}
-    status, first, _ = rooms.call(LINKS, {"entitlementId": owner}, {"name": "n"}, headers=key)
-    again = rooms.call(LINKS, {"entitlementId": owner}, {"name": "n"}, headers=key)
+    status, first, _ = api.call(LINKS, {"entitlementId": owner}, {"name": "n"}, headers=key)
+    again = api.call(LINKS, {"entitlementId": owner}, {"name": "n"}, headers=key)
     assert (status, again[0], again[1]) == (201, 201, first)
     secret = first["url"].partition(".")[2]
     assert first["embedUrl"].endswith(f"/portal/embed#{first['url'].partition('#')[2]}")
     path = {"entitlementId": owner}
-    _, listed, _ = rooms.call("GET /v1/entitlements/{entitlementId}/portal-links", path)
+    _, listed, _ = api.call("GET /v1/entitlements/{entitlementId}/portal-links", path)
     assert [each["linkId"] for each in listed["items"]] == [first["linkId"]]
     assert listed["items"][0].keys() == first.keys() - {"url", "embedUrl"}
-    assert secret not in str(everything(rooms.door))
+    assert secret not in str(everything(api.dynamodb))
 
 
-def everything(door: Table) -> list[Any]:
-    return door._call("Scan", {})["Items"]  # type: ignore[no-any-return]
+def everything(dynamodb: DynamoDBClient) -> list[Any]:
+    return dynamodb._call("Scan", {})["Items"]  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
@@ -97,45 +97,45 @@ def everything(door: Table) -> list[Any]:
         ({"expires": "P1D"}, "/expires"),
     ],
 )
-def test_links_that_cannot_be_made(rooms: Rooms, body: dict[str, Any], pointer: str) -> None:
-    status, told, _ = rooms.call(LINKS, {"entitlementId": rooms.create()}, body)
+def test_links_that_cannot_be_made(api: Api, body: dict[str, Any], pointer: str) -> None:
+    status, told, _ = api.call(LINKS, {"entitlementId": api.create()}, body)
     assert (status, told["errors"][0]["pointer"]) == (400, pointer)
 
 
-def test_a_link_is_no_key_of_another_kind(rooms: Rooms) -> None:
-    owner = rooms.create()
-    token, _ = open_link(rooms, owner, role="admin")
+def test_a_link_is_no_key_of_another_kind(api: Api) -> None:
+    owner = api.create()
+    token, _ = open_link(api, owner, role="admin")
     path = {"entitlementId": owner}
     for scheme in ("Bearer", "License"):
         headers = {"authorization": f"{scheme} {token}"}
-        status, _, _ = rooms.call("GET /v1/portal", headers=headers, key=None)
+        status, _, _ = api.call("GET /v1/portal", headers=headers, key=None)
         assert status == 401
         get = "GET /v1/entitlements/{entitlementId}"
-        assert rooms.call(get, path, headers=headers, key=None)[0] == 401
-    assert rooms.call("GET /v1/entitlements/{entitlementId}", path, key=token)[0] == 403
+        assert api.call(get, path, headers=headers, key=None)[0] == 401
+    assert api.call("GET /v1/entitlements/{entitlementId}", path, key=token)[0] == 403
 
 
 # --- More seats -------------------------------------------------------------------------------------
 
 
-def test_asking_for_more_seats_is_bounded(rooms: Rooms) -> None:
-    owner = rooms.create()
-    token, link = open_link(rooms, owner)
+def test_asking_for_more_seats_is_bounded(api: Api) -> None:
+    owner = api.create()
+    token, link = open_link(api, owner)
     path = {"entitlementId": owner}
     body = {"seats": 5, "message": "We grow.\nSoon."}
-    first = rooms.call(ASK, path, body, headers={"idempotency-key": "a"}, key=token)
+    first = api.call(ASK, path, body, headers={"idempotency-key": "a"}, key=token)
     assert first[0] == 201
     assert first[1]["requestedBy"] == link["linkId"]
-    assert rooms.call(ASK, path, body, headers={"idempotency-key": "a"}, key=token)[1] == first[1]
+    assert api.call(ASK, path, body, headers={"idempotency-key": "a"}, key=token)[1] == first[1]
     for _ in range(MOST_A_DAY - 1):
-        assert rooms.call(ASK, path, {"seats": 1}, key=token)[0] == 201
-    status, told, headers = rooms.call(ASK, path, {"seats": 1}, key=token)
+        assert api.call(ASK, path, {"seats": 1}, key=token)[0] == 201
+    status, told, headers = api.call(ASK, path, {"seats": 1}, key=token)
     assert (status, told["type"].rpartition("/")[2]) == (429, "throttled")
     assert 86_000 < int(headers["retry-after"]) <= 86_401
-    repeated = rooms.call(ASK, path, body, headers={"idempotency-key": "a"}, key=token)
+    repeated = api.call(ASK, path, body, headers={"idempotency-key": "a"}, key=token)
     assert repeated[:2] == first[:2], "what was answered is answered again"
     get = "GET /v1/entitlements/{entitlementId}/seat-requests"
-    _, listed, _ = rooms.call(get, path, query={"limit": "3"})
+    _, listed, _ = api.call(get, path, query={"limit": "3"})
     assert len(listed["items"]) == 3
     assert listed["nextPageToken"]
 
@@ -152,20 +152,20 @@ def test_asking_for_more_seats_is_bounded(rooms: Rooms) -> None:
         ({"seats": 1, "to": "me"}, "/to"),
     ],
 )
-def test_what_cannot_be_asked_for(rooms: Rooms, body: dict[str, Any], pointer: str) -> None:
-    status, told, _ = rooms.call(ASK, {"entitlementId": rooms.create()}, body)
+def test_what_cannot_be_asked_for(api: Api, body: dict[str, Any], pointer: str) -> None:
+    status, told, _ = api.call(ASK, {"entitlementId": api.create()}, body)
     assert (status, told["errors"][0]["pointer"]) == (400, pointer)
 
 
-def test_who_has_no_seats_asks_for_none(rooms: Rooms) -> None:
-    owner = rooms.create(seatCount=None, usageLimits=[{"key": "exports", "limit": 5}])
-    status, told, _ = rooms.call(ASK, {"entitlementId": owner}, {"seats": 1})
+def test_who_has_no_seats_asks_for_none(api: Api) -> None:
+    owner = api.create(seatCount=None, usageLimits=[{"key": "exports", "limit": 5}])
+    status, told, _ = api.call(ASK, {"entitlementId": owner}, {"seats": 1})
     assert (status, told["errors"][0]["pointer"]) == (400, "/seats")
-    token, _ = open_link(rooms, owner)
-    _, told, _ = rooms.call("GET /v1/portal", key=token)
+    token, _ = open_link(api, owner)
+    _, told, _ = api.call("GET /v1/portal", key=token)
     assert told["seats"] is None
     assert [each["key"] for each in told["usage"]] == ["exports"]
-    _, told, _ = rooms.call("GET /v1/portal/forecast", key=token)
+    _, told, _ = api.call("GET /v1/portal/forecast", key=token)
     assert told["status"] == "insufficient_data"
 
 
@@ -200,9 +200,9 @@ def test_who_has_no_seats_asks_for_none(rooms: Rooms) -> None:
         ("GET /v1/portal", {"entitlementId": "ent_x"}, "/entitlementId"),
     ],
 )
-def test_bad_queries(rooms: Rooms, route: str, query: dict[str, str], pointer: str) -> None:
-    token, _ = open_link(rooms, rooms.create())
-    status, told, _ = rooms.call(route, query=query, key=token)
+def test_bad_queries(api: Api, route: str, query: dict[str, str], pointer: str) -> None:
+    token, _ = open_link(api, api.create())
+    status, told, _ = api.call(route, query=query, key=token)
     assert (status, told["errors"][0]["pointer"]) == (400, pointer)
 
 
@@ -240,10 +240,10 @@ def test_when_a_limit_is_met(
     assert days_to(limit, now, growth, within) == days
 
 
-def test_a_new_entitlement_has_no_forecast(rooms: Rooms) -> None:
-    token, _ = open_link(rooms, rooms.create(usageLimits=[{"key": "exports", "limit": 5}]))
+def test_a_new_entitlement_has_no_forecast(api: Api) -> None:
+    token, _ = open_link(api, api.create(usageLimits=[{"key": "exports", "limit": 5}]))
     for query, named in (({}, None), ({"usageKey": "exports"}, "exports")):
-        status, told, _ = rooms.call("GET /v1/portal/forecast", query=query, key=token)
+        status, told, _ = api.call("GET /v1/portal/forecast", query=query, key=token)
         assert (status, told["status"], told["usageKey"]) == (200, "insufficient_data", named)
         assert str(forecast.FEWEST_WEEKS) in told["basis"] or "takes 7" in told["basis"]
 
@@ -271,9 +271,9 @@ def test_the_page_is_small_and_loads_from_nowhere_else() -> None:
             assert loaded == [], path
 
 
-def test_what_the_page_is_sent_with(rooms: Rooms) -> None:
+def test_what_the_page_is_sent_with(api: Api) -> None:
     for route, ancestors in (("GET /portal", "'none'"), ("GET /portal/embed", "'none'")):
-        status, body, headers = rooms.call(route, key=None)
+        status, body, headers = api.call(route, key=None)
         assert status == 200
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -313,7 +313,7 @@ def test_the_vendor_s_look_is_text() -> None:
     ],
 )
 def test_files_are_packed_as_the_browser_likes(
-    rooms: Rooms, accepted: str, encoding: str | None
+    api: Api, accepted: str, encoding: str | None
 ) -> None:
     [script] = page.STATIC.glob("*.js")
     given = event(
@@ -322,7 +322,7 @@ def test_files_are_packed_as_the_browser_likes(
         key=None,
         headers={"accept-encoding": accepted},
     )
-    answer = rooms._serve(given, None)
+    answer = api._serve(given, None)
     assert answer["statusCode"] == 200
     headers = answer["headers"]
     assert headers.get("content-encoding") == encoding
@@ -347,5 +347,5 @@ def test_files_are_packed_as_the_browser_likes(
         "PORTAL.JS",
     ],
 )
-def test_no_other_file_is_served(rooms: Rooms, name: str) -> None:
-    assert rooms.call("GET /portal/{file}", {"file": name}, key=None)[0] == 404
+def test_no_other_file_is_served(api: Api, name: str) -> None:
+    assert api.call("GET /portal/{file}", {"file": name}, key=None)[0] == 404

@@ -28,8 +28,8 @@ from shared.seats.writes import Holder
 from tests.support.notifier import Recorder
 from tests.support.reports import MemoryStore
 from tests.support.seats import change, make_page, new_id, read_page, terms
-from tests.support.tables import RoleTable
-from tests.unit.conftest import Rooms
+from tests.support.tables import RoleClient
+from tests.unit.conftest import Api
 from tests.unit.test_deliver import FakeCourier, Office
 
 THROTTLED = {"__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}
@@ -54,7 +54,7 @@ class Clock:
 START_MS = now_ms()
 
 
-class ThrottledTable(RoleTable):
+class ThrottledClient(RoleClient):
     """Refuses every call until it is so late."""
 
     is_patient = False
@@ -88,12 +88,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def throttled(clock: Clock, door: RoleTable) -> ThrottledTable:
-    """The same table, by a door that is throttled."""
-    made = ThrottledTable(
-        door.name,
+def throttled(clock: Clock, dynamodb: RoleClient) -> ThrottledClient:
+    """The same table, by a client that is throttled."""
+    made = ThrottledClient(
+        dynamodb.name,
         region="us-east-1",
-        endpoint=door._endpoint,
+        endpoint=dynamodb._endpoint,
         credentials=Credentials("test", "test"),
     )
     made.clock = clock
@@ -111,23 +111,25 @@ def seconds_of(name: str) -> int:
 
 
 def test_a_request_is_answered_before_the_gateway_gives_up(
-    throttled: ThrottledTable, rooms: Rooms
+    throttled: ThrottledClient, api: Api
 ) -> None:
-    owner = rooms.create()
+    owner = api.create()
     throttled.until = 3_600
-    answer = Rooms(throttled).call("GET /v1/entitlements/{entitlementId}", {"entitlementId": owner})
+    answer = Api(throttled).call("GET /v1/entitlements/{entitlementId}", {"entitlementId": owner})
     assert answer[0] == 503
     assert answer[1]["type"].endswith("/unavailable")
     assert throttled.clock.now < seconds_of("Entitlements") < 30, "API Gateway's own limit"
 
 
-def test_a_moment_of_throttling_is_waited_out(throttled: ThrottledTable, door: RoleTable) -> None:
+def test_a_moment_of_throttling_is_waited_out(
+    throttled: ThrottledClient, dynamodb: RoleClient
+) -> None:
     owner = new_id()
-    make_page(door, owner, terms(2, 2))
+    make_page(dynamodb, owner, terms(2, 2))
     throttled.answer_within(app.REQUEST_SECONDS)
     throttled.until = 0.3
     throttled.run(activation.take(owner, Holder("a"), change(), 1))
-    assert len(read_page(door, owner)["seats"]) == 1
+    assert len(read_page(dynamodb, owner)["seats"]) == 1
 
 
 # --- Webhooks -------------------------------------------------------------------------------------
@@ -137,10 +139,10 @@ class DeliverFunction:
     """Deliver and its queue, with the settings of the template."""
 
     def __init__(
-        self, office: Office, throttled: ThrottledTable, monkeypatch: pytest.MonkeyPatch
+        self, office: Office, throttled: ThrottledClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.clock = throttled.clock
-        monkeypatch.setattr(deliver, "_door", throttled)
+        monkeypatch.setattr(deliver, "_dynamodb", throttled)
         monkeypatch.setattr(
             deliver, "_deliveries", deliveries.Deliveries(throttled, "queue", frozenset())
         )
@@ -162,14 +164,14 @@ class DeliverFunction:
 
 @pytest.fixture
 def deliver_function(
-    door: RoleTable, throttled: ThrottledTable, monkeypatch: pytest.MonkeyPatch
+    dynamodb: RoleClient, throttled: ThrottledClient, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[DeliverFunction, Office]:
-    office = Office(door, monkeypatch)
+    office = Office(dynamodb, monkeypatch)
     return DeliverFunction(office, throttled, monkeypatch), office
 
 
 def test_a_webhook_waits_within_its_run(
-    deliver_function: tuple[DeliverFunction, Office], throttled: ThrottledTable
+    deliver_function: tuple[DeliverFunction, Office], throttled: ThrottledClient
 ) -> None:
     function, office = deliver_function
     throttled.until = 20
@@ -179,7 +181,7 @@ def test_a_webhook_waits_within_its_run(
 
 
 def test_a_webhook_survives_an_hour_without_the_table(
-    deliver_function: tuple[DeliverFunction, Office], throttled: ThrottledTable
+    deliver_function: tuple[DeliverFunction, Office], throttled: ThrottledClient
 ) -> None:
     function, office = deliver_function
     throttled.until = 3_600
@@ -199,17 +201,17 @@ def test_a_webhook_survives_an_hour_without_the_table(
 
 
 def test_the_stream_waits_within_its_run(
-    throttled: ThrottledTable, door: RoleTable, monkeypatch: pytest.MonkeyPatch
+    throttled: ThrottledClient, dynamodb: RoleClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = new_id()
-    make_page(door, owner, terms(2, 2))
+    make_page(dynamodb, owner, terms(2, 2))
     key = ledger_key(owner)
-    image = {name: to_wire(value) for name, value in read_page(door, owner).items()}
+    image = {name: to_wire(value) for name, value in read_page(dynamodb, owner).items()}
     keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
     record = {"dynamodb": {"Keys": keys, "SequenceNumber": "1", "NewImage": image}}
     recorder = Recorder()
     monkeypatch.setattr(aws, "client", recorder.client)
-    monkeypatch.setattr(notify, "_door", throttled)
+    monkeypatch.setattr(notify, "_dynamodb", throttled)
     monkeypatch.setattr(notify, "_outlets", Outlets("bus", "queue", throttled))
     throttled.until = 40
     seconds = seconds_of("Notify")
@@ -225,28 +227,28 @@ def test_the_stream_waits_within_its_run(
 
 
 def test_the_sweep_waits_within_its_run(
-    throttled: ThrottledTable, door: RoleTable, monkeypatch: pytest.MonkeyPatch
+    throttled: ThrottledClient, dynamodb: RoleClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = new_id()
-    make_page(door, owner, terms(2, 2, lease=60))
+    make_page(dynamodb, owner, terms(2, 2, lease=60))
     past = now_ms() - 600_000
-    door.run(activation.take(owner, Holder("a"), change(past), 1))
-    monkeypatch.setattr(release._context, "table", throttled)
+    dynamodb.run(activation.take(owner, Holder("a"), change(past), 1))
+    monkeypatch.setattr(release._context, "dynamodb", throttled)
     throttled.until = 20
     seconds = seconds_of("Release")
     release.handler({}, Context(throttled.clock, seconds))
-    assert read_page(door, owner)["seats"] == {}
+    assert read_page(dynamodb, owner)["seats"] == {}
     assert 20 < throttled.clock.now < seconds
 
 
 def test_a_report_waits_for_minutes(
-    throttled: ThrottledTable, rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+    throttled: ThrottledClient, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = pipeline.Work(throttled, MemoryStore(), lambda _: None, pipeline.Mailing("", ()))
     monkeypatch.setattr(report, "_work", work)
-    monkeypatch.setattr(report._context, "table", throttled)
+    monkeypatch.setattr(report._context, "dynamodb", throttled)
     month = {"from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z"}
-    status, made, _ = rooms.call("POST /v1/reports", body=month)
+    status, made, _ = api.call("POST /v1/reports", body=month)
     assert status == 202, made
     throttled.until = 600
     body = json.dumps({"reportId": made["reportId"], "step": "plan"})
@@ -256,4 +258,4 @@ def test_a_report_waits_for_minutes(
     assert answer == {"batchItemFailures": []}
     assert 600 < throttled.clock.now < seconds
     key = {"reportId": made["reportId"]}
-    assert rooms.call("GET /v1/reports/{reportId}", key)[1]["status"] == "published"
+    assert api.call("GET /v1/reports/{reportId}", key)[1]["status"] == "published"

@@ -8,9 +8,9 @@ import pytest
 
 from functions.notify import lockstep
 from functions.notify.lockstep import Several
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key
-from shared.dynamodb.requests import Accepted, BatchGet, BatchPut, Get, Pause, Put, Query, Steps
+from shared.dynamodb.requests import Accepted, BatchGet, BatchPut, Get, Operation, Pause, Put, Query
 
 
 def key(name: str) -> Key:
@@ -26,7 +26,7 @@ class Door:
         self._broken = {key(name) for name in broken}
         self._lock = threading.Lock()
 
-    run = Table.run
+    run = DynamoDBClient.run
 
     def execute(self, request: Any) -> Any:
         with self._lock:
@@ -56,7 +56,7 @@ class Door:
             raise PermissionError("no right")
 
 
-def life(name: str) -> Steps[Any]:
+def life(name: str) -> Operation[Any]:
     """Reads, writes with and without a condition, and returns all that it was told."""
     before = yield Get(key(name))
     yield BatchPut(((key(name), {"n": 1}), (key(f"{name}-more"), {"n": 2})))
@@ -68,8 +68,8 @@ def life(name: str) -> Steps[Any]:
     return before, replies, {each.pk: item["n"] for each, item in found.items()}, after
 
 
-def run(door: Door, operations: list[Steps[Any]], at_once: int = 8) -> list[Any]:
-    return lockstep.run(door, operations, at_once)  # type: ignore[arg-type]
+def run(dynamodb: Door, operations: list[Operation[Any]], at_once: int = 8) -> list[Any]:
+    return lockstep.run(dynamodb, operations, at_once)  # type: ignore[arg-type]
 
 
 def expected(name: str) -> Any:
@@ -80,38 +80,40 @@ def expected(name: str) -> Any:
 @pytest.mark.parametrize("at_once", [1, 8])
 def test_each_is_told_what_it_would_be_told_alone(at_once: int) -> None:
     names = [f"op{number}" for number in range(30)]
-    door = Door()
-    assert run(door, [life(name) for name in names], at_once) == [expected(n) for n in names]
+    dynamodb = Door()
+    assert run(dynamodb, [life(name) for name in names], at_once) == [expected(n) for n in names]
 
 
 def test_reads_and_writes_are_made_together() -> None:
-    door = Door()
-    run(door, [life(f"op{number}") for number in range(30)])
-    kinds = [type(call) for call in door.calls]
+    dynamodb = Door()
+    run(dynamodb, [life(f"op{number}") for number in range(30)])
+    kinds = [type(call) for call in dynamodb.calls]
     # 30 keys; 60 items; 90 keys of which one is everybody's; 30 keys.
     assert kinds.count(BatchGet) == 1 + 1 + 1
     assert kinds.count(BatchPut) == 3
     assert kinds.count(Get) == 0
     assert kinds.count(Put) == 90
-    assert all(len(c.items) <= lockstep.WRITTEN_TOGETHER for c in door.calls if type(c) is BatchPut)
+    assert all(
+        len(c.items) <= lockstep.WRITTEN_TOGETHER for c in dynamodb.calls if type(c) is BatchPut
+    )
 
 
 @pytest.mark.parametrize("at_once", [1, 8])
 @pytest.mark.parametrize("part", ["", "-more", "-1"])
 def test_one_that_fails_takes_no_other_with_it(at_once: int, part: str) -> None:
     names = [f"op{number}" for number in range(12)]
-    door = Door(broken=[f"op5{part}"])
-    outcomes = run(door, [life(name) for name in names], at_once)
+    dynamodb = Door(broken=[f"op5{part}"])
+    outcomes = run(dynamodb, [life(name) for name in names], at_once)
     assert isinstance(outcomes.pop(5), PermissionError)
     assert outcomes == [expected(name) for name in names if name != "op5"]
 
 
 def test_what_an_operation_raises_is_its_outcome() -> None:
-    def broken() -> Steps[None]:
+    def broken() -> Operation[None]:
         yield Get(key("a"))
         raise ValueError("its own")
 
-    def at_once() -> Steps[str]:
+    def at_once() -> Operation[str]:
         return "nothing to do"
         yield Get(key("a"))
 
@@ -133,8 +135,8 @@ def test_a_crash_is_no_outcome() -> None:
             run(Crashing(), [life("x"), life("y")], number)
 
 
-def test_on_the_engine(door: Table) -> None:
-    def grow(name: str) -> Steps[int]:
+def test_on_the_engine(dynamodb: DynamoDBClient) -> None:
+    def grow(name: str) -> Operation[int]:
         yield BatchPut(tuple((key(f"{name}{i}"), {"n": i}) for i in range(7)))
         found = yield BatchGet(tuple(key(f"{name}{i}") for i in range(9)))
         listed = yield Query("pk = :pk", {":pk": key(f"{name}3").pk})
@@ -142,4 +144,4 @@ def test_on_the_engine(door: Table) -> None:
         return len(found)
 
     names = [f"e{number}x" for number in range(40)]
-    assert lockstep.run(door, [grow(name) for name in names], 8) == [7] * 40
+    assert lockstep.run(dynamodb, [grow(name) for name in names], 8) == [7] * 40

@@ -12,7 +12,7 @@ from functions.notify.stream_images import read_count
 from shared.api import app
 from shared.clock import from_rfc3339, to_rfc3339
 from shared.dynamodb import client as client_module
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import usage_key
 from shared.dynamodb.marshalling import to_wire
 from shared.dynamodb.requests import Get, Pause, Refused, Update
@@ -25,7 +25,7 @@ from shared.usage.terms import new_counter
 from tests.support.patching import patch_constant
 from tests.support.sampling import IS_SOAK
 from tests.support.seats import NOW_MS, change, new_id, timed_key
-from tests.unit.conftest import Rooms
+from tests.unit.conftest import Api
 
 LIMIT = {
     "key": "exports",
@@ -47,12 +47,12 @@ def _short_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
 class Customer:
     """An entitlement with usage limits, and a clock for every call."""
 
-    def __init__(self, rooms: Rooms, monkeypatch: pytest.MonkeyPatch, **terms: Any) -> None:
-        self.rooms = rooms
+    def __init__(self, api: Api, monkeypatch: pytest.MonkeyPatch, **terms: Any) -> None:
+        self.api = api
         self.now_ms = NOW_MS
         monkeypatch.setattr(app, "now_ms", lambda: self.now_ms)
         monkeypatch.setattr(client_module, "now_ms", lambda: self.now_ms)
-        self.id = rooms.create(**{"seatCount": None, "usageLimits": [LIMIT], **terms})
+        self.id = api.create(**{"seatCount": None, "usageLimits": [LIMIT], **terms})
 
     def consume(
         self, quantity: Any = 1, key: str | None = None, usage: str = "exports", **kwargs: Any
@@ -60,26 +60,26 @@ class Customer:
         headers = {} if key is None else {"idempotency-key": key}
         path = {"entitlementId": self.id, "key": usage}
         body = kwargs.pop("body", {"quantity": quantity})
-        return self.rooms.call(CONSUME, path, body, headers=headers, **kwargs)
+        return self.api.call(CONSUME, path, body, headers=headers, **kwargs)
 
     def used(self, usage: str = "exports") -> Any:
-        status, body, _ = self.rooms.call(USAGE, {"entitlementId": self.id})
+        status, body, _ = self.api.call(USAGE, {"entitlementId": self.id})
         assert status == 200
         return next(item for item in body["items"] if item["key"] == usage)
 
     def patch(self, **body: Any) -> Any:
-        status, answer, _ = self.rooms.call(PATCH, {"entitlementId": self.id}, body)
+        status, answer, _ = self.api.call(PATCH, {"entitlementId": self.id}, body)
         assert status == 200, answer
         return answer
 
     def counter(self, usage: str = "exports") -> Counter:
-        item = self.rooms.door.execute(Get(usage_key(self.id, usage)))
+        item = self.api.dynamodb.execute(Get(usage_key(self.id, usage)))
         return Counter.of(item)
 
 
 @pytest.fixture
-def customer(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> Customer:
-    return Customer(rooms, monkeypatch)
+def customer(api: Api, monkeypatch: pytest.MonkeyPatch) -> Customer:
+    return Customer(api, monkeypatch)
 
 
 # --- Pure -----------------------------------------------------------------------------------------
@@ -179,14 +179,14 @@ def test_a_denial_is_on_record_with_what_was_asked(customer: Customer) -> None:
         assert customer.consume(13, "same")[0] == 409
     assert customer.consume(20, "other")[0] == 409
     path = {"entitlementId": customer.id}
-    status, body, _ = customer.rooms.call(
+    status, body, _ = customer.api.call(
         "GET /v1/entitlements/{entitlementId}/denials", path, query={"usageKey": "exports"}
     )
     assert status == 200
     found = {item["quantity"]: item for item in body["items"]}
     assert {quantity: item["attempts"] for quantity, item in found.items()} == {13: 3, 20: 1}
     assert (found[13]["used"], found[13]["purchased"], found[13]["hardCap"]) == (0, 10, 12)
-    _, seats, _ = customer.rooms.call("GET /v1/entitlements/{entitlementId}/denials", path)
+    _, seats, _ = customer.api.call("GET /v1/entitlements/{entitlementId}/denials", path)
     assert seats["items"] == []
 
 
@@ -232,7 +232,7 @@ def test_a_key_may_be_used_again_every_day(customer: Customer) -> None:
             for number in range(LEAF):
                 customer.consume(1, f"n{number}")
             assert customer.consume(1, "daily")[1]["usage"]["used"] == day + 1
-            customer.rooms.door.run(take_back(customer, -LEAF))
+            customer.api.dynamodb.run(take_back(customer, -LEAF))
 
 
 def take_back(customer: Customer, quantity: int) -> Any:
@@ -248,7 +248,7 @@ def test_dry_run_says_what_would_happen(customer: Customer) -> None:
     assert customer.consume(13, query={"dryRun": "true"})[0] == 409
     assert customer.used()["usage"]["used"] == 0
     path = {"entitlementId": customer.id}
-    _, denials, _ = customer.rooms.call(
+    _, denials, _ = customer.api.call(
         "GET /v1/entitlements/{entitlementId}/denials", path, query={"usageKey": "exports"}
     )
     assert denials["items"] == []
@@ -291,26 +291,26 @@ def test_what_is_not_there_or_not_in_force(customer: Customer) -> None:
     assert customer.consume(1, "a")[0] == 200
     customer.now_ms += 60_000
     assert customer.consume(1, "b")[1]["type"].endswith("entitlement-expired")
-    customer.rooms.call("DELETE /v1/entitlements/{entitlementId}", {"entitlementId": customer.id})
+    customer.api.call("DELETE /v1/entitlements/{entitlementId}", {"entitlementId": customer.id})
     assert customer.consume(1, "b")[0] == 404
 
 
 def test_no_seats_means_no_seats(customer: Customer) -> None:
     path = {"entitlementId": customer.id}
-    _, body, _ = customer.rooms.call("GET /v1/entitlements/{entitlementId}", path)
+    _, body, _ = customer.api.call("GET /v1/entitlements/{entitlementId}", path)
     assert (body["seatCount"], body["seats"], body["hardCap"]) == (None, None, None)
     assert body["usageLimits"] == [{**LIMIT, "hardCap": 12}]
     take = "POST /v1/entitlements/{entitlementId}/activations"
     for query in (None, {"dryRun": "true"}):
-        status, answer, _ = customer.rooms.call(take, path, {"seatId": "a"}, query=query)
+        status, answer, _ = customer.api.call(take, path, {"seatId": "a"}, query=query)
         assert (status, "no seats" in answer["detail"]) == (404, True)
     customer.patch(seatCount=1)
-    assert customer.rooms.call(take, path, {"seatId": "a"})[0] == 201
+    assert customer.api.call(take, path, {"seatId": "a"})[0] == 201
 
 
-def test_without_a_hard_cap(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_hard_cap(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = {"key": "calls", "limit": 2, "overdraftLimit": {"type": "unlimited"}}
-    customer = Customer(rooms, monkeypatch, usageLimits=[limit])
+    customer = Customer(api, monkeypatch, usageLimits=[limit])
     _, body, _ = customer.consume(10**9, "a", usage="calls")
     assert body["usage"] == {
         "used": 10**9,
@@ -345,14 +345,14 @@ def test_a_month_begins_by_itself_with_the_limits_of_now(customer: Customer) -> 
 
 
 def test_never_goes_on_and_on_renewal_begins_with_a_later_end(
-    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+    api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = [
         {"key": "ever", "limit": 10, "resetSchedule": "never"},
         {"key": "term", "limit": 10, "resetSchedule": "on_renewal"},
     ]
     until = to_rfc3339(NOW_MS + 400 * 86_400_000)
-    customer = Customer(rooms, monkeypatch, usageLimits=limits, validUntil=until)
+    customer = Customer(api, monkeypatch, usageLimits=limits, validUntil=until)
     for key in ("ever", "term"):
         customer.consume(4, f"a{key}", usage=key)
     customer.now_ms += 90 * 86_400_000
@@ -374,12 +374,10 @@ def test_never_goes_on_and_on_renewal_begins_with_a_later_end(
     assert customer.used("term")["periodEnd"] == to_rfc3339(NOW_MS + 800 * 86_400_000)
 
 
-def test_a_renewal_after_the_end_begins_at_once(
-    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_renewal_after_the_end_begins_at_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = {"key": "term", "limit": 10, "resetSchedule": "on_renewal"}
     until = to_rfc3339(NOW_MS + 30 * 86_400_000)
-    customer = Customer(rooms, monkeypatch, usageLimits=[limit], validUntil=until)
+    customer = Customer(api, monkeypatch, usageLimits=[limit], validUntil=until)
     customer.consume(4, "a", usage="term")
     customer.now_ms += 40 * 86_400_000
     assert customer.consume(1, "b", usage="term")[0] == 403
@@ -389,12 +387,12 @@ def test_a_renewal_after_the_end_begins_at_once(
 
 
 def test_a_renewal_that_is_taken_back_and_an_earlier_end(
-    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+    api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     day = 86_400_000
     limit = {"key": "term", "limit": 10, "resetSchedule": "on_renewal"}
     first = to_rfc3339(NOW_MS + 100 * day)
-    customer = Customer(rooms, monkeypatch, usageLimits=[limit], validUntil=first)
+    customer = Customer(api, monkeypatch, usageLimits=[limit], validUntil=first)
     customer.consume(4, "a", usage="term")
     for days in (400, 50, 500, 100):
         customer.patch(validUntil=to_rfc3339(NOW_MS + days * day))
@@ -410,11 +408,11 @@ def test_a_renewal_that_is_taken_back_and_an_earlier_end(
 
 
 def test_a_mistyped_end_that_is_put_right_gives_nothing(
-    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+    api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = {"key": "term", "limit": 10, "resetSchedule": "on_renewal"}
     until = to_rfc3339(NOW_MS + 400 * 86_400_000)
-    customer = Customer(rooms, monkeypatch, usageLimits=[limit], validUntil=until)
+    customer = Customer(api, monkeypatch, usageLimits=[limit], validUntil=until)
     customer.consume(10, "a", usage="term")
     for _ in range(2):
         customer.patch(validUntil=to_rfc3339(customer.now_ms + 4_000))
@@ -425,11 +423,11 @@ def test_a_mistyped_end_that_is_put_right_gives_nothing(
 
 
 def test_a_renewal_counts_for_a_limit_that_was_off_the_list(
-    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+    api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = {"key": "term", "limit": 10, "resetSchedule": "on_renewal"}
     until = to_rfc3339(NOW_MS + 400 * 86_400_000)
-    customer = Customer(rooms, monkeypatch, usageLimits=[limit], validUntil=until, seatCount=1)
+    customer = Customer(api, monkeypatch, usageLimits=[limit], validUntil=until, seatCount=1)
     customer.consume(4, "a", usage="term")
     customer.patch(usageLimits=[])
     customer.patch(validUntil=to_rfc3339(NOW_MS + 800 * 86_400_000))
@@ -439,10 +437,8 @@ def test_a_renewal_counts_for_a_limit_that_was_off_the_list(
     assert customer.used("term")["usage"]["used"] == 0
 
 
-def test_another_time_zone_counts_no_month_twice(
-    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    customer = Customer(rooms, monkeypatch, timeZone="America/New_York")
+def test_another_time_zone_counts_no_month_twice(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    customer = Customer(api, monkeypatch, timeZone="America/New_York")
     customer.now_ms = from_rfc3339("2049-03-31T20:00:00Z") * 1000  # April already in Tokyo
     customer.consume(5, "a")
     customer.patch(timeZone="Europe/Berlin")
@@ -513,11 +509,11 @@ def test_limits_come_and_go(customer: Customer) -> None:
         ({}, "/usageLimits"),
     ],
 )
-def test_bad_limits_are_named(rooms: Rooms, limits: Any, pointer: str) -> None:
+def test_bad_limits_are_named(api: Api, limits: Any, pointer: str) -> None:
     body = {"product": "P", "customer": {"name": "C"}, "usageLimits": limits}
     if limits is None:
         del body["usageLimits"]
-    status, answer, _ = rooms.call("POST /v1/entitlements", body=body)
+    status, answer, _ = api.call("POST /v1/entitlements", body=body)
     assert status == 400
     assert answer["errors"][0]["pointer"] == pointer
 
@@ -530,7 +526,7 @@ def correct(
 ) -> tuple[int, Any, dict[str, str]]:
     path = {"entitlementId": customer.id, "key": "exports"}
     headers = {} if key is None else {"idempotency-key": key}
-    return customer.rooms.call(
+    return customer.api.call(
         "POST /v1/entitlements/{entitlementId}/usage/{key}/corrections",
         path,
         {"quantity": quantity, "reason": reason},
@@ -549,7 +545,7 @@ def test_corrections_both_ways(customer: Customer) -> None:
     assert (status, body["errors"][0]["pointer"]) == (400, "/quantity")
     assert customer.used()["usage"]["used"] == 12
     path = {"entitlementId": customer.id}
-    _, denials, _ = customer.rooms.call(
+    _, denials, _ = customer.api.call(
         "GET /v1/entitlements/{entitlementId}/denials", path, query={"usageKey": "exports"}
     )
     assert denials["items"] == [], "nobody was denied"
@@ -606,19 +602,19 @@ def test_bad_corrections(customer: Customer, quantity: Any, reason: Any, pointer
 
 
 def test_nothing_is_in_use_while_the_entitlement_is_over(
-    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+    api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ended after an hour, prolonged two hours later: what was used is used again from then on."""
     hour = 3_600_000
     limit = {"key": "exports", "limit": 3}
     until = to_rfc3339(NOW_MS + hour)
     overdraft = {"overdraftLimit": {"type": "absolute", "value": 9}}
-    customer = Customer(rooms, monkeypatch, usageLimits=[limit | overdraft], validUntil=until)
+    customer = Customer(api, monkeypatch, usageLimits=[limit | overdraft], validUntil=until)
     images: list[Any] = [None]
 
     def look() -> None:
         key = usage_key(customer.id, "exports")
-        images.append(rooms.door.execute(Get(key)))
+        images.append(api.dynamodb.execute(Get(key)))
 
     look()
     customer.now_ms += hour // 2
@@ -657,11 +653,11 @@ def test_nothing_is_in_use_while_the_entitlement_is_over(
 # --- Races, one step at a time --------------------------------------------------------------------
 
 
-def begun(door: Table, limit: int = 1000) -> tuple[str, Callable[..., Any]]:
+def begun(dynamodb: DynamoDBClient, limit: int = 1000) -> tuple[str, Callable[..., Any]]:
     """A counter, and what consumes of it."""
     owner = new_id()
     terms = UsageTerms(limit, limit, "never", "UTC", "active", 0, None)
-    door.execute(new_counter(owner, "x", terms, change()))
+    dynamodb.execute(new_counter(owner, "x", terms, change()))
 
     def consume(key: str, at: int = NOW_MS, **more: Any) -> Any:
         return consumption.consume(owner, "x", f"{key:>012}", 1, change(at), **more)
@@ -670,54 +666,56 @@ def begun(door: Table, limit: int = 1000) -> tuple[str, Callable[..., Any]]:
 
 
 @pytest.mark.parametrize("proof", ["quiet", "timed", "read"])
-def test_a_write_that_was_on_its_way_does_not_consume_again(door: Table, proof: str) -> None:
+def test_a_write_that_was_on_its_way_does_not_consume_again(
+    dynamodb: DynamoDBClient, proof: str
+) -> None:
     """The first attempt of a request hangs; its retry consumes, and leaves the counter."""
-    owner, consume = begun(door)
+    owner, consume = begun(dynamodb)
     key = timed_key(NOW_MS, 7) if proof == "timed" else "slow".rjust(12, "0")
     leaf = None
     if proof == "read":
         for number in range(2 * LEAF):
-            door.run(consume(f"a{number}"))
-        leaf = door.run(consume("b")).counter.leaf_number
+            dynamodb.run(consume(f"a{number}"))
+        leaf = dynamodb.run(consume("b")).counter.leaf_number
     hanging = consume(key, busy_leaf=leaf)
     write = next(hanging)
     if proof == "read":
-        write = hanging.send(door.execute(write))  # no item is kept of it
-    first = door.run(consume(key, NOW_MS + 1))
+        write = hanging.send(dynamodb.execute(write))  # no item is kept of it
+    first = dynamodb.run(consume(key, NOW_MS + 1))
     for number in range(2 * LEAF):
-        door.run(consume(f"c{number}", NOW_MS + 2))
-    counter = Counter.of(door.execute(Get(usage_key(owner, "x"))))
+        dynamodb.run(consume(f"c{number}", NOW_MS + 2))
+    counter = Counter.of(dynamodb.execute(Get(usage_key(owner, "x"))))
     assert counter.consumption(key) is None, "it is on the counter still"
-    reply: Any = door.execute(write)
+    reply: Any = dynamodb.execute(write)
     assert isinstance(reply, Refused)
     try:
         while True:
             request = hanging.send(reply)
-            reply = NOW_MS + 3 if isinstance(request, Pause) else door.execute(request)
+            reply = NOW_MS + 3 if isinstance(request, Pause) else dynamodb.execute(request)
     except StopIteration as stop:
         assert stop.value.is_replay
         assert stop.value.told == first.told
 
 
-def test_a_key_that_tells_its_time_needs_no_second_look(door: Table) -> None:
+def test_a_key_that_tells_its_time_needs_no_second_look(dynamodb: DynamoDBClient) -> None:
     """However busy the limit is; only what is older than what has left is looked up."""
-    owner, consume = begun(door)
+    owner, consume = begun(dynamodb)
     for number in range(3 * LEAF):
-        door.run(consume(timed_key(NOW_MS + number, number), NOW_MS + number))
+        dynamodb.run(consume(timed_key(NOW_MS + number, number), NOW_MS + number))
     operation = consume(timed_key(NOW_MS + 100, 1), NOW_MS + 100)
     with pytest.raises(StopIteration):
-        operation.send(door.execute(next(operation)))
-    counter = Counter.of(door.execute(Get(usage_key(owner, "x"))))
+        operation.send(dynamodb.execute(next(operation)))
+    counter = Counter.of(dynamodb.execute(Get(usage_key(owner, "x"))))
     assert counter.is_busy(NOW_MS)
     assert counter.dropped_to == NOW_MS + 2 * LEAF - 1
     # An old key that was never sent: it is looked up, and consumes.
-    told = door.run(consume(timed_key(NOW_MS - 5, 2), NOW_MS + 101))
+    told = dynamodb.run(consume(timed_key(NOW_MS - 5, 2), NOW_MS + 101))
     assert (told.is_replay, told.told.used) == (False, 3 * LEAF + 2)
     # A day later nothing that has left is of concern, whatever time it told.
     later = NOW_MS + 200_000_000
     operation = consume(timed_key(NOW_MS - 9, 3), later)
     with pytest.raises(StopIteration):
-        operation.send(door.execute(next(operation)))
+        operation.send(dynamodb.execute(next(operation)))
 
 
 def test_the_room_looks_nothing_up_for_a_key_that_tells_its_time(
@@ -727,13 +725,13 @@ def test_the_room_looks_nothing_up_for_a_key_that_tells_its_time(
     for number in range(2 * LEAF + 1):
         customer.consume(1, f"n{number}")
     sent: list[type[Any]] = []
-    execute = customer.rooms.door.execute
+    execute = customer.api.dynamodb.execute
 
     def watched(request: Any) -> Any:
         sent.append(type(request))
         return execute(request)
 
-    monkeypatch.setattr(customer.rooms.door, "execute", watched)
+    monkeypatch.setattr(customer.api.dynamodb, "execute", watched)
     customer.consume(1, "01990000-0000-7cc3-98c4-dc0c0c07398f")
     assert sent == [Update]
     customer.consume(1, "another")
@@ -758,31 +756,31 @@ def test_what_a_key_tells(header: str, told: int | None) -> None:
     assert len(key) == (12 if told is None else 16)
 
 
-def test_a_full_leaf_that_could_not_be_turned_is_turned_later(door: Table) -> None:
-    owner, consume = begun(door)
+def test_a_full_leaf_that_could_not_be_turned_is_turned_later(dynamodb: DynamoDBClient) -> None:
+    owner, consume = begun(dynamodb)
     for number in range(LEAF):
         operation = consume(f"a{number}")
         request = next(operation)
-        reply = door.execute(request)
+        reply = dynamodb.execute(request)
         try:
             operation.send(reply)
         except StopIteration:
             continue
         operation.close()  # the process ended before it turned the leaf
-    counter = Counter.of(door.execute(Get(usage_key(owner, "x"))))
+    counter = Counter.of(dynamodb.execute(Get(usage_key(owner, "x"))))
     assert (counter.leaf_number, len(counter.leaf.entries)) == (1, LEAF)
     for number in range(LEAF):
-        door.run(consume(f"b{number}"))
-    counter = Counter.of(door.execute(Get(usage_key(owner, "x"))))
+        dynamodb.run(consume(f"b{number}"))
+    counter = Counter.of(dynamodb.execute(Get(usage_key(owner, "x"))))
     assert (counter.leaf_number, len(counter.leaf.entries), counter.used) == (2, 0, 2 * LEAF)
     assert not counter.is_busy(NOW_MS), "nothing has left the counter yet"
 
 
-def test_two_who_begin_a_period_begin_it_once(door: Table) -> None:
+def test_two_who_begin_a_period_begin_it_once(dynamodb: DynamoDBClient) -> None:
     owner = new_id()
     terms = UsageTerms(5, 5, "monthly", "UTC", "active", 0, None)
-    door.execute(new_counter(owner, "x", terms, change()))
-    door.run(consumption.consume(owner, "x", "old000000000", 5, change()))
+    dynamodb.execute(new_counter(owner, "x", terms, change()))
+    dynamodb.run(consumption.consume(owner, "x", "old000000000", 5, change()))
     later = NOW_MS + 40 * 86_400_000
     first = consumption.consume(owner, "x", "a00000000000", 2, change(later))
     reply: Any = None
@@ -790,11 +788,12 @@ def test_two_who_begin_a_period_begin_it_once(door: Table) -> None:
         request = first.send(reply)
         if isinstance(request, Update) and "periodStart" in request.expression:
             break
-        reply = later if isinstance(request, Pause) else door.execute(request)
+        reply = later if isinstance(request, Pause) else dynamodb.execute(request)
     assert (
-        door.run(consumption.consume(owner, "x", "b00000000000", 2, change(later))).told.used == 2
+        dynamodb.run(consumption.consume(owner, "x", "b00000000000", 2, change(later))).told.used
+        == 2
     )
-    reply = door.execute(request)
+    reply = dynamodb.execute(request)
     assert isinstance(reply, Refused)
     while True:
         try:
@@ -802,16 +801,16 @@ def test_two_who_begin_a_period_begin_it_once(door: Table) -> None:
         except StopIteration as stop:
             assert stop.value.told.used == 4
             break
-        reply = later if isinstance(request, Pause) else door.execute(request)
-    counter = Counter.of(door.execute(Get(usage_key(owner, "x"))))
+        reply = later if isinstance(request, Pause) else dynamodb.execute(request)
+    counter = Counter.of(dynamodb.execute(Get(usage_key(owner, "x"))))
     assert (counter.used, counter.period_number) == (4, 2)
     assert counter.period == Period(*calendar_month(later // 1000, "UTC"))
 
 
-def test_the_desk_knows_the_limits_that_exist(door: Table) -> None:
-    owner, _ = begun(door)
-    assert set(door.run(entitlements.counters(owner, ["x", "y"]))) == {"x"}
-    assert door.run(entitlements.counters(owner, [])) == {}
+def test_the_desk_knows_the_limits_that_exist(dynamodb: DynamoDBClient) -> None:
+    owner, _ = begun(dynamodb)
+    assert set(dynamodb.run(entitlements.counters(owner, ["x", "y"]))) == {"x"}
+    assert dynamodb.run(entitlements.counters(owner, [])) == {}
 
 
 def test_a_counter_names_no_more_than_64_requests(customer: Customer) -> None:
@@ -821,7 +820,7 @@ def test_a_counter_names_no_more_than_64_requests(customer: Customer) -> None:
     for number in range(many):
         status, _, _ = customer.consume(1, f"request-{number}")
         assert status == 200
-    item = customer.rooms.door.execute(Get(usage_key(customer.id, "exports")))
+    item = customer.api.dynamodb.execute(Get(usage_key(customer.id, "exports")))
     assert item is not None
     assert customer.counter().used == many
     assert len(json.dumps({name: to_wire(value) for name, value in item.items()})) < 8_000

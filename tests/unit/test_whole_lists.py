@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.api.routes import OPERATIONS
+from shared.api.routes import ROUTES
 from shared.clock import now_ms, to_rfc3339
 from shared.dynamodb.keys import (
     SEATS,
@@ -21,8 +21,8 @@ from shared.dynamodb.keys import (
 )
 from shared.dynamodb.requests import Item, Put
 from shared.history.buckets import QUARTER_MS
-from tests.support.tables import RoleTable
-from tests.unit.conftest import Rooms
+from tests.support.tables import RoleClient
+from tests.unit.conftest import Api
 
 COUNT = 7
 HOUR_MS = 4 * QUARTER_MS
@@ -32,13 +32,13 @@ E = "/v1/entitlements/{entitlementId}"
 class Full:
     """An entitlement with several items of every kind that is listed."""
 
-    def __init__(self, rooms: Rooms) -> None:
-        self.rooms = rooms
+    def __init__(self, api: Api) -> None:
+        self.api = api
         self.now = now_ms()
         usage = [{"key": "exports", "limit": 100}]
-        self.id = rooms.create(usageLimits=usage)
+        self.id = api.create(usageLimits=usage)
         for number in range(COUNT - 1):
-            rooms.create(customer={"name": f"Customer {number}"})
+            api.create(customer={"name": f"Customer {number}"})
         path = {"entitlementId": self.id}
         for number in range(COUNT):
             for route, body in (
@@ -49,16 +49,16 @@ class Full:
                 (f"POST {E}/seat-requests", {"seats": number + 1}),
                 (f"PATCH {E}/follow-up", {"note": f"note {number}"}),
             ):
-                status, answer, _ = rooms.call(route, path, body)
+                status, answer, _ = api.call(route, path, body)
                 assert status in (200, 201), answer
         for number in range(COUNT):
             for key, item in self.evidence(number):
-                rooms.door.execute(Put(key, item))
-        found = rooms.call("GET /v1/webhooks", query={"limit": "1"})[1]
+                api.dynamodb.execute(Put(key, item))
+        found = api.call("GET /v1/webhooks", query={"limit": "1"})[1]
         self.webhook_id = found["items"][0]["webhookId"]
         for number in range(COUNT):
             key = delivery_key(self.webhook_id, self.now - number, f"evt_{number}")
-            rooms.door.execute(
+            api.dynamodb.execute(
                 Put(
                     key,
                     {
@@ -162,7 +162,7 @@ class Full:
         token: str | None = ""
         for _ in range(100):
             asked = {**query, "limit": str(limit), **({"pageToken": token} if token else {})}
-            status, answer, _ = self.rooms.call(route, path, query=asked)
+            status, answer, _ = self.api.call(route, path, query=asked)
             assert status == 200, answer
             assert len(answer["items"]) <= limit
             items += answer["items"]
@@ -173,8 +173,8 @@ class Full:
 
 
 @pytest.fixture(scope="module")
-def full(module_rooms: Rooms) -> Full:
-    return Full(module_rooms)
+def full(module_api: Api) -> Full:
+    return Full(module_api)
 
 
 LISTS: list[tuple[str, dict[str, str]]] = [
@@ -207,7 +207,7 @@ ELSEWHERE = {
 def test_no_list_is_left_out() -> None:
     lists = {
         route
-        for route, operation in OPERATIONS.items()
+        for route, operation in ROUTES.items()
         if operation.scopes and any(name.endswith("List") for _, name in operation.answers)
     }
     assert lists == {route for route, _ in LISTS} | set(ELSEWHERE)
@@ -217,14 +217,14 @@ def test_no_list_is_left_out() -> None:
 def test_a_list_is_whole_wherever_a_page_ends(
     full: Full, route: str, query: dict[str, str]
 ) -> None:
-    door = full.rooms.door
-    assert isinstance(door, RoleTable)
+    dynamodb = full.api.dynamodb
+    assert isinstance(dynamodb, RoleClient)
     whole = full.read(route, 100, **query)
     assert len(whole) >= COUNT
     for most in (1, 2, 3):
-        door.most_a_page = most
+        dynamodb.most_a_page = most
         try:
             for limit in (1, 3, 100):
                 assert full.read(route, limit, **query) == whole, (most, limit)
         finally:
-            door.most_a_page = None
+            dynamodb.most_a_page = None

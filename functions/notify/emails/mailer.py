@@ -16,7 +16,7 @@ from functions.notify.emails.text import CountFacts, Facts
 from shared import aws, observability, signed_tokens
 from shared.audit import EVIDENCE_SECONDS
 from shared.clock import now_ms as clock
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     DUE_MAILS,
     SWEEP_INDEX,
@@ -39,10 +39,10 @@ from shared.dynamodb.requests import (
     BatchGet,
     Get,
     Item,
+    Operation,
     Put,
     Query,
     Refused,
-    Steps,
     Transact,
     Update,
 )
@@ -63,7 +63,7 @@ PAGE = 100
 NAMES_SHOWN = 10
 
 
-def mark(entitlement: Item, kinds: set[str], at: int, now_ms: int) -> Steps[None]:
+def mark(entitlement: Item, kinds: set[str], at: int, now_ms: int) -> Operation[None]:
     """Note that something of these event types happened at `at`, for whoever is told of it."""
     document = entitlement.get("document", {})
     for audience in AUDIENCES:
@@ -86,9 +86,11 @@ def mark(entitlement: Item, kinds: set[str], at: int, now_ms: int) -> Steps[None
 class Mailer:
     """Sends what is due. Without a sender's address there is no mail at all."""
 
-    def __init__(self, door: Table, sender: str, public_url: str, configuration: str = "") -> None:
+    def __init__(
+        self, dynamodb: DynamoDBClient, sender: str, public_url: str, configuration: str = ""
+    ) -> None:
         """`configuration`: the name of the SES configuration set; empty: SES's default."""
-        self._door = door
+        self._dynamodb = dynamodb
         self._sender = sender
         self._public_url = public_url
         self._configuration = configuration
@@ -110,7 +112,7 @@ class Mailer:
             limit=PAGE,
         )
         while True:
-            found = self._door.execute(query)
+            found = self._dynamodb.execute(query)
             for pointer in found.items:
                 if clock() > deadline_ms:
                     return done
@@ -121,7 +123,7 @@ class Mailer:
 
     def _send_one(self, key: Key, now_ms: int, done: dict[str, int]) -> None:
         try:
-            claimed = self._door.run(self._claim(key, now_ms))
+            claimed = self._dynamodb.run(self._claim(key, now_ms))
             if claimed:
                 self._send(*claimed)
                 done["sent"] += 1
@@ -132,7 +134,7 @@ class Mailer:
 
     # --- Claiming --------------------------------------------------------------------------------
 
-    def _claim(self, key: Key, now_ms: int) -> Steps[tuple[Key, Item, Facts] | None]:
+    def _claim(self, key: Key, now_ms: int) -> Operation[tuple[Key, Item, Facts] | None]:
         """Make a due mail ours: its key, its item, what it says. None: there is nothing to do."""
         item: Item | None = yield Get(key)
         due = (item or {}).get("earliest")
@@ -194,7 +196,7 @@ class Mailer:
 
     def _claim_again(
         self, owner: str, key: Key, item: Item, now_ms: int
-    ) -> Steps[tuple[Key, Item, Facts] | None]:
+    ) -> Operation[tuple[Key, Item, Facts] | None]:
         """A mail that was claimed before and has not been sent, as far as is known."""
         attempts, seen = item["attempts"], item["earliest"]
         state_key = mail_state_key(owner, item["audience"])
@@ -248,7 +250,7 @@ class Mailer:
     # --- Sending ---------------------------------------------------------------------------------
 
     def _send(self, key: Key, mail: Item, facts: Facts) -> None:
-        secret = self._door.run(signed_tokens.own_secret("unsubscribe"))
+        secret = self._dynamodb.run(signed_tokens.own_secret("unsubscribe"))
         token = signed_tokens.seal(
             secret, [mail["entitlementId"], unsubscribed_hash(mail["to"])], "unsubscribe"
         )
@@ -277,7 +279,7 @@ class Mailer:
                 }
             },
         )
-        self._door.execute(
+        self._dynamodb.execute(
             Update(
                 key,
                 "SET #status = :sent, sentAt = :at, messageId = :id, subject = :subject,"
@@ -296,7 +298,7 @@ class Mailer:
 
     # --- What is told ----------------------------------------------------------------------------
 
-    def _facts(self, owner: str, audience: str, since: int, until: int) -> Steps[Facts | None]:
+    def _facts(self, owner: str, audience: str, since: int, until: int) -> Operation[Facts | None]:
         """What happened from `since` to before `until`; None: nothing, or nobody wants to know."""
         entitlement: Item | None = yield Get(entitlement_key(owner))
         if entitlement is None:
@@ -351,7 +353,7 @@ class Mailer:
         )
 
 
-def _requests(owner: str, wanted: frozenset[str], since: int, until: int) -> Steps[list[Item]]:
+def _requests(owner: str, wanted: frozenset[str], since: int, until: int) -> Operation[list[Item]]:
     """The requests for more seats."""
     if event_types.SEATS_REQUESTED not in wanted:
         return []
@@ -363,7 +365,7 @@ def _requests(owner: str, wanted: frozenset[str], since: int, until: int) -> Ste
 
 def _counts(
     owner: str, document: Mapping[str, Any], wanted: frozenset[str], since: int, until: int
-) -> Steps[list[CountFacts]]:
+) -> Operation[list[CountFacts]]:
     """What happened to the usage limits: of those to which something happened."""
     keys = [limit["key"] for limit in document["usageLimits"]]
     if not keys or not any(kind.startswith("entitlement.usage.") for kind in wanted):
@@ -385,7 +387,7 @@ def _counts(
     return found
 
 
-def _names(owner: str, keys: Iterable[str]) -> Steps[list[str]]:
+def _names(owner: str, keys: Iterable[str]) -> Operation[list[str]]:
     shown = list(dict.fromkeys(keys))[:NAMES_SHOWN]
     if not shown:
         return []
@@ -396,7 +398,7 @@ def _names(owner: str, keys: Iterable[str]) -> Steps[list[str]]:
 
 def _denied_names(
     owner: str, denied: dict[str, int], since: int, until: int
-) -> Steps[list[tuple[str, int]]]:
+) -> Operation[list[tuple[str, int]]]:
     """Those who were turned away most often, and how often."""
     shown = sorted(denied.items(), key=lambda each: (-each[1], each[0]))[:NAMES_SHOWN]
     names = []

@@ -9,28 +9,28 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shared import observability
-from shared.dynamodb.client import Table
+from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key, mail_key, report_key
 from shared.dynamodb.patterns import settle
-from shared.dynamodb.requests import NO_NAMES, Steps, Update
+from shared.dynamodb.requests import NO_NAMES, Operation, Update
 
 SENT, BOUNCED, COMPLAINED = "sent", "bounced", "complained"
 MAX_REASON = 500
 
 
-def process(door: Table, records: Iterable[Mapping[str, Any]]) -> list[str]:
+def process(dynamodb: DynamoDBClient, records: Iterable[Mapping[str, Any]]) -> list[str]:
     """Put each message of the queue on record; the ids of those that are to come again."""
     failed: list[str] = []
     for record in records:
         try:
-            door.run(_note(json.loads(record["body"])["detail"]))
+            dynamodb.run(_note(json.loads(record["body"])["detail"]))
         except Exception:  # The others are put on record all the same.
             observability.logger.exception("returned mail failed")
             failed.append(record["messageId"])
     return failed
 
 
-def _note(detail: Mapping[str, Any]) -> Steps[None]:
+def _note(detail: Mapping[str, Any]) -> Operation[None]:
     """`detail` is SES's account of one bounce or complaint, as in its event publishing."""
     status, reason, addresses = _what_happened(detail)
     tags = {name: values[0] for name, values in detail["mail"]["tags"].items()}

@@ -28,7 +28,7 @@ from rich.table import Table as Grid
 from benchmarks.run import Bench
 from local.dynamodb import DynamoDBLocal
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import Key, ledger_key
+from shared.dynamodb.keys import Key, seat_shard_key
 from shared.dynamodb.requests import Update, Value
 from shared.seats.terms import SeatTerms
 
@@ -40,9 +40,9 @@ UPDATES = {
 }
 
 
-def contestants(bench: Bench, page: Key) -> dict[str, Callable[[str], Any]]:
+def contestants(bench: Bench, shard: Key) -> dict[str, Callable[[str], Any]]:
     """Each candidate as a function of what it updates: `counter` or `page`."""
-    keys = {"counter": COUNTER, "page": page}
+    keys = {"counter": COUNTER, "page": shard}
     url = bench.engine.url
     tuned = Config(
         parameter_validation=False,
@@ -109,8 +109,8 @@ def main() -> None:
     """Let all take turns, and print the medians."""
     with DynamoDBLocal() as engine:
         bench = Bench(engine)
-        owner = bench.page(128, SeatTerms(128, 128, "active", 0, None, 8 * 3600))
-        field = contestants(bench, ledger_key(owner))
+        owner = bench.shard(128, SeatTerms(128, 128, "active", 0, None, 8 * 3600))
+        field = contestants(bench, seat_shard_key(owner))
         spent: dict[tuple[str, str], list[float]] = {}
         for turn in range(ROUNDS + 2):
             for name, update in field.items():

@@ -1,41 +1,41 @@
 """A pool of several shards, made at once: for benchmarks and tests."""
 
 from shared.audit import Change
-from shared.dynamodb.keys import Key, pool_sweep, standing_key
+from shared.dynamodb.keys import Key, pool_sweep_partition, seat_usage_key
 from shared.dynamodb.requests import (
     Item,
 )
 from shared.seats.placement import PARTS, Place
-from shared.seats.shard import SUMMED
-from shared.seats.terms import SeatTerms, new_page
+from shared.seats.shard import HAS_TOTALS
+from shared.seats.terms import SeatTerms, new_shard
 
 
-def new_pages(
-    entitlement_id: str, terms: SeatTerms, pages: int, change: Change
+def new_shards(
+    entitlement_id: str, terms: SeatTerms, shard_count: int, change: Change
 ) -> list[tuple[Key, Item]]:
     """The empty pages of a pool, to which all of its hard cap is dealt, and its standing."""
     assert terms.hard_cap is not None
-    each, more = divmod(terms.hard_cap, pages)
-    first = dict(new_page(entitlement_id, terms, change).item)
+    each, more = divmod(terms.hard_cap, shard_count)
+    first = dict(new_shard(entitlement_id, terms, change).item)
     items: list[tuple[Key, Item]] = []
-    for index in range(pages):
-        place = Place(entitlement_id, index * (PARTS // pages), pages)
-        allowance = each + int(index < more)
-        page = {
+    for index in range(shard_count):
+        place = Place(entitlement_id, index * (PARTS // shard_count), shard_count)
+        allocation = each + int(index < more)
+        shard = {
             **first,
-            SUMMED: True,
-            "pages": pages,
+            HAS_TOTALS: True,
+            "pages": shard_count,
             "page": place.number,
-            "allowance": allowance,
-            "roomKey": place.capacity_partition if allowance else None,
-            "sweepKey": pool_sweep(entitlement_id),
+            "allowance": allocation,
+            "roomKey": place.capacity_partition if allocation else None,
+            "sweepKey": pool_sweep_partition(entitlement_id),
         }
-        items.append((place.key, page))
-    standing: Item = {
+        items.append((place.key, shard))
+    seat_usage: Item = {
         "used": 0,
         "seatCount": terms.seat_count,
         "hardCap": terms.hard_cap,
         "at": change.now_ms,
     }
-    items.append((standing_key(entitlement_id), standing))
+    items.append((seat_usage_key(entitlement_id), seat_usage))
     return items

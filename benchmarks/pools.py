@@ -6,7 +6,7 @@ Pages are filled as hashing fills them; nine tenths of the cap are held, or all 
 import itertools
 from typing import Any
 
-from benchmarks.new_pool import new_pages
+from benchmarks.new_pool import new_shards
 from functions.notify import seat_totals
 from shared import problems
 from shared.audit import Change
@@ -19,10 +19,10 @@ from shared.seats.encoding import activation_id, encode_seat, seat_key
 from shared.seats.pending import Grant
 from shared.seats.placement import PARTS, Place
 from shared.seats.release import release_grant
-from shared.seats.resharding import wanted_pages
-from shared.seats.shard import PAGE_SEATS, Page
-from shared.seats.terms import SeatTerms, new_page
-from shared.seats.totals import Told
+from shared.seats.resharding import wanted_shard_count
+from shared.seats.shard import SHARD_SEATS, SeatShard
+from shared.seats.terms import SeatTerms, new_shard
+from shared.seats.totals import ShardVersion
 from shared.seats.writes import Holder
 
 CAPS = (100, 10_000, 100_000)
@@ -32,7 +32,7 @@ PEOPLE = 20
 # How often every page has changed before.
 AGE = 100_000
 # Where a change of the sum is told alone, and where a batch is told at once.
-TOLD = (1, totals.TOLD)
+TOLD = (1, totals.CHANGES_PER_WRITE)
 
 
 def measure(bench: Any) -> dict[str, float]:
@@ -40,7 +40,7 @@ def measure(bench: Any) -> dict[str, float]:
     results: dict[str, float] = {}
     for cap in CAPS:
         results |= {f"pool.{name}.{cap}": value for name, value in _measure(bench, cap).items()}
-        if cap > PAGE_SEATS:
+        if cap > SHARD_SEATS:
             results |= {f"pool.{name}.{cap}": value for name, value in _sum(bench, cap).items()}
     return results
 
@@ -51,7 +51,7 @@ class _Pool:
     def __init__(self, bench: Any, cap: int, held: int) -> None:
         self.bench = bench
         self.cap = cap
-        self.pages = wanted_pages(cap, cap, 0)
+        self.shard_count = wanted_shard_count(cap, cap, 0)
         self.owner = f"ent_benchpool{cap}of{held}"
         self.memory = Memory()
         change = bench.change()
@@ -62,32 +62,32 @@ class _Pool:
         for number in range(held):
             key = seat_key(self.owner, f"user{number}")
             seats.setdefault(self.place(key).key, {})[key] = value
-        if self.pages == 1:
-            new = new_page(self.owner, terms, change)
+        if self.shard_count == 1:
+            new = new_shard(self.owner, terms, change)
             items: list[Any] = [(new.key, new.item)]
         else:
-            items = new_pages(self.owner, terms, self.pages, change)
+            items = new_shards(self.owner, terms, self.shard_count, change)
         puts = [(key, self._filled(key, item, seats, held)) for key, item in items]
         bench.dynamodb.execute(BatchPut(tuple(puts)))
 
     def place(self, key: str) -> Place:
-        return Place.of(self.owner, key, self.pages if self.pages > 1 else None)
+        return Place.of(self.owner, key, self.shard_count if self.shard_count > 1 else None)
 
     def _filled(self, key: Key, item: Any, seats: Any, held: int) -> Any:
         if "seats" not in item:
             return {**item, "used": held}
         its = seats.get(key, {})
         item = {**item, "seats": its, "earliest": self.bench.change().now + LEASE}
-        if self.pages > 1:
+        if self.shard_count > 1:
             room = max(0, item["allowance"] - len(its)) if held < self.cap else 0
             item["allowance"] = len(its) + room
             if not room:
                 item.pop("roomKey", None)
         return {name: each for name, each in item.items() if each is not None}
 
-    def page(self, seat_id: str) -> Page:
+    def shard(self, seat_id: str) -> SeatShard:
         place = self.place(seat_key(self.owner, seat_id))
-        return Page.of(self.bench.dynamodb.execute(Get(place.key)))
+        return SeatShard.of(self.bench.dynamodb.execute(Get(place.key)))
 
     def take(self, seat_id: str, change: Change | None = None) -> Any:
         change = change or self.bench.change()
@@ -115,7 +115,7 @@ def _measure(bench: Any, cap: int) -> dict[str, float]:
     busy = _Pool(bench, cap, cap * 9 // 10)
     # Those on whose page there is room, which is what is measured.
     names = [f"new{number}" for number in range(PEOPLE * 20)]
-    names = [name for name in names if _has_room(busy.page(name))][: min(PEOPLE, cap // 10)]
+    names = [name for name in names if _has_room(busy.shard(name))][: min(PEOPLE, cap // 10)]
     busy.take("user0")  # a process knows the pool once it has seen it
     grants: list[Grant] = []
     results = _most(
@@ -135,8 +135,8 @@ def _measure(bench: Any, cap: int) -> dict[str, float]:
     return results | _most(bench, "denial", turned_away)
 
 
-def _has_room(page: Page) -> bool:
-    return page.is_alone or page.slack > 0
+def _has_room(shard: SeatShard) -> bool:
+    return shard.is_only_shard or shard.free > 0
 
 
 def _most(bench: Any, name: str, works: list[Any]) -> dict[str, float]:
@@ -151,12 +151,12 @@ def _most(bench: Any, name: str, works: list[Any]) -> dict[str, float]:
 def _sum(bench: Any, cap: int) -> dict[str, float]:
     """What counting a change costs: told alone, and of a whole batch."""
     owner = f"ent_benchsum{cap}"
-    pages = wanted_pages(cap, cap, 0)
-    numbers = [index * (PARTS // pages) for index in range(pages)]
+    shard_count = wanted_shard_count(cap, cap, 0)
+    numbers = [index * (PARTS // shard_count) for index in range(shard_count)]
     limits = {"seatCount": cap, "hardCap": cap, "terms": {"status": "active", "validFrom": 0}}
     terms = SeatTerms(cap, cap, "active", 0, None, LEASE)
-    first = Page.of(dict(new_page(owner, terms, bench.change()).item))
-    bench.dynamodb.execute(totals.first(owner, first, 1, limits, bench.change().now_ms))
+    first = SeatShard.of(dict(new_shard(owner, terms, bench.change()).item))
+    bench.dynamodb.execute(totals.first_totals(owner, first, 1, limits, bench.change().now_ms))
     seqs = itertools.count(AGE)
 
     def count(changes: int) -> None:
@@ -166,11 +166,11 @@ def _sum(bench: Any, cap: int) -> dict[str, float]:
         before = seq - 1 if seq > AGE else 0
         bench.dynamodb.run(
             seat_totals.count(
-                owner, [Told(page, seq, before, 60, told) for page in numbers[:changes]]
+                owner, [ShardVersion(shard, seq, before, 60, told) for shard in numbers[:changes]]
             )
         )
 
-    count(pages)
+    count(shard_count)
     results = {}
     for changes in TOLD:
         count(changes)  # a write is charged by the larger of the items before and after it

@@ -29,14 +29,14 @@ from shared import problems
 from shared.api.auth import hash_key
 from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import Key, ledger_key
+from shared.dynamodb.keys import Key, seat_shard_key
 from shared.dynamodb.marshalling import to_wire
 from shared.dynamodb.requests import Refused, Request, Transact, Update
 from shared.seats import activation
 from shared.seats.encoding import Stamps, activation_id
-from shared.seats.leases import sweep_page
+from shared.seats.leases import reclaim_expired_leases
 from shared.seats.release import release_grant
-from shared.seats.terms import SeatTerms, new_page, page_terms
+from shared.seats.terms import SeatTerms, new_shard, shard_terms_update
 from shared.seats.writes import Holder
 from tools import ROOT, build
 
@@ -86,15 +86,15 @@ class Bench:
         self.stamps = Stamps(0)
         self.requests = 0
 
-    def page(self, used: int, terms: SeatTerms, *, now_ms: int = NOW_MS) -> str:
+    def shard(self, used: int, terms: SeatTerms, *, now_ms: int = NOW_MS) -> str:
         """A fresh entitlement with so many seats taken; its id."""
         self.requests += 1
         owner = f"ent_bench{self.requests:011d}"
         valid = terms._replace(seat_count=128, hard_cap=128)
-        self.dynamodb.execute(new_page(owner, valid, self.change(now_ms)))
+        self.dynamodb.execute(new_shard(owner, valid, self.change(now_ms)))
         for number in range(used):
             self.take(owner, f"user{number}@example.com", now_ms=now_ms)
-        write = page_terms(owner, terms, self.change(now_ms), lease_changed=False)
+        write = shard_terms_update(owner, terms, self.change(now_ms), lease_changed=False)
         self.dynamodb.execute(Transact((write,)))
         return owner
 
@@ -171,14 +171,14 @@ def measure_operations(bench: Bench) -> dict[str, float]:
 
     leased = SeatTerms(100, 120, "active", 0, None, 8 * 3600)
     for used in (0, 40, 110, 120, 127):
-        owner = bench.page(used, SeatTerms(128, 128, "active", 0, None, 8 * 3600))
+        owner = bench.shard(used, SeatTerms(128, 128, "active", 0, None, 8 * 3600))
         trips, units = bench.count(lambda owner=owner: bench.take(owner, "new"))  # type: ignore[misc]
         results[f"grant.within.write_units.{used}"] = units
         results["grant.within.round_trips"] = max(trips, results.get("grant.within.round_trips", 0))
-    owner = bench.page(105, leased)
+    owner = bench.shard(105, leased)
     put("grant.overdraft", bench.count(lambda: bench.take(owner, "new")))
     put("grant.overdraft.hinted", bench.count(lambda: bench.take(owner, "newer", hint=True)))
-    owner = bench.page(120, leased)
+    owner = bench.shard(120, leased)
     put("denial", bench.count(lambda: bench.take(owner, "new")))
     put("denial.hinted", bench.count(lambda: bench.take(owner, "newer", hint=True)))
     held = "user7@example.com"
@@ -187,7 +187,7 @@ def measure_operations(bench: Bench) -> dict[str, float]:
     put("renewal.written", bench.count(lambda: bench.take(owner, held, now_ms=late)))
     stale = NOW_MS + 9 * 3600 * 1000
     put("reclaim", bench.count(lambda: bench.take(owner, "new", now_ms=stale)))
-    owner = bench.page(100, leased)
+    owner = bench.shard(100, leased)
     grant = bench.take(owner, "leaving")
     named = activation_id(grant.key, grant.seat.stamp)
 
@@ -205,10 +205,12 @@ def measure_operations(bench: Bench) -> dict[str, float]:
 
 def measure_sweep(bench: Bench) -> dict[str, float]:
     """What the sweep does on a page where nothing ran out: it corrects the bound it looks by."""
-    owner = bench.page(3, SeatTerms(100, 120, "active", 0, None, 8 * 3600))
-    key = ledger_key(owner)
+    owner = bench.shard(3, SeatTerms(100, 120, "active", 0, None, 8 * 3600))
+    key = seat_shard_key(owner)
     later = NOW_MS + 61_000
-    trips, units = bench.count(lambda: bench.dynamodb.run(sweep_page(key, bench.change(later))))
+    trips, units = bench.count(
+        lambda: bench.dynamodb.run(reclaim_expired_leases(key, bench.change(later)))
+    )
     return {"sweep.correction.round_trips": trips, "sweep.correction.write_units": units}
 
 
@@ -243,7 +245,7 @@ def measure_throughput(bench: Bench) -> dict[str, float]:
     for round_number in range(3):
         rates["bare"].append(_rate(120, lambda number: bare_update(bench.client)))
         rates["client"].append(_rate(120, lambda number: bench.dynamodb.execute(bare)))
-        owner = bench.page(0, SeatTerms(100, 120, "active", 0, None, 8 * 3600))
+        owner = bench.shard(0, SeatTerms(100, 120, "active", 0, None, 8 * 3600))
         rates["ledger"].append(
             _rate(120, lambda number, owner=owner: bench.take(owner, f"u{number}"))  # type: ignore[misc]
         )
@@ -336,17 +338,20 @@ def measure_warm(bench: Bench) -> dict[str, float]:
     batch = 40
     ratios: dict[str, list[float]] = {"cpu": [], "wall": [], "page": []}
     for turn in range(WARM_CALLS // batch + 2):
-        owner = bench.page(20, SeatTerms(128, 128, "active", 0, None, 8 * 3600), now_ms=_now_ms())
-        other = bench.page(20, SeatTerms(128, 128, "active", 0, None, 8 * 3600), now_ms=_now_ms())
+        owner = bench.shard(20, SeatTerms(128, 128, "active", 0, None, 8 * 3600), now_ms=_now_ms())
+        other = bench.shard(20, SeatTerms(128, 128, "active", 0, None, 8 * 3600), now_ms=_now_ms())
         base = _spent(batch, lambda: bare_update(bench.client))
         seats = iter(range(batch))
-        page = _spent(batch, lambda other=other, seats=seats: bare_grant(bench, other, next(seats)))  # type: ignore[misc]
+        shard = _spent(
+            batch,
+            lambda other=other, seats=seats: bare_grant(bench, other, next(seats)),  # type: ignore[misc]
+        )
         with _quiet():
             ours = _spent(batch, lambda owner=owner: activate(owner))  # type: ignore[misc]
         if turn >= 2:  # the first turns warm both
             ratios["cpu"].append(ours[0] / base[0])
             ratios["wall"].append(ours[1] / base[1])
-            ratios["page"].append(ours[1] / page[1])
+            ratios["page"].append(ours[1] / shard[1])
     return {
         "activate.warm.ratio": statistics.median(ratios["cpu"]),
         "activate.warm.wall.ratio": statistics.median(ratios["wall"]),

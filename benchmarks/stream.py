@@ -29,7 +29,7 @@ from shared import aws
 from shared.audit import Change
 from shared.clock import EPOCH
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import entitlement_key, ledger_key, webhook_key, webhook_secret_key
+from shared.dynamodb.keys import entitlement_key, seat_shard_key, webhook_key, webhook_secret_key
 from shared.dynamodb.marshalling import to_wire
 from shared.dynamodb.requests import BatchPut, Get, Item, Put
 from shared.entitlements.model import entitlement_item, seat_terms
@@ -38,7 +38,7 @@ from shared.events import types as event_types
 from shared.seats import activation
 from shared.seats.encoding import activation_id
 from shared.seats.release import release_grant
-from shared.seats.terms import new_page
+from shared.seats.terms import new_shard
 from shared.seats.writes import Holder
 
 RECORDS = 600
@@ -91,8 +91,8 @@ def make_records(dynamodb: DynamoDBClient, now_ms: int) -> list[dict[str, Any]]:
     owner = "ent_benchstream"
     item = entitlement_item(owner, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms)
     dynamodb.execute(Put(entitlement_key(owner), item))
-    key = ledger_key(owner)
-    dynamodb.execute(new_page(owner, seat_terms(DOCUMENT), Change("k", "r0", now_ms)))
+    key = seat_shard_key(owner)
+    dynamodb.execute(new_shard(owner, seat_terms(DOCUMENT), Change("k", "r0", now_ms)))
     images = [dynamodb.execute(Get(key))]
     held: list[str] = []
     for number in range(RECORDS):
@@ -168,8 +168,8 @@ def _grants(
         owner = f"ent_{prefix}{number:04d}"
         item = entitlement_item(owner, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms)
         dynamodb.execute(Put(entitlement_key(owner), item))
-        key = ledger_key(owner)
-        dynamodb.execute(new_page(owner, seat_terms(DOCUMENT), Change("k", "r", now_ms)))
+        key = seat_shard_key(owner)
+        dynamodb.execute(new_shard(owner, seat_terms(DOCUMENT), Change("k", "r", now_ms)))
         images = [dynamodb.execute(Get(key))]
         for count in range(each):
             made = Change("key_abcdefghijklmnop", f"request-{count:08d}=", now_ms + count * 1000)

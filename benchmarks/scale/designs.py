@@ -7,7 +7,7 @@ not.
 
 from abc import ABC, abstractmethod
 
-from benchmarks.new_pool import new_pages
+from benchmarks.new_pool import new_shards
 from benchmarks.scale.engine import Engine
 from shared import problems
 from shared.audit import Change
@@ -27,11 +27,11 @@ from shared.dynamodb.requests import (
 from shared.seats import activation
 from shared.seats.cache import Known, Memory
 from shared.seats.encoding import Stamps, activation_id
-from shared.seats.placement import pages_for
+from shared.seats.placement import shard_count_for
 from shared.seats.release import release_grant
-from shared.seats.seat_usage import Standing
-from shared.seats.shard import PAGE_SEATS
-from shared.seats.terms import SeatTerms, new_page
+from shared.seats.seat_usage import SeatUsage
+from shared.seats.shard import SHARD_SEATS
+from shared.seats.terms import SeatTerms, new_shard
 from shared.seats.writes import Holder
 
 ROUNDS = 10
@@ -139,7 +139,7 @@ class OnePage(Design):
     """The product's ledger: the set of holders in one item."""
 
     name = "one ledger page"
-    most_seats = PAGE_SEATS
+    most_seats = SHARD_SEATS
 
     def __init__(self, purchased: int, cap: int) -> None:
         super().__init__(purchased, cap)
@@ -154,8 +154,8 @@ class OnePage(Design):
 
     def items(self) -> list[tuple[Key, Item]]:
         """The empty page."""
-        page = new_page(OWNER, self._terms(), Change("scale", "request", 0))
-        return [(page.key, dict(page.item))]
+        shard = new_shard(OWNER, self._terms(), Change("scale", "request", 0))
+        return [(shard.key, dict(shard.item))]
 
     def _memory(self) -> Memory:
         """That of the process that has the next request."""
@@ -180,7 +180,7 @@ class OnePage(Design):
             return "denied"
         except problems.Contention:
             return "gave up"
-        self._is_at_limit = grant.page.is_alone and grant.page.used >= grant.page.seat_count
+        self._is_at_limit = grant.shard.is_only_shard and grant.shard.used >= grant.shard.seat_count
         self._grants[person] = activation_id(grant.key, grant.seat.stamp)
         return "granted" if grant.is_new else "held"
 
@@ -206,15 +206,15 @@ class Pages(OnePage):
 
     def __init__(self, purchased: int, cap: int) -> None:
         super().__init__(purchased, cap)
-        self._pages = max(2, pages_for(cap))
+        self._pages = max(2, shard_count_for(cap))
         self._memories = [Memory() for _ in range(400)]
         for memory in self._memories:
-            known = Known(self._pages, Standing(0, purchased, cap, 0))
+            known = Known(self._pages, SeatUsage(0, purchased, cap, 0))
             memory.note(OWNER, known, 0)
 
     def items(self) -> list[tuple[Key, Item]]:
         """The empty pages, and the sum."""
-        return new_pages(OWNER, self._terms(), self._pages, Change("scale", "request", 0))
+        return new_shards(OWNER, self._terms(), self._pages, Change("scale", "request", 0))
 
 
 DESIGNS: tuple[type[Design], ...] = (Textbook, OnePage, Pages)

@@ -16,7 +16,7 @@ from shared.seats import activation
 from shared.seats.cache import Memory
 from shared.seats.encoding import Stamps, activation_id
 from shared.seats.pending import Grant
-from shared.seats.shard import Page, lease_expiry
+from shared.seats.shard import SeatShard, lease_expiry
 from shared.seats.writes import Holder
 
 _stamps = Stamps(salt=os.urandom(1)[0])
@@ -37,10 +37,10 @@ class AtLimit:
     def __contains__(self, entitlement_id: str) -> bool:
         return entitlement_id in self._seen
 
-    def note(self, entitlement_id: str, page: Page) -> None:
+    def note(self, entitlement_id: str, shard: SeatShard) -> None:
         """Remember what a page looked like."""
         self._seen.pop(entitlement_id, None)
-        if page.is_alone and page.used >= page.seat_count:
+        if shard.is_only_shard and shard.used >= shard.seat_count:
             self._seen[entitlement_id] = None
             if len(self._seen) > self.SIZE:
                 self._seen.popitem(last=False)
@@ -86,7 +86,7 @@ def _take(request: Request, holder: Holder) -> Response:
         expect_overdraft=entitlement_id in _at_limit,
     )
     grant = request.dynamodb.run(operation)
-    _at_limit.note(entitlement_id, grant.page)
+    _at_limit.note(entitlement_id, grant.shard)
     if grant.is_new:
         observability.count("OverdraftSeatGranted" if grant.seat.is_overdraft else "SeatGranted")
     return Response(201 if grant.is_new else 200, _view(entitlement_id, holder, grant))
@@ -102,7 +102,7 @@ def _preview(request: Request, holder: Holder) -> Response:
 
 
 def _view(entitlement_id: str, holder: Holder, grant: Grant) -> dict[str, Any]:
-    seat, standing = grant.seat, grant.standing
+    seat, seat_usage = grant.seat, grant.seat_usage
     return {
         "activationId": activation_id(grant.key, seat.stamp),
         "entitlementId": entitlement_id,
@@ -112,8 +112,8 @@ def _view(entitlement_id: str, holder: Holder, grant: Grant) -> dict[str, Any]:
         "isOverdraftSeat": seat.is_overdraft,
         "activatedAt": to_rfc3339(seat.activated_at_ms),
         "leaseExpiry": lease_expiry(seat.lease_end),
-        "status": limit_status(standing.used, standing.seat_count),
-        "seats": standing.view(),
+        "status": limit_status(seat_usage.used, seat_usage.seat_count),
+        "seats": seat_usage.view(),
     }
 
 

@@ -10,10 +10,10 @@ from shared.dynamodb.keys import Key, entitlement_key, marked, overdraft_key, ow
 from shared.dynamodb.paging import MAX_READS, Listed, list_query, position_of
 from shared.dynamodb.requests import BatchGet, Item, Operation, Query
 from shared.entitlements.model import LIST_KEY
-from shared.entitlements.queries import fetch_entitlement, fetch_standings
+from shared.entitlements.queries import fetch_entitlement, fetch_seat_usages
 from shared.entitlements.views import entitlement_view
 from shared.seats.holders import held_seats
-from shared.seats.seat_usage import Standing
+from shared.seats.seat_usage import SeatUsage
 from shared.usage.counter import Counter
 from shared.validity import IN_FORCE, status_at
 
@@ -40,16 +40,16 @@ def _entitlements(request: Request) -> Operation[Listed]:
             names=names,
             values=values,
         )
-        standings = yield from _standings(found.items)
+        seat_usages = yield from _standings(found.items)
         over = set[str]()
         if request.query.get("overdraft") is False:
-            over = yield from _overdrafts(found.items, standings, request.now)
+            over = yield from _overdrafts(found.items, seat_usages, request.now)
         for item in found.items:
-            standing = standings[item["entitlementId"]]
+            seat_usage = seat_usages[item["entitlementId"]]
             start = position_of(item)
             if item["entitlementId"] in over:
                 continue
-            kept.append(entitlement_view(item, standing, request.now))
+            kept.append(entitlement_view(item, seat_usage, request.now))
             if len(kept) == limit:
                 is_last = item is found.items[-1] and found.next is None
                 return Listed(kept, None if is_last else start)
@@ -76,8 +76,8 @@ def _in_overdraft(request: Request) -> Operation[Listed]:
         items: dict[Key, Item] = yield BatchGet(
             tuple(entitlement_key(entitlement_id) for entitlement_id in ids)
         )
-        standings = yield from _standings(items.values())
-        over = yield from _overdrafts(items.values(), standings, request.now)
+        seat_usages = yield from _standings(items.values())
+        over = yield from _overdrafts(items.values(), seat_usages, request.now)
         for marker in found.items:
             start, owner = [marker["pk"], marker["sk"]], marked(marker["sk"])[0]
             item = items.get(entitlement_key(owner))
@@ -86,7 +86,7 @@ def _in_overdraft(request: Request) -> Operation[Listed]:
             looked_at = owner
             if not _matches(request, item):
                 continue
-            kept.append(entitlement_view(item, standings[owner], request.now))
+            kept.append(entitlement_view(item, seat_usages[owner], request.now))
             if len(kept) == limit:
                 is_last = marker is found.items[-1] and found.next is None
                 return Listed(kept, None if is_last else start)
@@ -96,10 +96,10 @@ def _in_overdraft(request: Request) -> Operation[Listed]:
 
 
 def _overdrafts(
-    items: Iterable[Item], standings: Mapping[str, Standing], now: int
+    items: Iterable[Item], seat_usages: Mapping[str, SeatUsage], now: int
 ) -> Operation[set[str]]:
     """Which entitlements use more than was purchased, of seats or of a usage limit."""
-    over = {owner for owner, each in standings.items() if each.used > each.seat_count}
+    over = {owner for owner, each in seat_usages.items() if each.used > each.seat_count}
     keys = [
         usage_key(item["entitlementId"], limit["key"])
         for item in items
@@ -114,8 +114,8 @@ def _overdrafts(
     return over
 
 
-def _standings(items: Iterable[Item]) -> Operation[dict[str, Standing]]:
-    return (yield from fetch_standings(item["entitlementId"] for item in items))
+def _standings(items: Iterable[Item]) -> Operation[dict[str, SeatUsage]]:
+    return (yield from fetch_seat_usages(item["entitlementId"] for item in items))
 
 
 def _matches(request: Request, item: Item) -> bool:

@@ -25,13 +25,13 @@ from shared.dynamodb.requests import (
     Update,
 )
 from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
-from shared.entitlements.queries import fetch_entitlement, fetch_standing
+from shared.entitlements.queries import fetch_entitlement, fetch_seat_usage
 from shared.entitlements.views import entitlement_view
 from shared.problems import Contention, InvalidRequest, NotFound, PreconditionFailed, Problem
 from shared.seats import reconcile
-from shared.seats.seat_usage import Standing
-from shared.seats.shard import CLOCK_GRACE, Page
-from shared.seats.terms import change_terms, is_needed, new_page, new_pool, take_away
+from shared.seats.seat_usage import SeatUsage
+from shared.seats.shard import CLOCK_GRACE, SeatShard
+from shared.seats.terms import change_terms, is_needed, new_pool, new_shard, take_away
 from shared.usage import allocation
 from shared.usage.counter import REMOVED, Counter
 from shared.usage.terms import new_counter, terms_update, under_terms
@@ -59,13 +59,13 @@ def create(request: Request) -> Response:
         entitlement_id, document, version=1, created_at=request.now_ms, now_ms=request.now_ms
     )
     terms = seat_terms(document)
-    page = new_page(entitlement_id, terms, request.change)
-    standing = Standing.of(Page.of(dict(page.item)))
-    response = Response(201, entitlement_view(item, standing, request.now))
+    shard = new_shard(entitlement_id, terms, request.change)
+    seat_usage = SeatUsage.of(SeatShard.of(dict(shard.item)))
+    response = Response(201, entitlement_view(item, seat_usage, request.now))
     is_pool = is_needed(terms)
     writes = (
         Put(entitlement_key(entitlement_id), item, "attribute_not_exists(pk)"),
-        page,
+        shard,
         *([new_pool(entitlement_id, request.change)] if is_pool else []),
         *(
             new_counter(entitlement_id, key, terms, request.change)
@@ -76,7 +76,9 @@ def create(request: Request) -> Response:
     response = replayed(kept) if kept else response
     if is_pool and not kept:
         # One page has all the seats until then, and is right as well.
-        request.dynamodb.run(reconcile.tend(entitlement_id, request.change, _until(request)))
+        request.dynamodb.run(
+            reconcile.reconcile_pool(entitlement_id, request.change, _until(request))
+        )
     location = f"/v1/entitlements/{response.body['entitlementId']}"
     return response._replace(headers={**response.headers, "etag": '"1"', "location": location})
 
@@ -88,9 +90,9 @@ def _until(request: Request) -> int:
 
 def read(request: Request) -> Response:
     """One entitlement with its seats in use."""
-    operation = fetch_standing(request.path["entitlementId"])
-    item, standing = request.dynamodb.run(operation)
-    return Response(200, entitlement_view(item, standing, request.now), _etag(item))
+    operation = fetch_seat_usage(request.path["entitlementId"])
+    item, seat_usage = request.dynamodb.run(operation)
+    return Response(200, entitlement_view(item, seat_usage, request.now), _etag(item))
 
 
 def update(request: Request) -> Response:
@@ -108,7 +110,7 @@ def _update(request: Request) -> Operation[bool]:
 def _try_update(request: Request, held: Held) -> Operation[bool]:
     entitlement_id = request.path["entitlementId"]
     for attempt in range(1, ROUNDS + 1):
-        item, page = yield from fetch_entitlement(entitlement_id)
+        item, shard = yield from fetch_entitlement(entitlement_id)
         _check_not_deleted(item)
         check_version(request, item)
         before = item["document"]
@@ -119,7 +121,7 @@ def _try_update(request: Request, held: Held) -> Operation[bool]:
             return (yield from _tend(request))
         counters = yield from _counter_writes(item, document, request.change, held)
         # Last: a pool's sum changes all the time.
-        writes = yield from _change_writes(item, page, document, request.change)
+        writes = yield from _change_writes(item, shard, document, request.change)
         if len(writes) + len(counters) > MOST_WRITES:
             raise InvalidRequest.at(
                 "/usageLimits", "change seats and usage limits one by one: together it is too much"
@@ -139,18 +141,20 @@ def _tend(request: Request) -> Operation[bool]:
     if state is None or not state.get("isPending"):
         return True
     try:
-        return (yield from reconcile.tend(entitlement_id, request.change, _until(request)))
+        return (
+            yield from reconcile.reconcile_pool(entitlement_id, request.change, _until(request))
+        )
     except Unavailable:
         return False  # what was changed is changed; the sweep does the rest
 
 
 def _change_writes(
-    item: Item, page: Page, document: dict[str, Any], change: Change
+    item: Item, shard: SeatShard, document: dict[str, Any], change: Change
 ) -> Operation[tuple[Put | Update, ...]]:
     """The entitlement's new version and, where its terms changed, the page's or the pool's."""
     entitlement_id = item["entitlementId"]
     old, new = seat_terms(item["document"]), seat_terms(document)
-    was_closed = page.status == "expired"
+    was_closed = shard.status == "expired"
     stays_closed = was_closed and old.valid_until == new.valid_until
     changed = entitlement_item(
         entitlement_id,
@@ -174,7 +178,7 @@ def _change_writes(
         new = new._replace(status="expired")
     changed_seats = yield from change_terms(
         entitlement_id,
-        page,
+        shard,
         new,
         change,
         lease_changed=old.lease != new.lease,
@@ -282,7 +286,7 @@ def _delete(request: Request) -> Operation[None]:
 def _try_delete(request: Request, held: Held) -> Operation[None]:
     entitlement_id = request.path["entitlementId"]
     for attempt in range(1, ROUNDS + 1):
-        item, page = yield from fetch_entitlement(entitlement_id)
+        item, shard = yield from fetch_entitlement(entitlement_id)
         check_version(request, item)
         if item["status"] == "deleted":
             return
@@ -295,7 +299,7 @@ def _try_delete(request: Request, held: Held) -> Operation[None]:
                 limit, counter, _deleted, request.change, held, patience_ms
             )
         terms = seat_terms(item["document"])
-        emptied = yield from take_away(entitlement_id, page, terms, request.change, "deleted")
+        emptied = yield from take_away(entitlement_id, shard, terms, request.change, "deleted")
         reply = yield Transact(
             (
                 *deleted,

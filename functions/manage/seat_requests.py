@@ -12,7 +12,7 @@ from shared.dynamodb.keys import ASKED, seat_request_key
 from shared.dynamodb.paging import Listed
 from shared.dynamodb.requests import Item, Operation, Put, Query
 from shared.entitlements.model import has_seats
-from shared.entitlements.queries import fetch_standing
+from shared.entitlements.queries import fetch_seat_usage
 from shared.events import builders
 from shared.history.buckets import DAY_MS
 from shared.problems import InvalidRequest, NotFound, Throttled
@@ -28,7 +28,7 @@ def create(request: Request) -> Response:
     kept, _ = idempotency.kept_answer(request)
     if kept:
         return replayed(kept)
-    item, standing = request.dynamodb.run(fetch_standing(owner))
+    item, seat_usage = request.dynamodb.run(fetch_seat_usage(owner))
     if item["status"] == "deleted":
         raise NotFound("The entitlement has been deleted.")
     if not has_seats(item):
@@ -42,9 +42,9 @@ def create(request: Request) -> Response:
         "message": wanted.message,
         "requestedAt": request.now_ms,
         "requestedBy": request.caller.key_id,
-        "used": standing.used,
-        "purchased": standing.seat_count,
-        "hardCap": standing.hard_cap,
+        "used": seat_usage.used,
+        "purchased": seat_usage.seat_count,
+        "hardCap": seat_usage.hard_cap,
         "ttl": request.now + EVIDENCE_SECONDS,
     }
     key = seat_request_key(owner, request.now_ms, request_id)

@@ -7,13 +7,13 @@ from functions.manage import entitlements
 from shared.api import pagination
 from shared.api.request import Request, Response
 from shared.clock import to_rfc3339
-from shared.dynamodb.keys import Key, denial_key, ledger_key, seat_record_key
+from shared.dynamodb.keys import Key, denial_key, seat_record_key, seat_shard_key
 from shared.dynamodb.paging import Listed, read_page
 from shared.dynamodb.patterns import settle
 from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Query, Update
 from shared.problems import InvalidRequest, NotFound
 from shared.seats.encoding import activation_id, seat_key
-from shared.seats.lookup import page_of
+from shared.seats.lookup import find_shard_of
 
 _SEAT_KEY = re.compile(r"[A-Za-z0-9_-]{12}", re.ASCII)
 
@@ -100,7 +100,7 @@ def _erase(request: Request) -> Operation[None]:
     entitlement_id = request.path["entitlementId"]
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     key, _, denials = yield from _find(request)
-    page = yield from page_of(entitlement_id, key)
+    shard = yield from find_shard_of(entitlement_id, key)
     # What the stream still has to tell of them, up to this version, is not written down.
     yield Update(
         seat_record_key(entitlement_id, key),
@@ -113,12 +113,12 @@ def _erase(request: Request) -> Operation[None]:
             ":owner": entitlement_id,
             ":none": 0,
             ":now": request.now_ms,
-            ":seq": page.seq,
+            ":seq": shard.seq,
         },
     )
     # No new version of the page: nothing was accepted.
     scrub = Update(
-        ledger_key(entitlement_id, page.number),
+        seat_shard_key(entitlement_id, shard.number),
         "REMOVE #last.seatId, #last.seatName, #last.attributes",
         "#last.#key = :key",
         {"#last": "last", "#key": "key"},

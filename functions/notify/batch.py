@@ -16,7 +16,7 @@ from functions.notify.emails import mailer
 from functions.notify.publisher import Failure, Message, Outlets
 from functions.notify.stream_images import (
     Version,
-    is_summed,
+    has_totals,
     read_count,
     read_sum,
     read_version,
@@ -29,12 +29,12 @@ from shared.dynamodb.keys import (
     DENIAL_PREFIX,
     FOLLOW_UP_ENTRY,
     FOLLOW_UP_PREFIX,
-    LEDGER_PREFIX,
     NOTABLE_NOW,
     REPORT_PREFIX,
     SEAT_REQUEST_PREFIX,
+    SEAT_SHARD_PREFIX,
     SEATS,
-    SUM_PREFIX,
+    TOTALS_PREFIX,
     USAGE_PREFIX,
     WEBHOOK_REQUEST_PREFIX,
     Key,
@@ -48,10 +48,10 @@ from shared.dynamodb.keys import (
     notable_key,
     overdraft_key,
     owner_of,
-    page_number,
     period_key,
     quarter_key,
     seat_record_key,
+    shard_number,
     usage_of,
 )
 from shared.dynamodb.marshalling import item_from_wire
@@ -91,11 +91,11 @@ from shared.history.thresholds import Fired, fire
 from shared.history.views import episode_view
 from shared.sales import follow_up
 from shared.sales.follow_up import OVERDRAFT, PURCHASE, Move
-from shared.seats.resharding import wanted_pages
-from shared.seats.terms import nudge
+from shared.seats.resharding import wanted_shard_count
+from shared.seats.terms import request_reconcile
 
 _SUMMED = "SUMMED"
-_PAGES = (LEDGER_PREFIX, USAGE_PREFIX, SUM_PREFIX)
+_PAGES = (SEAT_SHARD_PREFIX, USAGE_PREFIX, TOTALS_PREFIX)
 
 
 class Record(NamedTuple):
@@ -111,9 +111,9 @@ class Record(NamedTuple):
     versions: Sequence[Version]
 
     @property
-    def is_summed(self) -> bool:
+    def has_totals(self) -> bool:
         """Whether it is of a page of a pool, of which the pool's sum tells."""
-        return self.key.pk.startswith(LEDGER_PREFIX) and is_summed(self.new)
+        return self.key.pk.startswith(SEAT_SHARD_PREFIX) and has_totals(self.new)
 
     @classmethod
     def of(cls, position: int, raw: dict[str, Any]) -> "Record":
@@ -123,11 +123,11 @@ class Record(NamedTuple):
         new = item_from_wire(image["NewImage"])
         key = _key_of(raw)
         versions: list[Version] = []
-        if key.pk.startswith(LEDGER_PREFIX):
+        if key.pk.startswith(SEAT_SHARD_PREFIX):
             versions = _one(read_version(old, new))
         elif key.pk.startswith(USAGE_PREFIX):
             versions = _one(read_count(str(usage_of(meter_of(key.pk))), old, new))
-        elif key.pk.startswith(SUM_PREFIX):
+        elif key.pk.startswith(TOTALS_PREFIX):
             versions = read_sum(old, new)
         return cls(position, key, old, new, versions)
 
@@ -261,7 +261,7 @@ class Batch:
         """People are known by their pages; all else follows when the pool's sum tells of it."""
         yield from self._people(owner, records)
         told = [
-            to_tell(page_number(record.key.pk), record.old, record.new, version)
+            to_tell(shard_number(record.key.pk), record.old, record.new, version)
             for record in records
             for version in record.versions
         ]
@@ -270,12 +270,12 @@ class Batch:
 
     def _people(self, owner: str, records: list[Record]) -> Operation[None]:
         """What pages tell of the people; and of a page that has got too many of them."""
-        of_pages = [each for each in records if each.key.pk.startswith(LEDGER_PREFIX)]
+        of_pages = [each for each in records if each.key.pk.startswith(SEAT_SHARD_PREFIX)]
         versions = [version for record in of_pages for version in record.versions]
         if versions:
             yield from seat_records.write(owner, versions)
         if any(_has_outgrown(record) for record in of_pages):
-            yield from settle(nudge(owner))
+            yield from settle(request_reconcile(owner))
 
     # --- A page that has all the seats, a pool's sum, a counter ----------------------------------
 
@@ -468,8 +468,8 @@ def _requests(records: Iterable[Record]) -> list[str]:
 
 def _group_of(record: Record) -> Key:
     """The pages of a pool are one group: each has its own order, and they share a sum."""
-    if record.is_summed:
-        return Key(f"{LEDGER_PREFIX}{owner_of(record.key.pk)}", _SUMMED)
+    if record.has_totals:
+        return Key(f"{SEAT_SHARD_PREFIX}{owner_of(record.key.pk)}", _SUMMED)
     return record.key
 
 
@@ -480,7 +480,8 @@ def _has_outgrown(record: Record) -> bool:
         return False
     before = record.old["seats"] if record.old else {}
     is_small, is_large = (
-        wanted_pages(None, new["seatCount"], len(seats)) == 1 for seats in (before, new["seats"])
+        wanted_shard_count(None, new["seatCount"], len(seats)) == 1
+        for seats in (before, new["seats"])
     )
     return is_small and not is_large
 

@@ -12,8 +12,8 @@ from shared.dynamodb.requests import Item
 from shared.history.changes import KeptChange
 from shared.history.level import Level
 from shared.seats.encoding import decode_seat
-from shared.seats.shard import SUMMED
-from shared.seats.totals import Told
+from shared.seats.shard import HAS_TOTALS
+from shared.seats.totals import ShardVersion
 from shared.usage.counter import Counter
 
 _REASONS = {"released": "released", "deleted": "removed", "expired": "removed"}
@@ -63,13 +63,13 @@ def read_version(old: Item | None, new: Item) -> Version | None:
     return Version(change, last.get("key", ""), person)
 
 
-def _level(page: Item) -> Level:
+def _level(shard: Item) -> Level:
     # A pool's limits are not on its pages.
-    return Level(len(page["seats"]), page.get("seatCount", 0), page.get("hardCap"))
+    return Level(len(shard["seats"]), shard.get("seatCount", 0), shard.get("hardCap"))
 
 
-def _terms(page: Item) -> dict[str, Any]:
-    return {name: page[name] for name in _TERMS if page.get(name) is not None}
+def _terms(shard: Item) -> dict[str, Any]:
+    return {name: shard[name] for name in _TERMS if shard.get(name) is not None}
 
 
 def _seats(before: dict[str, int], after: dict[str, int], kind: str) -> tuple[dict[str, Any], ...]:
@@ -102,12 +102,12 @@ def _seat(key: str, value: int, kind: str) -> dict[str, Any]:
 # --- A pool's sum ---------------------------------------------------------------------------------
 
 
-def is_summed(page: Item) -> bool:
+def has_totals(shard: Item) -> bool:
     """Whether a page's versions are told by its pool's sum."""
-    return SUMMED in page
+    return HAS_TOTALS in shard
 
 
-def to_tell(page: int, old: Item | None, new: Item, version: Version) -> Told:
+def to_tell(shard: int, old: Item | None, new: Item, version: Version) -> ShardVersion:
     """What the sum is to count of a version of a page."""
     change = version.change
     # The sum itself told of new terms; here are the seats that they took away.
@@ -121,7 +121,7 @@ def to_tell(page: int, old: Item | None, new: Item, version: Version) -> Told:
     }
     before = old["seq"] if old else 0
     held = len(new["seats"]) - new.get("moved", 0)
-    return Told(page, new["seq"], before, held, told if change.seats else None)
+    return ShardVersion(shard, new["seq"], before, held, told if change.seats else None)
 
 
 def read_sum(old: Item | None, new: Item) -> list[Version]:

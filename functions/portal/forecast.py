@@ -81,7 +81,7 @@ def read(request: Request) -> Response:
 
 
 def _read(request: Request) -> Operation[dict[str, Any]]:
-    item, standing = yield from status.fetch(request)
+    item, seat_usage = yield from status.fetch(request)
     meter = meter_of(request, item)
     key = usage_of(meter)
     valid_until = item.get("validUntil")
@@ -102,14 +102,14 @@ def _read(request: Request) -> Operation[dict[str, Any]]:
     if len(peaks) < FEWEST_WEEKS:
         return _thin(None, f"There are {len(peaks)} whole weeks so far; it takes {FEWEST_WEEKS}.")
     trend = trend_of(peaks)
-    peak = max(standing.used, peaks[-1])
+    peak = max(seat_usage.used, peaks[-1])
     return _view(
         request,
         item,
         None,
         trend,
         peak,
-        (standing.seat_count, standing.hard_cap),
+        (seat_usage.seat_count, seat_usage.hard_cap),
         _days_left(request, item),
         f"The peaks of the last {len(peaks)} weeks.",
     )

@@ -9,22 +9,22 @@ from shared.dynamodb.keys import SEATS, denied_day_key, usage_key, usage_meter
 from shared.dynamodb.paging import Listed
 from shared.dynamodb.requests import BatchGet, Item, Operation
 from shared.entitlements.model import has_seats, usage_terms
-from shared.entitlements.queries import fetch_entitlement, fetch_standing
+from shared.entitlements.queries import fetch_entitlement, fetch_seat_usage
 from shared.history.buckets import quarter_name
 from shared.seats.holders import held_seats
-from shared.seats.seat_usage import Standing
+from shared.seats.seat_usage import SeatUsage
 from shared.usage.counter import Counter
 from shared.usage.views import current_view
 from shared.validity import status_at
 
 
-def fetch(request: Request) -> Operation[tuple[Item, Standing]]:
+def fetch(request: Request) -> Operation[tuple[Item, SeatUsage]]:
     """The entitlement that the link opens, and how it stands.
 
     Raises:
         NotFound.
     """
-    return (yield from fetch_standing(str(request.caller.entitlement_id)))
+    return (yield from fetch_seat_usage(str(request.caller.entitlement_id)))
 
 
 def read(request: Request) -> Response:
@@ -33,7 +33,7 @@ def read(request: Request) -> Response:
 
 
 def _read(request: Request) -> Operation[dict[str, Any]]:
-    item, standing = yield from fetch(request)
+    item, seat_usage = yield from fetch(request)
     owner, document = item["entitlementId"], item["document"]
     keys = list(usage_terms(document))
     today = quarter_name(request.now_ms)[:10]
@@ -52,20 +52,24 @@ def _read(request: Request) -> Operation[dict[str, Any]]:
         "validUntil": document["validUntil"],
         "timeZone": document["timeZone"],
         "leasePeriod": document["leasePeriod"],
-        "seats": standing.view() if has_seats(item) else None,
+        "seats": seat_usage.view() if has_seats(item) else None,
         "usage": [current_view(key, limit, request.now) for key, limit in limits.items()],
         "role": next(iter(request.caller.scopes)),
         "expiresAt": to_rfc3339((request.caller.expires_at or 0) * 1000),
         "asOf": to_rfc3339(request.now_ms),
-        "version": _version(item, standing, limits, [found[key] for key in denied if key in found]),
+        "version": _version(
+            item, seat_usage, limits, [found[key] for key in denied if key in found]
+        ),
     }
 
 
-def _version(item: Item, standing: Standing, limits: dict[str, Counter], denied: list[Item]) -> str:
+def _version(
+    item: Item, seat_usage: SeatUsage, limits: dict[str, Counter], denied: list[Item]
+) -> str:
     """Numbers that only grow, but for those of the day's denials."""
     attempts = sum(number for day in denied for name, number in day.items() if name[0] == "a")
     counts = sum(limit.seq for limit in limits.values())
-    return f"{item['version']}.{standing.seq}.{counts}.{attempts}"
+    return f"{item['version']}.{seat_usage.seq}.{counts}.{attempts}"
 
 
 def list_seats(request: Request) -> Response:

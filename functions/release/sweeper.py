@@ -5,10 +5,10 @@ from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     ENTITLEMENT_PREFIX,
-    LEDGER_PREFIX,
     POOL_PREFIX,
+    SEAT_SHARD_PREFIX,
     SWEEP_INDEX,
-    SWEEP_SHARDS,
+    SWEEP_PARTITIONS,
     USAGE_PREFIX,
     Key,
     meter_of,
@@ -18,7 +18,7 @@ from shared.dynamodb.keys import (
 from shared.dynamodb.requests import Item, Query
 from shared.entitlements.lifecycle import close_entitlement
 from shared.seats import rebalancing, reconcile
-from shared.seats.leases import sweep_page
+from shared.seats.leases import reclaim_expired_leases
 from shared.seats.shard import CLOCK_GRACE
 from shared.usage import allocation
 
@@ -40,7 +40,7 @@ def sweep(
     done = {"freed": 0, "closed": 0, "pools": 0}
     # Another shard first every minute: a backlog in one does not starve the others.
     first = change.now // 60
-    for shard in [(first + number) % SWEEP_SHARDS for number in range(SWEEP_SHARDS)]:
+    for shard in [(first + number) % SWEEP_PARTITIONS for number in range(SWEEP_PARTITIONS)]:
         start = None
         while True:
             found = dynamodb.execute(
@@ -70,14 +70,14 @@ def _sweep_item(
     dynamodb: DynamoDBClient, item: Item, change: Change, done: dict[str, int], deadline_ms: int
 ) -> None:
     key = Key(item["pk"], item["sk"])
-    if key.pk.startswith(LEDGER_PREFIX):
-        done["freed"] += dynamodb.run(sweep_page(key, change))
+    if key.pk.startswith(SEAT_SHARD_PREFIX):
+        done["freed"] += dynamodb.run(reclaim_expired_leases(key, change))
     elif key.pk.startswith(POOL_PREFIX):
         owner = owner_of(key.pk)
         try:
             done["freed"] += dynamodb.run(rebalancing.free_due(owner, change, deadline_ms))
         finally:
-            work = reconcile.tend(owner, change, deadline_ms, swept_at=change.now)
+            work = reconcile.reconcile_pool(owner, change, deadline_ms, swept_at=change.now)
             done["pools"] += dynamodb.run(work)
     elif key.pk.startswith(USAGE_PREFIX):
         name = str(usage_of(meter_of(key.pk)))
@@ -86,4 +86,4 @@ def _sweep_item(
         entitlement_id = key.pk.removeprefix(ENTITLEMENT_PREFIX)
         if dynamodb.run(close_entitlement(entitlement_id, change)):
             done["closed"] += 1
-            dynamodb.run(reconcile.tend(entitlement_id, change, deadline_ms))
+            dynamodb.run(reconcile.reconcile_pool(entitlement_id, change, deadline_ms))

@@ -13,17 +13,17 @@ class Key(NamedTuple):
 # --- Keys: every kind of item, in one place -----------------------------------------------------
 
 DENIAL_SHARDS = 16
-SWEEP_SHARDS = 4
+SWEEP_PARTITIONS = 4
 NOTABLE_SHARDS = 16
 NOTABLE_NOW = "now"
 LIST_INDEX = "list"
 SWEEP_INDEX = "sweep"
 CAPACITY_INDEX = "room"
-LEDGER_PREFIX = "LEDGER#"
+SEAT_SHARD_PREFIX = "LEDGER#"
 USAGE_PREFIX = "USAGE#"
 PART_PREFIX = "PART#"
 POOL_PREFIX = "POOL#"
-SUM_PREFIX = "SUM#"
+TOTALS_PREFIX = "SUM#"
 DENIAL_PREFIX = "DENIAL#"
 ENTITLEMENT_PREFIX = "ENTITLEMENT#"
 WEBHOOK_REQUEST_PREFIX = "WEBHOOK_REQUEST#"
@@ -43,12 +43,12 @@ def entitlement_key(entitlement_id: str) -> Key:
     return Key(f"{ENTITLEMENT_PREFIX}{entitlement_id}", "ENTITLEMENT")
 
 
-def ledger_key(entitlement_id: str, page: int = 0) -> Key:
+def seat_shard_key(entitlement_id: str, page: int = 0) -> Key:
     """A ledger page: the set of seats held."""
-    return Key(f"{LEDGER_PREFIX}{entitlement_id}#{page:04d}", "LEDGER")
+    return Key(f"{SEAT_SHARD_PREFIX}{entitlement_id}#{page:04d}", "LEDGER")
 
 
-def standing_key(entitlement_id: str) -> Key:
+def seat_usage_key(entitlement_id: str) -> Key:
     """How a pool stands, in a small item that everybody who grants reads."""
     return Key(f"{POOL_PREFIX}{entitlement_id}", "STANDING")
 
@@ -58,12 +58,12 @@ def pool_key(entitlement_id: str) -> Key:
     return Key(f"{POOL_PREFIX}{entitlement_id}", "POOL")
 
 
-def sum_key(entitlement_id: str) -> Key:
+def totals_key(entitlement_id: str) -> Key:
     """A pool's sum: the changes of all its pages, brought into one sequence."""
-    return Key(f"{SUM_PREFIX}{entitlement_id}", "SUM")
+    return Key(f"{TOTALS_PREFIX}{entitlement_id}", "SUM")
 
 
-def pool_sweep(entitlement_id: str) -> str:
+def pool_sweep_partition(entitlement_id: str) -> str:
     """The partition of the sweep's index for the pages of one pool."""
     return f"SWEEP#{entitlement_id}"
 
@@ -103,7 +103,7 @@ def owner_of(pk: str) -> str:
     return pk.split("#")[1]
 
 
-def page_number(pk: str) -> int:
+def shard_number(pk: str) -> int:
     """The number of a ledger page, by its partition key."""
     return int(pk.rpartition("#")[2])
 
@@ -322,6 +322,6 @@ def heartbeat_key() -> Key:
     return Key("HEARTBEAT", "HEARTBEAT")
 
 
-def sweep_shard(entitlement_id: str) -> str:
+def sweep_partition(entitlement_id: str) -> str:
     """The partition of the sweep's index for this entitlement."""
-    return f"SWEEP#{sum(entitlement_id.encode()) % SWEEP_SHARDS}"
+    return f"SWEEP#{sum(entitlement_id.encode()) % SWEEP_PARTITIONS}"

@@ -31,9 +31,9 @@ def close_entitlement(entitlement_id: str, change: Change) -> Operation[bool]:
         {":now": change.now},
     )
     for attempt in range(1, ROUNDS + 1):
-        item, page = yield from fetch_entitlement(entitlement_id)
+        item, shard = yield from fetch_entitlement(entitlement_id)
         valid = seat_terms(item["document"])
-        emptied = yield from take_away(entitlement_id, page, valid, change, "expired")
+        emptied = yield from take_away(entitlement_id, shard, valid, change, "expired")
         reply = yield Transact((due, *emptied))
         if isinstance(reply, Accepted):
             return True

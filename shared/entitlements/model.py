@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.clock import from_duration, from_rfc3339
-from shared.dynamodb.keys import sweep_shard
+from shared.dynamodb.keys import sweep_partition
 from shared.dynamodb.requests import (
     Item,
 )
@@ -131,7 +131,7 @@ def entitlement_item(
     """
     valid = seat_terms(document)
     sweep = {
-        "sweepKey": sweep_shard(entitlement_id),
+        "sweepKey": sweep_partition(entitlement_id),
         "earliest": valid.valid_until,
     }
     return {

@@ -2,50 +2,54 @@
 
 from collections.abc import Iterable
 
-from shared.dynamodb.keys import Key, entitlement_key, ledger_key, standing_key
+from shared.dynamodb.keys import Key, entitlement_key, seat_shard_key, seat_usage_key
 from shared.dynamodb.requests import (
     BatchGet,
     Item,
     Operation,
 )
 from shared.problems import NotFound
-from shared.seats.seat_usage import Standing, read_standing, standing_of
-from shared.seats.shard import Page
+from shared.seats.seat_usage import SeatUsage, read_seat_usage, seat_usage_of
+from shared.seats.shard import SeatShard
 
 
-def fetch_entitlement(entitlement_id: str) -> Operation[tuple[Item, Page]]:
+def fetch_entitlement(entitlement_id: str) -> Operation[tuple[Item, SeatShard]]:
     """Entitlement and first page, in one round trip.
 
     Raises:
         NotFound.
     """
-    keys = (entitlement_key(entitlement_id), ledger_key(entitlement_id))
+    keys = (entitlement_key(entitlement_id), seat_shard_key(entitlement_id))
     found = yield BatchGet(keys)
     if keys[0] not in found:
         raise NotFound("No entitlement has this id.")
-    return found[keys[0]], Page.of(found[keys[1]])
+    return found[keys[0]], SeatShard.of(found[keys[1]])
 
 
-def fetch_standing(entitlement_id: str) -> Operation[tuple[Item, Standing]]:
+def fetch_seat_usage(entitlement_id: str) -> Operation[tuple[Item, SeatUsage]]:
     """Entitlement, and how it stands: one round trip more for a pool of several pages.
 
     Raises:
         NotFound.
     """
-    item, page = yield from fetch_entitlement(entitlement_id)
-    if page.is_alone:
-        return item, Standing.of(page)
-    return item, (yield from read_standing(entitlement_id))
+    item, shard = yield from fetch_entitlement(entitlement_id)
+    if shard.is_only_shard:
+        return item, SeatUsage.of(shard)
+    return item, (yield from read_seat_usage(entitlement_id))
 
 
-def fetch_standings(owners: Iterable[str]) -> Operation[dict[str, Standing]]:
+def fetch_seat_usages(owners: Iterable[str]) -> Operation[dict[str, SeatUsage]]:
     """How entitlements stand."""
-    keys = {owner: ledger_key(owner) for owner in owners}
+    keys = {owner: seat_shard_key(owner) for owner in owners}
     found: dict[Key, Item] = (yield BatchGet(tuple(keys.values()))) if keys else {}
-    pages = {owner: Page.of(found[key]) for owner, key in keys.items()}
-    pools = {owner: standing_key(owner) for owner, page in pages.items() if not page.is_alone}
+    shard_count = {owner: SeatShard.of(found[key]) for owner, key in keys.items()}
+    pools = {
+        owner: seat_usage_key(owner)
+        for owner, shard in shard_count.items()
+        if not shard.is_only_shard
+    }
     sums: dict[Key, Item] = (yield BatchGet(tuple(pools.values()))) if pools else {}
     return {
-        owner: standing_of(sums[pools[owner]]) if owner in pools else Standing.of(page)
-        for owner, page in pages.items()
+        owner: seat_usage_of(sums[pools[owner]]) if owner in pools else SeatUsage.of(shard)
+        for owner, shard in shard_count.items()
     }

@@ -7,11 +7,11 @@ from shared.dynamodb.requests import (
     Item,
 )
 from shared.entitlements.model import DEFAULTS, DOCUMENT_MEMBERS, hard_cap, has_seats
-from shared.seats.seat_usage import Standing
+from shared.seats.seat_usage import SeatUsage
 from shared.validity import status_at
 
 
-def entitlement_view(item: Item, standing: Standing, now: int) -> dict[str, Any]:
+def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> dict[str, Any]:
     """An entitlement as the API answers it at `now`, Unix seconds."""
     document = item["document"]
     status = status_at(item["status"], item["validFrom"], item.get("validUntil"), now)
@@ -24,7 +24,7 @@ def entitlement_view(item: Item, standing: Standing, now: int) -> dict[str, Any]
             for limit in document["usageLimits"]
         ],
         "hardCap": item.get("hardCap") if has_seats(item) else None,
-        "seats": standing.view() if has_seats(item) else None,
+        "seats": seat_usage.view() if has_seats(item) else None,
         "createdAt": to_rfc3339(item["createdAt"]),
         "updatedAt": to_rfc3339(item["updatedAt"]),
     }

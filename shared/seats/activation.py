@@ -25,12 +25,12 @@ from shared.dynamodb.requests import (
 )
 from shared.seats.cache import Memory
 from shared.seats.encoding import encode_seat
-from shared.seats.leases import sweep_page
-from shared.seats.lookup import find_shard, page_of
+from shared.seats.leases import reclaim_expired_leases
+from shared.seats.lookup import find_shard, find_shard_of
 from shared.seats.pending import Grant, PendingActivation
 from shared.seats.placement import Place
 from shared.seats.rebalancing import find_seat_elsewhere, has_free_seat
-from shared.seats.shard import Decision, Page, check_seats, decide, lease_expiry
+from shared.seats.shard import Decision, SeatShard, check_seats, decide, lease_expiry
 from shared.seats.writes import (
     Holder,
     seat_denial,
@@ -72,72 +72,74 @@ def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Gr
     for attempt in range(1, ROUNDS + 1):
         reply: Reply = yield write
         if isinstance(reply, Accepted):
-            return pending.granted(Page.of(reply.item or {}))
+            return pending.granted(SeatShard.of(reply.item or {}))
         if isinstance(reply, Conflicted):
             yield Pause(attempt)
             continue
         # The answer may have taken seconds: a lease that ran out meanwhile is no reason to deny.
         pending.change = pending.change.at((yield Pause(0)))
-        page = yield from _arrive(pending, reply.item, attempt)
-        if page is None:
+        shard = yield from _arrive(pending, reply.item, attempt)
+        if shard is None:
             write = pending.first_write()
             continue
-        check_seats(page, pending.change.now)
-        decision = decide(page, pending.key, pending.change.now)
+        check_seats(shard, pending.change.now)
+        decision = decide(shard, pending.key, pending.change.now)
         if decision is Decision.KEEP:
-            return pending.granted(page)
-        found = yield from _elsewhere(pending, page, decision)
+            return pending.granted(shard)
+        found = yield from _elsewhere(pending, shard, decision)
         if found:
             return found
         if attempt > 1:
             pending.change = pending.change.at((yield Pause(attempt - 1)))
-        write = pending.write(page, decision)
+        write = pending.write(shard, decision)
     raise problems.Contention
 
 
 def _elsewhere(
-    pending: PendingActivation, page: Page, decision: Decision
+    pending: PendingActivation, shard: SeatShard, decision: Decision
 ) -> Operation[Grant | None]:
     """The seat, where the page itself has none to give; None: look again here.
 
     Raises:
         HardCapReached: nobody has.
     """
-    if decision is Decision.RECLAIM and page.is_frozen:
-        yield from sweep_page(pending.place.key, pending.change)
+    if decision is Decision.RECLAIM and shard.is_draining:
+        yield from reclaim_expired_leases(pending.place.key, pending.change)
     if decision is not Decision.DENY:
         return None
-    found = yield from find_seat_elsewhere(pending, page)
+    found = yield from find_seat_elsewhere(pending, shard)
     if found is None:
-        raise (yield from _deny(pending, page))
+        raise (yield from _deny(pending, shard))
     return found if isinstance(found, Grant) else None
 
 
-def _arrive(pending: PendingActivation, item: Item | None, attempt: int) -> Operation[Page | None]:
+def _arrive(
+    pending: PendingActivation, item: Item | None, attempt: int
+) -> Operation[SeatShard | None]:
     """The page that refused, if it is the right one; else go to where the seat belongs."""
-    page, place = yield from find_shard(pending.place, pending.key, item, attempt)
-    if page is None:
+    shard, place = yield from find_shard(pending.place, pending.key, item, attempt)
+    if shard is None:
         yield from pending.go_to(place)
-    return page
+    return shard
 
 
-def _deny(pending: PendingActivation, page: Page) -> Operation[problems.HardCapReached]:
+def _deny(pending: PendingActivation, shard: SeatShard) -> Operation[problems.HardCapReached]:
     """Put the denial on record; the problem to be answered."""
-    standing = pending.standing(page)
+    seat_usage = pending.seat_usage(shard)
     # Refused means that this very request is on record already.
-    record = seat_denial(pending.owner, pending.key, pending.holder, standing, pending.change)
+    record = seat_denial(pending.owner, pending.key, pending.holder, seat_usage, pending.change)
     yield from settle(record)
-    return _denied(pending, page)
+    return _denied(pending, shard)
 
 
-def _denied(pending: PendingActivation, page: Page) -> problems.HardCapReached:
+def _denied(pending: PendingActivation, shard: SeatShard) -> problems.HardCapReached:
     """The problem of an entitlement that has no seat to give."""
-    standing = pending.standing(page)
-    next_due = page.next_lease_expiry() if page.is_alone else pending.next_due
+    seat_usage = pending.seat_usage(shard)
+    next_due = shard.next_lease_expiry() if shard.is_only_shard else pending.next_due
     return problems.HardCapReached(
-        f"All {standing.hard_cap} seats under the hard cap are held"
-        f" ({standing.seat_count} purchased, {standing.used} used).",
-        extensions={"seats": standing.view(), "nextLeaseExpiry": lease_expiry(next_due)},
+        f"All {seat_usage.hard_cap} seats under the hard cap are held"
+        f" ({seat_usage.seat_count} purchased, {seat_usage.used} used).",
+        extensions={"seats": seat_usage.view(), "nextLeaseExpiry": lease_expiry(next_due)},
     )
 
 
@@ -151,18 +153,18 @@ def preview(entitlement_id: str, holder: Holder, now: int) -> Operation[Grant]:
         What `take` raises, but for Contention.
     """
     pending = PendingActivation(entitlement_id, holder, Change("", "", now * 1000), 0, None)
-    page = yield from page_of(pending.owner, pending.key)
-    yield from pending.go_to(Place.of(pending.owner, pending.key, page.pages))
-    check_seats(page, now)
-    decision = decide(page, pending.key, now)
+    shard = yield from find_shard_of(pending.owner, pending.key)
+    yield from pending.go_to(Place.of(pending.owner, pending.key, shard.shard_count))
+    check_seats(shard, now)
+    decision = decide(shard, pending.key, now)
     if decision in (Decision.KEEP, Decision.RENEW):
-        return pending.granted(page)._replace(is_new=False)
+        return pending.granted(shard)._replace(is_new=False)
     # Within what was purchased a seat is taken without a look at the leases.
-    looks = page.used >= page.seat_count or not page.is_alone
-    freed = set(page.expired_keys(now)) if looks else set[str]()
-    if decision is Decision.DENY and not (yield from has_free_seat(pending, page)):
-        raise _denied(pending, page)
-    seats = {held: value for held, value in page.seats.items() if held not in freed}
-    is_overdraft = len(seats) >= page.seat_count if page.is_alone else pending.is_overdraft
-    seats[pending.key] = encode_seat(0, is_overdraft=is_overdraft, now=now) + page.lease_seconds
-    return pending.granted(page._replace(seats=seats))
+    looks = shard.used >= shard.seat_count or not shard.is_only_shard
+    freed = set(shard.expired_keys(now)) if looks else set[str]()
+    if decision is Decision.DENY and not (yield from has_free_seat(pending, shard)):
+        raise _denied(pending, shard)
+    seats = {held: value for held, value in shard.seats.items() if held not in freed}
+    is_overdraft = len(seats) >= shard.seat_count if shard.is_only_shard else pending.is_overdraft
+    seats[pending.key] = encode_seat(0, is_overdraft=is_overdraft, now=now) + shard.lease_seconds
+    return pending.granted(shard._replace(seats=seats))

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import NamedTuple
 
-from shared.seats.seat_usage import Standing
+from shared.seats.seat_usage import SeatUsage
 
 # A pool's sum is read again when it is so old.
 FRESH_MS = 1_000
@@ -12,8 +12,8 @@ FRESH_MS = 1_000
 class Known(NamedTuple):
     """What a process remembers of a pool: its number of pages; how it stood, if not long ago."""
 
-    pages: int
-    standing: Standing | None
+    shard_count: int
+    seat_usage: SeatUsage | None
 
 
 class Memory:
@@ -25,22 +25,22 @@ class Memory:
     SIZE = 2_000
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[str, tuple[int, Standing, int]] = OrderedDict()
+        self._seen: OrderedDict[str, tuple[int, SeatUsage, int]] = OrderedDict()
 
     def recall(self, owner: str, now_ms: int) -> Known | None:
         """What is known of a pool."""
         seen = self._seen.get(owner)
         if seen is None:
             return None
-        pages, standing, at = seen
-        return Known(pages, standing if abs(now_ms - at) < FRESH_MS else None)
+        shard_count, seat_usage, at = seen
+        return Known(shard_count, seat_usage if abs(now_ms - at) < FRESH_MS else None)
 
     def note(self, owner: str, known: Known | None, now_ms: int) -> None:
         """Remember what was read just now; None: it is no pool."""
         seen = self._seen.pop(owner, None)
-        if known is not None and known.standing is not None:
-            is_same = seen is not None and seen[1] == known.standing
+        if known is not None and known.seat_usage is not None:
+            is_same = seen is not None and seen[1] == known.seat_usage
             at = seen[2] if seen and is_same and abs(now_ms - seen[2]) < FRESH_MS else now_ms
-            self._seen[owner] = (known.pages, known.standing, at)
+            self._seen[owner] = (known.shard_count, known.seat_usage, at)
             if len(self._seen) > self.SIZE:
                 self._seen.popitem(last=False)

@@ -5,13 +5,13 @@ from itertools import takewhile
 from typing import Any
 
 from shared.clock import to_rfc3339
-from shared.dynamodb.keys import Key, ledger_key, seat_record_key
+from shared.dynamodb.keys import Key, seat_record_key, seat_shard_key
 from shared.dynamodb.paging import MAX_READS, Listed
 from shared.dynamodb.requests import BatchGet, Item, Operation, Pause
 from shared.seats.encoding import Seat, activation_id, decode_seat
-from shared.seats.lookup import page_of
+from shared.seats.lookup import find_shard_of
 from shared.seats.placement import PARTS, key_at
-from shared.seats.shard import Page, lease_expiry
+from shared.seats.shard import SeatShard, lease_expiry
 
 # How often a list looks again for the names of seats just taken: under a second in all.
 NAME_ATTEMPTS = 6
@@ -19,7 +19,9 @@ NAME_ATTEMPTS = 6
 READ_AHEAD = 100
 
 
-def held_seats(owner: str, first: Page, limit: int, start: list[str] | None) -> Operation[Listed]:
+def held_seats(
+    owner: str, first: SeatShard, limit: int, start: list[str] | None
+) -> Operation[Listed]:
     """At most `limit` seats held, page by page and in the order of their keys.
 
     `first` is the first page of the entitlement, `start` what an earlier list gave as `next`.
@@ -27,37 +29,39 @@ def held_seats(owner: str, first: Page, limit: int, start: list[str] | None) -> 
     miss or repeat some of them.
     """
     after, number = (start[0], int(start[1])) if start else ("", 0)
-    if first.is_alone:
+    if first.is_only_shard:
         number = 0
     found: dict[str, Seat] = {}
     for reads in range(MAX_READS):
-        for page in (yield from _pages_from(owner, first, number, 2**reads)):
-            keys = sorted(key for key in page.seats if key > after)
+        for shard in (yield from _pages_from(owner, first, number, 2**reads)):
+            keys = sorted(key for key in shard.seats if key > after)
             free = limit - len(found)
-            found |= {key: decode_seat(page.seats[key]) for key in keys[:free]}
+            found |= {key: decode_seat(shard.seats[key]) for key in keys[:free]}
             if len(keys) > free:
                 last = keys[free - 1] if free else after
                 return Listed((yield from _shown(owner, found)), [last, str(number)])
-            number, after = page.number + PARTS // (page.pages or 1), ""
+            number, after = shard.number + PARTS // (shard.shard_count or 1), ""
             if number == PARTS:
                 return Listed((yield from _shown(owner, found)), None)
     return Listed((yield from _shown(owner, found)), ["", str(number)])
 
 
-def _pages_from(owner: str, first: Page, number: int, count: int) -> Operation[Sequence[Page]]:
+def _pages_from(
+    owner: str, first: SeatShard, number: int, count: int
+) -> Operation[Sequence[SeatShard]]:
     """At least one page and at most `count`, from the one named so on, in their order."""
     if number == 0:
         return [first]
-    width = PARTS // (first.pages or 1)
-    pages = list[Page]()
+    width = PARTS // (first.shard_count or 1)
+    shards = list[SeatShard]()
     if number % width == 0:
         numbers = range(number, PARTS, width)[: min(count, READ_AHEAD)]
-        keys = tuple(ledger_key(owner, each) for each in numbers)
+        keys = tuple(seat_shard_key(owner, each) for each in numbers)
         found: dict[Key, Item] = yield BatchGet(keys)
-        read = (Page.of(found[key]) for key in keys if key in found)
-        pages += takewhile(lambda page: page.pages == first.pages, read)
+        read = (SeatShard.of(found[key]) for key in keys if key in found)
+        shards += takewhile(lambda shard: shard.shard_count == first.shard_count, read)
     # One of other neighbours: seats are being moved.
-    return pages or [(yield from page_of(owner, key_at(number)))]
+    return shards or [(yield from find_shard_of(owner, key_at(number)))]
 
 
 def _shown(owner: str, seats: Mapping[str, Seat]) -> Operation[list[dict[str, Any]]]:

@@ -6,7 +6,7 @@ from shared.audit import Change
 from shared.dynamodb.keys import (
     Key,
     owner_of,
-    page_number,
+    shard_number,
 )
 from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import (
@@ -23,64 +23,64 @@ from shared.dynamodb.requests import (
 )
 from shared.seats.encoding import decode_seat, encode_seat
 from shared.seats.placement import Place
-from shared.seats.shard import Page, earliest_after
-from shared.seats.writes import NEXT_VERSION, change_values, deposit, replace
+from shared.seats.shard import SeatShard, earliest_after
+from shared.seats.writes import NEXT_VERSION, change_values, replacement_update, return_to_pool
 
 
-def _give_lease_anew(page_key: Key, page: Page, others: list[str], change: Change) -> Update:
+def _give_lease_anew(shard_key: Key, shard: SeatShard, others: list[str], change: Change) -> Update:
     """The page's own lease, from now on, for seats that have one of earlier terms."""
-    seats = dict(page.seats)
+    seats = dict(shard.seats)
     names = {"#last": "last"}
     values = change_values(change, change.record("leased_anew"))
     del values[":now"]
     sets = list[str]()
     for number, key in enumerate(others):
-        held = decode_seat(page.seats[key])
+        held = decode_seat(shard.seats[key])
         seat = encode_seat(held.stamp, is_overdraft=held.is_overdraft, now=change.now)
-        seats[key] = values[f":s{number}"] = seat + page.lease_seconds
+        seats[key] = values[f":s{number}"] = seat + shard.lease_seconds
         names[f"#s{number}"] = key
         sets.append(f"seats.#s{number} = :s{number}")
     # Never None: there is a seat, and the page's lease is its own now.
-    values[":earliest"] = earliest_after(page, seats, change.now)
+    values[":earliest"] = earliest_after(shard, seats, change.now)
     return Update(
-        page_key,
+        shard_key,
         f"SET {NEXT_VERSION}, earliest = :earliest, {', '.join(sets)}",
         "seq = :seen AND leaseSeconds = :lease",
         names,
-        {**values, ":seen": page.seq, ":lease": page.lease_seconds},
+        {**values, ":seen": shard.seq, ":lease": shard.lease_seconds},
     )
 
 
-def sweep_page(page_key: Key, change: Change) -> Operation[int]:
+def reclaim_expired_leases(shard_key: Key, change: Change) -> Operation[int]:
     """Free the leases that ran out on one page; how many.
 
     Where none has, leases of earlier terms are given anew; then `earliest` is corrected, which is
     no change of the page: `seq` stays.
     """
     for attempt in range(1, ROUNDS + 1):
-        item: Item | None = yield Get(page_key)
+        item: Item | None = yield Get(shard_key)
         if item is None:
             return 0
-        page = Page.of(item)
-        expired = page.expired_keys(change.now)
-        place = Place(owner_of(page_key.pk), page_number(page_key.pk), page.pages)
+        shard = SeatShard.of(item)
+        expired = shard.expired_keys(change.now)
+        place = Place(owner_of(shard_key.pk), shard_number(shard_key.pk), shard.shard_count)
         if expired:
             last = change.record("lease_expired")
-            freed = replace(place, page, expired, change, last)
+            freed = replacement_update(place, shard, expired, change, last)
             write: Update | Transact = freed
-            if page.is_frozen:
-                write = Transact((freed, deposit(place.owner, len(expired))))
-        elif others := page.other_leases(change.now):
-            write = _give_lease_anew(page_key, page, others, change)
+            if shard.is_draining:
+                write = Transact((freed, return_to_pool(place.owner, len(expired))))
+        elif others := shard.other_leases(change.now):
+            write = _give_lease_anew(shard_key, shard, others, change)
         else:
-            earliest = earliest_after(page, page.seats, change.now)
-            if earliest == page.earliest:
+            earliest = earliest_after(shard, shard.seats, change.now)
+            if earliest == shard.earliest:
                 return 0
-            values: dict[str, Any] = {":seen": page.seq, ":lease": page.lease_seconds}
+            values: dict[str, Any] = {":seen": shard.seq, ":lease": shard.lease_seconds}
             if earliest is not None:
                 values[":earliest"] = earliest
             write = Update(
-                page_key,
+                shard_key,
                 "REMOVE earliest" if earliest is None else "SET earliest = :earliest",
                 "seq = :seen AND leaseSeconds = :lease",
                 NO_NAMES,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from shared.dynamodb.keys import (
     Key,
     capacity_partition,
-    ledger_key,
+    seat_shard_key,
 )
 
 # --- Where a seat is -----------------------------------------------------------------------------
@@ -20,7 +20,7 @@ CAPACITY_PARTITIONS = 4
 
 
 # The condition that a page has all the seats, and is not about to be split.
-ALONE = "attribute_not_exists(pages) AND attribute_not_exists(movingAt)"
+IS_ONLY_SHARD = "attribute_not_exists(pages) AND attribute_not_exists(movingAt)"
 
 
 class Place(NamedTuple):
@@ -31,30 +31,34 @@ class Place(NamedTuple):
 
     owner: str
     number: int
-    pages: int | None
+    shard_count: int | None
 
     @classmethod
-    def of(cls, owner: str, key: str, pages: int | None) -> "Place":
+    def of(cls, owner: str, key: str, shard_count: int | None) -> "Place":
         """The place of a seat key. Page i of n has the i-th n-th of all keys."""
-        if pages is None:
+        if shard_count is None:
             return cls(owner, 0, None)
-        return cls(owner, position_of(key) * pages // _POSITIONS * (PARTS // pages), pages)
+        return cls(
+            owner,
+            position_of(key) * shard_count // _POSITIONS * (PARTS // shard_count),
+            shard_count,
+        )
 
     @property
     def key(self) -> Key:
         """The page's key."""
-        return ledger_key(self.owner, self.number)
+        return seat_shard_key(self.owner, self.number)
 
     @property
     def capacity_partition(self) -> str:
         """Its partition of the index of pages that may have room."""
-        return capacity_partition_of(self.owner, self.number, self.pages or 1)
+        return capacity_partition_of(self.owner, self.number, self.shard_count or 1)
 
     def clause(self) -> tuple[str, dict[str, int]]:
         """The condition that the page is where it was thought to be, and its value."""
-        if self.pages is None:
-            return ALONE, {}
-        return "pages = :pages AND attribute_not_exists(movingAt)", {":pages": self.pages}
+        if self.shard_count is None:
+            return IS_ONLY_SHARD, {}
+        return "pages = :pages AND attribute_not_exists(movingAt)", {":pages": self.shard_count}
 
 
 _POSITIONS = 1 << 48
@@ -71,28 +75,30 @@ def key_at(number: int) -> str:
     return base64.urlsafe_b64encode(position.to_bytes(6)).decode() + "AAAA"
 
 
-def capacity_partition_of(owner: str, number: int, pages: int) -> str:
+def capacity_partition_of(owner: str, number: int, shard_count: int) -> str:
     """The partition of the index of pages with room in which a page stands."""
-    shard = number * pages // PARTS % CAPACITY_PARTITIONS if pages > _UNSPREAD_SHARDS else 0
-    return capacity_partition(owner, shard)
+    partition = (
+        number * shard_count // PARTS % CAPACITY_PARTITIONS if shard_count > _UNSPREAD_SHARDS else 0
+    )
+    return capacity_partition(owner, partition)
 
 
-def capacity_partitions(owner: str, pages: int) -> list[str]:
+def capacity_partitions(owner: str, shard_count: int) -> list[str]:
     """The partitions of the index of a pool's pages that may have room."""
-    count = CAPACITY_PARTITIONS if pages > _UNSPREAD_SHARDS else 1
-    return [capacity_partition(owner, shard) for shard in range(count)]
+    count = CAPACITY_PARTITIONS if shard_count > _UNSPREAD_SHARDS else 1
+    return [capacity_partition(owner, partition) for partition in range(count)]
 
 
 # Seats of a page at most, on the average, when all of the hard cap is held.
-PAGE_MEAN = 96
+SHARD_MEAN_SEATS = 96
 
 
 # --- A new pool -----------------------------------------------------------------------------------
 
 
-def pages_for(cap: int) -> int:
+def shard_count_for(cap: int) -> int:
     """How many pages a pool of this hard cap has: 2, 3, 4, 6, 8, 12, ... of 64 to 96 seats each."""
-    pages = 1
-    while cap > pages * PAGE_MEAN:
-        pages = pages * 4 // 3 if pages % 3 == 0 else max(2, pages * 3 // 2)
-    return pages
+    shard_count = 1
+    while cap > shard_count * SHARD_MEAN_SEATS:
+        shard_count = shard_count * 4 // 3 if shard_count % 3 == 0 else max(2, shard_count * 3 // 2)
+    return shard_count

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from shared import problems
 from shared.audit import Change
-from shared.dynamodb.keys import CAPACITY_INDEX, POOL_PREFIX, SWEEP_INDEX, Key, pool_sweep
+from shared.dynamodb.keys import CAPACITY_INDEX, POOL_PREFIX, SWEEP_INDEX, Key, pool_sweep_partition
 from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import (
     NO_NAMES,
@@ -27,11 +27,11 @@ from shared.seats.encoding import (
     NEVER,
     encode_seat,
 )
-from shared.seats.leases import sweep_page
+from shared.seats.leases import reclaim_expired_leases
 from shared.seats.pending import Grant, PendingActivation
 from shared.seats.placement import PARTS, capacity_partitions
-from shared.seats.shard import CLOCK_GRACE, Page
-from shared.seats.writes import grant_record, sit
+from shared.seats.shard import CLOCK_GRACE, SeatShard
+from shared.seats.writes import activation_update, grant_record
 
 # So many pages that may have room are looked at together; the roomiest gives.
 SAMPLE = 16
@@ -44,9 +44,9 @@ class _Donor(NamedTuple):
     """What may have room: a page, or the pool's bank (`pages` of the pool; 0: a page)."""
 
     key: Key
-    allowance: int
+    allocation: int
     used: int
-    pages: int
+    shard_count: int
 
     @classmethod
     def of(cls, item: Item) -> "_Donor":
@@ -57,19 +57,19 @@ class _Donor(NamedTuple):
         return cls(key, item.get("allowance", 0), len(item["seats"]), 0)
 
     @property
-    def slack(self) -> int:
+    def free(self) -> int:
         """What it could give."""
-        return max(0, self.allowance - self.used)
+        return max(0, self.allocation - self.used)
 
     @property
     def share(self) -> int:
         """What it gives: half, and the bank to each page alike."""
-        return -(-self.slack // (self.pages or 2))
+        return -(-self.free // (self.shard_count or 2))
 
     def give(self, share: int) -> Update:
         """Give so much, if it is as it was seen."""
-        values = {":seen": self.allowance, ":left": self.allowance - share}
-        if self.pages:
+        values = {":seen": self.allocation, ":left": self.allocation - share}
+        if self.shard_count:
             return Update(self.key, "SET bank = :left", "bank = :seen", NO_NAMES, values)
         return Update(
             self.key,
@@ -82,7 +82,7 @@ class _Donor(NamedTuple):
     def unmark(self) -> Update:
         """Take its mark away, if it has no room."""
         condition, values = "size(seats) >= allowance", dict[str, Value]()
-        if self.pages:
+        if self.shard_count:
             condition, values = "bank <= :none", {":none": 0}
         return Update(self.key, "REMOVE roomKey", condition, NO_NAMES, values)
 
@@ -90,19 +90,19 @@ class _Donor(NamedTuple):
 class _Named:
     """What the index names: all of a few; of many, some at a time from a random one."""
 
-    def __init__(self, owner: str, pages: int) -> None:
-        shards = capacity_partitions(owner, pages)
-        random.shuffle(shards)
-        self._spans = [(shard, 0, PARTS, True) for shard in shards]
+    def __init__(self, owner: str, shard_count: int) -> None:
+        partitions = capacity_partitions(owner, shard_count)
+        random.shuffle(partitions)
+        self._spans = [(partition, 0, PARTS, True) for partition in partitions]
         self._start: Item | None = None
 
     def more(self) -> Operation[list[_Donor] | None]:
         """The next ones as they are now, the roomiest first; None when there are no more."""
         while self._spans:
-            shard, low, high, is_whole = self._spans[0]
+            partition, low, high, is_whole = self._spans[0]
             found: Found = yield Query(
                 "roomKey = :shard AND page BETWEEN :low AND :high",
-                {":shard": shard, ":low": low, ":high": high},
+                {":shard": partition, ":low": low, ":high": high},
                 index_name=CAPACITY_INDEX,
                 limit=SAMPLE,
                 start=self._start,
@@ -111,7 +111,7 @@ class _Named:
                 # Everybody would begin with the same ones.
                 middle = random.randrange(1, PARTS)
                 spans = ((middle, PARTS), (0, middle - 1))
-                self._spans[:1] = [(shard, *span, False) for span in spans]
+                self._spans[:1] = [(partition, *span, False) for span in spans]
                 continue
             self._start = found.next
             if found.next is None:
@@ -120,18 +120,20 @@ class _Named:
                 keys = tuple(Key(item["pk"], item["sk"]) for item in found.items)
                 items: dict[Key, Item] = yield BatchGet(keys)
                 donors = [_Donor.of(item) for item in items.values()]
-                return sorted(donors, key=lambda each: -each.slack)
+                return sorted(donors, key=lambda each: -each.free)
         return None
 
 
-def find_seat_elsewhere(pending: PendingActivation, page: Page) -> Operation[Grant | bool | None]:
+def find_seat_elsewhere(
+    pending: PendingActivation, shard: SeatShard
+) -> Operation[Grant | bool | None]:
     """Find a seat elsewhere in the pool: the grant; True: look again here; None: there is none."""
-    if page.is_alone:
+    if shard.is_only_shard:
         return None
     without_room = set[Key]()
     for _ in range(ROUNDS):
         known = len(without_room)
-        found = yield from _from_pages(pending, page, without_room)
+        found = yield from _from_pages(pending, shard, without_room)
         if found:
             return found
         if len(without_room) > known:
@@ -143,20 +145,20 @@ def find_seat_elsewhere(pending: PendingActivation, page: Page) -> Operation[Gra
 
 
 def _from_pages(
-    pending: PendingActivation, page: Page, without_room: set[Key]
+    pending: PendingActivation, shard: SeatShard, without_room: set[Key]
 ) -> Operation[Grant | bool | None]:
     """Take allowance from the roomiest of a few pages, and the seat, in one transaction.
 
     Those that turn out to have none are added to `without_room`.
     """
-    named = _Named(pending.owner, page.pages or 1)
+    named = _Named(pending.owner, shard.shard_count or 1)
     while (batch := (yield from named.more())) is not None:
         for seen in batch:
             donor = seen
-            while donor.slack:
+            while donor.free:
                 if donor.key == pending.place.key:
                     return True
-                outcome = yield from _move_and_sit(pending, page, donor)
+                outcome = yield from _move_and_sit(pending, shard, donor)
                 if not isinstance(outcome, _Donor):
                     return outcome
                 donor = outcome  # somebody else took from it: as it is now
@@ -168,7 +170,7 @@ def _from_pages(
 
 
 def _move_and_sit(
-    pending: PendingActivation, page: Page, donor: _Donor
+    pending: PendingActivation, shard: SeatShard, donor: _Donor
 ) -> Operation[Grant | bool | _Donor]:
     """A share of a donor's slack and the seat; the donor as it is, if it is not as it was seen.
 
@@ -179,7 +181,7 @@ def _move_and_sit(
     if share > 1:
         more, values[":room"] = f"{more}, roomKey = :room", pending.place.capacity_partition
     value = encode_seat(pending.stamp, is_overdraft=pending.is_overdraft, now=pending.change.now)
-    taken = sit(
+    taken = activation_update(
         pending.place,
         pending.key,
         pending.change,
@@ -193,8 +195,8 @@ def _move_and_sit(
         if isinstance(reply, Accepted):
             # What a transaction wrote is not returned. The seat may be gone again by now: it was
             # given all the same.
-            after = Page.of((yield Get(pending.place.key)))
-            seats = {pending.key: value + page.lease_seconds, **after.seats}
+            after = SeatShard.of((yield Get(pending.place.key)))
+            seats = {pending.key: value + shard.lease_seconds, **after.seats}
             return pending.granted(after._replace(seats=seats))
         if isinstance(reply, Cancelled):
             (is_refused, item), (is_ours, _) = reply.reasons
@@ -228,10 +230,10 @@ def free_due(owner: str, change: Change, until_ms: int) -> Operation[int]:
     return freed
 
 
-def _free(pages: list[Key], change: Change) -> Operation[int]:
+def _free(keys: list[Key], change: Change) -> Operation[int]:
     freed = 0
-    for page_key in pages:
-        freed += yield from sweep_page(page_key, change)
+    for key in keys:
+        freed += yield from reclaim_expired_leases(key, change)
     return freed
 
 
@@ -244,7 +246,7 @@ def _due_pages(
     """
     found: Found = yield Query(
         "sweepKey = :pool",
-        {":pool": pool_sweep(owner)},
+        {":pool": pool_sweep_partition(owner)},
         index_name=SWEEP_INDEX,
         limit=SAMPLE,
         start=start,
@@ -258,13 +260,13 @@ def _due_pages(
     return due, None, found.next
 
 
-def has_free_seat(pending: PendingActivation, page: Page) -> Operation[bool]:
+def has_free_seat(pending: PendingActivation, shard: SeatShard) -> Operation[bool]:
     """Whether a pool has a seat that its page lacks."""
-    if page.is_alone:
+    if shard.is_only_shard:
         return False
-    named = _Named(pending.owner, page.pages or 1)
+    named = _Named(pending.owner, shard.shard_count or 1)
     while (batch := (yield from named.more())) is not None:
-        if any(each.slack for each in batch):
+        if any(each.free for each in batch):
             return True
     start = None
     while True:
@@ -272,7 +274,7 @@ def has_free_seat(pending: PendingActivation, page: Page) -> Operation[bool]:
             pending.owner, pending.change.now, start
         )
         stale: dict[Key, Item] = (yield BatchGet(tuple(due))) if due else {}
-        if any(Page.of(item).expired_keys(pending.change.now) for item in stale.values()):
+        if any(SeatShard.of(item).expired_keys(pending.change.now) for item in stale.values()):
             return True
         if start is None:
             return False

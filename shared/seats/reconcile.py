@@ -23,8 +23,8 @@ from shared.dynamodb.expressions import assign, set_and_remove
 from shared.dynamodb.keys import (
     Key,
     capacity_partition,
-    ledger_key,
     pool_key,
+    seat_shard_key,
 )
 from shared.dynamodb.patterns import ROUNDS, settle
 from shared.dynamodb.requests import (
@@ -45,25 +45,25 @@ from shared.dynamodb.requests import (
 )
 from shared.seats import totals
 from shared.seats.encoding import NEVER
-from shared.seats.lookup import let_go
+from shared.seats.lookup import unlock_shard
 from shared.seats.placement import PARTS, capacity_partition_of
 from shared.seats.resharding import (
     BATCH,
     LIMIT_ATTRIBUTES,
     TERM_ATTRIBUTES,
     ShardGroup,
-    is_live,
     lock_shard,
+    may_hold_seats,
     next_step,
-    wanted_count,
-    wanted_pages,
+    settled_shard_count,
+    wanted_shard_count,
 )
-from shared.seats.seat_usage import read_standing
-from shared.seats.shard import Page
-from shared.seats.terms import escrow, without_none
+from shared.seats.seat_usage import read_seat_usage
+from shared.seats.shard import SeatShard
+from shared.seats.terms import total_allocation, without_none
 
 # Who works on a pool is gone when nothing was heard for so long.
-CLAIM_MS = 20_000
+LOCK_MS = 20_000
 _CLOSED = ("deleted", "expired")
 _Any = TypeVar("_Any")
 
@@ -79,26 +79,28 @@ class _OutOfTime(Exception):
     """The rest is for the next one."""
 
 
-def tend(owner: str, change: Change, until_ms: int, *, swept_at: int = 0) -> Operation[bool]:
+def reconcile_pool(
+    owner: str, change: Change, until_ms: int, *, swept_at: int = 0
+) -> Operation[bool]:
     """Do what is left to be done for a pool; False: it is not finished.
 
     Stops soon after `until_ms`. Safe to run at any time, by many at once: one of them does it.
     `swept_at` (Unix seconds): the sweep has looked at its leases then; without it, the next sweep
     does, however often the pool is changed.
     """
-    work = _Work(owner, change, until_ms, swept_at)
+    work = _Reconciler(owner, change, until_ms, swept_at)
     with suppress(_OutOfTime):
         for _ in range(ROUNDS):
-            if not (yield from work.claim()):
+            if not (yield from work.lock()):
                 return False
             with suppress(_Superseded, problems.Contention):
-                yield from work.do_all()
+                yield from work.run()
                 return True
-    yield from work.leave()
+    yield from work.unlock()
     return False
 
 
-class _Work:
+class _Reconciler:
     """One round of work on a pool."""
 
     def __init__(self, owner: str, change: Change, until_ms: int, swept_at: int) -> None:
@@ -111,7 +113,7 @@ class _Work:
 
     # --- Who does it ---
 
-    def claim(self) -> Operation[bool]:
+    def lock(self) -> Operation[bool]:
         """Be the one who works on it; False: somebody else is, or there is no pool."""
         now_ms: int = yield Pause(0)
         for attempt in range(1, ROUNDS + 1):
@@ -121,14 +123,14 @@ class _Work:
                 "attribute_exists(pk) AND"
                 " (attribute_not_exists(tender) OR tender = :me OR tendedUntil < :now)",
                 NO_NAMES,
-                {":me": self.change.request_id, ":until": now_ms + CLAIM_MS, ":now": now_ms},
+                {":me": self.change.request_id, ":until": now_ms + LOCK_MS, ":now": now_ms},
             )
             if not isinstance(reply, Conflicted):
                 return isinstance(reply, Accepted)
             now_ms = yield Pause(attempt)
         return False
 
-    def leave(self) -> Operation[None]:
+    def unlock(self) -> Operation[None]:
         """Somebody else may go on at once."""
         values: dict[str, Any] = {":me": self.change.request_id}
         yield from settle(
@@ -153,7 +155,7 @@ class _Work:
             now_ms: int = yield Pause(attempt - 1)
             if now_ms > self.until_ms:
                 raise _OutOfTime
-            assignments, removals, values = assign({**sets, "tendedUntil": now_ms + CLAIM_MS})
+            assignments, removals, values = assign({**sets, "tendedUntil": now_ms + LOCK_MS})
             condition = "tender = :me AND version = :version"
             if added:
                 assignments.append("bank = bank + :added")
@@ -183,34 +185,34 @@ class _Work:
 
     # --- In which order ---
 
-    def do_all(self) -> Operation[None]:
+    def run(self) -> Operation[None]:
         """Terms, pages, allowances: until nothing is left."""
         while True:
             state: Item = yield Get(self.key)
             self.version = state["version"]
             if not state.get("pages"):
-                if (yield from self._split_only_page()):
+                if (yield from self._split_only_shard()):
                     continue
                 break
             if state["spread"] < self.version:
-                yield from self._spread_terms(state)
+                yield from self._apply_terms(state)
                 continue
             step = yield from self._next_step(state)
             if step:
-                yield from self._rearrange(state, step)
+                yield from self._reshard(state, step)
                 continue
-            if state["bank"] < 0 and not (yield from self._collect(state)):
-                yield from self._freeze(state)
+            if state["bank"] < 0 and not (yield from self._reclaim(state)):
+                yield from self._start_draining(state)
                 state = yield Get(self.key)
             if state["bank"] >= 0 and state.get("isFrozen"):
-                yield from self._thaw(state)
+                yield from self._stop_draining(state)
                 continue
             if state["bank"] >= state["pages"]:
-                yield from self._deal(state)
+                yield from self._distribute(state)
                 continue
             break
         now_ms: int = yield Pause(0)
-        self.until_ms = now_ms + CLAIM_MS  # the last word does not wait
+        self.until_ms = now_ms + LOCK_MS  # the last word does not wait
         is_over = state.get("terms", {}).get("status") in _CLOSED and state["bank"] >= 0
         is_in_use = state.get("pages") and not is_over
         due = self.swept_at if is_in_use else NEVER
@@ -220,31 +222,34 @@ class _Work:
         """To how many pages the pool is to come next; None: it has as many as it should."""
         if state.get("step"):
             return int(state["step"])
-        standing = yield from read_standing(self.owner)
-        pages, wanted = state["pages"], wanted_count(state, standing, standing.used)
-        if wanted != pages:
+        seat_usage = yield from read_seat_usage(self.owner)
+        shard_count, wanted = (
+            state["pages"],
+            settled_shard_count(state, seat_usage, seat_usage.used),
+        )
+        if wanted != shard_count:
             # The sum may be late: by it alone, pages could be merged and split without end.
-            used = sum(page.used for batch in (yield from self._live(state)) for _, page in batch)
-            wanted = wanted_count(state, standing, used)
-        if wanted == pages:
+            used = sum(shard.used for batch in (yield from self._live(state)) for _, shard in batch)
+            wanted = settled_shard_count(state, seat_usage, used)
+        if wanted == shard_count:
             return None
-        step = next_step(pages, wanted)
+        step = next_step(shard_count, wanted)
         yield from self._write((), 0, {"step": step})
         return step
 
     # --- Pages ---
 
-    def _live(self, state: Item) -> Operation[list[Sequence[tuple[Key, Page]]]]:
+    def _live(self, state: Item) -> Operation[list[Sequence[tuple[Key, SeatShard]]]]:
         """All pages, in batches, as they are now."""
         numbers = {
-            index * (PARTS // pages)
-            for pages in (state["pages"], state.get("step"))
-            if pages
-            for index in range(pages)
+            index * (PARTS // shard_count)
+            for shard_count in (state["pages"], state.get("step"))
+            if shard_count
+            for index in range(shard_count)
         }
         batches = []
         for some in _in_parts(sorted(numbers), 100):
-            keys = tuple(ledger_key(self.owner, number) for number in some)
+            keys = tuple(seat_shard_key(self.owner, number) for number in some)
             live = yield from self._read(keys)
             batches += _in_parts(list(live.items()), BATCH)
         return batches
@@ -257,64 +262,66 @@ class _Work:
         for batch in (yield from self._live(state)):
             yield from self._change(dict(batch), change)
 
-    def _change(self, pages: dict[Key, Page], change: Any) -> Operation[None]:
-        """Change some pages together; each by itself, if one of them is not as it was read."""
+    def _change(self, shards: dict[Key, SeatShard], change: Any) -> Operation[None]:
+        """Change some shards together; each by itself, if one of them is not as it was read."""
         for attempt in range(1, ROUNDS + 1):
-            made = {key: change(key, page) for key, page in pages.items()}
+            made = {key: change(key, shard) for key, shard in shards.items()}
             writes = [each for each in made.values() if each is not None]
             if not writes:
                 return
             added = sum(each[1] for each in writes)
-            sets = {"isFrozen": True} if change == self._frozen else NO_VALUES
+            sets = {"isFrozen": True} if change == self._draining else NO_VALUES
             if (yield from self._write([each[0] for each in writes], added, sets)) is None:
                 return
-            if len(pages) > 1:
-                for key in pages:
+            if len(shards) > 1:
+                for key in shards:
                     yield from self._change((yield from self._read((key,))), change)
                 return
             yield Pause(attempt)
-            pages = yield from self._read(tuple(pages))
+            shards = yield from self._read(tuple(shards))
         raise problems.Contention
 
-    def _read(self, keys: tuple[Key, ...]) -> Operation[dict[Key, Page]]:
+    def _read(self, keys: tuple[Key, ...]) -> Operation[dict[Key, SeatShard]]:
         """Those of some pages that may have seats, as they are now."""
         found: dict[Key, Item] = yield BatchGet(keys)
-        return {key: Page.of(item) for key, item in found.items() if is_live(key, item)}
+        return {key: SeatShard.of(item) for key, item in found.items() if may_hold_seats(key, item)}
 
-    def _spread_terms(self, state: Item) -> Operation[None]:
+    def _apply_terms(self, state: Item) -> Operation[None]:
         """Bring the terms to every page; take the seats away where they say so."""
         wanted = {name: state["terms"].get(name) for name in TERM_ATTRIBUTES}
         is_closed = wanted["status"] in _CLOSED
 
-        def new_terms(key: Key, page: Page) -> tuple[Update, int] | None:
+        def new_terms(key: Key, shard: SeatShard) -> tuple[Update, int] | None:
             has = {
-                "status": page.status,
-                "validFrom": page.valid_from,
-                "validUntil": page.valid_until,
-                "leaseSeconds": page.lease_seconds,
-                "noSeats": None if page.has_seats else True,
+                "status": shard.status,
+                "validFrom": shard.valid_from,
+                "validUntil": shard.valid_until,
+                "leaseSeconds": shard.lease_seconds,
+                "noSeats": None if shard.has_seats else True,
             }
-            if has == wanted and not (is_closed and page.seats):
+            if has == wanted and not (is_closed and shard.seats):
                 return None
             sets = dict[str, Value](wanted)
             sets["#status"] = sets.pop("status")
             if is_closed:
                 sets |= {"seats": {}, "earliest": None}
-            elif page.lease_seconds != wanted["leaseSeconds"] or page.status == "expired":
+            elif shard.lease_seconds != wanted["leaseSeconds"] or shard.status == "expired":
                 sets["earliest"] = 0
             assignments, removals, values = assign(sets)
             kind = wanted["status"] if is_closed else "updated"
             # Seats come and go meanwhile; what of that matters is in the condition.
             freed, condition = 0, "pages = :pages"
-            if is_closed and page.is_frozen:
-                freed = page.used
+            if is_closed and shard.is_draining:
+                freed = shard.used
                 condition += " AND attribute_exists(isFrozen) AND size(seats) = :freed"
                 assignments.append("allowance = allowance - :freed")
                 values[":freed"] = freed
             elif is_closed:
                 condition += " AND attribute_not_exists(isFrozen)"
                 assignments.append("roomKey = :room")
-                values[":room"] = capacity_partition_of(self.owner, page.number, page.pages or 1)
+                values[":room"] = capacity_partition_of(
+                    self.owner, shard.number, shard.shard_count or 1
+                )
             return Update(
                 key,
                 set_and_remove(["seq = seq + :one", "#last = :change", *assignments], removals),
@@ -323,7 +330,7 @@ class _Work:
                 {
                     **values,
                     ":one": 1,
-                    ":pages": page.pages,
+                    ":pages": shard.shard_count,
                     ":change": self.change.record(str(kind)),
                 },
             ), freed
@@ -333,9 +340,9 @@ class _Work:
 
     # --- Allowances ---
 
-    def _collect(self, state: Item) -> Operation[bool]:
+    def _reclaim(self, state: Item) -> Operation[bool]:
         """Take back what pages do not use, until the debt is paid; whether it is."""
-        fair = -(-escrow(state["terms"].get("hardCap")) // state["pages"])
+        fair = -(-total_allocation(state["terms"].get("hardCap")) // state["pages"])
         for floor in (fair, 0):
             for batch in (yield from self._live(state)):
                 now: Item = yield Get(self.key)
@@ -343,10 +350,10 @@ class _Work:
                 if owed <= 0:
                     return True
                 writes, taken = list[Update](), 0
-                for key, page in batch:
-                    share = min(page.slack, (page.allowance or 0) - floor, owed - taken)
+                for key, shard in batch:
+                    share = min(shard.free, (shard.allocation or 0) - floor, owed - taken)
                     if share > 0:
-                        writes.append(_take_back(key, page, share))
+                        writes.append(_take_back(key, shard, share))
                         taken += share
                 if writes:
                     # One that has changed meanwhile gives another time, or not: a seat was taken.
@@ -354,34 +361,34 @@ class _Work:
         state = yield Get(self.key)
         return bool(state["bank"] >= 0)
 
-    def _freeze(self, state: Item) -> Operation[None]:
+    def _start_draining(self, state: Item) -> Operation[None]:
         """From now on, what is freed pays the debt."""
-        yield from self._each(state, self._frozen)
+        yield from self._each(state, self._draining)
 
-    def _frozen(self, key: Key, page: Page) -> tuple[Update, int] | None:
-        if page.is_frozen and not page.slack:
+    def _draining(self, key: Key, shard: SeatShard) -> tuple[Update, int] | None:
+        if shard.is_draining and not shard.free:
             return None
         return Update(
             key,
             "SET allowance = :used, isFrozen = :yes",
             "allowance = :seen AND size(seats) = :used",
             NO_NAMES,
-            {":used": page.used, ":yes": True, ":seen": page.allowance},
-        ), page.slack
+            {":used": shard.used, ":yes": True, ":seen": shard.allocation},
+        ), shard.free
 
-    def _thaw(self, state: Item) -> Operation[None]:
+    def _stop_draining(self, state: Item) -> Operation[None]:
         """The debt is paid: pages keep what is freed on them."""
         for batch in (yield from self._live(state)):
             writes = [
                 Update(key, "REMOVE isFrozen", "attribute_exists(pk)", {}, {})
-                for key, page in batch
-                if page.is_frozen
+                for key, shard in batch
+                if shard.is_draining
             ]
             if writes:
                 yield from self._write(writes, at_least=0)
         yield from self._write((), 0, {"isFrozen": None}, at_least=0)
 
-    def _deal(self, state: Item) -> Operation[None]:
+    def _distribute(self, state: Item) -> Operation[None]:
         """Give the pages what is in the bank, each the same."""
         share = state["bank"] // state["pages"]
         for batch in (yield from self._live(state)):
@@ -393,11 +400,13 @@ class _Work:
                     NO_NAMES,
                     {
                         ":share": share,
-                        ":pages": page.pages,
-                        ":room": capacity_partition_of(self.owner, page.number, page.pages or 1),
+                        ":pages": shard.shard_count,
+                        ":room": capacity_partition_of(
+                            self.owner, shard.number, shard.shard_count or 1
+                        ),
                     },
                 )
-                for key, page in batch
+                for key, shard in batch
             ]
             given = share * len(writes)
             now: Item = yield Get(self.key)
@@ -407,58 +416,58 @@ class _Work:
 
     # --- More and fewer pages ---
 
-    def _split_only_page(self) -> Operation[bool]:
+    def _split_only_shard(self) -> Operation[bool]:
         """Make several pages of the one that has all the seats; False: it is to stay alone."""
         for attempt in range(1, ROUNDS + 1):
-            item: Item = yield Get(ledger_key(self.owner))
-            page = Page.of(item)
-            wanted = wanted_pages(page.hard_cap, page.seat_count, page.used)
-            if wanted == 1 or page.status == "deleted":
-                if page.moving_at_ms is not None:  # its seats stay where they are
-                    yield let_go(ledger_key(self.owner), page.moving_at_ms)
+            item: Item = yield Get(seat_shard_key(self.owner))
+            shard = SeatShard.of(item)
+            wanted = wanted_shard_count(shard.hard_cap, shard.seat_count, shard.used)
+            if wanted == 1 or shard.status == "deleted":
+                if shard.locked_at_ms is not None:  # its seats stay where they are
+                    yield unlock_shard(seat_shard_key(self.owner), shard.locked_at_ms)
                 return False
-            if (yield from self._move([0], next_step(1, wanted), None, {}, attempt)):
+            if (yield from self._move_seats([0], next_step(1, wanted), None, {}, attempt)):
                 return True
         raise problems.Contention
 
-    def _rearrange(self, state: Item, step: int) -> Operation[None]:
+    def _reshard(self, state: Item, step: int) -> Operation[None]:
         """Bring every group of neighbouring pages to another number of them."""
-        pages = state["pages"]
-        groups = gcd(pages, step)
+        shard_count = state["pages"]
+        groups = gcd(shard_count, step)
         for group in reversed(range(groups)):
             begin, end = group * (PARTS // groups), (group + 1) * (PARTS // groups)
             for attempt in range(1, ROUNDS + 1):
-                old = list(range(begin, end, PARTS // pages))
-                if (yield from self._move(old, step, pages, state["terms"], attempt)):
+                old = list(range(begin, end, PARTS // shard_count))
+                if (yield from self._move_seats(old, step, shard_count, state["terms"], attempt)):
                     break
             else:
                 raise problems.Contention
         if step > 1:
             yield from self._write((), 0, {"pages": step, "step": None})
 
-    def _move(
-        self, old: list[int], step: int, pages: int | None, limits: Item, attempt: int
+    def _move_seats(
+        self, old: list[int], step: int, shard_count: int | None, limits: Item, attempt: int
     ) -> Operation[bool]:
         """Move the seats of some pages onto those that should be in their place; False: not yet.
 
         Whoever takes or gives back a seat there may be faster; at a second attempt they wait.
         """
-        begin, end = old[0], old[-1] + PARTS // (pages or 1)
+        begin, end = old[0], old[-1] + PARTS // (shard_count or 1)
         new = list(range(begin, end, PARTS // step))
-        keys = {number: ledger_key(self.owner, number) for number in sorted({*old, *new})}
+        keys = {number: seat_shard_key(self.owner, number) for number in sorted({*old, *new})}
         if attempt > 1:
             now_ms = yield Pause(attempt - 1)
             for number in old:
                 yield from settle(lock_shard(keys[number], now_ms))
         found: dict[Key, Item] = yield BatchGet(tuple(keys.values()))
         items = {number: found[key] for number, key in keys.items() if key in found}
-        if pages and items[begin].get("pages") == step:
+        if shard_count and items[begin].get("pages") == step:
             return True  # it was done before
-        group = ShardGroup(self.owner, items, old, new, step, pages, limits)
+        group = ShardGroup(self.owner, items, old, new, step, shard_count, limits)
         writes, sets = group.moved(self.change), dict[str, Value]()
-        if pages is None:
-            page = Page.of(items[0])
-            left = escrow(page.hard_cap) - page.used
+        if shard_count is None:
+            shard = SeatShard.of(items[0])
+            left = total_allocation(shard.hard_cap) - shard.used
             sets = {
                 "terms": without_none(
                     {name: items[0].get(name) for name in (*LIMIT_ATTRIBUTES, *TERM_ATTRIBUTES)}
@@ -475,24 +484,24 @@ class _Work:
 
     def _sum_of_split(self, item: Item, group: "ShardGroup") -> list[Put]:
         """The sum of a pool whose only page is split, unless it has one from before."""
-        page = Page.of(item)
-        if page.is_summed:
+        shard = SeatShard.of(item)
+        if shard.has_totals:
             return []
         limits = totals.limits_of(item)
-        put = totals.first(self.owner, page, group.seq, limits, self.change.now_ms)
-        return [put, totals.standing(self.owner, dict(put.item))]
+        put = totals.first_totals(self.owner, shard, group.seq, limits, self.change.now_ms)
+        return [put, totals.seat_usage_put(self.owner, dict(put.item))]
 
 
 def _in_parts(items: Sequence[_Any], size: int) -> list[Sequence[_Any]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def _take_back(key: Key, page: Page, share: int) -> Update:
-    allowance = page.allowance or 0
+def _take_back(key: Key, shard: SeatShard, share: int) -> Update:
+    allocation = shard.allocation or 0
     return Update(
         key,
         "SET allowance = :left",
         "allowance = :seen AND size(seats) <= :left",
         NO_NAMES,
-        {":seen": allowance, ":left": allowance - share},
+        {":seen": allocation, ":left": allocation - share},
     )

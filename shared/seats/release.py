@@ -15,7 +15,7 @@ from shared.seats.cache import Memory
 from shared.seats.encoding import decode_seat, parse_activation_id
 from shared.seats.lookup import find_shard
 from shared.seats.placement import Place
-from shared.seats.writes import deposit, freeing
+from shared.seats.writes import release_update, return_to_pool
 
 # --- Giving a seat back ---------------------------------------------------------------------------
 
@@ -33,22 +33,22 @@ def release_grant(
     """
     key, stamp = parse_activation_id(named)
     known = memory.recall(entitlement_id, change.now_ms) if memory else None
-    place = Place.of(entitlement_id, key, known.pages if known else None)
-    is_frozen = False
+    place = Place.of(entitlement_id, key, known.shard_count if known else None)
+    is_draining = False
     for attempt in range(1, ROUNDS + 1):
-        freed = freeing(place, key, stamp, change, is_frozen=is_frozen)
+        freed = release_update(place, key, stamp, change, is_draining=is_draining)
         write: Update | Transact = freed
-        if is_frozen:
-            write = Transact((freed, deposit(entitlement_id, 1)))
+        if is_draining:
+            write = Transact((freed, return_to_pool(entitlement_id, 1)))
         reply: Accepted | Refused | Cancelled = yield from settle(write)
         if isinstance(reply, Accepted):
             return True
         item = reply.item if isinstance(reply, Refused) else reply.reasons[0][1]
-        page, place = yield from find_shard(place, key, item, attempt)
-        if page is None:
-            is_frozen = False
+        shard, place = yield from find_shard(place, key, item, attempt)
+        if shard is None:
+            is_draining = False
             continue
-        if page.seats.get(key) is None or decode_seat(page.seats[key]).stamp != stamp:
+        if shard.seats.get(key) is None or decode_seat(shard.seats[key]).stamp != stamp:
             return False
-        is_frozen = page.is_frozen
+        is_draining = shard.is_draining
     raise problems.Contention

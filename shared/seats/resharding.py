@@ -6,10 +6,10 @@ from typing import NamedTuple
 from shared.audit import Change
 from shared.dynamodb.keys import (
     Key,
-    ledger_key,
-    page_number,
-    pool_sweep,
-    sweep_shard,
+    pool_sweep_partition,
+    seat_shard_key,
+    shard_number,
+    sweep_partition,
 )
 from shared.dynamodb.requests import (
     NO_NAMES,
@@ -18,47 +18,47 @@ from shared.dynamodb.requests import (
     Update,
     Value,
 )
-from shared.seats.placement import PARTS, Place, pages_for
-from shared.seats.seat_usage import Standing
-from shared.seats.shard import PAGE_SEATS, SUMMED, Page, earliest_after
-from shared.seats.terms import escrow
+from shared.seats.placement import PARTS, Place, shard_count_for
+from shared.seats.seat_usage import SeatUsage
+from shared.seats.shard import HAS_TOTALS, SHARD_SEATS, SeatShard, earliest_after
+from shared.seats.terms import total_allocation
 
 # So many pages are changed in one transaction, and one becomes so many at the most.
 BATCH = 16
 
 
-def wanted_pages(hard_cap: int | None, seat_count: int, used: int) -> int:
+def wanted_shard_count(hard_cap: int | None, seat_count: int, used: int) -> int:
     """How many pages a pool should have: a quarter more than it needs where there is no cap."""
     seats = max(seat_count, used) * 5 // 4 if hard_cap is None else max(hard_cap, used)
-    return 1 if seats <= PAGE_SEATS else min(PARTS, pages_for(seats))
+    return 1 if seats <= SHARD_SEATS else min(PARTS, shard_count_for(seats))
 
 
 LIMIT_ATTRIBUTES = ("seatCount", "hardCap")
 TERM_ATTRIBUTES = ("status", "validFrom", "validUntil", "leaseSeconds", "noSeats")
 
 
-def wanted_count(state: Item, limits: Standing, used: int) -> int:
+def settled_shard_count(state: Item, limits: SeatUsage, used: int) -> int:
     """How many pages a pool of several should have; fewer than it has only as its cap changes."""
-    wanted = wanted_pages(limits.hard_cap, limits.seat_count, used)
+    wanted = wanted_shard_count(limits.hard_cap, limits.seat_count, used)
     may_shrink = limits.hard_cap is not None and state.get("isPending")
     return wanted if may_shrink else max(wanted, state["pages"])
 
 
-def next_step(pages: int, wanted: int) -> int:
+def next_step(shard_count: int, wanted: int) -> int:
     """To how many pages to go, on the way to what is wanted: one becomes 16 at most, or 16 one."""
-    common = gcd(pages, wanted)
-    if wanted // common <= BATCH and pages // common <= BATCH:
+    common = gcd(shard_count, wanted)
+    if wanted // common <= BATCH and shard_count // common <= BATCH:
         return wanted
-    if wanted > pages:
-        return pages * BATCH
-    return pages // max(each for each in range(2, BATCH + 1) if pages % each == 0)
+    if wanted > shard_count:
+        return shard_count * BATCH
+    return shard_count // max(each for each in range(2, BATCH + 1) if shard_count % each == 0)
 
 
-def is_live(key: Key, item: Item) -> bool:
+def may_hold_seats(key: Key, item: Item) -> bool:
     """Whether there may be seats on a page; it is kept when its seats were moved to others."""
-    pages = item.get("pages")
-    number = page_number(key.pk)
-    return number == 0 if not pages else number % (PARTS // pages) == 0
+    shard_count = item.get("pages")
+    number = shard_number(key.pk)
+    return number == 0 if not shard_count else number % (PARTS // shard_count) == 0
 
 
 def lock_shard(key: Key, now_ms: int) -> Update:
@@ -74,7 +74,7 @@ class ShardGroup(NamedTuple):
     old: list[int]
     new: list[int]
     step: int
-    pages: int | None
+    shard_count: int | None
     limits: Item
 
     @property
@@ -84,25 +84,25 @@ class ShardGroup(NamedTuple):
 
     def moved(self, change: Change) -> list[Update | Put]:
         """The writes that move the seats."""
-        before = [Page.of(self.items[number]) for number in self.old]
-        seats = {key: value for page in before for key, value in page.seats.items()}
-        pages = None if self.step == 1 else self.step
+        before = [SeatShard.of(self.items[number]) for number in self.old]
+        seats = {key: value for shard in before for key, value in shard.seats.items()}
+        shard_count = None if self.step == 1 else self.step
         by_page: dict[int, dict[str, int]] = {number: {} for number in self.new}
         for key, value in seats.items():
-            by_page[Place.of(self.owner, key, pages).number][key] = value
-        if self.pages is None:
-            allowed = max(escrow(before[0].hard_cap), before[0].used)
+            by_page[Place.of(self.owner, key, shard_count).number][key] = value
+        if self.shard_count is None:
+            allowed = max(total_allocation(before[0].hard_cap), before[0].used)
         else:
-            allowed = sum(page.allowance or 0 for page in before)
+            allowed = sum(shard.allocation or 0 for shard in before)
         each, more = divmod(allowed - len(seats), len(self.new))
         writes: list[Update | Put] = []
         for number in sorted({*self.old, *self.new}):
             item = self._page(number, by_page.get(number), change)
-            if number in by_page and pages:
-                slack = each + int(self.new.index(number) < more)
-                item["allowance"] = len(by_page[number]) + slack
+            if number in by_page and shard_count:
+                free = each + int(self.new.index(number) < more)
+                item["allowance"] = len(by_page[number]) + free
                 item["roomKey"] = (
-                    Place(self.owner, number, pages).capacity_partition if slack else None
+                    Place(self.owner, number, shard_count).capacity_partition if free else None
                 )
             writes.append(self._put(number, item))
         return writes
@@ -116,35 +116,35 @@ class ShardGroup(NamedTuple):
             "seats": has,
             "seq": self.seq,
             "last": change.record("moved"),
-            SUMMED: True,
+            HAS_TOTALS: True,
             "moved": (was or {}).get("moved", 0) + len(has) - had,
             "page": number,
             **{name: base.get(name) for name in TERM_ATTRIBUTES},
         }
         if seats is None:
             return {**item, "pages": 0 if self.step == 1 else self.step}
-        item["earliest"] = earliest_after(Page.of(base), seats, change.now)
+        item["earliest"] = earliest_after(SeatShard.of(base), seats, change.now)
         if self.step == 1:
             limits = {name: self.limits.get(name) for name in LIMIT_ATTRIBUTES}
-            return {**item, **limits, "sweepKey": sweep_shard(self.owner)}
-        is_frozen = any("isFrozen" in self.items[each] for each in self.old)
-        if self.pages is None:
-            page = Page.of(base)
-            is_frozen = page.used > escrow(page.hard_cap)
+            return {**item, **limits, "sweepKey": sweep_partition(self.owner)}
+        is_draining = any("isFrozen" in self.items[each] for each in self.old)
+        if self.shard_count is None:
+            shard = SeatShard.of(base)
+            is_draining = shard.used > total_allocation(shard.hard_cap)
         return {
             **item,
             "pages": self.step,
-            "sweepKey": pool_sweep(self.owner),
-            "isFrozen": True if is_frozen else None,
+            "sweepKey": pool_sweep_partition(self.owner),
+            "isFrozen": True if is_draining else None,
         }
 
     def _put(self, number: int, item: Item) -> Put:
         """Write a page, if it is as it was read."""
-        key, was = ledger_key(self.owner, number), self.items.get(number)
+        key, was = seat_shard_key(self.owner, number), self.items.get(number)
         if was is None:
             return Put(key, item, "attribute_not_exists(pk)")
         condition, values = "seq = :seen", dict[str, Value]({":seen": was["seq"]})
-        if number in self.old and self.pages:
+        if number in self.old and self.shard_count:
             condition += " AND pages = :pages AND allowance = :allowance"
-            values |= {":pages": self.pages, ":allowance": was["allowance"]}
+            values |= {":pages": self.shard_count, ":allowance": was["allowance"]}
         return Put(key, item, condition, values=values)

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from shared.clock import to_rfc3339
-from shared.dynamodb.keys import standing_key
+from shared.dynamodb.keys import seat_usage_key
 from shared.dynamodb.requests import (
     Get,
     Item,
@@ -11,10 +11,10 @@ from shared.dynamodb.requests import (
     Unavailable,
 )
 from shared.limits import seats_view
-from shared.seats.shard import Page
+from shared.seats.shard import SeatShard
 
 
-class Standing(NamedTuple):
+class SeatUsage(NamedTuple):
     """Use of an entitlement's seats against both limits.
 
     `as_of_ms`: of a pool of several pages, when the newest change that it counts was made; `seq`
@@ -28,9 +28,9 @@ class Standing(NamedTuple):
     seq: int = 0
 
     @classmethod
-    def of(cls, page: Page) -> "Standing":
+    def of(cls, shard: SeatShard) -> "SeatUsage":
         """That of a page that has all the seats."""
-        return cls(page.used, page.seat_count, page.hard_cap, None, page.seq)
+        return cls(shard.used, shard.seat_count, shard.hard_cap, None, shard.seq)
 
     def view(self) -> dict[str, Any]:
         """The `seats` object of the contract."""
@@ -40,16 +40,16 @@ class Standing(NamedTuple):
         return view
 
 
-def read_standing(owner: str) -> Operation[Standing]:
+def read_seat_usage(owner: str) -> Operation[SeatUsage]:
     """How a pool of several pages stands."""
-    item: Item | None = yield Get(standing_key(owner))
+    item: Item | None = yield Get(seat_usage_key(owner))
     if item is None:
         raise Unavailable("a pool without a standing")  # it is written with the second page
-    return standing_of(item)
+    return seat_usage_of(item)
 
 
-def standing_of(item: Item) -> Standing:
+def seat_usage_of(item: Item) -> SeatUsage:
     """The standing in its item."""
-    return Standing(
+    return SeatUsage(
         item["used"], item["seatCount"], item.get("hardCap"), item["at"], item.get("seq", 0)
     )

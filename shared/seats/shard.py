@@ -12,8 +12,8 @@ from shared.dynamodb.requests import (
 from shared.seats.encoding import NEVER, NO_LEASE, decode_seat
 from shared.validity import check_in_force, status_at
 
-SUMMED = "isSummed"  # of a page whose versions are told by its pool's sum
-PAGE_SEATS = 128  # the most a single page may be asked to hold
+HAS_TOTALS = "isSummed"  # of a page whose versions are told by its pool's sum
+SHARD_SEATS = 128  # the most a single page may be asked to hold
 CLOCK_GRACE = 5  # seconds by which clocks may differ: a lease is reclaimed that long after its end
 MOST_FREED = 200  # leases that one write frees: an expression has 4 KB at most
 MIN_LEASE = 60
@@ -23,7 +23,7 @@ MAX_LEASE = 366 * 86_400
 # --- The page -----------------------------------------------------------------------------------
 
 
-class Page(NamedTuple):
+class SeatShard(NamedTuple):
     """A ledger page as read. `seats` maps seat key to seat value (see `decode_seat`).
 
     `pages` is how many its pool has (see `pool`), None of a page that has all the seats. In a pool
@@ -42,15 +42,15 @@ class Page(NamedTuple):
     earliest: int | None
     seq: int
     has_seats: bool
-    pages: int | None = None
+    shard_count: int | None = None
     number: int = 0
-    allowance: int | None = None
-    is_frozen: bool = False
-    moving_at_ms: int | None = None
-    is_summed: bool = False
+    allocation: int | None = None
+    is_draining: bool = False
+    locked_at_ms: int | None = None
+    has_totals: bool = False
 
     @classmethod
-    def of(cls, item: Item) -> "Page":
+    def of(cls, item: Item) -> "SeatShard":
         """The page in an item of the table."""
         return cls(
             item["seats"],
@@ -68,23 +68,23 @@ class Page(NamedTuple):
             item.get("allowance"),
             "isFrozen" in item,
             item.get("movingAt"),
-            SUMMED in item,
+            HAS_TOTALS in item,
         )
 
     @property
-    def is_alone(self) -> bool:
+    def is_only_shard(self) -> bool:
         """Whether it has all the seats of its entitlement: what it says holds for all of them."""
-        return self.pages is None
+        return self.shard_count is None
 
     @property
     def cap(self) -> int | None:
         """How many seats it may hold itself; None: there is no limit."""
-        return self.hard_cap if self.pages is None else self.allowance
+        return self.hard_cap if self.shard_count is None else self.allocation
 
     @property
-    def slack(self) -> int:
+    def free(self) -> int:
         """How many seats of its allowance are not held."""
-        return max(0, (self.allowance or 0) - self.used)
+        return max(0, (self.allocation or 0) - self.used)
 
     @property
     def used(self) -> int:
@@ -141,63 +141,63 @@ class Decision(Enum):
     DENY = "nothing free below the hard cap"
 
 
-def decide(page: Page, key: str, now: int) -> Decision:
+def decide(shard: SeatShard, key: str, now: int) -> Decision:
     """What a page that is in force means for a holder; the order is the rule.
 
     A holder is never denied; stale seats are freed before anything counts as overdraft. Of a page
     of several, `DENY` means that it has no room itself, and it does not know about overdraft.
     """
-    if key in page.seats:
-        return Decision.RENEW if renewal_due(page, key, now) else Decision.KEEP
-    expired = len(page.expired_keys(now))
-    left = page.used - expired
-    if page.cap is not None and left >= page.cap:
+    if key in shard.seats:
+        return Decision.RENEW if renewal_due(shard, key, now) else Decision.KEEP
+    expired = len(shard.expired_keys(now))
+    left = shard.used - expired
+    if shard.cap is not None and left >= shard.cap:
         return Decision.DENY
     if expired:
         return Decision.RECLAIM
-    is_within = left < page.seat_count or not page.is_alone
+    is_within = left < shard.seat_count or not shard.is_only_shard
     return Decision.WITHIN if is_within else Decision.OVERDRAFT
 
 
-def renewal_due(page: Page, key: str, now: int) -> bool:
+def renewal_due(shard: SeatShard, key: str, now: int) -> bool:
     """A renewal writes when less than half of the lease is left, or when the terms changed."""
-    if is_of_other_terms(page, page.seats[key], now):
+    if is_of_other_terms(shard, shard.seats[key], now):
         return True
-    end = decode_seat(page.seats[key]).lease_end
-    return page.lease is not None and end is not None and end - now < page.lease / 2
+    end = decode_seat(shard.seats[key]).lease_end
+    return shard.lease is not None and end is not None and end - now < shard.lease / 2
 
 
-def is_of_other_terms(page: Page, value: int, now: int) -> bool:
+def is_of_other_terms(shard: SeatShard, value: int, now: int) -> bool:
     """Whether a seat has a lease that the page's terms cannot have given it.
 
     It has one and the page has none, or the other way round, or one that ends later than a lease of
     this moment would. A lease that ends sooner is left: the next renewal makes it longer.
     """
-    end, lease = decode_seat(value).lease_end, page.lease
+    end, lease = decode_seat(value).lease_end, shard.lease
     if lease is None or end is None:
         return (lease is None) != (end is None)
     return end - now > lease + CLOCK_GRACE
 
 
-def earliest_after(page: Page, kept: Mapping[str, int], now: int) -> int | None:
+def earliest_after(shard: SeatShard, kept: Mapping[str, int], now: int) -> int | None:
     """A lower bound of the lease ends of `kept` and of every seat granted from `now` on.
 
     None where no seat is leased (the next grant sets it); `NEVER` where the page has no leases; 0
     where a lease is still of earlier terms, so that the sweep looks at it.
     """
-    if any(is_of_other_terms(page, value, now) for value in kept.values()):
+    if any(is_of_other_terms(shard, value, now) for value in kept.values()):
         return 0
     ends = [end for value in kept.values() if (end := decode_seat(value).lease_end) is not None]
-    if page.lease is None:
+    if shard.lease is None:
         return NEVER
-    return min(*ends, now + page.lease) if ends else None
+    return min(*ends, now + shard.lease) if ends else None
 
 
 # --- Operations ---------------------------------------------------------------------------------
 
 
-def check_seats(page: Page, now: int) -> None:
+def check_seats(shard: SeatShard, now: int) -> None:
     """Raise the problem for which nothing is granted on this page at `now`."""
-    check_in_force(page.status_at(now))
-    if not page.has_seats:
+    check_in_force(shard.status_at(now))
+    if not shard.has_seats:
         raise problems.NotFound("This entitlement has usage limits, and no seats.")

@@ -7,10 +7,10 @@ from shared.dynamodb.expressions import assign, set_and_remove
 from shared.dynamodb.keys import (
     Key,
     capacity_partition,
-    ledger_key,
     pool_key,
-    sum_key,
-    sweep_shard,
+    seat_shard_key,
+    sweep_partition,
+    totals_key,
 )
 from shared.dynamodb.requests import (
     NO_NAMES,
@@ -24,8 +24,8 @@ from shared.dynamodb.requests import (
 )
 from shared.seats import totals
 from shared.seats.encoding import NEVER, NO_LEASE
-from shared.seats.placement import ALONE
-from shared.seats.shard import PAGE_SEATS, Page
+from shared.seats.placement import IS_ONLY_SHARD
+from shared.seats.shard import SHARD_SEATS, SeatShard
 from shared.seats.writes import NAMES, NEXT_VERSION
 
 # --- Terms: what the entitlement lays down on its page ------------------------------------------
@@ -46,10 +46,10 @@ class SeatTerms(NamedTuple):
     has_seats: bool = True
 
 
-def new_page(entitlement_id: str, terms: SeatTerms, change: Change) -> Put:
+def new_shard(entitlement_id: str, terms: SeatTerms, change: Change) -> Put:
     """An empty page."""
     return Put(
-        ledger_key(entitlement_id),
+        seat_shard_key(entitlement_id),
         {
             "seats": {},
             "seatCount": terms.seat_count,
@@ -60,7 +60,7 @@ def new_page(entitlement_id: str, terms: SeatTerms, change: Change) -> Put:
             "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
             "earliest": NEVER if terms.lease is None else None,
             "noSeats": None if terms.has_seats else True,
-            "sweepKey": sweep_shard(entitlement_id),
+            "sweepKey": sweep_partition(entitlement_id),
             "seq": 1,
             "last": change.record("created"),
         },
@@ -68,7 +68,7 @@ def new_page(entitlement_id: str, terms: SeatTerms, change: Change) -> Put:
     )
 
 
-def page_terms(
+def shard_terms_update(
     entitlement_id: str,
     terms: SeatTerms,
     change: Change,
@@ -94,28 +94,28 @@ def page_terms(
         sets["earliest"] = 0
     assignments, removals, values = assign(sets)
     return Update(
-        ledger_key(entitlement_id),
+        seat_shard_key(entitlement_id),
         set_and_remove([NEXT_VERSION, *assignments], removals),
-        f"attribute_exists(pk) AND #status <> :deleted AND {ALONE}",
+        f"attribute_exists(pk) AND #status <> :deleted AND {IS_ONLY_SHARD}",
         NAMES,
         {**values, ":one": 1, ":change": change.record("updated"), ":deleted": "deleted"},
     )
 
 
-def empty_page(entitlement_id: str, kind: str, change: Change) -> Update:
+def empty_shard(entitlement_id: str, kind: str, change: Change) -> Update:
     """Take every seat away from a page that has all of them.
 
     `kind` is `deleted` (for good) or `expired` (validity ended). The page takes this as its status,
     so that a grant which is still on its way, with a time from before, finds it closed whatever its
     clock says. New terms open it again.
     """
-    condition = f"attribute_exists(pk) AND {ALONE}"
+    condition = f"attribute_exists(pk) AND {IS_ONLY_SHARD}"
     values: dict[str, Any] = {":none": {}, ":one": 1, ":change": change.record(kind), ":kind": kind}
     if kind == "expired":
-        condition = f"validUntil <= :now AND #status <> :deleted AND {ALONE}"
+        condition = f"validUntil <= :now AND #status <> :deleted AND {IS_ONLY_SHARD}"
         values |= {":now": change.now, ":deleted": "deleted"}
     return Update(
-        ledger_key(entitlement_id),
+        seat_shard_key(entitlement_id),
         f"SET seats = :none, #status = :kind, {NEXT_VERSION} REMOVE earliest",
         condition,
         NAMES,
@@ -130,7 +130,7 @@ UNLIMITED = 10**9
 # How often a pool is looked at by the sweep.
 
 
-def escrow(hard_cap: int | None) -> int:
+def total_allocation(hard_cap: int | None) -> int:
     """What the pages of a pool may hold together."""
     return UNLIMITED if hard_cap is None else hard_cap
 
@@ -160,7 +160,7 @@ def without_none(values: Item) -> Item:
 
 def is_needed(terms: SeatTerms) -> bool:
     """Whether an entitlement has, or may get, more than one page."""
-    return terms.hard_cap is None or terms.hard_cap > PAGE_SEATS
+    return terms.hard_cap is None or terms.hard_cap > SHARD_SEATS
 
 
 def new_pool(owner: str, change: Change) -> Put:
@@ -173,7 +173,7 @@ def new_pool(owner: str, change: Change) -> Put:
             "bank": 0,
             "page": 0,
             "isPending": True,
-            "sweepKey": sweep_shard(owner),
+            "sweepKey": sweep_partition(owner),
             "earliest": change.now,
         },
         "attribute_not_exists(pk)",
@@ -182,7 +182,7 @@ def new_pool(owner: str, change: Change) -> Put:
 
 def change_terms(
     owner: str,
-    page: Page,
+    shard: SeatShard,
     terms: SeatTerms,
     change: Change,
     *,
@@ -194,45 +194,47 @@ def change_terms(
     The limits hold from these writes on; what else is to be done for a pool is done by `tend`.
     They are refused if it is not any more as it is now.
     """
-    if not page.is_alone:
+    if not shard.is_only_shard:
         return (yield from _change_pool(owner, terms, change))
-    write = page_terms(owner, terms, change, lease_changed=lease_changed, was_closed=was_closed)
-    told = yield from _tell(owner, page, terms, change, "updated")
+    write = shard_terms_update(
+        owner, terms, change, lease_changed=lease_changed, was_closed=was_closed
+    )
+    told = yield from _tell(owner, shard, terms, change, "updated")
     if not is_needed(terms):
         return write, *told
     # The page may hold all of them, until it is split.
     state: Item | None = yield Get(pool_key(owner))
-    return write, nudge(owner) if state else new_pool(owner, change), *told
+    return write, request_reconcile(owner) if state else new_pool(owner, change), *told
 
 
 def take_away(
-    owner: str, page: Page, terms: SeatTerms, change: Change, kind: str
+    owner: str, shard: SeatShard, terms: SeatTerms, change: Change, kind: str
 ) -> Operation[tuple[Update | Put, ...]]:
     """Take every seat away: the entitlement is `deleted` or `expired` (`kind`)."""
-    if page.is_alone:
-        told = yield from _tell(owner, page, terms, change, kind)
-        return empty_page(owner, kind, change), *told
+    if shard.is_only_shard:
+        told = yield from _tell(owner, shard, terms, change, kind)
+        return empty_shard(owner, kind, change), *told
     return (yield from _change_pool(owner, terms, change, kind))
 
 
 def _tell(
-    owner: str, page: Page, terms: SeatTerms, change: Change, kind: str
+    owner: str, shard: SeatShard, terms: SeatTerms, change: Change, kind: str
 ) -> Operation[tuple[Put, ...]]:
     """Tell the sum, if there is one, of new terms."""
-    if not page.is_summed:
+    if not shard.has_totals:
         return ()
-    seen: Item = yield Get(sum_key(owner))
+    seen: Item = yield Get(totals_key(owner))
     return _told(owner, seen, terms_item(terms), change, kind)
 
 
 def _told(owner: str, seen: Item, after: Item, change: Change, kind: str) -> tuple[Put, Put]:
     if kind != "updated":
         after = {**after, "status": kind}
-    item = totals.with_terms(seen, change.record(kind), totals.limits_of(after))
-    return totals.written(owner, seen, item), totals.standing(owner, item)
+    item = totals.totals_with_terms(seen, change.record(kind), totals.limits_of(after))
+    return totals.totals_put(owner, seen, item), totals.seat_usage_put(owner, item)
 
 
-def nudge(owner: str) -> Update:
+def request_reconcile(owner: str) -> Update:
     """Have the sweep look at a pool soon."""
     return Update(
         pool_key(owner),
@@ -248,13 +250,15 @@ def _change_pool(
     owner: str, terms: SeatTerms, change: Change, kind: str = "updated"
 ) -> Operation[tuple[Update, Put, Put]]:
     """New limits and terms of a pool of several pages: the pool, its sum, its standing."""
-    keys = (pool_key(owner), sum_key(owner))
+    keys = (pool_key(owner), totals_key(owner))
     found: dict[Key, Item] = yield BatchGet(keys)
     state, seen = found[keys[0]], found[keys[1]]
     after = terms_item(terms)
     if kind != "updated":
         after["status"] = kind
-    added = escrow(terms.hard_cap) - escrow(state.get("terms", {}).get("hardCap"))
+    added = total_allocation(terms.hard_cap) - total_allocation(
+        state.get("terms", {}).get("hardCap")
+    )
     sets: dict[str, Value] = {
         "terms": after,
         "isPending": True,

@@ -13,14 +13,14 @@ which the pages carry): moving seats between pages is no change of the sum.
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from shared.dynamodb.keys import standing_key, sum_key
+from shared.dynamodb.keys import seat_usage_key, totals_key
 from shared.dynamodb.requests import Item, Put
-from shared.seats.shard import Page
+from shared.seats.shard import SeatShard
 
 # So many changes are told by one write of the sum, of so many seats, if one alone is not of more:
 # an item has 400 KB at most, and a change that takes away a page's seats has 100 bytes for each.
-TOLD = 64
-TOLD_SEATS = 1_000
+CHANGES_PER_WRITE = 64
+SEATS_PER_WRITE = 1_000
 # Versions of pages that never came, as far as they are remembered.
 MISSING_KEPT = 100
 # A cursor in one number: the page's `seq`, and what it held beyond what was moved onto it.
@@ -29,13 +29,13 @@ _ZERO = 500_000
 TERMS = ("status", "validFrom", "validUntil")
 
 
-class Told(NamedTuple):
+class ShardVersion(NamedTuple):
     """A version of a page, as far as the sum is concerned.
 
     `held` is without what was moved. `change` is what is told of it, None: nothing is.
     """
 
-    page: int
+    shard: int
     seq: int
     seq_before: int
     held: int
@@ -48,41 +48,43 @@ def limits_of(item: Mapping[str, Any]) -> dict[str, Any]:
     return {"seatCount": item["seatCount"], "hardCap": item.get("hardCap"), "terms": terms}
 
 
-def first(owner: str, page: Page, seq: int, limits: Mapping[str, Any], now_ms: int) -> Put:
+def first_totals(
+    owner: str, shard: SeatShard, seq: int, limits: Mapping[str, Any], now_ms: int
+) -> Put:
     """The sum of a pool that gets its second page: it goes on where its only `page` has ended.
 
     `seq` is the version of that page in which its seats are moved, of which nothing is told.
     """
-    cursors = {f"{page.number:04d}": _cursor(seq, page.used)}
+    cursors = {f"{shard.number:04d}": _cursor(seq, shard.used)}
     item: Item = {
         **limits,
         "rev": 1,
-        "seq": page.seq,
-        "used": page.used,
+        "seq": shard.seq,
+        "used": shard.used,
         "at": now_ms,
         "cursors": cursors,
         "told": [],
         "missing": [],
     }
-    return Put(sum_key(owner), item, "attribute_not_exists(pk)")
+    return Put(totals_key(owner), item, "attribute_not_exists(pk)")
 
 
-def standing(owner: str, item: Item) -> Put:
+def seat_usage_put(owner: str, item: Item) -> Put:
     """What a grant needs to know of the sum; never an older one for a newer one."""
     small: Item = {name: item.get(name) for name in ("used", "seatCount", "hardCap", "at", "rev")}
     small["seq"] = item["seq"]
-    key = standing_key(owner)
+    key = seat_usage_key(owner)
     condition = "attribute_not_exists(rev) OR rev < :rev"
     return Put(key, small, condition, values={":rev": item["rev"]})
 
 
-def written(owner: str, seen: Item, item: Item) -> Put:
+def totals_put(owner: str, seen: Item, item: Item) -> Put:
     """Write the sum, if it is as it was read."""
     body = {name: value for name, value in item.items() if name not in ("pk", "sk")}
-    return Put(sum_key(owner), body, "rev = :seen", values={":seen": seen["rev"]})
+    return Put(totals_key(owner), body, "rev = :seen", values={":seen": seen["rev"]})
 
 
-def with_terms(seen: Item, change: Mapping[str, Any], limits: Mapping[str, Any]) -> Item:
+def totals_with_terms(seen: Item, change: Mapping[str, Any], limits: Mapping[str, Any]) -> Item:
     """The sum after a change of limits or terms: `change` has type, actor, request and time."""
     at = max(seen["at"], change["at"])
     told = {**change, "at": at, "used": seen["used"], "seats": [], "limits": dict(limits)}
@@ -96,7 +98,7 @@ def with_terms(seen: Item, change: Mapping[str, Any], limits: Mapping[str, Any])
     }
 
 
-def counted(seen: Item, versions: Iterable[Told]) -> tuple[Item, int]:
+def apply_versions(seen: Item, versions: Iterable[ShardVersion]) -> tuple[Item, int]:
     """The sum with versions of pages, in their order; how many of them it took (see `TOLD`).
 
     None was new if it comes back with the same `rev`.
@@ -104,10 +106,10 @@ def counted(seen: Item, versions: Iterable[Told]) -> tuple[Item, int]:
     item = {**seen, "cursors": dict(seen["cursors"]), "told": [], "missing": list(seen["missing"])}
     taken, seats, is_changed = 0, 0, False
     for version in versions:
-        if len(item["told"]) == TOLD or seats > TOLD_SEATS:
+        if len(item["told"]) == CHANGES_PER_WRITE or seats > SEATS_PER_WRITE:
             break
         taken += 1
-        is_changed |= _count(item, version)
+        is_changed |= _apply(item, version)
         seats += len(version.change.get("seats", ())) if version.change else 0
     if not is_changed:
         return seen, taken
@@ -117,8 +119,8 @@ def counted(seen: Item, versions: Iterable[Told]) -> tuple[Item, int]:
     return item, taken
 
 
-def _count(item: Item, version: Told) -> bool:
-    name = f"{version.page:04d}"
+def _apply(item: Item, version: ShardVersion) -> bool:
+    name = f"{version.shard:04d}"
     seq, held = _read_cursor(item["cursors"].get(name))
     if version.seq <= seq:
         if not _was_missing(item["missing"], name, version):
@@ -135,12 +137,12 @@ def _count(item: Item, version: Told) -> bool:
     return True
 
 
-def _was_missing(missing: list[list[Any]], name: str, version: Told) -> bool:
+def _was_missing(missing: list[list[Any]], name: str, version: ShardVersion) -> bool:
     """Whether a version that came late was passed over; then it is so no more."""
-    for place, (page, low, high) in enumerate(missing):
-        if page == name and low <= version.seq <= high:
+    for place, (shard, low, high) in enumerate(missing):
+        if shard == name and low <= version.seq <= high:
             # Where seats are moved, numbers are left out.
-            rest = [[page, low, version.seq_before], [page, version.seq + 1, high]]
+            rest = [[shard, low, version.seq_before], [shard, version.seq + 1, high]]
             missing[place : place + 1] = [each for each in rest if each[1] <= each[2]]
             return True
     return False

@@ -22,8 +22,8 @@ from shared.dynamodb.requests import (
 )
 from shared.seats.encoding import STAMP_BASE, decode_seat, encode_seat
 from shared.seats.placement import Place
-from shared.seats.seat_usage import Standing
-from shared.seats.shard import MIN_LEASE, Page, earliest_after
+from shared.seats.seat_usage import SeatUsage
+from shared.seats.shard import MIN_LEASE, SeatShard, earliest_after
 from shared.validity import IN_FORCE
 
 
@@ -56,7 +56,7 @@ NOTHING_STALE = " AND (attribute_not_exists(earliest) OR earliest > :now)"
 WITHIN_ALLOCATION = "size(seats) < allowance"
 
 
-def sit(
+def activation_update(
     place: Place,
     key: str,
     change: Change,
@@ -82,7 +82,7 @@ def sit(
     )
 
 
-def grant(
+def grant_update(
     place: Place,
     key: str,
     holder: Holder,
@@ -96,7 +96,7 @@ def grant(
     seat = encode_seat(stamp, is_overdraft=is_overdraft, now=change.now)
     last = grant_record(change, key, holder)
     condition = f"attribute_not_exists(seats.#k) AND {limit_condition}"
-    return sit(place, key, change, last, condition, {":seat": seat})
+    return activation_update(place, key, change, last, condition, {":seat": seat})
 
 
 def grant_record(
@@ -112,17 +112,19 @@ def grant_record(
     )
 
 
-def renewal(place: Place, page: Page, key: str, holder: Holder, change: Change) -> Update:
+def renewal_update(
+    place: Place, shard: SeatShard, key: str, holder: Holder, change: Change
+) -> Update:
     """A new lease for the same grant, if the seat is as it was seen."""
-    held = decode_seat(page.seats[key])
+    held = decode_seat(shard.seats[key])
     seat = encode_seat(held.stamp, is_overdraft=held.is_overdraft, now=change.now)
     last = grant_record(change, key, holder, "renewed")
-    values = {":seat": seat, ":held": page.seats[key]}
-    return sit(place, key, change, last, "seats.#k = :held", values)
+    values = {":seat": seat, ":held": shard.seats[key]}
+    return activation_update(place, key, change, last, "seats.#k = :held", values)
 
 
-def freeing(
-    place: Place, key: str, stamp: int, change: Change, *, is_frozen: bool = False
+def release_update(
+    place: Place, key: str, stamp: int, change: Change, *, is_draining: bool = False
 ) -> Update:
     """Give back the grant with this stamp, whatever its lease.
 
@@ -130,10 +132,10 @@ def freeing(
     """
     here, bound = place.clause()
     more, values = "", dict[str, Any]()
-    if is_frozen:
+    if is_draining:
         here += " AND attribute_exists(isFrozen)"
         more = ", allowance = allowance - :one"
-    elif place.pages is not None:
+    elif place.shard_count is not None:
         here += " AND attribute_not_exists(isFrozen)"
         more, values = ", roomKey = :room", {":room": place.capacity_partition}
     return Update(
@@ -152,40 +154,40 @@ def freeing(
     )
 
 
-def replace(
+def replacement_update(
     place: Place,
-    page: Page,
+    shard: SeatShard,
     freed: list[str],
     change: Change,
     last: Mapping[str, Any],
-    grant: tuple[str, int] | None = None,
+    grant_update: tuple[str, int] | None = None,
 ) -> Update:
     """Free seats, perhaps take one, if the page is still exactly as it was seen.
 
     None is taken on a frozen page, and it goes together with a `deposit`.
     """
-    kept = {key: value for key, value in page.seats.items() if key not in set(freed)}
+    kept = {key: value for key, value in shard.seats.items() if key not in set(freed)}
     names = {"#last": "last", **{f"#f{number}": key for number, key in enumerate(freed)}}
-    values = {**change_values(change, last), ":seen": page.seq}
+    values = {**change_values(change, last), ":seen": shard.seq}
     del values[":now"]
     sets = f"SET {NEXT_VERSION}"
     condition = "seq = :seen"
     removes = [f"seats.#f{number}" for number in range(len(freed))]
-    if place.pages is not None:
-        condition += f" AND attribute_{'' if page.is_frozen else 'not_'}exists(isFrozen)"
-    if page.is_frozen:
+    if place.shard_count is not None:
+        condition += f" AND attribute_{'' if shard.is_draining else 'not_'}exists(isFrozen)"
+    if shard.is_draining:
         sets += ", allowance = allowance - :freed"
         values[":freed"] = len(freed)
-    elif place.pages is not None:
+    elif place.shard_count is not None:
         sets += ", roomKey = :room"
         values[":room"] = place.capacity_partition
-    if grant:
-        key, value = grant
+    if grant_update:
+        key, value = grant_update
         names["#k"] = key
         values[":seat"] = value
         sets += ", seats.#k = :seat + leaseSeconds"
-        kept[key] = value + page.lease_seconds
-    earliest = earliest_after(page, kept, change.now)
+        kept[key] = value + shard.lease_seconds
+    earliest = earliest_after(shard, kept, change.now)
     if earliest is None:
         removes.append("earliest")
     else:
@@ -200,7 +202,7 @@ def replace(
     )
 
 
-def deposit(owner: str, seats: int) -> Update:
+def return_to_pool(owner: str, seats: int) -> Update:
     """Pay into the bank of a pool what was freed on a frozen page."""
     return Update(
         pool_key(owner),
@@ -212,7 +214,7 @@ def deposit(owner: str, seats: int) -> Update:
 
 
 def seat_denial(
-    entitlement_id: str, key: str, holder: Holder, level: "Standing", change: Change
+    entitlement_id: str, key: str, holder: Holder, level: "SeatUsage", change: Change
 ) -> Update:
     """One more attempt of this seat in this hour."""
     return denial(

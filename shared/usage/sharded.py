@@ -22,7 +22,7 @@ from typing import Any
 
 from shared import problems
 from shared.audit import Change
-from shared.dynamodb.keys import part_key, sweep_shard, usage_key
+from shared.dynamodb.keys import part_key, sweep_partition, usage_key
 from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import (
     Accepted,
@@ -314,7 +314,7 @@ class _Request:
             "sweepKey = :shard, earliest = if_not_exists(earliest, :due)",
             "",
             {
-                ":shard": sweep_shard(self.limit[0]),
+                ":shard": sweep_partition(self.limit[0]),
                 ":due": self.change.now + LOOK_SECONDS,
             },
         )

@@ -124,7 +124,7 @@ class Clients:
 
     def attempts(self, engine: DynamoDBLocal) -> int:
         found = engine.client().get_paginator("scan").paginate(TableName=self.dynamodb.name)
-        items = [item_from_wire(item) for page in found for item in page["Items"]]
+        items = [item_from_wire(item) for shard in found for item in shard["Items"]]
         pk = f"{DENIAL_PREFIX}{self.owner}#"
         return sum(item["attempts"] for item in items if item["pk"].startswith(pk))
 

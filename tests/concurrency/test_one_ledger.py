@@ -14,18 +14,18 @@ from shared import problems
 from shared.audit import Change
 from shared.clock import from_rfc3339
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import ledger_key
+from shared.dynamodb.keys import seat_shard_key
 from shared.dynamodb.marshalling import item_from_wire
 from shared.dynamodb.requests import Accepted, Transact
 from shared.seats import activation
 from shared.seats.encoding import Stamps, decode_seat
-from shared.seats.leases import sweep_page
+from shared.seats.leases import reclaim_expired_leases
 from shared.seats.pending import Grant
 from shared.seats.release import release_grant
 from shared.seats.shard import CLOCK_GRACE
-from shared.seats.terms import SeatTerms, page_terms
+from shared.seats.terms import SeatTerms, shard_terms_update
 from shared.seats.writes import Holder
-from tests.support.seats import NOW_MS, make_page, new_id, read_page, terms
+from tests.support.seats import NOW_MS, make_shard, new_id, read_shard_item, terms
 from tests.support.tables import create_table, open_client
 from tests.support.threads import SEEDS, THREADS, Grants, history, run, together
 
@@ -124,7 +124,7 @@ def check_history(versions: list[dict[str, Any]]) -> Counter[str]:
 
 def attempts_on_record(engine: DynamoDBLocal, dynamodb: DynamoDBClient, entitlement_id: str) -> int:
     found = engine.client().get_paginator("scan").paginate(TableName=dynamodb.name)
-    items = [item_from_wire(item) for page in found for item in page["Items"]]
+    items = [item_from_wire(item) for shard in found for item in shard["Items"]]
     return sum(
         item["attempts"] for item in items if item["pk"].startswith(f"DENIAL#{entitlement_id}#")
     )
@@ -133,7 +133,7 @@ def attempts_on_record(engine: DynamoDBLocal, dynamodb: DynamoDBClient, entitlem
 def test_a_rush_on_100_of_120(engine: DynamoDBLocal, dynamodb: DynamoDBClient) -> None:
     """160 people, all at once: 100 within, 20 overdraft, 40 denied, every count taken once."""
     entitlement_id = new_id()
-    make_page(dynamodb, entitlement_id, terms(100, 120))
+    make_shard(dynamodb, entitlement_id, terms(100, 120))
     clients = Clients(dynamodb, entitlement_id)
     people = [f"user{number}" for number in range(160)]
 
@@ -142,15 +142,15 @@ def test_a_rush_on_100_of_120(engine: DynamoDBLocal, dynamodb: DynamoDBClient) -
             clients.take(worker, seat_id, hint=worker % 2 == 0)
 
     together(work)
-    within = [grant.page.used for grant in clients.grants if not grant.seat.is_overdraft]
-    overdraft = [grant.page.used for grant in clients.grants if grant.seat.is_overdraft]
+    within = [grant.shard.used for grant in clients.grants if not grant.seat.is_overdraft]
+    overdraft = [grant.shard.used for grant in clients.grants if grant.seat.is_overdraft]
     assert sorted(within) == list(range(1, 101))
     assert sorted(overdraft) == list(range(101, 121))
     assert len(clients.denials) == 40
     assert all(denied.extensions["seats"]["used"] == 120 for _, denied in clients.denials)
     assert clients.contentions == 0
     assert attempts_on_record(engine, dynamodb, entitlement_id) == 40
-    kinds = check_history(history(engine, dynamodb, ledger_key(entitlement_id)))
+    kinds = check_history(history(engine, dynamodb, seat_shard_key(entitlement_id)))
     assert kinds == {"created": 1, "activated": 120}
 
 
@@ -158,19 +158,19 @@ def test_one_person_from_sixteen_threads_takes_one_seat(
     engine: DynamoDBLocal, dynamodb: DynamoDBClient
 ) -> None:
     entitlement_id = new_id()
-    make_page(dynamodb, entitlement_id, terms(100, 120, lease=3600))
+    make_shard(dynamodb, entitlement_id, terms(100, 120, lease=3600))
     clients = Clients(dynamodb, entitlement_id)
     together(lambda worker: [clients.take(worker, "alice") for _ in range(5)])
     assert len(clients.grants) == 80
     assert len({grant.seat.stamp for grant in clients.grants}) == 1
     assert sum(grant.is_new for grant in clients.grants) == 1
-    assert len(read_page(dynamodb, entitlement_id)["seats"]) == 1
+    assert len(read_shard_item(dynamodb, entitlement_id)["seats"]) == 1
 
 
 def after_a_crash(dynamodb: DynamoDBClient, valid: SeatTerms, ghosts: int) -> Clients:
     """Clients of a page on which so many seats are held by nobody, their leases run out."""
     entitlement_id = new_id()
-    make_page(dynamodb, entitlement_id, valid)
+    make_shard(dynamodb, entitlement_id, valid)
     clients = Clients(dynamodb, entitlement_id)
     for number in range(ghosts):
         assert clients.take(0, f"ghost{number}")
@@ -195,7 +195,7 @@ def test_stale_seats_are_reclaimed_before_anything_is_overdraft(
     overdraft = [grant for grant in clients.grants if grant.seat.is_overdraft]
     assert (len(clients.grants), len(overdraft)) == (120, 20)
     assert len(clients.denials) == 8
-    check_history(history(engine, dynamodb, ledger_key(clients.entitlement_id)))
+    check_history(history(engine, dynamodb, seat_shard_key(clients.entitlement_id)))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -208,7 +208,7 @@ def test_all_reclaim_the_same_seats_at_once(
     overdraft = [grant for grant in clients.grants if grant.seat.is_overdraft]
     assert (len(clients.grants), len(overdraft)) == (6, 2)
     assert len(clients.denials) + clients.contentions == 10
-    check_history(history(engine, dynamodb, ledger_key(clients.entitlement_id)))
+    check_history(history(engine, dynamodb, seat_shard_key(clients.entitlement_id)))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -216,7 +216,7 @@ def test_everything_at_once(engine: DynamoDBLocal, dynamodb: DynamoDBClient, see
     """Activations, renewals, releases, crashes, expiries, the sweep and changes of limits."""
     entitlement_id = new_id()
     limits = [(100, 120), (110, 128), (60, 70), (100, 120)]
-    make_page(dynamodb, entitlement_id, terms(*limits[0], lease=300))
+    make_shard(dynamodb, entitlement_id, terms(*limits[0], lease=300))
     clients = Clients(dynamodb, entitlement_id)
     counted: dict[str, int] = defaultdict(int)
     lock = threading.Lock()
@@ -236,17 +236,21 @@ def test_everything_at_once(engine: DynamoDBLocal, dynamodb: DynamoDBClient, see
             elif act < 0.92 and worker == 0:
                 clients.pass_time(chance.choice([10, 160, 320]))
             elif act < 0.96:
-                clients.run(sweep_page(ledger_key(entitlement_id), clients.change()))
+                clients.run(
+                    reclaim_expired_leases(seat_shard_key(entitlement_id), clients.change())
+                )
             elif worker == 1:
                 valid = terms(*limits[step % 4], lease=chance.choice([300, 120]))
-                write = page_terms(entitlement_id, valid, clients.change(), lease_changed=True)
+                write = shard_terms_update(
+                    entitlement_id, valid, clients.change(), lease_changed=True
+                )
                 reply = dynamodb.execute(Transact((write,)))
                 if isinstance(reply, Accepted):
                     with lock:
                         counted["updated"] += 1
 
     together(work)
-    kinds = check_history(history(engine, dynamodb, ledger_key(entitlement_id)))
+    kinds = check_history(history(engine, dynamodb, seat_shard_key(entitlement_id)))
     assert kinds["released"] == counted["released"]
     assert kinds["updated"] == counted["updated"]
     new = [grant for grant in clients.grants if grant.is_new]
@@ -254,8 +258,8 @@ def test_everything_at_once(engine: DynamoDBLocal, dynamodb: DynamoDBClient, see
     assert len({(grant.key, grant.seat.stamp) for grant in new}) == len(new)
     denied = attempts_on_record(engine, dynamodb, entitlement_id)
     assert denied == len(clients.denials)
-    page = read_page(dynamodb, entitlement_id)
-    ends = [decode_seat(value).lease_end for value in page["seats"].values()]
+    shard = read_shard_item(dynamodb, entitlement_id)
+    ends = [decode_seat(value).lease_end for value in shard["seats"].values()]
     if ends:
         grace = CLOCK_GRACE
-        assert page["earliest"] <= min(end for end in ends if end is not None) + grace
+        assert shard["earliest"] <= min(end for end in ends if end is not None) + grace

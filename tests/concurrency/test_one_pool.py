@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.new_pool import new_pages
+from benchmarks.new_pool import new_shards
 from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import CAPACITY_INDEX, ledger_key, standing_key
+from shared.dynamodb.keys import CAPACITY_INDEX, seat_shard_key, seat_usage_key
 from shared.dynamodb.requests import BatchGet, BatchPut, Get, Pause, Put, Query
 from shared.seats import activation
 from shared.seats.cache import Memory
@@ -21,7 +21,7 @@ from shared.seats.encoding import Stamps, activation_id, decode_seat, seat_key
 from shared.seats.pending import Grant
 from shared.seats.placement import PARTS, Place, capacity_partitions
 from shared.seats.release import release_grant
-from shared.seats.shard import Page
+from shared.seats.shard import SeatShard
 from shared.seats.terms import SeatTerms
 from shared.seats.writes import Holder
 from tests.support.seats import NOW_MS, new_id, terms
@@ -40,10 +40,10 @@ def dynamodb(engine: DynamoDBLocal) -> DynamoDBClient:
 class Clients:
     """Calls of many clients on one pool, and what came of them."""
 
-    def __init__(self, dynamodb: DynamoDBClient, valid: SeatTerms, pages: int) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, valid: SeatTerms, shard_count: int) -> None:
         self.dynamodb = dynamodb
         self.owner = new_id()
-        self.pages = pages
+        self.shard_count = shard_count
         self._numbers = itertools.count()
         self._stamps = [Stamps(salt) for salt in range(THREADS)]
         self._memories = [Memory() for _ in range(THREADS)]
@@ -52,7 +52,7 @@ class Clients:
         self.denied: list[str] = []
         self.contentions = 0
         self.errors: list[str] = []
-        items = new_pages(self.owner, valid, pages, Change("t", "r", NOW_MS))
+        items = new_shards(self.owner, valid, shard_count, Change("t", "r", NOW_MS))
         dynamodb.execute(BatchPut(tuple(items)))
 
     def now_ms(self) -> int:
@@ -91,10 +91,10 @@ class Clients:
             return False
         return released
 
-    def read_pages(self) -> list[Page]:
-        step = PARTS // self.pages
-        keys = tuple(ledger_key(self.owner, n * step) for n in range(self.pages))
-        return [Page.of(item) for item in self.dynamodb.execute(BatchGet(keys)).values()]
+    def read_pages(self) -> list[SeatShard]:
+        step = PARTS // self.shard_count
+        keys = tuple(seat_shard_key(self.owner, n * step) for n in range(self.shard_count))
+        return [SeatShard.of(item) for item in self.dynamodb.execute(BatchGet(keys)).values()]
 
 
 def check(engine: DynamoDBLocal, clients: Clients, cap: int) -> None:
@@ -118,18 +118,18 @@ def check(engine: DynamoDBLocal, clients: Clients, cap: int) -> None:
         if new["seq"] == old["seq"]:
             assert old["seats"] == new["seats"], "seats changed without a new version"
             assert new["allowance"] <= old["allowance"], "allowance from nowhere"
-    pages = clients.read_pages()
-    assert len(pages) == clients.pages
-    assert sum(page.allowance or 0 for page in pages) == cap, "allowance was lost, or made"
-    held = [key for page in pages for key in page.seats]
+    shard_count = clients.read_pages()
+    assert len(shard_count) == clients.shard_count
+    assert sum(shard.allocation or 0 for shard in shard_count) == cap, "allowance was lost, or made"
+    held = [key for shard in shard_count for key in shard.seats]
     assert len(held) == len(set(held)) <= cap
-    for page in pages:
-        for key in page.seats:
-            assert Place.of(clients.owner, key, clients.pages).number == page.number
+    for shard in shard_count:
+        for key in shard.seats:
+            assert Place.of(clients.owner, key, clients.shard_count).number == shard.number
 
 
-def marked(dynamodb: DynamoDBClient, owner: str, pages: int) -> set[int]:
-    shards = capacity_partitions(owner, pages)
+def marked(dynamodb: DynamoDBClient, owner: str, shard_count: int) -> set[int]:
+    shards = capacity_partitions(owner, shard_count)
     found = [
         dynamodb.execute(Query("roomKey = :shard", {":shard": shard}, index_name=CAPACITY_INDEX))
         for shard in shards
@@ -139,10 +139,10 @@ def marked(dynamodb: DynamoDBClient, owner: str, pages: int) -> set[int]:
 
 @pytest.mark.parametrize(("pages", "cap"), SIZES)
 def test_a_rush_takes_every_seat_and_none_more(
-    engine: DynamoDBLocal, dynamodb: DynamoDBClient, pages: int, cap: int
+    engine: DynamoDBLocal, dynamodb: DynamoDBClient, shard_count: int, cap: int
 ) -> None:
     """Uneven hashing never denies: exactly the cap is granted, wherever the keys fall."""
-    clients = Clients(dynamodb, terms(cap, cap), pages)
+    clients = Clients(dynamodb, terms(cap, cap), shard_count)
     people = [f"user{number}" for number in range(cap + 24)]
 
     def work(worker: int) -> None:
@@ -153,20 +153,22 @@ def test_a_rush_takes_every_seat_and_none_more(
     for seat_id in people:  # who met too much contention asks again
         if clients.contentions:
             clients.take(0, seat_id)
-    held = [key for page in clients.read_pages() for key in page.seats]
+    held = [key for shard in clients.read_pages() for key in shard.seats]
     assert len(held) == cap
     assert clients.denied, "more people than seats"
     check(engine, clients, cap)
-    assert marked(dynamodb, clients.owner, pages) == set(), "full pages are still said to have room"
+    assert marked(dynamodb, clients.owner, shard_count) == set(), (
+        "full pages are still said to have room"
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("pages", "cap"), SIZES[:3])
 def test_everything_at_once_near_the_cap(
-    engine: DynamoDBLocal, dynamodb: DynamoDBClient, pages: int, cap: int, seed: int
+    engine: DynamoDBLocal, dynamodb: DynamoDBClient, shard_count: int, cap: int, seed: int
 ) -> None:
     """Seats come and go at the cap, leases run out, pages lend each other what they have."""
-    clients = Clients(dynamodb, terms(cap, cap, lease=300), pages)
+    clients = Clients(dynamodb, terms(cap, cap, lease=300), shard_count)
     counted: dict[str, int] = defaultdict(int)
     lock = threading.Lock()
 
@@ -247,9 +249,9 @@ def resumed(operation: Any, reply: Any) -> Any:
 
 @pytest.mark.parametrize(("pages", "cap"), SIZES)
 def test_one_person_from_sixteen_threads_takes_one_seat(
-    dynamodb: DynamoDBClient, pages: int, cap: int
+    dynamodb: DynamoDBClient, shard_count: int, cap: int
 ) -> None:
-    clients = Clients(dynamodb, terms(cap, cap, lease=3600), pages)
+    clients = Clients(dynamodb, terms(cap, cap, lease=3600), shard_count)
     together(lambda worker: [clients.take(worker, "alice") for _ in range(3)])
     assert clients.contentions + len(clients.grants) == 48
     assert len({grant.seat.stamp for grant in clients.grants}) == 1
@@ -278,16 +280,16 @@ def test_a_preview_says_what_taking_would(dynamodb: DynamoDBClient) -> None:
 
 def test_overdraft_follows_from_the_sum(dynamodb: DynamoDBClient) -> None:
     clients = Clients(dynamodb, terms(10, 12), 3)
-    key = standing_key(clients.owner)
+    key = seat_usage_key(clients.owner)
     grant = clients.take(0, "a")
     assert grant
     assert not grant.seat.is_overdraft
-    assert grant.standing.used == 1
-    standing = {**dynamodb.execute(Get(key)), "used": 10}
-    dynamodb.execute(Put(key, {n: v for n, v in standing.items() if n not in ("pk", "sk")}))
+    assert grant.seat_usage.used == 1
+    seat_usage = {**dynamodb.execute(Get(key)), "used": 10}
+    dynamodb.execute(Put(key, {n: v for n, v in seat_usage.items() if n not in ("pk", "sk")}))
     grant = clients.take(1, "b")
     assert grant
     assert grant.seat.is_overdraft
-    assert decode_seat(grant.page.seats[grant.key]).is_overdraft
-    assert grant.standing.view()["overdraftUsed"] == 1
-    assert grant.standing.view()["asOf"]
+    assert decode_seat(grant.shard.seats[grant.key]).is_overdraft
+    assert grant.seat_usage.view()["overdraftUsed"] == 1
+    assert grant.seat_usage.view()["asOf"]

@@ -15,8 +15,8 @@ from shared.dynamodb.requests import Pause, Transact, Update
 from shared.seats import reconcile
 from shared.seats.encoding import NEVER, activation_id
 from shared.seats.resharding import lock_shard
-from shared.seats.terms import escrow, nudge
-from tests.support.pools import PoolLife, shrink_pages
+from shared.seats.terms import request_reconcile, total_allocation
+from tests.support.pools import PoolLife, shrink_shards
 from tests.support.sampling import IS_SOAK
 from tests.support.seats import terms
 from tests.support.tables import create_table, delete_table, open_client
@@ -32,7 +32,7 @@ LIVES = (
 
 @pytest.fixture(autouse=True)
 def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    shrink_pages(monkeypatch)
+    shrink_shards(monkeypatch)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_limits_change_while_seats_come_and_go(
     people = [f"user{number}" for number in range(240)]
     grants = [Grants() for _ in range(THREADS)]
     for before, cap in itertools.pairwise(caps):
-        start, most = life.held(), max(escrow(each) for each in (before, cap))
+        start, most = life.held(), max(total_allocation(each) for each in (before, cap))
         seeds = [chance.randrange(10**9) for _ in range(THREADS)]
 
         def work(worker: int) -> None:
@@ -104,16 +104,16 @@ def test_a_pool_is_closed_and_opened_again(dynamodb: DynamoDBClient) -> None:
     for number in range(30):
         assert life.take(number % 2, f"user{number}")
     life.set_terms(terms(20, 10, lease=3600))
-    assert life.tend()
+    assert life.reconcile_pool()
     life.check()
     assert life.state()["bank"] == -20
     life.set_terms(life.terms, "expired")
-    assert life.tend()
+    assert life.reconcile_pool()
     assert life.held() == 0
     with pytest.raises(problems.EntitlementExpired):
         life.take(0, "user1")
     life.set_terms(terms(20, 12, lease=7200))
-    assert life.tend()
+    assert life.reconcile_pool()
     life.check()
     assert sum(life.take(number % 2, f"user{number}") is not None for number in range(20)) == 12
 
@@ -123,13 +123,13 @@ def test_leases_that_run_out_on_frozen_pages_pay_the_debt(dynamodb: DynamoDBClie
     for number in range(40):
         assert life.take(number % 2, f"user{number}")
     life.set_terms(terms(20, 25, lease=300))
-    assert life.tend()
+    assert life.reconcile_pool()
     life.check()
     assert life.take(0, "one too many") is None
     life.offset_ms += 306_000
     new = sum(life.take(number % 2, f"later{number}") is not None for number in range(40))
     assert new == 25
-    assert life.tend()
+    assert life.reconcile_pool()
     life.check()
 
 
@@ -140,11 +140,11 @@ def test_what_expired_pages_pay_can_be_found(dynamodb: DynamoDBClient, cap: int)
     for number in range(40):
         assert life.take(number % 2, f"user{number}")
     life.set_terms(terms(10, cap, lease=3600))
-    assert life.tend()
+    assert life.reconcile_pool()
     life.set_terms(life.terms, "expired")
-    assert life.tend()
+    assert life.reconcile_pool()
     life.set_terms(terms(10, cap, lease=3600))
-    assert life.tend()
+    assert life.reconcile_pool()
     life.check()
     new = sum(life.take(number % 2, f"later{number}") is not None for number in range(cap + 10))
     assert new == cap
@@ -158,7 +158,7 @@ def test_a_seat_taken_while_allowance_is_collected_strands_nothing(
     for number in range(30):
         assert life.take(number % 2, f"user{number}")
     life.set_terms(terms(20, 50, lease=3600))
-    work = reconcile.tend(life.owner, life.change(), life.now_ms() + 60_000)
+    work = reconcile.reconcile_pool(life.owner, life.change(), life.now_ms() + 60_000)
     reply, newcomers = None, 0
     with contextlib.suppress(StopIteration):
         while True:
@@ -173,7 +173,7 @@ def test_a_seat_taken_while_allowance_is_collected_strands_nothing(
                 assert life.take(0, f"faster{newcomers}")
             is_pause = isinstance(request, Pause)
             reply = life.now_ms() if is_pause else dynamodb.execute(request)
-    assert life.tend()
+    assert life.reconcile_pool()
     life.check()
     held = life.held()
     new = sum(life.take(number % 2, f"late{number}") is not None for number in range(50))
@@ -184,11 +184,11 @@ def test_a_cap_raised_while_a_page_is_left_alone(dynamodb: DynamoDBClient) -> No
     """Whoever was about to say that nothing is left to be done looks again."""
     life = PoolLife(dynamodb, terms(3, 12, lease=3600))
     life.set_terms(terms(3, 7, lease=3600))
-    assert life.tend()
-    assert len(life.pages()) == 1
+    assert life.reconcile_pool()
+    assert len(life.shard_count()) == 1
     life.set_terms(terms(3, 6, lease=3600))
-    life.dynamodb.run(settle(nudge(life.owner)))
-    work = reconcile.tend(life.owner, life.change(), life.now_ms() + 60_000)
+    life.dynamodb.run(settle(request_reconcile(life.owner)))
+    work = reconcile.reconcile_pool(life.owner, life.change(), life.now_ms() + 60_000)
     reply, is_raised = None, False
     with contextlib.suppress(StopIteration):
         while True:
@@ -200,7 +200,7 @@ def test_a_cap_raised_while_a_page_is_left_alone(dynamodb: DynamoDBClient) -> No
             reply = life.now_ms() if is_pause else dynamodb.execute(request)
     assert is_raised
     life.check()
-    assert len(life.pages()) > 1
+    assert len(life.shard_count()) > 1
 
 
 @pytest.mark.parametrize("kind", ["updated", "expired"])
@@ -212,10 +212,10 @@ def test_new_terms_reach_pages_on_which_something_happens_all_the_time(
     taken = [life.take(number % 2, f"user{number}") for number in range(60)]
     grants = [each for each in taken if each]
     life.set_terms(terms(20, 30, lease=3600))
-    assert life.tend()
+    assert life.reconcile_pool()
     assert life.state()["isFrozen"]
     life.set_terms(terms(20, 30, lease=3600, status="suspended"), kind)
-    work = reconcile.tend(life.owner, life.change(), life.now_ms() + 60_000)
+    work = reconcile.reconcile_pool(life.owner, life.change(), life.now_ms() + 60_000)
     reply, is_done, given_back = None, None, 0
     while is_done is None:
         try:
@@ -231,7 +231,7 @@ def test_new_terms_reach_pages_on_which_something_happens_all_the_time(
         reply = life.now_ms() if is_pause else dynamodb.execute(request)
     assert is_done
     assert given_back > (2 if kind == "expired" else 0)
-    assert {page.status for _, page in life.pages()} == {
+    assert {shard.status for _, shard in life.shard_count()} == {
         "suspended" if kind == "updated" else "expired"
     }
     assert life.held() == (60 - given_back if kind == "updated" else 0)
@@ -243,10 +243,10 @@ def test_a_pool_that_is_over_is_left_alone_by_the_sweep(dynamodb: DynamoDBClient
     assert life.take(0, "user1")
     assert life.state()["earliest"] < NEVER
     life.set_terms(life.terms, "expired")
-    assert life.tend()
+    assert life.reconcile_pool()
     assert life.state()["earliest"] == NEVER
     life.set_terms(terms(20, 40, lease=3600))
-    assert life.tend()
+    assert life.reconcile_pool()
     assert life.state()["earliest"] < NEVER
 
 
@@ -256,10 +256,10 @@ def test_a_page_whose_seats_were_to_be_moved_and_stay_is_not_left_held(
     """Whoever was to split it has gone, and it need not be split any more."""
     life = PoolLife(dynamodb, terms(3, 12, lease=3600))
     life.set_terms(terms(3, 6, lease=3600))
-    assert life.tend()
-    [(key, _)] = life.pages()
+    assert life.reconcile_pool()
+    [(key, _)] = life.shard_count()
     dynamodb.execute(lock_shard(key, life.now_ms()))
-    life.dynamodb.run(settle(nudge(life.owner)))
-    assert life.tend()
-    [(_, page)] = life.pages()
-    assert page.moving_at_ms is None
+    life.dynamodb.run(settle(request_reconcile(life.owner)))
+    assert life.reconcile_pool()
+    [(_, shard)] = life.shard_count()
+    assert shard.locked_at_ms is None

@@ -9,7 +9,7 @@ import pytest
 
 from local.api import Answer
 from local.demo import list_all
-from shared.dynamodb.keys import SUM_PREFIX
+from shared.dynamodb.keys import TOTALS_PREFIX
 from tests.integration.conftest import CheckedApi, Customer
 from tests.support.waiting import wait_for
 
@@ -199,5 +199,5 @@ def test_somebody_of_a_pool_is_erased(stack: Any, api: CheckedApi) -> None:
     about = [item for page in pages for item in page["Items"] if pool.id in item["pk"]["S"]]
     assert len(about) > 5
     assert not [item for item in about if "alice" in str(item).lower()]
-    assert any(item["pk"]["S"].startswith(SUM_PREFIX) for item in about)
+    assert any(item["pk"]["S"].startswith(TOTALS_PREFIX) for item in about)
     assert api.expect(200, "GET", pool.path)["seats"]["used"] in (1, 2)

@@ -9,11 +9,11 @@ from local.dynamodb import DynamoDBLocal
 from shared.dynamodb.keys import (
     SEATS,
     episode_key,
-    ledger_key,
     quarter_key,
     report_key,
     seat_record_key,
-    sum_key,
+    seat_shard_key,
+    totals_key,
 )
 from shared.dynamodb.marshalling import to_wire
 from shared.dynamodb.requests import NO_NAMES, Accepted, Get, Item, Put, Update
@@ -34,12 +34,12 @@ from shared.history.level import Level
 from shared.history.views import episode_view
 from shared.seats import activation, totals
 from shared.seats.encoding import encode_seat, seat_key
-from shared.seats.leases import sweep_page
+from shared.seats.leases import reclaim_expired_leases
 from shared.seats.placement import PARTS
 from shared.seats.shard import MOST_FREED
-from shared.seats.totals import Told
+from shared.seats.totals import ShardVersion
 from shared.seats.writes import Holder
-from tests.support.seats import NOW, NOW_MS, make_page, new_id, read_page, terms
+from tests.support.seats import NOW, NOW_MS, make_shard, new_id, read_shard_item, terms
 from tests.support.seats import change as asked
 from tests.support.tables import RoleClient, create_table, open_client
 
@@ -207,14 +207,14 @@ def test_a_page_without_a_cap_with_1_280_people(engine: DynamoDBLocal) -> None:
     """It is split once it has more than 128; until that is done it goes on working."""
     metered, owner = Metered(engine), new_id()
     dynamodb = metered.dynamodb
-    make_page(dynamodb, owner, terms(10, None, lease=600))
+    make_shard(dynamodb, owner, terms(10, None, lease=600))
     seats = {
         seat_key(owner, f"user{number}"): encode_seat(number, is_overdraft=True, now=NOW) + 600
         for number in range(1_270)
     }
-    page = {**read_page(dynamodb, owner), "seats": seats, "earliest": NOW + 600}
+    shard = {**read_shard_item(dynamodb, owner), "seats": seats, "earliest": NOW + 600}
     dynamodb.execute(
-        Put(ledger_key(owner), {k: v for k, v in page.items() if k not in ("pk", "sk")})
+        Put(seat_shard_key(owner), {k: v for k, v in shard.items() if k not in ("pk", "sk")})
     )
     for number in range(10):
         metered.units.clear()
@@ -224,19 +224,19 @@ def test_a_page_without_a_cap_with_1_280_people(engine: DynamoDBLocal) -> None:
         assert grant.is_new
         # A look at the page and a write of it: a unit for each KB, and for half of one when read.
         assert sum(metered.units) < 100
-    assert size_of(read_page(dynamodb, owner)) < SMALL
+    assert size_of(read_shard_item(dynamodb, owner)) < SMALL
     # All of them run out: so many at a time as one write, and one kept change, can hold.
     left = 1_280
     while left:
-        before = read_page(dynamodb, owner)
-        freed = dynamodb.run(sweep_page(ledger_key(owner), asked(NOW_MS + 700_000)))
+        before = read_shard_item(dynamodb, owner)
+        freed = dynamodb.run(reclaim_expired_leases(seat_shard_key(owner), asked(NOW_MS + 700_000)))
         assert 0 < freed <= MOST_FREED
-        version = read_version(before, read_page(dynamodb, owner))
+        version = read_version(before, read_shard_item(dynamodb, owner))
         assert version is not None
         assert len(version.change.seats) == freed
         assert size_of(version.change.to_item()) < SMALL
         left -= freed
-    assert read_page(dynamodb, owner)["seats"] == {}
+    assert read_shard_item(dynamodb, owner)["seats"] == {}
 
 
 def tell(dynamodb: RoleClient, owner: str, versions: list[Version]) -> None:
@@ -287,7 +287,7 @@ def test_a_sum_of_1_536_pages_and_15_000_seats_at_once(engine: DynamoDBLocal) ->
         "missing": [],
         "cursors": {f"{number:04d}": totals._cursor(5, 10) for number in numbers},
     }
-    key = sum_key(owner)
+    key = totals_key(owner)
     dynamodb.execute(Put(key, seen))
     seat = {
         "key": "seat00000000",
@@ -304,12 +304,12 @@ def test_a_sum_of_1_536_pages_and_15_000_seats_at_once(engine: DynamoDBLocal) ->
         "at": NOW_MS,
         "seats": [seat] * 10,
     }
-    versions = [Told(number, 9, 7, 0, told) for number in numbers]
+    versions = [ShardVersion(number, 9, 7, 0, told) for number in numbers]
     largest = 0
     while versions:
-        item, taken = totals.counted(seen, versions)
-        assert 0 < taken <= totals.TOLD
-        reply = dynamodb.execute(totals.written(owner, seen, item))
+        item, taken = totals.apply_versions(seen, versions)
+        assert 0 < taken <= totals.CHANGES_PER_WRITE
+        reply = dynamodb.execute(totals.totals_put(owner, seen, item))
         assert isinstance(reply, Accepted)
         largest = max(largest, size_of(item))
         seen, versions = item, versions[taken:]

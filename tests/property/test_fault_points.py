@@ -26,11 +26,11 @@ from shared.audit import Change, utc_hour
 from shared.clock import EPOCH, to_rfc3339
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
-    LEDGER_PREFIX,
     POOL_PREFIX,
+    SEAT_SHARD_PREFIX,
     denial_key,
-    ledger_key,
     owner_of,
+    seat_shard_key,
     secret_key,
     usage_key,
 )
@@ -39,8 +39,8 @@ from shared.dynamodb.requests import NO_NAMES, Delete, Get, Item, Put, Update
 from shared.entitlements.lifecycle import close_entitlement
 from shared.seats import activation, reconcile
 from shared.seats.encoding import decode_seat, seat_key
-from shared.seats.leases import sweep_page
-from shared.seats.shard import SUMMED
+from shared.seats.leases import reclaim_expired_leases
+from shared.seats.shard import HAS_TOTALS
 from shared.seats.writes import Holder
 from shared.usage import consumption, sharded
 from shared.usage.counter import Counter
@@ -49,7 +49,7 @@ from shared.usage.request_log import LEAF
 from shared.usage.shard import part_of
 from tests.support.notifier import Notifier
 from tests.support.patching import patch_constant
-from tests.support.pools import shrink_pages
+from tests.support.pools import shrink_shards
 from tests.support.requests import BOOTSTRAP_KEY, event
 from tests.support.sampling import IS_SOAK, sampled
 from tests.support.tables import Crash, create_table, delete_table, faulty_client, open_client
@@ -100,7 +100,7 @@ class Bench:
 
     def items(self) -> dict[tuple[str, str], Item]:
         found = client(self.url, "dynamodb").get_paginator("scan").paginate(TableName=self.name)
-        items = [item_from_wire(item) for page in found for item in page["Items"]]
+        items = [item_from_wire(item) for shard in found for item in shard["Items"]]
         return {(item["pk"], item["sk"]): item for item in items}
 
     def finish(self) -> None:
@@ -108,7 +108,7 @@ class Bench:
         for (pk, _), item in self.items().items():
             if pk.startswith(POOL_PREFIX) and "isPending" in item:
                 later = Change("sweep", "sweep", time.time_ns() // 1_000_000 + 60_000)
-                work = reconcile.tend(owner_of(pk), later, later.now_ms + 60_000)
+                work = reconcile.reconcile_pool(owner_of(pk), later, later.now_ms + 60_000)
                 self.dynamodb.run(work, lambda: later.now_ms)  # noqa: B023
 
 
@@ -356,9 +356,9 @@ def _listing(bench: Bench) -> dict[str, Any]:
 
 def _sweeping(bench: Bench) -> Callable[[DynamoDBClient], Any]:
     request = _on_page(3, "nobody", 3700)(bench)
-    key = ledger_key(request["pathParameters"]["entitlementId"])
+    key = seat_shard_key(request["pathParameters"]["entitlementId"])
     now = Change("sweep", "r", int(time.time() * 1000))
-    return lambda dynamodb: dynamodb.run(sweep_page(key, now)) and None
+    return lambda dynamodb: dynamodb.run(reclaim_expired_leases(key, now)) and None
 
 
 def _closing(bench: Bench) -> Callable[[DynamoDBClient], Any]:
@@ -372,7 +372,7 @@ def _closing(bench: Bench) -> Callable[[DynamoDBClient], Any]:
 def _notifying(bench: Bench) -> Callable[[DynamoDBClient], Any]:
     """A record of many effects: three seats freed, one taken, and out of overdraft."""
     request = _on_page(3, "new", 3700)(bench)
-    key = ledger_key(request["pathParameters"]["entitlementId"])
+    key = seat_shard_key(request["pathParameters"]["entitlementId"])
     old = bench.dynamodb.execute(Get(key))
     bench.call(request)
     new = bench.dynamodb.execute(Get(key))
@@ -493,7 +493,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     patch_constant(monkeypatch, "shared.usage", "LEAF", 4)
     patch_constant(monkeypatch, "shared.usage", "PARTS", 5)
     patch_constant(monkeypatch, "shared.usage", "HOLD_MS", 100)
-    shrink_pages(monkeypatch)
+    shrink_shards(monkeypatch)
 
 
 @pytest.fixture
@@ -514,7 +514,7 @@ def essence(before: dict[Any, Item], after: dict[Any, Item]) -> list[Any]:
             continue
         kind = key[0].split("#")[0]
         facts: dict[str, Any] = {"kind": kind, "is_new": old is None}
-        if kind == "LEDGER" and SUMMED in item:
+        if kind == "LEDGER" and HAS_TOTALS in item:
             # On which page somebody sits is chance.
             facts |= {"pages": item.get("pages"), "lease": item["leaseSeconds"]}
             facts |= {"status": item["status"]}
@@ -554,11 +554,11 @@ def essence(before: dict[Any, Item], after: dict[Any, Item]) -> list[Any]:
             facts |= {"names": "seatId" in item, "is_erased": "erasedAt" in item}
         left.append(facts)
     changed = {pk for (pk, sk), item in after.items() if item != before.get((pk, sk))}
-    owners = {owner_of(pk) for pk in changed if pk.startswith(LEDGER_PREFIX)}
+    owners = {owner_of(pk) for pk in changed if pk.startswith(SEAT_SHARD_PREFIX)}
     held = sum(
         len(item["seats"])
         for (pk, _), item in after.items()
-        if SUMMED in item and owner_of(pk) in owners
+        if HAS_TOTALS in item and owner_of(pk) in owners
     )
     return sorted([*left, {"kind": "held in pools", "seats": held}], key=str)
 

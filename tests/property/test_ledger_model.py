@@ -23,18 +23,18 @@ from shared import problems
 from shared.audit import Change
 from shared.clock import EPOCH
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import DENIAL_SHARDS, ledger_key
+from shared.dynamodb.keys import DENIAL_SHARDS, seat_shard_key
 from shared.dynamodb.requests import Accepted, Query, Transact
 from shared.seats import activation
 from shared.seats.encoding import activation_id, decode_seat, parse_activation_id, seat_key
-from shared.seats.leases import sweep_page
+from shared.seats.leases import reclaim_expired_leases
 from shared.seats.pending import Grant
 from shared.seats.release import release_grant
 from shared.seats.shard import CLOCK_GRACE
-from shared.seats.terms import new_page, page_terms
+from shared.seats.terms import new_shard, shard_terms_update
 from shared.seats.writes import Holder
 from tests.support.machine import Lost, drive, run_machine
-from tests.support.seats import NOW, new_id, read_page, terms
+from tests.support.seats import NOW, new_id, read_shard_item, terms
 from tests.support.tables import create_table, open_client
 
 SEATS = [f"user{number}" for number in range(9)]
@@ -63,8 +63,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.seq = 1
         self.stamps = itertools.count(1)
         self.requests = itertools.count(1)
-        page = new_page(self.entitlement_id, self.valid, self.change())
-        assert isinstance(self.dynamodb.execute(page), Accepted)
+        shard = new_shard(self.entitlement_id, self.valid, self.change())
+        assert isinstance(self.dynamodb.execute(shard), Accepted)
 
     def change(self) -> Change:
         return Change("key_test", f"req-{next(self.requests)}", self.now * 1000)
@@ -163,7 +163,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 del self.held[stale]
         self.seq += 1
         self.held[seat_id] = expected
-        assert grant.page.used == len(self.held)
+        assert grant.shard.used == len(self.held)
         assert Held(*grant.seat) == expected
 
     @rule(
@@ -205,13 +205,13 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def follow_a_crash(self, seat_id: str, kind: str, expected: Any) -> None:
         """Bring the model to where the page is: a crash leaves all of a change or nothing."""
-        page = read_page(self.dynamodb, self.entitlement_id)
+        shard = read_shard_item(self.dynamodb, self.entitlement_id)
         if kind == "denied":
             self.attempts[seat_id] = self.attempts_on_record()[seat_id]
             return
-        if page["seq"] == self.seq:
+        if shard["seq"] == self.seq:
             return
-        assert page["seq"] == self.seq + 1
+        assert shard["seq"] == self.seq + 1
         self.seq += 1
         if kind == "reclaim":
             for stale in self.stale():
@@ -245,7 +245,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(lose=st.sampled_from([None, 0, 1]))
     def sweep(self, lose: int | None) -> None:
-        freed = self.run(sweep_page(ledger_key(self.entitlement_id), self.change()), lose=lose)
+        freed = self.run(
+            reclaim_expired_leases(seat_shard_key(self.entitlement_id), self.change()), lose=lose
+        )
         stale = self.stale()
         if lose is None:
             assert freed == len(stale)
@@ -257,7 +259,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         # Nothing ran out, or the sweep that lost an answer may have looked again. Leases that the
         # terms cannot have given begin anew.
-        self.run(sweep_page(ledger_key(self.entitlement_id), self.change()))
+        self.run(reclaim_expired_leases(seat_shard_key(self.entitlement_id), self.change()))
         others = self.of_other_terms()
         self.seq += bool(others)
         for seat_id in others:
@@ -287,7 +289,7 @@ class LedgerMachine(RuleBasedStateMachine):
     ) -> None:
         until = None if ends_in is None else self.now + ends_in
         valid = terms(*limits, lease=lease, status=status, valid_until=until)
-        write = page_terms(
+        write = shard_terms_update(
             self.entitlement_id,
             valid,
             self.change(),
@@ -325,17 +327,17 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def page_is_the_model(self) -> None:
-        page = read_page(self.dynamodb, self.entitlement_id)
-        seats = {key: Held(*decode_seat(value)) for key, value in page["seats"].items()}
+        shard = read_shard_item(self.dynamodb, self.entitlement_id)
+        seats = {key: Held(*decode_seat(value)) for key, value in shard["seats"].items()}
         assert seats == {
             seat_key(self.entitlement_id, seat_id): held for seat_id, held in self.held.items()
         }
-        assert page["seq"] == self.seq
+        assert shard["seq"] == self.seq
         ends = [held.end for held in self.held.values() if held.end is not None]
         if ends:
-            assert page["earliest"] <= min(ends), "a lease could run out unseen"
+            assert shard["earliest"] <= min(ends), "a lease could run out unseen"
         if self.of_other_terms():
-            assert page["earliest"] <= self.now, "a lease of earlier terms could stay unseen"
+            assert shard["earliest"] <= self.now, "a lease of earlier terms could stay unseen"
 
     def teardown(self) -> None:
         assert self.attempts_on_record() == +self.attempts

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.new_pool import new_pages
+from benchmarks.new_pool import new_shards
 from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition, ledger_key
+from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition, seat_shard_key
 from shared.dynamodb.requests import BatchGet, BatchPut, Query, Update
 from shared.seats import activation
 from shared.seats.cache import Known, Memory
@@ -19,8 +19,8 @@ from shared.seats.encoding import activation_id, seat_key
 from shared.seats.pending import Grant
 from shared.seats.placement import PARTS, Place
 from shared.seats.release import release_grant
-from shared.seats.seat_usage import read_standing
-from shared.seats.shard import Page
+from shared.seats.seat_usage import read_seat_usage
+from shared.seats.shard import SeatShard
 from shared.seats.writes import Holder
 from tests.support.sampling import IS_SOAK
 from tests.support.seats import NOW_MS, new_id, terms
@@ -38,9 +38,9 @@ class Bench:
         self.dynamodb = open_client(url, name)
         self.owner = new_id()
         self.now_ms = NOW_MS
-        items = new_pages(self.owner, terms(CAP, CAP, lease=LEASE), PAGES, self.change())
+        items = new_shards(self.owner, terms(CAP, CAP, lease=LEASE), PAGES, self.change())
         self.dynamodb.execute(BatchPut(tuple(items)))
-        self.known = Known(PAGES, self.dynamodb.run(read_standing(self.owner)))
+        self.known = Known(PAGES, self.dynamodb.run(read_seat_usage(self.owner)))
 
     def change(self) -> Change:
         return Change("key_test", f"req-{next(_numbers)}", self.now_ms)
@@ -72,10 +72,10 @@ class Bench:
             if Place.of(self.owner, seat_key(self.owner, name), PAGES).number == wanted
         ]
 
-    def pages(self) -> list[Page]:
+    def shard_count(self) -> list[SeatShard]:
         step = PARTS // PAGES
-        keys = tuple(ledger_key(self.owner, n * step) for n in range(PAGES))
-        return [Page.of(item) for item in self.dynamodb.execute(BatchGet(keys)).values()]
+        keys = tuple(seat_shard_key(self.owner, n * step) for n in range(PAGES))
+        return [SeatShard.of(item) for item in self.dynamodb.execute(BatchGet(keys)).values()]
 
     def attempts(self) -> int:
         found = [
@@ -87,10 +87,10 @@ class Bench:
         return sum(item["attempts"] for each in found for item in each.items)
 
     def check(self, held: int) -> None:
-        pages = self.pages()
-        assert sum(page.used for page in pages) == held
-        assert sum(page.allowance or 0 for page in pages) == CAP
-        assert all(page.used <= (page.allowance or 0) for page in pages)
+        shard_count = self.shard_count()
+        assert sum(shard.used for shard in shard_count) == held
+        assert sum(shard.allocation or 0 for shard in shard_count) == CAP
+        assert all(shard.used <= (shard.allocation or 0) for shard in shard_count)
 
 
 def _within(bench: Bench) -> tuple[str, int]:
@@ -112,8 +112,8 @@ def _lease_elsewhere(bench: Bench) -> tuple[str, int]:
         bench.take(name)
     # Nobody knows of those whose leases ran out: their pages are not said to have room.
     for number in (1, 2):
-        page_key = ledger_key(bench.owner, number * (PARTS // PAGES))
-        bench.dynamodb.execute(Update(page_key, "REMOVE roomKey", "", {}, {}))
+        shard_key = seat_shard_key(bench.owner, number * (PARTS // PAGES))
+        bench.dynamodb.execute(Update(shard_key, "REMOVE roomKey", "", {}, {}))
     return bench.names(0)[3], -1
 
 
@@ -164,7 +164,7 @@ def test_taking_a_seat_broken_anywhere(
             assert told <= bench.attempts() <= 2, "a denial was answered and is not on record"
         else:
             assert isinstance(outcomes[1], Grant), "denied although there was room"
-            bench.check(held if held > 0 else sum(page.used for page in bench.pages()))
+            bench.check(held if held > 0 else sum(shard.used for shard in bench.shard_count()))
             stamps = {each.seat.stamp for each in outcomes if isinstance(each, Grant)}
             assert len(stamps) == 1, "the same person was given another grant"
         if dynamodb.calls <= point:

@@ -18,7 +18,7 @@ from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.clock import EPOCH
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import DENIAL_SHARDS, Key, denial_partition, ledger_key
+from shared.dynamodb.keys import DENIAL_SHARDS, Key, denial_partition, seat_shard_key
 from shared.dynamodb.requests import BatchGet, Query
 from shared.seats import activation, rebalancing, reconcile
 from shared.seats.cache import Memory
@@ -26,9 +26,9 @@ from shared.seats.encoding import activation_id, decode_seat, parse_activation_i
 from shared.seats.pending import Grant
 from shared.seats.placement import PARTS, Place
 from shared.seats.release import release_grant
-from shared.seats.resharding import is_live
-from shared.seats.shard import CLOCK_GRACE, Page
-from shared.seats.terms import escrow
+from shared.seats.resharding import may_hold_seats
+from shared.seats.shard import CLOCK_GRACE, SeatShard
+from shared.seats.terms import total_allocation
 from shared.seats.writes import Holder
 from tests.support.machine import Lost, drive, run_machine
 from tests.support.patching import patch_constant
@@ -114,7 +114,7 @@ class PoolMachine(RuleBasedStateMachine):
         except problems.HardCapReached:
             self.denials += 1
             assert held is None or held.is_over(self.now), "who holds a seat was denied it"
-            lowest = min(escrow(cap) for cap in self.in_force)
+            lowest = min(total_allocation(cap) for cap in self.in_force)
             assert before >= lowest, "denied although there was room"
             return None
         self.granted(seat_id, stamp, grant, before)
@@ -133,7 +133,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert grant.is_new == (grant.seat.stamp == stamp)
         if grant.is_new:
             assert held is None or held.is_over(self.now)
-            most = max(escrow(cap) for cap in self.in_force)
+            most = max(total_allocation(cap) for cap in self.in_force)
             assert before < most, "more were granted than the cap"
         else:
             assert held is not None
@@ -185,7 +185,7 @@ class PoolMachine(RuleBasedStateMachine):
         """Its people renew in time; then somebody comes whose page is theirs."""
         if self.lease is None or len({*self.in_force}) > 1:
             return
-        places = sorted(self.pages())
+        places = sorted(self.shard_count())
         key = places[number % len(places)]
         self.life.offset_ms += self.lease * 600
         for name in [name for name in sorted(self.people) if self.place(name) == key]:
@@ -195,8 +195,8 @@ class PoolMachine(RuleBasedStateMachine):
         self.take(next(n for n in map("late{}".format, self.names) if self.place(n) == key))
 
     def place(self, seat_id: str) -> Key:
-        pages = self.life.state().get("pages")
-        return Place.of(self.life.owner, self.known(seat_id), pages).key
+        shard_count = self.life.state().get("pages")
+        return Place.of(self.life.owner, self.known(seat_id), shard_count).key
 
     @rule()
     def free_what_ran_out(self) -> None:
@@ -214,31 +214,31 @@ class PoolMachine(RuleBasedStateMachine):
     def work_on_it(self, crash: int | None, lose: int | None) -> None:
         """The work that a change has left; it may end between any two of its calls."""
         change = self.life.change()
-        work = reconcile.tend(self.life.owner, change, change.now_ms + 60_000)
+        work = reconcile.reconcile_pool(self.life.owner, change, change.now_ms + 60_000)
         try:
             is_done = self.drive(work, lose=lose, crash=crash)
         except Lost:
-            self.life.offset_ms += reconcile.CLAIM_MS + 1
+            self.life.offset_ms += reconcile.LOCK_MS + 1
             return
         if is_done or not self.life.state():
             self.in_force = [self.life.terms.hard_cap]
 
     # --- What must always hold ------------------------------------------------------------------
 
-    def pages(self) -> dict[Key, Page]:
+    def shard_count(self) -> dict[Key, SeatShard]:
         """All that may have seats, also halfway from one number of pages to another."""
         found: dict[Key, Any] = {}
         numbers = [n * (PARTS // 48) for n in range(48)]
         numbers += [n * (PARTS // 64) for n in range(64)]
         for part in (numbers[:50], numbers[50:]):
-            keys = tuple({ledger_key(self.life.owner, number) for number in part})
+            keys = tuple({seat_shard_key(self.life.owner, number) for number in part})
             found |= self.dynamodb.execute(BatchGet(keys))
-        return {k: Page.of(item) for k, item in found.items() if is_live(k, item)}
+        return {k: SeatShard.of(item) for k, item in found.items() if may_hold_seats(k, item)}
 
     def on_pages(self) -> dict[str, Held]:
         seats: dict[str, Held] = {}
-        for page in self.pages().values():
-            for key, value in page.seats.items():
+        for shard in self.shard_count().values():
+            for key, value in shard.seats.items():
                 assert key not in seats, "a seat is on two pages"
                 seat = decode_seat(value)
                 seats[key] = Held(seat.stamp, seat.lease_end)
@@ -259,16 +259,16 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def allowances_are_the_cap(self) -> None:
-        state, pages = self.life.state(), self.pages().values()
+        state, shard_count = self.life.state(), self.shard_count().values()
         if state.get("pages"):
-            allowed = sum(page.allowance or 0 for page in pages)
+            allowed = sum(shard.allocation or 0 for shard in shard_count)
             cap = self.life.terms.hard_cap
-            assert allowed + state["bank"] == escrow(cap)
-            assert all(page.used <= (page.allowance or 0) for page in pages)
+            assert allowed + state["bank"] == total_allocation(cap)
+            assert all(shard.used <= (shard.allocation or 0) for shard in shard_count)
 
     def teardown(self) -> None:
-        self.life.offset_ms += reconcile.CLAIM_MS + 1
-        assert self.life.tend() or not self.life.state()
+        self.life.offset_ms += reconcile.LOCK_MS + 1
+        assert self.life.reconcile_pool() or not self.life.state()
         self.life.check()
         recorded = 0
         for shard in range(DENIAL_SHARDS):
@@ -289,11 +289,11 @@ POOLS: dict[str, tuple[tuple[int | None, ...], int, int]] = {
 
 @pytest.mark.parametrize("pages", POOLS)
 def test_a_pool_behaves_as_its_model(
-    engine: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch, pages: str
+    engine: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch, shard_count: str
 ) -> None:
-    caps, mean, alone = POOLS[pages]
+    caps, mean, alone = POOLS[shard_count]
     patch_constant(monkeypatch, "shared.seats", "PAGE_MEAN", mean)
     patch_constant(monkeypatch, "shared.seats", "PAGE_SEATS", alone)
     dynamodb = open_client(engine.url, create_table(engine.url))
     machine = type("Machine", (PoolMachine,), {"dynamodb": dynamodb, "caps": caps})
-    run_machine(machine, examples=1 if "48" in pages else 3, steps=30)
+    run_machine(machine, examples=1 if "48" in shard_count else 3, steps=30)

@@ -12,22 +12,22 @@ from local.dynamodb import DynamoDBLocal
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     DENIAL_PREFIX,
-    LEDGER_PREFIX,
+    SEAT_SHARD_PREFIX,
     SEATS,
-    SUM_PREFIX,
+    TOTALS_PREFIX,
     change_key,
-    standing_key,
-    sum_key,
+    seat_usage_key,
+    totals_key,
 )
 from shared.dynamodb.requests import BatchPut, Get, Item
 from shared.history.changes import KeptChange
 from shared.history.queries import latest_quarter
 from shared.seats import totals
 from shared.seats.encoding import activation_id
-from shared.seats.totals import TOLD, TOLD_SEATS, Told
+from shared.seats.totals import CHANGES_PER_WRITE, SEATS_PER_WRITE, ShardVersion
 from tests.support.life import all_items, read_stream, strip
 from tests.support.notifier import Notifier
-from tests.support.pools import PoolLife, shrink_pages
+from tests.support.pools import PoolLife, shrink_shards
 from tests.support.sampling import IS_SOAK, sampled
 from tests.support.seats import terms
 from tests.support.tables import Crash, create_table, delete_table, faulty_client, open_client
@@ -47,34 +47,34 @@ FIRST: Item = {
 }
 
 
-def versions_of(steps: Sequence[tuple[int, int]]) -> list[Told]:
+def versions_of(steps: Sequence[tuple[int, int]]) -> list[ShardVersion]:
     """Versions of three pages; a step is a page and by how much what it holds changes."""
     seqs, held = {0: 7, 2048: 0, 4096: 0}, {0: 2, 2048: 0, 4096: 0}
     told = []
     for number, (index, delta) in enumerate(steps):
-        page = PAGES[index]
-        held[page] += delta
+        shard = PAGES[index]
+        held[shard] += delta
         change = {"at": 1000 + number, "name": number, "delta": delta} if delta else None
-        seq = seqs[page] + (1 if number % 5 else 9)  # numbers are left out where seats are moved
-        told.append(Told(page, seq, seqs[page], held[page], change))
-        seqs[page] = seq
+        seq = seqs[shard] + (1 if number % 5 else 9)  # numbers are left out where seats are moved
+        told.append(ShardVersion(shard, seq, seqs[shard], held[shard], change))
+        seqs[shard] = seq
     return told
 
 
 STEPS = st.lists(st.tuples(st.integers(0, 2), st.sampled_from((-2, -1, 0, 1, 1, 2))), max_size=200)
 
 
-def count_all(item: Item, versions: Sequence[Told]) -> Iterator[Item]:
+def count_all(item: Item, versions: Sequence[ShardVersion]) -> Iterator[Item]:
     """Every version of the sum that counting makes."""
     left = list(versions)
     while left:
-        after, taken = totals.counted(item, left)
+        after, taken = totals.apply_versions(item, left)
         assert taken > 0
         left = left[taken:]
         if after["rev"] != item["rev"]:
             assert after["rev"] == item["rev"] + 1
             assert after["seq"] == item["seq"] + len(after["told"])
-            assert len(after["told"]) <= TOLD
+            assert len(after["told"]) <= CHANGES_PER_WRITE
             yield after
         item = after
 
@@ -83,15 +83,15 @@ def test_one_write_tells_of_no_more_seats_than_an_item_holds() -> None:
     """The end of a pool takes away all seats of a page in one version: 100 bytes for each."""
     seats = [{"kind": "deactivated", "key": "x" * 12, "reason": "removed"}] * 96
     versions = [
-        Told(page, 1, 0, 0, {"at": 1000, "type": "expired", "seats": seats})
-        for page in range(1, 65)
+        ShardVersion(shard, 1, 0, 0, {"at": 1000, "type": "expired", "seats": seats})
+        for shard in range(1, 65)
     ]
     written = list(count_all(FIRST, versions))
     assert len(written) > 4
     assert sum(len(item["told"]) for item in written) == 64
     for item in written:
-        assert sum(len(told["seats"]) for told in item["told"]) <= TOLD_SEATS + 96
-    alone = list(count_all(FIRST, [Told(1, 1, 0, 0, {"at": 1, "seats": seats * 20})]))
+        assert sum(len(told["seats"]) for told in item["told"]) <= SEATS_PER_WRITE + 96
+    alone = list(count_all(FIRST, [ShardVersion(1, 1, 0, 0, {"at": 1, "seats": seats * 20})]))
     assert len(alone) == 1, "a version of more seats is told by itself"
 
 
@@ -103,14 +103,14 @@ def test_counted_once_in_any_order(steps: list[tuple[int, int]], seed: int) -> N
     told = versions_of(steps)
     given_up = [each for each in told if chance.random() < 0.1]
     queues = [
-        [each for each in told if each.page == page and each not in given_up] for page in PAGES
+        [each for each in told if each.shard == shard and each not in given_up] for shard in PAGES
     ]
-    line: list[Told] = []
+    line: list[ShardVersion] = []
     while any(queues):
         queue = chance.choice([each for each in queues if each])
         line.append(queue.pop(0))
         if chance.random() < 0.1:  # Lambda hands over the last few again
-            line += [each for each in line[-5:] if each.page == line[-1].page]
+            line += [each for each in line[-5:] if each.shard == line[-1].shard]
     late = [*given_up, *given_up]
     chance.shuffle(late)
     item, names = FIRST, list[int]()
@@ -132,12 +132,12 @@ def test_counted_once_in_any_order(steps: list[tuple[int, int]], seed: int) -> N
 
 # --- The sum of a pool that lives, on Amazon's engine ---------------------------------------------
 
-SUMMED = (LEDGER_PREFIX, SUM_PREFIX, DENIAL_PREFIX)
+HAS_TOTALS = (SEAT_SHARD_PREFIX, TOTALS_PREFIX, DENIAL_PREFIX)
 
 
 @pytest.fixture(autouse=True)
 def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    shrink_pages(monkeypatch)
+    shrink_shards(monkeypatch)
 
 
 class Lived(PoolLife):
@@ -179,7 +179,7 @@ class Lived(PoolLife):
 @pytest.fixture(scope="module")
 def lived(engine: DynamoDBLocal) -> Lived:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        shrink_pages(monkeypatch)
+        shrink_shards(monkeypatch)
         name = create_table(engine.url)
         return Lived(open_client(engine.url, name), engine.url, seed=3, steps=14)
 
@@ -198,7 +198,7 @@ class Delivery:
         self.notifier = Notifier(self.dynamodb, now_ms=lived.now_ms())
 
     def _stream(self, name: str) -> list[dict[str, Any]]:
-        return read_stream(self.lived.url, name, SUMMED)
+        return read_stream(self.lived.url, name, HAS_TOTALS)
 
     def finish(self) -> None:
         """Deliver what the sum itself has told since."""
@@ -213,10 +213,10 @@ class Delivery:
         """Everything that was granted and given back is on record, once, and the sum is right."""
         lived, owner = self.lived, self.lived.owner
         held = lived.held()
-        sums = self.dynamodb.execute(Get(sum_key(owner)))
-        standing = self.dynamodb.execute(Get(standing_key(owner)))
+        sums = self.dynamodb.execute(Get(totals_key(owner)))
+        seat_usage = self.dynamodb.execute(Get(seat_usage_key(owner)))
         assert (sums["used"], sums["missing"]) == (held, [])
-        assert (standing["used"], standing["rev"]) == (held, sums["rev"])
+        assert (seat_usage["used"], seat_usage["rev"]) == (held, sums["rev"])
         pk = change_key(owner, 0, 0).pk
         changes = sorted(
             (KeptChange.of(i) for k, i in all_items(lived.url, self.name).items() if k.pk == pk),
@@ -260,7 +260,7 @@ def test_a_life_has_everything(lived: Lived) -> None:
     assert len(lived.given_back) > 15
     kinds = [each["dynamodb"]["NewImage"] for each in read_stream(lived.url, lived.dynamodb.name)]
     assert sum("isSummed" not in each for each in kinds) > 5, "it was one page before any sum"
-    assert len(lived.pages()) == 1, "and is one page again"
+    assert len(lived.shard_count()) == 1, "and is one page again"
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])
@@ -297,7 +297,7 @@ def test_delivered_again_and_late(lived: Lived, seed: int) -> None:
 
 
 def is_of_a_page(record: dict[str, Any]) -> bool:
-    return bool(record["dynamodb"]["Keys"]["pk"]["S"].startswith(LEDGER_PREFIX))
+    return bool(record["dynamodb"]["Keys"]["pk"]["S"].startswith(SEAT_SHARD_PREFIX))
 
 
 @pytest.mark.parametrize("kind", ["after", "lost"])

@@ -6,7 +6,7 @@ from local.dynamodb import DynamoDBLocal
 from shared.seats import reconcile
 from shared.seats.encoding import activation_id, decode_seat
 from shared.seats.terms import SeatTerms
-from tests.support.pools import PoolLife, shrink_pages
+from tests.support.pools import PoolLife, shrink_shards
 from tests.support.sampling import IS_SOAK
 from tests.support.seats import terms
 from tests.support.tables import Crash, create_table, faulty_client, open_client
@@ -14,7 +14,7 @@ from tests.support.tables import Crash, create_table, faulty_client, open_client
 
 @pytest.fixture(autouse=True)
 def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    shrink_pages(monkeypatch)
+    shrink_shards(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +57,18 @@ def test_work_broken_anywhere(engine: DynamoDBLocal, name: str, work: str, kind:
         broken = faulty_client(engine.url, name)
         broken.fault = (point, kind)
         try:
-            life.tend(dynamodb=broken)
+            life.reconcile_pool(dynamodb=broken)
         except Crash:
             assert life.held() <= held
-            life.offset_ms += reconcile.CLAIM_MS
-            assert life.tend(), "nobody can go on"
+            life.offset_ms += reconcile.LOCK_MS
+            assert life.reconcile_pool(), "nobody can go on"
         if change == "expired":
             assert life.held() == 0
         else:
             stamps = {
                 key: decode_seat(value).stamp
-                for _, page in life.pages()
-                for key, value in page.seats.items()
+                for _, shard in life.shard_count()
+                for key, value in shard.seats.items()
             }
             assert stamps == seats
             life.check()
@@ -93,7 +93,7 @@ def test_seats_come_and_go_at_every_point_of_the_work(
         broken = faulty_client(engine.url, name)
         broken.fault = (point, "after")
         try:
-            life.tend(dynamodb=broken)
+            life.reconcile_pool(dynamodb=broken)
         except Crash:
             given_back = grants[0]
             assert given_back
@@ -105,8 +105,8 @@ def test_seats_come_and_go_at_every_point_of_the_work(
                 assert again, "who holds a seat was denied it"
                 assert not again.is_new
                 assert life.take(point % 2, "user0"), "there was room"
-            life.offset_ms += reconcile.CLAIM_MS
-            assert life.tend()
+            life.offset_ms += reconcile.LOCK_MS
+            assert life.reconcile_pool()
         assert life.held() == (0 if change == "expired" else held)
         if broken.calls <= point:
             assert point > 3, "nothing was broken"

@@ -284,9 +284,9 @@ def test_limits_at_the_beginning_and_after_each_change(dynamodb: DynamoDBClient)
     began, changed = row["limits"].split("; ")
     assert began.endswith(" 2/3")
     assert changed == f"{to_rfc3339(START + 2 * HOUR)} 7/8"
-    page = maker.file(report, "html").decode()
-    assert "seats, 2 purchased, 3 at most" in page
-    assert "seats, 7 purchased, 8 at most" in page
+    shard = maker.file(report, "html").decode()
+    assert "seats, 2 purchased, 3 at most" in shard
+    assert "seats, 7 purchased, 8 at most" in shard
 
 
 def test_a_period_before_the_evidence_is_not_compared_with(dynamodb: DynamoDBClient) -> None:
@@ -366,18 +366,18 @@ def test_the_page_loads_nothing_and_shows_names_as_text(dynamodb: DynamoDBClient
     name = "<script>alert(1)</script>"
     sold(dynamodb, customer={"name": name, "externalId": None}, product='"><img src=x>')
     maker, report = made(dynamodb)
-    page = maker.file(report, "html").decode()
-    assert "<script" not in page
-    assert "<img" not in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    assert "default-src 'none'" in page
-    assert "url(" not in page
+    shard = maker.file(report, "html").decode()
+    assert "<script" not in shard
+    assert "<img" not in shard
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shard
+    assert "default-src 'none'" in shard
+    assert "url(" not in shard
     links_of = Links()
-    links_of.feed(page)
+    links_of.feed(shard)
     assert links_of.found == [], "nothing is loaded, nothing leads elsewhere"
-    assert page.count("<svg") == 1
+    assert shard.count("<svg") == 1
     for column in COLUMNS:
-        assert str(escape(column.title)) in page
+        assert str(escape(column.title)) in shard
 
 
 def test_json_says_what_it_is(dynamodb: DynamoDBClient) -> None:
@@ -790,9 +790,9 @@ def test_mail_goes_once_to_each(dynamodb: DynamoDBClient, reports: Reports) -> N
     assert to == [["a@x.example"], ["b@x.example"]]
     simple = reports.mails[0]["Content"]["Simple"]
     assert "1 entitlement, 60.00 USD a month" in simple["Subject"]["Data"]
-    text, page = simple["Body"]["Text"]["Data"], simple["Body"]["Html"]["Data"]
+    text, shard = simple["Body"]["Text"]["Data"], simple["Body"]["Html"]["Data"]
     [url] = re.findall(r"XLSX: https://api.example(/v1/report-files/\S+)", text)
-    assert f'href="https://api.example{url}"' in page
+    assert f'href="https://api.example{url}"' in shard
     token = url.rpartition("/")[2]
     status, _, headers = reports.call("GET /v1/report-files/{token}", {"token": token}, key=None)
     assert status == 302

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import simpy
 
-from benchmarks.new_pool import new_pages
+from benchmarks.new_pool import new_shards
 from benchmarks.scale import counting, run
 from benchmarks.scale.designs import DESIGNS, OnePage, Pages, Textbook
 from benchmarks.scale.engine import PLAIN, READ, TRANSACTION, Engine, Throttled, units
@@ -21,7 +21,7 @@ from shared.seats import activation
 from shared.seats.cache import Memory
 from shared.seats.encoding import Stamps, activation_id
 from shared.seats.release import release_grant
-from shared.seats.terms import new_page, page_terms
+from shared.seats.terms import new_shard, shard_terms_update
 from shared.seats.writes import Holder
 from shared.usage import allocation, consumption, sharded
 from shared.usage.counter import UsageTerms
@@ -84,7 +84,7 @@ def test_random_lives_of_the_ledger(dynamodb: DynamoDBClient, seed: int) -> None
     chance = random.Random(seed)
     both, owner, now = Both(dynamodb), new_id(), NOW
     stamps = Stamps(salt=seed)
-    both.execute(new_page(owner, terms(6, 9, lease=600), Change("k", "r", now)))
+    both.execute(new_shard(owner, terms(6, 9, lease=600), Change("k", "r", now)))
     held: list[str] = []
     outcomes = set()
     for number in range(300):
@@ -104,7 +104,7 @@ def test_random_lives_of_the_ledger(dynamodb: DynamoDBClient, seed: int) -> None
                 both.run(release_grant(owner, chance.choice(held), change), now)
             else:
                 valid = terms(chance.randint(3, 7), chance.choice((7, 9, 9, None)), lease=600)
-                both.execute(page_terms(owner, valid, change, lease_changed=False))
+                both.execute(shard_terms_update(owner, valid, change, lease_changed=False))
         except problems.HardCapReached:
             outcomes.add("denied")
     assert outcomes == {"within", "overdraft", "denied"}
@@ -112,14 +112,14 @@ def test_random_lives_of_the_ledger(dynamodb: DynamoDBClient, seed: int) -> None
 
 
 @pytest.mark.parametrize("pages", [2, 3, 24])
-def test_random_lives_of_a_pool(dynamodb: DynamoDBClient, pages: int) -> None:
+def test_random_lives_of_a_pool(dynamodb: DynamoDBClient, shard_count: int) -> None:
     """With its indexes, transactions, and leases that run out."""
-    chance = random.Random(pages)
+    chance = random.Random(shard_count)
     both, owner, now = Both(dynamodb), new_id(), NOW
-    stamps = Stamps(salt=pages)
-    cap = pages * 4
+    stamps = Stamps(salt=shard_count)
+    cap = shard_count * 4
     valid = terms(cap - 2, cap, lease=200)
-    for key, item in new_pages(owner, valid, pages, Change("k", "r", now)):
+    for key, item in new_shards(owner, valid, shard_count, Change("k", "r", now)):
         both.execute(Put(key, item))
     memory = Memory()
     held: list[str] = []
@@ -213,9 +213,9 @@ def test_units_are_those_of_the_engine(engine: DynamoDBLocal) -> None:
     owner = new_id()
     env = simpy.Environment()
     simulated = Engine(env, random.Random(1))
-    page = new_page(owner, terms(128, 128, lease=600), Change("k", "r", NOW))
+    shard = new_shard(owner, terms(128, 128, lease=600), Change("k", "r", NOW))
     for each in (dynamodb.execute, simulated.write):
-        each(page)
+        each(shard)
     stamps = Stamps(salt=1)
     differing = 0
     for number in range(128):
@@ -225,7 +225,7 @@ def test_units_are_those_of_the_engine(engine: DynamoDBLocal) -> None:
         request = operation.send(None)
         dynamodb.execute(request)
         simulated.write(request)
-        differing += units(simulated.get(page.key)) != consumed[-1]
+        differing += units(simulated.get(shard.key)) != consumed[-1]
     assert differing <= 6, "at the borders of a kilobyte, and of an index of the first"
 
 

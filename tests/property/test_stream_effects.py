@@ -14,7 +14,7 @@ import pytest
 from local.dynamodb import DynamoDBLocal
 from shared.api.schemas.events import EVENTS
 from shared.clock import to_rfc3339
-from shared.dynamodb.keys import LEDGER_PREFIX, SEATS, Key, change_key, episode_key
+from shared.dynamodb.keys import SEAT_SHARD_PREFIX, SEATS, Key, change_key, episode_key
 from shared.dynamodb.requests import Item
 from shared.events import builders
 from shared.events import types as event_types
@@ -141,7 +141,7 @@ def test_records_that_were_given_up_and_come_late(clean: Clean) -> None:
 
 
 def is_page(record: dict[str, Any]) -> bool:
-    return bool(record["dynamodb"]["Keys"]["pk"]["S"].startswith(LEDGER_PREFIX))
+    return bool(record["dynamodb"]["Keys"]["pk"]["S"].startswith(SEAT_SHARD_PREFIX))
 
 
 def without_details(items: dict[Key, Item]) -> dict[Key, Item]:

@@ -13,12 +13,12 @@ from shared.dynamodb.keys import (
     DENIAL_PREFIX,
     FOLLOW_UP_ENTRY,
     FOLLOW_UP_PREFIX,
-    LEDGER_PREFIX,
+    SEAT_SHARD_PREFIX,
     USAGE_PREFIX,
     Key,
     change_key,
     entitlement_key,
-    ledger_key,
+    seat_shard_key,
     usage_key,
     usage_meter,
     webhook_key,
@@ -30,9 +30,9 @@ from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
 from shared.history.changes import KeptChange
 from shared.seats import activation
 from shared.seats.encoding import activation_id, seat_key
-from shared.seats.leases import sweep_page
+from shared.seats.leases import reclaim_expired_leases
 from shared.seats.release import release_grant
-from shared.seats.terms import empty_page, new_page, page_terms
+from shared.seats.terms import empty_shard, new_shard, shard_terms_update
 from shared.seats.writes import Holder
 from shared.usage import consumption, corrections
 from shared.usage.counter import Counter
@@ -105,7 +105,7 @@ class Life:
         made = self._change()
         item = entitlement_item(self.id, self._document, version=1, created_at=START, now_ms=START)
         self.dynamodb.execute(Put(entitlement_key(self.id), item))
-        self.dynamodb.execute(new_page(self.id, seat_terms(self._document), made))
+        self.dynamodb.execute(new_shard(self.id, seat_terms(self._document), made))
         for key, terms in usage_terms(self._document).items():
             self.dynamodb.execute(new_counter(self.id, key, terms, made))
         self._watch()
@@ -123,7 +123,7 @@ class Life:
         """The entitlement ends, with whoever sits on it."""
         self._now += 1_000_000
         made = self._change()
-        self.dynamodb.execute(empty_page(self.id, "deleted", made))
+        self.dynamodb.execute(empty_shard(self.id, "deleted", made))
         seen = Counter.of(self.dynamodb.execute(Get(usage_key(self.id, "exports"))))
         gone = seen._replace(status="deleted")
         write = self.dynamodb.run(terms_update(self.id, "exports", seen, gone, made))
@@ -176,12 +176,12 @@ class Life:
             self.dynamodb.run(release_grant(self.id, self._held.pop(seat_id), self._change()))
 
     def _sweep(self) -> None:
-        self.dynamodb.run(sweep_page(ledger_key(self.id), self._change()))
+        self.dynamodb.run(reclaim_expired_leases(seat_shard_key(self.id), self._change()))
 
     def _limits(self) -> None:
         self._document["seatCount"] = self._chance.choice((1, 2, 3, 4))
         terms = seat_terms(self._document)
-        changed = page_terms(self.id, terms, self._change(), lease_changed=False)
+        changed = shard_terms_update(self.id, terms, self._change(), lease_changed=False)
         self.dynamodb.execute(changed)
         self._document["usageLimits"][0]["limit"] = self._chance.choice((5, 6, 7))
         made = self._change()
@@ -227,7 +227,7 @@ def strip(item: Item) -> Item:
     return {name: value for name, value in item.items() if name not in ("pk", "sk")}
 
 
-PAGES = (LEDGER_PREFIX, USAGE_PREFIX, DENIAL_PREFIX)
+PAGES = (SEAT_SHARD_PREFIX, USAGE_PREFIX, DENIAL_PREFIX)
 
 
 def read_stream(url: str, name: str, prefixes: tuple[str, ...] = PAGES) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import pytest
 from shared import problems
 from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import Key, ledger_key, pool_key
+from shared.dynamodb.keys import Key, pool_key, seat_shard_key
 from shared.dynamodb.requests import Accepted, BatchGet, Get, Operation, Pause, Transact
 from shared.seats import activation, reconcile
 from shared.seats.cache import Memory
@@ -17,15 +17,15 @@ from shared.seats.encoding import Stamps
 from shared.seats.pending import Grant
 from shared.seats.placement import PARTS, Place
 from shared.seats.release import release_grant
-from shared.seats.shard import Page
+from shared.seats.shard import SeatShard
 from shared.seats.terms import (
     SeatTerms,
     change_terms,
-    escrow,
     is_needed,
-    new_page,
     new_pool,
+    new_shard,
     take_away,
+    total_allocation,
 )
 from shared.seats.writes import Holder
 from tests.support.patching import patch_constant
@@ -35,7 +35,7 @@ from tests.support.tables import this_thread_as
 CLIENTS = 16
 
 
-def shrink_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+def shrink_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of 96 seats would need thousands of calls: have 6, and 8 on the only one."""
     patch_constant(monkeypatch, "shared.seats", "PAGE_MEAN", 6)
     patch_constant(monkeypatch, "shared.seats", "PAGE_SEATS", 8)
@@ -52,11 +52,11 @@ class PoolLife:
         self.offset_ms = 0
         self.errors: list[str] = []
         change = self.change()
-        writes = [new_page(self.owner, valid, change)]
+        writes = [new_shard(self.owner, valid, change)]
         if is_needed(valid):
             writes.append(new_pool(self.owner, change))
         dynamodb.execute(Transact(tuple(writes)))
-        self.tend()
+        self.reconcile_pool()
 
     def now_ms(self) -> int:
         """A little later at every look: work that gets nowhere runs out of time."""
@@ -66,9 +66,9 @@ class PoolLife:
     def change(self) -> Change:
         return Change("key_test", f"req-{next(self._numbers)}", self.now_ms())
 
-    def tend(self, seconds: int = 60, dynamodb: DynamoDBClient | None = None) -> bool:
+    def reconcile_pool(self, seconds: int = 60, dynamodb: DynamoDBClient | None = None) -> bool:
         until = self.now_ms() + seconds * 1000
-        work = reconcile.tend(self.owner, self.change(), until)
+        work = reconcile.reconcile_pool(self.owner, self.change(), until)
         with this_thread_as("ReleaseRole"):
             done: bool = (dynamodb or self.dynamodb).run(work, self.now_ms)
         return done
@@ -76,7 +76,7 @@ class PoolLife:
     def tend_all(self, chance: random.Random, step_ms: int) -> None:
         """Until it is done, with much time or little."""
         for _ in range(1000):
-            if self.tend(seconds=chance.choice((1, 60))):
+            if self.reconcile_pool(seconds=chance.choice((1, 60))):
                 return
             self.offset_ms += step_ms
         pytest.fail("the work on a pool does not end")
@@ -86,14 +86,14 @@ class PoolLife:
 
     def _set_terms(self, valid: SeatTerms, kind: str) -> Operation[None]:
         for attempt in range(1, 40):
-            page = Page.of((yield Get(ledger_key(self.owner))))
+            shard = SeatShard.of((yield Get(seat_shard_key(self.owner))))
             change = self.change()
             if kind == "updated":
                 writes = yield from change_terms(
-                    self.owner, page, valid, change, lease_changed=self.terms.lease != valid.lease
+                    self.owner, shard, valid, change, lease_changed=self.terms.lease != valid.lease
                 )
             else:
-                writes = yield from take_away(self.owner, page, valid, change, kind)
+                writes = yield from take_away(self.owner, shard, valid, change, kind)
             if isinstance((yield Transact(tuple(writes))), Accepted):
                 self.terms = valid
                 return
@@ -124,40 +124,40 @@ class PoolLife:
     def state(self) -> dict[str, Any]:
         return self.dynamodb.execute(Get(pool_key(self.owner))) or {}
 
-    def pages(self) -> list[tuple[Key, Page]]:
-        first = self.dynamodb.execute(Get(ledger_key(self.owner)))
+    def shard_count(self) -> list[tuple[Key, SeatShard]]:
+        first = self.dynamodb.execute(Get(seat_shard_key(self.owner)))
         count = first.get("pages") or 1
         step = PARTS // count
-        keys = tuple(ledger_key(self.owner, n * step) for n in range(count))
+        keys = tuple(seat_shard_key(self.owner, n * step) for n in range(count))
         found = self.dynamodb.execute(BatchGet(keys))
-        return [(key, Page.of(item)) for key, item in found.items()]
+        return [(key, SeatShard.of(item)) for key, item in found.items()]
 
     def held(self) -> int:
-        return sum(page.used for _, page in self.pages())
+        return sum(shard.used for _, shard in self.shard_count())
 
     def check(self) -> None:
         """What must hold when nothing is under way."""
-        state, pages = self.state(), self.pages()
+        state, shard_count = self.state(), self.shard_count()
         cap = self.terms.hard_cap
-        used = sum(page.used for _, page in pages)
-        count = len(pages)
-        keys = [key for _, page in pages for key in page.seats]
+        used = sum(shard.used for _, shard in shard_count)
+        count = len(shard_count)
+        keys = [key for _, shard in shard_count for key in shard.seats]
         assert len(keys) == len(set(keys))
         assert not state.get("isPending")
         assert not state.get("step")
         if count == 1:
             assert not state.get("pages")
-            [(_, page)] = pages
-            assert (page.seat_count, page.hard_cap) == (self.terms.seat_count, cap)
+            [(_, shard)] = shard_count
+            assert (shard.seat_count, shard.hard_cap) == (self.terms.seat_count, cap)
             return
         assert state["pages"] == count
-        allowed = sum(page.allowance or 0 for _, page in pages)
-        assert allowed + state["bank"] == escrow(cap), "allowance was lost, or made"
-        for key, page in pages:
-            assert page.used <= (page.allowance or 0)
-            for held in page.seats:
+        allowed = sum(shard.allocation or 0 for _, shard in shard_count)
+        assert allowed + state["bank"] == total_allocation(cap), "allowance was lost, or made"
+        for key, shard in shard_count:
+            assert shard.used <= (shard.allocation or 0)
+            for held in shard.seats:
                 assert Place.of(self.owner, held, count).key == key
         assert state["bank"] <= 0 or "roomKey" in state, "nobody finds what is in the bank"
         assert (state["bank"] < 0) == (cap is not None and used > cap)
-        assert all(page.is_frozen == bool(state.get("isFrozen")) for _, page in pages)
+        assert all(shard.is_draining == bool(state.get("isFrozen")) for _, shard in shard_count)
         assert bool(state.get("isFrozen")) == (state["bank"] < 0)

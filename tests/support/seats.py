@@ -5,9 +5,9 @@ import itertools
 
 from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import ledger_key
+from shared.dynamodb.keys import seat_shard_key
 from shared.dynamodb.requests import Accepted, Get, Item
-from shared.seats.terms import SeatTerms, new_page
+from shared.seats.terms import SeatTerms, new_shard
 
 # 2049: later than the machine's clock, which an operation looks at again after a refusal.
 NOW_MS = 2_500_000_000_000
@@ -40,12 +40,12 @@ def change(now_ms: int = NOW_MS, actor: str = "key_test") -> Change:
     return Change(actor, f"req-{next(unique_numbers)}", now_ms)
 
 
-def make_page(dynamodb: DynamoDBClient, entitlement_id: str, valid: SeatTerms) -> None:
-    reply = dynamodb.execute(new_page(entitlement_id, valid, change()))
+def make_shard(dynamodb: DynamoDBClient, entitlement_id: str, valid: SeatTerms) -> None:
+    reply = dynamodb.execute(new_shard(entitlement_id, valid, change()))
     assert isinstance(reply, Accepted)
 
 
-def read_page(dynamodb: DynamoDBClient, entitlement_id: str) -> Item:
-    item = dynamodb.execute(Get(ledger_key(entitlement_id)))
+def read_shard_item(dynamodb: DynamoDBClient, entitlement_id: str) -> Item:
+    item = dynamodb.execute(Get(seat_shard_key(entitlement_id)))
     assert item is not None
     return dict(item)

@@ -12,9 +12,9 @@ from shared.dynamodb.keys import (
     Key,
     denial_key,
     entitlement_key,
-    ledger_key,
     mail_key,
     seat_request_key,
+    seat_shard_key,
 )
 from shared.dynamodb.marshalling import to_wire
 from shared.dynamodb.requests import Get, Item, Put, Query
@@ -22,7 +22,7 @@ from shared.entitlements.model import entitlement_item, seat_terms
 from shared.seats import activation
 from shared.seats.encoding import activation_id, seat_key
 from shared.seats.release import release_grant
-from shared.seats.terms import new_page, page_terms
+from shared.seats.terms import new_shard, shard_terms_update
 from shared.seats.writes import Holder
 from tests.support.notifier import Notifier, Recorder
 from tests.support.seats import new_id
@@ -60,10 +60,10 @@ class Story:
         }
         item = entitlement_item(self.id, self.document, version=1, created_at=at, now_ms=at)
         dynamodb.execute(Put(entitlement_key(self.id), item))
-        dynamodb.execute(new_page(self.id, seat_terms(self.document), Change("k", "r", at)))
+        dynamodb.execute(new_shard(self.id, seat_terms(self.document), Change("k", "r", at)))
         self.recorder = Recorder()
         self.marks = Marks()
-        self._tell(ledger_key(self.id), None, at)
+        self._tell(seat_shard_key(self.id), None, at)
 
     def _get(self, key: Key) -> Item | None:
         found = self.dynamodb.execute(Get(key))
@@ -88,10 +88,10 @@ class Story:
         assert notifier.deliver([record]) is None
 
     def take(self, seat_id: str, at: int) -> str:
-        page = ledger_key(self.id)
+        shard = seat_shard_key(self.id)
         key = seat_key(self.id, seat_id)
         denial = denial_key(self.id, key, utc_hour(at // 1000))
-        before, denied = self._get(page), self._get(denial)
+        before, denied = self._get(shard), self._get(denial)
         made = Change("k", f"r{at}{seat_id}", at)
         named = ""
         try:
@@ -102,15 +102,15 @@ class Story:
             named = activation_id(grant.key, grant.seat.stamp)
         except problems.HardCapReached:
             pass
-        self._tell(page, before, at)
+        self._tell(shard, before, at)
         self._tell(denial, denied, at)
         return named
 
     def release(self, activation: str, at: int) -> None:
-        page = ledger_key(self.id)
-        before = self._get(page)
+        shard = seat_shard_key(self.id)
+        before = self._get(shard)
         self.dynamodb.run(release_grant(self.id, activation, Change("k", f"r{at}", at)))
-        self._tell(page, before, at)
+        self._tell(shard, before, at)
 
     def ask(self, at: int, **asked: Any) -> None:
         """The customer asks for more seats, as the portal's POST writes it."""
@@ -130,15 +130,15 @@ class Story:
 
     def change(self, at: int, **changes: Any) -> None:
         """New terms, as a PATCH writes them."""
-        page = ledger_key(self.id)
-        before = self._get(page)
+        shard = seat_shard_key(self.id)
+        before = self._get(shard)
         self.document |= changes
         item = entitlement_item(self.id, self.document, version=2, created_at=START, now_ms=at)
         self.dynamodb.execute(Put(entitlement_key(self.id), item))
         made = Change("k", f"r{at}", at)
         terms = seat_terms(self.document)
-        self.dynamodb.execute(page_terms(self.id, terms, made, lease_changed=False))
-        self._tell(page, before, at)
+        self.dynamodb.execute(shard_terms_update(self.id, terms, made, lease_changed=False))
+        self._tell(shard, before, at)
 
     def mailer(self) -> Mailer:
         return Mailer(self.dynamodb, "overdraft@vendor.example", "https://api.example", "mail")

@@ -6,7 +6,7 @@ import pytest
 
 from shared import problems
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import ledger_key
+from shared.dynamodb.keys import seat_shard_key
 from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import Conflicted, Pause, Refused, Transact, Update
 from shared.seats import activation
@@ -21,17 +21,17 @@ from shared.seats.encoding import (
     parse_activation_id,
     seat_key,
 )
-from shared.seats.leases import sweep_page
-from shared.seats.shard import Decision, Page, decide
-from shared.seats.terms import page_terms
+from shared.seats.leases import reclaim_expired_leases
+from shared.seats.shard import Decision, SeatShard, decide
+from shared.seats.terms import shard_terms_update
 from shared.seats.writes import Holder
 from shared.validity import status_at
-from tests.support.seats import NOW, NOW_MS, change, make_page, new_id, read_page, terms
+from tests.support.seats import NOW, NOW_MS, change, make_shard, new_id, read_shard_item, terms
 
 
-def page(
+def shard(
     *ends: int | None, seat_count: int = 2, hard_cap: int | None = 3, lease: int = 600
-) -> Page:
+) -> SeatShard:
     """A page with a holder `s0`, `s1`, ... for each lease end (None: without a lease)."""
     seats = {}
     for number, end in enumerate(ends):
@@ -39,7 +39,9 @@ def page(
         seats[f"s{number}"] = base + (NO_LEASE if end is None else end - NOW)
     leased = [end for end in ends if end is not None]
     earliest = min(leased, default=None)
-    return Page(seats, seat_count, hard_cap, "active", 0, None, lease, earliest, 5, has_seats=True)
+    return SeatShard(
+        seats, seat_count, hard_cap, "active", 0, None, lease, earliest, 5, has_seats=True
+    )
 
 
 @pytest.mark.parametrize("is_overdraft", [False, True])
@@ -105,20 +107,20 @@ LATER, GONE, JUST_GONE = NOW + 300, NOW - 5, NOW - 4
 @pytest.mark.parametrize(
     ("seen", "decision"),
     [
-        (page(), Decision.WITHIN),
-        (page(LATER), Decision.WITHIN),
-        (page(LATER, LATER), Decision.OVERDRAFT),
-        (page(LATER, LATER, LATER), Decision.DENY),
-        (page(LATER, GONE), Decision.RECLAIM),
-        (page(LATER, LATER, GONE), Decision.RECLAIM),
-        (page(LATER, LATER, JUST_GONE), Decision.DENY),
-        (page(LATER, LATER, LATER, GONE), Decision.DENY),  # the cap was lowered below use
-        (page(LATER, LATER, LATER, hard_cap=None), Decision.OVERDRAFT),
-        (page(None, None, None), Decision.DENY),
-        (page(seat_count=0, hard_cap=0), Decision.DENY),
+        (shard(), Decision.WITHIN),
+        (shard(LATER), Decision.WITHIN),
+        (shard(LATER, LATER), Decision.OVERDRAFT),
+        (shard(LATER, LATER, LATER), Decision.DENY),
+        (shard(LATER, GONE), Decision.RECLAIM),
+        (shard(LATER, LATER, GONE), Decision.RECLAIM),
+        (shard(LATER, LATER, JUST_GONE), Decision.DENY),
+        (shard(LATER, LATER, LATER, GONE), Decision.DENY),  # the cap was lowered below use
+        (shard(LATER, LATER, LATER, hard_cap=None), Decision.OVERDRAFT),
+        (shard(None, None, None), Decision.DENY),
+        (shard(seat_count=0, hard_cap=0), Decision.DENY),
     ],
 )
-def test_what_a_page_means_for_somebody_new(seen: Page, decision: Decision) -> None:
+def test_what_a_page_means_for_somebody_new(seen: SeatShard, decision: Decision) -> None:
     assert decide(seen, "new", NOW) is decision
 
 
@@ -137,7 +139,7 @@ def test_what_a_page_means_for_somebody_new(seen: Page, decision: Decision) -> N
     ],
 )
 def test_a_holder_is_never_denied(left: int | None, lease: int, decision: Decision) -> None:
-    seen = page(None if left is None else NOW + left, LATER, LATER, lease=lease)
+    seen = shard(None if left is None else NOW + left, LATER, LATER, lease=lease)
     assert decide(seen, "s0", NOW) is decision
 
 
@@ -155,7 +157,7 @@ def test_a_refused_write_is_looked_at_again_and_given_up_in_the_end(
 ) -> None:
     """Somebody else always moves first: bounded, then `contention`, and nothing is taken."""
     entitlement_id = new_id()
-    make_page(dynamodb, entitlement_id, terms(1, 2))
+    make_shard(dynamodb, entitlement_id, terms(1, 2))
     operation = activation.take(entitlement_id, Holder("a"), change(), 1)
     request = operation.send(None)
     tries = pauses = 0
@@ -168,19 +170,19 @@ def test_a_refused_write_is_looked_at_again_and_given_up_in_the_end(
                 tries += 1
                 request = operation.send(Conflicted())
     assert (tries, pauses) == (ROUNDS, ROUNDS)
-    assert read_page(dynamodb, entitlement_id)["seats"] == {}
+    assert read_shard_item(dynamodb, entitlement_id)["seats"] == {}
 
 
 def test_seats_of_100_and_120(dynamodb: DynamoDBClient) -> None:
     """Seat 100 is within, 101 and 120 are overdraft, 121 is denied."""
     entitlement_id = new_id()
-    make_page(dynamodb, entitlement_id, terms(100, 120))
+    make_shard(dynamodb, entitlement_id, terms(100, 120))
     flags = []
     for number in range(1, 121):
         stamp = number * 100
         grant = dynamodb.run(activation.take(entitlement_id, Holder(f"u{number}"), change(), stamp))
         flags.append(grant.seat.is_overdraft)
-        assert grant.page.used == number
+        assert grant.shard.used == number
     assert flags == [False] * 100 + [True] * 20
     with pytest.raises(problems.HardCapReached) as denied:
         dynamodb.run(activation.take(entitlement_id, Holder("u121"), change(), 1))
@@ -189,28 +191,28 @@ def test_seats_of_100_and_120(dynamodb: DynamoDBClient) -> None:
 
 def test_the_sweep_frees_what_ran_out_and_corrects_the_bound(dynamodb: DynamoDBClient) -> None:
     entitlement_id = new_id()
-    make_page(dynamodb, entitlement_id, terms(5, 5, lease=600))
+    make_shard(dynamodb, entitlement_id, terms(5, 5, lease=600))
     for number, offset in enumerate((0, 100_000, 200_000)):
         at = change(NOW_MS + offset)
         dynamodb.run(activation.take(entitlement_id, Holder(f"u{number}"), at, number))
-    key = ledger_key(entitlement_id)
+    key = seat_shard_key(entitlement_id)
     early = change(NOW_MS + 201_000)
-    assert dynamodb.run(sweep_page(key, early)) == 0
-    assert read_page(dynamodb, entitlement_id)["earliest"] == NOW + 600
-    seq = read_page(dynamodb, entitlement_id)["seq"]
-    assert dynamodb.run(sweep_page(key, change(NOW_MS + 706_000))) == 2
-    swept = read_page(dynamodb, entitlement_id)
+    assert dynamodb.run(reclaim_expired_leases(key, early)) == 0
+    assert read_shard_item(dynamodb, entitlement_id)["earliest"] == NOW + 600
+    seq = read_shard_item(dynamodb, entitlement_id)["seq"]
+    assert dynamodb.run(reclaim_expired_leases(key, change(NOW_MS + 706_000))) == 2
+    swept = read_shard_item(dynamodb, entitlement_id)
     assert len(swept["seats"]) == 1
     assert (swept["seq"], swept["last"]["type"]) == (seq + 1, "lease_expired")
-    assert dynamodb.run(sweep_page(key, change(NOW_MS + 900_000))) == 1
-    assert "earliest" not in read_page(dynamodb, entitlement_id)
+    assert dynamodb.run(reclaim_expired_leases(key, change(NOW_MS + 900_000))) == 1
+    assert "earliest" not in read_shard_item(dynamodb, entitlement_id)
 
 
 def test_a_page_without_leases_is_never_due(dynamodb: DynamoDBClient) -> None:
     entitlement_id = new_id()
-    make_page(dynamodb, entitlement_id, terms(5, 5))
+    make_shard(dynamodb, entitlement_id, terms(5, 5))
     dynamodb.run(activation.take(entitlement_id, Holder("u"), change(), 1))
-    assert read_page(dynamodb, entitlement_id)["earliest"] == NEVER
+    assert read_shard_item(dynamodb, entitlement_id)["earliest"] == NEVER
 
 
 @pytest.mark.parametrize("hint", [False, True])
@@ -219,28 +221,30 @@ def test_stale_seats_are_freed_before_overdraft_with_and_without_the_hint(
 ) -> None:
     """Above the purchased and below the cap: the blind overdraft write must not overlook them."""
     entitlement_id = new_id()
-    make_page(dynamodb, entitlement_id, terms(2, 5, lease=600))
+    make_shard(dynamodb, entitlement_id, terms(2, 5, lease=600))
     for number in range(3):
         dynamodb.run(activation.take(entitlement_id, Holder(f"ghost{number}"), change(), number))
     late = change(NOW_MS + 700_000)
     take = activation.take(entitlement_id, Holder("alice"), late, 10**6, expect_overdraft=hint)
     grant = dynamodb.run(take)
-    assert (grant.page.used, grant.seat.is_overdraft) == (1, False)
+    assert (grant.shard.used, grant.seat.is_overdraft) == (1, False)
 
 
 def test_the_bound_holds_for_grants_after_a_shortened_lease(dynamodb: DynamoDBClient) -> None:
     """Long leases are held, the period is shortened, the sweep passes, somebody new comes."""
     entitlement_id = new_id()
-    make_page(dynamodb, entitlement_id, terms(5, 5, lease=7200))
+    make_shard(dynamodb, entitlement_id, terms(5, 5, lease=7200))
     dynamodb.run(activation.take(entitlement_id, Holder("long"), change(), 1))
-    shorter = page_terms(entitlement_id, terms(5, 5, lease=60), change(), lease_changed=True)
+    shorter = shard_terms_update(
+        entitlement_id, terms(5, 5, lease=60), change(), lease_changed=True
+    )
     dynamodb.execute(Transact((shorter,)))
-    dynamodb.run(sweep_page(ledger_key(entitlement_id), change()))
+    dynamodb.run(reclaim_expired_leases(seat_shard_key(entitlement_id), change()))
     grant = dynamodb.run(activation.take(entitlement_id, Holder("short"), change(), 2))
     assert grant.seat.lease_end == NOW + 60
-    assert read_page(dynamodb, entitlement_id)["earliest"] <= NOW + 60
+    assert read_shard_item(dynamodb, entitlement_id)["earliest"] <= NOW + 60
     late = change(NOW_MS + 66_000)
-    assert dynamodb.run(sweep_page(ledger_key(entitlement_id), late)) == 2
+    assert dynamodb.run(reclaim_expired_leases(seat_shard_key(entitlement_id), late)) == 2
 
 
 @pytest.mark.parametrize(
@@ -257,40 +261,44 @@ def test_an_idle_seat_comes_under_new_terms(
 ) -> None:
     """Nobody renews: the sweep gives the lease of the new terms, once."""
     entitlement_id = new_id()
-    key = ledger_key(entitlement_id)
-    make_page(dynamodb, entitlement_id, terms(200, 200, lease=before))
+    key = seat_shard_key(entitlement_id)
+    make_shard(dynamodb, entitlement_id, terms(200, 200, lease=before))
     stamps = list(range(1, 129))
     for stamp in stamps:
         dynamodb.run(activation.take(entitlement_id, Holder(f"idle{stamp}"), change(), stamp))
-    seq = read_page(dynamodb, entitlement_id)["seq"]
-    new = page_terms(entitlement_id, terms(200, 200, lease=after), change(), lease_changed=True)
+    seq = read_shard_item(dynamodb, entitlement_id)["seq"]
+    new = shard_terms_update(
+        entitlement_id, terms(200, 200, lease=after), change(), lease_changed=True
+    )
     dynamodb.execute(Transact((new,)))
     for minute in (1, 2, 3):
-        assert dynamodb.run(sweep_page(key, change(NOW_MS + minute * 60_000))) == 0
-    page = read_page(dynamodb, entitlement_id)
-    seats = [decode_seat(value) for value in page["seats"].values()]
+        assert dynamodb.run(reclaim_expired_leases(key, change(NOW_MS + minute * 60_000))) == 0
+    shard = read_shard_item(dynamodb, entitlement_id)
+    seats = [decode_seat(value) for value in shard["seats"].values()]
     assert {seat.lease_end for seat in seats} == {ends}
     assert sorted(seat.stamp for seat in seats) == stamps, "they are the same grants"
     # The change of terms, and one write of the sweep where there was something to do.
-    assert page["seq"] == seq + 1 + (ends != NOW + 600)
-    assert page["earliest"] == (NEVER if ends is None else ends)
-    freed = dynamodb.run(sweep_page(key, change(NOW_MS + 8000_000)))
+    assert shard["seq"] == seq + 1 + (ends != NOW + 600)
+    assert shard["earliest"] == (NEVER if ends is None else ends)
+    freed = dynamodb.run(reclaim_expired_leases(key, change(NOW_MS + 8000_000)))
     assert freed == (0 if ends is None else 128)
 
 
 def test_leases_that_ran_out_do_not_hide_those_of_earlier_terms(dynamodb: DynamoDBClient) -> None:
     entitlement_id = new_id()
-    key = ledger_key(entitlement_id)
-    make_page(dynamodb, entitlement_id, terms(5, 5, lease=60))
+    key = seat_shard_key(entitlement_id)
+    make_shard(dynamodb, entitlement_id, terms(5, 5, lease=60))
     dynamodb.run(activation.take(entitlement_id, Holder("short"), change(), 1))
     for lease in (7200, 60):
-        write = page_terms(entitlement_id, terms(5, 5, lease=lease), change(), lease_changed=True)
+        write = shard_terms_update(
+            entitlement_id, terms(5, 5, lease=lease), change(), lease_changed=True
+        )
         dynamodb.execute(Transact((write,)))
         dynamodb.run(activation.take(entitlement_id, Holder(f"under {lease}"), change(), lease))
-    assert dynamodb.run(sweep_page(key, change(NOW_MS + 66_000))) == 2
-    assert read_page(dynamodb, entitlement_id)["earliest"] == 0
-    assert dynamodb.run(sweep_page(key, change(NOW_MS + 70_000))) == 0
-    [left] = read_page(dynamodb, entitlement_id)["seats"].values()
+    assert dynamodb.run(reclaim_expired_leases(key, change(NOW_MS + 66_000))) == 2
+    assert read_shard_item(dynamodb, entitlement_id)["earliest"] == 0
+    assert dynamodb.run(reclaim_expired_leases(key, change(NOW_MS + 70_000))) == 0
+    [left] = read_shard_item(dynamodb, entitlement_id)["seats"].values()
     assert decode_seat(left).lease_end == NOW + 130
 
 
@@ -298,26 +306,30 @@ def test_the_bound_holds_for_a_grant_right_after_a_shortened_lease(
     dynamodb: DynamoDBClient,
 ) -> None:
     entitlement_id = new_id()
-    make_page(dynamodb, entitlement_id, terms(5, 5, lease=7200))
+    make_shard(dynamodb, entitlement_id, terms(5, 5, lease=7200))
     dynamodb.run(activation.take(entitlement_id, Holder("long"), change(), 1))
-    dynamodb.run(sweep_page(ledger_key(entitlement_id), change(NOW_MS + 61_000)))
-    assert read_page(dynamodb, entitlement_id)["earliest"] == NOW + 7200
-    shorter = page_terms(entitlement_id, terms(5, 5, lease=60), change(), lease_changed=True)
+    dynamodb.run(reclaim_expired_leases(seat_shard_key(entitlement_id), change(NOW_MS + 61_000)))
+    assert read_shard_item(dynamodb, entitlement_id)["earliest"] == NOW + 7200
+    shorter = shard_terms_update(
+        entitlement_id, terms(5, 5, lease=60), change(), lease_changed=True
+    )
     dynamodb.execute(Transact((shorter,)))
     dynamodb.run(activation.take(entitlement_id, Holder("short"), change(NOW_MS + 70_000), 2))
-    assert read_page(dynamodb, entitlement_id)["earliest"] <= NOW + 130
+    assert read_shard_item(dynamodb, entitlement_id)["earliest"] <= NOW + 130
 
 
 def test_a_renewal_that_brings_the_first_lease_sets_the_bound(dynamodb: DynamoDBClient) -> None:
     entitlement_id = new_id()
-    make_page(dynamodb, entitlement_id, terms(5, 5))
+    make_shard(dynamodb, entitlement_id, terms(5, 5))
     dynamodb.run(activation.take(entitlement_id, Holder("a"), change(), 1))
-    leased = page_terms(entitlement_id, terms(5, 5, lease=600), change(), lease_changed=True)
+    leased = shard_terms_update(
+        entitlement_id, terms(5, 5, lease=600), change(), lease_changed=True
+    )
     dynamodb.execute(Transact((leased,)))
-    assert read_page(dynamodb, entitlement_id)["earliest"] == 0
+    assert read_shard_item(dynamodb, entitlement_id)["earliest"] == 0
     grant = dynamodb.run(activation.take(entitlement_id, Holder("a"), change(NOW_MS + 2000), 2))
     assert grant.seat.lease_end == NOW + 602
-    assert read_page(dynamodb, entitlement_id)["earliest"] <= NOW + 602
+    assert read_shard_item(dynamodb, entitlement_id)["earliest"] <= NOW + 602
 
 
 def test_a_lease_that_ran_out_while_the_write_was_on_its_way_is_reclaimed(
@@ -325,7 +337,7 @@ def test_a_lease_that_ran_out_while_the_write_was_on_its_way_is_reclaimed(
 ) -> None:
     """A denial must be true between request and answer; the time of the request is not enough."""
     entitlement_id = new_id()
-    make_page(dynamodb, entitlement_id, terms(1, 1, lease=60))
+    make_shard(dynamodb, entitlement_id, terms(1, 1, lease=60))
     dynamodb.run(activation.take(entitlement_id, Holder("bob"), change(), 1))
     alice = activation.take(entitlement_id, Holder("alice"), change(NOW_MS + 62_000), 2)
     refused = dynamodb.execute(alice.send(None))
@@ -334,20 +346,20 @@ def test_a_lease_that_ran_out_while_the_write_was_on_its_way_is_reclaimed(
     assert isinstance(write, Update)
     with pytest.raises(StopIteration) as done:
         alice.send(dynamodb.execute(write))
-    assert done.value.value.page.used == 1
+    assert done.value.value.shard.used == 1
     assert done.value.value.is_new
 
 
 def test_a_preview_counts_as_the_grant_would(dynamodb: DynamoDBClient) -> None:
     entitlement_id = new_id()
-    make_page(dynamodb, entitlement_id, terms(3, 4, lease=60))
+    make_shard(dynamodb, entitlement_id, terms(3, 4, lease=60))
     for number in range(2):
         dynamodb.run(activation.take(entitlement_id, Holder(f"ghost{number}"), change(), number))
     for number, used in ((10, 3), (11, 2)):  # within: no look at the leases; then the ghosts go
         late = change(NOW_MS + 70_000)
         shown = dynamodb.run(activation.preview(entitlement_id, Holder(f"u{number}"), late.now))
         taken = dynamodb.run(activation.take(entitlement_id, Holder(f"u{number}"), late, number))
-        assert shown.page.used == taken.page.used == used
+        assert shown.shard.used == taken.shard.used == used
         assert shown.seat.is_overdraft == taken.seat.is_overdraft
 
 
@@ -355,7 +367,7 @@ def test_a_denial_that_meets_a_conflict_is_recorded_before_it_is_answered(
     dynamodb: DynamoDBClient,
 ) -> None:
     entitlement_id = new_id()
-    make_page(dynamodb, entitlement_id, terms(0, 0))
+    make_shard(dynamodb, entitlement_id, terms(0, 0))
     asked = activation.take(entitlement_id, Holder("a"), change(), 1)
     assert asked.send(dynamodb.execute(asked.send(None))) == Pause(0)
     write = asked.send(NOW_MS)
@@ -370,8 +382,8 @@ def test_a_denial_that_meets_a_conflict_is_recorded_before_it_is_answered(
 def test_refusals_without_end_are_given_up_too(dynamodb: DynamoDBClient) -> None:
     """Always refused, always room by the time one looks: bounded, then `contention`."""
     entitlement_id = new_id()
-    make_page(dynamodb, entitlement_id, terms(1, 2))
-    item = read_page(dynamodb, entitlement_id)
+    make_shard(dynamodb, entitlement_id, terms(1, 2))
+    item = read_shard_item(dynamodb, entitlement_id)
     operation = activation.take(entitlement_id, Holder("a"), change(), 1)
     request = operation.send(None)
     tries = 0

@@ -20,9 +20,9 @@ from shared.dynamodb.keys import (
     Key,
     denial_key,
     entitlement_key,
-    ledger_key,
     mail_key,
     mail_state_key,
+    seat_shard_key,
 )
 from shared.dynamodb.requests import Delete, Get
 from shared.entitlements.model import AUDIENCES
@@ -131,14 +131,14 @@ def test_a_record_that_comes_twice_tells_nothing_twice(story: Story) -> None:
     for number, seat_id in enumerate(("alice", "bob", "carol", "dave")):
         story.take(seat_id, START + number)
     assert len(story.tick(START + 60_000)) == 2
-    page = ledger_key(story.id)
+    shard = seat_shard_key(story.id)
     mail_kinds = {"entitlement.overdraft.entered"}
     item = story._get(entitlement_key(story.id)) or {}
     story.dynamodb.run(mailer.mark(item, mail_kinds, START, START + 70_000))
     again = story.tick(START + 2 * HOUR)
     # Marked again from then on: a mail that tells of a period which was told of says so.
     assert all("From 2049-03-22" in text(each) for each in again)
-    story._tell(page, None, START + 3 * HOUR)
+    story._tell(shard, None, START + 3 * HOUR)
     assert story.tick(START + 5 * HOUR) == []
 
 
@@ -261,13 +261,13 @@ def test_html_is_escaped_and_the_link_is_in_it(story: Story) -> None:
     story.take("alice", START)
     [one] = story.tick(START + 60_000)
     simple = one["Content"]["Simple"]
-    page = simple["Body"]["Html"]["Data"]
-    assert "CAD &lt;Pro&gt;" in page
-    assert "CAD <Pro>" not in page
+    shard = simple["Body"]["Html"]["Data"]
+    assert "CAD &lt;Pro&gt;" in shard
+    assert "CAD <Pro>" not in shard
     headers = {header["Name"]: header["Value"] for header in simple["Headers"]}
     link = headers["List-Unsubscribe"].strip("<>")
     assert link.startswith("https://api.example/v1/unsubscribe/")
-    assert link in page
+    assert link in shard
     assert link in text(one)
 
 
@@ -277,18 +277,18 @@ def test_unsubscribing_and_back(story: Story, api: Api) -> None:
     headers = {h["Name"]: h["Value"] for h in one["Content"]["Simple"]["Headers"]}
     token = headers["List-Unsubscribe"].strip("<>").rpartition("/")[2]
     route = "/v1/unsubscribe/{token}"
-    status, page, sent = api.call(f"GET {route}", {"token": token}, key=None)
-    assert (status, "No more mail" in page) == (200, True)
+    status, shard, sent = api.call(f"GET {route}", {"token": token}, key=None)
+    assert (status, "No more mail" in shard) == (200, True)
     assert sent["content-type"].startswith("text/html")
     # RFC 8058: one click, a form body.
-    status, page, _ = api.call(
+    status, shard, _ = api.call(
         f"POST {route}",
         {"token": token},
         "List-Unsubscribe=One-Click",
         key=None,
         headers={"content-type": "application/x-www-form-urlencoded"},
     )
-    assert (status, "no more e-mail" in page) == (200, True)
+    assert (status, "no more e-mail" in shard) == (200, True)
     story.take("bob", START + 2 * HOUR)
     assert story.tick(START + 2 * HOUR + 60_000) == []
     assert api.call(f"POST {route}/undo", {"token": token}, key=None)[0] == 200

@@ -2,9 +2,9 @@
 
 from shared.audit import Change
 from shared.seats.cache import FRESH_MS, Known, Memory
-from shared.seats.placement import pages_for
-from shared.seats.resharding import next_step, wanted_pages
-from shared.seats.seat_usage import Standing
+from shared.seats.placement import shard_count_for
+from shared.seats.resharding import next_step, wanted_shard_count
+from shared.seats.seat_usage import SeatUsage
 from shared.seats.terms import MOST_SEATS
 from shared.usage import sharded
 from shared.usage.counter import Counter, UsageTerms
@@ -12,7 +12,7 @@ from shared.usage.encoding import encode_entry
 from shared.usage.terms import new_counter
 from tests.support.seats import NOW_MS
 
-STANDING = Standing(7, 100, 200, NOW_MS)
+STANDING = SeatUsage(7, 100, 200, NOW_MS)
 
 
 def test_a_pool_is_remembered_and_its_sum_only_a_moment() -> None:
@@ -44,17 +44,17 @@ def test_memories_do_not_grow_without_end() -> None:
 
 def test_pages_are_two_thirds_full_at_least_and_grow_in_small_groups() -> None:
     for cap in (129, 500, 1_000, 20_000, MOST_SEATS):
-        pages = pages_for(cap)
-        assert 6_144 % pages == 0
-        assert cap / 1.51 <= pages * 96 - cap % 2
-        assert cap <= pages * 96
-    assert wanted_pages(128, 100, 0) == 1
-    assert wanted_pages(129, 100, 0) == 2
-    pages = 1
-    while pages != pages_for(MOST_SEATS):
-        step = next_step(pages, pages_for(MOST_SEATS))
-        assert step > pages
-        pages = step
+        shard_count = shard_count_for(cap)
+        assert 6_144 % shard_count == 0
+        assert cap / 1.51 <= shard_count * 96 - cap % 2
+        assert cap <= shard_count * 96
+    assert wanted_shard_count(128, 100, 0) == 1
+    assert wanted_shard_count(129, 100, 0) == 2
+    shard_count = 1
+    while shard_count != shard_count_for(MOST_SEATS):
+        step = next_step(shard_count, shard_count_for(MOST_SEATS))
+        assert step > shard_count
+        shard_count = step
 
 
 def counter(cap: int | None = 200_000, *, gap_ms: int = 3, entries: int = 32) -> Counter:

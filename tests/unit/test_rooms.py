@@ -21,9 +21,9 @@ from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     Key,
     heartbeat_key,
-    ledger_key,
     overdraft_key,
     seat_record_key,
+    seat_shard_key,
     secret_key,
     usage_key,
     webhook_key,
@@ -44,17 +44,17 @@ from shared.entitlements.lifecycle import close_entitlement
 from shared.entitlements.queries import fetch_entitlement
 from shared.seats import activation
 from shared.seats.encoding import activation_id, seat_key
-from shared.seats.leases import sweep_page
+from shared.seats.leases import reclaim_expired_leases
 from shared.seats.release import release_grant
-from shared.seats.shard import Page
-from shared.seats.terms import empty_page
+from shared.seats.shard import SeatShard
+from shared.seats.terms import empty_shard
 from shared.seats.writes import Holder
 from shared.usage import allocation, sharded
 from shared.usage.counter import Counter
 from tests.support import dynamodb_local
 from tests.support.notifier import Notifier, Recorder
 from tests.support.requests import event
-from tests.support.seats import NOW, NOW_MS, change, make_page, new_id, read_page, terms
+from tests.support.seats import NOW, NOW_MS, change, make_shard, new_id, read_shard_item, terms
 from tests.support.tables import RoleClient, this_thread_as
 from tests.unit.conftest import Api
 
@@ -84,7 +84,7 @@ def test_the_sweep_frees_leases_and_closes_what_ended(api: Api) -> None:
     done = sweep(api.dynamodb, "sweep-2", now_ms + 3_700_000, FAR)
     assert [used(api.dynamodb, e) for e in (leased, ending, both, untouched)] == [0, 0, 0, 1]
     assert done["closed"] == 2
-    assert read_page(api.dynamodb, ending)["last"]["type"] == "expired"
+    assert read_shard_item(api.dynamodb, ending)["last"]["type"] == "expired"
     again = sweep(api.dynamodb, "sweep-3", now_ms + 3_800_000, FAR)
     assert again["closed"] == 0
 
@@ -187,7 +187,7 @@ def test_one_bad_item_does_not_stop_the_sweep(api: Api, monkeypatch: pytest.Monk
         )
     monkeypatch.setattr(release, "_sweep_item", fail)
     sweep(api.dynamodb, "r", now_ms + 70_000, FAR)
-    assert {ledger_key(entitlement_id).pk for entitlement_id in ids} <= set(swept)
+    assert {seat_shard_key(entitlement_id).pk for entitlement_id in ids} <= set(swept)
 
 
 def test_the_sweep_stops_before_its_deadline(api: Api) -> None:
@@ -199,7 +199,7 @@ def test_the_sweep_stops_before_its_deadline(api: Api) -> None:
 
 
 def used(dynamodb: DynamoDBClient, entitlement_id: str) -> int:
-    return Page.of(read_page(dynamodb, entitlement_id)).used
+    return SeatShard.of(read_shard_item(dynamodb, entitlement_id)).used
 
 
 def entitlement_time(seconds: int) -> str:
@@ -218,12 +218,12 @@ class Stream:
         self.dynamodb = dynamodb
         self.id = new_id()
         self.records: list[dict[str, Any]] = []
-        make_page(dynamodb, self.id, terms(seat_count, hard_cap, lease=600))
-        self._image = read_page(dynamodb, self.id)
+        make_shard(dynamodb, self.id, terms(seat_count, hard_cap, lease=600))
+        self._image = read_shard_item(dynamodb, self.id)
         self._add(None, self._image)
 
     def _add(self, old: Any, new: Any) -> None:
-        key = ledger_key(self.id)
+        key = seat_shard_key(self.id)
         images = {"NewImage": new, **({"OldImage": old} if old else {})}
         self.records.append(
             {
@@ -240,7 +240,7 @@ class Stream:
 
     def run(self, operation: Any) -> Any:
         outcome = self.dynamodb.run(operation)
-        image = read_page(self.dynamodb, self.id)
+        image = read_shard_item(self.dynamodb, self.id)
         if image != self._image:
             self._add(self._image, image)
         self._image = image
@@ -301,12 +301,12 @@ def test_a_seat_that_ends_says_how(dynamodb: DynamoDBClient) -> None:
     stream.take("bob")
     stream.take("carol", 550)
     stream.run(release_grant(stream.id, named, change(NOW_MS + 560_000)))
-    stream.run(sweep_page(ledger_key(stream.id), change(NOW_MS + 700_000)))
+    stream.run(reclaim_expired_leases(seat_shard_key(stream.id), change(NOW_MS + 700_000)))
     process(stream, stream.records)
     assert stream.record("alice")["endReason"] == "released"
     assert stream.record("bob")["endReason"] == "lease_expired"
     assert "endReason" not in stream.record("carol")
-    dynamodb.execute(Transact((empty_page(stream.id, "deleted", change()),)))
+    dynamodb.execute(Transact((empty_shard(stream.id, "deleted", change()),)))
     stream.run(release_grant(stream.id, named, change()))
     process(stream, stream.records)
     assert stream.record("carol")["endReason"] == "removed"
@@ -443,8 +443,8 @@ def test_a_new_grant_keeps_nothing_of_an_earlier_one(dynamodb: DynamoDBClient) -
 
 
 def test_housekeeping_is_no_change() -> None:
-    page = {"seats": {"k": 1}, "seq": 3, "last": {"type": "activated", "at": 0}, "seatCount": 1}
-    assert read_version({**page, "earliest": 1}, {**page, "earliest": 2}) is None
+    shard = {"seats": {"k": 1}, "seq": 3, "last": {"type": "activated", "at": 0}, "seatCount": 1}
+    assert read_version({**shard, "earliest": 1}, {**shard, "earliest": 2}) is None
     assert NOW
 
 

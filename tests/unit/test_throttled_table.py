@@ -21,13 +21,13 @@ from shared import aws
 from shared.api import app
 from shared.clock import now_ms
 from shared.dynamodb import client as client_module
-from shared.dynamodb.keys import ledger_key
+from shared.dynamodb.keys import seat_shard_key
 from shared.dynamodb.marshalling import to_wire
 from shared.seats import activation
 from shared.seats.writes import Holder
 from tests.support.notifier import Recorder
 from tests.support.reports import MemoryStore
-from tests.support.seats import change, make_page, new_id, read_page, terms
+from tests.support.seats import change, make_shard, new_id, read_shard_item, terms
 from tests.support.tables import RoleClient
 from tests.unit.conftest import Api
 from tests.unit.test_deliver import FakeCourier, Office
@@ -125,11 +125,11 @@ def test_a_moment_of_throttling_is_waited_out(
     throttled: ThrottledClient, dynamodb: RoleClient
 ) -> None:
     owner = new_id()
-    make_page(dynamodb, owner, terms(2, 2))
+    make_shard(dynamodb, owner, terms(2, 2))
     throttled.answer_within(app.REQUEST_SECONDS)
     throttled.until = 0.3
     throttled.run(activation.take(owner, Holder("a"), change(), 1))
-    assert len(read_page(dynamodb, owner)["seats"]) == 1
+    assert len(read_shard_item(dynamodb, owner)["seats"]) == 1
 
 
 # --- Webhooks -------------------------------------------------------------------------------------
@@ -204,9 +204,9 @@ def test_the_stream_waits_within_its_run(
     throttled: ThrottledClient, dynamodb: RoleClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = new_id()
-    make_page(dynamodb, owner, terms(2, 2))
-    key = ledger_key(owner)
-    image = {name: to_wire(value) for name, value in read_page(dynamodb, owner).items()}
+    make_shard(dynamodb, owner, terms(2, 2))
+    key = seat_shard_key(owner)
+    image = {name: to_wire(value) for name, value in read_shard_item(dynamodb, owner).items()}
     keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
     record = {"dynamodb": {"Keys": keys, "SequenceNumber": "1", "NewImage": image}}
     recorder = Recorder()
@@ -230,14 +230,14 @@ def test_the_sweep_waits_within_its_run(
     throttled: ThrottledClient, dynamodb: RoleClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = new_id()
-    make_page(dynamodb, owner, terms(2, 2, lease=60))
+    make_shard(dynamodb, owner, terms(2, 2, lease=60))
     past = now_ms() - 600_000
     dynamodb.run(activation.take(owner, Holder("a"), change(past), 1))
     monkeypatch.setattr(release._context, "dynamodb", throttled)
     throttled.until = 20
     seconds = seconds_of("Release")
     release.handler({}, Context(throttled.clock, seconds))
-    assert read_page(dynamodb, owner)["seats"] == {}
+    assert read_shard_item(dynamodb, owner)["seats"] == {}
     assert 20 < throttled.clock.now < seconds
 
 

@@ -47,7 +47,7 @@ from shared.dynamodb.requests import (
     Update,
 )
 from shared.entitlements.model import AUDIENCES, audience_of, unsubscribed_hash
-from shared.entitlements.queries import fetch_standings
+from shared.entitlements.queries import fetch_seat_usages
 from shared.events import builders
 from shared.events import types as event_types
 from shared.history import queries
@@ -333,12 +333,12 @@ class Mailer:
             return None
         names = yield from _names(owner, overdraft_keys)
         denied_names = yield from _denied_names(owner, denied, since, until)
-        standing = (yield from fetch_standings([owner]))[owner]
+        seat_usage = (yield from fetch_seat_usages([owner]))[owner]
         return Facts(
             address,
             audience,
             entitlement["document"],
-            standing,
+            seat_usage,
             since,
             until,
             happened,

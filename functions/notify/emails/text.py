@@ -8,7 +8,7 @@ from shared.clock import in_zone
 from shared.dynamodb.requests import Item
 from shared.events import types as event_types
 from shared.history.thresholds import ENTERED, EXHAUSTED
-from shared.seats.seat_usage import Standing
+from shared.seats.seat_usage import SeatUsage
 from shared.texts import isolated
 from shared.usage.counter import Counter
 from shared.usage.views import usage_view
@@ -48,7 +48,7 @@ class Facts(NamedTuple):
     to: str
     audience: str
     document: Mapping[str, Any]
-    standing: Standing
+    seat_usage: SeatUsage
     since: int
     until: int
     happened: Mapping[str, int]
@@ -64,10 +64,10 @@ class Facts(NamedTuple):
     def numbers(self) -> dict[str, Any]:
         """What is kept of it: numbers, and no names."""
         return {
-            "used": self.standing.used,
-            "purchased": self.standing.seat_count,
-            "hardCap": self.standing.hard_cap,
-            "overdraftUsed": max(0, self.standing.used - self.standing.seat_count),
+            "used": self.seat_usage.used,
+            "purchased": self.seat_usage.seat_count,
+            "hardCap": self.seat_usage.hard_cap,
+            "overdraftUsed": max(0, self.seat_usage.used - self.seat_usage.seat_count),
             "overdraftSeatsGranted": self.overdraft_people,
             "deniedAttempts": self.denied_attempts,
             "deniedSeats": self.denied_people,
@@ -213,7 +213,7 @@ def _count_sentences(count: CountFacts) -> list[str]:
 
 
 def _rows(facts: Facts) -> list[tuple[str, str]]:
-    now, rows = facts.standing, list[tuple[str, str]]()
+    now, rows = facts.seat_usage, list[tuple[str, str]]()
     if facts.document["seatCount"] is not None:
         rows = _limit_rows("", now.used, now.seat_count, now.hard_cap)
     for count in facts.counts:

@@ -30,7 +30,7 @@ from shared.dynamodb.requests import (
 from shared.usage import consumption, corrections
 from shared.usage.counter import Counter, UsageTerms
 from shared.usage.periods import DAY_MS
-from shared.usage.request_log import LEAF
+from shared.usage.request_log import LOG_SIZE
 from shared.usage.terms import new_counter
 
 NOW_MS = 2_500_000_000_000  # the clock of the bench
@@ -60,13 +60,13 @@ class Limit:
         self._process = threading.local()
 
     @property
-    def leaf(self) -> int | None:
+    def log(self) -> int | None:
         """What this process, here a thread, has last seen of a busy limit."""
         return getattr(self._process, "leaf", None)
 
-    @leaf.setter
-    def leaf(self, leaf: int | None) -> None:
-        self._process.leaf = leaf
+    @log.setter
+    def log(self, log: int | None) -> None:
+        self._process.log = log
 
     def request(self) -> str:
         """A key that no other request has; `timed`: as that of a UUIDv7."""
@@ -80,9 +80,9 @@ class Limit:
         """One request; the hint is kept, as a warm process keeps it."""
         change: Change = self.bench.change()
         change = change._replace(now_ms=change.now_ms + days * DAY_MS)
-        leaf = None if self._timed else self.leaf
+        log = None if self._timed else self.log
         operation = consumption.consume(
-            self.owner, "exports", key or self.request(), quantity, change, busy_leaf=leaf
+            self.owner, "exports", key or self.request(), quantity, change, busy_log=log
         )
         try:
             outcome = self.bench.dynamodb.run(operation)
@@ -90,7 +90,7 @@ class Limit:
             return denied
         if outcome.counter:
             is_busy = outcome.counter.is_busy(change.now_ms)
-            self.leaf = outcome.counter.leaf_number if is_busy else None
+            self.log = outcome.counter.log_number if is_busy else None
         return outcome
 
     def fill(self, count: int) -> None:
@@ -112,13 +112,13 @@ def measure_usage(bench: Any) -> dict[str, float]:
 
     limit = Limit(bench)
     put("quiet.first", limit.consume)
-    limit.fill(2 * LEAF - 3)  # both leaves are full but for two
+    limit.fill(2 * LOG_SIZE - 3)  # both leaves are full but for two
     put("quiet.last", limit.consume)
     put("replay", lambda: limit.consume("request00040"))
     limit.fill(2)
     put("busy", limit.consume)
     put("replay.kept", lambda: limit.consume("request00003"))
-    limit.leaf = None
+    limit.log = None
     put("busy.unhinted", limit.consume)
     put(
         "correction",
@@ -129,14 +129,14 @@ def measure_usage(bench: Any) -> dict[str, float]:
         ),
     )
     timed = Limit(bench, timed=True)
-    timed.fill(2 * LEAF + 2)
+    timed.fill(2 * LOG_SIZE + 2)
     put("timed", timed.consume)
     for name, many in (("busy", limit), ("timed", timed)):
         bench.meter.reads = 0.0
-        trips, units = bench.count(lambda many=many: many.fill(10 * LEAF))
-        results[f"consume.{name}.average.round_trips"] = trips / (10 * LEAF)
-        results[f"consume.{name}.average.write_units"] = units / (10 * LEAF)
-        results[f"consume.{name}.average.read_units"] = bench.meter.reads / (10 * LEAF)
+        trips, units = bench.count(lambda many=many: many.fill(10 * LOG_SIZE))
+        results[f"consume.{name}.average.round_trips"] = trips / (10 * LOG_SIZE)
+        results[f"consume.{name}.average.write_units"] = units / (10 * LOG_SIZE)
+        results[f"consume.{name}.average.read_units"] = bench.meter.reads / (10 * LOG_SIZE)
     put("new_period", lambda: limit.consume(days=40))
     small = Limit(bench, purchased=1, cap=2)
     small.consume()
@@ -226,8 +226,8 @@ def measure_contention(bench: Any, rate: Callable[[int, Callable[[int], Any]], f
     calls: dict[str, list[float]] = {name: [] for name in rates}
     for _ in range(3):
         busy, timed = Limit(bench), Limit(bench, timed=True)
-        busy.fill(2 * LEAF)
-        timed.fill(2 * LEAF)
+        busy.fill(2 * LOG_SIZE)
+        timed.fill(2 * LOG_SIZE)
         key, numbers = _other_counter(bench)
         process = threading.local()
 
@@ -254,7 +254,7 @@ def measure_contention(bench: Any, rate: Callable[[int, Callable[[int], Any]], f
             calls[name].append((bench.dynamodb.sent - before) / THREADS_CALLS)
         for limit in (busy, timed):
             counter = Counter.of(bench.dynamodb.execute(Get(limit.key)))
-            assert counter.used == 2 * LEAF + THREADS_CALLS
+            assert counter.used == 2 * LOG_SIZE + THREADS_CALLS
     return (
         {name: statistics.median(values) for name, values in rates.items()},
         {name: statistics.median(values) for name, values in calls.items()},

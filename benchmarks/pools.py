@@ -14,7 +14,7 @@ from shared.clock import EPOCH
 from shared.dynamodb.keys import Key
 from shared.dynamodb.requests import BatchPut, Get
 from shared.seats import activation, totals
-from shared.seats.cache import Memory
+from shared.seats.cache import PoolCache
 from shared.seats.encoding import activation_id, encode_seat, seat_key
 from shared.seats.pending import Grant
 from shared.seats.placement import PARTS, Place
@@ -53,12 +53,12 @@ class _Pool:
         self.cap = cap
         self.shard_count = wanted_shard_count(cap, cap, 0)
         self.owner = f"ent_benchpool{cap}of{held}"
-        self.memory = Memory()
+        self.cache = PoolCache()
         change = bench.change()
         terms = SeatTerms(cap, cap, "active", 0, None, LEASE)
         seats: dict[Key, dict[str, int]] = {}
-        stamp = (change.now - EPOCH) * 100_000
-        value = encode_seat(stamp, is_overdraft=False, now=change.now) + LEASE
+        grant_id = (change.now - EPOCH) * 100_000
+        value = encode_seat(grant_id, is_overdraft=False, now=change.now) + LEASE
         for number in range(held):
             key = seat_key(self.owner, f"user{number}")
             seats.setdefault(self.place(key).key, {})[key] = value
@@ -92,9 +92,9 @@ class _Pool:
     def take(self, seat_id: str, change: Change | None = None) -> Any:
         change = change or self.bench.change()
         holder = Holder(seat_id, "Alice Example", {"device": "mbp-13"})
-        stamp = self.bench.stamps.next(change.now_ms)
+        grant_id = self.bench.grant_ids.next(change.now_ms)
         return self.bench.dynamodb.run(
-            activation.take(self.owner, holder, change, stamp, memory=self.memory),
+            activation.take(self.owner, holder, change, grant_id, cache=self.cache),
             lambda: change.now_ms,
         )
 
@@ -106,8 +106,8 @@ class _Pool:
         raise AssertionError("all seats are held, and one was given")
 
     def release(self, grant: Grant) -> Any:
-        named = activation_id(grant.key, grant.seat.stamp)
-        operation = release_grant(self.owner, named, self.bench.change(), memory=self.memory)
+        named = activation_id(grant.key, grant.seat.grant_id)
+        operation = release_grant(self.owner, named, self.bench.change(), cache=self.cache)
         return self.bench.dynamodb.run(operation)
 
 

@@ -31,17 +31,17 @@ from shared.dynamodb.keys import (
     SEATS,
     Key,
     change_key,
-    denied_quarter_key,
+    denied_bucket_key,
     entitlement_key,
     episode_key,
-    notable_key,
-    quarter_key,
+    report_candidate_key,
     report_key,
     seat_record_key,
+    usage_bucket_key,
 )
 from shared.dynamodb.requests import BatchPut, Put
-from shared.history.buckets import Quarter, quarter_name
-from shared.history.changes import COUNTS, KeptChange
+from shared.history.buckets import UsageBucket, bucket_name
+from shared.history.changes import COUNTS, ChangeRecord
 from shared.history.episodes import Episode
 from shared.history.level import Level
 from tools import ROOT
@@ -106,12 +106,12 @@ def entitlement_of(number: int, *, is_quiet: bool) -> Items:
             seq += 30
             items.append(
                 (
-                    quarter_key(owner, SEATS, quarter_name(start)),
+                    usage_bucket_key(owner, SEATS, bucket_name(start)),
                     _quarter(start, seq, used, purchased, cap, chance),
                 )
             )
             if day == peak_day and hour == 13:
-                change = KeptChange(
+                change = ChangeRecord(
                     seq,
                     start + 600_000,
                     "activated",
@@ -129,14 +129,14 @@ def entitlement_of(number: int, *, is_quiet: bool) -> Items:
                 if used > purchased:
                     items.append((episode_key(owner, SEATS, start), episode._asdict()))
                     for person in range(3):
-                        key = denied_quarter_key(owner, quarter_name(start), f"denied{person:06d}")
+                        key = denied_bucket_key(owner, bucket_name(start), f"denied{person:06d}")
                         items.append((key, {"attempts": 1 + person}))
     for person in range(PEOPLE):
         key = seat_record_key(owner, f"person{person:06d}")
         devices = [{"device": "mbp", "from": MONTH, "to": MONTH + DAY}]
         items.append((key, {"seatKey": key.sk, "entitlementId": owner, "devices": devices}))
     if not is_quiet:
-        items.append((notable_key(owner, "2026-10"), {}))
+        items.append((report_candidate_key(owner, "2026-10"), {}))
     return items
 
 
@@ -145,7 +145,7 @@ def _quarter(
 ) -> dict[str, Any]:
     over = max(0, used - purchased)
     people = tuple(f"person{chance.randrange(PEOPLE):06d}" for _ in range(6))
-    quarter = Quarter(
+    bucket = UsageBucket(
         start,
         seq,
         start + QUARTER - 1_000,
@@ -164,7 +164,7 @@ def _quarter(
         people,
         people[:2] if over else (),
     )
-    return quarter.to_item(quarter.start)
+    return bucket.to_item(bucket.start)
 
 
 def seed(url: str, name: str, numbers: range, *, is_quiet: bool) -> int:

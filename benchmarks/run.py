@@ -33,7 +33,7 @@ from shared.dynamodb.keys import Key, seat_shard_key
 from shared.dynamodb.marshalling import to_wire
 from shared.dynamodb.requests import Refused, Request, Transact, Update
 from shared.seats import activation
-from shared.seats.encoding import Stamps, activation_id
+from shared.seats.encoding import GrantIds, activation_id
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.release import release_grant
 from shared.seats.terms import SeatTerms, new_shard, shard_terms_update
@@ -83,7 +83,7 @@ class Bench:
             credentials=Credentials("test", "test"),
             meter=self.meter,
         )
-        self.stamps = Stamps(0)
+        self.grant_ids = GrantIds(0)
         self.requests = 0
 
     def shard(self, used: int, terms: SeatTerms, *, now_ms: int = NOW_MS) -> str:
@@ -104,11 +104,11 @@ class Bench:
 
     def take(self, owner: str, seat_id: str, *, now_ms: int = NOW_MS, hint: bool = False) -> Any:
         holder = Holder(seat_id, "Alice Example", {"device": "mbp-13"})
-        stamp = self.stamps.next(now_ms)
+        grant_id = self.grant_ids.next(now_ms)
         change = self.change(now_ms)
         try:
             return self.dynamodb.run(
-                activation.take(owner, holder, change, stamp, expect_overdraft=hint)
+                activation.take(owner, holder, change, grant_id, expect_overdraft=hint)
             )
         except problems.HardCapReached as denied:
             return denied
@@ -189,7 +189,7 @@ def measure_operations(bench: Bench) -> dict[str, float]:
     put("reclaim", bench.count(lambda: bench.take(owner, "new", now_ms=stale)))
     owner = bench.shard(100, leased)
     grant = bench.take(owner, "leaving")
-    named = activation_id(grant.key, grant.seat.stamp)
+    named = activation_id(grant.key, grant.seat.grant_id)
 
     def give_back() -> Any:
         return bench.dynamodb.run(release_grant(owner, named, bench.change()))
@@ -363,7 +363,7 @@ def bare_grant(bench: Bench, owner: str, number: int) -> None:
     """The write of a grant on such a page, sent by plain boto3: the same work for the engine."""
     holder = Holder(f"bare{number}@example.com", "Alice Example")
     operation = activation.take(
-        owner, holder, bench.change(_now_ms()), bench.stamps.next(_now_ms())
+        owner, holder, bench.change(_now_ms()), bench.grant_ids.next(_now_ms())
     )
     update = operation.send(None)
     bench.client.update_item(

@@ -19,7 +19,7 @@ from botocore.credentials import Credentials
 from benchmarks.replay import Recording, replaying
 from functions.deliver.deliveries import Deliveries
 from functions.notify.batch import Batch
-from functions.notify.publisher import Outlets
+from functions.notify.publisher import Publisher
 from local.api import Api
 from local.emulator import Emulator, free_port
 from local.receiver import Receiver
@@ -100,11 +100,11 @@ def make_records(dynamodb: DynamoDBClient, now_ms: int) -> list[dict[str, Any]]:
         if number >= 100 and number % 2:
             dynamodb.run(release_grant(owner, held.pop(0), made))
         else:
-            stamp = (made.now_ms - EPOCH * 1000) * 100
+            grant_id = (made.now_ms - EPOCH * 1000) * 100
             holder = Holder(f"user{number % 130}@example.com", "Alice", {"device": "mbp"})
-            grant = dynamodb.run(activation.take(owner, holder, made, stamp))
+            grant = dynamodb.run(activation.take(owner, holder, made, grant_id))
             if grant.is_new:
-                held.append(activation_id(grant.key, grant.seat.stamp))
+                held.append(activation_id(grant.key, grant.seat.grant_id))
         images.append(dynamodb.execute(Get(key)))
     wire = [{name: to_wire(value) for name, value in image.items()} for image in images]
     keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
@@ -127,12 +127,12 @@ def measure_notify(
 ) -> dict[str, float]:
     """Records a second, by batches of 100, and as a ratio to bare put_items of boto3."""
     records = make_records(dynamodb, now_ms)
-    outlets = Outlets("bus", "queue", dynamodb)
+    publisher = Publisher("bus", "queue", dynamodb)
     meter.calls, meter.reads, meter.writes = 0, 0.0, 0.0
     with _sink():
         started = time.perf_counter()
         for start in range(0, len(records), BATCH):
-            batch = Batch(dynamodb, outlets, 900_000, now_ms, sends_mail=False)
+            batch = Batch(dynamodb, publisher, 900_000, now_ms, sends_mail=False)
             failed = batch.process(records[start : start + BATCH])
             assert failed is None
         spent = time.perf_counter() - started
@@ -173,9 +173,11 @@ def _grants(
         images = [dynamodb.execute(Get(key))]
         for count in range(each):
             made = Change("key_abcdefghijklmnop", f"request-{count:08d}=", now_ms + count * 1000)
-            stamp = (made.now_ms - EPOCH * 1000) * 100
+            grant_id = (made.now_ms - EPOCH * 1000) * 100
             dynamodb.run(
-                activation.take(owner, Holder(f"user{count}@example.com", "Alice", {}), made, stamp)
+                activation.take(
+                    owner, Holder(f"user{count}@example.com", "Alice", {}), made, grant_id
+                )
             )
             images.append(dynamodb.execute(Get(key)))
         wire = [{name: to_wire(value) for name, value in image.items()} for image in images]
@@ -217,8 +219,8 @@ def measure_reader(engine_url: str, name: str, now_ms: int) -> dict[str, float]:
         def process(
             dynamodb: DynamoDBClient, given: list[dict[str, Any]], many: int = at_once
         ) -> None:
-            outlets = Outlets("bus", "queue", dynamodb)
-            batch = Batch(dynamodb, outlets, 900_000, now_ms, sends_mail=False, at_once=many)
+            publisher = Publisher("bus", "queue", dynamodb)
+            batch = Batch(dynamodb, publisher, 900_000, now_ms, sends_mail=False, at_once=many)
             assert batch.process(given) is None
 
         spent, used, read = 0.0, 0.0, 0

@@ -162,14 +162,14 @@ class Past:
         """Take a seat; False: there is none."""
         name = f"user{person:02d}"
         seat = Holder(f"{name}@acme.example", f"User {person:02d}", {"device": f"pc-{person:02d}"})
-        stamp = (at - EPOCH * 1000) * 100
+        grant_id = (at - EPOCH * 1000) * 100
         try:
-            grant = self._run(activation.take(self.id, seat, self._change(at), stamp), at)
+            grant = self._run(activation.take(self.id, seat, self._change(at), grant_id), at)
         except HardCapReached:
             self.denied.append(at)
             return False
         self.taken += 1
-        self._held[person] = activation_id(grant.key, grant.seat.stamp)
+        self._held[person] = activation_id(grant.key, grant.seat.grant_id)
         return True
 
     def _go(self, at: int, person: int) -> None:

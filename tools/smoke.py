@@ -150,9 +150,9 @@ class Smoke:
             {**self.owner, "activationId": grants[2]["activationId"]},
             api=self.license,
         )
-        listed = self._call(200, f"GET {E}/activations", self.owner, api=self.license)
-        if len(listed["items"]) != 2:
-            raise Failed(f"{len(listed['items'])} seats are listed, 2 are held")
+        result = self._call(200, f"GET {E}/activations", self.owner, api=self.license)
+        if len(result["items"]) != 2:
+            raise Failed(f"{len(result['items'])} seats are listed, 2 are held")
 
     def _transactions(self) -> None:
         """Writes of several items at once, of different kinds: each part by its own leading key."""

@@ -11,11 +11,11 @@ from benchmarks.scale.engine import Engine, Process
 from benchmarks.scale.run import SECONDS, SEED, START_MS, Load, Result, at_once, table_of
 from shared import problems
 from shared.audit import Change
-from shared.dynamodb.keys import Key, part_key, usage_key
+from shared.dynamodb.keys import Key, usage_key, usage_shard_key
 from shared.dynamodb.requests import Accepted, Cancelled, Item, Operation, Put, Transact
 from shared.usage import consumption, sharded
 from shared.usage.counter import Counter, UsageTerms
-from shared.usage.shard import PARTS, Part
+from shared.usage.shard import SHARDS, UsageShard
 from shared.usage.terms import new_counter
 from tools import ROOT
 
@@ -97,9 +97,9 @@ class OneCounter(Design):
     def consumed(engine: Engine) -> int:
         """What the counter says, and what its parts have not told yet."""
         counter = Counter.of(engine.get(usage_key(*LIMIT)) or {})
-        keys = [part_key(*LIMIT, number) for number in range(PARTS)]
-        parts = [Part.of(item) for key in keys if (item := engine.get(key))]
-        return counter.used + sum(part.untold for part in parts)
+        keys = [usage_shard_key(*LIMIT, number) for number in range(SHARDS)]
+        parts = [UsageShard.of(item) for key in keys if (item := engine.get(key))]
+        return counter.used + sum(part.unreported for part in parts)
 
 
 class Parts(OneCounter):
@@ -109,18 +109,18 @@ class Parts(OneCounter):
 
     def __init__(self, purchased: int, cap: int) -> None:
         super().__init__(purchased, cap)
-        self._memories = [sharded.Memory() for _ in range(400)]
+        self._memories = [sharded.LimitCache() for _ in range(400)]
         self._requests = 0
 
     def items(self) -> list[tuple[Key, Item]]:
         """The counter, as it is when a rush has been noticed."""
         [(key, item)] = super().items()
-        return [(key, {**item, "parts": PARTS, "drawn": 0, "holds": 0})]
+        return [(key, {**item, "parts": SHARDS, "drawn": 0, "holds": 0})]
 
     def _consume(self, key: str, change: Change) -> Operation[consumption.Outcome]:
         self._requests += 1
-        memory = self._memories[self._requests % len(self._memories)]
-        return (yield from sharded.consume(*LIMIT, key, 1, change, memory=memory))
+        cache = self._memories[self._requests % len(self._memories)]
+        return (yield from sharded.consume(*LIMIT, key, 1, change, cache=cache))
 
 
 DESIGNS: tuple[type[Design], ...] = (TextbookCounter, OneCounter, Parts)

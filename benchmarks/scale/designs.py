@@ -25,8 +25,8 @@ from shared.dynamodb.requests import (
     Update,
 )
 from shared.seats import activation
-from shared.seats.cache import Known, Memory
-from shared.seats.encoding import Stamps, activation_id
+from shared.seats.cache import CachedPool, PoolCache
+from shared.seats.encoding import GrantIds, activation_id
 from shared.seats.placement import shard_count_for
 from shared.seats.release import release_grant
 from shared.seats.seat_usage import SeatUsage
@@ -143,10 +143,10 @@ class OnePage(Design):
 
     def __init__(self, purchased: int, cap: int) -> None:
         super().__init__(purchased, cap)
-        self._stamps = Stamps(salt=1)
+        self._grant_ids = GrantIds(salt=1)
         self._grants: dict[int, str] = {}
         self._is_at_limit = False
-        self._memories = [Memory()]
+        self._memories = [PoolCache()]
         self._requests = 0
 
     def _terms(self) -> SeatTerms:
@@ -157,7 +157,7 @@ class OnePage(Design):
         shard = new_shard(OWNER, self._terms(), Change("scale", "request", 0))
         return [(shard.key, dict(shard.item))]
 
-    def _memory(self) -> Memory:
+    def _cache(self) -> PoolCache:
         """That of the process that has the next request."""
         self._requests += 1
         return self._memories[self._requests % len(self._memories)]
@@ -170,8 +170,8 @@ class OnePage(Design):
             OWNER,
             holder,
             change,
-            self._stamps.next(now_ms),
-            memory=self._memory(),
+            self._grant_ids.next(now_ms),
+            cache=self._cache(),
             expect_overdraft=self._is_at_limit,
         )
         try:
@@ -181,14 +181,14 @@ class OnePage(Design):
         except problems.Contention:
             return "gave up"
         self._is_at_limit = grant.shard.is_only_shard and grant.shard.used >= grant.shard.seat_count
-        self._grants[person] = activation_id(grant.key, grant.seat.stamp)
+        self._grants[person] = activation_id(grant.key, grant.seat.grant_id)
         return "granted" if grant.is_new else "held"
 
     def release(self, person: int, now_ms: int) -> Operation[Outcome]:
         """As the room `release` does it."""
         change = Change("key_scale", f"request-{now_ms}", now_ms)
         try:
-            yield from release_grant(OWNER, self._grants[person], change, memory=self._memory())
+            yield from release_grant(OWNER, self._grants[person], change, cache=self._cache())
         except problems.Contention:
             return "gave up"
         return "released"
@@ -207,10 +207,10 @@ class Pages(OnePage):
     def __init__(self, purchased: int, cap: int) -> None:
         super().__init__(purchased, cap)
         self._pages = max(2, shard_count_for(cap))
-        self._memories = [Memory() for _ in range(400)]
-        for memory in self._memories:
-            known = Known(self._pages, SeatUsage(0, purchased, cap, 0))
-            memory.note(OWNER, known, 0)
+        self._memories = [PoolCache() for _ in range(400)]
+        for cache in self._memories:
+            cached = CachedPool(self._pages, SeatUsage(0, purchased, cap, 0))
+            cache.note(OWNER, cached, 0)
 
     def items(self) -> list[tuple[Key, Item]]:
         """The empty pages, and the sum."""

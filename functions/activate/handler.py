@@ -13,13 +13,13 @@ from shared.clock import to_rfc3339
 from shared.dynamodb.requests import Refused
 from shared.limits import limit_status
 from shared.seats import activation
-from shared.seats.cache import Memory
-from shared.seats.encoding import Stamps, activation_id
+from shared.seats.cache import PoolCache
+from shared.seats.encoding import GrantIds, activation_id
 from shared.seats.pending import Grant
 from shared.seats.shard import SeatShard, lease_expiry
 from shared.seats.writes import Holder
 
-_stamps = Stamps(salt=os.urandom(1)[0])
+_grant_ids = GrantIds(salt=os.urandom(1)[0])
 
 
 class AtLimit:
@@ -47,7 +47,7 @@ class AtLimit:
 
 
 _at_limit = AtLimit()
-_memory = Memory()
+_cache = PoolCache()
 
 
 def take_seat(request: Request) -> Response:
@@ -81,8 +81,8 @@ def _take(request: Request, holder: Holder) -> Response:
         entitlement_id,
         holder,
         request.change,
-        _stamps.next(request.now_ms),
-        memory=_memory,
+        _grant_ids.next(request.now_ms),
+        cache=_cache,
         expect_overdraft=entitlement_id in _at_limit,
     )
     grant = request.dynamodb.run(operation)
@@ -104,7 +104,7 @@ def _preview(request: Request, holder: Holder) -> Response:
 def _view(entitlement_id: str, holder: Holder, grant: Grant) -> dict[str, Any]:
     seat, seat_usage = grant.seat, grant.seat_usage
     return {
-        "activationId": activation_id(grant.key, seat.stamp),
+        "activationId": activation_id(grant.key, seat.grant_id),
         "entitlementId": entitlement_id,
         "seatId": holder.seat_id,
         "seatName": holder.seat_name or None,

@@ -14,7 +14,7 @@ from shared.usage.encoding import request_key, time_of
 from shared.usage.views import consumption_view
 
 
-class BusyLeaves:
+class BusyLogs:
     """Which limits this process last saw busy, and at which leaf: a hint, never a decision.
 
     Right, it saves a refused write for each request. Wrong, it costs one.
@@ -33,13 +33,13 @@ class BusyLeaves:
         """Remember what a counter looked like."""
         self._seen.pop(limit, None)
         if counter.is_busy(now_ms):
-            self._seen[limit] = counter.leaf_number
+            self._seen[limit] = counter.log_number
             if len(self._seen) > self.SIZE:
                 self._seen.popitem(last=False)
 
 
-_busy_leaves = BusyLeaves()
-_memory = sharded.Memory()
+_busy_logs = BusyLogs()
+_cache = sharded.LimitCache()
 
 
 def consume(request: Request) -> Response:
@@ -59,14 +59,12 @@ def consume(request: Request) -> Response:
         told = request.dynamodb.run(sharded.preview(*limit, key, quantity, request.change))
         return Response(200, {**consumption_view(limit[1], told), "dryRun": True})
     # A key that tells its time needs no look at its own item.
-    busy_leaf = _busy_leaves.get(limit) if time_of(str(key)) is None else None
+    busy_log = _busy_logs.get(limit) if time_of(str(key)) is None else None
     outcome = request.dynamodb.run(
-        sharded.consume(
-            *limit, str(key), quantity, request.change, busy_leaf=busy_leaf, memory=_memory
-        )
+        sharded.consume(*limit, str(key), quantity, request.change, busy_log=busy_log, cache=_cache)
     )
     if outcome.counter:
-        _busy_leaves.note(limit, outcome.counter, request.now_ms)
+        _busy_logs.note(limit, outcome.counter, request.now_ms)
     response = Response(200, consumption_view(limit[1], outcome.told))
     if outcome.is_replay:
         return replayed(response)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from functions.deliver.retry_policy import Attempt, next_wait, reason_to_disable
-from functions.deliver.sender import Courier
+from functions.deliver.sender import WebhookSender
 from shared import aws, observability
 from shared.clock import from_rfc3339_ms, now_ms
 from shared.dynamodb.client import DynamoDBClient
@@ -25,7 +25,7 @@ from shared.dynamodb.keys import (
     webhook_secret_key,
     webhook_state_key,
 )
-from shared.dynamodb.patterns import settle
+from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import (
     NO_NAMES,
     Accepted,
@@ -39,7 +39,7 @@ from shared.dynamodb.requests import (
     Update,
 )
 from shared.events.builders import Event
-from shared.events.enrichment import complete, keys_of
+from shared.events.enrichment import enrich, keys_of
 from shared.webhooks import endpoints
 
 AT_ONCE = 200
@@ -130,23 +130,23 @@ class Deliveries:
             circuits[job.webhook_id] = state.get("openUntil", 0)
         failed = []
 
-        async def one(job: Job, courier: Courier) -> None:
+        async def one(job: Job, sender: WebhookSender) -> None:
             async with endpoints[job.webhook_id], overall:
                 try:
-                    await self._one(job, known, courier, circuits, deadline_ms)
+                    await self._one(job, known, sender, circuits, deadline_ms)
                 except Exception:
                     observability.logger.exception("delivery failed", extra=_of_log(job))
                     failed.append(job.message_id)
 
-        async with Courier(self._insecure) as courier:
-            await asyncio.gather(*(one(job, courier) for job in jobs))
+        async with WebhookSender(self._insecure) as sender:
+            await asyncio.gather(*(one(job, sender) for job in jobs))
         return failed
 
     async def _one(
         self,
         job: Job,
         known: Mapping[Key, Item],
-        courier: Courier,
+        sender: WebhookSender,
         circuits: dict[str, int],
         deadline_ms: int,
     ) -> None:
@@ -168,8 +168,8 @@ class Deliveries:
         if open_until > now // 1000 or now + SECONDS_FOR_ATTEMPT * 1000 > deadline_ms:
             await self._run(self._defer(job, delivery, max(open_until, now // 1000 + 5), now))
             return
-        event = complete(job.event, known)
-        attempt = await courier.post(endpoint["url"], event, _secrets(secret, now // 1000))
+        event = enrich(job.event, known)
+        attempt = await sender.post(endpoint["url"], event, _secrets(secret, now // 1000))
         observability.count("WebhookDelivered" if attempt.is_success else "WebhookFailed")
         observability.logger.info(
             "delivered" if attempt.is_success else "not delivered",
@@ -429,4 +429,4 @@ def _disable(webhook_id: str, reason: str, at: int) -> Operation[None]:
             endpoints.bump_version(),
         )
     )
-    yield from settle(write)  # refused: it is disabled, or deleted
+    yield from write_with_conflict_retry(write)  # refused: it is disabled, or deleted

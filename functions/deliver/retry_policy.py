@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import NamedTuple
 
-from shared.webhooks.endpoints import FAILING_SECONDS, LADDER, RETRY_AFTER_MAX
+from shared.webhooks.endpoints import FAILING_SECONDS, RETRY_AFTER_MAX, RETRY_DELAYS
 
 GONE = 410
 
@@ -30,9 +30,9 @@ class Attempt(NamedTuple):
 
 def next_wait(step: int, attempt: Attempt) -> int | None:
     """Seconds until the next attempt, after `step` earlier failures; None: it was the last."""
-    if attempt.code == GONE or step >= len(LADDER):
+    if attempt.code == GONE or step >= len(RETRY_DELAYS):
         return None
-    return max(LADDER[step], attempt.retry_after)
+    return max(RETRY_DELAYS[step], attempt.retry_after)
 
 
 def reason_to_disable(attempt: Attempt, failing_since: int | None, now: int) -> str:

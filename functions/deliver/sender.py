@@ -33,7 +33,7 @@ def _guarded_socket(info: Any) -> socket.socket:
     return socket.socket(family, kind, protocol)
 
 
-class Courier:
+class WebhookSender:
     """Sends many at once. `insecure`: hosts to which plain http and any address are allowed."""
 
     def __init__(self, insecure: frozenset[str]) -> None:

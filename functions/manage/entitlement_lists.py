@@ -6,8 +6,15 @@ from typing import Any
 
 from shared.api.pagination import MAX_LIMIT, limit_of, respond, start_of
 from shared.api.request import Request, Response
-from shared.dynamodb.keys import Key, entitlement_key, marked, overdraft_key, owner_of, usage_key
-from shared.dynamodb.paging import MAX_READS, Listed, list_query, position_of
+from shared.dynamodb.keys import (
+    Key,
+    entitlement_key,
+    overdraft_key,
+    owner_of,
+    parse_candidate,
+    usage_key,
+)
+from shared.dynamodb.paging import MAX_READS, ResultPage, list_query, position_of
 from shared.dynamodb.requests import BatchGet, Item, Operation, Query
 from shared.entitlements.model import LIST_KEY
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usages
@@ -25,7 +32,7 @@ def list_entitlements(request: Request) -> Response:
     return respond(request, _entitlements(request))
 
 
-def _entitlements(request: Request) -> Operation[Listed]:
+def _entitlements(request: Request) -> Operation[ResultPage]:
     limit = limit_of(request)
     names, values, condition = _filter(request)
     start, kept = start_of(request), list[dict[str, Any]]()
@@ -52,19 +59,19 @@ def _entitlements(request: Request) -> Operation[Listed]:
             kept.append(entitlement_view(item, seat_usage, request.now))
             if len(kept) == limit:
                 is_last = item is found.items[-1] and found.next is None
-                return Listed(kept, None if is_last else start)
+                return ResultPage(kept, None if is_last else start)
         if found.next is None:
-            return Listed(kept, None)
+            return ResultPage(kept, None)
         start = position_of(found.next)
-    return Listed(kept, start)
+    return ResultPage(kept, start)
 
 
-def _in_overdraft(request: Request) -> Operation[Listed]:
+def _in_overdraft(request: Request) -> Operation[ResultPage]:
     """Those that the stream has marked; each is looked at again before it is listed."""
     limit = limit_of(request)
     start, kept = start_of(request), list[dict[str, Any]]()
     # There is a mark for the seats and one for each usage limit; an entitlement's lie together.
-    looked_at = marked(start[1])[0] if start else ""
+    looked_at = parse_candidate(start[1])[0] if start else ""
     for _ in range(MAX_READS):
         found = yield Query(
             "pk = :pk",
@@ -72,14 +79,14 @@ def _in_overdraft(request: Request) -> Operation[Listed]:
             limit=MAX_LIMIT // 2,
             start=dict(zip(("pk", "sk"), start, strict=True)) if start else None,
         )
-        ids = dict.fromkeys(marked(item["sk"])[0] for item in found.items)
+        ids = dict.fromkeys(parse_candidate(item["sk"])[0] for item in found.items)
         items: dict[Key, Item] = yield BatchGet(
             tuple(entitlement_key(entitlement_id) for entitlement_id in ids)
         )
         seat_usages = yield from _standings(items.values())
         over = yield from _overdrafts(items.values(), seat_usages, request.now)
         for marker in found.items:
-            start, owner = [marker["pk"], marker["sk"]], marked(marker["sk"])[0]
+            start, owner = [marker["pk"], marker["sk"]], parse_candidate(marker["sk"])[0]
             item = items.get(entitlement_key(owner))
             if owner == looked_at or owner not in over or item is None:
                 continue
@@ -89,10 +96,10 @@ def _in_overdraft(request: Request) -> Operation[Listed]:
             kept.append(entitlement_view(item, seat_usages[owner], request.now))
             if len(kept) == limit:
                 is_last = marker is found.items[-1] and found.next is None
-                return Listed(kept, None if is_last else start)
+                return ResultPage(kept, None if is_last else start)
         if found.next is None:
-            return Listed(kept, None)
-    return Listed(kept, start)
+            return ResultPage(kept, None)
+    return ResultPage(kept, start)
 
 
 def _overdrafts(
@@ -160,7 +167,7 @@ def list_activations(request: Request) -> Response:
     return respond(request, _activations(request))
 
 
-def _activations(request: Request) -> Operation[Listed]:
+def _activations(request: Request) -> Operation[ResultPage]:
     limit, start = limit_of(request), start_of(request)
     entitlement_id = request.path["entitlementId"]
     _, page = yield from fetch_entitlement(entitlement_id)

@@ -225,7 +225,7 @@ def _deleted(counter: Counter) -> Counter:
 
 def _patience_ms(found: dict[str, Counter]) -> int:
     """How much longer than one the limits are held that have parts: one after the other."""
-    return HOLD_EACH_MS * sum(counter.parts is not None for counter in found.values())
+    return HOLD_EACH_MS * sum(counter.shards is not None for counter in found.values())
 
 
 def _holding(work: Callable[[Held], Operation[_Outcome]]) -> Operation[_Outcome]:
@@ -242,7 +242,7 @@ def _holding(work: Callable[[Held], Operation[_Outcome]]) -> Operation[_Outcome]
 
 def _let_go(held: Held) -> Operation[None]:
     for limit, counter in held.items():
-        yield from allocation.let_go(limit, counter)
+        yield from allocation.unlock(limit, counter)
 
 
 def _change_counter(
@@ -258,8 +258,8 @@ def _change_counter(
     Which is then `held`, and is to be let go of if it is not written.
     """
     write = yield from terms_update(*limit, counter, changed(counter), change)
-    if write and counter.parts is not None:
-        counter = held[limit] = yield from allocation.hold(limit, change, patience_ms)
+    if write and counter.shards is not None:
+        counter = held[limit] = yield from allocation.lock(limit, change, patience_ms)
         write = yield from terms_update(*limit, counter, changed(counter), change)
     return [write] if write else []
 

@@ -8,7 +8,7 @@ from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
 from shared.api.schemas.follow_up import FollowUpPatch
 from shared.dynamodb.keys import FOLLOW_UP_ENTRY, follow_up_key
-from shared.dynamodb.paging import Listed
+from shared.dynamodb.paging import ResultPage
 from shared.dynamodb.requests import Accepted, Get, Item, Operation, Pause
 from shared.problems import Contention
 from shared.sales import follow_up
@@ -69,7 +69,7 @@ def entries(request: Request) -> Response:
     return pagination.respond(request, _entries(request))
 
 
-def _entries(request: Request) -> Operation[Listed]:
+def _entries(request: Request) -> Operation[ResultPage]:
     owner = request.path["entitlementId"]
     yield from entitlements.require(owner, is_deleted_ok=True)
     pk = follow_up_key(owner).pk

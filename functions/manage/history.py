@@ -16,12 +16,12 @@ from shared.dynamodb.keys import (
     mail_key,
     usage_meter,
 )
-from shared.dynamodb.paging import Listed, read_before, read_page
+from shared.dynamodb.paging import ResultPage, read_before, read_page
 from shared.dynamodb.requests import Item, Operation, Query
 from shared.entitlements.queries import fetch_entitlement
 from shared.history import queries
 from shared.history.aggregator import carried
-from shared.history.buckets import HOUR_MS, QUARTER_MS, quarter_name, quarter_of
+from shared.history.buckets import BUCKET_MS, HOUR_MS, bucket_name, bucket_start
 from shared.history.episodes import Episode
 from shared.history.queries import Usage
 from shared.history.views import episode_view
@@ -52,7 +52,7 @@ def usage_history(request: Request) -> Response:
     return pagination.respond(request, _usage(request))
 
 
-def _usage(request: Request) -> Operation[Listed]:
+def _usage(request: Request) -> Operation[ResultPage]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     entitlement_id = request.path["entitlementId"]
     item, _ = yield from fetch_entitlement(entitlement_id)
@@ -63,25 +63,25 @@ def _usage(request: Request) -> Operation[Listed]:
     zone = zone_of(item["document"]["timeZone"])
     since = int(start[0]) if start else max(since, item["createdAt"])
     if since >= until:
-        return Listed([], None)
+        return ResultPage([], None)
     cuts = _cuts(since, until, interval, zone, limit)
     meter = yield from _meter(request)
     found = yield from queries.usage(entitlement_id, cuts, request.now_ms, meter)
     more = [str(cuts[-1])] if cuts[-1] < until else None
     view = _usage_view if meter == SEATS else _count_view
-    return Listed([view(usage) for usage in found if usage.is_known], more)
+    return ResultPage([view(usage) for usage in found if usage.is_known], more)
 
 
 def _cuts(since: int, until: int, interval: str, zone: tzinfo, count: int) -> list[int]:
     """The boundaries of at most `count` intervals, the first of which holds `since`."""
     if interval == "period":
-        return [quarter_of(since), quarter_of(until + QUARTER_MS - 1)]
+        return [bucket_start(since), bucket_start(until + BUCKET_MS - 1)]
     begin: Callable[[int], int] = {
-        "15m": quarter_of,
+        "15m": bucket_start,
         "hour": lambda at: _begin_of_hour(at, zone),
         "day": lambda at: day_of(at, zone),
     }[interval]
-    length = {"15m": QUARTER_MS, "hour": HOUR_MS, "day": 24 * HOUR_MS}[interval]
+    length = {"15m": BUCKET_MS, "hour": HOUR_MS, "day": 24 * HOUR_MS}[interval]
     cuts = [begin(since)]
     while len(cuts) <= count and cuts[-1] < until:
         # A day may have 23 or 25 hours: its middle is surely within it.
@@ -95,7 +95,7 @@ def _cuts(since: int, until: int, interval: str, zone: tzinfo, count: int) -> li
 def _begin_of_hour(at: int, zone: tzinfo) -> int:
     local = datetime.fromtimestamp(at / 1000, zone)
     # Zones are whole quarter-hours from UTC.
-    return quarter_of(at - local.minute * 60_000)
+    return bucket_start(at - local.minute * 60_000)
 
 
 def _usage_view(usage: Usage) -> dict[str, Any]:
@@ -153,27 +153,27 @@ def overdrafts(request: Request) -> Response:
     return pagination.respond(request, _overdrafts(request))
 
 
-def _overdrafts(request: Request) -> Operation[Listed]:
+def _overdrafts(request: Request) -> Operation[ResultPage]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     entitlement_id = request.path["entitlementId"]
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     since, until = request.period(31 * DAY)
     if since >= until:
-        return Listed([], None)
+        return ResultPage([], None)
     meter = yield from _meter(request)
     pk = episode_key(entitlement_id, meter, 0).pk
     high = start[0] if start else f"{until:013d}"
     query = Query("pk = :pk AND sk < :high", {":pk": pk, ":high": high}, descending=True)
     found, has_more = yield from read_page(query, limit)
-    latest = yield from queries.latest_quarter(entitlement_id, meter)
+    latest = yield from queries.latest_bucket(entitlement_id, meter)
     items: list[dict[str, Any]] = []
     for item in found:
         # Episodes follow each other: the first that ended before the period ends the list.
         end = carried(Episode.of(item), latest, request.now_ms).end
         if end is not None and end <= since:
-            return Listed(items, None)
+            return ResultPage(items, None)
         items.append((yield from episode_view(entitlement_id, item, latest, request.now_ms, meter)))
-    return Listed(items, [found[-1]["sk"]] if has_more else None)
+    return ResultPage(items, [found[-1]["sk"]] if has_more else None)
 
 
 # --- Denials ------------------------------------------------------------------------------------
@@ -184,16 +184,16 @@ def denials(request: Request) -> Response:
     return pagination.respond(request, _denials(request))
 
 
-def _denials(request: Request) -> Operation[Listed]:
+def _denials(request: Request) -> Operation[ResultPage]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     entitlement_id = request.path["entitlementId"]
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     since, until = request.period(31 * DAY)
     if since >= until:
-        return Listed([], None)
+        return ResultPage([], None)
     meter = yield from _meter(request)
-    low = quarter_name(since - since % HOUR_MS)[:13]
-    high = start[0] if start else quarter_name(until + HOUR_MS - 1)[:13]
+    low = bucket_name(since - since % HOUR_MS)[:13]
+    high = start[0] if start else bucket_name(until + HOUR_MS - 1)[:13]
     wanted: list[Item] = []
     known_to = ""  # newer than that, every partition has been read
     for shard in range(DENIAL_SHARDS):
@@ -212,7 +212,7 @@ def _denials(request: Request) -> Operation[Listed]:
     shown = wanted[:limit]
     more = [shown[-1]["sk"]] if known_to or len(wanted) > limit else None
     view = _denial_view if meter == SEATS else _request_view
-    return Listed([view(item) for item in shown], more)
+    return ResultPage([view(item) for item in shown], more)
 
 
 def _denial_view(item: Item) -> dict[str, Any]:
@@ -254,7 +254,7 @@ def emails(request: Request) -> Response:
     return pagination.respond(request, _emails(request))
 
 
-def _emails(request: Request) -> Operation[Listed]:
+def _emails(request: Request) -> Operation[ResultPage]:
     entitlement_id = request.path["entitlementId"]
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     pk = mail_key(entitlement_id, 0, "").pk

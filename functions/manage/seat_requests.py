@@ -9,7 +9,7 @@ from shared.api.schemas.base import parse
 from shared.api.schemas.seats import SeatRequestInput
 from shared.audit import EVIDENCE_SECONDS
 from shared.dynamodb.keys import ASKED, seat_request_key
-from shared.dynamodb.paging import Listed
+from shared.dynamodb.paging import ResultPage
 from shared.dynamodb.requests import Item, Operation, Put, Query
 from shared.entitlements.model import has_seats
 from shared.entitlements.queries import fetch_seat_usage
@@ -72,7 +72,7 @@ def list_all(request: Request) -> Response:
     return pagination.respond(request, _list(request))
 
 
-def _list(request: Request) -> Operation[Listed]:
+def _list(request: Request) -> Operation[ResultPage]:
     owner = request.path["entitlementId"]
     yield from entitlements.require(owner, is_deleted_ok=True)
     pk = seat_request_key(owner, 0, "").pk

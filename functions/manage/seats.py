@@ -8,8 +8,8 @@ from shared.api import pagination
 from shared.api.request import Request, Response
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import Key, denial_key, seat_record_key, seat_shard_key
-from shared.dynamodb.paging import Listed, read_page
-from shared.dynamodb.patterns import settle
+from shared.dynamodb.paging import ResultPage, read_page
+from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Query, Update
 from shared.problems import InvalidRequest, NotFound
 from shared.seats.encoding import activation_id, seat_key
@@ -23,14 +23,14 @@ def list_seats(request: Request) -> Response:
     return pagination.respond(request, _seats(request))
 
 
-def _seats(request: Request) -> Operation[Listed]:
+def _seats(request: Request) -> Operation[ResultPage]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     entitlement_id = request.path["entitlementId"]
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     pk = seat_record_key(entitlement_id, "").pk
     query = Query("pk = :pk AND sk > :start", {":pk": pk, ":start": start[0] if start else " "})
     shown, has_more = yield from read_page(query, limit)
-    return Listed([_view(item) for item in shown], [shown[-1]["sk"]] if has_more else None)
+    return ResultPage([_view(item) for item in shown], [shown[-1]["sk"]] if has_more else None)
 
 
 def read_seat(request: Request) -> Response:
@@ -124,9 +124,9 @@ def _erase(request: Request) -> Operation[None]:
         {"#last": "last", "#key": "key"},
         {":key": key},
     )
-    yield from settle(scrub)
+    yield from write_with_conflict_retry(scrub)
     for denial in denials:
-        yield from settle(
+        yield from write_with_conflict_retry(
             Update(denial, "REMOVE seatId, seatName", "attribute_exists(pk)", NO_NAMES, {})
         )
 
@@ -135,14 +135,14 @@ def _view(item: Item) -> dict[str, Any]:
     def time_of(name: str) -> str | None:
         return None if item.get(name) is None else to_rfc3339(item[name])
 
-    stamp = item.get("stamp")
+    grant_id = item.get("stamp")
     return {
         "seatKey": item["seatKey"],
         "seatId": item.get("seatId"),
         "seatName": item.get("seatName") or None,
         "attributes": item.get("attributes", {}),
-        "isHeld": stamp is not None and "endedAt" not in item,
-        "activationId": None if stamp is None else activation_id(item["seatKey"], stamp),
+        "isHeld": grant_id is not None and "endedAt" not in item,
+        "activationId": None if grant_id is None else activation_id(item["seatKey"], grant_id),
         "isOverdraftSeat": item.get("isOverdraftSeat", False),
         "activatedAt": time_of("activatedAt"),
         "lastSeenAt": time_of("lastSeenAt"),

@@ -11,7 +11,7 @@ from shared.api.schemas.base import parse
 from shared.api.schemas.usage import CorrectionInput
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import correction_key, period_key
-from shared.dynamodb.paging import Listed, read_page
+from shared.dynamodb.paging import ResultPage, read_page
 from shared.dynamodb.requests import Item, Operation, Query, Refused
 from shared.entitlements.model import usage_terms
 from shared.entitlements.queries import fetch_entitlement
@@ -41,7 +41,7 @@ def periods(request: Request) -> Response:
     return pagination.respond(request, _periods(request))
 
 
-def _periods(request: Request) -> Operation[Listed]:
+def _periods(request: Request) -> Operation[ResultPage]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     owner, key = request.path["entitlementId"], request.path["key"]
     counter = yield from _counter(owner, key)
@@ -66,7 +66,7 @@ def _periods(request: Request) -> Operation[Listed]:
         shown.append((item["number"], {**view, "isCurrent": False}))
     has_more = has_more or len(shown) > limit
     shown = shown[:limit]
-    return Listed([view for _, view in shown], [str(shown[-1][0])] if has_more else None)
+    return ResultPage([view for _, view in shown], [str(shown[-1][0])] if has_more else None)
 
 
 def _period_view(period: Period, used: int, purchased: int, hard_cap: int | None) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def corrections(request: Request) -> Response:
     return pagination.respond(request, _corrections(request))
 
 
-def _corrections(request: Request) -> Operation[Listed]:
+def _corrections(request: Request) -> Operation[ResultPage]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     owner, key = request.path["entitlementId"], request.path["key"]
     yield from _counter(owner, key)
@@ -138,7 +138,7 @@ def _corrections(request: Request) -> Operation[Listed]:
     )
     shown, has_more = yield from read_page(query, limit)
     more = [shown[-1]["sk"]] if has_more else None
-    return Listed([_correction_view(key, item) for item in shown], more)
+    return ResultPage([_correction_view(key, item) for item in shown], more)
 
 
 def _correction_view(key: str, item: Item) -> dict[str, Any]:

@@ -26,8 +26,8 @@ from shared.dynamodb.keys import (
     webhook_secret_key,
     webhook_state_key,
 )
-from shared.dynamodb.paging import MAX_READS, Listed, read_page
-from shared.dynamodb.patterns import ROUNDS, settle
+from shared.dynamodb.paging import MAX_READS, ResultPage, read_page
+from shared.dynamodb.patterns import ROUNDS, write_with_conflict_retry
 from shared.dynamodb.requests import (
     NO_NAMES,
     Accepted,
@@ -122,7 +122,7 @@ def list_all(request: Request) -> Response:
     return pagination.respond(request, _listed(request))
 
 
-def _listed(request: Request) -> Operation[Listed]:
+def _listed(request: Request) -> Operation[ResultPage]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     values = {":pk": webhook_key("").pk}
     query = Query(
@@ -131,7 +131,7 @@ def _listed(request: Request) -> Operation[Listed]:
     )
     shown, has_more = yield from read_page(query, limit)
     items = [_view(item["sk"], item) for item in shown]
-    return Listed(items, [shown[-1]["sk"]] if has_more else None)
+    return ResultPage(items, [shown[-1]["sk"]] if has_more else None)
 
 
 def read(request: Request) -> Response:
@@ -202,7 +202,7 @@ def delete(request: Request) -> Response:
         Delete(webhook_state_key(webhook_id)),
         endpoints.bump_version(),
     )
-    request.dynamodb.run(settle(Transact(writes)))
+    request.dynamodb.run(write_with_conflict_retry(Transact(writes)))
     return Response(204)
 
 
@@ -306,7 +306,7 @@ def list_deliveries(request: Request) -> Response:
     return pagination.respond(request, _deliveries(request))
 
 
-def _deliveries(request: Request) -> Operation[Listed]:
+def _deliveries(request: Request) -> Operation[ResultPage]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     status = request.query.get("status")
     pk = delivery_key(request.path["webhookId"], 0, "").pk
@@ -325,11 +325,11 @@ def _deliveries(request: Request) -> Operation[Listed]:
         kept += found.items
         if len(kept) > limit:
             shown = kept[:limit]
-            return Listed([_delivery_view(item) for item in shown], [shown[-1]["sk"]])
+            return ResultPage([_delivery_view(item) for item in shown], [shown[-1]["sk"]])
         if found.next is None:
-            return Listed([_delivery_view(item) for item in kept], None)
+            return ResultPage([_delivery_view(item) for item in kept], None)
         start = [found.next["sk"]]
-    return Listed([_delivery_view(item) for item in kept], start)
+    return ResultPage([_delivery_view(item) for item in kept], start)
 
 
 def _delivery_view(item: Item) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from functions.notify import lockstep, seat_records, seat_totals
 from functions.notify.emails import mailer
-from functions.notify.publisher import Failure, Message, Outlets
+from functions.notify.publisher import Failure, Message, Publisher
 from functions.notify.stream_images import (
     Version,
     has_totals,
@@ -26,10 +26,10 @@ from shared import observability
 from shared.audit import EVIDENCE_SECONDS
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
+    CANDIDATES_NOW,
     DENIAL_PREFIX,
     FOLLOW_UP_ENTRY,
     FOLLOW_UP_PREFIX,
-    NOTABLE_NOW,
     REPORT_PREFIX,
     SEAT_REQUEST_PREFIX,
     SEAT_SHARD_PREFIX,
@@ -38,25 +38,25 @@ from shared.dynamodb.keys import (
     USAGE_PREFIX,
     WEBHOOK_REQUEST_PREFIX,
     Key,
-    attempt_key,
     change_key,
     correction_key,
+    denial_record_key,
     entitlement_key,
     episode_key,
     heartbeat_key,
     meter_of,
-    notable_key,
     overdraft_key,
     owner_of,
     period_key,
-    quarter_key,
+    report_candidate_key,
     seat_record_key,
     shard_number,
+    usage_bucket_key,
     usage_of,
 )
 from shared.dynamodb.marshalling import item_from_wire
 from shared.dynamodb.paging import all_of
-from shared.dynamodb.patterns import settle
+from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import (
     NO_NAMES,
     Accepted,
@@ -76,18 +76,18 @@ from shared.dynamodb.requests import (
 from shared.events import builders
 from shared.events import types as event_types
 from shared.history import queries, rollups
-from shared.history.aggregator import History
+from shared.history.aggregator import UsageAggregator
 from shared.history.buckets import (
-    QUARTER_MS,
-    Quarter,
+    BUCKET_MS,
+    UsageBucket,
+    bucket_name,
+    bucket_start,
     month_name,
     months_between,
-    quarter_name,
-    quarter_of,
-    quarter_start,
+    parse_bucket_name,
 )
-from shared.history.changes import DISORDER_MS, KeptChange, changes_between
-from shared.history.thresholds import Fired, fire
+from shared.history.changes import DISORDER_MS, ChangeRecord, changes_between
+from shared.history.thresholds import Triggered, trigger
 from shared.history.views import episode_view
 from shared.sales import follow_up
 from shared.sales.follow_up import OVERDRAFT, PURCHASE, Move
@@ -150,7 +150,7 @@ class Marks:
 
     def put(self, owner: str, meter: str, months: Iterable[str]) -> Operation[bool]:
         """Make those that are not known to be there; whether there were any."""
-        named = {notable_key(owner, month, meter): month for month in months}
+        named = {report_candidate_key(owner, month, meter): month for month in months}
         missing = [key for key in named if key not in self._made]
         if not missing:
             return False
@@ -164,7 +164,7 @@ class Marks:
 
 def _mark_ends(month: str) -> int:
     """When a month's mark is forgotten: after all evidence of that month."""
-    return quarter_start(f"{month}-28T00:00") // 1000 + 4 * 86_400 + EVIDENCE_SECONDS
+    return parse_bucket_name(f"{month}-28T00:00") // 1000 + 4 * 86_400 + EVIDENCE_SECONDS
 
 
 class Batch:
@@ -176,7 +176,7 @@ class Batch:
     def __init__(
         self,
         dynamodb: DynamoDBClient,
-        outlets: Outlets,
+        publisher: Publisher,
         quiet_ms: int,
         now_ms: int,
         *,
@@ -186,7 +186,7 @@ class Batch:
     ) -> None:
         self._at_once = at_once
         self._dynamodb = dynamodb
-        self._outlets = outlets
+        self._publisher = publisher
         self._quiet_ms = quiet_ms
         self._now_ms = now_ms
         self._sends_mail = sends_mail
@@ -217,7 +217,7 @@ class Batch:
                 sent += outcome
         sent.sort(key=lambda each: each[0])
         try:
-            self._outlets.send(sent)
+            self._publisher.send(sent)
         except Failure as failure:
             failures.append(failure.position)
         return min(failures, default=None)
@@ -249,7 +249,7 @@ class Batch:
             yield from mailer.mark(item, kinds, at, self._now_ms)
 
     def _mark_changes(
-        self, item: Item, changes: list[KeptChange], made: Mapping[int, list[builders.Event]]
+        self, item: Item, changes: list[ChangeRecord], made: Mapping[int, list[builders.Event]]
     ) -> Operation[None]:
         for change in changes:
             kinds = {event["type"] for event in made[change.seq]}
@@ -275,7 +275,7 @@ class Batch:
         if versions:
             yield from seat_records.write(owner, versions)
         if any(_has_outgrown(record) for record in of_pages):
-            yield from settle(request_reconcile(owner))
+            yield from write_with_conflict_retry(request_reconcile(owner))
 
     # --- A page that has all the seats, a pool's sum, a counter ----------------------------------
 
@@ -288,16 +288,16 @@ class Batch:
         thresholds = tuple(item.get("document", {}).get("thresholds", ()))
         changes = {version.change.seq: version.change for _, version in told}
         first = told[0][1].change
-        latest = yield from queries.latest_quarter_near(owner, meter, (first.before_at, first.at))
+        latest = yield from queries.latest_bucket_near(owner, meter, (first.before_at, first.at))
         known = latest.seq if latest else 0
         late = [seq for seq in changes if latest is not None and latest.is_missing(seq)]
         fresh = [seq for seq in changes if seq > known]
-        folded = History(latest, self._quiet_ms)
+        folded = UsageAggregator(latest, self._quiet_ms)
         for seq in fresh:
             changes[seq] = folded.apply(changes[seq], thresholds)
         fired = latest.fired if latest else ()
         for seq in late:
-            fired, changes[seq] = fire(fired, changes[seq], changes[seq].at, thresholds)
+            fired, changes[seq] = trigger(fired, changes[seq], changes[seq].at, thresholds)
         # What was kept before says what it made fire then.
         changes |= yield from _kept(
             owner, meter, [each for seq, each in changes.items() if seq not in (*fresh, *late)]
@@ -306,7 +306,7 @@ class Batch:
         new = [changes[seq] for seq in (*late, *fresh)]
         made = {seq: builders.of_change(owner, change) for seq, change in changes.items()}
         yield from self._mark_changes(item, new, made)
-        months = _notable_months(latest, [changes[seq] for seq in fresh], new)
+        months = _candidate_months(latest, [changes[seq] for seq in fresh], new)
         is_marked = yield from self._marks.put(owner, meter, months)
         yield from follow_up.move(owner, _moves(folded, new, set(late)))
         yield BatchPut(
@@ -336,10 +336,12 @@ class Batch:
                 sent.append((position, Message(event)))
         return sent
 
-    def _rebuild(self, owner: str, meter: str, first_seq: int, fired: Fired) -> Operation[Quarter]:
+    def _rebuild(
+        self, owner: str, meter: str, first_seq: int, fired: Triggered
+    ) -> Operation[UsageBucket]:
         """Fold again from before a change that came late; the kept changes have everything."""
         for attempt in range(1, 6):
-            latest = yield from queries.latest_quarter(owner, meter)
+            latest = yield from queries.latest_bucket(owner, meter)
             assert latest is not None  # it said that the change was missing
             start = yield from _record_before(owner, meter, first_seq)
             # From before an episode that goes on: its people are counted anew.
@@ -347,9 +349,9 @@ class Batch:
                 start = yield from _record_before(owner, meter, start.episode.start_seq)
             since = start.at if start else 0
             changes = yield from changes_between(
-                owner, max(0, since - DISORDER_MS), latest.at + QUARTER_MS, meter
+                owner, max(0, since - DISORDER_MS), latest.at + BUCKET_MS, meter
             )
-            folded = History(start, self._quiet_ms)
+            folded = UsageAggregator(start, self._quiet_ms)
             after = start.seq if start else 0
             for change in changes:
                 if after < change.seq <= latest.seq:
@@ -366,9 +368,9 @@ class Batch:
             rebuilt = folded.latest
             assert rebuilt is not None
             rebuilt = rebuilt._replace(fired=fired)
-            folded.quarters[rebuilt.start] = rebuilt
+            folded.buckets[rebuilt.start] = rebuilt
             if start:  # another may follow it now
-                folded.quarters.setdefault(start.start, start)
+                folded.buckets.setdefault(start.start, start)
             if (yield from _write_all(owner, meter, folded, latest, is_recount=True)):
                 return rebuilt
             yield Pause(attempt)
@@ -498,8 +500,8 @@ def _of_report(old: Item, new: Item) -> list[Message]:
     return []
 
 
-def _notable_months(
-    latest: Quarter | None, fresh: list[KeptChange], new: list[KeptChange]
+def _candidate_months(
+    latest: UsageBucket | None, fresh: list[ChangeRecord], new: list[ChangeRecord]
 ) -> list[str]:
     """The UTC months in which use was near what was purchased, as far as these changes tell."""
     months = set[str]()
@@ -518,7 +520,7 @@ def _notable_months(
     return sorted(months)
 
 
-def _moves(folded: History, new: list[KeptChange], late: set[int]) -> list[Move]:
+def _moves(folded: UsageAggregator, new: list[ChangeRecord], late: set[int]) -> list[Move]:
     """What these changes mean for the follow-up: an episode began, more was purchased."""
     begun = {episode.start_seq: episode.start for episode in folded.episodes.values()}
     moves = []
@@ -540,15 +542,15 @@ def _moves(folded: History, new: list[KeptChange], late: set[int]) -> list[Move]
 
 
 def _write_history(
-    owner: str, meter: str, folded: History, seen: Quarter | None
+    owner: str, meter: str, folded: UsageAggregator, seen: UsageBucket | None
 ) -> Operation[None]:
     """Write what a fold has changed; the latest record last, since it says what is folded."""
-    if folded.quarters and not (yield from _write_all(owner, meter, folded, seen)):
+    if folded.buckets and not (yield from _write_all(owner, meter, folded, seen)):
         raise Unavailable("another reader was ahead")
 
 
 def _write_episodes(
-    owner: str, meter: str, folded: History, *, is_recount: bool = False
+    owner: str, meter: str, folded: UsageAggregator, *, is_recount: bool = False
 ) -> Operation[None]:
     """Write the episodes that a fold has changed, and count who was granted in them.
 
@@ -628,59 +630,66 @@ def _count_granted(
 
 
 def _write_all(
-    owner: str, meter: str, folded: History, seen: Quarter | None, *, is_recount: bool = False
+    owner: str,
+    meter: str,
+    folded: UsageAggregator,
+    seen: UsageBucket | None,
+    *,
+    is_recount: bool = False,
 ) -> Operation[bool]:
     yield from _write_episodes(owner, meter, folded, is_recount=is_recount)
-    quarters = dict(folded.quarters)
-    newest = max(quarters)
+    buckets = dict(folded.buckets)
+    newest = max(buckets)
     if seen and seen.start < newest:
-        quarters.setdefault(seen.start, seen)  # it is the latest no more, and may be forgotten
+        buckets.setdefault(seen.start, seen)  # it is the latest no more, and may be forgotten
     previous = None
-    for start, following in pairwise((*sorted(quarters), None)):
+    for start, following in pairwise((*sorted(buckets), None)):
         assert start is not None
         if previous is not None:
             yield from rollups.write(owner, meter, previous, start)
         previous = start
-        quarter = quarters[start]
-        key = quarter_key(owner, meter, quarter_name(start))
+        bucket = buckets[start]
+        key = usage_bucket_key(owner, meter, bucket_name(start))
         condition, bound = "", dict[str, Any]()
         if start == newest:
             condition = "attribute_not_exists(pk)"
             if seen and seen.start == start:
                 condition, bound = "seq = :seen", {":seen": seen.seq}
-        reply = yield Put(key, quarter.to_item(following), condition, values=bound)
+        reply = yield Put(key, bucket.to_item(following), condition, values=bound)
         if isinstance(reply, Refused):
             return False
     return True
 
 
-def _kept(owner: str, meter: str, changes: list[KeptChange]) -> Operation[dict[int, KeptChange]]:
+def _kept(
+    owner: str, meter: str, changes: list[ChangeRecord]
+) -> Operation[dict[int, ChangeRecord]]:
     """Changes as they were kept when they came before, by `seq`."""
     if not changes:
         return {}
     keys = tuple(change_key(owner, change.at, change.seq, meter=meter) for change in changes)
     found: dict[Key, Item] = yield BatchGet(keys)
-    return {item["seq"]: KeptChange.of(item) for item in found.values()}
+    return {item["seq"]: ChangeRecord.of(item) for item in found.values()}
 
 
-def _goes_on(quarter: Quarter, quiet_ms: int) -> bool:
+def _goes_on(bucket: UsageBucket, quiet_ms: int) -> bool:
     """Whether the last episode of a record may go on with what follows it."""
-    episode = quarter.episode
+    episode = bucket.episode
     assert episode is not None
-    return episode.end is None or quarter.at - episode.end < quiet_ms
+    return episode.end is None or bucket.at - episode.end < quiet_ms
 
 
-def _record_before(owner: str, meter: str, seq: int) -> Operation[Quarter | None]:
+def _record_before(owner: str, meter: str, seq: int) -> Operation[UsageBucket | None]:
     """The last record that knows nothing from `seq` on."""
     before: str | None = None
     while True:
-        quarter = yield from queries.latest_quarter(owner, meter, before)
-        if quarter is None or quarter.seq < seq:
-            return quarter
-        before = quarter_name(quarter.start)
+        bucket = yield from queries.latest_bucket(owner, meter, before)
+        if bucket is None or bucket.seq < seq:
+            return bucket
+        before = bucket_name(bucket.start)
 
 
-def _episode_view(owner: str, change: KeptChange) -> Operation[dict[str, Any] | None]:
+def _episode_view(owner: str, change: ChangeRecord) -> Operation[dict[str, Any] | None]:
     """The episode that a change has ended, as far as denials are known by now."""
     pk = episode_key(owner, SEATS, 0).pk
     found = yield Query(
@@ -698,9 +707,9 @@ def _episode_view(owner: str, change: KeptChange) -> Operation[dict[str, Any] | 
 def _mark_level(
     owner: str,
     meter: str,
-    changes: list[KeptChange],
-    seen: Quarter | None,
-    newest: Quarter,
+    changes: list[ChangeRecord],
+    seen: UsageBucket | None,
+    newest: UsageBucket,
     *,
     is_marked: bool,
 ) -> Operation[None]:
@@ -722,7 +731,7 @@ def _mark_level(
             yield Delete(key)
     is_near = newest.level.is_near
     if len({bool(level and level.is_near) for level in levels}) > 1 or (is_marked and is_near):
-        key = notable_key(owner, NOTABLE_NOW, meter)
+        key = report_candidate_key(owner, CANDIDATES_NOW, meter)
         yield Put(key, {}) if is_near else Delete(key)
 
 
@@ -763,7 +772,7 @@ def _write_counts(owner: str, versions: Iterable[Version]) -> Operation[None]:
 
 
 def _attempt_key(owner: str, meter: str, item: Item) -> Key:
-    return attempt_key(owner, item["lastAt"], item["seatKey"], item["attempts"], meter)
+    return denial_record_key(owner, item["lastAt"], item["seatKey"], item["attempts"], meter)
 
 
 def _kept_attempt(item: Item) -> Item:
@@ -787,8 +796,8 @@ def _count_denied(owner: str, meter: str, attempts: Iterable[Record]) -> Operati
     counted: dict[tuple[int, str], int] = {}
     for record in attempts:
         item = record.new
-        start = quarter_of(item["lastAt"])
-        number = int(item.get(f"q{item['lastAt'] // QUARTER_MS % 4}") or item["attempts"])
+        start = bucket_start(item["lastAt"])
+        number = int(item.get(f"q{item['lastAt'] // BUCKET_MS % 4}") or item["attempts"])
         place = (start, item["seatKey"])
         counted[place] = max(number, counted.get(place, 0))
     for (start, seat_key), number in counted.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 from functions.notify.batch import Batch, Marks
 from functions.notify.emails import mailer, returned_mail
-from functions.notify.publisher import Outlets
+from functions.notify.publisher import Publisher
 from shared import observability
 from shared.clock import now_ms
 from shared.dynamodb.client import DynamoDBClient
@@ -17,7 +17,7 @@ SECONDS_TO_ANSWER = 8
 GROUPS_AT_ONCE = 16
 
 _dynamodb = DynamoDBClient.from_environment()
-_outlets = Outlets(
+_publisher = Publisher(
     os.environ.get("EVENT_BUS", ""),
     os.environ.get("DELIVERIES_URL", ""),
     _dynamodb,
@@ -53,7 +53,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         return {"batchItemFailures": [{"itemIdentifier": each} for each in again]}
     batch = Batch(
         _dynamodb,
-        _outlets,
+        _publisher,
         _quiet_ms,
         now_ms(),
         sends_mail=_mailer.is_on,

@@ -11,7 +11,7 @@ from shared.dynamodb.client import DynamoDBClient, backoff_seconds
 from shared.dynamodb.requests import BatchGet, Item
 from shared.events import types as event_types
 from shared.events.builders import Event
-from shared.events.enrichment import complete, keys_of
+from shared.events.enrichment import enrich, keys_of
 from shared.webhooks.endpoints import Endpoints, wants
 
 ENTRIES = 10  # a call of either service takes so many
@@ -40,7 +40,7 @@ class Message(NamedTuple):
         return cls(command=json.loads(item["command"]))
 
 
-class Outlets:
+class Publisher:
     """The bus, the queue of `deliver`, and the queue of `report`."""
 
     def __init__(
@@ -88,7 +88,7 @@ class Outlets:
                 bodies.append((position, message.command))
             if message.event is None:
                 continue
-            event = complete(message.event, items)
+            event = enrich(message.event, items)
             entries.append((position, event))
             # The endpoint is sent what the table says at that time: the queue names nobody.
             bodies += [

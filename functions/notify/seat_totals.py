@@ -7,7 +7,7 @@ Many may at once: it is written as it was read, or looked at again.
 from collections.abc import Sequence
 
 from shared.dynamodb.keys import totals_key
-from shared.dynamodb.patterns import settle
+from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import Accepted, Get, Item, Operation, Pause, Unavailable
 from shared.seats import totals
 from shared.seats.totals import ShardVersion
@@ -32,7 +32,7 @@ def count(owner: str, versions: Sequence[ShardVersion]) -> Operation[None]:
             yield Pause(attempt)
             continue
         # Refused: this one or a newer one stands there.
-        yield from settle(totals.seat_usage_put(owner, item))
+        yield from write_with_conflict_retry(totals.seat_usage_put(owner, item))
         left = left[taken:]
         if not left:
             return

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from shared.dynamodb.requests import Item
-from shared.history.changes import KeptChange
+from shared.history.changes import ChangeRecord
 from shared.history.level import Level
 from shared.seats.encoding import decode_seat
 from shared.seats.shard import HAS_TOTALS
@@ -30,7 +30,7 @@ class Version(NamedTuple):
     `ended`: the period of a usage limit that this version has ended, with its total.
     """
 
-    change: KeptChange
+    change: ChangeRecord
     person_key: str = ""
     person: Mapping[str, Any] = {}
     ended: Item | None = None
@@ -45,7 +45,7 @@ def read_version(old: Item | None, new: Item) -> Version | None:
     if old and old["seq"] == new["seq"]:
         return None
     last = new["last"]
-    change = KeptChange(
+    change = ChangeRecord(
         new["seq"],
         last["at"],
         last["type"],
@@ -93,7 +93,7 @@ def _seat(key: str, value: int, kind: str) -> dict[str, Any]:
     return {
         "key": key,
         "kind": kind,
-        "stamp": seat.stamp,
+        "stamp": seat.grant_id,
         "overdraft": seat.is_overdraft,
         "leaseEnd": seat.lease_end,
     }
@@ -141,7 +141,7 @@ def read_sum(old: Item | None, new: Item) -> list[Version]:
             limits.get("hardCap") if limits else level.hard_cap,
         )
         terms_after = limits.get("terms", terms)
-        change = KeptChange(
+        change = ChangeRecord(
             seq,
             told["at"],
             told["type"],
@@ -177,7 +177,7 @@ def read_count(usage: str, old: Item | None, new: Item) -> Version | None:
     if old and before:
         level_before, until = _count_level(before, at), before.ends_ms
         before_at = old["last"].get("at", at) if until is None or until > at else until
-    change = KeptChange(
+    change = ChangeRecord(
         new["seq"],
         at,
         last["type"],

@@ -12,7 +12,7 @@ from shared.clock import day_of, to_rfc3339, zone_of
 from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition
 from shared.dynamodb.requests import Item, Operation, Query
 from shared.history import rollups
-from shared.history.buckets import HOUR_MS, QUARTER_MS, quarter_name, quarter_of, quarter_start
+from shared.history.buckets import BUCKET_MS, HOUR_MS, bucket_name, bucket_start, parse_bucket_name
 
 SPAN = 30 * 86_400
 PERSONS_SHOWN = 200
@@ -78,8 +78,8 @@ def _records(owner: str, since: int, until: int) -> Operation[tuple[list[Item], 
             "pk = :pk AND sk BETWEEN :low AND :high",
             {
                 ":pk": denial_partition(owner, f"{shard:x}"),
-                ":low": quarter_name(since - since % HOUR_MS)[:13],
-                ":high": f"{quarter_name(until)[:13]}#~",
+                ":low": bucket_name(since - since % HOUR_MS)[:13],
+                ":high": f"{bucket_name(until)[:13]}#~",
             },
             limit=READ + 1,
             descending=True,
@@ -90,18 +90,18 @@ def _records(owner: str, since: int, until: int) -> Operation[tuple[list[Item], 
 
 
 def _hour(item: Item) -> int:
-    return quarter_start(f"{item['sk'][:13]}:00")
+    return parse_bucket_name(f"{item['sk'][:13]}:00")
 
 
 def _quarters(item: Item) -> Iterator[tuple[int, int]]:
     """When each quarter-hour with attempts began, and how many there were."""
     names = [f"q{number}" for number in range(4)]
     if not any(name in item for name in names):  # from before they were kept
-        yield quarter_of(item["lastAt"]), item["attempts"]
+        yield bucket_start(item["lastAt"]), item["attempts"]
         return
     for number, name in enumerate(names):
         if item.get(name):
-            yield _hour(item) + number * QUARTER_MS, item[name]
+            yield _hour(item) + number * BUCKET_MS, item[name]
 
 
 def _date(at: int, zone: tzinfo) -> str:

@@ -13,9 +13,9 @@ from shared.clock import to_rfc3339
 from shared.dynamodb.keys import SEATS, usage_meter, usage_of
 from shared.dynamodb.requests import Item, Operation
 from shared.history import rollups
-from shared.history.buckets import DAY_MS, HOUR_MS, QUARTER_MS
+from shared.history.buckets import BUCKET_MS, DAY_MS, HOUR_MS
 from shared.history.queries import Usage
-from shared.history.rollups import DAYS, HOURS, QUARTERS, DeniedHour
+from shared.history.rollups import BUCKETS, DAYS, HOURS, DeniedHour
 from shared.problems import InvalidRequest
 
 DAY = 86_400
@@ -24,7 +24,7 @@ LONGEST_MS = 401 * DAY_MS
 MOST_SECTIONED = 10
 # Up to this length, intervals of this size: at most 193, 1,081 and 402 of them.
 _SIZES = (
-    (2 * DAY_MS, QUARTERS, QUARTER_MS, "PT15M"),
+    (2 * DAY_MS, BUCKETS, BUCKET_MS, "PT15M"),
     (45 * DAY_MS, HOURS, HOUR_MS, "PT1H"),
     (LONGEST_MS, DAYS, DAY_MS, "P1D"),
 )
@@ -77,7 +77,7 @@ def _read(request: Request) -> Operation[dict[str, Any]]:
     told = [records.usage(at, at + length) for at in range(start, end, length)]
     known = [usage if usage.is_known and usage.start < now else None for usage in told]
     sections = []
-    if size != QUARTERS:
+    if size != BUCKETS:
         # What was used before and after a change of limits is not to be drawn as one.
         for usage in [each for each in known if each and _has_changed(each)][-MOST_SECTIONED:]:
             sections += yield from _sections(owner, meter, usage, now)
@@ -103,10 +103,10 @@ def _has_changed(usage: Usage) -> bool:
 
 def _sections(owner: str, meter: str, usage: Usage, now: int) -> Operation[list[dict[str, Any]]]:
     """The quarter-hours of an interval in which limits changed."""
-    records = yield from rollups.records(owner, usage.start, usage.end, now, QUARTERS, meter)
+    records = yield from rollups.records(owner, usage.start, usage.end, now, BUCKETS, meter)
     found: list[dict[str, Any]] = []
-    for at in range(usage.start, usage.end, QUARTER_MS):
-        told = records.usage(at, at + QUARTER_MS)
+    for at in range(usage.start, usage.end, BUCKET_MS):
+        told = records.usage(at, at + BUCKET_MS)
         if told.is_known and at < now:
             found.append(
                 {

@@ -6,11 +6,11 @@ from shared.api import pagination
 from shared.api.request import Request, Response
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import SEATS, denied_day_key, usage_key, usage_meter
-from shared.dynamodb.paging import Listed
+from shared.dynamodb.paging import ResultPage
 from shared.dynamodb.requests import BatchGet, Item, Operation
 from shared.entitlements.model import has_seats, usage_terms
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usage
-from shared.history.buckets import quarter_name
+from shared.history.buckets import bucket_name
 from shared.seats.holders import held_seats
 from shared.seats.seat_usage import SeatUsage
 from shared.usage.counter import Counter
@@ -36,7 +36,7 @@ def _read(request: Request) -> Operation[dict[str, Any]]:
     item, seat_usage = yield from fetch(request)
     owner, document = item["entitlementId"], item["document"]
     keys = list(usage_terms(document))
-    today = quarter_name(request.now_ms)[:10]
+    today = bucket_name(request.now_ms)[:10]
     counters = {key: usage_key(owner, key) for key in keys}
     denied = [denied_day_key(owner, today, meter) for meter in (SEATS, *map(usage_meter, keys))]
     found = yield BatchGet((*counters.values(), *denied))
@@ -77,7 +77,7 @@ def list_seats(request: Request) -> Response:
     return pagination.respond(request, _seats(request))
 
 
-def _seats(request: Request) -> Operation[Listed]:
+def _seats(request: Request) -> Operation[ResultPage]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     owner = str(request.caller.entitlement_id)
     _, page = yield from fetch_entitlement(owner)

@@ -9,17 +9,17 @@ from shared.api.request import Request, Response
 from shared.clock import now_ms
 from shared.dynamodb.keys import heartbeat_key
 from shared.dynamodb.requests import Put
-from shared.seats.cache import Memory
+from shared.seats.cache import PoolCache
 from shared.seats.release import release_grant
 
-_memory = Memory()
+_cache = PoolCache()
 
 
 def release_seat(request: Request) -> Response:
     """Give back the grant that the path names."""
     entitlement_id, named = request.path["entitlementId"], request.path["activationId"]
     released = request.dynamodb.run(
-        release_grant(entitlement_id, named, request.change, memory=_memory)
+        release_grant(entitlement_id, named, request.change, cache=_cache)
     )
     if released:
         observability.count("SeatReleased")

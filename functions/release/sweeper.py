@@ -81,7 +81,7 @@ def _sweep_item(
             done["pools"] += dynamodb.run(work)
     elif key.pk.startswith(USAGE_PREFIX):
         name = str(usage_of(meter_of(key.pk)))
-        dynamodb.run(allocation.look_after(owner_of(key.pk), name, change))
+        dynamodb.run(allocation.reconcile(owner_of(key.pk), name, change))
     else:
         entitlement_id = key.pk.removeprefix(ENTITLEMENT_PREFIX)
         if dynamodb.run(close_entitlement(entitlement_id, change)):

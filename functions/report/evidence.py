@@ -12,14 +12,14 @@ from functions.report.metrics import MANY_DEVICES, Mixed, Period, Tops
 from shared.audit import EVIDENCE_SECONDS
 from shared.clock import to_rfc3339, zone_of
 from shared.dynamodb.keys import (
-    NOTABLE_NOW,
+    CANDIDATES_NOW,
     SEATS,
     Key,
     entitlement_key,
     episode_key,
     follow_up_key,
-    marked,
-    notable_partition,
+    parse_candidate,
+    report_candidate_partition,
     seat_record_key,
     usage_of,
 )
@@ -27,8 +27,8 @@ from shared.dynamodb.paging import all_of
 from shared.dynamodb.requests import BatchGet, Item, Operation, Query
 from shared.history import queries
 from shared.history.aggregator import carried
-from shared.history.buckets import QUARTER_MS, Quarter, months_between
-from shared.history.changes import DISORDER_MS, KeptChange, changes_between
+from shared.history.buckets import BUCKET_MS, UsageBucket, months_between
+from shared.history.changes import DISORDER_MS, ChangeRecord, changes_between
 from shared.history.denials import attempts_between
 from shared.history.episodes import Episode
 from shared.history.level import Level
@@ -48,10 +48,10 @@ def candidates(shard: int, period: Period) -> Operation[Candidates]:
     """
     found: Candidates = {}
     months = months_between(period.start, max(period.start, period.until - 1))
-    for month in (NOTABLE_NOW, *months):
-        marks = Query("pk = :pk", {":pk": notable_partition(month, shard)})
+    for month in (CANDIDATES_NOW, *months):
+        marks = Query("pk = :pk", {":pk": report_candidate_partition(month, shard)})
         for item in (yield from all_of(marks)):
-            owner, meter = marked(item["sk"])
+            owner, meter = parse_candidate(item["sk"])
             found.setdefault(owner, set()).add(meter)
     return found
 
@@ -121,7 +121,7 @@ def _entry(
         usage = records.usage(period.start, period.end)
         mixed = yield from _mixed(owner, meter, records, period)
         tops = Tops(records, mixed)
-        if not usage.is_known or not metrics.is_notable(
+        if not usage.is_known or not metrics.is_candidate(
             usage, tops.between(period.start, period.end)
         ):
             continue
@@ -168,33 +168,35 @@ def _entry(
 
 
 def _changes_of(
-    owner: str, meter: str, quarter: Quarter, before: Quarter | None
-) -> Operation[list[KeptChange]]:
+    owner: str, meter: str, bucket: UsageBucket, before: UsageBucket | None
+) -> Operation[list[ChangeRecord]]:
     """The kept changes that were folded into one record."""
     changes = yield from changes_between(
-        owner, quarter.start - DISORDER_MS, quarter.start + QUARTER_MS, meter
+        owner, bucket.start - DISORDER_MS, bucket.start + BUCKET_MS, meter
     )
     known = before.seq if before else 0
-    return [change for change in changes if known < change.seq <= quarter.seq]
+    return [change for change in changes if known < change.seq <= bucket.seq]
 
 
-def _held_into(quarter: Quarter, before: Quarter | None, changes: list[KeptChange]) -> Level | None:
+def _held_into(
+    bucket: UsageBucket, before: UsageBucket | None, changes: list[ChangeRecord]
+) -> Level | None:
     """The level held into a quarter-hour, if it did not change or fall at its very beginning."""
-    if before is None or (before.until is not None and before.until <= quarter.start):
+    if before is None or (before.until is not None and before.until <= bucket.start):
         return None
-    return None if changes and changes[0].at <= quarter.start else before.level
+    return None if changes and changes[0].at <= bucket.start else before.level
 
 
 def _mixed(owner: str, meter: str, records: Records, period: Period) -> Operation[dict[int, Mixed]]:
     """What is to be known of the quarter-hours in which limits changed, by when they begin."""
     found: dict[int, Mixed] = {}
-    for quarter in records.within(period.start, period.end):
-        if not metrics.is_mixed(quarter):
+    for bucket in records.within(period.start, period.end):
+        if not metrics.is_mixed(bucket):
             continue
-        start, end = quarter.start, quarter.start + QUARTER_MS
+        start, end = bucket.start, bucket.start + BUCKET_MS
         before = records.level_at(start)
-        changes = yield from _changes_of(owner, meter, quarter, before)
-        held = _held_into(quarter, before, changes)
+        changes = yield from _changes_of(owner, meter, bucket, before)
+        held = _held_into(bucket, before, changes)
         levels = [level for c in changes for level in (c.before, c.level) if level is not None]
         keys = [key for _, by_key in records.denied_within(start, end) for key in by_key]
         denied: dict[tuple[int, int | None], set[str]] = {}
@@ -214,13 +216,13 @@ def _peak_at(owner: str, meter: str, records: Records, period: Period, peak: int
     if held and held.used == peak:
         return period.start
     within = records.within(period.start, period.end)
-    quarter = next((each for each in within if each.highest == peak), None)
-    if quarter is None:
+    bucket = next((each for each in within if each.highest == peak), None)
+    if bucket is None:
         return period.start
-    before = records.level_at(quarter.start)
-    changes = yield from _changes_of(owner, meter, quarter, before)
-    held = _held_into(quarter, before, changes)
-    at = quarter.start
+    before = records.level_at(bucket.start)
+    changes = yield from _changes_of(owner, meter, bucket, before)
+    held = _held_into(bucket, before, changes)
+    at = bucket.start
     if held and held.used == peak:
         return at
     for change in changes:
@@ -228,7 +230,7 @@ def _peak_at(owner: str, meter: str, records: Records, period: Period, peak: int
         at = max(at, change.at)
         if change.level.used == peak:
             return at
-    return quarter.start
+    return bucket.start
 
 
 def _episodes(owner: str, meter: str, period: Period, now_ms: int) -> Operation[int]:
@@ -246,7 +248,7 @@ def _episodes(owner: str, meter: str, period: Period, now_ms: int) -> Operation[
             # They follow each other: the first that ended before the period is the last to look at.
             end = item.get("end")
             if end is None:  # a usage limit's ends by itself with its period
-                latest = yield from queries.latest_quarter(owner, meter)
+                latest = yield from queries.latest_bucket(owner, meter)
                 end = carried(Episode.of(item), latest, now_ms).end
             if end is not None and end <= period.start:
                 return count

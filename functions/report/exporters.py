@@ -26,7 +26,7 @@ _FORMATS = {"hours": "#,##0.00", "money": "#,##0.00", "time": "yyyy-mm-dd hh:mm"
 _WIDTHS = {"text": 22, "time": 17, "money": 14, "hours": 12, "count": 11}
 
 
-class Form(Protocol):
+class Exporter(Protocol):
     """Something that takes a report's entries in their order."""
 
     def add(self, entry: Entry, line: bytes) -> None:

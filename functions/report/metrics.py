@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from shared.clock import day_of, hours_of, to_rfc3339
 from shared.dynamodb.requests import Item
-from shared.history.buckets import HOUR_MS, QUARTER_MS, Quarter, quarter_of
+from shared.history.buckets import BUCKET_MS, HOUR_MS, UsageBucket, bucket_start
 from shared.history.level import Level
 from shared.history.queries import Records, Usage
 
@@ -42,7 +42,7 @@ class Period(NamedTuple):
     @property
     def reached(self) -> int:
         """Where the last quarter-hour ends that has begun."""
-        return min(self.end, quarter_of(self.until + QUARTER_MS - 1))
+        return min(self.end, bucket_start(self.until + BUCKET_MS - 1))
 
 
 class Day(NamedTuple):
@@ -75,12 +75,12 @@ def opening_level(records: Records, start: int) -> Level | None:
 
 def carried_level(records: Records, start: int) -> Level | None:
     """The level that was held into a quarter-hour of which there is no record that knows it."""
-    return None if records.within(start, start + QUARTER_MS) else opening_level(records, start)
+    return None if records.within(start, start + BUCKET_MS) else opening_level(records, start)
 
 
-def is_mixed(quarter: Quarter) -> bool:
+def is_mixed(bucket: UsageBucket) -> bool:
     """Whether limits changed within it, so that its highest use does not tell what was reached."""
-    return len(quarter.limits) > 1
+    return len(bucket.limits) > 1
 
 
 class Mixed(NamedTuple):
@@ -113,12 +113,12 @@ class Tops:
         """The levels between two beginnings of quarter-hours, with what was held at first."""
         first = carried_level(self._records, start)
         levels = [first] if first else []
-        for quarter in self._records.within(start, end):
-            if quarter.start in self._mixed:
-                levels += self._mixed[quarter.start].levels
+        for bucket in self._records.within(start, end):
+            if bucket.start in self._mixed:
+                levels += self._mixed[bucket.start].levels
             else:
-                _, purchased, cap = quarter.limits[0]
-                levels.append(Level(quarter.highest, purchased, cap))
+                _, purchased, cap = bucket.limits[0]
+                levels.append(Level(bucket.highest, purchased, cap))
         return levels
 
     def demand(self, start: int, end: int) -> int:
@@ -128,7 +128,7 @@ class Tops:
         """
         held = carried_level(self._records, start)
         most = held.used if held else 0
-        highest = {quarter.start: quarter.highest for quarter in self._records.within(start, end)}
+        highest = {bucket.start: bucket.highest for bucket in self._records.within(start, end)}
         most = max([most, *highest.values()])
         for at, turned_away in self._records.denied_within(start, end):
             if at in self._mixed:
@@ -160,7 +160,7 @@ def days(records: Records, tops: Tops, period: Period, zone: tzinfo) -> list[Day
     return found
 
 
-def is_notable(usage: Usage, levels: Sequence[Level]) -> bool:
+def is_candidate(usage: Usage, levels: Sequence[Level]) -> bool:
     """Whether there is something to report: use came near its limit, or something was denied."""
     return usage.denied_attempts > 0 or any(level.is_near for level in levels)
 

@@ -6,7 +6,7 @@ from functions.report.metrics import Period
 from shared.api.schemas.reports import ReportInput
 from shared.audit import EVIDENCE_SECONDS
 from shared.clock import from_rfc3339, zone_of
-from shared.history.buckets import QUARTER_MS
+from shared.history.buckets import BUCKET_MS
 from shared.problems import InvalidRequest
 from shared.usage.periods import calendar_month
 
@@ -55,10 +55,10 @@ def read(model: ReportInput, zone_name: str, now_ms: int) -> tuple[Period, str |
 
 def _between(first: str, last: str | None, now_ms: int) -> Period:
     start = from_rfc3339(first) * 1000
-    following = now_ms - now_ms % QUARTER_MS + QUARTER_MS
+    following = now_ms - now_ms % BUCKET_MS + BUCKET_MS
     end = following if last is None else from_rfc3339(last) * 1000
     for pointer, at in (("/from", start), ("/to", end)):
-        if at % QUARTER_MS:
+        if at % BUCKET_MS:
             raise InvalidRequest.at(pointer, "must be the beginning of a quarter-hour")
     if last is not None and start >= end:
         raise InvalidRequest.at("/from", "must be before 'to'")

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from functions.report import email, evidence
 from functions.report.columns import COLUMNS, Entry, meters
-from functions.report.exporters import Csv, Form, Json, Meta, Xlsx
+from functions.report.exporters import Csv, Exporter, Json, Meta, Xlsx
 from functions.report.html import Page
 from functions.report.metrics import Period
 from functions.report.storage import Store
@@ -25,13 +25,13 @@ from shared.clock import now_ms as clock
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.expressions import assign, set_and_remove
 from shared.dynamodb.keys import (
-    NOTABLE_SHARDS,
-    notable_shard,
+    CANDIDATE_SHARDS,
+    report_candidate_shard,
     report_job_key,
     report_key,
     report_series_key,
 )
-from shared.dynamodb.patterns import settle
+from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import (
     NO_NAMES,
     Accepted,
@@ -58,7 +58,7 @@ TYPES = {
     "csv": "text/csv; charset=utf-8",
     "json": "application/json",
 }
-_FORMS: dict[str, Callable[[Path, Meta], Form]] = {
+_EXPORTERS: dict[str, Callable[[Path, Meta], Exporter]] = {
     "html": Page,
     "xlsx": Xlsx,
     "csv": Csv,
@@ -201,7 +201,7 @@ class Work:
         """Shard by shard, each in the order of ids: every version has the same order."""
         period = _period(report)
         only = report["filters"].get("entitlementId")
-        shards = [notable_shard(only)] if only else range(NOTABLE_SHARDS)
+        shards = [report_candidate_shard(only)] if only else range(CANDIDATE_SHARDS)
         for shard in shards:
             found = self._dynamodb.run(evidence.candidates(shard, period))
             for owner in sorted(found):
@@ -305,14 +305,14 @@ class Work:
                 "changes": changes,
             }
             paths = {name: folder / f"report.{name}" for name in report["formats"]}
-            forms = [_FORMS[name](path, meta) for name, path in paths.items()]
+            exporters = [_EXPORTERS[name](path, meta) for name, path in paths.items()]
             for offset, length in order:
                 rows.seek(offset)
                 line = rows.read(length).rstrip()
                 entry = json.loads(line)
-                for form in forms:
+                for form in exporters:
                     form.add(entry, line)
-            for form in forms:
+            for form in exporters:
                 form.close()
         files = {
             name: self._store.put(report_links.file_name(stored, name), path, TYPES[name])
@@ -359,7 +359,7 @@ class Work:
                 ),
             )
         )
-        self._dynamodb.run(settle(transaction))
+        self._dynamodb.run(write_with_conflict_retry(transaction))
 
     # --- Tell, fail -------------------------------------------------------------------------------
 
@@ -643,7 +643,7 @@ def _pairs(
 
 def _place(entry: Entry) -> tuple[int, str]:
     owner = entry["entitlementId"]
-    return notable_shard(owner), owner
+    return report_candidate_shard(owner), owner
 
 
 def _differences(old: Entry, new: Entry) -> list[dict[str, Any]]:

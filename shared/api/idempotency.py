@@ -15,7 +15,7 @@ from typing import Any
 
 from shared.api.request import Request, Response
 from shared.dynamodb.keys import Key, idempotency_key
-from shared.dynamodb.patterns import settle
+from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import (
     NO_VALUES,
     Accepted,
@@ -144,7 +144,7 @@ def write_once(
         if kept[0]:
             return kept
         transaction = Transact((*writes, claim.answer(response, nonce)))
-    reply = request.dynamodb.run(settle(transaction))
+    reply = request.dynamodb.run(write_with_conflict_retry(transaction))
     if isinstance(reply, Cancelled) and claim:
         # Somebody used the key at the same moment: theirs is the answer.
         kept = claim.read(reply.reasons[-1][1])

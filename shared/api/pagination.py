@@ -6,7 +6,7 @@ from typing import Any
 
 from shared import signed_tokens
 from shared.api.request import Request, Response
-from shared.dynamodb.paging import Listed, list_query, position_of, read_before, read_page
+from shared.dynamodb.paging import ResultPage, list_query, position_of, read_before, read_page
 from shared.dynamodb.requests import Item, Operation, Query
 from shared.problems import InvalidRequest
 
@@ -14,11 +14,11 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 100
 
 
-def respond(request: Request, operation: Operation[Listed]) -> Response:
+def respond(request: Request, operation: Operation[ResultPage]) -> Response:
     """Run a list's operation and answer it with the token of its next page."""
-    listed = request.dynamodb.run(operation)
-    token = _token(request, listed.next) if listed.next else None
-    return Response(200, {"items": listed.items, "nextPageToken": token})
+    result = request.dynamodb.run(operation)
+    token = _token(request, result.next) if result.next else None
+    return Response(200, {"items": result.items, "nextPageToken": token})
 
 
 def limit_of(request: Request) -> int:
@@ -61,18 +61,18 @@ def _secret(request: Request) -> str:
 
 
 def newest_first(
-    request: Request, listed: str, view: Callable[[Item], dict[str, Any]]
-) -> Operation[Listed]:
+    request: Request, result: str, view: Callable[[Item], dict[str, Any]]
+) -> Operation[ResultPage]:
     """The items of one list of the `list` index."""
     limit = limit_of(request)
-    query = list_query(listed, limit, start_of(request))
+    query = list_query(result, limit, start_of(request))
     items, has_more = yield from read_page(query, limit)
-    return Listed([view(item) for item in items], position_of(items[-1]) if has_more else None)
+    return ResultPage([view(item) for item in items], position_of(items[-1]) if has_more else None)
 
 
 def newest_of(
     request: Request, pk: str, prefix: str, view: Callable[[Item], dict[str, Any]]
-) -> Operation[Listed]:
+) -> Operation[ResultPage]:
     """The items of one partition whose sort keys begin so, the last ones first."""
     limit, start = limit_of(request), start_of(request)
     query = Query(
@@ -81,4 +81,4 @@ def newest_of(
         descending=True,
     )
     items, has_more = yield from read_before(query, limit, start[0] if start else None)
-    return Listed([view(item) for item in items], [items[-1]["sk"]] if has_more else None)
+    return ResultPage([view(item) for item in items], [items[-1]["sk"]] if has_more else None)

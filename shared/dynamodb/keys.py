@@ -14,14 +14,14 @@ class Key(NamedTuple):
 
 DENIAL_SHARDS = 16
 SWEEP_PARTITIONS = 4
-NOTABLE_SHARDS = 16
-NOTABLE_NOW = "now"
+CANDIDATE_SHARDS = 16
+CANDIDATES_NOW = "now"
 LIST_INDEX = "list"
 SWEEP_INDEX = "sweep"
 CAPACITY_INDEX = "room"
 SEAT_SHARD_PREFIX = "LEDGER#"
 USAGE_PREFIX = "USAGE#"
-PART_PREFIX = "PART#"
+USAGE_SHARD_PREFIX = "PART#"
 POOL_PREFIX = "POOL#"
 TOTALS_PREFIX = "SUM#"
 DENIAL_PREFIX = "DENIAL#"
@@ -78,9 +78,9 @@ def usage_key(entitlement_id: str, usage: str, page: int = 0) -> Key:
     return Key(f"{USAGE_PREFIX}{entitlement_id}#{usage}#{page:04d}", "LEDGER")
 
 
-def part_key(entitlement_id: str, usage: str, number: int) -> Key:
+def usage_shard_key(entitlement_id: str, usage: str, number: int) -> Key:
     """A part of a usage limit that is spread. Nobody reads its stream: the counter tells of it."""
-    return Key(f"{PART_PREFIX}{entitlement_id}#{usage}#{number:04d}", "PART")
+    return Key(f"{USAGE_SHARD_PREFIX}{entitlement_id}#{usage}#{number:04d}", "PART")
 
 
 def consumption_key(entitlement_id: str, usage: str, request_key: str) -> Key:
@@ -121,7 +121,7 @@ def usage_of(meter: str) -> str | None:
 def meter_of(pk: str) -> str:
     """The meter that a ledger page, a counter or a denial is about, by its partition key."""
     kind, _, *rest = pk.split("#")
-    if f"{kind}#" in (USAGE_PREFIX, PART_PREFIX):
+    if f"{kind}#" in (USAGE_PREFIX, USAGE_SHARD_PREFIX):
         return usage_meter(rest[0])
     return usage_meter(rest[2]) if len(rest) > 2 else SEATS
 
@@ -162,7 +162,7 @@ def change_key(entitlement_id: str, at_ms: int, seq: int, page: int = 0, meter: 
     return Key(pk, f"{at_ms:013d}#{seq:012d}")
 
 
-def attempt_key(
+def denial_record_key(
     entitlement_id: str, at_ms: int, seat_key: str, attempts: int, meter: str = SEATS
 ) -> Key:
     """A kept denial: one attempt of a seat key, the n-th in its hour."""
@@ -170,14 +170,14 @@ def attempt_key(
     return Key(pk, f"{at_ms:013d}#{seat_key}#{attempts:09d}")
 
 
-def quarter_key(entitlement_id: str, meter: str, quarter: str) -> Key:
+def usage_bucket_key(entitlement_id: str, meter: str, bucket: str) -> Key:
     """Use of one meter in one quarter-hour (`YYYY-MM-DDTHH:MM`, UTC)."""
-    return Key(f"HISTORY#{entitlement_id}#{meter}", quarter)
+    return Key(f"HISTORY#{entitlement_id}#{meter}", bucket)
 
 
-def denied_quarter_key(entitlement_id: str, quarter: str, seat_key: str, meter: str = SEATS) -> Key:
+def denied_bucket_key(entitlement_id: str, bucket: str, seat_key: str, meter: str = SEATS) -> Key:
     """Attempts of one seat key denied in one quarter-hour."""
-    return Key(f"HISTORY#{entitlement_id}#denied{_of(meter)}", f"{quarter}#{seat_key}")
+    return Key(f"HISTORY#{entitlement_id}#denied{_of(meter)}", f"{bucket}#{seat_key}")
 
 
 def rollup_key(entitlement_id: str, meter: str, size: str, start: str) -> Key:
@@ -260,23 +260,23 @@ def overdraft_key(entitlement_id: str, meter: str = SEATS) -> Key:
     return Key("OVERDRAFT", f"{entitlement_id}{_of(meter)}")
 
 
-def notable_shard(entitlement_id: str) -> int:
+def report_candidate_shard(entitlement_id: str) -> int:
     """The one of 16 partitions of a month on which an entitlement's marks fall."""
-    return sum(entitlement_id.encode()) % NOTABLE_SHARDS
+    return sum(entitlement_id.encode()) % CANDIDATE_SHARDS
 
 
-def notable_partition(month: str, shard: int) -> str:
+def report_candidate_partition(month: str, shard: int) -> str:
     """The partition key of the marks of a UTC month (`YYYY-MM`), or of now."""
     return f"NOTABLE#{month}#{shard:x}"
 
 
-def notable_key(entitlement_id: str, month: str, meter: str = SEATS) -> Key:
+def report_candidate_key(entitlement_id: str, month: str, meter: str = SEATS) -> Key:
     """Marks that a meter came near to its limit, or denied, in a month: a report looks at it."""
-    shard = notable_shard(entitlement_id)
-    return Key(notable_partition(month, shard), f"{entitlement_id}{_of(meter)}")
+    shard = report_candidate_shard(entitlement_id)
+    return Key(report_candidate_partition(month, shard), f"{entitlement_id}{_of(meter)}")
 
 
-def marked(sort_key: str) -> tuple[str, str]:
+def parse_candidate(sort_key: str) -> tuple[str, str]:
     """The entitlement and the meter of a mark."""
     owner, _, meter = sort_key.partition("#")
     return owner, meter or SEATS

@@ -15,7 +15,7 @@ from shared.dynamodb.requests import (
 ROUNDS = 10  # rounds of looking again before an operation gives up with `contention`
 
 
-def settle(write: Update | Put | Transact) -> Operation[Any]:
+def write_with_conflict_retry(write: Update | Put | Transact) -> Operation[Any]:
     """Send a write until no transaction is in its way; its reply, which is not `Conflicted`.
 
     Raises:

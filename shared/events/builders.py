@@ -33,7 +33,7 @@ from shared.events.types import (
     USAGE_OVERDRAFT_EXHAUSTED,
     USAGE_THRESHOLD_REACHED,
 )
-from shared.history.changes import KeptChange, granted_at
+from shared.history.changes import ChangeRecord, granted_at
 from shared.history.level import Level
 from shared.history.thresholds import ENTERED, EXHAUSTED
 from shared.limits import seats_view
@@ -66,7 +66,7 @@ def _event(kind: str, at: int, about: tuple[object, ...], data: dict[str, Any]) 
     }
 
 
-def of_change(owner: str, change: KeptChange) -> list[Event]:
+def of_change(owner: str, change: ChangeRecord) -> list[Event]:
     """The skeletons of a kept change, in the order in which they count."""
     if change.usage:
         return _of_count(owner, change)
@@ -118,7 +118,7 @@ def of_fired(what: int | str) -> str:
 _OF_USAGE = {ENTERED: USAGE_OVERDRAFT_ENTERED, EXHAUSTED: USAGE_OVERDRAFT_EXHAUSTED}
 
 
-def _of_count(owner: str, change: KeptChange) -> list[Event]:
+def _of_count(owner: str, change: ChangeRecord) -> list[Event]:
     """The skeletons of a kept change of a usage limit: what it made fire, and new limits."""
     period = Period(*change.period) if change.period else Period(0, None)
     base = {
@@ -313,15 +313,15 @@ def _sample(webhook_id: str, kind: str, at: int) -> Event:
         return of_disabled(webhook_id, item)
     if kind == REPORT_PUBLISHED:
         return _sample_report(at)
-    stamp = (at - EPOCH * 1000) * 100
-    seat = {"key": key, "kind": "activated", "stamp": stamp, "overdraft": True, "leaseEnd": None}
+    grant_id = (at - EPOCH * 1000) * 100
+    seat = {"key": key, "kind": "activated", "stamp": grant_id, "overdraft": True, "leaseEnd": None}
     ended = {**seat, "kind": "deactivated", "reason": "released"}
     terms = {"status": "active", "validFrom": at // 1000}
     earlier = {**terms, "status": "suspended"}
     low, high = Level(100, 100, 120), Level(120, 100, 120)
     is_falling = kind in (SEAT_DEACTIVATED, OVERDRAFT_EXITED)
     kinds = {UPDATED: "updated", EXPIRED: "expired", DELETED: "deleted"}
-    change = KeptChange(
+    change = ChangeRecord(
         1,
         at,
         kinds.get(kind, "activated"),

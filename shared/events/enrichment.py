@@ -24,7 +24,7 @@ def keys_of(event: Event) -> list[Key]:
     return keys
 
 
-def complete(event: Event, items: Mapping[Key, Item]) -> Event:
+def enrich(event: Event, items: Mapping[Key, Item]) -> Event:
     """The event as it is sent, from its skeleton and what `keys_of` found."""
     if not keys_of(event):
         return event

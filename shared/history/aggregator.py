@@ -11,32 +11,32 @@ A record is complete through its own last change; what follows is carried forwar
 
 from collections.abc import Iterable
 
-from shared.history.buckets import MISSING_KEPT, PEOPLE_KEPT, Quarter, most_limits, quarter_of
-from shared.history.changes import COUNTS, KeptChange
+from shared.history.buckets import MISSING_KEPT, PEOPLE_KEPT, UsageBucket, bucket_start, most_limits
+from shared.history.changes import COUNTS, ChangeRecord
 from shared.history.episodes import Episode
 from shared.history.level import Level
-from shared.history.thresholds import fire
+from shared.history.thresholds import trigger
 
 
-class History:
+class UsageAggregator:
     """Folds changes into records. Start it with the latest record, or with none.
 
     `quiet_ms`: an overdraft that comes back within this time goes on in the same episode.
     """
 
-    def __init__(self, latest: Quarter | None, quiet_ms: int) -> None:
+    def __init__(self, latest: UsageBucket | None, quiet_ms: int) -> None:
         self._latest = latest
         self._quiet_ms = quiet_ms
-        self.quarters: dict[int, Quarter] = {}
+        self.buckets: dict[int, UsageBucket] = {}
         self.episodes: dict[int, Episode] = {}
         self.granted: dict[int, set[str]] = {}
 
     @property
-    def latest(self) -> Quarter | None:
+    def latest(self) -> UsageBucket | None:
         """The record of the last change."""
         return self._latest
 
-    def apply(self, change: KeptChange, thresholds: Iterable[int] = ()) -> KeptChange:
+    def apply(self, change: ChangeRecord, thresholds: Iterable[int] = ()) -> ChangeRecord:
         """Fold one change, whose `seq` is above that of every change before; as it is to be kept.
 
         Changes that are missing in between are noted, and use is taken from what this one says
@@ -56,7 +56,7 @@ class History:
         counts = {
             name: moved.counts.get(name, 0) + number for name, number in change.counts().items()
         }
-        fired, kept = fire(moved.fired, change, at, thresholds)
+        fired, kept = trigger(moved.fired, change, at, thresholds)
         taken, granted = change.takers()
         moved = moved._replace(
             seq=change.seq,
@@ -71,7 +71,7 @@ class History:
             self.granted.setdefault(moved.episode.start, set()).update(granted)
         return kept
 
-    def _fall(self, latest: Quarter, at: int) -> Quarter:
+    def _fall(self, latest: UsageBucket, at: int) -> UsageBucket:
         """The record once the level has fallen by itself, if it has by `at`."""
         if latest.until is None or latest.until > at:
             return latest
@@ -79,17 +79,17 @@ class History:
         self._keep(fallen._replace(until=None))
         return fallen._replace(until=None)
 
-    def as_of(self, now: int) -> Quarter | None:
+    def as_of(self, now: int) -> UsageBucket | None:
         """The latest record as it stands at `now`, when nothing has happened since."""
         return None if self._latest is None else self._fall(self._latest, now)
 
-    def _begin(self, change: KeptChange) -> Quarter:
+    def _begin(self, change: ChangeRecord) -> UsageBucket:
         """Before the first change that is known: what it says was there, or nothing."""
         before = change.before or Level(0, change.level.purchased, change.level.hard_cap)
         at = change.before_at if change.before else change.at
         missing = ((1, change.seq - 1),) if change.seq > 1 else ()
-        blank = Quarter(
-            quarter_of(at),
+        blank = UsageBucket(
+            bucket_start(at),
             0,
             at,
             before,
@@ -106,7 +106,9 @@ class History:
         )
         return blank._replace(episode=self._episode(blank, at, before, change.seq))
 
-    def _move(self, latest: Quarter, at: int, level: Level, seq: int | None = None) -> Quarter:
+    def _move(
+        self, latest: UsageBucket, at: int, level: Level, seq: int | None = None
+    ) -> UsageBucket:
         """The record of time `at`: the old level held until then, the new one from then on."""
         record = latest
         episode = latest.episode
@@ -116,8 +118,8 @@ class History:
                 overdraft_ms=episode.overdraft_ms + spent,
                 overdraft_seat_ms=episode.overdraft_seat_ms + spent * latest.level.overdraft,
             )
-        if quarter_of(at) != latest.start:
-            start = quarter_of(at)
+        if bucket_start(at) != latest.start:
+            start = bucket_start(at)
             # What falls or changes at the very beginning was not held in it.
             held = latest.level if at > start else level
             record = latest._replace(
@@ -147,7 +149,7 @@ class History:
         )
         return record._replace(level=level)
 
-    def _episode(self, record: Quarter, at: int, level: Level, seq: int) -> Episode | None:
+    def _episode(self, record: UsageBucket, at: int, level: Level, seq: int) -> Episode | None:
         """The last episode, once use has come to a new level."""
         episode = record.episode
         is_open = episode is not None and episode.end is None
@@ -165,9 +167,9 @@ class History:
             self.episodes[episode.start] = episode
         return episode
 
-    def _keep(self, record: Quarter) -> None:
+    def _keep(self, record: UsageBucket) -> None:
         self._latest = record
-        self.quarters[record.start] = record
+        self.buckets[record.start] = record
         if record.episode and record.episode.end is None:
             self.episodes[record.episode.start] = record.episode
 
@@ -176,12 +178,12 @@ def _with(known: tuple[str, ...], more: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*known, *more)))[:PEOPLE_KEPT]
 
 
-def as_of(latest: Quarter | None, now: int) -> Quarter | None:
+def as_of(latest: UsageBucket | None, now: int) -> UsageBucket | None:
     """The latest record as it stands at `now`: a level may have fallen by itself."""
-    return History(latest, 0).as_of(now)
+    return UsageAggregator(latest, 0).as_of(now)
 
 
-def _hold(record: Quarter, until: int) -> Quarter:
+def _hold(record: UsageBucket, until: int) -> UsageBucket:
     """The record carried forward to a time within its quarter-hour."""
     spent = max(0, until - record.at)
     over = record.level.overdraft
@@ -193,7 +195,7 @@ def _hold(record: Quarter, until: int) -> Quarter:
     )
 
 
-def carried(episode: Episode, latest: Quarter | None, now: int) -> Episode:
+def carried(episode: Episode, latest: UsageBucket | None, now: int) -> Episode:
     """An episode as it stands now, if it is the one that is going on."""
     if latest is None or episode.end is not None or latest.episode is None:
         return episode

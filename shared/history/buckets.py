@@ -9,7 +9,7 @@ from shared.dynamodb.requests import Item
 from shared.history.episodes import Episode
 from shared.history.level import Level
 
-QUARTER_MS = 900_000
+BUCKET_MS = 900_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 # So many different people are remembered of a quarter-hour, so many changes of its limits, and so
@@ -24,7 +24,7 @@ def most_limits(limits: tuple[Any, ...]) -> tuple[Any, ...]:
     return (limits[0], *limits[1:][-LIMITS_KEPT + 1 :])
 
 
-class Quarter(NamedTuple):
+class UsageBucket(NamedTuple):
     """Use of one meter in one quarter-hour, through the change `seq` at `at`.
 
     `limits` are `[from, purchased, hard cap]`, the first from the record's beginning. `missing`
@@ -72,7 +72,7 @@ class Quarter(NamedTuple):
         return item
 
     @classmethod
-    def of(cls, item: Item) -> "Quarter":
+    def of(cls, item: Item) -> "UsageBucket":
         """The record in an item."""
         values: dict[str, Any] = {name: item.get(name) for name in cls._fields}
         episode = values["episode"]
@@ -95,7 +95,7 @@ class Quarter(NamedTuple):
 
 def month_name(at: int) -> str:
     """The UTC month of a time, `YYYY-MM`."""
-    return quarter_name(at)[:7]
+    return bucket_name(at)[:7]
 
 
 def months_between(start: int, end: int) -> list[str]:
@@ -107,16 +107,16 @@ def months_between(start: int, end: int) -> list[str]:
     return names
 
 
-def quarter_of(at: int) -> int:
+def bucket_start(at: int) -> int:
     """When the quarter-hour of a time begins."""
-    return at - at % QUARTER_MS
+    return at - at % BUCKET_MS
 
 
-def quarter_name(start: int) -> str:
+def bucket_name(start: int) -> str:
     """A quarter-hour's name, `YYYY-MM-DDTHH:MM`."""
     return datetime.fromtimestamp(start / 1000, UTC).strftime("%Y-%m-%dT%H:%M")
 
 
-def quarter_start(name: str) -> int:
+def parse_bucket_name(name: str) -> int:
     """When the quarter-hour of this name begins."""
     return int(datetime.strptime(f"{name}Z", "%Y-%m-%dT%H:%M%z").timestamp()) * 1000

@@ -25,7 +25,7 @@ COUNTS = (
 DISORDER_MS = 600_000
 
 
-class KeptChange(NamedTuple):
+class ChangeRecord(NamedTuple):
     """One accepted version of a page. `before` is None where there was nothing, with its time.
 
     `seats` has a dict for each seat that came, stayed or went: `key`, `kind` (`activated`,
@@ -110,7 +110,7 @@ class KeptChange(NamedTuple):
         }
 
     @classmethod
-    def of(cls, item: Item) -> "KeptChange":
+    def of(cls, item: Item) -> "ChangeRecord":
         """The change in a kept item."""
         before = item.get("before")
         return cls(
@@ -135,18 +135,18 @@ class KeptChange(NamedTuple):
         )
 
 
-def granted_at(stamp: int) -> int:
+def granted_at(grant_id: int) -> int:
     """When the grant with this stamp was made."""
-    return Seat(stamp, is_overdraft=False, lease_end=None).activated_at_ms
+    return Seat(grant_id, is_overdraft=False, lease_end=None).activated_at_ms
 
 
 def changes_between(
     entitlement_id: str, start: int, end: int, meter: str = SEATS
-) -> Operation[list[KeptChange]]:
+) -> Operation[list[ChangeRecord]]:
     """The kept changes made from `start` to before `end`, in the order of `seq`."""
     pk = change_key(entitlement_id, 0, 0, meter=meter).pk
     items = yield from all_of(key_range(pk, f"{start:013d}", f"{end - 1:013d}#~"))
-    return sorted((KeptChange.of(item) for item in items), key=lambda change: change.seq)
+    return sorted((ChangeRecord.of(item) for item in items), key=lambda change: change.seq)
 
 
 # A seat that was given back so soon was hardly used: many of them are a sign of a shared one.

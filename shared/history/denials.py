@@ -2,23 +2,23 @@
 
 from collections.abc import Iterable
 
-from shared.dynamodb.keys import SEATS, attempt_key, denied_quarter_key
+from shared.dynamodb.keys import SEATS, denial_record_key, denied_bucket_key
 from shared.dynamodb.paging import all_of, key_range
 from shared.dynamodb.requests import Item, Operation
-from shared.history.buckets import QUARTER_MS, quarter_name, quarter_of, quarter_start
+from shared.history.buckets import BUCKET_MS, bucket_name, bucket_start, parse_bucket_name
 
 
-def denied_quarters(
+def denied_buckets(
     entitlement_id: str, start: int, end: int, meter: str
 ) -> Operation[dict[int, dict[str, int]]]:
     """Denied attempts by quarter-hour and seat key; both ends are beginnings of quarter-hours."""
-    pk = denied_quarter_key(entitlement_id, "", "", meter).pk
-    low, high = quarter_name(start), quarter_name(end - 1) + "#~"
+    pk = denied_bucket_key(entitlement_id, "", "", meter).pk
+    low, high = bucket_name(start), bucket_name(end - 1) + "#~"
     items = yield from all_of(key_range(pk, low, high))
     denied: dict[int, dict[str, int]] = {}
     for item in items:
-        quarter, _, key = item["sk"].partition("#")
-        denied.setdefault(quarter_start(quarter), {})[key] = item["attempts"]
+        bucket, _, key = item["sk"].partition("#")
+        denied.setdefault(parse_bucket_name(bucket), {})[key] = item["attempts"]
     return denied
 
 
@@ -29,16 +29,16 @@ def denied_between(
 
     Whole quarter-hours come from their records, the ends from the attempts themselves.
     """
-    whole_from, whole_to = quarter_of(start + QUARTER_MS - 1), quarter_of(end)
-    first, last = quarter_of(start), quarter_of(end - 1) + QUARTER_MS
-    quarters = yield from denied_quarters(entitlement_id, first, last, meter)
+    whole_from, whole_to = bucket_start(start + BUCKET_MS - 1), bucket_start(end)
+    first, last = bucket_start(start), bucket_start(end - 1) + BUCKET_MS
+    buckets = yield from denied_buckets(entitlement_id, first, last, meter)
     counted: dict[str, int] = {}
-    for begin, by_seat in quarters.items():
+    for begin, by_seat in buckets.items():
         if whole_from <= begin < whole_to:
             for key, number in by_seat.items():
                 counted[key] = counted.get(key, 0) + number
             continue
-        low, high = max(start, begin), min(end, begin + QUARTER_MS)
+        low, high = max(start, begin), min(end, begin + BUCKET_MS)
         for item in (yield from attempts_between(entitlement_id, low, high, by_seat, meter)):
             counted[item["seatKey"]] = counted.get(item["seatKey"], 0) + 1
     return counted
@@ -49,6 +49,6 @@ def attempts_between(
 ) -> Operation[list[Item]]:
     """The kept denials from `start` to before `end`, of the partitions on which these keys fall."""
     items: list[Item] = []
-    for pk in sorted({attempt_key(entitlement_id, 0, key, 0, meter).pk for key in keys}):
+    for pk in sorted({denial_record_key(entitlement_id, 0, key, 0, meter).pk for key in keys}):
         items += yield from all_of(key_range(pk, f"{start:013d}", f"{end - 1:013d}#~"))
     return items

@@ -5,15 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from shared.dynamodb.keys import SEATS, quarter_key
+from shared.dynamodb.keys import SEATS, usage_bucket_key
 from shared.dynamodb.paging import all_of, key_range
 from shared.dynamodb.requests import BatchGet, Operation, Query
 from shared.history.aggregator import as_of
-from shared.history.buckets import Quarter, quarter_name, quarter_of
+from shared.history.buckets import UsageBucket, bucket_name, bucket_start
 from shared.history.changes import COUNTS
-from shared.history.denials import denied_quarters
+from shared.history.denials import denied_buckets
 from shared.history.level import Level
-from shared.history.thresholds import Fired
+from shared.history.thresholds import Triggered
 
 # --- Reading ------------------------------------------------------------------------------------
 
@@ -41,34 +41,34 @@ class Usage(NamedTuple):
     limits: tuple[tuple[int, int, int | None], ...] = ()
 
 
-def latest_quarter(
+def latest_bucket(
     entitlement_id: str, meter: str = SEATS, before: str | None = None
-) -> Operation[Quarter | None]:
+) -> Operation[UsageBucket | None]:
     """The latest record, or the latest one of a quarter-hour before the one named."""
-    pk = quarter_key(entitlement_id, meter, "").pk
+    pk = usage_bucket_key(entitlement_id, meter, "").pk
     found = yield Query(
         "pk = :pk AND sk < :before" if before else "pk = :pk",
         {":pk": pk, **({":before": before} if before else {})},
         limit=1,
         descending=True,
     )
-    return Quarter.of(found.items[0]) if found.items else None
+    return UsageBucket.of(found.items[0]) if found.items else None
 
 
-def latest_quarter_near(
+def latest_bucket_near(
     entitlement_id: str, meter: str, times: Iterable[int]
-) -> Operation[Quarter | None]:
+) -> Operation[UsageBucket | None]:
     """The latest record, which is most often that of one of these times (Unix milliseconds).
 
     By name, since such reads of many entitlements are made by one call. The latest is the one that
     is not forgotten: it has no time to live until another follows it.
     """
-    names = {quarter_name(quarter_of(at)) for at in times}
-    found = yield BatchGet(tuple(quarter_key(entitlement_id, meter, name) for name in names))
+    names = {bucket_name(bucket_start(at)) for at in times}
+    found = yield BatchGet(tuple(usage_bucket_key(entitlement_id, meter, name) for name in names))
     latest = [item for item in found.values() if "ttl" not in item]
     if latest:
-        return Quarter.of(max(latest, key=lambda item: str(item["sk"])))
-    return (yield from latest_quarter(entitlement_id, meter))
+        return UsageBucket.of(max(latest, key=lambda item: str(item["sk"])))
+    return (yield from latest_bucket(entitlement_id, meter))
 
 
 class Records(NamedTuple):
@@ -79,21 +79,21 @@ class Records(NamedTuple):
     attempts in it by seat key. All in the order of time; what lies after `now` is not counted.
     """
 
-    held: Quarter | None
-    quarters: tuple[Quarter, ...]
+    held: UsageBucket | None
+    buckets: tuple[UsageBucket, ...]
     denied: tuple[tuple[int, Mapping[str, int]], ...]
     now: int
 
-    def level_at(self, start: int) -> Quarter | None:
+    def level_at(self, start: int) -> UsageBucket | None:
         """The record that was the latest when the quarter-hour `start` began."""
-        position = bisect_left(self.quarters, start, key=lambda quarter: quarter.start)
-        return self.quarters[position - 1] if position else self.held
+        position = bisect_left(self.buckets, start, key=lambda bucket: bucket.start)
+        return self.buckets[position - 1] if position else self.held
 
-    def within(self, start: int, end: int) -> tuple[Quarter, ...]:
+    def within(self, start: int, end: int) -> tuple[UsageBucket, ...]:
         """The records of the quarter-hours from `start` to before `end`."""
-        low = bisect_left(self.quarters, start, key=lambda quarter: quarter.start)
-        high = bisect_left(self.quarters, end, key=lambda quarter: quarter.start)
-        return self.quarters[low:high]
+        low = bisect_left(self.buckets, start, key=lambda bucket: bucket.start)
+        high = bisect_left(self.buckets, end, key=lambda bucket: bucket.start)
+        return self.buckets[low:high]
 
     def denied_within(self, start: int, end: int) -> tuple[tuple[int, Mapping[str, int]], ...]:
         """The denials of the quarter-hours from `start` to before `end`."""
@@ -113,29 +113,31 @@ def records(
     entitlement_id: str, start: int, end: int, now: int, meter: str = SEATS
 ) -> Operation[Records]:
     """The evidence from `start` to before `end`, which are beginnings of quarter-hours."""
-    first, last = quarter_name(start), quarter_name(end - 1)
-    held = yield from latest_quarter(entitlement_id, meter, first)
-    found = yield from all_of(key_range(quarter_key(entitlement_id, meter, "").pk, first, last))
-    denied = yield from denied_quarters(entitlement_id, start, end, meter)
-    quarters = [Quarter.of(item) for item in found]
-    return as_they_stand(held, quarters, tuple(sorted(denied.items())), start, end, now)
+    first, last = bucket_name(start), bucket_name(end - 1)
+    held = yield from latest_bucket(entitlement_id, meter, first)
+    found = yield from all_of(
+        key_range(usage_bucket_key(entitlement_id, meter, "").pk, first, last)
+    )
+    denied = yield from denied_buckets(entitlement_id, start, end, meter)
+    buckets = [UsageBucket.of(item) for item in found]
+    return as_they_stand(held, buckets, tuple(sorted(denied.items())), start, end, now)
 
 
 def as_they_stand(
-    held: Quarter | None,
-    quarters: Sequence[Quarter],
+    held: UsageBucket | None,
+    buckets: Sequence[UsageBucket],
     denied: tuple[tuple[int, Mapping[str, int]], ...],
     start: int,
     end: int,
     now: int,
 ) -> Records:
     """The evidence that was read, with what has fallen by itself since the newest record."""
-    fallen = as_of(quarters[-1] if quarters else held, min(now, end - 1))
+    fallen = as_of(buckets[-1] if buckets else held, min(now, end - 1))
     if fallen and fallen.start < start:
         held = fallen
     elif fallen:
-        quarters = [*(each for each in quarters if each.start != fallen.start), fallen]
-    return Records(held, tuple(quarters), denied, now)
+        buckets = [*(each for each in buckets if each.start != fallen.start), fallen]
+    return Records(held, tuple(buckets), denied, now)
 
 
 def usage(
@@ -153,8 +155,8 @@ def _sum(
     start: int,
     end: int,
     now: int,
-    held: Quarter | None,
-    inside: Sequence[Quarter],
+    held: UsageBucket | None,
+    inside: Sequence[UsageBucket],
     denied: Sequence[Mapping[str, int]],
 ) -> Usage:
     """One interval: its own records, and between them what was carried forward."""
@@ -166,12 +168,12 @@ def _sum(
     if held and not (inside and inside[0].start == start):
         levels.append(held.level.used)
         total = total._replace(limits=((start, held.level.purchased, held.level.hard_cap),))
-    for quarter in inside:
+    for bucket in inside:
         if held:
-            total = _carry(total, held.level, quarter.start - reached)
-        levels += [quarter.lowest, quarter.highest]
-        total = _add(total, quarter)
-        reached, held = quarter.at, quarter
+            total = _carry(total, held.level, bucket.start - reached)
+        levels += [bucket.lowest, bucket.highest]
+        total = _add(total, bucket)
+        reached, held = bucket.at, bucket
     if held:
         total = _carry(total, held.level, until - reached)
     return total._replace(
@@ -181,8 +183,8 @@ def _sum(
         closing=held.level.used if held else 0,
         denied_attempts=sum(sum(seats.values()) for seats in denied),
         denied_seats=frozenset(key for seats in denied for key in seats),
-        people=frozenset(key for quarter in inside for key in quarter.people),
-        over=frozenset(key for quarter in inside for key in quarter.over),
+        people=frozenset(key for bucket in inside for key in bucket.people),
+        over=frozenset(key for bucket in inside for key in bucket.over),
     )
 
 
@@ -196,24 +198,26 @@ def _carry(total: Usage, level: Level, spent: int) -> Usage:
     )
 
 
-def _add(total: Usage, quarter: Quarter) -> Usage:
+def _add(total: Usage, bucket: UsageBucket) -> Usage:
     """What a record holds, through its last change."""
     limits = total.limits
-    for each in quarter.limits:
+    for each in bucket.limits:
         if not limits or limits[-1][1:] != each[1:]:
             limits = (*limits, each)
     return total._replace(
-        seat_ms=total.seat_ms + quarter.seat_ms,
-        overdraft_ms=total.overdraft_ms + quarter.overdraft_ms,
-        overdraft_seat_ms=total.overdraft_seat_ms + quarter.overdraft_seat_ms,
-        counts={name: total.counts[name] + quarter.counts.get(name, 0) for name in COUNTS},
+        seat_ms=total.seat_ms + bucket.seat_ms,
+        overdraft_ms=total.overdraft_ms + bucket.overdraft_ms,
+        overdraft_seat_ms=total.overdraft_seat_ms + bucket.overdraft_seat_ms,
+        counts={name: total.counts[name] + bucket.counts.get(name, 0) for name in COUNTS},
         limits=limits,
     )
 
 
-def fired_between(entitlement_id: str, start: int, end: int, meter: str) -> Operation[Fired]:
+def fired_between(entitlement_id: str, start: int, end: int, meter: str) -> Operation[Triggered]:
     """What a meter made fire from `start` to before `end`."""
-    pk = quarter_key(entitlement_id, meter, "").pk
-    items = yield from all_of(key_range(pk, quarter_name(start), quarter_name(end - 1)))
-    fired = {each for item in items for each in Quarter.of(item).fired if start <= each[1] < end}
+    pk = usage_bucket_key(entitlement_id, meter, "").pk
+    items = yield from all_of(key_range(pk, bucket_name(start), bucket_name(end - 1)))
+    fired = {
+        each for item in items for each in UsageBucket.of(item).fired if start <= each[1] < end
+    }
     return tuple(sorted(fired, key=lambda each: each[1]))

@@ -10,9 +10,15 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from shared.audit import EVIDENCE_SECONDS
-from shared.dynamodb.keys import SEATS, denied_day_key, denied_quarter_key, quarter_key, rollup_key
+from shared.dynamodb.keys import (
+    SEATS,
+    denied_bucket_key,
+    denied_day_key,
+    rollup_key,
+    usage_bucket_key,
+)
 from shared.dynamodb.paging import all_of
-from shared.dynamodb.patterns import settle
+from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import (
     Accepted,
     BatchGet,
@@ -27,23 +33,23 @@ from shared.dynamodb.requests import (
 )
 from shared.history import queries
 from shared.history.buckets import (
+    BUCKET_MS,
     DAY_MS,
     HOUR_MS,
-    QUARTER_MS,
-    Quarter,
+    UsageBucket,
+    bucket_name,
     most_limits,
-    quarter_name,
-    quarter_start,
+    parse_bucket_name,
 )
 from shared.history.queries import Records
 
-QUARTERS, HOURS, DAYS = "quarters", "hours", "days"
+BUCKETS, HOURS, DAYS = "quarters", "hours", "days"
 # What is rolled up, and to which length in milliseconds.
 SIZES = {HOURS: HOUR_MS, DAYS: DAY_MS}
 _ROUNDS = 8
 
 
-def merge(parts: Sequence[Quarter]) -> Quarter:
+def merge(parts: Sequence[UsageBucket]) -> UsageBucket:
     """One record for several that follow each other; between them the level was held."""
     whole = parts[0]._replace(people=(), over=(), fired=(), missing=(), episode=None)
     for part in parts[1:]:
@@ -86,16 +92,16 @@ def write(owner: str, meter: str, start: int, following: int) -> Operation[None]
         if parts:
             whole = merge(parts)
             yield Put(
-                rollup_key(owner, meter, size, quarter_name(begin)),
+                rollup_key(owner, meter, size, bucket_name(begin)),
                 whole.to_item(following),
                 "attribute_not_exists(pk) OR seq <= :seq",  # somebody slower has seen less
                 values={":seq": whole.seq},
             )
 
 
-def _partition(owner: str, meter: str, size: str = QUARTERS) -> str:
-    if size == QUARTERS:
-        return quarter_key(owner, meter, "").pk
+def _partition(owner: str, meter: str, size: str = BUCKETS) -> str:
+    if size == BUCKETS:
+        return usage_bucket_key(owner, meter, "").pk
     return rollup_key(owner, meter, size, "").pk
 
 
@@ -103,15 +109,15 @@ def _floor(at: int, size: int) -> int:
     return at - at % size
 
 
-def _read(pk: str, start: int, end: int) -> Operation[list[Quarter]]:
+def _read(pk: str, start: int, end: int) -> Operation[list[UsageBucket]]:
     """The records of one partition from `start` to before `end`."""
     if start >= end:
         return []
-    low, high = quarter_name(start), quarter_name(end - 1)
+    low, high = bucket_name(start), bucket_name(end - 1)
     items = yield from all_of(
         Query("pk = :pk AND sk BETWEEN :low AND :high", {":pk": pk, ":low": low, ":high": high})
     )
-    return [Quarter.of(item) for item in items]
+    return [UsageBucket.of(item) for item in items]
 
 
 def records(
@@ -123,13 +129,13 @@ def records(
     of what is not rolled up yet, however long the history is. What was before anything was rolled
     up is not known.
     """
-    latest = yield from queries.latest_quarter(owner, meter, quarter_name(end))
+    latest = yield from queries.latest_bucket(owner, meter, bucket_name(end))
     if latest is None or latest.start < start:
         return queries.as_they_stand(latest, [], (), start, end, now)
     coarse = _partition(owner, meter, size)
     before = Query(
         "pk = :pk AND sk < :start",
-        {":pk": coarse, ":start": quarter_name(start)},
+        {":pk": coarse, ":start": bucket_name(start)},
         limit=1,
         descending=True,
     )
@@ -137,7 +143,7 @@ def records(
     over = _floor(latest.start, SIZES[size]) if size in SIZES else start
     found = yield from _read(coarse, start, min(end, over))
     found += yield from _read(_partition(owner, meter), max(start, over), end)
-    return queries.as_they_stand(Quarter.of(held) if held else None, found, (), start, end, now)
+    return queries.as_they_stand(UsageBucket.of(held) if held else None, found, (), start, end, now)
 
 
 # --- Denials --------------------------------------------------------------------------------------
@@ -156,9 +162,9 @@ def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int)
 
     Records of one seat key and hour come one after the other.
     """
-    key = denied_quarter_key(owner, quarter_name(start), seat_key, meter)
+    key = denied_bucket_key(owner, bucket_name(start), seat_key, meter)
     hour = _floor(start, HOUR_MS)
-    name = quarter_name(start)[11:13]
+    name = bucket_name(start)[11:13]
     for attempt in range(1, _ROUNDS + 1):
         item = yield Get(key)
         seen = item["attempts"] if item else 0
@@ -170,12 +176,12 @@ def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int)
         if item:
             condition, bound = "attempts = :seen", {":seen": seen}
         people = f", p{name} :one" if is_first else ""
-        reply = yield from settle(
+        reply = yield from write_with_conflict_retry(
             Transact(
                 (
                     Put(key, {"attempts": number, "ttl": ttl}, condition, values=bound),
                     Update(
-                        denied_day_key(owner, quarter_name(start)[:10], meter),
+                        denied_day_key(owner, bucket_name(start)[:10], meter),
                         f"SET #ttl = :ttl ADD a{name} :more{people}",
                         "",
                         {"#ttl": "ttl"},
@@ -195,8 +201,8 @@ def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int)
 
 
 def _is_counted(owner: str, meter: str, hour: int, seat_key: str) -> Operation[bool]:
-    names = (quarter_name(hour + number * QUARTER_MS) for number in range(4))
-    keys = tuple(denied_quarter_key(owner, name, seat_key, meter) for name in names)
+    names = (bucket_name(hour + number * BUCKET_MS) for number in range(4))
+    keys = tuple(denied_bucket_key(owner, name, seat_key, meter) for name in names)
     return bool((yield BatchGet(keys)))
 
 
@@ -205,13 +211,13 @@ def denied_hours(
 ) -> Operation[list[DeniedHour]]:
     """The hours from `start` to before `end` with denials; it reads an item for each day."""
     pk = denied_day_key(owner, "", meter).pk
-    low, high = quarter_name(start)[:10], quarter_name(end - 1)[:10]
+    low, high = bucket_name(start)[:10], bucket_name(end - 1)[:10]
     items = yield from all_of(
         Query("pk = :pk AND sk BETWEEN :low AND :high", {":pk": pk, ":low": low, ":high": high})
     )
     found = [
         DeniedHour(
-            quarter_start(f"{item['sk']}T{hour:02d}:00"),
+            parse_bucket_name(f"{item['sk']}T{hour:02d}:00"),
             item[f"a{hour:02d}"],
             item.get(f"p{hour:02d}", 0),
         )

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from shared.history.buckets import HOUR_MS, quarter_of
-from shared.history.changes import KeptChange
+from shared.history.buckets import HOUR_MS, bucket_start
+from shared.history.changes import ChangeRecord
 from shared.history.level import Level, threshold_level
 
 # What a usage limit tells once a period, beside its thresholds.
@@ -16,12 +16,12 @@ def is_reached(percent: int, before: Level | None, after: Level) -> bool:
     return was_below and after.used >= threshold_level(percent, after.purchased)
 
 
-Fired = tuple[tuple[int | str, int], ...]
+Triggered = tuple[tuple[int | str, int], ...]
 
 
-def fire(
-    fired: Fired, change: KeptChange, at: int, thresholds: Iterable[int]
-) -> tuple[Fired, KeptChange]:
+def trigger(
+    fired: Triggered, change: ChangeRecord, at: int, thresholds: Iterable[int]
+) -> tuple[Triggered, ChangeRecord]:
     """Which thresholds a change reaches that have not fired within the hour.
 
     Of a usage limit: within its period; and whether it entered its overdraft, or exhausted it,
@@ -45,11 +45,11 @@ def fire(
         what for what in wanted if not any(which == what and is_near(when) for which, when in fired)
     )
     # A mail may be due that tells of this quarter-hour.
-    kept = tuple(each for each in fired if is_near(each[1]) or each[1] >= quarter_of(at))
+    kept = tuple(each for each in fired if is_near(each[1]) or each[1] >= bucket_start(at))
     return (*kept, *((what, at) for what in reached)), change._replace(reached=reached)
 
 
-def _limits_reached(change: KeptChange) -> list[str]:
+def _limits_reached(change: ChangeRecord) -> list[str]:
     """Which limits consuming came to from below. Lowering a limit is no use."""
     before, level = change.before, change.level
     reached = []

@@ -6,13 +6,13 @@ from shared.clock import hours_of, to_rfc3339
 from shared.dynamodb.keys import SEATS
 from shared.dynamodb.requests import Item, Operation
 from shared.history.aggregator import carried
-from shared.history.buckets import Quarter
+from shared.history.buckets import UsageBucket
 from shared.history.denials import denied_between
 from shared.history.episodes import Episode
 
 
 def episode_view(
-    entitlement_id: str, item: Item, latest: Quarter | None, now: int, meter: str = SEATS
+    entitlement_id: str, item: Item, latest: UsageBucket | None, now: int, meter: str = SEATS
 ) -> Operation[dict[str, Any]]:
     """An episode as it is answered and sent; `latest` lets one that goes on be carried to `now`."""
     episode = carried(Episode.of(item), latest, now)

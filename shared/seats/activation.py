@@ -14,7 +14,7 @@ page too few only for as long as it lags.
 
 from shared import problems
 from shared.audit import Change
-from shared.dynamodb.patterns import ROUNDS, settle
+from shared.dynamodb.patterns import ROUNDS, write_with_conflict_retry
 from shared.dynamodb.requests import (
     Accepted,
     Conflicted,
@@ -23,7 +23,7 @@ from shared.dynamodb.requests import (
     Pause,
     Reply,
 )
-from shared.seats.cache import Memory
+from shared.seats.cache import PoolCache
 from shared.seats.encoding import encode_seat
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.lookup import find_shard, find_shard_of
@@ -41,9 +41,9 @@ def take(
     entitlement_id: str,
     holder: Holder,
     change: Change,
-    stamp: int,
+    grant_id: int,
     *,
-    memory: Memory | None = None,
+    cache: PoolCache | None = None,
     expect_overdraft: bool = False,
 ) -> Operation[Grant]:
     """Take a seat, or renew the one the holder has.
@@ -56,14 +56,14 @@ def take(
         NotFound, EntitlementSuspended, EntitlementExpired, EntitlementNotYetValid,
         HardCapReached (with `seats` and `nextLeaseExpiry`; on record), Contention.
     """
-    memory = memory or Memory()
+    cache = cache or PoolCache()
     pending = PendingActivation(
-        entitlement_id, holder, change, stamp, memory.recall(entitlement_id, change.now_ms)
+        entitlement_id, holder, change, grant_id, cache.recall(entitlement_id, change.now_ms)
     )
     try:
         return (yield from _take(pending, expect_overdraft=expect_overdraft))
     finally:
-        memory.note(entitlement_id, pending.remembered(), pending.change.now_ms)
+        cache.note(entitlement_id, pending.remembered(), pending.change.now_ms)
 
 
 def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Grant]:
@@ -128,7 +128,7 @@ def _deny(pending: PendingActivation, shard: SeatShard) -> Operation[problems.Ha
     seat_usage = pending.seat_usage(shard)
     # Refused means that this very request is on record already.
     record = seat_denial(pending.owner, pending.key, pending.holder, seat_usage, pending.change)
-    yield from settle(record)
+    yield from write_with_conflict_retry(record)
     return _denied(pending, shard)
 
 

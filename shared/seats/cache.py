@@ -9,14 +9,14 @@ from shared.seats.seat_usage import SeatUsage
 FRESH_MS = 1_000
 
 
-class Known(NamedTuple):
+class CachedPool(NamedTuple):
     """What a process remembers of a pool: its number of pages; how it stood, if not long ago."""
 
     shard_count: int
     seat_usage: SeatUsage | None
 
 
-class Memory:
+class PoolCache:
     """What a process remembers of pools.
 
     It saves round trips, and decides nothing but the mark of an overdraft seat.
@@ -27,20 +27,20 @@ class Memory:
     def __init__(self) -> None:
         self._seen: OrderedDict[str, tuple[int, SeatUsage, int]] = OrderedDict()
 
-    def recall(self, owner: str, now_ms: int) -> Known | None:
+    def recall(self, owner: str, now_ms: int) -> CachedPool | None:
         """What is known of a pool."""
         seen = self._seen.get(owner)
         if seen is None:
             return None
         shard_count, seat_usage, at = seen
-        return Known(shard_count, seat_usage if abs(now_ms - at) < FRESH_MS else None)
+        return CachedPool(shard_count, seat_usage if abs(now_ms - at) < FRESH_MS else None)
 
-    def note(self, owner: str, known: Known | None, now_ms: int) -> None:
+    def note(self, owner: str, cached: CachedPool | None, now_ms: int) -> None:
         """Remember what was read just now; None: it is no pool."""
         seen = self._seen.pop(owner, None)
-        if known is not None and known.seat_usage is not None:
-            is_same = seen is not None and seen[1] == known.seat_usage
+        if cached is not None and cached.seat_usage is not None:
+            is_same = seen is not None and seen[1] == cached.seat_usage
             at = seen[2] if seen and is_same and abs(now_ms - seen[2]) < FRESH_MS else now_ms
-            self._seen[owner] = (known.shard_count, known.seat_usage, at)
+            self._seen[owner] = (cached.shard_count, cached.seat_usage, at)
             if len(self._seen) > self.SIZE:
                 self._seen.popitem(last=False)

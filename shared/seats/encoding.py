@@ -17,7 +17,7 @@ from shared.clock import EPOCH
 # `seats.#k = :seat + leaseSeconds`. A writer need not know the period, and it cannot be stale.
 
 _ENDS = 10**9
-STAMP_BASE = 10 * _ENDS
+GRANT_ID_BASE = 10 * _ENDS
 # A page without leases adds this "period": it overflows into the flag, where 2 means no lease.
 NO_LEASE = 2 * _ENDS
 # `earliest` of a page without leases: never due.
@@ -27,29 +27,29 @@ NEVER = 9_999_999_999
 class Seat(NamedTuple):
     """A grant: its stamp, whether it was an overdraft seat, when its lease ends (None: never)."""
 
-    stamp: int
+    grant_id: int
     is_overdraft: bool
     lease_end: int | None
 
     @property
     def activated_at_ms(self) -> int:
         """When the seat was granted, Unix milliseconds."""
-        return EPOCH * 1000 + self.stamp // 100
+        return EPOCH * 1000 + self.grant_id // 100
 
 
-def encode_seat(stamp: int, *, is_overdraft: bool, now: int) -> int:
+def encode_seat(grant_id: int, *, is_overdraft: bool, now: int) -> int:
     """The number to which the page's `leaseSeconds` is added to make a seat's value."""
-    return stamp * STAMP_BASE + int(is_overdraft) * _ENDS + (now - EPOCH)
+    return grant_id * GRANT_ID_BASE + int(is_overdraft) * _ENDS + (now - EPOCH)
 
 
 def decode_seat(value: int) -> Seat:
     """A seat's value, taken apart."""
-    stamp, rest = divmod(value, STAMP_BASE)
+    grant_id, rest = divmod(value, GRANT_ID_BASE)
     flag, end = divmod(rest, _ENDS)
-    return Seat(stamp, bool(flag & 1), None if flag & 2 else end + EPOCH)
+    return Seat(grant_id, bool(flag & 1), None if flag & 2 else end + EPOCH)
 
 
-class Stamps:
+class GrantIds:
     """Makes grant stamps: strictly increasing within a process, never twice in practice beyond.
 
     The last two digits differ by process, so that two processes whose clocks read the same
@@ -62,11 +62,11 @@ class Stamps:
 
     def next(self, now_ms: int) -> int:
         """A stamp for a grant at `now_ms`."""
-        stamp = (now_ms - EPOCH * 1000) * 100 + self._salt
-        if stamp <= self._last:
-            stamp = self._last + 100
-        self._last = stamp
-        return stamp
+        grant_id = (now_ms - EPOCH * 1000) * 100 + self._salt
+        if grant_id <= self._last:
+            grant_id = self._last + 100
+        self._last = grant_id
+        return grant_id
 
 
 def seat_key(entitlement_id: str, seat_id: str) -> str:
@@ -75,9 +75,9 @@ def seat_key(entitlement_id: str, seat_id: str) -> str:
     return base64.urlsafe_b64encode(digest[:9]).decode()
 
 
-def activation_id(key: str, stamp: int) -> str:
+def activation_id(key: str, grant_id: int) -> str:
     """The public name of one grant: who sits there, and which grant it was."""
-    return f"act_{key}{base64.urlsafe_b64encode(stamp.to_bytes(6)).decode()}"
+    return f"act_{key}{base64.urlsafe_b64encode(grant_id.to_bytes(6)).decode()}"
 
 
 def parse_activation_id(text: str) -> tuple[str, int]:
@@ -89,8 +89,8 @@ def parse_activation_id(text: str) -> tuple[str, int]:
     match = _ACTIVATION_ID.fullmatch(text)
     if not match:
         raise problems.NotFound("No activation has this id.")
-    key, stamp = match.groups()
-    return key, int.from_bytes(base64.urlsafe_b64decode(stamp))
+    key, grant_id = match.groups()
+    return key, int.from_bytes(base64.urlsafe_b64decode(grant_id))
 
 
 _ACTIVATION_ID = re.compile(r"act_([A-Za-z0-9_-]{12})([A-Za-z0-9_-]{8})", re.ASCII)

@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import Key, seat_record_key, seat_shard_key
-from shared.dynamodb.paging import MAX_READS, Listed
+from shared.dynamodb.paging import MAX_READS, ResultPage
 from shared.dynamodb.requests import BatchGet, Item, Operation, Pause
 from shared.seats.encoding import Seat, activation_id, decode_seat
 from shared.seats.lookup import find_shard_of
@@ -21,7 +21,7 @@ READ_AHEAD = 100
 
 def held_seats(
     owner: str, first: SeatShard, limit: int, start: list[str] | None
-) -> Operation[Listed]:
+) -> Operation[ResultPage]:
     """At most `limit` seats held, page by page and in the order of their keys.
 
     `first` is the first page of the entitlement, `start` what an earlier list gave as `next`.
@@ -39,11 +39,11 @@ def held_seats(
             found |= {key: decode_seat(shard.seats[key]) for key in keys[:free]}
             if len(keys) > free:
                 last = keys[free - 1] if free else after
-                return Listed((yield from _shown(owner, found)), [last, str(number)])
+                return ResultPage((yield from _shown(owner, found)), [last, str(number)])
             number, after = shard.number + PARTS // (shard.shard_count or 1), ""
             if number == PARTS:
-                return Listed((yield from _shown(owner, found)), None)
-    return Listed((yield from _shown(owner, found)), ["", str(number)])
+                return ResultPage((yield from _shown(owner, found)), None)
+    return ResultPage((yield from _shown(owner, found)), ["", str(number)])
 
 
 def _pages_from(
@@ -85,14 +85,14 @@ def _seat_records(entitlement_id: str, seats: Mapping[str, Seat]) -> Operation[d
 
 
 def _is_current(record: Item | None, seat: Seat) -> bool:
-    return record is not None and record.get("stamp") == seat.stamp
+    return record is not None and record.get("stamp") == seat.grant_id
 
 
 def _held_seat(key: str, seat: Seat, record: Item) -> dict[str, Any]:
     # A record of an earlier grant knows who it is, since the key is made of that, and no more.
     current = record if _is_current(record or None, seat) else {}
     return {
-        "activationId": activation_id(key, seat.stamp),
+        "activationId": activation_id(key, seat.grant_id),
         "seatKey": key,
         "seatId": record.get("seatId"),
         "seatName": current.get("seatName"),

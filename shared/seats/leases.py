@@ -36,7 +36,7 @@ def _give_lease_anew(shard_key: Key, shard: SeatShard, others: list[str], change
     sets = list[str]()
     for number, key in enumerate(others):
         held = decode_seat(shard.seats[key])
-        seat = encode_seat(held.stamp, is_overdraft=held.is_overdraft, now=change.now)
+        seat = encode_seat(held.grant_id, is_overdraft=held.is_overdraft, now=change.now)
         seats[key] = values[f":s{number}"] = seat + shard.lease_seconds
         names[f"#s{number}"] = key
         sets.append(f"seats.#s{number} = :s{number}")

@@ -7,7 +7,7 @@ from shared.dynamodb.requests import (
     Operation,
     Update,
 )
-from shared.seats.cache import Known
+from shared.seats.cache import CachedPool
 from shared.seats.encoding import Seat, decode_seat, encode_seat, seat_key
 from shared.seats.placement import Place
 from shared.seats.seat_usage import SeatUsage, read_seat_usage
@@ -45,31 +45,35 @@ class PendingActivation:
     """One request for a seat: who asks, and on which page it is looked for."""
 
     def __init__(
-        self, owner: str, holder: Holder, change: Change, stamp: int, known: Known | None
+        self, owner: str, holder: Holder, change: Change, grant_id: int, cached: CachedPool | None
     ) -> None:
         self.owner = owner
         self.holder = holder
         self.change = change
-        self.stamp = stamp
+        self.grant_id = grant_id
         self.key = seat_key(owner, holder.seat_id)
-        self.place = Place.of(owner, self.key, known.shard_count if known else None)
-        self.known = known.seat_usage if known else None
+        self.place = Place.of(owner, self.key, cached.shard_count if cached else None)
+        self.cached = cached.seat_usage if cached else None
         self.next_due: int | None = None
 
     def go_to(self, place: Place) -> Operation[None]:
         """Look there, with a sum that is new enough."""
         self.place = place
-        if place.shard_count is not None and self.known is None:
-            self.known = yield from read_seat_usage(self.owner)
+        if place.shard_count is not None and self.cached is None:
+            self.cached = yield from read_seat_usage(self.owner)
 
-    def remembered(self) -> Known | None:
+    def remembered(self) -> CachedPool | None:
         """What is to be remembered of the pool."""
-        return None if self.place.shard_count is None else Known(self.place.shard_count, self.known)
+        return (
+            None
+            if self.place.shard_count is None
+            else CachedPool(self.place.shard_count, self.cached)
+        )
 
     @property
     def is_overdraft(self) -> bool:
         """Whether a seat taken now is an overdraft seat, by the pool's sum."""
-        return self.known is not None and self.known.used >= self.known.seat_count
+        return self.cached is not None and self.cached.used >= self.cached.seat_count
 
     def first_write(self, *, expect_overdraft: bool = False) -> Update:
         """The grant by a write that needs to know nothing of the page."""
@@ -87,7 +91,7 @@ class PendingActivation:
             self.key,
             self.holder,
             self.change,
-            self.stamp,
+            self.grant_id,
             limit_condition,
             is_overdraft=is_overdraft,
         )
@@ -102,7 +106,7 @@ class PendingActivation:
             is_overdraft = self.is_overdraft
             if shard.is_only_shard:
                 is_overdraft = shard.used - len(expired) >= shard.seat_count
-            value = encode_seat(self.stamp, is_overdraft=is_overdraft, now=change.now)
+            value = encode_seat(self.grant_id, is_overdraft=is_overdraft, now=change.now)
             last = grant_record(change, self.key, self.holder)
             return replacement_update(self.place, shard, expired, change, last, (self.key, value))
         if not shard.is_only_shard or decision is Decision.DENY:
@@ -115,17 +119,17 @@ class PendingActivation:
         if shard.is_only_shard:
             return SeatUsage.of(shard)
         # No page has room, so all of the cap is held, whatever of it has reached the sum.
-        known = self._pool()
-        return known._replace(used=max(known.used, known.hard_cap or 0))
+        cached = self._pool()
+        return cached._replace(used=max(cached.used, cached.hard_cap or 0))
 
     def _pool(self) -> SeatUsage:
-        assert self.known is not None  # it is read on the way to a page of several
-        return self.known
+        assert self.cached is not None  # it is read on the way to a page of several
+        return self.cached
 
     def granted(self, shard: SeatShard) -> Grant:
         """The answer, once the seat is on its page. Our own stamp: it is new, whatever was lost."""
         seat = decode_seat(shard.seats[self.key])
-        is_new = seat.stamp == self.stamp
+        is_new = seat.grant_id == self.grant_id
         if shard.is_only_shard:
             return Grant(shard, self.key, seat, is_new, SeatUsage.of(shard))
         seat_usage = self._pool()

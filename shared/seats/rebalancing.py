@@ -180,7 +180,7 @@ def _move_and_sit(
     more, values = ", allowance = allowance + :share", dict[str, Value]({":share": share})
     if share > 1:
         more, values[":room"] = f"{more}, roomKey = :room", pending.place.capacity_partition
-    value = encode_seat(pending.stamp, is_overdraft=pending.is_overdraft, now=pending.change.now)
+    value = encode_seat(pending.grant_id, is_overdraft=pending.is_overdraft, now=pending.change.now)
     taken = activation_update(
         pending.place,
         pending.key,

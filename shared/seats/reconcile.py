@@ -26,7 +26,7 @@ from shared.dynamodb.keys import (
     pool_key,
     seat_shard_key,
 )
-from shared.dynamodb.patterns import ROUNDS, settle
+from shared.dynamodb.patterns import ROUNDS, write_with_conflict_retry
 from shared.dynamodb.requests import (
     NO_NAMES,
     NO_VALUES,
@@ -133,7 +133,7 @@ class _Reconciler:
     def unlock(self) -> Operation[None]:
         """Somebody else may go on at once."""
         values: dict[str, Any] = {":me": self.change.request_id}
-        yield from settle(
+        yield from write_with_conflict_retry(
             Update(self.key, "REMOVE tender, tendedUntil", "tender = :me", NO_NAMES, values)
         )
 
@@ -458,7 +458,7 @@ class _Reconciler:
         if attempt > 1:
             now_ms = yield Pause(attempt - 1)
             for number in old:
-                yield from settle(lock_shard(keys[number], now_ms))
+                yield from write_with_conflict_retry(lock_shard(keys[number], now_ms))
         found: dict[Key, Item] = yield BatchGet(tuple(keys.values()))
         items = {number: found[key] for number, key in keys.items() if key in found}
         if shard_count and items[begin].get("pages") == step:

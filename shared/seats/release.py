@@ -2,7 +2,7 @@
 
 from shared import problems
 from shared.audit import Change
-from shared.dynamodb.patterns import ROUNDS, settle
+from shared.dynamodb.patterns import ROUNDS, write_with_conflict_retry
 from shared.dynamodb.requests import (
     Accepted,
     Cancelled,
@@ -11,7 +11,7 @@ from shared.dynamodb.requests import (
     Transact,
     Update,
 )
-from shared.seats.cache import Memory
+from shared.seats.cache import PoolCache
 from shared.seats.encoding import decode_seat, parse_activation_id
 from shared.seats.lookup import find_shard
 from shared.seats.placement import Place
@@ -21,7 +21,7 @@ from shared.seats.writes import release_update, return_to_pool
 
 
 def release_grant(
-    entitlement_id: str, named: str, change: Change, *, memory: Memory | None = None
+    entitlement_id: str, named: str, change: Change, *, cache: PoolCache | None = None
 ) -> Operation[bool]:
     """Give back the grant with activation id `named`; False when it is not held any more.
 
@@ -31,16 +31,16 @@ def release_grant(
     Raises:
         NotFound, Contention.
     """
-    key, stamp = parse_activation_id(named)
-    known = memory.recall(entitlement_id, change.now_ms) if memory else None
-    place = Place.of(entitlement_id, key, known.shard_count if known else None)
+    key, grant_id = parse_activation_id(named)
+    cached = cache.recall(entitlement_id, change.now_ms) if cache else None
+    place = Place.of(entitlement_id, key, cached.shard_count if cached else None)
     is_draining = False
     for attempt in range(1, ROUNDS + 1):
-        freed = release_update(place, key, stamp, change, is_draining=is_draining)
+        freed = release_update(place, key, grant_id, change, is_draining=is_draining)
         write: Update | Transact = freed
         if is_draining:
             write = Transact((freed, return_to_pool(entitlement_id, 1)))
-        reply: Accepted | Refused | Cancelled = yield from settle(write)
+        reply: Accepted | Refused | Cancelled = yield from write_with_conflict_retry(write)
         if isinstance(reply, Accepted):
             return True
         item = reply.item if isinstance(reply, Refused) else reply.reasons[0][1]
@@ -48,7 +48,7 @@ def release_grant(
         if shard is None:
             is_draining = False
             continue
-        if shard.seats.get(key) is None or decode_seat(shard.seats[key]).stamp != stamp:
+        if shard.seats.get(key) is None or decode_seat(shard.seats[key]).grant_id != grant_id:
             return False
         is_draining = shard.is_draining
     raise problems.Contention

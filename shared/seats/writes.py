@@ -20,7 +20,7 @@ from shared.dynamodb.requests import (
     NO_NAMES,
     Update,
 )
-from shared.seats.encoding import STAMP_BASE, decode_seat, encode_seat
+from shared.seats.encoding import GRANT_ID_BASE, decode_seat, encode_seat
 from shared.seats.placement import Place
 from shared.seats.seat_usage import SeatUsage
 from shared.seats.shard import MIN_LEASE, SeatShard, earliest_after
@@ -87,13 +87,13 @@ def grant_update(
     key: str,
     holder: Holder,
     change: Change,
-    stamp: int,
+    grant_id: int,
     limit_condition: str,
     *,
     is_overdraft: bool,
 ) -> Update:
     """A new seat, by a write that needs to know nothing of the page; `room` is the condition."""
-    seat = encode_seat(stamp, is_overdraft=is_overdraft, now=change.now)
+    seat = encode_seat(grant_id, is_overdraft=is_overdraft, now=change.now)
     last = grant_record(change, key, holder)
     condition = f"attribute_not_exists(seats.#k) AND {limit_condition}"
     return activation_update(place, key, change, last, condition, {":seat": seat})
@@ -117,14 +117,14 @@ def renewal_update(
 ) -> Update:
     """A new lease for the same grant, if the seat is as it was seen."""
     held = decode_seat(shard.seats[key])
-    seat = encode_seat(held.stamp, is_overdraft=held.is_overdraft, now=change.now)
+    seat = encode_seat(held.grant_id, is_overdraft=held.is_overdraft, now=change.now)
     last = grant_record(change, key, holder, "renewed")
     values = {":seat": seat, ":held": shard.seats[key]}
     return activation_update(place, key, change, last, "seats.#k = :held", values)
 
 
 def release_update(
-    place: Place, key: str, stamp: int, change: Change, *, is_draining: bool = False
+    place: Place, key: str, grant_id: int, change: Change, *, is_draining: bool = False
 ) -> Update:
     """Give back the grant with this stamp, whatever its lease.
 
@@ -146,8 +146,8 @@ def release_update(
         {
             ":one": 1,
             ":change": change.record("released", key=key),
-            ":low": stamp * STAMP_BASE,
-            ":high": (stamp + 1) * STAMP_BASE - 1,
+            ":low": grant_id * GRANT_ID_BASE,
+            ":high": (grant_id + 1) * GRANT_ID_BASE - 1,
             **bound,
             **values,
         },

@@ -4,7 +4,7 @@ from typing import Any
 
 from shared import problems
 from shared.audit import Change
-from shared.dynamodb.keys import Key, part_key, usage_key
+from shared.dynamodb.keys import Key, usage_key, usage_shard_key
 from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import (
     NO_NAMES,
@@ -19,13 +19,13 @@ from shared.dynamodb.requests import (
     Update,
 )
 from shared.usage.counter import Counter, counter_of
-from shared.usage.request_log import leaf_turn, put_aside
-from shared.usage.shard import AS_SEEN, PARTS, TELL_MS, Part, terms_of
+from shared.usage.request_log import archive, rotation
+from shared.usage.shard import AS_SEEN, REPORT_MS, SHARDS, UsageShard, terms_of
 
 # The sweep looks at what is drawn every minute.
-LOOK_SECONDS = 60
+RECONCILE_SECONDS = 60
 # Who holds a counter is gone when it has not let go for so long.
-HOLD_MS = 3_000
+LOCK_MS = 3_000
 
 
 # --- The counter of a spread limit ----------------------------------------------------------------
@@ -66,22 +66,24 @@ def extended(update: Update, sets: str, condition: str, values: dict[str, Any]) 
     )
 
 
-def report_usage(limit: tuple[str, str], key: Key, part: Part, change: Change) -> Transact:
+def report_usage(limit: tuple[str, str], key: Key, shard: UsageShard, change: Change) -> Transact:
     """Tell the counter what a part has used; it keeps what it has left."""
     return Transact(
         (
-            counter_update(limit, change, part.untold, part.requests, drawn=-part.untold),
+            counter_update(
+                limit, change, shard.unreported, shard.requests, drawn=-shard.unreported
+            ),
             Update(
                 key,
                 "SET drawn = :drawn, toldAt = :now, toldSeq = :seq",
                 AS_SEEN,
                 NO_NAMES,
                 {
-                    ":drawn": part.drawn - part.untold,
-                    ":seen": part.drawn,
+                    ":drawn": shard.drawn - shard.unreported,
+                    ":seen": shard.drawn,
                     ":now": change.now_ms,
-                    ":seq": part.counter.seq,
-                    ":told": part.told_seq,
+                    ":seq": shard.counter.seq,
+                    ":told": shard.reported_seq,
                 },
             ),
         )
@@ -91,9 +93,9 @@ def report_usage(limit: tuple[str, str], key: Key, part: Part, change: Change) -
 def archive_logs(limit: tuple[str, str], counter: Counter, change: Change) -> Operation[None]:
     """What stood on the counter before it was spread gets items of its own; then it has parts."""
     key = usage_key(*limit)
-    dropped = yield from put_aside(key, counter, change.now_ms)
-    dropped += yield from put_aside(key, counter._replace(earlier=counter.leaf), change.now_ms)
-    turning, values = leaf_turn(counter, dropped, change)
+    dropped = yield from archive(key, counter, change.now_ms)
+    dropped += yield from archive(key, counter._replace(earlier=counter.log), change.now_ms)
+    turning, values = rotation(counter, dropped, change)
     yield Update(
         key,
         f"SET {turning.replace('earlier = recent', 'earlier = :empty')}, recent = :empty,"
@@ -103,9 +105,9 @@ def archive_logs(limit: tuple[str, str], counter: Counter, change: Change) -> Op
         {
             **values,
             ":empty": {},
-            ":parts": PARTS,
+            ":parts": SHARDS,
             ":none": 0,
-            ":recent": dict(counter.leaf.entries),
+            ":recent": dict(counter.log.entries),
         },
     )
 
@@ -113,13 +115,13 @@ def archive_logs(limit: tuple[str, str], counter: Counter, change: Change) -> Op
 def wait_for_lock(limit: tuple[str, str], counter: Counter, attempt: int) -> Operation[None]:
     """Somebody changes the terms; who does not let go is gone."""
     now_ms: int = yield Pause(attempt)
-    if now_ms - counter.held_ms > HOLD_MS:
-        yield from let_go(limit, counter)
+    if now_ms - counter.locked_ms > LOCK_MS:
+        yield from unlock(limit, counter)
 
 
 def begin_period(limit: tuple[str, str], change: Change) -> Operation[None]:
     """Begin the period of now, once everything that was used in the last one is told."""
-    counter = yield from gather(limit, change, tries=1)
+    counter = yield from rebalance(limit, change, tries=1)
     if counter.drawn == 0:
         yield from begin_if_ended(limit, counter, change)
 
@@ -130,8 +132,8 @@ def begin_if_ended(limit: tuple[str, str], counter: Counter, change: Change) -> 
         return
     key = usage_key(*limit)
     current = counter.as_of(change.now)
-    dropped = yield from put_aside(key, counter, change.now_ms)
-    turning, values = leaf_turn(counter, dropped, change)
+    dropped = yield from archive(key, counter, change.now_ms)
+    turning, values = rotation(counter, dropped, change)
     yield Update(
         key,
         f"SET {turning}, recent = :empty, #left = :full, periodStart = :start, periodEnd = :end,"
@@ -154,14 +156,14 @@ def begin_if_ended(limit: tuple[str, str], counter: Counter, change: Change) -> 
 # --- Taking back what is drawn --------------------------------------------------------------------
 
 
-def read_shards(limit: tuple[str, str]) -> Operation[dict[Key, Part]]:
+def read_shards(limit: tuple[str, str]) -> Operation[dict[Key, UsageShard]]:
     """The shards of a limit that exist."""
-    keys = tuple(part_key(*limit, number) for number in range(PARTS))
+    keys = tuple(usage_shard_key(*limit, number) for number in range(SHARDS))
     found: dict[Key, Item] = yield BatchGet(keys)
-    return {key: Part.of(item) for key, item in found.items()}
+    return {key: UsageShard.of(item) for key, item in found.items()}
 
 
-def gather(
+def rebalance(
     limit: tuple[str, str],
     change: Change,
     *,
@@ -177,62 +179,66 @@ def gather(
         counter = counter_of((yield Get(usage_key(*limit))))
         if counter.drawn == 0:
             return counter
-        mine = yield from _hold(limit, change)
+        mine = yield from _lock(limit, change)
         if mine:
-            return (yield from _take_back(limit, change, mine, wants, lets_go=True))
+            return (yield from _take_all_back(limit, change, mine, wants, unlocks=True))
         change = change.at((yield Pause(attempt)))
     return counter
 
 
-def _take_back(
+def _take_all_back(
     limit: tuple[str, str],
     change: Change,
     mine: Counter,
     wants: tuple[Key, int] | None,
     *,
-    lets_go: bool,
+    unlocks: bool,
 ) -> Operation[Counter]:
     """Take everything back while the counter is held by us (`mine`), and let it go or not."""
     for attempt in range(1, ROUNDS + 1):
-        parts = yield from read_shards(limit)
-        asked = [_give(key) for key, part in parts.items() if part.drawn and part.giving is None]
+        shards = yield from read_shards(limit)
+        asked = [
+            _reclaim(key)
+            for key, shard in shards.items()
+            if shard.drawn and shard.returning is None
+        ]
         reply = Accepted()
         if asked:
-            reply = yield Transact((_still_held(limit, mine), *asked))
+            reply = yield Transact((_still_locked(limit, mine), *asked))
         if isinstance(reply, Accepted):
             counter = counter_of((yield Get(usage_key(*limit))))
-            parts = yield from read_shards(limit)
-            giving = {key: part for key, part in parts.items() if part.giving is not None}
-            counter = counter._replace(holds=mine.holds, held_ms=mine.held_ms)
-            writes = _dealt(limit, counter, giving, wants, change, lets_go=lets_go)
+            shards = yield from read_shards(limit)
+            returning = {key: shard for key, shard in shards.items() if shard.returning is not None}
+            counter = counter._replace(lock_number=mine.lock_number, locked_ms=mine.locked_ms)
+            writes = _redistribution(limit, counter, returning, wants, change, unlocks=unlocks)
             reply = yield Transact(writes)
             if isinstance(reply, Accepted):
                 return counter_of((yield Get(usage_key(*limit))))
         if isinstance(reply, Cancelled) and reply.reasons[0][0]:
             counter = counter_of((yield Get(usage_key(*limit))))
-            if (counter.holds, counter.held_ms) != (mine.holds, mine.held_ms):
+            if (counter.lock_number, counter.locked_ms) != (mine.lock_number, mine.locked_ms):
                 return counter  # somebody else's by now
         change = change.at((yield Pause(attempt)))
     raise problems.Contention
 
 
-def _still_held(limit: tuple[str, str], mine: Counter) -> Update:
+def _still_locked(limit: tuple[str, str], mine: Counter) -> Update:
     """Changes nothing; refused if the counter is not held by us any more."""
     return Update(
         usage_key(*limit),
         "SET heldAt = :held",
         "holds = :holds AND heldAt = :held",
         NO_NAMES,
-        {":held": mine.held_ms, ":holds": mine.holds},
+        {":held": mine.locked_ms, ":holds": mine.lock_number},
     )
 
 
-def clear_giving(key: Key) -> Update:
+def clear_returning(key: Key) -> Update:
     """A part that gives back nothing, of which nobody knows any more."""
     return Update(key, "REMOVE giving", "giving = :zero AND drawn = :zero", NO_NAMES, {":zero": 0})
 
 
-def _give(key: Key) -> Update:
+def _reclaim(key: Key) -> Update:
     """A part has nothing left from now on, and says what it had."""
     return Update(
         key,
@@ -243,22 +249,22 @@ def _give(key: Key) -> Update:
     )
 
 
-def _dealt(
+def _redistribution(
     limit: tuple[str, str],
     counter: Counter,
-    giving: dict[Key, Part],
+    returning: dict[Key, UsageShard],
     wants: tuple[Key, int] | None,
     change: Change,
     *,
-    lets_go: bool,
+    unlocks: bool,
 ) -> tuple[Update, ...]:
     """What parts give back and what they get anew, and what the counter hears of it."""
-    back = sum(part.giving or 0 for part in giving.values())
-    drawn = sum(part.drawn for part in giving.values())
-    shares = dict.fromkeys(giving, 0)
+    back = sum(shard.returning or 0 for shard in returning.values())
+    drawn = sum(shard.drawn for shard in returning.values())
+    shares = dict.fromkeys(returning, 0)
     if wants:
         now = terms_of(counter)
-        current = [key for key, part in giving.items() if terms_of(part.counter) == now]
+        current = [key for key, shard in returning.items() if terms_of(shard.counter) == now]
         shares |= _shares(counter.left + back, current, wants)
     dealt = sum(shares.values())
     about = extended(
@@ -266,16 +272,16 @@ def _dealt(
             limit,
             change,
             drawn - back,
-            sum(part.requests for part in giving.values()),
+            sum(shard.requests for shard in returning.values()),
             left=back - dealt,
             drawn=dealt - drawn,
         ),
         "",
         "holds = :holds AND heldAt = :held AND #left = :seen",
-        {":holds": counter.holds, ":held": counter.held_ms, ":seen": counter.left},
+        {":holds": counter.lock_number, ":held": counter.locked_ms, ":seen": counter.left},
     )
     about = about._replace(names={**about.names, "#left": "left"})
-    if lets_go:
+    if unlocks:
         about = about._replace(expression=f"{about.expression} REMOVE heldAt, heldBy")
     return about, *(
         Update(
@@ -286,12 +292,12 @@ def _dealt(
             {
                 ":share": shares[key],
                 ":now": change.now_ms,
-                ":seen": part.giving,
-                ":drawn": part.drawn,
-                ":seq": part.counter.seq,
+                ":seen": shard.returning,
+                ":drawn": shard.drawn,
+                ":seq": shard.counter.seq,
             },
         )
-        for key, part in giving.items()
+        for key, shard in returning.items()
     )
 
 
@@ -309,7 +315,7 @@ def _shares(left: int, keys: list[Key], wants: tuple[Key, int]) -> dict[Key, int
     return shares
 
 
-def hold(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation[Counter]:
+def lock(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation[Counter]:
     """Have everything back, and let nothing be drawn until the terms are changed; the counter.
 
     Nobody takes us for gone for `more_ms` longer than usual.
@@ -319,19 +325,19 @@ def hold(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation[
     """
     change = change.at((yield Pause(0)))
     for attempt in range(1, ROUNDS + 1):
-        mine = yield from _hold(limit, change, more_ms)
+        mine = yield from _lock(limit, change, more_ms)
         if mine:
-            counter = yield from _take_back(limit, change, mine, None, lets_go=False)
-            if counter.drawn == 0 and (counter.holds, counter.held_ms) == (
-                mine.holds,
-                mine.held_ms,
+            counter = yield from _take_all_back(limit, change, mine, None, unlocks=False)
+            if counter.drawn == 0 and (counter.lock_number, counter.locked_ms) == (
+                mine.lock_number,
+                mine.locked_ms,
             ):
                 return counter
         change = change.at((yield Pause(attempt)))
     raise problems.Contention
 
 
-def _hold(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation[Counter | None]:
+def _lock(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation[Counter | None]:
     """Be the one who holds the counter: as it is then; None: somebody else does."""
     reply = yield Update(
         usage_key(*limit),
@@ -343,32 +349,32 @@ def _hold(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation
             ":now": change.now_ms + more_ms,
             ":me": change.request_id,
             ":one": 1,
-            ":gone": change.now_ms - HOLD_MS,
+            ":gone": change.now_ms - LOCK_MS,
         },
     )
     return counter_of(reply.item) if isinstance(reply, Accepted) else None
 
 
-def look_after(owner: str, name: str, change: Change) -> Operation[None]:
+def reconcile(owner: str, name: str, change: Change) -> Operation[None]:
     """What the sweep does: hear what parts have used."""
     limit = (owner, name)
     counter = counter_of((yield Get(usage_key(*limit))))
     if counter.drawn:
-        parts = yield from read_shards(limit)
-        for key, part in parts.items():
+        shards = yield from read_shards(limit)
+        for key, shard in shards.items():
             # Those that are in use tell by themselves.
-            is_quiet = part.told_ms < change.now_ms - 3 * TELL_MS
-            if part.untold and part.giving is None and is_quiet:
-                yield report_usage(limit, key, part, change)
-        if any(part.giving is not None for part in parts.values()):
+            is_quiet = shard.reported_ms < change.now_ms - 3 * REPORT_MS
+            if shard.unreported and shard.returning is None and is_quiet:
+                yield report_usage(limit, key, shard, change)
+        if any(shard.returning is not None for shard in shards.values()):
             # Whoever wanted it back is gone, or will be done.
-            yield from gather(limit, change, tries=1)
+            yield from rebalance(limit, change, tries=1)
         yield Update(
             usage_key(*limit),
             "SET earliest = :due",
             "drawn > :zero",
             NO_NAMES,
-            {":due": change.now + LOOK_SECONDS, ":zero": 0},
+            {":due": change.now + RECONCILE_SECONDS, ":zero": 0},
         )
     yield Update(
         usage_key(*limit),
@@ -379,13 +385,13 @@ def look_after(owner: str, name: str, change: Change) -> Operation[None]:
     )
 
 
-def let_go(limit: tuple[str, str], counter: Counter) -> Operation[None]:
+def unlock(limit: tuple[str, str], counter: Counter) -> Operation[None]:
     """Let others draw again from a counter that was held by us, and is so no more."""
-    if counter.parts is not None:
+    if counter.shards is not None:
         yield Update(
             usage_key(*limit),
             "REMOVE heldAt, heldBy",
             "heldAt = :held",
             NO_NAMES,
-            {":held": counter.held_ms},
+            {":held": counter.locked_ms},
         )

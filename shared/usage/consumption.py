@@ -29,7 +29,7 @@ from shared.dynamodb.keys import (
     usage_key,
     usage_meter,
 )
-from shared.dynamodb.patterns import ROUNDS, settle
+from shared.dynamodb.patterns import ROUNDS, write_with_conflict_retry
 from shared.dynamodb.requests import (
     NO_VALUES,
     Accepted,
@@ -44,7 +44,7 @@ from shared.dynamodb.requests import (
 from shared.usage.counter import REMOVED, Consumption, Counter, counter_of
 from shared.usage.encoding import encode_entry, time_of
 from shared.usage.periods import DAY_MS
-from shared.usage.request_log import LEAF, kept, leaf_turn, look, put_aside, rotate_if_full, turn
+from shared.usage.request_log import LOG_SIZE, archive, kept, look, rotate, rotate_if_full, rotation
 from shared.usage.views import period_view, usage_view
 from shared.validity import IN_FORCE, check_in_force
 
@@ -89,8 +89,8 @@ def consuming(
         **more,
     }
     new = [where]
-    for leaf, entry in zip(("recent", "earlier"), stale, strict=True):
-        condition, bound = _as_seen(leaf, entry)
+    for log, entry in zip(("recent", "earlier"), stale, strict=True):
+        condition, bound = _as_seen(log, entry)
         new.append(condition)
         values |= bound
     if checked is not None:
@@ -112,11 +112,11 @@ def consuming(
     )
 
 
-def _as_seen(leaf: str, entry: int | None) -> tuple[str, dict[str, int]]:
+def _as_seen(log: str, entry: int | None) -> tuple[str, dict[str, int]]:
     """The condition that a request's entry on a leaf is the one that was seen, or none."""
     if entry is None:
-        return f"attribute_not_exists({leaf}.#k)", {}
-    return f"{leaf}.#k = :{leaf}", {f":{leaf}": entry}
+        return f"attribute_not_exists({log}.#k)", {}
+    return f"{log}.#k = :{log}", {f":{log}": entry}
 
 
 def begin_period(
@@ -133,8 +133,8 @@ def begin_period(
     What the turn of the leaf takes from the counter is put aside first.
     """
     key, quantity = entry
-    dropped = yield from put_aside(counter_key, counter, change.now_ms)
-    turning, values = leaf_turn(counter, dropped, change)
+    dropped = yield from archive(counter_key, counter, change.now_ms)
+    turning, values = rotation(counter, dropped, change)
     is_new, bound = _as_seen("recent", counter.raw(key)[0])
     values |= bound
     values |= {
@@ -160,7 +160,7 @@ def begin_period(
 # --- Operations -----------------------------------------------------------------------------------
 
 
-class Spread(Exception):
+class Sharded(Exception):
     """The limit is spread: its requests go to its parts."""
 
 
@@ -179,7 +179,7 @@ def consume(
     quantity: int,
     change: Change,
     *,
-    busy_leaf: int | None = None,
+    busy_log: int | None = None,
 ) -> Operation[Outcome]:
     """Consume `quantity` of a usage limit, all or nothing, once per request key.
 
@@ -192,12 +192,12 @@ def consume(
         HardCapReached (with `usage`; on record), IdempotencyConflict, Contention, Spread.
     """
     counter_key = usage_key(entitlement_id, usage)
-    if busy_leaf is not None:
+    if busy_log is not None:
         told = yield from kept(entitlement_id, usage, key, change.now_ms)
         if told:
             return replay(told, quantity, None)
-    write = consuming(counter_key, key, quantity, change, checked=busy_leaf)
-    checked = busy_leaf
+    write = consuming(counter_key, key, quantity, change, checked=busy_log)
+    checked = busy_log
     for attempt in range(1, ROUNDS + 1):
         reply = yield write
         if isinstance(reply, Accepted):
@@ -213,7 +213,7 @@ def consume(
             yield from rotate_if_full(counter_key, counter, change)
             return replay(told, quantity, counter)
         was_looked_at = counter.may_have_dropped(key, change.now_ms)
-        checked = counter.leaf_number if was_looked_at else None
+        checked = counter.log_number if was_looked_at else None
         check_counter_in_force(counter, change.now)
         current = counter.as_of(change.now)
         if current.left < quantity:
@@ -232,18 +232,18 @@ def consume(
 
 def _alone(item: Item | None) -> Counter:
     counter = counter_of(item)
-    if counter.parts is not None:
-        raise Spread
+    if counter.shards is not None:
+        raise Sharded
     return counter
 
 
 def finish(counter_key: Key, reply: Accepted, key: str, change: Change) -> Operation[Outcome]:
     """What was consumed just now; a leaf that became full by it is turned."""
     counter = counter_of(reply.item)
-    told = counter.leaf.consumption(key)
+    told = counter.log.consumption(key)
     assert told is not None  # it has just been written
-    if len(counter.leaf.entries) % LEAF == 0:
-        yield from turn(counter_key, counter, change)
+    if len(counter.log.entries) % LOG_SIZE == 0:
+        yield from rotate(counter_key, counter, change)
     return Outcome(told, counter, is_replay=False)
 
 
@@ -261,7 +261,7 @@ def record_denial(
     }
     record = denial_key(owner, key, utc_hour(change.now), usage_meter(usage))
     level = (counter.used, counter.purchased, counter.hard_cap)
-    yield from settle(denial(record, about, level, change))
+    yield from write_with_conflict_retry(denial(record, about, level, change))
 
 
 def replay(told: Consumption, quantity: int, counter: Counter | None) -> Outcome:

@@ -78,7 +78,7 @@ def _correct(
             {":most": full(counter.hard_cap) - counter.drawn + quantity},
         )
     where, left_before = NOT_SHARDED, None
-    if counter.parts is not None:
+    if counter.shards is not None:
         left_before = counter.left + counter.drawn
         where = "drawn = :drawn AND #left = :seenLeft"
         more |= {":drawn": counter.drawn, ":seenLeft": counter.left}
@@ -87,7 +87,7 @@ def _correct(
         key,
         quantity,
         change,
-        checked=counter.leaf_number,
+        checked=counter.log_number,
         stale=counter.raw(key),
         kind="corrected",
         limit_condition=limit_condition,

@@ -39,7 +39,7 @@ class UsageTerms(NamedTuple):
 # --- The counter ----------------------------------------------------------------------------------
 
 
-class Leaf(NamedTuple):
+class RequestLog(NamedTuple):
     """Entries by request key, and the limits and the period that were theirs."""
 
     entries: Mapping[str, int]
@@ -48,7 +48,7 @@ class Leaf(NamedTuple):
     period: Period
 
     @classmethod
-    def of(cls, item: Mapping[str, Any], entries: Mapping[str, int]) -> "Leaf":
+    def of(cls, item: Mapping[str, Any], entries: Mapping[str, int]) -> "RequestLog":
         """The leaf whose terms are members of `item`."""
         period = Period(item["periodStart"], item.get("periodEnd"))
         return cls(entries, item["purchased"], item.get("hardCap"), period)
@@ -85,9 +85,9 @@ class Counter(NamedTuple):
     """
 
     left: int
-    leaf: Leaf
-    earlier: Leaf | None
-    leaf_number: int
+    log: RequestLog
+    earlier: RequestLog | None
+    log_number: int
     dropped_ms: int
     dropped_to: int
     schedule: str
@@ -97,10 +97,10 @@ class Counter(NamedTuple):
     valid_until: int | None
     period_number: int
     seq: int
-    parts: int | None = None
+    shards: int | None = None
     drawn: int = 0
-    holds: int = 0
-    held_ms: int = 0
+    lock_number: int = 0
+    locked_ms: int = 0
 
     @classmethod
     def of(cls, item: Item) -> "Counter":
@@ -108,8 +108,8 @@ class Counter(NamedTuple):
         earlier = item.get("earlierTerms")
         return cls(
             item["left"],
-            Leaf.of(item, item["recent"]),
-            Leaf.of(earlier, item["earlier"]) if earlier else None,
+            RequestLog.of(item, item["recent"]),
+            RequestLog.of(earlier, item["earlier"]) if earlier else None,
             item["leaf"],
             item["droppedAt"],
             item["droppedTo"],
@@ -134,17 +134,17 @@ class Counter(NamedTuple):
     @property
     def purchased(self) -> int:
         """The soft limit."""
-        return self.leaf.purchased
+        return self.log.purchased
 
     @property
     def hard_cap(self) -> int | None:
         """The hard limit; None: unlimited."""
-        return self.leaf.hard_cap
+        return self.log.hard_cap
 
     @property
     def period(self) -> Period:
         """The period that is counted."""
-        return self.leaf.period
+        return self.log.period
 
     def status_at(self, now: int) -> str:
         """The status, or what the time has made of it."""
@@ -191,17 +191,17 @@ class Counter(NamedTuple):
         return self._replace(
             left=full(self.hard_cap),
             drawn=0,
-            leaf=self.leaf._replace(entries={}, period=period),
+            log=self.log._replace(entries={}, period=period),
             period_number=self.period_number + 1,
         )
 
     def raw(self, key: str) -> tuple[int | None, int | None]:
         """The entries of this key on both leaves."""
-        return self.leaf.entries.get(key), self.earlier.entries.get(key) if self.earlier else None
+        return self.log.entries.get(key), self.earlier.entries.get(key) if self.earlier else None
 
     def consumption(self, key: str) -> "Consumption | None":
         """What the request of this key consumed, as long as it stands here."""
-        found = self.leaf.consumption(key)
+        found = self.log.consumption(key)
         return found or (self.earlier.consumption(key) if self.earlier else None)
 
 
@@ -233,21 +233,21 @@ class Consumption(NamedTuple):
     def to_item(self) -> Item:
         """What is kept of it for the rest of its 24 hours."""
         expiry = self.at_ms // 1000 + DAY
-        terms = Leaf({}, self.purchased, self.hard_cap, self.period).terms()
+        terms = RequestLog({}, self.purchased, self.hard_cap, self.period).terms()
         kept = {"at": self.at_ms, "quantity": self.quantity, "usedBefore": self.used_before}
         return {**terms, **kept, "ttl": expiry}
 
     @classmethod
     def of(cls, item: Item) -> "Consumption":
         """The consumption in a kept item."""
-        leaf = Leaf.of(item, {})
+        log = RequestLog.of(item, {})
         return cls(
             item["at"],
             item["quantity"],
             item["usedBefore"],
-            leaf.purchased,
-            leaf.hard_cap,
-            leaf.period,
+            log.purchased,
+            log.hard_cap,
+            log.period,
         )
 
 

@@ -22,10 +22,10 @@ from shared.usage.counter import Consumption, Counter
 from shared.usage.encoding import time_of
 from shared.usage.periods import DAY_MS
 
-LEAF = 32  # requests that stand on one leaf before it is turned
+LOG_SIZE = 32  # requests that stand on one leaf before it is turned
 
 
-def leaf_turn(counter: Counter, dropped: list[str], change: Change) -> tuple[str, dict[str, Any]]:
+def rotation(counter: Counter, dropped: list[str], change: Change) -> tuple[str, dict[str, Any]]:
     """Turning the leaf: the parts of an expression, and their values. Needs `leaf = :leaf`.
 
     `dropped`: the requests of the last 24 hours that leave the counter with it.
@@ -37,22 +37,22 @@ def leaf_turn(counter: Counter, dropped: list[str], change: Change) -> tuple[str
     # What left more than a day ago is of no concern any more, nor is the time that it told.
     dropped_to = counter.dropped_to if counter.is_busy(change.now_ms) else 0
     return sets, {
-        ":terms": counter.leaf.terms(),
+        ":terms": counter.log.terms(),
         ":droppedAt": max(counter.dropped_ms, change.now_ms if dropped else 0),
         ":droppedTo": max([dropped_to, *(time_of(key) or 0 for key in dropped)]),
-        ":leaf": counter.leaf_number,
+        ":leaf": counter.log_number,
         ":one": 1,
     }
 
 
-def put_aside(counter_key: Key, counter: Counter, now_ms: int) -> Operation[list[str]]:
+def archive(counter_key: Key, counter: Counter, now_ms: int) -> Operation[list[str]]:
     """Keep in items of their own what the next turn takes from the counter; the keys of those.
 
     The leaf before is never written to, so what is read of it is all of it.
     """
     owner, usage = owner_of(counter_key.pk), usage_of(meter_of(counter_key.pk))
-    leaf = counter.earlier
-    told = {key: leaf.consumption(key) for key in leaf.entries} if leaf else {}
+    log = counter.earlier
+    told = {key: log.consumption(key) for key in log.entries} if log else {}
     young = {key: each for key, each in told.items() if each and each.at_ms > now_ms - DAY_MS}
     if young:
         yield BatchPut(
@@ -66,8 +66,8 @@ def put_aside(counter_key: Key, counter: Counter, now_ms: int) -> Operation[list
 
 def rotate_if_full(counter_key: Key, counter: Counter, change: Change) -> Operation[None]:
     """Turn a leaf that is full still: whoever filled it ended before that."""
-    if len(counter.leaf.entries) >= LEAF:
-        yield from turn(counter_key, counter, change)
+    if len(counter.log.entries) >= LOG_SIZE:
+        yield from rotate(counter_key, counter, change)
 
 
 def look(
@@ -80,7 +80,7 @@ def look(
     told = counter.consumption(key)
     if told and told.at_ms > now_ms - DAY_MS:
         return told
-    if counter.may_have_dropped(key, now_ms) and checked != counter.leaf_number:
+    if counter.may_have_dropped(key, now_ms) and checked != counter.log_number:
         return (yield from kept(owner, usage, key, now_ms))
     return None
 
@@ -92,10 +92,10 @@ def kept(owner: str, usage: str, key: str, now_ms: int) -> Operation[Consumption
     return told if told and told.at_ms > now_ms - DAY_MS else None
 
 
-def turn(counter_key: Key, counter: Counter, change: Change) -> Operation[None]:
+def rotate(counter_key: Key, counter: Counter, change: Change) -> Operation[None]:
     """Turn a full leaf. If somebody else has turned it, there is nothing to do."""
-    dropped = yield from put_aside(counter_key, counter, change.now_ms)
-    sets, values = leaf_turn(counter, dropped, change)
+    dropped = yield from archive(counter_key, counter, change.now_ms)
+    sets, values = rotation(counter, dropped, change)
     yield Update(
         counter_key,
         f"SET {sets}, recent = :none",

@@ -14,16 +14,16 @@ from shared.dynamodb.requests import (
     Value,
 )
 from shared.usage.counter import Counter
-from shared.usage.request_log import leaf_turn, put_aside
+from shared.usage.request_log import archive, rotation
 
-PARTS = 64
+SHARDS = 64
 # A part that has used something tells of it when it did not for so long, or twice as long: not all
 # of them at once. Of the requests that find it due, one in so many does it.
-TELL_MS = 5_000
-TELLERS = 4
+REPORT_MS = 5_000
+REPORTERS = 4
 
 
-class Part(NamedTuple):
+class UsageShard(NamedTuple):
     """A part as read: its own counter, what it has drawn and not told of, what it gives back.
 
     `told_ms` and `told_seq`: when it told last, and up to which of its versions.
@@ -31,31 +31,31 @@ class Part(NamedTuple):
 
     counter: Counter
     drawn: int
-    giving: int | None
-    told_ms: int
-    told_seq: int
+    returning: int | None
+    reported_ms: int
+    reported_seq: int
 
     @classmethod
-    def of(cls, item: Item) -> "Part":
+    def of(cls, item: Item) -> "UsageShard":
         """The part in an item of the table."""
         return cls(
             Counter.of(item), item["drawn"], item.get("giving"), item["toldAt"], item["toldSeq"]
         )
 
     @property
-    def untold(self) -> int:
+    def unreported(self) -> int:
         """What it has used and not told of."""
-        return self.drawn - self.counter.left - (self.giving or 0)
+        return self.drawn - self.counter.left - (self.returning or 0)
 
     @property
     def requests(self) -> int:
         """How many requests have used that: each was a version."""
-        return self.counter.seq - self.told_seq
+        return self.counter.seq - self.reported_seq
 
 
-def part_of(key: str) -> int:
+def shard_of(key: str) -> int:
     """The part to which a request goes, by its key: the end of that is a hash."""
-    return int.from_bytes(base64.urlsafe_b64decode(key)[-4:]) % PARTS
+    return int.from_bytes(base64.urlsafe_b64decode(key)[-4:]) % SHARDS
 
 
 # What a part has drawn, and told of, is as it was seen.
@@ -67,7 +67,7 @@ AS_SEEN = "drawn = :seen AND toldSeq = :told AND attribute_not_exists(giving)"
 def terms_of(counter: Counter) -> dict[str, Value]:
     """The terms of a counter or a shard, as the table keeps them."""
     return {
-        **counter.leaf.terms(),
+        **counter.log.terms(),
         "status": counter.status,
         "schedule": counter.schedule,
         "timeZone": counter.zone,
@@ -100,18 +100,18 @@ def new_shard(key: Key, counter: Counter, share: int, change: Change) -> Put:
 
 
 def renew_shard(
-    key: Key, part: Part, counter: Counter, share: int, change: Change
+    key: Key, shard: UsageShard, counter: Counter, share: int, change: Change
 ) -> Operation[Update]:
     """New terms for a part that has nothing: they begin with a new leaf."""
-    dropped = yield from put_aside(key, part.counter, change.now_ms)
-    turning, values = leaf_turn(part.counter, dropped, change)
+    dropped = yield from archive(key, shard.counter, change.now_ms)
+    turning, values = rotation(shard.counter, dropped, change)
     names = {"#left": "left", "#status": "status", "#period": "period", "#zone": "timeZone"}
     named = {name: alias for alias, name in names.items()}
     sets = {named.get(name, name): value for name, value in terms_of(counter).items()}
     sets.setdefault("hardCap", None)
     sets.setdefault("periodEnd", None)
     assignments, removals, more = assign(
-        {**sets, "toldAt": change.now_ms, "toldSeq": part.counter.seq}
+        {**sets, "toldAt": change.now_ms, "toldSeq": shard.counter.seq}
     )
     return Update(
         key,

@@ -22,7 +22,7 @@ from typing import Any
 
 from shared import problems
 from shared.audit import Change
-from shared.dynamodb.keys import part_key, sweep_partition, usage_key
+from shared.dynamodb.keys import sweep_partition, usage_key, usage_shard_key
 from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import (
     Accepted,
@@ -37,45 +37,45 @@ from shared.dynamodb.requests import (
 )
 from shared.usage import consumption, corrections
 from shared.usage.allocation import (
-    LOOK_SECONDS,
+    RECONCILE_SECONDS,
     archive_logs,
     begin_if_ended,
     begin_period,
-    clear_giving,
+    clear_returning,
     counter_update,
     extended,
-    gather,
-    hold,
-    let_go,
+    lock,
     read_shards,
+    rebalance,
     report_usage,
+    unlock,
     wait_for_lock,
 )
-from shared.usage.consumption import Outcome, Spread
+from shared.usage.consumption import Outcome, Sharded
 from shared.usage.counter import Consumption, Counter, counter_of, full
 from shared.usage.encoding import decode_entry
-from shared.usage.request_log import LEAF, kept, look, turn
+from shared.usage.request_log import LOG_SIZE, kept, look, rotate
 from shared.usage.shard import (
     AS_SEEN,
-    PARTS,
-    TELL_MS,
-    TELLERS,
-    Part,
+    REPORT_MS,
+    REPORTERS,
+    SHARDS,
+    UsageShard,
     new_shard,
-    part_of,
     renew_shard,
+    shard_of,
     terms_of,
 )
 
 # Two leaves that were filled within so long: 320 requests a second, about what a counter takes.
 RUSH_MS = 200
 # A smaller limit is soon at its end, and its parts would have too little.
-SPREAD_FROM = 100_000
+SHARD_FROM = 100_000
 # A process reads a limit's counter again when what it read is so old.
 FRESH_MS = 1_000
 
 
-class Memory:
+class LimitCache:
     """What a process remembers of limits: which are spread, and how they stood a moment ago.
 
     It saves round trips, and decides nothing but what an answer says of the whole limit.
@@ -113,52 +113,52 @@ def consume(
     quantity: int,
     change: Change,
     *,
-    busy_leaf: int | None = None,
-    memory: Memory | None = None,
+    busy_log: int | None = None,
+    cache: LimitCache | None = None,
 ) -> Operation[Outcome]:
     """Consume `quantity` of a usage limit, spread or not; see `usage.consume`.
 
     `memory` is what the caller remembers of spread limits. A limit with a rush of requests is
     spread here.
     """
-    memory = memory or Memory()
+    cache = cache or LimitCache()
     limit = (entitlement_id, name)
-    if not memory.is_spread(limit):
+    if not cache.is_spread(limit):
         try:
             outcome: Outcome = yield from consumption.consume(
-                entitlement_id, name, key, quantity, change, busy_leaf=busy_leaf
+                entitlement_id, name, key, quantity, change, busy_log=busy_log
             )
-        except Spread:
+        except Sharded:
             pass
         else:
             if outcome.counter and is_rushed(outcome.counter):
                 yield start_sharding(limit)
             return outcome
-    return (yield from _Request(limit, key, quantity, change, memory).consume())
+    return (yield from _Request(limit, key, quantity, change, cache).consume())
 
 
 def _look(
-    limit: tuple[str, str], key: str, part: Counter | None, now_ms: int
+    limit: tuple[str, str], key: str, shard: Counter | None, now_ms: int
 ) -> Operation[Consumption | None]:
     """What a request has consumed within 24 hours, also before the limit was spread."""
-    if part is None:
+    if shard is None:
         counter = counter_of((yield Get(usage_key(*limit))))
         told = yield from look(*limit, key, counter, now_ms)
         return told or (yield from kept(*limit, key, now_ms))
-    return (yield from look(*limit, key, part, now_ms))
+    return (yield from look(*limit, key, shard, now_ms))
 
 
 def is_rushed(counter: Counter) -> bool:
     """Whether a counter has just filled its second leaf in a rush, and is worth spreading."""
     cap, earlier = counter.hard_cap, counter.earlier
-    if cap is not None and cap < SPREAD_FROM:
+    if cap is not None and cap < SHARD_FROM:
         return False
-    if earlier is None or min(len(counter.leaf.entries), len(earlier.entries)) < LEAF:
+    if earlier is None or min(len(counter.log.entries), len(earlier.entries)) < LOG_SIZE:
         return False
     times = [
         decode_entry(entry).at_ms
-        for leaf in (counter.leaf, earlier)
-        for entry in leaf.entries.values()
+        for log in (counter.log, earlier)
+        for entry in log.entries.values()
     ]
     return max(times) - min(times) < RUSH_MS
 
@@ -178,11 +178,11 @@ class _Request:
     """One request for some of a spread limit."""
 
     def __init__(
-        self, limit: tuple[str, str], key: str, quantity: int, change: Change, memory: Memory
+        self, limit: tuple[str, str], key: str, quantity: int, change: Change, cache: LimitCache
     ) -> None:
         self.limit, self.key, self.quantity, self.change = limit, key, quantity, change
-        self.memory = memory
-        self.part_key = part_key(*limit, part_of(key))
+        self.cache = cache
+        self.usage_shard_key = usage_shard_key(*limit, shard_of(key))
 
     def consume(self) -> Operation[Outcome]:
         """Consume of the part that is this request's.
@@ -190,7 +190,7 @@ class _Request:
         Raises:
             What `usage.consume` raises, but for Spread.
         """
-        recalled = self.memory.recall(self.limit, self.change.now_ms)
+        recalled = self.cache.recall(self.limit, self.change.now_ms)
         counter = recalled or (yield from self._read())
         write = self._write(counter)
         for attempt in range(1, ROUNDS + 1):
@@ -201,20 +201,20 @@ class _Request:
                 yield Pause(attempt)
                 continue
             self.change = self.change.at((yield Pause(0)))
-            part = Part.of(reply.item) if reply.item else None
-            seen = part.counter if part else None
+            shard = UsageShard.of(reply.item) if reply.item else None
+            seen = shard.counter if shard else None
             told = yield from _look(self.limit, self.key, seen, self.change.now_ms)
             if told:
                 return consumption.replay(told, self.quantity, None)
-            if not self._has_enough(part, counter):
+            if not self._has_enough(shard, counter):
                 counter = yield from self._read()
             consumption.check_counter_in_force(counter, self.change.now)
-            if not self._has_enough(part, counter):
+            if not self._has_enough(shard, counter):
                 # What it has then is as this wants it, unless others are faster.
-                counter = yield from self._draw(part, counter, attempt)
+                counter = yield from self._draw(shard, counter, attempt)
             elif attempt > 1:
                 self.change = self.change.at((yield Pause(attempt - 1)))
-            write = self._write(counter, part)
+            write = self._write(counter, shard)
         raise problems.Contention
 
     def _deny(self, counter: Counter) -> Operation[None]:
@@ -227,22 +227,22 @@ class _Request:
         """The limit's counter as it is now."""
         item: Item | None = yield Get(usage_key(*self.limit))
         counter = counter_of(item)
-        self.memory.note(self.limit, counter, self.change.now_ms)
+        self.cache.note(self.limit, counter, self.change.now_ms)
         return counter
 
-    def _write(self, counter: Counter, part: Part | None = None) -> Update:
+    def _write(self, counter: Counter, shard: UsageShard | None = None) -> Update:
         """Count down the part's allowance. What the answer says of the limit is as it was read."""
-        cap, leaf = counter.hard_cap, counter.leaf
-        same, values = "purchased = :purchased", dict[str, Any]({":purchased": leaf.purchased})
+        cap, log = counter.hard_cap, counter.log
+        same, values = "purchased = :purchased", dict[str, Any]({":purchased": log.purchased})
         same += " AND attribute_not_exists(hardCap)" if cap is None else " AND hardCap = :cap"
         if cap is not None:
             values[":cap"] = cap
-        seen = part.counter if part else None
+        seen = shard.counter if shard else None
         checked = None
         if seen and seen.may_have_dropped(self.key, self.change.now_ms):
-            checked = seen.leaf_number
+            checked = seen.log_number
         return consumption.consuming(
-            self.part_key,
+            self.usage_shard_key,
             self.key,
             self.quantity,
             self.change,
@@ -253,58 +253,58 @@ class _Request:
             more=values,
         )
 
-    def _has_enough(self, part: Part | None, counter: Counter) -> bool:
+    def _has_enough(self, shard: UsageShard | None, counter: Counter) -> bool:
         return (
-            part is not None
-            and part.counter.left >= self.quantity
-            and terms_of(part.counter) == terms_of(counter)
+            shard is not None
+            and shard.counter.left >= self.quantity
+            and terms_of(shard.counter) == terms_of(counter)
             and not counter.has_ended(self.change.now)
         )
 
     def _done(self, reply: Accepted) -> Operation[Outcome]:
         """What was consumed just now; a full leaf is turned, what was used is told in time."""
-        part = Part.of(reply.item or {})
-        told = part.counter.leaf.consumption(self.key)
+        shard = UsageShard.of(reply.item or {})
+        told = shard.counter.log.consumption(self.key)
         assert told is not None  # it has just been written
-        if len(part.counter.leaf.entries) % LEAF == 0:
-            yield from turn(self.part_key, part.counter, self.change)
-        due_ms = part.told_ms + TELL_MS + TELL_MS * part_of(self.key) // PARTS
-        if part.untold and self.change.now_ms >= due_ms and random.randrange(TELLERS) == 0:
-            yield report_usage(self.limit, self.part_key, part, self.change)
+        if len(shard.counter.log.entries) % LOG_SIZE == 0:
+            yield from rotate(self.usage_shard_key, shard.counter, self.change)
+        due_ms = shard.reported_ms + REPORT_MS + REPORT_MS * shard_of(self.key) // SHARDS
+        if shard.unreported and self.change.now_ms >= due_ms and random.randrange(REPORTERS) == 0:
+            yield report_usage(self.limit, self.usage_shard_key, shard, self.change)
         return Outcome(told, None, is_replay=False)
 
-    def _draw(self, part: Part | None, counter: Counter, attempt: int) -> Operation[Counter]:
+    def _draw(self, shard: UsageShard | None, counter: Counter, attempt: int) -> Operation[Counter]:
         """Bring allowance to the part, or find out that there is not enough; the limit's counter.
 
         Raises:
             HardCapReached: no part has enough, and not all of them together.
         """
-        if counter.held_ms:
+        if counter.locked_ms:
             yield from wait_for_lock(self.limit, counter, attempt)
-        elif not counter.parts:
+        elif not counter.shards:
             yield from archive_logs(self.limit, counter, self.change)
         elif counter.has_ended(self.change.now):
             yield from begin_period(self.limit, self.change)
         elif counter.left + counter.drawn < self.quantity:
             yield from self._deny(counter)
-        elif part and part.giving is not None and not counter.drawn:
-            yield clear_giving(self.part_key)
-        elif counter.left >= self.quantity and (part is None or part.giving is None):
-            yield from self._move(part, counter)
+        elif shard and shard.returning is not None and not counter.drawn:
+            yield clear_returning(self.usage_shard_key)
+        elif counter.left >= self.quantity and (shard is None or shard.returning is None):
+            yield from self._move(shard, counter)
         else:
-            wants = (self.part_key, self.quantity)
-            counter = yield from gather(self.limit, self.change, tries=1, wants=wants)
-            self.memory.note(self.limit, counter, self.change.now_ms)
+            wants = (self.usage_shard_key, self.quantity)
+            counter = yield from rebalance(self.limit, self.change, tries=1, wants=wants)
+            self.cache.note(self.limit, counter, self.change.now_ms)
         return counter
 
-    def _move(self, part: Part | None, counter: Counter) -> Operation[None]:
+    def _move(self, shard: UsageShard | None, counter: Counter) -> Operation[None]:
         """Some of what the counter has left to the part; what the part has used is told with it.
 
         It may be refused, since others did the same: look again.
         """
-        share = max(self.quantity, min(counter.left, (counter.left + counter.drawn) // PARTS))
-        used = part.untold if part else 0
-        requests = part.requests if part else 0
+        share = max(self.quantity, min(counter.left, (counter.left + counter.drawn) // SHARDS))
+        used = shard.unreported if shard else 0
+        requests = shard.requests if shard else 0
         about = counter_update(
             self.limit, self.change, used, requests, left=-share, drawn=share - used
         )
@@ -315,7 +315,7 @@ class _Request:
             "",
             {
                 ":shard": sweep_partition(self.limit[0]),
-                ":due": self.change.now + LOOK_SECONDS,
+                ":due": self.change.now + RECONCILE_SECONDS,
             },
         )
         about = extended(
@@ -325,32 +325,34 @@ class _Request:
             " AND #period = :period AND parts = :parts",
             {
                 ":share": share,
-                ":holds": counter.holds,
+                ":holds": counter.lock_number,
                 ":period": counter.period_number,
-                ":parts": counter.parts,
+                ":parts": counter.shards,
             },
         )
         about = about._replace(names={**about.names, "#period": "period"})
         received: Put | Update
-        if part is None:
-            received = new_shard(self.part_key, counter, share, self.change)
-        elif terms_of(part.counter) == terms_of(counter):
+        if shard is None:
+            received = new_shard(self.usage_shard_key, counter, share, self.change)
+        elif terms_of(shard.counter) == terms_of(counter):
             received = Update(
-                self.part_key,
+                self.usage_shard_key,
                 "SET #left = #left + :share, drawn = :drawn, toldAt = :now, toldSeq = :seq",
                 AS_SEEN,
                 {"#left": "left"},
                 {
                     ":share": share,
-                    ":drawn": part.drawn + share - used,
-                    ":seen": part.drawn,
+                    ":drawn": shard.drawn + share - used,
+                    ":seen": shard.drawn,
                     ":now": self.change.now_ms,
-                    ":seq": part.counter.seq,
-                    ":told": part.told_seq,
+                    ":seq": shard.counter.seq,
+                    ":told": shard.reported_seq,
                 },
             )
         else:
-            received = yield from renew_shard(self.part_key, part, counter, share, self.change)
+            received = yield from renew_shard(
+                self.usage_shard_key, shard, counter, share, self.change
+            )
         yield Transact((about, received))
 
 
@@ -363,20 +365,20 @@ def preview(
     """What `consume` would answer at this moment; see `usage.preview`."""
     limit = (entitlement_id, name)
     counter = counter_of((yield Get(usage_key(*limit))))
-    if counter.parts is None:
+    if counter.shards is None:
         return (yield from consumption.preview(entitlement_id, name, key, quantity, change))
     if key:
-        item: Item | None = yield Get(part_key(*limit, part_of(key)))
-        part = Counter.of(item) if item else None
-        told = yield from _look(limit, key, part, change.now_ms)
+        item: Item | None = yield Get(usage_shard_key(*limit, shard_of(key)))
+        shard = Counter.of(item) if item else None
+        told = yield from _look(limit, key, shard, change.now_ms)
         if told:
             return consumption.replay(told, quantity, counter).told
     consumption.check_counter_in_force(counter, change.now)
     current = counter.as_of(change.now)
     left = current.left
     if left < quantity <= left + current.drawn:
-        parts = (yield from read_shards(limit)).values()
-        left += sum(part.counter.left + (part.giving or 0) for part in parts)
+        shards = (yield from read_shards(limit)).values()
+        left += sum(shard.counter.left + (shard.returning or 0) for shard in shards)
         current = current._replace(left=left, drawn=0)  # what is used is known, now that we looked
     if left < quantity:
         raise consumption.denied(name, quantity, current)
@@ -394,15 +396,15 @@ def correct(
     """
     limit = (entitlement_id, name)
     counter = counter_of((yield Get(usage_key(*limit))))
-    if counter.parts is not None:
-        counter = yield from hold(limit, change)
+    if counter.shards is not None:
+        counter = yield from lock(limit, change)
         yield from begin_if_ended(limit, counter, change)
     try:
         outcome: Outcome = yield from corrections.correct(
             entitlement_id, name, key, quantity, reason, change
         )
     except problems.Problem:
-        yield from let_go(limit, counter)
+        yield from unlock(limit, counter)
         raise
-    yield from let_go(limit, counter)
+    yield from unlock(limit, counter)
     return outcome

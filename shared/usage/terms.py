@@ -13,9 +13,9 @@ from shared.dynamodb.requests import (
     Update,
 )
 from shared.usage.consumption import NEXT_VERSION, NOT_SHARDED
-from shared.usage.counter import REMOVED, Counter, Leaf, UsageTerms, full
+from shared.usage.counter import REMOVED, Counter, RequestLog, UsageTerms, full
 from shared.usage.periods import DAY, Period, calendar_month
-from shared.usage.request_log import leaf_turn, put_aside
+from shared.usage.request_log import archive, rotation
 
 # --- Terms: what the entitlement lays down on its counters ----------------------------------------
 
@@ -24,12 +24,12 @@ def new_counter(
     entitlement_id: str, usage: str, terms: UsageTerms, change: Change, kind: str = "created"
 ) -> Put:
     """A counter of which nothing is used. `kind` is `added` for an entitlement in use."""
-    leaf = Leaf({}, terms.purchased, terms.hard_cap, terms.first_period(change.now))
+    log = RequestLog({}, terms.purchased, terms.hard_cap, terms.first_period(change.now))
     return Put(
         usage_key(entitlement_id, usage),
         {
             "left": full(terms.hard_cap),
-            **leaf.terms(),
+            **log.terms(),
             "recent": {},
             "earlier": {},
             "leaf": 1,
@@ -60,7 +60,7 @@ def under_terms(counter: Counter, terms: UsageTerms, now: int, *, is_renewed: bo
     delta = full(terms.hard_cap) - full(current.hard_cap)
     current = current._replace(
         left=current.left + delta,
-        leaf=current.leaf._replace(purchased=terms.purchased, hard_cap=terms.hard_cap),
+        log=current.log._replace(purchased=terms.purchased, hard_cap=terms.hard_cap),
         schedule=terms.schedule,
         zone=terms.zone,
         status=terms.status,
@@ -74,7 +74,7 @@ def under_terms(counter: Counter, terms: UsageTerms, now: int, *, is_renewed: bo
         was_moved = ends != terms.valid_until
         begins = ends if known is None and was_moved else known
         period = current.period._replace(end=begins)
-        return current._replace(leaf=current.leaf._replace(period=period))
+        return current._replace(log=current.log._replace(period=period))
     if terms.schedule == "monthly":
         period = calendar_month(now, terms.zone)
         if counter.schedule == "monthly" and counter.zone != terms.zone:
@@ -84,9 +84,9 @@ def under_terms(counter: Counter, terms: UsageTerms, now: int, *, is_renewed: bo
             if period.start > month.start:
                 return current.begun(period)
             period = month
-        return current._replace(leaf=current.leaf._replace(period=period))
+        return current._replace(log=current.log._replace(period=period))
     period = current.period._replace(end=None)
-    return current._replace(leaf=current.leaf._replace(period=period))
+    return current._replace(log=current.log._replace(period=period))
 
 
 def terms_update(
@@ -96,8 +96,8 @@ def terms_update(
 
     What the next turn takes from the counter is put aside first.
     """
-    if new._replace(left=counter.left, leaf=counter.leaf) == counter and (
-        new.leaf.terms() == counter.leaf.terms()
+    if new._replace(left=counter.left, log=counter.log) == counter and (
+        new.log.terms() == counter.log.terms()
     ):
         return None
     counter_key = usage_key(entitlement_id, usage)
@@ -111,11 +111,11 @@ def terms_update(
     }
     begins = new.period_number != counter.period_number
     names = {"#status": "status", "#last": "last", "#period": "period", "#zone": "timeZone"}
-    values: dict[str, Any] = {":one": 1, ":leaf": counter.leaf_number, ":deleted": "deleted"}
+    values: dict[str, Any] = {":one": 1, ":leaf": counter.log_number, ":deleted": "deleted"}
     assignments = [NEXT_VERSION]
-    if begins or new.leaf.terms() != counter.leaf.terms():
-        dropped = yield from put_aside(counter_key, counter, change.now_ms)
-        turning, more = leaf_turn(counter, dropped, change)
+    if begins or new.log.terms() != counter.log.terms():
+        dropped = yield from archive(counter_key, counter, change.now_ms)
+        turning, more = rotation(counter, dropped, change)
         values |= {**more, ":none": {}}
         assignments += [turning, "recent = :none"]
         names["#left"] = "left"
@@ -134,12 +134,12 @@ def terms_update(
     settings, removals, new_values = assign(sets)
     kind = new.status if new.status in (REMOVED, "deleted") else "updated"
     condition = "leaf = :leaf AND #status <> :deleted"
-    if counter.parts is None:
+    if counter.shards is None:
         condition += f" AND {NOT_SHARDED}"
     else:
         # Nothing is out: see `usage_parts.hold`.
         condition += " AND heldAt = :held AND holds = :holds"
-        values |= {":held": counter.held_ms, ":holds": counter.holds}
+        values |= {":held": counter.locked_ms, ":holds": counter.lock_number}
         removals = [*removals, "heldAt", "heldBy"]
     return Update(
         counter_key,

@@ -8,7 +8,7 @@ from shared.dynamodb.paging import all_of
 from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Query, Update
 
 # Seconds until the next attempt: Svix's ladder. Seven waits, so eight attempts in all.
-LADDER = (5, 300, 1_800, 7_200, 18_000, 36_000, 36_000)
+RETRY_DELAYS = (5, 300, 1_800, 7_200, 18_000, 36_000, 36_000)
 RETRY_AFTER_MAX = 86_400
 FAILING_SECONDS = 5 * 86_400  # an endpoint that only failed for so long is disabled
 DELIVERY_SECONDS = 30 * 86_400  # a delivery stays on record, and resendable

@@ -21,7 +21,7 @@ from shared.dynamodb.requests import Accepted, Get, Transact
 from shared.usage import consumption, corrections
 from shared.usage.counter import Counter, UsageTerms
 from shared.usage.periods import DAY, DAY_MS
-from shared.usage.request_log import LEAF
+from shared.usage.request_log import LOG_SIZE
 from shared.usage.terms import new_counter, terms_update, under_terms
 from tests.support.patching import patch_constant
 from tests.support.seats import NOW_MS, change, new_id, timed_key
@@ -55,7 +55,7 @@ class Clients:
         self.told: dict[str, list[consumption.Outcome]] = defaultdict(list)
         self.denials: list[tuple[int, problems.HardCapReached]] = []
         self.contentions = 0
-        self.leaf: int | None = None
+        self.log: int | None = None
         dynamodb.execute(new_counter(self.owner, "x", self.terms, change()))
 
     def now_ms(self) -> int:
@@ -69,7 +69,7 @@ class Clients:
 
     def consume(self, key: str, quantity: int = 1) -> consumption.Outcome | None:
         operation = consumption.consume(
-            self.owner, "x", request_key(key), quantity, self.change(), busy_leaf=self.leaf
+            self.owner, "x", request_key(key), quantity, self.change(), busy_log=self.log
         )
         try:
             outcome: consumption.Outcome = run(self.dynamodb, operation, self.now_ms)
@@ -85,7 +85,7 @@ class Clients:
             return None
         if outcome.counter:
             is_busy = outcome.counter.is_busy(self.now_ms())
-            self.leaf = outcome.counter.leaf_number if is_busy else None
+            self.log = outcome.counter.log_number if is_busy else None
         with self._lock:
             self.told[key].append(outcome)
         return outcome
@@ -129,13 +129,13 @@ class Clients:
         return sum(item["attempts"] for item in items if item["pk"].startswith(pk))
 
 
-@pytest.fixture(params=[LEAF, 5])
-def leaf(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    patch_constant(monkeypatch, "shared.usage", "LEAF", request.param)
+@pytest.fixture(params=[LOG_SIZE, 5])
+def log(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    patch_constant(monkeypatch, "shared.usage", "LOG_SIZE", request.param)
     return request.param  # type: ignore[no-any-return]
 
 
-def test_a_rush_on_100_of_120(engine: DynamoDBLocal, dynamodb: DynamoDBClient, leaf: int) -> None:
+def test_a_rush_on_100_of_120(engine: DynamoDBLocal, dynamodb: DynamoDBClient, log: int) -> None:
     """160 requests, all at once: 100 within, 20 in overdraft, 40 denied, every count taken once."""
     clients = Clients(dynamodb, 100, 120)
 
@@ -164,7 +164,7 @@ def test_one_request_from_sixteen_threads_consumes_once(
 
 
 def test_a_period_is_begun_once_by_all(
-    engine: DynamoDBLocal, dynamodb: DynamoDBClient, leaf: int
+    engine: DynamoDBLocal, dynamodb: DynamoDBClient, log: int
 ) -> None:
     clients = Clients(dynamodb, 30, 32)
     for number in range(30):
@@ -182,7 +182,7 @@ def test_everything_at_once(
     engine: DynamoDBLocal, dynamodb: DynamoDBClient, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests sent once and again, all quantities, corrections, limits, days and months."""
-    patch_constant(monkeypatch, "shared.usage", "LEAF", (5, 8, LEAF)[seed % 3])
+    patch_constant(monkeypatch, "shared.usage", "LOG_SIZE", (5, 8, LOG_SIZE)[seed % 3])
     clients = Clients(dynamodb, 400, 480)
     limits = [(400, 480), (200, 220), (500, 500)]
     counted: Tally[str] = Tally()

@@ -18,7 +18,7 @@ from shared.dynamodb.keys import seat_shard_key
 from shared.dynamodb.marshalling import item_from_wire
 from shared.dynamodb.requests import Accepted, Transact
 from shared.seats import activation
-from shared.seats.encoding import Stamps, decode_seat
+from shared.seats.encoding import GrantIds, decode_seat
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.pending import Grant
 from shared.seats.release import release_grant
@@ -42,7 +42,7 @@ class Clients:
         self.dynamodb = dynamodb
         self.entitlement_id = entitlement_id
         self._offset_ms = 0
-        self._stamps = [Stamps(salt) for salt in range(THREADS)]
+        self._grant_ids = [GrantIds(salt) for salt in range(THREADS)]
         self._numbers = itertools.count()
         self._started = time.monotonic()
         self.grants: list[Grant] = []
@@ -60,9 +60,9 @@ class Clients:
 
     def take(self, worker: int, seat_id: str, *, hint: bool = False) -> Grant | None:
         change = self.change()
-        stamp = self._stamps[worker].next(change.now_ms)
+        grant_id = self._grant_ids[worker].next(change.now_ms)
         operation = activation.take(
-            self.entitlement_id, Holder(seat_id), change, stamp, expect_overdraft=hint
+            self.entitlement_id, Holder(seat_id), change, grant_id, expect_overdraft=hint
         )
         try:
             grant: Grant = self.run(operation)
@@ -118,7 +118,7 @@ def check_history(versions: list[dict[str, Any]]) -> Counter[str]:
                 assert seat.is_overdraft == is_over, "overdraft was not decided at the grant"
             elif before[key] != value:
                 was = decode_seat(before[key])
-                assert (was.stamp, was.is_overdraft) == (seat.stamp, seat.is_overdraft)
+                assert (was.grant_id, was.is_overdraft) == (seat.grant_id, seat.is_overdraft)
     return kinds
 
 
@@ -162,7 +162,7 @@ def test_one_person_from_sixteen_threads_takes_one_seat(
     clients = Clients(dynamodb, entitlement_id)
     together(lambda worker: [clients.take(worker, "alice") for _ in range(5)])
     assert len(clients.grants) == 80
-    assert len({grant.seat.stamp for grant in clients.grants}) == 1
+    assert len({grant.seat.grant_id for grant in clients.grants}) == 1
     assert sum(grant.is_new for grant in clients.grants) == 1
     assert len(read_shard_item(dynamodb, entitlement_id)["seats"]) == 1
 
@@ -255,7 +255,7 @@ def test_everything_at_once(engine: DynamoDBLocal, dynamodb: DynamoDBClient, see
     assert kinds["updated"] == counted["updated"]
     new = [grant for grant in clients.grants if grant.is_new]
     assert kinds["activated"] == len(new), "a grant was written and nobody was told"
-    assert len({(grant.key, grant.seat.stamp) for grant in new}) == len(new)
+    assert len({(grant.key, grant.seat.grant_id) for grant in new}) == len(new)
     denied = attempts_on_record(engine, dynamodb, entitlement_id)
     assert denied == len(clients.denials)
     shard = read_shard_item(dynamodb, entitlement_id)

@@ -16,8 +16,8 @@ from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import CAPACITY_INDEX, seat_shard_key, seat_usage_key
 from shared.dynamodb.requests import BatchGet, BatchPut, Get, Pause, Put, Query
 from shared.seats import activation
-from shared.seats.cache import Memory
-from shared.seats.encoding import Stamps, activation_id, decode_seat, seat_key
+from shared.seats.cache import PoolCache
+from shared.seats.encoding import GrantIds, activation_id, decode_seat, seat_key
 from shared.seats.pending import Grant
 from shared.seats.placement import PARTS, Place, capacity_partitions
 from shared.seats.release import release_grant
@@ -45,8 +45,8 @@ class Clients:
         self.owner = new_id()
         self.shard_count = shard_count
         self._numbers = itertools.count()
-        self._stamps = [Stamps(salt) for salt in range(THREADS)]
-        self._memories = [Memory() for _ in range(THREADS)]
+        self._grant_ids = [GrantIds(salt) for salt in range(THREADS)]
+        self._memories = [PoolCache() for _ in range(THREADS)]
         self._offset_ms = 0
         self.grants: list[Grant] = []
         self.denied: list[str] = []
@@ -67,9 +67,9 @@ class Clients:
     def take(self, worker: int, seat_id: str) -> Grant | None:
         change = self.change()
         # The others go by what the first page says.
-        memory = self._memories[worker] if worker % 2 else None
-        stamp = self._stamps[worker].next(change.now_ms)
-        operation = activation.take(self.owner, Holder(seat_id), change, stamp, memory=memory)
+        cache = self._memories[worker] if worker % 2 else None
+        grant_id = self._grant_ids[worker].next(change.now_ms)
+        operation = activation.take(self.owner, Holder(seat_id), change, grant_id, cache=cache)
         try:
             grant: Grant = run(self.dynamodb, operation, self.now_ms)
         except problems.HardCapReached:
@@ -82,8 +82,8 @@ class Clients:
         return grant
 
     def release(self, worker: int, named: str) -> bool:
-        memory = self._memories[worker] if worker % 2 else None
-        operation = release_grant(self.owner, named, self.change(), memory=memory)
+        cache = self._memories[worker] if worker % 2 else None
+        operation = release_grant(self.owner, named, self.change(), cache=cache)
         try:
             released: bool = run(self.dynamodb, operation, self.now_ms)
         except problems.Contention:
@@ -128,7 +128,7 @@ def check(engine: DynamoDBLocal, clients: Clients, cap: int) -> None:
             assert Place.of(clients.owner, key, clients.shard_count).number == shard.number
 
 
-def marked(dynamodb: DynamoDBClient, owner: str, shard_count: int) -> set[int]:
+def parse_candidate(dynamodb: DynamoDBClient, owner: str, shard_count: int) -> set[int]:
     shards = capacity_partitions(owner, shard_count)
     found = [
         dynamodb.execute(Query("roomKey = :shard", {":shard": shard}, index_name=CAPACITY_INDEX))
@@ -157,7 +157,7 @@ def test_a_rush_takes_every_seat_and_none_more(
     assert len(held) == cap
     assert clients.denied, "more people than seats"
     check(engine, clients, cap)
-    assert marked(dynamodb, clients.owner, shard_count) == set(), (
+    assert parse_candidate(dynamodb, clients.owner, shard_count) == set(), (
         "full pages are still said to have room"
     )
 
@@ -224,7 +224,7 @@ def test_nobody_is_denied_while_room_is_on_its_way(dynamodb: DynamoDBClient) -> 
     assert clients.take(0, second[4]) is None, "which takes the marks of full pages away"
     for grant in grants[:3]:
         assert grant
-        assert clients.release(0, activation_id(grant.key, grant.seat.stamp))
+        assert clients.release(0, activation_id(grant.key, grant.seat.grant_id))
     operation = activation.take(clients.owner, Holder(second[3]), clients.change(), 77)
     request = next(operation)
     while not isinstance(request, Query):
@@ -254,7 +254,7 @@ def test_one_person_from_sixteen_threads_takes_one_seat(
     clients = Clients(dynamodb, terms(cap, cap, lease=3600), shard_count)
     together(lambda worker: [clients.take(worker, "alice") for _ in range(3)])
     assert clients.contentions + len(clients.grants) == 48
-    assert len({grant.seat.stamp for grant in clients.grants}) == 1
+    assert len({grant.seat.grant_id for grant in clients.grants}) == 1
     assert sum(grant.is_new for grant in clients.grants) == 1
 
 

@@ -10,7 +10,7 @@ import pytest
 from local.dynamodb import DynamoDBLocal
 from shared import problems
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.patterns import settle
+from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import Pause, Transact, Update
 from shared.seats import reconcile
 from shared.seats.encoding import NEVER, activation_id
@@ -187,7 +187,7 @@ def test_a_cap_raised_while_a_page_is_left_alone(dynamodb: DynamoDBClient) -> No
     assert life.reconcile_pool()
     assert len(life.shard_count()) == 1
     life.set_terms(terms(3, 6, lease=3600))
-    life.dynamodb.run(settle(request_reconcile(life.owner)))
+    life.dynamodb.run(write_with_conflict_retry(request_reconcile(life.owner)))
     work = reconcile.reconcile_pool(life.owner, life.change(), life.now_ms() + 60_000)
     reply, is_raised = None, False
     with contextlib.suppress(StopIteration):
@@ -225,7 +225,7 @@ def test_new_terms_reach_pages_on_which_something_happens_all_the_time(
             continue
         if isinstance(request, Transact) and grants and len(request.actions) > 1:
             grant = grants.pop()
-            named = activation_id(grant.key, grant.seat.stamp)
+            named = activation_id(grant.key, grant.seat.grant_id)
             given_back += life.release(0, named)
         is_pause = isinstance(request, Pause)
         reply = life.now_ms() if is_pause else dynamodb.execute(request)
@@ -259,7 +259,7 @@ def test_a_page_whose_seats_were_to_be_moved_and_stay_is_not_left_held(
     assert life.reconcile_pool()
     [(key, _)] = life.shard_count()
     dynamodb.execute(lock_shard(key, life.now_ms()))
-    life.dynamodb.run(settle(request_reconcile(life.owner)))
+    life.dynamodb.run(write_with_conflict_retry(request_reconcile(life.owner)))
     assert life.reconcile_pool()
     [(_, shard)] = life.shard_count()
     assert shard.locked_at_ms is None

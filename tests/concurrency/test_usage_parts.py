@@ -31,7 +31,7 @@ def dynamodb(engine: DynamoDBLocal) -> DynamoDBClient:
 
 @pytest.fixture(autouse=True)
 def _few_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    patch_constant(monkeypatch, "shared.usage", "PARTS", 6)
+    patch_constant(monkeypatch, "shared.usage", "SHARDS", 6)
 
 
 class Clients:
@@ -41,7 +41,7 @@ class Clients:
         self.dynamodb, self.limit = dynamodb, (new_id(), "x")
         self._numbers = itertools.count()
         self.valid = UsageTerms(cap // 2, cap, "monthly", "UTC", "active", 0, UNTIL)
-        self._memories = [sharded.Memory() for _ in range(THREADS)]
+        self._memories = [sharded.LimitCache() for _ in range(THREADS)]
         self.offset_ms = 0
         self.told: list[list[tuple[str, int]]] = [[] for _ in range(THREADS)]
         self.denied = 0
@@ -57,7 +57,7 @@ class Clients:
     def consume(self, worker: int, key: str, quantity: int = 1) -> bool | None:
         """Whether it was granted; None: nobody could tell, ask again."""
         operation = sharded.consume(
-            *self.limit, key, quantity, self.change(), memory=self._memories[worker]
+            *self.limit, key, quantity, self.change(), cache=self._memories[worker]
         )
         try:
             outcome: consumption.Outcome = run(self.dynamodb, operation, self.now_ms)
@@ -76,7 +76,7 @@ class Clients:
         while True:
             change = self.change()
             try:
-                counter = run(self.dynamodb, allocation.hold(self.limit, change), self.now_ms)
+                counter = run(self.dynamodb, allocation.lock(self.limit, change), self.now_ms)
             except problems.Contention:
                 continue
             new = under_terms(counter, self.valid, change.now, is_renewed=False)
@@ -86,7 +86,7 @@ class Clients:
 
     def gathered(self) -> Counter:
         counter: Counter = run(
-            self.dynamodb, allocation.gather(self.limit, self.change()), self.now_ms
+            self.dynamodb, allocation.rebalance(self.limit, self.change()), self.now_ms
         )
         assert counter.drawn == 0
         return counter
@@ -96,7 +96,7 @@ class Clients:
 
     def gather_to_its_first_transaction(self) -> tuple[Any, Transact]:
         """A gathering that is about to send it, and that."""
-        operation = allocation.gather(self.limit, self.change())
+        operation = allocation.rebalance(self.limit, self.change())
         request: Any = next(operation)
         while not isinstance(request, Transact):
             request = operation.send(self.reply_to(request))
@@ -213,7 +213,7 @@ def test_a_limit_is_spread_in_a_rush_and_nothing_is_counted_twice(
     dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From one counter to parts, with every request sent twice, some before and some after."""
-    patch_constant(monkeypatch, "shared.usage", "SPREAD_FROM", 100)
+    patch_constant(monkeypatch, "shared.usage", "SHARD_FROM", 100)
     patch_constant(monkeypatch, "shared.usage", "RUSH_MS", 10**6)
     limit = (new_id(), "x")
     valid = UsageTerms(5_000, 6_000, "never", "UTC", "active", 0, None)
@@ -224,11 +224,11 @@ def test_a_limit_is_spread_in_a_rush_and_nothing_is_counted_twice(
 
     dynamodb.execute(new_counter(*limit, valid, change()))
     assert not is_spread(dynamodb, limit)
-    memories = [sharded.Memory() for _ in range(THREADS)]
+    memories = [sharded.LimitCache() for _ in range(THREADS)]
 
     def ask(worker: int, key: str) -> bool:
         while True:
-            operation = sharded.consume(*limit, key, 1, change(), memory=memories[worker])
+            operation = sharded.consume(*limit, key, 1, change(), cache=memories[worker])
             try:
                 outcome: consumption.Outcome = run(dynamodb, operation, lambda: NOW_MS)
             except problems.Contention:
@@ -248,12 +248,12 @@ def test_a_limit_is_spread_in_a_rush_and_nothing_is_counted_twice(
     assert is_spread(dynamodb, limit)
     for worker in range(THREADS):
         assert not ask(worker, f"w{worker:02d}n0000rush"), "forgotten when the limit was spread"
-    counter = run(dynamodb, allocation.gather(limit, change()), lambda: NOW_MS)
+    counter = run(dynamodb, allocation.rebalance(limit, change()), lambda: NOW_MS)
     assert counter.used == THREADS * 20
 
 
 def is_spread(dynamodb: DynamoDBClient, limit: tuple[str, str]) -> bool:
-    return Counter.of(dynamodb.execute(Get(usage_key(*limit)))).parts is not None
+    return Counter.of(dynamodb.execute(Get(usage_key(*limit)))).shards is not None
 
 
 def test_a_new_end_reaches_every_part(dynamodb: DynamoDBClient) -> None:
@@ -283,7 +283,7 @@ def test_who_was_too_slow_takes_nothing_back_any_more(dynamodb: DynamoDBClient) 
     for number in range(60):
         assert clients.consume(number % THREADS, f"before{number:06d}")
     slow, request = clients.gather_to_its_first_transaction()
-    clients.offset_ms += allocation.HOLD_MS + 1
+    clients.offset_ms += allocation.LOCK_MS + 1
     clients.set_cap(6_000)
     reply = dynamodb.execute(request)
     assert not isinstance(reply, Accepted), "it was held by somebody else meanwhile"
@@ -304,6 +304,6 @@ def test_use_is_told_after_a_crash_though_nobody_comes_any_more(dynamodb: Dynamo
     broken.close()
     clients.offset_ms += 60_000
     with this_thread_as("ReleaseRole"):
-        run(dynamodb, allocation.look_after(*clients.limit, clients.change()), clients.now_ms)
+        run(dynamodb, allocation.reconcile(*clients.limit, clients.change()), clients.now_ms)
     counter = Counter.of(dynamodb.execute(Get(usage_key(*clients.limit))))
     assert (counter.used, counter.drawn) == (60, 0)

@@ -179,14 +179,14 @@ def test_keys_are_listed_without_the_key_and_revoked(api: CheckedApi, customer: 
         key = created.pop("key")
         assert key.startswith(created["keyId"] + ".")
 
-        def listed(path: str = path) -> list[Any]:
+        def result(path: str = path) -> list[Any]:
             return list(api.expect(200, "GET", f"{path}?limit=100")["items"])
 
-        assert created in wait_for(listed)
-        assert key.partition(".")[2] not in str(listed())
+        assert created in wait_for(result)
+        assert key.partition(".")[2] not in str(result())
         assert api.call("DELETE", f"{path}/{created['keyId']}").status == 204
         assert api.call("DELETE", f"{path}/{created['keyId']}").status == 404
-        assert created not in listed()
+        assert created not in result()
         scheme = "License" if "license" in path else "Bearer"
         revoked = api.with_credential(f"{scheme} {key}")
         assert revoked.call("GET", customer.path).status == 401
@@ -197,9 +197,9 @@ def test_the_license_keys_of_a_deleted_entitlement_can_be_listed_and_revoked(
 ) -> None:
     assert api.call("DELETE", customer.path).status == 204
     keys = f"{customer.path}/license-keys"
-    [listed] = api.expect(200, "GET", keys)["items"]
+    [result] = api.expect(200, "GET", keys)["items"]
     assert api.call("POST", keys, {}).status == 404
-    assert api.call("DELETE", f"{keys}/{listed['keyId']}").status == 204
+    assert api.call("DELETE", f"{keys}/{result['keyId']}").status == 204
 
 
 def test_a_license_key_is_revoked_only_through_its_entitlement(

@@ -158,8 +158,8 @@ def test_an_admin_releases_and_a_viewer_does_not(api: CheckedApi, customer: Cust
 def test_what_is_asked_for_becomes_an_event_and_is_listed(api: CheckedApi, busy: Customer) -> None:
     body = {"seats": 8, "message": "=We grow."}
     asked = busy.portal().expect(201, "POST", f"{busy.path}/seat-requests", body)
-    listed = api.expect(200, "GET", f"{busy.path}/seat-requests")["items"]
-    assert listed[0] == asked
+    result = api.expect(200, "GET", f"{busy.path}/seat-requests")["items"]
+    assert result[0] == asked
     assert (asked["seats"], asked["message"]) == (8, "=We grow.")
 
 

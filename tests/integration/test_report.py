@@ -147,8 +147,8 @@ def test_a_period_made_again_is_a_new_version(api: CheckedApi, sold: Customer) -
         figures = {each["figure"]: (each["before"], each["now"]) for each in change["figures"]}
         assert figures["deniedAttempts"] == ("3", "4")
         assert figures["denied"] == ("2", "3")
-    listed = api.expect(200, "GET", "/v1/reports?limit=100")["items"]
-    assert {first["reportId"], second["reportId"]} <= {each["reportId"] for each in listed}
+    result = api.expect(200, "GET", "/v1/reports?limit=100")["items"]
+    assert {first["reportId"], second["reportId"]} <= {each["reportId"] for each in result}
 
 
 def test_the_report_goes_to_who_is_to_get_it(api: CheckedApi, stack: Stack, sold: Customer) -> None:

@@ -129,7 +129,7 @@ def test_few_holders_in_a_large_pool(api: CheckedApi, overdraft: str) -> None:
     customer = Customer(api, seatCount=100, overdraftSeatLimit=limit)
     taken = sorted(customer.take(f"user{number}")["activationId"] for number in range(7))
 
-    def listed() -> tuple[list[str], int]:
+    def result() -> tuple[list[str], int]:
         seen, token, answers = list[str](), "", 0
         while token is not None:
             path = f"{customer.seats}?limit=3" + (f"&pageToken={token}" if token else "")
@@ -140,8 +140,8 @@ def test_few_holders_in_a_large_pool(api: CheckedApi, overdraft: str) -> None:
         return seen, answers
 
     # While the pool is still being split, a list goes on page by page, however slow that is.
-    wait_for(lambda: listed()[1] < 20)
-    seen, _ = listed()
+    wait_for(lambda: result()[1] < 20)
+    seen, _ = result()
     assert sorted(seen) == taken
 
 
@@ -211,8 +211,8 @@ def test_deletion_takes_the_seats_and_keeps_the_record(api: CheckedApi, customer
     assert kept["status"] == "deleted"
     assert kept["seats"]["used"] == 0
     assert api.call("PATCH", customer.path, {"seatCount": 5}).status == 404
-    listed = api.expect(200, "GET", "/v1/entitlements?limit=100")["items"]
-    assert customer.id not in [item["entitlementId"] for item in listed]
+    result = api.expect(200, "GET", "/v1/entitlements?limit=100")["items"]
+    assert customer.id not in [item["entitlementId"] for item in result]
 
 
 def test_idempotency_key_on_an_activation(customer: Customer) -> None:
@@ -295,9 +295,9 @@ def test_overdraft_is_listed(api: CheckedApi) -> None:
     from urllib.parse import quote
 
     path = f"/v1/entitlements?overdraft=true&customer={quote(name)}"
-    [listed] = wait_for(lambda: api.expect(200, "GET", path)["items"])
-    assert listed["entitlementId"] == customer.id
-    assert listed["seats"]["overdraftUsed"] == 1
+    [result] = wait_for(lambda: api.expect(200, "GET", path)["items"])
+    assert result["entitlementId"] == customer.id
+    assert result["seats"]["overdraftUsed"] == 1
     not_over = f"/v1/entitlements?overdraft=false&customer={quote(name)}"
     assert api.expect(200, "GET", not_over)["items"] == []
     customer.license.call("DELETE", f"{customer.seats}/{taken[0]['activationId']}")

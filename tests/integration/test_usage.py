@@ -229,14 +229,14 @@ def test_overdraft_of_a_usage_limit_is_listed(api: CheckedApi) -> None:
         headers={"idempotency-key": "imports"},
     )
     assert other.status == 200
-    listed = f"/v1/entitlements?customer={name.replace(' ', '%20')}"
+    result = f"/v1/entitlements?customer={name.replace(' ', '%20')}"
 
     def over() -> list[str]:
-        items = list_all(api, f"{listed}&overdraft=true")
+        items = list_all(api, f"{result}&overdraft=true")
         return [item["entitlementId"] for item in items]
 
     wait_for(lambda: over() == [counted.id])
-    rest = list_all(api, f"{listed}&overdraft=false")
+    rest = list_all(api, f"{result}&overdraft=false")
     assert [item["entitlementId"] for item in rest] == [quiet.id]
 
 

@@ -220,8 +220,8 @@ def test_a_test_event_says_that_it_is_one(hooks: Hooks, api: CheckedApi) -> None
     event = wait_for(look)
     EVENTS[event_types.OVERDRAFT_EXITED].model_validate(event)
     assert event["data"]["test"] is True
-    listed = wait_for(lambda: [d for d in hooks.deliveries("slow") if d["isTest"]])
-    assert listed[0]["deliveryId"] == answer["deliveryId"]
+    result = wait_for(lambda: [d for d in hooks.deliveries("slow") if d["isTest"]])
+    assert result[0]["deliveryId"] == answer["deliveryId"]
 
 
 def test_a_new_secret_signs_beside_the_old_one_for_a_while(

@@ -59,8 +59,8 @@ def test_the_account_owner_is_told_and_can_have_it_stopped(
 
 def test_a_complaint_is_on_record(api: CheckedApi, early: Early) -> None:
     def complained() -> list[dict[str, Any]]:
-        listed = api.expect(200, "GET", f"{early.told.path}/emails")["items"]
-        return [each for each in listed if each["status"] == "complained"]
+        result = api.expect(200, "GET", f"{early.told.path}/emails")["items"]
+        return [each for each in result if each["status"] == "complained"]
 
     [mail] = wait_for(complained, 200)
     assert (mail["to"], mail["failure"]) == (COMPLAINS, "complaint: abuse")

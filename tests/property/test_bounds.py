@@ -9,26 +9,26 @@ from local.dynamodb import DynamoDBLocal
 from shared.dynamodb.keys import (
     SEATS,
     episode_key,
-    quarter_key,
     report_key,
     seat_record_key,
     seat_shard_key,
     totals_key,
+    usage_bucket_key,
 )
 from shared.dynamodb.marshalling import to_wire
 from shared.dynamodb.requests import NO_NAMES, Accepted, Get, Item, Put, Update
 from shared.history import rollups
-from shared.history.aggregator import History
+from shared.history.aggregator import UsageAggregator
 from shared.history.buckets import (
+    BUCKET_MS,
     LIMITS_KEPT,
     MISSING_KEPT,
     PEOPLE_KEPT,
-    QUARTER_MS,
-    Quarter,
-    quarter_name,
-    quarter_of,
+    UsageBucket,
+    bucket_name,
+    bucket_start,
 )
-from shared.history.changes import KeptChange
+from shared.history.changes import ChangeRecord
 from shared.history.episodes import Episode
 from shared.history.level import Level
 from shared.history.views import episode_view
@@ -51,12 +51,12 @@ def size_of(item: Item) -> int:
     return len(json.dumps({k: to_wire(v) for k, v in item.items() if v is not None}))
 
 
-def change(seq: int, at: int, level: Level, before: Level | None, *seats: str) -> KeptChange:
+def change(seq: int, at: int, level: Level, before: Level | None, *seats: str) -> ChangeRecord:
     kept: list[dict[str, Any]] = [
         {"key": key, "kind": "activated", "stamp": 1, "overdraft": True, "leaseEnd": None}
         for key in seats
     ]
-    return KeptChange(seq, at, "activated", "k", "r", level, before, at, {}, {}, tuple(kept))
+    return ChangeRecord(seq, at, "activated", "k", "r", level, before, at, {}, {}, tuple(kept))
 
 
 class Metered:
@@ -73,7 +73,7 @@ def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(engine: DynamoDBL
     """At 34,000 it could not be written any more, when it named them."""
     metered, owner = Metered(engine), new_id()
     dynamodb, start = metered.dynamodb, NOW_MS
-    folded = History(None, QUIET_MS)
+    folded = UsageAggregator(None, QUIET_MS)
     over = Level(11, 10, None)
     folded.apply(change(1, start, over, Level(10, 10, None), "seat00000000"))
     spent = []
@@ -112,7 +112,7 @@ def test_an_episode_from_before_people_were_counted_goes_on(engine: DynamoDBLoca
     episode = Episode(NOW_MS, 1, None, 11, 0, 0)
     key = episode_key(owner, SEATS, NOW_MS)
     dynamodb.execute(Put(key, {**episode._asdict(), "seats": frozenset({"a", "b"})}))
-    folded = History(None, QUIET_MS)
+    folded = UsageAggregator(None, QUIET_MS)
     folded.episodes[NOW_MS] = episode
     folded.granted[NOW_MS] = {"b", "c"}
     dynamodb.run(batch._write_episodes(owner, SEATS, folded))
@@ -124,7 +124,7 @@ def test_a_person_is_counted_once_in_each_episode(engine: DynamoDBLocal) -> None
     dynamodb, owner = Metered(engine).dynamodb, new_id()
     for start in (NOW_MS, NOW_MS + 10_000_000):
         for _ in range(3):
-            folded = History(None, QUIET_MS)
+            folded = UsageAggregator(None, QUIET_MS)
             folded.episodes[start] = Episode(start, 1, None, 11, 0, 0)
             folded.granted[start] = {"a", "b"}
             dynamodb.run(batch._write_episodes(owner, SEATS, folded))
@@ -132,60 +132,60 @@ def test_a_person_is_counted_once_in_each_episode(engine: DynamoDBLocal) -> None
         assert item["distinct"] == 2
 
 
-def fold(changes: list[KeptChange]) -> Quarter:
-    folded = History(None, QUIET_MS)
+def fold(changes: list[ChangeRecord]) -> UsageBucket:
+    folded = UsageAggregator(None, QUIET_MS)
     for each in changes:
         folded.apply(each)
     assert folded.latest is not None
     return folded.latest
 
 
-def write(dynamodb: RoleClient, owner: str, quarter: Quarter) -> int:
+def write(dynamodb: RoleClient, owner: str, bucket: UsageBucket) -> int:
     """The size of a record, which the engine takes."""
-    item = quarter.to_item(None)
-    name = quarter_name(quarter.start)
-    reply = dynamodb.execute(Put(quarter_key(owner, SEATS, name), item))
+    item = bucket.to_item(None)
+    name = bucket_name(bucket.start)
+    reply = dynamodb.execute(Put(usage_bucket_key(owner, SEATS, name), item))
     assert isinstance(reply, Accepted)
     return size_of(item)
 
 
 def test_a_quarter_hour_with_10_000_people(engine: DynamoDBLocal) -> None:
-    start = quarter_of(NOW_MS)
+    start = bucket_start(NOW_MS)
     full = Level(2, 1, None)
     changes = [change(seq, start + seq, full, full, f"seat{seq:08d}") for seq in range(1, 10_001)]
-    quarter = fold(changes)
-    assert len(quarter.people) == len(quarter.over) == PEOPLE_KEPT
-    assert write(Metered(engine).dynamodb, new_id(), quarter) < SMALL
+    bucket = fold(changes)
+    assert len(bucket.people) == len(bucket.over) == PEOPLE_KEPT
+    assert write(Metered(engine).dynamodb, new_id(), bucket) < SMALL
 
 
 def test_a_quarter_hour_with_10_000_changes_of_limits(engine: DynamoDBLocal) -> None:
-    start = quarter_of(NOW_MS)
+    start = bucket_start(NOW_MS)
     changes = [
         change(seq, start + seq * 50, Level(1, seq, seq + 1), Level(1, seq - 1, seq))
         for seq in range(1, 10_001)
     ]
-    quarter = fold(changes)
-    assert len(quarter.limits) == LIMITS_KEPT
-    assert quarter.limits[0][0] <= quarter.limits[1][0]
-    assert quarter.limits[-1][1:] == (10_000, 10_001)
-    assert write(Metered(engine).dynamodb, new_id(), quarter) < SMALL
+    bucket = fold(changes)
+    assert len(bucket.limits) == LIMITS_KEPT
+    assert bucket.limits[0][0] <= bucket.limits[1][0]
+    assert bucket.limits[-1][1:] == (10_000, 10_001)
+    assert write(Metered(engine).dynamodb, new_id(), bucket) < SMALL
 
 
 def test_10_000_changes_that_were_given_up(engine: DynamoDBLocal) -> None:
-    start = quarter_of(NOW_MS)
+    start = bucket_start(NOW_MS)
     level = Level(1, 5, 6)
-    quarter = fold([change(seq, start + seq, level, level) for seq in range(1, 20_001, 2)])
-    assert len(quarter.missing) == MISSING_KEPT
-    assert quarter.is_missing(19_998)
-    assert write(Metered(engine).dynamodb, new_id(), quarter) < SMALL
+    bucket = fold([change(seq, start + seq, level, level) for seq in range(1, 20_001, 2)])
+    assert len(bucket.missing) == MISSING_KEPT
+    assert bucket.is_missing(19_998)
+    assert write(Metered(engine).dynamodb, new_id(), bucket) < SMALL
 
 
 def test_a_day_with_10_000_changes_of_limits(engine: DynamoDBLocal) -> None:
     """Each of its quarter-hours keeps a thousand; the day adds them up, and keeps no more."""
-    start = quarter_of(NOW_MS)
+    start = bucket_start(NOW_MS)
     parts = []
     for number in range(10):
-        begin = start + number * QUARTER_MS
+        begin = start + number * BUCKET_MS
         parts.append(
             fold(
                 [
@@ -258,7 +258,9 @@ def test_a_person_of_200_grants_and_200_devices(engine: DynamoDBLocal) -> None:
             "reason": "released",
         }
         level = Level(seq % 2, 1, 2)
-        told = KeptChange(seq, NOW_MS + seq, kind, "k", "r", level, level, NOW_MS, {}, {}, (seat,))
+        told = ChangeRecord(
+            seq, NOW_MS + seq, kind, "k", "r", level, level, NOW_MS, {}, {}, (seat,)
+        )
         person = {"seatId": "a" * 256, "attributes": {"device": f"{seq:0200d}"}}
         versions.append(Version(told, "seat00000000", person))
     for first in range(0, 400, 50):

@@ -45,8 +45,8 @@ from shared.seats.writes import Holder
 from shared.usage import consumption, sharded
 from shared.usage.counter import Counter
 from shared.usage.periods import calendar_month
-from shared.usage.request_log import LEAF
-from shared.usage.shard import part_of
+from shared.usage.request_log import LOG_SIZE
+from shared.usage.shard import shard_of
 from tests.support.notifier import Notifier
 from tests.support.patching import patch_constant
 from tests.support.pools import shrink_shards
@@ -176,11 +176,11 @@ def _on_page(seats: int, seat_id: str, age_seconds: int) -> Any:
         entitlement_id = request["pathParameters"]["entitlementId"]
         then = Change("test", "past", (int(time.time()) - age_seconds) * 1000)
         for number in range(seats):
-            stamp = (then.now - EPOCH) * 100_000 + number
+            grant_id = (then.now - EPOCH) * 100_000 + number
             holder = Holder(f"user{number}")
             # With the hint, no refused write makes the ledger look at the clock of today.
             taking = activation.take(
-                entitlement_id, holder, then, stamp, expect_overdraft=number >= 2
+                entitlement_id, holder, then, grant_id, expect_overdraft=number >= 2
             )
             bench.dynamodb.run(taking)
         return dict(request)
@@ -217,7 +217,7 @@ def _counting(
                     {":start": start, ":end": end or 0},
                 )
             )
-        for number in range(leaves * LEAF - (1 if leaves else 0)):
+        for number in range(leaves * LOG_SIZE - (1 if leaves else 0)):
             name = f"filler{number:06d}"
             bench.dynamodb.run(consumption.consume(entitlement_id, "exports", name, 1, then))
         if used:
@@ -243,7 +243,7 @@ def _spread(
     """A request for a spread limit of which so much is left; `is_new`: it has no parts yet."""
 
     def prepare(bench: Bench) -> dict[str, Any]:
-        by_part = {} if is_new else {part_of(key): key for key in PART_KEYS}
+        by_part = {} if is_new else {shard_of(key): key for key in PART_KEYS}
         used = LARGE["limit"] + LARGE["overdraftLimit"]["value"] - left - len(by_part)
         made = _counting(used, quantity, month_ago=month_ago, of=of, limit=LARGE)
         request: dict[str, Any] = made(bench)
@@ -464,18 +464,18 @@ def attempt(
     """One call in a process of its own, which remembers nothing but what the scenario says."""
     activate._at_limit = activate.AtLimit()
     signed_tokens._known.clear()
-    consume._busy_leaves = consume.BusyLeaves()
-    consume._memory = sharded.Memory()
+    consume._busy_logs = consume.BusyLogs()
+    consume._cache = sharded.LimitCache()
     if scenario.is_hinted:
         path = request["pathParameters"]
         activate._at_limit._seen[path["entitlementId"]] = None
         if "key" in path:
             counter = Counter.of(bench.dynamodb.execute(Get(usage_key(*path.values()))))
             limit = (path["entitlementId"], path["key"])
-            if counter.parts is None:
-                consume._busy_leaves._seen[limit] = counter.leaf_number
+            if counter.shards is None:
+                consume._busy_logs._seen[limit] = counter.log_number
             else:
-                consume._memory.note(limit, counter, time.time_ns() // 1_000_000)
+                consume._cache.note(limit, counter, time.time_ns() // 1_000_000)
     return bench.call(request, dynamodb)
 
 
@@ -490,9 +490,9 @@ def again(request: Any) -> Any:
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short leaves, small pages, few parts; whoever is gone is soon known to be."""
-    patch_constant(monkeypatch, "shared.usage", "LEAF", 4)
-    patch_constant(monkeypatch, "shared.usage", "PARTS", 5)
-    patch_constant(monkeypatch, "shared.usage", "HOLD_MS", 100)
+    patch_constant(monkeypatch, "shared.usage", "LOG_SIZE", 4)
+    patch_constant(monkeypatch, "shared.usage", "SHARDS", 5)
+    patch_constant(monkeypatch, "shared.usage", "LOCK_MS", 100)
     shrink_shards(monkeypatch)
 
 

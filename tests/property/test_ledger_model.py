@@ -42,7 +42,7 @@ GRACE = CLOCK_GRACE
 
 
 class Held(NamedTuple):
-    stamp: int
+    grant_id: int
     is_overdraft: bool
     end: int | None
 
@@ -61,7 +61,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.held: dict[str, Held] = {}
         self.attempts: Counter[str] = Counter()
         self.seq = 1
-        self.stamps = itertools.count(1)
+        self.grant_ids = itertools.count(1)
         self.requests = itertools.count(1)
         shard = new_shard(self.entitlement_id, self.valid, self.change())
         assert isinstance(self.dynamodb.execute(shard), Accepted)
@@ -91,7 +91,7 @@ class LedgerMachine(RuleBasedStateMachine):
             if held.end is not None and held.end + GRACE <= self.now
         ]
 
-    def expect_take(self, seat_id: str, stamp: int, *, hint: bool = False) -> tuple[str, Any]:
+    def expect_take(self, seat_id: str, grant_id: int, *, hint: bool = False) -> tuple[str, Any]:
         """What must happen, and the model's change if it does.
 
         With `hint` the overdraft write goes first; where it is refused the whole page is looked
@@ -106,7 +106,9 @@ class LedgerMachine(RuleBasedStateMachine):
         looked_at = hint and bool(self.stale())
         if len(self.held) < self.valid.seat_count and not looked_at:
             # The blind write looks at no lease: there is room within what was purchased.
-            return ("refused", refusal) if refusal else ("within", Held(stamp, False, self.end()))
+            return (
+                ("refused", refusal) if refusal else ("within", Held(grant_id, False, self.end()))
+            )
         if refusal:
             return "refused", refusal
         stale = self.stale()
@@ -115,16 +117,16 @@ class LedgerMachine(RuleBasedStateMachine):
         if cap is not None and left >= cap:
             return "denied", None
         is_overdraft = left >= self.valid.seat_count
-        return ("reclaim" if stale else "overdraft"), Held(stamp, is_overdraft, self.end())
+        return ("reclaim" if stale else "overdraft"), Held(grant_id, is_overdraft, self.end())
 
     # --- What can happen ------------------------------------------------------------------------
 
     def take(self, seat_id: str, *, hint: bool, lose: int | None = None) -> Any:
-        stamp = (self.now - EPOCH) * 100_000 + next(self.stamps)
-        kind, expected = self.expect_take(seat_id, stamp, hint=hint)
+        grant_id = (self.now - EPOCH) * 100_000 + next(self.grant_ids)
+        kind, expected = self.expect_take(seat_id, grant_id, hint=hint)
         change = self.change()
         operation = activation.take(
-            self.entitlement_id, Holder(seat_id), change, stamp, expect_overdraft=hint
+            self.entitlement_id, Holder(seat_id), change, grant_id, expect_overdraft=hint
         )
         try:
             grant = self.run(operation, lose=lose)
@@ -141,11 +143,11 @@ class LedgerMachine(RuleBasedStateMachine):
             self.renewed(seat_id, expected, grant)
         else:
             self.taken(seat_id, kind, expected, grant)
-        return activation_id(seat_key(self.entitlement_id, seat_id), grant.seat.stamp)
+        return activation_id(seat_key(self.entitlement_id, seat_id), grant.seat.grant_id)
 
     def renewed(self, seat_id: str, before: Held, grant: Grant) -> None:
         assert not grant.is_new
-        assert (grant.seat.stamp, grant.seat.is_overdraft) == before[:2]
+        assert (grant.seat.grant_id, grant.seat.is_overdraft) == before[:2]
         lease = self.valid.lease
         if lease is None or before.end is None:
             due = (lease is None) != (before.end is None)
@@ -184,11 +186,11 @@ class LedgerMachine(RuleBasedStateMachine):
     )
     def ask_crash_and_ask_again(self, seat_id: str, hint: bool, crash: int) -> Any:
         """The process may end between any two requests; the client then asks again."""
-        stamp = (self.now - EPOCH) * 100_000 + next(self.stamps)
+        grant_id = (self.now - EPOCH) * 100_000 + next(self.grant_ids)
         operation = activation.take(
-            self.entitlement_id, Holder(seat_id), self.change(), stamp, expect_overdraft=hint
+            self.entitlement_id, Holder(seat_id), self.change(), grant_id, expect_overdraft=hint
         )
-        kind, expected = self.expect_take(seat_id, stamp, hint=hint)
+        kind, expected = self.expect_take(seat_id, grant_id, hint=hint)
         try:
             self.run(operation, crash=crash)
         except Lost:
@@ -223,12 +225,12 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(named=activations, lose=st.sampled_from([None, 0]))
     def release(self, named: str, lose: int | None) -> None:
         """Any grant there ever was: the current one, a repeated or a late release."""
-        key, stamp = parse_activation_id(named)
+        key, grant_id = parse_activation_id(named)
         holder = next(
             (
                 seat_id
                 for seat_id, held in self.held.items()
-                if seat_key(self.entitlement_id, seat_id) == key and held.stamp == stamp
+                if seat_key(self.entitlement_id, seat_id) == key and held.grant_id == grant_id
             ),
             None,
         )
@@ -349,6 +351,6 @@ def test_the_ledger_behaves_as_its_model(engine: DynamoDBLocal) -> None:
 
 
 @pytest.mark.parametrize("stamp", [0, 1, 10**14 - 1, 2**47])
-def test_activation_ids_name_key_and_stamp(stamp: int) -> None:
+def test_activation_ids_name_key_and_stamp(grant_id: int) -> None:
     key = seat_key("ent_a", "user")
-    assert parse_activation_id(activation_id(key, stamp)) == (key, stamp)
+    assert parse_activation_id(activation_id(key, grant_id)) == (key, grant_id)

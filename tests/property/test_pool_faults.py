@@ -14,7 +14,7 @@ from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition, seat_shard_key
 from shared.dynamodb.requests import BatchGet, BatchPut, Query, Update
 from shared.seats import activation
-from shared.seats.cache import Known, Memory
+from shared.seats.cache import CachedPool, PoolCache
 from shared.seats.encoding import activation_id, seat_key
 from shared.seats.pending import Grant
 from shared.seats.placement import PARTS, Place
@@ -40,7 +40,7 @@ class Bench:
         self.now_ms = NOW_MS
         items = new_shards(self.owner, terms(CAP, CAP, lease=LEASE), PAGES, self.change())
         self.dynamodb.execute(BatchPut(tuple(items)))
-        self.known = Known(PAGES, self.dynamodb.run(read_seat_usage(self.owner)))
+        self.cached = CachedPool(PAGES, self.dynamodb.run(read_seat_usage(self.owner)))
 
     def change(self) -> Change:
         return Change("key_test", f"req-{next(_numbers)}", self.now_ms)
@@ -49,11 +49,11 @@ class Bench:
         self, seat_id: str, dynamodb: DynamoDBClient | None = None, *, knows: bool = True
     ) -> Grant:
         change = self.change()
-        memory = Memory()
+        cache = PoolCache()
         if knows:
-            memory.note(self.owner, self.known, self.now_ms)
+            cache.note(self.owner, self.cached, self.now_ms)
         operation = activation.take(
-            self.owner, Holder(seat_id), change, next(_numbers), memory=memory
+            self.owner, Holder(seat_id), change, next(_numbers), cache=cache
         )
         grant: Grant = (dynamodb or self.dynamodb).run(operation, lambda: self.now_ms)
         return grant
@@ -165,8 +165,8 @@ def test_taking_a_seat_broken_anywhere(
         else:
             assert isinstance(outcomes[1], Grant), "denied although there was room"
             bench.check(held if held > 0 else sum(shard.used for shard in bench.shard_count()))
-            stamps = {each.seat.stamp for each in outcomes if isinstance(each, Grant)}
-            assert len(stamps) == 1, "the same person was given another grant"
+            grant_ids = {each.seat.grant_id for each in outcomes if isinstance(each, Grant)}
+            assert len(grant_ids) == 1, "the same person was given another grant"
         if dynamodb.calls <= point:
             assert point > 0, "nothing was broken"
             return
@@ -178,7 +178,7 @@ def test_giving_back_broken_anywhere(engine: DynamoDBLocal, name: str, kind: str
     for point in range(10):
         bench = Bench(engine.url, name)
         grants = [bench.take(each) for each in (*bench.names(1)[:2], bench.names(2)[0])]
-        named = activation_id(grants[0].key, grants[0].seat.stamp)
+        named = activation_id(grants[0].key, grants[0].seat.grant_id)
         dynamodb = faulty_client(engine.url, name)
         dynamodb.fault = (point, kind)
         try:

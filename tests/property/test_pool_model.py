@@ -21,7 +21,7 @@ from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import DENIAL_SHARDS, Key, denial_partition, seat_shard_key
 from shared.dynamodb.requests import BatchGet, Query
 from shared.seats import activation, rebalancing, reconcile
-from shared.seats.cache import Memory
+from shared.seats.cache import PoolCache
 from shared.seats.encoding import activation_id, decode_seat, parse_activation_id, seat_key
 from shared.seats.pending import Grant
 from shared.seats.placement import PARTS, Place
@@ -40,7 +40,7 @@ LEASES = (None, 600, 3600)
 
 
 class Held(NamedTuple):
-    stamp: int
+    grant_id: int
     end: int | None
 
     def is_over(self, now: int) -> bool:
@@ -63,9 +63,9 @@ class PoolMachine(RuleBasedStateMachine):
         self.life = PoolLife(self.dynamodb, terms(2, self.caps[0], lease=self.lease))
         self.in_force: list[int | None] = [self.caps[0]]
         self.held: dict[str, Held] = {}
-        self.stamps = itertools.count(1)
+        self.grant_ids = itertools.count(1)
         self.names = itertools.count(1)
-        self.memory = Memory()
+        self.cache = PoolCache()
         self.denials = 0
         self.people = set[str]()
 
@@ -76,7 +76,7 @@ class PoolMachine(RuleBasedStateMachine):
     def drive(self, operation: Any, lose: int | None = None, crash: int | None = None) -> Any:
         return drive(self.dynamodb, operation, lambda: self.now, lose, crash)
 
-    def known(self, seat_id: str) -> str:
+    def cached(self, seat_id: str) -> str:
         return seat_key(self.life.owner, seat_id)
 
     def live(self) -> int:
@@ -107,8 +107,8 @@ class PoolMachine(RuleBasedStateMachine):
 
     def take(self, seat_id: str, *, lose: int | None = None, knows: bool = True) -> str | None:
         self.people.add(seat_id)
-        before, held = self.live(), self.held.get(self.known(seat_id))
-        operation, stamp = self.asking(seat_id, knows=knows)
+        before, held = self.live(), self.held.get(self.cached(seat_id))
+        operation, grant_id = self.asking(seat_id, knows=knows)
         try:
             grant: Grant = self.drive(operation, lose=lose)
         except problems.HardCapReached:
@@ -117,28 +117,28 @@ class PoolMachine(RuleBasedStateMachine):
             lowest = min(total_allocation(cap) for cap in self.in_force)
             assert before >= lowest, "denied although there was room"
             return None
-        self.granted(seat_id, stamp, grant, before)
-        return activation_id(grant.key, grant.seat.stamp)
+        self.granted(seat_id, grant_id, grant, before)
+        return activation_id(grant.key, grant.seat.grant_id)
 
     def asking(self, seat_id: str, *, knows: bool = True) -> tuple[Any, int]:
-        stamp = (self.now - EPOCH) * 100_000 + next(self.stamps)
-        memory = self.memory if knows else None
+        grant_id = (self.now - EPOCH) * 100_000 + next(self.grant_ids)
+        cache = self.cache if knows else None
         change = self.life.change()
         return activation.take(
-            self.life.owner, Holder(seat_id), change, stamp, memory=memory
-        ), stamp
+            self.life.owner, Holder(seat_id), change, grant_id, cache=cache
+        ), grant_id
 
-    def granted(self, seat_id: str, stamp: int, grant: Grant, before: int) -> None:
-        held = self.held.get(self.known(seat_id))
-        assert grant.is_new == (grant.seat.stamp == stamp)
+    def granted(self, seat_id: str, grant_id: int, grant: Grant, before: int) -> None:
+        held = self.held.get(self.cached(seat_id))
+        assert grant.is_new == (grant.seat.grant_id == grant_id)
         if grant.is_new:
             assert held is None or held.is_over(self.now)
             most = max(total_allocation(cap) for cap in self.in_force)
             assert before < most, "more were granted than the cap"
         else:
             assert held is not None
-            assert grant.seat.stamp == held.stamp
-        self.held[self.known(seat_id)] = Held(grant.seat.stamp, grant.seat.lease_end)
+            assert grant.seat.grant_id == held.grant_id
+        self.held[self.cached(seat_id)] = Held(grant.seat.grant_id, grant.seat.lease_end)
 
     @rule(
         target=activations,
@@ -146,31 +146,31 @@ class PoolMachine(RuleBasedStateMachine):
         crash=st.integers(0, 4),
     )
     def ask_crash_and_ask_again(self, seat_id: str, crash: int) -> Any:
-        operation, stamp = self.asking(seat_id)
+        operation, grant_id = self.asking(seat_id)
         before = self.live()
         try:
             grant = self.drive(operation, crash=crash)
         except Lost:
-            on_pages = self.on_pages().get(self.known(seat_id))
-            if on_pages and on_pages.stamp == stamp:
-                self.held[self.known(seat_id)] = on_pages
+            on_pages = self.on_pages().get(self.cached(seat_id))
+            if on_pages and on_pages.grant_id == grant_id:
+                self.held[self.cached(seat_id)] = on_pages
         except problems.HardCapReached:
             self.denials += 1
         else:
-            self.granted(seat_id, stamp, grant, before)
+            self.granted(seat_id, grant_id, grant, before)
         named = self.take(seat_id)
         return multiple(named) if named else multiple()
 
     @rule(named=activations, lose=st.sampled_from([None, 0, 1]), knows=st.booleans())
     def release(self, named: str, lose: int | None, knows: bool) -> None:
         """Any grant there ever was: the current one, a repeated or a late release."""
-        key, stamp = parse_activation_id(named)
+        key, grant_id = parse_activation_id(named)
         was = self.held.get(key)
-        memory = self.memory if knows else None
+        cache = self.cache if knows else None
         released = self.drive(
-            release_grant(self.life.owner, named, self.life.change(), memory=memory), lose=lose
+            release_grant(self.life.owner, named, self.life.change(), cache=cache), lose=lose
         )
-        if was and was.stamp == stamp:
+        if was and was.grant_id == grant_id:
             assert released or lose is not None or was.is_over(self.now)
             del self.held[key]
         else:
@@ -189,14 +189,14 @@ class PoolMachine(RuleBasedStateMachine):
         key = places[number % len(places)]
         self.life.offset_ms += self.lease * 600
         for name in [name for name in sorted(self.people) if self.place(name) == key]:
-            if self.known(name) in self.held:
+            if self.cached(name) in self.held:
                 self.take(name)
         self.life.offset_ms += self.lease * 500
         self.take(next(n for n in map("late{}".format, self.names) if self.place(n) == key))
 
     def place(self, seat_id: str) -> Key:
         shard_count = self.life.state().get("pages")
-        return Place.of(self.life.owner, self.known(seat_id), shard_count).key
+        return Place.of(self.life.owner, self.cached(seat_id), shard_count).key
 
     @rule()
     def free_what_ran_out(self) -> None:
@@ -241,7 +241,7 @@ class PoolMachine(RuleBasedStateMachine):
             for key, value in shard.seats.items():
                 assert key not in seats, "a seat is on two pages"
                 seat = decode_seat(value)
-                seats[key] = Held(seat.stamp, seat.lease_end)
+                seats[key] = Held(seat.grant_id, seat.lease_end)
         return seats
 
     @invariant()
@@ -249,11 +249,11 @@ class PoolMachine(RuleBasedStateMachine):
         now, seats = self.now, self.on_pages()
         for key, held in self.held.items():
             if not held.is_over(now):
-                assert seats.get(key, held).stamp == held.stamp
+                assert seats.get(key, held).grant_id == held.grant_id
                 assert key in seats, "a seat that is held was lost"
         for key, seat in seats.items():
             assert key in self.held, "a seat is held that nobody was given"
-            assert self.held[key].stamp == seat.stamp
+            assert self.held[key].grant_id == seat.grant_id
         # What is gone ran out; what a renewal has moved is as the page says.
         self.held = {key: seats[key] for key in self.held if key in seats}
 
@@ -292,8 +292,8 @@ def test_a_pool_behaves_as_its_model(
     engine: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch, shard_count: str
 ) -> None:
     caps, mean, alone = POOLS[shard_count]
-    patch_constant(monkeypatch, "shared.seats", "PAGE_MEAN", mean)
-    patch_constant(monkeypatch, "shared.seats", "PAGE_SEATS", alone)
+    patch_constant(monkeypatch, "shared.seats", "SHARD_MEAN_SEATS", mean)
+    patch_constant(monkeypatch, "shared.seats", "SHARD_SEATS", alone)
     dynamodb = open_client(engine.url, create_table(engine.url))
     machine = type("Machine", (PoolMachine,), {"dynamodb": dynamodb, "caps": caps})
     run_machine(machine, examples=1 if "48" in shard_count else 3, steps=30)

@@ -20,8 +20,8 @@ from shared.dynamodb.keys import (
     totals_key,
 )
 from shared.dynamodb.requests import BatchPut, Get, Item
-from shared.history.changes import KeptChange
-from shared.history.queries import latest_quarter
+from shared.history.changes import ChangeRecord
+from shared.history.queries import latest_bucket
 from shared.seats import totals
 from shared.seats.encoding import activation_id
 from shared.seats.totals import CHANGES_PER_WRITE, SEATS_PER_WRITE, ShardVersion
@@ -166,14 +166,14 @@ class Lived(PoolLife):
             if grant is None:
                 self.denied += 1
             elif grant.is_new:
-                self.granted.add((grant.key, grant.seat.stamp))
+                self.granted.add((grant.key, grant.seat.grant_id))
         else:
             self._give_back()
 
     def _give_back(self) -> None:
-        key, stamp = self._chance.choice(sorted(self.granted - self.given_back))
-        assert self.release(self._chance.randrange(2), activation_id(key, stamp))
-        self.given_back.add((key, stamp))
+        key, grant_id = self._chance.choice(sorted(self.granted - self.given_back))
+        assert self.release(self._chance.randrange(2), activation_id(key, grant_id))
+        self.given_back.add((key, grant_id))
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +219,7 @@ class Delivery:
         assert (seat_usage["used"], seat_usage["rev"]) == (held, sums["rev"])
         pk = change_key(owner, 0, 0).pk
         changes = sorted(
-            (KeptChange.of(i) for k, i in all_items(lived.url, self.name).items() if k.pk == pk),
+            (ChangeRecord.of(i) for k, i in all_items(lived.url, self.name).items() if k.pk == pk),
             key=lambda change: change.seq,
         )
         assert [change.seq for change in changes] == list(range(1, sums["seq"] + 1))
@@ -230,7 +230,7 @@ class Delivery:
                     seats[seat["kind"]].append((seat["key"], seat["stamp"]))
         assert sorted(seats["activated"]) == sorted(lived.granted)
         assert sorted(seats["deactivated"]) == sorted(lived.given_back)
-        latest = self.dynamodb.run(latest_quarter(owner, SEATS))
+        latest = self.dynamodb.run(latest_bucket(owner, SEATS))
         assert latest is not None
         assert (latest.seq, latest.level.used) == (sums["seq"], held)
         assert (latest.level.purchased, latest.level.hard_cap) == (3, 7)
@@ -244,7 +244,7 @@ class Delivery:
         """Where nothing was given up, every change goes on where the one before it ended."""
         pk = change_key(self.lived.owner, 0, 0).pk
         items = all_items(self.lived.url, self.name).items()
-        changes = sorted((KeptChange.of(i) for k, i in items if k.pk == pk), key=lambda c: c.seq)
+        changes = sorted((ChangeRecord.of(i) for k, i in items if k.pk == pk), key=lambda c: c.seq)
         used = 0
         for change in changes:
             kinds = [seat["kind"] for seat in change.seats]

@@ -51,7 +51,7 @@ def test_work_broken_anywhere(engine: DynamoDBLocal, name: str, work: str, kind:
     for point in range(first, 200, step):
         life = PoolLife(dynamodb, before)
         grants = [life.take(number % 2, f"user{number}") for number in range(held)]
-        seats = {each.key: each.seat.stamp for each in grants if each}
+        seats = {each.key: each.seat.grant_id for each in grants if each}
         assert len(seats) == held
         life.set_terms(after, change)
         broken = faulty_client(engine.url, name)
@@ -65,12 +65,12 @@ def test_work_broken_anywhere(engine: DynamoDBLocal, name: str, work: str, kind:
         if change == "expired":
             assert life.held() == 0
         else:
-            stamps = {
-                key: decode_seat(value).stamp
+            grant_ids = {
+                key: decode_seat(value).grant_id
                 for _, shard in life.shard_count()
                 for key, value in shard.seats.items()
             }
-            assert stamps == seats
+            assert grant_ids == seats
             life.check()
         if broken.calls <= point:
             assert point > 3, "nothing was broken"
@@ -97,7 +97,7 @@ def test_seats_come_and_go_at_every_point_of_the_work(
         except Crash:
             given_back = grants[0]
             assert given_back
-            named = activation_id(given_back.key, given_back.seat.stamp)
+            named = activation_id(given_back.key, given_back.seat.grant_id)
             if change != "expired":
                 assert life.release(point % 2, named), "a seat that is held was not found"
                 assert not life.release(point % 2, named)

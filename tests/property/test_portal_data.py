@@ -16,8 +16,8 @@ from shared.dynamodb.keys import (
     SEATS,
     credential_key,
     entitlement_key,
-    quarter_key,
     rollup_key,
+    usage_bucket_key,
     usage_key,
     usage_meter,
     usage_of,
@@ -25,7 +25,7 @@ from shared.dynamodb.keys import (
 from shared.dynamodb.requests import Get, Item, Put, Update
 from shared.entitlements.model import usage_terms
 from shared.history import queries
-from shared.history.buckets import DAY_MS, HOUR_MS, QUARTER_MS, quarter_name
+from shared.history.buckets import BUCKET_MS, DAY_MS, HOUR_MS, bucket_name
 from tests.support.life import EXPORTS, START, Clean, Life
 from tests.support.requests import event
 from tests.support.stories import Story
@@ -140,7 +140,7 @@ def test_the_graph_is_what_the_records_say(
     told = Portal(clean.dynamodb, life.id, monkeypatch, now).get(
         "/graph", **{"from": to_rfc3339(since // 1000 * 1000)}, **query
     )
-    length = {1: QUARTER_MS, 10: HOUR_MS, 100: DAY_MS}[days]
+    length = {1: BUCKET_MS, 10: HOUR_MS, 100: DAY_MS}[days]
     start, end = from_rfc3339_ms(told["from"]), from_rfc3339_ms(told["to"])
     assert len(told["highest"]) == (end - start) // length
     fine = clean.dynamodb.run(queries.records(life.id, start, end, now, meter))
@@ -197,7 +197,7 @@ def test_a_forecast_of_what_is_counted(
     engine: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten a day of five hundred: after fifty days, unless the period ends before."""
-    from shared.history.buckets import Quarter
+    from shared.history.buckets import UsageBucket
     from shared.history.changes import COUNTS
     from shared.history.level import Level
     from shared.usage.terms import new_counter
@@ -219,7 +219,7 @@ def test_a_forecast_of_what_is_counted(
     for number in range(10):
         start = today - (10 - number) * DAY_MS
         level = Level(10 * (number + 1), 500, 500)
-        quarter = Quarter(
+        bucket = UsageBucket(
             start,
             number + 1,
             start + 1,
@@ -235,9 +235,9 @@ def test_a_forecast_of_what_is_counted(
             (),
             None,
         )
-        name = quarter_name(start)
-        dynamodb.execute(Put(quarter_key(story.id, meter, name), quarter.to_item(None)))
-        dynamodb.execute(Put(rollup_key(story.id, meter, "days", name), quarter.to_item(start)))
+        name = bucket_name(start)
+        dynamodb.execute(Put(usage_bucket_key(story.id, meter, name), bucket.to_item(None)))
+        dynamodb.execute(Put(rollup_key(story.id, meter, "days", name), bucket.to_item(start)))
     dynamodb.execute(
         Update(
             usage_key(story.id, "exports"),

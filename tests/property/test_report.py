@@ -17,7 +17,7 @@ from functions.report.metrics import Period
 from local.dynamodb import DynamoDBLocal
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import SEATS, change_key
-from shared.history.changes import KeptChange
+from shared.history.changes import ChangeRecord
 from shared.history.level import Level
 from tests.support.life import EXPORTS, MONTH_END, Clean, Life
 from tests.support.notifier import QUIET_MS, Notifier
@@ -50,8 +50,8 @@ class Recount:
     def __init__(self, clean: Clean, meter: str) -> None:
         pk = change_key(clean.life.id, 0, 0, meter=meter).pk
         items = [item for key, item in clean.effects.items() if key.pk == pk]
-        self.changes = sorted((KeptChange.of(item) for item in items), key=lambda c: c.seq)
-        self.steps: list[tuple[int, Level, KeptChange | None]] = []
+        self.changes = sorted((ChangeRecord.of(item) for item in items), key=lambda c: c.seq)
+        self.steps: list[tuple[int, Level, ChangeRecord | None]] = []
         reached, falls = 0, None
         for change in self.changes:
             if falls is not None and falls <= change.at:
@@ -76,7 +76,7 @@ class Recount:
                 found.append((low, high, level))
         return found
 
-    def inside(self, start: int, end: int) -> list[KeptChange]:
+    def inside(self, start: int, end: int) -> list[ChangeRecord]:
         return [change for when, _, change in self.steps if change and start <= when < end]
 
     def level_at(self, when: int) -> Level:
@@ -118,16 +118,16 @@ class Recount:
 
     def demand(self, start: int, end: int) -> int:
         most = 0
-        for quarter in range(start, end, QUARTER):
-            until = min(quarter + QUARTER, end)
-            most = max(most, self.highest(quarter, until))
+        for bucket in range(start, end, QUARTER):
+            until = min(bucket + QUARTER, end)
+            most = max(most, self.highest(bucket, until))
             denied: dict[Any, set[str]] = {}
             for when, key in self.denied:
-                if quarter <= when < until:
+                if bucket <= when < until:
                     denied.setdefault(self.level_at(when)[1:], set()).add(key)
             for limits, keys in denied.items():
                 # Use while these limits were in force, in this quarter-hour.
-                levels = [level for *_, level in self.stretches(quarter, until)]
+                levels = [level for *_, level in self.stretches(bucket, until)]
                 used = max(level.used for level in levels if level[1:] == limits)
                 most = max(most, used + len(keys))
         return most

@@ -29,25 +29,25 @@ from shared.api.auth import hash_key
 from shared.clock import from_rfc3339_ms, to_rfc3339
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
+    CANDIDATE_SHARDS,
+    CANDIDATES_NOW,
     FOLLOW_UP_ENTRY,
-    NOTABLE_NOW,
-    NOTABLE_SHARDS,
     SEATS,
     entitlement_key,
     episode_key,
     follow_up_key,
-    notable_key,
-    notable_shard,
-    quarter_key,
+    report_candidate_key,
+    report_candidate_shard,
     report_key,
     report_series_key,
     seat_record_key,
+    usage_bucket_key,
     usage_meter,
 )
 from shared.dynamodb.requests import Delete, Get, Operation, Put, Query, Unavailable
-from shared.history.aggregator import History
-from shared.history.buckets import quarter_name, quarter_of
-from shared.history.changes import KeptChange
+from shared.history.aggregator import UsageAggregator
+from shared.history.buckets import bucket_name, bucket_start
+from shared.history.changes import ChangeRecord
 from shared.history.level import Level
 from shared.sales import follow_up
 from tests.support.reports import Maker
@@ -142,7 +142,7 @@ def test_who_has_nothing_to_report_is_not_looked_at(dynamodb: DynamoDBClient) ->
     assert [entry["entitlementId"] for entry in entries(maker, report)] == [near.id]
     found = [
         owner
-        for shard in range(NOTABLE_SHARDS)
+        for shard in range(CANDIDATE_SHARDS)
         for owner in dynamodb.run(evidence.candidates(shard, PERIOD))
     ]
     assert found == [near.id]
@@ -231,7 +231,7 @@ def test_marks_of_what_is_near_follow_use_whoever_writes_them(dynamodb: DynamoDB
     """Two processes of notify take turns; then a month passes without any change."""
     processes = [Marks(), Marks()]
     story = Story(dynamodb, LONG_AGO, seatCount=1)
-    key = notable_key(story.id, NOTABLE_NOW)
+    key = report_candidate_key(story.id, CANDIDATES_NOW)
     at = START - 200 * DAY
     for turn in range(3):
         story.marks = processes[0]
@@ -248,7 +248,7 @@ def test_marks_of_what_is_near_follow_use_whoever_writes_them(dynamodb: DynamoDB
 def test_what_ends_while_the_report_is_planned_is_found(dynamodb: DynamoDBClient) -> None:
     story = Story(dynamodb, LONG_AGO, seatCount=1)
     held = story.take("alice", START - 200 * DAY)
-    steps = evidence.candidates(notable_shard(story.id), PERIOD)
+    steps = evidence.candidates(report_candidate_shard(story.id), PERIOD)
     query = next(steps)
     found: dict[str, set[str]] = {}
     try:
@@ -304,10 +304,10 @@ def test_what_was_held_is_known_as_long_as_it_is_evidence(dynamodb: DynamoDBClie
     held = story.take("alice", LONG_AGO + HOUR)
     changed = LONG_AGO + 500 * DAY
     story.release(held, changed)
-    pk = quarter_key(story.id, SEATS, "").pk
+    pk = usage_bucket_key(story.id, SEATS, "").pk
     *_, before, latest = dynamodb.execute(Query("pk = :pk", {":pk": pk})).items
     assert "ttl" not in latest
-    assert before["ttl"] == quarter_of(changed) // 1000 + 400 * 86_400
+    assert before["ttl"] == bucket_start(changed) // 1000 + 400 * 86_400
 
 
 # --- Forms ------------------------------------------------------------------------------------------
@@ -1092,7 +1092,7 @@ def test_what_ended_by_itself_is_over(dynamodb: DynamoDBClient) -> None:
     """A month's use in overdraft: its episode and its mark end with the month, unasked."""
     owner, meter = new_id(), usage_meter("exports")
     over, ends = Level(5, 2, None), START + DAY
-    change = KeptChange(
+    change = ChangeRecord(
         1,
         START,
         "consumed",
@@ -1109,14 +1109,14 @@ def test_what_ended_by_itself_is_over(dynamodb: DynamoDBClient) -> None:
         period=(START // 1000, ends // 1000),
         until=ends,
     )
-    folded = History(None, 0)
+    folded = UsageAggregator(None, 0)
     folded.apply(change)
     latest = folded.latest
     assert latest
     assert latest.level.is_near
     [episode] = folded.episodes.values()
     dynamodb.execute(Put(episode_key(owner, meter, START), episode._asdict()))
-    key = quarter_key(owner, meter, quarter_name(latest.start))
+    key = usage_bucket_key(owner, meter, bucket_name(latest.start))
     dynamodb.execute(Put(key, latest.to_item(None)))
     for start, count in ((ends - HOUR, 1), (ends, 0)):
         period = PERIOD._replace(start=start, end=start + DAY, until=start + DAY)
@@ -1131,8 +1131,8 @@ def test_what_ended_by_itself_is_over(dynamodb: DynamoDBClient) -> None:
         quantity=1,
         until=None,
     )
-    folded = History(latest, 0)
+    folded = UsageAggregator(latest, 0)
     folded.apply(following)
     assert folded.latest
     requests = list(_mark_level(owner, meter, [following], latest, folded.latest, is_marked=False))
-    assert Delete(notable_key(owner, NOTABLE_NOW, meter)) in requests
+    assert Delete(report_candidate_key(owner, CANDIDATES_NOW, meter)) in requests

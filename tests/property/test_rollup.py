@@ -7,19 +7,19 @@ import pytest
 
 from local.dynamodb import DynamoDBLocal
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import SEATS, quarter_key, rollup_key
+from shared.dynamodb.keys import SEATS, rollup_key, usage_bucket_key
 from shared.dynamodb.paging import all_of
 from shared.dynamodb.requests import Item, Query
 from shared.history import queries, rollups
-from shared.history.buckets import DAY_MS, HOUR_MS, QUARTER_MS
+from shared.history.buckets import BUCKET_MS, DAY_MS, HOUR_MS
 from shared.history.queries import Usage
-from shared.history.rollups import DAYS, HOURS, QUARTERS, DeniedHour
+from shared.history.rollups import BUCKETS, DAYS, HOURS, DeniedHour
 from tests.support.life import EXPORTS, START, Clean, Life
 from tests.support.notifier import Notifier
 from tests.support.sampling import IS_SOAK
 from tests.support.tables import open_client
 
-SIZES = {QUARTERS: QUARTER_MS, HOURS: HOUR_MS, DAYS: DAY_MS}
+SIZES = {BUCKETS: BUCKET_MS, HOURS: HOUR_MS, DAYS: DAY_MS}
 METERS = (SEATS, EXPORTS)
 
 
@@ -112,14 +112,14 @@ def test_denied_hours_count_what_callers_were_told(clean: Clean, is_late: bool) 
 def test_a_roll_up_is_kept_as_long_as_its_records(clean: Clean) -> None:
     """Until another record has been there for as long: it says what was held."""
     life = clean.life
-    quarters = items_of(clean.dynamodb, quarter_key(life.id, SEATS, "").pk)
+    buckets = items_of(clean.dynamodb, usage_bucket_key(life.id, SEATS, "").pk)
     for size, length in SIZES.items():
-        if size == QUARTERS:
+        if size == BUCKETS:
             continue
         for item in items_of(clean.dynamodb, rollup_key(life.id, SEATS, size, "").pk):
             within = [
                 q
-                for q in quarters
+                for q in buckets
                 if item["start"] <= q["start"] < item["start"] // length * length + length
             ]
             assert item["ttl"] == within[-1]["ttl"], size
@@ -150,4 +150,4 @@ def test_a_year_is_read_in_a_bounded_number_of_items(clean: Clean) -> None:
         clean.dynamodb.execute = execute  # type: ignore[method-assign]
     assert sum(read) <= 366 + 96 + 2
     assert len(read) <= 6, "round trips"
-    assert found.quarters
+    assert found.buckets

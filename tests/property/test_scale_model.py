@@ -18,8 +18,8 @@ from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key
 from shared.dynamodb.requests import Get, Pause, Put, Query, Refused, Update
 from shared.seats import activation
-from shared.seats.cache import Memory
-from shared.seats.encoding import Stamps, activation_id
+from shared.seats.cache import PoolCache
+from shared.seats.encoding import GrantIds, activation_id
 from shared.seats.release import release_grant
 from shared.seats.terms import new_shard, shard_terms_update
 from shared.seats.writes import Holder
@@ -83,7 +83,7 @@ class Both:
 def test_random_lives_of_the_ledger(dynamodb: DynamoDBClient, seed: int) -> None:
     chance = random.Random(seed)
     both, owner, now = Both(dynamodb), new_id(), NOW
-    stamps = Stamps(salt=seed)
+    grant_ids = GrantIds(salt=seed)
     both.execute(new_shard(owner, terms(6, 9, lease=600), Change("k", "r", now)))
     held: list[str] = []
     outcomes = set()
@@ -95,10 +95,14 @@ def test_random_lives_of_the_ledger(dynamodb: DynamoDBClient, seed: int) -> None
             if what < 0.6:
                 holder = Holder(f"user{chance.randrange(14)}", "Name", {"device": "x"})
                 operation = activation.take(
-                    owner, holder, change, stamps.next(now), expect_overdraft=chance.random() < 0.5
+                    owner,
+                    holder,
+                    change,
+                    grant_ids.next(now),
+                    expect_overdraft=chance.random() < 0.5,
                 )
                 grant = both.run(operation, now)
-                held.append(activation_id(grant.key, grant.seat.stamp))
+                held.append(activation_id(grant.key, grant.seat.grant_id))
                 outcomes.add("overdraft" if grant.seat.is_overdraft else "within")
             elif what < 0.9 and held:
                 both.run(release_grant(owner, chance.choice(held), change), now)
@@ -116,12 +120,12 @@ def test_random_lives_of_a_pool(dynamodb: DynamoDBClient, shard_count: int) -> N
     """With its indexes, transactions, and leases that run out."""
     chance = random.Random(shard_count)
     both, owner, now = Both(dynamodb), new_id(), NOW
-    stamps = Stamps(salt=shard_count)
+    grant_ids = GrantIds(salt=shard_count)
     cap = shard_count * 4
     valid = terms(cap - 2, cap, lease=200)
     for key, item in new_shards(owner, valid, shard_count, Change("k", "r", now)):
         both.execute(Put(key, item))
-    memory = Memory()
+    cache = PoolCache()
     held: list[str] = []
     outcomes = set()
     for number in range(60 + cap * 4):
@@ -130,12 +134,12 @@ def test_random_lives_of_a_pool(dynamodb: DynamoDBClient, shard_count: int) -> N
         try:
             if chance.random() < 0.85:
                 holder = Holder(f"user{chance.randrange(cap * 3)}", "Name", {"device": "x"})
-                operation = activation.take(owner, holder, change, stamps.next(now), memory=memory)
+                operation = activation.take(owner, holder, change, grant_ids.next(now), cache=cache)
                 grant = both.run(operation, now)
-                held.append(activation_id(grant.key, grant.seat.stamp))
+                held.append(activation_id(grant.key, grant.seat.grant_id))
                 outcomes.add("granted")
             elif held:
-                both.run(release_grant(owner, chance.choice(held), change, memory=memory), now)
+                both.run(release_grant(owner, chance.choice(held), change, cache=cache), now)
         except problems.HardCapReached:
             outcomes.add("denied")
         assert both.engine.held <= cap
@@ -166,7 +170,7 @@ def test_random_lives_of_a_counter(dynamodb: DynamoDBClient, seed: int) -> None:
 def test_random_lives_of_a_spread_limit(
     dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    patch_constant(monkeypatch, "shared.usage", "PARTS", 4)
+    patch_constant(monkeypatch, "shared.usage", "SHARDS", 4)
     chance = random.Random(seed)
     both, limit, now = Both(dynamodb), (new_id(), "exports"), NOW
     valid = UsageTerms(100, 150, "monthly", "Europe/Berlin", "active", 0, None)
@@ -179,7 +183,7 @@ def test_random_lives_of_a_spread_limit(
         key, quantity = f"{chance.randrange(60):016d}", chance.randint(1, 20)
         try:
             if chance.random() < 0.1:
-                both.run(allocation.look_after(*limit, change), now)
+                both.run(allocation.reconcile(*limit, change), now)
             both.run(sharded.consume(*limit, key, quantity, change), now)
         except (problems.HardCapReached, problems.IdempotencyConflict):
             denied += 1
@@ -216,11 +220,11 @@ def test_units_are_those_of_the_engine(engine: DynamoDBLocal) -> None:
     shard = new_shard(owner, terms(128, 128, lease=600), Change("k", "r", NOW))
     for each in (dynamodb.execute, simulated.write):
         each(shard)
-    stamps = Stamps(salt=1)
+    grant_ids = GrantIds(salt=1)
     differing = 0
     for number in range(128):
         operation = activation.take(
-            owner, Holder(f"user{number}", "Name", {}), Change("k", "r", NOW), stamps.next(NOW)
+            owner, Holder(f"user{number}", "Name", {}), Change("k", "r", NOW), grant_ids.next(NOW)
         )
         request = operation.send(None)
         dynamodb.execute(request)

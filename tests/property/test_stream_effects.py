@@ -19,7 +19,7 @@ from shared.dynamodb.requests import Item
 from shared.events import builders
 from shared.events import types as event_types
 from shared.history import queries
-from shared.history.changes import COUNTS, KeptChange
+from shared.history.changes import COUNTS, ChangeRecord
 from shared.history.views import episode_view
 from tests.support.life import (
     EXPORTS,
@@ -261,7 +261,7 @@ def test_an_entry_that_the_bus_refuses_keeps_nothing_else_from_being_sent(
 # --- Recounting, by another method --------------------------------------------------------------------
 
 
-def brief(line: list[tuple[int, KeptChange]], start: int, end: int) -> int:
+def brief(line: list[tuple[int, ChangeRecord]], start: int, end: int) -> int:
     """Seats given back, or run out, within ten minutes of being taken."""
     taken: dict[str, int] = {}
     count = 0
@@ -363,7 +363,7 @@ def test_episodes_can_be_recounted(clean: Clean) -> None:
     pk = episode_key(clean.life.id, SEATS, 0).pk
     found = [item for key, item in sorted(clean.effects.items()) if key.pk == pk]
     now = clean.life.end + 3_600_000
-    latest = clean.dynamodb.run(queries.latest_quarter(clean.life.id))
+    latest = clean.dynamodb.run(queries.latest_bucket(clean.life.id))
     assert len(found) == len(episodes)
     for item, expected in zip(found, episodes, strict=True):
         assert (item["start"], item.get("end"), item["peak"]) == (
@@ -436,7 +436,7 @@ def count_line(clean: Clean) -> list[tuple[int, int, int, int]]:
     """What was used from a time on, with the limits: (at, used, purchased, hard cap)."""
     pk = change_key(clean.life.id, 0, 0, meter=EXPORTS).pk
     items = [item for key, item in clean.effects.items() if key.pk == pk]
-    changes = sorted((KeptChange.of(item) for item in items), key=lambda change: change.seq)
+    changes = sorted((ChangeRecord.of(item) for item in items), key=lambda change: change.seq)
     assert [change.seq for change in changes] == list(range(1, len(changes) + 1))
     line: list[tuple[int, int, int, int]] = []
     used = 0
@@ -556,7 +556,7 @@ def test_episodes_of_a_usage_limit_end_with_its_period(clean: Clean) -> None:
     found = [item for key, item in sorted(clean.effects.items()) if key.pk == pk]
     assert [[item["start"], item.get("end")] for item in found] == expected
     now = clean.life.end + 40 * 86_400_000
-    latest = clean.dynamodb.run(queries.latest_quarter(clean.life.id, EXPORTS))
+    latest = clean.dynamodb.run(queries.latest_bucket(clean.life.id, EXPORTS))
     may = to_rfc3339(MONTH_END + 30 * 86_400_000)
     for item, (_, end) in zip(found, expected, strict=True):
         view = clean.dynamodb.run(episode_view(clean.life.id, item, latest, now, EXPORTS))

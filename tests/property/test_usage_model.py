@@ -21,7 +21,7 @@ from shared.dynamodb.requests import Accepted, Get, Query, Transact
 from shared.usage import consumption, corrections
 from shared.usage.counter import Counter, UsageTerms
 from shared.usage.periods import DAY, Period, calendar_month
-from shared.usage.request_log import LEAF
+from shared.usage.request_log import LOG_SIZE
 from shared.usage.terms import new_counter, terms_update, under_terms
 from shared.usage.views import consumption_view, period_view
 from tests.support.machine import Lost, drive, run_machine
@@ -60,7 +60,7 @@ class UsageMachine(RuleBasedStateMachine):
         self.seq = 1
         self.fillers = itertools.count()
         self.requests = itertools.count(1)
-        self.leaf: int | None = None
+        self.log: int | None = None
         counter = new_counter(self.owner, "x", self.valid, self.change())
         assert isinstance(self.dynamodb.execute(counter), Accepted)
 
@@ -171,10 +171,8 @@ class UsageMachine(RuleBasedStateMachine):
         lose=st.one_of(st.none(), st.integers(0, 4)),
     )
     def consume(self, key: str, quantity: int, hint: bool, lose: int | None) -> None:
-        leaf = self.leaf if hint else None
-        operation = consumption.consume(
-            self.owner, "x", key, quantity, self.change(), busy_leaf=leaf
-        )
+        log = self.log if hint else None
+        operation = consumption.consume(self.owner, "x", key, quantity, self.change(), busy_log=log)
         self.outcome(key, quantity, lambda: self.run(operation, lose=lose))
 
     @rule(
@@ -187,10 +185,8 @@ class UsageMachine(RuleBasedStateMachine):
         self, key: str, quantity: int, hint: bool, crash: int
     ) -> None:
         """The process may end between any two requests; the client then asks again."""
-        leaf = self.leaf if hint else None
-        operation = consumption.consume(
-            self.owner, "x", key, quantity, self.change(), busy_leaf=leaf
-        )
+        log = self.log if hint else None
+        operation = consumption.consume(self.owner, "x", key, quantity, self.change(), busy_log=log)
 
         def crashing() -> Any:
             return self.run(operation, crash=crash)
@@ -217,11 +213,11 @@ class UsageMachine(RuleBasedStateMachine):
         for _ in range(count):
             key = self.filler()
             operation = consumption.consume(
-                self.owner, "x", key, 1, self.change(), busy_leaf=self.leaf
+                self.owner, "x", key, 1, self.change(), busy_log=self.log
             )
             self.outcome(key, 1, lambda operation=operation: self.run(operation))
             self.correct(-1, self.filler())
-        self.leaf = self.counter().leaf_number
+        self.log = self.counter().log_number
 
     def filler(self) -> str:
         number = next(self.fillers)
@@ -338,7 +334,7 @@ class UsageMachine(RuleBasedStateMachine):
         self.begin_what_is_due()
         assert (current.used, current.period) == (self.used, self.period)
         # A full leaf is turned by whoever filled it; if they end before that, by the next to do so.
-        assert len(counter.leaf.entries) < 4 * LEAF
+        assert len(counter.log.entries) < 4 * LOG_SIZE
 
     def teardown(self) -> None:
         assert self.attempts_on_record() == +self.attempts
@@ -347,5 +343,5 @@ class UsageMachine(RuleBasedStateMachine):
 def test_a_usage_limit_behaves_as_its_model(engine: DynamoDBLocal) -> None:
     UsageMachine.dynamodb = open_client(engine.url, create_table(engine.url))
     with pytest.MonkeyPatch.context() as patched:
-        patch_constant(patched, "shared.usage", "LEAF", 4)  # many logs are rotated
+        patch_constant(patched, "shared.usage", "LOG_SIZE", 4)  # many logs are rotated
         run_machine(UsageMachine, examples=8, steps=30)

@@ -16,15 +16,15 @@ from shared.dynamodb.keys import (
     DENIAL_SHARDS,
     consumption_key,
     denial_partition,
-    part_key,
     usage_key,
     usage_meter,
+    usage_shard_key,
 )
 from shared.dynamodb.requests import Accepted, Get, Query, Transact
 from shared.usage import allocation, sharded
 from shared.usage.counter import Counter, UsageTerms
 from shared.usage.periods import DAY, calendar_month
-from shared.usage.shard import part_of, terms_of
+from shared.usage.shard import shard_of, terms_of
 from shared.usage.terms import new_counter, terms_update, under_terms
 from tests.support.machine import Lost, drive, run_machine
 from tests.support.patching import patch_constant
@@ -55,7 +55,7 @@ class SpreadMachine(RuleBasedStateMachine):
         self.told: dict[str, Told] = {}
         self.denials = 0
         self.numbers, self.requests = itertools.count(), itertools.count(1)
-        self.memory = sharded.Memory()
+        self.cache = sharded.LimitCache()
         self.dynamodb.execute(new_counter(*self.limit, self.valid, self.change()))
 
     def change(self) -> Change:
@@ -86,7 +86,7 @@ class SpreadMachine(RuleBasedStateMachine):
         self, key: str, quantity: int, lose: int | None = None, crash: int | None = None
     ) -> None:
         left, told = self.left(), self.told.get(key)
-        operation = sharded.consume(*self.limit, key, quantity, self.change(), memory=self.memory)
+        operation = sharded.consume(*self.limit, key, quantity, self.change(), cache=self.cache)
         try:
             outcome = self.drive(operation, lose, crash)
         except Lost:
@@ -114,9 +114,9 @@ class SpreadMachine(RuleBasedStateMachine):
         """All of it took place or nothing, which a retry tells; here is what is on record."""
         if key in self.told:
             return
-        part = part_key(*self.limit, part_of(key))
+        part = usage_shard_key(*self.limit, shard_of(key))
         items = [self.dynamodb.execute(Get(k)) for k in (part, usage_key(*self.limit))]
-        stands = any(key in item[leaf] for item in items if item for leaf in ("recent", "earlier"))
+        stands = any(key in item[log] for item in items if item for log in ("recent", "earlier"))
         stands |= bool(self.dynamodb.execute(Get(consumption_key(*self.limit, key))))
         if stands:
             self.left()
@@ -166,7 +166,7 @@ class SpreadMachine(RuleBasedStateMachine):
     @rule(crash=st.one_of(st.none(), st.integers(0, 12)))
     def the_sweep_looks(self, crash: int | None) -> None:
         with contextlib.suppress(Lost):
-            self.drive(allocation.look_after(*self.limit, self.change()), crash=crash)
+            self.drive(allocation.reconcile(*self.limit, self.change()), crash=crash)
 
     @rule(
         cap=st.sampled_from(CAPS),
@@ -176,7 +176,7 @@ class SpreadMachine(RuleBasedStateMachine):
     def terms_change(self, cap: int | None, status: str, crash: int | None) -> None:
         valid = self.valid._replace(hard_cap=cap, purchased=min(20, cap or 20))
         try:
-            counter = self.drive(allocation.hold(self.limit, self.change()), crash=crash)
+            counter = self.drive(allocation.lock(self.limit, self.change()), crash=crash)
         except Lost:
             self.now += 4  # whoever held it is gone
             return
@@ -194,7 +194,7 @@ class SpreadMachine(RuleBasedStateMachine):
 
     def suspend_and_back(self) -> None:
         for status in ("suspended", "active"):
-            counter = self.drive(allocation.hold(self.limit, self.change()))
+            counter = self.drive(allocation.lock(self.limit, self.change()))
             new = counter._replace(status=status)
             write = self.drive(terms_update(*self.limit, counter, new, self.change()))
             assert write is not None
@@ -239,10 +239,10 @@ class SpreadMachine(RuleBasedStateMachine):
         counter = self.counter()
         parts = self.drive(allocation.read_shards(self.limit)).values()
         assert counter.drawn == sum(part.drawn for part in parts)
-        assert all(part.untold >= 0 for part in parts)
+        assert all(part.unreported >= 0 for part in parts)
         if not counter.has_ended(self.now):
             self.left()
-            assert counter.used + sum(part.untold for part in parts) == self.used
+            assert counter.used + sum(part.unreported for part in parts) == self.used
         for part in parts:
             if part.counter.left:
                 assert terms_of(part.counter) == terms_of(counter)
@@ -250,7 +250,7 @@ class SpreadMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.now += 4
         # Whoever looks helps what was left half done.
-        counter = self.drive(allocation.gather(self.limit, self.change()))
+        counter = self.drive(allocation.rebalance(self.limit, self.change()))
         assert counter.drawn == 0
         if not counter.has_ended(self.now):
             self.left()
@@ -266,6 +266,6 @@ class SpreadMachine(RuleBasedStateMachine):
 def test_a_spread_limit_behaves_as_its_model(
     engine: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patch_constant(monkeypatch, "shared.usage", "PARTS", 5)
+    patch_constant(monkeypatch, "shared.usage", "SHARDS", 5)
     SpreadMachine.dynamodb = open_client(engine.url, create_table(engine.url))
     run_machine(SpreadMachine, examples=8, steps=30)

@@ -27,7 +27,7 @@ from shared.dynamodb.keys import (
 from shared.dynamodb.marshalling import item_from_wire
 from shared.dynamodb.requests import BatchPut, Get, Item, Put
 from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
-from shared.history.changes import KeptChange
+from shared.history.changes import ChangeRecord
 from shared.seats import activation
 from shared.seats.encoding import activation_id, seat_key
 from shared.seats.leases import reclaim_expired_leases
@@ -162,13 +162,13 @@ class Life:
         device = self._chance.choice(("mbp", "pc"))
         made = self._change()
         holder = Holder(seat_id, seat_id.title(), {"device": device})
-        stamp = (made.now_ms - EPOCH * 1000) * 100 + next(self._numbers) % 100
+        grant_id = (made.now_ms - EPOCH * 1000) * 100 + next(self._numbers) % 100
         try:
-            grant = self.dynamodb.run(activation.take(self.id, holder, made, stamp))
+            grant = self.dynamodb.run(activation.take(self.id, holder, made, grant_id))
         except problems.HardCapReached:
             self.denied.append((made.now_ms, seat_key(self.id, seat_id)))
             return
-        self._held[seat_id] = activation_id(grant.key, grant.seat.stamp)
+        self._held[seat_id] = activation_id(grant.key, grant.seat.grant_id)
 
     def _release(self) -> None:
         if self._held:
@@ -276,17 +276,17 @@ class Clean:
         self.notifier.deliver_all(life.records)
         self.recorder = self.notifier.recorder
         self.effects = effects(life.url, self.name)
-        self.line: list[tuple[int, KeptChange]] = []
+        self.line: list[tuple[int, ChangeRecord]] = []
 
 
-def timeline(clean: Clean) -> list[tuple[int, KeptChange]]:
+def timeline(clean: Clean) -> list[tuple[int, ChangeRecord]]:
     """The kept changes with the time from which each counts."""
     if clean.line:
         return clean.line
     items = [
         item for key, item in clean.effects.items() if key.pk == change_key(clean.life.id, 0, 0).pk
     ]
-    changes = sorted((KeptChange.of(item) for item in items), key=lambda change: change.seq)
+    changes = sorted((ChangeRecord.of(item) for item in items), key=lambda change: change.seq)
     assert [change.seq for change in changes] == list(range(1, len(changes) + 1))
     times = itertools.accumulate((change.at for change in changes), max)
     clean.line = list(zip(times, changes, strict=True))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from functions.notify.batch import Batch, Marks
-from functions.notify.publisher import Outlets
+from functions.notify.publisher import Publisher
 from shared import aws
 from shared.dynamodb.client import DynamoDBClient
 from tests.support.seats import NOW_MS
@@ -92,7 +92,7 @@ class Notifier:
         self._dynamodb = dynamodb
         self._now_ms = now_ms
         self._quiet_ms = quiet_ms
-        self._outlets = Outlets("bus", "queue", dynamodb)
+        self._publisher = Publisher("bus", "queue", dynamodb)
 
     def deliver(self, records: Sequence[dict[str, Any]]) -> int | None:
         """One batch, once."""
@@ -101,7 +101,7 @@ class Notifier:
         try:
             batch = Batch(
                 self._dynamodb,
-                self._outlets,
+                self._publisher,
                 self._quiet_ms,
                 self._now_ms,
                 sends_mail=True,

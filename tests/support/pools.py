@@ -12,8 +12,8 @@ from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key, pool_key, seat_shard_key
 from shared.dynamodb.requests import Accepted, BatchGet, Get, Operation, Pause, Transact
 from shared.seats import activation, reconcile
-from shared.seats.cache import Memory
-from shared.seats.encoding import Stamps
+from shared.seats.cache import PoolCache
+from shared.seats.encoding import GrantIds
 from shared.seats.pending import Grant
 from shared.seats.placement import PARTS, Place
 from shared.seats.release import release_grant
@@ -37,8 +37,8 @@ CLIENTS = 16
 
 def shrink_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of 96 seats would need thousands of calls: have 6, and 8 on the only one."""
-    patch_constant(monkeypatch, "shared.seats", "PAGE_MEAN", 6)
-    patch_constant(monkeypatch, "shared.seats", "PAGE_SEATS", 8)
+    patch_constant(monkeypatch, "shared.seats", "SHARD_MEAN_SEATS", 6)
+    patch_constant(monkeypatch, "shared.seats", "SHARD_SEATS", 8)
 
 
 class PoolLife:
@@ -47,8 +47,8 @@ class PoolLife:
     def __init__(self, dynamodb: DynamoDBClient, valid: SeatTerms) -> None:
         self.dynamodb, self.owner, self.terms = dynamodb, new_id(), valid
         self._numbers = itertools.count()
-        self._stamps = [Stamps(salt) for salt in range(CLIENTS)]
-        self._memories = [Memory() for _ in range(CLIENTS)]
+        self._grant_ids = [GrantIds(salt) for salt in range(CLIENTS)]
+        self._memories = [PoolCache() for _ in range(CLIENTS)]
         self.offset_ms = 0
         self.errors: list[str] = []
         change = self.change()
@@ -106,8 +106,8 @@ class PoolLife:
             self.owner,
             Holder(seat_id),
             change,
-            self._stamps[worker].next(change.now_ms),
-            memory=self._memories[worker] if worker % 2 else None,
+            self._grant_ids[worker].next(change.now_ms),
+            cache=self._memories[worker] if worker % 2 else None,
         )
         try:
             grant: Grant = self.dynamodb.run(operation, self.now_ms)
@@ -116,8 +116,8 @@ class PoolLife:
         return grant
 
     def release(self, worker: int, named: str) -> bool:
-        memory = self._memories[worker] if worker % 2 else None
-        operation = release_grant(self.owner, named, self.change(), memory=memory)
+        cache = self._memories[worker] if worker % 2 else None
+        operation = release_grant(self.owner, named, self.change(), cache=cache)
         released: bool = self.dynamodb.run(operation, self.now_ms)
         return released
 

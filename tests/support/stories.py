@@ -95,11 +95,11 @@ class Story:
         made = Change("k", f"r{at}{seat_id}", at)
         named = ""
         try:
-            stamp = (at - EPOCH * 1000) * 100
+            grant_id = (at - EPOCH * 1000) * 100
             grant = self.dynamodb.run(
-                activation.take(self.id, Holder(seat_id, seat_id.title()), made, stamp)
+                activation.take(self.id, Holder(seat_id, seat_id.title()), made, grant_id)
             )
-            named = activation_id(grant.key, grant.seat.stamp)
+            named = activation_id(grant.key, grant.seat.grant_id)
         except problems.HardCapReached:
             pass
         self._tell(shard, before, at)

@@ -70,7 +70,7 @@ class Grants:
 
     def add(self, seat_id: str, grant: Grant | None) -> None:
         if grant:
-            named = activation_id(grant.key, grant.seat.stamp)
+            named = activation_id(grant.key, grant.seat.grant_id)
             self._named.setdefault(seat_id, []).append(named)
 
     def any(self, chance: random.Random) -> str:

@@ -11,7 +11,7 @@ import pytest
 from functions.deliver import deliveries
 from functions.deliver.deliveries import Deliveries
 from functions.deliver.retry_policy import Attempt, next_wait, read_retry_after, reason_to_disable
-from functions.deliver.sender import Courier, sign
+from functions.deliver.sender import WebhookSender, sign
 from shared import aws
 from shared.clock import now_ms
 from shared.dynamodb.client import DynamoDBClient
@@ -139,7 +139,7 @@ def test_the_address_that_is_checked_is_the_one_connected_to() -> None:
     """A name may lead elsewhere by the time of the call: no socket is made to such an address."""
 
     async def post() -> Attempt:
-        async with Courier(frozenset()) as courier:
+        async with WebhookSender(frozenset()) as sender:
             # Where names are looked up: to a public address at registration, to ours now.
             async def resolve(*_: Any, **__: Any) -> list[dict[str, Any]]:
                 return [
@@ -153,9 +153,9 @@ def test_the_address_that_is_checked_is_the_one_connected_to() -> None:
                     }
                 ]
 
-            courier._guarded.connector._resolver.resolve = resolve  # type: ignore[union-attr]
+            sender._guarded.connector._resolver.resolve = resolve  # type: ignore[union-attr]
             secret = "whsec_" + "c2VjcmV0c2VjcmV0"
-            return await courier.post("https://rebound.example/", {"id": "evt_1"}, [secret])
+            return await sender.post("https://rebound.example/", {"id": "evt_1"}, [secret])
 
     told = asyncio.run(post())
     assert told.code is None
@@ -164,8 +164,8 @@ def test_the_address_that_is_checked_is_the_one_connected_to() -> None:
 
 def test_plain_http_is_refused_at_the_call_as_well() -> None:
     async def post() -> Attempt:
-        async with Courier(frozenset()) as courier:
-            return await courier.post("http://example.com/", {"id": "e"}, [])
+        async with WebhookSender(frozenset()) as sender:
+            return await sender.post("http://example.com/", {"id": "e"}, [])
 
     assert asyncio.run(post()).error == "must begin with https://"
 
@@ -183,7 +183,7 @@ def test_the_time_that_is_signed_is_the_one_that_is_sent() -> None:
 # --- Messages -------------------------------------------------------------------------------------
 
 
-class FakeCourier:
+class FakeSender:
     """Answers with the attempts of a script, the last one for good; keeps what it was to send."""
 
     script: list[Attempt]
@@ -192,15 +192,15 @@ class FakeCourier:
     def __init__(self, _: frozenset[str]) -> None:
         pass
 
-    async def __aenter__(self) -> "FakeCourier":
+    async def __aenter__(self) -> "FakeSender":
         return self
 
     async def __aexit__(self, *_: object) -> None:
         pass
 
     async def post(self, url: str, event: Any, secrets: list[str]) -> Attempt:
-        FakeCourier.sent.append((url, event, secrets))
-        script = FakeCourier.script
+        FakeSender.sent.append((url, event, secrets))
+        script = FakeSender.script
         answer = script.pop(0) if len(script) > 1 else script[0]
         return answer._replace(at=answer.at or now_ms())
 
@@ -209,9 +209,9 @@ class Office:
     """An endpoint, and deliver with a courier of paper."""
 
     def __init__(self, dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> None:
-        FakeCourier.script, FakeCourier.sent = [attempt(200)], []
+        FakeSender.script, FakeSender.sent = [attempt(200)], []
         self.recorder = Recorder()
-        monkeypatch.setattr(deliveries, "Courier", FakeCourier)
+        monkeypatch.setattr(deliveries, "WebhookSender", FakeSender)
         monkeypatch.setattr(aws, "client", self.recorder.client)
         self.dynamodb = dynamodb
         self.id = new_id().replace("ent", "whk")
@@ -252,13 +252,13 @@ def test_a_success_is_recorded_and_a_message_that_comes_again_sends_nothing(
 ) -> None:
     assert office.deliver(office.message()) == []
     assert office.deliver(office.message()) == []
-    assert len(FakeCourier.sent) == 1
+    assert len(FakeSender.sent) == 1
     assert office.delivery()["status"] == "succeeded"
     assert "earliest" not in office.delivery()
 
 
 def test_the_whole_ladder(office: Office) -> None:
-    FakeCourier.script = [attempt(500)]
+    FakeSender.script = [attempt(500)]
     for count in range(8):
         before = now_ms() // 1000
         office.deliver(office.message(count))
@@ -267,7 +267,7 @@ def test_the_whole_ladder(office: Office) -> None:
         # Left alone after five failures; what is due is sent then.
         office.dynamodb.execute(Delete(webhook_state_key(office.id)))
         if count < 7:
-            wait = endpoints.LADDER[count]
+            wait = endpoints.RETRY_DELAYS[count]
             assert item["status"] == "pending"
             assert item["earliest"] - before >= wait
     assert item["status"] == "failed"
@@ -277,7 +277,7 @@ def test_the_whole_ladder(office: Office) -> None:
 
 
 def test_what_is_due_is_queued_and_queued_again_only_later(office: Office) -> None:
-    FakeCourier.script = [attempt(500)]
+    FakeSender.script = [attempt(500)]
     office.deliver(office.message())
     office.recorder.messages.clear()
     now = now_ms() // 1000
@@ -297,7 +297,7 @@ def queue_due(office: Office, now: int) -> list[dict[str, Any]]:
 
 
 def test_an_endpoint_that_is_gone_is_disabled(office: Office) -> None:
-    FakeCourier.script = [attempt(410)]
+    FakeSender.script = [attempt(410)]
     office.deliver(office.message())
     endpoint = office.endpoint()
     assert (endpoint["enabled"], endpoint["disabledReason"]) == (False, "gone")
@@ -306,7 +306,7 @@ def test_an_endpoint_that_is_gone_is_disabled(office: Office) -> None:
 
 def test_an_endpoint_that_only_failed_for_five_days_is_disabled(office: Office) -> None:
     first = now_ms() - (FIVE_DAYS + 10) * 1000
-    FakeCourier.script = [attempt(500, at=first), attempt(500)]
+    FakeSender.script = [attempt(500, at=first), attempt(500)]
     office.deliver(office.message(0))
     assert office.endpoint()["enabled"] is True
     office.deliver(office.message(1))
@@ -315,7 +315,7 @@ def test_an_endpoint_that_only_failed_for_five_days_is_disabled(office: Office) 
 
 def test_a_success_forgets_the_failures(office: Office) -> None:
     first = now_ms() - (FIVE_DAYS + 10) * 1000
-    FakeCourier.script = [attempt(500, at=first), attempt(200)]
+    FakeSender.script = [attempt(500, at=first), attempt(200)]
     office.deliver(office.message(0))
     office.deliver(office.message(1))
     assert office.delivery()["status"] == "succeeded"
@@ -324,13 +324,13 @@ def test_a_success_forgets_the_failures(office: Office) -> None:
 
 def test_a_dead_endpoint_is_left_alone_for_a_while(office: Office) -> None:
     """Few are tried; the rest waits as items, not in the queue."""
-    FakeCourier.script = [attempt(None)]
+    FakeSender.script = [attempt(None)]
     messages = []
     for number in range(40):
         event = {**office.event, "id": f"evt_{number}"}
         messages.append({**office.message(event=event), "messageId": str(number)})
     assert office.deliver(*messages) == []
-    tried = len(FakeCourier.sent)
+    tried = len(FakeSender.sent)
     assert (
         endpoints.CIRCUIT_FAILURES <= tried <= endpoints.CIRCUIT_FAILURES + deliveries.PER_ENDPOINT
     )
@@ -343,7 +343,7 @@ def test_a_dead_endpoint_is_left_alone_for_a_while(office: Office) -> None:
 
 def test_without_time_for_an_answer_nothing_is_begun(office: Office) -> None:
     assert office.deliver(office.message(), seconds=deliveries.SECONDS_FOR_ATTEMPT - 1) == []
-    assert FakeCourier.sent == []
+    assert FakeSender.sent == []
     assert office.delivery()["status"] == "pending"
     assert office.delivery()["attemptCount"] == 0
 
@@ -355,7 +355,7 @@ def test_an_endpoint_that_was_deleted_or_disabled_is_sent_nothing(office: Office
     assert office.delivery()["failure"] == "the endpoint is disabled"
     office.dynamodb.execute(Delete(key))
     assert office.deliver(office.message()) == []
-    assert FakeCourier.sent == []
+    assert FakeSender.sent == []
 
 
 def strip(item: Item) -> Item:
@@ -363,7 +363,7 @@ def strip(item: Item) -> Item:
 
 
 def test_what_waits_for_an_endpoint_that_was_deleted_waits_no_more(office: Office) -> None:
-    FakeCourier.script = [attempt(500)]
+    FakeSender.script = [attempt(500)]
     office.deliver(office.message())
     office.dynamodb.execute(Delete(webhook_key(office.id)))
     office.deliver(office.message(1))
@@ -385,7 +385,7 @@ def test_each_partition_of_what_is_due_has_its_own_share(
     other = Office(office.dynamodb, monkeypatch)
     while due_deliveries(other.id) == due_deliveries(office.id):
         other = Office(office.dynamodb, monkeypatch)
-    FakeCourier.script = [attempt(500)]
+    FakeSender.script = [attempt(500)]
     for number in range(3):
         event = {**office.event, "id": f"evt_{number}"}
         office.deliver(office.message(event=event))
@@ -400,14 +400,14 @@ def test_both_secrets_sign_while_they_overlap(office: Office) -> None:
         office.dynamodb.execute(Put(webhook_secret_key(office.id), item))
         office.event = {**office.event, "id": f"evt_{until}"}
         office.deliver(office.message())
-        assert len(FakeCourier.sent[-1][2]) == secrets
+        assert len(FakeSender.sent[-1][2]) == secrets
 
 
 def test_failed_ones_are_sent_again_since_a_time_page_by_page(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliveries, "RESEND_PAGE", 2)
-    FakeCourier.script = [attempt(410)]
+    FakeSender.script = [attempt(410)]
     for number in range(5):
         event = {**office.event, "id": f"evt_{number}"}
         office.deliver(office.message(event=event))
@@ -423,7 +423,7 @@ def test_failed_ones_are_sent_again_since_a_time_page_by_page(
             (pending if "resend" in message else resent).append(message)
     office.dynamodb.execute(Delete(webhook_state_key(office.id)))
     assert sorted(message["event"]["id"] for message in resent) == [f"evt_{n}" for n in range(5)]
-    FakeCourier.script = [attempt(200)]
+    FakeSender.script = [attempt(200)]
     again = [{"messageId": m["event"]["id"], "body": json.dumps(m)} for m in resent]
     assert office.deliver(*again) == []
     pk = delivery_key(office.id, 0, "").pk
@@ -442,11 +442,11 @@ def test_a_name_is_put_in_when_it_is_sent(office: Office) -> None:
     }
     record: Item = {"seatKey": key, "seatId": "alice", "seatName": "Alice"}
     office.dynamodb.execute(Put(seat_record_key(owner, key), record))
-    FakeCourier.script = [attempt(500), attempt(200)]
+    FakeSender.script = [attempt(500), attempt(200)]
     office.deliver(office.message(0))
     office.dynamodb.execute(Put(seat_record_key(owner, key), {"seatKey": key}))
     office.deliver(office.message(1))
-    names = [event["data"]["seat"]["seatId"] for _, event, _ in FakeCourier.sent]
+    names = [event["data"]["seat"]["seatId"] for _, event, _ in FakeSender.sent]
     assert names == ["alice", None]
     assert "alice" not in str(office.delivery())
 
@@ -459,7 +459,7 @@ def test_a_message_that_is_none_of_ours_holds_up_nobody(office: Office) -> None:
 
 def test_no_more_than_fifty_attempts_are_kept(office: Office) -> None:
     """It was sent again and again, by hand: ten times as often as is kept."""
-    FakeCourier.script = [attempt(500)]
+    FakeSender.script = [attempt(500)]
     office.deliver(office.message())
     item = strip(office.delivery())
     key = Key(office.delivery()["pk"], office.delivery()["sk"])

@@ -13,8 +13,8 @@ from shared.seats import activation
 from shared.seats.encoding import (
     NEVER,
     NO_LEASE,
+    GrantIds,
     Seat,
-    Stamps,
     activation_id,
     decode_seat,
     encode_seat,
@@ -63,15 +63,15 @@ def test_seat_keys_are_72_bits_of_sha_256() -> None:
 
 
 def test_stamps_never_repeat_even_when_the_clock_stands_or_goes_back() -> None:
-    stamps = Stamps(7)
-    made = [stamps.next(NOW_MS + offset) for offset in (0, 0, 0, 5, -1000, 6)]
+    grant_ids = GrantIds(7)
+    made = [grant_ids.next(NOW_MS + offset) for offset in (0, 0, 0, 5, -1000, 6)]
     assert made == sorted(set(made))
-    assert all(stamp % 100 == 7 for stamp in made)
+    assert all(grant_id % 100 == 7 for grant_id in made)
     assert decode_seat(encode_seat(made[0], is_overdraft=False, now=NOW)).activated_at_ms == NOW_MS
 
 
 def test_stamps_of_two_processes_differ_in_the_same_millisecond() -> None:
-    assert Stamps(1).next(NOW_MS) != Stamps(2).next(NOW_MS)
+    assert GrantIds(1).next(NOW_MS) != GrantIds(2).next(NOW_MS)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_what_is_no_activation_id(text: str) -> None:
 
 def test_activation_ids_go_there_and_back() -> None:
     for _ in range(200):
-        key, stamp = seat_key("e", str(random.random())), random.randrange(10**14)
-        assert parse_activation_id(activation_id(key, stamp)) == (key, stamp)
+        key, grant_id = seat_key("e", str(random.random())), random.randrange(10**14)
+        assert parse_activation_id(activation_id(key, grant_id)) == (key, grant_id)
 
 
 LATER, GONE, JUST_GONE = NOW + 300, NOW - 5, NOW - 4
@@ -179,8 +179,10 @@ def test_seats_of_100_and_120(dynamodb: DynamoDBClient) -> None:
     make_shard(dynamodb, entitlement_id, terms(100, 120))
     flags = []
     for number in range(1, 121):
-        stamp = number * 100
-        grant = dynamodb.run(activation.take(entitlement_id, Holder(f"u{number}"), change(), stamp))
+        grant_id = number * 100
+        grant = dynamodb.run(
+            activation.take(entitlement_id, Holder(f"u{number}"), change(), grant_id)
+        )
         flags.append(grant.seat.is_overdraft)
         assert grant.shard.used == number
     assert flags == [False] * 100 + [True] * 20
@@ -263,9 +265,9 @@ def test_an_idle_seat_comes_under_new_terms(
     entitlement_id = new_id()
     key = seat_shard_key(entitlement_id)
     make_shard(dynamodb, entitlement_id, terms(200, 200, lease=before))
-    stamps = list(range(1, 129))
-    for stamp in stamps:
-        dynamodb.run(activation.take(entitlement_id, Holder(f"idle{stamp}"), change(), stamp))
+    grant_ids = list(range(1, 129))
+    for grant_id in grant_ids:
+        dynamodb.run(activation.take(entitlement_id, Holder(f"idle{grant_id}"), change(), grant_id))
     seq = read_shard_item(dynamodb, entitlement_id)["seq"]
     new = shard_terms_update(
         entitlement_id, terms(200, 200, lease=after), change(), lease_changed=True
@@ -276,7 +278,7 @@ def test_an_idle_seat_comes_under_new_terms(
     shard = read_shard_item(dynamodb, entitlement_id)
     seats = [decode_seat(value) for value in shard["seats"].values()]
     assert {seat.lease_end for seat in seats} == {ends}
-    assert sorted(seat.stamp for seat in seats) == stamps, "they are the same grants"
+    assert sorted(seat.grant_id for seat in seats) == grant_ids, "they are the same grants"
     # The change of terms, and one write of the sweep where there was something to do.
     assert shard["seq"] == seq + 1 + (ends != NOW + 600)
     assert shard["earliest"] == (NEVER if ends is None else ends)

@@ -382,10 +382,10 @@ def owners_mail(story: Story) -> dict[str, Any]:
 
 
 def on_record(story: Story, api: Api) -> list[tuple[str, str, str | None]]:
-    listed = api.call("GET /v1/entitlements/{entitlementId}/emails", {"entitlementId": story.id})[
+    result = api.call("GET /v1/entitlements/{entitlementId}/emails", {"entitlementId": story.id})[
         1
     ]["items"]
-    return [(each["to"], each["status"], each["failure"]) for each in listed]
+    return [(each["to"], each["status"], each["failure"]) for each in result]
 
 
 def test_a_mail_names_what_it_is_known_again_by(owners_mail: dict[str, Any]) -> None:
@@ -429,9 +429,9 @@ def test_mail_that_came_back_is_on_record(
             assert not returned_mail.process(
                 story.dynamodb, [came_back(tags_of(owners_mail), each)]
             )
-    listed = on_record(story, api)
-    assert ("owner@vendor.example", *expected) in listed
-    assert ("admin@acme.example", "sent", None) in listed, "the others are as they were"
+    result = on_record(story, api)
+    assert ("owner@vendor.example", *expected) in result
+    assert ("admin@acme.example", "sent", None) in result, "the others are as they were"
 
 
 def test_what_cannot_be_put_on_record_comes_again_alone(

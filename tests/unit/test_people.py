@@ -10,7 +10,7 @@ from functions.notify.stream_images import Version
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import seat_record_key
 from shared.dynamodb.requests import Get, Item, Operation, Put
-from shared.history.changes import KeptChange
+from shared.history.changes import ChangeRecord
 from shared.history.level import Level
 from tests.support.seats import NOW_MS, new_id
 
@@ -28,7 +28,7 @@ def versions_of(people_there: int, seq: int) -> list[Version]:
             "leaseEnd": None,
         }
         level = Level(number, 1_000, None)
-        told = KeptChange(
+        told = ChangeRecord(
             seq + number, NOW_MS, "activated", "k", "r", level, level, NOW_MS, {}, {}, (seat,)
         )
         made.append(Version(told, key, {"seatId": f"user{number}"}))

@@ -1,7 +1,7 @@
 """What processes remember of pools and of spread limits, and when a limit is worth spreading."""
 
 from shared.audit import Change
-from shared.seats.cache import FRESH_MS, Known, Memory
+from shared.seats.cache import FRESH_MS, CachedPool, PoolCache
 from shared.seats.placement import shard_count_for
 from shared.seats.resharding import next_step, wanted_shard_count
 from shared.seats.seat_usage import SeatUsage
@@ -16,26 +16,26 @@ STANDING = SeatUsage(7, 100, 200, NOW_MS)
 
 
 def test_a_pool_is_remembered_and_its_sum_only_a_moment() -> None:
-    memory = Memory()
-    assert memory.recall("a", NOW_MS) is None
-    memory.note("a", Known(4, STANDING), NOW_MS)
-    assert memory.recall("a", NOW_MS + FRESH_MS - 1) == Known(4, STANDING)
-    assert memory.recall("a", NOW_MS + FRESH_MS) == Known(4, None)
+    cache = PoolCache()
+    assert cache.recall("a", NOW_MS) is None
+    cache.note("a", CachedPool(4, STANDING), NOW_MS)
+    assert cache.recall("a", NOW_MS + FRESH_MS - 1) == CachedPool(4, STANDING)
+    assert cache.recall("a", NOW_MS + FRESH_MS) == CachedPool(4, None)
     # What is used again is as old as it was.
-    memory.note("a", Known(4, STANDING), NOW_MS + FRESH_MS - 1)
-    assert memory.recall("a", NOW_MS + FRESH_MS) == Known(4, None)
-    memory.note("a", None, NOW_MS)
-    assert memory.recall("a", NOW_MS) is None, "it is one page again"
+    cache.note("a", CachedPool(4, STANDING), NOW_MS + FRESH_MS - 1)
+    assert cache.recall("a", NOW_MS + FRESH_MS) == CachedPool(4, None)
+    cache.note("a", None, NOW_MS)
+    assert cache.recall("a", NOW_MS) is None, "it is one page again"
 
 
 def test_memories_do_not_grow_without_end() -> None:
-    memory = Memory()
-    for number in range(Memory.SIZE + 5):
-        memory.note(f"ent{number}", Known(2, STANDING), NOW_MS)
-    assert memory.recall("ent4", NOW_MS) is None
-    assert memory.recall("ent5", NOW_MS) is not None
-    limits = sharded.Memory()
-    for number in range(sharded.Memory.SIZE + 5):
+    cache = PoolCache()
+    for number in range(PoolCache.SIZE + 5):
+        cache.note(f"ent{number}", CachedPool(2, STANDING), NOW_MS)
+    assert cache.recall("ent4", NOW_MS) is None
+    assert cache.recall("ent5", NOW_MS) is not None
+    limits = sharded.LimitCache()
+    for number in range(sharded.LimitCache.SIZE + 5):
         limits.note(("ent", str(number)), counter(), NOW_MS)
     assert not limits.is_spread(("ent", "4"))
     assert limits.is_spread(("ent", "5"))
@@ -63,9 +63,9 @@ def counter(cap: int | None = 200_000, *, gap_ms: int = 3, entries: int = 32) ->
     times = [NOW_MS + number * gap_ms for number in range(2 * entries)]
     values = [encode_entry(at, 1) for at in times]
     earlier, recent = (dict(enumerate(part)) for part in (values[:entries], values[entries:]))
-    leaves = [{f"{key:012d}": value for key, value in leaf.items()} for leaf in (earlier, recent)]
+    leaves = [{f"{key:012d}": value for key, value in log.items()} for log in (earlier, recent)]
     return new._replace(
-        earlier=new.leaf._replace(entries=leaves[0]), leaf=new.leaf._replace(entries=leaves[1])
+        earlier=new.log._replace(entries=leaves[0]), log=new.log._replace(entries=leaves[1])
     )
 
 
@@ -74,5 +74,5 @@ def test_a_limit_is_spread_in_a_rush_that_is_worth_it() -> None:
     assert sharded.is_rushed(counter(None))
     assert not sharded.is_rushed(counter(gap_ms=4)), "as many as one counter takes"
     assert not sharded.is_rushed(counter(entries=31)), "no leaf is full"
-    assert not sharded.is_rushed(counter(sharded.SPREAD_FROM - 1)), "soon at its end"
+    assert not sharded.is_rushed(counter(sharded.SHARD_FROM - 1)), "soon at its end"
     assert not sharded.is_rushed(counter()._replace(earlier=None))

@@ -72,9 +72,9 @@ def test_what_opens_a_link_is_shown_once_and_kept_nowhere(api: Api) -> None:
     secret = first["url"].partition(".")[2]
     assert first["embedUrl"].endswith(f"/portal/embed#{first['url'].partition('#')[2]}")
     path = {"entitlementId": owner}
-    _, listed, _ = api.call("GET /v1/entitlements/{entitlementId}/portal-links", path)
-    assert [each["linkId"] for each in listed["items"]] == [first["linkId"]]
-    assert listed["items"][0].keys() == first.keys() - {"url", "embedUrl"}
+    _, result, _ = api.call("GET /v1/entitlements/{entitlementId}/portal-links", path)
+    assert [each["linkId"] for each in result["items"]] == [first["linkId"]]
+    assert result["items"][0].keys() == first.keys() - {"url", "embedUrl"}
     assert secret not in str(everything(api.dynamodb))
 
 
@@ -135,9 +135,9 @@ def test_asking_for_more_seats_is_bounded(api: Api) -> None:
     repeated = api.call(ASK, path, body, headers={"idempotency-key": "a"}, key=token)
     assert repeated[:2] == first[:2], "what was answered is answered again"
     get = "GET /v1/entitlements/{entitlementId}/seat-requests"
-    _, listed, _ = api.call(get, path, query={"limit": "3"})
-    assert len(listed["items"]) == 3
-    assert listed["nextPageToken"]
+    _, result, _ = api.call(get, path, query={"limit": "3"})
+    assert len(result["items"]) == 3
+    assert result["nextPageToken"]
 
 
 @pytest.mark.parametrize(

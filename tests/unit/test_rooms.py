@@ -9,7 +9,7 @@ import pytest
 from botocore.credentials import Credentials
 
 from functions.notify import handler as notify
-from functions.notify.publisher import Outlets
+from functions.notify.publisher import Publisher
 from functions.notify.stream_images import read_version
 from functions.release import sweeper as release
 from shared import aws, problems
@@ -156,7 +156,7 @@ def test_the_sweep_hears_what_parts_have_used(api: Api) -> None:
     sweep(api.dynamodb, "sweep-1", now_ms + 70_000, FAR)
     told = api.dynamodb.execute(counter)
     assert Counter.of(told).used == 10
-    assert told["earliest"] == now_ms // 1000 + 70 + allocation.LOOK_SECONDS
+    assert told["earliest"] == now_ms // 1000 + 70 + allocation.RECONCILE_SECONDS
 
 
 def test_a_dry_run_of_a_spread_limit_says_what_is_left(api: Api) -> None:
@@ -249,9 +249,9 @@ class Stream:
     def take(self, seat_id: str, at: int = 0) -> str:
         made = change(NOW_MS + at * 1000)
         holder = Holder(seat_id, seat_id.title(), {"device": "d"})
-        stamp = (made.now - EPOCH) * 100_000 + len(self.records)
-        grant = self.run(activation.take(self.id, holder, made, stamp))
-        return activation_id(grant.key, grant.seat.stamp)
+        grant_id = (made.now - EPOCH) * 100_000 + len(self.records)
+        grant = self.run(activation.take(self.id, holder, made, grant_id))
+        return activation_id(grant.key, grant.seat.grant_id)
 
     def record(self, seat_id: str) -> Item:
         key = seat_record_key(self.id, seat_key(self.id, seat_id))
@@ -261,7 +261,7 @@ class Stream:
 def use_door(monkeypatch: pytest.MonkeyPatch, dynamodb: DynamoDBClient) -> None:
     """The room of notify, as deployed, with this client and nowhere to send."""
     monkeypatch.setattr(notify, "_dynamodb", dynamodb)
-    monkeypatch.setattr(notify, "_outlets", Outlets("bus", "queue", dynamodb))
+    monkeypatch.setattr(notify, "_publisher", Publisher("bus", "queue", dynamodb))
     monkeypatch.setattr(aws, "client", Recorder().client)
 
 
@@ -654,8 +654,8 @@ def test_a_scheduled_report_survives_an_hour_without_the_table(
             break
         seconds += waits[-1]
     assert seconds > 3600
-    listed = api.call("GET /v1/reports")[1]["items"]
-    assert [item["period"]["month"] for item in listed] == ["2026-10"]
+    result = api.call("GET /v1/reports")[1]["items"]
+    assert [item["period"]["month"] for item in result] == ["2026-10"]
     # Once, however often it is asked for.
     assert report.handler({"Records": [record]}, InTime()) == {"batchItemFailures": []}
     assert len(api.call("GET /v1/reports")[1]["items"]) == 1
@@ -862,6 +862,6 @@ def test_a_pool_that_is_changed_all_the_time_is_swept(
         if second % 60 == 0:
             with this_thread_as("ReleaseRole"):
                 release.sweep(api.dynamodb, f"sweep{second}", now[0], now[0] + 50_000)
-            listed = api.call("GET /v1/entitlements/{entitlementId}/activations", path)
-            held.append(len(listed[1]["items"]))
+            result = api.call("GET /v1/entitlements/{entitlementId}/activations", path)
+            held.append(len(result[1]["items"]))
     assert held == [6, 0, 0]

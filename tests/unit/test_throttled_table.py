@@ -12,7 +12,7 @@ from botocore.credentials import Credentials
 from functions.deliver import deliveries
 from functions.deliver import handler as deliver
 from functions.notify import handler as notify
-from functions.notify.publisher import Outlets
+from functions.notify.publisher import Publisher
 from functions.release import handler as release
 from functions.report import handler as report
 from functions.report import pipeline
@@ -30,7 +30,7 @@ from tests.support.reports import MemoryStore
 from tests.support.seats import change, make_shard, new_id, read_shard_item, terms
 from tests.support.tables import RoleClient
 from tests.unit.conftest import Api
-from tests.unit.test_deliver import FakeCourier, Office
+from tests.unit.test_deliver import FakeSender, Office
 
 THROTTLED = {"__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}
 
@@ -176,7 +176,7 @@ def test_a_webhook_waits_within_its_run(
     function, office = deliver_function
     throttled.until = 20
     assert function.run() == []
-    assert len(FakeCourier.sent) == 1
+    assert len(FakeSender.sent) == 1
     assert office.delivery()["status"] == "succeeded"
 
 
@@ -193,7 +193,7 @@ def test_a_webhook_survives_an_hour_without_the_table(
     else:
         pytest.fail("it went to the queue of what was given up")
     assert function.clock.now > 3_600
-    assert len(FakeCourier.sent) == 1
+    assert len(FakeSender.sent) == 1
     assert office.delivery()["status"] == "succeeded"
 
 
@@ -212,7 +212,7 @@ def test_the_stream_waits_within_its_run(
     recorder = Recorder()
     monkeypatch.setattr(aws, "client", recorder.client)
     monkeypatch.setattr(notify, "_dynamodb", throttled)
-    monkeypatch.setattr(notify, "_outlets", Outlets("bus", "queue", throttled))
+    monkeypatch.setattr(notify, "_publisher", Publisher("bus", "queue", throttled))
     throttled.until = 40
     seconds = seconds_of("Notify")
     answer = notify.handler({"Records": [record]}, Context(throttled.clock, seconds))

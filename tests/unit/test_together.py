@@ -139,8 +139,8 @@ def test_on_the_engine(dynamodb: DynamoDBClient) -> None:
     def grow(name: str) -> Operation[int]:
         yield BatchPut(tuple((key(f"{name}{i}"), {"n": i}) for i in range(7)))
         found = yield BatchGet(tuple(key(f"{name}{i}") for i in range(9)))
-        listed = yield Query("pk = :pk", {":pk": key(f"{name}3").pk})
-        assert [item["n"] for item in listed.items] == [3]
+        result = yield Query("pk = :pk", {":pk": key(f"{name}3").pk})
+        assert [item["n"] for item in result.items] == [3]
         return len(found)
 
     names = [f"e{number}x" for number in range(40)]

@@ -16,7 +16,7 @@ from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import usage_key
 from shared.dynamodb.marshalling import to_wire
 from shared.dynamodb.requests import Get, Pause, Refused, Update
-from shared.history.aggregator import History, as_of, carried
+from shared.history.aggregator import UsageAggregator, as_of, carried
 from shared.usage import consumption, corrections
 from shared.usage.counter import MAX_LIMITS, REMOVED, Counter, UsageTerms
 from shared.usage.encoding import decode_entry, encode_entry, request_key, time_of
@@ -33,7 +33,7 @@ LIMIT = {
     "overdraftLimit": {"type": "percentage", "value": 20},
     "resetSchedule": "monthly",
 }
-LEAF = 4  # a short one, so that a few requests fill it
+LOG_SIZE = 4  # a short one, so that a few requests fill it
 CONSUME = "POST /v1/entitlements/{entitlementId}/usage/{key}"
 USAGE = "GET /v1/entitlements/{entitlementId}/usage"
 PATCH = "PATCH /v1/entitlements/{entitlementId}"
@@ -41,7 +41,7 @@ PATCH = "PATCH /v1/entitlements/{entitlementId}"
 
 @pytest.fixture(autouse=True)
 def _short_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    patch_constant(monkeypatch, "shared.usage", "LEAF", LEAF)
+    patch_constant(monkeypatch, "shared.usage", "LOG_SIZE", LOG_SIZE)
 
 
 class Customer:
@@ -207,7 +207,7 @@ def test_the_first_answer_outlives_everything_but_its_day(customer: Customer) ->
     customer.patch(usageLimits=[{**LIMIT, "limit": 1000}])
     customer.now_ms = from_rfc3339("2049-03-31T12:00:00Z") * 1000
     first = customer.consume(5, "kept")[1]
-    for number in range(2 * LEAF + 3):
+    for number in range(2 * LOG_SIZE + 3):
         customer.consume(1, f"n{number}")
     assert customer.consume(5, "kept")[1] == first
     customer.patch(usageLimits=[{**LIMIT, "limit": 2000}])
@@ -229,10 +229,10 @@ def test_a_key_may_be_used_again_every_day(customer: Customer) -> None:
         assert customer.consume(1, "daily")[1]["usage"]["used"] == day + 1
         assert customer.consume(1, "daily")[1]["usage"]["used"] == day + 1
         if day == 2:
-            for number in range(LEAF):
+            for number in range(LOG_SIZE):
                 customer.consume(1, f"n{number}")
             assert customer.consume(1, "daily")[1]["usage"]["used"] == day + 1
-            customer.api.dynamodb.run(take_back(customer, -LEAF))
+            customer.api.dynamodb.run(take_back(customer, -LOG_SIZE))
 
 
 def take_back(customer: Customer, quantity: int) -> Any:
@@ -623,7 +623,7 @@ def test_nothing_is_in_use_while_the_entitlement_is_over(
     customer.now_ms = NOW_MS + 3 * hour
     customer.patch(validUntil=to_rfc3339(NOW_MS + 5 * hour))
     look()
-    folded = History(None, 0)
+    folded = UsageAggregator(None, 0)
     told = []
     for old, new in pairwise(images):
         version = read_count("exports", old, new)
@@ -645,7 +645,7 @@ def test_nothing_is_in_use_while_the_entitlement_is_over(
         gone = carried(open_one, folded.latest, NOW_MS + much_later * hour)
         assert (gone.end, gone.overdraft_ms) == (NOW_MS + 5 * hour, 2 * hour), "it went on growing"
     assert (over.level.used, over.at) == (0, NOW_MS + 5 * hour)
-    assert sum(quarter.overdraft_ms for quarter in folded.quarters.values()) <= hour // 2
+    assert sum(bucket.overdraft_ms for bucket in folded.buckets.values()) <= hour // 2
     assert customer.counter().in_use(NOW_MS + 4 * hour) == 5
     assert customer.counter().in_use(NOW_MS + 5 * hour) == 0
 
@@ -672,17 +672,17 @@ def test_a_write_that_was_on_its_way_does_not_consume_again(
     """The first attempt of a request hangs; its retry consumes, and leaves the counter."""
     owner, consume = begun(dynamodb)
     key = timed_key(NOW_MS, 7) if proof == "timed" else "slow".rjust(12, "0")
-    leaf = None
+    log = None
     if proof == "read":
-        for number in range(2 * LEAF):
+        for number in range(2 * LOG_SIZE):
             dynamodb.run(consume(f"a{number}"))
-        leaf = dynamodb.run(consume("b")).counter.leaf_number
-    hanging = consume(key, busy_leaf=leaf)
+        log = dynamodb.run(consume("b")).counter.log_number
+    hanging = consume(key, busy_log=log)
     write = next(hanging)
     if proof == "read":
         write = hanging.send(dynamodb.execute(write))  # no item is kept of it
     first = dynamodb.run(consume(key, NOW_MS + 1))
-    for number in range(2 * LEAF):
+    for number in range(2 * LOG_SIZE):
         dynamodb.run(consume(f"c{number}", NOW_MS + 2))
     counter = Counter.of(dynamodb.execute(Get(usage_key(owner, "x"))))
     assert counter.consumption(key) is None, "it is on the counter still"
@@ -700,17 +700,17 @@ def test_a_write_that_was_on_its_way_does_not_consume_again(
 def test_a_key_that_tells_its_time_needs_no_second_look(dynamodb: DynamoDBClient) -> None:
     """However busy the limit is; only what is older than what has left is looked up."""
     owner, consume = begun(dynamodb)
-    for number in range(3 * LEAF):
+    for number in range(3 * LOG_SIZE):
         dynamodb.run(consume(timed_key(NOW_MS + number, number), NOW_MS + number))
     operation = consume(timed_key(NOW_MS + 100, 1), NOW_MS + 100)
     with pytest.raises(StopIteration):
         operation.send(dynamodb.execute(next(operation)))
     counter = Counter.of(dynamodb.execute(Get(usage_key(owner, "x"))))
     assert counter.is_busy(NOW_MS)
-    assert counter.dropped_to == NOW_MS + 2 * LEAF - 1
+    assert counter.dropped_to == NOW_MS + 2 * LOG_SIZE - 1
     # An old key that was never sent: it is looked up, and consumes.
     told = dynamodb.run(consume(timed_key(NOW_MS - 5, 2), NOW_MS + 101))
-    assert (told.is_replay, told.told.used) == (False, 3 * LEAF + 2)
+    assert (told.is_replay, told.told.used) == (False, 3 * LOG_SIZE + 2)
     # A day later nothing that has left is of concern, whatever time it told.
     later = NOW_MS + 200_000_000
     operation = consume(timed_key(NOW_MS - 9, 3), later)
@@ -722,7 +722,7 @@ def test_the_room_looks_nothing_up_for_a_key_that_tells_its_time(
     customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     customer.patch(usageLimits=[{**LIMIT, "limit": 1000}])
-    for number in range(2 * LEAF + 1):
+    for number in range(2 * LOG_SIZE + 1):
         customer.consume(1, f"n{number}")
     sent: list[type[Any]] = []
     execute = customer.api.dynamodb.execute
@@ -758,7 +758,7 @@ def test_what_a_key_tells(header: str, told: int | None) -> None:
 
 def test_a_full_leaf_that_could_not_be_turned_is_turned_later(dynamodb: DynamoDBClient) -> None:
     owner, consume = begun(dynamodb)
-    for number in range(LEAF):
+    for number in range(LOG_SIZE):
         operation = consume(f"a{number}")
         request = next(operation)
         reply = dynamodb.execute(request)
@@ -768,11 +768,11 @@ def test_a_full_leaf_that_could_not_be_turned_is_turned_later(dynamodb: DynamoDB
             continue
         operation.close()  # the process ended before it turned the leaf
     counter = Counter.of(dynamodb.execute(Get(usage_key(owner, "x"))))
-    assert (counter.leaf_number, len(counter.leaf.entries)) == (1, LEAF)
-    for number in range(LEAF):
+    assert (counter.log_number, len(counter.log.entries)) == (1, LOG_SIZE)
+    for number in range(LOG_SIZE):
         dynamodb.run(consume(f"b{number}"))
     counter = Counter.of(dynamodb.execute(Get(usage_key(owner, "x"))))
-    assert (counter.leaf_number, len(counter.leaf.entries), counter.used) == (2, 0, 2 * LEAF)
+    assert (counter.log_number, len(counter.log.entries), counter.used) == (2, 0, 2 * LOG_SIZE)
     assert not counter.is_busy(NOW_MS), "nothing has left the counter yet"
 
 

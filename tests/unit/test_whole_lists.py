@@ -20,12 +20,12 @@ from shared.dynamodb.keys import (
     seat_record_key,
 )
 from shared.dynamodb.requests import Item, Put
-from shared.history.buckets import QUARTER_MS
+from shared.history.buckets import BUCKET_MS
 from tests.support.tables import RoleClient
 from tests.unit.conftest import Api
 
 COUNT = 7
-HOUR_MS = 4 * QUARTER_MS
+HOUR_MS = 4 * BUCKET_MS
 E = "/v1/entitlements/{entitlementId}"
 
 

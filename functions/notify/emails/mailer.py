@@ -51,7 +51,7 @@ from shared.entitlements.queries import fetch_seat_usages
 from shared.events import builders
 from shared.events import types as event_types
 from shared.history import queries
-from shared.history.buckets import HOUR_MS, quarter_name
+from shared.history.buckets import HOUR_MS, bucket_name
 from shared.history.changes import changes_between
 from shared.history.denials import denied_between
 from shared.usage.counter import Counter
@@ -404,7 +404,7 @@ def _denied_names(
     names = []
     for key, attempts in shown:
         pk = denial_key(owner, key, "").pk
-        low, high = quarter_name(since)[:13], quarter_name(until)[:13]
+        low, high = bucket_name(since)[:13], bucket_name(until)[:13]
         records = yield from all_of(
             Query(
                 "pk = :pk AND sk BETWEEN :low AND :high",

@@ -11,7 +11,7 @@ from typing import Any
 from shared import observability
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key, mail_key, report_key
-from shared.dynamodb.patterns import settle
+from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import NO_NAMES, Operation, Update
 
 SENT, BOUNCED, COMPLAINED = "sent", "bounced", "complained"
@@ -53,7 +53,7 @@ def _note(detail: Mapping[str, Any]) -> Operation[None]:
         observability.logger.warning("returned mail of nobody's")
         return
     if write:
-        yield from settle(write)
+        yield from write_with_conflict_retry(write)
     observability.count("MailReturned")
 
 

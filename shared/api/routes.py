@@ -636,9 +636,9 @@ ROUTES: dict[str, Route] = {
         answers=((200, "Health"),),
     ),
     "GET /openapi.json": Route(
-        "describe", "entitlements", "This description", answers=((200, ""),)
+        "describe", "manage", "This description", answers=((200, ""),)
     ),
     "GET /docs": Route(
-        "readDocs", "entitlements", "This description as a page", answers=((200, ""),)
+        "readDocs", "manage", "This description as a page", answers=((200, ""),)
     ),
 }

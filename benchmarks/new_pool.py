@@ -5,7 +5,7 @@ from shared.dynamodb.keys import Key, pool_sweep_partition, seat_usage_key
 from shared.dynamodb.requests import (
     Item,
 )
-from shared.seats.placement import PARTS, Place
+from shared.seats.placement import SLOTS, Place
 from shared.seats.shard import HAS_TOTALS
 from shared.seats.terms import SeatTerms, new_shard
 
@@ -19,7 +19,7 @@ def new_shards(
     first = dict(new_shard(entitlement_id, terms, change).item)
     items: list[tuple[Key, Item]] = []
     for index in range(shard_count):
-        place = Place(entitlement_id, index * (PARTS // shard_count), shard_count)
+        place = Place(entitlement_id, index * (SLOTS // shard_count), shard_count)
         allocation = each + int(index < more)
         shard = {
             **first,

@@ -17,7 +17,7 @@ from shared.seats import activation, totals
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import activation_id, encode_seat, seat_key
 from shared.seats.pending import Grant
-from shared.seats.placement import PARTS, Place
+from shared.seats.placement import SLOTS, Place
 from shared.seats.release import release_grant
 from shared.seats.resharding import wanted_shard_count
 from shared.seats.shard import SHARD_SEATS, SeatShard
@@ -152,7 +152,7 @@ def _sum(bench: Any, cap: int) -> dict[str, float]:
     """What counting a change costs: told alone, and of a whole batch."""
     owner = f"ent_benchsum{cap}"
     shard_count = wanted_shard_count(cap, cap, 0)
-    numbers = [index * (PARTS // shard_count) for index in range(shard_count)]
+    numbers = [index * (SLOTS // shard_count) for index in range(shard_count)]
     limits = {"seatCount": cap, "hardCap": cap, "terms": {"status": "active", "validFrom": 0}}
     terms = SeatTerms(cap, cap, "active", 0, None, LEASE)
     first = SeatShard.of(dict(new_shard(owner, terms, bench.change()).item))

@@ -31,7 +31,7 @@ from shared.problems import Contention, InvalidRequest, NotFound, PreconditionFa
 from shared.seats import reconcile
 from shared.seats.seat_usage import SeatUsage
 from shared.seats.shard import CLOCK_GRACE, SeatShard
-from shared.seats.terms import change_terms, is_needed, new_pool, new_shard, take_away
+from shared.seats.terms import change_terms, needs_pool, new_pool, new_shard, remove_all_seats
 from shared.usage import allocation
 from shared.usage.counter import REMOVED, Counter
 from shared.usage.terms import new_counter, terms_update, under_terms
@@ -62,7 +62,7 @@ def create(request: Request) -> Response:
     shard = new_shard(entitlement_id, terms, request.change)
     seat_usage = SeatUsage.of(SeatShard.of(dict(shard.item)))
     response = Response(201, entitlement_view(item, seat_usage, request.now))
-    is_pool = is_needed(terms)
+    is_pool = needs_pool(terms)
     writes = (
         Put(entitlement_key(entitlement_id), item, "attribute_not_exists(pk)"),
         shard,
@@ -299,7 +299,9 @@ def _try_delete(request: Request, held: Held) -> Operation[None]:
                 limit, counter, _deleted, request.change, held, patience_ms
             )
         terms = seat_terms(item["document"])
-        emptied = yield from take_away(entitlement_id, shard, terms, request.change, "deleted")
+        emptied = yield from remove_all_seats(
+            entitlement_id, shard, terms, request.change, "deleted"
+        )
         reply = yield Transact(
             (
                 *deleted,

@@ -635,10 +635,6 @@ ROUTES: dict[str, Route] = {
         "Whether the API answers and reaches its table",
         answers=((200, "Health"),),
     ),
-    "GET /openapi.json": Route(
-        "describe", "manage", "This description", answers=((200, ""),)
-    ),
-    "GET /docs": Route(
-        "readDocs", "manage", "This description as a page", answers=((200, ""),)
-    ),
+    "GET /openapi.json": Route("describe", "manage", "This description", answers=((200, ""),)),
+    "GET /docs": Route("readDocs", "manage", "This description as a page", answers=((200, ""),)),
 }

@@ -14,7 +14,7 @@ from shared.dynamodb.requests import (
 )
 from shared.entitlements.model import seat_terms
 from shared.entitlements.queries import fetch_entitlement
-from shared.seats.terms import take_away
+from shared.seats.terms import remove_all_seats
 
 
 def close_entitlement(entitlement_id: str, change: Change) -> Operation[bool]:
@@ -33,7 +33,7 @@ def close_entitlement(entitlement_id: str, change: Change) -> Operation[bool]:
     for attempt in range(1, ROUNDS + 1):
         item, shard = yield from fetch_entitlement(entitlement_id)
         valid = seat_terms(item["document"])
-        emptied = yield from take_away(entitlement_id, shard, valid, change, "expired")
+        emptied = yield from remove_all_seats(entitlement_id, shard, valid, change, "expired")
         reply = yield Transact((due, *emptied))
         if isinstance(reply, Accepted):
             return True

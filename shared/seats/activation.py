@@ -1,15 +1,16 @@
-"""Pools: taking and giving back seats, on one page or on many.
+"""Activating seats, in a set of one shard or of many.
 
-Up to 128 seats have one page, whose limits are those of the entitlement. A larger pool has several,
-and a seat's page follows from its key. Each page owns an *allowance*, so many seats it may hold by
-itself; the allowances always add up to the hard cap, so a grant is one write on one page, and the
-cap is never exceeded (escrow: O'Neil 1986; demarcation: Barbará and Garcia-Molina 1992; bounded
-counters: Balegas 2015). A page without room takes half the slack of the roomiest of a few others
-together with the seat, in a transaction of two items.
+A set of up to 128 seats has one shard, whose limits are those of the entitlement. A larger set, a
+*pool*, has several shards, and the shard of a seat follows from the seat's key. Each shard owns an
+*allocation*: the number of seats that it may hold by itself. The allocations and the pool's
+unallocated seats always add up to the hard cap. So a grant is one write on one shard, and the cap
+is never exceeded (escrow: O'Neil 1986; demarcation: Barbará and Garcia-Molina 1992; bounded
+counters: Balegas 2015). A shard without free capacity takes half of the free capacity of another
+shard together with the seat, in a transaction of two items (see `rebalancing`).
 
-Pages that may have room carry a mark with a sparse index. What adds room sets it in its own write;
-whoever looks for room and finds none takes it away. So the index may name a page too many, and a
-page too few only for as long as it lags.
+Shards that may have free capacity are in a sparse index. A write that adds capacity puts the shard
+into the index. A request that looks for capacity and finds none removes the shard from it. So the
+index may name a shard too many, and it misses a shard only for as long as it lags.
 """
 
 from shared import problems
@@ -46,11 +47,11 @@ def take(
     cache: PoolCache | None = None,
     expect_overdraft: bool = False,
 ) -> Operation[Grant]:
-    """Take a seat, or renew the one the holder has.
+    """Take a seat, or renew the one that the holder has.
 
-    `memory` is what the caller remembers of pools of several pages. `expect_overdraft` tries the
-    overdraft write first: worth it for a caller that last saw a page that has all the seats at its
-    limit. Both change the number of round trips, never whether a seat is given.
+    `cache` holds what the caller remembers of pools. `expect_overdraft` tries the overdraft write
+    first, which is worth it for a caller that last saw an only shard at its limit. Both change the
+    number of round trips and never the outcome.
 
     Raises:
         NotFound, EntitlementSuspended, EntitlementExpired, EntitlementNotYetValid,
@@ -76,7 +77,8 @@ def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Gr
         if isinstance(reply, Conflicted):
             yield Pause(attempt)
             continue
-        # The answer may have taken seconds: a lease that ran out meanwhile is no reason to deny.
+        # The answer may have taken seconds. A lease that has expired since then must not cause a
+        # denial.
         pending.change = pending.change.at((yield Pause(0)))
         shard = yield from _arrive(pending, reply.item, attempt)
         if shard is None:
@@ -98,10 +100,10 @@ def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Gr
 def _elsewhere(
     pending: PendingActivation, shard: SeatShard, decision: Decision
 ) -> Operation[Grant | None]:
-    """The seat, where the page itself has none to give; None: look again here.
+    """Look for the seat on other shards if this one has none; None: try this shard again.
 
     Raises:
-        HardCapReached: nobody has.
+        HardCapReached: no shard has a free seat.
     """
     if decision is Decision.RECLAIM and shard.is_draining:
         yield from reclaim_expired_leases(pending.place.key, pending.change)
@@ -116,7 +118,7 @@ def _elsewhere(
 def _arrive(
     pending: PendingActivation, item: Item | None, attempt: int
 ) -> Operation[SeatShard | None]:
-    """The page that refused, if it is the right one; else go to where the seat belongs."""
+    """The shard that refused, if the seat belongs there; otherwise move on to the right shard."""
     shard, place = yield from find_shard(pending.place, pending.key, item, attempt)
     if shard is None:
         yield from pending.go_to(place)
@@ -124,16 +126,16 @@ def _arrive(
 
 
 def _deny(pending: PendingActivation, shard: SeatShard) -> Operation[problems.HardCapReached]:
-    """Put the denial on record; the problem to be answered."""
+    """Record the denial; return the problem to answer with."""
     seat_usage = pending.seat_usage(shard)
-    # Refused means that this very request is on record already.
+    # `Refused` means that this request is on record already.
     record = seat_denial(pending.owner, pending.key, pending.holder, seat_usage, pending.change)
     yield from write_with_conflict_retry(record)
     return _denied(pending, shard)
 
 
 def _denied(pending: PendingActivation, shard: SeatShard) -> problems.HardCapReached:
-    """The problem of an entitlement that has no seat to give."""
+    """The problem of an entitlement without a free seat."""
     seat_usage = pending.seat_usage(shard)
     next_due = shard.next_lease_expiry() if shard.is_only_shard else pending.next_due
     return problems.HardCapReached(
@@ -143,14 +145,14 @@ def _denied(pending: PendingActivation, shard: SeatShard) -> problems.HardCapRea
     )
 
 
-# --- Looking, without taking ----------------------------------------------------------------------
+# --- Preview --------------------------------------------------------------------------------------
 
 
 def preview(entitlement_id: str, holder: Holder, now: int) -> Operation[Grant]:
-    """What `take` would answer at this moment; nothing is changed, nothing is recorded.
+    """Return what `take` would return now; change and record nothing.
 
     Raises:
-        What `take` raises, but for Contention.
+        What `take` raises, except Contention.
     """
     pending = PendingActivation(entitlement_id, holder, Change("", "", now * 1000), 0, None)
     shard = yield from find_shard_of(pending.owner, pending.key)
@@ -159,7 +161,7 @@ def preview(entitlement_id: str, holder: Holder, now: int) -> Operation[Grant]:
     decision = decide(shard, pending.key, now)
     if decision in (Decision.KEEP, Decision.RENEW):
         return pending.granted(shard)._replace(is_new=False)
-    # Within what was purchased a seat is taken without a look at the leases.
+    # Within the purchased seats, `take` does not look at leases.
     looks = shard.used >= shard.seat_count or not shard.is_only_shard
     freed = set(shard.expired_keys(now)) if looks else set[str]()
     if decision is Decision.DENY and not (yield from has_free_seat(pending, shard)):

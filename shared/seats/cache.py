@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 from shared.seats.seat_usage import SeatUsage
 
-# A pool's sum is read again when it is so old.
+# Seat totals that are older are read again.
 FRESH_MS = 1_000
 
 
 class CachedPool(NamedTuple):
-    """What a process remembers of a pool: its number of pages; how it stood, if not long ago."""
+    """A pool as it was last read: its number of shards, and its seat usage if that is recent."""
 
     shard_count: int
     seat_usage: SeatUsage | None
@@ -19,7 +19,7 @@ class CachedPool(NamedTuple):
 class PoolCache:
     """What a process remembers of pools.
 
-    It saves round trips, and decides nothing but the mark of an overdraft seat.
+    It saves round trips. It decides nothing except whether a seat is marked as an overdraft seat.
     """
 
     SIZE = 2_000
@@ -28,7 +28,7 @@ class PoolCache:
         self._seen: OrderedDict[str, tuple[int, SeatUsage, int]] = OrderedDict()
 
     def recall(self, owner: str, now_ms: int) -> CachedPool | None:
-        """What is known of a pool."""
+        """What is remembered of an entitlement's pool."""
         seen = self._seen.get(owner)
         if seen is None:
             return None
@@ -36,7 +36,7 @@ class PoolCache:
         return CachedPool(shard_count, seat_usage if abs(now_ms - at) < FRESH_MS else None)
 
     def note(self, owner: str, cached: CachedPool | None, now_ms: int) -> None:
-        """Remember what was read just now; None: it is no pool."""
+        """Remember what was just read; None: the entitlement has no pool."""
         seen = self._seen.pop(owner, None)
         if cached is not None and cached.seat_usage is not None:
             is_same = seen is not None and seen[1] == cached.seat_usage

@@ -8,24 +8,24 @@ from typing import NamedTuple
 from shared import problems
 from shared.clock import EPOCH
 
-# --- Seats ---------------------------------------------------------------------------------------
-# A seat's value is one number of at most 24 digits, which the page stores in 13 bytes:
+# --- Seats ----------------------------------------------------------------------------------------
+# A seat's value is one number of at most 24 digits, which DynamoDB stores in 13 bytes:
 #
-#   stamp (14: milliseconds since EPOCH, two more digits) | flag (1) | lease end (9: s since EPOCH)
+#   grant id (14: milliseconds since EPOCH, two more digits) | flag (1) | lease end (9: seconds)
 #
-# The lease end comes last so that a write can let DynamoDB add the page's own lease period:
-# `seats.#k = :seat + leaseSeconds`. A writer need not know the period, and it cannot be stale.
+# The lease end comes last, so that a write can let DynamoDB add the shard's own lease period:
+# `seats.#k = :seat + leaseSeconds`. A writer need not know the period, which cannot be stale.
 
 _ENDS = 10**9
 GRANT_ID_BASE = 10 * _ENDS
-# A page without leases adds this "period": it overflows into the flag, where 2 means no lease.
+# A shard without leases adds this "period". It carries into the flag, where 2 means no lease.
 NO_LEASE = 2 * _ENDS
-# `earliest` of a page without leases: never due.
+# The value of `earliest` on a shard without leases: never due.
 NEVER = 9_999_999_999
 
 
 class Seat(NamedTuple):
-    """A grant: its stamp, whether it was an overdraft seat, when its lease ends (None: never)."""
+    """A grant: its id, whether it was an overdraft seat, and when its lease ends (None: never)."""
 
     grant_id: int
     is_overdraft: bool
@@ -38,22 +38,23 @@ class Seat(NamedTuple):
 
 
 def encode_seat(grant_id: int, *, is_overdraft: bool, now: int) -> int:
-    """The number to which the page's `leaseSeconds` is added to make a seat's value."""
+    """The number that makes a seat's value once the shard's `leaseSeconds` is added."""
     return grant_id * GRANT_ID_BASE + int(is_overdraft) * _ENDS + (now - EPOCH)
 
 
 def decode_seat(value: int) -> Seat:
-    """A seat's value, taken apart."""
+    """Decode a seat's value."""
     grant_id, rest = divmod(value, GRANT_ID_BASE)
     flag, end = divmod(rest, _ENDS)
     return Seat(grant_id, bool(flag & 1), None if flag & 2 else end + EPOCH)
 
 
 class GrantIds:
-    """Makes grant stamps: strictly increasing within a process, never twice in practice beyond.
+    """Makes grant ids: strictly increasing within a process, and practically unique across
+    processes.
 
-    The last two digits differ by process, so that two processes whose clocks read the same
-    millisecond still stamp apart.
+    The last two digits differ by process, so that two processes which read the same millisecond
+    make different ids.
     """
 
     def __init__(self, salt: int) -> None:
@@ -61,7 +62,7 @@ class GrantIds:
         self._last = 0
 
     def next(self, now_ms: int) -> int:
-        """A stamp for a grant at `now_ms`."""
+        """The id of a grant at `now_ms`."""
         grant_id = (now_ms - EPOCH * 1000) * 100 + self._salt
         if grant_id <= self._last:
             grant_id = self._last + 100
@@ -70,21 +71,21 @@ class GrantIds:
 
 
 def seat_key(entitlement_id: str, seat_id: str) -> str:
-    """The 12 characters under which a holder sits: 72 bits of SHA-256, base64url."""
+    """The key of a holder's seat: 12 characters, 72 bits of SHA-256 in base64url."""
     digest = hashlib.sha256(f"{entitlement_id}\0{seat_id}".encode()).digest()
     return base64.urlsafe_b64encode(digest[:9]).decode()
 
 
 def activation_id(key: str, grant_id: int) -> str:
-    """The public name of one grant: who sits there, and which grant it was."""
+    """The public id of one grant: its seat key and its grant id."""
     return f"act_{key}{base64.urlsafe_b64encode(grant_id.to_bytes(6)).decode()}"
 
 
 def parse_activation_id(text: str) -> tuple[str, int]:
-    """Seat key and stamp of an activation id.
+    """The seat key and the grant id in an activation id.
 
     Raises:
-        NotFound: no grant ever had such an id.
+        NotFound: no grant has such an id.
     """
     match = _ACTIVATION_ID.fullmatch(text)
     if not match:

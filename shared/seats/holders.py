@@ -1,4 +1,4 @@
-"""Who holds seats: the holders from the ledger's pages, the people from their seat records."""
+"""Who holds seats: the seats come from the shards, the persons from their seat records."""
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
@@ -10,57 +10,56 @@ from shared.dynamodb.paging import MAX_READS, ResultPage
 from shared.dynamodb.requests import BatchGet, Item, Operation, Pause
 from shared.seats.encoding import Seat, activation_id, decode_seat
 from shared.seats.lookup import find_shard_of
-from shared.seats.placement import PARTS, key_at
+from shared.seats.placement import SLOTS, key_at
 from shared.seats.shard import SeatShard, lease_expiry
 
-# How often a list looks again for the names of seats just taken: under a second in all.
+# Attempts to read the seat records of new seats. They take less than a second in all.
 NAME_ATTEMPTS = 6
-# So many pages of a pool are read at once, once a list has come to many of few seats.
+# The most shards of a pool that are read together, once a list meets many shards with few seats.
 READ_AHEAD = 100
 
 
 def held_seats(
     owner: str, first: SeatShard, limit: int, start: list[str] | None
 ) -> Operation[ResultPage]:
-    """At most `limit` seats held, page by page and in the order of their keys.
+    """List at most `limit` seats, shard by shard, in the order of their keys.
 
-    `first` is the first page of the entitlement, `start` what an earlier list gave as `next`.
-    Ends early where many pages have few seats. While seats are moved between pages, a list may
-    miss or repeat some of them.
+    `first` is the entitlement's first shard, `start` the `next` of an earlier list. The list ends
+    early if many shards have few seats. It may miss or repeat seats that are moved meanwhile.
     """
     after, number = (start[0], int(start[1])) if start else ("", 0)
     if first.is_only_shard:
         number = 0
     found: dict[str, Seat] = {}
     for reads in range(MAX_READS):
-        for shard in (yield from _pages_from(owner, first, number, 2**reads)):
+        for shard in (yield from _shards_from(owner, first, number, 2**reads)):
             keys = sorted(key for key in shard.seats if key > after)
             free = limit - len(found)
             found |= {key: decode_seat(shard.seats[key]) for key in keys[:free]}
             if len(keys) > free:
                 last = keys[free - 1] if free else after
                 return ResultPage((yield from _shown(owner, found)), [last, str(number)])
-            number, after = shard.number + PARTS // (shard.shard_count or 1), ""
-            if number == PARTS:
+            number, after = shard.number + SLOTS // (shard.shard_count or 1), ""
+            if number == SLOTS:
                 return ResultPage((yield from _shown(owner, found)), None)
     return ResultPage((yield from _shown(owner, found)), ["", str(number)])
 
 
-def _pages_from(
+def _shards_from(
     owner: str, first: SeatShard, number: int, count: int
 ) -> Operation[Sequence[SeatShard]]:
-    """At least one page and at most `count`, from the one named so on, in their order."""
+    """At least one shard and at most `count`, from shard `number` on, in their order."""
     if number == 0:
         return [first]
-    width = PARTS // (first.shard_count or 1)
+    width = SLOTS // (first.shard_count or 1)
     shards = list[SeatShard]()
     if number % width == 0:
-        numbers = range(number, PARTS, width)[: min(count, READ_AHEAD)]
+        numbers = range(number, SLOTS, width)[: min(count, READ_AHEAD)]
         keys = tuple(seat_shard_key(owner, each) for each in numbers)
         found: dict[Key, Item] = yield BatchGet(keys)
         read = (SeatShard.of(found[key]) for key in keys if key in found)
         shards += takewhile(lambda shard: shard.shard_count == first.shard_count, read)
-    # One of other neighbours: seats are being moved.
+    # The shards are not those of `first`: seats are being moved.
     return shards or [(yield from find_shard_of(owner, key_at(number)))]
 
 
@@ -70,7 +69,7 @@ def _shown(owner: str, seats: Mapping[str, Seat]) -> Operation[list[dict[str, An
 
 
 def _seat_records(entitlement_id: str, seats: Mapping[str, Seat]) -> Operation[dict[str, Item]]:
-    """Who the holders are. Records follow from the stream: a moment is waited for the newest."""
+    """The seat records of the holders. The stream writes them: wait a moment for the newest."""
     keys = {key: seat_record_key(entitlement_id, key) for key in seats}
     records: dict[str, Item] = {}
     for attempt in range(NAME_ATTEMPTS + 1):
@@ -89,7 +88,7 @@ def _is_current(record: Item | None, seat: Seat) -> bool:
 
 
 def _held_seat(key: str, seat: Seat, record: Item) -> dict[str, Any]:
-    # A record of an earlier grant knows who it is, since the key is made of that, and no more.
+    # The record of an earlier grant identifies the person, since the key is made of that. No more.
     current = record if _is_current(record or None, seat) else {}
     return {
         "activationId": activation_id(key, seat.grant_id),

@@ -1,4 +1,4 @@
-"""Leases that ran out, and leases of earlier terms."""
+"""Leases that have expired, and leases that were given under earlier terms."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ from shared.seats.writes import NEXT_VERSION, change_values, replacement_update,
 
 
 def _give_lease_anew(shard_key: Key, shard: SeatShard, others: list[str], change: Change) -> Update:
-    """The page's own lease, from now on, for seats that have one of earlier terms."""
+    """Give the shard's own lease, from now on, to seats whose lease is of earlier terms."""
     seats = dict(shard.seats)
     names = {"#last": "last"}
     values = change_values(change, change.record("leased_anew"))
@@ -40,7 +40,7 @@ def _give_lease_anew(shard_key: Key, shard: SeatShard, others: list[str], change
         seats[key] = values[f":s{number}"] = seat + shard.lease_seconds
         names[f"#s{number}"] = key
         sets.append(f"seats.#s{number} = :s{number}")
-    # Never None: there is a seat, and the page's lease is its own now.
+    # Never None: there is a seat, and it has the shard's own lease now.
     values[":earliest"] = earliest_after(shard, seats, change.now)
     return Update(
         shard_key,
@@ -52,10 +52,10 @@ def _give_lease_anew(shard_key: Key, shard: SeatShard, others: list[str], change
 
 
 def reclaim_expired_leases(shard_key: Key, change: Change) -> Operation[int]:
-    """Free the leases that ran out on one page; how many.
+    """Free the seats of one shard whose leases have expired; return how many.
 
-    Where none has, leases of earlier terms are given anew; then `earliest` is corrected, which is
-    no change of the page: `seq` stays.
+    If none has, renew leases of earlier terms. If there are none of those, correct `earliest`: this
+    is no change of the shard, so `seq` stays.
     """
     for attempt in range(1, ROUNDS + 1):
         item: Item | None = yield Get(shard_key)
@@ -90,4 +90,4 @@ def reclaim_expired_leases(shard_key: Key, change: Change) -> Operation[int]:
         if isinstance(reply, Accepted):
             return len(expired)
         change = change.at((yield Pause(attempt)))
-    return 0  # A busy page frees its own stale seats; the next sweep looks again.
+    return 0  # A busy shard frees its own expired seats; the next sweep looks again.

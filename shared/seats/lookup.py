@@ -1,4 +1,4 @@
-"""The shard of a seat key, also while seats are moved."""
+"""Finding the shard of a seat key, also while seats are moved between shards."""
 
 from shared import problems
 from shared.dynamodb.keys import Key
@@ -14,22 +14,22 @@ from shared.dynamodb.requests import (
 from shared.seats.placement import Place
 from shared.seats.shard import SeatShard
 
-# Who moves seats between pages takes less than a second; after so long, nobody does.
+# Moving seats takes less than a second. A lock that is older belongs to a process that has ended.
 LOCK_TIMEOUT_MS = 3_000
 
 
 def find_shard(
     place: Place, key: str, item: Item | None, attempt: int
 ) -> Operation[tuple[SeatShard | None, Place]]:
-    """The page of a seat key, if this is it; else where to look, after a while if it is moved.
+    """The shard of a seat key, if `item` is it; otherwise the place to look. Waits if it is locked.
 
     Raises:
-        NotFound: there is no entitlement.
+        NotFound: the entitlement does not exist.
     """
     if item is None:
         if place.shard_count is None:
             raise problems.NotFound("No entitlement has this id.")
-        # The first page is always there, and it is the last one to learn of another number.
+        # The first shard always exists, and it is the last one to learn of a new number of shards.
         return None, Place.of(place.owner, key, None)
     shard = SeatShard.of(item)
     right = Place.of(place.owner, key, shard.shard_count)
@@ -44,12 +44,12 @@ def find_shard(
 
 
 def unlock_shard(key: Key, locked_at_ms: int) -> Update:
-    """Take back that the seats of a page are being moved: whoever did has gone."""
+    """Remove the lock of a process that has ended from a shard."""
     return Update(key, "REMOVE movingAt", "movingAt = :seen", NO_NAMES, {":seen": locked_at_ms})
 
 
 def find_shard_of(owner: str, key: str) -> Operation[SeatShard]:
-    """The page on which a seat key belongs.
+    """Read the shard of a seat key.
 
     Raises:
         NotFound, Contention.

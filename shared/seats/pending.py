@@ -1,4 +1,4 @@
-"""One request for a seat, on its way to one."""
+"""A request for a seat while it is being decided."""
 
 from typing import NamedTuple
 
@@ -26,9 +26,9 @@ from shared.seats.writes import (
 
 
 class Grant(NamedTuple):
-    """A seat held: taken by this request, or held before (`is_new` false).
+    """A seat that is held: taken by this request, or held before (`is_new` is false).
 
-    `page` is the seat's page, `standing` that of the whole entitlement.
+    `shard` is the seat's shard, `seat_usage` that of the whole entitlement.
     """
 
     shard: SeatShard
@@ -42,7 +42,7 @@ class Grant(NamedTuple):
 
 
 class PendingActivation:
-    """One request for a seat: who asks, and on which page it is looked for."""
+    """One request for a seat: who asks, and the shard on which it is tried."""
 
     def __init__(
         self, owner: str, holder: Holder, change: Change, grant_id: int, cached: CachedPool | None
@@ -57,13 +57,13 @@ class PendingActivation:
         self.next_due: int | None = None
 
     def go_to(self, place: Place) -> Operation[None]:
-        """Look there, with a sum that is new enough."""
+        """Try this place; read the pool's seat usage unless it is recent enough."""
         self.place = place
         if place.shard_count is not None and self.cached is None:
             self.cached = yield from read_seat_usage(self.owner)
 
     def remembered(self) -> CachedPool | None:
-        """What is to be remembered of the pool."""
+        """What to remember of the pool."""
         return (
             None
             if self.place.shard_count is None
@@ -72,11 +72,11 @@ class PendingActivation:
 
     @property
     def is_overdraft(self) -> bool:
-        """Whether a seat taken now is an overdraft seat, by the pool's sum."""
+        """Whether a seat taken now is an overdraft seat, by the pool's totals."""
         return self.cached is not None and self.cached.used >= self.cached.seat_count
 
     def first_write(self, *, expect_overdraft: bool = False) -> Update:
-        """The grant by a write that needs to know nothing of the page."""
+        """The grant as a write that needs no knowledge of the shard."""
         shard_count = self.place.shard_count
         is_over = expect_overdraft
         if shard_count is None:
@@ -97,7 +97,7 @@ class PendingActivation:
         )
 
     def write(self, shard: SeatShard, decision: Decision) -> Update:
-        """The write of a decision that is not to keep: the first again, where all has changed."""
+        """The write that carries out a decision other than `KEEP`."""
         change = self.change
         if decision is Decision.RENEW:
             return renewal_update(self.place, shard, self.key, self.holder, change)
@@ -115,24 +115,25 @@ class PendingActivation:
         return self._grant(WITHIN_HARD_CAP if is_over else WITHIN_PURCHASED, is_overdraft=is_over)
 
     def seat_usage(self, shard: SeatShard) -> SeatUsage:
-        """How the entitlement stands that has no seat to give."""
+        """The seat usage of an entitlement without a free seat."""
         if shard.is_only_shard:
             return SeatUsage.of(shard)
-        # No page has room, so all of the cap is held, whatever of it has reached the sum.
+        # No shard has free capacity, so all seats under the cap are held, whatever the totals say
+        # yet.
         cached = self._pool()
         return cached._replace(used=max(cached.used, cached.hard_cap or 0))
 
     def _pool(self) -> SeatUsage:
-        assert self.cached is not None  # it is read on the way to a page of several
+        assert self.cached is not None  # it was read on the way to a pool's shard
         return self.cached
 
     def granted(self, shard: SeatShard) -> Grant:
-        """The answer, once the seat is on its page. Our own stamp: it is new, whatever was lost."""
+        """The result once the seat is on its shard; our own grant id is new, even after a lost answer."""
         seat = decode_seat(shard.seats[self.key])
         is_new = seat.grant_id == self.grant_id
         if shard.is_only_shard:
             return Grant(shard, self.key, seat, is_new, SeatUsage.of(shard))
         seat_usage = self._pool()
-        # The sum does not count it yet.
+        # The totals do not include it yet.
         seat_usage = seat_usage._replace(used=seat_usage.used + int(is_new))
         return Grant(shard, self.key, seat, is_new, seat_usage)

@@ -1,4 +1,4 @@
-"""On which shard a seat is, and how many shards a pool has."""
+"""The shard on which a seat is placed, and the number of shards of a pool."""
 
 import base64
 from typing import NamedTuple
@@ -9,24 +9,24 @@ from shared.dynamodb.keys import (
     seat_shard_key,
 )
 
-# --- Where a seat is -----------------------------------------------------------------------------
+# --- Placement ------------------------------------------------------------------------------------
 
-# Pages are named by where they begin, in this many parts of all seat keys: every number of pages
-# divides it.
-PARTS = 6144
-# Above so many pages, the index of those that may have room is spread.
+# All seat keys are divided into this many slots. A shard is named by its first slot. Every possible
+# number of shards divides this number.
+SLOTS = 6144
+# Above this number of shards, the capacity index of a pool is spread over several partitions.
 _UNSPREAD_SHARDS = 256
 CAPACITY_PARTITIONS = 4
 
 
-# The condition that a page has all the seats, and is not about to be split.
+# The condition that a shard is the only one, and that it is not about to be split.
 IS_ONLY_SHARD = "attribute_not_exists(pages) AND attribute_not_exists(movingAt)"
 
 
 class Place(NamedTuple):
-    """Where in a pool a seat is: on the page `number` of `pages`.
+    """The place of a seat: shard `number` of `shard_count`.
 
-    `pages` None: on the only page of an entitlement that never had more.
+    `shard_count` is None on the only shard of an entitlement that never had more.
     """
 
     owner: str
@@ -35,27 +35,27 @@ class Place(NamedTuple):
 
     @classmethod
     def of(cls, owner: str, key: str, shard_count: int | None) -> "Place":
-        """The place of a seat key. Page i of n has the i-th n-th of all keys."""
+        """The place of a seat key. Shard i of n has the i-th n-th of all keys."""
         if shard_count is None:
             return cls(owner, 0, None)
         return cls(
             owner,
-            position_of(key) * shard_count // _POSITIONS * (PARTS // shard_count),
+            position_of(key) * shard_count // _POSITIONS * (SLOTS // shard_count),
             shard_count,
         )
 
     @property
     def key(self) -> Key:
-        """The page's key."""
+        """The shard's key."""
         return seat_shard_key(self.owner, self.number)
 
     @property
     def capacity_partition(self) -> str:
-        """Its partition of the index of pages that may have room."""
+        """The partition of the capacity index in which the shard is listed."""
         return capacity_partition_of(self.owner, self.number, self.shard_count or 1)
 
     def clause(self) -> tuple[str, dict[str, int]]:
-        """The condition that the page is where it was thought to be, and its value."""
+        """The condition that the shard is where it was expected, with its values."""
         if self.shard_count is None:
             return IS_ONLY_SHARD, {}
         return "pages = :pages AND attribute_not_exists(movingAt)", {":pages": self.shard_count}
@@ -70,34 +70,34 @@ def position_of(key: str) -> int:
 
 
 def key_at(number: int) -> str:
-    """The first of the seat keys on the page that is named so."""
-    position = -(-number * _POSITIONS // PARTS)
+    """The first seat key of the shard with this number."""
+    position = -(-number * _POSITIONS // SLOTS)
     return base64.urlsafe_b64encode(position.to_bytes(6)).decode() + "AAAA"
 
 
 def capacity_partition_of(owner: str, number: int, shard_count: int) -> str:
-    """The partition of the index of pages with room in which a page stands."""
+    """The partition of the capacity index in which a shard is listed."""
     partition = (
-        number * shard_count // PARTS % CAPACITY_PARTITIONS if shard_count > _UNSPREAD_SHARDS else 0
+        number * shard_count // SLOTS % CAPACITY_PARTITIONS if shard_count > _UNSPREAD_SHARDS else 0
     )
     return capacity_partition(owner, partition)
 
 
 def capacity_partitions(owner: str, shard_count: int) -> list[str]:
-    """The partitions of the index of a pool's pages that may have room."""
+    """The partitions of a pool's capacity index."""
     count = CAPACITY_PARTITIONS if shard_count > _UNSPREAD_SHARDS else 1
     return [capacity_partition(owner, partition) for partition in range(count)]
 
 
-# Seats of a page at most, on the average, when all of the hard cap is held.
+# The most seats on a shard, on average, when all seats under the hard cap are held.
 SHARD_MEAN_SEATS = 96
 
 
-# --- A new pool -----------------------------------------------------------------------------------
+# --- Number of shards -----------------------------------------------------------------------------
 
 
 def shard_count_for(cap: int) -> int:
-    """How many pages a pool of this hard cap has: 2, 3, 4, 6, 8, 12, ... of 64 to 96 seats each."""
+    """The number of shards for a hard cap: 2, 3, 4, 6, 8, 12, ... with 64 to 96 seats each."""
     shard_count = 1
     while cap > shard_count * SHARD_MEAN_SEATS:
         shard_count = shard_count * 4 // 3 if shard_count % 3 == 0 else max(2, shard_count * 3 // 2)

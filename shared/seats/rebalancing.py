@@ -29,19 +29,19 @@ from shared.seats.encoding import (
 )
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.pending import Grant, PendingActivation
-from shared.seats.placement import PARTS, capacity_partitions
+from shared.seats.placement import SLOTS, capacity_partitions
 from shared.seats.shard import CLOCK_GRACE, SeatShard
 from shared.seats.writes import activation_update, grant_record
 
-# So many pages that may have room are looked at together; the roomiest gives.
+# The number of shards from the capacity index that are compared; the one with the most gives.
 SAMPLE = 16
 
 
-# --- Looking for room on other pages --------------------------------------------------------------
+# --- Finding free capacity ------------------------------------------------------------------------
 
 
 class _Donor(NamedTuple):
-    """What may have room: a page, or the pool's bank (`pages` of the pool; 0: a page)."""
+    """A possible donor: a shard (`shard_count` 0), or the pool's unallocated seats."""
 
     key: Key
     allocation: int
@@ -50,7 +50,7 @@ class _Donor(NamedTuple):
 
     @classmethod
     def of(cls, item: Item) -> "_Donor":
-        """The donor in an item that the index named."""
+        """The donor in an item that the capacity index named."""
         key = Key(item["pk"], item["sk"])
         if key.pk.startswith(POOL_PREFIX):
             return cls(key, item["bank"], 0, item.get("pages") or 1)
@@ -58,16 +58,16 @@ class _Donor(NamedTuple):
 
     @property
     def free(self) -> int:
-        """What it could give."""
+        """The number of seats that it could give."""
         return max(0, self.allocation - self.used)
 
     @property
     def share(self) -> int:
-        """What it gives: half, and the bank to each page alike."""
+        """The number of seats that it gives: half; of unallocated seats, an equal share."""
         return -(-self.free // (self.shard_count or 2))
 
     def give(self, share: int) -> Update:
-        """Give so much, if it is as it was seen."""
+        """Give this many seats, if the donor is still as it was read."""
         values = {":seen": self.allocation, ":left": self.allocation - share}
         if self.shard_count:
             return Update(self.key, "SET bank = :left", "bank = :seen", NO_NAMES, values)
@@ -80,24 +80,24 @@ class _Donor(NamedTuple):
         )
 
     def unmark(self) -> Update:
-        """Take its mark away, if it has no room."""
+        """Remove it from the capacity index, if it has no free capacity."""
         condition, values = "size(seats) >= allowance", dict[str, Value]()
         if self.shard_count:
             condition, values = "bank <= :none", {":none": 0}
         return Update(self.key, "REMOVE roomKey", condition, NO_NAMES, values)
 
 
-class _Named:
-    """What the index names: all of a few; of many, some at a time from a random one."""
+class _Candidates:
+    """The capacity index of a pool. A large one is read from a random position."""
 
     def __init__(self, owner: str, shard_count: int) -> None:
         partitions = capacity_partitions(owner, shard_count)
         random.shuffle(partitions)
-        self._spans = [(partition, 0, PARTS, True) for partition in partitions]
+        self._spans = [(partition, 0, SLOTS, True) for partition in partitions]
         self._start: Item | None = None
 
     def more(self) -> Operation[list[_Donor] | None]:
-        """The next ones as they are now, the roomiest first; None when there are no more."""
+        """The next candidates as they are now, the largest capacity first; None at the end."""
         while self._spans:
             partition, low, high, is_whole = self._spans[0]
             found: Found = yield Query(
@@ -108,9 +108,9 @@ class _Named:
                 start=self._start,
             )
             if found.next and is_whole:
-                # Everybody would begin with the same ones.
-                middle = random.randrange(1, PARTS)
-                spans = ((middle, PARTS), (0, middle - 1))
+                # Without a random position, every request would start with the same donors.
+                middle = random.randrange(1, SLOTS)
+                spans = ((middle, SLOTS), (0, middle - 1))
                 self._spans[:1] = [(partition, *span, False) for span in spans]
                 continue
             self._start = found.next
@@ -127,17 +127,17 @@ class _Named:
 def find_seat_elsewhere(
     pending: PendingActivation, shard: SeatShard
 ) -> Operation[Grant | bool | None]:
-    """Find a seat elsewhere in the pool: the grant; True: look again here; None: there is none."""
+    """Find a seat on another shard: the grant; True: try this shard again; None: there is none."""
     if shard.is_only_shard:
         return None
-    without_room = set[Key]()
+    without_capacity = set[Key]()
     for _ in range(ROUNDS):
-        known = len(without_room)
-        found = yield from _from_pages(pending, shard, without_room)
+        known = len(without_capacity)
+        found = yield from _from_pages(pending, shard, without_capacity)
         if found:
             return found
-        if len(without_room) > known:
-            # Others may have taken what it had to a page that was not named yet: ask again.
+        if len(without_capacity) > known:
+            # Their capacity may have moved to a shard that the index did not name yet: ask again.
             continue
         if not (yield from _free_due(pending)):
             return None
@@ -145,13 +145,13 @@ def find_seat_elsewhere(
 
 
 def _from_pages(
-    pending: PendingActivation, shard: SeatShard, without_room: set[Key]
+    pending: PendingActivation, shard: SeatShard, without_capacity: set[Key]
 ) -> Operation[Grant | bool | None]:
-    """Take allowance from the roomiest of a few pages, and the seat, in one transaction.
+    """Take allocation from the donor with the most capacity, and the seat, in one transaction.
 
-    Those that turn out to have none are added to `without_room`.
+    Donors that turn out to have none are added to `without_room`.
     """
-    named = _Named(pending.owner, shard.shard_count or 1)
+    named = _Candidates(pending.owner, shard.shard_count or 1)
     while (batch := (yield from named.more())) is not None:
         for seen in batch:
             donor = seen
@@ -161,20 +161,20 @@ def _from_pages(
                 outcome = yield from _move_and_sit(pending, shard, donor)
                 if not isinstance(outcome, _Donor):
                     return outcome
-                donor = outcome  # somebody else took from it: as it is now
-            if donor.key not in without_room:
-                # If it has room again, it keeps its mark.
+                donor = outcome  # another request took from it: this is how it is now
+            if donor.key not in without_capacity:
+                # If it has capacity again, the condition keeps it in the index.
                 yield donor.unmark()
-                without_room.add(donor.key)
+                without_capacity.add(donor.key)
     return None
 
 
 def _move_and_sit(
     pending: PendingActivation, shard: SeatShard, donor: _Donor
 ) -> Operation[Grant | bool | _Donor]:
-    """A share of a donor's slack and the seat; the donor as it is, if it is not as it was seen.
+    """Move a share of a donor's free capacity together with the seat.
 
-    True: our own page has changed, look again there.
+    Returns the donor as it is now if it has changed; True if our own shard has changed.
     """
     share = donor.share
     more, values = ", allowance = allowance + :share", dict[str, Value]({":share": share})
@@ -193,8 +193,8 @@ def _move_and_sit(
     for attempt in range(1, ROUNDS + 1):
         reply: Accepted | Cancelled | Conflicted = yield Transact((donor.give(share), taken))
         if isinstance(reply, Accepted):
-            # What a transaction wrote is not returned. The seat may be gone again by now: it was
-            # given all the same.
+            # A transaction returns nothing. The seat may be released again by now; it was granted
+            # all the same.
             after = SeatShard.of((yield Get(pending.place.key)))
             seats = {pending.key: value + shard.lease_seconds, **after.seats}
             return pending.granted(after._replace(seats=seats))
@@ -206,7 +206,7 @@ def _move_and_sit(
 
 
 def _free_due(pending: PendingActivation) -> Operation[bool]:
-    """Free leases of the pool that ran out, those of a few pages; whether there was any."""
+    """Free expired leases of a few of the pool's shards; whether there were any."""
     start = None
     while True:
         due, pending.next_due, start = yield from _due_pages(
@@ -219,7 +219,7 @@ def _free_due(pending: PendingActivation) -> Operation[bool]:
 
 
 def free_due(owner: str, change: Change, until_ms: int) -> Operation[int]:
-    """Free every lease that ran out on a pool's pages, until it is `until_ms`; how many."""
+    """Free all expired leases of a pool's shards until `until_ms`; return how many."""
     freed, start, now_ms = 0, None, change.now_ms
     while now_ms < until_ms:
         due, _, start = yield from _due_pages(owner, change.now, start)
@@ -240,9 +240,9 @@ def _free(keys: list[Key], change: Change) -> Operation[int]:
 def _due_pages(
     owner: str, now: int, start: Item | None
 ) -> Operation[tuple[list[Key], int | None, Item | None]]:
-    """Some pages of a pool on which a lease may have run out, and from where there may be more.
+    """Some shards on which a lease may have expired, and where to go on.
 
-    Once there are no more: before when none ends elsewhere.
+    At the end: the earliest time at which a lease ends on the other shards.
     """
     found: Found = yield Query(
         "sweepKey = :pool",
@@ -261,10 +261,10 @@ def _due_pages(
 
 
 def has_free_seat(pending: PendingActivation, shard: SeatShard) -> Operation[bool]:
-    """Whether a pool has a seat that its page lacks."""
+    """Whether another shard of the pool has a free seat."""
     if shard.is_only_shard:
         return False
-    named = _Named(pending.owner, shard.shard_count or 1)
+    named = _Candidates(pending.owner, shard.shard_count or 1)
     while (batch := (yield from named.more())) is not None:
         if any(each.free for each in batch):
             return True

@@ -1,15 +1,16 @@
-"""Changes of pools: new limits and terms, more and fewer pages, while seats come and go.
+"""Reconciling a pool with its terms: new limits, more or fewer shards, while seats come and go.
 
-A pool's item has its terms and its *bank*: what its pages are allowed to hold and the bank always
-add up to the hard cap. A raised cap goes into the bank, and from there to the pages. A lowered one
-is taken from it: below zero it is what the pages still owe. They give what they do not use; if that
-is not enough, more seats are held than the cap allows. The pages are then *frozen*: what is freed
-on them pays the debt, and while there is one nobody can take a seat.
+A pool's item has its terms and its *unallocated* seats (attribute `bank`). The allocations of the
+shards and the unallocated seats always add up to the hard cap. A raised cap adds to the unallocated
+seats, which are then distributed. A lowered cap is taken from them: a negative number is a deficit
+that the shards still owe. They return what they do not use. If that is not enough, more seats are
+held than the cap allows. The shards are then *draining*: seats that are released on them reduce the
+deficit, and nobody can take a seat until it is zero.
 
-Seats move between pages in one transaction for each group of neighbours, the group of the first
-page last: so the first page knows where to look for what has not been moved. What is to be done is
-read from the pool's item and from the pages, so whoever comes next can go on after a crash
-anywhere.
+Seats move between shards in one transaction for each group of neighbours. The group of the first
+shard is the last one, so the first shard knows where to look for seats that have not moved. What
+remains to be done follows from the pool's item and its shards, so any process can go on after a
+crash at any point.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +47,7 @@ from shared.dynamodb.requests import (
 from shared.seats import totals
 from shared.seats.encoding import NEVER
 from shared.seats.lookup import unlock_shard
-from shared.seats.placement import PARTS, capacity_partition_of
+from shared.seats.placement import SLOTS, capacity_partition_of
 from shared.seats.resharding import (
     BATCH,
     LIMIT_ATTRIBUTES,
@@ -62,31 +63,31 @@ from shared.seats.seat_usage import read_seat_usage
 from shared.seats.shard import SeatShard
 from shared.seats.terms import total_allocation, without_none
 
-# Who works on a pool is gone when nothing was heard for so long.
+# A process that has not renewed its lock for this long has ended.
 LOCK_MS = 20_000
 _CLOSED = ("deleted", "expired")
 _Any = TypeVar("_Any")
 
 
-# --- What is left to be done ----------------------------------------------------------------------
+# --- The reconciler -------------------------------------------------------------------------------
 
 
 class _Superseded(Exception):
-    """Others have changed the pool meanwhile, or work on it."""
+    """Another process has changed the pool, or is reconciling it."""
 
 
 class _OutOfTime(Exception):
-    """The rest is for the next one."""
+    """The rest is left to the next run."""
 
 
 def reconcile_pool(
     owner: str, change: Change, until_ms: int, *, swept_at: int = 0
 ) -> Operation[bool]:
-    """Do what is left to be done for a pool; False: it is not finished.
+    """Do what remains to be done for a pool; False: it is not finished.
 
-    Stops soon after `until_ms`. Safe to run at any time, by many at once: one of them does it.
-    `swept_at` (Unix seconds): the sweep has looked at its leases then; without it, the next sweep
-    does, however often the pool is changed.
+    Stops soon after `until_ms`. It is safe to run at any time and in many processes: one of them
+    does the work. `swept_at` (Unix seconds) is when the sweep looked at the pool's leases. Without
+    it, the next sweep looks at them, however often the pool is changed.
     """
     work = _Reconciler(owner, change, until_ms, swept_at)
     with suppress(_OutOfTime):
@@ -101,7 +102,7 @@ def reconcile_pool(
 
 
 class _Reconciler:
-    """One round of work on a pool."""
+    """One run of the reconciler on a pool."""
 
     def __init__(self, owner: str, change: Change, until_ms: int, swept_at: int) -> None:
         self.owner = owner
@@ -111,10 +112,10 @@ class _Reconciler:
         self.key = pool_key(owner)
         self.version = 0
 
-    # --- Who does it ---
+    # --- The lock ---------------------------------------------------------------------------------
 
     def lock(self) -> Operation[bool]:
-        """Be the one who works on it; False: somebody else is, or there is no pool."""
+        """Lock the pool; False: another process has locked it, or there is no pool."""
         now_ms: int = yield Pause(0)
         for attempt in range(1, ROUNDS + 1):
             reply = yield Update(
@@ -131,7 +132,7 @@ class _Reconciler:
         return False
 
     def unlock(self) -> Operation[None]:
-        """Somebody else may go on at once."""
+        """Let another process go on at once."""
         values: dict[str, Any] = {":me": self.change.request_id}
         yield from write_with_conflict_retry(
             Update(self.key, "REMOVE tender, tendedUntil", "tender = :me", NO_NAMES, values)
@@ -145,10 +146,12 @@ class _Reconciler:
         *,
         at_least: int | None = None,
     ) -> Operation[tuple[tuple[bool, Item | None], ...] | None]:
-        """Change pages, and the pool by `added` to its bank and `sets`; why not, per page.
+        """Change shards, and the pool by `added` unallocated seats and `sets`.
+
+        Returns None, or the reasons of a refusal by shard.
 
         Raises:
-            _Superseded: the terms have changed, or somebody else works on it.
+            _Superseded: the terms have changed, or another process holds the lock.
             _OutOfTime.
         """
         for attempt in range(1, ROUNDS + 1):
@@ -160,7 +163,7 @@ class _Reconciler:
             if added:
                 assignments.append("bank = bank + :added")
                 values[":added"] = added
-            if added > 0:  # there may be room in it
+            if added > 0:  # it can give seats now
                 assignments.append("roomKey = :room")
                 values[":room"] = capacity_partition(self.owner, 0)
             if at_least is not None:
@@ -183,10 +186,10 @@ class _Reconciler:
                 return tuple(reasons)
         raise problems.Contention
 
-    # --- In which order ---
+    # --- Order of work ----------------------------------------------------------------------------
 
     def run(self) -> Operation[None]:
-        """Terms, pages, allowances: until nothing is left."""
+        """Apply terms, shards and allocations until nothing remains."""
         while True:
             state: Item = yield Get(self.key)
             self.version = state["version"]
@@ -212,14 +215,14 @@ class _Reconciler:
                 continue
             break
         now_ms: int = yield Pause(0)
-        self.until_ms = now_ms + LOCK_MS  # the last word does not wait
+        self.until_ms = now_ms + LOCK_MS  # the last write is not delayed
         is_over = state.get("terms", {}).get("status") in _CLOSED and state["bank"] >= 0
         is_in_use = state.get("pages") and not is_over
         due = self.swept_at if is_in_use else NEVER
         yield from self._write((), 0, {"isPending": None, "tender": None, "earliest": due})
 
     def _next_step(self, state: Item) -> Operation[int | None]:
-        """To how many pages the pool is to come next; None: it has as many as it should."""
+        """The number of shards to go to next; None: the pool has the right number."""
         if state.get("step"):
             return int(state["step"])
         seat_usage = yield from read_seat_usage(self.owner)
@@ -228,7 +231,7 @@ class _Reconciler:
             settled_shard_count(state, seat_usage, seat_usage.used),
         )
         if wanted != shard_count:
-            # The sum may be late: by it alone, pages could be merged and split without end.
+            # The totals may lag. By them alone, shards could be merged and split without end.
             used = sum(shard.used for batch in (yield from self._live(state)) for _, shard in batch)
             wanted = settled_shard_count(state, seat_usage, used)
         if wanted == shard_count:
@@ -237,12 +240,12 @@ class _Reconciler:
         yield from self._write((), 0, {"step": step})
         return step
 
-    # --- Pages ---
+    # --- Shards -----------------------------------------------------------------------------------
 
     def _live(self, state: Item) -> Operation[list[Sequence[tuple[Key, SeatShard]]]]:
-        """All pages, in batches, as they are now."""
+        """All shards as they are now, in batches."""
         numbers = {
-            index * (PARTS // shard_count)
+            index * (SLOTS // shard_count)
             for shard_count in (state["pages"], state.get("step"))
             if shard_count
             for index in range(shard_count)
@@ -255,15 +258,16 @@ class _Reconciler:
         return batches
 
     def _each(self, state: Item, change: Any) -> Operation[None]:
-        """Change every page: `change(key, page)` is its write, or None; looks again if refused.
+        """Change every shard by `change(key, shard)`.
 
-        A write may be a pair of it and what it adds to the bank.
+        It returns None, or a write and the number of unallocated seats that the write adds. A shard
+        that has changed meanwhile is read again.
         """
         for batch in (yield from self._live(state)):
             yield from self._change(dict(batch), change)
 
     def _change(self, shards: dict[Key, SeatShard], change: Any) -> Operation[None]:
-        """Change some shards together; each by itself, if one of them is not as it was read."""
+        """Change some shards together; one by one, if any has changed since it was read."""
         for attempt in range(1, ROUNDS + 1):
             made = {key: change(key, shard) for key, shard in shards.items()}
             writes = [each for each in made.values() if each is not None]
@@ -282,12 +286,12 @@ class _Reconciler:
         raise problems.Contention
 
     def _read(self, keys: tuple[Key, ...]) -> Operation[dict[Key, SeatShard]]:
-        """Those of some pages that may have seats, as they are now."""
+        """Those of the shards that may hold seats, as they are now."""
         found: dict[Key, Item] = yield BatchGet(keys)
         return {key: SeatShard.of(item) for key, item in found.items() if may_hold_seats(key, item)}
 
     def _apply_terms(self, state: Item) -> Operation[None]:
-        """Bring the terms to every page; take the seats away where they say so."""
+        """Write the terms to every shard; remove all seats if the terms say so."""
         wanted = {name: state["terms"].get(name) for name in TERM_ATTRIBUTES}
         is_closed = wanted["status"] in _CLOSED
 
@@ -309,7 +313,7 @@ class _Reconciler:
                 sets["earliest"] = 0
             assignments, removals, values = assign(sets)
             kind = wanted["status"] if is_closed else "updated"
-            # Seats come and go meanwhile; what of that matters is in the condition.
+            # Seats come and go meanwhile; the condition holds whatever matters of that.
             freed, condition = 0, "pages = :pages"
             if is_closed and shard.is_draining:
                 freed = shard.used
@@ -338,10 +342,10 @@ class _Reconciler:
         yield from self._each(state, new_terms)
         yield from self._write((), 0, {"spread": self.version})
 
-    # --- Allowances ---
+    # --- Allocations ------------------------------------------------------------------------------
 
     def _reclaim(self, state: Item) -> Operation[bool]:
-        """Take back what pages do not use, until the debt is paid; whether it is."""
+        """Take unused allocation back until the deficit is zero; whether it is."""
         fair = -(-total_allocation(state["terms"].get("hardCap")) // state["pages"])
         for floor in (fair, 0):
             for batch in (yield from self._live(state)):
@@ -356,13 +360,14 @@ class _Reconciler:
                         writes.append(_take_back(key, shard, share))
                         taken += share
                 if writes:
-                    # One that has changed meanwhile gives another time, or not: a seat was taken.
+                    # A shard that has changed meanwhile gives at another time, or not: a seat was
+                    # taken.
                     yield from self._write(writes, taken)
         state = yield Get(self.key)
         return bool(state["bank"] >= 0)
 
     def _start_draining(self, state: Item) -> Operation[None]:
-        """From now on, what is freed pays the debt."""
+        """From now on, released seats reduce the deficit."""
         yield from self._each(state, self._draining)
 
     def _draining(self, key: Key, shard: SeatShard) -> tuple[Update, int] | None:
@@ -377,7 +382,7 @@ class _Reconciler:
         ), shard.free
 
     def _stop_draining(self, state: Item) -> Operation[None]:
-        """The debt is paid: pages keep what is freed on them."""
+        """The deficit is zero: released seats stay with their shards."""
         for batch in (yield from self._live(state)):
             writes = [
                 Update(key, "REMOVE isFrozen", "attribute_exists(pk)", {}, {})
@@ -389,7 +394,7 @@ class _Reconciler:
         yield from self._write((), 0, {"isFrozen": None}, at_least=0)
 
     def _distribute(self, state: Item) -> Operation[None]:
-        """Give the pages what is in the bank, each the same."""
+        """Distribute the unallocated seats equally among the shards."""
         share = state["bank"] // state["pages"]
         for batch in (yield from self._live(state)):
             writes = [
@@ -411,13 +416,13 @@ class _Reconciler:
             given = share * len(writes)
             now: Item = yield Get(self.key)
             if now["bank"] < given:
-                return  # others have taken from it; what is left is for who looks for it
+                return  # others have taken from it; requests find the rest by themselves
             yield from self._write(writes, -given, at_least=given)
 
-    # --- More and fewer pages ---
+    # --- Resharding -------------------------------------------------------------------------------
 
     def _split_only_shard(self) -> Operation[bool]:
-        """Make several pages of the one that has all the seats; False: it is to stay alone."""
+        """Make several shards of the only one; False: it is to stay the only one."""
         for attempt in range(1, ROUNDS + 1):
             item: Item = yield Get(seat_shard_key(self.owner))
             shard = SeatShard.of(item)
@@ -431,13 +436,13 @@ class _Reconciler:
         raise problems.Contention
 
     def _reshard(self, state: Item, step: int) -> Operation[None]:
-        """Bring every group of neighbouring pages to another number of them."""
+        """Bring every group of neighbouring shards to another number of them."""
         shard_count = state["pages"]
         groups = gcd(shard_count, step)
         for group in reversed(range(groups)):
-            begin, end = group * (PARTS // groups), (group + 1) * (PARTS // groups)
+            begin, end = group * (SLOTS // groups), (group + 1) * (SLOTS // groups)
             for attempt in range(1, ROUNDS + 1):
-                old = list(range(begin, end, PARTS // shard_count))
+                old = list(range(begin, end, SLOTS // shard_count))
                 if (yield from self._move_seats(old, step, shard_count, state["terms"], attempt)):
                     break
             else:
@@ -448,12 +453,13 @@ class _Reconciler:
     def _move_seats(
         self, old: list[int], step: int, shard_count: int | None, limits: Item, attempt: int
     ) -> Operation[bool]:
-        """Move the seats of some pages onto those that should be in their place; False: not yet.
+        """Move the seats of some shards to the shards that replace them; False: try again.
 
-        Whoever takes or gives back a seat there may be faster; at a second attempt they wait.
+        Requests for seats may be faster. At a second attempt, the shards are locked and requests
+        wait.
         """
-        begin, end = old[0], old[-1] + PARTS // (shard_count or 1)
-        new = list(range(begin, end, PARTS // step))
+        begin, end = old[0], old[-1] + SLOTS // (shard_count or 1)
+        new = list(range(begin, end, SLOTS // step))
         keys = {number: seat_shard_key(self.owner, number) for number in sorted({*old, *new})}
         if attempt > 1:
             now_ms = yield Pause(attempt - 1)
@@ -462,7 +468,7 @@ class _Reconciler:
         found: dict[Key, Item] = yield BatchGet(tuple(keys.values()))
         items = {number: found[key] for number, key in keys.items() if key in found}
         if shard_count and items[begin].get("pages") == step:
-            return True  # it was done before
+            return True  # it has been done already
         group = ShardGroup(self.owner, items, old, new, step, shard_count, limits)
         writes, sets = group.moved(self.change), dict[str, Value]()
         if shard_count is None:
@@ -477,13 +483,13 @@ class _Reconciler:
                 "isFrozen": True if left < 0 else None,
                 "spread": self.version,
             }
-            writes += self._sum_of_split(items[0], group)
+            writes += self._initial_totals(items[0], group)
         elif step == 1:
             sets = {**dict.fromkeys(("pages", "step", "isFrozen", "roomKey", "terms")), "bank": 0}
         return (yield from self._write(writes, 0, sets)) is None
 
-    def _sum_of_split(self, item: Item, group: "ShardGroup") -> list[Put]:
-        """The sum of a pool whose only page is split, unless it has one from before."""
+    def _initial_totals(self, item: Item, group: "ShardGroup") -> list[Put]:
+        """The totals of a pool whose only shard is split, unless it has totals already."""
         shard = SeatShard.of(item)
         if shard.has_totals:
             return []

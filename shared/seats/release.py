@@ -17,16 +17,16 @@ from shared.seats.lookup import find_shard
 from shared.seats.placement import Place
 from shared.seats.writes import release_update, return_to_pool
 
-# --- Giving a seat back ---------------------------------------------------------------------------
+# --- Release --------------------------------------------------------------------------------------
 
 
 def release_grant(
     entitlement_id: str, named: str, change: Change, *, cache: PoolCache | None = None
 ) -> Operation[bool]:
-    """Give back the grant with activation id `named`; False when it is not held any more.
+    """Release the grant with the activation id `named`; False: it is not held any more.
 
-    `memory` is what the caller remembers of pools. A stamp that is not the one named stays: it is
-    a newer grant of the same holder.
+    `cache` holds what the caller remembers of pools. A newer grant of the same holder, which has
+    another grant id, stays.
 
     Raises:
         NotFound, Contention.

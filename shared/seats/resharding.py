@@ -18,19 +18,19 @@ from shared.dynamodb.requests import (
     Update,
     Value,
 )
-from shared.seats.placement import PARTS, Place, shard_count_for
+from shared.seats.placement import SLOTS, Place, shard_count_for
 from shared.seats.seat_usage import SeatUsage
 from shared.seats.shard import HAS_TOTALS, SHARD_SEATS, SeatShard, earliest_after
 from shared.seats.terms import total_allocation
 
-# So many pages are changed in one transaction, and one becomes so many at the most.
+# The most shards that one transaction changes, and the most that one shard is split into.
 BATCH = 16
 
 
 def wanted_shard_count(hard_cap: int | None, seat_count: int, used: int) -> int:
-    """How many pages a pool should have: a quarter more than it needs where there is no cap."""
+    """The number of shards that a pool should have. Without a cap: a quarter more than it needs."""
     seats = max(seat_count, used) * 5 // 4 if hard_cap is None else max(hard_cap, used)
-    return 1 if seats <= SHARD_SEATS else min(PARTS, shard_count_for(seats))
+    return 1 if seats <= SHARD_SEATS else min(SLOTS, shard_count_for(seats))
 
 
 LIMIT_ATTRIBUTES = ("seatCount", "hardCap")
@@ -38,14 +38,14 @@ TERM_ATTRIBUTES = ("status", "validFrom", "validUntil", "leaseSeconds", "noSeats
 
 
 def settled_shard_count(state: Item, limits: SeatUsage, used: int) -> int:
-    """How many pages a pool of several should have; fewer than it has only as its cap changes."""
+    """The number of shards that a pool of several should have; fewer only when the cap changes."""
     wanted = wanted_shard_count(limits.hard_cap, limits.seat_count, used)
     may_shrink = limits.hard_cap is not None and state.get("isPending")
     return wanted if may_shrink else max(wanted, state["pages"])
 
 
 def next_step(shard_count: int, wanted: int) -> int:
-    """To how many pages to go, on the way to what is wanted: one becomes 16 at most, or 16 one."""
+    """The next number of shards on the way to the wanted one: at most 16 for one, or one for 16."""
     common = gcd(shard_count, wanted)
     if wanted // common <= BATCH and shard_count // common <= BATCH:
         return wanted
@@ -55,19 +55,19 @@ def next_step(shard_count: int, wanted: int) -> int:
 
 
 def may_hold_seats(key: Key, item: Item) -> bool:
-    """Whether there may be seats on a page; it is kept when its seats were moved to others."""
+    """Whether a shard may hold seats. Its item stays after its seats have moved elsewhere."""
     shard_count = item.get("pages")
     number = shard_number(key.pk)
-    return number == 0 if not shard_count else number % (PARTS // shard_count) == 0
+    return number == 0 if not shard_count else number % (SLOTS // shard_count) == 0
 
 
 def lock_shard(key: Key, now_ms: int) -> Update:
-    """Let nobody take or give back a seat on a page while its seats are being moved."""
+    """Let nobody take or release a seat on a shard while its seats are being moved."""
     return Update(key, "SET movingAt = :now", "attribute_exists(pk)", NO_NAMES, {":now": now_ms})
 
 
 class ShardGroup(NamedTuple):
-    """Neighbouring pages, as items by their numbers, and what is to become of them."""
+    """Neighbouring shards, as items by their numbers, and the shards that replace them."""
 
     owner: str
     items: dict[int, Item]
@@ -79,7 +79,7 @@ class ShardGroup(NamedTuple):
 
     @property
     def seq(self) -> int:
-        """The version of all of them afterwards: that of a seat's page never goes back."""
+        """The version of all of them afterwards. The version of a seat's shard never goes back."""
         return 1 + max(int(item["seq"]) for item in self.items.values())
 
     def moved(self, change: Change) -> list[Update | Put]:
@@ -97,7 +97,7 @@ class ShardGroup(NamedTuple):
         each, more = divmod(allowed - len(seats), len(self.new))
         writes: list[Update | Put] = []
         for number in sorted({*self.old, *self.new}):
-            item = self._page(number, by_page.get(number), change)
+            item = self._shard_item(number, by_page.get(number), change)
             if number in by_page and shard_count:
                 free = each + int(self.new.index(number) < more)
                 item["allowance"] = len(by_page[number]) + free
@@ -107,8 +107,8 @@ class ShardGroup(NamedTuple):
             writes.append(self._put(number, item))
         return writes
 
-    def _page(self, number: int, seats: dict[str, int] | None, change: Change) -> Item:
-        """A page with these seats; None: its seats are on others."""
+    def _shard_item(self, number: int, seats: dict[str, int] | None, change: Change) -> Item:
+        """A shard with these seats; None: its seats are on other shards."""
         was = self.items.get(number)
         base = self.items[self.old[0]]
         had, has = (len(was["seats"]) if was else 0), seats or {}
@@ -139,7 +139,7 @@ class ShardGroup(NamedTuple):
         }
 
     def _put(self, number: int, item: Item) -> Put:
-        """Write a page, if it is as it was read."""
+        """Write a shard, if it is still as it was read."""
         key, was = seat_shard_key(self.owner, number), self.items.get(number)
         if was is None:
             return Put(key, item, "attribute_not_exists(pk)")

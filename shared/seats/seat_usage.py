@@ -15,10 +15,10 @@ from shared.seats.shard import SeatShard
 
 
 class SeatUsage(NamedTuple):
-    """Use of an entitlement's seats against both limits.
+    """The use of an entitlement's seats, against both limits.
 
-    `as_of_ms`: of a pool of several pages, when the newest change that it counts was made; `seq`
-    grows with every change that it counts.
+    `as_of_ms` is the time of the newest change that the totals of a pool include. `seq` grows with
+    every change.
     """
 
     used: int
@@ -29,11 +29,11 @@ class SeatUsage(NamedTuple):
 
     @classmethod
     def of(cls, shard: SeatShard) -> "SeatUsage":
-        """That of a page that has all the seats."""
+        """The usage of an only shard."""
         return cls(shard.used, shard.seat_count, shard.hard_cap, None, shard.seq)
 
     def view(self) -> dict[str, Any]:
-        """The `seats` object of the contract."""
+        """The `seats` object of the API."""
         view: dict[str, Any] = seats_view(self.used, self.seat_count, self.hard_cap)
         if self.as_of_ms is not None:
             view["asOf"] = to_rfc3339(self.as_of_ms)
@@ -41,15 +41,15 @@ class SeatUsage(NamedTuple):
 
 
 def read_seat_usage(owner: str) -> Operation[SeatUsage]:
-    """How a pool of several pages stands."""
+    """Read the seat usage of a pool."""
     item: Item | None = yield Get(seat_usage_key(owner))
     if item is None:
-        raise Unavailable("a pool without a standing")  # it is written with the second page
+        raise Unavailable("a pool without a standing")  # it is written with the second shard
     return seat_usage_of(item)
 
 
 def seat_usage_of(item: Item) -> SeatUsage:
-    """The standing in its item."""
+    """The seat usage in its item."""
     return SeatUsage(
         item["used"], item["seatCount"], item.get("hardCap"), item["at"], item.get("seq", 0)
     )

@@ -12,24 +12,25 @@ from shared.dynamodb.requests import (
 from shared.seats.encoding import NEVER, NO_LEASE, decode_seat
 from shared.validity import check_in_force, status_at
 
-HAS_TOTALS = "isSummed"  # of a page whose versions are told by its pool's sum
-SHARD_SEATS = 128  # the most a single page may be asked to hold
-CLOCK_GRACE = 5  # seconds by which clocks may differ: a lease is reclaimed that long after its end
-MOST_FREED = 200  # leases that one write frees: an expression has 4 KB at most
+HAS_TOTALS = "isSummed"  # marks a shard whose changes are reported by the totals of its pool
+SHARD_SEATS = 128  # the largest hard cap that one shard may have
+CLOCK_GRACE = 5  # seconds by which clocks may differ: an expired lease is reclaimed this much later
+MOST_FREED = 200  # the most seats that one write frees: an expression has at most 4 KB
 MIN_LEASE = 60
 MAX_LEASE = 366 * 86_400
 
 
-# --- The page -----------------------------------------------------------------------------------
+# --- The shard ------------------------------------------------------------------------------------
 
 
 class SeatShard(NamedTuple):
-    """A ledger page as read. `seats` maps seat key to seat value (see `decode_seat`).
+    """A shard of an entitlement's set of seats, as read.
 
-    `pages` is how many its pool has (see `pool`), None of a page that has all the seats. In a pool
-    it holds at most its `allowance`, and `number` names it; what is freed on one that `is_frozen`
-    is paid to the pool. `moving_at_ms`: its seats are being moved, since then. `is_summed`: the
-    entitlement has, or had, several pages, and their sum tells of its changes.
+    `seats` maps seat keys to seat values (see `decode_seat`). `shard_count` is the number of shards
+    of the pool, None on an only shard. A shard of a pool holds at most its `allocation`, and
+    `number` names it. Seats that are released on a shard that `is_draining` go to the pool.
+    `locked_at_ms`: its seats are being moved since then. `has_totals`: the entitlement has, or had,
+    several shards, and the totals report its changes.
     """
 
     seats: dict[str, int]
@@ -51,10 +52,10 @@ class SeatShard(NamedTuple):
 
     @classmethod
     def of(cls, item: Item) -> "SeatShard":
-        """The page in an item of the table."""
+        """The shard in an item of the table."""
         return cls(
             item["seats"],
-            item.get("seatCount", 0),  # a pool's limits are not on its pages
+            item.get("seatCount", 0),  # the shards of a pool do not have its limits
             item.get("hardCap"),
             item["status"],
             item["validFrom"],
@@ -73,40 +74,40 @@ class SeatShard(NamedTuple):
 
     @property
     def is_only_shard(self) -> bool:
-        """Whether it has all the seats of its entitlement: what it says holds for all of them."""
+        """Whether it is the only shard, so that its limits are those of the entitlement."""
         return self.shard_count is None
 
     @property
     def cap(self) -> int | None:
-        """How many seats it may hold itself; None: there is no limit."""
+        """The most seats that it may hold; None: there is no limit."""
         return self.hard_cap if self.shard_count is None else self.allocation
 
     @property
     def free(self) -> int:
-        """How many seats of its allowance are not held."""
+        """The number of seats of its allocation that are not held."""
         return max(0, (self.allocation or 0) - self.used)
 
     @property
     def used(self) -> int:
-        """How many seats are held."""
+        """The number of seats that are held."""
         return len(self.seats)
 
     @property
     def lease(self) -> int | None:
-        """The lease period, None where seats are held until released."""
+        """The lease period in seconds; None: seats are held until they are released."""
         return None if self.lease_seconds == NO_LEASE else self.lease_seconds
 
     def status_at(self, now: int) -> str:
-        """The status, or what the time has made of it."""
+        """The status at `now`: the stored one, or what the time has made of it."""
         return status_at(self.status, self.valid_from, self.valid_until, now)
 
     def next_lease_expiry(self) -> int | None:
-        """The earliest lease end among the seats held."""
+        """The earliest lease end of the seats that are held."""
         ends = [seat.lease_end for seat in map(decode_seat, self.seats.values())]
         return min((end for end in ends if end is not None), default=None)
 
     def expired_keys(self, now: int) -> list[str]:
-        """Seats whose lease ran out at least `CLOCK_GRACE` ago; of many, as one write can free."""
+        """Seats whose lease expired at least `CLOCK_GRACE` ago, as many as one write can free."""
         if self.earliest is not None and self.earliest > now:
             return []
         expired = [
@@ -117,21 +118,21 @@ class SeatShard(NamedTuple):
         return expired[:MOST_FREED]
 
     def other_leases(self, now: int) -> list[str]:
-        """Seats whose lease is of earlier terms; of many, as one write can change."""
+        """Seats whose lease is of earlier terms, at most as many as one write can change."""
         found = [key for key, value in self.seats.items() if is_of_other_terms(self, value, now)]
         return found[:MOST_FREED]
 
 
 def lease_expiry(end: int | None) -> str | None:
-    """A lease end as it is answered; None where there is no lease."""
+    """A lease end as the API answers it; None without a lease."""
     return None if end is None else to_rfc3339(end * 1000)
 
 
-# --- Decisions ----------------------------------------------------------------------------------
+# --- Decisions ------------------------------------------------------------------------------------
 
 
 class Decision(Enum):
-    """What is to be done for a holder who asks for a seat."""
+    """What to do for a holder who asks for a seat."""
 
     KEEP = "the holder sits here, no write is due"
     RENEW = "the holder sits here, the lease is to be written"
@@ -142,10 +143,11 @@ class Decision(Enum):
 
 
 def decide(shard: SeatShard, key: str, now: int) -> Decision:
-    """What a page that is in force means for a holder; the order is the rule.
+    """Decide on a request for a seat on a shard that is in force. The order of checks is the rule.
 
-    A holder is never denied; stale seats are freed before anything counts as overdraft. Of a page
-    of several, `DENY` means that it has no room itself, and it does not know about overdraft.
+    A holder is never denied. Expired seats are freed before a seat counts as overdraft. On a shard
+    of a pool, `DENY` means that this shard has no free capacity; the shard does not know about
+    overdraft.
     """
     if key in shard.seats:
         return Decision.RENEW if renewal_due(shard, key, now) else Decision.KEEP
@@ -160,7 +162,7 @@ def decide(shard: SeatShard, key: str, now: int) -> Decision:
 
 
 def renewal_due(shard: SeatShard, key: str, now: int) -> bool:
-    """A renewal writes when less than half of the lease is left, or when the terms changed."""
+    """A renewal writes if less than half of the lease is left, or if the terms have changed."""
     if is_of_other_terms(shard, shard.seats[key], now):
         return True
     end = decode_seat(shard.seats[key]).lease_end
@@ -168,10 +170,10 @@ def renewal_due(shard: SeatShard, key: str, now: int) -> bool:
 
 
 def is_of_other_terms(shard: SeatShard, value: int, now: int) -> bool:
-    """Whether a seat has a lease that the page's terms cannot have given it.
+    """Whether a seat has a lease that the shard's present terms cannot have given it.
 
-    It has one and the page has none, or the other way round, or one that ends later than a lease of
-    this moment would. A lease that ends sooner is left: the next renewal makes it longer.
+    The seat has a lease and the shard has none, or the other way round, or the lease ends later
+    than one of this moment would. A lease that ends sooner is left: the next renewal extends it.
     """
     end, lease = decode_seat(value).lease_end, shard.lease
     if lease is None or end is None:
@@ -182,8 +184,8 @@ def is_of_other_terms(shard: SeatShard, value: int, now: int) -> bool:
 def earliest_after(shard: SeatShard, kept: Mapping[str, int], now: int) -> int | None:
     """A lower bound of the lease ends of `kept` and of every seat granted from `now` on.
 
-    None where no seat is leased (the next grant sets it); `NEVER` where the page has no leases; 0
-    where a lease is still of earlier terms, so that the sweep looks at it.
+    None if no seat has a lease (the next grant sets it); `NEVER` if the shard has no leases; 0
+    while a lease is of earlier terms, so that the sweep looks at the shard.
     """
     if any(is_of_other_terms(shard, value, now) for value in kept.values()):
         return 0
@@ -193,11 +195,11 @@ def earliest_after(shard: SeatShard, kept: Mapping[str, int], now: int) -> int |
     return min(*ends, now + shard.lease) if ends else None
 
 
-# --- Operations ---------------------------------------------------------------------------------
+# --- Checks ---------------------------------------------------------------------------------------
 
 
 def check_seats(shard: SeatShard, now: int) -> None:
-    """Raise the problem for which nothing is granted on this page at `now`."""
+    """Raise the problem for which nothing is granted on this shard at `now`."""
     check_in_force(shard.status_at(now))
     if not shard.has_seats:
         raise problems.NotFound("This entitlement has usage limits, and no seats.")

@@ -28,13 +28,13 @@ from shared.seats.placement import IS_ONLY_SHARD
 from shared.seats.shard import SHARD_SEATS, SeatShard
 from shared.seats.writes import NAMES, NEXT_VERSION
 
-# --- Terms: what the entitlement lays down on its page ------------------------------------------
+# --- Terms of an only shard -----------------------------------------------------------------------
 
 
 class SeatTerms(NamedTuple):
-    """What a grant must check, as the page stores it. `lease` None: held until released.
+    """What a grant has to check, as the shard stores it. `lease` None: held until released.
 
-    An entitlement of usage limits alone has an empty page too, and nobody ever gets a seat on it.
+    An entitlement that has only usage limits has an empty shard as well. Nobody gets a seat on it.
     """
 
     seat_count: int
@@ -47,7 +47,7 @@ class SeatTerms(NamedTuple):
 
 
 def new_shard(entitlement_id: str, terms: SeatTerms, change: Change) -> Put:
-    """An empty page."""
+    """An empty shard."""
     return Put(
         seat_shard_key(entitlement_id),
         {
@@ -76,10 +76,10 @@ def shard_terms_update(
     lease_changed: bool,
     was_closed: bool = False,
 ) -> Update:
-    """New terms for a page in use that has all the seats. Those held stay, whatever the limits.
+    """New terms for an only shard. Seats that are held stay, whatever the limits are.
 
-    A changed lease, and a page that is opened again, sets `earliest` to 0, a bound that is always
-    right; the sweep corrects it.
+    A changed lease, and a shard that is reopened, sets `earliest` to 0. That is always a correct
+    lower bound, which the sweep improves.
     """
     sets: dict[str, Value] = {
         "seatCount": terms.seat_count,
@@ -103,11 +103,11 @@ def shard_terms_update(
 
 
 def empty_shard(entitlement_id: str, kind: str, change: Change) -> Update:
-    """Take every seat away from a page that has all of them.
+    """Remove every seat from an only shard.
 
-    `kind` is `deleted` (for good) or `expired` (validity ended). The page takes this as its status,
-    so that a grant which is still on its way, with a time from before, finds it closed whatever its
-    clock says. New terms open it again.
+    `kind` is `deleted` (for good) or `expired` (the validity ended). It becomes the shard's status,
+    so that a grant that is still on its way with an earlier time is refused, whatever its clock
+    says. New terms reopen the shard.
     """
     condition = f"attribute_exists(pk) AND {IS_ONLY_SHARD}"
     values: dict[str, Any] = {":none": {}, ":one": 1, ":change": change.record(kind), ":kind": kind}
@@ -123,20 +123,19 @@ def empty_shard(entitlement_id: str, kind: str, change: Change) -> Update:
     )
 
 
-# The largest hard cap that is offered.
+# The largest hard cap that the API accepts.
 MOST_SEATS = 100_000
-# What pages may hold together where there is no cap: more than anybody will.
+# What shards may hold together without a cap: more than anybody will.
 UNLIMITED = 10**9
-# How often a pool is looked at by the sweep.
 
 
 def total_allocation(hard_cap: int | None) -> int:
-    """What the pages of a pool may hold together."""
+    """The number of seats that the allocations and the unallocated seats add up to."""
     return UNLIMITED if hard_cap is None else hard_cap
 
 
 def terms_item(terms: SeatTerms) -> Item:
-    """Limits and terms as a pool's item has them."""
+    """The limits and terms as a pool's item has them."""
     return without_none(
         {
             "seatCount": terms.seat_count,
@@ -155,16 +154,16 @@ def without_none(values: Item) -> Item:
     return {name: value for name, value in values.items() if value is not None}
 
 
-# --- What others write together with the entitlement ----------------------------------------------
+# --- Writes that go together with the entitlement -------------------------------------------------
 
 
-def is_needed(terms: SeatTerms) -> bool:
-    """Whether an entitlement has, or may get, more than one page."""
+def needs_pool(terms: SeatTerms) -> bool:
+    """Whether an entitlement has, or may get, more than one shard."""
     return terms.hard_cap is None or terms.hard_cap > SHARD_SEATS
 
 
 def new_pool(owner: str, change: Change) -> Put:
-    """The pool of an entitlement whose only page is to be split, or may have to be."""
+    """The pool of an entitlement whose only shard is, or may have to be, split."""
     return Put(
         pool_key(owner),
         {
@@ -189,45 +188,47 @@ def change_terms(
     lease_changed: bool,
     was_closed: bool = False,
 ) -> Operation[tuple[Update | Put, ...]]:
-    """New limits and terms, for an entitlement whose first page is this one.
+    """New limits and terms for an entitlement whose first shard is this one.
 
-    The limits hold from these writes on; what else is to be done for a pool is done by `tend`.
-    They are refused if it is not any more as it is now.
+    The limits hold from these writes on; the reconciler does the rest. The writes are refused if
+    the shard has changed.
     """
     if not shard.is_only_shard:
         return (yield from _change_pool(owner, terms, change))
     write = shard_terms_update(
         owner, terms, change, lease_changed=lease_changed, was_closed=was_closed
     )
-    told = yield from _tell(owner, shard, terms, change, "updated")
-    if not is_needed(terms):
+    told = yield from _report_terms(owner, shard, terms, change, "updated")
+    if not needs_pool(terms):
         return write, *told
-    # The page may hold all of them, until it is split.
+    # The shard may hold all seats until it is split.
     state: Item | None = yield Get(pool_key(owner))
     return write, request_reconcile(owner) if state else new_pool(owner, change), *told
 
 
-def take_away(
+def remove_all_seats(
     owner: str, shard: SeatShard, terms: SeatTerms, change: Change, kind: str
 ) -> Operation[tuple[Update | Put, ...]]:
-    """Take every seat away: the entitlement is `deleted` or `expired` (`kind`)."""
+    """Remove every seat: the entitlement is `deleted` or `expired` (`kind`)."""
     if shard.is_only_shard:
-        told = yield from _tell(owner, shard, terms, change, kind)
+        told = yield from _report_terms(owner, shard, terms, change, kind)
         return empty_shard(owner, kind, change), *told
     return (yield from _change_pool(owner, terms, change, kind))
 
 
-def _tell(
+def _report_terms(
     owner: str, shard: SeatShard, terms: SeatTerms, change: Change, kind: str
 ) -> Operation[tuple[Put, ...]]:
-    """Tell the sum, if there is one, of new terms."""
+    """Report new terms to the totals, if there are any."""
     if not shard.has_totals:
         return ()
     seen: Item = yield Get(totals_key(owner))
-    return _told(owner, seen, terms_item(terms), change, kind)
+    return _totals_writes(owner, seen, terms_item(terms), change, kind)
 
 
-def _told(owner: str, seen: Item, after: Item, change: Change, kind: str) -> tuple[Put, Put]:
+def _totals_writes(
+    owner: str, seen: Item, after: Item, change: Change, kind: str
+) -> tuple[Put, Put]:
     if kind != "updated":
         after = {**after, "status": kind}
     item = totals.totals_with_terms(seen, change.record(kind), totals.limits_of(after))
@@ -235,10 +236,10 @@ def _told(owner: str, seen: Item, after: Item, change: Change, kind: str) -> tup
 
 
 def request_reconcile(owner: str) -> Update:
-    """Have the sweep look at a pool soon."""
+    """Have the sweep reconcile a pool soon."""
     return Update(
         pool_key(owner),
-        # Whoever works on it looks at everything again.
+        # A new generation restarts a reconciler that is at work.
         "SET isPending = :yes, earliest = :due, version = version + :one",
         "attribute_exists(pk)",
         NO_NAMES,
@@ -249,7 +250,7 @@ def request_reconcile(owner: str) -> Update:
 def _change_pool(
     owner: str, terms: SeatTerms, change: Change, kind: str = "updated"
 ) -> Operation[tuple[Update, Put, Put]]:
-    """New limits and terms of a pool of several pages: the pool, its sum, its standing."""
+    """New limits and terms of a pool: the pool, its totals, its seat usage."""
     keys = (pool_key(owner), totals_key(owner))
     found: dict[Key, Item] = yield BatchGet(keys)
     state, seen = found[keys[0]], found[keys[1]]
@@ -275,4 +276,4 @@ def _change_pool(
         NO_NAMES,
         {**values, ":added": added, ":seen": state["version"], ":pages": state.get("pages")},
     )
-    return changed, *_told(owner, seen, after, change, kind)
+    return changed, *_totals_writes(owner, seen, after, change, kind)

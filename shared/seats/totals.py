@@ -1,13 +1,13 @@
-"""A pool's sum: the changes of all its pages, brought into one sequence.
+"""The totals of a pool: the changes of all its shards in one sequence.
 
-Each page numbers its own versions. The item `SUM` knows how far each page was counted (its
-*cursor*) and gives every change of the pool a number of its own; it is written only as it was read,
-so a change is counted once however often the stream hands it over. Each write carries the changes
-that it has counted (`told`): the item's own stream records are then what a page's are where one
-page has all the seats. `STANDING` is the same in small: what a grant needs to know.
+Each shard numbers its own versions. The item `SUM` knows up to which version each shard is included
+(its *cursor*), and numbers the changes of the pool. It is written only as it was read, so a change
+is included once, however often the stream delivers it. Each write carries the changes that it
+includes (attribute `told`). So the stream records of the totals report what an only shard reports
+by itself. The item `STANDING` has what a grant needs to know of the totals.
 
-What is in use is the sum of what each page holds, less what was moved onto it from others (`moved`,
-which the pages carry): moving seats between pages is no change of the sum.
+The seats in use are the sum of what the shards hold, less what was moved onto them from other
+shards (attribute `moved`). Moving seats between shards does not change the totals.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,22 +17,23 @@ from shared.dynamodb.keys import seat_usage_key, totals_key
 from shared.dynamodb.requests import Item, Put
 from shared.seats.shard import SeatShard
 
-# So many changes are told by one write of the sum, of so many seats, if one alone is not of more:
-# an item has 400 KB at most, and a change that takes away a page's seats has 100 bytes for each.
+# The most changes, and the most seats of all changes, that one write of the totals reports. A
+# single change may have more. An item has at most 400 KB, and a change that removes all seats of a
+# shard has 100 bytes for each.
 CHANGES_PER_WRITE = 64
 SEATS_PER_WRITE = 1_000
-# Versions of pages that never came, as far as they are remembered.
+# The number of ranges of missing versions that are remembered.
 MISSING_KEPT = 100
-# A cursor in one number: the page's `seq`, and what it held beyond what was moved onto it.
+# A cursor is one number: the shard's `seq`, and what it held beyond what was moved onto it.
 _SEQS = 1_000_000
 _ZERO = 500_000
 TERMS = ("status", "validFrom", "validUntil")
 
 
 class ShardVersion(NamedTuple):
-    """A version of a page, as far as the sum is concerned.
+    """A version of a shard, as the totals see it.
 
-    `held` is without what was moved. `change` is what is told of it, None: nothing is.
+    `held` does not include seats that were moved. `change` is what is reported, None if nothing is.
     """
 
     shard: int
@@ -43,7 +44,7 @@ class ShardVersion(NamedTuple):
 
 
 def limits_of(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Limits and terms, as the sum keeps them, from the item of a page or the terms of a pool."""
+    """Limits and terms as the totals have them, from the item of a shard or the terms of a pool."""
     terms = {name: item[name] for name in TERMS if item.get(name) is not None}
     return {"seatCount": item["seatCount"], "hardCap": item.get("hardCap"), "terms": terms}
 
@@ -51,9 +52,9 @@ def limits_of(item: Mapping[str, Any]) -> dict[str, Any]:
 def first_totals(
     owner: str, shard: SeatShard, seq: int, limits: Mapping[str, Any], now_ms: int
 ) -> Put:
-    """The sum of a pool that gets its second page: it goes on where its only `page` has ended.
+    """The totals of a pool that gets its second shard. They go on where its only `shard` has ended.
 
-    `seq` is the version of that page in which its seats are moved, of which nothing is told.
+    `seq` is the version of that shard in which its seats are moved, which is not reported.
     """
     cursors = {f"{shard.number:04d}": _cursor(seq, shard.used)}
     item: Item = {
@@ -70,7 +71,7 @@ def first_totals(
 
 
 def seat_usage_put(owner: str, item: Item) -> Put:
-    """What a grant needs to know of the sum; never an older one for a newer one."""
+    """What a grant needs to know of the totals; an older one never replaces a newer one."""
     small: Item = {name: item.get(name) for name in ("used", "seatCount", "hardCap", "at", "rev")}
     small["seq"] = item["seq"]
     key = seat_usage_key(owner)
@@ -79,13 +80,13 @@ def seat_usage_put(owner: str, item: Item) -> Put:
 
 
 def totals_put(owner: str, seen: Item, item: Item) -> Put:
-    """Write the sum, if it is as it was read."""
+    """Write the totals, if they are still as they were read."""
     body = {name: value for name, value in item.items() if name not in ("pk", "sk")}
     return Put(totals_key(owner), body, "rev = :seen", values={":seen": seen["rev"]})
 
 
 def totals_with_terms(seen: Item, change: Mapping[str, Any], limits: Mapping[str, Any]) -> Item:
-    """The sum after a change of limits or terms: `change` has type, actor, request and time."""
+    """The totals after a change of limits or terms: `change` has type, actor, request and time."""
     at = max(seen["at"], change["at"])
     told = {**change, "at": at, "used": seen["used"], "seats": [], "limits": dict(limits)}
     return {
@@ -99,9 +100,9 @@ def totals_with_terms(seen: Item, change: Mapping[str, Any], limits: Mapping[str
 
 
 def apply_versions(seen: Item, versions: Iterable[ShardVersion]) -> tuple[Item, int]:
-    """The sum with versions of pages, in their order; how many of them it took (see `TOLD`).
+    """Include versions of shards, in their order; return the totals and how many were included.
 
-    None was new if it comes back with the same `rev`.
+    At most `CHANGES_PER_WRITE` are. The same `rev` comes back if no version was new.
     """
     item = {**seen, "cursors": dict(seen["cursors"]), "told": [], "missing": list(seen["missing"])}
     taken, seats, is_changed = 0, 0, False
@@ -131,17 +132,17 @@ def _apply(item: Item, version: ShardVersion) -> bool:
         item["used"] += version.held - held
         item["cursors"][name] = _cursor(version.seq, version.held)
     if version.change is not None:
-        # Clocks differ, and pages come in any order: time does not go back.
+        # Clocks differ, and shards come in any order: the time does not go back.
         item["at"] = max(item["at"], version.change["at"])
         item["told"].append({**version.change, "at": item["at"], "used": item["used"]})
     return True
 
 
 def _was_missing(missing: list[list[Any]], name: str, version: ShardVersion) -> bool:
-    """Whether a version that came late was passed over; then it is so no more."""
+    """Whether a late version was recorded as missing. It is not missing any more."""
     for place, (shard, low, high) in enumerate(missing):
         if shard == name and low <= version.seq <= high:
-            # Where seats are moved, numbers are left out.
+            # Versions in which seats were moved leave gaps in the numbers.
             rest = [[shard, low, version.seq_before], [shard, version.seq + 1, high]]
             missing[place : place + 1] = [each for each in rest if each[1] <= each[2]]
             return True

@@ -1,10 +1,9 @@
-"""The seat core: decisions, and the conditional writes that make them true.
+"""The conditional writes of the seat core.
 
-An activation is one conditional write on one item, the entitlement's *ledger page*. The map of
-holders is the counter: conditions compare `size(seats)` with the limits, so a count can never
-drift from the holders. Decisions are plain functions of a page and the time; operations are
-generators that yield requests of `table.py` and are sent the replies, so any driver can run
-them. Times are Unix seconds unless a name says `_ms`.
+An activation is one conditional write on one item, a shard of the entitlement's set of seats. The
+map of holders is the counter: conditions compare `size(seats)` with the limits, so a count cannot
+differ from the holders. Decisions are plain functions of a shard and the time (see `shard`). Times
+are Unix seconds unless a name ends in `_ms`.
 """
 
 from collections.abc import Mapping
@@ -28,7 +27,7 @@ from shared.validity import IN_FORCE
 
 
 class Holder(NamedTuple):
-    """Who asks for a seat. `attributes` are shown to the vendor and never decide anything."""
+    """Who asks for a seat. `attributes` are shown to the vendor and decide nothing."""
 
     seat_id: str
     seat_name: str = ""
@@ -37,7 +36,7 @@ class Holder(NamedTuple):
 
 NAMES = {"#status": "status", "#last": "last"}
 NEXT_VERSION = "seq = seq + :one, #last = :change"
-# A minute from now: no lease is shorter, so it is a lower bound whatever the page's period is.
+# A minute from now. No lease is shorter, so this is a lower bound for any lease period.
 _BOUND = "earliest = if_not_exists(earliest, :earliest)"
 
 
@@ -50,9 +49,9 @@ WITHIN_PURCHASED = "size(seats) < seatCount"
 WITHIN_HARD_CAP = (
     "size(seats) >= seatCount AND (attribute_not_exists(hardCap) OR size(seats) < hardCap)"
 )
-# Asked of a page that was not seen first, so that no lease that ran out is overlooked.
+# For a shard that was not read first: no expired lease is overlooked.
 NOTHING_STALE = " AND (attribute_not_exists(earliest) OR earliest > :now)"
-# Of a page of a pool.
+# For a shard of a pool.
 WITHIN_ALLOCATION = "size(seats) < allowance"
 
 
@@ -92,7 +91,7 @@ def grant_update(
     *,
     is_overdraft: bool,
 ) -> Update:
-    """A new seat, by a write that needs to know nothing of the page; `room` is the condition."""
+    """A new seat, as a write that needs no knowledge of the shard but its `limit_condition`."""
     seat = encode_seat(grant_id, is_overdraft=is_overdraft, now=change.now)
     last = grant_record(change, key, holder)
     condition = f"attribute_not_exists(seats.#k) AND {limit_condition}"
@@ -102,7 +101,7 @@ def grant_update(
 def grant_record(
     change: Change, key: str, holder: Holder, kind: str = "activated"
 ) -> dict[str, Any]:
-    """The page's `last` when somebody is seated, or seated on."""
+    """The shard's `last` when a seat is granted or renewed."""
     return change.record(
         kind,
         key=key,
@@ -115,7 +114,7 @@ def grant_record(
 def renewal_update(
     place: Place, shard: SeatShard, key: str, holder: Holder, change: Change
 ) -> Update:
-    """A new lease for the same grant, if the seat is as it was seen."""
+    """A new lease for the same grant, if the seat is still as it was read."""
     held = decode_seat(shard.seats[key])
     seat = encode_seat(held.grant_id, is_overdraft=held.is_overdraft, now=change.now)
     last = grant_record(change, key, holder, "renewed")
@@ -126,9 +125,9 @@ def renewal_update(
 def release_update(
     place: Place, key: str, grant_id: int, change: Change, *, is_draining: bool = False
 ) -> Update:
-    """Give back the grant with this stamp, whatever its lease.
+    """Release the grant with this id, whatever its lease.
 
-    A page that `is_frozen` loses the allowance as well: it goes together with a `deposit`.
+    A shard that `is_draining` loses the allocation as well, together with a `return_to_pool`.
     """
     here, bound = place.clause()
     more, values = "", dict[str, Any]()
@@ -162,9 +161,9 @@ def replacement_update(
     last: Mapping[str, Any],
     grant_update: tuple[str, int] | None = None,
 ) -> Update:
-    """Free seats, perhaps take one, if the page is still exactly as it was seen.
+    """Free seats, and perhaps take one, if the shard is still exactly as it was read.
 
-    None is taken on a frozen page, and it goes together with a `deposit`.
+    A draining shard gives no seat, and its write goes together with a `return_to_pool`.
     """
     kept = {key: value for key, value in shard.seats.items() if key not in set(freed)}
     names = {"#last": "last", **{f"#f{number}": key for number, key in enumerate(freed)}}
@@ -203,7 +202,7 @@ def replacement_update(
 
 
 def return_to_pool(owner: str, seats: int) -> Update:
-    """Pay into the bank of a pool what was freed on a frozen page."""
+    """Return seats that were released on a draining shard to the pool."""
     return Update(
         pool_key(owner),
         "SET bank = bank + :seats, roomKey = :room",
@@ -216,7 +215,7 @@ def return_to_pool(owner: str, seats: int) -> Update:
 def seat_denial(
     entitlement_id: str, key: str, holder: Holder, level: "SeatUsage", change: Change
 ) -> Update:
-    """One more attempt of this seat in this hour."""
+    """Record one more denied attempt of this seat in this hour."""
     return denial(
         denial_key(entitlement_id, key, utc_hour(change.now)),
         {

@@ -19,7 +19,7 @@ from shared.seats import activation
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import GrantIds, activation_id, decode_seat, seat_key
 from shared.seats.pending import Grant
-from shared.seats.placement import PARTS, Place, capacity_partitions
+from shared.seats.placement import SLOTS, Place, capacity_partitions
 from shared.seats.release import release_grant
 from shared.seats.shard import SeatShard
 from shared.seats.terms import SeatTerms
@@ -92,7 +92,7 @@ class Clients:
         return released
 
     def read_pages(self) -> list[SeatShard]:
-        step = PARTS // self.shard_count
+        step = SLOTS // self.shard_count
         keys = tuple(seat_shard_key(self.owner, n * step) for n in range(self.shard_count))
         return [SeatShard.of(item) for item in self.dynamodb.execute(BatchGet(keys)).values()]
 

@@ -35,7 +35,7 @@ from shared.history.views import episode_view
 from shared.seats import activation, totals
 from shared.seats.encoding import encode_seat, seat_key
 from shared.seats.leases import reclaim_expired_leases
-from shared.seats.placement import PARTS
+from shared.seats.placement import SLOTS
 from shared.seats.shard import MOST_FREED
 from shared.seats.totals import ShardVersion
 from shared.seats.writes import Holder
@@ -277,7 +277,7 @@ def test_a_person_of_200_grants_and_200_devices(engine: DynamoDBLocal) -> None:
 def test_a_sum_of_1_536_pages_and_15_000_seats_at_once(engine: DynamoDBLocal) -> None:
     """A large pool that is deleted: every page tells of its people, and some were given up."""
     dynamodb, owner = Metered(engine).dynamodb, new_id()
-    numbers = [number * (PARTS // 1_536) for number in range(1_536)]
+    numbers = [number * (SLOTS // 1_536) for number in range(1_536)]
     limits: Item = {"seatCount": 10, "hardCap": None, "terms": {}}
     seen: Item = {
         **limits,

@@ -17,7 +17,7 @@ from shared.seats import activation
 from shared.seats.cache import CachedPool, PoolCache
 from shared.seats.encoding import activation_id, seat_key
 from shared.seats.pending import Grant
-from shared.seats.placement import PARTS, Place
+from shared.seats.placement import SLOTS, Place
 from shared.seats.release import release_grant
 from shared.seats.seat_usage import read_seat_usage
 from shared.seats.shard import SeatShard
@@ -65,7 +65,7 @@ class Bench:
 
     def names(self, number: int) -> list[str]:
         """People whose seats are all on one page."""
-        wanted = number * (PARTS // PAGES)
+        wanted = number * (SLOTS // PAGES)
         return [
             name
             for name in (f"user{n}" for n in range(200))
@@ -73,7 +73,7 @@ class Bench:
         ]
 
     def shard_count(self) -> list[SeatShard]:
-        step = PARTS // PAGES
+        step = SLOTS // PAGES
         keys = tuple(seat_shard_key(self.owner, n * step) for n in range(PAGES))
         return [SeatShard.of(item) for item in self.dynamodb.execute(BatchGet(keys)).values()]
 
@@ -112,7 +112,7 @@ def _lease_elsewhere(bench: Bench) -> tuple[str, int]:
         bench.take(name)
     # Nobody knows of those whose leases ran out: their pages are not said to have room.
     for number in (1, 2):
-        shard_key = seat_shard_key(bench.owner, number * (PARTS // PAGES))
+        shard_key = seat_shard_key(bench.owner, number * (SLOTS // PAGES))
         bench.dynamodb.execute(Update(shard_key, "REMOVE roomKey", "", {}, {}))
     return bench.names(0)[3], -1
 

@@ -24,7 +24,7 @@ from shared.seats import activation, rebalancing, reconcile
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import activation_id, decode_seat, parse_activation_id, seat_key
 from shared.seats.pending import Grant
-from shared.seats.placement import PARTS, Place
+from shared.seats.placement import SLOTS, Place
 from shared.seats.release import release_grant
 from shared.seats.resharding import may_hold_seats
 from shared.seats.shard import CLOCK_GRACE, SeatShard
@@ -228,8 +228,8 @@ class PoolMachine(RuleBasedStateMachine):
     def shard_count(self) -> dict[Key, SeatShard]:
         """All that may have seats, also halfway from one number of pages to another."""
         found: dict[Key, Any] = {}
-        numbers = [n * (PARTS // 48) for n in range(48)]
-        numbers += [n * (PARTS // 64) for n in range(64)]
+        numbers = [n * (SLOTS // 48) for n in range(48)]
+        numbers += [n * (SLOTS // 64) for n in range(64)]
         for part in (numbers[:50], numbers[50:]):
             keys = tuple({seat_shard_key(self.life.owner, number) for number in part})
             found |= self.dynamodb.execute(BatchGet(keys))

@@ -15,16 +15,16 @@ from shared.seats import activation, reconcile
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import GrantIds
 from shared.seats.pending import Grant
-from shared.seats.placement import PARTS, Place
+from shared.seats.placement import SLOTS, Place
 from shared.seats.release import release_grant
 from shared.seats.shard import SeatShard
 from shared.seats.terms import (
     SeatTerms,
     change_terms,
-    is_needed,
+    needs_pool,
     new_pool,
     new_shard,
-    take_away,
+    remove_all_seats,
     total_allocation,
 )
 from shared.seats.writes import Holder
@@ -53,7 +53,7 @@ class PoolLife:
         self.errors: list[str] = []
         change = self.change()
         writes = [new_shard(self.owner, valid, change)]
-        if is_needed(valid):
+        if needs_pool(valid):
             writes.append(new_pool(self.owner, change))
         dynamodb.execute(Transact(tuple(writes)))
         self.reconcile_pool()
@@ -93,7 +93,7 @@ class PoolLife:
                     self.owner, shard, valid, change, lease_changed=self.terms.lease != valid.lease
                 )
             else:
-                writes = yield from take_away(self.owner, shard, valid, change, kind)
+                writes = yield from remove_all_seats(self.owner, shard, valid, change, kind)
             if isinstance((yield Transact(tuple(writes))), Accepted):
                 self.terms = valid
                 return
@@ -127,7 +127,7 @@ class PoolLife:
     def shard_count(self) -> list[tuple[Key, SeatShard]]:
         first = self.dynamodb.execute(Get(seat_shard_key(self.owner)))
         count = first.get("pages") or 1
-        step = PARTS // count
+        step = SLOTS // count
         keys = tuple(seat_shard_key(self.owner, n * step) for n in range(count))
         found = self.dynamodb.execute(BatchGet(keys))
         return [(key, SeatShard.of(item)) for key, item in found.items()]

@@ -56,8 +56,8 @@ def consume(request: Request) -> Response:
     key = header and request_key(request.caller.derive("Idempotency-Key"), header)
     limit = (request.path["entitlementId"], request.path["key"])
     if is_dry_run:
-        told = request.dynamodb.run(sharded.preview(*limit, key, quantity, request.change))
-        return Response(200, {**consumption_view(limit[1], told), "dryRun": True})
+        consumed = request.dynamodb.run(sharded.preview(*limit, key, quantity, request.change))
+        return Response(200, {**consumption_view(limit[1], consumed), "dryRun": True})
     # A key that tells its time needs no look at its own item.
     busy_log = _busy_logs.get(limit) if time_of(str(key)) is None else None
     outcome = request.dynamodb.run(
@@ -65,11 +65,11 @@ def consume(request: Request) -> Response:
     )
     if outcome.counter:
         _busy_logs.note(limit, outcome.counter, request.now_ms)
-    response = Response(200, consumption_view(limit[1], outcome.told))
+    response = Response(200, consumption_view(limit[1], outcome.consumed))
     if outcome.is_replay:
         return replayed(response)
     observability.count(
-        "UsageOverdraftConsumed" if outcome.told.overdraft_quantity else "UsageConsumed"
+        "UsageOverdraftConsumed" if outcome.consumed.overdraft_quantity else "UsageConsumed"
     )
     return response
 

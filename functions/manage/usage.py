@@ -108,7 +108,7 @@ def correct(request: Request) -> Response:
             request.change,
         )
     )
-    told = outcome.told
+    told = outcome.consumed
     view = {
         "key": key,
         "quantity": correction.quantity,

@@ -1,4 +1,4 @@
-"""What ends an entitlement."""
+"""The end of an entitlement's validity."""
 
 from shared.audit import Change
 from shared.dynamodb.keys import entitlement_key
@@ -18,10 +18,10 @@ from shared.seats.terms import remove_all_seats
 
 
 def close_entitlement(entitlement_id: str, change: Change) -> Operation[bool]:
-    """Take the seats away from an entitlement whose validity has ended; False if it has not.
+    """Remove the seats of an entitlement whose validity has ended; False if it has not.
 
-    It leaves the sweep's index in the same transaction, so it is closed once. The pages of a pool
-    follow: see `pool_changes.tend`.
+    It leaves the sweep's index in the same transaction, so it is closed once. The shards of a pool
+    follow: see `seats.reconcile`.
     """
     due = Update(
         entitlement_key(entitlement_id),

@@ -1,7 +1,7 @@
 """The entitlement's item: its document, its terms for seats and usage limits, its attributes.
 
-`document` is what the vendor wrote (camelCase, defaults filled in); everything else in the item
-is derived from it when it is written. Every function uses it, so it is free of pydantic.
+`document` is what the vendor wrote (camelCase, with defaults). Everything else in the item is
+derived from it when it is written. Every function uses this module, so it does not import pydantic.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from shared.seats.terms import SeatTerms
 from shared.usage.counter import UsageTerms
 
 LIST_KEY = "ENTITLEMENT"
-# What a vendor writes, in the order in which it is answered.
+# What a vendor writes, in the order in which the API answers it.
 DOCUMENT_MEMBERS = (
     "product",
     "sku",
@@ -35,7 +35,7 @@ DOCUMENT_MEMBERS = (
     "validUntil",
 )
 AUDIENCES = ("accountOwner", "customerAdmin")
-# Which events an audience gets e-mail about, unless the entitlement says otherwise.
+# The events about which an audience gets e-mail, unless the entitlement says otherwise.
 NOTIFICATIONS: dict[str, tuple[str, ...]] = {
     "accountOwner": (
         "entitlement.overdraft.entered",
@@ -55,24 +55,24 @@ NOTIFICATIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-# Members that documents written before they existed lack.
+# Members that older documents lack.
 DEFAULTS: dict[str, Any] = {"notifications": {k: [*v] for k, v in NOTIFICATIONS.items()}}
 
 
 def audience_of(document: Mapping[str, Any], audience: str) -> tuple[str, frozenset[str]]:
-    """The address of an audience (empty: none is known), and which event types it is told of."""
+    """The address of an audience (empty: none is known), and the event types that it gets."""
     contact = document.get("contacts", {}).get(audience) or {}
     wanted = (document.get("notifications") or {}).get(audience, NOTIFICATIONS[audience])
     return contact.get("email", ""), frozenset(wanted)
 
 
 def unsubscribed_hash(address: str) -> str:
-    """What stands for an address in the mark that it wants no more mail."""
+    """The hash of an address, by which the table remembers that it wants no more e-mail."""
     return hashlib.sha256(address.lower().encode()).hexdigest()[:32]
 
 
 def hard_cap(purchased: int, overdraft: Mapping[str, Any]) -> int | None:
-    """Purchased plus overdraft; None when the overdraft is unlimited."""
+    """Purchased plus overdraft; None if the overdraft is unlimited."""
     if overdraft["type"] == "unlimited":
         return None
     if overdraft["type"] == "absolute":
@@ -83,7 +83,7 @@ def hard_cap(purchased: int, overdraft: Mapping[str, Any]) -> int | None:
 
 
 def seat_terms(document: Mapping[str, Any]) -> SeatTerms:
-    """What the ledger page must know of an entitlement."""
+    """What the seat shards must know of an entitlement."""
     until, lease = document["validUntil"], document["leasePeriod"]
     has_seats = document["seatCount"] is not None
     purchased = document["seatCount"] if has_seats else 0
@@ -124,9 +124,9 @@ def entitlement_item(
     now_ms: int,
     is_closed: bool = False,
 ) -> Item:
-    """The whole item; times in Unix milliseconds, `validFrom`, `validUntil` in seconds.
+    """The whole item; times in Unix milliseconds, `validFrom` and `validUntil` in seconds.
 
-    `sweepKey` and `earliest` put it before the sweep when its validity ends, unless the sweep has
+    `sweepKey` and `earliest` let the sweep find it when its validity ends, unless the sweep has
     closed it already.
     """
     valid = seat_terms(document)
@@ -153,5 +153,5 @@ def entitlement_item(
 
 
 def has_seats(item: Item) -> bool:
-    """Whether seats were sold, and not usage limits alone."""
+    """Whether it has seats, and not only usage limits."""
     return item["document"]["seatCount"] is not None

@@ -1,4 +1,4 @@
-"""Reads of entitlements together with how their seats stand."""
+"""Reading entitlements together with the usage of their seats."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ from shared.seats.shard import SeatShard
 
 
 def fetch_entitlement(entitlement_id: str) -> Operation[tuple[Item, SeatShard]]:
-    """Entitlement and first page, in one round trip.
+    """The entitlement and its first shard, in one round trip.
 
     Raises:
         NotFound.
@@ -27,7 +27,7 @@ def fetch_entitlement(entitlement_id: str) -> Operation[tuple[Item, SeatShard]]:
 
 
 def fetch_seat_usage(entitlement_id: str) -> Operation[tuple[Item, SeatUsage]]:
-    """Entitlement, and how it stands: one round trip more for a pool of several pages.
+    """The entitlement and its seat usage. A pool of several shards takes one more round trip.
 
     Raises:
         NotFound.
@@ -39,7 +39,7 @@ def fetch_seat_usage(entitlement_id: str) -> Operation[tuple[Item, SeatUsage]]:
 
 
 def fetch_seat_usages(owners: Iterable[str]) -> Operation[dict[str, SeatUsage]]:
-    """How entitlements stand."""
+    """The seat usage of several entitlements."""
     keys = {owner: seat_shard_key(owner) for owner in owners}
     found: dict[Key, Item] = (yield BatchGet(tuple(keys.values()))) if keys else {}
     shard_count = {owner: SeatShard.of(found[key]) for owner, key in keys.items()}

@@ -1,8 +1,8 @@
-"""Events: one vocabulary on EventBridge and in webhooks.
+"""Building events: the same events go to EventBridge and to webhooks.
 
-An event is first a *skeleton* that names nobody: who and for whom is put in when it is sent, from
-the entitlement and the seat record. So an erased person is erased from every event not yet sent.
-Ids follow from what happened: a redelivery has the same id.
+An event is first *anonymous*. The customer and the person are added when it is sent, from the
+entitlement and the seat record (see `enrichment`). So an erased person is erased from every event
+that has not been sent yet. An event's id follows from what happened: a redelivery has the same id.
 """
 
 import base64
@@ -51,7 +51,7 @@ _TERMS_EVENTS = {"updated": UPDATED, "expired": EXPIRED, "deleted": DELETED}
 def event_id(*parts: object) -> str:
     """An id that follows from what the event is about.
 
-    That has the time too: after a restore to an earlier moment, numbers are given again.
+    It includes the time: after a restore to an earlier moment, numbers are used again.
     """
     digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
     return f"evt_{base64.b32encode(digest[:15]).decode().lower()}"
@@ -67,7 +67,7 @@ def _event(kind: str, at: int, about: tuple[object, ...], data: dict[str, Any]) 
 
 
 def of_change(owner: str, change: ChangeRecord) -> list[Event]:
-    """The skeletons of a kept change, in the order in which they count."""
+    """The anonymous events of a change record, in the order in which they count."""
     if change.usage:
         return _of_count(owner, change)
     level = change.level
@@ -96,7 +96,7 @@ def of_change(owner: str, change: ChangeRecord) -> list[Event]:
         elif seat["kind"] == "activated":
             add(SEAT_ACTIVATED, seat["key"], seat=_seat_view(seat))
     came = [seat for seat in change.seats if seat["kind"] == "activated"]
-    # The last seat that came is the one that made the difference.
+    # The last seat that came made the difference.
     made_by = {"seat": _seat_view(came[-1])} if came else {}
     for percent in change.reached:
         add(THRESHOLD_REACHED, percent, threshold=percent, **made_by)
@@ -104,14 +104,14 @@ def of_change(owner: str, change: ChangeRecord) -> list[Event]:
         add(crossed, **made_by)
     kind = _TERMS_EVENTS.get(change.type)
     old, new = _terms_view(before, change.terms_before), _terms_view(level, change.terms)
-    # A change of the lease alone is none of limits, status or validity.
+    # A change of the lease alone changes no limits, status or validity.
     if kind and old != new:
         add(kind, before=old, after=new)
     return events
 
 
 def of_fired(what: int | str) -> str:
-    """The event of what a usage limit made fire: a threshold, or a limit reached."""
+    """The event of a triggered threshold, or of a limit that a usage limit reached."""
     return USAGE_THRESHOLD_REACHED if isinstance(what, int) else _OF_USAGE[what]
 
 
@@ -119,7 +119,7 @@ _OF_USAGE = {ENTERED: USAGE_OVERDRAFT_ENTERED, EXHAUSTED: USAGE_OVERDRAFT_EXHAUS
 
 
 def _of_count(owner: str, change: ChangeRecord) -> list[Event]:
-    """The skeletons of a kept change of a usage limit: what it made fire, and new limits."""
+    """The anonymous events of a usage limit's change record: what it triggered, and new limits."""
     period = Period(*change.period) if change.period else Period(0, None)
     base = {
         "entitlementId": owner,
@@ -148,7 +148,7 @@ def _of_count(owner: str, change: ChangeRecord) -> list[Event]:
 
 
 def _limits_view(level: Level, terms: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A usage limit as an event tells of it; None where the entitlement did not have it."""
+    """A usage limit as events show it; None where the entitlement did not have it."""
     if terms.get("status") == REMOVED:
         return None
     return {
@@ -159,7 +159,7 @@ def _limits_view(level: Level, terms: Mapping[str, Any]) -> dict[str, Any] | Non
 
 
 def _crossings(before: Level, level: Level, *, has_grant: bool) -> list[str]:
-    """Which of the two limits use has crossed, either way."""
+    """The limits that usage has crossed, either way."""
     crossed = []
     if level.overdraft and not before.overdraft:
         crossed.append(OVERDRAFT_ENTERED)
@@ -198,7 +198,7 @@ def _terms_view(level: Level, terms: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_denial(owner: str, item: Item, hour: str) -> Event:
-    """The skeleton of one denied attempt; `item` is the record of the seat's or request's hour."""
+    """The anonymous event of one denied attempt; `item` is the denial item of that hour."""
     level = (item["used"], item["seatCount"], item.get("hardCap"))
     about = (owner, hour, item["seatKey"], item["attempts"])
     denial = {
@@ -223,7 +223,7 @@ def of_denial(owner: str, item: Item, hour: str) -> Event:
 
 
 def of_disabled(webhook_id: str, item: Item) -> Event:
-    """An endpoint was disabled because of how it answered."""
+    """The event of an endpoint that was disabled because of its answers."""
     return _event(
         ENDPOINT_DISABLED,
         item["disabledAt"],
@@ -238,7 +238,7 @@ def of_disabled(webhook_id: str, item: Item) -> Event:
 
 
 def of_follow_up(entry: Item) -> Event:
-    """Sales stand elsewhere with an entitlement; `entry` is the change as it is kept."""
+    """The event of a changed follow-up; `entry` is the change as it is stored."""
     owner = entry["entitlementId"]
     return _event(
         FOLLOW_UP_UPDATED,
@@ -253,7 +253,7 @@ def of_follow_up(entry: Item) -> Event:
 
 
 def of_seat_request(item: Item) -> Event:
-    """The customer asks for more seats; `item` is the request."""
+    """The event of a customer who asks for more seats; `item` is the request."""
     owner = item["entitlementId"]
     return _event(
         SEATS_REQUESTED,
@@ -269,7 +269,7 @@ def of_seat_request(item: Item) -> Event:
 
 
 def seat_request_view(item: Item) -> dict[str, Any]:
-    """What a customer asked for, as it is answered and sent."""
+    """A request for more seats as the API and events show it."""
     return {
         "requestId": item["requestId"],
         "seats": item["seats"],
@@ -280,7 +280,7 @@ def seat_request_view(item: Item) -> dict[str, Any]:
 
 
 def of_report(item: Item) -> Event:
-    """A report is published; where its files are is answered to who may read it."""
+    """The event of a published report. Whoever may read it gets its files by the API."""
     return _event(
         REPORT_PUBLISHED,
         item["publishedAt"],
@@ -291,7 +291,7 @@ def of_report(item: Item) -> Event:
             "previousReportId": item.get("previousReportId"),
             "period": item["period"],
             "filters": item["filters"],
-            # The table keeps no fractions.
+            # The table stores no fractions.
             "summary": {**item["summary"], "seatHours": float(item["summary"]["seatHours"])},
         },
     )
@@ -306,7 +306,7 @@ def of_test(webhook_id: str, kind: str, at: int, nonce: str) -> Event:
 
 
 def _sample(webhook_id: str, kind: str, at: int) -> Event:
-    """An event as it might be: of a customer and a person that do not exist."""
+    """An event as it might be, of a customer and a person who do not exist."""
     owner, key = "ent_test", "test_seat_00"
     if kind == ENDPOINT_DISABLED:
         item = {"url": "https://example.com/", "disabledAt": at, "disabledReason": "gone"}

@@ -1,4 +1,4 @@
-"""What an event says of persons and customers: read when it is sent."""
+"""Enrichment: the persons and the customer of an event, read when the event is sent."""
 
 from collections.abc import Mapping
 
@@ -7,11 +7,9 @@ from shared.dynamodb.requests import Item
 from shared.events.builders import Event
 from shared.events.types import ENDPOINT_DISABLED
 
-# --- Who: put in when an event is sent ----------------------------------------------------------
-
 
 def keys_of(event: Event) -> list[Key]:
-    """The items that say who and for whom: entitlement, seat record, denial."""
+    """The items that name the customer and the person: entitlement, seat record, denial."""
     data = event["data"]
     owner = data.get("entitlementId")
     if not owner or "test" in data or event["type"] == ENDPOINT_DISABLED:
@@ -25,7 +23,7 @@ def keys_of(event: Event) -> list[Key]:
 
 
 def enrich(event: Event, items: Mapping[Key, Item]) -> Event:
-    """The event as it is sent, from its skeleton and what `keys_of` found."""
+    """The event as it is sent, from the anonymous event and the items of `keys_of`."""
     if not keys_of(event):
         return event
     data = dict(event["data"])

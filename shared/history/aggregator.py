@@ -1,12 +1,12 @@
-"""History: what the kept changes add up to, by quarter-hour and by overdraft episode.
+"""The aggregator: what change records add up to, by quarter-hour and by overdraft episode.
 
-Every accepted version of a ledger page, or of a usage limit's counter, is a *kept change*.
-`History` folds those of one *meter* (the seats, or one usage limit), in the order of `seq`, into
-quarter-hour records and episodes; it is plain arithmetic, so the same changes give the same
-records however they were delivered. Times are Unix milliseconds; a change counts from the time
-that it was made, never before the change that it follows (clocks differ).
+Every accepted version of a shard, or of a usage limit's counter, makes a *change record*. The
+aggregator folds the records of one *meter* (the seats, or one usage limit), in the order of `seq`,
+into usage buckets and episodes. It is plain arithmetic, so the same records give the same result in
+whatever batches they come. Times are Unix milliseconds. A change counts from the time at which it
+was made, but never before the change that it follows (clocks differ).
 
-A record is complete through its own last change; what follows is carried forward by the reader.
+A bucket is complete up to its own last change. The reader carries the level forward from there.
 """
 
 from collections.abc import Iterable
@@ -19,9 +19,9 @@ from shared.history.thresholds import trigger
 
 
 class UsageAggregator:
-    """Folds changes into records. Start it with the latest record, or with none.
+    """Folds change records into buckets. It starts with the latest bucket, or with none.
 
-    `quiet_ms`: an overdraft that comes back within this time goes on in the same episode.
+    `quiet_ms`: an overdraft that returns within this time continues the same episode.
     """
 
     def __init__(self, latest: UsageBucket | None, quiet_ms: int) -> None:
@@ -33,14 +33,15 @@ class UsageAggregator:
 
     @property
     def latest(self) -> UsageBucket | None:
-        """The record of the last change."""
+        """The bucket of the last change."""
         return self._latest
 
     def apply(self, change: ChangeRecord, thresholds: Iterable[int] = ()) -> ChangeRecord:
-        """Fold one change, whose `seq` is above that of every change before; as it is to be kept.
+        """Fold one change whose `seq` is above that of every change before; return it as it is to
+        be stored.
 
-        Changes that are missing in between are noted, and use is taken from what this one says
-        was there before it.
+        Changes that are missing in between are noted. The level is then what this change says was
+        there before it.
         """
         latest = self._latest
         if latest is None:
@@ -72,7 +73,7 @@ class UsageAggregator:
         return kept
 
     def _fall(self, latest: UsageBucket, at: int) -> UsageBucket:
-        """The record once the level has fallen by itself, if it has by `at`."""
+        """The bucket after the level has fallen by itself, if it has by `at`."""
         if latest.until is None or latest.until > at:
             return latest
         fallen = self._move(latest, max(latest.at, latest.until), latest.level._replace(used=0))
@@ -80,11 +81,11 @@ class UsageAggregator:
         return fallen._replace(until=None)
 
     def as_of(self, now: int) -> UsageBucket | None:
-        """The latest record as it stands at `now`, when nothing has happened since."""
+        """The latest bucket at `now`, if nothing has happened since."""
         return None if self._latest is None else self._fall(self._latest, now)
 
     def _begin(self, change: ChangeRecord) -> UsageBucket:
-        """Before the first change that is known: what it says was there, or nothing."""
+        """The level before the first known change: what that change says was there, or nothing."""
         before = change.before or Level(0, change.level.purchased, change.level.hard_cap)
         at = change.before_at if change.before else change.at
         missing = ((1, change.seq - 1),) if change.seq > 1 else ()
@@ -109,7 +110,7 @@ class UsageAggregator:
     def _move(
         self, latest: UsageBucket, at: int, level: Level, seq: int | None = None
     ) -> UsageBucket:
-        """The record of time `at`: the old level held until then, the new one from then on."""
+        """The bucket at `at`: the old level was held until then, the new one holds from then on."""
         record = latest
         episode = latest.episode
         if episode and latest.level.overdraft:
@@ -120,7 +121,7 @@ class UsageAggregator:
             )
         if bucket_start(at) != latest.start:
             start = bucket_start(at)
-            # What falls or changes at the very beginning was not held in it.
+            # A level that falls or changes at the very beginning was not held in this bucket.
             held = latest.level if at > start else level
             record = latest._replace(
                 start=start,
@@ -150,7 +151,7 @@ class UsageAggregator:
         return record._replace(level=level)
 
     def _episode(self, record: UsageBucket, at: int, level: Level, seq: int) -> Episode | None:
-        """The last episode, once use has come to a new level."""
+        """The last episode, once usage has come to a new level."""
         episode = record.episode
         is_open = episode is not None and episode.end is None
         if level.overdraft:
@@ -179,12 +180,12 @@ def _with(known: tuple[str, ...], more: list[str]) -> tuple[str, ...]:
 
 
 def as_of(latest: UsageBucket | None, now: int) -> UsageBucket | None:
-    """The latest record as it stands at `now`: a level may have fallen by itself."""
+    """The latest bucket at `now`: a level may have fallen by itself."""
     return UsageAggregator(latest, 0).as_of(now)
 
 
 def _hold(record: UsageBucket, until: int) -> UsageBucket:
-    """The record carried forward to a time within its quarter-hour."""
+    """The bucket, carried forward to a time within its quarter-hour."""
     spent = max(0, until - record.at)
     over = record.level.overdraft
     return record._replace(
@@ -196,7 +197,7 @@ def _hold(record: UsageBucket, until: int) -> UsageBucket:
 
 
 def carried(episode: Episode, latest: UsageBucket | None, now: int) -> Episode:
-    """An episode as it stands now, if it is the one that is going on."""
+    """An episode as it is now, if it is the current one."""
     if latest is None or episode.end is not None or latest.episode is None:
         return episode
     if latest.episode.start != episode.start:

@@ -12,26 +12,27 @@ from shared.history.level import Level
 BUCKET_MS = 900_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-# So many different people are remembered of a quarter-hour, so many changes of its limits, and so
-# many ranges of changes that were given up: a record must fit into an item.
+# The most persons, changes of limits and ranges of missing changes that a bucket remembers: it has
+# to fit into an item.
 PEOPLE_KEPT = 1_000
 LIMITS_KEPT = 1_000
 MISSING_KEPT = 1_000
 
 
 def most_limits(limits: tuple[Any, ...]) -> tuple[Any, ...]:
-    """As many changes of limits as a record keeps: the latest, and what was in force at first."""
+    """As many changes of limits as a bucket keeps: the latest, and the limits at its beginning."""
     return (limits[0], *limits[1:][-LIMITS_KEPT + 1 :])
 
 
 class UsageBucket(NamedTuple):
-    """Use of one meter in one quarter-hour, through the change `seq` at `at`.
+    """Usage of one meter in one quarter-hour, up to the change `seq` at `at`.
 
-    `limits` are `[from, purchased, hard cap]`, the first from the record's beginning. `missing`
-    are ranges of `seq` that were given up and not yet replayed; `fired` are thresholds of late as
-    `[percent, at]`; `episode` is the last one. Those three are carried from record to record.
-    `until`: when the level falls to nothing by itself, as a usage limit's does with its period.
-    `people` are the keys of the seats that were taken, `over` of those taken in overdraft.
+    `limits` are `[from, purchased, hard cap]`, the first from the beginning of the bucket.
+    `missing` are ranges of `seq` that were given up and not replayed yet, `fired` are recently
+    triggered thresholds as `[percent, at]`, `episode` is the last one. These three are carried from
+    bucket to bucket. `until` is when the level falls to nothing by itself, as that of a usage limit
+    does with its period. `people` are the keys of the seats that were taken, `over` those of seats
+    taken in overdraft.
     """
 
     start: int
@@ -53,9 +54,11 @@ class UsageBucket(NamedTuple):
     over: tuple[str, ...] = ()
 
     def to_item(self, following: int | None) -> Item:
-        """The record as the table keeps it: for 13 months from when the `following` one begins.
+        """The bucket as the table stores it: for 13 months from the beginning of the `following`
+        one.
 
-        Until then its level is what was held, however long ago it was; so is that of the latest.
+        Until then its level is what was held, however long ago. The same holds for the latest
+        bucket.
         """
         item: Item = self._asdict()
         item |= {
@@ -73,7 +76,7 @@ class UsageBucket(NamedTuple):
 
     @classmethod
     def of(cls, item: Item) -> "UsageBucket":
-        """The record in an item."""
+        """The bucket in an item."""
         values: dict[str, Any] = {name: item.get(name) for name in cls._fields}
         episode = values["episode"]
         values |= {
@@ -82,14 +85,14 @@ class UsageBucket(NamedTuple):
             "missing": tuple((first, last) for first, last in item["missing"]),
             "fired": tuple((what, at) for what, at in item["fired"]),
             "episode": Episode(*episode) if episode else None,
-            # Records from before they were kept have none.
+            # Items of older releases do not have them.
             "people": tuple(item.get("people") or ()),
             "over": tuple(item.get("over") or ()),
         }
         return cls(**values)
 
     def is_missing(self, seq: int) -> bool:
-        """Whether this change was passed over, and is welcome late."""
+        """Whether this change is missing, so that it is welcome late."""
         return any(first <= seq <= last for first, last in self.missing)
 
 
@@ -99,7 +102,7 @@ def month_name(at: int) -> str:
 
 
 def months_between(start: int, end: int) -> list[str]:
-    """The UTC months that a stretch of time touches; `end` is still part of it."""
+    """The UTC months that a period touches, including that of `end`."""
     names = [month_name(start)]
     while names[-1] < month_name(end):
         year, month = divmod(int(names[-1][:4]) * 12 + int(names[-1][5:]), 12)
@@ -108,15 +111,15 @@ def months_between(start: int, end: int) -> list[str]:
 
 
 def bucket_start(at: int) -> int:
-    """When the quarter-hour of a time begins."""
+    """The beginning of the quarter-hour of a time."""
     return at - at % BUCKET_MS
 
 
 def bucket_name(start: int) -> str:
-    """A quarter-hour's name, `YYYY-MM-DDTHH:MM`."""
+    """The name of a quarter-hour, `YYYY-MM-DDTHH:MM`."""
     return datetime.fromtimestamp(start / 1000, UTC).strftime("%Y-%m-%dT%H:%M")
 
 
 def parse_bucket_name(name: str) -> int:
-    """When the quarter-hour of this name begins."""
+    """The beginning of the quarter-hour with this name."""
     return int(datetime.strptime(f"{name}Z", "%Y-%m-%dT%H:%M%z").timestamp()) * 1000

@@ -21,19 +21,20 @@ COUNTS = (
     "corrected",
     "brief",
 )
-# Changes made at the same moment may be a little out of order in time: how far a reader looks back.
+# Changes made at the same moment may be slightly out of order: how far a reader looks back.
 DISORDER_MS = 600_000
 
 
 class ChangeRecord(NamedTuple):
-    """One accepted version of a page. `before` is None where there was nothing, with its time.
+    """One accepted version of a shard or a counter.
 
-    `seats` has a dict for each seat that came, stayed or went: `key`, `kind` (`activated`,
-    `renewed`, `deactivated`), `reason` of an end, `stamp`, `overdraft`, `leaseEnd`. `terms` and
-    `termsBefore` are status and validity. `reached`: the thresholds that fired, in percent.
+    `before` is None where there was nothing, with its time. `seats` has a dict for each seat that
+    came, stayed or went: `key`, `kind` (`activated`, `renewed`, `deactivated`), the `reason` of an
+    end, `stamp` (the grant id), `overdraft`, `leaseEnd`. `terms` and `termsBefore` are status and
+    validity. `reached` are the thresholds that were triggered, in percent.
 
     Of a usage limit: its key `usage`, the `quantity` that was consumed (by how many `requests`) or
-    corrected (with its `note`), the `period` (Unix seconds). `until`: when the level falls to
+    corrected (with its `note`), and the `period` (Unix seconds). `until`: when the level falls to
     nothing by itself.
     """
 
@@ -57,7 +58,7 @@ class ChangeRecord(NamedTuple):
     until: int | None = None
 
     def counts(self) -> dict[str, int]:
-        """How many seats came and went, by how; how much was consumed."""
+        """The number of seats that came and went, by kind, and the quantity that was consumed."""
         counted = dict.fromkeys(COUNTS, 0)
         if self.type in ("consumed", "corrected"):
             counted[self.type] = self.quantity
@@ -69,7 +70,7 @@ class ChangeRecord(NamedTuple):
         return counted
 
     def _ended(self, seat: Mapping[str, Any]) -> int:
-        """When a seat that went was held no more: a lease ends by itself, before it is swept."""
+        """When a seat ended: a lease ends by itself before it is swept."""
         if seat["reason"] == "released" or seat.get("leaseEnd") is None:
             return self.at
         return min(self.at, int(seat["leaseEnd"]) * 1000)
@@ -80,7 +81,7 @@ class ChangeRecord(NamedTuple):
         return [seat["key"] for seat in taken], [s["key"] for s in taken if s["overdraft"]]
 
     def to_item(self) -> Item:
-        """The item that is kept for 13 months; it names nobody."""
+        """The item, which is stored for 13 months and names nobody."""
         return {
             "seq": self.seq,
             "at": self.at,
@@ -111,7 +112,7 @@ class ChangeRecord(NamedTuple):
 
     @classmethod
     def of(cls, item: Item) -> "ChangeRecord":
-        """The change in a kept item."""
+        """The change in its item."""
         before = item.get("before")
         return cls(
             item["seq"],
@@ -136,18 +137,18 @@ class ChangeRecord(NamedTuple):
 
 
 def granted_at(grant_id: int) -> int:
-    """When the grant with this stamp was made."""
+    """When the grant with this id was made."""
     return Seat(grant_id, is_overdraft=False, lease_end=None).activated_at_ms
 
 
 def changes_between(
     entitlement_id: str, start: int, end: int, meter: str = SEATS
 ) -> Operation[list[ChangeRecord]]:
-    """The kept changes made from `start` to before `end`, in the order of `seq`."""
+    """The change records from `start` to before `end`, in the order of `seq`."""
     pk = change_key(entitlement_id, 0, 0, meter=meter).pk
     items = yield from all_of(key_range(pk, f"{start:013d}", f"{end - 1:013d}#~"))
     return sorted((ChangeRecord.of(item) for item in items), key=lambda change: change.seq)
 
 
-# A seat that was given back so soon was hardly used: many of them are a sign of a shared one.
+# A seat that was released this soon was hardly used. Many of them are a sign of a shared account.
 BRIEF_MS = 600_000

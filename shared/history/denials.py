@@ -11,7 +11,7 @@ from shared.history.buckets import BUCKET_MS, bucket_name, bucket_start, parse_b
 def denied_buckets(
     entitlement_id: str, start: int, end: int, meter: str
 ) -> Operation[dict[int, dict[str, int]]]:
-    """Denied attempts by quarter-hour and seat key; both ends are beginnings of quarter-hours."""
+    """Denied attempts by quarter-hour and seat key, from `start` to `end`, which are quarter-hours."""
     pk = denied_bucket_key(entitlement_id, "", "", meter).pk
     low, high = bucket_name(start), bucket_name(end - 1) + "#~"
     items = yield from all_of(key_range(pk, low, high))
@@ -25,9 +25,9 @@ def denied_buckets(
 def denied_between(
     entitlement_id: str, start: int, end: int, meter: str = SEATS
 ) -> Operation[dict[str, int]]:
-    """Attempts denied from `start` to before `end`, by seat key.
+    """Denied attempts from `start` to before `end`, by seat key.
 
-    Whole quarter-hours come from their records, the ends from the attempts themselves.
+    Whole quarter-hours come from their buckets, the rest from the denial records.
     """
     whole_from, whole_to = bucket_start(start + BUCKET_MS - 1), bucket_start(end)
     first, last = bucket_start(start), bucket_start(end - 1) + BUCKET_MS
@@ -47,7 +47,7 @@ def denied_between(
 def attempts_between(
     entitlement_id: str, start: int, end: int, keys: Iterable[str], meter: str = SEATS
 ) -> Operation[list[Item]]:
-    """The kept denials from `start` to before `end`, of the partitions on which these keys fall."""
+    """The denial records from `start` to before `end`, of the partitions of these keys."""
     items: list[Item] = []
     for pk in sorted({denial_record_key(entitlement_id, 0, key, 0, meter).pk for key in keys}):
         items += yield from all_of(key_range(pk, f"{start:013d}", f"{end - 1:013d}#~"))

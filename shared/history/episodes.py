@@ -6,10 +6,11 @@ from shared.dynamodb.requests import Item
 
 
 class Episode(NamedTuple):
-    """Use above what was purchased, from when it rose to when it fell back (`end`; None: not yet).
+    """Usage above what was purchased, from when it rose to when it fell back (`end`; None: not
+    yet).
 
-    `overdraft_ms` and `overdraft_seat_ms` do not count the quiet between joined parts.
-    Its item has the number of people granted a seat in it as well (`distinct`).
+    `overdraft_ms` and `overdraft_seat_ms` do not include the quiet time between joined parts. The
+    item also has the number of persons who were granted a seat in it (`distinct`).
     """
 
     start: int

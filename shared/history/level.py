@@ -1,4 +1,4 @@
-"""What is in use at one moment, against both limits."""
+"""The level: what is in use at one moment, against both limits."""
 
 from typing import NamedTuple
 
@@ -17,19 +17,19 @@ class Level(NamedTuple):
 
     @property
     def is_near(self) -> bool:
-        """Whether use is within 10 % of what was purchased, or above it."""
+        """Whether usage is within 10 % of what was purchased, or above it."""
         return self.used >= threshold_level(NEAR_PERCENT, self.purchased)
 
     @property
     def is_reached(self) -> bool:
-        """Whether all that was purchased is in use, or more."""
+        """Whether everything that was purchased is in use, or more."""
         return self.used >= threshold_level(100, self.purchased)
 
 
-# Use comes near to what was purchased from so many percent of it on.
+# Usage is near the limit from this percentage of what was purchased.
 NEAR_PERCENT = 90
 
 
 def threshold_level(percent: int, purchased: int) -> int:
-    """The use at which a threshold is reached: percent of purchased, rounded up, at least 1."""
+    """The usage at which a threshold is reached: percent of purchased, rounded up, at least 1."""
     return max(1, -(-percent * purchased // 100))

@@ -1,4 +1,4 @@
-"""Reading what was used over time."""
+"""Queries: what was used over time."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,11 +15,11 @@ from shared.history.denials import denied_buckets
 from shared.history.level import Level
 from shared.history.thresholds import Triggered
 
-# --- Reading ------------------------------------------------------------------------------------
+# --- Reading --------------------------------------------------------------------------------------
 
 
 class Usage(NamedTuple):
-    """Use between two times. `limits` are in force from their time on; None before there was any.
+    """Usage between two times. `limits` hold from their time on; None before there were any.
 
     `is_known` is False before the first change.
     """
@@ -44,7 +44,7 @@ class Usage(NamedTuple):
 def latest_bucket(
     entitlement_id: str, meter: str = SEATS, before: str | None = None
 ) -> Operation[UsageBucket | None]:
-    """The latest record, or the latest one of a quarter-hour before the one named."""
+    """The latest bucket, or the latest one before the named quarter-hour."""
     pk = usage_bucket_key(entitlement_id, meter, "").pk
     found = yield Query(
         "pk = :pk AND sk < :before" if before else "pk = :pk",
@@ -58,10 +58,10 @@ def latest_bucket(
 def latest_bucket_near(
     entitlement_id: str, meter: str, times: Iterable[int]
 ) -> Operation[UsageBucket | None]:
-    """The latest record, which is most often that of one of these times (Unix milliseconds).
+    """The latest bucket, which usually is that of one of these times (Unix milliseconds).
 
-    By name, since such reads of many entitlements are made by one call. The latest is the one that
-    is not forgotten: it has no time to live until another follows it.
+    They are read by name, because one call makes such reads for many entitlements. The latest
+    bucket is the one without a time to live: it gets one when another follows it.
     """
     names = {bucket_name(bucket_start(at)) for at in times}
     found = yield BatchGet(tuple(usage_bucket_key(entitlement_id, meter, name) for name in names))
@@ -72,11 +72,11 @@ def latest_bucket_near(
 
 
 class Records(NamedTuple):
-    """The evidence of a stretch of time, of one meter.
+    """The evidence of one meter in a period.
 
-    `held` is the record that was the latest when it began, `quarters` are those within, with what
-    has fallen by itself since, `denied` has when each quarter-hour with denials began, and the
-    attempts in it by seat key. All in the order of time; what lies after `now` is not counted.
+    `held` is the latest bucket when the period began, `buckets` are those within it, including what
+    has fallen by itself since. `denied` has the beginning of each quarter-hour with denials, and
+    the attempts in it by seat key. All are in the order of time; nothing after `now` is included.
     """
 
     held: UsageBucket | None
@@ -85,12 +85,12 @@ class Records(NamedTuple):
     now: int
 
     def level_at(self, start: int) -> UsageBucket | None:
-        """The record that was the latest when the quarter-hour `start` began."""
+        """The latest bucket when the quarter-hour `start` began."""
         position = bisect_left(self.buckets, start, key=lambda bucket: bucket.start)
         return self.buckets[position - 1] if position else self.held
 
     def within(self, start: int, end: int) -> tuple[UsageBucket, ...]:
-        """The records of the quarter-hours from `start` to before `end`."""
+        """The buckets of the quarter-hours from `start` to before `end`."""
         low = bisect_left(self.buckets, start, key=lambda bucket: bucket.start)
         high = bisect_left(self.buckets, end, key=lambda bucket: bucket.start)
         return self.buckets[low:high]
@@ -102,7 +102,7 @@ class Records(NamedTuple):
         return self.denied[low:high]
 
     def usage(self, start: int, end: int) -> Usage:
-        """Use between two beginnings of quarter-hours."""
+        """Usage between the beginnings of two quarter-hours."""
         turned_away = [seats for _, seats in self.denied_within(start, end)]
         return _sum(
             start, end, self.now, self.level_at(start), self.within(start, end), turned_away
@@ -131,7 +131,7 @@ def as_they_stand(
     end: int,
     now: int,
 ) -> Records:
-    """The evidence that was read, with what has fallen by itself since the newest record."""
+    """The evidence that was read, including what has fallen by itself since the latest bucket."""
     fallen = as_of(buckets[-1] if buckets else held, min(now, end - 1))
     if fallen and fallen.start < start:
         held = fallen
@@ -143,9 +143,9 @@ def as_they_stand(
 def usage(
     entitlement_id: str, cuts: Sequence[int], now: int, meter: str = SEATS
 ) -> Operation[list[Usage]]:
-    """Use between each two of `cuts`, which are beginnings of quarter-hours, ascending.
+    """Usage between each two of `cuts`, which are beginnings of quarter-hours in ascending order.
 
-    What lies after `now` is not counted.
+    Nothing after `now` is included.
     """
     found = yield from records(entitlement_id, cuts[0], cuts[-1], now, meter)
     return [found.usage(start, end) for start, end in pairwise(cuts)]
@@ -159,12 +159,12 @@ def _sum(
     inside: Sequence[UsageBucket],
     denied: Sequence[Mapping[str, int]],
 ) -> Usage:
-    """One interval: its own records, and between them what was carried forward."""
+    """One interval: its own buckets, and between them the level that was carried forward."""
     until = max(start, min(end, now))
     total = Usage(start, end, counts=dict.fromkeys(COUNTS, 0))
     levels: list[int] = []
     reached = start
-    # A record that begins here knows what was held.
+    # A bucket that begins here knows what was held.
     if held and not (inside and inside[0].start == start):
         levels.append(held.level.used)
         total = total._replace(limits=((start, held.level.purchased, held.level.hard_cap),))
@@ -199,7 +199,7 @@ def _carry(total: Usage, level: Level, spent: int) -> Usage:
 
 
 def _add(total: Usage, bucket: UsageBucket) -> Usage:
-    """What a record holds, through its last change."""
+    """The contents of a bucket, up to its last change."""
     limits = total.limits
     for each in bucket.limits:
         if not limits or limits[-1][1:] != each[1:]:
@@ -214,7 +214,7 @@ def _add(total: Usage, bucket: UsageBucket) -> Usage:
 
 
 def fired_between(entitlement_id: str, start: int, end: int, meter: str) -> Operation[Triggered]:
-    """What a meter made fire from `start` to before `end`."""
+    """The thresholds that a meter triggered from `start` to before `end`."""
     pk = usage_bucket_key(entitlement_id, meter, "").pk
     items = yield from all_of(key_range(pk, bucket_name(start), bucket_name(end - 1)))
     fired = {

@@ -1,9 +1,9 @@
-"""Roll-ups: use by hour and by day, so that a year of it is read in a bounded number of items.
+"""Roll-ups: usage by hour and by day, so that a year of it is read in a bounded number of items.
 
-A roll-up is what the quarter-hour records of a UTC hour, or of a UTC day, add up to, in the form
-of such a record. `notify` writes it when history goes on to another hour or day, again
-when a late change alters it; what is not over is read from the finer records. Denied attempts
-are counted by hour, in one item a day. Times are Unix milliseconds.
+A roll-up is the sum of the buckets of a UTC hour or day, in the form of a bucket. `notify` writes
+it when history goes on to another hour or day, and again when a late change alters it. An hour or a
+day that is not over is read from the finer buckets. Denied attempts are counted by hour, in one
+item a day. Times are Unix milliseconds.
 """
 
 from collections.abc import Sequence
@@ -44,13 +44,13 @@ from shared.history.buckets import (
 from shared.history.queries import Records
 
 BUCKETS, HOURS, DAYS = "quarters", "hours", "days"
-# What is rolled up, and to which length in milliseconds.
+# The sizes of roll-ups, with their length in milliseconds.
 SIZES = {HOURS: HOUR_MS, DAYS: DAY_MS}
 _ROUNDS = 8
 
 
 def merge(parts: Sequence[UsageBucket]) -> UsageBucket:
-    """One record for several that follow each other; between them the level was held."""
+    """One bucket for several that follow each other; between them the level was held."""
     whole = parts[0]._replace(people=(), over=(), fired=(), missing=(), episode=None)
     for part in parts[1:]:
         held, spent = whole.level, max(0, part.start - whole.at)
@@ -79,10 +79,10 @@ def merge(parts: Sequence[UsageBucket]) -> UsageBucket:
 
 
 def write(owner: str, meter: str, start: int, following: int) -> Operation[None]:
-    """Roll up the hour and the day of the record `start`, if that of `following` is in another.
+    """Roll up the hour and the day of the bucket `start`, if `following` is in another one.
 
-    To be called between the writing of the two: the latest record says where to go on from, so
-    what is before it is rolled up, however it came about.
+    To be called between the writes of the two: the latest bucket says where to go on, so everything
+    before it is rolled up, however it came about.
     """
     for size, length in SIZES.items():
         begin = _floor(start, length)
@@ -94,7 +94,7 @@ def write(owner: str, meter: str, start: int, following: int) -> Operation[None]
             yield Put(
                 rollup_key(owner, meter, size, bucket_name(begin)),
                 whole.to_item(following),
-                "attribute_not_exists(pk) OR seq <= :seq",  # somebody slower has seen less
+                "attribute_not_exists(pk) OR seq <= :seq",  # a slower process has seen less
                 values={":seq": whole.seq},
             )
 
@@ -110,7 +110,7 @@ def _floor(at: int, size: int) -> int:
 
 
 def _read(pk: str, start: int, end: int) -> Operation[list[UsageBucket]]:
-    """The records of one partition from `start` to before `end`."""
+    """The buckets of one partition from `start` to before `end`."""
     if start >= end:
         return []
     low, high = bucket_name(start), bucket_name(end - 1)
@@ -123,11 +123,11 @@ def _read(pk: str, start: int, end: int) -> Operation[list[UsageBucket]]:
 def records(
     owner: str, start: int, end: int, now: int, size: str, meter: str = SEATS
 ) -> Operation[Records]:
-    """Use from `start` to before `end` in records of this size, without denials.
+    """Usage from `start` to before `end` in buckets of this size, without denials.
 
-    Both are beginnings of quarter-hours, hours or days. It reads an item for each, and at most 96
-    of what is not rolled up yet, however long the history is. What was before anything was rolled
-    up is not known.
+    Both are beginnings of quarter-hours, hours or days. It reads one item for each, and at most 96
+    of what is not rolled up yet, however long the history is. What was before the first roll-up is
+    not known.
     """
     latest = yield from queries.latest_bucket(owner, meter, bucket_name(end))
     if latest is None or latest.start < start:
@@ -150,7 +150,7 @@ def records(
 
 
 class DeniedHour(NamedTuple):
-    """What was denied in a UTC hour: attempts, and by how many people (or requests)."""
+    """The denials of a UTC hour: attempts, and by how many persons (or requests)."""
 
     start: int
     attempts: int
@@ -158,7 +158,8 @@ class DeniedHour(NamedTuple):
 
 
 def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int) -> Operation[None]:
-    """Note that a seat key was denied so often in the quarter-hour `start`; once, if told twice.
+    """Count the denials of a seat key in the quarter-hour `start`, once, however often it is
+    called.
 
     Records of one seat key and hour come one after the other.
     """
@@ -209,7 +210,7 @@ def _is_counted(owner: str, meter: str, hour: int, seat_key: str) -> Operation[b
 def denied_hours(
     owner: str, start: int, end: int, meter: str = SEATS
 ) -> Operation[list[DeniedHour]]:
-    """The hours from `start` to before `end` with denials; it reads an item for each day."""
+    """The hours from `start` to before `end` with denials; it reads one item for each day."""
     pk = denied_day_key(owner, "", meter).pk
     low, high = bucket_name(start)[:10], bucket_name(end - 1)[:10]
     items = yield from all_of(

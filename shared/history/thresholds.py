@@ -6,12 +6,12 @@ from shared.history.buckets import HOUR_MS, bucket_start
 from shared.history.changes import ChangeRecord
 from shared.history.level import Level, threshold_level
 
-# What a usage limit tells once a period, beside its thresholds.
+# What a usage limit notifies once a period, besides its thresholds.
 ENTERED, EXHAUSTED = "entered", "exhausted"
 
 
 def is_reached(percent: int, before: Level | None, after: Level) -> bool:
-    """Whether use came to a threshold from below."""
+    """Whether usage came to a threshold from below."""
     was_below = before is None or before.used < threshold_level(percent, before.purchased)
     return was_below and after.used >= threshold_level(percent, after.purchased)
 
@@ -22,10 +22,10 @@ Triggered = tuple[tuple[int | str, int], ...]
 def trigger(
     fired: Triggered, change: ChangeRecord, at: int, thresholds: Iterable[int]
 ) -> tuple[Triggered, ChangeRecord]:
-    """Which thresholds a change reaches that have not fired within the hour.
+    """The thresholds that a change reaches and that were not triggered within the last hour.
 
-    Of a usage limit: within its period; and whether it entered its overdraft, or exhausted it,
-    likewise. Returns what has fired of late, and the change that says what it made fire.
+    Of a usage limit: not within its period; and whether it entered or exhausted its overdraft,
+    likewise. Returns what was triggered recently, and the change with what it triggered.
     """
     wanted: list[int | str] = [
         percent for percent in thresholds if is_reached(percent, change.before, change.level)
@@ -44,13 +44,13 @@ def trigger(
     reached = tuple(
         what for what in wanted if not any(which == what and is_near(when) for which, when in fired)
     )
-    # A mail may be due that tells of this quarter-hour.
+    # An e-mail may be due that includes this quarter-hour.
     kept = tuple(each for each in fired if is_near(each[1]) or each[1] >= bucket_start(at))
     return (*kept, *((what, at) for what in reached)), change._replace(reached=reached)
 
 
 def _limits_reached(change: ChangeRecord) -> list[str]:
-    """Which limits consuming came to from below. Lowering a limit is no use."""
+    """The limits that consuming reached from below. A lowered limit does not count."""
     before, level = change.before, change.level
     reached = []
     if level.overdraft and not (before and before.overdraft):

@@ -14,7 +14,7 @@ from shared.history.episodes import Episode
 def episode_view(
     entitlement_id: str, item: Item, latest: UsageBucket | None, now: int, meter: str = SEATS
 ) -> Operation[dict[str, Any]]:
-    """An episode as it is answered and sent; `latest` lets one that goes on be carried to `now`."""
+    """An episode as the API and events show it; `latest` carries a current one on to `now`."""
     episode = carried(Episode.of(item), latest, now)
     until = now if episode.end is None else episode.end
     denied = yield from denied_between(
@@ -34,7 +34,7 @@ def episode_view(
         **view,
         "overdraftSeatSeconds": episode.overdraft_seat_ms // 1000,
         "seatHours": hours_of(episode.overdraft_seat_ms),
-        # Those in `seats` are from before they were counted.
+        # The persons in `seats` are from a release that did not count them yet.
         "distinctSeats": item.get("distinct", 0) + len(item.get("seats", ())),
         "deniedSeats": len(denied),
     }

@@ -1,8 +1,8 @@
-"""Where sales stand with an entitlement's overdraft: states, who changed them, and when.
+"""The follow-up of an overdraft by sales: its state, who changed it, and when.
 
-The state is one item, each change of it another one, written in the same transaction; the change
-becomes an event. A person changes it through the API; the stream changes it when an overdraft
-begins, and when more was purchased.
+The state is one item. Each change is another item, written in the same transaction, and becomes an
+event. A person changes the state through the API. The stream changes it when an overdraft begins,
+and when more was purchased.
 """
 
 from typing import Any, NamedTuple
@@ -21,23 +21,23 @@ from shared.dynamodb.requests import (
 )
 
 STATES = ("open", "contacted", "quoted", "won", "dismissed")
-# What changes a follow-up by itself.
+# What changes a follow-up automatically.
 OVERDRAFT, PURCHASE = "overdraft", "purchase"
 _ROUNDS = 8
-_CHANGES = 50  # a transaction takes a hundred actions
+_CHANGES = 50  # a transaction has at most a hundred actions
 
 
 class Move(NamedTuple):
-    """Something happened to the entitlement at `at`, Unix milliseconds: `overdraft`, `purchase`."""
+    """Something happened to the entitlement at `at`, Unix milliseconds: `overdraft` or `purchase`."""
 
     at: int
     reason: str
 
 
 def state_after(state: str | None, reason: str) -> str | None:
-    """The state that something leads to; None: it leads to no change.
+    """The state that it leads to; None: it changes nothing.
 
-    A new overdraft opens what is closed; who is in talks stays there. More purchased: won.
+    A new overdraft opens what is closed. A negotiation stays as it is. A purchase makes it won.
     """
     if reason == OVERDRAFT:
         return "open" if state in (None, "won", "dismissed") else None
@@ -57,7 +57,7 @@ def change(
         "owner": changed.get("owner", before.get("owner")),
         "note": changed.get("note"),
         "lastNote": changed.get("note") or before.get("lastNote", before.get("note")),
-        # What the stream tells of may have been before the last note was written.
+        # What the stream delivers may have happened before the last note was written.
         "changedAt": max(at, before.get("changedAt", 0)),
         "stateChangedAt": at if state != before.get("state") else before["stateChangedAt"],
         "changedBy": actor,
@@ -67,7 +67,7 @@ def change(
 
 
 def writes(entitlement_id: str, seen: Item | None, changes: list[Item]) -> Transact:
-    """Keep changes, each an entry; refused when somebody else changed the state meanwhile."""
+    """Store changes, each as an entry; refused if another process has changed the state meanwhile."""
     newest = changes[-1]
     condition, values = "attribute_not_exists(pk)", dict[str, Any]()
     if seen is not None:
@@ -78,9 +78,9 @@ def writes(entitlement_id: str, seen: Item | None, changes: list[Item]) -> Trans
 
 
 def move(entitlement_id: str, moves: list[Move]) -> Operation[None]:
-    """What happened, brought to the follow-up: once, however often it is told.
+    """Apply what happened to the follow-up: once, however often it is delivered.
 
-    What is not later than the last change of the state has been told before, or was overtaken.
+    What is not later than the last change of the state was applied before, or is outdated.
     """
     attempt = 1
     while moves and attempt <= _ROUNDS:
@@ -106,7 +106,7 @@ def move(entitlement_id: str, moves: list[Move]) -> Operation[None]:
 
 
 def view(entitlement_id: str, item: Item | None) -> dict[str, Any]:
-    """A follow-up as it is answered; of an entitlement that never had one, all is null."""
+    """A follow-up as the API answers it. All is null if the entitlement never had one."""
     item = item or {}
     at = item.get("changedAt")
     return {
@@ -121,7 +121,7 @@ def view(entitlement_id: str, item: Item | None) -> dict[str, Any]:
 
 
 def entry_view(item: Item) -> dict[str, Any]:
-    """One change of a follow-up as it is answered and sent."""
+    """One change of a follow-up as the API and events show it."""
     return {
         "state": item["state"],
         "previousState": item.get("previousState"),

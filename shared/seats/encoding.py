@@ -50,8 +50,7 @@ def decode_seat(value: int) -> Seat:
 
 
 class GrantIds:
-    """Makes grant ids: strictly increasing within a process, and practically unique across
-    processes.
+    """Makes grant ids: they increase within a process, and are unique in practice across processes.
 
     The last two digits differ by process, so that two processes which read the same millisecond
     make different ids.

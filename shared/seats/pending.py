@@ -128,7 +128,7 @@ class PendingActivation:
         return self.cached
 
     def granted(self, shard: SeatShard) -> Grant:
-        """The result once the seat is on its shard; our own grant id is new, even after a lost answer."""
+        """The result once the seat is on its shard; our own grant id means a new grant."""
         seat = decode_seat(shard.seats[self.key])
         is_new = seat.grant_id == self.grant_id
         if shard.is_only_shard:

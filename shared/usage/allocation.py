@@ -1,4 +1,4 @@
-"""The allocation of a sharded usage limit: what its counter gives to the shards and takes back."""
+"""The allocations of a sharded usage limit: what its counter gives to shards and takes back."""
 
 from typing import Any
 
@@ -22,21 +22,27 @@ from shared.usage.counter import Counter, counter_of
 from shared.usage.request_log import archive, rotation
 from shared.usage.shard import AS_SEEN, REPORT_MS, SHARDS, UsageShard, terms_of
 
-# The sweep looks at what is drawn every minute.
+# The sweep looks at a counter with allocations every minute.
 RECONCILE_SECONDS = 60
-# Who holds a counter is gone when it has not let go for so long.
+# A lock on a counter that is older belongs to a process that has ended.
 LOCK_MS = 3_000
 
 
-# --- The counter of a spread limit ----------------------------------------------------------------
+# --- The counter of a sharded limit ---------------------------------------------------------------
 
 
 def counter_update(
-    limit: tuple[str, str], change: Change, used: int, requests: int, *, drawn: int, left: int = 0
+    limit: tuple[str, str],
+    change: Change,
+    used: int,
+    requests: int,
+    *,
+    allocated: int,
+    left: int = 0,
 ) -> Update:
-    """What parts did, as the counter is told: what was `used` is a version of its own."""
+    """An update of the counter by what shards did. What they `used` is a version of its own."""
     assignments, names = ["drawn = drawn + :drawn"], dict[str, str]()
-    values: dict[str, Any] = {":drawn": drawn}
+    values: dict[str, Any] = {":drawn": allocated}
     if left:
         assignments.append("#left = #left + :more")
         names["#left"] = "left"
@@ -67,11 +73,11 @@ def extended(update: Update, sets: str, condition: str, values: dict[str, Any]) 
 
 
 def report_usage(limit: tuple[str, str], key: Key, shard: UsageShard, change: Change) -> Transact:
-    """Tell the counter what a part has used; it keeps what it has left."""
+    """Report to the counter what a shard has used. The shard keeps what it has left."""
     return Transact(
         (
             counter_update(
-                limit, change, shard.unreported, shard.requests, drawn=-shard.unreported
+                limit, change, shard.unreported, shard.requests, allocated=-shard.unreported
             ),
             Update(
                 key,
@@ -79,8 +85,8 @@ def report_usage(limit: tuple[str, str], key: Key, shard: UsageShard, change: Ch
                 AS_SEEN,
                 NO_NAMES,
                 {
-                    ":drawn": shard.drawn - shard.unreported,
-                    ":seen": shard.drawn,
+                    ":drawn": shard.allocated - shard.unreported,
+                    ":seen": shard.allocated,
                     ":now": change.now_ms,
                     ":seq": shard.counter.seq,
                     ":told": shard.reported_seq,
@@ -91,7 +97,7 @@ def report_usage(limit: tuple[str, str], key: Key, shard: UsageShard, change: Ch
 
 
 def archive_logs(limit: tuple[str, str], counter: Counter, change: Change) -> Operation[None]:
-    """What stood on the counter before it was spread gets items of its own; then it has parts."""
+    """Archive the logs of a counter that is about to be sharded; from then on it has shards."""
     key = usage_key(*limit)
     dropped = yield from archive(key, counter, change.now_ms)
     dropped += yield from archive(key, counter._replace(earlier=counter.log), change.now_ms)
@@ -113,21 +119,21 @@ def archive_logs(limit: tuple[str, str], counter: Counter, change: Change) -> Op
 
 
 def wait_for_lock(limit: tuple[str, str], counter: Counter, attempt: int) -> Operation[None]:
-    """Somebody changes the terms; who does not let go is gone."""
+    """Wait for a process that changes the terms; remove its lock if it has ended."""
     now_ms: int = yield Pause(attempt)
     if now_ms - counter.locked_ms > LOCK_MS:
         yield from unlock(limit, counter)
 
 
 def begin_period(limit: tuple[str, str], change: Change) -> Operation[None]:
-    """Begin the period of now, once everything that was used in the last one is told."""
+    """Begin the period of now, once everything that was used in the last one is reported."""
     counter = yield from rebalance(limit, change, tries=1)
-    if counter.drawn == 0:
+    if counter.allocated == 0:
         yield from begin_if_ended(limit, counter, change)
 
 
 def begin_if_ended(limit: tuple[str, str], counter: Counter, change: Change) -> Operation[None]:
-    """Begin the period of now on a counter of which nothing is drawn, if its own has ended."""
+    """Begin the period of now, if the last one has ended and no shard has an allocation."""
     if not counter.has_ended(change.now):
         return
     key = usage_key(*limit)
@@ -153,7 +159,7 @@ def begin_if_ended(limit: tuple[str, str], counter: Counter, change: Change) -> 
     )
 
 
-# --- Taking back what is drawn --------------------------------------------------------------------
+# --- Taking allocations back ----------------------------------------------------------------------
 
 
 def read_shards(limit: tuple[str, str]) -> Operation[dict[Key, UsageShard]]:
@@ -170,14 +176,15 @@ def rebalance(
     tries: int = ROUNDS,
     wants: tuple[Key, int] | None = None,
 ) -> Operation[Counter]:
-    """Take back what all parts have left, and hear what they have used; the counter afterwards.
+    """Take back what all shards have left, and what they have used; return the counter afterwards.
 
-    With `wants`, a part and how much it is to have at least, everything is dealt anew. Something is
-    drawn still where somebody else does the same. Can be left at any call and done again.
+    With `wants`, a shard and the least that it is to have, everything is distributed anew. Another
+    process may do the same, so that something is still allocated afterwards. It can end at any call
+    and be done again.
     """
     for attempt in range(1, tries + 1):
         counter = counter_of((yield Get(usage_key(*limit))))
-        if counter.drawn == 0:
+        if counter.allocated == 0:
             return counter
         mine = yield from _lock(limit, change)
         if mine:
@@ -194,13 +201,13 @@ def _take_all_back(
     *,
     unlocks: bool,
 ) -> Operation[Counter]:
-    """Take everything back while the counter is held by us (`mine`), and let it go or not."""
+    """Take all allocations back while we hold the lock (`mine`); release the lock if `unlocks`."""
     for attempt in range(1, ROUNDS + 1):
         shards = yield from read_shards(limit)
         asked = [
             _reclaim(key)
             for key, shard in shards.items()
-            if shard.drawn and shard.returning is None
+            if shard.allocated and shard.returning is None
         ]
         reply = Accepted()
         if asked:
@@ -217,13 +224,13 @@ def _take_all_back(
         if isinstance(reply, Cancelled) and reply.reasons[0][0]:
             counter = counter_of((yield Get(usage_key(*limit))))
             if (counter.lock_number, counter.locked_ms) != (mine.lock_number, mine.locked_ms):
-                return counter  # somebody else's by now
+                return counter  # another process holds the lock by now
         change = change.at((yield Pause(attempt)))
     raise problems.Contention
 
 
 def _still_locked(limit: tuple[str, str], mine: Counter) -> Update:
-    """Changes nothing; refused if the counter is not held by us any more."""
+    """Changes nothing; refused if we do not hold the lock any more."""
     return Update(
         usage_key(*limit),
         "SET heldAt = :held",
@@ -234,12 +241,12 @@ def _still_locked(limit: tuple[str, str], mine: Counter) -> Update:
 
 
 def clear_returning(key: Key) -> Update:
-    """A part that gives back nothing, of which nobody knows any more."""
+    """Clear a shard that returns nothing and that the counter does not know of any more."""
     return Update(key, "REMOVE giving", "giving = :zero AND drawn = :zero", NO_NAMES, {":zero": 0})
 
 
 def _reclaim(key: Key) -> Update:
-    """A part has nothing left from now on, and says what it had."""
+    """Leave a shard with nothing, and record on it what it had."""
     return Update(
         key,
         "SET giving = #left, #left = :zero",
@@ -258,9 +265,9 @@ def _redistribution(
     *,
     unlocks: bool,
 ) -> tuple[Update, ...]:
-    """What parts give back and what they get anew, and what the counter hears of it."""
+    """The writes for what shards return, what they get anew, and what the counter learns of it."""
     back = sum(shard.returning or 0 for shard in returning.values())
-    drawn = sum(shard.drawn for shard in returning.values())
+    allocated = sum(shard.allocated for shard in returning.values())
     shares = dict.fromkeys(returning, 0)
     if wants:
         now = terms_of(counter)
@@ -271,10 +278,10 @@ def _redistribution(
         counter_update(
             limit,
             change,
-            drawn - back,
+            allocated - back,
             sum(shard.requests for shard in returning.values()),
             left=back - dealt,
-            drawn=dealt - drawn,
+            allocated=dealt - allocated,
         ),
         "",
         "holds = :holds AND heldAt = :held AND #left = :seen",
@@ -293,7 +300,7 @@ def _redistribution(
                 ":share": shares[key],
                 ":now": change.now_ms,
                 ":seen": shard.returning,
-                ":drawn": shard.drawn,
+                ":drawn": shard.allocated,
                 ":seq": shard.counter.seq,
             },
         )
@@ -302,9 +309,9 @@ def _redistribution(
 
 
 def _shares(left: int, keys: list[Key], wants: tuple[Key, int]) -> dict[Key, int]:
-    """What is left, dealt evenly, once the one who asks has enough; what is not is left over.
+    """Distribute what is left equally, once the shard that asks has enough.
 
-    A part that cannot be dealt anything draws what it wants.
+    A shard that gets nothing takes what it needs later.
     """
     key, quantity = wants
     first = max(0, min(left, quantity))
@@ -316,9 +323,9 @@ def _shares(left: int, keys: list[Key], wants: tuple[Key, int]) -> dict[Key, int
 
 
 def lock(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation[Counter]:
-    """Have everything back, and let nothing be drawn until the terms are changed; the counter.
+    """Take everything back, and let no shard take anything until the terms are changed.
 
-    Nobody takes us for gone for `more_ms` longer than usual.
+    Returns the counter. Others wait `more_ms` longer than usual before they remove the lock.
 
     Raises:
         Contention.
@@ -328,7 +335,7 @@ def lock(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation[
         mine = yield from _lock(limit, change, more_ms)
         if mine:
             counter = yield from _take_all_back(limit, change, mine, None, unlocks=False)
-            if counter.drawn == 0 and (counter.lock_number, counter.locked_ms) == (
+            if counter.allocated == 0 and (counter.lock_number, counter.locked_ms) == (
                 mine.lock_number,
                 mine.locked_ms,
             ):
@@ -338,7 +345,7 @@ def lock(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation[
 
 
 def _lock(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation[Counter | None]:
-    """Be the one who holds the counter: as it is then; None: somebody else does."""
+    """Lock the counter: the counter as it is then; None: another process has locked it."""
     reply = yield Update(
         usage_key(*limit),
         "SET heldAt = :now, heldBy = :me, holds = holds + :one",
@@ -356,18 +363,18 @@ def _lock(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation
 
 
 def reconcile(owner: str, name: str, change: Change) -> Operation[None]:
-    """What the sweep does: hear what parts have used."""
+    """The sweep's part: collect what shards have used and not reported."""
     limit = (owner, name)
     counter = counter_of((yield Get(usage_key(*limit))))
-    if counter.drawn:
+    if counter.allocated:
         shards = yield from read_shards(limit)
         for key, shard in shards.items():
-            # Those that are in use tell by themselves.
+            # Shards that are in use report by themselves.
             is_quiet = shard.reported_ms < change.now_ms - 3 * REPORT_MS
             if shard.unreported and shard.returning is None and is_quiet:
                 yield report_usage(limit, key, shard, change)
         if any(shard.returning is not None for shard in shards.values()):
-            # Whoever wanted it back is gone, or will be done.
+            # The process that wanted it back has ended, or will be done.
             yield from rebalance(limit, change, tries=1)
         yield Update(
             usage_key(*limit),
@@ -386,7 +393,7 @@ def reconcile(owner: str, name: str, change: Change) -> Operation[None]:
 
 
 def unlock(limit: tuple[str, str], counter: Counter) -> Operation[None]:
-    """Let others draw again from a counter that was held by us, and is so no more."""
+    """Remove our lock from a counter, so that shards can take allocations again."""
     if counter.shards is not None:
         yield Update(
             usage_key(*limit),

@@ -1,21 +1,21 @@
-"""The usage core: what is counted, not seated, against the same two limits.
+"""The usage core: consuming is counted against the same two limits as seats.
 
-A usage limit is one item, its *counter*. It stores what is `left` under the hard cap, since a
-condition can compare but not add: consuming is one conditional write that counts it down. The
-requests that consumed stand in the same item by their `Idempotency-Key`, so that one write decides
-both whether there is enough left and whether this request has consumed before.
+A usage limit is one item, its *counter*. It stores what is `left` under the hard cap, because a
+condition can compare but cannot add. So consuming is one conditional write that subtracts. The
+recent requests are in the same item, by their `Idempotency-Key`. So one write decides both whether
+enough is left and whether this request has consumed before.
 
-They stand on two *leaves*: `recent`, the leaf in use, and `earlier`, the one before. When a leaf
-is full, when the limits change and when a period begins, the leaf is turned: `earlier` goes into
-items of their own, one for each request. So one write must also prove that a request is none of
-those, and its condition does, in one of three ways:
+The *request log* has two generations: `recent`, which is written, and `earlier`, the one before.
+The log is rotated when it is full, when the limits change and when a period begins: `earlier` is
+archived in items of their own, one for each request. So the write must also prove that the request
+is not in the archive. Its condition does so in one of three ways:
 
-- nothing of the last 24 hours has left the counter (a *quiet* limit);
-- the request's key tells its time (UUIDv7), and nothing of that time or later has left;
-- the request's own item was read, was not there, and no leaf has been turned since.
+- nothing of the last 24 hours has been archived (a *quiet* limit);
+- the request's key contains its time (UUIDv7), and nothing of that time or later was archived;
+- the request's archive item was read, did not exist, and the log has not been rotated since.
 
-Everything that an answer says follows from a request's entry and its leaf's terms: the first answer
-can be given again, and is never kept. Times are Unix seconds unless a name says `_ms`.
+Everything in an answer follows from the request's entry and its log's terms. So the first answer
+can be given again, and it is never stored. Times are Unix seconds unless a name ends in `_ms`.
 """
 
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ from shared.usage.request_log import LOG_SIZE, archive, kept, look, rotate, rota
 from shared.usage.views import period_view, usage_view
 from shared.validity import IN_FORCE, check_in_force
 
-# --- Requests -------------------------------------------------------------------------------------
+# --- Writes ---------------------------------------------------------------------------------------
 
 _NAMES = {"#status": "status", "#last": "last", "#left": "left"}
 NEXT_VERSION = "seq = seq + :one, #last = :change"
@@ -75,11 +75,12 @@ def consuming(
     more: Mapping[str, Any] = NO_VALUES,
     **details: str,
 ) -> Update:
-    """Count down, if enough is left (`limit_condition`) and the request is new.
+    """Subtract `quantity`, if enough is left (`limit_condition`) and the request is new.
 
-    `checked`: the leaf at which no item was kept of this request; None: it cannot have left the
-    counter. `stale`: entries of this key on either leaf that are older than that. `left_before`: of
-    the whole limit, where this is not all of it. `where`: what else must hold, with values `more`.
+    `checked` is the log number at which the request had no archive item; None: it cannot have been
+    archived. `stale` are entries of this key in both logs that are older than that. `left_before`
+    is what was left of the whole limit, if this is a shard of it. `where`: what else must hold,
+    with the values `more`.
     """
     last = change.record(kind, quantity=quantity, **details)
     values = {
@@ -96,9 +97,9 @@ def consuming(
     if checked is not None:
         new.append("leaf = :leaf")
         values[":leaf"] = checked
-    elif (told := time_of(key)) is not None:
+    elif (key_time := time_of(key)) is not None:
         new.append("(droppedTo < :told OR droppedAt <= :dayAgo)")
-        values |= {":told": told, ":dayAgo": change.now_ms - DAY_MS}
+        values |= {":told": key_time, ":dayAgo": change.now_ms - DAY_MS}
     else:
         new.append("droppedAt <= :dayAgo")
         values[":dayAgo"] = change.now_ms - DAY_MS
@@ -113,7 +114,7 @@ def consuming(
 
 
 def _as_seen(log: str, entry: int | None) -> tuple[str, dict[str, int]]:
-    """The condition that a request's entry on a leaf is the one that was seen, or none."""
+    """The condition that a request's entry in a log is as it was read (None: there is none)."""
     if entry is None:
         return f"attribute_not_exists({log}.#k)", {}
     return f"{log}.#k = :{log}", {f":{log}": entry}
@@ -128,9 +129,9 @@ def begin_period(
     kind: str = "consumed",
     **details: str,
 ) -> Operation[Update]:
-    """Begin the period of `current` with its first entry, if the terms are still as seen.
+    """Begin the period of `current` with its first entry, if the terms are still as they were read.
 
-    What the turn of the leaf takes from the counter is put aside first.
+    The requests that the rotation removes from the counter are archived first.
     """
     key, quantity = entry
     dropped = yield from archive(counter_key, counter, change.now_ms)
@@ -161,13 +162,13 @@ def begin_period(
 
 
 class Sharded(Exception):
-    """The limit is spread: its requests go to its parts."""
+    """The limit is sharded: its requests go to its shards."""
 
 
 class Outcome(NamedTuple):
-    """What a request has consumed, now or before (`is_replay`), and the counter where it is."""
+    """What a request has consumed, now or before (`is_replay`), and its counter."""
 
-    told: Consumption
+    consumed: Consumption
     counter: Counter | None
     is_replay: bool
 
@@ -183,19 +184,19 @@ def consume(
 ) -> Operation[Outcome]:
     """Consume `quantity` of a usage limit, all or nothing, once per request key.
 
-    `busy_leaf` is the leaf that the caller last saw of a busy limit: the request's own item is then
-    read first, which is worth it for a key that tells no time. It changes the number of round
-    trips, never the outcome.
+    `busy_log` is the log number that the caller last saw on a busy limit. The request's archive
+    item is then read first, which is worth it for a key that does not contain its time. It changes
+    the number of round trips and never the outcome.
 
     Raises:
         NotFound, EntitlementSuspended, EntitlementExpired, EntitlementNotYetValid,
-        HardCapReached (with `usage`; on record), IdempotencyConflict, Contention, Spread.
+        HardCapReached (with `usage`; on record), IdempotencyConflict, Contention, Sharded.
     """
     counter_key = usage_key(entitlement_id, usage)
     if busy_log is not None:
-        told = yield from kept(entitlement_id, usage, key, change.now_ms)
-        if told:
-            return replay(told, quantity, None)
+        consumed = yield from kept(entitlement_id, usage, key, change.now_ms)
+        if consumed:
+            return replay(consumed, quantity, None)
     write = consuming(counter_key, key, quantity, change, checked=busy_log)
     checked = busy_log
     for attempt in range(1, ROUNDS + 1):
@@ -205,13 +206,13 @@ def consume(
         if isinstance(reply, Conflicted):
             yield Pause(attempt)
             continue
-        # The answer may have taken seconds: a period may have begun meanwhile.
+        # The answer may have taken seconds. A period may have begun since then.
         change = change.at((yield Pause(0)))
         counter = _alone(reply.item)
-        told = yield from look(entitlement_id, usage, key, counter, change.now_ms, checked)
-        if told:
+        consumed = yield from look(entitlement_id, usage, key, counter, change.now_ms, checked)
+        if consumed:
             yield from rotate_if_full(counter_key, counter, change)
-            return replay(told, quantity, counter)
+            return replay(consumed, quantity, counter)
         was_looked_at = counter.may_have_dropped(key, change.now_ms)
         checked = counter.log_number if was_looked_at else None
         check_counter_in_force(counter, change.now)
@@ -238,19 +239,19 @@ def _alone(item: Item | None) -> Counter:
 
 
 def finish(counter_key: Key, reply: Accepted, key: str, change: Change) -> Operation[Outcome]:
-    """What was consumed just now; a leaf that became full by it is turned."""
+    """The outcome of a write that succeeded. A log that is full by now is rotated."""
     counter = counter_of(reply.item)
-    told = counter.log.consumption(key)
-    assert told is not None  # it has just been written
+    consumed = counter.log.consumption(key)
+    assert consumed is not None  # it has just been written
     if len(counter.log.entries) % LOG_SIZE == 0:
         yield from rotate(counter_key, counter, change)
-    return Outcome(told, counter, is_replay=False)
+    return Outcome(consumed, counter, is_replay=False)
 
 
 def record_denial(
     owner: str, usage: str, key: str, quantity: int, counter: Counter, change: Change
 ) -> Operation[None]:
-    """Put on record that a request was denied."""
+    """Record that a request was denied."""
     about: dict[str, Value] = {
         "entitlementId": owner,
         "seatKey": key,
@@ -264,15 +265,15 @@ def record_denial(
     yield from write_with_conflict_retry(denial(record, about, level, change))
 
 
-def replay(told: Consumption, quantity: int, counter: Counter | None) -> Outcome:
-    """What a request is answered again.
+def replay(consumed: Consumption, quantity: int, counter: Counter | None) -> Outcome:
+    """The outcome of a request that has consumed before.
 
     Raises:
-        IdempotencyConflict: it wants something else.
+        IdempotencyConflict: this time it asks for another quantity.
     """
-    if told.quantity != quantity:
+    if consumed.quantity != quantity:
         raise problems.IdempotencyConflict("Use a new Idempotency-Key for a new request.")
-    return Outcome(told, counter, is_replay=True)
+    return Outcome(consumed, counter, is_replay=True)
 
 
 def check_counter_in_force(counter: Counter, now: int) -> None:
@@ -302,16 +303,16 @@ def denied(usage: str, quantity: int, counter: Counter) -> problems.HardCapReach
 def preview(
     entitlement_id: str, usage: str, key: str | None, quantity: int, change: Change
 ) -> Operation[Consumption]:
-    """What `consume` would answer at this moment; nothing is changed, nothing is recorded.
+    """Return what `consume` would return now; change and record nothing.
 
     Raises:
-        What `consume` raises, but for Contention.
+        What `consume` raises, except Contention.
     """
     counter = counter_of((yield Get(usage_key(entitlement_id, usage))))
     if key:
-        told = yield from look(entitlement_id, usage, key, counter, change.now_ms)
-        if told:
-            return replay(told, quantity, counter).told
+        consumed = yield from look(entitlement_id, usage, key, counter, change.now_ms)
+        if consumed:
+            return replay(consumed, quantity, counter).consumed
     check_counter_in_force(counter, change.now)
     current = counter.as_of(change.now)
     if current.left < quantity:

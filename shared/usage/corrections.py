@@ -33,18 +33,18 @@ from shared.usage.request_log import look
 def correct(
     entitlement_id: str, usage: str, key: str, quantity: int, reason: str, change: Change
 ) -> Operation[Outcome]:
-    """Add a signed quantity to what is used, once per request key; never above the hard cap.
+    """Add a signed quantity to what is used, once per request key, never above the hard cap.
 
     Raises:
-        What `consume` raises, but for the record of a denial; InvalidRequest: more taken back
-        than is used.
+        What `consume` raises, but no denial is recorded; InvalidRequest: it takes back more than is
+        used.
     """
     counter_key = usage_key(entitlement_id, usage)
     for attempt in range(1, ROUNDS + 1):
         counter = counter_of((yield Get(counter_key)))
-        told = yield from look(entitlement_id, usage, key, counter, change.now_ms)
-        if told:
-            return replay(told, quantity, counter)
+        consumed = yield from look(entitlement_id, usage, key, counter, change.now_ms)
+        if consumed:
+            return replay(consumed, quantity, counter)
         check_counter_in_force(counter, change.now)
         current = counter.as_of(change.now)
         if current.used + quantity < 0:
@@ -70,18 +70,18 @@ def correct(
 def _correct(
     counter_key: Key, counter: Counter, key: str, quantity: int, reason: str, change: Change
 ) -> Update:
-    # Upwards as far as there is room, downwards as far as there is use.
+    # Upwards up to the hard cap, downwards down to zero.
     limit_condition, more = "#left >= :quantity", dict[str, Any]()
     if quantity < 0:
         limit_condition, more = (
             "#left <= :most",
-            {":most": full(counter.hard_cap) - counter.drawn + quantity},
+            {":most": full(counter.hard_cap) - counter.allocated + quantity},
         )
     where, left_before = NOT_SHARDED, None
     if counter.shards is not None:
-        left_before = counter.left + counter.drawn
+        left_before = counter.left + counter.allocated
         where = "drawn = :drawn AND #left = :seenLeft"
-        more |= {":drawn": counter.drawn, ":seenLeft": counter.left}
+        more |= {":drawn": counter.allocated, ":seenLeft": counter.left}
     return consuming(
         counter_key,
         key,

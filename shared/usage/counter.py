@@ -14,14 +14,14 @@ from shared.validity import status_at
 
 MAX_LIMIT = 10**12
 MAX_QUANTITY = 10**9
-MAX_LIMITS = 48  # of one entitlement: all of them are replaced in one transaction, of 100 at most
-REMOVED = "removed"  # the status of a counter whose limit the entitlement has no more
-# What `left` counts down from where there is no hard cap.
+MAX_LIMITS = 48  # of one entitlement: one transaction, of at most 100 writes, replaces all of them
+REMOVED = "removed"  # the status of a counter whose limit the entitlement no longer has
+# Without a hard cap, `left` counts down from here.
 _ENDLESS = 10**14
 
 
 class UsageTerms(NamedTuple):
-    """What the entitlement lays down on a counter. `hard_cap` None: unlimited."""
+    """The terms of a usage limit, as its counter stores them. `hard_cap` None: unlimited."""
 
     purchased: int
     hard_cap: int | None
@@ -32,7 +32,7 @@ class UsageTerms(NamedTuple):
     valid_until: int | None
 
     def first_period(self, now: int) -> Period:
-        """The period in which a limit begins that is new at `now`."""
+        """The first period of a limit that is new at `now`."""
         return calendar_month(now, self.zone) if self.schedule == "monthly" else Period(now, None)
 
 
@@ -40,7 +40,7 @@ class UsageTerms(NamedTuple):
 
 
 class RequestLog(NamedTuple):
-    """Entries by request key, and the limits and the period that were theirs."""
+    """Entries by request key, with the limits and the period under which they were made."""
 
     entries: Mapping[str, int]
     purchased: int
@@ -49,12 +49,12 @@ class RequestLog(NamedTuple):
 
     @classmethod
     def of(cls, item: Mapping[str, Any], entries: Mapping[str, int]) -> "RequestLog":
-        """The leaf whose terms are members of `item`."""
+        """The log whose terms are attributes of `item`."""
         period = Period(item["periodStart"], item.get("periodEnd"))
         return cls(entries, item["purchased"], item.get("hardCap"), period)
 
     def terms(self) -> dict[str, Value]:
-        """The terms as the table keeps them."""
+        """The terms as the table stores them."""
         terms: dict[str, Value] = {
             "purchased": self.purchased,
             "hardCap": self.hard_cap,
@@ -64,7 +64,7 @@ class RequestLog(NamedTuple):
         return {name: value for name, value in terms.items() if value is not None}
 
     def consumption(self, key: str) -> "Consumption | None":
-        """What the request of this key consumed."""
+        """What the request with this key consumed."""
         if key not in self.entries:
             return None
         entry = decode_entry(self.entries[key])
@@ -75,13 +75,12 @@ class RequestLog(NamedTuple):
 
 
 class Counter(NamedTuple):
-    """A counter as read.
+    """A usage limit's counter, as read.
 
-    `period_number` counts the periods; `dropped_ms` is when requests that were not a day old last
-    left the counter, `dropped_to` the latest time that their keys told; 0 if never.
-    Of a limit that is spread (see `usage_parts`): its number of `parts` (None: it is not, 0: it is
-    about to be), what they have drawn and not told to be used (`drawn`), how often and since when
-    nothing can be drawn.
+    `period_number` counts the periods. `dropped_ms` is when requests of the last 24 hours were last
+    archived, `dropped_to` the latest time in their keys; 0 if never. A sharded limit (see
+    `sharded`) has a number of `shards` (None: it is not sharded, 0: it is about to be), `allocated`
+    is what its shards have and have not reported as used, and it may be locked.
     """
 
     left: int
@@ -98,7 +97,7 @@ class Counter(NamedTuple):
     period_number: int
     seq: int
     shards: int | None = None
-    drawn: int = 0
+    allocated: int = 0
     lock_number: int = 0
     locked_ms: int = 0
 
@@ -128,8 +127,8 @@ class Counter(NamedTuple):
 
     @property
     def used(self) -> int:
-        """How much of the period's limit is used; of a spread one, as far as its parts told."""
-        return full(self.hard_cap) - self.left - self.drawn
+        """What is used in the period. Of a sharded limit: what its shards have reported."""
+        return full(self.hard_cap) - self.left - self.allocated
 
     @property
     def purchased(self) -> int:
@@ -143,64 +142,64 @@ class Counter(NamedTuple):
 
     @property
     def period(self) -> Period:
-        """The period that is counted."""
+        """The current period."""
         return self.log.period
 
     def status_at(self, now: int) -> str:
-        """The status, or what the time has made of it."""
+        """The status at `now`: the stored one, or what the time has made of it."""
         return status_at(self.status, self.valid_from, self.valid_until, now)
 
     @property
     def ends_ms(self) -> int | None:
-        """When what is used falls to nothing by itself: the end of the period, or of all."""
+        """When usage falls to zero by itself: at the end of the period or of the validity."""
         ends = [end for end in (self.period.end, self.valid_until) if end is not None]
         return min(ends) * 1000 if ends else None
 
     def in_use(self, now_ms: int) -> int:
-        """What is used as history counts it: nothing once the limit, or its period, is over."""
+        """The usage that history counts: zero once the limit, or its period, is over."""
         is_over = self.status in (REMOVED, "deleted")
         return 0 if is_over or (self.ends_ms is not None and self.ends_ms <= now_ms) else self.used
 
     def is_busy(self, now_ms: int) -> bool:
-        """Whether requests of the last 24 hours have left it."""
+        """Whether requests of the last 24 hours have been archived."""
         return self.dropped_ms > now_ms - DAY_MS
 
     def may_have_dropped(self, key: str, now_ms: int) -> bool:
-        """Whether the request of this key may have left it within 24 hours."""
-        told = time_of(key)
-        return self.is_busy(now_ms) and (told is None or self.dropped_to >= told)
+        """Whether the request with this key may have been archived within 24 hours."""
+        consumed = time_of(key)
+        return self.is_busy(now_ms) and (consumed is None or self.dropped_to >= consumed)
 
     def has_ended(self, now: int) -> bool:
-        """Whether the period is over, and the next one has not begun."""
+        """Whether the period is over and the next one has not begun."""
         if self.period.end is None or now < self.period.end:
             return False
-        # Nothing begins once the limit itself is over: it still says what was used.
+        # No period begins once the limit itself is over; the counter still says what was used.
         is_last = self.valid_until is not None and self.valid_until <= self.period.end
         return self.schedule == "monthly" or not is_last
 
     def as_of(self, now: int) -> "Counter":
-        """The counter in the period of `now`: begun anew when the one that it counts is over."""
+        """The counter in the period of `now`. A period that is over is replaced by a new one."""
         if not self.has_ended(now):
             return self
         if self.schedule == "monthly":
             return self.begun(calendar_month(now, self.zone))
-        return self.begun(Period(self.period.end or now, None))  # as it was renewed before
+        return self.begun(Period(self.period.end or now, None))  # its end was renewed before
 
     def begun(self, period: Period) -> "Counter":
         """The counter at the beginning of a new period."""
         return self._replace(
             left=full(self.hard_cap),
-            drawn=0,
+            allocated=0,
             log=self.log._replace(entries={}, period=period),
             period_number=self.period_number + 1,
         )
 
     def raw(self, key: str) -> tuple[int | None, int | None]:
-        """The entries of this key on both leaves."""
+        """The entries of this key in both logs."""
         return self.log.entries.get(key), self.earlier.entries.get(key) if self.earlier else None
 
     def consumption(self, key: str) -> "Consumption | None":
-        """What the request of this key consumed, as long as it stands here."""
+        """What the request with this key consumed, while it is in a log."""
         found = self.log.consumption(key)
         return found or (self.earlier.consumption(key) if self.earlier else None)
 
@@ -211,7 +210,7 @@ def full(hard_cap: int | None) -> int:
 
 
 class Consumption(NamedTuple):
-    """What a request consumed, and what its answer follows from."""
+    """What a request consumed; its answer follows from it."""
 
     at_ms: int
     quantity: int
@@ -222,16 +221,16 @@ class Consumption(NamedTuple):
 
     @property
     def used(self) -> int:
-        """What was used with it."""
+        """The usage including it."""
         return self.used_before + self.quantity
 
     @property
     def overdraft_quantity(self) -> int:
-        """How much of it lies above what was purchased."""
+        """How much of it is above what was purchased."""
         return max(0, self.used - max(self.purchased, self.used_before))
 
     def to_item(self) -> Item:
-        """What is kept of it for the rest of its 24 hours."""
+        """The archive item of the request, for the rest of its 24 hours."""
         expiry = self.at_ms // 1000 + DAY
         terms = RequestLog({}, self.purchased, self.hard_cap, self.period).terms()
         kept = {"at": self.at_ms, "quantity": self.quantity, "usedBefore": self.used_before}
@@ -239,7 +238,7 @@ class Consumption(NamedTuple):
 
     @classmethod
     def of(cls, item: Item) -> "Consumption":
-        """The consumption in a kept item."""
+        """The consumption in an archive item."""
         log = RequestLog.of(item, {})
         return cls(
             item["at"],
@@ -255,7 +254,7 @@ def counter_of(item: Item | None) -> Counter:
     """The counter of a limit.
 
     Raises:
-        NotFound: there is none.
+        NotFound: the limit does not exist.
     """
     if item is None:
         raise problems.NotFound("No usage limit has this key.")

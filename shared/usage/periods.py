@@ -14,7 +14,7 @@ SCHEDULES = ("monthly", "never", "on_renewal")
 
 
 class Period(NamedTuple):
-    """From `start` to before `end`; `end` None: until something else begins a new one."""
+    """From `start` to before `end`. `end` None: until something else begins a new period."""
 
     start: int
     end: int | None
@@ -23,7 +23,7 @@ class Period(NamedTuple):
 def calendar_month(now: int, zone: str) -> Period:
     """The calendar month of a time, from local midnight to local midnight.
 
-    Where clocks are set at midnight, the first moment of the day takes its place.
+    Where clocks change at midnight, it begins with the first moment of the day.
     """
     local = datetime.fromtimestamp(now, zone_of(zone))
     following = (local.year + local.month // 12, local.month % 12 + 1)

@@ -1,4 +1,4 @@
-"""The log of recent requests in a counter, which makes each of them count once."""
+"""The log of recent requests on a counter. It makes each request count once."""
 
 from typing import Any
 
@@ -22,19 +22,19 @@ from shared.usage.counter import Consumption, Counter
 from shared.usage.encoding import time_of
 from shared.usage.periods import DAY_MS
 
-LOG_SIZE = 32  # requests that stand on one leaf before it is turned
+LOG_SIZE = 32  # the number of requests after which the log is rotated
 
 
 def rotation(counter: Counter, dropped: list[str], change: Change) -> tuple[str, dict[str, Any]]:
-    """Turning the leaf: the parts of an expression, and their values. Needs `leaf = :leaf`.
+    """The rotation of the log: parts of an expression and their values. Needs `leaf = :leaf`.
 
-    `dropped`: the requests of the last 24 hours that leave the counter with it.
+    `dropped` are the requests of the last 24 hours that leave the counter with it.
     """
     sets = (
         "earlier = recent, earlierTerms = :terms, leaf = leaf + :one,"
         " droppedAt = :droppedAt, droppedTo = :droppedTo"
     )
-    # What left more than a day ago is of no concern any more, nor is the time that it told.
+    # Requests that were archived more than a day ago do not matter any more, nor do their times.
     dropped_to = counter.dropped_to if counter.is_busy(change.now_ms) else 0
     return sets, {
         ":terms": counter.log.terms(),
@@ -46,14 +46,14 @@ def rotation(counter: Counter, dropped: list[str], change: Change) -> tuple[str,
 
 
 def archive(counter_key: Key, counter: Counter, now_ms: int) -> Operation[list[str]]:
-    """Keep in items of their own what the next turn takes from the counter; the keys of those.
+    """Archive the requests that the next rotation removes from the counter; return their keys.
 
-    The leaf before is never written to, so what is read of it is all of it.
+    Nothing is written to the earlier log, so what was read is all of it.
     """
     owner, usage = owner_of(counter_key.pk), usage_of(meter_of(counter_key.pk))
     log = counter.earlier
-    told = {key: log.consumption(key) for key in log.entries} if log else {}
-    young = {key: each for key, each in told.items() if each and each.at_ms > now_ms - DAY_MS}
+    consumed = {key: log.consumption(key) for key in log.entries} if log else {}
+    young = {key: each for key, each in consumed.items() if each and each.at_ms > now_ms - DAY_MS}
     if young:
         yield BatchPut(
             tuple(
@@ -65,7 +65,7 @@ def archive(counter_key: Key, counter: Counter, now_ms: int) -> Operation[list[s
 
 
 def rotate_if_full(counter_key: Key, counter: Counter, change: Change) -> Operation[None]:
-    """Turn a leaf that is full still: whoever filled it ended before that."""
+    """Rotate a log that is still full: the process that filled it ended before it rotated it."""
     if len(counter.log.entries) >= LOG_SIZE:
         yield from rotate(counter_key, counter, change)
 
@@ -73,27 +73,27 @@ def rotate_if_full(counter_key: Key, counter: Counter, change: Change) -> Operat
 def look(
     owner: str, usage: str, key: str, counter: Counter, now_ms: int, checked: int | None = None
 ) -> Operation[Consumption | None]:
-    """What a request has consumed within 24 hours, here or in an item of its own.
+    """What a request has consumed within 24 hours, by a log or by its archive item.
 
-    `checked`: the leaf at which there was no such item.
+    `checked` is the log number at which there was no archive item.
     """
-    told = counter.consumption(key)
-    if told and told.at_ms > now_ms - DAY_MS:
-        return told
+    consumed = counter.consumption(key)
+    if consumed and consumed.at_ms > now_ms - DAY_MS:
+        return consumed
     if counter.may_have_dropped(key, now_ms) and checked != counter.log_number:
         return (yield from kept(owner, usage, key, now_ms))
     return None
 
 
 def kept(owner: str, usage: str, key: str, now_ms: int) -> Operation[Consumption | None]:
-    """What a request consumed within 24 hours, once it has left the counter."""
+    """What an archived request consumed within 24 hours."""
     item: Item | None = yield Get(consumption_key(owner, usage, key))
-    told = Consumption.of(item) if item else None
-    return told if told and told.at_ms > now_ms - DAY_MS else None
+    consumed = Consumption.of(item) if item else None
+    return consumed if consumed and consumed.at_ms > now_ms - DAY_MS else None
 
 
 def rotate(counter_key: Key, counter: Counter, change: Change) -> Operation[None]:
-    """Turn a full leaf. If somebody else has turned it, there is nothing to do."""
+    """Rotate a full log. If another process has rotated it, there is nothing to do."""
     dropped = yield from archive(counter_key, counter, change.now_ms)
     sets, values = rotation(counter, dropped, change)
     yield Update(

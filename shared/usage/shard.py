@@ -17,51 +17,51 @@ from shared.usage.counter import Counter
 from shared.usage.request_log import archive, rotation
 
 SHARDS = 64
-# A part that has used something tells of it when it did not for so long, or twice as long: not all
-# of them at once. Of the requests that find it due, one in so many does it.
+# A shard reports its usage every `REPORT_MS` to twice that, spread over the shards. Of the requests
+# that find a report overdue, one in `REPORTERS` makes it.
 REPORT_MS = 5_000
 REPORTERS = 4
 
 
 class UsageShard(NamedTuple):
-    """A part as read: its own counter, what it has drawn and not told of, what it gives back.
+    """A shard as read: its own counter, its unreported allocation, and what it returns.
 
-    `told_ms` and `told_seq`: when it told last, and up to which of its versions.
+    `reported_ms` and `reported_seq`: when it last reported, and up to which of its versions.
     """
 
     counter: Counter
-    drawn: int
+    allocated: int
     returning: int | None
     reported_ms: int
     reported_seq: int
 
     @classmethod
     def of(cls, item: Item) -> "UsageShard":
-        """The part in an item of the table."""
+        """The shard in an item of the table."""
         return cls(
             Counter.of(item), item["drawn"], item.get("giving"), item["toldAt"], item["toldSeq"]
         )
 
     @property
     def unreported(self) -> int:
-        """What it has used and not told of."""
-        return self.drawn - self.counter.left - (self.returning or 0)
+        """What it has used and not reported."""
+        return self.allocated - self.counter.left - (self.returning or 0)
 
     @property
     def requests(self) -> int:
-        """How many requests have used that: each was a version."""
+        """The number of requests that used it: each was a version."""
         return self.counter.seq - self.reported_seq
 
 
 def shard_of(key: str) -> int:
-    """The part to which a request goes, by its key: the end of that is a hash."""
+    """The shard of a request, by its key, which ends in a hash."""
     return int.from_bytes(base64.urlsafe_b64decode(key)[-4:]) % SHARDS
 
 
-# What a part has drawn, and told of, is as it was seen.
+# The allocation and the reports of a shard are as they were read.
 AS_SEEN = "drawn = :seen AND toldSeq = :told AND attribute_not_exists(giving)"
 
-# --- A part ---------------------------------------------------------------------------------------
+# --- Items ----------------------------------------------------------------------------------------
 
 
 def terms_of(counter: Counter) -> dict[str, Value]:
@@ -78,7 +78,7 @@ def terms_of(counter: Counter) -> dict[str, Value]:
 
 
 def new_shard(key: Key, counter: Counter, share: int, change: Change) -> Put:
-    """A part that has never been there: what its requests did before stands in their own items."""
+    """A shard that did not exist before. Earlier requests have archive items."""
     return Put(
         key,
         {
@@ -102,7 +102,7 @@ def new_shard(key: Key, counter: Counter, share: int, change: Change) -> Put:
 def renew_shard(
     key: Key, shard: UsageShard, counter: Counter, share: int, change: Change
 ) -> Operation[Update]:
-    """New terms for a part that has nothing: they begin with a new leaf."""
+    """New terms for a shard without an allocation, with a new log."""
     dropped = yield from archive(key, shard.counter, change.now_ms)
     turning, values = rotation(shard.counter, dropped, change)
     names = {"#left": "left", "#status": "status", "#period": "period", "#zone": "timeZone"}

@@ -1,19 +1,19 @@
-"""Usage limits under a rush: a counter spread over parts, each with an allowance of its own.
+"""Sharded usage limits: a busy limit has shards, each with an allocation of its own.
 
-One counter takes some three hundred requests a second. A limit that has more of them, and is large
-enough, is *spread*: its requests go to one of `PARTS` parts, by their own key, so that a retry
-comes to the same one. A part counts down what it has drawn from the limit's counter, as that does
-by itself (`usage`). The counter knows what is `drawn`, and not yet told to be used. So
+One counter takes about 300 requests a second. A limit that gets more, and is large enough, is
+*sharded*: each request goes to one of `SHARDS` shards by its key, so that a retry comes to the same
+one. A shard counts down its allocation as a counter does (see `consumption`). The counter of the
+limit knows what is allocated and not yet reported as used (attribute `drawn`). So
 
-    left + drawn + used = hard cap,    and what parts have left is never more than what is drawn.
+    left + allocated + used = hard cap,   and all shards together never have more than is allocated.
 
-All of the limit is drawn, by each part its share. A part tells what it has used every few seconds.
-Whoever finds too little on its part and on the counter *gathers*: takes back what all parts have,
-and deals it anew. Denied is who then finds that less is left and drawn than is asked for.
+Each shard takes its share of the limit. It reports its usage every few seconds. A request that
+finds too little on its shard and on the counter rebalances the limit: it takes back what all shards
+have and distributes it anew. It is denied if less is left and allocated than it asks for.
 
-New terms, and a new period, begin only when nothing is drawn: allowance of a part is under the
-current terms, always. Who gathers or changes terms *holds* the counter meanwhile: nothing can be
-drawn.
+New terms and a new period begin only while nothing is allocated, so an allocation is always under
+the current terms. A process that rebalances or changes the terms locks the counter meanwhile:
+nothing can be allocated.
 """
 
 import random
@@ -67,18 +67,18 @@ from shared.usage.shard import (
     terms_of,
 )
 
-# Two leaves that were filled within so long: 320 requests a second, about what a counter takes.
+# Two logs were filled within this time: 320 requests a second, about what a counter takes.
 RUSH_MS = 200
-# A smaller limit is soon at its end, and its parts would have too little.
+# A smaller limit is soon used up, and its shards would have too little.
 SHARD_FROM = 100_000
-# A process reads a limit's counter again when what it read is so old.
+# A counter that was read this long ago is read again.
 FRESH_MS = 1_000
 
 
 class LimitCache:
-    """What a process remembers of limits: which are spread, and how they stood a moment ago.
+    """What a process remembers of limits: which are sharded, and their counters.
 
-    It saves round trips, and decides nothing but what an answer says of the whole limit.
+    It saves round trips. It decides nothing except what an answer says of the whole limit.
     """
 
     SIZE = 2_000
@@ -87,16 +87,16 @@ class LimitCache:
         self._seen: OrderedDict[tuple[str, str], tuple[Counter, int]] = OrderedDict()
 
     def recall(self, limit: tuple[str, str], now_ms: int) -> Counter | None:
-        """The counter of a spread limit, if it was read not long ago."""
+        """The counter of a sharded limit, if it was read recently."""
         counter, at = self._seen.get(limit, (None, 0))
         return counter if abs(now_ms - at) < FRESH_MS else None
 
     def is_spread(self, limit: tuple[str, str]) -> bool:
-        """Whether a limit was spread when it was last seen."""
+        """Whether a limit was sharded when it was last read."""
         return limit in self._seen
 
     def note(self, limit: tuple[str, str], counter: Counter, now_ms: int) -> None:
-        """Remember a counter of a spread limit that was read just now."""
+        """Remember the counter of a sharded limit that was just read."""
         self._seen.pop(limit, None)
         self._seen[limit] = (counter, now_ms)
         if len(self._seen) > self.SIZE:
@@ -116,10 +116,10 @@ def consume(
     busy_log: int | None = None,
     cache: LimitCache | None = None,
 ) -> Operation[Outcome]:
-    """Consume `quantity` of a usage limit, spread or not; see `usage.consume`.
+    """Consume `quantity` of a usage limit, sharded or not; see `consumption.consume`.
 
-    `memory` is what the caller remembers of spread limits. A limit with a rush of requests is
-    spread here.
+    `cache` holds what the caller remembers of sharded limits. A limit with a rush of requests
+    becomes sharded here.
     """
     cache = cache or LimitCache()
     limit = (entitlement_id, name)
@@ -140,16 +140,16 @@ def consume(
 def _look(
     limit: tuple[str, str], key: str, shard: Counter | None, now_ms: int
 ) -> Operation[Consumption | None]:
-    """What a request has consumed within 24 hours, also before the limit was spread."""
+    """What a request has consumed within 24 hours, also before the limit was sharded."""
     if shard is None:
         counter = counter_of((yield Get(usage_key(*limit))))
-        told = yield from look(*limit, key, counter, now_ms)
-        return told or (yield from kept(*limit, key, now_ms))
+        consumed = yield from look(*limit, key, counter, now_ms)
+        return consumed or (yield from kept(*limit, key, now_ms))
     return (yield from look(*limit, key, shard, now_ms))
 
 
 def is_rushed(counter: Counter) -> bool:
-    """Whether a counter has just filled its second leaf in a rush, and is worth spreading."""
+    """Whether a counter has just filled its second log in a rush, so that sharding is worth it."""
     cap, earlier = counter.hard_cap, counter.earlier
     if cap is not None and cap < SHARD_FROM:
         return False
@@ -164,7 +164,7 @@ def is_rushed(counter: Counter) -> bool:
 
 
 def start_sharding(limit: tuple[str, str]) -> Update:
-    """Let nothing be consumed of the counter itself any more; the first to draw does the rest."""
+    """Let nothing be consumed on the counter itself; the first allocation does the rest."""
     return Update(
         usage_key(*limit),
         "SET parts = :none, drawn = :none, holds = :none",
@@ -175,7 +175,7 @@ def start_sharding(limit: tuple[str, str]) -> Update:
 
 
 class _Request:
-    """One request for some of a spread limit."""
+    """One request on a sharded limit."""
 
     def __init__(
         self, limit: tuple[str, str], key: str, quantity: int, change: Change, cache: LimitCache
@@ -185,10 +185,10 @@ class _Request:
         self.usage_shard_key = usage_shard_key(*limit, shard_of(key))
 
     def consume(self) -> Operation[Outcome]:
-        """Consume of the part that is this request's.
+        """Consume on the request's shard.
 
         Raises:
-            What `usage.consume` raises, but for Spread.
+            What `consumption.consume` raises, except Sharded.
         """
         recalled = self.cache.recall(self.limit, self.change.now_ms)
         counter = recalled or (yield from self._read())
@@ -203,14 +203,14 @@ class _Request:
             self.change = self.change.at((yield Pause(0)))
             shard = UsageShard.of(reply.item) if reply.item else None
             seen = shard.counter if shard else None
-            told = yield from _look(self.limit, self.key, seen, self.change.now_ms)
-            if told:
-                return consumption.replay(told, self.quantity, None)
+            consumed = yield from _look(self.limit, self.key, seen, self.change.now_ms)
+            if consumed:
+                return consumption.replay(consumed, self.quantity, None)
             if not self._has_enough(shard, counter):
                 counter = yield from self._read()
             consumption.check_counter_in_force(counter, self.change.now)
             if not self._has_enough(shard, counter):
-                # What it has then is as this wants it, unless others are faster.
+                # The shard has enough and the current terms then, unless other requests are faster.
                 counter = yield from self._draw(shard, counter, attempt)
             elif attempt > 1:
                 self.change = self.change.at((yield Pause(attempt - 1)))
@@ -224,14 +224,14 @@ class _Request:
         raise consumption.denied(self.limit[1], self.quantity, counter)
 
     def _read(self) -> Operation[Counter]:
-        """The limit's counter as it is now."""
+        """Read the limit's counter."""
         item: Item | None = yield Get(usage_key(*self.limit))
         counter = counter_of(item)
         self.cache.note(self.limit, counter, self.change.now_ms)
         return counter
 
     def _write(self, counter: Counter, shard: UsageShard | None = None) -> Update:
-        """Count down the part's allowance. What the answer says of the limit is as it was read."""
+        """Count down the shard's allocation. The answer shows the whole limit as it was read."""
         cap, log = counter.hard_cap, counter.log
         same, values = "purchased = :purchased", dict[str, Any]({":purchased": log.purchased})
         same += " AND attribute_not_exists(hardCap)" if cap is None else " AND hardCap = :cap"
@@ -262,22 +262,22 @@ class _Request:
         )
 
     def _done(self, reply: Accepted) -> Operation[Outcome]:
-        """What was consumed just now; a full leaf is turned, what was used is told in time."""
+        """The outcome of a write that succeeded; rotates a full log, and reports usage in time."""
         shard = UsageShard.of(reply.item or {})
-        told = shard.counter.log.consumption(self.key)
-        assert told is not None  # it has just been written
+        consumed = shard.counter.log.consumption(self.key)
+        assert consumed is not None  # it has just been written
         if len(shard.counter.log.entries) % LOG_SIZE == 0:
             yield from rotate(self.usage_shard_key, shard.counter, self.change)
         due_ms = shard.reported_ms + REPORT_MS + REPORT_MS * shard_of(self.key) // SHARDS
         if shard.unreported and self.change.now_ms >= due_ms and random.randrange(REPORTERS) == 0:
             yield report_usage(self.limit, self.usage_shard_key, shard, self.change)
-        return Outcome(told, None, is_replay=False)
+        return Outcome(consumed, None, is_replay=False)
 
     def _draw(self, shard: UsageShard | None, counter: Counter, attempt: int) -> Operation[Counter]:
-        """Bring allowance to the part, or find out that there is not enough; the limit's counter.
+        """Bring allocation to the shard, or find that there is not enough. Returns the counter.
 
         Raises:
-            HardCapReached: no part has enough, and not all of them together.
+            HardCapReached: no shard has enough, and not all of them together.
         """
         if counter.locked_ms:
             yield from wait_for_lock(self.limit, counter, attempt)
@@ -285,9 +285,9 @@ class _Request:
             yield from archive_logs(self.limit, counter, self.change)
         elif counter.has_ended(self.change.now):
             yield from begin_period(self.limit, self.change)
-        elif counter.left + counter.drawn < self.quantity:
+        elif counter.left + counter.allocated < self.quantity:
             yield from self._deny(counter)
-        elif shard and shard.returning is not None and not counter.drawn:
+        elif shard and shard.returning is not None and not counter.allocated:
             yield clear_returning(self.usage_shard_key)
         elif counter.left >= self.quantity and (shard is None or shard.returning is None):
             yield from self._move(shard, counter)
@@ -298,17 +298,17 @@ class _Request:
         return counter
 
     def _move(self, shard: UsageShard | None, counter: Counter) -> Operation[None]:
-        """Some of what the counter has left to the part; what the part has used is told with it.
+        """Move some of what the counter has left to the shard, and report what the shard has used.
 
-        It may be refused, since others did the same: look again.
+        It may be refused because others did the same; the caller looks again.
         """
-        share = max(self.quantity, min(counter.left, (counter.left + counter.drawn) // SHARDS))
+        share = max(self.quantity, min(counter.left, (counter.left + counter.allocated) // SHARDS))
         used = shard.unreported if shard else 0
         requests = shard.requests if shard else 0
         about = counter_update(
-            self.limit, self.change, used, requests, left=-share, drawn=share - used
+            self.limit, self.change, used, requests, left=-share, allocated=share - used
         )
-        # The sweep is to look at it.
+        # The sweep has to look at it.
         about = extended(
             about,
             "sweepKey = :shard, earliest = if_not_exists(earliest, :due)",
@@ -342,8 +342,8 @@ class _Request:
                 {"#left": "left"},
                 {
                     ":share": share,
-                    ":drawn": shard.drawn + share - used,
-                    ":seen": shard.drawn,
+                    ":drawn": shard.allocated + share - used,
+                    ":seen": shard.allocated,
                     ":now": self.change.now_ms,
                     ":seq": shard.counter.seq,
                     ":told": shard.reported_seq,
@@ -356,13 +356,13 @@ class _Request:
         yield Transact((about, received))
 
 
-# --- Looking, correcting --------------------------------------------------------------------------
+# --- Preview and corrections ----------------------------------------------------------------------
 
 
 def preview(
     entitlement_id: str, name: str, key: str | None, quantity: int, change: Change
 ) -> Operation[Consumption]:
-    """What `consume` would answer at this moment; see `usage.preview`."""
+    """Return what `consume` would return now; see `consumption.preview`."""
     limit = (entitlement_id, name)
     counter = counter_of((yield Get(usage_key(*limit))))
     if counter.shards is None:
@@ -370,16 +370,18 @@ def preview(
     if key:
         item: Item | None = yield Get(usage_shard_key(*limit, shard_of(key)))
         shard = Counter.of(item) if item else None
-        told = yield from _look(limit, key, shard, change.now_ms)
-        if told:
-            return consumption.replay(told, quantity, counter).told
+        consumed = yield from _look(limit, key, shard, change.now_ms)
+        if consumed:
+            return consumption.replay(consumed, quantity, counter).consumed
     consumption.check_counter_in_force(counter, change.now)
     current = counter.as_of(change.now)
     left = current.left
-    if left < quantity <= left + current.drawn:
+    if left < quantity <= left + current.allocated:
         shards = (yield from read_shards(limit)).values()
         left += sum(shard.counter.left + (shard.returning or 0) for shard in shards)
-        current = current._replace(left=left, drawn=0)  # what is used is known, now that we looked
+        current = current._replace(
+            left=left, allocated=0
+        )  # we have looked: everything that is used is known
     if left < quantity:
         raise consumption.denied(name, quantity, current)
     return Consumption(
@@ -390,9 +392,10 @@ def preview(
 def correct(
     entitlement_id: str, name: str, key: str, quantity: int, reason: str, change: Change
 ) -> Operation[Outcome]:
-    """Add a signed quantity to what is used; see `usage.correct`. Corrections stand on the counter.
+    """Add a signed quantity to what is used; see `corrections.correct`.
 
-    It is held meanwhile, with everything taken back: so it knows how much can be taken or added.
+    Corrections are made on the counter, which is locked meanwhile. Everything is taken back first, so
+    that the exact usage is known.
     """
     limit = (entitlement_id, name)
     counter = counter_of((yield Get(usage_key(*limit))))

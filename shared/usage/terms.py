@@ -17,7 +17,7 @@ from shared.usage.counter import REMOVED, Counter, RequestLog, UsageTerms, full
 from shared.usage.periods import DAY, Period, calendar_month
 from shared.usage.request_log import archive, rotation
 
-# --- Terms: what the entitlement lays down on its counters ----------------------------------------
+# --- Terms ----------------------------------------------------------------------------------------
 
 
 def new_counter(
@@ -49,11 +49,11 @@ def new_counter(
 
 
 def under_terms(counter: Counter, terms: UsageTerms, now: int, *, is_renewed: bool) -> Counter:
-    """The counter under new terms. What was used stays used, until a period begins.
+    """The counter under new terms. What was used stays used until a period begins.
 
-    `is_renewed`: the validity was moved later. A limit `on_renewal` begins anew by that: at once if
-    it has ended, and otherwise at the end that it had when it was first moved, earlier or later. So
-    an end that was mistyped, and is put right, gives nothing for nothing.
+    `is_renewed`: the end of the validity was moved later. That begins a new period of a limit
+    `on_renewal`: at once if the validity has ended, otherwise at the end that it had when it was
+    first moved, earlier or later. So correcting a mistyped end gives nothing away.
     """
     current = counter.as_of(now)
     ends = counter.valid_until
@@ -78,7 +78,7 @@ def under_terms(counter: Counter, terms: UsageTerms, now: int, *, is_renewed: bo
     if terms.schedule == "monthly":
         period = calendar_month(now, terms.zone)
         if counter.schedule == "monthly" and counter.zone != terms.zone:
-            # It may be another month already, or still, in the new zone: no month is counted twice.
+            # In the new zone it may be another month already, or still: no month is counted twice.
             middle = current.period.start + 14 * DAY
             month = calendar_month(middle, terms.zone)
             if period.start > month.start:
@@ -92,9 +92,9 @@ def under_terms(counter: Counter, terms: UsageTerms, now: int, *, is_renewed: bo
 def terms_update(
     entitlement_id: str, usage: str, counter: Counter, new: Counter, change: Change
 ) -> Operation[Update | None]:
-    """The write that brings a counter from what was seen to its new form; None: nothing changes.
+    """The write that brings a counter from what was read to its new form; None: nothing changes.
 
-    What the next turn takes from the counter is put aside first.
+    The requests that the next rotation removes from the counter are archived first.
     """
     if new._replace(left=counter.left, log=counter.log) == counter and (
         new.log.terms() == counter.log.terms()
@@ -137,7 +137,7 @@ def terms_update(
     if counter.shards is None:
         condition += f" AND {NOT_SHARDED}"
     else:
-        # Nothing is out: see `usage_parts.hold`.
+        # Nothing is allocated: see `allocation.lock`.
         condition += " AND heldAt = :held AND holds = :holds"
         values |= {":held": counter.locked_ms, ":holds": counter.lock_number}
         removals = [*removals, "heldAt", "heldBy"]

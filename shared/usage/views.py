@@ -9,12 +9,12 @@ from shared.usage.periods import Period
 
 
 def usage_view(used: int, purchased: int, hard_cap: int | None) -> dict[str, int | None]:
-    """The `usage` object of the contract."""
+    """The `usage` object of the API."""
     return seats_view(used, purchased, hard_cap)
 
 
 def period_view(period: Period) -> dict[str, str | None]:
-    """A period as it is answered; `periodEnd` null: none is set."""
+    """A period as the API answers it; `periodEnd` null: none is set."""
     return {
         "periodStart": to_rfc3339(period.start * 1000),
         "periodEnd": None if period.end is None else to_rfc3339(period.end * 1000),
@@ -33,14 +33,14 @@ def current_view(key: str, counter: Counter, now: int) -> dict[str, Any]:
     }
 
 
-def consumption_view(key: str, told: Consumption) -> dict[str, Any]:
-    """What a request consumed, as it is answered, the first time and again."""
+def consumption_view(key: str, consumed: Consumption) -> dict[str, Any]:
+    """What a request consumed, as the API answers it the first time and again."""
     return {
         "key": key,
-        "quantity": told.quantity,
-        "isOverdraft": told.overdraft_quantity > 0,
-        "overdraftQuantity": told.overdraft_quantity,
-        "status": limit_status(told.used, told.purchased),
-        "usage": usage_view(told.used, told.purchased, told.hard_cap),
-        **period_view(told.period),
+        "quantity": consumed.quantity,
+        "isOverdraft": consumed.overdraft_quantity > 0,
+        "overdraftQuantity": consumed.overdraft_quantity,
+        "status": limit_status(consumed.used, consumed.purchased),
+        "usage": usage_view(consumed.used, consumed.purchased, consumed.hard_cap),
+        **period_view(consumed.period),
     }

@@ -1,4 +1,4 @@
-"""Webhook endpoints and deliveries: the form of their items, who wants which event, the ladder."""
+"""Webhook endpoints: which events they want, and the limits of deliveries."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,13 +7,13 @@ from shared.dynamodb.keys import webhook_key, webhooks_version_key
 from shared.dynamodb.paging import all_of
 from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Query, Update
 
-# Seconds until the next attempt: Svix's ladder. Seven waits, so eight attempts in all.
+# Seconds until the next attempt, as in Svix's schedule: seven waits, so eight attempts in all.
 RETRY_DELAYS = (5, 300, 1_800, 7_200, 18_000, 36_000, 36_000)
 RETRY_AFTER_MAX = 86_400
-FAILING_SECONDS = 5 * 86_400  # an endpoint that only failed for so long is disabled
-DELIVERY_SECONDS = 30 * 86_400  # a delivery stays on record, and resendable
-OVERLAP_SECONDS = 24 * 3_600  # an old secret signs for so long beside the new one
-# After so many failures in a row an endpoint is left alone for a while, whatever is to be sent.
+FAILING_SECONDS = 5 * 86_400  # an endpoint that has only failed for this long is disabled
+DELIVERY_SECONDS = 30 * 86_400  # how long a delivery stays on record and can be resent
+OVERLAP_SECONDS = 24 * 3_600  # how long an old secret signs beside the new one
+# After this many failures in a row an endpoint is left alone for a while.
 CIRCUIT_FAILURES = 5
 
 
@@ -37,14 +37,14 @@ def wants(endpoint: Item, event: Mapping[str, Any]) -> bool:
 
 
 def covers(pattern: str, kind: str) -> bool:
-    """Whether a pattern names a type: `*`, a whole type, or its beginning and `.*`."""
+    """Whether a pattern matches a type: `*`, a whole type, or its beginning and `.*`."""
     if pattern.endswith("*"):
         return kind.startswith(pattern[:-1])
     return pattern == kind
 
 
 class Endpoints:
-    """All endpoints, read again only when one of them was changed."""
+    """All endpoints; they are read again only after one of them has changed."""
 
     def __init__(self) -> None:
         self._version = -1
@@ -60,10 +60,10 @@ class Endpoints:
 
 
 def all_endpoints() -> Operation[list[Item]]:
-    """Every endpoint there is."""
+    """Read every endpoint."""
     return (yield from all_of(Query("pk = :pk", {":pk": webhook_key("").pk})))
 
 
 def bump_version() -> Update:
-    """Tells every process that endpoints were changed; part of each change."""
+    """Tells every process that endpoints have changed; part of each change."""
     return Update(webhooks_version_key(), "ADD version :one", "", NO_NAMES, {":one": 1})

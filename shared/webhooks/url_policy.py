@@ -1,7 +1,7 @@
-"""Where a webhook may be sent: public addresses over https, and nothing else.
+"""The addresses to which a webhook may be sent: public ones, over https.
 
-Checked when an endpoint is registered, and again for the very address that is connected to.
-Hosts that the deployment names as insecure are exempt: plain http, and whatever address they have.
+They are checked when an endpoint is registered, and again for the very address of a connection.
+Hosts that the deployment names as insecure are exempt: plain http, whatever their address is.
 """
 
 import ipaddress
@@ -24,10 +24,10 @@ def insecure_hosts(text: str) -> frozenset[str]:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet.
+    """Whether an IP address belongs to the public internet.
 
-    Private, loopback, link-local (cloud metadata among them), multicast and reserved addresses are
-    not, nor is an IPv6 address that stands for such an IPv4 address.
+    Private, loopback, link-local (including cloud metadata), multicast and reserved addresses do
+    not, nor does an IPv6 address that stands for such an IPv4 address.
     """
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
@@ -45,7 +45,7 @@ def is_public(address: str) -> bool:
 
 
 def check_url(url: str, insecure: frozenset[str]) -> str:
-    """The host of a URL that a webhook may be sent to, as far as the URL itself says.
+    """The host of a URL to which a webhook may be sent, as far as the URL itself shows.
 
     Raises:
         ValueError: what is wrong with it.
@@ -73,7 +73,7 @@ def check_url(url: str, insecure: frozenset[str]) -> str:
 
 
 def check_kept(url: str) -> None:
-    """Refuse what an HTTP client does not send as it stands.
+    """Refuse a URL that an HTTP client would not send exactly as it is.
 
     Raises:
         ValueError: what is wrong with it.
@@ -87,22 +87,22 @@ def check_kept(url: str) -> None:
 
 
 def _is_name(host: str) -> bool:
-    """A host name; one whose last label is a number would be read as an address by some."""
+    """Whether it is a host name. Some clients read one whose last label is a number as an address."""
     last = host.rstrip(".").rpartition(".")[2]
     return bool(_HOST.fullmatch(host)) and not re.fullmatch(r"\d+|0x[0-9a-f]*", last)
 
 
 def check_resolves(host: str, insecure: frozenset[str]) -> None:
-    """Look the host up; every address that it has must be public.
+    """Look the host up; all of its addresses must be public.
 
     Raises:
-        ValueError: it has none, or another one.
+        ValueError: it has none, or one that is not public.
     """
     if host in insecure or _is_address(host):
         return
     pool = ThreadPoolExecutor(1)
     try:
-        # The resolver knows no time-out of its own.
+        # The resolver has no time-out of its own.
         found = pool.submit(socket.getaddrinfo, host, 443, type=socket.SOCK_STREAM)
         addresses = {str(info[4][0]) for info in found.result(RESOLVE_SECONDS)}
     except (OSError, TooLate, UnicodeError):

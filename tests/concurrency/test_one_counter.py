@@ -114,7 +114,7 @@ class Clients:
                 quantities.append(last["quantity"])
                 before = old["left"] if old["period"] == new["period"] else new["hardCap"]
                 assert before - new["left"] == last["quantity"]
-        answers = {key: {outcome.told for outcome in told} for key, told in self.told.items()}
+        answers = {key: {outcome.consumed for outcome in told} for key, told in self.told.items()}
         assert all(len(different) == 1 for different in answers.values()), "two first answers"
         news = Tally(key for key, told in self.told.items() for each in told if not each.is_replay)
         assert all(number == 1 for number in news.values()), "a request consumed twice"
@@ -144,7 +144,7 @@ def test_a_rush_on_100_of_120(engine: DynamoDBLocal, dynamodb: DynamoDBClient, l
             clients.consume(f"r{number}")
 
     together(work)
-    told = [outcome.told for [outcome] in clients.told.values()]
+    told = [outcome.consumed for [outcome] in clients.told.values()]
     assert sorted(each.used for each in told) == list(range(1, 121))
     over = [each.used for each in told if each.overdraft_quantity]
     assert sorted(over) == list(range(101, 121))

@@ -88,7 +88,7 @@ class Clients:
         counter: Counter = run(
             self.dynamodb, allocation.rebalance(self.limit, self.change()), self.now_ms
         )
-        assert counter.drawn == 0
+        assert counter.allocated == 0
         return counter
 
     def reply_to(self, request: Any) -> Any:
@@ -160,11 +160,11 @@ def test_terms_change_in_a_rush(engine: DynamoDBLocal, dynamodb: DynamoDBClient,
     assert counter.used >= clients.consumed
     for version in histories(engine, dynamodb, f"USAGE#{clients.limit[0]}#"):
         seen = Counter.of(version["new"])
-        assert seen.drawn >= 0
+        assert seen.allocated >= 0
         assert version["new"]["last"].get("quantity", 1) > 0, "told twice"
         assert seen.used <= max(900, 400)
     for key, part in run(dynamodb, allocation.read_shards(clients.limit), clients.now_ms).items():
-        assert part.drawn == part.counter.left == 0, key
+        assert part.allocated == part.counter.left == 0, key
     # And then exactly what is left, one at a time.
     left, granted = max(0, counter.left), 0
     for number in range(left + 20):
@@ -199,7 +199,7 @@ def test_a_period_begins_in_a_rush(engine: DynamoDBLocal, dynamodb: DynamoDBClie
         if version["old"]
     ]
     [ended] = [old for old, new in versions if old.period_number != new.period_number]
-    assert (ended.used, ended.drawn) == (190, 0)
+    assert (ended.used, ended.allocated) == (190, 0)
 
 
 def test_one_request_from_sixteen_threads_consumes_once(dynamodb: DynamoDBClient) -> None:
@@ -306,4 +306,4 @@ def test_use_is_told_after_a_crash_though_nobody_comes_any_more(dynamodb: Dynamo
     with this_thread_as("ReleaseRole"):
         run(dynamodb, allocation.reconcile(*clients.limit, clients.change()), clients.now_ms)
     counter = Counter.of(dynamodb.execute(Get(usage_key(*clients.limit))))
-    assert (counter.used, counter.drawn) == (60, 0)
+    assert (counter.used, counter.allocated) == (60, 0)

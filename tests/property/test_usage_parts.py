@@ -180,7 +180,7 @@ class SpreadMachine(RuleBasedStateMachine):
         except Lost:
             self.now += 4  # whoever held it is gone
             return
-        assert counter.drawn == 0
+        assert counter.allocated == 0
         self.left()
         new = under_terms(counter, valid, self.now, is_renewed=False)
         write = self.drive(terms_update(*self.limit, counter, new, self.change()))
@@ -238,7 +238,7 @@ class SpreadMachine(RuleBasedStateMachine):
         """What is out is what parts have, and have not told of; all of it is the model's."""
         counter = self.counter()
         parts = self.drive(allocation.read_shards(self.limit)).values()
-        assert counter.drawn == sum(part.drawn for part in parts)
+        assert counter.allocated == sum(part.allocated for part in parts)
         assert all(part.unreported >= 0 for part in parts)
         if not counter.has_ended(self.now):
             self.left()
@@ -251,7 +251,7 @@ class SpreadMachine(RuleBasedStateMachine):
         self.now += 4
         # Whoever looks helps what was left half done.
         counter = self.drive(allocation.rebalance(self.limit, self.change()))
-        assert counter.drawn == 0
+        assert counter.allocated == 0
         if not counter.has_ended(self.now):
             self.left()
             assert counter.used == self.used

@@ -790,7 +790,9 @@ def test_two_who_begin_a_period_begin_it_once(dynamodb: DynamoDBClient) -> None:
             break
         reply = later if isinstance(request, Pause) else dynamodb.execute(request)
     assert (
-        dynamodb.run(consumption.consume(owner, "x", "b00000000000", 2, change(later))).told.used
+        dynamodb.run(
+            consumption.consume(owner, "x", "b00000000000", 2, change(later))
+        ).consumed.used
         == 2
     )
     reply = dynamodb.execute(request)

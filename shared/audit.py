@@ -1,4 +1,4 @@
-"""Who did what, and when: what every write puts on record."""
+"""The audit trail: who changed what, and when; denials on record."""
 
 import time
 from collections.abc import Mapping
@@ -15,11 +15,8 @@ from shared.dynamodb.requests import (
 EVIDENCE_SECONDS = 400 * 86_400  # evidence stays on record for 13 months
 
 
-# --- Requests -----------------------------------------------------------------------------------
-
-
 class Change(NamedTuple):
-    """Who changes something, in which request, when."""
+    """Who makes a change, in which request, and when."""
 
     actor: str
     request_id: str
@@ -31,11 +28,11 @@ class Change(NamedTuple):
         return self.now_ms // 1000
 
     def at(self, now_ms: int) -> "Change":
-        """The same at a later time; a clock that goes back does not take time back."""
+        """The same change at a later time. A clock that goes back does not take the time back."""
         return self._replace(now_ms=max(now_ms, self.now_ms))
 
     def record(self, kind: str, **details: Any) -> dict[str, Any]:
-        """The page's `last`: the change that made this version."""
+        """The `last` of an item: the change that made this version."""
         present = {name: value for name, value in details.items() if value}
         return {
             "type": kind,
@@ -52,11 +49,11 @@ def denial(
     level: tuple[int, int, int | None],
     change: Change,
 ) -> Update:
-    """One more attempt in this hour, on record with the limits in force.
+    """Record one more denied attempt in this hour, with the limits in force.
 
-    `about` says who or what was denied, `level` is what was used, purchased, and the hard cap. It
-    counts in the hour and in its quarter (`q0` to `q3`). The request id keeps a repetition of our
-    own write from counting twice.
+    `about` says who or what was denied; `level` is what was used, purchased, and the hard cap. The
+    attempt counts in the hour and in its quarter (`q0` to `q3`). The request id keeps a repetition
+    of our own write from counting twice.
     """
     used, purchased, hard_cap = level
     told = "".join(f"{name} = :{name}, " for name in about)

@@ -1,7 +1,7 @@
-"""Clients of other AWS services, for rooms where a caller does not wait for the start-up.
+"""Clients of other AWS services, for functions whose caller does not wait for the start-up.
 
-botocore without boto3: what boto3 adds is not used here. DynamoDB has a client of its own
-(`table.py`).
+They use botocore without boto3, which would add nothing here. DynamoDB has a client of its own
+(`shared/dynamodb/client.py`).
 """
 
 from functools import lru_cache
@@ -17,13 +17,13 @@ Errors = (BotoCoreError, ClientError)
 
 @lru_cache
 def client(service: str) -> Any:
-    """The client of a service, one a process: bounded in time and retries."""
+    """The client of a service, one per process, bounded in time and retries."""
     config = Config(
         connect_timeout=2,
         read_timeout=20 if service == "s3" else 5,
         retries={"mode": "standard", "total_max_attempts": 3},
-        # Else an address that S3 signs would be in its older form, and of a host that leads
-        # elsewhere from most regions.
+        # Without this, an address that S3 signs would be in the older form, of a host that
+        # redirects from most regions.
         signature_version="s3v4" if service == "s3" else None,
         s3={"addressing_style": "virtual"} if service == "s3" else None,
     )
@@ -31,10 +31,10 @@ def client(service: str) -> Any:
 
 
 def mail_options(configuration: str, tags: dict[str, str]) -> dict[str, Any]:
-    """What every mail is sent with besides its content: SES's configuration set, and tags.
+    """What every e-mail is sent with besides its content: SES's configuration set, and tags.
 
-    SES gives the tags back when the mail comes back. Their values are ASCII letters, digits, `_`
-    and `-`, at most 256 of them (SES's API reference, MessageTag).
+    SES returns the tags in its events. Their values are ASCII letters, digits, `_` and `-`, at most
+    256 of them (SES's API reference, MessageTag).
     """
     options: dict[str, Any] = {
         "EmailTags": [{"Name": name, "Value": value} for name, value in tags.items()]

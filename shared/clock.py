@@ -1,4 +1,4 @@
-"""Times and durations on the wire: RFC 3339 in UTC with `Z`, ISO 8601 weeks to seconds."""
+"""Times and durations: RFC 3339 in UTC with `Z`, ISO 8601 weeks to seconds, time zones."""
 
 import re
 import time
@@ -52,7 +52,7 @@ def from_rfc3339_ms(text: str) -> int:
 
 
 def in_zone(milliseconds: int, zone: str) -> str:
-    """Unix milliseconds as people of a time zone read it: date, hour and minute."""
+    """Unix milliseconds as people in a time zone read them: date, hour and minute."""
     return datetime.fromtimestamp(milliseconds / 1000, zone_of(zone)).strftime("%Y-%m-%d %H:%M")
 
 
@@ -64,7 +64,7 @@ def zone_of(name: str) -> tzinfo:
 
 
 def day_of(milliseconds: int, zone: tzinfo) -> int:
-    """When the local day of a time begins; both in Unix milliseconds."""
+    """The beginning of the local day of a time; both in Unix milliseconds."""
     local = datetime.fromtimestamp(milliseconds / 1000, zone)
     midnight = datetime(local.year, local.month, local.day, tzinfo=zone)
     return int(midnight.timestamp()) * 1000
@@ -85,6 +85,6 @@ def from_duration(text: str) -> int:
 
 
 def hours_of(ms: int, decimals: int = 3) -> float:
-    """Milliseconds in hours, rounded half up to so many decimals: as one would by hand."""
+    """Milliseconds in hours, rounded half up to so many decimals."""
     scale = int(10**decimals)
     return (ms * scale * 2 + 3_600_000) // 7_200_000 / scale

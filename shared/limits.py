@@ -1,8 +1,8 @@
-"""Use against the two limits, purchased and hard cap, as the API answers it."""
+"""Usage against the two limits, purchased and hard cap, as the API answers it."""
 
 
 def seats_view(used: int, seat_count: int, hard_cap: int | None) -> dict[str, int | None]:
-    """The `seats` object of the contract; overdraft is derived, never stored."""
+    """The `seats` object of the API. Overdraft is derived, never stored."""
     return {
         "used": used,
         "purchased": seat_count,

@@ -1,7 +1,7 @@
-"""Logger and metrics, set up the same in every room.
+"""Logger and metrics, set up the same in every function.
 
 The service is the stack's name (`POWERTOOLS_SERVICE_NAME`). Credentials, bodies and query strings
-are never logged; a request is told by its id.
+are never logged. Log lines name a request by its id.
 """
 
 import threading
@@ -18,17 +18,17 @@ metrics = Metrics(namespace=NAMESPACE)
 
 
 def count(name: str) -> None:
-    """One more of something in this invocation; published by `flush`. Safe among threads."""
+    """Count one more of something in this invocation; `flush` publishes it. Thread-safe."""
     with _lock:
         metrics.add_metric(name=name, unit=MetricUnit.Count, value=1)
 
 
 def begin(context: Any) -> None:
-    """Name this invocation in every line that follows, as Lambda's own lines name it."""
+    """Add the invocation's id to every log line that follows, as Lambda's own lines have it."""
     logger.append_keys(functionRequestId=getattr(context, "aws_request_id", None))
 
 
 def flush() -> None:
-    """Write the invocation's metrics to the log (CloudWatch embedded metric format), if any."""
+    """Write the invocation's metrics, if any, to the log (CloudWatch embedded metric format)."""
     if metrics.metric_set:
         metrics.flush_metrics()

@@ -1,6 +1,6 @@
-"""Problems (RFC 9457): what can go wrong, once, as exception types.
+"""Problems (RFC 9457): everything that can go wrong, as exception types.
 
-Anything below a handler raises one of these; `http.py` turns it into the answer.
+The domain raises them; `api/app.py` turns them into answers. So they are below both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ TYPE_PREFIX = "https://overdraft.example/problems/"
 
 
 class Problem(Exception):
-    """An answer that is not the one asked for.
+    """An answer other than the one asked for.
 
-    `extensions` are members of the problem's JSON beside the standard ones; `headers` go out
+    `extensions` are members of the problem's JSON besides the standard ones; `headers` are sent
     with it.
     """
 
@@ -45,7 +45,7 @@ class Problem(Exception):
 
 
 class Internal(Problem):
-    """A defect; the log has the rest under the request id."""
+    """A defect. The log has the details under the request id."""
 
 
 class InvalidRequest(Problem):
@@ -69,7 +69,7 @@ class InvalidRequest(Problem):
 
 
 class Unauthorized(Problem):
-    """No credential, or none that is known."""
+    """No credential, or an unknown one."""
 
     type = "unauthorized"
     status = 401
@@ -82,7 +82,7 @@ class Unauthorized(Problem):
 
 
 class LinkExpired(Problem):
-    """A portal link whose time is over; a new one is the vendor's to give."""
+    """An expired portal link. The vendor can make a new one."""
 
     type = "link-expired"
     status = 401
@@ -125,7 +125,7 @@ class EntitlementNotYetValid(Problem):
 
 
 class NotFound(Problem):
-    """Nothing there, or nothing that this credential may see."""
+    """It does not exist, or this credential may not see it."""
 
     type = "not-found"
     status = 404
@@ -144,7 +144,7 @@ class MethodNotAllowed(Problem):
 
 
 class HardCapReached(Problem):
-    """No seat below the hard cap; the attempt is on record."""
+    """No seat is free below the hard cap. The attempt is on record."""
 
     type = "hard-cap-reached"
     status = 409
@@ -152,7 +152,7 @@ class HardCapReached(Problem):
 
 
 class IdempotencyConflict(Problem):
-    """An `Idempotency-Key` came again with another request."""
+    """An `Idempotency-Key` was used again with another request."""
 
     type = "idempotency-conflict"
     status = 409
@@ -168,7 +168,7 @@ class PreconditionFailed(Problem):
 
 
 class PayloadTooLarge(Problem):
-    """The body is larger than this route takes."""
+    """The body is larger than this route accepts."""
 
     type = "payload-too-large"
     status = 413
@@ -192,7 +192,7 @@ class Throttled(Problem):
 
 
 class Contention(Problem):
-    """Too many others moved first; nothing was decided."""
+    """Too many other requests were faster; nothing was decided."""
 
     type = "contention"
     status = 503
@@ -203,7 +203,7 @@ class Contention(Problem):
 
 
 class Unavailable(Problem):
-    """The store did not answer within bounded retries."""
+    """The database did not answer within the bounded retries."""
 
     type = "unavailable"
     status = 503

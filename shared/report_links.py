@@ -1,7 +1,7 @@
-"""Links to a report's files: good for whoever has them, until they expire.
+"""Links to a report's files. They work for anybody who has them, until they expire.
 
-An address signed by S3 for a function's own credentials ends with those credentials, in hours; so
-a link is a token of ours, answered with an address of S3 that is good for minutes.
+An address that S3 signs for a function's own credentials expires with them, within hours. So a link
+has a token of ours, which is answered with an address of S3 that is valid for minutes.
 """
 
 from typing import Any
@@ -32,9 +32,9 @@ def make(report: Item, public_url: str, now_ms: int) -> Operation[dict[str, dict
 
 
 def read(token: str, now: int) -> Operation[tuple[str, str] | None]:
-    """The report id and the format of a link; None: it was made up, changed, or has expired."""
+    """The report id and the format of a link; None: made up, changed, or expired."""
     secret = yield from signed_tokens.kept_secret(SECRET)
-    if secret is None:  # there never was a link
+    if secret is None:  # no link was ever made
         return None
     try:
         report_id, name, expires = signed_tokens.unseal(secret, token, CONTEXT)
@@ -44,5 +44,5 @@ def read(token: str, now: int) -> Operation[tuple[str, str] | None]:
 
 
 def file_name(folder: str, name: str) -> str:
-    """The file of a format in the folder of a published report."""
+    """The name of the file of a format, in the folder of a published report."""
     return f"{folder}report.{name}"

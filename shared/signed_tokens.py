@@ -1,4 +1,4 @@
-"""Tokens that only this stack can have made: what they carry is readable, and cannot be changed."""
+"""Signed tokens: anybody can read what they contain, and only this stack can make them."""
 
 import base64
 import hmac
@@ -14,7 +14,7 @@ _known: dict[str, str] = {}
 
 
 def kept_secret(name: str) -> Operation[str | None]:
-    """A secret of the stack's own, if one was ever needed; read once a process."""
+    """A secret of this stack, if it exists; read once per process."""
     if name not in _known:
         item = yield Get(secret_key(name))
         if item is None:
@@ -24,26 +24,26 @@ def kept_secret(name: str) -> Operation[str | None]:
 
 
 def own_secret(name: str) -> Operation[str]:
-    """A secret of the stack's own, made when it is first needed, read once a process."""
+    """A secret of this stack, made when it is first needed; read once per process."""
     kept = yield from kept_secret(name)
     if kept is None:
         key = secret_key(name)
         item: Item = {"value": secrets.token_urlsafe(32)}
         reply = yield Put(key, item, "attribute_not_exists(pk)")
-        if not isinstance(reply, Accepted):  # somebody else was first
+        if not isinstance(reply, Accepted):  # another process was first
             item = yield Get(key)
         kept = _known[name] = str(item["value"])
     return kept
 
 
 def seal(secret: str, value: Any, context: str = "") -> str:
-    """A token that carries a JSON value; it is good for this context only."""
+    """A token that contains a JSON value and is valid for this context only."""
     payload = json.dumps(value, separators=(",", ":")).encode()
     return _base64(_signature(secret, context, payload) + payload)
 
 
 def unseal(secret: str, token: str, context: str = "") -> Any:
-    """What a token carries.
+    """The value in a token.
 
     Raises:
         ValueError: it was made up, changed, or made for another context.

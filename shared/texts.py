@@ -1,4 +1,4 @@
-"""What texts may be, and how they are shown: limits and characters, for every function."""
+"""Rules for texts: their sizes, the characters that they may have, and how they are shown."""
 
 import re
 import unicodedata
@@ -10,15 +10,15 @@ REASON_BYTES = 500
 USAGE_KEY = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ATTRIBUTES_BYTES = 512  # of the JSON, without spaces
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-# Explicit directional formatting (Unicode Standard Annex 9): it turns around what follows it.
+# Explicit directional formatting (Unicode Standard Annex 9), which can turn around what follows it.
 TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
-# What nobody sees, and so two ids that look the same may differ in it.
+# Invisible characters: two ids that look the same may differ in them.
 _INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
-_JOINERS = "\u200c\u200d"  # some scripts and emoji need them, between other characters
+_JOINERS = "\u200c\u200d"  # some scripts and emoji need them between other characters
 
 
 def isolated(text: str) -> str:
-    """A name of somebody else, for a line of ours: its direction of writing ends with it."""
+    """Somebody else's name within our text: its direction of writing ends with it."""
     if text.isascii():
         return text
     text = TURNING.sub("", text)
@@ -28,7 +28,7 @@ def isolated(text: str) -> str:
 
 
 def wrong_id(text: str) -> str:
-    """What is wrong with a seat's id as far as nobody can see it; empty if nothing is."""
+    """What is wrong with a seat's id that nobody can see; empty if nothing is."""
     if text.isascii() and text == text.strip():
         return ""
     if text != text.strip() or text != text.strip(_JOINERS):

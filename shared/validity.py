@@ -1,10 +1,10 @@
-"""Whether an entitlement is in force: its status, and what the time has made of it."""
+"""Whether an entitlement is in force: its stored status, and what the time has made of it."""
 
 from shared import problems
 
 
 def status_at(status: str, valid_from: int, valid_until: int | None, now: int) -> str:
-    """The status an answer shows: the stored one, or what the time has made of it."""
+    """The status as the API shows it: the stored one, or what the time has made of it."""
     if status != "active":
         return status
     if now < valid_from:
@@ -26,7 +26,7 @@ def check_in_force(status: str) -> None:
         raise problems.EntitlementExpired
 
 
-# Names `#status`, values `:active` and `:now`.
+# Needs the name `#status` and the values `:active` and `:now`.
 IN_FORCE = (
     "#status = :active AND validFrom <= :now"
     " AND (attribute_not_exists(validUntil) OR validUntil > :now)"

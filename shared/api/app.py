@@ -1,7 +1,7 @@
-"""API in, API out: routing, credentials, rate limits, input, problems. Once, for every function.
+"""The API of every function: routing, credentials, rate limits, input and problems, in one place.
 
-API Gateway has matched the route before a function is called, so `routeKey` names the operation
-and no router is needed. A room hands `serve` its functions by operation id.
+API Gateway has matched the route before a function is called, so `routeKey` names the route and no
+router is needed. A function gives `serve` its handlers by route id.
 """
 
 import base64
@@ -31,9 +31,9 @@ from shared.dynamodb.keys import credential_key
 from shared.dynamodb.requests import Get, Unavailable
 from shared.problems import Problem
 
-# After this no further attempt is begun, so that our own 503 comes before the function's time-out.
+# No attempt begins later, so that our own 503 comes before the function's time-out.
 REQUEST_SECONDS = 8.0
-# A page of a busy license asks about twice a second; some have it open several times.
+# A portal page of a busy license asks about twice a second, and may be open several times.
 PORTAL_REQUESTS_PER_MINUTE = 1_200
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 LambdaHandler = Callable[[dict[str, Any], object], dict[str, Any]]
@@ -43,7 +43,7 @@ _ROUTE_KEYS = {route.id: route_key for route_key, route in ROUTES.items()}
 
 
 class Context:
-    """What a warm process keeps between calls: the table, known keys, counts."""
+    """What a warm process keeps between calls: the client, known keys, counts."""
 
     def __init__(
         self, environ: Mapping[str, str] = os.environ, dynamodb: DynamoDBClient | None = None
@@ -64,9 +64,9 @@ class Context:
 
 
 def serve(handlers: Mapping[str, Handler], context: Context | None = None) -> LambdaHandler:
-    """The Lambda handler of a room that answers these operations (by id).
+    """The Lambda handler of a function that answers these routes (by id).
 
-    `context` is for tests; a deployed room makes its own from the environment.
+    `context` is for tests; a deployed function makes its own from the environment.
     """
     warm = context or Context()
     handlers_by_route = {
@@ -118,7 +118,7 @@ def _read(
     headers: dict[str, str],
     log: dict[str, Any],
 ) -> Request:
-    """Check what every route shares, in this order: who, may they, what they sent."""
+    """Check what every route shares, in this order: who calls, what they may do, what they sent."""
     given: Mapping[str, str] = event["headers"]
     path: Mapping[str, str] = event.get("pathParameters") or {}
     caller = _NOBODY

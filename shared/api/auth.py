@@ -25,7 +25,7 @@ _KEY = re.compile(r"([A-Za-z0-9_]{4,40})\.([A-Za-z0-9_-]{20,100})", re.ASCII)
 class Caller:
     """Who calls. `kind` is `api`, `license` or `portal`; all but the first see one entitlement.
 
-    `scopes` are an API key's scopes; of a portal link, its role; `expires_at`, Unix seconds.
+    `scopes` are an API key's scopes, or a portal link's role; `expires_at` is in Unix seconds.
     """
 
     __slots__ = ("_secret", "entitlement_id", "expires_at", "key_id", "kind", "scopes")
@@ -47,9 +47,9 @@ class Caller:
         self._secret = secret
 
     def derive(self, nonce: str) -> str:
-        """A secret that only this caller's own key and `nonce` together give again.
+        """A secret that can be derived again only with this caller's own key and `nonce`.
 
-        It lets a repeated request be answered with the same new key, without storing the key.
+        So a repeated request is answered with the same new key, although no key is stored.
         """
         digest = hmac.digest(self._secret, nonce.encode(), "sha256")
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
@@ -63,7 +63,7 @@ def new_id(prefix: str, nonce: str = "") -> str:
 
 
 def hash_key(key: str) -> str:
-    """What the table and the deployment parameter hold of a key: hex SHA-256."""
+    """What the table and the deployment parameter store of a key: hex SHA-256."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 

@@ -1,11 +1,11 @@
 """`Idempotency-Key`: the same request within 24 hours gets the same answer.
 
-The answer is one item. A room that creates something writes it in the same transaction as what
-it creates, so there is no moment at which one exists without the other. Keys that are shown once
-are never stored: a repeated request derives them again (`Caller.derive`).
+The answer is one item. A function that creates something writes it in the same transaction as what
+it creates, so neither exists without the other. Keys that are shown once are never stored: a
+repeated request derives them again (`Caller.derive`).
 
-Taking a seat is idempotent by itself, and what it answered may be true no more: there the header
-only guards against another request, and the item keeps which grant it was.
+Taking a seat is idempotent by itself, and its first answer may be outdated. There, the header only
+guards against another request, and the item records which grant it was.
 """
 
 import hashlib
@@ -69,22 +69,22 @@ class Claim:
         if given is None:
             return None
         content = json.dumps([request.route.id, request.url, request.body], sort_keys=True)
-        # The caller's secret is part of it: a key that was replaced under the same id is another
-        # caller, and could not derive the same new keys.
+        # The caller's secret is included: a key that was replaced under the same id is another
+        # caller, which could not derive the same new keys.
         owner = request.caller.derive("Idempotency-Key")
         key = hashlib.sha256(f"{owner}\0{given}".encode()).hexdigest()
         return cls(idempotency_key(key), hashlib.sha256(content.encode()).hexdigest(), request.now)
 
     def reserve(self) -> Put:
-        """Marks the request as begun; refused when the header was used before."""
+        """Mark the request as begun; refused if the header was used before."""
         return self._put({}, _FREE)
 
     def finish(self, response: Response) -> Put:
-        """Keeps the answer of a request that was reserved."""
+        """Store the answer of a request that was reserved."""
         return self._put({"answer": json.dumps([response.status, response.body])}, "")
 
     def answer(self, response: Response, nonce: str) -> Put:
-        """Keeps an answer, for the transaction that makes it true."""
+        """Store an answer, in the transaction that makes it true."""
         answer = json.dumps([response.status, response.body])
         return self._put({"answer": answer, "nonce": nonce}, _FREE)
 
@@ -95,7 +95,7 @@ class Claim:
         return Put(self.key, item, condition, values=values)
 
     def read(self, item: Item | None) -> tuple[Response | None, str]:
-        """The answer kept in an item (None: none yet), and its nonce.
+        """The answer in an item (None: none yet), and its nonce.
 
         Raises:
             IdempotencyConflict: the key was used for a different request.
@@ -111,13 +111,13 @@ class Claim:
 
 
 def replayed(response: Response, **fields: Any) -> Response:
-    """A kept answer as it goes out again, with the fields that are never stored put back."""
+    """A stored answer as it is sent again, with the fields that are never stored."""
     body = {**response.body, **fields} if fields else response.body
     return response._replace(body=body, headers={"idempotency-replayed": "true"})
 
 
 def kept_answer(request: Request) -> tuple[Response | None, str]:
-    """The answer kept of an earlier use of the `Idempotency-Key`, and its nonce.
+    """The stored answer of an earlier use of the `Idempotency-Key`, and its nonce.
 
     Raises:
         IdempotencyConflict: the key was used for a different request.
@@ -131,7 +131,7 @@ def write_once(
 ) -> tuple[Response | None, str]:
     """Write what a POST creates, once per `Idempotency-Key`.
 
-    Returns the answer kept from an earlier time and its nonce, or (None, "") when written now.
+    Returns the stored answer of an earlier request and its nonce, or (None, "") if it wrote now.
 
     Raises:
         IdempotencyConflict, Contention.
@@ -146,7 +146,7 @@ def write_once(
         transaction = Transact((*writes, claim.answer(response, nonce)))
     reply = request.dynamodb.run(write_with_conflict_retry(transaction))
     if isinstance(reply, Cancelled) and claim:
-        # Somebody used the key at the same moment: theirs is the answer.
+        # Another request used the key at the same moment: its answer counts.
         kept = claim.read(reply.reasons[-1][1])
         if kept[0]:
             return kept

@@ -9,11 +9,11 @@ _ENTRY = re.compile(
 
 
 def encoding(header: str | None, offered: Sequence[str]) -> str | None:
-    """The encoding that a client likes best of those offered, the first among equals.
+    """The encoding that a client prefers of those offered, the first among equals.
 
-    None: the answer is sent as it is, because no header was sent, the client likes that better,
-    or it accepts none of the encodings. (One that refuses `identity` as well gets it all the same:
-    "a server MAY" answer 406, which would help nobody.)
+    None: the answer is sent as it is, because there was no header, or the client prefers that, or
+    it accepts none of the encodings. (A client that refuses `identity` as well gets it all the
+    same: RFC 9110 allows a 406, which would help nobody.)
     """
     weights: dict[str, float] = {}
     for entry in (header or "").lower().split(","):

@@ -15,14 +15,14 @@ MAX_LIMIT = 100
 
 
 def respond(request: Request, operation: Operation[ResultPage]) -> Response:
-    """Run a list's operation and answer it with the token of its next page."""
+    """Run a list's operation, and answer with the token of its next page."""
     result = request.dynamodb.run(operation)
     token = _token(request, result.next) if result.next else None
     return Response(200, {"items": result.items, "nextPageToken": token})
 
 
 def limit_of(request: Request) -> int:
-    """How many items are asked for."""
+    """The number of items that is asked for."""
     limit: int = request.query.get("limit", DEFAULT_LIMIT)
     if not 1 <= limit <= MAX_LIMIT:
         raise InvalidRequest.at("/limit", f"must be 1 to {MAX_LIMIT}", place="query")
@@ -34,10 +34,10 @@ def _token(request: Request, start: list[str]) -> str:
 
 
 def start_of(request: Request) -> list[str] | None:
-    """Where the page begins that a token asks for; None for the first page.
+    """Where the page of a token begins; None for the first page.
 
     Raises:
-        InvalidRequest: made up, changed, or of another query or caller.
+        InvalidRequest: it was made up or changed, or it is of another query or caller.
     """
     token = request.query.get("pageToken")
     if token is None:
@@ -73,7 +73,7 @@ def newest_first(
 def newest_of(
     request: Request, pk: str, prefix: str, view: Callable[[Item], dict[str, Any]]
 ) -> Operation[ResultPage]:
-    """The items of one partition whose sort keys begin so, the last ones first."""
+    """The items of one partition whose sort keys begin with `prefix`, the last ones first."""
     limit, start = limit_of(request), start_of(request)
     query = Query(
         "pk = :pk AND sk BETWEEN :low AND :high",

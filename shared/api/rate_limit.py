@@ -8,9 +8,9 @@ from shared.api.auth import Caller
 
 
 class RateLimits:
-    """Requests a minute and credential, counted in this process only: approximate by design.
+    """Requests per minute and credential, counted in this process only: approximate by design.
 
-    The stage's throttle is the hard bound. `limits` is per kind of credential.
+    The stage's throttle is the hard limit. `limits` is by kind of credential.
     """
 
     WINDOW = 60
@@ -20,7 +20,7 @@ class RateLimits:
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def admit(self, caller: Caller, now: int) -> dict[str, str]:
-        """Count one request and give its headers (draft-ietf-httpapi-ratelimit-headers).
+        """Count one request, and return its headers (draft-ietf-httpapi-ratelimit-headers).
 
         Raises:
             Throttled: the credential has used up its minute.

@@ -17,7 +17,7 @@ from shared.texts import USAGE_KEY
 
 JSON_TYPES = ("application/json", "application/merge-patch+json")
 ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
-# Parameters of a path that are no ids of ours.
+# Path parameters that are not ids of ours.
 PATH_PARAMETERS = {
     "key": re.compile(USAGE_KEY, re.ASCII),
     "seat": re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,1000}"),
@@ -28,11 +28,11 @@ MAX_DEPTH = 32
 
 
 class Request(NamedTuple):
-    """One call, with everything about it checked that the contract fixes for every route.
+    """One call, with everything checked that every route shares.
 
-    `query` holds typed values of known parameters only; `headers` have lower-case names;
-    `now_ms` is when the call came in, Unix milliseconds; `public_url` is where people
-    reach this API: as the stack was told, or the host that was called, by API Gateway's own word.
+    `query` has typed values of known parameters only; `headers` have lower-case names; `now_ms` is
+    when the call came in, Unix milliseconds. `public_url` is where people reach this API: the
+    stack's parameter, or the host that was called, according to API Gateway.
     """
 
     route: Route
@@ -54,14 +54,14 @@ class Request(NamedTuple):
 
     @property
     def change(self) -> Change:
-        """What this request changes, for the record: who, in which request, when."""
+        """Who makes changes in this request, and when, for the audit trail."""
         return Change(self.caller.key_id, self.request_id, self.now_ms)
 
     def period(self, span: int) -> tuple[int, int]:
-        """`from` and `to` of the query, Unix milliseconds; if not given: the last `span` seconds.
+        """`from` and `to` of the query, Unix milliseconds; by default the last `span` seconds.
 
         Raises:
-            InvalidRequest: reversed.
+            InvalidRequest: `from` is not before `to`.
         """
         until = min(self.query.get("to", self.now + 1), self.now + 1)
         since = self.query.get("from", max(0, until - span))
@@ -71,7 +71,7 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """An answer; a `str` or `bytes` is sent as it is, its content type among the headers."""
+    """An answer. A `str` or `bytes` is sent as it is, with its content type among the headers."""
 
     status: int
     body: Any = None
@@ -141,7 +141,7 @@ def read_body(event: Mapping[str, Any], headers: Mapping[str, str], route: Route
     except json.JSONDecodeError as error:
         reason = f"not JSON: {error.msg} at character {error.pos}"
         raise InvalidRequest.at("", reason) from None
-    except ValueError:  # Python's own bound on the digits of an integer
+    except ValueError:  # Python's own limit on the digits of an integer
         raise InvalidRequest.at("", "a number has too many digits") from None
     if not isinstance(body, dict):
         raise InvalidRequest.at("", "must be a JSON object")
@@ -169,7 +169,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_texts(value: Any, pointer: str, depth: int) -> None:
-    """Refuse what no store or log can hold: lone surrogates, NUL, endless nesting."""
+    """Refuse what no database or log can store: lone surrogates, NUL, endless nesting."""
     if depth == 0:
         raise InvalidRequest.at("", f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, str):

@@ -1,7 +1,7 @@
-"""The operations of the API: every route, once. Routing, credentials and the description use it.
+"""Every route of the API. Routing, credentials and the API description use this list.
 
-Kept free of pydantic: the hot path imports this. Models are named, and looked up in `models.py`
-when the description is made.
+It does not import pydantic, because every function imports it. Schemas are named, and looked up in
+`schemas/` when the description is made.
 """
 
 from typing import NamedTuple
@@ -25,9 +25,8 @@ class Route(NamedTuple):
 
     `scopes`: an API key with any of these may call it (empty: nobody needs a credential).
     `license`: so may the license key of the entitlement in the path. `portal`: so may a portal link
-    of the entitlement, with one of these roles.
-    `answers`: status to model name ("" for no body). `problems`: what may go wrong beyond the
-    problems that every route shares.
+    of the entitlement, with one of these roles. `answers`: status to schema name ("" without a
+    body). `problems`: what may go wrong besides the problems that every route shares.
     """
 
     id: str

@@ -52,7 +52,7 @@ from shared.dynamodb.requests import (
 
 
 def _conditions(request: Update | Put | Delete) -> dict[str, Any]:
-    # Also a write that has not read the item leaves alone what it could not read.
+    # A write that has not read the item must not change an item that this code cannot read.
     condition = request.condition
     if condition:
         condition = f"({condition})" if " OR " in condition else condition
@@ -84,10 +84,10 @@ def _write_body(request: Update | Put | Delete) -> tuple[str, dict[str, Any]]:
 
 CONNECT_SECONDS = 1.0
 READ_SECONDS = 3.0
-# How often a request is sent that fails, and one that is throttled: that is waited for longer.
+# Attempts for a request that fails, and for one that is throttled.
 ATTEMPTS = 4
 THROTTLED_ATTEMPTS = 8
-# The longest wait between two attempts: of somebody's request, and of work in the background.
+# The longest wait between two attempts: for a caller, and for work in the background.
 LONGEST_WAIT = 0.4
 LONGEST_BACKGROUND_WAIT = 5.0
 _THROTTLED = frozenset(
@@ -117,10 +117,10 @@ class _Rejected(DynamoDBError):
 
 
 class DynamoDBClient:
-    """One table, one warm connection pool.
+    """A client of one table, with one warm connection pool.
 
-    `meter`, when given, is called after every answer with the operation's name and the capacity
-    units it consumed.
+    `meter`, if given, is called after every answer with the operation's name and the capacity units
+    that it consumed.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class DynamoDBClient:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "DynamoDBClient":
-        """The table of a deployed function: `TABLE_NAME`, and what Lambda sets by itself."""
+        """The client of a deployed function: `TABLE_NAME`, and what Lambda sets by itself."""
         region = environ["AWS_REGION"]
         suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
         endpoint = (
@@ -163,11 +163,11 @@ class DynamoDBClient:
         return cls(environ["TABLE_NAME"], region=region, endpoint=endpoint, credentials=credentials)
 
     def execute(self, request: Request) -> Any:
-        """Carry out one request and give its reply.
+        """Carry out one request and return its reply.
 
         Raises:
             Unavailable: no answer within the bounded retries.
-            TableError: DynamoDB rejects the request itself.
+            DynamoDBError: DynamoDB rejects the request itself.
         """
         if isinstance(request, Get):
             answer = self._call(
@@ -201,7 +201,8 @@ class DynamoDBClient:
                     raise DynamoDBError(rejected.code) from rejected
                 if request.condition:
                     return Conflicted()
-                # Nobody asks what became of a write that has no condition: it is made.
+                # Callers do not check the reply of a write without a condition, so it has to
+                # succeed.
                 if self._gives_up(attempt, THROTTLED_ATTEMPTS):
                     raise Unavailable("a transaction was always in the way") from rejected
                 self._wait(attempt)
@@ -210,16 +211,16 @@ class DynamoDBClient:
             return Accepted(item_from_wire(new) if new else None)
 
     def answer_within(self, seconds: float, *, is_background: bool = False) -> None:
-        """From now on, begin no attempt later than that; `Unavailable` is raised instead.
+        """Begin no attempt later than this from now on; raise `Unavailable` instead.
 
-        `is_background`: nobody waits for an answer, so that a table that is throttled, or away for
-        a while, is waited for until then: work of the stream, of queues and of schedules.
+        `is_background`: nobody waits for an answer. So a table that is throttled or unavailable is
+        waited for until then: in the work of the stream, of queues and of schedules.
         """
         self._deadline = time.monotonic() + seconds
         self._is_background = is_background
 
     def _gives_up(self, attempt: int, most: int) -> bool:
-        """Whether there is to be no further attempt after so many."""
+        """Whether to make no further attempt after this one."""
         is_late = time.monotonic() > self._deadline
         return is_late or (attempt >= most and not self._is_background)
 
@@ -235,9 +236,9 @@ class DynamoDBClient:
         *,
         waits: bool = True,
     ) -> Returned:
-        """Drive an operation to its outcome.
+        """Run an operation and return its outcome.
 
-        After a pause `clock` is asked, Unix milliseconds: this machine's, if none is given.
+        After a pause `clock` gives the time in Unix milliseconds; by default it is this machine's.
         """
         reply: Any = None
         while True:
@@ -296,7 +297,7 @@ class DynamoDBClient:
         return found
 
     def _batch_put(self, items: Iterable[tuple[Key, Mapping[str, Value]]]) -> Accepted:
-        # The last one for a key wins, since one call takes each key once.
+        # The last one for a key wins: one call takes each key once.
         wanted = [
             {"PutRequest": {"Item": {**key_to_wire(key), **item_to_wire(item)}}}
             for key, item in dict(items).items()
@@ -314,7 +315,7 @@ class DynamoDBClient:
     ) -> None:
         """Call with parts of a list; what a call leaves undone is tried again.
 
-        A bounded time without progress: a table that is throttled takes a part of a batch.
+        The time without progress is bounded: a throttled table processes a part of a batch.
         """
         attempt = 0
         while wanted:

@@ -1,4 +1,4 @@
-"""Parts of expressions that several writes build."""
+"""Building update expressions."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,7 +6,7 @@ from shared.dynamodb.requests import Value
 
 
 def assign(sets: Mapping[str, Value]) -> tuple[list[str], list[str], dict[str, Value]]:
-    """Assignments, removals (of what is None) and values that give attributes new values."""
+    """The assignments, the removals (of what is None) and the values of an update."""
     assignments, removals, values = [], [], dict[str, Value]()
     for number, (name, value) in enumerate(sets.items()):
         if value is None:
@@ -18,6 +18,6 @@ def assign(sets: Mapping[str, Value]) -> tuple[list[str], list[str], dict[str, V
 
 
 def set_and_remove(assignments: Iterable[str], removals: Iterable[str]) -> str:
-    """An update expression."""
+    """An update expression from assignments and removals."""
     expression, removed = f"SET {', '.join(assignments)}", ", ".join(removals)
     return f"{expression} REMOVE {removed}" if removed else expression

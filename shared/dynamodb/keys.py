@@ -1,4 +1,7 @@
-"""The keys of every kind of item, and the names of partitions and indexes: all of them are here."""
+"""The keys of every kind of item, and the names of partitions and indexes.
+
+This is the only place that makes them. `docs/data-model.md` describes the items.
+"""
 
 from typing import NamedTuple
 
@@ -10,7 +13,7 @@ class Key(NamedTuple):
     sk: str
 
 
-# --- Keys: every kind of item, in one place -----------------------------------------------------
+# --- Keys -----------------------------------------------------------------------------------------
 
 DENIAL_SHARDS = 16
 SWEEP_PARTITIONS = 4
@@ -33,43 +36,43 @@ ASKED = "ASKED#"
 FOLLOW_UP_PREFIX = "FOLLOWUP#"
 FOLLOW_UP_ENTRY = "ENTRY#"
 SEATS = "seats"  # the meter of an entitlement's seats
-# What has a time at which it is due, beside what the sweep looks for: partitions of its index.
+# Partitions of the sweep's index for other things that are due at a time.
 DUE_MAILS = "MAILS"
 DUE_DELIVERIES = tuple(f"DELIVERIES#{shard:x}" for shard in range(16))
 
 
 def entitlement_key(entitlement_id: str) -> Key:
-    """The entitlement: what was sold, to whom, on which terms."""
+    """An entitlement: what was sold, to whom, on which terms."""
     return Key(f"{ENTITLEMENT_PREFIX}{entitlement_id}", "ENTITLEMENT")
 
 
 def seat_shard_key(entitlement_id: str, page: int = 0) -> Key:
-    """A ledger page: the set of seats held."""
+    """A shard of an entitlement's set of seats."""
     return Key(f"{SEAT_SHARD_PREFIX}{entitlement_id}#{page:04d}", "LEDGER")
 
 
 def seat_usage_key(entitlement_id: str) -> Key:
-    """How a pool stands, in a small item that everybody who grants reads."""
+    """The seat usage of a pool: a small item that every grant may read."""
     return Key(f"{POOL_PREFIX}{entitlement_id}", "STANDING")
 
 
 def pool_key(entitlement_id: str) -> Key:
-    """A pool: how many pages it has, what is in its bank, what is to be done with it."""
+    """A pool: its number of shards, its unallocated seats, and what remains to be done."""
     return Key(f"{POOL_PREFIX}{entitlement_id}", "POOL")
 
 
 def totals_key(entitlement_id: str) -> Key:
-    """A pool's sum: the changes of all its pages, brought into one sequence."""
+    """The totals of a pool: the changes of all its shards in one sequence."""
     return Key(f"{TOTALS_PREFIX}{entitlement_id}", "SUM")
 
 
 def pool_sweep_partition(entitlement_id: str) -> str:
-    """The partition of the sweep's index for the pages of one pool."""
+    """The partition of the sweep's index for the shards of one pool."""
     return f"SWEEP#{entitlement_id}"
 
 
 def capacity_partition(entitlement_id: str, shard: int) -> str:
-    """A partition of the index of the pages of one pool that may have room."""
+    """A partition of the capacity index of one pool."""
     return f"ROOM#{entitlement_id}#{shard}"
 
 
@@ -79,37 +82,37 @@ def usage_key(entitlement_id: str, usage: str, page: int = 0) -> Key:
 
 
 def usage_shard_key(entitlement_id: str, usage: str, number: int) -> Key:
-    """A part of a usage limit that is spread. Nobody reads its stream: the counter tells of it."""
+    """A shard of a usage limit. Its changes are reported by the counter, not by the stream."""
     return Key(f"{USAGE_SHARD_PREFIX}{entitlement_id}#{usage}#{number:04d}", "PART")
 
 
 def consumption_key(entitlement_id: str, usage: str, request_key: str) -> Key:
-    """What a request consumed, once its counter names it no more."""
+    """An archived request: what it consumed, once it has left its counter's log."""
     return Key(f"CONSUMED#{entitlement_id}#{usage}#{request_key}", "CONSUMED")
 
 
 def period_key(entitlement_id: str, usage: str, number: int) -> Key:
-    """A usage limit's period that has ended, the n-th of its counter."""
+    """A period of a usage limit that has ended, by its number."""
     return Key(f"PERIODS#{entitlement_id}#{usage}", f"{number:06d}")
 
 
 def correction_key(entitlement_id: str, usage: str, at_ms: int, seq: int) -> Key:
-    """A correction of a usage limit's count."""
+    """A correction of a usage limit."""
     return Key(f"CORRECTIONS#{entitlement_id}#{usage}", f"{at_ms:013d}#{seq:012d}")
 
 
 def owner_of(pk: str) -> str:
-    """The entitlement id in the partition key of a ledger page, a counter or a denial."""
+    """The entitlement id in the partition key of a seat shard, a counter or a denial."""
     return pk.split("#")[1]
 
 
 def shard_number(pk: str) -> int:
-    """The number of a ledger page, by its partition key."""
+    """The number of a seat shard, by its partition key."""
     return int(pk.rpartition("#")[2])
 
 
 def usage_meter(usage: str) -> str:
-    """What is metered by the usage limit of this key."""
+    """The meter of the usage limit with this key."""
     return f"usage#{usage}"
 
 
@@ -119,7 +122,7 @@ def usage_of(meter: str) -> str | None:
 
 
 def meter_of(pk: str) -> str:
-    """The meter that a ledger page, a counter or a denial is about, by its partition key."""
+    """The meter of a seat shard, a counter or a denial, by its partition key."""
     kind, _, *rest = pk.split("#")
     if f"{kind}#" in (USAGE_PREFIX, USAGE_SHARD_PREFIX):
         return usage_meter(rest[0])
@@ -127,7 +130,7 @@ def meter_of(pk: str) -> str:
 
 
 def _of(meter: str) -> str:
-    """The end of a partition key that is the shorter one for seats."""
+    """The end of a partition key: empty for seats."""
     return "" if meter == SEATS else f"#{meter}"
 
 
@@ -137,27 +140,28 @@ def seat_record_key(entitlement_id: str, seat_key: str, page: int = 0) -> Key:
 
 
 def denial_key(entitlement_id: str, seat_key: str, hour: str, meter: str = SEATS) -> Key:
-    """Attempts of one seat key refused at the cap in one UTC hour (`YYYY-MM-DDTHH`).
+    """Denied attempts of one seat key in one UTC hour (`YYYY-MM-DDTHH`).
 
-    A seat key always falls on the same one of 16 partitions: a storm spreads, and everything
-    about one person is one query. Of a usage limit, a request's key takes the seat key's place.
+    A seat key always falls on the same one of 16 partitions. So a storm of denials is spread, and
+    one query reads everything about a person. For a usage limit, a request key takes the place of
+    the seat key.
     """
     pk = denial_partition(entitlement_id, denial_shard(seat_key), meter)
     return Key(pk, f"{hour}#{seat_key}")
 
 
 def denial_partition(entitlement_id: str, shard: str, meter: str = SEATS) -> str:
-    """The partition key of one of the 16 partitions of an entitlement's denials."""
+    """One of the 16 partitions of an entitlement's denials."""
     return f"{DENIAL_PREFIX}{entitlement_id}#{shard}{_of(meter)}"
 
 
 def denial_shard(seat_key: str) -> str:
-    """The one of 16 partitions of denials on which a seat key falls, a hex digit."""
+    """The partition of a seat key's denials, a hex digit."""
     return f"{sum(seat_key.encode()) % DENIAL_SHARDS:x}"
 
 
 def change_key(entitlement_id: str, at_ms: int, seq: int, page: int = 0, meter: str = SEATS) -> Key:
-    """A kept change: one accepted version of a page or a counter, in the order of time."""
+    """A change record: one accepted version of a shard or a counter, in the order of time."""
     pk = f"CHANGES#{entitlement_id}#{page:04d}{_of(meter)}"
     return Key(pk, f"{at_ms:013d}#{seq:012d}")
 
@@ -165,48 +169,48 @@ def change_key(entitlement_id: str, at_ms: int, seq: int, page: int = 0, meter: 
 def denial_record_key(
     entitlement_id: str, at_ms: int, seat_key: str, attempts: int, meter: str = SEATS
 ) -> Key:
-    """A kept denial: one attempt of a seat key, the n-th in its hour."""
+    """A denial record: one attempt of a seat key, by its number within the hour."""
     pk = f"CHANGES#{entitlement_id}#denied-{denial_shard(seat_key)}{_of(meter)}"
     return Key(pk, f"{at_ms:013d}#{seat_key}#{attempts:09d}")
 
 
 def usage_bucket_key(entitlement_id: str, meter: str, bucket: str) -> Key:
-    """Use of one meter in one quarter-hour (`YYYY-MM-DDTHH:MM`, UTC)."""
+    """A usage bucket: one meter in one quarter-hour (`YYYY-MM-DDTHH:MM`, UTC)."""
     return Key(f"HISTORY#{entitlement_id}#{meter}", bucket)
 
 
 def denied_bucket_key(entitlement_id: str, bucket: str, seat_key: str, meter: str = SEATS) -> Key:
-    """Attempts of one seat key denied in one quarter-hour."""
+    """Denied attempts of one seat key in one quarter-hour."""
     return Key(f"HISTORY#{entitlement_id}#denied{_of(meter)}", f"{bucket}#{seat_key}")
 
 
 def rollup_key(entitlement_id: str, meter: str, size: str, start: str) -> Key:
-    """Use of one meter in a UTC hour or day (`size`: `hours`, `days`), by when it begins."""
+    """A roll-up of a UTC hour or day (`size`: `hours`, `days`), by its beginning."""
     return Key(f"HISTORY#{entitlement_id}#{meter}#{size}", start)
 
 
 def denied_day_key(entitlement_id: str, day: str, meter: str = SEATS) -> Key:
-    """Attempts denied on a UTC day (`YYYY-MM-DD`), by hour."""
+    """Denied attempts on a UTC day (`YYYY-MM-DD`), by hour."""
     return Key(f"HISTORY#{entitlement_id}#denied-days{_of(meter)}", day)
 
 
 def episode_key(entitlement_id: str, meter: str, start_ms: int) -> Key:
-    """One overdraft episode, by when it began."""
+    """An overdraft episode, by its beginning."""
     return Key(f"EPISODES#{entitlement_id}#{meter}", f"{start_ms:013d}")
 
 
 def mail_state_key(entitlement_id: str, audience: str) -> Key:
-    """What is to be told to an audience, and when it was last told something."""
+    """What an audience has to be notified of, and when it last got an e-mail."""
     return Key(f"MAIL#{entitlement_id}", f"STATE#{audience}")
 
 
 def mail_key(entitlement_id: str, at_ms: int, audience: str) -> Key:
-    """One e-mail: claimed, then sent."""
+    """An e-mail: claimed, then sent."""
     return Key(f"MAIL#{entitlement_id}", f"SENT#{at_ms:013d}#{audience}")
 
 
 def unsubscribed_key(entitlement_id: str, address_hash: str) -> Key:
-    """Marks an address that wants no more mail about an entitlement."""
+    """Marks an address that wants no more e-mail about an entitlement."""
     return Key(f"MAIL#{entitlement_id}", f"UNSUBSCRIBED#{address_hash}")
 
 
@@ -221,7 +225,7 @@ def webhooks_version_key() -> Key:
 
 
 def webhook_secret_key(webhook_id: str) -> Key:
-    """What signs the messages to an endpoint."""
+    """The secret that signs the messages to an endpoint."""
     return Key(f"WEBHOOK_SECRET#{webhook_id}", "SECRET")
 
 
@@ -231,7 +235,7 @@ def webhook_state_key(webhook_id: str) -> Key:
 
 
 def webhook_request_key(webhook_id: str, request_id: str) -> Key:
-    """A test event or a resend that somebody asked for."""
+    """A test event or a resend that was requested."""
     return Key(f"{WEBHOOK_REQUEST_PREFIX}{webhook_id}", request_id)
 
 
@@ -246,49 +250,49 @@ def delivery_key(webhook_id: str, at_ms: int, event_id: str) -> Key:
 
 
 def credential_key(key_id: str) -> Key:
-    """An API key or a license key, by its public id."""
+    """An API key, a license key or a portal link, by its public id."""
     return Key(f"KEY#{key_id}", "KEY")
 
 
 def idempotency_key(digest: str) -> Key:
-    """The answer given to an `Idempotency-Key`."""
+    """The answer to a request with an `Idempotency-Key`."""
     return Key(f"IDEMPOTENCY#{digest}", "IDEMPOTENCY")
 
 
 def overdraft_key(entitlement_id: str, meter: str = SEATS) -> Key:
-    """Marks an entitlement of which more is in use than was purchased."""
+    """Marks an entitlement that is in overdraft."""
     return Key("OVERDRAFT", f"{entitlement_id}{_of(meter)}")
 
 
 def report_candidate_shard(entitlement_id: str) -> int:
-    """The one of 16 partitions of a month on which an entitlement's marks fall."""
+    """The partition of an entitlement's report candidates, one of 16 of a month."""
     return sum(entitlement_id.encode()) % CANDIDATE_SHARDS
 
 
 def report_candidate_partition(month: str, shard: int) -> str:
-    """The partition key of the marks of a UTC month (`YYYY-MM`), or of now."""
+    """The partition of the report candidates of a UTC month (`YYYY-MM`), or of now."""
     return f"NOTABLE#{month}#{shard:x}"
 
 
 def report_candidate_key(entitlement_id: str, month: str, meter: str = SEATS) -> Key:
-    """Marks that a meter came near to its limit, or denied, in a month: a report looks at it."""
+    """Marks a meter as a report candidate: it came near its limit, or denied, in a month."""
     shard = report_candidate_shard(entitlement_id)
     return Key(report_candidate_partition(month, shard), f"{entitlement_id}{_of(meter)}")
 
 
 def parse_candidate(sort_key: str) -> tuple[str, str]:
-    """The entitlement and the meter of a mark."""
+    """The entitlement and the meter of a report candidate."""
     owner, _, meter = sort_key.partition("#")
     return owner, meter or SEATS
 
 
 def seat_request_key(entitlement_id: str, at_ms: int, request_id: str) -> Key:
-    """More seats that the customer asked for, in the order of time."""
+    """A customer's request for more seats, in the order of time."""
     return Key(f"{SEAT_REQUEST_PREFIX}{entitlement_id}", f"{ASKED}{at_ms:013d}#{request_id}")
 
 
 def follow_up_key(entitlement_id: str) -> Key:
-    """Where sales stand with an entitlement."""
+    """The follow-up of an entitlement by sales."""
     return Key(f"{FOLLOW_UP_PREFIX}{entitlement_id}", "STATE")
 
 
@@ -298,12 +302,12 @@ def follow_up_entry_key(entitlement_id: str, version: int) -> Key:
 
 
 def report_key(report_id: str) -> Key:
-    """A report: what was asked for, and how far it is."""
+    """A report: what was asked for, and its progress."""
     return Key(f"{REPORT_PREFIX}{report_id}", "REPORT")
 
 
 def report_job_key(report_id: str, step: str, number: int) -> Key:
-    """How often a job of a report was begun."""
+    """Counts the attempts of a report's job."""
     return Key(f"REPORT_JOB#{report_id}", f"{step}#{number:05d}")
 
 
@@ -313,12 +317,12 @@ def report_series_key(series: str) -> Key:
 
 
 def secret_key(name: str) -> Key:
-    """A secret that this stack made for itself."""
+    """A secret that this stack has made for itself."""
     return Key(f"SECRET#{name}", "SECRET")
 
 
 def heartbeat_key() -> Key:
-    """Written every minute, so that the stream always has something to be read."""
+    """Written every minute, so that the stream always has something to read."""
     return Key("HEARTBEAT", "HEARTBEAT")
 
 

@@ -38,7 +38,7 @@ def from_wire(wire: Mapping[str, Any]) -> Any:
     if kind == "N":
         return int(value)
     if kind == "M":
-        # Numbers are taken here and now: a page has a hundred of them.
+        # Numbers are converted here directly: a shard has a hundred of them.
         return {
             name: int(inner["N"]) if "N" in inner else from_wire(inner)
             for name, inner in value.items()
@@ -52,7 +52,7 @@ def from_wire(wire: Mapping[str, Any]) -> Any:
     return value
 
 
-# The newest form of items that this code reads, and where an item of a later form says so
+# The newest format of items that this code reads, and the attribute of a later one
 # (docs/decisions/0016-item-formats.md).
 FORMAT = 1
 FORMAT_ATTRIBUTE = "itemFormat"

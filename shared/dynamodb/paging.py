@@ -1,16 +1,16 @@
-"""Lists of items that follow DynamoDB's own end of page."""
+"""Reading lists: a page of DynamoDB ends after 1 MB, whatever the number of items."""
 
 from typing import Any, NamedTuple
 
 from shared.dynamodb.keys import LIST_INDEX
 from shared.dynamodb.requests import Item, Operation, Query
 
-# How much one filtered page may read: then it ends early, with a token to go on from.
+# The most reads of one filtered page. It then ends early, with a token to go on from.
 MAX_READS = 10
 
 
 class ResultPage(NamedTuple):
-    """Items of one page, and where the next one starts (None: there is none)."""
+    """One page of a list, and where the next one starts (None: there is none)."""
 
     items: list[dict[str, Any]]
     next: list[str] | None
@@ -19,8 +19,8 @@ class ResultPage(NamedTuple):
 def read_page(query: Query, limit: int) -> Operation[tuple[list[Item], bool]]:
     """At most `limit` items of a query without a filter, and whether there are more.
 
-    DynamoDB ends a page after 1 MB, whatever `Limit` says: it is read on from there, a bounded
-    number of times, so that there may be fewer items, but always one if there is any.
+    DynamoDB ends a page after 1 MB, whatever `Limit` says. Reading goes on from there, a bounded
+    number of times. So there may be fewer items, but at least one if there is any.
     """
     items: list[Item] = []
     for _ in range(MAX_READS):
@@ -35,7 +35,7 @@ def read_page(query: Query, limit: int) -> Operation[tuple[list[Item], bool]]:
 
 
 def read_before(query: Query, limit: int, end: str | None) -> Operation[tuple[list[Item], bool]]:
-    """The same of a query that ends with the sort key `end`, which the page before has had."""
+    """The same for a query that ends with the sort key `end`, which was on the page before."""
     items, has_more = yield from read_page(query, limit + 1)
     items = [item for item in items if end is None or item["sk"] < end]
     return items[:limit], has_more or len(items) > limit
@@ -57,7 +57,7 @@ def list_query(result: str, limit: int, start: list[str] | None, **more: Any) ->
 
 
 def position_of(item: Item) -> list[str]:
-    """Where a page goes on that ended with this item."""
+    """Where a list goes on after this item."""
     return [item["pk"], item["sk"], item["listSort"]]
 
 

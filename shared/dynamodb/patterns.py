@@ -12,14 +12,14 @@ from shared.dynamodb.requests import (
     Update,
 )
 
-ROUNDS = 10  # rounds of looking again before an operation gives up with `contention`
+ROUNDS = 10  # attempts of an optimistic loop before it gives up with `contention`
 
 
 def write_with_conflict_retry(write: Update | Put | Transact) -> Operation[Any]:
-    """Send a write until no transaction is in its way; its reply, which is not `Conflicted`.
+    """Send a write until no transaction conflicts with it; return its reply, never `Conflicted`.
 
     Raises:
-        Contention: there always was one.
+        Contention: every attempt met a transaction.
     """
     for attempt in range(1, ROUNDS + 1):
         reply = yield write

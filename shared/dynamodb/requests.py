@@ -16,23 +16,23 @@ NO_VALUES: Mapping[str, Value] = {}
 NO_NAMES: Mapping[str, str] = {}
 
 
-# --- Requests and replies -----------------------------------------------------------------------
+# --- Requests and replies -------------------------------------------------------------------------
 
 
 class Get(NamedTuple):
-    """Read one item, strongly consistent. Replied with the item, or None."""
+    """Read one item, strongly consistent. The reply is the item, or None."""
 
     key: Key
 
 
 class BatchGet(NamedTuple):
-    """Read items, strongly consistent. Replied with a dict of the keys that exist."""
+    """Read items, strongly consistent. The reply is a dict of the keys that exist."""
 
     keys: tuple[Key, ...]
 
 
 class Update(NamedTuple):
-    """A conditional update. Replied with `Accepted`, `Refused` or `Conflicted`."""
+    """A conditional update. The reply is `Accepted`, `Refused` or `Conflicted`."""
 
     key: Key
     expression: str
@@ -42,7 +42,7 @@ class Update(NamedTuple):
 
 
 class Put(NamedTuple):
-    """Write a whole item, `None` attributes left out. Replied like an update, with no item."""
+    """Write a whole item without its `None` attributes. The reply is as for an update, without item."""
 
     key: Key
     item: Mapping[str, Value]
@@ -52,7 +52,7 @@ class Put(NamedTuple):
 
 
 class Delete(NamedTuple):
-    """Delete one item. Replied like an update, with no item."""
+    """Delete one item. The reply is that of an update, with no item."""
 
     key: Key
     condition: str = ""
@@ -61,16 +61,16 @@ class Delete(NamedTuple):
 
 
 class Transact(NamedTuple):
-    """All or nothing. Replied with `Accepted`, `Cancelled` or `Conflicted`."""
+    """All or nothing. The reply is `Accepted`, `Cancelled` or `Conflicted`."""
 
     actions: tuple[Update | Put | Delete, ...]
 
 
 class Query(NamedTuple):
-    """One partition of the table or of an index. Replied with a `Found`.
+    """One partition of the table or of an index. The reply is a `Found`.
 
-    `condition` is the key condition, `filter` is applied after reading; `start` is a key of
-    an earlier `Found.next`.
+    `condition` is the key condition. `filter` is applied after reading. `start` is the `next` of an
+    earlier `Found`.
     """
 
     condition: str
@@ -84,31 +84,31 @@ class Query(NamedTuple):
 
 
 class BatchPut(NamedTuple):
-    """Write whole items without a condition, in any order. Replied with `Accepted`."""
+    """Write whole items without a condition, in any order. The reply is `Accepted`."""
 
     items: tuple[tuple[Key, Mapping[str, Value]], ...]
 
 
 class Pause(NamedTuple):
-    """Wait before another attempt (0: not at all). Replied with the time, Unix milliseconds."""
+    """Wait before another attempt (0: do not wait). The reply is the time, Unix milliseconds."""
 
     attempt: int
 
 
 class Accepted(NamedTuple):
-    """The write took place; `item` is the whole item after it, where the request returns one."""
+    """The write took place. `item` is the whole item after it, if the request returns one."""
 
     item: Item | None = None
 
 
 class Refused(NamedTuple):
-    """The condition did not hold; `item` is what was there, None if nothing."""
+    """The condition did not hold. `item` is what was there, None if nothing."""
 
     item: Item | None
 
 
 class Cancelled(NamedTuple):
-    """A transaction's conditions did not hold; per action: (was it this one, what was there)."""
+    """A transaction's conditions did not hold; for each action: (was it this one, what was there)."""
 
     reasons: tuple[tuple[bool, Item | None], ...]
 
@@ -127,23 +127,23 @@ class Found(NamedTuple):
 Request: TypeAlias = Get | BatchGet | BatchPut | Update | Put | Delete | Transact | Query
 Reply: TypeAlias = Accepted | Refused | Conflicted
 Returned = TypeVar("Returned")
-# Something done in several requests: yields them, is sent the replies, returns its outcome.
+# Something done in several requests: it yields them, is sent the replies, and returns its outcome.
 Operation: TypeAlias = Generator[Any, Any, Returned]
 
 
 class Unavailable(Exception):
     """DynamoDB did not answer, or throttled, within the bounded retries.
 
-    Whether a write took place is not known; every write of this product can be repeated.
+    Whether a write took place is not known. Every write of this product can be repeated.
     """
 
 
 class NewerFormat(Unavailable):
-    """An item was written by newer code, in a form that this code cannot read: nothing is decided.
+    """Newer code wrote an item in a format that this code cannot read, so nothing is decided.
 
-    It passes once the newer code runs everywhere, or the item is written in the older form again.
+    This passes once the newer code runs everywhere, or once the item has the older format again.
     """
 
 
 class DynamoDBError(Exception):
-    """DynamoDB refused a request for a reason that no retry mends: a defect or a missing right."""
+    """DynamoDB refused a request, and no retry helps: a defect, or a missing right."""

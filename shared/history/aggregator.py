@@ -37,8 +37,7 @@ class UsageAggregator:
         return self._latest
 
     def apply(self, change: ChangeRecord, thresholds: Iterable[int] = ()) -> ChangeRecord:
-        """Fold one change whose `seq` is above that of every change before; return it as it is to
-        be stored.
+        """Fold one change, later than all before by its `seq`; return it as it is to be stored.
 
         Changes that are missing in between are noted. The level is then what this change says was
         there before it.

@@ -54,8 +54,7 @@ class UsageBucket(NamedTuple):
     over: tuple[str, ...] = ()
 
     def to_item(self, following: int | None) -> Item:
-        """The bucket as the table stores it: for 13 months from the beginning of the `following`
-        one.
+        """The bucket as the table stores it, for 13 months from the `following` one's beginning.
 
         Until then its level is what was held, however long ago. The same holds for the latest
         bucket.

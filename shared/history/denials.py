@@ -11,7 +11,7 @@ from shared.history.buckets import BUCKET_MS, bucket_name, bucket_start, parse_b
 def denied_buckets(
     entitlement_id: str, start: int, end: int, meter: str
 ) -> Operation[dict[int, dict[str, int]]]:
-    """Denied attempts by quarter-hour and seat key, from `start` to `end`, which are quarter-hours."""
+    """Denied attempts by quarter-hour and seat key, between two quarter-hours."""
     pk = denied_bucket_key(entitlement_id, "", "", meter).pk
     low, high = bucket_name(start), bucket_name(end - 1) + "#~"
     items = yield from all_of(key_range(pk, low, high))

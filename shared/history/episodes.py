@@ -6,8 +6,7 @@ from shared.dynamodb.requests import Item
 
 
 class Episode(NamedTuple):
-    """Usage above what was purchased, from when it rose to when it fell back (`end`; None: not
-    yet).
+    """Usage above what was purchased, from when it rose until it fell back (`end` None: not yet).
 
     `overdraft_ms` and `overdraft_seat_ms` do not include the quiet time between joined parts. The
     item also has the number of persons who were granted a seat in it (`distinct`).

@@ -158,8 +158,7 @@ class DeniedHour(NamedTuple):
 
 
 def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int) -> Operation[None]:
-    """Count the denials of a seat key in the quarter-hour `start`, once, however often it is
-    called.
+    """Count the denials of a seat key in the quarter-hour `start`; once, if called again.
 
     Records of one seat key and hour come one after the other.
     """

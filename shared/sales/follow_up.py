@@ -28,7 +28,7 @@ _CHANGES = 50  # a transaction has at most a hundred actions
 
 
 class Move(NamedTuple):
-    """Something happened to the entitlement at `at`, Unix milliseconds: `overdraft` or `purchase`."""
+    """What happened to the entitlement, `overdraft` or `purchase`; `at` in Unix milliseconds."""
 
     at: int
     reason: str
@@ -67,7 +67,7 @@ def change(
 
 
 def writes(entitlement_id: str, seen: Item | None, changes: list[Item]) -> Transact:
-    """Store changes, each as an entry; refused if another process has changed the state meanwhile."""
+    """Store changes, each as an entry; refused if the state has changed meanwhile."""
     newest = changes[-1]
     condition, values = "attribute_not_exists(pk)", dict[str, Any]()
     if seen is not None:

@@ -394,8 +394,8 @@ def correct(
 ) -> Operation[Outcome]:
     """Add a signed quantity to what is used; see `corrections.correct`.
 
-    Corrections are made on the counter, which is locked meanwhile. Everything is taken back first, so
-    that the exact usage is known.
+    Corrections are made on the counter. It is locked meanwhile, and everything is taken back first,
+    so that the exact usage is known.
     """
     limit = (entitlement_id, name)
     counter = counter_of((yield Get(usage_key(*limit))))

@@ -87,7 +87,7 @@ def check_kept(url: str) -> None:
 
 
 def _is_name(host: str) -> bool:
-    """Whether it is a host name. Some clients read one whose last label is a number as an address."""
+    """Whether it is a host name. Clients may read one that ends in a number as an address."""
     last = host.rstrip(".").rpartition(".")[2]
     return bool(_HOST.fullmatch(host)) and not re.fullmatch(r"\d+|0x[0-9a-f]*", last)
 

@@ -23,10 +23,10 @@ _grant_ids = GrantIds(salt=os.urandom(1)[0])
 
 
 class AtLimit:
-    """Which entitlements this process last saw at their limit: a hint, never a decision.
+    """The entitlements that this process last saw at their limit: a hint that decides nothing.
 
-    Right, it saves a round trip and a refused write in steady overdraft. Wrong, it costs one of
-    each: once a process, when use has fallen back.
+    If it is right, it saves a round trip and a refused write in steady overdraft. If it is wrong,
+    it costs one of each: once per process, when usage has fallen back.
     """
 
     SIZE = 2_000
@@ -38,7 +38,7 @@ class AtLimit:
         return entitlement_id in self._seen
 
     def note(self, entitlement_id: str, shard: SeatShard) -> None:
-        """Remember what a page looked like."""
+        """Remember whether a shard was at its limit."""
         self._seen.pop(entitlement_id, None)
         if shard.is_only_shard and shard.used >= shard.seat_count:
             self._seen[entitlement_id] = None
@@ -60,10 +60,10 @@ def take_seat(request: Request) -> Response:
 
 
 def _take_once(request: Request, holder: Holder, claim: Claim) -> Response:
-    """With an `Idempotency-Key`: the same grant is answered as it was the first time.
+    """With an `Idempotency-Key`, the same grant gets the same answer as the first time.
 
-    The ledger is asked all the same. An answer that is kept must not say that somebody holds a
-    seat which was released, or taken away, since.
+    The seat shard is asked all the same: a stored answer must not say that somebody holds a seat
+    that was released, or removed, since then.
     """
     reply = request.dynamodb.execute(claim.reserve())
     kept = claim.read(reply.item)[0] if isinstance(reply, Refused) else None

@@ -15,9 +15,9 @@ from shared.usage.views import consumption_view
 
 
 class BusyLogs:
-    """Which limits this process last saw busy, and at which leaf: a hint, never a decision.
+    """The limits that this process last saw busy, with the number of their log: a hint only.
 
-    Right, it saves a refused write for each request. Wrong, it costs one.
+    If it is right, it saves a refused write for each request. If it is wrong, it costs one.
     """
 
     SIZE = 2_000
@@ -26,11 +26,11 @@ class BusyLogs:
         self._seen: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     def get(self, limit: tuple[str, str]) -> int | None:
-        """The leaf last seen of a limit that was busy."""
+        """The log number last seen on a limit that was busy."""
         return self._seen.get(limit)
 
     def note(self, limit: tuple[str, str], counter: Counter, now_ms: int) -> None:
-        """Remember what a counter looked like."""
+        """Remember whether a counter was busy."""
         self._seen.pop(limit, None)
         if counter.is_busy(now_ms):
             self._seen[limit] = counter.log_number
@@ -58,7 +58,7 @@ def consume(request: Request) -> Response:
     if is_dry_run:
         consumed = request.dynamodb.run(sharded.preview(*limit, key, quantity, request.change))
         return Response(200, {**consumption_view(limit[1], consumed), "dryRun": True})
-    # A key that tells its time needs no look at its own item.
+    # A key that contains its time needs no look at its archive item.
     busy_log = _busy_logs.get(limit) if time_of(str(key)) is None else None
     outcome = request.dynamodb.run(
         sharded.consume(*limit, str(key), quantity, request.change, busy_log=busy_log, cache=_cache)

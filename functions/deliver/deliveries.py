@@ -1,7 +1,7 @@
-"""Deliveries: read, decided, recorded. What is sent is in `courier.py`.
+"""Deliveries: read, decided, recorded. `sender.py` sends them.
 
-A delivery's item counts its attempts; a message names the count that it has seen. So a message that
-comes twice, or late, finds that it was dealt with.
+A delivery's item counts its attempts, and a message names the count that it has seen. So a message
+that comes twice, or late, finds that it has been dealt with.
 """
 
 import asyncio
@@ -46,14 +46,14 @@ AT_ONCE = 200
 PER_ENDPOINT = 10
 # After the start of the last attempt there must be time for its answer and for the record.
 SECONDS_FOR_ATTEMPT = 20
-QUEUE_SECONDS = 60  # a shorter wait is left to the queue, a longer one to the schedule
+QUEUE_SECONDS = 60  # the queue waits for shorter times, the schedule for longer ones
 LEASE_SECONDS = 600
 RESEND_PAGE = 100
-DUE_PER_PARTITION = 300  # a run
+DUE_PER_PARTITION = 300  # per run
 
 
 class Job(NamedTuple):
-    """A message of the queue: an event's skeleton for an endpoint, after so many attempts."""
+    """A message of the queue: an anonymous event for an endpoint, after so many attempts."""
 
     message_id: str
     webhook_id: str
@@ -80,7 +80,7 @@ class Deliveries:
     # --- A batch of the queue --------------------------------------------------------------------
 
     def deliver(self, records: list[dict[str, Any]], deadline_ms: int) -> list[str]:
-        """Deal with messages; the ids of those that are to come again."""
+        """Deal with messages; return the ids of those that have to come again."""
         jobs: list[Job] = []
         failed: list[str] = []
         for record in records:
@@ -120,7 +120,7 @@ class Deliveries:
     async def _deliver_all(
         self, jobs: list[Job], known: Mapping[Key, Item], deadline_ms: int
     ) -> list[str]:
-        """All at once, but few to one endpoint at a time: a dead one holds up nobody else."""
+        """All at once, but few to one endpoint at a time, so that a dead one holds up no other."""
         overall = asyncio.Semaphore(AT_ONCE)
         endpoints: dict[str, asyncio.Semaphore] = {}
         circuits: dict[str, int] = {}
@@ -194,7 +194,7 @@ class Deliveries:
     # --- The record ------------------------------------------------------------------------------
 
     def _record(self, job: Job, delivery: Item, attempt: Attempt) -> Operation[int | None]:
-        """Write an attempt down; seconds until the next one, None if there is none."""
+        """Record an attempt; return the seconds until the next one, None if there is none."""
         step = delivery.get("step", 0)
         wait = None if attempt.is_success else next_wait(step, attempt)
         status = "succeeded" if attempt.is_success else "failed" if wait is None else "pending"
@@ -214,7 +214,7 @@ class Deliveries:
         yield self._write(job, delivery, {"status": "failed", "failure": reason}, None, now)
 
     def _defer(self, job: Job, delivery: Item, until: int, now: int) -> Operation[None]:
-        """No attempt now: the schedule brings it back."""
+        """Make no attempt now: the schedule brings it back."""
         yield self._write(job, delivery, {"status": "pending"}, until, now)
 
     @staticmethod
@@ -227,7 +227,7 @@ class Deliveries:
         *,
         is_queued: bool = False,
     ) -> Update:
-        """The delivery's item, if nobody has recorded another attempt meanwhile."""
+        """Write the delivery's item, if nobody has recorded another attempt meanwhile."""
         sets = {
             "event": json.dumps(job.event, ensure_ascii=False),
             "entitlementId": job.event["data"].get("entitlementId"),
@@ -242,7 +242,7 @@ class Deliveries:
             **sets,
         }
         if due is not None:
-            # What the queue brings back, the schedule need only if that was lost.
+            # The queue brings these back; the schedule has to do it only if a message was lost.
             sets |= {
                 "dueAt": due,
                 "earliest": due + (QUEUE_SECONDS if is_queued else 0),
@@ -264,7 +264,7 @@ class Deliveries:
     # --- The endpoint ----------------------------------------------------------------------------
 
     def _judge(self, webhook_id: str, attempt: Attempt, *, was_failing: bool) -> Operation[int]:
-        """What an attempt says of its endpoint; until when (Unix seconds) it is left alone."""
+        """What an attempt means for its endpoint; until when (Unix seconds) it is left alone."""
         key = webhook_state_key(webhook_id)
         now = attempt.at // 1000
         if attempt.is_success:
@@ -290,13 +290,13 @@ class Deliveries:
         yield Update(key, "SET openUntil = :until", "", NO_NAMES, {":until": until})
         return until
 
-    # --- What is due, and what is wanted again ---------------------------------------------------
+    # --- What is due, and what is resent ----------------------------------------------------------
 
     def send_due(self, now: int, is_time_left: Callable[[], bool]) -> int:
-        """Queue the deliveries whose wait is over (`now`: Unix seconds); how many.
+        """Queue the deliveries whose wait is over (`now`: Unix seconds); return how many.
 
-        Endpoints fall on 16 partitions, each with its own share of a run: the backlog of a dead
-        endpoint takes no more than that of its partition.
+        Endpoints are in 16 partitions, each with its own share of a run: the backlog of a dead
+        endpoint takes no more than the share of its partition.
         """
         return sum(self._send_due_of(partition, now, is_time_left) for partition in DUE_DELIVERIES)
 
@@ -334,7 +334,7 @@ class Deliveries:
         return count
 
     def _resend(self, command: dict[str, Any]) -> None:
-        """Make deliveries pending again, from the beginning of the ladder, and queue them."""
+        """Make deliveries pending again, with all attempts, and queue them."""
         webhook_id, wanted = command["webhookId"], command["resend"]
         pk = delivery_key(webhook_id, 0, "").pk
         query = Query("pk = :pk AND sk = :sk", {":pk": pk, ":sk": wanted.get("delivery", "")})
@@ -415,7 +415,7 @@ def _secrets(item: Item, now: int) -> list[str]:
 
 
 def _disable(webhook_id: str, reason: str, at: int) -> Operation[None]:
-    """Take an endpoint out of use; the item's stream record is the event that says so."""
+    """Disable an endpoint. The stream record of the item becomes the event."""
     write = Transact(
         (
             Update(
@@ -429,4 +429,4 @@ def _disable(webhook_id: str, reason: str, at: int) -> Operation[None]:
             endpoints.bump_version(),
         )
     )
-    yield from write_with_conflict_retry(write)  # refused: it is disabled, or deleted
+    yield from write_with_conflict_retry(write)  # refused: it has been disabled or deleted

@@ -1,4 +1,4 @@
-"""From the queue to the endpoints; and every minute, what has waited long enough."""
+"""Sending webhooks: from the queue to the endpoints, and every minute what is due again."""
 
 import os
 from typing import Any
@@ -18,7 +18,7 @@ _deliveries = Deliveries(
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """A batch of the queue, or the schedule's tick. Messages that are named come again."""
+    """A batch of the queue, or the schedule's tick. Messages that the answer names come again."""
     observability.begin(context)
     left = context.get_remaining_time_in_millis()
     _dynamodb.answer_within(left / 1000 - 2, is_background=True)

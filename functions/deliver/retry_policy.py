@@ -1,4 +1,4 @@
-"""What an attempt means for its delivery and its endpoint: decisions, without a clock."""
+"""The retry policy: what an attempt means for its delivery and its endpoint. It has no clock."""
 
 import email.utils
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ GONE = 410
 class Attempt(NamedTuple):
     """One attempt: when (Unix ms), how long (ms), the response's status or what went wrong.
 
-    `retry_after`: seconds that the endpoint asked for.
+    `retry_after`: the seconds that the endpoint asked for.
     """
 
     at: int
@@ -24,7 +24,7 @@ class Attempt(NamedTuple):
 
     @property
     def is_success(self) -> bool:
-        """Any 2xx is."""
+        """Any 2xx is a success."""
         return self.code is not None and 200 <= self.code < 300
 
 
@@ -36,7 +36,7 @@ def next_wait(step: int, attempt: Attempt) -> int | None:
 
 
 def reason_to_disable(attempt: Attempt, failing_since: int | None, now: int) -> str:
-    """Why an endpoint is to be disabled after this failure: `gone`, `failing`, or not at all.
+    """Why to disable an endpoint after this failure: `gone`, `failing`, or None.
 
     `failing_since` and `now` are Unix seconds.
     """

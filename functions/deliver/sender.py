@@ -1,4 +1,4 @@
-"""The signed POST: one attempt of one delivery."""
+"""The webhook sender: one signed POST is one attempt of one delivery."""
 
 import json
 import socket
@@ -22,11 +22,11 @@ AGENT = "Overdraft-Webhooks/1"
 
 
 class PrivateAddress(OSError):
-    """A host led to an address that no webhook is sent to."""
+    """A host resolved to an address to which no webhook is sent."""
 
 
 def _guarded_socket(info: Any) -> socket.socket:
-    """The socket for one address, which is the one that is then connected to."""
+    """The socket for one address, which is checked and is then connected to."""
     family, kind, protocol, _, address = info
     if not is_public(str(address[0])):
         raise PrivateAddress("the host leads to an address that is not public")
@@ -34,7 +34,7 @@ def _guarded_socket(info: Any) -> socket.socket:
 
 
 class WebhookSender:
-    """Sends many at once. `insecure`: hosts to which plain http and any address are allowed."""
+    """Sends many at once. `insecure`: hosts with which plain http and any address are allowed."""
 
     def __init__(self, insecure: frozenset[str]) -> None:
         self._insecure = insecure
@@ -67,7 +67,7 @@ class WebhookSender:
         await self._open.close()
 
     async def post(self, url: str, event: Event, secrets: Sequence[str]) -> Attempt:
-        """One attempt; whatever goes wrong is part of the attempt."""
+        """Make one attempt. Whatever goes wrong is part of the attempt."""
         started = time.perf_counter()
         now = datetime.now(UTC)
         code, error, retry_after = None, "", 0
@@ -76,7 +76,7 @@ class WebhookSender:
             session = self._open if host in self._insecure else self._guarded
             body = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
             headers = sign(event["id"], now, body, secrets)
-            # As it was registered, byte for byte: many endpoints carry a signature in theirs.
+            # Exactly as it was registered: many endpoints have a signature in their URL.
             exactly = yarl.URL(url, encoded=True)
             async with session.post(
                 exactly, data=body.encode(), headers=headers, allow_redirects=False
@@ -84,7 +84,7 @@ class WebhookSender:
                 code = response.status
                 lowered = {name.lower(): value for name, value in response.headers.items()}
                 retry_after = read_retry_after(lowered, int(now.timestamp()))
-                # Read a little, so that the connection can be used again.
+                # Read a little of the answer, so that the connection can be used again.
                 await response.content.read(RESPONSE_BYTES)
         except Exception as problem:
             # Whatever a receiver sends, it is an attempt on record. Once the status has come, the
@@ -106,7 +106,7 @@ def sign(event_id: str, now: datetime, body: str, secrets: Sequence[str]) -> dic
     }
 
 
-# In this order: some are kinds of others. `TimeoutError` is an `OSError`, and so caught above.
+# The order matters: some are kinds of others. `TimeoutError` is an `OSError`, caught above.
 _TOLD: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     (TimeoutError, f"no answer within {TIMEOUT_SECONDS} s"),
     (

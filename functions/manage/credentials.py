@@ -19,7 +19,7 @@ from shared.seats.shard import MAX_LEASE, MIN_LEASE
 
 API_LIST = "API_KEY"
 DEFAULT_EXPIRY = "P30D"
-# How long a link that has expired stays on the list.
+# How long an expired link stays on the list.
 LISTED_SECONDS = 30 * 86_400
 
 
@@ -32,7 +32,7 @@ def _portal_list(entitlement_id: str) -> str:
 
 
 def create_api_key(request: Request) -> Response:
-    """Create an API key; the key itself is only in this answer."""
+    """Create an API key; only this answer has the key itself."""
     model = parse(ApiKeyInput, request.body)
     scopes: list[Value] = [*sorted(set(model.scopes))]
     record: dict[str, Value] = {"kind": "api", "name": model.name, "scopes": scopes}
@@ -40,7 +40,7 @@ def create_api_key(request: Request) -> Response:
 
 
 def create_license_key(request: Request) -> Response:
-    """Create a license key of one entitlement; the key itself is only in this answer."""
+    """Create a license key of one entitlement; only this answer has the key itself."""
     model = parse(LicenseKeyInput, request.body)
     entitlement_id = request.path["entitlementId"]
     request.dynamodb.run(entitlements.require(entitlement_id))
@@ -53,7 +53,7 @@ def create_license_key(request: Request) -> Response:
 
 
 def create_portal_link(request: Request) -> Response:
-    """Create a link to an entitlement's portal; what opens it is only in this answer."""
+    """Create a link to an entitlement's portal; only this answer has its token."""
     model = parse(PortalLinkInput, request.body)
     entitlement_id = request.path["entitlementId"]
     request.dynamodb.run(entitlements.require(entitlement_id))
@@ -76,7 +76,7 @@ def create_portal_link(request: Request) -> Response:
 
 
 def _expiry(model: PortalLinkInput, now: int) -> int:
-    """When a link is to end, Unix seconds."""
+    """When a link expires, Unix seconds."""
     if model.expires_at is None:
         return now + from_duration(model.expires_in or DEFAULT_EXPIRY)
     if model.expires_in is not None:
@@ -98,7 +98,7 @@ def _create(
     record: dict[str, Value],
     shown: Callable[[str], dict[str, str]],
 ) -> Response:
-    """Create a credential; `shown` are the members with the key, which are answered only now."""
+    """Create a credential; `shown` are the members with the key, which only this answer has."""
     nonce = secrets.token_urlsafe(32)
     key_id = new_id(prefix, nonce)
     key = f"{key_id}.{request.caller.derive(nonce)}"
@@ -135,7 +135,7 @@ def list_license_keys(request: Request) -> Response:
 
 
 def list_portal_links(request: Request) -> Response:
-    """The portal links of one entitlement, newest first, without what opens them."""
+    """The portal links of one entitlement, newest first, without their tokens."""
     entitlement_id = request.path["entitlementId"]
     request.dynamodb.run(entitlements.require(entitlement_id, is_deleted_ok=True))
     return pagination.respond(
@@ -166,7 +166,7 @@ def _revoke(request: Request, key_id: str, expected: dict[str, str]) -> Response
     if record is None or any(record.get(name) != value for name, value in expected.items()):
         kind = "link" if expected["kind"] == "portal" else "key"
         raise NotFound(f"No {kind} has this id.")
-    # Without a condition: when the answer is lost, our own repetition finds nothing, and is done.
+    # Without a condition: if the answer is lost, our own repetition finds nothing to delete.
     request.dynamodb.execute(Delete(key))
     return Response(204)
 

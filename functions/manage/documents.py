@@ -10,7 +10,7 @@ from shared.entitlements.model import seat_terms
 from shared.problems import InvalidRequest
 from shared.seats.terms import MOST_SEATS
 
-# Their parts make sense only together, so a patch replaces them whole.
+# Their members make sense only together, so a patch replaces them as a whole.
 WHOLE = ("overdraftSeatLimit", "unitPrice")
 
 
@@ -40,10 +40,10 @@ def to_document(body: Mapping[str, Any], *, valid_from: int) -> dict[str, Any]:
 
 
 def merge_patch(target: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON merge patch (RFC 7396) on a document.
+    """Apply a JSON merge patch (RFC 7396) to a document.
 
-    A null for a member that does not exist stays in the result, so that validation can refuse
-    an unknown name in a patch as well.
+    A null for a member that does not exist stays in the result, so that validation can refuse an
+    unknown name in a patch as well.
     """
     merged = dict(target)
     for name, value in patch.items():

@@ -1,4 +1,4 @@
-"""The link at the end of an e-mail: no more mail about this entitlement, or mail again."""
+"""The link at the end of an e-mail: unsubscribe from them, or subscribe again."""
 
 from shared import signed_tokens
 from shared.api.request import Request, Response
@@ -19,20 +19,20 @@ def _key(request: Request) -> Key:
 
 
 def show(request: Request) -> Response:
-    """Ask first: mail programs open links by themselves."""
+    """Ask first, because mail programs open links by themselves."""
     gone = request.dynamodb.execute(Get(_key(request)))
     return _page(request, is_gone=gone is not None)
 
 
 def unsubscribe(request: Request) -> Response:
-    """No more mail to this address about this entitlement (also RFC 8058's one click)."""
+    """Send no more e-mail about this entitlement to this address (also RFC 8058's one click)."""
     item: Item = {"at": request.now_ms}
     request.dynamodb.execute(Put(_key(request), item))
     return _page(request, is_gone=True)
 
 
 def subscribe(request: Request) -> Response:
-    """Mail again."""
+    """Send e-mail again."""
     request.dynamodb.execute(Delete(_key(request)))
     return _page(request, is_gone=False)
 

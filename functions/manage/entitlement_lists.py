@@ -1,4 +1,4 @@
-"""Entitlements and who holds seats, page by page."""
+"""Lists of entitlements and of activations."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -26,7 +26,7 @@ from shared.validity import IN_FORCE, status_at
 
 
 def list_entitlements(request: Request) -> Response:
-    """Entitlements, newest first, with their seats in use."""
+    """List entitlements, newest first, with their seats in use."""
     if request.query.get("overdraft"):
         return respond(request, _in_overdraft(request))
     return respond(request, _entitlements(request))
@@ -67,10 +67,10 @@ def _entitlements(request: Request) -> Operation[ResultPage]:
 
 
 def _in_overdraft(request: Request) -> Operation[ResultPage]:
-    """Those that the stream has marked; each is looked at again before it is listed."""
+    """The entitlements marked as in overdraft. Each is checked before it is listed."""
     limit = limit_of(request)
     start, kept = start_of(request), list[dict[str, Any]]()
-    # There is a mark for the seats and one for each usage limit; an entitlement's lie together.
+    # There is a mark for the seats and one for each usage limit; an entitlement's are adjacent.
     looked_at = parse_candidate(start[1])[0] if start else ""
     for _ in range(MAX_READS):
         found = yield Query(
@@ -105,7 +105,7 @@ def _in_overdraft(request: Request) -> Operation[ResultPage]:
 def _overdrafts(
     items: Iterable[Item], seat_usages: Mapping[str, SeatUsage], now: int
 ) -> Operation[set[str]]:
-    """Which entitlements use more than was purchased, of seats or of a usage limit."""
+    """The entitlements that use more seats, or more of a usage limit, than was purchased."""
     over = {owner for owner, each in seat_usages.items() if each.used > each.seat_count}
     keys = [
         usage_key(item["entitlementId"], limit["key"])
@@ -139,7 +139,7 @@ def _customer(request: Request) -> str:
 
 
 def _filter(request: Request) -> tuple[dict[str, str], dict[str, Any], str]:
-    """The same as `_matches`, as a filter of DynamoDB."""
+    """The conditions of `_matches` as a filter of DynamoDB."""
     status = request.query.get("status")
     names = {"#status": "status"}
     values: dict[str, Any] = {":now": request.now}
@@ -163,7 +163,7 @@ def _filter(request: Request) -> tuple[dict[str, str], dict[str, Any], str]:
 
 
 def list_activations(request: Request) -> Response:
-    """Who holds seats: the holders from the ledger, the people from their records."""
+    """List who holds seats: the seats come from the shards, the persons from their records."""
     return respond(request, _activations(request))
 
 

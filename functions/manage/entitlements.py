@@ -1,4 +1,4 @@
-"""Entitlements: create, read, change, delete. Each change is one transaction with its ledger."""
+"""Entitlements: create, read, change, delete. Each change is one transaction."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -36,22 +36,22 @@ from shared.usage import allocation
 from shared.usage.counter import REMOVED, Counter
 from shared.usage.terms import new_counter, terms_update, under_terms
 
-# So long a request works on a pool itself.
+# How long a request itself works on a pool.
 WORK_MS = 5_000
-# So long it takes at most to take back what the parts of a usage limit have.
+# The longest time that it takes to take back the allocations of a usage limit.
 HOLD_EACH_MS = 300
-# So much is changed in one transaction. Replacing all usage limits, and at the same time making a
-# pool of what was one before, would be one more.
+# The most writes of one transaction. Replacing all usage limits and making a pool at the same time
+# would be one more.
 MOST_WRITES = 100
-# Usage limits of which nothing can be drawn until a change is made, or is not made.
+# Usage limits that are locked until a change is written or given up.
 Held = dict[tuple[str, str], Counter]
 _Outcome = TypeVar("_Outcome")
 _ETAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
 
 
 def create(request: Request) -> Response:
-    """Create an entitlement, its empty ledger page, and a counter for each usage limit."""
-    # Clocks differ: an entitlement must not be "not yet valid" to the next call.
+    """Create an entitlement, its empty seat shard, and a counter for each usage limit."""
+    # Clocks differ: an entitlement must not be "not yet valid" for the next call.
     valid_from = request.now - CLOCK_GRACE
     document = documents.to_document(request.body, valid_from=valid_from)
     entitlement_id = new_id("ent")
@@ -75,7 +75,7 @@ def create(request: Request) -> Response:
     kept, _ = idempotency.write_once(request, writes, response, nonce=entitlement_id)
     response = replayed(kept) if kept else response
     if is_pool and not kept:
-        # One page has all the seats until then, and is right as well.
+        # Until then one shard has all the seats, which is right as well.
         request.dynamodb.run(
             reconcile.reconcile_pool(entitlement_id, request.change, _until(request))
         )
@@ -84,19 +84,19 @@ def create(request: Request) -> Response:
 
 
 def _until(request: Request) -> int:
-    """Until when a request works on a pool itself, Unix milliseconds; the sweep does the rest."""
+    """Until when a request itself works on a pool, Unix milliseconds; the sweep does the rest."""
     return request.now_ms + WORK_MS
 
 
 def read(request: Request) -> Response:
-    """One entitlement with its seats in use."""
+    """Read one entitlement with its seats in use."""
     operation = fetch_seat_usage(request.path["entitlementId"])
     item, seat_usage = request.dynamodb.run(operation)
     return Response(200, entitlement_view(item, seat_usage, request.now), _etag(item))
 
 
 def update(request: Request) -> Response:
-    """Change an entitlement by a JSON merge patch; 202 while a pool is still being changed."""
+    """Change an entitlement by a JSON merge patch; 202 while a pool is still being reconciled."""
     is_done = request.dynamodb.run(_update(request))
     response = read(request)
     return response if is_done else response._replace(status=202)
@@ -120,7 +120,7 @@ def _try_update(request: Request, held: Held) -> Operation[bool]:
         if document == before:
             return (yield from _tend(request))
         counters = yield from _counter_writes(item, document, request.change, held)
-        # Last: a pool's sum changes all the time.
+        # Last, because a pool's totals change all the time.
         writes = yield from _change_writes(item, shard, document, request.change)
         if len(writes) + len(counters) > MOST_WRITES:
             raise InvalidRequest.at(
@@ -135,7 +135,7 @@ def _try_update(request: Request, held: Held) -> Operation[bool]:
 
 
 def _tend(request: Request) -> Operation[bool]:
-    """Do what is left to be done for a pool; True if that is nothing."""
+    """Reconcile a pool; True if nothing remains."""
     entitlement_id = request.path["entitlementId"]
     state: Item | None = yield Get(pool_key(entitlement_id))
     if state is None or not state.get("isPending"):
@@ -145,13 +145,13 @@ def _tend(request: Request) -> Operation[bool]:
             yield from reconcile.reconcile_pool(entitlement_id, request.change, _until(request))
         )
     except Unavailable:
-        return False  # what was changed is changed; the sweep does the rest
+        return False  # the change is made; the sweep does the rest
 
 
 def _change_writes(
     item: Item, shard: SeatShard, document: dict[str, Any], change: Change
 ) -> Operation[tuple[Put | Update, ...]]:
-    """The entitlement's new version and, where its terms changed, the page's or the pool's."""
+    """The new version of the entitlement and, with new terms, of its seat shard or its pool."""
     entitlement_id = item["entitlementId"]
     old, new = seat_terms(item["document"]), seat_terms(document)
     was_closed = shard.status == "expired"
@@ -164,7 +164,7 @@ def _change_writes(
         now_ms=change.now_ms,
         is_closed=stays_closed,
     )
-    # The sweep may close the entitlement at this moment, which is no new version.
+    # The sweep may close the entitlement at this moment, which is not a new version.
     due = "attribute_exists(earliest)" if "earliest" in item else "attribute_not_exists(earliest)"
     put = Put(
         entitlement_key(entitlement_id),
@@ -190,7 +190,7 @@ def _change_writes(
 def _counter_writes(
     item: Item, document: dict[str, Any], change: Change, held: Held
 ) -> Operation[list[Put | Update]]:
-    """What the new version means for the counters of its usage limits, and of those it lost."""
+    """The writes for the counters of the new version, and of limits that it removed."""
     entitlement_id, before = item["entitlementId"], item["document"]
     terms = usage_terms(document)
     found = yield from counters(entitlement_id, {*terms, *usage_terms(before)})
@@ -200,7 +200,7 @@ def _counter_writes(
         if key not in found:
             writes.append(new_counter(entitlement_id, key, valid, change, "added"))
             continue
-        # By the counter's own end: it may have been off the list when the validity was moved.
+        # By the counter's own end: the limit may have been removed when the validity was moved.
         old, new = found[key].valid_until, valid.valid_until
         is_renewed = old is not None and (new is None or new > old)
 
@@ -224,12 +224,12 @@ def _deleted(counter: Counter) -> Counter:
 
 
 def _patience_ms(found: dict[str, Counter]) -> int:
-    """How much longer than one the limits are held that have parts: one after the other."""
+    """How much longer sharded limits are locked if there are several: they are locked in turn."""
     return HOLD_EACH_MS * sum(counter.shards is not None for counter in found.values())
 
 
 def _holding(work: Callable[[Held], Operation[_Outcome]]) -> Operation[_Outcome]:
-    """Work that holds usage limits; what it holds still in the end is let go of."""
+    """Work that locks usage limits. Locks that remain at its end are removed."""
     held = Held()
     try:
         outcome = yield from work(held)
@@ -253,9 +253,9 @@ def _change_counter(
     held: Held,
     patience_ms: int,
 ) -> Operation[list[Update]]:
-    """The write that changes a counter, if it changes; one with parts has everything by then.
+    """The write that changes a counter, None if nothing changes. A sharded one is locked first.
 
-    Which is then `held`, and is to be let go of if it is not written.
+    The caller has to remove the lock, noted in `held`, if it does not make the write.
     """
     write = yield from terms_update(*limit, counter, changed(counter), change)
     if write and counter.shards is not None:
@@ -265,7 +265,7 @@ def _change_counter(
 
 
 def counters(entitlement_id: str, keys: Iterable[str]) -> Operation[dict[str, Counter]]:
-    """The counters that exist of these usage limits."""
+    """The counters of these usage limits, as far as they exist."""
     wanted = {key: usage_key(entitlement_id, key) for key in keys}
     if not wanted:
         return {}
@@ -274,7 +274,7 @@ def counters(entitlement_id: str, keys: Iterable[str]) -> Operation[dict[str, Co
 
 
 def delete(request: Request) -> Response:
-    """Delete an entitlement: mark it, take its seats away, keep what reports need."""
+    """Delete an entitlement: mark it, remove its seats, and keep what reports need."""
     request.dynamodb.run(_delete(request))
     return Response(204)
 
@@ -330,7 +330,7 @@ def _try_delete(request: Request, held: Held) -> Operation[None]:
 
 
 def require(entitlement_id: str, *, is_deleted_ok: bool = False) -> Operation[None]:
-    """Raise NotFound unless an entitlement with this id exists, and is not deleted."""
+    """Raise NotFound unless an entitlement with this id exists and is not deleted."""
     item: Item | None = yield Get(entitlement_key(entitlement_id))
     if item is None:
         raise NotFound("No entitlement has this id.")
@@ -344,7 +344,7 @@ def _check_not_deleted(item: Item) -> None:
 
 
 def check_version(request: Request, item: Item) -> None:
-    """Refuse what `If-Match` does not want to change.
+    """Refuse a change unless the version matches `If-Match`.
 
     Raises:
         InvalidRequest, PreconditionFailed.

@@ -1,4 +1,4 @@
-"""Where sales stand with an entitlement's overdraft, and who said so when."""
+"""The follow-up of an overdraft by sales."""
 
 from typing import Any
 
@@ -17,13 +17,13 @@ ROUNDS = 5
 
 
 def read(request: Request) -> Response:
-    """The follow-up of an entitlement."""
+    """Read the follow-up of an entitlement."""
     item = request.dynamodb.run(_fetch(request.path["entitlementId"]))
     return _respond(request, item)
 
 
 def update(request: Request) -> Response:
-    """Change it; the change is kept with who made it, and told as an event."""
+    """Change it. The change is stored with its author, and becomes an event."""
     return _respond(request, request.dynamodb.run(_update(request)))
 
 
@@ -46,7 +46,7 @@ def _update(request: Request) -> Operation[Item | None]:
         changed = _changes(request.body, seen)
         if not changed:
             return seen
-        # Clocks differ: what is changed comes after what was changed.
+        # Clocks differ: a change comes after the one before.
         at = max(request.now_ms, seen["changedAt"] + 1 if seen else 0)
         item = follow_up.change(owner, seen, at, request.caller.key_id, changed)
         reply = yield follow_up.writes(owner, seen, [item])
@@ -57,7 +57,7 @@ def _update(request: Request) -> Operation[Item | None]:
 
 
 def _changes(body: Any, seen: Item | None) -> dict[str, Any]:
-    """What a merge patch changes; a note always does."""
+    """What a merge patch changes. A note always changes something."""
     model = parse(FollowUpPatch, body)
     given = model.model_dump(include=model.model_fields_set)
     known = {"state": None, "owner": None, **(seen or {}), "note": None}
@@ -65,7 +65,7 @@ def _changes(body: Any, seen: Item | None) -> dict[str, Any]:
 
 
 def entries(request: Request) -> Response:
-    """Every change, newest first."""
+    """List every change, newest first."""
     return pagination.respond(request, _entries(request))
 
 

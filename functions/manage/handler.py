@@ -1,4 +1,4 @@
-"""The vendor's desk: entitlements and keys; who holds seats; the API's description."""
+"""The vendor's API: everything that no other function answers."""
 
 import gzip
 import json
@@ -38,7 +38,7 @@ def _packed(text: str) -> bytes:
 
 
 def _large(request: Request, text: str, headers: dict[str, str]) -> Response:
-    """A text that is large and open to everybody: packed, since API Gateway does not do it."""
+    """A large text that anybody may request, compressed: API Gateway does not do it."""
     headers = {**headers, "cache-control": "max-age=300", "vary": "accept-encoding"}
     if negotiation.encoding(request.headers.get("accept-encoding"), ("gzip",)) is None:
         return Response(200, text, headers)

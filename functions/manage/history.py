@@ -1,4 +1,4 @@
-"""What happened: use over time, overdraft episodes, denials, e-mails. All can be recounted."""
+"""History: usage over time, overdraft episodes, denials, e-mails. All can be recounted."""
 
 from collections.abc import Callable
 from datetime import datetime, tzinfo
@@ -28,13 +28,13 @@ from shared.history.views import episode_view
 from shared.problems import InvalidRequest
 
 DAY = 86_400
-# How far back a request reaches that does not say from when, in seconds.
+# The period of a request that gives no `from`, in seconds.
 DEFAULT_SPAN = {"15m": DAY, "hour": 7 * DAY, "day": 31 * DAY, "period": 31 * DAY}
 LONGEST_PERIOD = 100 * DAY * 1000
 
 
 def _meter(request: Request) -> Operation[str]:
-    """What the request asks about: the seats, or the usage limit that it names."""
+    """The meter of a request: the seats, or the usage limit that it names."""
     key = request.query.get("usageKey")
     if key is None:
         return SEATS
@@ -44,11 +44,11 @@ def _meter(request: Request) -> Operation[str]:
     return usage_meter(key)
 
 
-# --- Use ----------------------------------------------------------------------------------------
+# --- Usage ----------------------------------------------------------------------------------------
 
 
 def usage_history(request: Request) -> Response:
-    """Use by quarter-hour, hour or day; hours and days are those of the entitlement's zone."""
+    """Usage by quarter-hour, or by hours or days of the entitlement's time zone."""
     return pagination.respond(request, _usage(request))
 
 
@@ -73,7 +73,7 @@ def _usage(request: Request) -> Operation[ResultPage]:
 
 
 def _cuts(since: int, until: int, interval: str, zone: tzinfo, count: int) -> list[int]:
-    """The boundaries of at most `count` intervals, the first of which holds `since`."""
+    """The boundaries of at most `count` intervals; the first one contains `since`."""
     if interval == "period":
         return [bucket_start(since), bucket_start(until + BUCKET_MS - 1)]
     begin: Callable[[int], int] = {
@@ -94,7 +94,7 @@ def _cuts(since: int, until: int, interval: str, zone: tzinfo, count: int) -> li
 
 def _begin_of_hour(at: int, zone: tzinfo) -> int:
     local = datetime.fromtimestamp(at / 1000, zone)
-    # Zones are whole quarter-hours from UTC.
+    # Zones differ from UTC by whole quarter-hours.
     return bucket_start(at - local.minute * 60_000)
 
 
@@ -168,7 +168,7 @@ def _overdrafts(request: Request) -> Operation[ResultPage]:
     latest = yield from queries.latest_bucket(entitlement_id, meter)
     items: list[dict[str, Any]] = []
     for item in found:
-        # Episodes follow each other: the first that ended before the period ends the list.
+        # Episodes do not overlap: the first that ended before the period ends the list.
         end = carried(Episode.of(item), latest, request.now_ms).end
         if end is not None and end <= since:
             return ResultPage(items, None)
@@ -180,7 +180,7 @@ def _overdrafts(request: Request) -> Operation[ResultPage]:
 
 
 def denials(request: Request) -> Response:
-    """Who was turned away, by hour and seat, newest hour first."""
+    """Who was denied, by hour and seat, newest hour first."""
     return pagination.respond(request, _denials(request))
 
 
@@ -195,7 +195,7 @@ def _denials(request: Request) -> Operation[ResultPage]:
     low = bucket_name(since - since % HOUR_MS)[:13]
     high = start[0] if start else bucket_name(until + HOUR_MS - 1)[:13]
     wanted: list[Item] = []
-    known_to = ""  # newer than that, every partition has been read
+    known_to = ""  # every partition has been read up to here
     for shard in range(DENIAL_SHARDS):
         pk = denial_partition(entitlement_id, f"{shard:x}", meter)
         query = Query(
@@ -250,7 +250,7 @@ def _attempts_view(item: Item) -> dict[str, Any]:
 
 
 def emails(request: Request) -> Response:
-    """What was sent to whom and when, newest first."""
+    """E-mails that were sent, newest first."""
     return pagination.respond(request, _emails(request))
 
 

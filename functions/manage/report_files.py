@@ -1,4 +1,4 @@
-"""The files of reports, for whoever has a link: open to all, so answered by a small function."""
+"""The files of reports, for anybody with a link. So a small function answers them."""
 
 import os
 
@@ -8,12 +8,12 @@ from shared.dynamodb.keys import report_key
 from shared.dynamodb.requests import Get, Item, Operation
 from shared.problems import NotFound
 
-# How long the address of S3 is good that a link leads to.
+# How long the S3 address behind a link is valid.
 SECONDS = 300
 
 
 def open_file(request: Request) -> Response:
-    """Lead who has a link to the file, if the link is good."""
+    """Redirect to the file, if the link is valid."""
     found = request.dynamodb.run(_find(request))
     if found is None:
         raise NotFound("This link is not known, or has expired; a new one is in the report.")
@@ -39,7 +39,7 @@ def _find(request: Request) -> Operation[tuple[Item, str] | None]:
 
 
 def _address(name: str, shown_as: str, *, is_page: bool) -> str:
-    """An address of S3 from which this file can be read, for whoever has it."""
+    """An S3 address from which anybody can read this file."""
     kind = "inline" if is_page else "attachment"
     url: str = aws.client("s3").generate_presigned_url(
         "get_object",

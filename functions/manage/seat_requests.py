@@ -1,4 +1,4 @@
-"""The customer asks for more seats: kept, told as an event, and to the account owner by mail."""
+"""Requests for more seats: stored, sent as an event, e-mailed to the account owner."""
 
 from functions.manage import entitlements
 from shared.api import idempotency, pagination
@@ -17,7 +17,7 @@ from shared.events import builders
 from shared.history.buckets import DAY_MS
 from shared.problems import InvalidRequest, NotFound, Throttled
 
-# A portal link is handed around: so often its holders may ask, all together.
+# A portal link is passed around: this is the limit for all its holders together.
 MOST_A_DAY = 10
 
 
@@ -68,7 +68,7 @@ def _check_rate(owner: str, now_ms: int) -> Operation[None]:
 
 
 def list_all(request: Request) -> Response:
-    """What the customer asked for, newest first."""
+    """List the requests for more seats, newest first."""
     return pagination.respond(request, _list(request))
 
 

@@ -1,4 +1,4 @@
-"""Seats by the person: who held one, when, on which devices; and erasing a person."""
+"""Seats by person: who held one, when, on which devices; and erasing a person."""
 
 import re
 from typing import Any
@@ -19,7 +19,7 @@ _SEAT_KEY = re.compile(r"[A-Za-z0-9_-]{12}", re.ASCII)
 
 
 def list_seats(request: Request) -> Response:
-    """Everybody who holds or held a seat, in the order of seat keys."""
+    """List everybody who holds or held a seat, in the order of seat keys."""
     return pagination.respond(request, _seats(request))
 
 
@@ -34,7 +34,7 @@ def _seats(request: Request) -> Operation[ResultPage]:
 
 
 def read_seat(request: Request) -> Response:
-    """One person's seat, by seatId or seat key."""
+    """Read one person's seat, by seatId or seat key."""
     return Response(200, request.dynamodb.run(_read(request)))
 
 
@@ -51,7 +51,7 @@ def _find(request: Request) -> Operation[tuple[str, Item | None, list[Key]]]:
 
     Raises:
         NotFound: nobody is known by this seatId or seat key.
-        InvalidRequest: one person's seatId is another one's seat key, and `by` does not say.
+        InvalidRequest: one person's seatId is another one's seat key, and `by` does not say which.
     """
     entitlement_id, given = request.path["entitlementId"], request.path["seat"]
     by = request.query.get("by")
@@ -91,7 +91,7 @@ def _denials_of(entitlement_id: str, key: str) -> Operation[list[Key]]:
 
 
 def erase(request: Request) -> Response:
-    """Erase a person: their name goes everywhere, every count stays. Safe to repeat."""
+    """Erase a person: their name is removed everywhere, every count stays. Safe to repeat."""
     request.dynamodb.run(_erase(request))
     return Response(204)
 
@@ -101,7 +101,7 @@ def _erase(request: Request) -> Operation[None]:
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     key, _, denials = yield from _find(request)
     shard = yield from find_shard_of(entitlement_id, key)
-    # What the stream still has to tell of them, up to this version, is not written down.
+    # Data about them that is still in the stream, up to this version, is not stored.
     yield Update(
         seat_record_key(entitlement_id, key),
         "SET seatKey = :key, entitlementId = :owner, seq = if_not_exists(seq, :none),"
@@ -116,7 +116,7 @@ def _erase(request: Request) -> Operation[None]:
             ":seq": shard.seq,
         },
     )
-    # No new version of the page: nothing was accepted.
+    # This is not a new version of the shard: nothing was accepted.
     scrub = Update(
         seat_shard_key(entitlement_id, shard.number),
         "REMOVE #last.seatId, #last.seatName, #last.attributes",

@@ -1,4 +1,4 @@
-"""Usage limits at the vendor's desk: what is used, earlier periods, corrections."""
+"""Usage limits: what is used, earlier periods, corrections."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ from shared.usage.views import current_view, period_view, usage_view
 
 
 def read(request: Request) -> Response:
-    """Every usage limit in its current period."""
+    """Read every usage limit in its current period."""
     return Response(200, {"items": request.dynamodb.run(_usage(request)), "nextPageToken": None})
 
 
@@ -37,7 +37,7 @@ def _usage(request: Request) -> Operation[list[dict[str, Any]]]:
 
 
 def periods(request: Request) -> Response:
-    """The periods of a usage limit, newest first: the current one, and those that have ended."""
+    """List the periods of a usage limit, newest first, with the current one."""
     return pagination.respond(request, _periods(request))
 
 
@@ -47,7 +47,7 @@ def _periods(request: Request) -> Operation[ResultPage]:
     counter = yield from _counter(owner, key)
     current = counter.as_of(request.now)
     shown: list[tuple[int, dict[str, Any]]] = []
-    # The counter turns to a new period when something is consumed; until then it has the old one.
+    # The counter begins a new period when something is consumed; until then it has the old one.
     for each in [current, counter] if current is not counter else [counter]:
         is_listed = each is current or each.used > 0
         if is_listed and (start is None or each.period_number < int(start[0])):
@@ -87,12 +87,12 @@ def _counter(owner: str, key: str) -> Operation[Counter]:
 
 
 def correct(request: Request) -> Response:
-    """Correct the count of the current period; once, if it has an `Idempotency-Key`."""
+    """Correct the usage of the current period; once, if it has an `Idempotency-Key`."""
     correction = parse(CorrectionInput, request.body)
     claim = Claim.of(request)
     if claim:
-        # Guards against another body under the same header; that the count is corrected once is
-        # the counter's own doing.
+        # Guards against another body under the same header. The counter itself makes sure that the
+        # usage is corrected once.
         reply = request.dynamodb.execute(claim.reserve())
         if isinstance(reply, Refused):
             claim.read(reply.item)
@@ -123,7 +123,7 @@ def correct(request: Request) -> Response:
 
 
 def corrections(request: Request) -> Response:
-    """The corrections of a usage limit, newest first."""
+    """List the corrections of a usage limit, newest first."""
     return pagination.respond(request, _corrections(request))
 
 

@@ -1,6 +1,6 @@
 """Webhook endpoints and their deliveries, as the vendor manages them.
 
-What is to be sent is asked for by an item: the stream hands it on, like everything else.
+A request to send something is stored as an item. The stream passes it on, like everything else.
 """
 
 import base64
@@ -47,20 +47,20 @@ from shared.webhooks import endpoints, url_policy
 
 WRITTEN = ("url", "eventTypes", "entitlementId", "customer", "description", "enabled")
 REQUEST_SECONDS = 86_400
-MOST_ENDPOINTS = 1_000  # all of them are looked at for every event
+MOST_ENDPOINTS = 1_000  # all of them are read for every event
 _DELIVERY_ID = re.compile(r"dlv_(\d{13})_(evt_[a-z2-7]{24})", re.ASCII)
 _insecure = url_policy.insecure_hosts(os.environ.get("INSECURE_WEBHOOK_HOSTS", ""))
 
 
 def _document(body: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A body as a complete, valid endpoint; `before` is what it was.
+    """A body as a complete, valid endpoint; `before` is the endpoint until now.
 
     Raises:
-        InvalidRequest: also for an address that no webhook is sent to.
+        InvalidRequest: also for an address to which no webhook is sent.
     """
     document = parse(WebhookInput, body).model_dump(by_alias=True)
     if before and document["url"] == before["url"] and document["enabled"] <= before["enabled"]:
-        return document  # a host that has gone must not keep its endpoint from being disabled
+        return document  # an endpoint can be disabled even if its host no longer exists
     try:
         url_policy.check_kept(document["url"])
         host = url_policy.check_url(document["url"], _insecure)
@@ -71,7 +71,7 @@ def _document(body: Mapping[str, Any], before: Mapping[str, Any] | None = None) 
 
 
 def create(request: Request) -> Response:
-    """Create an endpoint; its secret is only in this answer."""
+    """Create an endpoint; only this answer has its secret."""
     document = _document(request.body)
     if document["entitlementId"] is not None:
         request.dynamodb.run(_require_entitlement(document["entitlementId"]))
@@ -118,7 +118,7 @@ def _secret(derived: str) -> str:
 
 
 def list_all(request: Request) -> Response:
-    """Endpoints, in the order of their ids, without secrets."""
+    """List endpoints in the order of their ids, without secrets."""
     return pagination.respond(request, _listed(request))
 
 
@@ -135,7 +135,7 @@ def _listed(request: Request) -> Operation[ResultPage]:
 
 
 def read(request: Request) -> Response:
-    """One endpoint."""
+    """Read one endpoint."""
     item = request.dynamodb.run(_fetch(request.path["webhookId"]))
     return Response(200, _view(request.path["webhookId"], item))
 
@@ -148,7 +148,7 @@ def _fetch(webhook_id: str) -> Operation[Item]:
 
 
 def update(request: Request) -> Response:
-    """Change an endpoint by a JSON merge patch; enabling it forgets why it was disabled."""
+    """Change an endpoint by a JSON merge patch; enabling it clears why it was disabled."""
     item = request.dynamodb.run(_update(request))
     return Response(200, _view(request.path["webhookId"], item))
 
@@ -182,7 +182,7 @@ def _update(request: Request) -> Operation[Item]:
         if document["enabled"] and not before["enabled"]:
             writes.append(Delete(webhook_state_key(webhook_id)))
         elif not document["enabled"]:
-            # Disabled before, by how it answered: that stays told.
+            # It was disabled because of its answers: the reason stays.
             names = ("disabledReason", "disabledAt")
             changed |= {name: item[name] for name in names if name in item}
         reply = yield Transact(tuple(writes))
@@ -193,7 +193,7 @@ def _update(request: Request) -> Operation[Item]:
 
 
 def delete(request: Request) -> Response:
-    """Delete an endpoint; what waits to be sent to it is not sent any more."""
+    """Delete an endpoint; deliveries that wait for it are not sent any more."""
     webhook_id = request.path["webhookId"]
     request.dynamodb.run(_fetch(webhook_id))
     writes = (
@@ -207,7 +207,7 @@ def delete(request: Request) -> Response:
 
 
 def rotate_secret(request: Request) -> Response:
-    """A new secret; the old one signs beside it for a while."""
+    """Create a new secret; the old one signs beside it for a while."""
     model = parse(RotationInput, request.body)
     webhook_id = request.path["webhookId"]
     endpoint = request.dynamodb.run(_fetch(webhook_id))
@@ -242,7 +242,7 @@ def rotate_secret(request: Request) -> Response:
 
 
 def _check_overlap(endpoint: Item, now: int, overlap: int) -> None:
-    """Two secrets at the most: none may end before it was said to, unless that is wanted."""
+    """Two secrets at most: none may end before its announced time, unless that is requested."""
     ends = endpoint.get("previousSecretExpiresAt", 0)
     if overlap and ends > now:
         told = to_rfc3339(ends * 1000)
@@ -250,7 +250,7 @@ def _check_overlap(endpoint: Item, now: int, overlap: int) -> None:
         raise InvalidRequest.at("/overlapSeconds", detail)
 
 
-# --- Asking for something to be sent ------------------------------------------------------------
+# --- Requests to send something -------------------------------------------------------------------
 
 
 def send_test(request: Request) -> Response:
@@ -264,7 +264,7 @@ def send_test(request: Request) -> Response:
 
 
 def resend(request: Request) -> Response:
-    """Send one delivery again, whatever became of it."""
+    """Send one delivery again, whatever its status is."""
     match = _DELIVERY_ID.fullmatch(request.path["deliveryId"])
     if not match:
         raise NotFound("No delivery has this id.")
@@ -277,7 +277,7 @@ def resend(request: Request) -> Response:
 
 
 def resend_failed(request: Request) -> Response:
-    """Send every delivery again that failed, of events since a time."""
+    """Send every failed delivery of events since a time again."""
     since = from_rfc3339(parse(ResendInput, request.body).since)
     if since > request.now:
         raise InvalidRequest.at("/since", "must not be in the future")
@@ -301,7 +301,7 @@ def _ask(request: Request, command: dict[str, Any], answer: dict[str, Any]) -> R
 
 
 def list_deliveries(request: Request) -> Response:
-    """Deliveries to an endpoint, newest event first."""
+    """List the deliveries to an endpoint, newest event first."""
     request.dynamodb.run(_fetch(request.path["webhookId"]))
     return pagination.respond(request, _deliveries(request))
 

@@ -1,8 +1,8 @@
-"""A batch of stream records, brought to its effects.
+"""A batch of stream records: what follows from them is written, and then sent.
 
-Records of one item form a group and are processed in order; when one fails, what follows it in its
-group is left alone. Everything can be done twice: a record that comes again finds its change
-kept, its history folded, and sends its events with the same ids.
+The records of one item form a group and are processed in order. If one fails, the rest of its group
+is left for the next attempt. Everything can be done twice: a record that comes again finds its
+change stored and its history folded, and sends its events with the same ids.
 """
 
 import threading
@@ -99,9 +99,9 @@ _PAGES = (SEAT_SHARD_PREFIX, USAGE_PREFIX, TOTALS_PREFIX)
 
 
 class Record(NamedTuple):
-    """One stream record: its place in the batch, the images of its item, what they changed.
+    """One stream record: its place in the batch, the images of its item, and what they changed.
 
-    One of a pool's sum tells of many versions, any other of one at the most.
+    A record of a pool's totals reports many versions, any other record at most one.
     """
 
     position: int
@@ -112,12 +112,12 @@ class Record(NamedTuple):
 
     @property
     def has_totals(self) -> bool:
-        """Whether it is of a page of a pool, of which the pool's sum tells."""
+        """Whether it is of a shard of a pool, whose changes the pool's totals report."""
         return self.key.pk.startswith(SEAT_SHARD_PREFIX) and has_totals(self.new)
 
     @classmethod
     def of(cls, position: int, raw: dict[str, Any]) -> "Record":
-        """The record in what Lambda hands over."""
+        """The record in what Lambda delivers."""
         image = raw["dynamodb"]
         old = item_from_wire(image["OldImage"]) if "OldImage" in image else None
         new = item_from_wire(image["NewImage"])
@@ -137,9 +137,9 @@ def _one(version: Version | None) -> list[Version]:
 
 
 class Marks:
-    """The marks of notable months that this process has made: a mark is written once.
+    """The report candidates that this process has written, so that each is written once.
 
-    Nobody takes a month's mark away, so that it can be remembered that it is there.
+    Nobody deletes the candidate of a month, so it can be remembered.
     """
 
     KNOWN = 20_000
@@ -149,7 +149,7 @@ class Marks:
         self._lock = threading.Lock()
 
     def put(self, owner: str, meter: str, months: Iterable[str]) -> Operation[bool]:
-        """Make those that are not known to be there; whether there were any."""
+        """Write those that are not known to exist; whether there were any."""
         named = {report_candidate_key(owner, month, meter): month for month in months}
         missing = [key for key in named if key not in self._made]
         if not missing:
@@ -163,14 +163,14 @@ class Marks:
 
 
 def _mark_ends(month: str) -> int:
-    """When a month's mark is forgotten: after all evidence of that month."""
+    """When the candidates of a month expire: after all evidence of that month."""
     return parse_bucket_name(f"{month}-28T00:00") // 1000 + 4 * 86_400 + EVIDENCE_SECONDS
 
 
 class Batch:
-    """Processes one batch with a client and outlets. `quiet_ms` joins overdraft episodes.
+    """Processes one batch with a client and a publisher. `quiet_ms` joins overdraft episodes.
 
-    `at_once`: so many calls are made at the same time, since most of it is waiting.
+    `at_once` calls are made at the same time, because most of the time is waiting.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class Batch:
         self._entitlements: dict[Key, Item] = {}
 
     def process(self, raw: list[dict[str, Any]]) -> int | None:
-        """Process records; the position of the first that is to come again, None if none is."""
+        """Process records; return the position of the first that has to come again, or None."""
         groups, failed = _read(raw)
         failures = [failed] if failed is not None else []
         try:
@@ -223,7 +223,7 @@ class Batch:
         return min(failures, default=None)
 
     def _look_up(self, groups: Mapping[Key, list[Record]]) -> None:
-        """What several groups need, read once."""
+        """Read what several groups need, once."""
         keys = {
             entitlement_key(owner_of(key.pk))
             for key in groups
@@ -232,7 +232,7 @@ class Batch:
         self._entitlements = self._dynamodb.execute(BatchGet(tuple(keys))) if keys else {}
 
     def _group(self, key: Key, records: list[Record]) -> Operation[list[tuple[int, Message]]]:
-        """What becomes of the records of one item."""
+        """Process the records of one item."""
         if key.sk == _SUMMED:
             yield from self._summed(owner_of(key.pk), records)
             return []
@@ -255,10 +255,10 @@ class Batch:
             kinds = {event["type"] for event in made[change.seq]}
             yield from self._mark_mail(item, kinds, change.at)
 
-    # --- A page of a pool ------------------------------------------------------------------------
+    # --- A shard of a pool ------------------------------------------------------------------------
 
     def _summed(self, owner: str, records: list[Record]) -> Operation[None]:
-        """People are known by their pages; all else follows when the pool's sum tells of it."""
+        """Shards update seat records; everything else follows when the pool's totals report it."""
         yield from self._people(owner, records)
         told = [
             to_tell(shard_number(record.key.pk), record.old, record.new, version)
@@ -269,7 +269,7 @@ class Batch:
             yield from seat_totals.count(owner, told)
 
     def _people(self, owner: str, records: list[Record]) -> Operation[None]:
-        """What pages tell of the people; and of a page that has got too many of them."""
+        """Update seat records; have a shard with too many seats split."""
         of_pages = [each for each in records if each.key.pk.startswith(SEAT_SHARD_PREFIX)]
         versions = [version for record in of_pages for version in record.versions]
         if versions:
@@ -277,7 +277,7 @@ class Batch:
         if any(_has_outgrown(record) for record in of_pages):
             yield from write_with_conflict_retry(request_reconcile(owner))
 
-    # --- A page that has all the seats, a pool's sum, a counter ----------------------------------
+    # --- An only shard, a pool's totals, a counter ------------------------------------------------
 
     def _page(self, owner: str, records: list[Record]) -> Operation[list[tuple[int, Message]]]:
         told = [(record.position, version) for record in records for version in record.versions]
@@ -298,11 +298,11 @@ class Batch:
         fired = latest.fired if latest else ()
         for seq in late:
             fired, changes[seq] = trigger(fired, changes[seq], changes[seq].at, thresholds)
-        # What was kept before says what it made fire then.
+        # A change that was stored before says what it triggered then.
         changes |= yield from _kept(
             owner, meter, [each for seq, each in changes.items() if seq not in (*fresh, *late)]
         )
-        # Before anything says that these were processed: a mail may only be due too often.
+        # Before anything says that these were processed: at worst, an e-mail is due too often.
         new = [changes[seq] for seq in (*late, *fresh)]
         made = {seq: builders.of_change(owner, change) for seq, change in changes.items()}
         yield from self._mark_changes(item, new, made)
@@ -325,7 +325,7 @@ class Batch:
             yield from _mark_level(
                 owner, meter, list(changes.values()), latest, newest, is_marked=is_marked
             )
-        # And again: a mail that was made in between has looked at its time without seeing it.
+        # Again: an e-mail that was made in between has read its period without seeing this.
         yield from self._mark_changes(item, new, made)
         sent = []
         for position, version in told:
@@ -339,12 +339,12 @@ class Batch:
     def _rebuild(
         self, owner: str, meter: str, first_seq: int, fired: Triggered
     ) -> Operation[UsageBucket]:
-        """Fold again from before a change that came late; the kept changes have everything."""
+        """Fold again from before a change that came late; the change records have everything."""
         for attempt in range(1, 6):
             latest = yield from queries.latest_bucket(owner, meter)
             assert latest is not None  # it said that the change was missing
             start = yield from _record_before(owner, meter, first_seq)
-            # From before an episode that goes on: its people are counted anew.
+            # From before a current episode: its persons are counted anew.
             while start and start.episode and _goes_on(start, self._quiet_ms):
                 start = yield from _record_before(owner, meter, start.episode.start_seq)
             since = start.at if start else 0
@@ -376,7 +376,7 @@ class Batch:
             yield Pause(attempt)
         raise Unavailable("history kept changing")
 
-    # --- A request for more seats ----------------------------------------------------------------
+    # --- A request for more seats -----------------------------------------------------------------
 
     def _seat_requests(self, records: list[Record]) -> Operation[list[tuple[int, Message]]]:
         sent = []
@@ -388,7 +388,7 @@ class Batch:
                 sent.append((record.position, Message(builders.of_seat_request(record.new))))
         return sent
 
-    # --- A denial --------------------------------------------------------------------------------
+    # --- A denial ---------------------------------------------------------------------------------
 
     def _denial(self, owner: str, records: list[Record]) -> Operation[list[tuple[int, Message]]]:
         attempts = [
@@ -422,7 +422,7 @@ class Batch:
 
 
 def _only_told(record: Record) -> list[Message]:
-    """What is told of a record that leaves nothing in the table."""
+    """The messages of a record that writes nothing else to the table."""
     key, old, new = record.key, record.old or {}, record.new
     if key == heartbeat_key():
         observability.count("StreamHeartbeat")
@@ -463,20 +463,20 @@ def _read(raw: list[dict[str, Any]]) -> tuple[dict[Key, list[Record]], int | Non
 
 
 def _requests(records: Iterable[Record]) -> list[str]:
-    """The requests that records follow from, for the log."""
+    """The requests that caused records, for the log."""
     named = {version.change.request for record in records for version in record.versions}
     return sorted(named | {str(r.new["request"]) for r in records if "request" in r.new})
 
 
 def _group_of(record: Record) -> Key:
-    """The pages of a pool are one group: each has its own order, and they share a sum."""
+    """The shards of a pool are one group: each has its own order, and they share totals."""
     if record.has_totals:
         return Key(f"{SEAT_SHARD_PREFIX}{owner_of(record.key.pk)}", _SUMMED)
     return record.key
 
 
 def _has_outgrown(record: Record) -> bool:
-    """Whether a page without a cap, which has all the seats, has just got too many of them."""
+    """Whether an only shard without a cap has just got too many seats."""
     new = record.new
     if "seatCount" not in new or "hardCap" in new:
         return False
@@ -488,11 +488,11 @@ def _has_outgrown(record: Record) -> bool:
     return is_small and not is_large
 
 
-# --- What a report and sales look at --------------------------------------------------------------
+# --- Candidates for reports, follow-up by sales ---------------------------------------------------
 
 
 def _of_report(old: Item, new: Item) -> list[Message]:
-    """A report that was asked for is to be made; one that is published is told of."""
+    """The messages of a report: a job when it is asked for, an event when it is published."""
     if not old:
         return [Message(report={"reportId": new["reportId"], "step": "plan"})]
     if new["status"] == "published" and old.get("status") != "published":
@@ -503,7 +503,7 @@ def _of_report(old: Item, new: Item) -> list[Message]:
 def _candidate_months(
     latest: UsageBucket | None, fresh: list[ChangeRecord], new: list[ChangeRecord]
 ) -> list[str]:
-    """The UTC months in which use was near what was purchased, as far as these changes tell."""
+    """The UTC months in which usage was near the limit, as far as these changes show."""
     months = set[str]()
     held = [(latest.level, latest.at, latest.until)] if latest else []
     held += [(change.level, change.at, change.until) for change in fresh]
@@ -538,13 +538,13 @@ def _moves(folded: UsageAggregator, new: list[ChangeRecord], late: set[int]) -> 
     return moves
 
 
-# --- History ------------------------------------------------------------------------------------
+# --- History --------------------------------------------------------------------------------------
 
 
 def _write_history(
     owner: str, meter: str, folded: UsageAggregator, seen: UsageBucket | None
 ) -> Operation[None]:
-    """Write what a fold has changed; the latest record last, since it says what is folded."""
+    """Write what the aggregator changed; the latest bucket last, because it says what is folded."""
     if folded.buckets and not (yield from _write_all(owner, meter, folded, seen)):
         raise Unavailable("another reader was ahead")
 
@@ -552,21 +552,21 @@ def _write_history(
 def _write_episodes(
     owner: str, meter: str, folded: UsageAggregator, *, is_recount: bool = False
 ) -> Operation[None]:
-    """Write the episodes that a fold has changed, and count who was granted in them.
+    """Write the episodes that the aggregator changed, and count who was granted a seat in them.
 
-    In a recount the fold has seen every episode from its beginning.
+    In a recount the aggregator has seen every episode from its beginning.
     """
     for episode in folded.episodes.values():
         granted = folded.granted.get(episode.start, set())
         sets: dict[str, Any] = episode._asdict()
         removed = []
         if is_recount:
-            removed.append("seats")  # as they were kept before they were counted
+            removed.append("seats")  # in the form of a release that did not count them
             if granted:
                 sets["distinct"] = len(granted)
             else:
                 removed.append("distinct")
-        if episode.end is not None:  # one that goes on is kept however long it takes
+        if episode.end is not None:  # a current one is stored however long it takes
             sets["ttl"] = episode.end // 1000 + EVIDENCE_SECONDS
         else:
             removed.append("ttl")
@@ -590,11 +590,11 @@ COUNTED_AT_ONCE = 50
 def _count_granted(
     owner: str, meter: str, episode: int, seat_keys: list[str], *, is_counted: bool
 ) -> Operation[None]:
-    """Count people who were granted seats in an overdraft episode, each once.
+    """Count the persons who were granted seats in an overdraft episode, each once.
 
-    A seat record names the last episode in which it was counted, in one transaction with the
-    count: so neither item grows with the people of an episode. `is_counted`: the episode has them
-    already, only their records are to say so.
+    A seat record names the last episode in which it was counted. The record and the count are
+    written in one transaction, so neither item grows with the persons of an episode. `is_counted`:
+    the episode includes them already, and only their records have to say so.
     """
     key = episode_key(owner, meter, episode)
     records = {seat_key: seat_record_key(owner, seat_key) for seat_key in seat_keys}
@@ -641,7 +641,7 @@ def _write_all(
     buckets = dict(folded.buckets)
     newest = max(buckets)
     if seen and seen.start < newest:
-        buckets.setdefault(seen.start, seen)  # it is the latest no more, and may be forgotten
+        buckets.setdefault(seen.start, seen)  # it is not the latest any more, and may expire
     previous = None
     for start, following in pairwise((*sorted(buckets), None)):
         assert start is not None
@@ -664,7 +664,7 @@ def _write_all(
 def _kept(
     owner: str, meter: str, changes: list[ChangeRecord]
 ) -> Operation[dict[int, ChangeRecord]]:
-    """Changes as they were kept when they came before, by `seq`."""
+    """The changes that were stored when they came before, by `seq`."""
     if not changes:
         return {}
     keys = tuple(change_key(owner, change.at, change.seq, meter=meter) for change in changes)
@@ -673,14 +673,14 @@ def _kept(
 
 
 def _goes_on(bucket: UsageBucket, quiet_ms: int) -> bool:
-    """Whether the last episode of a record may go on with what follows it."""
+    """Whether the last episode of a bucket may continue with what follows it."""
     episode = bucket.episode
     assert episode is not None
     return episode.end is None or bucket.at - episode.end < quiet_ms
 
 
 def _record_before(owner: str, meter: str, seq: int) -> Operation[UsageBucket | None]:
-    """The last record that knows nothing from `seq` on."""
+    """The last bucket that includes nothing from `seq` on."""
     before: str | None = None
     while True:
         bucket = yield from queries.latest_bucket(owner, meter, before)
@@ -690,7 +690,7 @@ def _record_before(owner: str, meter: str, seq: int) -> Operation[UsageBucket | 
 
 
 def _episode_view(owner: str, change: ChangeRecord) -> Operation[dict[str, Any] | None]:
-    """The episode that a change has ended, as far as denials are known by now."""
+    """The episode that a change has ended, with the denials that are known by now."""
     pk = episode_key(owner, SEATS, 0).pk
     found = yield Query(
         "pk = :pk AND sk <= :at",
@@ -713,13 +713,13 @@ def _mark_level(
     *,
     is_marked: bool,
 ) -> Operation[None]:
-    """Keep the marks of what is in overdraft, and of what is near its limit, now.
+    """Maintain the marks of what is in overdraft, and of what is near its limit, now.
 
-    By the one entitlements are listed, by the other a report finds what goes on without a change.
-    They are written when use crosses, compared with what history had seen: so a mark is right
-    again after records were given up; that of what is near also with the first mark of a month,
-    whatever had become of it. Who reads them looks at the levels as well: a mark too many does no
-    harm.
+    The first kind lists entitlements in overdraft; by the second, a report finds what goes on
+    without a change. They are written when usage crosses the limit, compared with the level in
+    history. So a mark is right again after records were given up. The mark of what is near its
+    limit is also written with the first candidate of a month. Readers look at the levels as well,
+    so a mark too many does no harm.
     """
     levels = [level for change in changes for level in (change.before, change.level)]
     levels += [each.level for each in (seen, newest) if each]
@@ -736,7 +736,7 @@ def _mark_level(
 
 
 def _write_counts(owner: str, versions: Iterable[Version]) -> Operation[None]:
-    """What a usage limit leaves beside its history: periods that have ended, corrections."""
+    """What a usage limit leaves besides its history: periods that have ended, corrections."""
     items: list[tuple[Key, Item]] = []
     for version in versions:
         change = version.change
@@ -768,7 +768,7 @@ def _write_counts(owner: str, versions: Iterable[Version]) -> Operation[None]:
         yield BatchPut(tuple(items))
 
 
-# --- Denials ------------------------------------------------------------------------------------
+# --- Denials --------------------------------------------------------------------------------------
 
 
 def _attempt_key(owner: str, meter: str, item: Item) -> Key:
@@ -792,7 +792,7 @@ def _kept_attempt(item: Item) -> Item:
 
 
 def _count_denied(owner: str, meter: str, attempts: Iterable[Record]) -> Operation[None]:
-    """The attempts of a seat in a quarter-hour, as the denial itself counts them."""
+    """The attempts of a seat in a quarter-hour, as the denial item counts them."""
     counted: dict[tuple[int, str], int] = {}
     for record in attempts:
         item = record.new

@@ -1,6 +1,7 @@
-"""The stream's reader: what was accepted or denied becomes history, seat records and events.
+"""The reader of the table's stream: changes and denials become history, seat records and events.
 
-Records come in order per item, at least once. And every minute: the e-mails that are due.
+Records come in order for each item, at least once. Every minute, it also sends e-mails that are
+due.
 """
 
 import os
@@ -34,10 +35,10 @@ _mailer = mailer.Mailer(
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """A batch of the stream, messages about mail that came back, or the schedule's tick.
+    """A batch of the stream, events about returned e-mail, or the schedule's tick.
 
-    Of a batch, the first record that failed or found no time left is named: Lambda sends that
-    one and all after it again.
+    Of a batch, the answer names the first record that failed or for which no time was left. Lambda
+    delivers that one and all after it again.
     """
     observability.begin(context)
     seconds = context.get_remaining_time_in_millis() / 1000 - SECONDS_TO_ANSWER

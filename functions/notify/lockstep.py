@@ -1,9 +1,9 @@
-"""Several operations side by side, with what they read and write done together.
+"""Runs several operations side by side and joins their reads and writes into batches.
 
-An operation is a generator of requests (`shared.table.Steps`). All that are under way make their
-next request in the same round: items that they get are read by one call, items that they put
-without a condition are written by one, and the rest goes out at the same time. For each operation
-it is as if it ran alone; a call that fails for several is made again for each.
+An operation is a generator of requests. All operations under way make their next request in the
+same round. Items that they read are read by one call, items that they put without a condition are
+written by one call, and the other requests are sent at the same time. Each operation behaves as if
+it ran alone. A call that fails for several is made again for each.
 """
 
 import time
@@ -16,20 +16,20 @@ from shared.dynamodb.client import DynamoDBClient, backoff_seconds
 from shared.dynamodb.keys import Key
 from shared.dynamodb.requests import BatchGet, BatchPut, Get, Operation, Pause, Request
 
-# What one call of DynamoDB takes.
+# The limits of one call of DynamoDB.
 READ_TOGETHER = 100
 WRITTEN_TOGETHER = 25
-Outcome: TypeAlias = Any  # what an operation returns, or the exception that it ended with
+Outcome: TypeAlias = Any  # what an operation returned, or the exception that it ended with
 
 
 class Several(NamedTuple):
-    """Requests that do not depend on each other; replied with their replies, in order."""
+    """Requests that do not depend on each other; the reply is the list of their replies."""
 
     requests: tuple[Request, ...]
 
 
 class _Failed(NamedTuple):
-    """In place of a reply."""
+    """A failure, in place of a reply."""
 
     error: Exception
 
@@ -37,9 +37,10 @@ class _Failed(NamedTuple):
 def run(
     dynamodb: DynamoDBClient, operations: Sequence[Operation[Any]], at_once: int
 ) -> list[Outcome]:
-    """Run all; what each returns, or the exception that it ended with.
+    """Run all operations; return what each returned, or the exception that it ended with.
 
-    `at_once` calls are made at the same time. 1: one operation after the other, nothing together.
+    `at_once` calls are made at the same time. With 1, one operation runs after the other, without
+    batches.
     """
     if at_once == 1:
         return [_alone(dynamodb, each) for each in operations]
@@ -62,7 +63,7 @@ def _alone(dynamodb: DynamoDBClient, operation: Operation[Any]) -> Outcome:
 
 
 def _in_turn(operation: Operation[Any]) -> Operation[Any]:
-    """The same operation, without `Several`: those requests are made one after the other."""
+    """The same operation without `Several`: its requests are made one after the other."""
     reply: Any = None
     while True:
         try:
@@ -83,7 +84,7 @@ def _advance(
     waiting: dict[int, Any],
     outcomes: list[Outcome],
 ) -> None:
-    """Hand replies over, and note the next requests or how it ended."""
+    """Give each operation its reply; note its next request, or how it ended."""
     for number, reply in replies.items():
         if isinstance(reply, _Failed):
             operations[number].close()
@@ -100,7 +101,7 @@ def _advance(
 def _round(
     dynamodb: DynamoDBClient, waiting: Mapping[int, Any], pool: ThreadPoolExecutor
 ) -> dict[int, Any]:
-    """Make everybody's request; the replies."""
+    """Make the request of every operation; return the replies."""
     reads = {
         number: BatchGet((request.key,)) if isinstance(request, Get) else request
         for number, request in waiting.items()
@@ -122,7 +123,7 @@ def _round(
     replies: dict[int, Any] = {}
     for done in parts:
         for number, reply in done.result().items():
-            # Of one that was written in several parts, a failure counts.
+            # If one of the parts of a request failed, the request failed.
             if not isinstance(replies.get(number), _Failed):
                 replies[number] = reply
     for number, each_done in others.items():
@@ -152,7 +153,7 @@ def _tried(dynamodb: DynamoDBClient, request: Any) -> Any:
 
 
 def _parts(requests: Mapping[int, Any], most: int) -> Iterable[dict[int, Any]]:
-    """Requests in parts that one call takes; one that is larger is a part by itself."""
+    """Requests in parts that one call takes; a larger request is a part by itself."""
     part: dict[int, Any] = {}
     size = 0
     for number, request in requests.items():
@@ -179,7 +180,7 @@ def _read(dynamodb: DynamoDBClient, part: Mapping[int, BatchGet]) -> dict[int, A
 
 
 def _items(requests: Mapping[int, BatchPut], most: int) -> Iterable[dict[int, BatchPut]]:
-    """What is to be written in parts that one call takes; a large request is in several."""
+    """The items to write, in parts that one call takes; a large request is in several parts."""
     part: dict[int, BatchPut] = {}
     left = most
     for number, request in requests.items():

@@ -1,4 +1,4 @@
-"""Where events go: the bus, and one queue message for each webhook endpoint that wants them."""
+"""The event publisher: to the bus, and one queue message for each webhook endpoint."""
 
 import json
 import time
@@ -14,13 +14,13 @@ from shared.events.builders import Event
 from shared.events.enrichment import enrich, keys_of
 from shared.webhooks.endpoints import Endpoints, wants
 
-ENTRIES = 10  # a call of either service takes so many
+ENTRIES = 10  # one call of either service takes this many
 ATTEMPTS = 3
 Entry = TypeVar("Entry")
 
 
 class Failure(Exception):
-    """Something went wrong at this record of the batch: it is to come again."""
+    """The record at this position of the batch failed and has to come again."""
 
     def __init__(self, position: int) -> None:
         super().__init__(f"record {position}")
@@ -28,7 +28,7 @@ class Failure(Exception):
 
 
 class Message(NamedTuple):
-    """An event's skeleton for everybody who wants it, a `command` for `deliver`, a `report` job."""
+    """An anonymous event for everybody, a `command` for `deliver`, or a `report` job."""
 
     event: Event | None = None
     command: dict[str, Any] | None = None
@@ -36,7 +36,7 @@ class Message(NamedTuple):
 
     @classmethod
     def of_request(cls, item: Item) -> "Message":
-        """What somebody asked for through the API: a test event, or a resend."""
+        """What somebody requested through the API: a test event, or a resend."""
         return cls(command=json.loads(item["command"]))
 
 
@@ -56,7 +56,7 @@ class Publisher:
         """Send messages, each with its record's position in the batch.
 
         Raises:
-            Failure: some could not be sent; names the first record of those.
+            Failure: some could not be sent; it names the first of their records.
         """
         if not sent:
             return
@@ -69,7 +69,7 @@ class Publisher:
         failed = _in_parts(entries, self._put_events)
         failed += _in_parts(bodies, lambda part: self._send_messages(self._queue, part))
         failed += _in_parts(jobs, lambda part: self._send_messages(self._reports, part))
-        # Only now: what is before the first of these does not come again.
+        # Now that it is sent: nothing before the first failure comes again.
         if failed:
             raise Failure(min(failed))
         observability.logger.info("events sent", extra={"events": _named(sent)})
@@ -90,7 +90,8 @@ class Publisher:
                 continue
             event = enrich(message.event, items)
             entries.append((position, event))
-            # The endpoint is sent what the table says at that time: the queue names nobody.
+            # The queue names nobody. When `deliver` sends the event, it reads the names from the
+            # table.
             bodies += [
                 (position, {"webhookId": endpoint["sk"], "event": message.event, "attempt": 0})
                 for endpoint in endpoints
@@ -131,7 +132,7 @@ class Publisher:
 
 
 def _named(sent: Sequence[tuple[int, Message]]) -> list[dict[str, Any]]:
-    """For the log: each event, and the request that it follows from."""
+    """For the log: each event, and the request that caused it."""
     return [
         {"id": event["id"], "type": event["type"], "requestId": event["data"].get("requestId")}
         for _, message in sent
@@ -143,7 +144,7 @@ def _in_parts(
     entries: list[tuple[int, Any]],
     call: Callable[[list[tuple[int, Any]]], list[tuple[int, Any]]],
 ) -> list[int]:
-    """Send entries in parts; what a call reports as failed is sent again, a bounded time.
+    """Send entries in parts. Entries that a call reports as failed are sent again, a bounded time.
 
     Returns the positions of those that could not be sent.
     """

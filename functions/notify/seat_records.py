@@ -1,4 +1,4 @@
-"""Seat records: the person behind a seat key, and what is known of the seats they held."""
+"""Seat records: the person behind a seat key, and what is known of the seats that they held."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,8 +9,8 @@ from shared.dynamodb.keys import Key, seat_record_key
 from shared.dynamodb.requests import Accepted, BatchGet, Item, Operation, Put, Transact, Unavailable
 from shared.history.changes import granted_at
 
-# From so many records on, transactions bring them sooner than calls do that are made side by side.
-# Each record costs twice the write units then, which a rush is worth.
+# From this many records on, transactions are faster than separate calls at the same time. They cost
+# twice the write units, which is worth it in a rush.
 MANY = 30
 IN_TRANSACTION = 100
 GRANTS_KEPT = 20
@@ -19,10 +19,11 @@ PERSONAL = ("seatId", "seatName", "attributes", "devices")
 
 
 def write(owner: str, versions: Iterable[Version]) -> Operation[None]:
-    """Bring the records of every seat that these versions name up to date.
+    """Update the records of every seat in these versions.
 
-    A record carries the page's `seq`: what comes again, or late, changes nothing. Each is written
-    only if it is as it was read, so that somebody who is erased meanwhile stays erased.
+    A record has the `seq` of its shard, so a version that comes again, or late, changes nothing.
+    Each record is written only if it is as it was read: a person who is erased meanwhile stays
+    erased.
     """
     by_key: dict[str, list[Version]] = {}
     for version in versions:
@@ -45,7 +46,7 @@ def write(owner: str, versions: Iterable[Version]) -> Operation[None]:
                 puts[key] = _put(keys[key], record, seen)
         if not puts:
             return
-        # A transaction that fails for one record fails for all of it: then each goes alone.
+        # If a transaction fails for one record, it fails for all: then each is written alone.
         size = IN_TRANSACTION if len(puts) >= MANY and not attempt else 1
         parts = [list(puts)[first : first + size] for first in range(0, len(puts), size)]
         replies = yield Several(tuple(_together([puts[key] for key in part]) for part in parts))
@@ -68,7 +69,7 @@ def _put(key: Key, record: Item, seen: Item | None) -> Put:
     item = {name: value for name, value in record.items() if name not in ("pk", "sk")}
     if seen is None:
         return Put(key, item, "attribute_not_exists(pk)")
-    # What others write: who erases a person, and who counts them in an overdraft episode.
+    # Attributes that others write: erasing a person, and counting them in an overdraft episode.
     conditions, values = ["seq = :seq"], dict[str, Any]({":seq": seen["seq"]})
     for name in ("erasedAt", "episode"):
         if name in seen:
@@ -90,7 +91,8 @@ def _tell(record: Item, key: str, version: Version) -> None:
             continue
         is_new = record.get("stamp") != seat["stamp"]
         if is_new and record.get("stamp") and not record.get("endedAt"):
-            # The end of the grant before was given up by the stream; this one tells that it ended.
+            # The stream gave up the end of the grant before this one; this version shows that it
+            # ended.
             _end(record, {**record, "reason": "unknown"}, change.at)
         record |= {
             "stamp": seat["stamp"],
@@ -104,7 +106,7 @@ def _tell(record: Item, key: str, version: Version) -> None:
             record["grantCount"] = record.get("grantCount", 0) + 1
             for name in ("seatName", "attributes"):
                 record.pop(name, None)
-        # What was said before the person was erased is not written down again.
+        # Data from before the person was erased is not stored again.
         if key == version.person_key and change.seq > record.get("erasedSeq", 0):
             record |= version.person
             record.pop("erasedAt", None)  # they have come back
@@ -113,7 +115,7 @@ def _tell(record: Item, key: str, version: Version) -> None:
 
 
 def _tell_late(record: Item, key: str, version: Version) -> None:
-    """A version that came after later ones: it fills in what nobody has told, and no more."""
+    """Fold in a version that comes after later ones: it adds only what nothing else has told."""
     change = version.change
     is_theirs = key == version.person_key and change.seq > record.get("erasedSeq", 0)
     if is_theirs and version.person and not record.get("seatId"):
@@ -142,7 +144,7 @@ def _end(record: Item, seat: Mapping[str, Any], at: int) -> None:
 
 
 def _see(record: Item, person: Mapping[str, Any], at: int) -> None:
-    """A device is what the attribute of that name says."""
+    """A device is the value of the attribute with that name."""
     device = person.get("attributes", {}).get("device")
     if not device:
         return

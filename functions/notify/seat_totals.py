@@ -1,7 +1,7 @@
-"""A pool's sum, kept from the stream of its pages.
+"""Updating the totals of a pool from the stream of its shards.
 
-Whoever reads the pages' streams counts what they tell into one item, `SUM` (see `shared.pool_sum`).
-Many may at once: it is written as it was read, or looked at again.
+The item `SUM` includes what the shards report (see `shared.seats.totals`). Many processes may write
+it at once: it is written as it was read, or read again.
 """
 
 from collections.abc import Sequence
@@ -16,22 +16,22 @@ ATTEMPTS = 30
 
 
 def count(owner: str, versions: Sequence[ShardVersion]) -> Operation[None]:
-    """Count versions of a pool's pages, those of each page in their order.
+    """Include versions of a pool's shards, those of each shard in their order.
 
-    What was counted before changes nothing.
+    Versions that were included before change nothing.
     """
     left = list(versions)
     for attempt in range(1, ATTEMPTS + 1):
         seen: Item | None = yield Get(totals_key(owner))
         if seen is None:
-            raise Unavailable("a pool without a sum")  # it is written with the second page
+            raise Unavailable("a pool without a sum")  # it is written with the second shard
         item, taken = totals.apply_versions(seen, left)
-        # Also where all was counted before: whoever did may have ended before it stood there.
+        # Also if all were included before: that process may have ended before it wrote this.
         is_new = item["rev"] != seen["rev"]
         if is_new and not isinstance((yield totals.totals_put(owner, seen, item)), Accepted):
             yield Pause(attempt)
             continue
-        # Refused: this one or a newer one stands there.
+        # Refused: this one, or a newer one, is stored.
         yield from write_with_conflict_retry(totals.seat_usage_put(owner, item))
         left = left[taken:]
         if not left:

@@ -1,7 +1,7 @@
-"""What a version of a ledger page changed: the difference of its two images.
+"""Reading stream records: what a version changed is the difference of its two images.
 
-A page is its own outbox. `last` tells who made the version and how; which seats came and went
-is read from the seats themselves, so one write that frees many seats and takes one is many
+A shard is its own outbox. `last` says who made the version and how. The seats that came and went
+follow from the seats themselves, so one write that frees many seats and takes one makes many
 changes.
 """
 
@@ -17,16 +17,16 @@ from shared.seats.totals import ShardVersion
 from shared.usage.counter import Counter
 
 _REASONS = {"released": "released", "deleted": "removed", "expired": "removed"}
-# Versions in which everybody sits as before: on another page, or with a lease of the new terms.
+# Versions in which nobody came or went: seats moved to another shard, or got a lease of new terms.
 NOBODY_CAME_OR_WENT = ("moved", "leased_anew")
 TERMS_CHANGES = ("created", "updated", "deleted", "expired")
 _TERMS = ("status", "validFrom", "validUntil")
 
 
 class Version(NamedTuple):
-    """One accepted version: what is kept of it, and the person it tells of.
+    """One accepted version: its change record, and the person whom it names.
 
-    `person` has `seatId`, `seatName`, `attributes` of the seat `person_key`, as far as given.
+    `person` has `seatId`, `seatName` and `attributes` of the seat `person_key`, as far as given.
     `ended`: the period of a usage limit that this version has ended, with its total.
     """
 
@@ -37,10 +37,10 @@ class Version(NamedTuple):
 
 
 def read_version(old: Item | None, new: Item) -> Version | None:
-    """The version that a stream record brought; None where nothing was accepted.
+    """The version in a stream record; None if nothing was accepted.
 
-    What was freed comes before what was taken. When `seq` did not move, only housekeeping was
-    done.
+    Seats that were freed come before the one that was taken. If `seq` has not changed, the write
+    was housekeeping.
     """
     if old and old["seq"] == new["seq"]:
         return None
@@ -53,7 +53,7 @@ def read_version(old: Item | None, new: Item) -> Version | None:
         last["request"],
         _level(new),
         _level(old) if old else None,
-        # A version that could not be read spoils no more than its own record.
+        # A version that cannot be read affects no more than its own record.
         old["last"].get("at", last["at"]) if old else last["at"],
         _terms(new),
         _terms(old) if old else {},
@@ -64,7 +64,7 @@ def read_version(old: Item | None, new: Item) -> Version | None:
 
 
 def _level(shard: Item) -> Level:
-    # A pool's limits are not on its pages.
+    # The shards of a pool do not have its limits.
     return Level(len(shard["seats"]), shard.get("seatCount", 0), shard.get("hardCap"))
 
 
@@ -99,18 +99,18 @@ def _seat(key: str, value: int, kind: str) -> dict[str, Any]:
     }
 
 
-# --- A pool's sum ---------------------------------------------------------------------------------
+# --- The totals of a pool -------------------------------------------------------------------------
 
 
 def has_totals(shard: Item) -> bool:
-    """Whether a page's versions are told by its pool's sum."""
+    """Whether a shard's versions are reported by its pool's totals."""
     return HAS_TOTALS in shard
 
 
 def to_tell(shard: int, old: Item | None, new: Item, version: Version) -> ShardVersion:
-    """What the sum is to count of a version of a page."""
+    """A version of a shard as the totals include it."""
     change = version.change
-    # The sum itself told of new terms; here are the seats that they took away.
+    # The totals have reported the new terms; this has the seats that they removed.
     kind = "emptied" if change.type in TERMS_CHANGES else change.type
     told = {
         "type": kind,
@@ -125,7 +125,7 @@ def to_tell(shard: int, old: Item | None, new: Item, version: Version) -> ShardV
 
 
 def read_sum(old: Item | None, new: Item) -> list[Version]:
-    """The versions of a pool that a version of its sum has told."""
+    """The versions of a pool that a version of its totals reports."""
     if old is None or old["rev"] == new["rev"] or not new["told"]:
         return []
     if old["seq"] + len(new["told"]) != new["seq"]:
@@ -163,9 +163,9 @@ def read_sum(old: Item | None, new: Item) -> list[Version]:
 
 
 def read_count(usage: str, old: Item | None, new: Item) -> Version | None:
-    """The version of a counter that a stream record brought; None where nothing was accepted.
+    """The version of a counter in a stream record; None if nothing was accepted.
 
-    What was used falls to nothing when the period ends, which no write tells: the next one does.
+    Usage falls to nothing when the period ends. No write reports that; the next write shows it.
     """
     if old and old["seq"] == new["seq"]:
         return None

@@ -1,4 +1,4 @@
-"""Who was turned away, by day and by person, straight from the denials on record."""
+"""Denials in the portal, by day and by person, directly from the denials on record."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from shared.history.buckets import BUCKET_MS, HOUR_MS, bucket_name, bucket_start
 
 SPAN = 30 * 86_400
 PERSONS_SHOWN = 200
-# So many records of a person's hour are read of each of the 16 partitions.
+# The most denial items that are read from each of the 16 partitions.
 READ = 200
 
 
 def read(request: Request) -> Response:
-    """Denials of whole days of the entitlement's zone; of the last 30, if nothing is asked for."""
+    """Denials of whole days in the entitlement's time zone, by default of the last 30."""
     return Response(200, request.dynamodb.run(_read(request)))
 
 
@@ -45,7 +45,7 @@ def _read(request: Request) -> Operation[dict[str, Any]]:
         {"date": date, "attempts": day.total(), "people": len(day)}
         for date, day in sorted(days.items())
     ]
-    if not is_complete:  # the counts of hours are, however many there were
+    if not is_complete:  # the counts of hours are complete, however many items there are
         told = yield from _by_hour(owner, since, until, zone)
     return {
         "from": to_rfc3339(since),
@@ -59,7 +59,7 @@ def _read(request: Request) -> Operation[dict[str, Any]]:
 
 
 def _by_hour(owner: str, since: int, until: int, zone: tzinfo) -> Operation[list[dict[str, Any]]]:
-    """Attempts by day, from the counts of hours, each on the day on which it begins."""
+    """Attempts by day from the counts of hours, each on the day on which it begins."""
     days: Counter[str] = Counter()
     for hour in (yield from rollups.denied_hours(owner, since - since % HOUR_MS, until)):
         days[_date(max(hour.start, since), zone)] += hour.attempts
@@ -70,7 +70,7 @@ def _by_hour(owner: str, since: int, until: int, zone: tzinfo) -> Operation[list
 
 
 def _records(owner: str, since: int, until: int) -> Operation[tuple[list[Item], bool]]:
-    """The newest records of a time, and whether they are all."""
+    """The newest denial items of a period, and whether they are all."""
     found: list[Item] = []
     is_complete = True
     for shard in range(DENIAL_SHARDS):
@@ -94,9 +94,9 @@ def _hour(item: Item) -> int:
 
 
 def _quarters(item: Item) -> Iterator[tuple[int, int]]:
-    """When each quarter-hour with attempts began, and how many there were."""
+    """The beginning of each quarter-hour with attempts, and their number."""
     names = [f"q{number}" for number in range(4)]
-    if not any(name in item for name in names):  # from before they were kept
+    if not any(name in item for name in names):  # from a release that did not store them
         yield bucket_start(item["lastAt"]), item["attempts"]
         return
     for number, name in enumerate(names):
@@ -109,7 +109,7 @@ def _date(at: int, zone: tzinfo) -> str:
 
 
 def _add(persons: dict[str, dict[str, Any]], item: Item, attempts: int) -> None:
-    """Count a record for its person; the records come in the order of time."""
+    """Add a denial item to its person; the items come in the order of time."""
     known = persons.setdefault(
         item["seatKey"],
         {

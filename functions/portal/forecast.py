@@ -1,9 +1,10 @@
-"""When the limits will be met, if use goes on as it did.
+"""When the limits will be reached, if usage goes on as before.
 
-Seats: the trend of the weekly peaks of the last 13 weeks, by Theil and Sen (the median of the
-slopes between each two of them, P. K. Sen 1968), which no single odd week can bend; its range are
-the slopes of which one in ten is lower, and one in ten higher. A usage limit: what was consumed a
-day, of the last 28; its range are the leanest and the busiest seven days in a row.
+Seats: the trend of the weekly peaks of the last 13 weeks by Theil and Sen (the median of the slopes
+between every two of them, P. K. Sen 1968), which a single odd week cannot bend. Its range goes from
+the slope that one in ten is below to the slope that one in ten is above. Usage limits: what was
+consumed per day in the last 28 days. Its range goes from the leanest to the busiest seven days in a
+row.
 """
 
 from collections.abc import Sequence
@@ -30,12 +31,12 @@ FEWEST_WEEKS = 4
 COUNTED_DAYS = 28
 FEWEST_DAYS = 7
 WEEK_DAYS = 7
-# What lies further ahead than this many days is not worth a date.
+# A date that is further ahead than this many days is not shown.
 HORIZON_DAYS = 366
 
 
 class Trend(NamedTuple):
-    """Where use stands now, and by how much it grows a day: expected, and its range."""
+    """The usage now, and its growth per day: expected, and its range."""
 
     now: float
     growth: float
@@ -57,7 +58,7 @@ def trend_of(peaks: Sequence[float]) -> Trend:
 
 
 def rate_of(used: int, consumed: Sequence[int]) -> Trend:
-    """What is consumed a day; at least seven days, the oldest first."""
+    """What is consumed per day; at least seven days, the oldest first."""
     weeks = [
         sum(consumed[at : at + WEEK_DAYS]) / WEEK_DAYS
         for at in range(len(consumed) - WEEK_DAYS + 1)
@@ -66,7 +67,7 @@ def rate_of(used: int, consumed: Sequence[int]) -> Trend:
 
 
 def days_to(limit: int, now: float, growth: float, within: float) -> float | None:
-    """In how many days use comes to a limit; None: not within so many."""
+    """In how many days usage reaches a limit; None: not within so many."""
     if now >= limit:
         return 0.0
     if growth <= 0:
@@ -96,7 +97,7 @@ def _read(request: Request) -> Operation[dict[str, Any]]:
     told = yield from rollups.records(item["entitlementId"], start, end, request.now_ms, DAYS)
     cuts = range(start, end + 1, WEEK_DAYS * DAY_MS)
     weeks = [told.usage(begin, until) for begin, until in pairwise(cuts)]
-    # The first week of which something is known may be a part of one.
+    # The first week with data may be incomplete.
     peaks = [week.highest for week in weeks if week.is_known][1:]
     peaks = [week.highest for week in weeks] if weeks[0].is_known else peaks
     if len(peaks) < FEWEST_WEEKS:
@@ -116,7 +117,7 @@ def _read(request: Request) -> Operation[dict[str, Any]]:
 
 
 def _days_left(request: Request, item: Item) -> float:
-    """How far a forecast looks: to the end of the license, and no further than a year."""
+    """How far a forecast looks: to the end of the license, and at most a year."""
     valid_until: int | None = item.get("validUntil")
     if valid_until is None:
         return HORIZON_DAYS
@@ -170,7 +171,7 @@ def _view(
     zone = zone_of(item["document"]["timeZone"])
 
     def date(limit: int, growth: float) -> str | None:
-        # A team that has fallen below its trend is where it is.
+        # A team that has fallen below its trend starts from where it is.
         days = days_to(limit, min(trend.now, peak), growth, within)
         if days is None:
             return None

@@ -1,7 +1,7 @@
-"""The graph: use over time against the limits of that time, with denials.
+"""The graph: usage over time against the limits of that time, with denials.
 
-The longer the time, the coarser the intervals: a graph is read in a bounded number of items,
-however long the history is.
+The longer the period, the coarser the intervals: a graph reads a bounded number of items, however
+long the history is.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ from shared.problems import InvalidRequest
 
 DAY = 86_400
 LONGEST_MS = 401 * DAY_MS
-# So many intervals in which limits changed are told by the quarter-hour, the newest ones.
+# The most intervals with changed limits that are shown by quarter-hour, the newest ones.
 MOST_SECTIONED = 10
 # Up to this length, intervals of this size: at most 193, 1,081 and 402 of them.
 _SIZES = (
@@ -31,7 +31,7 @@ _SIZES = (
 
 
 def meter_of(request: Request, item: Item) -> str:
-    """The meter that a request asks about.
+    """The meter of a request.
 
     Raises:
         InvalidRequest: the entitlement has no such usage limit.
@@ -45,12 +45,12 @@ def meter_of(request: Request, item: Item) -> str:
 
 
 def read(request: Request) -> Response:
-    """Use over time; the last 24 hours, if nothing else is asked for."""
+    """Usage over time, by default of the last 24 hours."""
     return Response(200, request.dynamodb.run(_read(request)))
 
 
 def period_of(request: Request, span: int) -> tuple[int, int]:
-    """As `Request.period`, of what has begun, and of what is kept.
+    """The period of a request, as far as it has begun and its history is stored.
 
     Raises:
         InvalidRequest.
@@ -78,7 +78,7 @@ def _read(request: Request) -> Operation[dict[str, Any]]:
     known = [usage if usage.is_known and usage.start < now else None for usage in told]
     sections = []
     if size != BUCKETS:
-        # What was used before and after a change of limits is not to be drawn as one.
+        # Usage before and after a change of limits must not be drawn as one.
         for usage in [each for each in known if each and _has_changed(each)][-MOST_SECTIONED:]:
             sections += yield from _sections(owner, meter, usage, now)
     return {
@@ -119,7 +119,7 @@ def _sections(owner: str, meter: str, usage: Usage, now: int) -> Operation[list[
 
 
 def _limits(told: Sequence[Usage]) -> list[dict[str, Any]]:
-    """Both limits, from when they were in force."""
+    """Both limits, with the times from which they hold."""
     shown: list[tuple[int, int, int | None]] = []
     for at, purchased, hard_cap in (each for usage in told for each in usage.limits):
         if not shown or shown[-1][1:] != (purchased, hard_cap):
@@ -131,7 +131,7 @@ def _limits(told: Sequence[Usage]) -> list[dict[str, Any]]:
 
 
 def _marks(hours: Iterable[DeniedHour], length: int) -> list[dict[str, Any]]:
-    """Denials by hour; by day without people, since who is denied in two hours is one person."""
+    """Denials by hour; by day without persons, who would be counted once for each hour."""
     if length == HOUR_MS:
         return [_mark(each.start, length, each.attempts, each.people) for each in hours]
     days: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""The customer's window: its page, and the data of the one entitlement that a link opens."""
+"""The customer's portal: its page, and the data of the one entitlement that a link opens."""
 
 from functions.portal import denials, forecast, graph, page, status
 from shared.api import app, request

@@ -1,4 +1,4 @@
-"""The page and its files, as `functions/portal/web` is built into `static/`."""
+"""The portal's page and its files, as `functions/portal/web` is built into `static/`."""
 
 import os
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from shared.problems import NotFound
 STATIC = Path(__file__).parent / "static"
 TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
 ENCODINGS = {"br": ".br", "gzip": ".gz"}
-# Scripts, styles and data come from here alone, and nothing else is loaded from anywhere.
+# Scripts, styles and data come from this host alone.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:;"
     " base-uri 'none'; form-action 'none'; frame-ancestors "
@@ -22,7 +22,7 @@ POLICY = (
 
 
 class Look:
-    """What the stack's parameters say of the page: the vendor's name, accent colour and logo."""
+    """The look of the page by the stack's parameters: the vendor's name, accent colour and logo."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.vendor = environ.get("PORTAL_VENDOR_NAME", "")
@@ -62,17 +62,17 @@ def _render(look: Look, root: str, ancestors: str) -> Response:
 
 
 def show(_: Request) -> Response:
-    """The page, in a window of its own."""
+    """The page in a window of its own."""
     return _render(_look, "", "'none'")
 
 
 def embed(_: Request) -> Response:
-    """The page, in a frame of a page of one of the allowed origins."""
+    """The page in a frame, on a page of one of the allowed origins."""
     return _render(_look, "../", " ".join(_look.origins) or "'none'")
 
 
 def read_file(request: Request) -> Response:
-    """A script or a style; its name has a hash of its content, so it may be kept for good."""
+    """A script or a style. Its name has a hash of its content: it can be cached for good."""
     path = STATIC / request.path["file"]
     kind = TYPES.get(path.suffix)
     if kind is None or not path.is_file():

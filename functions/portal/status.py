@@ -1,4 +1,4 @@
-"""How an entitlement stands now: what is in use against both limits."""
+"""The current status of an entitlement: what is in use against both limits."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from shared.validity import status_at
 
 
 def fetch(request: Request) -> Operation[tuple[Item, SeatUsage]]:
-    """The entitlement that the link opens, and how it stands.
+    """The entitlement that the link opens, and its seat usage.
 
     Raises:
         NotFound.
@@ -28,7 +28,7 @@ def fetch(request: Request) -> Operation[tuple[Item, SeatUsage]]:
 
 
 def read(request: Request) -> Response:
-    """The state, in two round trips; in three of a pool of several pages."""
+    """The status, in two round trips; a pool of several shards takes three."""
     return Response(200, request.dynamodb.run(_read(request)))
 
 
@@ -66,14 +66,14 @@ def _read(request: Request) -> Operation[dict[str, Any]]:
 def _version(
     item: Item, seat_usage: SeatUsage, limits: dict[str, Counter], denied: list[Item]
 ) -> str:
-    """Numbers that only grow, but for those of the day's denials."""
+    """Version numbers that only grow, except for those of the day's denials."""
     attempts = sum(number for day in denied for name, number in day.items() if name[0] == "a")
     counts = sum(limit.seq for limit in limits.values())
     return f"{item['version']}.{seat_usage.seq}.{counts}.{attempts}"
 
 
 def list_seats(request: Request) -> Response:
-    """Who holds a seat."""
+    """List who holds a seat."""
     return pagination.respond(request, _seats(request))
 
 

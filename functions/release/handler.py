@@ -1,4 +1,4 @@
-"""Give a seat back, and the sweep that frees what nobody gave back."""
+"""Releasing a seat, and the sweep that frees what nobody released."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _cache = PoolCache()
 
 
 def release_seat(request: Request) -> Response:
-    """Give back the grant that the path names."""
+    """Release the grant that the path names."""
     entitlement_id, named = request.path["entitlementId"], request.path["activationId"]
     released = request.dynamodb.run(
         release_grant(entitlement_id, named, request.change, cache=_cache)
@@ -40,9 +40,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     deadline = now + context.get_remaining_time_in_millis() - 5_000
     _context.dynamodb.answer_within((deadline - now) / 1000, is_background=True)
     try:
-        # The stream's reader counts it: an alarm rings when it comes there no more.
+        # `notify` counts it: an alarm rings if it no longer arrives in the stream.
         _context.dynamodb.execute(Put(heartbeat_key(), {"at": now}))
-    except Exception:  # the sweep has its own work, and its own alarm
+    except Exception:  # the sweep has work of its own, and an alarm of its own
         observability.logger.exception("heartbeat not written")
     done = sweep(_context.dynamodb, context.aws_request_id, now, deadline)
     observability.count("SweepRan")

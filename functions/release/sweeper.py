@@ -1,4 +1,7 @@
-"""The sweep: frees what nobody gave back, closes what has ended. Correctness never waits for it."""
+"""The sweeper: it frees expired leases and closes entitlements that ended.
+
+Correctness never depends on it: a grant checks leases and validity itself.
+"""
 
 from shared import clock, observability
 from shared.audit import Change
@@ -28,17 +31,16 @@ SWEEP_PAGE = 100
 def sweep(
     dynamodb: DynamoDBClient, request_id: str, now_ms: int, deadline_ms: int
 ) -> dict[str, int]:
-    """Free leases that ran out, close entitlements whose validity ended, go on with pools.
+    """Free expired leases, close entitlements whose validity has ended, reconcile pools.
 
-    Also hears what parts of usage limits have used.
-
-    Stops before `deadline_ms` (Unix milliseconds); the rest is due again a minute later.
-    Safe to run twice at once. Returns how many seats were freed, entitlements closed and
-    pools looked after.
+    It also collects what the shards of usage limits have used. It stops before `deadline_ms` (Unix
+    milliseconds); the rest is due again a minute later. It is safe to run twice at once. Returns
+    the number of seats freed, entitlements closed and pools reconciled.
     """
     change = Change("sweep", request_id, now_ms)
     done = {"freed": 0, "closed": 0, "pools": 0}
-    # Another shard first every minute: a backlog in one does not starve the others.
+    # Start with another partition every minute, so that a backlog in one does not starve the
+    # others.
     first = change.now // 60
     for shard in [(first + number) % SWEEP_PARTITIONS for number in range(SWEEP_PARTITIONS)]:
         start = None

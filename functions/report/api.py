@@ -1,4 +1,4 @@
-"""Reports through the API: ask for one, see how far it is, follow a link to a file."""
+"""Reports in the API: request one, read its progress, get links to its files."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ def item_of(
     public_url: str,
     now_ms: int,
 ) -> Item:
-    """The item of a report that is to be made; `public_url` is for the links in its mail."""
+    """The item of a report that is to be made; `public_url` is for the links in its e-mail."""
     named = [period.start, period.end, sorted(filters.items())]
     return {
         "reportId": report_id,
@@ -66,7 +66,7 @@ def item_of(
 
 
 def scheduled(scheduled_time: str | None, public_url: str, now_ms: int) -> Put:
-    """The write that asks for the report of the month before; once, however often it is made."""
+    """The write that requests the report of the month before; once, however often it is made."""
     try:
         at = from_rfc3339_ms(scheduled_time or "")
     except ValueError:
@@ -90,7 +90,7 @@ def scheduled(scheduled_time: str | None, public_url: str, now_ms: int) -> Put:
 
 
 def create(request: Request) -> Response:
-    """Ask for a report; it is made a moment later."""
+    """Request a report; it is made a moment later."""
     model = parse(ReportInput, request.body)
     if model.send_email and not (os.environ.get("EMAIL_SENDER") and _recipients):
         raise InvalidRequest.at(
@@ -121,7 +121,7 @@ def create(request: Request) -> Response:
 
 
 def read(request: Request) -> Response:
-    """One report; once it is published, with links to its files."""
+    """Read a report; once it is published, with links to its files."""
     return Response(200, request.dynamodb.run(_read(request)))
 
 
@@ -136,7 +136,7 @@ def _read(request: Request) -> Operation[dict[str, Any]]:
 
 
 def list_all(request: Request) -> Response:
-    """Reports, newest first."""
+    """List reports, newest first."""
     return pagination.respond(
         request, pagination.newest_first(request, LIST, lambda item: _view(item, {}))
     )

@@ -1,4 +1,4 @@
-"""The columns of a report: names, titles and what each figure means. CSV, XLSX, page and guide.
+"""The columns of a report: their names, titles and definitions, for all formats.
 
 A row is one meter of one entitlement: its seats, or one usage limit.
 """
@@ -349,14 +349,14 @@ COLUMNS = (
 
 
 def meters(entry: Entry) -> Iterator[Entry]:
-    """The meters of an entry, each a row."""
+    """The meters of an entry, one for each row."""
     if entry["seats"]:
         yield entry["seats"]
     yield from entry["usage"]
 
 
 def rows(entry: Entry, zone: str) -> Iterator[list[Cell]]:
-    """The rows of an entry; times are local ones of the report's zone, without an offset."""
+    """The rows of an entry; times are local to the report's time zone, without an offset."""
     for meter in meters(entry):
         yield [_cell(column, column.value(entry, meter), zone) for column in COLUMNS]
 

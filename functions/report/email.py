@@ -1,4 +1,4 @@
-"""The mail that a report is there, with links that expire."""
+"""The e-mail that announces a report, with links that expire."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ def send(
     expires: str,
     configuration: str = "",
 ) -> str:
-    """Send it to one address; SES's message id. `configuration`: the SES configuration set."""
+    """Send it to one address; return SES's message id. `configuration`: SES's set."""
     zone = report["period"]["timeZone"]
     facts = {
         "report": report,
@@ -49,7 +49,7 @@ def send(
 
 
 def _about(report: Item) -> list[str]:
-    """What else a reader must know of the report: that it is not of all, or not of the whole."""
+    """What else a reader must know: that the report is filtered, or its period not over."""
     told = [
         f"Only {name} \u201c{isolated(value)}\u201d." for name, value in report["filters"].items()
     ]

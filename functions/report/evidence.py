@@ -1,6 +1,7 @@
-"""What a report reads: who has something to report, and the evidence of one entitlement.
+"""The evidence of a report: its candidates, and the figures of each.
 
-Both cost what there is to report: an entitlement that never came near a limit is not looked at.
+The costs depend on what there is to report: an entitlement that never came near a limit is not
+read.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,10 +42,10 @@ BATCH = 100
 
 
 def candidates(shard: int, period: Period) -> Operation[Candidates]:
-    """Entitlements of one of 16 partitions, with the meters of which there may be something.
+    """The entitlements of one of 16 partitions, with the meters that may have something to report.
 
-    What a month marks may lie outside the period: the evidence tells. What is near now comes
-    first: before its mark is taken away, the months that it was in are marked.
+    What a month marks may lie outside the period: the evidence decides. What is near its limit now
+    comes first: before its mark is removed, the months in which it was near are marked.
     """
     found: Candidates = {}
     months = months_between(period.start, max(period.start, period.until - 1))
@@ -71,7 +72,7 @@ def entries(
 ) -> Iterator[Operation[list[dict[str, Any]]]]:
     """The entries of these entitlements and meters, as operations of a hundred each.
 
-    `now`, Unix seconds, is the time of which their status is told.
+    Their status is that of `now`, Unix seconds.
     """
     for part in batched(wanted, BATCH):
         yield _entries(part, period, filters, now)
@@ -95,7 +96,7 @@ def _entries(
 
 
 def matches(item: Item, filters: Mapping[str, str]) -> bool:
-    """Whether a report with these filters is about this entitlement."""
+    """Whether a report with these filters includes this entitlement."""
     document = item["document"]
     customer = document["customer"]
     owner = (document.get("contacts", {}).get("accountOwner") or {}).get("email", "")
@@ -125,7 +126,7 @@ def _entry(
             usage, tops.between(period.start, period.end)
         ):
             continue
-        previous = None  # where evidence of it may be gone, its figures would be too low
+        previous = None  # its evidence may have expired in part: its figures would be too low
         if period.previous >= (now - EVIDENCE_SECONDS) * 1000:
             previous = records.usage(period.previous, period.start)
         days = metrics.days(records, tops, period, zone)
@@ -164,13 +165,13 @@ def _entry(
     }
 
 
-# --- What the quarter-hours do not tell ----------------------------------------------------------
+# --- What buckets do not tell ---------------------------------------------------------------------
 
 
 def _changes_of(
     owner: str, meter: str, bucket: UsageBucket, before: UsageBucket | None
 ) -> Operation[list[ChangeRecord]]:
-    """The kept changes that were folded into one record."""
+    """The change records that were folded into one bucket."""
     changes = yield from changes_between(
         owner, bucket.start - DISORDER_MS, bucket.start + BUCKET_MS, meter
     )
@@ -188,7 +189,7 @@ def _held_into(
 
 
 def _mixed(owner: str, meter: str, records: Records, period: Period) -> Operation[dict[int, Mixed]]:
-    """What is to be known of the quarter-hours in which limits changed, by when they begin."""
+    """Details of the quarter-hours in which limits changed, by their beginnings."""
     found: dict[int, Mixed] = {}
     for bucket in records.within(period.start, period.end):
         if not metrics.is_mixed(bucket):
@@ -211,7 +212,7 @@ def _mixed(owner: str, meter: str, records: Records, period: Period) -> Operatio
 
 
 def _peak_at(owner: str, meter: str, records: Records, period: Period, peak: int) -> Operation[int]:
-    """When use first came to its peak; the period's beginning, if it was so before."""
+    """When usage first reached its peak; the beginning of the period, if it was there before."""
     held = metrics.carried_level(records, period.start)
     if held and held.used == peak:
         return period.start
@@ -234,7 +235,7 @@ def _peak_at(owner: str, meter: str, records: Records, period: Period, peak: int
 
 
 def _episodes(owner: str, meter: str, period: Period, now_ms: int) -> Operation[int]:
-    """How many overdraft episodes touch the period."""
+    """The number of overdraft episodes that touch the period."""
     query = Query(
         "pk = :pk AND sk < :until",
         {":pk": episode_key(owner, meter, 0).pk, ":until": f"{period.until:013d}"},
@@ -245,9 +246,9 @@ def _episodes(owner: str, meter: str, period: Period, now_ms: int) -> Operation[
     while True:
         found = yield query
         for item in found.items:
-            # They follow each other: the first that ended before the period is the last to look at.
+            # They do not overlap: the first that ended before the period is the last to look at.
             end = item.get("end")
-            if end is None:  # a usage limit's ends by itself with its period
+            if end is None:  # an episode of a usage limit ends with its period
                 latest = yield from queries.latest_bucket(owner, meter)
                 end = carried(Episode.of(item), latest, now_ms).end
             if end is not None and end <= period.start:
@@ -259,7 +260,7 @@ def _episodes(owner: str, meter: str, period: Period, now_ms: int) -> Operation[
 
 
 def _seat_records(owner: str) -> Operation[list[Item]]:
-    """The seat records with many devices; the others are let go page by page."""
+    """The seat records with many devices; other records are not kept in memory."""
     query = Query("pk = :pk", {":pk": seat_record_key(owner, "").pk})
     many: list[Item] = []
     while True:

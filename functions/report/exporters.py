@@ -1,4 +1,4 @@
-"""A report as CSV, XLSX and JSON: written entry by entry, so memory stays flat."""
+"""The exporters of a report, CSV, XLSX and JSON. They write entry by entry: memory stays flat."""
 
 import csv
 import json
@@ -17,27 +17,27 @@ from shared.clock import from_rfc3339_ms, in_zone
 from shared.texts import TURNING
 
 Meta = Mapping[str, Any]
-# Where a spreadsheet may take a text for a formula (OWASP, "CSV injection"): at its beginning, and
-# after what separates cells where the country's separator is not the comma.
+# Where a spreadsheet may read a text as a formula (OWASP, "CSV injection"): at its beginning, and
+# after a separator of cells, which in some countries is not the comma.
 FORMULA = re.compile(r"(?:^|(?<=[;\t\r\n]))(?=[\t\r\n]|[\"'\s]*[=+\-@＝＋－＠])")
-XLSX_ROWS = 100_000  # a sheet could hold ten times as many: nobody could use them
+XLSX_ROWS = 100_000  # a sheet could hold ten times as many, which nobody could use
 XLSX_TEXT = 32_767
 _FORMATS = {"hours": "#,##0.00", "money": "#,##0.00", "time": "yyyy-mm-dd hh:mm", "count": "#,##0"}
 _WIDTHS = {"text": 22, "time": 17, "money": 14, "hours": 12, "count": 11}
 
 
 class Exporter(Protocol):
-    """Something that takes a report's entries in their order."""
+    """Takes a report's entries in their order and writes a file."""
 
     def add(self, entry: Entry, line: bytes) -> None:
-        """Write one entry; `line` is it as JSON."""
+        """Write one entry; `line` is the same as JSON."""
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Finish: nothing more comes."""
 
 
 class Csv:
-    """CSV in UTF-8 with a byte order mark (Excel asks for it); texts cannot become formulas."""
+    """CSV in UTF-8 with a byte order mark, for Excel; texts cannot become formulas."""
 
     def __init__(self, path: Path, meta: Meta) -> None:
         self._zone = meta["period"]["timeZone"]
@@ -66,7 +66,7 @@ def _text_of(cell: Cell) -> str:
 
 
 class Json:
-    """What the report knows, as one JSON document."""
+    """The whole report as one JSON document."""
 
     def __init__(self, path: Path, meta: Meta) -> None:
         self._file = path.open("wb")
@@ -86,9 +86,9 @@ class Json:
 
 
 class Xlsx:
-    """A workbook: the entries, a summary, what changed since the last version, definitions.
+    """A workbook: the entries, a summary, changes since the last version, definitions.
 
-    What is beyond 100,000 rows is left to CSV and JSON; the summary says so.
+    It has at most 100,000 rows; CSV and JSON have all. The summary says so.
     """
 
     def __init__(self, path: Path, meta: Meta) -> None:

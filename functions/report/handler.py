@@ -1,4 +1,4 @@
-"""The report for sales: asked for through the API or by the schedule, made from the queue."""
+"""The report for sales: requested by the API or the schedule, and made from the queue."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from shared.api import app, request
 from shared.clock import now_ms, to_rfc3339
 from shared.dynamodb.requests import Unavailable
 
-# How long a job that failed waits for its next attempt: an outage of an hour costs no report.
+# How long a failed job waits for its next attempt: an outage of an hour costs no report.
 WAITS = (30, 120, 600, 3_600, 14_400)
 ATTEMPTS = len(WAITS) + 1
 SECONDS_TO_ANSWER = 10
@@ -49,8 +49,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     seconds = context.get_remaining_time_in_millis() / 1000
     _context.dynamodb.answer_within(seconds - SECONDS_TO_ANSWER, is_background=True)
     if "Records" not in event:
-        # By way of the queue, which waits out an hour in which the table is away: Lambda gives up
-        # what a schedule asked for after two minutes.
+        # Through the queue, which waits out an hour without the table: Lambda gives up what a
+        # schedule invoked after two minutes.
         at = event.get("scheduledTime") or to_rfc3339(now_ms())
         job = {"step": "ask", "scheduledTime": at, "publicUrl": event.get("publicUrl", "")}
         queue_at(_jobs_url)([job])
@@ -63,7 +63,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _do(record: dict[str, Any]) -> bool:
-    """Do one job; False: it is to come again."""
+    """Do one job; False: it has to come again."""
     job = json.loads(record["body"])
     if job["step"] == "ask":
         return _ask(record, job)
@@ -82,7 +82,7 @@ def _do(record: dict[str, Any]) -> bool:
 
 
 def _ask(record: dict[str, Any], job: dict[str, Any]) -> bool:
-    """Ask for the report of the month that is over; once, however often it is asked for."""
+    """Request the report of the last month; once, however often it is called."""
     try:
         asked = api.scheduled(job["scheduledTime"], job["publicUrl"], now_ms())
         _context.dynamodb.execute(asked)
@@ -95,19 +95,19 @@ def _ask(record: dict[str, Any], job: dict[str, Any]) -> bool:
 
 
 def _come_again(record: dict[str, Any], attempt: int) -> None:
-    """Let a message come again after the wait that belongs to its attempt."""
+    """Let a message come again after the wait of its attempt."""
     try:
         aws.client("sqs").change_message_visibility(
             QueueUrl=_jobs_url,
             ReceiptHandle=record["receiptHandle"],
             VisibilityTimeout=WAITS[min(max(attempt, 1), len(WAITS)) - 1],
         )
-    except Exception:  # then it comes again when its time in the queue is over
+    except Exception:  # then it comes again when its visibility timeout is over
         observability.logger.exception("wait not set")
 
 
 def _note(record: dict[str, Any], job: dict[str, Any], attempt: int, error: Exception) -> None:
-    """Say what went wrong, and let the job come again soon: sooner than it may have taken."""
+    """Record what went wrong, and let the job come again soon."""
     step = error.step if isinstance(error, StepFailed) else job["step"]
     cause = error.__cause__ or error
     reason = "the table did not answer" if isinstance(cause, Unavailable) else type(cause).__name__

@@ -1,4 +1,4 @@
-"""A report as a page, for a browser and for paper. Everything is in it: nothing is loaded."""
+"""A report as an HTML page, for a browser and for paper. It loads nothing."""
 
 from datetime import datetime
 from functools import lru_cache
@@ -12,9 +12,9 @@ from functions.report.exporters import Meta
 from shared.clock import from_rfc3339_ms, hours_of, zone_of
 from shared.texts import isolated
 
-# So many entitlements have a picture of their own; the page would be of no use to a reader else.
+# The most entitlements with a picture of their own.
 PICTURES = 100
-# So many have a row in the table; the CSV and the workbook have all.
+# The most rows in the table; the CSV and the workbook have all.
 ROWS = 1_000
 _WIDTH, _HEIGHT, _LEFT, _TOP = 720, 150, 34, 14
 
@@ -36,7 +36,7 @@ def environment() -> Environment:
 
 
 def _shown(value: object) -> object:
-    """What is written for a value: names end their own direction of writing."""
+    """What is written for a value: a name ends its own direction of writing."""
     return isolated(value) if type(value) is str else value
 
 
@@ -50,7 +50,7 @@ def _number(value: float | str | Undefined | None) -> str:
 
 
 class Page:
-    """The page: written at its end, from the entries that it shows."""
+    """The page, written at its end from the entries that it shows."""
 
     def __init__(self, path: Path, meta: Meta) -> None:
         self._path = path
@@ -89,7 +89,7 @@ class Page:
 
 
 def local(time: str, zone: str) -> str:
-    """A time as people of a zone read it, to the minute."""
+    """A time as people in a time zone read it, to the minute."""
     moment = datetime.fromtimestamp(from_rfc3339_ms(time) / 1000, zone_of(zone))
     return moment.strftime("%Y-%m-%d %H:%M")
 
@@ -104,7 +104,7 @@ def _chart_of(entry: Entry) -> dict[str, Any] | None:
 
 
 def chart(bars: list[dict[str, Any]], zone: str) -> dict[str, Any] | None:
-    """The picture of use against both limits, as coordinates for the template."""
+    """The chart of usage against both limits, as coordinates for the template."""
     if not bars:
         return None
     tallest = max(max(bar["peak"], bar["purchased"], bar["hardCap"] or 0) for bar in bars)
@@ -134,7 +134,7 @@ def chart(bars: list[dict[str, Any]], zone: str) -> dict[str, Any] | None:
                 "day": moment.strftime("%d" if len(bars) <= 40 else ""),
             }
         )
-    # Every second or third name, where all would run into each other.
+    # Every second or third name, if all would overlap.
     every = -(-len(bars) // 32)
     return {
         "bars": drawn,

@@ -1,7 +1,7 @@
-"""The figures of a report, from the evidence of one meter. Plain functions: no clock, no table.
+"""The metrics of a report, from the evidence of one meter. Plain functions: no clock, no table.
 
-Every figure is defined in `columns.py`, in the words that the report itself carries. Times are
-Unix milliseconds.
+`columns.py` defines every metric in the words that the report itself has. Times are Unix
+milliseconds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +16,9 @@ from shared.history.buckets import BUCKET_MS, HOUR_MS, UsageBucket, bucket_start
 from shared.history.level import Level
 from shared.history.queries import Records, Usage
 
-# The suggestion covers the demand of so many percent of the days.
+# The suggestion covers the demand of this percentage of the days.
 COVERED_PERCENT = 95
-# Signs of abuse: from when on something is told.
+# Signs of abuse: from which value on they are shown.
 MANY_PEOPLE = 2  # times what was purchased
 MANY_PEOPLE_LEAST = 10
 BRIEF_LEAST, BRIEF_PERCENT = 20, 20
@@ -29,7 +29,7 @@ SHORT_MS = 4 * 24 * HOUR_MS
 
 
 class Period(NamedTuple):
-    """What a report is about: from `start` to before `end`, as far as it is over by `until`.
+    """The period of a report: from `start` to before `end`, as far as it is over by `until`.
 
     All but `until` are beginnings of quarter-hours. The period before it begins at `previous`.
     """
@@ -41,7 +41,7 @@ class Period(NamedTuple):
 
     @property
     def reached(self) -> int:
-        """Where the last quarter-hour ends that has begun."""
+        """The end of the last quarter-hour that has begun."""
         return min(self.end, bucket_start(self.until + BUCKET_MS - 1))
 
 
@@ -58,7 +58,7 @@ class Day(NamedTuple):
 
 
 def days_of(start: int, end: int, zone: tzinfo) -> list[int]:
-    """The boundaries of local days between two times, with both ends."""
+    """The boundaries of local days between two times, including both ends."""
     cuts = [start]
     while cuts[-1] < end:
         # A day has 23 to 25 hours: 36 hours after its beginning it is surely the next one.
@@ -74,12 +74,12 @@ def opening_level(records: Records, start: int) -> Level | None:
 
 
 def carried_level(records: Records, start: int) -> Level | None:
-    """The level that was held into a quarter-hour of which there is no record that knows it."""
+    """The level that was held into a quarter-hour without a bucket that knows it."""
     return None if records.within(start, start + BUCKET_MS) else opening_level(records, start)
 
 
 def is_mixed(bucket: UsageBucket) -> bool:
-    """Whether limits changed within it, so that its highest use does not tell what was reached."""
+    """Whether limits changed within it: its highest usage does not show what was reached."""
     return len(bucket.limits) > 1
 
 
@@ -91,7 +91,7 @@ class Mixed(NamedTuple):
 
     @property
     def demand(self) -> int:
-        """The most in use together with the people denied under the same limits."""
+        """The highest usage together with the persons denied under the same limits."""
         wanted = [level.used for level in self.levels]
         for limits, keys in self.denied.items():
             in_use = max((level.used for level in self.levels if level[1:] == limits), default=0)
@@ -100,9 +100,9 @@ class Mixed(NamedTuple):
 
 
 class Tops:
-    """What use came to: by quarter-hour, the levels that can have been the highest of it.
+    """The levels that can have been the highest of each quarter-hour.
 
-    `mixed` tells more of those quarter-hours in which limits changed, from what was kept.
+    `mixed` has more of those quarter-hours in which limits changed, from the change records.
     """
 
     def __init__(self, records: Records, mixed: Mapping[int, Mixed]) -> None:
@@ -122,9 +122,9 @@ class Tops:
         return levels
 
     def demand(self, start: int, end: int) -> int:
-        """The most in use together with who was denied under the same limits in a quarter-hour.
+        """The highest usage together with those denied under the same limits in a quarter-hour.
 
-        Who was denied, and served once the limits were raised, is counted once.
+        A person who was denied, and served after the limits were raised, counts once.
         """
         held = carried_level(self._records, start)
         most = held.used if held else 0
@@ -161,14 +161,14 @@ def days(records: Records, tops: Tops, period: Period, zone: tzinfo) -> list[Day
 
 
 def is_candidate(usage: Usage, levels: Sequence[Level]) -> bool:
-    """Whether there is something to report: use came near its limit, or something was denied."""
+    """Whether there is something to report: usage came near its limit, or something was denied."""
     return usage.denied_attempts > 0 or any(level.is_near for level in levels)
 
 
 def suggested(purchased: int, found: Sequence[Day]) -> dict[str, Any]:
-    """How many seats would have covered the demand of 95 % of the working days with use.
+    """How many seats would have covered the demand of 95 % of the working days with usage.
 
-    Where no working day had any use, of all days with use. The 95th percentile by nearest rank.
+    If no working day had any usage, of all days with usage. The 95th percentile by nearest rank.
     """
     used = [day for day in found if day.demand > 0]
     counted = [day for day in used if day.is_working_day] or used
@@ -185,7 +185,7 @@ def suggested(purchased: int, found: Sequence[Day]) -> dict[str, Any]:
 
 
 def monthly_value(additional: int, price: Mapping[str, Any] | None) -> dict[str, str] | None:
-    """What so many more seats cost a month at list price; None without a price."""
+    """The list price per month of so many more seats; None without a price."""
     if price is None:
         return None
     amount = Decimal(price["amount"]) * additional
@@ -198,7 +198,7 @@ def monthly_value(additional: int, price: Mapping[str, Any] | None) -> dict[str,
 def _common(
     usage: Usage, previous: Usage | None, found: Sequence[Day], peak_at: int
 ) -> dict[str, Any]:
-    """The figures that seats and usage limits share."""
+    """The metrics that seats and usage limits share."""
     _, purchased, hard_cap = usage.limits[-1]
     working = [day for day in found if day.is_working_day and day.usage.highest > 0]
     return {
@@ -233,7 +233,7 @@ def _previous(usage: Usage | None) -> dict[str, Any] | None:
 
 
 def _days_view(found: Sequence[Day]) -> dict[str, list[Any]]:
-    """The days as columns: of a million entitlements, their names would be most of the report."""
+    """The days as columns: names would be most of the file of a million entitlements."""
     return {
         "from": [to_rfc3339(day.start) for day in found],
         "isWorkingDay": [int(day.is_working_day) for day in found],
@@ -245,7 +245,7 @@ def _days_view(found: Sequence[Day]) -> dict[str, list[Any]]:
 
 
 def _drawn(found: Sequence[Usage]) -> dict[str, list[Any]]:
-    """What the picture draws of each stretch; limits as they were at its end, 0 before any."""
+    """What the chart draws of each interval, with the limits at its end (0: none yet)."""
     limits = [usage.limits[-1] if usage.limits else (0, 0, 0) for usage in found]
     return {
         "peak": [usage.highest for usage in found],
@@ -263,7 +263,7 @@ def of_seats(
     held: Level | None,
     episodes: int,
 ) -> dict[str, Any]:
-    """The figures of an entitlement's seats; `held` is the level with which the period began."""
+    """The metrics of an entitlement's seats; `held` is the level at the beginning of the period."""
     return {
         **_common(usage, previous, found, peak_at),
         "overdraftSeatSeconds": usage.overdraft_seat_ms // 1000,
@@ -287,7 +287,7 @@ def of_usage_limit(
     peak_at: int,
     episodes: int,
 ) -> dict[str, Any]:
-    """The figures of a usage limit. What was denied is not known to be wanted: no more is said."""
+    """The metrics of a usage limit. Whether a denied quantity was wanted in full is not known."""
     return {
         "key": key,
         **_common(usage, previous, found, peak_at),
@@ -307,7 +307,7 @@ def of_usage_limit(
 
 
 def signs(usage: Usage, records: Records, period: Period, seats: Sequence[Item]) -> list[Item]:
-    """What looks like shared seats or a client that retries without end, each with its facts."""
+    """What looks like shared seats or a client that retries without end, with the facts."""
     found: list[Item] = []
     purchased = max(bought for _, bought, _ in usage.limits)
     people = len(usage.people)
@@ -344,11 +344,11 @@ def _devices_in(seat: Item, period: Period) -> int:
     )
 
 
-# --- The picture ----------------------------------------------------------------------------------
+# --- The chart ------------------------------------------------------------------------------------
 
 
 def hours(records: Records, period: Period) -> dict[str, list[Any]] | None:
-    """Of a short period, what the picture draws by hour; None: it draws the days."""
+    """For a short period, what the chart draws by hour; None: it draws days."""
     if period.end - period.start > SHORT_MS:
         return None
     cuts = [*range(period.start, period.reached, HOUR_MS), period.reached]

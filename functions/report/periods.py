@@ -1,4 +1,4 @@
-"""Which time a report is about: a month, or any stretch of whole quarter-hours."""
+"""The period of a report: a month, or a range of whole quarter-hours."""
 
 from datetime import UTC, datetime, tzinfo
 
@@ -14,14 +14,14 @@ LONGEST_MS = 366 * 86_400_000
 
 
 def month_of(at: int, zone: tzinfo, ahead: int = 0) -> str:
-    """The month of a time in a zone, `YYYY-MM`, or one so many months later."""
+    """The month of a time in a time zone, `YYYY-MM`, or one so many months later."""
     local = datetime.fromtimestamp(at / 1000, zone)
     year, month = divmod(local.year * 12 + local.month - 1 + ahead, 12)
     return f"{year:04d}-{month + 1:02d}"
 
 
 def of_month(month: str, zone: str, now_ms: int) -> Period:
-    """A month in a zone, as far as it is over; the month before it is compared with."""
+    """A month in a time zone, as far as it is over; it is compared with the month before."""
     middle = datetime(int(month[:4]), int(month[5:]), 15, tzinfo=UTC)
     start, end = calendar_month(int(middle.timestamp()), zone)
     assert end is not None  # a month ends
@@ -30,10 +30,10 @@ def of_month(month: str, zone: str, now_ms: int) -> Period:
 
 
 def read(model: ReportInput, zone_name: str, now_ms: int) -> tuple[Period, str | None]:
-    """The period that a request asks for, and its month; without any, the last whole month.
+    """The period of a request, and its month; by default the last whole month.
 
     Raises:
-        InvalidRequest: in the future, reversed, too long, cut within a quarter-hour, or older than
+        InvalidRequest: in the future, reversed, too long, not in whole quarter-hours, or older than
             the evidence.
     """
     if model.from_ is None and model.to is not None:

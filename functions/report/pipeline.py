@@ -1,8 +1,8 @@
-"""How a report is made: planned, read in parts, put together, published, told.
+"""The report pipeline: plan, read parts, put together, publish, notify.
 
-Each step can be done again, and by two at once: each attempt to plan or to publish writes files
-of its own, and the report's item names those that count. Nothing is shown before the item says
-`published`, in the same transaction that makes it the newest version.
+Each step can be done again, and by two processes at once. Each attempt to plan or to publish writes
+files of its own, and the report's item names those that count. Nothing is shown before the item
+says `published`, in the transaction that makes it the newest version.
 """
 
 import json
@@ -44,12 +44,12 @@ from shared.dynamodb.requests import (
     Update,
 )
 
-PART = 500  # entitlements that one step reads
+PART = 500  # the entitlements that one step reads
 ROUNDS = 5
-JOB_SECONDS = 15 * 86_400  # longer than a job is kept in its queue
+JOB_SECONDS = 15 * 86_400  # longer than a job stays in its queue
 CHANGES_SHOWN = 1_000
 LARGEST = 10
-# Where parts lie until the report is published; what a crash leaves there, S3 deletes in time.
+# The folder of parts until the report is published. S3 deletes what a crash leaves there.
 PARTS = "parts/"
 ROWS = "rows.jsonl"
 TYPES = {
@@ -85,7 +85,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Mailing(NamedTuple):
-    """From whom and to whom published reports are told; no sender: to nobody."""
+    """From whom and to whom published reports are e-mailed; without a sender, to nobody."""
 
     sender: str
     recipients: tuple[str, ...]
@@ -93,11 +93,11 @@ class Mailing(NamedTuple):
 
 
 class MailFailed(Exception):
-    """Somebody could not be told of a published report."""
+    """A published report could not be e-mailed to somebody."""
 
 
 class StepFailed(Exception):
-    """A step of a report failed, for the reason that is its cause."""
+    """A step of a report failed; its cause is the reason."""
 
     def __init__(self, step: str) -> None:
         super().__init__(step)
@@ -105,7 +105,7 @@ class StepFailed(Exception):
 
 
 class Work:
-    """Does the jobs of reports with a client, a store and a queue for what is to be done next."""
+    """Does the jobs of reports with a client, a storage and a queue for the next jobs."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class Work:
         self._mailing = mailing
 
     def do(self, job: Job) -> None:
-        """Do one job, and what follows from it: at once if it is one thing, queued if more."""
+        """Do one job, then what follows: directly if it is one job, through the queue if more."""
         following: list[Job] = [job]
         while len(following) == 1:
             job = following[0]
@@ -138,10 +138,10 @@ class Work:
             self._queue(following)
 
     def begin(self, job: Job, now: int) -> int:
-        """Which attempt at a job this is, the first is 1; `now` in Unix seconds.
+        """The number of this attempt at a job, from 1; `now` in Unix seconds.
 
-        Counted here: the queue counts as well how often it could not hand the job over. A part
-        that is done already only leads on.
+        It is counted here, because the queue also counts deliveries that never arrived. A part that
+        is done already only leads on.
         """
         report = self._read(job["reportId"]) or {}
         if str(job.get("number")) in report.get("done", ()):
@@ -167,7 +167,7 @@ class Work:
     # --- Plan -------------------------------------------------------------------------------------
 
     def _plan(self, report: Item, _: Job) -> list[Job]:
-        """Find who may have something to report, in parts; one job for each."""
+        """Find the candidates, in parts; one job for each part."""
         if report["status"] == "published":
             return [_job(report, "publish")]
         if "partCount" not in report:
@@ -187,7 +187,7 @@ class Work:
                     {":count": count, ":plan": plan, ":running": "running", ":queued": "queued"},
                 )
             )
-            return [_job(report, "plan")]  # or whoever was faster: as the item says now
+            return [_job(report, "plan")]  # or the attempt that was faster: as the item says now
         return self._left(report)
 
     def _left(self, report: Item) -> list[Job]:
@@ -198,7 +198,7 @@ class Work:
         return [_job(report, "part", number=number) for number in left]
 
     def _candidates(self, report: Item) -> Iterator[tuple[str, set[str]]]:
-        """Shard by shard, each in the order of ids: every version has the same order."""
+        """Partition by partition, each in the order of ids: every version has the same order."""
         period = _period(report)
         only = report["filters"].get("entitlementId")
         shards = [report_candidate_shard(only)] if only else range(CANDIDATE_SHARDS)
@@ -211,7 +211,7 @@ class Work:
     # --- Part -------------------------------------------------------------------------------------
 
     def _part(self, report: Item, job: Job) -> list[Job]:
-        """Read the evidence of one part's entitlements and keep their entries."""
+        """Read the evidence of one part's entitlements and store their entries."""
         number = job["number"]
         if report["status"] == "published":
             return [_job(report, "publish")]
@@ -237,11 +237,11 @@ class Work:
         )
         if isinstance(reply, Accepted) and reply.item:
             return self._finished(reply.item)
-        return [_job(report, "publish")]  # published, or given up: what this left is cleared away
+        return [_job(report, "publish")]  # published or given up: what this attempt left is deleted
 
     @staticmethod
     def _finished(report: Item) -> list[Job]:
-        """Whoever finds the last part done publishes: also when told of it a second time."""
+        """The process that finds the last part done publishes, even if it is told twice."""
         is_last = len(report["done"]) == report["partCount"]
         return [_job(report, "publish")] if is_last else []
 
@@ -256,7 +256,7 @@ class Work:
             with tempfile.TemporaryDirectory() as folder:
                 made = self._write(report, series, Path(folder))
             self._commit(report, series, made)
-            # Refused, if another report of the same series was published, or this very one.
+            # Refused if another report of the same series was published, or this very one.
             again = self._read(report["reportId"])
             assert again is not None  # reports are never deleted
             report = again
@@ -268,12 +268,12 @@ class Work:
         return []
 
     def _clear(self, report_id: str, kept: str | None = None) -> None:
-        """Delete what was written for a report on the way, but for the folder that is shown."""
+        """Delete what was written for a report on the way, except the folder that is shown."""
         for folder in (f"{PARTS}{report_id}/", f"{report_id}/"):
             self._store.delete(folder, kept)
 
     def _write(self, report: Item, series: Item | None, folder: Path) -> Item:
-        """Write and upload every file; what the item is to say of them."""
+        """Write and upload every file; return what the item says of them."""
         report_id = report["reportId"]
         stored = f"{report_id}/{secrets.token_hex(4)}/"
         rows_path = folder / "rows.jsonl"
@@ -288,7 +288,7 @@ class Work:
             order = index.order()
             summary = {**index.summary(), "largest": _largest(rows, index.largest())}
             changes = None
-            # Somebody may have cleared old files away: then nothing is said of what changed.
+            # Somebody may have deleted old files: then the report says nothing of changes.
             if series and self._store.has(f"{series['folder']}{ROWS}"):
                 before = self._store.lines(f"{series['folder']}{ROWS}")
                 changes = _changes(before, rows_path)
@@ -361,10 +361,10 @@ class Work:
         )
         self._dynamodb.run(write_with_conflict_retry(transaction))
 
-    # --- Tell, fail -------------------------------------------------------------------------------
+    # --- Notify, fail -----------------------------------------------------------------------------
 
     def _tell(self, report: Item) -> None:
-        """Mail whoever is to be told and has not been. A crash may send twice, never not at all."""
+        """E-mail everybody who has not been notified; after a crash perhaps twice."""
         if not report["sendsEmail"] or not self._mailing.sender:
             return
         now = clock()
@@ -385,7 +385,7 @@ class Work:
                     expires,
                     self._mailing.configuration,
                 )
-            except aws.Errors as error:  # the others are told all the same
+            except aws.Errors as error:  # the others are notified all the same
                 observability.logger.exception(
                     "mail failed", extra={"reportId": report["reportId"]}
                 )
@@ -411,10 +411,10 @@ class Work:
     def note_failure(
         self, report_id: str, attempt: int, reason: str, *, is_published: bool = False
     ) -> None:
-        """Keep why an attempt failed; the report is tried again.
+        """Store why an attempt failed; the report is tried again.
 
-        `is_published`: it was its mail that failed. Otherwise somebody else has published it, or
-        given it up, meanwhile, and there is nothing to say.
+        `is_published`: its e-mail failed. Otherwise, if another process has published it or given
+        it up meanwhile, there is nothing to store.
         """
         statuses = ["published"] if is_published else ["queued", "running"]
         values: dict[str, Any] = {f":{status}": status for status in statuses}
@@ -429,9 +429,9 @@ class Work:
         )
 
     def give_up(self, report_id: str) -> None:
-        """Try no more: what is not published says so, and nothing of it is left.
+        """Try no more: a report that is not published says so, and nothing of it is left.
 
-        What is published stays; only its mail has not reached everybody.
+        A published report stays; only its e-mail has not reached everybody.
         """
         reply = self._dynamodb.execute(
             Update(
@@ -461,7 +461,7 @@ class Work:
 
 
 def queue_at(url: str) -> Callable[[list[Job]], None]:
-    """A queue that jobs are sent to; raises when one was not taken."""
+    """A queue for jobs; it raises an error if one was not accepted."""
 
     def send(jobs: list[Job]) -> None:
         for part in evidence.batched(jobs, 10):
@@ -494,7 +494,7 @@ def _period(report: Item) -> Period:
 
 
 class Index:
-    """Where each entry lies, what it is worth, and what all of them add up to."""
+    """Where each entry is, what it is worth, and the totals of all."""
 
     def __init__(self) -> None:
         self._entries: list[tuple[str, Decimal, int, float, str, int, int]] = []
@@ -514,7 +514,7 @@ class Index:
         self._count: dict[str, int] = {}
 
     def add(self, entry: Entry, offset: int, length: int) -> None:
-        """Note one entry, which lies at `offset` of the rows."""
+        """Note one entry, which is at `offset` of the rows."""
         seats = entry["seats"] or {}
         worth = entry["monthlyValue"] or {"amount": "0", "currency": ""}
         amount, currency = Decimal(worth["amount"]), worth["currency"]
@@ -536,9 +536,9 @@ class Index:
             self._worth[currency] = self._worth.get(currency, Decimal(0)) + amount
 
     def order(self) -> list[tuple[int, int]]:
-        """Offset and length of the entries by value: currency by currency, never mixed.
+        """Offset and length of the entries by value, currency by currency, never mixed.
 
-        The currency of most entitlements first, those without a price last.
+        The currency of most entitlements comes first, entitlements without a price last.
         """
 
         def rank(each: tuple[str, Decimal, int, float, str, int, int]) -> tuple[Any, ...]:
@@ -581,7 +581,7 @@ class Index:
 
 
 def summary_view(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """A summary as it is answered; the table keeps no fractions."""
+    """A summary as the API answers it; the table stores no fractions."""
     return {**kept, "seatHours": float(kept["seatHours"])}
 
 
@@ -605,7 +605,7 @@ def _largest(rows: BinaryIO, places: list[tuple[int, int]]) -> list[dict[str, An
     return found
 
 
-# --- What changed since the version before -------------------------------------------------------
+# --- Changes since the version before -------------------------------------------------------------
 
 
 def _changes(before: Iterable[bytes], now: Path) -> dict[str, Any]:

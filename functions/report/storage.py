@@ -1,4 +1,4 @@
-"""The files of reports, in their bucket. Others read it through links that expire alone."""
+"""The files of reports in their bucket. Readers use links that expire."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ class Store:
         self._bucket = bucket
 
     def put(self, name: str, content: bytes | Path, content_type: str) -> int:
-        """Write a file whole; its size in bytes."""
+        """Write a file; return its size in bytes."""
         if isinstance(content, Path):
             with content.open("rb") as body:
                 self._put(name, body, content_type)
@@ -28,14 +28,14 @@ class Store:
         )
 
     def lines(self, name: str) -> Iterator[bytes]:
-        """The lines of a file, as they come: a file of any size needs no more memory than one."""
+        """The lines of a file as they come; it needs no more memory than one line."""
         body = aws.client("s3").get_object(Bucket=self._bucket, Key=name)["Body"]
         for line in body.iter_lines(chunk_size=65_536):
             if line:
                 yield line
 
     def has(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """Whether such a file exists."""
         try:
             aws.client("s3").head_object(Bucket=self._bucket, Key=name)
         except aws.Errors as error:
@@ -46,7 +46,7 @@ class Store:
         return True
 
     def delete(self, folder: str, kept: str | None = None) -> None:
-        """Delete every file whose name begins so, but those whose names begin with `kept`."""
+        """Delete every file whose name begins with `prefix`, but not with `kept`."""
         client = aws.client("s3")
         for page in client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=folder

@@ -42,7 +42,7 @@ class Update(NamedTuple):
 
 
 class Put(NamedTuple):
-    """Write a whole item without its `None` attributes. The reply is as for an update, without item."""
+    """Write a whole item without its `None` attributes. Reply: as for an update, without item."""
 
     key: Key
     item: Mapping[str, Value]
@@ -108,7 +108,7 @@ class Refused(NamedTuple):
 
 
 class Cancelled(NamedTuple):
-    """A transaction's conditions did not hold; for each action: (was it this one, what was there)."""
+    """Conditions of a transaction did not hold; per action: (was it this one, what was there)."""
 
     reasons: tuple[tuple[bool, Item | None], ...]
 

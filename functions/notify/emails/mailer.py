@@ -1,11 +1,11 @@
 """E-mail: due, claimed, sent, recorded.
 
-The stream only notes that an audience of an entitlement is to be told something. What is told is
-read from the evidence when the mail is made: everything since the last mail, summed, at most once
-an hour. So a record that comes twice tells nothing twice, and a late one is still told.
+The stream only notes that an audience of an entitlement has to be notified. The content is read
+from the evidence when the e-mail is made: the sum of everything since the last one, at most once an
+hour. So a record that comes twice is not reported twice, and a late one is still reported.
 
-A mail is claimed (an item) before it is sent: it is sent twice only when the process ends after SES
-took it and before that is written down, and never lost.
+An e-mail is claimed (an item) before it is sent. It is never lost. It is sent twice only if the
+process ends after SES accepted it and before that is recorded.
 """
 
 from collections.abc import Iterable, Mapping
@@ -64,7 +64,7 @@ NAMES_SHOWN = 10
 
 
 def mark(entitlement: Item, kinds: set[str], at: int, now_ms: int) -> Operation[None]:
-    """Note that something of these event types happened at `at`, for whoever is told of it."""
+    """Note that events of these types happened at `at`, for the audiences that want them."""
     document = entitlement.get("document", {})
     for audience in AUDIENCES:
         address, wanted = audience_of(document, audience)
@@ -79,12 +79,12 @@ def mark(entitlement: Item, kinds: set[str], at: int, now_ms: int) -> Operation[
             key, known, "attribute_not_exists(since) OR since <= :at", NO_NAMES, values
         )
         if isinstance(reply, Refused):
-            # It came after the mail about its time: the next one begins there again.
+            # It came after the e-mail about its time: the next one begins there again.
             yield Update(key, f"SET {sets}, since = :at", "", NO_NAMES, values)
 
 
 class Mailer:
-    """Sends what is due. Without a sender's address there is no mail at all."""
+    """Sends what is due. Without a sender's address no e-mail is sent."""
 
     def __init__(
         self, dynamodb: DynamoDBClient, sender: str, public_url: str, configuration: str = ""
@@ -97,7 +97,7 @@ class Mailer:
 
     @property
     def is_on(self) -> bool:
-        """Whether this stack sends mail."""
+        """Whether this stack sends e-mail."""
         return bool(self._sender)
 
     def send_due(self, now_ms: int, deadline_ms: int) -> dict[str, int]:
@@ -127,7 +127,7 @@ class Mailer:
             if claimed:
                 self._send(*claimed)
                 done["sent"] += 1
-        except Exception:  # One mail must not keep the rest from being sent.
+        except Exception:  # One e-mail must not keep the rest from being sent.
             observability.logger.exception("mail failed", extra={"pk": key.pk, "sk": key.sk})
             observability.count("MailFailed")
             done["failed"] += 1
@@ -135,7 +135,7 @@ class Mailer:
     # --- Claiming --------------------------------------------------------------------------------
 
     def _claim(self, key: Key, now_ms: int) -> Operation[tuple[Key, Item, Facts] | None]:
-        """Make a due mail ours: its key, its item, what it says. None: there is nothing to do."""
+        """Claim a due e-mail: its key, its item, its content. None: there is nothing to do."""
         item: Item | None = yield Get(key)
         due = (item or {}).get("earliest")
         if item is None or due is None or due > now_ms // 1000:
@@ -197,13 +197,13 @@ class Mailer:
     def _claim_again(
         self, owner: str, key: Key, item: Item, now_ms: int
     ) -> Operation[tuple[Key, Item, Facts] | None]:
-        """A mail that was claimed before and has not been sent, as far as is known."""
+        """Claim an e-mail again that was claimed before and, as far as is known, not sent."""
         attempts, seen = item["attempts"], item["earliest"]
         state_key = mail_state_key(owner, item["audience"])
         state: Item = (yield Get(state_key)) or {}
         next_due = (state.get("lastAt", 0) + HOUR_MS) // 1000
         if state.get("lastAt") != item["createdAt"] and next_due > now_ms // 1000:
-            # Another one went out meanwhile: not two within the hour.
+            # Another one was sent meanwhile: never two within the hour.
             yield Update(
                 key,
                 "SET earliest = :next",
@@ -260,7 +260,7 @@ class Mailer:
         answer = aws.client("sesv2").send_email(
             **aws.mail_options(
                 self._configuration,
-                # returned_mail.py recognizes mail that comes back by these.
+                # returned_mail.py recognizes a returned e-mail by these.
                 {"entitlementId": mail["entitlementId"], "mail": f"{claimed_at}-{audience}"},
             ),
             FromEmailAddress=self._sender,
@@ -296,7 +296,7 @@ class Mailer:
             )
         )
 
-    # --- What is told ----------------------------------------------------------------------------
+    # --- Content ----------------------------------------------------------------------------------
 
     def _facts(self, owner: str, audience: str, since: int, until: int) -> Operation[Facts | None]:
         """What happened from `since` to before `until`; None: nothing, or nobody wants to know."""
@@ -366,7 +366,7 @@ def _requests(owner: str, wanted: frozenset[str], since: int, until: int) -> Ope
 def _counts(
     owner: str, document: Mapping[str, Any], wanted: frozenset[str], since: int, until: int
 ) -> Operation[list[CountFacts]]:
-    """What happened to the usage limits: of those to which something happened."""
+    """What happened to the usage limits that are concerned."""
     keys = [limit["key"] for limit in document["usageLimits"]]
     if not keys or not any(kind.startswith("entitlement.usage.") for kind in wanted):
         return []
@@ -399,7 +399,7 @@ def _names(owner: str, keys: Iterable[str]) -> Operation[list[str]]:
 def _denied_names(
     owner: str, denied: dict[str, int], since: int, until: int
 ) -> Operation[list[tuple[str, int]]]:
-    """Those who were turned away most often, and how often."""
+    """The persons who were denied most often, and how often."""
     shown = sorted(denied.items(), key=lambda each: (-each[1], each[0]))[:NAMES_SHOWN]
     names = []
     for key, attempts in shown:

@@ -1,7 +1,7 @@
-"""Mail that came back: what SES says of it is put on record, on the mail or the report it was of.
+"""Returned e-mail: SES's bounces and complaints are recorded on the e-mail or report concerned.
 
-SES itself sends nothing more to an address that bounces for good or whose owner complains (the
-stack's configuration set says so). This only says which mails that were.
+SES itself sends nothing more to an address that bounces permanently or whose owner complains (the
+stack's configuration set says so). This only records which e-mails they were.
 """
 
 import json
@@ -19,12 +19,12 @@ MAX_REASON = 500
 
 
 def process(dynamodb: DynamoDBClient, records: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Put each message of the queue on record; the ids of those that are to come again."""
+    """Record each message of the queue; return the ids of those that have to come again."""
     failed: list[str] = []
     for record in records:
         try:
             dynamodb.run(_note(json.loads(record["body"])["detail"]))
-        except Exception:  # The others are put on record all the same.
+        except Exception:  # The others are recorded all the same.
             observability.logger.exception("returned mail failed")
             failed.append(record["messageId"])
     return failed
@@ -49,7 +49,7 @@ def _note(detail: Mapping[str, Any]) -> Operation[None]:
         key = mail_key(tags["entitlementId"], int(sent_at), audience)
         write = _on_mail(key, status, reason)
     else:
-        # Somebody else sends by the same configuration set.
+        # Somebody else sends with the same configuration set.
         observability.logger.warning("returned mail of nobody's")
         return
     if write:
@@ -58,7 +58,7 @@ def _note(detail: Mapping[str, Any]) -> Operation[None]:
 
 
 def _on_mail(key: Key, status: str, reason: str) -> Update:
-    """What says more replaces what says less, in whichever order they come."""
+    """A status that says more replaces one that says less, in whichever order they come."""
     condition, names = "attribute_exists(pk)", dict[str, str]()
     values: dict[str, Any] = {":returned": {"status": status, "reason": reason}}
     if status == SENT:
@@ -70,9 +70,9 @@ def _on_mail(key: Key, status: str, reason: str) -> Update:
 
 
 def _what_happened(detail: Mapping[str, Any]) -> tuple[str, str, list[str]]:
-    """Bounced or complained, why, and of which addresses.
+    """Whether it bounced or was complained about, why, and for which addresses.
 
-    `SENT`: a bounce that is not for good, such as a full mailbox, or an answer of somebody absent.
+    `SENT`: a transient bounce, such as a full mailbox, or an automatic answer.
     """
     if detail["eventType"] == "Complaint":
         feedback = detail["complaint"]

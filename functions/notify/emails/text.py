@@ -1,4 +1,4 @@
-"""The words of an e-mail: what happened, in numbers that a person reads at a glance."""
+"""The texts of notification e-mails."""
 
 from collections.abc import Mapping
 from html import escape
@@ -17,7 +17,7 @@ NOBODY = "somebody who was erased"
 
 
 class CountFacts(NamedTuple):
-    """What a mail tells of one usage limit; `fired` are thresholds and limits reached."""
+    """One usage limit in an e-mail; `fired` are its triggered thresholds and limits."""
 
     key: str
     counter: Counter
@@ -26,7 +26,7 @@ class CountFacts(NamedTuple):
     denied_requests: int
 
     def numbers(self) -> dict[str, Any]:
-        """What is kept of it."""
+        """What is stored of it."""
         counter = self.counter
         return {
             "key": self.key,
@@ -43,7 +43,7 @@ class CountFacts(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What a mail tells: `happened` counts events by type; times are Unix milliseconds."""
+    """The content of an e-mail: `happened` counts events by type; times are Unix milliseconds."""
 
     to: str
     audience: str
@@ -62,7 +62,7 @@ class Facts(NamedTuple):
     requests: list[Item]
 
     def numbers(self) -> dict[str, Any]:
-        """What is kept of it: numbers, and no names."""
+        """What is stored of it: numbers, and no names."""
         return {
             "used": self.seat_usage.used,
             "purchased": self.seat_usage.seat_count,
@@ -79,7 +79,7 @@ class Facts(NamedTuple):
 
 
 def name_of(record: Item) -> str:
-    """A person as a mail names them."""
+    """A person as an e-mail names them."""
     seat_id, name = record.get("seatId"), record.get("seatName")
     if not seat_id:
         return NOBODY
@@ -87,7 +87,7 @@ def name_of(record: Item) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Somebody else's text for a line of ours: it stays one line, and its direction its own."""
+    """Somebody else's text within a line of ours: it stays on one line and keeps its direction."""
     return isolated(" ".join(text.splitlines()))
 
 

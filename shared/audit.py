@@ -56,10 +56,10 @@ def denial(
     of our own write from counting twice.
     """
     used, purchased, hard_cap = level
-    told = "".join(f"{name} = :{name}, " for name in about)
+    assignments = "".join(f"{name} = :{name}, " for name in about)
     return Update(
         record,
-        f"SET {told}seatCount = :purchased, hardCap = :cap, used = :used,"
+        f"SET {assignments}seatCount = :purchased, hardCap = :cap, used = :used,"
         " firstAt = if_not_exists(firstAt, :at), lastAt = :at, #request = :request,"
         " actor = :actor, #ttl = :ttl ADD attempts :one, #quarter :one",
         "attribute_not_exists(#request) OR #request <> :request",

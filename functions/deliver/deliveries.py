@@ -198,13 +198,13 @@ class Deliveries:
         step = delivery.get("step", 0)
         wait = None if attempt.is_success else next_wait(step, attempt)
         status = "succeeded" if attempt.is_success else "failed" if wait is None else "pending"
-        told = {"at": attempt.at, "ms": attempt.ms, "code": attempt.code, "error": attempt.error}
+        logged = {"at": attempt.at, "ms": attempt.ms, "code": attempt.code, "error": attempt.error}
         due = None if wait is None else attempt.at // 1000 + wait
         sets: dict[str, Any] = {
             "status": status,
             "attemptCount": job.attempt + 1,
             "step": step + (0 if attempt.is_success else 1),
-            "attempts": [*delivery.get("attempts", []), told][-50:],
+            "attempts": [*delivery.get("attempts", []), logged][-50:],
         }
         is_queued = wait is not None and wait <= QUEUE_SECONDS
         yield self._write(job, delivery, sets, due, attempt.at, is_queued=is_queued)

@@ -41,17 +41,19 @@ def _page(request: Request, *, is_gone: bool) -> Response:
     base = "../" if request.url.endswith("/undo") else ""
     token = request.path["token"]
     if is_gone:
-        told = "You get no more e-mail about this entitlement."
+        message = "You get no more e-mail about this entitlement."
         action, label = f"{base}{token}/undo", "Send me mail again"
     else:
-        told = "You get e-mail about this entitlement when something happens, at most once an hour."
+        message = (
+            "You get e-mail about this entitlement when something happens, at most once an hour."
+        )
         action, label = f"{base}{token}", "No more mail"
     return Response(
         200,
         "<!doctype html><html lang=en><head><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width, initial-scale=1'>"
         "<meta name=robots content=noindex><title>E-mail</title></head>"
-        f"<body style='{_STYLE}'><p>{told}</p>"
+        f"<body style='{_STYLE}'><p>{message}</p>"
         f"<form method=post action='{action}'>"
         f"<button style='font:inherit;padding:.4rem 1rem'>{label}</button></form></body></html>",
         {

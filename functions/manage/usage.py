@@ -108,15 +108,15 @@ def correct(request: Request) -> Response:
             request.change,
         )
     )
-    told = outcome.consumed
+    consumed = outcome.consumed
     view = {
         "key": key,
         "quantity": correction.quantity,
         "reason": correction.reason,
-        "correctedAt": to_rfc3339(told.at_ms),
+        "correctedAt": to_rfc3339(consumed.at_ms),
         "actor": request.caller.key_id,
-        "usage": usage_view(told.used, told.purchased, told.hard_cap),
-        **period_view(told.period),
+        "usage": usage_view(consumed.used, consumed.purchased, consumed.hard_cap),
+        **period_view(consumed.period),
     }
     response = Response(201, view)
     return replayed(response) if outcome.is_replay else response

@@ -245,8 +245,8 @@ def _check_overlap(endpoint: Item, now: int, overlap: int) -> None:
     """Two secrets at most: none may end before its announced time, unless that is requested."""
     ends = endpoint.get("previousSecretExpiresAt", 0)
     if overlap and ends > now:
-        told = to_rfc3339(ends * 1000)
-        detail = f"an earlier secret signs until {told}; 0 ends both earlier ones at once"
+        until_text = to_rfc3339(ends * 1000)
+        detail = f"an earlier secret signs until {until_text}; 0 ends both earlier ones at once"
         raise InvalidRequest.at("/overlapSeconds", detail)
 
 

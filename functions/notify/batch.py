@@ -242,7 +242,7 @@ class Batch:
             return (yield from self._denial(owner_of(key.pk), records))
         if key.pk.startswith(SEAT_REQUEST_PREFIX):
             return (yield from self._seat_requests(records))
-        return [(each.position, told) for each in records for told in _only_told(each)]
+        return [(each.position, message) for each in records for message in _only_told(each)]
 
     def _mark_mail(self, item: Item, kinds: set[str], at: int) -> Operation[None]:
         if self._sends_mail:
@@ -260,13 +260,13 @@ class Batch:
     def _summed(self, owner: str, records: list[Record]) -> Operation[None]:
         """Shards update seat records; everything else follows when the pool's totals report it."""
         yield from self._people(owner, records)
-        told = [
+        versions = [
             to_tell(shard_number(record.key.pk), record.old, record.new, version)
             for record in records
             for version in record.versions
         ]
-        if told:
-            yield from seat_totals.count(owner, told)
+        if versions:
+            yield from seat_totals.count(owner, versions)
 
     def _people(self, owner: str, records: list[Record]) -> Operation[None]:
         """Update seat records; have a shard with too many seats split."""
@@ -280,14 +280,14 @@ class Batch:
     # --- An only shard, a pool's totals, a counter ------------------------------------------------
 
     def _page(self, owner: str, records: list[Record]) -> Operation[list[tuple[int, Message]]]:
-        told = [(record.position, version) for record in records for version in record.versions]
-        if not told:
+        versions = [(record.position, version) for record in records for version in record.versions]
+        if not versions:
             return []
         meter = meter_of(records[0].key.pk)
         item = self._entitlements.get(entitlement_key(owner), {})
         thresholds = tuple(item.get("document", {}).get("thresholds", ()))
-        changes = {version.change.seq: version.change for _, version in told}
-        first = told[0][1].change
+        changes = {version.change.seq: version.change for _, version in versions}
+        first = versions[0][1].change
         latest = yield from queries.latest_bucket_near(owner, meter, (first.before_at, first.at))
         known = latest.seq if latest else 0
         late = [seq for seq in changes if latest is not None and latest.is_missing(seq)]
@@ -316,7 +316,7 @@ class Batch:
         )
         yield from self._people(owner, records)
         if meter != SEATS:
-            yield from _write_counts(owner, [version for _, version in told])
+            yield from _write_counts(owner, [version for _, version in versions])
         yield from _write_history(owner, meter, folded, latest)
         newest = folded.latest
         if late:
@@ -328,7 +328,7 @@ class Batch:
         # Again: an e-mail that was made in between has read its period without seeing this.
         yield from self._mark_changes(item, new, made)
         sent = []
-        for position, version in told:
+        for position, version in versions:
             change = changes[version.change.seq]
             for event in made[change.seq]:
                 if event["type"] == event_types.OVERDRAFT_EXITED:

@@ -34,10 +34,10 @@ def write(owner: str, versions: Iterable[Version]) -> Operation[None]:
         keys = {key: seat_record_key(owner, key) for key in wanted}
         found: dict[Key, Item] = yield BatchGet(tuple(keys.values()))
         puts: dict[str, Put] = {}
-        for key, told in wanted.items():
+        for key, of_key in wanted.items():
             seen = found.get(keys[key])
             record = dict(seen or {"seatKey": key, "entitlementId": owner, "seq": 0})
-            for version in told:
+            for version in of_key:
                 if version.change.seq > record["seq"]:
                     _tell(record, key, version)
                 else:

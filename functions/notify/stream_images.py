@@ -112,7 +112,7 @@ def to_tell(shard: int, old: Item | None, new: Item, version: Version) -> ShardV
     change = version.change
     # The totals have reported the new terms; this has the seats that they removed.
     kind = "emptied" if change.type in TERMS_CHANGES else change.type
-    told = {
+    change_of_shard = {
         "type": kind,
         "actor": change.actor,
         "request": change.request,
@@ -121,7 +121,7 @@ def to_tell(shard: int, old: Item | None, new: Item, version: Version) -> ShardV
     }
     before = old["seq"] if old else 0
     held = len(new["seats"]) - new.get("moved", 0)
-    return ShardVersion(shard, new["seq"], before, held, told if change.seats else None)
+    return ShardVersion(shard, new["seq"], before, held, change_of_shard if change.seats else None)
 
 
 def read_sum(old: Item | None, new: Item) -> list[Version]:
@@ -129,33 +129,33 @@ def read_sum(old: Item | None, new: Item) -> list[Version]:
     if old is None or old["rev"] == new["rev"] or not new["told"]:
         return []
     if old["seq"] + len(new["told"]) != new["seq"]:
-        raise ValueError("the sum has told something else than it counted")
+        raise ValueError("the totals report other changes than they include")
     level = Level(old["used"], old["seatCount"], old.get("hardCap"))
     at, terms = old["at"], old["terms"]
     versions = []
-    for seq, told in enumerate(new["told"], start=old["seq"] + 1):
-        limits = told.get("limits", {})
+    for seq, entry in enumerate(new["told"], start=old["seq"] + 1):
+        limits = entry.get("limits", {})
         after = Level(
-            told["used"],
+            entry["used"],
             limits.get("seatCount", level.purchased),
             limits.get("hardCap") if limits else level.hard_cap,
         )
         terms_after = limits.get("terms", terms)
         change = ChangeRecord(
             seq,
-            told["at"],
-            told["type"],
-            told["actor"],
-            told["request"],
+            entry["at"],
+            entry["type"],
+            entry["actor"],
+            entry["request"],
             after,
             level,
             at,
             terms_after,
             terms,
-            tuple(told["seats"]),
+            tuple(entry["seats"]),
         )
         versions.append(Version(change))
-        level, at, terms = after, told["at"], terms_after
+        level, at, terms = after, entry["at"], terms_after
     return versions
 
 

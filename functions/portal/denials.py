@@ -41,19 +41,19 @@ def _read(request: Request) -> Operation[dict[str, Any]]:
             _add(persons, record, sum(attempts for _, attempts in counted))
     ranked = sorted(persons.values(), key=lambda each: each["lastAt"], reverse=True)
     ranked.sort(key=lambda each: int(each["attempts"]), reverse=True)
-    told = [
+    by_day = [
         {"date": date, "attempts": day.total(), "people": len(day)}
         for date, day in sorted(days.items())
     ]
     if not is_complete:  # the counts of hours are complete, however many items there are
-        told = yield from _by_hour(owner, since, until, zone)
+        by_day = yield from _by_hour(owner, since, until, zone)
     return {
         "from": to_rfc3339(since),
         "to": to_rfc3339(until),
         "isComplete": is_complete,
-        "attempts": sum(each["attempts"] for each in told),
+        "attempts": sum(each["attempts"] for each in by_day),
         "people": len(ranked),
-        "days": told,
+        "days": by_day,
         "persons": ranked[:PERSONS_SHOWN],
     }
 

@@ -94,9 +94,9 @@ def _read(request: Request) -> Operation[dict[str, Any]]:
         return _thin(None, "The entitlement has no seats.")
     end = request.now_ms - request.now_ms % DAY_MS + DAY_MS
     start = end - WEEKS * WEEK_DAYS * DAY_MS
-    told = yield from rollups.records(item["entitlementId"], start, end, request.now_ms, DAYS)
+    records = yield from rollups.records(item["entitlementId"], start, end, request.now_ms, DAYS)
     cuts = range(start, end + 1, WEEK_DAYS * DAY_MS)
-    weeks = [told.usage(begin, until) for begin, until in pairwise(cuts)]
+    weeks = [records.usage(begin, until) for begin, until in pairwise(cuts)]
     # The first week with data may be incomplete.
     peaks = [week.highest for week in weeks if week.is_known][1:]
     peaks = [week.highest for week in weeks] if weeks[0].is_known else peaks
@@ -133,8 +133,8 @@ def _of_usage(request: Request, item: Item, key: str) -> Operation[dict[str, Any
     today = now - now % DAY_MS
     start = today - COUNTED_DAYS * DAY_MS
     meter = usage_meter(key)
-    told = yield from rollups.records(owner, start, today, now, DAYS, meter)
-    days = [told.usage(at, at + DAY_MS) for at in range(start, today, DAY_MS)]
+    records = yield from rollups.records(owner, start, today, now, DAYS, meter)
+    days = [records.usage(at, at + DAY_MS) for at in range(start, today, DAY_MS)]
     consumed = [day.counts["consumed"] for day in days if day.is_known]
     if len(consumed) < FEWEST_DAYS:
         return _thin(key, f"There are {len(consumed)} whole days so far; it takes {FEWEST_DAYS}.")
@@ -181,15 +181,15 @@ def _view(
     def crossing(limit: int | None) -> dict[str, Any] | None:
         if limit is None:
             return None
-        told: dict[str, Any] = {"limit": limit, "date": None, "earliest": None, "latest": None}
+        view: dict[str, Any] = {"limit": limit, "date": None, "earliest": None, "latest": None}
         if peak >= limit:
-            return {**told, "status": "met"}
-        told |= {
+            return {**view, "status": "met"}
+        view |= {
             "date": date(limit, trend.growth),
             "earliest": date(limit, trend.high),
             "latest": date(limit, trend.low),
         }
-        return {**told, "status": "expected" if told["date"] else "not_expected"}
+        return {**view, "status": "expected" if view["date"] else "not_expected"}
 
     purchased, hard_cap = limits
     return {

@@ -74,8 +74,8 @@ def _read(request: Request) -> Operation[dict[str, Any]]:
     owner, now = item["entitlementId"], request.now_ms
     records = yield from rollups.records(owner, start, end, now, size, meter)
     hours = yield from rollups.denied_hours(owner, start - start % HOUR_MS, end, meter)
-    told = [records.usage(at, at + length) for at in range(start, end, length)]
-    known = [usage if usage.is_known and usage.start < now else None for usage in told]
+    intervals = [records.usage(at, at + length) for at in range(start, end, length)]
+    known = [usage if usage.is_known and usage.start < now else None for usage in intervals]
     sections = []
     if size != BUCKETS:
         # Usage before and after a change of limits must not be drawn as one.
@@ -106,22 +106,22 @@ def _sections(owner: str, meter: str, usage: Usage, now: int) -> Operation[list[
     records = yield from rollups.records(owner, usage.start, usage.end, now, BUCKETS, meter)
     found: list[dict[str, Any]] = []
     for at in range(usage.start, usage.end, BUCKET_MS):
-        told = records.usage(at, at + BUCKET_MS)
-        if told.is_known and at < now:
+        usage = records.usage(at, at + BUCKET_MS)
+        if usage.is_known and at < now:
             found.append(
                 {
                     "from": to_rfc3339(at),
-                    "highest": told.highest,
-                    "overdraftSeconds": told.overdraft_ms // 1000,
+                    "highest": usage.highest,
+                    "overdraftSeconds": usage.overdraft_ms // 1000,
                 }
             )
     return found
 
 
-def _limits(told: Sequence[Usage]) -> list[dict[str, Any]]:
+def _limits(intervals: Sequence[Usage]) -> list[dict[str, Any]]:
     """Both limits, with the times from which they hold."""
     shown: list[tuple[int, int, int | None]] = []
-    for at, purchased, hard_cap in (each for usage in told for each in usage.limits):
+    for at, purchased, hard_cap in (each for usage in intervals for each in usage.limits):
         if not shown or shown[-1][1:] != (purchased, hard_cap):
             shown.append((at, purchased, hard_cap))
     return [

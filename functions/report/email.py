@@ -50,12 +50,12 @@ def send(
 
 def _about(report: Item) -> list[str]:
     """What else a reader must know: that the report is filtered, or its period not over."""
-    told = [
+    remarks = [
         f"Only {name} \u201c{isolated(value)}\u201d." for name, value in report["filters"].items()
     ]
     if report["until"] < report["end"]:
-        told.append("The period is not over: this is how it stood when the report was made.")
-    return told
+        remarks.append("The period is not over: this is how it stood when the report was made.")
+    return remarks
 
 
 def _worth(summary: Mapping[str, Any]) -> str:

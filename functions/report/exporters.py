@@ -156,7 +156,7 @@ class Xlsx:
         sheet = self._sheet_of("Summary", ["What", "Figure"])
         sheet.set_column(0, 0, 34)
         sheet.set_column(1, 1, 30)
-        told: list[tuple[str, str | float]] = [
+        rows: list[tuple[str, str | float]] = [
             ("Period from", self._local(meta["period"]["from"])),
             ("Period to", self._local(meta["period"]["to"])),
             ("Time zone", meta["period"]["timeZone"]),
@@ -172,13 +172,13 @@ class Xlsx:
             ("Requests of usage limits denied", summary["deniedRequests"]),
             ("Attempts denied", summary["deniedAttempts"]),
         ]
-        told += [
+        rows += [
             (f"Monthly value, {each['currency']}", float(each["amount"]))
             for each in summary["monthlyValue"]
         ]
         if self._left_out:
-            told.append(("Entitlements that only CSV and JSON hold", self._left_out))
-        for row, (what, figure) in enumerate(told, 1):
+            rows.append(("Entitlements that only CSV and JSON hold", self._left_out))
+        for row, (what, figure) in enumerate(rows, 1):
             sheet.write_string(row, 0, what)
             if isinstance(figure, str):
                 sheet.write_string(row, 1, figure)

@@ -97,9 +97,9 @@ def local(time: str, zone: str) -> str:
 def _chart_of(entry: Entry) -> dict[str, Any] | None:
     if not entry["seats"]:
         return None
-    told = entry["seats"].get("hours") or entry["seats"]["days"]
+    intervals = entry["seats"].get("hours") or entry["seats"]["days"]
     names = ("from", "peak", "purchased", "hardCap", "denied")
-    columns = zip(*(told[name] for name in names), strict=True)
+    columns = zip(*(intervals[name] for name in names), strict=True)
     return chart([dict(zip(names, each, strict=True)) for each in columns], entry["timeZone"])
 
 

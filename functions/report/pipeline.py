@@ -319,14 +319,14 @@ class Work:
             for name, path in paths.items()
         }
         self._store.put(f"{stored}{ROWS}", rows_path, TYPES["json"])
-        told = {name: value for name, value in summary.items() if name != "largest"}
+        figures = {name: value for name, value in summary.items() if name != "largest"}
         return {
             "status": "published",
             "version": meta["version"],
             "previousReportId": meta["previousReportId"],
             "changeCount": changes["count"] if changes else None,
             "publishedAt": published_at,
-            "summary": {**told, "seatHours": str(told["seatHours"])},
+            "summary": {**figures, "seatHours": str(figures["seatHours"])},
             "files": files,
             "folder": stored,
             "failure": None,
@@ -660,6 +660,6 @@ def _differences(old: Entry, new: Entry) -> list[dict[str, Any]]:
             ]
             values = [None if value is None else str(value) for value in values]
             if values[0] != values[1]:
-                told = {"before": values[0], "now": values[1]}
-                found.append({"of": meter, "figure": column.name, **told})
+                difference = {"before": values[0], "now": values[1]}
+                found.append({"of": meter, "figure": column.name, **difference})
     return found

@@ -198,12 +198,12 @@ def change_terms(
     write = shard_terms_update(
         owner, terms, change, lease_changed=lease_changed, was_closed=was_closed
     )
-    told = yield from _report_terms(owner, shard, terms, change, "updated")
+    totals_writes = yield from _report_terms(owner, shard, terms, change, "updated")
     if not needs_pool(terms):
-        return write, *told
+        return write, *totals_writes
     # The shard may hold all seats until it is split.
     state: Item | None = yield Get(pool_key(owner))
-    return write, request_reconcile(owner) if state else new_pool(owner, change), *told
+    return write, request_reconcile(owner) if state else new_pool(owner, change), *totals_writes
 
 
 def remove_all_seats(
@@ -211,8 +211,8 @@ def remove_all_seats(
 ) -> Operation[tuple[Update | Put, ...]]:
     """Remove every seat: the entitlement is `deleted` or `expired` (`kind`)."""
     if shard.is_only_shard:
-        told = yield from _report_terms(owner, shard, terms, change, kind)
-        return empty_shard(owner, kind, change), *told
+        totals_writes = yield from _report_terms(owner, shard, terms, change, kind)
+        return empty_shard(owner, kind, change), *totals_writes
     return (yield from _change_pool(owner, terms, change, kind))
 
 

@@ -88,14 +88,14 @@ def totals_put(owner: str, seen: Item, item: Item) -> Put:
 def totals_with_terms(seen: Item, change: Mapping[str, Any], limits: Mapping[str, Any]) -> Item:
     """The totals after a change of limits or terms: `change` has type, actor, request and time."""
     at = max(seen["at"], change["at"])
-    told = {**change, "at": at, "used": seen["used"], "seats": [], "limits": dict(limits)}
+    entry = {**change, "at": at, "used": seen["used"], "seats": [], "limits": dict(limits)}
     return {
         **seen,
         **limits,
         "rev": seen["rev"] + 1,
         "seq": seen["seq"] + 1,
         "at": at,
-        "told": [told],
+        "told": [entry],
     }
 
 

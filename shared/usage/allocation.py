@@ -273,15 +273,15 @@ def _redistribution(
         now = terms_of(counter)
         current = [key for key, shard in returning.items() if terms_of(shard.counter) == now]
         shares |= _shares(counter.left + back, current, wants)
-    dealt = sum(shares.values())
+    distributed = sum(shares.values())
     about = extended(
         counter_update(
             limit,
             change,
             allocated - back,
             sum(shard.requests for shard in returning.values()),
-            left=back - dealt,
-            allocated=dealt - allocated,
+            left=back - distributed,
+            allocated=distributed - allocated,
         ),
         "",
         "holds = :holds AND heldAt = :held AND #left = :seen",

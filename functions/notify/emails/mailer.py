@@ -376,13 +376,13 @@ def _counts(
         meter = usage_meter(key)
         item = counters.get(usage_key(owner, key))
         fired = yield from queries.fired_between(owner, since, until, meter)
-        told = [what for what, _ in fired if builders.of_fired(what) in wanted]
+        triggered = [what for what, _ in fired if builders.of_fired(what) in wanted]
         denied: dict[str, int] = {}
         if event_types.USAGE_DENIED in wanted:
             denied = yield from denied_between(owner, since, until, meter)
-        if item and (told or denied):
+        if item and (triggered or denied):
             counter = Counter.of(item).as_of(until // 1000)
-            facts = CountFacts(key, counter, tuple(told), sum(denied.values()), len(denied))
+            facts = CountFacts(key, counter, tuple(triggered), sum(denied.values()), len(denied))
             found.append(facts)
     return found
 

@@ -169,47 +169,53 @@ def _count_headline(counts: list[CountFacts]) -> str:
 
 
 def _sentences(facts: Facts) -> list[str]:
-    told = []
+    sentences = []
     for each in facts.requests:
         said = f' They write: "{_one_line(each["message"])}"' if each.get("message") else ""
         asked = _count(each["seats"], "more seat", "more seats")
-        told.append(f"The customer asked for {asked}.{said}")
+        sentences.append(f"The customer asked for {asked}.{said}")
     if facts.happened.get(event_types.OVERDRAFT_ENTERED):
-        told.append(
+        sentences.append(
             "Use rose above what was purchased. The seats beyond it were granted, as overdraft."
         )
     if facts.happened.get(event_types.OVERDRAFT_EXHAUSTED):
-        told.append("The last seat under the hard cap was taken: whoever comes next is denied.")
+        sentences.append(
+            "The last seat under the hard cap was taken: whoever comes next is denied."
+        )
     if facts.denied_people:
-        told.append(
+        sentences.append(
             f"{_count(facts.denied_people, 'person', 'people')} asked for a seat and got none"
             f" ({_count(facts.denied_attempts, 'attempt', 'attempts')})."
         )
     if facts.thresholds:
         reached = ", ".join(f"{percent} %" for percent in facts.thresholds)
-        told.append(f"Use reached {reached} of what was purchased.")
+        sentences.append(f"Use reached {reached} of what was purchased.")
     if facts.happened.get(event_types.OVERDRAFT_EXITED):
-        told.append("Use fell back to what was purchased.")
+        sentences.append("Use fell back to what was purchased.")
     for count in facts.counts:
-        told += _count_sentences(count)
-    return told
+        sentences += _count_sentences(count)
+    return sentences
 
 
 def _count_sentences(count: CountFacts) -> list[str]:
-    told = []
+    sentences = []
     if ENTERED in count.fired:
-        told.append(f"More of '{count.key}' was used than purchased; it was granted, as overdraft.")
+        sentences.append(
+            f"More of '{count.key}' was used than purchased; it was granted, as overdraft."
+        )
     if EXHAUSTED in count.fired:
-        told.append(f"All of '{count.key}' under the hard cap is used: what comes next is denied.")
+        sentences.append(
+            f"All of '{count.key}' under the hard cap is used: what comes next is denied."
+        )
     if count.denied_requests:
-        told.append(
+        sentences.append(
             f"{_count(count.denied_requests, 'request', 'requests')} for '{count.key}' did not fit"
             f" under the hard cap ({_count(count.denied_attempts, 'attempt', 'attempts')})."
         )
     if count.thresholds:
         reached = ", ".join(f"{percent} %" for percent in count.thresholds)
-        told.append(f"Use of '{count.key}' reached {reached} of what was purchased.")
-    return told
+        sentences.append(f"Use of '{count.key}' reached {reached} of what was purchased.")
+    return sentences
 
 
 def _rows(facts: Facts) -> list[tuple[str, str]]:

@@ -137,7 +137,7 @@ def parse_candidate(dynamodb: DynamoDBClient, owner: str, shard_count: int) -> s
     return {item["page"] for each in found for item in each.items}
 
 
-@pytest.mark.parametrize(("pages", "cap"), SIZES)
+@pytest.mark.parametrize(("shard_count", "cap"), SIZES)
 def test_a_rush_takes_every_seat_and_none_more(
     engine: DynamoDBLocal, dynamodb: DynamoDBClient, shard_count: int, cap: int
 ) -> None:
@@ -163,7 +163,7 @@ def test_a_rush_takes_every_seat_and_none_more(
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("pages", "cap"), SIZES[:3])
+@pytest.mark.parametrize(("shard_count", "cap"), SIZES[:3])
 def test_everything_at_once_near_the_cap(
     engine: DynamoDBLocal, dynamodb: DynamoDBClient, shard_count: int, cap: int, seed: int
 ) -> None:
@@ -247,7 +247,7 @@ def resumed(operation: Any, reply: Any) -> Any:
         return stop.value
 
 
-@pytest.mark.parametrize(("pages", "cap"), SIZES)
+@pytest.mark.parametrize(("shard_count", "cap"), SIZES)
 def test_one_person_from_sixteen_threads_takes_one_seat(
     dynamodb: DynamoDBClient, shard_count: int, cap: int
 ) -> None:

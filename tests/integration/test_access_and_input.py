@@ -78,7 +78,7 @@ def kind_of(answer: Answer) -> str:
 # --- Who may call ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("route", FOR_KEYS)
+@pytest.mark.parametrize("route_key", FOR_KEYS)
 @pytest.mark.parametrize("scope", SCOPES)
 def test_scopes(scoped: dict[str, CheckedApi], api: CheckedApi, route_key: str, scope: str) -> None:
     customer = Customer(api)
@@ -100,7 +100,7 @@ def test_what_is_for_portal_links_only(api: CheckedApi, customer: Customer, rout
 
 
 @pytest.mark.parametrize("role", PORTAL_ROLES)
-@pytest.mark.parametrize("route", PROTECTED)
+@pytest.mark.parametrize("route_key", PROTECTED)
 def test_portal_links(api: CheckedApi, customer: Customer, route_key: str, role: str) -> None:
     """A link opens what its role may, of its own entitlement, and nothing else."""
     link = customer.portal(role)
@@ -114,7 +114,7 @@ def test_portal_links(api: CheckedApi, customer: Customer, route_key: str, role:
         assert (foreign.status, kind_of(foreign)) == (404, "not-found")
 
 
-@pytest.mark.parametrize("route", PROTECTED)
+@pytest.mark.parametrize("route_key", PROTECTED)
 def test_license_keys(api: CheckedApi, customer: Customer, route_key: str) -> None:
     own = send(customer.license, customer, route_key)
     foreign = send(Customer(api).license, customer, route_key)
@@ -142,7 +142,7 @@ CREDENTIALS = {
 }
 
 
-@pytest.mark.parametrize("route", PROTECTED)
+@pytest.mark.parametrize("route_key", PROTECTED)
 @pytest.mark.parametrize("name", CREDENTIALS)
 def test_bad_credentials(stack: Stack, same_customer: Customer, route_key: str, name: str) -> None:
     credential = CREDENTIALS[name]
@@ -213,7 +213,7 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("route", WITH_BODY)
+@pytest.mark.parametrize("route_key", WITH_BODY)
 @pytest.mark.parametrize("name", MALFORMED)
 def test_malformed_bodies(
     api: CheckedApi, same_customer: Customer, route_key: str, name: str
@@ -228,7 +228,7 @@ def test_malformed_bodies(
     assert api.expect(200, "GET", same_customer.path) == before
 
 
-@pytest.mark.parametrize("route", WITH_BODY)
+@pytest.mark.parametrize("route_key", WITH_BODY)
 def test_too_large_and_wrong_type(api: CheckedApi, same_customer: Customer, route_key: str) -> None:
     large = json.dumps({"seatId": "a" * ROUTES[route_key].max_body}).encode()
     answer = send(api, same_customer, route_key, raw=large)
@@ -239,7 +239,7 @@ def test_too_large_and_wrong_type(api: CheckedApi, same_customer: Customer, rout
         assert (answer.status, kind_of(answer)) == (415, "unsupported-media-type")
 
 
-@pytest.mark.parametrize("route", FOR_KEYS)
+@pytest.mark.parametrize("route_key", FOR_KEYS)
 def test_unknown_query_parameters(api: CheckedApi, same_customer: Customer, route_key: str) -> None:
     answer = send(api, same_customer, route_key, query="?dryrun=true")
     assert (answer.status, kind_of(answer)) == (400, "invalid-request")

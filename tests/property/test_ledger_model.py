@@ -350,7 +350,7 @@ def test_the_ledger_behaves_as_its_model(engine: DynamoDBLocal) -> None:
     run_machine(LedgerMachine, examples=25, steps=40)
 
 
-@pytest.mark.parametrize("stamp", [0, 1, 10**14 - 1, 2**47])
+@pytest.mark.parametrize("grant_id", [0, 1, 10**14 - 1, 2**47])
 def test_activation_ids_name_key_and_stamp(grant_id: int) -> None:
     key = seat_key("ent_a", "user")
     assert parse_activation_id(activation_id(key, grant_id)) == (key, grant_id)

@@ -287,7 +287,7 @@ POOLS: dict[str, tuple[tuple[int | None, ...], int, int]] = {
 }
 
 
-@pytest.mark.parametrize("pages", POOLS)
+@pytest.mark.parametrize("shard_count", POOLS)
 def test_a_pool_behaves_as_its_model(
     engine: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch, shard_count: str
 ) -> None:

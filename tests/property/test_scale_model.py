@@ -115,7 +115,7 @@ def test_random_lives_of_the_ledger(dynamodb: DynamoDBClient, seed: int) -> None
     assert both.compared > 300
 
 
-@pytest.mark.parametrize("pages", [2, 3, 24])
+@pytest.mark.parametrize("shard_count", [2, 3, 24])
 def test_random_lives_of_a_pool(dynamodb: DynamoDBClient, shard_count: int) -> None:
     """With its indexes, transactions, and leases that run out."""
     chance = random.Random(shard_count)

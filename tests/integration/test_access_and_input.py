@@ -91,7 +91,7 @@ def test_scopes(scoped: dict[str, CheckedApi], api: CheckedApi, route_key: str, 
 
 
 @pytest.mark.parametrize(
-    "route", [route_key for route_key in PROTECTED if route_key not in FOR_KEYS]
+    "route_key", [route_key for route_key in PROTECTED if route_key not in FOR_KEYS]
 )
 def test_what_is_for_portal_links_only(api: CheckedApi, customer: Customer, route_key: str) -> None:
     for caller in (api, customer.license):
@@ -250,7 +250,7 @@ def test_unknown_query_parameters(api: CheckedApi, same_customer: Customer, rout
 
 
 @pytest.mark.parametrize(
-    "route", [route_key for route_key in FOR_KEYS if "{entitlementId}" in route_key]
+    "route_key", [route_key for route_key in FOR_KEYS if "{entitlementId}" in route_key]
 )
 @pytest.mark.parametrize(
     "unknown", ["ent_unknown", "x", "LEDGER#a", "..", "%20", "a" * 200, "%C3%A9", "ent%00"]
@@ -448,7 +448,7 @@ def test_bad_idempotency_keys(api: CheckedApi, header: str) -> None:
     ],
 )
 @pytest.mark.parametrize(
-    "route", [r for r in FOR_KEYS if r.startswith("GET") and PROTECTED[r].query]
+    "route_key", [r for r in FOR_KEYS if r.startswith("GET") and PROTECTED[r].query]
 )
 def test_bad_paging(api: CheckedApi, same_customer: Customer, route_key: str, query: str) -> None:
     answer = send(api, same_customer, route_key, query=f"?{query}")

@@ -18,7 +18,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test soak check unit property integration concurrency contract browser office chromium bench bench-report bench-charts bench-portal screenshots scale lint format openapi lock build deploy redrive adopt smoke bootstrap-key clean
+.PHONY: help run demo test soak check unit models faults volume integration concurrency contract browser office chromium bench bench-report bench-charts bench-portal screenshots scale lint format openapi lock build deploy redrive adopt smoke bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -32,7 +32,7 @@ demo: $(READY) ## A working day on 100 purchased seats, in about a minute
 test: $(READY) $(VENV)-sam/.ready $(VENV)-checkov/.ready lint office chromium ## Everything: style, types, all tests
 	@$(BIN)/python -m local.dynamodb
 	@rm -rf .local/grants
-	@$(BIN)/pytest $(PARALLEL) tests/unit tests/contract tests/property tests/concurrency
+	@$(BIN)/pytest $(PARALLEL) tests/unit tests/contract tests/models tests/faults tests/volume tests/concurrency
 	@$(BIN)/pytest $(PARALLEL) tests/integration tests/browser
 	@$(BIN)/pytest tests/grants
 
@@ -46,14 +46,14 @@ check: $(READY) lint ## What to run after every edit: style, types, unit tests
 
 contract: $(VENV)-sam/.ready $(VENV)-checkov/.ready
 
-unit contract property concurrency: $(READY) ## One folder of tests
+unit contract models faults volume concurrency: $(READY) ## One folder of tests
 	@$(BIN)/python -m local.dynamodb
 	@$(BIN)/pytest $(PARALLEL) tests/$@
 
 integration browser: $(READY)
 	@$(BIN)/pytest tests/$@
 
-property: office
+integration: office
 
 browser: chromium
 

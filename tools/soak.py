@@ -14,7 +14,7 @@ import time
 
 from tools import ROOT
 
-TESTS = ("tests/property", "tests/concurrency")
+TESTS = ("tests/models", "tests/faults", "tests/volume", "tests/concurrency")
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """DynamoDB's expressions, as far as the rooms use them: conditions and updates on plain items.
 
 An expression is read once into a function. Paths are resolved by the names that come with each
-request; a condition on what is not there is false, as in DynamoDB. `tests/property` holds this
+request; a condition on what is not there is false, as in DynamoDB. `tests/models` holds this
 against Amazon's own engine.
 """
 

@@ -30,7 +30,7 @@ from tests.support.reports import MemoryStore
 from tests.support.seats import change, make_shard, new_id, read_shard_item, terms
 from tests.support.tables import RoleClient
 from tests.unit.conftest import Api
-from tests.unit.test_deliver import FakeSender, Office
+from tests.unit.deliver.test_deliveries import FakeSender, Office
 
 THROTTLED = {"__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}
 

@@ -1,0 +1,80 @@
+"""Entitlements and webhooks: what is refused, what is found."""
+
+import pytest
+
+from shared.dynamodb.keys import (
+    webhook_key,
+)
+from shared.dynamodb.requests import (
+    BatchPut,
+    Item,
+)
+from tests.unit.conftest import Api
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "müller@x.example",
+        "owner@münchen.example",
+        "a,b@x.example",
+        "<b@x.example>",
+        "a\u200bb@x.example",
+        "a" * 65 + "@x.example",
+        ".a@x.example",
+        "a@-x.example",
+        "a..b@x.example",
+        "a@x",
+        "a@x_y.example",
+        '"a b"@x.example',
+        "a@[192.0.2.1]",
+    ],
+)
+def test_addresses_that_ses_cannot_send_to_are_refused_when_they_are_set(
+    api: Api, address: str
+) -> None:
+    owner = api.create()
+    for contact in ("accountOwner", "customerAdmin"):
+        body = {"contacts": {contact: {"email": address}}}
+        route = "PATCH /v1/entitlements/{entitlementId}"
+        status, answer, _ = api.call(route, {"entitlementId": owner}, body)
+        assert status == 400, answer
+        assert answer["errors"][0]["pointer"] == f"/contacts/{contact}/email"
+    if "münchen" in address:
+        assert "xn--mnchen-3ya" in answer["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize("address", ["o'neil+x@acme.example", "a@xn--mnchen-3ya.example"])
+def test_other_addresses_are_taken(api: Api, address: str) -> None:
+    owner = api.create(contacts={"accountOwner": {"email": address}})
+    _, answer, _ = api.call("GET /v1/entitlements/{entitlementId}", {"entitlementId": owner})
+    assert answer["contacts"]["accountOwner"]["email"] == address
+
+
+def test_a_customer_is_found_by_any_form_of_the_name(api: Api) -> None:
+    composed, decomposed = "M\u00fcller", "Mu\u0308ller"
+    api.create(customer={"name": decomposed})
+    for name in (composed, decomposed):
+        _, answer, _ = api.call("GET /v1/entitlements", query={"customer": name})
+        assert [item["customer"]["name"] for item in answer["items"]] == [composed]
+
+
+def test_no_more_than_a_thousand_endpoints(api: Api) -> None:
+    """All of them are looked at for every event."""
+    endpoint: Item = {
+        "url": "http://127.0.0.1:9/",
+        "eventTypes": ["*"],
+        "enabled": True,
+        "version": 1,
+    }
+    keys = [webhook_key(f"whk_{number:016d}") for number in range(1_000)]
+    api.dynamodb.execute(BatchPut(tuple((key, endpoint) for key in keys)))
+    body = {"url": "http://127.0.0.1:9/"}
+    status, problem, _ = api.call("POST /v1/webhooks", body=body)
+    assert status == 400
+    assert "1000 endpoints" in problem["detail"]
+    gone = {"webhookId": keys[0].sk}
+    assert api.call("DELETE /v1/webhooks/{webhookId}", gone)[0] == 204
+    again = {"idempotency-key": "the-last-one"}
+    for _ in range(2):  # the second time it is the answer of the first
+        assert api.call("POST /v1/webhooks", body=body, headers=again)[0] == 201

@@ -16,10 +16,10 @@ from typing import Any
 from shared import problems
 from shared.audit import Change
 from shared.dynamodb.keys import Key, usage_key
+from shared.dynamodb.patterns import read_existing
 from shared.dynamodb.requests import (
     Accepted,
     Cancelled,
-    Get,
     Item,
     Operation,
     Pause,
@@ -253,7 +253,7 @@ def measure_contention(bench: Any, rate: Callable[[int, Callable[[int], Any]], f
             rates[name].append(rate(THREADS_CALLS, work))
             calls[name].append((bench.dynamodb.sent - before) / THREADS_CALLS)
         for limit in (busy, timed):
-            counter = Counter.of(bench.dynamodb.execute(Get(limit.key)))
+            counter = Counter.of(bench.dynamodb.run(read_existing(limit.key)))
             assert counter.used == 2 * LOG_SIZE + THREADS_CALLS
     return (
         {name: statistics.median(values) for name, values in rates.items()},

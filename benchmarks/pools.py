@@ -12,7 +12,8 @@ from shared import problems
 from shared.audit import Change
 from shared.clock import EPOCH
 from shared.dynamodb.keys import Key
-from shared.dynamodb.requests import BatchPut, Get
+from shared.dynamodb.patterns import read_existing
+from shared.dynamodb.requests import BatchPut
 from shared.seats import activation, totals
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import activation_id, encode_seat, seat_key
@@ -87,7 +88,7 @@ class _Pool:
 
     def shard(self, seat_id: str) -> SeatShard:
         place = self.place(seat_key(self.owner, seat_id))
-        return SeatShard.of(self.bench.dynamodb.execute(Get(place.key)))
+        return SeatShard.of(self.bench.dynamodb.run(read_existing(place.key)))
 
     def take(self, seat_id: str, change: Change | None = None) -> Any:
         change = change or self.bench.change()

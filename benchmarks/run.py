@@ -31,7 +31,7 @@ from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key, seat_shard_key
 from shared.dynamodb.marshalling import to_wire
-from shared.dynamodb.requests import Refused, Request, Transact, Update
+from shared.dynamodb.requests import Refused, ReplyT_co, Request, Transact, Update
 from shared.seats import activation
 from shared.seats.encoding import GrantIds, activation_id
 from shared.seats.leases import reclaim_expired_leases
@@ -142,7 +142,7 @@ class MeteredTable(DynamoDBClient):
         self.sent += 1
         return super()._send(operation, payload)
 
-    def execute(self, request: Request) -> Any:
+    def execute(self, request: Request[ReplyT_co]) -> ReplyT_co:
         reply = super().execute(request)
         if isinstance(reply, Refused) and reply.item is not None and self._meter:
             meter, self._meter = self._meter, self._count_refused
@@ -366,6 +366,7 @@ def bare_grant(bench: Bench, owner: str, number: int) -> None:
         owner, holder, bench.change(_now_ms()), bench.grant_ids.next(_now_ms())
     )
     update = operation.send(None)
+    assert isinstance(update, Update)
     bench.client.update_item(
         TableName="bench",
         Key={"pk": {"S": update.key.pk}, "sk": {"S": update.key.sk}},

@@ -31,7 +31,8 @@ from shared.clock import EPOCH
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import entitlement_key, seat_shard_key, webhook_key, webhook_secret_key
 from shared.dynamodb.marshalling import to_wire
-from shared.dynamodb.requests import BatchPut, Get, Item, Put
+from shared.dynamodb.patterns import read_existing
+from shared.dynamodb.requests import BatchPut, Item, Put
 from shared.entitlements.model import entitlement_item, seat_terms
 from shared.events import builders
 from shared.events import types as event_types
@@ -93,7 +94,7 @@ def make_records(dynamodb: DynamoDBClient, now_ms: int) -> list[dict[str, Any]]:
     dynamodb.execute(Put(entitlement_key(owner), item))
     key = seat_shard_key(owner)
     dynamodb.execute(new_shard(owner, seat_terms(DOCUMENT), Change("k", "r0", now_ms)))
-    images = [dynamodb.execute(Get(key))]
+    images = [dynamodb.run(read_existing(key))]
     held: list[str] = []
     for number in range(RECORDS):
         made = Change("key_abcdefghijklmnop", f"request-{number:08d}=", now_ms + number * 1000)
@@ -105,7 +106,7 @@ def make_records(dynamodb: DynamoDBClient, now_ms: int) -> list[dict[str, Any]]:
             grant = dynamodb.run(activation.take(owner, holder, made, grant_id))
             if grant.is_new:
                 held.append(activation_id(grant.key, grant.seat.grant_id))
-        images.append(dynamodb.execute(Get(key)))
+        images.append(dynamodb.run(read_existing(key)))
     wire = [{name: to_wire(value) for name, value in image.items()} for image in images]
     keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
     return [
@@ -170,7 +171,7 @@ def _grants(
         dynamodb.execute(Put(entitlement_key(owner), item))
         key = seat_shard_key(owner)
         dynamodb.execute(new_shard(owner, seat_terms(DOCUMENT), Change("k", "r", now_ms)))
-        images = [dynamodb.execute(Get(key))]
+        images = [dynamodb.run(read_existing(key))]
         for count in range(each):
             made = Change("key_abcdefghijklmnop", f"request-{count:08d}=", now_ms + count * 1000)
             grant_id = (made.now_ms - EPOCH * 1000) * 100
@@ -179,7 +180,7 @@ def _grants(
                     owner, Holder(f"user{count}@example.com", "Alice", {}), made, grant_id
                 )
             )
-            images.append(dynamodb.execute(Get(key)))
+            images.append(dynamodb.run(read_existing(key)))
         wire = [{name: to_wire(value) for name, value in image.items()} for image in images]
         keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
         begun.append({"dynamodb": {"Keys": keys, "SequenceNumber": "0", "NewImage": wire[0]}})

@@ -15,6 +15,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 Errors = (BotoCoreError, ClientError)
 
 
+class QueueError(Exception):
+    """SQS did not take every message of a batch."""
+
+
 @lru_cache
 def client(service: str) -> Any:
     """The client of a service, one per process, bounded in time and retries."""

@@ -7,7 +7,8 @@ import secrets
 from typing import Any
 
 from shared.dynamodb.keys import secret_key
-from shared.dynamodb.requests import Accepted, Get, Item, Operation, Put
+from shared.dynamodb.patterns import read_existing
+from shared.dynamodb.requests import Accepted, Get, Item, Operation, Put, send
 
 SIGNATURE_BYTES = 16
 _known: dict[str, str] = {}
@@ -16,7 +17,7 @@ _known: dict[str, str] = {}
 def kept_secret(name: str) -> Operation[str | None]:
     """A secret of this stack, if it exists; read once per process."""
     if name not in _known:
-        item = yield Get(secret_key(name))
+        item = yield from send(Get(secret_key(name)))
         if item is None:
             return None
         _known[name] = item["value"]
@@ -29,9 +30,9 @@ def own_secret(name: str) -> Operation[str]:
     if kept is None:
         key = secret_key(name)
         item: Item = {"value": secrets.token_urlsafe(32)}
-        reply = yield Put(key, item, "attribute_not_exists(pk)")
+        reply = yield from send(Put(key, item, "attribute_not_exists(pk)"))
         if not isinstance(reply, Accepted):  # another process was first
-            item = yield Get(key)
+            item = yield from read_existing(key)
         kept = _known[name] = str(item["value"])
     return kept
 

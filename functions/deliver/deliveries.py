@@ -37,6 +37,7 @@ from shared.dynamodb.requests import (
     Transact,
     Unavailable,
     Update,
+    send,
 )
 from shared.events.builders import Event
 from shared.events.enrichment import enrich, keys_of
@@ -207,15 +208,17 @@ class Deliveries:
             "attempts": [*delivery.get("attempts", []), logged][-50:],
         }
         is_queued = wait is not None and wait <= QUEUE_SECONDS
-        yield self._write(job, delivery, sets, due, attempt.at, is_queued=is_queued)
+        yield from send(self._write(job, delivery, sets, due, attempt.at, is_queued=is_queued))
         return wait
 
     def _give_up(self, job: Job, delivery: Item, reason: str, now: int) -> Operation[None]:
-        yield self._write(job, delivery, {"status": "failed", "failure": reason}, None, now)
+        yield from send(
+            self._write(job, delivery, {"status": "failed", "failure": reason}, None, now)
+        )
 
     def _defer(self, job: Job, delivery: Item, until: int, now: int) -> Operation[None]:
         """Make no attempt now: the schedule brings it back."""
-        yield self._write(job, delivery, {"status": "pending"}, until, now)
+        yield from send(self._write(job, delivery, {"status": "pending"}, until, now))
 
     @staticmethod
     def _write(
@@ -269,16 +272,18 @@ class Deliveries:
         now = attempt.at // 1000
         if attempt.is_success:
             if was_failing:
-                yield Delete(key)
+                yield from send(Delete(key))
             return 0
-        reply = yield Update(
-            key,
-            "SET failingSince = if_not_exists(failingSince, :now) ADD failures :one",
-            "",
-            NO_NAMES,
-            {":now": now, ":one": 1},
+        reply = yield from send(
+            Update(
+                key,
+                "SET failingSince = if_not_exists(failingSince, :now) ADD failures :one",
+                "",
+                NO_NAMES,
+                {":now": now, ":one": 1},
+            )
         )
-        state = reply.item or {}
+        state = (reply.item if isinstance(reply, Accepted) else None) or {}
         reason = reason_to_disable(attempt, state.get("failingSince"), now)
         if reason:
             yield from _disable(webhook_id, reason, attempt.at)
@@ -287,7 +292,7 @@ class Deliveries:
         until = now + max(
             endpoints.circuit_seconds(now - state["failingSince"]), attempt.retry_after
         )
-        yield Update(key, "SET openUntil = :until", "", NO_NAMES, {":until": until})
+        yield from send(Update(key, "SET openUntil = :until", "", NO_NAMES, {":until": until}))
         return until
 
     # --- What is due, and what is resent ----------------------------------------------------------
@@ -387,7 +392,7 @@ class Deliveries:
                 ],
             )
             if answer.get("Failed"):
-                raise Unavailable("the queue did not take every message")
+                raise aws.QueueError("the queue did not take every message")
 
 
 def _of_log(job: Job) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 from shared.api.pagination import MAX_LIMIT, limit_of, respond, start_of
 from shared.api.request import Request, Response
 from shared.dynamodb.keys import (
-    Key,
     entitlement_key,
     overdraft_key,
     owner_of,
@@ -15,7 +14,7 @@ from shared.dynamodb.keys import (
     usage_key,
 )
 from shared.dynamodb.paging import MAX_READS, ResultPage, list_query, position_of
-from shared.dynamodb.requests import BatchGet, Item, Operation, Query
+from shared.dynamodb.requests import BatchGet, Item, Operation, Query, send
 from shared.entitlements.model import LIST_KEY
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usages
 from shared.entitlements.views import entitlement_view
@@ -39,13 +38,15 @@ def _entitlements(request: Request) -> Operation[ResultPage]:
     is_filtered = not request.query.keys().isdisjoint(("overdraft", "customer", "status"))
     count = MAX_LIMIT if is_filtered else min(limit + 1, MAX_LIMIT)
     for _ in range(MAX_READS):
-        found = yield list_query(
-            LIST_KEY,
-            count,
-            start,
-            filter=condition,
-            names=names,
-            values=values,
+        found = yield from send(
+            list_query(
+                LIST_KEY,
+                count,
+                start,
+                filter=condition,
+                names=names,
+                values=values,
+            )
         )
         seat_usages = yield from _standings(found.items)
         over = set[str]()
@@ -73,15 +74,17 @@ def _in_overdraft(request: Request) -> Operation[ResultPage]:
     # There is a mark for the seats and one for each usage limit; an entitlement's are adjacent.
     looked_at = parse_candidate(start[1])[0] if start else ""
     for _ in range(MAX_READS):
-        found = yield Query(
-            "pk = :pk",
-            {":pk": overdraft_key("").pk},
-            limit=MAX_LIMIT // 2,
-            start=dict(zip(("pk", "sk"), start, strict=True)) if start else None,
+        found = yield from send(
+            Query(
+                "pk = :pk",
+                {":pk": overdraft_key("").pk},
+                limit=MAX_LIMIT // 2,
+                start=dict(zip(("pk", "sk"), start, strict=True)) if start else None,
+            )
         )
         ids = dict.fromkeys(parse_candidate(item["sk"])[0] for item in found.items)
-        items: dict[Key, Item] = yield BatchGet(
-            tuple(entitlement_key(entitlement_id) for entitlement_id in ids)
+        items = yield from send(
+            BatchGet(tuple(entitlement_key(entitlement_id) for entitlement_id in ids))
         )
         seat_usages = yield from _standings(items.values())
         over = yield from _overdrafts(items.values(), seat_usages, request.now)
@@ -113,7 +116,7 @@ def _overdrafts(
         if item["entitlementId"] not in over
         for limit in item["document"]["usageLimits"]
     ]
-    found: dict[Key, Item] = (yield BatchGet(tuple(keys))) if keys else {}
+    found = (yield from send(BatchGet(tuple(keys)))) if keys else {}
     for key, item in found.items():
         counter = Counter.of(item)
         if counter.in_use(now * 1000) > counter.purchased:

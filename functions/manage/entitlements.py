@@ -23,6 +23,7 @@ from shared.dynamodb.requests import (
     Transact,
     Unavailable,
     Update,
+    send,
 )
 from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usage
@@ -126,18 +127,18 @@ def _try_update(request: Request, held: Held) -> Operation[bool]:
             raise InvalidRequest.at(
                 "/usageLimits", "change seats and usage limits one by one: together it is too much"
             )
-        reply = yield Transact((*writes, *counters))
+        reply = yield from send(Transact((*writes, *counters)))
         if isinstance(reply, Accepted):
             held.clear()
             return (yield from _tend(request))
-        yield Pause(attempt)
+        yield from send(Pause(attempt))
     raise Contention
 
 
 def _tend(request: Request) -> Operation[bool]:
     """Reconcile a pool; True if nothing remains."""
     entitlement_id = request.path["entitlementId"]
-    state: Item | None = yield Get(pool_key(entitlement_id))
+    state = yield from send(Get(pool_key(entitlement_id)))
     if state is None or not state.get("isPending"):
         return True
     try:
@@ -269,7 +270,7 @@ def counters(entitlement_id: str, keys: Iterable[str]) -> Operation[dict[str, Co
     wanted = {key: usage_key(entitlement_id, key) for key in keys}
     if not wanted:
         return {}
-    found = yield BatchGet(tuple(wanted.values()))
+    found = yield from send(BatchGet(tuple(wanted.values())))
     return {key: Counter.of(found[each]) for key, each in wanted.items() if each in found}
 
 
@@ -302,36 +303,38 @@ def _try_delete(request: Request, held: Held) -> Operation[None]:
         emptied = yield from remove_all_seats(
             entitlement_id, shard, terms, request.change, "deleted"
         )
-        reply = yield Transact(
-            (
-                *deleted,
-                Update(
-                    entitlement_key(entitlement_id),
-                    "SET #status = :deleted, version = version + :one, updatedAt = :now"
-                    " REMOVE earliest",
-                    "version = :seen",
-                    {"#status": "status"},
-                    {
-                        ":deleted": "deleted",
-                        ":one": 1,
-                        ":seen": item["version"],
-                        ":now": request.now_ms,
-                    },
-                ),
-                *emptied,
+        reply = yield from send(
+            Transact(
+                (
+                    *deleted,
+                    Update(
+                        entitlement_key(entitlement_id),
+                        "SET #status = :deleted, version = version + :one, updatedAt = :now"
+                        " REMOVE earliest",
+                        "version = :seen",
+                        {"#status": "status"},
+                        {
+                            ":deleted": "deleted",
+                            ":one": 1,
+                            ":seen": item["version"],
+                            ":now": request.now_ms,
+                        },
+                    ),
+                    *emptied,
+                )
             )
         )
         if isinstance(reply, Accepted):
             held.clear()
             yield from _tend(request)
             return
-        yield Pause(attempt)
+        yield from send(Pause(attempt))
     raise Contention
 
 
 def require(entitlement_id: str, *, is_deleted_ok: bool = False) -> Operation[None]:
     """Raise NotFound unless an entitlement with this id exists and is not deleted."""
-    item: Item | None = yield Get(entitlement_key(entitlement_id))
+    item = yield from send(Get(entitlement_key(entitlement_id)))
     if item is None:
         raise NotFound("No entitlement has this id.")
     if not is_deleted_ok:

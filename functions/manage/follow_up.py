@@ -9,7 +9,7 @@ from shared.api.schemas.base import parse
 from shared.api.schemas.follow_up import FollowUpPatch
 from shared.dynamodb.keys import FOLLOW_UP_ENTRY, follow_up_key
 from shared.dynamodb.paging import ResultPage
-from shared.dynamodb.requests import Accepted, Get, Item, Operation, Pause
+from shared.dynamodb.requests import Accepted, Get, Item, Operation, Pause, send
 from shared.problems import Contention
 from shared.sales import follow_up
 
@@ -34,7 +34,7 @@ def _respond(request: Request, item: Item | None) -> Response:
 
 def _fetch(entitlement_id: str) -> Operation[Item | None]:
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
-    item: Item | None = yield Get(follow_up_key(entitlement_id))
+    item = yield from send(Get(follow_up_key(entitlement_id)))
     return item
 
 
@@ -49,10 +49,10 @@ def _update(request: Request) -> Operation[Item | None]:
         # Clocks differ: a change comes after the one before.
         at = max(request.now_ms, seen["changedAt"] + 1 if seen else 0)
         item = follow_up.change(owner, seen, at, request.caller.key_id, changed)
-        reply = yield follow_up.writes(owner, seen, [item])
+        reply = yield from send(follow_up.writes(owner, seen, [item]))
         if isinstance(reply, Accepted):
             return item
-        yield Pause(attempt)
+        yield from send(Pause(attempt))
     raise Contention
 
 

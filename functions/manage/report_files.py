@@ -5,7 +5,7 @@ import os
 from shared import aws, report_links
 from shared.api.request import Request, Response
 from shared.dynamodb.keys import report_key
-from shared.dynamodb.requests import Get, Item, Operation
+from shared.dynamodb.requests import Get, Item, Operation, send
 from shared.problems import NotFound
 
 # How long the S3 address behind a link is valid.
@@ -32,7 +32,7 @@ def _find(request: Request) -> Operation[tuple[Item, str] | None]:
     found = yield from report_links.read(request.path["token"], request.now)
     if found is None:
         return None
-    item: Item | None = yield Get(report_key(found[0]))
+    item = yield from send(Get(report_key(found[0])))
     if item is None or found[1] not in item.get("files", ()):
         return None
     return item, found[1]

@@ -10,7 +10,7 @@ from shared.api.schemas.seats import SeatRequestInput
 from shared.audit import EVIDENCE_SECONDS
 from shared.dynamodb.keys import ASKED, seat_request_key
 from shared.dynamodb.paging import ResultPage
-from shared.dynamodb.requests import Item, Operation, Put, Query
+from shared.dynamodb.requests import Item, Operation, Put, Query, send
 from shared.entitlements.model import has_seats
 from shared.entitlements.queries import fetch_seat_usage
 from shared.events import builders
@@ -56,8 +56,8 @@ def create(request: Request) -> Response:
 
 def _check_rate(owner: str, now_ms: int) -> Operation[None]:
     since = seat_request_key(owner, now_ms - DAY_MS, "")
-    found = yield Query(
-        "pk = :pk AND sk > :since", {":pk": since.pk, ":since": since.sk}, limit=MOST_A_DAY
+    found = yield from send(
+        Query("pk = :pk AND sk > :since", {":pk": since.pk, ":since": since.sk}, limit=MOST_A_DAY)
     )
     if len(found.items) == MOST_A_DAY:
         wait = (found.items[0]["requestedAt"] + DAY_MS - now_ms) // 1000 + 1

@@ -10,7 +10,7 @@ from shared.clock import to_rfc3339
 from shared.dynamodb.keys import Key, denial_key, seat_record_key, seat_shard_key
 from shared.dynamodb.paging import ResultPage, read_page
 from shared.dynamodb.patterns import write_with_conflict_retry
-from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Query, Update
+from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Query, Update, send
 from shared.problems import InvalidRequest, NotFound
 from shared.seats.encoding import activation_id, seat_key
 from shared.seats.lookup import find_shard_of
@@ -62,7 +62,7 @@ def _find(request: Request) -> Operation[tuple[str, Item | None, list[Key]]]:
         named.append(given)
     found = []
     for key in named:
-        record = yield Get(seat_record_key(entitlement_id, key))
+        record = yield from send(Get(seat_record_key(entitlement_id, key)))
         denials = yield from _denials_of(entitlement_id, key)
         if record is not None or denials:
             found.append((key, record, denials))
@@ -78,11 +78,13 @@ def _denials_of(entitlement_id: str, key: str) -> Operation[list[Key]]:
     keys: list[Key] = []
     start = None
     while True:
-        found = yield Query(
-            "pk = :pk",
-            {":pk": denial_key(entitlement_id, key, "").pk, ":key": key},
-            filter="seatKey = :key",
-            start=start,
+        found = yield from send(
+            Query(
+                "pk = :pk",
+                {":pk": denial_key(entitlement_id, key, "").pk, ":key": key},
+                filter="seatKey = :key",
+                start=start,
+            )
         )
         keys += [Key(item["pk"], item["sk"]) for item in found.items]
         start = found.next
@@ -102,19 +104,21 @@ def _erase(request: Request) -> Operation[None]:
     key, _, denials = yield from _find(request)
     shard = yield from find_shard_of(entitlement_id, key)
     # Data about them that is still in the stream, up to this version, is not stored.
-    yield Update(
-        seat_record_key(entitlement_id, key),
-        "SET seatKey = :key, entitlementId = :owner, seq = if_not_exists(seq, :none),"
-        " erasedAt = :now, erasedSeq = :seq REMOVE seatId, seatName, attributes, devices",
-        "",
-        NO_NAMES,
-        {
-            ":key": key,
-            ":owner": entitlement_id,
-            ":none": 0,
-            ":now": request.now_ms,
-            ":seq": shard.seq,
-        },
+    yield from send(
+        Update(
+            seat_record_key(entitlement_id, key),
+            "SET seatKey = :key, entitlementId = :owner, seq = if_not_exists(seq, :none),"
+            " erasedAt = :now, erasedSeq = :seq REMOVE seatId, seatName, attributes, devices",
+            "",
+            NO_NAMES,
+            {
+                ":key": key,
+                ":owner": entitlement_id,
+                ":none": 0,
+                ":now": request.now_ms,
+                ":seq": shard.seq,
+            },
+        )
     )
     # This is not a new version of the shard: nothing was accepted.
     scrub = Update(

@@ -40,6 +40,7 @@ from shared.dynamodb.requests import (
     Query,
     Transact,
     Update,
+    send,
 )
 from shared.events import builders
 from shared.problems import Contention, InvalidRequest, NotFound
@@ -141,7 +142,7 @@ def read(request: Request) -> Response:
 
 
 def _fetch(webhook_id: str) -> Operation[Item]:
-    item: Item | None = yield Get(webhook_key(webhook_id))
+    item = yield from send(Get(webhook_key(webhook_id)))
     if item is None:
         raise NotFound("No webhook endpoint has this id.")
     return item
@@ -185,10 +186,10 @@ def _update(request: Request) -> Operation[Item]:
             # It was disabled because of its answers: the reason stays.
             names = ("disabledReason", "disabledAt")
             changed |= {name: item[name] for name in names if name in item}
-        reply = yield Transact(tuple(writes))
+        reply = yield from send(Transact(tuple(writes)))
         if isinstance(reply, Accepted):
             return changed
-        yield Pause(attempt)
+        yield from send(Pause(attempt))
     raise Contention
 
 
@@ -313,14 +314,16 @@ def _deliveries(request: Request) -> Operation[ResultPage]:
     values: dict[str, Any] = {":pk": pk}
     kept: list[Item] = []
     for _ in range(MAX_READS):
-        found = yield Query(
-            "pk = :pk",
-            {**values, ":status": status} if status else values,
-            {"#status": "status"} if status else NO_NAMES,
-            filter="#status = :status" if status else "",
-            limit=pagination.MAX_LIMIT if status else limit + 1,
-            start={"pk": pk, "sk": start[0]} if start else None,
-            descending=True,
+        found = yield from send(
+            Query(
+                "pk = :pk",
+                {**values, ":status": status} if status else values,
+                {"#status": "status"} if status else NO_NAMES,
+                filter="#status = :status" if status else "",
+                limit=pagination.MAX_LIMIT if status else limit + 1,
+                start={"pk": pk, "sk": start[0]} if start else None,
+                descending=True,
+            )
         )
         kept += found.items
         if len(kept) > limit:

@@ -64,14 +64,15 @@ from shared.dynamodb.requests import (
     BatchPut,
     Delete,
     Item,
+    LostRace,
     Operation,
     Pause,
     Put,
     Query,
     Refused,
     Transact,
-    Unavailable,
     Update,
+    send,
 )
 from shared.events import builders
 from shared.events import types as event_types
@@ -154,7 +155,7 @@ class Marks:
         missing = [key for key in named if key not in self._made]
         if not missing:
             return False
-        yield BatchPut(tuple((key, {"ttl": _mark_ends(named[key])}) for key in missing))
+        yield from send(BatchPut(tuple((key, {"ttl": _mark_ends(named[key])}) for key in missing)))
         with self._lock:
             self._made |= dict.fromkeys(missing)
             while len(self._made) > self.KNOWN:
@@ -309,9 +310,12 @@ class Batch:
         months = _candidate_months(latest, [changes[seq] for seq in fresh], new)
         is_marked = yield from self._marks.put(owner, meter, months)
         yield from follow_up.move(owner, _moves(folded, new, set(late)))
-        yield BatchPut(
-            tuple(
-                (change_key(owner, c.at, c.seq, meter=meter), c.to_item()) for c in changes.values()
+        yield from send(
+            BatchPut(
+                tuple(
+                    (change_key(owner, c.at, c.seq, meter=meter), c.to_item())
+                    for c in changes.values()
+                )
             )
         )
         yield from self._people(owner, records)
@@ -364,7 +368,7 @@ class Batch:
             )
             for item in stale:
                 if item["start"] not in folded.episodes:
-                    yield Delete(Key(item["pk"], item["sk"]))
+                    yield from send(Delete(Key(item["pk"], item["sk"])))
             rebuilt = folded.latest
             assert rebuilt is not None
             rebuilt = rebuilt._replace(fired=fired)
@@ -373,8 +377,8 @@ class Batch:
                 folded.buckets.setdefault(start.start, start)
             if (yield from _write_all(owner, meter, folded, latest, is_recount=True)):
                 return rebuilt
-            yield Pause(attempt)
-        raise Unavailable("history kept changing")
+            yield from send(Pause(attempt))
+        raise LostRace("history kept changing")
 
     # --- A request for more seats -----------------------------------------------------------------
 
@@ -402,15 +406,17 @@ class Batch:
         kind = event_types.SEAT_DENIED if meter == SEATS else event_types.USAGE_DENIED
         item = self._entitlements.get(entitlement_key(owner), {})
         keys = {record.position: _attempt_key(owner, meter, record.new) for record in attempts}
-        known: dict[Key, Item] = yield BatchGet(tuple(keys.values()))
+        known = yield from send(BatchGet(tuple(keys.values())))
         fresh = [record.new["lastAt"] for record in attempts if keys[record.position] not in known]
         if fresh:
             yield from self._mark_mail(item, {kind}, min(fresh))
         months = {month_name(record.new["lastAt"]) for record in attempts}
         yield from self._marks.put(owner, meter, sorted(months))
         yield from _count_denied(owner, meter, attempts)
-        yield BatchPut(
-            tuple((keys[record.position], _kept_attempt(record.new)) for record in attempts)
+        yield from send(
+            BatchPut(
+                tuple((keys[record.position], _kept_attempt(record.new)) for record in attempts)
+            )
         )
         if fresh:
             yield from self._mark_mail(item, {kind}, min(fresh))
@@ -546,7 +552,7 @@ def _write_history(
 ) -> Operation[None]:
     """Write what the aggregator changed; the latest bucket last, because it says what is folded."""
     if folded.buckets and not (yield from _write_all(owner, meter, folded, seen)):
-        raise Unavailable("another reader was ahead")
+        raise LostRace("another reader was ahead")
 
 
 def _write_episodes(
@@ -576,7 +582,9 @@ def _write_episodes(
         if removed:
             expression += " REMOVE " + ", ".join(f"#{name}" for name in removed)
             names |= {f"#{name}": name for name in removed}
-        yield Update(episode_key(owner, meter, episode.start), expression, "", names, values)
+        yield from send(
+            Update(episode_key(owner, meter, episode.start), expression, "", names, values)
+        )
         keys = sorted(granted)
         for start in range(0, len(keys), COUNTED_AT_ONCE):
             part = keys[start : start + COUNTED_AT_ONCE]
@@ -599,7 +607,7 @@ def _count_granted(
     key = episode_key(owner, meter, episode)
     records = {seat_key: seat_record_key(owner, seat_key) for seat_key in seat_keys}
     for attempt in range(1, 6):
-        found: dict[Key, Item] = yield BatchGet((key, *records.values()))
+        found = yield from send(BatchGet((key, *records.values())))
         before = found.get(key, {}).get("seats", frozenset())  # of an episode from before 0.6.0
         fresh = [
             seat_key
@@ -623,10 +631,10 @@ def _count_granted(
             number: dict[str, Any] = {":number": len(fresh)}
             distinct = {"#distinct": "distinct"}
             writes.append(Update(key, "ADD #distinct :number", "", distinct, number))
-        if isinstance((yield Transact(tuple(writes))), Accepted):
+        if isinstance((yield from send(Transact(tuple(writes)))), Accepted):
             return
-        yield Pause(attempt)
-    raise Unavailable("the people of an episode kept being counted")
+        yield from send(Pause(attempt))
+    raise LostRace("the people of an episode kept being counted")
 
 
 def _write_all(
@@ -655,7 +663,7 @@ def _write_all(
             condition = "attribute_not_exists(pk)"
             if seen and seen.start == start:
                 condition, bound = "seq = :seen", {":seen": seen.seq}
-        reply = yield Put(key, bucket.to_item(following), condition, values=bound)
+        reply = yield from send(Put(key, bucket.to_item(following), condition, values=bound))
         if isinstance(reply, Refused):
             return False
     return True
@@ -668,7 +676,7 @@ def _kept(
     if not changes:
         return {}
     keys = tuple(change_key(owner, change.at, change.seq, meter=meter) for change in changes)
-    found: dict[Key, Item] = yield BatchGet(keys)
+    found = yield from send(BatchGet(keys))
     return {item["seq"]: ChangeRecord.of(item) for item in found.values()}
 
 
@@ -692,11 +700,13 @@ def _record_before(owner: str, meter: str, seq: int) -> Operation[UsageBucket | 
 def _episode_view(owner: str, change: ChangeRecord) -> Operation[dict[str, Any] | None]:
     """The episode that a change has ended, with the denials that are known by now."""
     pk = episode_key(owner, SEATS, 0).pk
-    found = yield Query(
-        "pk = :pk AND sk <= :at",
-        {":pk": pk, ":at": f"{change.at + DISORDER_MS:013d}"},
-        descending=True,
-        limit=20,
+    found = yield from send(
+        Query(
+            "pk = :pk AND sk <= :at",
+            {":pk": pk, ":at": f"{change.at + DISORDER_MS:013d}"},
+            descending=True,
+            limit=20,
+        )
     )
     for item in found.items:
         if item["start_seq"] <= change.seq:
@@ -726,13 +736,13 @@ def _mark_level(
     if len({bool(level and level.overdraft) for level in levels}) > 1:
         key = overdraft_key(owner, meter)
         if newest.level.overdraft and newest.episode:
-            yield Put(key, {"since": newest.episode.start})
+            yield from send(Put(key, {"since": newest.episode.start}))
         else:
-            yield Delete(key)
+            yield from send(Delete(key))
     is_near = newest.level.is_near
     if len({bool(level and level.is_near) for level in levels}) > 1 or (is_marked and is_near):
         key = report_candidate_key(owner, CANDIDATES_NOW, meter)
-        yield Put(key, {}) if is_near else Delete(key)
+        yield from send(Put(key, {}) if is_near else Delete(key))
 
 
 def _write_counts(owner: str, versions: Iterable[Version]) -> Operation[None]:
@@ -765,7 +775,7 @@ def _write_counts(owner: str, versions: Iterable[Version]) -> Operation[None]:
                 )
             )
     if items:
-        yield BatchPut(tuple(items))
+        yield from send(BatchPut(tuple(items)))
 
 
 # --- Denials --------------------------------------------------------------------------------------

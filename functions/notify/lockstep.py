@@ -22,10 +22,14 @@ WRITTEN_TOGETHER = 25
 Outcome: TypeAlias = Any  # what an operation returned, or the exception that it ended with
 
 
-class Several(NamedTuple):
+class _Several(NamedTuple):
+    requests: tuple[Request[Any], ...]
+
+
+class Several(_Several, Request[list[Any]]):
     """Requests that do not depend on each other; the reply is the list of their replies."""
 
-    requests: tuple[Request, ...]
+    __slots__ = ()
 
 
 class _Failed(NamedTuple):

@@ -6,7 +6,16 @@ from typing import Any
 from functions.notify.lockstep import Several
 from functions.notify.stream_images import Version
 from shared.dynamodb.keys import Key, seat_record_key
-from shared.dynamodb.requests import Accepted, BatchGet, Item, Operation, Put, Transact, Unavailable
+from shared.dynamodb.requests import (
+    Accepted,
+    BatchGet,
+    Item,
+    LostRace,
+    Operation,
+    Put,
+    Transact,
+    send,
+)
 from shared.history.changes import granted_at
 
 # From this many records on, transactions are faster than separate calls at the same time. They cost
@@ -32,7 +41,7 @@ def write(owner: str, versions: Iterable[Version]) -> Operation[None]:
     wanted = dict(by_key)
     for attempt in range(5):
         keys = {key: seat_record_key(owner, key) for key in wanted}
-        found: dict[Key, Item] = yield BatchGet(tuple(keys.values()))
+        found = yield from send(BatchGet(tuple(keys.values())))
         puts: dict[str, Put] = {}
         for key, of_key in wanted.items():
             seen = found.get(keys[key])
@@ -49,7 +58,9 @@ def write(owner: str, versions: Iterable[Version]) -> Operation[None]:
         # If a transaction fails for one record, it fails for all: then each is written alone.
         size = IN_TRANSACTION if len(puts) >= MANY and not attempt else 1
         parts = [list(puts)[first : first + size] for first in range(0, len(puts), size)]
-        replies = yield Several(tuple(_together([puts[key] for key in part]) for part in parts))
+        replies = yield from send(
+            Several(tuple(_together([puts[key] for key in part]) for part in parts))
+        )
         wanted = {
             key: wanted[key]
             for part, reply in zip(parts, replies, strict=True)
@@ -58,7 +69,7 @@ def write(owner: str, versions: Iterable[Version]) -> Operation[None]:
         }
         if not wanted:
             return
-    raise Unavailable("seat records kept changing")
+    raise LostRace("seat records kept changing")
 
 
 def _together(puts: list[Put]) -> Put | Transact:

@@ -7,8 +7,8 @@ it at once: it is written as it was read, or read again.
 from collections.abc import Sequence
 
 from shared.dynamodb.keys import totals_key
-from shared.dynamodb.patterns import write_with_conflict_retry
-from shared.dynamodb.requests import Accepted, Get, Item, Operation, Pause, Unavailable
+from shared.dynamodb.patterns import read_existing, write_with_conflict_retry
+from shared.dynamodb.requests import Accepted, LostRace, Operation, Pause, send
 from shared.seats import totals
 from shared.seats.totals import ShardVersion
 
@@ -22,18 +22,18 @@ def count(owner: str, versions: Sequence[ShardVersion]) -> Operation[None]:
     """
     left = list(versions)
     for attempt in range(1, ATTEMPTS + 1):
-        seen: Item | None = yield Get(totals_key(owner))
-        if seen is None:
-            raise Unavailable("a pool without a sum")  # it is written with the second shard
+        seen = yield from read_existing(totals_key(owner))
         item, taken = totals.apply_versions(seen, left)
         # Also if all were included before: that process may have ended before it wrote this.
         is_new = item["rev"] != seen["rev"]
-        if is_new and not isinstance((yield totals.totals_put(owner, seen, item)), Accepted):
-            yield Pause(attempt)
+        if is_new and not isinstance(
+            (yield from send(totals.totals_put(owner, seen, item))), Accepted
+        ):
+            yield from send(Pause(attempt))
             continue
         # Refused: this one, or a newer one, is stored.
         yield from write_with_conflict_retry(totals.seat_usage_put(owner, item))
         left = left[taken:]
         if not left:
             return
-    raise Unavailable("the sum of a pool kept changing")
+    raise LostRace("the totals of a pool kept changing")

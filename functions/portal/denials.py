@@ -10,7 +10,7 @@ from functions.portal.graph import period_of
 from shared.api.request import Request, Response
 from shared.clock import day_of, to_rfc3339, zone_of
 from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition
-from shared.dynamodb.requests import Item, Operation, Query
+from shared.dynamodb.requests import Item, Operation, Query, send
 from shared.history import rollups
 from shared.history.buckets import BUCKET_MS, HOUR_MS, bucket_name, bucket_start, parse_bucket_name
 
@@ -74,15 +74,17 @@ def _records(owner: str, since: int, until: int) -> Operation[tuple[list[Item], 
     found: list[Item] = []
     is_complete = True
     for shard in range(DENIAL_SHARDS):
-        answer = yield Query(
-            "pk = :pk AND sk BETWEEN :low AND :high",
-            {
-                ":pk": denial_partition(owner, f"{shard:x}"),
-                ":low": bucket_name(since - since % HOUR_MS)[:13],
-                ":high": f"{bucket_name(until)[:13]}#~",
-            },
-            limit=READ + 1,
-            descending=True,
+        answer = yield from send(
+            Query(
+                "pk = :pk AND sk BETWEEN :low AND :high",
+                {
+                    ":pk": denial_partition(owner, f"{shard:x}"),
+                    ":low": bucket_name(since - since % HOUR_MS)[:13],
+                    ":high": f"{bucket_name(until)[:13]}#~",
+                },
+                limit=READ + 1,
+                descending=True,
+            )
         )
         found += answer.items[:READ]
         is_complete = is_complete and len(answer.items) <= READ and answer.next is None

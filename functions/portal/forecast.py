@@ -18,7 +18,7 @@ from functions.portal.graph import meter_of
 from shared.api.request import Request, Response
 from shared.clock import zone_of
 from shared.dynamodb.keys import usage_key, usage_meter, usage_of
-from shared.dynamodb.requests import Get, Item, Operation
+from shared.dynamodb.requests import Get, Item, Operation, send
 from shared.entitlements.model import has_seats, usage_terms
 from shared.history import rollups
 from shared.history.buckets import DAY_MS
@@ -126,7 +126,7 @@ def _days_left(request: Request, item: Item) -> float:
 
 def _of_usage(request: Request, item: Item, key: str) -> Operation[dict[str, Any]]:
     owner, now = item["entitlementId"], request.now_ms
-    found = yield Get(usage_key(owner, key))
+    found = yield from send(Get(usage_key(owner, key)))
     if found is None or key not in usage_terms(item["document"]):
         return _thin(key, "Nothing is counted yet.")
     counter = Counter.of(found).as_of(request.now)

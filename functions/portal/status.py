@@ -7,7 +7,7 @@ from shared.api.request import Request, Response
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import SEATS, denied_day_key, usage_key, usage_meter
 from shared.dynamodb.paging import ResultPage
-from shared.dynamodb.requests import BatchGet, Item, Operation
+from shared.dynamodb.requests import BatchGet, Item, Operation, send
 from shared.entitlements.model import has_seats, usage_terms
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usage
 from shared.history.buckets import bucket_name
@@ -39,7 +39,7 @@ def _read(request: Request) -> Operation[dict[str, Any]]:
     today = bucket_name(request.now_ms)[:10]
     counters = {key: usage_key(owner, key) for key in keys}
     denied = [denied_day_key(owner, today, meter) for meter in (SEATS, *map(usage_meter, keys))]
-    found = yield BatchGet((*counters.values(), *denied))
+    found = yield from send(BatchGet((*counters.values(), *denied)))
     limits = {key: Counter.of(found[each]) for key, each in counters.items() if each in found}
     contact = document["contacts"].get("accountOwner") or {}
     return {

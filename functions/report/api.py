@@ -17,7 +17,7 @@ from shared.api.schemas.base import parse
 from shared.api.schemas.reports import REPORT_FORMATS, ReportInput
 from shared.clock import from_rfc3339_ms, to_rfc3339, zone_of
 from shared.dynamodb.keys import report_key
-from shared.dynamodb.requests import Get, Item, Operation, Put
+from shared.dynamodb.requests import Get, Item, Operation, Put, send
 from shared.problems import InvalidRequest, NotFound
 
 LIST = "REPORT"
@@ -126,7 +126,7 @@ def read(request: Request) -> Response:
 
 
 def _read(request: Request) -> Operation[dict[str, Any]]:
-    item: Item | None = yield Get(report_key(request.path["reportId"]))
+    item = yield from send(Get(report_key(request.path["reportId"])))
     if item is None:
         raise NotFound("No report has this id.")
     made: dict[str, dict[str, Any]] = {}

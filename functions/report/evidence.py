@@ -15,7 +15,6 @@ from shared.clock import to_rfc3339, zone_of
 from shared.dynamodb.keys import (
     CANDIDATES_NOW,
     SEATS,
-    Key,
     entitlement_key,
     episode_key,
     follow_up_key,
@@ -25,7 +24,7 @@ from shared.dynamodb.keys import (
     usage_of,
 )
 from shared.dynamodb.paging import all_of
-from shared.dynamodb.requests import BatchGet, Item, Operation, Query
+from shared.dynamodb.requests import BatchGet, Item, Operation, Query, send
 from shared.history import queries
 from shared.history.aggregator import carried
 from shared.history.buckets import BUCKET_MS, UsageBucket, months_between
@@ -82,8 +81,8 @@ def _entries(
     wanted: list[tuple[str, list[str]]], period: Period, filters: Mapping[str, str], now: int
 ) -> Operation[list[dict[str, Any]]]:
     keys = [entitlement_key(owner) for owner, _ in wanted]
-    items: dict[Key, Item] = yield BatchGet(tuple(keys))
-    sold = yield BatchGet(tuple(follow_up_key(owner) for owner, _ in wanted))
+    items = yield from send(BatchGet(tuple(keys)))
+    sold = yield from send(BatchGet(tuple(follow_up_key(owner) for owner, _ in wanted)))
     found = []
     for owner, meters in wanted:
         item = items.get(entitlement_key(owner))
@@ -244,7 +243,7 @@ def _episodes(owner: str, meter: str, period: Period, now_ms: int) -> Operation[
     )
     count = 0
     while True:
-        found = yield query
+        found = yield from send(query)
         for item in found.items:
             # They do not overlap: the first that ended before the period is the last to look at.
             end = item.get("end")
@@ -264,7 +263,7 @@ def _seat_records(owner: str) -> Operation[list[Item]]:
     query = Query("pk = :pk", {":pk": seat_record_key(owner, "").pk})
     many: list[Item] = []
     while True:
-        found = yield query
+        found = yield from send(query)
         many += [item for item in found.items if len(item.get("devices", ())) >= MANY_DEVICES]
         if found.next is None:
             return many

@@ -10,10 +10,15 @@ from functions.report.storage import Store
 from shared import aws, observability
 from shared.api import app, request
 from shared.clock import now_ms, to_rfc3339
-from shared.dynamodb.requests import Unavailable
+from shared.dynamodb.requests import LostRace, Unavailable
 
 # How long a failed job waits for its next attempt: an outage of an hour costs no report.
 WAITS = (30, 120, 600, 3_600, 14_400)
+# What a report says of a failure whose name would not help its reader.
+REASONS: dict[type[BaseException], str] = {
+    Unavailable: "the table did not answer",
+    LostRace: "other reports were published at the same time",
+}
 ATTEMPTS = len(WAITS) + 1
 SECONDS_TO_ANSWER = 10
 
@@ -110,7 +115,7 @@ def _note(record: dict[str, Any], job: dict[str, Any], attempt: int, error: Exce
     """Record what went wrong, and let the job come again soon."""
     step = error.step if isinstance(error, StepFailed) else job["step"]
     cause = error.__cause__ or error
-    reason = "the table did not answer" if isinstance(cause, Unavailable) else type(cause).__name__
+    reason = REASONS.get(type(cause), type(cause).__name__)
     try:
         if attempt <= ATTEMPTS:
             is_published = isinstance(cause, MailFailed)

@@ -37,10 +37,10 @@ from shared.dynamodb.requests import (
     Accepted,
     Get,
     Item,
+    LostRace,
     Put,
     Refused,
     Transact,
-    Unavailable,
     Update,
 )
 
@@ -261,7 +261,7 @@ class Work:
             assert again is not None  # reports are never deleted
             report = again
         if report["status"] == "running":
-            raise Unavailable("reports of this series kept being published")
+            raise LostRace("reports of this series kept being published")
         self._clear(report["reportId"], report.get("folder"))
         if report["status"] == "published":
             self._tell(report)

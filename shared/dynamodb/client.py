@@ -42,8 +42,9 @@ from shared.dynamodb.requests import (
     Put,
     Query,
     Refused,
+    ReplyT_co,
     Request,
-    Returned,
+    ResultT,
     Transact,
     Unavailable,
     Update,
@@ -162,13 +163,17 @@ class DynamoDBClient:
         )
         return cls(environ["TABLE_NAME"], region=region, endpoint=endpoint, credentials=credentials)
 
-    def execute(self, request: Request) -> Any:
+    def execute(self, request: Request[ReplyT_co]) -> ReplyT_co:
         """Carry out one request and return its reply.
 
         Raises:
             Unavailable: no answer within the bounded retries.
             DynamoDBError: DynamoDB rejects the request itself.
         """
+        reply: Any = self._reply(request)
+        return reply  # type: ignore[no-any-return] # each branch replies with the request's type
+
+    def _reply(self, request: Request[Any]) -> Any:
         if isinstance(request, Get):
             answer = self._call(
                 "GetItem", {"Key": key_to_wire(request.key), "ConsistentRead": True}
@@ -182,7 +187,9 @@ class DynamoDBClient:
             return self._batch_put(request.items)
         if isinstance(request, Transact):
             return self._transact(request)
-        return self._write(request)
+        if isinstance(request, Update | Put | Delete):
+            return self._write(request)
+        raise TypeError(f"{type(request).__name__} is no request of DynamoDB")
 
     def _write(self, request: Update | Put | Delete) -> Accepted | Refused | Conflicted:
         verb, body = _write_body(request)
@@ -231,11 +238,11 @@ class DynamoDBClient:
 
     def run(
         self,
-        operation: Operation[Returned],
+        operation: Operation[ResultT],
         clock: Callable[[], int] | None = None,
         *,
         waits: bool = True,
-    ) -> Returned:
+    ) -> ResultT:
         """Run an operation and return its outcome.
 
         After a pause `clock` gives the time in Unix milliseconds; by default it is this machine's.
@@ -245,7 +252,8 @@ class DynamoDBClient:
             try:
                 request = operation.send(reply)
             except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
+                result: ResultT = stop.value
+                return result
             if isinstance(request, Pause):
                 if waits:
                     time.sleep(backoff_seconds(request.attempt))

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from shared.dynamodb.keys import LIST_INDEX
-from shared.dynamodb.requests import Item, Operation, Query
+from shared.dynamodb.requests import Item, Operation, Query, send
 
 # The most reads of one filtered page. It then ends early, with a token to go on from.
 MAX_READS = 10
@@ -24,7 +24,7 @@ def read_page(query: Query, limit: int) -> Operation[tuple[list[Item], bool]]:
     """
     items: list[Item] = []
     for _ in range(MAX_READS):
-        found = yield query._replace(limit=limit + 1 - len(items))
+        found = yield from send(query._replace(limit=limit + 1 - len(items)))
         items += found.items
         if len(items) > limit:
             return items[:limit], True
@@ -65,7 +65,7 @@ def all_of(query: Query) -> Operation[list[Item]]:
     """Every item of a query, page by page."""
     items: list[Item] = []
     while True:
-        found = yield query
+        found = yield from send(query)
         items += found.items
         if found.next is None:
             return items

@@ -1,11 +1,12 @@
 """Requests to DynamoDB and their replies, as plain values.
 
-Operations are generators that yield requests and are sent the replies, so that any driver can run
-them: the client, a test that crashes between two requests, a simulation.
+An operation is a generator that yields requests and is sent the replies (`send`). So any driver can
+run it: the client, a test that crashes between two requests, a simulation. See
+`docs/operations.md`.
 """
 
 from collections.abc import Generator, Mapping
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from shared.dynamodb.keys import Key
 
@@ -16,83 +17,7 @@ NO_VALUES: Mapping[str, Value] = {}
 NO_NAMES: Mapping[str, str] = {}
 
 
-# --- Requests and replies -------------------------------------------------------------------------
-
-
-class Get(NamedTuple):
-    """Read one item, strongly consistent. The reply is the item, or None."""
-
-    key: Key
-
-
-class BatchGet(NamedTuple):
-    """Read items, strongly consistent. The reply is a dict of the keys that exist."""
-
-    keys: tuple[Key, ...]
-
-
-class Update(NamedTuple):
-    """A conditional update. The reply is `Accepted`, `Refused` or `Conflicted`."""
-
-    key: Key
-    expression: str
-    condition: str
-    names: Mapping[str, str]
-    values: Mapping[str, Value]
-
-
-class Put(NamedTuple):
-    """Write a whole item without its `None` attributes. Reply: as for an update, without item."""
-
-    key: Key
-    item: Mapping[str, Value]
-    condition: str = ""
-    names: Mapping[str, str] = NO_NAMES
-    values: Mapping[str, Value] = NO_VALUES
-
-
-class Delete(NamedTuple):
-    """Delete one item. The reply is that of an update, with no item."""
-
-    key: Key
-    condition: str = ""
-    names: Mapping[str, str] = NO_NAMES
-    values: Mapping[str, Value] = NO_VALUES
-
-
-class Transact(NamedTuple):
-    """All or nothing. The reply is `Accepted`, `Cancelled` or `Conflicted`."""
-
-    actions: tuple[Update | Put | Delete, ...]
-
-
-class Query(NamedTuple):
-    """One partition of the table or of an index. The reply is a `Found`.
-
-    `condition` is the key condition. `filter` is applied after reading. `start` is the `next` of an
-    earlier `Found`.
-    """
-
-    condition: str
-    values: Mapping[str, Value]
-    names: Mapping[str, str] = NO_NAMES
-    index_name: str = ""
-    filter: str = ""
-    limit: int | None = None
-    start: Mapping[str, Value] | None = None
-    descending: bool = False
-
-
-class BatchPut(NamedTuple):
-    """Write whole items without a condition, in any order. The reply is `Accepted`."""
-
-    items: tuple[tuple[Key, Mapping[str, Value]], ...]
-
-
-class Pause(NamedTuple):
-    """Wait before another attempt (0: do not wait). The reply is the time, Unix milliseconds."""
-
-    attempt: int
+# --- Replies --------------------------------------------------------------------------------------
 
 
 class Accepted(NamedTuple):
@@ -124,11 +49,149 @@ class Found(NamedTuple):
     next: Item | None
 
 
-Request: TypeAlias = Get | BatchGet | BatchPut | Update | Put | Delete | Transact | Query
-Reply: TypeAlias = Accepted | Refused | Conflicted
-Returned = TypeVar("Returned")
-# Something done in several requests: it yields them, is sent the replies, and returns its outcome.
-Operation: TypeAlias = Generator[Any, Any, Returned]
+Written: TypeAlias = Accepted | Refused | Conflicted
+Transacted: TypeAlias = Accepted | Cancelled | Conflicted
+
+
+# --- Requests -------------------------------------------------------------------------------------
+# The fields of a request are a NamedTuple, which costs a tenth of a dataclass at start-up.
+
+ReplyT_co = TypeVar("ReplyT_co", covariant=True)
+ResultT = TypeVar("ResultT")
+
+
+class Request(Generic[ReplyT_co]):
+    """One request, and the type of its reply."""
+
+    __slots__ = ()
+
+
+class _Get(NamedTuple):
+    key: Key
+
+
+class Get(_Get, Request[Item | None]):
+    """Read one item, strongly consistent. The reply is None if there is none."""
+
+    __slots__ = ()
+
+
+class _BatchGet(NamedTuple):
+    keys: tuple[Key, ...]
+
+
+class BatchGet(_BatchGet, Request[dict[Key, Item]]):
+    """Read items, strongly consistent. The reply has the keys that exist."""
+
+    __slots__ = ()
+
+
+class _Update(NamedTuple):
+    key: Key
+    expression: str
+    condition: str
+    names: Mapping[str, str]
+    values: Mapping[str, Value]
+
+
+class Update(_Update, Request[Written]):
+    """A conditional update."""
+
+    __slots__ = ()
+
+
+class _Put(NamedTuple):
+    key: Key
+    item: Mapping[str, Value]
+    condition: str = ""
+    names: Mapping[str, str] = NO_NAMES
+    values: Mapping[str, Value] = NO_VALUES
+
+
+class Put(_Put, Request[Written]):
+    """Write a whole item without its `None` attributes. `Accepted` has no item."""
+
+    __slots__ = ()
+
+
+class _Delete(NamedTuple):
+    key: Key
+    condition: str = ""
+    names: Mapping[str, str] = NO_NAMES
+    values: Mapping[str, Value] = NO_VALUES
+
+
+class Delete(_Delete, Request[Written]):
+    """Delete one item. `Accepted` has no item."""
+
+    __slots__ = ()
+
+
+class _Transact(NamedTuple):
+    actions: tuple[Update | Put | Delete, ...]
+
+
+class Transact(_Transact, Request[Transacted]):
+    """Write several items, all or nothing."""
+
+    __slots__ = ()
+
+
+class _Query(NamedTuple):
+    condition: str
+    values: Mapping[str, Value]
+    names: Mapping[str, str] = NO_NAMES
+    index_name: str = ""
+    filter: str = ""
+    limit: int | None = None
+    start: Mapping[str, Value] | None = None
+    descending: bool = False
+
+
+class Query(_Query, Request[Found]):
+    """Read one partition of the table or of an index.
+
+    `condition` is the key condition. `filter` is applied after reading. `start` is the `next` of an
+    earlier `Found`.
+    """
+
+    __slots__ = ()
+
+
+class _BatchPut(NamedTuple):
+    items: tuple[tuple[Key, Mapping[str, Value]], ...]
+
+
+class BatchPut(_BatchPut, Request[Accepted]):
+    """Write whole items without a condition, in any order."""
+
+    __slots__ = ()
+
+
+class _Pause(NamedTuple):
+    attempt: int
+
+
+class Pause(_Pause, Request[int]):
+    """Wait before another attempt (0: do not wait). The reply is the time, Unix milliseconds."""
+
+    __slots__ = ()
+
+
+# Something done in several requests: it yields them, is sent the replies, and returns its result.
+Operation: TypeAlias = Generator[Request[Any], Any, ResultT]
+
+
+def send(request: Request[ReplyT_co]) -> Operation[ReplyT_co]:
+    """Make one request within an operation; return its reply.
+
+    This is the one place where a driver's reply gets its type.
+    """
+    reply: ReplyT_co = yield request
+    return reply
+
+
+# --- Errors ---------------------------------------------------------------------------------------
 
 
 class Unavailable(Exception):
@@ -143,6 +206,14 @@ class NewerFormat(Unavailable):
 
     This passes once the newer code runs everywhere, or once the item has the older format again.
     """
+
+
+class LostRace(Exception):
+    """Work in the background gave up: other processes were faster at every attempt."""
+
+
+class InvariantViolation(Exception):
+    """An item that must exist does not, or says something impossible: a defect."""
 
 
 class DynamoDBError(Exception):

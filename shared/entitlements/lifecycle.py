@@ -11,6 +11,7 @@ from shared.dynamodb.requests import (
     Pause,
     Transact,
     Update,
+    send,
 )
 from shared.entitlements.model import seat_terms
 from shared.entitlements.queries import fetch_entitlement
@@ -34,10 +35,10 @@ def close_entitlement(entitlement_id: str, change: Change) -> Operation[bool]:
         item, shard = yield from fetch_entitlement(entitlement_id)
         valid = seat_terms(item["document"])
         emptied = yield from remove_all_seats(entitlement_id, shard, valid, change, "expired")
-        reply = yield Transact((due, *emptied))
+        reply = yield from send(Transact((due, *emptied)))
         if isinstance(reply, Accepted):
             return True
         if isinstance(reply, Cancelled) and reply.reasons[0][0]:
             return False
-        yield Pause(attempt)
+        yield from send(Pause(attempt))
     return False

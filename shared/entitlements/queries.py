@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 
-from shared.dynamodb.keys import Key, entitlement_key, seat_shard_key, seat_usage_key
+from shared.dynamodb.keys import entitlement_key, seat_shard_key, seat_usage_key
 from shared.dynamodb.requests import (
     BatchGet,
     Item,
     Operation,
+    send,
 )
 from shared.problems import NotFound
 from shared.seats.seat_usage import SeatUsage, read_seat_usage, seat_usage_of
@@ -20,7 +21,7 @@ def fetch_entitlement(entitlement_id: str) -> Operation[tuple[Item, SeatShard]]:
         NotFound.
     """
     keys = (entitlement_key(entitlement_id), seat_shard_key(entitlement_id))
-    found = yield BatchGet(keys)
+    found = yield from send(BatchGet(keys))
     if keys[0] not in found:
         raise NotFound("No entitlement has this id.")
     return found[keys[0]], SeatShard.of(found[keys[1]])
@@ -41,14 +42,14 @@ def fetch_seat_usage(entitlement_id: str) -> Operation[tuple[Item, SeatUsage]]:
 def fetch_seat_usages(owners: Iterable[str]) -> Operation[dict[str, SeatUsage]]:
     """The seat usage of several entitlements."""
     keys = {owner: seat_shard_key(owner) for owner in owners}
-    found: dict[Key, Item] = (yield BatchGet(tuple(keys.values()))) if keys else {}
+    found = (yield from send(BatchGet(tuple(keys.values())))) if keys else {}
     shard_count = {owner: SeatShard.of(found[key]) for owner, key in keys.items()}
     pools = {
         owner: seat_usage_key(owner)
         for owner, shard in shard_count.items()
         if not shard.is_only_shard
     }
-    sums: dict[Key, Item] = (yield BatchGet(tuple(pools.values()))) if pools else {}
+    sums = (yield from send(BatchGet(tuple(pools.values())))) if pools else {}
     return {
         owner: seat_usage_of(sums[pools[owner]]) if owner in pools else SeatUsage.of(shard)
         for owner, shard in shard_count.items()

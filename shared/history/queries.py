@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from shared.dynamodb.keys import SEATS, usage_bucket_key
 from shared.dynamodb.paging import all_of, key_range
-from shared.dynamodb.requests import BatchGet, Operation, Query
+from shared.dynamodb.requests import BatchGet, Operation, Query, send
 from shared.history.aggregator import as_of
 from shared.history.buckets import UsageBucket, bucket_name, bucket_start
 from shared.history.changes import COUNTS
@@ -46,11 +46,13 @@ def latest_bucket(
 ) -> Operation[UsageBucket | None]:
     """The latest bucket, or the latest one before the named quarter-hour."""
     pk = usage_bucket_key(entitlement_id, meter, "").pk
-    found = yield Query(
-        "pk = :pk AND sk < :before" if before else "pk = :pk",
-        {":pk": pk, **({":before": before} if before else {})},
-        limit=1,
-        descending=True,
+    found = yield from send(
+        Query(
+            "pk = :pk AND sk < :before" if before else "pk = :pk",
+            {":pk": pk, **({":before": before} if before else {})},
+            limit=1,
+            descending=True,
+        )
     )
     return UsageBucket.of(found.items[0]) if found.items else None
 
@@ -64,7 +66,9 @@ def latest_bucket_near(
     bucket is the one without a time to live: it gets one when another follows it.
     """
     names = {bucket_name(bucket_start(at)) for at in times}
-    found = yield BatchGet(tuple(usage_bucket_key(entitlement_id, meter, name) for name in names))
+    found = yield from send(
+        BatchGet(tuple(usage_bucket_key(entitlement_id, meter, name) for name in names))
+    )
     latest = [item for item in found.values() if "ttl" not in item]
     if latest:
         return UsageBucket.of(max(latest, key=lambda item: str(item["sk"])))

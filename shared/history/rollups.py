@@ -23,13 +23,14 @@ from shared.dynamodb.requests import (
     Accepted,
     BatchGet,
     Get,
+    LostRace,
     Operation,
     Pause,
     Put,
     Query,
     Transact,
-    Unavailable,
     Update,
+    send,
 )
 from shared.history import queries
 from shared.history.buckets import (
@@ -91,11 +92,13 @@ def write(owner: str, meter: str, start: int, following: int) -> Operation[None]
         parts = yield from _read(_partition(owner, meter), begin, begin + length)
         if parts:
             whole = merge(parts)
-            yield Put(
-                rollup_key(owner, meter, size, bucket_name(begin)),
-                whole.to_item(following),
-                "attribute_not_exists(pk) OR seq <= :seq",  # a slower process has seen less
-                values={":seq": whole.seq},
+            yield from send(
+                Put(
+                    rollup_key(owner, meter, size, bucket_name(begin)),
+                    whole.to_item(following),
+                    "attribute_not_exists(pk) OR seq <= :seq",  # a slower process has seen less
+                    values={":seq": whole.seq},
+                )
             )
 
 
@@ -139,11 +142,13 @@ def records(
         limit=1,
         descending=True,
     )
-    [held] = (yield before).items or [None]
+    earlier = (yield from send(before)).items
     over = _floor(latest.start, SIZES[size]) if size in SIZES else start
     found = yield from _read(coarse, start, min(end, over))
     found += yield from _read(_partition(owner, meter), max(start, over), end)
-    return queries.as_they_stand(UsageBucket.of(held) if held else None, found, (), start, end, now)
+    return queries.as_they_stand(
+        UsageBucket.of(earlier[0]) if earlier else None, found, (), start, end, now
+    )
 
 
 # --- Denials --------------------------------------------------------------------------------------
@@ -166,7 +171,7 @@ def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int)
     hour = _floor(start, HOUR_MS)
     name = bucket_name(start)[11:13]
     for attempt in range(1, _ROUNDS + 1):
-        item = yield Get(key)
+        item = yield from send(Get(key))
         seen = item["attempts"] if item else 0
         if number <= seen:
             return
@@ -196,14 +201,14 @@ def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int)
         )
         if isinstance(reply, Accepted):
             return
-        yield Pause(attempt)
-    raise Unavailable("denials of one day kept being counted")
+        yield from send(Pause(attempt))
+    raise LostRace("denials of one day kept being counted")
 
 
 def _is_counted(owner: str, meter: str, hour: int, seat_key: str) -> Operation[bool]:
     names = (bucket_name(hour + number * BUCKET_MS) for number in range(4))
     keys = tuple(denied_bucket_key(owner, name, seat_key, meter) for name in names)
-    return bool((yield BatchGet(keys)))
+    return bool((yield from send(BatchGet(keys))))
 
 
 def denied_hours(

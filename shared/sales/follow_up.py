@@ -13,11 +13,12 @@ from shared.dynamodb.requests import (
     Accepted,
     Get,
     Item,
+    LostRace,
     Operation,
     Pause,
     Put,
     Transact,
-    Unavailable,
+    send,
 )
 
 STATES = ("open", "contacted", "quoted", "won", "dismissed")
@@ -84,7 +85,7 @@ def move(entitlement_id: str, moves: list[Move]) -> Operation[None]:
     """
     attempt = 1
     while moves and attempt <= _ROUNDS:
-        seen: Item | None = yield Get(follow_up_key(entitlement_id))
+        seen = yield from send(Get(follow_up_key(entitlement_id)))
         state, changes = seen, list[Item]()
         for each in sorted(moves):
             is_late = state is not None and each.at <= state["stateChangedAt"]
@@ -97,12 +98,12 @@ def move(entitlement_id: str, moves: list[Move]) -> Operation[None]:
                 changes.append(state)
         if not changes:
             return
-        reply = yield writes(entitlement_id, seen, changes)
+        reply = yield from send(writes(entitlement_id, seen, changes))
         if not isinstance(reply, Accepted):
-            yield Pause(attempt)
+            yield from send(Pause(attempt))
             attempt += 1
     if moves:
-        raise Unavailable("a follow-up kept changing")
+        raise LostRace("a follow-up kept changing")
 
 
 def view(entitlement_id: str, item: Item | None) -> dict[str, Any]:

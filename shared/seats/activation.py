@@ -22,7 +22,7 @@ from shared.dynamodb.requests import (
     Item,
     Operation,
     Pause,
-    Reply,
+    send,
 )
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import encode_seat
@@ -71,15 +71,15 @@ def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Gr
     yield from pending.go_to(pending.place)
     write = pending.first_write(expect_overdraft=expect_overdraft)
     for attempt in range(1, ROUNDS + 1):
-        reply: Reply = yield write
+        reply = yield from send(write)
         if isinstance(reply, Accepted):
             return pending.granted(SeatShard.of(reply.item or {}))
         if isinstance(reply, Conflicted):
-            yield Pause(attempt)
+            yield from send(Pause(attempt))
             continue
         # The answer may have taken seconds. A lease that has expired since then must not cause a
         # denial.
-        pending.change = pending.change.at((yield Pause(0)))
+        pending.change = pending.change.at((yield from send(Pause(0))))
         shard = yield from _arrive(pending, reply.item, attempt)
         if shard is None:
             write = pending.first_write()
@@ -92,7 +92,7 @@ def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Gr
         if found:
             return found
         if attempt > 1:
-            pending.change = pending.change.at((yield Pause(attempt - 1)))
+            pending.change = pending.change.at((yield from send(Pause(attempt - 1))))
         write = pending.write(shard, decision)
     raise problems.Contention
 

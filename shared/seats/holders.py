@@ -5,9 +5,9 @@ from itertools import takewhile
 from typing import Any
 
 from shared.clock import to_rfc3339
-from shared.dynamodb.keys import Key, seat_record_key, seat_shard_key
+from shared.dynamodb.keys import seat_record_key, seat_shard_key
 from shared.dynamodb.paging import MAX_READS, ResultPage
-from shared.dynamodb.requests import BatchGet, Item, Operation, Pause
+from shared.dynamodb.requests import BatchGet, Item, Operation, Pause, send
 from shared.seats.encoding import Seat, activation_id, decode_seat
 from shared.seats.lookup import find_shard_of
 from shared.seats.placement import SLOTS, key_at
@@ -56,7 +56,7 @@ def _shards_from(
     if number % width == 0:
         numbers = range(number, SLOTS, width)[: min(count, READ_AHEAD)]
         keys = tuple(seat_shard_key(owner, each) for each in numbers)
-        found: dict[Key, Item] = yield BatchGet(keys)
+        found = yield from send(BatchGet(keys))
         read = (SeatShard.of(found[key]) for key in keys if key in found)
         shards += takewhile(lambda shard: shard.shard_count == first.shard_count, read)
     # The shards are not those of `first`: seats are being moved.
@@ -77,8 +77,8 @@ def _seat_records(entitlement_id: str, seats: Mapping[str, Seat]) -> Operation[d
         if not late:
             break
         if attempt:
-            yield Pause(attempt)
-        found = yield BatchGet(tuple(late.values()))
+            yield from send(Pause(attempt))
+        found = yield from send(BatchGet(tuple(late.values())))
         records |= {key: found[record] for key, record in late.items() if record in found}
     return records
 

@@ -12,14 +12,12 @@ from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import (
     NO_NAMES,
     Accepted,
-    Cancelled,
     Get,
-    Item,
     Operation,
     Pause,
-    Reply,
     Transact,
     Update,
+    send,
 )
 from shared.seats.encoding import decode_seat, encode_seat
 from shared.seats.placement import Place
@@ -58,7 +56,7 @@ def reclaim_expired_leases(shard_key: Key, change: Change) -> Operation[int]:
     is no change of the shard, so `seq` stays.
     """
     for attempt in range(1, ROUNDS + 1):
-        item: Item | None = yield Get(shard_key)
+        item = yield from send(Get(shard_key))
         if item is None:
             return 0
         shard = SeatShard.of(item)
@@ -86,8 +84,8 @@ def reclaim_expired_leases(shard_key: Key, change: Change) -> Operation[int]:
                 NO_NAMES,
                 values,
             )
-        reply: Reply | Cancelled = yield write
+        reply = yield from send(write)
         if isinstance(reply, Accepted):
             return len(expired)
-        change = change.at((yield Pause(attempt)))
+        change = change.at((yield from send(Pause(attempt))))
     return 0  # A busy shard frees its own expired seats; the next sweep looks again.

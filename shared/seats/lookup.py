@@ -10,6 +10,7 @@ from shared.dynamodb.requests import (
     Operation,
     Pause,
     Update,
+    send,
 )
 from shared.seats.placement import Place
 from shared.seats.shard import SeatShard
@@ -36,9 +37,9 @@ def find_shard(
     if right.number != place.number:
         return None, right
     if shard.locked_at_ms is not None:
-        now_ms: int = yield Pause(attempt)
+        now_ms = yield from send(Pause(attempt))
         if now_ms - shard.locked_at_ms > LOCK_TIMEOUT_MS:
-            yield unlock_shard(right.key, shard.locked_at_ms)
+            yield from send(unlock_shard(right.key, shard.locked_at_ms))
         return None, right
     return (shard if right == place else None), right
 
@@ -56,7 +57,7 @@ def find_shard_of(owner: str, key: str) -> Operation[SeatShard]:
     """
     place = Place.of(owner, key, None)
     for attempt in range(1, ROUNDS + 1):
-        item: Item | None = yield Get(place.key)
+        item = yield from send(Get(place.key))
         shard, place = yield from find_shard(place, key, item, attempt)
         if shard is not None:
             return shard

@@ -6,15 +6,12 @@ from typing import NamedTuple
 from shared import problems
 from shared.audit import Change
 from shared.dynamodb.keys import CAPACITY_INDEX, POOL_PREFIX, SWEEP_INDEX, Key, pool_sweep_partition
-from shared.dynamodb.patterns import ROUNDS
+from shared.dynamodb.patterns import ROUNDS, read_existing
 from shared.dynamodb.requests import (
     NO_NAMES,
     Accepted,
     BatchGet,
     Cancelled,
-    Conflicted,
-    Found,
-    Get,
     Item,
     Operation,
     Pause,
@@ -22,6 +19,7 @@ from shared.dynamodb.requests import (
     Transact,
     Update,
     Value,
+    send,
 )
 from shared.seats.encoding import (
     NEVER,
@@ -100,12 +98,14 @@ class _Candidates:
         """The next candidates as they are now, the largest capacity first; None at the end."""
         while self._spans:
             partition, low, high, is_whole = self._spans[0]
-            found: Found = yield Query(
-                "roomKey = :shard AND page BETWEEN :low AND :high",
-                {":shard": partition, ":low": low, ":high": high},
-                index_name=CAPACITY_INDEX,
-                limit=SAMPLE,
-                start=self._start,
+            found = yield from send(
+                Query(
+                    "roomKey = :shard AND page BETWEEN :low AND :high",
+                    {":shard": partition, ":low": low, ":high": high},
+                    index_name=CAPACITY_INDEX,
+                    limit=SAMPLE,
+                    start=self._start,
+                )
             )
             if found.next and is_whole:
                 # Without a random position, every request would start with the same donors.
@@ -118,7 +118,7 @@ class _Candidates:
                 self._spans.pop(0)
             if found.items:
                 keys = tuple(Key(item["pk"], item["sk"]) for item in found.items)
-                items: dict[Key, Item] = yield BatchGet(keys)
+                items = yield from send(BatchGet(keys))
                 donors = [_Donor.of(item) for item in items.values()]
                 return sorted(donors, key=lambda each: -each.free)
         return None
@@ -164,7 +164,7 @@ def _from_pages(
                 donor = outcome  # another request took from it: this is how it is now
             if donor.key not in without_capacity:
                 # If it has capacity again, the condition keeps it in the index.
-                yield donor.unmark()
+                yield from send(donor.unmark())
                 without_capacity.add(donor.key)
     return None
 
@@ -191,17 +191,17 @@ def _move_and_sit(
         more,
     )
     for attempt in range(1, ROUNDS + 1):
-        reply: Accepted | Cancelled | Conflicted = yield Transact((donor.give(share), taken))
+        reply = yield from send(Transact((donor.give(share), taken)))
         if isinstance(reply, Accepted):
             # A transaction returns nothing. The seat may be released again by now; it was granted
             # all the same.
-            after = SeatShard.of((yield Get(pending.place.key)))
+            after = SeatShard.of((yield from read_existing(pending.place.key)))
             seats = {pending.key: value + shard.lease_seconds, **after.seats}
             return pending.granted(after._replace(seats=seats))
         if isinstance(reply, Cancelled):
             (is_refused, item), (is_ours, _) = reply.reasons
             return _Donor.of(item) if is_refused and item and not is_ours else True
-        pending.change = pending.change.at((yield Pause(attempt)))
+        pending.change = pending.change.at((yield from send(Pause(attempt))))
     return True
 
 
@@ -226,7 +226,7 @@ def free_due(owner: str, change: Change, until_ms: int) -> Operation[int]:
         freed += yield from _free(due, change)
         if start is None:
             break
-        now_ms = yield Pause(0)
+        now_ms = yield from send(Pause(0))
     return freed
 
 
@@ -244,12 +244,14 @@ def _due_pages(
 
     At the end: the earliest time at which a lease ends on the other shards.
     """
-    found: Found = yield Query(
-        "sweepKey = :pool",
-        {":pool": pool_sweep_partition(owner)},
-        index_name=SWEEP_INDEX,
-        limit=SAMPLE,
-        start=start,
+    found = yield from send(
+        Query(
+            "sweepKey = :pool",
+            {":pool": pool_sweep_partition(owner)},
+            index_name=SWEEP_INDEX,
+            limit=SAMPLE,
+            start=start,
+        )
     )
     due = list[Key]()
     for item in found.items:
@@ -273,7 +275,7 @@ def has_free_seat(pending: PendingActivation, shard: SeatShard) -> Operation[boo
         due, pending.next_due, start = yield from _due_pages(
             pending.owner, pending.change.now, start
         )
-        stale: dict[Key, Item] = (yield BatchGet(tuple(due))) if due else {}
+        stale = (yield from send(BatchGet(tuple(due)))) if due else {}
         if any(SeatShard.of(item).expired_keys(pending.change.now) for item in stale.values()):
             return True
         if start is None:

@@ -27,7 +27,7 @@ from shared.dynamodb.keys import (
     pool_key,
     seat_shard_key,
 )
-from shared.dynamodb.patterns import ROUNDS, write_with_conflict_retry
+from shared.dynamodb.patterns import ROUNDS, read_existing, write_with_conflict_retry
 from shared.dynamodb.requests import (
     NO_NAMES,
     NO_VALUES,
@@ -35,7 +35,6 @@ from shared.dynamodb.requests import (
     BatchGet,
     Cancelled,
     Conflicted,
-    Get,
     Item,
     Operation,
     Pause,
@@ -43,6 +42,7 @@ from shared.dynamodb.requests import (
     Transact,
     Update,
     Value,
+    send,
 )
 from shared.seats import totals
 from shared.seats.encoding import NEVER
@@ -116,19 +116,21 @@ class _Reconciler:
 
     def lock(self) -> Operation[bool]:
         """Lock the pool; False: another process has locked it, or there is no pool."""
-        now_ms: int = yield Pause(0)
+        now_ms = yield from send(Pause(0))
         for attempt in range(1, ROUNDS + 1):
-            reply = yield Update(
-                self.key,
-                "SET tender = :me, tendedUntil = :until",
-                "attribute_exists(pk) AND"
-                " (attribute_not_exists(tender) OR tender = :me OR tendedUntil < :now)",
-                NO_NAMES,
-                {":me": self.change.request_id, ":until": now_ms + LOCK_MS, ":now": now_ms},
+            reply = yield from send(
+                Update(
+                    self.key,
+                    "SET tender = :me, tendedUntil = :until",
+                    "attribute_exists(pk) AND"
+                    " (attribute_not_exists(tender) OR tender = :me OR tendedUntil < :now)",
+                    NO_NAMES,
+                    {":me": self.change.request_id, ":until": now_ms + LOCK_MS, ":now": now_ms},
+                )
             )
             if not isinstance(reply, Conflicted):
                 return isinstance(reply, Accepted)
-            now_ms = yield Pause(attempt)
+            now_ms = yield from send(Pause(attempt))
         return False
 
     def unlock(self) -> Operation[None]:
@@ -155,7 +157,7 @@ class _Reconciler:
             _OutOfTime.
         """
         for attempt in range(1, ROUNDS + 1):
-            now_ms: int = yield Pause(attempt - 1)
+            now_ms = yield from send(Pause(attempt - 1))
             if now_ms > self.until_ms:
                 raise _OutOfTime
             assignments, removals, values = assign({**sets, "tendedUntil": now_ms + LOCK_MS})
@@ -176,7 +178,7 @@ class _Reconciler:
                 NO_NAMES,
                 {**values, ":me": self.change.request_id, ":version": self.version},
             )
-            reply = yield Transact((about, *writes))
+            reply = yield from send(Transact((about, *writes)))
             if isinstance(reply, Accepted):
                 return None
             if isinstance(reply, Cancelled):
@@ -191,7 +193,7 @@ class _Reconciler:
     def run(self) -> Operation[None]:
         """Apply terms, shards and allocations until nothing remains."""
         while True:
-            state: Item = yield Get(self.key)
+            state = yield from read_existing(self.key)
             self.version = state["version"]
             if not state.get("pages"):
                 if (yield from self._split_only_shard()):
@@ -206,7 +208,7 @@ class _Reconciler:
                 continue
             if state["bank"] < 0 and not (yield from self._reclaim(state)):
                 yield from self._start_draining(state)
-                state = yield Get(self.key)
+                state = yield from read_existing(self.key)
             if state["bank"] >= 0 and state.get("isFrozen"):
                 yield from self._stop_draining(state)
                 continue
@@ -214,7 +216,7 @@ class _Reconciler:
                 yield from self._distribute(state)
                 continue
             break
-        now_ms: int = yield Pause(0)
+        now_ms = yield from send(Pause(0))
         self.until_ms = now_ms + LOCK_MS  # the last write is not delayed
         is_over = state.get("terms", {}).get("status") in _CLOSED and state["bank"] >= 0
         is_in_use = state.get("pages") and not is_over
@@ -281,13 +283,13 @@ class _Reconciler:
                 for key in shards:
                     yield from self._change((yield from self._read((key,))), change)
                 return
-            yield Pause(attempt)
+            yield from send(Pause(attempt))
             shards = yield from self._read(tuple(shards))
         raise problems.Contention
 
     def _read(self, keys: tuple[Key, ...]) -> Operation[dict[Key, SeatShard]]:
         """Those of the shards that may hold seats, as they are now."""
-        found: dict[Key, Item] = yield BatchGet(keys)
+        found = yield from send(BatchGet(keys))
         return {key: SeatShard.of(item) for key, item in found.items() if may_hold_seats(key, item)}
 
     def _apply_terms(self, state: Item) -> Operation[None]:
@@ -349,7 +351,7 @@ class _Reconciler:
         fair = -(-total_allocation(state["terms"].get("hardCap")) // state["pages"])
         for floor in (fair, 0):
             for batch in (yield from self._live(state)):
-                now: Item = yield Get(self.key)
+                now = yield from read_existing(self.key)
                 owed = -now["bank"]
                 if owed <= 0:
                     return True
@@ -363,7 +365,7 @@ class _Reconciler:
                     # A shard that has changed meanwhile gives at another time, or not: a seat was
                     # taken.
                     yield from self._write(writes, taken)
-        state = yield Get(self.key)
+        state = yield from read_existing(self.key)
         return bool(state["bank"] >= 0)
 
     def _start_draining(self, state: Item) -> Operation[None]:
@@ -414,7 +416,7 @@ class _Reconciler:
                 for key, shard in batch
             ]
             given = share * len(writes)
-            now: Item = yield Get(self.key)
+            now = yield from read_existing(self.key)
             if now["bank"] < given:
                 return  # others have taken from it; requests find the rest by themselves
             yield from self._write(writes, -given, at_least=given)
@@ -424,12 +426,12 @@ class _Reconciler:
     def _split_only_shard(self) -> Operation[bool]:
         """Make several shards of the only one; False: it is to stay the only one."""
         for attempt in range(1, ROUNDS + 1):
-            item: Item = yield Get(seat_shard_key(self.owner))
+            item = yield from read_existing(seat_shard_key(self.owner))
             shard = SeatShard.of(item)
             wanted = wanted_shard_count(shard.hard_cap, shard.seat_count, shard.used)
             if wanted == 1 or shard.status == "deleted":
                 if shard.locked_at_ms is not None:  # its seats stay where they are
-                    yield unlock_shard(seat_shard_key(self.owner), shard.locked_at_ms)
+                    yield from send(unlock_shard(seat_shard_key(self.owner), shard.locked_at_ms))
                 return False
             if (yield from self._move_seats([0], next_step(1, wanted), None, {}, attempt)):
                 return True
@@ -462,10 +464,10 @@ class _Reconciler:
         new = list(range(begin, end, SLOTS // step))
         keys = {number: seat_shard_key(self.owner, number) for number in sorted({*old, *new})}
         if attempt > 1:
-            now_ms = yield Pause(attempt - 1)
+            now_ms = yield from send(Pause(attempt - 1))
             for number in old:
                 yield from write_with_conflict_retry(lock_shard(keys[number], now_ms))
-        found: dict[Key, Item] = yield BatchGet(tuple(keys.values()))
+        found = yield from send(BatchGet(tuple(keys.values())))
         items = {number: found[key] for number, key in keys.items() if key in found}
         if shard_count and items[begin].get("pages") == step:
             return True  # it has been done already

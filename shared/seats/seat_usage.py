@@ -4,11 +4,10 @@ from typing import Any, NamedTuple
 
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import seat_usage_key
+from shared.dynamodb.patterns import read_existing
 from shared.dynamodb.requests import (
-    Get,
     Item,
     Operation,
-    Unavailable,
 )
 from shared.limits import seats_view
 from shared.seats.shard import SeatShard
@@ -42,10 +41,8 @@ class SeatUsage(NamedTuple):
 
 def read_seat_usage(owner: str) -> Operation[SeatUsage]:
     """Read the seat usage of a pool."""
-    item: Item | None = yield Get(seat_usage_key(owner))
-    if item is None:
-        raise Unavailable("a pool without a standing")  # it is written with the second shard
-    return seat_usage_of(item)
+    # It is written with the second shard.
+    return seat_usage_of((yield from read_existing(seat_usage_key(owner))))
 
 
 def seat_usage_of(item: Item) -> SeatUsage:

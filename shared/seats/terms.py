@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 from shared.audit import Change
 from shared.dynamodb.expressions import assign, set_and_remove
 from shared.dynamodb.keys import (
-    Key,
     capacity_partition,
     pool_key,
     seat_shard_key,
     sweep_partition,
     totals_key,
 )
+from shared.dynamodb.patterns import read_existing
 from shared.dynamodb.requests import (
     NO_NAMES,
     BatchGet,
@@ -21,6 +21,7 @@ from shared.dynamodb.requests import (
     Put,
     Update,
     Value,
+    send,
 )
 from shared.seats import totals
 from shared.seats.encoding import NEVER, NO_LEASE
@@ -202,7 +203,7 @@ def change_terms(
     if not needs_pool(terms):
         return write, *totals_writes
     # The shard may hold all seats until it is split.
-    state: Item | None = yield Get(pool_key(owner))
+    state = yield from send(Get(pool_key(owner)))
     return write, request_reconcile(owner) if state else new_pool(owner, change), *totals_writes
 
 
@@ -222,7 +223,7 @@ def _report_terms(
     """Report new terms to the totals, if there are any."""
     if not shard.has_totals:
         return ()
-    seen: Item = yield Get(totals_key(owner))
+    seen = yield from read_existing(totals_key(owner))
     return _totals_writes(owner, seen, terms_item(terms), change, kind)
 
 
@@ -252,7 +253,7 @@ def _change_pool(
 ) -> Operation[tuple[Update, Put, Put]]:
     """New limits and terms of a pool: the pool, its totals, its seat usage."""
     keys = (pool_key(owner), totals_key(owner))
-    found: dict[Key, Item] = yield BatchGet(keys)
+    found = yield from send(BatchGet(keys))
     state, seen = found[keys[0]], found[keys[1]]
     after = terms_item(terms)
     if kind != "updated":

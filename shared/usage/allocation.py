@@ -12,11 +12,12 @@ from shared.dynamodb.requests import (
     BatchGet,
     Cancelled,
     Get,
-    Item,
     Operation,
     Pause,
     Transact,
+    Transacted,
     Update,
+    send,
 )
 from shared.usage.counter import Counter, counter_of
 from shared.usage.request_log import archive, rotation
@@ -102,25 +103,27 @@ def archive_logs(limit: tuple[str, str], counter: Counter, change: Change) -> Op
     dropped = yield from archive(key, counter, change.now_ms)
     dropped += yield from archive(key, counter._replace(earlier=counter.log), change.now_ms)
     turning, values = rotation(counter, dropped, change)
-    yield Update(
-        key,
-        f"SET {turning.replace('earlier = recent', 'earlier = :empty')}, recent = :empty,"
-        " parts = :parts",
-        "leaf = :leaf AND recent = :recent AND parts = :none",
-        NO_NAMES,
-        {
-            **values,
-            ":empty": {},
-            ":parts": SHARDS,
-            ":none": 0,
-            ":recent": dict(counter.log.entries),
-        },
+    yield from send(
+        Update(
+            key,
+            f"SET {turning.replace('earlier = recent', 'earlier = :empty')}, recent = :empty,"
+            " parts = :parts",
+            "leaf = :leaf AND recent = :recent AND parts = :none",
+            NO_NAMES,
+            {
+                **values,
+                ":empty": {},
+                ":parts": SHARDS,
+                ":none": 0,
+                ":recent": dict(counter.log.entries),
+            },
+        )
     )
 
 
 def wait_for_lock(limit: tuple[str, str], counter: Counter, attempt: int) -> Operation[None]:
     """Wait for a process that changes the terms; remove its lock if it has ended."""
-    now_ms: int = yield Pause(attempt)
+    now_ms = yield from send(Pause(attempt))
     if now_ms - counter.locked_ms > LOCK_MS:
         yield from unlock(limit, counter)
 
@@ -140,22 +143,24 @@ def begin_if_ended(limit: tuple[str, str], counter: Counter, change: Change) -> 
     current = counter.as_of(change.now)
     dropped = yield from archive(key, counter, change.now_ms)
     turning, values = rotation(counter, dropped, change)
-    yield Update(
-        key,
-        f"SET {turning}, recent = :empty, #left = :full, periodStart = :start, periodEnd = :end,"
-        " #period = :periods, seq = seq + :one, #last = :change",
-        "leaf = :leaf AND drawn = :zero",
-        {"#left": "left", "#period": "period", "#last": "last"},
-        {
-            **values,
-            ":empty": {},
-            ":full": current.left,
-            ":start": current.period.start,
-            ":end": current.period.end,
-            ":periods": current.period_number,
-            ":zero": 0,
-            ":change": change.record("begun"),
-        },
+    yield from send(
+        Update(
+            key,
+            f"SET {turning}, recent = :empty, #left = :full, periodStart = :start,"
+            " periodEnd = :end, #period = :periods, seq = seq + :one, #last = :change",
+            "leaf = :leaf AND drawn = :zero",
+            {"#left": "left", "#period": "period", "#last": "last"},
+            {
+                **values,
+                ":empty": {},
+                ":full": current.left,
+                ":start": current.period.start,
+                ":end": current.period.end,
+                ":periods": current.period_number,
+                ":zero": 0,
+                ":change": change.record("begun"),
+            },
+        )
     )
 
 
@@ -165,7 +170,7 @@ def begin_if_ended(limit: tuple[str, str], counter: Counter, change: Change) -> 
 def read_shards(limit: tuple[str, str]) -> Operation[dict[Key, UsageShard]]:
     """The shards of a limit that exist."""
     keys = tuple(usage_shard_key(*limit, number) for number in range(SHARDS))
-    found: dict[Key, Item] = yield BatchGet(keys)
+    found = yield from send(BatchGet(keys))
     return {key: UsageShard.of(item) for key, item in found.items()}
 
 
@@ -183,13 +188,13 @@ def rebalance(
     and be done again.
     """
     for attempt in range(1, tries + 1):
-        counter = counter_of((yield Get(usage_key(*limit))))
+        counter = counter_of((yield from send(Get(usage_key(*limit)))))
         if counter.allocated == 0:
             return counter
         mine = yield from _lock(limit, change)
         if mine:
             return (yield from _take_all_back(limit, change, mine, wants, unlocks=True))
-        change = change.at((yield Pause(attempt)))
+        change = change.at((yield from send(Pause(attempt))))
     return counter
 
 
@@ -209,23 +214,23 @@ def _take_all_back(
             for key, shard in shards.items()
             if shard.allocated and shard.returning is None
         ]
-        reply = Accepted()
+        reply: Transacted = Accepted()
         if asked:
-            reply = yield Transact((_still_locked(limit, mine), *asked))
+            reply = yield from send(Transact((_still_locked(limit, mine), *asked)))
         if isinstance(reply, Accepted):
-            counter = counter_of((yield Get(usage_key(*limit))))
+            counter = counter_of((yield from send(Get(usage_key(*limit)))))
             shards = yield from read_shards(limit)
             returning = {key: shard for key, shard in shards.items() if shard.returning is not None}
             counter = counter._replace(lock_number=mine.lock_number, locked_ms=mine.locked_ms)
             writes = _redistribution(limit, counter, returning, wants, change, unlocks=unlocks)
-            reply = yield Transact(writes)
+            reply = yield from send(Transact(writes))
             if isinstance(reply, Accepted):
-                return counter_of((yield Get(usage_key(*limit))))
+                return counter_of((yield from send(Get(usage_key(*limit)))))
         if isinstance(reply, Cancelled) and reply.reasons[0][0]:
-            counter = counter_of((yield Get(usage_key(*limit))))
+            counter = counter_of((yield from send(Get(usage_key(*limit)))))
             if (counter.lock_number, counter.locked_ms) != (mine.lock_number, mine.locked_ms):
                 return counter  # another process holds the lock by now
-        change = change.at((yield Pause(attempt)))
+        change = change.at((yield from send(Pause(attempt))))
     raise problems.Contention
 
 
@@ -330,7 +335,7 @@ def lock(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation[
     Raises:
         Contention.
     """
-    change = change.at((yield Pause(0)))
+    change = change.at((yield from send(Pause(0))))
     for attempt in range(1, ROUNDS + 1):
         mine = yield from _lock(limit, change, more_ms)
         if mine:
@@ -340,24 +345,26 @@ def lock(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation[
                 mine.locked_ms,
             ):
                 return counter
-        change = change.at((yield Pause(attempt)))
+        change = change.at((yield from send(Pause(attempt))))
     raise problems.Contention
 
 
 def _lock(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation[Counter | None]:
     """Lock the counter: the counter as it is then; None: another process has locked it."""
-    reply = yield Update(
-        usage_key(*limit),
-        "SET heldAt = :now, heldBy = :me, holds = holds + :one",
-        "attribute_exists(parts) AND"
-        " (attribute_not_exists(heldAt) OR heldAt < :gone OR heldBy = :me)",
-        NO_NAMES,
-        {
-            ":now": change.now_ms + more_ms,
-            ":me": change.request_id,
-            ":one": 1,
-            ":gone": change.now_ms - LOCK_MS,
-        },
+    reply = yield from send(
+        Update(
+            usage_key(*limit),
+            "SET heldAt = :now, heldBy = :me, holds = holds + :one",
+            "attribute_exists(parts) AND"
+            " (attribute_not_exists(heldAt) OR heldAt < :gone OR heldBy = :me)",
+            NO_NAMES,
+            {
+                ":now": change.now_ms + more_ms,
+                ":me": change.request_id,
+                ":one": 1,
+                ":gone": change.now_ms - LOCK_MS,
+            },
+        )
     )
     return counter_of(reply.item) if isinstance(reply, Accepted) else None
 
@@ -365,40 +372,46 @@ def _lock(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation
 def reconcile(owner: str, name: str, change: Change) -> Operation[None]:
     """The sweep's part: collect what shards have used and not reported."""
     limit = (owner, name)
-    counter = counter_of((yield Get(usage_key(*limit))))
+    counter = counter_of((yield from send(Get(usage_key(*limit)))))
     if counter.allocated:
         shards = yield from read_shards(limit)
         for key, shard in shards.items():
             # Shards that are in use report by themselves.
             is_quiet = shard.reported_ms < change.now_ms - 3 * REPORT_MS
             if shard.unreported and shard.returning is None and is_quiet:
-                yield report_usage(limit, key, shard, change)
+                yield from send(report_usage(limit, key, shard, change))
         if any(shard.returning is not None for shard in shards.values()):
             # The process that wanted it back has ended, or will be done.
             yield from rebalance(limit, change, tries=1)
-        yield Update(
-            usage_key(*limit),
-            "SET earliest = :due",
-            "drawn > :zero",
-            NO_NAMES,
-            {":due": change.now + RECONCILE_SECONDS, ":zero": 0},
+        yield from send(
+            Update(
+                usage_key(*limit),
+                "SET earliest = :due",
+                "drawn > :zero",
+                NO_NAMES,
+                {":due": change.now + RECONCILE_SECONDS, ":zero": 0},
+            )
         )
-    yield Update(
-        usage_key(*limit),
-        "REMOVE earliest, sweepKey",
-        "drawn = :zero",
-        NO_NAMES,
-        {":zero": 0},
+    yield from send(
+        Update(
+            usage_key(*limit),
+            "REMOVE earliest, sweepKey",
+            "drawn = :zero",
+            NO_NAMES,
+            {":zero": 0},
+        )
     )
 
 
 def unlock(limit: tuple[str, str], counter: Counter) -> Operation[None]:
     """Remove our lock from a counter, so that shards can take allocations again."""
     if counter.shards is not None:
-        yield Update(
-            usage_key(*limit),
-            "REMOVE heldAt, heldBy",
-            "heldAt = :held",
-            NO_NAMES,
-            {":held": counter.locked_ms},
+        yield from send(
+            Update(
+                usage_key(*limit),
+                "REMOVE heldAt, heldBy",
+                "heldAt = :held",
+                NO_NAMES,
+                {":held": counter.locked_ms},
+            )
         )

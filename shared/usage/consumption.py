@@ -40,6 +40,7 @@ from shared.dynamodb.requests import (
     Pause,
     Update,
     Value,
+    send,
 )
 from shared.usage.counter import REMOVED, Consumption, Counter, counter_of
 from shared.usage.encoding import encode_entry, time_of
@@ -200,14 +201,14 @@ def consume(
     write = consuming(counter_key, key, quantity, change, checked=busy_log)
     checked = busy_log
     for attempt in range(1, ROUNDS + 1):
-        reply = yield write
+        reply = yield from send(write)
         if isinstance(reply, Accepted):
             return (yield from finish(counter_key, reply, key, change))
         if isinstance(reply, Conflicted):
-            yield Pause(attempt)
+            yield from send(Pause(attempt))
             continue
         # The answer may have taken seconds. A period may have begun since then.
-        change = change.at((yield Pause(0)))
+        change = change.at((yield from send(Pause(0))))
         counter = _alone(reply.item)
         consumed = yield from look(entitlement_id, usage, key, counter, change.now_ms, checked)
         if consumed:
@@ -221,7 +222,7 @@ def consume(
             yield from record_denial(entitlement_id, usage, key, quantity, current, change)
             raise denied(usage, quantity, current)
         if attempt > 1:
-            change = change.at((yield Pause(attempt - 1)))
+            change = change.at((yield from send(Pause(attempt - 1))))
         if current is counter:
             write = consuming(
                 counter_key, key, quantity, change, checked=checked, stale=counter.raw(key)
@@ -308,7 +309,7 @@ def preview(
     Raises:
         What `consume` raises, except Contention.
     """
-    counter = counter_of((yield Get(usage_key(entitlement_id, usage))))
+    counter = counter_of((yield from send(Get(usage_key(entitlement_id, usage)))))
     if key:
         consumed = yield from look(entitlement_id, usage, key, counter, change.now_ms)
         if consumed:

@@ -15,6 +15,7 @@ from shared.dynamodb.requests import (
     Operation,
     Pause,
     Update,
+    send,
 )
 from shared.usage.consumption import (
     NOT_SHARDED,
@@ -41,7 +42,7 @@ def correct(
     """
     counter_key = usage_key(entitlement_id, usage)
     for attempt in range(1, ROUNDS + 1):
-        counter = counter_of((yield Get(counter_key)))
+        counter = counter_of((yield from send(Get(counter_key))))
         consumed = yield from look(entitlement_id, usage, key, counter, change.now_ms)
         if consumed:
             return replay(consumed, quantity, counter)
@@ -60,10 +61,10 @@ def correct(
             write = yield from begin_period(
                 counter_key, counter, current, change, entry, "corrected", reason=reason
             )
-        reply = yield write
+        reply = yield from send(write)
         if isinstance(reply, Accepted):
             return (yield from finish(counter_key, reply, key, change))
-        change = change.at((yield Pause(attempt)))
+        change = change.at((yield from send(Pause(attempt))))
     raise problems.Contention
 
 

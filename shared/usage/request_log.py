@@ -14,9 +14,9 @@ from shared.dynamodb.requests import (
     NO_NAMES,
     BatchPut,
     Get,
-    Item,
     Operation,
     Update,
+    send,
 )
 from shared.usage.counter import Consumption, Counter
 from shared.usage.encoding import time_of
@@ -55,10 +55,12 @@ def archive(counter_key: Key, counter: Counter, now_ms: int) -> Operation[list[s
     consumed = {key: log.consumption(key) for key in log.entries} if log else {}
     young = {key: each for key, each in consumed.items() if each and each.at_ms > now_ms - DAY_MS}
     if young:
-        yield BatchPut(
-            tuple(
-                (consumption_key(owner, str(usage), key), each.to_item())
-                for key, each in young.items()
+        yield from send(
+            BatchPut(
+                tuple(
+                    (consumption_key(owner, str(usage), key), each.to_item())
+                    for key, each in young.items()
+                )
             )
         )
     return list(young)
@@ -87,7 +89,7 @@ def look(
 
 def kept(owner: str, usage: str, key: str, now_ms: int) -> Operation[Consumption | None]:
     """What an archived request consumed within 24 hours."""
-    item: Item | None = yield Get(consumption_key(owner, usage, key))
+    item = yield from send(Get(consumption_key(owner, usage, key)))
     consumed = Consumption.of(item) if item else None
     return consumed if consumed and consumed.at_ms > now_ms - DAY_MS else None
 
@@ -96,10 +98,12 @@ def rotate(counter_key: Key, counter: Counter, change: Change) -> Operation[None
     """Rotate a full log. If another process has rotated it, there is nothing to do."""
     dropped = yield from archive(counter_key, counter, change.now_ms)
     sets, values = rotation(counter, dropped, change)
-    yield Update(
-        counter_key,
-        f"SET {sets}, recent = :none",
-        "leaf = :leaf",
-        NO_NAMES,
-        {**values, ":none": {}},
+    yield from send(
+        Update(
+            counter_key,
+            f"SET {sets}, recent = :none",
+            "leaf = :leaf",
+            NO_NAMES,
+            {**values, ":none": {}},
+        )
     )

@@ -28,12 +28,12 @@ from shared.dynamodb.requests import (
     Accepted,
     Conflicted,
     Get,
-    Item,
     Operation,
     Pause,
     Put,
     Transact,
     Update,
+    send,
 )
 from shared.usage import consumption, corrections
 from shared.usage.allocation import (
@@ -132,7 +132,7 @@ def consume(
             pass
         else:
             if outcome.counter and is_rushed(outcome.counter):
-                yield start_sharding(limit)
+                yield from send(start_sharding(limit))
             return outcome
     return (yield from _Request(limit, key, quantity, change, cache).consume())
 
@@ -142,7 +142,7 @@ def _look(
 ) -> Operation[Consumption | None]:
     """What a request has consumed within 24 hours, also before the limit was sharded."""
     if shard is None:
-        counter = counter_of((yield Get(usage_key(*limit))))
+        counter = counter_of((yield from send(Get(usage_key(*limit)))))
         consumed = yield from look(*limit, key, counter, now_ms)
         return consumed or (yield from kept(*limit, key, now_ms))
     return (yield from look(*limit, key, shard, now_ms))
@@ -194,13 +194,13 @@ class _Request:
         counter = recalled or (yield from self._read())
         write = self._write(counter)
         for attempt in range(1, ROUNDS + 1):
-            reply = yield write
+            reply = yield from send(write)
             if isinstance(reply, Accepted):
                 return (yield from self._done(reply))
             if isinstance(reply, Conflicted):
-                yield Pause(attempt)
+                yield from send(Pause(attempt))
                 continue
-            self.change = self.change.at((yield Pause(0)))
+            self.change = self.change.at((yield from send(Pause(0))))
             shard = UsageShard.of(reply.item) if reply.item else None
             seen = shard.counter if shard else None
             consumed = yield from _look(self.limit, self.key, seen, self.change.now_ms)
@@ -213,7 +213,7 @@ class _Request:
                 # The shard has enough and the current terms then, unless other requests are faster.
                 counter = yield from self._draw(shard, counter, attempt)
             elif attempt > 1:
-                self.change = self.change.at((yield Pause(attempt - 1)))
+                self.change = self.change.at((yield from send(Pause(attempt - 1))))
             write = self._write(counter, shard)
         raise problems.Contention
 
@@ -225,7 +225,7 @@ class _Request:
 
     def _read(self) -> Operation[Counter]:
         """Read the limit's counter."""
-        item: Item | None = yield Get(usage_key(*self.limit))
+        item = yield from send(Get(usage_key(*self.limit)))
         counter = counter_of(item)
         self.cache.note(self.limit, counter, self.change.now_ms)
         return counter
@@ -270,7 +270,7 @@ class _Request:
             yield from rotate(self.usage_shard_key, shard.counter, self.change)
         due_ms = shard.reported_ms + REPORT_MS + REPORT_MS * shard_of(self.key) // SHARDS
         if shard.unreported and self.change.now_ms >= due_ms and random.randrange(REPORTERS) == 0:
-            yield report_usage(self.limit, self.usage_shard_key, shard, self.change)
+            yield from send(report_usage(self.limit, self.usage_shard_key, shard, self.change))
         return Outcome(consumed, None, is_replay=False)
 
     def _draw(self, shard: UsageShard | None, counter: Counter, attempt: int) -> Operation[Counter]:
@@ -288,7 +288,7 @@ class _Request:
         elif counter.left + counter.allocated < self.quantity:
             yield from self._deny(counter)
         elif shard and shard.returning is not None and not counter.allocated:
-            yield clear_returning(self.usage_shard_key)
+            yield from send(clear_returning(self.usage_shard_key))
         elif counter.left >= self.quantity and (shard is None or shard.returning is None):
             yield from self._move(shard, counter)
         else:
@@ -353,7 +353,7 @@ class _Request:
             received = yield from renew_shard(
                 self.usage_shard_key, shard, counter, share, self.change
             )
-        yield Transact((about, received))
+        yield from send(Transact((about, received)))
 
 
 # --- Preview and corrections ----------------------------------------------------------------------
@@ -364,11 +364,11 @@ def preview(
 ) -> Operation[Consumption]:
     """Return what `consume` would return now; see `consumption.preview`."""
     limit = (entitlement_id, name)
-    counter = counter_of((yield Get(usage_key(*limit))))
+    counter = counter_of((yield from send(Get(usage_key(*limit)))))
     if counter.shards is None:
         return (yield from consumption.preview(entitlement_id, name, key, quantity, change))
     if key:
-        item: Item | None = yield Get(usage_shard_key(*limit, shard_of(key)))
+        item = yield from send(Get(usage_shard_key(*limit, shard_of(key))))
         shard = Counter.of(item) if item else None
         consumed = yield from _look(limit, key, shard, change.now_ms)
         if consumed:
@@ -398,7 +398,7 @@ def correct(
     so that the exact usage is known.
     """
     limit = (entitlement_id, name)
-    counter = counter_of((yield Get(usage_key(*limit))))
+    counter = counter_of((yield from send(Get(usage_key(*limit)))))
     if counter.shards is not None:
         counter = yield from lock(limit, change)
         yield from begin_if_ended(limit, counter, change)

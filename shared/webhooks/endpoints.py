@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.dynamodb.keys import webhook_key, webhooks_version_key
 from shared.dynamodb.paging import all_of
-from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Query, Update
+from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Query, Update, send
 
 # Seconds until the next attempt, as in Svix's schedule: seven waits, so eight attempts in all.
 RETRY_DELAYS = (5, 300, 1_800, 7_200, 18_000, 36_000, 36_000)
@@ -52,7 +52,7 @@ class Endpoints:
 
     def current(self) -> Operation[list[Item]]:
         """The endpoints as they are now."""
-        seen = yield Get(webhooks_version_key())
+        seen = yield from send(Get(webhooks_version_key()))
         version = seen["version"] if seen else 0
         if version != self._version:
             self._items, self._version = (yield from all_endpoints()), version

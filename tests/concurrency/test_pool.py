@@ -14,7 +14,7 @@ from shared import problems
 from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import CAPACITY_INDEX, seat_shard_key, seat_usage_key
-from shared.dynamodb.requests import BatchGet, BatchPut, Get, Pause, Put, Query
+from shared.dynamodb.requests import BatchGet, BatchPut, Pause, Put, Query
 from shared.seats import activation
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import GrantIds, activation_id, decode_seat, seat_key
@@ -25,7 +25,7 @@ from shared.seats.shard import SeatShard
 from shared.seats.terms import SeatTerms
 from shared.seats.writes import Holder
 from tests.support.seats import NOW_MS, new_id, terms
-from tests.support.tables import create_table, open_client
+from tests.support.tables import create_table, open_client, read_item
 from tests.support.threads import SEEDS, THREADS, Grants, histories, run, together
 
 # Pages of 4 to 8 seats: small ones are full more often.
@@ -285,7 +285,7 @@ def test_overdraft_follows_from_the_sum(dynamodb: DynamoDBClient) -> None:
     assert grant
     assert not grant.seat.is_overdraft
     assert grant.seat_usage.used == 1
-    seat_usage = {**dynamodb.execute(Get(key)), "used": 10}
+    seat_usage = {**read_item(dynamodb, key), "used": 10}
     dynamodb.execute(Put(key, {n: v for n, v in seat_usage.items() if n not in ("pk", "sk")}))
     grant = clients.take(1, "b")
     assert grant

@@ -12,13 +12,13 @@ from shared import problems
 from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import usage_key
-from shared.dynamodb.requests import Accepted, Get, Pause, Transact
+from shared.dynamodb.requests import Accepted, Pause, Transact
 from shared.usage import allocation, consumption, sharded
 from shared.usage.counter import Counter, UsageTerms
 from shared.usage.terms import new_counter, terms_update, under_terms
 from tests.support.patching import patch_constant
 from tests.support.seats import NOW, NOW_MS, new_id
-from tests.support.tables import create_table, open_client, this_thread_as
+from tests.support.tables import create_table, open_client, read_item, this_thread_as
 from tests.support.threads import SEEDS, THREADS, histories, run, together
 
 UNTIL = NOW + 10**7
@@ -253,7 +253,7 @@ def test_a_limit_is_spread_in_a_rush_and_nothing_is_counted_twice(
 
 
 def is_spread(dynamodb: DynamoDBClient, limit: tuple[str, str]) -> bool:
-    return Counter.of(dynamodb.execute(Get(usage_key(*limit)))).shards is not None
+    return Counter.of(read_item(dynamodb, usage_key(*limit))).shards is not None
 
 
 def test_a_new_end_reaches_every_part(dynamodb: DynamoDBClient) -> None:
@@ -305,5 +305,5 @@ def test_use_is_told_after_a_crash_though_nobody_comes_any_more(dynamodb: Dynamo
     clients.offset_ms += 60_000
     with this_thread_as("ReleaseRole"):
         run(dynamodb, allocation.reconcile(*clients.limit, clients.change()), clients.now_ms)
-    counter = Counter.of(dynamodb.execute(Get(usage_key(*clients.limit))))
+    counter = Counter.of(read_item(dynamodb, usage_key(*clients.limit)))
     assert (counter.used, counter.allocated) == (60, 0)

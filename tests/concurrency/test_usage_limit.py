@@ -17,7 +17,7 @@ from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import DENIAL_PREFIX, usage_key
 from shared.dynamodb.marshalling import item_from_wire
-from shared.dynamodb.requests import Accepted, Get, Transact
+from shared.dynamodb.requests import Accepted, Transact
 from shared.usage import consumption, corrections
 from shared.usage.counter import Counter, UsageTerms
 from shared.usage.periods import DAY, DAY_MS
@@ -25,7 +25,7 @@ from shared.usage.request_log import LOG_SIZE
 from shared.usage.terms import new_counter, terms_update, under_terms
 from tests.support.patching import patch_constant
 from tests.support.seats import NOW_MS, change, new_id, timed_key
-from tests.support.tables import create_table, open_client
+from tests.support.tables import create_table, open_client, read_item
 from tests.support.threads import SEEDS, THREADS, history, run, together
 
 
@@ -91,7 +91,7 @@ class Clients:
         return outcome
 
     def counter(self) -> Counter:
-        return Counter.of(self.dynamodb.execute(Get(self.key)))
+        return Counter.of(read_item(self.dynamodb, self.key))
 
     def check(self, engine: DynamoDBLocal) -> Tally[str]:
         """The counter never went above its cap, and each request consumed once.

@@ -88,6 +88,80 @@ def test_the_hot_rooms_load_no_pydantic() -> None:
     assert ran.stdout.strip() == "[]"
 
 
+# Each package may import those before it in this list, and itself.
+PACKAGES = (
+    ("clock", "texts", "problems", "limits", "aws", "observability", "webhooks.url_policy"),
+    ("dynamodb",),
+    ("audit", "validity", "signed_tokens"),
+    ("seats", "usage"),
+    ("entitlements", "history", "report_links"),
+    ("sales",),
+    ("events",),
+    ("webhooks",),
+    ("api",),
+)
+
+
+def rank_of(module: str) -> int:
+    """The position of a module of `shared` in the order of packages."""
+    name = module.removeprefix("shared.")
+    for rank, packages in enumerate(PACKAGES):
+        if any(name == each or name.startswith(f"{each}.") for each in packages):
+            return rank
+    raise AssertionError(f"{module} has no place in the order of packages")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("shared/**/*.py")), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_packages_import_in_one_direction(path: Path) -> None:
+    own = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    if path.name == "__init__.py":
+        assert path.read_text() == "", "a package is imported without side effects"
+        return
+    for name in imports(path):
+        if name.startswith("shared.") and name.count(".") >= 1:
+            module = name if (ROOT / f"{name.replace('.', '/')}.py").exists() else ""
+            if module and module.split(".")[1] != own.split(".")[1]:
+                assert rank_of(module) < rank_of(own), f"{own} imports {module}"
+
+
+def test_what_is_shared_is_used_by_more_than_one_function() -> None:
+    """A package or a module that one function alone needs belongs into that function."""
+    needs: dict[str, set[str]] = {}
+    for path in SOURCES:
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        needs[module] = {name for name in imports(path) if name.startswith("shared.")}
+    users: dict[str, set[str]] = {
+        module.split(".")[1]: set()
+        for module in needs
+        if module.startswith("shared.") and module != "shared.__init__"
+    }
+    for start in [module for module in needs if module.startswith("functions.")]:
+        waiting, seen = [start], set[str]()
+        while waiting:
+            for name in needs.get(waiting.pop(), ()):
+                if name in needs and name not in seen:
+                    seen.add(name)
+                    waiting.append(name)
+        for name in seen:
+            users[name.split(".")[1]].add(start.split(".")[1])
+    assert {name: used for name, used in users.items() if len(used) < 2} == {}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_request_of_an_operation_gets_its_reply_from_send(path: Path) -> None:
+    """A bare `yield` would give a reply without a type."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.FunctionDef) or node.returns is None:
+            continue
+        returns = ast.unparse(node.returns)
+        if not returns.startswith("Operation[") or node.name in ("send", "_in_turn"):
+            continue
+        bare = [each.lineno for each in ast.walk(node) if isinstance(each, ast.Yield)]
+        assert not bare, f"{path}: {node.name} yields in lines {bare}"
+
+
 def test_decisions_have_no_clock_and_no_environment() -> None:
     source = (ROOT / "shared/seats/shard.py").read_text()
     for word in ("time.time", "datetime", "os.environ", "random", "sleep"):

@@ -35,7 +35,7 @@ from shared.dynamodb.keys import (
     usage_key,
 )
 from shared.dynamodb.marshalling import item_from_wire, to_wire
-from shared.dynamodb.requests import NO_NAMES, Delete, Get, Item, Put, Update
+from shared.dynamodb.requests import NO_NAMES, Delete, Item, Put, Update
 from shared.entitlements.lifecycle import close_entitlement
 from shared.seats import activation, reconcile
 from shared.seats.encoding import decode_seat, seat_key
@@ -52,7 +52,14 @@ from tests.support.patching import patch_constant
 from tests.support.pools import shrink_shards
 from tests.support.requests import BOOTSTRAP_KEY, event
 from tests.support.sampling import IS_SOAK, sampled
-from tests.support.tables import Crash, create_table, delete_table, faulty_client, open_client
+from tests.support.tables import (
+    Crash,
+    create_table,
+    delete_table,
+    faulty_client,
+    open_client,
+    read_item,
+)
 
 HANDLERS = {**activate.HANDLERS, **consume.HANDLERS, **release.HANDLERS, **entitlements.HANDLERS}
 ENVIRONMENT = {"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY)}
@@ -373,9 +380,9 @@ def _notifying(bench: Bench) -> Callable[[DynamoDBClient], Any]:
     """A record of many effects: three seats freed, one taken, and out of overdraft."""
     request = _on_page(3, "new", 3700)(bench)
     key = seat_shard_key(request["pathParameters"]["entitlementId"])
-    old = bench.dynamodb.execute(Get(key))
+    old = read_item(bench.dynamodb, key)
     bench.call(request)
-    new = bench.dynamodb.execute(Get(key))
+    new = read_item(bench.dynamodb, key)
     images = {
         name: {member: to_wire(value) for member, value in item.items()}
         for name, item in (("OldImage", old), ("NewImage", new))
@@ -470,7 +477,7 @@ def attempt(
         path = request["pathParameters"]
         activate._at_limit._seen[path["entitlementId"]] = None
         if "key" in path:
-            counter = Counter.of(bench.dynamodb.execute(Get(usage_key(*path.values()))))
+            counter = Counter.of(read_item(bench.dynamodb, usage_key(*path.values())))
             limit = (path["entitlementId"], path["key"])
             if counter.shards is None:
                 consume._busy_logs._seen[limit] = counter.log_number

@@ -55,7 +55,7 @@ from tests.support.requests import BOOTSTRAP_KEY, event
 from tests.support.sampling import IS_SOAK, sampled
 from tests.support.seats import new_id
 from tests.support.stories import HOUR, START, Story
-from tests.support.tables import Crash, create_table, faulty_client, open_client
+from tests.support.tables import Crash, create_table, faulty_client, open_client, read_item
 
 DAY = 24 * HOUR
 QUARTER = 900_000
@@ -210,7 +210,7 @@ def test_currencies_are_never_mixed_and_the_largest_come_first(dynamodb: DynamoD
 def test_what_was_deleted_is_evidence_and_no_opportunity(dynamodb: DynamoDBClient) -> None:
     story = sold(dynamodb)
     key = entitlement_key(story.id)
-    item = {k: v for k, v in dynamodb.execute(Get(key)).items() if k not in ("pk", "sk")}
+    item = {k: v for k, v in read_item(dynamodb, key).items() if k not in ("pk", "sk")}
     dynamodb.execute(Put(key, {**item, "status": "deleted"}))
     maker, report = made(dynamodb)
     [entry] = entries(maker, report)
@@ -503,13 +503,13 @@ def check_crash(
         unfinished = unfinished[1:] + list(maker.jobs)
         if not unfinished:
             break
-    report = dynamodb.execute(Get(report_key(item["reportId"])))
+    report = read_item(dynamodb, report_key(item["reportId"]))
     assert report["status"] == "published", (point, kind)
     assert report["summary"] == wanted["summary"]
     mine = [name for name in store if report["reportId"] in name]
     names = {name.removeprefix(report["folder"]) for name in mine}
     assert names == {"report.html", "report.xlsx", "report.csv", "report.json", "rows.jsonl"}
-    newest = dynamodb.execute(Get(report_series_key(report["series"])))
+    newest = read_item(dynamodb, report_series_key(report["series"]))
     assert newest["latest"] == report["reportId"]
 
 
@@ -1041,20 +1041,20 @@ def test_a_note_keeps_no_move_from_being_made(dynamodb: DynamoDBClient) -> None:
     owner = "ent_noted"
     dynamodb.run(follow_up.move(owner, [follow_up.Move(START, follow_up.OVERDRAFT)]))
     dynamodb.run(follow_up.move(owner, [follow_up.Move(START + 1, follow_up.PURCHASE)]))
-    seen = dynamodb.execute(Get(follow_up_key(owner)))
+    seen = read_item(dynamodb, follow_up_key(owner))
     noted = follow_up.change(
         owner, seen, START + 100, "key_sales", {"note": "thanks", "owner": "x"}
     )
     dynamodb.run(_once(follow_up.writes(owner, seen, [noted])))
     for _ in range(2):
         dynamodb.run(follow_up.move(owner, [follow_up.Move(START + 50, follow_up.OVERDRAFT)]))
-        state = dynamodb.execute(Get(follow_up_key(owner)))
+        state = read_item(dynamodb, follow_up_key(owner))
         assert (state["state"], state["version"]) == ("open", 4)
     # Who has decided since is not overruled by what was before.
     decided = follow_up.change(owner, state, START + 200, "key_sales", {"state": "dismissed"})
     dynamodb.run(_once(follow_up.writes(owner, state, [decided])))
     dynamodb.run(follow_up.move(owner, [follow_up.Move(START + 150, follow_up.OVERDRAFT)]))
-    assert dynamodb.execute(Get(follow_up_key(owner)))["state"] == "dismissed"
+    assert read_item(dynamodb, follow_up_key(owner))["state"] == "dismissed"
 
 
 def test_the_last_note_stays_with_the_state(dynamodb: DynamoDBClient) -> None:
@@ -1076,7 +1076,7 @@ def test_moves_are_made_once_and_in_order(dynamodb: DynamoDBClient) -> None:
     ]
     for told in (moves, moves, moves[:7], list(reversed(moves))):
         dynamodb.run(follow_up.move("ent_moved", told))
-    state = dynamodb.execute(Get(follow_up_key("ent_moved")))
+    state = read_item(dynamodb, follow_up_key("ent_moved"))
     assert (state["state"], state["version"]) == ("won", 130)
     pk = follow_up_key("ent_moved").pk
     found = dynamodb.execute(Query("pk = :pk", {":pk": pk})).items

@@ -19,7 +19,7 @@ from shared.dynamodb.keys import (
     seat_usage_key,
     totals_key,
 )
-from shared.dynamodb.requests import BatchPut, Get, Item
+from shared.dynamodb.requests import BatchPut, Item
 from shared.history.changes import ChangeRecord
 from shared.history.queries import latest_bucket
 from shared.seats import totals
@@ -30,7 +30,14 @@ from tests.support.notifier import Notifier
 from tests.support.pools import PoolLife, shrink_shards
 from tests.support.sampling import IS_SOAK, sampled
 from tests.support.seats import terms
-from tests.support.tables import Crash, create_table, delete_table, faulty_client, open_client
+from tests.support.tables import (
+    Crash,
+    create_table,
+    delete_table,
+    faulty_client,
+    open_client,
+    read_item,
+)
 
 # --- The sum itself, as a plain function ----------------------------------------------------------
 
@@ -213,8 +220,8 @@ class Delivery:
         """Everything that was granted and given back is on record, once, and the sum is right."""
         lived, owner = self.lived, self.lived.owner
         held = lived.held()
-        sums = self.dynamodb.execute(Get(totals_key(owner)))
-        seat_usage = self.dynamodb.execute(Get(seat_usage_key(owner)))
+        sums = read_item(self.dynamodb, totals_key(owner))
+        seat_usage = read_item(self.dynamodb, seat_usage_key(owner))
         assert (sums["used"], sums["missing"]) == (held, [])
         assert (seat_usage["used"], seat_usage["rev"]) == (held, sums["rev"])
         pk = change_key(owner, 0, 0).pk

@@ -75,7 +75,7 @@ def clean(engine: DynamoDBLocal) -> Clean:
 
 def in_zone(clean: Clean, zone: str) -> None:
     key = entitlement_key(clean.life.id)
-    item = dict(clean.dynamodb.execute(Get(key)) or {})
+    item = clean.dynamodb.execute(Get(key)) or {}
     item["document"] = {**item["document"], "timeZone": zone}
     clean.dynamodb.execute(Put(key, {n: v for n, v in item.items() if n not in ("pk", "sk")}))
 

@@ -20,7 +20,7 @@ from shared.dynamodb.keys import (
     usage_meter,
     usage_shard_key,
 )
-from shared.dynamodb.requests import Accepted, Get, Query, Transact
+from shared.dynamodb.requests import Accepted, Query, Transact
 from shared.usage import allocation, sharded
 from shared.usage.counter import Counter, UsageTerms
 from shared.usage.periods import DAY, calendar_month
@@ -29,7 +29,7 @@ from shared.usage.terms import new_counter, terms_update, under_terms
 from tests.support.machine import Lost, drive, run_machine
 from tests.support.patching import patch_constant
 from tests.support.seats import NOW, new_id, timed_key
-from tests.support.tables import create_table, open_client
+from tests.support.tables import create_table, open_client, read_item
 
 ZONE = "America/New_York"
 CAPS = (25, 90, 200, 1000, 7, None)
@@ -65,7 +65,7 @@ class SpreadMachine(RuleBasedStateMachine):
         return drive(self.dynamodb, operation, lambda: self.now, lose, crash)
 
     def counter(self) -> Counter:
-        return Counter.of(self.dynamodb.execute(Get(usage_key(*self.limit))))
+        return Counter.of(read_item(self.dynamodb, usage_key(*self.limit)))
 
     def left(self) -> float:
         if self.period.end is not None and self.now >= self.period.end:
@@ -103,10 +103,10 @@ class SpreadMachine(RuleBasedStateMachine):
             return
         if told is not None:
             assert outcome.is_replay
-            assert outcome.told.quantity == told.quantity
+            assert outcome.consumed.quantity == told.quantity
         elif key not in self.told:
             assert left >= quantity, "more than the cap was consumed"
-            assert outcome.told.period == self.period
+            assert outcome.consumed.period == self.period
             self.told[key] = Told(self.now, quantity)
             self.used += quantity
 
@@ -115,9 +115,9 @@ class SpreadMachine(RuleBasedStateMachine):
         if key in self.told:
             return
         part = usage_shard_key(*self.limit, shard_of(key))
-        items = [self.dynamodb.execute(Get(k)) for k in (part, usage_key(*self.limit))]
+        items = [read_item(self.dynamodb, k) for k in (part, usage_key(*self.limit))]
         stands = any(key in item[log] for item in items if item for log in ("recent", "earlier"))
-        stands |= bool(self.dynamodb.execute(Get(consumption_key(*self.limit, key))))
+        stands |= bool(read_item(self.dynamodb, consumption_key(*self.limit, key)))
         if stands:
             self.left()
             self.told[key] = Told(self.now, quantity)

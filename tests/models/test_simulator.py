@@ -227,6 +227,7 @@ def test_units_are_those_of_the_engine(engine: DynamoDBLocal) -> None:
             owner, Holder(f"user{number}", "Name", {}), Change("k", "r", NOW), grant_ids.next(NOW)
         )
         request = operation.send(None)
+        assert isinstance(request, Update)
         dynamodb.execute(request)
         simulated.write(request)
         differing += units(simulated.get(shard.key)) != consumed[-1]

@@ -17,7 +17,7 @@ from shared import problems
 from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition, usage_key, usage_meter
-from shared.dynamodb.requests import Accepted, Get, Query, Transact
+from shared.dynamodb.requests import Accepted, Query, Transact
 from shared.usage import consumption, corrections
 from shared.usage.counter import Counter, UsageTerms
 from shared.usage.periods import DAY, Period, calendar_month
@@ -27,7 +27,7 @@ from shared.usage.views import consumption_view, period_view
 from tests.support.machine import Lost, drive, run_machine
 from tests.support.patching import patch_constant
 from tests.support.seats import NOW, new_id, timed_key
-from tests.support.tables import create_table, open_client
+from tests.support.tables import create_table, open_client, read_item
 
 ZONE = "America/New_York"
 # Half of them tell a time: of before, of now, of what is yet to come.
@@ -71,7 +71,7 @@ class UsageMachine(RuleBasedStateMachine):
         return drive(self.dynamodb, operation, lambda: self.now, lose, crash)
 
     def counter(self) -> Counter:
-        return Counter.of(self.dynamodb.execute(Get(usage_key(self.owner, "x"))))
+        return Counter.of(read_item(self.dynamodb, usage_key(self.owner, "x")))
 
     # --- The model's own view -------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class UsageMachine(RuleBasedStateMachine):
             assert known is None
             assert type(problem) is refusal
             return
-        answer = consumption_view("x", outcome.told)
+        answer = consumption_view("x", outcome.consumed)
         if known:
             assert known.quantity == quantity
             assert answer == known.answer, "not the first answer"
@@ -242,12 +242,12 @@ class UsageMachine(RuleBasedStateMachine):
         except problems.Problem as problem:
             assert type(problem) is refusal
         else:
-            answer = consumption_view("x", outcome.told)
+            answer = consumption_view("x", outcome.consumed)
             if known:
                 assert answer == known.answer
                 return
             self.took_place(key, quantity, answer)
-            assert outcome.told.used == self.used
+            assert outcome.consumed.used == self.used
 
     @rule(
         quantity=st.sampled_from([-7, -2, -1, 1, 4]),

@@ -25,7 +25,7 @@ from shared.dynamodb.keys import (
     webhooks_version_key,
 )
 from shared.dynamodb.marshalling import item_from_wire
-from shared.dynamodb.requests import BatchPut, Get, Item, Put
+from shared.dynamodb.requests import BatchPut, Item, Put
 from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
 from shared.history.changes import ChangeRecord
 from shared.seats import activation
@@ -39,7 +39,7 @@ from shared.usage.counter import Counter
 from shared.usage.terms import new_counter, terms_update, under_terms
 from tests.support import dynamodb_local
 from tests.support.notifier import Notifier, Recorder
-from tests.support.tables import create_table, open_client
+from tests.support.tables import create_table, open_client, read_item
 
 # Two days before the clocks change in New York and a fortnight before a month's end.
 START = int(datetime(2049, 3, 12, 7, 41, 13, tzinfo=UTC).timestamp() * 1000)
@@ -124,7 +124,7 @@ class Life:
         self._now += 1_000_000
         made = self._change()
         self.dynamodb.execute(empty_shard(self.id, "deleted", made))
-        seen = Counter.of(self.dynamodb.execute(Get(usage_key(self.id, "exports"))))
+        seen = Counter.of(read_item(self.dynamodb, usage_key(self.id, "exports")))
         gone = seen._replace(status="deleted")
         write = self.dynamodb.run(terms_update(self.id, "exports", seen, gone, made))
         assert write is not None
@@ -185,7 +185,7 @@ class Life:
         self.dynamodb.execute(changed)
         self._document["usageLimits"][0]["limit"] = self._chance.choice((5, 6, 7))
         made = self._change()
-        seen = Counter.of(self.dynamodb.execute(Get(usage_key(self.id, "exports"))))
+        seen = Counter.of(read_item(self.dynamodb, usage_key(self.id, "exports")))
         terms_now = usage_terms(self._document)["exports"]
         new = under_terms(seen, terms_now, made.now, is_renewed=False)
         write = self.dynamodb.run(terms_update(self.id, "exports", seen, new, made))

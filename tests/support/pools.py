@@ -30,7 +30,7 @@ from shared.seats.terms import (
 from shared.seats.writes import Holder
 from tests.support.patching import patch_constant
 from tests.support.seats import NOW_MS, new_id
-from tests.support.tables import this_thread_as
+from tests.support.tables import read_item, this_thread_as
 
 CLIENTS = 16
 
@@ -125,7 +125,7 @@ class PoolLife:
         return self.dynamodb.execute(Get(pool_key(self.owner))) or {}
 
     def shard_count(self) -> list[tuple[Key, SeatShard]]:
-        first = self.dynamodb.execute(Get(seat_shard_key(self.owner)))
+        first = read_item(self.dynamodb, seat_shard_key(self.owner))
         count = first.get("pages") or 1
         step = SLOTS // count
         keys = tuple(seat_shard_key(self.owner, n * step) for n in range(count))

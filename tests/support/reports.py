@@ -13,7 +13,8 @@ from shared import report_links
 from shared.api.schemas.reports import REPORT_FORMATS
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import report_key
-from shared.dynamodb.requests import Get, Item, Put
+from shared.dynamodb.requests import Item, Put
+from tests.support.tables import read_item
 
 NO_MAIL = Mailing("", ())
 
@@ -77,7 +78,7 @@ class Maker:
         return self.read(item["reportId"])
 
     def read(self, report_id: str) -> Item:
-        found: Item = self.dynamodb.execute(Get(report_key(report_id)))
+        found: Item = read_item(self.dynamodb, report_key(report_id))
         return found
 
     def file(self, report: Item, name: str) -> bytes:

@@ -13,6 +13,8 @@ from botocore.credentials import Credentials
 from local.dynamodb import table_properties
 from local.stack import client
 from shared.dynamodb.client import DynamoDBClient
+from shared.dynamodb.keys import Key
+from shared.dynamodb.requests import Get, Item
 from tests.support import roles
 
 
@@ -123,3 +125,10 @@ def faulty_client(url: str, name: str) -> FaultyClient:
     return FaultyClient(
         name, region="us-east-1", endpoint=url, credentials=Credentials("test", "test")
     )
+
+
+def read_item(dynamodb: DynamoDBClient, key: Key) -> Item:
+    """An item that must exist."""
+    item = dynamodb.execute(Get(key))
+    assert item is not None, key
+    return item

@@ -16,7 +16,7 @@ from shared.dynamodb.keys import (
     usage_bucket_key,
 )
 from shared.dynamodb.marshalling import to_wire
-from shared.dynamodb.requests import NO_NAMES, Accepted, Get, Item, Put, Update
+from shared.dynamodb.requests import NO_NAMES, Accepted, Item, Put, Update
 from shared.history import rollups
 from shared.history.aggregator import UsageAggregator
 from shared.history.buckets import (
@@ -41,7 +41,7 @@ from shared.seats.totals import ShardVersion
 from shared.seats.writes import Holder
 from tests.support.seats import NOW, NOW_MS, make_shard, new_id, read_shard_item, terms
 from tests.support.seats import change as asked
-from tests.support.tables import RoleClient, create_table, open_client
+from tests.support.tables import RoleClient, create_table, open_client, read_item
 
 SMALL = 120_000  # bytes: beyond that, writing an item would be dear long before it is impossible
 QUIET_MS = 900_000
@@ -89,7 +89,7 @@ def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(engine: DynamoDBL
             dynamodb.run(batch._write_episodes(owner, SEATS, folded))
             spent.append(sum(metered.units))
     key = episode_key(owner, SEATS, start)
-    item = dynamodb.execute(Get(key))
+    item = read_item(dynamodb, key)
     assert item["distinct"] == 400
     # However many were counted before: the item holds a number.
     dynamodb.execute(
@@ -98,7 +98,7 @@ def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(engine: DynamoDBL
     metered.units.clear()
     folded.granted[start] = set(keys[500:510])
     dynamodb.run(batch._write_episodes(owner, SEATS, folded))
-    item = dynamodb.execute(Get(key))
+    item = read_item(dynamodb, key)
     assert item["distinct"] == 40_010
     assert size_of(item) < 1_000
     # One write of the episode, one read, and a transaction of two units an item.
@@ -116,7 +116,7 @@ def test_an_episode_from_before_people_were_counted_goes_on(engine: DynamoDBLoca
     folded.episodes[NOW_MS] = episode
     folded.granted[NOW_MS] = {"b", "c"}
     dynamodb.run(batch._write_episodes(owner, SEATS, folded))
-    item = dynamodb.execute(Get(key))
+    item = read_item(dynamodb, key)
     assert dynamodb.run(episode_view(owner, item, None, NOW_MS + 1))["distinctSeats"] == 3
 
 
@@ -128,7 +128,7 @@ def test_a_person_is_counted_once_in_each_episode(engine: DynamoDBLocal) -> None
             folded.episodes[start] = Episode(start, 1, None, 11, 0, 0)
             folded.granted[start] = {"a", "b"}
             dynamodb.run(batch._write_episodes(owner, SEATS, folded))
-        item = dynamodb.execute(Get(episode_key(owner, SEATS, start)))
+        item = read_item(dynamodb, episode_key(owner, SEATS, start))
         assert item["distinct"] == 2
 
 
@@ -265,7 +265,7 @@ def test_a_person_of_200_grants_and_200_devices(engine: DynamoDBLocal) -> None:
         versions.append(Version(told, "seat00000000", person))
     for first in range(0, 400, 50):
         tell(metered.dynamodb, owner, versions[first : first + 50])
-    item = metered.dynamodb.execute(Get(seat_record_key(owner, "seat00000000")))
+    item = read_item(metered.dynamodb, seat_record_key(owner, "seat00000000"))
     assert (item["grantCount"], len(item["grants"]), len(item["devices"])) == (200, 20, 20)
     assert size_of(item) < 20_000
     metered.units.clear()

@@ -11,12 +11,12 @@ from local.dynamodb import DynamoDBLocal
 from shared import aws
 from shared.clock import now_ms
 from shared.dynamodb.keys import delivery_key
-from shared.dynamodb.requests import BatchPut, Get
+from shared.dynamodb.requests import BatchPut
 from shared.events import builders
 from shared.events import types as event_types
 from tests.support.notifier import Recorder
 from tests.support.sampling import IS_SOAK
-from tests.support.tables import acting_as, create_table, open_client
+from tests.support.tables import acting_as, create_table, open_client, read_item
 
 # Lambda stops a chain of more than 16 invocations, which is some 1,600, if it is not allowed.
 COUNT = 5_000 if IS_SOAK else 1_700
@@ -57,5 +57,5 @@ def test_every_delivery_of_a_large_resend_is_queued_once(
     assert resent == COUNT
     assert invocations >= COUNT // deliveries.RESEND_PAGE > 16
     for key in (keys[0], keys[COUNT // 2], keys[-1]):
-        item = dynamodb.execute(Get(key))
+        item = read_item(dynamodb, key)
         assert (item["status"], item["step"]) == ("pending", 0)

@@ -4,9 +4,8 @@ import pytest
 
 from local.dynamodb import DynamoDBLocal
 from shared.dynamodb.keys import usage_key
-from shared.dynamodb.requests import Get
 from shared.usage import sharded
-from tests.support.tables import create_table, open_client
+from tests.support.tables import create_table, open_client, read_item
 from tests.unit.conftest import Api
 
 PATCH = "PATCH /v1/entitlements/{entitlementId}"
@@ -28,7 +27,7 @@ def test_more_changes_than_fit_are_refused_and_nothing_is_left_held(api: Api) ->
     status, problem, _ = api.call(PATCH, path, {"seatCount": 200, "usageLimits": new})
     assert status == 400
     assert "one by one" in str(problem)
-    item = api.dynamodb.execute(Get(usage_key(entitlement_id, "old7")))
+    item = read_item(api.dynamodb, usage_key(entitlement_id, "old7"))
     assert "heldAt" not in item
     assert api.call(PATCH, path, {"usageLimits": new})[0] == 200
     assert api.call(PATCH, path, {"seatCount": 200})[0] == 200

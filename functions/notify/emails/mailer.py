@@ -45,6 +45,7 @@ from shared.dynamodb.requests import (
     Refused,
     Transact,
     Update,
+    send,
 )
 from shared.entitlements.model import AUDIENCES, audience_of, unsubscribed_hash
 from shared.entitlements.queries import fetch_seat_usages
@@ -75,12 +76,12 @@ def mark(entitlement: Item, kinds: set[str], at: int, now_ms: int) -> Operation[
         values: dict[str, Any] = {":at": at, ":due": due, ":mails": DUE_MAILS}
         sets = "earliest = if_not_exists(earliest, :due), sweepKey = :mails"
         known = f"SET {sets}, since = if_not_exists(since, :at)"
-        reply = yield Update(
-            key, known, "attribute_not_exists(since) OR since <= :at", NO_NAMES, values
+        reply = yield from send(
+            Update(key, known, "attribute_not_exists(since) OR since <= :at", NO_NAMES, values)
         )
         if isinstance(reply, Refused):
             # It came after the e-mail about its time: the next one begins there again.
-            yield Update(key, f"SET {sets}, since = :at", "", NO_NAMES, values)
+            yield from send(Update(key, f"SET {sets}, since = :at", "", NO_NAMES, values))
 
 
 class Mailer:
@@ -136,7 +137,7 @@ class Mailer:
 
     def _claim(self, key: Key, now_ms: int) -> Operation[tuple[Key, Item, Facts] | None]:
         """Claim a due e-mail: its key, its item, its content. None: there is nothing to do."""
-        item: Item | None = yield Get(key)
+        item = yield from send(Get(key))
         due = (item or {}).get("earliest")
         if item is None or due is None or due > now_ms // 1000:
             return None
@@ -147,23 +148,27 @@ class Mailer:
         next_due = (item.get("lastAt", 0) + HOUR_MS) // 1000
         seen = {":seen": due}
         if next_due > now_ms // 1000:
-            yield Update(
-                key,
-                "SET earliest = :next",
-                "earliest = :seen",
-                NO_NAMES,
-                {**seen, ":next": next_due},
+            yield from send(
+                Update(
+                    key,
+                    "SET earliest = :next",
+                    "earliest = :seen",
+                    NO_NAMES,
+                    {**seen, ":next": next_due},
+                )
             )
             return None
         until = now_ms
         facts = yield from self._facts(owner, audience, item["since"], until)
         if facts is None:
-            yield Update(
-                key,
-                "SET since = :until REMOVE earliest",
-                "earliest = :seen",
-                NO_NAMES,
-                {**seen, ":until": until},
+            yield from send(
+                Update(
+                    key,
+                    "SET since = :until REMOVE earliest",
+                    "earliest = :seen",
+                    NO_NAMES,
+                    {**seen, ":until": until},
+                )
             )
             return None
         mail: Item = {
@@ -180,16 +185,18 @@ class Mailer:
             "ttl": now_ms // 1000 + EVIDENCE_SECONDS,
         }
         sent_key = mail_key(owner, now_ms, audience)
-        reply = yield Transact(
-            (
-                Update(
-                    key,
-                    "SET since = :until, lastAt = :until REMOVE earliest",
-                    "earliest = :seen AND since = :since",
-                    NO_NAMES,
-                    {**seen, ":until": until, ":since": item["since"]},
-                ),
-                Put(sent_key, mail, "attribute_not_exists(pk)"),
+        reply = yield from send(
+            Transact(
+                (
+                    Update(
+                        key,
+                        "SET since = :until, lastAt = :until REMOVE earliest",
+                        "earliest = :seen AND since = :since",
+                        NO_NAMES,
+                        {**seen, ":until": until, ":since": item["since"]},
+                    ),
+                    Put(sent_key, mail, "attribute_not_exists(pk)"),
+                )
             )
         )
         return (sent_key, mail, facts) if isinstance(reply, Accepted) else None
@@ -200,16 +207,18 @@ class Mailer:
         """Claim an e-mail again that was claimed before and, as far as is known, not sent."""
         attempts, seen = item["attempts"], item["earliest"]
         state_key = mail_state_key(owner, item["audience"])
-        state: Item = (yield Get(state_key)) or {}
+        state: Item = (yield from send(Get(state_key))) or {}
         next_due = (state.get("lastAt", 0) + HOUR_MS) // 1000
         if state.get("lastAt") != item["createdAt"] and next_due > now_ms // 1000:
             # Another one was sent meanwhile: never two within the hour.
-            yield Update(
-                key,
-                "SET earliest = :next",
-                "earliest = :seen",
-                NO_NAMES,
-                {":next": next_due, ":seen": seen},
+            yield from send(
+                Update(
+                    key,
+                    "SET earliest = :next",
+                    "earliest = :seen",
+                    NO_NAMES,
+                    {":next": next_due, ":seen": seen},
+                )
             )
             return None
         facts = None
@@ -217,31 +226,35 @@ class Mailer:
             facts = yield from self._facts(owner, item["audience"], item["from"], item["until"])
         if facts is None:
             reason = "gave up" if attempts >= ATTEMPTS else "nobody wants this mail any more"
-            yield Update(
-                key,
-                "SET #status = :failed, failure = :reason REMOVE earliest",
-                "earliest = :seen",
-                {"#status": "status"},
-                {":failed": "failed", ":reason": reason, ":seen": seen},
+            yield from send(
+                Update(
+                    key,
+                    "SET #status = :failed, failure = :reason REMOVE earliest",
+                    "earliest = :seen",
+                    {"#status": "status"},
+                    {":failed": "failed", ":reason": reason, ":seen": seen},
+                )
             )
             observability.count("MailGivenUp")
             return None
-        reply = yield Transact(
-            (
-                Update(
-                    key,
-                    "SET attempts = :attempts, earliest = :next, createdAt = :now, #to = :to",
-                    "earliest = :seen",
-                    {"#to": "to"},
-                    {
-                        ":attempts": attempts + 1,
-                        ":next": now_ms // 1000 + RETRY_SECONDS * 2**attempts,
-                        ":now": now_ms,
-                        ":to": facts.to,
-                        ":seen": seen,
-                    },
-                ),
-                Update(state_key, "SET lastAt = :now", "", NO_NAMES, {":now": now_ms}),
+        reply = yield from send(
+            Transact(
+                (
+                    Update(
+                        key,
+                        "SET attempts = :attempts, earliest = :next, createdAt = :now, #to = :to",
+                        "earliest = :seen",
+                        {"#to": "to"},
+                        {
+                            ":attempts": attempts + 1,
+                            ":next": now_ms // 1000 + RETRY_SECONDS * 2**attempts,
+                            ":now": now_ms,
+                            ":to": facts.to,
+                            ":seen": seen,
+                        },
+                    ),
+                    Update(state_key, "SET lastAt = :now", "", NO_NAMES, {":now": now_ms}),
+                )
             )
         )
         mail = {**item, "to": facts.to}
@@ -300,13 +313,13 @@ class Mailer:
 
     def _facts(self, owner: str, audience: str, since: int, until: int) -> Operation[Facts | None]:
         """What happened from `since` to before `until`; None: nothing, or nobody wants to know."""
-        entitlement: Item | None = yield Get(entitlement_key(owner))
+        entitlement = yield from send(Get(entitlement_key(owner)))
         if entitlement is None:
             return None
         address, wanted = audience_of(entitlement["document"], audience)
         if not address:
             return None
-        gone = yield Get(unsubscribed_key(owner, unsubscribed_hash(address)))
+        gone = yield from send(Get(unsubscribed_key(owner, unsubscribed_hash(address))))
         if gone:
             return None
         changes = yield from changes_between(owner, since, until)
@@ -370,7 +383,7 @@ def _counts(
     keys = [limit["key"] for limit in document["usageLimits"]]
     if not keys or not any(kind.startswith("entitlement.usage.") for kind in wanted):
         return []
-    counters = yield BatchGet(tuple(usage_key(owner, key) for key in keys))
+    counters = yield from send(BatchGet(tuple(usage_key(owner, key) for key in keys)))
     found: list[CountFacts] = []
     for key in keys:
         meter = usage_meter(key)
@@ -391,7 +404,7 @@ def _names(owner: str, keys: Iterable[str]) -> Operation[list[str]]:
     shown = list(dict.fromkeys(keys))[:NAMES_SHOWN]
     if not shown:
         return []
-    records = yield BatchGet(tuple(seat_record_key(owner, key) for key in shown))
+    records = yield from send(BatchGet(tuple(seat_record_key(owner, key) for key in shown)))
     found = [records.get(seat_record_key(owner, key), {}) for key in shown]
     return [mail_text.name_of(record) for record in found]
 

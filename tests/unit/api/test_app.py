@@ -13,10 +13,10 @@ from shared.api.auth import Caller, Credentials, hash_key
 from shared.api.rate_limit import RateLimits
 from shared.dynamodb.client import ATTEMPTS, DynamoDBClient
 from shared.dynamodb.keys import Key
-from shared.dynamodb.requests import DynamoDBError, Get, Unavailable
+from shared.dynamodb.requests import DynamoDBError, Unavailable
 from shared.problems import Problem, Throttled, Unauthorized
 from tests.support.requests import BOOTSTRAP_KEY, event
-from tests.support.tables import faulty_client
+from tests.support.tables import faulty_client, read_item
 from tests.unit.conftest import Api
 
 TAKE = "POST /v1/entitlements/{entitlementId}/activations"
@@ -210,7 +210,7 @@ def test_retries_of_the_door_are_bounded(
 
     monkeypatch.setattr(dynamodb, "_send", fail)
     with pytest.raises(Unavailable):
-        dynamodb.execute(Get(Key("a", "b")))
+        read_item(dynamodb, Key("a", "b"))
     assert len(calls) == ATTEMPTS
 
 
@@ -220,7 +220,7 @@ def test_no_attempt_begins_after_the_deadline(engine_url: str) -> None:
     dynamodb.is_patient = False
     dynamodb.answer_within(-1)
     with pytest.raises(Unavailable, match="out of time"):
-        dynamodb.execute(Get(Key("a", "b")))
+        read_item(dynamodb, Key("a", "b"))
     assert dynamodb.calls == 0
 
 
@@ -235,5 +235,5 @@ def test_a_refused_right_is_not_retried(
 
     monkeypatch.setattr(dynamodb, "_send", deny)
     with pytest.raises(DynamoDBError):
-        dynamodb.execute(Get(Key("a", "b")))
+        read_item(dynamodb, Key("a", "b"))
     assert len(calls) == 1

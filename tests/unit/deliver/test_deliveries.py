@@ -30,6 +30,7 @@ from shared.events import types as event_types
 from shared.webhooks import endpoints, url_policy
 from tests.support.notifier import Recorder
 from tests.support.seats import new_id
+from tests.support.tables import read_item
 
 FIVE_DAYS = 5 * 86_400
 
@@ -236,10 +237,10 @@ class Office:
 
     def delivery(self) -> Item:
         job = deliveries.Job.of("m", json.loads(self.message()["body"]))
-        return dict(self.dynamodb.execute(Get(job.key)) or {})
+        return self.dynamodb.execute(Get(job.key)) or {}
 
     def endpoint(self) -> Item:
-        return dict(self.dynamodb.execute(Get(webhook_key(self.id))))
+        return dict(read_item(self.dynamodb, webhook_key(self.id)))
 
 
 @pytest.fixture

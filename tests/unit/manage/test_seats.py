@@ -9,12 +9,11 @@ from shared.dynamodb.keys import (
     seat_record_key,
 )
 from shared.dynamodb.requests import (
-    Get,
     Item,
     Put,
 )
 from shared.seats.encoding import seat_key
-from tests.support.tables import RoleClient
+from tests.support.tables import RoleClient, read_item
 from tests.unit.conftest import Api
 
 
@@ -96,7 +95,7 @@ def test_erasing_somebody_waits_for_the_transactions_of_others(
     path = {"entitlementId": owner, "seat": "ann@acme.example"}
     answer = Api(busy).call("DELETE /v1/entitlements/{entitlementId}/seats/{seat}", path)
     assert answer[0] == status
-    kept = dynamodb.execute(Get(seat_record_key(owner, key)))
+    kept = read_item(dynamodb, seat_record_key(owner, key))
     assert ("seatId" in kept) == (status == 503)
     assert busy.met >= 3
 

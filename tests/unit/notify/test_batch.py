@@ -82,7 +82,7 @@ class Stream:
 
     def record(self, seat_id: str) -> Item:
         key = seat_record_key(self.id, seat_key(self.id, seat_id))
-        return dict(self.dynamodb.execute(Get(key)) or {})
+        return self.dynamodb.execute(Get(key)) or {}
 
 
 class InTime:

@@ -9,10 +9,11 @@ from functions.notify.lockstep import Several
 from functions.notify.stream_images import Version
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import seat_record_key
-from shared.dynamodb.requests import Get, Item, Operation, Put
+from shared.dynamodb.requests import Item, Operation, Put
 from shared.history.changes import ChangeRecord
 from shared.history.level import Level
 from tests.support.seats import NOW_MS, new_id
+from tests.support.tables import read_item
 
 
 def versions_of(people_there: int, seq: int) -> list[Version]:
@@ -55,7 +56,7 @@ def test_many_people_are_written_together(dynamodb: DynamoDBClient, many: int) -
     assert len(read.keys) == many
     assert len(written.requests) == -(-many // seat_records.IN_TRANSACTION)
     for number in range(many):
-        record = dynamodb.execute(Get(seat_record_key(owner, f"seat{number:08d}")))
+        record = read_item(dynamodb, seat_record_key(owner, f"seat{number:08d}"))
         assert record["seatId"] == f"user{number}"
 
 
@@ -80,10 +81,10 @@ def test_one_who_is_erased_meanwhile_stays_erased_and_the_others_are_written(
     dynamodb.execute(Put(key, erased))
     [outcome] = lockstep.run(dynamodb, [_resumed(steps, found)], at_once=8)
     assert outcome is None
-    record = dynamodb.execute(Get(key))
+    record = read_item(dynamodb, key)
     assert record["seq"] == 1_003
     assert "seatId" not in record
-    other = dynamodb.execute(Get(seat_record_key(owner, "seat00000004")))
+    other = read_item(dynamodb, seat_record_key(owner, "seat00000004"))
     assert (other["seq"], other["grantCount"]) == (1_004, 2)
 
 

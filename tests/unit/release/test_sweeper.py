@@ -16,7 +16,6 @@ from shared.dynamodb.keys import (
     usage_key,
 )
 from shared.dynamodb.requests import (
-    Get,
     Item,
     Pause,
     Refused,
@@ -29,7 +28,7 @@ from shared.seats.writes import Holder
 from shared.usage import allocation, sharded
 from shared.usage.counter import Counter
 from tests.support.seats import NOW_MS, read_shard_item
-from tests.support.tables import this_thread_as
+from tests.support.tables import read_item, this_thread_as
 from tests.unit.conftest import Api
 from tests.unit.notify.test_batch import entitlement_time
 
@@ -118,12 +117,12 @@ def test_the_sweep_hears_what_parts_have_used(api: Api) -> None:
     for number in range(5):
         key = f"request{number:05d}"
         api.dynamodb.run(sharded.consume(entitlement_id, "calls", key, 2, made))
-    counter = Get(usage_key(entitlement_id, "calls"))
-    assert Counter.of(api.dynamodb.execute(counter)).used == 0
+    counter = usage_key(entitlement_id, "calls")
+    assert Counter.of(read_item(api.dynamodb, counter)).used == 0
     sweep(api.dynamodb, "sweep-1", now_ms + 70_000, FAR)
-    told = api.dynamodb.execute(counter)
-    assert Counter.of(told).used == 10
-    assert told["earliest"] == now_ms // 1000 + 70 + allocation.RECONCILE_SECONDS
+    item = read_item(api.dynamodb, counter)
+    assert Counter.of(item).used == 10
+    assert item["earliest"] == now_ms // 1000 + 70 + allocation.RECONCILE_SECONDS
 
 
 def test_one_bad_item_does_not_stop_the_sweep(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from shared.usage.terms import new_counter
 from tests.support.patching import patch_constant
 from tests.support.sampling import IS_SOAK
 from tests.support.seats import NOW_MS, change, new_id, timed_key
+from tests.support.tables import read_item
 from tests.unit.conftest import Api
 
 LIMIT = {
@@ -73,7 +74,7 @@ class Customer:
         return answer
 
     def counter(self, usage: str = "exports") -> Counter:
-        item = self.api.dynamodb.execute(Get(usage_key(self.id, usage)))
+        item = read_item(self.api.dynamodb, usage_key(self.id, usage))
         return Counter.of(item)
 
 
@@ -614,7 +615,7 @@ def test_nothing_is_in_use_while_the_entitlement_is_over(
 
     def look() -> None:
         key = usage_key(customer.id, "exports")
-        images.append(api.dynamodb.execute(Get(key)))
+        images.append(read_item(api.dynamodb, key))
 
     look()
     customer.now_ms += hour // 2
@@ -684,7 +685,7 @@ def test_a_write_that_was_on_its_way_does_not_consume_again(
     first = dynamodb.run(consume(key, NOW_MS + 1))
     for number in range(2 * LOG_SIZE):
         dynamodb.run(consume(f"c{number}", NOW_MS + 2))
-    counter = Counter.of(dynamodb.execute(Get(usage_key(owner, "x"))))
+    counter = Counter.of(read_item(dynamodb, usage_key(owner, "x")))
     assert counter.consumption(key) is None, "it is on the counter still"
     reply: Any = dynamodb.execute(write)
     assert isinstance(reply, Refused)
@@ -694,7 +695,7 @@ def test_a_write_that_was_on_its_way_does_not_consume_again(
             reply = NOW_MS + 3 if isinstance(request, Pause) else dynamodb.execute(request)
     except StopIteration as stop:
         assert stop.value.is_replay
-        assert stop.value.told == first.told
+        assert stop.value.consumed == first.consumed
 
 
 def test_a_key_that_tells_its_time_needs_no_second_look(dynamodb: DynamoDBClient) -> None:
@@ -705,12 +706,12 @@ def test_a_key_that_tells_its_time_needs_no_second_look(dynamodb: DynamoDBClient
     operation = consume(timed_key(NOW_MS + 100, 1), NOW_MS + 100)
     with pytest.raises(StopIteration):
         operation.send(dynamodb.execute(next(operation)))
-    counter = Counter.of(dynamodb.execute(Get(usage_key(owner, "x"))))
+    counter = Counter.of(read_item(dynamodb, usage_key(owner, "x")))
     assert counter.is_busy(NOW_MS)
     assert counter.dropped_to == NOW_MS + 2 * LOG_SIZE - 1
     # An old key that was never sent: it is looked up, and consumes.
     told = dynamodb.run(consume(timed_key(NOW_MS - 5, 2), NOW_MS + 101))
-    assert (told.is_replay, told.told.used) == (False, 3 * LOG_SIZE + 2)
+    assert (told.is_replay, told.consumed.used) == (False, 3 * LOG_SIZE + 2)
     # A day later nothing that has left is of concern, whatever time it told.
     later = NOW_MS + 200_000_000
     operation = consume(timed_key(NOW_MS - 9, 3), later)
@@ -767,11 +768,11 @@ def test_a_full_leaf_that_could_not_be_turned_is_turned_later(dynamodb: DynamoDB
         except StopIteration:
             continue
         operation.close()  # the process ended before it turned the leaf
-    counter = Counter.of(dynamodb.execute(Get(usage_key(owner, "x"))))
+    counter = Counter.of(read_item(dynamodb, usage_key(owner, "x")))
     assert (counter.log_number, len(counter.log.entries)) == (1, LOG_SIZE)
     for number in range(LOG_SIZE):
         dynamodb.run(consume(f"b{number}"))
-    counter = Counter.of(dynamodb.execute(Get(usage_key(owner, "x"))))
+    counter = Counter.of(read_item(dynamodb, usage_key(owner, "x")))
     assert (counter.log_number, len(counter.log.entries), counter.used) == (2, 0, 2 * LOG_SIZE)
     assert not counter.is_busy(NOW_MS), "nothing has left the counter yet"
 
@@ -801,10 +802,10 @@ def test_two_who_begin_a_period_begin_it_once(dynamodb: DynamoDBClient) -> None:
         try:
             request = first.send(reply)
         except StopIteration as stop:
-            assert stop.value.told.used == 4
+            assert stop.value.consumed.used == 4
             break
         reply = later if isinstance(request, Pause) else dynamodb.execute(request)
-    counter = Counter.of(dynamodb.execute(Get(usage_key(owner, "x"))))
+    counter = Counter.of(read_item(dynamodb, usage_key(owner, "x")))
     assert (counter.used, counter.period_number) == (4, 2)
     assert counter.period == Period(*calendar_month(later // 1000, "UTC"))
 

@@ -18,7 +18,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test soak check unit models faults volume integration concurrency contract browser office chromium bench bench-report bench-charts bench-portal screenshots scale lint format openapi lock build deploy redrive adopt smoke bootstrap-key clean
+.PHONY: help run demo test soak check unit models faults volume integration concurrency contract browser office chromium bench bench-report bench-charts bench-portal screenshots scale lint format openapi docs lock build deploy redrive adopt smoke bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -106,6 +106,10 @@ format: $(READY) ## Format the code, mend what can be mended
 openapi: $(READY) ## Make openapi.json from the code
 	@$(BIN)/python -m tools.openapi
 
+docs: $(VENV)-docs/.ready ## Build the documentation site into .build/docs; every link is checked
+	@$(VENV)-docs/bin/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs .build/docs
+	@echo "open .build/docs/index.html"
+
 lock: $(READY) ## Compile requirements.txt and requirements-dev.txt
 	@$(BIN)/python -m tools.lock
 
@@ -133,7 +137,7 @@ bootstrap-key: $(READY) ## Make a bootstrap key and its hash for the deployment
 	@$(BIN)/python -m tools.bootstrap_key
 
 clean: ## Remove everything that was made here
-	@rm -rf $(VENV) $(VENV)-sam $(VENV)-checkov .build .local .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-sam $(VENV)-checkov $(VENV)-docs .build .local .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -147,6 +151,12 @@ $(VENV)-sam/.ready: requirements-deploy.txt
 	@echo "setting up the SAM CLI (once) ..."
 	@$(PYTHON) -m venv --clear $(VENV)-sam
 	@$(call install,$(VENV)-sam,requirements-deploy.txt)
+	@touch $@
+
+$(VENV)-docs/.ready: requirements-docs.txt
+	@echo "setting up Sphinx (once) ..."
+	@$(PYTHON) -m venv --clear $(VENV)-docs
+	@$(call install,$(VENV)-docs,requirements-docs.txt)
 	@touch $@
 
 $(VENV)-checkov/.ready: requirements-checkov.txt

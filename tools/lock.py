@@ -11,6 +11,7 @@ FILES = {
     "requirements-dev": ("--constraint", "requirements.txt"),
     "requirements-deploy": (),
     "requirements-checkov": (),
+    "requirements-docs": (),
     "requirements-uv": (),
 }
 

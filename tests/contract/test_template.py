@@ -626,7 +626,7 @@ OF_AWS = {
 
 
 def test_every_alarm_has_a_line_in_the_runbook(resources: dict[str, Any]) -> None:
-    runbook = (ROOT / "docs/operations.md").read_text()
+    runbook = (ROOT / "docs/running.md").read_text()
     for name in of_type(resources, "AWS::CloudWatch::Alarm"):
         kind = re.sub("^(" + "|".join(FUNCTIONS) + ")", "Activate", name)
         assert f"`{name}`" in runbook or f"`{kind}`, ..." in runbook, name

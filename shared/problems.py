@@ -207,7 +207,7 @@ class Unavailable(Problem):
 
     type = "unavailable"
     status = 503
-    title = "The service cannot answer just now."
+    title = "The service is unavailable at the moment."
 
     def __init__(self) -> None:
         super().__init__("Send the same request again.", headers={"retry-after": "2"})

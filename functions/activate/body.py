@@ -44,7 +44,7 @@ def _wrong_text(value: object, limit: int) -> str:
     if len(value.encode()) > limit:
         return f"must be at most {limit} bytes of UTF-8"
     if CONTROL.search(value):
-        return "must not hold control characters"
+        return "must not contain control characters"
     return ""
 
 
@@ -63,5 +63,5 @@ def _wrong_attributes(value: object) -> str:
     if len(text.encode()) > ATTRIBUTES_BYTES:
         return f"must be at most {ATTRIBUTES_BYTES} bytes of JSON in all"
     if any(CONTROL.search(part) for pair in value.items() for part in pair):
-        return "must not hold control characters"
+        return "must not contain control characters"
     return ""

@@ -87,7 +87,7 @@ def read_quantity(body: dict[str, Any]) -> int:
     ]
     quantity: Any = body.get("quantity")
     if quantity is None:
-        errors.append({"pointer": "/quantity", "detail": "is required: how much is to be consumed"})
+        errors.append({"pointer": "/quantity", "detail": "is required: the quantity to consume"})
     elif type(quantity) is not int or not 1 <= quantity <= MAX_QUANTITY:
         detail = f"must be a whole number from 1 to {MAX_QUANTITY}"
         errors.append({"pointer": "/quantity", "detail": detail})

@@ -80,7 +80,7 @@ def _expiry(model: PortalLinkInput, now: int) -> int:
     if model.expires_at is None:
         return now + from_duration(model.expires_in or DEFAULT_EXPIRY)
     if model.expires_in is not None:
-        raise InvalidRequest.at("/expiresAt", "is given in place of expiresIn, not with it")
+        raise InvalidRequest.at("/expiresAt", "must not be given together with expiresIn")
     expires_at = from_rfc3339(model.expires_at)
     if not MIN_LEASE <= expires_at - now <= MAX_LEASE:
         raise InvalidRequest.at("/expiresAt", "must be between a minute and 366 days from now")

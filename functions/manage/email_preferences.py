@@ -14,7 +14,7 @@ def _key(request: Request) -> Key:
     try:
         entitlement_id, address = signed_tokens.unseal(secret, request.path["token"], "unsubscribe")
     except ValueError:
-        raise NotFound("This link is not one of ours, or it is not whole.") from None
+        raise NotFound("This link is not valid, or it is incomplete.") from None
     return unsubscribed_key(entitlement_id, address)
 
 

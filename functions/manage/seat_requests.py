@@ -62,7 +62,8 @@ def _check_rate(owner: str, now_ms: int) -> Operation[None]:
     if len(found.items) == MOST_A_DAY:
         wait = (found.items[0]["requestedAt"] + DAY_MS - now_ms) // 1000 + 1
         raise Throttled(
-            f"More seats were asked for {MOST_A_DAY} times within a day; the vendor knows.",
+            f"More seats were requested {MOST_A_DAY} times within a day;"
+            " the vendor has been notified.",
             headers={"retry-after": str(wait)},
         )
 

@@ -336,7 +336,7 @@ COLUMNS = (
         "Where sales stand: open, contacted, quoted, won, dismissed.",
         _follow_up("state"),
     ),
-    Column("followUpOwner", "Followed up by", "text", "Who sees to it.", _follow_up("owner")),
+    Column("followUpOwner", "Followed up by", "text", "Who is responsible.", _follow_up("owner")),
     Column("followUpNote", "Note", "text", "The last note.", _follow_up("note")),
     Column(
         "signs",

@@ -39,7 +39,7 @@ def read(model: ReportInput, zone_name: str, now_ms: int) -> tuple[Period, str |
     if model.from_ is None and model.to is not None:
         raise InvalidRequest.at("/from", "is required with 'to'")
     if model.from_ is not None and model.period is not None:
-        raise InvalidRequest.at("/period", "is given beside 'from': one of them is enough")
+        raise InvalidRequest.at("/period", "must not be given together with 'from'")
     month = None
     if model.from_ is None:
         month = model.period or month_of(now_ms, zone_of(zone_name), -1)
@@ -47,9 +47,9 @@ def read(model: ReportInput, zone_name: str, now_ms: int) -> tuple[Period, str |
     else:
         period, pointer = _between(model.from_, model.to, now_ms), "/from"
     if period.start >= now_ms:
-        raise InvalidRequest.at(pointer, "lies in the future")
+        raise InvalidRequest.at(pointer, "is in the future")
     if period.start < now_ms - EVIDENCE_SECONDS * 1000:
-        raise InvalidRequest.at(pointer, "lies too far back: evidence is kept for 400 days")
+        raise InvalidRequest.at(pointer, "is too far back: evidence is stored for 400 days")
     return period, month
 
 
@@ -63,7 +63,7 @@ def _between(first: str, last: str | None, now_ms: int) -> Period:
     if last is not None and start >= end:
         raise InvalidRequest.at("/from", "must be before 'to'")
     if last is not None and end > following:
-        raise InvalidRequest.at("/to", "lies in the future")
+        raise InvalidRequest.at("/to", "is in the future")
     if end - start > LONGEST_MS:
         raise InvalidRequest.at("/from", "a report covers at most 366 days")
     return Period(start, end, min(end, now_ms), start - (end - start))

@@ -129,7 +129,7 @@ def _read(
         _authorize(caller, route, path)
     for name, value in path.items():
         if not PATH_PARAMETERS.get(name, ID).fullmatch(value):
-            raise problems.NotFound("The id in the path is not one of ours.")
+            raise problems.NotFound("The id in the path is not valid.")
     query = read_query(event.get("queryStringParameters") or {}, route)
     body = read_body(event, given, route) if route.body else None
     return Request(

@@ -174,11 +174,11 @@ def _check_texts(value: Any, pointer: str, depth: int) -> None:
         raise InvalidRequest.at("", f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, str):
         if not _is_storable(value):
-            raise InvalidRequest.at(pointer, "holds a lone surrogate or a NUL character")
+            raise InvalidRequest.at(pointer, "contains a lone surrogate or a NUL character")
     elif isinstance(value, dict):
         for name, inner in value.items():
             if not _is_storable(name):
-                raise InvalidRequest.at(pointer, "a member's name holds a lone surrogate or NUL")
+                raise InvalidRequest.at(pointer, "a member's name contains a lone surrogate or NUL")
             escaped = name[:100].replace("~", "~0").replace("/", "~1")
             _check_texts(inner, f"{pointer}/{escaped}", depth - 1)
     elif isinstance(value, list):

@@ -45,24 +45,22 @@ class Route(NamedTuple):
 
 
 _PAGING = (
-    Parameter("limit", "integer", "How many items at the most, 1 to 100; 50 if not given."),
+    Parameter("limit", "integer", "The most items, 1 to 100; by default 50."),
     Parameter("pageToken", "string", "The `nextPageToken` of the page before."),
 )
 _PERIOD = (
-    Parameter("from", "time", "Only what is from this time on (RFC 3339)."),
-    Parameter("to", "time", "Only what is before this time (RFC 3339); now, if not given."),
+    Parameter("from", "time", "Only from this time on (RFC 3339)."),
+    Parameter("to", "time", "Only before this time (RFC 3339); by default now."),
 )
 _BY = Parameter(
     "by",
     ("seatId", "key"),
-    "What the path holds, where one person's seatId is another one's seat key.",
+    "What the path contains, if one person's seatId is another person's seat key.",
 )
 _ENTITLEMENT = "/v1/entitlements/{entitlementId}"
 _FOLLOW_UP = f"{_ENTITLEMENT}/follow-up"
 _WEBHOOK = "/v1/webhooks/{webhookId}"
-_USAGE_KEY = Parameter(
-    "usageKey", "string", "Of the usage limit of this key; of the seats, if not given."
-)
+_USAGE_KEY = Parameter("usageKey", "string", "The usage limit with this key; by default the seats.")
 _DRY_RUN = Parameter("dryRun", "boolean", "Answer what would happen; change and record nothing.")
 _USAGE = f"{_ENTITLEMENT}/usage/{{key}}"
 _NOT_IN_FORCE = ("entitlement-suspended", "entitlement-expired", "entitlement-not-yet-valid")
@@ -84,7 +82,7 @@ ROUTES: dict[str, Route] = {
     f"DELETE {_ENTITLEMENT}/activations/{{activationId}}": Route(
         "releaseSeat",
         "release",
-        "Give back the seat of this grant; also a success when it is not held any more",
+        "Release the seat of this grant; also succeeds if it is not held any more",
         ("activate",),
         license=True,
         portal=("admin",),
@@ -104,7 +102,7 @@ ROUTES: dict[str, Route] = {
     f"POST {_USAGE}": Route(
         "consumeUsage",
         "consume",
-        "Consume of a usage limit, all or nothing, once per Idempotency-Key (required)",
+        "Consume a quantity of a usage limit, all or nothing, once per Idempotency-Key (required)",
         ("activate",),
         license=True,
         body="ConsumptionRequest",
@@ -135,7 +133,7 @@ ROUTES: dict[str, Route] = {
     f"POST {_USAGE}/corrections": Route(
         "correctUsage",
         "manage",
-        "Correct the count of the current period by a signed quantity",
+        "Correct the usage of the current period by a signed quantity",
         ("manage",),
         body="CorrectionInput",
         answers=((201, "Correction"),),
@@ -205,7 +203,7 @@ ROUTES: dict[str, Route] = {
     f"DELETE {_ENTITLEMENT}": Route(
         "deleteEntitlement",
         "manage",
-        "Delete an entitlement: its seats are taken away, its evidence is kept",
+        "Delete an entitlement: its seats are removed, its history is kept",
         ("manage",),
         answers=((204, ""),),
         problems=("not-found", "precondition-failed"),
@@ -214,7 +212,7 @@ ROUTES: dict[str, Route] = {
     f"POST {_ENTITLEMENT}/portal-links": Route(
         "createPortalLink",
         "manage",
-        "Create a link to this entitlement's portal; the link is shown in this answer only",
+        "Create a link to this entitlement's portal; only this answer has the link",
         ("manage",),
         body="PortalLinkInput",
         answers=((201, "PortalLinkCreated"),),
@@ -225,7 +223,7 @@ ROUTES: dict[str, Route] = {
     f"GET {_ENTITLEMENT}/portal-links": Route(
         "listPortalLinks",
         "manage",
-        "List portal links, newest first, without what opens them",
+        "List portal links, newest first, without their tokens",
         ("manage",),
         answers=((200, "PortalLinkList"),),
         problems=("not-found",),
@@ -234,7 +232,7 @@ ROUTES: dict[str, Route] = {
     f"DELETE {_ENTITLEMENT}/portal-links/{{linkId}}": Route(
         "revokePortalLink",
         "manage",
-        "Revoke a portal link; it works for another 60 seconds at most",
+        "Revoke a portal link; it stops working within a minute",
         ("manage",),
         answers=((204, ""),),
         problems=("not-found",),
@@ -242,7 +240,7 @@ ROUTES: dict[str, Route] = {
     f"POST {_ENTITLEMENT}/seat-requests": Route(
         "requestSeats",
         "manage",
-        "Ask the vendor for more seats: an event, and a mail to the account owner",
+        "Request more seats from the vendor: an event, and an e-mail to the account owner",
         ("manage",),
         portal=PORTAL_ROLES,
         body="SeatRequestInput",
@@ -254,7 +252,7 @@ ROUTES: dict[str, Route] = {
     f"GET {_ENTITLEMENT}/seat-requests": Route(
         "listSeatRequests",
         "manage",
-        "List what the customer asked for, newest first",
+        "List the requests for more seats, newest first",
         ("manage", "report"),
         answers=((200, "SeatRequestList"),),
         problems=("not-found",),
@@ -263,13 +261,13 @@ ROUTES: dict[str, Route] = {
     "GET /portal": Route(
         "openPortal",
         "portal",
-        "The portal's page; what it shows follows from the token in the link's fragment",
+        "The portal's page; the token in the link's fragment decides what it shows",
         answers=((200, ""),),
     ),
     "GET /portal/embed": Route(
         "openEmbeddedPortal",
         "portal",
-        "The same page for a frame in a page of one of the stack's PortalEmbedOrigins",
+        "The same page for a frame, on a page of one of the stack's PortalEmbedOrigins",
         answers=((200, ""),),
     ),
     "GET /portal/{file}": Route(
@@ -282,7 +280,7 @@ ROUTES: dict[str, Route] = {
     "GET /v1/portal": Route(
         "getPortal",
         "portal",
-        "What is in use against both limits, now",
+        "Read what is in use against both limits now",
         portal=PORTAL_ROLES,
         answers=((200, "Portal"),),
         problems=("not-found",),
@@ -290,7 +288,7 @@ ROUTES: dict[str, Route] = {
     "GET /v1/portal/graph": Route(
         "getPortalGraph",
         "portal",
-        "Use over time with both limits and denials; in quarter-hours, hours or days by its length",
+        "Read usage over time with both limits and denials, by quarter-hour, hour or day",
         portal=PORTAL_ROLES,
         answers=((200, "PortalGraph"),),
         problems=("not-found",),
@@ -299,7 +297,7 @@ ROUTES: dict[str, Route] = {
     "GET /v1/portal/denials": Route(
         "getPortalDenials",
         "portal",
-        "Who was turned away how often, by day and by person",
+        "Read denials by day and by person",
         portal=PORTAL_ROLES,
         answers=((200, "PortalDenials"),),
         problems=("not-found",),
@@ -317,7 +315,7 @@ ROUTES: dict[str, Route] = {
     "GET /v1/portal/forecast": Route(
         "getPortalForecast",
         "portal",
-        "When the limits will be met, if use goes on as it did",
+        "Read when the limits will be reached if usage continues as before",
         portal=PORTAL_ROLES,
         answers=((200, "Forecast"),),
         problems=("not-found",),
@@ -326,7 +324,7 @@ ROUTES: dict[str, Route] = {
     f"POST {_ENTITLEMENT}/license-keys": Route(
         "createLicenseKey",
         "manage",
-        "Create a license key; the key is shown once",
+        "Create a license key; only this answer has the key",
         ("manage",),
         body="LicenseKeyInput",
         body_optional=True,
@@ -372,7 +370,7 @@ ROUTES: dict[str, Route] = {
     f"DELETE {_ENTITLEMENT}/seats/{{seat}}": Route(
         "eraseSeat",
         "manage",
-        "Erase a person: their name goes everywhere, every count stays",
+        "Erase a person: their name is removed everywhere, every count stays",
         ("manage",),
         answers=((204, ""),),
         problems=("not-found",),
@@ -381,7 +379,7 @@ ROUTES: dict[str, Route] = {
     f"GET {_ENTITLEMENT}/usage-history": Route(
         "getUsageHistory",
         "manage",
-        "Use over time",
+        "Read usage over time",
         ("manage", "report"),
         answers=((200, "UsageHistory"),),
         problems=("not-found",),
@@ -409,7 +407,7 @@ ROUTES: dict[str, Route] = {
     f"GET {_ENTITLEMENT}/denials": Route(
         "listDenials",
         "manage",
-        "List who was turned away, by hour and seat, newest hour first",
+        "List denials by hour and seat, newest hour first",
         ("manage", "report"),
         answers=((200, "DenialList"),),
         problems=("not-found",),
@@ -427,7 +425,7 @@ ROUTES: dict[str, Route] = {
     f"GET {_FOLLOW_UP}": Route(
         "getFollowUp",
         "manage",
-        "Read where sales stand with an entitlement's overdraft",
+        "Read the follow-up of an entitlement's overdraft by sales",
         ("manage", "report"),
         answers=((200, "FollowUp"),),
         problems=("not-found",),
@@ -435,7 +433,7 @@ ROUTES: dict[str, Route] = {
     f"PATCH {_FOLLOW_UP}": Route(
         "updateFollowUp",
         "manage",
-        "Say where sales stand: state, owner, a note (JSON merge patch)",
+        "Change the follow-up: state, owner, a note (JSON merge patch)",
         ("manage", "report"),
         body="FollowUpPatch",
         answers=((200, "FollowUp"),),
@@ -445,7 +443,7 @@ ROUTES: dict[str, Route] = {
     f"GET {_FOLLOW_UP}/entries": Route(
         "listFollowUpEntries",
         "manage",
-        "List who changed a follow-up and when, newest first",
+        "List the changes of a follow-up, newest first",
         ("manage", "report"),
         answers=((200, "FollowUpEntryList"),),
         problems=("not-found",),
@@ -454,7 +452,7 @@ ROUTES: dict[str, Route] = {
     "POST /v1/reports": Route(
         "createReport",
         "report",
-        "Ask for a report of a period; it is made a moment later",
+        "Request a report of a period; it is made a moment later",
         ("report",),
         body="ReportInput",
         body_optional=True,
@@ -473,7 +471,7 @@ ROUTES: dict[str, Route] = {
     "GET /v1/reports/{reportId}": Route(
         "getReport",
         "report",
-        "Read a report: how far it is, its totals, links to its files",
+        "Read a report: its progress, its totals, links to its files",
         ("report",),
         answers=((200, "Report"),),
         problems=("not-found",),
@@ -481,14 +479,14 @@ ROUTES: dict[str, Route] = {
     "GET /v1/report-files/{token}": Route(
         "openReportFile",
         "manage",
-        "The file behind a link to a report",
+        "Open a file of a report by its link",
         answers=((302, ""),),
         problems=("not-found",),
     ),
     "POST /v1/webhooks": Route(
         "createWebhook",
         "manage",
-        "Create a webhook endpoint; its secret is shown once",
+        "Create a webhook endpoint; only this answer has its secret",
         ("manage",),
         body="WebhookInput",
         answers=((201, "NewWebhook"),),
@@ -531,7 +529,7 @@ ROUTES: dict[str, Route] = {
     f"POST {_WEBHOOK}/rotate-secret": Route(
         "rotateWebhookSecret",
         "manage",
-        "Make a new secret; the old one signs beside it for a while",
+        "Create a new secret; the old one signs beside it for a while",
         ("manage",),
         body="RotationInput",
         body_optional=True,
@@ -574,7 +572,7 @@ ROUTES: dict[str, Route] = {
     f"POST {_WEBHOOK}/resend": Route(
         "resendFailedDeliveries",
         "manage",
-        "Send all failed deliveries again, of events since a time",
+        "Send all failed deliveries of events since a time again",
         ("manage",),
         body="ResendInput",
         answers=((202, "ResendAccepted"),),
@@ -591,21 +589,21 @@ ROUTES: dict[str, Route] = {
     "POST /v1/unsubscribe/{token}": Route(
         "unsubscribe",
         "manage",
-        "No more mail about an entitlement (one click, RFC 8058)",
+        "Unsubscribe from an entitlement's e-mail (one click, RFC 8058)",
         answers=((200, ""),),
         problems=("not-found",),
     ),
     "POST /v1/unsubscribe/{token}/undo": Route(
         "subscribeAgain",
         "manage",
-        "Mail about an entitlement again",
+        "Subscribe to an entitlement's e-mail again",
         answers=((200, ""),),
         problems=("not-found",),
     ),
     "POST /v1/api-keys": Route(
         "createApiKey",
         "manage",
-        "Create an API key; the key is shown once",
+        "Create an API key; only this answer has the key",
         ("admin",),
         body="ApiKeyInput",
         answers=((201, "NewApiKey"),),

@@ -76,7 +76,6 @@ def of_change(owner: str, change: ChangeRecord) -> list[Event]:
     base = {
         "entitlementId": owner,
         "seats": seats,
-        "page": 0,
         "seq": change.seq,
         "actor": change.actor,
         "requestId": change.request,
@@ -128,7 +127,6 @@ def _of_count(owner: str, change: ChangeRecord) -> list[Event]:
             **usage_view(*change.level),
             **period_view(period),
         },
-        "page": 0,
         "seq": change.seq,
         "actor": change.actor,
         "requestId": change.request,

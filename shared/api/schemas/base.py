@@ -32,7 +32,7 @@ class Input(BaseModel):
 
 
 class Output(BaseModel):
-    """What the API answers; used for the description only."""
+    """What the API answers. Only the description uses it."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
 
@@ -40,7 +40,7 @@ class Output(BaseModel):
 def check_plain(text: str) -> str:
     """Validates a text of one line."""
     if CONTROL.search(text):
-        raise ValueError("must not hold control characters")
+        raise ValueError("must not contain control characters")
     if text != text.strip():
         raise ValueError("must not begin or end with white space")
     return text
@@ -71,7 +71,7 @@ def sort_distinct(values: list[str]) -> list[str]:
 def check_multiline(text: str) -> str:
     """Validates a text of several lines."""
     if CONTROL.search(text.replace("\n", "")):
-        raise ValueError("must not hold control characters, but for line feeds")
+        raise ValueError("must not contain control characters other than line feeds")
     return text
 
 
@@ -90,13 +90,13 @@ def check_reason(text: str) -> str:
 
 
 def _composed(text: str) -> str:
-    """The same text in one form, so that it is found however it is typed."""
+    """A text in normal form, so that it is found however it is typed."""
     return unicodedata.normalize("NFC", check_plain(text))
 
 
 def _address(text: str) -> str:
     """An address that SES sends to: 7-bit ASCII, with an international domain in Punycode."""
-    # Only requests that set an address pay for loading it.
+    # Only requests that set an address pay for this import.
     from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415
 
     try:
@@ -151,7 +151,7 @@ Model = TypeVar("Model", bound=Input)
 
 
 def parse(model: type[Model], body: Mapping[str, Any]) -> Model:
-    """A body as its model.
+    """Validate a body and return it as its model.
 
     Raises:
         InvalidRequest: names every member that is wrong.

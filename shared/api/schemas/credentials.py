@@ -26,7 +26,7 @@ class ApiKey(Output):
 
 
 class NewApiKey(ApiKey):
-    """An API key with the key itself, which is shown once."""
+    """An API key with the key itself, which only this answer has."""
 
     key: str
 
@@ -54,7 +54,7 @@ class LicenseKey(Output):
 
 
 class NewLicenseKey(LicenseKey):
-    """A license key with the key itself, which is shown once."""
+    """A license key with the key itself, which only this answer has."""
 
     key: str
 
@@ -72,13 +72,13 @@ class PortalLinkInput(Input):
     role: Literal[PORTAL_ROLES] = Field(  # type: ignore[valid-type]
         "viewer", description="`admin` may release seats as well."
     )
-    expires_in: Lease | None = Field(None, description="P30D, if no end is given.")
-    expires_at: Time | None = Field(None, description="In place of `expiresIn`.")
-    name: Name | None = Field(None, description="Whom it is for; only you see it.")
+    expires_in: Lease | None = Field(None, description="By default P30D.")
+    expires_at: Time | None = Field(None, description="Instead of `expiresIn`.")
+    name: Name | None = Field(None, description="For whom it is; only you see it.")
 
 
 class PortalLink(Output):
-    """A portal link, without what opens it."""
+    """A portal link, without its token."""
 
     link_id: str
     entitlement_id: str
@@ -89,7 +89,7 @@ class PortalLink(Output):
 
 
 class PortalLinkCreated(PortalLink):
-    """A portal link with its addresses, which are shown once: whoever has one may enter."""
+    """A portal link with its addresses, which only this answer has and anybody may use."""
 
     url: str
     embed_url: str = Field(description="For a frame in a page of a PortalEmbedOrigins origin.")

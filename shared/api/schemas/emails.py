@@ -9,7 +9,7 @@ from shared.api.schemas.usage import Used
 
 
 class EmailUsage(Used):
-    """What an e-mail said of a usage limit."""
+    """What an e-mail said about a usage limit."""
 
     key: str
     denied_attempts: int
@@ -18,7 +18,7 @@ class EmailUsage(Used):
 
 
 class EmailNumbers(Output):
-    """What an e-mail said, in numbers."""
+    """The numbers in an e-mail."""
 
     used: int
     purchased: int
@@ -29,12 +29,12 @@ class EmailNumbers(Output):
     denied_seats: int
     events: dict[str, int]
     thresholds: list[int]
-    usage: list[EmailUsage] = Field([], description="Usage limits that it told of.")
-    seats_requested: int = Field(0, description="More seats that the customer asked for.")
+    usage: list[EmailUsage] = Field([], description="The usage limits in it.")
+    seats_requested: int = Field(0, description="More seats that the customer requested.")
 
 
 class SentEmail(Output):
-    """An e-mail about an entitlement, and the period it told of."""
+    """An e-mail about an entitlement, and the period that it covers."""
 
     audience: Literal["accountOwner", "customerAdmin"]
     to: str
@@ -45,7 +45,7 @@ class SentEmail(Output):
     from_: str = Field(alias="from")
     until: str
     numbers: EmailNumbers | None
-    failure: str | None = Field(description="Why it was not sent, or what came back.")
+    failure: str | None = Field(description="Why it was not sent, or why it was returned.")
 
 
 class EmailList(Output):

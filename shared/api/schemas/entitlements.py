@@ -42,21 +42,21 @@ Lease = Annotated[
 
 
 class Customer(Input):
-    """Who bought."""
+    """The customer."""
 
     name: Name
     external_id: Name | None = Field(None, description="The customer's id in your CRM.")
 
 
 class Contact(Input):
-    """A person who is told."""
+    """A person who is notified."""
 
     name: Name | None = None
     email: Email
 
 
 class Contacts(Input):
-    """Who is told: the customer's administrator, and the vendor's account owner."""
+    """Who is notified: the customer's administrator, and the vendor's account owner."""
 
     customer_admin: Contact | None = None
     account_owner: Contact | None = None
@@ -69,14 +69,14 @@ class NoOverdraft(Input):
 
 
 class AbsoluteOverdraft(Input):
-    """So many seats above what was purchased."""
+    """A number of seats above what was purchased."""
 
     type: Literal["absolute"]
     value: Count
 
 
 class PercentageOverdraft(Input):
-    """So many percent of what was purchased, rounded down."""
+    """A percentage of what was purchased, rounded down."""
 
     type: Literal["percentage"]
     value: Annotated[int, Field(ge=0, le=1000)]
@@ -95,7 +95,7 @@ OverdraftLimit = Annotated[
 
 
 class AbsoluteUsageOverdraft(Input):
-    """So much above what was purchased."""
+    """A quantity above what was purchased."""
 
     type: Literal["absolute"]
     value: UsageCount
@@ -108,10 +108,10 @@ UsageOverdraftLimit = Annotated[
 
 
 class UsageLimitInput(Input):
-    """What may be used, counted from one beginning of a period to the next."""
+    """A limit of what is counted in a period."""
 
     key: Annotated[str, Field(pattern=USAGE_KEY)] = Field(
-        description="Names the limit in addresses and events, such as `exports`."
+        description="The name of the limit in paths and events, such as `exports`."
     )
     limit: UsageCount = Field(description="What was purchased: the soft limit.")
     overdraft_limit: UsageOverdraftLimit = NoOverdraft(type="none")
@@ -123,7 +123,7 @@ class UsageLimitInput(Input):
 
 
 class UsageLimit(UsageLimitInput):
-    """A usage limit as answered."""
+    """A usage limit as the API answers it."""
 
     hard_cap: int | None
 
@@ -135,7 +135,7 @@ def _different(limits: list[UsageLimitInput]) -> list[UsageLimitInput]:
 
 
 class UnitPrice(Input):
-    """List price of one seat; an amount is a decimal in a string."""
+    """List price of one seat; the amount is a decimal in a string."""
 
     amount: Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,4})?$")]
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
@@ -157,7 +157,7 @@ Told = Literal[
 
 
 class Notifications(Input):
-    """Which events are told by e-mail, to whom; an empty list: none."""
+    """The events about which each audience gets e-mail; an empty list: none."""
 
     account_owner: Annotated[list[Told], AfterValidator(sort_distinct)] = [
         *NOTIFICATIONS["accountOwner"]  # type: ignore[list-item]
@@ -180,7 +180,7 @@ class EntitlementInput(Input):
     overdraft_seat_limit: OverdraftLimit = NoOverdraft(type="none")
     usage_limits: Annotated[
         list[UsageLimitInput], Field(max_length=MAX_LIMITS), AfterValidator(_different)
-    ] = Field([], description="What is counted, not seated. A patch replaces the whole list.")
+    ] = Field([], description="Limits of what is counted. A patch replaces the whole list.")
     lease_period: Lease | None = Field(
         None, description="How long a seat is held without a renewal; null: until released."
     )
@@ -193,16 +193,16 @@ class EntitlementInput(Input):
     unit_price: UnitPrice | None = None
     time_zone: Zone = "UTC"
     valid_from: Time | None = Field(
-        None, description="If not given: now, less five seconds, since clocks differ."
+        None, description="By default now, less five seconds, because clocks differ."
     )
-    valid_until: Time | None = Field(None, description="Open-ended, if not given.")
+    valid_until: Time | None = Field(None, description="By default open-ended.")
     status: Literal["active", "suspended"] = "active"
 
 
 class EntitlementPatch(EntitlementInput):
-    """A JSON merge patch (RFC 7396): members given are changed, null puts the default back.
+    """A JSON merge patch (RFC 7396): members that are sent are changed, null restores the default.
 
-    `overdraftSeatLimit` and `unitPrice` are replaced whole.
+    `overdraftSeatLimit` and `unitPrice` are replaced as a whole.
     """
 
     model_config = ConfigDict(
@@ -211,7 +211,7 @@ class EntitlementPatch(EntitlementInput):
 
 
 class Entitlement(EntitlementInput):
-    """An entitlement as answered: what was written, and what follows from it."""
+    """An entitlement as the API answers it: what was written, and what follows from it."""
 
     entitlement_id: str
     status: Literal["active", "suspended", "expired", "not_yet_valid", "deleted"]  # type: ignore[assignment]

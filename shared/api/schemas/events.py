@@ -15,7 +15,7 @@ from shared.events import types as event_types
 
 
 class EventSeat(Output):
-    """The seat that an event is about. A person who was erased is null."""
+    """The seat of an event. The names of a person who was erased are null."""
 
     seat_key: str
     seat_id: str | None
@@ -25,37 +25,36 @@ class EventSeat(Output):
     is_overdraft_seat: bool | None = None
     activated_at: str | None = None
     lease_expiry: str | None = None
-    held_seconds: int | None = Field(None, description="Of a seat that was given back.")
+    held_seconds: int | None = Field(None, description="How long a seat that ended was held.")
 
 
 class EventData(Output):
-    """What every event of an entitlement carries."""
+    """The members that every event of an entitlement has."""
 
     entitlement_id: str
     product: str | None
     sku: str | None
     customer: Customer | None
     contacts: Contacts | None
-    actor: str = Field(description="Whose key did it, or `sweep`.")
+    actor: str = Field(description="The id of the key that did it, or `sweep`.")
     request_id: str | None = Field(
         None,
-        description="The request that did it: `x-request-id` of its answer, `requestId` in the"
-        " logs. Of a denial, the latest attempt. Absent where sales or the customer did something.",
+        description="The request that caused it: `x-request-id` of its answer, `requestId` in the"
+        " logs. Of a denial, the latest attempt. Absent if sales or the customer caused it.",
     )
     test: bool = Field(default=False, description="True in test events only.")
 
 
 class ChangeData(EventData):
-    """Of an accepted change: its page, and its place in the order of the page's changes."""
+    """The members of an event of an accepted change."""
 
-    page: int
     seq: int
 
 
 class SeatsData(ChangeData):
-    """Of a change of the seats."""
+    """A change of the seats."""
 
-    seats: Seats = Field(description="As this change left them.")
+    seats: Seats = Field(description="After this change.")
 
 
 class SeatActivatedData(SeatsData):
@@ -65,14 +64,14 @@ class SeatActivatedData(SeatsData):
 
 
 class SeatDeactivatedData(SeatsData):
-    """A seat was given back."""
+    """A seat ended."""
 
     seat: EventSeat
     reason: Literal["released", "lease_expired", "removed"]
 
 
 class DenialCount(Output):
-    """How often this seat was turned away in this UTC hour."""
+    """The number of denied attempts of this seat in this UTC hour."""
 
     hour: str
     attempts: int
@@ -81,7 +80,7 @@ class DenialCount(Output):
 
 
 class SeatDeniedData(EventData):
-    """An activation met the hard cap."""
+    """An activation was denied at the hard cap."""
 
     seats: Seats
     seat: EventSeat
@@ -89,25 +88,25 @@ class SeatDeniedData(EventData):
 
 
 class OverdraftData(SeatsData):
-    """Use crossed a limit; `seat` made the difference, if one did."""
+    """Usage crossed a limit; `seat` made the difference, if one did."""
 
     seat: EventSeat | None = None
 
 
 class OverdraftExitedData(OverdraftData):
-    """Use fell back to what was purchased."""
+    """Usage fell back to what was purchased."""
 
     episode: OverdraftEpisode | None
 
 
 class ThresholdData(OverdraftData):
-    """Use reached a threshold."""
+    """Usage reached a threshold."""
 
     threshold: int = Field(description="Percent of what was purchased.")
 
 
 class EventUsage(Used):
-    """A usage limit in its period, as this change left it."""
+    """A usage limit in its period, after this change."""
 
     key: str
     period_start: str
@@ -115,33 +114,33 @@ class EventUsage(Used):
 
 
 class UsageData(ChangeData):
-    """Use of a limit crossed something; told once a period."""
+    """Usage of a limit crossed what was purchased or the hard cap; once a period."""
 
     usage: EventUsage
 
 
 class UsageThresholdData(UsageData):
-    """Use of a limit reached a threshold; told once a period."""
+    """Usage of a limit reached a threshold; once a period."""
 
     threshold: int = Field(description="Percent of what was purchased.")
 
 
 class RequestDenialCount(DenialCount):
-    """How often this request was denied in this UTC hour, and how much it asked for."""
+    """Denied attempts of this request in this UTC hour, and the quantity that it asked for."""
 
-    request_key: str = Field(description="Stands for its Idempotency-Key.")
+    request_key: str = Field(description="Identifies its Idempotency-Key.")
     quantity: int
 
 
 class UsageDeniedData(EventData):
-    """What was to be consumed did not fit under the hard cap."""
+    """A request did not fit under the hard cap of a usage limit."""
 
     usage: EventUsage
     denial: RequestDenialCount
 
 
 class UsageTerms(Output):
-    """The limits of what is counted."""
+    """The limits of a usage limit."""
 
     limit: int
     hard_cap: int | None
@@ -178,20 +177,20 @@ class UpdatedData(ChangeData):
 
 
 class FollowUpData(EventData):
-    """Sales stand elsewhere with an entitlement's overdraft."""
+    """The follow-up by sales changed."""
 
     follow_up: FollowUpEntry
 
 
 class SeatsRequestedData(EventData):
-    """The customer asked for more seats."""
+    """The customer requested more seats."""
 
-    seats: Seats = Field(description="In use at that moment.")
+    seats: Seats = Field(description="At that moment.")
     request: SeatRequest
 
 
 class ReportPublishedData(Output):
-    """A report is published; whoever may read it is answered links to its files."""
+    """A report was published; the API has links to its files for those who may read it."""
 
     report_id: str
     version: int
@@ -203,7 +202,7 @@ class ReportPublishedData(Output):
 
 
 class EndpointDisabledData(Output):
-    """A webhook endpoint was disabled because of how it answered."""
+    """A webhook endpoint was disabled because of its answers."""
 
     webhook_id: str
     url: str
@@ -235,7 +234,7 @@ DATA: dict[str, type[Output]] = {
 
 
 def name_of(kind: str) -> str:
-    """The schema's name of an event type: `EntitlementSeatActivated`."""
+    """The name of an event type's schema, such as `EntitlementSeatActivated`."""
     return "".join(part.capitalize() for part in kind.split("."))
 
 

@@ -1,4 +1,4 @@
-"""The follow-up of sales."""
+"""The follow-up by sales."""
 
 from typing import Annotated, Literal
 
@@ -9,27 +9,27 @@ from shared.sales.follow_up import STATES
 
 
 class FollowUpPatch(Input):
-    """What changes in a follow-up: a JSON merge patch (RFC 7396), and a note to it."""
+    """A change of a follow-up: a JSON merge patch (RFC 7396), and a note."""
 
     state: Literal[STATES] = "open"  # type: ignore[valid-type]
-    owner: Name | None = Field(None, description="Who sees to it.")
+    owner: Name | None = Field(None, description="Who is responsible.")
     note: (
         Annotated[str, Field(min_length=1, max_length=2_000), AfterValidator(check_multiline)]
         | None
-    ) = Field(None, description="Kept with this change.")
+    ) = Field(None, description="Stored with this change.")
 
 
 class FollowUp(Output):
-    """Where sales stand with an entitlement; of one that never had an overdraft, all is null."""
+    """The follow-up of an entitlement; if it never had an overdraft, all is null."""
 
     entitlement_id: str
     state: Literal[STATES] | None  # type: ignore[valid-type]
     owner: str | None
     note: str | None = Field(description="Of the last change.")
     changed_at: str | None
-    changed_by: str | None = Field(description="Whose key, or `overdraft`: by itself.")
+    changed_by: str | None = Field(description="The id of the key, or `overdraft`: automatically.")
     reason: Literal["overdraft", "purchase"] | None = Field(
-        description="Why it changed by itself: an overdraft began, or more was purchased."
+        description="Why it changed automatically: an overdraft began, or more was purchased."
     )
 
 

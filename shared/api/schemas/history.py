@@ -14,7 +14,7 @@ class LimitsInForce(Output):
 
 
 class UsageInterval(Output):
-    """Use in one interval; of one that is not over, so far."""
+    """Usage in one interval; so far, if it is not over."""
 
     from_: str = Field(alias="from")
     to: str
@@ -27,9 +27,9 @@ class UsageInterval(Output):
     activations: int
     activated_seats: int = Field(description="How many different seats were taken.")
     overdraft_seats: int = Field(description="How many different seats were taken in overdraft.")
-    brief_activations: int = Field(description="Given back within ten minutes of being taken.")
+    brief_activations: int = Field(description="Released within ten minutes.")
     releases: int
-    expiries: int = Field(description="Leases that ran out.")
+    expiries: int = Field(description="Leases that expired.")
     removals: int = Field(description="Seats that ended with the entitlement.")
     denied_attempts: int
     denied_seats: int = Field(description="How many different seats were denied.")
@@ -37,7 +37,7 @@ class UsageInterval(Output):
 
 
 class CountInterval(Output):
-    """Use of a usage limit in one interval; of one that is not over, so far."""
+    """Usage of a usage limit in one interval; so far, if it is not over."""
 
     from_: str = Field(alias="from")
     to: str
@@ -61,11 +61,11 @@ class UsageHistory(Output):
 
 
 class OverdraftEpisode(Output):
-    """Use above what was purchased, from when it rose to when it fell back."""
+    """Usage above what was purchased, from when it rose until it fell back."""
 
     episode_id: str
     start: str
-    end: str | None = Field(description="Null: it goes on.")
+    end: str | None = Field(description="Null: it has not ended.")
     peak: int = Field(description="The most in use.")
     overdraft_seconds: int
     overdraft_seat_seconds: int
@@ -76,11 +76,11 @@ class OverdraftEpisode(Output):
 
 
 class UsageOverdraftEpisode(Output):
-    """Use of a limit above what was purchased, until its period ends, or use is corrected."""
+    """Usage of a limit above what was purchased, until its period ended or it was corrected."""
 
     episode_id: str
     start: str
-    end: str | None = Field(description="Null: it goes on.")
+    end: str | None = Field(description="Null: it has not ended.")
     peak: int = Field(description="The most used.")
     overdraft_seconds: int
     denied_attempts: int
@@ -95,7 +95,7 @@ class OverdraftList(Output):
 
 
 class Denial(Output):
-    """A seat that was turned away in one UTC hour, with the limits in force at the last attempt."""
+    """A seat that was denied in one UTC hour, with the limits at the last attempt."""
 
     hour: str
     seat_key: str
@@ -110,11 +110,11 @@ class Denial(Output):
 
 
 class UsageDenial(Output):
-    """A request that did not fit in one UTC hour, with the limits in force at the last attempt."""
+    """A request that did not fit in one UTC hour, with the limits at the last attempt."""
 
     hour: str
     key: str
-    request_key: str = Field(description="Stands for its Idempotency-Key.")
+    request_key: str = Field(description="Identifies its Idempotency-Key.")
     quantity: int
     attempts: int
     first_at: str

@@ -12,7 +12,7 @@ from shared.api.schemas.usage import CurrentUsage
 
 
 class Portal(Output):
-    """What is in use against both limits, now."""
+    """What is in use against both limits now."""
 
     entitlement_id: str
     product: str
@@ -28,17 +28,17 @@ class Portal(Output):
     role: Literal[PORTAL_ROLES]  # type: ignore[valid-type]
     expires_at: str = Field(description="When the link expires.")
     as_of: str
-    version: str = Field(description="Another one when anything has changed or was denied.")
+    version: str = Field(description="Changes when anything changed or was denied.")
 
 
 class PortalDenialMark(Output):
-    """What was denied in one interval of the graph, an hour at the least."""
+    """Denials in one interval of the graph, at least an hour."""
 
     from_: str = Field(alias="from")
     to: str
     attempts: int
     people: int | None = Field(
-        description="Different people, or requests; null for days: see the denials by day."
+        description="Different persons, or requests; null for days: see the denials by day."
     )
 
 
@@ -51,9 +51,9 @@ class PortalSection(Output):
 
 
 class PortalGraph(Output):
-    """Use over time; the n-th values are those of the n-th interval from `from` on.
+    """Usage over time; the n-th values are those of the n-th interval from `from` on.
 
-    Null: nothing is known yet, or it has not begun.
+    Null: nothing is known yet, or the interval has not begun.
     """
 
     usage_key: str | None
@@ -73,7 +73,7 @@ class PortalGraph(Output):
 
 
 class PortalDeniedDay(Output):
-    """Who was turned away on a day of the entitlement's time zone."""
+    """Denials on a day of the entitlement's time zone."""
 
     date: str
     attempts: int
@@ -81,7 +81,7 @@ class PortalDeniedDay(Output):
 
 
 class PortalDeniedPerson(Output):
-    """Somebody who was turned away."""
+    """A person who was denied."""
 
     seat_key: str
     seat_id: str | None
@@ -92,7 +92,7 @@ class PortalDeniedPerson(Output):
 
 
 class PortalDenials(Output):
-    """Who was turned away, by day, and by person, most often first."""
+    """Denials by day, and by person, most often first."""
 
     from_: str = Field(alias="from")
     to: str
@@ -107,7 +107,7 @@ class PortalDenials(Output):
 
 
 class Crossing(Output):
-    """When use will come to a limit; dates of the entitlement's time zone."""
+    """When usage will reach a limit; dates are in the entitlement's time zone."""
 
     limit: int
     status: Literal["met", "expected", "not_expected"]
@@ -117,7 +117,7 @@ class Crossing(Output):
 
 
 class Forecast(Output):
-    """Where use goes, if it goes on as it did."""
+    """Where usage goes if it continues as before."""
 
     usage_key: str | None
     status: Literal["ready", "insufficient_data"]

@@ -10,7 +10,7 @@ REPORT_FORMATS = ("html", "xlsx", "csv", "json")
 
 
 class ReportFilters(Input):
-    """Which entitlements a report is about; all, if nothing is given."""
+    """The entitlements of a report; by default all."""
 
     entitlement_id: Annotated[str, Field(min_length=1, max_length=80)] | None = None
     customer: Name | None = Field(default=None, description="Its exact name or externalId.")
@@ -19,7 +19,7 @@ class ReportFilters(Input):
 
 
 class ReportInput(Input):
-    """Which report is to be made."""
+    """The report that is requested."""
 
     period: Annotated[str, Field(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$")] | None = Field(
         None, description="A month, `YYYY-MM`; the last one that is over, if nothing is given."
@@ -41,7 +41,7 @@ class ReportInput(Input):
 
 
 class ReportPeriod(Output):
-    """What a report is about."""
+    """The period of a report."""
 
     month: str | None
     from_: str = Field(alias="from")
@@ -73,13 +73,13 @@ class ReportFile(Output):
     """A file of a report, behind a link that expires."""
 
     format: Literal[REPORT_FORMATS]  # type: ignore[valid-type]
-    url: str = Field(description="Good for whoever has it, until it expires.")
+    url: str = Field(description="Works for anybody who has it, until it expires.")
     expires_at: str
     bytes: int
 
 
 class Report(Output):
-    """A report, and how far it is."""
+    """A report and its progress."""
 
     report_id: str
     status: Literal["queued", "running", "published", "failed"]

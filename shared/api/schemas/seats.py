@@ -16,7 +16,7 @@ from shared.texts import (
 
 def _nfc(text: str) -> str:
     if CONTROL.search(text):
-        raise ValueError("must not hold control characters")
+        raise ValueError("must not contain control characters")
     if len(text.encode()) > SEAT_ID_BYTES:
         raise ValueError("must be at most 256 bytes of UTF-8")
     if wrong := wrong_id(text):
@@ -34,7 +34,7 @@ class Seats(Output):
     available: int | None
     as_of: str | None = Field(
         None,
-        description="Of a pool of several pages: the time of the newest change that is counted."
+        description="Of a pool: the time of the newest change that is included."
         " Missing otherwise: the numbers are exact at the time of the answer.",
     )
 
@@ -55,7 +55,7 @@ class ActivationRequest(Input):
         name, attributes = self.seat_name or "", self.attributes or {}
         texts = [name, *attributes, *attributes.values()]
         if any(CONTROL.search(text) for text in texts):
-            raise ValueError("must not hold control characters")
+            raise ValueError("must not contain control characters")
         pairs = [f'"{_escaped(key)}":"{_escaped(value)}"' for key, value in attributes.items()]
         size = len(("{" + ",".join(pairs) + "}").encode()) if attributes else 0
         if len(name.encode()) > SEAT_NAME_BYTES or size > ATTRIBUTES_BYTES:
@@ -68,7 +68,7 @@ def _escaped(text: str) -> str:
 
 
 class Activation(Output):
-    """A seat held. With `dryRun`, what would be answered: ids and times of a new seat are null."""
+    """A seat that is held. With `dryRun`, the ids and times of a new seat are null."""
 
     activation_id: str | None
     entitlement_id: str
@@ -84,7 +84,7 @@ class Activation(Output):
 
 
 class HeldSeat(Output):
-    """A seat held, as listed. Names follow from the stream; null if not there yet."""
+    """A seat in a list. Names follow from the stream; null if they have not arrived yet."""
 
     activation_id: str
     seat_key: str
@@ -105,14 +105,14 @@ class ActivationList(Output):
 
 
 class SeatRequestInput(Input):
-    """The customer asks for more seats."""
+    """A customer's request for more seats."""
 
     seats: Annotated[int, Field(ge=1, le=100_000)] = Field(description="How many more.")
     message: Annotated[str, Field(max_length=1_000), AfterValidator(check_multiline)] | None = None
 
 
 class SeatRequest(Output):
-    """More seats that the customer asked for."""
+    """A request for more seats, as it is stored."""
 
     request_id: str
     seats: int
@@ -129,7 +129,7 @@ class SeatRequestList(Output):
 
 
 class PastGrant(Output):
-    """A seat that was held and is not any more."""
+    """A seat that was held and has ended."""
 
     from_: str = Field(alias="from")
     to: str
@@ -138,7 +138,7 @@ class PastGrant(Output):
 
 
 class Device(Output):
-    """What the attribute `device` said at a grant or a written renewal."""
+    """A value of the attribute `device` at a grant or a written renewal."""
 
     device: str
     from_: str = Field(alias="from")

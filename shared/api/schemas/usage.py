@@ -13,13 +13,13 @@ from shared.usage.periods import SCHEDULES
 
 
 class ConsumptionRequest(Input):
-    """How much is to be consumed, all or nothing."""
+    """The quantity to consume, all or nothing."""
 
     quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
 
 
 class CorrectionInput(Input):
-    """What is to be added to the count of this period, or taken from it."""
+    """The quantity to add to the current period, or to take from it."""
 
     quantity: Annotated[
         int, Field(ge=-MAX_QUANTITY, le=MAX_QUANTITY), AfterValidator(check_not_zero)
@@ -30,7 +30,7 @@ class CorrectionInput(Input):
 
 
 class Used(Output):
-    """Use of a limit in its period, against both limits."""
+    """Usage of a limit in its period, against both limits."""
 
     used: int
     purchased: int
@@ -40,7 +40,7 @@ class Used(Output):
 
 
 class Consumption(Output):
-    """What was consumed, and what was used with it."""
+    """What was consumed, and the usage with it."""
 
     key: str
     quantity: int
@@ -88,7 +88,7 @@ class UsagePeriodList(Output):
 
 
 class Correction(Output):
-    """A correction of a count."""
+    """A correction of usage."""
 
     key: str
     quantity: int

@@ -63,7 +63,7 @@ class Webhook(Output):
 
 
 class NewWebhook(Webhook):
-    """An endpoint with its secret, which is shown once."""
+    """An endpoint with its secret, which only this answer has."""
 
     secret: str
 
@@ -82,7 +82,7 @@ class RotationInput(Input):
 
 
 class NewSecret(Output):
-    """A new secret, which is shown once."""
+    """A new secret, which only this answer has."""
 
     webhook_id: str
     secret: str
@@ -90,7 +90,7 @@ class NewSecret(Output):
 
 
 class WebhookTestInput(Input):
-    """Which type of event to send."""
+    """The type of the event to send."""
 
     type: Literal[event_types.TYPES] = event_types.OVERDRAFT_ENTERED  # type: ignore[valid-type]
 
@@ -104,7 +104,7 @@ class TestSent(Output):
 
 
 class ResendInput(Input):
-    """Since when."""
+    """The time since which failed deliveries are sent again."""
 
     since: Time
 
@@ -118,7 +118,7 @@ class ResendAccepted(Output):
 
 
 class DeliveryAttempt(Output):
-    """One attempt: what was answered, or what went wrong."""
+    """One attempt: the answer, or what went wrong."""
 
     at: str
     duration_ms: int

@@ -57,12 +57,12 @@ def build_page() -> None:
     for path in sorted(WEB.rglob("*")):
         if path.is_file() and "node_modules" not in path.parts:
             digest.update(f"{path.relative_to(WEB)}\0".encode() + path.read_bytes())
-    grant_id = STATIC / ".built"
-    if grant_id.exists() and grant_id.read_text() == digest.hexdigest():
+    marker = STATIC / ".built"
+    if marker.exists() and grant_id.read_text() == digest.hexdigest():
         return
     install_page_packages()
     _node(["node", "build.mjs"])
-    grant_id.write_text(digest.hexdigest())
+    marker.write_text(digest.hexdigest())
 
 
 def install_page_packages() -> None:

@@ -94,7 +94,7 @@ def _shown_key(key: str) -> dict[str, str]:
 def _create(
     request: Request,
     prefix: str,
-    result: str,
+    list_name: str,
     record: dict[str, Value],
     shown: Callable[[str], dict[str, str]],
 ) -> Response:
@@ -107,7 +107,7 @@ def _create(
         "keyId": key_id,
         "hash": hash_key(key),
         "createdAt": request.now_ms,
-        "listKey": result,
+        "listKey": list_name,
         "listSort": f"{request.now_ms:013d}#{key_id}",
     }
     put = Put(credential_key(key_id), item, "attribute_not_exists(pk)")

@@ -61,11 +61,11 @@ def _secret(request: Request) -> str:
 
 
 def newest_first(
-    request: Request, result: str, view: Callable[[Item], dict[str, Any]]
+    request: Request, list_name: str, view: Callable[[Item], dict[str, Any]]
 ) -> Operation[ResultPage]:
     """The items of one list of the `list` index."""
     limit = limit_of(request)
-    query = list_query(result, limit, start_of(request))
+    query = list_query(list_name, limit, start_of(request))
     items, has_more = yield from read_page(query, limit)
     return ResultPage([view(item) for item in items], position_of(items[-1]) if has_more else None)
 

@@ -41,16 +41,16 @@ def read_before(query: Query, limit: int, end: str | None) -> Operation[tuple[li
     return items[:limit], has_more or len(items) > limit
 
 
-def list_query(result: str, limit: int, start: list[str] | None, **more: Any) -> Query:
+def list_query(list_name: str, limit: int, start: list[str] | None, **more: Any) -> Query:
     """A page of one list of the `list` index, newest first; `more` are parts of the query."""
-    values = {":list": result, **more.pop("values", {})}
+    values = {":list": list_name, **more.pop("values", {})}
     start_key = dict(zip(("pk", "sk", "listSort"), start, strict=True)) if start else None
     return Query(
         "listKey = :list",
         values,
         index_name=LIST_INDEX,
         limit=limit,
-        start={**start_key, "listKey": result} if start_key else None,
+        start={**start_key, "listKey": list_name} if start_key else None,
         descending=True,
         **more,
     )

@@ -58,7 +58,7 @@ def build_page() -> None:
         if path.is_file() and "node_modules" not in path.parts:
             digest.update(f"{path.relative_to(WEB)}\0".encode() + path.read_bytes())
     marker = STATIC / ".built"
-    if marker.exists() and grant_id.read_text() == digest.hexdigest():
+    if marker.exists() and marker.read_text() == digest.hexdigest():
         return
     install_page_packages()
     _node(["node", "build.mjs"])

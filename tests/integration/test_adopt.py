@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from local.api import Api
-from local.dynamodb import table_properties
+from local.dynamodb import DynamoDBLocal, table_properties
 from local.emulator import Emulator, free_port
 from local.stack import Stack, deploy, update
 from tests.support.receivers import Receivers
@@ -99,8 +99,8 @@ def test_the_stack_takes_over_a_restored_table_and_goes_back(own_stack: Stack) -
     assert used(api, owner) == 3
 
 
-def test_a_table_that_is_not_ours_is_refused(dynamodb: Any) -> None:
-    client = dynamodb.client()
+def test_a_table_that_is_not_ours_is_refused(engine: DynamoDBLocal) -> None:
+    client = engine.client()
     with pytest.raises(AdoptError, match="there is no table 'none'"):
         adopt(client, "none")
     properties = table_properties()

@@ -15,6 +15,10 @@ from tools import ROOT
 NODE = ROOT / "tests/node"
 
 
+# Less than the 15 seconds in which an endpoint has to answer.
+MEETING_SECONDS = 14
+
+
 class Call(NamedTuple):
     """One POST as it came. Header names are lower-case; `at`: Unix seconds."""
 
@@ -31,6 +35,7 @@ class Receivers:
         self.calls: list[Call] = []
         self._seen: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self._meeting = threading.Barrier(2)
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -43,7 +48,7 @@ class Receivers:
                     outer.calls.append(Call(self.path, headers, body, time.time()))
                     outer._seen[self.path] += 1
                     count = outer._seen[self.path]
-                behaviour = self.path.strip("/").split("/")[0]
+                behaviour = self.path.strip("/").split("/")[0].partition("-")[0]
                 getattr(self, f"_{behaviour}")(count)
 
             def _say(self, status: int, **headers: str) -> None:
@@ -56,9 +61,14 @@ class Receivers:
             def _good(self, _: int) -> None:
                 self._say(200)
 
-            def _slow(self, _: int) -> None:
-                time.sleep(3)
-                self._say(200)
+            def _meeting(self, _: int) -> None:
+                """Answers once two of them are called at the same time."""
+                try:
+                    outer._meeting.wait(MEETING_SECONDS)
+                except threading.BrokenBarrierError:
+                    self._say(500)
+                else:
+                    self._say(200)
 
             def _failing(self, _: int) -> None:
                 self._say(500)

@@ -14,7 +14,13 @@ import time
 
 from tools import ROOT
 
-TESTS = ("tests/models", "tests/faults", "tests/volume", "tests/concurrency")
+TESTS = (
+    "tests/models",
+    "tests/faults",
+    "tests/volume",
+    "tests/concurrency",
+    "tests/integration/test_report_pipeline.py",
+)
 
 
 def main() -> None:

@@ -588,7 +588,7 @@ def faults(calls: int, number: int) -> Iterator[tuple[int, str]]:
 
     In `make test` at a few calls, in one of the two; neighbouring scenarios begin with another.
     """
-    for turn, point in enumerate(sampled(range(calls), 20), start=number):
+    for turn, point in enumerate(sampled(range(calls), 40), start=number):
         for kind in KINDS if IS_SOAK else KINDS[turn % 2 :][:1]:
             yield point, kind
 

@@ -47,7 +47,7 @@ def test_work_broken_anywhere(engine: DynamoDBLocal, name: str, work: str, kind:
     """No seat is lost, no allowance made, and all is as if nothing had happened."""
     before, held, after, change = WORK[work]
     dynamodb = open_client(engine.url, name)
-    first, step = (0, 1) if IS_SOAK else (4 * int(kind == "lost"), 8)
+    first, step = (0, 1) if IS_SOAK else (6 * int(kind == "lost"), 12)
     for point in range(first, 200, step):
         life = PoolLife(dynamodb, before)
         grants = [life.take(number % 2, f"user{number}") for number in range(held)]

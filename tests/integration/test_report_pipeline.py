@@ -473,8 +473,8 @@ def test_a_report_is_made_whatever_fails(dynamodb: DynamoDBClient, engine: Dynam
     calls = counting.calls
     assert calls > 20
     for number, kind in enumerate(("before", "after")):
-        first = 1 if IS_SOAK else 1 + 2 * number
-        for point in sampled(range(first, calls), 10):
+        first = 1 if IS_SOAK else 1 + 4 * number
+        for point in sampled(range(first, calls), 20):
             check_crash(dynamodb, engine.url, point, kind, wanted, store)
 
 

@@ -296,4 +296,4 @@ def test_a_pool_behaves_as_its_model(
     patch_constant(monkeypatch, "shared.seats", "SHARD_SEATS", alone)
     dynamodb = open_client(engine.url, create_table(engine.url))
     machine = type("Machine", (PoolMachine,), {"dynamodb": dynamodb, "caps": caps})
-    run_machine(machine, examples=1 if "48" in shard_count else 3, steps=30)
+    run_machine(machine, examples=1 if "48" in shard_count else 2, steps=30)

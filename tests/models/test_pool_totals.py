@@ -318,8 +318,8 @@ def test_a_failure_at_every_call(engine: DynamoDBLocal, kind: str) -> None:
     calls = broken.calls
     whole.drop()
     assert calls > 30
-    first = 0 if IS_SOAK else 18 * ("after", "lost").index(kind)
-    for point in sampled(range(first, calls), 36):
+    first = 0 if IS_SOAK else 36 * ("after", "lost").index(kind)
+    for point in sampled(range(first, calls), 72):
         delivery = Delivery(short)
         dynamodb = faulty_client(short.url, delivery.name)
         dynamodb.fault = (point, kind)

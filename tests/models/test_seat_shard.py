@@ -347,7 +347,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 def test_the_ledger_behaves_as_its_model(engine: DynamoDBLocal) -> None:
     LedgerMachine.dynamodb = open_client(engine.url, create_table(engine.url))
-    run_machine(LedgerMachine, examples=25, steps=40)
+    run_machine(LedgerMachine, examples=16, steps=40)
 
 
 @pytest.mark.parametrize("grant_id", [0, 1, 10**14 - 1, 2**47])

@@ -268,4 +268,4 @@ def test_a_spread_limit_behaves_as_its_model(
 ) -> None:
     patch_constant(monkeypatch, "shared.usage", "SHARDS", 5)
     SpreadMachine.dynamodb = open_client(engine.url, create_table(engine.url))
-    run_machine(SpreadMachine, examples=8, steps=30)
+    run_machine(SpreadMachine, examples=5, steps=30)

@@ -344,4 +344,4 @@ def test_a_usage_limit_behaves_as_its_model(engine: DynamoDBLocal) -> None:
     UsageMachine.dynamodb = open_client(engine.url, create_table(engine.url))
     with pytest.MonkeyPatch.context() as patched:
         patch_constant(patched, "shared.usage", "LOG_SIZE", 4)  # many logs are rotated
-        run_machine(UsageMachine, examples=8, steps=30)
+        run_machine(UsageMachine, examples=5, steps=30)

@@ -12,7 +12,7 @@ from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.requests import Pause
 from tests.support.sampling import IS_SOAK
 
-SOAK_EXAMPLES = 2
+SOAK_EXAMPLES = 3
 
 
 class Lost(Exception):

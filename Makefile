@@ -18,7 +18,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test soak check unit models faults volume integration concurrency contract browser office chromium bench bench-report bench-portal screenshots scale lint format openapi docs lock build deploy redrive adopt smoke bootstrap-key clean
+.PHONY: help run demo test soak check unit models faults volume integration concurrency contract browser office chromium bench bench-report bench-portal bench-pool screenshots scale lint format openapi docs lock build deploy redrive adopt smoke bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16

@@ -135,7 +135,7 @@ class Textbook(Design):
         return int((engine.get(self._counter) or {})["used"])
 
 
-class OnePage(Design):
+class OneShard(Design):
     """The product's ledger: the set of holders in one item."""
 
     name = "one ledger page"
@@ -198,7 +198,7 @@ class OnePage(Design):
         return engine.held
 
 
-class Pages(OnePage):
+class Shards(OneShard):
     """The product's pool of several pages, in 400 processes that know of it."""
 
     name = "ledger pages"
@@ -217,4 +217,4 @@ class Pages(OnePage):
         return new_shards(OWNER, self._terms(), self._pages, Change("scale", "request", 0))
 
 
-DESIGNS: tuple[type[Design], ...] = (Textbook, OnePage, Pages)
+DESIGNS: tuple[type[Design], ...] = (Textbook, OneShard, Shards)

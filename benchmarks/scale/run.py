@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import simpy
 
 from benchmarks.scale import chart
-from benchmarks.scale.designs import DESIGNS, Design, Pages, Textbook
+from benchmarks.scale.designs import DESIGNS, Design, Shards, Textbook
 from benchmarks.scale.engine import Engine, Process, Throttled
 from shared.dynamodb.client import backoff_seconds
 from shared.dynamodb.requests import Operation, Pause, Put
@@ -31,7 +31,7 @@ RATES = (10, 20, 40, 60, 80, 120, 160, 200, 250, 300, 400)
 LARGE, LARGEST = 20_000, 100_000
 LARGE_RATES: dict[type[Design], tuple[int, ...]] = {
     Textbook: (10, 20, 40, 80, 160),
-    Pages: (20, 500, 1_000, 2_000, 5_000, 10_000, 20_000),
+    Shards: (20, 500, 1_000, 2_000, 5_000, 10_000, 20_000),
 }
 # A run of many requests a second needs not be as long.
 REQUESTS = 30_000
@@ -212,8 +212,8 @@ def results() -> Iterator[Result]:
             for rate in rates:
                 yield scenario(large, LARGE, rate)
     for rate in (1_000, 20_000):
-        yield steady(Pages, LARGEST, rate)
-    yield storm(Pages, LARGEST, 1_000)
+        yield steady(Shards, LARGEST, rate)
+    yield storm(Shards, LARGEST, 1_000)
 
 
 class Moves(NamedTuple):
@@ -226,7 +226,7 @@ class Moves(NamedTuple):
 
 def moves(seats: int) -> Iterator[Moves]:
     """A pool that fills up in the morning; at each level, seats that come and go as often."""
-    load = Load(Pages(seats * 5 // 6, seats), 1, SEED)
+    load = Load(Shards(seats * 5 // 6, seats), 1, SEED)
     engine, chance = load.engine, load.chance
     for key, item in load.design.items():
         engine.write(Put(key, item))
@@ -262,7 +262,7 @@ def moves(seats: int) -> Iterator[Moves]:
 
 def denial_cost(seats: int) -> dict[str, float]:
     """What one denial takes when all of a pool is held, and everything is quiet."""
-    load = Load(Pages(seats * 5 // 6, seats), 1, SEED)
+    load = Load(Shards(seats * 5 // 6, seats), 1, SEED)
     load.fill(seats)
     at_once(load.engine, load.design.take(seats, START_MS))
     load.env.run(until=1)  # until the indexes show it

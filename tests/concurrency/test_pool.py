@@ -212,7 +212,7 @@ def test_a_lease_that_ran_out_anywhere_is_taken_before_anybody_is_denied(
     assert clients.take(1, "person19") is None
 
 
-def test_nobody_is_denied_while_room_is_on_its_way(dynamodb: DynamoDBClient) -> None:
+def test_nobody_is_denied_while_capacity_is_being_moved(dynamodb: DynamoDBClient) -> None:
     """Between one's look at the index and at what it named, others bring its room elsewhere."""
     clients = Clients(dynamodb, terms(9, 9), 3)
     by_page: dict[int, list[str]] = defaultdict(list)
@@ -278,7 +278,7 @@ def test_a_preview_says_what_taking_would(dynamodb: DynamoDBClient) -> None:
     assert shown.is_new
 
 
-def test_overdraft_follows_from_the_sum(dynamodb: DynamoDBClient) -> None:
+def test_overdraft_follows_from_the_totals(dynamodb: DynamoDBClient) -> None:
     clients = Clients(dynamodb, terms(10, 12), 3)
     key = seat_usage_key(clients.owner)
     grant = clients.take(0, "a")

@@ -118,7 +118,7 @@ def test_a_pool_is_closed_and_opened_again(dynamodb: DynamoDBClient) -> None:
     assert sum(life.take(number % 2, f"user{number}") is not None for number in range(20)) == 12
 
 
-def test_leases_that_run_out_on_frozen_pages_pay_the_debt(dynamodb: DynamoDBClient) -> None:
+def test_expired_leases_on_draining_shards_reduce_the_deficit(dynamodb: DynamoDBClient) -> None:
     life = PoolLife(dynamodb, terms(20, 40, lease=300))
     for number in range(40):
         assert life.take(number % 2, f"user{number}")
@@ -134,7 +134,7 @@ def test_leases_that_run_out_on_frozen_pages_pay_the_debt(dynamodb: DynamoDBClie
 
 
 @pytest.mark.parametrize("cap", [11, 17, 23])
-def test_what_expired_pages_pay_can_be_found(dynamodb: DynamoDBClient, cap: int) -> None:
+def test_seats_returned_by_expired_leases_can_be_found(dynamodb: DynamoDBClient, cap: int) -> None:
     """Lowered below use, then ended, then begun again: all of the new cap is there."""
     life = PoolLife(dynamodb, terms(20, 60, lease=3600))
     for number in range(40):
@@ -180,7 +180,7 @@ def test_a_seat_taken_while_allowance_is_collected_strands_nothing(
     assert new == 50 - held
 
 
-def test_a_cap_raised_while_a_page_is_left_alone(dynamodb: DynamoDBClient) -> None:
+def test_a_cap_raised_while_a_shard_is_left_alone(dynamodb: DynamoDBClient) -> None:
     """Whoever was about to say that nothing is left to be done looks again."""
     life = PoolLife(dynamodb, terms(3, 12, lease=3600))
     life.set_terms(terms(3, 7, lease=3600))
@@ -204,7 +204,7 @@ def test_a_cap_raised_while_a_page_is_left_alone(dynamodb: DynamoDBClient) -> No
 
 
 @pytest.mark.parametrize("kind", ["updated", "expired"])
-def test_new_terms_reach_pages_on_which_something_happens_all_the_time(
+def test_new_terms_reach_shards_that_change_all_the_time(
     dynamodb: DynamoDBClient, kind: str
 ) -> None:
     """Somebody gives back a seat before every write of the work, also while a debt is paid."""
@@ -250,7 +250,7 @@ def test_a_pool_that_is_over_is_left_alone_by_the_sweep(dynamodb: DynamoDBClient
     assert life.state()["earliest"] < NEVER
 
 
-def test_a_page_whose_seats_were_to_be_moved_and_stay_is_not_left_held(
+def test_a_shard_whose_seats_stay_after_all_is_not_left_locked(
     dynamodb: DynamoDBClient,
 ) -> None:
     """Whoever was to split it has gone, and it need not be split any more."""

@@ -209,7 +209,7 @@ def test_one_request_from_sixteen_threads_consumes_once(dynamodb: DynamoDBClient
     assert clients.gathered().used == 7
 
 
-def test_a_limit_is_spread_in_a_rush_and_nothing_is_counted_twice(
+def test_a_limit_is_sharded_in_a_rush_and_nothing_counts_twice(
     dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From one counter to parts, with every request sent twice, some before and some after."""
@@ -256,7 +256,7 @@ def is_spread(dynamodb: DynamoDBClient, limit: tuple[str, str]) -> bool:
     return Counter.of(read_item(dynamodb, usage_key(*limit))).shards is not None
 
 
-def test_a_new_end_reaches_every_part(dynamodb: DynamoDBClient) -> None:
+def test_a_new_end_reaches_every_shard(dynamodb: DynamoDBClient) -> None:
     clients = Clients(dynamodb, 5_000)
     keys = (f"end{number:09d}" for number in itertools.count())
 
@@ -295,7 +295,7 @@ def test_who_was_too_slow_takes_nothing_back_any_more(dynamodb: DynamoDBClient) 
     assert clients.gathered().used == 120
 
 
-def test_use_is_told_after_a_crash_though_nobody_comes_any_more(dynamodb: DynamoDBClient) -> None:
+def test_usage_is_reported_after_a_crash_without_further_requests(dynamodb: DynamoDBClient) -> None:
     clients = Clients(dynamodb, 5_000)
     for number in range(60):
         assert clients.consume(number % THREADS, f"before{number:06d}")

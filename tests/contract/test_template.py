@@ -121,7 +121,7 @@ def test_no_resource_waits_for_itself(resources: dict[str, Any]) -> None:
     TopologicalSorter(graph).prepare()
 
 
-def test_every_operation_is_routed_to_its_room(resources: dict[str, Any]) -> None:
+def test_every_route_leads_to_its_function(resources: dict[str, Any]) -> None:
     [api] = of_type(resources, "AWS::ApiGatewayV2::Api").values()
     routed = {}
     for path, methods in api["Properties"]["Body"]["paths"].items():
@@ -141,7 +141,7 @@ def test_every_operation_is_routed_to_its_room(resources: dict[str, Any]) -> Non
     assert routed == wanted | heads
 
 
-def test_every_room_answers_its_operations() -> None:
+def test_every_function_answers_its_routes() -> None:
     import importlib
 
     for function in HTTP_FUNCTIONS.values():
@@ -150,7 +150,7 @@ def test_every_room_answers_its_operations() -> None:
         assert set(module.HANDLERS) == mine
 
 
-def test_the_table_is_kept_and_streamed(resources: dict[str, Any]) -> None:
+def test_the_table_is_retained_and_has_a_stream(resources: dict[str, Any]) -> None:
     table = resources["Table"]
     properties = table["Properties"]
     assert table["DeletionPolicy"] == "RetainExceptOnCreate"
@@ -266,7 +266,7 @@ def test_nothing_that_notify_writes_comes_back_to_it(resources: dict[str, Any]) 
         assert not any(stream_mapping.matches(pattern, record) for pattern in patterns), key
 
 
-def test_records_that_are_given_up_are_kept_whole(resources: dict[str, Any]) -> None:
+def test_stream_records_that_are_given_up_are_stored_whole(resources: dict[str, Any]) -> None:
     properties = resources["StreamFailures"]["Properties"]
     assert resources["StreamFailures"]["DeletionPolicy"] == "RetainExceptOnCreate"
     assert all(properties["PublicAccessBlockConfiguration"].values())
@@ -359,7 +359,7 @@ def test_the_jobs_of_reports(resources: dict[str, Any]) -> None:
     assert queue["RedrivePolicy"]["maxReceiveCount"] > report_handler.ATTEMPTS + 1
 
 
-def test_reports_are_kept_and_nobody_else_reads_them(resources: dict[str, Any]) -> None:
+def test_reports_are_retained_and_private(resources: dict[str, Any]) -> None:
     assert resources["Reports"]["DeletionPolicy"] == "RetainExceptOnCreate"
     properties = resources["Reports"]["Properties"]
     assert properties["VersioningConfiguration"] == {"Status": "Enabled"}

@@ -78,7 +78,7 @@ def test_the_latest_record_is_kept_however_long_nothing_happens(clean: Clean) ->
     assert ["ttl" in record for record in records] == [True] * (len(records) - 1) + [False]
 
 
-def test_a_kept_change_names_nobody(clean: Clean) -> None:
+def test_a_change_record_names_nobody(clean: Clean) -> None:
     for key, item in clean.effects.items():
         if not key.pk.startswith("SEATS#"):
             assert not any(name in str(item) for name in PRIVATE), item
@@ -416,7 +416,7 @@ def test_seats_activated_and_denied_are_all_events(clean: Clean) -> None:
     assert told.count(event_types.SEAT_DENIED) == len(clean.life.denied)
 
 
-def test_a_seat_record_tells_its_history(clean: Clean) -> None:
+def test_a_seat_record_has_its_history(clean: Clean) -> None:
     records = {key: item for key, item in clean.effects.items() if key.pk.startswith("SEATS#")}
     for key, item in records.items():
         ends = [
@@ -496,7 +496,7 @@ def test_every_figure_of_a_usage_limit_can_be_recounted(
         assert counted.denied_seats == set(denied)
 
 
-def test_a_usage_limit_tells_once_a_period(clean: Clean) -> None:
+def test_a_usage_limit_notifies_once_a_period(clean: Clean) -> None:
     fired = [
         (event["type"], event["data"].get("threshold"), event["data"]["usage"]["periodStart"])
         for event in clean.recorder.events
@@ -531,7 +531,7 @@ def test_denied_requests_are_all_events(clean: Clean) -> None:
     assert {each["requestKey"] for each in told} == {k for _, k in clean.life.requests_denied}
 
 
-def test_periods_and_corrections_are_kept(clean: Clean) -> None:
+def test_periods_and_corrections_are_stored(clean: Clean) -> None:
     [period] = [item for key, item in clean.effects.items() if key.pk.startswith("PERIODS#")]
     march = [quantity for at, _, quantity in clean.life.counted if at < MONTH_END]
     assert (period["used"], period["periodEnd"]) == (sum(march), MONTH_END // 1000)

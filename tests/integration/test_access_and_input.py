@@ -317,7 +317,7 @@ def test_bad_seats(api: CheckedApi, customer: Customer, name: str) -> None:
         "'; DROP TABLE",
     ],
 )
-def test_unusual_seat_ids_are_kept_exactly(customer: Customer, seat_id: str) -> None:
+def test_unusual_seat_ids_are_stored_exactly(customer: Customer, seat_id: str) -> None:
     taken = customer.take(seat_id)
     assert taken["seatId"] == seat_id
     assert customer.take(seat_id, 200)["activationId"] == taken["activationId"]

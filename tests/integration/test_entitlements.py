@@ -33,7 +33,7 @@ def test_defaults(api: CheckedApi) -> None:
     assert api.expect(200, "GET", answer.headers["location"]) == created
 
 
-def test_everything_given_is_kept(api: CheckedApi) -> None:
+def test_everything_that_is_sent_is_stored(api: CheckedApi) -> None:
     body = {
         "product": "CAD Pro",
         "sku": "CAD-PRO-100",
@@ -124,7 +124,7 @@ def test_a_patch_that_changes_nothing_makes_no_version(api: CheckedApi, customer
     assert after.headers["etag"] == before.headers["etag"]
 
 
-def test_patches_at_the_same_moment_are_all_kept(api: CheckedApi, customer: Customer) -> None:
+def test_concurrent_patches_all_take_effect(api: CheckedApi, customer: Customer) -> None:
     patches = [
         {"sku": "S"},
         {"product": "P2"},

@@ -254,7 +254,7 @@ def test_erasing_a_person(stack: Stack, api: CheckedApi) -> None:
     assert (denial["seatId"], denial["seatName"]) == (None, None)
 
 
-def test_erasing_somebody_whose_change_is_the_page_s_last(stack: Stack, api: CheckedApi) -> None:
+def test_erasing_a_person_whose_change_is_the_shard_s_last(stack: Stack, api: CheckedApi) -> None:
     """The page names who made its last change; and what the stream has yet to tell is not kept."""
     customer = Customer(api)
     who = f"yara-{customer.id}@acme.com"

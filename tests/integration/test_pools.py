@@ -66,7 +66,7 @@ def pool(api: CheckedApi) -> Pool:
     return pool
 
 
-def test_the_sum_of_all_pages(pool: Pool) -> None:
+def test_the_totals_of_all_shards(pool: Pool) -> None:
     assert pool.entitlement["hardCap"] == 240
     seats = pool.wait_until(180)
     assert (seats["purchased"], seats["hardCap"], seats["available"]) == (200, 240, 60)
@@ -152,7 +152,7 @@ def test_limits_change(api: CheckedApi, pool: Pool) -> None:
     pool.wait_until(151)
 
 
-def test_one_page_again_and_the_end(api: CheckedApi, pool: Pool) -> None:
+def test_back_to_one_shard_and_the_end(api: CheckedApi, pool: Pool) -> None:
     held = [each["activationId"] for each in list_all(api, f"{pool.path}/activations")]
     pool.give_back(held[10:])
     small = pool.change({"seatCount": 8, "overdraftSeatLimit": {"type": "absolute", "value": 4}})

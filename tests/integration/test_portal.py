@@ -114,7 +114,7 @@ def test_who_holds_a_seat(api: CheckedApi, busy: Customer) -> None:
     assert rest["nextPageToken"] is None
 
 
-def test_the_version_tells_of_every_change(api: CheckedApi) -> None:
+def test_the_version_changes_with_every_change(api: CheckedApi) -> None:
     customer = Customer(api, usageLimits=[LIMIT])
     link = customer.portal()
     seen = {link.expect(200, "GET", "/v1/portal")["version"]}
@@ -163,7 +163,7 @@ def test_what_is_asked_for_becomes_an_event_and_is_listed(api: CheckedApi, busy:
     assert (asked["seats"], asked["message"]) == (8, "=We grow.")
 
 
-def test_an_entitlement_that_was_deleted_is_told_so(api: CheckedApi) -> None:
+def test_a_deleted_entitlement_is_shown_as_deleted(api: CheckedApi) -> None:
     customer = Customer(api)
     link = customer.portal()
     assert api.call("DELETE", customer.path).status == 204

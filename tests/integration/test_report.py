@@ -174,7 +174,7 @@ def test_the_report_goes_to_who_is_to_get_it(api: CheckedApi, stack: Stack, sold
     assert read()["emailedTo"] == sorted(["reports@vendor.example", BOUNCES])
 
 
-def test_the_bus_is_told(api: CheckedApi, sold: Customer) -> None:
+def test_a_published_report_is_an_event_on_the_bus(api: CheckedApi, sold: Customer) -> None:
     created = api.expect(
         201, "POST", "/v1/webhooks", {"url": "http://127.0.0.1:9/", "eventTypes": ["report.*"]}
     )

@@ -227,7 +227,9 @@ def test_a_report_of_nothing(dynamodb: DynamoDBClient) -> None:
     assert len(maker.file(report, "csv").decode("utf-8-sig").splitlines()) == 1
 
 
-def test_marks_of_what_is_near_follow_use_whoever_writes_them(dynamodb: DynamoDBClient) -> None:
+def test_candidates_of_now_follow_usage_whichever_process_writes_them(
+    dynamodb: DynamoDBClient,
+) -> None:
     """Two processes of notify take turns; then a month passes without any change."""
     processes = [Marks(), Marks()]
     story = Story(dynamodb, LONG_AGO, seatCount=1)
@@ -298,7 +300,9 @@ def test_a_period_before_the_evidence_is_not_compared_with(dynamodb: DynamoDBCli
         assert (entry["seats"]["previous"] is not None) is is_told
 
 
-def test_what_was_held_is_known_as_long_as_it_is_evidence(dynamodb: DynamoDBClient) -> None:
+def test_the_level_before_the_period_is_known_as_long_as_evidence_is_stored(
+    dynamodb: DynamoDBClient,
+) -> None:
     """Nothing changed for 500 days: the level goes 400 days after the change, not at once."""
     story = Story(dynamodb, LONG_AGO, seatCount=1)
     held = story.take("alice", LONG_AGO + HOUR)
@@ -705,7 +709,9 @@ def test_who_was_slower_says_nothing_of_a_published_report(
     assert (report["status"], report.get("failure")) == ("published", None)
 
 
-def test_a_part_that_is_done_is_no_attempt(dynamodb: DynamoDBClient, reports: Reports) -> None:
+def test_a_part_that_is_done_does_not_count_as_an_attempt(
+    dynamodb: DynamoDBClient, reports: Reports
+) -> None:
     sold(dynamodb)
     report = reports.maker.make(reports.maker.ask(PERIOD, NOW))
     part = {"reportId": report["reportId"], "step": "part", "number": 0}
@@ -768,7 +774,9 @@ def test_mail_needs_somebody_to_send_it_to(reports: Reports) -> None:
     assert (status, told["errors"][0]["pointer"]) == (400, "/sendEmail")
 
 
-def test_a_crash_without_a_word_is_told_as_well(dynamodb: DynamoDBClient, reports: Reports) -> None:
+def test_a_crash_without_an_exception_is_reported_as_well(
+    dynamodb: DynamoDBClient, reports: Reports
+) -> None:
     """The process was killed each time: nothing was noted but that the job came again."""
     report_id = reports.maker.ask(PERIOD, NOW)["reportId"]
     for _ in range(handler.ATTEMPTS):

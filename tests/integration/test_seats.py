@@ -13,7 +13,7 @@ from tests.integration.conftest import CheckedApi, Customer
 from tests.support.waiting import wait_for
 
 
-def test_within_overdraft_denied_and_room_again(api: CheckedApi, customer: Customer) -> None:
+def test_within_overdraft_denied_and_free_again(api: CheckedApi, customer: Customer) -> None:
     first = customer.take("alice@acme.com")
     assert (first["isOverdraftSeat"], first["status"]) == (False, "within_limit")
     second = customer.take("bob@acme.com")
@@ -227,7 +227,7 @@ def test_idempotency_key_on_an_activation(customer: Customer) -> None:
     assert other.body["type"].endswith("/idempotency-conflict")
 
 
-def test_a_kept_answer_never_hides_how_it_stands(
+def test_a_stored_answer_never_hides_the_present_state(
     stack: Stack, api: CheckedApi, customer: Customer
 ) -> None:
     """A released seat is taken anew, a full house is denied, a suspension is a suspension."""

@@ -252,7 +252,7 @@ def spread(stack: Stack, counted: Counted) -> None:
     )
 
 
-def test_a_limit_that_is_spread(stack: Stack, api: CheckedApi) -> None:
+def test_a_sharded_limit(stack: Stack, api: CheckedApi) -> None:
     """Parts of their own, and the same answers: exactly the cap, once for each key, told in full."""
     limit = {**LIMIT, "limit": 150_000, "overdraftLimit": {"type": "absolute", "value": 50_000}}
     counted = Counted(api, usageLimits=[limit])

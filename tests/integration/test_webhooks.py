@@ -141,7 +141,7 @@ def test_a_slow_receiver_holds_nobody_up(hooks: Hooks) -> None:
         ("resetting", None, "the connection was closed too early"),
     ],
 )
-def test_what_fails_is_told_and_tried_again(
+def test_a_failed_delivery_is_listed_and_repeated(
     hooks: Hooks, behaviour: str, code: int | None, error: str | None
 ) -> None:
     delivery = hooks.first_attempt(behaviour)

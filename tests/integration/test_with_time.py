@@ -30,7 +30,7 @@ def test_the_scheduled_sweep_closes_what_has_ended(
     early.ending.take("a", 403)
 
 
-def test_the_account_owner_is_told_and_can_have_it_stopped(
+def test_the_account_owner_gets_e_mail_and_can_unsubscribe(
     api: CheckedApi, anonymous: CheckedApi, stack: Stack, early: Early
 ) -> None:
     [sent] = wait_for(
@@ -67,7 +67,7 @@ def test_a_complaint_is_on_record(api: CheckedApi, early: Early) -> None:
     assert mail["sentAt"]
 
 
-def test_the_account_owner_is_told_of_a_usage_limit(
+def test_the_account_owner_gets_e_mail_about_a_usage_limit(
     api: CheckedApi, stack: Stack, early: Early
 ) -> None:
     [sent] = wait_for(

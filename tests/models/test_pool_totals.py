@@ -86,7 +86,7 @@ def count_all(item: Item, versions: Sequence[ShardVersion]) -> Iterator[Item]:
         item = after
 
 
-def test_one_write_tells_of_no_more_seats_than_an_item_holds() -> None:
+def test_one_write_reports_no_more_seats_than_an_item_can_have() -> None:
     """The end of a pool takes away all seats of a page in one version: 100 bytes for each."""
     seats = [{"kind": "deactivated", "key": "x" * 12, "reason": "removed"}] * 96
     versions = [
@@ -104,7 +104,7 @@ def test_one_write_tells_of_no_more_seats_than_an_item_holds() -> None:
 
 @given(steps=STEPS, seed=st.integers(0, 2**32))
 @settings(max_examples=200, deadline=None, derandomize=True)
-def test_counted_once_in_any_order(steps: list[tuple[int, int]], seed: int) -> None:
+def test_included_once_in_any_order(steps: list[tuple[int, int]], seed: int) -> None:
     """Pages come in any order, and what came may come again; some are given up and come last."""
     chance = random.Random(seed)
     told = versions_of(steps)

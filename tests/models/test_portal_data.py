@@ -106,7 +106,7 @@ def test_denials_by_day_and_person(
     )
 
 
-def test_what_is_more_than_an_answer_takes_is_counted_all_the_same(
+def test_more_denials_than_an_answer_has_are_still_counted(
     clean: Clean, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attempts and days are complete; people are those of late, and it says so."""
@@ -193,7 +193,7 @@ def test_a_forecast_of_weeks_that_grow(
     assert told["purchased"]["status"] == "met"
 
 
-def test_a_forecast_of_what_is_counted(
+def test_a_forecast_of_a_usage_limit(
     engine: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten a day of five hundred: after fifty days, unless the period ends before."""

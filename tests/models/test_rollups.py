@@ -92,7 +92,7 @@ def test_hours_and_days_add_up_to_what_their_records_say(clean: Clean, is_late: 
 
 
 @pytest.mark.parametrize("is_late", [False, True], ids=["in order", "late"])
-def test_denied_hours_count_what_callers_were_told(clean: Clean, is_late: bool) -> None:
+def test_denied_hours_count_what_callers_were_answered(clean: Clean, is_late: bool) -> None:
     life = clean.life
     dynamodb = late(life) if is_late else clean.dynamodb
     for meter, told in ((SEATS, life.denied), (EXPORTS, life.requests_denied)):
@@ -110,7 +110,7 @@ def test_denied_hours_count_what_callers_were_told(clean: Clean, is_late: bool) 
         )
 
 
-def test_a_roll_up_is_kept_as_long_as_its_records(clean: Clean) -> None:
+def test_a_roll_up_is_stored_as_long_as_its_buckets(clean: Clean) -> None:
     """Until another record has been there for as long: it says what was held."""
     life = clean.life
     buckets = items_of(clean.dynamodb, usage_bucket_key(life.id, SEATS, "").pk)

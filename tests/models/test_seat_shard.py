@@ -345,12 +345,12 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.attempts_on_record() == +self.attempts
 
 
-def test_the_ledger_behaves_as_its_model(engine: DynamoDBLocal) -> None:
+def test_a_shard_behaves_as_its_model(engine: DynamoDBLocal) -> None:
     LedgerMachine.dynamodb = open_client(engine.url, create_table(engine.url))
     run_machine(LedgerMachine, examples=16, steps=40)
 
 
 @pytest.mark.parametrize("grant_id", [0, 1, 10**14 - 1, 2**47])
-def test_activation_ids_name_key_and_stamp(grant_id: int) -> None:
+def test_activation_ids_have_seat_key_and_grant_id(grant_id: int) -> None:
     key = seat_key("ent_a", "user")
     assert parse_activation_id(activation_id(key, grant_id)) == (key, grant_id)

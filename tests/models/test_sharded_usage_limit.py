@@ -263,7 +263,7 @@ class SpreadMachine(RuleBasedStateMachine):
         assert recorded >= self.denials
 
 
-def test_a_spread_limit_behaves_as_its_model(
+def test_a_sharded_limit_behaves_as_its_model(
     engine: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patch_constant(monkeypatch, "shared.usage", "SHARDS", 5)

@@ -9,7 +9,7 @@ import simpy
 
 from benchmarks.new_pool import new_shards
 from benchmarks.scale import counting, run
-from benchmarks.scale.designs import DESIGNS, OnePage, Pages, Textbook
+from benchmarks.scale.designs import DESIGNS, OneShard, Shards, Textbook
 from benchmarks.scale.engine import PLAIN, READ, TRANSACTION, Engine, Throttled, units
 from local.dynamodb import DynamoDBLocal
 from shared import problems
@@ -80,7 +80,7 @@ class Both:
 
 
 @pytest.mark.parametrize("seed", LIVES)
-def test_random_lives_of_the_ledger(dynamodb: DynamoDBClient, seed: int) -> None:
+def test_random_lives_of_a_shard(dynamodb: DynamoDBClient, seed: int) -> None:
     chance = random.Random(seed)
     both, owner, now = Both(dynamodb), new_id(), NOW
     grant_ids = GrantIds(salt=seed)
@@ -167,7 +167,7 @@ def test_random_lives_of_a_counter(dynamodb: DynamoDBClient, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", LIVES)
-def test_random_lives_of_a_spread_limit(
+def test_random_lives_of_a_sharded_limit(
     dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     patch_constant(monkeypatch, "shared.usage", "SHARDS", 4)
@@ -294,13 +294,13 @@ def test_no_design_exceeds_its_cap_and_runs_are_the_same_every_time(
     first, second = scenario(kind, 40, 120), scenario(kind, 40, 120)
     assert first == second
     assert first.most <= 40
-    if kind is not Pages or scenario is run.storm:
+    if kind is not Shards or scenario is run.storm:
         assert first.most == 40
-    if kind is OnePage:
+    if kind is OneShard:
         assert first.conflicts == 0
 
 
-def test_moving_allowance_is_rare_where_there_is_room() -> None:
+def test_moving_allocation_is_rare_while_there_is_free_capacity() -> None:
     """Fewer than 20 for each 1,000 grants, up to 90 percent of the cap, as the design says."""
     told = {each.percent: each for each in run.moves(2_000)}
     assert told[90].filling < 20
@@ -315,7 +315,7 @@ def test_a_denial_reads_little() -> None:
     assert cost["calls"] <= 12
 
 
-def test_a_rush_is_too_much_for_one_counter_and_not_for_its_parts(
+def test_a_rush_is_too_much_for_one_counter_and_not_for_its_shards(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(counting, "RUSH_SECONDS", 2.0)

@@ -107,7 +107,7 @@ def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(engine: DynamoDBL
     assert view["distinctSeats"] == 40_010
 
 
-def test_an_episode_from_before_people_were_counted_goes_on(engine: DynamoDBLocal) -> None:
+def test_an_episode_of_an_older_release_continues(engine: DynamoDBLocal) -> None:
     dynamodb, owner = Metered(engine).dynamodb, new_id()
     episode = Episode(NOW_MS, 1, None, 11, 0, 0)
     key = episode_key(owner, SEATS, NOW_MS)
@@ -203,7 +203,7 @@ def test_a_day_with_10_000_changes_of_limits(engine: DynamoDBLocal) -> None:
     assert write(Metered(engine).dynamodb, new_id(), whole) < SMALL
 
 
-def test_a_page_without_a_cap_with_1_280_people(engine: DynamoDBLocal) -> None:
+def test_a_shard_without_a_cap_with_1_280_people(engine: DynamoDBLocal) -> None:
     """It is split once it has more than 128; until that is done it goes on working."""
     metered, owner = Metered(engine), new_id()
     dynamodb = metered.dynamodb
@@ -274,7 +274,7 @@ def test_a_person_of_200_grants_and_200_devices(engine: DynamoDBLocal) -> None:
     assert sum(metered.units) < 15
 
 
-def test_a_sum_of_1_536_pages_and_15_000_seats_at_once(engine: DynamoDBLocal) -> None:
+def test_totals_of_1_536_shards_and_15_000_seats_at_once(engine: DynamoDBLocal) -> None:
     """A large pool that is deleted: every page tells of its people, and some were given up."""
     dynamodb, owner = Metered(engine).dynamodb, new_id()
     numbers = [number * (SLOTS // 1_536) for number in range(1_536)]

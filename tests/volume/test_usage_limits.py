@@ -16,7 +16,7 @@ def api(engine: DynamoDBLocal) -> Api:
     return Api(open_client(engine.url, create_table(engine.url)))
 
 
-def test_more_changes_than_fit_are_refused_and_nothing_is_left_held(api: Api) -> None:
+def test_more_changes_than_fit_are_refused_and_nothing_is_left_locked(api: Api) -> None:
     """All usage limits are replaced while what was a pool before becomes one again."""
     limits = [{"key": f"old{number}", "limit": 200_000} for number in range(48)]
     entitlement_id = api.create(seatCount=200, usageLimits=limits)

@@ -39,7 +39,7 @@ def test_a_body_that_is_not_utf_8_is_refused(api: Api) -> None:
     assert api._serve(request, None)["statusCode"] == 400
 
 
-def test_an_unexpected_error_is_a_problem_that_tells_nothing(
+def test_an_unexpected_error_is_a_problem_without_details(
     api: Api,
 ) -> None:
     def fail(_: request.Request) -> request.Response:
@@ -199,7 +199,7 @@ def test_every_problem_has_a_type_of_its_own() -> None:
     assert all(kind.__doc__ and kind.title.endswith(".") for kind in kinds)
 
 
-def test_retries_of_the_door_are_bounded(
+def test_retries_of_the_client_are_bounded(
     monkeypatch: pytest.MonkeyPatch, dynamodb: DynamoDBClient
 ) -> None:
     calls = []

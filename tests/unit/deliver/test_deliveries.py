@@ -42,7 +42,7 @@ def attempt(code: int | None, retry_after: int = 0, at: int = 0) -> Attempt:
     return Attempt(at, 1, code, "" if code else "cannot connect", retry_after)
 
 
-def test_the_ladder_is_svixs() -> None:
+def test_the_retry_delays_are_those_of_svix() -> None:
     waits = [next_wait(step, attempt(500)) for step in range(8)]
     assert waits == [5, 300, 1_800, 7_200, 18_000, 36_000, 36_000, None]
 
@@ -258,7 +258,7 @@ def test_a_success_is_recorded_and_a_message_that_comes_again_sends_nothing(
     assert "earliest" not in office.delivery()
 
 
-def test_the_whole_ladder(office: Office) -> None:
+def test_all_attempts_of_a_delivery(office: Office) -> None:
     FakeSender.script = [attempt(500)]
     for count in range(8):
         before = now_ms() // 1000
@@ -458,7 +458,7 @@ def test_a_message_that_is_none_of_ours_holds_up_nobody(office: Office) -> None:
     assert office.delivery()["status"] == "succeeded"
 
 
-def test_no_more_than_fifty_attempts_are_kept(office: Office) -> None:
+def test_no_more_than_fifty_attempts_are_stored(office: Office) -> None:
     """It was sent again and again, by hand: ten times as often as is kept."""
     FakeSender.script = [attempt(500)]
     office.deliver(office.message())

@@ -33,7 +33,7 @@ def test_filter_patterns(pattern: dict[str, Any], is_match: bool) -> None:
 @pytest.mark.parametrize(
     "pattern", [{"a": [{"suffix": "x"}]}, {"b": ["y"], "a": {"c": [{"exists": True}]}}]
 )
-def test_an_unknown_comparison_is_told_at_once(pattern: dict[str, Any]) -> None:
+def test_an_unknown_comparison_is_refused_at_once(pattern: dict[str, Any]) -> None:
     with pytest.raises(LocalError, match="does not know the filter"):
         check_pattern(pattern)
 
@@ -148,7 +148,7 @@ def test_keys_are_written_for_their_owner_only(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_function_carries_its_room_shared_and_bytecode(tmp_path: Path) -> None:
+def test_a_package_has_its_function_shared_and_bytecode(tmp_path: Path) -> None:
     folders = build.build_functions(tmp_path)
     build.compile_bytecode(folders)
     for function, folder in zip(build.FUNCTIONS, folders, strict=True):

@@ -220,7 +220,7 @@ def test_a_batch_stops_when_no_time_is_left(
     assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
 
 
-def test_records_of_no_entitlement_are_told_of(dynamodb: DynamoDBClient) -> None:
+def test_records_of_other_items_become_messages(dynamodb: DynamoDBClient) -> None:
     """The stream brings more than what has an entitlement's id in its key."""
     key = webhook_key("we_1")
     enabled: dict[str, Any] = {"url": "https://example.com/", "enabled": True}
@@ -267,7 +267,7 @@ def test_housekeeping_is_no_change() -> None:
 
 
 @pytest.mark.parametrize("at_once", [1, 16])
-def test_records_of_no_entitlement(dynamodb: DynamoDBClient, at_once: int) -> None:
+def test_records_of_other_items_side_by_side(dynamodb: DynamoDBClient, at_once: int) -> None:
     """A heartbeat, an endpoint that was disabled: nobody owns them, and they are read with others."""
     notifier = Notifier(dynamodb, at_once=at_once)
     disabled = {"url": "https://x.example/", "disabledAt": 2_500_000_000_000}

@@ -60,7 +60,7 @@ def test_nothing_is_sent_before_something_happened(story: Story) -> None:
     assert story.tick(START + 60_000) == []
 
 
-def test_who_is_told_of_what_by_default(story: Story) -> None:
+def test_who_is_notified_of_what_by_default(story: Story) -> None:
     story.take("alice", START + 1_000)
     mails = story.tick(START + 60_000)
     assert to(mails) == ["admin@acme.example"], "a threshold is told to the customer"
@@ -82,7 +82,7 @@ def test_who_is_told_of_what_by_default(story: Story) -> None:
     assert "Dave" not in text(admin), "denials are not the customer's mail by default"
 
 
-def test_a_request_for_more_seats_is_told_to_the_account_owner(story: Story) -> None:
+def test_the_account_owner_is_notified_of_a_request_for_more_seats(story: Story) -> None:
     asked = START + 1_000
     hostile = "<script>x</script>\r\nBcc: all@a.example\n=1+1"
     story.ask(asked, seats=7, message=hostile)
@@ -127,7 +127,7 @@ def test_at_most_one_an_hour_with_the_numbers_summed(story: Story) -> None:
     assert story.tick(START + 3 * HOUR) == [], "nothing new, no mail"
 
 
-def test_a_record_that_comes_twice_tells_nothing_twice(story: Story) -> None:
+def test_a_record_that_comes_twice_notifies_once(story: Story) -> None:
     for number, seat_id in enumerate(("alice", "bob", "carol", "dave")):
         story.take(seat_id, START + number)
     assert len(story.tick(START + 60_000)) == 2
@@ -297,7 +297,7 @@ def test_unsubscribing_and_back(story: Story, api: Api) -> None:
     assert api.call(f"POST {route}", {"token": "x" + token[1:]}, key=None)[0] == 404
 
 
-def test_a_late_fact_is_told_all_the_same(story: Story) -> None:
+def test_a_late_record_is_still_notified(story: Story) -> None:
     """Its record comes after the mail about its time was sent."""
     for number, seat_id in enumerate(("alice", "bob", "carol", "dave")):
         story.take(seat_id, START + number)

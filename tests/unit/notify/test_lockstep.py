@@ -78,7 +78,7 @@ def expected(name: str) -> Any:
 
 
 @pytest.mark.parametrize("at_once", [1, 8])
-def test_each_is_told_what_it_would_be_told_alone(at_once: int) -> None:
+def test_each_operation_gets_the_replies_it_would_get_alone(at_once: int) -> None:
     names = [f"op{number}" for number in range(30)]
     dynamodb = Door()
     assert run(dynamodb, [life(name) for name in names], at_once) == [expected(n) for n in names]

@@ -63,7 +63,7 @@ def test_a_revoked_link_is_unknown(api: Api) -> None:
     assert (status, told["type"].rpartition("/")[2]) == (401, "unauthorized")
 
 
-def test_what_opens_a_link_is_shown_once_and_kept_nowhere(api: Api) -> None:
+def test_a_link_s_token_is_shown_once_and_stored_nowhere(api: Api) -> None:
     owner = api.create()
     key = {"idempotency-key": "k"}
     status, first, _ = api.call(LINKS, {"entitlementId": owner}, {"name": "n"}, headers=key)

@@ -69,7 +69,7 @@ def test_a_prolonged_entitlement_is_not_closed(api: Api) -> None:
     assert api.dynamodb.run(close_entitlement(entitlement_id, later)) is False
 
 
-def test_a_grant_that_was_on_its_way_finds_the_page_closed(api: Api) -> None:
+def test_a_grant_that_was_on_its_way_finds_the_shard_closed(api: Api) -> None:
     """Whatever its clock says: nothing would free it any more."""
     entitlement_id = api.create(validUntil=entitlement_time(3600))
     now_ms = time.time_ns() // 1_000_000
@@ -108,7 +108,7 @@ def test_a_closed_entitlement_is_closed_once_and_opened_by_a_later_end(api: Api)
     assert api.dynamodb.run(close_entitlement(entitlement_id, much_later)) is True
 
 
-def test_the_sweep_hears_what_parts_have_used(api: Api) -> None:
+def test_the_sweep_collects_what_shards_have_used(api: Api) -> None:
     limit = {"key": "calls", "limit": 200_000}
     entitlement_id = api.create(usageLimits=[limit])
     now_ms = time.time_ns() // 1_000_000
@@ -209,7 +209,7 @@ def sweep(*given: Any) -> dict[str, int]:
         return release.sweep(*given)
 
 
-def test_a_dry_run_of_a_spread_limit_says_what_is_left(api: Api) -> None:
+def test_a_dry_run_of_a_sharded_limit_says_what_is_left(api: Api) -> None:
     entitlement_id = api.create(usageLimits=[{"key": "calls", "limit": 200_000}])
     limit = (entitlement_id, "calls")
     made = Change("test", "r", time.time_ns() // 1_000_000)

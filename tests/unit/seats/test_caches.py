@@ -15,7 +15,7 @@ from tests.support.seats import NOW_MS
 STANDING = SeatUsage(7, 100, 200, NOW_MS)
 
 
-def test_a_pool_is_remembered_and_its_sum_only_a_moment() -> None:
+def test_a_pool_is_remembered_and_its_totals_only_for_a_moment() -> None:
     cache = PoolCache()
     assert cache.recall("a", NOW_MS) is None
     cache.note("a", CachedPool(4, STANDING), NOW_MS)
@@ -42,7 +42,7 @@ def test_memories_do_not_grow_without_end() -> None:
     assert limits.recall(("ent", "5"), NOW_MS + sharded.FRESH_MS) is None
 
 
-def test_pages_are_two_thirds_full_at_least_and_grow_in_small_groups() -> None:
+def test_shards_are_at_least_two_thirds_full_and_grow_in_small_groups() -> None:
     for cap in (129, 500, 1_000, 20_000, MOST_SEATS):
         shard_count = shard_count_for(cap)
         assert 6_144 % shard_count == 0
@@ -69,7 +69,7 @@ def counter(cap: int | None = 200_000, *, gap_ms: int = 3, entries: int = 32) ->
     )
 
 
-def test_a_limit_is_spread_in_a_rush_that_is_worth_it() -> None:
+def test_a_limit_is_sharded_in_a_rush_that_is_worth_it() -> None:
     assert sharded.is_rushed(counter())
     assert sharded.is_rushed(counter(None))
     assert not sharded.is_rushed(counter(gap_ms=4)), "as many as one counter takes"

@@ -46,7 +46,9 @@ def shard(
 
 @pytest.mark.parametrize("is_overdraft", [False, True])
 @pytest.mark.parametrize("lease", [None, 60, 366 * 86_400])
-def test_a_seat_value_keeps_stamp_flag_and_lease_end(lease: int | None, is_overdraft: bool) -> None:
+def test_a_seat_value_has_grant_id_flag_and_lease_end(
+    lease: int | None, is_overdraft: bool
+) -> None:
     value = encode_seat(12_345_678_901_234, is_overdraft=is_overdraft, now=NOW)
     value += NO_LEASE if lease is None else lease
     assert decode_seat(value) == Seat(
@@ -62,7 +64,7 @@ def test_seat_keys_are_72_bits_of_sha_256() -> None:
     assert seat_key("a", "b\0c") != seat_key("a\0b", "d")
 
 
-def test_stamps_never_repeat_even_when_the_clock_stands_or_goes_back() -> None:
+def test_grant_ids_never_repeat_even_if_the_clock_stops_or_goes_back() -> None:
     grant_ids = GrantIds(7)
     made = [grant_ids.next(NOW_MS + offset) for offset in (0, 0, 0, 5, -1000, 6)]
     assert made == sorted(set(made))
@@ -70,7 +72,7 @@ def test_stamps_never_repeat_even_when_the_clock_stands_or_goes_back() -> None:
     assert decode_seat(encode_seat(made[0], is_overdraft=False, now=NOW)).activated_at_ms == NOW_MS
 
 
-def test_stamps_of_two_processes_differ_in_the_same_millisecond() -> None:
+def test_grant_ids_of_two_processes_differ_in_the_same_millisecond() -> None:
     assert GrantIds(1).next(NOW_MS) != GrantIds(2).next(NOW_MS)
 
 
@@ -120,7 +122,7 @@ LATER, GONE, JUST_GONE = NOW + 300, NOW - 5, NOW - 4
         (shard(seat_count=0, hard_cap=0), Decision.DENY),
     ],
 )
-def test_what_a_page_means_for_somebody_new(seen: SeatShard, decision: Decision) -> None:
+def test_what_a_shard_means_for_a_new_holder(seen: SeatShard, decision: Decision) -> None:
     assert decide(seen, "new", NOW) is decision
 
 
@@ -210,7 +212,7 @@ def test_the_sweep_frees_what_ran_out_and_corrects_the_bound(dynamodb: DynamoDBC
     assert "earliest" not in read_shard_item(dynamodb, entitlement_id)
 
 
-def test_a_page_without_leases_is_never_due(dynamodb: DynamoDBClient) -> None:
+def test_a_shard_without_leases_is_never_due(dynamodb: DynamoDBClient) -> None:
     entitlement_id = new_id()
     make_shard(dynamodb, entitlement_id, terms(5, 5))
     dynamodb.run(activation.take(entitlement_id, Holder("u"), change(), 1))

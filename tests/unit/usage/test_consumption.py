@@ -88,7 +88,7 @@ def customer(api: Api, monkeypatch: pytest.MonkeyPatch) -> Customer:
 
 @pytest.mark.parametrize("quantity", [1, 10**9, -(10**9)])
 @pytest.mark.parametrize("left", [0, 7, 10**14, -(10**13)])
-def test_an_entry_keeps_time_quantity_and_what_was_left(quantity: int, left: int) -> None:
+def test_an_entry_has_time_quantity_and_what_was_left(quantity: int, left: int) -> None:
     value = encode_entry(NOW_MS, quantity) + left
     assert decode_entry(value) == (NOW_MS, quantity, left)
     assert len(str(value)) <= 38  # the digits that DynamoDB keeps
@@ -478,7 +478,7 @@ def test_new_limits_keep_what_is_used(
         assert customer.consume(available, "c")[0] == 200
 
 
-def test_limits_come_and_go(customer: Customer) -> None:
+def test_a_limit_that_is_removed_and_added_again(customer: Customer) -> None:
     customer.consume(8, "a")
     other = {"key": "imports", "limit": 1}
     customer.patch(usageLimits=[LIMIT, other])
@@ -698,7 +698,7 @@ def test_a_write_that_was_on_its_way_does_not_consume_again(
         assert stop.value.consumed == first.consumed
 
 
-def test_a_key_that_tells_its_time_needs_no_second_look(dynamodb: DynamoDBClient) -> None:
+def test_a_key_with_its_time_needs_no_second_look(dynamodb: DynamoDBClient) -> None:
     """However busy the limit is; only what is older than what has left is looked up."""
     owner, consume = begun(dynamodb)
     for number in range(3 * LOG_SIZE):
@@ -719,7 +719,7 @@ def test_a_key_that_tells_its_time_needs_no_second_look(dynamodb: DynamoDBClient
         operation.send(dynamodb.execute(next(operation)))
 
 
-def test_the_room_looks_nothing_up_for_a_key_that_tells_its_time(
+def test_the_function_looks_nothing_up_for_a_key_with_its_time(
     customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     customer.patch(usageLimits=[{**LIMIT, "limit": 1000}])
@@ -750,14 +750,14 @@ def test_the_room_looks_nothing_up_for_a_key_that_tells_its_time(
         ("order-4711", None),
     ],
 )
-def test_what_a_key_tells(header: str, told: int | None) -> None:
+def test_the_time_in_a_request_key(header: str, told: int | None) -> None:
     key = request_key("secret", header)
     assert time_of(key) == told
     assert request_key("other", header) != key
     assert len(key) == (12 if told is None else 16)
 
 
-def test_a_full_leaf_that_could_not_be_turned_is_turned_later(dynamodb: DynamoDBClient) -> None:
+def test_a_full_log_that_could_not_be_rotated_is_rotated_later(dynamodb: DynamoDBClient) -> None:
     owner, consume = begun(dynamodb)
     for number in range(LOG_SIZE):
         operation = consume(f"a{number}")
@@ -810,13 +810,13 @@ def test_two_who_begin_a_period_begin_it_once(dynamodb: DynamoDBClient) -> None:
     assert counter.period == Period(*calendar_month(later // 1000, "UTC"))
 
 
-def test_the_desk_knows_the_limits_that_exist(dynamodb: DynamoDBClient) -> None:
+def test_counters_that_exist_are_found(dynamodb: DynamoDBClient) -> None:
     owner, _ = begun(dynamodb)
     assert set(dynamodb.run(entitlements.counters(owner, ["x", "y"]))) == {"x"}
     assert dynamodb.run(entitlements.counters(owner, [])) == {}
 
 
-def test_a_counter_names_no_more_than_64_requests(customer: Customer) -> None:
+def test_a_counter_has_no_more_than_64_requests(customer: Customer) -> None:
     """Many more come; what is named of each is moved to an item of its own."""
     customer.patch(usageLimits=[{**LIMIT, "limit": 1_000}])
     many = 640 if IS_SOAK else 150

@@ -56,7 +56,7 @@ def test_who_may_import_whom(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_only_the_door_knows_dynamodb(path: Path) -> None:
+def test_only_the_client_talks_to_dynamodb(path: Path) -> None:
     if path == ROOT / "shared/dynamodb/client.py":
         return
     heavy = {"boto3", "botocore", "urllib3", "requests"}
@@ -66,7 +66,7 @@ def test_only_the_door_knows_dynamodb(path: Path) -> None:
     assert "ConditionalCheckFailed" not in path.read_text()
 
 
-def test_the_hot_rooms_load_no_pydantic() -> None:
+def test_functions_on_the_hot_path_load_no_pydantic() -> None:
     program = (
         "import sys; import functions.activate.handler, functions.release.handler, functions.consume.handler;"
         "print([m for m in ('pydantic', 'boto3', 'botocore.session', 'zoneinfo', 'aiohttp') if m in sys.modules])"
@@ -224,7 +224,7 @@ def test_the_layer_is_built_for_the_deployed_platform(architecture: str) -> None
         assert size < 60_000_000
 
 
-def test_every_room_starts_from_its_package_and_the_layer_alone(tmp_path: Path) -> None:
+def test_every_function_starts_from_its_package_and_the_layer_alone(tmp_path: Path) -> None:
     """The layer is pruned: nothing that a room loads may be missing from it."""
     folders = build.build_functions(tmp_path)
     layer = build.build_packages(tmp_path, None)

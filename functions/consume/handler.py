@@ -47,21 +47,21 @@ def consume(request: Request) -> Response:
     quantity = read_quantity(request.body)
     is_dry_run = bool(request.query.get("dryRun"))
     header = header_of(request)
-    if header is None and not is_dry_run:
-        raise InvalidRequest.at(
-            "/Idempotency-Key",
-            "is required: what was consumed must be consumed once, however often it is sent",
-            place="header",
-        )
-    key = header and request_key(request.caller.derive("Idempotency-Key"), header)
+    key = request_key(request.caller.derive("Idempotency-Key"), header) if header else None
     limit = (request.path["entitlementId"], request.path["key"])
     if is_dry_run:
         consumed = request.dynamodb.run(sharded.preview(*limit, key, quantity, request.change))
         return Response(200, {**consumption_view(limit[1], consumed), "dryRun": True})
+    if key is None:
+        raise InvalidRequest.at(
+            "/Idempotency-Key",
+            "is required, so that a repeated request consumes once",
+            place="header",
+        )
     # A key that contains its time needs no look at its archive item.
-    busy_log = _busy_logs.get(limit) if time_of(str(key)) is None else None
+    busy_log = _busy_logs.get(limit) if time_of(key) is None else None
     outcome = request.dynamodb.run(
-        sharded.consume(*limit, str(key), quantity, request.change, busy_log=busy_log, cache=_cache)
+        sharded.consume(*limit, key, quantity, request.change, busy_log=busy_log, cache=_cache)
     )
     if outcome.counter:
         _busy_logs.note(limit, outcome.counter, request.now_ms)

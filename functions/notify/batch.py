@@ -44,6 +44,7 @@ from shared.dynamodb.keys import (
     entitlement_key,
     episode_key,
     heartbeat_key,
+    limit_of,
     meter_of,
     overdraft_key,
     owner_of,
@@ -52,7 +53,6 @@ from shared.dynamodb.keys import (
     seat_record_key,
     shard_number,
     usage_bucket_key,
-    usage_of,
 )
 from shared.dynamodb.marshalling import item_from_wire
 from shared.dynamodb.paging import all_of
@@ -127,7 +127,7 @@ class Record(NamedTuple):
         if key.pk.startswith(SEAT_SHARD_PREFIX):
             versions = _one(read_version(old, new))
         elif key.pk.startswith(USAGE_PREFIX):
-            versions = _one(read_count(str(usage_of(meter_of(key.pk))), old, new))
+            versions = _one(read_count(limit_of(key.pk), old, new))
         elif key.pk.startswith(TOTALS_PREFIX):
             versions = read_sum(old, new)
         return cls(position, key, old, new, versions)

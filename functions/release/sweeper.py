@@ -14,9 +14,8 @@ from shared.dynamodb.keys import (
     SWEEP_PARTITIONS,
     USAGE_PREFIX,
     Key,
-    meter_of,
+    limit_of,
     owner_of,
-    usage_of,
 )
 from shared.dynamodb.requests import Item, Query
 from shared.entitlements.lifecycle import close_entitlement
@@ -82,7 +81,7 @@ def _sweep_item(
             work = reconcile.reconcile_pool(owner, change, deadline_ms, swept_at=change.now)
             done["pools"] += dynamodb.run(work)
     elif key.pk.startswith(USAGE_PREFIX):
-        name = str(usage_of(meter_of(key.pk)))
+        name = limit_of(key.pk)
         dynamodb.run(allocation.reconcile(owner_of(key.pk), name, change))
     else:
         entitlement_id = key.pk.removeprefix(ENTITLEMENT_PREFIX)

@@ -14,7 +14,6 @@ from shared.audit import EVIDENCE_SECONDS
 from shared.clock import to_rfc3339, zone_of
 from shared.dynamodb.keys import (
     CANDIDATES_NOW,
-    SEATS,
     entitlement_key,
     episode_key,
     follow_up_key,
@@ -131,8 +130,8 @@ def _entry(
         days = metrics.days(records, tops, period, zone)
         peak_at = yield from _peak_at(owner, meter, records, period, usage.highest)
         episodes = yield from _episodes(owner, meter, period, now * 1000)
-        if meter != SEATS:
-            key = str(usage_of(meter))
+        key = usage_of(meter)
+        if key is not None:
             limits.append(metrics.of_usage_limit(key, usage, previous, days, peak_at, episodes))
             continue
         opening = metrics.opening_level(records, period.start)

@@ -121,6 +121,13 @@ def usage_of(meter: str) -> str | None:
     return None if meter == SEATS else meter.partition("#")[2]
 
 
+def limit_of(pk: str) -> str:
+    """The key of the usage limit of a counter or a usage shard, by its partition key."""
+    kind, _, key, *_ = pk.split("#")
+    assert f"{kind}#" in (USAGE_PREFIX, USAGE_SHARD_PREFIX), pk
+    return key
+
+
 def meter_of(pk: str) -> str:
     """The meter of a seat shard, a counter or a denial, by its partition key."""
     kind, _, *rest = pk.split("#")

@@ -30,7 +30,7 @@ from shared.seats.leases import reclaim_expired_leases
 from shared.seats.lookup import find_shard, find_shard_of
 from shared.seats.pending import Grant, PendingActivation
 from shared.seats.placement import Place
-from shared.seats.rebalancing import find_seat_elsewhere, has_free_seat
+from shared.seats.rebalancing import Elsewhere, find_seat_elsewhere, has_free_seat
 from shared.seats.shard import Decision, SeatShard, check_seats, decide, lease_expiry
 from shared.seats.writes import (
     Holder,
@@ -110,7 +110,7 @@ def _elsewhere(
     if decision is not Decision.DENY:
         return None
     found = yield from find_seat_elsewhere(pending, shard)
-    if found is None:
+    if found is Elsewhere.NOTHING_FREE:
         raise (yield from _deny(pending, shard))
     return found if isinstance(found, Grant) else None
 

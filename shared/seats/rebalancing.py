@@ -1,6 +1,7 @@
 """Free capacity of other shards: how it is found, and moved together with a seat."""
 
 import random
+from enum import Enum, auto
 from typing import NamedTuple
 
 from shared import problems
@@ -36,6 +37,13 @@ SAMPLE = 16
 
 
 # --- Finding free capacity ------------------------------------------------------------------------
+
+
+class Elsewhere(Enum):
+    """Why a search on other shards gave no seat."""
+
+    TRY_HERE_AGAIN = auto()  # our own shard has changed, or it is the donor itself
+    NOTHING_FREE = auto()
 
 
 class _Donor(NamedTuple):
@@ -126,30 +134,34 @@ class _Candidates:
 
 def find_seat_elsewhere(
     pending: PendingActivation, shard: SeatShard
-) -> Operation[Grant | bool | None]:
-    """Find a seat on another shard: the grant; True: try this shard again; None: there is none."""
+) -> Operation[Grant | Elsewhere]:
+    """Find a seat on another shard of the pool.
+
+    Raises:
+        Contention.
+    """
     if shard.is_only_shard:
-        return None
+        return Elsewhere.NOTHING_FREE
     without_capacity = set[Key]()
     for _ in range(ROUNDS):
         known = len(without_capacity)
-        found = yield from _from_pages(pending, shard, without_capacity)
-        if found:
+        found = yield from _from_donors(pending, shard, without_capacity)
+        if found is not Elsewhere.NOTHING_FREE:
             return found
         if len(without_capacity) > known:
             # Their capacity may have moved to a shard that the index did not name yet: ask again.
             continue
         if not (yield from _free_due(pending)):
-            return None
+            return Elsewhere.NOTHING_FREE
     raise problems.Contention
 
 
-def _from_pages(
+def _from_donors(
     pending: PendingActivation, shard: SeatShard, without_capacity: set[Key]
-) -> Operation[Grant | bool | None]:
+) -> Operation[Grant | Elsewhere]:
     """Take allocation from the donor with the most capacity, and the seat, in one transaction.
 
-    Donors that turn out to have none are added to `without_room`.
+    Donors that turn out to have none are added to `without_capacity`.
     """
     named = _Candidates(pending.owner, shard.shard_count or 1)
     while (batch := (yield from named.more())) is not None:
@@ -157,8 +169,8 @@ def _from_pages(
             donor = seen
             while donor.free:
                 if donor.key == pending.place.key:
-                    return True
-                outcome = yield from _move_and_sit(pending, shard, donor)
+                    return Elsewhere.TRY_HERE_AGAIN
+                outcome = yield from _move_with_seat(pending, shard, donor)
                 if not isinstance(outcome, _Donor):
                     return outcome
                 donor = outcome  # another request took from it: this is how it is now
@@ -166,15 +178,15 @@ def _from_pages(
                 # If it has capacity again, the condition keeps it in the index.
                 yield from send(donor.unmark())
                 without_capacity.add(donor.key)
-    return None
+    return Elsewhere.NOTHING_FREE
 
 
-def _move_and_sit(
+def _move_with_seat(
     pending: PendingActivation, shard: SeatShard, donor: _Donor
-) -> Operation[Grant | bool | _Donor]:
+) -> Operation[Grant | Elsewhere | _Donor]:
     """Move a share of a donor's free capacity together with the seat.
 
-    Returns the donor as it is now if it has changed; True if our own shard has changed.
+    Returns the donor as it is now if it has changed since it was read.
     """
     share = donor.share
     more, values = ", allowance = allowance + :share", dict[str, Value]({":share": share})
@@ -200,16 +212,18 @@ def _move_and_sit(
             return pending.granted(after._replace(seats=seats))
         if isinstance(reply, Cancelled):
             (is_refused, item), (is_ours, _) = reply.reasons
-            return _Donor.of(item) if is_refused and item and not is_ours else True
+            if is_refused and item and not is_ours:
+                return _Donor.of(item)
+            return Elsewhere.TRY_HERE_AGAIN
         pending.change = pending.change.at((yield from send(Pause(attempt))))
-    return True
+    return Elsewhere.TRY_HERE_AGAIN
 
 
 def _free_due(pending: PendingActivation) -> Operation[bool]:
     """Free expired leases of a few of the pool's shards; whether there were any."""
     start = None
     while True:
-        due, pending.next_due, start = yield from _due_pages(
+        due, pending.next_due, start = yield from _due_shards(
             pending.owner, pending.change.now, start
         )
         if (yield from _free(due, pending.change)):
@@ -222,7 +236,7 @@ def free_due(owner: str, change: Change, until_ms: int) -> Operation[int]:
     """Free all expired leases of a pool's shards until `until_ms`; return how many."""
     freed, start, now_ms = 0, None, change.now_ms
     while now_ms < until_ms:
-        due, _, start = yield from _due_pages(owner, change.now, start)
+        due, _, start = yield from _due_shards(owner, change.now, start)
         freed += yield from _free(due, change)
         if start is None:
             break
@@ -237,7 +251,7 @@ def _free(keys: list[Key], change: Change) -> Operation[int]:
     return freed
 
 
-def _due_pages(
+def _due_shards(
     owner: str, now: int, start: Item | None
 ) -> Operation[tuple[list[Key], int | None, Item | None]]:
     """Some shards on which a lease may have expired, and where to go on.
@@ -272,7 +286,7 @@ def has_free_seat(pending: PendingActivation, shard: SeatShard) -> Operation[boo
             return True
     start = None
     while True:
-        due, pending.next_due, start = yield from _due_pages(
+        due, pending.next_due, start = yield from _due_shards(
             pending.owner, pending.change.now, start
         )
         stale = (yield from send(BatchGet(tuple(due)))) if due else {}

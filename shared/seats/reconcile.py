@@ -16,7 +16,7 @@ crash at any point.
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import gcd
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from shared import problems
 from shared.audit import Change
@@ -99,6 +99,19 @@ def reconcile_pool(
                 return True
     yield from work.unlock()
     return False
+
+
+class _ShardWrite(NamedTuple):
+    """The change of one shard, and the number of unallocated seats that it adds to the pool."""
+
+    update: Update
+    added: int
+
+
+class _ShardChange(Protocol):
+    """How to change a shard; None: it is as it should be."""
+
+    def __call__(self, key: Key, shard: SeatShard) -> _ShardWrite | None: ...
 
 
 class _Reconciler:
@@ -259,33 +272,37 @@ class _Reconciler:
             batches += _in_parts(list(live.items()), BATCH)
         return batches
 
-    def _each(self, state: Item, change: Any) -> Operation[None]:
-        """Change every shard by `change(key, shard)`.
-
-        It returns None, or a write and the number of unallocated seats that the write adds. A shard
-        that has changed meanwhile is read again.
-        """
+    def _each(
+        self, state: Item, change: _ShardChange, pool_sets: Mapping[str, Value] = NO_VALUES
+    ) -> Operation[None]:
+        """Change every shard; with each batch, set these attributes of the pool."""
         for batch in (yield from self._live(state)):
-            yield from self._change(dict(batch), change)
+            if not (yield from self._try_change(dict(batch), change, pool_sets)):
+                # One of them has changed since it was read: one by one.
+                for key, _ in batch:
+                    yield from self._change(key, change, pool_sets)
 
-    def _change(self, shards: dict[Key, SeatShard], change: Any) -> Operation[None]:
-        """Change some shards together; one by one, if any has changed since it was read."""
+    def _change(
+        self, key: Key, change: _ShardChange, pool_sets: Mapping[str, Value]
+    ) -> Operation[None]:
         for attempt in range(1, ROUNDS + 1):
-            made = {key: change(key, shard) for key, shard in shards.items()}
-            writes = [each for each in made.values() if each is not None]
-            if not writes:
-                return
-            added = sum(each[1] for each in writes)
-            sets = {"isFrozen": True} if change == self._draining else NO_VALUES
-            if (yield from self._write([each[0] for each in writes], added, sets)) is None:
-                return
-            if len(shards) > 1:
-                for key in shards:
-                    yield from self._change((yield from self._read((key,))), change)
+            shards = yield from self._read((key,))
+            if (yield from self._try_change(shards, change, pool_sets)):
                 return
             yield from send(Pause(attempt))
-            shards = yield from self._read(tuple(shards))
         raise problems.Contention
+
+    def _try_change(
+        self, shards: dict[Key, SeatShard], change: _ShardChange, pool_sets: Mapping[str, Value]
+    ) -> Operation[bool]:
+        """Change some shards in one transaction; False: one of them was not as it was read."""
+        made = [change(key, shard) for key, shard in shards.items()]
+        writes = [each for each in made if each is not None]
+        if not writes:
+            return True
+        added = sum(each.added for each in writes)
+        refused = yield from self._write([each.update for each in writes], added, pool_sets)
+        return refused is None
 
     def _read(self, keys: tuple[Key, ...]) -> Operation[dict[Key, SeatShard]]:
         """Those of the shards that may hold seats, as they are now."""
@@ -297,7 +314,7 @@ class _Reconciler:
         wanted = {name: state["terms"].get(name) for name in TERM_ATTRIBUTES}
         is_closed = wanted["status"] in _CLOSED
 
-        def new_terms(key: Key, shard: SeatShard) -> tuple[Update, int] | None:
+        def new_terms(key: Key, shard: SeatShard) -> _ShardWrite | None:
             has = {
                 "status": shard.status,
                 "validFrom": shard.valid_from,
@@ -328,7 +345,7 @@ class _Reconciler:
                 values[":room"] = capacity_partition_of(
                     self.owner, shard.number, shard.shard_count or 1
                 )
-            return Update(
+            update = Update(
                 key,
                 set_and_remove(["seq = seq + :one", "#last = :change", *assignments], removals),
                 condition,
@@ -339,7 +356,8 @@ class _Reconciler:
                     ":pages": shard.shard_count,
                     ":change": self.change.record(str(kind)),
                 },
-            ), freed
+            )
+            return _ShardWrite(update, freed)
 
         yield from self._each(state, new_terms)
         yield from self._write((), 0, {"spread": self.version})
@@ -370,18 +388,7 @@ class _Reconciler:
 
     def _start_draining(self, state: Item) -> Operation[None]:
         """From now on, released seats reduce the deficit."""
-        yield from self._each(state, self._draining)
-
-    def _draining(self, key: Key, shard: SeatShard) -> tuple[Update, int] | None:
-        if shard.is_draining and not shard.free:
-            return None
-        return Update(
-            key,
-            "SET allowance = :used, isFrozen = :yes",
-            "allowance = :seen AND size(seats) = :used",
-            NO_NAMES,
-            {":used": shard.used, ":yes": True, ":seen": shard.allocation},
-        ), shard.free
+        yield from self._each(state, _drain, {"isFrozen": True})
 
     def _stop_draining(self, state: Item) -> Operation[None]:
         """The deficit is zero: released seats stay with their shards."""
@@ -513,3 +520,17 @@ def _take_back(key: Key, shard: SeatShard, share: int) -> Update:
         NO_NAMES,
         {":seen": allocation, ":left": allocation - share},
     )
+
+
+def _drain(key: Key, shard: SeatShard) -> _ShardWrite | None:
+    """Have a shard return its free seats now, and every seat that is released later."""
+    if shard.is_draining and not shard.free:
+        return None
+    update = Update(
+        key,
+        "SET allowance = :used, isFrozen = :yes",
+        "allowance = :seen AND size(seats) = :used",
+        NO_NAMES,
+        {":used": shard.used, ":yes": True, ":seen": shard.allocation},
+    )
+    return _ShardWrite(update, shard.free)

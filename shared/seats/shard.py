@@ -1,7 +1,7 @@
 """A shard of the set of seats, as read, and the decisions that follow from it."""
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import Enum, auto
 from typing import NamedTuple
 
 from shared import problems
@@ -134,12 +134,12 @@ def lease_expiry(end: int | None) -> str | None:
 class Decision(Enum):
     """What to do for a holder who asks for a seat."""
 
-    KEEP = "the holder sits here, no write is due"
-    RENEW = "the holder sits here, the lease is to be written"
-    RECLAIM = "leases ran out: free them and take one, in one write"
-    WITHIN = "a seat within what was purchased"
-    OVERDRAFT = "a seat above what was purchased, below the hard cap"
-    DENY = "nothing free below the hard cap"
+    KEEP = auto()  # the holder has the seat, and there is nothing to write
+    RENEW = auto()  # the holder has the seat, and the lease has to be written
+    RECLAIM = auto()  # leases have expired: free them and take one seat, in one write
+    WITHIN = auto()  # grant a seat within what was purchased
+    OVERDRAFT = auto()  # grant a seat above what was purchased, below the hard cap
+    DENY = auto()  # nothing is free below the hard cap
 
 
 def decide(shard: SeatShard, key: str, now: int) -> Decision:

@@ -102,12 +102,11 @@ def archive_logs(limit: tuple[str, str], counter: Counter, change: Change) -> Op
     key = usage_key(*limit)
     dropped = yield from archive(key, counter, change.now_ms)
     dropped += yield from archive(key, counter._replace(earlier=counter.log), change.now_ms)
-    turning, values = rotation(counter, dropped, change)
+    turning, values = rotation(counter, dropped, change, keeps_recent=False)
     yield from send(
         Update(
             key,
-            f"SET {turning.replace('earlier = recent', 'earlier = :empty')}, recent = :empty,"
-            " parts = :parts",
+            f"SET {turning}, recent = :empty, parts = :parts",
             "leaf = :leaf AND recent = :recent AND parts = :none",
             NO_NAMES,
             {

@@ -6,9 +6,8 @@ from shared.audit import Change
 from shared.dynamodb.keys import (
     Key,
     consumption_key,
-    meter_of,
+    limit_of,
     owner_of,
-    usage_of,
 )
 from shared.dynamodb.requests import (
     NO_NAMES,
@@ -25,14 +24,17 @@ from shared.usage.periods import DAY_MS
 LOG_SIZE = 32  # the number of requests after which the log is rotated
 
 
-def rotation(counter: Counter, dropped: list[str], change: Change) -> tuple[str, dict[str, Any]]:
+def rotation(
+    counter: Counter, dropped: list[str], change: Change, *, keeps_recent: bool = True
+) -> tuple[str, dict[str, Any]]:
     """The rotation of the log: parts of an expression and their values. Needs `leaf = :leaf`.
 
-    `dropped` are the requests of the last 24 hours that leave the counter with it.
+    `dropped` are the requests of the last 24 hours that leave the counter with it. Unless
+    `keeps_recent`, all requests leave it, and the value `:empty` is needed.
     """
     sets = (
-        "earlier = recent, earlierTerms = :terms, leaf = leaf + :one,"
-        " droppedAt = :droppedAt, droppedTo = :droppedTo"
+        f"earlier = {'recent' if keeps_recent else ':empty'}, earlierTerms = :terms,"
+        " leaf = leaf + :one, droppedAt = :droppedAt, droppedTo = :droppedTo"
     )
     # Requests that were archived more than a day ago do not matter any more, nor do their times.
     dropped_to = counter.dropped_to if counter.is_busy(change.now_ms) else 0
@@ -50,7 +52,7 @@ def archive(counter_key: Key, counter: Counter, now_ms: int) -> Operation[list[s
 
     Nothing is written to the earlier log, so what was read is all of it.
     """
-    owner, usage = owner_of(counter_key.pk), usage_of(meter_of(counter_key.pk))
+    owner, usage = owner_of(counter_key.pk), limit_of(counter_key.pk)
     log = counter.earlier
     consumed = {key: log.consumption(key) for key in log.entries} if log else {}
     young = {key: each for key, each in consumed.items() if each and each.at_ms > now_ms - DAY_MS}
@@ -58,7 +60,7 @@ def archive(counter_key: Key, counter: Counter, now_ms: int) -> Operation[list[s
         yield from send(
             BatchPut(
                 tuple(
-                    (consumption_key(owner, str(usage), key), each.to_item())
+                    (consumption_key(owner, usage, key), each.to_item())
                     for key, each in young.items()
                 )
             )

@@ -4,6 +4,7 @@ from typing import Any
 
 from shared import problems
 from shared.audit import Change
+from shared.dynamodb.expressions import set_and_remove
 from shared.dynamodb.keys import Key, usage_key, usage_shard_key
 from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import (
@@ -19,6 +20,7 @@ from shared.dynamodb.requests import (
     Update,
     send,
 )
+from shared.usage.consumption import NEXT_VERSION, set_period
 from shared.usage.counter import Counter, counter_of
 from shared.usage.request_log import archive, rotation
 from shared.usage.shard import AS_SEEN, REPORT_MS, SHARDS, UsageShard, terms_of
@@ -142,20 +144,20 @@ def begin_if_ended(limit: tuple[str, str], counter: Counter, change: Change) -> 
     current = counter.as_of(change.now)
     dropped = yield from archive(key, counter, change.now_ms)
     turning, values = rotation(counter, dropped, change)
+    settings, removals, period = set_period(current)
     yield from send(
         Update(
             key,
-            f"SET {turning}, recent = :empty, #left = :full, periodStart = :start,"
-            " periodEnd = :end, #period = :periods, seq = seq + :one, #last = :change",
+            set_and_remove(
+                [turning, "recent = :empty", "#left = :full", *settings, NEXT_VERSION], removals
+            ),
             "leaf = :leaf AND drawn = :zero",
             {"#left": "left", "#period": "period", "#last": "last"},
             {
                 **values,
+                **period,
                 ":empty": {},
                 ":full": current.left,
-                ":start": current.period.start,
-                ":end": current.period.end,
-                ":periods": current.period_number,
                 ":zero": 0,
                 ":change": change.record("begun"),
             },

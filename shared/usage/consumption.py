@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from shared import problems
 from shared.audit import Change, denial, utc_hour
+from shared.dynamodb.expressions import assign, set_and_remove
 from shared.dynamodb.keys import (
     Key,
     denial_key,
@@ -54,11 +55,20 @@ from shared.validity import IN_FORCE, check_in_force
 _NAMES = {"#status": "status", "#last": "last", "#left": "left"}
 NEXT_VERSION = "seq = seq + :one, #last = :change"
 NOT_SHARDED = "attribute_not_exists(parts)"
-_IN_PERIOD = "(attribute_not_exists(periodEnd) OR periodEnd > :now)"
+# Version 0.5 and earlier could store NULL as the end of a period that has none.
+_IN_PERIOD = (
+    "(attribute_not_exists(periodEnd) OR periodEnd > :now OR attribute_type(periodEnd, :null))"
+)
 
 
 def _values(change: Change, last: Mapping[str, Any]) -> dict[str, Any]:
-    return {":one": 1, ":change": dict(last), ":now": change.now, ":active": "active"}
+    return {
+        ":one": 1,
+        ":change": dict(last),
+        ":now": change.now,
+        ":active": "active",
+        ":null": "NULL",
+    }
 
 
 def consuming(
@@ -121,6 +131,20 @@ def _as_seen(log: str, entry: int | None) -> tuple[str, dict[str, int]]:
     return f"{log}.#k = :{log}", {f":{log}": entry}
 
 
+def set_period(counter: Counter) -> tuple[list[str], list[str], dict[str, Value]]:
+    """The assignments, removals and values that store the period of `counter`.
+
+    The name `#period` stands for the attribute `period`.
+    """
+    return assign(
+        {
+            "periodStart": counter.period.start,
+            "periodEnd": counter.period.end,
+            "#period": counter.period_number,
+        }
+    )
+
+
 def begin_period(
     counter_key: Key,
     counter: Counter,
@@ -138,21 +162,20 @@ def begin_period(
     dropped = yield from archive(counter_key, counter, change.now_ms)
     turning, values = rotation(counter, dropped, change)
     is_new, bound = _as_seen("recent", counter.raw(key)[0])
-    values |= bound
+    settings, removals, period = set_period(current)
+    values |= {**bound, **period}
     values |= {
         ":change": change.record(kind, quantity=quantity, **details),
         ":full": current.left - quantity,
         ":own": {key: encode_entry(change.now_ms, quantity) + current.left},
-        ":start": current.period.start,
-        ":end": current.period.end,
-        ":periods": current.period_number,
         ":active": "active",
         ":now": change.now,
     }
     return Update(
         counter_key,
-        f"SET {turning}, recent = :own, #left = :full, periodStart = :start, periodEnd = :end,"
-        f" #period = :periods, {NEXT_VERSION}",
+        set_and_remove(
+            [turning, "recent = :own", "#left = :full", *settings, NEXT_VERSION], removals
+        ),
         f"leaf = :leaf AND {is_new} AND {IN_FORCE} AND {NOT_SHARDED}",
         {**_NAMES, "#k": key, "#period": "period"},
         values,

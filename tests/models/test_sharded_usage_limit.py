@@ -20,7 +20,7 @@ from shared.dynamodb.keys import (
     usage_meter,
     usage_shard_key,
 )
-from shared.dynamodb.requests import Accepted, Query, Transact
+from shared.dynamodb.requests import Accepted, Get, Query, Transact
 from shared.usage import allocation, sharded
 from shared.usage.counter import Counter, UsageTerms
 from shared.usage.periods import DAY, calendar_month
@@ -115,9 +115,9 @@ class SpreadMachine(RuleBasedStateMachine):
         if key in self.told:
             return
         part = usage_shard_key(*self.limit, shard_of(key))
-        items = [read_item(self.dynamodb, k) for k in (part, usage_key(*self.limit))]
+        items = [self.dynamodb.execute(Get(k)) for k in (part, usage_key(*self.limit))]
         stands = any(key in item[log] for item in items if item for log in ("recent", "earlier"))
-        stands |= bool(read_item(self.dynamodb, consumption_key(*self.limit, key)))
+        stands |= bool(self.dynamodb.execute(Get(consumption_key(*self.limit, key))))
         if stands:
             self.left()
             self.told[key] = Told(self.now, quantity)

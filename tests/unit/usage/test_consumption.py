@@ -15,7 +15,7 @@ from shared.dynamodb import client as client_module
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import usage_key
 from shared.dynamodb.marshalling import to_wire
-from shared.dynamodb.requests import Get, Pause, Refused, Update
+from shared.dynamodb.requests import Accepted, Get, Pause, Refused, Update
 from shared.history.aggregator import UsageAggregator, as_of, carried
 from shared.usage import consumption, corrections
 from shared.usage.counter import MAX_LIMITS, REMOVED, Counter, UsageTerms
@@ -370,9 +370,29 @@ def test_never_goes_on_and_on_renewal_begins_with_a_later_end(
     assert (used["usage"]["used"], used["periodStart"], used["periodEnd"]) == (0, until, None)
     status, told, _ = customer.consume(5, "c", usage="term")
     assert (status, told["usage"]["used"], told["periodStart"]) == (200, 5, until)
+    status, told, _ = customer.consume(2, "d", usage="term")
+    assert (status, told["usage"]["used"], told["periodEnd"]) == (200, 7, None)
     assert customer.used("ever")["usage"]["used"] == 4
     customer.patch(validUntil=None)
     assert customer.used("term")["periodEnd"] == to_rfc3339(NOW_MS + 800 * 86_400_000)
+
+
+def test_a_stored_period_whose_end_is_null_has_no_end(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Version 0.5 stored the end like that when a renewed period began."""
+    limit = {"key": "term", "limit": 10, "resetSchedule": "on_renewal"}
+    customer = Customer(api, monkeypatch, usageLimits=[limit])
+    end_is_null = Update(
+        usage_key(customer.id, "term"),
+        "SET periodEnd = :null",
+        "attribute_not_exists(periodEnd)",
+        {},
+        {":null": None},
+    )
+    assert isinstance(api.dynamodb.execute(end_is_null), Accepted)
+    status, told, _ = customer.consume(2, "a", usage="term")
+    assert (status, told["usage"]["used"], told["periodEnd"]) == (200, 2, None)
 
 
 def test_a_renewal_after_the_end_begins_at_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""DynamoDB's expressions, as far as the rooms use them: conditions and updates on plain items.
+"""DynamoDB's expressions, as far as the functions use them: conditions and updates on plain items.
 
 An expression is read once into a function. Paths are resolved by the names that come with each
 request; a condition on what is not there is false, as in DynamoDB. `tests/models` holds this
@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
+
+from shared.dynamodb.marshalling import to_wire
 
 Item = dict[str, Any]
 Names = Mapping[str, str]
@@ -130,6 +132,16 @@ class _Reader:
             self.take(")")
             is_wanted = token == "attribute_exists"
             return lambda item, names, _: (_look(item, path, names) is not NOTHING) is is_wanted
+        if token == "attribute_type":
+            self.take()
+            self.take("(")
+            path = self.take()
+            self.take(",")
+            kind = self.operand()
+            self.take(")")
+            return lambda item, names, values: _is_of_type(
+                _look(item, path, names), kind(item, names, values)
+            )
         left = self.sum()
         if self.peek() == "IN":
             self.take()
@@ -149,6 +161,11 @@ class _Reader:
             high = self.operand()
             return _both(_compared("<=", low, left), _compared("<=", left, high))
         return _compared(self.take(), left, self.sum())
+
+
+def _is_of_type(value: Any, kind: str) -> bool:
+    """Whether a value is of a DynamoDB type, by the wire form that it has."""
+    return value is not NOTHING and kind in to_wire(value)
 
 
 def _compared(sign: str, left: Operand, right: Operand) -> Condition:

@@ -15,7 +15,7 @@ from local.stack import client
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key
 from shared.dynamodb.requests import Get, Item
-from tests.support import roles
+from tests.support import data_model, roles
 
 
 def create_table(url: str) -> str:
@@ -58,6 +58,8 @@ class RoleClient(DynamoDBClient):
         role = getattr(_own, "role", "") or self.role
         if role and (reason := roles.refusal(role, operation, payload)):
             return 400, {"__type": "com.amazon#AccessDeniedException", "message": reason}
+        unlisted = data_model.undescribed(operation, payload)
+        assert unlisted is None, unlisted
         if self.most_a_page and operation == "Query":
             body = json.loads(payload)
             body["Limit"] = min(body.get("Limit", self.most_a_page), self.most_a_page)

@@ -28,11 +28,11 @@ from local.stack import REPORTS_TO, Stack, deploy
 from tests.support.addresses import BOUNCES
 
 
-def expect_refusals_of(entitlement_id: str) -> None:
-    """A test takes a right away on purpose, and uses this entitlement alone meanwhile."""
+def expect_refusals_of(target: str) -> None:
+    """A test takes a right away on purpose; `target` is named by every refusal that follows."""
     GRANTS.mkdir(parents=True, exist_ok=True)
     with (GRANTS / "expected.txt").open("a") as file:
-        file.write(f"{entitlement_id}\n")
+        file.write(f"{target}\n")
 
 
 @pytest.fixture(scope="module")

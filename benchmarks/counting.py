@@ -112,7 +112,7 @@ def measure_usage(bench: Any) -> dict[str, float]:
 
     limit = Limit(bench)
     put("quiet.first", limit.consume)
-    limit.fill(2 * LOG_SIZE - 3)  # both leaves are full but for two
+    limit.fill(2 * LOG_SIZE - 3)  # both logs are full but for two
     put("quiet.last", limit.consume)
     put("replay", lambda: limit.consume("request00040"))
     limit.fill(2)

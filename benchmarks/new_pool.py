@@ -13,7 +13,7 @@ from shared.seats.terms import SeatTerms, new_shard
 def new_shards(
     entitlement_id: str, terms: SeatTerms, shard_count: int, change: Change
 ) -> list[tuple[Key, Item]]:
-    """The empty pages of a pool, to which all of its hard cap is dealt, and its standing."""
+    """The empty shards of a pool, to which all of its hard cap is allocated, and its seat usage."""
     assert terms.hard_cap is not None
     each, more = divmod(terms.hard_cap, shard_count)
     first = dict(new_shard(entitlement_id, terms, change).item)

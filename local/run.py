@@ -206,7 +206,7 @@ Ask for this month's report for sales, so far; a moment later it answers links t
   curl {url}/v1/reports/REPORT_ID -H 'Authorization: Bearer {key}'
 
 Read the API: {url}/docs
-A receiver of webhooks runs here as well: events are told below as they come, and e-mails, which
+A receiver of webhooks runs here as well: events are shown below as they come, and e-mails, which
 are sent once a minute. It shows the mails at {details["receiverUrl"]}
 These values are in {file.relative_to(ROOT)}. In another terminal: make demo
 Ctrl-C stops everything.

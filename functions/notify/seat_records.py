@@ -24,7 +24,6 @@ MANY = 30
 IN_TRANSACTION = 100
 GRANTS_KEPT = 20
 DEVICES_KEPT = 20
-PERSONAL = ("seatId", "seatName", "attributes", "devices")
 
 
 def write(owner: str, versions: Iterable[Version]) -> Operation[None]:

@@ -52,15 +52,9 @@ def new_shard(entitlement_id: str, terms: SeatTerms, change: Change) -> Put:
     return Put(
         seat_shard_key(entitlement_id),
         {
+            **terms_item(terms),
             "seats": {},
-            "seatCount": terms.seat_count,
-            "hardCap": terms.hard_cap,
-            "status": terms.status,
-            "validFrom": terms.valid_from,
-            "validUntil": terms.valid_until,
-            "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
             "earliest": NEVER if terms.lease is None else None,
-            "noSeats": None if terms.has_seats else True,
             "sweepKey": sweep_partition(entitlement_id),
             "seq": 1,
             "last": change.record("created"),

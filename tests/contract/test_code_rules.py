@@ -66,21 +66,24 @@ def test_only_the_client_talks_to_dynamodb(path: Path) -> None:
     assert "ConditionalCheckFailed" not in path.read_text()
 
 
+# The least that a function needs to be loaded.
+ENVIRONMENT = {
+    "AWS_REGION": "x",
+    "AWS_ACCESS_KEY_ID": "x",
+    "AWS_SECRET_ACCESS_KEY": "x",
+    "TABLE_NAME": "x",
+}
+
+
 def test_functions_on_the_hot_path_load_no_pydantic() -> None:
     program = (
         "import sys; import functions.activate.handler, functions.release.handler, functions.consume.handler;"
         "print([m for m in ('pydantic', 'boto3', 'botocore.session', 'zoneinfo', 'aiohttp') if m in sys.modules])"
     )
-    environment = {
-        "AWS_REGION": "x",
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "TABLE_NAME": "x",
-    }
     ran = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
-        env=environment,
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         check=True,
@@ -208,7 +211,7 @@ def test_what_is_tested_is_what_runs_in_lambda() -> None:
 
 @pytest.mark.parametrize("architecture", build.PLATFORMS)
 def test_the_layer_is_built_for_the_deployed_platform(architecture: str) -> None:
-    """Wheels only, for Lambda's Python and processor; and all that the rooms import is in it."""
+    """Wheels only, for Lambda's Python and processor; and all that the functions import is in it."""
     with tempfile.TemporaryDirectory() as name:
         python = build.build_packages(Path(name), architecture) / "python"
         libraries = [path.name for path in python.rglob("*.so")]
@@ -225,24 +228,18 @@ def test_the_layer_is_built_for_the_deployed_platform(architecture: str) -> None
 
 
 def test_every_function_starts_from_its_package_and_the_layer_alone(tmp_path: Path) -> None:
-    """The layer is pruned: nothing that a room loads may be missing from it."""
+    """The layer is pruned: nothing that a function loads may be missing from it."""
     folders = build.build_functions(tmp_path)
     layer = build.build_packages(tmp_path, None)
     for function, folder in zip(build.FUNCTIONS, folders, strict=True):
         program = (
             f"import sys; sys.path += [{str(folder)!r}, {str(layer / 'python')!r}];"
-            f"import functions.{function}.handler as room; room.handler"
+            f"import functions.{function}.handler as module; module.handler"
         )
-        environment = {
-            "AWS_REGION": "x",
-            "AWS_ACCESS_KEY_ID": "x",
-            "AWS_SECRET_ACCESS_KEY": "x",
-            "TABLE_NAME": "x",
-        }
         ran = subprocess.run(
             [sys.executable, "-I", "-S", "-c", program],
             cwd=folder,
-            env=environment,
+            env=ENVIRONMENT,
             capture_output=True,
             text=True,
             check=False,

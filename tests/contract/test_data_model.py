@@ -92,11 +92,11 @@ def test_who_writes_and_reads_a_kind_is_who_may(kind: str) -> None:
 
 def test_a_write_that_the_page_does_not_list_is_found() -> None:
     key = {"pk": {"S": "HEARTBEAT"}, "sk": {"S": "HEARTBEAT"}}
-    listed = {"Key": key, "UpdateExpression": "SET #at = :at", "ExpressionAttributeNames": {}}
-    listed["ExpressionAttributeNames"] = {"#at": "at"}
+    names = {"#at": "at"}
+    listed = {"Key": key, "UpdateExpression": "SET #at = :at", "ExpressionAttributeNames": names}
     assert data_model.undescribed("UpdateItem", json.dumps(listed).encode()) is None
     other = {**listed, "UpdateExpression": "SET #at = :at, other = if_not_exists(other, :at)"}
-    told = data_model.undescribed("UpdateItem", json.dumps(other).encode())
-    assert told == "docs/data-model.md does not list ['other'] of HEARTBEAT"
+    found = data_model.undescribed("UpdateItem", json.dumps(other).encode())
+    assert found == "docs/data-model.md does not list ['other'] of HEARTBEAT"
     put = {"Item": {**key, "more": {"S": "x"}}}
     assert data_model.undescribed("PutItem", json.dumps(put).encode())

@@ -200,12 +200,12 @@ def _counting(
     quantity: int = 1,
     *,
     month_ago: bool = False,
-    leaves: int = 0,
+    logs: int = 0,
     of: str = "",
     timed: bool = False,
     limit: dict[str, Any] = LIMITS[0],
 ) -> Any:
-    """A request for a usage limit: of so much used, in so many full leaves, or a month ago."""
+    """A request for a usage limit: of so much used, in so many full logs, or a month ago."""
 
     def prepare(bench: Bench) -> dict[str, Any]:
         limits = [{**limit, "resetSchedule": "monthly" if month_ago else "never"}]
@@ -224,7 +224,7 @@ def _counting(
                     {":start": start, ":end": end or 0},
                 )
             )
-        for number in range(leaves * LOG_SIZE - (1 if leaves else 0)):
+        for number in range(logs * LOG_SIZE - (1 if logs else 0)):
             name = f"filler{number:06d}"
             bench.dynamodb.run(consumption.consume(entitlement_id, "exports", name, 1, then))
         if used:
@@ -276,10 +276,10 @@ def _changing_spread(method: str, body: dict[str, Any] | None) -> Any:
 
 
 def _changing_counted(method: str, body: dict[str, Any] | None) -> Any:
-    """A change of an entitlement whose counter has a leaf of the same day to put aside."""
+    """A change of an entitlement whose counter has a log of the same day to archive."""
 
     def prepare(bench: Bench) -> dict[str, Any]:
-        request = _counting(0, leaves=2)(bench)
+        request = _counting(0, logs=2)(bench)
         entitlement_id = request["pathParameters"]["entitlementId"]
         return event(f"{method} {E}/{{entitlementId}}", {"entitlementId": entitlement_id}, body)
 
@@ -406,12 +406,12 @@ SCENARIOS = [
     Scenario("consume", _counting(0)),
     Scenario("consume in overdraft", _counting(200)),
     Scenario("consume, denied", _counting(200, 3)),
-    Scenario("consume, which fills a leaf", _counting(0, leaves=1)),
-    Scenario("consume, which puts a leaf aside", _counting(0, leaves=2)),
-    Scenario("consume of a busy limit", _counting(1, leaves=2)),
-    Scenario("consume of a busy limit, hinted", _counting(1, leaves=2), is_hinted=True),
-    Scenario("consume, timed", _counting(1, leaves=2, timed=True)),
-    Scenario("consume, timed, which puts a leaf aside", _counting(0, leaves=2, timed=True)),
+    Scenario("consume, which fills a log", _counting(0, logs=1)),
+    Scenario("consume, which archives a log", _counting(0, logs=2)),
+    Scenario("consume of a busy limit", _counting(1, logs=2)),
+    Scenario("consume of a busy limit, hinted", _counting(1, logs=2), is_hinted=True),
+    Scenario("consume, timed", _counting(1, logs=2, timed=True)),
+    Scenario("consume, timed, which archives a log", _counting(0, logs=2, timed=True)),
     Scenario("consume, which begins a month", _counting(7, month_ago=True)),
     Scenario("correct a count", _counting(7, -3, of="a test")),
     Scenario("correct a count, which begins a month", _counting(7, 3, month_ago=True, of="a test")),
@@ -496,7 +496,7 @@ def again(request: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short leaves, small pages, few parts; whoever is gone is soon known to be."""
+    """Short logs, small pages, few parts; whoever is gone is soon known to be."""
     patch_constant(monkeypatch, "shared.usage", "LOG_SIZE", 4)
     patch_constant(monkeypatch, "shared.usage", "SHARDS", 5)
     patch_constant(monkeypatch, "shared.usage", "LOCK_MS", 100)

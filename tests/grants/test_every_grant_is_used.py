@@ -3,12 +3,15 @@
 `make test` runs this last. What a run has seen is in `.local/grants` (see `local/grants.py`).
 """
 
+import re
+
 import pytest
 
 from local import grants
 from local.iam import Grant
 from tests.conftest import GRANTS
 from tests.support import roles
+from tools import ROOT
 
 # (policy, action, target): rights that no call of our code shows, and why they are needed.
 BY_THE_PLATFORM = {
@@ -36,10 +39,10 @@ RARE = {
         "Lambda sends a scheduled run there that failed three times"
     ),
     ("NotifyRole", "dynamodb:BatchGetItem", "POOL#*"): (
-        "a mail about a pool of several pages: shared/entitlements/queries.py, fetch_standings"
+        "an e-mail about a pool of several shards: shared/entitlements/queries.py, fetch_seat_usages"
     ),
     ("NotifyRole", "dynamodb:UpdateItem", "POOL#*"): (
-        "a page without a cap has outgrown its size: shared/seats/terms.py, nudge"
+        "a shard without a cap has outgrown its size: shared/seats/terms.py, request_reconcile"
     ),
     ("NotifyRole", "dynamodb:DeleteItem", "EPISODES#*"): (
         "a late record shows that an episode never was: functions/notify/batch.py, _rebuild"
@@ -52,9 +55,15 @@ RARE = {
     ("EntitlementsRole", "dynamodb:PutItem", "SECRET#page-token"): "own_secret, see above",
     ("NotifyRole", "dynamodb:PutItem", "SECRET#unsubscribe"): "own_secret, see above",
     ("PortalRole", "dynamodb:GetItem", "LEDGER#*"): (
-        "holders are listed while seats are moved: shared/seats/holders.py, _pages_from"
+        "holders are listed while seats are moved: shared/seats/holders.py, _shards_from"
     ),
 }
+
+
+@pytest.mark.parametrize("why", sorted(set(RARE.values())))
+def test_the_call_of_a_rare_right_is_where_it_is_said_to_be(why: str) -> None:
+    for file, function in re.findall(r"([\w/]+\.py), (\w+)", why):
+        assert f"def {function}(" in (ROOT / file).read_text(), why
 
 
 @pytest.fixture(scope="module")

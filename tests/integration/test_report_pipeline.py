@@ -197,8 +197,8 @@ def test_currencies_are_never_mixed_and_the_largest_come_first(dynamodb: DynamoD
     yen = sold(dynamodb, denied=9, unitPrice={"amount": "5000", "currency": "JPY", "per": "year"})
     unpriced = sold(dynamodb, denied=7, unitPrice=None)
     maker, report = made(dynamodb)
-    told = entries(maker, report)
-    assert [entry["entitlementId"] for entry in told] == [large.id, cheap.id, yen.id, unpriced.id]
+    result = entries(maker, report)
+    assert [entry["entitlementId"] for entry in result] == [large.id, cheap.id, yen.id, unpriced.id]
     assert report["summary"]["monthlyValue"] == [
         {"amount": "240.00", "currency": "USD"},
         {"amount": "4166.67", "currency": "JPY"},
@@ -341,15 +341,15 @@ def test_csv_cannot_become_a_formula(dynamodb: DynamoDBClient, name: str) -> Non
     maker, report = made(dynamodb)
     content = maker.file(report, "csv").decode("utf-8-sig")
     [row] = csv.DictReader(io.StringIO(content, newline=""))
-    told = row["customer"]
-    assert told.replace("'", "") == name, "nothing is lost"
+    result = row["customer"]
+    assert result.replace("'", "") == name, "nothing is lost"
     # However a spreadsheet cuts it: no part begins as a formula does.
     assert not [
         part
-        for part in re.split("[;\t\r\n]", told)
+        for part in re.split("[;\t\r\n]", result)
         if part.strip().lstrip('"')[:1] in "=+-@＝＋－＠" and part.strip()
     ]
-    assert (told == name) == (name in ('a,"b"\nc', "x=1; y"))
+    assert (result == name) == (name in ('a,"b"\nc', "x=1; y"))
     assert content.startswith('"customer","'), "a ; within a text does not cut it"
     assert row["peak"] == "3"
     assert row["monthlyValue"] == "60.00"
@@ -387,10 +387,10 @@ def test_the_page_loads_nothing_and_shows_names_as_text(dynamodb: DynamoDBClient
 def test_json_says_what_it_is(dynamodb: DynamoDBClient) -> None:
     sold(dynamodb)
     maker, report = made(dynamodb, formats=["json"])
-    told = maker.json(report)
-    assert told["version"] == 1
-    assert told["changes"] is None
-    days = told["entitlements"][0]["seats"]["days"]
+    result = maker.json(report)
+    assert result["version"] == 1
+    assert result["changes"] is None
+    days = result["entitlements"][0]["seats"]["days"]
     assert len({len(column) for column in days.values()}) == 1, "a figure for each day"
     assert max(days["peak"]) == 3
     assert list(report["files"]) == ["json"]
@@ -428,10 +428,10 @@ def test_signs_of_abuse(dynamodb: DynamoDBClient) -> None:
         story.take("loop", at + number)
     maker, report = made(dynamodb)
     [entry] = entries(maker, report)
-    told = {sign["sign"]: sign for sign in entry["signs"]}
-    assert told["many-people"] == {"sign": "many-people", "activatedSeats": 27, "purchased": 2}
-    assert told["rotation"] == {"sign": "rotation", "briefActivations": 24, "activations": 27}
-    burst = told["denial-burst"]["worst"]
+    result = {sign["sign"]: sign for sign in entry["signs"]}
+    assert result["many-people"] == {"sign": "many-people", "activatedSeats": 27, "purchased": 2}
+    assert result["rotation"] == {"sign": "rotation", "briefActivations": 24, "activations": 27}
+    burst = result["denial-burst"]["worst"]
     assert (burst["deniedAttempts"], burst["deniedSeats"]) == (25, 1)
     assert entry["seats"]["deniedSeats"] == 1, "a retry loop of one person is one person"
     assert entry["seats"]["suggested"]["demand"] == 4
@@ -593,9 +593,9 @@ def test_two_makers_of_one_report_make_one(
     maker.work.do(plan)
     report = maker.read(item["reportId"])
     assert report["version"] == (1 if point == "_candidates" else 2)
-    told = maker.json(report)
-    assert told["version"] == report["version"]
-    assert told["summary"]["entitlements"] == report["summary"]["entitlements"]
+    result = maker.json(report)
+    assert result["version"] == report["version"]
+    assert result["summary"]["entitlements"] == report["summary"]["entitlements"]
     assert report["summary"]["entitlements"] == (2 if point == "_candidates" else 1)
     assert len([name for name in maker.store.files if item["reportId"] in name]) == 5
 
@@ -676,13 +676,13 @@ def test_a_report_that_fails_is_tried_again_and_says_so(
     )
     assert not reports.work(report_id)
     assert [each["VisibilityTimeout"] for each in reports.hidden] == [handler.WAITS[0]]
-    _, told, _ = reports.call("GET /v1/reports/{reportId}", {"reportId": report_id})
-    assert (told["status"], told["failedAttempts"]) == ("queued", 1)
-    assert told["failure"] == "plan: the table did not answer"
+    _, result, _ = reports.call("GET /v1/reports/{reportId}", {"reportId": report_id})
+    assert (result["status"], result["failedAttempts"]) == ("queued", 1)
+    assert result["failure"] == "plan: the table did not answer"
     monkeypatch.setattr(reports.maker.store, "put", put)
     assert reports.work(report_id)
-    _, told, _ = reports.call("GET /v1/reports/{reportId}", {"reportId": report_id})
-    assert (told["status"], told["failure"]) == ("published", None)
+    _, result, _ = reports.call("GET /v1/reports/{reportId}", {"reportId": report_id})
+    assert (result["status"], result["failure"]) == ("published", None)
 
 
 def test_who_was_slower_says_nothing_of_a_published_report(
@@ -770,8 +770,8 @@ def test_a_report_that_was_given_up_stays_so(
 
 
 def test_mail_needs_somebody_to_send_it_to(reports: Reports) -> None:
-    status, told, _ = reports.call("POST /v1/reports", body={"sendEmail": True})
-    assert (status, told["errors"][0]["pointer"]) == (400, "/sendEmail")
+    status, result, _ = reports.call("POST /v1/reports", body={"sendEmail": True})
+    assert (status, result["errors"][0]["pointer"]) == (400, "/sendEmail")
 
 
 def test_a_crash_without_an_exception_is_reported_as_well(
@@ -823,16 +823,16 @@ def test_an_address_that_is_refused_keeps_nobody_from_the_mail(
     reports.refused = ["a@x.example"]
     with pytest.raises(pipeline.StepFailed):
         reports.maker.work.do(last)
-    told = reports.call("GET /v1/reports/{reportId}", {"reportId": report_id})[1]
-    assert (told["status"], told["emailedTo"]) == ("published", ["b@x.example"])
+    result = reports.call("GET /v1/reports/{reportId}", {"reportId": report_id})[1]
+    assert (result["status"], result["emailedTo"]) == ("published", ["b@x.example"])
     for _ in range(2):
         assert not reports.work(report_id, "publish")
-    told = reports.call("GET /v1/reports/{reportId}", {"reportId": report_id})[1]
-    assert told["failure"] == "publish: MailFailed"
+    result = reports.call("GET /v1/reports/{reportId}", {"reportId": report_id})[1]
+    assert result["failure"] == "publish: MailFailed"
     reports.refused = []
     reports.maker.work.do(last)
-    told = reports.call("GET /v1/reports/{reportId}", {"reportId": report_id})[1]
-    assert (told["failure"], told["emailedTo"]) == (None, ["a@x.example", "b@x.example"])
+    result = reports.call("GET /v1/reports/{reportId}", {"reportId": report_id})[1]
+    assert (result["failure"], result["emailedTo"]) == (None, ["a@x.example", "b@x.example"])
     to = [mail["Destination"]["ToAddresses"][0] for mail in reports.mails]
     assert to == ["b@x.example", "a@x.example"]
 
@@ -878,8 +878,8 @@ def test_links_expire_and_cannot_be_made_up(dynamodb: DynamoDBClient, reports: R
         good[:-1] + "A",
         "x" * 40,
     ):
-        status, told, _ = reports.call("GET /v1/report-files/{token}", {"token": token}, key=None)
-        assert (status, told["type"].rpartition("/")[2]) == (404, "not-found"), token
+        status, result, _ = reports.call("GET /v1/report-files/{token}", {"token": token}, key=None)
+        assert (status, result["type"].rpartition("/")[2]) == (404, "not-found"), token
 
 
 def test_the_month_s_report_is_asked_for_once(
@@ -904,8 +904,8 @@ def test_asking_for_a_report(reports: Reports) -> None:
     assert [status for status, *_ in answers] == [202, 202]
     assert answers[0][1] == answers[1][1]
     assert answers[1][2]["location"] == f"/v1/reports/{answers[0][1]['reportId']}"
-    status, told, _ = reports.call("POST /v1/reports", body={"period": "1999-01"})
-    assert (status, told["errors"][0]["pointer"]) == (400, "/period")
+    status, result, _ = reports.call("POST /v1/reports", body={"period": "1999-01"})
+    assert (status, result["errors"][0]["pointer"]) == (400, "/period")
     status, _, _ = reports.call("GET /v1/reports/{reportId}", {"reportId": "rep_none"})
     assert status == 404
 
@@ -988,8 +988,10 @@ def test_the_workbook_in_libreoffice(dynamodb: DynamoDBClient, tmp_path: Path) -
     summary = {row[0][2]: row[1][:2] for row in sheets["Summary"] if row and row[0][2]}
     assert summary["Monthly value, USD"] == ("float", "90")
     assert summary["People denied"] == ("float", "2")
-    told = {row[1][2]: row[2][2] for row in sheets["Definitions"][1:] if len(row) > 2 and row[0][2]}
-    assert told == {column.name: column.about for column in COLUMNS}
+    result = {
+        row[1][2]: row[2][2] for row in sheets["Definitions"][1:] if len(row) > 2 and row[0][2]
+    }
+    assert result == {column.name: column.about for column in COLUMNS}
     # How a window shows a sheet is not in what LibreOffice saves without one: read it ourselves.
     with zipfile.ZipFile(io.BytesIO(maker.file(report, "xlsx"))) as parts:
         for number in range(1, len(sheets) + 1):
@@ -1072,8 +1074,12 @@ def test_the_last_note_stays_with_the_state(dynamodb: DynamoDBClient) -> None:
     dynamodb.run(follow_up.move(owner, [follow_up.Move(START + 10, follow_up.PURCHASE)]))
     state = dynamodb.execute(Get(follow_up_key(owner)))
     assert state is not None
-    told = follow_up.view(owner, dict(state))
-    assert (told["state"], told["note"], told["reason"]) == ("won", "buys on Monday", "purchase")
+    result = follow_up.view(owner, dict(state))
+    assert (result["state"], result["note"], result["reason"]) == (
+        "won",
+        "buys on Monday",
+        "purchase",
+    )
     assert follow_up.entry_view(dict(state))["note"] is None, "it was not said again"
 
 
@@ -1082,8 +1088,8 @@ def test_moves_are_made_once_and_in_order(dynamodb: DynamoDBClient) -> None:
         follow_up.Move(START + n, follow_up.OVERDRAFT if n % 2 == 0 else follow_up.PURCHASE)
         for n in range(130)
     ]
-    for told in (moves, moves, moves[:7], list(reversed(moves))):
-        dynamodb.run(follow_up.move("ent_moved", told))
+    for result in (moves, moves, moves[:7], list(reversed(moves))):
+        dynamodb.run(follow_up.move("ent_moved", result))
     state = read_item(dynamodb, follow_up_key("ent_moved"))
     assert (state["state"], state["version"]) == ("won", 130)
     pk = follow_up_key("ent_moved").pk

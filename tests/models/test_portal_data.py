@@ -86,21 +86,21 @@ def test_denials_by_day_and_person(
 ) -> None:
     life = clean.life
     in_zone(clean, zone)
-    told = Portal(clean.dynamodb, life.id, monkeypatch, life.end + HOUR_MS).get(
+    result = Portal(clean.dynamodb, life.id, monkeypatch, life.end + HOUR_MS).get(
         "/denials", **{"from": to_rfc3339(START // 1000 * 1000)}
     )
     days: dict[str, list[str]] = {}
     for at, key in life.denied:
         local = datetime.fromtimestamp(at / 1000, zone_of(zone))
         days.setdefault(local.date().isoformat(), []).append(key)
-    assert told["days"] == [
+    assert result["days"] == [
         {"date": date, "attempts": len(keys), "people": len(set(keys))}
         for date, keys in sorted(days.items())
     ]
-    assert {each["seatKey"]: each["attempts"] for each in told["persons"]} == Counter(
+    assert {each["seatKey"]: each["attempts"] for each in result["persons"]} == Counter(
         key for _, key in life.denied
     )
-    assert (told["attempts"], told["people"]) == (
+    assert (result["attempts"], result["people"]) == (
         len(life.denied),
         len({key for _, key in life.denied}),
     )
@@ -117,14 +117,14 @@ def test_more_denials_than_an_answer_has_are_still_counted(
     whole = portal.get("/denials", **since)
     assert whole["isComplete"] is True
     monkeypatch.setattr(denials, "READ", 1)
-    told = portal.get("/denials", **since)
-    assert told["isComplete"] is False
-    assert told["attempts"] == whole["attempts"] == len(life.denied)
-    assert [(each["date"], each["attempts"]) for each in told["days"]] == [
+    result = portal.get("/denials", **since)
+    assert result["isComplete"] is False
+    assert result["attempts"] == whole["attempts"] == len(life.denied)
+    assert [(each["date"], each["attempts"]) for each in result["days"]] == [
         (each["date"], each["attempts"]) for each in whole["days"]
     ]
-    assert {each["people"] for each in told["days"]} == {None}
-    assert 0 < told["people"] <= whole["people"]
+    assert {each["people"] for each in result["days"]} == {None}
+    assert 0 < result["people"] <= whole["people"]
 
 
 @pytest.mark.parametrize("meter", [SEATS, EXPORTS])
@@ -137,17 +137,17 @@ def test_the_graph_is_what_the_records_say(
     key = usage_of(meter)
     query = {"usageKey": key} if key else {}
     since = now - days * DAY_MS
-    told = Portal(clean.dynamodb, life.id, monkeypatch, now).get(
+    result = Portal(clean.dynamodb, life.id, monkeypatch, now).get(
         "/graph", **{"from": to_rfc3339(since // 1000 * 1000)}, **query
     )
     length = {1: BUCKET_MS, 10: HOUR_MS, 100: DAY_MS}[days]
-    start, end = from_rfc3339_ms(told["from"]), from_rfc3339_ms(told["to"])
-    assert len(told["highest"]) == (end - start) // length
+    start, end = from_rfc3339_ms(result["from"]), from_rfc3339_ms(result["to"])
+    assert len(result["highest"]) == (end - start) // length
     fine = clean.dynamodb.run(queries.records(life.id, start, end, now, meter))
-    for number in range(len(told["highest"])):
+    for number in range(len(result["highest"])):
         at = start + number * length
         usage = fine.usage(at, at + length)
-        shown = tuple(told[name][number] for name in ("lowest", "highest", "closing"))
+        shown = tuple(result[name][number] for name in ("lowest", "highest", "closing"))
         if usage.is_known and at < now:
             assert shown == (usage.lowest, usage.highest, usage.closing), to_rfc3339(at)
         else:
@@ -158,8 +158,8 @@ def test_the_graph_is_what_the_records_say(
         for at, _ in denied
         if at >= start - start % HOUR_MS
     )
-    assert {mark["from"]: mark["attempts"] for mark in told["denials"]} == expected
-    limits = [(each["purchased"], each["hardCap"]) for each in told["limits"]]
+    assert {mark["from"]: mark["attempts"] for mark in result["denials"]} == expected
+    limits = [(each["purchased"], each["hardCap"]) for each in result["limits"]]
     assert limits[-1] == tuple(fine.usage(start, end).limits[-1][1:])
 
 
@@ -176,21 +176,25 @@ def test_a_forecast_of_weeks_that_grow(
         held = story.take(f"user{week}", begin + week * 7 * DAY_MS + HOUR_MS)
         assert held
         portal = Portal(dynamodb, story.id, monkeypatch, begin + week * 7 * DAY_MS + 6 * DAY_MS)
-        told = portal.get("/forecast")
+        result = portal.get("/forecast")
         if week < forecast.FEWEST_WEEKS:
-            assert told["status"] == "insufficient_data" or week == forecast.FEWEST_WEEKS - 1
-    assert told["status"] == "ready"
-    assert (told["perWeek"], told["perWeekLow"], told["perWeekHigh"]) == (1.0, 1.0, 1.0)
+            assert result["status"] == "insufficient_data" or week == forecast.FEWEST_WEEKS - 1
+    assert result["status"] == "ready"
+    assert (result["perWeek"], result["perWeekLow"], result["perWeekHigh"]) == (1.0, 1.0, 1.0)
     now = begin + 5 * 7 * DAY_MS + 6 * DAY_MS
     met = datetime.fromtimestamp((now + 4 * 7 * DAY_MS) / 1000, zone_of("Europe/Berlin"))
-    assert told["purchased"]["status"] == "expected"
-    assert told["purchased"]["date"] == met.date().isoformat()
-    assert told["purchased"]["earliest"] == told["purchased"]["latest"] == told["purchased"]["date"]
-    assert told["hardCap"]["date"] > told["purchased"]["date"]
+    assert result["purchased"]["status"] == "expected"
+    assert result["purchased"]["date"] == met.date().isoformat()
+    assert (
+        result["purchased"]["earliest"]
+        == result["purchased"]["latest"]
+        == result["purchased"]["date"]
+    )
+    assert result["hardCap"]["date"] > result["purchased"]["date"]
     for person in range(4):
         story.take(f"more{person}", now - HOUR_MS + person)
-    told = Portal(dynamodb, story.id, monkeypatch, now).get("/forecast")
-    assert told["purchased"]["status"] == "met"
+    result = Portal(dynamodb, story.id, monkeypatch, now).get("/forecast")
+    assert result["purchased"]["status"] == "met"
 
 
 def test_a_forecast_of_a_usage_limit(
@@ -247,8 +251,8 @@ def test_a_forecast_of_a_usage_limit(
             {":left": 400},
         )
     )
-    told = Portal(dynamodb, story.id, monkeypatch, now).get("/forecast", usageKey="exports")
-    assert (told["status"], told["perWeek"]) == ("ready", 70.0)
+    result = Portal(dynamodb, story.id, monkeypatch, now).get("/forecast", usageKey="exports")
+    assert (result["status"], result["perWeek"]) == ("ready", 70.0)
     expected = datetime.fromtimestamp((now + 40 * DAY_MS) / 1000, zone_of("Europe/Berlin"))
-    assert told["purchased"]["date"] == expected.date().isoformat()
-    assert told["hardCap"] is None, "it is the same"
+    assert result["purchased"]["date"] == expected.date().isoformat()
+    assert result["hardCap"] is None, "it is the same"

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from tools import ROOT
 
 PAGE = (ROOT / "docs/data-model.md").read_text()
+WRITES = ("PutItem", "UpdateItem", "TransactWriteItems", "BatchWriteItem")
 # Attributes that every kind may have.
 COMMON = {"pk", "sk", "itemFormat"}
 
@@ -47,6 +48,8 @@ def attributes() -> dict[str, set[str]]:
 
 def undescribed(operation: str, payload: bytes) -> str | None:
     """What a call to DynamoDB writes that the page does not list; None if it lists everything."""
+    if operation not in WRITES:
+        return None
     for kind, names in _writes(operation, json.loads(payload)):
         unknown = names - attributes().get(kind, names)
         if unknown:
@@ -61,10 +64,8 @@ def _writes(operation: str, body: dict[str, Any]) -> list[tuple[str, frozenset[s
     elif operation == "BatchWriteItem":
         requests = [each for table in body["RequestItems"].values() for each in table]
         parts = [part for request in requests for part in request.values()]
-    elif operation in ("PutItem", "UpdateItem"):
-        parts = [body]
     else:
-        return []
+        parts = [body]
     return [_written(part) for part in parts]
 
 

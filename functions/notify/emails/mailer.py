@@ -148,15 +148,7 @@ class Mailer:
         next_due = (item.get("lastAt", 0) + HOUR_MS) // 1000
         seen = {":seen": due}
         if next_due > now_ms // 1000:
-            yield from send(
-                Update(
-                    key,
-                    "SET earliest = :next",
-                    "earliest = :seen",
-                    NO_NAMES,
-                    {**seen, ":next": next_due},
-                )
-            )
+            yield from send(_postponed(key, due, next_due))
             return None
         until = now_ms
         facts = yield from self._facts(owner, audience, item["since"], until)
@@ -211,15 +203,7 @@ class Mailer:
         next_due = (state.get("lastAt", 0) + HOUR_MS) // 1000
         if state.get("lastAt") != item["createdAt"] and next_due > now_ms // 1000:
             # Another one was sent meanwhile: never two within the hour.
-            yield from send(
-                Update(
-                    key,
-                    "SET earliest = :next",
-                    "earliest = :seen",
-                    NO_NAMES,
-                    {":next": next_due, ":seen": seen},
-                )
-            )
+            yield from send(_postponed(key, seen, next_due))
             return None
         facts = None
         if attempts < ATTEMPTS:
@@ -364,6 +348,17 @@ class Mailer:
             counts,
             requests,
         )
+
+
+def _postponed(key: Key, seen: int, due: int) -> Update:
+    """Make what was due at `seen` due later (Unix seconds), unless another run has done so."""
+    return Update(
+        key,
+        "SET earliest = :next",
+        "earliest = :seen",
+        NO_NAMES,
+        {":next": due, ":seen": seen},
+    )
 
 
 def _requests(owner: str, wanted: frozenset[str], since: int, until: int) -> Operation[list[Item]]:

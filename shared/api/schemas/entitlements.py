@@ -142,7 +142,7 @@ class UnitPrice(Input):
     per: Literal["month", "year"]
 
 
-Told = Literal[
+MailedEvent = Literal[
     "entitlement.usage.denied",
     "entitlement.usage.overdraft.entered",
     "entitlement.usage.overdraft.exhausted",
@@ -159,10 +159,10 @@ Told = Literal[
 class Notifications(Input):
     """The events about which each audience gets e-mail; an empty list: none."""
 
-    account_owner: Annotated[list[Told], AfterValidator(sort_distinct)] = [
+    account_owner: Annotated[list[MailedEvent], AfterValidator(sort_distinct)] = [
         *NOTIFICATIONS["accountOwner"]  # type: ignore[list-item]
     ]
-    customer_admin: Annotated[list[Told], AfterValidator(sort_distinct)] = [
+    customer_admin: Annotated[list[MailedEvent], AfterValidator(sort_distinct)] = [
         *NOTIFICATIONS["customerAdmin"]  # type: ignore[list-item]
     ]
 

@@ -17,7 +17,7 @@ def key(name: str) -> Key:
     return Key(f"TEST#{name}", "x")
 
 
-class Door:
+class RecordingClient:
     """Notes every call; what touches a `broken` key fails."""
 
     def __init__(self, broken: Iterable[str] = ()) -> None:
@@ -68,7 +68,7 @@ def life(name: str) -> Operation[Any]:
     return before, replies, {each.pk: item["n"] for each, item in found.items()}, after
 
 
-def run(dynamodb: Door, operations: list[Operation[Any]], at_once: int = 8) -> list[Any]:
+def run(dynamodb: RecordingClient, operations: list[Operation[Any]], at_once: int = 8) -> list[Any]:
     return lockstep.run(dynamodb, operations, at_once)  # type: ignore[arg-type]
 
 
@@ -80,12 +80,12 @@ def expected(name: str) -> Any:
 @pytest.mark.parametrize("at_once", [1, 8])
 def test_each_operation_gets_the_replies_it_would_get_alone(at_once: int) -> None:
     names = [f"op{number}" for number in range(30)]
-    dynamodb = Door()
+    dynamodb = RecordingClient()
     assert run(dynamodb, [life(name) for name in names], at_once) == [expected(n) for n in names]
 
 
 def test_reads_and_writes_are_made_together() -> None:
-    dynamodb = Door()
+    dynamodb = RecordingClient()
     run(dynamodb, [life(f"op{number}") for number in range(30)])
     kinds = [type(call) for call in dynamodb.calls]
     # 30 keys; 60 items; 90 keys of which one is everybody's; 30 keys.
@@ -102,7 +102,7 @@ def test_reads_and_writes_are_made_together() -> None:
 @pytest.mark.parametrize("part", ["", "-more", "-1"])
 def test_one_that_fails_takes_no_other_with_it(at_once: int, part: str) -> None:
     names = [f"op{number}" for number in range(12)]
-    dynamodb = Door(broken=[f"op5{part}"])
+    dynamodb = RecordingClient(broken=[f"op5{part}"])
     outcomes = run(dynamodb, [life(name) for name in names], at_once)
     assert isinstance(outcomes.pop(5), PermissionError)
     assert outcomes == [expected(name) for name in names if name != "op5"]
@@ -117,7 +117,7 @@ def test_what_an_operation_raises_is_its_outcome() -> None:
         return "nothing to do"
         yield Get(key("a"))
 
-    failed, told, done = run(Door(), [broken(), life("x"), at_once()])
+    failed, told, done = run(RecordingClient(), [broken(), life("x"), at_once()])
     assert isinstance(failed, ValueError)
     assert (told, done) == (expected("x"), "nothing to do")
 
@@ -126,7 +126,7 @@ def test_a_crash_is_no_outcome() -> None:
     class Gone(BaseException):
         pass
 
-    class Crashing(Door):
+    class Crashing(RecordingClient):
         def execute(self, request: Any) -> Any:
             raise Gone
 

@@ -12,17 +12,17 @@ from shared.usage.encoding import encode_entry
 from shared.usage.terms import new_counter
 from tests.support.seats import NOW_MS
 
-STANDING = SeatUsage(7, 100, 200, NOW_MS)
+SEAT_USAGE = SeatUsage(7, 100, 200, NOW_MS)
 
 
 def test_a_pool_is_remembered_and_its_totals_only_for_a_moment() -> None:
     cache = PoolCache()
     assert cache.recall("a", NOW_MS) is None
-    cache.note("a", CachedPool(4, STANDING), NOW_MS)
-    assert cache.recall("a", NOW_MS + FRESH_MS - 1) == CachedPool(4, STANDING)
+    cache.note("a", CachedPool(4, SEAT_USAGE), NOW_MS)
+    assert cache.recall("a", NOW_MS + FRESH_MS - 1) == CachedPool(4, SEAT_USAGE)
     assert cache.recall("a", NOW_MS + FRESH_MS) == CachedPool(4, None)
     # What is used again is as old as it was.
-    cache.note("a", CachedPool(4, STANDING), NOW_MS + FRESH_MS - 1)
+    cache.note("a", CachedPool(4, SEAT_USAGE), NOW_MS + FRESH_MS - 1)
     assert cache.recall("a", NOW_MS + FRESH_MS) == CachedPool(4, None)
     cache.note("a", None, NOW_MS)
     assert cache.recall("a", NOW_MS) is None, "it is one page again"
@@ -31,7 +31,7 @@ def test_a_pool_is_remembered_and_its_totals_only_for_a_moment() -> None:
 def test_memories_do_not_grow_without_end() -> None:
     cache = PoolCache()
     for number in range(PoolCache.SIZE + 5):
-        cache.note(f"ent{number}", CachedPool(2, STANDING), NOW_MS)
+        cache.note(f"ent{number}", CachedPool(2, SEAT_USAGE), NOW_MS)
     assert cache.recall("ent4", NOW_MS) is None
     assert cache.recall("ent5", NOW_MS) is not None
     limits = sharded.LimitCache()
@@ -63,9 +63,9 @@ def counter(cap: int | None = 200_000, *, gap_ms: int = 3, entries: int = 32) ->
     times = [NOW_MS + number * gap_ms for number in range(2 * entries)]
     values = [encode_entry(at, 1) for at in times]
     earlier, recent = (dict(enumerate(part)) for part in (values[:entries], values[entries:]))
-    leaves = [{f"{key:012d}": value for key, value in log.items()} for log in (earlier, recent)]
+    logs = [{f"{key:012d}": value for key, value in log.items()} for log in (earlier, recent)]
     return new._replace(
-        earlier=new.log._replace(entries=leaves[0]), log=new.log._replace(entries=leaves[1])
+        earlier=new.log._replace(entries=logs[0]), log=new.log._replace(entries=logs[1])
     )
 
 
@@ -73,6 +73,6 @@ def test_a_limit_is_sharded_in_a_rush_that_is_worth_it() -> None:
     assert sharded.is_rushed(counter())
     assert sharded.is_rushed(counter(None))
     assert not sharded.is_rushed(counter(gap_ms=4)), "as many as one counter takes"
-    assert not sharded.is_rushed(counter(entries=31)), "no leaf is full"
+    assert not sharded.is_rushed(counter(entries=31)), "no log is full"
     assert not sharded.is_rushed(counter(sharded.SHARD_FROM - 1)), "soon at its end"
     assert not sharded.is_rushed(counter()._replace(earlier=None))

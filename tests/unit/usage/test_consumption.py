@@ -368,10 +368,10 @@ def test_never_goes_on_and_on_renewal_begins_with_a_later_end(
     customer.now_ms = NOW_MS + 400 * 86_400_000
     used = customer.used("term")
     assert (used["usage"]["used"], used["periodStart"], used["periodEnd"]) == (0, until, None)
-    status, told, _ = customer.consume(5, "c", usage="term")
-    assert (status, told["usage"]["used"], told["periodStart"]) == (200, 5, until)
-    status, told, _ = customer.consume(2, "d", usage="term")
-    assert (status, told["usage"]["used"], told["periodEnd"]) == (200, 7, None)
+    status, result, _ = customer.consume(5, "c", usage="term")
+    assert (status, result["usage"]["used"], result["periodStart"]) == (200, 5, until)
+    status, result, _ = customer.consume(2, "d", usage="term")
+    assert (status, result["usage"]["used"], result["periodEnd"]) == (200, 7, None)
     assert customer.used("ever")["usage"]["used"] == 4
     customer.patch(validUntil=None)
     assert customer.used("term")["periodEnd"] == to_rfc3339(NOW_MS + 800 * 86_400_000)
@@ -391,8 +391,8 @@ def test_a_stored_period_whose_end_is_null_has_no_end(
         {":null": None},
     )
     assert isinstance(api.dynamodb.execute(end_is_null), Accepted)
-    status, told, _ = customer.consume(2, "a", usage="term")
-    assert (status, told["usage"]["used"], told["periodEnd"]) == (200, 2, None)
+    status, result, _ = customer.consume(2, "a", usage="term")
+    assert (status, result["usage"]["used"], result["periodEnd"]) == (200, 2, None)
 
 
 def test_a_renewal_after_the_end_begins_at_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -645,16 +645,16 @@ def test_nothing_is_in_use_while_the_entitlement_is_over(
     customer.patch(validUntil=to_rfc3339(NOW_MS + 5 * hour))
     look()
     folded = UsageAggregator(None, 0)
-    told = []
+    result = []
     for old, new in pairwise(images):
         version = read_count("exports", old, new)
         assert version is not None
-        told.append(folded.apply(version.change, (100,)))
-    assert [change.reached for change in told] == [(), (100, "entered"), ()]
-    assert [change.level.used for change in told] == [0, 5, 5]
-    before = told[-1].before
+        result.append(folded.apply(version.change, (100,)))
+    assert [change.reached for change in result] == [(), (100, "entered"), ()]
+    assert [change.level.used for change in result] == [0, 5, 5]
+    before = result[-1].before
     assert before is not None
-    assert (before.used, told[-1].before_at) == (0, NOW_MS + hour)
+    assert (before.used, result[-1].before_at) == (0, NOW_MS + hour)
     assert [(e.start - NOW_MS, e.end and e.end - NOW_MS) for e in folded.episodes.values()] == [
         (hour // 2, hour),
         (3 * hour, None),
@@ -730,8 +730,8 @@ def test_a_key_with_its_time_needs_no_second_look(dynamodb: DynamoDBClient) -> N
     assert counter.is_busy(NOW_MS)
     assert counter.dropped_to == NOW_MS + 2 * LOG_SIZE - 1
     # An old key that was never sent: it is looked up, and consumes.
-    told = dynamodb.run(consume(timed_key(NOW_MS - 5, 2), NOW_MS + 101))
-    assert (told.is_replay, told.consumed.used) == (False, 3 * LOG_SIZE + 2)
+    result = dynamodb.run(consume(timed_key(NOW_MS - 5, 2), NOW_MS + 101))
+    assert (result.is_replay, result.consumed.used) == (False, 3 * LOG_SIZE + 2)
     # A day later nothing that has left is of concern, whatever time it told.
     later = NOW_MS + 200_000_000
     operation = consume(timed_key(NOW_MS - 9, 3), later)
@@ -760,7 +760,7 @@ def test_the_function_looks_nothing_up_for_a_key_with_its_time(
 
 
 @pytest.mark.parametrize(
-    ("header", "told"),
+    ("header", "result"),
     [
         ("017F22E2-79B0-7CC3-98C4-DC0C0C07398F", 0x017F22E279B0),  # RFC 9562, A.6
         ("017f22e2-79b0-7cc3-98c4-dc0c0c07398f", 0x017F22E279B0),
@@ -770,11 +770,11 @@ def test_the_function_looks_nothing_up_for_a_key_with_its_time(
         ("order-4711", None),
     ],
 )
-def test_the_time_in_a_request_key(header: str, told: int | None) -> None:
+def test_the_time_in_a_request_key(header: str, result: int | None) -> None:
     key = request_key("secret", header)
-    assert time_of(key) == told
+    assert time_of(key) == result
     assert request_key("other", header) != key
-    assert len(key) == (12 if told is None else 16)
+    assert len(key) == (12 if result is None else 16)
 
 
 def test_a_full_log_that_could_not_be_rotated_is_rotated_later(dynamodb: DynamoDBClient) -> None:

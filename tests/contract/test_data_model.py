@@ -52,7 +52,7 @@ def may(key: Key, operations: dict[str, dict[str, Any]]) -> set[str]:
         role.removesuffix("Role")
         for role in roles.roles()
         for operation, body in operations.items()
-        if roles.refusal(role, operation, json.dumps(body).encode()) is None
+        if roles.is_allowed(role, operation, json.dumps(body).encode())
     }
 
 

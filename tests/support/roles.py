@@ -8,7 +8,7 @@ from typing import Any
 from local.adapt import read_template
 from local.aws_calls import Call, Place, accesses
 from local.grants import Record
-from local.iam import Statement, parse
+from local.iam import Access, Statement, decide, parse
 
 PLACE = Place("us-east-1", "000000000000", lambda _: "pk")
 # Any table that a test makes stands for the stack's.
@@ -65,11 +65,21 @@ def roles() -> list[str]:
 
 
 def refusal(role: str, operation: str, payload: bytes) -> str | None:
-    """Why IAM refuses a call to DynamoDB; None where the role allows it."""
-    headers = {"x-amz-target": f"DynamoDB_20120810.{operation}"}
-    call = Call("dynamodb", "POST", "/", "", headers, payload)
-    for access in accesses(call, PLACE):
+    """Why IAM refuses a call to DynamoDB; None where the role allows it. The call is recorded."""
+    for access in _accesses(operation, payload):
         decision = _record.check(statements(role), access)
         if not decision.is_allowed:
             return decision.reason
     return None
+
+
+def is_allowed(role: str, operation: str, payload: bytes) -> bool:
+    """Whether a role allows a call to DynamoDB that nobody makes, so it is not recorded."""
+    return all(
+        decide(statements(role), access).is_allowed for access in _accesses(operation, payload)
+    )
+
+
+def _accesses(operation: str, payload: bytes) -> list[Access]:
+    headers = {"x-amz-target": f"DynamoDB_20120810.{operation}"}
+    return accesses(Call("dynamodb", "POST", "/", "", headers, payload), PLACE)

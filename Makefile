@@ -31,10 +31,10 @@ demo: $(READY) ## A working day on 100 purchased seats, in about a minute
 
 test: $(READY) $(VENV)-sam/.ready $(VENV)-checkov/.ready lint office chromium ## Everything: style, types, all tests
 	@$(BIN)/python -m local.dynamodb
-	@rm -rf .local/grants
+	@rm -rf .local/rights
 	@$(BIN)/pytest $(PARALLEL) tests/unit tests/contract tests/models tests/faults tests/volume tests/concurrency
 	@$(BIN)/pytest $(PARALLEL) tests/integration tests/browser
-	@$(BIN)/pytest tests/grants
+	@$(BIN)/pytest tests/rights
 
 soak: $(READY) office ## The sweeping tests, whole, for MINUTES=60
 	@$(BIN)/python -m local.dynamodb

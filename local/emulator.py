@@ -17,7 +17,7 @@ from typing import Self
 
 import urllib3
 
-from local import grants
+from local import rights
 from tools import ROOT
 
 REGION = "us-east-1"
@@ -104,7 +104,7 @@ class Emulator(Service):
             "AUTH": "true",
             "STATE_DIR": str(self._folder / "state"),
             "S3_DATA_DIR": str(self._folder / "s3"),
-            grants.VARIABLE: os.environ.get(grants.VARIABLE, ""),
+            rights.VARIABLE: os.environ.get(rights.VARIABLE, ""),
         }
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(

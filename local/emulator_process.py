@@ -18,8 +18,8 @@ from ministack.core.iam_actions import access_denied_response
 from ministack.services import apigateway, dynamodb, eventbridge, iam, ses_v2
 
 from local.aws_calls import Call, Place, UnknownCall, accesses
-from local.grants import Record
 from local.iam import Statement, parse
+from local.rights import Record
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

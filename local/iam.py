@@ -29,10 +29,10 @@ class Access(NamedTuple):
     context: Mapping[str, tuple[str, ...]] = {}
 
 
-class Grant(NamedTuple):
+class Right(NamedTuple):
     """One right in a policy: an action, on one of the targets of one of its statements.
 
-    Statements and targets are counted from 0, so that a grant is the same in the template and as
+    Statements and targets are counted from 0, so that a right is the same in the template and as
     deployed, where names have been filled in.
     """
 
@@ -43,11 +43,11 @@ class Grant(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """Whether an access is allowed, why not, and which grants allowed it."""
+    """Whether an access is allowed, why not, and which rights allowed it."""
 
     is_allowed: bool
     reason: str = ""
-    grants: frozenset[Grant] = frozenset()
+    rights: frozenset[Right] = frozenset()
 
 
 class Statement(NamedTuple):
@@ -88,15 +88,15 @@ class Statement(NamedTuple):
         """On what the statement gives rights: leading keys where it names some, or resources."""
         return self.leading_keys or self.resources
 
-    def grants(self) -> frozenset[Grant]:
+    def rights(self) -> frozenset[Right]:
         """Every right that the statement gives, one for each action and target."""
         return frozenset(
-            Grant(self.policy, self.number, action, position)
+            Right(self.policy, self.number, action, position)
             for action in self.actions
             for position in range(len(self.targets))
         )
 
-    def used_by(self, access: Access) -> frozenset[Grant]:
+    def used_by(self, access: Access) -> frozenset[Right]:
         """The rights of this statement that an access which it allows makes use of."""
         actions = [each for each in self.actions if like(each.lower(), access.action.lower())]
         asked = access.context.get(LEADING_KEYS, ())
@@ -107,7 +107,7 @@ class Statement(NamedTuple):
             if any(like(pattern, name) for name in named)
         ]
         return frozenset(
-            Grant(self.policy, self.number, action, position)
+            Right(self.policy, self.number, action, position)
             for action in actions
             for position in used
         )
@@ -275,5 +275,5 @@ def decide(statements: Iterable[Statement], access: Access) -> Decision:
         return Decision(is_allowed=False, reason=f"{asked}: an explicit deny")
     if not matching:
         return Decision(is_allowed=False, reason=f"{asked}: no statement allows it")
-    grants = frozenset(grant for each in matching for grant in each.used_by(access))
-    return Decision(is_allowed=True, grants=grants)
+    rights = frozenset(right for each in matching for right in each.used_by(access))
+    return Decision(is_allowed=True, rights=rights)

@@ -1,14 +1,14 @@
-"""Every room is imported with the environment of a deployed function."""
+"""Every function is imported with the environment of a deployed one."""
 
 import os
 from collections.abc import Iterator
 
 import pytest
 
-from local import grants
+from local import rights
 from tools import ROOT
 
-GRANTS = ROOT / ".local/grants"
+RIGHTS = ROOT / ".local/rights"
 
 os.environ |= {
     "AWS_ACCESS_KEY_ID": "test",
@@ -19,7 +19,7 @@ os.environ |= {
     "TABLE_NAME": "none",
     "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
     "INSECURE_WEBHOOK_HOSTS": "127.0.0.1",
-    grants.VARIABLE: str(GRANTS),
+    rights.VARIABLE: str(RIGHTS),
 }
 
 from local.dynamodb import DynamoDBLocal
@@ -30,16 +30,23 @@ from tests.support.addresses import BOUNCES
 
 def expect_refusals_of(target: str) -> None:
     """A test takes a right away on purpose; `target` is named by every refusal that follows."""
-    GRANTS.mkdir(parents=True, exist_ok=True)
-    with (GRANTS / "expected.txt").open("a") as file:
+    RIGHTS.mkdir(parents=True, exist_ok=True)
+    with (RIGHTS / "expected.txt").open("a") as file:
         file.write(f"{target}\n")
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[DynamoDBLocal]:
-    """Amazon's engine, one for each file of tests: it grows slow with what others left in it."""
+@pytest.fixture(scope="session")
+def running_engine() -> Iterator[DynamoDBLocal]:
+    """Amazon's engine, one for each test process: a start takes seconds."""
     with DynamoDBLocal() as engine:
         yield engine
+
+
+@pytest.fixture(scope="module")
+def engine(running_engine: DynamoDBLocal) -> Iterator[DynamoDBLocal]:
+    """The engine for one file of tests, whose tables are deleted afterwards: it gets slow with many."""
+    yield running_engine
+    running_engine.delete_tables()
 
 
 @pytest.fixture(scope="session")

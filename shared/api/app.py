@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from shared import observability, problems
-from shared.api.auth import Caller, Credentials
+from shared.api.auth import Caller, Credentials, authorize
 from shared.api.rate_limit import RateLimits
 from shared.api.request import (
     ID,
@@ -126,7 +126,7 @@ def _read(
         caller = warm.credentials.check(given.get("authorization"), received_ms / 1000, SCOPES)
         log["keyId"] = caller.key_id
         headers.update(warm.rate_limits.admit(caller, received_ms // 1000))
-        _authorize(caller, route, path)
+        authorize(caller, route, path)
     for name, value in path.items():
         if not PATH_PARAMETERS.get(name, ID).fullmatch(value):
             raise problems.NotFound("The id in the path is not valid.")
@@ -148,28 +148,6 @@ def _read(
 
 
 _NOBODY = Caller("", "api", frozenset(), None, b"")
-
-
-def _authorize(caller: Caller, route: Route, path: Mapping[str, str]) -> None:
-    if caller.kind == "license":
-        if not route.license:
-            raise problems.Forbidden("A license key cannot do this.")
-        if caller.entitlement_id != path.get("entitlementId"):
-            raise problems.NotFound("No entitlement has this id.")
-    elif caller.kind == "portal":
-        if caller.scopes.isdisjoint(route.portal):
-            raise problems.Forbidden(
-                "This needs an administrator's link."
-                if route.portal
-                else "A portal link cannot do this."
-            )
-        if path.get("entitlementId", caller.entitlement_id) != caller.entitlement_id:
-            raise problems.NotFound("No entitlement has this id.")
-    elif not route.scopes:
-        raise problems.Forbidden("This is for portal links only.")
-    elif caller.scopes.isdisjoint(route.scopes):
-        needed = " or ".join(f"'{scope}'" for scope in route.scopes)
-        raise problems.Forbidden(f"This needs an API key with scope {needed}.")
 
 
 def _unknown_route(method: str, path: str) -> Problem:

@@ -1,4 +1,4 @@
-"""API keys, license keys and portal links: making, reading and checking them.
+"""API keys, license keys and portal links: making and checking them, and what each may call.
 
 A key is `<key id>.<secret>`. The table holds SHA-256 of the whole key: a secret of 256 random
 bits needs no slow hash. The id is public, the secret is shown once.
@@ -13,6 +13,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from shared import problems
+from shared.api.routes import Route
 from shared.problems import LinkExpired, Unauthorized
 
 BOOTSTRAP_ID = "bootstrap"
@@ -135,3 +137,31 @@ class Credentials:
         if len(self._cache) > CACHE_SIZE:
             self._cache.popitem(last=False)
         return record
+
+
+def authorize(caller: Caller, route: Route, path: Mapping[str, str]) -> None:
+    """Check that a caller may use a route: scopes, the portal link's role, its own entitlement.
+
+    Raises:
+        problems.Forbidden: this kind of caller, or one with these scopes, may not.
+        problems.NotFound: the path names an entitlement that is not the caller's.
+    """
+    if caller.kind == "license":
+        if not route.license:
+            raise problems.Forbidden("A license key cannot do this.")
+        if caller.entitlement_id != path.get("entitlementId"):
+            raise problems.NotFound("No entitlement has this id.")
+    elif caller.kind == "portal":
+        if caller.scopes.isdisjoint(route.portal):
+            raise problems.Forbidden(
+                "This needs an administrator's link."
+                if route.portal
+                else "A portal link cannot do this."
+            )
+        if path.get("entitlementId", caller.entitlement_id) != caller.entitlement_id:
+            raise problems.NotFound("No entitlement has this id.")
+    elif not route.scopes:
+        raise problems.Forbidden("This is for portal links only.")
+    elif caller.scopes.isdisjoint(route.scopes):
+        needed = " or ".join(f"'{scope}'" for scope in route.scopes)
+        raise problems.Forbidden(f"This needs an API key with scope {needed}.")

@@ -197,7 +197,7 @@ ITEM_ACTIONS = {
 
 @pytest.mark.parametrize("role", roles.roles())
 def test_roles_are_narrow(resources: dict[str, Any], role: str) -> None:
-    """Which rights a role needs is shown by the calls of a test run: see `tests/grants`."""
+    """Which rights a role needs is shown by the calls of a test run: see `tests/rights`."""
     properties = resources[role]["Properties"]
     assert "ManagedPolicyArns" not in properties
     for statement in roles.statements(role):

@@ -7,8 +7,8 @@ from typing import Any
 
 from local.adapt import read_template
 from local.aws_calls import Call, Place, accesses
-from local.grants import Record
 from local.iam import Access, Statement, decide, parse
+from local.rights import Record
 
 PLACE = Place("us-east-1", "000000000000", lambda _: "pk")
 # Any table that a test makes stands for the stack's.

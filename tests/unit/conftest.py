@@ -28,10 +28,9 @@ ROLES = {
 
 
 @pytest.fixture(scope="session")
-def engine_url() -> Iterator[str]:
-    """One engine for all: these tests leave little behind."""
-    with DynamoDBLocal() as engine:
-        yield engine.url
+def engine_url(running_engine: DynamoDBLocal) -> str:
+    """The engine's address: these tests delete their own tables."""
+    return running_engine.url
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def dynamodb(engine_url: str) -> Iterator[DynamoDBClient]:
 
 
 class Api:
-    """All rooms behind one front, as API Gateway puts them together."""
+    """All functions behind one API, as API Gateway puts them together."""
 
     def __init__(self, dynamodb: DynamoDBClient, **environment: str) -> None:
         given = {"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY), **environment}
@@ -77,7 +76,7 @@ class Api:
 
 @pytest.fixture(scope="module")
 def module_api(engine_url: str) -> Api:
-    """Rooms that a file of tests fills once."""
+    """An API whose table a file of tests fills once."""
     return Api(open_client(engine_url, create_table(engine_url)))
 
 

@@ -154,5 +154,5 @@ def test_which_grants_an_access_uses() -> None:
         },
     )
     assert statement.targets == ("A#*", "B")
-    assert len(statement.grants()) == 4
-    assert decide([statement], PUT).grants == {("p", 0, "dynamodb:PutItem", 0)}
+    assert len(statement.rights()) == 4
+    assert decide([statement], PUT).rights == {("p", 0, "dynamodb:PutItem", 0)}

@@ -1,15 +1,15 @@
 """After a whole test run: no call was refused, and every right that a role has was made use of.
 
-`make test` runs this last. What a run has seen is in `.local/grants` (see `local/grants.py`).
+`make test` runs this last. What a run has seen is in `.local/rights` (see `local/rights.py`).
 """
 
 import re
 
 import pytest
 
-from local import grants
-from local.iam import Grant
-from tests.conftest import GRANTS
+from local import rights
+from local.iam import Right
+from tests.conftest import RIGHTS
 from tests.support import roles
 from tools import ROOT
 
@@ -67,34 +67,34 @@ def test_the_call_of_a_rare_right_is_where_it_is_said_to_be(why: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def seen() -> grants.Seen:
-    found = grants.read(GRANTS)
-    assert found.grants, "no run has kept what it saw: run `make test`"
+def seen() -> rights.Seen:
+    found = rights.read(RIGHTS)
+    assert found.rights, "no run has kept what it saw: run `make test`"
     return found
 
 
-def test_no_call_was_refused(seen: grants.Seen) -> None:
-    file = GRANTS / "expected.txt"
+def test_no_call_was_refused(seen: rights.Seen) -> None:
+    file = RIGHTS / "expected.txt"
     expected = file.read_text().split() if file.exists() else []
     assert not [why for why in seen.refused if not any(owner in why for owner in expected)]
 
 
 @pytest.mark.parametrize("role", roles.roles())
-def test_every_grant_of_a_role_was_used(seen: grants.Seen, role: str) -> None:
+def test_every_right_of_a_role_was_used(seen: rights.Seen, role: str) -> None:
     unused = []
     for statement in roles.statements(role):
-        for grant in sorted(statement.grants() - seen.grants):
-            target = statement.targets[grant.target]
-            excused = {(grant.action, target), (grant.action, "*")} & set(BY_THE_PLATFORM)
-            if not excused and (role, grant.action, target) not in RARE:
-                unused.append(f"{grant.action} on {target}")
+        for right in sorted(statement.rights() - seen.rights):
+            target = statement.targets[right.target]
+            excused = {(right.action, target), (right.action, "*")} & set(BY_THE_PLATFORM)
+            if not excused and (role, right.action, target) not in RARE:
+                unused.append(f"{right.action} on {target}")
     assert not unused, f"{role} has rights that no call of this run has used: {unused}"
 
 
-def test_only_known_grants_were_seen(seen: grants.Seen) -> None:
+def test_only_known_rights_were_seen(seen: rights.Seen) -> None:
     """What was recorded is of this template, and not of another one."""
-    known: set[Grant] = set()
+    known: set[Right] = set()
     for role in roles.roles():
         for statement in roles.statements(role):
-            known |= statement.grants()
-    assert seen.grants <= known, "the record is of another template: run `make test` again"
+            known |= statement.rights()
+    assert seen.rights <= known, "the record is of another template: run `make test` again"

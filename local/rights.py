@@ -1,7 +1,7 @@
 """Which rights the calls of a test run made use of, and which calls were refused.
 
 Several processes check calls: the emulator, and tests on DynamoDB Local. Each appends what is new
-to it to a file of its own in the folder that `GRANTS_FOLDER` names; without that, nothing is kept.
+to it to a file of its own in the folder that `RIGHTS_FOLDER` names; without that, nothing is kept.
 """
 
 import json
@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from local.iam import Access, Decision, Grant, Statement, decide
+from local.iam import Access, Decision, Right, Statement, decide
 
-VARIABLE = "GRANTS_FOLDER"
+VARIABLE = "RIGHTS_FOLDER"
 
 
 class Record:
@@ -22,19 +22,19 @@ class Record:
     def __init__(self, folder: str | None = None) -> None:
         named = os.environ.get(VARIABLE, "") if folder is None else folder
         self._folder = Path(named) if named else None
-        self._known: set[Grant | str] = set()
+        self._known: set[Right | str] = set()
         self._lock = threading.Lock()
 
     def check(self, statements: Iterable[Statement], access: Access) -> Decision:
         """Decide an access, and keep what the decision rested on."""
         decision = decide(statements, access)
         if self._folder is not None:
-            fresh = (decision.grants if decision.is_allowed else {decision.reason}) - self._known
+            fresh = (decision.rights if decision.is_allowed else {decision.reason}) - self._known
             if fresh:
                 self._keep(fresh)
         return decision
 
-    def _keep(self, fresh: Iterable[Grant | str]) -> None:
+    def _keep(self, fresh: Iterable[Right | str]) -> None:
         assert self._folder is not None
         with self._lock:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -45,20 +45,20 @@ class Record:
 
 
 class Seen(NamedTuple):
-    """The grants that were used, and the reasons of refusals, of a whole run."""
+    """The rights that were used, and the reasons of refusals, of a whole run."""
 
-    grants: frozenset[Grant]
+    rights: frozenset[Right]
     refused: frozenset[str]
 
 
 def read(folder: Path) -> Seen:
     """What all processes of a run have kept in a folder."""
-    grants, refused = set[Grant](), set[str]()
+    rights, refused = set[Right](), set[str]()
     for file in folder.glob("*.jsonl"):
         for line in file.read_text().splitlines():
             value = json.loads(line)
             if isinstance(value, str):
                 refused.add(value)
             else:
-                grants.add(Grant(*value))
-    return Seen(frozenset(grants), frozenset(refused))
+                rights.add(Right(*value))
+    return Seen(frozenset(rights), frozenset(refused))

@@ -42,6 +42,20 @@ PATH_PARAMETERS = {
     "linkId": "The portal link's id, the part of its token before the dot.",
     "file": "As the page names it.",
 }
+# How the operations are grouped for readers, by the resource that their path names.
+TAGS = {
+    "Entitlements": ("entitlements",),
+    "Seats": ("activations", "seats"),
+    "Usage limits": ("usage",),
+    "History": ("usage-history", "overdrafts", "denials"),
+    "Portal": ("portal-links", "seat-requests", "portal"),
+    "Reports": ("reports", "report-files"),
+    "Follow-up": ("follow-up",),
+    "Webhooks": ("webhooks",),
+    "E-mail": ("emails", "unsubscribe"),
+    "Keys": ("license-keys", "api-keys"),
+    "Service": ("health", "openapi.json", "docs"),
+}
 HEADERS = {
     "Idempotency-Key": "1 to 255 visible ASCII characters, no spaces. The same request with the"
     " same key within 24 hours gets the same answer. Required to consume, but for a dry run.",
@@ -89,6 +103,9 @@ def describe() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Overdraft", "version": VERSION, "description": ABOUT},
+        # Relative to where the description was read from: the stack's own API.
+        "servers": [{"url": ".", "description": "The stack that this description comes from."}],
+        "tags": [{"name": name} for name in TAGS],
         "paths": paths,
         "webhooks": {kind: {"post": _webhook(kind)} for kind in events.EVENTS},
         "components": {
@@ -134,7 +151,7 @@ def _operation(path: str, route: Route) -> dict[str, Any]:
         "operationId": route.id,
         "summary": route.summary,
         "description": _who(route),
-        "tags": [route.function],
+        "tags": [_tag(path)],
     }
     security: list[dict[str, list[str]]] = []
     if route.scopes:
@@ -158,6 +175,12 @@ def _operation(path: str, route: Route) -> dict[str, Any]:
         }
     described["responses"] = _responses(route)
     return described
+
+
+def _tag(path: str) -> str:
+    named = [part for part in path.split("/") if part and part != "v1" and part[0] != "{"]
+    resource = named[1] if named[0] == "entitlements" and len(named) > 1 else named[0]
+    return next(tag for tag, resources in TAGS.items() if resource in resources)
 
 
 def _who(route: Route) -> str:

@@ -1,14 +1,11 @@
 """The vendor's API: everything that no other function answers."""
 
 import gzip
-import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from functions.manage import (
     credentials,
-    docs_page,
     email_preferences,
     entitlement_lists,
     entitlements,
@@ -32,38 +29,21 @@ def _description() -> str:
     return (Path(__file__).parents[2] / "openapi.json").read_text()
 
 
-@lru_cache(maxsize=2)
-def _packed(text: str) -> bytes:
-    return gzip.compress(text.encode(), mtime=0)
-
-
-def _large(request: Request, text: str, headers: dict[str, str]) -> Response:
-    """A large text that anybody may request, compressed: API Gateway does not do it."""
-    headers = {**headers, "cache-control": "max-age=300", "vary": "accept-encoding"}
-    if negotiation.encoding(request.headers.get("accept-encoding"), ("gzip",)) is None:
-        return Response(200, text, headers)
-    return Response(200, _packed(text), {**headers, "content-encoding": "gzip"})
+@lru_cache(maxsize=1)
+def _packed() -> bytes:
+    return gzip.compress(_description().encode(), mtime=0)
 
 
 def _describe(request: Request) -> Response:
-    return _large(request, _description(), {"content-type": "application/json"})
-
-
-@lru_cache(maxsize=1)
-def _page() -> str:
-    description: dict[str, Any] = json.loads(_description())
-    return docs_page.render(description)
-
-
-def _docs(request: Request) -> Response:
-    return _large(
-        request,
-        _page(),
-        {
-            "content-type": "text/html; charset=utf-8",
-            "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
-        },
-    )
+    """The description, compressed: API Gateway does not do it."""
+    headers = {
+        "content-type": "application/json",
+        "cache-control": "max-age=300",
+        "vary": "accept-encoding",
+    }
+    if negotiation.encoding(request.headers.get("accept-encoding"), ("gzip",)) is None:
+        return Response(200, _description(), headers)
+    return Response(200, _packed(), {**headers, "content-encoding": "gzip"})
 
 
 def _health(request: Request) -> Response:
@@ -119,6 +99,5 @@ HANDLERS: dict[str, request.Handler] = {
     "revokeApiKey": credentials.revoke_api_key,
     "health": _health,
     "describe": _describe,
-    "readDocs": _docs,
 }
 handler = app.serve(HANDLERS)

@@ -273,7 +273,7 @@ ROUTES: dict[str, Route] = {
     "GET /portal/{file}": Route(
         "readPortalFile",
         "portal",
-        "A script or a style of the page",
+        "A script or a style of a page",
         answers=((200, ""),),
         problems=("not-found",),
     ),
@@ -633,5 +633,5 @@ ROUTES: dict[str, Route] = {
         answers=((200, "Health"),),
     ),
     "GET /openapi.json": Route("describe", "manage", "This description", answers=((200, ""),)),
-    "GET /docs": Route("readDocs", "manage", "This description as a page", answers=((200, ""),)),
+    "GET /docs": Route("readDocs", "portal", "This description as a page", answers=((200, ""),)),
 }

@@ -1,14 +1,17 @@
-// Builds the page into ../static: scripts and styles are named by their content and packed twice,
+// Builds the pages into ../static: scripts and styles are named by their content and packed twice,
 // since the function serves them as they are.
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const here = new URL(".", import.meta.url).pathname;
 const target = `${here}../static/`;
-const result = await build({
-  entryPoints: { portal: `${here}src/main.ts` },
+// The page of each script.
+const pages = { portal: "page.html", reference: "reference.html" };
+const { outputFiles } = await build({
+  entryPoints: { portal: `${here}src/main.ts`, reference: `${here}src/reference.ts` },
   bundle: true,
   minify: true,
   format: "esm",
@@ -21,20 +24,23 @@ const result = await build({
 
 rmSync(target, { recursive: true, force: true });
 mkdirSync(target);
-let page = readFileSync(`${here}page.html`, "utf8");
-let packed = Buffer.byteLength(page);
-for (const file of result.outputFiles) {
-  const kind = file.path.endsWith(".css") ? "css" : "js";
-  const hash = createHash("sha256").update(file.contents).digest("hex").slice(0, 12);
-  const name = `portal-${hash}.${kind}`;
-  const brotli = brotliCompressSync(file.contents, {
-    params: { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY },
-  });
-  writeFileSync(target + name, file.contents);
-  writeFileSync(`${target}${name}.br`, brotli);
-  writeFileSync(`${target}${name}.gz`, gzipSync(file.contents, { level: 9 }));
-  page = page.replaceAll(`portal.${kind}`, name);
-  packed += brotli.length;
+for (const [script, file] of Object.entries(pages)) {
+  let page = readFileSync(here + file, "utf8");
+  let packed = Buffer.byteLength(page);
+  for (const output of outputFiles) {
+    const [name, kind] = basename(output.path).split(".");
+    if (name !== script) continue;
+    const hash = createHash("sha256").update(output.contents).digest("hex").slice(0, 12);
+    const named = `${name}-${hash}.${kind}`;
+    const brotli = brotliCompressSync(output.contents, {
+      params: { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY },
+    });
+    writeFileSync(target + named, output.contents);
+    writeFileSync(`${target}${named}.br`, brotli);
+    writeFileSync(`${target}${named}.gz`, gzipSync(output.contents, { level: 9 }));
+    page = page.replaceAll(`${name}.${kind}`, named);
+    packed += brotli.length;
+  }
+  writeFileSync(target + file, page);
+  console.log(`${file}: ${(packed / 1000).toFixed(1)} KB compressed`);
 }
-writeFileSync(`${target}page.html`, page);
-console.log(`the portal's page: ${(packed / 1000).toFixed(1)} KB compressed`);

@@ -256,11 +256,15 @@ def _built() -> None:
     build.build_page()
 
 
-def test_the_page_is_small_and_loads_from_nowhere_else() -> None:
-    files = [path for path in page.STATIC.iterdir() if path.suffix in (".br", ".html")]
+def test_the_page_is_small() -> None:
+    files = [page.STATIC / "page.html", *page.STATIC.glob("portal-*.br")]
     assert {path.suffixes[0] for path in files} == {".js", ".css", ".html"}
     assert sum(path.stat().st_size for path in files) < 150_000
-    shell = (page.STATIC / "page.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["page.html", "reference.html"])
+def test_pages_load_from_nowhere_else(name: str) -> None:
+    shell = (page.STATIC / name).read_text()
     assert not re.search(r"<script(?![^>]*src=)|\son\w+=|style=|https?:", shell)
     for path in page.STATIC.glob("*.[jc]s*"):
         if path.suffix in page.TYPES:
@@ -282,6 +286,16 @@ def test_what_the_page_is_sent_with(api: Api) -> None:
         assert headers["referrer-policy"] == "no-referrer"
         assert headers["cache-control"] == "no-store"
         assert '<script type="module" src=' in body
+
+
+def test_the_api_reference_runs_its_own_files_alone(api: Api) -> None:
+    status, body, headers = api.call("GET /docs", key=None)
+    assert status == 200
+    policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["connect-src"] == "'self'"
+    for name in re.findall(r'(?:src|href)="portal/([^"]+)"', body):
+        assert api.call("GET /portal/{file}", {"file": name}, key=None)[0] == 200
 
 
 def test_the_vendor_s_look_is_text() -> None:
@@ -315,7 +329,7 @@ def test_the_vendor_s_look_is_text() -> None:
 def test_files_are_packed_as_the_browser_likes(
     api: Api, accepted: str, encoding: str | None
 ) -> None:
-    [script] = page.STATIC.glob("*.js")
+    [script] = page.STATIC.glob("portal-*.js")
     given = event(
         "GET /portal/{file}",
         {"file": script.name},
@@ -337,6 +351,7 @@ def test_files_are_packed_as_the_browser_likes(
     "name",
     [
         "page.html",
+        "reference.html",
         "..",
         "../handler.py",
         "handler.py",

@@ -1,2 +1,0 @@
-// The bundler takes styles by import.
-declare module "*.css";

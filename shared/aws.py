@@ -4,6 +4,8 @@ They use botocore without boto3, which would add nothing here. DynamoDB has a cl
 (`shared/dynamodb/client.py`).
 """
 
+import json
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,8 +17,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 Errors = (BotoCoreError, ClientError)
 
 
+SQS_BATCH = 10  # messages in one request: the most that SQS takes
+
+
 class QueueError(Exception):
-    """SQS did not take every message of a batch."""
+    """SQS did not take every message."""
 
 
 @lru_cache
@@ -32,6 +37,41 @@ def client(service: str) -> Any:
         s3={"addressing_style": "virtual"} if service == "s3" else None,
     )
     return botocore.session.get_session().create_client(service, config=config)
+
+
+def try_messages(url: str, bodies: Sequence[Any], *, delay_seconds: int = 0) -> list[int]:
+    """Send messages to a queue; return the positions of those that it did not take.
+
+    Raises:
+        Errors: a request failed; messages of earlier requests are sent.
+    """
+    failed = []
+    for start in range(0, len(bodies), SQS_BATCH):
+        answer = client("sqs").send_message_batch(
+            QueueUrl=url,
+            Entries=[
+                {
+                    "Id": str(position),
+                    "MessageBody": json.dumps(body, ensure_ascii=False),
+                    "DelaySeconds": delay_seconds,
+                }
+                for position, body in enumerate(bodies[start : start + SQS_BATCH], start)
+            ],
+        )
+        failed += [int(each["Id"]) for each in answer.get("Failed", ())]
+    return failed
+
+
+def send_messages(url: str, bodies: Sequence[Any], *, delay_seconds: int = 0) -> None:
+    """Send messages to a queue.
+
+    Raises:
+        QueueError: it did not take all of them; the others are sent.
+        Errors: a request failed; messages of earlier requests are sent.
+    """
+    failed = try_messages(url, bodies, delay_seconds=delay_seconds)
+    if failed:
+        raise QueueError(f"{len(failed)} of {len(bodies)} messages were not taken by the queue")
 
 
 def mail_options(configuration: str, tags: dict[str, str]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Take a seat, renew a seat: `POST /v1/entitlements/{entitlementId}/activations`."""
 
 import os
-from collections import OrderedDict
 from typing import Any
+
+from cachetools import LRUCache
 
 from functions.activate.body import read_holder
 from shared import observability
@@ -32,18 +33,16 @@ class AtLimit:
     SIZE = 2_000
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._seen: LRUCache[str, bool] = LRUCache(self.SIZE)
 
     def __contains__(self, entitlement_id: str) -> bool:
-        return entitlement_id in self._seen
+        return self._seen.get(entitlement_id, False)
 
     def note(self, entitlement_id: str, shard: SeatShard) -> None:
         """Remember whether a shard was at its limit."""
         self._seen.pop(entitlement_id, None)
         if shard.is_only_shard and shard.used >= shard.seat_count:
-            self._seen[entitlement_id] = None
-            if len(self._seen) > self.SIZE:
-                self._seen.popitem(last=False)
+            self._seen[entitlement_id] = True
 
 
 _at_limit = AtLimit()

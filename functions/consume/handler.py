@@ -1,7 +1,8 @@
 """Consume of a usage limit: `POST /v1/entitlements/{entitlementId}/usage/{key}`."""
 
-from collections import OrderedDict
 from typing import Any
+
+from cachetools import LRUCache
 
 from shared import observability
 from shared.api import app
@@ -23,7 +24,7 @@ class BusyLogs:
     SIZE = 2_000
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._seen: LRUCache[tuple[str, str], int] = LRUCache(self.SIZE)
 
     def get(self, limit: tuple[str, str]) -> int | None:
         """The log number last seen on a limit that was busy."""
@@ -34,8 +35,6 @@ class BusyLogs:
         self._seen.pop(limit, None)
         if counter.is_busy(now_ms):
             self._seen[limit] = counter.log_number
-            if len(self._seen) > self.SIZE:
-                self._seen.popitem(last=False)
 
 
 _busy_logs = BusyLogs()

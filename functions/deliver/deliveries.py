@@ -379,20 +379,7 @@ class Deliveries:
             self._enqueue([{**command, "resend": {**wanted, "start": start}}])
 
     def _enqueue(self, bodies: list[dict[str, Any]], wait: int = 0) -> None:
-        for start in range(0, len(bodies), 10):
-            answer = aws.client("sqs").send_message_batch(
-                QueueUrl=self._queue,
-                Entries=[
-                    {
-                        "Id": str(number),
-                        "MessageBody": json.dumps(body, ensure_ascii=False),
-                        "DelaySeconds": wait,
-                    }
-                    for number, body in enumerate(bodies[start : start + 10])
-                ],
-            )
-            if answer.get("Failed"):
-                raise aws.QueueError("the queue did not take every message")
+        aws.send_messages(self._queue, bodies, delay_seconds=wait)
 
 
 def _of_log(job: Job) -> dict[str, Any]:

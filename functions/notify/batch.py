@@ -6,10 +6,11 @@ change stored and its history folded, and sends its events with the same ids.
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
+
+from cachetools import LRUCache
 
 from functions.notify import lockstep, seat_records, seat_totals
 from functions.notify.emails import mailer
@@ -146,7 +147,7 @@ class Marks:
     KNOWN = 20_000
 
     def __init__(self) -> None:
-        self._made: OrderedDict[Key, None] = OrderedDict()
+        self._made: LRUCache[Key, bool] = LRUCache(self.KNOWN)
         self._lock = threading.Lock()
 
     def put(self, owner: str, meter: str, months: Iterable[str]) -> Operation[bool]:
@@ -157,9 +158,7 @@ class Marks:
             return False
         yield from send(BatchPut(tuple((key, {"ttl": _mark_ends(named[key])}) for key in missing)))
         with self._lock:
-            self._made |= dict.fromkeys(missing)
-            while len(self._made) > self.KNOWN:
-                self._made.popitem(last=False)
+            self._made.update(dict.fromkeys(missing, True))
         return True
 
 

@@ -121,14 +121,7 @@ class Publisher:
         ]
 
     def _send_messages(self, url: str, part: list[tuple[int, Any]]) -> list[tuple[int, Any]]:
-        answer = aws.client("sqs").send_message_batch(
-            QueueUrl=url,
-            Entries=[
-                {"Id": str(number), "MessageBody": json.dumps(body, ensure_ascii=False)}
-                for number, (_, body) in enumerate(part)
-            ],
-        )
-        return [part[int(failed["Id"])] for failed in answer.get("Failed", [])]
+        return [part[failed] for failed in aws.try_messages(url, [body for _, body in part])]
 
 
 def _named(sent: Sequence[tuple[int, Message]]) -> list[dict[str, Any]]:

@@ -461,21 +461,8 @@ class Work:
 
 
 def queue_at(url: str) -> Callable[[list[Job]], None]:
-    """A queue for jobs; it raises an error if one was not accepted."""
-
-    def send(jobs: list[Job]) -> None:
-        for part in evidence.batched(jobs, 10):
-            answer = aws.client("sqs").send_message_batch(
-                QueueUrl=url,
-                Entries=[
-                    {"Id": str(number), "MessageBody": json.dumps(job)}
-                    for number, job in enumerate(part)
-                ],
-            )
-            if answer.get("Failed"):
-                raise OSError(f"{len(answer['Failed'])} jobs were not taken by the queue")
-
-    return send
+    """A queue for jobs; see `aws.send_messages`."""
+    return lambda jobs: aws.send_messages(url, jobs)
 
 
 def _job(report: Item, step: str, **more: Any) -> Job:

@@ -9,9 +9,10 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from cachetools import LRUCache
 
 from shared import problems
 from shared.api.routes import Route
@@ -81,7 +82,7 @@ class Credentials:
     ) -> None:
         self._look_up = look_up
         self._bootstrap = bootstrap_hash.lower()
-        self._cache: OrderedDict[str, tuple[float, Mapping[str, Any]]] = OrderedDict()
+        self._cache: LRUCache[str, tuple[float, Mapping[str, Any]]] = LRUCache(CACHE_SIZE)
 
     def check(self, header: str | None, now: float, all_scopes: tuple[str, ...]) -> Caller:
         """The caller behind a header at `now` (Unix seconds).
@@ -127,15 +128,12 @@ class Credentials:
     def _record(self, key_id: str, now: float) -> Mapping[str, Any]:
         cached = self._cache.get(key_id)
         if cached and 0 <= now - cached[0] < CACHE_SECONDS:
-            self._cache.move_to_end(key_id)
             return cached[1]
         self._cache.pop(key_id, None)
         record = self._look_up(key_id)
         if record is None:
             return {}
         self._cache[key_id] = (now, record)
-        if len(self._cache) > CACHE_SIZE:
-            self._cache.popitem(last=False)
         return record
 
 

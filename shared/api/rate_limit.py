@@ -1,7 +1,8 @@
 """Rate limits per credential."""
 
-from collections import OrderedDict
 from collections.abc import Mapping
+
+from cachetools import LRUCache
 
 from shared import problems
 from shared.api.auth import Caller
@@ -14,10 +15,11 @@ class RateLimits:
     """
 
     WINDOW = 60
+    SIZE = 10_000
 
     def __init__(self, limits: Mapping[str, int]) -> None:
         self._limits = limits
-        self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._counts: LRUCache[str, tuple[int, int]] = LRUCache(self.SIZE)
 
     def admit(self, caller: Caller, now: int) -> dict[str, str]:
         """Count one request, and return its headers (draft-ietf-httpapi-ratelimit-headers).
@@ -31,9 +33,6 @@ class RateLimits:
             window, count = now // self.WINDOW, 0
         count += 1
         self._counts[caller.key_id] = (window, count)
-        self._counts.move_to_end(caller.key_id)
-        if len(self._counts) > 10_000:
-            self._counts.popitem(last=False)
         wait = self.WINDOW - now % self.WINDOW
         headers = {
             "ratelimit-policy": f'"default";q={limit};w={self.WINDOW}',

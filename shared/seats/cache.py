@@ -1,7 +1,8 @@
 """What a process remembers of pools, to save round trips."""
 
-from collections import OrderedDict
 from typing import NamedTuple
+
+from cachetools import LRUCache
 
 from shared.seats.seat_usage import SeatUsage
 
@@ -25,7 +26,7 @@ class PoolCache:
     SIZE = 2_000
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[str, tuple[int, SeatUsage, int]] = OrderedDict()
+        self._seen: LRUCache[str, tuple[int, SeatUsage, int]] = LRUCache(self.SIZE)
 
     def recall(self, owner: str, now_ms: int) -> CachedPool | None:
         """What is remembered of an entitlement's pool."""
@@ -42,5 +43,3 @@ class PoolCache:
             is_same = seen is not None and seen[1] == cached.seat_usage
             at = seen[2] if seen and is_same and abs(now_ms - seen[2]) < FRESH_MS else now_ms
             self._seen[owner] = (cached.shard_count, cached.seat_usage, at)
-            if len(self._seen) > self.SIZE:
-                self._seen.popitem(last=False)

@@ -17,8 +17,9 @@ nothing can be allocated.
 """
 
 import random
-from collections import OrderedDict
 from typing import Any
+
+from cachetools import LRUCache
 
 from shared import problems
 from shared.audit import Change
@@ -84,23 +85,20 @@ class LimitCache:
     SIZE = 2_000
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[str, str], tuple[Counter, int]] = OrderedDict()
+        self._seen: LRUCache[tuple[str, str], tuple[Counter, int]] = LRUCache(self.SIZE)
 
     def recall(self, limit: tuple[str, str], now_ms: int) -> Counter | None:
         """The counter of a sharded limit, if it was read recently."""
-        counter, at = self._seen.get(limit, (None, 0))
-        return counter if abs(now_ms - at) < FRESH_MS else None
+        seen = self._seen.get(limit)
+        return seen[0] if seen and abs(now_ms - seen[1]) < FRESH_MS else None
 
-    def is_spread(self, limit: tuple[str, str]) -> bool:
+    def is_sharded(self, limit: tuple[str, str]) -> bool:
         """Whether a limit was sharded when it was last read."""
         return limit in self._seen
 
     def note(self, limit: tuple[str, str], counter: Counter, now_ms: int) -> None:
         """Remember the counter of a sharded limit that was just read."""
-        self._seen.pop(limit, None)
         self._seen[limit] = (counter, now_ms)
-        if len(self._seen) > self.SIZE:
-            self._seen.popitem(last=False)
 
 
 # --- Consuming ------------------------------------------------------------------------------------
@@ -123,7 +121,7 @@ def consume(
     """
     cache = cache or LimitCache()
     limit = (entitlement_id, name)
-    if not cache.is_spread(limit):
+    if not cache.is_sharded(limit):
         try:
             outcome: Outcome = yield from consumption.consume(
                 entitlement_id, name, key, quantity, change, busy_log=busy_log

@@ -223,7 +223,7 @@ def test_a_limit_is_sharded_in_a_rush_and_nothing_counts_twice(
         return Change("key_test", f"req-{next(numbers)}", NOW_MS)
 
     dynamodb.execute(new_counter(*limit, valid, change()))
-    assert not is_spread(dynamodb, limit)
+    assert not is_sharded(dynamodb, limit)
     memories = [sharded.LimitCache() for _ in range(THREADS)]
 
     def ask(worker: int, key: str) -> bool:
@@ -245,14 +245,14 @@ def test_a_limit_is_sharded_in_a_rush_and_nothing_counts_twice(
             assert not ask(worker, key), "it was consumed twice"
 
     together(work)
-    assert is_spread(dynamodb, limit)
+    assert is_sharded(dynamodb, limit)
     for worker in range(THREADS):
         assert not ask(worker, f"w{worker:02d}n0000rush"), "forgotten when the limit was spread"
     counter = run(dynamodb, allocation.rebalance(limit, change()), lambda: NOW_MS)
     assert counter.used == THREADS * 20
 
 
-def is_spread(dynamodb: DynamoDBClient, limit: tuple[str, str]) -> bool:
+def is_sharded(dynamodb: DynamoDBClient, limit: tuple[str, str]) -> bool:
     return Counter.of(read_item(dynamodb, usage_key(*limit))).shards is not None
 
 

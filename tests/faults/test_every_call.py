@@ -475,7 +475,7 @@ def attempt(
     consume._cache = sharded.LimitCache()
     if scenario.is_hinted:
         path = request["pathParameters"]
-        activate._at_limit._seen[path["entitlementId"]] = None
+        activate._at_limit._seen[path["entitlementId"]] = True
         if "key" in path:
             counter = Counter.of(read_item(bench.dynamodb, usage_key(*path.values())))
             limit = (path["entitlementId"], path["key"])

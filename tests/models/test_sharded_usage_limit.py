@@ -76,7 +76,7 @@ class SpreadMachine(RuleBasedStateMachine):
     # --- What can happen ------------------------------------------------------------------------
 
     @initialize(before=st.integers(0, 12))
-    def is_spread(self, before: int) -> None:
+    def is_sharded(self, before: int) -> None:
         """After some requests, whose retries are still to be known."""
         for number in range(before):
             self.ask(f"early{number:07d}", 1)

@@ -37,8 +37,8 @@ def test_memories_do_not_grow_without_end() -> None:
     limits = sharded.LimitCache()
     for number in range(sharded.LimitCache.SIZE + 5):
         limits.note(("ent", str(number)), counter(), NOW_MS)
-    assert not limits.is_spread(("ent", "4"))
-    assert limits.is_spread(("ent", "5"))
+    assert not limits.is_sharded(("ent", "4"))
+    assert limits.is_sharded(("ent", "5"))
     assert limits.recall(("ent", "5"), NOW_MS + sharded.FRESH_MS) is None
 
 

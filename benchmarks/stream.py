@@ -18,6 +18,7 @@ from botocore.credentials import Credentials
 
 from benchmarks.replay import Recording, replaying
 from functions.deliver.deliveries import Deliveries
+from functions.manage import webhook_samples
 from functions.notify.batch import Batch
 from functions.notify.publisher import Publisher
 from local.api import Api
@@ -34,8 +35,8 @@ from shared.dynamodb.marshalling import to_wire
 from shared.dynamodb.patterns import read_existing
 from shared.dynamodb.requests import BatchPut, Item, Put
 from shared.entitlements.model import entitlement_item, seat_terms
-from shared.events import builders
 from shared.events import types as event_types
+from shared.events.builders import Event
 from shared.seats import activation
 from shared.seats.encoding import activation_id
 from shared.seats.release import release_grant
@@ -301,7 +302,7 @@ def _messages(dynamodb: DynamoDBClient, url: str, prefix: str, now_ms: int) -> l
                 )
             )
         )
-        event = builders.of_test(webhook_id, event_types.SEAT_ACTIVATED, now_ms, "bench")
+        event = webhook_samples.sample(webhook_id, event_types.SEAT_ACTIVATED, now_ms, "bench")
         body = {"webhookId": webhook_id, "event": event, "attempt": 0}
         messages.append({"messageId": str(number), "body": json.dumps(body)})
     return messages
@@ -357,7 +358,7 @@ def measure_commit_to_webhook() -> dict[str, float]:
     arrived: dict[str, float] = {}
     lock = threading.Lock()
 
-    def note(event: builders.Event) -> None:
+    def note(event: Event) -> None:
         with lock:
             arrived[event["timestamp"]] = time.time()
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypeVar
 
 from functions.manage import documents
@@ -204,10 +205,7 @@ def _counter_writes(
         # By the counter's own end: the limit may have been removed when the validity was moved.
         old, new = found[key].valid_until, valid.valid_until
         is_renewed = old is not None and (new is None or new > old)
-
-        def changed(counter: Counter) -> Counter:
-            return under_terms(counter, valid, change.now, is_renewed=is_renewed)  # noqa: B023
-
+        changed = partial(under_terms, terms=valid, now=change.now, is_renewed=is_renewed)
         limit = (entitlement_id, key)
         writes += yield from _change_counter(limit, found[key], changed, change, held, patience_ms)
     for key in found.keys() - terms.keys():

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from functions.manage import documents, entitlements
+from functions.manage import documents, entitlements, webhook_samples
 from shared.api import idempotency, pagination
 from shared.api.auth import new_id
 from shared.api.idempotency import replayed
@@ -42,7 +42,6 @@ from shared.dynamodb.requests import (
     Update,
     send,
 )
-from shared.events import builders
 from shared.problems import Contention, InvalidRequest, NotFound
 from shared.webhooks import endpoints, url_policy
 
@@ -258,7 +257,7 @@ def send_test(request: Request) -> Response:
     """Send a made-up event, marked as a test, to this endpoint alone."""
     kind = parse(WebhookTestInput, request.body).type
     webhook_id = request.path["webhookId"]
-    event = builders.of_test(webhook_id, kind, request.now_ms, request.request_id)
+    event = webhook_samples.sample(webhook_id, kind, request.now_ms, request.request_id)
     command = {"webhookId": webhook_id, "event": event, "attempt": 0}
     delivery_id = f"dlv_{request.now_ms:013d}_{event['id']}"
     return _ask(request, command, {"eventId": event["id"], "deliveryId": delivery_id})

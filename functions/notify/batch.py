@@ -5,29 +5,26 @@ is left for the next attempt. Everything can be done twice: a record that comes 
 change stored and its history folded, and sends its events with the same ids.
 """
 
-import threading
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
-
-from cachetools import LRUCache
 
 from functions.notify import lockstep, seat_records, seat_totals
 from functions.notify.emails import mailer
-from functions.notify.publisher import Failure, Message, Publisher
-from functions.notify.stream_images import (
-    Version,
-    has_totals,
-    read_count,
-    read_sum,
-    read_version,
-    to_tell,
+from functions.notify.history_writer import (
+    ended_episode_view,
+    rebuild,
+    stored_changes,
+    write_changes,
+    write_history,
+    write_periods_and_corrections,
 )
+from functions.notify.publisher import Failure, Message, Publisher
+from functions.notify.records import POOL_SHARDS, Record, has_outgrown, read_groups, requests_of
+from functions.notify.report_candidates import ReportCandidates, candidate_months, mark_level
+from functions.notify.stream_images import Version, version_for_totals
 from shared import observability
-from shared.audit import EVIDENCE_SECONDS
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
-    CANDIDATES_NOW,
     DENIAL_PREFIX,
     FOLLOW_UP_ENTRY,
     FOLLOW_UP_PREFIX,
@@ -39,132 +36,49 @@ from shared.dynamodb.keys import (
     USAGE_PREFIX,
     WEBHOOK_REQUEST_PREFIX,
     Key,
-    change_key,
-    correction_key,
     denial_record_key,
     entitlement_key,
-    episode_key,
     heartbeat_key,
-    limit_of,
     meter_of,
-    overdraft_key,
     owner_of,
-    period_key,
-    report_candidate_key,
-    seat_record_key,
     shard_number,
-    usage_bucket_key,
 )
-from shared.dynamodb.marshalling import item_from_wire
-from shared.dynamodb.paging import all_of
 from shared.dynamodb.patterns import write_with_conflict_retry
-from shared.dynamodb.requests import (
-    NO_NAMES,
-    Accepted,
-    BatchGet,
-    BatchPut,
-    Delete,
-    Item,
-    LostRace,
-    Operation,
-    Pause,
-    Put,
-    Query,
-    Refused,
-    Transact,
-    Update,
-    send,
-)
+from shared.dynamodb.requests import BatchGet, BatchPut, Item, Operation, send
 from shared.events import builders
 from shared.events import types as event_types
 from shared.history import queries, rollups
 from shared.history.aggregator import UsageAggregator
-from shared.history.buckets import (
-    BUCKET_MS,
-    UsageBucket,
-    bucket_name,
-    bucket_start,
-    month_name,
-    months_between,
-    parse_bucket_name,
-)
-from shared.history.changes import DISORDER_MS, ChangeRecord, changes_between
+from shared.history.buckets import BUCKET_MS, UsageBucket, bucket_start, month_name
+from shared.history.changes import ChangeRecord
 from shared.history.thresholds import Triggered, trigger
-from shared.history.views import episode_view
 from shared.sales import follow_up
 from shared.sales.follow_up import OVERDRAFT, PURCHASE, Move
-from shared.seats.resharding import wanted_shard_count
 from shared.seats.terms import request_reconcile
 
-_SUMMED = "SUMMED"
-_PAGES = (SEAT_SHARD_PREFIX, USAGE_PREFIX, TOTALS_PREFIX)
+# Items whose versions are changes of what is used: only shards, pools' totals, counters.
+_CHANGED = (SEAT_SHARD_PREFIX, USAGE_PREFIX, TOTALS_PREFIX)
 
 
-class Record(NamedTuple):
-    """One stream record: its place in the batch, the images of its item, and what they changed.
+class Fold(NamedTuple):
+    """The changes of a group, folded into the usage history of their meter.
 
-    A record of a pool's totals reports many versions, any other record at most one.
+    `changes` are by `seq`, each with what it triggered. Those in `fresh` follow the `latest`
+    bucket; those in `late` were given up once, so later ones are folded already. Any other was
+    processed before. `triggered` are the thresholds that are known to have been crossed recently.
     """
 
-    position: int
-    key: Key
-    old: Item | None
-    new: Item
-    versions: Sequence[Version]
+    changes: dict[int, ChangeRecord]
+    fresh: list[int]
+    late: list[int]
+    latest: UsageBucket | None
+    aggregator: UsageAggregator
+    triggered: Triggered
 
     @property
-    def has_totals(self) -> bool:
-        """Whether it is of a shard of a pool, whose changes the pool's totals report."""
-        return self.key.pk.startswith(SEAT_SHARD_PREFIX) and has_totals(self.new)
-
-    @classmethod
-    def of(cls, position: int, raw: dict[str, Any]) -> "Record":
-        """The record in what Lambda delivers."""
-        image = raw["dynamodb"]
-        old = item_from_wire(image["OldImage"]) if "OldImage" in image else None
-        new = item_from_wire(image["NewImage"])
-        key = _key_of(raw)
-        versions: list[Version] = []
-        if key.pk.startswith(SEAT_SHARD_PREFIX):
-            versions = _one(read_version(old, new))
-        elif key.pk.startswith(USAGE_PREFIX):
-            versions = _one(read_count(limit_of(key.pk), old, new))
-        elif key.pk.startswith(TOTALS_PREFIX):
-            versions = read_sum(old, new)
-        return cls(position, key, old, new, versions)
-
-
-def _one(version: Version | None) -> list[Version]:
-    return [version] if version else []
-
-
-class Marks:
-    """The report candidates that this process has written, so that each is written once.
-
-    Nobody deletes the candidate of a month, so it can be remembered.
-    """
-
-    KNOWN = 20_000
-
-    def __init__(self) -> None:
-        self._made: LRUCache[Key, bool] = LRUCache(self.KNOWN)
-        self._lock = threading.Lock()
-
-    def put(self, owner: str, meter: str, months: Iterable[str]) -> Operation[bool]:
-        """Write those that are not known to exist; whether there were any."""
-        named = {report_candidate_key(owner, month, meter): month for month in months}
-        missing = [key for key in named if key not in self._made]
-        if not missing:
-            return False
-        yield from send(BatchPut(tuple((key, {"ttl": _mark_ends(named[key])}) for key in missing)))
-        with self._lock:
-            self._made.update(dict.fromkeys(missing, True))
-        return True
-
-
-def _mark_ends(month: str) -> int:
-    """When the candidates of a month expire: after all evidence of that month."""
-    return parse_bucket_name(f"{month}-28T00:00") // 1000 + 4 * 86_400 + EVIDENCE_SECONDS
+    def new(self) -> list[ChangeRecord]:
+        """The changes that were not processed before."""
+        return [self.changes[seq] for seq in (*self.late, *self.fresh)]
 
 
 class Batch:
@@ -181,7 +95,7 @@ class Batch:
         now_ms: int,
         *,
         sends_mail: bool,
-        marks: Marks | None = None,
+        candidates: ReportCandidates | None = None,
         at_once: int = 1,
     ) -> None:
         self._at_once = at_once
@@ -190,12 +104,12 @@ class Batch:
         self._quiet_ms = quiet_ms
         self._now_ms = now_ms
         self._sends_mail = sends_mail
-        self._marks = marks or Marks()
+        self._candidates = candidates or ReportCandidates()
         self._entitlements: dict[Key, Item] = {}
 
     def process(self, raw: list[dict[str, Any]]) -> int | None:
         """Process records; return the position of the first that has to come again, or None."""
-        groups, failed = _read(raw)
+        groups, failed = read_groups(raw)
         failures = [failed] if failed is not None else []
         try:
             self._look_up(groups)
@@ -210,7 +124,7 @@ class Batch:
                 observability.logger.error(
                     "record failed",
                     exc_info=outcome,
-                    extra={"pk": key.pk, "requestIds": _requests(records)},
+                    extra={"pk": key.pk, "requestIds": requests_of(records)},
                 )
                 failures.append(records[0].position)
             else:
@@ -227,22 +141,22 @@ class Batch:
         keys = {
             entitlement_key(owner_of(key.pk))
             for key in groups
-            if key.pk.startswith((*_PAGES, DENIAL_PREFIX, SEAT_REQUEST_PREFIX))
+            if key.pk.startswith((*_CHANGED, DENIAL_PREFIX, SEAT_REQUEST_PREFIX))
         }
         self._entitlements = self._dynamodb.execute(BatchGet(tuple(keys))) if keys else {}
 
     def _group(self, key: Key, records: list[Record]) -> Operation[list[tuple[int, Message]]]:
         """Process the records of one item."""
-        if key.sk == _SUMMED:
-            yield from self._summed(owner_of(key.pk), records)
+        if key.sk == POOL_SHARDS:
+            yield from self._pool_shards(owner_of(key.pk), records)
             return []
-        if key.pk.startswith(_PAGES):
-            return (yield from self._page(owner_of(key.pk), records))
+        if key.pk.startswith(_CHANGED):
+            return (yield from self._changes(owner_of(key.pk), records))
         if key.pk.startswith(DENIAL_PREFIX):
-            return (yield from self._denial(owner_of(key.pk), records))
+            return (yield from self._denials(owner_of(key.pk), records))
         if key.pk.startswith(SEAT_REQUEST_PREFIX):
             return (yield from self._seat_requests(records))
-        return [(each.position, message) for each in records for message in _only_told(each)]
+        return [(each.position, message) for each in records for message in _messages_of(each)]
 
     def _mark_mail(self, item: Item, kinds: set[str], at: int) -> Operation[None]:
         if self._sends_mail:
@@ -255,129 +169,95 @@ class Batch:
             kinds = {event["type"] for event in made[change.seq]}
             yield from self._mark_mail(item, kinds, change.at)
 
-    # --- A shard of a pool ------------------------------------------------------------------------
+    # --- The shards of a pool ---------------------------------------------------------------------
 
-    def _summed(self, owner: str, records: list[Record]) -> Operation[None]:
+    def _pool_shards(self, owner: str, records: list[Record]) -> Operation[None]:
         """Shards update seat records; everything else follows when the pool's totals report it."""
-        yield from self._people(owner, records)
+        yield from self._write_seats(owner, records)
         versions = [
-            to_tell(shard_number(record.key.pk), record.old, record.new, version)
+            version_for_totals(shard_number(record.key.pk), record.old, record.new, version)
             for record in records
             for version in record.versions
         ]
         if versions:
             yield from seat_totals.count(owner, versions)
 
-    def _people(self, owner: str, records: list[Record]) -> Operation[None]:
+    def _write_seats(self, owner: str, records: list[Record]) -> Operation[None]:
         """Update seat records; have a shard with too many seats split."""
-        of_pages = [each for each in records if each.key.pk.startswith(SEAT_SHARD_PREFIX)]
-        versions = [version for record in of_pages for version in record.versions]
+        of_shards = [each for each in records if each.key.pk.startswith(SEAT_SHARD_PREFIX)]
+        versions = [version for record in of_shards for version in record.versions]
         if versions:
             yield from seat_records.write(owner, versions)
-        if any(_has_outgrown(record) for record in of_pages):
+        if any(has_outgrown(record) for record in of_shards):
             yield from write_with_conflict_retry(request_reconcile(owner))
 
     # --- An only shard, a pool's totals, a counter ------------------------------------------------
 
-    def _page(self, owner: str, records: list[Record]) -> Operation[list[tuple[int, Message]]]:
+    def _changes(self, owner: str, records: list[Record]) -> Operation[list[tuple[int, Message]]]:
+        """Process the changes of one meter. The order of the steps makes it safe to do them twice.
+
+        The latest bucket says which changes have been processed, so it is written after all that
+        must not be missing. E-mails are marked as due before and after: before, because a change
+        that has been folded marks nothing when it comes again (at worst, an e-mail is due too
+        often); after, because an e-mail made in between has read its period without these changes.
+        """
         versions = [(record.position, version) for record in records for version in record.versions]
         if not versions:
             return []
         meter = meter_of(records[0].key.pk)
         item = self._entitlements.get(entitlement_key(owner), {})
         thresholds = tuple(item.get("document", {}).get("thresholds", ()))
-        changes = {version.change.seq: version.change for _, version in versions}
-        first = versions[0][1].change
+        fold = yield from self._fold(owner, meter, [each for _, each in versions], thresholds)
+        made = {seq: builders.of_change(owner, change) for seq, change in fold.changes.items()}
+
+        yield from self._mark_changes(item, fold.new, made)
+        fresh = [fold.changes[seq] for seq in fold.fresh]
+        months = candidate_months(fold.latest, fresh, fold.new)
+        is_marked = yield from self._candidates.put(owner, meter, months)
+        yield from follow_up.move(owner, _moves(fold))
+        yield from write_changes(owner, meter, fold.changes.values())
+        yield from self._write_seats(owner, records)
+        if meter != SEATS:
+            yield from write_periods_and_corrections(owner, [each for _, each in versions])
+        yield from write_history(owner, meter, fold.aggregator, fold.latest)
+        newest = fold.aggregator.latest
+        if fold.late:
+            first = min(fold.late)
+            newest = yield from rebuild(owner, meter, first, fold.triggered, self._quiet_ms)
+        if newest:
+            changes = list(fold.changes.values())
+            yield from mark_level(owner, meter, changes, fold.latest, newest, is_marked=is_marked)
+        yield from self._mark_changes(item, fold.new, made)
+
+        sent = []
+        for position, version in versions:
+            change = fold.changes[version.change.seq]
+            for event in made[change.seq]:
+                if event["type"] == event_types.OVERDRAFT_EXITED:
+                    event["data"]["episode"] = yield from ended_episode_view(owner, change)
+                sent.append((position, Message(event)))
+        return sent
+
+    def _fold(
+        self, owner: str, meter: str, versions: list[Version], thresholds: tuple[int, ...]
+    ) -> Operation[Fold]:
+        """Fold the changes of these versions into the meter's history, without writing it."""
+        changes = {version.change.seq: version.change for version in versions}
+        first = versions[0].change
         latest = yield from queries.latest_bucket_near(owner, meter, (first.before_at, first.at))
         known = latest.seq if latest else 0
         late = [seq for seq in changes if latest is not None and latest.is_missing(seq)]
         fresh = [seq for seq in changes if seq > known]
-        folded = UsageAggregator(latest, self._quiet_ms)
+        aggregator = UsageAggregator(latest, self._quiet_ms)
         for seq in fresh:
-            changes[seq] = folded.apply(changes[seq], thresholds)
-        fired = latest.fired if latest else ()
+            changes[seq] = aggregator.apply(changes[seq], thresholds)
+        triggered = latest.triggered if latest else ()
         for seq in late:
-            fired, changes[seq] = trigger(fired, changes[seq], changes[seq].at, thresholds)
-        # A change that was stored before says what it triggered then.
-        changes |= yield from _kept(
-            owner, meter, [each for seq, each in changes.items() if seq not in (*fresh, *late)]
-        )
-        # Before anything says that these were processed: at worst, an e-mail is due too often.
-        new = [changes[seq] for seq in (*late, *fresh)]
-        made = {seq: builders.of_change(owner, change) for seq, change in changes.items()}
-        yield from self._mark_changes(item, new, made)
-        months = _candidate_months(latest, [changes[seq] for seq in fresh], new)
-        is_marked = yield from self._marks.put(owner, meter, months)
-        yield from follow_up.move(owner, _moves(folded, new, set(late)))
-        yield from send(
-            BatchPut(
-                tuple(
-                    (change_key(owner, c.at, c.seq, meter=meter), c.to_item())
-                    for c in changes.values()
-                )
-            )
-        )
-        yield from self._people(owner, records)
-        if meter != SEATS:
-            yield from _write_counts(owner, [version for _, version in versions])
-        yield from _write_history(owner, meter, folded, latest)
-        newest = folded.latest
-        if late:
-            newest = yield from self._rebuild(owner, meter, min(late), fired)
-        if newest:
-            yield from _mark_level(
-                owner, meter, list(changes.values()), latest, newest, is_marked=is_marked
-            )
-        # Again: an e-mail that was made in between has read its period without seeing this.
-        yield from self._mark_changes(item, new, made)
-        sent = []
-        for position, version in versions:
-            change = changes[version.change.seq]
-            for event in made[change.seq]:
-                if event["type"] == event_types.OVERDRAFT_EXITED:
-                    event["data"]["episode"] = yield from _episode_view(owner, change)
-                sent.append((position, Message(event)))
-        return sent
-
-    def _rebuild(
-        self, owner: str, meter: str, first_seq: int, fired: Triggered
-    ) -> Operation[UsageBucket]:
-        """Fold again from before a change that came late; the change records have everything."""
-        for attempt in range(1, 6):
-            latest = yield from queries.latest_bucket(owner, meter)
-            assert latest is not None  # it said that the change was missing
-            start = yield from _record_before(owner, meter, first_seq)
-            # From before a current episode: its persons are counted anew.
-            while start and start.episode and _goes_on(start, self._quiet_ms):
-                start = yield from _record_before(owner, meter, start.episode.start_seq)
-            since = start.at if start else 0
-            changes = yield from changes_between(
-                owner, max(0, since - DISORDER_MS), latest.at + BUCKET_MS, meter
-            )
-            folded = UsageAggregator(start, self._quiet_ms)
-            after = start.seq if start else 0
-            for change in changes:
-                if after < change.seq <= latest.seq:
-                    folded.apply(change)
-            stale = yield from all_of(
-                Query(
-                    "pk = :pk AND sk >= :start",
-                    {":pk": episode_key(owner, meter, 0).pk, ":start": f"{since:013d}"},
-                )
-            )
-            for item in stale:
-                if item["start"] not in folded.episodes:
-                    yield from send(Delete(Key(item["pk"], item["sk"])))
-            rebuilt = folded.latest
-            assert rebuilt is not None
-            rebuilt = rebuilt._replace(fired=fired)
-            folded.buckets[rebuilt.start] = rebuilt
-            if start:  # another may follow it now
-                folded.buckets.setdefault(start.start, start)
-            if (yield from _write_all(owner, meter, folded, latest, is_recount=True)):
-                return rebuilt
-            yield from send(Pause(attempt))
-        raise LostRace("history kept changing")
+            triggered, changes[seq] = trigger(triggered, changes[seq], changes[seq].at, thresholds)
+        # The stored record of a change that was processed before says what it triggered then.
+        again = [change for seq, change in changes.items() if seq not in (*fresh, *late)]
+        changes |= yield from stored_changes(owner, meter, again)
+        return Fold(changes, fresh, late, latest, aggregator, triggered)
 
     # --- A request for more seats -----------------------------------------------------------------
 
@@ -393,7 +273,7 @@ class Batch:
 
     # --- A denial ---------------------------------------------------------------------------------
 
-    def _denial(self, owner: str, records: list[Record]) -> Operation[list[tuple[int, Message]]]:
+    def _denials(self, owner: str, records: list[Record]) -> Operation[list[tuple[int, Message]]]:
         attempts = [
             record
             for record in records
@@ -410,11 +290,11 @@ class Batch:
         if fresh:
             yield from self._mark_mail(item, {kind}, min(fresh))
         months = {month_name(record.new["lastAt"]) for record in attempts}
-        yield from self._marks.put(owner, meter, sorted(months))
+        yield from self._candidates.put(owner, meter, sorted(months))
         yield from _count_denied(owner, meter, attempts)
         yield from send(
             BatchPut(
-                tuple((keys[record.position], _kept_attempt(record.new)) for record in attempts)
+                tuple((keys[record.position], _denial_record(record.new)) for record in attempts)
             )
         )
         if fresh:
@@ -426,7 +306,7 @@ class Batch:
         ]
 
 
-def _only_told(record: Record) -> list[Message]:
+def _messages_of(record: Record) -> list[Message]:
     """The messages of a record that writes nothing else to the table."""
     key, old, new = record.key, record.old or {}, record.new
     if key == heartbeat_key():
@@ -443,59 +323,6 @@ def _only_told(record: Record) -> list[Message]:
     return [Message(builders.of_disabled(key.sk, new))] if is_disabled else []
 
 
-def _key_of(raw: dict[str, Any]) -> Key:
-    keys = raw["dynamodb"]["Keys"]
-    return Key(keys["pk"]["S"], keys["sk"]["S"])
-
-
-def _read(raw: list[dict[str, Any]]) -> tuple[dict[Key, list[Record]], int | None]:
-    """The records by item, and the position of the first that cannot be read."""
-    groups: dict[Key, list[Record]] = {}
-    broken: set[Key] = set()
-    failed = None
-    for position, record in enumerate(raw):
-        key = _key_of(record)
-        if key in broken or "NewImage" not in record["dynamodb"]:
-            continue
-        try:
-            read = Record.of(position, record)
-            groups.setdefault(_group_of(read), []).append(read)
-        except Exception:
-            observability.logger.exception("record cannot be read", extra={"pk": key.pk})
-            broken.add(key)
-            failed = position if failed is None else failed
-    return groups, failed
-
-
-def _requests(records: Iterable[Record]) -> list[str]:
-    """The requests that caused records, for the log."""
-    named = {version.change.request for record in records for version in record.versions}
-    return sorted(named | {str(r.new["request"]) for r in records if "request" in r.new})
-
-
-def _group_of(record: Record) -> Key:
-    """The shards of a pool are one group: each has its own order, and they share totals."""
-    if record.has_totals:
-        return Key(f"{SEAT_SHARD_PREFIX}{owner_of(record.key.pk)}", _SUMMED)
-    return record.key
-
-
-def _has_outgrown(record: Record) -> bool:
-    """Whether an only shard without a cap has just got too many seats."""
-    new = record.new
-    if "seatCount" not in new or "hardCap" in new:
-        return False
-    before = record.old["seats"] if record.old else {}
-    is_small, is_large = (
-        wanted_shard_count(None, new["seatCount"], len(seats)) == 1
-        for seats in (before, new["seats"])
-    )
-    return is_small and not is_large
-
-
-# --- Candidates for reports, follow-up by sales ---------------------------------------------------
-
-
 def _of_report(old: Item, new: Item) -> list[Message]:
     """The messages of a report: a job when it is asked for, an event when it is published."""
     if not old:
@@ -505,34 +332,15 @@ def _of_report(old: Item, new: Item) -> list[Message]:
     return []
 
 
-def _candidate_months(
-    latest: UsageBucket | None, fresh: list[ChangeRecord], new: list[ChangeRecord]
-) -> list[str]:
-    """The UTC months in which usage was near the limit, as far as these changes show."""
-    months = set[str]()
-    held = [(latest.level, latest.at, latest.until)] if latest else []
-    held += [(change.level, change.at, change.until) for change in fresh]
-    for (level, since, until), (_, following, _) in pairwise(held):
-        if level.is_near:
-            end = following if until is None else min(until, following)
-            months.update(months_between(since, max(since, end)))
-    for change in new:
-        if change.level.is_near:
-            months.add(month_name(change.at))
-        if change.before and change.before.is_near:
-            since = min(change.before_at, change.at)
-            months.update(months_between(since, change.at))
-    return sorted(months)
-
-
-def _moves(folded: UsageAggregator, new: list[ChangeRecord], late: set[int]) -> list[Move]:
+def _moves(fold: Fold) -> list[Move]:
     """What these changes mean for the follow-up: an episode began, more was purchased."""
-    begun = {episode.start_seq: episode.start for episode in folded.episodes.values()}
+    episodes = fold.aggregator.episodes.values()
+    begun = {episode.start_seq: episode.start for episode in episodes}
     moves = []
-    for change in new:
+    for change in fold.new:
         before = change.before
         is_over = change.level.overdraft > 0
-        if change.seq in late:
+        if change.seq in fold.late:
             has_begun = is_over and not (before and before.overdraft)
         else:
             has_begun = is_over and change.seq in begun
@@ -543,240 +351,6 @@ def _moves(folded: UsageAggregator, new: list[ChangeRecord], late: set[int]) -> 
     return moves
 
 
-# --- History --------------------------------------------------------------------------------------
-
-
-def _write_history(
-    owner: str, meter: str, folded: UsageAggregator, seen: UsageBucket | None
-) -> Operation[None]:
-    """Write what the aggregator changed; the latest bucket last, because it says what is folded."""
-    if folded.buckets and not (yield from _write_all(owner, meter, folded, seen)):
-        raise LostRace("another reader was ahead")
-
-
-def _write_episodes(
-    owner: str, meter: str, folded: UsageAggregator, *, is_recount: bool = False
-) -> Operation[None]:
-    """Write the episodes that the aggregator changed, and count who was granted a seat in them.
-
-    In a recount the aggregator has seen every episode from its beginning.
-    """
-    for episode in folded.episodes.values():
-        granted = folded.granted.get(episode.start, set())
-        sets: dict[str, Any] = episode._asdict()
-        removed = []
-        if is_recount:
-            removed.append("seats")  # in the form of a release that did not count them
-            if granted:
-                sets["distinct"] = len(granted)
-            else:
-                removed.append("distinct")
-        if episode.end is not None:  # a current one is stored however long it takes
-            sets["ttl"] = episode.end // 1000 + EVIDENCE_SECONDS
-        else:
-            removed.append("ttl")
-        names = {f"#{number}": name for number, name in enumerate(sets)}
-        values: dict[str, Any] = {f":{number}": value for number, value in enumerate(sets.values())}
-        expression = "SET " + ", ".join(f"#{number} = :{number}" for number in range(len(sets)))
-        if removed:
-            expression += " REMOVE " + ", ".join(f"#{name}" for name in removed)
-            names |= {f"#{name}": name for name in removed}
-        yield from send(
-            Update(episode_key(owner, meter, episode.start), expression, "", names, values)
-        )
-        keys = sorted(granted)
-        for start in range(0, len(keys), COUNTED_AT_ONCE):
-            part = keys[start : start + COUNTED_AT_ONCE]
-            yield from _count_granted(owner, meter, episode.start, part, is_counted=is_recount)
-
-
-# A transaction has at most 100 parts.
-COUNTED_AT_ONCE = 50
-
-
-def _count_granted(
-    owner: str, meter: str, episode: int, seat_keys: list[str], *, is_counted: bool
-) -> Operation[None]:
-    """Count the persons who were granted seats in an overdraft episode, each once.
-
-    A seat record names the last episode in which it was counted. The record and the count are
-    written in one transaction, so neither item grows with the persons of an episode. `is_counted`:
-    the episode includes them already, and only their records have to say so.
-    """
-    key = episode_key(owner, meter, episode)
-    records = {seat_key: seat_record_key(owner, seat_key) for seat_key in seat_keys}
-    for attempt in range(1, 6):
-        found = yield from send(BatchGet((key, *records.values())))
-        before = found.get(key, {}).get("seats", frozenset())  # of an episode from before 0.6.0
-        fresh = [
-            seat_key
-            for seat_key, record in records.items()
-            if found.get(record, {}).get("episode", 0) < episode and seat_key not in before
-        ]
-        if not fresh:
-            return
-        writes: list[Update | Put | Delete] = [
-            Update(
-                records[seat_key],
-                "SET episode = :episode, seatKey = :key, entitlementId = :owner,"
-                " seq = if_not_exists(seq, :zero)",
-                "attribute_not_exists(episode) OR episode < :episode",
-                NO_NAMES,
-                {":episode": episode, ":key": seat_key, ":owner": owner, ":zero": 0},
-            )
-            for seat_key in fresh
-        ]
-        if not is_counted:
-            number: dict[str, Any] = {":number": len(fresh)}
-            distinct = {"#distinct": "distinct"}
-            writes.append(Update(key, "ADD #distinct :number", "", distinct, number))
-        if isinstance((yield from send(Transact(tuple(writes)))), Accepted):
-            return
-        yield from send(Pause(attempt))
-    raise LostRace("the people of an episode kept being counted")
-
-
-def _write_all(
-    owner: str,
-    meter: str,
-    folded: UsageAggregator,
-    seen: UsageBucket | None,
-    *,
-    is_recount: bool = False,
-) -> Operation[bool]:
-    yield from _write_episodes(owner, meter, folded, is_recount=is_recount)
-    buckets = dict(folded.buckets)
-    newest = max(buckets)
-    if seen and seen.start < newest:
-        buckets.setdefault(seen.start, seen)  # it is not the latest any more, and may expire
-    previous = None
-    for start, following in pairwise((*sorted(buckets), None)):
-        assert start is not None
-        if previous is not None:
-            yield from rollups.write(owner, meter, previous, start)
-        previous = start
-        bucket = buckets[start]
-        key = usage_bucket_key(owner, meter, bucket_name(start))
-        condition, bound = "", dict[str, Any]()
-        if start == newest:
-            condition = "attribute_not_exists(pk)"
-            if seen and seen.start == start:
-                condition, bound = "seq = :seen", {":seen": seen.seq}
-        reply = yield from send(Put(key, bucket.to_item(following), condition, values=bound))
-        if isinstance(reply, Refused):
-            return False
-    return True
-
-
-def _kept(
-    owner: str, meter: str, changes: list[ChangeRecord]
-) -> Operation[dict[int, ChangeRecord]]:
-    """The changes that were stored when they came before, by `seq`."""
-    if not changes:
-        return {}
-    keys = tuple(change_key(owner, change.at, change.seq, meter=meter) for change in changes)
-    found = yield from send(BatchGet(keys))
-    return {item["seq"]: ChangeRecord.of(item) for item in found.values()}
-
-
-def _goes_on(bucket: UsageBucket, quiet_ms: int) -> bool:
-    """Whether the last episode of a bucket may continue with what follows it."""
-    episode = bucket.episode
-    assert episode is not None
-    return episode.end is None or bucket.at - episode.end < quiet_ms
-
-
-def _record_before(owner: str, meter: str, seq: int) -> Operation[UsageBucket | None]:
-    """The last bucket that includes nothing from `seq` on."""
-    before: str | None = None
-    while True:
-        bucket = yield from queries.latest_bucket(owner, meter, before)
-        if bucket is None or bucket.seq < seq:
-            return bucket
-        before = bucket_name(bucket.start)
-
-
-def _episode_view(owner: str, change: ChangeRecord) -> Operation[dict[str, Any] | None]:
-    """The episode that a change has ended, with the denials that are known by now."""
-    pk = episode_key(owner, SEATS, 0).pk
-    found = yield from send(
-        Query(
-            "pk = :pk AND sk <= :at",
-            {":pk": pk, ":at": f"{change.at + DISORDER_MS:013d}"},
-            descending=True,
-            limit=20,
-        )
-    )
-    for item in found.items:
-        if item["start_seq"] <= change.seq:
-            return (yield from episode_view(owner, item, None, change.at))
-    return None
-
-
-def _mark_level(
-    owner: str,
-    meter: str,
-    changes: list[ChangeRecord],
-    seen: UsageBucket | None,
-    newest: UsageBucket,
-    *,
-    is_marked: bool,
-) -> Operation[None]:
-    """Maintain the marks of what is in overdraft, and of what is near its limit, now.
-
-    The first kind lists entitlements in overdraft; by the second, a report finds what goes on
-    without a change. They are written when usage crosses the limit, compared with the level in
-    history. So a mark is right again after records were given up. The mark of what is near its
-    limit is also written with the first candidate of a month. Readers look at the levels as well,
-    so a mark too many does no harm.
-    """
-    levels = [level for change in changes for level in (change.before, change.level)]
-    levels += [each.level for each in (seen, newest) if each]
-    if len({bool(level and level.overdraft) for level in levels}) > 1:
-        key = overdraft_key(owner, meter)
-        if newest.level.overdraft and newest.episode:
-            yield from send(Put(key, {"since": newest.episode.start}))
-        else:
-            yield from send(Delete(key))
-    is_near = newest.level.is_near
-    if len({bool(level and level.is_near) for level in levels}) > 1 or (is_marked and is_near):
-        key = report_candidate_key(owner, CANDIDATES_NOW, meter)
-        yield from send(Put(key, {}) if is_near else Delete(key))
-
-
-def _write_counts(owner: str, versions: Iterable[Version]) -> Operation[None]:
-    """What a usage limit leaves besides its history: periods that have ended, corrections."""
-    items: list[tuple[Key, Item]] = []
-    for version in versions:
-        change = version.change
-        ttl = change.at // 1000 + EVIDENCE_SECONDS
-        if version.ended:
-            key = period_key(owner, change.usage, version.ended["number"])
-            items.append((key, {**version.ended, "ttl": ttl}))
-        if change.type == "corrected" and change.period:
-            level = change.level
-            items.append(
-                (
-                    correction_key(owner, change.usage, change.at, change.seq),
-                    {
-                        "quantity": change.quantity,
-                        "reason": change.note,
-                        "at": change.at,
-                        "actor": change.actor,
-                        "request": change.request,
-                        "used": level.used,
-                        "purchased": level.purchased,
-                        "hardCap": level.hard_cap,
-                        "periodStart": change.period[0],
-                        "periodEnd": change.period[1],
-                        "ttl": ttl,
-                    },
-                )
-            )
-    if items:
-        yield from send(BatchPut(tuple(items)))
-
-
 # --- Denials --------------------------------------------------------------------------------------
 
 
@@ -784,7 +358,7 @@ def _attempt_key(owner: str, meter: str, item: Item) -> Key:
     return denial_record_key(owner, item["lastAt"], item["seatKey"], item["attempts"], meter)
 
 
-def _kept_attempt(item: Item) -> Item:
+def _denial_record(item: Item) -> Item:
     names = (
         "seatKey",
         "usageKey",

@@ -7,9 +7,10 @@ due.
 import os
 from typing import Any
 
-from functions.notify.batch import Batch, Marks
+from functions.notify.batch import Batch
 from functions.notify.emails import mailer, returned_mail
 from functions.notify.publisher import Publisher
+from functions.notify.report_candidates import ReportCandidates
 from shared import observability
 from shared.clock import now_ms
 from shared.dynamodb.client import DynamoDBClient
@@ -24,7 +25,7 @@ _publisher = Publisher(
     _dynamodb,
     os.environ.get("REPORT_JOBS_URL", ""),
 )
-_marks = Marks()
+_candidates = ReportCandidates()
 _quiet_ms = int(os.environ.get("OVERDRAFT_QUIET_MINUTES", "15")) * 60_000
 _mailer = mailer.Mailer(
     _dynamodb,
@@ -58,7 +59,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         _quiet_ms,
         now_ms(),
         sends_mail=_mailer.is_on,
-        marks=_marks,
+        candidates=_candidates,
         at_once=GROUPS_AT_ONCE,
     )
     failed = batch.process(event["Records"])

@@ -107,7 +107,7 @@ def has_totals(shard: Item) -> bool:
     return HAS_TOTALS in shard
 
 
-def to_tell(shard: int, old: Item | None, new: Item, version: Version) -> ShardVersion:
+def version_for_totals(shard: int, old: Item | None, new: Item, version: Version) -> ShardVersion:
     """A version of a shard as the totals include it."""
     change = version.change
     # The totals have reported the new terms; this has the seats that they removed.
@@ -124,7 +124,7 @@ def to_tell(shard: int, old: Item | None, new: Item, version: Version) -> ShardV
     return ShardVersion(shard, new["seq"], before, held, change_of_shard if change.seats else None)
 
 
-def read_sum(old: Item | None, new: Item) -> list[Version]:
+def read_totals(old: Item | None, new: Item) -> list[Version]:
     """The versions of a pool that a version of its totals reports."""
     if old is None or old["rev"] == new["rev"] or not new["told"]:
         return []

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from shared.clock import EPOCH, to_rfc3339
+from shared.clock import to_rfc3339
 from shared.dynamodb.keys import usage_meter
 from shared.dynamodb.requests import Item
 from shared.events.types import (
@@ -109,7 +109,7 @@ def of_change(owner: str, change: ChangeRecord) -> list[Event]:
     return events
 
 
-def of_fired(what: int | str) -> str:
+def of_threshold(what: int | str) -> str:
     """The event of a triggered threshold, or of a limit that a usage limit reached."""
     return USAGE_THRESHOLD_REACHED if isinstance(what, int) else _OF_USAGE[what]
 
@@ -135,7 +135,7 @@ def _of_count(owner: str, change: ChangeRecord) -> list[Event]:
     events: list[Event] = []
     for what in change.reached:
         percent = {"threshold": what} if isinstance(what, int) else {}
-        events.append(_event(of_fired(what), change.at, (*about, what), {**base, **percent}))
+        events.append(_event(of_threshold(what), change.at, (*about, what), {**base, **percent}))
     before = change.before and _limits_view(change.before, change.terms_before)
     after = _limits_view(change.level, change.terms)
     if change.type == "removed":
@@ -292,132 +292,4 @@ def of_report(item: Item) -> Event:
             # The table stores no fractions.
             "summary": {**item["summary"], "seatHours": float(item["summary"]["seatHours"])},
         },
-    )
-
-
-def of_test(webhook_id: str, kind: str, at: int, nonce: str) -> Event:
-    """A made-up event of a type, complete and marked as a test, for one endpoint."""
-    event = _sample(webhook_id, kind, at)
-    event["id"] = event_id("test", webhook_id, nonce)
-    event["data"] = {**event["data"], "test": True}
-    return event
-
-
-def _sample(webhook_id: str, kind: str, at: int) -> Event:
-    """An event as it might be, of a customer and a person who do not exist."""
-    owner, key = "ent_test", "test_seat_00"
-    if kind == ENDPOINT_DISABLED:
-        item = {"url": "https://example.com/", "disabledAt": at, "disabledReason": "gone"}
-        return of_disabled(webhook_id, item)
-    if kind == REPORT_PUBLISHED:
-        return _sample_report(at)
-    grant_id = (at - EPOCH * 1000) * 100
-    seat = {"key": key, "kind": "activated", "stamp": grant_id, "overdraft": True, "leaseEnd": None}
-    ended = {**seat, "kind": "deactivated", "reason": "released"}
-    terms = {"status": "active", "validFrom": at // 1000}
-    earlier = {**terms, "status": "suspended"}
-    low, high = Level(100, 100, 120), Level(120, 100, 120)
-    is_falling = kind in (SEAT_DEACTIVATED, OVERDRAFT_EXITED)
-    kinds = {UPDATED: "updated", EXPIRED: "expired", DELETED: "deleted"}
-    change = ChangeRecord(
-        1,
-        at,
-        kinds.get(kind, "activated"),
-        "key_test",
-        "test",
-        low if is_falling else high,
-        high if is_falling else low,
-        at,
-        terms,
-        earlier,
-        (ended if is_falling else seat,),
-        (120,),
-    )
-    count = change._replace(
-        seats=(),
-        type="consumed",
-        usage="test",
-        period=(at // 1000, None),
-        reached=(100, ENTERED, EXHAUSTED),
-    )
-    candidates = of_change(owner, change) + of_change(owner, count)
-    if kind in (SEAT_DENIED, USAGE_DENIED):
-        denial = {
-            "seatKey": key,
-            "attempts": 1,
-            "firstAt": at,
-            "lastAt": at,
-            "actor": "key_test",
-            "request": "test",
-            "used": 120,
-            "seatCount": 100,
-            "hardCap": 120,
-        }
-        if kind == USAGE_DENIED:
-            denial |= {"usageKey": "test", "quantity": 1, "periodStart": at // 1000}
-        candidates = [of_denial(owner, denial, to_rfc3339(at)[:13])]
-    if kind == SEATS_REQUESTED:
-        asked = {
-            "entitlementId": owner,
-            "requestId": "req_test",
-            "seats": 10,
-            "message": "A test.",
-            "requestedAt": at,
-            "requestedBy": "plk_test",
-            "used": 120,
-            "purchased": 100,
-            "hardCap": 120,
-        }
-        candidates = [of_seat_request(asked)]
-    if kind == FOLLOW_UP_UPDATED:
-        moved = {"state": "open", "reason": follow_up.OVERDRAFT}
-        candidates = [of_follow_up(follow_up.change(owner, None, at, "overdraft", moved))]
-    [event] = [each for each in candidates if each["type"] == kind]
-    data = event["data"]
-    if kind == OVERDRAFT_EXITED:
-        data["episode"] = {
-            "episodeId": f"epi_{at}",
-            "start": to_rfc3339(at),
-            "end": to_rfc3339(at),
-            "peak": 120,
-            "overdraftSeconds": 0,
-            "overdraftSeatSeconds": 0,
-            "seatHours": 0.0,
-            "distinctSeats": 20,
-            "deniedAttempts": 0,
-            "deniedSeats": 0,
-        }
-    data |= {
-        "product": "Test product",
-        "sku": None,
-        "customer": {"name": "Test customer", "externalId": None},
-        "contacts": {"customerAdmin": None, "accountOwner": None},
-    }
-    if "seat" in data:
-        data["seat"] |= {"seatId": "test@example.com", "seatName": "Test", "attributes": {}}
-    return event
-
-
-def _sample_report(at: int) -> Event:
-    begin = to_rfc3339(at - at % 86_400_000)
-    period = {"month": None, "from": begin, "to": begin, "timeZone": "UTC"}
-    summary = {
-        "entitlements": 0,
-        "inOverdraft": 0,
-        "denied": 0,
-        "seatHours": 0.0,
-        "deniedSeats": 0,
-        "deniedRequests": 0,
-        "deniedAttempts": 0,
-        "monthlyValue": [],
-    }
-    return of_report(
-        {
-            "reportId": "rep_test",
-            "publishedAt": at,
-            "version": 1,
-            "period": period,
-            "filters": {},
-            "summary": summary,
-        }
     )

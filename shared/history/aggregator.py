@@ -56,12 +56,12 @@ class UsageAggregator:
         counts = {
             name: moved.counts.get(name, 0) + number for name, number in change.counts().items()
         }
-        fired, kept = trigger(moved.fired, change, at, thresholds)
+        triggered, kept = trigger(moved.triggered, change, at, thresholds)
         taken, granted = change.takers()
         moved = moved._replace(
             seq=change.seq,
             counts=counts,
-            fired=fired,
+            triggered=triggered,
             until=change.until,
             people=_with(moved.people, taken),
             over=_with(moved.over, granted),

@@ -28,7 +28,7 @@ class UsageBucket(NamedTuple):
     """Usage of one meter in one quarter-hour, up to the change `seq` at `at`.
 
     `limits` are `[from, purchased, hard cap]`, the first from the beginning of the bucket.
-    `missing` are ranges of `seq` that were given up and not replayed yet, `fired` are recently
+    `missing` are ranges of `seq` that were given up and not replayed yet, `triggered` are recently
     triggered thresholds as `[percent, at]`, `episode` is the last one. These three are carried from
     bucket to bucket. `until` is when the level falls to nothing by itself, as that of a usage limit
     does with its period. `people` are the keys of the seats that were taken, `over` those of seats
@@ -47,7 +47,7 @@ class UsageBucket(NamedTuple):
     counts: Mapping[str, int]
     limits: tuple[tuple[int, int, int | None], ...]
     missing: tuple[tuple[int, int], ...]
-    fired: tuple[tuple[int | str, int], ...]
+    triggered: tuple[tuple[int | str, int], ...]
     episode: Episode | None
     until: int | None = None
     people: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ class UsageBucket(NamedTuple):
             "counts": dict(self.counts),
             "limits": [list(each) for each in self.limits],
             "missing": [list(each) for each in self.missing],
-            "fired": [list(each) for each in self.fired],
+            "fired": [list(each) for each in item.pop("triggered")],
             "episode": list(self.episode) if self.episode else None,
             "people": list(self.people),
             "over": list(self.over),
@@ -82,7 +82,7 @@ class UsageBucket(NamedTuple):
             "level": Level(*item["level"]),
             "limits": tuple((at, purchased, cap) for at, purchased, cap in item["limits"]),
             "missing": tuple((first, last) for first, last in item["missing"]),
-            "fired": tuple((what, at) for what, at in item["fired"]),
+            "triggered": tuple((what, at) for what, at in item["fired"]),
             "episode": Episode(*episode) if episode else None,
             # Items of older releases do not have them.
             "people": tuple(item.get("people") or ()),

@@ -217,11 +217,13 @@ def _add(total: Usage, bucket: UsageBucket) -> Usage:
     )
 
 
-def fired_between(entitlement_id: str, start: int, end: int, meter: str) -> Operation[Triggered]:
+def triggered_between(
+    entitlement_id: str, start: int, end: int, meter: str
+) -> Operation[Triggered]:
     """The thresholds that a meter triggered from `start` to before `end`."""
     pk = usage_bucket_key(entitlement_id, meter, "").pk
     items = yield from all_of(key_range(pk, bucket_name(start), bucket_name(end - 1)))
-    fired = {
-        each for item in items for each in UsageBucket.of(item).fired if start <= each[1] < end
+    triggered = {
+        each for item in items for each in UsageBucket.of(item).triggered if start <= each[1] < end
     }
-    return tuple(sorted(fired, key=lambda each: each[1]))
+    return tuple(sorted(triggered, key=lambda each: each[1]))

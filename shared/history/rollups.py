@@ -52,7 +52,7 @@ _ROUNDS = 8
 
 def merge(parts: Sequence[UsageBucket]) -> UsageBucket:
     """One bucket for several that follow each other; between them the level was held."""
-    whole = parts[0]._replace(people=(), over=(), fired=(), missing=(), episode=None)
+    whole = parts[0]._replace(people=(), over=(), triggered=(), missing=(), episode=None)
     for part in parts[1:]:
         held, spent = whole.level, max(0, part.start - whole.at)
         limits = whole.limits

@@ -20,7 +20,7 @@ Triggered = tuple[tuple[int | str, int], ...]
 
 
 def trigger(
-    fired: Triggered, change: ChangeRecord, at: int, thresholds: Iterable[int]
+    triggered: Triggered, change: ChangeRecord, at: int, thresholds: Iterable[int]
 ) -> tuple[Triggered, ChangeRecord]:
     """The thresholds that a change reaches and that were not triggered within the last hour.
 
@@ -42,10 +42,12 @@ def trigger(
             return abs(at - when) < HOUR_MS
 
     reached = tuple(
-        what for what in wanted if not any(which == what and is_near(when) for which, when in fired)
+        what
+        for what in wanted
+        if not any(which == what and is_near(when) for which, when in triggered)
     )
     # An e-mail may be due that includes this quarter-hour.
-    kept = tuple(each for each in fired if is_near(each[1]) or each[1] >= bucket_start(at))
+    kept = tuple(each for each in triggered if is_near(each[1]) or each[1] >= bucket_start(at))
     return (*kept, *((what, at) for what in reached)), change._replace(reached=reached)
 
 

@@ -71,44 +71,73 @@ def _values(change: Change, last: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def consuming(
-    counter_key: Key,
-    key: str,
-    quantity: int,
-    change: Change,
-    *,
-    checked: int | None = None,
-    stale: tuple[int | None, int | None] = (None, None),
-    kind: str = "consumed",
-    limit_condition: str = "#left >= :quantity",
-    left_before: int | None = None,
-    where: str = NOT_SHARDED,
-    more: Mapping[str, Any] = NO_VALUES,
-    **details: str,
-) -> Update:
-    """Subtract `quantity`, if enough is left (`limit_condition`) and the request is new.
+class Entry(NamedTuple):
+    """What one request adds to what is used.
+
+    `quantity` is signed for a correction (`kind`: `corrected`), which also has a `reason`.
+    """
+
+    key: str
+    quantity: int
+    kind: str = "consumed"
+    reason: str = ""
+
+    def record(self, change: Change) -> dict[str, Any]:
+        """The counter's `last` of this request."""
+        return change.record(self.kind, quantity=self.quantity, reason=self.reason)
+
+
+class LogSeen(NamedTuple):
+    """What was read of a request key in the log.
 
     `checked` is the log number at which the request had no archive item; None: it cannot have been
-    archived. `stale` are entries of this key in both logs that are older than that. `left_before`
-    is what was left of the whole limit, if this is a shard of it. `where`: what else must hold,
-    with the values `more`.
+    archived. `stale` are entries of the key in both logs that are older than that.
     """
-    last = change.record(kind, quantity=quantity, **details)
+
+    checked: int | None = None
+    stale: tuple[int | None, int | None] = (None, None)
+
+
+class Guard(NamedTuple):
+    """What must hold besides that the request is new: a condition, and its values."""
+
+    condition: str
+    values: Mapping[str, Any] = NO_VALUES
+
+
+ENOUGH_LEFT = "#left >= :quantity"
+NOTHING_SEEN = LogSeen()
+ENOUGH_OF_WHOLE_LIMIT = Guard(f"{ENOUGH_LEFT} AND {NOT_SHARDED}")
+
+
+def consumption_update(
+    counter_key: Key,
+    entry: Entry,
+    change: Change,
+    seen: LogSeen = NOTHING_SEEN,
+    guard: Guard = ENOUGH_OF_WHOLE_LIMIT,
+    *,
+    left_before: int | None = None,
+) -> Update:
+    """Subtract the entry's quantity, if the guard holds and the request is new.
+
+    `left_before` is what was left of the whole limit, if this is a shard of it.
+    """
     values = {
-        **_values(change, last),
-        ":quantity": quantity,
-        ":entry": encode_entry(change.now_ms, quantity) + (left_before or 0),
-        **more,
+        **_values(change, entry.record(change)),
+        ":quantity": entry.quantity,
+        ":entry": encode_entry(change.now_ms, entry.quantity) + (left_before or 0),
+        **guard.values,
     }
-    new = [where]
-    for log, entry in zip(("recent", "earlier"), stale, strict=True):
-        condition, bound = _as_seen(log, entry)
+    new = []
+    for log, stale in zip(("recent", "earlier"), seen.stale, strict=True):
+        condition, bound = _as_seen(log, stale)
         new.append(condition)
         values |= bound
-    if checked is not None:
+    if seen.checked is not None:
         new.append("leaf = :leaf")
-        values[":leaf"] = checked
-    elif (key_time := time_of(key)) is not None:
+        values[":leaf"] = seen.checked
+    elif (key_time := time_of(entry.key)) is not None:
         new.append("(droppedTo < :told OR droppedAt <= :dayAgo)")
         values |= {":told": key_time, ":dayAgo": change.now_ms - DAY_MS}
     else:
@@ -118,8 +147,8 @@ def consuming(
     return Update(
         counter_key,
         f"SET recent.#k = {entered}, #left = #left - :quantity, {NEXT_VERSION}",
-        f"{limit_condition} AND {' AND '.join(new)} AND {IN_FORCE} AND {_IN_PERIOD}",
-        {**_NAMES, "#k": key},
+        f"{guard.condition} AND {' AND '.join(new)} AND {IN_FORCE} AND {_IN_PERIOD}",
+        {**_NAMES, "#k": entry.key},
         values,
     )
 
@@ -150,24 +179,21 @@ def begin_period(
     counter: Counter,
     current: Counter,
     change: Change,
-    entry: tuple[str, int],
-    kind: str = "consumed",
-    **details: str,
+    entry: Entry,
 ) -> Operation[Update]:
     """Begin the period of `current` with its first entry, if the terms are still as they were read.
 
     The requests that the rotation removes from the counter are archived first.
     """
-    key, quantity = entry
     dropped = yield from archive(counter_key, counter, change.now_ms)
     turning, values = rotation(counter, dropped, change)
-    is_new, bound = _as_seen("recent", counter.raw(key)[0])
+    is_new, bound = _as_seen("recent", counter.raw(entry.key)[0])
     settings, removals, period = set_period(current)
     values |= {**bound, **period}
     values |= {
-        ":change": change.record(kind, quantity=quantity, **details),
-        ":full": current.left - quantity,
-        ":own": {key: encode_entry(change.now_ms, quantity) + current.left},
+        ":change": entry.record(change),
+        ":full": current.left - entry.quantity,
+        ":own": {entry.key: encode_entry(change.now_ms, entry.quantity) + current.left},
         ":active": "active",
         ":now": change.now,
     }
@@ -177,7 +203,7 @@ def begin_period(
             [turning, "recent = :own", "#left = :full", *settings, NEXT_VERSION], removals
         ),
         f"leaf = :leaf AND {is_new} AND {IN_FORCE} AND {NOT_SHARDED}",
-        {**_NAMES, "#k": key, "#period": "period"},
+        {**_NAMES, "#k": entry.key, "#period": "period"},
         values,
     )
 
@@ -221,8 +247,9 @@ def consume(
         consumed = yield from kept(entitlement_id, usage, key, change.now_ms)
         if consumed:
             return replay(consumed, quantity, None)
-    write = consuming(counter_key, key, quantity, change, checked=busy_log)
+    entry = Entry(key, quantity)
     checked = busy_log
+    write = consumption_update(counter_key, entry, change, LogSeen(checked))
     for attempt in range(1, ROUNDS + 1):
         reply = yield from send(write)
         if isinstance(reply, Accepted):
@@ -247,11 +274,10 @@ def consume(
         if attempt > 1:
             change = change.at((yield from send(Pause(attempt - 1))))
         if current is counter:
-            write = consuming(
-                counter_key, key, quantity, change, checked=checked, stale=counter.raw(key)
-            )
+            seen = LogSeen(checked, counter.raw(key))
+            write = consumption_update(counter_key, entry, change, seen)
         else:
-            write = yield from begin_period(counter_key, counter, current, change, (key, quantity))
+            write = yield from begin_period(counter_key, counter, current, change, entry)
     raise problems.Contention
 
 

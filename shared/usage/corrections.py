@@ -18,11 +18,15 @@ from shared.dynamodb.requests import (
     send,
 )
 from shared.usage.consumption import (
+    ENOUGH_LEFT,
     NOT_SHARDED,
+    Entry,
+    Guard,
+    LogSeen,
     Outcome,
     begin_period,
     check_counter_in_force,
-    consuming,
+    consumption_update,
     denied,
     finish,
     replay,
@@ -41,6 +45,7 @@ def correct(
         used.
     """
     counter_key = usage_key(entitlement_id, usage)
+    entry = Entry(key, quantity, "corrected", reason)
     for attempt in range(1, ROUNDS + 1):
         counter = counter_of((yield from send(Get(counter_key))))
         consumed = yield from look(entitlement_id, usage, key, counter, change.now_ms)
@@ -55,12 +60,9 @@ def correct(
         if quantity > max(0, current.left):
             raise denied(usage, quantity, current)
         if current is counter:
-            write = _correct(counter_key, counter, key, quantity, reason, change)
+            write = _correction(counter_key, counter, entry, change)
         else:
-            entry = (key, quantity)
-            write = yield from begin_period(
-                counter_key, counter, current, change, entry, "corrected", reason=reason
-            )
+            write = yield from begin_period(counter_key, counter, current, change, entry)
         reply = yield from send(write)
         if isinstance(reply, Accepted):
             return (yield from finish(counter_key, reply, key, change))
@@ -68,32 +70,24 @@ def correct(
     raise problems.Contention
 
 
-def _correct(
-    counter_key: Key, counter: Counter, key: str, quantity: int, reason: str, change: Change
-) -> Update:
-    # Upwards up to the hard cap, downwards down to zero.
-    limit_condition, more = "#left >= :quantity", dict[str, Any]()
-    if quantity < 0:
-        limit_condition, more = (
-            "#left <= :most",
-            {":most": full(counter.hard_cap) - counter.allocated + quantity},
-        )
-    where, left_before = NOT_SHARDED, None
-    if counter.shards is not None:
+def _correction(counter_key: Key, counter: Counter, entry: Entry, change: Change) -> Update:
+    """The write of a correction: upwards up to the hard cap, downwards down to zero."""
+    condition, values = ENOUGH_LEFT, dict[str, Any]()
+    if entry.quantity < 0:
+        condition = "#left <= :most"
+        values[":most"] = full(counter.hard_cap) - counter.allocated + entry.quantity
+    left_before = None
+    if counter.shards is None:
+        condition += f" AND {NOT_SHARDED}"
+    else:
         left_before = counter.left + counter.allocated
-        where = "drawn = :drawn AND #left = :seenLeft"
-        more |= {":drawn": counter.allocated, ":seenLeft": counter.left}
-    return consuming(
+        condition += " AND drawn = :drawn AND #left = :seenLeft"
+        values |= {":drawn": counter.allocated, ":seenLeft": counter.left}
+    return consumption_update(
         counter_key,
-        key,
-        quantity,
+        entry,
         change,
-        checked=counter.log_number,
-        stale=counter.raw(key),
-        kind="corrected",
-        limit_condition=limit_condition,
+        LogSeen(counter.log_number, counter.raw(entry.key)),
+        Guard(condition, values),
         left_before=left_before,
-        where=where,
-        more=more,
-        reason=reason,
     )

@@ -231,24 +231,22 @@ class _Request:
     def _write(self, counter: Counter, shard: UsageShard | None = None) -> Update:
         """Count down the shard's allocation. The answer shows the whole limit as it was read."""
         cap, log = counter.hard_cap, counter.log
-        same, values = "purchased = :purchased", dict[str, Any]({":purchased": log.purchased})
-        same += " AND attribute_not_exists(hardCap)" if cap is None else " AND hardCap = :cap"
+        same = "purchased = :purchased AND "
+        same += "attribute_not_exists(hardCap)" if cap is None else "hardCap = :cap"
+        values: dict[str, Any] = {":purchased": log.purchased}
         if cap is not None:
             values[":cap"] = cap
         seen = shard.counter if shard else None
         checked = None
         if seen and seen.may_have_dropped(self.key, self.change.now_ms):
             checked = seen.log_number
-        return consumption.consuming(
+        return consumption.consumption_update(
             self.usage_shard_key,
-            self.key,
-            self.quantity,
+            consumption.Entry(self.key, self.quantity),
             self.change,
-            checked=checked,
-            stale=seen.raw(self.key) if seen else (None, None),
+            consumption.LogSeen(checked, seen.raw(self.key) if seen else (None, None)),
+            consumption.Guard(f"{consumption.ENOUGH_LEFT} AND {same}", values),
             left_before=full(cap) - counter.as_of(self.change.now).used,
-            where=same,
-            more=values,
         )
 
     def _has_enough(self, shard: UsageShard | None, counter: Counter) -> bool:

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from functions.manage import webhook_samples
 from local.dynamodb import DynamoDBLocal
 from shared.api.schemas.events import EVENTS
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import SEAT_SHARD_PREFIX, SEATS, Key, change_key, episode_key
 from shared.dynamodb.requests import Item
-from shared.events import builders
 from shared.events import types as event_types
 from shared.history import queries
 from shared.history.changes import COUNTS, ChangeRecord
@@ -65,7 +65,7 @@ def test_every_event_has_the_shape_that_is_written_down(clean: Clean) -> None:
     for event in clean.recorder.events:
         EVENTS[event["type"]].model_validate(event)
     for kind in event_types.TYPES:
-        EVENTS[kind].model_validate(builders.of_test("whk_x", kind, START, "nonce"))
+        EVENTS[kind].model_validate(webhook_samples.sample("whk_x", kind, START, "nonce"))
 
 
 def test_the_latest_record_is_kept_however_long_nothing_happens(clean: Clean) -> None:

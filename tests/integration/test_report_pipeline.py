@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from markupsafe import escape
 
 from functions.manage import report_files
-from functions.notify.batch import Marks, _mark_level
+from functions.notify.report_candidates import ReportCandidates, mark_level
 from functions.report import evidence, handler, pipeline
 from functions.report.columns import COLUMNS
 from functions.report.metrics import Period
@@ -231,16 +231,16 @@ def test_candidates_of_now_follow_usage_whichever_process_writes_them(
     dynamodb: DynamoDBClient,
 ) -> None:
     """Two processes of notify take turns; then a month passes without any change."""
-    processes = [Marks(), Marks()]
+    processes = [ReportCandidates(), ReportCandidates()]
     story = Story(dynamodb, LONG_AGO, seatCount=1)
     key = report_candidate_key(story.id, CANDIDATES_NOW)
     at = START - 200 * DAY
     for turn in range(3):
-        story.marks = processes[0]
+        story.candidates = processes[0]
         held = story.take("alice", at + turn * DAY)
         assert dynamodb.execute(Get(key)), turn
         if turn < 2:
-            story.marks = processes[1]
+            story.candidates = processes[1]
             story.release(held, at + turn * DAY + HOUR)
             assert not dynamodb.execute(Get(key)), turn
     maker, report = made(dynamodb)
@@ -1148,5 +1148,5 @@ def test_what_ended_by_itself_is_over(dynamodb: DynamoDBClient) -> None:
     folded = UsageAggregator(latest, 0)
     folded.apply(following)
     assert folded.latest
-    requests = list(_mark_level(owner, meter, [following], latest, folded.latest, is_marked=False))
+    requests = list(mark_level(owner, meter, [following], latest, folded.latest, is_marked=False))
     assert Delete(report_candidate_key(owner, CANDIDATES_NOW, meter)) in requests

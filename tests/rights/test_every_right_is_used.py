@@ -45,7 +45,7 @@ RARE = {
         "a shard without a cap has outgrown its size: shared/seats/terms.py, request_reconcile"
     ),
     ("NotifyRole", "dynamodb:DeleteItem", "EPISODES#*"): (
-        "a late record shows that an episode never was: functions/notify/batch.py, _rebuild"
+        "a late record shows that an episode never was: functions/notify/history_writer.py, rebuild"
     ),
     # Whoever needs a secret of the stack's first makes it (shared/signed_tokens.py, own_secret).
     ("EntitlementsRole", "dynamodb:PutItem", "SECRET#unsubscribe"): "own_secret, see above",

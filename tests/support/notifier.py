@@ -4,8 +4,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from functions.notify.batch import Batch, Marks
+from functions.notify.batch import Batch
 from functions.notify.publisher import Publisher
+from functions.notify.report_candidates import ReportCandidates
 from shared import aws
 from shared.dynamodb.client import DynamoDBClient
 from tests.support.seats import NOW_MS
@@ -83,10 +84,10 @@ class Notifier:
         *,
         now_ms: int = NOW_MS,
         quiet_ms: int = QUIET_MS,
-        marks: Marks | None = None,
+        candidates: ReportCandidates | None = None,
         at_once: int = 1,
     ) -> None:
-        self._marks = marks
+        self._candidates = candidates
         self._at_once = at_once
         self.recorder = recorder or Recorder()
         self._dynamodb = dynamodb
@@ -105,7 +106,7 @@ class Notifier:
                 self._quiet_ms,
                 self._now_ms,
                 sends_mail=True,
-                marks=self._marks,
+                candidates=self._candidates,
                 at_once=self._at_once,
             )
             with acting_as("NotifyRole", self._dynamodb):

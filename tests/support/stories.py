@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from functions.notify.batch import Marks
 from functions.notify.emails.mailer import Mailer
+from functions.notify.report_candidates import ReportCandidates
 from shared import problems
 from shared.audit import Change, utc_hour
 from shared.clock import EPOCH, to_rfc3339
@@ -62,7 +62,7 @@ class Story:
         dynamodb.execute(Put(entitlement_key(self.id), item))
         dynamodb.execute(new_shard(self.id, seat_terms(self.document), Change("k", "r", at)))
         self.recorder = Recorder()
-        self.marks = Marks()
+        self.candidates = ReportCandidates()
         self._tell(seat_shard_key(self.id), None, at)
 
     def _get(self, key: Key) -> Item | None:
@@ -84,7 +84,7 @@ class Story:
                 },
             }
         }
-        notifier = Notifier(self.dynamodb, self.recorder, now_ms=at, marks=self.marks)
+        notifier = Notifier(self.dynamodb, self.recorder, now_ms=at, candidates=self.candidates)
         assert notifier.deliver([record]) is None
 
     def take(self, seat_id: str, at: int) -> str:

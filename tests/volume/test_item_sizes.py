@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from functions.notify import batch, lockstep, seat_records
+from functions.notify import history_writer, lockstep, seat_records
 from functions.notify.stream_images import Version, read_version
 from local.dynamodb import DynamoDBLocal
 from shared.dynamodb.keys import (
@@ -86,7 +86,7 @@ def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(engine: DynamoDBL
         for first in range(0, 400, 100):
             metered.units.clear()
             folded.granted[start] = set(keys[first : first + 100])
-            dynamodb.run(batch._write_episodes(owner, SEATS, folded))
+            dynamodb.run(history_writer.write_episodes(owner, SEATS, folded))
             spent.append(sum(metered.units))
     key = episode_key(owner, SEATS, start)
     item = read_item(dynamodb, key)
@@ -97,7 +97,7 @@ def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(engine: DynamoDBL
     )
     metered.units.clear()
     folded.granted[start] = set(keys[500:510])
-    dynamodb.run(batch._write_episodes(owner, SEATS, folded))
+    dynamodb.run(history_writer.write_episodes(owner, SEATS, folded))
     item = read_item(dynamodb, key)
     assert item["distinct"] == 40_010
     assert size_of(item) < 1_000
@@ -115,7 +115,7 @@ def test_an_episode_of_an_older_release_continues(engine: DynamoDBLocal) -> None
     folded = UsageAggregator(None, QUIET_MS)
     folded.episodes[NOW_MS] = episode
     folded.granted[NOW_MS] = {"b", "c"}
-    dynamodb.run(batch._write_episodes(owner, SEATS, folded))
+    dynamodb.run(history_writer.write_episodes(owner, SEATS, folded))
     item = read_item(dynamodb, key)
     assert dynamodb.run(episode_view(owner, item, None, NOW_MS + 1))["distinctSeats"] == 3
 
@@ -127,7 +127,7 @@ def test_a_person_is_counted_once_in_each_episode(engine: DynamoDBLocal) -> None
             folded = UsageAggregator(None, QUIET_MS)
             folded.episodes[start] = Episode(start, 1, None, 11, 0, 0)
             folded.granted[start] = {"a", "b"}
-            dynamodb.run(batch._write_episodes(owner, SEATS, folded))
+            dynamodb.run(history_writer.write_episodes(owner, SEATS, folded))
         item = read_item(dynamodb, episode_key(owner, SEATS, start))
         assert item["distinct"] == 2
 

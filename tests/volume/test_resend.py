@@ -7,12 +7,12 @@ import pytest
 
 from functions.deliver import deliveries
 from functions.deliver.deliveries import Deliveries
+from functions.manage import webhook_samples
 from local.dynamodb import DynamoDBLocal
 from shared import aws
 from shared.clock import now_ms
 from shared.dynamodb.keys import delivery_key
 from shared.dynamodb.requests import BatchPut
-from shared.events import builders
 from shared.events import types as event_types
 from tests.support.notifier import Recorder
 from tests.support.sampling import IS_SOAK
@@ -28,7 +28,7 @@ def test_every_delivery_of_a_large_resend_is_queued_once(
     """Each page asks for the next: Lambda would stop a chain that long, were it not allowed."""
     dynamodb = open_client(engine.url, create_table(engine.url))
     webhook_id, now = "whk_test", now_ms()
-    event = json.dumps(builders.of_test(webhook_id, event_types.SEAT_DENIED, now, "nonce"))
+    event = json.dumps(webhook_samples.sample(webhook_id, event_types.SEAT_DENIED, now, "nonce"))
     failed: dict[str, Any] = {
         "status": "failed",
         "event": event,

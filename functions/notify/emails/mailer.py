@@ -383,8 +383,8 @@ def _counts(
     for key in keys:
         meter = usage_meter(key)
         item = counters.get(usage_key(owner, key))
-        fired = yield from queries.fired_between(owner, since, until, meter)
-        triggered = [what for what, _ in fired if builders.of_fired(what) in wanted]
+        crossed = yield from queries.triggered_between(owner, since, until, meter)
+        triggered = [what for what, _ in crossed if builders.of_threshold(what) in wanted]
         denied: dict[str, int] = {}
         if event_types.USAGE_DENIED in wanted:
             denied = yield from denied_between(owner, since, until, meter)

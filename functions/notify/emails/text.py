@@ -17,11 +17,11 @@ NOBODY = "somebody who was erased"
 
 
 class CountFacts(NamedTuple):
-    """One usage limit in an e-mail; `fired` are its triggered thresholds and limits."""
+    """One usage limit in an e-mail; `triggered` are its triggered thresholds and limits."""
 
     key: str
     counter: Counter
-    fired: tuple[int | str, ...]
+    triggered: tuple[int | str, ...]
     denied_attempts: int
     denied_requests: int
 
@@ -33,13 +33,13 @@ class CountFacts(NamedTuple):
             **usage_view(counter.used, counter.purchased, counter.hard_cap),
             "deniedAttempts": self.denied_attempts,
             "deniedRequests": self.denied_requests,
-            "fired": [str(what) for what in self.fired],
+            "fired": [str(what) for what in self.triggered],
         }
 
     @property
     def thresholds(self) -> list[int]:
         """The thresholds reached, in percent."""
-        return sorted(what for what in self.fired if isinstance(what, int))
+        return sorted(what for what in self.triggered if isinstance(what, int))
 
 
 class Facts(NamedTuple):
@@ -159,10 +159,10 @@ def _count_headline(counts: list[CountFacts]) -> str:
         if count.denied_requests:
             return f"requests for '{count.key}' denied at the hard cap"
     for count in counts:
-        if EXHAUSTED in count.fired:
+        if EXHAUSTED in count.triggered:
             return f"'{count.key}' is used up to the hard cap"
     for count in counts:
-        if ENTERED in count.fired:
+        if ENTERED in count.triggered:
             return f"more of '{count.key}' used than purchased"
     percent, key = max((max(count.thresholds), count.key) for count in counts)
     return f"{percent} % of '{key}' used"
@@ -199,11 +199,11 @@ def _sentences(facts: Facts) -> list[str]:
 
 def _count_sentences(count: CountFacts) -> list[str]:
     sentences = []
-    if ENTERED in count.fired:
+    if ENTERED in count.triggered:
         sentences.append(
             f"More of '{count.key}' was used than purchased; it was granted, as overdraft."
         )
-    if EXHAUSTED in count.fired:
+    if EXHAUSTED in count.triggered:
         sentences.append(
             f"All of '{count.key}' under the hard cap is used: what comes next is denied."
         )

@@ -12,6 +12,7 @@ from functions.deliver import deliveries
 from functions.deliver.deliveries import Deliveries
 from functions.deliver.retry_policy import Attempt, next_wait, read_retry_after, reason_to_disable
 from functions.deliver.sender import WebhookSender, sign
+from functions.manage import webhook_samples
 from shared import aws
 from shared.clock import now_ms
 from shared.dynamodb.client import DynamoDBClient
@@ -25,7 +26,6 @@ from shared.dynamodb.keys import (
     webhook_state_key,
 )
 from shared.dynamodb.requests import Delete, Get, Item, Put, Query
-from shared.events import builders
 from shared.events import types as event_types
 from shared.webhooks import endpoints, url_policy
 from tests.support.notifier import Recorder
@@ -226,7 +226,7 @@ class Office:
         dynamodb.execute(Put(webhook_key(self.id), endpoint))
         secret: Item = {"current": "whsec_c2VjcmV0"}
         dynamodb.execute(Put(webhook_secret_key(self.id), secret))
-        self.event = builders.of_test(self.id, event_types.SEAT_DENIED, now_ms(), self.id)
+        self.event = webhook_samples.sample(self.id, event_types.SEAT_DENIED, now_ms(), self.id)
 
     def message(self, count: int = 0, **changes: Any) -> dict[str, Any]:
         body = {"webhookId": self.id, "event": self.event, "attempt": count, **changes}

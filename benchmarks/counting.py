@@ -73,8 +73,8 @@ class Limit:
         number = next(self.numbers)
         if not self._timed:
             return f"request{number:05d}"
-        told = NOW_MS + number
-        return base64.urlsafe_b64encode(told.to_bytes(6) + number.to_bytes(6)).decode()
+        measured = NOW_MS + number
+        return base64.urlsafe_b64encode(measured.to_bytes(6) + number.to_bytes(6)).decode()
 
     def consume(self, key: str = "", quantity: int = 1, *, days: int = 0) -> Any:
         """One request; the hint is kept, as a warm process keeps it."""

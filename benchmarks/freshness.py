@@ -1,4 +1,4 @@
-"""`make bench-pool`: how fresh the sum of a pool is, on the local stack, while seats are taken.
+"""`make bench-pool`: how fresh the totals of a pool are, on the local stack, while seats are taken.
 
 Seats of 20,000 are taken at several rates; beside it the entitlement is read ten times a second. An
 answer that says `used: n` is as old as the n-th grant's answer has been there by then.
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _measure(api: Api, rate: int) -> tuple[int, list[float]]:
-    """The number of grants, and for each look how old its sum was, in seconds."""
+    """The number of grants, and the age of its totals at each look, in seconds."""
     made = api.expect(
         201,
         "POST",
@@ -77,7 +77,7 @@ def _measure(api: Api, rate: int) -> tuple[int, list[float]]:
 
 
 def _looks(api: Api, path: str, ends: float, answered: list[float], lock: Any) -> Any:
-    """How old the sum is, again and again; nothing while none is missing from it."""
+    """How old the totals are, again and again; nothing while none is missing from it."""
     while time.monotonic() < ends:
         time.sleep(LOOK_SECONDS)
         asked = time.monotonic()

@@ -1,6 +1,6 @@
-"""Pools of 100 to 100,000 seats on DynamoDB Local: what taking and giving back costs, and its sum.
+"""Pools of 100 to 100,000 seats on DynamoDB Local: what a grant and a release cost, and the totals.
 
-Pages are filled as hashing fills them; nine tenths of the cap are held, or all of it.
+Shards are filled as hashing fills them; nine tenths of the cap are held, or all of it.
 """
 
 import itertools
@@ -28,16 +28,16 @@ from shared.seats.writes import Holder
 
 CAPS = (100, 10_000, 100_000)
 LEASE = 8 * 3600
-# Measured on so many people each: what it costs depends on how full their page is.
+# Measured on so many people each: what it costs depends on how full their shard is.
 PEOPLE = 20
-# How often every page has changed before.
+# How often every shard has changed before.
 AGE = 100_000
-# Where a change of the sum is told alone, and where a batch is told at once.
+# Where changes are counted one by one, and in batches.
 TOLD = (1, totals.CHANGES_PER_WRITE)
 
 
 def measure(bench: Any) -> dict[str, float]:
-    """Round trips and write units: of each operation, and of counting it into the sum."""
+    """Round trips and write units: of each operation, and of counting it into the totals."""
     results: dict[str, float] = {}
     for cap in CAPS:
         results |= {f"pool.{name}.{cap}": value for name, value in _measure(bench, cap).items()}
@@ -114,7 +114,7 @@ class _Pool:
 
 def _measure(bench: Any, cap: int) -> dict[str, float]:
     busy = _Pool(bench, cap, cap * 9 // 10)
-    # Those on whose page there is room, which is what is measured.
+    # People on whose shard a seat is free: that is what is measured.
     names = [f"new{number}" for number in range(PEOPLE * 20)]
     names = [name for name in names if _has_room(busy.shard(name))][: min(PEOPLE, cap // 10)]
     busy.take("user0")  # a process knows the pool once it has seen it
@@ -150,7 +150,7 @@ def _most(bench: Any, name: str, works: list[Any]) -> dict[str, float]:
 
 
 def _sum(bench: Any, cap: int) -> dict[str, float]:
-    """What counting a change costs: told alone, and of a whole batch."""
+    """What counting a change into the totals costs: alone, and in a batch."""
     owner = f"ent_benchsum{cap}"
     shard_count = wanted_shard_count(cap, cap, 0)
     numbers = [index * (SLOTS // shard_count) for index in range(shard_count)]
@@ -163,11 +163,12 @@ def _sum(bench: Any, cap: int) -> dict[str, float]:
     def count(changes: int) -> None:
         seq, made = next(seqs), bench.change()
         seat = {"kind": "activated", "key": "x" * 12, "overdraft": False, "at": made.now_ms}
-        told = made.record("activated") | {"seats": [seat]}
+        measured = made.record("activated") | {"seats": [seat]}
         before = seq - 1 if seq > AGE else 0
         bench.dynamodb.run(
             seat_totals.count(
-                owner, [ShardVersion(shard, seq, before, 60, told) for shard in numbers[:changes]]
+                owner,
+                [ShardVersion(shard, seq, before, 60, measured) for shard in numbers[:changes]],
             )
         )
 

@@ -1,7 +1,7 @@
 """`make bench-portal`: the portal's page on the local stack, and what its data costs to read.
 
-The page is opened by a new browser context each time, as by somebody who was never here: until the
-state is drawn, and until the graph is. Times are medians, also told as ratios to a bare call of
+The page is opened by a new browser context each time, like a first visit: until the
+state is drawn, and until the graph is. Times are medians, and ratios to a bare call of
 /health by the same browser. Reads are counted at the table's client.
 """
 
@@ -52,7 +52,7 @@ class CountingTable(DynamoDBClient):
 
 @contextmanager
 def lived() -> Iterator[tuple[Stack, str]]:
-    """A stack with a customer who has a past, all of it in history, and a link to their portal."""
+    """A stack with a customer who has weeks of history, and a link to their portal."""
     with Emulator(free_port()) as emulator:
         stack = deploy(emulator)
         try:
@@ -61,7 +61,7 @@ def lived() -> Iterator[tuple[Stack, str]]:
             past.live()
             api = Api(stack.api_url, f"Bearer {stack.bootstrap_key}")
             link = portal_link(api, f"/v1/entitlements/{past.id}")
-            past.wait_until_told(api)
+            past.wait_for_history(api)
             yield stack, link
         finally:
             stack.stop()
@@ -113,12 +113,12 @@ def reads(stack: Stack, link: str) -> list[tuple[str, int, int]]:
         assert answer["statusCode"] == 200, answer
         return dynamodb.trips, dynamodb.items
 
-    told = []
+    results = []
     for name, days in (("24 hours", 1), ("7 days", 7), ("30 days", 30), ("12 months", 365)):
         since = to_rfc3339((now_ms() - days * DAY_MS) // 1000 * 1000)
-        told.append((f"graph of {name}", *call("GET /v1/portal/graph", {"from": since})))
+        results.append((f"graph of {name}", *call("GET /v1/portal/graph", {"from": since})))
     routes_left = [f"GET /v1/portal{name}" for name in ("", "/seats", "/denials", "/forecast")]
-    return told + [(route, *call(route, {})) for route in routes_left]
+    return results + [(route, *call(route, {})) for route in routes_left]
 
 
 def main() -> None:

@@ -270,7 +270,7 @@ def make_report(
     assert made is not None
     assert made["status"] == "published"
     disk = sum(path.stat().st_size for path in (folder / item["reportId"]).glob("*/*"))
-    # The kernel's own high-water mark of this program (getrusage would tell of the parent's).
+    # The kernel's own high-water mark of this program (getrusage would give the parent's).
     status = Path("/proc/self/status").read_text()
     peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
     return {
@@ -290,8 +290,8 @@ def in_own_process(
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if ran.returncode:
         raise RuntimeError(ran.stderr)
-    told: dict[str, Any] = json.loads(ran.stdout)
-    return told
+    measured: dict[str, Any] = json.loads(ran.stdout)
+    return measured
 
 
 # --- What it says ---------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ class Meter:
 
 
 class Bench:
-    """One engine, one table; pages of any size are made for each measurement."""
+    """One engine, one table; shards of any size are made for each measurement."""
 
     def __init__(self, engine: DynamoDBLocal) -> None:
         self.engine = engine
@@ -153,7 +153,7 @@ class MeteredTable(DynamoDBClient):
         return reply
 
     def stop_metering(self) -> None:
-        """From here on, no request is sent that is not the ledger's own."""
+        """From here on, no request is sent that is not the seat core's own."""
         self._meter = None
 
     def _count_refused(self, _: str, units: float) -> None:
@@ -204,7 +204,7 @@ def measure_operations(bench: Bench) -> dict[str, float]:
 
 
 def measure_sweep(bench: Bench) -> dict[str, float]:
-    """What the sweep does on a page where nothing ran out: it corrects the bound it looks by."""
+    """What the sweep does on a shard where nothing expired: it corrects the bound it looks by."""
     owner = bench.shard(3, SeatTerms(100, 120, "active", 0, None, 8 * 3600))
     key = seat_shard_key(owner)
     later = NOW_MS + 61_000
@@ -233,7 +233,7 @@ def measure_textbook(bench: Bench) -> dict[str, float]:
     return results
 
 
-# --- Grants a second on one ledger ----------------------------------------------------------------
+# --- Grants a second on one seat shard ------------------------------------------------------------
 
 
 def measure_throughput(bench: Bench) -> dict[str, float]:
@@ -305,9 +305,9 @@ def measure_warm(bench: Bench) -> dict[str, float]:
     """CPU and wall time of `activate`, event in, response out, against a bare `update_item`.
 
     All take turns in short batches, so that a noisy machine disturbs all alike. The handler
-    grants on a page that fills from 20 to 60 seats. CPU and wall time are held against an update of
-    a small counter. Most of the wall time is the engine's, which has more to do on a page, so wall
-    time is also held against the same write on such a page, sent by plain boto3.
+    grants on a shard that fills from 20 to 60 seats. CPU and wall time are compared with an update
+    of a small counter. Most of the wall time is the engine's, which has more to do on a shard, so
+    wall time is also compared with the same write on such a shard, sent by plain boto3.
     """
     os.environ |= {
         "TABLE_NAME": "bench",
@@ -360,7 +360,7 @@ def measure_warm(bench: Bench) -> dict[str, float]:
 
 
 def bare_grant(bench: Bench, owner: str, number: int) -> None:
-    """The write of a grant on such a page, sent by plain boto3: the same work for the engine."""
+    """The write of a grant on such a shard, sent by plain boto3: the same work for the engine."""
     holder = Holder(f"bare{number}@example.com", "Alice Example")
     operation = activation.take(
         owner, holder, bench.change(_now_ms()), bench.grant_ids.next(_now_ms())
@@ -451,7 +451,7 @@ def estimate_cost(results: dict[str, float]) -> dict[str, float]:
     """Dollars per million calls, from the units measured above and published prices.
 
     Not in it: the sweep, data transfer, metrics, storage, webhooks, e-mail. A grant, a release and
-    a denial include `notify`: its units for a record of a page, its share of a call, one event.
+    a denial include `notify`: its units for a record of a shard, its share of a call, one event.
     """
     call = API_CALL + LAMBDA_CALL + BILLED_SECONDS * MEMORY_GB * LAMBDA_GB_SECOND
     call += LOG_BYTES * 1_000_000 / 1e9 * LOG_GB
@@ -470,10 +470,10 @@ def estimate_cost(results: dict[str, float]) -> dict[str, float]:
         + results["consume.busy.average.read_units"] * READ_UNIT / WRITE_UNIT,
         "consume.timed": results["consume.timed.average.write_units"],
     }
-    told = ("grant", "release", "denial")
+    rows = ("grant", "release", "denial")
     return {
         f"cost.{name}.usd_per_million": round(
-            call + used * WRITE_UNIT + (notify if name.startswith(told) else 0), 2
+            call + used * WRITE_UNIT + (notify if name.startswith(rows) else 0), 2
         )
         for name, used in units.items()
     }

@@ -89,7 +89,7 @@ def _sink() -> Iterator[None]:
 
 
 def make_records(dynamodb: DynamoDBClient, now_ms: int) -> list[dict[str, Any]]:
-    """The stream records of a page on which 100 people come, and then come and go."""
+    """The stream records of a shard on which 100 people come, and then come and go."""
     owner = "ent_benchstream"
     item = entitlement_item(owner, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms)
     dynamodb.execute(Put(entitlement_key(owner), item))

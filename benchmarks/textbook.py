@@ -1,7 +1,7 @@
 """The textbook design, for comparison: a counter item and a seat item in one transaction.
 
 What most sketches of license servers do: `ADD used 1` under a condition and a put of the seat under
-`attribute_not_exists`, all or nothing. Written with plain boto3, doing what the ledger does: the
+`attribute_not_exists`, all or nothing. Written with plain boto3, doing what the seat core does: the
 seat keeps name, attributes and lease, a denial is on record before it is answered, and the answer
 says whether the seat is overdraft. A transaction returns no item, so that takes a read.
 """

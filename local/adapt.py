@@ -1,7 +1,7 @@
 """From `template.yaml` to what the emulator can deploy.
 
 The template is transformed by AWS's own SAM translator; then a few gaps of the emulator are
-bridged, each in a function below that says which. Nothing here changes the product.
+bridged, each in a function below that names it. Nothing here changes the product.
 """
 
 import logging
@@ -21,7 +21,7 @@ API_ID = "overdraft"
 
 
 class _NoManagedPolicies:
-    """No function uses a managed policy: every room has its own role."""
+    """No function uses a managed policy: every function has its own role."""
 
     def load(self) -> dict[str, str]:
         return {}
@@ -44,7 +44,7 @@ def expand(template: Template, parameters: Mapping[str, str]) -> Template:
 
 
 def for_emulator(expanded: Template) -> tuple[Template, list[dict[str, Any]]]:
-    """The template as the emulator takes it, and the stream mappings that `pump.py` carries out."""
+    """The template as the emulator takes it, and the stream mappings for `stream_mapping.py`."""
     resources: dict[str, Any] = expanded["Resources"]
     _route_explicitly(resources)
     _without_layers(resources)

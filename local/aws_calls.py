@@ -2,8 +2,8 @@
 
 Sources: the service authorization reference of each service; for the parts of a transaction,
 "Using IAM with DynamoDB transactions". How `dynamodb:LeadingKeys` is filled for a part of a
-transaction is not documented: taken is the key of that part, which `make smoke` checks on a real
-account.
+transaction is not documented. This module takes the key of that part; `make smoke` checks that on a
+real account.
 """
 
 import json
@@ -52,7 +52,7 @@ def accesses(call: Call, place: Place) -> list[Access]:
     """Everything that IAM must allow for a call to pass.
 
     Raises:
-        UnknownCall: it cannot be said; who asks must refuse.
+        UnknownCall: this module cannot say; the caller must refuse.
     """
     judge = _SERVICES.get(call.service)
     if judge is None:

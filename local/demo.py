@@ -1,7 +1,7 @@
 """`make demo`: a working day of a company of 130 people on 100 purchased seats, in a minute.
 
-Every line of it is a real call to the API of the running stack. What the clients were told is
-counted here, and at the end held against what the API says and what is on record.
+Every line of it is a real call to the API of the running stack. The demo counts the answers that its
+clients get. At the end it compares them with what the API reports and has on record.
 """
 
 import heapq
@@ -56,7 +56,7 @@ LEASE = "PT1M"  # the shortest there is: a minute of ours is half a day of their
 RENEW_MINUTES = 200  # a client renews well before its lease ends
 RETRY_MINUTES = 20
 NOON = 12 * 60
-BOUGHT = 8  # up to the largest hard cap there is so far, 128
+BOUGHT = 8  # raises the hard cap to 128
 WORKERS = 8
 SEED = 1
 QUIET_SECONDS = 3
@@ -65,12 +65,12 @@ TRIES = 3
 REPORT_FILE = ROOT / ".local/report.html"
 
 
-# What is compared; what the clients were told; what the stack says.
+# What is compared; what the clients counted; what the stack says.
 Check = tuple[str, Any, Any]
 
 
 class Day:
-    """The company's day: who does what when, what they were told, who sits where."""
+    """The company's day: who does what when, the answers they get, who holds a seat."""
 
     def __init__(self, api: Api, license_api: Api, path: str) -> None:
         self._api = api
@@ -79,9 +79,9 @@ class Day:
         self._agenda: list[tuple[float, int, str, int]] = []
         self._order = itertools.count()
         self._lock = threading.Lock()
-        # One person does one thing at a time: whoever leaves has the answer to a renewal first.
+        # A person does one thing at a time: a renewal is answered before its holder leaves.
         self._busy = [threading.Lock() for _ in range(PEOPLE)]
-        self.told: Counter[str] = Counter()
+        self.counted: Counter[str] = Counter()
         self.seats: dict[int, str] = {}
         self.waiting: set[int] = set()
         self.turned_away: set[int] = set()
@@ -149,14 +149,14 @@ class Day:
             self._note(answer.body)
             if answer.status == 201:
                 kind = "overdraft" if answer.body["isOverdraftSeat"] else "within"
-                self.told[kind] += 1
+                self.counted[kind] += 1
                 self.seats[person] = answer.body["activationId"]
                 self.waiting.discard(person)
             elif answer.status == 200:
-                self.told["renewed"] += 1
+                self.counted["renewed"] += 1
                 self.seats[person] = answer.body["activationId"]
             elif answer.status == 409:
-                self.told["denied"] += 1
+                self.counted["denied"] += 1
                 self.waiting.add(person)
                 self.turned_away.add(person)
             else:
@@ -174,13 +174,13 @@ class Day:
         with self._lock:
             if person in self.seats:
                 self.crashed.add(person)
-                self._tell(minute, f"User {person:03d}'s machine crashed; the seat stays taken")
+                self._say(minute, f"User {person:03d}'s machine crashed; the seat stays taken")
 
     def _leave(self, person: int, _: float) -> None:
         with self._lock:
             activation = self.seats.pop(person, None)
         if activation is None:
-            # Still waiting for a seat, or denied all day: goes home without one.
+            # Still waiting for a seat, or denied all day: leaves without one.
             with self._lock:
                 self.waiting.discard(person)
                 self._agenda = [entry for entry in self._agenda if entry[3] != person]
@@ -188,7 +188,7 @@ class Day:
             return
         self._license.expect(204, "DELETE", f"{self._path}/activations/{activation}")
         with self._lock:
-            self.told["released"] += 1
+            self.counted["released"] += 1
             self.used -= 1
 
     def _export(self, person: int, minute: float) -> None:
@@ -205,19 +205,19 @@ class Day:
             raise LocalError(f"An export answered {answer.status}: {answer.body}")
         with self._lock:
             if answer.status == 409:
-                self.told["export requests denied"] += 1
-                self.told["export attempts denied"] += 1 + person % 2
+                self.counted["export requests denied"] += 1
+                self.counted["export attempts denied"] += 1 + person % 2
                 return
-            if not self.told["exports in overdraft"] and answer.body["isOverdraft"]:
-                self._tell(minute, "more exports than the 100 purchased: granted, as overdraft")
+            if not self.counted["exports in overdraft"] and answer.body["isOverdraft"]:
+                self._say(minute, "more exports than the 100 purchased: granted, as overdraft")
             self.exports += body["quantity"]
-            self.told["exports in overdraft"] += answer.body["overdraftQuantity"]
+            self.counted["exports in overdraft"] += answer.body["overdraftQuantity"]
 
     def _buy(self, _: int, minute: float) -> None:
         body = self._api.expect(200, "PATCH", self._path, {"seatCount": self.purchased + BOUGHT})
         with self._lock:
             self.purchased, self.cap = body["seatCount"], body["hardCap"]
-            self._tell(minute, f"{BOUGHT} seats bought: {self.purchased} purchased, cap {self.cap}")
+            self._say(minute, f"{BOUGHT} seats bought: {self.purchased} purchased, cap {self.cap}")
 
     def _inspect(self, _: int, minute: float) -> None:
         with self._lock:
@@ -229,7 +229,7 @@ class Day:
         self.used = body["seats"]["used"]
         self.peak = max(self.peak, self.used)
 
-    def _tell(self, minute: float, text: str) -> None:
+    def _say(self, minute: float, text: str) -> None:
         self.news = [*self.news[-4:], f"{clock(minute)}  {text}"]
 
 
@@ -252,7 +252,7 @@ def draw(day: Day, minute: float, width: int) -> Group:
     counts.add_row(
         f"used [bold]{day.used}[/] of {day.purchased} purchased",
         f"overdraft [yellow]{max(0, day.used - day.purchased)}[/]",
-        f"denied [red]{day.told['denied']}[/] times, {len(day.turned_away)} people",
+        f"denied [red]{day.counted['denied']}[/] times, {len(day.turned_away)} people",
         f"waiting {len(day.waiting)}",
     )
     levels = " ▁▂▃▄▅▆▇█"
@@ -282,7 +282,7 @@ def live_through(day: Day, console: Console) -> None:
                     print(
                         f"  {clock(minute)}  used {day.used:3d} of {day.purchased}"
                         f"  overdraft {max(0, day.used - day.purchased):2d}"
-                        f"  denied {day.told['denied']:3d}",
+                        f"  denied {day.counted['denied']:3d}",
                         flush=True,
                     )
             if console.is_terminal:
@@ -290,7 +290,7 @@ def live_through(day: Day, console: Console) -> None:
 
 
 def check(day: Day, api: Api, path: str, when: str) -> list[Check]:
-    """What the clients were told, and the same from the API."""
+    """The clients' counts, and the same from the API."""
     entitlement = api.expect(200, "GET", path)
     holders = list_all(api, f"{path}/activations")
     held = {holder["activationId"] for holder in holders}
@@ -325,9 +325,9 @@ def list_all(api: Api, path: str) -> list[dict[str, Any]]:
 
 
 def check_evidence(day: Day, api: Api, path: str, receiver: Receiver) -> list[Check]:
-    """What the clients were told, the events that were received, and what the API has on record."""
-    granted = day.told["within"] + day.told["overdraft"]
-    denied_in_all = day.told["denied"] + day.told["export attempts denied"]
+    """The clients' counts, the events received, and what the API has on record."""
+    granted = day.counted["within"] + day.counted["overdraft"]
+    denied_in_all = day.counted["denied"] + day.counted["export attempts denied"]
     wait_for_events(receiver, granted + denied_in_all)
     received = list(receiver.events.values())
     kinds = Counter(event["type"] for event in received)
@@ -344,20 +344,24 @@ def check_evidence(day: Day, api: Api, path: str, receiver: Receiver) -> list[Ch
     exits = [event for event in received if event["type"] == OVERDRAFT_EXITED]
     return [
         ("events received: seats taken", granted, kinds[SEAT_ACTIVATED]),
-        ("events received: of these in overdraft", day.told["overdraft"], overdraft),
-        ("events received: seats given back", day.told["released"], reasons["released"]),
-        ("events received: attempts denied", day.told["denied"], kinds[SEAT_DENIED]),
+        ("events received: of these in overdraft", day.counted["overdraft"], overdraft),
+        ("events received: seats given back", day.counted["released"], reasons["released"]),
+        ("events received: attempts denied", day.counted["denied"], kinds[SEAT_DENIED]),
         ("events received: people denied", turned_away, denied),
         ("signatures that did not verify", 0, receiver.refused),
         ("history: seats taken", granted, sum(each["activations"] for each in use)),
-        ("history: seats given back", day.told["released"], sum(each["releases"] for each in use)),
-        ("history: attempts denied", day.told["denied"], sum(e["deniedAttempts"] for e in use)),
+        (
+            "history: seats given back",
+            day.counted["released"],
+            sum(each["releases"] for each in use),
+        ),
+        ("history: attempts denied", day.counted["denied"], sum(e["deniedAttempts"] for e in use)),
         (
             "history: leases that ran out, as in the events",
             reasons["lease_expired"],
             sum(each["expiries"] for each in use),
         ),
-        ("denials: attempts", day.told["denied"], sum(each["attempts"] for each in denials)),
+        ("denials: attempts", day.counted["denied"], sum(each["attempts"] for each in denials)),
         ("denials: people", turned_away, {each["seatId"] for each in denials}),
         (
             "overdrafts: they ended when the events say",
@@ -371,29 +375,29 @@ def check_evidence(day: Day, api: Api, path: str, receiver: Receiver) -> list[Ch
 
 def check_exports(day: Day, api: Api, path: str, receiver: Receiver) -> list[Check]:
     """The same for the usage limit."""
-    told = day.told
+    counted = day.counted
     [limit] = api.expect(200, "GET", f"{path}/usage")["items"]
     use = list_all(api, f"{path}/usage-history?usageKey=exports&interval=hour")
     denials = list_all(api, f"{path}/denials?usageKey=exports")
     kinds = Counter(event["type"] for event in receiver.events.values())
     return [
         ("exports: used", day.exports, limit["usage"]["used"]),
-        ("exports: overdraft", told["exports in overdraft"], limit["usage"]["overdraftUsed"]),
+        ("exports: overdraft", counted["exports in overdraft"], limit["usage"]["overdraftUsed"]),
         ("exports, history: consumed", day.exports, sum(each["consumed"] for each in use)),
         (
             "exports, history: attempts denied",
-            told["export attempts denied"],
+            counted["export attempts denied"],
             sum(each["deniedAttempts"] for each in use),
         ),
-        ("exports, denials: requests", told["export requests denied"], len(denials)),
+        ("exports, denials: requests", counted["export requests denied"], len(denials)),
         (
             "exports, events received: attempts denied",
-            told["export attempts denied"],
+            counted["export attempts denied"],
             kinds[USAGE_DENIED],
         ),
         (
             "exports, events received: overdraft entered",
-            int(told["exports in overdraft"] > 0),
+            int(counted["exports in overdraft"] > 0),
             kinds[USAGE_OVERDRAFT_ENTERED],
         ),
     ]
@@ -411,25 +415,29 @@ def make_report(api: Api, path: str, since: int) -> dict[str, Any]:
         time.sleep(0.25)
     if report["status"] != "published":
         raise LocalError(f"The report is {report['status']}: {report['failure']}")
-    told: dict[str, Any] = {}
+    made: dict[str, Any] = {}
     for file in report["files"]:
         answer = urllib3.request("GET", file["url"])
         if answer.status != 200:
             raise LocalError(f"A link to the report answers {answer.status}.")
         REPORT_FILE.with_suffix(f".{file['format']}").write_bytes(answer.data)
         if file["format"] == "json":
-            told = answer.json()
-    [entry] = told["entitlements"]
+            made = answer.json()
+    [entry] = made["entitlements"]
     return dict(entry)
 
 
 def check_report(day: Day, entry: dict[str, Any]) -> list[Check]:
-    """What the clients were told, and the same from the report that sales get."""
+    """The clients' counts, and the same from the report for sales."""
     seats, [exports] = entry["seats"], entry["usage"]
     return [
-        ("report: seats taken", day.told["within"] + day.told["overdraft"], seats["activations"]),
+        (
+            "report: seats taken",
+            day.counted["within"] + day.counted["overdraft"],
+            seats["activations"],
+        ),
         ("report: people denied", len(day.turned_away), seats["deniedSeats"]),
-        ("report: attempts denied", day.told["denied"], seats["deniedAttempts"]),
+        ("report: attempts denied", day.counted["denied"], seats["deniedAttempts"]),
         (
             "report: purchased and cap",
             (day.purchased, day.cap),
@@ -438,14 +446,14 @@ def check_report(day: Day, entry: dict[str, Any]) -> list[Check]:
         ("report: exports consumed", day.exports, exports["consumed"]),
         (
             "report: export requests denied",
-            day.told["export requests denied"],
+            day.counted["export requests denied"],
             exports["deniedRequests"],
         ),
     ]
 
 
 def open_report(entry: dict[str, Any]) -> None:
-    """Say what the report says, where it is, and show it, where there is a screen."""
+    """Print what the report says and where it is; open it if there is a screen."""
     seats, worth = entry["seats"], entry["monthlyValue"]
     print(
         f"\n  The report for sales: at the peak {seats['peak']} seats, {seats['seatHours']:.2f}"
@@ -459,13 +467,15 @@ def open_report(entry: dict[str, Any]) -> None:
 
 
 def wait_for_events(receiver: Receiver, count: int) -> None:
-    """Wait until so many events of seats have come and nothing has moved for a while."""
+    """Wait until that many events of seats have arrived and no more came for a while."""
     seen, moved = -1, time.monotonic()
     while True:
-        told = [event["type"] for event in receiver.events.values()]
-        if len(told) != seen:
-            seen, moved = len(told), time.monotonic()
-        has_all = sum(kind in (SEAT_ACTIVATED, SEAT_DENIED, USAGE_DENIED) for kind in told) >= count
+        types = [event["type"] for event in receiver.events.values()]
+        if len(types) != seen:
+            seen, moved = len(types), time.monotonic()
+        has_all = (
+            sum(kind in (SEAT_ACTIVATED, SEAT_DENIED, USAGE_DENIED) for kind in types) >= count
+        )
         if time.monotonic() - moved > (QUIET_SECONDS if has_all else PATIENCE_SECONDS):
             return
         time.sleep(0.1)
@@ -473,16 +483,16 @@ def wait_for_events(receiver: Receiver, count: int) -> None:
 
 def sum_up(day: Day, checks: list[Check]) -> bool:
     """Print the day and the checks; whether all agree."""
-    told = day.told
+    counted = day.counted
     print(
-        f"\n  The day: {told['within']} grants within the limit, {told['overdraft']} in overdraft,"
-        f" {told['renewed']} renewals, {told['released']} releases.\n"
-        f"  {told['denied']} attempts of {len(day.turned_away)} people were denied;"
+        f"\n  The day: {counted['within']} grants within the limit, {counted['overdraft']} in overdraft,"
+        f" {counted['renewed']} renewals, {counted['released']} releases.\n"
+        f"  {counted['denied']} attempts of {len(day.turned_away)} people were denied;"
         f" at the peak {day.peak} seats were in use; {len(day.crashed)} machines crashed,"
         f" and their seats are freed when their leases run out.\n"
-        f"  {day.exports} exports were counted, {told['exports in overdraft']} of them overdraft;"
-        f" {told['export requests denied']} requests did not fit.\n\n"
-        "  What the clients were told, against what the stack says and the receiver got:"
+        f"  {day.exports} exports were counted, {counted['exports in overdraft']} of them overdraft;"
+        f" {counted['export requests denied']} requests did not fit.\n\n"
+        "  What the clients counted, what the stack says, and what the receiver got:"
     )
     for name, counted, answered in checks:
         same = counted == answered
@@ -493,7 +503,7 @@ def sum_up(day: Day, checks: list[Check]) -> bool:
 
 
 def forget_swept(day: Day, api: Api, path: str) -> None:
-    """Leases of crashed machines run out at a moment that no client is told: follow the API."""
+    """The leases of crashed machines expire at a moment that no client sees: follow the API."""
     held = {holder["activationId"] for holder in list_all(api, f"{path}/activations")}
     for person in day.crashed:
         if day.seats.get(person) not in held:
@@ -502,7 +512,7 @@ def forget_swept(day: Day, api: Api, path: str) -> None:
 
 @contextmanager
 def some_stack() -> Iterator[dict[str, str]]:
-    """The stack that runs already, or one of our own for as long as the demo takes."""
+    """The stack that runs already, or one that is started for the demo."""
     details = read_details()
     if details and is_running(details):
         print(f"  using the stack at {details['emulatorUrl']}")

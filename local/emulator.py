@@ -29,7 +29,7 @@ START_SECONDS = 60
 
 
 class LocalError(Exception):
-    """Something on this machine stands in the way; the message says what, and what to do."""
+    """Something on this machine prevents it; the message says what, and what to do."""
 
 
 def check_port(port: int) -> None:

@@ -31,7 +31,7 @@ _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,25
 
 def main() -> None:
     """Run the emulator until it is stopped."""
-    # DynamoDB computes with 38 digits, Python's decimals with 28 unless they are told otherwise.
+    # DynamoDB computes with 38 digits, Python's decimals with 28 by default.
     decimal.DefaultContext.prec = 38
     decide_by_our_own_rules()
     decode_path_parameters()
@@ -90,7 +90,7 @@ class Gate:
 
         await self._app(scope, again, send)
         if service == "ses":
-            tell_of_returned_mail(json.loads(body))
+            publish_returned_mail(json.loads(body))
 
     @staticmethod
     def _signer(scope: Scope) -> tuple[str, str, str] | None:
@@ -201,8 +201,8 @@ SIMULATED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def tell_of_returned_mail(sent: dict[str, Any]) -> None:
-    """SES publishes what comes back, as the configuration set says; the emulator does not."""
+def publish_returned_mail(sent: dict[str, Any]) -> None:
+    """SES publishes bounces and complaints, as the configuration set says; the emulator does not."""
     name = sent.get("ConfigurationSetName", "")
     destinations = ses_v2._config_sets.get(name, {}).get("EventDestinations", {})  # noqa: SLF001
     kinds = {
@@ -218,12 +218,12 @@ def tell_of_returned_mail(sent: dict[str, Any]) -> None:
         "tags": {**tags, "ses:configuration-set": [name]},
     }
     for address in sent["Destination"]["ToAddresses"]:
-        detail_type, told = SIMULATED.get(address, ("", {}))
-        if told and told["eventType"].upper() in kinds:
+        detail_type, result = SIMULATED.get(address, ("", {}))
+        if result and result["eventType"].upper() in kinds:
             entry = {
                 "Source": "aws.ses",
                 "DetailType": detail_type,
-                "Detail": json.dumps({**told, "mail": mail}),
+                "Detail": json.dumps({**result, "mail": mail}),
             }
             eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)  # noqa: SLF001
 

@@ -2,7 +2,7 @@
 
 The rules are those of the IAM user guide: "Policy evaluation logic", "Condition operators",
 "Multivalued context keys". What a policy of ours does not use (policy variables, principals, the
-less usual operators) is refused as unknown, so that no rule is silently taken for granted.
+less usual operators) is refused as unknown, so that no rule is ignored silently.
 """
 
 import re
@@ -85,7 +85,7 @@ class Statement(NamedTuple):
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """On what the statement gives rights: leading keys where it names some, or resources."""
+        """What the statement gives rights to: the leading keys that it names, or its resources."""
         return self.leading_keys or self.resources
 
     def rights(self) -> frozenset[Right]:
@@ -97,7 +97,7 @@ class Statement(NamedTuple):
         )
 
     def used_by(self, access: Access) -> frozenset[Right]:
-        """The rights of this statement that an access which it allows makes use of."""
+        """The rights of this statement that an access uses."""
         actions = [each for each in self.actions if like(each.lower(), access.action.lower())]
         asked = access.context.get(LEADING_KEYS, ())
         named = asked if self.leading_keys else (access.resource,)

@@ -1,6 +1,6 @@
 """A webhook receiver on this machine: verifies every signature and keeps every event.
 
-It answers as Standard Webhooks asks a receiver to, and shows the e-mails that the emulator took.
+It answers as Standard Webhooks demands, and shows the e-mails that the emulator accepted.
 """
 
 import html
@@ -20,17 +20,17 @@ MAX_BODY = 1_000_000
 
 
 class Receiver(Service):
-    """Listens on 127.0.0.1. `events` holds what came verified, each id once, as it came first.
+    """Listens on 127.0.0.1. `events` holds the verified events, each id once.
 
-    `tell` is called with each new event; `refused` counts what did not verify.
+    `on_event` is called with each new event; `refused` counts those that did not verify.
     """
 
-    def __init__(self, tell: Callable[[Event], None] = lambda _: None) -> None:
+    def __init__(self, on_event: Callable[[Event], None] = lambda _: None) -> None:
         self.events: dict[str, Event] = {}
         self.refused = 0
         self.secret = ""
         self.mails: list[dict[str, Any]] = []
-        self._tell = tell
+        self._on_event = on_event
         self._lock = threading.Lock()
         receiver = self
 
@@ -54,7 +54,7 @@ class Receiver(Service):
                 self.wfile.write(data)
 
             def log_message(self, *_: object) -> None:
-                """Events are told elsewhere."""
+                """Log nothing: the caller prints events."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -67,7 +67,7 @@ class Receiver(Service):
         self._server.server_close()
 
     def receive(self, headers: dict[str, str], body: bytes) -> tuple[int, str]:
-        """What a call is answered: 401 for one that is not signed with our secret."""
+        """The status for a call: 401 if it is not signed with our secret."""
         try:
             event = Webhook(self.secret).verify(body, headers)
         except (WebhookVerificationError, ValueError, RuntimeError):
@@ -77,7 +77,7 @@ class Receiver(Service):
             is_new = event["id"] not in self.events
             self.events.setdefault(event["id"], event)
         if is_new:
-            self._tell(event)
+            self._on_event(event)
         return 204, ""
 
     # --- E-mails ---------------------------------------------------------------------------------
@@ -114,9 +114,9 @@ def mail_html(mail: dict[str, Any]) -> str:
 
 
 class Accepting(Receiver):
-    """Accepts whatever comes, for endpoints whose secret it is not told."""
+    """Accepts every request, for endpoints whose secret it does not have."""
 
     def receive(self, headers: dict[str, str], body: bytes) -> tuple[int, str]:
-        """What a call is answered: that it was taken."""
+        """The status for a call: accepted."""
         del headers, body
         return 204, ""

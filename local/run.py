@@ -224,8 +224,8 @@ def subscribe(api: Api, receiver: Receiver, **only: str) -> str:
     return str(created["webhookId"])
 
 
-def tell(event: Event) -> None:
-    """One event, in a line; not what happened long ago."""
+def print_event(event: Event) -> None:
+    """Print an event on one line, unless it happened long ago."""
     if from_rfc3339_ms(event["timestamp"]) < now_ms() - TOLD_MS:
         return
     data = event["data"]
@@ -239,7 +239,7 @@ def tell(event: Event) -> None:
 
 
 def _write_past(details: dict[str, str], api: Api) -> None:
-    """A second customer, who has been there for weeks: their portal has something to show."""
+    """Make a second customer with weeks of history, so that the portal has something to show."""
     try:
         past = Past(details["emulatorUrl"], details["tableName"], now_ms(), PAST_DAYS)
         past.create()
@@ -265,7 +265,7 @@ def _watch(details: dict[str, str], receiver: Receiver) -> None:
         try:
             failures = 0 if health.call("GET", "/_ministack/health").status == 200 else failures + 1
             fresh = receiver.fetch_mails(details["emulatorUrl"])
-        except Exception:  # Whatever it is, the emulator did not answer.
+        except Exception:  # For whatever reason, the emulator did not answer.
             failures += 1
             continue
         for number, mail in enumerate(fresh, len(receiver.mails) - len(fresh) + 1):
@@ -278,13 +278,13 @@ def _watch(details: dict[str, str], receiver: Receiver) -> None:
 
 
 def main() -> None:
-    """Run until told to stop."""
+    """Run until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="make run", description=__doc__)
     parser.add_argument("command")
     parser.add_argument("--port", required=True)
     port = parse_port(parser.parse_args().port)
     started = time.monotonic()
-    with Receiver(tell) as receiver, running(port) as (details, file):
+    with Receiver(print_event) as receiver, running(port) as (details, file):
         api = Api(details["apiUrl"], f"Bearer {details['apiKey']}")
         subscribe(api, receiver)
         write_details(file, {**details, "receiverUrl": receiver.url})

@@ -33,7 +33,7 @@ def live(stack: Stack, api: Api) -> str:
         name = f"user{person:02d}@acme.example"
         body = {"seatId": name, "seatName": f"User {person:02d}", "attributes": {"device": "pc"}}
         past.taken += api.call("POST", f"{path}/activations", body).status == 201
-    past.wait_until_told(api)
+    past.wait_for_history(api)
     return portal_link(api, path)
 
 

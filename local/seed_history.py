@@ -1,7 +1,7 @@
-"""A customer with a past: weeks of work, written by the ledger itself with the times of those days.
+"""A customer with a history: weeks of work, written by the seat core with the times of those days.
 
-A graph, a forecast and a report are dull on the first day. Every seat here is taken and given back
-by the same conditional writes as any other, only at a time that is over; the stream tells it on.
+A graph, a forecast and a report show nothing on the first day. Every seat here is taken and released
+by the same conditional writes as any other, with an earlier time. The stream does the rest.
 """
 
 import base64
@@ -38,7 +38,7 @@ MINUTE_MS = 60_000
 ZONE = "Europe/Berlin"
 SEED = 4
 PATIENCE_SECONDS = 600  # a machine may have other work
-LONGEST_WAIT = 4  # so often somebody tries who is turned away
+LONGEST_WAIT = 4  # how often somebody tries and is denied
 RETRY_MS = 25 * MINUTE_MS
 DOCUMENT: dict[str, Any] = {
     "product": "CAD Pro",
@@ -123,8 +123,8 @@ class Past:
             else:
                 self._go(at, person)
 
-    def wait_until_told(self, api: Api) -> None:
-        """Until the stream has made history of everything.
+    def wait_for_history(self, api: Api) -> None:
+        """Wait until the stream reader has processed everything.
 
         Raises:
             LocalError: it has not, within some minutes.

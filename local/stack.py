@@ -1,4 +1,4 @@
-"""The stack in the emulator: our own template, deployed; what follows from it, found."""
+"""The stack in the emulator: our own template, deployed, and its outputs."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from botocore.config import Config
 
 from local import adapt
 from local.emulator import ACCESS_KEY, REGION, SECRET_KEY, Emulator, LocalError
-from local.stream_mapping import Pump
+from local.stream_mapping import StreamMapping
 from tools import build
 from tools.bootstrap_key import make_key
 
@@ -36,7 +36,7 @@ class Stack:
         self.outputs: dict[str, str] = {}
         self.functions: dict[str, str] = {}
         self.parameters: dict[str, str] = {}
-        self.pumps: list[Pump] = []
+        self.mappings: list[StreamMapping] = []
 
     def client(self, service: str) -> Any:
         """A boto3 client of the emulator."""
@@ -44,8 +44,8 @@ class Stack:
 
     def stop(self) -> None:
         """Stop what runs beside the emulator."""
-        for pump in self.pumps:
-            pump.stop()
+        for mapping in self.mappings:
+            mapping.stop()
 
 
 def client(url: str, service: str) -> Any:
@@ -65,7 +65,7 @@ def deploy(
     parameters: Mapping[str, str] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Stack:
-    """Deploy `template.yaml` into a running emulator; `say` is told what is done.
+    """Deploy `template.yaml` into a running emulator; `say` is called with each step.
 
     Raises:
         LocalError: the deployment failed; the message has the emulator's reason.
@@ -111,8 +111,8 @@ def update(stack: Stack, parameters: Mapping[str, str]) -> None:
 
 
 def _pump(stack: Stack, mappings: list[dict[str, Any]]) -> None:
-    stack.pumps = [
-        Pump(
+    stack.mappings = [
+        StreamMapping(
             stack.client,
             {**_resolve(stack, mapping), "EventSourceArn": stack.outputs["StreamArn"]},
         )

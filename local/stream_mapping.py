@@ -20,7 +20,7 @@ RETRY_SECONDS = 0.2
 Record = dict[str, Any]
 
 
-class Pump:
+class StreamMapping:
     """One event source mapping on one stream, carried out by one thread."""
 
     def __init__(self, client: Callable[[str], Any], mapping: Mapping[str, Any]) -> None:
@@ -55,7 +55,7 @@ class Pump:
             try:
                 if not self._read_once():
                     self._stopping.wait(IDLE_SECONDS)
-            except Exception:  # The emulator may be going away; the next round tells.
+            except Exception:  # The emulator may be stopping; the next round shows.
                 self._stopping.wait(RETRY_SECONDS)
 
     def _read_once(self) -> int:
@@ -84,7 +84,7 @@ class Pump:
         return not self._patterns or any(matches(pattern, record) for pattern in self._patterns)
 
     def _deliver(self, batch: list[Record], attempts: int = 0) -> None:
-        """Bring a batch to its end: every record processed, or given up and told of."""
+        """Bring a batch to its end: every record is processed, or given up and reported."""
         limit = self._mapping.get("MaximumRetryAttempts", 10_000)
         while batch and not self._stopping.is_set():
             failed = self._invoke(batch)
@@ -150,7 +150,7 @@ class Pump:
 
 
 def check_pattern(pattern: Mapping[str, Any]) -> None:
-    """Raise LocalError where a filter pattern compares in a way that this pump does not know."""
+    """Raise LocalError where a filter pattern compares in a way that this module does not know."""
     for wanted in pattern.values():
         if isinstance(wanted, Mapping):
             check_pattern(wanted)

@@ -2,7 +2,7 @@
 
 `python -m tools.build` builds for the deployed platform: the functions' code with bytecode for the
 template's runtime, and a layer of the pinned packages for its architecture. A function carries its
-own room, `shared`, and what else it reads (`openapi.json`).
+own package, `shared`, and the files that it reads (`openapi.json`).
 """
 
 import argparse
@@ -34,7 +34,7 @@ BUILD = ROOT / ".build"
 PRUNED = ("botocore/data", "bin", "**/tests", "**/*.pyi", "**/__pycache__")
 # Documents of the layer's packages that botocore does read.
 KEPT_DATA = ("endpoints.json", "partitions.json", "sdk-default-configuration.json", "_retry.json")
-# The models of the services that rooms call through `shared/aws.py`.
+# The models of the services that functions call through `shared/aws.py`.
 KEPT_SERVICES = ("events", "s3", "sesv2", "sqs")
 
 
@@ -178,10 +178,10 @@ def find_python(version: str) -> str:
     for candidate in candidates:
         program = "import sys; print('%d.%d' % sys.version_info[:2])"
         try:
-            told = subprocess.run([candidate, "-c", program], capture_output=True, check=False)
+            result = subprocess.run([candidate, "-c", program], capture_output=True, check=False)
         except OSError:
             continue
-        if told.stdout.decode().strip() == version:
+        if result.stdout.decode().strip() == version:
             return candidate
     raise BuildError(
         f"Python {version}, the functions' runtime, is needed to compile their bytecode; install it"

@@ -1,4 +1,4 @@
-"""Replay what was given up: `make redrive` tells what there is, `make redrive REPLAY=1` does it.
+"""Replay what was given up: `make redrive` lists it, `make redrive REPLAY=1` replays it.
 
 Stream records that were given up lie whole in a bucket; they go to Notify again, whose effects can
 be repeated. Messages of webhooks, and of mail that came back, go back to their queue. A scheduled
@@ -67,7 +67,7 @@ class Redrive:
             yield each["Key"], event["Records"]
 
     def records(self, *, replay: bool) -> int:
-        """Tell of, or replay, stream records; how many could not be replayed."""
+        """List or replay stream records; return how many could not be replayed."""
         failed, done = 0, set[str]()
         for key, records in self._objects():
             items = sorted({_item_of(record) for record in records})
@@ -93,15 +93,15 @@ class Redrive:
                 FunctionName=self._outputs["NotifyFunction"],
                 Payload=json.dumps({"Records": records[start : start + PART]}).encode(),
             )
-            told = json.loads(answer["Payload"].read() or b"{}")
-            if answer.get("FunctionError") or told["batchItemFailures"]:
+            result = json.loads(answer["Payload"].read() or b"{}")
+            if answer.get("FunctionError") or result["batchItemFailures"]:
                 return len(records) - start
         return 0
 
     # --- Queues ----------------------------------------------------------------------------------
 
     def messages(self, name: str, *, replay: bool) -> None:
-        """Tell of, or send again, the messages of a queue that were given up."""
+        """List or send again the messages of a queue that were given up."""
         source, target = (self._outputs[f"{each}Url"] for each in (DEAD_LETTERS[name], name))
         print(f"  {self._waiting(source)} messages in the dead-letter queue")
         if not replay:
@@ -130,7 +130,7 @@ class Redrive:
         return int(answer["Attributes"][name])
 
     def _forget(self, replayed: set[str]) -> None:
-        """Take the messages that told of objects which are replayed now, and no others."""
+        """Delete the messages that reported the objects which are replayed now, and no others."""
         sqs, url = self._client("sqs"), self._outputs["NotifyFailuresUrl"]
         for message in self._receive(url):
             if json.loads(message["Body"])["detail"]["object"]["key"] in replayed:
@@ -156,7 +156,7 @@ def local_endpoint() -> str:
 
 
 def main() -> None:
-    """Tell, or replay; exit code 1 when something failed again."""
+    """List or replay; exit code 1 when something failed again."""
     parser = argparse.ArgumentParser(prog="make redrive", description=__doc__)
     parser.add_argument("--stack", default="overdraft")
     parser.add_argument("--replay", action="store_true")

@@ -26,7 +26,7 @@ from local.api import Answer, Api
 from shared.api.routes import ROUTES
 from tools import ROOT
 
-SECONDS = 120  # the stream's and the queues' effects come within seconds; in a new stack, later
+SECONDS = 120  # effects of the stream and the queues take seconds; in a new stack, longer
 PAUSE = 1.0
 
 
@@ -43,7 +43,7 @@ class Check(NamedTuple):
 
 
 class Smoke:
-    """One run against one stack. `say` is told of each check as it ends."""
+    """One run against one stack. `say` is called with each check when it ends."""
 
     def __init__(self, api: Api, webhook: str, say: Callable[[Check], None]) -> None:
         self._api = api
@@ -291,7 +291,7 @@ class Smoke:
             raise Failed(f"the report's file is answered {opened.status}")
 
     def _routes(self) -> None:
-        """The rest, by what must not happen: an error of ours, or a right that is missing."""
+        """Every other route: none may answer with an internal error or lack a right."""
         values = {
             **self.owner,
             **self.hook,

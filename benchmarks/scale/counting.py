@@ -27,7 +27,7 @@ RATES: dict[str, tuple[int, ...]] = {
     "one counter": (100, 200, 300, 400, 600),
     "parts": (100, 1_000, 5_000, 10_000, 15_000),
 }
-# Long enough for parts to tell what they have used.
+# Long enough for shards to report what they have used.
 RUSH_SECONDS = 8.0
 ENDS = (200, 1_000, 2_000, 5_000)
 
@@ -75,7 +75,7 @@ class OneCounter(Design):
         return (yield from consumption.consume(*LIMIT, key, 1, change))
 
     def take(self, person: int, now_ms: int) -> Operation[Outcome]:
-        """As the room `consume` does it."""
+        """As the function `consume` does it."""
         change = Change("key_scale", f"request-{now_ms}", now_ms)
         try:
             yield from self._consume(self._key(person, now_ms), change)
@@ -86,7 +86,7 @@ class OneCounter(Design):
         return "granted"
 
     def release(self, *_: int) -> Operation[Outcome]:
-        """What is consumed is not given back."""
+        """What is consumed is not released."""
         raise AssertionError("nobody asks for it")
 
     def used(self, _: Engine) -> int:
@@ -95,7 +95,7 @@ class OneCounter(Design):
 
     @staticmethod
     def consumed(engine: Engine) -> int:
-        """What the counter says, and what its parts have not told yet."""
+        """What the counter says, and what its shards have not reported yet."""
         counter = Counter.of(engine.get(usage_key(*LIMIT)) or {})
         keys = [usage_shard_key(*LIMIT, number) for number in range(SHARDS)]
         parts = [UsageShard.of(item) for key in keys if (item := engine.get(key))]
@@ -103,7 +103,7 @@ class OneCounter(Design):
 
 
 class Parts(OneCounter):
-    """The same, spread, in 400 processes that know of it."""
+    """The same limit, sharded, in 400 processes that know of it."""
 
     name = "parts"
 
@@ -135,7 +135,7 @@ class Requests(Load):
         for key, item in design.items():
             self.engine.write(Put(key, item))
         if isinstance(design, Parts):
-            # Every part has been asked before, and every process knows the limit is spread.
+            # Every shard has been asked before, and every process knows the limit is sharded.
             for person in range(-4_000, 0):
                 at_once(self.engine, design.take(person, START_MS - 1))
 
@@ -165,7 +165,7 @@ def end(rate: float) -> Tally[str]:
     load.env.process(load.arrive())
     load.env.run()
     used = OneCounter.consumed(load.engine)
-    # Who gave up may have consumed all the same, and is told when it asks again.
+    # A request that gave up may have consumed all the same; repeating it shows that.
     assert 4_000 + load.outcomes["granted"] <= used <= cap, f"{used} of {cap} were consumed"
     return load.outcomes
 
@@ -179,11 +179,11 @@ def results() -> Iterator[Result]:
 
 def main() -> None:
     """Run, print, draw."""
-    told = table_of(results())
+    measured = table_of(results())
     for rate in ENDS:
         answers = ", ".join(f"{count} {name}" for name, count in sorted(end(rate).items()))
         print(f"a limit that ends in a rush of {rate:,} a second: {answers}")
-    large = [each for each in told if each.design != "textbook transaction"]
+    large = [each for each in measured if each.design != "textbook transaction"]
     path = ROOT / "docs/images/scale-usage.svg"
     path.write_text(chart.picture(large, "one usage limit"))
 

@@ -1,8 +1,8 @@
 """The designs that are compared, as operations that yield the table's requests.
 
-One page and pages are the product's own code, unchanged. The textbook's counter and seat items are
-written in one transaction, do what the ledger does, and repeat what met a conflict, as the SDK does
-not.
+The designs with one shard and with several are the product's own code, unchanged. The textbook
+design writes a counter and a seat item in one transaction. It does what the seat core does, and
+repeats a call that met a conflict, which the SDK does not.
 """
 
 from abc import ABC, abstractmethod
@@ -40,7 +40,7 @@ Outcome = str  # granted, held, denied, released, gave up
 
 
 class Design(ABC):
-    """One way to keep a pool: how it is written at first, taken from, given back to, counted."""
+    """One design of a pool: its first items, and how seats are taken, released and counted."""
 
     name: str
     most_seats = 10**9
@@ -136,7 +136,7 @@ class Textbook(Design):
 
 
 class OneShard(Design):
-    """The product's ledger: the set of holders in one item."""
+    """The product's seat shard: the set of holders in one item."""
 
     name = "one ledger page"
     most_seats = SHARD_SEATS
@@ -153,7 +153,7 @@ class OneShard(Design):
         return SeatTerms(self.purchased, self.cap, "active", 0, None, 8 * 3600)
 
     def items(self) -> list[tuple[Key, Item]]:
-        """The empty page."""
+        """The empty shard."""
         shard = new_shard(OWNER, self._terms(), Change("scale", "request", 0))
         return [(shard.key, dict(shard.item))]
 
@@ -163,7 +163,7 @@ class OneShard(Design):
         return self._memories[self._requests % len(self._memories)]
 
     def take(self, person: int, now_ms: int) -> Operation[Outcome]:
-        """As the room `activate` does it, with its hint."""
+        """As the function `activate` does it, with its hint."""
         holder = Holder(f"user{person}@acme.example", "Alice Example", {"device": "mbp-13"})
         change = Change("key_scale", f"request-{now_ms}", now_ms)
         operation = activation.take(
@@ -185,7 +185,7 @@ class OneShard(Design):
         return "granted" if grant.is_new else "held"
 
     def release(self, person: int, now_ms: int) -> Operation[Outcome]:
-        """As the room `release` does it."""
+        """As the function `release` does it."""
         change = Change("key_scale", f"request-{now_ms}", now_ms)
         try:
             yield from release_grant(OWNER, self._grants[person], change, cache=self._cache())
@@ -199,7 +199,7 @@ class OneShard(Design):
 
 
 class Shards(OneShard):
-    """The product's pool of several pages, in 400 processes that know of it."""
+    """The product's pool of several shards, in 400 processes that know of it."""
 
     name = "ledger pages"
     most_seats = 100_000
@@ -213,7 +213,7 @@ class Shards(OneShard):
             cache.note(OWNER, cached, 0)
 
     def items(self) -> list[tuple[Key, Item]]:
-        """The empty pages, and the sum."""
+        """The empty shards, and the totals."""
         return new_shards(OWNER, self._terms(), self._pages, Change("scale", "request", 0))
 
 

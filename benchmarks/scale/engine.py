@@ -100,7 +100,7 @@ class Bucket:
         self._at = 0.0
 
     def admit(self, now: float, wanted: float) -> bool:
-        """Whether there is room for so many units, which are taken then."""
+        """Take so many units if they are available; whether they were."""
         self._left = min(self._rate, self._left + (now - self._at) * self._rate)
         self._at = now
         if self._left < wanted:

@@ -1,4 +1,4 @@
-"""`make scale`: pools under load on a simulated DynamoDB, the textbook's design and the ledger.
+"""`make scale`: pools under load on a simulated DynamoDB, the textbook's design and the seat core.
 
 Virtual time: a run is the same on every machine. Prints a table, draws pictures into `docs/images`.
 """
@@ -22,12 +22,12 @@ from tools import ROOT
 SEED = 7
 SECONDS = 20.0
 WARM_UP = 2.0
-# An operation that takes longer is no service to anybody who waits for it.
+# A client does not wait for an operation that takes longer.
 PATIENCE = 1.0
 START_MS = 1_800_000_000_000
 SEATS = 100
 RATES = (10, 20, 40, 60, 80, 120, 160, 200, 250, 300, 400)
-# A larger pool: the textbook's design is measured where it ends, pages as far as the load goes.
+# A larger pool: the textbook design is measured up to its limit, shards up to the highest load.
 LARGE, LARGEST = 20_000, 100_000
 LARGE_RATES: dict[type[Design], tuple[int, ...]] = {
     Textbook: (10, 20, 40, 80, 160),
@@ -217,7 +217,7 @@ def results() -> Iterator[Result]:
 
 
 class Moves(NamedTuple):
-    """Transactions of two pages for each 1,000 grants, at a level of use in percent."""
+    """Transactions of two shards for each 1,000 grants, at a level of use in percent."""
 
     percent: int
     filling: float
@@ -303,9 +303,9 @@ def table_of(each_of: Iterator[Result]) -> list[Result]:
         " request\n"
     )
     print(_FORM.format(*head))
-    told = []
+    measured = []
     for each in each_of:
-        told.append(each)
+        measured.append(each)
         print(
             f"{each.design:<22}{each.scenario:<9}{each.seats:>7}{each.asked:>8.0f}{each.done:>8.0f}"
             f"{each.p50:>8.1f}{each.p99:>8.1f}{each.conflicts:>10.3f}{each.throttled:>10.3f}"
@@ -313,12 +313,12 @@ def table_of(each_of: Iterator[Result]) -> list[Result]:
             f"{each.most:>8}"
         )
         sys.stdout.flush()
-    return told
+    return measured
 
 
 def main() -> None:
     """Run, print, draw."""
-    told = table_of(results())
+    measured = table_of(results())
     print(f"\nallowance moved, transactions for each 1,000 grants, {LARGE:,} seats")
     print(f"{'use %':<8}{'since the morning began':>26}{'coming and going':>20}")
     for move in moves(LARGE):
@@ -330,7 +330,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for scenario in ("steady", "denials"):
         for seats, name in ((SEATS, f"scale-{scenario}"), (LARGE, f"scale-{scenario}-large")):
-            mine = [each for each in told if (each.scenario, each.seats) == (scenario, seats)]
+            mine = [each for each in measured if (each.scenario, each.seats) == (scenario, seats)]
             title = f"{scenario}, {seats:,} seats"
             (folder / f"{name}.svg").write_text(chart.picture(mine, title))
 

@@ -82,30 +82,30 @@ class Sold:
         return dict(made)
 
     def history(self, query: str) -> list[dict[str, Any]]:
-        told = self.api.expect(200, "GET", f"{self.path}/usage-history?{query}")
-        return list(told["items"])
+        result = self.api.expect(200, "GET", f"{self.path}/usage-history?{query}")
+        return list(result["items"])
 
     def wait_for_history(self, used: int, denied: int = 0) -> None:
-        """Until the stream has told of so much."""
-        told: dict[str, int] = {}
+        """Wait until the history shows this much."""
+        result: dict[str, int] = {}
 
         def is_there() -> bool:
             days = self.history("interval=day")
-            told["used"] = days[-1]["closing"] if days else 0
-            told["denied"] = sum(each["deniedAttempts"] for each in days)
-            return bool(days) and told == {"used": used, "denied": denied}
+            result["used"] = days[-1]["closing"] if days else 0
+            result["denied"] = sum(each["deniedAttempts"] for each in days)
+            return bool(days) and result == {"used": used, "denied": denied}
 
-        wait_for(is_there, what=lambda: f"wanted {used} used, {denied} denied; told {told}")
+        wait_for(is_there, what=lambda: f"wanted {used} used, {denied} denied; told {result}")
 
 
 @pytest.fixture(scope="session")
 def past(stack: Stack, api: Api) -> Sold:
-    """Weeks of a team that grew beyond what it bought; all of it in history."""
+    """Weeks of a team that grew beyond what it purchased, all of it in the history."""
     lived = Past(stack.emulator.url, stack.outputs["TableName"], now_ms(), PAST_DAYS)
     lived.create()
     lived.live()
     assert lived.denied
-    lived.wait_until_told(api)
+    lived.wait_for_history(api)
     sold = Sold(api, lived.id)
     late = sum(at >= lived.now_ms - 30 * 86_400_000 for at in lived.denied)
     used = api.expect(200, "GET", sold.path)["seats"]["used"]

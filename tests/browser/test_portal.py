@@ -55,7 +55,7 @@ def demo_day(api: Api, stack: Stack) -> tuple[Sold, demo.Day]:
             pass
     finally:
         demo.SECONDS_PER_HOUR = kept
-    sold.wait_for_history(len(day.seats), day.told["denied"])
+    sold.wait_for_history(len(day.seats), day.counted["denied"])
     return sold, day
 
 
@@ -65,8 +65,8 @@ def test_the_demo_s_day_is_drawn_as_the_api_tells_it(
     sold, day = demo_day
     page = open_page(sold.link()["url"])
     columns = drawn(page)
-    told = sold.history("interval=15m&limit=100")
-    for each in told:
+    result = sold.history("interval=15m&limit=100")
+    for each in result:
         start, end = from_rfc3339(each["from"]), from_rfc3339(each["to"])
         values = {
             (used, purchased, cap)
@@ -76,14 +76,14 @@ def test_the_demo_s_day_is_drawn_as_the_api_tells_it(
         assert {used for used, _, _ in values} - {None} <= {each["highest"]}
         drawn_limits = {(purchased, cap) for _, purchased, cap in values if purchased is not None}
         assert drawn_limits <= {(limit["purchased"], limit["hardCap"]) for limit in each["limits"]}
-    assert max(used or 0 for used in columns["used"]) == max(each["highest"] for each in told)
+    assert max(used or 0 for used in columns["used"]) == max(each["highest"] for each in result)
     # The step at which more was bought is drawn when it was.
-    changes = {limit["from"]: limit["purchased"] for each in told for limit in each["limits"]}
+    changes = {limit["from"]: limit["purchased"] for each in result for limit in each["limits"]}
     bought = min(at for at, purchased in changes.items() if purchased == day.purchased)
     position = columns["purchased"].index(day.purchased)
     assert abs(columns["x"][position] - from_rfc3339(bought)) <= 1
     # Who was turned away, as the clients counted it themselves.
-    people, attempts = len(day.turned_away), day.told["denied"]
+    people, attempts = len(day.turned_away), day.counted["denied"]
     expect(page.locator("#denied")).to_contain_text(f"{people} people were turned away")
     expect(page.locator("#denied")).to_contain_text(f"{attempts} times in all")
     shown = page.locator("#denials tbody").nth(1).locator("tr")
@@ -138,7 +138,7 @@ def test_every_range_agrees_with_the_history(
     assert len(columns["x"]) <= count + 3
     first, last = columns["x"][0], columns["x"][-1]
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(first))
-    told: dict[int, int] = {}
+    result: dict[int, int] = {}
     token = ""
     while True:
         answer = past.api.expect(
@@ -146,17 +146,17 @@ def test_every_range_agrees_with_the_history(
             "GET",
             f"{past.path}/usage-history?interval={interval}&limit=100&from={since}{token}",
         )
-        told |= {from_rfc3339(each["from"]): each["highest"] for each in answer["items"]}
+        result |= {from_rfc3339(each["from"]): each["highest"] for each in answer["items"]}
         if not answer["nextPageToken"]:
             break
         token = f"&pageToken={answer['nextPageToken']}"
     compared = [
         (at, used)
         for at, used in zip(columns["x"], columns["used"], strict=True)
-        if at in told and at < last
+        if at in result and at < last
     ]
     assert len(compared) >= count - 5
-    assert all(told[at] == used for at, used in compared)
+    assert all(result[at] == used for at, used in compared)
 
 
 def test_a_year_is_drawn_by_day(past: Sold, open_page: Open) -> None:
@@ -217,7 +217,7 @@ def test_what_was_used_before_more_was_bought_is_no_overdraft(
     lived = Past(stack.emulator.url, stack.outputs["TableName"], now_ms(), 9)
     lived.create()
     lived.live()
-    lived.wait_until_told(api)
+    lived.wait_for_history(api)
     sold = Sold(api, lived.id)
     used = api.expect(200, "GET", sold.path)["seats"]["used"]
     api.expect(200, "PATCH", sold.path, {"seatCount": 60})
@@ -252,8 +252,8 @@ def test_usage_limits_have_a_graph_and_a_forecast(past: Sold, open_page: Open) -
     page.locator("#meter").select_option("exports")
     page.wait_for_selector("#plot:not([aria-busy])")
     choose(page, "30 days")
-    told = past.history("interval=hour&limit=100&usageKey=exports")
-    assert max(used or 0 for used in drawn(page)["used"]) >= max(each["highest"] for each in told)
+    result = past.history("interval=hour&limit=100&usageKey=exports")
+    assert max(used or 0 for used in drawn(page)["used"]) >= max(each["highest"] for each in result)
     expect(page.locator("#forecast")).to_contain_text("a week")
 
 
@@ -420,7 +420,7 @@ def test_the_axis_has_room_for_its_numbers(
     wait_for(lambda: sold.history("interval=day&usageKey=calls"))
     page = open_page(sold.link()["url"], **{**look, "locale": locale})
     page.wait_for_function("() => document.getElementById('plot').plot")
-    told = page.evaluate("""() => {
+    result = page.evaluate("""() => {
         const plot = document.getElementById('plot').plot;
         const axis = plot.axes[1];
         const ruler = document.createElement('canvas').getContext('2d');
@@ -433,10 +433,10 @@ def test_the_axis_has_room_for_its_numbers(
             values: axis._values, whole: axis._splits.map((n) => nf.format(n)),
             brief: axis._splits.map((n) => cf.format(n)), room: plot.width / 4};
     }""")
-    assert len(told["splits"]) >= 3, "there is an axis"
-    assert told["splits"][-1] <= limit * 11.1
-    assert told["values"] in (told["whole"], told["brief"])
-    assert told["widest"] + 5 <= told["size"], "no label is cut off"
+    assert len(result["splits"]) >= 3, "there is an axis"
+    assert result["splits"][-1] <= limit * 11.1
+    assert result["values"] in (result["whole"], result["brief"])
+    assert result["widest"] + 5 <= result["size"], "no label is cut off"
 
 
 def test_128_holders_are_searched(api: Api, open_page: Open) -> None:
@@ -516,9 +516,9 @@ def test_it_says_when_nothing_comes_any_more(api: Api, open_page: Open) -> None:
         ),
     ],
 )
-def test_other_states(api: Api, open_page: Open, terms: dict[str, Any], told: str) -> None:
+def test_other_states(api: Api, open_page: Open, terms: dict[str, Any], result: str) -> None:
     page = open_page(Sold.make(api, **terms).link()["url"])
-    expect(page.locator("#state")).to_contain_text(told)
+    expect(page.locator("#state")).to_contain_text(result)
 
 
 def test_the_reader_s_language_and_the_entitlement_s_zone(api: Api, open_page: Open) -> None:

@@ -1,4 +1,4 @@
-"""Sixteen threads on a pool of 1, 3 and 50 pages, on Amazon's own engine."""
+"""Sixteen threads on a pool of 1, 3 and 50 shards, on Amazon's own engine."""
 
 import itertools
 import random
@@ -28,7 +28,7 @@ from tests.support.seats import NOW_MS, new_id, terms
 from tests.support.tables import create_table, open_client, read_item
 from tests.support.threads import SEEDS, THREADS, Grants, histories, run, together
 
-# Pages of 4 to 8 seats: small ones are full more often.
+# Shards of 4 to 8 seats: small ones are full more often.
 SIZES = ((1, 8), (3, 12), (3, 19), (50, 200))
 
 
@@ -66,7 +66,7 @@ class Clients:
 
     def take(self, worker: int, seat_id: str) -> Grant | None:
         change = self.change()
-        # The others go by what the first page says.
+        # The others go by what the first shard says.
         cache = self._memories[worker] if worker % 2 else None
         grant_id = self._grant_ids[worker].next(change.now_ms)
         operation = activation.take(self.owner, Holder(seat_id), change, grant_id, cache=cache)
@@ -98,10 +98,10 @@ class Clients:
 
 
 def check(engine: DynamoDBLocal, clients: Clients, cap: int) -> None:
-    """Every version of every page: allowances and seats, in the order in which they were made.
+    """Every version of every shard: allowances and seats, in the order in which they were made.
 
-    A transaction of two pages is two records. Between them the allowances seem to add up to less,
-    or to more by what is on its way: a page's own limit must hold in every version, their sum at
+    A transaction of two shards is two records. Between them the allowances seem to add up to less,
+    or to more by what is on its way: a shard's own limit must hold in every version, their sum at
     the end of each transaction.
     """
     seqs: dict[str, int] = {}
@@ -167,7 +167,7 @@ def test_a_rush_takes_every_seat_and_none_more(
 def test_everything_at_once_near_the_cap(
     engine: DynamoDBLocal, dynamodb: DynamoDBClient, shard_count: int, cap: int, seed: int
 ) -> None:
-    """Seats come and go at the cap, leases run out, pages lend each other what they have."""
+    """Seats come and go at the cap, leases expire, and allocations move between shards."""
     clients = Clients(dynamodb, terms(cap, cap, lease=300), shard_count)
     counted: dict[str, int] = defaultdict(int)
     lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Limits of a pool change while sixteen threads take and give back its seats, on Amazon's engine."""
+"""Limits of a pool change while sixteen threads take and release its seats, on Amazon's engine."""
 
 import contextlib
 import itertools
@@ -61,7 +61,7 @@ def test_limits_change_while_seats_come_and_go(
             local = random.Random(seeds[worker])  # noqa: B023 - used before the next round
             if worker == 0:
                 life.set_terms(terms(3, cap, lease=3600))  # noqa: B023
-                life.tend_all(local, step_ms=5)
+                life.reconcile_all(local, step_ms=5)
                 return
             for _ in range(8):
                 if local.random() < 0.7 or not grants[worker]:
@@ -71,7 +71,7 @@ def test_limits_change_while_seats_come_and_go(
                     life.release(worker, grants[worker].any(local))
 
         together(work)
-        life.tend_all(chance, step_ms=60_000)
+        life.reconcile_all(chance, step_ms=60_000)
         life.check()
         assert life.held() <= max(most, start)
         if cap is None:
@@ -153,7 +153,7 @@ def test_seats_returned_by_expired_leases_can_be_found(dynamodb: DynamoDBClient,
 def test_a_seat_taken_while_allowance_is_collected_strands_nothing(
     dynamodb: DynamoDBClient,
 ) -> None:
-    """What the bank has in the end can be found by whoever looks for room."""
+    """Activations find the unallocated capacity that remains in the end."""
     life = PoolLife(dynamodb, terms(20, 60, lease=3600))
     for number in range(30):
         assert life.take(number % 2, f"user{number}")
@@ -181,7 +181,7 @@ def test_a_seat_taken_while_allowance_is_collected_strands_nothing(
 
 
 def test_a_cap_raised_while_a_shard_is_left_alone(dynamodb: DynamoDBClient) -> None:
-    """Whoever was about to say that nothing is left to be done looks again."""
+    """The reconciler was about to say that it is done; it looks again."""
     life = PoolLife(dynamodb, terms(3, 12, lease=3600))
     life.set_terms(terms(3, 7, lease=3600))
     assert life.reconcile_pool()
@@ -207,7 +207,7 @@ def test_a_cap_raised_while_a_shard_is_left_alone(dynamodb: DynamoDBClient) -> N
 def test_new_terms_reach_shards_that_change_all_the_time(
     dynamodb: DynamoDBClient, kind: str
 ) -> None:
-    """Somebody gives back a seat before every write of the work, also while a debt is paid."""
+    """A seat is released before every write of the reconciler, also while there is a deficit."""
     life = PoolLife(dynamodb, terms(20, 60, lease=3600))
     taken = [life.take(number % 2, f"user{number}") for number in range(60)]
     grants = [each for each in taken if each]
@@ -253,7 +253,7 @@ def test_a_pool_that_is_over_is_left_alone_by_the_sweep(dynamodb: DynamoDBClient
 def test_a_shard_whose_seats_stay_after_all_is_not_left_locked(
     dynamodb: DynamoDBClient,
 ) -> None:
-    """Whoever was to split it has gone, and it need not be split any more."""
+    """The process that was to split it has ended, and it need not be split any more."""
     life = PoolLife(dynamodb, terms(3, 12, lease=3600))
     life.set_terms(terms(3, 6, lease=3600))
     assert life.reconcile_pool()

@@ -1,4 +1,4 @@
-"""Sixteen threads on one ledger, on Amazon's own engine: every invariant, after every run."""
+"""Sixteen threads on one seat shard, on Amazon's own engine: every invariant, after every run."""
 
 import itertools
 import random
@@ -36,7 +36,7 @@ def dynamodb(engine: DynamoDBLocal) -> DynamoDBClient:
 
 
 class Clients:
-    """Calls of many clients at once, and what each was told."""
+    """Calls of many clients at once, and their answers."""
 
     def __init__(self, dynamodb: DynamoDBClient, entitlement_id: str) -> None:
         self.dynamodb = dynamodb
@@ -168,7 +168,7 @@ def test_one_person_from_sixteen_threads_takes_one_seat(
 
 
 def after_a_crash(dynamodb: DynamoDBClient, valid: SeatTerms, ghosts: int) -> Clients:
-    """Clients of a page on which so many seats are held by nobody, their leases run out."""
+    """Clients of a shard on which so many seats are held by nobody, their leases expired."""
     entitlement_id = new_id()
     make_shard(dynamodb, entitlement_id, valid)
     clients = Clients(dynamodb, entitlement_id)
@@ -183,7 +183,7 @@ def after_a_crash(dynamodb: DynamoDBClient, valid: SeatTerms, ghosts: int) -> Cl
 def test_stale_seats_are_reclaimed_before_anything_is_overdraft(
     engine: DynamoDBLocal, dynamodb: DynamoDBClient, ghosts: int
 ) -> None:
-    """A house crashes; the next morning the rush gets the same 100 and 20, nobody stale."""
+    """All clients crash; the next rush gets the same 100 and 20, and no stale seat stays."""
     clients = after_a_crash(dynamodb, terms(100, 120, lease=600), ghosts)
     people = [f"user{number}" for number in range(128)]
 

@@ -1,4 +1,4 @@
-"""Sixteen threads on a usage limit that is spread, while its terms change, on Amazon's engine."""
+"""Sixteen threads on a usage limit that is sharded, while its terms change, on Amazon's engine."""
 
 import contextlib
 import itertools
@@ -43,7 +43,7 @@ class Clients:
         self.valid = UsageTerms(cap // 2, cap, "monthly", "UTC", "active", 0, UNTIL)
         self._memories = [sharded.LimitCache() for _ in range(THREADS)]
         self.offset_ms = 0
-        self.told: list[list[tuple[str, int]]] = [[] for _ in range(THREADS)]
+        self.answered: list[list[tuple[str, int]]] = [[] for _ in range(THREADS)]
         self.denied = 0
         dynamodb.execute(new_counter(*self.limit, self.valid, self.change()))
         dynamodb.execute(sharded.start_sharding(self.limit))
@@ -55,7 +55,7 @@ class Clients:
         return Change("key_test", f"req-{next(self._numbers)}", self.now_ms())
 
     def consume(self, worker: int, key: str, quantity: int = 1) -> bool | None:
-        """Whether it was granted; None: nobody could tell, ask again."""
+        """Whether it was granted; None: unknown, ask again."""
         operation = sharded.consume(
             *self.limit, key, quantity, self.change(), cache=self._memories[worker]
         )
@@ -67,7 +67,7 @@ class Clients:
         except problems.Contention:
             return None
         if not outcome.is_replay:
-            self.told[worker].append((key, quantity))
+            self.answered[worker].append((key, quantity))
         return True
 
     def set_cap(self, cap: int) -> None:
@@ -94,8 +94,8 @@ class Clients:
     def reply_to(self, request: Any) -> Any:
         return self.now_ms() if isinstance(request, Pause) else self.dynamodb.execute(request)
 
-    def gather_to_its_first_transaction(self) -> tuple[Any, Transact]:
-        """A gathering that is about to send it, and that."""
+    def rebalance_until_its_first_transaction(self) -> tuple[Any, Transact]:
+        """A rebalance that is about to send its first transaction, and that transaction."""
         operation = allocation.rebalance(self.limit, self.change())
         request: Any = next(operation)
         while not isinstance(request, Transact):
@@ -104,7 +104,7 @@ class Clients:
 
     @property
     def consumed(self) -> int:
-        return sum(quantity for each in self.told for _, quantity in each)
+        return sum(quantity for each in self.answered for _, quantity in each)
 
 
 def test_a_rush_takes_all_of_it_and_no_more(
@@ -123,13 +123,13 @@ def test_a_rush_takes_all_of_it_and_no_more(
     assert clients.consumed == 700
     assert clients.denied == 16 * 60 - 700
     assert clients.gathered().used == 700
-    told = [
+    answered = [
         version["new"]["last"]
         for version in histories(engine, dynamodb, f"USAGE#{clients.limit[0]}#")
         if version["old"] and version["old"]["seq"] != version["new"]["seq"]
     ]
-    assert {each["type"] for each in told} == {"consumed"}
-    assert [sum(each[name] for each in told) for name in ("quantity", "requests")] == [700, 700]
+    assert {each["type"] for each in answered} == {"consumed"}
+    assert [sum(each[name] for each in answered) for name in ("quantity", "requests")] == [700, 700]
 
 
 @pytest.mark.parametrize("seed", SEEDS[::2])
@@ -156,7 +156,7 @@ def test_terms_change_in_a_rush(engine: DynamoDBLocal, dynamodb: DynamoDBClient,
     together(work)
     counter = clients.gathered()
     assert counter.hard_cap == caps[-1]
-    # What somebody was not told to have consumed may have been all the same: ask again.
+    # A request without an answer may have consumed all the same: ask again.
     assert counter.used >= clients.consumed
     for version in histories(engine, dynamodb, f"USAGE#{clients.limit[0]}#"):
         seen = Counter.of(version["new"])
@@ -173,7 +173,7 @@ def test_terms_change_in_a_rush(engine: DynamoDBLocal, dynamodb: DynamoDBClient,
 
 
 def test_a_period_begins_in_a_rush(engine: DynamoDBLocal, dynamodb: DynamoDBClient) -> None:
-    """The old one is told to its last request before the new one begins; each has its own cap."""
+    """Every request of the old period is reported before the new one begins; each has its own cap."""
     clients = Clients(dynamodb, 300)
     for number in range(170):
         assert clients.consume(number % THREADS, f"before{number:06d}")
@@ -212,7 +212,7 @@ def test_one_request_from_sixteen_threads_consumes_once(dynamodb: DynamoDBClient
 def test_a_limit_is_sharded_in_a_rush_and_nothing_counts_twice(
     dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From one counter to parts, with every request sent twice, some before and some after."""
+    """From one counter to shards, with every request sent twice, some before and some after."""
     patch_constant(monkeypatch, "shared.usage", "SHARD_FROM", 100)
     patch_constant(monkeypatch, "shared.usage", "RUSH_MS", 10**6)
     limit = (new_id(), "x")
@@ -278,11 +278,11 @@ def test_a_new_end_reaches_every_shard(dynamodb: DynamoDBClient) -> None:
 
 
 def test_who_was_too_slow_takes_nothing_back_any_more(dynamodb: DynamoDBClient) -> None:
-    """A gathering whose hold has lapsed goes on after somebody else has changed the terms."""
+    """A rebalance whose lock has expired goes on after the terms were changed."""
     clients = Clients(dynamodb, 5_000)
     for number in range(60):
         assert clients.consume(number % THREADS, f"before{number:06d}")
-    slow, request = clients.gather_to_its_first_transaction()
+    slow, request = clients.rebalance_until_its_first_transaction()
     clients.offset_ms += allocation.LOCK_MS + 1
     clients.set_cap(6_000)
     reply = dynamodb.execute(request)
@@ -299,7 +299,7 @@ def test_usage_is_reported_after_a_crash_without_further_requests(dynamodb: Dyna
     clients = Clients(dynamodb, 5_000)
     for number in range(60):
         assert clients.consume(number % THREADS, f"before{number:06d}")
-    broken, request = clients.gather_to_its_first_transaction()
+    broken, request = clients.rebalance_until_its_first_transaction()
     dynamodb.execute(request)
     broken.close()
     clients.offset_ms += 60_000

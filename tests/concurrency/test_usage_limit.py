@@ -35,13 +35,13 @@ def dynamodb(engine: DynamoDBLocal) -> DynamoDBClient:
 
 
 def request_key(name: str) -> str:
-    """The key of a request; half of them tell a time, more or less when they are made."""
+    """The key of a request; half of them contain a time, close to when they are made."""
     number = zlib.crc32(name.encode())
     return timed_key(NOW_MS + number % 60_000, number) if number % 2 else f"{name:>012}"
 
 
 class Clients:
-    """Requests of many clients at once, and what each was told."""
+    """Requests of many clients at once, and their answers."""
 
     def __init__(self, dynamodb: DynamoDBClient, purchased: int, hard_cap: int | None) -> None:
         self.dynamodb = dynamodb
@@ -52,7 +52,7 @@ class Clients:
         self._offset_ms = 0
         self._numbers = itertools.count()
         self._lock = threading.Lock()
-        self.told: dict[str, list[consumption.Outcome]] = defaultdict(list)
+        self.answered: dict[str, list[consumption.Outcome]] = defaultdict(list)
         self.denials: list[tuple[int, problems.HardCapReached]] = []
         self.contentions = 0
         self.log: int | None = None
@@ -87,7 +87,7 @@ class Clients:
             is_busy = outcome.counter.is_busy(self.now_ms())
             self.log = outcome.counter.log_number if is_busy else None
         with self._lock:
-            self.told[key].append(outcome)
+            self.answered[key].append(outcome)
         return outcome
 
     def counter(self) -> Counter:
@@ -114,11 +114,19 @@ class Clients:
                 quantities.append(last["quantity"])
                 before = old["left"] if old["period"] == new["period"] else new["hardCap"]
                 assert before - new["left"] == last["quantity"]
-        answers = {key: {outcome.consumed for outcome in told} for key, told in self.told.items()}
+        answers = {
+            key: {outcome.consumed for outcome in answered}
+            for key, answered in self.answered.items()
+        }
         assert all(len(different) == 1 for different in answers.values()), "two first answers"
-        news = Tally(key for key, told in self.told.items() for each in told if not each.is_replay)
+        news = Tally(
+            key
+            for key, answered in self.answered.items()
+            for each in answered
+            if not each.is_replay
+        )
         assert all(number == 1 for number in news.values()), "a request consumed twice"
-        consumed = [told.quantity for different in answers.values() for told in different]
+        consumed = [answered.quantity for different in answers.values() for answered in different]
         assert sorted(consumed) == sorted(quantities), "consumed and nobody was told, or twice"
         return kinds
 
@@ -144,9 +152,9 @@ def test_a_rush_on_100_of_120(engine: DynamoDBLocal, dynamodb: DynamoDBClient, l
             clients.consume(f"r{number}")
 
     together(work)
-    told = [outcome.consumed for [outcome] in clients.told.values()]
-    assert sorted(each.used for each in told) == list(range(1, 121))
-    over = [each.used for each in told if each.overdraft_quantity]
+    answered = [outcome.consumed for [outcome] in clients.answered.values()]
+    assert sorted(each.used for each in answered) == list(range(1, 121))
+    over = [each.used for each in answered if each.overdraft_quantity]
     assert sorted(over) == list(range(101, 121))
     assert (len(clients.denials), clients.contentions) == (40, 0)
     assert clients.attempts(engine) == 40
@@ -158,7 +166,7 @@ def test_one_request_from_sixteen_threads_consumes_once(
 ) -> None:
     clients = Clients(dynamodb, 100, 120)
     together(lambda _: [clients.consume("same", 3) for _ in range(5)])
-    assert len(clients.told["same"]) == 80
+    assert len(clients.answered["same"]) == 80
     assert clients.counter().used == 3
     assert clients.check(engine)["consumed"] == 1
 

@@ -1,4 +1,4 @@
-"""The rules of the house, read from the code itself."""
+"""The rules of CONTRIBUTING.md, checked against the code."""
 
 import ast
 import json

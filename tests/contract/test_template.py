@@ -432,9 +432,9 @@ def test_every_parameter_is_documented(template: dict[str, Any]) -> None:
     guide = (ROOT / "docs/deploy.md").read_text()
     for name, parameter in template["Parameters"].items():
         assert parameter["Description"].strip().endswith("."), name
-        assert f"`{name}`" in guide, f"docs/deploy.md does not tell of {name}"
+        assert f"`{name}`" in guide, f"docs/deploy.md does not mention {name}"
     for name in template["Outputs"]:
-        assert f"`{name}`" in guide, f"docs/deploy.md does not tell of {name}"
+        assert f"`{name}`" in guide, f"docs/deploy.md does not mention {name}"
 
 
 # --- What an account may demand -----------------------------------------------------------------------

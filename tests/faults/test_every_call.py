@@ -76,7 +76,7 @@ TERMS = {
 
 LIMITS = [{"key": "exports", "limit": 200, "overdraftLimit": {"type": "absolute", "value": 2}}]
 API_KEY = {"name": "k", "scopes": ["report"]}
-# Three small pages.
+# Three small shards.
 POOL = {"seatCount": 14, "overdraftSeatLimit": {"type": "absolute", "value": 4}}
 # A limit that is large enough to be spread.
 LARGE: dict[str, Any] = {
@@ -85,12 +85,12 @@ LARGE: dict[str, Any] = {
     "overdraftLimit": {"type": "absolute", "value": 2},
 }
 
-# Some for every part.
+# Enough for every shard to have some.
 PART_KEYS = [f"part{number:08d}" for number in range(40)]
 
 
 class Bench:
-    """A table of its own, and calls of the rooms through clients that may be faulty."""
+    """A table of its own, and calls of the functions through clients that may be faulty."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -111,7 +111,7 @@ class Bench:
         return {(item["pk"], item["sk"]): item for item in items}
 
     def finish(self) -> None:
-        """What is left to be done for pools: the sweep does it once nobody works on them."""
+        """Do what is left to do for pools: the sweep does it once nobody works on them."""
         for (pk, _), item in self.items().items():
             if pk.startswith(POOL_PREFIX) and "isPending" in item:
                 later = Change("sweep", "sweep", time.time_ns() // 1_000_000 + 60_000)
@@ -125,8 +125,8 @@ _uses = itertools.count()
 def once(*, timed: bool = False) -> dict[str, str]:
     """An Idempotency-Key that no other request has; `timed`: a UUIDv7."""
     if timed:
-        told, number = f"{time.time_ns() // 1_000_000:012x}", next(_uses)
-        return {"idempotency-key": f"{told[:8]}-{told[8:]}-7000-8000-{number:012x}"}
+        answered, number = f"{time.time_ns() // 1_000_000:012x}", next(_uses)
+        return {"idempotency-key": f"{answered[:8]}-{answered[8:]}-7000-8000-{number:012x}"}
     return {"idempotency-key": f"use-{next(_uses)}"}
 
 
@@ -175,8 +175,8 @@ def _taking(seats: int, *, seat_id: str = "new", idempotent: bool = False) -> An
     return prepare
 
 
-def _on_page(seats: int, seat_id: str, age_seconds: int) -> Any:
-    """A page whose seats were taken `age_seconds` ago."""
+def _on_shard(seats: int, seat_id: str, age_seconds: int) -> Any:
+    """A shard whose seats were taken `age_seconds` ago."""
 
     def prepare(bench: Bench) -> dict[str, Any]:
         request = _taking(0, seat_id=seat_id)(bench)
@@ -185,7 +185,7 @@ def _on_page(seats: int, seat_id: str, age_seconds: int) -> Any:
         for number in range(seats):
             grant_id = (then.now - EPOCH) * 100_000 + number
             holder = Holder(f"user{number}")
-            # With the hint, no refused write makes the ledger look at the clock of today.
+            # With the hint, no refused write makes the seat core look at the clock of today.
             taking = activation.take(
                 entitlement_id, holder, then, grant_id, expect_overdraft=number >= 2
             )
@@ -247,7 +247,7 @@ def _counting(
 def _spread(
     left: int, quantity: int, *, is_new: bool = False, month_ago: bool = False, of: str = ""
 ) -> Any:
-    """A request for a spread limit of which so much is left; `is_new`: it has no parts yet."""
+    """A request for a sharded limit of which so much is left; `is_new`: it has no shards yet."""
 
     def prepare(bench: Bench) -> dict[str, Any]:
         by_part = {} if is_new else {shard_of(key): key for key in PART_KEYS}
@@ -334,7 +334,7 @@ def _on_webhook(method: str, rest: str, body: dict[str, Any] | None) -> Any:
 
 
 def _erasing(bench: Bench) -> dict[str, Any]:
-    """Somebody who holds a seat, made the page's last change, and was denied at another time."""
+    """Somebody who holds a seat, made the shard's last change, and was denied at another time."""
     entitlement_id = _entitlement(bench)
     for number in range(3):
         _take(bench, entitlement_id, f"user{number}")
@@ -362,7 +362,7 @@ def _listing(bench: Bench) -> dict[str, Any]:
 
 
 def _sweeping(bench: Bench) -> Callable[[DynamoDBClient], Any]:
-    request = _on_page(3, "nobody", 3700)(bench)
+    request = _on_shard(3, "nobody", 3700)(bench)
     key = seat_shard_key(request["pathParameters"]["entitlementId"])
     now = Change("sweep", "r", int(time.time() * 1000))
     return lambda dynamodb: dynamodb.run(reclaim_expired_leases(key, now)) and None
@@ -378,7 +378,7 @@ def _closing(bench: Bench) -> Callable[[DynamoDBClient], Any]:
 
 def _notifying(bench: Bench) -> Callable[[DynamoDBClient], Any]:
     """A record of many effects: three seats freed, one taken, and out of overdraft."""
-    request = _on_page(3, "new", 3700)(bench)
+    request = _on_shard(3, "new", 3700)(bench)
     key = seat_shard_key(request["pathParameters"]["entitlementId"])
     old = read_item(bench.dynamodb, key)
     bench.call(request)
@@ -400,8 +400,8 @@ SCENARIOS = [
     Scenario("denial, hinted", _taking(3), is_hinted=True),
     Scenario("held already", _taking(2, seat_id="user1")),
     Scenario("with an Idempotency-Key", _taking(1, idempotent=True)),
-    Scenario("renewal that writes", _on_page(2, "user1", 2000)),
-    Scenario("reclaim", _on_page(3, "new", 3700)),
+    Scenario("renewal that writes", _on_shard(2, "user1", 2000)),
+    Scenario("reclaim", _on_shard(3, "new", 3700)),
     Scenario("release", _releasing),
     Scenario("consume", _counting(0)),
     Scenario("consume in overdraft", _counting(200)),
@@ -496,7 +496,7 @@ def again(request: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short logs, small pages, few parts; whoever is gone is soon known to be."""
+    """Short logs, few and small shards, locks that expire soon."""
     patch_constant(monkeypatch, "shared.usage", "LOG_SIZE", 4)
     patch_constant(monkeypatch, "shared.usage", "SHARDS", 5)
     patch_constant(monkeypatch, "shared.usage", "LOCK_MS", 100)
@@ -522,7 +522,7 @@ def essence(before: dict[Any, Item], after: dict[Any, Item]) -> list[Any]:
         kind = key[0].split("#")[0]
         facts: dict[str, Any] = {"kind": kind, "is_new": old is None}
         if kind == "LEDGER" and HAS_TOTALS in item:
-            # On which page somebody sits is chance.
+            # The shard of a seat is chance.
             facts |= {"pages": item.get("pages"), "lease": item["leaseSeconds"]}
             facts |= {"status": item["status"]}
         elif kind == "LEDGER":
@@ -574,10 +574,10 @@ def shape(answer: tuple[int, Any]) -> Any:
     """An answer without what differs from run to run."""
     status, body = answer
     facts = ("isOverdraftSeat", "overdraftQuantity", "status", "seats", "usage", "type", "hardCap")
-    told = {name: body[name] for name in facts if name in body} if body else None
-    if told and "asOf" in told.get("seats", ()):
-        told["seats"] = {**told["seats"], "asOf": None}
-    return status, told
+    answered = {name: body[name] for name in facts if name in body} if body else None
+    if answered and "asOf" in answered.get("seats", ()):
+        answered["seats"] = {**answered["seats"], "asOf": None}
+    return status, answered
 
 
 KINDS = ("after", "lost")
@@ -640,7 +640,7 @@ def check_after_crash(
         if facts["kind"] == "DENIAL":
             facts["attempts"] -= recorded
     assert now == left
-    status, told = shape(clean)
+    status, answered = shape(clean)
     was_granted = status == 201 and any(facts["kind"] == "LEDGER" for facts in done)
     was_revoked = status == 204 and any(facts.get("is_gone") for facts in done)
     if was_granted and answer[0] == 200:
@@ -648,7 +648,7 @@ def check_after_crash(
     if was_revoked and answer[0] == 404:
         return
     if answer[0] == 202 and any(facts["kind"] == "POOL" for facts in done):
-        # Whoever has gone still has the work on the pool: it goes on a little later.
+        # The process that ended still has the lock of the pool: its work goes on a little later.
         assert status == 200
         return
-    assert shape(answer) == (status, told)
+    assert shape(answer) == (status, answered)

@@ -1,4 +1,4 @@
-"""The work on a pool, broken at every one of its calls; then somebody else goes on."""
+"""Reconciling a pool, broken at every one of its calls; then another process goes on."""
 
 import pytest
 
@@ -44,7 +44,7 @@ WORK: dict[str, tuple[SeatTerms, int, SeatTerms, str]] = {
 @pytest.mark.parametrize("kind", ["after", "lost"])
 @pytest.mark.parametrize("work", WORK)
 def test_work_broken_anywhere(engine: DynamoDBLocal, name: str, work: str, kind: str) -> None:
-    """No seat is lost, no allowance made, and all is as if nothing had happened."""
+    """No seat is lost, no allocation made, and all is as if nothing had happened."""
     before, held, after, change = WORK[work]
     dynamodb = open_client(engine.url, name)
     first, step = (0, 1) if IS_SOAK else (6 * int(kind == "lost"), 12)
@@ -82,7 +82,7 @@ def test_work_broken_anywhere(engine: DynamoDBLocal, name: str, work: str, kind:
 def test_seats_come_and_go_at_every_point_of_the_work(
     engine: DynamoDBLocal, name: str, work: str
 ) -> None:
-    """Whoever asks while the work lies half done gets what is due, from where it is by then."""
+    """A request while the work is half done gets the right answer, whichever shard has the seat."""
     before, held, after, change = WORK[work]
     dynamodb = open_client(engine.url, name)
     first, step = (0, 1) if IS_SOAK else (1, 3)

@@ -1,4 +1,4 @@
-"""A pool of three pages, broken at every one of a request's calls; then the client asks again."""
+"""A pool of three shards, broken at every one of a request's calls; then the client asks again."""
 
 import itertools
 from collections.abc import Callable
@@ -64,7 +64,7 @@ class Bench:
         return released
 
     def names(self, number: int) -> list[str]:
-        """People whose seats are all on one page."""
+        """People whose seats are all on one shard."""
         wanted = number * (SLOTS // PAGES)
         return [
             name
@@ -110,7 +110,7 @@ def _lease_elsewhere(bench: Bench) -> tuple[str, int]:
     bench.now_ms += (LEASE + 6) * 1000
     for name in bench.names(0)[:3]:
         bench.take(name)
-    # Nobody knows of those whose leases ran out: their pages are not said to have room.
+    # The capacity index does not know of expired leases: it shows these shards as full.
     for number in (1, 2):
         shard_key = seat_shard_key(bench.owner, number * (SLOTS // PAGES))
         bench.dynamodb.execute(Update(shard_key, "REMOVE roomKey", "", {}, {}))
@@ -160,8 +160,8 @@ def test_taking_a_seat_broken_anywhere(
         if prepare is _denied:
             assert isinstance(outcomes[1], problems.HardCapReached)
             bench.check(held)
-            told = sum(isinstance(each, problems.HardCapReached) for each in outcomes)
-            assert told <= bench.attempts() <= 2, "a denial was answered and is not on record"
+            answered = sum(isinstance(each, problems.HardCapReached) for each in outcomes)
+            assert answered <= bench.attempts() <= 2, "a denial was answered and is not on record"
         else:
             assert isinstance(outcomes[1], Grant), "denied although there was room"
             bench.check(held if held > 0 else sum(shard.used for shard in bench.shard_count()))

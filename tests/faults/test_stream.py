@@ -128,7 +128,7 @@ def test_records_that_were_given_up_and_come_late(clean: Clean) -> None:
     left, right = without_details(effects(clean.life.url, name)), without_details(clean.effects)
     assert left == right
     # A threshold that was passed within the hour may have been found by another change.
-    # So may what a usage limit tells once a period.
+    # So may what a usage limit notifies once a period.
     may_differ = (
         event_types.THRESHOLD_REACHED,
         event_types.USAGE_THRESHOLD_REACHED,
@@ -145,7 +145,7 @@ def is_page(record: dict[str, Any]) -> bool:
 
 
 def without_details(items: dict[Key, Item]) -> dict[Key, Item]:
-    """Without what late records may leave different: a seat's list of past grants, what fired."""
+    """Without what late records may leave different: a seat's list of past grants, and what was triggered."""
     kept = {}
     for key, item in items.items():
         if key.pk.startswith(("SEATS#", "OVERDRAFT")):
@@ -262,7 +262,7 @@ def test_an_entry_that_the_bus_refuses_keeps_nothing_else_from_being_sent(
 
 
 def brief(line: list[tuple[int, ChangeRecord]], start: int, end: int) -> int:
-    """Seats given back, or run out, within ten minutes of being taken."""
+    """Seats released, or expired, within ten minutes of being taken."""
     taken: dict[str, int] = {}
     count = 0
     for at, change in line:
@@ -381,7 +381,7 @@ def test_episodes_can_be_recounted(clean: Clean) -> None:
         assert view["deniedSeats"] == len(whole["denied_seats"])
 
 
-def test_thresholds_fire_once_per_crossing_and_not_again_within_the_hour(clean: Clean) -> None:
+def test_thresholds_trigger_once_per_crossing_and_not_again_within_the_hour(clean: Clean) -> None:
     fired = [
         (event["data"]["threshold"], event["data"]["seq"])
         for event in clean.recorder.events
@@ -406,14 +406,14 @@ def test_thresholds_fire_once_per_crossing_and_not_again_within_the_hour(clean: 
 
 
 def test_seats_activated_and_denied_are_all_events(clean: Clean) -> None:
-    told = [event["type"] for event in clean.recorder.events]
+    answered = [event["type"] for event in clean.recorder.events]
     changes = [change for _, change in timeline(clean)]
     came = sum(change.counts()["activated"] for change in changes)
     ways = ("released", "lease_expired", "removed")
     went = sum(change.counts()[way] for change in changes for way in ways)
-    assert told.count(event_types.SEAT_ACTIVATED) == came
-    assert told.count(event_types.SEAT_DEACTIVATED) == went
-    assert told.count(event_types.SEAT_DENIED) == len(clean.life.denied)
+    assert answered.count(event_types.SEAT_ACTIVATED) == came
+    assert answered.count(event_types.SEAT_DEACTIVATED) == went
+    assert answered.count(event_types.SEAT_DENIED) == len(clean.life.denied)
 
 
 def test_a_seat_record_has_its_history(clean: Clean) -> None:
@@ -516,7 +516,7 @@ def test_a_usage_limit_notifies_once_a_period(clean: Clean) -> None:
         if used >= cap:
             crossed.add((event_types.USAGE_OVERDRAFT_EXHAUSTED, None))
     march = {each[:2] for each in fired if each[2] == "2049-03-01T05:00:00Z"}
-    # A limit that is lowered below what is used tells nothing: nobody has consumed.
+    # A limit that is lowered below usage notifies nobody: nothing was consumed.
     assert march <= crossed
     assert {event_types.USAGE_OVERDRAFT_ENTERED, event_types.USAGE_THRESHOLD_REACHED} <= {
         k for k, _ in march
@@ -524,11 +524,11 @@ def test_a_usage_limit_notifies_once_a_period(clean: Clean) -> None:
 
 
 def test_denied_requests_are_all_events(clean: Clean) -> None:
-    told = [
+    answered = [
         e["data"]["denial"] for e in clean.recorder.events if e["type"] == event_types.USAGE_DENIED
     ]
-    assert len(told) == len(clean.life.requests_denied)
-    assert {each["requestKey"] for each in told} == {k for _, k in clean.life.requests_denied}
+    assert len(answered) == len(clean.life.requests_denied)
+    assert {each["requestKey"] for each in answered} == {k for _, k in clean.life.requests_denied}
 
 
 def test_periods_and_corrections_are_stored(clean: Clean) -> None:
@@ -536,8 +536,8 @@ def test_periods_and_corrections_are_stored(clean: Clean) -> None:
     march = [quantity for at, _, quantity in clean.life.counted if at < MONTH_END]
     assert (period["used"], period["periodEnd"]) == (sum(march), MONTH_END // 1000)
     kept = [item for key, item in clean.effects.items() if key.pk.startswith("CORRECTIONS#")]
-    told = [at for at, kind, _ in clean.life.counted if kind == "corrected"]
-    assert sorted(item["at"] for item in kept) == sorted(told)
+    answered = [at for at, kind, _ in clean.life.counted if kind == "corrected"]
+    assert sorted(item["at"] for item in kept) == sorted(answered)
     assert all((item["quantity"], item["reason"]) == (-1, "a test") for item in kept)
 
 

@@ -113,7 +113,7 @@ def customer(api: CheckedApi) -> Customer:
 
 
 class Early(Customer):
-    """What needs minutes to happen is begun before everything else."""
+    """Things that take minutes: they begin before every other test."""
 
     def __init__(self, api: CheckedApi) -> None:
         super().__init__(api, leasePeriod="PT1M")
@@ -122,7 +122,7 @@ class Early(Customer):
         )
         self.take("ghost@acme.com")
         self.ending.take("a")
-        self.told = Customer(
+        self.mailed = Customer(
             api,
             seatCount=1,
             contacts={
@@ -131,7 +131,7 @@ class Early(Customer):
             },
         )
         for seat_id, status in (("a", 201), ("b", 201), ("c", 409)):
-            self.told.take(seat_id, status)
+            self.mailed.take(seat_id, status)
         self.counted = Customer(
             api,
             contacts={"accountOwner": {"email": "counts@vendor.example"}},

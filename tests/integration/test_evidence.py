@@ -24,7 +24,7 @@ def busy(api: CheckedApi) -> Customer:
         customer.license.expect(201, "POST", customer.seats, body)
     for seat_id in ("dave@acme.com", "dave@acme.com", "erin@acme.com"):
         customer.take(seat_id, 409)
-    # Names follow from the stream, which may have much to tell.
+    # Names come from the stream, whose reader may be behind.
     [bob] = wait_for(
         lambda: [
             seat["activationId"]
@@ -127,7 +127,7 @@ def test_the_far_future(api: CheckedApi, busy: Customer, what: str, time: str) -
 
 
 def test_pages_of_history(stack: Stack, api: CheckedApi) -> None:
-    """An entitlement that is older than a page: nothing happened for days, and all is there."""
+    """An entitlement that is older than a shard: nothing happened for days, and all is there."""
     customer = Customer(api)
     customer.take("alice")
     wait_for(
@@ -255,7 +255,7 @@ def test_erasing_a_person(stack: Stack, api: CheckedApi) -> None:
 
 
 def test_erasing_a_person_whose_change_is_the_shard_s_last(stack: Stack, api: CheckedApi) -> None:
-    """The page names who made its last change; and what the stream has yet to tell is not kept."""
+    """The shard names who made its last change; and what the stream reader has not processed yet is not stored."""
     customer = Customer(api)
     who = f"yara-{customer.id}@acme.com"
     customer.take(who)

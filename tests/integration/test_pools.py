@@ -1,4 +1,4 @@
-"""Pools of several pages over HTTP, in the deployed stack: a life from 200 seats to none."""
+"""Pools of several shards over HTTP, in the deployed stack: a life from 200 seats to none."""
 
 import time
 from collections.abc import Iterable
@@ -82,7 +82,7 @@ def test_exactly_the_cap_and_then_denied(api: CheckedApi, pool: Pool) -> None:
     answers = pool.take_all(f"more{number}" for number in range(20))
     assert {answer.status for answer in answers} == {201}
     pool.wait_until(200)
-    # A process looks at the sum and the limits once a second.
+    # A process looks at the totals and the limits once a second.
     time.sleep(1.1)
     assert pool.take("over0")["isOverdraftSeat"] is True
     answers = pool.take_all(f"over{number}" for number in range(1, 56))
@@ -127,7 +127,7 @@ def test_a_seat_that_is_given_back_is_there_for_anybody(pool: Pool) -> None:
 
 
 def test_limits_change(api: CheckedApi, pool: Pool) -> None:
-    """More pages, fewer, a percentage, no limit at all: nobody who holds a seat loses it."""
+    """More shards, fewer, a percentage, no limit at all: nobody who holds a seat loses it."""
     raised = pool.change(
         {"seatCount": 600, "overdraftSeatLimit": {"type": "percentage", "value": 10}}
     )
@@ -181,7 +181,7 @@ def test_a_pool_of_the_largest_size_is_deleted(api: CheckedApi) -> None:
     answers = pool.take_all(f"user{number}" for number in range(32))
     assert {answer.status for answer in answers} == {201}
     assert api.call("DELETE", pool.path).status == 204
-    # Its pages are closed one after the other, if not within the request, then by the sweep.
+    # Its shards are closed one after the other, if not within the request, then by the sweep.
     wait_for(lambda: pool.license.call("POST", pool.seats, {"seatId": "user1"}).status == 404)
     wait_for(lambda: api.expect(200, "GET", pool.path)["seats"]["used"] == 0)
 

@@ -34,12 +34,12 @@ def busy(api: CheckedApi) -> Customer:
 
     def is_told() -> bool:
         kinds = {"seats": "", "exports": "&usageKey=exports"}
-        told = {
+        shown = {
             name: api.expect(200, "GET", f"{customer.path}/usage-history?interval=day{more}")
             for name, more in kinds.items()
         }
-        denied = {n: sum(i["deniedAttempts"] for i in t["items"]) for n, t in told.items()}
-        used = {n: t["items"][-1]["closing"] if t["items"] else 0 for n, t in told.items()}
+        denied = {n: sum(i["deniedAttempts"] for i in t["items"]) for n, t in shown.items()}
+        used = {n: t["items"][-1]["closing"] if t["items"] else 0 for n, t in shown.items()}
         return denied == {"seats": 3, "exports": 1} and used == {"seats": 3, "exports": 12}
 
     wait_for(is_told)
@@ -47,14 +47,14 @@ def busy(api: CheckedApi) -> Customer:
 
 
 def test_the_state_is_that_of_the_entitlement(api: CheckedApi, busy: Customer) -> None:
-    told = busy.portal().expect(200, "GET", "/v1/portal")
+    shown = busy.portal().expect(200, "GET", "/v1/portal")
     sold = api.expect(200, "GET", busy.path)
     for name in ("entitlementId", "product", "sku", "status", "seats", "timeZone", "leasePeriod"):
-        assert told[name] == sold[name], name
-    assert told["usage"] == api.expect(200, "GET", f"{busy.path}/usage")["items"]
-    assert (told["customer"], told["accountOwner"]) == ("Acme Corp", "Bo")
-    assert "bo@vendor.example" not in str(told)
-    assert "unitPrice" not in told
+        assert shown[name] == sold[name], name
+    assert shown["usage"] == api.expect(200, "GET", f"{busy.path}/usage")["items"]
+    assert (shown["customer"], shown["accountOwner"]) == ("Acme Corp", "Bo")
+    assert "bo@vendor.example" not in str(shown)
+    assert "unitPrice" not in shown
 
 
 @pytest.mark.parametrize("usage_key", [None, "exports"])
@@ -64,7 +64,7 @@ def test_the_graph_is_the_history(api: CheckedApi, busy: Customer, usage_key: st
     link = busy.portal()
     for _ in range(3):  # a quarter-hour may begin between two looks
         graph = link.expect(200, "GET", f"/v1/portal/graph?{more[1:]}")
-        told = api.expect(200, "GET", history)["items"]
+        shown = api.expect(200, "GET", history)["items"]
         start = from_rfc3339(graph["from"])
         known = [
             (start + 900 * n, *(graph[name][n] for name in ("lowest", "highest", "closing")))
@@ -73,7 +73,7 @@ def test_the_graph_is_the_history(api: CheckedApi, busy: Customer, usage_key: st
         ]
         expected = [
             (from_rfc3339(each["from"]), each["lowest"], each["highest"], each["closing"])
-            for each in told
+            for each in shown
         ]
         if known == expected:
             break
@@ -93,12 +93,12 @@ def test_the_graph_is_the_history(api: CheckedApi, busy: Customer, usage_key: st
 
 
 def test_who_was_turned_away(api: CheckedApi, busy: Customer) -> None:
-    told = busy.portal().expect(200, "GET", "/v1/portal/denials")
-    assert (told["attempts"], told["people"]) == (3, 2)
-    assert [(each["seatId"], each["attempts"]) for each in told["persons"]] == [("d", 2), ("e", 1)]
-    assert sum(each["attempts"] for each in told["days"]) == 3
+    shown = busy.portal().expect(200, "GET", "/v1/portal/denials")
+    assert (shown["attempts"], shown["people"]) == (3, 2)
+    assert [(each["seatId"], each["attempts"]) for each in shown["persons"]] == [("d", 2), ("e", 1)]
+    assert sum(each["attempts"] for each in shown["days"]) == 3
     days = api.expect(200, "GET", f"{busy.path}/usage-history?interval=day")["items"]
-    assert [(each["people"], each["attempts"]) for each in told["days"]] == [
+    assert [(each["people"], each["attempts"]) for each in shown["days"]] == [
         (each["deniedSeats"], each["deniedAttempts"]) for each in days if each["deniedAttempts"]
     ]
 

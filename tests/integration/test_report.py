@@ -30,9 +30,9 @@ def make(api: CheckedApi, **asked: Any) -> dict[str, Any]:
     report = api.expect(202, "POST", "/v1/reports", {"from": today(), **asked})
 
     def look() -> dict[str, Any] | None:
-        told = api.expect(200, "GET", f"/v1/reports/{report['reportId']}")
-        assert told["status"] != "failed", told
-        return dict(told) if told["status"] == "published" else None
+        shown = api.expect(200, "GET", f"/v1/reports/{report['reportId']}")
+        assert shown["status"] != "failed", shown
+        return dict(shown) if shown["status"] == "published" else None
 
     return dict(wait_for(look))
 
@@ -79,8 +79,8 @@ def sold(api: CheckedApi) -> Customer:
     def is_told() -> bool:
         query = f"interval=period&from={today()}"
         items = api.expect(200, "GET", f"{customer.path}/usage-history?{query}")["items"]
-        told = [(each["activations"], each["deniedAttempts"]) for each in items]
-        return told == [(3, 3)]
+        shown = [(each["activations"], each["deniedAttempts"]) for each in items]
+        return shown == [(3, 3)]
 
     wait_for(is_told)
     return customer
@@ -141,9 +141,9 @@ def test_a_period_made_again_is_a_new_version(api: CheckedApi, sold: Customer) -
         second = make(api, **asked)
     assert second["version"] > first["version"]
     assert second["summary"]["deniedAttempts"] == 4
-    told = fetch(second["files"][0]["url"]).json()
+    shown = fetch(second["files"][0]["url"]).json()
     if second["previousReportId"] == first["reportId"]:
-        [change] = told["changes"]["entitlements"]
+        [change] = shown["changes"]["entitlements"]
         figures = {each["figure"]: (each["before"], each["now"]) for each in change["figures"]}
         assert figures["deniedAttempts"] == ("3", "4")
         assert figures["denied"] == ("2", "3")
@@ -182,8 +182,8 @@ def test_a_published_report_is_an_event_on_the_bus(api: CheckedApi, sold: Custom
     path = f"/v1/webhooks/{created['webhookId']}"
 
     def deliveries() -> Any:
-        told = api.expect(200, "GET", f"{path}/deliveries")["items"]
-        return [each["type"] for each in told]
+        shown = api.expect(200, "GET", f"{path}/deliveries")["items"]
+        return [each["type"] for each in shown]
 
     assert wait_for(deliveries)[0] == "report.published"
     assert api.call("DELETE", path).status == 204
@@ -196,8 +196,8 @@ def test_following_up(api: CheckedApi, sold: Customer) -> None:
     answer = api.call("GET", path)
     etag = answer.headers["etag"]
     body = {"state": "contacted", "owner": "Eve", "note": "They need a quote.\nCall on Monday."}
-    told = api.call("PATCH", path, body, headers={"if-match": etag})
-    assert (told.status, told.body["state"], told.body["owner"]) == (200, "contacted", "Eve")
+    shown = api.call("PATCH", path, body, headers={"if-match": etag})
+    assert (shown.status, shown.body["state"], shown.body["owner"]) == (200, "contacted", "Eve")
     assert api.call("PATCH", path, body, headers={"if-match": etag}).status == 412
     for wrong in ({"state": "lost"}, {"state": None}, {"owner": ""}, {"reason": "purchase"}):
         assert api.call("PATCH", path, wrong).status == 400
@@ -220,8 +220,8 @@ def test_following_up(api: CheckedApi, sold: Customer) -> None:
 
 
 def test_nobody_followed_up(api: CheckedApi, customer: Customer) -> None:
-    told = api.expect(200, "GET", f"{customer.path}/follow-up")
-    assert told["state"] is told["owner"] is told["changedAt"] is None
+    shown = api.expect(200, "GET", f"{customer.path}/follow-up")
+    assert shown["state"] is shown["owner"] is shown["changedAt"] is None
     assert api.expect(200, "GET", f"{customer.path}/follow-up/entries")["items"] == []
 
 

@@ -122,7 +122,7 @@ def test_holders_page_by_page(api: CheckedApi) -> None:
 
 @pytest.mark.parametrize("overdraft", ["absolute", "unlimited"])
 def test_few_holders_in_a_large_pool(api: CheckedApi, overdraft: str) -> None:
-    """No answer reads all of its pages, and each goes on where the one before ended."""
+    """No answer reads all of its shards, and each goes on where the one before ended."""
     limit: dict[str, Any] = {"type": overdraft}
     if overdraft == "absolute":
         limit["value"] = 99_900
@@ -139,14 +139,14 @@ def test_few_holders_in_a_large_pool(api: CheckedApi, overdraft: str) -> None:
             token, answers = page["nextPageToken"], answers + 1
         return seen, answers
 
-    # While the pool is still being split, a list goes on page by page, however slow that is.
+    # While the pool is still being split, a list goes on shard by shard, however slow that is.
     wait_for(lambda: result()[1] < 20)
     seen, _ = result()
     assert sorted(seen) == taken
 
 
 def test_sixteen_clients_at_the_cap(api: CheckedApi) -> None:
-    """The deployed functions, in their own processes, on one ledger."""
+    """The deployed functions, in their own processes, on one seat shard."""
     customer = Customer(
         api,
         seatCount=20,

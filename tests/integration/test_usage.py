@@ -118,11 +118,11 @@ def test_two_hundred_requests_at_once_stop_at_the_cap(api: CheckedApi) -> None:
     assert attempts() == 160
     history = f"{counted.path}/usage-history?usageKey=exports&interval=15m"
 
-    def told() -> Any:
+    def shown() -> Any:
         items = list_all(api, history)
         return items and sum(each["consumed"] for each in items) == 120 and items
 
-    items = wait_for(told)
+    items = wait_for(shown)
     assert sum(each["requests"] for each in items) == 120
     assert items[-1]["closing"] == 120
     wait_for(lambda: sum(e["deniedAttempts"] for e in list_all(api, history)) == 160)
@@ -145,13 +145,13 @@ def test_events_history_and_episodes(api: CheckedApi, receivers: Receivers) -> N
     counted.consume(2)
     api.expect(200, "PATCH", counted.path, {"usageLimits": [{**LIMIT, "limit": 20}]})
 
-    def told() -> Any:
+    def shown() -> Any:
         # Webhooks come in no order: the last change may be told first.
         calls = [json.loads(call.body) for call in receivers.at(f"/good/{counted.id}")]
         different = {each["id"]: each for each in calls}
         return len(different) >= 9 and list(different.values())
 
-    calls = wait_for(told)
+    calls = wait_for(shown)
     for event in calls:
         EVENTS[event["type"]].model_validate(event)
     kinds = sorted(((each["type"], each["data"].get("threshold")) for each in calls), key=str)

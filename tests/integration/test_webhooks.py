@@ -179,7 +179,7 @@ def test_an_endpoint_that_is_gone_is_disabled_and_that_is_an_event(
     path = f"/v1/webhooks/{hooks.ids['gone']}"
     endpoint = wait_for(lambda: not (w := api.expect(200, "GET", path))["enabled"] and w)
     assert endpoint["disabledReason"] == "gone"
-    told = wait_for(
+    shown = wait_for(
         lambda: [
             event
             for call in hooks.calls("good")
@@ -187,7 +187,7 @@ def test_an_endpoint_that_is_gone_is_disabled_and_that_is_an_event(
             and event["data"]["webhookId"] == hooks.ids["gone"]
         ]
     )
-    EVENTS[event_types.ENDPOINT_DISABLED].model_validate(told[0])
+    EVENTS[event_types.ENDPOINT_DISABLED].model_validate(shown[0])
     assert hooks.first_attempt("gone")["status"] == "failed"
     assert api.call("POST", f"{path}/test", {}).status == 400
     # Enabled again, what failed can be sent again: all of it since a time.

@@ -36,7 +36,7 @@ def test_the_account_owner_gets_e_mail_and_can_unsubscribe(
     [sent] = wait_for(
         lambda: [
             each
-            for each in api.expect(200, "GET", f"{early.told.path}/emails")["items"]
+            for each in api.expect(200, "GET", f"{early.mailed.path}/emails")["items"]
             if each["audience"] == "accountOwner" and each["status"] == "sent"
         ],
         200,
@@ -59,7 +59,7 @@ def test_the_account_owner_gets_e_mail_and_can_unsubscribe(
 
 def test_a_complaint_is_on_record(api: CheckedApi, early: Early) -> None:
     def complained() -> list[dict[str, Any]]:
-        result = api.expect(200, "GET", f"{early.told.path}/emails")["items"]
+        result = api.expect(200, "GET", f"{early.mailed.path}/emails")["items"]
         return [each for each in result if each["status"] == "complained"]
 
     [mail] = wait_for(complained, 200)
@@ -79,8 +79,8 @@ def test_the_account_owner_gets_e_mail_about_a_usage_limit(
         200,
     )
     assert sent["to"] == "counts@vendor.example"
-    [told] = sent["numbers"]["usage"]
-    assert (told["key"], told["used"], told["deniedRequests"]) == ("exports", 1, 2)
+    [shown] = sent["numbers"]["usage"]
+    assert (shown["key"], shown["used"], shown["deniedRequests"]) == ("exports", 1, 2)
     assert sent["subject"].endswith("requests for 'exports' denied at the hard cap")
     receiver = Receiver()
     receiver.fetch_mails(stack.emulator.url)

@@ -1,4 +1,4 @@
-"""Pools of 1, 3 and 48 pages against a model: any order of events, with faults and new limits."""
+"""Pools of 1, 3 and 48 shards against a model: any order of events, with faults and new limits."""
 
 import itertools
 from typing import Any, NamedTuple
@@ -91,7 +91,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 30))
     def many_ask(self, count: int) -> None:
-        """New people; a million of them: as many as there is room for."""
+        """New people; a million stands for: as many as fit."""
         for _ in range(min(count, (self.in_force[-1] or 60) + 3)):
             self.take(f"new{next(self.names)}")
 
@@ -182,7 +182,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 47))
     def all_but_one_page_run_out(self, number: int) -> None:
-        """Its people renew in time; then somebody comes whose page is theirs."""
+        """Its people renew in time; then somebody comes whose shard is theirs."""
         if self.lease is None or len({*self.in_force}) > 1:
             return
         places = sorted(self.shard_count())
@@ -226,7 +226,7 @@ class PoolMachine(RuleBasedStateMachine):
     # --- What must always hold ------------------------------------------------------------------
 
     def shard_count(self) -> dict[Key, SeatShard]:
-        """All that may have seats, also halfway from one number of pages to another."""
+        """All that may have seats, also halfway from one number of shards to another."""
         found: dict[Key, Any] = {}
         numbers = [n * (SLOTS // 48) for n in range(48)]
         numbers += [n * (SLOTS // 64) for n in range(64)]
@@ -254,7 +254,7 @@ class PoolMachine(RuleBasedStateMachine):
         for key, seat in seats.items():
             assert key in self.held, "a seat is held that nobody was given"
             assert self.held[key].grant_id == seat.grant_id
-        # What is gone ran out; what a renewal has moved is as the page says.
+        # What is gone expired; what a renewal has moved is as the shard says.
         self.held = {key: seats[key] for key in self.held if key in seats}
 
     @invariant()
@@ -278,7 +278,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert recorded >= self.denials, "a denial was answered that is not on record"
 
 
-# Hard caps, seats of a page on the average, of the only page at most.
+# Hard caps, seats of a shard on the average, of the only shard at most.
 POOLS: dict[str, tuple[tuple[int | None, ...], int, int]] = {
     "one page": ((5, 3, 8), 6, 8),
     "three pages": ((18, 14, 17, 9), 6, 8),

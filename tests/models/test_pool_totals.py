@@ -1,4 +1,4 @@
-"""A pool's sum: whatever order, duplicates and gaps the stream has, each change is told once."""
+"""The totals of a pool: whatever order, duplicates and gaps the stream has, each change is reported once."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -39,7 +39,7 @@ from tests.support.tables import (
     read_item,
 )
 
-# --- The sum itself, as a plain function ----------------------------------------------------------
+# --- The totals as a plain function ---------------------------------------------------------------
 
 PAGES = (0, 2048, 4096)
 FIRST: Item = {
@@ -55,24 +55,24 @@ FIRST: Item = {
 
 
 def versions_of(steps: Sequence[tuple[int, int]]) -> list[ShardVersion]:
-    """Versions of three pages; a step is a page and by how much what it holds changes."""
+    """Versions of three shards; a step is a shard and by how much what it holds changes."""
     seqs, held = {0: 7, 2048: 0, 4096: 0}, {0: 2, 2048: 0, 4096: 0}
-    told = []
+    answered = []
     for number, (index, delta) in enumerate(steps):
         shard = PAGES[index]
         held[shard] += delta
         change = {"at": 1000 + number, "name": number, "delta": delta} if delta else None
         seq = seqs[shard] + (1 if number % 5 else 9)  # numbers are left out where seats are moved
-        told.append(ShardVersion(shard, seq, seqs[shard], held[shard], change))
+        answered.append(ShardVersion(shard, seq, seqs[shard], held[shard], change))
         seqs[shard] = seq
-    return told
+    return answered
 
 
 STEPS = st.lists(st.tuples(st.integers(0, 2), st.sampled_from((-2, -1, 0, 1, 1, 2))), max_size=200)
 
 
 def count_all(item: Item, versions: Sequence[ShardVersion]) -> Iterator[Item]:
-    """Every version of the sum that counting makes."""
+    """Every version of the totals that counting makes."""
     left = list(versions)
     while left:
         after, taken = totals.apply_versions(item, left)
@@ -87,7 +87,7 @@ def count_all(item: Item, versions: Sequence[ShardVersion]) -> Iterator[Item]:
 
 
 def test_one_write_reports_no_more_seats_than_an_item_can_have() -> None:
-    """The end of a pool takes away all seats of a page in one version: 100 bytes for each."""
+    """The end of a pool takes away all seats of a shard in one version: 100 bytes for each."""
     seats = [{"kind": "deactivated", "key": "x" * 12, "reason": "removed"}] * 96
     versions = [
         ShardVersion(shard, 1, 0, 0, {"at": 1000, "type": "expired", "seats": seats})
@@ -97,7 +97,7 @@ def test_one_write_reports_no_more_seats_than_an_item_can_have() -> None:
     assert len(written) > 4
     assert sum(len(item["told"]) for item in written) == 64
     for item in written:
-        assert sum(len(told["seats"]) for told in item["told"]) <= SEATS_PER_WRITE + 96
+        assert sum(len(answered["seats"]) for answered in item["told"]) <= SEATS_PER_WRITE + 96
     alone = list(count_all(FIRST, [ShardVersion(1, 1, 0, 0, {"at": 1, "seats": seats * 20})]))
     assert len(alone) == 1, "a version of more seats is told by itself"
 
@@ -105,12 +105,13 @@ def test_one_write_reports_no_more_seats_than_an_item_can_have() -> None:
 @given(steps=STEPS, seed=st.integers(0, 2**32))
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_included_once_in_any_order(steps: list[tuple[int, int]], seed: int) -> None:
-    """Pages come in any order, and what came may come again; some are given up and come last."""
+    """Shards come in any order, and what came may come again; some are given up and come last."""
     chance = random.Random(seed)
-    told = versions_of(steps)
-    given_up = [each for each in told if chance.random() < 0.1]
+    answered = versions_of(steps)
+    given_up = [each for each in answered if chance.random() < 0.1]
     queues = [
-        [each for each in told if each.shard == shard and each not in given_up] for shard in PAGES
+        [each for each in answered if each.shard == shard and each not in given_up]
+        for shard in PAGES
     ]
     line: list[ShardVersion] = []
     while any(queues):
@@ -121,7 +122,7 @@ def test_included_once_in_any_order(steps: list[tuple[int, int]], seed: int) -> 
     late = [*given_up, *given_up]
     chance.shuffle(late)
     item, names = FIRST, list[int]()
-    for batch in (line, late, told):
+    for batch in (line, late, answered):
         for after in count_all(item, batch):
             assert after["at"] >= item["at"]
             used = item["used"]
@@ -132,12 +133,12 @@ def test_included_once_in_any_order(steps: list[tuple[int, int]], seed: int) -> 
                     used += each["delta"]
                     assert each["used"] == used
             item = after
-    assert sorted(names) == sorted(each.change["name"] for each in told if each.change)
+    assert sorted(names) == sorted(each.change["name"] for each in answered if each.change)
     assert item["used"] == 2 + sum(delta for _, delta in steps)
     assert item["missing"] == []
 
 
-# --- The sum of a pool that lives, on Amazon's engine ---------------------------------------------
+# --- The totals of a pool that lives, on Amazon's engine ---------------------------------------------
 
 HAS_TOTALS = (SEAT_SHARD_PREFIX, TOTALS_PREFIX, DENIAL_PREFIX)
 
@@ -148,7 +149,7 @@ def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Lived(PoolLife):
-    """A pool that becomes large and small again, and what was told to its clients."""
+    """A pool that becomes large and small again, and the answers of its clients."""
 
     def __init__(self, dynamodb: DynamoDBClient, url: str, seed: int, steps: int) -> None:
         self.url, self._chance = url, random.Random(seed)
@@ -162,7 +163,7 @@ class Lived(PoolLife):
                 self._give_back()
             if cap != 5:
                 self.set_terms(terms(3, cap, lease=7 * 86_400))
-                self.tend_all(self._chance, step_ms=5)
+                self.reconcile_all(self._chance, step_ms=5)
             for _ in range(steps):
                 self.offset_ms += self._chance.choice((10, 2_000, 400_000))
                 self._step()
@@ -208,7 +209,7 @@ class Delivery:
         return read_stream(self.lived.url, name, HAS_TOTALS)
 
     def finish(self) -> None:
-        """Deliver what the sum itself has told since."""
+        """Deliver what the totals have reported since."""
         while True:
             new = self._stream(self.name)[self._seen :]
             if not new:
@@ -217,7 +218,7 @@ class Delivery:
             self.notifier.deliver_all(new)
 
     def check(self) -> None:
-        """Everything that was granted and given back is on record, once, and the sum is right."""
+        """Everything that was granted and released is on record, once, and the totals are right."""
         lived, owner = self.lived, self.lived.owner
         held = lived.held()
         sums = read_item(self.dynamodb, totals_key(owner))
@@ -309,7 +310,7 @@ def is_of_a_page(record: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("kind", ["after", "lost"])
 def test_a_failure_at_every_call(engine: DynamoDBLocal, kind: str) -> None:
-    """The sum is right after any crash and any lost answer, and so is what follows from it."""
+    """The totals are right after any crash and any lost answer, and so is what follows from it."""
     name = create_table(engine.url)
     short = Lived(open_client(engine.url, name), engine.url, seed=5, steps=3)
     whole = Delivery(short)

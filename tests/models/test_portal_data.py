@@ -1,4 +1,4 @@
-"""What the portal answers, against what callers were told, on Amazon's engine."""
+"""What the portal answers, against the answers that callers got, on Amazon's engine."""
 
 from collections import Counter
 from datetime import datetime
@@ -109,7 +109,7 @@ def test_denials_by_day_and_person(
 def test_more_denials_than_an_answer_has_are_still_counted(
     clean: Clean, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Attempts and days are complete; people are those of late, and it says so."""
+    """Attempts and days are complete; people are the recent ones, and it says so."""
     life = clean.life
     in_zone(clean, "America/New_York")
     portal = Portal(clean.dynamodb, life.id, monkeypatch, life.end + HOUR_MS)

@@ -1,4 +1,4 @@
-"""Every figure of a report, recounted from the kept changes and from what callers were told.
+"""Every figure of a report, recounted from the change records and from the answers that callers got.
 
 The recount knows nothing of quarter-hour records: it walks through time from change to change, and
 through days by the calendar. The month has a change of the clocks, limits that change, an
@@ -62,8 +62,8 @@ class Recount:
             falls = change.until
         if falls is not None:
             self.steps.append((max(reached, falls), self.steps[-1][1]._replace(used=0), None))
-        told = clean.life.denied if meter == SEATS else clean.life.requests_denied
-        self.denied = told
+        answered = clean.life.denied if meter == SEATS else clean.life.requests_denied
+        self.denied = answered
 
     def stretches(self, start: int, end: int) -> list[tuple[int, int, Level]]:
         """From, to and level, cut to an interval; levels held for no time at all as well."""
@@ -150,52 +150,52 @@ def midnight(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=ZONE).timestamp()) * 1000
 
 
-def recounted(told: Recount, start: int, end: int, until: int) -> dict[str, Any]:
+def recounted(answered: Recount, start: int, end: int, until: int) -> dict[str, Any]:
     """What a report must say of a meter, in the words of its JSON."""
     end = min(end, until)
     shown = days(start, end)
-    over_ms, over_seat_ms = told.over(start, end)
-    peak = told.highest(start, end)
-    working = [(a, b) for a, b, is_working in shown if is_working and told.highest(a, b) > 0]
-    found = told.stretches(start, end)
+    over_ms, over_seat_ms = answered.over(start, end)
+    peak = answered.highest(start, end)
+    working = [(a, b) for a, b, is_working in shown if is_working and answered.highest(a, b) > 0]
+    found = answered.stretches(start, end)
     return {
         "purchased": found[-1][2].purchased,
         "hardCap": found[-1][2].hard_cap,
-        "limits": told.first_limits(start, end),
+        "limits": answered.first_limits(start, end),
         "peak": peak,
         "peakAt": to_rfc3339(next(low for low, _, level in found if level.used == peak)),
         "overdraftSeconds": over_ms // 1000,
         "overdraftSeatSeconds": over_seat_ms // 1000,
         "overdraftDays": sum(
-            any(level.overdraft for *_, level in told.stretches(a, b)) for a, b, _ in shown
+            any(level.overdraft for *_, level in answered.stretches(a, b)) for a, b, _ in shown
         ),
         "workingDays": len(working),
         "workingDaysAtLimit": sum(
-            any(0 < level.used >= level.purchased for *_, level in told.stretches(a, b))
+            any(0 < level.used >= level.purchased for *_, level in answered.stretches(a, b))
             for a, b in working
         ),
-        "episodes": told.episodes(start, end),
-        "denied": len(told.people_denied(start, end)),
-        "deniedAttempts": sum(start <= when < end for when, _ in told.denied),
+        "episodes": answered.episodes(start, end),
+        "denied": len(answered.people_denied(start, end)),
+        "deniedAttempts": sum(start <= when < end for when, _ in answered.denied),
     }
 
 
-def of_people(told: Recount, start: int, end: int) -> dict[str, Any]:
+def of_people(answered: Recount, start: int, end: int) -> dict[str, Any]:
     """What a report must say of the seats alone."""
     taken = [
         seat
-        for change in told.inside(start, end)
+        for change in answered.inside(start, end)
         for seat in change.seats
         if seat["kind"] == "activated"
     ]
-    demands = [(told.demand(a, b), is_working) for a, b, is_working in days(start, end)]
+    demands = [(answered.demand(a, b), is_working) for a, b, is_working in days(start, end)]
     used = [each for each in demands if each[0]]
     counted = sorted(wanted for wanted, is_working in used if is_working) or sorted(
         wanted for wanted, _ in used
     )
     # The smallest demand that at least 95 % of the days do not exceed.
     covering = [d for d in counted if sum(x <= d for x in counted) >= 0.95 * len(counted)]
-    begun = [level for when, level, _ in told.steps if when < start]
+    begun = [level for when, level, _ in answered.steps if when < start]
     return {
         "activations": len(taken),
         "activatedSeats": len({seat["key"] for seat in taken}),
@@ -211,15 +211,15 @@ def check(report: dict[str, Any], clean: Clean, period: Period) -> None:
     given = {EXPORTS: entry["usage"][0] if entry["usage"] else None, SEATS: entry["seats"]}
     start, end = period.start, min(period.end, period.until)
     for meter, shown in given.items():
-        told = Recount(clean, meter)
-        wanted = recounted(told, period.start, period.end, period.until)
+        answered = Recount(clean, meter)
+        wanted = recounted(answered, period.start, period.end, period.until)
         assert shown is not None
         assert [(each["purchased"], each["hardCap"]) for each in shown["limits"]] == wanted.pop(
             "limits"
         )
         if meter == SEATS:
             wanted["deniedSeats"] = wanted.pop("denied")
-            people = of_people(told, start, end)
+            people = of_people(answered, start, end)
             suggested = shown["suggested"]
             assert suggested["demand"] == people.pop("demand")
             assert suggested["days"] == people.pop("days")
@@ -234,21 +234,21 @@ def check(report: dict[str, Any], clean: Clean, period: Period) -> None:
                 if kind == "consumed" and start <= when < end
             )
         assert {name: shown[name] for name in wanted} == wanted, meter
-        previous = recounted_previous(told, period)
+        previous = recounted_previous(answered, period)
         assert shown["previous"] == previous
 
 
-def recounted_previous(told: Recount, period: Period) -> dict[str, Any] | None:
+def recounted_previous(answered: Recount, period: Period) -> dict[str, Any] | None:
     start, end = period.previous, period.start
-    if not told.stretches(start, end):
+    if not answered.stretches(start, end):
         return None
-    over_ms, over_seat_ms = told.over(start, end)
+    over_ms, over_seat_ms = answered.over(start, end)
     return {
-        "peak": told.highest(start, end),
+        "peak": answered.highest(start, end),
         "overdraftSeconds": over_ms // 1000,
         "overdraftSeatSeconds": over_seat_ms // 1000,
-        "denied": len(told.people_denied(start, end)),
-        "deniedAttempts": sum(start <= when < end for when, _ in told.denied),
+        "denied": len(answered.people_denied(start, end)),
+        "deniedAttempts": sum(start <= when < end for when, _ in answered.denied),
     }
 
 
@@ -292,7 +292,7 @@ def test_records_that_come_late_make_no_difference(clean: Clean) -> None:
     assert after["previousReportId"] == before["reportId"]
     changes = maker.json(after)["changes"]
     assert changes["count"] == after["changeCount"] == 1
-    [told] = changes["entitlements"]
-    assert {each["figure"] for each in told["figures"]} & {"deniedAttempts", "overdraftHours"}
+    [answered] = changes["entitlements"]
+    assert {each["figure"] for each in answered["figures"]} & {"deniedAttempts", "overdraftHours"}
     again = maker.make(maker.ask(period, now))
     assert maker.json(again)["changes"] == {"count": 0, "entitlements": []}

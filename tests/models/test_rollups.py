@@ -50,14 +50,16 @@ def check(
     fine = dynamodb.run(queries.records(life.id, start, end, now, meter))
     coarse = dynamodb.run(rollups.records(life.id, start, end, now, size, meter))
     for at in range(start, end, step):
-        assert as_told(coarse.usage(at, at + step)) == as_told(fine.usage(at, at + step)), (
+        assert without_people(coarse.usage(at, at + step)) == without_people(
+            fine.usage(at, at + step)
+        ), (
             meter,
             size,
             at,
         )
 
 
-def as_told(usage: Usage) -> Usage:
+def without_people(usage: Usage) -> Usage:
     """What roll-ups say: of denials and people, others do."""
     nobody = frozenset[str]()
     return usage._replace(
@@ -95,10 +97,10 @@ def test_hours_and_days_add_up_to_what_their_records_say(clean: Clean, is_late: 
 def test_denied_hours_count_what_callers_were_answered(clean: Clean, is_late: bool) -> None:
     life = clean.life
     dynamodb = late(life) if is_late else clean.dynamodb
-    for meter, told in ((SEATS, life.denied), (EXPORTS, life.requests_denied)):
-        assert told, "some were denied"
+    for meter, answered in ((SEATS, life.denied), (EXPORTS, life.requests_denied)):
+        assert answered, "some were denied"
         wanted: dict[int, list[str]] = {}
-        for at, key in told:
+        for at, key in answered:
             wanted.setdefault(at - at % HOUR_MS, []).append(key)
         first, last = min(wanted), max(wanted) + HOUR_MS
         found = dynamodb.run(rollups.denied_hours(life.id, first, last, meter))

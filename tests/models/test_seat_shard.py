@@ -1,7 +1,7 @@
-"""The ledger against a model of it: any order of events, with time, faults and retries.
+"""The seat core against a model of it: any order of events, with time, faults and retries.
 
-The model is a dict of holders and the rules as `seat-ledger` states them; the code under test
-runs on Amazon's own engine. After every step the page, the answers and the record must agree.
+The model is a dict of holders and the rules as the concepts page states them; the code under test
+runs on Amazon's own engine. After every step the shard, the answers and the record must agree.
 """
 
 import itertools
@@ -94,8 +94,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def expect_take(self, seat_id: str, grant_id: int, *, hint: bool = False) -> tuple[str, Any]:
         """What must happen, and the model's change if it does.
 
-        With `hint` the overdraft write goes first; where it is refused the whole page is looked
-        at, so stale leases are freed although there is room without that.
+        With `hint` the overdraft write goes first; where it is refused the whole shard is looked
+        at, so stale leases are freed although there is free capacity without that.
         """
         refusal = self.refusal()
         if seat_id in self.held:
@@ -105,7 +105,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return "renewed", held
         looked_at = hint and bool(self.stale())
         if len(self.held) < self.valid.seat_count and not looked_at:
-            # The blind write looks at no lease: there is room within what was purchased.
+            # The blind write looks at no lease: there is free capacity within what was purchased.
             return (
                 ("refused", refusal) if refusal else ("within", Held(grant_id, False, self.end()))
             )
@@ -206,7 +206,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return multiple(named) if named else multiple()
 
     def follow_a_crash(self, seat_id: str, kind: str, expected: Any) -> None:
-        """Bring the model to where the page is: a crash leaves all of a change or nothing."""
+        """Bring the model to where the shard is: a crash leaves all of a change or nothing."""
         shard = read_shard_item(self.dynamodb, self.entitlement_id)
         if kind == "denied":
             self.attempts[seat_id] = self.attempts_on_record()[seat_id]
@@ -259,7 +259,7 @@ class LedgerMachine(RuleBasedStateMachine):
             del self.held[seat_id]
         if stale and lose is None:
             return
-        # Nothing ran out, or the sweep that lost an answer may have looked again. Leases that the
+        # Nothing expired, or the sweep that lost an answer may have looked again. Leases that the
         # terms cannot have given begin anew.
         self.run(reclaim_expired_leases(seat_shard_key(self.entitlement_id), self.change()))
         others = self.of_other_terms()

@@ -1,4 +1,4 @@
-"""A usage limit that is spread, against a model of it: with faults, new terms and new periods."""
+"""A sharded usage limit against a model of it: with faults, new terms and new periods."""
 
 import contextlib
 import itertools
@@ -35,13 +35,13 @@ ZONE = "America/New_York"
 CAPS = (25, 90, 200, 1000, 7, None)
 
 
-class Told(NamedTuple):
+class Answered(NamedTuple):
     at: int
     quantity: int
 
 
 class SpreadMachine(RuleBasedStateMachine):
-    """Few parts, so that they often lack what others have."""
+    """Few shards, so that they often lack what others have."""
 
     dynamodb: DynamoDBClient
 
@@ -52,7 +52,7 @@ class SpreadMachine(RuleBasedStateMachine):
         self.valid = UsageTerms(20, 150, "monthly", ZONE, "active", 0, None)
         self.used = 0
         self.period = calendar_month(NOW, ZONE)
-        self.told: dict[str, Told] = {}
+        self.answered: dict[str, Answered] = {}
         self.denials = 0
         self.numbers, self.requests = itertools.count(), itertools.count(1)
         self.cache = sharded.LimitCache()
@@ -85,7 +85,7 @@ class SpreadMachine(RuleBasedStateMachine):
     def ask(
         self, key: str, quantity: int, lose: int | None = None, crash: int | None = None
     ) -> None:
-        left, told = self.left(), self.told.get(key)
+        left, answered = self.left(), self.answered.get(key)
         operation = sharded.consume(*self.limit, key, quantity, self.change(), cache=self.cache)
         try:
             outcome = self.drive(operation, lose, crash)
@@ -94,25 +94,25 @@ class SpreadMachine(RuleBasedStateMachine):
             return
         except problems.HardCapReached:
             self.denials += 1
-            assert told is None
+            assert answered is None
             assert left < quantity, "denied although enough was left"
             return
         except problems.IdempotencyConflict:
-            assert told is not None
-            assert told.quantity != quantity
+            assert answered is not None
+            assert answered.quantity != quantity
             return
-        if told is not None:
+        if answered is not None:
             assert outcome.is_replay
-            assert outcome.consumed.quantity == told.quantity
-        elif key not in self.told:
+            assert outcome.consumed.quantity == answered.quantity
+        elif key not in self.answered:
             assert left >= quantity, "more than the cap was consumed"
             assert outcome.consumed.period == self.period
-            self.told[key] = Told(self.now, quantity)
+            self.answered[key] = Answered(self.now, quantity)
             self.used += quantity
 
     def after_a_crash(self, key: str, quantity: int) -> None:
-        """All of it took place or nothing, which a retry tells; here is what is on record."""
-        if key in self.told:
+        """All of it took place or nothing; a retry shows which. Here is what is on record."""
+        if key in self.answered:
             return
         part = usage_shard_key(*self.limit, shard_of(key))
         items = [self.dynamodb.execute(Get(k)) for k in (part, usage_key(*self.limit))]
@@ -120,7 +120,7 @@ class SpreadMachine(RuleBasedStateMachine):
         stands |= bool(self.dynamodb.execute(Get(consumption_key(*self.limit, key))))
         if stands:
             self.left()
-            self.told[key] = Told(self.now, quantity)
+            self.answered[key] = Answered(self.now, quantity)
             self.used += quantity
 
     @rule(
@@ -139,8 +139,8 @@ class SpreadMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 10**6), quantity=st.sampled_from([1, 1, 2]))
     def a_retry(self, number: int, quantity: int) -> None:
-        if self.told:
-            keys = sorted(self.told)
+        if self.answered:
+            keys = sorted(self.answered)
             self.ask(keys[number % len(keys)], quantity)
 
     @rule(many=st.integers(5, 70))
@@ -161,7 +161,7 @@ class SpreadMachine(RuleBasedStateMachine):
 
     def forget(self) -> None:
         day_ago = self.now - DAY
-        self.told = {key: each for key, each in self.told.items() if each.at > day_ago}
+        self.answered = {key: each for key, each in self.answered.items() if each.at > day_ago}
 
     @rule(crash=st.one_of(st.none(), st.integers(0, 12)))
     def the_sweep_looks(self, crash: int | None) -> None:
@@ -235,7 +235,7 @@ class SpreadMachine(RuleBasedStateMachine):
 
     @invariant()
     def it_adds_up(self) -> None:
-        """What is out is what parts have, and have not told of; all of it is the model's."""
+        """What is allocated is what shards have left and have not reported; all of it is the model's."""
         counter = self.counter()
         parts = self.drive(allocation.read_shards(self.limit)).values()
         assert counter.allocated == sum(part.allocated for part in parts)
@@ -249,7 +249,7 @@ class SpreadMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.now += 4
-        # Whoever looks helps what was left half done.
+        # A reader completes what was left half done.
         counter = self.drive(allocation.rebalance(self.limit, self.change()))
         assert counter.allocated == 0
         if not counter.has_ended(self.now):

@@ -50,24 +50,24 @@ class Both:
         self.compared = 0
 
     def execute(self, request: Any) -> Any:
-        told = self.dynamodb.execute(request)
+        answered = self.dynamodb.execute(request)
         if isinstance(request, Query):
             # DynamoDB Local's indexes do not lag. What has equal sort keys has no order.
             found = self.engine.at_once(request)
             mine, theirs = (
-                sorted(each.items, key=lambda item: str(item["pk"])) for each in (found, told)
+                sorted(each.items, key=lambda item: str(item["pk"])) for each in (found, answered)
             )
             if len(theirs) < (request.limit or 2):
                 assert mine == theirs, request
             assert len(mine) == len(theirs)
             self.compared += 1
-            return told
+            return answered
         self.engine._writes.clear()  # time is not what is compared
         self.engine._reads.clear()
         done = self.env.process(self.engine.send(request))
-        assert self.env.run(done) == told, request
+        assert self.env.run(done) == answered, request
         self.compared += 1
-        return told
+        return answered
 
     def run(self, operation: Any, now: int) -> Any:
         reply: Any = None
@@ -117,7 +117,7 @@ def test_random_lives_of_a_shard(dynamodb: DynamoDBClient, seed: int) -> None:
 
 @pytest.mark.parametrize("shard_count", [2, 3, 24])
 def test_random_lives_of_a_pool(dynamodb: DynamoDBClient, shard_count: int) -> None:
-    """With its indexes, transactions, and leases that run out."""
+    """With its indexes, transactions, and leases that expire."""
     chance = random.Random(shard_count)
     both, owner, now = Both(dynamodb), new_id(), NOW
     grant_ids = GrantIds(salt=shard_count)
@@ -210,7 +210,7 @@ def test_random_transactions(dynamodb: DynamoDBClient, seed: int) -> None:
 
 
 def test_units_are_those_of_the_engine(engine: DynamoDBLocal) -> None:
-    """Of pages of any size; what is charged is rounded up to a kilobyte."""
+    """Of shards of any size; what is charged is rounded up to a kilobyte."""
     name = create_table(engine.url)
     consumed: list[float] = []
     dynamodb = open_client(engine.url, name, lambda _, number: consumed.append(number))
@@ -302,11 +302,11 @@ def test_no_design_exceeds_its_cap_and_runs_are_the_same_every_time(
 
 def test_moving_allocation_is_rare_while_there_is_free_capacity() -> None:
     """Fewer than 20 for each 1,000 grants, up to 90 percent of the cap, as the design says."""
-    told = {each.percent: each for each in run.moves(2_000)}
-    assert told[90].filling < 20
-    assert told[90].steady < 20
-    assert told[50].steady == 0
-    assert told[100].steady > 500, "it can be measured"
+    answered = {each.percent: each for each in run.moves(2_000)}
+    assert answered[90].filling < 20
+    assert answered[90].steady < 20
+    assert answered[50].steady == 0
+    assert answered[100].steady > 500, "it can be measured"
 
 
 def test_a_denial_reads_little() -> None:

@@ -30,14 +30,14 @@ from tests.support.seats import NOW, new_id, timed_key
 from tests.support.tables import create_table, open_client, read_item
 
 ZONE = "America/New_York"
-# Half of them tell a time: of before, of now, of what is yet to come.
+# Half of them contain a time: earlier, now, or later.
 KEYS = [f"request{number:05d}" for number in range(4)] + [
     timed_key((NOW + seconds) * 1000, number)
     for number, seconds in enumerate((-3 * DAY, 0, 700, 5 * DAY))
 ]
 
 
-class Told(NamedTuple):
+class Answered(NamedTuple):
     at: int
     quantity: int
     answer: dict[str, Any]
@@ -55,7 +55,7 @@ class UsageMachine(RuleBasedStateMachine):
         self.valid = UsageTerms(20, 25, "monthly", ZONE, "active", 0, None)
         self.used = 0
         self.period = calendar_month(NOW, ZONE)
-        self.told: dict[str, Told] = {}
+        self.answered: dict[str, Answered] = {}
         self.attempts: Tally[str] = Tally()
         self.seq = 1
         self.fillers = itertools.count()
@@ -88,9 +88,9 @@ class UsageMachine(RuleBasedStateMachine):
             renewed = Period(self.period.end, None)
             self.period, self.used = calendar_month(self.now, ZONE) if is_monthly else renewed, 0
 
-    def known(self, key: str) -> Told | None:
-        told = self.told.get(key)
-        return told if told and told.at > self.now - DAY else None
+    def known(self, key: str) -> Answered | None:
+        answered = self.answered.get(key)
+        return answered if answered and answered.at > self.now - DAY else None
 
     def refusal(self) -> type[problems.Problem] | None:
         if self.valid.status == "suspended":
@@ -128,7 +128,7 @@ class UsageMachine(RuleBasedStateMachine):
         self.begin_what_is_due()
         self.used += quantity
         self.seq += 1
-        self.told[key] = Told(self.now, quantity, answer)
+        self.answered[key] = Answered(self.now, quantity, answer)
 
     # --- What can happen ------------------------------------------------------------------------
 
@@ -207,7 +207,7 @@ class UsageMachine(RuleBasedStateMachine):
 
     @rule(count=st.sampled_from([1, 4, 8]))
     def others_consume(self, count: int) -> None:
-        """Enough requests to fill leaves, taken back at once so that there is room for more."""
+        """Enough requests to fill logs, corrected at once so that more fit."""
         if self.refusal() or self.used + 1 > self.full():
             return
         for _ in range(count):
@@ -303,7 +303,7 @@ class UsageMachine(RuleBasedStateMachine):
         known = self.known(key) if key else None
         refusal = self.refusal()
         try:
-            told = self.run(consumption.preview(self.owner, "x", key, quantity, self.change()))
+            answered = self.run(consumption.preview(self.owner, "x", key, quantity, self.change()))
         except problems.IdempotencyConflict:
             assert known is not None
             assert known.quantity != quantity
@@ -313,7 +313,7 @@ class UsageMachine(RuleBasedStateMachine):
         except problems.Problem as problem:
             assert type(problem) is refusal
         else:
-            answer = consumption_view("x", told)
+            answer = consumption_view("x", answered)
             assert answer == (known.answer if known else self.expect(quantity))
 
     # --- What must always hold ------------------------------------------------------------------
@@ -333,7 +333,7 @@ class UsageMachine(RuleBasedStateMachine):
         current = counter.as_of(self.now)
         self.begin_what_is_due()
         assert (current.used, current.period) == (self.used, self.period)
-        # A full leaf is turned by whoever filled it; if they end before that, by the next to do so.
+        # The request that fills a log rotates it; if its process ends before that, the next request does.
         assert len(counter.log.entries) < 4 * LOG_SIZE
 
     def teardown(self) -> None:

@@ -87,7 +87,7 @@ MONTH_END = int(datetime(2049, 4, 1, 4, tzinfo=UTC).timestamp() * 1000)
 
 
 class Life:
-    """A busy entitlement: what happened to it, as the stream tells it."""
+    """A busy entitlement: what happened to it, as its stream records show."""
 
     def __init__(self, url: str, seed: int, steps: int, *, is_deleted: bool = False) -> None:
         self.url = url
@@ -120,7 +120,7 @@ class Life:
         self.items = all_items(url, self.name)
 
     def _delete(self, item: Item) -> None:
-        """The entitlement ends, with whoever sits on it."""
+        """The entitlement is deleted, with every seat that is held."""
         self._now += 1_000_000
         made = self._change()
         self.dynamodb.execute(empty_shard(self.id, "deleted", made))
@@ -197,13 +197,13 @@ class Life:
         made = self._change()
         for _ in range(self._chance.choice((1, 1, 2))):  # some are sent again
             try:
-                told = self.dynamodb.run(
+                result = self.dynamodb.run(
                     consumption.consume(self.id, "exports", key, quantity, made)
                 )
             except problems.HardCapReached:
                 self.requests_denied.append((made.now_ms, key))
                 return
-            if not told.is_replay:
+            if not result.is_replay:
                 self.counted.append((made.now_ms, "consumed", quantity))
 
     def _correct(self) -> None:
@@ -231,7 +231,7 @@ PAGES = (SEAT_SHARD_PREFIX, USAGE_PREFIX, DENIAL_PREFIX)
 
 
 def read_stream(url: str, name: str, prefixes: tuple[str, ...] = PAGES) -> list[dict[str, Any]]:
-    """The records that notify is handed: those of pages and denials, in order."""
+    """The records that notify is handed: those of shards and denials, in order."""
     return [
         record
         for record in dynamodb_local.stream_records(url, name)
@@ -280,7 +280,7 @@ class Clean:
 
 
 def timeline(clean: Clean) -> list[tuple[int, ChangeRecord]]:
-    """The kept changes with the time from which each counts."""
+    """The change records with the time from which each counts."""
     if clean.line:
         return clean.line
     items = [

@@ -36,7 +36,7 @@ CLIENTS = 16
 
 
 def shrink_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages of 96 seats would need thousands of calls: have 6, and 8 on the only one."""
+    """Use shards of 6 seats, and 8 on an only shard: those of 96 would need thousands of calls."""
     patch_constant(monkeypatch, "shared.seats", "SHARD_MEAN_SEATS", 6)
     patch_constant(monkeypatch, "shared.seats", "SHARD_SEATS", 8)
 
@@ -59,7 +59,7 @@ class PoolLife:
         self.reconcile_pool()
 
     def now_ms(self) -> int:
-        """A little later at every look: work that gets nowhere runs out of time."""
+        """A little later at every look: work that makes no progress runs out of time."""
         self.offset_ms += 1
         return NOW_MS + self.offset_ms
 
@@ -73,7 +73,7 @@ class PoolLife:
             done: bool = (dynamodb or self.dynamodb).run(work, self.now_ms)
         return done
 
-    def tend_all(self, chance: random.Random, step_ms: int) -> None:
+    def reconcile_all(self, chance: random.Random, step_ms: int) -> None:
         """Until it is done, with much time or little."""
         for _ in range(1000):
             if self.reconcile_pool(seconds=chance.choice((1, 60))):

@@ -1,4 +1,4 @@
-"""Receivers that behave as receivers do: well, slowly, badly, and not at all."""
+"""Webhook receivers that answer well, slowly, badly, or not at all."""
 
 import http.server
 import json
@@ -110,7 +110,7 @@ class Receivers:
             request_queue_size = 128
 
             def handle_error(self, *_: object) -> None:
-                """A client that goes away is what some of these are about."""
+                """In some tests the client goes away."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.port = self._server.server_port

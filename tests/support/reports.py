@@ -85,5 +85,5 @@ class Maker:
         return self.store.files[report_links.file_name(report["folder"], name)]
 
     def json(self, report: Item) -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(self.file(report, "json"))
-        return told
+        result: dict[str, Any] = json.loads(self.file(report, "json"))
+        return result

@@ -13,7 +13,7 @@ from local.rights import Record
 PLACE = Place("us-east-1", "000000000000", lambda _: "pk")
 # Any table that a test makes stands for the stack's.
 TABLE_ARN = PLACE.arn("dynamodb", "table/*")
-# What is only there where somebody has asked for it.
+# Resources that exist only if a parameter asks for them.
 OFF = {"HasKmsKey", "HasBoundary"}
 NO_VALUE = {"Ref": "AWS::NoValue"}
 _record = Record()

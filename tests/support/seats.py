@@ -16,7 +16,7 @@ unique_numbers = itertools.count(1)
 
 
 def timed_key(told_ms: int, number: int) -> str:
-    """A request key that tells a time, as those of UUIDv7 do."""
+    """A request key that contains a time, like a UUIDv7."""
     return base64.urlsafe_b64encode(told_ms.to_bytes(6) + number.to_bytes(6)).decode()
 
 

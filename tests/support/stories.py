@@ -1,4 +1,4 @@
-"""An entitlement whose use is told step by step: every step passes through notify at once."""
+"""An entitlement and its use, step by step: every step passes through notify at once."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ HOUR = 3_600_000
 
 
 class Story:
-    """An entitlement whose use is told step by step, and the mails that follow."""
+    """An entitlement and its use, step by step, and the mails that follow."""
 
     def __init__(self, dynamodb: DynamoDBClient, at: int = START, **changes: Any) -> None:
         self.dynamodb = dynamodb
@@ -63,13 +63,13 @@ class Story:
         dynamodb.execute(new_shard(self.id, seat_terms(self.document), Change("k", "r", at)))
         self.recorder = Recorder()
         self.candidates = ReportCandidates()
-        self._tell(seat_shard_key(self.id), None, at)
+        self._deliver(seat_shard_key(self.id), None, at)
 
     def _get(self, key: Key) -> Item | None:
         found = self.dynamodb.execute(Get(key))
         return dict(found) if found else None
 
-    def _tell(self, key: Key, old: Item | None, at: int) -> None:
+    def _deliver(self, key: Key, old: Item | None, at: int) -> None:
         new = self._get(key)
         if new is None or new == old:
             return
@@ -102,15 +102,15 @@ class Story:
             named = activation_id(grant.key, grant.seat.grant_id)
         except problems.HardCapReached:
             pass
-        self._tell(shard, before, at)
-        self._tell(denial, denied, at)
+        self._deliver(shard, before, at)
+        self._deliver(denial, denied, at)
         return named
 
     def release(self, activation: str, at: int) -> None:
         shard = seat_shard_key(self.id)
         before = self._get(shard)
         self.dynamodb.run(release_grant(self.id, activation, Change("k", f"r{at}", at)))
-        self._tell(shard, before, at)
+        self._deliver(shard, before, at)
 
     def ask(self, at: int, **asked: Any) -> None:
         """The customer asks for more seats, as the portal's POST writes it."""
@@ -126,7 +126,7 @@ class Story:
             **asked,
         }
         self.dynamodb.execute(Put(key, item))
-        self._tell(key, None, at)
+        self._deliver(key, None, at)
 
     def change(self, at: int, **changes: Any) -> None:
         """New terms, as a PATCH writes them."""
@@ -138,7 +138,7 @@ class Story:
         made = Change("k", f"r{at}", at)
         terms = seat_terms(self.document)
         self.dynamodb.execute(shard_terms_update(self.id, terms, made, lease_changed=False))
-        self._tell(shard, before, at)
+        self._deliver(shard, before, at)
 
     def mailer(self) -> Mailer:
         return Mailer(self.dynamodb, "overdraft@vendor.example", "https://api.example", "mail")

@@ -26,7 +26,7 @@ def create_table(url: str) -> str:
 
 
 def delete_table(url: str, name: str) -> None:
-    """The engine grows slow with the tables that nobody needs any more."""
+    """Delete a table: the engine gets slow with many."""
     client(url, "dynamodb").delete_table(TableName=name)
 
 
@@ -69,7 +69,7 @@ class RoleClient(DynamoDBClient):
 
 @contextmanager
 def this_thread_as(role: str) -> Iterator[None]:
-    """Within, every client may do in this thread what this role may."""
+    """Within this context, every client in this thread has the rights of the role."""
     kept, _own.role = getattr(_own, "role", ""), role
     try:
         yield
@@ -79,7 +79,7 @@ def this_thread_as(role: str) -> Iterator[None]:
 
 @contextmanager
 def acting_as(role: str, dynamodb: DynamoDBClient) -> Iterator[None]:
-    """Within, the client may do what this role may."""
+    """Within this context, the client has the rights of the role."""
     assert isinstance(dynamodb, RoleClient)
     kept, dynamodb.role = dynamodb.role, role
     try:

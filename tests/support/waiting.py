@@ -8,10 +8,9 @@ from typing import Any
 def wait_for(
     look: Callable[[], Any], seconds: float = 300, what: Callable[[], str] = lambda: "it"
 ) -> Any:
-    """What `look` gives as soon as it gives something; the stream's effects take a moment.
+    """Call `look` until it returns something true; return that.
 
-    So long only what never comes is waited for: a slow machine fails no test. `what` says, at the
-    end of that time, what did not come.
+    The time-out is long, so a slow machine fails no test. `what` says what did not happen.
     """
     deadline = time.monotonic() + seconds
     while True:

@@ -77,7 +77,7 @@ def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(engine: DynamoDBL
     over = Level(11, 10, None)
     folded.apply(change(1, start, over, Level(10, 10, None), "seat00000000"))
     spent = []
-    # Ten times 4,000 people, each of them twice: told of again, they are not counted again.
+    # Ten times 4,000 people, each twice: the second time, they are not counted.
     keys = [f"seat{number:08d}" for number in range(4_000)]
     for each in keys[:200]:
         record = seat_record_key(owner, each)
@@ -222,10 +222,10 @@ def test_a_shard_without_a_cap_with_1_280_people(engine: DynamoDBLocal) -> None:
             activation.take(owner, Holder(f"new{number}"), asked(), 10_000 + number)
         )
         assert grant.is_new
-        # A look at the page and a write of it: a unit for each KB, and for half of one when read.
+        # A look at the shard and a write of it: a unit for each KB, and for half of one when read.
         assert sum(metered.units) < 100
     assert size_of(read_shard_item(dynamodb, owner)) < SMALL
-    # All of them run out: so many at a time as one write, and one kept change, can hold.
+    # All of them expired: so many at a time as one write, and one change record, can hold.
     left = 1_280
     while left:
         before = read_shard_item(dynamodb, owner)
@@ -239,7 +239,7 @@ def test_a_shard_without_a_cap_with_1_280_people(engine: DynamoDBLocal) -> None:
     assert read_shard_item(dynamodb, owner)["seats"] == {}
 
 
-def tell(dynamodb: RoleClient, owner: str, versions: list[Version]) -> None:
+def deliver(dynamodb: RoleClient, owner: str, versions: list[Version]) -> None:
     [outcome] = lockstep.run(dynamodb, [seat_records.write(owner, versions)], at_once=1)
     assert outcome is None
 
@@ -258,24 +258,24 @@ def test_a_person_of_200_grants_and_200_devices(engine: DynamoDBLocal) -> None:
             "reason": "released",
         }
         level = Level(seq % 2, 1, 2)
-        told = ChangeRecord(
+        result = ChangeRecord(
             seq, NOW_MS + seq, kind, "k", "r", level, level, NOW_MS, {}, {}, (seat,)
         )
         person = {"seatId": "a" * 256, "attributes": {"device": f"{seq:0200d}"}}
-        versions.append(Version(told, "seat00000000", person))
+        versions.append(Version(result, "seat00000000", person))
     for first in range(0, 400, 50):
-        tell(metered.dynamodb, owner, versions[first : first + 50])
+        deliver(metered.dynamodb, owner, versions[first : first + 50])
     item = read_item(metered.dynamodb, seat_record_key(owner, "seat00000000"))
     assert (item["grantCount"], len(item["grants"]), len(item["devices"])) == (200, 20, 20)
     assert size_of(item) < 20_000
     metered.units.clear()
     last = versions[-1]
-    tell(metered.dynamodb, owner, [last._replace(change=last.change._replace(seq=401))])
+    deliver(metered.dynamodb, owner, [last._replace(change=last.change._replace(seq=401))])
     assert sum(metered.units) < 15
 
 
 def test_totals_of_1_536_shards_and_15_000_seats_at_once(engine: DynamoDBLocal) -> None:
-    """A large pool that is deleted: every page tells of its people, and some were given up."""
+    """A large pool that is deleted: every shard reports its people, and some records were given up."""
     dynamodb, owner = Metered(engine).dynamodb, new_id()
     numbers = [number * (SLOTS // 1_536) for number in range(1_536)]
     limits: Item = {"seatCount": 10, "hardCap": None, "terms": {}}
@@ -299,14 +299,14 @@ def test_totals_of_1_536_shards_and_15_000_seats_at_once(engine: DynamoDBLocal) 
         "leaseEnd": NOW,
         "reason": "removed",
     }
-    told = {
+    result = {
         "type": "emptied",
         "actor": "key_test",
         "request": "r" * 36,
         "at": NOW_MS,
         "seats": [seat] * 10,
     }
-    versions = [ShardVersion(number, 9, 7, 0, told) for number in numbers]
+    versions = [ShardVersion(number, 9, 7, 0, result) for number in numbers]
     largest = 0
     while versions:
         item, taken = totals.apply_versions(seen, versions)

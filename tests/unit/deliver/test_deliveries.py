@@ -158,9 +158,9 @@ def test_the_address_that_is_checked_is_the_one_connected_to() -> None:
             secret = "whsec_" + "c2VjcmV0c2VjcmV0"
             return await sender.post("https://rebound.example/", {"id": "evt_1"}, [secret])
 
-    told = asyncio.run(post())
-    assert told.code is None
-    assert told.error == "the host leads to an address that is not public"
+    result = asyncio.run(post())
+    assert result.code is None
+    assert result.error == "the host leads to an address that is not public"
 
 
 def test_plain_http_is_refused_at_the_call_as_well() -> None:
@@ -374,8 +374,8 @@ def test_what_waits_for_an_endpoint_that_was_deleted_waits_no_more(office: Offic
 
 
 def test_how_long_a_failing_endpoint_is_left_alone() -> None:
-    told = [endpoints.circuit_seconds(failing) for failing in (0, 240, 3_600, 86_400)]
-    assert told == [60, 60, 900, 1_800]
+    result = [endpoints.circuit_seconds(failing) for failing in (0, 240, 3_600, 86_400)]
+    assert result == [60, 60, 900, 1_800]
 
 
 def test_each_partition_of_what_is_due_has_its_own_share(
@@ -464,9 +464,9 @@ def test_no_more_than_fifty_attempts_are_stored(office: Office) -> None:
     office.deliver(office.message())
     item = strip(office.delivery())
     key = Key(office.delivery()["pk"], office.delivery()["sk"])
-    [told] = item["attempts"]
+    [result] = item["attempts"]
     office.dynamodb.execute(
-        Put(key, {**item, "attempts": [told] * 500, "attemptCount": 500, "step": 0})
+        Put(key, {**item, "attempts": [result] * 500, "attemptCount": 500, "step": 0})
     )
     office.dynamodb.execute(Delete(webhook_state_key(office.id)))
     office.deliver(office.message(500))

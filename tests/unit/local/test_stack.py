@@ -9,7 +9,7 @@ import pytest
 from local import run
 from local.emulator import LocalError, check_port, free_port
 from local.run import parse_port, write_details
-from local.stream_mapping import Pump, check_pattern, matches
+from local.stream_mapping import StreamMapping, check_pattern, matches
 from tools import ROOT, build
 
 
@@ -39,7 +39,7 @@ def test_an_unknown_comparison_is_refused_at_once(pattern: dict[str, Any]) -> No
 
 
 class FakeStack:
-    """Stands for the emulator's stream, function and queue: what the pump sends is kept."""
+    """Stands for the emulator's stream, function and queue: what the mapping sends is kept."""
 
     def __init__(self, records: int, fails: Any) -> None:
         self.records = [
@@ -90,10 +90,10 @@ def pump_through(stack: FakeStack, monkeypatch: pytest.MonkeyPatch) -> None:
         "BisectBatchOnFunctionError": True,
         "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::failures"}},
     }
-    Pump(stack.client, mapping)._read_once()
+    StreamMapping(stack.client, mapping)._read_once()
 
 
-def test_the_pump_goes_on_from_the_record_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mapping_goes_on_from_the_record_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     failed_once = set()
 
     def fails(number: str) -> bool:
@@ -110,14 +110,14 @@ def test_the_pump_goes_on_from_the_record_that_failed(monkeypatch: pytest.Monkey
     assert stack.given_up == []
 
 
-def test_the_pump_gives_a_poison_record_up_and_keeps_it(
+def test_the_mapping_gives_a_poison_record_up_and_keeps_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stack = FakeStack(3, lambda number: number == "1")
     pump_through(stack, monkeypatch)
-    [told] = stack.given_up
-    assert told["DDBStreamBatchInfo"]["startSequenceNumber"] == "1"
-    [record] = json.loads(told["payload"])["Records"]
+    [result] = stack.given_up
+    assert result["DDBStreamBatchInfo"]["startSequenceNumber"] == "1"
+    [record] = json.loads(result["payload"])["Records"]
     assert record["dynamodb"]["SequenceNumber"] == "1"
     assert any("2" in batch for batch in stack.batches[1:])
 

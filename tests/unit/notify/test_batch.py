@@ -39,7 +39,7 @@ from tests.support.tables import RoleClient
 
 
 class Stream:
-    """Runs operations on a page and keeps the stream records they would leave."""
+    """Runs operations on a shard and keeps the stream records they would leave."""
 
     def __init__(self, dynamodb: DynamoDBClient, seat_count: int = 2, hard_cap: int = 4) -> None:
         self.dynamodb = dynamodb
@@ -194,7 +194,7 @@ def test_a_batch_stops_at_the_first_record_that_fails(
     stream = Stream(dynamodb)
     for seat_id in ("a", "b", "c"):
         stream.take(seat_id)
-    use_door(monkeypatch, dynamodb)
+    use_client(monkeypatch, dynamodb)
     poisoned = [dict(record) for record in stream.records]
     poisoned[2] = {"dynamodb": {**poisoned[2]["dynamodb"], "NewImage": {"seats": {"S": "?"}}}}
     answer = notify.handler({"Records": poisoned}, InTime())
@@ -213,7 +213,7 @@ def test_a_batch_stops_when_no_time_is_left(
 
     stream = Stream(dynamodb)
     stream.take("a")
-    use_door(monkeypatch, dynamodb)
+    use_client(monkeypatch, dynamodb)
     assert isinstance(dynamodb, RoleClient)
     dynamodb.is_patient = False
     answer = notify.handler({"Records": stream.records}, Late())
@@ -298,8 +298,8 @@ def entitlement_time(seconds: int) -> str:
     return to_rfc3339(int(time.time() + seconds) * 1000)
 
 
-def use_door(monkeypatch: pytest.MonkeyPatch, dynamodb: DynamoDBClient) -> None:
-    """The room of notify, as deployed, with this client and nowhere to send."""
+def use_client(monkeypatch: pytest.MonkeyPatch, dynamodb: DynamoDBClient) -> None:
+    """The function notify, as deployed, with this client and nowhere to send."""
     monkeypatch.setattr(notify, "_dynamodb", dynamodb)
     monkeypatch.setattr(notify, "_publisher", Publisher("bus", "queue", dynamodb))
     monkeypatch.setattr(aws, "client", Recorder().client)

@@ -37,14 +37,14 @@ from tests.unit.conftest import Api
 
 @pytest.fixture
 def story(dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
-    told = Story(dynamodb)
-    monkeypatch.setattr(aws, "client", told.recorder.client)
+    shown = Story(dynamodb)
+    monkeypatch.setattr(aws, "client", shown.recorder.client)
     signed_tokens._known.clear()
-    yield told
+    yield shown
     # What is still due here must not be sent in another test.
     for audience in AUDIENCES:
-        dynamodb.execute(Delete(mail_state_key(told.id, audience)))
-    for item in told.sent():
+        dynamodb.execute(Delete(mail_state_key(shown.id, audience)))
+    for item in shown.sent():
         dynamodb.execute(Delete(Key(item["pk"], item["sk"])))
 
 
@@ -70,11 +70,11 @@ def test_who_is_notified_of_what_by_default(story: Story) -> None:
     mails = story.tick(START + HOUR * 2 + 60_000)
     assert to(mails) == ["admin@acme.example", "owner@vendor.example"]
     [owner] = [each for each in mails if to([each]) == ["owner@vendor.example"]]
-    told = text(owner)
-    assert "Carol (carol)" in told
-    assert "Dave (dave), 1 attempt" in told
-    assert "1 person asked for a seat and got none (1 attempt)." in told
-    rows = [line.split() for line in told.splitlines()]
+    shown = text(owner)
+    assert "Carol (carol)" in shown
+    assert "Dave (dave), 1 attempt" in shown
+    assert "1 person asked for a seat and got none (1 attempt)." in shown
+    rows = [line.split() for line in shown.splitlines()]
     assert ["Purchased:", "2"] in rows
     assert ["Used", "now:", "3"] in rows
     assert ["In", "overdraft", "now:", "1"] in rows
@@ -136,9 +136,9 @@ def test_a_record_that_comes_twice_notifies_once(story: Story) -> None:
     item = story._get(entitlement_key(story.id)) or {}
     story.dynamodb.run(mailer.mark(item, mail_kinds, START, START + 70_000))
     again = story.tick(START + 2 * HOUR)
-    # Marked again from then on: a mail that tells of a period which was told of says so.
+    # Marked again from then on: a mail about a period that was mailed before says so.
     assert all("From 2049-03-22" in text(each) for each in again)
-    story._tell(shard, None, START + 3 * HOUR)
+    story._deliver(shard, None, START + 3 * HOUR)
     assert story.tick(START + 5 * HOUR) == []
 
 
@@ -200,9 +200,9 @@ def test_after_an_outage_there_is_one_mail_an_hour_still(
         times += [at] * len(mails)
     assert len(times) >= 2
     assert all(later - earlier >= HOUR for earlier, later in pairwise(times))
-    told = [item for item in story.sent() if item["audience"] == "accountOwner"]
-    assert {item["status"] for item in told} == {"sent"}
-    assert sum(item["numbers"]["deniedAttempts"] for item in told) == 6
+    shown = [item for item in story.sent() if item["audience"] == "accountOwner"]
+    assert {item["status"] for item in shown} == {"sent"}
+    assert sum(item["numbers"]["deniedAttempts"] for item in shown) == 6
 
 
 def test_a_vendor_chooses(dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +223,7 @@ def test_without_a_sender_there_is_no_mail(story: Story) -> None:
 
 @pytest.mark.parametrize("kind", ["before", "after"])
 def test_a_crash_loses_no_mail(story: Story, kind: str) -> None:
-    """Before SES took it: sent once, later. After: sent twice, which cannot be told apart."""
+    """Before SES accepted it: sent once, later. After: sent twice, since nobody can know."""
     story.take("alice", START)
     story.recorder.fault = (story.recorder.calls, kind)
     with pytest.raises(Crash):
@@ -307,7 +307,7 @@ def test_a_late_record_is_still_notified(story: Story) -> None:
     with pytest.raises(problems.HardCapReached):
         made = Change("k", "late", START + 30_000)
         story.dynamodb.run(activation.take(story.id, Holder("erin", "Erin"), made, 1))
-    story._tell(denial, None, START + HOUR)
+    story._deliver(denial, None, START + HOUR)
     [late] = story.tick(START + 2 * HOUR)
     assert "Erin (erin), 1 attempt" in text(late)
 
@@ -359,11 +359,11 @@ COMPLAINT = {
 }
 
 
-def came_back(tags: dict[str, str], told: dict[str, Any], message: str = "m") -> dict[str, Any]:
+def came_back(tags: dict[str, str], shown: dict[str, Any], message: str = "m") -> dict[str, Any]:
     """A message of the queue, as EventBridge hands SES's event over."""
     given = {name: [value] for name, value in tags.items()}
     given["ses:configuration-set"] = ["mail"]
-    event = {"source": "aws.ses", "detail": {**told, "mail": {"messageId": "x", "tags": given}}}
+    event = {"source": "aws.ses", "detail": {**shown, "mail": {"messageId": "x", "tags": given}}}
     return {"messageId": message, "eventSource": "aws:sqs", "body": json.dumps(event)}
 
 
@@ -421,10 +421,10 @@ def test_mail_that_came_back_is_on_record(
     story: Story,
     api: Api,
     owners_mail: dict[str, Any],
-    told: list[dict[str, Any]],
+    shown: list[dict[str, Any]],
     expected: tuple[str, str],
 ) -> None:
-    for each in told:
+    for each in shown:
         with acting_as("NotifyRole", story.dynamodb):
             assert not returned_mail.process(
                 story.dynamodb, [came_back(tags_of(owners_mail), each)]
@@ -452,11 +452,11 @@ def test_what_cannot_be_put_on_record_comes_again_alone(
 
 def test_a_long_diagnosis_is_cut(story: Story, owners_mail: dict[str, Any]) -> None:
     for each in (BOUNCE, COMPLAINT):
-        told: dict[str, Any] = json.loads(json.dumps(each))
+        shown: dict[str, Any] = json.loads(json.dumps(each))
         if each is BOUNCE:
-            told["bounce"]["bouncedRecipients"][0]["diagnosticCode"] = "x" * 100_000
+            shown["bounce"]["bouncedRecipients"][0]["diagnosticCode"] = "x" * 100_000
         else:
-            told["complaint"]["complaintFeedbackType"] = "x" * 100_000
-        assert not returned_mail.process(story.dynamodb, [came_back(tags_of(owners_mail), told)])
+            shown["complaint"]["complaintFeedbackType"] = "x" * 100_000
+        assert not returned_mail.process(story.dynamodb, [came_back(tags_of(owners_mail), shown)])
         reasons = [item.get("returned", {}).get("reason", "") for item in story.sent()]
         assert max(map(len, reasons)) == 500

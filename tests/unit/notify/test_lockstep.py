@@ -117,9 +117,9 @@ def test_what_an_operation_raises_is_its_outcome() -> None:
         return "nothing to do"
         yield Get(key("a"))
 
-    failed, told, done = run(RecordingClient(), [broken(), life("x"), at_once()])
+    failed, shown, done = run(RecordingClient(), [broken(), life("x"), at_once()])
     assert isinstance(failed, ValueError)
-    assert (told, done) == (expected("x"), "nothing to do")
+    assert (shown, done) == (expected("x"), "nothing to do")
 
 
 def test_a_crash_is_no_outcome() -> None:

@@ -29,10 +29,10 @@ def versions_of(people_there: int, seq: int) -> list[Version]:
             "leaseEnd": None,
         }
         level = Level(number, 1_000, None)
-        told = ChangeRecord(
+        result = ChangeRecord(
             seq + number, NOW_MS, "activated", "k", "r", level, level, NOW_MS, {}, {}, (seat,)
         )
-        made.append(Version(told, key, {"seatId": f"user{number}"}))
+        made.append(Version(result, key, {"seatId": f"user{number}"}))
     return made
 
 
@@ -70,7 +70,7 @@ def test_one_who_is_erased_meanwhile_stays_erased_and_the_others_are_written(
     key = seat_record_key(owner, "seat00000003")
     steps = seat_records.write(owner, versions_of(seat_records.MANY, 1_000))
     found = dynamodb.execute(next(steps))
-    # Erased between the reader's look and its write.
+    # Erased between the reader's read and its write.
     erased: Item = {
         "seatKey": "seat00000003",
         "entitlementId": owner,

@@ -33,13 +33,13 @@ def open_link(api: Api, owner: str, **body: Any) -> tuple[str, dict[str, Any]]:
 def test_a_link_opens_until_it_expires(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     token, link = open_link(api, api.create(), expiresIn="PT10M")
     assert link["role"] == "viewer"
-    status, told, _ = api.call("GET /v1/portal", key=token)
-    assert (status, told["expiresAt"]) == (200, link["expiresAt"])
+    status, shown, _ = api.call("GET /v1/portal", key=token)
+    assert (status, shown["expiresAt"]) == (200, link["expiresAt"])
     for later, expected in ((570, 200), (600, 401), (86_400, 401)):
         monkeypatch.setattr("shared.api.app.now_ms", lambda later=later: now_ms() + later * 1000)
-        status, told, headers = api.call("GET /v1/portal", key=token)
+        status, shown, headers = api.call("GET /v1/portal", key=token)
         assert status == expected, later
-    assert told["type"].endswith("/link-expired")
+    assert shown["type"].endswith("/link-expired")
     assert "Portal" in headers["www-authenticate"]
 
 
@@ -59,8 +59,8 @@ def test_a_revoked_link_is_unknown(api: Api) -> None:
     assert api.call(revoke, {**path, "entitlementId": api.create()})[0] == 404
     assert api.call(revoke, path)[0] == 204
     assert api.call(revoke, path)[0] == 404
-    status, told, _ = api.call("GET /v1/portal", key=token)
-    assert (status, told["type"].rpartition("/")[2]) == (401, "unauthorized")
+    status, shown, _ = api.call("GET /v1/portal", key=token)
+    assert (status, shown["type"].rpartition("/")[2]) == (401, "unauthorized")
 
 
 def test_a_link_s_token_is_shown_once_and_stored_nowhere(api: Api) -> None:
@@ -98,8 +98,8 @@ def everything(dynamodb: DynamoDBClient) -> list[Any]:
     ],
 )
 def test_links_that_cannot_be_made(api: Api, body: dict[str, Any], pointer: str) -> None:
-    status, told, _ = api.call(LINKS, {"entitlementId": api.create()}, body)
-    assert (status, told["errors"][0]["pointer"]) == (400, pointer)
+    status, shown, _ = api.call(LINKS, {"entitlementId": api.create()}, body)
+    assert (status, shown["errors"][0]["pointer"]) == (400, pointer)
 
 
 def test_a_link_is_no_key_of_another_kind(api: Api) -> None:
@@ -129,8 +129,8 @@ def test_asking_for_more_seats_is_bounded(api: Api) -> None:
     assert api.call(ASK, path, body, headers={"idempotency-key": "a"}, key=token)[1] == first[1]
     for _ in range(MOST_A_DAY - 1):
         assert api.call(ASK, path, {"seats": 1}, key=token)[0] == 201
-    status, told, headers = api.call(ASK, path, {"seats": 1}, key=token)
-    assert (status, told["type"].rpartition("/")[2]) == (429, "throttled")
+    status, shown, headers = api.call(ASK, path, {"seats": 1}, key=token)
+    assert (status, shown["type"].rpartition("/")[2]) == (429, "throttled")
     assert 86_000 < int(headers["retry-after"]) <= 86_401
     repeated = api.call(ASK, path, body, headers={"idempotency-key": "a"}, key=token)
     assert repeated[:2] == first[:2], "what was answered is answered again"
@@ -153,20 +153,20 @@ def test_asking_for_more_seats_is_bounded(api: Api) -> None:
     ],
 )
 def test_what_cannot_be_asked_for(api: Api, body: dict[str, Any], pointer: str) -> None:
-    status, told, _ = api.call(ASK, {"entitlementId": api.create()}, body)
-    assert (status, told["errors"][0]["pointer"]) == (400, pointer)
+    status, shown, _ = api.call(ASK, {"entitlementId": api.create()}, body)
+    assert (status, shown["errors"][0]["pointer"]) == (400, pointer)
 
 
 def test_who_has_no_seats_asks_for_none(api: Api) -> None:
     owner = api.create(seatCount=None, usageLimits=[{"key": "exports", "limit": 5}])
-    status, told, _ = api.call(ASK, {"entitlementId": owner}, {"seats": 1})
-    assert (status, told["errors"][0]["pointer"]) == (400, "/seats")
+    status, shown, _ = api.call(ASK, {"entitlementId": owner}, {"seats": 1})
+    assert (status, shown["errors"][0]["pointer"]) == (400, "/seats")
     token, _ = open_link(api, owner)
-    _, told, _ = api.call("GET /v1/portal", key=token)
-    assert told["seats"] is None
-    assert [each["key"] for each in told["usage"]] == ["exports"]
-    _, told, _ = api.call("GET /v1/portal/forecast", key=token)
-    assert told["status"] == "insufficient_data"
+    _, shown, _ = api.call("GET /v1/portal", key=token)
+    assert shown["seats"] is None
+    assert [each["key"] for each in shown["usage"]] == ["exports"]
+    _, shown, _ = api.call("GET /v1/portal/forecast", key=token)
+    assert shown["status"] == "insufficient_data"
 
 
 # --- Bad input --------------------------------------------------------------------------------------
@@ -202,8 +202,8 @@ def test_who_has_no_seats_asks_for_none(api: Api) -> None:
 )
 def test_bad_queries(api: Api, route: str, query: dict[str, str], pointer: str) -> None:
     token, _ = open_link(api, api.create())
-    status, told, _ = api.call(route, query=query, key=token)
-    assert (status, told["errors"][0]["pointer"]) == (400, pointer)
+    status, shown, _ = api.call(route, query=query, key=token)
+    assert (status, shown["errors"][0]["pointer"]) == (400, pointer)
 
 
 # --- The forecast -----------------------------------------------------------------------------------
@@ -243,9 +243,9 @@ def test_when_a_limit_is_met(
 def test_a_new_entitlement_has_no_forecast(api: Api) -> None:
     token, _ = open_link(api, api.create(usageLimits=[{"key": "exports", "limit": 5}]))
     for query, named in (({}, None), ({"usageKey": "exports"}, "exports")):
-        status, told, _ = api.call("GET /v1/portal/forecast", query=query, key=token)
-        assert (status, told["status"], told["usageKey"]) == (200, "insufficient_data", named)
-        assert str(forecast.FEWEST_WEEKS) in told["basis"] or "takes 7" in told["basis"]
+        status, shown, _ = api.call("GET /v1/portal/forecast", query=query, key=token)
+        assert (status, shown["status"], shown["usageKey"]) == (200, "insufficient_data", named)
+        assert str(forecast.FEWEST_WEEKS) in shown["basis"] or "takes 7" in shown["basis"]
 
 
 # --- The page ---------------------------------------------------------------------------------------

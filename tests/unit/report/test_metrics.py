@@ -39,10 +39,10 @@ def day(demand: int, *, working: bool = True) -> Day:
     ],
 )
 def test_the_demand_of_nineteen_days_in_twenty(days: list[Day], demand: int) -> None:
-    told = metrics.suggested(2, days)
-    assert told["demand"] == demand
-    assert told["seats"] == max(2, demand)
-    assert told["additional"] == told["seats"] - 2
+    result = metrics.suggested(2, days)
+    assert result["demand"] == demand
+    assert result["seats"] == max(2, demand)
+    assert result["additional"] == result["seats"] - 2
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def period_of(zone: str = "UTC", **body: Any) -> tuple[Period, str | None]:
 def test_a_month_in_its_zone() -> None:
     period, month = period_of("America/New_York", period="2026-10")
     assert month == "2026-10"
-    told = [to_rfc3339(at) for at in (period.previous, period.start, period.end)]
-    assert told == ["2026-09-01T04:00:00Z", "2026-10-01T04:00:00Z", "2026-11-01T04:00:00Z"]
+    result = [to_rfc3339(at) for at in (period.previous, period.start, period.end)]
+    assert result == ["2026-09-01T04:00:00Z", "2026-10-01T04:00:00Z", "2026-11-01T04:00:00Z"]
     assert period.until == period.end
     assert period_of("America/New_York") == (period, month), "the last month that is over"
 

@@ -1,4 +1,4 @@
-"""What processes remember of pools and of spread limits, and when a limit is worth spreading."""
+"""What processes remember of pools and of sharded limits, and when a limit is worth sharding."""
 
 from shared.audit import Change
 from shared.seats.cache import FRESH_MS, CachedPool, PoolCache

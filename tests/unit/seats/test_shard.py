@@ -32,7 +32,7 @@ from tests.support.seats import NOW, NOW_MS, change, make_shard, new_id, read_sh
 def shard(
     *ends: int | None, seat_count: int = 2, hard_cap: int | None = 3, lease: int = 600
 ) -> SeatShard:
-    """A page with a holder `s0`, `s1`, ... for each lease end (None: without a lease)."""
+    """A shard with a holder `s0`, `s1`, ... for each lease end (None: without a lease)."""
     seats = {}
     for number, end in enumerate(ends):
         base = encode_seat(number, is_overdraft=False, now=NOW)
@@ -132,7 +132,7 @@ def test_what_a_shard_means_for_a_new_holder(seen: SeatShard, decision: Decision
         (301, 600, Decision.KEEP),
         (300, 600, Decision.KEEP),
         (299, 600, Decision.RENEW),
-        (-100, 600, Decision.RENEW),  # run out, and nobody took it: still theirs
+        (-100, 600, Decision.RENEW),  # expired, and nobody took the seat
         (600, 600, Decision.KEEP),
         (3600, 600, Decision.RENEW),  # the lease was shortened
         (None, NO_LEASE, Decision.KEEP),

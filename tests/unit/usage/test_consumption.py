@@ -1,4 +1,4 @@
-"""Usage limits through the rooms: what is answered, what is refused, when a period begins."""
+"""Usage limits through the functions: what is answered, what is refused, when a period begins."""
 
 import json
 from collections.abc import Callable
@@ -204,7 +204,7 @@ def test_the_same_key_consumes_once(customer: Customer, key: str) -> None:
 
 
 def test_the_first_answer_outlives_everything_but_its_day(customer: Customer) -> None:
-    """Full leaves, new limits, a suspension, a new month: the answer is the first one."""
+    """Full logs, new limits, a suspension, a new month: the answer is the first one."""
     customer.patch(usageLimits=[{**LIMIT, "limit": 1000}])
     customer.now_ms = from_rfc3339("2049-03-31T12:00:00Z") * 1000
     first = customer.consume(5, "kept")[1]
@@ -732,7 +732,7 @@ def test_a_key_with_its_time_needs_no_second_look(dynamodb: DynamoDBClient) -> N
     # An old key that was never sent: it is looked up, and consumes.
     result = dynamodb.run(consume(timed_key(NOW_MS - 5, 2), NOW_MS + 101))
     assert (result.is_replay, result.consumed.used) == (False, 3 * LOG_SIZE + 2)
-    # A day later nothing that has left is of concern, whatever time it told.
+    # A day later no archived request matters, whatever time its key contains.
     later = NOW_MS + 200_000_000
     operation = consume(timed_key(NOW_MS - 9, 3), later)
     with pytest.raises(StopIteration):
@@ -787,7 +787,7 @@ def test_a_full_log_that_could_not_be_rotated_is_rotated_later(dynamodb: DynamoD
             operation.send(reply)
         except StopIteration:
             continue
-        operation.close()  # the process ended before it turned the leaf
+        operation.close()  # the process ended before it rotated the log
     counter = Counter.of(read_item(dynamodb, usage_key(owner, "x")))
     assert (counter.log_number, len(counter.log.entries)) == (1, LOG_SIZE)
     for number in range(LOG_SIZE):

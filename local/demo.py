@@ -1,7 +1,7 @@
 """`make demo`: a working day of a company of 130 people on 100 purchased seats, in a minute.
 
-Every line of it is a real call to the API of the running stack. The demo counts the answers that its
-clients get. At the end it compares them with what the API reports and has on record.
+Every line of it is a real call to the API of the running stack. The demo counts the answers that
+its clients get. At the end it compares them with what the API reports and has on record.
 """
 
 import heapq
@@ -485,12 +485,13 @@ def sum_up(day: Day, checks: list[Check]) -> bool:
     """Print the day and the checks; whether all agree."""
     counted = day.counted
     print(
-        f"\n  The day: {counted['within']} grants within the limit, {counted['overdraft']} in overdraft,"
-        f" {counted['renewed']} renewals, {counted['released']} releases.\n"
+        f"\n  The day: {counted['within']} grants within the limit,"
+        f" {counted['overdraft']} in overdraft, {counted['renewed']} renewals, {counted['released']} releases.\n"
         f"  {counted['denied']} attempts of {len(day.turned_away)} people were denied;"
         f" at the peak {day.peak} seats were in use; {len(day.crashed)} machines crashed,"
         f" and their seats are freed when their leases run out.\n"
-        f"  {day.exports} exports were counted, {counted['exports in overdraft']} of them overdraft;"
+        f"  {day.exports} exports were counted,"
+        f" {counted['exports in overdraft']} of them overdraft;"
         f" {counted['export requests denied']} requests did not fit.\n\n"
         "  What the clients counted, what the stack says, and what the receiver got:"
     )

@@ -202,7 +202,7 @@ SIMULATED: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def publish_returned_mail(sent: dict[str, Any]) -> None:
-    """SES publishes bounces and complaints, as the configuration set says; the emulator does not."""
+    """SES publishes bounces and complaints by the configuration set; the emulator does not."""
     name = sent.get("ConfigurationSetName", "")
     destinations = ses_v2._config_sets.get(name, {}).get("EventDestinations", {})  # noqa: SLF001
     kinds = {

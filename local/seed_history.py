@@ -1,7 +1,8 @@
 """A customer with a history: weeks of work, written by the seat core with the times of those days.
 
-A graph, a forecast and a report show nothing on the first day. Every seat here is taken and released
-by the same conditional writes as any other, with an earlier time. The stream does the rest.
+A graph, a forecast and a report show nothing on the first day. Every seat here is taken and
+released by the same conditional writes as any other, with an earlier time. The stream does the
+rest.
 """
 
 import base64

@@ -351,11 +351,11 @@ def measure_warm(bench: Bench) -> dict[str, float]:
         if turn >= 2:  # the first turns warm both
             ratios["cpu"].append(ours[0] / base[0])
             ratios["wall"].append(ours[1] / base[1])
-            ratios["page"].append(ours[1] / shard[1])
+            ratios["shard"].append(ours[1] / shard[1])
     return {
         "activate.warm.ratio": statistics.median(ratios["cpu"]),
         "activate.warm.wall.ratio": statistics.median(ratios["wall"]),
-        "activate.warm.wall.page.ratio": statistics.median(ratios["page"]),
+        "activate.warm.wall.shard.ratio": statistics.median(ratios["shard"]),
     }
 
 
@@ -528,7 +528,7 @@ def main() -> None:
     console.print(grid)
     console.print(
         "Ratios: *.warm.ratio is CPU of one activation, event in, response out, to a bare boto3\n"
-        "update_item of a counter; *.warm.wall.ratio its wall time, *.wall.page.ratio that to the\n"
+        "update_item of a counter; *.warm.wall.ratio its wall time, *.wall.shard.ratio that to the\n"
         "same write by boto3; *.init.ratio is start-up to boto3.client('dynamodb');\n"
         "notify.ratio is records a second to bare put_items of boto3, deliver.cpu.ratio CPU of a\n"
         "delivery, signed and recorded, to that of a bare POST by aiohttp;\n"

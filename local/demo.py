@@ -486,7 +486,8 @@ def sum_up(day: Day, checks: list[Check]) -> bool:
     counted = day.counted
     print(
         f"\n  The day: {counted['within']} grants within the limit,"
-        f" {counted['overdraft']} in overdraft, {counted['renewed']} renewals, {counted['released']} releases.\n"
+        f" {counted['overdraft']} in overdraft, {counted['renewed']} renewals,"
+        f" {counted['released']} releases.\n"
         f"  {counted['denied']} attempts of {len(day.turned_away)} people were denied;"
         f" at the peak {day.peak} seats were in use; {len(day.crashed)} machines crashed,"
         f" and their seats are freed when their leases run out.\n"

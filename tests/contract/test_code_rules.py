@@ -152,6 +152,19 @@ def test_what_is_shared_is_used_by_more_than_one_function() -> None:
     assert {name: used for name, used in users.items() if len(used) < 2} == {}
 
 
+def test_contributing_names_every_file() -> None:
+    guide = (ROOT / "CONTRIBUTING.md").read_text()
+    unnamed = [
+        str(path.relative_to(ROOT))
+        for part in ("functions", "shared")
+        for path in sorted((ROOT / part).rglob("*.py"))
+        if path.name != "__init__.py"
+        and not {"schemas", "node_modules"} & set(path.parts)
+        and path.name not in guide
+    ]
+    assert unnamed == []
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_request_of_an_operation_gets_its_reply_from_send(path: Path) -> None:
     """A bare `yield` would give a reply without a type."""

@@ -336,7 +336,7 @@ def measure_warm(bench: Bench) -> dict[str, float]:
         assert answer["statusCode"] == 201, answer
 
     batch = 40
-    ratios: dict[str, list[float]] = {"cpu": [], "wall": [], "page": []}
+    ratios: dict[str, list[float]] = {"cpu": [], "wall": [], "shard": []}
     for turn in range(WARM_CALLS // batch + 2):
         owner = bench.shard(20, SeatTerms(128, 128, "active", 0, None, 8 * 3600), now_ms=_now_ms())
         other = bench.shard(20, SeatTerms(128, 128, "active", 0, None, 8 * 3600), now_ms=_now_ms())
@@ -528,8 +528,8 @@ def main() -> None:
     console.print(grid)
     console.print(
         "Ratios: *.warm.ratio is CPU of one activation, event in, response out, to a bare boto3\n"
-        "update_item of a counter; *.warm.wall.ratio its wall time, *.wall.shard.ratio that to the\n"
-        "same write by boto3; *.init.ratio is start-up to boto3.client('dynamodb');\n"
+        "update_item of a counter; *.warm.wall.ratio its wall time, *.wall.shard.ratio that to\n"
+        "the same write by boto3; *.init.ratio is start-up to boto3.client('dynamodb');\n"
         "notify.ratio is records a second to bare put_items of boto3, deliver.cpu.ratio CPU of a\n"
         "delivery, signed and recorded, to that of a bare POST by aiohttp;\n"
         f"*.throughput.ratio is grants a second with {THREADS} threads on one ledger to bare\n"

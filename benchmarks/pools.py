@@ -18,9 +18,8 @@ from shared.seats import activation, totals
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import activation_id, encode_seat, seat_key
 from shared.seats.pending import Grant
-from shared.seats.placement import SLOTS, Place
+from shared.seats.placement import SLOTS, Place, wanted_shard_count
 from shared.seats.release import release_grant
-from shared.seats.resharding import wanted_shard_count
 from shared.seats.shard import SHARD_SEATS, SeatShard
 from shared.seats.terms import SeatTerms, new_shard
 from shared.seats.totals import ShardVersion

@@ -21,7 +21,7 @@ from shared.dynamodb.keys import (
 )
 from shared.dynamodb.marshalling import item_from_wire
 from shared.dynamodb.requests import Item
-from shared.seats.resharding import wanted_shard_count
+from shared.seats.placement import wanted_shard_count
 
 # The sort key of the group of all shards of a pool.
 POOL_SHARDS = "SHARDS"

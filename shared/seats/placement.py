@@ -1,4 +1,4 @@
-"""The shard on which a seat is placed, and the number of shards of a pool."""
+"""The number of shards of a pool, and the shard on which a seat is placed."""
 
 import base64
 from typing import NamedTuple
@@ -8,6 +8,7 @@ from shared.dynamodb.keys import (
     capacity_partition,
     seat_shard_key,
 )
+from shared.seats.shard import SHARD_SEATS
 
 # --- Placement ------------------------------------------------------------------------------------
 
@@ -89,11 +90,10 @@ def capacity_partitions(owner: str, shard_count: int) -> list[str]:
     return [capacity_partition(owner, partition) for partition in range(count)]
 
 
+# --- Number of shards -----------------------------------------------------------------------------
+
 # The most seats on a shard, on average, when all seats under the hard cap are held.
 SHARD_MEAN_SEATS = 96
-
-
-# --- Number of shards -----------------------------------------------------------------------------
 
 
 def shard_count_for(cap: int) -> int:
@@ -102,3 +102,9 @@ def shard_count_for(cap: int) -> int:
     while cap > shard_count * SHARD_MEAN_SEATS:
         shard_count = shard_count * 4 // 3 if shard_count % 3 == 0 else max(2, shard_count * 3 // 2)
     return shard_count
+
+
+def wanted_shard_count(hard_cap: int | None, seat_count: int, used: int) -> int:
+    """The number of shards that a pool should have. Without a cap: a quarter more than it needs."""
+    seats = max(seat_count, used) * 5 // 4 if hard_cap is None else max(hard_cap, used)
+    return 1 if seats <= SHARD_SEATS else min(SLOTS, shard_count_for(seats))

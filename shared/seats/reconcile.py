@@ -47,7 +47,7 @@ from shared.dynamodb.requests import (
 from shared.seats import totals
 from shared.seats.encoding import NEVER
 from shared.seats.lookup import unlock_shard
-from shared.seats.placement import SLOTS, capacity_partition_of
+from shared.seats.placement import SLOTS, capacity_partition_of, wanted_shard_count
 from shared.seats.resharding import (
     BATCH,
     LIMIT_ATTRIBUTES,
@@ -57,7 +57,6 @@ from shared.seats.resharding import (
     may_hold_seats,
     next_step,
     settled_shard_count,
-    wanted_shard_count,
 )
 from shared.seats.seat_usage import read_seat_usage
 from shared.seats.shard import SeatShard

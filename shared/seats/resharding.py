@@ -18,19 +18,13 @@ from shared.dynamodb.requests import (
     Update,
     Value,
 )
-from shared.seats.placement import SLOTS, Place, shard_count_for
+from shared.seats.placement import SLOTS, Place, wanted_shard_count
 from shared.seats.seat_usage import SeatUsage
-from shared.seats.shard import HAS_TOTALS, SHARD_SEATS, SeatShard, earliest_after
+from shared.seats.shard import HAS_TOTALS, SeatShard, earliest_after
 from shared.seats.terms import total_allocation
 
 # The most shards that one transaction changes, and the most that one shard is split into.
 BATCH = 16
-
-
-def wanted_shard_count(hard_cap: int | None, seat_count: int, used: int) -> int:
-    """The number of shards that a pool should have. Without a cap: a quarter more than it needs."""
-    seats = max(seat_count, used) * 5 // 4 if hard_cap is None else max(hard_cap, used)
-    return 1 if seats <= SHARD_SEATS else min(SLOTS, shard_count_for(seats))
 
 
 LIMIT_ATTRIBUTES = ("seatCount", "hardCap")

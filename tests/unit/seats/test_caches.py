@@ -2,8 +2,8 @@
 
 from shared.audit import Change
 from shared.seats.cache import FRESH_MS, CachedPool, PoolCache
-from shared.seats.placement import shard_count_for
-from shared.seats.resharding import next_step, wanted_shard_count
+from shared.seats.placement import shard_count_for, wanted_shard_count
+from shared.seats.resharding import next_step
 from shared.seats.seat_usage import SeatUsage
 from shared.seats.terms import MOST_SEATS
 from shared.usage import sharded

@@ -3,6 +3,7 @@
 Why this emulator, and what it does not do: `docs/decisions/0005-local-stack.md`.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -26,6 +27,7 @@ ACCOUNT = "000000000000"
 ACCESS_KEY = "test"
 SECRET_KEY = "test"
 START_SECONDS = 60
+STOP_SECONDS = 10
 
 
 class LocalError(Exception):
@@ -136,15 +138,9 @@ class Emulator(Service):
         return " | ".join(self._log.read_text(errors="replace").splitlines()[-lines:])
 
     def stop(self) -> None:
-        """End the emulator, its workers and its files."""
-        for kind, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
-            if self._process is None:
-                break
-            try:
-                os.killpg(self._process.pid, kind)
-                self._process.wait(seconds)
-            except ProcessLookupError:
-                break
-            except subprocess.TimeoutExpired:
-                continue
+        """End the emulator, its workers and its files. It has nothing to save."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(STOP_SECONDS)
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -55,4 +55,4 @@ def stack() -> Iterator[Stack]:
     with Emulator(free_port()) as emulator:
         deployed = deploy(emulator, {"ReportRecipients": f"{REPORTS_TO},{BOUNCES}"})
         yield deployed
-        deployed.stop()
+    deployed.stop()

@@ -180,7 +180,7 @@ def test_a_failure_at_every_call(short: Clean, kind: str, at_once: int) -> None:
     first = 0 if IS_SOAK or kind not in FAULTS else 30 * FAULTS.index(kind) + 15 * (at_once > 1)
     points = range(first, table_calls) if kind in FAULTS else ()
     for point in sampled(points, 240):
-        check_fault(life, clean, kind, at_once, door_fault=point)
+        check_fault(life, clean, kind, at_once, table_fault=point)
     if kind != "lost":
         for point in sampled(range(aws_calls), 80):
             check_fault(life, clean, kind, at_once, aws_fault=point)
@@ -200,26 +200,26 @@ def check_fault(
     kind: str,
     at_once: int,
     *,
-    door_fault: int | None = None,
+    table_fault: int | None = None,
     aws_fault: int | None = None,
 ) -> None:
     name = life.copy()
     dynamodb = faulty_client(life.url, name)
     notifier = Notifier(dynamodb, at_once=at_once)
-    if door_fault is not None:
-        dynamodb.fault = (door_fault, kind)
+    if table_fault is not None:
+        dynamodb.fault = (table_fault, kind)
     if aws_fault is not None:
         notifier.recorder.fault = (aws_fault, kind)
     try:
         notifier.deliver_all(life.records)
         # Side by side, how many calls there are differs a little from run to run.
-        was_met = dynamodb.calls > (door_fault or 0) or at_once == 1
+        was_met = dynamodb.calls > (table_fault or 0) or at_once == 1
         assert kind in ("lost", "some") or not was_met
     except Crash:
         # The process is gone; Lambda sends the whole batch to another one.
         again = Notifier(open_client(life.url, name), notifier.recorder, at_once=at_once)
         again.deliver_all(life.records)
-    assert effects(life.url, name) == clean.effects, (kind, door_fault, aws_fault)
+    assert effects(life.url, name) == clean.effects, (kind, table_fault, aws_fault)
     assert sent(notifier.recorder) == sent(clean.recorder)
     assert queued(notifier.recorder) == queued(clean.recorder)
     delete_table(life.url, name)

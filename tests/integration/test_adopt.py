@@ -29,7 +29,7 @@ def own_stack() -> Iterator[Stack]:
     with Emulator(free_port()) as emulator:
         deployed = deploy(emulator)
         yield deployed
-        deployed.stop()
+    deployed.stop()
 
 
 def restore(stack: Stack, name: str) -> None:

@@ -599,6 +599,7 @@ def test_a_fault_at_every_call(bench: Bench, scenario: Scenario) -> None:
     before = bench.items()
     counting = faulty_client(bench.url, bench.name)
     clean = attempt(bench, scenario, request, counting)
+    assert clean[0] < 500, clean
     bench.finish()
     left = essence(before, bench.items())
     calls = counting.calls

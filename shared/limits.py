@@ -1,7 +1,19 @@
 """Usage against the two limits, purchased and hard cap, as the API answers it."""
 
+from typing import TypedDict
 
-def seats_view(used: int, seat_count: int, hard_cap: int | None) -> dict[str, int | None]:
+
+class UsedView(TypedDict):
+    """What is used of a limit."""
+
+    used: int
+    purchased: int
+    hardCap: int | None
+    overdraftUsed: int
+    available: int | None
+
+
+def seats_view(used: int, seat_count: int, hard_cap: int | None) -> UsedView:
     """The `seats` object of the API. Overdraft is derived, never stored."""
     return {
         "used": used,

@@ -67,7 +67,7 @@ def _problem_types() -> dict[str, type[problems.Problem]]:
     return {kind.type: kind for kind in problems.Problem.__subclasses__()}
 
 
-def _models() -> dict[str, type[BaseModel]]:
+def models() -> dict[str, type[BaseModel]]:
     """Every schema by its name, from all modules of `shared.api.schemas`."""
     found: dict[str, type[BaseModel]] = {}
     for module in pkgutil.iter_modules(schemas.__path__, f"{schemas.__name__}."):
@@ -89,9 +89,9 @@ def describe() -> dict[str, Any]:
         if name
     }
     bodies = {route.body for route in ROUTES.values()}
-    models = _models()
+    known = models()
     wanted: list[tuple[type[BaseModel], Any]] = [
-        (models[name], "validation" if name in bodies else "serialization") for name in sorted(used)
+        (known[name], "validation" if name in bodies else "serialization") for name in sorted(used)
     ]
     wanted.append((ProblemBody, "serialization"))
     wanted += [(model, "validation") for model in events.EVENTS.values()]

@@ -1,7 +1,7 @@
 """Take a seat, renew a seat: `POST /v1/entitlements/{entitlementId}/activations`."""
 
 import os
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from cachetools import LRUCache
 
@@ -12,15 +12,32 @@ from shared.api.idempotency import Claim, replayed
 from shared.api.request import Request, Response
 from shared.clock import to_rfc3339
 from shared.dynamodb.requests import Refused
-from shared.limits import limit_status
+from shared.limits import UsedView, limit_status
 from shared.seats import activation
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import GrantIds, activation_id
 from shared.seats.pending import Grant
+from shared.seats.seat_usage import PoolSeatsView
 from shared.seats.shard import SeatShard, lease_expiry
 from shared.seats.writes import Holder
 
 _grant_ids = GrantIds(salt=os.urandom(1)[0])
+
+
+class ActivationView(TypedDict):
+    """A seat that was taken or renewed."""
+
+    activationId: str | None
+    entitlementId: str
+    seatId: str
+    seatName: str | None
+    attributes: dict[str, str]
+    isOverdraftSeat: bool
+    activatedAt: str | None
+    leaseExpiry: str | None
+    status: str
+    seats: UsedView | PoolSeatsView
+    dryRun: NotRequired[bool | None]
 
 
 class AtLimit:
@@ -96,11 +113,12 @@ def _preview(request: Request, holder: Holder) -> Response:
     grant = request.dynamodb.run(activation.preview(entitlement_id, holder, request.now))
     view = _view(entitlement_id, holder, grant)
     if grant.is_new:
-        view = {**view, "activationId": None, "activatedAt": None, "leaseExpiry": None}
-    return Response(200, {**view, "dryRun": True})
+        view |= {"activationId": None, "activatedAt": None, "leaseExpiry": None}
+    view["dryRun"] = True
+    return Response(200, view)
 
 
-def _view(entitlement_id: str, holder: Holder, grant: Grant) -> dict[str, Any]:
+def _view(entitlement_id: str, holder: Holder, grant: Grant) -> ActivationView:
     seat, seat_usage = grant.seat, grant.seat_usage
     return {
         "activationId": activation_id(grant.key, seat.grant_id),

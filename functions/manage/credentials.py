@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable
-from typing import Any
+from typing import TypedDict
 
 from functions.manage import entitlements
 from shared.api import idempotency, pagination
@@ -13,7 +13,7 @@ from shared.api.schemas.base import parse
 from shared.api.schemas.credentials import ApiKeyInput, LicenseKeyInput, PortalLinkInput
 from shared.clock import from_duration, from_rfc3339, to_rfc3339
 from shared.dynamodb.keys import credential_key
-from shared.dynamodb.requests import Delete, Get, Put, Value
+from shared.dynamodb.requests import Delete, Get, Item, Put, Value
 from shared.problems import InvalidRequest, NotFound
 from shared.seats.shard import MAX_LEASE, MIN_LEASE
 
@@ -21,6 +21,35 @@ API_LIST = "API_KEY"
 DEFAULT_EXPIRY = "P30D"
 # How long an expired link stays on the list.
 LISTED_SECONDS = 30 * 86_400
+
+
+class ApiKeyView(TypedDict):
+    """An API key without the key."""
+
+    keyId: str
+    name: str
+    scopes: list[str]
+    createdAt: str
+
+
+class LicenseKeyView(TypedDict):
+    """A license key without the key."""
+
+    keyId: str
+    entitlementId: str
+    name: str | None
+    createdAt: str
+
+
+class PortalLinkView(TypedDict):
+    """A portal link without its token."""
+
+    linkId: str
+    entitlementId: str
+    name: str | None
+    role: str
+    createdAt: str
+    expiresAt: str
 
 
 def _license_list(entitlement_id: str) -> str:
@@ -171,22 +200,27 @@ def _revoke(request: Request, key_id: str, expected: dict[str, str]) -> Response
     return Response(204)
 
 
-def _view(item: Any) -> dict[str, Any]:
+def _view(item: Item) -> ApiKeyView | LicenseKeyView | PortalLinkView:
+    created_at = to_rfc3339(item["createdAt"])
     if item["kind"] == "portal":
         return {
             "linkId": item["keyId"],
             "entitlementId": item["entitlementId"],
             "name": item.get("name"),
             "role": item["scopes"][0],
-            "createdAt": to_rfc3339(item["createdAt"]),
+            "createdAt": created_at,
             "expiresAt": to_rfc3339(item["expiresAt"] * 1000),
         }
-    owned = {"entitlementId": item["entitlementId"]} if item["kind"] == "license" else {}
-    scopes = {"scopes": item["scopes"]} if item["kind"] == "api" else {}
+    if item["kind"] == "license":
+        return {
+            "keyId": item["keyId"],
+            "entitlementId": item["entitlementId"],
+            "name": item.get("name"),
+            "createdAt": created_at,
+        }
     return {
         "keyId": item["keyId"],
-        **owned,
-        "name": item.get("name"),
-        **scopes,
-        "createdAt": to_rfc3339(item["createdAt"]),
+        "name": item["name"],
+        "scopes": item["scopes"],
+        "createdAt": created_at,
     }

@@ -17,7 +17,7 @@ from shared.dynamodb.paging import MAX_READS, ResultPage, list_query, position_o
 from shared.dynamodb.requests import BatchGet, Item, Operation, Query, send
 from shared.entitlements.model import LIST_KEY
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usages
-from shared.entitlements.views import entitlement_view
+from shared.entitlements.views import EntitlementView, entitlement_view
 from shared.seats.holders import held_seats
 from shared.seats.seat_usage import SeatUsage
 from shared.usage.counter import Counter
@@ -34,7 +34,7 @@ def list_entitlements(request: Request) -> Response:
 def _entitlements(request: Request) -> Operation[ResultPage]:
     limit = limit_of(request)
     names, values, condition = _filter(request)
-    start, kept = start_of(request), list[dict[str, Any]]()
+    start, kept = start_of(request), list[EntitlementView]()
     is_filtered = not request.query.keys().isdisjoint(("overdraft", "customer", "status"))
     count = MAX_LIMIT if is_filtered else min(limit + 1, MAX_LIMIT)
     for _ in range(MAX_READS):
@@ -70,7 +70,7 @@ def _entitlements(request: Request) -> Operation[ResultPage]:
 def _in_overdraft(request: Request) -> Operation[ResultPage]:
     """The entitlements marked as in overdraft. Each is checked before it is listed."""
     limit = limit_of(request)
-    start, kept = start_of(request), list[dict[str, Any]]()
+    start, kept = start_of(request), list[EntitlementView]()
     # There is a mark for the seats and one for each usage limit; an entitlement's are adjacent.
     looked_at = parse_candidate(start[1])[0] if start else ""
     for _ in range(MAX_READS):

@@ -1,8 +1,8 @@
 """History: usage over time, overdraft episodes, denials, e-mails. All can be recounted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, tzinfo
-from typing import Any
+from typing import TypedDict
 
 from functions.manage import entitlements
 from shared.api import pagination
@@ -24,13 +24,107 @@ from shared.history.aggregator import carried
 from shared.history.buckets import BUCKET_MS, HOUR_MS, bucket_name, bucket_start
 from shared.history.episodes import Episode
 from shared.history.queries import Usage
-from shared.history.views import episode_view
+from shared.history.views import (
+    LimitsInForceView,
+    OverdraftEpisodeView,
+    UsageOverdraftEpisodeView,
+    episode_view,
+)
 from shared.problems import InvalidRequest
 
 DAY = 86_400
 # The period of a request that gives no `from`, in seconds.
 DEFAULT_SPAN = {"15m": DAY, "hour": 7 * DAY, "day": 31 * DAY, "period": 31 * DAY}
 LONGEST_PERIOD = 100 * DAY * 1000
+
+
+UsageIntervalView = TypedDict(
+    "UsageIntervalView",
+    {
+        "from": str,
+        "to": str,
+        "lowest": int,
+        "highest": int,
+        "closing": int,
+        "seatSeconds": int,
+        "overdraftSeconds": int,
+        "overdraftSeatSeconds": int,
+        "activations": int,
+        "activatedSeats": int,
+        "overdraftSeats": int,
+        "briefActivations": int,
+        "releases": int,
+        "expiries": int,
+        "removals": int,
+        "deniedAttempts": int,
+        "deniedSeats": int,
+        "limits": list[LimitsInForceView],
+    },
+)
+
+
+CountIntervalView = TypedDict(
+    "CountIntervalView",
+    {
+        "from": str,
+        "to": str,
+        "lowest": int,
+        "highest": int,
+        "closing": int,
+        "overdraftSeconds": int,
+        "consumed": int,
+        "requests": int,
+        "corrected": int,
+        "deniedAttempts": int,
+        "deniedRequests": int,
+        "limits": list[LimitsInForceView],
+    },
+)
+
+
+class AttemptsView(TypedDict):
+    """Denied attempts within an hour."""
+
+    hour: str
+    attempts: int
+    firstAt: str
+    lastAt: str
+    used: int
+    purchased: int
+    hardCap: int | None
+
+
+class DenialView(AttemptsView):
+    """Denials of one seat within an hour."""
+
+    seatKey: str
+    seatId: str | None
+    seatName: str | None
+
+
+class UsageDenialView(AttemptsView):
+    """Denials of one request within an hour."""
+
+    key: str
+    requestKey: str
+    quantity: int
+
+
+SentEmailView = TypedDict(
+    "SentEmailView",
+    {
+        "audience": str,
+        "to": str,
+        "status": str,
+        "sentAt": str | None,
+        "messageId": str | None,
+        "subject": str | None,
+        "from": str,
+        "until": str,
+        "numbers": Mapping[str, object] | None,
+        "failure": str | None,
+    },
+)
 
 
 def _meter(request: Request) -> Operation[str]:
@@ -68,8 +162,10 @@ def _usage(request: Request) -> Operation[ResultPage]:
     meter = yield from _meter(request)
     found = yield from queries.usage(entitlement_id, cuts, request.now_ms, meter)
     more = [str(cuts[-1])] if cuts[-1] < until else None
-    view = _usage_view if meter == SEATS else _count_view
-    return ResultPage([view(usage) for usage in found if usage.is_known], more)
+    known = [usage for usage in found if usage.is_known]
+    if meter == SEATS:
+        return ResultPage([_usage_view(usage) for usage in known], more)
+    return ResultPage([_count_view(usage) for usage in known], more)
 
 
 def _cuts(since: int, until: int, interval: str, zone: tzinfo, count: int) -> list[int]:
@@ -98,7 +194,7 @@ def _begin_of_hour(at: int, zone: tzinfo) -> int:
     return bucket_start(at - local.minute * 60_000)
 
 
-def _usage_view(usage: Usage) -> dict[str, Any]:
+def _usage_view(usage: Usage) -> UsageIntervalView:
     return {
         "from": to_rfc3339(usage.start),
         "to": to_rfc3339(usage.end),
@@ -121,7 +217,7 @@ def _usage_view(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _count_view(usage: Usage) -> dict[str, Any]:
+def _count_view(usage: Usage) -> CountIntervalView:
     return {
         "from": to_rfc3339(usage.start),
         "to": to_rfc3339(usage.end),
@@ -138,7 +234,7 @@ def _count_view(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _limits_view(usage: Usage) -> list[dict[str, Any]]:
+def _limits_view(usage: Usage) -> list[LimitsInForceView]:
     return [
         {"from": to_rfc3339(at), "purchased": purchased, "hardCap": cap}
         for at, purchased, cap in usage.limits
@@ -166,7 +262,7 @@ def _overdrafts(request: Request) -> Operation[ResultPage]:
     query = Query("pk = :pk AND sk < :high", {":pk": pk, ":high": high}, descending=True)
     found, has_more = yield from read_page(query, limit)
     latest = yield from queries.latest_bucket(entitlement_id, meter)
-    items: list[dict[str, Any]] = []
+    items: list[OverdraftEpisodeView | UsageOverdraftEpisodeView] = []
     for item in found:
         # Episodes do not overlap: the first that ended before the period ends the list.
         end = carried(Episode.of(item), latest, request.now_ms).end
@@ -211,29 +307,30 @@ def _denials(request: Request) -> Operation[ResultPage]:
     wanted.sort(key=lambda item: str(item["sk"]), reverse=True)
     shown = wanted[:limit]
     more = [shown[-1]["sk"]] if known_to or len(wanted) > limit else None
-    view = _denial_view if meter == SEATS else _request_view
-    return ResultPage([view(item) for item in shown], more)
+    if meter == SEATS:
+        return ResultPage([_denial_view(item) for item in shown], more)
+    return ResultPage([_request_view(item) for item in shown], more)
 
 
-def _denial_view(item: Item) -> dict[str, Any]:
-    who = {
+def _denial_view(item: Item) -> DenialView:
+    return {
+        **_attempts_view(item),
         "seatKey": item["seatKey"],
         "seatId": item.get("seatId"),
         "seatName": item.get("seatName") or None,
     }
-    return {**_attempts_view(item), **who}
 
 
-def _request_view(item: Item) -> dict[str, Any]:
-    what = {
+def _request_view(item: Item) -> UsageDenialView:
+    return {
+        **_attempts_view(item),
         "key": item["usageKey"],
         "requestKey": item["seatKey"],
         "quantity": item["quantity"],
     }
-    return {**_attempts_view(item), **what}
 
 
-def _attempts_view(item: Item) -> dict[str, Any]:
+def _attempts_view(item: Item) -> AttemptsView:
     hour = item["sk"].partition("#")[0]
     return {
         "hour": f"{hour}:00:00Z",
@@ -261,7 +358,7 @@ def _emails(request: Request) -> Operation[ResultPage]:
     return (yield from pagination.newest_of(request, pk, "SENT#", _email_view))
 
 
-def _email_view(item: Item) -> dict[str, Any]:
+def _email_view(item: Item) -> SentEmailView:
     sent_at = item.get("sentAt")
     returned = item.get("returned", {})
     return {

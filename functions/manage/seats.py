@@ -1,7 +1,7 @@
 """Seats by person: who held one, when, on which devices; and erasing a person."""
 
 import re
-from typing import Any
+from typing import TypedDict
 
 from functions.manage import entitlements
 from shared.api import pagination
@@ -16,6 +16,34 @@ from shared.seats.encoding import activation_id, seat_key
 from shared.seats.lookup import find_shard_of
 
 _SEAT_KEY = re.compile(r"[A-Za-z0-9_-]{12}", re.ASCII)
+
+
+PastGrantView = TypedDict(
+    "PastGrantView", {"from": str, "to": str, "reason": str, "isOverdraftSeat": bool}
+)
+
+
+DeviceView = TypedDict("DeviceView", {"device": str, "from": str, "to": str})
+
+
+class SeatView(TypedDict):
+    """A person's seat."""
+
+    seatKey: str
+    seatId: str | None
+    seatName: str | None
+    attributes: dict[str, str]
+    isHeld: bool
+    activationId: str | None
+    isOverdraftSeat: bool
+    activatedAt: str | None
+    lastSeenAt: str | None
+    endedAt: str | None
+    endReason: str | None
+    grantCount: int
+    grants: list[PastGrantView]
+    devices: list[DeviceView]
+    erasedAt: str | None
 
 
 def list_seats(request: Request) -> Response:
@@ -38,7 +66,7 @@ def read_seat(request: Request) -> Response:
     return Response(200, request.dynamodb.run(_read(request)))
 
 
-def _read(request: Request) -> Operation[dict[str, Any]]:
+def _read(request: Request) -> Operation[SeatView]:
     yield from entitlements.require(request.path["entitlementId"], is_deleted_ok=True)
     _, record, _ = yield from _find(request)
     if record is None:
@@ -135,7 +163,7 @@ def _erase(request: Request) -> Operation[None]:
         )
 
 
-def _view(item: Item) -> dict[str, Any]:
+def _view(item: Item) -> SeatView:
     def time_of(name: str) -> str | None:
         return None if item.get(name) is None else to_rfc3339(item[name])
 

@@ -1,7 +1,5 @@
 """Usage limits: what is used, earlier periods, corrections."""
 
-from typing import Any
-
 from functions.manage import entitlements
 from shared.api import pagination
 from shared.api.auth import new_id
@@ -15,12 +13,31 @@ from shared.dynamodb.paging import ResultPage, read_page
 from shared.dynamodb.requests import Item, Operation, Query, Refused
 from shared.entitlements.model import usage_terms
 from shared.entitlements.queries import fetch_entitlement
+from shared.limits import UsedView
 from shared.problems import NotFound
 from shared.usage import sharded
 from shared.usage.counter import Counter
 from shared.usage.encoding import request_key
 from shared.usage.periods import Period
-from shared.usage.views import current_view, period_view, usage_view
+from shared.usage.views import CurrentUsageView, PeriodView, current_view, period_view, usage_view
+
+
+class UsagePeriodView(PeriodView):
+    """One period of a usage limit."""
+
+    isCurrent: bool
+    usage: UsedView
+
+
+class CorrectionView(PeriodView):
+    """One correction of a usage limit."""
+
+    key: str
+    quantity: int
+    reason: str
+    correctedAt: str
+    actor: str
+    usage: UsedView
 
 
 def read(request: Request) -> Response:
@@ -28,7 +45,7 @@ def read(request: Request) -> Response:
     return Response(200, {"items": request.dynamodb.run(_usage(request)), "nextPageToken": None})
 
 
-def _usage(request: Request) -> Operation[list[dict[str, Any]]]:
+def _usage(request: Request) -> Operation[list[CurrentUsageView]]:
     entitlement_id = request.path["entitlementId"]
     item, _ = yield from fetch_entitlement(entitlement_id)
     keys = list(usage_terms(item["document"]))
@@ -46,13 +63,14 @@ def _periods(request: Request) -> Operation[ResultPage]:
     owner, key = request.path["entitlementId"], request.path["key"]
     counter = yield from _counter(owner, key)
     current = counter.as_of(request.now)
-    shown: list[tuple[int, dict[str, Any]]] = []
+    shown: list[tuple[int, UsagePeriodView]] = []
     # The counter begins a new period when something is consumed; until then it has the old one.
     for each in [current, counter] if current is not counter else [counter]:
         is_listed = each is current or each.used > 0
         if is_listed and (start is None or each.period_number < int(start[0])):
-            view = _period_view(each.period, each.used, each.purchased, each.hard_cap)
-            shown.append((each.period_number, {**view, "isCurrent": each is current}))
+            used = usage_view(each.used, each.purchased, each.hard_cap)
+            view = _period_view(each.period, used, is_current=each is current)
+            shown.append((each.period_number, view))
     before = min(counter.period_number, int(start[0]) if start else counter.period_number)
     query = Query(
         "pk = :pk AND sk < :before",
@@ -62,15 +80,15 @@ def _periods(request: Request) -> Operation[ResultPage]:
     found, has_more = yield from read_page(query, limit)
     for item in found:
         period = Period(item["periodStart"], item["periodEnd"])
-        view = _period_view(period, item["used"], item["purchased"], item.get("hardCap"))
-        shown.append((item["number"], {**view, "isCurrent": False}))
+        used = usage_view(item["used"], item["purchased"], item.get("hardCap"))
+        shown.append((item["number"], _period_view(period, used, is_current=False)))
     has_more = has_more or len(shown) > limit
     shown = shown[:limit]
     return ResultPage([view for _, view in shown], [str(shown[-1][0])] if has_more else None)
 
 
-def _period_view(period: Period, used: int, purchased: int, hard_cap: int | None) -> dict[str, Any]:
-    return {**period_view(period), "usage": usage_view(used, purchased, hard_cap)}
+def _period_view(period: Period, used: UsedView, *, is_current: bool) -> UsagePeriodView:
+    return {**period_view(period), "isCurrent": is_current, "usage": used}
 
 
 def _counter(owner: str, key: str) -> Operation[Counter]:
@@ -141,7 +159,7 @@ def _corrections(request: Request) -> Operation[ResultPage]:
     return ResultPage([_correction_view(key, item) for item in shown], more)
 
 
-def _correction_view(key: str, item: Item) -> dict[str, Any]:
+def _correction_view(key: str, item: Item) -> CorrectionView:
     period = Period(item["periodStart"], item.get("periodEnd"))
     return {
         "key": key,

@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from functions.manage import documents, entitlements, webhook_samples
 from shared.api import idempotency, pagination
@@ -334,7 +334,31 @@ def _deliveries(request: Request) -> Operation[ResultPage]:
     return ResultPage([_delivery_view(item) for item in kept], start)
 
 
-def _delivery_view(item: Item) -> dict[str, Any]:
+class AttemptView(TypedDict):
+    """One attempt of a delivery."""
+
+    at: str
+    durationMs: int
+    responseStatus: int | None
+    error: str | None
+
+
+class DeliveryView(TypedDict):
+    """A delivery of an event to an endpoint."""
+
+    deliveryId: str
+    eventId: str
+    type: str
+    entitlementId: str | None
+    isTest: bool
+    status: str
+    failure: str | None
+    attempts: list[AttemptView]
+    nextAttemptAt: str | None
+    createdAt: str
+
+
+def _delivery_view(item: Item) -> DeliveryView:
     at, _, event_id = item["sk"].partition("#")
     due = item.get("dueAt") if item["status"] == "pending" else None
     return {
@@ -359,11 +383,32 @@ def _delivery_view(item: Item) -> dict[str, Any]:
     }
 
 
-def _view(webhook_id: str, item: Mapping[str, Any]) -> dict[str, Any]:
+class WebhookView(TypedDict):
+    """A webhook endpoint without its secret."""
+
+    webhookId: str
+    url: str
+    eventTypes: list[str]
+    entitlementId: str | None
+    customer: str | None
+    description: str | None
+    enabled: bool
+    disabledReason: str | None
+    disabledAt: str | None
+    createdAt: str
+    updatedAt: str
+
+
+def _view(webhook_id: str, item: Mapping[str, Any]) -> WebhookView:
     disabled_at = item.get("disabledAt")
     return {
         "webhookId": webhook_id,
-        **{name: item.get(name) for name in WRITTEN},
+        "url": item["url"],
+        "eventTypes": item["eventTypes"],
+        "entitlementId": item.get("entitlementId"),
+        "customer": item.get("customer"),
+        "description": item.get("description"),
+        "enabled": item["enabled"],
         "disabledReason": item.get("disabledReason"),
         "disabledAt": None if disabled_at is None else to_rfc3339(disabled_at),
         "createdAt": to_rfc3339(item["createdAt"]),

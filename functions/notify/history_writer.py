@@ -40,7 +40,7 @@ from shared.history.aggregator import UsageAggregator
 from shared.history.buckets import BUCKET_MS, UsageBucket, bucket_name
 from shared.history.changes import DISORDER_MS, ChangeRecord, changes_between
 from shared.history.thresholds import Triggered
-from shared.history.views import episode_view
+from shared.history.views import OverdraftEpisodeView, UsageOverdraftEpisodeView, episode_view
 
 # People counted in one transaction, which has at most 100 parts.
 COUNTED_AT_ONCE = 50
@@ -200,7 +200,9 @@ def _bucket_before(owner: str, meter: str, seq: int) -> Operation[UsageBucket | 
         before = bucket_name(bucket.start)
 
 
-def ended_episode_view(owner: str, change: ChangeRecord) -> Operation[dict[str, Any] | None]:
+def ended_episode_view(
+    owner: str, change: ChangeRecord
+) -> Operation[OverdraftEpisodeView | UsageOverdraftEpisodeView | None]:
     """The episode that a change has ended, with the denials that are known by now."""
     pk = episode_key(owner, SEATS, 0).pk
     found = yield from send(

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
-from typing import Any
+from typing import TypedDict
 
 from functions.portal import status
 from functions.portal.graph import period_of
@@ -20,19 +20,52 @@ PERSONS_SHOWN = 200
 READ = 200
 
 
+class PortalDeniedDayView(TypedDict):
+    """Denials of one day."""
+
+    date: str
+    attempts: int
+    people: int | None
+
+
+class PortalDeniedPersonView(TypedDict):
+    """Denials of one person."""
+
+    seatKey: str
+    seatId: str | None
+    seatName: str | None
+    attempts: int
+    firstAt: str
+    lastAt: str
+
+
+PortalDenialsView = TypedDict(
+    "PortalDenialsView",
+    {
+        "from": str,
+        "to": str,
+        "isComplete": bool,
+        "attempts": int,
+        "people": int,
+        "days": list[PortalDeniedDayView],
+        "persons": list[PortalDeniedPersonView],
+    },
+)
+
+
 def read(request: Request) -> Response:
     """Denials of whole days in the entitlement's time zone, by default of the last 30."""
     return Response(200, request.dynamodb.run(_read(request)))
 
 
-def _read(request: Request) -> Operation[dict[str, Any]]:
+def _read(request: Request) -> Operation[PortalDenialsView]:
     since, until = period_of(request, SPAN)
     item, _ = yield from status.fetch(request)
     owner, zone = item["entitlementId"], zone_of(item["document"]["timeZone"])
     since = day_of(since, zone)
     found, is_complete = yield from _records(owner, since, until)
     days: dict[str, Counter[str]] = {}
-    persons: dict[str, dict[str, Any]] = {}
+    persons: dict[str, PortalDeniedPersonView] = {}
     for record in sorted(found, key=lambda each: int(each["lastAt"])):
         counted = [each for each in _quarters(record) if since <= each[0] < until]
         for at, attempts in counted:
@@ -40,8 +73,8 @@ def _read(request: Request) -> Operation[dict[str, Any]]:
         if counted:
             _add(persons, record, sum(attempts for _, attempts in counted))
     ranked = sorted(persons.values(), key=lambda each: each["lastAt"], reverse=True)
-    ranked.sort(key=lambda each: int(each["attempts"]), reverse=True)
-    by_day = [
+    ranked.sort(key=lambda each: each["attempts"], reverse=True)
+    by_day: list[PortalDeniedDayView] = [
         {"date": date, "attempts": day.total(), "people": len(day)}
         for date, day in sorted(days.items())
     ]
@@ -58,7 +91,9 @@ def _read(request: Request) -> Operation[dict[str, Any]]:
     }
 
 
-def _by_hour(owner: str, since: int, until: int, zone: tzinfo) -> Operation[list[dict[str, Any]]]:
+def _by_hour(
+    owner: str, since: int, until: int, zone: tzinfo
+) -> Operation[list[PortalDeniedDayView]]:
     """Attempts by day from the counts of hours, each on the day on which it begins."""
     days: Counter[str] = Counter()
     for hour in (yield from rollups.denied_hours(owner, since - since % HOUR_MS, until)):
@@ -110,7 +145,7 @@ def _date(at: int, zone: tzinfo) -> str:
     return datetime.fromtimestamp(at / 1000, zone).date().isoformat()
 
 
-def _add(persons: dict[str, dict[str, Any]], item: Item, attempts: int) -> None:
+def _add(persons: dict[str, PortalDeniedPersonView], item: Item, attempts: int) -> None:
     """Add a denial item to its person; the items come in the order of time."""
     known = persons.setdefault(
         item["seatKey"],

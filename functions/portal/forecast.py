@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import combinations, pairwise
 from statistics import median, quantiles
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from functions.portal import status
 from functions.portal.graph import meter_of
@@ -76,12 +76,35 @@ def days_to(limit: int, now: float, growth: float, within: float) -> float | Non
     return days if days <= within else None
 
 
+class CrossingView(TypedDict):
+    """When a limit will be reached."""
+
+    limit: int
+    status: str
+    date: str | None
+    earliest: str | None
+    latest: str | None
+
+
+class ForecastView(TypedDict):
+    """When both limits will be reached."""
+
+    usageKey: str | None
+    status: str
+    basis: str
+    perWeek: float | None
+    perWeekLow: float | None
+    perWeekHigh: float | None
+    purchased: CrossingView | None
+    hardCap: CrossingView | None
+
+
 def read(request: Request) -> Response:
     """The forecast of the seats, or of a usage limit."""
     return Response(200, request.dynamodb.run(_read(request)))
 
 
-def _read(request: Request) -> Operation[dict[str, Any]]:
+def _read(request: Request) -> Operation[ForecastView]:
     item, seat_usage = yield from status.fetch(request)
     meter = meter_of(request, item)
     key = usage_of(meter)
@@ -124,7 +147,7 @@ def _days_left(request: Request, item: Item) -> float:
     return min(HORIZON_DAYS, (valid_until - request.now) * 1_000 / DAY_MS)
 
 
-def _of_usage(request: Request, item: Item, key: str) -> Operation[dict[str, Any]]:
+def _of_usage(request: Request, item: Item, key: str) -> Operation[ForecastView]:
     owner, now = item["entitlementId"], request.now_ms
     found = yield from send(Get(usage_key(owner, key)))
     if found is None or key not in usage_terms(item["document"]):
@@ -153,9 +176,17 @@ def _of_usage(request: Request, item: Item, key: str) -> Operation[dict[str, Any
     )
 
 
-def _thin(key: str | None, why: str) -> dict[str, Any]:
-    nothing = dict.fromkeys(("perWeek", "perWeekLow", "perWeekHigh", "purchased", "hardCap"))
-    return {"usageKey": key, "status": "insufficient_data", "basis": why, **nothing}
+def _thin(key: str | None, why: str) -> ForecastView:
+    return {
+        "usageKey": key,
+        "status": "insufficient_data",
+        "basis": why,
+        "perWeek": None,
+        "perWeekLow": None,
+        "perWeekHigh": None,
+        "purchased": None,
+        "hardCap": None,
+    }
 
 
 def _view(
@@ -167,7 +198,7 @@ def _view(
     limits: tuple[int, int | None],
     within: float,
     basis: str,
-) -> dict[str, Any]:
+) -> ForecastView:
     zone = zone_of(item["document"]["timeZone"])
 
     def date(limit: int, growth: float) -> str | None:
@@ -178,18 +209,19 @@ def _view(
         at = request.now_ms / 1000 + days * 86_400
         return datetime.fromtimestamp(at, zone).date().isoformat()
 
-    def crossing(limit: int | None) -> dict[str, Any] | None:
+    def crossing(limit: int | None) -> CrossingView | None:
         if limit is None:
             return None
-        view: dict[str, Any] = {"limit": limit, "date": None, "earliest": None, "latest": None}
         if peak >= limit:
-            return {**view, "status": "met"}
-        view |= {
-            "date": date(limit, trend.growth),
+            return {"limit": limit, "status": "met", "date": None, "earliest": None, "latest": None}
+        expected = date(limit, trend.growth)
+        return {
+            "limit": limit,
+            "status": "expected" if expected else "not_expected",
+            "date": expected,
             "earliest": date(limit, trend.high),
             "latest": date(limit, trend.low),
         }
-        return {**view, "status": "expected" if view["date"] else "not_expected"}
 
     purchased, hard_cap = limits
     return {

@@ -5,7 +5,7 @@ long the history is.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TypedDict
 
 from functions.portal import status
 from shared.api.request import Request, Response
@@ -16,6 +16,7 @@ from shared.history import rollups
 from shared.history.buckets import BUCKET_MS, DAY_MS, HOUR_MS
 from shared.history.queries import Usage
 from shared.history.rollups import BUCKETS, DAYS, HOURS, DeniedHour
+from shared.history.views import LimitsInForceView
 from shared.problems import InvalidRequest
 
 DAY = 86_400
@@ -27,6 +28,35 @@ _SIZES = (
     (2 * DAY_MS, BUCKETS, BUCKET_MS, "PT15M"),
     (45 * DAY_MS, HOURS, HOUR_MS, "PT1H"),
     (LONGEST_MS, DAYS, DAY_MS, "P1D"),
+)
+
+
+PortalSectionView = TypedDict(
+    "PortalSectionView", {"from": str, "highest": int, "overdraftSeconds": int}
+)
+
+
+PortalDenialMarkView = TypedDict(
+    "PortalDenialMarkView", {"from": str, "to": str, "attempts": int, "people": int | None}
+)
+
+
+PortalGraphView = TypedDict(
+    "PortalGraphView",
+    {
+        "usageKey": str | None,
+        "from": str,
+        "to": str,
+        "interval": str,
+        "asOf": str,
+        "lowest": list[int | None],
+        "highest": list[int | None],
+        "closing": list[int | None],
+        "overdraftSeconds": list[int | None],
+        "sections": list[PortalSectionView],
+        "limits": list[LimitsInForceView],
+        "denials": list[PortalDenialMarkView],
+    },
 )
 
 
@@ -63,7 +93,7 @@ def period_of(request: Request, span: int) -> tuple[int, int]:
     return since, until
 
 
-def _read(request: Request) -> Operation[dict[str, Any]]:
+def _read(request: Request) -> Operation[PortalGraphView]:
     since, until = period_of(request, DAY)
     item, _ = yield from status.fetch(request)
     meter = meter_of(request, item)
@@ -76,7 +106,7 @@ def _read(request: Request) -> Operation[dict[str, Any]]:
     hours = yield from rollups.denied_hours(owner, start - start % HOUR_MS, end, meter)
     intervals = [records.usage(at, at + length) for at in range(start, end, length)]
     known = [usage if usage.is_known and usage.start < now else None for usage in intervals]
-    sections = []
+    sections: list[PortalSectionView] = []
     if size != BUCKETS:
         # Usage before and after a change of limits must not be drawn as one.
         for usage in [each for each in known if each and _has_changed(each)][-MOST_SECTIONED:]:
@@ -101,10 +131,10 @@ def _has_changed(usage: Usage) -> bool:
     return len({each[1:] for each in usage.limits}) > 1
 
 
-def _sections(owner: str, meter: str, usage: Usage, now: int) -> Operation[list[dict[str, Any]]]:
+def _sections(owner: str, meter: str, usage: Usage, now: int) -> Operation[list[PortalSectionView]]:
     """The quarter-hours of an interval in which limits changed."""
     records = yield from rollups.records(owner, usage.start, usage.end, now, BUCKETS, meter)
-    found: list[dict[str, Any]] = []
+    found: list[PortalSectionView] = []
     for at in range(usage.start, usage.end, BUCKET_MS):
         usage = records.usage(at, at + BUCKET_MS)
         if usage.is_known and at < now:
@@ -118,7 +148,7 @@ def _sections(owner: str, meter: str, usage: Usage, now: int) -> Operation[list[
     return found
 
 
-def _limits(intervals: Sequence[Usage]) -> list[dict[str, Any]]:
+def _limits(intervals: Sequence[Usage]) -> list[LimitsInForceView]:
     """Both limits, with the times from which they hold."""
     shown: list[tuple[int, int, int | None]] = []
     for at, purchased, hard_cap in (each for usage in intervals for each in usage.limits):
@@ -130,7 +160,7 @@ def _limits(intervals: Sequence[Usage]) -> list[dict[str, Any]]:
     ]
 
 
-def _marks(hours: Iterable[DeniedHour], length: int) -> list[dict[str, Any]]:
+def _marks(hours: Iterable[DeniedHour], length: int) -> list[PortalDenialMarkView]:
     """Denials by hour; by day without persons, who would be counted once for each hour."""
     if length == HOUR_MS:
         return [_mark(each.start, length, each.attempts, each.people) for each in hours]
@@ -141,7 +171,7 @@ def _marks(hours: Iterable[DeniedHour], length: int) -> list[dict[str, Any]]:
     return [_mark(day, length, attempts, None) for day, attempts in days.items()]
 
 
-def _mark(start: int, length: int, attempts: int, people: int | None) -> dict[str, Any]:
+def _mark(start: int, length: int, attempts: int, people: int | None) -> PortalDenialMarkView:
     return {
         "from": to_rfc3339(start),
         "to": to_rfc3339(start + length),

@@ -1,6 +1,6 @@
 """The current status of an entitlement: what is in use against both limits."""
 
-from typing import Any
+from typing import TypedDict
 
 from shared.api import pagination
 from shared.api.request import Request, Response
@@ -11,11 +11,32 @@ from shared.dynamodb.requests import BatchGet, Item, Operation, send
 from shared.entitlements.model import has_seats, usage_terms
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usage
 from shared.history.buckets import bucket_name
+from shared.limits import UsedView
 from shared.seats.holders import held_seats
-from shared.seats.seat_usage import SeatUsage
+from shared.seats.seat_usage import PoolSeatsView, SeatUsage
 from shared.usage.counter import Counter
-from shared.usage.views import current_view
+from shared.usage.views import CurrentUsageView, current_view
 from shared.validity import status_at
+
+
+class PortalView(TypedDict):
+    """What a link's entitlement uses now."""
+
+    entitlementId: str
+    product: str
+    sku: str | None
+    customer: str
+    accountOwner: str | None
+    status: str
+    validUntil: str | None
+    timeZone: str
+    leasePeriod: str | None
+    seats: UsedView | PoolSeatsView | None
+    usage: list[CurrentUsageView]
+    role: str
+    expiresAt: str
+    asOf: str
+    version: str
 
 
 def fetch(request: Request) -> Operation[tuple[Item, SeatUsage]]:
@@ -32,7 +53,7 @@ def read(request: Request) -> Response:
     return Response(200, request.dynamodb.run(_read(request)))
 
 
-def _read(request: Request) -> Operation[dict[str, Any]]:
+def _read(request: Request) -> Operation[PortalView]:
     item, seat_usage = yield from fetch(request)
     owner, document = item["entitlementId"], item["document"]
     keys = list(usage_terms(document))

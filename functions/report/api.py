@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 from functions.report import periods
 from functions.report.metrics import Period
@@ -23,6 +24,30 @@ from shared.problems import InvalidRequest, NotFound
 LIST = "REPORT"
 ZONE = os.environ.get("REPORT_TIME_ZONE", "UTC")
 _recipients = os.environ.get("REPORT_RECIPIENTS", "")
+
+
+class ReportView(TypedDict):
+    """A report and its progress."""
+
+    reportId: str
+    status: str
+    period: Mapping[str, object]
+    isComplete: bool
+    filters: Mapping[str, object]
+    formats: list[str]
+    sendEmail: bool
+    emailedTo: list[str]
+    emailReturnedFrom: list[str]
+    version: int | None
+    previousReportId: str | None
+    changeCount: int | None
+    summary: Mapping[str, object] | None
+    failure: str | None
+    failedAttempts: int
+    requestedBy: str
+    createdAt: str
+    publishedAt: str | None
+    files: list[Mapping[str, object]]
 
 
 def item_of(
@@ -125,7 +150,7 @@ def read(request: Request) -> Response:
     return Response(200, request.dynamodb.run(_read(request)))
 
 
-def _read(request: Request) -> Operation[dict[str, Any]]:
+def _read(request: Request) -> Operation[ReportView]:
     item = yield from send(Get(report_key(request.path["reportId"])))
     if item is None:
         raise NotFound("No report has this id.")
@@ -142,7 +167,7 @@ def list_all(request: Request) -> Response:
     )
 
 
-def _view(item: Item, made: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _view(item: Item, made: Mapping[str, Mapping[str, object]]) -> ReportView:
     published_at = item.get("publishedAt")
     return {
         "reportId": item["reportId"],

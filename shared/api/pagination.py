@@ -1,8 +1,7 @@
 """Page tokens of lists: opaque, tamper-proof, and bound to the query and the caller."""
 
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from shared import signed_tokens
 from shared.api.request import Request, Response
@@ -61,7 +60,7 @@ def _secret(request: Request) -> str:
 
 
 def newest_first(
-    request: Request, list_name: str, view: Callable[[Item], dict[str, Any]]
+    request: Request, list_name: str, view: Callable[[Item], Mapping[str, object]]
 ) -> Operation[ResultPage]:
     """The items of one list of the `list` index."""
     limit = limit_of(request)
@@ -71,7 +70,7 @@ def newest_first(
 
 
 def newest_of(
-    request: Request, pk: str, prefix: str, view: Callable[[Item], dict[str, Any]]
+    request: Request, pk: str, prefix: str, view: Callable[[Item], Mapping[str, object]]
 ) -> Operation[ResultPage]:
     """The items of one partition whose sort keys begin with `prefix`, the last ones first."""
     limit, start = limit_of(request), start_of(request)

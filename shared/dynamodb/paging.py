@@ -1,5 +1,6 @@
 """Reading lists: a page of DynamoDB ends after 1 MB, whatever the number of items."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from shared.dynamodb.keys import LIST_INDEX
@@ -12,7 +13,7 @@ MAX_READS = 10
 class ResultPage(NamedTuple):
     """One page of a list, and where the next one starts (None: there is none)."""
 
-    items: list[dict[str, Any]]
+    items: Sequence[Mapping[str, object]]
     next: list[str] | None
 
 

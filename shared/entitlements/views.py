@@ -1,24 +1,63 @@
 """The entitlement as the API answers it."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TypedDict
 
 from shared.clock import to_rfc3339
 from shared.dynamodb.requests import (
     Item,
 )
-from shared.entitlements.model import DEFAULTS, DOCUMENT_MEMBERS, hard_cap, has_seats
-from shared.seats.seat_usage import SeatUsage
+from shared.entitlements.model import DEFAULTS, hard_cap, has_seats
+from shared.limits import UsedView
+from shared.seats.seat_usage import PoolSeatsView, SeatUsage
 from shared.validity import status_at
 
 
-def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> dict[str, Any]:
+class EntitlementView(TypedDict):
+    """What was written, and what follows from it."""
+
+    entitlementId: str
+    status: str
+    product: str
+    sku: str | None
+    customer: Mapping[str, object]
+    contacts: Mapping[str, object]
+    seatCount: int | None
+    overdraftSeatLimit: Mapping[str, object]
+    usageLimits: list[Mapping[str, object]]
+    leasePeriod: str | None
+    thresholds: list[int]
+    notifications: Mapping[str, object]
+    unitPrice: Mapping[str, object] | None
+    timeZone: str
+    validFrom: str | None
+    validUntil: str | None
+    hardCap: int | None
+    seats: UsedView | PoolSeatsView | None
+    createdAt: str
+    updatedAt: str
+
+
+def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> EntitlementView:
     """An entitlement as the API answers it at `now`, Unix seconds."""
     document = item["document"]
     status = status_at(item["status"], item["validFrom"], item.get("validUntil"), now)
     return {
         "entitlementId": item["entitlementId"],
         "status": status,
-        **{name: document.get(name, DEFAULTS.get(name)) for name in DOCUMENT_MEMBERS},
+        "product": document["product"],
+        "sku": document["sku"],
+        "customer": document["customer"],
+        "contacts": document["contacts"],
+        "seatCount": document["seatCount"],
+        "overdraftSeatLimit": document["overdraftSeatLimit"],
+        "leasePeriod": document["leasePeriod"],
+        "thresholds": document["thresholds"],
+        "notifications": document.get("notifications", DEFAULTS["notifications"]),
+        "unitPrice": document["unitPrice"],
+        "timeZone": document["timeZone"],
+        "validFrom": document["validFrom"],
+        "validUntil": document["validUntil"],
         "usageLimits": [
             {**limit, "hardCap": hard_cap(limit["limit"], limit["overdraftLimit"])}
             for limit in document["usageLimits"]

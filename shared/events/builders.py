@@ -8,7 +8,7 @@ that has not been sent yet. An event's id follows from what happened: a redelive
 import base64
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import usage_meter
@@ -266,7 +266,17 @@ def of_seat_request(item: Item) -> Event:
     )
 
 
-def seat_request_view(item: Item) -> dict[str, Any]:
+class SeatRequestView(TypedDict):
+    """A request for more seats."""
+
+    requestId: str
+    seats: int
+    message: str | None
+    requestedAt: str
+    requestedBy: str
+
+
+def seat_request_view(item: Item) -> SeatRequestView:
     """A request for more seats as the API and events show it."""
     return {
         "requestId": item["requestId"],

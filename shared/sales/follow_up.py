@@ -5,7 +5,7 @@ event. A person changes the state through the API. The stream changes it when an
 and when more was purchased.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import follow_up_entry_key, follow_up_key
@@ -106,7 +106,31 @@ def move(entitlement_id: str, moves: list[Move]) -> Operation[None]:
         raise LostRace("a follow-up kept changing")
 
 
-def view(entitlement_id: str, item: Item | None) -> dict[str, Any]:
+class FollowUpView(TypedDict):
+    """The present state of a follow-up."""
+
+    entitlementId: str
+    state: str | None
+    owner: str | None
+    note: str | None
+    changedAt: str | None
+    changedBy: str | None
+    reason: str | None
+
+
+class FollowUpEntryView(TypedDict):
+    """One change of a follow-up."""
+
+    state: str
+    previousState: str | None
+    owner: str | None
+    note: str | None
+    changedAt: str
+    changedBy: str
+    reason: str | None
+
+
+def view(entitlement_id: str, item: Item | None) -> FollowUpView:
     """A follow-up as the API answers it. All is null if the entitlement never had one."""
     item = item or {}
     at = item.get("changedAt")
@@ -121,7 +145,7 @@ def view(entitlement_id: str, item: Item | None) -> dict[str, Any]:
     }
 
 
-def entry_view(item: Item) -> dict[str, Any]:
+def entry_view(item: Item) -> FollowUpEntryView:
     """One change of a follow-up as the API and events show it."""
     return {
         "state": item["state"],

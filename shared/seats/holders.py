@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
-from typing import Any
+from typing import TypedDict
 
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import seat_record_key, seat_shard_key
@@ -17,6 +17,20 @@ from shared.seats.shard import SeatShard, lease_expiry
 NAME_ATTEMPTS = 6
 # The most shards of a pool that are read together, once a list meets many shards with few seats.
 READ_AHEAD = 100
+
+
+class HeldSeatView(TypedDict):
+    """A seat that is held, and who holds it."""
+
+    activationId: str
+    seatKey: str
+    seatId: str | None
+    seatName: str | None
+    attributes: dict[str, str]
+    isOverdraftSeat: bool
+    activatedAt: str
+    lastSeenAt: str | None
+    leaseExpiry: str | None
 
 
 def held_seats(
@@ -63,7 +77,7 @@ def _shards_from(
     return shards or [(yield from find_shard_of(owner, key_at(number)))]
 
 
-def _shown(owner: str, seats: Mapping[str, Seat]) -> Operation[list[dict[str, Any]]]:
+def _shown(owner: str, seats: Mapping[str, Seat]) -> Operation[list[HeldSeatView]]:
     records = yield from _seat_records(owner, seats)
     return [_held_seat(key, seat, records.get(key, {})) for key, seat in seats.items()]
 
@@ -87,7 +101,7 @@ def _is_current(record: Item | None, seat: Seat) -> bool:
     return record is not None and record.get("stamp") == seat.grant_id
 
 
-def _held_seat(key: str, seat: Seat, record: Item) -> dict[str, Any]:
+def _held_seat(key: str, seat: Seat, record: Item) -> HeldSeatView:
     # The record of an earlier grant identifies the person, since the key is made of that. No more.
     current = record if _is_current(record or None, seat) else {}
     return {

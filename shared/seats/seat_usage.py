@@ -1,6 +1,6 @@
 """How many seats of an entitlement are used, against both limits."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import seat_usage_key
@@ -9,8 +9,14 @@ from shared.dynamodb.requests import (
     Item,
     Operation,
 )
-from shared.limits import seats_view
+from shared.limits import UsedView, seats_view
 from shared.seats.shard import SeatShard
+
+
+class PoolSeatsView(UsedView):
+    """The `seats` object of a pool: its totals are from some seconds ago."""
+
+    asOf: str
 
 
 class SeatUsage(NamedTuple):
@@ -31,12 +37,10 @@ class SeatUsage(NamedTuple):
         """The usage of an only shard."""
         return cls(shard.used, shard.seat_count, shard.hard_cap, None, shard.seq)
 
-    def view(self) -> dict[str, Any]:
+    def view(self) -> UsedView | PoolSeatsView:
         """The `seats` object of the API."""
-        view: dict[str, Any] = seats_view(self.used, self.seat_count, self.hard_cap)
-        if self.as_of_ms is not None:
-            view["asOf"] = to_rfc3339(self.as_of_ms)
-        return view
+        seats = seats_view(self.used, self.seat_count, self.hard_cap)
+        return seats if self.as_of_ms is None else {**seats, "asOf": to_rfc3339(self.as_of_ms)}
 
 
 def read_seat_usage(owner: str) -> Operation[SeatUsage]:

@@ -292,4 +292,4 @@ def test_overdraft_follows_from_the_totals(dynamodb: DynamoDBClient) -> None:
     assert grant.seat.is_overdraft
     assert decode_seat(grant.shard.seats[grant.key]).is_overdraft
     assert grant.seat_usage.view()["overdraftUsed"] == 1
-    assert grant.seat_usage.view()["asOf"]
+    assert "asOf" in grant.seat_usage.view()

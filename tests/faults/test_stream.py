@@ -6,6 +6,7 @@ call. Every figure is recounted from the changes by another method.
 """
 
 import random
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -374,7 +375,9 @@ def test_episodes_can_be_recounted(clean: Clean) -> None:
         assert item.get("distinct", 0) == len(expected["seats"])
         end = expected["end"] or now
         whole = recount(clean, expected["start"], end, now)
-        view = clean.dynamodb.run(episode_view(clean.life.id, item, latest, now))
+        view: Mapping[str, object] = clean.dynamodb.run(
+            episode_view(clean.life.id, item, latest, now)
+        )
         assert view["overdraftSeatSeconds"] == whole["overdraft_seat_ms"] // 1000
         assert view["overdraftSeconds"] == whole["overdraft_ms"] // 1000
         assert view["deniedAttempts"] == whole["denied_attempts"]

@@ -6,6 +6,7 @@ test runs on Amazon's own engine. After every step counter, answers and record m
 
 import itertools
 from collections import Counter as Tally
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pytest
@@ -40,7 +41,7 @@ KEYS = [f"request{number:05d}" for number in range(4)] + [
 class Answered(NamedTuple):
     at: int
     quantity: int
-    answer: dict[str, Any]
+    answer: Mapping[str, object]
 
 
 class UsageMachine(RuleBasedStateMachine):
@@ -124,7 +125,7 @@ class UsageMachine(RuleBasedStateMachine):
             **period_view(self.period),
         }
 
-    def took_place(self, key: str, quantity: int, answer: dict[str, Any]) -> None:
+    def took_place(self, key: str, quantity: int, answer: Mapping[str, object]) -> None:
         self.begin_what_is_due()
         self.used += quantity
         self.seq += 1

@@ -1,6 +1,7 @@
 """What grows is bounded: items are driven far beyond their expected size, on Amazon's own engine."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from functions.notify import history_writer, lockstep, seat_records
@@ -103,7 +104,7 @@ def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(engine: DynamoDBL
     assert size_of(item) < 1_000
     # One write of the episode, one read, and a transaction of two units an item.
     assert sum(metered.units) < 10 * 2 + 2 + 10
-    view = dynamodb.run(episode_view(owner, item, None, start + 1))
+    view: Mapping[str, object] = dynamodb.run(episode_view(owner, item, None, start + 1))
     assert view["distinctSeats"] == 40_010
 
 
@@ -117,7 +118,8 @@ def test_an_episode_of_an_older_release_continues(engine: DynamoDBLocal) -> None
     folded.granted[NOW_MS] = {"b", "c"}
     dynamodb.run(history_writer.write_episodes(owner, SEATS, folded))
     item = read_item(dynamodb, key)
-    assert dynamodb.run(episode_view(owner, item, None, NOW_MS + 1))["distinctSeats"] == 3
+    view: Mapping[str, object] = dynamodb.run(episode_view(owner, item, None, NOW_MS + 1))
+    assert view["distinctSeats"] == 3
 
 
 def test_a_person_is_counted_once_in_each_episode(engine: DynamoDBLocal) -> None:

@@ -502,7 +502,7 @@ def test_it_says_when_nothing_comes_any_more(api: Api, open_page: Open) -> None:
 
 
 @pytest.mark.parametrize(
-    ("terms", "told"),
+    ("terms", "result"),
     [
         ({"status": "suspended"}, "This license is suspended"),
         ({"validFrom": "2999-01-01T00:00:00Z"}, "This license is not valid yet"),

@@ -161,7 +161,7 @@ def test_terms_change_in_a_rush(engine: DynamoDBLocal, dynamodb: DynamoDBClient,
     for version in histories(engine, dynamodb, f"USAGE#{clients.limit[0]}#"):
         seen = Counter.of(version["new"])
         assert seen.allocated >= 0
-        assert version["new"]["last"].get("quantity", 1) > 0, "told twice"
+        assert version["new"]["last"].get("quantity", 1) > 0, "reported twice"
         assert seen.used <= max(900, 400)
     for key, part in run(dynamodb, allocation.read_shards(clients.limit), clients.now_ms).items():
         assert part.allocated == part.counter.left == 0, key

@@ -63,7 +63,7 @@ def test_nothing_is_sent_before_something_happened(story: Story) -> None:
 def test_who_is_notified_of_what_by_default(story: Story) -> None:
     story.take("alice", START + 1_000)
     mails = story.tick(START + 60_000)
-    assert to(mails) == ["admin@acme.example"], "a threshold is told to the customer"
+    assert to(mails) == ["admin@acme.example"], "the customer is notified of a threshold"
     assert "50 %" in text(mails[0])
     for number, seat_id in enumerate(("bob", "carol", "dave")):
         story.take(seat_id, START + HOUR * 2 + number)
@@ -396,7 +396,7 @@ def test_a_mail_names_what_it_is_known_again_by(owners_mail: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("shown", "expected"),
     [
         ([BOUNCE], ("bounced", "Permanent bounce, General: smtp; 550 5.1.1 user unknown")),
         ([SUPPRESSED], ("bounced", "Permanent bounce, OnAccountSuppressionList")),

@@ -16,8 +16,8 @@ from shared.dynamodb.patterns import read_existing
 from shared.dynamodb.requests import BatchPut
 from shared.seats import activation, totals
 from shared.seats.cache import PoolCache
-from shared.seats.encoding import activation_id, encode_seat, seat_key
-from shared.seats.pending import Grant
+from shared.seats.encoding import activation_id, encode_grant, seat_key
+from shared.seats.pending import ActivationResult
 from shared.seats.placement import SLOTS, Place, wanted_shard_count
 from shared.seats.release import release_grant
 from shared.seats.shard import SHARD_SEATS, SeatShard
@@ -58,7 +58,7 @@ class _Pool:
         terms = SeatTerms(cap, cap, "active", 0, None, LEASE)
         seats: dict[Key, dict[str, int]] = {}
         grant_id = (change.now - EPOCH) * 100_000
-        value = encode_seat(grant_id, is_overdraft=False, now=change.now) + LEASE
+        value = encode_grant(grant_id, is_overdraft=False, now=change.now) + LEASE
         for number in range(held):
             key = seat_key(self.owner, f"user{number}")
             seats.setdefault(self.place(key).key, {})[key] = value
@@ -105,8 +105,8 @@ class _Pool:
             return
         raise AssertionError("all seats are held, and one was given")
 
-    def release(self, grant: Grant) -> Any:
-        named = activation_id(grant.key, grant.seat.grant_id)
+    def release(self, grant: ActivationResult) -> Any:
+        named = activation_id(grant.key, grant.held.grant_id)
         operation = release_grant(self.owner, named, self.bench.change(), cache=self.cache)
         return self.bench.dynamodb.run(operation)
 
@@ -117,7 +117,7 @@ def _measure(bench: Any, cap: int) -> dict[str, float]:
     names = [f"new{number}" for number in range(PEOPLE * 20)]
     names = [name for name in names if _has_room(busy.shard(name))][: min(PEOPLE, cap // 10)]
     busy.take("user0")  # a process knows the pool once it has seen it
-    grants: list[Grant] = []
+    grants: list[ActivationResult] = []
     results = _most(
         bench, "grant", [lambda who=who: grants.append(busy.take(who)) for who in names]
     )

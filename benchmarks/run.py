@@ -189,7 +189,7 @@ def measure_operations(bench: Bench) -> dict[str, float]:
     put("reclaim", bench.count(lambda: bench.take(owner, "new", now_ms=stale)))
     owner = bench.shard(100, leased)
     grant = bench.take(owner, "leaving")
-    named = activation_id(grant.key, grant.seat.grant_id)
+    named = activation_id(grant.key, grant.held.grant_id)
 
     def give_back() -> Any:
         return bench.dynamodb.run(release_grant(owner, named, bench.change()))

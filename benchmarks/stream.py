@@ -106,7 +106,7 @@ def make_records(dynamodb: DynamoDBClient, now_ms: int) -> list[dict[str, Any]]:
             holder = Holder(f"user{number % 130}@example.com", "Alice", {"device": "mbp"})
             grant = dynamodb.run(activation.take(owner, holder, made, grant_id))
             if grant.is_new:
-                held.append(activation_id(grant.key, grant.seat.grant_id))
+                held.append(activation_id(grant.key, grant.held.grant_id))
         images.append(dynamodb.run(read_existing(key)))
     wire = [{name: to_wire(value) for name, value in image.items()} for image in images]
     keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}

@@ -170,7 +170,7 @@ class Past:
             self.denied.append(at)
             return False
         self.taken += 1
-        self._held[person] = activation_id(grant.key, grant.seat.grant_id)
+        self._held[person] = activation_id(grant.key, grant.held.grant_id)
         return True
 
     def _go(self, at: int, person: int) -> None:

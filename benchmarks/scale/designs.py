@@ -181,7 +181,7 @@ class OneShard(Design):
         except problems.Contention:
             return "gave up"
         self._is_at_limit = grant.shard.is_only_shard and grant.shard.used >= grant.shard.seat_count
-        self._grants[person] = activation_id(grant.key, grant.seat.grant_id)
+        self._grants[person] = activation_id(grant.key, grant.held.grant_id)
         return "granted" if grant.is_new else "held"
 
     def release(self, person: int, now_ms: int) -> Operation[Outcome]:

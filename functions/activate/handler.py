@@ -16,7 +16,7 @@ from shared.limits import UsedView, limit_status
 from shared.seats import activation
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import GrantIds, activation_id
-from shared.seats.pending import Grant
+from shared.seats.pending import ActivationResult
 from shared.seats.seat_usage import PoolSeatsView
 from shared.seats.shard import SeatShard, lease_expiry
 from shared.seats.writes import Holder
@@ -104,7 +104,7 @@ def _take(request: Request, holder: Holder) -> Response:
     grant = request.dynamodb.run(operation)
     _at_limit.note(entitlement_id, grant.shard)
     if grant.is_new:
-        observability.count("OverdraftSeatGranted" if grant.seat.is_overdraft else "SeatGranted")
+        observability.count("OverdraftSeatGranted" if grant.held.is_overdraft else "SeatGranted")
     return Response(201 if grant.is_new else 200, _view(entitlement_id, holder, grant))
 
 
@@ -118,8 +118,8 @@ def _preview(request: Request, holder: Holder) -> Response:
     return Response(200, view)
 
 
-def _view(entitlement_id: str, holder: Holder, grant: Grant) -> ActivationView:
-    seat, seat_usage = grant.seat, grant.seat_usage
+def _view(entitlement_id: str, holder: Holder, grant: ActivationResult) -> ActivationView:
+    seat, seat_usage = grant.held, grant.seat_usage
     return {
         "activationId": activation_id(grant.key, seat.grant_id),
         "entitlementId": entitlement_id,

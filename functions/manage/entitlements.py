@@ -31,6 +31,7 @@ from shared.entitlements.queries import fetch_entitlement, fetch_seat_usage
 from shared.entitlements.views import entitlement_view
 from shared.problems import Contention, InvalidRequest, NotFound, PreconditionFailed, Problem
 from shared.seats import reconcile
+from shared.seats.pool import Pool
 from shared.seats.seat_usage import SeatUsage
 from shared.seats.shard import CLOCK_GRACE, SeatShard
 from shared.seats.terms import change_terms, needs_pool, new_pool, new_shard, remove_all_seats
@@ -120,7 +121,7 @@ def _try_update(request: Request, held: Held) -> Operation[bool]:
         valid_from = item["createdAt"] // 1000 - CLOCK_GRACE
         document = documents.to_document(merged, valid_from=valid_from)
         if document == before:
-            return (yield from _tend(request))
+            return (yield from _reconcile(request))
         counters = yield from _counter_writes(item, document, request.change, held)
         # Last, because a pool's totals change all the time.
         writes = yield from _change_writes(item, shard, document, request.change)
@@ -131,16 +132,16 @@ def _try_update(request: Request, held: Held) -> Operation[bool]:
         reply = yield from send(Transact((*writes, *counters)))
         if isinstance(reply, Accepted):
             held.clear()
-            return (yield from _tend(request))
+            return (yield from _reconcile(request))
         yield from send(Pause(attempt))
     raise Contention
 
 
-def _tend(request: Request) -> Operation[bool]:
+def _reconcile(request: Request) -> Operation[bool]:
     """Reconcile a pool; True if nothing remains."""
     entitlement_id = request.path["entitlementId"]
-    state = yield from send(Get(pool_key(entitlement_id)))
-    if state is None or not state.get("isPending"):
+    item = yield from send(Get(pool_key(entitlement_id)))
+    if item is None or not Pool.of(item).needs_reconcile:
         return True
     try:
         return (
@@ -324,7 +325,7 @@ def _try_delete(request: Request, held: Held) -> Operation[None]:
         )
         if isinstance(reply, Accepted):
             held.clear()
-            yield from _tend(request)
+            yield from _reconcile(request)
             return
         yield from send(Pause(attempt))
     raise Contention

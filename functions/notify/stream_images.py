@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from shared.dynamodb.requests import Item
 from shared.history.changes import ChangeRecord
 from shared.history.level import Level
-from shared.seats.encoding import decode_seat
+from shared.seats.encoding import decode_grant
 from shared.seats.shard import HAS_TOTALS
 from shared.seats.totals import ShardVersion
 from shared.usage.counter import Counter
@@ -89,7 +89,7 @@ def _seats(before: dict[str, int], after: dict[str, int], kind: str) -> tuple[di
 
 
 def _seat(key: str, value: int, kind: str) -> dict[str, Any]:
-    seat = decode_seat(value)
+    seat = decode_grant(value)
     return {
         "key": key,
         "kind": kind,

@@ -19,7 +19,7 @@ from shared.dynamodb.keys import (
 )
 from shared.dynamodb.requests import Item, Query
 from shared.entitlements.lifecycle import close_entitlement
-from shared.seats import rebalancing, reconcile
+from shared.seats import leases, reconcile
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.shard import CLOCK_GRACE
 from shared.usage import allocation
@@ -76,7 +76,7 @@ def _sweep_item(
     elif key.pk.startswith(POOL_PREFIX):
         owner = owner_of(key.pk)
         try:
-            done["freed"] += dynamodb.run(rebalancing.free_due(owner, change, deadline_ms))
+            done["freed"] += dynamodb.run(leases.free_due(owner, change, deadline_ms))
         finally:
             work = reconcile.reconcile_pool(owner, change, deadline_ms, swept_at=change.now)
             done["pools"] += dynamodb.run(work)

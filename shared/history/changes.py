@@ -8,7 +8,7 @@ from shared.dynamodb.keys import SEATS, change_key
 from shared.dynamodb.paging import all_of, key_range
 from shared.dynamodb.requests import Item, Operation
 from shared.history.level import Level
-from shared.seats.encoding import Seat
+from shared.seats.encoding import Grant
 
 COUNTS = (
     "activated",
@@ -138,7 +138,7 @@ class ChangeRecord(NamedTuple):
 
 def granted_at(grant_id: int) -> int:
     """When the grant with this id was made."""
-    return Seat(grant_id, is_overdraft=False, lease_end=None).activated_at_ms
+    return Grant(grant_id, is_overdraft=False, lease_end=None).activated_at_ms
 
 
 def changes_between(

@@ -6,7 +6,7 @@ A set of up to 128 seats has one shard, whose limits are those of the entitlemen
 unallocated seats always add up to the hard cap. So a grant is one write on one shard, and the cap
 is never exceeded (escrow: O'Neil 1986; demarcation: Barbará and Garcia-Molina 1992; bounded
 counters: Balegas 2015). A shard without free capacity takes half of the free capacity of another
-shard together with the seat, in a transaction of two items (see `rebalancing`).
+shard together with the seat, in a transaction of two items (see `borrowing`).
 
 Shards that may have free capacity are in a sparse index. A write that adds capacity puts the shard
 into the index. A request that looks for capacity and finds none removes the shard from it. So the
@@ -24,13 +24,13 @@ from shared.dynamodb.requests import (
     Pause,
     send,
 )
+from shared.seats.borrowing import NoSeat, find_seat_elsewhere, has_free_seat
 from shared.seats.cache import PoolCache
-from shared.seats.encoding import encode_seat
+from shared.seats.encoding import encode_grant
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.lookup import find_shard, find_shard_of
-from shared.seats.pending import Grant, PendingActivation
+from shared.seats.pending import ActivationResult, PendingActivation
 from shared.seats.placement import Place
-from shared.seats.rebalancing import Elsewhere, find_seat_elsewhere, has_free_seat
 from shared.seats.shard import Decision, SeatShard, check_seats, decide, lease_expiry
 from shared.seats.writes import (
     Holder,
@@ -46,7 +46,7 @@ def take(
     *,
     cache: PoolCache | None = None,
     expect_overdraft: bool = False,
-) -> Operation[Grant]:
+) -> Operation[ActivationResult]:
     """Take a seat, or renew the one that the holder has.
 
     `cache` holds what the caller remembers of pools. `expect_overdraft` tries the overdraft write
@@ -64,12 +64,12 @@ def take(
     try:
         return (yield from _take(pending, expect_overdraft=expect_overdraft))
     finally:
-        cache.note(entitlement_id, pending.remembered(), pending.change.now_ms)
+        cache.note(entitlement_id, pending.to_cache(), pending.change.now_ms)
 
 
-def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Grant]:
+def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[ActivationResult]:
     yield from pending.go_to(pending.place)
-    write = pending.first_write(expect_overdraft=expect_overdraft)
+    write = pending.blind_write(expect_overdraft=expect_overdraft)
     for attempt in range(1, ROUNDS + 1):
         reply = yield from send(write)
         if isinstance(reply, Accepted):
@@ -82,37 +82,40 @@ def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Gr
         pending.change = pending.change.at((yield from send(Pause(0))))
         shard = yield from _arrive(pending, reply.item, attempt)
         if shard is None:
-            write = pending.first_write()
+            write = pending.blind_write()
             continue
         check_seats(shard, pending.change.now)
         decision = decide(shard, pending.key, pending.change.now)
         if decision is Decision.KEEP:
             return pending.granted(shard)
-        found = yield from _elsewhere(pending, shard, decision)
-        if found:
-            return found
+        if decision is Decision.SHARD_FULL:
+            elsewhere = yield from _take_elsewhere(pending, shard)
+            if elsewhere:
+                return elsewhere
+        if decision is Decision.RECLAIM and shard.is_draining:
+            # A seat that is freed here pays the pool's deficit: it cannot be taken at once.
+            yield from reclaim_expired_leases(pending.place.key, pending.change)
         if attempt > 1:
             pending.change = pending.change.at((yield from send(Pause(attempt - 1))))
         write = pending.write(shard, decision)
     raise problems.Contention
 
 
-def _elsewhere(
-    pending: PendingActivation, shard: SeatShard, decision: Decision
-) -> Operation[Grant | None]:
-    """Look for the seat on other shards if this one has none; None: try this shard again.
+def _take_elsewhere(
+    pending: PendingActivation, shard: SeatShard
+) -> Operation[ActivationResult | None]:
+    """Take a seat that another shard of the pool has; None: try this shard again.
 
     Raises:
-        HardCapReached: no shard has a free seat.
+        HardCapReached: no shard has a free seat. The denial is on record.
     """
-    if decision is Decision.RECLAIM and shard.is_draining:
-        yield from reclaim_expired_leases(pending.place.key, pending.change)
-    if decision is not Decision.DENY:
-        return None
     found = yield from find_seat_elsewhere(pending, shard)
-    if found is Elsewhere.NOTHING_FREE:
-        raise (yield from _deny(pending, shard))
-    return found if isinstance(found, Grant) else None
+    if isinstance(found, ActivationResult):
+        return found
+    if found is NoSeat.POOL_FULL:
+        yield from _record_denial(pending, shard)
+        raise _hard_cap_reached(pending, shard)
+    return None
 
 
 def _arrive(
@@ -125,18 +128,17 @@ def _arrive(
     return shard
 
 
-def _deny(pending: PendingActivation, shard: SeatShard) -> Operation[problems.HardCapReached]:
-    """Record the denial; return the problem to answer with."""
-    seat_usage = pending.seat_usage(shard)
+def _record_denial(pending: PendingActivation, shard: SeatShard) -> Operation[None]:
+    """Put a denial on record, before it is answered."""
+    seat_usage = pending.usage_when_full(shard)
     # `Refused` means that this request is on record already.
     record = seat_denial(pending.owner, pending.key, pending.holder, seat_usage, pending.change)
     yield from write_with_conflict_retry(record)
-    return _denied(pending, shard)
 
 
-def _denied(pending: PendingActivation, shard: SeatShard) -> problems.HardCapReached:
+def _hard_cap_reached(pending: PendingActivation, shard: SeatShard) -> problems.HardCapReached:
     """The problem of an entitlement without a free seat."""
-    seat_usage = pending.seat_usage(shard)
+    seat_usage = pending.usage_when_full(shard)
     next_due = shard.next_lease_expiry() if shard.is_only_shard else pending.next_due
     return problems.HardCapReached(
         f"All {seat_usage.hard_cap} seats under the hard cap are held"
@@ -148,7 +150,7 @@ def _denied(pending: PendingActivation, shard: SeatShard) -> problems.HardCapRea
 # --- Preview --------------------------------------------------------------------------------------
 
 
-def preview(entitlement_id: str, holder: Holder, now: int) -> Operation[Grant]:
+def preview(entitlement_id: str, holder: Holder, now: int) -> Operation[ActivationResult]:
     """Return what `take` would return now; change and record nothing.
 
     Raises:
@@ -164,9 +166,9 @@ def preview(entitlement_id: str, holder: Holder, now: int) -> Operation[Grant]:
     # Within the purchased seats, `take` does not look at leases.
     looks = shard.used >= shard.seat_count or not shard.is_only_shard
     freed = set(shard.expired_keys(now)) if looks else set[str]()
-    if decision is Decision.DENY and not (yield from has_free_seat(pending, shard)):
-        raise _denied(pending, shard)
+    if decision is Decision.SHARD_FULL and not (yield from has_free_seat(pending, shard)):
+        raise _hard_cap_reached(pending, shard)
     seats = {held: value for held, value in shard.seats.items() if held not in freed}
     is_overdraft = len(seats) >= shard.seat_count if shard.is_only_shard else pending.is_overdraft
-    seats[pending.key] = encode_seat(0, is_overdraft=is_overdraft, now=now) + shard.lease_seconds
+    seats[pending.key] = encode_grant(0, is_overdraft=is_overdraft, now=now) + shard.lease_seconds
     return pending.granted(shard._replace(seats=seats))

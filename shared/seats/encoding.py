@@ -8,8 +8,7 @@ from typing import NamedTuple
 from shared import problems
 from shared.clock import EPOCH
 
-# --- Seats ----------------------------------------------------------------------------------------
-# A seat's value is one number of at most 24 digits, which DynamoDB stores in 13 bytes:
+# A seat's value, its grant, is one number of at most 24 digits, which DynamoDB stores in 13 bytes:
 #
 #   grant id (14: milliseconds since EPOCH, two more digits) | flag (1) | lease end (9: seconds)
 #
@@ -22,10 +21,11 @@ GRANT_ID_BASE = 10 * _ENDS
 NO_LEASE = 2 * _ENDS
 # The value of `earliest` on a shard without leases: never due.
 NEVER = 9_999_999_999
+_ACTIVATION_ID = re.compile(r"act_([A-Za-z0-9_-]{12})([A-Za-z0-9_-]{8})", re.ASCII)
 
 
-class Seat(NamedTuple):
-    """A grant: its id, whether it was an overdraft seat, and when its lease ends (None: never)."""
+class Grant(NamedTuple):
+    """One grant: its id, whether it is an overdraft seat, and when its lease ends (None: never)."""
 
     grant_id: int
     is_overdraft: bool
@@ -37,16 +37,16 @@ class Seat(NamedTuple):
         return EPOCH * 1000 + self.grant_id // 100
 
 
-def encode_seat(grant_id: int, *, is_overdraft: bool, now: int) -> int:
+def encode_grant(grant_id: int, *, is_overdraft: bool, now: int) -> int:
     """The number that makes a seat's value once the shard's `leaseSeconds` is added."""
     return grant_id * GRANT_ID_BASE + int(is_overdraft) * _ENDS + (now - EPOCH)
 
 
-def decode_seat(value: int) -> Seat:
+def decode_grant(value: int) -> Grant:
     """Decode a seat's value."""
     grant_id, rest = divmod(value, GRANT_ID_BASE)
     flag, end = divmod(rest, _ENDS)
-    return Seat(grant_id, bool(flag & 1), None if flag & 2 else end + EPOCH)
+    return Grant(grant_id, bool(flag & 1), None if flag & 2 else end + EPOCH)
 
 
 class GrantIds:
@@ -91,6 +91,3 @@ def parse_activation_id(text: str) -> tuple[str, int]:
         raise problems.NotFound("No activation has this id.")
     key, grant_id = match.groups()
     return key, int.from_bytes(base64.urlsafe_b64decode(grant_id))
-
-
-_ACTIVATION_ID = re.compile(r"act_([A-Za-z0-9_-]{12})([A-Za-z0-9_-]{8})", re.ASCII)

@@ -8,7 +8,7 @@ from shared.clock import to_rfc3339
 from shared.dynamodb.keys import seat_record_key, seat_shard_key
 from shared.dynamodb.paging import MAX_READS, ResultPage
 from shared.dynamodb.requests import BatchGet, Item, Operation, Pause, send
-from shared.seats.encoding import Seat, activation_id, decode_seat
+from shared.seats.encoding import Grant, activation_id, decode_grant
 from shared.seats.lookup import find_shard_of
 from shared.seats.placement import SLOTS, key_at
 from shared.seats.shard import SeatShard, lease_expiry
@@ -44,12 +44,12 @@ def held_seats(
     after, number = (start[0], int(start[1])) if start else ("", 0)
     if first.is_only_shard:
         number = 0
-    found: dict[str, Seat] = {}
+    found: dict[str, Grant] = {}
     for reads in range(MAX_READS):
         for shard in (yield from _shards_from(owner, first, number, 2**reads)):
             keys = sorted(key for key in shard.seats if key > after)
             free = limit - len(found)
-            found |= {key: decode_seat(shard.seats[key]) for key in keys[:free]}
+            found |= {key: decode_grant(shard.seats[key]) for key in keys[:free]}
             if len(keys) > free:
                 last = keys[free - 1] if free else after
                 return ResultPage((yield from _shown(owner, found)), [last, str(number)])
@@ -77,12 +77,12 @@ def _shards_from(
     return shards or [(yield from find_shard_of(owner, key_at(number)))]
 
 
-def _shown(owner: str, seats: Mapping[str, Seat]) -> Operation[list[HeldSeatView]]:
+def _shown(owner: str, seats: Mapping[str, Grant]) -> Operation[list[HeldSeatView]]:
     records = yield from _seat_records(owner, seats)
     return [_held_seat(key, seat, records.get(key, {})) for key, seat in seats.items()]
 
 
-def _seat_records(entitlement_id: str, seats: Mapping[str, Seat]) -> Operation[dict[str, Item]]:
+def _seat_records(entitlement_id: str, seats: Mapping[str, Grant]) -> Operation[dict[str, Item]]:
     """The seat records of the holders. The stream writes them: wait a moment for the newest."""
     keys = {key: seat_record_key(entitlement_id, key) for key in seats}
     records: dict[str, Item] = {}
@@ -97,11 +97,11 @@ def _seat_records(entitlement_id: str, seats: Mapping[str, Seat]) -> Operation[d
     return records
 
 
-def _is_current(record: Item | None, seat: Seat) -> bool:
+def _is_current(record: Item | None, seat: Grant) -> bool:
     return record is not None and record.get("stamp") == seat.grant_id
 
 
-def _held_seat(key: str, seat: Seat, record: Item) -> HeldSeatView:
+def _held_seat(key: str, seat: Grant, record: Item) -> HeldSeatView:
     # The record of an earlier grant identifies the person, since the key is made of that. No more.
     current = record if _is_current(record or None, seat) else {}
     return {

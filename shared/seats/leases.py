@@ -4,8 +4,10 @@ from typing import Any
 
 from shared.audit import Change
 from shared.dynamodb.keys import (
+    SWEEP_INDEX,
     Key,
     owner_of,
+    pool_sweep_partition,
     shard_number,
 )
 from shared.dynamodb.patterns import ROUNDS
@@ -13,15 +15,17 @@ from shared.dynamodb.requests import (
     NO_NAMES,
     Accepted,
     Get,
+    Item,
     Operation,
     Pause,
+    Query,
     Transact,
     Update,
     send,
 )
-from shared.seats.encoding import decode_seat, encode_seat
+from shared.seats.encoding import NEVER, decode_grant, encode_grant
 from shared.seats.placement import Place
-from shared.seats.shard import SeatShard, earliest_after
+from shared.seats.shard import CLOCK_GRACE, SeatShard, earliest_after
 from shared.seats.writes import NEXT_VERSION, change_values, replacement_update, return_to_pool
 
 
@@ -33,8 +37,8 @@ def _give_lease_anew(shard_key: Key, shard: SeatShard, others: list[str], change
     del values[":now"]
     sets = list[str]()
     for number, key in enumerate(others):
-        held = decode_seat(shard.seats[key])
-        seat = encode_seat(held.grant_id, is_overdraft=held.is_overdraft, now=change.now)
+        held = decode_grant(shard.seats[key])
+        seat = encode_grant(held.grant_id, is_overdraft=held.is_overdraft, now=change.now)
         seats[key] = values[f":s{number}"] = seat + shard.lease_seconds
         names[f"#s{number}"] = key
         sets.append(f"seats.#s{number} = :s{number}")
@@ -89,3 +93,54 @@ def reclaim_expired_leases(shard_key: Key, change: Change) -> Operation[int]:
             return len(expired)
         change = change.at((yield from send(Pause(attempt))))
     return 0  # A busy shard frees its own expired seats; the next sweep looks again.
+
+
+# --- Of a pool ------------------------------------------------------------------------------------
+
+# Shards whose leases are looked at in one read.
+DUE_AT_ONCE = 16
+
+
+def free_due(owner: str, change: Change, until_ms: int) -> Operation[int]:
+    """Free all expired leases of a pool's shards until `until_ms`; return how many."""
+    freed, start, now_ms = 0, None, change.now_ms
+    while now_ms < until_ms:
+        due, _, start = yield from due_shards(owner, change.now, start)
+        freed += yield from free_leases_of(due, change)
+        if start is None:
+            break
+        now_ms = yield from send(Pause(0))
+    return freed
+
+
+def free_leases_of(keys: list[Key], change: Change) -> Operation[int]:
+    """Free the expired leases of these shards; return how many."""
+    freed = 0
+    for key in keys:
+        freed += yield from reclaim_expired_leases(key, change)
+    return freed
+
+
+def due_shards(
+    owner: str, now: int, start: Item | None
+) -> Operation[tuple[list[Key], int | None, Item | None]]:
+    """Some shards on which a lease may have expired, and where to go on.
+
+    At the end: the earliest time at which a lease ends on the other shards.
+    """
+    found = yield from send(
+        Query(
+            "sweepKey = :pool",
+            {":pool": pool_sweep_partition(owner)},
+            index_name=SWEEP_INDEX,
+            limit=DUE_AT_ONCE,
+            start=start,
+        )
+    )
+    due = list[Key]()
+    for item in found.items:
+        if item["earliest"] > now - CLOCK_GRACE:
+            is_leased = item["earliest"] != NEVER
+            return due, max(now, item["earliest"]) if is_leased else None, None
+        due.append(Key(item["pk"], item["sk"]))
+    return due, None, found.next

@@ -8,7 +8,7 @@ from shared.dynamodb.requests import (
     Update,
 )
 from shared.seats.cache import CachedPool
-from shared.seats.encoding import Seat, decode_seat, encode_seat, seat_key
+from shared.seats.encoding import Grant, decode_grant, encode_grant, seat_key
 from shared.seats.placement import Place
 from shared.seats.seat_usage import SeatUsage, read_seat_usage
 from shared.seats.shard import Decision, SeatShard
@@ -25,20 +25,17 @@ from shared.seats.writes import (
 )
 
 
-class Grant(NamedTuple):
-    """A seat that is held: taken by this request, or held before (`is_new` is false).
+class ActivationResult(NamedTuple):
+    """What an activation came to: the grant that is held, new or from before (`is_new`).
 
     `shard` is the seat's shard, `seat_usage` that of the whole entitlement.
     """
 
     shard: SeatShard
     key: str
-    seat: Seat
+    held: Grant
     is_new: bool
     seat_usage: SeatUsage
-
-
-# --- Taking a seat --------------------------------------------------------------------------------
 
 
 class PendingActivation:
@@ -53,30 +50,31 @@ class PendingActivation:
         self.grant_id = grant_id
         self.key = seat_key(owner, holder.seat_id)
         self.place = Place.of(owner, self.key, cached.shard_count if cached else None)
-        self.cached = cached.seat_usage if cached else None
+        self.pool_usage = cached.seat_usage if cached else None
+        # When the next lease of another shard ends, once the pool was searched.
         self.next_due: int | None = None
 
     def go_to(self, place: Place) -> Operation[None]:
         """Try this place; read the pool's seat usage unless it is recent enough."""
         self.place = place
-        if place.shard_count is not None and self.cached is None:
-            self.cached = yield from read_seat_usage(self.owner)
+        if place.shard_count is not None and self.pool_usage is None:
+            self.pool_usage = yield from read_seat_usage(self.owner)
 
-    def remembered(self) -> CachedPool | None:
+    def to_cache(self) -> CachedPool | None:
         """What to remember of the pool."""
         return (
             None
             if self.place.shard_count is None
-            else CachedPool(self.place.shard_count, self.cached)
+            else CachedPool(self.place.shard_count, self.pool_usage)
         )
 
     @property
     def is_overdraft(self) -> bool:
         """Whether a seat taken now is an overdraft seat, by the pool's totals."""
-        return self.cached is not None and self.cached.used >= self.cached.seat_count
+        return self.pool_usage is not None and self.pool_usage.used >= self.pool_usage.seat_count
 
-    def first_write(self, *, expect_overdraft: bool = False) -> Update:
-        """The grant as a write that needs no knowledge of the shard."""
+    def blind_write(self, *, expect_overdraft: bool = False) -> Update:
+        """The grant as a write that needs no knowledge of the shard; its condition decides."""
         shard_count = self.place.shard_count
         is_over = expect_overdraft
         if shard_count is None:
@@ -106,34 +104,34 @@ class PendingActivation:
             is_overdraft = self.is_overdraft
             if shard.is_only_shard:
                 is_overdraft = shard.used - len(expired) >= shard.seat_count
-            value = encode_seat(self.grant_id, is_overdraft=is_overdraft, now=change.now)
+            value = encode_grant(self.grant_id, is_overdraft=is_overdraft, now=change.now)
             last = grant_record(change, self.key, self.holder)
             return replacement_update(self.place, shard, expired, change, last, (self.key, value))
-        if not shard.is_only_shard or decision is Decision.DENY:
-            return self.first_write()
-        is_over = decision is Decision.OVERDRAFT
+        if not shard.is_only_shard or decision is Decision.SHARD_FULL:
+            return self.blind_write()
+        is_over = decision is Decision.GRANT_OVERDRAFT
         return self._grant(WITHIN_HARD_CAP if is_over else WITHIN_PURCHASED, is_overdraft=is_over)
 
-    def seat_usage(self, shard: SeatShard) -> SeatUsage:
+    def usage_when_full(self, shard: SeatShard) -> SeatUsage:
         """The seat usage of an entitlement without a free seat."""
         if shard.is_only_shard:
             return SeatUsage.of(shard)
         # No shard has free capacity, so all seats under the cap are held, whatever the totals say
         # yet.
-        cached = self._pool()
-        return cached._replace(used=max(cached.used, cached.hard_cap or 0))
+        usage = self._known_pool_usage()
+        return usage._replace(used=max(usage.used, usage.hard_cap or 0))
 
-    def _pool(self) -> SeatUsage:
-        assert self.cached is not None  # it was read on the way to a pool's shard
-        return self.cached
+    def _known_pool_usage(self) -> SeatUsage:
+        assert self.pool_usage is not None  # it was read on the way to a pool's shard
+        return self.pool_usage
 
-    def granted(self, shard: SeatShard) -> Grant:
+    def granted(self, shard: SeatShard) -> ActivationResult:
         """The result once the seat is on its shard; our own grant id means a new grant."""
-        seat = decode_seat(shard.seats[self.key])
-        is_new = seat.grant_id == self.grant_id
+        held = decode_grant(shard.seats[self.key])
+        is_new = held.grant_id == self.grant_id
         if shard.is_only_shard:
-            return Grant(shard, self.key, seat, is_new, SeatUsage.of(shard))
-        seat_usage = self._pool()
+            return ActivationResult(shard, self.key, held, is_new, SeatUsage.of(shard))
+        seat_usage = self._known_pool_usage()
         # The totals do not include it yet.
         seat_usage = seat_usage._replace(used=seat_usage.used + int(is_new))
-        return Grant(shard, self.key, seat, is_new, seat_usage)
+        return ActivationResult(shard, self.key, held, is_new, seat_usage)

@@ -48,6 +48,7 @@ from shared.seats import totals
 from shared.seats.encoding import NEVER
 from shared.seats.lookup import unlock_shard
 from shared.seats.placement import SLOTS, capacity_partition_of, wanted_shard_count
+from shared.seats.pool import CLOSED, Pool, read_pool
 from shared.seats.resharding import (
     BATCH,
     LIMIT_ATTRIBUTES,
@@ -55,8 +56,8 @@ from shared.seats.resharding import (
     ShardGroup,
     lock_shard,
     may_hold_seats,
-    next_step,
-    settled_shard_count,
+    next_shard_count,
+    target_shard_count,
 )
 from shared.seats.seat_usage import read_seat_usage
 from shared.seats.shard import SeatShard
@@ -64,7 +65,6 @@ from shared.seats.terms import total_allocation, without_none
 
 # A process that has not renewed its lock for this long has ended.
 LOCK_MS = 20_000
-_CLOSED = ("deleted", "expired")
 _Any = TypeVar("_Any")
 
 
@@ -107,7 +107,7 @@ class _ShardWrite(NamedTuple):
     added: int
 
 
-class _ShardChange(Protocol):
+class _ShardWriter(Protocol):
     """How to change a shard; None: it is as it should be."""
 
     def __call__(self, key: Key, shard: SeatShard) -> _ShardWrite | None: ...
@@ -122,7 +122,7 @@ class _Reconciler:
         self.until_ms = until_ms
         self.swept_at = swept_at
         self.key = pool_key(owner)
-        self.version = 0
+        self.generation = 0
 
     # --- The lock ---------------------------------------------------------------------------------
 
@@ -159,10 +159,11 @@ class _Reconciler:
         sets: Mapping[str, Value] = NO_VALUES,
         *,
         at_least: int | None = None,
-    ) -> Operation[tuple[tuple[bool, Item | None], ...] | None]:
-        """Change shards, and the pool by `added` unallocated seats and `sets`.
+    ) -> Operation[bool]:
+        """Change shards, and the pool by `added` unallocated seats and `sets`, in one transaction.
 
-        Returns None, or the reasons of a refusal by shard.
+        False: nothing was written, because a shard was not as it was read. `at_least`: so many
+        unallocated seats there must be.
 
         Raises:
             _Superseded: the terms have changed, or another process holds the lock.
@@ -188,16 +189,15 @@ class _Reconciler:
                 set_and_remove(assignments, removals),
                 condition,
                 NO_NAMES,
-                {**values, ":me": self.change.request_id, ":version": self.version},
+                {**values, ":me": self.change.request_id, ":version": self.generation},
             )
             reply = yield from send(Transact((about, *writes)))
             if isinstance(reply, Accepted):
-                return None
+                return True
             if isinstance(reply, Cancelled):
-                (is_refused, _), *reasons = reply.reasons
-                if is_refused:
+                if reply.reasons[0][0]:
                     raise _Superseded
-                return tuple(reasons)
+                return False
         raise problems.Contention
 
     # --- Order of work ----------------------------------------------------------------------------
@@ -205,62 +205,59 @@ class _Reconciler:
     def run(self) -> Operation[None]:
         """Apply terms, shards and allocations until nothing remains."""
         while True:
-            state = yield from read_existing(self.key)
-            self.version = state["version"]
-            if not state.get("pages"):
+            pool = yield from read_pool(self.owner)
+            self.generation = pool.generation
+            if pool.shard_count is None:
                 if (yield from self._split_only_shard()):
                     continue
                 break
-            if state["spread"] < self.version:
-                yield from self._apply_terms(state)
+            if pool.observed_generation < self.generation:
+                yield from self._apply_terms(pool)
                 continue
-            step = yield from self._next_step(state)
-            if step:
-                yield from self._reshard(state, step)
+            wanted = yield from self._choose_shard_count(pool)
+            if wanted:
+                yield from self._reshard(pool, wanted)
                 continue
-            if state["bank"] < 0 and not (yield from self._reclaim(state)):
-                yield from self._start_draining(state)
-                state = yield from read_existing(self.key)
-            if state["bank"] >= 0 and state.get("isFrozen"):
-                yield from self._stop_draining(state)
+            if pool.unallocated < 0 and not (yield from self._take_back_allocation(pool)):
+                yield from self._start_draining(pool)
+                pool = yield from read_pool(self.owner)
+            if pool.unallocated >= 0 and pool.is_draining:
+                yield from self._stop_draining(pool)
                 continue
-            if state["bank"] >= state["pages"]:
-                yield from self._distribute(state)
+            if pool.unallocated >= (pool.shard_count or 1):
+                yield from self._distribute(pool)
                 continue
             break
         now_ms = yield from send(Pause(0))
         self.until_ms = now_ms + LOCK_MS  # the last write is not delayed
-        is_over = state.get("terms", {}).get("status") in _CLOSED and state["bank"] >= 0
-        is_in_use = state.get("pages") and not is_over
+        is_done = pool.is_closed and pool.unallocated >= 0
+        is_in_use = pool.shard_count is not None and not is_done
         due = self.swept_at if is_in_use else NEVER
         yield from self._write((), 0, {"isPending": None, "tender": None, "earliest": due})
 
-    def _next_step(self, state: Item) -> Operation[int | None]:
+    def _choose_shard_count(self, pool: Pool) -> Operation[int | None]:
         """The number of shards to go to next; None: the pool has the right number."""
-        if state.get("step"):
-            return int(state["step"])
+        if pool.next_shard_count:
+            return pool.next_shard_count
         seat_usage = yield from read_seat_usage(self.owner)
-        shard_count, wanted = (
-            state["pages"],
-            settled_shard_count(state, seat_usage, seat_usage.used),
-        )
-        if wanted != shard_count:
+        wanted = target_shard_count(pool, seat_usage)
+        if wanted != pool.shard_count:
             # The totals may lag. By them alone, shards could be merged and split without end.
-            used = sum(shard.used for batch in (yield from self._live(state)) for _, shard in batch)
-            wanted = settled_shard_count(state, seat_usage, used)
-        if wanted == shard_count:
+            used = sum(shard.used for batch in (yield from self._live(pool)) for _, shard in batch)
+            wanted = target_shard_count(pool, seat_usage._replace(used=used))
+        if wanted == pool.shard_count:
             return None
-        step = next_step(shard_count, wanted)
-        yield from self._write((), 0, {"step": step})
-        return step
+        following = next_shard_count(pool.shard_count or 1, wanted)
+        yield from self._write((), 0, {"step": following})
+        return following
 
     # --- Shards -----------------------------------------------------------------------------------
 
-    def _live(self, state: Item) -> Operation[list[Sequence[tuple[Key, SeatShard]]]]:
+    def _live(self, pool: Pool) -> Operation[list[Sequence[tuple[Key, SeatShard]]]]:
         """All shards as they are now, in batches."""
         numbers = {
             index * (SLOTS // shard_count)
-            for shard_count in (state["pages"], state.get("step"))
+            for shard_count in (pool.shard_count, pool.next_shard_count)
             if shard_count
             for index in range(shard_count)
         }
@@ -271,47 +268,46 @@ class _Reconciler:
             batches += _in_parts(list(live.items()), BATCH)
         return batches
 
-    def _each(
-        self, state: Item, change: _ShardChange, pool_sets: Mapping[str, Value] = NO_VALUES
+    def _change_all_shards(
+        self, pool: Pool, make_write: _ShardWriter, pool_sets: Mapping[str, Value] = NO_VALUES
     ) -> Operation[None]:
         """Change every shard; with each batch, set these attributes of the pool."""
-        for batch in (yield from self._live(state)):
-            if not (yield from self._try_change(dict(batch), change, pool_sets)):
+        for batch in (yield from self._live(pool)):
+            if not (yield from self._change_batch(dict(batch), make_write, pool_sets)):
                 # One of them has changed since it was read: one by one.
                 for key, _ in batch:
-                    yield from self._change(key, change, pool_sets)
+                    yield from self._change_shard(key, make_write, pool_sets)
 
-    def _change(
-        self, key: Key, change: _ShardChange, pool_sets: Mapping[str, Value]
+    def _change_shard(
+        self, key: Key, make_write: _ShardWriter, pool_sets: Mapping[str, Value]
     ) -> Operation[None]:
         for attempt in range(1, ROUNDS + 1):
             shards = yield from self._read((key,))
-            if (yield from self._try_change(shards, change, pool_sets)):
+            if (yield from self._change_batch(shards, make_write, pool_sets)):
                 return
             yield from send(Pause(attempt))
         raise problems.Contention
 
-    def _try_change(
-        self, shards: dict[Key, SeatShard], change: _ShardChange, pool_sets: Mapping[str, Value]
+    def _change_batch(
+        self, shards: dict[Key, SeatShard], make_write: _ShardWriter, pool_sets: Mapping[str, Value]
     ) -> Operation[bool]:
         """Change some shards in one transaction; False: one of them was not as it was read."""
-        made = [change(key, shard) for key, shard in shards.items()]
+        made = [make_write(key, shard) for key, shard in shards.items()]
         writes = [each for each in made if each is not None]
         if not writes:
             return True
         added = sum(each.added for each in writes)
-        refused = yield from self._write([each.update for each in writes], added, pool_sets)
-        return refused is None
+        return (yield from self._write([each.update for each in writes], added, pool_sets))
 
     def _read(self, keys: tuple[Key, ...]) -> Operation[dict[Key, SeatShard]]:
         """Those of the shards that may hold seats, as they are now."""
         found = yield from send(BatchGet(keys))
         return {key: SeatShard.of(item) for key, item in found.items() if may_hold_seats(key, item)}
 
-    def _apply_terms(self, state: Item) -> Operation[None]:
+    def _apply_terms(self, pool: Pool) -> Operation[None]:
         """Write the terms to every shard; remove all seats if the terms say so."""
-        wanted = {name: state["terms"].get(name) for name in TERM_ATTRIBUTES}
-        is_closed = wanted["status"] in _CLOSED
+        wanted = {name: pool.terms.get(name) for name in TERM_ATTRIBUTES}
+        is_closed = wanted["status"] in CLOSED
 
         def new_terms(key: Key, shard: SeatShard) -> _ShardWrite | None:
             has = {
@@ -358,18 +354,18 @@ class _Reconciler:
             )
             return _ShardWrite(update, freed)
 
-        yield from self._each(state, new_terms)
-        yield from self._write((), 0, {"spread": self.version})
+        yield from self._change_all_shards(pool, new_terms)
+        yield from self._write((), 0, {"spread": self.generation})
 
     # --- Allocations ------------------------------------------------------------------------------
 
-    def _reclaim(self, state: Item) -> Operation[bool]:
+    def _take_back_allocation(self, pool: Pool) -> Operation[bool]:
         """Take unused allocation back until the deficit is zero; whether it is."""
-        fair = -(-total_allocation(state["terms"].get("hardCap")) // state["pages"])
+        fair = -(-total_allocation(pool.hard_cap) // (pool.shard_count or 1))
         for floor in (fair, 0):
-            for batch in (yield from self._live(state)):
-                now = yield from read_existing(self.key)
-                owed = -now["bank"]
+            for batch in (yield from self._live(pool)):
+                now = yield from read_pool(self.owner)
+                owed = -now.unallocated
                 if owed <= 0:
                     return True
                 writes, taken = list[Update](), 0
@@ -379,32 +375,33 @@ class _Reconciler:
                         writes.append(_take_back(key, shard, share))
                         taken += share
                 if writes:
-                    # A shard that has changed meanwhile gives at another time, or not: a seat was
-                    # taken.
+                    # If a shard has changed meanwhile, nothing is written: the deficit that remains
+                    # is looked at again.
                     yield from self._write(writes, taken)
-        state = yield from read_existing(self.key)
-        return bool(state["bank"] >= 0)
+        now = yield from read_pool(self.owner)
+        return now.unallocated >= 0
 
-    def _start_draining(self, state: Item) -> Operation[None]:
+    def _start_draining(self, pool: Pool) -> Operation[None]:
         """From now on, released seats reduce the deficit."""
-        yield from self._each(state, _drain, {"isFrozen": True})
+        yield from self._change_all_shards(pool, _drain, {"isFrozen": True})
 
-    def _stop_draining(self, state: Item) -> Operation[None]:
+    def _stop_draining(self, pool: Pool) -> Operation[None]:
         """The deficit is zero: released seats stay with their shards."""
-        for batch in (yield from self._live(state)):
+        for batch in (yield from self._live(pool)):
             writes = [
                 Update(key, "REMOVE isFrozen", "attribute_exists(pk)", {}, {})
                 for key, shard in batch
                 if shard.is_draining
             ]
+            # If a lowered cap has made a deficit meanwhile, the pool goes on draining.
             if writes:
                 yield from self._write(writes, at_least=0)
         yield from self._write((), 0, {"isFrozen": None}, at_least=0)
 
-    def _distribute(self, state: Item) -> Operation[None]:
+    def _distribute(self, pool: Pool) -> Operation[None]:
         """Distribute the unallocated seats equally among the shards."""
-        share = state["bank"] // state["pages"]
-        for batch in (yield from self._live(state)):
+        share = pool.unallocated // (pool.shard_count or 1)
+        for batch in (yield from self._live(pool)):
             writes = [
                 Update(
                     key,
@@ -422,8 +419,8 @@ class _Reconciler:
                 for key, shard in batch
             ]
             given = share * len(writes)
-            now = yield from read_existing(self.key)
-            if now["bank"] < given:
+            now = yield from read_pool(self.owner)
+            if now.unallocated < given:
                 return  # others have taken from it; requests find the rest by themselves
             yield from self._write(writes, -given, at_least=given)
 
@@ -439,62 +436,65 @@ class _Reconciler:
                 if shard.locked_at_ms is not None:  # its seats stay where they are
                     yield from send(unlock_shard(seat_shard_key(self.owner), shard.locked_at_ms))
                 return False
-            if (yield from self._move_seats([0], next_step(1, wanted), None, {}, attempt)):
+            if attempt > 1:
+                yield from self._lock_shards([0], attempt)
+            if (yield from self._move_seats([0], None, next_shard_count(1, wanted), {})):
                 return True
         raise problems.Contention
 
-    def _reshard(self, state: Item, step: int) -> Operation[None]:
+    def _reshard(self, pool: Pool, new_count: int) -> Operation[None]:
         """Bring every group of neighbouring shards to another number of them."""
-        shard_count = state["pages"]
-        groups = gcd(shard_count, step)
+        old_count = pool.shard_count or 1
+        groups = gcd(old_count, new_count)
         for group in reversed(range(groups)):
             begin, end = group * (SLOTS // groups), (group + 1) * (SLOTS // groups)
             for attempt in range(1, ROUNDS + 1):
-                old = list(range(begin, end, SLOTS // shard_count))
-                if (yield from self._move_seats(old, step, shard_count, state["terms"], attempt)):
+                old = list(range(begin, end, SLOTS // old_count))
+                if attempt > 1:
+                    yield from self._lock_shards(old, attempt)
+                if (yield from self._move_seats(old, old_count, new_count, pool.terms)):
                     break
             else:
                 raise problems.Contention
-        if step > 1:
-            yield from self._write((), 0, {"pages": step, "step": None})
+        if new_count > 1:
+            yield from self._write((), 0, {"pages": new_count, "step": None})
+
+    def _lock_shards(self, numbers: list[int], attempt: int) -> Operation[None]:
+        """Lock shards before another attempt: requests for seats were faster, and wait from now."""
+        now_ms = yield from send(Pause(attempt - 1))
+        for number in numbers:
+            lock = lock_shard(seat_shard_key(self.owner, number), now_ms)
+            yield from write_with_conflict_retry(lock)
 
     def _move_seats(
-        self, old: list[int], step: int, shard_count: int | None, limits: Item, attempt: int
+        self, old: list[int], old_count: int | None, new_count: int, limits: Item
     ) -> Operation[bool]:
-        """Move the seats of some shards to the shards that replace them; False: try again.
-
-        Requests for seats may be faster. At a second attempt, the shards are locked and requests
-        wait.
-        """
-        begin, end = old[0], old[-1] + SLOTS // (shard_count or 1)
-        new = list(range(begin, end, SLOTS // step))
+        """Move the seats of some shards to the shards that replace them; False: try again."""
+        begin, end = old[0], old[-1] + SLOTS // (old_count or 1)
+        new = list(range(begin, end, SLOTS // new_count))
         keys = {number: seat_shard_key(self.owner, number) for number in sorted({*old, *new})}
-        if attempt > 1:
-            now_ms = yield from send(Pause(attempt - 1))
-            for number in old:
-                yield from write_with_conflict_retry(lock_shard(keys[number], now_ms))
         found = yield from send(BatchGet(tuple(keys.values())))
         items = {number: found[key] for number, key in keys.items() if key in found}
-        if shard_count and items[begin].get("pages") == step:
+        if old_count and items[begin].get("pages") == new_count:
             return True  # it has been done already
-        group = ShardGroup(self.owner, items, old, new, step, shard_count, limits)
-        writes, sets = group.moved(self.change), dict[str, Value]()
-        if shard_count is None:
+        group = ShardGroup(self.owner, items, old, new, old_count, new_count, limits)
+        writes, sets = group.writes(self.change), dict[str, Value]()
+        if old_count is None:
             shard = SeatShard.of(items[0])
             left = total_allocation(shard.hard_cap) - shard.used
             sets = {
                 "terms": without_none(
                     {name: items[0].get(name) for name in (*LIMIT_ATTRIBUTES, *TERM_ATTRIBUTES)}
                 ),
-                "pages": step,
+                "pages": new_count,
                 "bank": min(left, 0),
                 "isFrozen": True if left < 0 else None,
-                "spread": self.version,
+                "spread": self.generation,
             }
             writes += self._initial_totals(items[0], group)
-        elif step == 1:
+        elif new_count == 1:
             sets = {**dict.fromkeys(("pages", "step", "isFrozen", "roomKey", "terms")), "bank": 0}
-        return (yield from self._write(writes, 0, sets)) is None
+        return (yield from self._write(writes, 0, sets))
 
     def _initial_totals(self, item: Item, group: "ShardGroup") -> list[Put]:
         """The totals of a pool whose only shard is split, unless it has totals already."""

@@ -12,7 +12,7 @@ from shared.dynamodb.requests import (
     Update,
 )
 from shared.seats.cache import PoolCache
-from shared.seats.encoding import decode_seat, parse_activation_id
+from shared.seats.encoding import decode_grant, parse_activation_id
 from shared.seats.lookup import find_shard
 from shared.seats.placement import Place
 from shared.seats.writes import release_update, return_to_pool
@@ -48,7 +48,7 @@ def release_grant(
         if shard is None:
             is_draining = False
             continue
-        if shard.seats.get(key) is None or decode_seat(shard.seats[key]).grant_id != grant_id:
+        if shard.seats.get(key) is None or decode_grant(shard.seats[key]).grant_id != grant_id:
             return False
         is_draining = shard.is_draining
     raise problems.Contention

@@ -19,6 +19,7 @@ from shared.dynamodb.requests import (
     Value,
 )
 from shared.seats.placement import SLOTS, Place, wanted_shard_count
+from shared.seats.pool import Pool
 from shared.seats.seat_usage import SeatUsage
 from shared.seats.shard import HAS_TOTALS, SeatShard, earliest_after
 from shared.seats.terms import total_allocation
@@ -31,14 +32,14 @@ LIMIT_ATTRIBUTES = ("seatCount", "hardCap")
 TERM_ATTRIBUTES = ("status", "validFrom", "validUntil", "leaseSeconds", "noSeats")
 
 
-def settled_shard_count(state: Item, limits: SeatUsage, used: int) -> int:
+def target_shard_count(pool: Pool, usage: SeatUsage) -> int:
     """The number of shards that a pool of several should have; fewer only when the cap changes."""
-    wanted = wanted_shard_count(limits.hard_cap, limits.seat_count, used)
-    may_shrink = limits.hard_cap is not None and state.get("isPending")
-    return wanted if may_shrink else max(wanted, state["pages"])
+    wanted = wanted_shard_count(usage.hard_cap, usage.seat_count, usage.used)
+    may_shrink = usage.hard_cap is not None and pool.needs_reconcile
+    return wanted if may_shrink else max(wanted, pool.shard_count or 1)
 
 
-def next_step(shard_count: int, wanted: int) -> int:
+def next_shard_count(shard_count: int, wanted: int) -> int:
     """The next number of shards on the way to the wanted one: at most 16 for one, or one for 16."""
     common = gcd(shard_count, wanted)
     if wanted // common <= BATCH and shard_count // common <= BATCH:
@@ -61,14 +62,18 @@ def lock_shard(key: Key, now_ms: int) -> Update:
 
 
 class ShardGroup(NamedTuple):
-    """Neighbouring shards, as items by their numbers, and the shards that replace them."""
+    """Neighbouring shards, as items by their first slots, and the shards that replace them.
+
+    A pool of `old_count` shards (None: one) becomes one of `new_count`. `old` and `new` are the
+    first slots of this group before and afterwards.
+    """
 
     owner: str
     items: dict[int, Item]
     old: list[int]
     new: list[int]
-    step: int
-    shard_count: int | None
+    old_count: int | None
+    new_count: int
     limits: Item
 
     @property
@@ -76,25 +81,25 @@ class ShardGroup(NamedTuple):
         """The version of all of them afterwards. The version of a seat's shard never goes back."""
         return 1 + max(int(item["seq"]) for item in self.items.values())
 
-    def moved(self, change: Change) -> list[Update | Put]:
+    def writes(self, change: Change) -> list[Update | Put]:
         """The writes that move the seats."""
         before = [SeatShard.of(self.items[number]) for number in self.old]
         seats = {key: value for shard in before for key, value in shard.seats.items()}
-        shard_count = None if self.step == 1 else self.step
-        by_page: dict[int, dict[str, int]] = {number: {} for number in self.new}
+        shard_count = None if self.new_count == 1 else self.new_count
+        by_shard: dict[int, dict[str, int]] = {number: {} for number in self.new}
         for key, value in seats.items():
-            by_page[Place.of(self.owner, key, shard_count).number][key] = value
-        if self.shard_count is None:
+            by_shard[Place.of(self.owner, key, shard_count).number][key] = value
+        if self.old_count is None:
             allowed = max(total_allocation(before[0].hard_cap), before[0].used)
         else:
             allowed = sum(shard.allocation or 0 for shard in before)
         each, more = divmod(allowed - len(seats), len(self.new))
         writes: list[Update | Put] = []
         for number in sorted({*self.old, *self.new}):
-            item = self._shard_item(number, by_page.get(number), change)
-            if number in by_page and shard_count:
+            item = self._shard_item(number, by_shard.get(number), change)
+            if number in by_shard and shard_count:
                 free = each + int(self.new.index(number) < more)
-                item["allowance"] = len(by_page[number]) + free
+                item["allowance"] = len(by_shard[number]) + free
                 item["roomKey"] = (
                     Place(self.owner, number, shard_count).capacity_partition if free else None
                 )
@@ -116,18 +121,18 @@ class ShardGroup(NamedTuple):
             **{name: base.get(name) for name in TERM_ATTRIBUTES},
         }
         if seats is None:
-            return {**item, "pages": 0 if self.step == 1 else self.step}
+            return {**item, "pages": 0 if self.new_count == 1 else self.new_count}
         item["earliest"] = earliest_after(SeatShard.of(base), seats, change.now)
-        if self.step == 1:
+        if self.new_count == 1:
             limits = {name: self.limits.get(name) for name in LIMIT_ATTRIBUTES}
             return {**item, **limits, "sweepKey": sweep_partition(self.owner)}
         is_draining = any("isFrozen" in self.items[each] for each in self.old)
-        if self.shard_count is None:
+        if self.old_count is None:
             shard = SeatShard.of(base)
             is_draining = shard.used > total_allocation(shard.hard_cap)
         return {
             **item,
-            "pages": self.step,
+            "pages": self.new_count,
             "sweepKey": pool_sweep_partition(self.owner),
             "isFrozen": True if is_draining else None,
         }
@@ -138,7 +143,7 @@ class ShardGroup(NamedTuple):
         if was is None:
             return Put(key, item, "attribute_not_exists(pk)")
         condition, values = "seq = :seen", dict[str, Value]({":seen": was["seq"]})
-        if number in self.old and self.shard_count:
+        if number in self.old and self.old_count:
             condition += " AND pages = :pages AND allowance = :allowance"
-            values |= {":pages": self.shard_count, ":allowance": was["allowance"]}
+            values |= {":pages": self.old_count, ":allowance": was["allowance"]}
         return Put(key, item, condition, values=values)

@@ -9,7 +9,7 @@ from shared.clock import to_rfc3339
 from shared.dynamodb.requests import (
     Item,
 )
-from shared.seats.encoding import NEVER, NO_LEASE, decode_seat
+from shared.seats.encoding import NEVER, NO_LEASE, decode_grant
 from shared.validity import check_in_force, status_at
 
 HAS_TOTALS = "isSummed"  # marks a shard whose changes are reported by the totals of its pool
@@ -103,7 +103,7 @@ class SeatShard(NamedTuple):
 
     def next_lease_expiry(self) -> int | None:
         """The earliest lease end of the seats that are held."""
-        ends = [seat.lease_end for seat in map(decode_seat, self.seats.values())]
+        ends = [seat.lease_end for seat in map(decode_grant, self.seats.values())]
         return min((end for end in ends if end is not None), default=None)
 
     def expired_keys(self, now: int) -> list[str]:
@@ -113,7 +113,7 @@ class SeatShard(NamedTuple):
         expired = [
             key
             for key, value in self.seats.items()
-            if (end := decode_seat(value).lease_end) is not None and end + CLOCK_GRACE <= now
+            if (end := decode_grant(value).lease_end) is not None and end + CLOCK_GRACE <= now
         ]
         return expired[:MOST_FREED]
 
@@ -137,35 +137,34 @@ class Decision(Enum):
     KEEP = auto()  # the holder has the seat, and there is nothing to write
     RENEW = auto()  # the holder has the seat, and the lease has to be written
     RECLAIM = auto()  # leases have expired: free them and take one seat, in one write
-    WITHIN = auto()  # grant a seat within what was purchased
-    OVERDRAFT = auto()  # grant a seat above what was purchased, below the hard cap
-    DENY = auto()  # nothing is free below the hard cap
+    GRANT = auto()  # take a free seat: on an only shard, one within what was purchased
+    GRANT_OVERDRAFT = auto()  # on an only shard: take a seat above what was purchased
+    SHARD_FULL = auto()  # no seat is free on this shard
 
 
 def decide(shard: SeatShard, key: str, now: int) -> Decision:
     """Decide on a request for a seat on a shard that is in force. The order of checks is the rule.
 
-    A holder is never denied. Expired seats are freed before a seat counts as overdraft. On a shard
-    of a pool, `DENY` means that this shard has no free capacity; the shard does not know about
-    overdraft.
+    A holder is never denied. Expired seats are freed before a seat counts as overdraft. A shard of
+    a pool does not know about overdraft: there, the pool's totals decide whether a seat is marked.
     """
     if key in shard.seats:
         return Decision.RENEW if renewal_due(shard, key, now) else Decision.KEEP
     expired = len(shard.expired_keys(now))
     left = shard.used - expired
     if shard.cap is not None and left >= shard.cap:
-        return Decision.DENY
+        return Decision.SHARD_FULL
     if expired:
         return Decision.RECLAIM
     is_within = left < shard.seat_count or not shard.is_only_shard
-    return Decision.WITHIN if is_within else Decision.OVERDRAFT
+    return Decision.GRANT if is_within else Decision.GRANT_OVERDRAFT
 
 
 def renewal_due(shard: SeatShard, key: str, now: int) -> bool:
     """A renewal writes if less than half of the lease is left, or if the terms have changed."""
     if is_of_other_terms(shard, shard.seats[key], now):
         return True
-    end = decode_seat(shard.seats[key]).lease_end
+    end = decode_grant(shard.seats[key]).lease_end
     return shard.lease is not None and end is not None and end - now < shard.lease / 2
 
 
@@ -175,7 +174,7 @@ def is_of_other_terms(shard: SeatShard, value: int, now: int) -> bool:
     The seat has a lease and the shard has none, or the other way round, or the lease ends later
     than one of this moment would. A lease that ends sooner is left: the next renewal extends it.
     """
-    end, lease = decode_seat(value).lease_end, shard.lease
+    end, lease = decode_grant(value).lease_end, shard.lease
     if lease is None or end is None:
         return (lease is None) != (end is None)
     return end - now > lease + CLOCK_GRACE
@@ -189,7 +188,7 @@ def earliest_after(shard: SeatShard, kept: Mapping[str, int], now: int) -> int |
     """
     if any(is_of_other_terms(shard, value, now) for value in kept.values()):
         return 0
-    ends = [end for value in kept.values() if (end := decode_seat(value).lease_end) is not None]
+    ends = [end for value in kept.values() if (end := decode_grant(value).lease_end) is not None]
     if shard.lease is None:
         return NEVER
     return min(*ends, now + shard.lease) if ends else None

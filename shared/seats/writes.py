@@ -19,7 +19,7 @@ from shared.dynamodb.requests import (
     NO_NAMES,
     Update,
 )
-from shared.seats.encoding import GRANT_ID_BASE, decode_seat, encode_seat
+from shared.seats.encoding import GRANT_ID_BASE, decode_grant, encode_grant
 from shared.seats.placement import Place
 from shared.seats.seat_usage import SeatUsage
 from shared.seats.shard import MIN_LEASE, SeatShard, earliest_after
@@ -92,7 +92,7 @@ def grant_update(
     is_overdraft: bool,
 ) -> Update:
     """A new seat, as a write that needs no knowledge of the shard but its `limit_condition`."""
-    seat = encode_seat(grant_id, is_overdraft=is_overdraft, now=change.now)
+    seat = encode_grant(grant_id, is_overdraft=is_overdraft, now=change.now)
     last = grant_record(change, key, holder)
     condition = f"attribute_not_exists(seats.#k) AND {limit_condition}"
     return activation_update(place, key, change, last, condition, {":seat": seat})
@@ -115,8 +115,8 @@ def renewal_update(
     place: Place, shard: SeatShard, key: str, holder: Holder, change: Change
 ) -> Update:
     """A new lease for the same grant, if the seat is still as it was read."""
-    held = decode_seat(shard.seats[key])
-    seat = encode_seat(held.grant_id, is_overdraft=held.is_overdraft, now=change.now)
+    held = decode_grant(shard.seats[key])
+    seat = encode_grant(held.grant_id, is_overdraft=held.is_overdraft, now=change.now)
     last = grant_record(change, key, holder, "renewed")
     values = {":seat": seat, ":held": shard.seats[key]}
     return activation_update(place, key, change, last, "seats.#k = :held", values)

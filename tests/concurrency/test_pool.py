@@ -17,8 +17,8 @@ from shared.dynamodb.keys import CAPACITY_INDEX, seat_shard_key, seat_usage_key
 from shared.dynamodb.requests import BatchGet, BatchPut, Pause, Put, Query
 from shared.seats import activation
 from shared.seats.cache import PoolCache
-from shared.seats.encoding import GrantIds, activation_id, decode_seat, seat_key
-from shared.seats.pending import Grant
+from shared.seats.encoding import GrantIds, activation_id, decode_grant, seat_key
+from shared.seats.pending import ActivationResult
 from shared.seats.placement import SLOTS, Place, capacity_partitions
 from shared.seats.release import release_grant
 from shared.seats.shard import SeatShard
@@ -48,7 +48,7 @@ class Clients:
         self._grant_ids = [GrantIds(salt) for salt in range(THREADS)]
         self._memories = [PoolCache() for _ in range(THREADS)]
         self._offset_ms = 0
-        self.grants: list[Grant] = []
+        self.grants: list[ActivationResult] = []
         self.denied: list[str] = []
         self.contentions = 0
         self.errors: list[str] = []
@@ -64,14 +64,14 @@ class Clients:
     def change(self) -> Change:
         return Change("key_test", f"req-{next(self._numbers)}", self.now_ms())
 
-    def take(self, worker: int, seat_id: str) -> Grant | None:
+    def take(self, worker: int, seat_id: str) -> ActivationResult | None:
         change = self.change()
         # The others go by what the first shard says.
         cache = self._memories[worker] if worker % 2 else None
         grant_id = self._grant_ids[worker].next(change.now_ms)
         operation = activation.take(self.owner, Holder(seat_id), change, grant_id, cache=cache)
         try:
-            grant: Grant = run(self.dynamodb, operation, self.now_ms)
+            grant: ActivationResult = run(self.dynamodb, operation, self.now_ms)
         except problems.HardCapReached:
             self.denied.append(seat_id)
             return None
@@ -224,7 +224,7 @@ def test_nobody_is_denied_while_capacity_is_being_moved(dynamodb: DynamoDBClient
     assert clients.take(0, second[4]) is None, "which takes the marks of full pages away"
     for grant in grants[:3]:
         assert grant
-        assert clients.release(0, activation_id(grant.key, grant.seat.grant_id))
+        assert clients.release(0, activation_id(grant.key, grant.held.grant_id))
     operation = activation.take(clients.owner, Holder(second[3]), clients.change(), 77)
     request = next(operation)
     while not isinstance(request, Query):
@@ -254,7 +254,7 @@ def test_one_person_from_sixteen_threads_takes_one_seat(
     clients = Clients(dynamodb, terms(cap, cap, lease=3600), shard_count)
     together(lambda worker: [clients.take(worker, "alice") for _ in range(3)])
     assert clients.contentions + len(clients.grants) == 48
-    assert len({grant.seat.grant_id for grant in clients.grants}) == 1
+    assert len({grant.held.grant_id for grant in clients.grants}) == 1
     assert sum(grant.is_new for grant in clients.grants) == 1
 
 
@@ -283,13 +283,13 @@ def test_overdraft_follows_from_the_totals(dynamodb: DynamoDBClient) -> None:
     key = seat_usage_key(clients.owner)
     grant = clients.take(0, "a")
     assert grant
-    assert not grant.seat.is_overdraft
+    assert not grant.held.is_overdraft
     assert grant.seat_usage.used == 1
     seat_usage = {**read_item(dynamodb, key), "used": 10}
     dynamodb.execute(Put(key, {n: v for n, v in seat_usage.items() if n not in ("pk", "sk")}))
     grant = clients.take(1, "b")
     assert grant
-    assert grant.seat.is_overdraft
-    assert decode_seat(grant.shard.seats[grant.key]).is_overdraft
+    assert grant.held.is_overdraft
+    assert decode_grant(grant.shard.seats[grant.key]).is_overdraft
     assert grant.seat_usage.view()["overdraftUsed"] == 1
     assert "asOf" in grant.seat_usage.view()

@@ -225,7 +225,7 @@ def test_new_terms_reach_shards_that_change_all_the_time(
             continue
         if isinstance(request, Transact) and grants and len(request.actions) > 1:
             grant = grants.pop()
-            named = activation_id(grant.key, grant.seat.grant_id)
+            named = activation_id(grant.key, grant.held.grant_id)
             given_back += life.release(0, named)
         is_pause = isinstance(request, Pause)
         reply = life.now_ms() if is_pause else dynamodb.execute(request)

@@ -18,9 +18,9 @@ from shared.dynamodb.keys import seat_shard_key
 from shared.dynamodb.marshalling import item_from_wire
 from shared.dynamodb.requests import Accepted, Transact
 from shared.seats import activation
-from shared.seats.encoding import GrantIds, decode_seat
+from shared.seats.encoding import GrantIds, decode_grant
 from shared.seats.leases import reclaim_expired_leases
-from shared.seats.pending import Grant
+from shared.seats.pending import ActivationResult
 from shared.seats.release import release_grant
 from shared.seats.shard import CLOCK_GRACE
 from shared.seats.terms import SeatTerms, shard_terms_update
@@ -45,7 +45,7 @@ class Clients:
         self._grant_ids = [GrantIds(salt) for salt in range(THREADS)]
         self._numbers = itertools.count()
         self._started = time.monotonic()
-        self.grants: list[Grant] = []
+        self.grants: list[ActivationResult] = []
         self.denials: list[tuple[str, problems.HardCapReached]] = []
         self.contentions = 0
 
@@ -58,14 +58,14 @@ class Clients:
     def change(self) -> Change:
         return Change("key_test", f"req-{next(self._numbers)}", self.now_ms())
 
-    def take(self, worker: int, seat_id: str, *, hint: bool = False) -> Grant | None:
+    def take(self, worker: int, seat_id: str, *, hint: bool = False) -> ActivationResult | None:
         change = self.change()
         grant_id = self._grant_ids[worker].next(change.now_ms)
         operation = activation.take(
             self.entitlement_id, Holder(seat_id), change, grant_id, expect_overdraft=hint
         )
         try:
-            grant: Grant = self.run(operation)
+            grant: ActivationResult = self.run(operation)
         except problems.HardCapReached as denied:
             self.check_denial(denied, change.now)
             self.denials.append((seat_id, denied))
@@ -112,12 +112,12 @@ def check_history(versions: list[dict[str, Any]]) -> Counter[str]:
         if set(new["seats"]) - set(before):
             assert used <= new["hardCap"], f"{used} seats held under a cap of {new['hardCap']}"
         for key, value in new["seats"].items():
-            seat = decode_seat(value)
+            seat = decode_grant(value)
             if key not in before:
                 is_over = used > new["seatCount"]
                 assert seat.is_overdraft == is_over, "overdraft was not decided at the grant"
             elif before[key] != value:
-                was = decode_seat(before[key])
+                was = decode_grant(before[key])
                 assert (was.grant_id, was.is_overdraft) == (seat.grant_id, seat.is_overdraft)
     return kinds
 
@@ -142,8 +142,8 @@ def test_a_rush_on_100_of_120(engine: DynamoDBLocal, dynamodb: DynamoDBClient) -
             clients.take(worker, seat_id, hint=worker % 2 == 0)
 
     together(work)
-    within = [grant.shard.used for grant in clients.grants if not grant.seat.is_overdraft]
-    overdraft = [grant.shard.used for grant in clients.grants if grant.seat.is_overdraft]
+    within = [grant.shard.used for grant in clients.grants if not grant.held.is_overdraft]
+    overdraft = [grant.shard.used for grant in clients.grants if grant.held.is_overdraft]
     assert sorted(within) == list(range(1, 101))
     assert sorted(overdraft) == list(range(101, 121))
     assert len(clients.denials) == 40
@@ -162,7 +162,7 @@ def test_one_person_from_sixteen_threads_takes_one_seat(
     clients = Clients(dynamodb, entitlement_id)
     together(lambda worker: [clients.take(worker, "alice") for _ in range(5)])
     assert len(clients.grants) == 80
-    assert len({grant.seat.grant_id for grant in clients.grants}) == 1
+    assert len({grant.held.grant_id for grant in clients.grants}) == 1
     assert sum(grant.is_new for grant in clients.grants) == 1
     assert len(read_shard_item(dynamodb, entitlement_id)["seats"]) == 1
 
@@ -192,7 +192,7 @@ def test_stale_seats_are_reclaimed_before_anything_is_overdraft(
             clients.take(worker, seat_id, hint=worker % 2 == 0)
 
     together(work)
-    overdraft = [grant for grant in clients.grants if grant.seat.is_overdraft]
+    overdraft = [grant for grant in clients.grants if grant.held.is_overdraft]
     assert (len(clients.grants), len(overdraft)) == (120, 20)
     assert len(clients.denials) == 8
     check_history(history(engine, dynamodb, seat_shard_key(clients.entitlement_id)))
@@ -205,7 +205,7 @@ def test_all_reclaim_the_same_seats_at_once(
     """Sixteen threads all see the same six stale seats; only six of them may have one."""
     clients = after_a_crash(dynamodb, terms(4, 6, lease=600), 6)
     together(lambda worker: clients.take(worker, f"{seed}-{worker}", hint=worker % 2 == 0))
-    overdraft = [grant for grant in clients.grants if grant.seat.is_overdraft]
+    overdraft = [grant for grant in clients.grants if grant.held.is_overdraft]
     assert (len(clients.grants), len(overdraft)) == (6, 2)
     assert len(clients.denials) + clients.contentions == 10
     check_history(history(engine, dynamodb, seat_shard_key(clients.entitlement_id)))
@@ -255,11 +255,11 @@ def test_everything_at_once(engine: DynamoDBLocal, dynamodb: DynamoDBClient, see
     assert kinds["updated"] == counted["updated"]
     new = [grant for grant in clients.grants if grant.is_new]
     assert kinds["activated"] == len(new), "a grant was written and nobody was told"
-    assert len({(grant.key, grant.seat.grant_id) for grant in new}) == len(new)
+    assert len({(grant.key, grant.held.grant_id) for grant in new}) == len(new)
     denied = attempts_on_record(engine, dynamodb, entitlement_id)
     assert denied == len(clients.denials)
     shard = read_shard_item(dynamodb, entitlement_id)
-    ends = [decode_seat(value).lease_end for value in shard["seats"].values()]
+    ends = [decode_grant(value).lease_end for value in shard["seats"].values()]
     if ends:
         grace = CLOCK_GRACE
         assert shard["earliest"] <= min(end for end in ends if end is not None) + grace

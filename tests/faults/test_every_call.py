@@ -38,7 +38,7 @@ from shared.dynamodb.marshalling import item_from_wire, to_wire
 from shared.dynamodb.requests import NO_NAMES, Delete, Item, Put, Update
 from shared.entitlements.lifecycle import close_entitlement
 from shared.seats import activation, reconcile
-from shared.seats.encoding import decode_seat, seat_key
+from shared.seats.encoding import decode_grant, seat_key
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.shard import HAS_TOTALS
 from shared.seats.writes import Holder
@@ -530,7 +530,7 @@ def essence(before: dict[Any, Item], after: dict[Any, Item]) -> list[Any]:
             came = [v for k, v in item["seats"].items() if seats_before.get(k) != v]
             facts |= {
                 "seats": len(item["seats"]),
-                "changed": sorted(decode_seat(value).is_overdraft for value in came),
+                "changed": sorted(decode_grant(value).is_overdraft for value in came),
                 "seq": item["seq"] - (old or {"seq": 0})["seq"],
                 "limits": (item["seatCount"], item["hardCap"], item["status"]),
                 "lease": item["leaseSeconds"],

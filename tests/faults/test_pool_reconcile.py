@@ -4,7 +4,7 @@ import pytest
 
 from local.dynamodb import DynamoDBLocal
 from shared.seats import reconcile
-from shared.seats.encoding import activation_id, decode_seat
+from shared.seats.encoding import activation_id, decode_grant
 from shared.seats.terms import SeatTerms
 from tests.support.pools import PoolLife, shrink_shards
 from tests.support.sampling import IS_SOAK
@@ -51,7 +51,7 @@ def test_work_broken_anywhere(engine: DynamoDBLocal, name: str, work: str, kind:
     for point in range(first, 200, step):
         life = PoolLife(dynamodb, before)
         grants = [life.take(number % 2, f"user{number}") for number in range(held)]
-        seats = {each.key: each.seat.grant_id for each in grants if each}
+        seats = {each.key: each.held.grant_id for each in grants if each}
         assert len(seats) == held
         life.set_terms(after, change)
         broken = faulty_client(engine.url, name)
@@ -66,7 +66,7 @@ def test_work_broken_anywhere(engine: DynamoDBLocal, name: str, work: str, kind:
             assert life.held() == 0
         else:
             grant_ids = {
-                key: decode_seat(value).grant_id
+                key: decode_grant(value).grant_id
                 for _, shard in life.shard_count()
                 for key, value in shard.seats.items()
             }
@@ -97,7 +97,7 @@ def test_seats_come_and_go_at_every_point_of_the_work(
         except Crash:
             given_back = grants[0]
             assert given_back
-            named = activation_id(given_back.key, given_back.seat.grant_id)
+            named = activation_id(given_back.key, given_back.held.grant_id)
             if change != "expired":
                 assert life.release(point % 2, named), "a seat that is held was not found"
                 assert not life.release(point % 2, named)

@@ -16,7 +16,7 @@ from shared.dynamodb.requests import BatchGet, BatchPut, Query, Update
 from shared.seats import activation
 from shared.seats.cache import CachedPool, PoolCache
 from shared.seats.encoding import activation_id, seat_key
-from shared.seats.pending import Grant
+from shared.seats.pending import ActivationResult
 from shared.seats.placement import SLOTS, Place
 from shared.seats.release import release_grant
 from shared.seats.seat_usage import read_seat_usage
@@ -47,7 +47,7 @@ class Bench:
 
     def take(
         self, seat_id: str, dynamodb: DynamoDBClient | None = None, *, knows: bool = True
-    ) -> Grant:
+    ) -> ActivationResult:
         change = self.change()
         cache = PoolCache()
         if knows:
@@ -55,7 +55,7 @@ class Bench:
         operation = activation.take(
             self.owner, Holder(seat_id), change, next(_numbers), cache=cache
         )
-        grant: Grant = (dynamodb or self.dynamodb).run(operation, lambda: self.now_ms)
+        grant: ActivationResult = (dynamodb or self.dynamodb).run(operation, lambda: self.now_ms)
         return grant
 
     def release(self, named: str, dynamodb: DynamoDBClient | None = None) -> bool:
@@ -163,9 +163,11 @@ def test_taking_a_seat_broken_anywhere(
             answered = sum(isinstance(each, problems.HardCapReached) for each in outcomes)
             assert answered <= bench.attempts() <= 2, "a denial was answered and is not on record"
         else:
-            assert isinstance(outcomes[1], Grant), "denied although there was room"
+            assert isinstance(outcomes[1], ActivationResult), "denied although there was room"
             bench.check(held if held > 0 else sum(shard.used for shard in bench.shard_count()))
-            grant_ids = {each.seat.grant_id for each in outcomes if isinstance(each, Grant)}
+            grant_ids = {
+                each.held.grant_id for each in outcomes if isinstance(each, ActivationResult)
+            }
             assert len(grant_ids) == 1, "the same person was given another grant"
         if dynamodb.calls <= point:
             assert point > 0, "nothing was broken"
@@ -178,7 +180,7 @@ def test_giving_back_broken_anywhere(engine: DynamoDBLocal, name: str, kind: str
     for point in range(10):
         bench = Bench(engine.url, name)
         grants = [bench.take(each) for each in (*bench.names(1)[:2], bench.names(2)[0])]
-        named = activation_id(grants[0].key, grants[0].seat.grant_id)
+        named = activation_id(grants[0].key, grants[0].held.grant_id)
         dynamodb = faulty_client(engine.url, name)
         dynamodb.fault = (point, kind)
         try:

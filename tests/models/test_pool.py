@@ -20,10 +20,10 @@ from shared.clock import EPOCH
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import DENIAL_SHARDS, Key, denial_partition, seat_shard_key
 from shared.dynamodb.requests import BatchGet, Query
-from shared.seats import activation, rebalancing, reconcile
+from shared.seats import activation, leases, reconcile
 from shared.seats.cache import PoolCache
-from shared.seats.encoding import activation_id, decode_seat, parse_activation_id, seat_key
-from shared.seats.pending import Grant
+from shared.seats.encoding import activation_id, decode_grant, parse_activation_id, seat_key
+from shared.seats.pending import ActivationResult
 from shared.seats.placement import SLOTS, Place
 from shared.seats.release import release_grant
 from shared.seats.resharding import may_hold_seats
@@ -110,7 +110,7 @@ class PoolMachine(RuleBasedStateMachine):
         before, held = self.live(), self.held.get(self.cached(seat_id))
         operation, grant_id = self.asking(seat_id, knows=knows)
         try:
-            grant: Grant = self.drive(operation, lose=lose)
+            grant: ActivationResult = self.drive(operation, lose=lose)
         except problems.HardCapReached:
             self.denials += 1
             assert held is None or held.is_over(self.now), "who holds a seat was denied it"
@@ -118,7 +118,7 @@ class PoolMachine(RuleBasedStateMachine):
             assert before >= lowest, "denied although there was room"
             return None
         self.granted(seat_id, grant_id, grant, before)
-        return activation_id(grant.key, grant.seat.grant_id)
+        return activation_id(grant.key, grant.held.grant_id)
 
     def asking(self, seat_id: str, *, knows: bool = True) -> tuple[Any, int]:
         grant_id = (self.now - EPOCH) * 100_000 + next(self.grant_ids)
@@ -128,17 +128,17 @@ class PoolMachine(RuleBasedStateMachine):
             self.life.owner, Holder(seat_id), change, grant_id, cache=cache
         ), grant_id
 
-    def granted(self, seat_id: str, grant_id: int, grant: Grant, before: int) -> None:
+    def granted(self, seat_id: str, grant_id: int, grant: ActivationResult, before: int) -> None:
         held = self.held.get(self.cached(seat_id))
-        assert grant.is_new == (grant.seat.grant_id == grant_id)
+        assert grant.is_new == (grant.held.grant_id == grant_id)
         if grant.is_new:
             assert held is None or held.is_over(self.now)
             most = max(total_allocation(cap) for cap in self.in_force)
             assert before < most, "more were granted than the cap"
         else:
             assert held is not None
-            assert grant.seat.grant_id == held.grant_id
-        self.held[self.cached(seat_id)] = Held(grant.seat.grant_id, grant.seat.lease_end)
+            assert grant.held.grant_id == held.grant_id
+        self.held[self.cached(seat_id)] = Held(grant.held.grant_id, grant.held.lease_end)
 
     @rule(
         target=activations,
@@ -200,7 +200,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule()
     def free_what_ran_out(self) -> None:
-        self.drive(rebalancing.free_due(self.life.owner, self.life.change(), 10**15))
+        self.drive(leases.free_due(self.life.owner, self.life.change(), 10**15))
 
     @rule(number=st.integers(0, 20), lease=st.sampled_from(LEASES))
     def limits_change(self, number: int, lease: int | None) -> None:
@@ -240,7 +240,7 @@ class PoolMachine(RuleBasedStateMachine):
         for shard in self.shard_count().values():
             for key, value in shard.seats.items():
                 assert key not in seats, "a seat is on two pages"
-                seat = decode_seat(value)
+                seat = decode_grant(value)
                 seats[key] = Held(seat.grant_id, seat.lease_end)
         return seats
 

@@ -174,7 +174,7 @@ class Lived(PoolLife):
             if grant is None:
                 self.denied += 1
             elif grant.is_new:
-                self.granted.add((grant.key, grant.seat.grant_id))
+                self.granted.add((grant.key, grant.held.grant_id))
         else:
             self._give_back()
 

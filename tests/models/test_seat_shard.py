@@ -26,9 +26,9 @@ from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import DENIAL_SHARDS, seat_shard_key
 from shared.dynamodb.requests import Accepted, Query, Transact
 from shared.seats import activation
-from shared.seats.encoding import activation_id, decode_seat, parse_activation_id, seat_key
+from shared.seats.encoding import activation_id, decode_grant, parse_activation_id, seat_key
 from shared.seats.leases import reclaim_expired_leases
-from shared.seats.pending import Grant
+from shared.seats.pending import ActivationResult
 from shared.seats.release import release_grant
 from shared.seats.shard import CLOCK_GRACE
 from shared.seats.terms import new_shard, shard_terms_update
@@ -143,11 +143,11 @@ class LedgerMachine(RuleBasedStateMachine):
             self.renewed(seat_id, expected, grant)
         else:
             self.taken(seat_id, kind, expected, grant)
-        return activation_id(seat_key(self.entitlement_id, seat_id), grant.seat.grant_id)
+        return activation_id(seat_key(self.entitlement_id, seat_id), grant.held.grant_id)
 
-    def renewed(self, seat_id: str, before: Held, grant: Grant) -> None:
+    def renewed(self, seat_id: str, before: Held, grant: ActivationResult) -> None:
         assert not grant.is_new
-        assert (grant.seat.grant_id, grant.seat.is_overdraft) == before[:2]
+        assert (grant.held.grant_id, grant.held.is_overdraft) == before[:2]
         lease = self.valid.lease
         if lease is None or before.end is None:
             due = (lease is None) != (before.end is None)
@@ -156,9 +156,9 @@ class LedgerMachine(RuleBasedStateMachine):
         if due:
             self.seq += 1
             self.held[seat_id] = before._replace(end=self.end())
-        assert grant.seat.lease_end == self.held[seat_id].end
+        assert grant.held.lease_end == self.held[seat_id].end
 
-    def taken(self, seat_id: str, kind: str, expected: Held, grant: Grant) -> None:
+    def taken(self, seat_id: str, kind: str, expected: Held, grant: ActivationResult) -> None:
         assert grant.is_new, "the request that took the seat was told that it renewed one"
         if kind == "reclaim":
             for stale in self.stale():
@@ -166,7 +166,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.seq += 1
         self.held[seat_id] = expected
         assert grant.shard.used == len(self.held)
-        assert Held(*grant.seat) == expected
+        assert Held(*grant.held) == expected
 
     @rule(
         target=activations,
@@ -313,7 +313,7 @@ class LedgerMachine(RuleBasedStateMachine):
         else:
             assert grant.is_new == (kind != "renewed")
             if kind in ("overdraft", "reclaim"):
-                assert grant.seat.is_overdraft == expected.is_overdraft
+                assert grant.held.is_overdraft == expected.is_overdraft
 
     # --- What must always hold ------------------------------------------------------------------
 
@@ -330,7 +330,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def page_is_the_model(self) -> None:
         shard = read_shard_item(self.dynamodb, self.entitlement_id)
-        seats = {key: Held(*decode_seat(value)) for key, value in shard["seats"].items()}
+        seats = {key: Held(*decode_grant(value)) for key, value in shard["seats"].items()}
         assert seats == {
             seat_key(self.entitlement_id, seat_id): held for seat_id, held in self.held.items()
         }

@@ -102,8 +102,8 @@ def test_random_lives_of_a_shard(dynamodb: DynamoDBClient, seed: int) -> None:
                     expect_overdraft=chance.random() < 0.5,
                 )
                 grant = both.run(operation, now)
-                held.append(activation_id(grant.key, grant.seat.grant_id))
-                outcomes.add("overdraft" if grant.seat.is_overdraft else "within")
+                held.append(activation_id(grant.key, grant.held.grant_id))
+                outcomes.add("overdraft" if grant.held.is_overdraft else "within")
             elif what < 0.9 and held:
                 both.run(release_grant(owner, chance.choice(held), change), now)
             else:
@@ -136,7 +136,7 @@ def test_random_lives_of_a_pool(dynamodb: DynamoDBClient, shard_count: int) -> N
                 holder = Holder(f"user{chance.randrange(cap * 3)}", "Name", {"device": "x"})
                 operation = activation.take(owner, holder, change, grant_ids.next(now), cache=cache)
                 grant = both.run(operation, now)
-                held.append(activation_id(grant.key, grant.seat.grant_id))
+                held.append(activation_id(grant.key, grant.held.grant_id))
                 outcomes.add("granted")
             elif held:
                 both.run(release_grant(owner, chance.choice(held), change, cache=cache), now)

@@ -168,7 +168,7 @@ class Life:
         except problems.HardCapReached:
             self.denied.append((made.now_ms, seat_key(self.id, seat_id)))
             return
-        self._held[seat_id] = activation_id(grant.key, grant.seat.grant_id)
+        self._held[seat_id] = activation_id(grant.key, grant.held.grant_id)
 
     def _release(self) -> None:
         if self._held:

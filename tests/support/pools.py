@@ -14,7 +14,7 @@ from shared.dynamodb.requests import Accepted, BatchGet, Get, Operation, Pause, 
 from shared.seats import activation, reconcile
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import GrantIds
-from shared.seats.pending import Grant
+from shared.seats.pending import ActivationResult
 from shared.seats.placement import SLOTS, Place
 from shared.seats.release import release_grant
 from shared.seats.shard import SeatShard
@@ -100,7 +100,7 @@ class PoolLife:
             yield Pause(attempt)
         raise problems.Contention
 
-    def take(self, worker: int, seat_id: str) -> Grant | None:
+    def take(self, worker: int, seat_id: str) -> ActivationResult | None:
         change = self.change()
         operation = activation.take(
             self.owner,
@@ -110,7 +110,7 @@ class PoolLife:
             cache=self._memories[worker] if worker % 2 else None,
         )
         try:
-            grant: Grant = self.dynamodb.run(operation, self.now_ms)
+            grant: ActivationResult = self.dynamodb.run(operation, self.now_ms)
         except problems.HardCapReached:
             return None
         return grant

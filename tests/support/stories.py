@@ -99,7 +99,7 @@ class Story:
             grant = self.dynamodb.run(
                 activation.take(self.id, Holder(seat_id, seat_id.title()), made, grant_id)
             )
-            named = activation_id(grant.key, grant.seat.grant_id)
+            named = activation_id(grant.key, grant.held.grant_id)
         except problems.HardCapReached:
             pass
         self._deliver(shard, before, at)

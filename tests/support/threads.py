@@ -12,7 +12,7 @@ from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key
 from shared.dynamodb.marshalling import item_from_wire
 from shared.seats.encoding import activation_id
-from shared.seats.pending import Grant
+from shared.seats.pending import ActivationResult
 from tests.support import dynamodb_local
 from tests.support.sampling import SOAK_ROUND
 
@@ -68,9 +68,9 @@ class Grants:
     def __bool__(self) -> bool:
         return bool(self._named)
 
-    def add(self, seat_id: str, grant: Grant | None) -> None:
+    def add(self, seat_id: str, grant: ActivationResult | None) -> None:
         if grant:
-            named = activation_id(grant.key, grant.seat.grant_id)
+            named = activation_id(grant.key, grant.held.grant_id)
             self._named.setdefault(seat_id, []).append(named)
 
     def any(self, chance: random.Random) -> str:

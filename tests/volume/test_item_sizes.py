@@ -34,7 +34,7 @@ from shared.history.episodes import Episode
 from shared.history.level import Level
 from shared.history.views import episode_view
 from shared.seats import activation, totals
-from shared.seats.encoding import encode_seat, seat_key
+from shared.seats.encoding import encode_grant, seat_key
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.placement import SLOTS
 from shared.seats.shard import MOST_FREED
@@ -211,7 +211,7 @@ def test_a_shard_without_a_cap_with_1_280_people(engine: DynamoDBLocal) -> None:
     dynamodb = metered.dynamodb
     make_shard(dynamodb, owner, terms(10, None, lease=600))
     seats = {
-        seat_key(owner, f"user{number}"): encode_seat(number, is_overdraft=True, now=NOW) + 600
+        seat_key(owner, f"user{number}"): encode_grant(number, is_overdraft=True, now=NOW) + 600
         for number in range(1_270)
     }
     shard = {**read_shard_item(dynamodb, owner), "seats": seats, "earliest": NOW + 600}

@@ -78,7 +78,7 @@ class Stream:
         holder = Holder(seat_id, seat_id.title(), {"device": "d"})
         grant_id = (made.now - EPOCH) * 100_000 + len(self.records)
         grant = self.run(activation.take(self.id, holder, made, grant_id))
-        return activation_id(grant.key, grant.seat.grant_id)
+        return activation_id(grant.key, grant.held.grant_id)
 
     def record(self, seat_id: str) -> Item:
         key = seat_record_key(self.id, seat_key(self.id, seat_id))

@@ -3,7 +3,7 @@
 from shared.audit import Change
 from shared.seats.cache import FRESH_MS, CachedPool, PoolCache
 from shared.seats.placement import shard_count_for, wanted_shard_count
-from shared.seats.resharding import next_step
+from shared.seats.resharding import next_shard_count
 from shared.seats.seat_usage import SeatUsage
 from shared.seats.terms import MOST_SEATS
 from shared.usage import sharded
@@ -52,7 +52,7 @@ def test_shards_are_at_least_two_thirds_full_and_grow_in_small_groups() -> None:
     assert wanted_shard_count(129, 100, 0) == 2
     shard_count = 1
     while shard_count != shard_count_for(MOST_SEATS):
-        step = next_step(shard_count, shard_count_for(MOST_SEATS))
+        step = next_shard_count(shard_count, shard_count_for(MOST_SEATS))
         assert step > shard_count
         shard_count = step
 

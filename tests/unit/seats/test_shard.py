@@ -13,11 +13,11 @@ from shared.seats import activation
 from shared.seats.encoding import (
     NEVER,
     NO_LEASE,
+    Grant,
     GrantIds,
-    Seat,
     activation_id,
-    decode_seat,
-    encode_seat,
+    decode_grant,
+    encode_grant,
     parse_activation_id,
     seat_key,
 )
@@ -35,7 +35,7 @@ def shard(
     """A shard with a holder `s0`, `s1`, ... for each lease end (None: without a lease)."""
     seats = {}
     for number, end in enumerate(ends):
-        base = encode_seat(number, is_overdraft=False, now=NOW)
+        base = encode_grant(number, is_overdraft=False, now=NOW)
         seats[f"s{number}"] = base + (NO_LEASE if end is None else end - NOW)
     leased = [end for end in ends if end is not None]
     earliest = min(leased, default=None)
@@ -49,9 +49,9 @@ def shard(
 def test_a_seat_value_has_grant_id_flag_and_lease_end(
     lease: int | None, is_overdraft: bool
 ) -> None:
-    value = encode_seat(12_345_678_901_234, is_overdraft=is_overdraft, now=NOW)
+    value = encode_grant(12_345_678_901_234, is_overdraft=is_overdraft, now=NOW)
     value += NO_LEASE if lease is None else lease
-    assert decode_seat(value) == Seat(
+    assert decode_grant(value) == Grant(
         12_345_678_901_234, is_overdraft, None if lease is None else NOW + lease
     )
     assert len(str(value)) <= 24
@@ -69,7 +69,9 @@ def test_grant_ids_never_repeat_even_if_the_clock_stops_or_goes_back() -> None:
     made = [grant_ids.next(NOW_MS + offset) for offset in (0, 0, 0, 5, -1000, 6)]
     assert made == sorted(set(made))
     assert all(grant_id % 100 == 7 for grant_id in made)
-    assert decode_seat(encode_seat(made[0], is_overdraft=False, now=NOW)).activated_at_ms == NOW_MS
+    assert (
+        decode_grant(encode_grant(made[0], is_overdraft=False, now=NOW)).activated_at_ms == NOW_MS
+    )
 
 
 def test_grant_ids_of_two_processes_differ_in_the_same_millisecond() -> None:
@@ -109,17 +111,17 @@ LATER, GONE, JUST_GONE = NOW + 300, NOW - 5, NOW - 4
 @pytest.mark.parametrize(
     ("seen", "decision"),
     [
-        (shard(), Decision.WITHIN),
-        (shard(LATER), Decision.WITHIN),
-        (shard(LATER, LATER), Decision.OVERDRAFT),
-        (shard(LATER, LATER, LATER), Decision.DENY),
+        (shard(), Decision.GRANT),
+        (shard(LATER), Decision.GRANT),
+        (shard(LATER, LATER), Decision.GRANT_OVERDRAFT),
+        (shard(LATER, LATER, LATER), Decision.SHARD_FULL),
         (shard(LATER, GONE), Decision.RECLAIM),
         (shard(LATER, LATER, GONE), Decision.RECLAIM),
-        (shard(LATER, LATER, JUST_GONE), Decision.DENY),
-        (shard(LATER, LATER, LATER, GONE), Decision.DENY),  # the cap was lowered below use
-        (shard(LATER, LATER, LATER, hard_cap=None), Decision.OVERDRAFT),
-        (shard(None, None, None), Decision.DENY),
-        (shard(seat_count=0, hard_cap=0), Decision.DENY),
+        (shard(LATER, LATER, JUST_GONE), Decision.SHARD_FULL),
+        (shard(LATER, LATER, LATER, GONE), Decision.SHARD_FULL),  # the cap was lowered below use
+        (shard(LATER, LATER, LATER, hard_cap=None), Decision.GRANT_OVERDRAFT),
+        (shard(None, None, None), Decision.SHARD_FULL),
+        (shard(seat_count=0, hard_cap=0), Decision.SHARD_FULL),
     ],
 )
 def test_what_a_shard_means_for_a_new_holder(seen: SeatShard, decision: Decision) -> None:
@@ -185,7 +187,7 @@ def test_seats_of_100_and_120(dynamodb: DynamoDBClient) -> None:
         grant = dynamodb.run(
             activation.take(entitlement_id, Holder(f"u{number}"), change(), grant_id)
         )
-        flags.append(grant.seat.is_overdraft)
+        flags.append(grant.held.is_overdraft)
         assert grant.shard.used == number
     assert flags == [False] * 100 + [True] * 20
     with pytest.raises(problems.HardCapReached) as denied:
@@ -231,7 +233,7 @@ def test_stale_seats_are_freed_before_overdraft_with_and_without_the_hint(
     late = change(NOW_MS + 700_000)
     take = activation.take(entitlement_id, Holder("alice"), late, 10**6, expect_overdraft=hint)
     grant = dynamodb.run(take)
-    assert (grant.shard.used, grant.seat.is_overdraft) == (1, False)
+    assert (grant.shard.used, grant.held.is_overdraft) == (1, False)
 
 
 def test_the_bound_holds_for_grants_after_a_shortened_lease(dynamodb: DynamoDBClient) -> None:
@@ -245,7 +247,7 @@ def test_the_bound_holds_for_grants_after_a_shortened_lease(dynamodb: DynamoDBCl
     dynamodb.execute(Transact((shorter,)))
     dynamodb.run(reclaim_expired_leases(seat_shard_key(entitlement_id), change()))
     grant = dynamodb.run(activation.take(entitlement_id, Holder("short"), change(), 2))
-    assert grant.seat.lease_end == NOW + 60
+    assert grant.held.lease_end == NOW + 60
     assert read_shard_item(dynamodb, entitlement_id)["earliest"] <= NOW + 60
     late = change(NOW_MS + 66_000)
     assert dynamodb.run(reclaim_expired_leases(seat_shard_key(entitlement_id), late)) == 2
@@ -278,7 +280,7 @@ def test_an_idle_seat_comes_under_new_terms(
     for minute in (1, 2, 3):
         assert dynamodb.run(reclaim_expired_leases(key, change(NOW_MS + minute * 60_000))) == 0
     shard = read_shard_item(dynamodb, entitlement_id)
-    seats = [decode_seat(value) for value in shard["seats"].values()]
+    seats = [decode_grant(value) for value in shard["seats"].values()]
     assert {seat.lease_end for seat in seats} == {ends}
     assert sorted(seat.grant_id for seat in seats) == grant_ids, "they are the same grants"
     # The change of terms, and one write of the sweep where there was something to do.
@@ -303,7 +305,7 @@ def test_leases_that_ran_out_do_not_hide_those_of_earlier_terms(dynamodb: Dynamo
     assert read_shard_item(dynamodb, entitlement_id)["earliest"] == 0
     assert dynamodb.run(reclaim_expired_leases(key, change(NOW_MS + 70_000))) == 0
     [left] = read_shard_item(dynamodb, entitlement_id)["seats"].values()
-    assert decode_seat(left).lease_end == NOW + 130
+    assert decode_grant(left).lease_end == NOW + 130
 
 
 def test_the_bound_holds_for_a_grant_right_after_a_shortened_lease(
@@ -332,7 +334,7 @@ def test_a_renewal_that_brings_the_first_lease_sets_the_bound(dynamodb: DynamoDB
     dynamodb.execute(Transact((leased,)))
     assert read_shard_item(dynamodb, entitlement_id)["earliest"] == 0
     grant = dynamodb.run(activation.take(entitlement_id, Holder("a"), change(NOW_MS + 2000), 2))
-    assert grant.seat.lease_end == NOW + 602
+    assert grant.held.lease_end == NOW + 602
     assert read_shard_item(dynamodb, entitlement_id)["earliest"] <= NOW + 602
 
 
@@ -364,7 +366,7 @@ def test_a_preview_counts_as_the_grant_would(dynamodb: DynamoDBClient) -> None:
         shown = dynamodb.run(activation.preview(entitlement_id, Holder(f"u{number}"), late.now))
         taken = dynamodb.run(activation.take(entitlement_id, Holder(f"u{number}"), late, number))
         assert shown.shard.used == taken.shard.used == used
-        assert shown.seat.is_overdraft == taken.seat.is_overdraft
+        assert shown.held.is_overdraft == taken.held.is_overdraft
 
 
 def test_a_denial_that_meets_a_conflict_is_recorded_before_it_is_answered(

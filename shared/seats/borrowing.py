@@ -1,12 +1,11 @@
-"""Free capacity of other shards: how it is found, and moved together with a seat."""
+"""Borrowing: a full shard takes allocation of another one, the donor, together with a seat."""
 
 import random
 from enum import Enum, auto
 from typing import NamedTuple
 
 from shared import problems
-from shared.audit import Change
-from shared.dynamodb.keys import CAPACITY_INDEX, POOL_PREFIX, SWEEP_INDEX, Key, pool_sweep_partition
+from shared.dynamodb.keys import CAPACITY_INDEX, POOL_PREFIX, Key
 from shared.dynamodb.patterns import ROUNDS, read_existing
 from shared.dynamodb.requests import (
     NO_NAMES,
@@ -23,13 +22,12 @@ from shared.dynamodb.requests import (
     send,
 )
 from shared.seats.encoding import (
-    NEVER,
-    encode_seat,
+    encode_grant,
 )
-from shared.seats.leases import reclaim_expired_leases
-from shared.seats.pending import Grant, PendingActivation
+from shared.seats.leases import due_shards, free_leases_of
+from shared.seats.pending import ActivationResult, PendingActivation
 from shared.seats.placement import SLOTS, capacity_partitions
-from shared.seats.shard import CLOCK_GRACE, SeatShard
+from shared.seats.shard import SeatShard
 from shared.seats.writes import activation_update, grant_record
 
 # The number of shards from the capacity index that are compared; the one with the most gives.
@@ -39,11 +37,11 @@ SAMPLE = 16
 # --- Finding free capacity ------------------------------------------------------------------------
 
 
-class Elsewhere(Enum):
-    """Why a search on other shards gave no seat."""
+class NoSeat(Enum):
+    """The outcome of a search on other shards that found no seat."""
 
-    TRY_HERE_AGAIN = auto()  # our own shard has changed, or it is the donor itself
-    NOTHING_FREE = auto()
+    RETRY_HERE = auto()  # our own shard has changed, or it is the donor itself
+    POOL_FULL = auto()
 
 
 class _Donor(NamedTuple):
@@ -108,8 +106,8 @@ class _Candidates:
             partition, low, high, is_whole = self._spans[0]
             found = yield from send(
                 Query(
-                    "roomKey = :shard AND page BETWEEN :low AND :high",
-                    {":shard": partition, ":low": low, ":high": high},
+                    "roomKey = :partition AND page BETWEEN :low AND :high",
+                    {":partition": partition, ":low": low, ":high": high},
                     index_name=CAPACITY_INDEX,
                     limit=SAMPLE,
                     start=self._start,
@@ -134,42 +132,42 @@ class _Candidates:
 
 def find_seat_elsewhere(
     pending: PendingActivation, shard: SeatShard
-) -> Operation[Grant | Elsewhere]:
+) -> Operation[ActivationResult | NoSeat]:
     """Find a seat on another shard of the pool.
 
     Raises:
         Contention.
     """
     if shard.is_only_shard:
-        return Elsewhere.NOTHING_FREE
+        return NoSeat.POOL_FULL
     without_capacity = set[Key]()
     for _ in range(ROUNDS):
         known = len(without_capacity)
         found = yield from _from_donors(pending, shard, without_capacity)
-        if found is not Elsewhere.NOTHING_FREE:
+        if found is not NoSeat.POOL_FULL:
             return found
         if len(without_capacity) > known:
             # Their capacity may have moved to a shard that the index did not name yet: ask again.
             continue
-        if not (yield from _free_due(pending)):
-            return Elsewhere.NOTHING_FREE
+        if not (yield from _free_some_due(pending)):
+            return NoSeat.POOL_FULL
     raise problems.Contention
 
 
 def _from_donors(
     pending: PendingActivation, shard: SeatShard, without_capacity: set[Key]
-) -> Operation[Grant | Elsewhere]:
+) -> Operation[ActivationResult | NoSeat]:
     """Take allocation from the donor with the most capacity, and the seat, in one transaction.
 
     Donors that turn out to have none are added to `without_capacity`.
     """
-    named = _Candidates(pending.owner, shard.shard_count or 1)
-    while (batch := (yield from named.more())) is not None:
+    candidates = _Candidates(pending.owner, shard.shard_count or 1)
+    while (batch := (yield from candidates.more())) is not None:
         for seen in batch:
             donor = seen
             while donor.free:
                 if donor.key == pending.place.key:
-                    return Elsewhere.TRY_HERE_AGAIN
+                    return NoSeat.RETRY_HERE
                 outcome = yield from _move_with_seat(pending, shard, donor)
                 if not isinstance(outcome, _Donor):
                     return outcome
@@ -178,12 +176,12 @@ def _from_donors(
                 # If it has capacity again, the condition keeps it in the index.
                 yield from send(donor.unmark())
                 without_capacity.add(donor.key)
-    return Elsewhere.NOTHING_FREE
+    return NoSeat.POOL_FULL
 
 
 def _move_with_seat(
     pending: PendingActivation, shard: SeatShard, donor: _Donor
-) -> Operation[Grant | Elsewhere | _Donor]:
+) -> Operation[ActivationResult | NoSeat | _Donor]:
     """Move a share of a donor's free capacity together with the seat.
 
     Returns the donor as it is now if it has changed since it was read.
@@ -192,7 +190,9 @@ def _move_with_seat(
     more, values = ", allowance = allowance + :share", dict[str, Value]({":share": share})
     if share > 1:
         more, values[":room"] = f"{more}, roomKey = :room", pending.place.capacity_partition
-    value = encode_seat(pending.grant_id, is_overdraft=pending.is_overdraft, now=pending.change.now)
+    value = encode_grant(
+        pending.grant_id, is_overdraft=pending.is_overdraft, now=pending.change.now
+    )
     taken = activation_update(
         pending.place,
         pending.key,
@@ -211,82 +211,38 @@ def _move_with_seat(
             seats = {pending.key: value + shard.lease_seconds, **after.seats}
             return pending.granted(after._replace(seats=seats))
         if isinstance(reply, Cancelled):
-            (is_refused, item), (is_ours, _) = reply.reasons
-            if is_refused and item and not is_ours:
+            (is_refused, item), (is_grant_refused, _) = reply.reasons
+            if is_refused and item and not is_grant_refused:
                 return _Donor.of(item)
-            return Elsewhere.TRY_HERE_AGAIN
+            return NoSeat.RETRY_HERE
         pending.change = pending.change.at((yield from send(Pause(attempt))))
-    return Elsewhere.TRY_HERE_AGAIN
+    return NoSeat.RETRY_HERE
 
 
-def _free_due(pending: PendingActivation) -> Operation[bool]:
+def _free_some_due(pending: PendingActivation) -> Operation[bool]:
     """Free expired leases of a few of the pool's shards; whether there were any."""
     start = None
     while True:
-        due, pending.next_due, start = yield from _due_shards(
+        due, pending.next_due, start = yield from due_shards(
             pending.owner, pending.change.now, start
         )
-        if (yield from _free(due, pending.change)):
+        if (yield from free_leases_of(due, pending.change)):
             return True
         if start is None:
             return False
-
-
-def free_due(owner: str, change: Change, until_ms: int) -> Operation[int]:
-    """Free all expired leases of a pool's shards until `until_ms`; return how many."""
-    freed, start, now_ms = 0, None, change.now_ms
-    while now_ms < until_ms:
-        due, _, start = yield from _due_shards(owner, change.now, start)
-        freed += yield from _free(due, change)
-        if start is None:
-            break
-        now_ms = yield from send(Pause(0))
-    return freed
-
-
-def _free(keys: list[Key], change: Change) -> Operation[int]:
-    freed = 0
-    for key in keys:
-        freed += yield from reclaim_expired_leases(key, change)
-    return freed
-
-
-def _due_shards(
-    owner: str, now: int, start: Item | None
-) -> Operation[tuple[list[Key], int | None, Item | None]]:
-    """Some shards on which a lease may have expired, and where to go on.
-
-    At the end: the earliest time at which a lease ends on the other shards.
-    """
-    found = yield from send(
-        Query(
-            "sweepKey = :pool",
-            {":pool": pool_sweep_partition(owner)},
-            index_name=SWEEP_INDEX,
-            limit=SAMPLE,
-            start=start,
-        )
-    )
-    due = list[Key]()
-    for item in found.items:
-        if item["earliest"] > now - CLOCK_GRACE:
-            is_leased = item["earliest"] != NEVER
-            return due, max(now, item["earliest"]) if is_leased else None, None
-        due.append(Key(item["pk"], item["sk"]))
-    return due, None, found.next
 
 
 def has_free_seat(pending: PendingActivation, shard: SeatShard) -> Operation[bool]:
     """Whether another shard of the pool has a free seat."""
     if shard.is_only_shard:
         return False
-    named = _Candidates(pending.owner, shard.shard_count or 1)
-    while (batch := (yield from named.more())) is not None:
+    candidates = _Candidates(pending.owner, shard.shard_count or 1)
+    while (batch := (yield from candidates.more())) is not None:
         if any(each.free for each in batch):
             return True
     start = None
     while True:
-        due, pending.next_due, start = yield from _due_shards(
+        due, pending.next_due, start = yield from due_shards(
             pending.owner, pending.change.now, start
         )
         stale = (yield from send(BatchGet(tuple(due)))) if due else {}

@@ -33,7 +33,7 @@ def new_shards(
         items.append((place.key, shard))
     seat_usage: Item = {
         "used": 0,
-        "seatCount": terms.seat_count,
+        "seatCount": terms.purchased,
         "hardCap": terms.hard_cap,
         "at": change.now_ms,
     }

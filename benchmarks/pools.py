@@ -17,13 +17,13 @@ from shared.dynamodb.requests import BatchPut
 from shared.seats import activation, totals
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import activation_id, encode_grant, seat_key
+from shared.seats.holder import Holder
 from shared.seats.pending import ActivationResult
 from shared.seats.placement import SLOTS, Place, wanted_shard_count
 from shared.seats.release import release_grant
 from shared.seats.shard import SHARD_SEATS, SeatShard
 from shared.seats.terms import SeatTerms, new_shard
 from shared.seats.totals import ShardVersion
-from shared.seats.writes import Holder
 
 CAPS = (100, 10_000, 100_000)
 LEASE = 8 * 3600

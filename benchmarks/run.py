@@ -34,10 +34,10 @@ from shared.dynamodb.marshalling import to_wire
 from shared.dynamodb.requests import Refused, ReplyT_co, Request, Transact, Update
 from shared.seats import activation
 from shared.seats.encoding import GrantIds, activation_id
+from shared.seats.holder import Holder
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.release import release_grant
 from shared.seats.terms import SeatTerms, new_shard, shard_terms_update
-from shared.seats.writes import Holder
 from tools import ROOT, build
 
 RESULTS = ROOT / ".local/bench.json"
@@ -90,7 +90,7 @@ class Bench:
         """A fresh entitlement with so many seats taken; its id."""
         self.requests += 1
         owner = f"ent_bench{self.requests:011d}"
-        valid = terms._replace(seat_count=128, hard_cap=128)
+        valid = terms._replace(purchased=128, hard_cap=128)
         self.dynamodb.execute(new_shard(owner, valid, self.change(now_ms)))
         for number in range(used):
             self.take(owner, f"user{number}@example.com", now_ms=now_ms)

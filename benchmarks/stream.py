@@ -39,9 +39,9 @@ from shared.events import types as event_types
 from shared.events.builders import Event
 from shared.seats import activation
 from shared.seats.encoding import activation_id
+from shared.seats.holder import Holder
 from shared.seats.release import release_grant
 from shared.seats.terms import new_shard
-from shared.seats.writes import Holder
 
 RECORDS = 600
 MESSAGES = 1_000

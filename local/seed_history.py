@@ -28,9 +28,9 @@ from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
 from shared.problems import HardCapReached
 from shared.seats import activation
 from shared.seats.encoding import activation_id
+from shared.seats.holder import Holder
 from shared.seats.release import release_grant
 from shared.seats.terms import new_shard
-from shared.seats.writes import Holder
 from shared.usage import consumption
 from shared.usage.terms import new_counter
 

@@ -13,19 +13,19 @@ class UsedView(TypedDict):
     available: int | None
 
 
-def seats_view(used: int, seat_count: int, hard_cap: int | None) -> UsedView:
+def seats_view(used: int, purchased: int, hard_cap: int | None) -> UsedView:
     """The `seats` object of the API. Overdraft is derived, never stored."""
     return {
         "used": used,
-        "purchased": seat_count,
+        "purchased": purchased,
         "hardCap": hard_cap,
-        "overdraftUsed": max(0, used - seat_count),
+        "overdraftUsed": max(0, used - purchased),
         "available": None if hard_cap is None else max(0, hard_cap - used),
     }
 
 
-def limit_status(used: int, seat_count: int) -> str:
+def limit_status(used: int, purchased: int) -> str:
     """`within_limit`, `at_limit` or `overdraft`."""
-    if used > seat_count:
+    if used > purchased:
         return "overdraft"
-    return "at_limit" if used == seat_count else "within_limit"
+    return "at_limit" if used == purchased else "within_limit"

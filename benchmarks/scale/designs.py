@@ -27,12 +27,12 @@ from shared.dynamodb.requests import (
 from shared.seats import activation
 from shared.seats.cache import CachedPool, PoolCache
 from shared.seats.encoding import GrantIds, activation_id
+from shared.seats.holder import Holder
 from shared.seats.placement import shard_count_for
 from shared.seats.release import release_grant
 from shared.seats.seat_usage import SeatUsage
 from shared.seats.shard import SHARD_SEATS
 from shared.seats.terms import SeatTerms, new_shard
-from shared.seats.writes import Holder
 
 ROUNDS = 10
 OWNER = "ent_scale"
@@ -180,7 +180,7 @@ class OneShard(Design):
             return "denied"
         except problems.Contention:
             return "gave up"
-        self._is_at_limit = grant.shard.is_only_shard and grant.shard.used >= grant.shard.seat_count
+        self._is_at_limit = grant.shard.is_only_shard and grant.shard.used >= grant.shard.purchased
         self._grants[person] = activation_id(grant.key, grant.held.grant_id)
         return "granted" if grant.is_new else "held"
 

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from shared.problems import InvalidRequest
-from shared.seats.writes import Holder
+from shared.seats.holder import Holder
 from shared.texts import ATTRIBUTES_BYTES, CONTROL, SEAT_ID_BYTES, SEAT_NAME_BYTES, wrong_id
 
 

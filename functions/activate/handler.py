@@ -16,10 +16,10 @@ from shared.limits import UsedView, limit_status
 from shared.seats import activation
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import GrantIds, activation_id
+from shared.seats.holder import Holder
 from shared.seats.pending import ActivationResult
 from shared.seats.seat_usage import PoolSeatsView
 from shared.seats.shard import SeatShard, lease_expiry
-from shared.seats.writes import Holder
 
 _grant_ids = GrantIds(salt=os.urandom(1)[0])
 
@@ -58,7 +58,7 @@ class AtLimit:
     def note(self, entitlement_id: str, shard: SeatShard) -> None:
         """Remember whether a shard was at its limit."""
         self._seen.pop(entitlement_id, None)
-        if shard.is_only_shard and shard.used >= shard.seat_count:
+        if shard.is_only_shard and shard.used >= shard.purchased:
             self._seen[entitlement_id] = True
 
 
@@ -129,7 +129,7 @@ def _view(entitlement_id: str, holder: Holder, grant: ActivationResult) -> Activ
         "isOverdraftSeat": seat.is_overdraft,
         "activatedAt": to_rfc3339(seat.activated_at_ms),
         "leaseExpiry": lease_expiry(seat.lease_end),
-        "status": limit_status(seat_usage.used, seat_usage.seat_count),
+        "status": limit_status(seat_usage.used, seat_usage.purchased),
         "seats": seat_usage.view(),
     }
 

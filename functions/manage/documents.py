@@ -31,8 +31,8 @@ def to_document(body: Mapping[str, Any], *, valid_from: int) -> dict[str, Any]:
     if valid.valid_until is not None and valid.valid_until <= valid.valid_from:
         raise InvalidRequest.at("/validUntil", "must be after validFrom")
     limit = MOST_SEATS
-    if max(valid.seat_count, valid.hard_cap or 0) > limit:
-        pointer = "/seatCount" if valid.seat_count > limit else "/overdraftSeatLimit"
+    if max(valid.purchased, valid.hard_cap or 0) > limit:
+        pointer = "/seatCount" if valid.purchased > limit else "/overdraftSeatLimit"
         raise InvalidRequest.at(
             pointer, f"purchased seats and overdraft together are at most {limit:,}"
         )

@@ -18,7 +18,7 @@ from shared.dynamodb.requests import BatchGet, Item, Operation, Query, send
 from shared.entitlements.model import LIST_KEY
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usages
 from shared.entitlements.views import EntitlementView, entitlement_view
-from shared.seats.holders import held_seats
+from shared.seats.held_seats import held_seats
 from shared.seats.seat_usage import SeatUsage
 from shared.usage.counter import Counter
 from shared.validity import IN_FORCE, status_at
@@ -109,7 +109,7 @@ def _overdrafts(
     items: Iterable[Item], seat_usages: Mapping[str, SeatUsage], now: int
 ) -> Operation[set[str]]:
     """The entitlements that use more seats, or more of a usage limit, than was purchased."""
-    over = {owner for owner, each in seat_usages.items() if each.used > each.seat_count}
+    over = {owner for owner, each in seat_usages.items() if each.used > each.purchased}
     keys = [
         usage_key(item["entitlementId"], limit["key"])
         for item in items

@@ -43,7 +43,7 @@ def create(request: Request) -> Response:
         "requestedAt": request.now_ms,
         "requestedBy": request.caller.key_id,
         "used": seat_usage.used,
-        "purchased": seat_usage.seat_count,
+        "purchased": seat_usage.purchased,
         "hardCap": seat_usage.hard_cap,
         "ttl": request.now + EVIDENCE_SECONDS,
     }

@@ -133,7 +133,7 @@ def _read(request: Request) -> Operation[ForecastView]:
         None,
         trend,
         peak,
-        (seat_usage.seat_count, seat_usage.hard_cap),
+        (seat_usage.purchased, seat_usage.hard_cap),
         _days_left(request, item),
         f"The peaks of the last {len(peaks)} weeks.",
     )

@@ -12,7 +12,7 @@ from shared.entitlements.model import has_seats, usage_terms
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usage
 from shared.history.buckets import bucket_name
 from shared.limits import UsedView
-from shared.seats.holders import held_seats
+from shared.seats.held_seats import held_seats
 from shared.seats.seat_usage import PoolSeatsView, SeatUsage
 from shared.usage.counter import Counter
 from shared.usage.views import CurrentUsageView, current_view

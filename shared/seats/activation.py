@@ -1,17 +1,4 @@
-"""Activating seats, in a set of one shard or of many.
-
-A set of up to 128 seats has one shard, whose limits are those of the entitlement. A larger set, a
-*pool*, has several shards, and the shard of a seat follows from the seat's key. Each shard owns an
-*allocation*: the number of seats that it may hold by itself. The allocations and the pool's
-unallocated seats always add up to the hard cap. So a grant is one write on one shard, and the cap
-is never exceeded (escrow: O'Neil 1986; demarcation: Barbará and Garcia-Molina 1992; bounded
-counters: Balegas 2015). A shard without free capacity takes half of the free capacity of another
-shard together with the seat, in a transaction of two items (see `borrowing`).
-
-Shards that may have free capacity are in a sparse index. A write that adds capacity puts the shard
-into the index. A request that looks for capacity and finds none removes the shard from it. So the
-index may name a shard too many, and it misses a shard only for as long as it lags.
-"""
+"""Take or renew a seat; preview it."""
 
 from shared import problems
 from shared.audit import Change
@@ -27,13 +14,13 @@ from shared.dynamodb.requests import (
 from shared.seats.borrowing import NoSeat, find_seat_elsewhere, has_free_seat
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import encode_grant
+from shared.seats.holder import Holder
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.lookup import find_shard, find_shard_of
 from shared.seats.pending import ActivationResult, PendingActivation
 from shared.seats.placement import Place
 from shared.seats.shard import Decision, SeatShard, check_seats, decide, lease_expiry
 from shared.seats.writes import (
-    Holder,
     seat_denial,
 )
 
@@ -142,7 +129,7 @@ def _hard_cap_reached(pending: PendingActivation, shard: SeatShard) -> problems.
     next_due = shard.next_lease_expiry() if shard.is_only_shard else pending.next_due
     return problems.HardCapReached(
         f"All {seat_usage.hard_cap} seats under the hard cap are held"
-        f" ({seat_usage.seat_count} purchased, {seat_usage.used} used).",
+        f" ({seat_usage.purchased} purchased, {seat_usage.used} used).",
         extensions={"seats": seat_usage.view(), "nextLeaseExpiry": lease_expiry(next_due)},
     )
 
@@ -164,11 +151,11 @@ def preview(entitlement_id: str, holder: Holder, now: int) -> Operation[Activati
     if decision in (Decision.KEEP, Decision.RENEW):
         return pending.granted(shard)._replace(is_new=False)
     # Within the purchased seats, `take` does not look at leases.
-    looks = shard.used >= shard.seat_count or not shard.is_only_shard
+    looks = shard.used >= shard.purchased or not shard.is_only_shard
     freed = set(shard.expired_keys(now)) if looks else set[str]()
     if decision is Decision.SHARD_FULL and not (yield from has_free_seat(pending, shard)):
         raise _hard_cap_reached(pending, shard)
     seats = {held: value for held, value in shard.seats.items() if held not in freed}
-    is_overdraft = len(seats) >= shard.seat_count if shard.is_only_shard else pending.is_overdraft
+    is_overdraft = len(seats) >= shard.purchased if shard.is_only_shard else pending.is_overdraft
     seats[pending.key] = encode_grant(0, is_overdraft=is_overdraft, now=now) + shard.lease_seconds
     return pending.granted(shard._replace(seats=seats))

@@ -9,6 +9,7 @@ from shared.dynamodb.requests import (
 )
 from shared.seats.cache import CachedPool
 from shared.seats.encoding import Grant, decode_grant, encode_grant, seat_key
+from shared.seats.holder import Holder
 from shared.seats.placement import Place
 from shared.seats.seat_usage import SeatUsage, read_seat_usage
 from shared.seats.shard import Decision, SeatShard
@@ -17,7 +18,6 @@ from shared.seats.writes import (
     WITHIN_ALLOCATION,
     WITHIN_HARD_CAP,
     WITHIN_PURCHASED,
-    Holder,
     grant_record,
     grant_update,
     renewal_update,
@@ -71,7 +71,7 @@ class PendingActivation:
     @property
     def is_overdraft(self) -> bool:
         """Whether a seat taken now is an overdraft seat, by the pool's totals."""
-        return self.pool_usage is not None and self.pool_usage.used >= self.pool_usage.seat_count
+        return self.pool_usage is not None and self.pool_usage.used >= self.pool_usage.purchased
 
     def blind_write(self, *, expect_overdraft: bool = False) -> Update:
         """The grant as a write that needs no knowledge of the shard; its condition decides."""
@@ -103,7 +103,7 @@ class PendingActivation:
             expired = shard.expired_keys(change.now)
             is_overdraft = self.is_overdraft
             if shard.is_only_shard:
-                is_overdraft = shard.used - len(expired) >= shard.seat_count
+                is_overdraft = shard.used - len(expired) >= shard.purchased
             value = encode_grant(self.grant_id, is_overdraft=is_overdraft, now=change.now)
             last = grant_record(change, self.key, self.holder)
             return replacement_update(self.place, shard, expired, change, last, (self.key, value))

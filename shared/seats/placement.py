@@ -10,24 +10,24 @@ from shared.dynamodb.keys import (
 )
 from shared.seats.shard import SHARD_SEATS
 
-# --- Placement ------------------------------------------------------------------------------------
-
 # All seat keys are divided into this many slots. A shard is named by its first slot. Every possible
 # number of shards divides this number.
 SLOTS = 6144
+# Seat keys are placed by their first 48 bits.
+_POSITIONS = 1 << 48
 # Above this number of shards, the capacity index of a pool is spread over several partitions.
 _UNSPREAD_SHARDS = 256
 CAPACITY_PARTITIONS = 4
 
 
 # The condition that a shard is the only one, and that it is not about to be split.
-IS_ONLY_SHARD = "attribute_not_exists(pages) AND attribute_not_exists(movingAt)"
+IS_ONLY_UNLOCKED_SHARD = "attribute_not_exists(pages) AND attribute_not_exists(movingAt)"
 
 
 class Place(NamedTuple):
-    """The place of a seat: shard `number` of `shard_count`.
+    """The place of a seat: the shard whose first slot is `number`, in a set of `shard_count`.
 
-    `shard_count` is None on the only shard of an entitlement that never had more.
+    `shard_count` is None if all seats are on one shard.
     """
 
     owner: str
@@ -36,7 +36,7 @@ class Place(NamedTuple):
 
     @classmethod
     def of(cls, owner: str, key: str, shard_count: int | None) -> "Place":
-        """The place of a seat key. Shard i of n has the i-th n-th of all keys."""
+        """The place of a seat key. Of n shards, shard i has the slots from i * 6144 / n on."""
         if shard_count is None:
             return cls(owner, 0, None)
         return cls(
@@ -58,11 +58,8 @@ class Place(NamedTuple):
     def clause(self) -> tuple[str, dict[str, int]]:
         """The condition that the shard is where it was expected, with its values."""
         if self.shard_count is None:
-            return IS_ONLY_SHARD, {}
+            return IS_ONLY_UNLOCKED_SHARD, {}
         return "pages = :pages AND attribute_not_exists(movingAt)", {":pages": self.shard_count}
-
-
-_POSITIONS = 1 << 48
 
 
 def position_of(key: str) -> int:
@@ -104,7 +101,7 @@ def shard_count_for(cap: int) -> int:
     return shard_count
 
 
-def wanted_shard_count(hard_cap: int | None, seat_count: int, used: int) -> int:
+def wanted_shard_count(hard_cap: int | None, purchased: int, used: int) -> int:
     """The number of shards that a pool should have. Without a cap: a quarter more than it needs."""
-    seats = max(seat_count, used) * 5 // 4 if hard_cap is None else max(hard_cap, used)
+    seats = max(purchased, used) * 5 // 4 if hard_cap is None else max(hard_cap, used)
     return 1 if seats <= SHARD_SEATS else min(SLOTS, shard_count_for(seats))

@@ -431,7 +431,7 @@ class _Reconciler:
         for attempt in range(1, ROUNDS + 1):
             item = yield from read_existing(seat_shard_key(self.owner))
             shard = SeatShard.of(item)
-            wanted = wanted_shard_count(shard.hard_cap, shard.seat_count, shard.used)
+            wanted = wanted_shard_count(shard.hard_cap, shard.purchased, shard.used)
             if wanted == 1 or shard.status == "deleted":
                 if shard.locked_at_ms is not None:  # its seats stay where they are
                     yield from send(unlock_shard(seat_shard_key(self.owner), shard.locked_at_ms))

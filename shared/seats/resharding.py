@@ -34,7 +34,7 @@ TERM_ATTRIBUTES = ("status", "validFrom", "validUntil", "leaseSeconds", "noSeats
 
 def target_shard_count(pool: Pool, usage: SeatUsage) -> int:
     """The number of shards that a pool of several should have; fewer only when the cap changes."""
-    wanted = wanted_shard_count(usage.hard_cap, usage.seat_count, usage.used)
+    wanted = wanted_shard_count(usage.hard_cap, usage.purchased, usage.used)
     may_shrink = usage.hard_cap is not None and pool.needs_reconcile
     return wanted if may_shrink else max(wanted, pool.shard_count or 1)
 

@@ -27,7 +27,7 @@ class SeatUsage(NamedTuple):
     """
 
     used: int
-    seat_count: int
+    purchased: int
     hard_cap: int | None
     as_of_ms: int | None = None
     seq: int = 0
@@ -35,11 +35,11 @@ class SeatUsage(NamedTuple):
     @classmethod
     def of(cls, shard: SeatShard) -> "SeatUsage":
         """The usage of an only shard."""
-        return cls(shard.used, shard.seat_count, shard.hard_cap, None, shard.seq)
+        return cls(shard.used, shard.purchased, shard.hard_cap, None, shard.seq)
 
     def view(self) -> UsedView | PoolSeatsView:
         """The `seats` object of the API."""
-        seats = seats_view(self.used, self.seat_count, self.hard_cap)
+        seats = seats_view(self.used, self.purchased, self.hard_cap)
         return seats if self.as_of_ms is None else {**seats, "asOf": to_rfc3339(self.as_of_ms)}
 
 

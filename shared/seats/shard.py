@@ -26,15 +26,17 @@ MAX_LEASE = 366 * 86_400
 class SeatShard(NamedTuple):
     """A shard of an entitlement's set of seats, as read.
 
-    `seats` maps seat keys to seat values (see `decode_seat`). `shard_count` is the number of shards
-    of the pool, None on an only shard. A shard of a pool holds at most its `allocation`, and
-    `number` names it. Seats that are released on a shard that `is_draining` go to the pool.
+    `seats` maps seat keys to grants (see `decode_grant`). On an only shard `shard_count` is None,
+    and the limits are the entitlement's. A shard of a pool has no limits (`purchased` is 0): it
+    holds at most its `allocation`; `number` is its first slot. Seats released on a shard that
+    `is_draining` go to the pool. `earliest` is a lower bound of the lease ends (Unix seconds; see
+    `earliest_after`). `seq` is the shard's version. `has_seats`: the entitlement includes seats.
     `locked_at_ms`: its seats are being moved since then. `has_totals`: the entitlement has, or had,
     several shards, and the totals report its changes.
     """
 
     seats: dict[str, int]
-    seat_count: int
+    purchased: int
     hard_cap: int | None
     status: str
     valid_from: int
@@ -156,7 +158,7 @@ def decide(shard: SeatShard, key: str, now: int) -> Decision:
         return Decision.SHARD_FULL
     if expired:
         return Decision.RECLAIM
-    is_within = left < shard.seat_count or not shard.is_only_shard
+    is_within = left < shard.purchased or not shard.is_only_shard
     return Decision.GRANT if is_within else Decision.GRANT_OVERDRAFT
 
 

@@ -25,7 +25,7 @@ from shared.dynamodb.requests import (
 )
 from shared.seats import totals
 from shared.seats.encoding import NEVER, NO_LEASE
-from shared.seats.placement import IS_ONLY_SHARD
+from shared.seats.placement import IS_ONLY_UNLOCKED_SHARD
 from shared.seats.shard import SHARD_SEATS, SeatShard
 from shared.seats.writes import NAMES, NEXT_VERSION
 
@@ -38,7 +38,7 @@ class SeatTerms(NamedTuple):
     An entitlement that has only usage limits has an empty shard as well. Nobody gets a seat on it.
     """
 
-    seat_count: int
+    purchased: int
     hard_cap: int | None
     status: str
     valid_from: int
@@ -77,7 +77,7 @@ def shard_terms_update(
     lower bound, which the sweep improves.
     """
     sets: dict[str, Value] = {
-        "seatCount": terms.seat_count,
+        "seatCount": terms.purchased,
         "hardCap": terms.hard_cap,
         "#status": terms.status,
         "validFrom": terms.valid_from,
@@ -91,7 +91,7 @@ def shard_terms_update(
     return Update(
         seat_shard_key(entitlement_id),
         set_and_remove([NEXT_VERSION, *assignments], removals),
-        f"attribute_exists(pk) AND #status <> :deleted AND {IS_ONLY_SHARD}",
+        f"attribute_exists(pk) AND #status <> :deleted AND {IS_ONLY_UNLOCKED_SHARD}",
         NAMES,
         {**values, ":one": 1, ":change": change.record("updated"), ":deleted": "deleted"},
     )
@@ -104,10 +104,10 @@ def empty_shard(entitlement_id: str, kind: str, change: Change) -> Update:
     so that a grant that is still on its way with an earlier time is refused, whatever its clock
     says. New terms reopen the shard.
     """
-    condition = f"attribute_exists(pk) AND {IS_ONLY_SHARD}"
+    condition = f"attribute_exists(pk) AND {IS_ONLY_UNLOCKED_SHARD}"
     values: dict[str, Any] = {":none": {}, ":one": 1, ":change": change.record(kind), ":kind": kind}
     if kind == "expired":
-        condition = f"validUntil <= :now AND #status <> :deleted AND {IS_ONLY_SHARD}"
+        condition = f"validUntil <= :now AND #status <> :deleted AND {IS_ONLY_UNLOCKED_SHARD}"
         values |= {":now": change.now, ":deleted": "deleted"}
     return Update(
         seat_shard_key(entitlement_id),
@@ -133,7 +133,7 @@ def terms_item(terms: SeatTerms) -> Item:
     """The limits and terms as a pool's item has them."""
     return without_none(
         {
-            "seatCount": terms.seat_count,
+            "seatCount": terms.purchased,
             "hardCap": terms.hard_cap,
             "status": terms.status,
             "validFrom": terms.valid_from,

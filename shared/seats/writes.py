@@ -7,7 +7,7 @@ are Unix seconds unless a name ends in `_ms`.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from shared.audit import Change, denial, utc_hour
 from shared.dynamodb.keys import (
@@ -20,19 +20,11 @@ from shared.dynamodb.requests import (
     Update,
 )
 from shared.seats.encoding import GRANT_ID_BASE, decode_grant, encode_grant
+from shared.seats.holder import Holder
 from shared.seats.placement import Place
 from shared.seats.seat_usage import SeatUsage
 from shared.seats.shard import MIN_LEASE, SeatShard, earliest_after
 from shared.validity import IN_FORCE
-
-
-class Holder(NamedTuple):
-    """Who asks for a seat. `attributes` are shown to the vendor and decide nothing."""
-
-    seat_id: str
-    seat_name: str = ""
-    attributes: Mapping[str, str] = {}
-
 
 NAMES = {"#status": "status", "#last": "last"}
 NEXT_VERSION = "seq = seq + :one, #last = :change"
@@ -224,6 +216,6 @@ def seat_denial(
             "seatId": holder.seat_id,
             "seatName": holder.seat_name,
         },
-        (level.used, level.seat_count, level.hard_cap),
+        (level.used, level.purchased, level.hard_cap),
         change,
     )

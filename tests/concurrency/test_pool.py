@@ -18,12 +18,12 @@ from shared.dynamodb.requests import BatchGet, BatchPut, Pause, Put, Query
 from shared.seats import activation
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import GrantIds, activation_id, decode_grant, seat_key
+from shared.seats.holder import Holder
 from shared.seats.pending import ActivationResult
 from shared.seats.placement import SLOTS, Place, capacity_partitions
 from shared.seats.release import release_grant
 from shared.seats.shard import SeatShard
 from shared.seats.terms import SeatTerms
-from shared.seats.writes import Holder
 from tests.support.seats import NOW_MS, new_id, terms
 from tests.support.tables import create_table, open_client, read_item
 from tests.support.threads import SEEDS, THREADS, Grants, histories, run, together
@@ -91,7 +91,7 @@ class Clients:
             return False
         return released
 
-    def read_pages(self) -> list[SeatShard]:
+    def read_shards(self) -> list[SeatShard]:
         step = SLOTS // self.shard_count
         keys = tuple(seat_shard_key(self.owner, n * step) for n in range(self.shard_count))
         return [SeatShard.of(item) for item in self.dynamodb.execute(BatchGet(keys)).values()]
@@ -118,7 +118,7 @@ def check(engine: DynamoDBLocal, clients: Clients, cap: int) -> None:
         if new["seq"] == old["seq"]:
             assert old["seats"] == new["seats"], "seats changed without a new version"
             assert new["allowance"] <= old["allowance"], "allowance from nowhere"
-    shard_count = clients.read_pages()
+    shard_count = clients.read_shards()
     assert len(shard_count) == clients.shard_count
     assert sum(shard.allocation or 0 for shard in shard_count) == cap, "allowance was lost, or made"
     held = [key for shard in shard_count for key in shard.seats]
@@ -153,12 +153,12 @@ def test_a_rush_takes_every_seat_and_none_more(
     for seat_id in people:  # who met too much contention asks again
         if clients.contentions:
             clients.take(0, seat_id)
-    held = [key for shard in clients.read_pages() for key in shard.seats]
+    held = [key for shard in clients.read_shards() for key in shard.seats]
     assert len(held) == cap
     assert clients.denied, "more people than seats"
     check(engine, clients, cap)
     assert parse_candidate(dynamodb, clients.owner, shard_count) == set(), (
-        "full pages are still said to have room"
+        "the index still names full shards"
     )
 
 
@@ -221,7 +221,7 @@ def test_nobody_is_denied_while_capacity_is_being_moved(dynamodb: DynamoDBClient
         by_page[Place.of(clients.owner, key, 3).number].append(name)
     first, second, third = (by_page[number] for number in sorted(by_page))
     grants = [clients.take(0, name) for name in (*first[:3], *second[:3], *third[:3])]
-    assert clients.take(0, second[4]) is None, "which takes the marks of full pages away"
+    assert clients.take(0, second[4]) is None, "which removes full shards from the index"
     for grant in grants[:3]:
         assert grant
         assert clients.release(0, activation_id(grant.key, grant.held.grant_id))
@@ -232,7 +232,7 @@ def test_nobody_is_denied_while_capacity_is_being_moved(dynamodb: DynamoDBClient
             clients.now_ms() if isinstance(request, Pause) else dynamodb.execute(request)
         )
     looked = dynamodb.execute(request)
-    assert clients.take(0, third[3]), "with half of the room for its page"
+    assert clients.take(0, third[3]), "with half of the free capacity for its shard"
     assert clients.take(0, first[3]), "and the rest is taken"
     assert run(dynamodb, resumed(operation, looked), clients.now_ms).is_new
 

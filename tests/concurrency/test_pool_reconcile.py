@@ -31,7 +31,7 @@ LIVES = (
 
 
 @pytest.fixture(autouse=True)
-def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     shrink_shards(monkeypatch)
 
 

@@ -19,12 +19,12 @@ from shared.dynamodb.marshalling import item_from_wire
 from shared.dynamodb.requests import Accepted, Transact
 from shared.seats import activation
 from shared.seats.encoding import GrantIds, decode_grant
+from shared.seats.holder import Holder
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.pending import ActivationResult
 from shared.seats.release import release_grant
 from shared.seats.shard import CLOCK_GRACE
 from shared.seats.terms import SeatTerms, shard_terms_update
-from shared.seats.writes import Holder
 from tests.support.seats import NOW_MS, make_shard, new_id, read_shard_item, terms
 from tests.support.tables import create_table, open_client
 from tests.support.threads import SEEDS, THREADS, Grants, history, run, together

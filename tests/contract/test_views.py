@@ -33,7 +33,7 @@ from shared.entitlements.views import EntitlementView
 from shared.events.builders import SeatRequestView
 from shared.history.views import OverdraftEpisodeView, UsageOverdraftEpisodeView
 from shared.sales.follow_up import FollowUpEntryView, FollowUpView
-from shared.seats.holders import HeldSeatView
+from shared.seats.held_seats import HeldSeatView
 from shared.usage.views import ConsumptionView, CurrentUsageView
 from tools.openapi import models
 

@@ -39,9 +39,9 @@ from shared.dynamodb.requests import NO_NAMES, Delete, Item, Put, Update
 from shared.entitlements.lifecycle import close_entitlement
 from shared.seats import activation, reconcile
 from shared.seats.encoding import decode_grant, seat_key
+from shared.seats.holder import Holder
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.shard import HAS_TOTALS
-from shared.seats.writes import Holder
 from shared.usage import consumption, sharded
 from shared.usage.counter import Counter
 from shared.usage.periods import calendar_month
@@ -438,8 +438,8 @@ SCENARIOS = [
     Scenario("delete with a spread limit", _changing_spread("DELETE", None)),
     Scenario("create a pool", _creating(f"POST {E}", {**TERMS, **POOL})),
     Scenario("change the limits of a pool", _changing("PATCH", {"seatCount": 13}, POOL)),
-    Scenario("make a pool of a page", _changing("PATCH", POOL)),
-    Scenario("make a page of a pool", _changing("PATCH", {"seatCount": 3}, POOL)),
+    Scenario("make a pool of one shard", _changing("PATCH", POOL)),
+    Scenario("make one shard of a pool", _changing("PATCH", {"seatCount": 3}, POOL)),
     Scenario("delete a pool", _changing("DELETE", None, POOL)),
     Scenario("create an entitlement", _creating(f"POST {E}", TERMS)),
     Scenario("create an API key", _creating("POST /v1/api-keys", API_KEY)),

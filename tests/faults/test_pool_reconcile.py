@@ -13,7 +13,7 @@ from tests.support.tables import Crash, create_table, faulty_client, open_client
 
 
 @pytest.fixture(autouse=True)
-def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     shrink_shards(monkeypatch)
 
 
@@ -33,7 +33,7 @@ WORK: dict[str, tuple[SeatTerms, int, SeatTerms, str]] = {
     "one becomes many, in two steps": (valid(8), 3, valid(120), "updated"),
     "three become one": (valid(18), 5, valid(7), "updated"),
     "three, of more seats than the cap": (valid(18), 15, valid(9), "updated"),
-    "a larger cap on as many pages": (valid(14), 14, valid(18), "updated"),
+    "a larger cap on as many shards": (valid(14), 14, valid(18), "updated"),
     "a cap for what had none": (valid(None), 11, valid(18), "updated"),
     "no cap any more": (valid(18), 18, valid(None), "updated"),
     "a shorter lease": (valid(18), 9, valid(18, lease=600), "updated"),
@@ -104,7 +104,7 @@ def test_seats_come_and_go_at_every_point_of_the_work(
                 again = life.take(point % 2, "user1")
                 assert again, "who holds a seat was denied it"
                 assert not again.is_new
-                assert life.take(point % 2, "user0"), "there was room"
+                assert life.take(point % 2, "user0"), "a seat was free"
             life.offset_ms += reconcile.LOCK_MS
             assert life.reconcile_pool()
         assert life.held() == (0 if change == "expired" else held)

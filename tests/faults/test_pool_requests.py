@@ -16,12 +16,12 @@ from shared.dynamodb.requests import BatchGet, BatchPut, Query, Update
 from shared.seats import activation
 from shared.seats.cache import CachedPool, PoolCache
 from shared.seats.encoding import activation_id, seat_key
+from shared.seats.holder import Holder
 from shared.seats.pending import ActivationResult
 from shared.seats.placement import SLOTS, Place
 from shared.seats.release import release_grant
 from shared.seats.seat_usage import read_seat_usage
 from shared.seats.shard import SeatShard
-from shared.seats.writes import Holder
 from tests.support.sampling import IS_SOAK
 from tests.support.seats import NOW_MS, new_id, terms
 from tests.support.tables import Crash, create_table, faulty_client, open_client
@@ -163,7 +163,7 @@ def test_taking_a_seat_broken_anywhere(
             answered = sum(isinstance(each, problems.HardCapReached) for each in outcomes)
             assert answered <= bench.attempts() <= 2, "a denial was answered and is not on record"
         else:
-            assert isinstance(outcomes[1], ActivationResult), "denied although there was room"
+            assert isinstance(outcomes[1], ActivationResult), "denied although a seat was free"
             bench.check(held if held > 0 else sum(shard.used for shard in bench.shard_count()))
             grant_ids = {
                 each.held.grant_id for each in outcomes if isinstance(each, ActivationResult)

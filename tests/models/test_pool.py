@@ -23,13 +23,13 @@ from shared.dynamodb.requests import BatchGet, Query
 from shared.seats import activation, leases, reconcile
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import activation_id, decode_grant, parse_activation_id, seat_key
+from shared.seats.holder import Holder
 from shared.seats.pending import ActivationResult
 from shared.seats.placement import SLOTS, Place
 from shared.seats.release import release_grant
 from shared.seats.resharding import may_hold_seats
 from shared.seats.shard import CLOCK_GRACE, SeatShard
 from shared.seats.terms import total_allocation
-from shared.seats.writes import Holder
 from tests.support.machine import Lost, drive, run_machine
 from tests.support.patching import patch_constant
 from tests.support.pools import PoolLife
@@ -76,7 +76,7 @@ class PoolMachine(RuleBasedStateMachine):
     def drive(self, operation: Any, lose: int | None = None, crash: int | None = None) -> Any:
         return drive(self.dynamodb, operation, lambda: self.now, lose, crash)
 
-    def cached(self, seat_id: str) -> str:
+    def key_of(self, seat_id: str) -> str:
         return seat_key(self.life.owner, seat_id)
 
     def live(self) -> int:
@@ -107,7 +107,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     def take(self, seat_id: str, *, lose: int | None = None, knows: bool = True) -> str | None:
         self.people.add(seat_id)
-        before, held = self.live(), self.held.get(self.cached(seat_id))
+        before, held = self.live(), self.held.get(self.key_of(seat_id))
         operation, grant_id = self.asking(seat_id, knows=knows)
         try:
             grant: ActivationResult = self.drive(operation, lose=lose)
@@ -115,7 +115,7 @@ class PoolMachine(RuleBasedStateMachine):
             self.denials += 1
             assert held is None or held.is_over(self.now), "who holds a seat was denied it"
             lowest = min(total_allocation(cap) for cap in self.in_force)
-            assert before >= lowest, "denied although there was room"
+            assert before >= lowest, "denied although a seat was free"
             return None
         self.granted(seat_id, grant_id, grant, before)
         return activation_id(grant.key, grant.held.grant_id)
@@ -129,7 +129,7 @@ class PoolMachine(RuleBasedStateMachine):
         ), grant_id
 
     def granted(self, seat_id: str, grant_id: int, grant: ActivationResult, before: int) -> None:
-        held = self.held.get(self.cached(seat_id))
+        held = self.held.get(self.key_of(seat_id))
         assert grant.is_new == (grant.held.grant_id == grant_id)
         if grant.is_new:
             assert held is None or held.is_over(self.now)
@@ -138,7 +138,7 @@ class PoolMachine(RuleBasedStateMachine):
         else:
             assert held is not None
             assert grant.held.grant_id == held.grant_id
-        self.held[self.cached(seat_id)] = Held(grant.held.grant_id, grant.held.lease_end)
+        self.held[self.key_of(seat_id)] = Held(grant.held.grant_id, grant.held.lease_end)
 
     @rule(
         target=activations,
@@ -151,9 +151,9 @@ class PoolMachine(RuleBasedStateMachine):
         try:
             grant = self.drive(operation, crash=crash)
         except Lost:
-            on_pages = self.on_pages().get(self.cached(seat_id))
-            if on_pages and on_pages.grant_id == grant_id:
-                self.held[self.cached(seat_id)] = on_pages
+            on_shards = self.on_shards().get(self.key_of(seat_id))
+            if on_shards and on_shards.grant_id == grant_id:
+                self.held[self.key_of(seat_id)] = on_shards
         except problems.HardCapReached:
             self.denials += 1
         else:
@@ -189,14 +189,14 @@ class PoolMachine(RuleBasedStateMachine):
         key = places[number % len(places)]
         self.life.offset_ms += self.lease * 600
         for name in [name for name in sorted(self.people) if self.place(name) == key]:
-            if self.cached(name) in self.held:
+            if self.key_of(name) in self.held:
                 self.take(name)
         self.life.offset_ms += self.lease * 500
         self.take(next(n for n in map("late{}".format, self.names) if self.place(n) == key))
 
     def place(self, seat_id: str) -> Key:
         shard_count = self.life.state().get("pages")
-        return Place.of(self.life.owner, self.cached(seat_id), shard_count).key
+        return Place.of(self.life.owner, self.key_of(seat_id), shard_count).key
 
     @rule()
     def free_what_ran_out(self) -> None:
@@ -235,18 +235,18 @@ class PoolMachine(RuleBasedStateMachine):
             found |= self.dynamodb.execute(BatchGet(keys))
         return {k: SeatShard.of(item) for k, item in found.items() if may_hold_seats(k, item)}
 
-    def on_pages(self) -> dict[str, Held]:
+    def on_shards(self) -> dict[str, Held]:
         seats: dict[str, Held] = {}
         for shard in self.shard_count().values():
             for key, value in shard.seats.items():
-                assert key not in seats, "a seat is on two pages"
+                assert key not in seats, "a seat is on two shards"
                 seat = decode_grant(value)
                 seats[key] = Held(seat.grant_id, seat.lease_end)
         return seats
 
     @invariant()
     def pages_are_the_model(self) -> None:
-        now, seats = self.now, self.on_pages()
+        now, seats = self.now, self.on_shards()
         for key, held in self.held.items():
             if not held.is_over(now):
                 assert seats.get(key, held).grant_id == held.grant_id
@@ -281,8 +281,8 @@ class PoolMachine(RuleBasedStateMachine):
 # Hard caps, seats of a shard on the average, of the only shard at most.
 POOLS: dict[str, tuple[tuple[int | None, ...], int, int]] = {
     "one page": ((5, 3, 8), 6, 8),
-    "three pages": ((18, 14, 17, 9), 6, 8),
-    "48 pages": ((96, 90, 80), 2, 8),
+    "three shards": ((18, 14, 17, 9), 6, 8),
+    "48 shards": ((96, 90, 80), 2, 8),
     "from one to many and back": ((8, 18, 5, 40, None, 96, 3), 4, 8),
 }
 

@@ -144,7 +144,7 @@ HAS_TOTALS = (SEAT_SHARD_PREFIX, TOTALS_PREFIX, DENIAL_PREFIX)
 
 
 @pytest.fixture(autouse=True)
-def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     shrink_shards(monkeypatch)
 
 

@@ -27,12 +27,12 @@ from shared.dynamodb.keys import DENIAL_SHARDS, seat_shard_key
 from shared.dynamodb.requests import Accepted, Query, Transact
 from shared.seats import activation
 from shared.seats.encoding import activation_id, decode_grant, parse_activation_id, seat_key
+from shared.seats.holder import Holder
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.pending import ActivationResult
 from shared.seats.release import release_grant
 from shared.seats.shard import CLOCK_GRACE
 from shared.seats.terms import new_shard, shard_terms_update
-from shared.seats.writes import Holder
 from tests.support.machine import Lost, drive, run_machine
 from tests.support.seats import NOW, new_id, read_shard_item, terms
 from tests.support.tables import create_table, open_client
@@ -47,7 +47,7 @@ class Held(NamedTuple):
     end: int | None
 
 
-class LedgerMachine(RuleBasedStateMachine):
+class SeatShardMachine(RuleBasedStateMachine):
     """Rules are what can happen to an entitlement; each is checked against the model at once."""
 
     dynamodb: DynamoDBClient
@@ -104,7 +104,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 return "refused", refusal
             return "renewed", held
         looked_at = hint and bool(self.stale())
-        if len(self.held) < self.valid.seat_count and not looked_at:
+        if len(self.held) < self.valid.purchased and not looked_at:
             # The blind write looks at no lease: there is free capacity within what was purchased.
             return (
                 ("refused", refusal) if refusal else ("within", Held(grant_id, False, self.end()))
@@ -116,7 +116,7 @@ class LedgerMachine(RuleBasedStateMachine):
         cap = self.valid.hard_cap
         if cap is not None and left >= cap:
             return "denied", None
-        is_overdraft = left >= self.valid.seat_count
+        is_overdraft = left >= self.valid.purchased
         return ("reclaim" if stale else "overdraft"), Held(grant_id, is_overdraft, self.end())
 
     # --- What can happen ------------------------------------------------------------------------
@@ -328,7 +328,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return recorded
 
     @invariant()
-    def page_is_the_model(self) -> None:
+    def shard_equals_the_model(self) -> None:
         shard = read_shard_item(self.dynamodb, self.entitlement_id)
         seats = {key: Held(*decode_grant(value)) for key, value in shard["seats"].items()}
         assert seats == {
@@ -346,8 +346,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 def test_a_shard_behaves_as_its_model(engine: DynamoDBLocal) -> None:
-    LedgerMachine.dynamodb = open_client(engine.url, create_table(engine.url))
-    run_machine(LedgerMachine, examples=16, steps=40)
+    SeatShardMachine.dynamodb = open_client(engine.url, create_table(engine.url))
+    run_machine(SeatShardMachine, examples=16, steps=40)
 
 
 @pytest.mark.parametrize("grant_id", [0, 1, 10**14 - 1, 2**47])

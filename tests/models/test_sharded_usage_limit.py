@@ -40,7 +40,7 @@ class Answered(NamedTuple):
     quantity: int
 
 
-class SpreadMachine(RuleBasedStateMachine):
+class ShardedLimitMachine(RuleBasedStateMachine):
     """Few shards, so that they often lack what others have."""
 
     dynamodb: DynamoDBClient
@@ -267,5 +267,5 @@ def test_a_sharded_limit_behaves_as_its_model(
     engine: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patch_constant(monkeypatch, "shared.usage", "SHARDS", 5)
-    SpreadMachine.dynamodb = open_client(engine.url, create_table(engine.url))
-    run_machine(SpreadMachine, examples=5, steps=30)
+    ShardedLimitMachine.dynamodb = open_client(engine.url, create_table(engine.url))
+    run_machine(ShardedLimitMachine, examples=5, steps=30)

@@ -20,9 +20,9 @@ from shared.dynamodb.requests import Get, Pause, Put, Query, Refused, Update
 from shared.seats import activation
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import GrantIds, activation_id
+from shared.seats.holder import Holder
 from shared.seats.release import release_grant
 from shared.seats.terms import new_shard, shard_terms_update
-from shared.seats.writes import Holder
 from shared.usage import allocation, consumption, sharded
 from shared.usage.counter import UsageTerms
 from shared.usage.terms import new_counter

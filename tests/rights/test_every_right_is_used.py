@@ -55,7 +55,7 @@ RARE = {
     ("EntitlementsRole", "dynamodb:PutItem", "SECRET#page-token"): "own_secret, see above",
     ("NotifyRole", "dynamodb:PutItem", "SECRET#unsubscribe"): "own_secret, see above",
     ("PortalRole", "dynamodb:GetItem", "LEDGER#*"): (
-        "holders are listed while seats are moved: shared/seats/holders.py, _shards_from"
+        "holders are listed while seats are moved: shared/seats/held_seats.py, _shards_from"
     ),
 }
 

@@ -30,10 +30,10 @@ from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
 from shared.history.changes import ChangeRecord
 from shared.seats import activation
 from shared.seats.encoding import activation_id, seat_key
+from shared.seats.holder import Holder
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.release import release_grant
 from shared.seats.terms import empty_shard, new_shard, shard_terms_update
-from shared.seats.writes import Holder
 from shared.usage import consumption, corrections
 from shared.usage.counter import Counter
 from shared.usage.terms import new_counter, terms_update, under_terms

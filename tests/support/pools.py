@@ -14,6 +14,7 @@ from shared.dynamodb.requests import Accepted, BatchGet, Get, Operation, Pause, 
 from shared.seats import activation, reconcile
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import GrantIds
+from shared.seats.holder import Holder
 from shared.seats.pending import ActivationResult
 from shared.seats.placement import SLOTS, Place
 from shared.seats.release import release_grant
@@ -27,7 +28,6 @@ from shared.seats.terms import (
     remove_all_seats,
     total_allocation,
 )
-from shared.seats.writes import Holder
 from tests.support.patching import patch_constant
 from tests.support.seats import NOW_MS, new_id
 from tests.support.tables import read_item, this_thread_as
@@ -148,7 +148,7 @@ class PoolLife:
         if count == 1:
             assert not state.get("pages")
             [(_, shard)] = shard_count
-            assert (shard.seat_count, shard.hard_cap) == (self.terms.seat_count, cap)
+            assert (shard.purchased, shard.hard_cap) == (self.terms.purchased, cap)
             return
         assert state["pages"] == count
         allowed = sum(shard.allocation or 0 for _, shard in shard_count)

@@ -25,7 +25,7 @@ def new_id() -> str:
 
 
 def terms(
-    seat_count: int = 100,
+    purchased: int = 100,
     hard_cap: int | None = 120,
     *,
     status: str = "active",
@@ -33,7 +33,7 @@ def terms(
     valid_until: int | None = None,
     lease: int | None = None,
 ) -> SeatTerms:
-    return SeatTerms(seat_count, hard_cap, status, valid_from, valid_until, lease)
+    return SeatTerms(purchased, hard_cap, status, valid_from, valid_until, lease)
 
 
 def change(now_ms: int = NOW_MS, actor: str = "key_test") -> Change:

@@ -21,9 +21,9 @@ from shared.dynamodb.requests import Get, Item, Put, Query
 from shared.entitlements.model import entitlement_item, seat_terms
 from shared.seats import activation
 from shared.seats.encoding import activation_id, seat_key
+from shared.seats.holder import Holder
 from shared.seats.release import release_grant
 from shared.seats.terms import new_shard, shard_terms_update
-from shared.seats.writes import Holder
 from tests.support.notifier import Notifier, Recorder
 from tests.support.seats import new_id
 from tests.support.tables import acting_as

@@ -24,7 +24,7 @@ from shared.dynamodb import client as client_module
 from shared.dynamodb.keys import seat_shard_key
 from shared.dynamodb.marshalling import to_wire
 from shared.seats import activation
-from shared.seats.writes import Holder
+from shared.seats.holder import Holder
 from tests.support.notifier import Recorder
 from tests.support.reports import MemoryStore
 from tests.support.seats import change, make_shard, new_id, read_shard_item, terms

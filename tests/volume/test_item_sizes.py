@@ -35,11 +35,11 @@ from shared.history.level import Level
 from shared.history.views import episode_view
 from shared.seats import activation, totals
 from shared.seats.encoding import encode_grant, seat_key
+from shared.seats.holder import Holder
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.placement import SLOTS
 from shared.seats.shard import MOST_FREED
 from shared.seats.totals import ShardVersion
-from shared.seats.writes import Holder
 from tests.support.seats import NOW, NOW_MS, make_shard, new_id, read_shard_item, terms
 from tests.support.seats import change as asked
 from tests.support.tables import RoleClient, create_table, open_client, read_item

@@ -65,9 +65,9 @@ class Facts(NamedTuple):
         """What is stored of it: numbers, and no names."""
         return {
             "used": self.seat_usage.used,
-            "purchased": self.seat_usage.seat_count,
+            "purchased": self.seat_usage.purchased,
             "hardCap": self.seat_usage.hard_cap,
-            "overdraftUsed": max(0, self.seat_usage.used - self.seat_usage.seat_count),
+            "overdraftUsed": max(0, self.seat_usage.used - self.seat_usage.purchased),
             "overdraftSeatsGranted": self.overdraft_people,
             "deniedAttempts": self.denied_attempts,
             "deniedSeats": self.denied_people,
@@ -221,7 +221,7 @@ def _count_sentences(count: CountFacts) -> list[str]:
 def _rows(facts: Facts) -> list[tuple[str, str]]:
     now, rows = facts.seat_usage, list[tuple[str, str]]()
     if facts.document["seatCount"] is not None:
-        rows = _limit_rows("", now.used, now.seat_count, now.hard_cap)
+        rows = _limit_rows("", now.used, now.purchased, now.hard_cap)
     for count in facts.counts:
         counter = count.counter
         rows += _limit_rows(f"{count.key}: ", counter.used, counter.purchased, counter.hard_cap)

@@ -199,7 +199,7 @@ LISTS: list[tuple[str, dict[str, str]]] = [
 ]
 # Lists that are not pages of one kind of item: where they are tested instead.
 ELSEWHERE = {
-    f"GET {E}/activations": "test_pools: pages of the ledger, read by key",
+    f"GET {E}/activations": "test_pools: shards, read by key",
     f"GET {E}/usage": "one item for each of at most 48 limits, read by key",
 }
 

@@ -27,10 +27,10 @@ from shared.dynamodb.requests import (
 )
 from shared.seats import activation
 from shared.seats.encoding import activation_id, seat_key
+from shared.seats.holder import Holder
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.release import release_grant
 from shared.seats.terms import empty_shard
-from shared.seats.writes import Holder
 from tests.support.notifier import Notifier, Recorder
 from tests.support.seats import NOW, NOW_MS, change, make_shard, new_id, read_shard_item, terms
 from tests.support.tables import RoleClient

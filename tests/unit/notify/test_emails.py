@@ -29,7 +29,7 @@ from shared.entitlements.model import AUDIENCES
 from shared.events import types as event_types
 from shared.seats import activation
 from shared.seats.encoding import seat_key
-from shared.seats.writes import Holder
+from shared.seats.holder import Holder
 from tests.support.stories import HOUR, START, Story
 from tests.support.tables import Crash, acting_as
 from tests.unit.conftest import Api

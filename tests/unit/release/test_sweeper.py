@@ -23,8 +23,8 @@ from shared.dynamodb.requests import (
 from shared.entitlements.lifecycle import close_entitlement
 from shared.entitlements.queries import fetch_entitlement
 from shared.seats import activation
+from shared.seats.holder import Holder
 from shared.seats.shard import SeatShard
-from shared.seats.writes import Holder
 from shared.usage import allocation, sharded
 from shared.usage.counter import Counter
 from tests.support.seats import NOW_MS, read_shard_item

@@ -21,16 +21,16 @@ from shared.seats.encoding import (
     parse_activation_id,
     seat_key,
 )
+from shared.seats.holder import Holder
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.shard import Decision, SeatShard, decide
 from shared.seats.terms import shard_terms_update
-from shared.seats.writes import Holder
 from shared.validity import status_at
 from tests.support.seats import NOW, NOW_MS, change, make_shard, new_id, read_shard_item, terms
 
 
 def shard(
-    *ends: int | None, seat_count: int = 2, hard_cap: int | None = 3, lease: int = 600
+    *ends: int | None, purchased: int = 2, hard_cap: int | None = 3, lease: int = 600
 ) -> SeatShard:
     """A shard with a holder `s0`, `s1`, ... for each lease end (None: without a lease)."""
     seats = {}
@@ -40,7 +40,7 @@ def shard(
     leased = [end for end in ends if end is not None]
     earliest = min(leased, default=None)
     return SeatShard(
-        seats, seat_count, hard_cap, "active", 0, None, lease, earliest, 5, has_seats=True
+        seats, purchased, hard_cap, "active", 0, None, lease, earliest, 5, has_seats=True
     )
 
 
@@ -121,7 +121,7 @@ LATER, GONE, JUST_GONE = NOW + 300, NOW - 5, NOW - 4
         (shard(LATER, LATER, LATER, GONE), Decision.SHARD_FULL),  # the cap was lowered below use
         (shard(LATER, LATER, LATER, hard_cap=None), Decision.GRANT_OVERDRAFT),
         (shard(None, None, None), Decision.SHARD_FULL),
-        (shard(seat_count=0, hard_cap=0), Decision.SHARD_FULL),
+        (shard(purchased=0, hard_cap=0), Decision.SHARD_FULL),
     ],
 )
 def test_what_a_shard_means_for_a_new_holder(seen: SeatShard, decision: Decision) -> None:

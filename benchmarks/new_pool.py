@@ -7,7 +7,7 @@ from shared.dynamodb.requests import (
 )
 from shared.seats.placement import SLOTS, Place
 from shared.seats.shard import HAS_TOTALS
-from shared.seats.terms import SeatTerms, new_shard
+from shared.seats.terms import SeatTerms, new_shard_put
 
 
 def new_shards(
@@ -16,7 +16,7 @@ def new_shards(
     """The empty shards of a pool, to which all of its hard cap is allocated, and its seat usage."""
     assert terms.hard_cap is not None
     each, more = divmod(terms.hard_cap, shard_count)
-    first = dict(new_shard(entitlement_id, terms, change).item)
+    first = dict(new_shard_put(entitlement_id, terms, change).item)
     items: list[tuple[Key, Item]] = []
     for index in range(shard_count):
         place = Place(entitlement_id, index * (SLOTS // shard_count), shard_count)

@@ -22,7 +22,7 @@ from shared.seats.pending import ActivationResult
 from shared.seats.placement import SLOTS, Place, wanted_shard_count
 from shared.seats.release import release_grant
 from shared.seats.shard import SHARD_SEATS, SeatShard
-from shared.seats.terms import SeatTerms, new_shard
+from shared.seats.terms import SeatTerms, new_shard_put
 from shared.seats.totals import ShardVersion
 
 CAPS = (100, 10_000, 100_000)
@@ -63,7 +63,7 @@ class _Pool:
             key = seat_key(self.owner, f"user{number}")
             seats.setdefault(self.place(key).key, {})[key] = value
         if self.shard_count == 1:
-            new = new_shard(self.owner, terms, change)
+            new = new_shard_put(self.owner, terms, change)
             items: list[Any] = [(new.key, new.item)]
         else:
             items = new_shards(self.owner, terms, self.shard_count, change)
@@ -155,7 +155,7 @@ def _sum(bench: Any, cap: int) -> dict[str, float]:
     numbers = [index * (SLOTS // shard_count) for index in range(shard_count)]
     limits = {"seatCount": cap, "hardCap": cap, "terms": {"status": "active", "validFrom": 0}}
     terms = SeatTerms(cap, cap, "active", 0, None, LEASE)
-    first = SeatShard.of(dict(new_shard(owner, terms, bench.change()).item))
+    first = SeatShard.of(dict(new_shard_put(owner, terms, bench.change()).item))
     bench.dynamodb.execute(totals.first_totals(owner, first, 1, limits, bench.change().now_ms))
     seqs = itertools.count(AGE)
 

@@ -37,7 +37,7 @@ from shared.seats.encoding import GrantIds, activation_id
 from shared.seats.holder import Holder
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.release import release_grant
-from shared.seats.terms import SeatTerms, new_shard, shard_terms_update
+from shared.seats.terms import SeatTerms, new_shard_put, shard_terms_update
 from tools import ROOT, build
 
 RESULTS = ROOT / ".local/bench.json"
@@ -91,7 +91,7 @@ class Bench:
         self.requests += 1
         owner = f"ent_bench{self.requests:011d}"
         valid = terms._replace(purchased=128, hard_cap=128)
-        self.dynamodb.execute(new_shard(owner, valid, self.change(now_ms)))
+        self.dynamodb.execute(new_shard_put(owner, valid, self.change(now_ms)))
         for number in range(used):
             self.take(owner, f"user{number}@example.com", now_ms=now_ms)
         write = shard_terms_update(owner, terms, self.change(now_ms), lease_changed=False)

@@ -41,7 +41,7 @@ from shared.seats import activation
 from shared.seats.encoding import activation_id
 from shared.seats.holder import Holder
 from shared.seats.release import release_grant
-from shared.seats.terms import new_shard
+from shared.seats.terms import new_shard_put
 
 RECORDS = 600
 MESSAGES = 1_000
@@ -94,7 +94,7 @@ def make_records(dynamodb: DynamoDBClient, now_ms: int) -> list[dict[str, Any]]:
     item = entitlement_item(owner, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms)
     dynamodb.execute(Put(entitlement_key(owner), item))
     key = seat_shard_key(owner)
-    dynamodb.execute(new_shard(owner, seat_terms(DOCUMENT), Change("k", "r0", now_ms)))
+    dynamodb.execute(new_shard_put(owner, seat_terms(DOCUMENT), Change("k", "r0", now_ms)))
     images = [dynamodb.run(read_existing(key))]
     held: list[str] = []
     for number in range(RECORDS):
@@ -171,7 +171,7 @@ def _grants(
         item = entitlement_item(owner, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms)
         dynamodb.execute(Put(entitlement_key(owner), item))
         key = seat_shard_key(owner)
-        dynamodb.execute(new_shard(owner, seat_terms(DOCUMENT), Change("k", "r", now_ms)))
+        dynamodb.execute(new_shard_put(owner, seat_terms(DOCUMENT), Change("k", "r", now_ms)))
         images = [dynamodb.run(read_existing(key))]
         for count in range(each):
             made = Change("key_abcdefghijklmnop", f"request-{count:08d}=", now_ms + count * 1000)

@@ -30,7 +30,7 @@ from shared.seats import activation
 from shared.seats.encoding import activation_id
 from shared.seats.holder import Holder
 from shared.seats.release import release_grant
-from shared.seats.terms import new_shard
+from shared.seats.terms import new_shard_put
 from shared.usage import consumption
 from shared.usage.terms import new_counter
 
@@ -103,7 +103,7 @@ class Past:
         made = self._change(start + 1_000)
         item = entitlement_item(self.id, document, version=1, created_at=start, now_ms=start)
         self._dynamodb.execute(Put(entitlement_key(self.id), item))
-        self._dynamodb.execute(new_shard(self.id, seat_terms(document), made))
+        self._dynamodb.execute(new_shard_put(self.id, seat_terms(document), made))
         for key, terms in usage_terms(document).items():
             self._dynamodb.execute(new_counter(self.id, key, terms, made))
 

@@ -32,7 +32,7 @@ from shared.seats.placement import shard_count_for
 from shared.seats.release import release_grant
 from shared.seats.seat_usage import SeatUsage
 from shared.seats.shard import SHARD_SEATS
-from shared.seats.terms import SeatTerms, new_shard
+from shared.seats.terms import SeatTerms, new_shard_put
 
 ROUNDS = 10
 OWNER = "ent_scale"
@@ -154,7 +154,7 @@ class OneShard(Design):
 
     def items(self) -> list[tuple[Key, Item]]:
         """The empty shard."""
-        shard = new_shard(OWNER, self._terms(), Change("scale", "request", 0))
+        shard = new_shard_put(OWNER, self._terms(), Change("scale", "request", 0))
         return [(shard.key, dict(shard.item))]
 
     def _cache(self) -> PoolCache:

@@ -34,7 +34,7 @@ from shared.seats import reconcile
 from shared.seats.pool import Pool
 from shared.seats.seat_usage import SeatUsage
 from shared.seats.shard import CLOCK_GRACE, SeatShard
-from shared.seats.terms import change_terms, needs_pool, new_pool, new_shard, remove_all_seats
+from shared.seats.terms import closing_writes, needs_pool, new_pool_put, new_shard_put, terms_writes
 from shared.usage import allocation
 from shared.usage.counter import REMOVED, Counter
 from shared.usage.terms import new_counter, terms_update, under_terms
@@ -62,14 +62,14 @@ def create(request: Request) -> Response:
         entitlement_id, document, version=1, created_at=request.now_ms, now_ms=request.now_ms
     )
     terms = seat_terms(document)
-    shard = new_shard(entitlement_id, terms, request.change)
+    shard = new_shard_put(entitlement_id, terms, request.change)
     seat_usage = SeatUsage.of(SeatShard.of(dict(shard.item)))
     response = Response(201, entitlement_view(item, seat_usage, request.now))
     is_pool = needs_pool(terms)
     writes = (
         Put(entitlement_key(entitlement_id), item, "attribute_not_exists(pk)"),
         shard,
-        *([new_pool(entitlement_id, request.change)] if is_pool else []),
+        *([new_pool_put(entitlement_id, request.change)] if is_pool else []),
         *(
             new_counter(entitlement_id, key, terms, request.change)
             for key, terms in usage_terms(document).items()
@@ -179,7 +179,7 @@ def _change_writes(
         return (put,)
     if stays_closed:
         new = new._replace(status="expired")
-    changed_seats = yield from change_terms(
+    changed_seats = yield from terms_writes(
         entitlement_id,
         shard,
         new,
@@ -299,9 +299,7 @@ def _try_delete(request: Request, held: Held) -> Operation[None]:
                 limit, counter, _deleted, request.change, held, patience_ms
             )
         terms = seat_terms(item["document"])
-        emptied = yield from remove_all_seats(
-            entitlement_id, shard, terms, request.change, "deleted"
-        )
+        emptied = yield from closing_writes(entitlement_id, shard, terms, request.change, "deleted")
         reply = yield from send(
             Transact(
                 (

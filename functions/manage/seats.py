@@ -13,7 +13,7 @@ from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Query, Update, send
 from shared.problems import InvalidRequest, NotFound
 from shared.seats.encoding import activation_id, seat_key
-from shared.seats.lookup import find_shard_of
+from shared.seats.lookup import read_shard_of
 
 _SEAT_KEY = re.compile(r"[A-Za-z0-9_-]{12}", re.ASCII)
 
@@ -130,7 +130,7 @@ def _erase(request: Request) -> Operation[None]:
     entitlement_id = request.path["entitlementId"]
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     key, _, denials = yield from _find(request)
-    shard = yield from find_shard_of(entitlement_id, key)
+    shard = yield from read_shard_of(entitlement_id, key)
     # Data about them that is still in the stream, up to this version, is not stored.
     yield from send(
         Update(

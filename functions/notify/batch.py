@@ -54,7 +54,7 @@ from shared.history.changes import ChangeRecord
 from shared.history.thresholds import Triggered, trigger
 from shared.sales import follow_up
 from shared.sales.follow_up import OVERDRAFT, PURCHASE, Move
-from shared.seats.terms import request_reconcile
+from shared.seats.terms import request_reconcile_update
 
 # Items whose versions are changes of what is used: only shards, pools' totals, counters.
 _CHANGED = (SEAT_SHARD_PREFIX, USAGE_PREFIX, TOTALS_PREFIX)
@@ -189,7 +189,7 @@ class Batch:
         if versions:
             yield from seat_records.write(owner, versions)
         if any(has_outgrown(record) for record in of_shards):
-            yield from write_with_conflict_retry(request_reconcile(owner))
+            yield from write_with_conflict_retry(request_reconcile_update(owner))
 
     # --- An only shard, a pool's totals, a counter ------------------------------------------------
 

@@ -15,7 +15,7 @@ from shared.dynamodb.requests import (
 )
 from shared.entitlements.model import seat_terms
 from shared.entitlements.queries import fetch_entitlement
-from shared.seats.terms import remove_all_seats
+from shared.seats.terms import closing_writes
 
 
 def close_entitlement(entitlement_id: str, change: Change) -> Operation[bool]:
@@ -34,7 +34,7 @@ def close_entitlement(entitlement_id: str, change: Change) -> Operation[bool]:
     for attempt in range(1, ROUNDS + 1):
         item, shard = yield from fetch_entitlement(entitlement_id)
         valid = seat_terms(item["document"])
-        emptied = yield from remove_all_seats(entitlement_id, shard, valid, change, "expired")
+        emptied = yield from closing_writes(entitlement_id, shard, valid, change, "expired")
         reply = yield from send(Transact((due, *emptied)))
         if isinstance(reply, Accepted):
             return True

@@ -16,7 +16,7 @@ from shared.seats.cache import PoolCache
 from shared.seats.encoding import encode_grant
 from shared.seats.holder import Holder
 from shared.seats.leases import reclaim_expired_leases
-from shared.seats.lookup import find_shard, find_shard_of
+from shared.seats.lookup import find_shard, read_shard_of
 from shared.seats.pending import ActivationResult, PendingActivation
 from shared.seats.placement import Place
 from shared.seats.shard import Decision, SeatShard, check_seats, decide, lease_expiry
@@ -144,7 +144,7 @@ def preview(entitlement_id: str, holder: Holder, now: int) -> Operation[Activati
         What `take` raises, except Contention.
     """
     pending = PendingActivation(entitlement_id, holder, Change("", "", now * 1000), 0, None)
-    shard = yield from find_shard_of(pending.owner, pending.key)
+    shard = yield from read_shard_of(pending.owner, pending.key)
     yield from pending.go_to(Place.of(pending.owner, pending.key, shard.shard_count))
     check_seats(shard, now)
     decision = decide(shard, pending.key, now)

@@ -9,7 +9,7 @@ from shared.dynamodb.keys import seat_record_key, seat_shard_key
 from shared.dynamodb.paging import MAX_READS, ResultPage
 from shared.dynamodb.requests import BatchGet, Item, Operation, Pause, send
 from shared.seats.encoding import Grant, activation_id, decode_grant
-from shared.seats.lookup import find_shard_of
+from shared.seats.lookup import read_shard_of
 from shared.seats.placement import SLOTS, key_at
 from shared.seats.shard import SeatShard, lease_expiry
 
@@ -74,7 +74,7 @@ def _shards_from(
         read = (SeatShard.of(found[key]) for key in keys if key in found)
         shards += takewhile(lambda shard: shard.shard_count == first.shard_count, read)
     # The shards are not those of `first`: seats are being moved.
-    return shards or [(yield from find_shard_of(owner, key_at(number)))]
+    return shards or [(yield from read_shard_of(owner, key_at(number)))]
 
 
 def _shown(owner: str, seats: Mapping[str, Grant]) -> Operation[list[HeldSeatView]]:

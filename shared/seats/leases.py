@@ -26,7 +26,12 @@ from shared.dynamodb.requests import (
 from shared.seats.encoding import NEVER, decode_grant, encode_grant
 from shared.seats.placement import Place
 from shared.seats.shard import CLOCK_GRACE, SeatShard, earliest_after
-from shared.seats.writes import NEXT_VERSION, change_values, replacement_update, return_to_pool
+from shared.seats.writes import (
+    NEXT_VERSION,
+    change_values,
+    replacement_update,
+    return_to_pool_update,
+)
 
 
 def _give_lease_anew(shard_key: Key, shard: SeatShard, others: list[str], change: Change) -> Update:
@@ -71,7 +76,7 @@ def reclaim_expired_leases(shard_key: Key, change: Change) -> Operation[int]:
             freed = replacement_update(place, shard, expired, change, last)
             write: Update | Transact = freed
             if shard.is_draining:
-                write = Transact((freed, return_to_pool(place.owner, len(expired))))
+                write = Transact((freed, return_to_pool_update(place.owner, len(expired))))
         elif others := shard.other_leases(change.now):
             write = _give_lease_anew(shard_key, shard, others, change)
         else:

@@ -39,17 +39,17 @@ def find_shard(
     if shard.locked_at_ms is not None:
         now_ms = yield from send(Pause(attempt))
         if now_ms - shard.locked_at_ms > LOCK_TIMEOUT_MS:
-            yield from send(unlock_shard(right.key, shard.locked_at_ms))
+            yield from send(unlock_shard_update(right.key, shard.locked_at_ms))
         return None, right
     return (shard if right == place else None), right
 
 
-def unlock_shard(key: Key, locked_at_ms: int) -> Update:
+def unlock_shard_update(key: Key, locked_at_ms: int) -> Update:
     """Remove the lock of a process that has ended from a shard."""
     return Update(key, "REMOVE movingAt", "movingAt = :seen", NO_NAMES, {":seen": locked_at_ms})
 
 
-def find_shard_of(owner: str, key: str) -> Operation[SeatShard]:
+def read_shard_of(owner: str, key: str) -> Operation[SeatShard]:
     """Read the shard of a seat key.
 
     Raises:

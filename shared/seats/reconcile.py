@@ -46,7 +46,7 @@ from shared.dynamodb.requests import (
 )
 from shared.seats import totals
 from shared.seats.encoding import NEVER
-from shared.seats.lookup import unlock_shard
+from shared.seats.lookup import unlock_shard_update
 from shared.seats.placement import SLOTS, capacity_partition_of, wanted_shard_count
 from shared.seats.pool import CLOSED, Pool, read_pool
 from shared.seats.resharding import (
@@ -54,7 +54,7 @@ from shared.seats.resharding import (
     LIMIT_ATTRIBUTES,
     TERM_ATTRIBUTES,
     ShardGroup,
-    lock_shard,
+    lock_shard_update,
     may_hold_seats,
     next_shard_count,
     target_shard_count,
@@ -434,7 +434,9 @@ class _Reconciler:
             wanted = wanted_shard_count(shard.hard_cap, shard.purchased, shard.used)
             if wanted == 1 or shard.status == "deleted":
                 if shard.locked_at_ms is not None:  # its seats stay where they are
-                    yield from send(unlock_shard(seat_shard_key(self.owner), shard.locked_at_ms))
+                    yield from send(
+                        unlock_shard_update(seat_shard_key(self.owner), shard.locked_at_ms)
+                    )
                 return False
             if attempt > 1:
                 yield from self._lock_shards([0], attempt)
@@ -463,7 +465,7 @@ class _Reconciler:
         """Lock shards before another attempt: requests for seats were faster, and wait from now."""
         now_ms = yield from send(Pause(attempt - 1))
         for number in numbers:
-            lock = lock_shard(seat_shard_key(self.owner, number), now_ms)
+            lock = lock_shard_update(seat_shard_key(self.owner, number), now_ms)
             yield from write_with_conflict_retry(lock)
 
     def _move_seats(

@@ -15,7 +15,7 @@ from shared.seats.cache import PoolCache
 from shared.seats.encoding import decode_grant, parse_activation_id
 from shared.seats.lookup import find_shard
 from shared.seats.placement import Place
-from shared.seats.writes import release_update, return_to_pool
+from shared.seats.writes import release_update, return_to_pool_update
 
 # --- Release --------------------------------------------------------------------------------------
 
@@ -39,7 +39,7 @@ def release_grant(
         freed = release_update(place, key, grant_id, change, is_draining=is_draining)
         write: Update | Transact = freed
         if is_draining:
-            write = Transact((freed, return_to_pool(entitlement_id, 1)))
+            write = Transact((freed, return_to_pool_update(entitlement_id, 1)))
         reply: Accepted | Refused | Cancelled = yield from write_with_conflict_retry(write)
         if isinstance(reply, Accepted):
             return True

@@ -56,7 +56,7 @@ def may_hold_seats(key: Key, item: Item) -> bool:
     return number == 0 if not shard_count else number % (SLOTS // shard_count) == 0
 
 
-def lock_shard(key: Key, now_ms: int) -> Update:
+def lock_shard_update(key: Key, now_ms: int) -> Update:
     """Let nobody take or release a seat on a shard while its seats are being moved."""
     return Update(key, "SET movingAt = :now", "attribute_exists(pk)", NO_NAMES, {":now": now_ms})
 

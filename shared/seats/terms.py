@@ -47,7 +47,7 @@ class SeatTerms(NamedTuple):
     has_seats: bool = True
 
 
-def new_shard(entitlement_id: str, terms: SeatTerms, change: Change) -> Put:
+def new_shard_put(entitlement_id: str, terms: SeatTerms, change: Change) -> Put:
     """An empty shard."""
     return Put(
         seat_shard_key(entitlement_id),
@@ -97,7 +97,7 @@ def shard_terms_update(
     )
 
 
-def empty_shard(entitlement_id: str, kind: str, change: Change) -> Update:
+def clear_shard_update(entitlement_id: str, kind: str, change: Change) -> Update:
     """Remove every seat from an only shard.
 
     `kind` is `deleted` (for good) or `expired` (the validity ended). It becomes the shard's status,
@@ -157,7 +157,7 @@ def needs_pool(terms: SeatTerms) -> bool:
     return terms.hard_cap is None or terms.hard_cap > SHARD_SEATS
 
 
-def new_pool(owner: str, change: Change) -> Put:
+def new_pool_put(owner: str, change: Change) -> Put:
     """The pool of an entitlement whose only shard is, or may have to be, split."""
     return Put(
         pool_key(owner),
@@ -174,7 +174,7 @@ def new_pool(owner: str, change: Change) -> Put:
     )
 
 
-def change_terms(
+def terms_writes(
     owner: str,
     shard: SeatShard,
     terms: SeatTerms,
@@ -198,16 +198,20 @@ def change_terms(
         return write, *totals_writes
     # The shard may hold all seats until it is split.
     state = yield from send(Get(pool_key(owner)))
-    return write, request_reconcile(owner) if state else new_pool(owner, change), *totals_writes
+    return (
+        write,
+        request_reconcile_update(owner) if state else new_pool_put(owner, change),
+        *totals_writes,
+    )
 
 
-def remove_all_seats(
+def closing_writes(
     owner: str, shard: SeatShard, terms: SeatTerms, change: Change, kind: str
 ) -> Operation[tuple[Update | Put, ...]]:
     """Remove every seat: the entitlement is `deleted` or `expired` (`kind`)."""
     if shard.is_only_shard:
         totals_writes = yield from _report_terms(owner, shard, terms, change, kind)
-        return empty_shard(owner, kind, change), *totals_writes
+        return clear_shard_update(owner, kind, change), *totals_writes
     return (yield from _change_pool(owner, terms, change, kind))
 
 
@@ -230,7 +234,7 @@ def _totals_writes(
     return totals.totals_put(owner, seen, item), totals.seat_usage_put(owner, item)
 
 
-def request_reconcile(owner: str) -> Update:
+def request_reconcile_update(owner: str) -> Update:
     """Have the sweep reconcile a pool soon."""
     return Update(
         pool_key(owner),

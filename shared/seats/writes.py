@@ -193,7 +193,7 @@ def replacement_update(
     )
 
 
-def return_to_pool(owner: str, seats: int) -> Update:
+def return_to_pool_update(owner: str, seats: int) -> Update:
     """Return seats that were released on a draining shard to the pool."""
     return Update(
         pool_key(owner),

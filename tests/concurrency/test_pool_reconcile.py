@@ -14,8 +14,8 @@ from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import Pause, Transact, Update
 from shared.seats import reconcile
 from shared.seats.encoding import NEVER, activation_id
-from shared.seats.resharding import lock_shard
-from shared.seats.terms import request_reconcile, total_allocation
+from shared.seats.resharding import lock_shard_update
+from shared.seats.terms import request_reconcile_update, total_allocation
 from tests.support.pools import PoolLife, shrink_shards
 from tests.support.sampling import IS_SOAK
 from tests.support.seats import terms
@@ -187,7 +187,7 @@ def test_a_cap_raised_while_a_shard_is_left_alone(dynamodb: DynamoDBClient) -> N
     assert life.reconcile_pool()
     assert len(life.shard_count()) == 1
     life.set_terms(terms(3, 6, lease=3600))
-    life.dynamodb.run(write_with_conflict_retry(request_reconcile(life.owner)))
+    life.dynamodb.run(write_with_conflict_retry(request_reconcile_update(life.owner)))
     work = reconcile.reconcile_pool(life.owner, life.change(), life.now_ms() + 60_000)
     reply, is_raised = None, False
     with contextlib.suppress(StopIteration):
@@ -258,8 +258,8 @@ def test_a_shard_whose_seats_stay_after_all_is_not_left_locked(
     life.set_terms(terms(3, 6, lease=3600))
     assert life.reconcile_pool()
     [(key, _)] = life.shard_count()
-    dynamodb.execute(lock_shard(key, life.now_ms()))
-    life.dynamodb.run(write_with_conflict_retry(request_reconcile(life.owner)))
+    dynamodb.execute(lock_shard_update(key, life.now_ms()))
+    life.dynamodb.run(write_with_conflict_retry(request_reconcile_update(life.owner)))
     assert life.reconcile_pool()
     [(_, shard)] = life.shard_count()
     assert shard.locked_at_ms is None

@@ -32,7 +32,7 @@ from shared.seats.leases import reclaim_expired_leases
 from shared.seats.pending import ActivationResult
 from shared.seats.release import release_grant
 from shared.seats.shard import CLOCK_GRACE
-from shared.seats.terms import new_shard, shard_terms_update
+from shared.seats.terms import new_shard_put, shard_terms_update
 from tests.support.machine import Lost, drive, run_machine
 from tests.support.seats import NOW, new_id, read_shard_item, terms
 from tests.support.tables import create_table, open_client
@@ -63,7 +63,7 @@ class SeatShardMachine(RuleBasedStateMachine):
         self.seq = 1
         self.grant_ids = itertools.count(1)
         self.requests = itertools.count(1)
-        shard = new_shard(self.entitlement_id, self.valid, self.change())
+        shard = new_shard_put(self.entitlement_id, self.valid, self.change())
         assert isinstance(self.dynamodb.execute(shard), Accepted)
 
     def change(self) -> Change:

@@ -22,7 +22,7 @@ from shared.seats.cache import PoolCache
 from shared.seats.encoding import GrantIds, activation_id
 from shared.seats.holder import Holder
 from shared.seats.release import release_grant
-from shared.seats.terms import new_shard, shard_terms_update
+from shared.seats.terms import new_shard_put, shard_terms_update
 from shared.usage import allocation, consumption, sharded
 from shared.usage.counter import UsageTerms
 from shared.usage.terms import new_counter
@@ -84,7 +84,7 @@ def test_random_lives_of_a_shard(dynamodb: DynamoDBClient, seed: int) -> None:
     chance = random.Random(seed)
     both, owner, now = Both(dynamodb), new_id(), NOW
     grant_ids = GrantIds(salt=seed)
-    both.execute(new_shard(owner, terms(6, 9, lease=600), Change("k", "r", now)))
+    both.execute(new_shard_put(owner, terms(6, 9, lease=600), Change("k", "r", now)))
     held: list[str] = []
     outcomes = set()
     for number in range(300):
@@ -217,7 +217,7 @@ def test_units_are_those_of_the_engine(engine: DynamoDBLocal) -> None:
     owner = new_id()
     env = simpy.Environment()
     simulated = Engine(env, random.Random(1))
-    shard = new_shard(owner, terms(128, 128, lease=600), Change("k", "r", NOW))
+    shard = new_shard_put(owner, terms(128, 128, lease=600), Change("k", "r", NOW))
     for each in (dynamodb.execute, simulated.write):
         each(shard)
     grant_ids = GrantIds(salt=1)

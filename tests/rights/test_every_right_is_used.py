@@ -42,7 +42,7 @@ RARE = {
         "an e-mail about a pool of several shards: shared/entitlements/queries.py, fetch_seat_usages"
     ),
     ("NotifyRole", "dynamodb:UpdateItem", "POOL#*"): (
-        "a shard without a cap has outgrown its size: shared/seats/terms.py, request_reconcile"
+        "a shard without a cap has outgrown its size: shared/seats/terms.py, request_reconcile_update"
     ),
     ("NotifyRole", "dynamodb:DeleteItem", "EPISODES#*"): (
         "a late record shows that an episode never was: functions/notify/history_writer.py, rebuild"

@@ -33,7 +33,7 @@ from shared.seats.encoding import activation_id, seat_key
 from shared.seats.holder import Holder
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.release import release_grant
-from shared.seats.terms import empty_shard, new_shard, shard_terms_update
+from shared.seats.terms import clear_shard_update, new_shard_put, shard_terms_update
 from shared.usage import consumption, corrections
 from shared.usage.counter import Counter
 from shared.usage.terms import new_counter, terms_update, under_terms
@@ -105,7 +105,7 @@ class Life:
         made = self._change()
         item = entitlement_item(self.id, self._document, version=1, created_at=START, now_ms=START)
         self.dynamodb.execute(Put(entitlement_key(self.id), item))
-        self.dynamodb.execute(new_shard(self.id, seat_terms(self._document), made))
+        self.dynamodb.execute(new_shard_put(self.id, seat_terms(self._document), made))
         for key, terms in usage_terms(self._document).items():
             self.dynamodb.execute(new_counter(self.id, key, terms, made))
         self._watch()
@@ -123,7 +123,7 @@ class Life:
         """The entitlement is deleted, with every seat that is held."""
         self._now += 1_000_000
         made = self._change()
-        self.dynamodb.execute(empty_shard(self.id, "deleted", made))
+        self.dynamodb.execute(clear_shard_update(self.id, "deleted", made))
         seen = Counter.of(read_item(self.dynamodb, usage_key(self.id, "exports")))
         gone = seen._replace(status="deleted")
         write = self.dynamodb.run(terms_update(self.id, "exports", seen, gone, made))

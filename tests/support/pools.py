@@ -21,11 +21,11 @@ from shared.seats.release import release_grant
 from shared.seats.shard import SeatShard
 from shared.seats.terms import (
     SeatTerms,
-    change_terms,
+    closing_writes,
     needs_pool,
-    new_pool,
-    new_shard,
-    remove_all_seats,
+    new_pool_put,
+    new_shard_put,
+    terms_writes,
     total_allocation,
 )
 from tests.support.patching import patch_constant
@@ -52,9 +52,9 @@ class PoolLife:
         self.offset_ms = 0
         self.errors: list[str] = []
         change = self.change()
-        writes = [new_shard(self.owner, valid, change)]
+        writes = [new_shard_put(self.owner, valid, change)]
         if needs_pool(valid):
-            writes.append(new_pool(self.owner, change))
+            writes.append(new_pool_put(self.owner, change))
         dynamodb.execute(Transact(tuple(writes)))
         self.reconcile_pool()
 
@@ -89,11 +89,11 @@ class PoolLife:
             shard = SeatShard.of((yield Get(seat_shard_key(self.owner))))
             change = self.change()
             if kind == "updated":
-                writes = yield from change_terms(
+                writes = yield from terms_writes(
                     self.owner, shard, valid, change, lease_changed=self.terms.lease != valid.lease
                 )
             else:
-                writes = yield from remove_all_seats(self.owner, shard, valid, change, kind)
+                writes = yield from closing_writes(self.owner, shard, valid, change, kind)
             if isinstance((yield Transact(tuple(writes))), Accepted):
                 self.terms = valid
                 return

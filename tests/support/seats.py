@@ -7,7 +7,7 @@ from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import seat_shard_key
 from shared.dynamodb.requests import Accepted, Get, Item
-from shared.seats.terms import SeatTerms, new_shard
+from shared.seats.terms import SeatTerms, new_shard_put
 
 # 2049: later than the machine's clock, which an operation looks at again after a refusal.
 NOW_MS = 2_500_000_000_000
@@ -41,7 +41,7 @@ def change(now_ms: int = NOW_MS, actor: str = "key_test") -> Change:
 
 
 def make_shard(dynamodb: DynamoDBClient, entitlement_id: str, valid: SeatTerms) -> None:
-    reply = dynamodb.execute(new_shard(entitlement_id, valid, change()))
+    reply = dynamodb.execute(new_shard_put(entitlement_id, valid, change()))
     assert isinstance(reply, Accepted)
 
 

@@ -23,7 +23,7 @@ from shared.seats import activation
 from shared.seats.encoding import activation_id, seat_key
 from shared.seats.holder import Holder
 from shared.seats.release import release_grant
-from shared.seats.terms import new_shard, shard_terms_update
+from shared.seats.terms import new_shard_put, shard_terms_update
 from tests.support.notifier import Notifier, Recorder
 from tests.support.seats import new_id
 from tests.support.tables import acting_as
@@ -60,7 +60,7 @@ class Story:
         }
         item = entitlement_item(self.id, self.document, version=1, created_at=at, now_ms=at)
         dynamodb.execute(Put(entitlement_key(self.id), item))
-        dynamodb.execute(new_shard(self.id, seat_terms(self.document), Change("k", "r", at)))
+        dynamodb.execute(new_shard_put(self.id, seat_terms(self.document), Change("k", "r", at)))
         self.recorder = Recorder()
         self.candidates = ReportCandidates()
         self._deliver(seat_shard_key(self.id), None, at)

@@ -30,7 +30,7 @@ from shared.seats.encoding import activation_id, seat_key
 from shared.seats.holder import Holder
 from shared.seats.leases import reclaim_expired_leases
 from shared.seats.release import release_grant
-from shared.seats.terms import empty_shard
+from shared.seats.terms import clear_shard_update
 from tests.support.notifier import Notifier, Recorder
 from tests.support.seats import NOW, NOW_MS, change, make_shard, new_id, read_shard_item, terms
 from tests.support.tables import RoleClient
@@ -121,7 +121,7 @@ def test_a_seat_that_ends_says_how(dynamodb: DynamoDBClient) -> None:
     assert stream.record("alice")["endReason"] == "released"
     assert stream.record("bob")["endReason"] == "lease_expired"
     assert "endReason" not in stream.record("carol")
-    dynamodb.execute(Transact((empty_shard(stream.id, "deleted", change()),)))
+    dynamodb.execute(Transact((clear_shard_update(stream.id, "deleted", change()),)))
     stream.run(release_grant(stream.id, named, change()))
     process(stream, stream.records)
     assert stream.record("carol")["endReason"] == "removed"

@@ -35,7 +35,7 @@ from shared.dynamodb.requests import Refused, ReplyT_co, Request, Transact, Upda
 from shared.seats import activation
 from shared.seats.encoding import GrantIds, activation_id
 from shared.seats.holder import Holder
-from shared.seats.leases import reclaim_expired_leases
+from shared.seats.leases import sweep_shard
 from shared.seats.release import release_grant
 from shared.seats.terms import SeatTerms, new_shard_put, shard_terms_update
 from tools import ROOT, build
@@ -208,9 +208,7 @@ def measure_sweep(bench: Bench) -> dict[str, float]:
     owner = bench.shard(3, SeatTerms(100, 120, "active", 0, None, 8 * 3600))
     key = seat_shard_key(owner)
     later = NOW_MS + 61_000
-    trips, units = bench.count(
-        lambda: bench.dynamodb.run(reclaim_expired_leases(key, bench.change(later)))
-    )
+    trips, units = bench.count(lambda: bench.dynamodb.run(sweep_shard(key, bench.change(later))))
     return {"sweep.correction.round_trips": trips, "sweep.correction.write_units": units}
 
 

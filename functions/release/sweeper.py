@@ -20,7 +20,7 @@ from shared.dynamodb.keys import (
 from shared.dynamodb.requests import Item, Query
 from shared.entitlements.lifecycle import close_entitlement
 from shared.seats import leases, reconcile
-from shared.seats.leases import reclaim_expired_leases
+from shared.seats.leases import sweep_shard
 from shared.seats.shard import CLOCK_GRACE
 from shared.usage import allocation
 
@@ -72,7 +72,7 @@ def _sweep_item(
 ) -> None:
     key = Key(item["pk"], item["sk"])
     if key.pk.startswith(SEAT_SHARD_PREFIX):
-        done["freed"] += dynamodb.run(reclaim_expired_leases(key, change))
+        done["freed"] += dynamodb.run(sweep_shard(key, change))
     elif key.pk.startswith(POOL_PREFIX):
         owner = owner_of(key.pk)
         try:

@@ -15,7 +15,7 @@ from shared.seats.borrowing import NoSeat, find_seat_elsewhere, has_free_seat
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import encode_grant
 from shared.seats.holder import Holder
-from shared.seats.leases import reclaim_expired_leases
+from shared.seats.leases import sweep_shard
 from shared.seats.lookup import find_shard, read_shard_of
 from shared.seats.pending import ActivationResult, PendingActivation
 from shared.seats.placement import Place
@@ -81,7 +81,7 @@ def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Ac
                 return elsewhere
         if decision is Decision.RECLAIM and shard.is_draining:
             # A seat that is freed here pays the pool's deficit: it cannot be taken at once.
-            yield from reclaim_expired_leases(pending.place.key, pending.change)
+            yield from sweep_shard(pending.place.key, pending.change)
         if attempt > 1:
             pending.change = pending.change.at((yield from send(Pause(attempt - 1))))
         write = pending.write(shard, decision)

@@ -34,7 +34,7 @@ from shared.seats.writes import (
 )
 
 
-def _give_lease_anew(shard_key: Key, shard: SeatShard, others: list[str], change: Change) -> Update:
+def _restart_leases(shard_key: Key, shard: SeatShard, others: list[str], change: Change) -> Update:
     """Give the shard's own lease, from now on, to seats whose lease is of earlier terms."""
     seats = dict(shard.seats)
     names = {"#last": "last"}
@@ -58,11 +58,11 @@ def _give_lease_anew(shard_key: Key, shard: SeatShard, others: list[str], change
     )
 
 
-def reclaim_expired_leases(shard_key: Key, change: Change) -> Operation[int]:
+def sweep_shard(shard_key: Key, change: Change) -> Operation[int]:
     """Free the seats of one shard whose leases have expired; return how many.
 
-    If none has, renew leases of earlier terms. If there are none of those, correct `earliest`: this
-    is no change of the shard, so `seq` stays.
+    If there are none, restart outdated leases, those of earlier terms. If there are none of those
+    either, correct `earliest`: this is no change of the shard, so `seq` stays.
     """
     for attempt in range(1, ROUNDS + 1):
         item = yield from send(Get(shard_key))
@@ -77,8 +77,8 @@ def reclaim_expired_leases(shard_key: Key, change: Change) -> Operation[int]:
             write: Update | Transact = freed
             if shard.is_draining:
                 write = Transact((freed, return_to_pool_update(place.owner, len(expired))))
-        elif others := shard.other_leases(change.now):
-            write = _give_lease_anew(shard_key, shard, others, change)
+        elif others := shard.outdated_leases(change.now):
+            write = _restart_leases(shard_key, shard, others, change)
         else:
             earliest = earliest_after(shard, shard.seats, change.now)
             if earliest == shard.earliest:
@@ -122,7 +122,7 @@ def free_leases_of(keys: list[Key], change: Change) -> Operation[int]:
     """Free the expired leases of these shards; return how many."""
     freed = 0
     for key in keys:
-        freed += yield from reclaim_expired_leases(key, change)
+        freed += yield from sweep_shard(key, change)
     return freed
 
 

@@ -16,7 +16,7 @@ from shared.seats.placement import Place
 from shared.seats.shard import SeatShard
 
 # Moving seats takes less than a second. A lock that is older belongs to a process that has ended.
-LOCK_TIMEOUT_MS = 3_000
+SHARD_LOCK_MS = 3_000
 
 
 def find_shard(
@@ -38,7 +38,7 @@ def find_shard(
         return None, right
     if shard.locked_at_ms is not None:
         now_ms = yield from send(Pause(attempt))
-        if now_ms - shard.locked_at_ms > LOCK_TIMEOUT_MS:
+        if now_ms - shard.locked_at_ms > SHARD_LOCK_MS:
             yield from send(unlock_shard_update(right.key, shard.locked_at_ms))
         return None, right
     return (shard if right == place else None), right

@@ -64,7 +64,7 @@ from shared.seats.shard import SeatShard
 from shared.seats.terms import total_allocation, without_none
 
 # A process that has not renewed its lock for this long has ended.
-LOCK_MS = 20_000
+POOL_LOCK_MS = 20_000
 _Any = TypeVar("_Any")
 
 
@@ -137,7 +137,11 @@ class _Reconciler:
                     "attribute_exists(pk) AND"
                     " (attribute_not_exists(tender) OR tender = :me OR tendedUntil < :now)",
                     NO_NAMES,
-                    {":me": self.change.request_id, ":until": now_ms + LOCK_MS, ":now": now_ms},
+                    {
+                        ":me": self.change.request_id,
+                        ":until": now_ms + POOL_LOCK_MS,
+                        ":now": now_ms,
+                    },
                 )
             )
             if not isinstance(reply, Conflicted):
@@ -173,7 +177,7 @@ class _Reconciler:
             now_ms = yield from send(Pause(attempt - 1))
             if now_ms > self.until_ms:
                 raise _OutOfTime
-            assignments, removals, values = assign({**sets, "tendedUntil": now_ms + LOCK_MS})
+            assignments, removals, values = assign({**sets, "tendedUntil": now_ms + POOL_LOCK_MS})
             condition = "tender = :me AND version = :version"
             if added:
                 assignments.append("bank = bank + :added")
@@ -229,7 +233,7 @@ class _Reconciler:
                 continue
             break
         now_ms = yield from send(Pause(0))
-        self.until_ms = now_ms + LOCK_MS  # the last write is not delayed
+        self.until_ms = now_ms + POOL_LOCK_MS  # the last write is not delayed
         is_done = pool.is_closed and pool.unallocated >= 0
         is_in_use = pool.shard_count is not None and not is_done
         due = self.swept_at if is_in_use else NEVER

@@ -119,9 +119,9 @@ class SeatShard(NamedTuple):
         ]
         return expired[:MOST_FREED]
 
-    def other_leases(self, now: int) -> list[str]:
+    def outdated_leases(self, now: int) -> list[str]:
         """Seats whose lease is of earlier terms, at most as many as one write can change."""
-        found = [key for key, value in self.seats.items() if is_of_other_terms(self, value, now)]
+        found = [key for key, value in self.seats.items() if has_outdated_lease(self, value, now)]
         return found[:MOST_FREED]
 
 
@@ -164,13 +164,13 @@ def decide(shard: SeatShard, key: str, now: int) -> Decision:
 
 def renewal_due(shard: SeatShard, key: str, now: int) -> bool:
     """A renewal writes if less than half of the lease is left, or if the terms have changed."""
-    if is_of_other_terms(shard, shard.seats[key], now):
+    if has_outdated_lease(shard, shard.seats[key], now):
         return True
     end = decode_grant(shard.seats[key]).lease_end
     return shard.lease is not None and end is not None and end - now < shard.lease / 2
 
 
-def is_of_other_terms(shard: SeatShard, value: int, now: int) -> bool:
+def has_outdated_lease(shard: SeatShard, value: int, now: int) -> bool:
     """Whether a seat has a lease that the shard's present terms cannot have given it.
 
     The seat has a lease and the shard has none, or the other way round, or the lease ends later
@@ -188,7 +188,7 @@ def earliest_after(shard: SeatShard, kept: Mapping[str, int], now: int) -> int |
     None if no seat has a lease (the next grant sets it); `NEVER` if the shard has no leases; 0
     while a lease is of earlier terms, so that the sweep looks at the shard.
     """
-    if any(is_of_other_terms(shard, value, now) for value in kept.values()):
+    if any(has_outdated_lease(shard, value, now) for value in kept.values()):
         return 0
     ends = [end for value in kept.values() if (end := decode_grant(value).lease_end) is not None]
     if shard.lease is None:

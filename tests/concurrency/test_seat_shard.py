@@ -20,7 +20,7 @@ from shared.dynamodb.requests import Accepted, Transact
 from shared.seats import activation
 from shared.seats.encoding import GrantIds, decode_grant
 from shared.seats.holder import Holder
-from shared.seats.leases import reclaim_expired_leases
+from shared.seats.leases import sweep_shard
 from shared.seats.pending import ActivationResult
 from shared.seats.release import release_grant
 from shared.seats.shard import CLOCK_GRACE
@@ -236,9 +236,7 @@ def test_everything_at_once(engine: DynamoDBLocal, dynamodb: DynamoDBClient, see
             elif act < 0.92 and worker == 0:
                 clients.pass_time(chance.choice([10, 160, 320]))
             elif act < 0.96:
-                clients.run(
-                    reclaim_expired_leases(seat_shard_key(entitlement_id), clients.change())
-                )
+                clients.run(sweep_shard(seat_shard_key(entitlement_id), clients.change()))
             elif worker == 1:
                 valid = terms(*limits[step % 4], lease=chance.choice([300, 120]))
                 write = shard_terms_update(

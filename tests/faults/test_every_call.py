@@ -40,7 +40,7 @@ from shared.entitlements.lifecycle import close_entitlement
 from shared.seats import activation, reconcile
 from shared.seats.encoding import decode_grant, seat_key
 from shared.seats.holder import Holder
-from shared.seats.leases import reclaim_expired_leases
+from shared.seats.leases import sweep_shard
 from shared.seats.shard import HAS_TOTALS
 from shared.usage import consumption, sharded
 from shared.usage.counter import Counter
@@ -365,7 +365,7 @@ def _sweeping(bench: Bench) -> Callable[[DynamoDBClient], Any]:
     request = _on_shard(3, "nobody", 3700)(bench)
     key = seat_shard_key(request["pathParameters"]["entitlementId"])
     now = Change("sweep", "r", int(time.time() * 1000))
-    return lambda dynamodb: dynamodb.run(reclaim_expired_leases(key, now)) and None
+    return lambda dynamodb: dynamodb.run(sweep_shard(key, now)) and None
 
 
 def _closing(bench: Bench) -> Callable[[DynamoDBClient], Any]:

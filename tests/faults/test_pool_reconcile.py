@@ -60,7 +60,7 @@ def test_work_broken_anywhere(engine: DynamoDBLocal, name: str, work: str, kind:
             life.reconcile_pool(dynamodb=broken)
         except Crash:
             assert life.held() <= held
-            life.offset_ms += reconcile.LOCK_MS
+            life.offset_ms += reconcile.POOL_LOCK_MS
             assert life.reconcile_pool(), "nobody can go on"
         if change == "expired":
             assert life.held() == 0
@@ -105,7 +105,7 @@ def test_seats_come_and_go_at_every_point_of_the_work(
                 assert again, "who holds a seat was denied it"
                 assert not again.is_new
                 assert life.take(point % 2, "user0"), "a seat was free"
-            life.offset_ms += reconcile.LOCK_MS
+            life.offset_ms += reconcile.POOL_LOCK_MS
             assert life.reconcile_pool()
         assert life.held() == (0 if change == "expired" else held)
         if broken.calls <= point:

@@ -218,7 +218,7 @@ class PoolMachine(RuleBasedStateMachine):
         try:
             is_done = self.drive(work, lose=lose, crash=crash)
         except Lost:
-            self.life.offset_ms += reconcile.LOCK_MS + 1
+            self.life.offset_ms += reconcile.POOL_LOCK_MS + 1
             return
         if is_done or not self.life.state():
             self.in_force = [self.life.terms.hard_cap]
@@ -267,7 +267,7 @@ class PoolMachine(RuleBasedStateMachine):
             assert all(shard.used <= (shard.allocation or 0) for shard in shard_count)
 
     def teardown(self) -> None:
-        self.life.offset_ms += reconcile.LOCK_MS + 1
+        self.life.offset_ms += reconcile.POOL_LOCK_MS + 1
         assert self.life.reconcile_pool() or not self.life.state()
         self.life.check()
         recorded = 0

@@ -28,7 +28,7 @@ from shared.dynamodb.requests import Accepted, Query, Transact
 from shared.seats import activation
 from shared.seats.encoding import activation_id, decode_grant, parse_activation_id, seat_key
 from shared.seats.holder import Holder
-from shared.seats.leases import reclaim_expired_leases
+from shared.seats.leases import sweep_shard
 from shared.seats.pending import ActivationResult
 from shared.seats.release import release_grant
 from shared.seats.shard import CLOCK_GRACE
@@ -247,9 +247,7 @@ class SeatShardMachine(RuleBasedStateMachine):
 
     @rule(lose=st.sampled_from([None, 0, 1]))
     def sweep(self, lose: int | None) -> None:
-        freed = self.run(
-            reclaim_expired_leases(seat_shard_key(self.entitlement_id), self.change()), lose=lose
-        )
+        freed = self.run(sweep_shard(seat_shard_key(self.entitlement_id), self.change()), lose=lose)
         stale = self.stale()
         if lose is None:
             assert freed == len(stale)
@@ -261,7 +259,7 @@ class SeatShardMachine(RuleBasedStateMachine):
             return
         # Nothing expired, or the sweep that lost an answer may have looked again. Leases that the
         # terms cannot have given begin anew.
-        self.run(reclaim_expired_leases(seat_shard_key(self.entitlement_id), self.change()))
+        self.run(sweep_shard(seat_shard_key(self.entitlement_id), self.change()))
         others = self.of_other_terms()
         self.seq += bool(others)
         for seat_id in others:

@@ -31,7 +31,7 @@ from shared.history.changes import ChangeRecord
 from shared.seats import activation
 from shared.seats.encoding import activation_id, seat_key
 from shared.seats.holder import Holder
-from shared.seats.leases import reclaim_expired_leases
+from shared.seats.leases import sweep_shard
 from shared.seats.release import release_grant
 from shared.seats.terms import clear_shard_update, new_shard_put, shard_terms_update
 from shared.usage import consumption, corrections
@@ -176,7 +176,7 @@ class Life:
             self.dynamodb.run(release_grant(self.id, self._held.pop(seat_id), self._change()))
 
     def _sweep(self) -> None:
-        self.dynamodb.run(reclaim_expired_leases(seat_shard_key(self.id), self._change()))
+        self.dynamodb.run(sweep_shard(seat_shard_key(self.id), self._change()))
 
     def _limits(self) -> None:
         self._document["seatCount"] = self._chance.choice((1, 2, 3, 4))

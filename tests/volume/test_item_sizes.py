@@ -36,7 +36,7 @@ from shared.history.views import episode_view
 from shared.seats import activation, totals
 from shared.seats.encoding import encode_grant, seat_key
 from shared.seats.holder import Holder
-from shared.seats.leases import reclaim_expired_leases
+from shared.seats.leases import sweep_shard
 from shared.seats.placement import SLOTS
 from shared.seats.shard import MOST_FREED
 from shared.seats.totals import ShardVersion
@@ -231,7 +231,7 @@ def test_a_shard_without_a_cap_with_1_280_people(engine: DynamoDBLocal) -> None:
     left = 1_280
     while left:
         before = read_shard_item(dynamodb, owner)
-        freed = dynamodb.run(reclaim_expired_leases(seat_shard_key(owner), asked(NOW_MS + 700_000)))
+        freed = dynamodb.run(sweep_shard(seat_shard_key(owner), asked(NOW_MS + 700_000)))
         assert 0 < freed <= MOST_FREED
         version = read_version(before, read_shard_item(dynamodb, owner))
         assert version is not None

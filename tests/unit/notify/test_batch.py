@@ -28,7 +28,7 @@ from shared.dynamodb.requests import (
 from shared.seats import activation
 from shared.seats.encoding import activation_id, seat_key
 from shared.seats.holder import Holder
-from shared.seats.leases import reclaim_expired_leases
+from shared.seats.leases import sweep_shard
 from shared.seats.release import release_grant
 from shared.seats.terms import clear_shard_update
 from tests.support.notifier import Notifier, Recorder
@@ -116,7 +116,7 @@ def test_a_seat_that_ends_says_how(dynamodb: DynamoDBClient) -> None:
     stream.take("bob")
     stream.take("carol", 550)
     stream.run(release_grant(stream.id, named, change(NOW_MS + 560_000)))
-    stream.run(reclaim_expired_leases(seat_shard_key(stream.id), change(NOW_MS + 700_000)))
+    stream.run(sweep_shard(seat_shard_key(stream.id), change(NOW_MS + 700_000)))
     process(stream, stream.records)
     assert stream.record("alice")["endReason"] == "released"
     assert stream.record("bob")["endReason"] == "lease_expired"

@@ -22,7 +22,7 @@ from shared.seats.encoding import (
     seat_key,
 )
 from shared.seats.holder import Holder
-from shared.seats.leases import reclaim_expired_leases
+from shared.seats.leases import sweep_shard
 from shared.seats.shard import Decision, SeatShard, decide
 from shared.seats.terms import shard_terms_update
 from shared.validity import status_at
@@ -203,14 +203,14 @@ def test_the_sweep_frees_what_ran_out_and_corrects_the_bound(dynamodb: DynamoDBC
         dynamodb.run(activation.take(entitlement_id, Holder(f"u{number}"), at, number))
     key = seat_shard_key(entitlement_id)
     early = change(NOW_MS + 201_000)
-    assert dynamodb.run(reclaim_expired_leases(key, early)) == 0
+    assert dynamodb.run(sweep_shard(key, early)) == 0
     assert read_shard_item(dynamodb, entitlement_id)["earliest"] == NOW + 600
     seq = read_shard_item(dynamodb, entitlement_id)["seq"]
-    assert dynamodb.run(reclaim_expired_leases(key, change(NOW_MS + 706_000))) == 2
+    assert dynamodb.run(sweep_shard(key, change(NOW_MS + 706_000))) == 2
     swept = read_shard_item(dynamodb, entitlement_id)
     assert len(swept["seats"]) == 1
     assert (swept["seq"], swept["last"]["type"]) == (seq + 1, "lease_expired")
-    assert dynamodb.run(reclaim_expired_leases(key, change(NOW_MS + 900_000))) == 1
+    assert dynamodb.run(sweep_shard(key, change(NOW_MS + 900_000))) == 1
     assert "earliest" not in read_shard_item(dynamodb, entitlement_id)
 
 
@@ -245,12 +245,12 @@ def test_the_bound_holds_for_grants_after_a_shortened_lease(dynamodb: DynamoDBCl
         entitlement_id, terms(5, 5, lease=60), change(), lease_changed=True
     )
     dynamodb.execute(Transact((shorter,)))
-    dynamodb.run(reclaim_expired_leases(seat_shard_key(entitlement_id), change()))
+    dynamodb.run(sweep_shard(seat_shard_key(entitlement_id), change()))
     grant = dynamodb.run(activation.take(entitlement_id, Holder("short"), change(), 2))
     assert grant.held.lease_end == NOW + 60
     assert read_shard_item(dynamodb, entitlement_id)["earliest"] <= NOW + 60
     late = change(NOW_MS + 66_000)
-    assert dynamodb.run(reclaim_expired_leases(seat_shard_key(entitlement_id), late)) == 2
+    assert dynamodb.run(sweep_shard(seat_shard_key(entitlement_id), late)) == 2
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_an_idle_seat_comes_under_new_terms(
     )
     dynamodb.execute(Transact((new,)))
     for minute in (1, 2, 3):
-        assert dynamodb.run(reclaim_expired_leases(key, change(NOW_MS + minute * 60_000))) == 0
+        assert dynamodb.run(sweep_shard(key, change(NOW_MS + minute * 60_000))) == 0
     shard = read_shard_item(dynamodb, entitlement_id)
     seats = [decode_grant(value) for value in shard["seats"].values()]
     assert {seat.lease_end for seat in seats} == {ends}
@@ -286,7 +286,7 @@ def test_an_idle_seat_comes_under_new_terms(
     # The change of terms, and one write of the sweep where there was something to do.
     assert shard["seq"] == seq + 1 + (ends != NOW + 600)
     assert shard["earliest"] == (NEVER if ends is None else ends)
-    freed = dynamodb.run(reclaim_expired_leases(key, change(NOW_MS + 8000_000)))
+    freed = dynamodb.run(sweep_shard(key, change(NOW_MS + 8000_000)))
     assert freed == (0 if ends is None else 128)
 
 
@@ -301,9 +301,9 @@ def test_leases_that_ran_out_do_not_hide_those_of_earlier_terms(dynamodb: Dynamo
         )
         dynamodb.execute(Transact((write,)))
         dynamodb.run(activation.take(entitlement_id, Holder(f"under {lease}"), change(), lease))
-    assert dynamodb.run(reclaim_expired_leases(key, change(NOW_MS + 66_000))) == 2
+    assert dynamodb.run(sweep_shard(key, change(NOW_MS + 66_000))) == 2
     assert read_shard_item(dynamodb, entitlement_id)["earliest"] == 0
-    assert dynamodb.run(reclaim_expired_leases(key, change(NOW_MS + 70_000))) == 0
+    assert dynamodb.run(sweep_shard(key, change(NOW_MS + 70_000))) == 0
     [left] = read_shard_item(dynamodb, entitlement_id)["seats"].values()
     assert decode_grant(left).lease_end == NOW + 130
 
@@ -314,7 +314,7 @@ def test_the_bound_holds_for_a_grant_right_after_a_shortened_lease(
     entitlement_id = new_id()
     make_shard(dynamodb, entitlement_id, terms(5, 5, lease=7200))
     dynamodb.run(activation.take(entitlement_id, Holder("long"), change(), 1))
-    dynamodb.run(reclaim_expired_leases(seat_shard_key(entitlement_id), change(NOW_MS + 61_000)))
+    dynamodb.run(sweep_shard(seat_shard_key(entitlement_id), change(NOW_MS + 61_000)))
     assert read_shard_item(dynamodb, entitlement_id)["earliest"] == NOW + 7200
     shorter = shard_terms_update(
         entitlement_id, terms(5, 5, lease=60), change(), lease_changed=True

@@ -100,13 +100,6 @@ class DynamoDBLocal(Service):
         """A boto3 client of the engine: `dynamodb` or `dynamodbstreams`."""
         return client(self.url, service)
 
-    def delete_tables(self) -> None:
-        """Delete every table, with its stream."""
-        dynamodb = self.client()
-        for page in dynamodb.get_paginator("list_tables").paginate():
-            for name in page["TableNames"]:
-                dynamodb.delete_table(TableName=name)
-
     def stop(self) -> None:
         """End the engine; its data is gone."""
         self._process.kill()

@@ -35,18 +35,11 @@ def expect_refusals_of(target: str) -> None:
         file.write(f"{target}\n")
 
 
-@pytest.fixture(scope="session")
-def running_engine() -> Iterator[DynamoDBLocal]:
-    """Amazon's engine, one for each test process: a start takes seconds."""
+@pytest.fixture(scope="module")
+def engine() -> Iterator[DynamoDBLocal]:
+    """Amazon's engine, one for each file of tests: it gets slow, also if tables are deleted."""
     with DynamoDBLocal() as engine:
         yield engine
-
-
-@pytest.fixture(scope="module")
-def engine(running_engine: DynamoDBLocal) -> Iterator[DynamoDBLocal]:
-    """The engine for one file of tests, whose tables are deleted afterwards: it gets slow with many."""
-    yield running_engine
-    running_engine.delete_tables()
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ from shared.seats.leases import due_shards, free_leases_of
 from shared.seats.pending import ActivationResult, PendingActivation
 from shared.seats.placement import SLOTS, capacity_partitions
 from shared.seats.shard import SeatShard
-from shared.seats.writes import activation_update, grant_record
+from shared.seats.writes import activation_record, activation_update
 
 # The number of shards from the capacity index that are compared; the one with the most gives.
 SAMPLE = 16
@@ -187,9 +187,10 @@ def _move_with_seat(
     Returns the donor as it is now if it has changed since it was read.
     """
     share = donor.share
-    more, values = ", allowance = allowance + :share", dict[str, Value]({":share": share})
+    sets, values = ["allowance = allowance + :share"], dict[str, Value]({":share": share})
     if share > 1:
-        more, values[":room"] = f"{more}, roomKey = :room", pending.place.capacity_partition
+        sets.append("roomKey = :room")
+        values[":room"] = pending.place.capacity_partition
     value = encode_grant(
         pending.grant_id, is_overdraft=pending.is_overdraft, now=pending.change.now
     )
@@ -197,10 +198,10 @@ def _move_with_seat(
         pending.place,
         pending.key,
         pending.change,
-        grant_record(pending.change, pending.key, pending.holder),
+        activation_record(pending.change, pending.key, pending.holder),
         "attribute_not_exists(seats.#k)",
         {":seat": value, **values},
-        more,
+        *sets,
     )
     for attempt in range(1, ROUNDS + 1):
         reply = yield from send(Transact((donor.give(share), taken)))

@@ -28,9 +28,9 @@ from shared.seats.placement import Place
 from shared.seats.shard import CLOCK_GRACE, SeatShard, earliest_after
 from shared.seats.writes import (
     NEXT_VERSION,
-    change_values,
     replacement_update,
     return_to_pool_update,
+    version_values,
 )
 
 
@@ -38,8 +38,7 @@ def _restart_leases(shard_key: Key, shard: SeatShard, others: list[str], change:
     """Give the shard's own lease, from now on, to seats whose lease is of earlier terms."""
     seats = dict(shard.seats)
     names = {"#last": "last"}
-    values = change_values(change, change.record("leased_anew"))
-    del values[":now"]
+    values = version_values(change.record("leased_anew"))
     sets = list[str]()
     for number, key in enumerate(others):
         held = decode_grant(shard.seats[key])

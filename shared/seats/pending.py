@@ -18,7 +18,7 @@ from shared.seats.writes import (
     WITHIN_ALLOCATION,
     WITHIN_HARD_CAP,
     WITHIN_PURCHASED,
-    grant_record,
+    activation_record,
     grant_update,
     renewal_update,
     replacement_update,
@@ -105,7 +105,7 @@ class PendingActivation:
             if shard.is_only_shard:
                 is_overdraft = shard.used - len(expired) >= shard.purchased
             value = encode_grant(self.grant_id, is_overdraft=is_overdraft, now=change.now)
-            last = grant_record(change, self.key, self.holder)
+            last = activation_record(change, self.key, self.holder)
             return replacement_update(self.place, shard, expired, change, last, (self.key, value))
         if not shard.is_only_shard or decision is Decision.SHARD_FULL:
             return self.blind_write()

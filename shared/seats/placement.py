@@ -55,7 +55,7 @@ class Place(NamedTuple):
         """The partition of the capacity index in which the shard is listed."""
         return capacity_partition_of(self.owner, self.number, self.shard_count or 1)
 
-    def clause(self) -> tuple[str, dict[str, int]]:
+    def condition(self) -> tuple[str, dict[str, int]]:
         """The condition that the shard is where it was expected, with its values."""
         if self.shard_count is None:
             return IS_ONLY_UNLOCKED_SHARD, {}

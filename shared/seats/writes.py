@@ -7,9 +7,10 @@ are Unix seconds unless a name ends in `_ms`.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.audit import Change, denial, utc_hour
+from shared.dynamodb.expressions import set_and_remove
 from shared.dynamodb.keys import (
     capacity_partition,
     denial_key,
@@ -28,13 +29,13 @@ from shared.validity import IN_FORCE
 
 NAMES = {"#status": "status", "#last": "last"}
 NEXT_VERSION = "seq = seq + :one, #last = :change"
-# A minute from now. No lease is shorter, so this is a lower bound for any lease period.
-_BOUND = "earliest = if_not_exists(earliest, :earliest)"
+# The first lease sets the lower bound of the lease ends, by the shortest lease that there is.
+_SET_EARLIEST = "earliest = if_not_exists(earliest, :earliest)"
 
 
-def change_values(change: Change, last: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that every change of a shard has."""
-    return {":one": 1, ":now": change.now, ":change": dict(last)}
+def version_values(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of `NEXT_VERSION`: `record` says who made the version, and how."""
+    return {":one": 1, ":change": dict(record)}
 
 
 WITHIN_PURCHASED = "size(seats) < seatCount"
@@ -51,23 +52,25 @@ def activation_update(
     place: Place,
     key: str,
     change: Change,
-    last: Mapping[str, Any],
+    record: Mapping[str, Any],
     condition: str,
     values: Mapping[str, Any],
-    more: str = "",
+    *also_set: str,
 ) -> Update:
     """Write one seat's value (`:seat`, without its lease), if the entitlement is in force."""
-    here, bound = place.clause()
+    place_condition, place_values = place.condition()
+    sets = ("seats.#k = :seat + leaseSeconds", NEXT_VERSION, _SET_EARLIEST, *also_set)
     return Update(
         place.key,
-        f"SET seats.#k = :seat + leaseSeconds, {NEXT_VERSION}, {_BOUND}{more}",
-        f"{condition} AND {here} AND {IN_FORCE}",
+        f"SET {', '.join(sets)}",
+        f"{condition} AND {place_condition} AND {IN_FORCE}",
         {**NAMES, "#k": key},
         {
-            **change_values(change, last),
+            **version_values(record),
+            ":now": change.now,
             ":active": "active",
             ":earliest": change.now + MIN_LEASE,
-            **bound,
+            **place_values,
             **values,
         },
     )
@@ -85,12 +88,12 @@ def grant_update(
 ) -> Update:
     """A new seat, as a write that needs no knowledge of the shard but its `limit_condition`."""
     seat = encode_grant(grant_id, is_overdraft=is_overdraft, now=change.now)
-    last = grant_record(change, key, holder)
+    record = activation_record(change, key, holder)
     condition = f"attribute_not_exists(seats.#k) AND {limit_condition}"
-    return activation_update(place, key, change, last, condition, {":seat": seat})
+    return activation_update(place, key, change, record, condition, {":seat": seat})
 
 
-def grant_record(
+def activation_record(
     change: Change, key: str, holder: Holder, kind: str = "activated"
 ) -> dict[str, Any]:
     """The shard's `last` when a seat is granted or renewed."""
@@ -109,9 +112,30 @@ def renewal_update(
     """A new lease for the same grant, if the seat is still as it was read."""
     held = decode_grant(shard.seats[key])
     seat = encode_grant(held.grant_id, is_overdraft=held.is_overdraft, now=change.now)
-    last = grant_record(change, key, holder, "renewed")
+    record = activation_record(change, key, holder, "renewed")
     values = {":seat": seat, ":held": shard.seats[key]}
-    return activation_update(place, key, change, last, "seats.#k = :held", values)
+    return activation_update(place, key, change, record, "seats.#k = :held", values)
+
+
+class _Effect(NamedTuple):
+    """What freeing seats does to a shard's capacity: a condition, assignments and values."""
+
+    condition: str
+    sets: tuple[str, ...]
+    values: dict[str, Any]
+
+
+def _freeing(place: Place, seats: int, *, is_draining: bool) -> _Effect:
+    """A draining shard loses the allocation of the seats; another shard of a pool can give them."""
+    if is_draining:
+        lost = ("allowance = allowance - :freed",)
+        return _Effect(" AND attribute_exists(isFrozen)", lost, {":freed": seats})
+    if place.shard_count is None:
+        return _Effect("", (), {})
+    listed = ("roomKey = :room",)
+    return _Effect(
+        " AND attribute_not_exists(isFrozen)", listed, {":room": place.capacity_partition}
+    )
 
 
 def release_update(
@@ -119,28 +143,21 @@ def release_update(
 ) -> Update:
     """Release the grant with this id, whatever its lease.
 
-    A shard that `is_draining` loses the allocation as well, together with a `return_to_pool`.
+    On a shard that `is_draining` it goes together with a `return_to_pool_update`.
     """
-    here, bound = place.clause()
-    more, values = "", dict[str, Any]()
-    if is_draining:
-        here += " AND attribute_exists(isFrozen)"
-        more = ", allowance = allowance - :one"
-    elif place.shard_count is not None:
-        here += " AND attribute_not_exists(isFrozen)"
-        more, values = ", roomKey = :room", {":room": place.capacity_partition}
+    place_condition, place_values = place.condition()
+    effect = _freeing(place, 1, is_draining=is_draining)
     return Update(
         place.key,
-        f"SET {NEXT_VERSION}{more} REMOVE seats.#k",
-        f"seats.#k BETWEEN :low AND :high AND {here}",
+        f"SET {', '.join((NEXT_VERSION, *effect.sets))} REMOVE seats.#k",
+        f"seats.#k BETWEEN :low AND :high AND {place_condition}{effect.condition}",
         {"#last": "last", "#k": key},
         {
-            ":one": 1,
-            ":change": change.record("released", key=key),
+            **version_values(change.record("released", key=key)),
             ":low": grant_id * GRANT_ID_BASE,
             ":high": (grant_id + 1) * GRANT_ID_BASE - 1,
-            **bound,
-            **values,
+            **place_values,
+            **effect.values,
         },
     )
 
@@ -150,44 +167,35 @@ def replacement_update(
     shard: SeatShard,
     freed: list[str],
     change: Change,
-    last: Mapping[str, Any],
-    grant_update: tuple[str, int] | None = None,
+    record: Mapping[str, Any],
+    granted: tuple[str, int] | None = None,
 ) -> Update:
-    """Free seats, and perhaps take one, if the shard is still exactly as it was read.
+    """Free seats, and grant one (key and value), if the shard is still exactly as it was read.
 
-    A draining shard gives no seat, and its write goes together with a `return_to_pool`.
+    A draining shard grants no seat, and its write goes together with a `return_to_pool_update`.
     """
     kept = {key: value for key, value in shard.seats.items() if key not in set(freed)}
+    effect = _freeing(place, len(freed), is_draining=shard.is_draining)
     names = {"#last": "last", **{f"#f{number}": key for number, key in enumerate(freed)}}
-    values = {**change_values(change, last), ":seen": shard.seq}
-    del values[":now"]
-    sets = f"SET {NEXT_VERSION}"
-    condition = "seq = :seen"
+    values = {**version_values(record), ":seen": shard.seq, **effect.values}
+    sets = [NEXT_VERSION, *effect.sets]
     removes = [f"seats.#f{number}" for number in range(len(freed))]
-    if place.shard_count is not None:
-        condition += f" AND attribute_{'' if shard.is_draining else 'not_'}exists(isFrozen)"
-    if shard.is_draining:
-        sets += ", allowance = allowance - :freed"
-        values[":freed"] = len(freed)
-    elif place.shard_count is not None:
-        sets += ", roomKey = :room"
-        values[":room"] = place.capacity_partition
-    if grant_update:
-        key, value = grant_update
+    if granted:
+        key, value = granted
         names["#k"] = key
         values[":seat"] = value
-        sets += ", seats.#k = :seat + leaseSeconds"
+        sets.append("seats.#k = :seat + leaseSeconds")
         kept[key] = value + shard.lease_seconds
     earliest = earliest_after(shard, kept, change.now)
     if earliest is None:
         removes.append("earliest")
     else:
-        sets += ", earliest = :earliest"
+        sets.append("earliest = :earliest")
         values[":earliest"] = earliest
     return Update(
         place.key,
-        f"{sets} REMOVE {', '.join(removes)}" if removes else sets,
-        condition,
+        set_and_remove(sets, removes),
+        f"seq = :seen{effect.condition}",
         names,
         values,
     )
@@ -205,7 +213,7 @@ def return_to_pool_update(owner: str, seats: int) -> Update:
 
 
 def seat_denial(
-    entitlement_id: str, key: str, holder: Holder, level: "SeatUsage", change: Change
+    entitlement_id: str, key: str, holder: Holder, usage: SeatUsage, change: Change
 ) -> Update:
     """Record one more denied attempt of this seat in this hour."""
     return denial(
@@ -216,6 +224,6 @@ def seat_denial(
             "seatId": holder.seat_id,
             "seatName": holder.seat_name,
         },
-        (level.used, level.purchased, level.hard_cap),
+        (usage.used, usage.purchased, usage.hard_cap),
         change,
     )

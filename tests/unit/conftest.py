@@ -28,9 +28,10 @@ ROLES = {
 
 
 @pytest.fixture(scope="session")
-def engine_url(running_engine: DynamoDBLocal) -> str:
-    """The engine's address: these tests delete their own tables."""
-    return running_engine.url
+def engine_url() -> Iterator[str]:
+    """One engine for all of these tests: they leave little behind."""
+    with DynamoDBLocal() as engine:
+        yield engine.url
 
 
 @pytest.fixture

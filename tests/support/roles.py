@@ -53,15 +53,16 @@ def statements(role: str) -> tuple[Statement, ...]:
     )
 
 
-def roles() -> list[str]:
+@lru_cache(1)
+def roles() -> tuple[str, ...]:
     """The roles that functions have."""
     resources = read_template()["Resources"]
-    return [
+    return tuple(
         name
         for name, each in resources.items()
         if each["Type"] == "AWS::IAM::Role"
         and "lambda.amazonaws.com" in json.dumps(each["Properties"]["AssumeRolePolicyDocument"])
-    ]
+    )
 
 
 def refusal(role: str, operation: str, payload: bytes) -> str | None:

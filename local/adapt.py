@@ -4,9 +4,11 @@ The template is transformed by AWS's own SAM translator; then a few gaps of the 
 bridged, each in a function below that names it. Nothing here changes the product.
 """
 
+import copy
 import logging
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from samtranslator.translator.transform import transform
@@ -27,10 +29,15 @@ class _NoManagedPolicies:
         return {}
 
 
-def read_template() -> Template:
-    """`template.yaml`, with short intrinsic forms (`!Ref`) written out."""
+@lru_cache(1)
+def _parsed() -> Template:
     template: Template = yaml_parse((ROOT / "template.yaml").read_text())
     return template
+
+
+def read_template() -> Template:
+    """`template.yaml`, with short intrinsic forms (`!Ref`) written out. The caller may change it."""
+    return copy.deepcopy(_parsed())
 
 
 def expand(template: Template, parameters: Mapping[str, str]) -> Template:

@@ -36,7 +36,7 @@ def _parsed() -> Template:
 
 
 def read_template() -> Template:
-    """`template.yaml`, with short intrinsic forms (`!Ref`) written out. The caller may change it."""
+    """A copy of `template.yaml`, with short intrinsic forms (`!Ref`) written out."""
     return copy.deepcopy(_parsed())
 
 

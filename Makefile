@@ -33,7 +33,7 @@ test: $(READY) $(VENV)-sam/.ready $(VENV)-checkov/.ready lint office chromium ##
 	@$(BIN)/python -m local.dynamodb
 	@rm -rf .local/rights
 	@$(BIN)/pytest $(PARALLEL) tests/unit tests/contract tests/models tests/faults tests/volume tests/concurrency
-	@$(BIN)/pytest $(PARALLEL) --numprocesses 3 tests/integration tests/browser
+	@$(BIN)/pytest $(PARALLEL) --numprocesses 3 tests/browser tests/integration
 	@$(BIN)/pytest tests/rights
 
 soak: $(READY) office ## The sweeping tests, whole, for MINUTES=60

@@ -32,7 +32,7 @@ demo: $(READY) ## A working day on 100 purchased seats, in about a minute
 test: $(READY) $(VENV)-sam/.ready $(VENV)-checkov/.ready lint office chromium ## Everything: style, types, all tests
 	@$(BIN)/python -m local.dynamodb
 	@rm -rf .local/rights
-	@$(BIN)/pytest $(PARALLEL) tests/unit tests/contract tests/models tests/faults tests/volume tests/concurrency
+	@$(BIN)/pytest $(PARALLEL) tests/faults tests/models tests/concurrency tests/contract tests/volume tests/unit
 	@$(BIN)/pytest $(PARALLEL) --numprocesses 3 tests/browser tests/integration
 	@$(BIN)/pytest tests/rights
 

@@ -51,6 +51,10 @@ def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> Entitlement
         "contacts": document["contacts"],
         "seatCount": document["seatCount"],
         "overdraftSeatLimit": document["overdraftSeatLimit"],
+        "usageLimits": [
+            {**limit, "hardCap": hard_cap(limit["limit"], limit["overdraftLimit"])}
+            for limit in document["usageLimits"]
+        ],
         "leasePeriod": document["leasePeriod"],
         "thresholds": document["thresholds"],
         "notifications": document.get("notifications", DEFAULTS["notifications"]),
@@ -58,10 +62,6 @@ def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> Entitlement
         "timeZone": document["timeZone"],
         "validFrom": document["validFrom"],
         "validUntil": document["validUntil"],
-        "usageLimits": [
-            {**limit, "hardCap": hard_cap(limit["limit"], limit["overdraftLimit"])}
-            for limit in document["usageLimits"]
-        ],
         "hardCap": item.get("hardCap") if has_seats(item) else None,
         "seats": seat_usage.view() if has_seats(item) else None,
         "createdAt": to_rfc3339(item["createdAt"]),

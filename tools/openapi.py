@@ -58,13 +58,17 @@ TAGS = {
 }
 HEADERS = {
     "Idempotency-Key": "1 to 255 visible ASCII characters, no spaces. The same request with the"
-    " same key within 24 hours gets the same answer. Required to consume, but for a dry run.",
+    " same key within 24 hours gets the same answer.",
     "If-Match": "The ETag of the version to change; another version answers 412.",
 }
 
 
 def _problem_types() -> dict[str, type[problems.Problem]]:
     return {kind.type: kind for kind in problems.Problem.__subclasses__()}
+
+
+# Where a header is not optional.
+NEEDED = {("consumeUsage", "Idempotency-Key"): " Required, except for a dry run."}
 
 
 def models() -> dict[str, type[BaseModel]]:
@@ -114,19 +118,22 @@ def describe() -> dict[str, Any]:
                 "apiKey": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "Authorization: Bearer <key id>.<secret>",
+                    "description": "An API key, `KEY_ID.SECRET`. The header is"
+                    " `Authorization: Bearer` and the key; in a form, enter the key alone.",
                 },
                 "licenseKey": {
                     "type": "apiKey",
                     "in": "header",
                     "name": "Authorization",
-                    "description": "Authorization: License <key id>.<secret>",
+                    "description": "The whole header: the word `License`, a space, and"
+                    " the license key, `License KEY_ID.SECRET`.",
                 },
                 "portalLink": {
                     "type": "apiKey",
                     "in": "header",
                     "name": "Authorization",
-                    "description": "Authorization: Portal <token in the link's fragment>",
+                    "description": "The whole header: the word `Portal`, a space, and the token,"
+                    " which is what follows the `#` in a portal link.",
                 },
             },
         },
@@ -215,7 +222,7 @@ def _parameters(path: str, route: Route) -> Iterator[dict[str, Any]]:
         yield {
             "name": name,
             "in": "header",
-            "description": HEADERS[name],
+            "description": HEADERS[name] + NEEDED.get((route.id, name), ""),
             "schema": {"type": "string"},
         }
 

@@ -75,7 +75,7 @@ def read_file(request: Request) -> Response:
     """A script or a style. Its name has a hash of its content: it can be cached for good."""
     path = STATIC / request.path["file"]
     kind = TYPES.get(path.suffix)
-    if kind is None or not path.is_file():
+    if kind is None or path.parent != STATIC or not path.is_file():
         raise NotFound("The page has no such file.")
     headers = {
         "content-type": kind,

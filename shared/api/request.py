@@ -89,8 +89,9 @@ def read_query(given: Mapping[str, str], route: Route) -> dict[str, Any]:
     """
     known = {parameter.name: parameter.kind for parameter in route.query}
     values: dict[str, Any] = {}
-    for name, text in given.items():
-        kind = known.get(name)
+    read = known.keys() & given.keys() if route.any_query else given
+    for name in read:
+        text, kind = given[name], known.get(name)
         value: Any = text
         wrong = ""
         if kind is None:

@@ -26,7 +26,8 @@ class Route(NamedTuple):
     `scopes`: an API key with any of these may call it (empty: nobody needs a credential).
     `license`: so may the license key of the entitlement in the path. `portal`: so may a portal link
     of the entitlement, with one of these roles. `answers`: status to schema name ("" without a
-    body). `problems`: what may go wrong besides the problems that every route shares.
+    body). `problems`: what may go wrong besides the problems that every route shares. `any_query`:
+    unknown parameters are ignored, on pages to whose links others add some.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Route(NamedTuple):
     headers: tuple[str, ...] = ()
     max_body: int = MAX_BODY_BYTES
     body_optional: bool = False
+    any_query: bool = False
 
 
 _PAGING = (
@@ -263,12 +265,14 @@ ROUTES: dict[str, Route] = {
         "portal",
         "The portal's page; the token in the link's fragment decides what it shows",
         answers=((200, ""),),
+        any_query=True,
     ),
     "GET /portal/embed": Route(
         "openEmbeddedPortal",
         "portal",
         "The same page for a frame, on a page of one of the stack's PortalEmbedOrigins",
         answers=((200, ""),),
+        any_query=True,
     ),
     "GET /portal/{file}": Route(
         "readPortalFile",

@@ -288,6 +288,13 @@ def test_what_the_page_is_sent_with(api: Api) -> None:
         assert '<script type="module" src=' in body
 
 
+def test_a_link_to_the_page_may_have_parameters_of_others(api: Api) -> None:
+    """Mail programs and search engines add them to links."""
+    for route in ("GET /portal", "GET /portal/embed"):
+        assert api.call(route, query={"utm_source": "mail"}, key=None)[0] == 200
+    assert api.call("GET /docs", query={"url": "https://other.example"}, key=None)[0] == 400
+
+
 def test_the_api_reference_runs_its_own_files_alone(api: Api) -> None:
     status, body, headers = api.call("GET /docs", key=None)
     assert status == 200

@@ -205,6 +205,12 @@ Ask for this month's report for sales, so far; a moment later it answers links t
     -H 'Content-Type: application/json' -d '{{"period": "{month}"}}'
   curl {url}/v1/reports/REPORT_ID -H 'Authorization: Bearer {key}'
 
+For the lines in README.md and docs/, which use these names:
+
+  export API={url} ENTITLEMENT={entitlement} \\
+    LICENSE_KEY={license_key} \\
+    API_KEY={key}
+
 Read the API: {url}/docs
 A receiver of webhooks runs here as well: events are shown below as they come, and e-mails, which
 are sent once a minute. It shows the mails at {details["receiverUrl"]}

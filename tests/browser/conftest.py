@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from local.api import Api
 from local.seed_history import Past
@@ -35,6 +35,8 @@ ARGUMENTS = (
     "--no-first-run",
     "--disable-quic",
 )
+# Long enough for a busy machine: only what never comes is waited for until the end.
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="session")

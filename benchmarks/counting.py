@@ -62,7 +62,7 @@ class Limit:
     @property
     def log(self) -> int | None:
         """What this process, here a thread, has last seen of a busy limit."""
-        return getattr(self._process, "leaf", None)
+        return getattr(self._process, "log", None)
 
     @log.setter
     def log(self, log: int | None) -> None:

@@ -125,7 +125,7 @@ def create_customer(stack: Stack) -> dict[str, str]:
     entitlement = api.expect(201, "POST", "/v1/entitlements", DEMO_ENTITLEMENT)
     path = f"/v1/entitlements/{entitlement['entitlementId']}"
     license_key = api.expect(201, "POST", f"{path}/license-keys", {"name": "local"})
-    # Warm both rooms, so that the first curl is as quick as the second.
+    # Warm both functions, so that the first curl is as fast as the second.
     api.expect(200, "POST", f"{path}/activations?dryRun=true", {"seatId": "warm-up"})
     return {
         "apiUrl": stack.api_url,

@@ -58,7 +58,7 @@ def in_zone(milliseconds: int, zone: str) -> str:
 
 def zone_of(name: str) -> tzinfo:
     """An IANA time zone."""
-    from zoneinfo import ZoneInfo  # noqa: PLC0415 - the hot rooms never ask for one
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - the hot path never needs one
 
     return ZoneInfo(name)
 

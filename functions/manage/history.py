@@ -29,6 +29,7 @@ from shared.history.views import (
     OverdraftEpisodeView,
     UsageOverdraftEpisodeView,
     episode_view,
+    limits_view,
 )
 from shared.problems import InvalidRequest
 
@@ -213,7 +214,7 @@ def _usage_view(usage: Usage) -> UsageIntervalView:
         "removals": usage.counts["removed"],
         "deniedAttempts": usage.denied_attempts,
         "deniedSeats": len(usage.denied_seats),
-        "limits": _limits_view(usage),
+        "limits": limits_view(usage.limits),
     }
 
 
@@ -230,15 +231,8 @@ def _count_view(usage: Usage) -> CountIntervalView:
         "corrected": usage.counts["corrected"],
         "deniedAttempts": usage.denied_attempts,
         "deniedRequests": len(usage.denied_seats),
-        "limits": _limits_view(usage),
+        "limits": limits_view(usage.limits),
     }
-
-
-def _limits_view(usage: Usage) -> list[LimitsInForceView]:
-    return [
-        {"from": to_rfc3339(at), "purchased": purchased, "hardCap": cap}
-        for at, purchased, cap in usage.limits
-    ]
 
 
 # --- Episodes -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from shared.history import rollups
 from shared.history.buckets import BUCKET_MS, DAY_MS, HOUR_MS
 from shared.history.queries import Usage
 from shared.history.rollups import BUCKETS, DAYS, HOURS, DeniedHour
-from shared.history.views import LimitsInForceView
+from shared.history.views import LimitsInForceView, limits_view
 from shared.problems import InvalidRequest
 
 DAY = 86_400
@@ -154,10 +154,7 @@ def _limits(intervals: Sequence[Usage]) -> list[LimitsInForceView]:
     for at, purchased, hard_cap in (each for usage in intervals for each in usage.limits):
         if not shown or shown[-1][1:] != (purchased, hard_cap):
             shown.append((at, purchased, hard_cap))
-    return [
-        {"from": to_rfc3339(at), "purchased": purchased, "hardCap": cap}
-        for at, purchased, cap in shown
-    ]
+    return limits_view(shown)
 
 
 def _marks(hours: Iterable[DeniedHour], length: int) -> list[PortalDenialMarkView]:

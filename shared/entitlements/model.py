@@ -18,22 +18,6 @@ from shared.usage.counter import UsageTerms
 
 LIST_KEY = "ENTITLEMENT"
 # What a vendor writes, in the order in which the API answers it.
-DOCUMENT_MEMBERS = (
-    "product",
-    "sku",
-    "customer",
-    "contacts",
-    "seatCount",
-    "overdraftSeatLimit",
-    "usageLimits",
-    "leasePeriod",
-    "thresholds",
-    "notifications",
-    "unitPrice",
-    "timeZone",
-    "validFrom",
-    "validUntil",
-)
 AUDIENCES = ("accountOwner", "customerAdmin")
 # The events about which an audience gets e-mail, unless the entitlement says otherwise.
 NOTIFICATIONS: dict[str, tuple[str, ...]] = {

@@ -40,28 +40,29 @@ class EntitlementView(TypedDict):
 
 def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> EntitlementView:
     """An entitlement as the API answers it at `now`, Unix seconds."""
+    # Documents of older releases lack members that came later.
     document = item["document"]
     status = status_at(item["status"], item["validFrom"], item.get("validUntil"), now)
     return {
         "entitlementId": item["entitlementId"],
         "status": status,
         "product": document["product"],
-        "sku": document["sku"],
+        "sku": document.get("sku"),
         "customer": document["customer"],
-        "contacts": document["contacts"],
-        "seatCount": document["seatCount"],
-        "overdraftSeatLimit": document["overdraftSeatLimit"],
+        "contacts": document.get("contacts"),
+        "seatCount": document.get("seatCount"),
+        "overdraftSeatLimit": document.get("overdraftSeatLimit"),
         "usageLimits": [
             {**limit, "hardCap": hard_cap(limit["limit"], limit["overdraftLimit"])}
             for limit in document["usageLimits"]
         ],
-        "leasePeriod": document["leasePeriod"],
-        "thresholds": document["thresholds"],
+        "leasePeriod": document.get("leasePeriod"),
+        "thresholds": document.get("thresholds"),
         "notifications": document.get("notifications", DEFAULTS["notifications"]),
-        "unitPrice": document["unitPrice"],
-        "timeZone": document["timeZone"],
-        "validFrom": document["validFrom"],
-        "validUntil": document["validUntil"],
+        "unitPrice": document.get("unitPrice"),
+        "timeZone": document.get("timeZone"),
+        "validFrom": document.get("validFrom"),
+        "validUntil": document.get("validUntil"),
         "hardCap": item.get("hardCap") if has_seats(item) else None,
         "seats": seat_usage.view() if has_seats(item) else None,
         "createdAt": to_rfc3339(item["createdAt"]),

@@ -1,5 +1,6 @@
 """History as the API answers it."""
 
+from collections.abc import Iterable
 from typing import TypedDict
 
 from shared.clock import hours_of, to_rfc3339
@@ -13,6 +14,14 @@ from shared.history.episodes import Episode
 LimitsInForceView = TypedDict(
     "LimitsInForceView", {"from": str, "purchased": int, "hardCap": int | None}
 )
+
+
+def limits_view(limits: Iterable[tuple[int, int, int | None]]) -> list[LimitsInForceView]:
+    """Both limits, with the times (Unix milliseconds) from which they hold."""
+    return [
+        {"from": to_rfc3339(at), "purchased": purchased, "hardCap": cap}
+        for at, purchased, cap in limits
+    ]
 
 
 class EpisodeView(TypedDict):

@@ -21,12 +21,11 @@ from shared.dynamodb.requests import (
     Value,
     send,
 )
-from shared.seats.encoding import (
-    encode_grant,
-)
+from shared.seats.encoding import encode_grant
 from shared.seats.leases import due_shards, free_leases_of
 from shared.seats.pending import ActivationResult, PendingActivation
 from shared.seats.placement import SLOTS, capacity_partitions
+from shared.seats.pool import Pool
 from shared.seats.shard import SeatShard
 from shared.seats.writes import activation_record, activation_update
 
@@ -57,7 +56,8 @@ class _Donor(NamedTuple):
         """The donor in an item that the capacity index named."""
         key = Key(item["pk"], item["sk"])
         if key.pk.startswith(POOL_PREFIX):
-            return cls(key, item["bank"], 0, item.get("pages") or 1)
+            pool = Pool.of(item)
+            return cls(key, pool.unallocated, 0, pool.shard_count or 1)
         return cls(key, item.get("allowance", 0), len(item["seats"]), 0)
 
     @property

@@ -6,7 +6,7 @@ from shared.dynamodb.keys import pool_key
 from shared.dynamodb.patterns import read_existing
 from shared.dynamodb.requests import Item, Operation
 
-CLOSED = ("deleted", "expired")
+_CLOSED = ("deleted", "expired")
 
 
 class Pool(NamedTuple):
@@ -50,7 +50,7 @@ class Pool(NamedTuple):
     @property
     def is_closed(self) -> bool:
         """Whether its entitlement has been deleted or has expired."""
-        return self.terms.get("status") in CLOSED
+        return self.terms.get("status") in _CLOSED
 
 
 def read_pool(owner: str) -> Operation[Pool]:

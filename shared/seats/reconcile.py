@@ -48,7 +48,7 @@ from shared.seats import totals
 from shared.seats.encoding import NEVER
 from shared.seats.lookup import unlock_shard_update
 from shared.seats.placement import SLOTS, capacity_partition_of, wanted_shard_count
-from shared.seats.pool import CLOSED, Pool, read_pool
+from shared.seats.pool import Pool, read_pool
 from shared.seats.resharding import (
     BATCH,
     LIMIT_ATTRIBUTES,
@@ -311,7 +311,7 @@ class _Reconciler:
     def _apply_terms(self, pool: Pool) -> Operation[None]:
         """Write the terms to every shard; remove all seats if the terms say so."""
         wanted = {name: pool.terms.get(name) for name in TERM_ATTRIBUTES}
-        is_closed = wanted["status"] in CLOSED
+        is_closed = pool.is_closed
 
         def new_terms(key: Key, shard: SeatShard) -> _ShardWrite | None:
             has = {

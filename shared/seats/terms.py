@@ -26,6 +26,7 @@ from shared.dynamodb.requests import (
 from shared.seats import totals
 from shared.seats.encoding import NEVER, NO_LEASE
 from shared.seats.placement import IS_ONLY_UNLOCKED_SHARD
+from shared.seats.pool import Pool
 from shared.seats.shard import SHARD_SEATS, SeatShard
 from shared.seats.writes import NAMES, NEXT_VERSION
 
@@ -197,10 +198,10 @@ def terms_writes(
     if not needs_pool(terms):
         return write, *totals_writes
     # The shard may hold all seats until it is split.
-    state = yield from send(Get(pool_key(owner)))
+    pool = yield from send(Get(pool_key(owner)))
     return (
         write,
-        request_reconcile_update(owner) if state else new_pool_put(owner, change),
+        request_reconcile_update(owner) if pool else new_pool_put(owner, change),
         *totals_writes,
     )
 
@@ -252,18 +253,16 @@ def _change_pool(
     """New limits and terms of a pool: the pool, its totals, its seat usage."""
     keys = (pool_key(owner), totals_key(owner))
     found = yield from send(BatchGet(keys))
-    state, seen = found[keys[0]], found[keys[1]]
+    pool, seen = Pool.of(found[keys[0]]), found[keys[1]]
     after = terms_item(terms)
     if kind != "updated":
         after["status"] = kind
-    added = total_allocation(terms.hard_cap) - total_allocation(
-        state.get("terms", {}).get("hardCap")
-    )
+    added = total_allocation(terms.hard_cap) - total_allocation(pool.hard_cap)
     sets: dict[str, Value] = {
         "terms": after,
         "isPending": True,
         "earliest": 0,
-        "version": state["version"] + 1,
+        "version": pool.generation + 1,
     }
     if added > 0:
         sets["roomKey"] = capacity_partition(owner, 0)
@@ -273,6 +272,6 @@ def _change_pool(
         set_and_remove(["bank = bank + :added", *assignments], ()),
         "version = :seen AND pages = :pages",
         NO_NAMES,
-        {**values, ":added": added, ":seen": state["version"], ":pages": state.get("pages")},
+        {**values, ":added": added, ":seen": pool.generation, ":pages": pool.shard_count},
     )
     return changed, *_totals_writes(owner, seen, after, change, kind)

@@ -97,7 +97,7 @@ class Sold:
             result["denied"] = sum(each["deniedAttempts"] for each in days)
             return bool(days) and result == {"used": used, "denied": denied}
 
-        wait_for(is_there, what=lambda: f"wanted {used} used, {denied} denied; told {result}")
+        wait_for(is_there, what=lambda: f"wanted {used} used, {denied} denied; got {result}")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """Entitlements and webhooks: what is refused, what is found."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from shared.dynamodb.keys import (
@@ -9,6 +11,8 @@ from shared.dynamodb.requests import (
     BatchPut,
     Item,
 )
+from shared.entitlements.views import entitlement_view
+from shared.seats.seat_usage import SeatUsage
 from tests.unit.conftest import Api
 
 
@@ -78,3 +82,18 @@ def test_no_more_than_a_thousand_endpoints(api: Api) -> None:
     again = {"idempotency-key": "the-last-one"}
     for _ in range(2):  # the second time it is the answer of the first
         assert api.call("POST /v1/webhooks", body=body, headers=again)[0] == 201
+
+
+def test_a_document_of_an_older_release_lacks_members_that_came_later() -> None:
+    item: Item = {
+        "entitlementId": "ent_old",
+        "status": "active",
+        "validFrom": 0,
+        "createdAt": 0,
+        "updatedAt": 0,
+        "hardCap": 2,
+        "document": {"product": "P", "customer": {"name": "C"}, "seatCount": 2, "usageLimits": []},
+    }
+    view: Mapping[str, object] = entitlement_view(item, SeatUsage(0, 2, 2), now=1)
+    assert [view[name] for name in ("timeZone", "thresholds", "unitPrice")] == [None] * 3
+    assert view["notifications"], "as it is by default"

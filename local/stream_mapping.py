@@ -14,7 +14,10 @@ from typing import Any
 
 from local.emulator import LocalError
 
-IDLE_SECONDS = 0.05
+# An idle stream is read at most so often, and at least so often: every read costs the machine time.
+SHORTEST_WAIT = 0.02
+LONGEST_WAIT = 0.1
+DESCRIBE_SECONDS = 1.0
 RETRY_SECONDS = 0.2
 
 Record = dict[str, Any]
@@ -42,6 +45,7 @@ class StreamMapping:
             )
         self._stopping = threading.Event()
         self._iterators: dict[str, str | None] = {}
+        self._described_at = self._read_at = 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -53,22 +57,31 @@ class StreamMapping:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                if not self._read_once():
-                    self._stopping.wait(IDLE_SECONDS)
+                now = time.monotonic()
+                if self._read_once():
+                    self._read_at = now
+                else:
+                    idle = (now - self._read_at) / 10
+                    self._stopping.wait(min(max(idle, SHORTEST_WAIT), LONGEST_WAIT))
             except Exception:  # The emulator may be stopping; the next round shows.
                 self._stopping.wait(RETRY_SECONDS)
 
-    def _read_once(self) -> int:
+    def _find_shards(self) -> None:
         stream = self._mapping["EventSourceArn"]
         description = self._streams.describe_stream(StreamArn=stream)["StreamDescription"]
-        count = 0
         for shard in description["Shards"]:
             shard_id = shard["ShardId"]
             if shard_id not in self._iterators:
                 self._iterators[shard_id] = self._streams.get_shard_iterator(
                     StreamArn=stream, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON"
                 )["ShardIterator"]
-            iterator = self._iterators[shard_id]
+        self._described_at = time.monotonic()
+
+    def _read_once(self) -> int:
+        if time.monotonic() - self._described_at > DESCRIBE_SECONDS:
+            self._find_shards()
+        count = 0
+        for shard_id, iterator in self._iterators.items():
             if iterator is None:
                 continue
             answer = self._streams.get_records(

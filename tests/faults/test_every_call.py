@@ -28,6 +28,7 @@ from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     POOL_PREFIX,
     SEAT_SHARD_PREFIX,
+    Key,
     denial_key,
     owner_of,
     seat_shard_key,
@@ -35,7 +36,7 @@ from shared.dynamodb.keys import (
     usage_key,
 )
 from shared.dynamodb.marshalling import item_from_wire, to_wire
-from shared.dynamodb.requests import NO_NAMES, Delete, Item, Put, Update
+from shared.dynamodb.requests import NO_NAMES, BatchPut, Delete, Item, Put, Update
 from shared.entitlements.lifecycle import close_entitlement
 from shared.seats import activation, reconcile
 from shared.seats.encoding import decode_grant, seat_key
@@ -47,6 +48,7 @@ from shared.usage.counter import Counter
 from shared.usage.periods import calendar_month
 from shared.usage.request_log import LOG_SIZE
 from shared.usage.shard import shard_of
+from tests.support.life import strip
 from tests.support.notifier import Notifier
 from tests.support.patching import patch_constant
 from tests.support.pools import shrink_shards
@@ -109,6 +111,14 @@ class Bench:
         found = client(self.url, "dynamodb").get_paginator("scan").paginate(TableName=self.name)
         items = [item_from_wire(item) for shard in found for item in shard["Items"]]
         return {(item["pk"], item["sk"]): item for item in items}
+
+    def restore(self, items: dict[tuple[str, str], Item]) -> None:
+        """Make the table what it was when it had these items."""
+        present = self.items()
+        changed = {Key(*key): item for key, item in items.items() if present.get(key) != item}
+        self.dynamodb.execute(BatchPut(tuple((k, strip(item)) for k, item in changed.items())))
+        for key in present.keys() - items.keys():
+            self.dynamodb.execute(Delete(Key(*key)))
 
     def finish(self) -> None:
         """Do what is left to do for pools: the sweep does it once nobody works on them."""
@@ -605,8 +615,7 @@ def test_a_fault_at_every_call(bench: Bench, scenario: Scenario) -> None:
     calls = counting.calls
     assert calls >= 1
     for point, kind in faults(calls, SCENARIOS.index(scenario)):
-        request = scenario.prepare(bench)
-        before = bench.items()
+        bench.restore(before)
         dynamodb = faulty_client(bench.url, bench.name)
         dynamodb.fault = (point, kind)
         if kind == "lost":

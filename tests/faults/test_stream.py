@@ -180,10 +180,10 @@ def test_a_failure_at_every_call(short: Clean, kind: str, at_once: int) -> None:
     # The kinds take turns, so that more calls are met by one of them.
     first = 0 if IS_SOAK or kind not in FAULTS else 30 * FAULTS.index(kind) + 15 * (at_once > 1)
     points = range(first, table_calls) if kind in FAULTS else ()
-    for point in sampled(points, 240):
+    for point in sampled(points, 480):
         check_fault(life, clean, kind, at_once, table_fault=point)
     if kind != "lost":
-        for point in sampled(range(aws_calls), 80):
+        for point in sampled(range(aws_calls), 160):
             check_fault(life, clean, kind, at_once, aws_fault=point)
 
 

@@ -26,11 +26,13 @@ METERS = (SEATS, EXPORTS)
 
 @pytest.fixture(scope="module")
 def clean(engine: DynamoDBLocal) -> Clean:
-    return Clean(Life(engine.url, 11, 180, is_deleted=False))
+    return Clean(Life(engine.url, 11, 120, is_deleted=False))
 
 
-def late(life: Life) -> DynamoDBClient:
+@pytest.fixture(scope="module")
+def late(clean: Clean) -> DynamoDBClient:
     """Some records are given up and come after all others, a few of them twice."""
+    life = clean.life
     chance = random.Random(5)
     missed = sorted(chance.sample(range(3, len(life.records)), len(life.records) // 5))
     dynamodb = open_client(life.url, life.copy())
@@ -82,9 +84,11 @@ def windows(life: Life) -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("is_late", [False, True], ids=["in order", "late"])
-def test_hours_and_days_add_up_to_what_their_records_say(clean: Clean, is_late: bool) -> None:
+def test_hours_and_days_add_up_to_what_their_records_say(
+    clean: Clean, late: DynamoDBClient, is_late: bool
+) -> None:
     life = clean.life
-    dynamodb = late(life) if is_late else clean.dynamodb
+    dynamodb = late if is_late else clean.dynamodb
     for meter in METERS:
         for size in SIZES:
             chosen = list(windows(life))
@@ -94,9 +98,11 @@ def test_hours_and_days_add_up_to_what_their_records_say(clean: Clean, is_late: 
 
 
 @pytest.mark.parametrize("is_late", [False, True], ids=["in order", "late"])
-def test_denied_hours_count_what_callers_were_answered(clean: Clean, is_late: bool) -> None:
+def test_denied_hours_count_what_callers_were_answered(
+    clean: Clean, late: DynamoDBClient, is_late: bool
+) -> None:
     life = clean.life
-    dynamodb = late(life) if is_late else clean.dynamodb
+    dynamodb = late if is_late else clean.dynamodb
     for meter, answered in ((SEATS, life.denied), (EXPORTS, life.requests_denied)):
         assert answered, "some were denied"
         wanted: dict[int, list[str]] = {}

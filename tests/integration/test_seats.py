@@ -10,6 +10,7 @@ from local.api import Answer
 from local.stack import Stack
 from tests.conftest import expect_refusals_of
 from tests.integration.conftest import CheckedApi, Customer
+from tests.support.sampling import IS_SOAK
 from tests.support.waiting import wait_for
 
 
@@ -125,7 +126,7 @@ def test_few_holders_in_a_large_pool(api: CheckedApi, overdraft: str) -> None:
     """No answer reads all of its shards, and each goes on where the one before ended."""
     limit: dict[str, Any] = {"type": overdraft}
     if overdraft == "absolute":
-        limit["value"] = 99_900
+        limit["value"] = 99_900 if IS_SOAK else 9_900
     customer = Customer(api, seatCount=100, overdraftSeatLimit=limit)
     taken = sorted(customer.take(f"user{number}")["activationId"] for number in range(7))
 

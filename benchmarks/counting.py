@@ -52,10 +52,10 @@ class Limit:
         self.bench = bench
         self._timed = timed
         bench.requests += 1
-        self.owner = f"ent_bench{bench.requests:011d}"
-        self.key = usage_key(self.owner, "exports")
+        self.entitlement_id = f"ent_bench{bench.requests:011d}"
+        self.key = usage_key(self.entitlement_id, "exports")
         terms = UsageTerms(purchased, cap, "monthly", "UTC", "active", 0, None)
-        bench.dynamodb.execute(new_counter(self.owner, "exports", terms, bench.change()))
+        bench.dynamodb.execute(new_counter(self.entitlement_id, "exports", terms, bench.change()))
         self.numbers = itertools.count()
         self._process = threading.local()
 
@@ -82,7 +82,7 @@ class Limit:
         change = change._replace(now_ms=change.now_ms + days * DAY_MS)
         log = None if self._timed else self.log
         operation = consumption.consume(
-            self.owner, "exports", key or self.request(), quantity, change, busy_log=log
+            self.entitlement_id, "exports", key or self.request(), quantity, change, busy_log=log
         )
         try:
             outcome = self.bench.dynamodb.run(operation)
@@ -124,7 +124,7 @@ def measure_usage(bench: Any) -> dict[str, float]:
         "correction",
         lambda: bench.dynamodb.run(
             corrections.correct(
-                limit.owner, "exports", "correction00", -1, "a test", bench.change()
+                limit.entitlement_id, "exports", "correction00", -1, "a test", bench.change()
             )
         ),
     )
@@ -150,8 +150,8 @@ def measure_usage(bench: Any) -> dict[str, float]:
 
 def _other_counter(bench: Any) -> tuple[Key, Any]:
     bench.requests += 1
-    owner = f"other{bench.requests:08d}"
-    key = Key(f"COUNT#{owner}", "COUNT")
+    entitlement_id = f"other{bench.requests:08d}"
+    key = Key(f"COUNT#{entitlement_id}", "COUNT")
     item: Item = {
         "left": 2 * 10**6,
         "seq": 1,

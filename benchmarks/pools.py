@@ -52,7 +52,7 @@ class _Pool:
         self.bench = bench
         self.cap = cap
         self.shard_count = wanted_shard_count(cap, cap, 0)
-        self.owner = f"ent_benchpool{cap}of{held}"
+        self.entitlement_id = f"ent_benchpool{cap}of{held}"
         self.cache = PoolCache()
         change = bench.change()
         terms = SeatTerms(cap, cap, "active", 0, None, LEASE)
@@ -60,18 +60,20 @@ class _Pool:
         grant_id = (change.now - EPOCH) * 100_000
         value = encode_grant(grant_id, is_overdraft=False, now=change.now) + LEASE
         for number in range(held):
-            key = seat_key(self.owner, f"user{number}")
+            key = seat_key(self.entitlement_id, f"user{number}")
             seats.setdefault(self.place(key).key, {})[key] = value
         if self.shard_count == 1:
-            new = new_shard_put(self.owner, terms, change)
+            new = new_shard_put(self.entitlement_id, terms, change)
             items: list[Any] = [(new.key, new.item)]
         else:
-            items = new_shards(self.owner, terms, self.shard_count, change)
+            items = new_shards(self.entitlement_id, terms, self.shard_count, change)
         puts = [(key, self._filled(key, item, seats, held)) for key, item in items]
         bench.dynamodb.execute(BatchPut(tuple(puts)))
 
     def place(self, key: str) -> Place:
-        return Place.of(self.owner, key, self.shard_count if self.shard_count > 1 else None)
+        return Place.of(
+            self.entitlement_id, key, self.shard_count if self.shard_count > 1 else None
+        )
 
     def _filled(self, key: Key, item: Any, seats: Any, held: int) -> Any:
         if "seats" not in item:
@@ -86,7 +88,7 @@ class _Pool:
         return {name: each for name, each in item.items() if each is not None}
 
     def shard(self, seat_id: str) -> SeatShard:
-        place = self.place(seat_key(self.owner, seat_id))
+        place = self.place(seat_key(self.entitlement_id, seat_id))
         return SeatShard.of(self.bench.dynamodb.run(read_existing(place.key)))
 
     def take(self, seat_id: str, change: Change | None = None) -> Any:
@@ -94,7 +96,7 @@ class _Pool:
         holder = Holder(seat_id, "Alice Example", {"device": "mbp-13"})
         grant_id = self.bench.grant_ids.next(change.now_ms)
         return self.bench.dynamodb.run(
-            activation.take(self.owner, holder, change, grant_id, cache=self.cache),
+            activation.take(self.entitlement_id, holder, change, grant_id, cache=self.cache),
             lambda: change.now_ms,
         )
 
@@ -107,7 +109,7 @@ class _Pool:
 
     def release(self, grant: ActivationResult) -> Any:
         named = activation_id(grant.key, grant.held.grant_id)
-        operation = release_grant(self.owner, named, self.bench.change(), cache=self.cache)
+        operation = release_grant(self.entitlement_id, named, self.bench.change(), cache=self.cache)
         return self.bench.dynamodb.run(operation)
 
 
@@ -150,13 +152,15 @@ def _most(bench: Any, name: str, works: list[Any]) -> dict[str, float]:
 
 def _sum(bench: Any, cap: int) -> dict[str, float]:
     """What counting a change into the totals costs: alone, and in a batch."""
-    owner = f"ent_benchsum{cap}"
+    entitlement_id = f"ent_benchsum{cap}"
     shard_count = wanted_shard_count(cap, cap, 0)
     numbers = [index * (SLOTS // shard_count) for index in range(shard_count)]
     limits = {"seatCount": cap, "hardCap": cap, "terms": {"status": "active", "validFrom": 0}}
     terms = SeatTerms(cap, cap, "active", 0, None, LEASE)
-    first = SeatShard.of(dict(new_shard_put(owner, terms, bench.change()).item))
-    bench.dynamodb.execute(totals.first_totals(owner, first, 1, limits, bench.change().now_ms))
+    first = SeatShard.of(dict(new_shard_put(entitlement_id, terms, bench.change()).item))
+    bench.dynamodb.execute(
+        totals.first_totals(entitlement_id, first, 1, limits, bench.change().now_ms)
+    )
     seqs = itertools.count(AGE)
 
     def count(changes: int) -> None:
@@ -166,7 +170,7 @@ def _sum(bench: Any, cap: int) -> dict[str, float]:
         before = seq - 1 if seq > AGE else 0
         bench.dynamodb.run(
             seat_totals.count(
-                owner,
+                entitlement_id,
                 [ShardVersion(shard, seq, before, 60, measured) for shard in numbers[:changes]],
             )
         )

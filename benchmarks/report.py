@@ -69,7 +69,7 @@ Items = list[tuple[Key, dict[str, Any]]]
 def entitlement_of(number: int, *, is_quiet: bool) -> Items:
     """What the stream leaves of one entitlement in a month: two records a working day, and more."""
     chance = random.Random(number)
-    owner = f"ent_{'quiet' if is_quiet else 'bench'}{number:08d}"
+    entitlement_id = f"ent_{'quiet' if is_quiet else 'bench'}{number:08d}"
     purchased, cap = 100, 120
     document: dict[str, Any] = {
         "product": f"Product {number % 10}",
@@ -85,9 +85,9 @@ def entitlement_of(number: int, *, is_quiet: bool) -> Items:
     }
     items: Items = [
         (
-            entitlement_key(owner),
+            entitlement_key(entitlement_id),
             {
-                "entitlementId": owner,
+                "entitlementId": entitlement_id,
                 "document": document,
                 "status": "active",
                 "validFrom": 0,
@@ -106,7 +106,7 @@ def entitlement_of(number: int, *, is_quiet: bool) -> Items:
             seq += 30
             items.append(
                 (
-                    usage_bucket_key(owner, SEATS, bucket_name(start)),
+                    usage_bucket_key(entitlement_id, SEATS, bucket_name(start)),
                     _quarter(start, seq, used, purchased, cap, chance),
                 )
             )
@@ -124,19 +124,23 @@ def entitlement_of(number: int, *, is_quiet: bool) -> Items:
                     {},
                     (),
                 )
-                items.append((change_key(owner, change.at, seq), change.to_item()))
+                items.append((change_key(entitlement_id, change.at, seq), change.to_item()))
                 episode = Episode(start, seq, start + 28_800_000, used, 28_800_000, 28_800_000 * 5)
                 if used > purchased:
-                    items.append((episode_key(owner, SEATS, start), episode._asdict()))
+                    items.append((episode_key(entitlement_id, SEATS, start), episode._asdict()))
                     for person in range(3):
-                        key = denied_bucket_key(owner, bucket_name(start), f"denied{person:06d}")
+                        key = denied_bucket_key(
+                            entitlement_id, bucket_name(start), f"denied{person:06d}"
+                        )
                         items.append((key, {"attempts": 1 + person}))
     for person in range(PEOPLE):
-        key = seat_record_key(owner, f"person{person:06d}")
+        key = seat_record_key(entitlement_id, f"person{person:06d}")
         devices = [{"device": "mbp", "from": MONTH, "to": MONTH + DAY}]
-        items.append((key, {"seatKey": key.sk, "entitlementId": owner, "devices": devices}))
+        items.append(
+            (key, {"seatKey": key.sk, "entitlementId": entitlement_id, "devices": devices})
+        )
     if not is_quiet:
-        items.append((report_candidate_key(owner, "2026-10"), {}))
+        items.append((report_candidate_key(entitlement_id, "2026-10"), {}))
     return items
 
 

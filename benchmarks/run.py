@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,26 +90,28 @@ class Bench:
     def shard(self, used: int, terms: SeatTerms, *, now_ms: int = NOW_MS) -> str:
         """A fresh entitlement with so many seats taken; its id."""
         self.requests += 1
-        owner = f"ent_bench{self.requests:011d}"
+        entitlement_id = f"ent_bench{self.requests:011d}"
         valid = terms._replace(purchased=128, hard_cap=128)
-        self.dynamodb.execute(new_shard_put(owner, valid, self.change(now_ms)))
+        self.dynamodb.execute(new_shard_put(entitlement_id, valid, self.change(now_ms)))
         for number in range(used):
-            self.take(owner, f"user{number}@example.com", now_ms=now_ms)
-        write = shard_terms_update(owner, terms, self.change(now_ms), lease_changed=False)
+            self.take(entitlement_id, f"user{number}@example.com", now_ms=now_ms)
+        write = shard_terms_update(entitlement_id, terms, self.change(now_ms), lease_changed=False)
         self.dynamodb.execute(Transact((write,)))
-        return owner
+        return entitlement_id
 
     def change(self, now_ms: int = NOW_MS) -> Change:
         self.requests += 1
         return Change("key_abcdefghijklmnop", f"request-{self.requests:08d}=", now_ms)
 
-    def take(self, owner: str, seat_id: str, *, now_ms: int = NOW_MS, hint: bool = False) -> Any:
+    def take(
+        self, entitlement_id: str, seat_id: str, *, now_ms: int = NOW_MS, hint: bool = False
+    ) -> Any:
         holder = Holder(seat_id, "Alice Example", {"device": "mbp-13"})
         grant_id = self.grant_ids.next(now_ms)
         change = self.change(now_ms)
         try:
             return self.dynamodb.run(
-                activation.take(owner, holder, change, grant_id, expect_overdraft=hint)
+                activation.take(entitlement_id, holder, change, grant_id, expect_overdraft=hint)
             )
         except problems.HardCapReached as denied:
             return denied
@@ -171,28 +174,31 @@ def measure_operations(bench: Bench) -> dict[str, float]:
 
     leased = SeatTerms(100, 120, "active", 0, None, 8 * 3600)
     for used in (0, 40, 110, 120, 127):
-        owner = bench.shard(used, SeatTerms(128, 128, "active", 0, None, 8 * 3600))
-        trips, units = bench.count(lambda owner=owner: bench.take(owner, "new"))  # type: ignore[misc]
+        entitlement_id = bench.shard(used, SeatTerms(128, 128, "active", 0, None, 8 * 3600))
+        trips, units = bench.count(partial(bench.take, entitlement_id, "new"))
         results[f"grant.within.write_units.{used}"] = units
         results["grant.within.round_trips"] = max(trips, results.get("grant.within.round_trips", 0))
-    owner = bench.shard(105, leased)
-    put("grant.overdraft", bench.count(lambda: bench.take(owner, "new")))
-    put("grant.overdraft.hinted", bench.count(lambda: bench.take(owner, "newer", hint=True)))
-    owner = bench.shard(120, leased)
-    put("denial", bench.count(lambda: bench.take(owner, "new")))
-    put("denial.hinted", bench.count(lambda: bench.take(owner, "newer", hint=True)))
+    entitlement_id = bench.shard(105, leased)
+    put("grant.overdraft", bench.count(lambda: bench.take(entitlement_id, "new")))
+    put(
+        "grant.overdraft.hinted",
+        bench.count(lambda: bench.take(entitlement_id, "newer", hint=True)),
+    )
+    entitlement_id = bench.shard(120, leased)
+    put("denial", bench.count(lambda: bench.take(entitlement_id, "new")))
+    put("denial.hinted", bench.count(lambda: bench.take(entitlement_id, "newer", hint=True)))
     held = "user7@example.com"
-    put("renewal", bench.count(lambda: bench.take(owner, held)))
+    put("renewal", bench.count(lambda: bench.take(entitlement_id, held)))
     late = NOW_MS + 5 * 3600 * 1000
-    put("renewal.written", bench.count(lambda: bench.take(owner, held, now_ms=late)))
+    put("renewal.written", bench.count(lambda: bench.take(entitlement_id, held, now_ms=late)))
     stale = NOW_MS + 9 * 3600 * 1000
-    put("reclaim", bench.count(lambda: bench.take(owner, "new", now_ms=stale)))
-    owner = bench.shard(100, leased)
-    grant = bench.take(owner, "leaving")
+    put("reclaim", bench.count(lambda: bench.take(entitlement_id, "new", now_ms=stale)))
+    entitlement_id = bench.shard(100, leased)
+    grant = bench.take(entitlement_id, "leaving")
     named = activation_id(grant.key, grant.held.grant_id)
 
     def give_back() -> Any:
-        return bench.dynamodb.run(release_grant(owner, named, bench.change()))
+        return bench.dynamodb.run(release_grant(entitlement_id, named, bench.change()))
 
     put("release", bench.count(give_back))
     put("release.repeated", bench.count(give_back))
@@ -205,8 +211,8 @@ def measure_operations(bench: Bench) -> dict[str, float]:
 
 def measure_sweep(bench: Bench) -> dict[str, float]:
     """What the sweep does on a shard where nothing expired: it corrects the bound it looks by."""
-    owner = bench.shard(3, SeatTerms(100, 120, "active", 0, None, 8 * 3600))
-    key = seat_shard_key(owner)
+    entitlement_id = bench.shard(3, SeatTerms(100, 120, "active", 0, None, 8 * 3600))
+    key = seat_shard_key(entitlement_id)
     later = NOW_MS + 61_000
     trips, units = bench.count(lambda: bench.dynamodb.run(sweep_shard(key, bench.change(later))))
     return {"sweep.correction.round_trips": trips, "sweep.correction.write_units": units}
@@ -243,10 +249,8 @@ def measure_throughput(bench: Bench) -> dict[str, float]:
     for round_number in range(3):
         rates["bare"].append(_rate(120, lambda number: bare_update(bench.client)))
         rates["client"].append(_rate(120, lambda number: bench.dynamodb.execute(bare)))
-        owner = bench.shard(0, SeatTerms(100, 120, "active", 0, None, 8 * 3600))
-        rates["ledger"].append(
-            _rate(120, lambda number, owner=owner: bench.take(owner, f"u{number}"))  # type: ignore[misc]
-        )
+        shard = bench.shard(0, SeatTerms(100, 120, "active", 0, None, 8 * 3600))
+        rates["ledger"].append(_rate(120, partial(_take_numbered, bench, shard)))
         book = textbook.Book(bench.client, "bench", f"r{round_number}", purchased=100, cap=120)
         rates["transaction"].append(_rate(120, lambda number, book=book: book.take(f"u{number}")))  # type: ignore[misc]
     medians = {name: statistics.median(values) for name, values in rates.items()}
@@ -275,6 +279,10 @@ def bare_update(client: Any) -> None:
         ExpressionAttributeValues={":one": {"N": "1"}, ":cap": {"N": "1000000000"}},
         ReturnValues="ALL_NEW",
     )
+
+
+def _take_numbered(bench: Bench, entitlement_id: str, number: int) -> None:
+    bench.take(entitlement_id, f"u{number}")
 
 
 def _rate(calls: int, work: Callable[[int], Any]) -> float:
@@ -317,14 +325,14 @@ def measure_warm(bench: Bench) -> dict[str, float]:
 
     numbers = iter(range(10**9))
 
-    def activate(owner: str) -> None:
+    def activate(entitlement_id: str) -> None:
         number = next(numbers)
         answer = handler(
             {
                 "routeKey": "POST /v1/entitlements/{entitlementId}/activations",
-                "rawPath": f"/v1/entitlements/{owner}/activations",
+                "rawPath": f"/v1/entitlements/{entitlement_id}/activations",
                 "headers": {"authorization": f"Bearer {KEY}", "content-type": "application/json"},
-                "pathParameters": {"entitlementId": owner},
+                "pathParameters": {"entitlementId": entitlement_id},
                 "body": f'{{"seatId": "warm{number}@example.com", "seatName": "Alice Example"}}',
                 "requestContext": {"requestId": f"id{number}", "http": {"method": "POST"}},
                 "isBase64Encoded": False,
@@ -336,7 +344,9 @@ def measure_warm(bench: Bench) -> dict[str, float]:
     batch = 40
     ratios: dict[str, list[float]] = {"cpu": [], "wall": [], "shard": []}
     for turn in range(WARM_CALLS // batch + 2):
-        owner = bench.shard(20, SeatTerms(128, 128, "active", 0, None, 8 * 3600), now_ms=_now_ms())
+        entitlement_id = bench.shard(
+            20, SeatTerms(128, 128, "active", 0, None, 8 * 3600), now_ms=_now_ms()
+        )
         other = bench.shard(20, SeatTerms(128, 128, "active", 0, None, 8 * 3600), now_ms=_now_ms())
         base = _spent(batch, lambda: bare_update(bench.client))
         seats = iter(range(batch))
@@ -345,7 +355,7 @@ def measure_warm(bench: Bench) -> dict[str, float]:
             lambda other=other, seats=seats: bare_grant(bench, other, next(seats)),  # type: ignore[misc]
         )
         with _quiet():
-            ours = _spent(batch, lambda owner=owner: activate(owner))  # type: ignore[misc]
+            ours = _spent(batch, partial(activate, entitlement_id))
         if turn >= 2:  # the first turns warm both
             ratios["cpu"].append(ours[0] / base[0])
             ratios["wall"].append(ours[1] / base[1])
@@ -357,11 +367,11 @@ def measure_warm(bench: Bench) -> dict[str, float]:
     }
 
 
-def bare_grant(bench: Bench, owner: str, number: int) -> None:
+def bare_grant(bench: Bench, entitlement_id: str, number: int) -> None:
     """The write of a grant on such a shard, sent by plain boto3: the same work for the engine."""
     holder = Holder(f"bare{number}@example.com", "Alice Example")
     operation = activation.take(
-        owner, holder, bench.change(_now_ms()), bench.grant_ids.next(_now_ms())
+        entitlement_id, holder, bench.change(_now_ms()), bench.grant_ids.next(_now_ms())
     )
     update = operation.send(None)
     assert isinstance(update, Update)

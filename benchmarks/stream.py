@@ -90,21 +90,21 @@ def _sink() -> Iterator[None]:
 
 def make_records(dynamodb: DynamoDBClient, now_ms: int) -> list[dict[str, Any]]:
     """The stream records of a shard on which 100 people come, and then come and go."""
-    owner = "ent_benchstream"
-    item = entitlement_item(owner, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms)
-    dynamodb.execute(Put(entitlement_key(owner), item))
-    key = seat_shard_key(owner)
-    dynamodb.execute(new_shard_put(owner, seat_terms(DOCUMENT), Change("k", "r0", now_ms)))
+    entitlement_id = "ent_benchstream"
+    item = entitlement_item(entitlement_id, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms)
+    dynamodb.execute(Put(entitlement_key(entitlement_id), item))
+    key = seat_shard_key(entitlement_id)
+    dynamodb.execute(new_shard_put(entitlement_id, seat_terms(DOCUMENT), Change("k", "r0", now_ms)))
     images = [dynamodb.run(read_existing(key))]
     held: list[str] = []
     for number in range(RECORDS):
         made = Change("key_abcdefghijklmnop", f"request-{number:08d}=", now_ms + number * 1000)
         if number >= 100 and number % 2:
-            dynamodb.run(release_grant(owner, held.pop(0), made))
+            dynamodb.run(release_grant(entitlement_id, held.pop(0), made))
         else:
             grant_id = (made.now_ms - EPOCH * 1000) * 100
             holder = Holder(f"user{number % 130}@example.com", "Alice", {"device": "mbp"})
-            grant = dynamodb.run(activation.take(owner, holder, made, grant_id))
+            grant = dynamodb.run(activation.take(entitlement_id, holder, made, grant_id))
             if grant.is_new:
                 held.append(activation_id(grant.key, grant.held.grant_id))
         images.append(dynamodb.run(read_existing(key)))
@@ -161,24 +161,28 @@ ROUNDS = 4
 
 
 def _grants(
-    dynamodb: DynamoDBClient, prefix: str, owners: int, each: int, now_ms: int
+    dynamodb: DynamoDBClient, prefix: str, entitlements: int, each: int, now_ms: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Stream records: of so many entitlements as they were made, and of so many grants in each."""
     begun: list[dict[str, Any]] = []
     records: list[dict[str, Any]] = []
-    for number in range(owners):
-        owner = f"ent_{prefix}{number:04d}"
-        item = entitlement_item(owner, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms)
-        dynamodb.execute(Put(entitlement_key(owner), item))
-        key = seat_shard_key(owner)
-        dynamodb.execute(new_shard_put(owner, seat_terms(DOCUMENT), Change("k", "r", now_ms)))
+    for number in range(entitlements):
+        entitlement_id = f"ent_{prefix}{number:04d}"
+        item = entitlement_item(
+            entitlement_id, DOCUMENT, version=1, created_at=now_ms, now_ms=now_ms
+        )
+        dynamodb.execute(Put(entitlement_key(entitlement_id), item))
+        key = seat_shard_key(entitlement_id)
+        dynamodb.execute(
+            new_shard_put(entitlement_id, seat_terms(DOCUMENT), Change("k", "r", now_ms))
+        )
         images = [dynamodb.run(read_existing(key))]
         for count in range(each):
             made = Change("key_abcdefghijklmnop", f"request-{count:08d}=", now_ms + count * 1000)
             grant_id = (made.now_ms - EPOCH * 1000) * 100
             dynamodb.run(
                 activation.take(
-                    owner, Holder(f"user{count}@example.com", "Alice", {}), made, grant_id
+                    entitlement_id, Holder(f"user{count}@example.com", "Alice", {}), made, grant_id
                 )
             )
             images.append(dynamodb.run(read_existing(key)))
@@ -212,7 +216,7 @@ def measure_reader(engine_url: str, name: str, now_ms: int) -> dict[str, float]:
     recording = Recording(name, endpoint=engine_url, **settings)
     cores = os.sched_getaffinity(0)
     found = {}
-    for prefix, about, owners, each, at_once in (
+    for prefix, about, entitlements, each, at_once in (
         ("fara", "100_entitlements", OWNERS, 1, WORKERS),
         ("farb", "100_entitlements.one_at_a_time", OWNERS, 1, 1),
         ("farc", "one_entitlement", 1, BATCH, WORKERS),
@@ -228,7 +232,7 @@ def measure_reader(engine_url: str, name: str, now_ms: int) -> dict[str, float]:
         spent, used, read = 0.0, 0.0, 0
         for number in range(ROUNDS):
             recording.answers = {}
-            begun, records = _grants(recording, f"{prefix}{number}", owners, each, now_ms)
+            begun, records = _grants(recording, f"{prefix}{number}", entitlements, each, now_ms)
             with _sink():
                 process(recording, begun)
                 recording.answers = {}

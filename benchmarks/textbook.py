@@ -14,11 +14,13 @@ from botocore.exceptions import ClientError
 class Book:
     """One entitlement the textbook's way. `calls` and `units` count what was sent and consumed."""
 
-    def __init__(self, client: Any, table: str, owner: str, *, purchased: int, cap: int) -> None:
+    def __init__(
+        self, client: Any, table: str, entitlement_id: str, *, purchased: int, cap: int
+    ) -> None:
         self._client = client
         self._table = table
-        self._counter = {"pk": {"S": f"COUNTER#{owner}"}, "sk": {"S": "COUNTER"}}
-        self._owner = owner
+        self._counter = {"pk": {"S": f"COUNTER#{entitlement_id}"}, "sk": {"S": "COUNTER"}}
+        self._entitlement_id = entitlement_id
         self.calls = 0
         self.units = 0.0
         numbers = {"used": 0, "purchased": purchased, "cap": cap}
@@ -32,7 +34,7 @@ class Book:
         self.calls += 1
 
     def _seat(self, seat_id: str) -> dict[str, Any]:
-        return {"pk": {"S": f"SEAT#{self._owner}"}, "sk": {"S": seat_id}}
+        return {"pk": {"S": f"SEAT#{self._entitlement_id}"}, "sk": {"S": seat_id}}
 
     def _transact(self, *items: dict[str, Any]) -> list[str]:
         """Why it was cancelled, per item; empty when it was not. Conflicts are tried again."""
@@ -111,7 +113,7 @@ class Book:
     def _record_denial(self, seat_id: str) -> None:
         answer = self._client.update_item(
             TableName=self._table,
-            Key={"pk": {"S": f"DENIED#{self._owner}"}, "sk": {"S": seat_id}},
+            Key={"pk": {"S": f"DENIED#{self._entitlement_id}"}, "sk": {"S": seat_id}},
             UpdateExpression="ADD attempts :one",
             ExpressionAttributeValues={":one": {"N": "1"}},
             ReturnConsumedCapacity="TOTAL",

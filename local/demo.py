@@ -405,8 +405,8 @@ def check_exports(day: Day, api: Api, path: str, receiver: Receiver) -> list[Che
 
 def make_report(api: Api, path: str, since: int) -> dict[str, Any]:
     """The report of the day, made by the stack; its entry, and its files in `.local/`."""
-    owner = path.rpartition("/")[2]
-    body = {"from": to_rfc3339(since), "filters": {"entitlementId": owner}}
+    entitlement_id = path.rpartition("/")[2]
+    body = {"from": to_rfc3339(since), "filters": {"entitlementId": entitlement_id}}
     report = api.expect(202, "POST", "/v1/reports", body)
     for _ in range(PATIENCE_SECONDS * 4):
         report = api.expect(200, "GET", f"/v1/reports/{report['reportId']}")

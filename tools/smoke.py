@@ -128,29 +128,34 @@ class Smoke:
         take = f"POST {E}/activations"
         overdraft = {"type": "absolute", "value": 1}
         exports = {"key": "exports", "limit": 2, "overdraftLimit": {"type": "none"}}
-        self.owner = self._create(
+        self.entitlement_id = self._create(
             seatCount=2, overdraftSeatLimit=overdraft, usageLimits=[exports], leasePeriod="PT1H"
         )
-        key = self._call(201, f"POST {E}/license-keys", self.owner, {"name": "smoke"})
+        key = self._call(201, f"POST {E}/license-keys", self.entitlement_id, {"name": "smoke"})
         self.license = self._api.with_credential(f"License {key['key']}")
         grants = [
-            self._call(201, take, self.owner, {"seatId": f"seat-{n}"}, api=self.license)
+            self._call(201, take, self.entitlement_id, {"seatId": f"seat-{n}"}, api=self.license)
             for n in range(3)
         ]
         if [grant["isOverdraftSeat"] for grant in grants] != [False, False, True]:
             raise Failed("the third seat, and it alone, is an overdraft")
-        self._call(409, take, self.owner, {"seatId": "seat-3"}, api=self.license)
-        self._call(200, take, self.owner, {"seatId": "seat-0"}, api=self.license)
+        self._call(409, take, self.entitlement_id, {"seatId": "seat-3"}, api=self.license)
+        self._call(200, take, self.entitlement_id, {"seatId": "seat-0"}, api=self.license)
         self._call(
-            200, take, self.owner, {"seatId": "seat-0"}, api=self.license, query="?dryRun=true"
+            200,
+            take,
+            self.entitlement_id,
+            {"seatId": "seat-0"},
+            api=self.license,
+            query="?dryRun=true",
         )
         self._call(
             204,
             f"DELETE {E}/activations/{{activationId}}",
-            {**self.owner, "activationId": grants[2]["activationId"]},
+            {**self.entitlement_id, "activationId": grants[2]["activationId"]},
             api=self.license,
         )
-        result = self._call(200, f"GET {E}/activations", self.owner, api=self.license)
+        result = self._call(200, f"GET {E}/activations", self.entitlement_id, api=self.license)
         if len(result["items"]) != 2:
             raise Failed(f"{len(result['items'])} seats are listed, 2 are held")
 
@@ -160,15 +165,17 @@ class Smoke:
             {"key": "exports", "limit": 2, "overdraftLimit": {"type": "none"}},
             {"key": "calls", "limit": 100},
         ]
-        self._call(200, f"PATCH {E}", self.owner, {"usageLimits": more, "sku": "SMOKE"})
+        self._call(200, f"PATCH {E}", self.entitlement_id, {"usageLimits": more, "sku": "SMOKE"})
         once = {"idempotency-key": str(uuid.uuid4())}
         for _ in range(2):  # the second one is answered from the record of the first
-            found = self._call(201, f"POST {E}/license-keys", self.owner, {}, headers=once)
+            found = self._call(201, f"POST {E}/license-keys", self.entitlement_id, {}, headers=once)
         self._call(
-            204, f"DELETE {E}/license-keys/{{keyId}}", {**self.owner, "keyId": found["keyId"]}
+            204,
+            f"DELETE {E}/license-keys/{{keyId}}",
+            {**self.entitlement_id, "keyId": found["keyId"]},
         )
-        self._call(201, f"POST {E}/seat-requests", self.owner, {"seats": 1})
-        self._call(200, f"PATCH {E}/follow-up", self.owner, {"note": self._mark})
+        self._call(201, f"POST {E}/seat-requests", self.entitlement_id, {"seats": 1})
+        self._call(200, f"PATCH {E}/follow-up", self.entitlement_id, {"note": self._mark})
 
     def _pool(self) -> None:
         pool = self._create(
@@ -188,7 +195,7 @@ class Smoke:
 
     def _usage(self) -> None:
         consume = f"POST {E}/usage/{{key}}"
-        path, secret = {**self.owner, "key": "exports"}, secrets.token_hex(8)
+        path, secret = {**self.entitlement_id, "key": "exports"}, secrets.token_hex(8)
         for status, key in ((200, "a"), (200, "b"), (200, "a"), (409, "c")):
             self._call(
                 status,
@@ -203,7 +210,7 @@ class Smoke:
         )
         [used] = [
             each["usage"]["used"]
-            for each in self._call(200, f"GET {E}/usage", self.owner)["items"]
+            for each in self._call(200, f"GET {E}/usage", self.entitlement_id)["items"]
             if each["key"] == "exports"
         ]
         if used != 1:
@@ -213,7 +220,7 @@ class Smoke:
         body = {
             "url": self._webhook or "https://example.com/",
             "enabled": bool(self._webhook),
-            "entitlementId": self.owner["entitlementId"],
+            "entitlementId": self.entitlement_id["entitlementId"],
             "description": self._mark,
         }
         made = self._call(201, "POST /v1/webhooks", body=body)
@@ -226,18 +233,18 @@ class Smoke:
 
     def _stream(self) -> None:
         def denied() -> Any:
-            return self._call(200, f"GET {E}/denials", self.owner)["items"]
+            return self._call(200, f"GET {E}/denials", self.entitlement_id)["items"]
 
         def people() -> Any:
-            found = self._call(200, f"GET {E}/seats", self.owner)["items"]
+            found = self._call(200, f"GET {E}/seats", self.entitlement_id)["items"]
             return len([each for each in found if each["seatId"]]) == 3
 
         def episode() -> Any:
-            found = self._call(200, f"GET {E}/overdrafts", self.owner)["items"]
+            found = self._call(200, f"GET {E}/overdrafts", self.entitlement_id)["items"]
             return found and found[0]["end"] and found[0]["distinctSeats"] == 1
 
         def counted() -> Any:
-            items = self._call(200, f"GET {E}/usage-history", self.owner)["items"]
+            items = self._call(200, f"GET {E}/usage-history", self.entitlement_id)["items"]
             return sum(each["activations"] for each in items) == 3
 
         for what, look in (
@@ -258,17 +265,25 @@ class Smoke:
             )["items"]
             return bool(found)
 
-        self._call(201, f"POST {E}/activations", self.owner, {"seatId": "seat-9"}, api=self.license)
+        self._call(
+            201,
+            f"POST {E}/activations",
+            self.entitlement_id,
+            {"seatId": "seat-9"},
+            api=self.license,
+        )
         self._wait("a delivery that succeeded", arrived)
 
     def _portal(self) -> None:
-        made = self._call(201, f"POST {E}/portal-links", self.owner, {"role": "admin"})
+        made = self._call(201, f"POST {E}/portal-links", self.entitlement_id, {"role": "admin"})
         visitor = self._api.with_credential(f"Portal {made['url'].partition('#')[2]}")
         self._call(200, "GET /portal", api=self._api.with_credential(""))
         for route in ("", "/graph", "/denials", "/seats", "/forecast"):
             self._call(200, f"GET /v1/portal{route}", api=visitor)
         self._call(
-            204, f"DELETE {E}/portal-links/{{linkId}}", {**self.owner, "linkId": made["linkId"]}
+            204,
+            f"DELETE {E}/portal-links/{{linkId}}",
+            {**self.entitlement_id, "linkId": made["linkId"]},
         )
 
     def _report(self) -> None:
@@ -293,7 +308,7 @@ class Smoke:
     def _routes(self) -> None:
         """Every other route: none may answer with an internal error or lack a right."""
         values = {
-            **self.owner,
+            **self.entitlement_id,
             **self.hook,
             "key": "exports",
             "seat": "seat-0",

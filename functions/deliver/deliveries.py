@@ -20,7 +20,7 @@ from shared.dynamodb.keys import (
     Key,
     delivery_key,
     due_deliveries,
-    owner_of,
+    entitlement_id_of,
     webhook_key,
     webhook_secret_key,
     webhook_state_key,
@@ -321,7 +321,7 @@ class Deliveries:
             items: dict[Key, Item] = self._dynamodb.execute(BatchGet(keys)) if keys else {}
             due = [key for key in keys if items.get(key, {}).get("earliest", now + 1) <= now]
             # Queued before the lease: a crash between the two queues it twice, and loses nothing.
-            self._enqueue([_again(owner_of(key.pk), items[key]) for key in due])
+            self._enqueue([_again(entitlement_id_of(key.pk), items[key]) for key in due])
             for key in due:
                 self._dynamodb.execute(
                     Update(

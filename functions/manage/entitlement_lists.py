@@ -7,9 +7,9 @@ from typing import Any
 from shared.api.pagination import MAX_LIMIT, limit_of, respond, start_of
 from shared.api.request import Request, Response
 from shared.dynamodb.keys import (
+    entitlement_id_of,
     entitlement_key,
     overdraft_key,
-    owner_of,
     parse_candidate,
     usage_key,
 )
@@ -89,14 +89,14 @@ def _in_overdraft(request: Request) -> Operation[ResultPage]:
         seat_usages = yield from _standings(items.values())
         over = yield from _overdrafts(items.values(), seat_usages, request.now)
         for marker in found.items:
-            start, owner = [marker["pk"], marker["sk"]], parse_candidate(marker["sk"])[0]
-            item = items.get(entitlement_key(owner))
-            if owner == looked_at or owner not in over or item is None:
+            start, entitlement_id = [marker["pk"], marker["sk"]], parse_candidate(marker["sk"])[0]
+            item = items.get(entitlement_key(entitlement_id))
+            if entitlement_id == looked_at or entitlement_id not in over or item is None:
                 continue
-            looked_at = owner
+            looked_at = entitlement_id
             if not _matches(request, item):
                 continue
-            kept.append(entitlement_view(item, seat_usages[owner], request.now))
+            kept.append(entitlement_view(item, seat_usages[entitlement_id], request.now))
             if len(kept) == limit:
                 is_last = marker is found.items[-1] and found.next is None
                 return ResultPage(kept, None if is_last else start)
@@ -109,7 +109,9 @@ def _overdrafts(
     items: Iterable[Item], seat_usages: Mapping[str, SeatUsage], now: int
 ) -> Operation[set[str]]:
     """The entitlements that use more seats, or more of a usage limit, than was purchased."""
-    over = {owner for owner, each in seat_usages.items() if each.used > each.purchased}
+    over = {
+        entitlement_id for entitlement_id, each in seat_usages.items() if each.used > each.purchased
+    }
     keys = [
         usage_key(item["entitlementId"], limit["key"])
         for item in items
@@ -120,7 +122,7 @@ def _overdrafts(
     for key, item in found.items():
         counter = Counter.of(item)
         if counter.in_use(now * 1000) > counter.purchased:
-            over.add(owner_of(key.pk))
+            over.add(entitlement_id_of(key.pk))
     return over
 
 

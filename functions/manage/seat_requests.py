@@ -24,20 +24,20 @@ MOST_A_DAY = 10
 def create(request: Request) -> Response:
     """Ask for more seats."""
     wanted = parse(SeatRequestInput, request.body)
-    owner = request.path["entitlementId"]
+    entitlement_id = request.path["entitlementId"]
     kept, _ = idempotency.kept_answer(request)
     if kept:
         return replayed(kept)
-    item, seat_usage = request.dynamodb.run(fetch_seat_usage(owner))
+    item, seat_usage = request.dynamodb.run(fetch_seat_usage(entitlement_id))
     if item["status"] == "deleted":
         raise NotFound("The entitlement has been deleted.")
     if not has_seats(item):
         raise InvalidRequest.at("/seats", "this entitlement has no seats, only usage limits")
-    request.dynamodb.run(_check_rate(owner, request.now_ms))
+    request.dynamodb.run(_check_rate(entitlement_id, request.now_ms))
     request_id = new_id("req")
     asked: Item = {
         "requestId": request_id,
-        "entitlementId": owner,
+        "entitlementId": entitlement_id,
         "seats": wanted.seats,
         "message": wanted.message,
         "requestedAt": request.now_ms,
@@ -47,15 +47,15 @@ def create(request: Request) -> Response:
         "hardCap": seat_usage.hard_cap,
         "ttl": request.now + EVIDENCE_SECONDS,
     }
-    key = seat_request_key(owner, request.now_ms, request_id)
+    key = seat_request_key(entitlement_id, request.now_ms, request_id)
     put = Put(key, asked, "attribute_not_exists(pk)")
     response = Response(201, builders.seat_request_view(asked))
     kept, _ = idempotency.write_once(request, (put,), response, nonce=request_id)
     return replayed(kept) if kept else response
 
 
-def _check_rate(owner: str, now_ms: int) -> Operation[None]:
-    since = seat_request_key(owner, now_ms - DAY_MS, "")
+def _check_rate(entitlement_id: str, now_ms: int) -> Operation[None]:
+    since = seat_request_key(entitlement_id, now_ms - DAY_MS, "")
     found = yield from send(
         Query("pk = :pk AND sk > :since", {":pk": since.pk, ":since": since.sk}, limit=MOST_A_DAY)
     )
@@ -74,7 +74,7 @@ def list_all(request: Request) -> Response:
 
 
 def _list(request: Request) -> Operation[ResultPage]:
-    owner = request.path["entitlementId"]
-    yield from entitlements.require(owner, is_deleted_ok=True)
-    pk = seat_request_key(owner, 0, "").pk
+    entitlement_id = request.path["entitlementId"]
+    yield from entitlements.require(entitlement_id, is_deleted_ok=True)
+    pk = seat_request_key(entitlement_id, 0, "").pk
     return (yield from pagination.newest_of(request, pk, ASKED, builders.seat_request_view))

@@ -135,13 +135,13 @@ def _erase(request: Request) -> Operation[None]:
     yield from send(
         Update(
             seat_record_key(entitlement_id, key),
-            "SET seatKey = :key, entitlementId = :owner, seq = if_not_exists(seq, :none),"
+            "SET seatKey = :key, entitlementId = :entitlement, seq = if_not_exists(seq, :none),"
             " erasedAt = :now, erasedSeq = :seq REMOVE seatId, seatName, attributes, devices",
             "",
             NO_NAMES,
             {
                 ":key": key,
-                ":owner": entitlement_id,
+                ":entitlement": entitlement_id,
                 ":none": 0,
                 ":now": request.now_ms,
                 ":seq": shard.seq,

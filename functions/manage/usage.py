@@ -60,8 +60,8 @@ def periods(request: Request) -> Response:
 
 def _periods(request: Request) -> Operation[ResultPage]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
-    owner, key = request.path["entitlementId"], request.path["key"]
-    counter = yield from _counter(owner, key)
+    entitlement_id, key = request.path["entitlementId"], request.path["key"]
+    counter = yield from _counter(entitlement_id, key)
     current = counter.as_of(request.now)
     shown: list[tuple[int, UsagePeriodView]] = []
     # The counter begins a new period when something is consumed; until then it has the old one.
@@ -74,7 +74,7 @@ def _periods(request: Request) -> Operation[ResultPage]:
     before = min(counter.period_number, int(start[0]) if start else counter.period_number)
     query = Query(
         "pk = :pk AND sk < :before",
-        {":pk": period_key(owner, key, 0).pk, ":before": f"{before:06d}"},
+        {":pk": period_key(entitlement_id, key, 0).pk, ":before": f"{before:06d}"},
         descending=True,
     )
     found, has_more = yield from read_page(query, limit)
@@ -91,14 +91,14 @@ def _period_view(period: Period, used: UsedView, *, is_current: bool) -> UsagePe
     return {**period_view(period), "isCurrent": is_current, "usage": used}
 
 
-def _counter(owner: str, key: str) -> Operation[Counter]:
+def _counter(entitlement_id: str, key: str) -> Operation[Counter]:
     """The counter of a limit that the entitlement has, or had.
 
     Raises:
         NotFound.
     """
-    yield from entitlements.require(owner, is_deleted_ok=True)
-    found = yield from entitlements.counters(owner, [key])
+    yield from entitlements.require(entitlement_id, is_deleted_ok=True)
+    found = yield from entitlements.counters(entitlement_id, [key])
     if key not in found:
         raise NotFound("No usage limit has this key.")
     return found[key]
@@ -147,11 +147,11 @@ def corrections(request: Request) -> Response:
 
 def _corrections(request: Request) -> Operation[ResultPage]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
-    owner, key = request.path["entitlementId"], request.path["key"]
-    yield from _counter(owner, key)
+    entitlement_id, key = request.path["entitlementId"], request.path["key"]
+    yield from _counter(entitlement_id, key)
     query = Query(
         "pk = :pk AND sk < :high",
-        {":pk": correction_key(owner, key, 0, 0).pk, ":high": start[0] if start else "~"},
+        {":pk": correction_key(entitlement_id, key, 0, 0).pk, ":high": start[0] if start else "~"},
         descending=True,
     )
     shown, has_more = yield from read_page(query, limit)

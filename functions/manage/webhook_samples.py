@@ -14,7 +14,7 @@ from shared.history.level import Level
 from shared.history.thresholds import ENTERED, EXHAUSTED
 from shared.sales import follow_up
 
-OWNER, SEAT_KEY, ACTOR = "ent_test", "test_seat_00", "key_test"
+ENTITLEMENT_ID, SEAT_KEY, ACTOR = "ent_test", "test_seat_00", "key_test"
 LOW, HIGH = Level(100, 100, 120), Level(120, 100, 120)
 DENIED = {
     "seatKey": SEAT_KEY,
@@ -75,7 +75,7 @@ def _of_change(_: str, kind: str, at: int) -> list[Event]:
         seats=(seat,),
         reached=(120,),
     )
-    events = builders.of_change(OWNER, change)
+    events = builders.of_change(ENTITLEMENT_ID, change)
     for event in events:
         if event["type"] == types.OVERDRAFT_EXITED:
             event["data"]["episode"] = _episode(at)
@@ -101,23 +101,23 @@ def _of_usage(_: str, __: str, at: int) -> list[Event]:
         period=(at // 1000, None),
         reached=(100, ENTERED, EXHAUSTED),
     )
-    return builders.of_change(OWNER, change)
+    return builders.of_change(ENTITLEMENT_ID, change)
 
 
 def _of_denied_seat(_: str, __: str, at: int) -> list[Event]:
     denial = {**DENIED, "firstAt": at, "lastAt": at}
-    return [builders.of_denial(OWNER, denial, to_rfc3339(at)[:13])]
+    return [builders.of_denial(ENTITLEMENT_ID, denial, to_rfc3339(at)[:13])]
 
 
 def _of_denied_usage(_: str, __: str, at: int) -> list[Event]:
     denial = {**DENIED, "firstAt": at, "lastAt": at}
     denial |= {"usageKey": "test", "quantity": 1, "periodStart": at // 1000}
-    return [builders.of_denial(OWNER, denial, to_rfc3339(at)[:13])]
+    return [builders.of_denial(ENTITLEMENT_ID, denial, to_rfc3339(at)[:13])]
 
 
 def _of_seat_request(_: str, __: str, at: int) -> list[Event]:
     asked = {
-        "entitlementId": OWNER,
+        "entitlementId": ENTITLEMENT_ID,
         "requestId": "req_test",
         "seats": 10,
         "message": "A test.",
@@ -132,7 +132,7 @@ def _of_seat_request(_: str, __: str, at: int) -> list[Event]:
 
 def _of_follow_up(_: str, __: str, at: int) -> list[Event]:
     moved = {"state": "open", "reason": follow_up.OVERDRAFT}
-    return [builders.of_follow_up(follow_up.change(OWNER, None, at, "overdraft", moved))]
+    return [builders.of_follow_up(follow_up.change(ENTITLEMENT_ID, None, at, "overdraft", moved))]
 
 
 def _of_disabled_endpoint(webhook_id: str, _: str, at: int) -> list[Event]:

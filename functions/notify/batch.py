@@ -37,10 +37,10 @@ from shared.dynamodb.keys import (
     WEBHOOK_REQUEST_PREFIX,
     Key,
     denial_record_key,
+    entitlement_id_of,
     entitlement_key,
     heartbeat_key,
     meter_of,
-    owner_of,
     shard_number,
 )
 from shared.dynamodb.patterns import write_with_conflict_retry
@@ -139,7 +139,7 @@ class Batch:
     def _look_up(self, groups: Mapping[Key, list[Record]]) -> None:
         """Read what several groups need, once."""
         keys = {
-            entitlement_key(owner_of(key.pk))
+            entitlement_key(entitlement_id_of(key.pk))
             for key in groups
             if key.pk.startswith((*_CHANGED, DENIAL_PREFIX, SEAT_REQUEST_PREFIX))
         }
@@ -148,12 +148,12 @@ class Batch:
     def _group(self, key: Key, records: list[Record]) -> Operation[list[tuple[int, Message]]]:
         """Process the records of one item."""
         if key.sk == POOL_SHARDS:
-            yield from self._pool_shards(owner_of(key.pk), records)
+            yield from self._pool_shards(entitlement_id_of(key.pk), records)
             return []
         if key.pk.startswith(_CHANGED):
-            return (yield from self._changes(owner_of(key.pk), records))
+            return (yield from self._changes(entitlement_id_of(key.pk), records))
         if key.pk.startswith(DENIAL_PREFIX):
-            return (yield from self._denials(owner_of(key.pk), records))
+            return (yield from self._denials(entitlement_id_of(key.pk), records))
         if key.pk.startswith(SEAT_REQUEST_PREFIX):
             return (yield from self._seat_requests(records))
         return [(each.position, message) for each in records for message in _messages_of(each)]
@@ -171,29 +171,31 @@ class Batch:
 
     # --- The shards of a pool ---------------------------------------------------------------------
 
-    def _pool_shards(self, owner: str, records: list[Record]) -> Operation[None]:
+    def _pool_shards(self, entitlement_id: str, records: list[Record]) -> Operation[None]:
         """Shards update seat records; everything else follows when the pool's totals report it."""
-        yield from self._write_seats(owner, records)
+        yield from self._write_seats(entitlement_id, records)
         versions = [
             version_for_totals(shard_number(record.key.pk), record.old, record.new, version)
             for record in records
             for version in record.versions
         ]
         if versions:
-            yield from seat_totals.count(owner, versions)
+            yield from seat_totals.count(entitlement_id, versions)
 
-    def _write_seats(self, owner: str, records: list[Record]) -> Operation[None]:
+    def _write_seats(self, entitlement_id: str, records: list[Record]) -> Operation[None]:
         """Update seat records; have a shard with too many seats split."""
         of_shards = [each for each in records if each.key.pk.startswith(SEAT_SHARD_PREFIX)]
         versions = [version for record in of_shards for version in record.versions]
         if versions:
-            yield from seat_records.write(owner, versions)
+            yield from seat_records.write(entitlement_id, versions)
         if any(has_outgrown(record) for record in of_shards):
-            yield from write_with_conflict_retry(request_reconcile_update(owner))
+            yield from write_with_conflict_retry(request_reconcile_update(entitlement_id))
 
     # --- An only shard, a pool's totals, a counter ------------------------------------------------
 
-    def _changes(self, owner: str, records: list[Record]) -> Operation[list[tuple[int, Message]]]:
+    def _changes(
+        self, entitlement_id: str, records: list[Record]
+    ) -> Operation[list[tuple[int, Message]]]:
         """Process the changes of one meter. The order of the steps makes it safe to do them twice.
 
         The latest bucket says which changes have been processed, so it is written after all that
@@ -205,28 +207,36 @@ class Batch:
         if not versions:
             return []
         meter = meter_of(records[0].key.pk)
-        item = self._entitlements.get(entitlement_key(owner), {})
+        item = self._entitlements.get(entitlement_key(entitlement_id), {})
         thresholds = tuple(item.get("document", {}).get("thresholds", ()))
-        fold = yield from self._fold(owner, meter, [each for _, each in versions], thresholds)
-        made = {seq: builders.of_change(owner, change) for seq, change in fold.changes.items()}
+        fold = yield from self._fold(
+            entitlement_id, meter, [each for _, each in versions], thresholds
+        )
+        made = {
+            seq: builders.of_change(entitlement_id, change) for seq, change in fold.changes.items()
+        }
 
         yield from self._mark_changes(item, fold.new, made)
         fresh = [fold.changes[seq] for seq in fold.fresh]
         months = candidate_months(fold.latest, fresh, fold.new)
-        is_marked = yield from self._candidates.put(owner, meter, months)
-        yield from follow_up.move(owner, _moves(fold))
-        yield from write_changes(owner, meter, fold.changes.values())
-        yield from self._write_seats(owner, records)
+        is_marked = yield from self._candidates.put(entitlement_id, meter, months)
+        yield from follow_up.move(entitlement_id, _moves(fold))
+        yield from write_changes(entitlement_id, meter, fold.changes.values())
+        yield from self._write_seats(entitlement_id, records)
         if meter != SEATS:
-            yield from write_periods_and_corrections(owner, [each for _, each in versions])
-        yield from write_history(owner, meter, fold.aggregator, fold.latest)
+            yield from write_periods_and_corrections(entitlement_id, [each for _, each in versions])
+        yield from write_history(entitlement_id, meter, fold.aggregator, fold.latest)
         newest = fold.aggregator.latest
         if fold.late:
             first = min(fold.late)
-            newest = yield from rebuild(owner, meter, first, fold.triggered, self._quiet_ms)
+            newest = yield from rebuild(
+                entitlement_id, meter, first, fold.triggered, self._quiet_ms
+            )
         if newest:
             changes = list(fold.changes.values())
-            yield from mark_level(owner, meter, changes, fold.latest, newest, is_marked=is_marked)
+            yield from mark_level(
+                entitlement_id, meter, changes, fold.latest, newest, is_marked=is_marked
+            )
         yield from self._mark_changes(item, fold.new, made)
 
         sent = []
@@ -234,17 +244,19 @@ class Batch:
             change = fold.changes[version.change.seq]
             for event in made[change.seq]:
                 if event["type"] == event_types.OVERDRAFT_EXITED:
-                    event["data"]["episode"] = yield from ended_episode_view(owner, change)
+                    event["data"]["episode"] = yield from ended_episode_view(entitlement_id, change)
                 sent.append((position, Message(event)))
         return sent
 
     def _fold(
-        self, owner: str, meter: str, versions: list[Version], thresholds: tuple[int, ...]
+        self, entitlement_id: str, meter: str, versions: list[Version], thresholds: tuple[int, ...]
     ) -> Operation[Fold]:
         """Fold the changes of these versions into the meter's history, without writing it."""
         changes = {version.change.seq: version.change for version in versions}
         first = versions[0].change
-        latest = yield from queries.latest_bucket_near(owner, meter, (first.before_at, first.at))
+        latest = yield from queries.latest_bucket_near(
+            entitlement_id, meter, (first.before_at, first.at)
+        )
         known = latest.seq if latest else 0
         late = [seq for seq in changes if latest is not None and latest.is_missing(seq)]
         fresh = [seq for seq in changes if seq > known]
@@ -256,7 +268,7 @@ class Batch:
             triggered, changes[seq] = trigger(triggered, changes[seq], changes[seq].at, thresholds)
         # The stored record of a change that was processed before says what it triggered then.
         again = [change for seq, change in changes.items() if seq not in (*fresh, *late)]
-        changes |= yield from stored_changes(owner, meter, again)
+        changes |= yield from stored_changes(entitlement_id, meter, again)
         return Fold(changes, fresh, late, latest, aggregator, triggered)
 
     # --- A request for more seats -----------------------------------------------------------------
@@ -273,7 +285,9 @@ class Batch:
 
     # --- A denial ---------------------------------------------------------------------------------
 
-    def _denials(self, owner: str, records: list[Record]) -> Operation[list[tuple[int, Message]]]:
+    def _denials(
+        self, entitlement_id: str, records: list[Record]
+    ) -> Operation[list[tuple[int, Message]]]:
         attempts = [
             record
             for record in records
@@ -283,15 +297,17 @@ class Batch:
             return []
         meter = meter_of(records[0].key.pk)
         kind = event_types.SEAT_DENIED if meter == SEATS else event_types.USAGE_DENIED
-        item = self._entitlements.get(entitlement_key(owner), {})
-        keys = {record.position: _attempt_key(owner, meter, record.new) for record in attempts}
+        item = self._entitlements.get(entitlement_key(entitlement_id), {})
+        keys = {
+            record.position: _attempt_key(entitlement_id, meter, record.new) for record in attempts
+        }
         known = yield from send(BatchGet(tuple(keys.values())))
         fresh = [record.new["lastAt"] for record in attempts if keys[record.position] not in known]
         if fresh:
             yield from self._mark_mail(item, {kind}, min(fresh))
         months = {month_name(record.new["lastAt"]) for record in attempts}
-        yield from self._candidates.put(owner, meter, sorted(months))
-        yield from _count_denied(owner, meter, attempts)
+        yield from self._candidates.put(entitlement_id, meter, sorted(months))
+        yield from _count_denied(entitlement_id, meter, attempts)
         yield from send(
             BatchPut(
                 tuple((keys[record.position], _denial_record(record.new)) for record in attempts)
@@ -301,7 +317,7 @@ class Batch:
             yield from self._mark_mail(item, {kind}, min(fresh))
         hour = records[0].key.sk.partition("#")[0]
         return [
-            (record.position, Message(builders.of_denial(owner, record.new, hour)))
+            (record.position, Message(builders.of_denial(entitlement_id, record.new, hour)))
             for record in attempts
         ]
 
@@ -354,8 +370,10 @@ def _moves(fold: Fold) -> list[Move]:
 # --- Denials --------------------------------------------------------------------------------------
 
 
-def _attempt_key(owner: str, meter: str, item: Item) -> Key:
-    return denial_record_key(owner, item["lastAt"], item["seatKey"], item["attempts"], meter)
+def _attempt_key(entitlement_id: str, meter: str, item: Item) -> Key:
+    return denial_record_key(
+        entitlement_id, item["lastAt"], item["seatKey"], item["attempts"], meter
+    )
 
 
 def _denial_record(item: Item) -> Item:
@@ -374,7 +392,7 @@ def _denial_record(item: Item) -> Item:
     return {"at": item["lastAt"], **{name: item[name] for name in names if name in item}}
 
 
-def _count_denied(owner: str, meter: str, attempts: Iterable[Record]) -> Operation[None]:
+def _count_denied(entitlement_id: str, meter: str, attempts: Iterable[Record]) -> Operation[None]:
     """The attempts of a seat in a quarter-hour, as the denial item counts them."""
     counted: dict[tuple[int, str], int] = {}
     for record in attempts:
@@ -384,4 +402,4 @@ def _count_denied(owner: str, meter: str, attempts: Iterable[Record]) -> Operati
         place = (start, item["seatKey"])
         counted[place] = max(number, counted.get(place, 0))
     for (start, seat_key), number in counted.items():
-        yield from rollups.count_denied(owner, meter, start, seat_key, number)
+        yield from rollups.count_denied(entitlement_id, meter, start, seat_key, number)

@@ -46,24 +46,27 @@ from shared.history.views import OverdraftEpisodeView, UsageOverdraftEpisodeView
 COUNTED_AT_ONCE = 50
 
 
-def write_changes(owner: str, meter: str, changes: Iterable[ChangeRecord]) -> Operation[None]:
+def write_changes(
+    entitlement_id: str, meter: str, changes: Iterable[ChangeRecord]
+) -> Operation[None]:
     """Store change records."""
     items = (
-        (change_key(owner, each.at, each.seq, meter=meter), each.to_item()) for each in changes
+        (change_key(entitlement_id, each.at, each.seq, meter=meter), each.to_item())
+        for each in changes
     )
     yield from send(BatchPut(tuple(items)))
 
 
 def write_history(
-    owner: str, meter: str, folded: UsageAggregator, seen: UsageBucket | None
+    entitlement_id: str, meter: str, folded: UsageAggregator, seen: UsageBucket | None
 ) -> Operation[None]:
     """Write what the aggregator changed; the latest bucket last, because it says what is folded."""
-    if folded.buckets and not (yield from _write_buckets(owner, meter, folded, seen)):
+    if folded.buckets and not (yield from _write_buckets(entitlement_id, meter, folded, seen)):
         raise LostRace("another reader was ahead")
 
 
 def write_episodes(
-    owner: str, meter: str, folded: UsageAggregator, *, is_recount: bool = False
+    entitlement_id: str, meter: str, folded: UsageAggregator, *, is_recount: bool = False
 ) -> Operation[None]:
     """Write the episodes that the aggregator changed, and count who was granted a seat in them.
 
@@ -90,16 +93,18 @@ def write_episodes(
             expression += " REMOVE " + ", ".join(f"#{name}" for name in removed)
             names |= {f"#{name}": name for name in removed}
         yield from send(
-            Update(episode_key(owner, meter, episode.start), expression, "", names, values)
+            Update(episode_key(entitlement_id, meter, episode.start), expression, "", names, values)
         )
         keys = sorted(granted)
         for start in range(0, len(keys), COUNTED_AT_ONCE):
             part = keys[start : start + COUNTED_AT_ONCE]
-            yield from _count_granted(owner, meter, episode.start, part, is_counted=is_recount)
+            yield from _count_granted(
+                entitlement_id, meter, episode.start, part, is_counted=is_recount
+            )
 
 
 def _count_granted(
-    owner: str, meter: str, episode: int, seat_keys: list[str], *, is_counted: bool
+    entitlement_id: str, meter: str, episode: int, seat_keys: list[str], *, is_counted: bool
 ) -> Operation[None]:
     """Count the persons who were granted seats in an overdraft episode, each once.
 
@@ -107,8 +112,8 @@ def _count_granted(
     written in one transaction, so neither item grows with the persons of an episode. `is_counted`:
     the episode includes them already, and only their records have to say so.
     """
-    key = episode_key(owner, meter, episode)
-    records = {seat_key: seat_record_key(owner, seat_key) for seat_key in seat_keys}
+    key = episode_key(entitlement_id, meter, episode)
+    records = {seat_key: seat_record_key(entitlement_id, seat_key) for seat_key in seat_keys}
     for attempt in range(1, ROUNDS + 1):
         found = yield from send(BatchGet((key, *records.values())))
         before = found.get(key, {}).get("seats", frozenset())  # of an episode from before 0.6.0
@@ -122,11 +127,11 @@ def _count_granted(
         writes: list[Update | Put | Delete] = [
             Update(
                 records[seat_key],
-                "SET episode = :episode, seatKey = :key, entitlementId = :owner,"
+                "SET episode = :episode, seatKey = :key, entitlementId = :entitlement,"
                 " seq = if_not_exists(seq, :zero)",
                 "attribute_not_exists(episode) OR episode < :episode",
                 NO_NAMES,
-                {":episode": episode, ":key": seat_key, ":owner": owner, ":zero": 0},
+                {":episode": episode, ":key": seat_key, ":entitlement": entitlement_id, ":zero": 0},
             )
             for seat_key in fresh
         ]
@@ -141,14 +146,14 @@ def _count_granted(
 
 
 def _write_buckets(
-    owner: str,
+    entitlement_id: str,
     meter: str,
     folded: UsageAggregator,
     seen: UsageBucket | None,
     *,
     is_recount: bool = False,
 ) -> Operation[bool]:
-    yield from write_episodes(owner, meter, folded, is_recount=is_recount)
+    yield from write_episodes(entitlement_id, meter, folded, is_recount=is_recount)
     buckets = dict(folded.buckets)
     newest = max(buckets)
     if seen and seen.start < newest:
@@ -157,10 +162,10 @@ def _write_buckets(
     for start, following in pairwise((*sorted(buckets), None)):
         assert start is not None
         if previous is not None:
-            yield from rollups.write(owner, meter, previous, start)
+            yield from rollups.write(entitlement_id, meter, previous, start)
         previous = start
         bucket = buckets[start]
-        key = usage_bucket_key(owner, meter, bucket_name(start))
+        key = usage_bucket_key(entitlement_id, meter, bucket_name(start))
         condition, bound = "", dict[str, Any]()
         if start == newest:
             condition = "attribute_not_exists(pk)"
@@ -173,12 +178,14 @@ def _write_buckets(
 
 
 def stored_changes(
-    owner: str, meter: str, changes: list[ChangeRecord]
+    entitlement_id: str, meter: str, changes: list[ChangeRecord]
 ) -> Operation[dict[int, ChangeRecord]]:
     """The changes that were stored when they came before, by `seq`."""
     if not changes:
         return {}
-    keys = tuple(change_key(owner, change.at, change.seq, meter=meter) for change in changes)
+    keys = tuple(
+        change_key(entitlement_id, change.at, change.seq, meter=meter) for change in changes
+    )
     found = yield from send(BatchGet(keys))
     return {item["seq"]: ChangeRecord.of(item) for item in found.values()}
 
@@ -190,21 +197,21 @@ def _may_continue(bucket: UsageBucket, quiet_ms: int) -> bool:
     return episode.end is None or bucket.at - episode.end < quiet_ms
 
 
-def _bucket_before(owner: str, meter: str, seq: int) -> Operation[UsageBucket | None]:
+def _bucket_before(entitlement_id: str, meter: str, seq: int) -> Operation[UsageBucket | None]:
     """The last bucket that includes nothing from `seq` on."""
     before: str | None = None
     while True:
-        bucket = yield from queries.latest_bucket(owner, meter, before)
+        bucket = yield from queries.latest_bucket(entitlement_id, meter, before)
         if bucket is None or bucket.seq < seq:
             return bucket
         before = bucket_name(bucket.start)
 
 
 def ended_episode_view(
-    owner: str, change: ChangeRecord
+    entitlement_id: str, change: ChangeRecord
 ) -> Operation[OverdraftEpisodeView | UsageOverdraftEpisodeView | None]:
     """The episode that a change has ended, with the denials that are known by now."""
-    pk = episode_key(owner, SEATS, 0).pk
+    pk = episode_key(entitlement_id, SEATS, 0).pk
     found = yield from send(
         Query(
             "pk = :pk AND sk <= :at",
@@ -215,24 +222,24 @@ def ended_episode_view(
     )
     for item in found.items:
         if item["start_seq"] <= change.seq:
-            return (yield from episode_view(owner, item, None, change.at))
+            return (yield from episode_view(entitlement_id, item, None, change.at))
     return None
 
 
 def rebuild(
-    owner: str, meter: str, first_seq: int, triggered: Triggered, quiet_ms: int
+    entitlement_id: str, meter: str, first_seq: int, triggered: Triggered, quiet_ms: int
 ) -> Operation[UsageBucket]:
     """Fold again from before a change that came late; the change records have everything."""
     for attempt in range(1, ROUNDS + 1):
-        latest = yield from queries.latest_bucket(owner, meter)
+        latest = yield from queries.latest_bucket(entitlement_id, meter)
         assert latest is not None  # it said that the change was missing
-        start = yield from _bucket_before(owner, meter, first_seq)
+        start = yield from _bucket_before(entitlement_id, meter, first_seq)
         # From before a current episode: its persons are counted anew.
         while start and start.episode and _may_continue(start, quiet_ms):
-            start = yield from _bucket_before(owner, meter, start.episode.start_seq)
+            start = yield from _bucket_before(entitlement_id, meter, start.episode.start_seq)
         since = start.at if start else 0
         changes = yield from changes_between(
-            owner, max(0, since - DISORDER_MS), latest.at + BUCKET_MS, meter
+            entitlement_id, max(0, since - DISORDER_MS), latest.at + BUCKET_MS, meter
         )
         folded = UsageAggregator(start, quiet_ms)
         after = start.seq if start else 0
@@ -242,7 +249,7 @@ def rebuild(
         stale = yield from all_of(
             Query(
                 "pk = :pk AND sk >= :start",
-                {":pk": episode_key(owner, meter, 0).pk, ":start": f"{since:013d}"},
+                {":pk": episode_key(entitlement_id, meter, 0).pk, ":start": f"{since:013d}"},
             )
         )
         for item in stale:
@@ -254,26 +261,28 @@ def rebuild(
         folded.buckets[rebuilt.start] = rebuilt
         if start:  # another may follow it now
             folded.buckets.setdefault(start.start, start)
-        if (yield from _write_buckets(owner, meter, folded, latest, is_recount=True)):
+        if (yield from _write_buckets(entitlement_id, meter, folded, latest, is_recount=True)):
             return rebuilt
         yield from send(Pause(attempt))
     raise LostRace("history kept changing")
 
 
-def write_periods_and_corrections(owner: str, versions: Iterable[Version]) -> Operation[None]:
+def write_periods_and_corrections(
+    entitlement_id: str, versions: Iterable[Version]
+) -> Operation[None]:
     """What a usage limit leaves besides its history: periods that have ended, corrections."""
     items: list[tuple[Key, Item]] = []
     for version in versions:
         change = version.change
         ttl = change.at // 1000 + EVIDENCE_SECONDS
         if version.ended:
-            key = period_key(owner, change.usage, version.ended["number"])
+            key = period_key(entitlement_id, change.usage, version.ended["number"])
             items.append((key, {**version.ended, "ttl": ttl}))
         if change.type == "corrected" and change.period:
             level = change.level
             items.append(
                 (
-                    correction_key(owner, change.usage, change.at, change.seq),
+                    correction_key(entitlement_id, change.usage, change.at, change.seq),
                     {
                         "quantity": change.quantity,
                         "reason": change.note,

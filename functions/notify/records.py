@@ -16,8 +16,8 @@ from shared.dynamodb.keys import (
     TOTALS_PREFIX,
     USAGE_PREFIX,
     Key,
+    entitlement_id_of,
     limit_of,
-    owner_of,
 )
 from shared.dynamodb.marshalling import item_from_wire
 from shared.dynamodb.requests import Item
@@ -98,7 +98,7 @@ def requests_of(records: Iterable[Record]) -> list[str]:
 def _group_of(record: Record) -> Key:
     """The shards of a pool are one group, because they share its totals."""
     if record.has_totals:
-        return Key(f"{SEAT_SHARD_PREFIX}{owner_of(record.key.pk)}", POOL_SHARDS)
+        return Key(f"{SEAT_SHARD_PREFIX}{entitlement_id_of(record.key.pk)}", POOL_SHARDS)
     return record.key
 
 

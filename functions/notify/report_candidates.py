@@ -25,9 +25,9 @@ class ReportCandidates:
         self._made: LRUCache[Key, bool] = LRUCache(self.KNOWN)
         self._lock = threading.Lock()
 
-    def put(self, owner: str, meter: str, months: Iterable[str]) -> Operation[bool]:
+    def put(self, entitlement_id: str, meter: str, months: Iterable[str]) -> Operation[bool]:
         """Write those that are not known to exist; whether there were any."""
-        named = {report_candidate_key(owner, month, meter): month for month in months}
+        named = {report_candidate_key(entitlement_id, month, meter): month for month in months}
         missing = [key for key in named if key not in self._made]
         if not missing:
             return False
@@ -63,7 +63,7 @@ def candidate_months(
 
 
 def mark_level(
-    owner: str,
+    entitlement_id: str,
     meter: str,
     changes: list[ChangeRecord],
     seen: UsageBucket | None,
@@ -82,12 +82,12 @@ def mark_level(
     levels = [level for change in changes for level in (change.before, change.level)]
     levels += [each.level for each in (seen, newest) if each]
     if len({bool(level and level.overdraft) for level in levels}) > 1:
-        key = overdraft_key(owner, meter)
+        key = overdraft_key(entitlement_id, meter)
         if newest.level.overdraft and newest.episode:
             yield from send(Put(key, {"since": newest.episode.start}))
         else:
             yield from send(Delete(key))
     is_near = newest.level.is_near
     if len({bool(level and level.is_near) for level in levels}) > 1 or (is_marked and is_near):
-        key = report_candidate_key(owner, CANDIDATES_NOW, meter)
+        key = report_candidate_key(entitlement_id, CANDIDATES_NOW, meter)
         yield from send(Put(key, {}) if is_near else Delete(key))

@@ -26,7 +26,7 @@ GRANTS_KEPT = 20
 DEVICES_KEPT = 20
 
 
-def write(owner: str, versions: Iterable[Version]) -> Operation[None]:
+def write(entitlement_id: str, versions: Iterable[Version]) -> Operation[None]:
     """Update the records of every seat in these versions.
 
     A record has the `seq` of its shard, so a version that comes again, or late, changes nothing.
@@ -39,12 +39,12 @@ def write(owner: str, versions: Iterable[Version]) -> Operation[None]:
             by_key.setdefault(seat["key"], []).append(version)
     wanted = dict(by_key)
     for attempt in range(5):
-        keys = {key: seat_record_key(owner, key) for key in wanted}
+        keys = {key: seat_record_key(entitlement_id, key) for key in wanted}
         found = yield from send(BatchGet(tuple(keys.values())))
         puts: dict[str, Put] = {}
         for key, of_key in wanted.items():
             seen = found.get(keys[key])
-            record = dict(seen or {"seatKey": key, "entitlementId": owner, "seq": 0})
+            record = dict(seen or {"seatKey": key, "entitlementId": entitlement_id, "seq": 0})
             for version in of_key:
                 if version.change.seq > record["seq"]:
                     _tell(record, key, version)

@@ -15,24 +15,24 @@ from shared.seats.totals import ShardVersion
 ATTEMPTS = 30
 
 
-def count(owner: str, versions: Sequence[ShardVersion]) -> Operation[None]:
+def count(entitlement_id: str, versions: Sequence[ShardVersion]) -> Operation[None]:
     """Include versions of a pool's shards, those of each shard in their order.
 
     Versions that were included before change nothing.
     """
     left = list(versions)
     for attempt in range(1, ATTEMPTS + 1):
-        seen = yield from read_existing(totals_key(owner))
+        seen = yield from read_existing(totals_key(entitlement_id))
         item, taken = totals.apply_versions(seen, left)
         # Also if all were included before: that process may have ended before it wrote this.
         is_new = item["rev"] != seen["rev"]
         if is_new and not isinstance(
-            (yield from send(totals.totals_put(owner, seen, item))), Accepted
+            (yield from send(totals.totals_put(entitlement_id, seen, item))), Accepted
         ):
             yield from send(Pause(attempt))
             continue
         # Refused: this one, or a newer one, is stored.
-        yield from write_with_conflict_retry(totals.seat_usage_put(owner, item))
+        yield from write_with_conflict_retry(totals.seat_usage_put(entitlement_id, item))
         left = left[taken:]
         if not left:
             return

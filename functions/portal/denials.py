@@ -61,9 +61,9 @@ def read(request: Request) -> Response:
 def _read(request: Request) -> Operation[PortalDenialsView]:
     since, until = period_of(request, SPAN)
     item, _ = yield from status.fetch(request)
-    owner, zone = item["entitlementId"], zone_of(item["document"]["timeZone"])
+    entitlement_id, zone = item["entitlementId"], zone_of(item["document"]["timeZone"])
     since = day_of(since, zone)
-    found, is_complete = yield from _records(owner, since, until)
+    found, is_complete = yield from _records(entitlement_id, since, until)
     days: dict[str, Counter[str]] = {}
     persons: dict[str, PortalDeniedPersonView] = {}
     for record in sorted(found, key=lambda each: int(each["lastAt"])):
@@ -79,7 +79,7 @@ def _read(request: Request) -> Operation[PortalDenialsView]:
         for date, day in sorted(days.items())
     ]
     if not is_complete:  # the counts of hours are complete, however many items there are
-        by_day = yield from _by_hour(owner, since, until, zone)
+        by_day = yield from _by_hour(entitlement_id, since, until, zone)
     return {
         "from": to_rfc3339(since),
         "to": to_rfc3339(until),
@@ -92,11 +92,11 @@ def _read(request: Request) -> Operation[PortalDenialsView]:
 
 
 def _by_hour(
-    owner: str, since: int, until: int, zone: tzinfo
+    entitlement_id: str, since: int, until: int, zone: tzinfo
 ) -> Operation[list[PortalDeniedDayView]]:
     """Attempts by day from the counts of hours, each on the day on which it begins."""
     days: Counter[str] = Counter()
-    for hour in (yield from rollups.denied_hours(owner, since - since % HOUR_MS, until)):
+    for hour in (yield from rollups.denied_hours(entitlement_id, since - since % HOUR_MS, until)):
         days[_date(max(hour.start, since), zone)] += hour.attempts
     return [
         {"date": date, "attempts": attempts, "people": None}
@@ -104,7 +104,7 @@ def _by_hour(
     ]
 
 
-def _records(owner: str, since: int, until: int) -> Operation[tuple[list[Item], bool]]:
+def _records(entitlement_id: str, since: int, until: int) -> Operation[tuple[list[Item], bool]]:
     """The newest denial items of a period, and whether they are all."""
     found: list[Item] = []
     is_complete = True
@@ -113,7 +113,7 @@ def _records(owner: str, since: int, until: int) -> Operation[tuple[list[Item], 
             Query(
                 "pk = :pk AND sk BETWEEN :low AND :high",
                 {
-                    ":pk": denial_partition(owner, f"{shard:x}"),
+                    ":pk": denial_partition(entitlement_id, f"{shard:x}"),
                     ":low": bucket_name(since - since % HOUR_MS)[:13],
                     ":high": f"{bucket_name(until)[:13]}#~",
                 },

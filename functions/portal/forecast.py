@@ -148,15 +148,15 @@ def _days_left(request: Request, item: Item) -> float:
 
 
 def _of_usage(request: Request, item: Item, key: str) -> Operation[ForecastView]:
-    owner, now = item["entitlementId"], request.now_ms
-    found = yield from send(Get(usage_key(owner, key)))
+    entitlement_id, now = item["entitlementId"], request.now_ms
+    found = yield from send(Get(usage_key(entitlement_id, key)))
     if found is None or key not in usage_terms(item["document"]):
         return _thin(key, "Nothing is counted yet.")
     counter = Counter.of(found).as_of(request.now)
     today = now - now % DAY_MS
     start = today - COUNTED_DAYS * DAY_MS
     meter = usage_meter(key)
-    records = yield from rollups.records(owner, start, today, now, DAYS, meter)
+    records = yield from rollups.records(entitlement_id, start, today, now, DAYS, meter)
     days = [records.usage(at, at + DAY_MS) for at in range(start, today, DAY_MS)]
     consumed = [day.counts["consumed"] for day in days if day.is_known]
     if len(consumed) < FEWEST_DAYS:

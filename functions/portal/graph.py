@@ -101,16 +101,16 @@ def _read(request: Request) -> Operation[PortalGraphView]:
         (size, length, name) for longest, size, length, name in _SIZES if until - since <= longest
     )
     start, end = since - since % length, until + -until % length
-    owner, now = item["entitlementId"], request.now_ms
-    records = yield from rollups.records(owner, start, end, now, size, meter)
-    hours = yield from rollups.denied_hours(owner, start - start % HOUR_MS, end, meter)
+    entitlement_id, now = item["entitlementId"], request.now_ms
+    records = yield from rollups.records(entitlement_id, start, end, now, size, meter)
+    hours = yield from rollups.denied_hours(entitlement_id, start - start % HOUR_MS, end, meter)
     intervals = [records.usage(at, at + length) for at in range(start, end, length)]
     known = [usage if usage.is_known and usage.start < now else None for usage in intervals]
     sections: list[PortalSectionView] = []
     if size != BUCKETS:
         # Usage before and after a change of limits must not be drawn as one.
         for usage in [each for each in known if each and _has_changed(each)][-MOST_SECTIONED:]:
-            sections += yield from _sections(owner, meter, usage, now)
+            sections += yield from _sections(entitlement_id, meter, usage, now)
     return {
         "usageKey": usage_of(meter),
         "from": to_rfc3339(start),
@@ -131,9 +131,13 @@ def _has_changed(usage: Usage) -> bool:
     return len({each[1:] for each in usage.limits}) > 1
 
 
-def _sections(owner: str, meter: str, usage: Usage, now: int) -> Operation[list[PortalSectionView]]:
+def _sections(
+    entitlement_id: str, meter: str, usage: Usage, now: int
+) -> Operation[list[PortalSectionView]]:
     """The quarter-hours of an interval in which limits changed."""
-    records = yield from rollups.records(owner, usage.start, usage.end, now, BUCKETS, meter)
+    records = yield from rollups.records(
+        entitlement_id, usage.start, usage.end, now, BUCKETS, meter
+    )
     found: list[PortalSectionView] = []
     for at in range(usage.start, usage.end, BUCKET_MS):
         usage = records.usage(at, at + BUCKET_MS)

@@ -55,16 +55,18 @@ def read(request: Request) -> Response:
 
 def _read(request: Request) -> Operation[PortalView]:
     item, seat_usage = yield from fetch(request)
-    owner, document = item["entitlementId"], item["document"]
+    entitlement_id, document = item["entitlementId"], item["document"]
     keys = list(usage_terms(document))
     today = bucket_name(request.now_ms)[:10]
-    counters = {key: usage_key(owner, key) for key in keys}
-    denied = [denied_day_key(owner, today, meter) for meter in (SEATS, *map(usage_meter, keys))]
+    counters = {key: usage_key(entitlement_id, key) for key in keys}
+    denied = [
+        denied_day_key(entitlement_id, today, meter) for meter in (SEATS, *map(usage_meter, keys))
+    ]
     found = yield from send(BatchGet((*counters.values(), *denied)))
     limits = {key: Counter.of(found[each]) for key, each in counters.items() if each in found}
     contact = document["contacts"].get("accountOwner") or {}
     return {
-        "entitlementId": owner,
+        "entitlementId": entitlement_id,
         "product": document["product"],
         "sku": document["sku"],
         "customer": document["customer"]["name"],
@@ -100,6 +102,6 @@ def list_seats(request: Request) -> Response:
 
 def _seats(request: Request) -> Operation[ResultPage]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
-    owner = str(request.caller.entitlement_id)
-    _, page = yield from fetch_entitlement(owner)
-    return (yield from held_seats(owner, page, limit, start))
+    entitlement_id = str(request.caller.entitlement_id)
+    _, page = yield from fetch_entitlement(entitlement_id)
+    return (yield from held_seats(entitlement_id, page, limit, start))

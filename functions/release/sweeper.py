@@ -14,8 +14,8 @@ from shared.dynamodb.keys import (
     SWEEP_PARTITIONS,
     USAGE_PREFIX,
     Key,
+    entitlement_id_of,
     limit_of,
-    owner_of,
 )
 from shared.dynamodb.requests import Item, Query
 from shared.entitlements.lifecycle import close_entitlement
@@ -74,15 +74,17 @@ def _sweep_item(
     if key.pk.startswith(SEAT_SHARD_PREFIX):
         done["freed"] += dynamodb.run(sweep_shard(key, change))
     elif key.pk.startswith(POOL_PREFIX):
-        owner = owner_of(key.pk)
+        entitlement_id = entitlement_id_of(key.pk)
         try:
-            done["freed"] += dynamodb.run(leases.free_due(owner, change, deadline_ms))
+            done["freed"] += dynamodb.run(leases.free_due(entitlement_id, change, deadline_ms))
         finally:
-            work = reconcile.reconcile_pool(owner, change, deadline_ms, swept_at=change.now)
+            work = reconcile.reconcile_pool(
+                entitlement_id, change, deadline_ms, swept_at=change.now
+            )
             done["pools"] += dynamodb.run(work)
     elif key.pk.startswith(USAGE_PREFIX):
         name = limit_of(key.pk)
-        dynamodb.run(allocation.reconcile(owner_of(key.pk), name, change))
+        dynamodb.run(allocation.reconcile(entitlement_id_of(key.pk), name, change))
     else:
         entitlement_id = key.pk.removeprefix(ENTITLEMENT_PREFIX)
         if dynamodb.run(close_entitlement(entitlement_id, change)):

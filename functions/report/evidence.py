@@ -50,8 +50,8 @@ def candidates(shard: int, period: Period) -> Operation[Candidates]:
     for month in (CANDIDATES_NOW, *months):
         marks = Query("pk = :pk", {":pk": report_candidate_partition(month, shard)})
         for item in (yield from all_of(marks)):
-            owner, meter = parse_candidate(item["sk"])
-            found.setdefault(owner, set()).add(meter)
+            entitlement_id, meter = parse_candidate(item["sk"])
+            found.setdefault(entitlement_id, set()).add(meter)
     return found
 
 
@@ -79,15 +79,19 @@ def entries(
 def _entries(
     wanted: list[tuple[str, list[str]]], period: Period, filters: Mapping[str, str], now: int
 ) -> Operation[list[dict[str, Any]]]:
-    keys = [entitlement_key(owner) for owner, _ in wanted]
+    keys = [entitlement_key(entitlement_id) for entitlement_id, _ in wanted]
     items = yield from send(BatchGet(tuple(keys)))
-    sold = yield from send(BatchGet(tuple(follow_up_key(owner) for owner, _ in wanted)))
+    sold = yield from send(
+        BatchGet(tuple(follow_up_key(entitlement_id) for entitlement_id, _ in wanted))
+    )
     found = []
-    for owner, meters in wanted:
-        item = items.get(entitlement_key(owner))
+    for entitlement_id, meters in wanted:
+        item = items.get(entitlement_key(entitlement_id))
         if item is None or not matches(item, filters):
             continue
-        entry = yield from _entry(item, meters, period, sold.get(follow_up_key(owner)), now)
+        entry = yield from _entry(
+            item, meters, period, sold.get(follow_up_key(entitlement_id)), now
+        )
         if entry:
             found.append(entry)
     return found
@@ -97,12 +101,12 @@ def matches(item: Item, filters: Mapping[str, str]) -> bool:
     """Whether a report with these filters includes this entitlement."""
     document = item["document"]
     customer = document["customer"]
-    owner = (document.get("contacts", {}).get("accountOwner") or {}).get("email", "")
+    account_owner = (document.get("contacts", {}).get("accountOwner") or {}).get("email", "")
     known = {
         "entitlementId": (item["entitlementId"],),
         "customer": (customer["name"], customer["externalId"]),
         "product": (document["product"], document["sku"]),
-        "accountOwner": (owner,),
+        "accountOwner": (account_owner,),
     }
     return all(wanted in known[name] for name, wanted in filters.items())
 
@@ -110,15 +114,15 @@ def matches(item: Item, filters: Mapping[str, str]) -> bool:
 def _entry(
     item: Item, meters: list[str], period: Period, followed: Item | None, now: int
 ) -> Operation[dict[str, Any] | None]:
-    owner, document = item["entitlementId"], item["document"]
+    entitlement_id, document = item["entitlementId"], item["document"]
     zone = zone_of(document["timeZone"])
     seats, limits, signs = None, list[dict[str, Any]](), list[Item]()
     for meter in meters:
         records = yield from queries.records(
-            owner, period.previous, period.end, period.until, meter
+            entitlement_id, period.previous, period.end, period.until, meter
         )
         usage = records.usage(period.start, period.end)
-        mixed = yield from _mixed(owner, meter, records, period)
+        mixed = yield from _mixed(entitlement_id, meter, records, period)
         tops = Tops(records, mixed)
         if not usage.is_known or not metrics.is_candidate(
             usage, tops.between(period.start, period.end)
@@ -128,15 +132,15 @@ def _entry(
         if period.previous >= (now - EVIDENCE_SECONDS) * 1000:
             previous = records.usage(period.previous, period.start)
         days = metrics.days(records, tops, period, zone)
-        peak_at = yield from _peak_at(owner, meter, records, period, usage.highest)
-        episodes = yield from _episodes(owner, meter, period, now * 1000)
+        peak_at = yield from _peak_at(entitlement_id, meter, records, period, usage.highest)
+        episodes = yield from _episodes(entitlement_id, meter, period, now * 1000)
         key = usage_of(meter)
         if key is not None:
             limits.append(metrics.of_usage_limit(key, usage, previous, days, peak_at, episodes))
             continue
         opening = metrics.opening_level(records, period.start)
         seats = metrics.of_seats(usage, previous, days, peak_at, opening, episodes)
-        known = yield from _seat_records(owner)
+        known = yield from _seat_records(entitlement_id)
         signs = metrics.signs(usage, records, period, known)
         if by_hour := metrics.hours(records, period):
             seats["hours"] = by_hour
@@ -147,7 +151,7 @@ def _entry(
     price = document["unitPrice"] if seats and item["status"] != "deleted" else None
     status = status_at(item["status"], item["validFrom"], item.get("validUntil"), now)
     return {
-        "entitlementId": owner,
+        "entitlementId": entitlement_id,
         "status": status,
         "product": document["product"],
         "sku": document["sku"],
@@ -158,7 +162,7 @@ def _entry(
         "seats": seats,
         "usage": limits,
         "monthlyValue": metrics.monthly_value(extra, price),
-        "followUp": follow_up.view(owner, followed),
+        "followUp": follow_up.view(entitlement_id, followed),
         "signs": signs,
     }
 
@@ -167,11 +171,11 @@ def _entry(
 
 
 def _changes_of(
-    owner: str, meter: str, bucket: UsageBucket, before: UsageBucket | None
+    entitlement_id: str, meter: str, bucket: UsageBucket, before: UsageBucket | None
 ) -> Operation[list[ChangeRecord]]:
     """The change records that were folded into one bucket."""
     changes = yield from changes_between(
-        owner, bucket.start - DISORDER_MS, bucket.start + BUCKET_MS, meter
+        entitlement_id, bucket.start - DISORDER_MS, bucket.start + BUCKET_MS, meter
     )
     known = before.seq if before else 0
     return [change for change in changes if known < change.seq <= bucket.seq]
@@ -186,7 +190,9 @@ def _held_into(
     return None if changes and changes[0].at <= bucket.start else before.level
 
 
-def _mixed(owner: str, meter: str, records: Records, period: Period) -> Operation[dict[int, Mixed]]:
+def _mixed(
+    entitlement_id: str, meter: str, records: Records, period: Period
+) -> Operation[dict[int, Mixed]]:
     """Details of the quarter-hours in which limits changed, by their beginnings."""
     found: dict[int, Mixed] = {}
     for bucket in records.within(period.start, period.end):
@@ -194,12 +200,12 @@ def _mixed(owner: str, meter: str, records: Records, period: Period) -> Operatio
             continue
         start, end = bucket.start, bucket.start + BUCKET_MS
         before = records.level_at(start)
-        changes = yield from _changes_of(owner, meter, bucket, before)
+        changes = yield from _changes_of(entitlement_id, meter, bucket, before)
         held = _held_into(bucket, before, changes)
         levels = [level for c in changes for level in (c.before, c.level) if level is not None]
         keys = [key for _, by_key in records.denied_within(start, end) for key in by_key]
         denied: dict[tuple[int, int | None], set[str]] = {}
-        for item in (yield from attempts_between(owner, start, end, keys, meter)):
+        for item in (yield from attempts_between(entitlement_id, start, end, keys, meter)):
             limits = (item["seatCount"], item.get("hardCap"))
             denied.setdefault(limits, set()).add(item["seatKey"])
         found[start] = Mixed(
@@ -209,7 +215,9 @@ def _mixed(owner: str, meter: str, records: Records, period: Period) -> Operatio
     return found
 
 
-def _peak_at(owner: str, meter: str, records: Records, period: Period, peak: int) -> Operation[int]:
+def _peak_at(
+    entitlement_id: str, meter: str, records: Records, period: Period, peak: int
+) -> Operation[int]:
     """When usage first reached its peak; the beginning of the period, if it was there before."""
     held = metrics.carried_level(records, period.start)
     if held and held.used == peak:
@@ -219,7 +227,7 @@ def _peak_at(owner: str, meter: str, records: Records, period: Period, peak: int
     if bucket is None:
         return period.start
     before = records.level_at(bucket.start)
-    changes = yield from _changes_of(owner, meter, bucket, before)
+    changes = yield from _changes_of(entitlement_id, meter, bucket, before)
     held = _held_into(bucket, before, changes)
     at = bucket.start
     if held and held.used == peak:
@@ -232,11 +240,11 @@ def _peak_at(owner: str, meter: str, records: Records, period: Period, peak: int
     return bucket.start
 
 
-def _episodes(owner: str, meter: str, period: Period, now_ms: int) -> Operation[int]:
+def _episodes(entitlement_id: str, meter: str, period: Period, now_ms: int) -> Operation[int]:
     """The number of overdraft episodes that touch the period."""
     query = Query(
         "pk = :pk AND sk < :until",
-        {":pk": episode_key(owner, meter, 0).pk, ":until": f"{period.until:013d}"},
+        {":pk": episode_key(entitlement_id, meter, 0).pk, ":until": f"{period.until:013d}"},
         descending=True,
         limit=BATCH,
     )
@@ -247,7 +255,7 @@ def _episodes(owner: str, meter: str, period: Period, now_ms: int) -> Operation[
             # They do not overlap: the first that ended before the period is the last to look at.
             end = item.get("end")
             if end is None:  # an episode of a usage limit ends with its period
-                latest = yield from queries.latest_bucket(owner, meter)
+                latest = yield from queries.latest_bucket(entitlement_id, meter)
                 end = carried(Episode.of(item), latest, now_ms).end
             if end is not None and end <= period.start:
                 return count
@@ -257,9 +265,9 @@ def _episodes(owner: str, meter: str, period: Period, now_ms: int) -> Operation[
         query = query._replace(start=found.next)
 
 
-def _seat_records(owner: str) -> Operation[list[Item]]:
+def _seat_records(entitlement_id: str) -> Operation[list[Item]]:
     """The seat records with many devices; other records are not kept in memory."""
-    query = Query("pk = :pk", {":pk": seat_record_key(owner, "").pk})
+    query = Query("pk = :pk", {":pk": seat_record_key(entitlement_id, "").pk})
     many: list[Item] = []
     while True:
         found = yield from send(query)

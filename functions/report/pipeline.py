@@ -174,7 +174,7 @@ class Work:
             plan = secrets.token_hex(4)
             count = 0
             for part in evidence.batched(self._candidates(report), PART):
-                content = json.dumps([[owner, sorted(of)] for owner, of in part])
+                content = json.dumps([[entitlement_id, sorted(of)] for entitlement_id, of in part])
                 name = _part_name({**report, "plan": plan}, count, "plan")
                 self._store.put(name, content.encode(), TYPES["json"])
                 count += 1
@@ -204,9 +204,9 @@ class Work:
         shards = [report_candidate_shard(only)] if only else range(CANDIDATE_SHARDS)
         for shard in shards:
             found = self._dynamodb.run(evidence.candidates(shard, period))
-            for owner in sorted(found):
-                if only in (None, owner):
-                    yield owner, found[owner]
+            for entitlement_id in sorted(found):
+                if only in (None, entitlement_id):
+                    yield entitlement_id, found[entitlement_id]
 
     # --- Part -------------------------------------------------------------------------------------
 
@@ -607,8 +607,8 @@ def _changes(before: Iterable[bytes], now: Path) -> dict[str, Any]:
                 continue
             count += 1
             if len(found) < CHANGES_SHOWN:
-                owner = (new or old or {})["entitlementId"]
-                found.append({"entitlementId": owner, "what": what, "figures": figures})
+                entitlement_id = (new or old or {})["entitlementId"]
+                found.append({"entitlementId": entitlement_id, "what": what, "figures": figures})
     return {"count": count, "entitlements": found}
 
 
@@ -629,8 +629,8 @@ def _pairs(
 
 
 def _place(entry: Entry) -> tuple[int, str]:
-    owner = entry["entitlementId"]
-    return report_candidate_shard(owner), owner
+    entitlement_id = entry["entitlementId"]
+    return report_candidate_shard(entitlement_id), entitlement_id
 
 
 def _differences(old: Entry, new: Entry) -> list[dict[str, Any]]:

@@ -107,12 +107,12 @@ class Credentials:
         key_id, secret = match.groups()
         offered = hash_key(f"{key_id}.{secret}")
         if key_id == BOOTSTRAP_ID:
-            stored, record_kind, scopes, owner = self._bootstrap, "api", all_scopes, None
+            stored, record_kind, scopes, entitlement_id = self._bootstrap, "api", all_scopes, None
             record: Mapping[str, Any] = {}
         else:
             record = self._record(key_id, now)
             stored, record_kind = record.get("hash", ""), record.get("kind", kind)
-            scopes, owner = tuple(record.get("scopes", ())), record.get("entitlementId")
+            scopes, entitlement_id = tuple(record.get("scopes", ())), record.get("entitlementId")
         if not stored or not hmac.compare_digest(stored, offered):
             raise Unauthorized("The key is not known, or it was revoked.")
         if record_kind != kind:
@@ -123,7 +123,7 @@ class Credentials:
         expires_at = record.get("expiresAt")
         if expires_at is not None and now >= expires_at:
             raise LinkExpired
-        return Caller(key_id, kind, frozenset(scopes), owner, secret.encode(), expires_at)
+        return Caller(key_id, kind, frozenset(scopes), entitlement_id, secret.encode(), expires_at)
 
     def _record(self, key_id: str, now: float) -> Mapping[str, Any]:
         cached = self._cache.get(key_id)

@@ -101,7 +101,7 @@ def correction_key(entitlement_id: str, usage: str, at_ms: int, seq: int) -> Key
     return Key(f"CORRECTIONS#{entitlement_id}#{usage}", f"{at_ms:013d}#{seq:012d}")
 
 
-def owner_of(pk: str) -> str:
+def entitlement_id_of(pk: str) -> str:
     """The entitlement id in the partition key of a seat shard, a counter or a denial."""
     return pk.split("#")[1]
 
@@ -289,8 +289,8 @@ def report_candidate_key(entitlement_id: str, month: str, meter: str = SEATS) ->
 
 def parse_candidate(sort_key: str) -> tuple[str, str]:
     """The entitlement and the meter of a report candidate."""
-    owner, _, meter = sort_key.partition("#")
-    return owner, meter or SEATS
+    entitlement_id, _, meter = sort_key.partition("#")
+    return entitlement_id, meter or SEATS
 
 
 def seat_request_key(entitlement_id: str, at_ms: int, request_id: str) -> Key:

@@ -39,18 +39,20 @@ def fetch_seat_usage(entitlement_id: str) -> Operation[tuple[Item, SeatUsage]]:
     return item, (yield from read_seat_usage(entitlement_id))
 
 
-def fetch_seat_usages(owners: Iterable[str]) -> Operation[dict[str, SeatUsage]]:
+def fetch_seat_usages(entitlement_ids: Iterable[str]) -> Operation[dict[str, SeatUsage]]:
     """The seat usage of several entitlements."""
-    keys = {owner: seat_shard_key(owner) for owner in owners}
+    keys = {entitlement_id: seat_shard_key(entitlement_id) for entitlement_id in entitlement_ids}
     found = (yield from send(BatchGet(tuple(keys.values())))) if keys else {}
-    shard_count = {owner: SeatShard.of(found[key]) for owner, key in keys.items()}
+    shard_count = {entitlement_id: SeatShard.of(found[key]) for entitlement_id, key in keys.items()}
     pools = {
-        owner: seat_usage_key(owner)
-        for owner, shard in shard_count.items()
+        entitlement_id: seat_usage_key(entitlement_id)
+        for entitlement_id, shard in shard_count.items()
         if not shard.is_only_shard
     }
     sums = (yield from send(BatchGet(tuple(pools.values())))) if pools else {}
     return {
-        owner: seat_usage_of(sums[pools[owner]]) if owner in pools else SeatUsage.of(shard)
-        for owner, shard in shard_count.items()
+        entitlement_id: seat_usage_of(sums[pools[entitlement_id]])
+        if entitlement_id in pools
+        else SeatUsage.of(shard)
+        for entitlement_id, shard in shard_count.items()
     }

@@ -66,15 +66,15 @@ def _event(kind: str, at: int, about: tuple[object, ...], data: dict[str, Any]) 
     }
 
 
-def of_change(owner: str, change: ChangeRecord) -> list[Event]:
+def of_change(entitlement_id: str, change: ChangeRecord) -> list[Event]:
     """The anonymous events of a change record, in the order in which they count."""
     if change.usage:
-        return _of_count(owner, change)
+        return _of_count(entitlement_id, change)
     level = change.level
     before = change.before or level._replace(used=0)
     seats = seats_view(*level)
     base = {
-        "entitlementId": owner,
+        "entitlementId": entitlement_id,
         "seats": seats,
         "seq": change.seq,
         "actor": change.actor,
@@ -84,7 +84,9 @@ def of_change(owner: str, change: ChangeRecord) -> list[Event]:
 
     def add(kind: str, about: object = "", **data: Any) -> None:
         events.append(
-            _event(kind, change.at, (owner, 0, change.seq, change.at, about), {**base, **data})
+            _event(
+                kind, change.at, (entitlement_id, 0, change.seq, change.at, about), {**base, **data}
+            )
         )
 
     for seat in change.seats:
@@ -117,11 +119,11 @@ def of_threshold(what: int | str) -> str:
 _OF_USAGE = {ENTERED: USAGE_OVERDRAFT_ENTERED, EXHAUSTED: USAGE_OVERDRAFT_EXHAUSTED}
 
 
-def _of_count(owner: str, change: ChangeRecord) -> list[Event]:
+def _of_count(entitlement_id: str, change: ChangeRecord) -> list[Event]:
     """The anonymous events of a usage limit's change record: what it triggered, and new limits."""
     period = Period(*change.period) if change.period else Period(0, None)
     base = {
-        "entitlementId": owner,
+        "entitlementId": entitlement_id,
         "usage": {
             "key": change.usage,
             **usage_view(*change.level),
@@ -131,7 +133,7 @@ def _of_count(owner: str, change: ChangeRecord) -> list[Event]:
         "actor": change.actor,
         "requestId": change.request,
     }
-    about = (owner, usage_meter(change.usage), change.seq, change.at)
+    about = (entitlement_id, usage_meter(change.usage), change.seq, change.at)
     events: list[Event] = []
     for what in change.reached:
         percent = {"threshold": what} if isinstance(what, int) else {}
@@ -195,10 +197,10 @@ def _terms_view(level: Level, terms: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def of_denial(owner: str, item: Item, hour: str) -> Event:
+def of_denial(entitlement_id: str, item: Item, hour: str) -> Event:
     """The anonymous event of one denied attempt; `item` is the denial item of that hour."""
     level = (item["used"], item["seatCount"], item.get("hardCap"))
-    about = (owner, hour, item["seatKey"], item["attempts"])
+    about = (entitlement_id, hour, item["seatKey"], item["attempts"])
     denial = {
         "hour": f"{hour}:00:00Z",
         "attempts": item["attempts"],
@@ -206,7 +208,7 @@ def of_denial(owner: str, item: Item, hour: str) -> Event:
         "lastAt": to_rfc3339(item["lastAt"]),
     }
     data: dict[str, Any] = {
-        "entitlementId": owner,
+        "entitlementId": entitlement_id,
         "denial": denial,
         "actor": item["actor"],
         "requestId": item["request"],
@@ -237,13 +239,13 @@ def of_disabled(webhook_id: str, item: Item) -> Event:
 
 def of_follow_up(entry: Item) -> Event:
     """The event of a changed follow-up; `entry` is the change as it is stored."""
-    owner = entry["entitlementId"]
+    entitlement_id = entry["entitlementId"]
     return _event(
         FOLLOW_UP_UPDATED,
         entry["changedAt"],
-        (owner, entry["version"]),
+        (entitlement_id, entry["version"]),
         {
-            "entitlementId": owner,
+            "entitlementId": entitlement_id,
             "actor": entry["changedBy"],
             "followUp": follow_up.entry_view(entry),
         },
@@ -252,13 +254,13 @@ def of_follow_up(entry: Item) -> Event:
 
 def of_seat_request(item: Item) -> Event:
     """The event of a customer who asks for more seats; `item` is the request."""
-    owner = item["entitlementId"]
+    entitlement_id = item["entitlementId"]
     return _event(
         SEATS_REQUESTED,
         item["requestedAt"],
         (item["requestId"],),
         {
-            "entitlementId": owner,
+            "entitlementId": entitlement_id,
             "actor": item["requestedBy"],
             "seats": seats_view(item["used"], item["purchased"], item.get("hardCap")),
             "request": seat_request_view(item),

@@ -11,14 +11,14 @@ from shared.events.types import ENDPOINT_DISABLED
 def keys_of(event: Event) -> list[Key]:
     """The items that name the customer and the person: entitlement, seat record, denial."""
     data = event["data"]
-    owner = data.get("entitlementId")
-    if not owner or "test" in data or event["type"] == ENDPOINT_DISABLED:
+    entitlement_id = data.get("entitlementId")
+    if not entitlement_id or "test" in data or event["type"] == ENDPOINT_DISABLED:
         return []
-    keys = [entitlement_key(owner)]
+    keys = [entitlement_key(entitlement_id)]
     if key := data.get("seat", {}).get("seatKey"):
-        keys.append(seat_record_key(owner, key))
+        keys.append(seat_record_key(entitlement_id, key))
         if "denial" in data:
-            keys.append(denial_key(owner, key, data["denial"]["hour"][:13]))
+            keys.append(denial_key(entitlement_id, key, data["denial"]["hour"][:13]))
     return keys
 
 
@@ -27,15 +27,15 @@ def enrich(event: Event, items: Mapping[Key, Item]) -> Event:
     if not keys_of(event):
         return event
     data = dict(event["data"])
-    owner: str = data["entitlementId"]
-    document = items.get(entitlement_key(owner), {}).get("document", {})
+    entitlement_id: str = data["entitlementId"]
+    document = items.get(entitlement_key(entitlement_id), {}).get("document", {})
     for name in ("product", "sku", "customer", "contacts"):
         data[name] = document.get(name)
     if seat := data.get("seat"):
         key = seat["seatKey"]
-        record = items.get(seat_record_key(owner, key), {})
+        record = items.get(seat_record_key(entitlement_id, key), {})
         if "denial" in data:
-            record = items.get(denial_key(owner, key, data["denial"]["hour"][:13]), record)
+            record = items.get(denial_key(entitlement_id, key, data["denial"]["hour"][:13]), record)
         data["seat"] = {
             **seat,
             "seatId": record.get("seatId"),

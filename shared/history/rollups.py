@@ -79,7 +79,7 @@ def merge(parts: Sequence[UsageBucket]) -> UsageBucket:
     return whole
 
 
-def write(owner: str, meter: str, start: int, following: int) -> Operation[None]:
+def write(entitlement_id: str, meter: str, start: int, following: int) -> Operation[None]:
     """Roll up the hour and the day of the bucket `start`, if `following` is in another one.
 
     To be called between the writes of the two: the latest bucket says where to go on, so everything
@@ -89,12 +89,12 @@ def write(owner: str, meter: str, start: int, following: int) -> Operation[None]
         begin = _floor(start, length)
         if begin == _floor(following, length):
             continue
-        parts = yield from _read(_partition(owner, meter), begin, begin + length)
+        parts = yield from _read(_partition(entitlement_id, meter), begin, begin + length)
         if parts:
             whole = merge(parts)
             yield from send(
                 Put(
-                    rollup_key(owner, meter, size, bucket_name(begin)),
+                    rollup_key(entitlement_id, meter, size, bucket_name(begin)),
                     whole.to_item(following),
                     "attribute_not_exists(pk) OR seq <= :seq",  # a slower process has seen less
                     values={":seq": whole.seq},
@@ -102,10 +102,10 @@ def write(owner: str, meter: str, start: int, following: int) -> Operation[None]
             )
 
 
-def _partition(owner: str, meter: str, size: str = BUCKETS) -> str:
+def _partition(entitlement_id: str, meter: str, size: str = BUCKETS) -> str:
     if size == BUCKETS:
-        return usage_bucket_key(owner, meter, "").pk
-    return rollup_key(owner, meter, size, "").pk
+        return usage_bucket_key(entitlement_id, meter, "").pk
+    return rollup_key(entitlement_id, meter, size, "").pk
 
 
 def _floor(at: int, size: int) -> int:
@@ -124,7 +124,7 @@ def _read(pk: str, start: int, end: int) -> Operation[list[UsageBucket]]:
 
 
 def records(
-    owner: str, start: int, end: int, now: int, size: str, meter: str = SEATS
+    entitlement_id: str, start: int, end: int, now: int, size: str, meter: str = SEATS
 ) -> Operation[Records]:
     """Usage from `start` to before `end` in buckets of this size, without denials.
 
@@ -132,10 +132,10 @@ def records(
     of what is not rolled up yet, however long the history is. What was before the first roll-up is
     not known.
     """
-    latest = yield from queries.latest_bucket(owner, meter, bucket_name(end))
+    latest = yield from queries.latest_bucket(entitlement_id, meter, bucket_name(end))
     if latest is None or latest.start < start:
         return queries.as_they_stand(latest, [], (), start, end, now)
-    coarse = _partition(owner, meter, size)
+    coarse = _partition(entitlement_id, meter, size)
     before = Query(
         "pk = :pk AND sk < :start",
         {":pk": coarse, ":start": bucket_name(start)},
@@ -145,7 +145,7 @@ def records(
     earlier = (yield from send(before)).items
     over = _floor(latest.start, SIZES[size]) if size in SIZES else start
     found = yield from _read(coarse, start, min(end, over))
-    found += yield from _read(_partition(owner, meter), max(start, over), end)
+    found += yield from _read(_partition(entitlement_id, meter), max(start, over), end)
     return queries.as_they_stand(
         UsageBucket.of(earlier[0]) if earlier else None, found, (), start, end, now
     )
@@ -162,12 +162,14 @@ class DeniedHour(NamedTuple):
     people: int
 
 
-def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int) -> Operation[None]:
+def count_denied(
+    entitlement_id: str, meter: str, start: int, seat_key: str, number: int
+) -> Operation[None]:
     """Count the denials of a seat key in the quarter-hour `start`; once, if called again.
 
     Records of one seat key and hour come one after the other.
     """
-    key = denied_bucket_key(owner, bucket_name(start), seat_key, meter)
+    key = denied_bucket_key(entitlement_id, bucket_name(start), seat_key, meter)
     hour = _floor(start, HOUR_MS)
     name = bucket_name(start)[11:13]
     for attempt in range(1, _ROUNDS + 1):
@@ -175,7 +177,7 @@ def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int)
         seen = item["attempts"] if item else 0
         if number <= seen:
             return
-        is_first = not seen and not (yield from _is_counted(owner, meter, hour, seat_key))
+        is_first = not seen and not (yield from _is_counted(entitlement_id, meter, hour, seat_key))
         ttl = _floor(start, DAY_MS) // 1000 + EVIDENCE_SECONDS
         condition, bound = "attribute_not_exists(pk)", dict[str, Any]()
         if item:
@@ -186,7 +188,7 @@ def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int)
                 (
                     Put(key, {"attempts": number, "ttl": ttl}, condition, values=bound),
                     Update(
-                        denied_day_key(owner, bucket_name(start)[:10], meter),
+                        denied_day_key(entitlement_id, bucket_name(start)[:10], meter),
                         f"SET #ttl = :ttl ADD a{name} :more{people}",
                         "",
                         {"#ttl": "ttl"},
@@ -205,17 +207,17 @@ def count_denied(owner: str, meter: str, start: int, seat_key: str, number: int)
     raise LostRace("denials of one day kept being counted")
 
 
-def _is_counted(owner: str, meter: str, hour: int, seat_key: str) -> Operation[bool]:
+def _is_counted(entitlement_id: str, meter: str, hour: int, seat_key: str) -> Operation[bool]:
     names = (bucket_name(hour + number * BUCKET_MS) for number in range(4))
-    keys = tuple(denied_bucket_key(owner, name, seat_key, meter) for name in names)
+    keys = tuple(denied_bucket_key(entitlement_id, name, seat_key, meter) for name in names)
     return bool((yield from send(BatchGet(keys))))
 
 
 def denied_hours(
-    owner: str, start: int, end: int, meter: str = SEATS
+    entitlement_id: str, start: int, end: int, meter: str = SEATS
 ) -> Operation[list[DeniedHour]]:
     """The hours from `start` to before `end` with denials; it reads one item for each day."""
-    pk = denied_day_key(owner, "", meter).pk
+    pk = denied_day_key(entitlement_id, "", meter).pk
     low, high = bucket_name(start)[:10], bucket_name(end - 1)[:10]
     items = yield from all_of(
         Query("pk = :pk AND sk BETWEEN :low AND :high", {":pk": pk, ":low": low, ":high": high})

@@ -119,7 +119,9 @@ def _record_denial(pending: PendingActivation, shard: SeatShard) -> Operation[No
     """Put a denial on record, before it is answered."""
     seat_usage = pending.usage_when_full(shard)
     # `Refused` means that this request is on record already.
-    record = seat_denial(pending.owner, pending.key, pending.holder, seat_usage, pending.change)
+    record = seat_denial(
+        pending.entitlement_id, pending.key, pending.holder, seat_usage, pending.change
+    )
     yield from write_with_conflict_retry(record)
 
 
@@ -144,8 +146,8 @@ def preview(entitlement_id: str, holder: Holder, now: int) -> Operation[Activati
         What `take` raises, except Contention.
     """
     pending = PendingActivation(entitlement_id, holder, Change("", "", now * 1000), 0, None)
-    shard = yield from read_shard_of(pending.owner, pending.key)
-    yield from pending.go_to(Place.of(pending.owner, pending.key, shard.shard_count))
+    shard = yield from read_shard_of(pending.entitlement_id, pending.key)
+    yield from pending.go_to(Place.of(pending.entitlement_id, pending.key, shard.shard_count))
     check_seats(shard, now)
     decision = decide(shard, pending.key, now)
     if decision in (Decision.KEEP, Decision.RENEW):

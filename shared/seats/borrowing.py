@@ -94,8 +94,8 @@ class _Donor(NamedTuple):
 class _Candidates:
     """The capacity index of a pool. A large one is read from a random position."""
 
-    def __init__(self, owner: str, shard_count: int) -> None:
-        partitions = capacity_partitions(owner, shard_count)
+    def __init__(self, entitlement_id: str, shard_count: int) -> None:
+        partitions = capacity_partitions(entitlement_id, shard_count)
         random.shuffle(partitions)
         self._spans = [(partition, 0, SLOTS, True) for partition in partitions]
         self._start: Item | None = None
@@ -161,7 +161,7 @@ def _from_donors(
 
     Donors that turn out to have none are added to `without_capacity`.
     """
-    candidates = _Candidates(pending.owner, shard.shard_count or 1)
+    candidates = _Candidates(pending.entitlement_id, shard.shard_count or 1)
     while (batch := (yield from candidates.more())) is not None:
         for seen in batch:
             donor = seen
@@ -225,7 +225,7 @@ def _free_some_due(pending: PendingActivation) -> Operation[bool]:
     start = None
     while True:
         due, pending.next_due, start = yield from due_shards(
-            pending.owner, pending.change.now, start
+            pending.entitlement_id, pending.change.now, start
         )
         if (yield from free_leases_of(due, pending.change)):
             return True
@@ -237,14 +237,14 @@ def has_free_seat(pending: PendingActivation, shard: SeatShard) -> Operation[boo
     """Whether another shard of the pool has a free seat."""
     if shard.is_only_shard:
         return False
-    candidates = _Candidates(pending.owner, shard.shard_count or 1)
+    candidates = _Candidates(pending.entitlement_id, shard.shard_count or 1)
     while (batch := (yield from candidates.more())) is not None:
         if any(each.free for each in batch):
             return True
     start = None
     while True:
         due, pending.next_due, start = yield from due_shards(
-            pending.owner, pending.change.now, start
+            pending.entitlement_id, pending.change.now, start
         )
         stale = (yield from send(BatchGet(tuple(due)))) if due else {}
         if any(SeatShard.of(item).expired_keys(pending.change.now) for item in stale.values()):

@@ -28,18 +28,18 @@ class PoolCache:
     def __init__(self) -> None:
         self._seen: LRUCache[str, tuple[int, SeatUsage, int]] = LRUCache(self.SIZE)
 
-    def recall(self, owner: str, now_ms: int) -> CachedPool | None:
+    def recall(self, entitlement_id: str, now_ms: int) -> CachedPool | None:
         """What is remembered of an entitlement's pool."""
-        seen = self._seen.get(owner)
+        seen = self._seen.get(entitlement_id)
         if seen is None:
             return None
         shard_count, seat_usage, at = seen
         return CachedPool(shard_count, seat_usage if abs(now_ms - at) < FRESH_MS else None)
 
-    def note(self, owner: str, cached: CachedPool | None, now_ms: int) -> None:
+    def note(self, entitlement_id: str, cached: CachedPool | None, now_ms: int) -> None:
         """Remember what was just read; None: the entitlement has no pool."""
-        seen = self._seen.pop(owner, None)
+        seen = self._seen.pop(entitlement_id, None)
         if cached is not None and cached.seat_usage is not None:
             is_same = seen is not None and seen[1] == cached.seat_usage
             at = seen[2] if seen and is_same and abs(now_ms - seen[2]) < FRESH_MS else now_ms
-            self._seen[owner] = (cached.shard_count, cached.seat_usage, at)
+            self._seen[entitlement_id] = (cached.shard_count, cached.seat_usage, at)

@@ -34,7 +34,7 @@ class HeldSeatView(TypedDict):
 
 
 def held_seats(
-    owner: str, first: SeatShard, limit: int, start: list[str] | None
+    entitlement_id: str, first: SeatShard, limit: int, start: list[str] | None
 ) -> Operation[ResultPage]:
     """List at most `limit` seats, shard by shard, in the order of their keys.
 
@@ -46,21 +46,21 @@ def held_seats(
         number = 0
     found: dict[str, Grant] = {}
     for reads in range(MAX_READS):
-        for shard in (yield from _shards_from(owner, first, number, 2**reads)):
+        for shard in (yield from _shards_from(entitlement_id, first, number, 2**reads)):
             keys = sorted(key for key in shard.seats if key > after)
             free = limit - len(found)
             found |= {key: decode_grant(shard.seats[key]) for key in keys[:free]}
             if len(keys) > free:
                 last = keys[free - 1] if free else after
-                return ResultPage((yield from _shown(owner, found)), [last, str(number)])
+                return ResultPage((yield from _shown(entitlement_id, found)), [last, str(number)])
             number, after = shard.number + SLOTS // (shard.shard_count or 1), ""
             if number == SLOTS:
-                return ResultPage((yield from _shown(owner, found)), None)
-    return ResultPage((yield from _shown(owner, found)), ["", str(number)])
+                return ResultPage((yield from _shown(entitlement_id, found)), None)
+    return ResultPage((yield from _shown(entitlement_id, found)), ["", str(number)])
 
 
 def _shards_from(
-    owner: str, first: SeatShard, number: int, count: int
+    entitlement_id: str, first: SeatShard, number: int, count: int
 ) -> Operation[Sequence[SeatShard]]:
     """At least one shard and at most `count`, from shard `number` on, in their order."""
     if number == 0:
@@ -69,16 +69,16 @@ def _shards_from(
     shards = list[SeatShard]()
     if number % width == 0:
         numbers = range(number, SLOTS, width)[: min(count, READ_AHEAD)]
-        keys = tuple(seat_shard_key(owner, each) for each in numbers)
+        keys = tuple(seat_shard_key(entitlement_id, each) for each in numbers)
         found = yield from send(BatchGet(keys))
         read = (SeatShard.of(found[key]) for key in keys if key in found)
         shards += takewhile(lambda shard: shard.shard_count == first.shard_count, read)
     # The shards are not those of `first`: seats are being moved.
-    return shards or [(yield from read_shard_of(owner, key_at(number)))]
+    return shards or [(yield from read_shard_of(entitlement_id, key_at(number)))]
 
 
-def _shown(owner: str, seats: Mapping[str, Grant]) -> Operation[list[HeldSeatView]]:
-    records = yield from _seat_records(owner, seats)
+def _shown(entitlement_id: str, seats: Mapping[str, Grant]) -> Operation[list[HeldSeatView]]:
+    records = yield from _seat_records(entitlement_id, seats)
     return [_held_seat(key, seat, records.get(key, {})) for key, seat in seats.items()]
 
 

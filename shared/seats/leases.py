@@ -6,7 +6,7 @@ from shared.audit import Change
 from shared.dynamodb.keys import (
     SWEEP_INDEX,
     Key,
-    owner_of,
+    entitlement_id_of,
     pool_sweep_partition,
     shard_number,
 )
@@ -69,13 +69,15 @@ def sweep_shard(shard_key: Key, change: Change) -> Operation[int]:
             return 0
         shard = SeatShard.of(item)
         expired = shard.expired_keys(change.now)
-        place = Place(owner_of(shard_key.pk), shard_number(shard_key.pk), shard.shard_count)
+        place = Place(
+            entitlement_id_of(shard_key.pk), shard_number(shard_key.pk), shard.shard_count
+        )
         if expired:
             last = change.record("lease_expired")
             freed = replacement_update(place, shard, expired, change, last)
             write: Update | Transact = freed
             if shard.is_draining:
-                write = Transact((freed, return_to_pool_update(place.owner, len(expired))))
+                write = Transact((freed, return_to_pool_update(place.entitlement_id, len(expired))))
         elif others := shard.outdated_leases(change.now):
             write = _restart_leases(shard_key, shard, others, change)
         else:
@@ -105,11 +107,11 @@ def sweep_shard(shard_key: Key, change: Change) -> Operation[int]:
 DUE_AT_ONCE = 16
 
 
-def free_due(owner: str, change: Change, until_ms: int) -> Operation[int]:
+def free_due(entitlement_id: str, change: Change, until_ms: int) -> Operation[int]:
     """Free all expired leases of a pool's shards until `until_ms`; return how many."""
     freed, start, now_ms = 0, None, change.now_ms
     while now_ms < until_ms:
-        due, _, start = yield from due_shards(owner, change.now, start)
+        due, _, start = yield from due_shards(entitlement_id, change.now, start)
         freed += yield from free_leases_of(due, change)
         if start is None:
             break
@@ -126,7 +128,7 @@ def free_leases_of(keys: list[Key], change: Change) -> Operation[int]:
 
 
 def due_shards(
-    owner: str, now: int, start: Item | None
+    entitlement_id: str, now: int, start: Item | None
 ) -> Operation[tuple[list[Key], int | None, Item | None]]:
     """Some shards on which a lease may have expired, and where to go on.
 
@@ -135,7 +137,7 @@ def due_shards(
     found = yield from send(
         Query(
             "sweepKey = :pool",
-            {":pool": pool_sweep_partition(owner)},
+            {":pool": pool_sweep_partition(entitlement_id)},
             index_name=SWEEP_INDEX,
             limit=DUE_AT_ONCE,
             start=start,

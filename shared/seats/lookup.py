@@ -31,9 +31,9 @@ def find_shard(
         if place.shard_count is None:
             raise problems.NotFound("No entitlement has this id.")
         # The first shard always exists, and it is the last one to learn of a new number of shards.
-        return None, Place.of(place.owner, key, None)
+        return None, Place.of(place.entitlement_id, key, None)
     shard = SeatShard.of(item)
-    right = Place.of(place.owner, key, shard.shard_count)
+    right = Place.of(place.entitlement_id, key, shard.shard_count)
     if right.number != place.number:
         return None, right
     if shard.locked_at_ms is not None:
@@ -49,13 +49,13 @@ def unlock_shard_update(key: Key, locked_at_ms: int) -> Update:
     return Update(key, "REMOVE movingAt", "movingAt = :seen", NO_NAMES, {":seen": locked_at_ms})
 
 
-def read_shard_of(owner: str, key: str) -> Operation[SeatShard]:
+def read_shard_of(entitlement_id: str, key: str) -> Operation[SeatShard]:
     """Read the shard of a seat key.
 
     Raises:
         NotFound, Contention.
     """
-    place = Place.of(owner, key, None)
+    place = Place.of(entitlement_id, key, None)
     for attempt in range(1, ROUNDS + 1):
         item = yield from send(Get(place.key))
         shard, place = yield from find_shard(place, key, item, attempt)

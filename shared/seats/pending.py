@@ -42,14 +42,19 @@ class PendingActivation:
     """One request for a seat: who asks, and the shard on which it is tried."""
 
     def __init__(
-        self, owner: str, holder: Holder, change: Change, grant_id: int, cached: CachedPool | None
+        self,
+        entitlement_id: str,
+        holder: Holder,
+        change: Change,
+        grant_id: int,
+        cached: CachedPool | None,
     ) -> None:
-        self.owner = owner
+        self.entitlement_id = entitlement_id
         self.holder = holder
         self.change = change
         self.grant_id = grant_id
-        self.key = seat_key(owner, holder.seat_id)
-        self.place = Place.of(owner, self.key, cached.shard_count if cached else None)
+        self.key = seat_key(entitlement_id, holder.seat_id)
+        self.place = Place.of(entitlement_id, self.key, cached.shard_count if cached else None)
         self.pool_usage = cached.seat_usage if cached else None
         # When the next lease of another shard ends, once the pool was searched.
         self.next_due: int | None = None
@@ -58,7 +63,7 @@ class PendingActivation:
         """Try this place; read the pool's seat usage unless it is recent enough."""
         self.place = place
         if place.shard_count is not None and self.pool_usage is None:
-            self.pool_usage = yield from read_seat_usage(self.owner)
+            self.pool_usage = yield from read_seat_usage(self.entitlement_id)
 
     def to_cache(self) -> CachedPool | None:
         """What to remember of the pool."""

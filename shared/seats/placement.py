@@ -30,17 +30,17 @@ class Place(NamedTuple):
     `shard_count` is None if all seats are on one shard.
     """
 
-    owner: str
+    entitlement_id: str
     number: int
     shard_count: int | None
 
     @classmethod
-    def of(cls, owner: str, key: str, shard_count: int | None) -> "Place":
+    def of(cls, entitlement_id: str, key: str, shard_count: int | None) -> "Place":
         """The place of a seat key. Of n shards, shard i has the slots from i * 6144 / n on."""
         if shard_count is None:
-            return cls(owner, 0, None)
+            return cls(entitlement_id, 0, None)
         return cls(
-            owner,
+            entitlement_id,
             position_of(key) * shard_count // _POSITIONS * (SLOTS // shard_count),
             shard_count,
         )
@@ -48,12 +48,12 @@ class Place(NamedTuple):
     @property
     def key(self) -> Key:
         """The shard's key."""
-        return seat_shard_key(self.owner, self.number)
+        return seat_shard_key(self.entitlement_id, self.number)
 
     @property
     def capacity_partition(self) -> str:
         """The partition of the capacity index in which the shard is listed."""
-        return capacity_partition_of(self.owner, self.number, self.shard_count or 1)
+        return capacity_partition_of(self.entitlement_id, self.number, self.shard_count or 1)
 
     def condition(self) -> tuple[str, dict[str, int]]:
         """The condition that the shard is where it was expected, with its values."""
@@ -73,18 +73,18 @@ def key_at(number: int) -> str:
     return base64.urlsafe_b64encode(position.to_bytes(6)).decode() + "AAAA"
 
 
-def capacity_partition_of(owner: str, number: int, shard_count: int) -> str:
+def capacity_partition_of(entitlement_id: str, number: int, shard_count: int) -> str:
     """The partition of the capacity index in which a shard is listed."""
     partition = (
         number * shard_count // SLOTS % CAPACITY_PARTITIONS if shard_count > _UNSPREAD_SHARDS else 0
     )
-    return capacity_partition(owner, partition)
+    return capacity_partition(entitlement_id, partition)
 
 
-def capacity_partitions(owner: str, shard_count: int) -> list[str]:
+def capacity_partitions(entitlement_id: str, shard_count: int) -> list[str]:
     """The partitions of a pool's capacity index."""
     count = CAPACITY_PARTITIONS if shard_count > _UNSPREAD_SHARDS else 1
-    return [capacity_partition(owner, partition) for partition in range(count)]
+    return [capacity_partition(entitlement_id, partition) for partition in range(count)]
 
 
 # --- Number of shards -----------------------------------------------------------------------------

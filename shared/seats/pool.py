@@ -53,6 +53,6 @@ class Pool(NamedTuple):
         return self.terms.get("status") in _CLOSED
 
 
-def read_pool(owner: str) -> Operation[Pool]:
+def read_pool(entitlement_id: str) -> Operation[Pool]:
     """Read a pool that must exist."""
-    return Pool.of((yield from read_existing(pool_key(owner))))
+    return Pool.of((yield from read_existing(pool_key(entitlement_id))))

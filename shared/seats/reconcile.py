@@ -80,7 +80,7 @@ class _OutOfTime(Exception):
 
 
 def reconcile_pool(
-    owner: str, change: Change, until_ms: int, *, swept_at: int = 0
+    entitlement_id: str, change: Change, until_ms: int, *, swept_at: int = 0
 ) -> Operation[bool]:
     """Do what remains to be done for a pool; False: it is not finished.
 
@@ -88,7 +88,7 @@ def reconcile_pool(
     does the work. `swept_at` (Unix seconds) is when the sweep looked at the pool's leases. Without
     it, the next sweep looks at them, however often the pool is changed.
     """
-    work = _Reconciler(owner, change, until_ms, swept_at)
+    work = _Reconciler(entitlement_id, change, until_ms, swept_at)
     with suppress(_OutOfTime):
         for _ in range(ROUNDS):
             if not (yield from work.lock()):
@@ -116,12 +116,12 @@ class _ShardWriter(Protocol):
 class _Reconciler:
     """One run of the reconciler on a pool."""
 
-    def __init__(self, owner: str, change: Change, until_ms: int, swept_at: int) -> None:
-        self.owner = owner
+    def __init__(self, entitlement_id: str, change: Change, until_ms: int, swept_at: int) -> None:
+        self.entitlement_id = entitlement_id
         self.change = change
         self.until_ms = until_ms
         self.swept_at = swept_at
-        self.key = pool_key(owner)
+        self.key = pool_key(entitlement_id)
         self.generation = 0
 
     # --- The lock ---------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ class _Reconciler:
                 values[":added"] = added
             if added > 0:  # it can give seats now
                 assignments.append("roomKey = :room")
-                values[":room"] = capacity_partition(self.owner, 0)
+                values[":room"] = capacity_partition(self.entitlement_id, 0)
             if at_least is not None:
                 condition += " AND bank >= :least"
                 values[":least"] = at_least
@@ -209,7 +209,7 @@ class _Reconciler:
     def run(self) -> Operation[None]:
         """Apply terms, shards and allocations until nothing remains."""
         while True:
-            pool = yield from read_pool(self.owner)
+            pool = yield from read_pool(self.entitlement_id)
             self.generation = pool.generation
             if pool.shard_count is None:
                 if (yield from self._split_only_shard()):
@@ -224,7 +224,7 @@ class _Reconciler:
                 continue
             if pool.unallocated < 0 and not (yield from self._take_back_allocation(pool)):
                 yield from self._start_draining(pool)
-                pool = yield from read_pool(self.owner)
+                pool = yield from read_pool(self.entitlement_id)
             if pool.unallocated >= 0 and pool.is_draining:
                 yield from self._stop_draining(pool)
                 continue
@@ -243,7 +243,7 @@ class _Reconciler:
         """The number of shards to go to next; None: the pool has the right number."""
         if pool.next_shard_count:
             return pool.next_shard_count
-        seat_usage = yield from read_seat_usage(self.owner)
+        seat_usage = yield from read_seat_usage(self.entitlement_id)
         wanted = target_shard_count(pool, seat_usage)
         if wanted != pool.shard_count:
             # The totals may lag. By them alone, shards could be merged and split without end.
@@ -267,7 +267,7 @@ class _Reconciler:
         }
         batches = []
         for some in _in_parts(sorted(numbers), 100):
-            keys = tuple(seat_shard_key(self.owner, number) for number in some)
+            keys = tuple(seat_shard_key(self.entitlement_id, number) for number in some)
             live = yield from self._read(keys)
             batches += _in_parts(list(live.items()), BATCH)
         return batches
@@ -342,7 +342,7 @@ class _Reconciler:
                 condition += " AND attribute_not_exists(isFrozen)"
                 assignments.append("roomKey = :room")
                 values[":room"] = capacity_partition_of(
-                    self.owner, shard.number, shard.shard_count or 1
+                    self.entitlement_id, shard.number, shard.shard_count or 1
                 )
             update = Update(
                 key,
@@ -368,7 +368,7 @@ class _Reconciler:
         fair = -(-total_allocation(pool.hard_cap) // (pool.shard_count or 1))
         for floor in (fair, 0):
             for batch in (yield from self._live(pool)):
-                now = yield from read_pool(self.owner)
+                now = yield from read_pool(self.entitlement_id)
                 owed = -now.unallocated
                 if owed <= 0:
                     return True
@@ -382,7 +382,7 @@ class _Reconciler:
                     # If a shard has changed meanwhile, nothing is written: the deficit that remains
                     # is looked at again.
                     yield from self._write(writes, taken)
-        now = yield from read_pool(self.owner)
+        now = yield from read_pool(self.entitlement_id)
         return now.unallocated >= 0
 
     def _start_draining(self, pool: Pool) -> Operation[None]:
@@ -416,14 +416,14 @@ class _Reconciler:
                         ":share": share,
                         ":pages": shard.shard_count,
                         ":room": capacity_partition_of(
-                            self.owner, shard.number, shard.shard_count or 1
+                            self.entitlement_id, shard.number, shard.shard_count or 1
                         ),
                     },
                 )
                 for key, shard in batch
             ]
             given = share * len(writes)
-            now = yield from read_pool(self.owner)
+            now = yield from read_pool(self.entitlement_id)
             if now.unallocated < given:
                 return  # others have taken from it; requests find the rest by themselves
             yield from self._write(writes, -given, at_least=given)
@@ -433,13 +433,13 @@ class _Reconciler:
     def _split_only_shard(self) -> Operation[bool]:
         """Make several shards of the only one; False: it is to stay the only one."""
         for attempt in range(1, ROUNDS + 1):
-            item = yield from read_existing(seat_shard_key(self.owner))
+            item = yield from read_existing(seat_shard_key(self.entitlement_id))
             shard = SeatShard.of(item)
             wanted = wanted_shard_count(shard.hard_cap, shard.purchased, shard.used)
             if wanted == 1 or shard.status == "deleted":
                 if shard.locked_at_ms is not None:  # its seats stay where they are
                     yield from send(
-                        unlock_shard_update(seat_shard_key(self.owner), shard.locked_at_ms)
+                        unlock_shard_update(seat_shard_key(self.entitlement_id), shard.locked_at_ms)
                     )
                 return False
             if attempt > 1:
@@ -469,7 +469,7 @@ class _Reconciler:
         """Lock shards before another attempt: requests for seats were faster, and wait from now."""
         now_ms = yield from send(Pause(attempt - 1))
         for number in numbers:
-            lock = lock_shard_update(seat_shard_key(self.owner, number), now_ms)
+            lock = lock_shard_update(seat_shard_key(self.entitlement_id, number), now_ms)
             yield from write_with_conflict_retry(lock)
 
     def _move_seats(
@@ -478,12 +478,14 @@ class _Reconciler:
         """Move the seats of some shards to the shards that replace them; False: try again."""
         begin, end = old[0], old[-1] + SLOTS // (old_count or 1)
         new = list(range(begin, end, SLOTS // new_count))
-        keys = {number: seat_shard_key(self.owner, number) for number in sorted({*old, *new})}
+        keys = {
+            number: seat_shard_key(self.entitlement_id, number) for number in sorted({*old, *new})
+        }
         found = yield from send(BatchGet(tuple(keys.values())))
         items = {number: found[key] for number, key in keys.items() if key in found}
         if old_count and items[begin].get("pages") == new_count:
             return True  # it has been done already
-        group = ShardGroup(self.owner, items, old, new, old_count, new_count, limits)
+        group = ShardGroup(self.entitlement_id, items, old, new, old_count, new_count, limits)
         writes, sets = group.writes(self.change), dict[str, Value]()
         if old_count is None:
             shard = SeatShard.of(items[0])
@@ -508,8 +510,8 @@ class _Reconciler:
         if shard.has_totals:
             return []
         limits = totals.limits_of(item)
-        put = totals.first_totals(self.owner, shard, group.seq, limits, self.change.now_ms)
-        return [put, totals.seat_usage_put(self.owner, dict(put.item))]
+        put = totals.first_totals(self.entitlement_id, shard, group.seq, limits, self.change.now_ms)
+        return [put, totals.seat_usage_put(self.entitlement_id, dict(put.item))]
 
 
 def _in_parts(items: Sequence[_Any], size: int) -> list[Sequence[_Any]]:

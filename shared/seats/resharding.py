@@ -68,7 +68,7 @@ class ShardGroup(NamedTuple):
     first slots of this group before and afterwards.
     """
 
-    owner: str
+    entitlement_id: str
     items: dict[int, Item]
     old: list[int]
     new: list[int]
@@ -88,7 +88,7 @@ class ShardGroup(NamedTuple):
         shard_count = None if self.new_count == 1 else self.new_count
         by_shard: dict[int, dict[str, int]] = {number: {} for number in self.new}
         for key, value in seats.items():
-            by_shard[Place.of(self.owner, key, shard_count).number][key] = value
+            by_shard[Place.of(self.entitlement_id, key, shard_count).number][key] = value
         if self.old_count is None:
             allowed = max(total_allocation(before[0].hard_cap), before[0].used)
         else:
@@ -101,7 +101,9 @@ class ShardGroup(NamedTuple):
                 free = each + int(self.new.index(number) < more)
                 item["allowance"] = len(by_shard[number]) + free
                 item["roomKey"] = (
-                    Place(self.owner, number, shard_count).capacity_partition if free else None
+                    Place(self.entitlement_id, number, shard_count).capacity_partition
+                    if free
+                    else None
                 )
             writes.append(self._put(number, item))
         return writes
@@ -125,7 +127,7 @@ class ShardGroup(NamedTuple):
         item["earliest"] = earliest_after(SeatShard.of(base), seats, change.now)
         if self.new_count == 1:
             limits = {name: self.limits.get(name) for name in LIMIT_ATTRIBUTES}
-            return {**item, **limits, "sweepKey": sweep_partition(self.owner)}
+            return {**item, **limits, "sweepKey": sweep_partition(self.entitlement_id)}
         is_draining = any("isFrozen" in self.items[each] for each in self.old)
         if self.old_count is None:
             shard = SeatShard.of(base)
@@ -133,13 +135,13 @@ class ShardGroup(NamedTuple):
         return {
             **item,
             "pages": self.new_count,
-            "sweepKey": pool_sweep_partition(self.owner),
+            "sweepKey": pool_sweep_partition(self.entitlement_id),
             "isFrozen": True if is_draining else None,
         }
 
     def _put(self, number: int, item: Item) -> Put:
         """Write a shard, if it is still as it was read."""
-        key, was = seat_shard_key(self.owner, number), self.items.get(number)
+        key, was = seat_shard_key(self.entitlement_id, number), self.items.get(number)
         if was is None:
             return Put(key, item, "attribute_not_exists(pk)")
         condition, values = "seq = :seen", dict[str, Value]({":seen": was["seq"]})

@@ -43,10 +43,10 @@ class SeatUsage(NamedTuple):
         return seats if self.as_of_ms is None else {**seats, "asOf": to_rfc3339(self.as_of_ms)}
 
 
-def read_seat_usage(owner: str) -> Operation[SeatUsage]:
+def read_seat_usage(entitlement_id: str) -> Operation[SeatUsage]:
     """Read the seat usage of a pool."""
     # It is written with the second shard.
-    return seat_usage_of((yield from read_existing(seat_usage_key(owner))))
+    return seat_usage_of((yield from read_existing(seat_usage_key(entitlement_id))))
 
 
 def seat_usage_of(item: Item) -> SeatUsage:

@@ -158,17 +158,17 @@ def needs_pool(terms: SeatTerms) -> bool:
     return terms.hard_cap is None or terms.hard_cap > SHARD_SEATS
 
 
-def new_pool_put(owner: str, change: Change) -> Put:
+def new_pool_put(entitlement_id: str, change: Change) -> Put:
     """The pool of an entitlement whose only shard is, or may have to be, split."""
     return Put(
-        pool_key(owner),
+        pool_key(entitlement_id),
         {
             "version": 1,
             "spread": 1,
             "bank": 0,
             "page": 0,
             "isPending": True,
-            "sweepKey": sweep_partition(owner),
+            "sweepKey": sweep_partition(entitlement_id),
             "earliest": change.now,
         },
         "attribute_not_exists(pk)",
@@ -176,7 +176,7 @@ def new_pool_put(owner: str, change: Change) -> Put:
 
 
 def terms_writes(
-    owner: str,
+    entitlement_id: str,
     shard: SeatShard,
     terms: SeatTerms,
     change: Change,
@@ -190,55 +190,57 @@ def terms_writes(
     the shard has changed.
     """
     if not shard.is_only_shard:
-        return (yield from _change_pool(owner, terms, change))
+        return (yield from _change_pool(entitlement_id, terms, change))
     write = shard_terms_update(
-        owner, terms, change, lease_changed=lease_changed, was_closed=was_closed
+        entitlement_id, terms, change, lease_changed=lease_changed, was_closed=was_closed
     )
-    totals_writes = yield from _report_terms(owner, shard, terms, change, "updated")
+    totals_writes = yield from _report_terms(entitlement_id, shard, terms, change, "updated")
     if not needs_pool(terms):
         return write, *totals_writes
     # The shard may hold all seats until it is split.
-    pool = yield from send(Get(pool_key(owner)))
+    pool = yield from send(Get(pool_key(entitlement_id)))
     return (
         write,
-        request_reconcile_update(owner) if pool else new_pool_put(owner, change),
+        request_reconcile_update(entitlement_id) if pool else new_pool_put(entitlement_id, change),
         *totals_writes,
     )
 
 
 def closing_writes(
-    owner: str, shard: SeatShard, terms: SeatTerms, change: Change, kind: str
+    entitlement_id: str, shard: SeatShard, terms: SeatTerms, change: Change, kind: str
 ) -> Operation[tuple[Update | Put, ...]]:
     """Remove every seat: the entitlement is `deleted` or `expired` (`kind`)."""
     if shard.is_only_shard:
-        totals_writes = yield from _report_terms(owner, shard, terms, change, kind)
-        return clear_shard_update(owner, kind, change), *totals_writes
-    return (yield from _change_pool(owner, terms, change, kind))
+        totals_writes = yield from _report_terms(entitlement_id, shard, terms, change, kind)
+        return clear_shard_update(entitlement_id, kind, change), *totals_writes
+    return (yield from _change_pool(entitlement_id, terms, change, kind))
 
 
 def _report_terms(
-    owner: str, shard: SeatShard, terms: SeatTerms, change: Change, kind: str
+    entitlement_id: str, shard: SeatShard, terms: SeatTerms, change: Change, kind: str
 ) -> Operation[tuple[Put, ...]]:
     """Report new terms to the totals, if there are any."""
     if not shard.has_totals:
         return ()
-    seen = yield from read_existing(totals_key(owner))
-    return _totals_writes(owner, seen, terms_item(terms), change, kind)
+    seen = yield from read_existing(totals_key(entitlement_id))
+    return _totals_writes(entitlement_id, seen, terms_item(terms), change, kind)
 
 
 def _totals_writes(
-    owner: str, seen: Item, after: Item, change: Change, kind: str
+    entitlement_id: str, seen: Item, after: Item, change: Change, kind: str
 ) -> tuple[Put, Put]:
     if kind != "updated":
         after = {**after, "status": kind}
     item = totals.totals_with_terms(seen, change.record(kind), totals.limits_of(after))
-    return totals.totals_put(owner, seen, item), totals.seat_usage_put(owner, item)
+    return totals.totals_put(entitlement_id, seen, item), totals.seat_usage_put(
+        entitlement_id, item
+    )
 
 
-def request_reconcile_update(owner: str) -> Update:
+def request_reconcile_update(entitlement_id: str) -> Update:
     """Have the sweep reconcile a pool soon."""
     return Update(
-        pool_key(owner),
+        pool_key(entitlement_id),
         # A new generation restarts a reconciler that is at work.
         "SET isPending = :yes, earliest = :due, version = version + :one",
         "attribute_exists(pk)",
@@ -248,10 +250,10 @@ def request_reconcile_update(owner: str) -> Update:
 
 
 def _change_pool(
-    owner: str, terms: SeatTerms, change: Change, kind: str = "updated"
+    entitlement_id: str, terms: SeatTerms, change: Change, kind: str = "updated"
 ) -> Operation[tuple[Update, Put, Put]]:
     """New limits and terms of a pool: the pool, its totals, its seat usage."""
-    keys = (pool_key(owner), totals_key(owner))
+    keys = (pool_key(entitlement_id), totals_key(entitlement_id))
     found = yield from send(BatchGet(keys))
     pool, seen = Pool.of(found[keys[0]]), found[keys[1]]
     after = terms_item(terms)
@@ -265,13 +267,13 @@ def _change_pool(
         "version": pool.generation + 1,
     }
     if added > 0:
-        sets["roomKey"] = capacity_partition(owner, 0)
+        sets["roomKey"] = capacity_partition(entitlement_id, 0)
     assignments, _, values = assign(sets)
     changed = Update(
-        pool_key(owner),
+        pool_key(entitlement_id),
         set_and_remove(["bank = bank + :added", *assignments], ()),
         "version = :seen AND pages = :pages",
         NO_NAMES,
         {**values, ":added": added, ":seen": pool.generation, ":pages": pool.shard_count},
     )
-    return changed, *_totals_writes(owner, seen, after, change, kind)
+    return changed, *_totals_writes(entitlement_id, seen, after, change, kind)

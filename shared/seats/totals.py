@@ -50,7 +50,7 @@ def limits_of(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def first_totals(
-    owner: str, shard: SeatShard, seq: int, limits: Mapping[str, Any], now_ms: int
+    entitlement_id: str, shard: SeatShard, seq: int, limits: Mapping[str, Any], now_ms: int
 ) -> Put:
     """The totals of a pool that gets its second shard. They go on where its only `shard` has ended.
 
@@ -67,22 +67,22 @@ def first_totals(
         "told": [],
         "missing": [],
     }
-    return Put(totals_key(owner), item, "attribute_not_exists(pk)")
+    return Put(totals_key(entitlement_id), item, "attribute_not_exists(pk)")
 
 
-def seat_usage_put(owner: str, item: Item) -> Put:
+def seat_usage_put(entitlement_id: str, item: Item) -> Put:
     """What a grant needs to know of the totals; an older one never replaces a newer one."""
     small: Item = {name: item.get(name) for name in ("used", "seatCount", "hardCap", "at", "rev")}
     small["seq"] = item["seq"]
-    key = seat_usage_key(owner)
+    key = seat_usage_key(entitlement_id)
     condition = "attribute_not_exists(rev) OR rev < :rev"
     return Put(key, small, condition, values={":rev": item["rev"]})
 
 
-def totals_put(owner: str, seen: Item, item: Item) -> Put:
+def totals_put(entitlement_id: str, seen: Item, item: Item) -> Put:
     """Write the totals, if they are still as they were read."""
     body = {name: value for name, value in item.items() if name not in ("pk", "sk")}
-    return Put(totals_key(owner), body, "rev = :seen", values={":seen": seen["rev"]})
+    return Put(totals_key(entitlement_id), body, "rev = :seen", values={":seen": seen["rev"]})
 
 
 def totals_with_terms(seen: Item, change: Mapping[str, Any], limits: Mapping[str, Any]) -> Item:

@@ -201,14 +201,14 @@ def replacement_update(
     )
 
 
-def return_to_pool_update(owner: str, seats: int) -> Update:
+def return_to_pool_update(entitlement_id: str, seats: int) -> Update:
     """Return seats that were released on a draining shard to the pool."""
     return Update(
-        pool_key(owner),
+        pool_key(entitlement_id),
         "SET bank = bank + :seats, roomKey = :room",
         "attribute_exists(pk)",
         NO_NAMES,
-        {":seats": seats, ":room": capacity_partition(owner, 0)},
+        {":seats": seats, ":room": capacity_partition(entitlement_id, 0)},
     )
 
 

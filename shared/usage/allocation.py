@@ -370,9 +370,9 @@ def _lock(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation
     return counter_of(reply.item) if isinstance(reply, Accepted) else None
 
 
-def reconcile(owner: str, name: str, change: Change) -> Operation[None]:
+def reconcile(entitlement_id: str, name: str, change: Change) -> Operation[None]:
     """The sweep's part: collect what shards have used and not reported."""
-    limit = (owner, name)
+    limit = (entitlement_id, name)
     counter = counter_of((yield from send(Get(usage_key(*limit)))))
     if counter.allocated:
         shards = yield from read_shards(limit)

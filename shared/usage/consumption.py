@@ -299,18 +299,18 @@ def finish(counter_key: Key, reply: Accepted, key: str, change: Change) -> Opera
 
 
 def record_denial(
-    owner: str, usage: str, key: str, quantity: int, counter: Counter, change: Change
+    entitlement_id: str, usage: str, key: str, quantity: int, counter: Counter, change: Change
 ) -> Operation[None]:
     """Record that a request was denied."""
     about: dict[str, Value] = {
-        "entitlementId": owner,
+        "entitlementId": entitlement_id,
         "seatKey": key,
         "usageKey": usage,
         "quantity": quantity,
         "periodStart": counter.period.start,
         "periodEnd": counter.period.end,
     }
-    record = denial_key(owner, key, utc_hour(change.now), usage_meter(usage))
+    record = denial_key(entitlement_id, key, utc_hour(change.now), usage_meter(usage))
     level = (counter.used, counter.purchased, counter.hard_cap)
     yield from write_with_conflict_retry(denial(record, about, level, change))
 

@@ -6,8 +6,8 @@ from shared.audit import Change
 from shared.dynamodb.keys import (
     Key,
     consumption_key,
+    entitlement_id_of,
     limit_of,
-    owner_of,
 )
 from shared.dynamodb.requests import (
     NO_NAMES,
@@ -52,7 +52,7 @@ def archive(counter_key: Key, counter: Counter, now_ms: int) -> Operation[list[s
 
     Nothing is written to the earlier log, so what was read is all of it.
     """
-    owner, usage = owner_of(counter_key.pk), limit_of(counter_key.pk)
+    entitlement_id, usage = entitlement_id_of(counter_key.pk), limit_of(counter_key.pk)
     log = counter.earlier
     consumed = {key: log.consumption(key) for key in log.entries} if log else {}
     young = {key: each for key, each in consumed.items() if each and each.at_ms > now_ms - DAY_MS}
@@ -60,7 +60,7 @@ def archive(counter_key: Key, counter: Counter, now_ms: int) -> Operation[list[s
         yield from send(
             BatchPut(
                 tuple(
-                    (consumption_key(owner, usage, key), each.to_item())
+                    (consumption_key(entitlement_id, usage, key), each.to_item())
                     for key, each in young.items()
                 )
             )
@@ -75,7 +75,12 @@ def rotate_if_full(counter_key: Key, counter: Counter, change: Change) -> Operat
 
 
 def look(
-    owner: str, usage: str, key: str, counter: Counter, now_ms: int, checked: int | None = None
+    entitlement_id: str,
+    usage: str,
+    key: str,
+    counter: Counter,
+    now_ms: int,
+    checked: int | None = None,
 ) -> Operation[Consumption | None]:
     """What a request has consumed within 24 hours, by a log or by its archive item.
 
@@ -85,13 +90,13 @@ def look(
     if consumed and consumed.at_ms > now_ms - DAY_MS:
         return consumed
     if counter.may_have_dropped(key, now_ms) and checked != counter.log_number:
-        return (yield from kept(owner, usage, key, now_ms))
+        return (yield from kept(entitlement_id, usage, key, now_ms))
     return None
 
 
-def kept(owner: str, usage: str, key: str, now_ms: int) -> Operation[Consumption | None]:
+def kept(entitlement_id: str, usage: str, key: str, now_ms: int) -> Operation[Consumption | None]:
     """What an archived request consumed within 24 hours."""
-    item = yield from send(Get(consumption_key(owner, usage, key)))
+    item = yield from send(Get(consumption_key(entitlement_id, usage, key)))
     consumed = Consumption.of(item) if item else None
     return consumed if consumed and consumed.at_ms > now_ms - DAY_MS else None
 

@@ -42,7 +42,7 @@ class Clients:
 
     def __init__(self, dynamodb: DynamoDBClient, valid: SeatTerms, shard_count: int) -> None:
         self.dynamodb = dynamodb
-        self.owner = new_id()
+        self.entitlement_id = new_id()
         self.shard_count = shard_count
         self._numbers = itertools.count()
         self._grant_ids = [GrantIds(salt) for salt in range(THREADS)]
@@ -52,7 +52,7 @@ class Clients:
         self.denied: list[str] = []
         self.contentions = 0
         self.errors: list[str] = []
-        items = new_shards(self.owner, valid, shard_count, Change("t", "r", NOW_MS))
+        items = new_shards(self.entitlement_id, valid, shard_count, Change("t", "r", NOW_MS))
         dynamodb.execute(BatchPut(tuple(items)))
 
     def now_ms(self) -> int:
@@ -69,7 +69,9 @@ class Clients:
         # The others go by what the first shard says.
         cache = self._memories[worker] if worker % 2 else None
         grant_id = self._grant_ids[worker].next(change.now_ms)
-        operation = activation.take(self.owner, Holder(seat_id), change, grant_id, cache=cache)
+        operation = activation.take(
+            self.entitlement_id, Holder(seat_id), change, grant_id, cache=cache
+        )
         try:
             grant: ActivationResult = run(self.dynamodb, operation, self.now_ms)
         except problems.HardCapReached:
@@ -83,7 +85,7 @@ class Clients:
 
     def release(self, worker: int, named: str) -> bool:
         cache = self._memories[worker] if worker % 2 else None
-        operation = release_grant(self.owner, named, self.change(), cache=cache)
+        operation = release_grant(self.entitlement_id, named, self.change(), cache=cache)
         try:
             released: bool = run(self.dynamodb, operation, self.now_ms)
         except problems.Contention:
@@ -93,7 +95,7 @@ class Clients:
 
     def read_shards(self) -> list[SeatShard]:
         step = SLOTS // self.shard_count
-        keys = tuple(seat_shard_key(self.owner, n * step) for n in range(self.shard_count))
+        keys = tuple(seat_shard_key(self.entitlement_id, n * step) for n in range(self.shard_count))
         return [SeatShard.of(item) for item in self.dynamodb.execute(BatchGet(keys)).values()]
 
 
@@ -105,7 +107,7 @@ def check(engine: DynamoDBLocal, clients: Clients, cap: int) -> None:
     the end of each transaction.
     """
     seqs: dict[str, int] = {}
-    for version in histories(engine, clients.dynamodb, f"LEDGER#{clients.owner}#"):
+    for version in histories(engine, clients.dynamodb, f"LEDGER#{clients.entitlement_id}#"):
         old, new = version["old"], version["new"]
         assert len(new["seats"]) <= new["allowance"], "more seats than the page's allowance"
         assert new["seatCount"] == (old or new)["seatCount"]
@@ -125,11 +127,13 @@ def check(engine: DynamoDBLocal, clients: Clients, cap: int) -> None:
     assert len(held) == len(set(held)) <= cap
     for shard in shard_count:
         for key in shard.seats:
-            assert Place.of(clients.owner, key, clients.shard_count).number == shard.number
+            assert Place.of(clients.entitlement_id, key, clients.shard_count).number == shard.number
 
 
-def parse_candidate(dynamodb: DynamoDBClient, owner: str, shard_count: int) -> set[int]:
-    shards = capacity_partitions(owner, shard_count)
+def shards_with_capacity(
+    dynamodb: DynamoDBClient, entitlement_id: str, shard_count: int
+) -> set[int]:
+    shards = capacity_partitions(entitlement_id, shard_count)
     found = [
         dynamodb.execute(Query("roomKey = :shard", {":shard": shard}, index_name=CAPACITY_INDEX))
         for shard in shards
@@ -157,7 +161,7 @@ def test_a_rush_takes_every_seat_and_none_more(
     assert len(held) == cap
     assert clients.denied, "more people than seats"
     check(engine, clients, cap)
-    assert parse_candidate(dynamodb, clients.owner, shard_count) == set(), (
+    assert shards_with_capacity(dynamodb, clients.entitlement_id, shard_count) == set(), (
         "the index still names full shards"
     )
 
@@ -190,7 +194,7 @@ def test_everything_at_once_near_the_cap(
     together(work)
     check(engine, clients, cap)
     kinds: dict[str, int] = defaultdict(int)
-    for version in histories(engine, dynamodb, f"LEDGER#{clients.owner}#"):
+    for version in histories(engine, dynamodb, f"LEDGER#{clients.entitlement_id}#"):
         old, new = version["old"], version["new"]
         if old and old["seq"] != new["seq"]:
             kinds[new["last"]["type"]] += 1
@@ -217,15 +221,15 @@ def test_nobody_is_denied_while_capacity_is_being_moved(dynamodb: DynamoDBClient
     clients = Clients(dynamodb, terms(9, 9), 3)
     by_page: dict[int, list[str]] = defaultdict(list)
     for name in (f"user{number}" for number in range(60)):
-        key = seat_key(clients.owner, name)
-        by_page[Place.of(clients.owner, key, 3).number].append(name)
+        key = seat_key(clients.entitlement_id, name)
+        by_page[Place.of(clients.entitlement_id, key, 3).number].append(name)
     first, second, third = (by_page[number] for number in sorted(by_page))
     grants = [clients.take(0, name) for name in (*first[:3], *second[:3], *third[:3])]
     assert clients.take(0, second[4]) is None, "which removes full shards from the index"
     for grant in grants[:3]:
         assert grant
         assert clients.release(0, activation_id(grant.key, grant.held.grant_id))
-    operation = activation.take(clients.owner, Holder(second[3]), clients.change(), 77)
+    operation = activation.take(clients.entitlement_id, Holder(second[3]), clients.change(), 77)
     request = next(operation)
     while not isinstance(request, Query):
         request = operation.send(
@@ -265,7 +269,7 @@ def test_a_preview_says_what_taking_would(dynamodb: DynamoDBClient) -> None:
         expected: Any = True
         try:
             clients.dynamodb.run(
-                activation.preview(clients.owner, holder, clients.now_ms() // 1000)
+                activation.preview(clients.entitlement_id, holder, clients.now_ms() // 1000)
             )
         except problems.HardCapReached as denied:
             expected = None
@@ -273,14 +277,14 @@ def test_a_preview_says_what_taking_would(dynamodb: DynamoDBClient) -> None:
         assert (clients.take(number % 2, holder.seat_id) is not None) == (expected is not None)
     clients.pass_time(306)
     shown = clients.dynamodb.run(
-        activation.preview(clients.owner, Holder("new"), clients.now_ms() // 1000)
+        activation.preview(clients.entitlement_id, Holder("new"), clients.now_ms() // 1000)
     )
     assert shown.is_new
 
 
 def test_overdraft_follows_from_the_totals(dynamodb: DynamoDBClient) -> None:
     clients = Clients(dynamodb, terms(10, 12), 3)
-    key = seat_usage_key(clients.owner)
+    key = seat_usage_key(clients.entitlement_id)
     grant = clients.take(0, "a")
     assert grant
     assert not grant.held.is_overdraft

@@ -85,7 +85,7 @@ def test_limits_change_while_seats_come_and_go(
         assert new == max(0, cap - held), "more or fewer than the new cap"
         life.check()
     granted: dict[str, int] = {}
-    for version in histories(engine, dynamodb, f"LEDGER#{life.owner}#"):
+    for version in histories(engine, dynamodb, f"LEDGER#{life.entitlement_id}#"):
         old, new_image = version["old"], version["new"]
         if new_image.get("allowance") is not None:
             assert len(new_image["seats"]) <= new_image["allowance"]
@@ -158,7 +158,7 @@ def test_a_seat_taken_while_allowance_is_collected_strands_nothing(
     for number in range(30):
         assert life.take(number % 2, f"user{number}")
     life.set_terms(terms(20, 50, lease=3600))
-    work = reconcile.reconcile_pool(life.owner, life.change(), life.now_ms() + 60_000)
+    work = reconcile.reconcile_pool(life.entitlement_id, life.change(), life.now_ms() + 60_000)
     reply, newcomers = None, 0
     with contextlib.suppress(StopIteration):
         while True:
@@ -187,8 +187,8 @@ def test_a_cap_raised_while_a_shard_is_left_alone(dynamodb: DynamoDBClient) -> N
     assert life.reconcile_pool()
     assert len(life.shard_count()) == 1
     life.set_terms(terms(3, 6, lease=3600))
-    life.dynamodb.run(write_with_conflict_retry(request_reconcile_update(life.owner)))
-    work = reconcile.reconcile_pool(life.owner, life.change(), life.now_ms() + 60_000)
+    life.dynamodb.run(write_with_conflict_retry(request_reconcile_update(life.entitlement_id)))
+    work = reconcile.reconcile_pool(life.entitlement_id, life.change(), life.now_ms() + 60_000)
     reply, is_raised = None, False
     with contextlib.suppress(StopIteration):
         while True:
@@ -215,7 +215,7 @@ def test_new_terms_reach_shards_that_change_all_the_time(
     assert life.reconcile_pool()
     assert life.state()["isFrozen"]
     life.set_terms(terms(20, 30, lease=3600, status="suspended"), kind)
-    work = reconcile.reconcile_pool(life.owner, life.change(), life.now_ms() + 60_000)
+    work = reconcile.reconcile_pool(life.entitlement_id, life.change(), life.now_ms() + 60_000)
     reply, is_done, given_back = None, None, 0
     while is_done is None:
         try:
@@ -259,7 +259,7 @@ def test_a_shard_whose_seats_stay_after_all_is_not_left_locked(
     assert life.reconcile_pool()
     [(key, _)] = life.shard_count()
     dynamodb.execute(lock_shard_update(key, life.now_ms()))
-    life.dynamodb.run(write_with_conflict_retry(request_reconcile_update(life.owner)))
+    life.dynamodb.run(write_with_conflict_retry(request_reconcile_update(life.entitlement_id)))
     assert life.reconcile_pool()
     [(_, shard)] = life.shard_count()
     assert shard.locked_at_ms is None

@@ -45,8 +45,8 @@ class Clients:
 
     def __init__(self, dynamodb: DynamoDBClient, purchased: int, hard_cap: int | None) -> None:
         self.dynamodb = dynamodb
-        self.owner = new_id()
-        self.key = usage_key(self.owner, "x")
+        self.entitlement_id = new_id()
+        self.key = usage_key(self.entitlement_id, "x")
         self.terms = UsageTerms(purchased, hard_cap, "monthly", "UTC", "active", 0, None)
         self._started = time.monotonic()
         self._offset_ms = 0
@@ -56,7 +56,7 @@ class Clients:
         self.denials: list[tuple[int, problems.HardCapReached]] = []
         self.contentions = 0
         self.log: int | None = None
-        dynamodb.execute(new_counter(self.owner, "x", self.terms, change()))
+        dynamodb.execute(new_counter(self.entitlement_id, "x", self.terms, change()))
 
     def now_ms(self) -> int:
         return NOW_MS + self._offset_ms + int((time.monotonic() - self._started) * 1000)
@@ -69,7 +69,7 @@ class Clients:
 
     def consume(self, key: str, quantity: int = 1) -> consumption.Outcome | None:
         operation = consumption.consume(
-            self.owner, "x", request_key(key), quantity, self.change(), busy_log=self.log
+            self.entitlement_id, "x", request_key(key), quantity, self.change(), busy_log=self.log
         )
         try:
             outcome: consumption.Outcome = run(self.dynamodb, operation, self.now_ms)
@@ -133,7 +133,7 @@ class Clients:
     def attempts(self, engine: DynamoDBLocal) -> int:
         found = engine.client().get_paginator("scan").paginate(TableName=self.dynamodb.name)
         items = [item_from_wire(item) for shard in found for item in shard["Items"]]
-        pk = f"{DENIAL_PREFIX}{self.owner}#"
+        pk = f"{DENIAL_PREFIX}{self.entitlement_id}#"
         return sum(item["attempts"] for item in items if item["pk"].startswith(pk))
 
 
@@ -199,7 +199,7 @@ def test_everything_at_once(
     def correct(chance: random.Random, key: str) -> None:
         quantity = chance.choice([-5, 3])
         operation = corrections.correct(
-            clients.owner, "x", request_key(key), quantity, "a test", clients.change()
+            clients.entitlement_id, "x", request_key(key), quantity, "a test", clients.change()
         )
         try:
             run(dynamodb, operation, clients.now_ms)
@@ -213,7 +213,9 @@ def test_everything_at_once(
         now = clients.change()
         seen = clients.counter()
         new = under_terms(seen, valid, now.now, is_renewed=False)
-        write = run(dynamodb, terms_update(clients.owner, "x", seen, new, now), clients.now_ms)
+        write = run(
+            dynamodb, terms_update(clients.entitlement_id, "x", seen, new, now), clients.now_ms
+        )
         if write and isinstance(dynamodb.execute(Transact((write,))), Accepted):
             counted["updated"] += 1
 

@@ -30,7 +30,7 @@ from shared.dynamodb.keys import (
     SEAT_SHARD_PREFIX,
     Key,
     denial_key,
-    owner_of,
+    entitlement_id_of,
     seat_shard_key,
     secret_key,
     usage_key,
@@ -125,7 +125,7 @@ class Bench:
         for (pk, _), item in self.items().items():
             if pk.startswith(POOL_PREFIX) and "isPending" in item:
                 later = Change("sweep", "sweep", time.time_ns() // 1_000_000 + 60_000)
-                work = reconcile.reconcile_pool(owner_of(pk), later, later.now_ms + 60_000)
+                work = reconcile.reconcile_pool(entitlement_id_of(pk), later, later.now_ms + 60_000)
                 self.dynamodb.run(work, lambda: later.now_ms)  # noqa: B023
 
 
@@ -571,11 +571,11 @@ def essence(before: dict[Any, Item], after: dict[Any, Item]) -> list[Any]:
             facts |= {"names": "seatId" in item, "is_erased": "erasedAt" in item}
         left.append(facts)
     changed = {pk for (pk, sk), item in after.items() if item != before.get((pk, sk))}
-    owners = {owner_of(pk) for pk in changed if pk.startswith(SEAT_SHARD_PREFIX)}
+    entitlement_ids = {entitlement_id_of(pk) for pk in changed if pk.startswith(SEAT_SHARD_PREFIX)}
     held = sum(
         len(item["seats"])
         for (pk, _), item in after.items()
-        if HAS_TOTALS in item and owner_of(pk) in owners
+        if HAS_TOTALS in item and entitlement_id_of(pk) in entitlement_ids
     )
     return sorted([*left, {"kind": "held in pools", "seats": held}], key=str)
 

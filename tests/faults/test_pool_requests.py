@@ -36,11 +36,11 @@ class Bench:
     def __init__(self, url: str, name: str) -> None:
         self.url, self.name = url, name
         self.dynamodb = open_client(url, name)
-        self.owner = new_id()
+        self.entitlement_id = new_id()
         self.now_ms = NOW_MS
-        items = new_shards(self.owner, terms(CAP, CAP, lease=LEASE), PAGES, self.change())
+        items = new_shards(self.entitlement_id, terms(CAP, CAP, lease=LEASE), PAGES, self.change())
         self.dynamodb.execute(BatchPut(tuple(items)))
-        self.cached = CachedPool(PAGES, self.dynamodb.run(read_seat_usage(self.owner)))
+        self.cached = CachedPool(PAGES, self.dynamodb.run(read_seat_usage(self.entitlement_id)))
 
     def change(self) -> Change:
         return Change("key_test", f"req-{next(_numbers)}", self.now_ms)
@@ -51,15 +51,15 @@ class Bench:
         change = self.change()
         cache = PoolCache()
         if knows:
-            cache.note(self.owner, self.cached, self.now_ms)
+            cache.note(self.entitlement_id, self.cached, self.now_ms)
         operation = activation.take(
-            self.owner, Holder(seat_id), change, next(_numbers), cache=cache
+            self.entitlement_id, Holder(seat_id), change, next(_numbers), cache=cache
         )
         grant: ActivationResult = (dynamodb or self.dynamodb).run(operation, lambda: self.now_ms)
         return grant
 
     def release(self, named: str, dynamodb: DynamoDBClient | None = None) -> bool:
-        operation = release_grant(self.owner, named, self.change())
+        operation = release_grant(self.entitlement_id, named, self.change())
         released: bool = (dynamodb or self.dynamodb).run(operation, lambda: self.now_ms)
         return released
 
@@ -69,18 +69,19 @@ class Bench:
         return [
             name
             for name in (f"user{n}" for n in range(200))
-            if Place.of(self.owner, seat_key(self.owner, name), PAGES).number == wanted
+            if Place.of(self.entitlement_id, seat_key(self.entitlement_id, name), PAGES).number
+            == wanted
         ]
 
     def shard_count(self) -> list[SeatShard]:
         step = SLOTS // PAGES
-        keys = tuple(seat_shard_key(self.owner, n * step) for n in range(PAGES))
+        keys = tuple(seat_shard_key(self.entitlement_id, n * step) for n in range(PAGES))
         return [SeatShard.of(item) for item in self.dynamodb.execute(BatchGet(keys)).values()]
 
     def attempts(self) -> int:
         found = [
             self.dynamodb.execute(
-                Query("pk = :pk", {":pk": denial_partition(self.owner, f"{shard:x}")})
+                Query("pk = :pk", {":pk": denial_partition(self.entitlement_id, f"{shard:x}")})
             )
             for shard in range(DENIAL_SHARDS)
         ]
@@ -112,7 +113,7 @@ def _lease_elsewhere(bench: Bench) -> tuple[str, int]:
         bench.take(name)
     # The capacity index does not know of expired leases: it shows these shards as full.
     for number in (1, 2):
-        shard_key = seat_shard_key(bench.owner, number * (SLOTS // PAGES))
+        shard_key = seat_shard_key(bench.entitlement_id, number * (SLOTS // PAGES))
         bench.dynamodb.execute(Update(shard_key, "REMOVE roomKey", "", {}, {}))
     return bench.names(0)[3], -1
 

@@ -41,32 +41,32 @@ def restore(stack: Stack, name: str) -> None:
         dynamodb.put_item(TableName=name, Item=item)
 
 
-def take(api: Api, owner: str, seat_id: str, status: int = 201) -> dict[str, Any]:
-    path = f"/v1/entitlements/{owner}/activations"
+def take(api: Api, entitlement_id: str, seat_id: str, status: int = 201) -> dict[str, Any]:
+    path = f"/v1/entitlements/{entitlement_id}/activations"
     return dict(api.expect(status, "POST", path, {"seatId": seat_id}))
 
 
-def used(api: Api, owner: str) -> int:
-    return int(api.expect(200, "GET", f"/v1/entitlements/{owner}")["seats"]["used"])
+def used(api: Api, entitlement_id: str) -> int:
+    return int(api.expect(200, "GET", f"/v1/entitlements/{entitlement_id}")["seats"]["used"])
 
 
-def recorded(api: Api, owner: str) -> int:
+def recorded(api: Api, entitlement_id: str) -> int:
     """How many people the stream has told of."""
-    return len(api.expect(200, "GET", f"/v1/entitlements/{owner}/seats")["items"])
+    return len(api.expect(200, "GET", f"/v1/entitlements/{entitlement_id}/seats")["items"])
 
 
 def test_the_stack_takes_over_a_restored_table_and_goes_back(own_stack: Stack) -> None:
     stack = own_stack
     api = Api(stack.api_url, f"Bearer {stack.bootstrap_key}")
-    owner = api.expect(201, "POST", "/v1/entitlements", ENTITLEMENT)["entitlementId"]
+    entitlement_id = api.expect(201, "POST", "/v1/entitlements", ENTITLEMENT)["entitlementId"]
     first_table = stack.outputs["TableName"]
-    kept = take(api, owner, "alice")
-    take(api, owner, "bob")
-    wait_for(lambda: recorded(api, owner) == 2)
+    kept = take(api, entitlement_id, "alice")
+    take(api, entitlement_id, "bob")
+    wait_for(lambda: recorded(api, entitlement_id) == 2)
     restore(stack, "restored")
     # What comes after that moment is not in the table that is restored.
-    take(api, owner, "carol")
-    wait_for(lambda: recorded(api, owner) == 3)
+    take(api, entitlement_id, "carol")
+    wait_for(lambda: recorded(api, entitlement_id) == 3)
     dynamodb = stack.client("dynamodb")
     said: list[str] = []
     parameters = adopt(dynamodb, "restored", said.append)
@@ -81,13 +81,13 @@ def test_the_stack_takes_over_a_restored_table_and_goes_back(own_stack: Stack) -
     update(stack, parameters)
     assert stack.outputs["TableName"] == "restored"
     assert dynamodb.describe_table(TableName=first_table)["Table"]["TableStatus"] == "ACTIVE"
-    assert used(api, owner) == 2
-    renewed = take(api, owner, "alice", 200)
+    assert used(api, entitlement_id) == 2
+    renewed = take(api, entitlement_id, "alice", 200)
     assert renewed["activationId"] == kept["activationId"], "holders keep their seats"
     # The number of Carol's change is given again, to Dave's; history tells of his.
-    take(api, owner, "dave")
-    wait_for(lambda: recorded(api, owner) == 3)
-    [episode] = api.expect(200, "GET", f"/v1/entitlements/{owner}/overdrafts")["items"]
+    take(api, entitlement_id, "dave")
+    wait_for(lambda: recorded(api, entitlement_id) == 3)
+    [episode] = api.expect(200, "GET", f"/v1/entitlements/{entitlement_id}/overdrafts")["items"]
     assert episode["peak"] == 3
     receivers = Receivers()
     try:
@@ -99,7 +99,7 @@ def test_the_stack_takes_over_a_restored_table_and_goes_back(own_stack: Stack) -
     # be refused; the next one does its work.
     expect_refusals_of("table/restored")
     update(stack, adopt(dynamodb, first_table, said.append))
-    assert used(api, owner) == 3
+    assert used(api, entitlement_id) == 3
 
 
 def test_a_table_that_is_not_ours_is_refused(engine: DynamoDBLocal) -> None:

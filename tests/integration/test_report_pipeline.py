@@ -141,9 +141,9 @@ def test_who_has_nothing_to_report_is_not_looked_at(dynamodb: DynamoDBClient) ->
     maker, report = made(dynamodb)
     assert [entry["entitlementId"] for entry in entries(maker, report)] == [near.id]
     found = [
-        owner
+        entitlement_id
         for shard in range(CANDIDATE_SHARDS)
-        for owner in dynamodb.run(evidence.candidates(shard, PERIOD))
+        for entitlement_id in dynamodb.run(evidence.candidates(shard, PERIOD))
     ]
     assert found == [near.id]
 
@@ -1048,33 +1048,39 @@ def _once(request: Any) -> Operation[Any]:
 
 def test_a_note_keeps_no_move_from_being_made(dynamodb: DynamoDBClient) -> None:
     """The note is written after the overdraft began, but before the stream told of it."""
-    owner = "ent_noted"
-    dynamodb.run(follow_up.move(owner, [follow_up.Move(START, follow_up.OVERDRAFT)]))
-    dynamodb.run(follow_up.move(owner, [follow_up.Move(START + 1, follow_up.PURCHASE)]))
-    seen = read_item(dynamodb, follow_up_key(owner))
+    entitlement_id = "ent_noted"
+    dynamodb.run(follow_up.move(entitlement_id, [follow_up.Move(START, follow_up.OVERDRAFT)]))
+    dynamodb.run(follow_up.move(entitlement_id, [follow_up.Move(START + 1, follow_up.PURCHASE)]))
+    seen = read_item(dynamodb, follow_up_key(entitlement_id))
     noted = follow_up.change(
-        owner, seen, START + 100, "key_sales", {"note": "thanks", "owner": "x"}
+        entitlement_id, seen, START + 100, "key_sales", {"note": "thanks", "owner": "x"}
     )
-    dynamodb.run(_once(follow_up.writes(owner, seen, [noted])))
+    dynamodb.run(_once(follow_up.writes(entitlement_id, seen, [noted])))
     for _ in range(2):
-        dynamodb.run(follow_up.move(owner, [follow_up.Move(START + 50, follow_up.OVERDRAFT)]))
-        state = read_item(dynamodb, follow_up_key(owner))
+        dynamodb.run(
+            follow_up.move(entitlement_id, [follow_up.Move(START + 50, follow_up.OVERDRAFT)])
+        )
+        state = read_item(dynamodb, follow_up_key(entitlement_id))
         assert (state["state"], state["version"]) == ("open", 4)
     # Who has decided since is not overruled by what was before.
-    decided = follow_up.change(owner, state, START + 200, "key_sales", {"state": "dismissed"})
-    dynamodb.run(_once(follow_up.writes(owner, state, [decided])))
-    dynamodb.run(follow_up.move(owner, [follow_up.Move(START + 150, follow_up.OVERDRAFT)]))
-    assert read_item(dynamodb, follow_up_key(owner))["state"] == "dismissed"
+    decided = follow_up.change(
+        entitlement_id, state, START + 200, "key_sales", {"state": "dismissed"}
+    )
+    dynamodb.run(_once(follow_up.writes(entitlement_id, state, [decided])))
+    dynamodb.run(follow_up.move(entitlement_id, [follow_up.Move(START + 150, follow_up.OVERDRAFT)]))
+    assert read_item(dynamodb, follow_up_key(entitlement_id))["state"] == "dismissed"
 
 
 def test_the_last_note_stays_with_the_state(dynamodb: DynamoDBClient) -> None:
-    owner = "ent_last_note"
-    noted = follow_up.change(owner, None, START + 9, "key_sales", {"note": "buys on Monday"})
-    dynamodb.run(_once(follow_up.writes(owner, None, [noted])))
-    dynamodb.run(follow_up.move(owner, [follow_up.Move(START + 10, follow_up.PURCHASE)]))
-    state = dynamodb.execute(Get(follow_up_key(owner)))
+    entitlement_id = "ent_last_note"
+    noted = follow_up.change(
+        entitlement_id, None, START + 9, "key_sales", {"note": "buys on Monday"}
+    )
+    dynamodb.run(_once(follow_up.writes(entitlement_id, None, [noted])))
+    dynamodb.run(follow_up.move(entitlement_id, [follow_up.Move(START + 10, follow_up.PURCHASE)]))
+    state = dynamodb.execute(Get(follow_up_key(entitlement_id)))
     assert state is not None
-    result = follow_up.view(owner, dict(state))
+    result = follow_up.view(entitlement_id, dict(state))
     assert (result["state"], result["note"], result["reason"]) == (
         "won",
         "buys on Monday",
@@ -1104,7 +1110,7 @@ def test_moves_are_made_once_and_in_order(dynamodb: DynamoDBClient) -> None:
 
 def test_what_ended_by_itself_is_over(dynamodb: DynamoDBClient) -> None:
     """A month's use in overdraft: its episode and its mark end with the month, unasked."""
-    owner, meter = new_id(), usage_meter("exports")
+    entitlement_id, meter = new_id(), usage_meter("exports")
     over, ends = Level(5, 2, None), START + DAY
     change = ChangeRecord(
         1,
@@ -1129,12 +1135,12 @@ def test_what_ended_by_itself_is_over(dynamodb: DynamoDBClient) -> None:
     assert latest
     assert latest.level.is_near
     [episode] = folded.episodes.values()
-    dynamodb.execute(Put(episode_key(owner, meter, START), episode._asdict()))
-    key = usage_bucket_key(owner, meter, bucket_name(latest.start))
+    dynamodb.execute(Put(episode_key(entitlement_id, meter, START), episode._asdict()))
+    key = usage_bucket_key(entitlement_id, meter, bucket_name(latest.start))
     dynamodb.execute(Put(key, latest.to_item(None)))
     for start, count in ((ends - HOUR, 1), (ends, 0)):
         period = PERIOD._replace(start=start, end=start + DAY, until=start + DAY)
-        assert dynamodb.run(evidence._episodes(owner, meter, period, NOW)) == count
+        assert dynamodb.run(evidence._episodes(entitlement_id, meter, period, NOW)) == count
     # The next use, far below the limit, takes away the mark of what is near now.
     following = change._replace(
         seq=2,
@@ -1148,5 +1154,7 @@ def test_what_ended_by_itself_is_over(dynamodb: DynamoDBClient) -> None:
     folded = UsageAggregator(latest, 0)
     folded.apply(following)
     assert folded.latest
-    requests = list(mark_level(owner, meter, [following], latest, folded.latest, is_marked=False))
-    assert Delete(report_candidate_key(owner, CANDIDATES_NOW, meter)) in requests
+    requests = list(
+        mark_level(entitlement_id, meter, [following], latest, folded.latest, is_marked=False)
+    )
+    assert Delete(report_candidate_key(entitlement_id, CANDIDATES_NOW, meter)) in requests

@@ -77,7 +77,7 @@ class PoolMachine(RuleBasedStateMachine):
         return drive(self.dynamodb, operation, lambda: self.now, lose, crash)
 
     def key_of(self, seat_id: str) -> str:
-        return seat_key(self.life.owner, seat_id)
+        return seat_key(self.life.entitlement_id, seat_id)
 
     def live(self) -> int:
         now = self.now
@@ -125,7 +125,7 @@ class PoolMachine(RuleBasedStateMachine):
         cache = self.cache if knows else None
         change = self.life.change()
         return activation.take(
-            self.life.owner, Holder(seat_id), change, grant_id, cache=cache
+            self.life.entitlement_id, Holder(seat_id), change, grant_id, cache=cache
         ), grant_id
 
     def granted(self, seat_id: str, grant_id: int, grant: ActivationResult, before: int) -> None:
@@ -168,7 +168,8 @@ class PoolMachine(RuleBasedStateMachine):
         was = self.held.get(key)
         cache = self.cache if knows else None
         released = self.drive(
-            release_grant(self.life.owner, named, self.life.change(), cache=cache), lose=lose
+            release_grant(self.life.entitlement_id, named, self.life.change(), cache=cache),
+            lose=lose,
         )
         if was and was.grant_id == grant_id:
             assert released or lose is not None or was.is_over(self.now)
@@ -196,11 +197,11 @@ class PoolMachine(RuleBasedStateMachine):
 
     def place(self, seat_id: str) -> Key:
         shard_count = self.life.state().get("pages")
-        return Place.of(self.life.owner, self.key_of(seat_id), shard_count).key
+        return Place.of(self.life.entitlement_id, self.key_of(seat_id), shard_count).key
 
     @rule()
     def free_what_ran_out(self) -> None:
-        self.drive(leases.free_due(self.life.owner, self.life.change(), 10**15))
+        self.drive(leases.free_due(self.life.entitlement_id, self.life.change(), 10**15))
 
     @rule(number=st.integers(0, 20), lease=st.sampled_from(LEASES))
     def limits_change(self, number: int, lease: int | None) -> None:
@@ -214,7 +215,7 @@ class PoolMachine(RuleBasedStateMachine):
     def work_on_it(self, crash: int | None, lose: int | None) -> None:
         """The work that a change has left; it may end between any two of its calls."""
         change = self.life.change()
-        work = reconcile.reconcile_pool(self.life.owner, change, change.now_ms + 60_000)
+        work = reconcile.reconcile_pool(self.life.entitlement_id, change, change.now_ms + 60_000)
         try:
             is_done = self.drive(work, lose=lose, crash=crash)
         except Lost:
@@ -231,7 +232,7 @@ class PoolMachine(RuleBasedStateMachine):
         numbers = [n * (SLOTS // 48) for n in range(48)]
         numbers += [n * (SLOTS // 64) for n in range(64)]
         for part in (numbers[:50], numbers[50:]):
-            keys = tuple({seat_shard_key(self.life.owner, number) for number in part})
+            keys = tuple({seat_shard_key(self.life.entitlement_id, number) for number in part})
             found |= self.dynamodb.execute(BatchGet(keys))
         return {k: SeatShard.of(item) for k, item in found.items() if may_hold_seats(k, item)}
 
@@ -272,7 +273,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.life.check()
         recorded = 0
         for shard in range(DENIAL_SHARDS):
-            pk = denial_partition(self.life.owner, f"{shard:x}")
+            pk = denial_partition(self.life.entitlement_id, f"{shard:x}")
             found = self.dynamodb.execute(Query("pk = :pk", {":pk": pk}))
             recorded += sum(item["attempts"] for item in found.items)
         assert recorded >= self.denials, "a denial was answered that is not on record"

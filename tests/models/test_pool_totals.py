@@ -219,13 +219,13 @@ class Delivery:
 
     def check(self) -> None:
         """Everything that was granted and released is on record, once, and the totals are right."""
-        lived, owner = self.lived, self.lived.owner
+        lived, entitlement_id = self.lived, self.lived.entitlement_id
         held = lived.held()
-        sums = read_item(self.dynamodb, totals_key(owner))
-        seat_usage = read_item(self.dynamodb, seat_usage_key(owner))
+        sums = read_item(self.dynamodb, totals_key(entitlement_id))
+        seat_usage = read_item(self.dynamodb, seat_usage_key(entitlement_id))
         assert (sums["used"], sums["missing"]) == (held, [])
         assert (seat_usage["used"], seat_usage["rev"]) == (held, sums["rev"])
-        pk = change_key(owner, 0, 0).pk
+        pk = change_key(entitlement_id, 0, 0).pk
         changes = sorted(
             (ChangeRecord.of(i) for k, i in all_items(lived.url, self.name).items() if k.pk == pk),
             key=lambda change: change.seq,
@@ -238,7 +238,7 @@ class Delivery:
                     seats[seat["kind"]].append((seat["key"], seat["stamp"]))
         assert sorted(seats["activated"]) == sorted(lived.granted)
         assert sorted(seats["deactivated"]) == sorted(lived.given_back)
-        latest = self.dynamodb.run(latest_bucket(owner, SEATS))
+        latest = self.dynamodb.run(latest_bucket(entitlement_id, SEATS))
         assert latest is not None
         assert (latest.seq, latest.level.used) == (sums["seq"], held)
         assert (latest.level.purchased, latest.level.hard_cap) == (3, 7)
@@ -250,7 +250,7 @@ class Delivery:
 
     def check_line(self) -> None:
         """Where nothing was given up, every change goes on where the one before it ended."""
-        pk = change_key(self.lived.owner, 0, 0).pk
+        pk = change_key(self.lived.entitlement_id, 0, 0).pk
         items = all_items(self.lived.url, self.name).items()
         changes = sorted((ChangeRecord.of(i) for k, i in items if k.pk == pk), key=lambda c: c.seq)
         used = 0

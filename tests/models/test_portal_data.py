@@ -44,14 +44,18 @@ class Portal:
     """A link's view of one entitlement, at a time."""
 
     def __init__(
-        self, dynamodb: DynamoDBClient, owner: str, monkeypatch: pytest.MonkeyPatch, now: int
+        self,
+        dynamodb: DynamoDBClient,
+        entitlement_id: str,
+        monkeypatch: pytest.MonkeyPatch,
+        now: int,
     ) -> None:
         monkeypatch.setattr("shared.api.app.now_ms", lambda: now)
         record: Item = {
             "hash": auth.hash_key(TOKEN),
             "kind": "portal",
             "scopes": ["viewer"],
-            "entitlementId": owner,
+            "entitlementId": entitlement_id,
             "expiresAt": now // 1000 + 60,
         }
         dynamodb.execute(Put(credential_key("plk_test"), record))

@@ -82,9 +82,9 @@ class Both:
 @pytest.mark.parametrize("seed", LIVES)
 def test_random_lives_of_a_shard(dynamodb: DynamoDBClient, seed: int) -> None:
     chance = random.Random(seed)
-    both, owner, now = Both(dynamodb), new_id(), NOW
+    both, entitlement_id, now = Both(dynamodb), new_id(), NOW
     grant_ids = GrantIds(salt=seed)
-    both.execute(new_shard_put(owner, terms(6, 9, lease=600), Change("k", "r", now)))
+    both.execute(new_shard_put(entitlement_id, terms(6, 9, lease=600), Change("k", "r", now)))
     held: list[str] = []
     outcomes = set()
     for number in range(300):
@@ -95,7 +95,7 @@ def test_random_lives_of_a_shard(dynamodb: DynamoDBClient, seed: int) -> None:
             if what < 0.6:
                 holder = Holder(f"user{chance.randrange(14)}", "Name", {"device": "x"})
                 operation = activation.take(
-                    owner,
+                    entitlement_id,
                     holder,
                     change,
                     grant_ids.next(now),
@@ -105,10 +105,10 @@ def test_random_lives_of_a_shard(dynamodb: DynamoDBClient, seed: int) -> None:
                 held.append(activation_id(grant.key, grant.held.grant_id))
                 outcomes.add("overdraft" if grant.held.is_overdraft else "within")
             elif what < 0.9 and held:
-                both.run(release_grant(owner, chance.choice(held), change), now)
+                both.run(release_grant(entitlement_id, chance.choice(held), change), now)
             else:
                 valid = terms(chance.randint(3, 7), chance.choice((7, 9, 9, None)), lease=600)
-                both.execute(shard_terms_update(owner, valid, change, lease_changed=False))
+                both.execute(shard_terms_update(entitlement_id, valid, change, lease_changed=False))
         except problems.HardCapReached:
             outcomes.add("denied")
     assert outcomes == {"within", "overdraft", "denied"}
@@ -119,11 +119,11 @@ def test_random_lives_of_a_shard(dynamodb: DynamoDBClient, seed: int) -> None:
 def test_random_lives_of_a_pool(dynamodb: DynamoDBClient, shard_count: int) -> None:
     """With its indexes, transactions, and leases that expire."""
     chance = random.Random(shard_count)
-    both, owner, now = Both(dynamodb), new_id(), NOW
+    both, entitlement_id, now = Both(dynamodb), new_id(), NOW
     grant_ids = GrantIds(salt=shard_count)
     cap = shard_count * 4
     valid = terms(cap - 2, cap, lease=200)
-    for key, item in new_shards(owner, valid, shard_count, Change("k", "r", now)):
+    for key, item in new_shards(entitlement_id, valid, shard_count, Change("k", "r", now)):
         both.execute(Put(key, item))
     cache = PoolCache()
     held: list[str] = []
@@ -134,12 +134,16 @@ def test_random_lives_of_a_pool(dynamodb: DynamoDBClient, shard_count: int) -> N
         try:
             if chance.random() < 0.85:
                 holder = Holder(f"user{chance.randrange(cap * 3)}", "Name", {"device": "x"})
-                operation = activation.take(owner, holder, change, grant_ids.next(now), cache=cache)
+                operation = activation.take(
+                    entitlement_id, holder, change, grant_ids.next(now), cache=cache
+                )
                 grant = both.run(operation, now)
                 held.append(activation_id(grant.key, grant.held.grant_id))
                 outcomes.add("granted")
             elif held:
-                both.run(release_grant(owner, chance.choice(held), change, cache=cache), now)
+                both.run(
+                    release_grant(entitlement_id, chance.choice(held), change, cache=cache), now
+                )
         except problems.HardCapReached:
             outcomes.add("denied")
         assert both.engine.held <= cap
@@ -150,16 +154,19 @@ def test_random_lives_of_a_pool(dynamodb: DynamoDBClient, shard_count: int) -> N
 @pytest.mark.parametrize("seed", LIVES)
 def test_random_lives_of_a_counter(dynamodb: DynamoDBClient, seed: int) -> None:
     chance = random.Random(seed)
-    both, owner, now = Both(dynamodb), new_id(), NOW
+    both, entitlement_id, now = Both(dynamodb), new_id(), NOW
     valid = UsageTerms(30, 40, "monthly", "Europe/Berlin", "active", 0, None)
-    both.execute(new_counter(owner, "exports", valid, Change("k", "r", now)))
+    both.execute(new_counter(entitlement_id, "exports", valid, Change("k", "r", now)))
     denied = 0
     for number in range(120):
         now += chance.choice((1, 60_000, 86_400_000))
         key = f"{chance.randrange(60):016d}"
         change = Change("k", f"r{number}", now)
         try:
-            both.run(consumption.consume(owner, "exports", key, chance.randint(1, 6), change), now)
+            both.run(
+                consumption.consume(entitlement_id, "exports", key, chance.randint(1, 6), change),
+                now,
+            )
         except (problems.HardCapReached, problems.IdempotencyConflict):
             denied += 1
     assert denied
@@ -214,17 +221,20 @@ def test_units_are_those_of_the_engine(engine: DynamoDBLocal) -> None:
     name = create_table(engine.url)
     consumed: list[float] = []
     dynamodb = open_client(engine.url, name, lambda _, number: consumed.append(number))
-    owner = new_id()
+    entitlement_id = new_id()
     env = simpy.Environment()
     simulated = Engine(env, random.Random(1))
-    shard = new_shard_put(owner, terms(128, 128, lease=600), Change("k", "r", NOW))
+    shard = new_shard_put(entitlement_id, terms(128, 128, lease=600), Change("k", "r", NOW))
     for each in (dynamodb.execute, simulated.write):
         each(shard)
     grant_ids = GrantIds(salt=1)
     differing = 0
     for number in range(128):
         operation = activation.take(
-            owner, Holder(f"user{number}", "Name", {}), Change("k", "r", NOW), grant_ids.next(NOW)
+            entitlement_id,
+            Holder(f"user{number}", "Name", {}),
+            Change("k", "r", NOW),
+            grant_ids.next(NOW),
         )
         request = operation.send(None)
         assert isinstance(request, Update)

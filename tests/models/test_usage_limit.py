@@ -51,7 +51,7 @@ class UsageMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.owner = new_id()
+        self.entitlement_id = new_id()
         self.now = NOW
         self.valid = UsageTerms(20, 25, "monthly", ZONE, "active", 0, None)
         self.used = 0
@@ -62,7 +62,7 @@ class UsageMachine(RuleBasedStateMachine):
         self.fillers = itertools.count()
         self.requests = itertools.count(1)
         self.log: int | None = None
-        counter = new_counter(self.owner, "x", self.valid, self.change())
+        counter = new_counter(self.entitlement_id, "x", self.valid, self.change())
         assert isinstance(self.dynamodb.execute(counter), Accepted)
 
     def change(self) -> Change:
@@ -72,7 +72,7 @@ class UsageMachine(RuleBasedStateMachine):
         return drive(self.dynamodb, operation, lambda: self.now, lose, crash)
 
     def counter(self) -> Counter:
-        return Counter.of(read_item(self.dynamodb, usage_key(self.owner, "x")))
+        return Counter.of(read_item(self.dynamodb, usage_key(self.entitlement_id, "x")))
 
     # --- The model's own view -------------------------------------------------------------------
 
@@ -173,7 +173,9 @@ class UsageMachine(RuleBasedStateMachine):
     )
     def consume(self, key: str, quantity: int, hint: bool, lose: int | None) -> None:
         log = self.log if hint else None
-        operation = consumption.consume(self.owner, "x", key, quantity, self.change(), busy_log=log)
+        operation = consumption.consume(
+            self.entitlement_id, "x", key, quantity, self.change(), busy_log=log
+        )
         self.outcome(key, quantity, lambda: self.run(operation, lose=lose))
 
     @rule(
@@ -187,7 +189,9 @@ class UsageMachine(RuleBasedStateMachine):
     ) -> None:
         """The process may end between any two requests; the client then asks again."""
         log = self.log if hint else None
-        operation = consumption.consume(self.owner, "x", key, quantity, self.change(), busy_log=log)
+        operation = consumption.consume(
+            self.entitlement_id, "x", key, quantity, self.change(), busy_log=log
+        )
 
         def crashing() -> Any:
             return self.run(operation, crash=crash)
@@ -196,7 +200,7 @@ class UsageMachine(RuleBasedStateMachine):
             self.outcome(key, quantity, crashing)
         except Lost:
             self.follow_a_crash(key, quantity)
-        again = consumption.consume(self.owner, "x", key, quantity, self.change())
+        again = consumption.consume(self.entitlement_id, "x", key, quantity, self.change())
         self.outcome(key, quantity, lambda: self.run(again))
 
     def follow_a_crash(self, key: str, quantity: int) -> None:
@@ -214,7 +218,7 @@ class UsageMachine(RuleBasedStateMachine):
         for _ in range(count):
             key = self.filler()
             operation = consumption.consume(
-                self.owner, "x", key, 1, self.change(), busy_log=self.log
+                self.entitlement_id, "x", key, 1, self.change(), busy_log=self.log
             )
             self.outcome(key, 1, lambda operation=operation: self.run(operation))
             self.correct(-1, self.filler())
@@ -225,7 +229,9 @@ class UsageMachine(RuleBasedStateMachine):
         return timed_key(self.now * 1000, 99 + number) if number % 3 else f"filler{number:06d}"
 
     def correct(self, quantity: int, key: str, lose: int | None = None) -> None:
-        operation = corrections.correct(self.owner, "x", key, quantity, "a test", self.change())
+        operation = corrections.correct(
+            self.entitlement_id, "x", key, quantity, "a test", self.change()
+        )
         refusal = self.refusal()
         known = self.known(key)
         try:
@@ -283,7 +289,9 @@ class UsageMachine(RuleBasedStateMachine):
         is_renewed = old is not None and (until is None or until > old)
         counter = self.counter()
         new = under_terms(counter, valid, self.now, is_renewed=is_renewed)
-        write = self.run(terms_update(self.owner, "x", counter, new, self.change()), lose=lose)
+        write = self.run(
+            terms_update(self.entitlement_id, "x", counter, new, self.change()), lose=lose
+        )
         self.begin_what_is_due()
         if write:
             assert isinstance(self.dynamodb.execute(Transact((write,))), Accepted)
@@ -304,7 +312,9 @@ class UsageMachine(RuleBasedStateMachine):
         known = self.known(key) if key else None
         refusal = self.refusal()
         try:
-            answered = self.run(consumption.preview(self.owner, "x", key, quantity, self.change()))
+            answered = self.run(
+                consumption.preview(self.entitlement_id, "x", key, quantity, self.change())
+            )
         except problems.IdempotencyConflict:
             assert known is not None
             assert known.quantity != quantity
@@ -322,7 +332,7 @@ class UsageMachine(RuleBasedStateMachine):
     def attempts_on_record(self) -> Tally[str]:
         recorded: Tally[str] = Tally()
         for shard in range(DENIAL_SHARDS):
-            pk = denial_partition(self.owner, f"{shard:x}", usage_meter("x"))
+            pk = denial_partition(self.entitlement_id, f"{shard:x}", usage_meter("x"))
             for item in self.dynamodb.execute(Query("pk = :pk", {":pk": pk})).items:
                 recorded[item["seatKey"]] += item["attempts"]
         return recorded

@@ -45,16 +45,16 @@ class PoolLife:
     """A pool, its vendor, and clients."""
 
     def __init__(self, dynamodb: DynamoDBClient, valid: SeatTerms) -> None:
-        self.dynamodb, self.owner, self.terms = dynamodb, new_id(), valid
+        self.dynamodb, self.entitlement_id, self.terms = dynamodb, new_id(), valid
         self._numbers = itertools.count()
         self._grant_ids = [GrantIds(salt) for salt in range(CLIENTS)]
         self._memories = [PoolCache() for _ in range(CLIENTS)]
         self.offset_ms = 0
         self.errors: list[str] = []
         change = self.change()
-        writes = [new_shard_put(self.owner, valid, change)]
+        writes = [new_shard_put(self.entitlement_id, valid, change)]
         if needs_pool(valid):
-            writes.append(new_pool_put(self.owner, change))
+            writes.append(new_pool_put(self.entitlement_id, change))
         dynamodb.execute(Transact(tuple(writes)))
         self.reconcile_pool()
 
@@ -68,7 +68,7 @@ class PoolLife:
 
     def reconcile_pool(self, seconds: int = 60, dynamodb: DynamoDBClient | None = None) -> bool:
         until = self.now_ms() + seconds * 1000
-        work = reconcile.reconcile_pool(self.owner, self.change(), until)
+        work = reconcile.reconcile_pool(self.entitlement_id, self.change(), until)
         with this_thread_as("ReleaseRole"):
             done: bool = (dynamodb or self.dynamodb).run(work, self.now_ms)
         return done
@@ -86,14 +86,18 @@ class PoolLife:
 
     def _set_terms(self, valid: SeatTerms, kind: str) -> Operation[None]:
         for attempt in range(1, 40):
-            shard = SeatShard.of((yield Get(seat_shard_key(self.owner))))
+            shard = SeatShard.of((yield Get(seat_shard_key(self.entitlement_id))))
             change = self.change()
             if kind == "updated":
                 writes = yield from terms_writes(
-                    self.owner, shard, valid, change, lease_changed=self.terms.lease != valid.lease
+                    self.entitlement_id,
+                    shard,
+                    valid,
+                    change,
+                    lease_changed=self.terms.lease != valid.lease,
                 )
             else:
-                writes = yield from closing_writes(self.owner, shard, valid, change, kind)
+                writes = yield from closing_writes(self.entitlement_id, shard, valid, change, kind)
             if isinstance((yield Transact(tuple(writes))), Accepted):
                 self.terms = valid
                 return
@@ -103,7 +107,7 @@ class PoolLife:
     def take(self, worker: int, seat_id: str) -> ActivationResult | None:
         change = self.change()
         operation = activation.take(
-            self.owner,
+            self.entitlement_id,
             Holder(seat_id),
             change,
             self._grant_ids[worker].next(change.now_ms),
@@ -117,18 +121,18 @@ class PoolLife:
 
     def release(self, worker: int, named: str) -> bool:
         cache = self._memories[worker] if worker % 2 else None
-        operation = release_grant(self.owner, named, self.change(), cache=cache)
+        operation = release_grant(self.entitlement_id, named, self.change(), cache=cache)
         released: bool = self.dynamodb.run(operation, self.now_ms)
         return released
 
     def state(self) -> dict[str, Any]:
-        return self.dynamodb.execute(Get(pool_key(self.owner))) or {}
+        return self.dynamodb.execute(Get(pool_key(self.entitlement_id))) or {}
 
     def shard_count(self) -> list[tuple[Key, SeatShard]]:
-        first = read_item(self.dynamodb, seat_shard_key(self.owner))
+        first = read_item(self.dynamodb, seat_shard_key(self.entitlement_id))
         count = first.get("pages") or 1
         step = SLOTS // count
-        keys = tuple(seat_shard_key(self.owner, n * step) for n in range(count))
+        keys = tuple(seat_shard_key(self.entitlement_id, n * step) for n in range(count))
         found = self.dynamodb.execute(BatchGet(keys))
         return [(key, SeatShard.of(item)) for key, item in found.items()]
 
@@ -156,7 +160,7 @@ class PoolLife:
         for key, shard in shard_count:
             assert shard.used <= (shard.allocation or 0)
             for held in shard.seats:
-                assert Place.of(self.owner, held, count).key == key
+                assert Place.of(self.entitlement_id, held, count).key == key
         assert state["bank"] <= 0 or "roomKey" in state, "nobody finds what is in the bank"
         assert (state["bank"] < 0) == (cap is not None and used > cap)
         assert all(shard.is_draining == bool(state.get("isFrozen")) for _, shard in shard_count)

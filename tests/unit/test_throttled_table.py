@@ -113,9 +113,11 @@ def seconds_of(name: str) -> int:
 def test_a_request_is_answered_before_the_gateway_gives_up(
     throttled: ThrottledClient, api: Api
 ) -> None:
-    owner = api.create()
+    entitlement_id = api.create()
     throttled.until = 3_600
-    answer = Api(throttled).call("GET /v1/entitlements/{entitlementId}", {"entitlementId": owner})
+    answer = Api(throttled).call(
+        "GET /v1/entitlements/{entitlementId}", {"entitlementId": entitlement_id}
+    )
     assert answer[0] == 503
     assert answer[1]["type"].endswith("/unavailable")
     assert throttled.clock.now < seconds_of("Entitlements") < 30, "API Gateway's own limit"
@@ -124,12 +126,12 @@ def test_a_request_is_answered_before_the_gateway_gives_up(
 def test_a_moment_of_throttling_is_waited_out(
     throttled: ThrottledClient, dynamodb: RoleClient
 ) -> None:
-    owner = new_id()
-    make_shard(dynamodb, owner, terms(2, 2))
+    entitlement_id = new_id()
+    make_shard(dynamodb, entitlement_id, terms(2, 2))
     throttled.answer_within(app.REQUEST_SECONDS)
     throttled.until = 0.05  # waits are random: the sum of all of them is never this short
-    throttled.run(activation.take(owner, Holder("a"), change(), 1))
-    assert len(read_shard_item(dynamodb, owner)["seats"]) == 1
+    throttled.run(activation.take(entitlement_id, Holder("a"), change(), 1))
+    assert len(read_shard_item(dynamodb, entitlement_id)["seats"]) == 1
 
 
 # --- Webhooks -------------------------------------------------------------------------------------
@@ -203,10 +205,12 @@ def test_a_webhook_survives_an_hour_without_the_table(
 def test_the_stream_waits_within_its_run(
     throttled: ThrottledClient, dynamodb: RoleClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner = new_id()
-    make_shard(dynamodb, owner, terms(2, 2))
-    key = seat_shard_key(owner)
-    image = {name: to_wire(value) for name, value in read_shard_item(dynamodb, owner).items()}
+    entitlement_id = new_id()
+    make_shard(dynamodb, entitlement_id, terms(2, 2))
+    key = seat_shard_key(entitlement_id)
+    image = {
+        name: to_wire(value) for name, value in read_shard_item(dynamodb, entitlement_id).items()
+    }
     keys = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
     record = {"dynamodb": {"Keys": keys, "SequenceNumber": "1", "NewImage": image}}
     recorder = Recorder()
@@ -229,15 +233,15 @@ def test_the_stream_waits_within_its_run(
 def test_the_sweep_waits_within_its_run(
     throttled: ThrottledClient, dynamodb: RoleClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner = new_id()
-    make_shard(dynamodb, owner, terms(2, 2, lease=60))
+    entitlement_id = new_id()
+    make_shard(dynamodb, entitlement_id, terms(2, 2, lease=60))
     past = now_ms() - 600_000
-    dynamodb.run(activation.take(owner, Holder("a"), change(past), 1))
+    dynamodb.run(activation.take(entitlement_id, Holder("a"), change(past), 1))
     monkeypatch.setattr(release._context, "dynamodb", throttled)
     throttled.until = 20
     seconds = seconds_of("Release")
     release.handler({}, Context(throttled.clock, seconds))
-    assert read_shard_item(dynamodb, owner)["seats"] == {}
+    assert read_shard_item(dynamodb, entitlement_id)["seats"] == {}
     assert 20 < throttled.clock.now < seconds
 
 

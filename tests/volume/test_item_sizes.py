@@ -72,7 +72,7 @@ class Metered:
 
 def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(engine: DynamoDBLocal) -> None:
     """At 34,000 it could not be written any more, when it named them."""
-    metered, owner = Metered(engine), new_id()
+    metered, entitlement_id = Metered(engine), new_id()
     dynamodb, start = metered.dynamodb, NOW_MS
     folded = UsageAggregator(None, QUIET_MS)
     over = Level(11, 10, None)
@@ -81,15 +81,15 @@ def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(engine: DynamoDBL
     # Ten times 4,000 people, each twice: the second time, they are not counted.
     keys = [f"seat{number:08d}" for number in range(4_000)]
     for each in keys[:200]:
-        record = seat_record_key(owner, each)
+        record = seat_record_key(entitlement_id, each)
         dynamodb.execute(Put(record, {"seatKey": each, "seq": 1}))
     for _ in range(2):
         for first in range(0, 400, 100):
             metered.units.clear()
             folded.granted[start] = set(keys[first : first + 100])
-            dynamodb.run(history_writer.write_episodes(owner, SEATS, folded))
+            dynamodb.run(history_writer.write_episodes(entitlement_id, SEATS, folded))
             spent.append(sum(metered.units))
-    key = episode_key(owner, SEATS, start)
+    key = episode_key(entitlement_id, SEATS, start)
     item = read_item(dynamodb, key)
     assert item["distinct"] == 400
     # However many were counted before: the item holds a number.
@@ -98,39 +98,39 @@ def test_an_episode_of_40_000_people_is_as_small_as_one_of_ten(engine: DynamoDBL
     )
     metered.units.clear()
     folded.granted[start] = set(keys[500:510])
-    dynamodb.run(history_writer.write_episodes(owner, SEATS, folded))
+    dynamodb.run(history_writer.write_episodes(entitlement_id, SEATS, folded))
     item = read_item(dynamodb, key)
     assert item["distinct"] == 40_010
     assert size_of(item) < 1_000
     # One write of the episode, one read, and a transaction of two units an item.
     assert sum(metered.units) < 10 * 2 + 2 + 10
-    view: Mapping[str, object] = dynamodb.run(episode_view(owner, item, None, start + 1))
+    view: Mapping[str, object] = dynamodb.run(episode_view(entitlement_id, item, None, start + 1))
     assert view["distinctSeats"] == 40_010
 
 
 def test_an_episode_of_an_older_release_continues(engine: DynamoDBLocal) -> None:
-    dynamodb, owner = Metered(engine).dynamodb, new_id()
+    dynamodb, entitlement_id = Metered(engine).dynamodb, new_id()
     episode = Episode(NOW_MS, 1, None, 11, 0, 0)
-    key = episode_key(owner, SEATS, NOW_MS)
+    key = episode_key(entitlement_id, SEATS, NOW_MS)
     dynamodb.execute(Put(key, {**episode._asdict(), "seats": frozenset({"a", "b"})}))
     folded = UsageAggregator(None, QUIET_MS)
     folded.episodes[NOW_MS] = episode
     folded.granted[NOW_MS] = {"b", "c"}
-    dynamodb.run(history_writer.write_episodes(owner, SEATS, folded))
+    dynamodb.run(history_writer.write_episodes(entitlement_id, SEATS, folded))
     item = read_item(dynamodb, key)
-    view: Mapping[str, object] = dynamodb.run(episode_view(owner, item, None, NOW_MS + 1))
+    view: Mapping[str, object] = dynamodb.run(episode_view(entitlement_id, item, None, NOW_MS + 1))
     assert view["distinctSeats"] == 3
 
 
 def test_a_person_is_counted_once_in_each_episode(engine: DynamoDBLocal) -> None:
-    dynamodb, owner = Metered(engine).dynamodb, new_id()
+    dynamodb, entitlement_id = Metered(engine).dynamodb, new_id()
     for start in (NOW_MS, NOW_MS + 10_000_000):
         for _ in range(3):
             folded = UsageAggregator(None, QUIET_MS)
             folded.episodes[start] = Episode(start, 1, None, 11, 0, 0)
             folded.granted[start] = {"a", "b"}
-            dynamodb.run(history_writer.write_episodes(owner, SEATS, folded))
-        item = read_item(dynamodb, episode_key(owner, SEATS, start))
+            dynamodb.run(history_writer.write_episodes(entitlement_id, SEATS, folded))
+        item = read_item(dynamodb, episode_key(entitlement_id, SEATS, start))
         assert item["distinct"] == 2
 
 
@@ -142,11 +142,11 @@ def fold(changes: list[ChangeRecord]) -> UsageBucket:
     return folded.latest
 
 
-def write(dynamodb: RoleClient, owner: str, bucket: UsageBucket) -> int:
+def write(dynamodb: RoleClient, entitlement_id: str, bucket: UsageBucket) -> int:
     """The size of a record, which the engine takes."""
     item = bucket.to_item(None)
     name = bucket_name(bucket.start)
-    reply = dynamodb.execute(Put(usage_bucket_key(owner, SEATS, name), item))
+    reply = dynamodb.execute(Put(usage_bucket_key(entitlement_id, SEATS, name), item))
     assert isinstance(reply, Accepted)
     return size_of(item)
 
@@ -207,47 +207,51 @@ def test_a_day_with_10_000_changes_of_limits(engine: DynamoDBLocal) -> None:
 
 def test_a_shard_without_a_cap_with_1_280_people(engine: DynamoDBLocal) -> None:
     """It is split once it has more than 128; until that is done it goes on working."""
-    metered, owner = Metered(engine), new_id()
+    metered, entitlement_id = Metered(engine), new_id()
     dynamodb = metered.dynamodb
-    make_shard(dynamodb, owner, terms(10, None, lease=600))
+    make_shard(dynamodb, entitlement_id, terms(10, None, lease=600))
     seats = {
-        seat_key(owner, f"user{number}"): encode_grant(number, is_overdraft=True, now=NOW) + 600
+        seat_key(entitlement_id, f"user{number}"): encode_grant(number, is_overdraft=True, now=NOW)
+        + 600
         for number in range(1_270)
     }
-    shard = {**read_shard_item(dynamodb, owner), "seats": seats, "earliest": NOW + 600}
+    shard = {**read_shard_item(dynamodb, entitlement_id), "seats": seats, "earliest": NOW + 600}
     dynamodb.execute(
-        Put(seat_shard_key(owner), {k: v for k, v in shard.items() if k not in ("pk", "sk")})
+        Put(
+            seat_shard_key(entitlement_id),
+            {k: v for k, v in shard.items() if k not in ("pk", "sk")},
+        )
     )
     for number in range(10):
         metered.units.clear()
         grant = dynamodb.run(
-            activation.take(owner, Holder(f"new{number}"), asked(), 10_000 + number)
+            activation.take(entitlement_id, Holder(f"new{number}"), asked(), 10_000 + number)
         )
         assert grant.is_new
         # A look at the shard and a write of it: a unit for each KB, and for half of one when read.
         assert sum(metered.units) < 100
-    assert size_of(read_shard_item(dynamodb, owner)) < SMALL
+    assert size_of(read_shard_item(dynamodb, entitlement_id)) < SMALL
     # All of them expired: so many at a time as one write, and one change record, can hold.
     left = 1_280
     while left:
-        before = read_shard_item(dynamodb, owner)
-        freed = dynamodb.run(sweep_shard(seat_shard_key(owner), asked(NOW_MS + 700_000)))
+        before = read_shard_item(dynamodb, entitlement_id)
+        freed = dynamodb.run(sweep_shard(seat_shard_key(entitlement_id), asked(NOW_MS + 700_000)))
         assert 0 < freed <= MOST_FREED
-        version = read_version(before, read_shard_item(dynamodb, owner))
+        version = read_version(before, read_shard_item(dynamodb, entitlement_id))
         assert version is not None
         assert len(version.change.seats) == freed
         assert size_of(version.change.to_item()) < SMALL
         left -= freed
-    assert read_shard_item(dynamodb, owner)["seats"] == {}
+    assert read_shard_item(dynamodb, entitlement_id)["seats"] == {}
 
 
-def deliver(dynamodb: RoleClient, owner: str, versions: list[Version]) -> None:
-    [outcome] = lockstep.run(dynamodb, [seat_records.write(owner, versions)], at_once=1)
+def deliver(dynamodb: RoleClient, entitlement_id: str, versions: list[Version]) -> None:
+    [outcome] = lockstep.run(dynamodb, [seat_records.write(entitlement_id, versions)], at_once=1)
     assert outcome is None
 
 
 def test_a_person_of_200_grants_and_200_devices(engine: DynamoDBLocal) -> None:
-    metered, owner = Metered(engine), new_id()
+    metered, entitlement_id = Metered(engine), new_id()
     versions = list[Version]()
     for seq in range(1, 401):
         kind = "activated" if seq % 2 else "deactivated"
@@ -266,19 +270,19 @@ def test_a_person_of_200_grants_and_200_devices(engine: DynamoDBLocal) -> None:
         person = {"seatId": "a" * 256, "attributes": {"device": f"{seq:0200d}"}}
         versions.append(Version(result, "seat00000000", person))
     for first in range(0, 400, 50):
-        deliver(metered.dynamodb, owner, versions[first : first + 50])
-    item = read_item(metered.dynamodb, seat_record_key(owner, "seat00000000"))
+        deliver(metered.dynamodb, entitlement_id, versions[first : first + 50])
+    item = read_item(metered.dynamodb, seat_record_key(entitlement_id, "seat00000000"))
     assert (item["grantCount"], len(item["grants"]), len(item["devices"])) == (200, 20, 20)
     assert size_of(item) < 20_000
     metered.units.clear()
     last = versions[-1]
-    deliver(metered.dynamodb, owner, [last._replace(change=last.change._replace(seq=401))])
+    deliver(metered.dynamodb, entitlement_id, [last._replace(change=last.change._replace(seq=401))])
     assert sum(metered.units) < 15
 
 
 def test_totals_of_1_536_shards_and_15_000_seats_at_once(engine: DynamoDBLocal) -> None:
     """A large pool that is deleted: every shard reports its people, and some records were given up."""
-    dynamodb, owner = Metered(engine).dynamodb, new_id()
+    dynamodb, entitlement_id = Metered(engine).dynamodb, new_id()
     numbers = [number * (SLOTS // 1_536) for number in range(1_536)]
     limits: Item = {"seatCount": 10, "hardCap": None, "terms": {}}
     seen: Item = {
@@ -291,7 +295,7 @@ def test_totals_of_1_536_shards_and_15_000_seats_at_once(engine: DynamoDBLocal) 
         "missing": [],
         "cursors": {f"{number:04d}": totals._cursor(5, 10) for number in numbers},
     }
-    key = totals_key(owner)
+    key = totals_key(entitlement_id)
     dynamodb.execute(Put(key, seen))
     seat = {
         "key": "seat00000000",
@@ -313,7 +317,7 @@ def test_totals_of_1_536_shards_and_15_000_seats_at_once(engine: DynamoDBLocal) 
     while versions:
         item, taken = totals.apply_versions(seen, versions)
         assert 0 < taken <= totals.CHANGES_PER_WRITE
-        reply = dynamodb.execute(totals.totals_put(owner, seen, item))
+        reply = dynamodb.execute(totals.totals_put(entitlement_id, seen, item))
         assert isinstance(reply, Accepted)
         largest = max(largest, size_of(item))
         seen, versions = item, versions[taken:]

@@ -22,10 +22,10 @@ from shared.dynamodb.keys import (
     SWEEP_INDEX,
     Key,
     denial_key,
+    entitlement_id_of,
     entitlement_key,
     mail_key,
     mail_state_key,
-    owner_of,
     seat_record_key,
     seat_request_key,
     unsubscribed_key,
@@ -141,9 +141,9 @@ class Mailer:
         due = (item or {}).get("earliest")
         if item is None or due is None or due > now_ms // 1000:
             return None
-        owner = owner_of(key.pk)
+        entitlement_id = entitlement_id_of(key.pk)
         if key.sk.startswith("SENT#"):
-            return (yield from self._claim_again(owner, key, item, now_ms))
+            return (yield from self._claim_again(entitlement_id, key, item, now_ms))
         audience = key.sk.partition("#")[2]
         next_due = (item.get("lastAt", 0) + HOUR_MS) // 1000
         seen = {":seen": due}
@@ -151,7 +151,7 @@ class Mailer:
             yield from send(_postponed(key, due, next_due))
             return None
         until = now_ms
-        facts = yield from self._facts(owner, audience, item["since"], until)
+        facts = yield from self._facts(entitlement_id, audience, item["since"], until)
         if facts is None:
             yield from send(
                 Update(
@@ -164,7 +164,7 @@ class Mailer:
             )
             return None
         mail: Item = {
-            "entitlementId": owner,
+            "entitlementId": entitlement_id,
             "audience": audience,
             "to": facts.to,
             "status": "claimed",
@@ -176,7 +176,7 @@ class Mailer:
             "earliest": now_ms // 1000 + RETRY_SECONDS,
             "ttl": now_ms // 1000 + EVIDENCE_SECONDS,
         }
-        sent_key = mail_key(owner, now_ms, audience)
+        sent_key = mail_key(entitlement_id, now_ms, audience)
         reply = yield from send(
             Transact(
                 (
@@ -194,11 +194,11 @@ class Mailer:
         return (sent_key, mail, facts) if isinstance(reply, Accepted) else None
 
     def _claim_again(
-        self, owner: str, key: Key, item: Item, now_ms: int
+        self, entitlement_id: str, key: Key, item: Item, now_ms: int
     ) -> Operation[tuple[Key, Item, Facts] | None]:
         """Claim an e-mail again that was claimed before and, as far as is known, not sent."""
         attempts, seen = item["attempts"], item["earliest"]
-        state_key = mail_state_key(owner, item["audience"])
+        state_key = mail_state_key(entitlement_id, item["audience"])
         state: Item = (yield from send(Get(state_key))) or {}
         next_due = (state.get("lastAt", 0) + HOUR_MS) // 1000
         if state.get("lastAt") != item["createdAt"] and next_due > now_ms // 1000:
@@ -207,7 +207,9 @@ class Mailer:
             return None
         facts = None
         if attempts < ATTEMPTS:
-            facts = yield from self._facts(owner, item["audience"], item["from"], item["until"])
+            facts = yield from self._facts(
+                entitlement_id, item["audience"], item["from"], item["until"]
+            )
         if facts is None:
             reason = "gave up" if attempts >= ATTEMPTS else "nobody wants this mail any more"
             yield from send(
@@ -295,22 +297,24 @@ class Mailer:
 
     # --- Content ----------------------------------------------------------------------------------
 
-    def _facts(self, owner: str, audience: str, since: int, until: int) -> Operation[Facts | None]:
+    def _facts(
+        self, entitlement_id: str, audience: str, since: int, until: int
+    ) -> Operation[Facts | None]:
         """What happened from `since` to before `until`; None: nothing, or nobody wants to know."""
-        entitlement = yield from send(Get(entitlement_key(owner)))
+        entitlement = yield from send(Get(entitlement_key(entitlement_id)))
         if entitlement is None:
             return None
         address, wanted = audience_of(entitlement["document"], audience)
         if not address:
             return None
-        gone = yield from send(Get(unsubscribed_key(owner, unsubscribed_hash(address))))
+        gone = yield from send(Get(unsubscribed_key(entitlement_id, unsubscribed_hash(address))))
         if gone:
             return None
-        changes = yield from changes_between(owner, since, until)
+        changes = yield from changes_between(entitlement_id, since, until)
         happened: dict[str, int] = {}
         thresholds: set[int] = set()
         for change in changes:
-            for event in builders.of_change(owner, change):
+            for event in builders.of_change(entitlement_id, change):
                 if event["type"] in wanted:
                     happened[event["type"]] = happened.get(event["type"], 0) + 1
                     if "threshold" in event["data"]:
@@ -323,14 +327,14 @@ class Mailer:
         ]
         denied: dict[str, int] = {}
         if event_types.SEAT_DENIED in wanted:
-            denied = yield from denied_between(owner, since, until)
-        requests = yield from _requests(owner, wanted, since, until)
-        counts = yield from _counts(owner, entitlement["document"], wanted, since, until)
+            denied = yield from denied_between(entitlement_id, since, until)
+        requests = yield from _requests(entitlement_id, wanted, since, until)
+        counts = yield from _counts(entitlement_id, entitlement["document"], wanted, since, until)
         if not happened and not denied and not counts and not requests:
             return None
-        names = yield from _names(owner, overdraft_keys)
-        denied_names = yield from _denied_names(owner, denied, since, until)
-        seat_usage = (yield from fetch_seat_usages([owner]))[owner]
+        names = yield from _names(entitlement_id, overdraft_keys)
+        denied_names = yield from _denied_names(entitlement_id, denied, since, until)
+        seat_usage = (yield from fetch_seat_usages([entitlement_id]))[entitlement_id]
         return Facts(
             address,
             audience,
@@ -361,33 +365,37 @@ def _postponed(key: Key, seen: int, due: int) -> Update:
     )
 
 
-def _requests(owner: str, wanted: frozenset[str], since: int, until: int) -> Operation[list[Item]]:
+def _requests(
+    entitlement_id: str, wanted: frozenset[str], since: int, until: int
+) -> Operation[list[Item]]:
     """The requests for more seats."""
     if event_types.SEATS_REQUESTED not in wanted:
         return []
-    low, high = (seat_request_key(owner, at, end) for at, end in ((since, ""), (until - 1, "~")))
+    low, high = (
+        seat_request_key(entitlement_id, at, end) for at, end in ((since, ""), (until - 1, "~"))
+    )
     values = {":pk": low.pk, ":low": low.sk, ":high": high.sk}
     query = Query("pk = :pk AND sk BETWEEN :low AND :high", values)
     return (yield from all_of(query))
 
 
 def _counts(
-    owner: str, document: Mapping[str, Any], wanted: frozenset[str], since: int, until: int
+    entitlement_id: str, document: Mapping[str, Any], wanted: frozenset[str], since: int, until: int
 ) -> Operation[list[CountFacts]]:
     """What happened to the usage limits that are concerned."""
     keys = [limit["key"] for limit in document["usageLimits"]]
     if not keys or not any(kind.startswith("entitlement.usage.") for kind in wanted):
         return []
-    counters = yield from send(BatchGet(tuple(usage_key(owner, key) for key in keys)))
+    counters = yield from send(BatchGet(tuple(usage_key(entitlement_id, key) for key in keys)))
     found: list[CountFacts] = []
     for key in keys:
         meter = usage_meter(key)
-        item = counters.get(usage_key(owner, key))
-        crossed = yield from queries.triggered_between(owner, since, until, meter)
+        item = counters.get(usage_key(entitlement_id, key))
+        crossed = yield from queries.triggered_between(entitlement_id, since, until, meter)
         triggered = [what for what, _ in crossed if builders.of_threshold(what) in wanted]
         denied: dict[str, int] = {}
         if event_types.USAGE_DENIED in wanted:
-            denied = yield from denied_between(owner, since, until, meter)
+            denied = yield from denied_between(entitlement_id, since, until, meter)
         if item and (triggered or denied):
             counter = Counter.of(item).as_of(until // 1000)
             facts = CountFacts(key, counter, tuple(triggered), sum(denied.values()), len(denied))
@@ -395,23 +403,25 @@ def _counts(
     return found
 
 
-def _names(owner: str, keys: Iterable[str]) -> Operation[list[str]]:
+def _names(entitlement_id: str, keys: Iterable[str]) -> Operation[list[str]]:
     shown = list(dict.fromkeys(keys))[:NAMES_SHOWN]
     if not shown:
         return []
-    records = yield from send(BatchGet(tuple(seat_record_key(owner, key) for key in shown)))
-    found = [records.get(seat_record_key(owner, key), {}) for key in shown]
+    records = yield from send(
+        BatchGet(tuple(seat_record_key(entitlement_id, key) for key in shown))
+    )
+    found = [records.get(seat_record_key(entitlement_id, key), {}) for key in shown]
     return [mail_text.name_of(record) for record in found]
 
 
 def _denied_names(
-    owner: str, denied: dict[str, int], since: int, until: int
+    entitlement_id: str, denied: dict[str, int], since: int, until: int
 ) -> Operation[list[tuple[str, int]]]:
     """The persons who were denied most often, and how often."""
     shown = sorted(denied.items(), key=lambda each: (-each[1], each[0]))[:NAMES_SHOWN]
     names = []
     for key, attempts in shown:
-        pk = denial_key(owner, key, "").pk
+        pk = denial_key(entitlement_id, key, "").pk
         low, high = bucket_name(since)[:13], bucket_name(until)[:13]
         records = yield from all_of(
             Query(

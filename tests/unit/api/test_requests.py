@@ -27,13 +27,13 @@ def test_a_path_is_decoded_once_by_the_gateway_and_not_again(
     api: Api, stored: str, asked: str
 ) -> None:
     """The handler is given what API Gateway decoded: a request for `a%252Bb` arrives as `a%2Bb`."""
-    owner = api.create()
-    put_person(api, owner, stored)
-    path = {"entitlementId": owner, "seat": asked}
+    entitlement_id = api.create()
+    put_person(api, entitlement_id, stored)
+    path = {"entitlementId": entitlement_id, "seat": asked}
     route = "/v1/entitlements/{entitlementId}/seats/{seat}"
     assert api.call(f"GET {route}", path)[0] == 404
     assert api.call(f"DELETE {route}", path)[0] == 404
-    put_person(api, owner, asked)
+    put_person(api, entitlement_id, asked)
     for seat_id in (stored, asked):
         status, answer, _ = api.call(f"GET {route}", {**path, "seat": seat_id})
         assert (status, answer["seatId"]) == (200, seat_id)
@@ -42,11 +42,11 @@ def test_a_path_is_decoded_once_by_the_gateway_and_not_again(
 
 
 def test_head_is_answered_where_get_is(api: Api) -> None:
-    owner = api.create()
+    entitlement_id = api.create()
     for route, path in (
         ("/health", {}),
         ("/v1/entitlements", {}),
-        ("/v1/entitlements/{entitlementId}", {"entitlementId": owner}),
+        ("/v1/entitlements/{entitlementId}", {"entitlementId": entitlement_id}),
         ("/v1/entitlements/{entitlementId}", {"entitlementId": "ent_none"}),
         ("/portal", {}),
     ):
@@ -90,8 +90,8 @@ def test_whoever_needs_the_token_of_lists_first_may_make_it(
         headers["idempotency-key"] = "b"
     assert api.call("GET /v1/reports", query={"limit": "1"})[1]["nextPageToken"]
     api.dynamodb.execute(Delete(secret_key("page-token")))
-    owner = api.create()
-    path = {"entitlementId": owner}
+    entitlement_id = api.create()
+    path = {"entitlementId": entitlement_id}
     for seat_id in ("a", "b"):
         route = "POST /v1/entitlements/{entitlementId}/activations"
         assert api.call(route, path, {"seatId": seat_id})[0] == 201
@@ -107,8 +107,11 @@ def test_whoever_needs_the_token_of_lists_first_may_make_it(
 def test_what_newer_code_has_written_is_left_alone(api: Api, seat_count: int) -> None:
     """Answered 503, never decided wrongly: by reads, and by writes that know nothing of an item."""
     limit = {"key": "exports", "limit": 5, "resetSchedule": "monthly"}
-    owner = api.create(seatCount=seat_count, usageLimits=[limit])
-    path, usage = {"entitlementId": owner}, {"entitlementId": owner, "key": "exports"}
+    entitlement_id = api.create(seatCount=seat_count, usageLimits=[limit])
+    path, usage = (
+        {"entitlementId": entitlement_id},
+        {"entitlementId": entitlement_id, "key": "exports"},
+    )
     held = api.call(f"POST {ACTIVATIONS}", path, {"seatId": "alice"})[1]["activationId"]
     calls: tuple[Callable[[], Any], ...] = (
         lambda: api.call(f"POST {ACTIVATIONS}", path, {"seatId": "bob"}),

@@ -434,18 +434,18 @@ def test_failed_ones_are_sent_again_since_a_time_page_by_page(
 
 def test_a_name_is_put_in_when_it_is_sent(office: Office) -> None:
     """And so is gone from a retry, when the person was erased in between."""
-    owner, key = new_id(), "seatkey_0000"
+    entitlement_id, key = new_id(), "seatkey_0000"
     office.event = {
         "id": "evt_named",
         "type": event_types.SEAT_ACTIVATED,
         "timestamp": "2026-11-24T09:00:00Z",
-        "data": {"entitlementId": owner, "seat": {"seatKey": key}},
+        "data": {"entitlementId": entitlement_id, "seat": {"seatKey": key}},
     }
     record: Item = {"seatKey": key, "seatId": "alice", "seatName": "Alice"}
-    office.dynamodb.execute(Put(seat_record_key(owner, key), record))
+    office.dynamodb.execute(Put(seat_record_key(entitlement_id, key), record))
     FakeSender.script = [attempt(500), attempt(200)]
     office.deliver(office.message(0))
-    office.dynamodb.execute(Put(seat_record_key(owner, key), {"seatKey": key}))
+    office.dynamodb.execute(Put(seat_record_key(entitlement_id, key), {"seatKey": key}))
     office.deliver(office.message(1))
     names = [event["data"]["seat"]["seatId"] for _, event, _ in FakeSender.sent]
     assert names == ["alice", None]

@@ -37,11 +37,11 @@ from tests.unit.conftest import Api
 def test_addresses_that_ses_cannot_send_to_are_refused_when_they_are_set(
     api: Api, address: str
 ) -> None:
-    owner = api.create()
+    entitlement_id = api.create()
     for contact in ("accountOwner", "customerAdmin"):
         body = {"contacts": {contact: {"email": address}}}
         route = "PATCH /v1/entitlements/{entitlementId}"
-        status, answer, _ = api.call(route, {"entitlementId": owner}, body)
+        status, answer, _ = api.call(route, {"entitlementId": entitlement_id}, body)
         assert status == 400, answer
         assert answer["errors"][0]["pointer"] == f"/contacts/{contact}/email"
     if "münchen" in address:
@@ -50,8 +50,10 @@ def test_addresses_that_ses_cannot_send_to_are_refused_when_they_are_set(
 
 @pytest.mark.parametrize("address", ["o'neil+x@acme.example", "a@xn--mnchen-3ya.example"])
 def test_other_addresses_are_taken(api: Api, address: str) -> None:
-    owner = api.create(contacts={"accountOwner": {"email": address}})
-    _, answer, _ = api.call("GET /v1/entitlements/{entitlementId}", {"entitlementId": owner})
+    entitlement_id = api.create(contacts={"accountOwner": {"email": address}})
+    _, answer, _ = api.call(
+        "GET /v1/entitlements/{entitlementId}", {"entitlementId": entitlement_id}
+    )
     assert answer["contacts"]["accountOwner"]["email"] == address
 
 

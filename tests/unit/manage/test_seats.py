@@ -75,16 +75,16 @@ def test_erasing_somebody_waits_for_the_transactions_of_others(
     dynamodb: RoleClient, api: Api, conflicts: int, status: int
 ) -> None:
     """As the stream's reader writes many records in one; never is it lost and said to be done."""
-    owner = api.create()
-    key = seat_key(owner, "ann@acme.example")
+    entitlement_id = api.create()
+    key = seat_key(entitlement_id, "ann@acme.example")
     record: Item = {
         "seatKey": key,
-        "entitlementId": owner,
+        "entitlementId": entitlement_id,
         "seq": 1,
         "seatId": "ann@acme.example",
         "seatName": "Ann",
     }
-    dynamodb.execute(Put(seat_record_key(owner, key), record))
+    dynamodb.execute(Put(seat_record_key(entitlement_id, key), record))
     busy = Conflicting(
         dynamodb.name,
         region="us-east-1",
@@ -92,10 +92,10 @@ def test_erasing_somebody_waits_for_the_transactions_of_others(
         credentials=Credentials("test", "test"),
     )
     busy.conflicts = conflicts
-    path = {"entitlementId": owner, "seat": "ann@acme.example"}
+    path = {"entitlementId": entitlement_id, "seat": "ann@acme.example"}
     answer = Api(busy).call("DELETE /v1/entitlements/{entitlementId}/seats/{seat}", path)
     assert answer[0] == status
-    kept = read_item(dynamodb, seat_record_key(owner, key))
+    kept = read_item(dynamodb, seat_record_key(entitlement_id, key))
     assert ("seatId" in kept) == (status == 503)
     assert busy.met >= 3
 
@@ -103,8 +103,8 @@ def test_erasing_somebody_waits_for_the_transactions_of_others(
 # --- Found by trying the product ------------------------------------------------------------------
 
 
-def put_person(api: Api, owner: str, seat_id: str) -> None:
-    key = seat_key(owner, seat_id)
+def put_person(api: Api, entitlement_id: str, seat_id: str) -> None:
+    key = seat_key(entitlement_id, seat_id)
     api.dynamodb.execute(
-        Put(seat_record_key(owner, key), {"seatKey": key, "seatId": seat_id, "seq": 1})
+        Put(seat_record_key(entitlement_id, key), {"seatKey": key, "seatId": seat_id, "seq": 1})
     )

@@ -69,8 +69,8 @@ def test_who_is_notified_of_what_by_default(story: Story) -> None:
         story.take(seat_id, START + HOUR * 2 + number)
     mails = story.tick(START + HOUR * 2 + 60_000)
     assert to(mails) == ["admin@acme.example", "owner@vendor.example"]
-    [owner] = [each for each in mails if to([each]) == ["owner@vendor.example"]]
-    shown = text(owner)
+    [mail] = [each for each in mails if to([each]) == ["owner@vendor.example"]]
+    shown = text(mail)
     assert "Carol (carol)" in shown
     assert "Dave (dave), 1 attempt" in shown
     assert "1 person asked for a seat and got none (1 attempt)." in shown
@@ -147,13 +147,13 @@ def test_what_was_sent_is_on_record(story: Story) -> None:
         story.take(seat_id, START + number)
     story.tick(START + 60_000)
     records = {item["to"]: item for item in story.sent()}
-    owner = records["owner@vendor.example"]
-    assert (owner["status"], owner["audience"]) == ("sent", "accountOwner")
-    assert owner["numbers"]["deniedAttempts"] == 1
-    assert owner["numbers"]["used"] == 3
-    assert owner["messageId"]
-    assert "earliest" not in owner
-    assert "carol" not in str(owner).lower()
+    record = records["owner@vendor.example"]
+    assert (record["status"], record["audience"]) == ("sent", "accountOwner")
+    assert record["numbers"]["deniedAttempts"] == 1
+    assert record["numbers"]["used"] == 3
+    assert record["messageId"]
+    assert "earliest" not in record
+    assert "carol" not in str(record).lower()
 
 
 def test_a_mail_made_between_a_mark_and_its_evidence_loses_nothing(
@@ -167,8 +167,8 @@ def test_a_mail_made_between_a_mark_and_its_evidence_loses_nothing(
     def interrupted(*given: Any) -> Any:
         monkeypatch.setattr(batch, "_count_denied", real)
         mails = story.tick(START + 60_000)
-        [owner] = [each for each in mails if to([each]) == ["owner@vendor.example"]]
-        assert "got none (1 attempt)" in text(owner)
+        [mail] = [each for each in mails if to([each]) == ["owner@vendor.example"]]
+        assert "got none (1 attempt)" in text(mail)
         return (yield from real(*given))
 
     monkeypatch.setattr(batch, "_count_denied", interrupted)

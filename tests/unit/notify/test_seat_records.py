@@ -38,9 +38,9 @@ def versions_of(people_there: int, seq: int) -> list[Version]:
 
 @pytest.mark.parametrize("many", [seat_records.MANY, 2 * seat_records.IN_TRANSACTION + 7])
 def test_many_people_are_written_together(dynamodb: DynamoDBClient, many: int) -> None:
-    owner = new_id()
+    entitlement_id = new_id()
     asked: list[Any] = []
-    steps = seat_records.write(owner, versions_of(many, 1))
+    steps = seat_records.write(entitlement_id, versions_of(many, 1))
     reply: Any = None
     while True:
         try:
@@ -56,24 +56,24 @@ def test_many_people_are_written_together(dynamodb: DynamoDBClient, many: int) -
     assert len(read.keys) == many
     assert len(written.requests) == -(-many // seat_records.IN_TRANSACTION)
     for number in range(many):
-        record = read_item(dynamodb, seat_record_key(owner, f"seat{number:08d}"))
+        record = read_item(dynamodb, seat_record_key(entitlement_id, f"seat{number:08d}"))
         assert record["seatId"] == f"user{number}"
 
 
 def test_one_who_is_erased_meanwhile_stays_erased_and_the_others_are_written(
     dynamodb: DynamoDBClient,
 ) -> None:
-    owner = new_id()
+    entitlement_id = new_id()
     lockstep.run(
-        dynamodb, [seat_records.write(owner, versions_of(seat_records.MANY, 1))], at_once=1
+        dynamodb, [seat_records.write(entitlement_id, versions_of(seat_records.MANY, 1))], at_once=1
     )
-    key = seat_record_key(owner, "seat00000003")
-    steps = seat_records.write(owner, versions_of(seat_records.MANY, 1_000))
+    key = seat_record_key(entitlement_id, "seat00000003")
+    steps = seat_records.write(entitlement_id, versions_of(seat_records.MANY, 1_000))
     found = dynamodb.execute(next(steps))
     # Erased between the reader's read and its write.
     erased: Item = {
         "seatKey": "seat00000003",
-        "entitlementId": owner,
+        "entitlementId": entitlement_id,
         "seq": 3,
         "erasedAt": NOW_MS,
         "erasedSeq": 5_000,
@@ -84,7 +84,7 @@ def test_one_who_is_erased_meanwhile_stays_erased_and_the_others_are_written(
     record = read_item(dynamodb, key)
     assert record["seq"] == 1_003
     assert "seatId" not in record
-    other = read_item(dynamodb, seat_record_key(owner, "seat00000004"))
+    other = read_item(dynamodb, seat_record_key(entitlement_id, "seat00000004"))
     assert (other["seq"], other["grantCount"]) == (1_004, 2)
 
 

@@ -20,9 +20,9 @@ LINKS = "POST /v1/entitlements/{entitlementId}/portal-links"
 ASK = "POST /v1/entitlements/{entitlementId}/seat-requests"
 
 
-def open_link(api: Api, owner: str, **body: Any) -> tuple[str, dict[str, Any]]:
+def open_link(api: Api, entitlement_id: str, **body: Any) -> tuple[str, dict[str, Any]]:
     """A new link: its token, and the answer."""
-    status, link, _ = api.call(LINKS, {"entitlementId": owner}, body)
+    status, link, _ = api.call(LINKS, {"entitlementId": entitlement_id}, body)
     assert status == 201, link
     return link["url"].partition("#")[2], link
 
@@ -52,9 +52,9 @@ def test_a_link_may_end_at_a_time(api: Api) -> None:
 
 
 def test_a_revoked_link_is_unknown(api: Api) -> None:
-    owner = api.create()
-    token, link = open_link(api, owner)
-    path = {"entitlementId": owner, "linkId": link["linkId"]}
+    entitlement_id = api.create()
+    token, link = open_link(api, entitlement_id)
+    path = {"entitlementId": entitlement_id, "linkId": link["linkId"]}
     revoke = "DELETE /v1/entitlements/{entitlementId}/portal-links/{linkId}"
     assert api.call(revoke, {**path, "entitlementId": api.create()})[0] == 404
     assert api.call(revoke, path)[0] == 204
@@ -64,14 +64,16 @@ def test_a_revoked_link_is_unknown(api: Api) -> None:
 
 
 def test_a_link_s_token_is_shown_once_and_stored_nowhere(api: Api) -> None:
-    owner = api.create()
+    entitlement_id = api.create()
     key = {"idempotency-key": "k"}
-    status, first, _ = api.call(LINKS, {"entitlementId": owner}, {"name": "n"}, headers=key)
-    again = api.call(LINKS, {"entitlementId": owner}, {"name": "n"}, headers=key)
+    status, first, _ = api.call(
+        LINKS, {"entitlementId": entitlement_id}, {"name": "n"}, headers=key
+    )
+    again = api.call(LINKS, {"entitlementId": entitlement_id}, {"name": "n"}, headers=key)
     assert (status, again[0], again[1]) == (201, 201, first)
     secret = first["url"].partition(".")[2]
     assert first["embedUrl"].endswith(f"/portal/embed#{first['url'].partition('#')[2]}")
-    path = {"entitlementId": owner}
+    path = {"entitlementId": entitlement_id}
     _, result, _ = api.call("GET /v1/entitlements/{entitlementId}/portal-links", path)
     assert [each["linkId"] for each in result["items"]] == [first["linkId"]]
     assert result["items"][0].keys() == first.keys() - {"url", "embedUrl"}
@@ -103,9 +105,9 @@ def test_links_that_cannot_be_made(api: Api, body: dict[str, Any], pointer: str)
 
 
 def test_a_link_is_no_key_of_another_kind(api: Api) -> None:
-    owner = api.create()
-    token, _ = open_link(api, owner, role="admin")
-    path = {"entitlementId": owner}
+    entitlement_id = api.create()
+    token, _ = open_link(api, entitlement_id, role="admin")
+    path = {"entitlementId": entitlement_id}
     for scheme in ("Bearer", "License"):
         headers = {"authorization": f"{scheme} {token}"}
         status, _, _ = api.call("GET /v1/portal", headers=headers, key=None)
@@ -119,9 +121,9 @@ def test_a_link_is_no_key_of_another_kind(api: Api) -> None:
 
 
 def test_asking_for_more_seats_is_bounded(api: Api) -> None:
-    owner = api.create()
-    token, link = open_link(api, owner)
-    path = {"entitlementId": owner}
+    entitlement_id = api.create()
+    token, link = open_link(api, entitlement_id)
+    path = {"entitlementId": entitlement_id}
     body = {"seats": 5, "message": "We grow.\nSoon."}
     first = api.call(ASK, path, body, headers={"idempotency-key": "a"}, key=token)
     assert first[0] == 201
@@ -158,10 +160,10 @@ def test_what_cannot_be_asked_for(api: Api, body: dict[str, Any], pointer: str) 
 
 
 def test_who_has_no_seats_asks_for_none(api: Api) -> None:
-    owner = api.create(seatCount=None, usageLimits=[{"key": "exports", "limit": 5}])
-    status, shown, _ = api.call(ASK, {"entitlementId": owner}, {"seats": 1})
+    entitlement_id = api.create(seatCount=None, usageLimits=[{"key": "exports", "limit": 5}])
+    status, shown, _ = api.call(ASK, {"entitlementId": entitlement_id}, {"seats": 1})
     assert (status, shown["errors"][0]["pointer"]) == (400, "/seats")
-    token, _ = open_link(api, owner)
+    token, _ = open_link(api, entitlement_id)
     _, shown, _ = api.call("GET /v1/portal", key=token)
     assert shown["seats"] is None
     assert [each["key"] for each in shown["usage"]] == ["exports"]

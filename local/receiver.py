@@ -7,6 +7,7 @@ import html
 import json
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -96,11 +97,21 @@ class Receiver(Service):
         number = path.removeprefix("/mails/")
         if number.isascii() and number.isdigit() and 0 < int(number) <= len(self.mails):
             return 200, mail_html(self.mails[int(number) - 1])
-        rows = [
-            f"<li><a href='/mails/{n}'>{html.escape(mail_subject(mail))}</a></li>"
-            for n, mail in enumerate(self.mails, 1)
-        ]
-        return 200, f"<!doctype html><title>E-mails</title><ol>{''.join(rows)}</ol>"
+        return 200, list_html(self.mails)
+
+
+# --- The pages of the e-mails ---------------------------------------------------------------------
+
+_STYLE = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<style>
+:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }
+body { margin: 1.5rem auto; max-width: 50rem; padding: 0 1rem; overflow-wrap: anywhere }
+table { border-collapse: collapse; width: 100% }
+th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0 }
+iframe { width: 100%; height: 34rem; border: 1px solid #8886; background: #fff }
+pre { white-space: pre-wrap; border: 1px solid #8886; padding: 1rem }
+</style>"""
 
 
 def mail_subject(mail: dict[str, Any]) -> str:
@@ -108,9 +119,47 @@ def mail_subject(mail: dict[str, Any]) -> str:
     return str(mail.get("Subject", ""))
 
 
+def mail_headers(mail: dict[str, Any]) -> dict[str, str]:
+    """Time (UTC), sender, recipients and subject of a mail, by their labels."""
+    sent = datetime.fromtimestamp(float(mail.get("Timestamp", 0)), UTC)
+    return {
+        "Sent": f"{sent:%Y-%m-%d %H:%M:%S} UTC",
+        "From": str(mail.get("Source", "")),
+        "To": ", ".join(mail.get("To", [])),
+        "Subject": mail_subject(mail),
+    }
+
+
+def list_html(mails: list[dict[str, Any]]) -> str:
+    """The page that lists all mails, the newest first."""
+    rows = []
+    for number, mail in reversed(list(enumerate(mails, 1))):
+        cells = {label: html.escape(text) for label, text in mail_headers(mail).items()}
+        cells["Subject"] = f"<a href='/mails/{number}'>{cells['Subject']}</a>"
+        rows.append("".join(f"<td>{cell}</td>" for cell in cells.values()))
+    head = "".join(f"<th scope='col'>{label}</th>" for label in mail_headers({}))
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    empty = "" if rows else "<p>No e-mail yet. They are sent once a minute.</p>"
+    return (
+        f"{_STYLE}<title>E-mails</title><h1>E-mails</h1><table><tr>{head}</tr>{body}</table>{empty}"
+    )
+
+
 def mail_html(mail: dict[str, Any]) -> str:
-    """The HTML of a mail that the emulator keeps."""
-    return str(mail.get("BodyHtml", ""))
+    """The page of one mail: its headers, its HTML as a reader sees it, its plain text."""
+    rows = "".join(
+        f"<tr><th scope='row'>{label}</th><td>{html.escape(text)}</td></tr>"
+        for label, text in mail_headers(mail).items()
+    )
+    # Sandboxed: a mail runs no script, as in a mail reader.
+    shown = html.escape(str(mail.get("BodyHtml", "")))
+    text = html.escape(str(mail.get("BodyText", "")))
+    return (
+        f"{_STYLE}<title>{html.escape(mail_subject(mail))}</title>"
+        f"<p><a href='/mails'>All e-mails</a></p><table>{rows}</table>"
+        f"<h2>HTML</h2><iframe sandbox title='HTML' srcdoc=\"{shown}\"></iframe>"
+        f"<h2>Plain text</h2><pre>{text}</pre>"
+    )
 
 
 class Accepting(Receiver):

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -24,6 +25,13 @@ from tools import ROOT
 PAST_DAYS = 60
 TOLD_MS = 600_000
 STACK_FILE = ROOT / ".local/stack.json"
+# The same for a shell, with the names that README.md and docs/ use. `. .local/env` loads it.
+ENVIRONMENT = {
+    "API": "apiUrl",
+    "ENTITLEMENT": "entitlementId",
+    "LICENSE_KEY": "licenseKey",
+    "API_KEY": "apiKey",
+}
 DEMO_ENTITLEMENT = {
     "product": "CAD Pro",
     "sku": "CAD-PRO-100",
@@ -98,6 +106,7 @@ def running(port: int) -> Iterator[tuple[dict[str, str], Path]]:
         finally:
             _asked_to_stop.set()  # from here on a signal asks for what is being done
             file.unlink(missing_ok=True)
+            environment_file(file).unlink(missing_ok=True)
             stack.stop()
 
 
@@ -129,6 +138,7 @@ def create_customer(stack: Stack) -> dict[str, str]:
     api.expect(200, "POST", f"{path}/activations?dryRun=true", {"seatId": "warm-up"})
     return {
         "apiUrl": stack.api_url,
+        "docsUrl": f"{stack.api_url}/docs",
         "apiKey": key["key"],
         "licenseKey": license_key["key"],
         "portalUrl": portal_link(api, path),
@@ -145,14 +155,29 @@ def portal_link(api: Api, path: str) -> str:
     return str(api.expect(201, "POST", f"{path}/portal-links", asked)["url"])
 
 
+def environment_file(details: Path) -> Path:
+    """The file for a shell that belongs to a file of details: `env` for `stack.json`."""
+    return details.with_name(details.stem.replace("stack", "env"))
+
+
 def write_details(path: Path, details: dict[str, str]) -> None:
-    """Write the file that says how to reach the stack; it holds keys, so only for its owner."""
+    """Write the files that say how to reach the stack, as JSON and for a shell."""
+    _write_private(path, json.dumps(details, indent=2) + "\n")
+    lines = [
+        f"export {name}={shlex.quote(details[key])}\n"
+        for name, key in ENVIRONMENT.items()
+        if key in details
+    ]
+    _write_private(environment_file(path), "".join(lines))
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that holds keys, so only for its owner."""
     path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        json.dump(details, file, indent=2)
-        file.write("\n")
+        file.write(text)
 
 
 def read_details() -> dict[str, str]:
@@ -205,16 +230,15 @@ Ask for this month's report for sales, so far; a moment later it answers links t
     -H 'Content-Type: application/json' -d '{{"period": "{month}"}}'
   curl {url}/v1/reports/REPORT_ID -H 'Authorization: Bearer {key}'
 
-For the lines in README.md and docs/, which use these names:
+The lines in README.md and docs/ use $API, $ENTITLEMENT, $LICENSE_KEY and $API_KEY. To define them
+in another terminal, in this folder:
 
-  export API={url} ENTITLEMENT={entitlement} \\
-    LICENSE_KEY={license_key} \\
-    API_KEY={key}
+  . {environment_file(file).relative_to(ROOT)}
 
-Read the API: {url}/docs
+Read the API: {details["docsUrl"]}
 A receiver of webhooks runs here as well: events are shown below as they come, and e-mails, which
-are sent once a minute. It shows the mails at {details["receiverUrl"]}
-These values are in {file.relative_to(ROOT)}. In another terminal: make demo
+are sent once a minute. It shows the mails at {details["receiverUrl"]}/mails
+These values and links are in {file.relative_to(ROOT)}. In another terminal: make demo
 Ctrl-C stops everything.
 """
 
@@ -244,13 +268,14 @@ def print_event(event: Event) -> None:
     sys.stdout.flush()
 
 
-def _write_past(details: dict[str, str], api: Api) -> None:
+def _write_past(details: dict[str, str], api: Api, file: Path) -> None:
     """Make a second customer with weeks of history, so that the portal has something to show."""
     try:
         past = Past(details["emulatorUrl"], details["tableName"], now_ms(), PAST_DAYS)
         past.create()
         past.live()
         url = portal_link(api, f"/v1/entitlements/{past.id}")
+        write_details(file, {**details, "pastPortalUrl": url})
     except Exception:
         if not _asked_to_stop.is_set():  # else it was only cut off
             raise
@@ -293,10 +318,11 @@ def main() -> None:
     with Receiver(print_event) as receiver, running(port) as (details, file):
         api = Api(details["apiUrl"], f"Bearer {details['apiKey']}")
         subscribe(api, receiver)
-        write_details(file, {**details, "receiverUrl": receiver.url})
+        details["receiverUrl"] = receiver.url
+        write_details(file, details)
         say(f"ready after {time.monotonic() - started:.0f} s")
-        print(_greeting({**details, "receiverUrl": receiver.url}, file), flush=True)
-        threading.Thread(target=_write_past, args=(details, api), daemon=True).start()
+        print(_greeting(details, file), flush=True)
+        threading.Thread(target=_write_past, args=(details, api, file), daemon=True).start()
         _watch(details, receiver)
 
 

@@ -1,22 +1,24 @@
-"""Seats by person: who held one, when, on which devices; and erasing a person."""
+"""Seats by person: who held one, when, on which devices; releasing a seat, erasing a person."""
 
-import re
 from typing import TypedDict
 
 from functions.manage import entitlements
+from shared import observability
 from shared.api import pagination
 from shared.api.request import Request, Response
+from shared.api.schemas.base import parse
+from shared.api.schemas.seats import SeatSelector
+from shared.audit import Change
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import Key, denial_key, seat_record_key, seat_shard_key
 from shared.dynamodb.paging import ResultPage, read_page
-from shared.dynamodb.patterns import write_with_conflict_retry
+from shared.dynamodb.patterns import ROUNDS, write_with_conflict_retry
 from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Query, Update, send
-from shared.problems import InvalidRequest, NotFound
-from shared.seats.encoding import activation_id, seat_key
+from shared.problems import Contention, InvalidRequest, NotFound
+from shared.seats.encoding import SEAT_KEY, activation_id, decode_grant, seat_key
 from shared.seats.lookup import read_shard_of
-
-_SEAT_KEY = re.compile(r"[A-Za-z0-9_-]{12}", re.ASCII)
-
+from shared.seats.release import release_grant
+from shared.seats.shard import SeatShard
 
 PastGrantView = TypedDict(
     "PastGrantView", {"from": str, "to": str, "reason": str, "isOverdraftSeat": bool}
@@ -86,7 +88,7 @@ def _find(request: Request) -> Operation[tuple[str, Item | None, list[Key]]]:
     named: list[str] = []
     if by != "key":
         named.append(seat_key(entitlement_id, given))
-    if by != "seatId" and _SEAT_KEY.fullmatch(given):
+    if by != "seatId" and SEAT_KEY.fullmatch(given):
         named.append(given)
     found = []
     for key in named:
@@ -100,6 +102,84 @@ def _find(request: Request) -> Operation[tuple[str, Item | None, list[Key]]]:
         detail = "is needed: one person's seatId is another one's seat key"
         raise InvalidRequest.at("/by", detail, place="query")
     return found[0]
+
+
+class ReleasedSeatView(TypedDict):
+    """What releasing a person's seat did."""
+
+    seatKey: str
+    wasHeld: bool
+    activationId: str | None
+
+
+class ErasedPersonView(TypedDict):
+    """What erasing a person did."""
+
+    seatKey: str
+    erasedAt: str
+    isHeld: bool
+    activationId: str | None
+
+
+def _selected(request: Request) -> str:
+    """The seat key of the person whom the body names."""
+    wanted = parse(SeatSelector, request.body)
+    if wanted.seat_id is None:
+        assert wanted.seat_key is not None
+        return wanted.seat_key
+    return seat_key(request.path["entitlementId"], wanted.seat_id)
+
+
+def _known(entitlement_id: str, key: str) -> Operation[tuple[Item | None, list[Key]]]:
+    """The record and the denials of a person.
+
+    Raises:
+        NotFound: nobody is known by this seat key.
+    """
+    record = yield from send(Get(seat_record_key(entitlement_id, key)))
+    denials = yield from _denials_of(entitlement_id, key)
+    if record is None and not denials:
+        raise NotFound("Nobody is known by this seatId or seatKey.")
+    return record, denials
+
+
+def _held_grant(shard: SeatShard, key: str) -> str | None:
+    """The activation id of the grant that a person holds."""
+    value = shard.seats.get(key)
+    return None if value is None else activation_id(key, decode_grant(value).grant_id)
+
+
+def release(request: Request) -> Response:
+    """Release the seat that a person holds, whichever grant it is. Safe to repeat."""
+    key = _selected(request)
+    released = request.dynamodb.run(_release(request.path["entitlementId"], key, request.change))
+    if released:
+        observability.count("SeatReleased")
+    result: ReleasedSeatView = {
+        "seatKey": key,
+        "wasHeld": released is not None,
+        "activationId": released,
+    }
+    return Response(200, result)
+
+
+def _release(entitlement_id: str, key: str, change: Change) -> Operation[str | None]:
+    """Release the grant that is held; its activation id.
+
+    Raises:
+        NotFound, Contention.
+    """
+    yield from entitlements.require(entitlement_id, is_deleted_ok=True)
+    for _ in range(ROUNDS):
+        shard = yield from read_shard_of(entitlement_id, key)
+        named = _held_grant(shard, key)
+        if named is None:
+            yield from _known(entitlement_id, key)
+            return None
+        # False: the person has taken another seat since the shard was read.
+        if (yield from release_grant(entitlement_id, named, change)):
+            return named
+    raise Contention
 
 
 def _denials_of(entitlement_id: str, key: str) -> Operation[list[Key]]:
@@ -121,16 +201,19 @@ def _denials_of(entitlement_id: str, key: str) -> Operation[list[Key]]:
 
 
 def erase(request: Request) -> Response:
-    """Erase a person: their name is removed everywhere, every count stays. Safe to repeat."""
-    request.dynamodb.run(_erase(request))
-    return Response(204)
+    """Erase a person's data: names and ids go everywhere, counts stay. Safe to repeat."""
+    return Response(200, request.dynamodb.run(_erase(request)))
 
 
-def _erase(request: Request) -> Operation[None]:
-    entitlement_id = request.path["entitlementId"]
+def _erase(request: Request) -> Operation[ErasedPersonView]:
+    entitlement_id, key = request.path["entitlementId"], _selected(request)
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
-    key, _, denials = yield from _find(request)
     shard = yield from read_shard_of(entitlement_id, key)
+    held = _held_grant(shard, key)
+    if held is None:
+        _, denials = yield from _known(entitlement_id, key)
+    else:
+        denials = yield from _denials_of(entitlement_id, key)
     # Data about them that is still in the stream, up to this version, is not stored.
     yield from send(
         Update(
@@ -161,6 +244,12 @@ def _erase(request: Request) -> Operation[None]:
         yield from write_with_conflict_retry(
             Update(denial, "REMOVE seatId, seatName", "attribute_exists(pk)", NO_NAMES, {})
         )
+    return {
+        "seatKey": key,
+        "erasedAt": to_rfc3339(request.now_ms),
+        "isHeld": held is not None,
+        "activationId": held,
+    }
 
 
 def _view(item: Item) -> SeatView:

@@ -371,14 +371,27 @@ ROUTES: dict[str, Route] = {
         problems=("not-found",),
         query=(_BY,),
     ),
-    f"DELETE {_ENTITLEMENT}/seats/{{seat}}": Route(
-        "eraseSeat",
+    f"POST {_ENTITLEMENT}/seats/release": Route(
+        "releaseSeatOf",
         "manage",
-        "Erase a person: their name is removed everywhere, every count stays",
-        ("manage",),
-        answers=((204, ""),),
+        "Release the seat that a person holds; also succeeds if they hold none",
+        ("activate", "manage"),
+        license=True,
+        body="SeatSelector",
+        answers=((200, "ReleasedSeat"),),
         problems=("not-found",),
-        query=(_BY,),
+        max_body=SEAT_BODY_BYTES,
+    ),
+    f"POST {_ENTITLEMENT}/seats/erase": Route(
+        "erasePerson",
+        "manage",
+        "Erase a person's data (irreversible): the name and id are removed everywhere, counts stay."
+        " Does not release the seat",
+        ("manage",),
+        body="SeatSelector",
+        answers=((200, "ErasedPerson"),),
+        problems=("not-found",),
+        max_body=SEAT_BODY_BYTES,
     ),
     f"GET {_ENTITLEMENT}/usage-history": Route(
         "getUsageHistory",

@@ -21,6 +21,7 @@ GRANT_ID_BASE = 10 * _ENDS
 NO_LEASE = 2 * _ENDS
 # The value of `earliest` on a shard without leases: never due.
 NEVER = 9_999_999_999
+SEAT_KEY = re.compile(r"^[A-Za-z0-9_-]{12}$", re.ASCII)
 _ACTIVATION_ID = re.compile(r"act_([A-Za-z0-9_-]{12})([A-Za-z0-9_-]{8})", re.ASCII)
 
 

@@ -305,3 +305,22 @@ def test_the_quick_check_of_a_body_is_the_described_one(body: dict[str, object])
         return True
 
     assert by_hand() == by_model()
+
+
+def test_make_help_lists_every_command_that_the_docs_name() -> None:
+    help_text = subprocess.run(
+        ["make", "--no-print-directory", "help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    listed = {word for line in help_text.splitlines() if line[:1].strip() for word in line.split()}
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    named = {
+        command
+        for page in pages
+        for command in re.findall(r"(?:`|^\s*)make ([a-z][a-z-]+)", page.read_text(), re.M)
+    }
+    assert len(named) > 20
+    assert not named - listed

@@ -358,8 +358,18 @@ def _erasing(bench: Bench) -> dict[str, Any]:
     )
     denial: Item = {"seatKey": key.sk.partition("#")[2], "seatId": "user2", "attempts": 1}
     bench.dynamodb.execute(Put(key, denial))
-    route = f"DELETE {E}/{{entitlementId}}/seats/{{seat}}"
-    return event(route, {"entitlementId": entitlement_id, "seat": "user2"})
+    return _of_person("erase", entitlement_id, "user2")
+
+
+def _of_person(verb: str, entitlement_id: str, seat_id: str) -> dict[str, Any]:
+    route = f"POST {E}/{{entitlementId}}/seats/{verb}"
+    return event(route, {"entitlementId": entitlement_id}, {"seatId": seat_id})
+
+
+def _releasing_person(bench: Bench) -> dict[str, Any]:
+    entitlement_id = _entitlement(bench)
+    _take(bench, entitlement_id, "user0")
+    return _of_person("release", entitlement_id, "user0")
 
 
 def _listing(bench: Bench) -> dict[str, Any]:
@@ -468,6 +478,7 @@ SCENARIOS = [
         "resend to a webhook", _on_webhook("POST", "/resend", {"since": "2026-01-01T00:00:00Z"})
     ),
     Scenario("erase a person", _erasing),
+    Scenario("release a person's seat", _releasing_person),
     Scenario("sweep", _sweeping),
     Scenario("close", _closing),
     Scenario("notify", _notifying),

@@ -202,7 +202,9 @@ def test_people(api: CheckedApi, busy: Customer) -> None:
     for name in (quote("bob@acme.com"), bob["seatKey"]):
         assert api.expect(200, "GET", f"{busy.path}/seats/{name}") == bob
     assert api.call("GET", f"{busy.path}/seats/nobody").status == 404
-    assert api.call("DELETE", f"{busy.path}/seats/nobody").status == 404
+    for verb in ("release", "erase"):
+        answer = api.call("POST", f"{busy.path}/seats/{verb}", {"seatId": "nobody"})
+        assert answer.status == 404
 
 
 def everything(stack: Stack) -> str:
@@ -239,14 +241,15 @@ def test_erasing_a_person(stack: Stack, api: CheckedApi) -> None:
     wait_for(lambda: counts()[1] == [1] and counts()[0][-1][4] == 1)
     assert who in everything(stack)
     before = counts()
-    path = f"{customer.path}/seats/{quote(who)}"
-    assert api.call("DELETE", path).status == 204
-    assert api.call("DELETE", path).status == 204
+    for _ in range(2):
+        erased = api.expect(200, "POST", f"{customer.path}/seats/erase", {"seatId": who})
+        assert (erased["isHeld"], erased["activationId"]) == (False, None)
     left = everything(stack)
     assert who not in left
     assert f"Zelda {customer.id[4:]}" not in left
     assert counts() == before
-    seat = api.expect(200, "GET", path)
+    seat = api.expect(200, "GET", f"{customer.path}/seats/{quote(who)}")
+    assert erased["seatKey"] == seat["seatKey"]
     assert (seat["seatId"], seat["seatName"], seat["devices"]) == (None, None, [])
     assert seat["erasedAt"]
     assert len(seat["grants"]) == 1
@@ -260,7 +263,8 @@ def test_erasing_a_person_whose_change_is_the_shard_s_last(stack: Stack, api: Ch
     who = f"yara-{customer.id}@acme.com"
     customer.take(who)
     wait_for(lambda: api.call("GET", f"{customer.path}/seats/{quote(who)}").status == 200)
-    assert api.call("DELETE", f"{customer.path}/seats/{quote(who)}").status == 204
+    erased = api.expect(200, "POST", f"{customer.path}/seats/erase", {"seatId": who})
+    assert erased["isHeld"] is True
     assert who not in everything(stack)
     assert api.expect(200, "GET", customer.path)["seats"]["used"] == 1, "the seat is held still"
     time.sleep(1)
@@ -275,14 +279,13 @@ def test_somebody_whose_id_is_another_one_s_key(api: CheckedApi) -> None:
     key = victim["seatKey"]
     customer.take(key)
     wait_for(lambda: len(list_all(api, f"{customer.path}/seats")) == 2)
-    for method in ("GET", "DELETE"):
-        answer = api.call(method, f"{customer.path}/seats/{key}")
-        assert (answer.status, answer.body["errors"][0]["pointer"]) == (400, "/by")
+    answer = api.call("GET", f"{customer.path}/seats/{key}")
+    assert (answer.status, answer.body["errors"][0]["pointer"]) == (400, "/by")
     assert (
         api.expect(200, "GET", f"{customer.path}/seats/{key}?by=key")["seatId"] == victim["seatId"]
     )
     assert api.expect(200, "GET", f"{customer.path}/seats/{key}?by=seatId")["seatId"] == key
-    assert api.call("DELETE", f"{customer.path}/seats/{key}?by=key").status == 204
+    api.expect(200, "POST", f"{customer.path}/seats/erase", {"seatKey": key})
     names = {seat["seatId"] for seat in list_all(api, f"{customer.path}/seats")}
     assert names == {None, key}
 
@@ -292,4 +295,45 @@ def test_who_may_see_it(scoped: dict[str, CheckedApi], busy: Customer) -> None:
         assert scoped["report"].call("GET", f"{busy.path}/{what}").status == 200
         assert scoped["activate"].call("GET", f"{busy.path}/{what}").status == 403
         assert busy.license.call("GET", f"{busy.path}/{what}").status == 403
-    assert scoped["report"].call("DELETE", f"{busy.path}/seats/x").status == 403
+    for caller in (scoped["report"], scoped["activate"], busy.license):
+        answer = caller.call("POST", f"{busy.path}/seats/erase", {"seatId": "x"})
+        assert answer.status == 403
+    answer = scoped["report"].call("POST", f"{busy.path}/seats/release", {"seatId": "x"})
+    assert answer.status == 403
+
+
+def test_a_person_s_seat_is_released(api: CheckedApi) -> None:
+    """By id or key, whichever grant it is; and again without an effect."""
+    customer = Customer(api)
+    path = f"{customer.path}/seats/release"
+    held = customer.take("ann?x=/#@acme.com")["activationId"]
+    released = api.expect(200, "POST", path, {"seatId": "ann?x=/#@acme.com"})
+    assert (released["wasHeld"], released["activationId"]) == (True, held)
+    wait_for(
+        lambda: [each["isHeld"] for each in list_all(api, f"{customer.path}/seats")] == [False]
+    )
+    again = api.expect(200, "POST", path, {"seatKey": released["seatKey"]})
+    assert (again["wasHeld"], again["activationId"]) == (False, None)
+    assert api.expect(200, "GET", customer.path)["seats"]["used"] == 0
+    held = customer.take("ann?x=/#@acme.com")["activationId"]
+    by_key = customer.license.expect(200, "POST", path, {"seatKey": released["seatKey"]})
+    assert by_key["activationId"] == held
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, ""),
+        ({"seatId": "a", "seatKey": "abcdefghijkl"}, ""),
+        ({"seatKey": "short"}, "/seatKey"),
+        ({"seatId": ""}, "/seatId"),
+        ({"seat": "a"}, "/seat"),
+    ],
+)
+def test_one_person_must_be_named(
+    api: CheckedApi, busy: Customer, body: dict[str, str], pointer: str
+) -> None:
+    for verb in ("release", "erase"):
+        answer = api.call("POST", f"{busy.path}/seats/{verb}", body)
+        assert answer.status == 400
+        assert pointer in {error["pointer"] for error in answer.body["errors"]}

@@ -48,6 +48,7 @@ VOLATILE = {
     "embedUrl",
     "requestId",
     "requestedAt",
+    "erasedAt",
 }
 
 

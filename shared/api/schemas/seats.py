@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from shared.api.schemas.base import Input, Output, check_multiline
+from shared.seats.encoding import SEAT_KEY
 from shared.texts import (
     ATTRIBUTES_BYTES,
     CONTROL,
@@ -163,6 +164,42 @@ class Seat(Output):
     grants: list[PastGrant] = Field(description="The last 20 that ended, the newest last.")
     devices: list[Device] = Field(description="The last 20 seen, the newest last.")
     erased_at: str | None
+
+
+class SeatSelector(Input):
+    """A person, by exactly one of both."""
+
+    seat_id: str | None = Field(
+        None, min_length=1, max_length=SEAT_ID_BYTES, description="The `seatId`, exactly."
+    )
+    seat_key: str | None = Field(
+        None,
+        pattern=SEAT_KEY.pattern,
+        description="The seat key: 12 characters, as lists of seats have it.",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> "SeatSelector":
+        if (self.seat_id is None) == (self.seat_key is None):
+            raise ValueError("must have either seatId or seatKey")
+        return self
+
+
+class ReleasedSeat(Output):
+    """What releasing a person's seat did."""
+
+    seat_key: str
+    was_held: bool = Field(description="Whether they held a seat, which is free now.")
+    activation_id: str | None = Field(description="The grant that was released.")
+
+
+class ErasedPerson(Output):
+    """What erasing a person did."""
+
+    seat_key: str = Field(description="Stands for the person in every record from now on.")
+    erased_at: str
+    is_held: bool = Field(description="Whether they still hold a seat: release it if they left.")
+    activation_id: str | None = Field(description="The grant that they still hold.")
 
 
 class SeatList(Output):

@@ -1,6 +1,7 @@
 """The adapters of the local stack, and the build."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from local import run
 from local.emulator import LocalError, check_port, free_port
+from local.receiver import list_html, mail_html
 from local.run import parse_port, write_details
 from local.stream_mapping import StreamMapping, check_pattern, matches
 from tools import ROOT, build
@@ -145,7 +147,42 @@ def test_keys_are_written_for_their_owner_only(tmp_path: Path) -> None:
     write_details(file, {"apiKey": "k"})
     write_details(file, {"apiKey": "k2"})
     assert json.loads(file.read_text()) == {"apiKey": "k2"}
-    assert file.stat().st_mode & 0o777 == 0o600
+    for written in (file, run.environment_file(file)):
+        assert written.stat().st_mode & 0o777 == 0o600
+
+
+def test_one_line_defines_the_names_of_the_docs(tmp_path: Path) -> None:
+    details = {"apiUrl": "http://x/$y", "apiKey": "a'b c", "licenseKey": "l", "entitlementId": "e"}
+    write_details(tmp_path / "stack-9.json", details)
+    shown = 'printf "%s\\n" "$API" "$ENTITLEMENT" "$LICENSE_KEY" "$API_KEY"'
+    command = ["sh", "-c", f". {tmp_path}/env-9; {shown}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["http://x/$y", "e", "l", "a'b c"]
+
+
+def test_a_mail_is_shown_with_its_headers_and_both_bodies() -> None:
+    mail = {
+        "Source": "Vendor <overdraft@example.com>",
+        "To": ["owner@vendor.example"],
+        "Subject": "<b>10 of 8</b>",
+        "Timestamp": 1_764_239_400.5,
+        "BodyHtml": "<p>ten</p><script>alert(1)</script>",
+        "BodyText": "ten & more",
+    }
+    page = mail_html(mail)
+    for text in (
+        "Vendor &lt;overdraft@example.com&gt;",
+        "owner@vendor.example",
+        "&lt;b&gt;10 of 8&lt;/b&gt;",
+        "2025-11-27 10:30:00 UTC",
+        "<iframe sandbox",
+        "&lt;p&gt;ten&lt;/p&gt;",
+        "ten &amp; more",
+    ):
+        assert text in page
+    assert "<script>" not in page
+    assert "&lt;b&gt;10 of 8&lt;/b&gt;" in list_html([mail])
+    assert "No e-mail yet" in list_html([])
 
 
 def test_a_package_has_its_function_shared_and_bytecode(tmp_path: Path) -> None:

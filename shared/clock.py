@@ -11,6 +11,7 @@ _DURATION = re.compile(
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 # Compact times are counted from here.
 EPOCH = 1_735_689_600  # 2025-01-01T00:00:00Z
 _LATEST = 253_402_300_799  # 9999-12-31T23:59:59Z
@@ -29,12 +30,14 @@ def to_rfc3339(milliseconds: int) -> str:
 
 
 def from_rfc3339(text: str) -> int:
-    """Unix seconds, a fraction dropped.
+    """Unix seconds of a time, a fraction dropped, or of a date: its beginning in UTC.
 
     Raises:
-        ValueError: not RFC 3339, or without an offset.
+        ValueError: neither a date nor RFC 3339, or without an offset.
     """
-    wrong = "not a time in RFC 3339, such as 2027-01-31T00:00:00Z"
+    wrong = "must be a time such as 2027-01-31T00:00:00Z (RFC 3339), or a date such as 2027-01-31"
+    if _DATE.fullmatch(text):
+        text += "T00:00:00Z"
     if not _RFC3339.fullmatch(text):
         raise ValueError(wrong)
     try:
@@ -42,7 +45,7 @@ def from_rfc3339(text: str) -> int:
     except (ValueError, OverflowError):
         raise ValueError(wrong) from None
     if not 0 <= seconds <= _LATEST:
-        raise ValueError("a time before 1970 or after 9999")
+        raise ValueError("must not be before 1970 or after 9999")
     return int(seconds)
 
 

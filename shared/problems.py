@@ -56,9 +56,10 @@ class InvalidRequest(Problem):
     title = "The request is not valid."
 
     def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
-        detail = "; ".join(
-            f"{error['pointer'] or 'body'}: {error['detail']}" for error in errors[:3]
-        )
+        shown = [f"{error['pointer'] or 'body'}: {error['detail']}" for error in errors[:3]]
+        if len(errors) > len(shown):
+            shown.append(f"and {len(errors) - len(shown)} more, see errors")
+        detail = "; ".join(shown)
         super().__init__(detail, extensions={"errors": [dict(error) for error in errors]})
 
     @classmethod
@@ -129,7 +130,7 @@ class NotFound(Problem):
 
     type = "not-found"
     status = 404
-    title = "There is nothing at this address."
+    title = "Not found."
 
 
 class MethodNotAllowed(Problem):

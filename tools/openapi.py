@@ -18,6 +18,7 @@ from shared.api.routes import PORTAL_ROLES, ROUTES, Parameter, Route
 from shared.api.schemas import events
 from shared.api.schemas.base import ProblemBody
 from tools import ROOT, VERSION
+from tools.openapi_schemas import tidy
 
 FILE = ROOT / "openapi.json"
 HTTP = {200: "OK", 201: "Created", 202: "Accepted", 204: "Done", 302: "Found"}
@@ -42,7 +43,7 @@ PATH_PARAMETERS = {
     "linkId": "The portal link's id, the part of its token before the dot.",
     "file": "As the page names it.",
 }
-# How the operations are grouped for readers, by the resource that their path names.
+# How the operations are grouped for readers: the resources that their paths name.
 TAGS = {
     "Entitlements": ("entitlements",),
     "Seats": ("activations", "seats"),
@@ -55,6 +56,19 @@ TAGS = {
     "E-mail": ("emails", "unsubscribe"),
     "Keys": ("license-keys", "api-keys"),
     "Service": ("health", "openapi.json", "docs"),
+}
+TAGS_ABOUT = {
+    "Entitlements": "What a customer purchased, and on which terms.",
+    "Seats": "Take, renew and release seats; who holds and held them.",
+    "Usage limits": "Consume and correct what is counted, such as exports.",
+    "History": "Usage over time, overdraft episodes and denials, for 13 months.",
+    "Portal": "Links for a customer's people, what they see, their requests for more.",
+    "Reports": "The report for sales, every month and on demand.",
+    "Follow-up": "What sales did about an overdraft.",
+    "Webhooks": "Endpoints that get events, and the deliveries to them.",
+    "E-mail": "What was mailed, and the page that ends it.",
+    "Keys": "API keys of the vendor, license keys of an entitlement.",
+    "Service": "Health, and this description.",
 }
 HEADERS = {
     "Idempotency-Key": "1 to 255 visible ASCII characters, no spaces. The same request with the"
@@ -109,11 +123,11 @@ def describe() -> dict[str, Any]:
         "info": {"title": "Overdraft", "version": VERSION, "description": ABOUT},
         # Relative to where the description was read from: the stack's own API.
         "servers": [{"url": ".", "description": "The stack that this description comes from."}],
-        "tags": [{"name": name} for name in TAGS],
+        "tags": [{"name": name, "description": TAGS_ABOUT[name]} for name in TAGS],
         "paths": paths,
         "webhooks": {kind: {"post": _webhook(kind)} for kind in events.EVENTS},
         "components": {
-            "schemas": dict(sorted(described["$defs"].items())),
+            "schemas": tidy(described["$defs"]),
             "securitySchemes": {
                 "apiKey": {
                     "type": "http",
@@ -245,6 +259,8 @@ def _responses(route: Route) -> dict[str, Any]:
             schema = {"$ref": f"#/components/schemas/{model}"}
             response["content"] = {"application/json": {"schema": schema}}
         responses[str(status)] = response
+    # API Gateway's own throttle, on every route; its answer is no problem.
+    responses["429"] = {"description": "Too many requests."}
     types = _problem_types()
     by_status: dict[int, list[str]] = {}
     for name in _problem_names(route):

@@ -117,7 +117,8 @@ def _try_update(request: Request, held: Held) -> Operation[bool]:
         _check_not_deleted(item)
         check_version(request, item)
         before = item["document"]
-        merged = documents.merge_patch(before, request.body)
+        patch = documents.without_computed(request.body, item, request.now)
+        merged = documents.merge_patch(before, patch)
         valid_from = item["createdAt"] // 1000 - CLOCK_GRACE
         document = documents.to_document(merged, valid_from=valid_from)
         if document == before:

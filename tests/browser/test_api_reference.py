@@ -10,8 +10,9 @@ from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS, Open
 from tools import ROOT
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("device", "options"), [("wide", DESKTOP), ("phone", PHONE)])
+@pytest.mark.parametrize(
+    ("device", "options", "scheme"), [("wide", DESKTOP, "light"), ("phone", PHONE, "dark")]
+)
 def test_every_operation_and_event_is_listed(
     stack: Stack, open_page: Open, device: str, options: dict[str, object], scheme: str
 ) -> None:

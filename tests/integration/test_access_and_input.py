@@ -337,7 +337,7 @@ BAD_TERMS: dict[str, tuple[dict[str, Any], str]] = {
         "/overdraftSeatLimit",
     ),
     "beyond bounds": ({"seatCount": 10**12}, "/seatCount"),
-    "a computed field": ({"hardCap": 3}, "/hardCap"),
+    "a computed field": ({"hardCap": 99}, "/hardCap"),
     "an id": ({"entitlementId": "ent_x"}, "/entitlementId"),
     "an unknown field": ({"seatcount": 3}, "/seatcount"),
     "an unknown field with null": ({"foo": None}, "/foo"),

@@ -261,3 +261,39 @@ def test_lists(api: CheckedApi, scoped: dict[str, CheckedApi]) -> None:
 
         wait_for(agrees)
     assert len(ids(query)) == 4, "deleted ones are listed only when asked for"
+
+
+def test_read_change_one_member_and_send_it_back(api: CheckedApi) -> None:
+    """Computed members are accepted as they were read, and refused by name with another value."""
+    customer = Customer(api, usageLimits=[{"key": "exports", "limit": 10}])
+    customer.take("a")
+    read = api.expect(200, "GET", customer.path)
+    customer.take("b")
+    read["seatCount"] = 7
+    read["usageLimits"][0]["limit"] = 50
+    changed = api.expect(200, "PATCH", customer.path, read)
+    assert (changed["seatCount"], changed["hardCap"], changed["seats"]["used"]) == (7, 8, 2)
+    assert changed["usageLimits"][0]["hardCap"] == 50
+    for wrong, pointer in (
+        ({"hardCap": 99}, "/hardCap"),
+        ({"entitlementId": "ent_other"}, "/entitlementId"),
+        ({"createdAt": "2026-01-01T00:00:00Z"}, "/createdAt"),
+        (
+            {"usageLimits": [{"key": "exports", "limit": 1, "hardCap": 99}]},
+            "/usageLimits/0/hardCap",
+        ),
+    ):
+        answer = api.call("PATCH", customer.path, wrong)
+        assert (answer.status, answer.body["errors"][0]["pointer"]) == (400, pointer)
+    assert api.expect(200, "GET", customer.path)["hardCap"] == 8
+
+
+def test_a_date_is_midnight_utc(api: CheckedApi) -> None:
+    customer = Customer(api, validFrom="2026-01-01", validUntil="2099-02-01")
+    assert customer.entitlement["validFrom"] == "2026-01-01T00:00:00Z"
+    assert customer.entitlement["validUntil"] == "2099-02-01T00:00:00Z"
+    assert api.call("GET", f"{customer.path}/denials?from=2026-11-01&to=2026-11-02").status == 200
+    for wrong in ("2026-02-30", "2026-1-1", "20260101"):
+        answer = api.call("GET", f"{customer.path}/denials?from={wrong}")
+        assert answer.status == 400
+        assert "a date such as" in answer.body["errors"][0]["detail"]

@@ -7,17 +7,15 @@ import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import files
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from shared import clock
 from shared.problems import InvalidRequest
-from shared.texts import (
-    CONTROL,
-    REASON_BYTES,
-)
+from shared.seats.encoding import SEAT_KEY
+from shared.texts import CONTROL, REASON_BYTES, USAGE_KEY
 from shared.usage.counter import MAX_LIMIT
 
 MAX_COUNT = 10_000_000
@@ -109,11 +107,19 @@ def _address(text: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_composed)]
-Email = Annotated[
-    str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+$"), AfterValidator(_address)
-]
+EMAIL = r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+$"
+MONTH = r"^20[0-9]{2}-(0[1-9]|1[0-2])$"
+AMOUNT = r"^[0-9]{1,12}(\.[0-9]{1,4})?$"
+CURRENCY = r"^[A-Z]{3}$"
+EVENT_TYPE = r"^(\*|[a-z.]+(\.\*)?)$"
+Email = Annotated[str, Field(max_length=254, pattern=EMAIL), AfterValidator(_address)]
 Time = Annotated[
-    str, AfterValidator(_time), Field(description="RFC 3339; a fraction of a second is dropped.")
+    str,
+    AfterValidator(_time),
+    Field(
+        description="RFC 3339, a fraction of a second is dropped;"
+        " or a date, which is midnight UTC at its beginning."
+    ),
 ]
 Zone = Annotated[str, Field(max_length=64), AfterValidator(_zone)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
@@ -140,12 +146,36 @@ class ProblemBody(BaseModel):
 
 COMPUTED = ("hardCap", "entitlementId", "seats", "createdAt", "updatedAt")
 _OVERDRAFT_TYPES = "must have a type: none, absolute, percentage or unlimited"
+# What to say for pydantic's types of errors; names in braces are of their context.
 _TEXTS = {
     "missing": "is required",
-    "extra_forbidden": "unknown field",
     "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "dict_type": "must be an object",
+    "list_type": "must be an array",
+    "string_type": "must be a string",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
     "union_tag_invalid": _OVERDRAFT_TYPES,
     "union_tag_not_found": _OVERDRAFT_TYPES,
+    "literal_error": "must be one of: {expected}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "must have at least {min_length} character(s)",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have at least {min_length} item(s)",
+    "too_long": "must have at most {max_length} items",
+}
+# What a pattern means, with an example.
+_PATTERNS = {
+    EMAIL: "must be an e-mail address, such as ann@example.com",
+    USAGE_KEY: "must be 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit,"
+    " such as exports",
+    MONTH: "must be a month, such as 2026-11",
+    AMOUNT: 'must be a decimal in a string with at most four decimals, such as "30.00"',
+    CURRENCY: "must be three capital letters, such as EUR",
+    EVENT_TYPE: "must be an event type, or its beginning such as entitlement.overdraft.*",
+    SEAT_KEY.pattern: "must be 12 letters, digits, _ or -, as lists of seats have it",
 }
 Model = TypeVar("Model", bound=Input)
 
@@ -160,8 +190,8 @@ def parse(model: type[Model], body: Mapping[str, Any]) -> Model:
         return model.model_validate(body)
     except ValidationError as invalid:
         errors = [
-            {"pointer": _pointer(error["loc"], body), "detail": _detail(error)}
-            for error in invalid.errors(include_url=False, include_context=False)
+            {"pointer": _pointer(error["loc"], body), "detail": _detail(model, error)}
+            for error in invalid.errors(include_url=False)
         ]
         raise InvalidRequest(errors) from None
 
@@ -181,8 +211,38 @@ def _pointer(loc: tuple[int | str, ...], body: Any) -> str:
     return pointer
 
 
-def _detail(error: Any) -> str:
-    if error["type"] == "extra_forbidden" and error["loc"][-1] in COMPUTED:
-        return "is computed and cannot be set"
-    text = _TEXTS.get(error["type"]) or error["msg"].removeprefix("Value error, ")
-    return str(text)
+def _detail(model: type[BaseModel], error: Any) -> str:
+    """What is wrong, and what would be right, in plain words."""
+    context = error.get("ctx", {})
+    if error["type"] == "extra_forbidden":
+        if error["loc"][-1] in COMPUTED:
+            return "is computed and cannot be set"
+        return f"unknown field; known are: {', '.join(_members_at(model, error['loc'][:-1]))}"
+    if error["type"] == "string_pattern_mismatch" and context["pattern"] in _PATTERNS:
+        return _PATTERNS[context["pattern"]]
+    if error["type"] in _TEXTS:
+        return _TEXTS[error["type"]].format(**context)
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _members_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """The names of the members that the object at a location of an error may have."""
+    found = [model]
+    for part in loc:
+        fields = [
+            field
+            for each in found
+            for field in each.model_fields.values()
+            if part in (field.alias, field.serialization_alias)
+        ]
+        # Other parts are positions in a list, and the variants of a union.
+        if fields:
+            found = [inner for field in fields for inner in _models_in(field.annotation)]
+    return sorted({str(field.alias) for each in found for field in each.model_fields.values()})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a type mentions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for inner in get_args(annotation) for found in _models_in(inner)]

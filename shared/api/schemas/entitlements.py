@@ -2,10 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from shared import clock
 from shared.api.schemas.base import (
+    AMOUNT,
+    CURRENCY,
     Count,
     Email,
     Input,
@@ -137,8 +139,8 @@ def _different(limits: list[UsageLimitInput]) -> list[UsageLimitInput]:
 class UnitPrice(Input):
     """List price of one seat; the amount is a decimal in a string."""
 
-    amount: Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,4})?$")]
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    amount: Annotated[str, Field(pattern=AMOUNT)]
+    currency: Annotated[str, Field(pattern=CURRENCY)]
     per: Literal["month", "year"]
 
 
@@ -204,10 +206,6 @@ class EntitlementPatch(EntitlementInput):
 
     `overdraftSeatLimit` and `unitPrice` are replaced as a whole.
     """
-
-    model_config = ConfigDict(
-        json_schema_extra=lambda schema: schema.pop("required", None) and None
-    )
 
 
 class Entitlement(EntitlementInput):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from shared.api.schemas.base import Email, Input, Name, Output, Time, Zone, sort_distinct
+from shared.api.schemas.base import MONTH, Email, Input, Name, Output, Time, Zone, sort_distinct
 
 REPORT_FORMATS = ("html", "xlsx", "csv", "json")
 
@@ -21,7 +21,7 @@ class ReportFilters(Input):
 class ReportInput(Input):
     """The report that is requested."""
 
-    period: Annotated[str, Field(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$")] | None = Field(
+    period: Annotated[str, Field(pattern=MONTH)] | None = Field(
         None, description="A month, `YYYY-MM`; the last one that is over, if nothing is given."
     )
     from_: Time | None = Field(

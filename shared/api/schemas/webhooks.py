@@ -2,9 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from shared.api.schemas.base import Input, Name, Output, Time, check_plain, sort_distinct
+from shared.api.schemas.base import (
+    EVENT_TYPE,
+    Input,
+    Name,
+    Output,
+    Time,
+    check_plain,
+    sort_distinct,
+)
 from shared.events import types as event_types
 from shared.webhooks.endpoints import OVERLAP_SECONDS, covers
 
@@ -22,7 +30,7 @@ class WebhookInput(Input):
         description="https, on a public address."
     )
     event_types: Annotated[
-        list[Annotated[str, Field(pattern=r"^(\*|[a-z.]+(\.\*)?)$"), AfterValidator(_pattern)]],
+        list[Annotated[str, Field(pattern=EVENT_TYPE), AfterValidator(_pattern)]],
         Field(min_length=1, max_length=20),
         AfterValidator(sort_distinct),
     ] = Field(["*"], description="Types, or beginnings such as `entitlement.overdraft.*`.")
@@ -38,10 +46,6 @@ class WebhookInput(Input):
 
 class WebhookPatch(WebhookInput):
     """A JSON merge patch (RFC 7396)."""
-
-    model_config = ConfigDict(
-        json_schema_extra=lambda schema: schema.pop("required", None) and None
-    )
 
 
 class Webhook(Output):

@@ -1,9 +1,11 @@
 """Entitlements and webhooks: what is refused, what is found."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
+from functions.manage import documents
 from shared.dynamodb.keys import (
     webhook_key,
 )
@@ -12,6 +14,7 @@ from shared.dynamodb.requests import (
     Item,
 )
 from shared.entitlements.views import entitlement_view
+from shared.problems import InvalidRequest
 from shared.seats.seat_usage import SeatUsage
 from tests.unit.conftest import Api
 
@@ -99,3 +102,48 @@ def test_a_document_of_an_older_release_lacks_members_that_came_later() -> None:
     view: Mapping[str, object] = entitlement_view(item, SeatUsage(0, 2, 2), now=1)
     assert [view[name] for name in ("timeZone", "thresholds", "unitPrice")] == [None] * 3
     assert view["notifications"], "as it is by default"
+
+
+TERMS = {"product": "CAD", "customer": {"name": "Acme"}, "seatCount": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ({"seatCount": "3"}, "must be a whole number"),
+        ({"seatCount": -1}, "must be at least 0"),
+        ({"customer": "Acme"}, "must be an object"),
+        ({"usageLimits": {}}, "must be an array"),
+        ({"status": "on"}, "must be one of: 'active' or 'suspended'"),
+        ({"unitPrice": {"amount": "3,00", "currency": "EUR", "per": "month"}}, '"30.00"'),
+        ({"unitPrice": {"amount": "3.00", "currency": "eur", "per": "month"}}, "such as EUR"),
+        ({"contacts": {"accountOwner": {"email": "ann"}}}, "such as ann@example.com"),
+        ({"usageLimits": [{"key": "a b", "limit": 1}]}, "such as exports"),
+        ({"validUntil": "tomorrow"}, "such as 2027-01-31T00:00:00Z"),
+        ({"customer": {"name": "A", "id": 1}}, "unknown field; known are: externalId, name"),
+        (
+            {"usageLimits": [{"key": "a", "limit": 1, "cap": 2}]},
+            "unknown field; known are: key, limit, overdraftLimit, resetSchedule",
+        ),
+        (
+            {"overdraftSeatLimit": {"type": "absolute", "value": 1, "x": 1}},
+            "unknown field; known are: type, value",
+        ),
+        ({"product": None}, "must be a string"),
+        ({"product": ""}, "must have at least 1 character(s)"),
+        ({"thresholds": [1] * 11}, "must have at most 10 items"),
+    ],
+)
+def test_what_is_wrong_is_said_in_plain_words(body: dict[str, Any], detail: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        documents.to_document({**TERMS, **body}, valid_from=0)
+    [error] = refused.value.extensions["errors"]
+    assert detail in error["detail"]
+
+
+def test_all_errors_are_named() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        documents.to_document({"a": 1, "b": 2, "c": 3, "seatCount": 1}, valid_from=0)
+    errors = refused.value.extensions["errors"]
+    assert {error["pointer"] for error in errors} == {"/a", "/b", "/c", "/product", "/customer"}
+    assert refused.value.detail.endswith("; and 2 more, see errors")

@@ -28,6 +28,8 @@ BODIES: dict[str, Any] = {
     # Not enabled: what the other tests do is none of its business.
     "createWebhook": {"url": "http://127.0.0.1:9/", "enabled": False},
     "updateWebhook": {"enabled": False},
+    "releaseSeatOf": {"seatId": "nobody"},
+    "erasePerson": {"seatId": "nobody"},
     "rotateWebhookSecret": {},
     "testWebhook": {},
     "resendFailedDeliveries": {"since": "2026-01-01T00:00:00Z"},
@@ -395,7 +397,7 @@ BAD_TERMS: dict[str, tuple[dict[str, Any], str]] = {
     "a path for a zone": ({"timeZone": "../../etc/passwd"}, "/timeZone"),
     "a folder for a zone": ({"timeZone": "America"}, "/timeZone"),
     "a time without zone": ({"validFrom": "2027-01-01T00:00:00"}, "/validFrom"),
-    "a date": ({"validUntil": "2027-01-01"}, "/validUntil"),
+    "half a date": ({"validUntil": "2027-01"}, "/validUntil"),
     "no such day": ({"validUntil": "2027-02-30T00:00:00Z"}, "/validUntil"),
     "an end before the beginning": (
         {"validFrom": "2027-02-01T00:00:00Z", "validUntil": "2027-01-01T00:00:00Z"},

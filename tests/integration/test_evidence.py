@@ -101,7 +101,7 @@ def test_a_period_of_one_s_own(api: CheckedApi, busy: Customer) -> None:
         "interval=week",
         "interval=",
         "from=yesterday",
-        "to=2026-11-24",
+        "to=2026-11",
         "limit=0",
         "limit=101",
         "from=2026-11-25T00:00:00Z&to=2026-11-24T00:00:00Z",

@@ -64,7 +64,9 @@ def test_a_whole_life(stack: Stack, generated: ModuleType) -> None:
             overdraft_seat_limit=models.AbsoluteOverdraft(type_="absolute", value=1),
             lease_period="PT8H",
             usage_limits=[models.UsageLimitInput(key="exports", limit=10)],
-            unit_price=models.UnitPrice(amount="30.00", currency="USD", per="month"),
+            unit_price=models.UnitPrice(
+                amount="30.00", currency="USD", per=models.UnitPricePer.MONTH
+            ),
         ),
     )
     assert (sold.seat_count, sold.hard_cap, sold.lease_period) == (1, 2, "PT8H")

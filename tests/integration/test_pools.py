@@ -1,7 +1,6 @@
 """Pools of several shards over HTTP, in the deployed stack: a life from 200 seats to none."""
 
 import time
-import uuid
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,25 +14,13 @@ from tests.integration.conftest import CheckedApi, Customer
 from tests.support.sampling import IS_SOAK
 from tests.support.waiting import wait_for
 
-TRIES = 10  # sixteen clients wait for one another for longer than a request may
-
 
 class Pool(Customer):
     """A customer of many, whose seats come and go sixteen at a time."""
 
     def take_all(self, seat_ids: Iterable[str]) -> list[Answer]:
-        def take(seat_id: str) -> Answer:
-            """As a client does: what is answered 503, it sends again, with the same key."""
-            headers = {"idempotency-key": str(uuid.uuid4())}
-            for _ in range(TRIES):
-                body = {"seatId": seat_id}
-                answer = self.license.call("POST", self.seats, body, headers=headers)
-                if answer.status != 503:
-                    break
-            return answer
-
         with ThreadPoolExecutor(16) as threads:
-            return list(threads.map(take, seat_ids))
+            return list(threads.map(self.ask, seat_ids))
 
     def give_back(self, activation_ids: Iterable[str]) -> None:
         def release(activation_id: str) -> int:

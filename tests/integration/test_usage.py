@@ -16,7 +16,7 @@ from shared.api.schemas.events import EVENTS
 from shared.clock import to_rfc3339
 from shared.events import types as event_types
 from shared.usage.counter import MAX_LIMITS
-from tests.integration.conftest import CheckedApi, Customer
+from tests.integration.conftest import TRIES, CheckedApi, Customer
 from tests.support.receivers import Receivers
 from tests.support.waiting import wait_for
 
@@ -26,8 +26,6 @@ LIMIT = {
     "overdraftLimit": {"type": "absolute", "value": 2},
     "resetSchedule": "monthly",
 }
-
-TRIES = 10  # a busy machine has sixteen clients wait for one another for longer than a request may
 
 
 class Counted(Customer):

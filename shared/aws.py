@@ -6,6 +6,7 @@ They use botocore without boto3, which would add nothing here. DynamoDB has a cl
 
 import json
 from collections.abc import Sequence
+from email.utils import formataddr
 from functools import lru_cache
 from typing import Any
 
@@ -72,6 +73,16 @@ def send_messages(url: str, bodies: Sequence[Any], *, delay_seconds: int = 0) ->
     failed = try_messages(url, bodies, delay_seconds=delay_seconds)
     if failed:
         raise QueueError(f"{len(failed)} of {len(bodies)} messages were not taken by the queue")
+
+
+def mail_from(name: str, address: str) -> str:
+    """The sender of an e-mail: an address, with a name if there is one (RFC 5322, RFC 2047)."""
+    return formataddr((name, address)) if name else address
+
+
+def addresses_in(text: str) -> tuple[str, ...]:
+    """The addresses of a comma-separated list."""
+    return tuple(each.strip() for each in text.split(",") if each.strip())
 
 
 def mail_options(configuration: str, tags: dict[str, str]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ PATH_PARAMETERS = {
     "deliveryId": "The delivery.",
     "token": "As in the link.",
     "reportId": "The report.",
+    "requestId": "The request for more seats.",
     "linkId": "The portal link's id, the part of its token before the dot.",
     "file": "As the page names it.",
 }

@@ -14,8 +14,8 @@ from typing import Any
 Schema = dict[str, Any]
 # Members of a merge patch that are replaced as a whole (`documents.WHOLE`).
 WHOLE = ("overdraftSeatLimit", "unitPrice")
-# It says itself what may be null: a state has no default to go back to.
-EXACT = ("FollowUpPatch",)
+# They say themselves what may be null: a state has no default to go back to.
+EXACT = ("FollowUpPatch", "SeatRequestPatch")
 _REF = "#/components/schemas/"
 
 

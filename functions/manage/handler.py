@@ -92,6 +92,7 @@ HANDLERS: dict[str, request.Handler] = {
     "revokePortalLink": credentials.revoke_portal_link,
     "requestSeats": seat_requests.create,
     "listSeatRequests": seat_requests.list_all,
+    "updateSeatRequest": seat_requests.update,
     "createLicenseKey": credentials.create_license_key,
     "listLicenseKeys": credentials.list_license_keys,
     "revokeLicenseKey": credentials.revoke_license_key,

@@ -1,24 +1,30 @@
 """Requests for more seats: stored, sent as an event, e-mailed to the account owner."""
 
+from typing import Any
+
 from functions.manage import entitlements
 from shared.api import idempotency, pagination
 from shared.api.auth import new_id
 from shared.api.idempotency import replayed
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
-from shared.api.schemas.seats import SeatRequestInput
+from shared.api.schemas.seats import SeatRequestInput, SeatRequestPatch
 from shared.audit import EVIDENCE_SECONDS
 from shared.dynamodb.keys import ASKED, seat_request_key
-from shared.dynamodb.paging import ResultPage
-from shared.dynamodb.requests import Item, Operation, Put, Query, send
+from shared.dynamodb.paging import ResultPage, all_of
+from shared.dynamodb.patterns import write_with_conflict_retry
+from shared.dynamodb.requests import Item, Operation, Put, Query, Update, send
 from shared.entitlements.model import has_seats
 from shared.entitlements.queries import fetch_seat_usage
-from shared.events import builders
 from shared.history.buckets import DAY_MS
 from shared.problems import InvalidRequest, NotFound, Throttled
+from shared.sales.seat_requests import OPEN, view
 
 # A portal link is passed around: this is the limit for all its holders together.
 MOST_A_DAY = 10
+# What an answer writes, and what it changes by default.
+ANSWER = ("status", "note", "answeredAt", "answeredBy")
+DEFAULTS = {"status": OPEN, "note": None}
 
 
 def create(request: Request) -> Response:
@@ -40,6 +46,8 @@ def create(request: Request) -> Response:
         "entitlementId": entitlement_id,
         "seats": wanted.seats,
         "message": wanted.message,
+        "requester": wanted.requester,
+        "status": OPEN,
         "requestedAt": request.now_ms,
         "requestedBy": request.caller.key_id,
         "used": seat_usage.used,
@@ -49,7 +57,7 @@ def create(request: Request) -> Response:
     }
     key = seat_request_key(entitlement_id, request.now_ms, request_id)
     put = Put(key, asked, "attribute_not_exists(pk)")
-    response = Response(201, builders.seat_request_view(asked))
+    response = Response(201, view(asked))
     kept, _ = idempotency.write_once(request, (put,), response, nonce=request_id)
     return replayed(kept) if kept else response
 
@@ -77,4 +85,57 @@ def _list(request: Request) -> Operation[ResultPage]:
     entitlement_id = request.path["entitlementId"]
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     pk = seat_request_key(entitlement_id, 0, "").pk
-    return (yield from pagination.newest_of(request, pk, ASKED, builders.seat_request_view))
+    return (yield from pagination.newest_of(request, pk, ASKED, view))
+
+
+def update(request: Request) -> Response:
+    """Answer or decline a request. The customer sees it in the portal."""
+    model = parse(SeatRequestPatch, request.body)
+    given = model.model_dump(include=model.model_fields_set)
+    return Response(200, view(request.dynamodb.run(_update(request, given))))
+
+
+def _update(request: Request, given: dict[str, Any]) -> Operation[Item]:
+    """Change a request; its item."""
+    entitlement_id = request.path["entitlementId"]
+    yield from entitlements.require(entitlement_id, is_deleted_ok=True)
+    item = yield from _find(entitlement_id, request.path["requestId"])
+    if all(item.get(name, DEFAULTS[name]) == value for name, value in given.items()):
+        return item
+    status = given.get("status", item.get("status", OPEN))
+    changed: Item = {
+        **item,
+        **given,
+        "status": status,
+        "answeredAt": None if status == OPEN else request.now_ms,
+        "answeredBy": None if status == OPEN else request.caller.key_id,
+    }
+    # Of two answers at the same time, the later one stays.
+    names = {f"#{name}": name for name in ANSWER}
+    yield from write_with_conflict_retry(
+        Update(
+            seat_request_key(entitlement_id, item["requestedAt"], item["requestId"]),
+            f"SET {', '.join(f'#{name} = :{name}' for name in ANSWER)}",
+            "attribute_exists(pk)",
+            names,
+            {f":{name}": changed.get(name) for name in ANSWER},
+        )
+    )
+    return changed
+
+
+def _find(entitlement_id: str, request_id: str) -> Operation[Item]:
+    """A request by its id, which does not say when it was made.
+
+    Raises:
+        NotFound.
+    """
+    query = Query(
+        "pk = :pk",
+        {":pk": seat_request_key(entitlement_id, 0, "").pk, ":id": request_id},
+        filter="requestId = :id",
+    )
+    found = yield from all_of(query)
+    if not found:
+        raise NotFound("No request of this entitlement has this id.")
+    return found[0]

@@ -39,6 +39,7 @@ from shared.dynamodb.keys import (
     denial_record_key,
     entitlement_id_of,
     entitlement_key,
+    follow_up_key,
     heartbeat_key,
     meter_of,
     shard_number,
@@ -52,8 +53,8 @@ from shared.history.aggregator import UsageAggregator
 from shared.history.buckets import BUCKET_MS, UsageBucket, bucket_start, month_name
 from shared.history.changes import ChangeRecord
 from shared.history.thresholds import Triggered, trigger
-from shared.sales import follow_up
-from shared.sales.follow_up import OVERDRAFT, PURCHASE, Move
+from shared.sales import follow_up, seat_requests
+from shared.sales.follow_up import DENIAL, NOT_WON, OVERDRAFT, PURCHASE, REQUEST, Move
 from shared.seats.terms import request_reconcile_update
 
 # Items whose versions are changes of what is used: only shards, pools' totals, counters.
@@ -141,7 +142,7 @@ class Batch:
         keys = {
             entitlement_key(entitlement_id_of(key.pk))
             for key in groups
-            if key.pk.startswith((*_CHANGED, DENIAL_PREFIX, SEAT_REQUEST_PREFIX))
+            if key.pk.startswith((*_CHANGED, DENIAL_PREFIX))
         }
         self._entitlements = self._dynamodb.execute(BatchGet(tuple(keys))) if keys else {}
 
@@ -220,7 +221,8 @@ class Batch:
         fresh = [fold.changes[seq] for seq in fold.fresh]
         months = candidate_months(fold.latest, fresh, fold.new)
         is_marked = yield from self._candidates.put(entitlement_id, meter, months)
-        yield from follow_up.move(entitlement_id, _moves(fold))
+        moves = yield from _moves_that_count(entitlement_id, meter, fold)
+        yield from follow_up.move(entitlement_id, moves)
         yield from write_changes(entitlement_id, meter, fold.changes.values())
         yield from self._write_seats(entitlement_id, records)
         if meter != SEATS:
@@ -277,9 +279,11 @@ class Batch:
         sent = []
         for record in records:
             if record.old is None:
-                item = self._entitlements.get(entitlement_key(record.new["entitlementId"]), {})
-                at = record.new["requestedAt"]
-                yield from self._mark_mail(item, {event_types.SEATS_REQUESTED}, at)
+                entitlement_id, at = record.new["entitlementId"], record.new["requestedAt"]
+                if self._sends_mail:
+                    yield from mailer.mark_request(entitlement_id, at, self._now_ms)
+                yield from follow_up.move(entitlement_id, [Move(at, REQUEST)])
+                yield from self._candidates.put(entitlement_id, SEATS, [month_name(at)])
                 sent.append((record.position, Message(builders.of_seat_request(record.new))))
         return sent
 
@@ -301,10 +305,12 @@ class Batch:
         keys = {
             record.position: _attempt_key(entitlement_id, meter, record.new) for record in attempts
         }
-        known = yield from send(BatchGet(tuple(keys.values())))
+        known = yield from send(BatchGet((*keys.values(), follow_up_key(entitlement_id))))
         fresh = [record.new["lastAt"] for record in attempts if keys[record.position] not in known]
         if fresh:
             yield from self._mark_mail(item, {kind}, min(fresh))
+            if (known.get(follow_up_key(entitlement_id)) or {}).get("state") not in NOT_WON:
+                yield from follow_up.move(entitlement_id, [Move(min(fresh), DENIAL)])
         months = {month_name(record.new["lastAt"]) for record in attempts}
         yield from self._candidates.put(entitlement_id, meter, sorted(months))
         yield from _count_denied(entitlement_id, meter, attempts)
@@ -362,9 +368,31 @@ def _moves(fold: Fold) -> list[Move]:
             has_begun = is_over and change.seq in begun
         if has_begun:
             moves.append(Move(change.at, OVERDRAFT))
-        if before and change.type == "updated" and change.level.purchased > before.purchased:
+        if _is_purchase(change):
             moves.append(Move(change.at, PURCHASE))
     return moves
+
+
+def _moves_that_count(entitlement_id: str, meter: str, fold: Fold) -> Operation[list[Move]]:
+    """The moves of the follow-up. A purchase wins nothing while the customer has asked for more."""
+    moves = []
+    for each in _moves(fold):
+        if each.reason == PURCHASE:
+            bought = [c.level.purchased for c in fold.new if c.at == each.at and _is_purchase(c)]
+            seats = max(bought) if meter == SEATS else 0  # more of something else covers no request
+            if not (yield from seat_requests.answer_by_purchase(entitlement_id, seats, each.at)):
+                continue
+        moves.append(each)
+    return moves
+
+
+def _is_purchase(change: ChangeRecord) -> bool:
+    before = change.before
+    return (
+        before is not None
+        and change.type == "updated"
+        and change.level.purchased > before.purchased
+    )
 
 
 # --- Denials --------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from functions.notify.emails import mailer, returned_mail
 from functions.notify.publisher import Publisher
 from functions.notify.report_candidates import ReportCandidates
 from shared import observability
+from shared.aws import addresses_in
 from shared.clock import now_ms
 from shared.dynamodb.client import DynamoDBClient
 
@@ -32,6 +33,9 @@ _mailer = mailer.Mailer(
     os.environ.get("EMAIL_SENDER", ""),
     os.environ.get("PUBLIC_URL", ""),
     os.environ.get("EMAIL_CONFIGURATION", ""),
+    recipients=addresses_in(os.environ.get("REPORT_RECIPIENTS", "")),
+    vendor=os.environ.get("PORTAL_VENDOR_NAME", ""),
+    support=os.environ.get("SUPPORT_EMAIL", ""),
 )
 
 

@@ -1,14 +1,27 @@
 """The current status of an entitlement: what is in use against both limits."""
 
+import os
 from typing import TypedDict
 
 from shared.api import pagination
 from shared.api.request import Request, Response
 from shared.clock import to_rfc3339
-from shared.dynamodb.keys import SEATS, denied_day_key, usage_key, usage_meter
+from shared.dynamodb.keys import (
+    SEATS,
+    denied_day_key,
+    unsubscribed_key,
+    usage_key,
+    usage_meter,
+)
 from shared.dynamodb.paging import ResultPage
 from shared.dynamodb.requests import BatchGet, Item, Operation, send
-from shared.entitlements.model import has_seats, usage_terms
+from shared.entitlements.model import (
+    has_seats,
+    owner_for_requests,
+    reached_by_requests,
+    unsubscribed_hash,
+    usage_terms,
+)
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usage
 from shared.history.buckets import bucket_name
 from shared.limits import UsedView
@@ -17,6 +30,10 @@ from shared.seats.seat_usage import PoolSeatsView, SeatUsage
 from shared.usage.counter import Counter
 from shared.usage.views import CurrentUsageView, current_view
 from shared.validity import status_at
+
+_sends_mail = bool(os.environ.get("EMAIL_SENDER"))
+_has_recipients = bool(os.environ.get("REPORT_RECIPIENTS"))
+_support = os.environ.get("SUPPORT_EMAIL") or None
 
 
 class PortalView(TypedDict):
@@ -28,9 +45,12 @@ class PortalView(TypedDict):
     customer: str
     accountOwner: str | None
     status: str
+    validFrom: str | None
     validUntil: str | None
     timeZone: str
     leasePeriod: str | None
+    requestsReach: str
+    supportEmail: str | None
     seats: UsedView | PoolSeatsView | None
     usage: list[CurrentUsageView]
     role: str
@@ -62,7 +82,9 @@ def _read(request: Request) -> Operation[PortalView]:
     denied = [
         denied_day_key(entitlement_id, today, meter) for meter in (SEATS, *map(usage_meter, keys))
     ]
-    found = yield from send(BatchGet((*counters.values(), *denied)))
+    owner = owner_for_requests(document)
+    gone = unsubscribed_key(entitlement_id, unsubscribed_hash(owner))
+    found = yield from send(BatchGet((*counters.values(), *denied, gone)))
     limits = {key: Counter.of(found[each]) for key, each in counters.items() if each in found}
     contact = document["contacts"].get("accountOwner") or {}
     return {
@@ -72,9 +94,17 @@ def _read(request: Request) -> Operation[PortalView]:
         "customer": document["customer"]["name"],
         "accountOwner": contact.get("name"),
         "status": status_at(item["status"], item["validFrom"], item.get("validUntil"), request.now),
+        "validFrom": document["validFrom"],
         "validUntil": document["validUntil"],
         "timeZone": document["timeZone"],
         "leasePeriod": document["leasePeriod"],
+        "requestsReach": reached_by_requests(
+            document,
+            is_unsubscribed=gone in found,
+            sends_mail=_sends_mail,
+            has_recipients=_has_recipients,
+        ),
+        "supportEmail": _support,
         "seats": seat_usage.view() if has_seats(item) else None,
         "usage": [current_view(key, limit, request.now) for key, limit in limits.items()],
         "role": next(iter(request.caller.scopes)),

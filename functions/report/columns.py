@@ -83,23 +83,26 @@ def _cap(cap: int | None) -> str:
 
 
 def sign_text(sign: Entry) -> str:
-    """A sign of abuse and the facts behind it, in a sentence."""
-    kind = sign["sign"]
-    if kind == "many-people":
-        return f"{sign['activatedSeats']} people took seats, {sign['purchased']} are purchased"
-    if kind == "rotation":
-        return (
-            f"{sign['briefActivations']} of {sign['activations']} seats taken were given back"
-            " within ten minutes"
-        )
-    if kind == "many-devices":
+    """A pattern to check and the facts behind it, in a sentence."""
+    if sign["sign"] == "many-devices":
         most = ", ".join(f"{each['seatKey']}: {each['devices']}" for each in sign["most"])
-        return f"{sign['seats']} people used five devices or more ({most})"
+        return f"{_counted(sign['seats'], 'person', 'people')} used five devices or more ({most})"
     worst = sign["worst"]
     return (
-        f"{sign['quarterHours']} quarter-hours with repeated attempts; the worst"
-        f" {worst['from']}: {worst['deniedAttempts']} attempts of {worst['deniedSeats']} people"
+        "software that retries without waiting in"
+        f" {_counted(sign['quarterHours'], 'quarter-hour', 'quarter-hours')}; the worst"
+        f" {worst['from']}: {_counted(worst['deniedAttempts'], 'attempt', 'attempts')} of"
+        f" {_counted(worst['deniedSeats'], 'person', 'people')}"
     )
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def _request(name: str) -> Callable[[Entry, Entry], Any]:
+    """A member of the customer's last request; of the row of seats."""
+    return lambda entry, meter: None if "key" in meter else (entry["request"] or {}).get(name)
 
 
 def _signs(entry: Entry, meter: Entry) -> str:
@@ -330,6 +333,23 @@ COLUMNS = (
         _previous("denied"),
     ),
     Column(
+        "requestedSeats",
+        "Seats requested",
+        "count",
+        "How many more seats the customer asked for, in the last request since the period began.",
+        _request("seats"),
+    ),
+    Column("requestedAt", "Requested at", "time", "When.", _request("requestedAt")),
+    Column("requester", "Requested by", "text", "Who asked, as they said.", _request("requester")),
+    Column(
+        "requestStatus",
+        "Request",
+        "text",
+        "What became of it: open, answered, declined.",
+        _request("status"),
+    ),
+    Column("requestMessage", "Message", "text", "What they wrote.", _request("message")),
+    Column(
         "followUp",
         "Follow-up",
         "text",
@@ -340,9 +360,10 @@ COLUMNS = (
     Column("followUpNote", "Note", "text", "The last note.", _follow_up("note")),
     Column(
         "signs",
-        "Signs of abuse",
+        "Patterns to check",
         "text",
-        "What looks like shared seats or a client that retries without end, with the facts.",
+        "For you, not for the customer: one person on many devices, or software that retries"
+        " without waiting, with the facts.",
         _signs,
     ),
 )

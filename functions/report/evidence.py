@@ -14,6 +14,7 @@ from shared.audit import EVIDENCE_SECONDS
 from shared.clock import to_rfc3339, zone_of
 from shared.dynamodb.keys import (
     CANDIDATES_NOW,
+    SEATS,
     entitlement_key,
     episode_key,
     follow_up_key,
@@ -32,7 +33,7 @@ from shared.history.denials import attempts_between
 from shared.history.episodes import Episode
 from shared.history.level import Level
 from shared.history.queries import Records
-from shared.sales import follow_up
+from shared.sales import follow_up, seat_requests
 from shared.validity import status_at
 
 Candidates = dict[str, set[str]]
@@ -116,6 +117,7 @@ def _entry(
 ) -> Operation[dict[str, Any] | None]:
     entitlement_id, document = item["entitlementId"], item["document"]
     zone = zone_of(document["timeZone"])
+    request = yield from _request(entitlement_id, period)
     seats, limits, signs = None, list[dict[str, Any]](), list[Item]()
     for meter in meters:
         records = yield from queries.records(
@@ -124,9 +126,8 @@ def _entry(
         usage = records.usage(period.start, period.end)
         mixed = yield from _mixed(entitlement_id, meter, records, period)
         tops = Tops(records, mixed)
-        if not usage.is_known or not metrics.is_candidate(
-            usage, tops.between(period.start, period.end)
-        ):
+        is_candidate = metrics.is_candidate(usage, tops.between(period.start, period.end))
+        if not usage.is_known or not (is_candidate or (request and meter == SEATS)):
             continue
         previous = None  # its evidence may have expired in part: its figures would be too low
         if period.previous >= (now - EVIDENCE_SECONDS) * 1000:
@@ -141,7 +142,7 @@ def _entry(
         opening = metrics.opening_level(records, period.start)
         seats = metrics.of_seats(usage, previous, days, peak_at, opening, episodes)
         known = yield from _seat_records(entitlement_id)
-        signs = metrics.signs(usage, records, period, known)
+        signs = metrics.signs(records, period, known)
         if by_hour := metrics.hours(records, period):
             seats["hours"] = by_hour
     if seats is None and not limits:
@@ -163,8 +164,19 @@ def _entry(
         "usage": limits,
         "monthlyValue": metrics.monthly_value(extra, price),
         "followUp": follow_up.view(entitlement_id, followed),
+        "request": request,
         "signs": signs,
     }
+
+
+def _request(
+    entitlement_id: str, period: Period
+) -> Operation[seat_requests.SeatRequestView | None]:
+    """The customer's last request for more seats, unless it is older than the period."""
+    item = yield from seat_requests.latest(entitlement_id)
+    if item is None or not period.start <= item["requestedAt"]:
+        return None
+    return seat_requests.view(item)
 
 
 # --- What buckets do not tell ---------------------------------------------------------------------

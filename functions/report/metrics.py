@@ -18,10 +18,7 @@ from shared.history.queries import Records, Usage
 
 # The suggestion covers the demand of this percentage of the days.
 COVERED_PERCENT = 95
-# Signs of abuse: from which value on they are shown.
-MANY_PEOPLE = 2  # times what was purchased
-MANY_PEOPLE_LEAST = 10
-BRIEF_LEAST, BRIEF_PERCENT = 20, 20
+# Patterns to check: from which value on they are shown.
 BURST_LEAST, BURST_EACH = 20, 5
 MANY_DEVICES = 5
 SIGNS_SHOWN = 5
@@ -303,19 +300,15 @@ def of_usage_limit(
     }
 
 
-# --- Signs of abuse -------------------------------------------------------------------------------
+# --- Patterns to check ----------------------------------------------------------------------------
 
 
-def signs(usage: Usage, records: Records, period: Period, seats: Sequence[Item]) -> list[Item]:
-    """What looks like shared seats or a client that retries without end, with the facts."""
+def signs(records: Records, period: Period, seats: Sequence[Item]) -> list[Item]:
+    """Patterns that too few seats do not explain, with the facts.
+
+    Many people on few seats, and seats that change hands quickly, are signs of a shortage.
+    """
     found: list[Item] = []
-    purchased = max(bought for _, bought, _ in usage.limits)
-    people = len(usage.people)
-    if people >= max(MANY_PEOPLE_LEAST, MANY_PEOPLE * purchased):
-        found.append({"sign": "many-people", "activatedSeats": people, "purchased": purchased})
-    brief, taken = usage.counts["brief"], usage.counts["activated"]
-    if brief >= BRIEF_LEAST and brief * 100 >= BRIEF_PERCENT * taken:
-        found.append({"sign": "rotation", "briefActivations": brief, "activations": taken})
     devices = [(_devices_in(seat, period), seat["seatKey"]) for seat in seats]
     many = sorted(((n, key) for n, key in devices if n >= MANY_DEVICES), key=_most_first)
     if many:

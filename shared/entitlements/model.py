@@ -32,7 +32,9 @@ NOTIFICATIONS: dict[str, tuple[str, ...]] = {
     ),
     "customerAdmin": (
         "entitlement.overdraft.entered",
+        "entitlement.seat.denied",
         "entitlement.threshold.reached",
+        "entitlement.usage.denied",
         "entitlement.usage.overdraft.entered",
         "entitlement.usage.threshold.reached",
     ),
@@ -48,6 +50,25 @@ def audience_of(document: Mapping[str, Any], audience: str) -> tuple[str, frozen
     contact = document.get("contacts", {}).get(audience) or {}
     wanted = (document.get("notifications") or {}).get(audience, NOTIFICATIONS[audience])
     return contact.get("email", ""), frozenset(wanted)
+
+
+def owner_for_requests(document: Mapping[str, Any]) -> str:
+    """The account owner's address, if requests for more seats are mailed to it; empty: not."""
+    address, wanted = audience_of(document, "accountOwner")
+    return address if "entitlement.seats.requested" in wanted else ""
+
+
+def reached_by_requests(
+    document: Mapping[str, Any], *, is_unsubscribed: bool, sends_mail: bool, has_recipients: bool
+) -> str:
+    """Who is mailed when the customer asks for more: account_owner, vendor or nobody.
+
+    `is_unsubscribed`: the account owner wants no e-mail about this entitlement. `has_recipients`:
+    the stack has recipients of reports.
+    """
+    if sends_mail and owner_for_requests(document) and not is_unsubscribed:
+        return "account_owner"
+    return "vendor" if sends_mail and has_recipients else "nobody"
 
 
 def unsubscribed_hash(address: str) -> str:

@@ -8,7 +8,7 @@ that has not been sent yet. An event's id follows from what happened: a redelive
 import base64
 import hashlib
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any
 
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import usage_meter
@@ -37,7 +37,7 @@ from shared.history.changes import ChangeRecord, granted_at
 from shared.history.level import Level
 from shared.history.thresholds import ENTERED, EXHAUSTED
 from shared.limits import seats_view
-from shared.sales import follow_up
+from shared.sales import follow_up, seat_requests
 from shared.seats.encoding import activation_id
 from shared.seats.shard import lease_expiry
 from shared.usage.counter import REMOVED
@@ -263,30 +263,9 @@ def of_seat_request(item: Item) -> Event:
             "entitlementId": entitlement_id,
             "actor": item["requestedBy"],
             "seats": seats_view(item["used"], item["purchased"], item.get("hardCap")),
-            "request": seat_request_view(item),
+            "request": seat_requests.view(item),
         },
     )
-
-
-class SeatRequestView(TypedDict):
-    """A request for more seats."""
-
-    requestId: str
-    seats: int
-    message: str | None
-    requestedAt: str
-    requestedBy: str
-
-
-def seat_request_view(item: Item) -> SeatRequestView:
-    """A request for more seats as the API and events show it."""
-    return {
-        "requestId": item["requestId"],
-        "seats": item["seats"],
-        "message": item.get("message"),
-        "requestedAt": to_rfc3339(item["requestedAt"]),
-        "requestedBy": item["requestedBy"],
-    }
 
 
 def of_report(item: Item) -> Event:

@@ -2,7 +2,7 @@
 
 The state is one item. Each change is another item, written in the same transaction, and becomes an
 event. A person changes the state through the API. The stream changes it when an overdraft begins,
-and when more was purchased.
+when somebody is denied, when the customer asks for more, and when more was purchased.
 """
 
 from typing import Any, NamedTuple, TypedDict
@@ -22,14 +22,15 @@ from shared.dynamodb.requests import (
 )
 
 STATES = ("open", "contacted", "quoted", "won", "dismissed")
+NOT_WON = ("open", "contacted", "quoted", "dismissed")
 # What changes a follow-up automatically.
-OVERDRAFT, PURCHASE = "overdraft", "purchase"
+OVERDRAFT, DENIAL, REQUEST, PURCHASE = REASONS = ("overdraft", "denial", "request", "purchase")
 _ROUNDS = 8
 _CHANGES = 50  # a transaction has at most a hundred actions
 
 
 class Move(NamedTuple):
-    """What happened to the entitlement, `overdraft` or `purchase`; `at` in Unix milliseconds."""
+    """What happened to the entitlement, one of `REASONS`; `at` in Unix milliseconds."""
 
     at: int
     reason: str
@@ -38,11 +39,14 @@ class Move(NamedTuple):
 def state_after(state: str | None, reason: str) -> str | None:
     """The state that it leads to; None: it changes nothing.
 
-    A new overdraft opens what is closed. A negotiation stays as it is. A purchase makes it won.
+    A new overdraft and a request for more open what is closed. So does a denial, unless sales has
+    dismissed it: who is denied once is denied again and again. A negotiation stays as it is. A
+    purchase makes it won.
     """
-    if reason == OVERDRAFT:
-        return "open" if state in (None, "won", "dismissed") else None
-    return "won" if state in ("open", "contacted", "quoted", "dismissed") else None
+    if reason == PURCHASE:
+        return "won" if state in NOT_WON else None
+    closed = (None, "won") if reason == DENIAL else (None, "won", "dismissed")
+    return "open" if state in closed else None
 
 
 def change(

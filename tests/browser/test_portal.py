@@ -319,15 +319,24 @@ def test_a_viewer_has_no_button(api: Api, open_page: Open) -> None:
 def test_more_seats_are_asked_for(api: Api, open_page: Open) -> None:
     sold = Sold.make(api, contacts={"accountOwner": {"name": "Bo", "email": "bo@v.example"}})
     page = open_page(sold.link()["url"])
-    page.get_by_role("button", name="Ask for more seats").click()
+    page.get_by_role("button", name="Request more seats").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("Bo looks after your license.")
+    expect(dialog).to_contain_text("We'll notify Bo, your account manager.")
     page.get_by_label("How many more?").fill("25")
-    page.get_by_label("Anything to add?").fill("Two new teams.\nFrom Monday.")
-    dialog.get_by_role("button", name="Ask for more seats").click()
-    expect(dialog).to_contain_text("Your vendor has been told.")
+    page.get_by_label("Your name or e-mail").fill("Ann <b>")
+    page.get_by_label("Message").fill("Two new teams.\nFrom Monday.")
+    dialog.get_by_role("button", name="Request more seats").click()
+    expect(dialog).to_contain_text("Bo has been notified and will answer you.")
     [asked] = api.expect(200, "GET", f"{sold.path}/seat-requests")["items"]
     assert (asked["seats"], asked["message"]) == (25, "Two new teams.\nFrom Monday.")
+    dialog.get_by_role("button", name="Close").click()
+    shown = page.locator("#requests")
+    expect(shown).to_contain_text("Ann <b> requested 25 more seats")
+    expect(shown).to_contain_text("not answered yet")
+    path = f"{sold.path}/seat-requests/{asked['requestId']}"
+    api.expect(200, "PATCH", path, {"status": "answered", "note": "A quote is on its way."})
+    page.reload()
+    expect(page.locator("#requests")).to_contain_text("answered. A quote is on its way.")
 
 
 # --- Hostile and many -------------------------------------------------------------------------------
@@ -616,7 +625,7 @@ def test_axe_finds_nothing_serious(past: Sold, open_page: Open, look: str) -> No
     page.screenshot(path=SCREENSHOTS / f"portal-{look}.png", full_page=True)
     width = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
     assert width <= 0
-    page.get_by_role("button", name="Ask for more seats").click()
+    page.get_by_role("button", name="Request more seats").click()
     assert serious(page) == []
 
 
@@ -641,7 +650,7 @@ def test_by_keyboard_alone(api: Api, open_page: Open) -> None:
         reached.append(str(name).strip()[:60])
         if reached[-1].startswith("Release the seat"):
             break
-    assert "Ask for more seats" in reached
+    assert "Request more seats" in reached
     assert "24 hours" in reached
     assert reached[-1].startswith("Release the seat")
     page.keyboard.press("Enter")

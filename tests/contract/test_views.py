@@ -30,9 +30,9 @@ from functions.portal.status import PortalView
 from functions.report.api import ReportView
 from shared.api.routes import ROUTES
 from shared.entitlements.views import EntitlementView
-from shared.events.builders import SeatRequestView
 from shared.history.views import OverdraftEpisodeView, UsageOverdraftEpisodeView
 from shared.sales.follow_up import FollowUpEntryView, FollowUpView
+from shared.sales.seat_requests import SeatRequestView
 from shared.seats.held_seats import HeldSeatView
 from shared.usage.views import ConsumptionView, CurrentUsageView
 from tools.openapi import models
@@ -46,6 +46,7 @@ VIEWS: dict[str, Any] = {
     "CurrentUsage": CurrentUsageView,
     "Delivery": webhooks.DeliveryView,
     "Denial": history.DenialView,
+    "ErasedPerson": seats.ErasedPersonView,
     "Entitlement": EntitlementView,
     "FollowUp": FollowUpView,
     "FollowUpEntry": FollowUpEntryView,
@@ -57,6 +58,7 @@ VIEWS: dict[str, Any] = {
     "PortalDenials": PortalDenialsView,
     "PortalGraph": PortalGraphView,
     "PortalLink": credentials.PortalLinkView,
+    "ReleasedSeat": seats.ReleasedSeatView,
     "Report": ReportView,
     "Seat": seats.SeatView,
     "SeatRequest": SeatRequestView,

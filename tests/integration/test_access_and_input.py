@@ -30,6 +30,7 @@ BODIES: dict[str, Any] = {
     "updateWebhook": {"enabled": False},
     "releaseSeatOf": {"seatId": "nobody"},
     "erasePerson": {"seatId": "nobody"},
+    "updateSeatRequest": {"status": "answered"},
     "rotateWebhookSecret": {},
     "testWebhook": {},
     "resendFailedDeliveries": {"since": "2026-01-01T00:00:00Z"},
@@ -46,6 +47,7 @@ def send(
     path = path.replace("{entitlementId}", customer.id)
     path = path.replace("{activationId}", "act_AAAAAAAAAAAAAAAAAAAA")
     path = path.replace("{keyId}", "key_unknown").replace("{seat}", "nobody")
+    path = path.replace("{requestId}", "req_unknown")
     path = path.replace("{reportId}", "rep_unknown").replace("{linkId}", "plk_unknown")
     webhook = "whk_unknown" if method == "DELETE" else KNOWN.get("webhookId", "whk_unknown")
     path = path.replace("{key}", "exports")

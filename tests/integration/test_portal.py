@@ -163,6 +163,48 @@ def test_what_is_asked_for_becomes_an_event_and_is_listed(api: CheckedApi, busy:
     assert (asked["seats"], asked["message"]) == (8, "=We grow.")
 
 
+def test_what_became_of_a_request_is_told_back(api: CheckedApi) -> None:
+    customer = Customer(api, contacts={"accountOwner": {"email": "owner@vendor.example"}})
+    portal = customer.portal()
+    requests = f"{customer.path}/seat-requests"
+    asked = portal.expect(201, "POST", requests, {"seats": 3, "requester": "Ann"})
+    assert (asked["status"], asked["requester"], asked["answeredAt"]) == ("open", "Ann", None)
+    wait_for(lambda: api.expect(200, "GET", f"{customer.path}/follow-up")["reason"] == "request")
+    path = f"{requests}/{asked['requestId']}"
+    answered = api.expect(200, "PATCH", path, {"status": "declined", "note": "Not this year."})
+    assert answered["answeredAt"]
+    assert portal.expect(200, "GET", requests)["items"] == [answered]
+    assert portal.call("PATCH", path, {"status": "open"}).status == 403
+    reopened = api.expect(200, "PATCH", path, {"status": "open"})
+    assert (reopened["status"], reopened["note"], reopened["answeredBy"]) == (
+        "open",
+        "Not this year.",
+        None,
+    )
+    # Fewer seats than were asked for win nothing; as many answer the request.
+    api.expect(200, "PATCH", customer.path, {"seatCount": 3})
+    api.expect(200, "PATCH", customer.path, {"seatCount": 5})
+    wait_for(lambda: portal.expect(200, "GET", requests)["items"][0]["answeredBy"] == "purchase")
+    wait_for(lambda: api.expect(200, "GET", f"{customer.path}/follow-up")["state"] == "won")
+    entries = api.expect(200, "GET", f"{customer.path}/follow-up/entries")["items"]
+    assert [each["reason"] for each in entries] == ["purchase", "request"]
+    other = Customer(api).portal()
+    assert other.call("GET", requests).status == 404
+    assert api.call("PATCH", f"{requests}/req_unknown", {"status": "open"}).status == 404
+    assert api.call("PATCH", path, {"status": "lost"}).status == 400
+
+
+def test_a_denial_opens_the_follow_up(api: CheckedApi) -> None:
+    customer = Customer(api, seatCount=1, overdraftSeatLimit={"type": "none"})
+    customer.take("a")
+    customer.take("b", 409)
+    wait_for(lambda: api.expect(200, "GET", f"{customer.path}/follow-up")["reason"] == "denial")
+    api.expect(200, "PATCH", f"{customer.path}/follow-up", {"state": "dismissed"})
+    customer.take("c", 409)
+    wait_for(lambda: len(api.expect(200, "GET", f"{customer.path}/denials")["items"]) == 2)
+    assert api.expect(200, "GET", f"{customer.path}/follow-up")["state"] == "dismissed"
+
+
 def test_a_deleted_entitlement_is_shown_as_deleted(api: CheckedApi) -> None:
     customer = Customer(api)
     link = customer.portal()

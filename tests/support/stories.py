@@ -63,6 +63,7 @@ class Story:
         dynamodb.execute(new_shard_put(self.id, seat_terms(self.document), Change("k", "r", at)))
         self.recorder = Recorder()
         self.candidates = ReportCandidates()
+        self.recipients: tuple[str, ...] = ()  # of reports
         self._deliver(seat_shard_key(self.id), None, at)
 
     def _get(self, key: Key) -> Item | None:
@@ -141,7 +142,15 @@ class Story:
         self._deliver(shard, before, at)
 
     def mailer(self) -> Mailer:
-        return Mailer(self.dynamodb, "overdraft@vendor.example", "https://api.example", "mail")
+        return Mailer(
+            self.dynamodb,
+            "overdraft@vendor.example",
+            "https://api.example",
+            "mail",
+            recipients=self.recipients,
+            vendor="The CAD Company",
+            support="help@vendor.example",
+        )
 
     def tick(self, at: int) -> list[dict[str, Any]]:
         """The schedule's run at a time; the mails about this entitlement that it sent."""

@@ -4,6 +4,9 @@ The stream only notes that an audience of an entitlement has to be notified. The
 from the evidence when the e-mail is made: the sum of everything since the last one, at most once an
 hour. So a record that comes twice is not reported twice, and a late one is still reported.
 
+A customer's request for more seats is mailed at once, in an e-mail of its own. It goes to the
+account owner, and where there is none to the recipients of the stack's reports.
+
 An e-mail is claimed (an item) before it is sent. It is never lost. It is sent twice only if the
 process ends after SES accepted it and before that is recorded.
 """
@@ -47,14 +50,19 @@ from shared.dynamodb.requests import (
     Update,
     send,
 )
-from shared.entitlements.model import AUDIENCES, audience_of, unsubscribed_hash
+from shared.entitlements.model import (
+    AUDIENCES,
+    audience_of,
+    owner_for_requests,
+    unsubscribed_hash,
+)
 from shared.entitlements.queries import fetch_seat_usages
 from shared.events import builders
 from shared.events import types as event_types
 from shared.history import queries
 from shared.history.buckets import HOUR_MS, bucket_name
-from shared.history.changes import changes_between
-from shared.history.denials import denied_between
+from shared.history.changes import ChangeRecord, changes_between
+from shared.history.denials import attempts_between, denied_between
 from shared.usage.counter import Counter
 
 SETTLE_SECONDS = 5  # a mark is written a moment before its evidence
@@ -62,6 +70,10 @@ RETRY_SECONDS = 300
 ATTEMPTS = 8
 PAGE = 100
 NAMES_SHOWN = 10
+ATTEMPTS_READ = 100
+TO_SEPARATOR = ", "  # between the addresses of an e-mail, as it is stored
+# The audience of requests for more seats; the others are those of an entitlement's contacts.
+REQUESTS = "requests"
 
 
 def mark(entitlement: Item, kinds: set[str], at: int, now_ms: int) -> Operation[None]:
@@ -69,32 +81,60 @@ def mark(entitlement: Item, kinds: set[str], at: int, now_ms: int) -> Operation[
     document = entitlement.get("document", {})
     for audience in AUDIENCES:
         address, wanted = audience_of(document, audience)
-        if not address or kinds.isdisjoint(wanted):
-            continue
-        key = mail_state_key(entitlement["entitlementId"], audience)
-        due = now_ms // 1000 + SETTLE_SECONDS
-        values: dict[str, Any] = {":at": at, ":due": due, ":mails": DUE_MAILS}
-        sets = "earliest = if_not_exists(earliest, :due), sweepKey = :mails"
-        known = f"SET {sets}, since = if_not_exists(since, :at)"
-        reply = yield from send(
-            Update(key, known, "attribute_not_exists(since) OR since <= :at", NO_NAMES, values)
-        )
-        if isinstance(reply, Refused):
-            # It came after the e-mail about its time: the next one begins there again.
-            yield from send(Update(key, f"SET {sets}, since = :at", "", NO_NAMES, values))
+        if address and not kinds.isdisjoint(wanted):
+            yield from _mark(mail_state_key(entitlement["entitlementId"], audience), at, now_ms)
+
+
+def mark_request(entitlement_id: str, at: int, now_ms: int) -> Operation[None]:
+    """Note that the customer asked for more seats at `at`."""
+    yield from _mark(mail_state_key(entitlement_id, REQUESTS), at, now_ms)
+
+
+def _mark(key: Key, at: int, now_ms: int) -> Operation[None]:
+    due = now_ms // 1000 + SETTLE_SECONDS
+    values: dict[str, Any] = {":at": at, ":due": due, ":mails": DUE_MAILS}
+    sets = "earliest = if_not_exists(earliest, :due), sweepKey = :mails"
+    known = f"SET {sets}, since = if_not_exists(since, :at)"
+    reply = yield from send(
+        Update(key, known, "attribute_not_exists(since) OR since <= :at", NO_NAMES, values)
+    )
+    if isinstance(reply, Refused):
+        # It came after the e-mail about its time: the next one begins there again.
+        yield from send(Update(key, f"SET {sets}, since = :at", "", NO_NAMES, values))
+
+
+def _earliest_after(audience: str, last_at: int) -> int:
+    """When the next e-mail may be sent, Unix seconds. A request waits for no other e-mail."""
+    return 0 if audience == REQUESTS else (last_at + HOUR_MS) // 1000
 
 
 class Mailer:
     """Sends what is due. Without a sender's address no e-mail is sent."""
 
     def __init__(
-        self, dynamodb: DynamoDBClient, sender: str, public_url: str, configuration: str = ""
+        self,
+        dynamodb: DynamoDBClient,
+        sender: str,
+        public_url: str,
+        configuration: str = "",
+        *,
+        recipients: tuple[str, ...] = (),
+        vendor: str = "",
+        support: str = "",
     ) -> None:
-        """`configuration`: the name of the SES configuration set; empty: SES's default."""
+        """`configuration`: the name of the SES configuration set; empty: SES's default.
+
+        `recipients` get requests for more seats where there is no account owner. E-mails come from
+        `vendor` by name, and answers of customers go to `support` where there is no account owner.
+        """
         self._dynamodb = dynamodb
         self._sender = sender
+        self._from = aws.mail_from(vendor, sender)
         self._public_url = public_url
         self._configuration = configuration
+        self._recipients = recipients
+        self._vendor = vendor
+        self._support = support
 
     @property
     def is_on(self) -> bool:
@@ -145,7 +185,7 @@ class Mailer:
         if key.sk.startswith("SENT#"):
             return (yield from self._claim_again(entitlement_id, key, item, now_ms))
         audience = key.sk.partition("#")[2]
-        next_due = (item.get("lastAt", 0) + HOUR_MS) // 1000
+        next_due = _earliest_after(audience, item.get("lastAt", 0))
         seen = {":seen": due}
         if next_due > now_ms // 1000:
             yield from send(_postponed(key, due, next_due))
@@ -200,7 +240,7 @@ class Mailer:
         attempts, seen = item["attempts"], item["earliest"]
         state_key = mail_state_key(entitlement_id, item["audience"])
         state: Item = (yield from send(Get(state_key))) or {}
-        next_due = (state.get("lastAt", 0) + HOUR_MS) // 1000
+        next_due = _earliest_after(item["audience"], state.get("lastAt", 0))
         if state.get("lastAt") != item["createdAt"] and next_due > now_ms // 1000:
             # Another one was sent meanwhile: never two within the hour.
             yield from send(_postponed(key, seen, next_due))
@@ -249,12 +289,8 @@ class Mailer:
     # --- Sending ---------------------------------------------------------------------------------
 
     def _send(self, key: Key, mail: Item, facts: Facts) -> None:
-        secret = self._dynamodb.run(signed_tokens.own_secret("unsubscribe"))
-        token = signed_tokens.seal(
-            secret, [mail["entitlementId"], unsubscribed_hash(mail["to"])], "unsubscribe"
-        )
-        link = f"{self._public_url}/v1/unsubscribe/{token}"
-        subject, text, html = mail_text.render(facts, link)
+        link = self._unsubscribe_link(mail)
+        subject, text, html = mail_text.render(facts, link, self._vendor)
         _, claimed_at, audience = key.sk.split("#")
         answer = aws.client("sesv2").send_email(
             **aws.mail_options(
@@ -262,8 +298,9 @@ class Mailer:
                 # returned_mail.py recognizes a returned e-mail by these.
                 {"entitlementId": mail["entitlementId"], "mail": f"{claimed_at}-{audience}"},
             ),
-            FromEmailAddress=self._sender,
-            Destination={"ToAddresses": [mail["to"]]},
+            FromEmailAddress=self._from,
+            **self._reply_to(facts),
+            Destination={"ToAddresses": mail["to"].split(TO_SEPARATOR)},
             Content={
                 "Simple": {
                     "Subject": {"Data": subject, "Charset": "UTF-8"},
@@ -271,10 +308,7 @@ class Mailer:
                         "Text": {"Data": text, "Charset": "UTF-8"},
                         "Html": {"Data": html, "Charset": "UTF-8"},
                     },
-                    "Headers": [
-                        {"Name": "List-Unsubscribe", "Value": f"<{link}>"},
-                        {"Name": "List-Unsubscribe-Post", "Value": "List-Unsubscribe=One-Click"},
-                    ],
+                    **_unsubscribe_headers(link),
                 }
             },
         )
@@ -295,7 +329,39 @@ class Mailer:
             )
         )
 
+    def _unsubscribe_link(self, mail: Item) -> str:
+        """The link that ends these e-mails; empty for the stack's recipients of requests."""
+        if mail["audience"] == REQUESTS and mail["to"] == TO_SEPARATOR.join(self._recipients):
+            return ""
+        secret = self._dynamodb.run(signed_tokens.own_secret("unsubscribe"))
+        token = signed_tokens.seal(
+            secret, [mail["entitlementId"], unsubscribed_hash(mail["to"])], "unsubscribe"
+        )
+        return f"{self._public_url}/v1/unsubscribe/{token}"
+
+    def _reply_to(self, facts: Facts) -> dict[str, list[str]]:
+        """Who gets the answer of a customer: the account owner, or the vendor's support."""
+        if facts.audience != "customerAdmin":
+            return {}
+        owner, _ = audience_of(facts.document, "accountOwner")
+        address = owner or self._support
+        return {"ReplyToAddresses": [address]} if address else {}
+
     # --- Content ----------------------------------------------------------------------------------
+
+    def _request_facts(self, entitlement: Item, since: int, until: int) -> Operation[Facts | None]:
+        """The requests for more seats from `since` to before `until`, and who is told of them."""
+        entitlement_id, document = entitlement["entitlementId"], entitlement["document"]
+        requests = yield from _requests(entitlement_id, since, until)
+        to = owner_for_requests(document)
+        if to:
+            gone = yield from send(Get(unsubscribed_key(entitlement_id, unsubscribed_hash(to))))
+            to = "" if gone else to
+        to = to or TO_SEPARATOR.join(self._recipients)
+        if not requests or not to:
+            return None
+        seat_usage = (yield from fetch_seat_usages([entitlement_id]))[entitlement_id]
+        return Facts(to, REQUESTS, document, seat_usage, since, until, requests=requests)
 
     def _facts(
         self, entitlement_id: str, audience: str, since: int, until: int
@@ -304,6 +370,8 @@ class Mailer:
         entitlement = yield from send(Get(entitlement_key(entitlement_id)))
         if entitlement is None:
             return None
+        if audience == REQUESTS:
+            return (yield from self._request_facts(entitlement, since, until))
         address, wanted = audience_of(entitlement["document"], audience)
         if not address:
             return None
@@ -311,14 +379,7 @@ class Mailer:
         if gone:
             return None
         changes = yield from changes_between(entitlement_id, since, until)
-        happened: dict[str, int] = {}
-        thresholds: set[int] = set()
-        for change in changes:
-            for event in builders.of_change(entitlement_id, change):
-                if event["type"] in wanted:
-                    happened[event["type"]] = happened.get(event["type"], 0) + 1
-                    if "threshold" in event["data"]:
-                        thresholds.add(event["data"]["threshold"])
+        happened, thresholds = _happened(entitlement_id, changes, wanted)
         overdraft_keys = [
             seat["key"]
             for change in changes
@@ -328,9 +389,8 @@ class Mailer:
         denied: dict[str, int] = {}
         if event_types.SEAT_DENIED in wanted:
             denied = yield from denied_between(entitlement_id, since, until)
-        requests = yield from _requests(entitlement_id, wanted, since, until)
         counts = yield from _counts(entitlement_id, entitlement["document"], wanted, since, until)
-        if not happened and not denied and not counts and not requests:
+        if not happened and not denied and not counts:
             return None
         names = yield from _names(entitlement_id, overdraft_keys)
         denied_names = yield from _denied_names(entitlement_id, denied, since, until)
@@ -343,15 +403,29 @@ class Mailer:
             since,
             until,
             happened,
-            tuple(sorted(thresholds)),
+            thresholds,
             names,
             len(set(overdraft_keys)),
             sum(denied.values()),
             len(denied),
             denied_names,
             counts,
-            requests,
         )
+
+
+def _happened(
+    entitlement_id: str, changes: Iterable[ChangeRecord], wanted: frozenset[str]
+) -> tuple[dict[str, int], tuple[int, ...]]:
+    """The number of wanted events by type, and the thresholds reached, in percent."""
+    happened: dict[str, int] = {}
+    thresholds: set[int] = set()
+    for change in changes:
+        for event in builders.of_change(entitlement_id, change):
+            if event["type"] in wanted:
+                happened[event["type"]] = happened.get(event["type"], 0) + 1
+                if "threshold" in event["data"]:
+                    thresholds.add(event["data"]["threshold"])
+    return happened, tuple(sorted(thresholds))
 
 
 def _postponed(key: Key, seen: int, due: int) -> Update:
@@ -365,12 +439,19 @@ def _postponed(key: Key, seen: int, due: int) -> Update:
     )
 
 
-def _requests(
-    entitlement_id: str, wanted: frozenset[str], since: int, until: int
-) -> Operation[list[Item]]:
+def _unsubscribe_headers(link: str) -> dict[str, list[dict[str, str]]]:
+    """One-click unsubscription (RFC 8058), if there is a link for it."""
+    if not link:
+        return {}
+    headers = {
+        "List-Unsubscribe": f"<{link}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
+    return {"Headers": [{"Name": name, "Value": value} for name, value in headers.items()]}
+
+
+def _requests(entitlement_id: str, since: int, until: int) -> Operation[list[Item]]:
     """The requests for more seats."""
-    if event_types.SEATS_REQUESTED not in wanted:
-        return []
     low, high = (
         seat_request_key(entitlement_id, at, end) for at, end in ((since, ""), (until - 1, "~"))
     )
@@ -398,8 +479,27 @@ def _counts(
             denied = yield from denied_between(entitlement_id, since, until, meter)
         if item and (triggered or denied):
             counter = Counter.of(item).as_of(until // 1000)
-            facts = CountFacts(key, counter, tuple(triggered), sum(denied.values()), len(denied))
+            largest = yield from _largest_denied(entitlement_id, denied, since, until, meter)
+            facts = CountFacts(
+                key, counter, tuple(triggered), sum(denied.values()), len(denied), *largest
+            )
             found.append(facts)
+    return found
+
+
+def _largest_denied(
+    entitlement_id: str, denied: Mapping[str, int], since: int, until: int, meter: str
+) -> Operation[tuple[int, int]]:
+    """The largest quantity that was denied, and how much was left under the hard cap then.
+
+    Zero for both if there were too many attempts to read for an e-mail.
+    """
+    found = (0, 0)
+    if sum(denied.values()) > ATTEMPTS_READ:
+        return found
+    for item in (yield from attempts_between(entitlement_id, since, until, denied, meter)):
+        left = max(0, (item.get("hardCap") or 0) - item["used"])
+        found = max(found, (item.get("quantity") or 0, left))
     return found
 
 

@@ -1,7 +1,8 @@
 """The texts of notification e-mails."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from shared.clock import in_zone
@@ -24,6 +25,9 @@ class CountFacts(NamedTuple):
     triggered: tuple[int | str, ...]
     denied_attempts: int
     denied_requests: int
+    # The largest quantity that was denied, and how much was left then.
+    denied_quantity: int = 0
+    left: int = 0
 
     def numbers(self) -> dict[str, Any]:
         """What is stored of it."""
@@ -51,15 +55,15 @@ class Facts(NamedTuple):
     seat_usage: SeatUsage
     since: int
     until: int
-    happened: Mapping[str, int]
-    thresholds: tuple[int, ...]
-    overdraft_names: list[str]
-    overdraft_people: int
-    denied_attempts: int
-    denied_people: int
-    denied_names: list[tuple[str, int]]
-    counts: list[CountFacts]
-    requests: list[Item]
+    happened: Mapping[str, int] = MappingProxyType({})
+    thresholds: tuple[int, ...] = ()
+    overdraft_names: Sequence[str] = ()
+    overdraft_people: int = 0
+    denied_attempts: int = 0
+    denied_people: int = 0
+    denied_names: Sequence[tuple[str, int]] = ()
+    counts: Sequence[CountFacts] = ()
+    requests: Sequence[Item] = ()
 
     def numbers(self) -> dict[str, Any]:
         """What is stored of it: numbers, and no names."""
@@ -97,19 +101,17 @@ def _subject_of(facts: Facts) -> tuple[str, str]:
     return _one_line(document["product"]), _one_line(document["customer"]["name"])
 
 
-def render(facts: Facts, unsubscribe: str) -> tuple[str, str, str]:
-    """Subject, text and HTML."""
+def render(facts: Facts, unsubscribe: str, vendor: str = "") -> tuple[str, str, str]:
+    """Subject, text and HTML. `unsubscribe` is a link, or empty; `vendor` is the sender's name."""
     product, customer = _subject_of(facts)
     subject = f"{product}, {customer}: {_headline(facts)}"
-    lines = [*_sentences(facts)]
+    lines = [*_sentences(facts), *_next_steps(facts, vendor)]
     rows = _rows(facts)
     width = max(len(name) for name, _ in rows) + 5
     people = _people(facts)
     zone = facts.document["timeZone"]
     period = f"From {in_zone(facts.since, zone)} to {in_zone(facts.until, zone)} ({zone})."
-    footer = (
-        f"You get this as the {_ROLES[facts.audience]} of this entitlement, at most once an hour."
-    )
+    footer = _footer(facts, customer)
     text = "\n".join(
         [
             f"{product} - {customer}",
@@ -122,14 +124,38 @@ def render(facts: Facts, unsubscribe: str) -> tuple[str, str, str]:
             period,
             "",
             footer,
-            f"No more mail about it: {unsubscribe}",
+            *([f"Unsubscribe: {unsubscribe}"] if unsubscribe else []),
             "",
         ]
     )
     return subject, text, _html(facts, lines, rows, people, (period, footer, unsubscribe))
 
 
-_ROLES = {"accountOwner": "account owner", "customerAdmin": "administrator"}
+_ROLES = {
+    "accountOwner": "{customer}'s account owner, at most once an hour",
+    "customerAdmin": "{customer}'s license administrator, at most once an hour",
+    "requests": "{customer}'s account owner, as soon as the customer asks",
+}
+
+
+def _footer(facts: Facts, customer: str) -> str:
+    return f"You receive this as {_ROLES[facts.audience].format(customer=customer)}."
+
+
+def _next_steps(facts: Facts, vendor: str) -> list[str]:
+    """What the reader should know or do next."""
+    if facts.requests:
+        return ["They were told that you will answer them."]
+    if facts.audience != "customerAdmin":
+        return []
+    owner = (facts.document["contacts"].get("accountOwner") or {}).get("name")
+    who = _one_line(owner or vendor or "your vendor")
+    steps = []
+    if facts.overdraft_people or facts.happened.get(event_types.OVERDRAFT_ENTERED):
+        steps.append("Overdraft seats work like any other seat.")
+    if steps or facts.denied_people or facts.counts:
+        steps.append(f"If you need more, reply to this e-mail: {who} can help.")
+    return [" ".join(steps)] if steps else []
 
 
 def _headline(facts: Facts) -> str:
@@ -153,7 +179,7 @@ def _use_headline(facts: Facts) -> str:
     return "use is back within what was purchased"
 
 
-def _count_headline(counts: list[CountFacts]) -> str:
+def _count_headline(counts: Sequence[CountFacts]) -> str:
     """The most urgent of what happened to the usage limits."""
     for count in counts:
         if count.denied_requests:
@@ -170,17 +196,30 @@ def _count_headline(counts: list[CountFacts]) -> str:
 
 def _sentences(facts: Facts) -> list[str]:
     sentences = []
+    _, customer = _subject_of(facts)
+    now = facts.seat_usage
+    used = f"{customer} is using {now.used:,} of {_count(now.purchased, 'seat', 'seats')} purchased"
     for each in facts.requests:
         said = f' They write: "{_one_line(each["message"])}"' if each.get("message") else ""
+        who = _one_line(each["requester"]) if each.get("requester") else customer
         asked = _count(each["seats"], "more seat", "more seats")
-        sentences.append(f"The customer asked for {asked}.{said}")
+        sentences.append(f"{who} asked for {asked}.{said}")
+    if facts.requests:
+        sentences.append(f"{used}.")
     if facts.happened.get(event_types.OVERDRAFT_ENTERED):
+        extra = now.used - now.purchased
         sentences.append(
-            "Use rose above what was purchased. The seats beyond it were granted, as overdraft."
+            f"{used}. The {extra:,} extra {'was' if extra == 1 else 'were'} granted as overdraft."
+            if extra > 0
+            else f"{customer} used more than the {now.purchased:,} purchased seats for a while. The"
+            " extra seats were granted as overdraft."
         )
     if facts.happened.get(event_types.OVERDRAFT_EXHAUSTED):
+        most = f"All {now.hard_cap:,} seats" if now.hard_cap is not None else "All seats"
         sentences.append(
-            "The last seat under the hard cap was taken: whoever comes next is denied."
+            f"{most} are taken: the next person is turned away."
+            if now.hard_cap is not None and now.used >= now.hard_cap
+            else f"{most} were taken for a while."
         )
     if facts.denied_people:
         sentences.append(
@@ -188,33 +227,44 @@ def _sentences(facts: Facts) -> list[str]:
             f" ({_count(facts.denied_attempts, 'attempt', 'attempts')})."
         )
     if facts.thresholds:
-        reached = ", ".join(f"{percent} %" for percent in facts.thresholds)
-        sentences.append(f"Use reached {reached} of what was purchased.")
+        sentences.append(f"Usage passed {_percents(facts.thresholds)} of the purchased seats.")
     if facts.happened.get(event_types.OVERDRAFT_EXITED):
-        sentences.append("Use fell back to what was purchased.")
+        sentences.append(f"Usage is back within the {now.purchased:,} purchased seats.")
     for count in facts.counts:
         sentences += _count_sentences(count)
     return sentences
 
 
+def _percents(thresholds: Sequence[int]) -> str:
+    """Percentages as a reader says them: `80 % and 100 %`."""
+    *first, last = (f"{percent} %" for percent in thresholds)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def _count_sentences(count: CountFacts) -> list[str]:
     sentences = []
+    key, counter = count.key, count.counter
     if ENTERED in count.triggered:
         sentences.append(
-            f"More of '{count.key}' was used than purchased; it was granted, as overdraft."
+            f"{counter.used:,} of {counter.purchased:,} purchased '{key}' are used. What exceeds"
+            " them was granted as overdraft."
         )
     if EXHAUSTED in count.triggered:
+        most = "" if counter.hard_cap is None else f" {counter.hard_cap:,}"
+        sentences.append(f"All{most} '{key}' are used: further requests are refused.")
+    if count.denied_requests == 1 and count.denied_quantity:
         sentences.append(
-            f"All of '{count.key}' under the hard cap is used: what comes next is denied."
+            f"A request for {count.denied_quantity:,} '{key}' was refused: {count.left:,} were left"
+            f" ({_count(count.denied_attempts, 'attempt', 'attempts')})."
         )
-    if count.denied_requests:
+    elif count.denied_requests:
+        largest = f", the largest for {count.denied_quantity:,}" if count.denied_quantity else ""
         sentences.append(
-            f"{_count(count.denied_requests, 'request', 'requests')} for '{count.key}' did not fit"
-            f" under the hard cap ({_count(count.denied_attempts, 'attempt', 'attempts')})."
+            f"{count.denied_requests:,} requests for '{key}' were refused{largest}"
+            f" ({_count(count.denied_attempts, 'attempt', 'attempts')})."
         )
     if count.thresholds:
-        reached = ", ".join(f"{percent} %" for percent in count.thresholds)
-        sentences.append(f"Use of '{count.key}' reached {reached} of what was purchased.")
+        sentences.append(f"Usage passed {_percents(count.thresholds)} of the purchased '{key}'.")
     return sentences
 
 
@@ -253,9 +303,9 @@ def _people(facts: Facts) -> list[tuple[str, list[str]]]:
     return people
 
 
-def _and_more(names: list[str], count: int) -> list[str]:
+def _and_more(names: Sequence[str], count: int) -> list[str]:
     more = count - len(names)
-    return [*names, f"and {more} more"] if more > 0 else names
+    return [*names, f"and {more} more"] if more > 0 else [*names]
 
 
 def _bullets(names: list[str]) -> list[str]:
@@ -288,11 +338,12 @@ def _html(
         for title, names in people
     )
     small = "color:#666;font-size:13px"
+    stop = f" <a href='{escape(unsubscribe)}'>Unsubscribe</a>" if unsubscribe else ""
     return (
-        "<!doctype html><html lang='en'><body style='font:16px/1.5 sans-serif;color:#222'>"
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        f"<title>{escape(product)}</title></head><body style='font:16px/1.5 sans-serif;color:#222'>"
         f"<h2 style='margin:0 0 8px'>{escape(product)}, {escape(customer)}</h2>"
         + "".join(f"<p>{escape(line)}</p>" for line in lines)
         + f"<table style='border-collapse:collapse'>{table}</table>{lists}"
-        f"<p style='{small}'>{escape(period)}<br>{escape(footer)}"
-        f" <a href='{escape(unsubscribe)}'>No more mail about it</a></p></body></html>"
+        f"<p style='{small}'>{escape(period)}<br>{escape(footer)}{stop}</p></body></html>"
     )

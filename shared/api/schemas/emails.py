@@ -36,7 +36,10 @@ class EmailNumbers(Output):
 class SentEmail(Output):
     """An e-mail about an entitlement, and the period that it covers."""
 
-    audience: Literal["accountOwner", "customerAdmin"]
+    audience: Literal["accountOwner", "customerAdmin", "requests"] = Field(
+        description="`requests`: of the customer, for more seats; to the account owner, or to the"
+        " recipients of reports."
+    )
     to: str
     status: Literal["claimed", "sent", "bounced", "complained", "failed"]
     sent_at: str | None

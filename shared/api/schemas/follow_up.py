@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from shared.api.schemas.base import Input, Name, Output, check_multiline
-from shared.sales.follow_up import STATES
+from shared.sales.follow_up import REASONS, STATES
 
 
 class FollowUpPatch(Input):
@@ -28,7 +28,7 @@ class FollowUp(Output):
     note: str | None = Field(description="Of the last change.")
     changed_at: str | None
     changed_by: str | None = Field(description="The id of the key, or `overdraft`: automatically.")
-    reason: Literal["overdraft", "purchase"] | None = Field(
+    reason: Literal[REASONS] | None = Field(  # type: ignore[valid-type]
         description="Why it changed automatically: an overdraft began, or more was purchased."
     )
 
@@ -42,7 +42,7 @@ class FollowUpEntry(Output):
     note: str | None
     changed_at: str
     changed_by: str
-    reason: Literal["overdraft", "purchase"] | None
+    reason: Literal[REASONS] | None  # type: ignore[valid-type]
 
 
 class FollowUpEntryList(Output):

@@ -20,9 +20,14 @@ class Portal(Output):
     customer: str
     account_owner: str | None = Field(description="The name of the vendor's account owner.")
     status: Literal["active", "suspended", "expired", "not_yet_valid", "deleted"]
+    valid_from: str | None
     valid_until: str | None
     time_zone: str
     lease_period: str | None
+    requests_reach: Literal["account_owner", "vendor", "nobody"] = Field(
+        description="Who is mailed when more seats are requested."
+    )
+    support_email: str | None = Field(description="Where the customer reaches the vendor.")
     seats: "Seats | None"
     usage: list["CurrentUsage"]
     role: Literal[PORTAL_ROLES]  # type: ignore[valid-type]

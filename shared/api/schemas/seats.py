@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from shared.api.schemas.base import Input, Output, check_multiline
+from shared.api.schemas.base import Input, Name, Output, check_multiline
+from shared.sales.seat_requests import STATUSES
 from shared.seats.encoding import SEAT_KEY
 from shared.texts import (
     ATTRIBUTES_BYTES,
@@ -110,6 +111,18 @@ class SeatRequestInput(Input):
 
     seats: Annotated[int, Field(ge=1, le=100_000)] = Field(description="How many more.")
     message: Annotated[str, Field(max_length=1_000), AfterValidator(check_multiline)] | None = None
+    requester: Name | None = Field(
+        None, description="Who asks: a name, or an address to answer to. Colleagues see it."
+    )
+
+
+class SeatRequestPatch(Input):
+    """What became of a request: a JSON merge patch (RFC 7396)."""
+
+    status: Literal[STATUSES] = "open"  # type: ignore[valid-type]
+    note: Annotated[str, Field(max_length=1_000), AfterValidator(check_multiline)] | None = Field(
+        None, description="Shown to the customer with the status."
+    )
 
 
 class SeatRequest(Output):
@@ -118,8 +131,15 @@ class SeatRequest(Output):
     request_id: str
     seats: int
     message: str | None
+    requester: str | None = Field(description="Who asked, as they said.")
     requested_at: str
     requested_by: str = Field(description="The id of the portal link, or of the API key.")
+    status: Literal[STATUSES]  # type: ignore[valid-type]
+    note: str | None = Field(description="What the vendor says of it.")
+    answered_at: str | None
+    answered_by: str | None = Field(
+        description="The id of the key; `purchase`: as many seats were purchased."
+    )
 
 
 class SeatRequestList(Output):

@@ -79,7 +79,13 @@ def test_who_is_notified_of_what_by_default(story: Story) -> None:
     assert ["Used", "now:", "3"] in rows
     assert ["In", "overdraft", "now:", "1"] in rows
     [admin] = [each for each in mails if to([each]) == ["admin@acme.example"]]
-    assert "Dave" not in text(admin), "denials are not the customer's mail by default"
+    assert "Dave (dave), 1 attempt" in text(admin)
+    assert "Acme is using 3 of 2 seats purchased. The 1 extra was granted as overdraft." in text(
+        admin
+    )
+    assert "reply to this e-mail: The CAD Company can help" in text(admin)
+    assert admin["ReplyToAddresses"] == ["owner@vendor.example"]
+    assert admin["FromEmailAddress"] == "The CAD Company <overdraft@vendor.example>"
 
 
 def test_the_account_owner_is_notified_of_a_request_for_more_seats(story: Story) -> None:
@@ -96,22 +102,44 @@ def test_the_account_owner_is_notified_of_a_request_for_more_seats(story: Story)
     assert to([mailer]) == ["owner@vendor.example"]
     simple = mailer["Content"]["Simple"]
     assert "the customer asks for 7 more seats" in simple["Subject"]["Data"]
-    assert "The customer asked for 7 more seats." in text(mailer)
+    assert "Acme asked for 7 more seats." in text(mailer)
     assert not [line for line in text(mailer).splitlines() if line.startswith(("Bcc", "=1"))]
     assert "<script>" not in simple["Body"]["Html"]["Data"]
     assert story.sent()[0]["numbers"]["seatsRequested"] == 7
     assert story.tick(asked + 2 * HOUR) == []
 
 
-def test_who_wants_no_such_mail_gets_none(
-    dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch
+def test_a_request_does_not_wait_for_the_hour(story: Story) -> None:
+    for number, seat_id in enumerate(("alice", "bob", "carol", "dave")):
+        story.take(seat_id, START + number)
+    assert "owner@vendor.example" in to(story.tick(START + 60_000))
+    for minute in (2, 4):
+        story.ask(START + minute * 60_000, seats=minute, requester="Ann, IT")
+        [mail] = story.tick(START + minute * 60_000 + 30_000)
+        assert f"Ann, IT asked for {minute} more seats." in text(mail)
+    assert story.tick(START + 10 * 60_000) == [], "and is mailed once"
+
+
+SILENT = {"accountOwner": ["entitlement.seat.denied"], "customerAdmin": []}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"notifications": SILENT}, {"contacts": {}}], ids=["unwanted", "no owner"]
+)
+def test_where_no_account_owner_gets_requests_the_recipients_of_reports_do(
+    dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
-    silent = {"accountOwner": ["entitlement.seat.denied"], "customerAdmin": []}
-    story = Story(dynamodb, notifications=silent)
+    story = Story(dynamodb, **changes)
     monkeypatch.setattr(aws, "client", story.recorder.client)
     story.ask(START + 1_000, seats=1)
-    assert story.tick(START + 60_000) == []
-    assert [each["type"] for each in story.recorder.events] == [event_types.SEATS_REQUESTED]
+    assert story.tick(START + 60_000) == [], "there is nobody"
+    assert event_types.SEATS_REQUESTED in [each["type"] for each in story.recorder.events]
+    story.recipients = ("sales@vendor.example", "boss@vendor.example")
+    story.ask(START + 70_000, seats=2)
+    [mail] = story.tick(START + 130_000)
+    assert mail["Destination"]["ToAddresses"] == ["sales@vendor.example", "boss@vendor.example"]
+    assert "Unsubscribe" not in text(mail), "they are the stack's"
+    assert "Headers" not in mail["Content"]["Simple"]
 
 
 def test_at_most_one_an_hour_with_the_numbers_summed(story: Story) -> None:
@@ -122,7 +150,7 @@ def test_at_most_one_an_hour_with_the_numbers_summed(story: Story) -> None:
         story.take(f"late{minute % 5}", START + minute * 60_000)
         assert story.tick(START + minute * 60_000 + 30_000) == []
     mails = story.tick(START + 60_000 + HOUR + 1_000)
-    assert to(mails) == ["owner@vendor.example"]
+    assert to(mails) == ["admin@acme.example", "owner@vendor.example"]
     assert "5 people asked for a seat and got none (48 attempts)." in text(mails[0])
     assert story.tick(START + 3 * HOUR) == [], "nothing new, no mail"
 
@@ -173,8 +201,9 @@ def test_a_mail_made_between_a_mark_and_its_evidence_loses_nothing(
 
     monkeypatch.setattr(batch, "_count_denied", interrupted)
     story.take("erin", START + 59_000)
-    [later] = story.tick(START + 60_000 + HOUR + 1_000)
-    assert "Erin (erin), 1 attempt" in text(later)
+    later = story.tick(START + 60_000 + HOUR + 1_000)
+    assert to(later) == ["admin@acme.example", "owner@vendor.example"]
+    assert all("Erin (erin), 1 attempt" in text(each) for each in later)
 
 
 def test_after_an_outage_there_is_one_mail_an_hour_still(
@@ -308,8 +337,9 @@ def test_a_late_record_is_still_notified(story: Story) -> None:
         made = Change("k", "late", START + 30_000)
         story.dynamodb.run(activation.take(story.id, Holder("erin", "Erin"), made, 1))
     story._deliver(denial, None, START + HOUR)
-    [late] = story.tick(START + 2 * HOUR)
-    assert "Erin (erin), 1 attempt" in text(late)
+    late = story.tick(START + 2 * HOUR)
+    assert len(late) == 2
+    assert all("Erin (erin), 1 attempt" in text(each) for each in late)
 
 
 def test_a_name_stays_on_its_line() -> None:

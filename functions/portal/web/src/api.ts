@@ -22,7 +22,11 @@ export interface Portal {
   customer: string;
   accountOwner: string | null;
   status: "active" | "suspended" | "expired" | "not_yet_valid" | "deleted";
+  validFrom: string | null;
   validUntil: string | null;
+  /** Who is mailed when more seats are requested. */
+  requestsReach: "account_owner" | "vendor" | "nobody";
+  supportEmail: string | null;
   timeZone: string;
   leasePeriod: string | null;
   seats: Use | null;
@@ -77,6 +81,16 @@ export interface HeldSeat {
   activatedAt: string;
   lastSeenAt: string;
   leaseExpiry: string | null;
+}
+export interface SeatRequest {
+  requestId: string;
+  seats: number;
+  message: string | null;
+  requester: string | null;
+  requestedAt: string;
+  status: "open" | "answered" | "declined";
+  note: string | null;
+  answeredAt: string | null;
 }
 export interface Crossing {
   limit: number;
@@ -188,9 +202,17 @@ export const releaseSeat = (entitlementId: string, activationId: string) =>
 
 export const requestSeats = (
   entitlementId: string,
-  body: { seats: number; message?: string },
+  body: { seats: number; message?: string; requester?: string },
   key: string,
 ) => send("POST", `v1/entitlements/${entitlementId}/seat-requests`, body, key);
+
+/** The newest requests for more seats. */
+export const readRequests = async (entitlementId: string): Promise<SeatRequest[]> =>
+  (
+    await get<{ items: SeatRequest[] }>(`v1/entitlements/${entitlementId}/seat-requests`, {
+      limit: "5",
+    })
+  ).items;
 
 function rfc3339(milliseconds: number): string {
   return `${new Date(milliseconds).toISOString().slice(0, 19)}Z`;

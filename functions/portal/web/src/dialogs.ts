@@ -3,7 +3,9 @@
 import { Failure, type HeldSeat, type Portal, releaseSeat, requestSeats } from "./api";
 import { announce, fill, h, quoted } from "./dom";
 
-function open(title: string, content: HTMLElement[], send: () => Promise<string>): void {
+type Text = (string | Node)[];
+
+function open(title: string, content: HTMLElement[], send: () => Promise<Text>): void {
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const cancel = h(
     "button",
@@ -21,12 +23,12 @@ function open(title: string, content: HTMLElement[], send: () => Promise<string>
         confirm.disabled = true;
         problem.hidden = true;
         try {
-          const done = await send();
-          announce(done);
+          const done = h("p", {}, ...(await send()));
+          announce(done.textContent ?? "");
           fill(
             form,
             h("h2", { id: "dialog-title" }, title),
-            h("p", {}, done),
+            done,
             h("div", { class: "actions" }, close()),
           );
           form.querySelector("button")?.focus();
@@ -66,52 +68,86 @@ export function askRelease(portal: Portal, seat: HeldSeat, onDone: () => void): 
       h(
         "p",
         { class: "soft" },
-        "Their software is told when it renews the seat, and may take one again if one is free.",
+        "Their software loses the seat at its next check-in, and can take a free one again.",
       ),
     ],
     async () => {
       await releaseSeat(portal.entitlementId, seat.activationId);
       onDone();
-      return "The seat was released.";
+      return ["The seat was released."];
     },
   );
 }
 
-/** Ask the vendor for more seats. */
-export function askForMore(portal: Portal): void {
+/** Who is told of a request, before and after it is sent. */
+function reachOf(portal: Portal): { before: Text; after: Text } {
+  const vendor = document.documentElement.dataset.vendor || "your vendor";
+  if (portal.requestsReach === "nobody") {
+    const where = portal.supportEmail ? quoted(portal.supportEmail) : vendor;
+    return {
+      before: [
+        "Nobody is notified automatically. Your request is kept here; please also write to ",
+        where,
+        ".",
+      ],
+      after: ["Your request is stored, but nobody was notified. Please write to ", where, "."],
+    };
+  }
+  const name = portal.requestsReach === "account_owner" ? portal.accountOwner : null;
+  const who = name ? quoted(name) : vendor;
+  return {
+    before: ["We'll notify ", who, name ? ", your account manager." : "."],
+    after: [who, " has been notified and will answer you."],
+  };
+}
+
+/** How many more seats to propose: those in overdraft, or a tenth of what was purchased. */
+function proposed(portal: Portal): number {
+  const { overdraftUsed = 0, purchased = 0 } = portal.seats ?? {};
+  return Math.min(100_000, Math.max(1, overdraftUsed, Math.ceil(purchased / 10)));
+}
+
+/** Request more seats from the vendor. */
+export function askForMore(portal: Portal, onDone: () => void): void {
   const seats = h("input", {
     type: "number",
     id: "more-seats",
     min: 1,
     max: 100_000,
     step: 1,
-    value: 10,
+    value: proposed(portal),
     required: true,
     inputmode: "numeric",
   });
+  const requester = h("input", { id: "more-requester", maxlength: 200, autocomplete: "name" });
   const message = h("textarea", { id: "more-message", maxlength: 1000, rows: 4 });
   // The same question sent twice, after an answer that was lost, is one question.
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   const nonce = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  const told = portal.accountOwner
-    ? ["Your vendor will be told: ", quoted(portal.accountOwner), " looks after your license."]
-    : ["Your vendor will be told."];
   open(
-    "Ask for more seats",
+    "Request more seats",
     [
-      h("p", {}, ...told),
+      h("p", {}, ...reachOf(portal).before),
       h("label", { for: "more-seats" }, "How many more?"),
       seats,
-      h("label", { for: "more-message" }, "Anything to add? (optional)"),
+      h("label", { for: "more-requester" }, "Your name or e-mail (optional, colleagues see it)"),
+      requester,
+      h("label", { for: "more-message" }, "Message (optional)"),
       message,
     ],
     async () => {
       const text = message.value.replaceAll("\r\n", "\n").replaceAll("\t", " ").trim();
-      const body = { seats: seats.valueAsNumber, ...(text ? { message: text } : {}) };
+      const name = requester.value.trim();
+      const body = {
+        seats: seats.valueAsNumber,
+        ...(text ? { message: text } : {}),
+        ...(name ? { requester: name } : {}),
+      };
       // Another wording is another question.
-      const key = `${nonce}-${body.seats}-${text.length}-${hash(text)}`;
+      const key = `${nonce}-${body.seats}-${text.length}-${hash(name + text)}`;
       await requestSeats(portal.entitlementId, body, key);
-      return "Your vendor has been told. They will answer you directly.";
+      onDone();
+      return reachOf(portal).after;
     },
   );
 }

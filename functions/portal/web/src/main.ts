@@ -10,7 +10,9 @@ import {
   readDenials,
   readForecast,
   readPortal,
+  readRequests,
   readSeats,
+  type SeatRequest,
   token,
   type UsageLimit,
   type Use,
@@ -22,7 +24,7 @@ import { csvButton, fill, h, isolated, quoted } from "./dom";
 import { count, moment, setZone, zoneName } from "./format";
 import { UseGraph } from "./graph";
 import { Holders, isNameless, TurnedAway } from "./people";
-import { badgeOf, deniedOf, forecastOf, periodOf, roomOf, stateOf } from "./words";
+import { badgeOf, deniedOf, forecastOf, periodOf, requestOf, roomOf, stateOf } from "./words";
 
 const POLL_MS = 4_000;
 const LONGEST_WAIT_MS = 60_000;
@@ -106,6 +108,7 @@ class Page {
   private readonly graph: UseGraph;
   private readonly stale = h("p", { class: "problem wide", role: "status", hidden: true });
   private denials: Denials | null = null;
+  private requests: SeatRequest[] = [];
   private drawnState = "";
   private timers: number[] = [];
   private isStopped = false;
@@ -218,6 +221,7 @@ class Page {
       portal.seats,
       portal.usage,
       this.denials && [this.denials.people, this.denials.attempts, this.denials.from],
+      this.requests,
     ]);
     if (key === this.drawnState) return;
     this.drawnState = key;
@@ -235,8 +239,20 @@ class Page {
       seats && portal.status !== "deleted"
         ? h(
             "button",
-            { type: "button", class: "main", id: "ask", onclick: () => askForMore(this.portal) },
-            "Ask for more seats",
+            {
+              type: "button",
+              class: "main",
+              id: "ask",
+              onclick: () => askForMore(this.portal, () => void this.readRequests()),
+            },
+            "Request more seats",
+          )
+        : null,
+      this.requests.length
+        ? h(
+            "ul",
+            { id: "requests", class: "soft", "aria-label": "Requests for more seats" },
+            ...this.requests.map((each) => h("li", {}, ...requestOf(each))),
           )
         : null,
     );
@@ -305,6 +321,7 @@ class Page {
   /** Read who was turned away and who holds a seat, where that may have changed. */
   private async refreshPeople(isDue: boolean): Promise<void> {
     const wanted: Promise<void>[] = [];
+    if (isDue) wanted.push(this.readRequests());
     if (isDue || this.hasDenied) {
       this.hasDenied = false;
       wanted.push(
@@ -333,6 +350,11 @@ class Page {
       this.hasMoved = true;
       fail(result.reason);
     }
+  }
+
+  private async readRequests(): Promise<void> {
+    this.requests = await readRequests(this.portal.entitlementId);
+    this.show(this.portal);
   }
 
   private async readForecasts(): Promise<void> {

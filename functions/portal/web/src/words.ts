@@ -1,6 +1,7 @@
 // What the page says in sentences.
 
-import type { Crossing, Denials, Forecast, Portal, Use } from "./api";
+import type { Crossing, Denials, Forecast, Portal, SeatRequest, Use } from "./api";
+import { quoted } from "./dom";
 import { count, counted, date, day } from "./format";
 
 const NOT_IN_FORCE: Record<string, string> = {
@@ -79,6 +80,23 @@ export function deniedOf({ people, attempts, from, isComplete }: Denials): strin
   if (!attempts) return `Nobody was turned away since ${day(from)}.`;
   const least = isComplete ? "" : "At least ";
   return `${least}${counted(people, "person was", "people were")} turned away since ${day(from)}, ${counted(attempts, "time", "times")} in all.`;
+}
+
+const BECAME: Record<SeatRequest["status"], string> = {
+  open: "not answered yet",
+  answered: "answered",
+  declined: "declined",
+};
+
+/** A request for more seats, and what became of it. */
+export function requestOf(request: SeatRequest): (string | Node)[] {
+  const who = request.requester ? quoted(request.requester) : "Somebody";
+  const asked = `${counted(request.seats, "more seat", "more seats")} on ${day(request.requestedAt)}`;
+  return [
+    who,
+    ` requested ${asked}: ${BECAME[request.status]}`,
+    ...(request.note ? [". ", quoted(request.note)] : ["."]),
+  ];
 }
 
 const SCHEDULES: Record<string, string> = {

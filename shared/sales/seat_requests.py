@@ -11,7 +11,7 @@ from shared.dynamodb.requests import Item, Operation, Query, Update, send
 OPEN, ANSWERED, DECLINED = STATUSES = ("open", "answered", "declined")
 # Who answered a request when the purchase did.
 PURCHASE = "purchase"
-IS_OPEN = "(attribute_not_exists(#status) OR #status = :open)"
+IS_OPEN = "attribute_not_exists(#status) OR #status = :open"
 
 
 class SeatRequestView(TypedDict):

@@ -31,6 +31,7 @@ from shared.dynamodb.keys import (
     Key,
     denial_key,
     entitlement_id_of,
+    seat_record_key,
     seat_shard_key,
     secret_key,
     usage_key,
@@ -369,6 +370,9 @@ def _of_person(verb: str, entitlement_id: str, seat_id: str) -> dict[str, Any]:
 def _releasing_person(bench: Bench) -> dict[str, Any]:
     entitlement_id = _entitlement(bench)
     _take(bench, entitlement_id, "user0")
+    key = seat_key(entitlement_id, "user0")
+    record: Item = {"seatKey": key, "seatId": "user0", "seq": 1}
+    bench.dynamodb.execute(Put(seat_record_key(entitlement_id, key), record))
     return _of_person("release", entitlement_id, "user0")
 
 

@@ -11,13 +11,14 @@ from shared.clock import day_of, to_rfc3339, zone_of
 from shared.dynamodb.keys import (
     DENIAL_SHARDS,
     SEATS,
+    denial_key,
     denial_partition,
     episode_key,
     mail_key,
     usage_meter,
 )
-from shared.dynamodb.paging import ResultPage, read_before, read_page
-from shared.dynamodb.requests import Item, Operation, Query
+from shared.dynamodb.paging import MAX_READS, ResultPage, read_before, read_page
+from shared.dynamodb.requests import Item, Operation, Query, send
 from shared.entitlements.queries import fetch_entitlement
 from shared.history import queries
 from shared.history.aggregator import carried
@@ -32,6 +33,7 @@ from shared.history.views import (
     limits_view,
 )
 from shared.problems import InvalidRequest
+from shared.seats.encoding import seat_key
 
 DAY = 86_400
 # The period of a request that gives no `from`, in seconds.
@@ -284,6 +286,8 @@ def _denials(request: Request) -> Operation[ResultPage]:
     meter = yield from _meter(request)
     low = bucket_name(since - since % HOUR_MS)[:13]
     high = start[0] if start else bucket_name(until + HOUR_MS - 1)[:13]
+    if key := _person(request, meter):
+        return (yield from _denials_of(entitlement_id, key, low, high, limit))
     wanted: list[Item] = []
     known_to = ""  # every partition has been read up to here
     for shard in range(DENIAL_SHARDS):
@@ -304,6 +308,44 @@ def _denials(request: Request) -> Operation[ResultPage]:
     if meter == SEATS:
         return ResultPage([_denial_view(item) for item in shown], more)
     return ResultPage([_request_view(item) for item in shown], more)
+
+
+def _person(request: Request, meter: str) -> str | None:
+    """The seat key of the person whose denials are asked for."""
+    seat_id, key = request.query.get("seatId"), request.query.get("seatKey")
+    if seat_id is None and key is None:
+        return None
+    if meter != SEATS or (seat_id is not None and key is not None):
+        raise InvalidRequest.at(
+            "/seatId", "can be given alone: not with seatKey, and not with usageKey", place="query"
+        )
+    if seat_id is not None:
+        return seat_key(request.path["entitlementId"], seat_id)
+    return str(key)
+
+
+def _denials_of(
+    entitlement_id: str, key: str, low: str, high: str, limit: int
+) -> Operation[ResultPage]:
+    """The denials of one person, which are all in one partition, among those of others."""
+    query = Query(
+        "pk = :pk AND sk BETWEEN :low AND :high",
+        {":pk": denial_key(entitlement_id, key, "").pk, ":low": low, ":high": high, ":key": key},
+        filter="seatKey = :key",
+        descending=True,
+    )
+    items: list[Item] = []
+    read_to: str | None = high
+    for _ in range(MAX_READS):
+        found = yield from send(query)
+        items += [item for item in found.items if item["sk"] < high]
+        read_to = str(found.next["sk"]) if found.next else None
+        if found.next is None or len(items) > limit:
+            break
+        query = query._replace(start=found.next)
+    shown = items[:limit]
+    more = str(shown[-1]["sk"]) if len(items) > limit else read_to
+    return ResultPage([_denial_view(item) for item in shown], [more] if more else None)
 
 
 def _denial_view(item: Item) -> DenialView:

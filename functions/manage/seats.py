@@ -70,13 +70,15 @@ def read_seat(request: Request) -> Response:
 
 def _read(request: Request) -> Operation[SeatView]:
     yield from entitlements.require(request.path["entitlementId"], is_deleted_ok=True)
-    _, record, _ = yield from _find(request)
+    key, record, denials = yield from _find(request)
     if record is None:
-        raise NotFound("Nobody known by this seatId or seat key has held a seat.")
+        # Somebody who was only ever denied: the last denial has their names.
+        names = ("seatId", "seatName")
+        record = {"seatKey": key, **{name: denials[-1].get(name) for name in names}}
     return _view(record)
 
 
-def _find(request: Request) -> Operation[tuple[str, Item | None, list[Key]]]:
+def _find(request: Request) -> Operation[tuple[str, Item | None, list[Item]]]:
     """The seat key of a person, their record and their denials.
 
     Raises:
@@ -130,7 +132,7 @@ def _selected(request: Request) -> str:
     return seat_key(request.path["entitlementId"], wanted.seat_id)
 
 
-def _known(entitlement_id: str, key: str) -> Operation[tuple[Item | None, list[Key]]]:
+def _known(entitlement_id: str, key: str) -> Operation[tuple[Item | None, list[Item]]]:
     """The record and the denials of a person.
 
     Raises:
@@ -182,8 +184,8 @@ def _release(entitlement_id: str, key: str, change: Change) -> Operation[str | N
     raise Contention
 
 
-def _denials_of(entitlement_id: str, key: str) -> Operation[list[Key]]:
-    keys: list[Key] = []
+def _denials_of(entitlement_id: str, key: str) -> Operation[list[Item]]:
+    items: list[Item] = []
     start = None
     while True:
         found = yield from send(
@@ -194,10 +196,10 @@ def _denials_of(entitlement_id: str, key: str) -> Operation[list[Key]]:
                 start=start,
             )
         )
-        keys += [Key(item["pk"], item["sk"]) for item in found.items]
+        items += found.items
         start = found.next
         if start is None:
-            return keys
+            return items
 
 
 def erase(request: Request) -> Response:
@@ -242,7 +244,13 @@ def _erase(request: Request) -> Operation[ErasedPersonView]:
     yield from write_with_conflict_retry(scrub)
     for denial in denials:
         yield from write_with_conflict_retry(
-            Update(denial, "REMOVE seatId, seatName", "attribute_exists(pk)", NO_NAMES, {})
+            Update(
+                Key(denial["pk"], denial["sk"]),
+                "REMOVE seatId, seatName",
+                "attribute_exists(pk)",
+                NO_NAMES,
+                {},
+            )
         )
     return {
         "seatKey": key,

@@ -438,7 +438,13 @@ ROUTES: dict[str, Route] = {
         ("manage", "report"),
         answers=((200, "DenialList"),),
         problems=("not-found",),
-        query=(*_PERIOD, _USAGE_KEY, *_PAGING),
+        query=(
+            *_PERIOD,
+            _USAGE_KEY,
+            Parameter("seatId", "string", "Only of the person with this seatId, exactly."),
+            Parameter("seatKey", "string", "Only of the person with this seat key."),
+            *_PAGING,
+        ),
     ),
     f"GET {_ENTITLEMENT}/emails": Route(
         "listEmails",

@@ -320,6 +320,26 @@ def test_a_person_s_seat_is_released(api: CheckedApi) -> None:
     assert by_key["activationId"] == held
 
 
+def test_why_somebody_was_denied(api: CheckedApi) -> None:
+    """Denials of one person, who is known although they never held a seat."""
+    customer = Customer(api)
+    for seat_id, status in (("a", 201), ("b", 201), ("c", 201), ("mallory", 409), ("eve", 409)):
+        customer.take(seat_id, status)
+    customer.take("mallory", 409)
+    wait_for(lambda: len(list_all(api, f"{customer.path}/denials")) == 2)
+    [denial] = list_all(api, f"{customer.path}/denials?seatId=mallory")
+    assert (denial["seatId"], denial["attempts"], denial["hardCap"]) == ("mallory", 2, 3)
+    assert list_all(api, f"{customer.path}/denials?seatKey={denial['seatKey']}") == [denial]
+    assert list_all(api, f"{customer.path}/denials?seatId=a") == []
+    assert (
+        list_all(api, f"{customer.path}/denials?seatId=mallory&to=2026-01-02&from=2026-01-01") == []
+    )
+    for wrong in ("seatId=a&seatKey=b", "seatId=a&usageKey=exports"):
+        assert api.call("GET", f"{customer.path}/denials?{wrong}").status == 400
+    seat = api.expect(200, "GET", f"{customer.path}/seats/mallory")
+    assert (seat["seatId"], seat["isHeld"], seat["grantCount"]) == ("mallory", False, 0)
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [

@@ -56,6 +56,18 @@ export function date(text: string): string {
   return new Intl.DateTimeFormat(languages, { ...DAY, timeZone: "UTC" }).format(new Date(text));
 }
 
+/** The calendar date of a moment in the entitlement's zone, `YYYY-MM-DD`. */
+export function dateOf(at: number): string {
+  const parts = new Intl.DateTimeFormat("en-u-ca-gregory-nu-latn", {
+    timeZone: zone,
+    year: "numeric",
+    month: "2-digit",
+    day: "2-digit",
+  }).formatToParts(at);
+  const part = (type: string) => parts.find((each) => each.type === type)?.value ?? "";
+  return `${part("year")}-${part("month")}-${part("day")}`;
+}
+
 /** A stretch of time, without saying twice what both ends share. */
 export function range(from: number, to: number, isByDay: boolean): string {
   return isByDay ? utcDay(from) : formatter(MOMENT).formatRange(from, to);

@@ -24,7 +24,17 @@ import { csvButton, fill, h, isolated, quoted } from "./dom";
 import { count, moment, setZone, zoneName } from "./format";
 import { UseGraph } from "./graph";
 import { Holders, isNameless, TurnedAway } from "./people";
-import { badgeOf, deniedOf, forecastOf, periodOf, requestOf, roomOf, stateOf } from "./words";
+import {
+  badgeOf,
+  deniedOf,
+  forecastOf,
+  headlineOf,
+  periodOf,
+  requestOf,
+  roomOf,
+  stateOf,
+  termOf,
+} from "./words";
 
 const POLL_MS = 4_000;
 const LONGEST_WAIT_MS = 60_000;
@@ -61,13 +71,13 @@ function meter(use: Use, name: string): HTMLElement {
   return element;
 }
 
-function figures(use: Use): HTMLElement {
+function figures(use: Use, used: string): HTMLElement {
   const figure = (name: string, value: string, kind = "") =>
     h("div", { class: kind }, h("dt", {}, name), h("dd", {}, value));
   return h(
     "dl",
     { class: "figures" },
-    figure("In use", count(use.used), "used"),
+    figure(used, count(use.used), "used"),
     figure("Purchased", count(use.purchased)),
     figure("Overdraft", count(use.overdraftUsed), use.overdraftUsed ? "over" : ""),
     figure("Hard cap", use.hardCap === null ? "none" : count(use.hardCap)),
@@ -159,11 +169,7 @@ class Page {
     document.title = vendor ? `${product} · ${isolated(vendor)}` : product;
     fill(
       footer,
-      h(
-        "p",
-        {},
-        `Times are those of ${zoneName()}. This link works until ${moment(portal.expiresAt)}.`,
-      ),
+      h("p", {}, `All times in ${zoneName()}. This link works until ${moment(portal.expiresAt)}.`),
     );
     this.show(portal);
     void this.graph.load();
@@ -209,7 +215,7 @@ class Page {
 
   /** Say that what is shown may be old. */
   isStale(): void {
-    this.stale.textContent = `The service cannot be reached just now; this is how it stood at ${moment(this.portal.asOf)}. It is tried again.`;
+    this.stale.textContent = `The service cannot be reached just now. These are the figures of ${moment(this.portal.asOf)}. Retrying …`;
     this.stale.hidden = false;
   }
 
@@ -218,6 +224,8 @@ class Page {
     const key = JSON.stringify([
       portal.version,
       portal.status,
+      portal.validFrom,
+      portal.validUntil,
       portal.seats,
       portal.usage,
       this.denials && [this.denials.people, this.denials.attempts, this.denials.from],
@@ -226,15 +234,18 @@ class Page {
     if (key === this.drawnState) return;
     this.drawnState = key;
     const wasAsking = document.activeElement?.id === "ask";
-    const [kind, badge] = badgeOf(portal);
+    const [kind, badge] = badgeOf(portal, this.denials);
+    const headline = headlineOf(this.denials);
     const seats = portal.seats;
     fill(
       this.state,
       h("p", { class: `badge ${kind}` }, badge),
-      h("p", { class: "lead", id: "state" }, stateOf(portal)),
+      headline ? h("p", { class: "lead", id: "headline" }, headline) : null,
+      h("p", { class: headline ? "" : "lead", id: "state" }, stateOf(portal)),
       seats ? meter(seats, "Seats") : null,
-      seats ? figures(seats) : null,
+      seats ? figures(seats, "In use") : null,
       h("p", { class: "soft", id: "room" }, roomOf(portal)),
+      h("p", { class: "soft", id: "term" }, termOf(portal)),
       this.denials ? h("p", { id: "denied" }, deniedOf(this.denials)) : null,
       seats && portal.status !== "deleted"
         ? h(
@@ -263,7 +274,7 @@ class Page {
   private showUsage(limits: UsageLimit[]): void {
     fill(
       this.usage,
-      h("h2", { id: "usage-title" }, "What is counted"),
+      h("h2", { id: "usage-title" }, "Usage limits"),
       h(
         "div",
         { class: "tools" },
@@ -280,7 +291,7 @@ class Page {
             h("small", {}, ` ${periodOf(limit.resetSchedule, limit.periodEnd)}`),
           ),
           meter(limit.usage, limit.key),
-          figures(limit.usage),
+          figures(limit.usage, "Used"),
           h("p", { class: "soft", "data-forecast": limit.key }),
         ),
       ),
@@ -410,7 +421,7 @@ function fail(error: unknown): void {
   const failure = error instanceof Failure ? error : null;
   if (failure?.kind === "link-expired") end("This link has expired", newLink);
   else if (failure?.kind === "unauthorized")
-    end("This link does not work", `It was revoked, or is not complete. ${newLink}`);
+    end("This link does not work", `It was revoked or not copied in full. ${newLink}`);
   else if (failure?.kind === "not-found") end("There is nothing here any more", newLink);
   else {
     wait = Math.min(Math.max(wait * 2, (failure?.retryAfter ?? 0) * 1000), LONGEST_WAIT_MS);
@@ -421,7 +432,7 @@ function fail(error: unknown): void {
         h(
           "p",
           { class: "lead", role: "status" },
-          "The service cannot be reached just now. It is tried again.",
+          "The service cannot be reached just now. Retrying …",
         ),
       );
     if (!failure) console.error(error);

@@ -1,36 +1,73 @@
 // What the page says in sentences.
 
-import type { Crossing, Denials, Forecast, Portal, SeatRequest, Use } from "./api";
+import {
+  type Crossing,
+  type Denials,
+  type Forecast,
+  now,
+  type Portal,
+  type SeatRequest,
+  type Use,
+} from "./api";
 import { quoted } from "./dom";
-import { count, counted, date, day } from "./format";
+import { count, counted, date, dateOf, day } from "./format";
 
-const NOT_IN_FORCE: Record<string, string> = {
-  suspended: "This license is suspended: no seat can be taken until your vendor lifts that.",
-  expired: "This license has ended: no seat can be taken any more.",
-  not_yet_valid: "This license is not valid yet: no seat can be taken before it begins.",
-  deleted: "This license has been ended by your vendor.",
-};
+const vendor = () => document.documentElement.dataset.vendor || "your vendor";
+
+/** Why nothing can be used; empty where it can. */
+function notInForce(portal: Portal): string {
+  const { status, validFrom, validUntil } = portal;
+  if (status === "suspended")
+    return `This license is suspended. Nothing can be used until ${vendor()} reactivates it.`;
+  if (status === "expired")
+    return `This license ended${validUntil ? ` on ${day(validUntil)}` : ""}. Nothing can be used any more.`;
+  if (status === "not_yet_valid")
+    return `This license begins${validFrom ? ` on ${day(validFrom)}` : " later"}. Nothing can be used before.`;
+  return status === "deleted" ? `This license was ended by ${vendor()}.` : "";
+}
+
+/** From when to when the license is valid. */
+export function termOf({ validFrom, validUntil }: Portal): string {
+  const from = validFrom ? `Valid since ${day(validFrom)}` : "Valid";
+  return validUntil ? `${from}, until ${day(validUntil)}.` : `${from}, without an end date.`;
+}
+
+const DAY_MS = 86_400_000;
+const RECENT_DAYS = 7;
+
+/** The last day on which somebody was turned away, and how many days ago that is. */
+function lastDenied(denials: Denials | null) {
+  const last = denials?.days.at(-1);
+  if (!last) return null;
+  const ago = Math.round((Date.parse(dateOf(now())) - Date.parse(last.date)) / DAY_MS);
+  return { ...last, ago };
+}
+
+/** What matters most of the last 30 days; empty where nobody was turned away. */
+export function headlineOf(denials: Denials | null): string {
+  const last = lastDenied(denials);
+  if (!last || last.people === null) return "";
+  const when = ["today", "yesterday"][last.ago] ?? `on ${date(last.date)}`;
+  return `${counted(last.people, "person was", "people were")} turned away ${when}.`;
+}
 
 /** How it stands, in a sentence or two: the seats, and usage limits that are reached. */
 export function stateOf(portal: Portal): string {
-  const told = NOT_IN_FORCE[portal.status];
+  const told = notInForce(portal);
   if (told) return told;
   const reached = portal.usage
     .filter(({ usage }) => usage.used > 0 && usage.used >= usage.purchased)
     .map(({ key, usage }) => limitSentence(key, usage));
   if (portal.seats) return [seatsSentence(portal.seats), ...reached].join(" ");
-  return reached.length
-    ? reached.join(" ")
-    : "Everything that is counted is within what you bought.";
+  return reached.length ? reached.join(" ") : "Everything is within your license.";
 }
 
 function limitSentence(key: string, use: Use): string {
-  const name = `\u201c${key}\u201d`;
   if (use.available === 0 && use.hardCap !== null)
-    return `All ${count(use.hardCap)} of ${name} are used: nothing more is let through.`;
+    return `${key}: all ${count(use.hardCap)} are used. Further requests are refused.`;
   if (use.overdraftUsed)
-    return `Of ${name}, ${count(use.used)} are used: ${count(use.overdraftUsed)} more than the ${count(use.purchased)} you bought.`;
-  return `All ${count(use.purchased)} of ${name} that you bought are used.`;
+    return `${key}: ${count(use.used)} used, ${count(use.overdraftUsed)} over the ${count(use.purchased)} you bought.`;
+  return `${key}: all ${count(use.purchased)} that you bought are used.`;
 }
 
 function seatsSentence(seats: Use): string {
@@ -53,33 +90,41 @@ export function roomOf(portal: Portal): string {
   const { used, purchased, hardCap } = seats;
   if (hardCap === null)
     return used < purchased
-      ? `${counted(purchased - used, "seat is", "seats are")} free; beyond that, as many as are needed are granted as overdraft.`
-      : "As many as are needed are granted as overdraft.";
+      ? `${counted(purchased - used, "seat is", "seats are")} free. There is no upper limit: extra seats are granted as overdraft.`
+      : "There is no upper limit: extra seats are granted as overdraft.";
   const free = Math.max(0, purchased - used);
   const over = Math.max(0, hardCap - Math.max(used, purchased));
   if (!free && !over) return "";
-  const overdraft = over ? `${counted(over, "seat", "seats")} of overdraft` : "";
+  const overdraft = over ? counted(over, "overdraft seat", "overdraft seats") : "";
   if (!free) return `${overdraft} ${over === 1 ? "is" : "are"} left.`;
-  const rest = overdraft ? `, and ${overdraft} beyond what you bought` : "";
-  return `${counted(free, "seat is", "seats are")} free${rest}.`;
+  return `${counted(free, "seat is", "seats are")} free${overdraft ? `, plus ${overdraft}` : ""}.`;
 }
 
-/** Where use stands, in a word or two: of seats and usage limits, the worst. */
-export function badgeOf(portal: Portal): [kind: string, text: string] {
-  if (portal.status !== "active") return ["stopped", "Not in force"];
+const NOT_ACTIVE: Record<string, string> = {
+  suspended: "Suspended",
+  expired: "Ended",
+  not_yet_valid: "Not yet valid",
+  deleted: "Ended",
+};
+
+/** Where use stands, in a word or two: of seats and usage limits, the worst of the last days. */
+export function badgeOf(portal: Portal, denials: Denials | null): [kind: string, text: string] {
+  if (portal.status !== "active") return ["stopped", NOT_ACTIVE[portal.status] ?? "Not in force"];
   const uses = [...(portal.seats ? [portal.seats] : []), ...portal.usage.map((each) => each.usage)];
   const some = (test: (use: Use) => boolean) => uses.some((use) => use.used > 0 && test(use));
   if (some((use) => use.available === 0 && use.hardCap !== null)) return ["full", "Full"];
   if (some((use) => use.used > use.purchased)) return ["over", "In overdraft"];
   if (some((use) => use.used === use.purchased)) return ["over", "At the limit"];
-  return ["within", "Within what you bought"];
+  const last = lastDenied(denials);
+  if (last && last.ago <= RECENT_DAYS) return ["full", "People turned away"];
+  return ["within", "Within your license"];
 }
 
 /** How many were turned away. */
-export function deniedOf({ people, attempts, from, isComplete }: Denials): string {
-  if (!attempts) return `Nobody was turned away since ${day(from)}.`;
-  const least = isComplete ? "" : "At least ";
-  return `${least}${counted(people, "person was", "people were")} turned away since ${day(from)}, ${counted(attempts, "time", "times")} in all.`;
+export function deniedOf({ people, attempts, isComplete }: Denials): string {
+  if (!attempts) return "Nobody has been turned away in the last 30 days.";
+  const least = isComplete ? "" : "at least ";
+  return `In the last 30 days, ${least}${counted(people, "person was", "people were")} turned away (${counted(attempts, "attempt", "attempts")}).`;
 }
 
 const BECAME: Record<SeatRequest["status"], string> = {
@@ -99,21 +144,17 @@ export function requestOf(request: SeatRequest): (string | Node)[] {
   ];
 }
 
-const SCHEDULES: Record<string, string> = {
-  monthly: "this month",
-  on_renewal: "since the renewal",
-  never: "in all",
-};
-
 /** When a usage limit begins anew. */
 export function periodOf(schedule: string, end: string | null): string {
-  return end ? `${SCHEDULES[schedule] ?? ""}, until ${day(end)}` : (SCHEDULES[schedule] ?? "");
+  if (schedule === "never") return "total, never resets";
+  if (end) return `resets ${day(end)}`;
+  return schedule === "monthly" ? "this month" : "since the last renewal";
 }
 
 function crossingOf(crossing: Crossing, name: string, within: string, isNow: boolean): string {
   const what = `${name} (${count(crossing.limit)})`;
   if (crossing.status === "met")
-    return isNow ? `${what} is reached.` : `${what} is reached, or was within the last seven days.`;
+    return isNow ? `${what} is reached.` : `${what} was reached in the last seven days.`;
   if (!crossing.date) {
     const fastest = crossing.earliest
       ? `; at the fastest pace of late, around ${date(crossing.earliest)}`
@@ -131,17 +172,17 @@ export function forecastOf(
   periodEnd: string | null,
 ): { told: string[]; basis: string } {
   if (forecast.status === "insufficient_data")
-    return { told: ["Too early to tell."], basis: forecast.basis };
+    return { told: ["Not enough data yet."], basis: forecast.basis };
   const isCount = forecast.usageKey !== null;
   const pace = (value: number | null) => count(Number((value ?? 0).toFixed(1)));
-  const between = `(between ${pace(forecast.perWeekLow)} and ${pace(forecast.perWeekHigh)})`;
+  const between = `(${pace(forecast.perWeekLow)} to ${pace(forecast.perWeekHigh)})`;
   const growth = isCount
-    ? `At ${pace(forecast.perWeek)} a week ${between}.`
-    : `Peaks change by ${pace(forecast.perWeek)} a week ${between}.`;
+    ? `About ${pace(forecast.perWeek)} a week ${between}.`
+    : `The weekly peak changes by about ${pace(forecast.perWeek)} a week ${between}.`;
   const within = periodEnd ? `before ${day(periodEnd)}` : "within a year";
   const crossings = [
     forecast.purchased && crossingOf(forecast.purchased, "What you bought", within, isCount),
-    forecast.hardCap && crossingOf(forecast.hardCap, "The hard cap", within, isCount),
+    forecast.hardCap && crossingOf(forecast.hardCap, "The maximum", within, isCount),
   ].filter((each): each is string => Boolean(each));
   return { told: [...crossings, growth], basis: forecast.basis };
 }

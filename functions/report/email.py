@@ -1,6 +1,7 @@
 """The e-mail that announces a report, with links that expire."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from functions.report.html import environment, local
@@ -59,7 +60,11 @@ def _about(report: Item) -> list[str]:
 
 
 def _worth(summary: Mapping[str, Any]) -> str:
-    worth = [f"{each['amount']} {each['currency']} a month" for each in summary["monthlyValue"]]
+    worth = [
+        f"{each['currency']} {each['amount']} a month"
+        for each in summary["monthlyValue"]
+        if Decimal(each["amount"])
+    ]
     number = summary["entitlements"]
     return ", ".join([f"{number} {'entitlement' if number == 1 else 'entitlements'}", *worth])
 
@@ -70,10 +75,16 @@ def _text(facts: Mapping[str, Any]) -> str:
         f"Overdraft report {facts['period']}, version {facts['report']['version']}.",
         *facts["about"],
         "",
-        f"{_worth(summary)}.",
-        f"{summary['inOverdraft']} used more than they bought, {summary['seatHours']} seat-hours.",
-        f"{summary['deniedSeats']} people and {summary['deniedRequests']} requests of usage limits",
-        f"were turned away, {summary['deniedAttempts']} times.",
+        f"People turned away: {summary['deniedSeats']}.",
+        f"Usage requests refused: {summary['deniedRequests']}.",
+        f"Attempts in all: {summary['deniedAttempts']}.",
+        f"Entitlements that exceeded what was purchased: {summary['inOverdraft']}"
+        + f" of {summary['entitlements']}.",
+        *(
+            f"{each['currency']} {each['amount']} potential new revenue a month, at list price."
+            for each in summary["monthlyValue"]
+            if Decimal(each["amount"])
+        ),
         "",
         *(f"{name.upper()}: {url}" for name, url in facts["links"].items()),
         "",

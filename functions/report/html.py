@@ -1,13 +1,13 @@
 """A report as an HTML page, for a browser and for paper. It loads nothing."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, Undefined
 
-from functions.report.columns import COLUMNS, Entry, meters, sign_text
+from functions.report.columns import COLUMNS, Entry, meters
 from functions.report.exporters import Meta
 from shared.clock import from_rfc3339_ms, hours_of, zone_of
 from shared.texts import isolated
@@ -31,7 +31,6 @@ def environment() -> Environment:
     )
     made.filters["number"] = _number
     made.filters["hours"] = lambda seconds: _number(hours_of(seconds * 1000, 1))
-    made.filters["sign"] = sign_text
     return made
 
 
@@ -83,9 +82,16 @@ class Page:
                 shown=shown,
                 left_out=self._left_out,
                 columns=COLUMNS,
+                titles={column.name: column.title for column in COLUMNS},
+                month=month_title(self._meta["period"]["month"]),
                 at=lambda time: local(time, zone),
             )
         )
+
+
+def month_title(month: str | None) -> str | None:
+    """A month as people write it: `November 2026` for `2026-11`."""
+    return month and datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC).strftime("%B %Y")
 
 
 def local(time: str, zone: str) -> str:

@@ -607,8 +607,16 @@ def _changes(before: Iterable[bytes], now: Path) -> dict[str, Any]:
                 continue
             count += 1
             if len(found) < CHANGES_SHOWN:
-                entitlement_id = (new or old or {})["entitlementId"]
-                found.append({"entitlementId": entitlement_id, "what": what, "figures": figures})
+                shown = new or old or {}
+                found.append(
+                    {
+                        "entitlementId": shown["entitlementId"],
+                        "customer": shown["customer"]["name"],
+                        "product": shown["product"],
+                        "what": what,
+                        "figures": figures,
+                    }
+                )
     return {"count": count, "entitlements": found}
 
 

@@ -296,8 +296,8 @@ def test_limits_at_the_beginning_and_after_each_change(dynamodb: DynamoDBClient)
     assert began.endswith(" 2/3")
     assert changed == f"{to_rfc3339(START + 2 * HOUR)} 7/8"
     shard = maker.file(report, "html").decode()
-    assert "seats, 2 purchased, 3 at most" in shard
-    assert "seats, 7 purchased, 8 at most" in shard
+    assert "seats: 2 purchased, at most 3" in shard
+    assert "seats: 7 purchased, at most 8" in shard
 
 
 def test_a_period_before_the_evidence_is_not_compared_with(dynamodb: DynamoDBClient) -> None:
@@ -869,7 +869,7 @@ def test_mail_goes_once_to_each(dynamodb: DynamoDBClient, reports: Reports) -> N
     to = [mail["Destination"]["ToAddresses"] for mail in reports.mails]
     assert to == [["a@x.example"], ["b@x.example"]]
     simple = reports.mails[0]["Content"]["Simple"]
-    assert "1 entitlement, 60.00 USD a month" in simple["Subject"]["Data"]
+    assert "1 entitlement, USD 60.00 a month" in simple["Subject"]["Data"]
     text, shard = simple["Body"]["Text"]["Data"], simple["Body"]["Html"]["Data"]
     [url] = re.findall(r"XLSX: https://api.example(/v1/report-files/\S+)", text)
     assert f'href="https://api.example{url}"' in shard

@@ -78,8 +78,7 @@ def _text(facts: Mapping[str, Any]) -> str:
         f"People turned away: {summary['deniedSeats']}.",
         f"Usage requests refused: {summary['deniedRequests']}.",
         f"Attempts in all: {summary['deniedAttempts']}.",
-        f"Entitlements that exceeded what was purchased: {summary['inOverdraft']}"
-        + f" of {summary['entitlements']}.",
+        f"Entitlements in overdraft: {summary['inOverdraft']} of {summary['entitlements']}.",
         *(
             f"{each['currency']} {each['amount']} potential new revenue a month, at list price."
             for each in summary["monthlyValue"]

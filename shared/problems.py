@@ -193,14 +193,15 @@ class Throttled(Problem):
 
 
 class Contention(Problem):
-    """Too many other requests were faster; nothing was decided."""
+    """Too many other requests were faster. Whether this one took effect is not known."""
 
     type = "contention"
     status = 503
-    title = "Too many changes at the same moment; nothing was changed."
+    title = "Too many changes at the same moment."
 
     def __init__(self) -> None:
-        super().__init__("Send the same request again.", headers={"retry-after": "1"})
+        detail = "Send the same request again: repeating it is safe."
+        super().__init__(detail, headers={"retry-after": "1"})
 
 
 class Unavailable(Problem):

@@ -95,9 +95,10 @@ export class Holders {
       this.body,
       h(
         "table",
-        {},
+        // On a phone its parts are no table to the browser any more: the roles stay.
+        { role: "table" },
         head("Who", "Since", "Last seen", "Kind", ...(isAdmin ? ["Release"] : [])),
-        h("tbody", {}, ...shown.map((seat) => this.row(seat, isAdmin))),
+        h("tbody", { role: "rowgroup" }, ...shown.map((seat) => this.row(seat, isAdmin))),
       ),
     );
     if (focused?.activation)
@@ -120,25 +121,25 @@ export class Holders {
     );
     return h(
       "tr",
-      { "data-activation": seat.activationId },
+      { role: "row", "data-activation": seat.activationId },
       h(
         "th",
-        { scope: "row", class: "who" },
+        { role: "rowheader", scope: "row", class: "who" },
         ...(isNameless(seat) ? ["…"] : name(seat.seatName, seat.seatId)),
         device ? h("small", {}, "on ", quoted(device)) : null,
       ),
-      h("td", {}, moment(seat.activatedAt)),
-      h("td", {}, moment(seat.lastSeenAt)),
+      h("td", { role: "cell", "data-label": "Since" }, moment(seat.activatedAt)),
+      h("td", { role: "cell", "data-label": "Last seen" }, moment(seat.lastSeenAt)),
       h(
         "td",
-        {},
+        { role: "cell" },
         h(
           "span",
           { class: seat.isOverdraftSeat ? "tag over" : "tag" },
           seat.isOverdraftSeat ? "overdraft" : "purchased",
         ),
       ),
-      isAdmin ? h("td", {}, button) : null,
+      isAdmin ? h("td", { role: "cell", class: "action" }, button) : null,
     );
   }
 
@@ -222,7 +223,7 @@ export class TurnedAway {
       ),
     );
     const box = (label: string, table: HTMLElement) =>
-      h("div", { class: "scroll short", tabindex: 0, role: "region", "aria-label": label }, table);
+      h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, table);
     const isCut = !denials.isComplete || denials.people > denials.persons.length;
     fill(
       this.body,

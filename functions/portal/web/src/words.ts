@@ -96,7 +96,8 @@ export function roomOf(portal: Portal): string {
   const over = Math.max(0, hardCap - Math.max(used, purchased));
   if (!free && !over) return "";
   const overdraft = over ? counted(over, "overdraft seat", "overdraft seats") : "";
-  if (!free) return `${overdraft} ${over === 1 ? "is" : "are"} left.`;
+  if (!free)
+    return `${overdraft} ${over === 1 ? "is" : "are"} left. They work like any other seat, and your vendor sees that you use them.`;
   return `${counted(free, "seat is", "seats are")} free${overdraft ? `, plus ${overdraft}` : ""}.`;
 }
 

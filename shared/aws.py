@@ -76,8 +76,11 @@ def send_messages(url: str, bodies: Sequence[Any], *, delay_seconds: int = 0) ->
 
 
 def mail_from(name: str, address: str) -> str:
-    """The sender of an e-mail: an address, with a name if there is one (RFC 5322, RFC 2047)."""
-    return formataddr((name, address)) if name else address
+    """The sender of an e-mail: an address, with a name if there is one (RFC 5322, RFC 2047).
+
+    Without an address it is empty: no e-mail is sent.
+    """
+    return formataddr((name, address)) if name and address else address
 
 
 def addresses_in(text: str) -> tuple[str, ...]:

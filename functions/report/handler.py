@@ -31,8 +31,10 @@ _work = Work(
     _store,
     queue_at(_jobs_url),
     Mailing(
-        os.environ.get("EMAIL_SENDER", ""),
-        tuple(each.strip() for each in _recipients.split(",") if each.strip()),
+        aws.mail_from(
+            os.environ.get("PORTAL_VENDOR_NAME", ""), os.environ.get("EMAIL_SENDER", "")
+        ),
+        aws.addresses_in(_recipients),
         os.environ.get("EMAIL_CONFIGURATION", ""),
     ),
 )

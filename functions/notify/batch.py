@@ -309,7 +309,9 @@ class Batch:
         fresh = [record.new["lastAt"] for record in attempts if keys[record.position] not in known]
         if fresh:
             yield from self._mark_mail(item, {kind}, min(fresh))
-            if (known.get(follow_up_key(entitlement_id)) or {}).get("state") not in NOT_WON:
+            # Where an overdraft is possible, it has opened the follow-up before anybody is denied.
+            state = (known.get(follow_up_key(entitlement_id)) or {}).get("state")
+            if state not in NOT_WON and not _has_overdraft(attempts[-1].new):
                 yield from follow_up.move(entitlement_id, [Move(min(fresh), DENIAL)])
         months = {month_name(record.new["lastAt"]) for record in attempts}
         yield from self._candidates.put(entitlement_id, meter, sorted(months))
@@ -396,6 +398,11 @@ def _is_purchase(change: ChangeRecord) -> bool:
 
 
 # --- Denials --------------------------------------------------------------------------------------
+
+
+def _has_overdraft(denial: Item) -> bool:
+    """Whether the limits of a denial have an overdraft."""
+    return denial.get("hardCap") != denial["seatCount"]
 
 
 def _attempt_key(entitlement_id: str, meter: str, item: Item) -> Key:

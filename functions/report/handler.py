@@ -31,9 +31,7 @@ _work = Work(
     _store,
     queue_at(_jobs_url),
     Mailing(
-        aws.mail_from(
-            os.environ.get("PORTAL_VENDOR_NAME", ""), os.environ.get("EMAIL_SENDER", "")
-        ),
+        aws.mail_from(os.environ.get("PORTAL_VENDOR_NAME", ""), os.environ.get("EMAIL_SENDER", "")),
         aws.addresses_in(_recipients),
         os.environ.get("EMAIL_CONFIGURATION", ""),
     ),

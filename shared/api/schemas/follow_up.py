@@ -29,7 +29,8 @@ class FollowUp(Output):
     changed_at: str | None
     changed_by: str | None = Field(description="The id of the key, or `overdraft`: automatically.")
     reason: Literal[REASONS] | None = Field(  # type: ignore[valid-type]
-        description="Why it changed automatically: an overdraft began, or more was purchased."
+        description="Why it changed automatically: an overdraft began, somebody was denied, the"
+        " customer asked for more, or more was purchased."
     )
 
 

@@ -402,7 +402,7 @@ def _is_purchase(change: ChangeRecord) -> bool:
 
 def _has_overdraft(denial: Item) -> bool:
     """Whether the limits of a denial have an overdraft."""
-    return denial.get("hardCap") != denial["seatCount"]
+    return bool(denial.get("hardCap") != denial["seatCount"])
 
 
 def _attempt_key(entitlement_id: str, meter: str, item: Item) -> Key:

@@ -47,7 +47,7 @@ def test_the_account_owner_gets_e_mail_and_can_unsubscribe(
     receiver.fetch_mails(stack.emulator.url)
     receiver.stop()
     [mail] = [each for each in receiver.mails if each["MessageId"] == sent["messageId"]]
-    assert mail["Source"] == "overdraft@example.com"
+    assert mail["Source"] == "The CAD Company <overdraft@example.com>"
     assert "turned away" in mail["Subject"]
     link = re.search(r"https?://\S+/v1/unsubscribe/\S+", mail["BodyText"])
     assert link
@@ -86,7 +86,9 @@ def test_the_account_owner_gets_e_mail_about_a_usage_limit(
     receiver.fetch_mails(stack.emulator.url)
     receiver.stop()
     [mail] = [each for each in receiver.mails if each["MessageId"] == sent["messageId"]]
-    assert "2 requests for 'exports' did not fit" in mail["BodyText"]
+    assert (
+        "2 requests for 'exports' were refused, the largest for 1 (2 attempts)." in mail["BodyText"]
+    )
     assert "exports: Hard cap" in mail["BodyText"]
     assert "Seats" not in mail["BodyText"]
 

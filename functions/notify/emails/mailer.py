@@ -290,7 +290,8 @@ class Mailer:
 
     def _send(self, key: Key, mail: Item, facts: Facts) -> None:
         link = self._unsubscribe_link(mail)
-        subject, text, html = mail_text.render(facts, link, self._vendor)
+        reply_to = self._reply_to(facts)
+        subject, text, html = mail_text.render(facts, link, self._vendor, can_reply=bool(reply_to))
         _, claimed_at, audience = key.sk.split("#")
         answer = aws.client("sesv2").send_email(
             **aws.mail_options(
@@ -299,7 +300,7 @@ class Mailer:
                 {"entitlementId": mail["entitlementId"], "mail": f"{claimed_at}-{audience}"},
             ),
             FromEmailAddress=self._from,
-            **self._reply_to(facts),
+            **reply_to,
             Destination={"ToAddresses": mail["to"].split(TO_SEPARATOR)},
             Content={
                 "Simple": {

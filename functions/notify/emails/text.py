@@ -101,11 +101,16 @@ def _subject_of(facts: Facts) -> tuple[str, str]:
     return _one_line(document["product"]), _one_line(document["customer"]["name"])
 
 
-def render(facts: Facts, unsubscribe: str, vendor: str = "") -> tuple[str, str, str]:
-    """Subject, text and HTML. `unsubscribe` is a link, or empty; `vendor` is the sender's name."""
+def render(
+    facts: Facts, unsubscribe: str, vendor: str = "", *, can_reply: bool = False
+) -> tuple[str, str, str]:
+    """Subject, text and HTML. `unsubscribe` is a link, or empty; `vendor` is the sender's name.
+
+    `can_reply`: an answer to this e-mail reaches somebody.
+    """
     product, customer = _subject_of(facts)
     subject = f"{product}, {customer}: {_headline(facts)}"
-    lines = [*_sentences(facts), *_next_steps(facts, vendor)]
+    lines = [*_sentences(facts), *_next_steps(facts, vendor, can_reply=can_reply)]
     rows = _rows(facts)
     width = max(len(name) for name, _ in rows) + 5
     people = _people(facts)
@@ -142,7 +147,7 @@ def _footer(facts: Facts, customer: str) -> str:
     return f"You receive this as {_ROLES[facts.audience].format(customer=customer)}."
 
 
-def _next_steps(facts: Facts, vendor: str) -> list[str]:
+def _next_steps(facts: Facts, vendor: str, *, can_reply: bool) -> list[str]:
     """What the reader should know or do next."""
     if facts.requests:
         return ["They were told that you will answer them."]
@@ -154,7 +159,8 @@ def _next_steps(facts: Facts, vendor: str) -> list[str]:
     if facts.overdraft_people or facts.happened.get(event_types.OVERDRAFT_ENTERED):
         steps.append("Overdraft seats work like any other seat.")
     if steps or facts.denied_people or facts.counts:
-        steps.append(f"If you need more, reply to this e-mail: {who} can help.")
+        ask = f"reply to this e-mail: {who} can help" if can_reply else f"ask {who}"
+        steps.append(f"If you need more, {ask}.")
     return [" ".join(steps)] if steps else []
 
 
@@ -211,8 +217,8 @@ def _sentences(facts: Facts) -> list[str]:
         sentences.append(
             f"{used}. The {extra:,} extra {'was' if extra == 1 else 'were'} granted as overdraft."
             if extra > 0
-            else f"{customer} used more than the {now.purchased:,} purchased seats for a while. The"
-            " extra seats were granted as overdraft."
+            else f"{customer} used more seats than purchased for a while. The extra seats were"
+            " granted as overdraft."
         )
     if facts.happened.get(event_types.OVERDRAFT_EXHAUSTED):
         most = f"All {now.hard_cap:,} seats" if now.hard_cap is not None else "All seats"

@@ -45,7 +45,7 @@ def _number(value: float | str | Undefined | None) -> str:
     if isinstance(value, str):  # an amount of money
         whole, _, cents = value.partition(".")
         return f"{int(whole):,}.{cents}"
-    return f"{value:,}"
+    return f"{round(value, 1) if isinstance(value, float) else value:,}"
 
 
 class Page:

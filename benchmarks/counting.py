@@ -11,6 +11,7 @@ import itertools
 import statistics
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from shared import problems
@@ -235,7 +236,11 @@ def measure_contention(bench: Any, rate: Callable[[int, Callable[[int], Any]], f
             _: int, key: Key = key, numbers: Any = numbers, process: Any = process
         ) -> None:
             seen = process.__dict__.setdefault("seen", {"left": 2 * 10**6, "seq": 1})
-            bench.dynamodb.run(optimistic(key, f"r{next(numbers)}", seen))
+            is_done = False
+            while not is_done:  # its client sends again what was given up
+                with suppress(problems.Contention):
+                    bench.dynamodb.run(optimistic(key, f"r{next(numbers)}", seen))
+                    is_done = True
 
         other, more = _other_counter(bench)
 

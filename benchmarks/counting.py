@@ -236,11 +236,10 @@ def measure_contention(bench: Any, rate: Callable[[int, Callable[[int], Any]], f
             _: int, key: Key = key, numbers: Any = numbers, process: Any = process
         ) -> None:
             seen = process.__dict__.setdefault("seen", {"left": 2 * 10**6, "seq": 1})
-            is_done = False
-            while not is_done:  # its client sends again what was given up
+            while True:  # its client sends again what was given up
                 with suppress(problems.Contention):
                     bench.dynamodb.run(optimistic(key, f"r{next(numbers)}", seen))
-                    is_done = True
+                    return
 
         other, more = _other_counter(bench)
 

@@ -1,7 +1,7 @@
 """What the API description changes in the schemas that pydantic makes.
 
 - No property has a title: pydantic's repeat the name.
-- A default that is an object or a list is told in words: generators of clients refuse it, or send
+- A default that is an object or a list is said in words: generators of clients refuse it, or send
   it.
 - A schema named `...Patch` is a JSON merge patch (RFC 7396): nothing is required, there is no
   default, and what has one may be null, which restores it. A client that fills in defaults would
@@ -11,9 +11,9 @@
 import json
 from typing import Any
 
+from functions.manage.documents import WHOLE
+
 Schema = dict[str, Any]
-# Members of a merge patch that are replaced as a whole (`documents.WHOLE`).
-WHOLE = ("overdraftSeatLimit", "unitPrice")
 # They say themselves what may be null: a state has no default to go back to.
 EXACT = ("FollowUpPatch", "SeatRequestPatch")
 _REF = "#/components/schemas/"
@@ -42,8 +42,8 @@ def _tidied(value: Any, *, is_property: bool = False) -> Any:
         if not (name == "title" and is_property)
     }
     if isinstance(tidied.get("default"), dict | list):
-        told = f"By default `{json.dumps(tidied.pop('default'))}`."
-        tidied["description"] = f"{tidied.get('description', '')} {told}".strip()
+        default = f"By default `{json.dumps(tidied.pop('default'))}`."
+        tidied["description"] = f"{tidied.get('description', '')} {default}".strip()
     return tidied
 
 

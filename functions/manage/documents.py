@@ -6,12 +6,10 @@ from typing import Any
 from shared.api.schemas.base import parse
 from shared.api.schemas.entitlements import EntitlementInput
 from shared.clock import to_rfc3339
-from shared.dynamodb.requests import Item
-from shared.entitlements.model import has_seats, seat_terms
-from shared.entitlements.views import usage_limit_views
+from shared.entitlements.model import seat_terms
+from shared.entitlements.views import EntitlementView
 from shared.problems import InvalidRequest
 from shared.seats.terms import MOST_SEATS
-from shared.validity import status_at
 
 # Their members make sense only together, so a patch replaces them as a whole.
 WHOLE = ("overdraftSeatLimit", "unitPrice")
@@ -42,24 +40,24 @@ def to_document(body: Mapping[str, Any], *, valid_from: int) -> dict[str, Any]:
     return document
 
 
-def without_computed(patch: Mapping[str, Any], item: Item, now: int) -> dict[str, Any]:
-    """A patch without computed members that are sent back as they were read.
+# Computed members that change all the time, and others.
+CHANGING = ("seats", "updatedAt")
+COMPUTED = ("entitlementId", "hardCap", "createdAt", "status")
+
+
+def without_computed(patch: Mapping[str, Any], shown: EntitlementView) -> dict[str, Any]:
+    """A patch without computed members that are sent back as they are `shown`.
 
     So a client may read an entitlement, change one member, and send all of it back. A computed
-    member with another value stays, and is refused by name. What changes all the time (`seats`,
-    `updatedAt`) is not compared. `now` is in Unix seconds.
+    member with another value stays, and is refused by name. What changes all the time is not
+    compared.
     """
-    hard_caps = {each["key"]: each["hardCap"] for each in usage_limit_views(item)}
-    shown = {
-        "entitlementId": item["entitlementId"],
-        "hardCap": item.get("hardCap") if has_seats(item) else None,
-        "createdAt": to_rfc3339(item["createdAt"]),
-        "status": status_at(item["status"], item["validFrom"], item.get("validUntil"), now),
-    }
+    hard_caps = {each["key"]: each["hardCap"] for each in shown["usageLimits"]}
+    known: Mapping[str, object] = {**shown}
     kept = {
         name: value
         for name, value in patch.items()
-        if name not in ("seats", "updatedAt") and (name not in shown or value != shown[name])
+        if name not in CHANGING and not (name in COMPUTED and value == known[name])
     }
     if isinstance(limits := kept.get("usageLimits"), list):
         kept["usageLimits"] = [_without_hard_cap(each, hard_caps) for each in limits]

@@ -117,7 +117,9 @@ def _try_update(request: Request, held: Held) -> Operation[bool]:
         _check_not_deleted(item)
         check_version(request, item)
         before = item["document"]
-        patch = documents.without_computed(request.body, item, request.now)
+        # Its seats, which for a pool are not those of this shard, are not looked at.
+        shown = entitlement_view(item, SeatUsage.of(shard), request.now)
+        patch = documents.without_computed(request.body, shown)
         merged = documents.merge_patch(before, patch)
         valid_from = item["createdAt"] // 1000 - CLOCK_GRACE
         document = documents.to_document(merged, valid_from=valid_from)

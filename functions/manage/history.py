@@ -17,8 +17,8 @@ from shared.dynamodb.keys import (
     mail_key,
     usage_meter,
 )
-from shared.dynamodb.paging import MAX_READS, ResultPage, read_before, read_page
-from shared.dynamodb.requests import Item, Operation, Query, send
+from shared.dynamodb.paging import ResultPage, read_before, read_filtered, read_page
+from shared.dynamodb.requests import Item, Operation, Query
 from shared.entitlements.queries import fetch_entitlement
 from shared.history import queries
 from shared.history.aggregator import carried
@@ -285,9 +285,10 @@ def _denials(request: Request) -> Operation[ResultPage]:
         return ResultPage([], None)
     meter = yield from _meter(request)
     low = bucket_name(since - since % HOUR_MS)[:13]
-    high = start[0] if start else bucket_name(until + HOUR_MS - 1)[:13]
+    end = bucket_name(until + HOUR_MS - 1)[:13]
     if key := _person(request, meter):
-        return (yield from _denials_of(entitlement_id, key, low, high, limit))
+        return (yield from _denials_of(entitlement_id, key, low, end, start, limit))
+    high = start[0] if start else end
     wanted: list[Item] = []
     known_to = ""  # every partition has been read up to here
     for shard in range(DENIAL_SHARDS):
@@ -325,26 +326,18 @@ def _person(request: Request, meter: str) -> str | None:
 
 
 def _denials_of(
-    entitlement_id: str, key: str, low: str, high: str, limit: int
+    entitlement_id: str, key: str, low: str, end: str, start: list[str] | None, limit: int
 ) -> Operation[ResultPage]:
     """The denials of one person, which are all in one partition, among those of others."""
+    pk = denial_key(entitlement_id, key, "").pk
     query = Query(
-        "pk = :pk AND sk BETWEEN :low AND :high",
-        {":pk": denial_key(entitlement_id, key, "").pk, ":low": low, ":high": high, ":key": key},
+        "pk = :pk AND sk BETWEEN :low AND :end",
+        {":pk": pk, ":low": low, ":end": end, ":key": key},
         filter="seatKey = :key",
+        start={"pk": pk, "sk": start[0]} if start else None,
         descending=True,
     )
-    items: list[Item] = []
-    read_to: str | None = high
-    for _ in range(MAX_READS):
-        found = yield from send(query)
-        items += [item for item in found.items if item["sk"] < high]
-        read_to = str(found.next["sk"]) if found.next else None
-        if found.next is None or len(items) > limit:
-            break
-        query = query._replace(start=found.next)
-    shown = items[:limit]
-    more = str(shown[-1]["sk"]) if len(items) > limit else read_to
+    shown, more = yield from read_filtered(query, limit)
     return ResultPage([_denial_view(item) for item in shown], [more] if more else None)
 
 

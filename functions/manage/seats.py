@@ -20,6 +20,9 @@ from shared.seats.lookup import read_shard_of
 from shared.seats.release import release_grant
 from shared.seats.shard import SeatShard
 
+UNKNOWN = "Nobody is known by this seatId or seat key."
+
+
 PastGrantView = TypedDict(
     "PastGrantView", {"from": str, "to": str, "reason": str, "isOverdraftSeat": bool}
 )
@@ -99,7 +102,7 @@ def _find(request: Request) -> Operation[tuple[str, Item | None, list[Item]]]:
         if record is not None or denials:
             found.append((key, record, denials))
     if not found:
-        raise NotFound("Nobody is known by this seatId or seat key.")
+        raise NotFound(UNKNOWN)
     if len(found) > 1:
         detail = "is needed: one person's seatId is another one's seat key"
         raise InvalidRequest.at("/by", detail, place="query")
@@ -132,17 +135,15 @@ def _selected(request: Request) -> str:
     return seat_key(request.path["entitlementId"], wanted.seat_id)
 
 
-def _known(entitlement_id: str, key: str) -> Operation[tuple[Item | None, list[Item]]]:
-    """The record and the denials of a person.
-
-    Raises:
-        NotFound: nobody is known by this seat key.
-    """
+def _check_known(
+    entitlement_id: str, key: str, denials: list[Item] | None = None
+) -> Operation[None]:
+    """Raise NotFound unless a person has a record or denials, which are read where need be."""
     record = yield from send(Get(seat_record_key(entitlement_id, key)))
-    denials = yield from _denials_of(entitlement_id, key)
+    if record is None and denials is None:
+        denials = yield from _denials_of(entitlement_id, key)
     if record is None and not denials:
-        raise NotFound("Nobody is known by this seatId or seatKey.")
-    return record, denials
+        raise NotFound(UNKNOWN)
 
 
 def _held_grant(shard: SeatShard, key: str) -> str | None:
@@ -176,7 +177,7 @@ def _release(entitlement_id: str, key: str, change: Change) -> Operation[str | N
         shard = yield from read_shard_of(entitlement_id, key)
         named = _held_grant(shard, key)
         if named is None:
-            yield from _known(entitlement_id, key)
+            yield from _check_known(entitlement_id, key)
             return None
         # False: the person has taken another seat since the shard was read.
         if (yield from release_grant(entitlement_id, named, change)):
@@ -212,10 +213,9 @@ def _erase(request: Request) -> Operation[ErasedPersonView]:
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     shard = yield from read_shard_of(entitlement_id, key)
     held = _held_grant(shard, key)
+    denials = yield from _denials_of(entitlement_id, key)
     if held is None:
-        _, denials = yield from _known(entitlement_id, key)
-    else:
-        denials = yield from _denials_of(entitlement_id, key)
+        yield from _check_known(entitlement_id, key, denials)
     # Data about them that is still in the stream, up to this version, is not stored.
     yield from send(
         Update(

@@ -26,7 +26,7 @@ from shared.dynamodb.keys import (
     webhook_secret_key,
     webhook_state_key,
 )
-from shared.dynamodb.paging import MAX_READS, ResultPage, read_page
+from shared.dynamodb.paging import ResultPage, read_filtered, read_page
 from shared.dynamodb.patterns import ROUNDS, write_with_conflict_retry
 from shared.dynamodb.requests import (
     NO_NAMES,
@@ -311,27 +311,17 @@ def _deliveries(request: Request) -> Operation[ResultPage]:
     status = request.query.get("status")
     pk = delivery_key(request.path["webhookId"], 0, "").pk
     values: dict[str, Any] = {":pk": pk}
-    kept: list[Item] = []
-    for _ in range(MAX_READS):
-        found = yield from send(
-            Query(
-                "pk = :pk",
-                {**values, ":status": status} if status else values,
-                {"#status": "status"} if status else NO_NAMES,
-                filter="#status = :status" if status else "",
-                limit=pagination.MAX_LIMIT if status else limit + 1,
-                start={"pk": pk, "sk": start[0]} if start else None,
-                descending=True,
-            )
-        )
-        kept += found.items
-        if len(kept) > limit:
-            shown = kept[:limit]
-            return ResultPage([_delivery_view(item) for item in shown], [shown[-1]["sk"]])
-        if found.next is None:
-            return ResultPage([_delivery_view(item) for item in kept], None)
-        start = [found.next["sk"]]
-    return ResultPage([_delivery_view(item) for item in kept], start)
+    query = Query(
+        "pk = :pk",
+        {**values, ":status": status} if status else values,
+        {"#status": "status"} if status else NO_NAMES,
+        filter="#status = :status" if status else "",
+        limit=pagination.MAX_LIMIT if status else limit + 1,
+        start={"pk": pk, "sk": start[0]} if start else None,
+        descending=True,
+    )
+    shown, more = yield from read_filtered(query, limit)
+    return ResultPage([_delivery_view(item) for item in shown], [more] if more else None)
 
 
 class AttemptView(TypedDict):

@@ -370,8 +370,8 @@ def _moves(fold: Fold) -> list[Move]:
             has_begun = is_over and change.seq in begun
         if has_begun:
             moves.append(Move(change.at, OVERDRAFT))
-        if _is_purchase(change):
-            moves.append(Move(change.at, PURCHASE))
+        if before and change.type == "updated" and change.level.purchased > before.purchased:
+            moves.append(Move(change.at, PURCHASE, change.level.purchased))
     return moves
 
 
@@ -380,21 +380,12 @@ def _moves_that_count(entitlement_id: str, meter: str, fold: Fold) -> Operation[
     moves = []
     for each in _moves(fold):
         if each.reason == PURCHASE:
-            bought = [c.level.purchased for c in fold.new if c.at == each.at and _is_purchase(c)]
-            seats = max(bought) if meter == SEATS else 0  # more of something else covers no request
+            # More of something else covers no request for seats.
+            seats = each.purchased if meter == SEATS else 0
             if not (yield from seat_requests.answer_by_purchase(entitlement_id, seats, each.at)):
                 continue
         moves.append(each)
     return moves
-
-
-def _is_purchase(change: ChangeRecord) -> bool:
-    before = change.before
-    return (
-        before is not None
-        and change.type == "updated"
-        and change.level.purchased > before.purchased
-    )
 
 
 # --- Denials --------------------------------------------------------------------------------------

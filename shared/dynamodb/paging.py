@@ -42,6 +42,24 @@ def read_before(query: Query, limit: int, end: str | None) -> Operation[tuple[li
     return items[:limit], has_more or len(items) > limit
 
 
+def read_filtered(query: Query, limit: int) -> Operation[tuple[list[Item], str | None]]:
+    """At most `limit` items of a filtered query, and the sort key after which the next page begins.
+
+    A filter is applied after reading. So a page ends after a bounded number of reads, with fewer
+    items or none, and there is a next one.
+    """
+    items: list[Item] = []
+    for _ in range(MAX_READS):
+        found = yield from send(query)
+        items += found.items
+        if len(items) > limit:
+            return items[:limit], items[limit - 1]["sk"]
+        if found.next is None:
+            return items, None
+        query = query._replace(start=found.next)
+    return items, str((query.start or {})["sk"])
+
+
 def list_query(list_name: str, limit: int, start: list[str] | None, **more: Any) -> Query:
     """A page of one list of the `list` index, newest first; `more` are parts of the query."""
     values = {":list": list_name, **more.pop("values", {})}

@@ -38,14 +38,6 @@ class EntitlementView(TypedDict):
     updatedAt: str
 
 
-def usage_limit_views(item: Item) -> list[Mapping[str, object]]:
-    """The usage limits of an entitlement as the API answers them."""
-    return [
-        {**limit, "hardCap": hard_cap(limit["limit"], limit["overdraftLimit"])}
-        for limit in item["document"]["usageLimits"]
-    ]
-
-
 def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> EntitlementView:
     """An entitlement as the API answers it at `now`, Unix seconds."""
     # Documents of older releases lack members that came later.
@@ -60,7 +52,10 @@ def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> Entitlement
         "contacts": document.get("contacts"),
         "seatCount": document.get("seatCount"),
         "overdraftSeatLimit": document.get("overdraftSeatLimit"),
-        "usageLimits": usage_limit_views(item),
+        "usageLimits": [
+            {**limit, "hardCap": hard_cap(limit["limit"], limit["overdraftLimit"])}
+            for limit in document["usageLimits"]
+        ],
         "leasePeriod": document.get("leasePeriod"),
         "thresholds": document.get("thresholds"),
         "notifications": document.get("notifications", DEFAULTS["notifications"]),

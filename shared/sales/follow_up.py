@@ -30,10 +30,14 @@ _CHANGES = 50  # a transaction has at most a hundred actions
 
 
 class Move(NamedTuple):
-    """What happened to the entitlement, one of `REASONS`; `at` in Unix milliseconds."""
+    """What happened to the entitlement, one of `REASONS`; `at` in Unix milliseconds.
+
+    `purchased`: the limit that a purchase led to.
+    """
 
     at: int
     reason: str
+    purchased: int = 0
 
 
 def state_after(state: str | None, reason: str) -> str | None:

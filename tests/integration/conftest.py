@@ -3,6 +3,7 @@
 import json
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import jsonschema
@@ -82,6 +83,15 @@ def scoped(api: CheckedApi) -> dict[str, CheckedApi]:
     return callers
 
 
+def send_again(send: Callable[[], Answer]) -> Answer:
+    """As a client does: what is answered 503, it sends again."""
+    for _ in range(TRIES):
+        answer = send()
+        if answer.status != 503:
+            break
+    return answer
+
+
 class Customer:
     """An entitlement of its own, and its license key."""
 
@@ -105,13 +115,9 @@ class Customer:
         return self.api.with_credential(f"Portal {token}")
 
     def ask(self, seat_id: str) -> Answer:
-        """As a client does: what is answered 503, it sends again, with the same key."""
-        headers = {"idempotency-key": str(uuid.uuid4())}
-        for _ in range(TRIES):
-            answer = self.license.call("POST", self.seats, {"seatId": seat_id}, headers=headers)
-            if answer.status != 503:
-                break
-        return answer
+        """Take a seat, with one Idempotency-Key however often it is sent."""
+        headers, body = {"idempotency-key": str(uuid.uuid4())}, {"seatId": seat_id}
+        return send_again(lambda: self.license.call("POST", self.seats, body, headers=headers))
 
     def take(self, seat_id: str, status: int = 201) -> Any:
         return self.license.expect(status, "POST", self.seats, {"seatId": seat_id})

@@ -16,7 +16,7 @@ from shared.api.schemas.events import EVENTS
 from shared.clock import to_rfc3339
 from shared.events import types as event_types
 from shared.usage.counter import MAX_LIMITS
-from tests.integration.conftest import TRIES, CheckedApi, Customer
+from tests.integration.conftest import CheckedApi, Customer, send_again
 from tests.support.receivers import Receivers
 from tests.support.waiting import wait_for
 
@@ -42,14 +42,11 @@ class Counted(Customer):
         return answer.body
 
     def send(self, quantity: int = 1, key: str = "", query: str = "") -> Answer:
-        """As a client does: what is answered 503, it sends again, with the same key."""
+        """Consume, with one Idempotency-Key however often it is sent."""
         headers = {"idempotency-key": key or str(uuid.uuid4())}
         path = f"{self.usage}/exports{query}"
-        for _ in range(TRIES):
-            answer = self.license.call("POST", path, {"quantity": quantity}, headers=headers)
-            if answer.status != 503:
-                break
-        return answer
+        body = {"quantity": quantity}
+        return send_again(lambda: self.license.call("POST", path, body, headers=headers))
 
 
 @pytest.fixture

@@ -351,14 +351,12 @@ class Mailer:
     # --- Content ----------------------------------------------------------------------------------
 
     def _request_facts(self, entitlement: Item, since: int, until: int) -> Operation[Facts | None]:
-        """The requests for more seats from `since` to before `until`, and who is told of them."""
+        """The requests for more seats from `since` to before `until`, and who is notified."""
         entitlement_id, document = entitlement["entitlementId"], entitlement["document"]
         requests = yield from _requests(entitlement_id, since, until)
         to = owner_for_requests(document)
-        if to:
-            gone = yield from send(Get(unsubscribed_key(entitlement_id, unsubscribed_hash(to))))
-            to = "" if gone else to
-        to = to or TO_SEPARATOR.join(self._recipients)
+        if not to or (yield from _has_unsubscribed(entitlement_id, to)):
+            to = TO_SEPARATOR.join(self._recipients)
         if not requests or not to:
             return None
         seat_usage = (yield from fetch_seat_usages([entitlement_id]))[entitlement_id]
@@ -374,10 +372,7 @@ class Mailer:
         if audience == REQUESTS:
             return (yield from self._request_facts(entitlement, since, until))
         address, wanted = audience_of(entitlement["document"], audience)
-        if not address:
-            return None
-        gone = yield from send(Get(unsubscribed_key(entitlement_id, unsubscribed_hash(address))))
-        if gone:
+        if not address or (yield from _has_unsubscribed(entitlement_id, address)):
             return None
         changes = yield from changes_between(entitlement_id, since, until)
         happened, thresholds = _happened(entitlement_id, changes, wanted)
@@ -438,6 +433,11 @@ def _postponed(key: Key, seen: int, due: int) -> Update:
         NO_NAMES,
         {":next": due, ":seen": seen},
     )
+
+
+def _has_unsubscribed(entitlement_id: str, address: str) -> Operation[bool]:
+    key = unsubscribed_key(entitlement_id, unsubscribed_hash(address))
+    return (yield from send(Get(key))) is not None
 
 
 def _unsubscribe_headers(link: str) -> dict[str, list[dict[str, str]]]:

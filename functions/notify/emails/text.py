@@ -139,7 +139,7 @@ def render(
 _ROLES = {
     "accountOwner": "{customer}'s account owner, at most once an hour",
     "customerAdmin": "{customer}'s license administrator, at most once an hour",
-    "requests": "{customer}'s account owner, as soon as the customer asks",
+    "requests": "{customer}'s account owner or a recipient of reports, when the customer asks",
 }
 
 
@@ -150,7 +150,7 @@ def _footer(facts: Facts, customer: str) -> str:
 def _next_steps(facts: Facts, vendor: str, *, can_reply: bool) -> list[str]:
     """What the reader should know or do next."""
     if facts.requests:
-        return ["They were told that you will answer them."]
+        return ["The customer expects your answer."]
     if facts.audience != "customerAdmin":
         return []
     owner = (facts.document["contacts"].get("accountOwner") or {}).get("name")

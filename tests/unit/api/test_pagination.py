@@ -228,3 +228,32 @@ def test_a_list_is_whole_wherever_a_page_ends(
                 assert full.read(route, limit, **query) == whole, (most, limit)
         finally:
             dynamodb.most_a_page = None
+
+
+def test_the_denials_of_one_person_are_whole_among_those_of_others(full: Full) -> None:
+    """Two people in one partition: pages end anywhere, and each has their own."""
+    api, entitlement_id = full.api, full.api.create()
+    people = ("seat00000012", "seat00000021")
+    for number in range(12):
+        at = full.now - (number // 2 + 1) * HOUR_MS
+        key = denial_key(entitlement_id, people[number % 2], to_rfc3339(at)[:13])
+        denial: Item = {"seatKey": people[number % 2], "attempts": 1, "used": 3, "seatCount": 2}
+        api.dynamodb.execute(Put(key, {**denial, "hardCap": 3, "firstAt": at, "lastAt": at}))
+    assert isinstance(api.dynamodb, RoleClient)
+    for most in (1, 2, 5, None):
+        api.dynamodb.most_a_page = most
+        for limit in ("1", "4", "100"):
+            hours, query = list[str](), {"seatKey": people[0], "limit": limit}
+            while True:
+                status, page, _ = api.call(
+                    f"GET {E}/denials", {"entitlementId": entitlement_id}, query=query
+                )
+                assert status == 200
+                assert {each["seatKey"] for each in page["items"]} <= {people[0]}
+                hours += [each["hour"] for each in page["items"]]
+                if page["nextPageToken"] is None:
+                    break
+                query["pageToken"] = page["nextPageToken"]
+            assert hours == sorted(set(hours), reverse=True)
+            assert len(hours) == 6
+    api.dynamodb.most_a_page = None

@@ -113,7 +113,7 @@ def test_a_denial_that_meets_a_conflict_is_recorded_before_it_is_answered(
 
 
 def test_refusals_without_end_are_given_up_too(dynamodb: DynamoDBClient) -> None:
-    """Always refused, always room by the time one looks: bounded, then `contention`."""
+    """Always refused, always free capacity by the time one looks: bounded, then `contention`."""
     entitlement_id = new_id()
     make_shard(dynamodb, entitlement_id, terms(1, 2))
     item = read_shard_item(dynamodb, entitlement_id)

@@ -1,7 +1,7 @@
 // Questions before something is done: releasing a seat, asking for more.
 
 import { Failure, type HeldSeat, type Portal, releaseSeat, requestSeats } from "./api";
-import { announce, fill, h, quoted } from "./dom";
+import { announce, fill, h, quoted, vendorName } from "./dom";
 
 type Text = (string | Node)[];
 
@@ -79,9 +79,9 @@ export function askRelease(portal: Portal, seat: HeldSeat, onDone: () => void): 
   );
 }
 
-/** Who is told of a request, before and after it is sent. */
+/** Who is notified of a request, before and after it is sent. */
 function reachOf(portal: Portal): { before: Text; after: Text } {
-  const vendor = document.documentElement.dataset.vendor || "your vendor";
+  const vendor = vendorName();
   if (portal.requestsReach === "nobody") {
     const where = portal.supportEmail ? quoted(portal.supportEmail) : vendor;
     return {

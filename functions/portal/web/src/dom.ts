@@ -43,6 +43,9 @@ export function isolated(text: string): string {
 /** A text without the characters that turn the direction of what follows them. */
 const withoutControls = (text: string) => text.replace(/[\u202a-\u202e\u2066-\u2069]/g, "");
 
+/** The vendor, as a sentence names them. */
+export const vendorName = () => document.documentElement.dataset.vendor || "your vendor";
+
 /** Say something to a screen reader, without moving anybody. */
 export function announce(text: string): void {
   let region = document.getElementById("announcer");

@@ -20,7 +20,7 @@ import {
 import { applyAccent } from "./color";
 import { download } from "./csv";
 import { askForMore, askRelease } from "./dialogs";
-import { csvButton, fill, h, isolated, quoted } from "./dom";
+import { csvButton, fill, h, isolated, quoted, vendorName } from "./dom";
 import { count, moment, setZone, zoneName } from "./format";
 import { UseGraph } from "./graph";
 import { Holders, isNameless, TurnedAway } from "./people";
@@ -306,8 +306,8 @@ class Page {
       const forecast = this.forecasts.get(place.dataset.forecast ?? "");
       if (!forecast) continue;
       const end = this.portal.usage.find((limit) => limit.key === forecast.usageKey)?.periodEnd;
-      const { told, basis } = forecastOf(forecast, end ?? null);
-      place.textContent = [...told, basis].join(" ");
+      const { sentences, basis } = forecastOf(forecast, end ?? null);
+      place.textContent = [...sentences, basis].join(" ");
     }
   }
 
@@ -371,11 +371,11 @@ class Page {
   private async readForecasts(): Promise<void> {
     try {
       if (this.portal.seats) {
-        const { told, basis } = forecastOf(await readForecast(null), null);
+        const { sentences, basis } = forecastOf(await readForecast(null), null);
         fill(
           this.forecast,
           h("h2", { id: "forecast-title" }, "When will it run out?"),
-          ...told.map((sentence, n) => h("p", { class: n ? "" : "strong" }, sentence)),
+          ...sentences.map((sentence, n) => h("p", { class: n ? "" : "strong" }, sentence)),
           h("p", { class: "soft" }, basis),
         );
       }
@@ -413,7 +413,7 @@ function end(title: string, text: string): void {
   fill(footer);
 }
 
-const newLink = vendor ? `Ask ${vendor} for a new one.` : "Ask your vendor for a new one.";
+const newLink = `Ask ${vendorName()} for a new one.`;
 
 /** What a failure means for the page. */
 function fail(error: unknown): void {

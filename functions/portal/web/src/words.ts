@@ -9,21 +9,19 @@ import {
   type SeatRequest,
   type Use,
 } from "./api";
-import { quoted } from "./dom";
+import { quoted, vendorName } from "./dom";
 import { count, counted, date, dateOf, day } from "./format";
-
-const vendor = () => document.documentElement.dataset.vendor || "your vendor";
 
 /** Why nothing can be used; empty where it can. */
 function notInForce(portal: Portal): string {
   const { status, validFrom, validUntil } = portal;
   if (status === "suspended")
-    return `This license is suspended. Nothing can be used until ${vendor()} reactivates it.`;
+    return `This license is suspended. Nothing can be used until ${vendorName()} reactivates it.`;
   if (status === "expired")
     return `This license ended${validUntil ? ` on ${day(validUntil)}` : ""}. Nothing can be used any more.`;
   if (status === "not_yet_valid")
     return `This license begins${validFrom ? ` on ${day(validFrom)}` : " later"}. Nothing can be used before.`;
-  return status === "deleted" ? `This license was ended by ${vendor()}.` : "";
+  return status === "deleted" ? `This license was ended by ${vendorName()}.` : "";
 }
 
 /** From when to when the license is valid. */
@@ -53,8 +51,8 @@ export function headlineOf(denials: Denials | null): string {
 
 /** How it stands, in a sentence or two: the seats, and usage limits that are reached. */
 export function stateOf(portal: Portal): string {
-  const told = notInForce(portal);
-  if (told) return told;
+  const reason = notInForce(portal);
+  if (reason) return reason;
   const reached = portal.usage
     .filter(({ usage }) => usage.used > 0 && usage.used >= usage.purchased)
     .map(({ key, usage }) => limitSentence(key, usage));
@@ -171,9 +169,9 @@ function crossingOf(crossing: Crossing, name: string, within: string, isNow: boo
 export function forecastOf(
   forecast: Forecast,
   periodEnd: string | null,
-): { told: string[]; basis: string } {
+): { sentences: string[]; basis: string } {
   if (forecast.status === "insufficient_data")
-    return { told: ["Not enough data yet."], basis: forecast.basis };
+    return { sentences: ["Not enough data yet."], basis: forecast.basis };
   const isCount = forecast.usageKey !== null;
   const pace = (value: number | null) => count(Number((value ?? 0).toFixed(1)));
   const between = `(${pace(forecast.perWeekLow)} to ${pace(forecast.perWeekHigh)})`;
@@ -185,5 +183,5 @@ export function forecastOf(
     forecast.purchased && crossingOf(forecast.purchased, "What you bought", within, isCount),
     forecast.hardCap && crossingOf(forecast.hardCap, "The maximum", within, isCount),
   ].filter((each): each is string => Boolean(each));
-  return { told: [...crossings, growth], basis: forecast.basis };
+  return { sentences: [...crossings, growth], basis: forecast.basis };
 }

@@ -1,16 +1,13 @@
 """The audit trail: who changed what, and when; denials on record."""
 
+import base64
+import hashlib
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from shared.dynamodb.keys import (
-    Key,
-)
-from shared.dynamodb.requests import (
-    Update,
-    Value,
-)
+from shared.dynamodb.keys import AUDIT_SHARDS, Key, audit_key, audit_list
+from shared.dynamodb.requests import Item, Put, Update, Value
 
 EVIDENCE_SECONDS = 400 * 86_400  # evidence stays on record for 13 months
 
@@ -21,6 +18,7 @@ class Change(NamedTuple):
     actor: str
     request_id: str
     now_ms: int
+    actor_name: str | None = None
 
     @property
     def now(self) -> int:
@@ -81,3 +79,101 @@ def denial(
 def utc_hour(now: int) -> str:
     """The UTC hour of a time, `YYYY-MM-DDTHH`."""
     return time.strftime("%Y-%m-%dT%H", time.gmtime(now))
+
+
+# --- Audit entries --------------------------------------------------------------------------------
+
+# What people change through the API, and what they do to a person's seat. Activations and what
+# software does with a license key are history.
+ENTRY_TYPES = (
+    "entitlement.created",
+    "entitlement.updated",
+    "entitlement.deleted",
+    "seat.released",
+    "person.erased",
+    "usage.corrected",
+    "seat_request.created",
+    "seat_request.updated",
+    "follow_up.updated",
+    "license_key.created",
+    "license_key.revoked",
+    "portal_link.created",
+    "portal_link.revoked",
+    "api_key.created",
+    "api_key.revoked",
+    "webhook.created",
+    "webhook.updated",
+    "webhook.deleted",
+    "webhook.secret_rotated",
+    "webhook.tested",
+    "webhook.resent",
+)
+
+
+class Subject(NamedTuple):
+    """What was changed, besides the entitlement: `id` is a seat key, the id of a key, and so on.
+
+    A person has no `name` here, so that an entry needs no change when the person is erased.
+    """
+
+    id: str
+    name: str | None = None
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The members that differ, each with `before` and `after`; None where there was nothing."""
+    return {
+        name: {"before": before.get(name), "after": after.get(name)}
+        for name in {**before, **after}
+        if before.get(name) != after.get(name)
+    }
+
+
+def entry(
+    change: Change,
+    kind: str,
+    entitlement_id: str | None,
+    subject: Subject | None = None,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    reason: str | None = None,
+    nonce: str = "",
+) -> tuple[Key, Item]:
+    """The audit entry of a change, one of `ENTRY_TYPES`; stored for 13 months.
+
+    A request makes one entry at most, and writes it in the transaction that makes the change.
+    `nonce` tells entries of one request apart. The same change has the same key, so it is on record
+    once, however often it is written.
+    """
+    digest = hashlib.sha256(f"{change.request_id}/{kind}/{nonce}".encode()).digest()
+    change_id = f"chg_{base64.b32encode(digest[:10]).decode().lower()}"
+    key = audit_key(entitlement_id, change.now_ms, change_id)
+    month = time.strftime("%Y-%m", time.gmtime(change.now))
+    item: Item = {
+        "changeId": change_id,
+        "type": kind,
+        "entitlementId": entitlement_id,
+        "actor": change.actor,
+        "actorName": change.actor_name,
+        "request": change.request_id,
+        "at": change.now_ms,
+        "subjectId": subject.id if subject else None,
+        "subjectName": subject.name if subject else None,
+        "changes": dict(changes or {}),
+        "reason": reason,
+        "listKey": audit_list(month, digest[-1] % AUDIT_SHARDS),
+        "listSort": key.sk,
+        "ttl": change.now + EVIDENCE_SECONDS,
+    }
+    return key, {name: value for name, value in item.items() if value is not None}
+
+
+def entry_put(
+    change: Change,
+    kind: str,
+    entitlement_id: str | None,
+    subject: Subject | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Put:
+    """The write of an audit entry, for the transaction that makes the change."""
+    return Put(*entry(change, kind, entitlement_id, subject, changes))

@@ -11,14 +11,18 @@ from shared.api.idempotency import replayed
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
 from shared.api.schemas.credentials import ApiKeyInput, LicenseKeyInput, PortalLinkInput
+from shared.audit import Subject, entry_put
 from shared.clock import from_duration, from_rfc3339, to_rfc3339
 from shared.dynamodb.keys import credential_key
-from shared.dynamodb.requests import Delete, Get, Item, Put, Value
+from shared.dynamodb.patterns import write_with_conflict_retry
+from shared.dynamodb.requests import Delete, Get, Item, Put, Transact, Value
 from shared.problems import InvalidRequest, NotFound
 from shared.seats.shard import MAX_LEASE, MIN_LEASE
 
 API_LIST = "API_KEY"
 DEFAULT_EXPIRY = "P30D"
+# The first half of the types of audit entries.
+AUDITED_AS = {"api": "api_key", "license": "license_key", "portal": "portal_link"}
 # How long an expired link stays on the list.
 LISTED_SECONDS = 30 * 86_400
 
@@ -139,14 +143,27 @@ def _create(
         "listKey": list_name,
         "listSort": f"{request.now_ms:013d}#{key_id}",
     }
-    put = Put(credential_key(key_id), item, "attribute_not_exists(pk)")
+    writes = (
+        Put(credential_key(key_id), item, "attribute_not_exists(pk)"),
+        _on_record(request, item, "created"),
+    )
     response = Response(201, _view(item))
-    kept, kept_nonce = idempotency.write_once(request, (put,), response, nonce=nonce)
+    kept, kept_nonce = idempotency.write_once(request, writes, response, nonce=nonce)
     if kept:
         derived = request.caller.derive(kept_nonce)
         kept_id = kept.body.get("keyId") or kept.body["linkId"]
         return replayed(kept, **shown(f"{kept_id}.{derived}"))
     return response._replace(body={**response.body, **shown(key)})
+
+
+def _on_record(request: Request, item: Item, verb: str) -> Put:
+    """The audit entry of a credential that is `created` or `revoked`."""
+    return entry_put(
+        request.change,
+        f"{AUDITED_AS[item['kind']]}.{verb}",
+        item.get("entitlementId"),
+        Subject(item["keyId"], item.get("name")),
+    )
 
 
 def list_api_keys(request: Request) -> Response:
@@ -195,8 +212,9 @@ def _revoke(request: Request, key_id: str, expected: dict[str, str]) -> Response
     if record is None or any(record.get(name) != value for name, value in expected.items()):
         kind = "link" if expected["kind"] == "portal" else "key"
         raise NotFound(f"No {kind} has this id.")
-    # Without a condition: if the answer is lost, our own repetition finds nothing to delete.
-    request.dynamodb.execute(Delete(key))
+    # Of two requests that revoke it at the same time, one is on record.
+    writes = (Delete(key, "attribute_exists(pk)"), _on_record(request, record, "revoked"))
+    request.dynamodb.run(write_with_conflict_retry(Transact(writes)))
     return Response(204)
 
 

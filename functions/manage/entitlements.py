@@ -10,7 +10,7 @@ from shared.api import idempotency
 from shared.api.auth import new_id
 from shared.api.idempotency import replayed
 from shared.api.request import Request, Response
-from shared.audit import Change
+from shared.audit import Change, differences, entry_put
 from shared.dynamodb.keys import entitlement_key, pool_key, usage_key
 from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import (
@@ -74,6 +74,12 @@ def create(request: Request) -> Response:
             new_counter(entitlement_id, key, terms, request.change)
             for key, terms in usage_terms(document).items()
         ),
+        entry_put(
+            request.change,
+            "entitlement.created",
+            entitlement_id,
+            changes=differences({}, document),
+        ),
     )
     kept, _ = idempotency.write_once(request, writes, response, nonce=entitlement_id)
     response = replayed(kept) if kept else response
@@ -128,11 +134,17 @@ def _try_update(request: Request, held: Held) -> Operation[bool]:
         counters = yield from _counter_writes(item, document, request.change, held)
         # Last, because a pool's totals change all the time.
         writes = yield from _change_writes(item, shard, document, request.change)
-        if len(writes) + len(counters) > MOST_WRITES:
+        on_record = entry_put(
+            request.change,
+            "entitlement.updated",
+            entitlement_id,
+            changes=differences(before, document),
+        )
+        if len(writes) + len(counters) >= MOST_WRITES:
             raise InvalidRequest.at(
                 "/usageLimits", "change seats and usage limits one by one: together it is too much"
             )
-        reply = yield from send(Transact((*writes, *counters)))
+        reply = yield from send(Transact((*writes, *counters, on_record)))
         if isinstance(reply, Accepted):
             held.clear()
             return (yield from _reconcile(request))
@@ -321,6 +333,7 @@ def _try_delete(request: Request, held: Held) -> Operation[None]:
                         },
                     ),
                     *emptied,
+                    entry_put(request.change, "entitlement.deleted", entitlement_id),
                 )
             )
         )

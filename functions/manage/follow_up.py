@@ -7,9 +7,10 @@ from shared.api import pagination
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
 from shared.api.schemas.follow_up import FollowUpPatch
+from shared.audit import differences, entry_put
 from shared.dynamodb.keys import FOLLOW_UP_ENTRY, follow_up_key
 from shared.dynamodb.paging import ResultPage
-from shared.dynamodb.requests import Accepted, Get, Item, Operation, Pause, send
+from shared.dynamodb.requests import Accepted, Get, Item, Operation, Pause, Transact, send
 from shared.problems import Contention
 from shared.sales import follow_up
 
@@ -49,7 +50,14 @@ def _update(request: Request) -> Operation[Item | None]:
         # Clocks differ: a change comes after the one before.
         at = max(request.now_ms, seen["changedAt"] + 1 if seen else 0)
         item = follow_up.change(owner, seen, at, request.caller.key_id, changed)
-        reply = yield from send(follow_up.writes(owner, seen, [item]))
+        on_record = entry_put(
+            request.change,
+            "follow_up.updated",
+            owner,
+            changes=differences({name: (seen or {}).get(name) for name in changed}, changed),
+        )
+        writes = follow_up.writes(owner, seen, [item]).actions
+        reply = yield from send(Transact((*writes, on_record)))
         if isinstance(reply, Accepted):
             return item
         yield from send(Pause(attempt))

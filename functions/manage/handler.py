@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from functions.manage import (
+    audit_trail,
     credentials,
     email_preferences,
     entitlement_lists,
@@ -69,6 +70,8 @@ HANDLERS: dict[str, request.Handler] = {
     "getUsageHistory": history.usage_history,
     "listOverdrafts": history.overdrafts,
     "listDenials": history.denials,
+    "listChanges": audit_trail.of_entitlement,
+    "listAudit": audit_trail.of_all,
     "listEmails": history.emails,
     "getFollowUp": follow_up.read,
     "updateFollowUp": follow_up.update,

@@ -17,7 +17,7 @@ from shared.dynamodb.keys import (
     mail_key,
     usage_meter,
 )
-from shared.dynamodb.paging import ResultPage, read_before, read_filtered, read_page
+from shared.dynamodb.paging import ResultPage, read_filtered, read_merged, read_page
 from shared.dynamodb.requests import Item, Operation, Query
 from shared.entitlements.queries import fetch_entitlement
 from shared.history import queries
@@ -289,23 +289,20 @@ def _denials(request: Request) -> Operation[ResultPage]:
     if key := _person(request, meter):
         return (yield from _denials_of(entitlement_id, key, low, end, start, limit))
     high = start[0] if start else end
-    wanted: list[Item] = []
-    known_to = ""  # every partition has been read up to here
-    for shard in range(DENIAL_SHARDS):
-        pk = denial_partition(entitlement_id, f"{shard:x}", meter)
-        query = Query(
+    queries = [
+        Query(
             "pk = :pk AND sk BETWEEN :low AND :high",
-            {":pk": pk, ":low": low, ":high": high},
+            {
+                ":pk": denial_partition(entitlement_id, f"{shard:x}", meter),
+                ":low": low,
+                ":high": high,
+            },
             descending=True,
         )
-        found, has_more = yield from read_before(query, limit, high)
-        wanted += found
-        if has_more:
-            known_to = max(known_to, str(found[-1]["sk"]))
-    wanted = [item for item in wanted if item["sk"] >= known_to]
-    wanted.sort(key=lambda item: str(item["sk"]), reverse=True)
-    shown = wanted[:limit]
-    more = [shown[-1]["sk"]] if known_to or len(wanted) > limit else None
+        for shard in range(DENIAL_SHARDS)
+    ]
+    shown, end_of_page = yield from read_merged(queries, limit, high)
+    more = [end_of_page] if end_of_page else None
     if meter == SEATS:
         return ResultPage([_denial_view(item) for item in shown], more)
     return ResultPage([_request_view(item) for item in shown], more)

@@ -9,11 +9,11 @@ from shared.api.idempotency import replayed
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
 from shared.api.schemas.seats import SeatRequestInput, SeatRequestPatch
-from shared.audit import EVIDENCE_SECONDS
+from shared.audit import EVIDENCE_SECONDS, Subject, differences, entry_put
 from shared.dynamodb.keys import ASKED, seat_request_key
 from shared.dynamodb.paging import ResultPage, all_of
 from shared.dynamodb.patterns import write_with_conflict_retry
-from shared.dynamodb.requests import Item, Operation, Put, Query, Update, send
+from shared.dynamodb.requests import Item, Operation, Put, Query, Transact, Update, send
 from shared.entitlements.model import has_seats
 from shared.entitlements.queries import fetch_seat_usage
 from shared.history.buckets import DAY_MS
@@ -56,9 +56,18 @@ def create(request: Request) -> Response:
         "ttl": request.now + EVIDENCE_SECONDS,
     }
     key = seat_request_key(entitlement_id, request.now_ms, request_id)
-    put = Put(key, asked, "attribute_not_exists(pk)")
+    writes = (
+        Put(key, asked, "attribute_not_exists(pk)"),
+        entry_put(
+            request.change,
+            "seat_request.created",
+            entitlement_id,
+            Subject(request_id),
+            differences({}, {"seats": wanted.seats}),
+        ),
+    )
     response = Response(201, view(asked))
-    kept, _ = idempotency.write_once(request, (put,), response, nonce=request_id)
+    kept, _ = idempotency.write_once(request, writes, response, nonce=request_id)
     return replayed(kept) if kept else response
 
 
@@ -112,15 +121,22 @@ def _update(request: Request, given: dict[str, Any]) -> Operation[Item]:
     }
     # Of two answers at the same time, the later one stays.
     names = {f"#{name}": name for name in ANSWER}
-    yield from write_with_conflict_retry(
-        Update(
-            seat_request_key(entitlement_id, item["requestedAt"], item["requestId"]),
-            f"SET {', '.join(f'#{name} = :{name}' for name in ANSWER)}",
-            "attribute_exists(pk)",
-            names,
-            {f":{name}": changed.get(name) for name in ANSWER},
-        )
+    answer = Update(
+        seat_request_key(entitlement_id, item["requestedAt"], item["requestId"]),
+        f"SET {', '.join(f'#{name} = :{name}' for name in ANSWER)}",
+        "attribute_exists(pk)",
+        names,
+        {f":{name}": changed.get(name) for name in ANSWER},
     )
+    before = {name: item.get(name, DEFAULTS[name]) for name in given}
+    on_record = entry_put(
+        request.change,
+        "seat_request.updated",
+        entitlement_id,
+        Subject(item["requestId"]),
+        differences(before, given),
+    )
+    yield from write_with_conflict_retry(Transact((answer, on_record)))
     return changed
 
 

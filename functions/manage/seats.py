@@ -8,12 +8,12 @@ from shared.api import pagination
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
 from shared.api.schemas.seats import SeatSelector
-from shared.audit import Change
+from shared.audit import Change, Subject, entry_put
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import Key, denial_key, seat_record_key, seat_shard_key
 from shared.dynamodb.paging import ResultPage, read_page
 from shared.dynamodb.patterns import ROUNDS, write_with_conflict_retry
-from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Query, Update, send
+from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Query, Transact, Update, send
 from shared.problems import Contention, InvalidRequest, NotFound
 from shared.seats.encoding import SEAT_KEY, activation_id, decode_grant, seat_key
 from shared.seats.lookup import read_shard_of
@@ -217,22 +217,22 @@ def _erase(request: Request) -> Operation[ErasedPersonView]:
     if held is None:
         yield from _check_known(entitlement_id, key, denials)
     # Data about them that is still in the stream, up to this version, is not stored.
-    yield from send(
-        Update(
-            seat_record_key(entitlement_id, key),
-            "SET seatKey = :key, entitlementId = :entitlement, seq = if_not_exists(seq, :none),"
-            " erasedAt = :now, erasedSeq = :seq REMOVE seatId, seatName, attributes, devices",
-            "",
-            NO_NAMES,
-            {
-                ":key": key,
-                ":entitlement": entitlement_id,
-                ":none": 0,
-                ":now": request.now_ms,
-                ":seq": shard.seq,
-            },
-        )
+    erased = Update(
+        seat_record_key(entitlement_id, key),
+        "SET seatKey = :key, entitlementId = :entitlement, seq = if_not_exists(seq, :none),"
+        " erasedAt = :now, erasedSeq = :seq REMOVE seatId, seatName, attributes, devices",
+        "",
+        NO_NAMES,
+        {
+            ":key": key,
+            ":entitlement": entitlement_id,
+            ":none": 0,
+            ":now": request.now_ms,
+            ":seq": shard.seq,
+        },
     )
+    on_record = entry_put(request.change, "person.erased", entitlement_id, Subject(key))
+    yield from write_with_conflict_retry(Transact((erased, on_record)))
     # This is not a new version of the shard: nothing was accepted.
     scrub = Update(
         seat_shard_key(entitlement_id, shard.number),

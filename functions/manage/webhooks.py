@@ -18,6 +18,7 @@ from shared.api.idempotency import replayed
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
 from shared.api.schemas.webhooks import ResendInput, RotationInput, WebhookInput, WebhookTestInput
+from shared.audit import Subject, differences, entry_put
 from shared.clock import from_rfc3339, to_rfc3339
 from shared.dynamodb.keys import (
     delivery_key,
@@ -92,6 +93,7 @@ def create(request: Request) -> Response:
         Put(webhook_key(webhook_id), item, "attribute_not_exists(pk)"),
         Put(webhook_secret_key(webhook_id), {"current": secret}, "attribute_not_exists(pk)"),
         endpoints.bump_version(),
+        _on_record(request, "webhook.created", webhook_id, item, differences({}, document)),
     )
     response = Response(201, _view(webhook_id, item))
     kept, kept_nonce = idempotency.write_once(request, writes, response, nonce=nonce)
@@ -101,6 +103,18 @@ def create(request: Request) -> Response:
         response = response._replace(body={**response.body, "secret": secret})
     location = f"/v1/webhooks/{response.body['webhookId']}"
     return response._replace(headers={**response.headers, "location": location})
+
+
+def _on_record(
+    request: Request,
+    kind: str,
+    webhook_id: str,
+    endpoint: Mapping[str, Any],
+    changes: Mapping[str, Any] | None = None,
+) -> Put:
+    """The audit entry of a change of an endpoint. An endpoint belongs to no entitlement."""
+    subject = Subject(webhook_id, endpoint["url"])
+    return entry_put(request.change, kind, None, subject, changes)
 
 
 def _require_entitlement(entitlement_id: str) -> Operation[None]:
@@ -178,6 +192,9 @@ def _update(request: Request) -> Operation[Item]:
                 values={":seen": item["version"]},
             ),
             endpoints.bump_version(),
+            _on_record(
+                request, "webhook.updated", webhook_id, changed, differences(before, document)
+            ),
         ]
         if document["enabled"] and not before["enabled"]:
             writes.append(Delete(webhook_state_key(webhook_id)))
@@ -195,12 +212,13 @@ def _update(request: Request) -> Operation[Item]:
 def delete(request: Request) -> Response:
     """Delete an endpoint; deliveries that wait for it are not sent any more."""
     webhook_id = request.path["webhookId"]
-    request.dynamodb.run(_fetch(webhook_id))
+    endpoint = request.dynamodb.run(_fetch(webhook_id))
     writes = (
-        Delete(webhook_key(webhook_id)),
+        Delete(webhook_key(webhook_id), "attribute_exists(pk)"),
         Delete(webhook_secret_key(webhook_id)),
         Delete(webhook_state_key(webhook_id)),
         endpoints.bump_version(),
+        _on_record(request, "webhook.deleted", webhook_id, endpoint),
     )
     request.dynamodb.run(write_with_conflict_retry(Transact(writes)))
     return Response(204)
@@ -230,6 +248,7 @@ def rotate_secret(request: Request) -> Response:
             {":until": until, ":one": 1, ":seen": endpoint["version"]},
         ),
         endpoints.bump_version(),
+        _on_record(request, "webhook.secret_rotated", webhook_id, endpoint),
     )
     view = {"webhookId": webhook_id, "previousSecretExpiresAt": to_rfc3339(until * 1000)}
     kept, kept_nonce = idempotency.kept_answer(request)
@@ -291,9 +310,13 @@ def _ask(request: Request, command: dict[str, Any], answer: dict[str, Any]) -> R
     if not endpoint["enabled"]:
         raise InvalidRequest.at("", "the endpoint is disabled: enable it first")
     item: Item = {"command": json.dumps(command), "ttl": request.now + REQUEST_SECONDS}
-    put = Put(webhook_request_key(webhook_id, request.request_id), item)
+    kind = "webhook.resent" if "resend" in command else "webhook.tested"
+    writes = (
+        Put(webhook_request_key(webhook_id, request.request_id), item),
+        _on_record(request, kind, webhook_id, endpoint),
+    )
     response = Response(202, {"webhookId": webhook_id, **answer})
-    kept, _ = idempotency.write_once(request, (put,), response, nonce="")
+    kept, _ = idempotency.write_once(request, writes, response, nonce="")
     return replayed(kept) if kept else response
 
 

@@ -8,7 +8,7 @@ change stored and its history folded, and sends its events with the same ids.
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from functions.notify import lockstep, seat_records, seat_totals
+from functions.notify import audit_entries, lockstep, seat_records, seat_totals
 from functions.notify.emails import mailer
 from functions.notify.history_writer import (
     ended_episode_view,
@@ -184,11 +184,14 @@ class Batch:
             yield from seat_totals.count(entitlement_id, versions)
 
     def _write_seats(self, entitlement_id: str, records: list[Record]) -> Operation[None]:
-        """Update seat records; have a shard with too many seats split."""
+        """Update seat records and the audit trail; have a shard with too many seats split."""
         of_shards = [each for each in records if each.key.pk.startswith(SEAT_SHARD_PREFIX)]
         versions = [version for record in of_shards for version in record.versions]
         if versions:
             yield from seat_records.write(entitlement_id, versions)
+            changes = [version.change for version in versions]
+            if entries := audit_entries.of_changes(entitlement_id, changes):
+                yield from send(BatchPut(tuple(entries)))
         if any(has_outgrown(record) for record in of_shards):
             yield from write_with_conflict_retry(request_reconcile_update(entitlement_id))
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
+from functions.notify import audit_entries
 from functions.notify.stream_images import Version
 from shared.audit import EVIDENCE_SECONDS
 from shared.dynamodb.keys import (
@@ -24,7 +25,6 @@ from shared.dynamodb.requests import (
     BatchGet,
     BatchPut,
     Delete,
-    Item,
     LostRace,
     Operation,
     Pause,
@@ -267,11 +267,9 @@ def rebuild(
     raise LostRace("history kept changing")
 
 
-def write_periods_and_corrections(
-    entitlement_id: str, versions: Iterable[Version]
-) -> Operation[None]:
+def write_periods_and_corrections(entitlement_id: str, versions: list[Version]) -> Operation[None]:
     """What a usage limit leaves besides its history: periods that have ended, corrections."""
-    items: list[tuple[Key, Item]] = []
+    items = audit_entries.of_changes(entitlement_id, [each.change for each in versions])
     for version in versions:
         change = version.change
         ttl = change.at // 1000 + EVIDENCE_SECONDS

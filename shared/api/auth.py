@@ -29,9 +29,10 @@ class Caller:
     """Who calls. `kind` is `api`, `license` or `portal`; all but the first see one entitlement.
 
     `scopes` are an API key's scopes, or a portal link's role; `expires_at` is in Unix seconds.
+    `name` is that of the key or link.
     """
 
-    __slots__ = ("_secret", "entitlement_id", "expires_at", "key_id", "kind", "scopes")
+    __slots__ = ("_secret", "entitlement_id", "expires_at", "key_id", "kind", "name", "scopes")
 
     def __init__(
         self,
@@ -41,8 +42,10 @@ class Caller:
         entitlement_id: str | None,
         secret: bytes,
         expires_at: int | None = None,
+        name: str | None = None,
     ) -> None:
         self.key_id = key_id
+        self.name = name
         self.kind = kind
         self.scopes = scopes
         self.entitlement_id = entitlement_id
@@ -123,7 +126,15 @@ class Credentials:
         expires_at = record.get("expiresAt")
         if expires_at is not None and now >= expires_at:
             raise LinkExpired
-        return Caller(key_id, kind, frozenset(scopes), entitlement_id, secret.encode(), expires_at)
+        return Caller(
+            key_id,
+            kind,
+            frozenset(scopes),
+            entitlement_id,
+            secret.encode(),
+            expires_at,
+            record.get("name"),
+        )
 
     def _record(self, key_id: str, now: float) -> Mapping[str, Any]:
         cached = self._cache.get(key_id)

@@ -6,6 +6,8 @@ It does not import pydantic, because every function imports it. Schemas are name
 
 from typing import NamedTuple
 
+from shared.audit import ENTRY_TYPES
+
 SCOPES = ("activate", "manage", "report", "admin")
 PORTAL_ROLES = ("viewer", "admin")
 MAX_BODY_BYTES = 64 * 1024
@@ -58,6 +60,12 @@ _BY = Parameter(
     "by",
     ("seatId", "key"),
     "What the path contains, if one person's seatId is another person's seat key.",
+)
+_AUDIT = (
+    *_PERIOD,
+    Parameter("actor", "string", "Only by this key or portal link: its id."),
+    Parameter("type", ENTRY_TYPES, "Only changes of this type."),
+    *_PAGING,
 )
 _ENTITLEMENT = "/v1/entitlements/{entitlementId}"
 _FOLLOW_UP = f"{_ENTITLEMENT}/follow-up"
@@ -445,6 +453,24 @@ ROUTES: dict[str, Route] = {
             Parameter("seatKey", "string", "Only of the person with this seat key."),
             *_PAGING,
         ),
+    ),
+    f"GET {_ENTITLEMENT}/changes": Route(
+        "listChanges",
+        "manage",
+        "List who changed what of this entitlement, newest first",
+        ("manage", "report"),
+        portal=PORTAL_ROLES,
+        answers=((200, "ChangeList"),),
+        problems=("not-found",),
+        query=_AUDIT,
+    ),
+    "GET /v1/audit": Route(
+        "listAudit",
+        "manage",
+        "List who changed what of all entitlements, keys and webhook endpoints, newest first",
+        ("admin",),
+        answers=((200, "ChangeList"),),
+        query=_AUDIT,
     ),
     f"GET {_ENTITLEMENT}/emails": Route(
         "listEmails",

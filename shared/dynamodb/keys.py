@@ -19,6 +19,7 @@ DENIAL_SHARDS = 16
 SWEEP_PARTITIONS = 4
 CANDIDATE_SHARDS = 16
 CANDIDATES_NOW = "now"
+AUDIT_SHARDS = 8
 LIST_INDEX = "list"
 SWEEP_INDEX = "sweep"
 CAPACITY_INDEX = "room"
@@ -306,6 +307,16 @@ def follow_up_key(entitlement_id: str) -> Key:
 def follow_up_entry_key(entitlement_id: str, version: int) -> Key:
     """One change of a follow-up: who, when, what."""
     return Key(f"{FOLLOW_UP_PREFIX}{entitlement_id}", f"{FOLLOW_UP_ENTRY}{version:08d}")
+
+
+def audit_key(entitlement_id: str | None, at_ms: int, change_id: str) -> Key:
+    """An audit entry: one change that somebody made; None for what is of no entitlement."""
+    return Key(f"AUDIT#{entitlement_id or 'stack'}", f"{at_ms:013d}#{change_id}")
+
+
+def audit_list(month: str, shard: int) -> str:
+    """A partition of the `list` index: a part of the audit entries of a UTC month (`YYYY-MM`)."""
+    return f"AUDIT#{month}#{shard:x}"
 
 
 def report_key(report_id: str) -> Key:

@@ -60,6 +60,32 @@ def read_filtered(query: Query, limit: int) -> Operation[tuple[list[Item], str |
     return items, str((query.start or {})["sk"])
 
 
+def read_merged(
+    queries: Sequence[Query], limit: int, end: str | None
+) -> Operation[tuple[list[Item], str | None]]:
+    """The last `limit` items of several partitions, in one descending order of their sort keys.
+
+    All the queries are descending, and end with the sort key `end`, which was on the page before.
+    Also returns the sort key with which the next page ends.
+    """
+    items: list[Item] = []
+    known_to = ""  # every partition has been read up to here
+    for query in queries:
+        if query.filter:
+            found, cut = yield from read_filtered(query, limit + 1)
+            found = [item for item in found if end is None or item["sk"] < end]
+        else:
+            found, has_more = yield from read_before(query, limit, end)
+            cut = str(found[-1]["sk"]) if has_more else None
+        items += found
+        known_to = max(known_to, cut or "")
+    items = [item for item in items if item["sk"] >= known_to]
+    items.sort(key=lambda item: str(item["sk"]), reverse=True)
+    if len(items) > limit:
+        return items[:limit], str(items[limit - 1]["sk"])
+    return items, known_to or None
+
+
 def list_query(list_name: str, limit: int, start: list[str] | None, **more: Any) -> Query:
     """A page of one list of the `list` index, newest first; `more` are parts of the query."""
     values = {":list": list_name, **more.pop("values", {})}

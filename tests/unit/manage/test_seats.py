@@ -64,9 +64,13 @@ class Conflicting(RoleClient):
     met = 0
 
     def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
-        if operation == "UpdateItem" and b"SEATS#" in payload and self.met < self.conflicts:
+        is_erasing = operation == "TransactWriteItems" and b"SEATS#" in payload
+        if is_erasing and self.met < self.conflicts:
             self.met += 1
-            return 400, {"__type": "com.amazonaws.dynamodb.v20120810#TransactionConflictException"}
+            return 400, {
+                "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+                "CancellationReasons": [{"Code": "TransactionConflict"}, {"Code": "None"}],
+            }
         return super()._send(operation, payload)
 
 

@@ -13,6 +13,7 @@ from shared.clock import EPOCH
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     Key,
+    audit_key,
     heartbeat_key,
     overdraft_key,
     seat_record_key,
@@ -20,9 +21,11 @@ from shared.dynamodb.keys import (
     webhook_key,
 )
 from shared.dynamodb.marshalling import item_from_wire, to_wire
+from shared.dynamodb.paging import all_of
 from shared.dynamodb.requests import (
     Get,
     Item,
+    Query,
     Transact,
 )
 from shared.seats import activation
@@ -308,3 +311,25 @@ def use_client(monkeypatch: pytest.MonkeyPatch, dynamodb: DynamoDBClient) -> Non
 def process(stream: Stream, records: list[dict[str, Any]]) -> None:
     for record in records:
         assert Notifier(stream.dynamodb).deliver([record]) is None
+
+
+def audited(stream: Stream) -> list[tuple[str, str, str]]:
+    found = stream.dynamodb.run(all_of(Query("pk = :pk", {":pk": audit_key(stream.id, 0, "").pk})))
+    return [(each["type"], each["actor"], each["subjectId"]) for each in found]
+
+
+def test_who_released_a_seat_is_audited_once(dynamodb: DynamoDBClient) -> None:
+    stream = Stream(dynamodb, 5, 5)
+    taken = {name: stream.take(name) for name in ("alice", "bob", "carol", "dave")}
+    for number, actor in enumerate(("key_support", "plk_admin", "lic_software")):
+        operation = release_grant(
+            stream.id, list(taken.values())[number], change(NOW_MS + number, actor)
+        )
+        stream.run(operation)
+    stream.run(sweep_shard(seat_shard_key(stream.id), change(NOW_MS + 700_000, "sweep")))
+    for _ in range(2):
+        process(stream, stream.records)
+    assert audited(stream) == [
+        ("seat.released", "key_support", seat_key(stream.id, "alice")),
+        ("seat.released", "plk_admin", seat_key(stream.id, "bob")),
+    ]

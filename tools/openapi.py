@@ -49,7 +49,7 @@ TAGS = {
     "Entitlements": ("entitlements",),
     "Seats": ("activations", "seats"),
     "Usage limits": ("usage",),
-    "History": ("usage-history", "overdrafts", "denials"),
+    "History": ("usage-history", "overdrafts", "denials", "explain"),
     "Portal": ("portal-links", "seat-requests", "portal"),
     "Reports": ("reports", "report-files"),
     "Audit": ("changes", "audit"),

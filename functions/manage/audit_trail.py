@@ -92,10 +92,10 @@ def _of_entitlement(request: Request) -> Operation[ResultPage]:
         descending=True,
     )
     found, end = yield from read_merged([_filtered(request, query)], limit, high)
-    views = yield from _views(found)
+    shown = yield from views(found)
     if request.caller.kind == "portal":
-        views = [shown for view in views if (shown := _for_customer(view))]
-    return ResultPage(views, [end] if end else None)
+        shown = [each for view in shown if (each := _for_customer(view))]
+    return ResultPage(shown, [end] if end else None)
 
 
 def of_all(request: Request) -> Response:
@@ -128,8 +128,7 @@ def _of_all(request: Request) -> Operation[ResultPage]:
         if len(found) == limit:
             end = str(found[-1]["sk"])
             break
-    views = yield from _views(found)
-    return ResultPage(views, [end] if end else None)
+    return ResultPage((yield from views(found)), [end] if end else None)
 
 
 def _range(request: Request, start: list[str] | None) -> tuple[str, str]:
@@ -150,7 +149,7 @@ def _filtered(request: Request, query: Query) -> Query:
     return query._replace(filter=" AND ".join(conditions), values=values, names=names)
 
 
-def _views(items: list[Item]) -> Operation[list[ChangeView]]:
+def views(items: list[Item]) -> Operation[list[ChangeView]]:
     """The entries as the API shows them, with the names of keys and persons that still exist."""
     keys: dict[str, Key] = {
         item["actor"]: credential_key(item["actor"]) for item in items if "actorName" not in item

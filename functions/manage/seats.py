@@ -135,15 +135,17 @@ def _selected(request: Request) -> str:
     return seat_key(request.path["entitlementId"], wanted.seat_id)
 
 
-def _check_known(
-    entitlement_id: str, key: str, denials: list[Item] | None = None
-) -> Operation[None]:
-    """Raise NotFound unless a person has a record or denials, which are read where need be."""
+def known(entitlement_id: str, key: str) -> Operation[tuple[Item | None, list[Item]]]:
+    """The record of a person, and their denials by hour.
+
+    Raises:
+        NotFound: nobody is known by this seat key.
+    """
     record = yield from send(Get(seat_record_key(entitlement_id, key)))
-    if record is None and denials is None:
-        denials = yield from _denials_of(entitlement_id, key)
+    denials = yield from _denials_of(entitlement_id, key)
     if record is None and not denials:
         raise NotFound(UNKNOWN)
+    return record, denials
 
 
 def _held_grant(shard: SeatShard, key: str) -> str | None:
@@ -177,7 +179,7 @@ def _release(entitlement_id: str, key: str, change: Change) -> Operation[str | N
         shard = yield from read_shard_of(entitlement_id, key)
         named = _held_grant(shard, key)
         if named is None:
-            yield from _check_known(entitlement_id, key)
+            yield from known(entitlement_id, key)
             return None
         # False: the person has taken another seat since the shard was read.
         if (yield from release_grant(entitlement_id, named, change)):
@@ -213,9 +215,10 @@ def _erase(request: Request) -> Operation[ErasedPersonView]:
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     shard = yield from read_shard_of(entitlement_id, key)
     held = _held_grant(shard, key)
-    denials = yield from _denials_of(entitlement_id, key)
     if held is None:
-        yield from _check_known(entitlement_id, key, denials)
+        _, denials = yield from known(entitlement_id, key)
+    else:
+        denials = yield from _denials_of(entitlement_id, key)
     # Data about them that is still in the stream, up to this version, is not stored.
     erased = Update(
         seat_record_key(entitlement_id, key),

@@ -414,6 +414,7 @@ def _denial_record(item: Item) -> Item:
         "used",
         "seatCount",
         "hardCap",
+        "nextLeaseExpiry",
         "actor",
         "request",
         "ttl",

@@ -454,6 +454,21 @@ ROUTES: dict[str, Route] = {
             *_PAGING,
         ),
     ),
+    f"GET {_ENTITLEMENT}/explain": Route(
+        "explainDenial",
+        "manage",
+        "Explain why a person was denied, in words and numbers, and what has changed since",
+        ("manage", "report"),
+        answers=((200, "Explanation"),),
+        problems=("not-found",),
+        query=(
+            Parameter("seatId", "string", "Who was denied: the exact seatId."),
+            Parameter("seatKey", "string", "Who was denied, by seat key, instead of seatId."),
+            Parameter(
+                "at", "time", "The denial nearest to this time, within 12 hours; the latest one."
+            ),
+        ),
+    ),
     f"GET {_ENTITLEMENT}/changes": Route(
         "listChanges",
         "manage",

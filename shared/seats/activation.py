@@ -120,15 +120,25 @@ def _record_denial(pending: PendingActivation, shard: SeatShard) -> Operation[No
     seat_usage = pending.usage_when_full(shard)
     # `Refused` means that this request is on record already.
     record = seat_denial(
-        pending.entitlement_id, pending.key, pending.holder, seat_usage, pending.change
+        pending.entitlement_id,
+        pending.key,
+        pending.holder,
+        seat_usage,
+        _next_due(pending, shard),
+        pending.change,
     )
     yield from write_with_conflict_retry(record)
+
+
+def _next_due(pending: PendingActivation, shard: SeatShard) -> int | None:
+    """When the next lease ends, Unix seconds."""
+    return shard.next_lease_expiry() if shard.is_only_shard else pending.next_due
 
 
 def _hard_cap_reached(pending: PendingActivation, shard: SeatShard) -> problems.HardCapReached:
     """The problem of an entitlement without a free seat."""
     seat_usage = pending.usage_when_full(shard)
-    next_due = shard.next_lease_expiry() if shard.is_only_shard else pending.next_due
+    next_due = _next_due(pending, shard)
     return problems.HardCapReached(
         f"All {seat_usage.hard_cap} seats under the hard cap are held"
         f" ({seat_usage.purchased} purchased, {seat_usage.used} used).",

@@ -213,9 +213,14 @@ def return_to_pool_update(entitlement_id: str, seats: int) -> Update:
 
 
 def seat_denial(
-    entitlement_id: str, key: str, holder: Holder, usage: SeatUsage, change: Change
+    entitlement_id: str,
+    key: str,
+    holder: Holder,
+    usage: SeatUsage,
+    next_due: int | None,
+    change: Change,
 ) -> Update:
-    """Record one more denied attempt of this seat in this hour."""
+    """Record one more denied attempt of this seat in this hour; `next_due` ends the next lease."""
     return denial(
         denial_key(entitlement_id, key, utc_hour(change.now)),
         {
@@ -223,6 +228,7 @@ def seat_denial(
             "seatKey": key,
             "seatId": holder.seat_id,
             "seatName": holder.seat_name,
+            "nextLeaseExpiry": next_due,
         },
         (usage.used, usage.purchased, usage.hard_cap),
         change,

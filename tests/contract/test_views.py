@@ -22,7 +22,7 @@ import pytest
 from pydantic import BaseModel
 
 from functions.activate.handler import ActivationView
-from functions.manage import audit_trail, credentials, history, seats, usage, webhooks
+from functions.manage import audit_trail, credentials, explanations, history, seats, usage, webhooks
 from functions.portal.denials import PortalDenialsView
 from functions.portal.forecast import ForecastView
 from functions.portal.graph import PortalGraphView
@@ -49,6 +49,7 @@ VIEWS: dict[str, Any] = {
     "ErasedPerson": seats.ErasedPersonView,
     "Entitlement": EntitlementView,
     "Change": audit_trail.ChangeView,
+    "Explanation": explanations.ExplanationView,
     "FollowUp": FollowUpView,
     "FollowUpEntry": FollowUpEntryView,
     "Forecast": ForecastView,

@@ -58,3 +58,28 @@ def test_the_trail_of_the_whole_stack(api: CheckedApi, customer: Customer) -> No
     changed = of_type(customer, "entitlement.updated")
     found = api.expect(200, "GET", "/v1/audit?type=entitlement.updated&limit=100")["items"]
     assert changed[0] in found
+
+
+def test_each_attempt_of_a_person_can_be_explained(customer: Customer) -> None:
+    """The cap is 3; between the two attempts of mallory, the limits are changed."""
+    for name in ("a", "b", "c"):
+        customer.take(name)
+    first = customer.take("mallory", 409)
+    customer.api.expect(
+        200, "PATCH", customer.path, {"overdraftSeatLimit": {"type": "none"}, "seatCount": 1}
+    )
+    customer.take("mallory", 409)
+    assert first["seats"]["hardCap"] == 3
+
+    def explained() -> list[dict[str, object]] | None:
+        """Both, once the stream has reported them."""
+        path = f"{customer.path}/explain?seatId=mallory"
+        latest = customer.api.expect(200, "GET", path)["denial"]
+        denials = customer.api.expect(200, "GET", f"{customer.path}/denials?seatId=mallory")
+        earliest = denials["items"][-1]["firstAt"]
+        found = [customer.api.expect(200, "GET", f"{path}&at={earliest}")["denial"], latest]
+        return found if all(each["isExact"] for each in found) else None
+
+    earlier, latest = wait_for(explained)
+    assert (earlier["used"], earlier["purchased"], earlier["hardCap"]) == (3, 2, 3)
+    assert (latest["used"], latest["purchased"], latest["hardCap"]) == (3, 1, 1)

@@ -1,10 +1,11 @@
-"""The audit trail."""
+"""The audit trail, and explanations of denials."""
 
 from typing import Any, Literal
 
 from pydantic import Field
 
 from shared.api.schemas.base import Output
+from shared.api.schemas.seats import Seats
 from shared.audit import ENTRY_TYPES
 
 
@@ -44,3 +45,35 @@ class ChangeList(Output):
 
     items: list[Change]
     next_page_token: str | None
+
+
+class ExplainedDenial(Output):
+    """A denied attempt, and what was in force then."""
+
+    at: str
+    is_exact: bool = Field(
+        description="False: not yet reported by the stream. The numbers are those of the last"
+        " attempt within that hour."
+    )
+    attempts_in_hour: int
+    used: int
+    purchased: int
+    hard_cap: int | None
+    limit_reached: Literal["hardCap"]
+    next_lease_expiry: str | None = Field(
+        description="When the next lease was to end; null: none had an end, or it is not known."
+    )
+
+
+class Explanation(Output):
+    """Why a person was denied, and what has changed since."""
+
+    seat_key: str
+    seat_id: str | None
+    at: str
+    summary: str = Field(description="The answer in words, with local times of the entitlement.")
+    denial: ExplainedDenial | None = Field(description="Null: none within 12 hours of that time.")
+    changes_since: list[Change] = Field(description="Changes of terms since then, at most 20.")
+    is_held: bool = Field(description="Whether the person holds a seat now.")
+    held_since: str | None
+    seats: Seats = Field(description="Now.")

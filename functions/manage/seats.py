@@ -13,7 +13,17 @@ from shared.clock import to_rfc3339
 from shared.dynamodb.keys import Key, denial_key, seat_record_key, seat_shard_key
 from shared.dynamodb.paging import ResultPage, read_page
 from shared.dynamodb.patterns import ROUNDS, write_with_conflict_retry
-from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Query, Transact, Update, send
+from shared.dynamodb.requests import (
+    NO_NAMES,
+    Get,
+    Item,
+    Operation,
+    Put,
+    Query,
+    Transact,
+    Update,
+    send,
+)
 from shared.problems import Contention, InvalidRequest, NotFound
 from shared.seats.encoding import SEAT_KEY, activation_id, decode_grant, seat_key
 from shared.seats.lookup import read_shard_of
@@ -141,11 +151,15 @@ def known(entitlement_id: str, key: str) -> Operation[tuple[Item | None, list[It
     Raises:
         NotFound: nobody is known by this seat key.
     """
-    record = yield from send(Get(seat_record_key(entitlement_id, key)))
-    denials = yield from _denials_of(entitlement_id, key)
+    record, denials = yield from _on_record(entitlement_id, key)
     if record is None and not denials:
         raise NotFound(UNKNOWN)
     return record, denials
+
+
+def _on_record(entitlement_id: str, key: str) -> Operation[tuple[Item | None, list[Item]]]:
+    record = yield from send(Get(seat_record_key(entitlement_id, key)))
+    return record, (yield from _denials_of(entitlement_id, key))
 
 
 def _held_grant(shard: SeatShard, key: str) -> str | None:
@@ -215,10 +229,9 @@ def _erase(request: Request) -> Operation[ErasedPersonView]:
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     shard = yield from read_shard_of(entitlement_id, key)
     held = _held_grant(shard, key)
-    if held is None:
-        _, denials = yield from known(entitlement_id, key)
-    else:
-        denials = yield from _denials_of(entitlement_id, key)
+    record, denials = yield from _on_record(entitlement_id, key)
+    if held is None and record is None and not denials:
+        raise NotFound(UNKNOWN)
     # Data about them that is still in the stream, up to this version, is not stored.
     erased = Update(
         seat_record_key(entitlement_id, key),
@@ -234,8 +247,11 @@ def _erase(request: Request) -> Operation[ErasedPersonView]:
             ":seq": shard.seq,
         },
     )
-    on_record = entry_put(request.change, "person.erased", entitlement_id, Subject(key))
-    yield from write_with_conflict_retry(Transact((erased, on_record)))
+    writes: list[Update | Put] = [erased]
+    # Erasing somebody again is not another change.
+    if record is None or "erasedAt" not in record:
+        writes.append(entry_put(request.change, "person.erased", entitlement_id, Subject(key)))
+    yield from write_with_conflict_retry(Transact(tuple(writes)))
     # This is not a new version of the shard: nothing was accepted.
     scrub = Update(
         seat_shard_key(entitlement_id, shard.number),

@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from functions.report.metrics import LEAST_DAYS
 from shared.clock import from_rfc3339_ms, hours_of, zone_of
 
 Entry = Mapping[str, Any]
@@ -42,20 +43,24 @@ def _previous(name: str, *, hours: bool = False) -> Callable[[Entry, Entry], Any
     return value
 
 
-def _contact(audience: str) -> Callable[[Entry, Entry], Any]:
+def _contact(audience: str, name: str = "email") -> Callable[[Entry, Entry], Any]:
     def value(entry: Entry, _: Entry) -> Any:
         contact = entry["contacts"].get(audience) or {}
-        return contact.get("email")
+        return contact.get(name)
 
     return value
 
 
 def _suggested(_: Entry, meter: Entry) -> Any:
+    # Rows of an earlier release say of no usage limit on how many days it was used.
+    if meter["suggested"].get("days", LEAST_DAYS) < LEAST_DAYS:
+        return None
     return meter["suggested"].get("seats", meter["suggested"].get("limit"))
 
 
 def _additional(entry: Entry, meter: Entry) -> Any:
-    return _suggested(entry, meter) - meter["purchased"]
+    suggested = _suggested(entry, meter)
+    return None if suggested is None else suggested - meter["purchased"]
 
 
 def _value(part: str) -> Callable[[Entry, Entry], Any]:
@@ -86,17 +91,18 @@ def sign_text(sign: Entry) -> str:
     """A pattern to check and the facts behind it, in a sentence."""
     if sign["sign"] == "many-devices":
         most = ", ".join(f"{each['seatKey']}: {each['devices']}" for each in sign["most"])
-        return f"{_counted(sign['seats'], 'person', 'people')} used five devices or more ({most})"
+        return f"{counted(sign['seats'], 'person', 'people')} used five devices or more ({most})"
     worst = sign["worst"]
     return (
         "software that retries without waiting in"
-        f" {_counted(sign['quarterHours'], 'quarter-hour', 'quarter-hours')}; the worst"
-        f" {worst['from']}: {_counted(worst['deniedAttempts'], 'attempt', 'attempts')} of"
-        f" {_counted(worst['deniedSeats'], 'person', 'people')}"
+        f" {counted(sign['quarterHours'], 'quarter-hour', 'quarter-hours')}; the worst"
+        f" {worst['from']}: {counted(worst['deniedAttempts'], 'attempt', 'attempts')} of"
+        f" {counted(worst['deniedSeats'], 'person', 'people')}"
     )
 
 
-def _counted(number: int, one: str, many: str) -> str:
+def counted(number: int, one: str, many: str) -> str:
+    """A number and what it counts, such as `1 person`, `2,000 people`."""
     return f"{number:,} {one if number == 1 else many}"
 
 
@@ -114,6 +120,13 @@ def _follow_up(name: str) -> Callable[[Entry, Entry], Any]:
 
 
 COLUMNS = (
+    Column(
+        "score",
+        "Score",
+        "count",
+        "How urgent a call is, 0 to 100; the page says what it is made of.",
+        lambda entry, _: entry.get("score"),
+    ),
     Column(
         "customer",
         "Customer",
@@ -157,6 +170,20 @@ COLUMNS = (
         "text",
         "The e-mail of the customer's admin.",
         _contact("customerAdmin"),
+    ),
+    Column(
+        "customerPhone",
+        "Customer's phone",
+        "text",
+        "The telephone number of the customer's admin.",
+        _contact("customerAdmin", "phone"),
+    ),
+    Column(
+        "validUntil",
+        "Term ends",
+        "time",
+        "When the entitlement's validity ends; empty: open-ended.",
+        lambda entry, _: entry.get("validUntil"),
     ),
     Column(
         "meter",
@@ -297,7 +324,8 @@ COLUMNS = (
         "Suggested",
         "count",
         "The demand, or what is purchased if that is more;"
-        " of a usage limit, its peak: at least, if requests were denied.",
+        " of a usage limit, its peak: at least, if requests were denied. Empty for fewer than"
+        " five days with use.",
         _suggested,
     ),
     Column("additional", "Additional", "count", "Suggested less purchased.", _additional),

@@ -84,9 +84,22 @@ def _text(facts: Mapping[str, Any]) -> str:
             for each in summary["monthlyValue"]
             if Decimal(each["amount"])
         ),
+        *_calls(summary["calls"]),
         "",
         *(f"{name.upper()}: {url}" for name, url in facts["links"].items()),
         "",
         f"The links work until {facts['expires']} ({facts['zone']}), for whoever has them.",
     ]
     return "\n".join(lines)
+
+
+def _calls(calls: list[Mapping[str, Any]]) -> list[str]:
+    """Whom to call first, as lines of text."""
+    lines = ["", "Whom to call first:"] if calls else []
+    for number, each in enumerate(calls, 1):
+        reason = next(iter(each["reasons"]), "")
+        lines.append(f"{number}. {isolated(each['customer'])}: {each['product']}. {reason}")
+        if contact := each["contact"]:
+            known = (contact["name"], contact["phone"], contact["email"])
+            lines.append("   " + ", ".join(part for part in known if part))
+    return lines

@@ -159,6 +159,7 @@ def _entry(
         "customer": document["customer"],
         "contacts": document["contacts"],
         "timeZone": document["timeZone"],
+        "validUntil": document["validUntil"],
         "createdAt": to_rfc3339(item["createdAt"]),
         "seats": seats,
         "usage": limits,

@@ -1,5 +1,6 @@
 """A report as an HTML page, for a browser and for paper. It loads nothing."""
 
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,7 @@ def environment() -> Environment:
         finalize=_shown,
     )
     made.filters["number"] = _number
+    made.filters["tel"] = _dialled
     made.filters["hours"] = lambda seconds: _number(hours_of(seconds * 1000, 1))
     return made
 
@@ -46,6 +48,12 @@ def _number(value: float | str | Undefined | None) -> str:
         whole, _, cents = value.partition(".")
         return f"{int(whole):,}.{cents}"
     return f"{round(value, 1) if isinstance(value, float) else value:,}"
+
+
+def _dialled(phone: str) -> str:
+    """A telephone number as a link dials it, without its extension (RFC 3966)."""
+    number = re.split(r"[x]|ext", phone)[0]
+    return "".join(sign for sign in number if sign.isdigit() or sign == "+")
 
 
 class Page:

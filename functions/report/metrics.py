@@ -18,6 +18,8 @@ from shared.history.queries import Records, Usage
 
 # The suggestion covers the demand of this percentage of the days.
 COVERED_PERCENT = 95
+# Fewer days with use suggest nothing.
+LEAST_DAYS = 5
 # Patterns to check: from which value on they are shown.
 BURST_LEAST, BURST_EACH = 20, 5
 MANY_DEVICES = 5
@@ -166,13 +168,14 @@ def suggested(purchased: int, found: Sequence[Day]) -> dict[str, Any]:
     """How many seats would have covered the demand of 95 % of the working days with usage.
 
     If no working day had any usage, of all days with usage. The 95th percentile by nearest rank.
+    Fewer than five such days suggest nothing beyond what is purchased; they still have a demand.
     """
     used = [day for day in found if day.demand > 0]
     counted = [day for day in used if day.is_working_day] or used
     demands = sorted(day.demand for day in counted)
     rank = -(-COVERED_PERCENT * len(demands) // 100)
     demand = demands[rank - 1] if demands else 0
-    seats = max(purchased, demand)
+    seats = max(purchased, demand) if len(demands) >= LEAST_DAYS else purchased
     return {
         "seats": seats,
         "additional": seats - purchased,
@@ -296,6 +299,7 @@ def of_usage_limit(
         "suggested": {
             "limit": max(usage.limits[-1][1], usage.highest),
             "isAtLeast": bool(usage.denied_seats),
+            "days": sum(day.usage.highest > 0 for day in found),
         },
     }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from functions.report import email, evidence
+from functions.report.call_list import ABOUT, CALLS, MAILED, Facts, call, facts_of, score
 from functions.report.columns import COLUMNS, Entry, meters
 from functions.report.exporters import Csv, Exporter, Json, Meta, Xlsx
 from functions.report.html import Page
@@ -48,7 +49,6 @@ PART = 500  # the entitlements that one step reads
 ROUNDS = 5
 JOB_SECONDS = 15 * 86_400  # longer than a job stays in its queue
 CHANGES_SHOWN = 1_000
-LARGEST = 10
 # The folder of parts until the report is published. S3 deletes what a crash leaves there.
 PARTS = "parts/"
 ROWS = "rows.jsonl"
@@ -68,6 +68,9 @@ _EXPORTERS: dict[str, Callable[[Path, Meta], Exporter]] = {
 _NOT_COMPARED = frozenset(
     (
         "status",
+        "score",
+        "validUntil",
+        "customerPhone",
         "followUp",
         "followUpOwner",
         "followUpNote",
@@ -277,7 +280,7 @@ class Work:
         report_id = report["reportId"]
         stored = f"{report_id}/{secrets.token_hex(4)}/"
         rows_path = folder / "rows.jsonl"
-        index = Index()
+        index = Index(report["until"])
         with rows_path.open("wb") as rows:
             for number in range(report["partCount"]):
                 for line in self._store.lines(_part_name(report, number, "rows")):
@@ -286,7 +289,8 @@ class Work:
         published_at = clock()
         with rows_path.open("rb") as rows:
             order = index.order()
-            summary = {**index.summary(), "largest": _largest(rows, index.largest())}
+            calls = _calls(rows, index.calls(), report["until"])
+            summary = {**index.summary(), "calls": calls[:MAILED]}
             changes = None
             # Somebody may have deleted old files: then the report says nothing of changes.
             if series and self._store.has(f"{series['folder']}{ROWS}"):
@@ -302,14 +306,17 @@ class Work:
                 "isComplete": report["until"] >= report["end"],
                 "filters": report["filters"],
                 "summary": summary,
+                "calls": calls,
+                "scoreAbout": ABOUT,
                 "changes": changes,
             }
             paths = {name: folder / f"report.{name}" for name in report["formats"]}
             exporters = [_EXPORTERS[name](path, meta) for name, path in paths.items()]
-            for offset, length in order:
-                rows.seek(offset)
-                line = rows.read(length).rstrip()
-                entry = json.loads(line)
+            for place in order:
+                rows.seek(place.offset)
+                line = rows.read(place.length).rstrip()
+                entry = {**json.loads(line), "score": place.score}
+                line = b'%s, "score": %d}' % (line[:-1], place.score)
                 for form in exporters:
                     form.add(entry, line)
             for form in exporters:
@@ -319,14 +326,13 @@ class Work:
             for name, path in paths.items()
         }
         self._store.put(f"{stored}{ROWS}", rows_path, TYPES["json"])
-        figures = {name: value for name, value in summary.items() if name != "largest"}
         return {
             "status": "published",
             "version": meta["version"],
             "previousReportId": meta["previousReportId"],
             "changeCount": changes["count"] if changes else None,
             "publishedAt": published_at,
-            "summary": {**figures, "seatHours": str(figures["seatHours"])},
+            "summary": {**summary, "seatHours": str(summary["seatHours"])},
             "files": files,
             "folder": stored,
             "failure": None,
@@ -480,11 +486,24 @@ def _period(report: Item) -> Period:
 # --- Putting together ----------------------------------------------------------------------------
 
 
-class Index:
-    """Where each entry is, what it is worth, and the totals of all."""
+class Place(NamedTuple):
+    """Where an entry is in the file of rows, and what it is ordered by."""
 
-    def __init__(self) -> None:
-        self._entries: list[tuple[str, Decimal, int, float, str, int, int]] = []
+    offset: int
+    length: int
+    entitlement_id: str
+    extra: int
+    over: float
+    score: int
+
+
+class Index:
+    """Where each entry is, how urgent a call is, and the totals of all."""
+
+    def __init__(self, until: int) -> None:
+        self._until = until
+        self._entries: list[tuple[Place, Facts]] = []
+        self._ordered: list[Place] = []
         self._sums: dict[str, Any] = dict.fromkeys(
             (
                 "entitlements",
@@ -498,19 +517,16 @@ class Index:
         )
         self._seat_seconds = 0
         self._worth: dict[str, Decimal] = {}
+        self._largest: dict[str, Decimal] = {}
         self._count: dict[str, int] = {}
 
     def add(self, entry: Entry, offset: int, length: int) -> None:
         """Note one entry, which is at `offset` of the rows."""
         seats = entry["seats"] or {}
-        worth = entry["monthlyValue"] or {"amount": "0", "currency": ""}
-        amount, currency = Decimal(worth["amount"]), worth["currency"]
         extra = seats.get("suggested", {}).get("additional", 0)
         over = seats.get("overdraftSeatSeconds", 0)
-        self._entries.append(
-            (currency, amount, extra, over, entry["entitlementId"], offset, length)
-        )
-        self._count[currency] = self._count.get(currency, 0) + 1
+        place = Place(offset, length, entry["entitlementId"], extra, over, 0)
+        self._entries.append((place, facts_of(entry, self._until)))
         all_of = list(meters(entry))
         self._sums["entitlements"] += 1
         self._sums["inOverdraft"] += any(each["overdraftDays"] for each in all_of)
@@ -519,39 +535,26 @@ class Index:
         self._sums["deniedRequests"] += sum(each["deniedRequests"] for each in entry["usage"])
         self._sums["deniedAttempts"] += sum(each["deniedAttempts"] for each in all_of)
         self._seat_seconds += over
-        if currency:
+        if worth := entry["monthlyValue"]:
+            amount, currency = Decimal(worth["amount"]), worth["currency"]
+            self._count[currency] = self._count.get(currency, 0) + 1
             self._worth[currency] = self._worth.get(currency, Decimal(0)) + amount
+            self._largest[currency] = max(amount, self._largest.get(currency, amount))
 
-    def order(self) -> list[tuple[int, int]]:
-        """Offset and length of the entries by value, currency by currency, never mixed.
+    def order(self) -> list[Place]:
+        """The entries by score; those of one score by seats to sell, then by overdraft."""
+        scored = [
+            place._replace(score=score(facts, self._largest)) for place, facts in self._entries
+        ]
+        self._ordered = sorted(
+            scored,
+            key=lambda each: (-each.score, -each.extra, -each.over, each.entitlement_id),
+        )
+        return self._ordered
 
-        The currency of most entitlements comes first, entitlements without a price last.
-        """
-
-        def rank(each: tuple[str, Decimal, int, float, str, int, int]) -> tuple[Any, ...]:
-            currency, amount, extra, over, entitlement_id, *_ = each
-            return (
-                not currency,
-                -self._count[currency],
-                currency,
-                -amount,
-                -extra,
-                -over,
-                entitlement_id,
-            )
-
-        self._entries.sort(key=rank)
-        return [(each[5], each[6]) for each in self._entries]
-
-    def largest(self) -> list[tuple[int, int]]:
-        """Offset and length of the ten largest opportunities of each currency, once in order."""
-        found: list[tuple[int, int]] = []
-        taken: dict[str, int] = {}
-        for currency, amount, _, _, _, offset, length in self._entries:
-            if currency and amount > 0 and taken.get(currency, 0) < LARGEST:
-                taken[currency] = taken.get(currency, 0) + 1
-                found.append((offset, length))
-        return found
+    def calls(self) -> list[Place]:
+        """The entries of the call list, in their order: those with a score."""
+        return [place for place in self._ordered[:CALLS] if place.score]
 
     def summary(self) -> dict[str, Any]:
         """The totals; money by currency."""
@@ -568,27 +571,19 @@ class Index:
 
 
 def summary_view(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """A summary as the API answers it; the table stores no fractions."""
-    return {**kept, "seatHours": float(kept["seatHours"])}
+    """A summary as the API answers it; the table stores no fractions.
+
+    Those of earlier releases have no calls.
+    """
+    return {**kept, "calls": kept.get("calls", []), "seatHours": float(kept["seatHours"])}
 
 
-def _largest(rows: BinaryIO, places: list[tuple[int, int]]) -> list[dict[str, Any]]:
-    """What the summary says of the largest opportunities."""
+def _calls(rows: BinaryIO, places: list[Place], until: int) -> list[dict[str, Any]]:
+    """The call list."""
     found: list[dict[str, Any]] = []
-    for offset, length in places:
-        rows.seek(offset)
-        entry = json.loads(rows.read(length))
-        found.append(
-            {
-                "entitlementId": entry["entitlementId"],
-                "customer": entry["customer"]["name"],
-                "product": entry["product"],
-                "accountOwner": (entry["contacts"].get("accountOwner") or {}).get("email"),
-                "purchased": entry["seats"]["purchased"],
-                "suggested": entry["seats"]["suggested"]["seats"],
-                "monthlyValue": entry["monthlyValue"],
-            }
-        )
+    for place in places:
+        rows.seek(place.offset)
+        found.append(call(json.loads(rows.read(place.length)), place.score, until))
     return found
 
 

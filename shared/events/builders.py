@@ -268,6 +268,12 @@ def of_seat_request(item: Item) -> Event:
     )
 
 
+def _totals(summary: Item) -> Item:
+    """The totals of a report without its calls. The table stores no fractions."""
+    totals = {name: value for name, value in summary.items() if name != "calls"}
+    return {**totals, "seatHours": float(summary["seatHours"])}
+
+
 def of_report(item: Item) -> Event:
     """The event of a published report. Whoever may read it gets its files by the API."""
     return _event(
@@ -280,7 +286,6 @@ def of_report(item: Item) -> Event:
             "previousReportId": item.get("previousReportId"),
             "period": item["period"],
             "filters": item["filters"],
-            # The table stores no fractions.
-            "summary": {**item["summary"], "seatHours": float(item["summary"]["seatHours"])},
+            "summary": _totals(item["summary"]),
         },
     )

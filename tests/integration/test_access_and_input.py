@@ -410,6 +410,10 @@ BAD_TERMS: dict[str, tuple[dict[str, Any], str]] = {
         {"contacts": {"accountOwner": {"email": "x"}}},
         "/contacts/accountOwner/email",
     ),
+    "no telephone number": (
+        {"contacts": {"accountOwner": {"email": "a@b.example", "phone": "call me"}}},
+        "/contacts/accountOwner/phone",
+    ),
     "an unknown status": ({"status": "expired"}, "/status"),
 }
 

@@ -39,8 +39,12 @@ def test_everything_that_is_sent_is_stored(api: CheckedApi) -> None:
         "sku": "CAD-PRO-100",
         "customer": {"name": "Zoë & Söhne", "externalId": "0015g00000XyZ"},
         "contacts": {
-            "customerAdmin": {"name": "Ann", "email": "ann@example.com"},
-            "accountOwner": {"name": None, "email": "bob@example.com"},
+            "customerAdmin": {
+                "name": "Ann",
+                "email": "ann@example.com",
+                "phone": "+49 (0)30 90-1820 ext. 12",
+            },
+            "accountOwner": {"name": None, "email": "bob@example.com", "phone": None},
         },
         "seatCount": 99,
         "overdraftSeatLimit": {"type": "percentage", "value": 15},

@@ -120,7 +120,11 @@ def test_an_entitlement_s_entry(dynamodb: DynamoDBClient) -> None:
     assert seats["suggested"]["demand"] == 5, "three in use and two turned away at once"
     assert entry["monthlyValue"] == {"amount": "90.00", "currency": "USD"}
     assert entry["followUp"]["state"] == "open"
+    [call] = report["summary"]["calls"]
+    assert call["entitlementId"] == story.id
+    assert entry["score"] == call["score"] > 0
     assert report["summary"] == {
+        "calls": [call],
         "entitlements": 1,
         "inOverdraft": 1,
         "denied": 1,
@@ -200,20 +204,28 @@ def test_one_entitlement_only(dynamodb: DynamoDBClient) -> None:
     assert [entry["entitlementId"] for entry in entries(maker, report)] == [story.id]
 
 
-def test_currencies_are_never_mixed_and_the_largest_come_first(dynamodb: DynamoDBClient) -> None:
-    cheap = sold(dynamodb)
-    large = sold(dynamodb, denied=5)
-    yen = sold(dynamodb, denied=9, unitPrice={"amount": "5000", "currency": "JPY", "per": "year"})
-    unpriced = sold(dynamodb, denied=7, unitPrice=None)
+def test_currencies_are_never_mixed_and_a_missing_price_hides_nobody(
+    dynamodb: DynamoDBClient,
+) -> None:
+    sold(dynamodb)
+    unpriced = sold(dynamodb, denied=5, unitPrice=None)
+    sold(dynamodb, denied=2, unitPrice={"amount": "5000", "currency": "JPY", "per": "year"})
+    deleted = sold(dynamodb, denied=9)
+    key = entitlement_key(deleted.id)
+    item = {k: v for k, v in read_item(dynamodb, key).items() if k not in ("pk", "sk")}
+    dynamodb.execute(Put(key, {**item, "status": "deleted"}))
     maker, report = made(dynamodb)
     result = entries(maker, report)
-    assert [entry["entitlementId"] for entry in result] == [large.id, cheap.id, yen.id, unpriced.id]
+    scores = [entry["score"] for entry in result]
+    assert scores == sorted(scores, reverse=True)
+    calls = maker.json(report)["calls"]
+    assert [each["score"] for each in calls] == scores[:-1]
+    assert unpriced.id in {each["entitlementId"] for each in calls}
+    assert (result[-1]["entitlementId"], scores[-1]) == (deleted.id, 0)
     assert report["summary"]["monthlyValue"] == [
-        {"amount": "240.00", "currency": "USD"},
-        {"amount": "4166.67", "currency": "JPY"},
+        {"amount": "1250.00", "currency": "JPY"},
+        {"amount": "60.00", "currency": "USD"},
     ]
-    largest = maker.json(report)["summary"]["largest"]
-    assert [each["entitlementId"] for each in largest] == [large.id, cheap.id, yen.id]
 
 
 def test_what_was_deleted_is_evidence_and_no_opportunity(dynamodb: DynamoDBClient) -> None:
@@ -370,20 +382,28 @@ def check_csv(content: str, name: str) -> None:
         if part.strip().lstrip('"')[:1] in "=+-@＝＋－＠" and part.strip()
     ]
     assert (result == name) == (name in ('a,"b"\nc', "x=1; y"))
-    assert content.startswith('"customer","'), "a ; within a text does not cut it"
+    assert content.startswith('"score","customer","'), "a ; within a text does not cut it"
     assert row["peak"] == "3"
     assert row["monthlyValue"] == "60.00"
 
 
+# A place on the page; calling and writing to a contact.
+INSIDE = ("#ent_", "tel:", "mailto:")
+
+
 class Links(HTMLParser):
-    """Every attribute that leads anywhere."""
+    """Every attribute that leads anywhere else."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found += [f"{tag}.{name}" for name, _ in attrs if name in ("src", "href", "action")]
+        self.found += [
+            f"{tag}.{name}"
+            for name, value in attrs
+            if name in ("src", "href", "action") and not str(value).startswith(INSIDE)
+        ]
 
 
 def test_the_page_loads_nothing_and_shows_names_as_text(dynamodb: DynamoDBClient) -> None:
@@ -796,7 +816,7 @@ def test_a_report_that_cannot_be_made_leaves_nothing(
 ) -> None:
     sold(dynamodb)
     report_id = reports.maker.ask(PERIOD, NOW)["reportId"]
-    monkeypatch.setattr(pipeline, "_largest", lambda *_: 1 / 0)  # after the parts were written
+    monkeypatch.setattr(pipeline, "_calls", lambda *_: 1 / 0)  # after the parts were written
     for _ in range(handler.ATTEMPTS):
         assert not reports.work(report_id)
     assert reports.maker.store.files, "the parts wait for the next attempt"

@@ -111,6 +111,8 @@ EMAIL = r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+$"
 MONTH = r"^20[0-9]{2}-(0[1-9]|1[0-2])$"
 AMOUNT = r"^[0-9]{1,12}(\.[0-9]{1,4})?$"
 CURRENCY = r"^[A-Z]{3}$"
+# A telephone number as people write it; a plus may precede it, an extension follow.
+PHONE = r"^\+?[0-9(][0-9 ()./-]{2,38}[0-9)]( ?(x|ext\.?) ?[0-9]{1,6})?$"
 EVENT_TYPE = r"^(\*|[a-z.]+(\.\*)?)$"
 Email = Annotated[str, Field(max_length=254, pattern=EMAIL), AfterValidator(_address)]
 Time = Annotated[
@@ -173,6 +175,7 @@ _PATTERNS = {
     " such as exports",
     MONTH: "must be a month, such as 2026-11",
     AMOUNT: 'must be a decimal in a string with at most four decimals, such as "30.00"',
+    PHONE: "must be a telephone number, such as +49 30 901820",
     CURRENCY: "must be three capital letters, such as EUR",
     EVENT_TYPE: "must be an event type, or its beginning such as entitlement.overdraft.*",
     SEAT_KEY.pattern: "must be 12 letters, digits, _ or -, as lists of seats have it",

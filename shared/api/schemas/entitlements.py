@@ -8,6 +8,7 @@ from shared import clock
 from shared.api.schemas.base import (
     AMOUNT,
     CURRENCY,
+    PHONE,
     Count,
     Email,
     Input,
@@ -55,6 +56,9 @@ class Contact(Input):
 
     name: Name | None = None
     email: Email
+    phone: Annotated[str, Field(pattern=PHONE)] | None = Field(
+        None, description="To call them, such as `+49 30 901820`; shown in the report."
+    )
 
 
 class Contacts(Input):

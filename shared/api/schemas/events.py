@@ -8,7 +8,7 @@ from shared.api.schemas.base import Output
 from shared.api.schemas.entitlements import Contacts, Customer
 from shared.api.schemas.follow_up import FollowUpEntry
 from shared.api.schemas.history import OverdraftEpisode
-from shared.api.schemas.reports import ReportFilters, ReportPeriod, ReportSummary
+from shared.api.schemas.reports import ReportFilters, ReportPeriod, ReportTotals
 from shared.api.schemas.seats import SeatRequest, Seats
 from shared.api.schemas.usage import Used
 from shared.events import types as event_types
@@ -197,7 +197,7 @@ class ReportPublishedData(Output):
     previous_report_id: str | None
     period: ReportPeriod
     filters: ReportFilters
-    summary: ReportSummary
+    summary: ReportTotals
     test: bool = False
 
 

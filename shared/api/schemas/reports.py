@@ -56,7 +56,31 @@ class Money(Output):
     currency: str
 
 
-class ReportSummary(Output):
+class CallContact(Output):
+    """Whom to call."""
+
+    name: str | None
+    email: str | None
+    phone: str | None
+
+
+class ReportCall(Output):
+    """A line of the call list: whom to call, why, and what to say."""
+
+    entitlement_id: str
+    customer: str
+    product: str
+    score: int = Field(description="0 to 100; the report says what it is made of.")
+    reasons: list[str]
+    advice: str
+    contact: CallContact | None = Field(description="The customer's administrator.")
+    account_owner: CallContact | None
+    follow_up: str | None
+    follow_up_owner: str | None
+    monthly_value: Money | None
+
+
+class ReportTotals(Output):
     """The totals of a report."""
 
     entitlements: int = Field(description="That have something to report.")
@@ -67,6 +91,12 @@ class ReportSummary(Output):
     denied_requests: int = Field(description="Requests of usage limits that were refused.")
     denied_attempts: int = Field(description="Of both, every repetition counted.")
     monthly_value: list[Money] = Field(description="By currency, never mixed.")
+
+
+class ReportSummary(ReportTotals):
+    """The totals of a report, and whom to call first."""
+
+    calls: list[ReportCall] = Field(description="The first five of the call list.")
 
 
 class ReportFile(Output):

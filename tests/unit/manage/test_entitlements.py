@@ -118,6 +118,10 @@ TERMS = {"product": "CAD", "customer": {"name": "Acme"}, "seatCount": 1}
         ({"unitPrice": {"amount": "3,00", "currency": "EUR", "per": "month"}}, '"30.00"'),
         ({"unitPrice": {"amount": "3.00", "currency": "eur", "per": "month"}}, "such as EUR"),
         ({"contacts": {"accountOwner": {"email": "ann"}}}, "such as ann@example.com"),
+        (
+            {"contacts": {"accountOwner": {"email": "ann@example.com", "phone": "030 x"}}},
+            "such as +49 30 901820",
+        ),
         ({"usageLimits": [{"key": "a b", "limit": 1}]}, "such as exports"),
         ({"validUntil": "tomorrow"}, "such as 2027-01-31T00:00:00Z"),
         ({"customer": {"name": "A", "id": 1}}, "unknown field; known are: externalId, name"),

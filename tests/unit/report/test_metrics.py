@@ -32,10 +32,9 @@ def day(demand: int, *, working: bool = True) -> Day:
     [
         ([day(n) for n in range(1, 21)], 19),  # one day in twenty may exceed it
         ([day(n) for n in range(1, 20)], 19),
-        ([day(5), day(900, working=False)], 5),  # working days, where there are any
-        ([day(7, working=False)], 7),
-        ([day(0), day(3)], 3),  # days without use say nothing
-        ([], 0),
+        ([day(5)] * 5 + [day(900, working=False)], 5),  # working days, where there are any
+        ([day(7, working=False)] * 5, 7),
+        ([day(0), *[day(3)] * 5], 3),  # days without use say nothing
     ],
 )
 def test_the_demand_of_nineteen_days_in_twenty(days: list[Day], demand: int) -> None:
@@ -43,6 +42,13 @@ def test_the_demand_of_nineteen_days_in_twenty(days: list[Day], demand: int) -> 
     assert result["demand"] == demand
     assert result["seats"] == max(2, demand)
     assert result["additional"] == result["seats"] - 2
+
+
+@pytest.mark.parametrize("number", [0, 1, 4])
+def test_fewer_than_five_days_suggest_nothing(number: int) -> None:
+    result = metrics.suggested(2, [*[day(9)] * number, day(0), day(0)])
+    demand = 9 if number else 0
+    assert result == {"seats": 2, "additional": 0, "demand": demand, "days": number}
 
 
 @pytest.mark.parametrize(

@@ -146,8 +146,8 @@ def reasons(entry: Entry, until: int) -> list[str]:
             )
         if seats["overdraftDays"]:
             found.append(
-                f"Up to {seats['peak']:,} of {seats['purchased']:,} seats were in use, over the"
-                f" limit on {counted(seats['overdraftDays'], 'day', 'days')}."
+                f"Up to {counted(seats['peak'], 'seat', 'seats')} in use, {seats['purchased']:,}"
+                f" purchased: over the limit on {counted(seats['overdraftDays'], 'day', 'days')}."
             )
         found += _trend(seats)
     for each in entry["usage"]:

@@ -126,7 +126,7 @@ def test_the_reasons_are_sentences() -> None:
     assert reasons(shown, UNTIL) == [
         "Ines asked for 15 more seats on 2026-11-27.",
         "6 people were turned away on 3 days (32 attempts).",
-        "Up to 12 of 10 seats were in use, over the limit on 4 days.",
+        "Up to 12 seats in use, 10 purchased: over the limit on 4 days.",
         "The peak is up from 8 in the period before.",
         "4 requests of 'exports' refused.",
         "The term ends on 2026-12-31, in 30 days.",

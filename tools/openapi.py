@@ -17,7 +17,7 @@ from shared.api import schemas
 from shared.api.routes import PORTAL_ROLES, ROUTES, Parameter, Route
 from shared.api.schemas import events
 from shared.api.schemas.base import ProblemBody
-from tools import ROOT, VERSION
+from tools import ROOT, VERSION, openapi_examples
 from tools.openapi_schemas import tidy
 
 FILE = ROOT / "openapi.json"
@@ -121,6 +121,7 @@ def describe() -> dict[str, Any]:
     for route_key, route in ROUTES.items():
         method, path = route_key.split(" ")
         paths.setdefault(path, {})[method.lower()] = _operation(path, route)
+    openapi_examples.add(paths)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Overdraft", "version": VERSION, "description": ABOUT},

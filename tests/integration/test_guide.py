@@ -1,28 +1,13 @@
 """Every request and answer of the guides, run in their order against the stack."""
 
 import json
-import re
 from typing import Any
 
 from local.api import Answer
 from tests.integration.conftest import CheckedApi
 from tests.support.waiting import wait_for
-from tools import ROOT
+from tools.openapi_examples import examples
 
-# In the order in which a reader meets them: later examples use what earlier ones created.
-GUIDES = (
-    "access",
-    "entitlements",
-    "seats",
-    "usage-limits",
-    "changing-entitlements",
-    "history",
-    "support",
-    "events-and-webhooks",
-    "portal",
-    "reports",
-)
-BLOCK = re.compile(r"^```(http|json \d+)\n(.*?)^```$", re.M | re.S)
 # What differs from run to run.
 VOLATILE = {
     "entitlementId",
@@ -55,21 +40,6 @@ VOLATILE = {
     "changeId",
     "heldSince",
 }
-
-
-def examples() -> list[tuple[str, int, str]]:
-    """(request, status, answer) of every example."""
-    blocks = [
-        block
-        for guide in GUIDES
-        for block in BLOCK.findall((ROOT / f"docs/guides/{guide}.md").read_text())
-    ]
-    requests, answers = blocks[::2], blocks[1::2]
-    assert [kind for kind, _ in requests] == ["http"] * len(answers)
-    return [
-        (request, int(kind.split()[1]), answer)
-        for (_, request), (kind, answer) in zip(requests, answers, strict=True)
-    ]
 
 
 def compare(shown: Any, given: Any, where: str) -> None:

@@ -202,10 +202,13 @@ def _for_customer(view: ChangeView) -> ChangeView | None:
     if view["changes"] and not changes:
         return None
     is_theirs = str(view["actor"]).startswith("plk_")
+    is_person = view["type"] in ABOUT_PERSONS
     return {
         **view,
         "actor": view["actor"] if is_theirs else None,
-        "actorName": view["actorName"] if is_theirs else None,
+        # A link's name is the vendor's own: only they see it.
+        "actorName": None,
+        "subjectName": view["subjectName"] if is_person else None,
         "changes": changes,
         "reason": None,
     }

@@ -691,10 +691,61 @@ def test_changed_terms_are_followed(api: Api, open_page: Open) -> None:
     expect(page.locator("h1")).to_have_text("CAD Max")
     body, headers = {"quantity": 1}, {"idempotency-key": "a"}
     sold.license.call("POST", f"{sold.path}/usage/exports", body, headers=headers)
-    expect(page.locator(".badge")).to_have_text("Full", timeout=15_000)
+    expect(page.locator(".badge")).to_have_text("exports: full", timeout=15_000)
     expect(page.locator("#state")).to_contain_text("Further requests are refused")
     api.expect(200, "PATCH", sold.path, {"usageLimits": []})
     expect(page.locator("[data-key]")).to_have_count(0, timeout=15_000)
+
+
+def test_what_changed_and_who_did_it(api: Api, open_page: Open) -> None:
+    sold = Sold.make(api, unitPrice={"amount": "30.00", "currency": "EUR", "per": "month"})
+    taken = sold.take("judy@acme.com")
+    terms = {
+        "seatCount": 1_500,
+        "usageLimits": [{"key": "exports", "limit": 9}],
+        "unitPrice": None,
+    }
+    api.expect(200, "PATCH", sold.path, terms)
+    link = sold.link("admin", name="only for the vendor")
+    alice = api.with_credential(f"Portal {link['url'].partition('#')[2]}")
+    alice.expect(204, "DELETE", f"{sold.path}/activations/{taken['activationId']}")
+    page = open_page(link["url"])
+    changes = page.locator("#changes li")
+    assert changes.count() == 0, "nothing is read before it is opened"
+    page.wait_for_timeout(2_000)  # the stream has told of the release
+    page.locator("#changes summary").click()
+    expect(changes.first).to_contain_text(
+        "Somebody with this link released the seat of judy@acme.com.", timeout=15_000
+    )
+    shown = changes.all_text_contents()
+    assert any("changed the license: seats bought 2 → 1,500; exports: 9." in each for each in shown)
+    assert any("created a portal link." in each for each in shown)
+    assert not any("30.00" in each or "only for" in each for each in shown)
+
+
+def test_many_usage_limits_are_sorted_by_trouble_and_folded(api: Api, open_page: Open) -> None:
+    """Of forty, four are reached: these come first, two are named, the idle ones are folded."""
+    limits = [{"key": f"limit-{number}", "limit": 2} for number in range(40)]
+    sold = Sold.make(api, seatCount=None, overdraftSeatLimit={"type": "none"}, usageLimits=limits)
+    for key, quantity in (("limit-31", 2), ("limit-7", 2), ("limit-12", 2), ("limit-39", 2)):
+        headers = {"idempotency-key": key}
+        body = {"quantity": quantity}
+        sold.license.call("POST", f"{sold.path}/usage/{key}", body, headers=headers)
+    page = open_page(sold.link()["url"])
+    shown = page.locator("[data-key]:visible")
+    expect(shown).to_have_count(6)
+    keys = [each.get_attribute("data-key") for each in shown.all()]
+    assert set(keys[:4]) == {"limit-7", "limit-12", "limit-31", "limit-39"}
+    expect(page.locator("#state")).to_contain_text("2 more usage limits are reached, below.")
+    expect(page.locator(".badge")).to_have_text(f"{keys[0]}: full")
+    # Forecasts are read for what is in sight.
+    forecasts = page.locator("[data-forecast]:visible")
+    expect(forecasts.last).not_to_be_empty(timeout=15_000)
+    folded = page.locator("details [data-forecast]")
+    assert [each.text_content() for each in folded.all()] == [""] * 34
+    page.locator("summary").click()
+    expect(shown).to_have_count(40)
+    expect(folded.last).not_to_be_empty(timeout=30_000)
 
 
 def test_a_clock_that_is_wrong_does_not_matter(past: Sold, open_page: Open) -> None:

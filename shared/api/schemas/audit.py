@@ -26,7 +26,9 @@ class Change(Output):
     actor: str | None = Field(
         description="The id of the key or portal link. In the portal null: the vendor."
     )
-    actor_name: str | None = Field(description="The name of that key or link, if it is known.")
+    actor_name: str | None = Field(
+        description="The name of that key or link, if it is known. Null in the portal."
+    )
     subject_id: str | None = Field(
         description="What was changed, besides the entitlement: a seat key, or the id of a key, a"
         " link, a request or an endpoint, or the key of a usage limit."

@@ -308,6 +308,7 @@ def test_unsubscribing_and_back(story: Story, api: Api) -> None:
     route = "/v1/unsubscribe/{token}"
     status, shard, sent = api.call(f"GET {route}", {"token": token}, key=None)
     assert (status, "No more mail" in shard) == (200, True)
+    assert "<b>CAD &lt;Pro&gt;</b> at <b>Acme" in shard
     assert sent["content-type"].startswith("text/html")
     # RFC 8058: one click, a form body.
     status, shard, _ = api.call(

@@ -92,6 +92,21 @@ export interface SeatRequest {
   note: string | null;
   answeredAt: string | null;
 }
+/** A member before and after a change. */
+export interface Values {
+  before: unknown;
+  after: unknown;
+}
+/** A change that somebody made; `actor` null: the vendor. */
+export interface Change {
+  changeId: string;
+  at: string;
+  type: string;
+  actor: string | null;
+  subjectId: string | null;
+  subjectName: string | null;
+  changes: Record<string, Values>;
+}
 export interface Crossing {
   limit: number;
   status: "met" | "expected" | "not_expected";
@@ -211,6 +226,17 @@ export const readRequests = async (entitlementId: string): Promise<SeatRequest[]
   (
     await get<{ items: SeatRequest[] }>(`v1/entitlements/${entitlementId}/seat-requests`, {
       limit: "5",
+    })
+  ).items;
+
+const CHANGES_MS = 90 * 86_400_000;
+
+/** The changes of the last 90 days, newest first, at most a hundred. */
+export const readChanges = async (entitlementId: string): Promise<Change[]> =>
+  (
+    await get<{ items: Change[] }>(`v1/entitlements/${entitlementId}/changes`, {
+      from: rfc3339(now() - CHANGES_MS),
+      limit: "100",
     })
   ).items;
 

@@ -17,6 +17,7 @@ import {
   type UsageLimit,
   type Use,
 } from "./api";
+import { changesSection } from "./changes";
 import { applyAccent } from "./color";
 import { download } from "./csv";
 import { askForMore, askRelease } from "./dialogs";
@@ -26,6 +27,7 @@ import { UseGraph } from "./graph";
 import { Holders, isNameless, TurnedAway } from "./people";
 import {
   badgeOf,
+  byTrouble,
   deniedOf,
   forecastOf,
   headlineOf,
@@ -34,6 +36,7 @@ import {
   roomOf,
   stateOf,
   termOf,
+  troubleOf,
 } from "./words";
 
 const POLL_MS = 4_000;
@@ -42,6 +45,8 @@ const LONGEST_WAIT_MS = 60_000;
 const HISTORY_MS = [700, 2_500];
 const REFRESH_MS = 60_000;
 const FORECAST_MS = 15 * 60_000;
+// So many usage limits are in sight, and all that need attention; the others are folded.
+const LIMITS_OPEN = 6;
 
 const main = document.getElementById("main") as HTMLElement;
 const footer = document.getElementById("footer") as HTMLElement;
@@ -81,6 +86,18 @@ function figures(use: Use, used: string): HTMLElement {
     figure("Purchased", count(use.purchased)),
     figure("Overdraft", count(use.overdraftUsed), use.overdraftUsed ? "over" : ""),
     figure("Hard cap", use.hardCap === null ? "none" : count(use.hardCap)),
+  );
+}
+
+/** A usage limit: its period, its meter, its figures, its forecast. */
+function limitBlock(limit: UsageLimit): HTMLElement {
+  return h(
+    "div",
+    { class: "limit", "data-key": limit.key },
+    h("h3", {}, limit.key, h("small", {}, ` ${periodOf(limit.resetSchedule, limit.periodEnd)}`)),
+    meter(limit.usage, limit.key),
+    figures(limit.usage, "Used"),
+    h("p", { class: "soft", "data-forecast": limit.key }),
   );
 }
 
@@ -163,6 +180,7 @@ class Page {
         portal.seats ? this.forecast : null,
         portal.seats ? this.turnedAway.element : null,
         portal.seats ? this.holders.element : null,
+        changesSection(portal.entitlementId, fail),
       ),
     );
     const product = isolated(portal.product);
@@ -272,6 +290,12 @@ class Page {
   }
 
   private showUsage(limits: UsageLimit[]): void {
+    const sorted = byTrouble(limits);
+    const urgent = sorted.filter(({ usage }) => troubleOf(usage) > 0).length;
+    const open = Math.max(LIMITS_OPEN, urgent);
+    // One that would be folded alone is shown.
+    const folded = sorted.length - open > 1 ? sorted.slice(open) : [];
+    const wasOpen = this.usage.querySelector<HTMLDetailsElement>("details")?.open ?? false;
     fill(
       this.usage,
       h("h2", { id: "usage-title" }, "Usage limits"),
@@ -280,26 +304,33 @@ class Page {
         { class: "tools" },
         csvButton(() => download("usage.csv", usageRows(limits))),
       ),
-      ...limits.map((limit) =>
-        h(
-          "div",
-          { class: "limit", "data-key": limit.key },
-          h(
-            "h3",
-            {},
-            limit.key,
-            h("small", {}, ` ${periodOf(limit.resetSchedule, limit.periodEnd)}`),
-          ),
-          meter(limit.usage, limit.key),
-          figures(limit.usage, "Used"),
-          h("p", { class: "soft", "data-forecast": limit.key }),
-        ),
-      ),
+      ...sorted.slice(0, sorted.length - folded.length).map(limitBlock),
+      folded.length
+        ? h(
+            "details",
+            { open: wasOpen, ontoggle: () => void this.readLimitForecasts().catch(fail) },
+            h("summary", {}, `${count(folded.length)} more, all well within what you bought`),
+            ...folded.map(limitBlock),
+          )
+        : null,
     );
     this.showUsageForecasts();
   }
 
   private readonly forecasts = new Map<string, Forecast>();
+
+  /** Read the forecasts of the limits in sight that are not known yet. */
+  private async readLimitForecasts(): Promise<void> {
+    const isOpen = this.usage.querySelector<HTMLDetailsElement>("details")?.open ?? false;
+    const inSight = [...this.usage.querySelectorAll<HTMLElement>("[data-forecast]")].filter(
+      (place) => isOpen || !place.closest("details"),
+    );
+    for (const place of inSight) {
+      const key = place.dataset.forecast ?? "";
+      if (!this.forecasts.has(key)) this.forecasts.set(key, await readForecast(key));
+    }
+    this.showUsageForecasts();
+  }
 
   private showUsageForecasts(): void {
     for (const place of this.usage.querySelectorAll<HTMLElement>("[data-forecast]")) {
@@ -379,10 +410,8 @@ class Page {
           h("p", { class: "soft" }, basis),
         );
       }
-      for (const limit of this.portal.usage) {
-        this.forecasts.set(limit.key, await readForecast(limit.key));
-      }
-      this.showUsageForecasts();
+      this.forecasts.clear();
+      await this.readLimitForecasts();
     } catch (error) {
       this.forecastAt = 0;
       fail(error);

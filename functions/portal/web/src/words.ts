@@ -7,10 +7,11 @@ import {
   now,
   type Portal,
   type SeatRequest,
+  type UsageLimit,
   type Use,
 } from "./api";
 import { quoted, vendorName } from "./dom";
-import { count, counted, date, dateOf, day } from "./format";
+import { capital, count, counted, date, dateOf, day } from "./format";
 
 /** Why nothing can be used; empty where it can. */
 function notInForce(portal: Portal): string {
@@ -49,13 +50,39 @@ export function headlineOf(denials: Denials | null): string {
   return `${counted(last.people, "person was", "people were")} turned away ${when}.`;
 }
 
+/** The most usage limits that the headline names. */
+const NAMED = 2;
+/** From this share of what was bought, use is worth looking at. */
+const NEAR = 0.8;
+
+/** How urgent use is: 4 nothing is left, 3 over what was bought, 2 all of it, 1 near it, 0 not. */
+export function troubleOf({ used, purchased, hardCap, available }: Use): number {
+  if (!used) return 0;
+  if (available === 0 && hardCap !== null) return 4;
+  if (used > purchased) return 3;
+  if (used === purchased) return 2;
+  return used >= NEAR * purchased ? 1 : 0;
+}
+
+/** Usage limits by how urgent they are, then by the share of what was bought that is used. */
+export function byTrouble(limits: UsageLimit[]): UsageLimit[] {
+  const share = ({ used, purchased }: Use) => used / Math.max(1, purchased);
+  return [...limits].sort(
+    (a, b) => troubleOf(b.usage) - troubleOf(a.usage) || share(b.usage) - share(a.usage),
+  );
+}
+
 /** How it stands, in a sentence or two: the seats, and usage limits that are reached. */
 export function stateOf(portal: Portal): string {
   const reason = notInForce(portal);
   if (reason) return reason;
-  const reached = portal.usage
-    .filter(({ usage }) => usage.used > 0 && usage.used >= usage.purchased)
-    .map(({ key, usage }) => limitSentence(key, usage));
+  const limits = byTrouble(portal.usage).filter(({ usage }) => troubleOf(usage) >= 2);
+  const reached = limits.slice(0, NAMED).map(({ key, usage }) => limitSentence(key, usage));
+  const more = limits.length - reached.length;
+  if (more > 0)
+    reached.push(
+      `${counted(more, "more usage limit is", "more usage limits are")} reached, below.`,
+    );
   if (portal.seats) return [seatsSentence(portal.seats), ...reached].join(" ");
   return reached.length ? reached.join(" ") : "Everything is within your license.";
 }
@@ -106,14 +133,26 @@ const NOT_ACTIVE: Record<string, string> = {
   deleted: "Ended",
 };
 
+/** What to say of use that is worth it, by `troubleOf`. */
+const STANDS: Record<number, [kind: string, text: string]> = {
+  4: ["full", "full"],
+  3: ["over", "in overdraft"],
+  2: ["over", "at the limit"],
+};
+
 /** Where use stands, in a word or two: of seats and usage limits, the worst of the last days. */
 export function badgeOf(portal: Portal, denials: Denials | null): [kind: string, text: string] {
   if (portal.status !== "active") return ["stopped", NOT_ACTIVE[portal.status] ?? "Not in force"];
-  const uses = [...(portal.seats ? [portal.seats] : []), ...portal.usage.map((each) => each.usage)];
-  const some = (test: (use: Use) => boolean) => uses.some((use) => use.used > 0 && test(use));
-  if (some((use) => use.available === 0 && use.hardCap !== null)) return ["full", "Full"];
-  if (some((use) => use.used > use.purchased)) return ["over", "In overdraft"];
-  if (some((use) => use.used === use.purchased)) return ["over", "At the limit"];
+  const worst = byTrouble(portal.usage)[0];
+  const [ofSeats, ofLimits] = [portal.seats, worst?.usage].map((use) => (use ? troubleOf(use) : 0));
+  const isLimit = (ofLimits ?? 0) > (ofSeats ?? 0);
+  const [kind, text] = STANDS[Math.max(ofSeats ?? 0, ofLimits ?? 0)] ?? [];
+  // What it is about, unless it is the seats alone.
+  if (kind && text)
+    return [
+      kind,
+      portal.usage.length ? `${isLimit ? worst?.key : "Seats"}: ${text}` : capital(text),
+    ];
   const last = lastDenied(denials);
   if (last && last.ago <= RECENT_DAYS) return ["full", "People turned away"];
   return ["within", "Within your license"];

@@ -115,7 +115,7 @@ export function changesSection(entitlementId: string, fail: (error: unknown) => 
     { class: "card wide", id: "changes" },
     h(
       "details",
-      { ontoggle: (event) => void read(event) },
+      { class: "folded", ontoggle: (event) => void read(event) },
       h("summary", {}, h("h2", {}, "What changed")),
       list,
     ),

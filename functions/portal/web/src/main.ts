@@ -308,7 +308,11 @@ class Page {
       folded.length
         ? h(
             "details",
-            { open: wasOpen, ontoggle: () => void this.readLimitForecasts().catch(fail) },
+            {
+              class: "folded",
+              open: wasOpen,
+              ontoggle: () => void this.readLimitForecasts().catch(fail),
+            },
             h("summary", {}, `${count(folded.length)} more, all well within what you bought`),
             ...folded.map(limitBlock),
           )

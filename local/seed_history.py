@@ -18,13 +18,13 @@ from botocore.credentials import Credentials
 
 from local.api import Api
 from local.emulator import ACCESS_KEY, REGION, SECRET_KEY, LocalError
-from shared.api.auth import new_id
 from shared.audit import Change
 from shared.clock import EPOCH, day_of, to_rfc3339, zone_of
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import entitlement_key
 from shared.dynamodb.requests import Put
 from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
+from shared.ids import new_id
 from shared.problems import HardCapReached
 from shared.seats import activation
 from shared.seats.encoding import activation_id

@@ -1,13 +1,12 @@
 """The audit trail: who changed what, and when; denials on record."""
 
-import base64
-import hashlib
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from shared.dynamodb.keys import AUDIT_SHARDS, Key, audit_key, audit_list
+from shared.dynamodb.keys import Key, audit_key, audit_list, audit_shard
 from shared.dynamodb.requests import Item, Put, Update, Value
+from shared.ids import new_id
 
 EVIDENCE_SECONDS = 400 * 86_400  # evidence stays on record for 13 months
 
@@ -142,11 +141,10 @@ def entry(
     """The audit entry of a change, one of `ENTRY_TYPES`; stored for 13 months.
 
     A request makes one entry at most, and writes it in the transaction that makes the change.
-    `nonce` tells entries of one request apart. The same change has the same key, so it is on record
+    `nonce` distinguishes entries of one request. The same change has the same key, so it is on record
     once, however often it is written.
     """
-    digest = hashlib.sha256(f"{change.request_id}/{kind}/{nonce}".encode()).digest()
-    change_id = f"chg_{base64.b32encode(digest[:10]).decode().lower()}"
+    change_id = new_id("chg", f"{change.request_id}/{kind}/{nonce}")
     key = audit_key(entitlement_id, change.now_ms, change_id)
     month = time.strftime("%Y-%m", time.gmtime(change.now))
     item: Item = {
@@ -161,7 +159,7 @@ def entry(
         "subjectName": subject.name if subject else None,
         "changes": dict(changes or {}),
         "reason": reason,
-        "listKey": audit_list(month, digest[-1] % AUDIT_SHARDS),
+        "listKey": audit_list(month, audit_shard(change_id)),
         "listSort": key.sk,
         "ttl": change.now + EVIDENCE_SECONDS,
     }

@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 from functions.manage import entitlements
 from shared.api import pagination
 from shared.api.request import Request, Response
+from shared.audit import EVIDENCE_SECONDS
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import (
     AUDIT_SHARDS,
@@ -19,9 +20,9 @@ from shared.dynamodb.keys import (
 from shared.dynamodb.paging import ResultPage, read_merged
 from shared.dynamodb.requests import BatchGet, Item, Operation, Query, send
 from shared.history.buckets import months_between
+from shared.ids import PORTAL_LINKS
 
 DEFAULT_SPAN = 31 * 86_400
-LONGEST_SPAN = 400 * 86_400
 # What a customer may know: these types, of the terms these members, and of a usage limit these.
 FOR_CUSTOMERS = (
     "entitlement.created",
@@ -134,7 +135,7 @@ def _of_all(request: Request) -> Operation[ResultPage]:
 def _range(request: Request, start: list[str] | None) -> tuple[str, str]:
     """The sort keys between which a list is read. The last one was on the page before."""
     since, until = request.period(DEFAULT_SPAN)
-    since = max(since, request.now_ms - LONGEST_SPAN * 1000)  # nothing is stored for longer
+    since = max(since, request.now_ms - EVIDENCE_SECONDS * 1000)  # nothing is stored for longer
     return f"{since:013d}", start[0] if start else f"{max(since, until - 1):013d}#~"
 
 
@@ -201,7 +202,7 @@ def _for_customer(view: ChangeView) -> ChangeView | None:
     }
     if view["changes"] and not changes:
         return None
-    is_theirs = str(view["actor"]).startswith("plk_")
+    is_theirs = str(view["actor"]).startswith(f"{PORTAL_LINKS}_")
     is_person = view["type"] in ABOUT_PERSONS
     return {
         **view,

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from functions.manage import entitlements
 from shared.api import idempotency, pagination
-from shared.api.auth import hash_key, new_id
+from shared.api.auth import hash_key
 from shared.api.idempotency import replayed
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
@@ -16,6 +16,7 @@ from shared.clock import from_duration, from_rfc3339, to_rfc3339
 from shared.dynamodb.keys import credential_key
 from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import Delete, Get, Item, Put, Transact, Value
+from shared.ids import API_KEYS, LICENSE_KEYS, PORTAL_LINKS, new_id
 from shared.problems import InvalidRequest, NotFound
 from shared.seats.shard import MAX_LEASE, MIN_LEASE
 
@@ -69,7 +70,7 @@ def create_api_key(request: Request) -> Response:
     model = parse(ApiKeyInput, request.body)
     scopes: list[Value] = [*sorted(set(model.scopes))]
     record: dict[str, Value] = {"kind": "api", "name": model.name, "scopes": scopes}
-    return _create(request, "key", API_LIST, record, _shown_key)
+    return _create(request, API_KEYS, API_LIST, record, _shown_key)
 
 
 def create_license_key(request: Request) -> Response:
@@ -82,7 +83,7 @@ def create_license_key(request: Request) -> Response:
         "name": model.name,
         "entitlementId": entitlement_id,
     }
-    return _create(request, "lic", _license_list(entitlement_id), record, _shown_key)
+    return _create(request, LICENSE_KEYS, _license_list(entitlement_id), record, _shown_key)
 
 
 def create_portal_link(request: Request) -> Response:
@@ -105,7 +106,7 @@ def create_portal_link(request: Request) -> Response:
         page = f"{request.public_url}/portal"
         return {"url": f"{page}#{token}", "embedUrl": f"{page}/embed#{token}"}
 
-    return _create(request, "plk", _portal_list(entitlement_id), record, shown)
+    return _create(request, PORTAL_LINKS, _portal_list(entitlement_id), record, shown)
 
 
 def _expiry(model: PortalLinkInput, now: int) -> int:

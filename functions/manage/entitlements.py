@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from functions.manage import documents
 from shared.api import idempotency
-from shared.api.auth import new_id
 from shared.api.idempotency import replayed
 from shared.api.request import Request, Response
 from shared.audit import Change, differences, entry_put
@@ -29,6 +28,7 @@ from shared.dynamodb.requests import (
 from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usage
 from shared.entitlements.views import entitlement_view
+from shared.ids import new_id
 from shared.problems import Contention, InvalidRequest, NotFound, PreconditionFailed, Problem
 from shared.seats import reconcile
 from shared.seats.pool import Pool

@@ -14,7 +14,6 @@ from shared.entitlements.queries import fetch_seat_usage
 from shared.history.buckets import HOUR_MS
 from shared.limits import UsedView
 from shared.problems import InvalidRequest
-from shared.seats.encoding import seat_key
 from shared.seats.seat_usage import PoolSeatsView, SeatUsage
 from shared.seats.shard import lease_expiry
 
@@ -70,9 +69,8 @@ def _explain(request: Request) -> Operation[ExplanationView]:
         changes = yield from _changes_since(entitlement_id, denial["at"])
     names = [record or {}, *reversed(denials)]
     seat_id = next((each["seatId"] for each in names if each.get("seatId")), None)
-    is_held = record is not None and "stamp" in record and "endedAt" not in record
-    assert record is not None or not is_held
-    since = to_rfc3339(record["activatedAt"]) if record and is_held else None
+    seat = seats.view(record or {"seatKey": key})
+    is_held = seat["isHeld"]
     zone = item["document"]["timeZone"]
     who = seat_id or f"The person with the seat key {key}"
     return {
@@ -83,7 +81,7 @@ def _explain(request: Request) -> Operation[ExplanationView]:
         "denial": _denial_view(denial) if denial else None,
         "changesSince": changes or [],
         "isHeld": is_held,
-        "heldSince": since,
+        "heldSince": seat["activatedAt"] if is_held else None,
         "seats": usage.view(),
     }
 
@@ -94,7 +92,7 @@ def _person(request: Request) -> str:
     if (seat_id is None) == (key is None):
         detail = "is required: who was denied; or seatKey, and not both"
         raise InvalidRequest.at("/seatId", detail, place="query")
-    return str(key) if seat_id is None else seat_key(request.path["entitlementId"], seat_id)
+    return seats.key_of(request.path["entitlementId"], seat_id, key)
 
 
 def _distance(hour: Item, at: int) -> int:
@@ -123,11 +121,10 @@ def _attempt(entitlement_id: str, hour: Item, at: int) -> Operation[Item]:
         items, _ = yield from read_filtered(query, 1)
         found += items
     nearest = min(found, key=lambda each: abs(each["at"] - at), default=None)
-    common = {"attempts": hour["attempts"]}
     if nearest is None or abs(hour["lastAt"] - at) < abs(nearest["at"] - at):
         is_only = hour["attempts"] == 1
-        return {**hour, **common, "at": hour["lastAt"], "isExact": is_only}
-    return {**nearest, **common, "isExact": True}
+        return {**hour, "at": hour["lastAt"], "isExact": is_only}
+    return {**nearest, "attempts": hour["attempts"], "isExact": True}
 
 
 def _changes_since(entitlement_id: str, at: int) -> Operation[list[ChangeView]]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, tzinfo
 from typing import TypedDict
 
-from functions.manage import entitlements
+from functions.manage import entitlements, seats
 from shared.api import pagination
 from shared.api.request import Request, Response
 from shared.clock import day_of, to_rfc3339, zone_of
@@ -33,7 +33,6 @@ from shared.history.views import (
     limits_view,
 )
 from shared.problems import InvalidRequest
-from shared.seats.encoding import seat_key
 
 DAY = 86_400
 # The period of a request that gives no `from`, in seconds.
@@ -317,9 +316,7 @@ def _person(request: Request, meter: str) -> str | None:
         raise InvalidRequest.at(
             "/seatId", "can be given alone: not with seatKey, and not with usageKey", place="query"
         )
-    if seat_id is not None:
-        return seat_key(request.path["entitlementId"], seat_id)
-    return str(key)
+    return seats.key_of(request.path["entitlementId"], seat_id, key)
 
 
 def _denials_of(

@@ -4,7 +4,6 @@ from typing import Any
 
 from functions.manage import entitlements
 from shared.api import idempotency, pagination
-from shared.api.auth import new_id
 from shared.api.idempotency import replayed
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
@@ -17,6 +16,7 @@ from shared.dynamodb.requests import Item, Operation, Put, Query, Transact, Upda
 from shared.entitlements.model import has_seats
 from shared.entitlements.queries import fetch_seat_usage
 from shared.history.buckets import DAY_MS
+from shared.ids import new_id
 from shared.problems import InvalidRequest, NotFound, Throttled
 from shared.sales.seat_requests import OPEN, view
 

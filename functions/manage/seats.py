@@ -73,7 +73,7 @@ def _seats(request: Request) -> Operation[ResultPage]:
     pk = seat_record_key(entitlement_id, "").pk
     query = Query("pk = :pk AND sk > :start", {":pk": pk, ":start": start[0] if start else " "})
     shown, has_more = yield from read_page(query, limit)
-    return ResultPage([_view(item) for item in shown], [shown[-1]["sk"]] if has_more else None)
+    return ResultPage([view(item) for item in shown], [shown[-1]["sk"]] if has_more else None)
 
 
 def read_seat(request: Request) -> Response:
@@ -88,7 +88,7 @@ def _read(request: Request) -> Operation[SeatView]:
         # Somebody who was only ever denied: the last denial has their names.
         names = ("seatId", "seatName")
         record = {"seatKey": key, **{name: denials[-1].get(name) for name in names}}
-    return _view(record)
+    return view(record)
 
 
 def _find(request: Request) -> Operation[tuple[str, Item | None, list[Item]]]:
@@ -107,8 +107,7 @@ def _find(request: Request) -> Operation[tuple[str, Item | None, list[Item]]]:
         named.append(given)
     found = []
     for key in named:
-        record = yield from send(Get(seat_record_key(entitlement_id, key)))
-        denials = yield from _denials_of(entitlement_id, key)
+        record, denials = yield from _on_record(entitlement_id, key)
         if record is not None or denials:
             found.append((key, record, denials))
     if not found:
@@ -139,10 +138,15 @@ class ErasedPersonView(TypedDict):
 def _selected(request: Request) -> str:
     """The seat key of the person whom the body names."""
     wanted = parse(SeatSelector, request.body)
-    if wanted.seat_id is None:
-        assert wanted.seat_key is not None
-        return wanted.seat_key
-    return seat_key(request.path["entitlementId"], wanted.seat_id)
+    return key_of(request.path["entitlementId"], wanted.seat_id, wanted.seat_key)
+
+
+def key_of(entitlement_id: str, seat_id: str | None, key: str | None) -> str:
+    """The seat key of a person who is named by one of both."""
+    if seat_id is not None:
+        return seat_key(entitlement_id, seat_id)
+    assert key is not None
+    return key
 
 
 def known(entitlement_id: str, key: str) -> Operation[tuple[Item | None, list[Item]]]:
@@ -279,7 +283,9 @@ def _erase(request: Request) -> Operation[ErasedPersonView]:
     }
 
 
-def _view(item: Item) -> SeatView:
+def view(item: Item) -> SeatView:
+    """A person's seat, by their record."""
+
     def time_of(name: str) -> str | None:
         return None if item.get(name) is None else to_rfc3339(item[name])
 

@@ -2,7 +2,6 @@
 
 from functions.manage import entitlements
 from shared.api import pagination
-from shared.api.auth import new_id
 from shared.api.idempotency import Claim, replayed
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
@@ -13,6 +12,7 @@ from shared.dynamodb.paging import ResultPage, read_page
 from shared.dynamodb.requests import Item, Operation, Query, Refused
 from shared.entitlements.model import usage_terms
 from shared.entitlements.queries import fetch_entitlement
+from shared.ids import new_id
 from shared.limits import UsedView
 from shared.problems import NotFound
 from shared.usage import sharded

@@ -13,7 +13,6 @@ from typing import Any, TypedDict
 
 from functions.manage import documents, entitlements, webhook_samples
 from shared.api import idempotency, pagination
-from shared.api.auth import new_id
 from shared.api.idempotency import replayed
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
@@ -43,6 +42,7 @@ from shared.dynamodb.requests import (
     Update,
     send,
 )
+from shared.ids import new_id
 from shared.problems import Contention, InvalidRequest, NotFound
 from shared.webhooks import endpoints, url_policy
 

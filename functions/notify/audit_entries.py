@@ -6,8 +6,7 @@ from shared.audit import Change, Subject, entry
 from shared.dynamodb.keys import Key
 from shared.dynamodb.requests import Item
 from shared.history.changes import ChangeRecord
-
-LICENSE_KEYS = "lic_"
+from shared.ids import LICENSE_KEYS
 
 
 def of_changes(entitlement_id: str, changes: Iterable[ChangeRecord]) -> list[tuple[Key, Item]]:
@@ -18,7 +17,7 @@ def of_changes(entitlement_id: str, changes: Iterable[ChangeRecord]) -> list[tup
     return [
         each
         for change in changes
-        if not change.actor.startswith(LICENSE_KEYS)
+        if not change.actor.startswith(f"{LICENSE_KEYS}_")
         for each in _entries(entitlement_id, change)
     ]
 

@@ -11,7 +11,6 @@ from functions.report.metrics import Period
 from functions.report.pipeline import summary_view
 from shared import report_links
 from shared.api import idempotency, pagination
-from shared.api.auth import new_id
 from shared.api.idempotency import replayed
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
@@ -19,6 +18,7 @@ from shared.api.schemas.reports import REPORT_FORMATS, ReportInput
 from shared.clock import from_rfc3339_ms, to_rfc3339, zone_of
 from shared.dynamodb.keys import report_key
 from shared.dynamodb.requests import Get, Item, Operation, Put, send
+from shared.ids import new_id
 from shared.problems import InvalidRequest, NotFound
 
 LIST = "REPORT"

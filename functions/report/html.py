@@ -1,6 +1,5 @@
 """A report as an HTML page, for a browser and for paper. It loads nothing."""
 
-import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, Undefined
 
 from functions.report.columns import COLUMNS, Entry, meters
 from functions.report.exporters import Meta
+from functions.report.metrics import LEAST_DAYS
 from shared.clock import from_rfc3339_ms, hours_of, zone_of
 from shared.texts import isolated
 
@@ -52,7 +52,7 @@ def _number(value: float | str | Undefined | None) -> str:
 
 def _dialled(phone: str) -> str:
     """A telephone number as a link dials it, without its extension (RFC 3966)."""
-    number = re.split(r"[x]|ext", phone)[0]
+    number = phone.partition("x")[0]  # an extension begins with x or ext
     return "".join(sign for sign in number if sign.isdigit() or sign == "+")
 
 
@@ -90,6 +90,7 @@ class Page:
                 shown=shown,
                 left_out=self._left_out,
                 columns=COLUMNS,
+                least_days=LEAST_DAYS,
                 titles={column.name: column.title for column in COLUMNS},
                 month=month_title(self._meta["period"]["month"]),
                 at=lambda time: local(time, zone),

@@ -289,7 +289,7 @@ class Work:
         published_at = clock()
         with rows_path.open("rb") as rows:
             order = index.order()
-            calls = _calls(rows, index.calls(), report["until"])
+            calls = _calls(rows, order[:CALLS], report["until"])
             summary = {**index.summary(), "calls": calls[:MAILED]}
             changes = None
             # Somebody may have deleted old files: then the report says nothing of changes.
@@ -503,7 +503,6 @@ class Index:
     def __init__(self, until: int) -> None:
         self._until = until
         self._entries: list[tuple[Place, Facts]] = []
-        self._ordered: list[Place] = []
         self._sums: dict[str, Any] = dict.fromkeys(
             (
                 "entitlements",
@@ -546,15 +545,10 @@ class Index:
         scored = [
             place._replace(score=score(facts, self._largest)) for place, facts in self._entries
         ]
-        self._ordered = sorted(
+        return sorted(
             scored,
             key=lambda each: (-each.score, -each.extra, -each.over, each.entitlement_id),
         )
-        return self._ordered
-
-    def calls(self) -> list[Place]:
-        """The entries of the call list, in their order: those with a score."""
-        return [place for place in self._ordered[:CALLS] if place.score]
 
     def summary(self) -> dict[str, Any]:
         """The totals; money by currency."""
@@ -579,9 +573,11 @@ def summary_view(kept: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _calls(rows: BinaryIO, places: list[Place], until: int) -> list[dict[str, Any]]:
-    """The call list."""
+    """The call list: those of these entries that have a score."""
     found: list[dict[str, Any]] = []
     for place in places:
+        if not place.score:
+            break
         rows.seek(place.offset)
         found.append(call(json.loads(rows.read(place.length)), place.score, until))
     return found

@@ -8,7 +8,6 @@ import base64
 import hashlib
 import hmac
 import re
-import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -59,13 +58,6 @@ class Caller:
         """
         digest = hmac.digest(self._secret, nonce.encode(), "sha256")
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-
-
-def new_id(prefix: str, nonce: str = "") -> str:
-    """An id such as `ent_3f…`: 80 random bits in lower-case base32, or those of a nonce."""
-    entropy = hashlib.sha256(f"{prefix}{nonce}".encode()).digest() if nonce else None
-    raw = (entropy or secrets.token_bytes(10))[:10]
-    return f"{prefix}_{base64.b32encode(raw).decode().lower()}"
 
 
 def hash_key(key: str) -> str:

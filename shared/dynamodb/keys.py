@@ -314,6 +314,11 @@ def audit_key(entitlement_id: str | None, at_ms: int, change_id: str) -> Key:
     return Key(f"AUDIT#{entitlement_id or 'stack'}", f"{at_ms:013d}#{change_id}")
 
 
+def audit_shard(change_id: str) -> int:
+    """The part of its month that an audit entry is in, one of 8."""
+    return sum(change_id.encode()) % AUDIT_SHARDS
+
+
 def audit_list(month: str, shard: int) -> str:
     """A partition of the `list` index: a part of the audit entries of a UTC month (`YYYY-MM`)."""
     return f"AUDIT#{month}#{shard:x}"

@@ -712,7 +712,8 @@ def test_what_changed_and_who_did_it(api: Api, open_page: Open) -> None:
     page = open_page(link["url"])
     changes = page.locator("#changes li")
     assert changes.count() == 0, "nothing is read before it is opened"
-    page.wait_for_timeout(2_000)  # the stream has told of the release
+    query = f"{sold.path}/changes?type=seat.released"
+    wait_for(lambda: api.expect(200, "GET", query)["items"])
     page.locator("#changes summary").click()
     expect(changes.first).to_contain_text(
         "Somebody with this link released the seat of judy@acme.com.", timeout=15_000

@@ -93,7 +93,7 @@ def test_functions_on_the_hot_path_load_no_pydantic() -> None:
 
 # Each package may import those before it in this list, and itself.
 PACKAGES = (
-    ("clock", "texts", "problems", "limits", "aws", "observability", "webhooks.url_policy"),
+    ("clock", "ids", "texts", "problems", "limits", "aws", "observability", "webhooks.url_policy"),
     ("dynamodb",),
     ("audit", "validity", "signed_tokens"),
     ("seats", "usage"),

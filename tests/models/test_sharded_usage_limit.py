@@ -93,7 +93,7 @@ class ShardedLimitMachine(RuleBasedStateMachine):
             self.after_a_crash(key, quantity)
             return
         except problems.Contention:
-            self.wait_for_a_dead_lock()
+            self.wait_until_the_lock_expires()
             self.after_a_crash(key, quantity)
             return
         except problems.HardCapReached:
@@ -114,7 +114,7 @@ class ShardedLimitMachine(RuleBasedStateMachine):
             self.answered[key] = Answered(self.now, quantity)
             self.used += quantity
 
-    def wait_for_a_dead_lock(self) -> None:
+    def wait_until_the_lock_expires(self) -> None:
         """A process that crashed holds the lock, and here no time passes while others try."""
         locked_ms = self.counter().locked_ms
         assert self.now * 1000 - locked_ms <= allocation.LOCK_MS
@@ -191,7 +191,7 @@ class ShardedLimitMachine(RuleBasedStateMachine):
             self.now += 4  # whoever held it is gone
             return
         except problems.Contention:
-            self.wait_for_a_dead_lock()
+            self.wait_until_the_lock_expires()
             return
         assert counter.allocated == 0
         self.left()

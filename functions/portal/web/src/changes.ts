@@ -11,15 +11,6 @@ function shown(value: unknown): string {
   return value === null || value === undefined ? "none" : String(value);
 }
 
-const MEMBERS: Record<string, string> = {
-  seatCount: "seats bought",
-  validFrom: "start",
-  validUntil: "end",
-  leasePeriod: "time until an idle seat is free again",
-  timeZone: "time zone",
-  status: "status",
-};
-
 type Overdraft = { type: string; value?: number };
 type Limit = { key: string; limit: number; overdraftLimit: Overdraft };
 
@@ -28,6 +19,19 @@ function overdraft(value: unknown): string {
   if (type === "unlimited") return "unlimited";
   return number === undefined ? "none" : `${count(number)}${type === "percentage" ? " %" : ""}`;
 }
+
+/** Members of the license: what they are called, and how a value is said. */
+const MEMBERS: Record<string, [name: string, say: (value: unknown) => string]> = {
+  seatCount: ["seats bought", shown],
+  overdraftSeatLimit: ["overdraft seats", overdraft],
+  validFrom: ["start", shown],
+  validUntil: ["end", shown],
+  leasePeriod: ["time until an idle seat is free again", shown],
+  timeZone: ["time zone", shown],
+  status: ["status", shown],
+};
+// What is said of a new license.
+const OF_NEW = ["seatCount", "overdraftSeatLimit"];
 
 /** How usage limits changed, each that came, went or is another. */
 function limitsOf({ before, after }: Values): string[] {
@@ -51,9 +55,9 @@ function membersOf(change: Change): string {
   const isNew = change.type === "entitlement.created";
   const parts = Object.entries(change.changes).flatMap(([name, values]) => {
     if (name === "usageLimits") return limitsOf(values);
-    const say = name === "overdraftSeatLimit" ? overdraft : shown;
-    const label = name === "overdraftSeatLimit" ? "overdraft seats" : MEMBERS[name];
-    if (!label || (isNew && name !== "seatCount" && name !== "overdraftSeatLimit")) return [];
+    const member = MEMBERS[name];
+    if (!member || (isNew && !OF_NEW.includes(name))) return [];
+    const [label, say] = member;
     const to = say(values.after);
     return [isNew ? `${label} ${to}` : `${label} ${say(values.before)} → ${to}`];
   });

@@ -144,15 +144,15 @@ const STANDS: Record<number, [kind: string, text: string]> = {
 export function badgeOf(portal: Portal, denials: Denials | null): [kind: string, text: string] {
   if (portal.status !== "active") return ["stopped", NOT_ACTIVE[portal.status] ?? "Not in force"];
   const worst = byTrouble(portal.usage)[0];
-  const [ofSeats, ofLimits] = [portal.seats, worst?.usage].map((use) => (use ? troubleOf(use) : 0));
-  const isLimit = (ofLimits ?? 0) > (ofSeats ?? 0);
-  const [kind, text] = STANDS[Math.max(ofSeats ?? 0, ofLimits ?? 0)] ?? [];
-  // What it is about, unless it is the seats alone.
-  if (kind && text)
-    return [
-      kind,
-      portal.usage.length ? `${isLimit ? worst?.key : "Seats"}: ${text}` : capital(text),
-    ];
+  const ofSeats = portal.seats ? troubleOf(portal.seats) : 0;
+  const ofLimit = worst ? troubleOf(worst.usage) : 0;
+  const stands = STANDS[Math.max(ofSeats, ofLimit)];
+  if (stands) {
+    const [kind, text] = stands;
+    // What it is about, unless there are seats alone.
+    const name = worst && ofLimit > ofSeats ? worst.key : "Seats";
+    return [kind, worst ? `${name}: ${text}` : capital(text)];
+  }
   const last = lastDenied(denials);
   if (last && last.ago <= RECENT_DAYS) return ["full", "People turned away"];
   return ["within", "Within your license"];

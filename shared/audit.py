@@ -141,8 +141,8 @@ def entry(
     """The audit entry of a change, one of `ENTRY_TYPES`; stored for 13 months.
 
     A request makes one entry at most, and writes it in the transaction that makes the change.
-    `nonce` distinguishes entries of one request. The same change has the same key, so it is on record
-    once, however often it is written.
+    `nonce` distinguishes entries of one request. The same change has the same key, so it is on
+    record once, however often it is written.
     """
     change_id = new_id("chg", f"{change.request_id}/{kind}/{nonce}")
     key = audit_key(entitlement_id, change.now_ms, change_id)

@@ -1,108 +1,149 @@
 """Lists of entitlements and of activations."""
 
+import re
 import unicodedata
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, TypeAlias
 
+from functions.manage.entitlement_search import (
+    MAX_SEARCHED,
+    MONTHLY,
+    Candidate,
+    Candidates,
+    found_by_person,
+    found_by_words,
+    marked,
+    ranked,
+)
 from shared.api.pagination import MAX_LIMIT, limit_of, respond, start_of
 from shared.api.request import Request, Response
 from shared.dynamodb.keys import (
     entitlement_id_of,
     entitlement_key,
-    overdraft_key,
-    parse_candidate,
     usage_key,
 )
 from shared.dynamodb.paging import MAX_READS, ResultPage, list_query, position_of
-from shared.dynamodb.requests import BatchGet, Item, Operation, Query, send
+from shared.dynamodb.requests import BatchGet, Item, Operation, send
 from shared.entitlements.model import LIST_KEY
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usages
+from shared.entitlements.search import is_found_by, words_in, words_of
 from shared.entitlements.views import EntitlementView, entitlement_view
+from shared.history.buckets import month_name
+from shared.problems import InvalidRequest
 from shared.seats.held_seats import held_seats
 from shared.seats.seat_usage import SeatUsage
 from shared.usage.counter import Counter
 from shared.validity import IN_FORCE, status_at
 
+MONTH = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
+# Reads candidates from a position on; None: from the beginning.
+Source: TypeAlias = Callable[[list[str] | None], Operation[Candidates]]
+
 
 def list_entitlements(request: Request) -> Response:
-    """List entitlements, newest first, with their seats in use."""
+    """List entitlements with their seats in use: all, or those that are searched for, or ranked."""
+    return respond(request, _listed(request, _source(request)))
+
+
+def _source(request: Request) -> Source:
+    """Where the entitlements come from that this request lists."""
+    chosen = [name for name in ("overdraft", "search", "seatId", "sort") if name in request.query]
+    if len(chosen) > 1:
+        detail = f"cannot be combined with {chosen[0]}"
+        raise InvalidRequest.at(f"/{chosen[1]}", detail, place="query")
+    if "month" in request.query and request.query.get("sort") not in MONTHLY:
+        detail = f"goes with sort={' or sort='.join(MONTHLY)}"
+        raise InvalidRequest.at("/month", detail, place="query")
+    if "search" in request.query:
+        return partial(found_by_words, _wanted_words(request))
+    if "seatId" in request.query:
+        return partial(found_by_person, request.query["seatId"])
+    if "sort" in request.query:
+        return partial(ranked, request.query["sort"], _month(request), request.now)
     if request.query.get("overdraft"):
-        return respond(request, _in_overdraft(request))
-    return respond(request, _entitlements(request))
+        return marked
+    return partial(_newest, request)
 
 
-def _entitlements(request: Request) -> Operation[ResultPage]:
-    limit = limit_of(request)
-    names, values, condition = _filter(request)
-    start, kept = start_of(request), list[EntitlementView]()
-    is_filtered = not request.query.keys().isdisjoint(("overdraft", "customer", "status"))
-    count = MAX_LIMIT if is_filtered else min(limit + 1, MAX_LIMIT)
+def _wanted_words(request: Request) -> list[str]:
+    words = words_in(request.query["search"])
+    if not words:
+        raise InvalidRequest.at("/search", "must have a letter or a digit", place="query")
+    return words[:MAX_SEARCHED]
+
+
+def _month(request: Request) -> str:
+    """The UTC month that is asked for; the present one by default."""
+    month: str = request.query.get("month", month_name(request.now_ms))
+    if not MONTH.fullmatch(month):
+        raise InvalidRequest.at("/month", "must be a month, such as 2026-11", place="query")
+    return month
+
+
+def _listed(request: Request, source: Source) -> Operation[ResultPage]:
+    """A page of the candidates that are as the request wants them now."""
+    limit, start = limit_of(request), start_of(request)
+    kept: list[EntitlementView] = []
     for _ in range(MAX_READS):
-        found = yield from send(
-            list_query(
-                LIST_KEY,
-                count,
-                start,
-                filter=condition,
-                names=names,
-                values=values,
-            )
-        )
-        seat_usages = yield from _standings(found.items)
-        over = set[str]()
-        if request.query.get("overdraft") is False:
-            over = yield from _overdrafts(found.items, seat_usages, request.now)
-        for item in found.items:
-            seat_usage = seat_usages[item["entitlementId"]]
-            start = position_of(item)
-            if item["entitlementId"] in over:
-                continue
-            kept.append(entitlement_view(item, seat_usage, request.now))
-            if len(kept) == limit:
-                is_last = item is found.items[-1] and found.next is None
-                return ResultPage(kept, None if is_last else start)
+        found = yield from source(start)
+        for first in range(0, len(found.found), limit):
+            part = found.found[first : first + limit]
+            views = yield from _shown(request, part)
+            for each in part:
+                start = each.position
+                if view := views.get(each.entitlement_id):
+                    kept.append(view)
+                if len(kept) == limit:
+                    is_last = each is found.found[-1] and found.next is None
+                    return ResultPage(kept, None if is_last else start)
         if found.next is None:
             return ResultPage(kept, None)
-        start = position_of(found.next)
+        start = found.next
     return ResultPage(kept, start)
 
 
-def _in_overdraft(request: Request) -> Operation[ResultPage]:
-    """The entitlements marked as in overdraft. Each is checked before it is listed."""
-    limit = limit_of(request)
-    start, kept = start_of(request), list[EntitlementView]()
-    # There is a mark for the seats and one for each usage limit; an entitlement's are adjacent.
-    looked_at = parse_candidate(start[1])[0] if start else ""
-    for _ in range(MAX_READS):
-        found = yield from send(
-            Query(
-                "pk = :pk",
-                {":pk": overdraft_key("").pk},
-                limit=MAX_LIMIT // 2,
-                start=dict(zip(("pk", "sk"), start, strict=True)) if start else None,
-            )
-        )
-        ids = dict.fromkeys(parse_candidate(item["sk"])[0] for item in found.items)
-        items = yield from send(
-            BatchGet(tuple(entitlement_key(entitlement_id) for entitlement_id in ids))
-        )
-        seat_usages = yield from _standings(items.values())
+def _shown(request: Request, candidates: list[Candidate]) -> Operation[dict[str, EntitlementView]]:
+    """Those candidates that are as the request wants them now."""
+    items = yield from _read(candidates)
+    seat_usages = yield from _standings(items.values())
+    wants_overdraft = request.query.get("overdraft")
+    over = set[str]()
+    if wants_overdraft is not None:
         over = yield from _overdrafts(items.values(), seat_usages, request.now)
-        for marker in found.items:
-            start, entitlement_id = [marker["pk"], marker["sk"]], parse_candidate(marker["sk"])[0]
-            item = items.get(entitlement_key(entitlement_id))
-            if entitlement_id == looked_at or entitlement_id not in over or item is None:
-                continue
-            looked_at = entitlement_id
-            if not _matches(request, item):
-                continue
-            kept.append(entitlement_view(item, seat_usages[entitlement_id], request.now))
-            if len(kept) == limit:
-                is_last = marker is found.items[-1] and found.next is None
-                return ResultPage(kept, None if is_last else start)
-        if found.next is None:
-            return ResultPage(kept, None)
-    return ResultPage(kept, start)
+    rankings = {each.entitlement_id: each.ranking for each in candidates}
+    shown = {
+        key: entitlement_view(item, seat_usages[key], request.now)
+        for key, item in items.items()
+        if _matches(request, item) and wants_overdraft in (None, key in over)
+    }
+    if "sort" in request.query:
+        for key, view in shown.items():
+            view["ranking"] = rankings[key]
+    return shown
+
+
+def _read(candidates: Iterable[Candidate]) -> Operation[dict[str, Item]]:
+    """The entitlements of these candidates, as far as they exist."""
+    items = {each.entitlement_id: each.item for each in candidates}
+    missing = {key: entitlement_key(key) for key, item in items.items() if item is None}
+    found = (yield from send(BatchGet(tuple(missing.values())))) if missing else {}
+    read = {key: found.get(where) for key, where in missing.items()}
+    return {key: item for key, item in (items | read).items() if item is not None}
+
+
+def _newest(request: Request, start: list[str] | None) -> Operation[Candidates]:
+    """All entitlements, newest first; those of another status are left out while reading."""
+    names, values, condition = _filter(request)
+    is_filtered = not request.query.keys().isdisjoint(("overdraft", "customer", "status"))
+    limit = MAX_LIMIT if is_filtered else min(limit_of(request) + 1, MAX_LIMIT)
+    found = yield from send(
+        list_query(LIST_KEY, limit, start, filter=condition, names=names, values=values)
+    )
+    return Candidates(
+        [Candidate(item["entitlementId"], position_of(item), item) for item in found.items],
+        position_of(found.next) if found.next else None,
+    )
 
 
 def _overdrafts(
@@ -132,6 +173,11 @@ def _standings(items: Iterable[Item]) -> Operation[dict[str, SeatUsage]]:
 
 def _matches(request: Request, item: Item) -> bool:
     customer, status = _customer(request), request.query.get("status")
+    if "search" in request.query:
+        # What was found may be of an earlier version.
+        words = words_of(item["document"])
+        if not is_found_by(words, words_in(request.query["search"])[:MAX_SEARCHED]):
+            return False
     shown = status_at(item["status"], item["validFrom"], item.get("validUntil"), request.now)
     if customer and customer not in (item["customerName"], item.get("customerExternalId")):
         return False

@@ -10,11 +10,18 @@ from shared.api.schemas.base import parse
 from shared.api.schemas.seats import SeatSelector
 from shared.audit import Change, Subject, entry_put
 from shared.clock import to_rfc3339
-from shared.dynamodb.keys import Key, denial_key, seat_record_key, seat_shard_key
+from shared.dynamodb.keys import (
+    Key,
+    denial_key,
+    person_key,
+    seat_record_key,
+    seat_shard_key,
+)
 from shared.dynamodb.paging import ResultPage, read_page
 from shared.dynamodb.patterns import ROUNDS, write_with_conflict_retry
 from shared.dynamodb.requests import (
     NO_NAMES,
+    Delete,
     Get,
     Item,
     Operation,
@@ -236,11 +243,13 @@ def _erase(request: Request) -> Operation[ErasedPersonView]:
     record, denials = yield from _on_record(entitlement_id, key)
     if held is None and record is None and not denials:
         raise NotFound(UNKNOWN)
+    person = _findable(entitlement_id, record, denials)
     # Data about them that is still in the stream, up to this version, is not stored.
     erased = Update(
         seat_record_key(entitlement_id, key),
         "SET seatKey = :key, entitlementId = :entitlement, seq = if_not_exists(seq, :none),"
-        " erasedAt = :now, erasedSeq = :seq REMOVE seatId, seatName, attributes, devices",
+        f" erasedAt = :now, erasedSeq = :seq{', person = :person' if person else ''}"
+        " REMOVE seatId, seatName, attributes, devices",
         "",
         NO_NAMES,
         {
@@ -249,6 +258,7 @@ def _erase(request: Request) -> Operation[ErasedPersonView]:
             ":none": 0,
             ":now": request.now_ms,
             ":seq": shard.seq,
+            **({":person": person.pk} if person else {}),
         },
     )
     writes: list[Update | Put] = [erased]
@@ -275,12 +285,31 @@ def _erase(request: Request) -> Operation[ErasedPersonView]:
                 {},
             )
         )
+    if person:
+        # Last: until then, a denial in the stream may make them findable. The record remembers it
+        # for whoever repeats this. A person who has come back meanwhile stays findable.
+        forget = Update(
+            seat_record_key(entitlement_id, key),
+            "REMOVE person",
+            "erasedAt = :now",
+            NO_NAMES,
+            {":now": request.now_ms},
+        )
+        yield from write_with_conflict_retry(Transact((forget, Delete(person))))
     return {
         "seatKey": key,
         "erasedAt": to_rfc3339(request.now_ms),
         "isHeld": held is not None,
         "activationId": held,
     }
+
+
+def _findable(entitlement_id: str, record: Item | None, denials: list[Item]) -> Key | None:
+    """The item by which a person is found; None if there is none."""
+    if record and "person" in record:
+        return Key(record["person"], entitlement_id)
+    seat_ids = [denial["seatId"] for denial in denials if "seatId" in denial]
+    return person_key(seat_ids[-1], entitlement_id) if seat_ids else None
 
 
 def view(item: Item) -> SeatView:

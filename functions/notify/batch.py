@@ -8,7 +8,7 @@ change stored and its history folded, and sends its events with the same ids.
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from functions.notify import audit_entries, lockstep, seat_records, seat_totals
+from functions.notify import audit_entries, lockstep, search_index, seat_records, seat_totals
 from functions.notify.emails import mailer
 from functions.notify.history_writer import (
     ended_episode_view,
@@ -20,12 +20,18 @@ from functions.notify.history_writer import (
 )
 from functions.notify.publisher import Failure, Message, Publisher
 from functions.notify.records import POOL_SHARDS, Record, has_outgrown, read_groups, requests_of
-from functions.notify.report_candidates import ReportCandidates, candidate_months, mark_level
+from functions.notify.report_candidates import (
+    ReportCandidates,
+    candidate_months,
+    held_levels,
+    mark_level,
+)
 from functions.notify.stream_images import Version, version_for_totals
 from shared import observability
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     DENIAL_PREFIX,
+    ENTITLEMENT_PREFIX,
     FOLLOW_UP_ENTRY,
     FOLLOW_UP_PREFIX,
     REPORT_PREFIX,
@@ -157,6 +163,9 @@ class Batch:
             return (yield from self._denials(entitlement_id_of(key.pk), records))
         if key.pk.startswith(SEAT_REQUEST_PREFIX):
             return (yield from self._seat_requests(records))
+        if key.pk.startswith(ENTITLEMENT_PREFIX):
+            yield from search_index.write_words(records[-1].new["entitlementId"], records)
+            return []
         return [(each.position, message) for each in records for message in _messages_of(each)]
 
     def _mark_mail(self, item: Item, kinds: set[str], at: int) -> Operation[None]:
@@ -222,8 +231,9 @@ class Batch:
 
         yield from self._mark_changes(item, fold.new, made)
         fresh = [fold.changes[seq] for seq in fold.fresh]
-        months = candidate_months(fold.latest, fresh, fold.new)
-        is_marked = yield from self._candidates.put(entitlement_id, meter, months)
+        held = held_levels(fold.latest, fresh, fold.new)
+        is_marked = yield from self._candidates.put(entitlement_id, meter, candidate_months(held))
+        yield from self._candidates.rank(entitlement_id, held)
         moves = yield from _moves_that_count(entitlement_id, meter, fold)
         yield from follow_up.move(entitlement_id, moves)
         yield from write_changes(entitlement_id, meter, fold.changes.values())
@@ -319,6 +329,8 @@ class Batch:
         months = {month_name(record.new["lastAt"]) for record in attempts}
         yield from self._candidates.put(entitlement_id, meter, sorted(months))
         yield from _count_denied(entitlement_id, meter, attempts)
+        if meter == SEATS and fresh:
+            yield from search_index.write_denied(entitlement_id, attempts[-1].key, attempts[-1].new)
         yield from send(
             BatchPut(
                 tuple((keys[record.position], _denial_record(record.new)) for record in attempts)

@@ -3,27 +3,54 @@
 import threading
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import NamedTuple
 
 from cachetools import LRUCache
 
-from shared.audit import EVIDENCE_SECONDS
 from shared.dynamodb.keys import CANDIDATES_NOW, Key, overdraft_key, report_candidate_key
+from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import BatchPut, Delete, Operation, Put, send
-from shared.history.buckets import UsageBucket, month_name, months_between, parse_bucket_name
+from shared.history import rankings
+from shared.history.buckets import UsageBucket, months_between
 from shared.history.changes import ChangeRecord
+from shared.history.level import Level
+
+
+class HeldLevel(NamedTuple):
+    """A level, and the time for which it was held, Unix milliseconds."""
+
+    level: Level
+    since: int
+    until: int
 
 
 class ReportCandidates:
-    """The report candidates that this process has written, so that each is written once.
+    """The report candidates and ranks that this process has written, so that each is written once.
 
-    Nobody deletes the candidate of a month, so it can be remembered.
+    Nobody deletes the candidate or the rank of a month, so it can be remembered.
     """
 
     KNOWN = 20_000
 
     def __init__(self) -> None:
         self._made: LRUCache[Key, bool] = LRUCache(self.KNOWN)
+        self._highest: LRUCache[Key, int] = LRUCache(self.KNOWN)
         self._lock = threading.Lock()
+
+    def rank(self, entitlement_id: str, held: Iterable[HeldLevel]) -> Operation[None]:
+        """Rank the entitlement by its highest overdraft in each month."""
+        by_month: dict[str, list[Level]] = {}
+        for each in held:
+            if each.level.overdraft:
+                for month in months_between(each.since, each.until):
+                    by_month.setdefault(month, []).append(each.level)
+        for month, levels in by_month.items():
+            percent = rankings.overdraft_percent(levels)
+            update = rankings.overdrawn(entitlement_id, month, percent)
+            if self._highest.get(update.key, 0) < percent:
+                yield from write_with_conflict_retry(update)
+                with self._lock:
+                    self._highest[update.key] = percent
 
     def put(self, entitlement_id: str, meter: str, months: Iterable[str]) -> Operation[bool]:
         """Write those that are not known to exist; whether there were any."""
@@ -31,34 +58,37 @@ class ReportCandidates:
         missing = [key for key in named if key not in self._made]
         if not missing:
             return False
-        yield from send(BatchPut(tuple((key, {"ttl": _expires_at(named[key])}) for key in missing)))
+        yield from send(
+            BatchPut(tuple((key, {"ttl": rankings.expires_at(named[key])}) for key in missing))
+        )
         with self._lock:
             self._made.update(dict.fromkeys(missing, True))
         return True
 
 
-def _expires_at(month: str) -> int:
-    """When the candidates of a month expire: after all evidence of that month."""
-    return parse_bucket_name(f"{month}-28T00:00") // 1000 + 4 * 86_400 + EVIDENCE_SECONDS
-
-
-def candidate_months(
+def held_levels(
     latest: UsageBucket | None, fresh: list[ChangeRecord], new: list[ChangeRecord]
-) -> list[str]:
-    """The UTC months in which usage was near the limit, as far as these changes show."""
-    months = set[str]()
+) -> list[HeldLevel]:
+    """The levels that these changes show, each with the time for which it was held."""
     held = [(latest.level, latest.at, latest.until)] if latest else []
     held += [(change.level, change.at, change.until) for change in fresh]
+    found = []
     for (level, since, until), (_, following, _) in pairwise(held):
-        if level.is_near:
-            end = following if until is None else min(until, following)
-            months.update(months_between(since, max(since, end)))
+        end = following if until is None else min(until, following)
+        found.append(HeldLevel(level, since, max(since, end)))
     for change in new:
-        if change.level.is_near:
-            months.add(month_name(change.at))
-        if change.before and change.before.is_near:
-            since = min(change.before_at, change.at)
-            months.update(months_between(since, change.at))
+        found.append(HeldLevel(change.level, change.at, change.at))
+        if change.before:
+            found.append(HeldLevel(change.before, min(change.before_at, change.at), change.at))
+    return found
+
+
+def candidate_months(held: Iterable[HeldLevel]) -> list[str]:
+    """The UTC months in which usage was near the limit."""
+    months = set[str]()
+    for each in held:
+        if each.level.is_near:
+            months.update(months_between(each.since, each.until))
     return sorted(months)
 
 

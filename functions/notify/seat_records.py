@@ -5,7 +5,7 @@ from typing import Any
 
 from functions.notify.lockstep import Several
 from functions.notify.stream_images import Version
-from shared.dynamodb.keys import Key, seat_record_key
+from shared.dynamodb.keys import Key, person_key, seat_record_key
 from shared.dynamodb.requests import (
     Accepted,
     BatchGet,
@@ -21,7 +21,7 @@ from shared.history.changes import granted_at
 # From this many records on, transactions are faster than separate calls at the same time. They cost
 # twice the write units, which is worth it in a rush.
 MANY = 30
-IN_TRANSACTION = 100
+IN_TRANSACTION = 50  # of at most 100 items: a record, and perhaps what makes its person findable
 GRANTS_KEPT = 20
 DEVICES_KEPT = 20
 
@@ -41,7 +41,7 @@ def write(entitlement_id: str, versions: Iterable[Version]) -> Operation[None]:
     for attempt in range(5):
         keys = {key: seat_record_key(entitlement_id, key) for key in wanted}
         found = yield from send(BatchGet(tuple(keys.values())))
-        puts: dict[str, Put] = {}
+        puts: dict[str, tuple[Put, ...]] = {}
         for key, of_key in wanted.items():
             seen = found.get(keys[key])
             record = dict(seen or {"seatKey": key, "entitlementId": entitlement_id, "seq": 0})
@@ -50,8 +50,9 @@ def write(entitlement_id: str, versions: Iterable[Version]) -> Operation[None]:
                     _tell(record, key, version)
                 else:
                     _tell_late(record, key, version)
+            findable = _findable(entitlement_id, record)
             if record != seen:
-                puts[key] = _put(keys[key], record, seen)
+                puts[key] = (_put(keys[key], record, seen), *findable)
         if not puts:
             return
         # If a transaction fails for one record, it fails for all: then each is written alone.
@@ -71,8 +72,23 @@ def write(entitlement_id: str, versions: Iterable[Version]) -> Operation[None]:
     raise LostRace("seat records kept changing")
 
 
-def _together(puts: list[Put]) -> Put | Transact:
+def _together(parts: list[tuple[Put, ...]]) -> Put | Transact:
+    puts = [put for part in parts for put in part]
     return puts[0] if len(puts) == 1 else Transact(tuple(puts))
+
+
+def _findable(entitlement_id: str, record: Item) -> list[Put]:
+    """What makes a record's person findable, unless it is written already.
+
+    It is written together with the record, so whoever erases the person knows of it.
+    """
+    if record.get("seatId") is None:
+        return []
+    key = person_key(record["seatId"], entitlement_id)
+    if record.get("person") == key.pk:
+        return []
+    record["person"] = key.pk
+    return [Put(key, {})]
 
 
 def _put(key: Key, record: Item, seen: Item | None) -> Put:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from functions.release.search_backfill import Backfill
 from functions.release.sweeper import sweep
 from shared import observability
 from shared.api import app
@@ -13,6 +14,7 @@ from shared.seats.cache import PoolCache
 from shared.seats.release import release_grant
 
 _cache = PoolCache()
+_backfill = Backfill()
 
 
 def release_seat(request: Request) -> Response:
@@ -45,6 +47,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     except Exception:  # the sweep has work of its own, and an alarm of its own
         observability.logger.exception("heartbeat not written")
     done = sweep(_context.dynamodb, context.aws_request_id, now, deadline)
+    try:
+        done["searchable"] = _backfill.run(_context.dynamodb, deadline)
+    except Exception:  # it goes on a minute later
+        observability.logger.exception("entitlements not made searchable")
     observability.count("SweepRan")
     observability.logger.info("sweep", extra=done)
     observability.flush()

@@ -172,11 +172,34 @@ ROUTES: dict[str, Route] = {
     "GET /v1/entitlements": Route(
         "listEntitlements",
         "manage",
-        "List entitlements, newest first",
+        "List entitlements: all, newest first, those that are searched for, or a ranking",
         ("manage", "report"),
         answers=((200, "EntitlementList"),),
         query=(
             *_PAGING,
+            Parameter(
+                "search",
+                "string",
+                "Only those with words that begin so, in the name or externalId of the customer,"
+                " the product, the SKU or the contacts. Case and accents do not matter. Ordered by"
+                " the word that was found.",
+            ),
+            Parameter(
+                "seatId",
+                "string",
+                "Only those of which the person with exactly this seatId held a seat, or was denied"
+                " one.",
+            ),
+            Parameter(
+                "sort",
+                ("overdraft", "denials", "renewal"),
+                "`overdraft`: the highest overdraft of the month first, in percent of what was"
+                " purchased. `denials`: the most denied attempts of the month first. `renewal`:"
+                " those that end next first. Entitlements without any are left out.",
+            ),
+            Parameter(
+                "month", "string", "The UTC month of `sort`: `2026-11`. By default this one."
+            ),
             Parameter(
                 "overdraft",
                 "boolean",

@@ -3,6 +3,7 @@
 This is the only place that makes them. `docs/data-model.md` describes the items.
 """
 
+import hashlib
 from typing import NamedTuple
 
 
@@ -20,6 +21,7 @@ SWEEP_PARTITIONS = 4
 CANDIDATE_SHARDS = 16
 CANDIDATES_NOW = "now"
 AUDIT_SHARDS = 8
+RANKING_SHARDS = 4
 LIST_INDEX = "list"
 SWEEP_INDEX = "sweep"
 CAPACITY_INDEX = "room"
@@ -36,6 +38,8 @@ SEAT_REQUEST_PREFIX = "SEAT_REQUEST#"
 ASKED = "ASKED#"
 FOLLOW_UP_PREFIX = "FOLLOWUP#"
 FOLLOW_UP_ENTRY = "ENTRY#"
+WORD_PREFIX = "WORD#"
+RANK_PREFIX = "RANK#"
 SEATS = "seats"  # the meter of an entitlement's seats
 # Partitions of the sweep's index for other things that are due at a time.
 DUE_MAILS = "MAILS"
@@ -309,6 +313,44 @@ def follow_up_entry_key(entitlement_id: str, version: int) -> Key:
     return Key(f"{FOLLOW_UP_PREFIX}{entitlement_id}", f"{FOLLOW_UP_ENTRY}{version:08d}")
 
 
+def word_key(word: str, entitlement_id: str = "") -> Key:
+    """Marks that a word, in the form in which it is searched, is in an entitlement's names.
+
+    A query of one partition reads the words with the same beginning.
+    """
+    return Key(f"{WORD_PREFIX}{word[0]}", f"{word}#{entitlement_id}")
+
+
+def word_of(sort_key: str) -> tuple[str, str]:
+    """The word and the entitlement of a word's item."""
+    word, _, entitlement_id = sort_key.rpartition("#")
+    return word, entitlement_id
+
+
+def person_key(seat_id: str, entitlement_id: str = "") -> Key:
+    """Marks that a person has held a seat of an entitlement, or was denied one.
+
+    A hash stands for the person, so that their id is stored in fewer places.
+    """
+    digest = hashlib.sha256(seat_id.encode()).hexdigest()[:32]
+    return Key(f"PERSON#{digest}", entitlement_id)
+
+
+def rank_key(entitlement_id: str, ranking: str) -> Key:
+    """The place of an entitlement in a ranking, such as `denials#2026-11`."""
+    return Key(f"{RANK_PREFIX}{entitlement_id}", ranking)
+
+
+def ranking_partition(ranking: str, entitlement_id: str) -> str:
+    """The partition of the sweep's index in which an entitlement has its place."""
+    return ranking_partitions(ranking)[sum(entitlement_id.encode()) % RANKING_SHARDS]
+
+
+def ranking_partitions(ranking: str) -> list[str]:
+    """The partitions of the sweep's index that have a ranking together."""
+    return [f"{RANK_PREFIX}{ranking}#{shard}" for shard in range(RANKING_SHARDS)]
+
+
 def audit_key(entitlement_id: str | None, at_ms: int, change_id: str) -> Key:
     """An audit entry: one change that somebody made; None for what is of no entitlement."""
     return Key(f"AUDIT#{entitlement_id or 'stack'}", f"{at_ms:013d}#{change_id}")
@@ -342,6 +384,11 @@ def report_series_key(series: str) -> Key:
 def secret_key(name: str) -> Key:
     """A secret that this stack has made for itself."""
     return Key(f"SECRET#{name}", "SECRET")
+
+
+def search_progress_key() -> Key:
+    """How far entitlements of earlier releases have been made searchable."""
+    return Key("SEARCH", "PROGRESS")
 
 
 def heartbeat_key() -> Key:

@@ -8,6 +8,7 @@ from shared.dynamodb.requests import (
     Accepted,
     Cancelled,
     Conflicted,
+    Delete,
     Get,
     InvariantViolation,
     Item,
@@ -36,15 +37,15 @@ def read_existing(key: Key) -> Operation[Item]:
 
 
 @overload
-def write_with_conflict_retry(write: Update | Put) -> Operation[Accepted | Refused]: ...
+def write_with_conflict_retry(write: Update | Put | Delete) -> Operation[Accepted | Refused]: ...
 @overload
 def write_with_conflict_retry(write: Transact) -> Operation[Accepted | Cancelled]: ...
 @overload
 def write_with_conflict_retry(
-    write: Update | Put | Transact,
+    write: Update | Put | Delete | Transact,
 ) -> Operation[Accepted | Refused | Cancelled]: ...
 def write_with_conflict_retry(
-    write: Update | Put | Transact,
+    write: Update | Put | Delete | Transact,
 ) -> Operation[Accepted | Refused | Cancelled]:
     """Send a write until no transaction conflicts with it; return its reply, never `Conflicted`.
 

@@ -13,6 +13,7 @@ from shared.dynamodb.keys import sweep_partition
 from shared.dynamodb.requests import (
     Item,
 )
+from shared.entitlements.search import SEARCH_FORM
 from shared.seats.terms import SeatTerms
 from shared.usage.counter import UsageTerms
 
@@ -151,6 +152,7 @@ def entitlement_item(
         "version": version,
         "createdAt": created_at,
         "updatedAt": now_ms,
+        "searchForm": SEARCH_FORM,
         "listKey": LIST_KEY,
         "listSort": f"{created_at:013d}#{entitlement_id}",
         **(sweep if valid.valid_until is not None and not is_closed else {}),

@@ -1,7 +1,7 @@
 """The entitlement as the API answers it."""
 
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from shared.clock import to_rfc3339
 from shared.dynamodb.requests import (
@@ -11,6 +11,13 @@ from shared.entitlements.model import DEFAULTS, hard_cap, has_seats
 from shared.limits import UsedView
 from shared.seats.seat_usage import PoolSeatsView, SeatUsage
 from shared.validity import status_at
+
+
+class RankingView(TypedDict):
+    """The value by which an entitlement has its place in a sorted list."""
+
+    overdraftPercent: int | None
+    deniedAttempts: int | None
 
 
 class EntitlementView(TypedDict):
@@ -36,6 +43,7 @@ class EntitlementView(TypedDict):
     seats: UsedView | PoolSeatsView | None
     createdAt: str
     updatedAt: str
+    ranking: NotRequired[RankingView | None]  # only in a sorted list
 
 
 def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> EntitlementView:

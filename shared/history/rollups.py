@@ -32,7 +32,7 @@ from shared.dynamodb.requests import (
     Update,
     send,
 )
-from shared.history import queries
+from shared.history import queries, rankings
 from shared.history.buckets import (
     BUCKET_MS,
     DAY_MS,
@@ -198,6 +198,7 @@ def count_denied(
                             **({":one": 1} if is_first else {}),
                         },
                     ),
+                    rankings.denied(entitlement_id, start, number - seen),
                 )
             )
         )

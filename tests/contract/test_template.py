@@ -243,6 +243,7 @@ def test_the_stream_loses_nothing_and_blocks_nothing(resources: dict[str, Any]) 
         "REPORT#",
         "FOLLOWUP#",
         "SEAT_REQUEST#",
+        "ENTITLEMENT#",
     )
     assert wanted == [*({"prefix": name} for name in names), "WEBHOOKS", "HEARTBEAT"]
 

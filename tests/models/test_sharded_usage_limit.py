@@ -228,6 +228,8 @@ class ShardedLimitMachine(RuleBasedStateMachine):
             assert self.used + quantity < 0
         except problems.HardCapReached:
             assert quantity > max(0, left)
+        except problems.Contention:
+            self.wait_until_the_lock_expires()  # nothing was corrected, as the invariant shows
         else:
             assert self.used + quantity >= 0
             assert quantity <= max(0, left)

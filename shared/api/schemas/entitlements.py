@@ -212,6 +212,19 @@ class EntitlementPatch(EntitlementInput):
     """
 
 
+class Ranking(Output):
+    """The value by which an entitlement has its place in a sorted list."""
+
+    overdraft_percent: int | None = Field(
+        description="`sort=overdraft`: the highest overdraft of the month, in percent of what was"
+        " purchased, rounded up. Null in other lists, and where the overdraft began earlier and has"
+        " not changed since."
+    )
+    denied_attempts: int | None = Field(
+        description="`sort=denials`: the denied attempts of the month. Null in other lists."
+    )
+
+
 class Entitlement(EntitlementInput):
     """An entitlement as the API answers it: what was written, and what follows from it."""
 
@@ -222,6 +235,7 @@ class Entitlement(EntitlementInput):
     seats: Seats | None = Field(description="Null: the entitlement has no seats.")
     created_at: str
     updated_at: str
+    ranking: Ranking | None = Field(None, description="Only in a sorted list.")
 
 
 class EntitlementList(Output):

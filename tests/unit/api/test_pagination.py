@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from functions.notify import lockstep, search_index
 from shared.api.routes import ROUTES
 from shared.clock import now_ms, to_rfc3339
 from shared.dynamodb.keys import (
@@ -15,12 +16,15 @@ from shared.dynamodb.keys import (
     denial_key,
     episode_key,
     mail_key,
+    overdraft_key,
     period_key,
+    person_key,
     report_key,
     seat_record_key,
 )
 from shared.dynamodb.requests import Item, Put
-from shared.history.buckets import BUCKET_MS
+from shared.history import rankings
+from shared.history.buckets import BUCKET_MS, month_name
 from tests.support.tables import RoleClient
 from tests.unit.conftest import Api
 
@@ -37,8 +41,15 @@ class Full:
         self.now = now_ms()
         usage = [{"key": "exports", "limit": 100}]
         self.id = api.create(usageLimits=usage)
+        ids = [self.id]
         for number in range(COUNT - 1):
-            api.create(customer={"name": f"Customer {number}"})
+            until = to_rfc3339(self.now + (number + 2) * HOUR_MS)
+            ids.append(api.create(customer={"name": f"Customer {number}"}, validUntil=until))
+        api.call(
+            f"PATCH {E}", {"entitlementId": self.id}, {"validUntil": to_rfc3339(self.now + HOUR_MS)}
+        )
+        for number, each in enumerate(ids):
+            self.make_searchable(each, number)
         path = {"entitlementId": self.id}
         for number in range(COUNT):
             for route, body in (
@@ -71,6 +82,19 @@ class Full:
                     },
                 )
             )
+
+    def make_searchable(self, entitlement_id: str, number: int) -> None:
+        """What the stream makes of it; the last three were in overdraft before the month began."""
+        send = self.api.dynamodb
+        [failure] = lockstep.run(send, [search_index.write_words(entitlement_id, [])], at_once=1)
+        assert failure is None
+        send.execute(Put(person_key("a@b.example", entitlement_id), {}))
+        send.execute(rankings.denied(entitlement_id, self.now, number + 1))
+        if number < COUNT - 3:
+            month = month_name(self.now)
+            send.execute(rankings.overdrawn(entitlement_id, month, 10 * number + 1))
+        for meter in (SEATS, "usage#exports"):
+            send.execute(Put(overdraft_key(entitlement_id, meter), {"since": 1}))
 
     def evidence(self, number: int) -> Iterator[tuple[Key, Item]]:
         """What the stream leaves."""
@@ -179,6 +203,11 @@ def full(module_api: Api) -> Full:
 
 LISTS: list[tuple[str, dict[str, str]]] = [
     ("GET /v1/entitlements", {}),
+    ("GET /v1/entitlements", {"search": "c p"}),
+    ("GET /v1/entitlements", {"seatId": "a@b.example"}),
+    ("GET /v1/entitlements", {"sort": "denials"}),
+    ("GET /v1/entitlements", {"sort": "overdraft"}),
+    ("GET /v1/entitlements", {"sort": "renewal"}),
     (f"GET {E}/seats", {}),
     (f"GET {E}/license-keys", {}),
     (f"GET {E}/portal-links", {}),

@@ -1,0 +1,50 @@
+"""Finding entitlements by the words of their names.
+
+A word is in Unicode normalization form NFKD, without
+marks such as accents, and case-folded; so "Zoë" and "zoe" are the same word. A text is divided at
+everything that is neither a letter nor a digit.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# The form of what is stored for searching. An entitlement with a lower one is not searchable yet.
+SEARCH_FORM = 1
+MAX_WORDS = 64
+WORD_LENGTH = 32
+# The ranking by the end of validity.
+RENEWAL = "renewal"
+_SEPARATOR = re.compile(r"[\W_]+")
+
+
+def words_in(text: str) -> list[str]:
+    """The words of a text, each once, in their order."""
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    plain = "".join(each for each in folded if not unicodedata.combining(each))
+    return list(dict.fromkeys(word[:WORD_LENGTH] for word in _SEPARATOR.split(plain) if word))
+
+
+def words_of(document: Mapping[str, Any]) -> list[str]:
+    """The words by which an entitlement is found, at most `MAX_WORDS`.
+
+    They are those of the customer, its external id, the product, the SKU and the contacts.
+    """
+    customer, contacts = document["customer"], document.get("contacts") or {}
+    texts: list[str | None] = [
+        customer["name"],
+        customer.get("externalId"),
+        document["product"],
+        document.get("sku"),
+    ]
+    for contact in contacts.values():
+        if contact:
+            texts += [contact.get("name"), contact.get("email")]
+    return words_in(" ".join(text for text in texts if text))[:MAX_WORDS]
+
+
+def is_found_by(words: Iterable[str], wanted: Iterable[str]) -> bool:
+    """Whether each wanted beginning is that of one of the words."""
+    known = list(words)
+    return all(any(word.startswith(each) for word in known) for each in wanted)

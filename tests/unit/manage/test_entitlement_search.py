@@ -1,0 +1,186 @@
+"""Entitlements that are searched for or ranked, however old what is stored for it may be."""
+
+from typing import Any
+
+import pytest
+
+from functions.notify import lockstep, search_index
+from functions.release.search_backfill import Backfill
+from shared.clock import now_ms
+from shared.dynamodb.keys import (
+    denial_key,
+    entitlement_key,
+    overdraft_key,
+    person_key,
+    search_progress_key,
+    seat_record_key,
+    word_key,
+)
+from shared.dynamodb.requests import NO_NAMES, Get, Put, Update
+from shared.entitlements.search import SEARCH_FORM
+from shared.history import rankings
+from shared.history.buckets import month_name
+from shared.seats.encoding import seat_key
+from tests.support.tables import read_item, this_thread_as
+from tests.unit.conftest import Api
+
+ROUTE = "GET /v1/entitlements"
+E = "/v1/entitlements/{entitlementId}"
+
+
+def listed(api: Api, **query: str) -> list[str]:
+    status, answer, _ = api.call(ROUTE, query=query)
+    assert status == 200, answer
+    return [each["entitlementId"] for each in answer["items"]]
+
+
+def index(api: Api, entitlement_id: str) -> None:
+    with this_thread_as("NotifyRole"):
+        work = search_index.write_words(entitlement_id, [])
+        assert lockstep.run(api.dynamodb, [work], at_once=1) == [None]
+
+
+def test_names_that_have_changed_since_find_nothing(api: Api) -> None:
+    """The words of the earlier name are still stored: the stream has not been read."""
+    entitlement_id = api.create(customer={"name": "Globex"})
+    index(api, entitlement_id)
+    assert listed(api, search="GLÓB") == [entitlement_id]
+    path = {"entitlementId": entitlement_id}
+    status, _, _ = api.call(f"PATCH {E}", path, {"customer": {"name": "Initech"}})
+    assert status == 200
+    assert listed(api, search="glob") == []
+
+
+def test_filters_go_with_a_search(api: Api) -> None:
+    first, second = api.create(), api.create(status="suspended")
+    for each in (first, second):
+        index(api, each)
+    assert sorted(listed(api, search="p")) == sorted([first, second])
+    assert listed(api, search="p", status="suspended") == [second]
+    api.call(f"DELETE {E}", {"entitlementId": first})
+    assert listed(api, search="p") == [second]
+    assert listed(api, search="p", status="deleted") == [first]
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ({"search": "a", "sort": "denials"}, "/sort"),
+        ({"search": "a", "seatId": "b"}, "/seatId"),
+        ({"overdraft": "true", "search": "b"}, "/search"),
+        ({"search": " - "}, "/search"),
+        ({"month": "2026-11"}, "/month"),
+        ({"sort": "renewal", "month": "2026-11"}, "/month"),
+        ({"sort": "denials", "month": "November"}, "/month"),
+        ({"sort": "name"}, "/sort"),
+        ({"seatId": ""}, "/seatId"),
+        ({"search": ""}, "/search"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_searched_is_refused(api: Api, query: dict[str, str], pointer: str) -> None:
+    status, answer, _ = api.call(ROUTE, query=query)
+    assert status == 400, answer
+    assert answer["errors"][0]["pointer"] == pointer
+
+
+def test_many_equal_places_in_a_ranking_are_each_listed_once(api: Api) -> None:
+    ids = [api.create() for _ in range(9)]
+    for each in ids:
+        api.dynamodb.execute(rankings.denied(each, now_ms(), 1))
+    found, query = list[str](), {"sort": "denials", "limit": "2"}
+    while True:
+        _, page, _ = api.call(ROUTE, query=query)
+        found += [each["entitlementId"] for each in page["items"]]
+        assert [each["ranking"]["deniedAttempts"] for each in page["items"]] == [1] * len(
+            page["items"]
+        )
+        if page["nextPageToken"] is None:
+            break
+        query["pageToken"] = page["nextPageToken"]
+    assert sorted(found) == sorted(ids)
+
+
+def test_a_ranking_is_of_its_month(api: Api) -> None:
+    entitlement_id, now = api.create(), now_ms()
+    month = month_name(now)
+    before = month_name(now - 40 * 86_400_000)
+    api.dynamodb.execute(rankings.overdrawn(entitlement_id, before, 20))
+    api.dynamodb.execute(rankings.overdrawn(entitlement_id, before, 15))  # not the highest
+    assert listed(api, sort="overdraft") == []
+    _, page, _ = api.call(ROUTE, query={"sort": "overdraft", "month": before})
+    assert [each["ranking"] for each in page["items"]] == [
+        {"overdraftPercent": 20, "deniedAttempts": None}
+    ]
+    # It goes on, without a change in this month: in no place, but listed.
+    api.dynamodb.execute(Put(overdraft_key(entitlement_id), {"since": 1}))
+    _, page, _ = api.call(ROUTE, query={"sort": "overdraft", "month": month})
+    [item] = page["items"]
+    assert (item["entitlementId"], item["ranking"]) == (entitlement_id, None)
+
+
+def denial(api: Api, entitlement_id: str, seat_id: str) -> tuple[Any, Any]:
+    """A denied attempt, and what makes its person findable, begun."""
+    take = f"POST {E}/activations"
+    status, answer, _ = api.call(take, {"entitlementId": entitlement_id}, {"seatId": seat_id})
+    assert status == 409, answer
+    path = {"entitlementId": entitlement_id}
+    _, found, _ = api.call(f"GET {E}/denials", path, query={"seatId": seat_id})
+    hour = found["items"][0]["hour"][:13]
+    key = denial_key(entitlement_id, seat_key(entitlement_id, seat_id), hour)
+    return key, read_item(api.dynamodb, key)
+
+
+def test_one_who_is_erased_while_the_stream_tells_of_a_denial_is_not_found(api: Api) -> None:
+    entitlement_id = api.create(seatCount=0)
+    for stop_after in range(3):
+        person = f"mallory{stop_after}"
+        key, item = denial(api, entitlement_id, person)
+        work = search_index.write_denied(entitlement_id, key, item)
+        reply, steps = None, 0
+        erased = False
+        with this_thread_as("NotifyRole"):
+            while True:
+                if steps == stop_after and not erased:
+                    with this_thread_as("EntitlementsRole"):
+                        body = {"seatId": person}
+                        status, _, _ = api.call(
+                            f"POST {E}/seats/erase", {"entitlementId": entitlement_id}, body
+                        )
+                    assert status == 200
+                    erased = True
+                try:
+                    request = work.send(reply)
+                except StopIteration:
+                    break
+                reply, steps = api.dynamodb.execute(request), steps + 1
+        if not erased:
+            api.call(f"POST {E}/seats/erase", {"entitlementId": entitlement_id}, {"seatId": person})
+        assert api.dynamodb.execute(Get(person_key(person, entitlement_id))) is None
+        record = read_item(
+            api.dynamodb, seat_record_key(entitlement_id, seat_key(entitlement_id, person))
+        )
+        assert "person" not in record
+        assert listed(api, seatId=person) == []
+
+
+def test_entitlements_of_an_earlier_release_become_searchable(api: Api) -> None:
+    ids = [api.create() for _ in range(5)]
+    for each in ids:
+        api.dynamodb.execute(Update(entitlement_key(each), "REMOVE searchForm", "", NO_NAMES, {}))
+    fresh = api.create()
+    backfill = Backfill()
+    with this_thread_as("ReleaseRole"):
+        assert backfill.run(api.dynamodb, now_ms() + 60_000) == 5
+        assert backfill.run(api.dynamodb, now_ms() + 60_000) == 0
+        assert Backfill().run(api.dynamodb, now_ms() + 60_000) == 0
+    for each in (*ids, fresh):
+        assert read_item(api.dynamodb, entitlement_key(each))["searchForm"] == SEARCH_FORM
+    assert "start" not in read_item(api.dynamodb, search_progress_key())
+
+
+def test_a_word_is_stored_for_each_name_and_only_for_those(api: Api) -> None:
+    entitlement_id = api.create(customer={"name": "Globex", "externalId": "4711"})
+    index(api, entitlement_id)
+    for word in ("globex", "4711", "p"):
+        assert api.dynamodb.execute(Get(word_key(word, entitlement_id))) is not None

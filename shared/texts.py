@@ -27,6 +27,12 @@ def isolated(text: str) -> str:
     return text
 
 
+def folded(text: str) -> str:
+    """A text as it is searched: without case, accents, and other forms of the same characters."""
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return "".join(each for each in plain if not unicodedata.combining(each))
+
+
 def wrong_id(text: str) -> str:
     """What is wrong with a seat's id that nobody can see; empty if nothing is."""
     if text.isascii() and text == text.strip():

@@ -95,7 +95,8 @@ def _of_entitlement(request: Request) -> Operation[ResultPage]:
     found, end = yield from read_merged([_filtered(request, query)], limit, high)
     shown = yield from views(found)
     if request.caller.kind == "portal":
-        shown = [each for view in shown if (each := _for_customer(view))]
+        hides_names = request.caller.hides_names
+        shown = [each for view in shown if (each := _for_customer(view, hides_names=hides_names))]
     return ResultPage(shown, [end] if end else None)
 
 
@@ -191,7 +192,7 @@ def _view(item: Item, actor_name: str | None, subject_name: str | None) -> Chang
     }
 
 
-def _for_customer(view: ChangeView) -> ChangeView | None:
+def _for_customer(view: ChangeView, *, hides_names: bool) -> ChangeView | None:
     """What the customer may know of a change: none of the vendor's prices, contacts and keys."""
     if view["type"] not in FOR_CUSTOMERS:
         return None
@@ -203,13 +204,13 @@ def _for_customer(view: ChangeView) -> ChangeView | None:
     if view["changes"] and not changes:
         return None
     is_theirs = str(view["actor"]).startswith(f"{PORTAL_LINKS}_")
-    is_person = view["type"] in ABOUT_PERSONS
+    is_shown = view["type"] in ABOUT_PERSONS and not hides_names
     return {
         **view,
         "actor": view["actor"] if is_theirs else None,
         # A link's name is the vendor's own: only they see it.
         "actorName": None,
-        "subjectName": view["subjectName"] if is_person else None,
+        "subjectName": view["subjectName"] if is_shown else None,
         "changes": changes,
         "reason": None,
     }

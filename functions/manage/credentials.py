@@ -53,6 +53,7 @@ class PortalLinkView(TypedDict):
     entitlementId: str
     name: str | None
     role: str
+    hidesNames: bool
     createdAt: str
     expiresAt: str
 
@@ -92,11 +93,14 @@ def create_portal_link(request: Request) -> Response:
     entitlement_id = request.path["entitlementId"]
     request.dynamodb.run(entitlements.require(entitlement_id))
     expires_at = _expiry(model, request.now)
+    if model.hides_names and model.role != "viewer":
+        raise InvalidRequest.at("/hidesNames", "is for the role viewer alone")
     record: dict[str, Value] = {
         "kind": "portal",
         "name": model.name,
         "entitlementId": entitlement_id,
         "scopes": [model.role],
+        "hidesNames": model.hides_names,
         "expiresAt": expires_at,
         "ttl": expires_at + LISTED_SECONDS,
     }
@@ -227,6 +231,7 @@ def _view(item: Item) -> ApiKeyView | LicenseKeyView | PortalLinkView:
             "entitlementId": item["entitlementId"],
             "name": item.get("name"),
             "role": item["scopes"][0],
+            "hidesNames": item.get("hidesNames", False),
             "createdAt": created_at,
             "expiresAt": to_rfc3339(item["expiresAt"] * 1000),
         }

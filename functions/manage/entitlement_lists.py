@@ -16,7 +16,7 @@ from functions.manage.entitlement_search import (
     marked,
     ranked,
 )
-from shared.api.pagination import MAX_LIMIT, limit_of, respond, start_of
+from shared.api.pagination import MAX_LIMIT, limit_of, respond, searched_id, start_of
 from shared.api.request import Request, Response
 from shared.dynamodb.keys import (
     entitlement_id_of,
@@ -31,7 +31,7 @@ from shared.entitlements.search import is_found_by, words_in, words_of
 from shared.entitlements.views import EntitlementView, entitlement_view
 from shared.history.buckets import month_name
 from shared.problems import InvalidRequest
-from shared.seats.held_seats import held_seats
+from shared.seats.held_seats import find_held_seats, held_seats
 from shared.seats.seat_usage import SeatUsage
 from shared.usage.counter import Counter
 from shared.validity import IN_FORCE, status_at
@@ -222,4 +222,7 @@ def _activations(request: Request) -> Operation[ResultPage]:
     limit, start = limit_of(request), start_of(request)
     entitlement_id = request.path["entitlementId"]
     _, page = yield from fetch_entitlement(entitlement_id)
+    if "search" in request.query:
+        text = searched_id(request)
+        return (yield from find_held_seats(entitlement_id, page, text, limit, start))
     return (yield from held_seats(entitlement_id, page, limit, start))

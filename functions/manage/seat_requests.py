@@ -13,12 +13,12 @@ from shared.dynamodb.keys import ASKED, seat_request_key
 from shared.dynamodb.paging import ResultPage, all_of
 from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import Item, Operation, Put, Query, Transact, Update, send
-from shared.entitlements.model import has_seats
+from shared.entitlements.model import has_seats, usage_terms
 from shared.entitlements.queries import fetch_seat_usage
 from shared.history.buckets import DAY_MS
 from shared.ids import new_id
 from shared.problems import InvalidRequest, NotFound, Throttled
-from shared.sales.seat_requests import OPEN, view
+from shared.sales.seat_requests import OPEN, SeatRequestView, view
 
 # A portal link is passed around: this is the limit for all its holders together.
 MOST_A_DAY = 10
@@ -28,34 +28,28 @@ DEFAULTS = {"status": OPEN, "note": None}
 
 
 def create(request: Request) -> Response:
-    """Ask for more seats."""
+    """Ask for more seats, or for more of a usage limit."""
     wanted = parse(SeatRequestInput, request.body)
     entitlement_id = request.path["entitlementId"]
     kept, _ = idempotency.kept_answer(request)
     if kept:
         return replayed(kept)
-    item, seat_usage = request.dynamodb.run(fetch_seat_usage(entitlement_id))
-    if item["status"] == "deleted":
-        raise NotFound("The entitlement has been deleted.")
-    if not has_seats(item):
-        raise InvalidRequest.at("/seats", "this entitlement has no seats, only usage limits")
+    what = request.dynamodb.run(_what(entitlement_id, wanted, request.now_ms))
     request.dynamodb.run(_check_rate(entitlement_id, request.now_ms))
     request_id = new_id("req")
     asked: Item = {
         "requestId": request_id,
         "entitlementId": entitlement_id,
-        "seats": wanted.seats,
+        **what,
         "message": wanted.message,
         "requester": wanted.requester,
         "status": OPEN,
         "requestedAt": request.now_ms,
         "requestedBy": request.caller.key_id,
-        "used": seat_usage.used,
-        "purchased": seat_usage.purchased,
-        "hardCap": seat_usage.hard_cap,
         "ttl": request.now + EVIDENCE_SECONDS,
     }
     key = seat_request_key(entitlement_id, request.now_ms, request_id)
+    names = ("seats", "usageKey", "quantity")
     writes = (
         Put(key, asked, "attribute_not_exists(pk)"),
         entry_put(
@@ -63,12 +57,53 @@ def create(request: Request) -> Response:
             "seat_request.created",
             entitlement_id,
             Subject(request_id),
-            differences({}, {"seats": wanted.seats}),
+            differences({}, {name: what[name] for name in names if name in what}),
         ),
     )
     response = Response(201, view(asked))
     kept, _ = idempotency.write_once(request, writes, response, nonce=request_id)
     return replayed(kept) if kept else response
+
+
+def _what(entitlement_id: str, wanted: SeatRequestInput, now_ms: int) -> Operation[Item]:
+    """What is requested, and how it stands now.
+
+    Raises:
+        NotFound, InvalidRequest.
+    """
+    item, seat_usage = yield from fetch_seat_usage(entitlement_id)
+    if item["status"] == "deleted":
+        raise NotFound("The entitlement has been deleted.")
+    if wanted.usage_key is None:
+        if wanted.quantity is not None:
+            raise InvalidRequest.at("/quantity", "goes with usageKey")
+        if wanted.seats is None:
+            raise InvalidRequest.at("/seats", "is required, or usageKey and quantity")
+        if not has_seats(item):
+            raise InvalidRequest.at("/seats", "this entitlement has no seats, only usage limits")
+        return {
+            "seats": wanted.seats,
+            "used": seat_usage.used,
+            "purchased": seat_usage.purchased,
+            "hardCap": seat_usage.hard_cap,
+        }
+    if wanted.seats is not None:
+        raise InvalidRequest.at("/seats", "cannot be combined with usageKey")
+    if wanted.quantity is None:
+        raise InvalidRequest.at("/quantity", "is required with usageKey")
+    keys = list(usage_terms(item["document"]))
+    if wanted.usage_key not in keys:
+        known = f": there are {', '.join(keys)}" if keys else ""
+        raise InvalidRequest.at("/usageKey", f"no usage limit has this key{known}")
+    found = yield from entitlements.counters(entitlement_id, [wanted.usage_key])
+    counter = found[wanted.usage_key].as_of(now_ms // 1000)
+    return {
+        "usageKey": wanted.usage_key,
+        "quantity": wanted.quantity,
+        "used": counter.used,
+        "purchased": counter.purchased,
+        "hardCap": counter.hard_cap,
+    }
 
 
 def _check_rate(entitlement_id: str, now_ms: int) -> Operation[None]:
@@ -79,8 +114,7 @@ def _check_rate(entitlement_id: str, now_ms: int) -> Operation[None]:
     if len(found.items) == MOST_A_DAY:
         wait = (found.items[0]["requestedAt"] + DAY_MS - now_ms) // 1000 + 1
         raise Throttled(
-            f"More seats were requested {MOST_A_DAY} times within a day;"
-            " the vendor has been notified.",
+            f"More was requested {MOST_A_DAY} times within a day; the vendor has been notified.",
             headers={"retry-after": str(wait)},
         )
 
@@ -94,7 +128,13 @@ def _list(request: Request) -> Operation[ResultPage]:
     entitlement_id = request.path["entitlementId"]
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     pk = seat_request_key(entitlement_id, 0, "").pk
-    return (yield from pagination.newest_of(request, pk, ASKED, view))
+    shown = _unnamed if request.caller.hides_names else view
+    return (yield from pagination.newest_of(request, pk, ASKED, shown))
+
+
+def _unnamed(item: Item) -> SeatRequestView:
+    """A request without who made it, and without what they wrote."""
+    return {**view(item), "requester": None, "message": None}
 
 
 def update(request: Request) -> Response:

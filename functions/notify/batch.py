@@ -296,7 +296,8 @@ class Batch:
                 if self._sends_mail:
                     yield from mailer.mark_request(entitlement_id, at, self._now_ms)
                 yield from follow_up.move(entitlement_id, [Move(at, REQUEST)])
-                yield from self._candidates.put(entitlement_id, SEATS, [month_name(at)])
+                meter = seat_requests.meter_of(record.new)
+                yield from self._candidates.put(entitlement_id, meter, [month_name(at)])
                 sent.append((record.position, Message(builders.of_seat_request(record.new))))
         return sent
 
@@ -395,9 +396,8 @@ def _moves_that_count(entitlement_id: str, meter: str, fold: Fold) -> Operation[
     moves = []
     for each in _moves(fold):
         if each.reason == PURCHASE:
-            # More of something else covers no request for seats.
-            seats = each.purchased if meter == SEATS else 0
-            if not (yield from seat_requests.answer_by_purchase(entitlement_id, seats, each.at)):
+            answer = seat_requests.answer_by_purchase
+            if not (yield from answer(entitlement_id, meter, each.purchased, each.at)):
                 continue
         moves.append(each)
     return moves

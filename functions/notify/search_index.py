@@ -54,7 +54,8 @@ def write_denied(entitlement_id: str, key: Key, denial: Item) -> Operation[None]
     if seat_id is None:
         return
     person = person_key(seat_id, entitlement_id)
-    yield from write_with_conflict_retry(Put(person, {}))
+    # Somebody who has held a seat is listed by it already.
+    yield from write_with_conflict_retry(Put(person, {}, "attribute_not_exists(pk)"))
     now = yield from send(Get(key))
     # Erasing takes the name from the denial, and then deletes the person's item.
     if now is None or "seatId" not in now:

@@ -5,7 +5,13 @@ from typing import Any
 
 from functions.notify.lockstep import Several
 from functions.notify.stream_images import Version
-from shared.dynamodb.keys import Key, person_key, seat_record_key
+from shared.dynamodb.keys import (
+    Key,
+    holder_list,
+    holder_sort,
+    person_key,
+    seat_record_key,
+)
 from shared.dynamodb.requests import (
     Accepted,
     BatchGet,
@@ -17,6 +23,7 @@ from shared.dynamodb.requests import (
     send,
 )
 from shared.history.changes import granted_at
+from shared.texts import folded
 
 # From this many records on, transactions are faster than separate calls at the same time. They cost
 # twice the write units, which is worth it in a rush.
@@ -24,6 +31,8 @@ MANY = 30
 IN_TRANSACTION = 50  # of at most 100 items: a record, and perhaps what makes its person findable
 GRANTS_KEPT = 20
 DEVICES_KEPT = 20
+# Of an id, as it is searched: an index takes 1,024 bytes.
+SEARCHED_CHARACTERS = 200
 
 
 def write(entitlement_id: str, versions: Iterable[Version]) -> Operation[None]:
@@ -88,7 +97,11 @@ def _findable(entitlement_id: str, record: Item) -> list[Put]:
     if record.get("person") == key.pk:
         return []
     record["person"] = key.pk
-    return [Put(key, {})]
+    place: Item = {
+        "listKey": holder_list(entitlement_id),
+        "listSort": holder_sort(folded(record["seatId"])[:SEARCHED_CHARACTERS], record["seatKey"]),
+    }
+    return [Put(key, place)]
 
 
 def _put(key: Key, record: Item, seen: Item | None) -> Put:

@@ -6,10 +6,10 @@ from datetime import datetime, tzinfo
 from typing import TypedDict
 
 from functions.portal import status
-from functions.portal.graph import period_of
+from functions.portal.graph import meter_of, period_of
 from shared.api.request import Request, Response
 from shared.clock import day_of, to_rfc3339, zone_of
-from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition
+from shared.dynamodb.keys import DENIAL_SHARDS, SEATS, denial_partition, usage_of
 from shared.dynamodb.requests import Item, Operation, Query, send
 from shared.history import rollups
 from shared.history.buckets import BUCKET_MS, HOUR_MS, bucket_name, bucket_start, parse_bucket_name
@@ -42,11 +42,13 @@ class PortalDeniedPersonView(TypedDict):
 PortalDenialsView = TypedDict(
     "PortalDenialsView",
     {
+        "usageKey": str | None,
         "from": str,
         "to": str,
         "isComplete": bool,
         "attempts": int,
         "people": int,
+        "quantity": int | None,
         "days": list[PortalDeniedDayView],
         "persons": list[PortalDeniedPersonView],
     },
@@ -61,17 +63,21 @@ def read(request: Request) -> Response:
 def _read(request: Request) -> Operation[PortalDenialsView]:
     since, until = period_of(request, SPAN)
     item, _ = yield from status.fetch(request)
+    meter = meter_of(request, item)
     entitlement_id, zone = item["entitlementId"], zone_of(item["document"]["timeZone"])
     since = day_of(since, zone)
-    found, is_complete = yield from _records(entitlement_id, since, until)
+    found, is_complete = yield from records_between(entitlement_id, since, until, meter)
     days: dict[str, Counter[str]] = {}
     persons: dict[str, PortalDeniedPersonView] = {}
+    quantity: dict[str, int] = {}
     for record in sorted(found, key=lambda each: int(each["lastAt"])):
         counted = [each for each in _quarters(record) if since <= each[0] < until]
         for at, attempts in counted:
             days.setdefault(_date(at, zone), Counter())[record["seatKey"]] += attempts
         if counted:
-            _add(persons, record, sum(attempts for _, attempts in counted))
+            quantity[record["seatKey"]] = record.get("quantity", 0)
+            attempts = sum(attempts for _, attempts in counted)
+            _add(persons, record, attempts, hides_names=request.caller.hides_names)
     ranked = sorted(persons.values(), key=lambda each: each["lastAt"], reverse=True)
     ranked.sort(key=lambda each: each["attempts"], reverse=True)
     by_day: list[PortalDeniedDayView] = [
@@ -79,24 +85,28 @@ def _read(request: Request) -> Operation[PortalDenialsView]:
         for date, day in sorted(days.items())
     ]
     if not is_complete:  # the counts of hours are complete, however many items there are
-        by_day = yield from _by_hour(entitlement_id, since, until, zone)
+        by_day = yield from _by_hour(entitlement_id, since, until, zone, meter)
     return {
+        "usageKey": usage_of(meter),
         "from": to_rfc3339(since),
         "to": to_rfc3339(until),
         "isComplete": is_complete,
         "attempts": sum(each["attempts"] for each in by_day),
         "people": len(ranked),
+        "quantity": None if meter == SEATS else sum(quantity.values()),
         "days": by_day,
-        "persons": ranked[:PERSONS_SHOWN],
+        # Of a usage limit, requests are denied, which are nobody's.
+        "persons": ranked[:PERSONS_SHOWN] if meter == SEATS else [],
     }
 
 
 def _by_hour(
-    entitlement_id: str, since: int, until: int, zone: tzinfo
+    entitlement_id: str, since: int, until: int, zone: tzinfo, meter: str
 ) -> Operation[list[PortalDeniedDayView]]:
     """Attempts by day from the counts of hours, each on the day on which it begins."""
     days: Counter[str] = Counter()
-    for hour in (yield from rollups.denied_hours(entitlement_id, since - since % HOUR_MS, until)):
+    hours = yield from rollups.denied_hours(entitlement_id, since - since % HOUR_MS, until, meter)
+    for hour in hours:
         days[_date(max(hour.start, since), zone)] += hour.attempts
     return [
         {"date": date, "attempts": attempts, "people": None}
@@ -104,7 +114,9 @@ def _by_hour(
     ]
 
 
-def _records(entitlement_id: str, since: int, until: int) -> Operation[tuple[list[Item], bool]]:
+def records_between(
+    entitlement_id: str, since: int, until: int, meter: str = SEATS
+) -> Operation[tuple[list[Item], bool]]:
     """The newest denial items of a period, and whether they are all."""
     found: list[Item] = []
     is_complete = True
@@ -113,7 +125,7 @@ def _records(entitlement_id: str, since: int, until: int) -> Operation[tuple[lis
             Query(
                 "pk = :pk AND sk BETWEEN :low AND :high",
                 {
-                    ":pk": denial_partition(entitlement_id, f"{shard:x}"),
+                    ":pk": denial_partition(entitlement_id, f"{shard:x}", meter),
                     ":low": bucket_name(since - since % HOUR_MS)[:13],
                     ":high": f"{bucket_name(until)[:13]}#~",
                 },
@@ -145,7 +157,9 @@ def _date(at: int, zone: tzinfo) -> str:
     return datetime.fromtimestamp(at / 1000, zone).date().isoformat()
 
 
-def _add(persons: dict[str, PortalDeniedPersonView], item: Item, attempts: int) -> None:
+def _add(
+    persons: dict[str, PortalDeniedPersonView], item: Item, attempts: int, *, hides_names: bool
+) -> None:
     """Add a denial item to its person; the items come in the order of time."""
     known = persons.setdefault(
         item["seatKey"],
@@ -160,5 +174,7 @@ def _add(persons: dict[str, PortalDeniedPersonView], item: Item, attempts: int) 
     )
     known["attempts"] += attempts
     known["lastAt"] = to_rfc3339(item["lastAt"])
+    if hides_names:
+        return
     known["seatId"] = item.get("seatId") or known["seatId"]
     known["seatName"] = item.get("seatName") or known["seatName"]

@@ -1,19 +1,24 @@
-"""When the limits will be reached, if usage goes on as before.
+"""When the limits will be reached, if demand goes on as before.
 
-Seats: the trend of the weekly peaks of the last 13 weeks by Theil and Sen (the median of the slopes
-between every two of them, P. K. Sen 1968), which a single odd week cannot bend. Its range goes from
-the slope that one in ten is below to the slope that one in ten is above. Usage limits: what was
-consumed per day in the last 28 days. Its range goes from the leanest to the busiest seven days in a
-row.
+Demand is what was used and what was denied: usage alone cannot rise above the hard cap.
+
+Seats: the demand of an hour is the highest use and the people who were denied in it. The trend is
+that of the weekly peaks of the last 13 weeks by Theil and Sen (the median of the slopes between
+every two of them, P. K. Sen 1968), which a single odd week cannot bend. Its range goes from the
+slope that one in ten is below to the slope that one in ten is above.
+
+Usage limits: what was consumed and denied per day in the last 28 days, each denied request once.
+Its range goes from the leanest to the busiest seven days in a row.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import combinations, pairwise
+from itertools import combinations
 from statistics import median, quantiles
 from typing import NamedTuple, TypedDict
 
 from functions.portal import status
+from functions.portal.denials import records_between
 from functions.portal.graph import meter_of
 from shared.api.request import Request, Response
 from shared.clock import zone_of
@@ -33,6 +38,7 @@ FEWEST_DAYS = 7
 WEEK_DAYS = 7
 # A date that is further ahead than this many days is not shown.
 HORIZON_DAYS = 366
+WITH_DENIED = ", with what was denied"
 
 
 class Trend(NamedTuple):
@@ -92,6 +98,10 @@ class ForecastView(TypedDict):
     usageKey: str | None
     status: str
     basis: str
+    unit: str
+    known: int
+    needed: int
+    includesDenied: bool
     perWeek: float | None
     perWeekLow: float | None
     perWeekHigh: float | None
@@ -110,21 +120,29 @@ def _read(request: Request) -> Operation[ForecastView]:
     key = usage_of(meter)
     valid_until = item.get("validUntil")
     if status_at(item["status"], item["validFrom"], valid_until, request.now) != "active":
-        return _thin(key, "The license is not in force.")
+        return _thin(key, 0, "The license is not in force.")
     if key is not None:
         return (yield from _of_usage(request, item, key))
     if not has_seats(item):
-        return _thin(None, "The entitlement has no seats.")
+        return _thin(None, 0, "The entitlement has no seats.")
     end = request.now_ms - request.now_ms % DAY_MS + DAY_MS
     start = end - WEEKS * WEEK_DAYS * DAY_MS
     records = yield from rollups.records(item["entitlementId"], start, end, request.now_ms, DAYS)
-    cuts = range(start, end + 1, WEEK_DAYS * DAY_MS)
-    weeks = [records.usage(begin, until) for begin, until in pairwise(cuts)]
+    hours = yield from rollups.denied_hours(item["entitlementId"], start, end)
+    denied: dict[int, int] = {}
+    for hour in hours:
+        day = hour.start - hour.start % DAY_MS
+        denied[day] = max(hour.people, denied.get(day, 0))
+    days = [records.usage(at, at + DAY_MS) for at in range(start, end, DAY_MS)]
+    known = [day.highest + denied.get(day.start, 0) if day.is_known else None for day in days]
+    weeks = [known[first : first + WEEK_DAYS] for first in range(0, len(known), WEEK_DAYS)]
     # The first week with data may be incomplete.
-    peaks = [week.highest for week in weeks if week.is_known][1:]
-    peaks = [week.highest for week in weeks] if weeks[0].is_known else peaks
+    peaks = [max(each or 0 for each in week) for week in weeks if week[-1] is not None]
+    if known[0] is None:
+        peaks = peaks[1:]
     if len(peaks) < FEWEST_WEEKS:
-        return _thin(None, f"There are {len(peaks)} whole weeks so far; it takes {FEWEST_WEEKS}.")
+        why = f"There are {len(peaks)} whole weeks so far; it takes {FEWEST_WEEKS}."
+        return _thin(None, len(peaks), why)
     trend = trend_of(peaks)
     peak = max(seat_usage.used, peaks[-1])
     return _view(
@@ -135,7 +153,9 @@ def _read(request: Request) -> Operation[ForecastView]:
         peak,
         (seat_usage.purchased, seat_usage.hard_cap),
         _days_left(request, item),
-        f"The peaks of the last {len(peaks)} weeks.",
+        f"The peaks of the last {len(peaks)} weeks{WITH_DENIED if denied else ''}.",
+        len(peaks),
+        includes_denied=bool(denied),
     )
 
 
@@ -151,16 +171,18 @@ def _of_usage(request: Request, item: Item, key: str) -> Operation[ForecastView]
     entitlement_id, now = item["entitlementId"], request.now_ms
     found = yield from send(Get(usage_key(entitlement_id, key)))
     if found is None or key not in usage_terms(item["document"]):
-        return _thin(key, "Nothing is counted yet.")
+        return _thin(key, 0, "Nothing is counted yet.")
     counter = Counter.of(found).as_of(request.now)
     today = now - now % DAY_MS
     start = today - COUNTED_DAYS * DAY_MS
     meter = usage_meter(key)
     records = yield from rollups.records(entitlement_id, start, today, now, DAYS, meter)
     days = [records.usage(at, at + DAY_MS) for at in range(start, today, DAY_MS)]
-    consumed = [day.counts["consumed"] for day in days if day.is_known]
-    if len(consumed) < FEWEST_DAYS:
-        return _thin(key, f"There are {len(consumed)} whole days so far; it takes {FEWEST_DAYS}.")
+    denied = yield from _denied_quantities(entitlement_id, start, today, meter)
+    wanted = [day.counts["consumed"] + denied.get(day.start, 0) for day in days if day.is_known]
+    if len(wanted) < FEWEST_DAYS:
+        why = f"There are {len(wanted)} whole days so far; it takes {FEWEST_DAYS}."
+        return _thin(key, len(wanted), why)
     end = counter.period.end
     left = _days_left(request, item)
     within = left if end is None else min(left, max(0.0, (end * 1000 - now) / DAY_MS))
@@ -168,25 +190,56 @@ def _of_usage(request: Request, item: Item, key: str) -> Operation[ForecastView]
         request,
         item,
         key,
-        rate_of(counter.used, consumed),
+        rate_of(counter.used, wanted),
         counter.used,
         (counter.purchased, counter.hard_cap),
         within,
-        f"What was consumed in the last {len(consumed)} days.",
+        f"What was consumed in the last {len(wanted)} days{WITH_DENIED if denied else ''}.",
+        len(wanted),
+        includes_denied=bool(denied),
     )
 
 
-def _thin(key: str | None, why: str) -> ForecastView:
+def _denied_quantities(
+    entitlement_id: str, start: int, end: int, meter: str
+) -> Operation[dict[int, int]]:
+    """What was denied on each UTC day; a request that was sent again counts once, on its first."""
+    found, _ = yield from records_between(entitlement_id, start, end, meter)
+    days: dict[int, int] = {}
+    seen = set[str]()
+    for record in sorted(found, key=lambda each: int(each["firstAt"])):
+        if record["seatKey"] not in seen and start <= record["firstAt"] < end:
+            seen.add(record["seatKey"])
+            day = record["firstAt"] - record["firstAt"] % DAY_MS
+            days[day] = days.get(day, 0) + record.get("quantity", 0)
+    return days
+
+
+def _thin(key: str | None, known: int, why: str) -> ForecastView:
     return {
         "usageKey": key,
         "status": "insufficient_data",
         "basis": why,
+        **_needed(key, known),
+        "includesDenied": False,
         "perWeek": None,
         "perWeekLow": None,
         "perWeekHigh": None,
         "purchased": None,
         "hardCap": None,
     }
+
+
+class _Needed(TypedDict):
+    unit: str
+    known: int
+    needed: int
+
+
+def _needed(key: str | None, known: int) -> _Needed:
+    if key is None:
+        return {"unit": "weeks", "known": known, "needed": FEWEST_WEEKS}
+    return {"unit": "days", "known": known, "needed": FEWEST_DAYS}
 
 
 def _view(
@@ -198,6 +251,9 @@ def _view(
     limits: tuple[int, int | None],
     within: float,
     basis: str,
+    known: int,
+    *,
+    includes_denied: bool,
 ) -> ForecastView:
     zone = zone_of(item["document"]["timeZone"])
 
@@ -228,6 +284,8 @@ def _view(
         "usageKey": key,
         "status": "ready",
         "basis": basis,
+        **_needed(key, known),
+        "includesDenied": includes_denied,
         "perWeek": round(trend.growth * WEEK_DAYS, 2),
         "perWeekLow": round(trend.low * WEEK_DAYS, 2),
         "perWeekHigh": round(trend.high * WEEK_DAYS, 2),

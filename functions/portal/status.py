@@ -1,6 +1,7 @@
 """The current status of an entitlement: what is in use against both limits."""
 
 import os
+from collections.abc import Mapping
 from typing import TypedDict
 
 from shared.api import pagination
@@ -25,7 +26,7 @@ from shared.entitlements.model import (
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usage
 from shared.history.buckets import bucket_name
 from shared.limits import UsedView
-from shared.seats.held_seats import held_seats
+from shared.seats.held_seats import find_held_seats, held_seats
 from shared.seats.seat_usage import PoolSeatsView, SeatUsage
 from shared.usage.counter import Counter
 from shared.usage.views import CurrentUsageView, current_view
@@ -54,6 +55,7 @@ class PortalView(TypedDict):
     seats: UsedView | PoolSeatsView | None
     usage: list[CurrentUsageView]
     role: str
+    hidesNames: bool
     expiresAt: str
     asOf: str
     version: str
@@ -108,6 +110,7 @@ def _read(request: Request) -> Operation[PortalView]:
         "seats": seat_usage.view() if has_seats(item) else None,
         "usage": [current_view(key, limit, request.now) for key, limit in limits.items()],
         "role": next(iter(request.caller.scopes)),
+        "hidesNames": request.caller.hides_names,
         "expiresAt": to_rfc3339((request.caller.expires_at or 0) * 1000),
         "asOf": to_rfc3339(request.now_ms),
         "version": _version(
@@ -130,8 +133,19 @@ def list_seats(request: Request) -> Response:
     return pagination.respond(request, _seats(request))
 
 
+def _unnamed(seat: Mapping[str, object]) -> Mapping[str, object]:
+    """A seat without the person."""
+    return {**seat, "seatId": None, "seatName": None, "attributes": {}}
+
+
 def _seats(request: Request) -> Operation[ResultPage]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     entitlement_id = str(request.caller.entitlement_id)
     _, page = yield from fetch_entitlement(entitlement_id)
-    return (yield from held_seats(entitlement_id, page, limit, start))
+    if "search" in request.query:
+        text = pagination.searched_id(request)
+        return (yield from find_held_seats(entitlement_id, page, text, limit, start))
+    result = yield from held_seats(entitlement_id, page, limit, start)
+    if request.caller.hides_names:
+        return result._replace(items=[_unnamed(each) for each in result.items])
+    return result

@@ -9,6 +9,7 @@ from functions.report.columns import Entry, counted, meters
 from functions.report.metrics import LEAST_DAYS
 from shared.clock import from_rfc3339_ms, zone_of
 from shared.history.buckets import DAY_MS
+from shared.sales import seat_requests
 
 # The score, in the words that the report itself has.
 ABOUT = (
@@ -134,8 +135,8 @@ def reasons(entry: Entry, until: int) -> list[str]:
     if request := entry["request"]:
         who = request["requester"] or "The customer"
         state = "" if request["status"] == "open" else f" ({request['status']})"
-        seats = counted(request["seats"], "more seat", "more seats")
-        found.append(f"{who} asked for {seats} on {_day(request['requestedAt'], entry)}{state}.")
+        asked, day = seat_requests.wanted(request), _day(request["requestedAt"], entry)
+        found.append(f"{who} asked for {asked} on {day}{state}.")
     if seats := entry["seats"]:
         if seats["deniedSeats"]:
             days = sum(number > 0 for number in seats["days"]["denied"])

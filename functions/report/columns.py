@@ -106,9 +106,16 @@ def counted(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
 
 
-def _request(name: str) -> Callable[[Entry, Entry], Any]:
-    """A member of the customer's last request; of the row of seats."""
-    return lambda entry, meter: None if "key" in meter else (entry["request"] or {}).get(name)
+def _request(*names: str) -> Callable[[Entry, Entry], Any]:
+    """The first of these members of the customer's last request, in the row of what it is for."""
+
+    def member(entry: Entry, meter: Entry) -> Any:
+        request = entry["request"] or {}
+        if request.get("usageKey") != meter.get("key"):
+            return None
+        return next((request[name] for name in names if request.get(name) is not None), None)
+
+    return member
 
 
 def _signs(entry: Entry, meter: Entry) -> str:
@@ -362,10 +369,11 @@ COLUMNS = (
     ),
     Column(
         "requestedSeats",
-        "Seats requested",
+        "More requested",
         "count",
-        "How many more seats the customer asked for, in the last request since the period began.",
-        _request("seats"),
+        "How many more seats, or how much more of the usage limit, the customer asked for, in the"
+        " last request since the period began.",
+        _request("seats", "quantity"),
     ),
     Column("requestedAt", "Requested at", "time", "When.", _request("requestedAt")),
     Column("requester", "Requested by", "text", "Who asked, as they said.", _request("requester")),

@@ -11,6 +11,7 @@ from functions.report.columns import COLUMNS, Entry, meters
 from functions.report.exporters import Meta
 from functions.report.metrics import LEAST_DAYS
 from shared.clock import from_rfc3339_ms, hours_of, zone_of
+from shared.sales import seat_requests
 from shared.texts import isolated
 
 # The most entitlements with a picture of their own.
@@ -31,6 +32,7 @@ def environment() -> Environment:
         finalize=_shown,
     )
     made.filters["number"] = _number
+    made.filters["wanted"] = seat_requests.wanted
     made.filters["tel"] = _dialled
     made.filters["hours"] = lambda seconds: _number(hours_of(seconds * 1000, 1))
     return made

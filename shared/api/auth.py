@@ -28,10 +28,19 @@ class Caller:
     """Who calls. `kind` is `api`, `license` or `portal`; all but the first see one entitlement.
 
     `scopes` are an API key's scopes, or a portal link's role; `expires_at` is in Unix seconds.
-    `name` is that of the key or link.
+    `name` is that of the key or link. Answers to a caller who `hides_names` name nobody.
     """
 
-    __slots__ = ("_secret", "entitlement_id", "expires_at", "key_id", "kind", "name", "scopes")
+    __slots__ = (
+        "_secret",
+        "entitlement_id",
+        "expires_at",
+        "hides_names",
+        "key_id",
+        "kind",
+        "name",
+        "scopes",
+    )
 
     def __init__(
         self,
@@ -42,8 +51,11 @@ class Caller:
         secret: bytes,
         expires_at: int | None = None,
         name: str | None = None,
+        *,
+        hides_names: bool = False,
     ) -> None:
         self.key_id = key_id
+        self.hides_names = hides_names
         self.name = name
         self.kind = kind
         self.scopes = scopes
@@ -126,6 +138,7 @@ class Credentials:
             secret.encode(),
             expires_at,
             record.get("name"),
+            hides_names=record.get("hidesNames", False),
         )
 
     def _record(self, key_id: str, now: float) -> Mapping[str, Any]:

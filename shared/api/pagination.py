@@ -8,6 +8,7 @@ from shared.api.request import Request, Response
 from shared.dynamodb.paging import ResultPage, list_query, position_of, read_before, read_page
 from shared.dynamodb.requests import Item, Operation, Query
 from shared.problems import InvalidRequest
+from shared.texts import folded
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 100
@@ -26,6 +27,20 @@ def limit_of(request: Request) -> int:
     if not 1 <= limit <= MAX_LIMIT:
         raise InvalidRequest.at("/limit", f"must be 1 to {MAX_LIMIT}", place="query")
     return limit
+
+
+def searched_id(request: Request) -> str:
+    """The beginning of an id that is searched for, as it is searched.
+
+    Raises:
+        InvalidRequest: there is nothing to search for, or the caller may see no names.
+    """
+    text = folded(request.query["search"].strip())
+    if request.caller.hides_names:
+        raise InvalidRequest.at("/search", "this link shows no names", place="query")
+    if not text:
+        raise InvalidRequest.at("/search", "must have the beginning of an id", place="query")
+    return text
 
 
 def _token(request: Request, start: list[str]) -> str:

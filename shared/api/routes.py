@@ -70,6 +70,11 @@ _AUDIT = (
 _ENTITLEMENT = "/v1/entitlements/{entitlementId}"
 _FOLLOW_UP = f"{_ENTITLEMENT}/follow-up"
 _WEBHOOK = "/v1/webhooks/{webhookId}"
+_HOLDER = Parameter(
+    "search",
+    "string",
+    "Only holders whose `seatId` begins so; case and accents do not matter. Ordered by `seatId`.",
+)
 _USAGE_KEY = Parameter("usageKey", "string", "The usage limit with this key; by default the seats.")
 _DRY_RUN = Parameter("dryRun", "boolean", "Answer what would happen; change and record nothing.")
 _USAGE = f"{_ENTITLEMENT}/usage/{{key}}"
@@ -107,7 +112,7 @@ ROUTES: dict[str, Route] = {
         license=True,
         answers=((200, "ActivationList"),),
         problems=("not-found",),
-        query=_PAGING,
+        query=(_HOLDER, *_PAGING),
     ),
     f"POST {_USAGE}": Route(
         "consumeUsage",
@@ -346,7 +351,7 @@ ROUTES: dict[str, Route] = {
         portal=PORTAL_ROLES,
         answers=((200, "PortalDenials"),),
         problems=("not-found",),
-        query=_PERIOD,
+        query=(*_PERIOD, _USAGE_KEY),
     ),
     "GET /v1/portal/seats": Route(
         "listPortalSeats",
@@ -355,7 +360,7 @@ ROUTES: dict[str, Route] = {
         portal=PORTAL_ROLES,
         answers=((200, "ActivationList"),),
         problems=("not-found",),
-        query=_PAGING,
+        query=(_HOLDER, *_PAGING),
     ),
     "GET /v1/portal/forecast": Route(
         "getPortalForecast",

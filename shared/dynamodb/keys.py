@@ -336,6 +336,21 @@ def person_key(seat_id: str, entitlement_id: str = "") -> Key:
     return Key(f"PERSON#{digest}", entitlement_id)
 
 
+def holder_list(entitlement_id: str) -> str:
+    """The partition of the `list` index with everybody who has held a seat, by their id."""
+    return f"HOLDERS#{entitlement_id}"
+
+
+def holder_sort(text: str, seat_key: str) -> str:
+    """The place of a person there; `text` is their id in the form in which it is searched."""
+    return f"{text}#{seat_key}"
+
+
+def key_in(sort: str) -> str:
+    """The seat key of a person, by their place there."""
+    return sort.rpartition("#")[2]
+
+
 def rank_key(entitlement_id: str, ranking: str) -> Key:
     """The place of an entitlement in a ranking, such as `denials#2026-11`."""
     return Key(f"{RANK_PREFIX}{entitlement_id}", ranking)

@@ -6,9 +6,10 @@ everything that is neither a letter nor a digit.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from shared.texts import folded
 
 # The form of what is stored for searching. An entitlement with a lower one is not searchable yet.
 SEARCH_FORM = 1
@@ -21,9 +22,8 @@ _SEPARATOR = re.compile(r"[\W_]+")
 
 def words_in(text: str) -> list[str]:
     """The words of a text, each once, in their order."""
-    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    plain = "".join(each for each in folded if not unicodedata.combining(each))
-    return list(dict.fromkeys(word[:WORD_LENGTH] for word in _SEPARATOR.split(plain) if word))
+    words = _SEPARATOR.split(folded(text))
+    return list(dict.fromkeys(word[:WORD_LENGTH] for word in words if word))
 
 
 def words_of(document: Mapping[str, Any]) -> list[str]:

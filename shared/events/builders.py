@@ -253,8 +253,11 @@ def of_follow_up(entry: Item) -> Event:
 
 
 def of_seat_request(item: Item) -> Event:
-    """The event of a customer who asks for more seats; `item` is the request."""
-    entitlement_id = item["entitlementId"]
+    """The event of a customer who asks for more; `item` is the request."""
+    entitlement_id, is_usage = item["entitlementId"], item.get("usageKey") is not None
+    stands = (usage_view if is_usage else seats_view)(
+        item["used"], item["purchased"], item.get("hardCap")
+    )
     return _event(
         SEATS_REQUESTED,
         item["requestedAt"],
@@ -262,7 +265,8 @@ def of_seat_request(item: Item) -> Event:
         {
             "entitlementId": entitlement_id,
             "actor": item["requestedBy"],
-            "seats": seats_view(item["used"], item["purchased"], item.get("hardCap")),
+            "seats": None if is_usage else stands,
+            "usage": stands if is_usage else None,
             "request": seat_requests.view(item),
         },
     )

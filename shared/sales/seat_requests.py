@@ -1,9 +1,10 @@
-"""Requests of a customer for more seats, and what became of them."""
+"""Requests of a customer for more seats, or for more of a usage limit, and what became of them."""
 
-from typing import TypedDict
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 from shared.clock import to_rfc3339
-from shared.dynamodb.keys import ASKED, seat_request_key
+from shared.dynamodb.keys import ASKED, SEATS, seat_request_key, usage_meter
 from shared.dynamodb.paging import all_of
 from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import Item, Operation, Query, Update, send
@@ -15,10 +16,12 @@ IS_OPEN = "attribute_not_exists(#status) OR #status = :open"
 
 
 class SeatRequestView(TypedDict):
-    """A request for more seats, as the API and events show it."""
+    """A request for more, as the API and events show it: `seats`, or `usageKey` and `quantity`."""
 
     requestId: str
-    seats: int
+    seats: int | None
+    usageKey: str | None
+    quantity: int | None
     message: str | None
     requester: str | None
     requestedAt: str
@@ -34,7 +37,9 @@ def view(item: Item) -> SeatRequestView:
     answered_at = item.get("answeredAt")
     return {
         "requestId": item["requestId"],
-        "seats": item["seats"],
+        "seats": item.get("seats"),
+        "usageKey": item.get("usageKey"),
+        "quantity": item.get("quantity"),
         "message": item.get("message"),
         "requester": item.get("requester"),
         "requestedAt": to_rfc3339(item["requestedAt"]),
@@ -44,6 +49,19 @@ def view(item: Item) -> SeatRequestView:
         "answeredAt": None if answered_at is None else to_rfc3339(answered_at),
         "answeredBy": item.get("answeredBy"),
     }
+
+
+def meter_of(request: Mapping[str, Any]) -> str:
+    """The meter of which more is requested, by an item or a view."""
+    key = request.get("usageKey")
+    return SEATS if key is None else usage_meter(key)
+
+
+def wanted(request: Mapping[str, Any]) -> str:
+    """What is requested, in words: `2 more seats`, `500 more 'exports'`."""
+    if request.get("usageKey") is not None:
+        return f"{request['quantity']:,} more '{request['usageKey']}'"
+    return f"{request['seats']:,} more {'seat' if request['seats'] == 1 else 'seats'}"
 
 
 def latest(entitlement_id: str) -> Operation[Item | None]:
@@ -59,11 +77,11 @@ def latest(entitlement_id: str) -> Operation[Item | None]:
     return found.items[0] if found.items else None
 
 
-def answer_by_purchase(entitlement_id: str, purchased: int, at: int) -> Operation[bool]:
+def answer_by_purchase(entitlement_id: str, meter: str, purchased: int, at: int) -> Operation[bool]:
     """Mark requests answered that a purchase covers; whether every one of that time is.
 
-    `purchased` seats are the limit from `at` on, Unix milliseconds. A request is covered if the
-    seats purchased when it was made, and those that it asked for, are. Safe to repeat.
+    `purchased` is the limit of the meter from `at` on, Unix milliseconds. A request of this meter
+    is covered if what was purchased when it was made, and what it asked for, is. Safe to repeat.
     """
     key = seat_request_key(entitlement_id, at, "~")
     query = Query(
@@ -74,7 +92,8 @@ def answer_by_purchase(entitlement_id: str, purchased: int, at: int) -> Operatio
     )
     is_covered = True
     for item in (yield from all_of(query)):
-        if purchased < item["purchased"] + item["seats"]:
+        more = item.get("seats") or item.get("quantity") or 0
+        if meter_of(item) != meter or purchased < item["purchased"] + more:
             is_covered = False
             continue
         yield from write_with_conflict_retry(

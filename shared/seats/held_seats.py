@@ -1,16 +1,25 @@
-"""Who holds seats: the seats come from the shards, the persons from their seat records."""
+"""Who holds seats: the seats come from the shards, the persons from their seat records.
+
+A search finds holders by the beginning of their `seatId`, among those whom the stream has listed.
+"""
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import TypedDict
 
 from shared.clock import to_rfc3339
-from shared.dynamodb.keys import seat_record_key, seat_shard_key
+from shared.dynamodb.keys import (
+    LIST_INDEX,
+    holder_list,
+    key_in,
+    seat_record_key,
+    seat_shard_key,
+)
 from shared.dynamodb.paging import MAX_READS, ResultPage
-from shared.dynamodb.requests import BatchGet, Item, Operation, Pause, send
+from shared.dynamodb.requests import BatchGet, Item, Operation, Pause, Query, send
 from shared.seats.encoding import Grant, activation_id, decode_grant
 from shared.seats.lookup import read_shard_of
-from shared.seats.placement import SLOTS, key_at
+from shared.seats.placement import SLOTS, Place, key_at
 from shared.seats.shard import SeatShard, lease_expiry
 
 # Attempts to read the seat records of new seats. They take less than a second in all.
@@ -57,6 +66,53 @@ def held_seats(
             if number == SLOTS:
                 return ResultPage((yield from _shown(entitlement_id, found)), None)
     return ResultPage((yield from _shown(entitlement_id, found)), ["", str(number)])
+
+
+def find_held_seats(
+    entitlement_id: str, first: SeatShard, text: str, limit: int, start: list[str] | None
+) -> Operation[ResultPage]:
+    """List at most `limit` seats of holders whose id begins so, in the order of the ids.
+
+    Case and accents do not matter. `first` is the entitlement's first shard, `start` the `next` of
+    an earlier list. Who took a seat a moment ago may not be found yet.
+    """
+    list_name = holder_list(entitlement_id)
+    found: dict[str, Grant] = {}
+    after = start[0] if start else ""
+    for _ in range(MAX_READS):
+        query = Query(
+            "listKey = :list AND listSort BETWEEN :low AND :high",
+            {":list": list_name, ":low": max(text, after), ":high": f"{text}\U0010ffff"},
+            index_name=LIST_INDEX,
+            limit=limit + 1,
+        )
+        page = yield from send(query)
+        listed = [str(each["listSort"]) for each in page.items if each["listSort"] > after]
+        grants = yield from _grants(entitlement_id, first, [key_in(each) for each in listed])
+        for each in listed:
+            if len(found) == limit:
+                return ResultPage((yield from _shown(entitlement_id, found)), [after])
+            after = each
+            if grant := grants.get(key_in(each)):
+                found[key_in(each)] = grant
+        if page.next is None:
+            return ResultPage((yield from _shown(entitlement_id, found)), None)
+    return ResultPage((yield from _shown(entitlement_id, found)), [after])
+
+
+def _grants(entitlement_id: str, first: SeatShard, keys: list[str]) -> Operation[dict[str, Grant]]:
+    """The grants of those of these seat keys that hold a seat."""
+    places = {key: Place.of(entitlement_id, key, first.shard_count) for key in keys}
+    wanted = tuple({place.key for place in places.values()})
+    items = (yield from send(BatchGet(wanted))) if wanted else {}
+    grants: dict[str, Grant] = {}
+    for key, place in places.items():
+        shard = SeatShard.of(items[place.key]) if place.key in items else None
+        if shard is None or shard.shard_count != first.shard_count:
+            shard = yield from read_shard_of(entitlement_id, key)  # seats are being moved
+        if key in shard.seats:
+            grants[key] = decode_grant(shard.seats[key])
+    return grants
 
 
 def _shards_from(

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -132,11 +133,21 @@ def test_more_denials_than_an_answer_has_are_still_counted(
 
 
 @pytest.mark.parametrize("meter", [SEATS, EXPORTS])
-@pytest.mark.parametrize("days", [1, 10, 100])
+@pytest.mark.parametrize(
+    ("days", "zone"),
+    [
+        (1, "UTC"),
+        (10, "Asia/Kolkata"),
+        (100, "UTC"),
+        (100, "America/New_York"),
+        (100, "Asia/Kolkata"),
+    ],
+)
 def test_the_graph_is_what_the_records_say(
-    clean: Clean, monkeypatch: pytest.MonkeyPatch, meter: str, days: int
+    clean: Clean, monkeypatch: pytest.MonkeyPatch, meter: str, days: int, zone: str
 ) -> None:
     life = clean.life
+    in_zone(clean, zone)
     now = life.end + HOUR_MS
     key = usage_of(meter)
     query = {"usageKey": key} if key else {}
@@ -144,27 +155,68 @@ def test_the_graph_is_what_the_records_say(
     result = Portal(clean.dynamodb, life.id, monkeypatch, now).get(
         "/graph", **{"from": to_rfc3339(since // 1000 * 1000)}, **query
     )
-    length = {1: BUCKET_MS, 10: HOUR_MS, 100: DAY_MS}[days]
-    start, end = from_rfc3339_ms(result["from"]), from_rfc3339_ms(result["to"])
-    assert len(result["highest"]) == (end - start) // length
+    bounds = [from_rfc3339_ms(each) for each in (*result["starts"], result["to"])]
+    start, end = bounds[0], bounds[-1]
+    assert start == from_rfc3339_ms(result["from"]) <= since
+    assert end >= now
+    lengths = {later - earlier for earlier, later in pairwise(bounds)}
+    if days < 100:
+        assert lengths == {BUCKET_MS if days == 1 else HOUR_MS}
+    else:
+        # Each begins with the hour in which a day of the zone does, the next day in its turn.
+        tz = zone_of(zone)
+        dates = [datetime.fromtimestamp((at + HOUR_MS) / 1000 - 1, tz) for at in bounds]
+        assert {each.hour for each in dates} == {0}
+        first = dates[0].date().toordinal()
+        assert [each.date().toordinal() for each in dates] == [
+            first + number for number in range(len(dates))
+        ]
     fine = clean.dynamodb.run(queries.records(life.id, start, end, now, meter))
-    for number in range(len(result["highest"])):
-        at = start + number * length
-        usage = fine.usage(at, at + length)
-        shown = tuple(result[name][number] for name in ("lowest", "highest", "closing"))
-        if usage.is_known and at < now:
-            assert shown == (usage.lowest, usage.highest, usage.closing), to_rfc3339(at)
-        else:
-            assert shown == (None, None, None)
     denied = life.denied if meter == SEATS else life.requests_denied
-    expected = Counter(
-        to_rfc3339(at - at % max(length, HOUR_MS))
-        for at, _ in denied
-        if at >= start - start % HOUR_MS
-    )
+    by_hour: dict[int, set[str]] = {}
+    for at, who in denied:
+        by_hour.setdefault(at - at % HOUR_MS, set()).add(who)
+    for number, (at, until) in enumerate(pairwise(bounds)):
+        usage = fine.usage(at, until)
+        names = ("lowest", "highest", "closing", "demand")
+        shown = tuple(result[name][number] for name in names)
+        if usage.is_known and at < now:
+            hours = range(at - at % HOUR_MS, until, HOUR_MS)
+            most = max(len(by_hour.get(hour, ())) for hour in hours)
+            demand = usage.highest + most if meter == SEATS else None
+            assert shown == (usage.lowest, usage.highest, usage.closing, demand), to_rfc3339(at)
+        else:
+            assert shown == (None, None, None, None)
+    expected: Counter[str] = Counter()
+    for at, _ in denied:
+        hour = at - at % HOUR_MS
+        if hour >= start - start % HOUR_MS:
+            mark = hour if days < 100 else max(each for each in bounds if each <= hour)
+            expected[to_rfc3339(mark)] += 1
     assert {mark["from"]: mark["attempts"] for mark in result["denials"]} == expected
     limits = [(each["purchased"], each["hardCap"]) for each in result["limits"]]
     assert limits[-1] == tuple(fine.usage(start, end).limits[-1][1:])
+
+
+def test_who_was_turned_away_is_in_the_forecast(
+    engine: DynamoDBLocal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cap of three is always reached; each week one more is turned away."""
+    dynamodb = open_client(engine.url, create_table(engine.url))
+    begin = 2_500_070_400_000
+    story = Story(dynamodb, begin, seatCount=3, overdraftSeatLimit={"type": "none"})
+    for person in range(3):
+        assert story.take(f"user{person}", begin + HOUR_MS + person)
+    weeks = 5
+    for week in range(weeks):
+        for person in range(week):
+            at = begin + week * 7 * DAY_MS + 2 * HOUR_MS + person
+            assert not story.take(f"late{person}", at)
+    now = begin + (weeks - 1) * 7 * DAY_MS + 6 * DAY_MS
+    result = Portal(dynamodb, story.id, monkeypatch, now).get("/forecast")
+    assert (result["status"], result["perWeek"]) == ("ready", 1.0)
+    assert result["includesDenied"] is True
+    assert result["purchased"]["status"] == "met"
 
 
 def test_a_forecast_of_weeks_that_grow(

@@ -9,6 +9,7 @@ from shared.clock import in_zone
 from shared.dynamodb.requests import Item
 from shared.events import types as event_types
 from shared.history.thresholds import ENTERED, EXHAUSTED
+from shared.sales import seat_requests
 from shared.seats.seat_usage import SeatUsage
 from shared.texts import isolated
 from shared.usage.counter import Counter
@@ -78,7 +79,7 @@ class Facts(NamedTuple):
             "events": dict(self.happened),
             "thresholds": list(self.thresholds),
             "usage": [count.numbers() for count in self.counts],
-            "seatsRequested": sum(each["seats"] for each in self.requests),
+            "seatsRequested": sum(each.get("seats") or 0 for each in self.requests),
         }
 
 
@@ -166,8 +167,8 @@ def _next_steps(facts: Facts, vendor: str, *, can_reply: bool) -> list[str]:
 
 def _headline(facts: Facts) -> str:
     if facts.requests:
-        asked = max(each["seats"] for each in facts.requests)
-        return f"the customer asks for {_count(asked, 'more seat', 'more seats')}"
+        most = max(facts.requests, key=lambda each: each.get("seats") or 0)
+        return f"the customer asks for {seat_requests.wanted(most)}"
     return _use_headline(facts)
 
 
@@ -208,9 +209,12 @@ def _sentences(facts: Facts) -> list[str]:
     for each in facts.requests:
         said = f' They write: "{_one_line(each["message"])}"' if each.get("message") else ""
         who = _one_line(each["requester"]) if each.get("requester") else customer
-        asked = _count(each["seats"], "more seat", "more seats")
-        sentences.append(f"{who} asked for {asked}.{said}")
-    if facts.requests:
+        sentences.append(f"{who} asked for {seat_requests.wanted(each)}.{said}")
+        if key := each.get("usageKey"):
+            sentences.append(
+                f"{customer} used {each['used']:,} of {each['purchased']:,} purchased '{key}' then."
+            )
+    if any(each.get("usageKey") is None for each in facts.requests):
         sentences.append(f"{used}.")
     if facts.happened.get(event_types.OVERDRAFT_ENTERED):
         extra = now.used - now.purchased

@@ -75,6 +75,11 @@ class PortalLinkInput(Input):
     expires_in: Lease | None = Field(None, description="By default P30D.")
     expires_at: Time | None = Field(None, description="Instead of `expiresIn`.")
     name: Name | None = Field(None, description="For whom it is; only you see it.")
+    hides_names: bool = Field(
+        default=False,
+        description="The link shows nobody's name, id or device, only how many there are. For"
+        " `viewer` alone: who releases seats must know whose.",
+    )
 
 
 class PortalLink(Output):
@@ -84,6 +89,7 @@ class PortalLink(Output):
     entitlement_id: str
     name: str | None
     role: Literal[PORTAL_ROLES]  # type: ignore[valid-type]
+    hides_names: bool
     created_at: str
     expires_at: str
 

@@ -183,9 +183,10 @@ class FollowUpData(EventData):
 
 
 class SeatsRequestedData(EventData):
-    """The customer requested more seats."""
+    """The customer requested more seats, or more of a usage limit."""
 
-    seats: Seats = Field(description="At that moment.")
+    seats: Seats | None = Field(description="At that moment, if seats are requested.")
+    usage: Used | None = Field(description="At that moment, of the usage limit that is requested.")
     request: SeatRequest
 
 

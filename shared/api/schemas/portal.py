@@ -31,6 +31,7 @@ class Portal(Output):
     seats: "Seats | None"
     usage: list["CurrentUsage"]
     role: Literal[PORTAL_ROLES]  # type: ignore[valid-type]
+    hides_names: bool = Field(description="Whether the link shows nobody's name.")
     expires_at: str = Field(description="When the link expires.")
     as_of: str
     version: str = Field(description="Changes when anything changed or was denied.")
@@ -56,9 +57,10 @@ class PortalSection(Output):
 
 
 class PortalGraph(Output):
-    """Usage over time; the n-th values are those of the n-th interval from `from` on.
+    """Usage over time; the n-th values are those of the n-th interval.
 
-    Null: nothing is known yet, or the interval has not begun.
+    Hours and days begin with a day of the entitlement's time zone, to the hour. Null: nothing is
+    known yet, or the interval has not begun.
     """
 
     usage_key: str | None
@@ -66,10 +68,15 @@ class PortalGraph(Output):
     to: str
     interval: Literal["PT15M", "PT1H", "P1D"]
     as_of: str
+    starts: list[str] = Field(description="When each interval begins.")
     lowest: list[int | None]
     highest: list[int | None]
     closing: list[int | None]
     overdraft_seconds: list[int | None]
+    demand: list[int | None] = Field(
+        description="Of seats: the highest use, and the most people who were denied within an hour"
+        " of the interval. Null for usage limits."
+    )
     sections: list[PortalSection] = Field(
         description="The quarter-hours of hours or days in which limits changed, of the newest ten."
     )
@@ -97,8 +104,9 @@ class PortalDeniedPerson(Output):
 
 
 class PortalDenials(Output):
-    """Denials by day, and by person, most often first."""
+    """Denials by day, and by person, most often first; of a usage limit, requests are counted."""
 
+    usage_key: str | None
     from_: str = Field(alias="from")
     to: str
     is_complete: bool = Field(
@@ -107,8 +115,11 @@ class PortalDenials(Output):
     )
     attempts: int
     people: int
+    quantity: int | None = Field(
+        description="Of a usage limit: what the denied requests asked for. Null for seats."
+    )
     days: list[PortalDeniedDay]
-    persons: list[PortalDeniedPerson] = Field(description="At most 200.")
+    persons: list[PortalDeniedPerson] = Field(description="At most 200; none of a usage limit.")
 
 
 class Crossing(Output):
@@ -127,6 +138,12 @@ class Forecast(Output):
     usage_key: str | None
     status: Literal["ready", "insufficient_data"]
     basis: str = Field(description="What it follows from, in words.")
+    unit: Literal["weeks", "days"] = Field(description="What `known` and `needed` count.")
+    known: int = Field(description="The weeks or days that it follows from.")
+    needed: int = Field(description="How many it takes.")
+    includes_denied: bool = Field(
+        description="Whether there were denials in that time: what was denied is demand too."
+    )
     per_week: float | None
     per_week_low: float | None
     per_week_high: float | None

@@ -14,6 +14,7 @@ from shared.texts import (
     SEAT_NAME_BYTES,
     wrong_id,
 )
+from shared.usage.counter import MAX_LIMIT
 
 
 def _nfc(text: str) -> str:
@@ -107,9 +108,15 @@ class ActivationList(Output):
 
 
 class SeatRequestInput(Input):
-    """A customer's request for more seats."""
+    """A customer's request for more seats, or for more of a usage limit."""
 
-    seats: Annotated[int, Field(ge=1, le=100_000)] = Field(description="How many more.")
+    seats: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        None, description="How many more seats; or `usageKey` and `quantity`."
+    )
+    usage_key: str | None = Field(None, description="The usage limit of which more is requested.")
+    quantity: Annotated[int, Field(ge=1, le=MAX_LIMIT)] | None = Field(
+        None, description="How much more of it."
+    )
     message: Annotated[str, Field(max_length=1_000), AfterValidator(check_multiline)] | None = None
     requester: Name | None = Field(
         None, description="Who asks: a name, or an address to answer to. Colleagues see it."
@@ -126,10 +133,12 @@ class SeatRequestPatch(Input):
 
 
 class SeatRequest(Output):
-    """A request for more seats, as it is stored."""
+    """A request for more seats, or for more of a usage limit, as it is stored."""
 
     request_id: str
-    seats: int
+    seats: int | None
+    usage_key: str | None
+    quantity: int | None
     message: str | None
     requester: str | None = Field(description="Who asked, as they said.")
     requested_at: str

@@ -1,5 +1,8 @@
 // The API as this page uses it, with the token that came in the link's fragment.
 
+import { language } from "./language";
+import { t } from "./messages";
+
 export interface Use {
   used: number;
   purchased: number;
@@ -32,6 +35,8 @@ export interface Portal {
   seats: Use | null;
   usage: UsageLimit[];
   role: "viewer" | "admin";
+  /** Whether the link shows nobody's name. */
+  hidesNames: boolean;
   expiresAt: string;
   asOf: string;
   version: string;
@@ -47,20 +52,25 @@ export interface Graph {
   to: string;
   interval: "PT15M" | "PT1H" | "P1D";
   asOf: string;
+  /** When each interval begins. */
+  starts: string[];
   lowest: (number | null)[];
   highest: (number | null)[];
   closing: (number | null)[];
   overdraftSeconds: (number | null)[];
+  demand: (number | null)[];
   sections: { from: string; highest: number; overdraftSeconds: number }[];
   limits: Limits[];
   denials: { from: string; to: string; attempts: number; people: number | null }[];
 }
 export interface Denials {
+  usageKey: string | null;
   from: string;
   to: string;
   isComplete: boolean;
   attempts: number;
   people: number;
+  quantity: number | null;
   days: { date: string; attempts: number; people: number | null }[];
   persons: {
     seatKey: string;
@@ -84,7 +94,9 @@ export interface HeldSeat {
 }
 export interface SeatRequest {
   requestId: string;
-  seats: number;
+  seats: number | null;
+  usageKey: string | null;
+  quantity: number | null;
   message: string | null;
   requester: string | null;
   requestedAt: string;
@@ -117,7 +129,10 @@ export interface Crossing {
 export interface Forecast {
   usageKey: string | null;
   status: "ready" | "insufficient_data";
-  basis: string;
+  unit: "weeks" | "days";
+  known: number;
+  needed: number;
+  includesDenied: boolean;
   perWeek: number | null;
   perWeekLow: number | null;
   perWeekHigh: number | null;
@@ -159,7 +174,7 @@ async function send(method: string, path: string, body?: unknown, key?: string):
       cache: "no-store",
     });
   } catch {
-    throw new Failure("unreachable", "The service could not be reached.", 0);
+    throw new Failure("unreachable", t.noAnswer, 0);
   }
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
@@ -168,7 +183,13 @@ async function send(method: string, path: string, body?: unknown, key?: string):
       .split("/")
       .at(-1) ?? "";
   const wait = Number(answer.headers.get("retry-after")) || 0;
-  throw new Failure(kind, String(problem.detail ?? "Something went wrong."), wait);
+  throw new Failure(kind, sayOf(kind, problem.detail), wait);
+}
+
+/** What to say of a problem. The service itself speaks English. */
+function sayOf(kind: string, detail: unknown): string {
+  if (language === "en") return String(detail ?? t.failed);
+  return kind === "throttled" ? t.tooManyRequests : t.failed;
 }
 
 async function get<T>(path: string, query: Record<string, string | null> = {}): Promise<T> {
@@ -192,21 +213,48 @@ export async function readPortal(): Promise<Portal> {
 export const readGraph = (usageKey: string | null, from: number, to: number) =>
   get<Graph>("v1/portal/graph", { usageKey, from: rfc3339(from), to: rfc3339(to) });
 
-export const readDenials = () => get<Denials>("v1/portal/denials");
+export const readDenials = (usageKey: string | null = null) =>
+  get<Denials>("v1/portal/denials", { usageKey });
 
 export const readForecast = (usageKey: string | null) =>
   get<Forecast>("v1/portal/forecast", { usageKey });
 
-/** Every seat held, page by page. */
-export async function readSeats(): Promise<HeldSeat[]> {
+/** Some of the seats held, and where the next ones are. */
+export interface SeatPage {
+  items: HeldSeat[];
+  nextPageToken: string | null;
+}
+
+/** A page of the seats held, or of those whose holder's id begins with `search`. */
+export const readSeatPage = (limit: number, pageToken: string | null, search: string) =>
+  get<SeatPage>("v1/portal/seats", { limit: String(limit), pageToken, search: search || null });
+
+const PATIENCE = 5;
+
+/** Ask again where the service says that it is too often. */
+async function patiently<T>(ask: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await ask();
+    } catch (error) {
+      const isTooOften = error instanceof Failure && error.kind === "throttled";
+      if (!isTooOften || tries === PATIENCE) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 1000 * (error.retryAfter || 5)));
+    }
+  }
+}
+
+/** Every seat held, page by page; `progress` is told how many there are so far. */
+export async function readSeats(
+  progress: (number: number) => void = () => {},
+): Promise<HeldSeat[]> {
   const seats: HeldSeat[] = [];
   let pageToken: string | null = null;
   do {
-    const page: { items: HeldSeat[]; nextPageToken: string | null } = await get("v1/portal/seats", {
-      limit: "100",
-      pageToken,
-    });
+    const token: string | null = pageToken;
+    const page: SeatPage = await patiently(() => readSeatPage(100, token, ""));
     seats.push(...page.items);
+    progress(seats.length);
     pageToken = page.nextPageToken;
   } while (pageToken);
   return seats;
@@ -215,13 +263,13 @@ export async function readSeats(): Promise<HeldSeat[]> {
 export const releaseSeat = (entitlementId: string, activationId: string) =>
   send("DELETE", `v1/entitlements/${entitlementId}/activations/${activationId}`);
 
-export const requestSeats = (
+export const requestMore = (
   entitlementId: string,
-  body: { seats: number; message?: string; requester?: string },
+  body: Record<string, string | number>,
   key: string,
 ) => send("POST", `v1/entitlements/${entitlementId}/seat-requests`, body, key);
 
-/** The newest requests for more seats. */
+/** The newest requests for more. */
 export const readRequests = async (entitlementId: string): Promise<SeatRequest[]> =>
   (
     await get<{ items: SeatRequest[] }>(`v1/entitlements/${entitlementId}/seat-requests`, {

@@ -1,7 +1,17 @@
 // Questions before something is done: releasing a seat, asking for more.
 
-import { Failure, type HeldSeat, type Portal, releaseSeat, requestSeats } from "./api";
+import {
+  Failure,
+  type HeldSeat,
+  type Portal,
+  releaseSeat,
+  requestMore,
+  type UsageLimit,
+  type Use,
+} from "./api";
 import { announce, fill, h, quoted, vendorName } from "./dom";
+import { capital } from "./format";
+import { t } from "./messages";
 
 type Text = (string | Node)[];
 
@@ -10,7 +20,7 @@ function open(title: string, content: HTMLElement[], send: () => Promise<Text>):
   const cancel = h(
     "button",
     { type: "button", class: "quiet", onclick: () => dialog.close() },
-    "Cancel",
+    t.cancel,
   );
   const confirm = h("button", { type: "submit", class: "main" }, title);
   const actions = h("div", { class: "actions" }, cancel, confirm);
@@ -33,7 +43,7 @@ function open(title: string, content: HTMLElement[], send: () => Promise<Text>):
           );
           form.querySelector("button")?.focus();
         } catch (error) {
-          problem.textContent = error instanceof Failure ? error.message : "Something went wrong.";
+          problem.textContent = error instanceof Failure ? error.message : t.failed;
           problem.hidden = false;
           confirm.disabled = false;
         }
@@ -45,7 +55,7 @@ function open(title: string, content: HTMLElement[], send: () => Promise<Text>):
     actions,
   );
   const close = () =>
-    h("button", { type: "button", class: "main", onclick: () => dialog.close() }, "Close");
+    h("button", { type: "button", class: "main", onclick: () => dialog.close() }, t.close);
   const dialog = h("dialog", { "aria-labelledby": "dialog-title", onclose: () => closed() }, form);
   const opener = document.activeElement;
   const closed = () => {
@@ -60,21 +70,15 @@ function open(title: string, content: HTMLElement[], send: () => Promise<Text>):
 
 /** Ask, then release a seat. */
 export function askRelease(portal: Portal, seat: HeldSeat, onDone: () => void): void {
-  const who = seat.seatName ?? seat.seatId ?? "this holder";
+  const who = seat.seatName ?? seat.seatId ?? t.thisHolder;
+  const [before, after] = t.releaseQuestion;
   open(
-    "Release this seat",
-    [
-      h("p", {}, "The seat of ", quoted(who), " becomes free for somebody else."),
-      h(
-        "p",
-        { class: "soft" },
-        "Their software loses the seat at its next check-in, and can take a free one again.",
-      ),
-    ],
+    t.releaseSeat,
+    [h("p", {}, before, quoted(who), after), h("p", { class: "soft" }, t.releaseAbout)],
     async () => {
       await releaseSeat(portal.entitlementId, seat.activationId);
       onDone();
-      return ["The seat was released."];
+      return [t.released];
     },
   );
 }
@@ -84,38 +88,38 @@ function reachOf(portal: Portal): { before: Text; after: Text } {
   const vendor = vendorName();
   if (portal.requestsReach === "nobody") {
     const where = portal.supportEmail ? quoted(portal.supportEmail) : vendor;
-    return {
-      before: [
-        "Nobody is notified automatically. Your request is kept here; please also write to ",
-        where,
-        ".",
-      ],
-      after: ["Your request is stored, but nobody was notified. Please write to ", where, "."],
-    };
+    const said = ([text, end]: [string, string]): Text => [text, where, end];
+    return { before: said(t.nobodyNotified), after: said(t.nobodyWasNotified) };
   }
   const name = portal.requestsReach === "account_owner" ? portal.accountOwner : null;
   const who = name ? quoted(name) : vendor;
+  const [before, ofOwner, ofVendor] = t.willNotify;
   return {
-    before: ["We'll notify ", who, name ? ", your account manager." : "."],
-    after: [who, " has been notified and will answer you."],
+    before: [before, who, name ? ofOwner : ofVendor],
+    after: [name ? quoted(name) : capital(vendor), t.notified],
   };
 }
 
-/** How many more seats to propose: those in overdraft, or a tenth of what was purchased. */
-function proposed(portal: Portal): number {
-  const { overdraftUsed = 0, purchased = 0 } = portal.seats ?? {};
-  return Math.min(100_000, Math.max(1, overdraftUsed, Math.ceil(purchased / 10)));
+/** How much more to propose: what is in overdraft, or a tenth of what was purchased. */
+function proposed({ overdraftUsed, purchased }: Use, most: number): number {
+  return Math.min(most, Math.max(1, overdraftUsed, Math.ceil(purchased / 10)));
 }
 
-/** Request more seats from the vendor. */
-export function askForMore(portal: Portal, onDone: () => void): void {
-  const seats = h("input", {
+const MOST_SEATS = 100_000;
+const MOST_QUANTITY = 1e15;
+
+/** Request more seats from the vendor, or more of a usage limit. */
+export function askForMore(portal: Portal, limit: UsageLimit | null, onDone: () => void): void {
+  const use = limit?.usage ?? portal.seats;
+  if (!use) return;
+  const most = limit ? MOST_QUANTITY : MOST_SEATS;
+  const amount = h("input", {
     type: "number",
     id: "more-seats",
     min: 1,
-    max: 100_000,
+    max: most,
     step: 1,
-    value: proposed(portal),
+    value: proposed(use, most),
     required: true,
     inputmode: "numeric",
   });
@@ -125,27 +129,28 @@ export function askForMore(portal: Portal, onDone: () => void): void {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   const nonce = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
   open(
-    "Request more seats",
+    limit ? t.requestUsage(limit.key) : t.requestSeats,
     [
       h("p", {}, ...reachOf(portal).before),
-      h("label", { for: "more-seats" }, "How many more?"),
-      seats,
-      h("label", { for: "more-requester" }, "Your name or e-mail (optional, colleagues see it)"),
+      h("label", { for: "more-seats" }, t.howManyMore),
+      amount,
+      h("label", { for: "more-requester" }, t.requester),
       requester,
-      h("label", { for: "more-message" }, "Message (optional)"),
+      h("label", { for: "more-message" }, t.message),
       message,
     ],
     async () => {
       const text = message.value.replaceAll("\r\n", "\n").replaceAll("\t", " ").trim();
       const name = requester.value.trim();
+      const number = amount.valueAsNumber;
       const body = {
-        seats: seats.valueAsNumber,
+        ...(limit ? { usageKey: limit.key, quantity: number } : { seats: number }),
         ...(text ? { message: text } : {}),
         ...(name ? { requester: name } : {}),
       };
       // Another wording is another question.
-      const key = `${nonce}-${body.seats}-${text.length}-${hash(name + text)}`;
-      await requestSeats(portal.entitlementId, body, key);
+      const key = `${nonce}-${number}-${text.length}-${hash(name + text)}`;
+      await requestMore(portal.entitlementId, body, key);
       onDone();
       return reachOf(portal).after;
     },

@@ -1,5 +1,7 @@
 // Elements from values. Text is always text: nothing that came from a table becomes markup.
 
+import { t } from "./messages";
+
 type Child = Node | string | number | null | undefined | false;
 type Props = Record<string, string | number | boolean | ((event: Event) => void) | undefined>;
 
@@ -44,7 +46,7 @@ export function isolated(text: string): string {
 const withoutControls = (text: string) => text.replace(/[\u202a-\u202e\u2066-\u2069]/g, "");
 
 /** The vendor, as a sentence names them. */
-export const vendorName = () => document.documentElement.dataset.vendor || "your vendor";
+export const vendorName = () => document.documentElement.dataset.vendor || t.vendor;
 
 /** Say something to a screen reader, without moving anybody. */
 export function announce(text: string): void {
@@ -57,6 +59,6 @@ export function announce(text: string): void {
 }
 
 /** A button that hands over a table. */
-export function csvButton(save: () => void, name = "CSV"): HTMLButtonElement {
+export function csvButton(save: () => void, name = t.csv): HTMLButtonElement {
   return h("button", { type: "button", class: "quiet", onclick: save }, name);
 }

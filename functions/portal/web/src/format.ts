@@ -1,25 +1,13 @@
-// Numbers and dates in the reader's language and the entitlement's time zone.
+// Numbers and dates in the page's language and the entitlement's time zone.
 
-/** The reader's languages, as far as this browser can write in them. Some browsers name none, or
- *  one that is no language tag, such as `C` or `en-US@posix`. */
-function known(tags: readonly string[] | undefined): string[] {
-  const usable = (tags ?? []).filter((tag) => {
-    try {
-      return Intl.NumberFormat.supportedLocalesOf(tag).length > 0;
-    } catch {
-      return false;
-    }
-  });
-  return usable.length ? usable : ["en"];
-}
+import { locale } from "./language";
 
-const languages = known(navigator.languages);
 let zone = "UTC";
 
 /** Set the zone in which times are shown; one that this browser does not know becomes UTC. */
 export function setZone(name: string): void {
   try {
-    new Intl.DateTimeFormat(languages, { timeZone: name });
+    new Intl.DateTimeFormat(locale, { timeZone: name });
     zone = name;
   } catch {
     zone = "UTC";
@@ -35,7 +23,7 @@ function formatter(style: Style): Intl.DateTimeFormat {
   const key = JSON.stringify([zone, style]);
   let found = made.get(key);
   if (!found) {
-    found = new Intl.DateTimeFormat(languages, { timeZone: zone, ...style });
+    found = new Intl.DateTimeFormat(locale, { timeZone: zone, ...style });
     made.set(key, found);
   }
   return found;
@@ -53,7 +41,7 @@ export const styled = (at: number, style: Style) => formatter(style).format(new 
 
 /** A calendar date that is in the entitlement's zone already, `YYYY-MM-DD`. */
 export function date(text: string): string {
-  return new Intl.DateTimeFormat(languages, { ...DAY, timeZone: "UTC" }).format(new Date(text));
+  return new Intl.DateTimeFormat(locale, { ...DAY, timeZone: "UTC" }).format(new Date(text));
 }
 
 /** The calendar date of a moment in the entitlement's zone, `YYYY-MM-DD`. */
@@ -70,20 +58,31 @@ export function dateOf(at: number): string {
 
 /** A stretch of time, without saying twice what both ends share. */
 export function range(from: number, to: number, isByDay: boolean): string {
-  return isByDay ? utcDay(from) : formatter(MOMENT).formatRange(from, to);
+  return isByDay ? day(from) : formatter(MOMENT).formatRange(from, to);
 }
 
-/** A day of UTC, which is what long graphs are counted by. */
-export function utcDay(at: string | number): string {
-  const style: Style = { ...DAY, timeZone: "UTC" };
-  return `${new Intl.DateTimeFormat(languages, style).format(new Date(at))} (UTC)`;
+/** A moment for a table that is read by a machine: the entitlement's local time, with its offset. */
+export function localTime(at: string | number): string {
+  const parts = new Intl.DateTimeFormat("en-u-ca-gregory-nu-latn-hc-h23", {
+    timeZone: zone,
+    year: "numeric",
+    month: "2-digit",
+    day: "2-digit",
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+    timeZoneName: "longOffset",
+  }).formatToParts(new Date(at));
+  const part = (type: string) => parts.find((each) => each.type === type)?.value ?? "";
+  const offset = part("timeZoneName").replace("GMT", "").slice(0, 6) || "+00:00";
+  return `${part("year")}-${part("month")}-${part("day")}T${part("hour")}:${part("minute")}:${part("second")}${offset}`;
 }
 
-const number = new Intl.NumberFormat(languages);
+const number = new Intl.NumberFormat(locale);
 /** A number. */
 export const count = (value: number) => number.format(value);
 
-const compact = new Intl.NumberFormat(languages, {
+const compact = new Intl.NumberFormat(locale, {
   notation: "compact",
   maximumSignificantDigits: 4,
 });
@@ -95,10 +94,14 @@ export function folded(text: string): string {
   return text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().replaceAll("\u0131", "i");
 }
 
+const rules = new Intl.PluralRules(locale);
+/** One of two forms, by the rules of the language for this number. */
+export const plural = (value: number, one: string, many: string) =>
+  rules.select(value) === "one" ? one : many;
+
 /** A number with its noun: `1 person`, `2 people`. */
-export function counted(value: number, one: string, many: string): string {
-  return `${count(value)} ${value === 1 ? one : many}`;
-}
+export const counted = (value: number, one: string, many: string) =>
+  `${count(value)} ${plural(value, one, many)}`;
 
 /** A text as a sentence begins. */
 export const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -4,17 +4,13 @@ import uPlot from "uplot";
 import { type Graph, type Limits, now, readGraph } from "./api";
 import { download } from "./csv";
 import { csvButton, fill, h } from "./dom";
-import { brief, count, counted, moment, range, styled, utcDay, zoneName } from "./format";
+import { brief, count, dateOf, day, localTime, moment, range, styled, zoneName } from "./format";
+import { t } from "./messages";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
-const LENGTHS: Record<Graph["interval"], number> = { PT15M: HOUR / 4, PT1H: HOUR, P1D: DAY };
-const RANGES: [name: string, length: number][] = [
-  ["24 hours", DAY],
-  ["7 days", 7 * DAY],
-  ["30 days", 30 * DAY],
-  ["12 months", 365 * DAY],
-];
+const QUARTER = HOUR / 4;
+const RANGES = [DAY, 7 * DAY, 30 * DAY, 365 * DAY];
 const SHORTEST = 2 * HOUR;
 const LONGEST = 400 * DAY;
 
@@ -25,6 +21,7 @@ export interface Drawn {
   purchased: (number | null)[];
   hardCap: (number | null)[];
   isOver: boolean[];
+  demand: (number | null)[];
 }
 
 function limitsAt(limits: Limits[], at: number): Limits | null {
@@ -33,47 +30,62 @@ function limitsAt(limits: Limits[], at: number): Limits | null {
   return found;
 }
 
+/** The bounds of the intervals: where each begins, and where the last one ends. */
+const boundsOf = (graph: Graph): number[] => [
+  ...graph.starts.map((each) => Date.parse(each)),
+  Date.parse(graph.to),
+];
+
+/** Which interval a moment is in. */
+function intervalAt(bounds: number[], at: number): number {
+  const after = bounds.findIndex((bound) => bound > at);
+  return (after < 0 ? bounds.length : after) - 1;
+}
+
 /** Use by interval, and limits by the moment at which they changed. */
 export function drawnOf(graph: Graph): Drawn {
-  const length = LENGTHS[graph.interval];
-  const start = Date.parse(graph.from);
+  const bounds = boundsOf(graph);
+  const start = bounds[0] ?? 0;
   const end = Math.min(Date.parse(graph.to), Math.max(Date.parse(graph.asOf), start));
   const first = graph.limits[0] ? Date.parse(graph.limits[0].from) : end;
   const sections = new Map(graph.sections.map((each) => [Date.parse(each.from), each]));
-  const starts = graph.highest.map((_, n) => start + n * length).filter((at) => at < end);
+  const starts = bounds.slice(0, -1).filter((at) => at < end);
   const changes = graph.limits.map((each) => Date.parse(each.from));
   const within = (at: number) => at >= start && at < end;
   const moments = [
     ...new Set([...starts, ...[...changes, ...sections.keys()].filter(within), end]),
   ].sort((a, b) => a - b);
-  const drawn: Drawn = { x: [], used: [], purchased: [], hardCap: [], isOver: [] };
+  const drawn: Drawn = { x: [], used: [], purchased: [], hardCap: [], isOver: [], demand: [] };
   for (const at of moments) {
-    const n = Math.min(Math.floor((at - start) / length), starts.length - 1);
-    const section = sections.get(at - (at % LENGTHS.PT15M));
+    const n = Math.min(intervalAt(bounds, at), starts.length - 1);
+    const section = sections.get(at - (at % QUARTER));
     const limits = limitsAt(graph.limits, at);
     drawn.x.push(at / 1000);
     // Before the first limits there was nothing that could be used.
     drawn.used.push(at < first ? null : (section?.highest ?? graph.highest[n] ?? null));
+    drawn.demand.push(at < first ? null : (graph.demand[n] ?? null));
     drawn.purchased.push(limits?.purchased ?? null);
     drawn.hardCap.push(limits?.hardCap ?? null);
     const seconds = section ? section.overdraftSeconds : graph.overdraftSeconds[n];
-    drawn.isOver.push(isSteady(graph, n) || (seconds ?? 0) > 0);
+    drawn.isOver.push(isSteady(graph, bounds, n) || (seconds ?? 0) > 0);
   }
   return drawn;
 }
 
 /** Whether limits stayed as they were within an interval: then what is above them is overdraft. */
-function isSteady(graph: Graph, n: number): boolean {
-  const length = LENGTHS[graph.interval];
-  const start = Date.parse(graph.from) + n * length;
+function isSteady(graph: Graph, bounds: number[], n: number): boolean {
+  const [start = 0, end = 0] = bounds.slice(n, n + 2);
   return !graph.limits.some((each) => {
     const at = Date.parse(each.from);
-    return at > start && at < start + length;
+    return at > start && at < end;
   });
 }
 
 const color = (name: string) =>
   getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+const stepButton = (text: string, title: string, act: () => void) =>
+  h("button", { type: "button", "aria-label": title, title, onclick: act }, text);
 
 /** The graph with its buttons, its readout, and the same as a table. */
 export class UseGraph {
@@ -88,6 +100,13 @@ export class UseGraph {
   private readonly readout = h("p", { class: "readout", id: "readout" });
   private readonly problem = h("p", { class: "problem", role: "alert", hidden: true });
   private readonly rangeButtons: HTMLButtonElement[];
+  private readonly earlier = stepButton("‹", t.earlier, () => this.move(-0.5));
+  private readonly later = stepButton("›", t.later, () => this.move(0.5));
+  private readonly zoomIn = stepButton("+", t.zoomIn, () => this.zoom(0.5));
+  private readonly zoomOut = stepButton("−", t.zoomOut, () => this.zoom(2));
+  private readonly legend = h("ul", { class: "legend" });
+  // What was shown before somebody zoomed by dragging.
+  private readonly before: [length: number, until: number | null][] = [];
   private readonly table = h("div", { class: "scroll" });
   private readonly tableBox: HTMLDetailsElement;
 
@@ -96,52 +115,51 @@ export class UseGraph {
     private readonly onFailure: (error: unknown) => void,
   ) {
     this.usageKey = meters[0] ?? null;
-    this.rangeButtons = RANGES.map(([name, length]) =>
-      h("button", { type: "button", onclick: () => this.show(length, null) }, name),
+    this.rangeButtons = RANGES.map((length, n) =>
+      h("button", { type: "button", onclick: () => this.show(length, null) }, t.ranges[n]),
     );
-    const step = (text: string, title: string, act: () => void) =>
-      h("button", { type: "button", "aria-label": title, title, onclick: act }, text);
     const select = h(
       "select",
       {
         id: "meter",
-        "aria-label": "What the graph shows",
+        "aria-label": t.graphShows,
         onchange: () => this.pick(select.value),
       },
-      ...meters.map((key) => h("option", { value: key ?? "" }, key ?? "Seats")),
+      ...meters.map((key) => h("option", { value: key ?? "" }, key ?? t.seats)),
     );
     this.tableBox = h(
       "details",
       { class: "as-table", ontoggle: () => this.fillTable() },
-      h("summary", {}, "As a table"),
+      h("summary", {}, t.asTable),
       this.table,
     );
     this.frame.tabIndex = 0;
     this.frame.setAttribute("role", "img");
     this.frame.addEventListener("keydown", (event) => this.onKey(event));
+    this.frame.addEventListener("dblclick", () => this.back());
     this.element = h(
       "section",
       { class: "card wide", "aria-labelledby": "graph-title" },
-      h("h2", { id: "graph-title" }, "Use over time"),
+      h("h2", { id: "graph-title" }, t.useOverTime),
       h(
         "div",
         { class: "tools" },
         meters.length > 1 ? select : null,
-        h("div", { class: "group", role: "group", "aria-label": "Range" }, ...this.rangeButtons),
+        h("div", { class: "group", role: "group", "aria-label": t.range }, ...this.rangeButtons),
         h(
           "div",
-          { class: "group", role: "group", "aria-label": "Move and zoom" },
-          step("‹", "Earlier", () => this.move(-0.5)),
-          step("›", "Later", () => this.move(0.5)),
-          step("+", "Zoom in", () => this.zoom(0.5)),
-          step("−", "Zoom out", () => this.zoom(2)),
+          { class: "group", role: "group", "aria-label": t.moveAndZoom },
+          this.earlier,
+          this.later,
+          this.zoomIn,
+          this.zoomOut,
         ),
         csvButton(() => this.save()),
       ),
       this.problem,
       this.frame,
       this.readout,
-      legend(),
+      this.legend,
       this.tableBox,
     );
     new ResizeObserver(() => this.resize()).observe(this.frame);
@@ -182,9 +200,18 @@ export class UseGraph {
 
   private mark(): void {
     this.rangeButtons.forEach((button, n) => {
-      const isShown = this.until === null && RANGES[n]?.[1] === this.length;
+      const isShown = this.until === null && RANGES[n] === this.length;
       button.setAttribute("aria-pressed", String(isShown));
     });
+    this.later.disabled = this.until === null;
+    this.zoomIn.disabled = this.length <= SHORTEST;
+    this.zoomOut.disabled = this.length >= LONGEST;
+  }
+
+  /** What was shown before the last drag. */
+  private back(): void {
+    const before = this.before.pop();
+    if (before) void this.show(...before);
   }
 
   /** Read what is shown anew. */
@@ -201,7 +228,7 @@ export class UseGraph {
       if (this.tableBox.open) this.fillTable();
     } catch (error) {
       if (number !== this.asked) return;
-      this.problem.textContent = "The graph could not be read; it is tried again.";
+      this.problem.textContent = t.graphFailed;
       this.problem.hidden = false;
       this.onFailure(error);
     } finally {
@@ -217,7 +244,11 @@ export class UseGraph {
     this.plot = null;
     const drawn = drawnOf(graph);
     const summary = summaryOf(graph);
-    this.frame.setAttribute("aria-label", `Graph. ${summary}`);
+    // Before the first limits there is nothing to see.
+    const first = graph.limits[0];
+    this.earlier.disabled = !first || Date.parse(first.from) > Date.parse(graph.from);
+    fill(this.legend, ...legendOf(graph));
+    this.frame.setAttribute("aria-label", t.graph(summary));
     if (drawn.used.every((value) => value === null)) {
       fill(this.frame, h("p", { class: "empty" }, "Nothing is known of this time."));
       this.readout.textContent = "";
@@ -252,7 +283,9 @@ export class UseGraph {
     const font = `${size}px ${getComputedStyle(this.frame).fontFamily}`;
     const top = Math.max(
       1,
-      ...[...drawn.used, ...drawn.purchased, ...drawn.hardCap].map((value) => value ?? 0),
+      ...[...drawn.used, ...drawn.demand, ...drawn.purchased, ...drawn.hardCap].map(
+        (value) => value ?? 0,
+      ),
     );
     const isByDay = graph.interval === "P1D";
     const from = Date.parse(graph.from) / 1000;
@@ -260,14 +293,15 @@ export class UseGraph {
     return {
       width: this.frame.clientWidth || 600,
       height: plotHeight(),
-      padding: [22, 26, 0, 0],
+      padding: [8, 26, 0, 0],
       tzDate: (at) => uPlot.tzDate(new Date(at * 1000), zoneName()),
       legend: { show: false },
       cursor: { drag: { x: true, y: false, dist: 8 }, points: { show: false } },
       select: { show: true, left: 0, top: 0, width: 0, height: 0 },
       scales: {
         x: { time: true, range: [from, to] },
-        y: { range: [0, top * 1.06] },
+        // Above the graph there is room for the marks of denials.
+        y: { range: [0, top * 1.14] },
       },
       axes: [
         {
@@ -292,12 +326,12 @@ export class UseGraph {
       ],
       series: [
         {},
-        line("In use", color("--accent"), { width: 2, fill: color("--use-fill") }),
-        line("Purchased", color("--purchased"), { width: 1.5, dash: [6, 4] }),
-        line("Hard cap", color("--cap"), { width: 1.5, dash: [2, 3] }),
+        line(t.inUse, color("--accent"), { width: 2, fill: color("--use-fill") }),
+        line(t.purchased, color("--purchased"), { width: 1.5, dash: [6, 4] }),
+        line(t.hardCap, color("--cap"), { width: 1.5, dash: [2, 3] }),
       ],
       hooks: {
-        drawAxes: [(plot) => drawOverdraft(plot, drawn)],
+        drawAxes: [(plot) => drawOverdraft(plot, drawn), (plot) => drawDemand(plot, drawn)],
         draw: [(plot) => drawDenials(plot, graph)],
         setCursor: [(plot) => this.read(plot, graph, isByDay)],
         setSelect: [
@@ -305,6 +339,7 @@ export class UseGraph {
             if (plot.select.width < 8) return;
             const begin = plot.posToVal(plot.select.left, "x") * 1000;
             const until = plot.posToVal(plot.select.left + plot.select.width, "x") * 1000;
+            this.before.push([this.length, this.until]);
             void this.show(until - begin, until);
           },
         ],
@@ -335,14 +370,14 @@ export class UseGraph {
     if (!plot || !graph) return;
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (step) {
-      const length = LENGTHS[graph.interval] / 1000;
-      const last = (plot.cursor.left ?? -1) < 0 ? graph.highest.length : Number.NaN;
-      const from = Date.parse(graph.from) / 1000;
-      const n = Number.isNaN(last)
-        ? Math.floor((plot.posToVal(plot.cursor.left ?? 0, "x") - from) / length)
-        : last;
+      const bounds = boundsOf(graph);
+      const isOff = (plot.cursor.left ?? -1) < 0;
+      const n = isOff
+        ? graph.highest.length
+        : intervalAt(bounds, plot.posToVal(plot.cursor.left ?? 0, "x") * 1000);
       const wanted = Math.min(Math.max(n + step, 0), graph.highest.length - 1);
-      const left = plot.valToPos(from + (wanted + 0.5) * length, "x");
+      const [from = 0, to = 0] = bounds.slice(wanted, wanted + 2);
+      const left = plot.valToPos((from + to) / 2000, "x");
       plot.setCursor({ left, top: plot.bbox.height / 4 });
       this.readout.setAttribute("aria-live", "polite");
     } else if (event.key === "+" || event.key === "=") this.zoom(0.5);
@@ -355,17 +390,16 @@ export class UseGraph {
   private rows(): (string | number | null)[][] {
     const graph = this.graph;
     if (!graph) return [];
-    const length = LENGTHS[graph.interval];
-    const start = Date.parse(graph.from);
+    const bounds = boundsOf(graph);
     const asOf = Date.parse(graph.asOf);
     const rows: (string | number | null)[][] = [];
     graph.highest.forEach((highest, n) => {
-      const from = start + n * length;
+      const [from = 0, to = 0] = bounds.slice(n, n + 2);
       if (highest === null || from >= asOf) return;
-      const limits = limitsAt(graph.limits, Math.min(from + length, asOf) - 1);
-      const [attempts, people] = deniedBetween(graph, from, from + length);
+      const limits = limitsAt(graph.limits, Math.min(to, asOf) - 1);
+      const [attempts, people] = deniedBetween(graph, from, to);
       rows.push([
-        new Date(from).toISOString(),
+        localTime(from),
         graph.lowest[n] ?? null,
         highest,
         graph.closing[n] ?? null,
@@ -388,12 +422,11 @@ export class UseGraph {
       "closing",
       "purchased",
       "hardCap",
-      ...deniedNames(graph).map((name) =>
-        name.replace(/ (.)/g, (_, letter) => letter.toUpperCase()),
-      ),
+      ...deniedColumns(graph),
     ];
-    const about = `${graph.usageKey ?? "seats"}-${graph.from.slice(0, 10)}-${graph.to.slice(0, 10)}`;
-    download(`use-${about}.csv`, [head, ...this.rows()]);
+    const end = Math.min(Date.parse(graph.asOf), Date.parse(graph.to));
+    const [from, to] = [Date.parse(graph.from), end].map(dateOf);
+    download(`use-${graph.usageKey ?? "seats"}`, [head, ...this.rows()], `${from}-to-${to}`);
   }
 
   private fillTable(): void {
@@ -405,7 +438,7 @@ export class UseGraph {
           : h(
               "th",
               { scope: "row" },
-              this.graph?.interval === "P1D" ? utcDay(String(value)) : moment(String(value)),
+              this.graph?.interval === "P1D" ? day(String(value)) : moment(String(value)),
             ),
       );
     fill(
@@ -420,13 +453,13 @@ export class UseGraph {
             "tr",
             {},
             ...[
-              "From",
-              "Lowest",
-              "Highest",
-              "At the end",
-              "Purchased",
-              "Hard cap",
-              ...(this.graph ? deniedNames(this.graph) : []),
+              t.columns.from,
+              t.columns.lowest,
+              t.columns.highest,
+              t.columns.closing,
+              t.purchased,
+              t.hardCap,
+              ...(this.graph ? deniedColumns(this.graph).map((name) => t.columns[name]) : []),
             ].map((name, n) => h("th", { scope: "col", class: n ? "n" : "" }, name)),
           ),
         ),
@@ -441,7 +474,7 @@ export class UseGraph {
     );
     this.table.tabIndex = 0;
     this.table.setAttribute("role", "region");
-    this.table.setAttribute("aria-label", "Use over time as a table");
+    this.table.setAttribute("aria-label", t.asTableLabel);
   }
 }
 
@@ -470,7 +503,7 @@ function labels(splits: number[], seconds: number): string[] {
   let before = "";
   return splits.map((split) => {
     const day = styled(split * 1000, { month: "short", day: "numeric" });
-    if (seconds > 300 * 86_400) return styled(split * 1000, { month: "short", year: "2-digit" });
+    if (seconds > 300 * 86_400) return styled(split * 1000, { month: "short", year: "numeric" });
     const isNew = day !== before;
     before = day;
     if (seconds > 3 * 86_400 && isNew) return day;
@@ -498,7 +531,38 @@ function drawOverdraft(plot: uPlot, drawn: Drawn): void {
   ctx.restore();
 }
 
-/** Mark denials above the graph: the more attempts, the larger the mark. */
+/** Hatch what was wanted and not given, above what was used. */
+function drawDemand(plot: uPlot, drawn: Drawn): void {
+  const { ctx } = plot;
+  ctx.save();
+  ctx.strokeStyle = color("--denied");
+  ctx.lineWidth = devicePixelRatio;
+  for (let n = 0; n + 1 < drawn.x.length; n++) {
+    const [used, demand] = [drawn.used[n] ?? 0, drawn.demand[n] ?? 0];
+    if (demand <= used) continue;
+    const left = Math.round(plot.valToPos(drawn.x[n] ?? 0, "x", true));
+    const right = Math.max(left + 2, Math.round(plot.valToPos(drawn.x[n + 1] ?? 0, "x", true)));
+    const top = plot.valToPos(demand, "y", true);
+    const bottom = plot.valToPos(used, "y", true);
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(left, top, right - left, bottom - top);
+    ctx.globalAlpha = 0.85;
+    ctx.stroke();
+    ctx.clip();
+    ctx.beginPath();
+    const step = 5 * devicePixelRatio;
+    for (let x = left - (bottom - top); x < right; x += step) {
+      ctx.moveTo(x, bottom);
+      ctx.lineTo(x + (bottom - top), top);
+    }
+    ctx.stroke();
+    ctx.restore();
+  }
+  ctx.restore();
+}
+
+/** Mark denials at the top of the graph: the more attempts, the larger the mark. */
 function drawDenials(plot: uPlot, graph: Graph): void {
   const { ctx } = plot;
   ctx.save();
@@ -508,7 +572,7 @@ function drawDenials(plot: uPlot, graph: Graph): void {
     const x = plot.valToPos(Math.min(middle, Date.parse(graph.to) / 1000), "x", true);
     if (x < plot.bbox.left || x > plot.bbox.left + plot.bbox.width) continue;
     const size = devicePixelRatio * Math.min(9, 4 + Math.log2(1 + each.attempts));
-    const y = plot.bbox.top - 2 * devicePixelRatio;
+    const y = plot.bbox.top + size * 1.6 + 2 * devicePixelRatio;
     ctx.beginPath();
     ctx.moveTo(x, y);
     ctx.lineTo(x - size, y - size * 1.6);
@@ -519,15 +583,15 @@ function drawDenials(plot: uPlot, graph: Graph): void {
   ctx.restore();
 }
 
-/** What the columns of denials are called: they are counted by the hour at the finest. */
-function deniedNames(graph: Graph): [string, string] {
+/** The columns of denials: they are counted by the hour at the finest. */
+function deniedColumns(graph: Graph): (keyof typeof t.columns)[] {
+  const isFine = graph.interval === "PT15M";
   const who = graph.usageKey === null ? "people" : "requests";
-  const when = graph.interval === "PT15M" ? " in the hour" : "";
-  return [`attempts denied${when}`, `${who} denied${when}`];
+  return isFine ? ["attemptsInHour", `${who}InHour`] : ["attempts", who];
 }
 
 function deniedBetween(graph: Graph, from: number, to: number): [number | null, number | null] {
-  if (from % HOUR) return [null, null]; // told with the first quarter-hour
+  if (from % HOUR) return [null, null]; // counted with the first quarter-hour
   const until = Math.max(to, from + HOUR);
   const marks = graph.denials.filter(
     (each) => Date.parse(each.from) >= from && Date.parse(each.from) < until,
@@ -538,59 +602,46 @@ function deniedBetween(graph: Graph, from: number, to: number): [number | null, 
 
 /** What the graph says of one moment. */
 function readoutOf(graph: Graph, at: number, isByDay: boolean): string {
-  const length = LENGTHS[graph.interval];
-  const start = Date.parse(graph.from);
-  const n = Math.floor((at - start) / length);
-  const from = start + n * length;
-  const to = Math.min(from + length, Date.parse(graph.asOf));
+  const bounds = boundsOf(graph);
+  const n = intervalAt(bounds, at);
+  const [from = 0, end = 0] = bounds.slice(n, n + 2);
+  const to = Math.min(end, Date.parse(graph.asOf));
   const when = range(from, Math.max(from, to), isByDay);
   const highest = graph.highest[n];
-  if (highest === null || highest === undefined) return `${when}: nothing is known of it`;
-  const lowest = graph.lowest[n];
+  if (highest === null || highest === undefined) return t.momentUnknown(when);
+  const isUsage = graph.usageKey !== null;
   const limits = limitsAt(graph.limits, Math.max(from, to - 1));
-  const use = lowest === highest ? count(highest) : `${count(lowest ?? 0)} to ${count(highest)}`;
-  const told = [`${when}: ${use} in use`];
-  if (limits) {
-    told.push(`${count(limits.purchased)} purchased`);
-    told.push(limits.hardCap === null ? "no hard cap" : `hard cap ${count(limits.hardCap)}`);
-  }
+  const told = [t.momentUse(when, graph.lowest[n] ?? 0, highest, isUsage)];
+  if (limits) told.push(t.momentPurchased(limits.purchased), t.momentCap(limits.hardCap));
   const mark = graph.denials.find(
     (each) => Date.parse(each.from) <= at && at < Date.parse(each.to),
   );
-  if (mark) {
-    const who =
-      mark.people === null
-        ? ""
-        : graph.usageKey === null
-          ? ` of ${counted(mark.people, "person", "people")}`
-          : ` of ${counted(mark.people, "request", "requests")}`;
-    const within = isByDay ? "" : " within the hour";
-    told.push(`${counted(mark.attempts, "attempt", "attempts")}${who} denied${within}`);
-  }
+  if (mark) told.push(t.momentDenied(mark.attempts, mark.people, isUsage, isByDay));
   return told.join(", ");
 }
 
 /** What the graph says as a whole. */
 function summaryOf(graph: Graph): string {
   const known = graph.highest.filter((value): value is number => value !== null);
-  if (!known.length) return "Nothing is known of this time.";
+  if (!known.length) return t.nothingKnown;
   const denied = graph.denials.reduce((sum, each) => sum + each.attempts, 0);
-  const turned = denied
-    ? `${counted(denied, "attempt was", "attempts were")} denied`
-    : "nobody was denied";
-  return `${range(Date.parse(graph.from), Math.min(Date.parse(graph.to), Date.parse(graph.asOf)), false)}: at most ${count(Math.max(...known))} in use, ${turned}.`;
+  const end = Math.min(Date.parse(graph.to), Date.parse(graph.asOf));
+  const when = range(Date.parse(graph.from), end, false);
+  return t.summary(when, Math.max(...known), denied, graph.usageKey !== null);
 }
 
-function legend(): HTMLElement {
+/** What the lines and fills mean, of those that are drawn. */
+function legendOf(graph: Graph): HTMLElement[] {
   const entry = (kind: string, name: string) =>
     h("li", {}, h("span", { class: `key ${kind}`, "aria-hidden": "true" }), name);
-  return h(
-    "ul",
-    { class: "legend" },
-    entry("use", "In use"),
-    entry("over", "Overdraft"),
-    entry("purchased", "Purchased"),
-    entry("cap", "Hard cap"),
-    entry("denied", "Turned away"),
-  );
+  const isUsage = graph.usageKey !== null;
+  const isWanted = graph.demand.some((value, n) => (value ?? 0) > (graph.highest[n] ?? 0));
+  return [
+    entry("use", isUsage ? t.used : t.inUse),
+    entry("over", t.overdraft),
+    entry("purchased", t.purchased),
+    ...(graph.limits.some((each) => each.hardCap !== null) ? [entry("cap", t.hardCap)] : []),
+    ...(isWanted ? [entry("wanted", t.wanted)] : []),
+    ...(graph.denials.length ? [entry("denied", t.turnedAwayKey)] : []),
+  ];
 }

@@ -11,7 +11,6 @@ import {
   readForecast,
   readPortal,
   readRequests,
-  readSeats,
   type SeatRequest,
   token,
   type UsageLimit,
@@ -19,12 +18,14 @@ import {
 } from "./api";
 import { changesSection } from "./changes";
 import { applyAccent } from "./color";
-import { download } from "./csv";
+import { download, nameFilesAfter } from "./csv";
 import { askForMore, askRelease } from "./dialogs";
 import { csvButton, fill, h, isolated, quoted, vendorName } from "./dom";
-import { count, moment, setZone, zoneName } from "./format";
+import { count, localTime, moment, setZone, zoneName } from "./format";
 import { UseGraph } from "./graph";
-import { Holders, isNameless, TurnedAway } from "./people";
+import { locale } from "./language";
+import { t } from "./messages";
+import { Holders, TurnedAway } from "./people";
 import {
   badgeOf,
   byTrouble,
@@ -44,6 +45,10 @@ const LONGEST_WAIT_MS = 60_000;
 // History follows from the stream, a moment after what it tells of.
 const HISTORY_MS = [700, 2_500];
 const REFRESH_MS = 60_000;
+// So long after the last touch of a pointer or a key the page is idle, and then waits so long between
+// two requests.
+const IDLE_AFTER_MS = 120_000;
+const IDLE_MS = 20_000;
 const FORECAST_MS = 15 * 60_000;
 // So many usage limits are in sight, and all that need attention; the others are folded.
 const LIMITS_OPEN = 6;
@@ -57,13 +62,12 @@ function meter(use: Use, name: string): HTMLElement {
   const full = Math.max(use.hardCap ?? Math.max(use.used, use.purchased) * 1.2, use.used, 1);
   const share = (value: number) => String(Math.min(1, value / full));
   const within = Math.min(use.used, use.purchased);
-  const cap = use.hardCap === null ? "no hard cap" : `hard cap ${count(use.hardCap)}`;
   const element = h(
     "div",
     {
       class: "meter",
       role: "img",
-      "aria-label": `${name}: ${count(use.used)} used, ${count(use.purchased)} purchased, ${cap}`,
+      "aria-label": t.meter(name, use.used, use.purchased, use.hardCap),
     },
     h("span", { class: "allowed" }),
     h("span", { class: "within" }),
@@ -83,21 +87,34 @@ function figures(use: Use, used: string): HTMLElement {
     "dl",
     { class: "figures" },
     figure(used, count(use.used), "used"),
-    figure("Purchased", count(use.purchased)),
-    figure("Overdraft", count(use.overdraftUsed), use.overdraftUsed ? "over" : ""),
-    figure("Hard cap", use.hardCap === null ? "none" : count(use.hardCap)),
+    figure(t.purchased, count(use.purchased)),
+    figure(t.overdraft, count(use.overdraftUsed), use.overdraftUsed ? "over" : ""),
+    figure(t.hardCap, use.hardCap === null ? t.none : count(use.hardCap)),
   );
 }
 
-/** A usage limit: its period, its meter, its figures, its forecast. */
-function limitBlock(limit: UsageLimit): HTMLElement {
+/** A usage limit: its period, its meter, its figures, what was refused, its forecast. */
+function limitBlock(limit: UsageLimit, onAsk: (() => void) | null): HTMLElement {
   return h(
     "div",
     { class: "limit", "data-key": limit.key },
     h("h3", {}, limit.key, h("small", {}, ` ${periodOf(limit.resetSchedule, limit.periodEnd)}`)),
     meter(limit.usage, limit.key),
-    figures(limit.usage, "Used"),
+    figures(limit.usage, t.used),
+    h("p", { "data-denied": limit.key, hidden: true }),
     h("p", { class: "soft", "data-forecast": limit.key }),
+    onAsk &&
+      h(
+        "button",
+        {
+          type: "button",
+          class: "quiet",
+          "aria-label": t.requestUsage(limit.key),
+          "data-ask": limit.key,
+          onclick: onAsk,
+        },
+        t.requestMore,
+      ),
   );
 }
 
@@ -108,8 +125,8 @@ function usageRows(limits: UsageLimit[]): (string | number | null)[][] {
     usage.purchased,
     usage.hardCap,
     usage.overdraftUsed,
-    periodStart,
-    periodEnd,
+    localTime(periodStart),
+    periodEnd && localTime(periodEnd),
   ]);
   return [
     ["key", "used", "purchased", "hardCap", "overdraftUsed", "periodStart", "periodEnd"],
@@ -121,17 +138,17 @@ function usageRows(limits: UsageLimit[]): (string | number | null)[][] {
 class Page {
   private readonly state = h("section", {
     class: "card wide state",
-    "aria-label": "How it stands",
+    "aria-label": t.state,
   });
   private readonly usage = h("section", { class: "card wide", "aria-labelledby": "usage-title" });
   private readonly forecast = h(
     "section",
     { class: "card", id: "forecast", "aria-labelledby": "forecast-title" },
-    h("h2", { id: "forecast-title" }, "When will it run out?"),
-    h("p", { class: "soft" }, "Loading …"),
+    h("h2", { id: "forecast-title" }, t.forecast),
+    h("p", { class: "soft" }, t.loading),
   );
   private readonly holders: Holders;
-  private readonly turnedAway = new TurnedAway();
+  private readonly turnedAway: TurnedAway;
   private readonly graph: UseGraph;
   private readonly stale = h("p", { class: "problem wide", role: "status", hidden: true });
   private denials: Denials | null = null;
@@ -140,7 +157,6 @@ class Page {
   private timers: number[] = [];
   private isStopped = false;
   private hasDenied = true;
-  private asked = 0;
   private hasMoved = true;
   readonly shape: string;
   private refreshed = 0;
@@ -148,12 +164,17 @@ class Page {
 
   constructor(private portal: Portal) {
     this.shape = Page.shapeOf(portal);
-    this.holders = new Holders((seat) =>
-      askRelease(this.portal, seat, () => {
-        this.hasMoved = true;
-        this.catchUp();
-      }),
+    this.turnedAway = new TurnedAway(portal.hidesNames);
+    this.holders = new Holders(
+      portal,
+      (seat) =>
+        askRelease(this.portal, seat, () => {
+          this.hasMoved = true;
+          this.catchUp();
+        }),
+      fail,
     );
+    nameFilesAfter(portal.customer, portal.product);
     const meters = [...(portal.seats ? [null] : []), ...portal.usage.map((limit) => limit.key)];
     this.graph = new UseGraph(meters, fail);
     fill(
@@ -180,15 +201,12 @@ class Page {
         portal.seats ? this.forecast : null,
         portal.seats ? this.turnedAway.element : null,
         portal.seats ? this.holders.element : null,
-        changesSection(portal.entitlementId, fail),
+        changesSection(portal, fail),
       ),
     );
     const product = isolated(portal.product);
     document.title = vendor ? `${product} · ${isolated(vendor)}` : product;
-    fill(
-      footer,
-      h("p", {}, `All times in ${zoneName()}. This link works until ${moment(portal.expiresAt)}.`),
-    );
+    fill(footer, h("p", {}, t.footer(zoneName(), moment(portal.expiresAt))));
     this.show(portal);
     void this.graph.load();
     void this.refresh();
@@ -216,8 +234,8 @@ class Page {
     for (const timer of this.timers) clearTimeout(timer);
   }
 
-  /** Show a newer state; whatever follows from it is read again. */
-  update(portal: Portal): void {
+  /** Show a newer state. Unless `isQuiet`, whatever follows from it is read again. */
+  update(portal: Portal, isQuiet: boolean): void {
     const hasChanged = portal.version !== this.portal.version;
     // The last part of the version is what was denied today, the second what the seats' page is at.
     const [before, after] = [this.portal.version.split("."), portal.version.split(".")];
@@ -226,6 +244,7 @@ class Page {
     this.portal = portal;
     this.stale.hidden = true;
     this.show(portal);
+    if (isQuiet) return;
     if (hasChanged) this.catchUp();
     else if (Date.now() - this.refreshed > REFRESH_MS) void this.refresh(true);
     else if (this.hasMoved) void this.refresh();
@@ -233,7 +252,7 @@ class Page {
 
   /** Say that what is shown may be old. */
   isStale(): void {
-    this.stale.textContent = `The service cannot be reached just now. These are the figures of ${moment(this.portal.asOf)}. Retrying …`;
+    this.stale.textContent = t.stale(moment(this.portal.asOf));
     this.stale.hidden = false;
   }
 
@@ -260,8 +279,8 @@ class Page {
       h("p", { class: `badge ${kind}` }, badge),
       headline ? h("p", { class: "lead", id: "headline" }, headline) : null,
       h("p", { class: headline ? "" : "lead", id: "state" }, stateOf(portal)),
-      seats ? meter(seats, "Seats") : null,
-      seats ? figures(seats, "In use") : null,
+      seats ? meter(seats, t.seats) : null,
+      seats ? figures(seats, t.inUse) : null,
       h("p", { class: "soft", id: "room" }, roomOf(portal)),
       h("p", { class: "soft", id: "term" }, termOf(portal)),
       this.denials ? h("p", { id: "denied" }, deniedOf(this.denials)) : null,
@@ -272,15 +291,16 @@ class Page {
               type: "button",
               class: "main",
               id: "ask",
-              onclick: () => askForMore(this.portal, () => void this.readRequests()),
+              onclick: () =>
+                askForMore(this.portal, null, () => void this.readRequests().catch(fail)),
             },
-            "Request more seats",
+            t.requestSeats,
           )
         : null,
       this.requests.length
         ? h(
             "ul",
-            { id: "requests", class: "soft", "aria-label": "Requests for more seats" },
+            { id: "requests", class: "soft", "aria-label": t.requestsLabel },
             ...this.requests.map((each) => h("li", {}, ...requestOf(each))),
           )
         : null,
@@ -295,16 +315,24 @@ class Page {
     const open = Math.max(LIMITS_OPEN, urgent);
     // One that would be folded alone is shown.
     const folded = sorted.length - open > 1 ? sorted.slice(open) : [];
+    const asking = document.activeElement?.getAttribute("data-ask");
+    const block = (limit: UsageLimit) =>
+      limitBlock(
+        limit,
+        this.portal.status === "deleted"
+          ? null
+          : () => askForMore(this.portal, limit, () => void this.readRequests().catch(fail)),
+      );
     const wasOpen = this.usage.querySelector<HTMLDetailsElement>("details")?.open ?? false;
     fill(
       this.usage,
-      h("h2", { id: "usage-title" }, "Usage limits"),
+      h("h2", { id: "usage-title" }, t.usageLimits),
       h(
         "div",
         { class: "tools" },
-        csvButton(() => download("usage.csv", usageRows(limits))),
+        csvButton(() => download("usage", usageRows(limits))),
       ),
-      ...sorted.slice(0, sorted.length - folded.length).map(limitBlock),
+      ...sorted.slice(0, sorted.length - folded.length).map(block),
       folded.length
         ? h(
             "details",
@@ -313,14 +341,17 @@ class Page {
               open: wasOpen,
               ontoggle: () => void this.readLimitForecasts().catch(fail),
             },
-            h("summary", {}, `${count(folded.length)} more, all well within what you bought`),
-            ...folded.map(limitBlock),
+            h("summary", {}, t.moreLimits(folded.length)),
+            ...folded.map(block),
           )
         : null,
     );
+    if (asking)
+      this.usage.querySelector<HTMLElement>(`[data-ask="${CSS.escape(asking)}"]`)?.focus();
     this.showUsageForecasts();
   }
 
+  private readonly denialsOf = new Map<string, Denials>();
   private readonly forecasts = new Map<string, Forecast>();
 
   /** Read the forecasts of the limits in sight that are not known yet. */
@@ -332,6 +363,7 @@ class Page {
     for (const place of inSight) {
       const key = place.dataset.forecast ?? "";
       if (!this.forecasts.has(key)) this.forecasts.set(key, await readForecast(key));
+      if (!this.denialsOf.has(key)) this.denialsOf.set(key, await readDenials(key));
     }
     this.showUsageForecasts();
   }
@@ -343,6 +375,16 @@ class Page {
       const end = this.portal.usage.find((limit) => limit.key === forecast.usageKey)?.periodEnd;
       const { sentences, basis } = forecastOf(forecast, end ?? null);
       place.textContent = [...sentences, basis].join(" ");
+    }
+    for (const place of this.usage.querySelectorAll<HTMLElement>("[data-denied]")) {
+      const denials = this.denialsOf.get(place.dataset.denied ?? "");
+      place.hidden = !denials?.attempts;
+      if (denials)
+        place.textContent = t.requestsDenied(
+          denials.people,
+          denials.attempts,
+          denials.quantity ?? 0,
+        );
     }
   }
 
@@ -357,7 +399,9 @@ class Page {
     const isDue = Date.now() - this.refreshed > REFRESH_MS;
     if (isDue) this.refreshed = Date.now();
     if (withGraph) void this.graph.load();
-    if (this.portal.seats) await this.refreshPeople(isDue);
+    if (this.hasDenied && this.portal.usage.length) this.denialsOf.clear();
+    await this.refreshPeople(isDue);
+    await this.readLimitForecasts().catch(fail);
     if (Date.now() - this.forecastAt > FORECAST_MS) {
       this.forecastAt = Date.now();
       await this.readForecasts();
@@ -368,27 +412,14 @@ class Page {
   private async refreshPeople(isDue: boolean): Promise<void> {
     const wanted: Promise<void>[] = [];
     if (isDue) wanted.push(this.readRequests());
-    if (isDue || this.hasDenied) {
+    if (!this.portal.seats) this.hasMoved = this.hasDenied = false;
+    else if (isDue || this.hasDenied) {
       this.hasDenied = false;
-      wanted.push(
-        readDenials().then((denials) => {
-          this.denials = denials;
-          this.turnedAway.show(denials);
-          this.show(this.portal);
-        }),
-      );
+      wanted.push(this.readTurnedAway());
     }
-    if (isDue || this.hasMoved) {
+    if (this.portal.seats && (isDue || this.hasMoved)) {
       this.hasMoved = false;
-      const number = ++this.asked;
-      wanted.push(
-        readSeats().then((seats) => {
-          // A slow answer must not bring back who has gone meanwhile.
-          if (number !== this.asked) return;
-          this.holders.show(seats, this.portal);
-          this.hasMoved ||= seats.some(isNameless);
-        }),
-      );
+      wanted.push(this.readHolders());
     }
     for (const result of await Promise.allSettled(wanted)) {
       if (result.status === "fulfilled") continue;
@@ -396,6 +427,28 @@ class Page {
       this.hasMoved = true;
       fail(result.reason);
     }
+  }
+
+  private async readTurnedAway(): Promise<void> {
+    this.denials = await readDenials();
+    this.turnedAway.show(this.denials);
+    this.show(this.portal);
+  }
+
+  private async readHolders(): Promise<void> {
+    const isIncomplete = await this.holders.read(this.portal);
+    this.hasMoved ||= isIncomplete;
+  }
+
+  /** What is read while nobody does anything here: one thing at a time. */
+  async readOne(number: number): Promise<void> {
+    const readers = [() => this.graph.load(), () => this.readRequests()];
+    if (this.portal.seats)
+      readers.push(
+        () => this.readTurnedAway(),
+        () => this.readHolders(),
+      );
+    await readers[number % readers.length]?.();
   }
 
   private async readRequests(): Promise<void> {
@@ -409,12 +462,13 @@ class Page {
         const { sentences, basis } = forecastOf(await readForecast(null), null);
         fill(
           this.forecast,
-          h("h2", { id: "forecast-title" }, "When will it run out?"),
+          h("h2", { id: "forecast-title" }, t.forecast),
           ...sentences.map((sentence, n) => h("p", { class: n ? "" : "strong" }, sentence)),
           h("p", { class: "soft" }, basis),
         );
       }
       this.forecasts.clear();
+      this.denialsOf.clear();
       await this.readLimitForecasts();
     } catch (error) {
       this.forecastAt = 0;
@@ -446,39 +500,30 @@ function end(title: string, text: string): void {
   fill(footer);
 }
 
-const newLink = `Ask ${vendorName()} for a new one.`;
+const newLink = t.newLink(vendorName());
 
 /** What a failure means for the page. */
 function fail(error: unknown): void {
   if (isOver) return;
   const failure = error instanceof Failure ? error : null;
-  if (failure?.kind === "link-expired") end("This link has expired", newLink);
-  else if (failure?.kind === "unauthorized")
-    end("This link does not work", `It was revoked or not copied in full. ${newLink}`);
-  else if (failure?.kind === "not-found") end("There is nothing here any more", newLink);
+  if (failure?.kind === "link-expired") end(t.linkExpired, newLink);
+  else if (failure?.kind === "unauthorized") end(t.linkUnknown, t.linkRevoked(newLink));
+  else if (failure?.kind === "not-found") end(t.gone, newLink);
   else {
     wait = Math.min(Math.max(wait * 2, (failure?.retryAfter ?? 0) * 1000), LONGEST_WAIT_MS);
     if (page) page.isStale();
-    else
-      fill(
-        main,
-        h(
-          "p",
-          { class: "lead", role: "status" },
-          "The service cannot be reached just now. Retrying …",
-        ),
-      );
+    else fill(main, h("p", { class: "lead", role: "status" }, t.unreachable));
     if (!failure) console.error(error);
   }
 }
 
-async function look(): Promise<void> {
+async function look(isQuiet: boolean): Promise<void> {
   try {
     const portal = await readPortal();
     if (isOver) return;
     wait = POLL_MS;
     setZone(portal.timeZone);
-    if (page?.shape === Page.shapeOf(portal)) page.update(portal);
+    if (page?.shape === Page.shapeOf(portal)) page.update(portal, isQuiet);
     else {
       page?.stop();
       page = new Page(portal);
@@ -488,30 +533,52 @@ async function look(): Promise<void> {
   }
 }
 
+let touched = Date.now();
+const isIdle = () => Date.now() - touched > IDLE_AFTER_MS;
+let wake = () => {};
+
+/** Somebody does something here: what they see is brought up to date at once. */
+function touch(): void {
+  const wasIdle = isIdle();
+  touched = Date.now();
+  if (wasIdle) wake();
+}
+
+/** While nobody does anything: one request at a time, three a minute. */
+async function lookIdly(step: number): Promise<void> {
+  if (!page || step % 2 === 0) return look(true);
+  try {
+    await page.readOne((step - 1) / 2);
+  } catch (error) {
+    fail(error);
+  }
+}
+
 /** Look, wait, look again; not while nobody sees it. */
 async function watch(): Promise<void> {
-  while (!isOver) {
-    if (!document.hidden) await look();
+  for (let step = 0; !isOver; step++) {
+    const wasIdle = isIdle();
+    if (!document.hidden) await (wasIdle ? lookIdly(step) : look(false));
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(done, wait);
+      const timer = setTimeout(done, isIdle() ? Math.max(wait, IDLE_MS) : wait);
       function done(): void {
         clearTimeout(timer);
         document.removeEventListener("visibilitychange", done);
         resolve();
       }
+      wake = done;
       document.addEventListener("visibilitychange", done);
     });
   }
 }
 
+for (const kind of ["pointermove", "pointerdown", "keydown", "scroll", "focus"])
+  addEventListener(kind, touch, { capture: true, passive: true });
 applyAccent(accent);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => applyAccent(accent));
 addEventListener("hashchange", () => location.reload());
-document.documentElement.lang = "en";
+document.documentElement.lang = locale;
+document.title = t.license;
 if (location.pathname.endsWith("/embed")) document.body.classList.add("embedded");
 if (token()) void watch();
-else
-  end(
-    "Open the link that you were sent",
-    "This page shows how a license is used, to whoever has a link to it.",
-  );
+else end(t.noLink, t.aboutLink);

@@ -1,14 +1,23 @@
 // Who holds a seat, and who was turned away.
 
-import { type Denials, type HeldSeat, now, type Portal } from "./api";
+import {
+  type Denials,
+  type HeldSeat,
+  now,
+  type Portal,
+  readSeatPage,
+  readSeats,
+  type SeatPage,
+} from "./api";
 import { download } from "./csv";
 import { csvButton, fill, h, isolated, quoted } from "./dom";
-import { count, counted, date, folded, moment, zoneName } from "./format";
+import { count, date, folded, localTime, moment, zoneName } from "./format";
+import { t } from "./messages";
 
 const name = (seatName: string | null, seatId: string | null) =>
   seatName
     ? [quoted(seatName), seatId ? h("small", {}, quoted(seatId)) : null]
-    : [quoted(seatId ?? "(erased)")];
+    : [quoted(seatId ?? t.erased)];
 
 const head = (...titles: string[]) =>
   h("thead", {}, h("tr", {}, ...titles.map((title) => h("th", { scope: "col" }, title))));
@@ -21,75 +30,166 @@ export function isNameless(seat: HeldSeat): boolean {
   return seat.seatId === null && now() - Date.parse(seat.activatedAt) < NAME_MS;
 }
 
+/** From so many seats on, the service searches and divides them into pages. */
+const MANY = 300;
+const PAGE = 50;
+/** So long nobody types before the service is asked. */
+const TYPING_MS = 400;
+
 /** The seats held, searchable; an admin may release one. */
 export class Holders {
   readonly element: HTMLElement;
   private seats: HeldSeat[] | null = null;
-  private portal: Portal | null = null;
+  private portal: Portal;
   private shown = "";
-  private readonly body = h("div", { class: "scroll" }, h("p", { class: "empty" }, "Loading …"));
+  private asked = 0;
+  // Of many seats: where each page begins that was read, which one is shown, and what was read.
+  private starts: (string | null)[] = [null];
+  private pageNumber = 0;
+  private page: SeatPage | null = null;
+  private typing = 0;
+  private readonly body = h("div", { class: "scroll" }, h("p", { class: "empty" }, t.loading));
   private readonly found = h("p", { class: "soft", role: "status" });
   private readonly search = h("input", {
     type: "search",
     id: "search",
-    placeholder: "Search by name, id or device",
-    "aria-label": "Search who holds a seat",
+    "aria-label": t.searchLabel,
     autocomplete: "off",
     maxlength: 256,
-    oninput: () => this.draw(),
+    oninput: () => this.onSearch(),
   });
+  private readonly previous = h(
+    "button",
+    { type: "button", onclick: () => void this.turn(-1) },
+    t.previous,
+  );
+  private readonly next = h("button", { type: "button", onclick: () => void this.turn(1) }, t.next);
+  private readonly pages = h("div", { class: "tools", hidden: true }, this.previous, this.next);
+  private readonly csv = csvButton(() => void this.save());
 
-  constructor(private readonly onRelease: (seat: HeldSeat) => void) {
+  constructor(
+    portal: Portal,
+    private readonly onRelease: (seat: HeldSeat) => void,
+    private readonly onFailure: (error: unknown) => void,
+  ) {
+    this.portal = portal;
     this.element = h(
       "section",
       { class: "card wide", id: "holders", "aria-labelledby": "holders-title" },
-      h("h2", { id: "holders-title" }, "Who holds a seat"),
-      h(
-        "div",
-        { class: "tools" },
-        this.search,
-        csvButton(() => this.save()),
-      ),
+      h("h2", { id: "holders-title" }, t.holders),
+      h("div", { class: "tools" }, portal.hidesNames ? null : this.search, this.csv),
+      portal.hidesNames ? h("p", { class: "soft" }, t.namesHidden) : null,
       this.found,
       this.body,
+      this.pages,
     );
     this.body.tabIndex = 0;
     this.body.setAttribute("role", "region");
-    this.body.setAttribute("aria-label", "Seats held");
+    this.body.setAttribute("aria-label", t.seatsHeld);
   }
 
-  show(seats: HeldSeat[], portal: Portal): void {
-    const isSame = JSON.stringify(seats) === this.shown;
+  private get areMany(): boolean {
+    return (this.portal.seats?.used ?? 0) > MANY;
+  }
+
+  /** Read who holds a seat; whether a name has not come yet. Of many, the page that is shown. */
+  async read(portal: Portal): Promise<boolean> {
     this.portal = portal;
-    if (isSame) return; // whoever reads it, or is about to press a button, is left alone
-    this.shown = JSON.stringify(seats);
-    this.seats = seats.sort((a, b) => b.activatedAt.localeCompare(a.activatedAt));
+    const number = ++this.asked;
+    const areMany = this.areMany;
+    this.search.placeholder = areMany ? t.searchMany : t.search;
+    const page = areMany
+      ? await readSeatPage(PAGE, this.starts[this.pageNumber] ?? null, this.wanted())
+      : null;
+    const seats = page?.items ?? (await readSeats());
+    // A slow answer must not bring back who has gone meanwhile.
+    if (number !== this.asked) return false;
+    this.page = page;
+    this.show(seats);
+    return seats.some(isNameless);
+  }
+
+  private wanted(): string {
+    return this.portal.hidesNames ? "" : this.search.value.trim();
+  }
+
+  private onSearch(): void {
+    if (!this.areMany) {
+      this.draw();
+      return;
+    }
+    clearTimeout(this.typing);
+    this.typing = window.setTimeout(() => {
+      this.starts = [null];
+      this.pageNumber = 0;
+      void this.readAgain();
+    }, TYPING_MS);
+  }
+
+  private async turn(step: number): Promise<void> {
+    const wanted = this.pageNumber + step;
+    if (wanted < 0) return;
+    if (step > 0) this.starts[wanted] = this.page?.nextPageToken ?? null;
+    this.pageNumber = wanted;
+    await this.readAgain();
+    this.body.scrollTop = 0;
+  }
+
+  private async readAgain(): Promise<void> {
+    try {
+      await this.read(this.portal);
+    } catch (error) {
+      this.onFailure(error);
+    }
+  }
+
+  private show(seats: HeldSeat[]): void {
+    const key = JSON.stringify([seats, this.pageNumber, this.page?.nextPageToken === null]);
+    if (key === this.shown) return; // whoever reads it, or is about to press a button, is left alone
+    this.shown = key;
+    this.seats = this.page
+      ? seats
+      : seats.sort((a, b) => b.activatedAt.localeCompare(a.activatedAt));
     this.draw();
   }
 
   private matching(): HeldSeat[] {
-    const wanted = folded(this.search.value.trim());
-    return (this.seats ?? []).filter((seat) =>
-      [seat.seatId, seat.seatName, ...Object.values(seat.attributes)].some((text) =>
-        folded(text ?? "").includes(wanted),
-      ),
+    if (this.page) return this.seats ?? [];
+    const wanted = folded(this.wanted());
+    return (this.seats ?? []).filter(
+      (seat) =>
+        !wanted ||
+        [seat.seatId, seat.seatName, ...Object.values(seat.attributes)].some((text) =>
+          folded(text ?? "").includes(wanted),
+        ),
     );
+  }
+
+  /** How many are shown, of how many. */
+  private countOf(shown: number): string {
+    const all = this.seats?.length ?? 0;
+    if (this.page) {
+      if (this.wanted()) return t.foundPage(shown);
+      const first = this.pageNumber * PAGE;
+      return shown ? t.heldPage(first + 1, first + shown, this.portal.seats?.used ?? shown) : "";
+    }
+    if (!all) return "";
+    return shown === all ? t.held(all) : t.match(shown, all);
   }
 
   private draw(): void {
     if (!this.seats) return;
     const shown = this.matching();
-    const all = this.seats.length;
-    this.found.textContent = !all
-      ? ""
-      : shown.length === all
-        ? `${counted(all, "seat is", "seats are")} held.`
-        : `${count(shown.length)} of ${counted(all, "seat", "seats")} match.`;
+    this.found.textContent = this.countOf(shown.length);
+    this.pages.hidden = !this.page || (!this.pageNumber && this.page.nextPageToken === null);
+    this.previous.disabled = this.pageNumber === 0;
+    this.next.disabled = !this.page?.nextPageToken;
     if (!shown.length) {
-      fill(this.body, h("p", { class: "empty" }, all ? "Nobody matches." : "Nobody holds a seat."));
+      const text = this.seats.length || this.wanted() ? t.nobodyMatches : t.nobodyHolds;
+      fill(this.body, h("p", { class: "empty" }, text));
       return;
     }
-    const isAdmin = this.portal?.role === "admin";
+    const isAdmin = this.portal.role === "admin";
     const focused = document.activeElement?.closest<HTMLElement>("[data-activation]")?.dataset;
     fill(
       this.body,
@@ -97,7 +197,7 @@ export class Holders {
         "table",
         // On a phone its parts are no table to the browser any more: the roles stay.
         { role: "table" },
-        head("Who", "Since", "Last seen", "Kind", ...(isAdmin ? ["Release"] : [])),
+        head(t.who, t.since, t.lastSeen, t.kind, ...(isAdmin ? [t.release] : [])),
         h("tbody", { role: "rowgroup" }, ...shown.map((seat) => this.row(seat, isAdmin))),
       ),
     );
@@ -107,6 +207,11 @@ export class Holders {
         ?.focus();
   }
 
+  private who(seat: HeldSeat): (Node | string | null)[] {
+    if (this.portal.hidesNames) return [t.hidden(seat.seatKey)];
+    return isNameless(seat) ? ["…"] : name(seat.seatName, seat.seatId);
+  }
+
   private row(seat: HeldSeat, isAdmin: boolean): HTMLElement {
     const device = seat.attributes.device;
     const button = h(
@@ -114,10 +219,10 @@ export class Holders {
       {
         type: "button",
         class: "quiet",
-        "aria-label": `Release the seat of ${isolated(seat.seatName ?? seat.seatId ?? "this holder")}`,
+        "aria-label": t.releaseOf(isolated(seat.seatName ?? seat.seatId ?? t.thisHolder)),
         onclick: () => this.onRelease(seat),
       },
-      "Release",
+      t.release,
     );
     return h(
       "tr",
@@ -125,26 +230,43 @@ export class Holders {
       h(
         "th",
         { role: "rowheader", scope: "row", class: "who" },
-        ...(isNameless(seat) ? ["…"] : name(seat.seatName, seat.seatId)),
-        device ? h("small", {}, "on ", quoted(device)) : null,
+        ...this.who(seat),
+        device ? h("small", {}, t.on, quoted(device)) : null,
       ),
-      h("td", { role: "cell", "data-label": "Since" }, moment(seat.activatedAt)),
-      h("td", { role: "cell", "data-label": "Last seen" }, moment(seat.lastSeenAt)),
+      h("td", { role: "cell", "data-label": t.since }, moment(seat.activatedAt)),
+      h("td", { role: "cell", "data-label": t.lastSeen }, moment(seat.lastSeenAt)),
       h(
         "td",
         { role: "cell" },
         h(
           "span",
           { class: seat.isOverdraftSeat ? "tag over" : "tag" },
-          seat.isOverdraftSeat ? "overdraft" : "purchased",
+          seat.isOverdraftSeat ? t.isOverdraft : t.isPurchased,
         ),
       ),
       isAdmin ? h("td", { role: "cell", class: "action" }, button) : null,
     );
   }
 
-  private save(): void {
-    download("seats.csv", [
+  /** Of many seats, every page is read first, unless some are searched for. */
+  private async save(): Promise<void> {
+    let seats = this.matching();
+    if (this.page && !this.wanted()) {
+      this.csv.disabled = true;
+      try {
+        seats = await readSeats((number) => {
+          this.csv.textContent = t.readingRows(number);
+        });
+      } catch (error) {
+        this.onFailure(error);
+        return;
+      } finally {
+        this.csv.disabled = false;
+        this.csv.textContent = t.csv;
+      }
+    }
+    const time = (at: string | null) => (at === null ? null : localTime(at));
+    download("seats", [
       [
         "seatId",
         "seatName",
@@ -154,13 +276,13 @@ export class Holders {
         "leaseExpiry",
         "isOverdraftSeat",
       ],
-      ...this.matching().map((seat) => [
+      ...seats.map((seat) => [
         seat.seatId,
         seat.seatName,
         seat.attributes.device ?? null,
-        seat.activatedAt,
-        seat.lastSeenAt,
-        seat.leaseExpiry,
+        time(seat.activatedAt),
+        time(seat.lastSeenAt),
+        time(seat.leaseExpiry),
         String(seat.isOverdraftSeat),
       ]),
     ]);
@@ -171,18 +293,18 @@ export class Holders {
 export class TurnedAway {
   readonly element: HTMLElement;
   private denials: Denials | null = null;
-  private readonly body = h("div", {}, h("p", { class: "empty" }, "Loading …"));
+  private readonly body = h("div", {}, h("p", { class: "empty" }, t.loading));
 
-  constructor() {
+  constructor(private readonly hidesNames: boolean) {
     this.element = h(
       "section",
       { class: "card", id: "denials", "aria-labelledby": "denials-title" },
-      h("h2", { id: "denials-title" }, "Turned away"),
+      h("h2", { id: "denials-title" }, t.turnedAway),
       h(
         "div",
         { class: "tools" },
-        csvButton(() => this.saveDays(), "CSV by day"),
-        csvButton(() => this.save(), "CSV by person"),
+        csvButton(() => this.saveDays(), t.csvByDay),
+        csvButton(() => this.save(), t.csvByPerson),
       ),
       this.body,
     );
@@ -194,10 +316,7 @@ export class TurnedAway {
     if (before && JSON.stringify({ ...before, to: "" }) === JSON.stringify({ ...denials, to: "" }))
       return;
     if (!denials.attempts) {
-      fill(
-        this.body,
-        h("p", { class: "empty" }, `Nobody was turned away since ${moment(denials.from)}.`),
-      );
+      fill(this.body, h("p", { class: "empty" }, t.nobodySince(moment(denials.from))));
       return;
     }
     const most = Math.max(...denials.days.map((each) => each.attempts));
@@ -217,7 +336,11 @@ export class TurnedAway {
       h(
         "tr",
         {},
-        h("th", { scope: "row", class: "who" }, ...name(each.seatName, each.seatId)),
+        h(
+          "th",
+          { scope: "row", class: "who" },
+          ...(this.hidesNames ? [t.hidden(each.seatKey)] : name(each.seatName, each.seatId)),
+        ),
         h("td", { class: "n" }, count(each.attempts)),
         h("td", {}, moment(each.lastAt)),
       ),
@@ -230,44 +353,44 @@ export class TurnedAway {
       h(
         "p",
         { class: "soft" },
-        `${denials.isComplete ? "" : "At least "}${counted(denials.people, "person", "people")}, ${counted(denials.attempts, "attempt", "attempts")} since ${moment(denials.from)} (${zoneName()}).`,
+        t.deniedSince(
+          denials.people,
+          denials.attempts,
+          moment(denials.from),
+          zoneName(),
+          denials.isComplete,
+        ),
       ),
-      h("h3", {}, "By day"),
+      h("h3", {}, t.byDay),
       box(
-        "Turned away by day",
-        h("table", {}, head("Day", "People", "Attempts", ""), h("tbody", {}, ...days.reverse())),
+        t.byDayLabel,
+        h("table", {}, head(t.day, t.people, t.attempts, ""), h("tbody", {}, ...days.reverse())),
       ),
-      h("h3", {}, "By person"),
+      h("h3", {}, t.byPerson),
       box(
-        "Turned away by person",
-        h("table", {}, head("Who", "Attempts", "Last"), h("tbody", {}, ...people)),
+        t.byPersonLabel,
+        h("table", {}, head(t.who, t.attempts, t.last), h("tbody", {}, ...people)),
       ),
-      isCut
-        ? h(
-            "p",
-            { class: "soft" },
-            `Not everybody is shown: of those who were denied last, the ${count(denials.persons.length)} who tried most often.`,
-          )
-        : null,
+      isCut ? h("p", { class: "soft" }, t.notEverybody(denials.persons.length)) : null,
     );
   }
 
   private saveDays(): void {
     if (!this.denials) return;
     const rows = this.denials.days.map((each) => [each.date, each.people, each.attempts]);
-    download("turned-away-by-day.csv", [["date", "people", "attempts"], ...rows]);
+    download("turned-away-by-day", [["date", "people", "attempts"], ...rows]);
   }
 
   private save(): void {
     if (!this.denials) return;
-    download("turned-away.csv", [
+    download("turned-away", [
       ["seatId", "seatName", "attempts", "firstAt", "lastAt"],
       ...this.denials.persons.map((each) => [
         each.seatId,
         each.seatName,
         each.attempts,
-        each.firstAt,
-        each.lastAt,
+        localTime(each.firstAt),
+        localTime(each.lastAt),
       ]),
     ]);
   }

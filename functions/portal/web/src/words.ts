@@ -11,25 +11,24 @@ import {
   type Use,
 } from "./api";
 import { quoted, vendorName } from "./dom";
-import { capital, count, counted, date, dateOf, day } from "./format";
+import { capital, count, date, dateOf, day } from "./format";
+import { t } from "./messages";
+
+const dayOrNull = (at: string | null) => (at ? day(at) : null);
+const dateOrNull = (at: string | null) => (at ? date(at) : null);
 
 /** Why nothing can be used; empty where it can. */
 function notInForce(portal: Portal): string {
   const { status, validFrom, validUntil } = portal;
-  if (status === "suspended")
-    return `This license is suspended. Nothing can be used until ${vendorName()} reactivates it.`;
-  if (status === "expired")
-    return `This license ended${validUntil ? ` on ${day(validUntil)}` : ""}. Nothing can be used any more.`;
-  if (status === "not_yet_valid")
-    return `This license begins${validFrom ? ` on ${day(validFrom)}` : " later"}. Nothing can be used before.`;
-  return status === "deleted" ? `This license was ended by ${vendorName()}.` : "";
+  if (status === "suspended") return t.suspended(vendorName());
+  if (status === "expired") return t.expired(dayOrNull(validUntil));
+  if (status === "not_yet_valid") return t.notYetValid(dayOrNull(validFrom));
+  return status === "deleted" ? capital(t.deleted(vendorName())) : "";
 }
 
 /** From when to when the license is valid. */
-export function termOf({ validFrom, validUntil }: Portal): string {
-  const from = validFrom ? `Valid since ${day(validFrom)}` : "Valid";
-  return validUntil ? `${from}, until ${day(validUntil)}.` : `${from}, without an end date.`;
-}
+export const termOf = ({ validFrom, validUntil }: Portal): string =>
+  t.term(dayOrNull(validFrom), dayOrNull(validUntil));
 
 const DAY_MS = 86_400_000;
 const RECENT_DAYS = 7;
@@ -46,8 +45,8 @@ function lastDenied(denials: Denials | null) {
 export function headlineOf(denials: Denials | null): string {
   const last = lastDenied(denials);
   if (!last || last.people === null) return "";
-  const when = ["today", "yesterday"][last.ago] ?? `on ${date(last.date)}`;
-  return `${counted(last.people, "person was", "people were")} turned away ${when}.`;
+  const when = [t.today, t.yesterday][last.ago] ?? t.onDate(date(last.date));
+  return t.deniedOn(last.people, when);
 }
 
 /** The most usage limits that the headline names. */
@@ -79,33 +78,24 @@ export function stateOf(portal: Portal): string {
   const limits = byTrouble(portal.usage).filter(({ usage }) => troubleOf(usage) >= 2);
   const reached = limits.slice(0, NAMED).map(({ key, usage }) => limitSentence(key, usage));
   const more = limits.length - reached.length;
-  if (more > 0)
-    reached.push(
-      `${counted(more, "more usage limit is", "more usage limits are")} reached, below.`,
-    );
+  if (more > 0) reached.push(t.moreReached(more));
   if (portal.seats) return [seatsSentence(portal.seats), ...reached].join(" ");
-  return reached.length ? reached.join(" ") : "Everything is within your license.";
+  return reached.length ? reached.join(" ") : t.allWithin;
 }
 
 function limitSentence(key: string, use: Use): string {
-  if (use.available === 0 && use.hardCap !== null)
-    return `${key}: all ${count(use.hardCap)} are used. Further requests are refused.`;
-  if (use.overdraftUsed)
-    return `${key}: ${count(use.used)} used, ${count(use.overdraftUsed)} over the ${count(use.purchased)} you bought.`;
-  return `${key}: all ${count(use.purchased)} that you bought are used.`;
+  if (use.available === 0 && use.hardCap !== null) return t.limitFull(key, use.hardCap);
+  return use.overdraftUsed ? t.limitOver(key, use) : t.limitReached(key, use.purchased);
 }
 
 function seatsSentence(seats: Use): string {
   const { used, purchased, hardCap } = seats;
   if (hardCap !== null && used >= hardCap && hardCap > purchased)
-    return `All ${counted(hardCap, "seat is", "seats are")} in use, ${count(seats.overdraftUsed)} more than the ${count(purchased)} you bought. Nobody else can get one.`;
-  if (used > purchased)
-    return `${counted(used, "seat is", "seats are")} in use: ${count(used - purchased)} more than the ${count(purchased)} you bought.`;
-  if (used === purchased && hardCap === purchased)
-    return `All ${counted(purchased, "seat is", "seats are")} in use. Nobody else can get one.`;
-  if (used === purchased)
-    return `All ${counted(purchased, "seat", "seats")} you bought ${purchased === 1 ? "is" : "are"} in use.`;
-  return `${count(used)} of ${counted(purchased, "seat is", "seats are")} in use.`;
+    return t.seatsFullOver(hardCap, seats.overdraftUsed, purchased);
+  if (used > purchased) return t.seatsOver(used, used - purchased, purchased);
+  if (used === purchased && hardCap === purchased) return t.seatsFull(purchased);
+  if (used === purchased) return t.seatsReached(purchased);
+  return t.seatsWithin(used, purchased);
 }
 
 /** What is still free, in a sentence; empty where nothing more is to be said. */
@@ -113,36 +103,24 @@ export function roomOf(portal: Portal): string {
   const seats = portal.seats;
   if (!seats || portal.status !== "active") return "";
   const { used, purchased, hardCap } = seats;
-  if (hardCap === null)
-    return used < purchased
-      ? `${counted(purchased - used, "seat is", "seats are")} free. There is no upper limit: extra seats are granted as overdraft.`
-      : "There is no upper limit: extra seats are granted as overdraft.";
   const free = Math.max(0, purchased - used);
+  if (hardCap === null) return free ? t.freeUnlimited(free) : t.noUpperLimit;
   const over = Math.max(0, hardCap - Math.max(used, purchased));
   if (!free && !over) return "";
-  const overdraft = over ? counted(over, "overdraft seat", "overdraft seats") : "";
-  if (!free)
-    return `${overdraft} ${over === 1 ? "is" : "are"} left. They work like any other seat, and your vendor sees that you use them.`;
-  return `${counted(free, "seat is", "seats are")} free${overdraft ? `, plus ${overdraft}` : ""}.`;
+  return free ? t.free(free, over) : t.overdraftLeft(over);
 }
-
-const NOT_ACTIVE: Record<string, string> = {
-  suspended: "Suspended",
-  expired: "Ended",
-  not_yet_valid: "Not yet valid",
-  deleted: "Ended",
-};
 
 /** What to say of use that is worth it, by `troubleOf`. */
 const STANDS: Record<number, [kind: string, text: string]> = {
-  4: ["full", "full"],
-  3: ["over", "in overdraft"],
-  2: ["over", "at the limit"],
+  4: ["full", t.badges.full],
+  3: ["over", t.badges.over],
+  2: ["over", t.badges.reached],
 };
 
 /** Where use stands, in a word or two: of seats and usage limits, the worst of the last days. */
 export function badgeOf(portal: Portal, denials: Denials | null): [kind: string, text: string] {
-  if (portal.status !== "active") return ["stopped", NOT_ACTIVE[portal.status] ?? "Not in force"];
+  const { status } = portal;
+  if (status !== "active") return ["stopped", t.badges[status] ?? t.badges.other];
   const worst = byTrouble(portal.usage)[0];
   const ofSeats = portal.seats ? troubleOf(portal.seats) : 0;
   const ofLimit = worst ? troubleOf(worst.usage) : 0;
@@ -150,58 +128,46 @@ export function badgeOf(portal: Portal, denials: Denials | null): [kind: string,
   if (stands) {
     const [kind, text] = stands;
     // What it is about, unless there are seats alone.
-    const name = worst && ofLimit > ofSeats ? worst.key : "Seats";
-    return [kind, worst ? `${name}: ${text}` : capital(text)];
+    const name = worst && ofLimit > ofSeats ? worst.key : t.seats;
+    return [kind, worst ? t.badgeOf(name, text) : text];
   }
   const last = lastDenied(denials);
-  if (last && last.ago <= RECENT_DAYS) return ["full", "People turned away"];
-  return ["within", "Within your license"];
+  if (last && last.ago <= RECENT_DAYS) return ["full", t.badges.turnedAway];
+  return ["within", t.badges.within];
 }
 
 /** How many were turned away. */
-export function deniedOf({ people, attempts, isComplete }: Denials): string {
-  if (!attempts) return "Nobody has been turned away in the last 30 days.";
-  const least = isComplete ? "" : "at least ";
-  return `In the last 30 days, ${least}${counted(people, "person was", "people were")} turned away (${counted(attempts, "attempt", "attempts")}).`;
-}
+export const deniedOf = ({ people, attempts, isComplete }: Denials): string =>
+  attempts ? t.denied(people, attempts, isComplete) : t.nobodyDenied;
 
-const BECAME: Record<SeatRequest["status"], string> = {
-  open: "not answered yet",
-  answered: "answered",
-  declined: "declined",
-};
+/** What a request asks for. */
+const wantedBy = (request: SeatRequest): string =>
+  request.usageKey === null
+    ? t.moreSeats(request.seats ?? 0)
+    : t.moreOf(request.quantity ?? 0, request.usageKey);
 
-/** A request for more seats, and what became of it. */
+/** A request for more, and what became of it. */
 export function requestOf(request: SeatRequest): (string | Node)[] {
-  const who = request.requester ? quoted(request.requester) : "Somebody";
-  const asked = `${counted(request.seats, "more seat", "more seats")} on ${day(request.requestedAt)}`;
+  const who = request.requester ? quoted(request.requester) : t.somebody;
   return [
     who,
-    ` requested ${asked}: ${BECAME[request.status]}`,
+    t.requested(wantedBy(request), day(request.requestedAt), request.status),
     ...(request.note ? [". ", quoted(request.note)] : ["."]),
   ];
 }
 
 /** When a usage limit begins anew. */
 export function periodOf(schedule: string, end: string | null): string {
-  if (schedule === "never") return "total, never resets";
-  if (end) return `resets ${day(end)}`;
-  return schedule === "monthly" ? "this month" : "since the last renewal";
+  if (schedule === "never") return t.neverResets;
+  if (end) return t.resets(day(end));
+  return schedule === "monthly" ? t.thisMonth : t.sinceRenewal;
 }
 
-function crossingOf(crossing: Crossing, name: string, within: string, isNow: boolean): string {
-  const what = `${name} (${count(crossing.limit)})`;
-  if (crossing.status === "met")
-    return isNow ? `${what} is reached.` : `${what} was reached in the last seven days.`;
-  if (!crossing.date) {
-    const fastest = crossing.earliest
-      ? `; at the fastest pace of late, around ${date(crossing.earliest)}`
-      : "";
-    return `${what} is not expected to be reached ${within}${fastest}.`;
-  }
-  const low = crossing.earliest ? date(crossing.earliest) : "soon";
-  const high = crossing.latest ? date(crossing.latest) : "perhaps never";
-  return `${what} will be reached around ${date(crossing.date)} (between ${low} and ${high}).`;
+function crossingOf(crossing: Crossing, what: string, within: string, isNow: boolean): string {
+  if (crossing.status === "met") return isNow ? t.isReached(what) : t.wasReached(what);
+  if (!crossing.date) return t.notExpected(what, within, dateOrNull(crossing.earliest));
+  const [low, high] = [dateOrNull(crossing.earliest), dateOrNull(crossing.latest)];
+  return t.expected(what, date(crossing.date), low, high);
 }
 
 /** A forecast in sentences: what is expected, then what it follows from. */
@@ -209,18 +175,23 @@ export function forecastOf(
   forecast: Forecast,
   periodEnd: string | null,
 ): { sentences: string[]; basis: string } {
+  const { known, needed, unit } = forecast;
   if (forecast.status === "insufficient_data")
-    return { sentences: ["Not enough data yet."], basis: forecast.basis };
-  const isCount = forecast.usageKey !== null;
+    return { sentences: [t.notEnough], basis: t.needs(known, needed, unit) };
+  const isUsage = forecast.usageKey !== null;
   const pace = (value: number | null) => count(Number((value ?? 0).toFixed(1)));
-  const between = `(${pace(forecast.perWeekLow)} to ${pace(forecast.perWeekHigh)})`;
-  const growth = isCount
-    ? `About ${pace(forecast.perWeek)} a week ${between}.`
-    : `The weekly peak changes by about ${pace(forecast.perWeek)} a week ${between}.`;
-  const within = periodEnd ? `before ${day(periodEnd)}` : "within a year";
+  const paces = [forecast.perWeek, forecast.perWeekLow, forecast.perWeekHigh].map(pace);
+  const [expected = "", low = "", high = ""] = paces;
+  const within = periodEnd ? t.before(day(periodEnd)) : t.withinAYear;
+  const { purchased, hardCap } = forecast;
   const crossings = [
-    forecast.purchased && crossingOf(forecast.purchased, "What you bought", within, isCount),
-    forecast.hardCap && crossingOf(forecast.hardCap, "The maximum", within, isCount),
+    purchased && crossingOf(purchased, t.whatYouBought(purchased.limit), within, isUsage),
+    hardCap && crossingOf(hardCap, t.theMaximum(hardCap.limit), within, isUsage),
   ].filter((each): each is string => Boolean(each));
-  return { sentences: [...crossings, growth], basis: forecast.basis };
+  const growth = (isUsage ? t.weekly : t.weeklyPeak)(expected, low, high);
+  const basis = unit === "weeks" ? t.basedOnWeeks : t.basedOnDays;
+  return {
+    sentences: [...crossings, growth],
+    basis: basis(known, forecast.includesDenied),
+  };
 }

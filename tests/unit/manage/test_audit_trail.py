@@ -155,7 +155,9 @@ def test_a_portal_link_sees_what_the_customer_may_know(api: Api) -> None:
     assert "unitPrice" not in created["changes"]
     assert "contacts" not in created["changes"]
     text = json.dumps(answer)
-    assert not any(word in text for word in ("3011.00", "4011.00", "they will buy", "bootstrap", "Bob"))
+    assert not any(
+        word in text for word in ("3011.00", "4011.00", "they will buy", "bootstrap", "Bob")
+    )
 
 
 @pytest.mark.parametrize("scopes", [["manage"], ["report"], ["activate"]])

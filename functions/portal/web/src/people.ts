@@ -289,6 +289,30 @@ export class Holders {
   }
 }
 
+/** So many rows are in sight; a button shows the others. */
+const ROWS = 10;
+
+/** A table of which the first rows are in sight, and the button that shows the others. */
+function rowsOf(label: string, titles: HTMLElement, rows: HTMLElement[]): HTMLElement[] {
+  const table = h("table", { "aria-label": label }, titles, h("tbody", {}, ...rows));
+  const others = rows.slice(ROWS);
+  if (others.length < 2) return [table];
+  for (const each of others) each.hidden = true;
+  const button = h(
+    "button",
+    {
+      type: "button",
+      class: "quiet",
+      onclick: () => {
+        for (const each of others) each.hidden = false;
+        button.remove();
+      },
+    },
+    t.showAll(rows.length),
+  );
+  return [table, button];
+}
+
 /** Who was turned away, by day and by person. */
 export class TurnedAway {
   readonly element: HTMLElement;
@@ -340,13 +364,11 @@ export class TurnedAway {
           "th",
           { scope: "row", class: "who" },
           ...(this.hidesNames ? [t.hidden(each.seatKey)] : name(each.seatName, each.seatId)),
+          h("small", {}, t.lastAt(moment(each.lastAt))),
         ),
         h("td", { class: "n" }, count(each.attempts)),
-        h("td", {}, moment(each.lastAt)),
       ),
     );
-    const box = (label: string, table: HTMLElement) =>
-      h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, table);
     const isCut = !denials.isComplete || denials.people > denials.persons.length;
     fill(
       this.body,
@@ -362,15 +384,9 @@ export class TurnedAway {
         ),
       ),
       h("h3", {}, t.byDay),
-      box(
-        t.byDayLabel,
-        h("table", {}, head(t.day, t.people, t.attempts, ""), h("tbody", {}, ...days.reverse())),
-      ),
+      ...rowsOf(t.byDayLabel, head(t.day, t.people, t.attempts, ""), days.reverse()),
       h("h3", {}, t.byPerson),
-      box(
-        t.byPersonLabel,
-        h("table", {}, head(t.who, t.attempts, t.last), h("tbody", {}, ...people)),
-      ),
+      ...rowsOf(t.byPersonLabel, head(t.who, t.attempts), people),
       isCut ? h("p", { class: "soft" }, t.notEverybody(denials.persons.length)) : null,
     );
   }

@@ -211,7 +211,8 @@ export const de: Messages = {
   day: "Tag",
   people: "Personen",
   attempts: "Versuche",
-  last: "Zuletzt",
+  showAll: (number) => `Alle ${count(number)} zeigen`,
+  lastAt: (when) => `zuletzt ${when}`,
   notEverybody: (number) =>
     `Nicht alle werden gezeigt: von den zuletzt Abgewiesenen die ${count(number)}, die es am häufigsten versucht haben.`,
 

@@ -222,7 +222,8 @@ export const en = {
   day: "Day",
   people: "People",
   attempts: "Attempts",
-  last: "Last",
+  showAll: (number: number) => `Show all ${count(number)}`,
+  lastAt: (when: string) => `last on ${when}`,
   notEverybody: (number: number) =>
     `Not everybody is shown: of those who were denied last, the ${count(number)} who tried most often.`,
 

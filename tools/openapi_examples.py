@@ -20,6 +20,7 @@ GUIDES = (
     "events-and-webhooks",
     "portal",
     "reports",
+    "every-call",
 )
 BAD_REQUEST = 400  # its answer is an example, what was sent is none
 _BLOCK = re.compile(r"^```(http|json \d+)\n(.*?)^```$", re.M | re.S)
@@ -28,6 +29,7 @@ _BLOCK = re.compile(r"^```(http|json \d+)\n(.*?)^```$", re.M | re.S)
 class Example(NamedTuple):
     """A request of a guide, with its status and the text of its answer."""
 
+    guide: str
     request: str
     status: int
     answer: str
@@ -55,17 +57,16 @@ class Example(NamedTuple):
 
 def examples() -> list[Example]:
     """Every example, in the order of the guides."""
-    blocks = [
-        block
-        for guide in GUIDES
-        for block in _BLOCK.findall((ROOT / f"docs/guides/{guide}.md").read_text())
-    ]
-    requests, answers = blocks[::2], blocks[1::2]
-    assert [kind for kind, _ in requests] == ["http"] * len(answers)
-    return [
-        Example(request, int(kind.split()[1]), answer)
-        for (_, request), (kind, answer) in zip(requests, answers, strict=True)
-    ]
+    found = []
+    for guide in GUIDES:
+        blocks = _BLOCK.findall((ROOT / f"docs/guides/{guide}.md").read_text())
+        requests, answers = blocks[::2], blocks[1::2]
+        assert [kind for kind, _ in requests] == ["http"] * len(answers), guide
+        found += [
+            Example(guide, request, int(kind.split()[1]), answer)
+            for (_, request), (kind, answer) in zip(requests, answers, strict=True)
+        ]
+    return found
 
 
 def add(paths: dict[str, dict[str, Any]]) -> None:

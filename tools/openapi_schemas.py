@@ -1,8 +1,8 @@
 """What the API description changes in the schemas that pydantic makes.
 
 - No property has a title: pydantic's repeat the name.
-- A default that is an object or a list is said in words: generators of clients refuse it, or send
-  it.
+- A default is said in words. Some generators of clients refuse it, some send it, and some demand
+  every member that has one.
 - A schema named `...Patch` is a JSON merge patch (RFC 7396): nothing is required, there is no
   default, and what has one may be null, which restores it. A client that fills in defaults would
   otherwise reset what it does not mention.
@@ -29,7 +29,7 @@ def tidy(schemas: dict[str, Schema]) -> dict[str, Schema]:
 
 
 def _tidied(value: Any, *, is_property: bool = False) -> Any:
-    """A schema without titles of properties and without defaults that are objects or lists."""
+    """A schema without titles of properties and without defaults."""
     if isinstance(value, list):
         return [_tidied(each) for each in value]
     if not isinstance(value, dict):
@@ -41,8 +41,8 @@ def _tidied(value: Any, *, is_property: bool = False) -> Any:
         for name, inner in value.items()
         if not (name == "title" and is_property)
     }
-    if isinstance(tidied.get("default"), dict | list):
-        default = f"By default `{json.dumps(tidied.pop('default'))}`."
+    if is_property and tidied.pop("default", None) is not None:
+        default = f"By default `{json.dumps(value['default'])}`."
         tidied["description"] = f"{tidied.get('description', '')} {default}".strip()
     return tidied
 

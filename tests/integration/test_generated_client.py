@@ -1,4 +1,4 @@
-"""A client that a public generator makes from `openapi.json` lives an entitlement's whole life."""
+"""Clients that public generators make from `openapi.json` live an entitlement's whole life."""
 
 import importlib
 import os
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from local.stack import Stack
+from tests.support import node
 from tools import ROOT
 
 
@@ -128,3 +129,11 @@ def test_a_whole_life(stack: Stack, generated: ModuleType) -> None:
     vendor.call("entitlements.delete_entitlement", sold.entitlement_id, expect=204)
     last = vendor.call("entitlements.get_entitlement", sold.entitlement_id, expect=200)
     assert (last.status, last.seats.used) == ("deleted", 0)
+
+
+def test_a_whole_life_in_typescript(stack: Stack) -> None:
+    """The types that openapi-typescript makes compile, strictly, and what they say is answered."""
+    node.run("openapi-typescript", str(ROOT / "openapi.json"), "--output=api.d.ts")
+    node.run("tsc")
+    told = node.run("node", "built/life.js", API=stack.api_url, API_KEY=stack.bootstrap_key)
+    assert told.strip().endswith("a whole life")

@@ -137,6 +137,8 @@ class Health(Output):
 class ProblemBody(BaseModel):
     """RFC 9457; further members depend on the type."""
 
+    model_config = ConfigDict(extra="allow")
+
     type: str
     title: str
     status: int

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import secrets
 
+ENTITLEMENTS = "ent"
 API_KEYS, LICENSE_KEYS, PORTAL_LINKS = "key", "lic", "plk"
 
 

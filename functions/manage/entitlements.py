@@ -28,7 +28,7 @@ from shared.dynamodb.requests import (
 from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usage
 from shared.entitlements.views import entitlement_view
-from shared.ids import new_id
+from shared.ids import ENTITLEMENTS, new_id
 from shared.problems import Contention, InvalidRequest, NotFound, PreconditionFailed, Problem
 from shared.seats import reconcile
 from shared.seats.pool import Pool
@@ -57,7 +57,7 @@ def create(request: Request) -> Response:
     # Clocks differ: an entitlement must not be "not yet valid" for the next call.
     valid_from = request.now - CLOCK_GRACE
     document = documents.to_document(request.body, valid_from=valid_from)
-    entitlement_id = new_id("ent")
+    entitlement_id = new_id(ENTITLEMENTS)
     item = entitlement_item(
         entitlement_id, document, version=1, created_at=request.now_ms, now_ms=request.now_ms
     )

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from shared import observability, problems
+from shared import mail_links, observability, problems
 from shared.api.auth import Caller, Credentials, authorize
 from shared.api.rate_limit import RateLimits
 from shared.api.request import (
@@ -28,7 +28,7 @@ from shared.api.routes import ROUTES, SCOPES, Route
 from shared.clock import now_ms
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import credential_key
-from shared.dynamodb.requests import Get, Unavailable
+from shared.dynamodb.requests import Get, Item, Unavailable
 from shared.problems import Problem
 
 # No attempt begins later, so that our own 503 comes before the function's time-out.
@@ -50,10 +50,9 @@ class Context:
     ) -> None:
         self.dynamodb = dynamodb or DynamoDBClient.from_environment(environ)
         self.public_url = environ.get("PUBLIC_URL", "")
-        self.credentials = Credentials(
-            lambda key_id: self.dynamodb.execute(Get(credential_key(key_id))),
-            environ.get("BOOTSTRAP_KEY_HASH", ""),
-        )
+        # Whether links in e-mails are known here: only where such a link may do something.
+        self.knows_mail_links = False
+        self.credentials = Credentials(self._credential, environ.get("BOOTSTRAP_KEY_HASH", ""))
         self.rate_limits = RateLimits(
             {
                 "api": int(environ.get("API_KEY_REQUESTS_PER_MINUTE", "6000")),
@@ -61,6 +60,12 @@ class Context:
                 "portal": PORTAL_REQUESTS_PER_MINUTE,
             }
         )
+
+    def _credential(self, key_id: str) -> Item | None:
+        """The record of a key or a link by its id."""
+        if self.knows_mail_links and key_id.startswith(mail_links.PREFIX):
+            return self.dynamodb.run(mail_links.record_of(key_id))
+        return self.dynamodb.execute(Get(credential_key(key_id)))
 
 
 def serve(handlers: Mapping[str, Handler], context: Context | None = None) -> LambdaHandler:
@@ -72,6 +77,7 @@ def serve(handlers: Mapping[str, Handler], context: Context | None = None) -> La
     handlers_by_route = {
         _ROUTE_KEYS[operation_id]: handler for operation_id, handler in handlers.items()
     }
+    warm.knows_mail_links = any("viewer" in ROUTES[key].portal for key in handlers_by_route)
 
     def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
         started = time.perf_counter()

@@ -98,7 +98,7 @@ PACKAGES = (
     ("audit", "validity", "signed_tokens"),
     ("seats", "usage"),
     ("entitlements", "history", "report_links"),
-    ("sales",),
+    ("sales", "mail_links"),
     ("events",),
     ("webhooks",),
     ("api",),

@@ -4,9 +4,13 @@ from typing import Any
 
 import pytest
 import urllib3
+from botocore.credentials import Credentials
 
+from local.emulator import ACCESS_KEY, REGION, SECRET_KEY
 from local.stack import Stack
-from shared.clock import from_rfc3339
+from shared import mail_links
+from shared.clock import from_rfc3339, now_ms
+from shared.dynamodb.client import DynamoDBClient
 from tests.integration.conftest import CheckedApi, Customer
 from tests.support.waiting import wait_for
 
@@ -237,3 +241,26 @@ def test_the_page_and_its_files(stack: Stack, customer: Customer) -> None:
     embedded = http.request("GET", f"{stack.api_url}/portal/embed")
     assert "frame-ancestors http://127.0.0.1:*" in embedded.headers["content-security-policy"]
     assert customer.link()["url"].startswith(f"{stack.api_url}/portal#plk_")
+
+
+def test_a_link_of_an_e_mail_looks_and_does_nothing(
+    stack: Stack, anonymous: CheckedApi, busy: Customer
+) -> None:
+    """Each function asks for what it may read: whoever may do nothing with it does not know it."""
+    table = DynamoDBClient(
+        stack.outputs["TableName"],
+        region=REGION,
+        endpoint=stack.emulator.url,
+        credentials=Credentials(ACCESS_KEY, SECRET_KEY),
+    )
+    address = "bo@vendor.example"
+    token = table.run(mail_links.new_token(busy.id, "accountOwner", address, now_ms() // 1000))
+    link = anonymous.with_credential(f"Portal {token}")
+    shown = link.expect(200, "GET", "/v1/portal")
+    assert (shown["entitlementId"], shown["role"]) == (busy.id, "viewer")
+    link.expect(200, "GET", "/v1/portal/seats")
+    link.expect(200, "GET", f"{busy.path}/changes")
+    [held, *_] = link.expect(200, "GET", "/v1/portal/seats?limit=1")["items"]
+    link.expect(401, "DELETE", f"{busy.path}/activations/{held['activationId']}")
+    link.expect(401, "POST", f"{busy.path}/activations", {"seatId": "x"})
+    link.expect(403, "GET", f"{busy.path}/license-keys")

@@ -16,7 +16,7 @@ from typing import Any
 
 from functions.notify.emails import text as mail_text
 from functions.notify.emails.text import CountFacts, Facts
-from shared import aws, observability, signed_tokens
+from shared import aws, mail_links, observability, signed_tokens
 from shared.audit import EVIDENCE_SECONDS
 from shared.clock import now_ms as clock
 from shared.dynamodb.client import DynamoDBClient
@@ -291,7 +291,13 @@ class Mailer:
     def _send(self, key: Key, mail: Item, facts: Facts) -> None:
         link = self._unsubscribe_link(mail)
         reply_to = self._reply_to(facts)
-        subject, text, html = mail_text.render(facts, link, self._vendor, can_reply=bool(reply_to))
+        portal = self._dynamodb.run(self._portal_link(mail, facts))
+        subject, text, html = mail_text.render(
+            facts,
+            mail_text.Links(portal, link),
+            self._vendor,
+            can_reply=bool(reply_to),
+        )
         _, claimed_at, audience = key.sk.split("#")
         answer = aws.client("sesv2").send_email(
             **aws.mail_options(
@@ -339,6 +345,17 @@ class Mailer:
             secret, [mail["entitlementId"], unsubscribed_hash(mail["to"])], "unsubscribe"
         )
         return f"{self._public_url}/v1/unsubscribe/{token}"
+
+    def _portal_link(self, mail: Item, facts: Facts) -> Operation[str]:
+        """A link to the portal for the address of the e-mail; empty if it has no such address."""
+        audience = "accountOwner" if facts.audience == REQUESTS else facts.audience
+        address, _ = audience_of(facts.document, audience)
+        if not self._public_url or address != mail["to"]:
+            return ""
+        token = yield from mail_links.new_token(
+            mail["entitlementId"], audience, address, clock() // 1000
+        )
+        return f"{self._public_url}/portal#{token}"
 
     def _reply_to(self, facts: Facts) -> dict[str, list[str]]:
         """Who gets the answer of a customer: the account owner, or the vendor's support."""

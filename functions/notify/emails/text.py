@@ -1,9 +1,10 @@
 """The texts of notification e-mails."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
+from functools import lru_cache
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.clock import in_zone
 from shared.dynamodb.requests import Item
@@ -15,6 +16,10 @@ from shared.texts import isolated
 from shared.usage.counter import Counter
 from shared.usage.views import usage_view
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+PORTAL = "See it in the portal"
 NOBODY = "somebody who was erased"
 
 
@@ -102,10 +107,20 @@ def _subject_of(facts: Facts) -> tuple[str, str]:
     return _one_line(document["product"]), _one_line(document["customer"]["name"])
 
 
+class Links(NamedTuple):
+    """The links of an e-mail; empty: it has none."""
+
+    portal: str = ""
+    unsubscribe: str = ""
+
+
+NO_LINKS = Links()
+
+
 def render(
-    facts: Facts, unsubscribe: str, vendor: str = "", *, can_reply: bool = False
+    facts: Facts, links: Links = NO_LINKS, vendor: str = "", *, can_reply: bool = False
 ) -> tuple[str, str, str]:
-    """Subject, text and HTML. `unsubscribe` is a link, or empty; `vendor` is the sender's name.
+    """Subject, text and HTML; `vendor` is the sender's name.
 
     `can_reply`: an answer to this e-mail reaches somebody.
     """
@@ -126,15 +141,44 @@ def render(
             "",
             *(f"  {name + ':':<{width}}{value:>9}" for name, value in rows),
             *(line for title, names in people for line in ("", f"{title}:", *_bullets(names))),
+            *(["", f"{PORTAL}:", links.portal] if links.portal else []),
             "",
             period,
             "",
             footer,
-            *([f"Unsubscribe: {unsubscribe}"] if unsubscribe else []),
+            *([f"Unsubscribe: {links.unsubscribe}"] if links.unsubscribe else []),
             "",
         ]
     )
-    return subject, text, _html(facts, lines, rows, people, (period, footer, unsubscribe))
+    html = _template().render(
+        vendor=_one_line(vendor),
+        product=product,
+        customer=customer,
+        headline=_headline(facts),
+        lines=lines,
+        rows=rows,
+        people=people,
+        links=links,
+        portal=PORTAL,
+        period=period,
+        footer=footer,
+    )
+    return subject, text, html
+
+
+@lru_cache(maxsize=1)
+def _template() -> "Template":
+    """The template beside this module; every value is escaped."""
+    # Most processes send no e-mail: they do not wait for this import.
+    from jinja2 import Environment, FileSystemLoader  # noqa: PLC0415
+
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return made.get_template("mail.html")
 
 
 _ROLES = {
@@ -324,36 +368,3 @@ def _bullets(names: list[str]) -> list[str]:
 
 def _count(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
-
-
-def _html(
-    facts: Facts,
-    lines: list[str],
-    rows: list[tuple[str, str]],
-    people: list[tuple[str, list[str]]],
-    foot: tuple[str, str, str],
-) -> str:
-    product, customer = _subject_of(facts)
-    period, footer, unsubscribe = foot
-    cell = "padding:4px 24px 4px 0;border-bottom:1px solid #ddd"
-    table = "".join(
-        f"<tr><td style='{cell}'>{escape(name)}</td>"
-        f"<td style='{cell};text-align:right'><b>{escape(value)}</b></td></tr>"
-        for name, value in rows
-    )
-    lists = "".join(
-        f"<h3 style='margin:20px 0 4px'>{escape(title)}</h3><ul style='margin:0'>"
-        + "".join(f"<li>{escape(name)}</li>" for name in names)
-        + "</ul>"
-        for title, names in people
-    )
-    small = "color:#666;font-size:13px"
-    stop = f" <a href='{escape(unsubscribe)}'>Unsubscribe</a>" if unsubscribe else ""
-    return (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        f"<title>{escape(product)}</title></head><body style='font:16px/1.5 sans-serif;color:#222'>"
-        f"<h2 style='margin:0 0 8px'>{escape(product)}, {escape(customer)}</h2>"
-        + "".join(f"<p>{escape(line)}</p>" for line in lines)
-        + f"<table style='border-collapse:collapse'>{table}</table>{lists}"
-        f"<p style='{small}'>{escape(period)}<br>{escape(footer)}{stop}</p></body></html>"
-    )

@@ -324,7 +324,8 @@ def test_unsubscribing_and_back(story: Story, api: Api) -> None:
     assert api.call(f"POST {route}/undo", {"token": token}, key=None)[0] == 200
     story.take("carol", START + 4 * HOUR)
     assert "admin@acme.example" in to(story.tick(START + 4 * HOUR + 60_000))
-    assert api.call(f"POST {route}", {"token": "x" + token[1:]}, key=None)[0] == 404
+    another = ("y" if token[0] == "x" else "x") + token[1:]
+    assert api.call(f"POST {route}", {"token": another}, key=None)[0] == 404
 
 
 def test_a_late_record_is_still_notified(story: Story) -> None:

@@ -552,8 +552,11 @@ def test_the_reader_s_language_and_the_entitlement_s_zone(api: Api, open_page: O
 class Host:
     """Somebody's own page, with the portal in a frame."""
 
-    def __init__(self, url: str) -> None:
-        body = f'<!doctype html><title>Host</title><iframe src="{url}" width="900" height="700"></iframe>'
+    def __init__(self, url: str, script: str = "") -> None:
+        body = (
+            f'<!doctype html><title>Host</title><iframe src="{url}" width="900" height="700">'
+            f"</iframe><script>{script}</script>"
+        )
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -587,6 +590,32 @@ def test_a_frame_is_for_the_allowed_origins(api: Api, open_page: Open) -> None:
         refused.wait_for_timeout(1_500)
         assert refused.frame_locator("iframe").locator("#state").count() == 0
         host.server.shutdown()
+
+
+def test_a_frame_gets_its_height_and_dialogs_open_in_sight(api: Api, open_page: Open) -> None:
+    """With the script that the guide shows."""
+    guide = (ROOT / "docs/guides/portal.md").read_text()
+    script = guide.partition("```js\n")[2].partition("```")[0]
+    sold = Sold.make(api)
+    for number in range(3):
+        sold.take(f"user{number}")
+    host = Host(sold.link("admin")["embedUrl"], script)
+    page = open_page(f"http://127.0.0.1:{host.port}/", state=False, fails="favicon|404")
+    frame = page.frame_locator("iframe")
+    expect(frame.locator("#holders tbody tr")).to_have_count(3)
+    needed = "document.documentElement.scrollHeight <= innerHeight"
+    inner = page.frames[1]
+    wait_for(lambda: inner.evaluate(needed))
+    assert inner.evaluate("innerHeight") > 1_000, "longer than the window"
+    for name in ("Request more seats", "Release the seat of user1"):
+        button = frame.get_by_role("button", name=name)
+        button.click()
+        box = frame.get_by_role("dialog").bounding_box()
+        assert box is not None
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= 900, "in the window, whose height this is"
+        page.keyboard.press("Escape")
+    host.server.shutdown()
 
 
 # --- For everybody ----------------------------------------------------------------------------------

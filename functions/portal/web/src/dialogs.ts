@@ -13,6 +13,8 @@ import { announce, fill, h, quoted, vendorName } from "./dom";
 import { capital } from "./format";
 import { t } from "./messages";
 
+const MARGIN = 16; // pixels
+
 type Text = (string | Node)[];
 
 function open(title: string, content: HTMLElement[], send: () => Promise<Text>): void {
@@ -66,6 +68,12 @@ function open(title: string, content: HTMLElement[], send: () => Promise<Text>):
   };
   document.body.append(dialog);
   dialog.showModal();
+  // A frame may be longer than the window: its middle is out of sight, what opened the dialog is not.
+  if (document.body.classList.contains("embedded") && opener) {
+    const { top } = opener.getBoundingClientRect();
+    const lowest = innerHeight - dialog.offsetHeight - MARGIN;
+    dialog.style.marginBlock = `${Math.max(MARGIN, Math.min(top - MARGIN, lowest))}px auto`;
+  }
 }
 
 /** Ask, then release a seat. */

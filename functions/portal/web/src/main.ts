@@ -171,6 +171,7 @@ class Page {
         askRelease(this.portal, seat, () => {
           this.hasMoved = true;
           this.catchUp();
+          wake(); // the figures above follow at once, too
         }),
       fail,
     );
@@ -579,6 +580,13 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => appl
 addEventListener("hashchange", () => location.reload());
 document.documentElement.lang = locale;
 document.title = t.license;
-if (location.pathname.endsWith("/embed")) document.body.classList.add("embedded");
+if (location.pathname.endsWith("/embed")) {
+  document.body.classList.add("embedded");
+  // The page around the frame may give it the height that it needs. Nobody else learns from this.
+  new ResizeObserver(() => {
+    const height = Math.ceil(document.documentElement.getBoundingClientRect().height);
+    parent.postMessage({ type: "overdraft:height", height }, "*");
+  }).observe(document.documentElement);
+}
 if (token()) void watch();
 else end(t.noLink, t.aboutLink);

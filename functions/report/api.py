@@ -22,6 +22,8 @@ from shared.ids import new_id
 from shared.problems import InvalidRequest, NotFound
 
 LIST = "REPORT"
+# To whom a report is mailed, unless to an account owner.
+RECIPIENTS = "recipients"
 ZONE = os.environ.get("REPORT_TIME_ZONE", "UTC")
 _recipients = os.environ.get("REPORT_RECIPIENTS", "")
 
@@ -36,6 +38,7 @@ class ReportView(TypedDict):
     filters: Mapping[str, object]
     formats: list[str]
     sendEmail: bool
+    emailTo: str
     emailedTo: list[str]
     emailReturnedFrom: list[str]
     version: int | None
@@ -59,6 +62,7 @@ def item_of(
     filters: dict[str, str],
     formats: list[str],
     sends_email: bool,
+    email_to: str = RECIPIENTS,
     actor: str,
     public_url: str,
     now_ms: int,
@@ -82,6 +86,7 @@ def item_of(
         "filters": filters,
         "formats": formats,
         "sendsEmail": sends_email,
+        "emailTo": email_to,
         "requestedBy": actor,
         "publicUrl": public_url,
         "createdAt": now_ms,
@@ -114,13 +119,27 @@ def scheduled(scheduled_time: str | None, public_url: str, now_ms: int) -> Put:
     return Put(report_key(report_id), item, "attribute_not_exists(pk)")
 
 
+def _check_mail(model: ReportInput) -> None:
+    """Refuse an e-mail that would reach nobody.
+
+    Raises:
+        InvalidRequest.
+    """
+    to_owner = model.email_to != RECIPIENTS
+    if to_owner and not model.send_email:
+        raise InvalidRequest.at("/emailTo", "goes with sendEmail")
+    if to_owner and model.filters.account_owner is None:
+        raise InvalidRequest.at("/emailTo", "needs filters.accountOwner")
+    if model.send_email and not os.environ.get("EMAIL_SENDER"):
+        raise InvalidRequest.at("/sendEmail", "needs the stack's parameter EmailSender")
+    if model.send_email and not to_owner and not _recipients:
+        raise InvalidRequest.at("/sendEmail", "needs the stack's parameter ReportRecipients")
+
+
 def create(request: Request) -> Response:
     """Request a report; it is made a moment later."""
     model = parse(ReportInput, request.body)
-    if model.send_email and not (os.environ.get("EMAIL_SENDER") and _recipients):
-        raise InvalidRequest.at(
-            "/sendEmail", "needs the stack's parameters EmailSender and ReportRecipients"
-        )
+    _check_mail(model)
     zone = model.time_zone or ZONE
     period, month = periods.read(model, zone, request.now_ms)
     report_id = new_id("rep")
@@ -133,6 +152,7 @@ def create(request: Request) -> Response:
         filters=filters,
         formats=model.formats,
         sends_email=model.send_email,
+        email_to=model.email_to,
         actor=request.caller.key_id,
         public_url=request.public_url,
         now_ms=request.now_ms,
@@ -177,6 +197,7 @@ def _view(item: Item, made: Mapping[str, Mapping[str, object]]) -> ReportView:
         "filters": item["filters"],
         "formats": item["formats"],
         "sendEmail": item["sendsEmail"],
+        "emailTo": item.get("emailTo", RECIPIENTS),
         "emailedTo": sorted(item.get("sentTo", ())),
         "emailReturnedFrom": sorted(item.get("returnedFrom", ())),
         "version": item.get("version"),

@@ -379,7 +379,9 @@ class Work:
         expires = to_rfc3339((now // 1000 + report_links.SECONDS) * 1000)
         shown = {**report, "summary": summary_view(report["summary"])}
         failed = None
-        for recipient in self._mailing.recipients:
+        owner = report["filters"].get("accountOwner")
+        to_owner = report.get("emailTo") == "accountOwner" and owner
+        for recipient in (owner,) if to_owner else self._mailing.recipients:
             if recipient in report.get("sentTo", ()):
                 continue
             try:

@@ -866,6 +866,29 @@ def test_mail_needs_somebody_to_send_it_to(reports: Reports) -> None:
     assert (status, result["errors"][0]["pointer"]) == (400, "/sendEmail")
 
 
+def test_a_report_of_one_owner_s_accounts_goes_to_that_owner(
+    reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMAIL_SENDER", "overdraft@vendor.example")
+    owner = {"accountOwner": "olaf@vendor.example"}
+    for body, pointer in (
+        ({"emailTo": "accountOwner", "filters": owner}, "/emailTo"),
+        ({"emailTo": "accountOwner", "sendEmail": True}, "/emailTo"),
+        ({"sendEmail": True}, "/sendEmail"),  # this stack has no recipients
+    ):
+        status, result, _ = reports.call("POST /v1/reports", body=body)
+        assert (status, result["errors"][0]["pointer"]) == (400, pointer)
+    body = {"emailTo": "accountOwner", "sendEmail": True, "filters": owner}
+    status, asked, _ = reports.call("POST /v1/reports", body=body)
+    assert (status, asked["emailTo"]) == (202, "accountOwner")
+    assert reports.work(asked["reportId"])
+    [mail] = reports.mails
+    assert mail["Destination"]["ToAddresses"] == ["olaf@vendor.example"]
+    path = {"reportId": asked["reportId"]}
+    _, report, _ = reports.call("GET /v1/reports/{reportId}", path)
+    assert report["emailedTo"] == ["olaf@vendor.example"]
+
+
 def test_a_crash_without_an_exception_is_reported_as_well(
     dynamodb: DynamoDBClient, reports: Reports
 ) -> None:

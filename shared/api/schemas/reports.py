@@ -35,8 +35,10 @@ class ReportInput(Input):
         Field(min_length=1),
         AfterValidator(sort_distinct),
     ] = [*REPORT_FORMATS]
-    send_email: bool = Field(
-        default=False, description="Send it to the stack's ReportRecipients as well."
+    send_email: bool = Field(default=False, description="Send it by e-mail as well.")
+    email_to: Literal["recipients", "accountOwner"] = Field(
+        "recipients",
+        description="To the stack's ReportRecipients, or to the account owner whom `filters` name.",
     )
 
 
@@ -118,6 +120,7 @@ class Report(Output):
     filters: ReportFilters
     formats: list[str]
     send_email: bool
+    email_to: Literal["recipients", "accountOwner"]
     emailed_to: list[str] = Field(description="Whom its mail has gone to so far.")
     email_returned_from: list[str] = Field(
         description="Whose mail came back, or who complained of it."

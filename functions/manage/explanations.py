@@ -157,6 +157,10 @@ def _denial_view(attempt: Item) -> ExplainedDenialView:
     }
 
 
+def _seats_are(number: int) -> str:
+    return "1 seat is" if number == 1 else f"{number or 'no'} seats are"
+
+
 def _summary(
     who: str, at: int, attempt: Item | None, now: SeatUsage, zone: str, *, is_held: bool
 ) -> str:
@@ -172,7 +176,12 @@ def _summary(
     cap, purchased = attempt.get("hardCap"), attempt["seatCount"]
     overdraft = f" and {cap - purchased} in overdraft" if cap and cap > purchased else ""
     denied_at = f"{local(attempt['at'])} ({zone})"
-    then = f"all {cap} seats were in use, {purchased} purchased{overdraft}"
+    if not cap:
+        then = "there is no seat, because none is purchased"
+    elif cap == 1:
+        then = f"the only seat was in use{', in overdraft' if overdraft else ''}"
+    else:
+        then = f"all {cap} seats were in use, {purchased} purchased{overdraft}"
     sentences = [f"{who} was denied at {denied_at}: {then}."]
     due = attempt.get("nextLeaseExpiry")
     if due is not None:
@@ -181,6 +190,6 @@ def _summary(
         sentences.append("The limits are the same now.")
     else:
         most = "no hard cap" if now.hard_cap is None else f"a hard cap of {now.hard_cap}"
-        sentences.append(f"Now {now.purchased} seats are purchased, with {most}.")
-    sentences.append(f"{now.used} are in use. {holds}")
+        sentences.append(f"Now {_seats_are(now.purchased)} purchased, with {most}.")
+    sentences.append(f"{_seats_are(now.used).capitalize()} in use. {holds}")
     return " ".join(sentences)

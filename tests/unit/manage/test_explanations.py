@@ -87,3 +87,25 @@ def test_an_erased_person_has_no_name(api: Api) -> None:
 )
 def test_bad_questions(api: Api, query: dict[str, str], status: int) -> None:
     explain(api, denied(api), status, **query)
+
+
+@pytest.mark.parametrize(
+    ("purchased", "overdraft", "then", "now"),
+    [
+        (1, 0, "the only seat was in use.", "1 seat is in use."),
+        (0, 1, "the only seat was in use, in overdraft.", "1 seat is in use."),
+        (0, 0, "there is no seat, because none is purchased.", "No seats are in use."),
+    ],
+)
+def test_few_seats_are_said_in_good_english(
+    api: Api, purchased: int, overdraft: int, then: str, now: str
+) -> None:
+    limit = {"type": "absolute", "value": overdraft} if overdraft else {"type": "none"}
+    entitlement_id = api.create(seatCount=purchased, overdraftSeatLimit=limit)
+    path = {"entitlementId": entitlement_id}
+    if purchased + overdraft:
+        assert api.call(f"POST {E}/activations", path, {"seatId": "alice"})[0] == 201
+    assert api.call(f"POST {E}/activations", path, {"seatId": "mallory"})[0] == 409
+    summary = explain(api, entitlement_id, seatId="mallory")["summary"]
+    assert then in summary
+    assert now in summary

@@ -78,26 +78,30 @@ def find_held_seats(
     """
     list_name = holder_list(entitlement_id)
     found: dict[str, Grant] = {}
-    after = start[0] if start else ""
+    last = start
+    query = Query(
+        "listKey = :list AND begins_with(listSort, :text)",
+        {":list": list_name, ":text": text},
+        index_name=LIST_INDEX,
+        limit=limit + 1,
+        start={"pk": start[0], "sk": entitlement_id, "listKey": list_name, "listSort": start[1]}
+        if start
+        else None,
+    )
     for _ in range(MAX_READS):
-        query = Query(
-            "listKey = :list AND listSort BETWEEN :low AND :high",
-            {":list": list_name, ":low": max(text, after), ":high": f"{text}\U0010ffff"},
-            index_name=LIST_INDEX,
-            limit=limit + 1,
-        )
         page = yield from send(query)
-        listed = [str(each["listSort"]) for each in page.items if each["listSort"] > after]
-        grants = yield from _grants(entitlement_id, first, [key_in(each) for each in listed])
-        for each in listed:
+        places = [(str(each["pk"]), str(each["listSort"])) for each in page.items]
+        grants = yield from _grants(entitlement_id, first, [key_in(sort) for _, sort in places])
+        for pk, sort in places:
             if len(found) == limit:
-                return ResultPage((yield from _shown(entitlement_id, found)), [after])
-            after = each
-            if grant := grants.get(key_in(each)):
-                found[key_in(each)] = grant
+                return ResultPage((yield from _shown(entitlement_id, found)), last)
+            last = [pk, sort]
+            if grant := grants.get(key_in(sort)):
+                found[key_in(sort)] = grant
         if page.next is None:
             return ResultPage((yield from _shown(entitlement_id, found)), None)
-    return ResultPage((yield from _shown(entitlement_id, found)), [after])
+        query = query._replace(start=page.next)
+    return ResultPage((yield from _shown(entitlement_id, found)), last)
 
 
 def _grants(entitlement_id: str, first: SeatShard, keys: list[str]) -> Operation[dict[str, Grant]]:

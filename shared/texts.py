@@ -13,7 +13,13 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 # Explicit directional formatting (Unicode Standard Annex 9), which can turn around what follows it.
 TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 # Invisible characters: two ids that look the same may differ in them.
-_INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+# Unicode's default-ignorable code points, without joiners and variation selectors, and the blank of
+# Braille, which is as empty as they are.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e"
+    "\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 _JOINERS = "\u200c\u200d"  # some scripts and emoji need them between other characters
 
 

@@ -46,9 +46,13 @@ MEMBERS_FOR_CUSTOMERS = (
     "status",
     "timeZone",
     "seats",
+    "usageKey",
+    "quantity",
     "used",
     "note",
 )
+# What people write may name somebody.
+WRITTEN = ("note",)
 OF_USAGE_LIMITS = ("key", "limit", "overdraftLimit", "resetSchedule")
 # What people do to a person's seat.
 ABOUT_PERSONS = ("seat.released", "person.erased")
@@ -199,7 +203,7 @@ def _for_customer(view: ChangeView, *, hides_names: bool) -> ChangeView | None:
     changes = {
         name: _limits_for_customer(values) if name == "usageLimits" else values
         for name, values in view["changes"].items()
-        if name in MEMBERS_FOR_CUSTOMERS
+        if name in MEMBERS_FOR_CUSTOMERS and not (hides_names and name in WRITTEN)
     }
     if view["changes"] and not changes:
         return None

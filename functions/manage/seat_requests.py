@@ -133,8 +133,8 @@ def _list(request: Request) -> Operation[ResultPage]:
 
 
 def _unnamed(item: Item) -> SeatRequestView:
-    """A request without who made it, and without what they wrote."""
-    return {**view(item), "requester": None, "message": None}
+    """A request without who made it, and without what they and the vendor wrote."""
+    return {**view(item), "requester": None, "message": None, "note": None}
 
 
 def update(request: Request) -> Response:

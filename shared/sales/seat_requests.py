@@ -80,8 +80,10 @@ def latest(entitlement_id: str) -> Operation[Item | None]:
 def answer_by_purchase(entitlement_id: str, meter: str, purchased: int, at: int) -> Operation[bool]:
     """Mark requests answered that a purchase covers; whether every one of that time is.
 
-    `purchased` is the limit of the meter from `at` on, Unix milliseconds. A request of this meter
-    is covered if what was purchased when it was made, and what it asked for, is. Safe to repeat.
+    `purchased` is the limit of the meter from `at` on, Unix milliseconds. What was bought is
+    allotted to the requests of this meter, the oldest first: one is covered if what was purchased
+    when it was made, what older ones asked for since and what it asked for itself is. Safe to
+    repeat.
     """
     key = seat_request_key(entitlement_id, at, "~")
     query = Query(
@@ -91,9 +93,14 @@ def answer_by_purchase(entitlement_id: str, meter: str, purchased: int, at: int)
         filter=IS_OPEN,
     )
     is_covered = True
+    allotted = 0  # up to here the limit is spoken for
     for item in (yield from all_of(query)):
+        if meter_of(item) != meter:
+            is_covered = False
+            continue
         more = item.get("seats") or item.get("quantity") or 0
-        if meter_of(item) != meter or purchased < item["purchased"] + more:
+        allotted = max(allotted, item["purchased"]) + more
+        if purchased < allotted:
             is_covered = False
             continue
         yield from write_with_conflict_retry(

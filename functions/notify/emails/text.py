@@ -19,6 +19,8 @@ from shared.usage.views import usage_view
 if TYPE_CHECKING:
     from jinja2 import Template
 
+# So many requests are named in a subject.
+IN_SUBJECT = 2
 PORTAL = "See it in the portal"
 NOBODY = "somebody who was erased"
 
@@ -131,7 +133,9 @@ def render(
     width = max(len(name) for name, _ in rows) + 5
     people = _people(facts)
     zone = facts.document["timeZone"]
-    period = f"From {in_zone(facts.since, zone)} to {in_zone(facts.until, zone)} ({zone})."
+    since, until = in_zone(facts.since, zone), in_zone(facts.until, zone)
+    span = f"At {since}" if since == until else f"From {since} to {until}"
+    period = f"{span} ({zone})."
     footer = _footer(facts, customer)
     text = "\n".join(
         [
@@ -182,9 +186,9 @@ def _template() -> "Template":
 
 
 _ROLES = {
-    "accountOwner": "{customer}'s account owner, at most once an hour",
-    "customerAdmin": "{customer}'s license administrator, at most once an hour",
-    "requests": "{customer}'s account owner or a recipient of reports, when the customer asks",
+    "accountOwner": "account owner for {customer}, at most once an hour",
+    "customerAdmin": "license administrator of {customer}, at most once an hour",
+    "requests": "account owner for {customer}, or recipient of reports, when the customer asks",
 }
 
 
@@ -211,8 +215,10 @@ def _next_steps(facts: Facts, vendor: str, *, can_reply: bool) -> list[str]:
 
 def _headline(facts: Facts) -> str:
     if facts.requests:
-        most = max(facts.requests, key=lambda each: each.get("seats") or 0)
-        return f"the customer asks for {seat_requests.wanted(most)}"
+        asked = [seat_requests.wanted(each) for each in facts.requests]
+        more = len(asked) - IN_SUBJECT
+        named = ", ".join(asked[:IN_SUBJECT])
+        return f"the customer asks for {named}{f' and {more} more times' if more > 0 else ''}"
     return _use_headline(facts)
 
 
@@ -269,12 +275,7 @@ def _sentences(facts: Facts) -> list[str]:
             " granted as overdraft."
         )
     if facts.happened.get(event_types.OVERDRAFT_EXHAUSTED):
-        most = f"All {now.hard_cap:,} seats" if now.hard_cap is not None else "All seats"
-        sentences.append(
-            f"{most} are taken: the next person is turned away."
-            if now.hard_cap is not None and now.used >= now.hard_cap
-            else f"{most} were taken for a while."
-        )
+        sentences.append(_exhausted(now))
     if facts.denied_people:
         sentences.append(
             f"{_count(facts.denied_people, 'person', 'people')} asked for a seat and got none"
@@ -287,6 +288,24 @@ def _sentences(facts: Facts) -> list[str]:
     for count in facts.counts:
         sentences += _count_sentences(count)
     return sentences
+
+
+def _exhausted(now: SeatUsage) -> str:
+    """That the hard cap was reached, and whether it still is."""
+    if now.hard_cap == 1:
+        most, are, were = "The only seat", "is", "was"
+    else:
+        number = "" if now.hard_cap is None else f" {now.hard_cap:,}"
+        most, are, were = f"All{number} seats", "are", "were"
+    if now.hard_cap is not None and now.used >= now.hard_cap:
+        return f"{most} {are} taken: the next person is turned away."
+    return f"{most} {were} taken for a while."
+
+
+def _left(number: int) -> str:
+    if not number:
+        return "nothing was left"
+    return f"{number:,} {'was' if number == 1 else 'were'} left"
 
 
 def _percents(thresholds: Sequence[int]) -> str:
@@ -308,7 +327,7 @@ def _count_sentences(count: CountFacts) -> list[str]:
         sentences.append(f"All{most} '{key}' are used: further requests are refused.")
     if count.denied_requests == 1 and count.denied_quantity:
         sentences.append(
-            f"A request for {count.denied_quantity:,} '{key}' was refused: {count.left:,} were left"
+            f"A request for {count.denied_quantity:,} '{key}' was refused: {_left(count.left)}"
             f" ({_count(count.denied_attempts, 'attempt', 'attempts')})."
         )
     elif count.denied_requests:

@@ -49,7 +49,9 @@ def test_a_list_does_not_name_who_had_the_seat_before(api: Api) -> None:
     assert held["lastSeenAt"] == held["activatedAt"]
 
 
-@pytest.mark.parametrize("seat_id", [" alice", "alice\u00a0", "\u200balice", "a\u202eb"])
+@pytest.mark.parametrize(
+    "seat_id", [" alice", "alice\u00a0", "\u200balice", "a\u202eb", "\u3164", "\u115fx", "x\u2800"]
+)
 def test_a_seat_id_that_looks_like_another_is_refused(api: Api, seat_id: str) -> None:
     route = "POST /v1/entitlements/{entitlementId}/activations"
     status, answer, _ = api.call(route, {"entitlementId": api.create()}, {"seatId": seat_id})

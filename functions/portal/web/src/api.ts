@@ -273,7 +273,7 @@ export const requestMore = (
 export const readRequests = async (entitlementId: string): Promise<SeatRequest[]> =>
   (
     await get<{ items: SeatRequest[] }>(`v1/entitlements/${entitlementId}/seat-requests`, {
-      limit: "5",
+      limit: "50",
     })
   ).items;
 

@@ -70,14 +70,25 @@ function sentenceOf(change: Change, hidesNames: boolean): (string | Node)[] {
   if (change.type === "seat.released")
     return [
       who,
-      t.releasedSeatOf,
+      t.releasedSeatOf[0],
       change.subjectName ? quoted(change.subjectName) : hidesNames ? t.aPerson : t.erasedPerson,
-      ".",
+      t.releasedSeatOf[1],
     ];
   if (change.type === "usage.corrected") {
     const { before, after } = change.changes.used ?? { before: null, after: null };
     return [who, t.corrected(change.subjectId ?? "", shown(before), shown(after))];
   }
+  if (change.type === "seat_request.created") {
+    const [seats, key, quantity] = ["seats", "usageKey", "quantity"].map(
+      (name) => change.changes[name]?.after ?? null,
+    );
+    const what =
+      key === null ? t.moreSeats(Number(seats)) : t.moreOf(Number(quantity), String(key));
+    return [t.didRequest(who, what)];
+  }
+  const status = change.changes.status?.after;
+  if (change.type === "seat_request.updated" && status === "declined")
+    return [t.did(who, t.declinedRequest, "")];
   const more = change.type.startsWith("entitlement.") ? membersOf(change) : "";
   return [t.did(who, t.verbs[change.type] ?? change.type, more)];
 }

@@ -17,7 +17,12 @@ const MARGIN = 16; // pixels
 
 type Text = (string | Node)[];
 
-function open(title: string, content: HTMLElement[], send: () => Promise<Text>): void {
+function open(
+  title: string,
+  content: HTMLElement[],
+  send: () => Promise<Text>,
+  wordsOf = (failure: Failure): string => failure.message,
+): void {
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const cancel = h(
     "button",
@@ -45,7 +50,7 @@ function open(title: string, content: HTMLElement[], send: () => Promise<Text>):
           );
           form.querySelector("button")?.focus();
         } catch (error) {
-          problem.textContent = error instanceof Failure ? error.message : t.failed;
+          problem.textContent = error instanceof Failure ? wordsOf(error) : t.failed;
           problem.hidden = false;
           confirm.disabled = false;
         }
@@ -114,7 +119,7 @@ function proposed({ overdraftUsed, purchased }: Use, most: number): number {
 }
 
 const MOST_SEATS = 100_000;
-const MOST_QUANTITY = 1e15;
+const MOST_QUANTITY = 1e12;
 
 /** Request more seats from the vendor, or more of a usage limit. */
 export function askForMore(portal: Portal, limit: UsageLimit | null, onDone: () => void): void {
@@ -162,6 +167,7 @@ export function askForMore(portal: Portal, limit: UsageLimit | null, onDone: () 
       onDone();
       return reachOf(portal).after;
     },
+    (failure) => (failure.kind === "throttled" ? t.requestedTooOften : failure.message),
   );
 }
 

@@ -293,7 +293,7 @@ export class UseGraph {
     return {
       width: this.frame.clientWidth || 600,
       height: plotHeight(),
-      padding: [8, 26, 0, 0],
+      padding: [8, 40, 0, 0],
       tzDate: (at) => uPlot.tzDate(new Date(at * 1000), zoneName()),
       legend: { show: false },
       cursor: { drag: { x: true, y: false, dist: 8 }, points: { show: false } },

@@ -52,6 +52,7 @@ const IDLE_MS = 20_000;
 const FORECAST_MS = 15 * 60_000;
 // So many usage limits are in sight, and all that need attention; the others are folded.
 const LIMITS_OPEN = 6;
+const REQUESTS_SHOWN = 5;
 
 const main = document.getElementById("main") as HTMLElement;
 const footer = document.getElementById("footer") as HTMLElement;
@@ -92,6 +93,9 @@ function figures(use: Use, used: string): HTMLElement {
     figure(t.hardCap, use.hardCap === null ? t.none : count(use.hardCap)),
   );
 }
+
+/** Whether more may be requested here: of a license that is over, or not begun, nothing is. */
+const mayRequest = ({ status }: Portal) => status === "active" || status === "suspended";
 
 /** A usage limit: its period, its meter, its figures, what was refused, its forecast. */
 function limitBlock(limit: UsageLimit, onAsk: (() => void) | null): HTMLElement {
@@ -153,6 +157,7 @@ class Page {
   private readonly stale = h("p", { class: "problem wide", role: "status", hidden: true });
   private denials: Denials | null = null;
   private requests: SeatRequest[] = [];
+  private showsAllRequests = false;
   private drawnState = "";
   private timers: number[] = [];
   private isStopped = false;
@@ -285,7 +290,7 @@ class Page {
       h("p", { class: "soft", id: "room" }, roomOf(portal)),
       h("p", { class: "soft", id: "term" }, termOf(portal)),
       this.denials ? h("p", { id: "denied" }, deniedOf(this.denials)) : null,
-      seats && portal.status !== "deleted"
+      seats && mayRequest(portal)
         ? h(
             "button",
             {
@@ -298,16 +303,33 @@ class Page {
             t.requestSeats,
           )
         : null,
-      this.requests.length
-        ? h(
-            "ul",
-            { id: "requests", class: "soft", "aria-label": t.requestsLabel },
-            ...this.requests.map((each) => h("li", {}, ...requestOf(each))),
-          )
-        : null,
+      ...this.requestList(),
     );
     if (wasAsking) document.getElementById("ask")?.focus();
     if (portal.usage.length) this.showUsage(portal.usage);
+  }
+
+  /** The requests: open ones first, some in sight, a button for the others. */
+  private requestList(): HTMLElement[] {
+    const isOpen = ({ status }: SeatRequest) => Number(status === "open");
+    const sorted = [...this.requests].sort((a, b) => isOpen(b) - isOpen(a));
+    if (!sorted.length) return [];
+    const shown = this.showsAllRequests ? sorted : sorted.slice(0, REQUESTS_SHOWN);
+    const all = () => {
+      this.showsAllRequests = true;
+      this.drawnState = "";
+      this.show(this.portal);
+    };
+    return [
+      h(
+        "ul",
+        { id: "requests", class: "soft", "aria-label": t.requestsLabel },
+        ...shown.map((each) => h("li", {}, ...requestOf(each))),
+      ),
+      ...(shown.length < sorted.length
+        ? [h("button", { type: "button", class: "quiet", onclick: all }, t.showAll(sorted.length))]
+        : []),
+    ];
   }
 
   private showUsage(limits: UsageLimit[]): void {
@@ -320,7 +342,7 @@ class Page {
     const block = (limit: UsageLimit) =>
       limitBlock(
         limit,
-        this.portal.status === "deleted"
+        !mayRequest(this.portal)
           ? null
           : () => askForMore(this.portal, limit, () => void this.readRequests().catch(fail)),
       );
@@ -355,8 +377,17 @@ class Page {
   private readonly denialsOf = new Map<string, Denials>();
   private readonly forecasts = new Map<string, Forecast>();
 
-  /** Read the forecasts of the limits in sight that are not known yet. */
-  private async readLimitForecasts(): Promise<void> {
+  private reading: Promise<void> | null = null;
+
+  /** Read the forecasts and denials of the limits in sight that are not known yet; once at a time. */
+  private readLimitForecasts(): Promise<void> {
+    this.reading ??= this.readMissing().finally(() => {
+      this.reading = null;
+    });
+    return this.reading;
+  }
+
+  private async readMissing(): Promise<void> {
     const isOpen = this.usage.querySelector<HTMLDetailsElement>("details")?.open ?? false;
     const inSight = [...this.usage.querySelectorAll<HTMLElement>("[data-forecast]")].filter(
       (place) => isOpen || !place.closest("details"),
@@ -402,11 +433,10 @@ class Page {
     if (withGraph) void this.graph.load();
     if (this.hasDenied && this.portal.usage.length) this.denialsOf.clear();
     await this.refreshPeople(isDue);
-    await this.readLimitForecasts().catch(fail);
     if (Date.now() - this.forecastAt > FORECAST_MS) {
       this.forecastAt = Date.now();
       await this.readForecasts();
-    }
+    } else await this.readLimitForecasts().catch(fail);
   }
 
   /** Read who was turned away and who holds a seat, where that may have changed. */

@@ -33,6 +33,8 @@ export function isNameless(seat: HeldSeat): boolean {
 /** From so many seats on, the service searches and divides them into pages. */
 const MANY = 300;
 const PAGE = 50;
+/** So many rows are in sight at first; a button shows the others. */
+const IN_SIGHT = 25;
 /** So long nobody types before the service is asked. */
 const TYPING_MS = 400;
 
@@ -48,6 +50,7 @@ export class Holders {
   private pageNumber = 0;
   private page: SeatPage | null = null;
   private typing = 0;
+  private showsAll = false;
   private readonly body = h("div", { class: "scroll" }, h("p", { class: "empty" }, t.loading));
   private readonly found = h("p", { class: "soft", role: "status" });
   private readonly search = h("input", {
@@ -189,6 +192,7 @@ export class Holders {
       fill(this.body, h("p", { class: "empty" }, text));
       return;
     }
+    const inSight = this.showsAll || this.page ? shown : shown.slice(0, IN_SIGHT);
     const isAdmin = this.portal.role === "admin";
     const focused = document.activeElement?.closest<HTMLElement>("[data-activation]")?.dataset;
     fill(
@@ -198,8 +202,22 @@ export class Holders {
         // On a phone its parts are no table to the browser any more: the roles stay.
         { role: "table" },
         head(t.who, t.since, t.lastSeen, t.kind, ...(isAdmin ? [t.release] : [])),
-        h("tbody", { role: "rowgroup" }, ...shown.map((seat) => this.row(seat, isAdmin))),
+        h("tbody", { role: "rowgroup" }, ...inSight.map((seat) => this.row(seat, isAdmin))),
       ),
+      inSight.length < shown.length
+        ? h(
+            "button",
+            {
+              type: "button",
+              class: "quiet",
+              onclick: () => {
+                this.showsAll = true;
+                this.draw();
+              },
+            },
+            t.showAll(shown.length),
+          )
+        : null,
     );
     if (focused?.activation)
       this.body
@@ -275,6 +293,7 @@ export class Holders {
         "lastSeenAt",
         "leaseExpiry",
         "isOverdraftSeat",
+        "seatKey",
       ],
       ...seats.map((seat) => [
         seat.seatId,
@@ -284,6 +303,7 @@ export class Holders {
         time(seat.lastSeenAt),
         time(seat.leaseExpiry),
         String(seat.isOverdraftSeat),
+        seat.seatKey,
       ]),
     ]);
   }
@@ -340,7 +360,7 @@ export class TurnedAway {
     if (before && JSON.stringify({ ...before, to: "" }) === JSON.stringify({ ...denials, to: "" }))
       return;
     if (!denials.attempts) {
-      fill(this.body, h("p", { class: "empty" }, t.nobodySince(moment(denials.from))));
+      fill(this.body, h("p", { class: "empty" }, t.nobodyDenied));
       return;
     }
     const most = Math.max(...denials.days.map((each) => each.attempts));
@@ -400,13 +420,14 @@ export class TurnedAway {
   private save(): void {
     if (!this.denials) return;
     download("turned-away", [
-      ["seatId", "seatName", "attempts", "firstAt", "lastAt"],
+      ["seatId", "seatName", "attempts", "firstAt", "lastAt", "seatKey"],
       ...this.denials.persons.map((each) => [
         each.seatId,
         each.seatName,
         each.attempts,
         localTime(each.firstAt),
         localTime(each.lastAt),
+        each.seatKey,
       ]),
     ]);
   }

@@ -27,8 +27,12 @@ function notInForce(portal: Portal): string {
 }
 
 /** From when to when the license is valid. */
-export const termOf = ({ validFrom, validUntil }: Portal): string =>
-  t.term(dayOrNull(validFrom), dayOrNull(validUntil));
+export function termOf({ validFrom, validUntil }: Portal): string {
+  const isAhead = validFrom !== null && Date.parse(validFrom) > now();
+  const isOver = validUntil !== null && Date.parse(validUntil) <= now();
+  const tense = isAhead ? "will" : isOver ? "was" : "is";
+  return t.term(dayOrNull(validFrom), dayOrNull(validUntil), tense);
+}
 
 const DAY_MS = 86_400_000;
 const RECENT_DAYS = 7;
@@ -79,7 +83,13 @@ export function stateOf(portal: Portal): string {
   const reached = limits.slice(0, NAMED).map(({ key, usage }) => limitSentence(key, usage));
   const more = limits.length - reached.length;
   if (more > 0) reached.push(t.moreReached(more));
-  if (portal.seats) return [seatsSentence(portal.seats), ...reached].join(" ");
+  if (portal.seats) {
+    // What is in trouble comes first.
+    const worst = limits[0] ? troubleOf(limits[0].usage) : 0;
+    const seats = seatsSentence(portal.seats);
+    const isSeatsFirst = troubleOf(portal.seats) >= worst;
+    return (isSeatsFirst ? [seats, ...reached] : [...reached, seats]).join(" ");
+  }
   return reached.length ? reached.join(" ") : t.allWithin;
 }
 
@@ -188,7 +198,9 @@ export function forecastOf(
     purchased && crossingOf(purchased, t.whatYouBought(purchased.limit), within, isUsage),
     hardCap && crossingOf(hardCap, t.theMaximum(hardCap.limit), within, isUsage),
   ].filter((each): each is string => Boolean(each));
-  const growth = (isUsage ? t.weekly : t.weeklyPeak)(expected, low, high);
+  const growth = isUsage
+    ? t.weekly(expected, low, high)
+    : t.weeklyPeak(expected.replace(/^[-−]/, ""), low, high, Math.sign(forecast.perWeek ?? 0));
   const basis = unit === "weeks" ? t.basedOnWeeks : t.basedOnDays;
   return {
     sentences: [...crossings, growth],

@@ -59,24 +59,28 @@ export const de: Messages = {
     `${key}: ${count(used)} verbraucht, ${count(overdraftUsed)} mehr als die gekauften ${count(purchased)}.`,
   limitReached: (key, purchased) => `${key}: Alle gekauften ${count(purchased)} sind verbraucht.`,
   seatsFull: (cap) =>
-    `${plural(cap, "Der einzige Platz ist", `Alle ${count(cap)} Plätze sind`)} belegt. Niemand sonst bekommt einen.`,
+    `${plural(cap, "Der einzige Platz ist", `Alle ${count(cap)} Plätze sind`)} belegt. Weitere Personen werden abgewiesen.`,
   seatsFullOver: (cap, over, purchased) =>
-    `${plural(cap, "Der einzige Platz ist", `Alle ${count(cap)} Plätze sind`)} belegt, ${count(over)} mehr als die gekauften ${count(purchased)}. Niemand sonst bekommt einen.`,
+    `${plural(cap, "Der einzige Platz ist", `Alle ${count(cap)} Plätze sind`)} belegt, ${count(over)} mehr als die gekauften ${count(purchased)}. Weitere Personen werden abgewiesen.`,
   seatsOver: (used, over, purchased) =>
     `${seats(used)} ${isOr(used)} belegt: ${count(over)} mehr als die gekauften ${count(purchased)}.`,
   seatsReached: (purchased) =>
     `${plural(purchased, "Der gekaufte Platz ist", `Alle ${count(purchased)} gekauften Plätze sind`)} belegt.`,
   seatsWithin: (used, purchased) =>
     `${count(used)} von ${counted(purchased, "Platz", "Plätzen")} ${isOr(used)} belegt.`,
-  noUpperLimit: "Es gibt keine Obergrenze: Weitere Plätze werden als Überziehung vergeben.",
+  noUpperLimit: "Es gibt keine Obergrenze: Weitere Plätze werden als Überziehungsplätze vergeben.",
   free: (free, over) =>
     `${seats(free)} ${isOr(free)} frei${over ? `, dazu ${counted(over, "Überziehungsplatz", "Überziehungsplätze")}` : ""}.`,
   freeUnlimited: (free) =>
-    `${seats(free)} ${isOr(free)} frei. Es gibt keine Obergrenze: Weitere Plätze werden als Überziehung vergeben.`,
+    `${seats(free)} ${isOr(free)} frei. Es gibt keine Obergrenze: Weitere Plätze werden als Überziehungsplätze vergeben.`,
   overdraftLeft: (over) =>
     `${counted(over, "Überziehungsplatz ist", "Überziehungsplätze sind")} noch frei. Sie funktionieren wie jeder andere Platz, und Ihr Anbieter sieht, dass Sie sie nutzen.`,
-  term: (from, until) =>
-    `${from ? `Gültig seit ${from}` : "Gültig"}${until ? `, bis ${until}` : ", ohne Enddatum"}.`,
+  term: (from, until, tense) => {
+    if (tense === "will") return `Gültig ${until ? `vom ${from} bis ${until}` : `ab ${from}`}.`;
+    if (tense === "was") return `War gültig ${from ? `vom ${from} ` : ""}bis ${until}.`;
+    if (from && until) return `Gültig vom ${from} bis ${until}.`;
+    return `${from ? `Gültig seit ${from}` : "Gültig"}${until ? ` bis ${until}` : ", ohne Enddatum"}.`;
+  },
   suspended: (vendor) =>
     `Diese Lizenz ist ausgesetzt. Sie kann erst wieder genutzt werden, wenn ${vendor} sie freigibt.`,
   expired: (on) =>
@@ -86,12 +90,12 @@ export const de: Messages = {
   deleted: (vendor) => `${vendor} hat diese Lizenz beendet.`,
   badges: {
     suspended: "Ausgesetzt",
-    expired: "Beendet",
+    expired: "Abgelaufen",
     not_yet_valid: "Noch nicht gültig",
     deleted: "Beendet",
     other: "Nicht in Kraft",
     full: "Voll",
-    over: "Überzogen",
+    over: "In Überziehung",
     reached: "An der Grenze",
     turnedAway: "Personen abgewiesen",
     within: "Im Rahmen Ihrer Lizenz",
@@ -99,15 +103,15 @@ export const de: Messages = {
   badgeOf: (name, stands) => `${name}: ${stands.charAt(0).toLowerCase()}${stands.slice(1)}`,
 
   usageLimits: "Kontingente",
-  moreLimits: (number) => `${count(number)} weitere, alle deutlich im Rahmen des Gekauften`,
-  neverResets: "insgesamt, beginnt nie neu",
-  resets: (day) => `beginnt am ${day} neu`,
+  moreLimits: (number) => `${count(number)} weitere, alle deutlich unter der gekauften Menge`,
+  neverResets: "Gesamtmenge, ohne Zurücksetzung",
+  resets: (day) => `wird am ${day} zurückgesetzt`,
   thisMonth: "in diesem Monat",
   sinceRenewal: "seit der letzten Verlängerung",
   requestsDenied: (number, tries, quantity) =>
-    `In den letzten 30 Tagen ${wasOr(number)} ${requests(number)} über zusammen ${count(quantity)} abgelehnt (${attempts(tries)}).`,
+    `In den letzten 30 Tagen ${wasOr(number)} ${requests(number)} über ${number === 1 ? "" : "zusammen "}${count(quantity)} abgelehnt (${attempts(tries)}).`,
 
-  forecast: "Wie lange reicht es?",
+  forecast: "Wann wird es knapp?",
   notEnough: "Noch nicht genug Daten.",
   needs: (known, needed, unit) =>
     `Bisher ${count(known)} von ${count(needed)} ganzen ${unit === "weeks" ? "Wochen" : "Tagen"}.`,
@@ -116,9 +120,11 @@ export const de: Messages = {
   basedOnDays: (known, withDenied) =>
     `Auf Grundlage des Verbrauchs der letzten ${counted(known, "Tags", "Tage")}${withDenied ? ", mit dem, was abgelehnt wurde" : ""}.`,
   weekly: (pace, low, high) => `Etwa ${pace} je Woche (${low} bis ${high}).`,
-  weeklyPeak: (pace, low, high) =>
-    `Die Wochenspitze ändert sich um etwa ${pace} je Woche (${low} bis ${high}).`,
-  whatYouBought: (limit) => `Das Gekaufte (${count(limit)})`,
+  weeklyPeak: (pace, low, high, sign) =>
+    sign
+      ? `Die Wochenspitze ${sign > 0 ? "steigt" : "fällt"} um etwa ${pace} je Woche (${low} bis ${high}).`
+      : `Die Wochenspitze bleibt gleich (${low} bis ${high} je Woche).`,
+  whatYouBought: (limit) => `Die gekaufte Menge (${count(limit)})`,
   theMaximum: (limit) => `Die Obergrenze (${count(limit)})`,
   withinAYear: "innerhalb eines Jahres",
   before: (day) => `vor dem ${day}`,
@@ -140,10 +146,10 @@ export const de: Messages = {
   zoomOut: "Verkleinern",
   asTable: "Als Tabelle",
   asTableLabel: "Nutzung im Lauf der Zeit als Tabelle",
-  graphFailed: "Das Diagramm konnte nicht gelesen werden; es wird noch einmal versucht.",
+  graphFailed: "Das Diagramm konnte nicht gelesen werden. Neuer Versuch …",
   graph: (summary) => `Diagramm. ${summary}`,
   nothingKnown: "Für diesen Zeitraum gibt es keine Daten.",
-  wanted: "Gewünscht",
+  wanted: "Bedarf",
   turnedAwayKey: "Abgewiesen",
   columns: {
     from: "Ab",
@@ -165,9 +171,9 @@ export const de: Messages = {
   momentDenied: (tries, who, isUsage, isByDay) =>
     `${attempts(tries)}${who === null ? "" : ` von ${isUsage ? requests(who) : people(who)}`} ${isUsage ? "abgelehnt" : "abgewiesen"}${isByDay ? "" : " in dieser Stunde"}`,
   summary: (when, most, tries, isUsage) =>
-    `${when}: höchstens ${count(most)} ${isUsage ? "verbraucht" : "belegt"}, ${tries ? `${attempts(tries)} abgewiesen` : "niemand abgewiesen"}.`,
+    `${when}: Spitze ${count(most)} ${isUsage ? "verbraucht" : "belegt"}, ${tries ? `${attempts(tries)} abgewiesen` : "niemand abgewiesen"}.`,
 
-  holders: "Wer einen Platz hat",
+  holders: "Belegte Plätze",
   seatsHeld: "Belegte Plätze",
   search: "Nach Name, Kennung oder Gerät suchen",
   searchMany: "Nach dem Anfang einer Kennung suchen",
@@ -192,16 +198,15 @@ export const de: Messages = {
   releaseOf: (who) => `Den Platz von ${who} freigeben`,
   thisHolder: "dieser Person",
   on: "auf ",
-  isOverdraft: "überzogen",
+  isOverdraft: "Überziehung",
   isPurchased: "gekauft",
   erased: "(gelöscht)",
   hidden: (key) => `Person ${key.slice(0, 4)}`,
   namesHidden: "Dieser Link zeigt keine Namen.",
 
   turnedAway: "Abgewiesen",
-  csvByDay: "CSV nach Tag",
-  csvByPerson: "CSV nach Person",
-  nobodySince: (since) => `Seit ${since} wurde niemand abgewiesen.`,
+  csvByDay: "CSV je Tag",
+  csvByPerson: "CSV je Person",
   deniedSince: (number, tries, since, zone, isComplete) =>
     `${isComplete ? "" : "Mindestens "}${people(number)}, ${attempts(tries)} seit ${since} (${zone}).`,
   byDay: "Nach Tag",
@@ -224,7 +229,7 @@ export const de: Messages = {
     "Die Software dieser Person verliert den Platz, wenn sie sich das nächste Mal meldet, und kann wieder einen freien nehmen.",
   released: "Der Platz wurde freigegeben.",
   requestSeats: "Mehr Plätze anfragen",
-  requestUsage: (key) => `Mehr ${key} anfragen`,
+  requestUsage: (key) => `Mehr „${key}“ anfragen`,
   requestMore: "Mehr anfragen",
   requestsLabel: "Anfragen nach mehr",
   nobodyNotified: [
@@ -238,8 +243,8 @@ export const de: Messages = {
   willNotify: ["Benachrichtigt wird: ", ", zuständig für Ihre Lizenz.", "."],
   notified: " wurde benachrichtigt und wird Ihnen antworten.",
   howManyMore: "Wie viele mehr?",
-  requester: "Ihr Name oder Ihre E-Mail-Adresse (freiwillig, für Kollegen sichtbar)",
-  message: "Nachricht (freiwillig)",
+  requester: "Ihr Name oder Ihre E-Mail-Adresse (optional, für Kollegen sichtbar)",
+  message: "Nachricht (optional)",
   requested: (what, day, status) =>
     ` hat am ${day} ${what} angefragt: ${{ open: "noch nicht beantwortet", answered: "beantwortet", declined: "abgelehnt" }[status]}`,
   moreSeats: (number) => counted(number, "weiteren Platz", "weitere Plätze"),
@@ -250,7 +255,10 @@ export const de: Messages = {
   nothingChanged: "Nichts in den letzten 90 Tagen.",
   thisLink: "Jemand mit diesem Link",
   otherLink: "Jemand mit einem anderen Link",
-  releasedSeatOf: ": Platz freigegeben von ",
+  releasedSeatOf: [": Platz von ", " freigegeben."],
+  didRequest: (who, what) => `${who}: ${what} angefragt.`,
+  declinedRequest: "Anfrage abgelehnt",
+  requestedTooOften: "Sie haben in den letzten 24 Stunden schon 10 Anfragen gesendet.",
   erasedPerson: "einer Person, deren Daten gelöscht wurden",
   aPerson: "einer Person",
   did: (who, what, more) => `${who}: ${what}${more ? ` (${more})` : ""}.`,
@@ -275,6 +283,6 @@ export const de: Messages = {
     "portal_link.created": "Portal-Link erstellt",
     "portal_link.revoked": "Portal-Link widerrufen",
     "seat_request.created": "mehr angefragt",
-    "seat_request.updated": "eine Anfrage nach mehr beantwortet",
+    "seat_request.updated": "Anfrage beantwortet",
   },
 };

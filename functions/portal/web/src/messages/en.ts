@@ -64,13 +64,14 @@ export const en = {
     `${key}: ${count(used)} used, ${count(overdraftUsed)} over the ${count(purchased)} you bought.`,
   limitReached: (key: string, purchased: number) =>
     `${key}: all ${count(purchased)} that you bought are used.`,
-  seatsFull: (cap: number) => `All ${seatsAre(cap)} in use. Nobody else can get one.`,
+  seatsFull: (cap: number) =>
+    `${plural(cap, "The only seat is", `All ${count(cap)} seats are`)} in use. Nobody else can get one.`,
   seatsFullOver: (cap: number, over: number, purchased: number) =>
     `All ${seatsAre(cap)} in use, ${count(over)} more than the ${count(purchased)} you bought. Nobody else can get one.`,
   seatsOver: (used: number, over: number, purchased: number) =>
     `${seatsAre(used)} in use: ${count(over)} more than the ${count(purchased)} you bought.`,
   seatsReached: (purchased: number) =>
-    `All ${counted(purchased, "seat", "seats")} you bought ${plural(purchased, "is", "are")} in use.`,
+    `${plural(purchased, "The only seat you bought is", `All ${count(purchased)} seats you bought are`)} in use.`,
   seatsWithin: (used: number, purchased: number) =>
     `${count(used)} of ${seatsAre(purchased)} in use.`,
   noUpperLimit: "There is no upper limit: extra seats are granted as overdraft.",
@@ -80,8 +81,11 @@ export const en = {
     `${seatsAre(free)} free. There is no upper limit: extra seats are granted as overdraft.`,
   overdraftLeft: (over: number) =>
     `${counted(over, "overdraft seat is", "overdraft seats are")} left. They work like any other seat, and your vendor sees that you use them.`,
-  term: (from: string | null, until: string | null) =>
-    `${from ? `Valid since ${from}` : "Valid"}${until ? `, until ${until}` : ", without an end date"}.`,
+  term: (from: string | null, until: string | null, tense: "was" | "is" | "will") => {
+    if (tense === "will") return `Valid from ${from}${until ? ` to ${until}` : ""}.`;
+    if (tense === "was") return `Was valid ${from ? `from ${from} ` : ""}until ${until}.`;
+    return `${from ? `Valid since ${from}` : "Valid"}${until ? `, until ${until}` : ", without an end date"}.`;
+  },
   suspended: (vendor: string) =>
     `This license is suspended. Nothing can be used until ${vendor} reactivates it.`,
   expired: (on: string | null) =>
@@ -111,7 +115,7 @@ export const en = {
   thisMonth: "this month",
   sinceRenewal: "since the last renewal",
   requestsDenied: (number: number, tries: number, quantity: number) =>
-    `In the last 30 days, ${counted(number, "request was", "requests were")} refused (${attempts(tries)}), for ${count(quantity)} in all.`,
+    `In the last 30 days, ${number === 1 ? `1 request for ${count(quantity)} was` : `${count(number)} requests for ${count(quantity)} in all were`} refused (${attempts(tries)}).`,
 
   // --- The forecast ----------------------------------------------------------------------------
   forecast: "When will it run out?",
@@ -123,8 +127,10 @@ export const en = {
   basedOnDays: (known: number, withDenied: boolean) =>
     `Based on what was used in the last ${counted(known, "day", "days")}${withDenied ? ", with what was refused" : ""}.`,
   weekly: (pace: string, low: string, high: string) => `About ${pace} a week (${low} to ${high}).`,
-  weeklyPeak: (pace: string, low: string, high: string) =>
-    `The weekly peak changes by about ${pace} a week (${low} to ${high}).`,
+  weeklyPeak: (pace: string, low: string, high: string, sign: number) =>
+    sign
+      ? `The weekly peak ${sign > 0 ? "grows" : "falls"} by about ${pace} a week (${low} to ${high}).`
+      : `The weekly peak does not change (${low} to ${high} a week).`,
   whatYouBought: (limit: number) => `What you bought (${count(limit)})`,
   theMaximum: (limit: number) => `The maximum (${count(limit)})`,
   withinAYear: "within a year",
@@ -148,10 +154,10 @@ export const en = {
   zoomOut: "Zoom out",
   asTable: "As a table",
   asTableLabel: "Use over time as a table",
-  graphFailed: "The graph could not be read; it is tried again.",
+  graphFailed: "The graph could not be read. Retrying …",
   graph: (summary: string) => `Graph. ${summary}`,
   nothingKnown: "No data for this period.",
-  wanted: "Wanted",
+  wanted: "Demand",
   turnedAwayKey: "Turned away",
   columns: {
     from: "From",
@@ -212,7 +218,6 @@ export const en = {
   turnedAway: "Turned away",
   csvByDay: "CSV by day",
   csvByPerson: "CSV by person",
-  nobodySince: (since: string) => `Nobody was turned away since ${since}.`,
   deniedSince: (number: number, tries: number, since: string, zone: string, isComplete: boolean) =>
     `${isComplete ? "" : "At least "}${people(number)}, ${attempts(tries)} since ${since} (${zone}).`,
   byDay: "By day",
@@ -263,7 +268,10 @@ export const en = {
   nothingChanged: "Nothing in the last 90 days.",
   thisLink: "Somebody with this link",
   otherLink: "Somebody with another link",
-  releasedSeatOf: " released the seat of ",
+  releasedSeatOf: [" released the seat of ", "."] as [string, string],
+  didRequest: (who: string, what: string) => `${who} requested ${what}.`,
+  declinedRequest: "declined a request for more",
+  requestedTooOften: "You have already sent 10 requests in the last 24 hours.",
   erasedPerson: "a person whose data was erased",
   aPerson: "a person",
   did: (who: string, what: string, more: string) => `${who} ${what}${more ? `: ${more}` : ""}.`,

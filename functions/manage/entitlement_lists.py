@@ -18,6 +18,7 @@ from functions.manage.entitlement_search import (
 )
 from shared.api.pagination import MAX_LIMIT, limit_of, respond, searched_id, start_of
 from shared.api.request import Request, Response
+from shared.api.schemas.base import MONTH
 from shared.dynamodb.keys import (
     entitlement_id_of,
     entitlement_key,
@@ -36,7 +37,6 @@ from shared.seats.seat_usage import SeatUsage
 from shared.usage.counter import Counter
 from shared.validity import IN_FORCE, status_at
 
-MONTH = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
 # Reads candidates from a position on; None: from the beginning.
 Source: TypeAlias = Callable[[list[str] | None], Operation[Candidates]]
 
@@ -76,7 +76,7 @@ def _wanted_words(request: Request) -> list[str]:
 def _month(request: Request) -> str:
     """The UTC month that is asked for; the present one by default."""
     month: str = request.query.get("month", month_name(request.now_ms))
-    if not MONTH.fullmatch(month):
+    if not re.fullmatch(MONTH, month):
         raise InvalidRequest.at("/month", "must be a month, such as 2026-11", place="query")
     return month
 
@@ -173,11 +173,10 @@ def _standings(items: Iterable[Item]) -> Operation[dict[str, SeatUsage]]:
 
 def _matches(request: Request, item: Item) -> bool:
     customer, status = _customer(request), request.query.get("status")
-    if "search" in request.query:
-        # What was found may be of an earlier version.
-        words = words_of(item["document"])
-        if not is_found_by(words, words_in(request.query["search"])[:MAX_SEARCHED]):
-            return False
+    is_searched = "search" in request.query
+    # What was found may be of an earlier version.
+    if is_searched and not is_found_by(words_of(item["document"]), _wanted_words(request)):
+        return False
     shown = status_at(item["status"], item["validFrom"], item.get("validUntil"), request.now)
     if customer and customer not in (item["customerName"], item.get("customerExternalId")):
         return False

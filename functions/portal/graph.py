@@ -38,8 +38,7 @@ PortalSectionView = TypedDict(
 
 
 PortalDenialMarkView = TypedDict(
-    "PortalDenialMarkView",
-    {"from": str, "to": str, "attempts": int, "people": int | None},
+    "PortalDenialMarkView", {"from": str, "to": str, "attempts": int, "people": int | None}
 )
 
 
@@ -107,7 +106,7 @@ def _read(request: Request) -> Operation[PortalGraphView]:
     entitlement_id, now = item["entitlementId"], request.now_ms
     size = BUCKETS if name == QUARTER else HOURS
     records = yield from rollups.records(entitlement_id, start, end, now, size, meter)
-    hours = yield from rollups.denied_hours(entitlement_id, start - start % HOUR_MS, end, meter)
+    hours = yield from rollups.denied_hours(entitlement_id, _hour_of(start), end, meter)
     intervals = [records.usage(at, until) for at, until in pairwise(bounds)]
     known = [usage if usage.is_known and usage.start < now else None for usage in intervals]
     sections: list[PortalSectionView] = []
@@ -151,6 +150,7 @@ def _bounds(since: int, until: int, name: str, zone: tzinfo) -> list[int]:
 
 
 def _hour_of(at: int) -> int:
+    """The beginning of the hour of a time."""
     return at - at % HOUR_MS
 
 
@@ -195,7 +195,7 @@ def _demand(usage: Usage, hours: Sequence[DeniedHour], meter: str) -> int | None
     """
     if meter != SEATS:
         return None
-    first = usage.start - usage.start % HOUR_MS
+    first = _hour_of(usage.start)
     return usage.highest + max(
         (each.people for each in hours if first <= each.start < usage.end), default=0
     )

@@ -32,14 +32,16 @@ class Backfill:
 
     def _page(self) -> Operation[int]:
         progress = yield from send(Get(search_progress_key()))
-        if progress and progress.get("form") == SEARCH_FORM and "start" not in progress:
-            self._is_done = True
-            return 0
-        start = progress.get("start") if progress and progress.get("form") == SEARCH_FORM else None
+        start = None
+        if progress and progress["form"] == SEARCH_FORM:
+            start = progress.get("start")
+            if start is None:
+                self._is_done = True
+                return 0
         found = yield from send(list_query(LIST_KEY, PAGE, start))
         marked = 0
         for item in found.items:
-            if not is_searchable(item):
+            if item.get("searchForm", 0) < SEARCH_FORM:
                 yield from write_with_conflict_retry(
                     Update(
                         entitlement_key(item["entitlementId"]),
@@ -53,8 +55,3 @@ class Backfill:
         following: Item = {"start": position_of(found.next)} if found.next else {}
         yield from send(Put(search_progress_key(), {"form": SEARCH_FORM, **following}))
         return marked
-
-
-def is_searchable(item: Item) -> bool:
-    """Whether the stream has been told to make this entitlement searchable."""
-    return bool(item.get("searchForm", 0) >= SEARCH_FORM)

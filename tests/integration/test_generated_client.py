@@ -135,5 +135,5 @@ def test_a_whole_life_in_typescript(stack: Stack) -> None:
     """The types that openapi-typescript makes compile, strictly, and what they say is answered."""
     node.run("openapi-typescript", str(ROOT / "openapi.json"), "--output=api.d.ts")
     node.run("tsc")
-    told = node.run("node", "built/life.js", API=stack.api_url, API_KEY=stack.bootstrap_key)
-    assert told.strip().endswith("a whole life")
+    output = node.run("node", "built/life.js", API=stack.api_url, API_KEY=stack.bootstrap_key)
+    assert output.strip().endswith("a whole life")

@@ -31,7 +31,7 @@ def status_of(api: Api, token: str, route: str = "GET /v1/portal", **path: str) 
 
 
 def mails_of(story: Story) -> dict[str, str]:  # noqa: F811
-    """The tokens by address: an overdraft, which both audiences are told of."""
+    """The tokens by address: an overdraft, of which both audiences are notified."""
     for number, seat_id in enumerate(("alice", "bob", "carol")):
         story.take(seat_id, START + number)
     return {to([mail])[0]: token_in(mail) for mail in story.tick(START + 60_000)}

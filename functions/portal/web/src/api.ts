@@ -244,7 +244,7 @@ async function patiently<T>(ask: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Every seat held, page by page; `progress` is told how many there are so far. */
+/** Every seat held, page by page; `progress` gets their number so far. */
 export async function readSeats(
   progress: (number: number) => void = () => {},
 ): Promise<HeldSeat[]> {

@@ -4,6 +4,7 @@ import { type Change, type Portal, readChanges, token, type Values } from "./api
 import { fill, h, quoted, vendorName } from "./dom";
 import { capital, count, day, moment } from "./format";
 import { t } from "./messages";
+import { wantedBy } from "./words";
 
 /** A number as one reads it, and what there is no number of. */
 function shown(value: unknown): string {
@@ -79,11 +80,12 @@ function sentenceOf(change: Change, hidesNames: boolean): (string | Node)[] {
     return [who, t.corrected(change.subjectId ?? "", shown(before), shown(after))];
   }
   if (change.type === "seat_request.created") {
-    const [seats, key, quantity] = ["seats", "usageKey", "quantity"].map(
-      (name) => change.changes[name]?.after ?? null,
-    );
-    const what =
-      key === null ? t.moreSeats(Number(seats)) : t.moreOf(Number(quantity), String(key));
+    const member = <T>(name: string) => (change.changes[name]?.after ?? null) as T | null;
+    const what = wantedBy({
+      seats: member<number>("seats"),
+      usageKey: member<string>("usageKey"),
+      quantity: member<number>("quantity"),
+    });
     return [t.didRequest(who, what)];
   }
   const status = change.changes.status?.after;

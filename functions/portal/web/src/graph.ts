@@ -611,13 +611,13 @@ function readoutOf(graph: Graph, at: number, isByDay: boolean): string {
   if (highest === null || highest === undefined) return t.momentUnknown(when);
   const isUsage = graph.usageKey !== null;
   const limits = limitsAt(graph.limits, Math.max(from, to - 1));
-  const told = [t.momentUse(when, graph.lowest[n] ?? 0, highest, isUsage)];
-  if (limits) told.push(t.momentPurchased(limits.purchased), t.momentCap(limits.hardCap));
+  const parts = [t.momentUse(when, graph.lowest[n] ?? 0, highest, isUsage)];
+  if (limits) parts.push(t.momentPurchased(limits.purchased), t.momentCap(limits.hardCap));
   const mark = graph.denials.find(
     (each) => Date.parse(each.from) <= at && at < Date.parse(each.to),
   );
-  if (mark) told.push(t.momentDenied(mark.attempts, mark.people, isUsage, isByDay));
-  return told.join(", ");
+  if (mark) parts.push(t.momentDenied(mark.attempts, mark.people, isUsage, isByDay));
+  return parts.join(", ");
 }
 
 /** What the graph says as a whole. */

@@ -150,11 +150,11 @@ export function badgeOf(portal: Portal, denials: Denials | null): [kind: string,
 export const deniedOf = ({ people, attempts, isComplete }: Denials): string =>
   attempts ? t.denied(people, attempts, isComplete) : t.nobodyDenied;
 
-/** What a request asks for. */
-const wantedBy = (request: SeatRequest): string =>
-  request.usageKey === null
-    ? t.moreSeats(request.seats ?? 0)
-    : t.moreOf(request.quantity ?? 0, request.usageKey);
+/** What a request asks for: so many seats, or so much of a usage limit. */
+export const wantedBy = (wanted: Pick<SeatRequest, "seats" | "usageKey" | "quantity">): string =>
+  wanted.usageKey === null
+    ? t.moreSeats(wanted.seats ?? 0)
+    : t.moreOf(wanted.quantity ?? 0, wanted.usageKey);
 
 /** A request for more, and what became of it. */
 export function requestOf(request: SeatRequest): (string | Node)[] {

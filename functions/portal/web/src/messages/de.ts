@@ -179,8 +179,6 @@ export const de: Messages = {
   searchMany: "Nach dem Anfang einer Kennung suchen",
   searchLabel: "Suchen, wer einen Platz hat",
   held: (number) => `${seats(number)} ${isOr(number)} belegt.`,
-  heldSome: (shown, from) =>
-    `${count(shown)} von ${counted(from, "Platz", "Plätzen")}, weitere auf der nächsten Seite.`,
   heldPage: (first, last, all) =>
     `${count(first)} bis ${count(last)} von etwa ${counted(all, "Platz", "Plätzen")}.`,
   foundPage: (number) => `${seats(number)} gefunden.`,
@@ -282,7 +280,6 @@ export const de: Messages = {
     "person.erased": "Daten einer Person gelöscht",
     "portal_link.created": "Portal-Link erstellt",
     "portal_link.revoked": "Portal-Link widerrufen",
-    "seat_request.created": "mehr angefragt",
     "seat_request.updated": "Anfrage beantwortet",
   },
 };

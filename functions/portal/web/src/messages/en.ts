@@ -188,8 +188,6 @@ export const en = {
   searchMany: "Search by the beginning of an id",
   searchLabel: "Search who holds a seat",
   held: (number: number) => `${seatsAre(number)} held.`,
-  heldSome: (shown: number, from: number) =>
-    `${count(shown)} of ${counted(from, "seat", "seats")} held, more on the next page.`,
   heldPage: (first: number, last: number, all: number) =>
     `${count(first)} to ${count(last)} of about ${counted(all, "seat", "seats")}.`,
   foundPage: (number: number) => `${counted(number, "seat is", "seats are")} found.`,
@@ -295,7 +293,6 @@ export const en = {
     "person.erased": "erased a person's data",
     "portal_link.created": "created a portal link",
     "portal_link.revoked": "revoked a portal link",
-    "seat_request.created": "requested more",
     "seat_request.updated": "answered a request for more",
   } as Record<string, string>,
 };

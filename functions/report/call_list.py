@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from functions.report.columns import Entry, counted, meters
+from functions.report.columns import Entry, counted, meters, requests_of
 from functions.report.metrics import LEAST_DAYS
 from shared.clock import from_rfc3339_ms, zone_of
 from shared.history.buckets import DAY_MS
@@ -25,6 +25,8 @@ PERSON, REFUSED = 4, 2
 RENEWAL_MS = 90 * DAY_MS
 # How many calls the page, and the e-mail, have.
 CALLS, MAILED = 20, 5
+# So many requests of a customer are told one by one.
+REQUESTS = 3
 
 
 class Facts(NamedTuple):
@@ -74,7 +76,7 @@ def score(facts: Facts, largest: Mapping[str, Decimal]) -> int:
 
 
 def _is_open(entry: Entry) -> bool:
-    return entry["request"] is not None and entry["request"]["status"] == "open"
+    return any(seat_requests.is_open(each) for each in requests_of(entry))
 
 
 def _turned_away(entry: Entry) -> tuple[int, int]:
@@ -132,11 +134,16 @@ def _person(contact: Mapping[str, Any] | None) -> dict[str, str | None] | None:
 def reasons(entry: Entry, until: int) -> list[str]:
     """Why to call, in sentences, the strongest reason first."""
     found = []
-    if request := entry["request"]:
+    requests = sorted(requests_of(entry), key=seat_requests.is_open, reverse=True)
+    for request in requests[:REQUESTS]:
         who = request["requester"] or "The customer"
-        state = "" if request["status"] == "open" else f" ({request['status']})"
+        state = "" if seat_requests.is_open(request) else f" ({request['status']})"
         asked, day = seat_requests.wanted(request), _day(request["requestedAt"], entry)
         found.append(f"{who} asked for {asked} on {day}{state}.")
+    unanswered = [each for each in requests if seat_requests.is_open(each)]
+    if len(unanswered) > 1:
+        in_all = " and ".join(seat_requests.in_all(unanswered))
+        found.append(f"{len(unanswered)} requests are open: {in_all} in all.")
     if seats := entry["seats"]:
         if seats["deniedSeats"]:
             days = sum(number > 0 for number in seats["days"]["denied"])

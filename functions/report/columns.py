@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from functions.report.metrics import LEAST_DAYS
 from shared.clock import from_rfc3339_ms, hours_of, zone_of
+from shared.sales import seat_requests
 
 Entry = Mapping[str, Any]
 Cell = str | int | float | Decimal | datetime | None
@@ -106,16 +107,31 @@ def counted(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
 
 
-def _request(*names: str) -> Callable[[Entry, Entry], Any]:
-    """The first of these members of the customer's last request, in the row of what it is for."""
+def requests_of(entry: Entry) -> list[Entry]:
+    """The customer's requests for more, newest first. Rows of earlier releases have one at most."""
+    found: list[Entry] = entry["requests"] if "requests" in entry else [entry["request"]]
+    return [each for each in found if each]
+
+
+def _of_meter(entry: Entry, meter: Entry) -> list[Entry]:
+    """The requests that a row is about: the open ones, or the newest if none is open."""
+    found = [each for each in requests_of(entry) if each.get("usageKey") == meter.get("key")]
+    return [each for each in found if seat_requests.is_open(each)] or found[:1]
+
+
+def _request(name: str) -> Callable[[Entry, Entry], Any]:
+    """A member of the newest of these requests."""
 
     def member(entry: Entry, meter: Entry) -> Any:
-        request = entry["request"] or {}
-        if request.get("usageKey") != meter.get("key"):
-            return None
-        return next((request[name] for name in names if request.get(name) is not None), None)
+        return next((each[name] for each in _of_meter(entry, meter)), None)
 
     return member
+
+
+def _requested(entry: Entry, meter: Entry) -> int | None:
+    """How much more is requested in all."""
+    found = _of_meter(entry, meter)
+    return sum(each.get("seats") or each.get("quantity") or 0 for each in found) if found else None
 
 
 def _signs(entry: Entry, meter: Entry) -> str:
@@ -371,11 +387,11 @@ COLUMNS = (
         "requestedSeats",
         "More requested",
         "count",
-        "How many more seats, or how much more of the usage limit, the customer asked for, in the"
-        " last request since the period began.",
-        _request("seats", "quantity"),
+        "How many more seats, or how much more of the usage limit, the customer asks for: the sum"
+        " of the open requests, or the last request since the period began.",
+        _requested,
     ),
-    Column("requestedAt", "Requested at", "time", "When.", _request("requestedAt")),
+    Column("requestedAt", "Requested at", "time", "When, the last time.", _request("requestedAt")),
     Column("requester", "Requested by", "text", "Who asked, as they said.", _request("requester")),
     Column(
         "requestStatus",

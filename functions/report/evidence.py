@@ -14,7 +14,6 @@ from shared.audit import EVIDENCE_SECONDS
 from shared.clock import to_rfc3339, zone_of
 from shared.dynamodb.keys import (
     CANDIDATES_NOW,
-    SEATS,
     entitlement_key,
     episode_key,
     follow_up_key,
@@ -38,6 +37,8 @@ from shared.validity import status_at
 
 Candidates = dict[str, set[str]]
 BATCH = 100
+# The most requests of one customer in a report.
+REQUESTS = 20
 
 
 def candidates(shard: int, period: Period) -> Operation[Candidates]:
@@ -117,9 +118,10 @@ def _entry(
 ) -> Operation[dict[str, Any] | None]:
     entitlement_id, document = item["entitlementId"], item["document"]
     zone = zone_of(document["timeZone"])
-    request = yield from _request(entitlement_id, period)
+    requests = yield from _requests(entitlement_id, period)
+    wanted = [seat_requests.meter_of(each) for each in requests]
     seats, limits, signs = None, list[dict[str, Any]](), list[Item]()
-    for meter in meters:
+    for meter in dict.fromkeys((*meters, *wanted)):
         records = yield from queries.records(
             entitlement_id, period.previous, period.end, period.until, meter
         )
@@ -127,7 +129,7 @@ def _entry(
         mixed = yield from _mixed(entitlement_id, meter, records, period)
         tops = Tops(records, mixed)
         is_candidate = metrics.is_candidate(usage, tops.between(period.start, period.end))
-        if not usage.is_known or not (is_candidate or (request and meter == SEATS)):
+        if not usage.is_known or not (is_candidate or meter in wanted):
             continue
         previous = None  # its evidence may have expired in part: its figures would be too low
         if period.previous >= (now - EVIDENCE_SECONDS) * 1000:
@@ -165,19 +167,17 @@ def _entry(
         "usage": limits,
         "monthlyValue": metrics.monthly_value(extra, price),
         "followUp": follow_up.view(entitlement_id, followed),
-        "request": request,
+        "requests": requests,
         "signs": signs,
     }
 
 
-def _request(
+def _requests(
     entitlement_id: str, period: Period
-) -> Operation[seat_requests.SeatRequestView | None]:
-    """The customer's last request for more seats, unless it is older than the period."""
-    item = yield from seat_requests.latest(entitlement_id)
-    if item is None or not period.start <= item["requestedAt"]:
-        return None
-    return seat_requests.view(item)
+) -> Operation[list[seat_requests.SeatRequestView]]:
+    """The customer's newest requests for more that are open, or not older than the period."""
+    items = yield from seat_requests.open_or_since(entitlement_id, period.start)
+    return [seat_requests.view(item) for item in items[:REQUESTS]]
 
 
 # --- What buckets do not tell ---------------------------------------------------------------------

@@ -193,20 +193,20 @@ class Xlsx:
         changes = self._meta["changes"]
         if changes is None:
             return
-        sheet = self._sheet_of("Changes", ["Entitlement", "Of", "Figure", "Before", "Now"])
-        sheet.set_column(0, 4, 24)
+        titles = {column.name: column for column in COLUMNS}
+        names = ["Customer", "Product", "Entitlement", "Of", "Figure", "Before", "Now"]
+        sheet = self._sheet_of("Changes", names)
+        sheet.set_column(0, len(names) - 1, 24)
         row = 0
         for change in changes["entitlements"]:
-            figures = change["figures"] or [{"of": "", "figure": change["what"]}]
-            for each in figures:
+            about = (change["customer"], change["product"], change["entitlementId"])
+            for each in change["figures"] or [{"of": "", "figure": change["what"]}]:
                 row += 1
-                texts = (
-                    change["entitlementId"],
-                    each["of"],
-                    each["figure"],
-                    each.get("before"),
-                    each.get("now"),
-                )
+                column = titles.get(each["figure"])
+                values = [each.get("before"), each.get("now")]
+                if column and column.kind == "time":
+                    values = [value and self._local(value) for value in values]
+                texts = (*about, each["of"], column.title if column else each["figure"], *values)
                 for number, text in enumerate(texts):
                     sheet.write_string(row, number, "" if text is None else str(text)[:XLSX_TEXT])
 

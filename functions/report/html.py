@@ -11,6 +11,7 @@ from functions.report.columns import COLUMNS, Entry, meters
 from functions.report.exporters import Meta
 from functions.report.metrics import LEAST_DAYS
 from shared.clock import from_rfc3339_ms, hours_of, zone_of
+from shared.dynamodb.keys import SEATS
 from shared.sales import seat_requests
 from shared.texts import isolated
 
@@ -18,6 +19,21 @@ from shared.texts import isolated
 PICTURES = 100
 # The most rows in the table; the CSV and the workbook have all.
 ROWS = 1_000
+# The most customers in the list of changes.
+CHANGES = 100
+# The figures that this list tells, of those that are compared.
+_TOLD = {
+    "purchased": "purchased",
+    "hardCap": "hard cap",
+    "peak": "peak",
+    "overdraftDays": "days in overdraft",
+    "denied": "denied",
+    "deniedAttempts": "denied attempts",
+    "suggested": "suggested",
+    "monthlyValue": "monthly value",
+    "requestedSeats": "more requested",
+    "requestStatus": "request",
+}
 _WIDTH, _HEIGHT, _LEFT, _TOP = 720, 150, 34, 14
 
 
@@ -82,6 +98,9 @@ class Page:
             {
                 "entry": entry,
                 "meters": list(meters(entry)),
+                "wanted": seat_requests.in_all(
+                    [each for each in entry["requests"] if seat_requests.is_open(each)]
+                ),
                 "chart": _chart_of(entry) if number < PICTURES else None,
             }
             for number, entry in enumerate(self._entries)
@@ -94,10 +113,40 @@ class Page:
                 columns=COLUMNS,
                 least_days=LEAST_DAYS,
                 titles={column.name: column.title for column in COLUMNS},
+                changes=changes_in_words(self._meta),
                 month=month_title(self._meta["period"]["month"]),
                 at=lambda time: local(time, zone),
             )
         )
+
+
+def changes_in_words(meta: Meta) -> list[dict[str, Any]]:
+    """What changed since the version before, by customer, in sentences about what sales act on."""
+    shown = []
+    for change in meta["changes"]["entitlements"] if meta["changes"] else []:
+        sentences = {"added": ["New in the report."], "removed": ["No longer in the report."]}.get(
+            change["what"], []
+        )
+        by_meter: dict[str, list[str]] = {}
+        for each in change["figures"]:
+            if title := _TOLD.get(each["figure"]):
+                was, now = (
+                    "none" if each[name] is None else each[name] for name in ("before", "now")
+                )
+                by_meter.setdefault(each["of"], []).append(f"{title} {now}, was {was}")
+        sentences += [
+            f"{'Seats' if meter == SEATS else repr(meter)}: {'; '.join(figures)}."
+            for meter, figures in by_meter.items()
+        ]
+        if sentences:
+            shown.append(
+                {
+                    "customer": change["customer"],
+                    "product": change["product"],
+                    "sentences": sentences,
+                }
+            )
+    return shown[:CHANGES]
 
 
 def month_title(month: str | None) -> str | None:

@@ -1,13 +1,13 @@
 """Requests of a customer for more seats, or for more of a usage limit, and what became of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import ASKED, SEATS, seat_request_key, usage_meter
 from shared.dynamodb.paging import all_of
 from shared.dynamodb.patterns import write_with_conflict_retry
-from shared.dynamodb.requests import Item, Operation, Query, Update, send
+from shared.dynamodb.requests import Item, Operation, Query, Update
 
 OPEN, ANSWERED, DECLINED = STATUSES = ("open", "answered", "declined")
 # Who answered a request when the purchase did.
@@ -64,17 +64,32 @@ def wanted(request: Mapping[str, Any]) -> str:
     return f"{request['seats']:,} more {'seat' if request['seats'] == 1 else 'seats'}"
 
 
-def latest(entitlement_id: str) -> Operation[Item | None]:
-    """The newest request of an entitlement."""
-    key = seat_request_key(entitlement_id, 0, "")
+def is_open(request: Mapping[str, Any]) -> bool:
+    """Whether a request, an item or a view, awaits an answer."""
+    return (request.get("status") or OPEN) == OPEN
+
+
+def in_all(requests: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What these requests ask for, added up by meter, in words: `5 more seats`."""
+    sums: dict[str, dict[str, Any]] = {}
+    for each in requests:
+        one = sums.setdefault(meter_of(each), {**each, "seats": 0, "quantity": 0})
+        one["seats"] += each.get("seats") or 0
+        one["quantity"] += each.get("quantity") or 0
+    return [wanted(each) for each in sums.values()]
+
+
+def open_or_since(entitlement_id: str, start: int) -> Operation[list[Item]]:
+    """Requests that are open, and those made since `start` (Unix milliseconds), newest first."""
+    key = seat_request_key(entitlement_id, start, "")
     query = Query(
         "pk = :pk AND begins_with(sk, :asked)",
-        {":pk": key.pk, ":asked": ASKED},
+        {":pk": key.pk, ":asked": ASKED, ":open": OPEN, ":start": start},
+        names={"#status": "status"},
+        filter=f"{IS_OPEN} OR requestedAt >= :start",
         descending=True,
-        limit=1,
     )
-    found = yield from send(query)
-    return found.items[0] if found.items else None
+    return (yield from all_of(query))
 
 
 def answer_by_purchase(entitlement_id: str, meter: str, purchased: int, at: int) -> Operation[bool]:

@@ -479,7 +479,9 @@ def test_a_shortage_is_no_sign_of_abuse(dynamodb: DynamoDBClient) -> None:
     assert entry["seats"]["suggested"]["demand"] == 4
 
 
-def ask_for_more(dynamodb: DynamoDBClient, entitlement_id: str, at: int, seats: int) -> None:
+def ask_for_more(
+    dynamodb: DynamoDBClient, entitlement_id: str, at: int, seats: int, status: str = "open"
+) -> None:
     request_id = f"req_{at}"
     asked: Item = {
         "requestId": request_id,
@@ -491,21 +493,26 @@ def ask_for_more(dynamodb: DynamoDBClient, entitlement_id: str, at: int, seats: 
         "requestedBy": "plk_x",
         "used": 3,
         "purchased": 2,
+        "status": status,
     }
     dynamodb.execute(Put(seat_request_key(entitlement_id, at, request_id), asked))
 
 
 def test_what_the_customer_asked_for_is_in_the_report(dynamodb: DynamoDBClient) -> None:
     story = sold(dynamodb)
-    ask_for_more(dynamodb, story.id, PERIOD.start - 1, 40)
+    ask_for_more(dynamodb, story.id, PERIOD.start - 2, 40, status="declined")
     maker, report = made(dynamodb)
-    assert entries(maker, report)[0]["request"] is None, "that was before"
-    ask_for_more(dynamodb, story.id, START + HOUR, 15)
+    assert entries(maker, report)[0]["requests"] == [], "that was answered before"
+    ask_for_more(dynamodb, story.id, PERIOD.start - 1, 3)
+    ask_for_more(dynamodb, story.id, START + HOUR, 12)
+    ask_for_more(dynamodb, story.id, START + 2 * HOUR, 2, status="answered")
     maker, report = made(dynamodb)
     [entry] = entries(maker, report)
-    assert (entry["request"]["seats"], entry["request"]["status"]) == (15, "open")
+    asked = [(each["seats"], each["status"]) for each in entry["requests"]]
+    assert asked == [(2, "answered"), (12, "open"), (3, "open")]
     page = maker.file(report, "html").decode()
-    assert "Ann asked for 15 more seats" in page
+    assert "Ann asked for 12 more seats" in page
+    assert "2 requests are open: 15 more seats in all." in page
     assert "&lt;b&gt;please&lt;/b&gt;" in page
     [row] = csv.DictReader(io.StringIO(maker.file(report, "csv").decode("utf-8-sig"), newline=""))
     assert (row["requestedSeats"], row["requester"], row["requestStatus"]) == ("15", "Ann", "open")
@@ -520,7 +527,7 @@ def test_whoever_asks_for_more_is_in_the_report_without_a_shortage(
     dynamodb.run(_mark_candidate(story.id))
     maker, report = made(dynamodb)
     [entry] = entries(maker, report)
-    assert (entry["request"]["seats"], entry["seats"]["peak"]) == (15, 1)
+    assert (entry["requests"][0]["seats"], entry["seats"]["peak"]) == (15, 1)
 
 
 def _mark_candidate(entitlement_id: str) -> Operation[Any]:

@@ -45,7 +45,7 @@ def entry(of_seats: dict[str, Any] | None = None, **changes: Any) -> dict[str, A
         "seats": of_seats or seats(),
         "usage": [],
         "monthlyValue": None,
-        "request": None,
+        "requests": [],
         "followUp": {"state": "open", "owner": None},
         **changes,
     }
@@ -71,8 +71,8 @@ EXPORTS = {
     ("shown", "points"),
     [
         (entry(), 0),
-        (entry(request=REQUEST), 30),
-        (entry(request={**REQUEST, "status": "answered"}), 0),
+        (entry(requests=[REQUEST]), 30),
+        (entry(requests=[{**REQUEST, "status": "answered"}]), 0),
         (entry(seats(deniedSeats=3)), 12),
         (entry(seats(deniedSeats=300)), 20),
         (entry(usage=[EXPORTS]), 8 + 10),
@@ -85,7 +85,7 @@ EXPORTS = {
         (entry(validUntil="2026-11-30T00:00:00Z"), 0),  # over
         (entry(seats(deniedSeats=300), status="deleted"), 0),
         (entry(seats(deniedSeats=300), followUp={"state": "dismissed", "owner": None}), 10),
-        (entry(request=REQUEST, followUp={"state": "won", "owner": None}), 30),
+        (entry(requests=[REQUEST], followUp={"state": "won", "owner": None}), 30),
         # Two days with use: two fifths.
         (
             entry(
@@ -100,7 +100,7 @@ EXPORTS = {
         (
             entry(
                 seats(deniedSeats=9, workingDaysAtLimit=20, suggested=OFFER),
-                request=REQUEST,
+                requests=[REQUEST],
                 validUntil="2027-01-31T00:00:00Z",
                 monthlyValue={"amount": "300", "currency": "EUR"},
             ),
@@ -119,7 +119,7 @@ def test_the_reasons_are_sentences() -> None:
         seats(
             peak=12, deniedSeats=6, deniedAttempts=32, overdraftDays=4, days=days, previous=before
         ),
-        request=REQUEST,
+        requests=[REQUEST],
         usage=[EXPORTS],
         validUntil="2026-12-31T00:00:00Z",
     )
@@ -140,7 +140,7 @@ def test_the_reasons_are_sentences() -> None:
             entry(seats(suggested=OFFER), monthlyValue={"amount": "90.00", "currency": "EUR"}),
             f"{OFFERED}: 13 would have been enough on 95 % of the days.",
         ),
-        (entry(request=REQUEST), "Answer the request."),
+        (entry(requests=[REQUEST]), "Answer the request."),
         (
             entry(seats(suggested={**OFFER, "additional": 0, "seats": 10, "days": 1})),
             "1 day with use so far, too few to suggest a number: ask what they plan.",

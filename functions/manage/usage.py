@@ -16,7 +16,7 @@ from shared.ids import new_id
 from shared.limits import UsedView
 from shared.problems import NotFound
 from shared.usage import sharded
-from shared.usage.counter import Counter
+from shared.usage.counter import NO_LIMIT, Counter
 from shared.usage.encoding import request_key
 from shared.usage.periods import Period
 from shared.usage.views import CurrentUsageView, PeriodView, current_view, period_view, usage_view
@@ -100,7 +100,7 @@ def _counter(entitlement_id: str, key: str) -> Operation[Counter]:
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     found = yield from entitlements.counters(entitlement_id, [key])
     if key not in found:
-        raise NotFound("No usage limit has this key.")
+        raise NotFound(NO_LIMIT)
     return found[key]
 
 

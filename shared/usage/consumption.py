@@ -43,7 +43,7 @@ from shared.dynamodb.requests import (
     Value,
     send,
 )
-from shared.usage.counter import REMOVED, Consumption, Counter, counter_of
+from shared.usage.counter import NO_LIMIT, REMOVED, Consumption, Counter, counter_of
 from shared.usage.encoding import encode_entry, time_of
 from shared.usage.periods import DAY_MS
 from shared.usage.request_log import LOG_SIZE, archive, kept, look, rotate, rotate_if_full, rotation
@@ -334,7 +334,7 @@ def check_counter_in_force(counter: Counter, now: int) -> None:
 
 def _check_offered(counter: Counter) -> None:
     if counter.status == REMOVED:
-        raise problems.NotFound("No usage limit has this key.")
+        raise problems.NotFound(NO_LIMIT)
 
 
 def denied(usage: str, quantity: int, counter: Counter) -> problems.HardCapReached:

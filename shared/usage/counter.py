@@ -16,6 +16,10 @@ MAX_LIMIT = 10**12
 MAX_QUANTITY = 10**9
 MAX_LIMITS = 48  # of one entitlement: one transaction, of at most 100 writes, replaces all of them
 REMOVED = "removed"  # the status of a counter whose limit the entitlement no longer has
+NO_LIMIT = (
+    "No usage limit of this entitlement has this key. GET /v1/entitlements/{entitlementId} names"
+    " those that it has."
+)
 # Without a hard cap, `left` counts down from here.
 _ENDLESS = 10**14
 
@@ -257,5 +261,5 @@ def counter_of(item: Item | None) -> Counter:
         NotFound: the limit does not exist.
     """
     if item is None:
-        raise problems.NotFound("No usage limit has this key.")
+        raise problems.NotFound(NO_LIMIT)
     return Counter.of(item)

@@ -172,6 +172,19 @@ def test_a_year_is_drawn_by_day(past: Sold, open_page: Open) -> None:
     assert highest == max(each["highest"] for each in days)
 
 
+def test_a_year_on_a_phone_is_drawn_by_week(past: Sold, open_page: Open) -> None:
+    """A day has less than two pixels there: what is drawn is the highest of each week."""
+    page = open_page(past.link()["url"], **PHONE)
+    choose(page, "12 months")
+    columns = drawn(page)
+    assert len(columns["x"]) <= 60
+    days = past.history("interval=day&limit=100&from=2026-01-01T00:00:00Z")
+    used = [value for value in columns["used"] if value is not None]
+    assert max(used) == max(each["highest"] for each in days)
+    # No week falls to zero at its end, as each day does.
+    assert sum(value == 0 for value in used) <= 2
+
+
 def test_the_readout_zoom_and_keys(past: Sold, open_page: Open) -> None:
     page = open_page(past.link()["url"])
     choose(page, "30 days")
@@ -782,6 +795,15 @@ def test_many_usage_limits_are_sorted_by_trouble_and_folded(api: Api, open_page:
     usage.locator("summary").click()
     expect(shown).to_have_count(40)
     expect(folded.last).not_to_be_empty(timeout=30_000)
+    search = page.get_by_role("searchbox", name="Search by key")
+    search.fill("LIMIT-2")
+    shown = usage.locator(".limit:visible h3")
+    assert shown.count() > 1
+    assert all((each.text_content() or "").startswith("limit-2") for each in shown.all())
+    search.fill("nothing like it")
+    expect(usage.get_by_role("status")).to_have_text("No usage limit has this in its key.")
+    search.fill("")
+    expect(shown).to_have_count(40)
 
 
 def test_a_clock_that_is_wrong_does_not_matter(past: Sold, open_page: Open) -> None:

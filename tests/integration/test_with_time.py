@@ -81,7 +81,7 @@ def test_the_account_owner_gets_e_mail_about_a_usage_limit(
     assert sent["to"] == "counts@vendor.example"
     [shown] = sent["numbers"]["usage"]
     assert (shown["key"], shown["used"], shown["deniedRequests"]) == ("exports", 1, 2)
-    assert sent["subject"].endswith("requests for 'exports' denied at the hard cap")
+    assert sent["subject"].endswith("2 requests for 'exports' refused at the hard cap")
     receiver = Receiver()
     receiver.fetch_mails(stack.emulator.url)
     receiver.stop()

@@ -207,7 +207,7 @@ def _next_steps(facts: Facts, vendor: str, *, can_reply: bool) -> list[str]:
     steps = []
     if facts.overdraft_people or facts.happened.get(event_types.OVERDRAFT_ENTERED):
         steps.append("Overdraft seats work like any other seat.")
-    if steps or facts.denied_people or facts.counts:
+    if steps or facts.denied_people or facts.counts or facts.thresholds:
         ask = f"reply to this e-mail: {who} can help" if can_reply else f"ask {who}"
         steps.append(f"If you need more, {ask}.")
     return [" ".join(steps)] if steps else []
@@ -240,7 +240,8 @@ def _count_headline(counts: Sequence[CountFacts]) -> str:
     """The most urgent of what happened to the usage limits."""
     for count in counts:
         if count.denied_requests:
-            return f"requests for '{count.key}' denied at the hard cap"
+            refused = _count(count.denied_requests, "request", "requests")
+            return f"{refused} for '{count.key}' refused at the hard cap"
     for count in counts:
         if EXHAUSTED in count.triggered:
             return f"'{count.key}' is used up to the hard cap"

@@ -86,7 +86,8 @@ function sentenceOf(change: Change, hidesNames: boolean): (string | Node)[] {
       usageKey: member<string>("usageKey"),
       quantity: member<number>("quantity"),
     });
-    return [t.didRequest(who, what)];
+    // Who asks through the product, with its API key, asks for the customer all the same.
+    return [t.didRequest(change.actor === null ? t.yourSide : who, what)];
   }
   const status = change.changes.status?.after;
   if (change.type === "seat_request.updated" && status === "declined")

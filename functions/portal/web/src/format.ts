@@ -30,7 +30,7 @@ function formatter(style: Style): Intl.DateTimeFormat {
 }
 
 const DAY: Style = { year: "numeric", month: "short", day: "numeric" };
-const MOMENT: Style = { ...DAY, hour: "2-digit", minute: "2-digit" };
+const MOMENT: Style = { ...DAY, hour: "numeric", minute: "2-digit" };
 
 /** A moment, by date and time. */
 export const moment = (at: string | number) => formatter(MOMENT).format(new Date(at));

@@ -81,6 +81,40 @@ function isSteady(graph: Graph, bounds: number[], n: number): boolean {
   });
 }
 
+/** The highest of each seven days; limits keep the moments at which they changed. */
+export function byWeek(days: Drawn): Drawn {
+  const drawn: Drawn = { x: [], used: [], purchased: [], hardCap: [], isOver: [], demand: [] };
+  const last = days.x.length - 1;
+  let until = Number.NEGATIVE_INFINITY;
+  days.x.forEach((at, n) => {
+    const end = drawn.x.length - 1;
+    const [used, demand] = [days.used[n] ?? null, days.demand[n] ?? null];
+    const before = drawn.used[end] ?? null;
+    const isSame =
+      at < until &&
+      n < last &&
+      drawn.purchased[end] === days.purchased[n] &&
+      drawn.hardCap[end] === days.hardCap[n] &&
+      (before === null) === (used === null);
+    if (!isSame) {
+      drawn.x.push(at);
+      drawn.used.push(used);
+      drawn.demand.push(demand);
+      drawn.purchased.push(days.purchased[n] ?? null);
+      drawn.hardCap.push(days.hardCap[n] ?? null);
+      drawn.isOver.push(days.isOver[n] ?? false);
+      until = at + (7 * DAY - HOUR) / 1000;
+      return;
+    }
+    if ((used ?? 0) > (before ?? 0)) {
+      drawn.used[end] = used;
+      drawn.isOver[end] = days.isOver[n] ?? false;
+    }
+    if ((demand ?? 0) > (drawn.demand[end] ?? 0)) drawn.demand[end] = demand;
+  });
+  return drawn;
+}
+
 const color = (name: string) =>
   getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -242,7 +276,11 @@ export class UseGraph {
     const cursor = this.plot?.cursor;
     this.plot?.destroy();
     this.plot = null;
-    const drawn = drawnOf(graph);
+    const width = this.frame.clientWidth || 600;
+    const all = drawnOf(graph);
+    // A day of less than two pixels is no line: then the highest of each week is drawn.
+    const isCoarse = graph.interval === "P1D" && width < 2 * graph.highest.length;
+    const drawn = isCoarse ? byWeek(all) : all;
     const summary = summaryOf(graph);
     // Before the first limits there is nothing to see.
     const first = graph.limits[0];
@@ -250,7 +288,7 @@ export class UseGraph {
     fill(this.legend, ...legendOf(graph));
     this.frame.setAttribute("aria-label", t.graph(summary));
     if (drawn.used.every((value) => value === null)) {
-      fill(this.frame, h("p", { class: "empty" }, "Nothing is known of this time."));
+      fill(this.frame, h("p", { class: "empty" }, t.nothingKnown));
       this.readout.textContent = "";
       return;
     }
@@ -288,8 +326,8 @@ export class UseGraph {
       ),
     );
     const isByDay = graph.interval === "P1D";
-    const from = Date.parse(graph.from) / 1000;
     const to = Date.parse(graph.to) / 1000;
+    const from = beginOf(graph);
     return {
       width: this.frame.clientWidth || 600,
       height: plotHeight(),
@@ -478,6 +516,13 @@ export class UseGraph {
   }
 }
 
+/** Where the time axis begins, in seconds: not long before there was anything to use. */
+function beginOf(graph: Graph): number {
+  const [from, to] = [Date.parse(graph.from) / 1000, Date.parse(graph.to) / 1000];
+  const first = graph.limits[0] ? Date.parse(graph.limits[0].from) / 1000 : from;
+  return Math.max(from, Math.min(first, to - (to - from) / 6));
+}
+
 // Between the lines of the axis of numbers: 1, 2, 5, 10, ... 10^16.
 const STEPS = Array.from({ length: 17 }, (_, p) => [1, 2, 5].map((n) => n * 10 ** p)).flat();
 
@@ -507,7 +552,7 @@ function labels(splits: number[], seconds: number): string[] {
     const isNew = day !== before;
     before = day;
     if (seconds > 3 * 86_400 && isNew) return day;
-    const time = styled(split * 1000, { hour: "2-digit", minute: "2-digit" });
+    const time = styled(split * 1000, { hour: "numeric", minute: "2-digit" });
     return isNew && seconds <= 3 * 86_400 ? `${time}\n${day}` : time;
   });
 }

@@ -50,6 +50,8 @@ const REFRESH_MS = 60_000;
 const IDLE_AFTER_MS = 120_000;
 const IDLE_MS = 20_000;
 const FORECAST_MS = 15 * 60_000;
+// With more usage limits than these, they can be searched.
+const LIMITS_SEARCHED = 8;
 // So many usage limits are in sight, and all that need attention; the others are folded.
 const LIMITS_OPEN = 6;
 const REQUESTS_SHOWN = 5;
@@ -346,6 +348,7 @@ class Page {
           ? null
           : () => askForMore(this.portal, limit, () => void this.readRequests().catch(fail)),
       );
+    const isSearching = document.activeElement === this.limitSearch;
     const wasOpen = this.usage.querySelector<HTMLDetailsElement>("details")?.open ?? false;
     fill(
       this.usage,
@@ -353,6 +356,7 @@ class Page {
       h(
         "div",
         { class: "tools" },
+        limits.length > LIMITS_SEARCHED ? this.limitSearch : null,
         csvButton(() => download("usage", usageRows(limits))),
       ),
       ...sorted.slice(0, sorted.length - folded.length).map(block),
@@ -368,10 +372,35 @@ class Page {
             ...folded.map(block),
           )
         : null,
+      this.noLimit,
     );
+    if (isSearching) this.limitSearch.focus();
+    this.filterLimits();
     if (asking)
       this.usage.querySelector<HTMLElement>(`[data-ask="${CSS.escape(asking)}"]`)?.focus();
     this.showUsageForecasts();
+  }
+
+  private readonly limitSearch = h("input", {
+    type: "search",
+    id: "limit-search",
+    placeholder: t.searchLimits,
+    "aria-label": t.searchLimits,
+    oninput: () => this.filterLimits(),
+  });
+  private readonly noLimit = h("p", { class: "empty", hidden: true, role: "status" }, t.noLimit);
+
+  /** Show the usage limits whose key has the text that is searched for. */
+  private filterLimits(): void {
+    const text = this.limitSearch.value.trim().toLowerCase();
+    let found = 0;
+    for (const each of this.usage.querySelectorAll<HTMLElement>(".limit[data-key]")) {
+      each.hidden = !each.dataset.key?.toLowerCase().includes(text);
+      if (!each.hidden) found++;
+    }
+    this.noLimit.hidden = found > 0;
+    const folded = this.usage.querySelector<HTMLDetailsElement>("details");
+    if (folded && text) folded.open = true;
   }
 
   private readonly denialsOf = new Map<string, Denials>();

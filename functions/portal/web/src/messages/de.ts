@@ -103,6 +103,8 @@ export const de: Messages = {
   badgeOf: (name, stands) => `${name}: ${stands.charAt(0).toLowerCase()}${stands.slice(1)}`,
 
   usageLimits: "Kontingente",
+  searchLimits: "Nach Schlüssel suchen",
+  noLimit: "Kein Kontingent hat diesen Text im Schlüssel.",
   moreLimits: (number) => `${count(number)} weitere, alle deutlich unter der gekauften Menge`,
   neverResets: "Gesamtmenge, ohne Zurücksetzung",
   resets: (day) => `wird am ${day} zurückgesetzt`,
@@ -252,6 +254,7 @@ export const de: Messages = {
   changed: "Was sich geändert hat",
   nothingChanged: "Nichts in den letzten 90 Tagen.",
   thisLink: "Jemand mit diesem Link",
+  yourSide: "Ihre Organisation",
   otherLink: "Jemand mit einem anderen Link",
   releasedSeatOf: [": Platz von ", " freigegeben."],
   didRequest: (who, what) => `${who}: ${what} angefragt.`,

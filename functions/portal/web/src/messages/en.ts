@@ -109,6 +109,8 @@ export const en = {
 
   // --- Usage limits ----------------------------------------------------------------------------
   usageLimits: "Usage limits",
+  searchLimits: "Search by key",
+  noLimit: "No usage limit has this in its key.",
   moreLimits: (number: number) => `${count(number)} more, all well within what you bought`,
   neverResets: "total, never resets",
   resets: (day: string) => `resets ${day}`,
@@ -132,7 +134,7 @@ export const en = {
       ? `The weekly peak ${sign > 0 ? "grows" : "falls"} by about ${pace} a week (${low} to ${high}).`
       : `The weekly peak does not change (${low} to ${high} a week).`,
   whatYouBought: (limit: number) => `What you bought (${count(limit)})`,
-  theMaximum: (limit: number) => `The maximum (${count(limit)})`,
+  theMaximum: (limit: number) => `The hard cap (${count(limit)})`,
   withinAYear: "within a year",
   before: (day: string) => `before ${day}`,
   isReached: (what: string) => `${what} is reached.`,
@@ -265,6 +267,7 @@ export const en = {
   changed: "What changed",
   nothingChanged: "Nothing in the last 90 days.",
   thisLink: "Somebody with this link",
+  yourSide: "Your organization",
   otherLink: "Somebody with another link",
   releasedSeatOf: [" released the seat of ", "."] as [string, string],
   didRequest: (who: string, what: string) => `${who} requested ${what}.`,

@@ -160,6 +160,14 @@ class IdempotencyConflict(Problem):
     title = "This Idempotency-Key was used for a different request."
 
 
+class ChangeNotPending(Problem):
+    """A scheduled change that was applied or refused cannot be cancelled."""
+
+    type = "change-not-pending"
+    status = 409
+    title = "The scheduled change is not pending any more."
+
+
 class PreconditionFailed(Problem):
     """`If-Match` names a version that is not current."""
 

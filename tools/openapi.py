@@ -41,12 +41,13 @@ PATH_PARAMETERS = {
     "token": "As in the link.",
     "reportId": "The report.",
     "requestId": "The request for more seats.",
+    "scheduledChangeId": "The scheduled change.",
     "linkId": "The portal link's id, the part of its token before the dot.",
     "file": "As the page names it.",
 }
 # How the operations are grouped for readers: the resources that their paths name.
 TAGS = {
-    "Entitlements": ("entitlements",),
+    "Entitlements": ("entitlements", "scheduled-changes"),
     "Seats": ("activations", "seats"),
     "Usage limits": ("usage",),
     "History": ("usage-history", "overdrafts", "denials", "explain"),

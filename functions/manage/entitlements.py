@@ -1,20 +1,21 @@
 """Entitlements: create, read, change, delete. Each change is one transaction."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from functions.manage import documents
 from shared.api import idempotency
 from shared.api.idempotency import replayed
 from shared.api.request import Request, Response
-from shared.audit import Change, differences, entry_put
+from shared.audit import Change, Subject, differences, entry, entry_put
 from shared.dynamodb.keys import entitlement_key, pool_key, usage_key
 from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import (
     Accepted,
     BatchGet,
+    Cancelled,
     Get,
     Item,
     Operation,
@@ -39,13 +40,15 @@ from shared.usage import allocation
 from shared.usage.counter import REMOVED, Counter
 from shared.usage.terms import new_counter, terms_update, under_terms
 
-# How long a request itself works on a pool.
+# How long a request itself works on a pool; the sweep does the rest.
 WORK_MS = 5_000
 # The longest time that it takes to take back the allocations of a usage limit.
 HOLD_EACH_MS = 300
 # The most writes of one transaction. Replacing all usage limits and making a pool at the same time
 # would be one more.
 MOST_WRITES = 100
+# The view of a patched entitlement does not need to know its seats.
+NO_SEATS = SeatUsage(0, 0, None)
 # Usage limits that are locked until a change is written or given up.
 Held = dict[tuple[str, str], Counter]
 _Outcome = TypeVar("_Outcome")
@@ -86,15 +89,10 @@ def create(request: Request) -> Response:
     if is_pool and not kept:
         # Until then one shard has all the seats, which is right as well.
         request.dynamodb.run(
-            reconcile.reconcile_pool(entitlement_id, request.change, _until(request))
+            reconcile.reconcile_pool(entitlement_id, request.change, request.now_ms + WORK_MS)
         )
     location = f"/v1/entitlements/{response.body['entitlementId']}"
     return response._replace(headers={**response.headers, "etag": '"1"', "location": location})
-
-
-def _until(request: Request) -> int:
-    """Until when a request itself works on a pool, Unix milliseconds; the sweep does the rest."""
-    return request.now_ms + WORK_MS
 
 
 def read(request: Request) -> Response:
@@ -106,61 +104,112 @@ def read(request: Request) -> Response:
 
 def update(request: Request) -> Response:
     """Change an entitlement by a JSON merge patch; 202 while a pool is still being reconciled."""
-    is_done = request.dynamodb.run(_update(request))
+    patch = Patch(
+        request.path["entitlementId"],
+        request.body,
+        request.change,
+        partial(check_version, request),
+    )
+    is_done = request.dynamodb.run(apply_patch(patch))
     response = read(request)
     return response if is_done else response._replace(status=202)
 
 
-def _update(request: Request) -> Operation[bool]:
-    """Change it; whether all of it is done."""
-    return (yield from _holding(lambda held: _try_update(request, held)))
+class AppliedBefore(Exception):
+    """What a patch should be written together with has been written before."""
 
 
-def _try_update(request: Request, held: Held) -> Operation[bool]:
-    entitlement_id = request.path["entitlementId"]
+class Patch(NamedTuple):
+    """A JSON merge patch of an entitlement.
+
+    `check` raises a problem if the entitlement is not as expected. `scheduled_change`: the id of
+    the scheduled change that it is, and `applied` the write that marks it, in the same transaction.
+    """
+
+    entitlement_id: str
+    body: Mapping[str, Any]
+    change: Change
+    check: Callable[[Item], None] = lambda _: None
+    scheduled_change: str = ""
+    applied: tuple[Update, ...] = ()
+
+    def document(self, item: Item) -> dict[str, Any]:
+        """The document that it makes of an entitlement.
+
+        Raises:
+            InvalidRequest.
+        """
+        # Computed members may be sent back, but for seats in use, which change all the time.
+        shown = entitlement_view(item, NO_SEATS, self.change.now)
+        patch = documents.without_computed(self.body, shown)
+        merged = documents.merge_patch(item["document"], patch)
+        valid_from = item["createdAt"] // 1000 - CLOCK_GRACE
+        return documents.to_document(merged, valid_from=valid_from)
+
+    def on_record(self, before: Mapping[str, Any], document: Mapping[str, Any]) -> Put:
+        """The audit entry of the change."""
+        subject = Subject(self.scheduled_change) if self.scheduled_change else None
+        return Put(
+            *entry(
+                self.change,
+                "entitlement.updated",
+                self.entitlement_id,
+                subject,
+                differences(before, document),
+                reason="scheduled" if subject else None,
+                nonce=self.scheduled_change,
+            )
+        )
+
+
+def apply_patch(patch: Patch) -> Operation[bool]:
+    """Change an entitlement; False: a pool is still being reconciled.
+
+    Raises:
+        InvalidRequest, NotFound, PreconditionFailed, Contention; AppliedBefore.
+    """
+    return (yield from _holding(lambda held: _try_update(patch, held)))
+
+
+def _try_update(patch: Patch, held: Held) -> Operation[bool]:
+    entitlement_id, change = patch.entitlement_id, patch.change
     for attempt in range(1, ROUNDS + 1):
         item, shard = yield from fetch_entitlement(entitlement_id)
         _check_not_deleted(item)
-        check_version(request, item)
-        before = item["document"]
-        # Its seats, which for a pool are not those of this shard, are not looked at.
-        shown = entitlement_view(item, SeatUsage.of(shard), request.now)
-        patch = documents.without_computed(request.body, shown)
-        merged = documents.merge_patch(before, patch)
-        valid_from = item["createdAt"] // 1000 - CLOCK_GRACE
-        document = documents.to_document(merged, valid_from=valid_from)
-        if document == before:
-            return (yield from _reconcile(request))
-        counters = yield from _counter_writes(item, document, request.change, held)
-        # Last, because a pool's totals change all the time.
-        writes = yield from _change_writes(item, shard, document, request.change)
-        on_record = entry_put(
-            request.change,
-            "entitlement.updated",
-            entitlement_id,
-            changes=differences(before, document),
-        )
-        if len(writes) + len(counters) >= MOST_WRITES:
+        patch.check(item)
+        before, document = item["document"], patch.document(item)
+        writes: tuple[Put | Update, ...] = ()
+        if document != before:
+            counters = yield from _counter_writes(item, document, change, held)
+            # Last, because a pool's totals change all the time.
+            changed = yield from _change_writes(item, shard, document, change)
+            writes = (*changed, *counters, patch.on_record(before, document))
+        if len(writes) + len(patch.applied) > MOST_WRITES:
             raise InvalidRequest.at(
                 "/usageLimits", "change seats and usage limits one by one: together it is too much"
             )
-        reply = yield from send(Transact((*writes, *counters, on_record)))
+        if not writes and not patch.applied:
+            return (yield from _reconcile(entitlement_id, change))
+        reply = yield from send(Transact((*patch.applied, *writes)))
         if isinstance(reply, Accepted):
             held.clear()
-            return (yield from _reconcile(request))
+            return (yield from _reconcile(entitlement_id, change))
+        if isinstance(reply, Cancelled) and any(
+            is_refused for is_refused, _ in reply.reasons[: len(patch.applied)]
+        ):
+            raise AppliedBefore
         yield from send(Pause(attempt))
     raise Contention
 
 
-def _reconcile(request: Request) -> Operation[bool]:
+def _reconcile(entitlement_id: str, change: Change) -> Operation[bool]:
     """Reconcile a pool; True if nothing remains."""
-    entitlement_id = request.path["entitlementId"]
     item = yield from send(Get(pool_key(entitlement_id)))
     if item is None or not Pool.of(item).needs_reconcile:
         return True
     try:
         return (
-            yield from reconcile.reconcile_pool(entitlement_id, request.change, _until(request))
+            yield from reconcile.reconcile_pool(entitlement_id, change, change.now_ms + WORK_MS)
         )
     except Unavailable:
         return False  # the change is made; the sweep does the rest
@@ -248,7 +297,7 @@ def _holding(work: Callable[[Held], Operation[_Outcome]]) -> Operation[_Outcome]
     held = Held()
     try:
         outcome = yield from work(held)
-    except Problem:
+    except (Problem, AppliedBefore):
         yield from _let_go(held)
         raise
     yield from _let_go(held)
@@ -339,7 +388,7 @@ def _try_delete(request: Request, held: Held) -> Operation[None]:
         )
         if isinstance(reply, Accepted):
             held.clear()
-            yield from _reconcile(request)
+            yield from _reconcile(entitlement_id, request.change)
             return
         yield from send(Pause(attempt))
     raise Contention

@@ -3,6 +3,7 @@
 import gzip
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from functions.manage import (
     audit_trail,
@@ -14,13 +15,16 @@ from functions.manage import (
     follow_up,
     history,
     report_files,
+    scheduled_changes,
     seat_requests,
     seats,
     usage,
     webhooks,
 )
+from shared import observability
 from shared.api import app, negotiation, request
 from shared.api.request import Request, Response
+from shared.clock import now_ms
 from shared.dynamodb.keys import secret_key
 from shared.dynamodb.requests import Get
 
@@ -95,6 +99,10 @@ HANDLERS: dict[str, request.Handler] = {
     "createPortalLink": credentials.create_portal_link,
     "listPortalLinks": credentials.list_portal_links,
     "revokePortalLink": credentials.revoke_portal_link,
+    "scheduleChange": scheduled_changes.create,
+    "listScheduledChanges": scheduled_changes.list_all,
+    "getScheduledChange": scheduled_changes.read,
+    "cancelScheduledChange": scheduled_changes.cancel,
     "requestSeats": seat_requests.create,
     "listSeatRequests": seat_requests.list_all,
     "updateSeatRequest": seat_requests.update,
@@ -107,4 +115,21 @@ HANDLERS: dict[str, request.Handler] = {
     "health": _health,
     "describe": _describe,
 }
-handler = app.serve(HANDLERS)
+_context = app.Context()
+_serve = app.serve(HANDLERS, _context)
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """A call of the API, or the schedule's tick."""
+    if "routeKey" in event:
+        return _serve(event, context)
+    observability.begin(context)
+    left_ms = context.get_remaining_time_in_millis() - 5_000
+    _context.dynamodb.answer_within(left_ms / 1000, is_background=True)
+    done: dict[str, Any] = scheduled_changes.apply_due(
+        _context.dynamodb, context.aws_request_id, now_ms, now_ms() + left_ms
+    )
+    observability.count("ScheduledChangesRan")
+    observability.logger.info("scheduled changes", extra=done)
+    observability.flush()
+    return done

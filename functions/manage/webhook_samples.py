@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from shared.clock import EPOCH, to_rfc3339
+from shared.entitlements.scheduled_changes import FAILED
 from shared.events import builders, types
 from shared.events.builders import Event
 from shared.history.changes import ChangeRecord
@@ -130,6 +131,22 @@ def _of_seat_request(_: str, __: str, at: int) -> list[Event]:
     return [builders.of_seat_request(asked)]
 
 
+def _of_failed_change(_: str, __: str, at: int) -> list[Event]:
+    change = {
+        "scheduledChangeId": "sch_test",
+        "entitlementId": ENTITLEMENT_ID,
+        "effectiveAt": at,
+        "changes": {"seatCount": 130},
+        "status": FAILED,
+        "createdAt": at,
+        "createdBy": "key_test",
+        "endedAt": at,
+        "endedBy": "schedule",
+        "failure": "The entitlement has been deleted.",
+    }
+    return [builders.of_failed_change(change)]
+
+
 def _of_follow_up(_: str, __: str, at: int) -> list[Event]:
     moved = {"state": "open", "reason": follow_up.OVERDRAFT}
     return [builders.of_follow_up(follow_up.change(ENTITLEMENT_ID, None, at, "overdraft", moved))]
@@ -185,6 +202,7 @@ _BUILDERS: dict[str, Callable[[str, str, int], list[Event]]] = {
     types.USAGE_THRESHOLD_REACHED: _of_usage,
     types.SEAT_DENIED: _of_denied_seat,
     types.USAGE_DENIED: _of_denied_usage,
+    types.CHANGE_FAILED: _of_failed_change,
     types.SEATS_REQUESTED: _of_seat_request,
     types.FOLLOW_UP_UPDATED: _of_follow_up,
     types.ENDPOINT_DISABLED: _of_disabled_endpoint,

@@ -35,6 +35,7 @@ from shared.dynamodb.keys import (
     FOLLOW_UP_ENTRY,
     FOLLOW_UP_PREFIX,
     REPORT_PREFIX,
+    SCHEDULED_CHANGE_PREFIX,
     SEAT_REQUEST_PREFIX,
     SEAT_SHARD_PREFIX,
     SEATS,
@@ -52,6 +53,7 @@ from shared.dynamodb.keys import (
 )
 from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import BatchGet, BatchPut, Item, Operation, send
+from shared.entitlements.scheduled_changes import FAILED
 from shared.events import builders
 from shared.events import types as event_types
 from shared.history import queries, rollups
@@ -359,6 +361,9 @@ def _messages_of(record: Record) -> list[Message]:
     if key.pk.startswith(FOLLOW_UP_PREFIX):
         is_entry = key.sk.startswith(FOLLOW_UP_ENTRY)
         return [Message(builders.of_follow_up(new))] if is_entry else []
+    if key.pk.startswith(SCHEDULED_CHANGE_PREFIX):
+        has_failed = new["status"] == FAILED and old.get("status") != FAILED
+        return [Message(builders.of_failed_change(new))] if has_failed else []
     is_disabled = "disabledReason" in new and "disabledReason" not in old
     return [Message(builders.of_disabled(key.sk, new))] if is_disabled else []
 

@@ -36,6 +36,8 @@ WEBHOOK_REQUEST_PREFIX = "WEBHOOK_REQUEST#"
 REPORT_PREFIX = "REPORT#"
 SEAT_REQUEST_PREFIX = "SEAT_REQUEST#"
 ASKED = "ASKED#"
+SCHEDULED_CHANGE_PREFIX = "SCHEDULED#"
+SCHEDULED = "CHANGE#"
 FOLLOW_UP_PREFIX = "FOLLOWUP#"
 FOLLOW_UP_ENTRY = "ENTRY#"
 WORD_PREFIX = "WORD#"
@@ -43,6 +45,7 @@ RANK_PREFIX = "RANK#"
 SEATS = "seats"  # the meter of an entitlement's seats
 # Partitions of the sweep's index for other things that are due at a time.
 DUE_MAILS = "MAILS"
+DUE_CHANGES = "SCHEDULED_CHANGES"
 DUE_DELIVERIES = tuple(f"DELIVERIES#{shard:x}" for shard in range(16))
 
 
@@ -301,6 +304,11 @@ def parse_candidate(sort_key: str) -> tuple[str, str]:
 def seat_request_key(entitlement_id: str, at_ms: int, request_id: str) -> Key:
     """A customer's request for more seats, in the order of time."""
     return Key(f"{SEAT_REQUEST_PREFIX}{entitlement_id}", f"{ASKED}{at_ms:013d}#{request_id}")
+
+
+def scheduled_change_key(entitlement_id: str, at_ms: int, change_id: str) -> Key:
+    """A scheduled change of an entitlement, in the order of the time from which it holds."""
+    return Key(f"{SCHEDULED_CHANGE_PREFIX}{entitlement_id}", f"{SCHEDULED}{at_ms:013d}#{change_id}")
 
 
 def follow_up_key(entitlement_id: str) -> Key:

@@ -13,7 +13,9 @@ from typing import Any
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import usage_meter
 from shared.dynamodb.requests import Item
+from shared.entitlements import scheduled_changes
 from shared.events.types import (
+    CHANGE_FAILED,
     DELETED,
     ENDPOINT_DISABLED,
     EXPIRED,
@@ -248,6 +250,20 @@ def of_follow_up(entry: Item) -> Event:
             "entitlementId": entitlement_id,
             "actor": entry["changedBy"],
             "followUp": follow_up.entry_view(entry),
+        },
+    )
+
+
+def of_failed_change(item: Item) -> Event:
+    """The event of a scheduled change that was refused when it was to be applied."""
+    return _event(
+        CHANGE_FAILED,
+        item["endedAt"],
+        (item["scheduledChangeId"],),
+        {
+            "entitlementId": item["entitlementId"],
+            "actor": item["endedBy"],
+            "scheduledChange": scheduled_changes.view(item),
         },
     )
 

@@ -13,6 +13,7 @@ USAGE_OVERDRAFT_ENTERED = "entitlement.usage.overdraft.entered"
 USAGE_OVERDRAFT_EXHAUSTED = "entitlement.usage.overdraft.exhausted"
 USAGE_THRESHOLD_REACHED = "entitlement.usage.threshold.reached"
 UPDATED = "entitlement.updated"
+CHANGE_FAILED = "entitlement.change.failed"
 EXPIRED = "entitlement.expired"
 DELETED = "entitlement.deleted"
 FOLLOW_UP_UPDATED = "entitlement.followup.updated"
@@ -32,6 +33,7 @@ TYPES = (
     USAGE_OVERDRAFT_EXHAUSTED,
     USAGE_THRESHOLD_REACHED,
     UPDATED,
+    CHANGE_FAILED,
     EXPIRED,
     DELETED,
     FOLLOW_UP_UPDATED,

@@ -105,6 +105,7 @@ FAULTS: dict[str, Pattern] = {
     "StreamUnread": until(60),
     "SweepMissing": until(60),
     "DueMissing": until(60),
+    "ScheduledChangesMissing": until(60),
     # One message in a queue for what was given up, which nobody takes out.
     **{
         name: every_minute(1, range(60, MINUTES))
@@ -133,6 +134,7 @@ QUIET: dict[str, Pattern] = {
     "StreamUnread": every_minute(1),
     "SweepMissing": every_minute(1),
     "DueMissing": every_minute(1),
+    "ScheduledChangesMissing": every_minute(1),
     "DeliveriesLate": every_minute(5),
     # A single throttled minute is waited out by retries.
     "TableReadThrottles": once(3),

@@ -243,6 +243,7 @@ def test_the_stream_loses_nothing_and_blocks_nothing(resources: dict[str, Any]) 
         "REPORT#",
         "FOLLOWUP#",
         "SEAT_REQUEST#",
+        "SCHEDULED#",
         "ENTITLEMENT#",
     )
     assert wanted == [*({"prefix": name} for name in names), "WEBHOOKS", "HEARTBEAT"]
@@ -296,7 +297,7 @@ def test_the_queue_of_deliver(resources: dict[str, Any]) -> None:
 
 def test_the_schedules(resources: dict[str, Any]) -> None:
     schedules = of_type(resources, "AWS::Scheduler::Schedule")
-    assert len(schedules) == 4
+    assert len(schedules) == 5
     for name, schedule in schedules.items():
         properties = schedule["Properties"]
         assert "Name" not in properties, "two stacks would collide on the name"
@@ -319,16 +320,23 @@ def test_the_schedules(resources: dict[str, Any]) -> None:
 
 def test_what_is_invoked_asynchronously_is_not_lost(resources: dict[str, Any]) -> None:
     """A schedule's part ends when Lambda has taken the event: what follows is Lambda's to say."""
-    scheduled = {
-        target["Properties"]["Target"]["Arn"]["Ref"].removesuffix(ALIAS)
+    arns = [
+        target["Properties"]["Target"]["Arn"]
         for target in of_type(resources, "AWS::Scheduler::Schedule").values()
+    ]
+    # Entitlements has no alias.
+    scheduled = {
+        each["Fn::GetAtt"][0] if "Fn::GetAtt" in each else each["Ref"].removesuffix(ALIAS)
+        for each in arns
     }
     configs = {
         each["Properties"]["FunctionName"]["Ref"]: each["Properties"]
         for each in of_type(resources, "AWS::Lambda::EventInvokeConfig").values()
     }
     assert set(configs) == scheduled
-    assert {config["Qualifier"] for config in configs.values()} == {"live"}
+    qualifiers = {name: config["Qualifier"] for name, config in configs.items()}
+    assert qualifiers.pop("Entitlements") == "$LATEST"
+    assert set(qualifiers.values()) == {"live"}
     for name in scheduled - {"Report"}:
         assert configs[name]["MaximumRetryAttempts"] == 0
         assert configs[name]["MaximumEventAgeInSeconds"] == 60

@@ -29,6 +29,7 @@ from functions.portal.graph import PortalGraphView
 from functions.portal.status import PortalView
 from functions.report.api import ReportView
 from shared.api.routes import ROUTES
+from shared.entitlements.scheduled_changes import ScheduledChangeView
 from shared.entitlements.views import EntitlementView
 from shared.history.views import OverdraftEpisodeView, UsageOverdraftEpisodeView
 from shared.sales.follow_up import FollowUpEntryView, FollowUpView
@@ -62,6 +63,7 @@ VIEWS: dict[str, Any] = {
     "PortalLink": credentials.PortalLinkView,
     "ReleasedSeat": seats.ReleasedSeatView,
     "Report": ReportView,
+    "ScheduledChange": ScheduledChangeView,
     "Seat": seats.SeatView,
     "SeatRequest": SeatRequestView,
     "SentEmail": history.SentEmailView,

@@ -9,6 +9,7 @@ import pytest
 from local.api import Answer
 from local.stack import Stack
 from shared.api.routes import PORTAL_ROLES, ROUTES, SCOPES, Route
+from shared.clock import now_ms, to_rfc3339
 from tests.integration.conftest import ENTITLEMENT, CheckedApi, Customer
 
 PROTECTED = {route_key: op for route_key, op in ROUTES.items() if op.scopes or op.portal}
@@ -21,6 +22,10 @@ BODIES: dict[str, Any] = {
     "updateEntitlement": {"sku": "changed"},
     "createLicenseKey": {},
     "createPortalLink": {},
+    "scheduleChange": {
+        "effectiveAt": to_rfc3339(now_ms() + 86_400_000),
+        "changes": {"sku": "later"},
+    },
     "requestSeats": {"seats": 5},
     "updateFollowUp": {"state": "contacted"},
     "createReport": {"period": "2026-10", "formats": ["json"]},
@@ -48,6 +53,7 @@ def send(
     path = path.replace("{activationId}", "act_AAAAAAAAAAAAAAAAAAAA")
     path = path.replace("{keyId}", "key_unknown").replace("{seat}", "nobody")
     path = path.replace("{requestId}", "req_unknown")
+    path = path.replace("{scheduledChangeId}", "sch_unknown")
     path = path.replace("{reportId}", "rep_unknown").replace("{linkId}", "plk_unknown")
     webhook = "whk_unknown" if method == "DELETE" else KNOWN.get("webhookId", "whk_unknown")
     path = path.replace("{key}", "exports")

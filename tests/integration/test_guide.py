@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from local.api import Answer
+from shared.clock import now_ms, to_rfc3339
 from tests.integration.conftest import CheckedApi
 from tests.support.waiting import wait_for
 from tools.openapi_examples import Example, examples
@@ -39,6 +40,8 @@ VOLATILE = {
     "summary",
     "changeId",
     "heldSince",
+    "effectiveAt",
+    "scheduledChangeId",
 }
 
 
@@ -101,6 +104,8 @@ def learn(body: dict[str, Any], known: dict[str, str]) -> None:
         known["$ASKED"] = body["requestId"]
     elif str(body.get("webhookId", "")).startswith("whk_") and "url" in body:
         known["$WEBHOOK"] = body["webhookId"]
+    elif "scheduledChangeId" in body:
+        known["$SCHEDULED"] = body["scheduledChangeId"]
     elif "reportId" in body:
         known["$REPORT"] = body["reportId"]
     elif str(body.get("keyId", "")).startswith("lic_"):
@@ -145,6 +150,8 @@ def test_the_guide_says_what_happens(api: CheckedApi) -> None:
         "$API_KEY": api._credential.removeprefix("Bearer "),
         # Nobody may be called but this machine.
         "https://hooks.acme.example/licenses": "http://127.0.0.1:9/licenses",
+        # In the future, whenever this runs.
+        "2029-01-01T00:00:00Z": to_rfc3339(now_ms() + 300 * 86_400_000),
     }
     shown = examples()
     assert len(shown) >= 60

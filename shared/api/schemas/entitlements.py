@@ -1,8 +1,8 @@
 """Entitlements: what was sold, to whom, on which terms."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from shared import clock
 from shared.api.schemas.base import (
@@ -17,14 +17,14 @@ from shared.api.schemas.base import (
     Time,
     UsageCount,
     Zone,
+    check_multiline,
     sort_distinct,
 )
 from shared.api.schemas.seats import Seats
 from shared.entitlements.model import NOTIFICATIONS
+from shared.entitlements.scheduled_changes import STATUSES
 from shared.seats.shard import MAX_LEASE, MIN_LEASE
-from shared.texts import (
-    USAGE_KEY,
-)
+from shared.texts import USAGE_KEY
 from shared.usage.counter import MAX_LIMITS
 from shared.usage.periods import SCHEDULES
 
@@ -210,6 +210,40 @@ class EntitlementPatch(EntitlementInput):
 
     `overdraftSeatLimit` and `unitPrice` are replaced as a whole.
     """
+
+
+class ScheduledChangeInput(Input):
+    """A change that is to take effect later."""
+
+    effective_at: Time = Field(description="When it takes effect, within a minute.")
+    changes: Annotated[
+        dict[str, Any],
+        WithJsonSchema({"allOf": [{"$ref": "#/components/schemas/EntitlementPatch"}]}),
+    ] = Field(description="A JSON merge patch (RFC 7396) of the entitlement.")
+    note: Annotated[str, Field(max_length=1_000), AfterValidator(check_multiline)] | None = None
+
+
+class ScheduledChange(Output):
+    """A scheduled change, and what became of it."""
+
+    scheduled_change_id: str
+    entitlement_id: str
+    effective_at: str
+    changes: dict[str, Any] = Field(description="The merge patch, as it was sent.")
+    note: str | None
+    status: Literal[STATUSES]  # type: ignore[valid-type]
+    created_at: str
+    created_by: str = Field(description="The id of the API key.")
+    ended_at: str | None = Field(description="When it was applied, cancelled or refused.")
+    ended_by: str | None = Field(description="The id of the key that cancelled it, or `schedule`.")
+    failure: str | None = Field(description="Why it was refused when it was to be applied.")
+
+
+class ScheduledChangeList(Output):
+    """A page of scheduled changes."""
+
+    items: list[ScheduledChange]
+    next_page_token: str | None
 
 
 class Ranking(Output):

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, create_model
 
 from shared.api.schemas.base import Output
-from shared.api.schemas.entitlements import Contacts, Customer
+from shared.api.schemas.entitlements import Contacts, Customer, ScheduledChange
 from shared.api.schemas.follow_up import FollowUpEntry
 from shared.api.schemas.history import OverdraftEpisode
 from shared.api.schemas.reports import ReportFilters, ReportPeriod, ReportTotals
@@ -182,6 +182,12 @@ class FollowUpData(EventData):
     follow_up: FollowUpEntry
 
 
+class ChangeFailedData(EventData):
+    """A scheduled change was refused when it was to be applied: `failure` says why."""
+
+    scheduled_change: ScheduledChange
+
+
 class SeatsRequestedData(EventData):
     """The customer requested more seats, or more of a usage limit."""
 
@@ -225,6 +231,7 @@ DATA: dict[str, type[Output]] = {
     event_types.USAGE_OVERDRAFT_EXHAUSTED: UsageData,
     event_types.USAGE_THRESHOLD_REACHED: UsageThresholdData,
     event_types.UPDATED: UpdatedData,
+    event_types.CHANGE_FAILED: ChangeFailedData,
     event_types.EXPIRED: TermsData,
     event_types.DELETED: TermsData,
     event_types.FOLLOW_UP_UPDATED: FollowUpData,

@@ -58,6 +58,13 @@ class Full:
                 (f"POST {E}/license-keys", {}),
                 (f"POST {E}/portal-links", {"role": "viewer"}),
                 (f"POST {E}/seat-requests", {"seats": number + 1}),
+                (
+                    f"POST {E}/scheduled-changes",
+                    {
+                        "effectiveAt": to_rfc3339(self.now + (number + 1) * HOUR_MS),
+                        "changes": {"sku": f"later {number}"},
+                    },
+                ),
                 (f"PATCH {E}/follow-up", {"note": f"note {number}"}),
             ):
                 status, answer, _ = api.call(route, path, body)
@@ -212,6 +219,7 @@ LISTS: list[tuple[str, dict[str, str]]] = [
     (f"GET {E}/license-keys", {}),
     (f"GET {E}/portal-links", {}),
     (f"GET {E}/seat-requests", {}),
+    (f"GET {E}/scheduled-changes", {}),
     (f"GET {E}/usage/{{key}}/periods", {}),
     (f"GET {E}/usage/{{key}}/corrections", {}),
     (f"GET {E}/overdrafts", {}),

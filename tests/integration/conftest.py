@@ -175,6 +175,17 @@ class Early(Customer):
                 headers={"idempotency-key": key},
             )
             assert answer.status == status
+        self.later = Customer(api, seatCount=2)
+        soon = int(time.time() + 20) * 1000
+        changes = (
+            {"seatCount": 5},
+            # It is valid now, and not any more when it is due.
+            {"validFrom": to_rfc3339(soon + 3_600_000)},
+        )
+        for number, each in enumerate(changes):
+            body = {"effectiveAt": to_rfc3339(soon + number), "changes": each}
+            api.expect(201, "POST", f"{self.later.path}/scheduled-changes", body)
+        api.expect(200, "PATCH", self.later.path, {"validUntil": to_rfc3339(soon + 1_800_000)})
         self.revoked = Customer(api)
         self.revoked.take("a")
         self.revoked_at = time.monotonic()

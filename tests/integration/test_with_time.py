@@ -30,6 +30,22 @@ def test_the_scheduled_sweep_closes_what_has_ended(
     early.ending.take("a", 403)
 
 
+def test_the_schedule_applies_what_is_due(api: CheckedApi, early: Early) -> None:
+    def ended() -> list[Any] | None:
+        items = api.expect(200, "GET", f"{early.later.path}/scheduled-changes")["items"]
+        return None if any(each["status"] == "pending" for each in items) else items
+
+    failed, applied = wait_for(ended, 200)
+    assert (failed["status"], applied["status"]) == ("failed", "applied")
+    assert "must be after validFrom" in failed["failure"]
+    seen = api.expect(200, "GET", early.later.path)
+    assert (seen["seatCount"], seen["seats"]["purchased"]) == (5, 5)
+    changes = api.expect(200, "GET", f"{early.later.path}/changes")["items"]
+    assert [each["type"] for each in changes if each["reason"] == "scheduled"] == [
+        "entitlement.updated"
+    ]
+
+
 def test_the_account_owner_gets_e_mail_and_can_unsubscribe(
     api: CheckedApi, anonymous: CheckedApi, stack: Stack, early: Early
 ) -> None:

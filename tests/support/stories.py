@@ -13,12 +13,14 @@ from shared.dynamodb.keys import (
     denial_key,
     entitlement_key,
     mail_key,
+    scheduled_change_key,
     seat_request_key,
     seat_shard_key,
 )
 from shared.dynamodb.marshalling import to_wire
 from shared.dynamodb.requests import Get, Item, Put, Query
 from shared.entitlements.model import entitlement_item, seat_terms
+from shared.entitlements.scheduled_changes import FAILED, PENDING
 from shared.seats import activation
 from shared.seats.encoding import activation_id, seat_key
 from shared.seats.holder import Holder
@@ -128,6 +130,31 @@ class Story:
         }
         self.dynamodb.execute(Put(key, item))
         self._deliver(key, None, at)
+
+    def refuse(self, at: int, failure: str) -> None:
+        """A scheduled change is refused when it is due."""
+        key = scheduled_change_key(self.id, at, "sch_test")
+        item: Item = {
+            "scheduledChangeId": "sch_test",
+            "entitlementId": self.id,
+            "effectiveAt": at,
+            "changes": {"seatCount": 9},
+            "status": PENDING,
+            "createdAt": at,
+            "createdBy": "key_test",
+        }
+        self.dynamodb.execute(Put(key, item))
+        before = self._get(key)
+        self._deliver(key, None, at)
+        failed = {
+            **item,
+            "status": FAILED,
+            "failure": failure,
+            "endedAt": at,
+            "endedBy": "schedule",
+        }
+        self.dynamodb.execute(Put(key, failed))
+        self._deliver(key, before, at + 1)
 
     def change(self, at: int, **changes: Any) -> None:
         """New terms, as a PATCH writes them."""

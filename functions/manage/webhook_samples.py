@@ -131,6 +131,16 @@ def _of_seat_request(_: str, __: str, at: int) -> list[Event]:
     return [builders.of_seat_request(asked)]
 
 
+def _of_notice(_: str, __: str, at: int) -> list[Event]:
+    notice = {
+        "entitlementId": ENTITLEMENT_ID,
+        "validUntil": at // 1000 + 30 * 86_400,
+        "givenDays": 30,
+        "givenAt": at,
+    }
+    return [builders.of_notice(notice)]
+
+
 def _of_failed_change(_: str, __: str, at: int) -> list[Event]:
     change = {
         "scheduledChangeId": "sch_test",
@@ -203,6 +213,7 @@ _BUILDERS: dict[str, Callable[[str, str, int], list[Event]]] = {
     types.SEAT_DENIED: _of_denied_seat,
     types.USAGE_DENIED: _of_denied_usage,
     types.CHANGE_FAILED: _of_failed_change,
+    types.EXPIRING: _of_notice,
     types.SEATS_REQUESTED: _of_seat_request,
     types.FOLLOW_UP_UPDATED: _of_follow_up,
     types.ENDPOINT_DISABLED: _of_disabled_endpoint,

@@ -8,7 +8,14 @@ change stored and its history folded, and sends its events with the same ids.
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from functions.notify import audit_entries, lockstep, search_index, seat_records, seat_totals
+from functions.notify import (
+    audit_entries,
+    expiry_dates,
+    lockstep,
+    search_index,
+    seat_records,
+    seat_totals,
+)
 from functions.notify.emails import mailer
 from functions.notify.history_writer import (
     ended_episode_view,
@@ -32,6 +39,7 @@ from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     DENIAL_PREFIX,
     ENTITLEMENT_PREFIX,
+    EXPIRY_PREFIX,
     FOLLOW_UP_ENTRY,
     FOLLOW_UP_PREFIX,
     REPORT_PREFIX,
@@ -150,7 +158,7 @@ class Batch:
         keys = {
             entitlement_key(entitlement_id_of(key.pk))
             for key in groups
-            if key.pk.startswith((*_CHANGED, DENIAL_PREFIX))
+            if key.pk.startswith((*_CHANGED, DENIAL_PREFIX, EXPIRY_PREFIX))
         }
         self._entitlements = self._dynamodb.execute(BatchGet(tuple(keys))) if keys else {}
 
@@ -165,9 +173,8 @@ class Batch:
             return (yield from self._denials(entitlement_id_of(key.pk), records))
         if key.pk.startswith(SEAT_REQUEST_PREFIX):
             return (yield from self._seat_requests(records))
-        if key.pk.startswith(ENTITLEMENT_PREFIX):
-            yield from search_index.write_words(records[-1].new["entitlementId"], records)
-            return []
+        if key.pk.startswith((ENTITLEMENT_PREFIX, EXPIRY_PREFIX)):
+            return (yield from self._terms(records[-1].new["entitlementId"], key, records))
         return [(each.position, message) for each in records for message in _messages_of(each)]
 
     def _mark_mail(self, item: Item, kinds: set[str], at: int) -> Operation[None]:
@@ -301,6 +308,25 @@ class Batch:
                 meter = seat_requests.meter_of(record.new)
                 yield from self._candidates.put(entitlement_id, meter, [month_name(at)])
                 sent.append((record.position, Message(builders.of_seat_request(record.new))))
+        return sent
+
+    # --- Terms ------------------------------------------------------------------------------------
+
+    def _terms(
+        self, entitlement_id: str, key: Key, records: list[Record]
+    ) -> Operation[list[tuple[int, Message]]]:
+        """Follow an entitlement's terms; tell of notices that were given of its end."""
+        if key.pk.startswith(ENTITLEMENT_PREFIX):
+            yield from search_index.write_words(entitlement_id, records)
+            yield from expiry_dates.write_date(entitlement_id, self._now_ms // 1000)
+            return []
+        sent = []
+        for record in records:
+            at = record.new.get("givenAt")
+            if at is not None and at != (record.old or {}).get("givenAt"):
+                item = self._entitlements.get(entitlement_key(entitlement_id), {})
+                yield from self._mark_mail(item, {event_types.EXPIRING}, at)
+                sent.append((record.position, Message(builders.of_notice(record.new))))
         return sent
 
     # --- A denial ---------------------------------------------------------------------------------

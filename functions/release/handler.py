@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from functions.release.expiry_notices import give_due
 from functions.release.search_backfill import Backfill
 from functions.release.sweeper import sweep
 from shared import observability
@@ -47,6 +48,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     except Exception:  # the sweep has work of its own, and an alarm of its own
         observability.logger.exception("heartbeat not written")
     done = sweep(_context.dynamodb, context.aws_request_id, now, deadline)
+    try:
+        done["notices"] = give_due(_context.dynamodb, now // 1000, deadline)
+    except Exception:  # they are due again a minute later
+        observability.logger.exception("notices not given")
+        observability.count("SweepFailed")
     try:
         done["searchable"] = _backfill.run(_context.dynamodb, deadline)
     except Exception:  # it goes on a minute later

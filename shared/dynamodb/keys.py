@@ -38,6 +38,7 @@ SEAT_REQUEST_PREFIX = "SEAT_REQUEST#"
 ASKED = "ASKED#"
 SCHEDULED_CHANGE_PREFIX = "SCHEDULED#"
 SCHEDULED = "CHANGE#"
+EXPIRY_PREFIX = "EXPIRY#"
 FOLLOW_UP_PREFIX = "FOLLOWUP#"
 FOLLOW_UP_ENTRY = "ENTRY#"
 WORD_PREFIX = "WORD#"
@@ -46,6 +47,7 @@ SEATS = "seats"  # the meter of an entitlement's seats
 # Partitions of the sweep's index for other things that are due at a time.
 DUE_MAILS = "MAILS"
 DUE_CHANGES = "SCHEDULED_CHANGES"
+DUE_NOTICES = "EXPIRY_NOTICES"
 DUE_DELIVERIES = tuple(f"DELIVERIES#{shard:x}" for shard in range(16))
 
 
@@ -309,6 +311,11 @@ def seat_request_key(entitlement_id: str, at_ms: int, request_id: str) -> Key:
 def scheduled_change_key(entitlement_id: str, at_ms: int, change_id: str) -> Key:
     """A scheduled change of an entitlement, in the order of the time from which it holds."""
     return Key(f"{SCHEDULED_CHANGE_PREFIX}{entitlement_id}", f"{SCHEDULED}{at_ms:013d}#{change_id}")
+
+
+def expiry_key(entitlement_id: str) -> Key:
+    """When notice is to be given that an entitlement ends, and the last notice."""
+    return Key(f"{EXPIRY_PREFIX}{entitlement_id}", "NOTICE")
 
 
 def follow_up_key(entitlement_id: str) -> Key:

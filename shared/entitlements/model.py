@@ -23,6 +23,7 @@ AUDIENCES = ("accountOwner", "customerAdmin")
 # The events about which an audience gets e-mail, unless the entitlement says otherwise.
 NOTIFICATIONS: dict[str, tuple[str, ...]] = {
     "accountOwner": (
+        "entitlement.expiring",
         "entitlement.overdraft.entered",
         "entitlement.overdraft.exhausted",
         "entitlement.seat.denied",
@@ -32,6 +33,7 @@ NOTIFICATIONS: dict[str, tuple[str, ...]] = {
         "entitlement.usage.overdraft.exhausted",
     ),
     "customerAdmin": (
+        "entitlement.expiring",
         "entitlement.overdraft.entered",
         "entitlement.seat.denied",
         "entitlement.threshold.reached",
@@ -43,7 +45,10 @@ NOTIFICATIONS: dict[str, tuple[str, ...]] = {
 
 
 # Members that older documents lack.
-DEFAULTS: dict[str, Any] = {"notifications": {k: [*v] for k, v in NOTIFICATIONS.items()}}
+DEFAULTS: dict[str, Any] = {
+    "notifications": {k: [*v] for k, v in NOTIFICATIONS.items()},
+    "expiryNoticeDays": [30, 7, 1],
+}
 
 
 def audience_of(document: Mapping[str, Any], audience: str) -> tuple[str, frozenset[str]]:

@@ -12,7 +12,7 @@ from typing import Any
 from shared.texts import folded
 
 # The form of what is stored for searching. An entitlement with a lower one is not searchable yet.
-SEARCH_FORM = 1
+SEARCH_FORM = 2
 MAX_WORDS = 64
 WORD_LENGTH = 32
 # The ranking by the end of validity.

@@ -7,6 +7,7 @@ from shared.clock import to_rfc3339
 from shared.dynamodb.requests import (
     Item,
 )
+from shared.entitlements.expiry import notice_days
 from shared.entitlements.model import DEFAULTS, hard_cap, has_seats
 from shared.limits import UsedView
 from shared.seats.seat_usage import PoolSeatsView, SeatUsage
@@ -34,6 +35,7 @@ class EntitlementView(TypedDict):
     usageLimits: list[Mapping[str, object]]
     leasePeriod: str | None
     thresholds: list[int]
+    expiryNoticeDays: list[int]
     notifications: Mapping[str, object]
     unitPrice: Mapping[str, object] | None
     timeZone: str
@@ -66,6 +68,7 @@ def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> Entitlement
         ],
         "leasePeriod": document.get("leasePeriod"),
         "thresholds": document.get("thresholds"),
+        "expiryNoticeDays": notice_days(document),
         "notifications": document.get("notifications", DEFAULTS["notifications"]),
         "unitPrice": document.get("unitPrice"),
         "timeZone": document.get("timeZone"),

@@ -19,6 +19,7 @@ from shared.events.types import (
     DELETED,
     ENDPOINT_DISABLED,
     EXPIRED,
+    EXPIRING,
     FOLLOW_UP_UPDATED,
     OVERDRAFT_ENTERED,
     OVERDRAFT_EXHAUSTED,
@@ -250,6 +251,22 @@ def of_follow_up(entry: Item) -> Event:
             "entitlementId": entitlement_id,
             "actor": entry["changedBy"],
             "followUp": follow_up.entry_view(entry),
+        },
+    )
+
+
+def of_notice(item: Item) -> Event:
+    """The event of a notice that an entitlement ends."""
+    entitlement_id = item["entitlementId"]
+    return _event(
+        EXPIRING,
+        item["givenAt"],
+        (entitlement_id, item["validUntil"], item["givenDays"]),
+        {
+            "entitlementId": entitlement_id,
+            "actor": "sweep",
+            "validUntil": to_rfc3339(item["validUntil"] * 1000),
+            "daysLeft": item["givenDays"],
         },
     )
 

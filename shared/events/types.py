@@ -14,6 +14,7 @@ USAGE_OVERDRAFT_EXHAUSTED = "entitlement.usage.overdraft.exhausted"
 USAGE_THRESHOLD_REACHED = "entitlement.usage.threshold.reached"
 UPDATED = "entitlement.updated"
 CHANGE_FAILED = "entitlement.change.failed"
+EXPIRING = "entitlement.expiring"
 EXPIRED = "entitlement.expired"
 DELETED = "entitlement.deleted"
 FOLLOW_UP_UPDATED = "entitlement.followup.updated"
@@ -34,6 +35,7 @@ TYPES = (
     USAGE_THRESHOLD_REACHED,
     UPDATED,
     CHANGE_FAILED,
+    EXPIRING,
     EXPIRED,
     DELETED,
     FOLLOW_UP_UPDATED,

@@ -27,6 +27,7 @@ from shared.dynamodb.keys import (
     denial_key,
     entitlement_id_of,
     entitlement_key,
+    expiry_key,
     mail_key,
     mail_state_key,
     seat_record_key,
@@ -403,7 +404,8 @@ class Mailer:
         if event_types.SEAT_DENIED in wanted:
             denied = yield from denied_between(entitlement_id, since, until)
         counts = yield from _counts(entitlement_id, entitlement["document"], wanted, since, until)
-        if not happened and not denied and not counts:
+        days_left = yield from _notice(entitlement_id, wanted, since, until)
+        if not happened and not denied and not counts and not days_left:
             return None
         names = yield from _names(entitlement_id, overdraft_keys)
         denied_names = yield from _denied_names(entitlement_id, denied, since, until)
@@ -423,6 +425,7 @@ class Mailer:
             len(denied),
             denied_names,
             counts,
+            days_left=days_left,
         )
 
 
@@ -476,6 +479,19 @@ def _requests(entitlement_id: str, since: int, until: int) -> Operation[list[Ite
     values = {":pk": low.pk, ":low": low.sk, ":high": high.sk}
     query = Query("pk = :pk AND sk BETWEEN :low AND :high", values)
     return (yield from all_of(query))
+
+
+def _notice(
+    entitlement_id: str, wanted: frozenset[str], since: int, until: int
+) -> Operation[int | None]:
+    """In how many days the entitlement ends, if notice of it was given in this time."""
+    if event_types.EXPIRING not in wanted:
+        return None
+    item = yield from send(Get(expiry_key(entitlement_id)))
+    if item is None or not since <= item.get("givenAt", 0) < until:
+        return None
+    days: int = item["givenDays"]
+    return days
 
 
 def _counts(

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shared.clock import in_zone
+from shared.clock import from_rfc3339_ms, in_zone
 from shared.dynamodb.requests import Item
 from shared.events import types as event_types
 from shared.history.thresholds import ENTERED, EXHAUSTED
@@ -72,6 +72,8 @@ class Facts(NamedTuple):
     denied_names: Sequence[tuple[str, int]] = ()
     counts: Sequence[CountFacts] = ()
     requests: Sequence[Item] = ()
+    # In how many days the entitlement ends, if notice of it is given.
+    days_left: int | None = None
 
     def numbers(self) -> dict[str, Any]:
         """What is stored of it: numbers, and no names."""
@@ -86,6 +88,7 @@ class Facts(NamedTuple):
             "events": dict(self.happened),
             "thresholds": list(self.thresholds),
             "usage": [count.numbers() for count in self.counts],
+            "daysLeft": self.days_left,
             "seatsRequested": sum(each.get("seats") or 0 for each in self.requests),
         }
 
@@ -128,7 +131,7 @@ def render(
     """
     product, customer = _subject_of(facts)
     subject = f"{product}, {customer}: {_headline(facts)}"
-    lines = [*_sentences(facts), *_next_steps(facts, vendor, can_reply=can_reply)]
+    lines = [*_ending(facts), *_sentences(facts), *_next_steps(facts, vendor, can_reply=can_reply)]
     rows = _rows(facts)
     width = max(len(name) for name, _ in rows) + 5
     people = _people(facts)
@@ -205,6 +208,9 @@ def _next_steps(facts: Facts, vendor: str, *, can_reply: bool) -> list[str]:
     owner = (facts.document["contacts"].get("accountOwner") or {}).get("name")
     who = _one_line(owner or vendor or "your vendor")
     steps = []
+    if facts.days_left is not None:
+        renew = f"reply to this e-mail: {who} can help" if can_reply else f"ask {who}"
+        return [f"To renew it, {renew}."]
     if facts.overdraft_people or facts.happened.get(event_types.OVERDRAFT_ENTERED):
         steps.append("Overdraft seats work like any other seat.")
     if steps or facts.denied_people or facts.counts or facts.thresholds:
@@ -219,6 +225,8 @@ def _headline(facts: Facts) -> str:
         more = len(asked) - IN_SUBJECT
         named = ", ".join(asked[:IN_SUBJECT])
         return f"the customer asks for {named}{f' and {more} more times' if more > 0 else ''}"
+    if facts.days_left is not None:
+        return f"ends in {_count(facts.days_left, 'day', 'days')}"
     return _use_headline(facts)
 
 
@@ -256,7 +264,7 @@ def _sentences(facts: Facts) -> list[str]:
     sentences = []
     _, customer = _subject_of(facts)
     now = facts.seat_usage
-    used = f"{customer} is using {now.used:,} of {_count(now.purchased, 'seat', 'seats')} purchased"
+    used = _using(facts)
     for each in facts.requests:
         said = f' They write: "{_one_line(each["message"])}"' if each.get("message") else ""
         who = _one_line(each["requester"]) if each.get("requester") else customer
@@ -288,6 +296,24 @@ def _sentences(facts: Facts) -> list[str]:
         sentences.append(f"Usage is back within the {now.purchased:,} purchased seats.")
     for count in facts.counts:
         sentences += _count_sentences(count)
+    return sentences
+
+
+def _using(facts: Facts) -> str:
+    """How many of the seats are in use."""
+    now, (_, customer) = facts.seat_usage, _subject_of(facts)
+    return f"{customer} is using {now.used:,} of {_count(now.purchased, 'seat', 'seats')} purchased"
+
+
+def _ending(facts: Facts) -> list[str]:
+    """When the entitlement ends, and how it is used until then, if notice of it is given."""
+    if facts.days_left is None:
+        return []
+    document = facts.document
+    end = in_zone(from_rfc3339_ms(document["validUntil"]), document["timeZone"])
+    sentences = [f"The license for {_subject_of(facts)[0]} ends at {end}."]
+    if document["seatCount"] is not None:
+        sentences.append(f"{_using(facts)}.")
     return sentences
 
 

@@ -30,6 +30,7 @@ class EmailNumbers(Output):
     events: dict[str, int]
     thresholds: list[int]
     usage: list[EmailUsage] = Field([], description="The usage limits in it.")
+    days_left: int | None = Field(None, description="The entitlement ends in so many days.")
     seats_requested: int = Field(0, description="More seats that the customer requested.")
 
 

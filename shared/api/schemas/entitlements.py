@@ -35,6 +35,10 @@ def _lease(text: str) -> str:
     return text
 
 
+def _notice_days(values: list[int]) -> list[int]:
+    return sorted(set(values), reverse=True)
+
+
 def _thresholds(values: list[int]) -> list[int]:
     return sorted(set(values))
 
@@ -149,6 +153,7 @@ class UnitPrice(Input):
 
 
 MailedEvent = Literal[
+    "entitlement.expiring",
     "entitlement.usage.denied",
     "entitlement.usage.overdraft.entered",
     "entitlement.usage.overdraft.exhausted",
@@ -195,6 +200,12 @@ class EntitlementInput(Input):
         Field(max_length=10),
         AfterValidator(_thresholds),
     ] = [80, 100]
+    expiry_notice_days: Annotated[
+        list[Annotated[int, Field(ge=1, le=366)]], Field(max_length=5), AfterValidator(_notice_days)
+    ] = Field(
+        [30, 7, 1],
+        description="How many days before `validUntil` notice is given: an event, and e-mail.",
+    )
     notifications: Notifications = Notifications()
     unit_price: UnitPrice | None = None
     time_zone: Zone = "UTC"

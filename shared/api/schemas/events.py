@@ -182,6 +182,13 @@ class FollowUpData(EventData):
     follow_up: FollowUpEntry
 
 
+class ExpiringData(EventData):
+    """The entitlement ends in some days, one of its `expiryNoticeDays`."""
+
+    valid_until: str
+    days_left: int
+
+
 class ChangeFailedData(EventData):
     """A scheduled change was refused when it was to be applied: `failure` says why."""
 
@@ -232,6 +239,7 @@ DATA: dict[str, type[Output]] = {
     event_types.USAGE_THRESHOLD_REACHED: UsageThresholdData,
     event_types.UPDATED: UpdatedData,
     event_types.CHANGE_FAILED: ChangeFailedData,
+    event_types.EXPIRING: ExpiringData,
     event_types.EXPIRED: TermsData,
     event_types.DELETED: TermsData,
     event_types.FOLLOW_UP_UPDATED: FollowUpData,

@@ -10,6 +10,7 @@ from functions.report.metrics import LEAST_DAYS
 from shared.clock import from_rfc3339_ms, zone_of
 from shared.history.buckets import DAY_MS
 from shared.sales import seat_requests
+from shared.texts import isolated
 
 # The score, in the words that the report itself has.
 ABOUT = (
@@ -134,13 +135,13 @@ def _person(contact: Mapping[str, Any] | None) -> dict[str, str | None] | None:
 def reasons(entry: Entry, until: int) -> list[str]:
     """Why to call, in sentences, the strongest reason first."""
     found = []
-    requests = sorted(requests_of(entry), key=seat_requests.is_open, reverse=True)
-    for request in requests[:REQUESTS]:
-        who = request["requester"] or "The customer"
+    asked_for = requests_of(entry)
+    unanswered = [each for each in asked_for if seat_requests.is_open(each)]
+    for request in (unanswered or asked_for[:1])[:REQUESTS]:
+        who = isolated(request["requester"]) if request["requester"] else "The customer"
         state = "" if seat_requests.is_open(request) else f" ({request['status']})"
         asked, day = seat_requests.wanted(request), _day(request["requestedAt"], entry)
         found.append(f"{who} asked for {asked} on {day}{state}.")
-    unanswered = [each for each in requests if seat_requests.is_open(each)]
     if len(unanswered) > 1:
         in_all = " and ".join(seat_requests.in_all(unanswered))
         found.append(f"{len(unanswered)} requests are open: {in_all} in all.")
@@ -154,15 +155,16 @@ def reasons(entry: Entry, until: int) -> list[str]:
             )
         if seats["overdraftDays"]:
             found.append(
-                f"Up to {counted(seats['peak'], 'seat', 'seats')} in use, {seats['purchased']:,}"
-                f" purchased: over the limit on {counted(seats['overdraftDays'], 'day', 'days')}."
+                f"Up to {counted(seats['peak'], 'seat', 'seats')} in use ({seats['purchased']:,}"
+                " purchased now): more than was purchased at the time on"
+                f" {counted(seats['overdraftDays'], 'day', 'days')}."
             )
         found += _trend(seats)
     for each in entry["usage"]:
         if each["deniedRequests"]:
             refused = counted(each["deniedRequests"], "request", "requests")
             found.append(f"{refused} of '{each['key']}' refused.")
-        elif each["overdraftDays"]:
+        if each["overdraftDays"]:
             found.append(f"'{each['key']}': {each['peak']:,} used of {each['purchased']:,}.")
     if (days := _renews_in(entry, until)) is not None:
         found.append(

@@ -128,6 +128,16 @@ def _request(name: str) -> Callable[[Entry, Entry], Any]:
     return member
 
 
+def _requests(name: str) -> Callable[[Entry, Entry], Any]:
+    """A text of all of these requests, the newest first."""
+
+    def texts(entry: Entry, meter: Entry) -> Any:
+        found = [each[name] for each in _of_meter(entry, meter) if each[name]]
+        return "; ".join(dict.fromkeys(found)) or None
+
+    return texts
+
+
 def _requested(entry: Entry, meter: Entry) -> int | None:
     """How much more is requested in all."""
     found = _of_meter(entry, meter)
@@ -392,7 +402,7 @@ COLUMNS = (
         _requested,
     ),
     Column("requestedAt", "Requested at", "time", "When, the last time.", _request("requestedAt")),
-    Column("requester", "Requested by", "text", "Who asked, as they said.", _request("requester")),
+    Column("requester", "Requested by", "text", "Who asked, as they said.", _requests("requester")),
     Column(
         "requestStatus",
         "Request",
@@ -400,7 +410,7 @@ COLUMNS = (
         "What became of it: open, answered, declined.",
         _request("status"),
     ),
-    Column("requestMessage", "Message", "text", "What they wrote.", _request("message")),
+    Column("requestMessage", "Message", "text", "What they wrote.", _requests("message")),
     Column(
         "followUp",
         "Follow-up",

@@ -23,6 +23,8 @@ FORMULA = re.compile(r"(?:^|(?<=[;\t\r\n]))(?=[\t\r\n]|[\"'\s]*[=+\-@＝＋－�
 XLSX_ROWS = 100_000  # a sheet could hold ten times as many, which nobody could use
 XLSX_TEXT = 32_767
 _FORMATS = {"hours": "#,##0.00", "money": "#,##0.00", "time": "yyyy-mm-dd hh:mm", "count": "#,##0"}
+# Figures of changes that are no columns.
+_FIGURES = {"openRequests": "Requested and not answered", "status": "Status"}
 _WIDTHS = {"text": 22, "time": 17, "money": 14, "hours": 12, "count": 11}
 
 
@@ -120,6 +122,8 @@ class Xlsx:
         for number, title in enumerate(titles):
             sheet.write_string(0, number, title, self._bold)
         sheet.freeze_panes(1, 0)
+        sheet.set_landscape()
+        sheet.fit_to_pages(1, 0)
         return sheet
 
     def add(self, entry: Entry, _: bytes) -> None:
@@ -206,7 +210,12 @@ class Xlsx:
                 values = [each.get("before"), each.get("now")]
                 if column and column.kind == "time":
                     values = [value and self._local(value) for value in values]
-                texts = (*about, each["of"], column.title if column else each["figure"], *values)
+                texts = (
+                    *about,
+                    each["of"],
+                    column.title if column else _FIGURES.get(each["figure"], each["figure"]),
+                    *values,
+                )
                 for number, text in enumerate(texts):
                     sheet.write_string(row, number, "" if text is None else str(text)[:XLSX_TEXT])
 

@@ -1,5 +1,6 @@
 """A report as an HTML page, for a browser and for paper. It loads nothing."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -31,8 +32,8 @@ _TOLD = {
     "deniedAttempts": "denied attempts",
     "suggested": "suggested",
     "monthlyValue": "monthly value",
-    "requestedSeats": "more requested",
-    "requestStatus": "request",
+    "status": "status",
+    "openRequests": "requested and not answered",
 }
 _WIDTH, _HEIGHT, _LEFT, _TOP = 720, 150, 34, 14
 
@@ -49,9 +50,16 @@ def environment() -> Environment:
     )
     made.filters["number"] = _number
     made.filters["wanted"] = seat_requests.wanted
+    made.filters["sentence"] = Sentence
     made.filters["tel"] = _dialled
     made.filters["hours"] = lambda seconds: _number(hours_of(seconds * 1000, 1))
     return made
+
+
+class Sentence(str):
+    """A sentence of ours: the names in it end their own direction of writing already."""
+
+    __slots__ = ()
 
 
 def _shown(value: object) -> object:
@@ -127,17 +135,11 @@ def changes_in_words(meta: Meta) -> list[dict[str, Any]]:
         sentences = {"added": ["New in the report."], "removed": ["No longer in the report."]}.get(
             change["what"], []
         )
-        by_meter: dict[str, list[str]] = {}
+        by_meter: dict[str, list[Mapping[str, Any]]] = {}
         for each in change["figures"]:
-            if title := _TOLD.get(each["figure"]):
-                was, now = (
-                    "none" if each[name] is None else each[name] for name in ("before", "now")
-                )
-                by_meter.setdefault(each["of"], []).append(f"{title} {now}, was {was}")
-        sentences += [
-            f"{'Seats' if meter == SEATS else repr(meter)}: {'; '.join(figures)}."
-            for meter, figures in by_meter.items()
-        ]
+            if each["figure"] in _TOLD:
+                by_meter.setdefault(each["of"], []).append(each)
+        sentences += [_change_in_words(meter, figures) for meter, figures in by_meter.items()]
         if sentences:
             shown.append(
                 {
@@ -147,6 +149,21 @@ def changes_in_words(meta: Meta) -> list[dict[str, Any]]:
                 }
             )
     return shown[:CHANGES]
+
+
+def _change_in_words(meter: str, figures: Sequence[Mapping[str, Any]]) -> str:
+    """What changed of one meter, or of the entitlement itself (`meter` is empty)."""
+    name = "Seats" if meter == SEATS else f"'{meter}'"
+    limits = next((each for each in figures if each["figure"] == "purchased"), None)
+    if limits and limits["before"] is None:
+        return f"{name}: new in the report."
+    if limits and limits["now"] is None:
+        return f"{name}: no longer in the report."
+    text = "; ".join(
+        f"{_TOLD[each['figure']]} {each['now'] or 'none'}, was {each['before'] or 'none'}"
+        for each in figures
+    )
+    return f"{name}: {text}." if meter else f"{text[:1].upper()}{text[1:]}."
 
 
 def month_title(month: str | None) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from functions.report import email, evidence
 from functions.report.call_list import ABOUT, CALLS, MAILED, Facts, call, facts_of, score
-from functions.report.columns import COLUMNS, Entry, meters
+from functions.report.columns import COLUMNS, Entry, meters, requests_of
 from functions.report.exporters import Csv, Exporter, Json, Meta, Xlsx
 from functions.report.html import Page
 from functions.report.metrics import Period
@@ -44,6 +44,7 @@ from shared.dynamodb.requests import (
     Transact,
     Update,
 )
+from shared.sales import seat_requests
 
 PART = 500  # the entitlements that one step reads
 ROUNDS = 5
@@ -634,10 +635,25 @@ def _place(entry: Entry) -> tuple[int, str]:
     return report_candidate_shard(entitlement_id), entitlement_id
 
 
+def _status(entry: Entry) -> str | None:
+    status: str = entry["status"]
+    return status
+
+
+def _open_requests(entry: Entry) -> str | None:
+    """What the customer asks for in all; None: no request is open."""
+    unanswered = [each for each in requests_of(entry) if seat_requests.is_open(each)]
+    return " and ".join(seat_requests.in_all(unanswered)) or None
+
+
 def _differences(old: Entry, new: Entry) -> list[dict[str, Any]]:
     was = {each.get("key", "seats"): each for each in meters(old)}
     now = {each.get("key", "seats"): each for each in meters(new)}
     found = []
+    for figure, of_entry in (("status", _status), ("openRequests", _open_requests)):
+        values = [of_entry(each) for each in (old, new)]
+        if values[0] != values[1]:
+            found.append({"of": "", "figure": figure, "before": values[0], "now": values[1]})
     for meter in dict.fromkeys((*was, *now)):
         for column in COLUMNS:
             if column.name in _NOT_COMPARED or column.name == "meter":

@@ -135,7 +135,10 @@ def _read(
         authorize(caller, route, path)
     for name, value in path.items():
         if not PATH_PARAMETERS.get(name, ID).fullmatch(value):
-            raise problems.NotFound("The id in the path is not valid.")
+            detail = f"The path has no valid {name}: take it from the answer that made it."
+            if name == "activationId":
+                detail += " To release by person, use POST /v1/entitlements/{id}/seats/release."
+            raise problems.NotFound(detail)
     query = read_query(event.get("queryStringParameters") or {}, route)
     body = read_body(event, given, route) if route.body else None
     return Request(

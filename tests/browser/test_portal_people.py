@@ -171,6 +171,7 @@ def test_a_usage_limit_has_its_own_request_and_denials(api: Api, open_page: Open
     assert (asked["seats"], asked["usageKey"], asked["quantity"]) == (None, "exports", 5000)
     dialog.get_by_role("button", name="Close").click()
     expect(page.locator("#requests")).to_contain_text("Somebody requested 5,000 more exports on")
+    page.wait_for_function("() => document.activeElement.dataset.ask == 'exports'")
     more = [{**limit, "limit": 5100}]
     api.expect(200, "PATCH", sold.path, {"usageLimits": more})
     wait_for(

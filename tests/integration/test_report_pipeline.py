@@ -516,6 +516,7 @@ def test_what_the_customer_asked_for_is_in_the_report(dynamodb: DynamoDBClient) 
     assert "&lt;b&gt;please&lt;/b&gt;" in page
     [row] = csv.DictReader(io.StringIO(maker.file(report, "csv").decode("utf-8-sig"), newline=""))
     assert (row["requestedSeats"], row["requester"], row["requestStatus"]) == ("15", "Ann", "open")
+    assert row["requestMessage"] == "<b>please</b>"
 
 
 def test_whoever_asks_for_more_is_in_the_report_without_a_shortage(

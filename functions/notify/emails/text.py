@@ -19,7 +19,7 @@ from shared.usage.views import usage_view
 if TYPE_CHECKING:
     from jinja2 import Template
 
-# So many requests are named in a subject.
+# So many meters are named in the subject of a request.
 IN_SUBJECT = 2
 PORTAL = "See it in the portal"
 NOBODY = "somebody who was erased"
@@ -221,10 +221,10 @@ def _next_steps(facts: Facts, vendor: str, *, can_reply: bool) -> list[str]:
 
 def _headline(facts: Facts) -> str:
     if facts.requests:
-        asked = [seat_requests.wanted(each) for each in facts.requests]
-        more = len(asked) - IN_SUBJECT
-        named = ", ".join(asked[:IN_SUBJECT])
-        return f"the customer asks for {named}{f' and {more} more times' if more > 0 else ''}"
+        asked = seat_requests.in_all(facts.requests)
+        named = " and ".join([*asked[:IN_SUBJECT], *(["more"] if asked[IN_SUBJECT:] else [])])
+        count = len(facts.requests)
+        return f"{count} requests for {named}" if count > 1 else f"the customer asks for {named}"
     if facts.days_left is not None:
         return f"ends in {_count(facts.days_left, 'day', 'days')}"
     return _use_headline(facts)

@@ -88,6 +88,16 @@ def test_who_is_notified_of_what_by_default(story: Story) -> None:
     assert admin["FromEmailAddress"] == "The CAD Company <overdraft@vendor.example>"
 
 
+def test_several_requests_are_added_up_in_the_subject(story: Story) -> None:
+    asked = START + 1_000
+    for number, seats in enumerate((15, 5)):
+        story.ask(asked + number, seats=seats)
+    story.ask(asked + 2, usageKey="exports", quantity=400)
+    [mail] = story.tick(asked + 60_000)
+    subject = mail["Content"]["Simple"]["Subject"]["Data"]
+    assert subject.endswith(": 3 requests for 20 more seats and 400 more 'exports'")
+
+
 def test_the_account_owner_is_notified_of_a_request_for_more_seats(story: Story) -> None:
     asked = START + 1_000
     hostile = "<script>x</script>\r\nBcc: all@a.example\n=1+1"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from functions.report.call_list import advice, call, facts_of, reasons, score
+from functions.report.html import changes_in_words, environment
 
 UNTIL = 1_796_083_200_000  # 2026-12-01
 LARGEST = {"EUR": Decimal(300)}
@@ -126,10 +127,59 @@ def test_the_reasons_are_sentences() -> None:
     assert reasons(shown, UNTIL) == [
         "Ines asked for 15 more seats on 2026-11-27.",
         "6 people were turned away on 3 days (32 attempts).",
-        "Up to 12 seats in use, 10 purchased: over the limit on 4 days.",
+        "Up to 12 seats in use (10 purchased now): more than was purchased at the time on 4 days.",
         "The peak is up from 8 in the period before.",
         "4 requests of 'exports' refused.",
+        "'exports': 120 used of 100.",
         "The term ends on 2026-12-31, in 30 days.",
+    ]
+
+
+def test_open_requests_are_told_and_added_up() -> None:
+    exports = {**REQUEST, "seats": None, "usageKey": "exports", "quantity": 400}
+    declined = {**REQUEST, "status": "declined", "seats": 90}
+    shown = entry(requests=[declined, REQUEST, {**REQUEST, "seats": 5}, exports])
+    told = reasons(shown, UNTIL)
+    assert [each for each in told if "declined" in each] == [], "somebody has answered it"
+    assert "3 requests are open: 20 more seats and 400 more 'exports' in all." in told
+    [only] = [each for each in reasons(entry(requests=[declined]), UNTIL) if "asked" in each]
+    assert only.endswith("(declined).")
+
+
+def test_a_name_from_right_to_left_does_not_turn_the_sentence() -> None:
+    name = "\u0645\u062f\u064a\u0631"
+    [told, *_] = reasons(entry(requests=[{**REQUEST, "requester": name}]), UNTIL)
+    assert told == f"\u2068{name}\u2069 asked for 15 more seats on 2026-11-27."
+    made = environment().from_string("{{ told | sentence }}, {{ name }}")
+    assert made.render(told=told, name=name) == f"{told}, \u2068{name}\u2069"
+    assert "&lt;b&gt;" in made.render(told="<b>", name="")
+
+
+def figure(of: str, name: str, before: str | None, now: str | None) -> dict[str, Any]:
+    return {"of": of, "figure": name, "before": before, "now": now}
+
+
+def test_changes_are_told_by_customer() -> None:
+    about = {"entitlementId": "ent_1", "customer": "Globex", "product": "CAD", "what": "changed"}
+    figures = [
+        figure("", "status", "active", "deleted"),
+        figure("", "openRequests", "13 more seats", None),
+        figure("seats", "peak", "10", "12"),
+        figure("seats", "overdraftHours", "0.5", "0.9"),
+        figure("exports", "purchased", None, "102"),
+        figure("exports", "denied", None, "0"),
+    ]
+    ticking = [figure("seats", "overdraftHours", "0.5", "0.9")]
+    changed = {
+        "count": 2,
+        "entitlements": [{**about, "figures": figures}, {**about, "figures": ticking}],
+    }
+    [told] = changes_in_words({"changes": changed})
+    assert (told["customer"], told["product"]) == ("Globex", "CAD")
+    assert told["sentences"] == [
+        "Status deleted, was active; requested and not answered none, was 13 more seats.",
+        "Seats: peak 12, was 10.",
+        "'exports': new in the report.",
     ]
 
 

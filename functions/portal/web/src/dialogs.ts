@@ -67,18 +67,33 @@ function open(
   const opener = document.activeElement;
   const closed = () => {
     dialog.remove();
-    // What opened it may be gone by now, as the seat that was released.
-    const next = opener?.isConnected ? opener : document.getElementById("search");
+    const next = successorOf(opener);
     if (next instanceof HTMLElement) next.focus();
   };
   document.body.append(dialog);
   dialog.showModal();
-  // A frame may be longer than the window: its middle is out of sight, what opened the dialog is not.
-  if (document.body.classList.contains("embedded") && opener) {
-    const { top } = opener.getBoundingClientRect();
-    const lowest = innerHeight - dialog.offsetHeight - MARGIN;
-    dialog.style.marginBlock = `${Math.max(MARGIN, Math.min(top - MARGIN, lowest))}px auto`;
-  }
+  if (document.body.classList.contains("embedded")) placeInSight(dialog);
+}
+
+/** What opened a dialog, or what has been drawn in its place meanwhile. */
+function successorOf(opener: Element | null): Element | null {
+  if (!opener || opener.isConnected) return opener;
+  const key = opener.getAttribute("data-ask");
+  if (key !== null) return document.querySelector(`[data-ask="${CSS.escape(key)}"]`);
+  // The seat that was released is gone for good.
+  return document.getElementById(opener.id || "search");
+}
+
+/** In a frame as long as its page: put a dialog where the frame is in sight. */
+function placeInSight(dialog: HTMLElement): void {
+  const observer = new IntersectionObserver(([seen]) => {
+    observer.disconnect();
+    if (!seen?.isIntersecting) return;
+    const { top, height } = seen.intersectionRect;
+    const free = Math.max(0, height - dialog.offsetHeight);
+    dialog.style.marginBlock = `${Math.max(MARGIN, top + Math.max(MARGIN, free / 2))}px auto`;
+  });
+  observer.observe(document.documentElement);
 }
 
 /** Ask, then release a seat. */

@@ -98,7 +98,8 @@ export function byWeek(days: Drawn): Drawn {
       (before === null) === (used === null);
     if (!isSame) {
       drawn.x.push(at);
-      drawn.used.push(used);
+      // At its end there is nothing new: the line does not fall.
+      drawn.used.push(n === last ? before : used);
       drawn.demand.push(demand);
       drawn.purchased.push(days.purchased[n] ?? null);
       drawn.hardCap.push(days.hardCap[n] ?? null);
@@ -285,7 +286,7 @@ export class UseGraph {
     // Before the first limits there is nothing to see.
     const first = graph.limits[0];
     this.earlier.disabled = !first || Date.parse(first.from) > Date.parse(graph.from);
-    fill(this.legend, ...legendOf(graph));
+    fill(this.legend, ...legendOf(graph, isCoarse));
     this.frame.setAttribute("aria-label", t.graph(summary));
     if (drawn.used.every((value) => value === null)) {
       fill(this.frame, h("p", { class: "empty" }, t.nothingKnown));
@@ -671,18 +672,20 @@ function summaryOf(graph: Graph): string {
   if (!known.length) return t.nothingKnown;
   const denied = graph.denials.reduce((sum, each) => sum + each.attempts, 0);
   const end = Math.min(Date.parse(graph.to), Date.parse(graph.asOf));
-  const when = range(Date.parse(graph.from), end, false);
+  const first = graph.limits[0];
+  const begin = Math.max(Date.parse(graph.from), first ? Date.parse(first.from) : 0);
+  const when = range(Math.min(begin, end), end, false);
   return t.summary(when, Math.max(...known), denied, graph.usageKey !== null);
 }
 
 /** What the lines and fills mean, of those that are drawn. */
-function legendOf(graph: Graph): HTMLElement[] {
+function legendOf(graph: Graph, isCoarse: boolean): HTMLElement[] {
   const entry = (kind: string, name: string) =>
     h("li", {}, h("span", { class: `key ${kind}`, "aria-hidden": "true" }), name);
   const isUsage = graph.usageKey !== null;
   const isWanted = graph.demand.some((value, n) => (value ?? 0) > (graph.highest[n] ?? 0));
   return [
-    entry("use", isUsage ? t.used : t.inUse),
+    entry("use", `${isUsage ? t.used : t.inUse}${isCoarse ? t.highestOfWeek : ""}`),
     entry("over", t.overdraft),
     entry("purchased", t.purchased),
     ...(graph.limits.some((each) => each.hardCap !== null) ? [entry("cap", t.hardCap)] : []),

@@ -314,7 +314,10 @@ class Page {
   /** The requests: open ones first, some in sight, a button for the others. */
   private requestList(): HTMLElement[] {
     const isOpen = ({ status }: SeatRequest) => Number(status === "open");
-    const sorted = [...this.requests].sort((a, b) => isOpen(b) - isOpen(a));
+    const isDeleted = this.portal.status === "deleted";
+    // Nobody answers a request any more once the license was ended.
+    const those = this.requests.filter((each) => !(isDeleted && isOpen(each)));
+    const sorted = those.sort((a, b) => isOpen(b) - isOpen(a));
     if (!sorted.length) return [];
     const shown = this.showsAllRequests ? sorted : sorted.slice(0, REQUESTS_SHOWN);
     const all = () => {
@@ -381,6 +384,8 @@ class Page {
     this.showUsageForecasts();
   }
 
+  // Whether only the search has opened what is folded.
+  private isOpenToSearch = false;
   private readonly limitSearch = h("input", {
     type: "search",
     id: "limit-search",
@@ -400,7 +405,12 @@ class Page {
     }
     this.noLimit.hidden = found > 0;
     const folded = this.usage.querySelector<HTMLDetailsElement>("details");
-    if (folded && text) folded.open = true;
+    if (!folded) return;
+    const summary = folded.querySelector("summary");
+    if (summary) summary.hidden = text !== "";
+    if (text && !folded.open) this.isOpenToSearch = true;
+    if (text || this.isOpenToSearch) folded.open = text !== "";
+    if (!text) this.isOpenToSearch = false;
   }
 
   private readonly denialsOf = new Map<string, Denials>();

@@ -27,7 +27,8 @@ function notInForce(portal: Portal): string {
 }
 
 /** From when to when the license is valid. */
-export function termOf({ validFrom, validUntil }: Portal): string {
+export function termOf({ status, validFrom, validUntil }: Portal): string {
+  if (status === "deleted") return "";
   const isAhead = validFrom !== null && Date.parse(validFrom) > now();
   const isOver = validUntil !== null && Date.parse(validUntil) <= now();
   const tense = isAhead ? "will" : isOver ? "was" : "is";

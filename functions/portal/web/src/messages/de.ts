@@ -52,7 +52,7 @@ export const de: Messages = {
     `In den letzten 30 Tagen ${wasOr(number)} ${isComplete ? "" : "mindestens "}${people(number)} abgewiesen (${attempts(tries)}).`,
   allWithin: "Alles liegt im Rahmen Ihrer Lizenz.",
   moreReached: (number) =>
-    `${counted(number, "weiteres Kontingent ist", "weitere Kontingente sind")} ausgeschöpft, siehe unten.`,
+    `${counted(number, "weiteres Kontingent ist", "weitere Kontingente sind")} erreicht, siehe unten.`,
   limitFull: (key, cap) =>
     `${key}: Alle ${count(cap)} sind verbraucht. Weitere Anfragen werden abgelehnt.`,
   limitOver: (key, { used, overdraftUsed, purchased }) =>
@@ -67,7 +67,7 @@ export const de: Messages = {
   seatsReached: (purchased) =>
     `${plural(purchased, "Der gekaufte Platz ist", `Alle ${count(purchased)} gekauften Plätze sind`)} belegt.`,
   seatsWithin: (used, purchased) =>
-    `${count(used)} von ${counted(purchased, "Platz", "Plätzen")} ${isOr(used)} belegt.`,
+    `${count(used)} von ${counted(purchased, "Platz", "Plätzen")} ${isOr(purchased === 1 ? 1 : used)} belegt.`,
   noUpperLimit: "Es gibt keine Obergrenze: Weitere Plätze werden als Überziehungsplätze vergeben.",
   free: (free, over) =>
     `${seats(free)} ${isOr(free)} frei${over ? `, dazu ${counted(over, "Überziehungsplatz", "Überziehungsplätze")}` : ""}.`,
@@ -152,6 +152,7 @@ export const de: Messages = {
   graph: (summary) => `Diagramm. ${summary}`,
   nothingKnown: "Für diesen Zeitraum gibt es keine Daten.",
   wanted: "Bedarf",
+  highestOfWeek: ", Höchstwert je Woche",
   turnedAwayKey: "Abgewiesen",
   columns: {
     from: "Ab",
@@ -229,7 +230,7 @@ export const de: Messages = {
     "Die Software dieser Person verliert den Platz, wenn sie sich das nächste Mal meldet, und kann wieder einen freien nehmen.",
   released: "Der Platz wurde freigegeben.",
   requestSeats: "Mehr Plätze anfragen",
-  requestUsage: (key) => `Mehr „${key}“ anfragen`,
+  requestUsage: (key) => `Mehr anfragen: ${key}`,
   requestMore: "Mehr anfragen",
   requestsLabel: "Anfragen nach mehr",
   nobodyNotified: [

@@ -159,6 +159,7 @@ export const en = {
   graphFailed: "The graph could not be read. Retrying …",
   graph: (summary: string) => `Graph. ${summary}`,
   nothingKnown: "No data for this period.",
+  highestOfWeek: ", highest of each week",
   wanted: "Demand",
   turnedAwayKey: "Turned away",
   columns: {
@@ -181,7 +182,7 @@ export const en = {
   momentDenied: (tries: number, who: number | null, isUsage: boolean, isByDay: boolean) =>
     `${attempts(tries)}${who === null ? "" : ` of ${isUsage ? requests(who) : people(who)}`} denied${isByDay ? "" : " within the hour"}`,
   summary: (when: string, most: number, tries: number, isUsage: boolean) =>
-    `${when}: at most ${count(most)} ${isUsage ? "used" : "in use"}, ${tries ? `${counted(tries, "attempt was", "attempts were")} denied` : "nobody was denied"}.`,
+    `${when}: ${most ? `up to ${count(most)}` : "none"} ${isUsage ? "used" : "in use"}, ${tries ? `${counted(tries, "attempt was", "attempts were")} denied` : "nobody was denied"}.`,
 
   // --- Who holds a seat ------------------------------------------------------------------------
   holders: "Who holds a seat",

@@ -68,7 +68,7 @@ from shared.history import queries, rollups
 from shared.history.aggregator import UsageAggregator
 from shared.history.buckets import BUCKET_MS, UsageBucket, bucket_start, month_name
 from shared.history.changes import ChangeRecord
-from shared.history.thresholds import Triggered, trigger
+from shared.history.thresholds import Triggered, thresholds_of, trigger
 from shared.sales import follow_up, seat_requests
 from shared.sales.follow_up import DENIAL, NOT_WON, OVERDRAFT, PURCHASE, REQUEST, Move
 from shared.seats.terms import request_reconcile_update
@@ -230,7 +230,10 @@ class Batch:
             return []
         meter = meter_of(records[0].key.pk)
         item = self._entitlements.get(entitlement_key(entitlement_id), {})
-        thresholds = tuple(item.get("document", {}).get("thresholds", ()))
+        document = item.get("document", {})
+        thresholds = tuple(document.get("thresholds", ()))
+        if meter == SEATS:
+            thresholds = thresholds_of(document)
         fold = yield from self._fold(
             entitlement_id, meter, [each for _, each in versions], thresholds
         )
@@ -273,7 +276,11 @@ class Batch:
         return sent
 
     def _fold(
-        self, entitlement_id: str, meter: str, versions: list[Version], thresholds: tuple[int, ...]
+        self,
+        entitlement_id: str,
+        meter: str,
+        versions: list[Version],
+        thresholds: tuple[int | str, ...],
     ) -> Operation[Fold]:
         """Fold the changes of these versions into the meter's history, without writing it."""
         changes = {version.change.seq: version.change for version in versions}

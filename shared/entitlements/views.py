@@ -35,6 +35,7 @@ class EntitlementView(TypedDict):
     usageLimits: list[Mapping[str, object]]
     leasePeriod: str | None
     thresholds: list[int]
+    seatsLeftThresholds: list[int]
     expiryNoticeDays: list[int]
     notifications: Mapping[str, object]
     unitPrice: Mapping[str, object] | None
@@ -68,6 +69,7 @@ def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> Entitlement
         ],
         "leasePeriod": document.get("leasePeriod"),
         "thresholds": document.get("thresholds"),
+        "seatsLeftThresholds": document.get("seatsLeftThresholds", []),
         "expiryNoticeDays": notice_days(document),
         "notifications": document.get("notifications", DEFAULTS["notifications"]),
         "unitPrice": document.get("unitPrice"),

@@ -38,7 +38,7 @@ from shared.events.types import (
 )
 from shared.history.changes import ChangeRecord, granted_at
 from shared.history.level import Level
-from shared.history.thresholds import ENTERED, EXHAUSTED
+from shared.history.thresholds import ENTERED, EXHAUSTED, seats_left
 from shared.limits import seats_view
 from shared.sales import follow_up, seat_requests
 from shared.seats.encoding import activation_id
@@ -102,8 +102,10 @@ def of_change(entitlement_id: str, change: ChangeRecord) -> list[Event]:
     came = [seat for seat in change.seats if seat["kind"] == "activated"]
     # The last seat that came made the difference.
     made_by = {"seat": _seat_view(came[-1])} if came else {}
-    for percent in change.reached:
-        add(THRESHOLD_REACHED, percent, threshold=percent, **made_by)
+    for what in change.reached:
+        left = seats_left(what)
+        percent = what if left is None else None
+        add(THRESHOLD_REACHED, what, threshold=percent, seatsLeft=left, **made_by)
     for crossed in _crossings(before, level, has_grant=bool(came)):
         add(crossed, **made_by)
     kind = _TERMS_EVENTS.get(change.type)

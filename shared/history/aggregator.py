@@ -36,7 +36,7 @@ class UsageAggregator:
         """The bucket of the last change."""
         return self._latest
 
-    def apply(self, change: ChangeRecord, thresholds: Iterable[int] = ()) -> ChangeRecord:
+    def apply(self, change: ChangeRecord, thresholds: Iterable[int | str] = ()) -> ChangeRecord:
         """Fold one change, later than all before by its `seq`; return it as it is to be stored.
 
         Changes that are missing in between are noted. The level is then what this change says was

@@ -1,6 +1,7 @@
 """Thresholds, and what is notified once in a period."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from shared.history.buckets import HOUR_MS, bucket_start
 from shared.history.changes import ChangeRecord
@@ -10,17 +11,41 @@ from shared.history.level import Level, threshold_level
 ENTERED, EXHAUSTED = "entered", "exhausted"
 
 
-def is_reached(percent: int, before: Level | None, after: Level) -> bool:
+# A threshold is a percentage, or this and how many of the purchased seats are left: `left:5`.
+LEFT = "left:"
+
+
+def thresholds_of(document: Mapping[str, Any]) -> tuple[int | str, ...]:
+    """The thresholds of an entitlement's seats."""
+    left = document.get("seatsLeftThresholds", ())
+    return (*document.get("thresholds", ()), *(f"{LEFT}{each}" for each in left))
+
+
+def seats_left(threshold: int | str) -> int | None:
+    """How many of the purchased seats are left at a threshold; None: it is a percentage."""
+    if isinstance(threshold, str) and threshold.startswith(LEFT):
+        return int(threshold.removeprefix(LEFT))
+    return None
+
+
+def _level(threshold: int | str, purchased: int) -> int:
+    """The usage at which a threshold is reached."""
+    if isinstance(threshold, int):
+        return threshold_level(threshold, purchased)
+    return max(1, purchased - (seats_left(threshold) or 0))
+
+
+def is_reached(threshold: int | str, before: Level | None, after: Level) -> bool:
     """Whether usage came to a threshold from below."""
-    was_below = before is None or before.used < threshold_level(percent, before.purchased)
-    return was_below and after.used >= threshold_level(percent, after.purchased)
+    was_below = before is None or before.used < _level(threshold, before.purchased)
+    return was_below and after.used >= _level(threshold, after.purchased)
 
 
 Triggered = tuple[tuple[int | str, int], ...]
 
 
 def trigger(
-    triggered: Triggered, change: ChangeRecord, at: int, thresholds: Iterable[int]
+    triggered: Triggered, change: ChangeRecord, at: int, thresholds: Iterable[int | str]
 ) -> tuple[Triggered, ChangeRecord]:
     """The thresholds that a change reaches and that were not triggered within the last hour.
 
@@ -28,7 +53,7 @@ def trigger(
     likewise. Returns what was triggered recently, and the change with what it triggered.
     """
     wanted: list[int | str] = [
-        percent for percent in thresholds if is_reached(percent, change.before, change.level)
+        each for each in thresholds if is_reached(each, change.before, change.level)
     ]
     if change.period:
         wanted += _limits_reached(change)

@@ -393,7 +393,7 @@ class Mailer:
         if not address or (yield from _has_unsubscribed(entitlement_id, address)):
             return None
         changes = yield from changes_between(entitlement_id, since, until)
-        happened, thresholds = _happened(entitlement_id, changes, wanted)
+        happened, thresholds, left = _happened(entitlement_id, changes, wanted)
         overdraft_keys = [
             seat["key"]
             for change in changes
@@ -426,22 +426,28 @@ class Mailer:
             denied_names,
             counts,
             days_left=days_left,
+            seats_left=left,
         )
 
 
 def _happened(
     entitlement_id: str, changes: Iterable[ChangeRecord], wanted: frozenset[str]
-) -> tuple[dict[str, int], tuple[int, ...]]:
-    """The number of wanted events by type, and the thresholds reached, in percent."""
+) -> tuple[dict[str, int], tuple[int, ...], int | None]:
+    """The number of wanted events by type, and the thresholds reached.
+
+    In percent, and the smallest number of purchased seats left.
+    """
     happened: dict[str, int] = {}
-    thresholds: set[int] = set()
+    thresholds, left = set[int](), set[int]()
     for change in changes:
         for event in builders.of_change(entitlement_id, change):
             if event["type"] in wanted:
                 happened[event["type"]] = happened.get(event["type"], 0) + 1
-                if "threshold" in event["data"]:
+                if event["data"].get("threshold") is not None:
                     thresholds.add(event["data"]["threshold"])
-    return happened, tuple(sorted(thresholds))
+                if event["data"].get("seatsLeft") is not None:
+                    left.add(event["data"]["seatsLeft"])
+    return happened, tuple(sorted(thresholds)), min(left, default=None)
 
 
 def _postponed(key: Key, seen: int, due: int) -> Update:

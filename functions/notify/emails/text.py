@@ -74,6 +74,13 @@ class Facts(NamedTuple):
     requests: Sequence[Item] = ()
     # In how many days the entitlement ends, if notice of it is given.
     days_left: int | None = None
+    # The smallest of the numbers of seats left at which to notify that was reached.
+    seats_left: int | None = None
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Whether a threshold of the seats was reached."""
+        return bool(self.thresholds) or self.seats_left is not None
 
     def numbers(self) -> dict[str, Any]:
         """What is stored of it: numbers, and no names."""
@@ -89,6 +96,7 @@ class Facts(NamedTuple):
             "thresholds": list(self.thresholds),
             "usage": [count.numbers() for count in self.counts],
             "daysLeft": self.days_left,
+            "seatsLeft": self.seats_left,
             "seatsRequested": sum(each.get("seats") or 0 for each in self.requests),
         }
 
@@ -213,7 +221,13 @@ def _next_steps(facts: Facts, vendor: str, *, can_reply: bool) -> list[str]:
         return [f"To renew it, {renew}."]
     if facts.overdraft_people or facts.happened.get(event_types.OVERDRAFT_ENTERED):
         steps.append("Overdraft seats work like any other seat.")
-    if steps or facts.denied_people or facts.counts or facts.thresholds:
+    if (
+        steps
+        or facts.denied_people
+        or facts.counts
+        or facts.thresholds
+        or facts.seats_left is not None
+    ):
         ask = f"reply to this e-mail: {who} can help" if can_reply else f"ask {who}"
         steps.append(f"If you need more, {ask}.")
     return [" ".join(steps)] if steps else []
@@ -237,8 +251,8 @@ def _use_headline(facts: Facts) -> str:
         return "the last seat under the hard cap is taken"
     if facts.happened.get(event_types.OVERDRAFT_ENTERED):
         return "more seats in use than purchased"
-    if facts.thresholds:
-        return f"{max(facts.thresholds)} % of the purchased seats in use"
+    if facts.has_thresholds:
+        return _threshold_headline(facts)
     if facts.counts:
         return _count_headline(facts.counts)
     return "use is back within what was purchased"
@@ -290,8 +304,7 @@ def _sentences(facts: Facts) -> list[str]:
             f"{_count(facts.denied_people, 'person', 'people')} asked for a seat and got none"
             f" ({_count(facts.denied_attempts, 'attempt', 'attempts')})."
         )
-    if facts.thresholds:
-        sentences.append(f"Usage passed {_percents(facts.thresholds)} of the purchased seats.")
+    sentences += _threshold_sentences(facts)
     if facts.happened.get(event_types.OVERDRAFT_EXITED):
         sentences.append(f"Usage is back within the {now.purchased:,} purchased seats.")
     for count in facts.counts:
@@ -327,6 +340,28 @@ def _exhausted(now: SeatUsage) -> str:
     if now.hard_cap is not None and now.used >= now.hard_cap:
         return f"{most} {are} taken: the next person is turned away."
     return f"{most} {were} taken for a while."
+
+
+def _threshold_headline(facts: Facts) -> str:
+    if facts.seats_left is not None:
+        return _seats_left(facts.seats_left)
+    return f"{max(facts.thresholds)} % of the purchased seats in use"
+
+
+def _threshold_sentences(facts: Facts) -> list[str]:
+    """The thresholds of the seats that were reached."""
+    sentences = []
+    if facts.seats_left is not None:
+        sentences.append(f"{_using(facts)}: {_seats_left(facts.seats_left)}.")
+    if facts.thresholds:
+        sentences.append(f"Usage passed {_percents(facts.thresholds)} of the purchased seats.")
+    return sentences
+
+
+def _seats_left(number: int) -> str:
+    if not number:
+        return "no purchased seat is left"
+    return f"{_count(number, 'purchased seat is', 'purchased seats are')} left"
 
 
 def _left(number: int) -> str:

@@ -30,6 +30,9 @@ class EmailNumbers(Output):
     events: dict[str, int]
     thresholds: list[int]
     usage: list[EmailUsage] = Field([], description="The usage limits in it.")
+    seats_left: int | None = Field(
+        None, description="Notice that so many purchased seats were left, or fewer."
+    )
     days_left: int | None = Field(None, description="The entitlement ends in so many days.")
     seats_requested: int = Field(0, description="More seats that the customer requested.")
 

@@ -8,6 +8,7 @@ from shared import clock
 from shared.api.schemas.base import (
     AMOUNT,
     CURRENCY,
+    MAX_COUNT,
     PHONE,
     Count,
     Email,
@@ -200,6 +201,11 @@ class EntitlementInput(Input):
         Field(max_length=10),
         AfterValidator(_thresholds),
     ] = [80, 100]
+    seats_left_thresholds: Annotated[
+        list[Annotated[int, Field(ge=0, le=MAX_COUNT)]],
+        Field(max_length=10),
+        AfterValidator(_thresholds),
+    ] = Field([], description="Numbers of purchased seats left at which to notify, such as 5.")
     expiry_notice_days: Annotated[
         list[Annotated[int, Field(ge=1, le=366)]], Field(max_length=5), AfterValidator(_notice_days)
     ] = Field(

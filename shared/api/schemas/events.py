@@ -102,7 +102,12 @@ class OverdraftExitedData(OverdraftData):
 class ThresholdData(OverdraftData):
     """Usage reached a threshold."""
 
-    threshold: int = Field(description="Percent of what was purchased.")
+    threshold: int | None = Field(
+        description="Percent of what was purchased; null: one of `seatsLeftThresholds`."
+    )
+    seats_left: int | None = Field(
+        None, description="So many of the purchased seats were left, or fewer."
+    )
 
 
 class EventUsage(Used):

@@ -88,6 +88,36 @@ def test_who_is_notified_of_what_by_default(story: Story) -> None:
     assert admin["FromEmailAddress"] == "The CAD Company <overdraft@vendor.example>"
 
 
+def test_thresholds_in_seats(dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of ten are left, then one: each once, as an event and in an e-mail."""
+    story = Story(dynamodb, seatCount=10, thresholds=[], seatsLeftThresholds=[2, 0])
+    monkeypatch.setattr(aws, "client", story.recorder.client)
+    signed_tokens._known.clear()
+    named = [story.take(f"user{number}", START + number) for number in range(8)]
+    kind = event_types.THRESHOLD_REACHED
+    events = [each for each in story.recorder.events if each["type"] == kind]
+    for event in events:
+        EVENTS[kind].model_validate(event)
+    [(left, percent, used)] = [
+        (e["data"]["seatsLeft"], e["data"]["threshold"], e["data"]["seats"]["used"]) for e in events
+    ]
+    assert (left, percent, used) == (2, None, 8)
+    [mail] = story.tick(START + 60_000)
+    simple = mail["Content"]["Simple"]
+    assert simple["Subject"]["Data"].endswith(": 2 purchased seats are left")
+    assert "Acme is using 8 of 10 seats purchased: 2 purchased seats are left." in text(mail)
+    assert "If you need more" in text(mail)
+    # Up and down within the hour says nothing again.
+    story.release(named[0], START + 100_000)
+    story.take("user8", START + 110_000)
+    assert len([e for e in story.recorder.events if e["type"] == kind]) == 1
+    for number in range(2):
+        story.take(f"late{number}", START + HOUR * 2 + number)
+    assert [e["data"]["seatsLeft"] for e in story.recorder.events if e["type"] == kind] == [2, 0]
+    [mail] = story.tick(START + HOUR * 2 + 60_000)
+    assert mail["Content"]["Simple"]["Subject"]["Data"].endswith(": no purchased seat is left")
+
+
 def test_several_requests_are_added_up_in_the_subject(story: Story) -> None:
     asked = START + 1_000
     for number, seats in enumerate((15, 5)):

@@ -28,6 +28,7 @@ from local.dynamodb import DynamoDBLocal, table_properties
 from local.emulator import LocalError
 from shared import problems
 from shared.api.auth import hash_key
+from shared.api.denial_help import DenialHelp
 from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key, seat_shard_key
@@ -186,6 +187,8 @@ def measure_operations(bench: Bench) -> dict[str, float]:
     )
     entitlement_id = bench.shard(120, leased)
     put("denial", bench.count(lambda: bench.take(entitlement_id, "new")))
+    # With `denialHelp`: besides, once a minute.
+    put("denial.help", bench.count(lambda: DenialHelp().read(bench.dynamodb, entitlement_id, 0)))
     put("denial.hinted", bench.count(lambda: bench.take(entitlement_id, "newer", hint=True)))
     held = "user7@example.com"
     put("renewal", bench.count(lambda: bench.take(entitlement_id, held)))

@@ -8,6 +8,7 @@ from cachetools import LRUCache
 from functions.activate.body import read_holder
 from shared import observability
 from shared.api import app
+from shared.api.denial_help import DenialHelp
 from shared.api.idempotency import Claim, replayed
 from shared.api.request import Request, Response
 from shared.clock import to_rfc3339
@@ -64,6 +65,7 @@ class AtLimit:
 
 _at_limit = AtLimit()
 _cache = PoolCache()
+_denial_help = DenialHelp()
 
 
 def take_seat(request: Request) -> Response:
@@ -101,7 +103,8 @@ def _take(request: Request, holder: Holder) -> Response:
         cache=_cache,
         expect_overdraft=entitlement_id in _at_limit,
     )
-    grant = request.dynamodb.run(operation)
+    with _denial_help.added(request):
+        grant = request.dynamodb.run(operation)
     _at_limit.note(entitlement_id, grant.shard)
     if grant.is_new:
         observability.count("OverdraftSeatGranted" if grant.held.is_overdraft else "SeatGranted")
@@ -110,7 +113,8 @@ def _take(request: Request, holder: Holder) -> Response:
 
 def _preview(request: Request, holder: Holder) -> Response:
     entitlement_id = request.path["entitlementId"]
-    grant = request.dynamodb.run(activation.preview(entitlement_id, holder, request.now))
+    with _denial_help.added(request):
+        grant = request.dynamodb.run(activation.preview(entitlement_id, holder, request.now))
     view = _view(entitlement_id, holder, grant)
     if grant.is_new:
         view |= {"activationId": None, "activatedAt": None, "leaseExpiry": None}

@@ -6,6 +6,7 @@ from cachetools import LRUCache
 
 from shared import observability
 from shared.api import app
+from shared.api.denial_help import DenialHelp
 from shared.api.idempotency import header_of, replayed
 from shared.api.request import Request, Response
 from shared.problems import InvalidRequest
@@ -39,6 +40,7 @@ class BusyLogs:
 
 _busy_logs = BusyLogs()
 _cache = sharded.LimitCache()
+_denial_help = DenialHelp()
 
 
 def consume(request: Request) -> Response:
@@ -49,7 +51,8 @@ def consume(request: Request) -> Response:
     key = request_key(request.caller.derive("Idempotency-Key"), header) if header else None
     limit = (request.path["entitlementId"], request.path["key"])
     if is_dry_run:
-        consumed = request.dynamodb.run(sharded.preview(*limit, key, quantity, request.change))
+        with _denial_help.added(request):
+            consumed = request.dynamodb.run(sharded.preview(*limit, key, quantity, request.change))
         return Response(200, {**consumption_view(limit[1], consumed), "dryRun": True})
     if key is None:
         raise InvalidRequest.at(
@@ -59,9 +62,10 @@ def consume(request: Request) -> Response:
         )
     # A key that contains its time needs no look at its archive item.
     busy_log = _busy_logs.get(limit) if time_of(key) is None else None
-    outcome = request.dynamodb.run(
-        sharded.consume(*limit, key, quantity, request.change, busy_log=busy_log, cache=_cache)
-    )
+    with _denial_help.added(request):
+        outcome = request.dynamodb.run(
+            sharded.consume(*limit, key, quantity, request.change, busy_log=busy_log, cache=_cache)
+        )
     if outcome.counter:
         _busy_logs.note(limit, outcome.counter, request.now_ms)
     response = Response(200, consumption_view(limit[1], outcome.consumed))

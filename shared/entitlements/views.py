@@ -39,6 +39,7 @@ class EntitlementView(TypedDict):
     expiryNoticeDays: list[int]
     notifications: Mapping[str, object]
     unitPrice: Mapping[str, object] | None
+    denialHelp: Mapping[str, object] | None
     timeZone: str
     validFrom: str | None
     validUntil: str | None
@@ -73,6 +74,7 @@ def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> Entitlement
         "expiryNoticeDays": notice_days(document),
         "notifications": document.get("notifications", DEFAULTS["notifications"]),
         "unitPrice": document.get("unitPrice"),
+        "denialHelp": document.get("denialHelp"),
         "timeZone": document.get("timeZone"),
         "validFrom": document.get("validFrom"),
         "validUntil": document.get("validUntil"),

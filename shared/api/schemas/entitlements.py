@@ -1,6 +1,7 @@
 """Entitlements: what was sold, to whom, on which terms."""
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
@@ -179,6 +180,24 @@ class Notifications(Input):
     ]
 
 
+def _https(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme != "https" or not parts.hostname or parts.username is not None:
+        raise ValueError("must be an address that begins with https://, without a user name")
+    return text
+
+
+class DenialHelp(Input):
+    """What a denial may tell the customer's software, which can show it to the user."""
+
+    show_contact: bool = Field(
+        default=False, description="Name, e-mail address and phone of the account owner."
+    )
+    request_url: Annotated[str, Field(max_length=2_000), AfterValidator(_https)] | None = Field(
+        None, description="A page of yours on which to ask for more. Not a portal link."
+    )
+
+
 class EntitlementInput(Input):
     """What a customer bought, and on which terms."""
 
@@ -214,6 +233,9 @@ class EntitlementInput(Input):
     )
     notifications: Notifications = Notifications()
     unit_price: UnitPrice | None = None
+    denial_help: DenialHelp | None = Field(
+        None, description="What a denial tells the customer's software; null: nothing."
+    )
     time_zone: Zone = "UTC"
     valid_from: Time | None = Field(
         None, description="By default now, less five seconds, because clocks differ."

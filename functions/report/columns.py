@@ -64,14 +64,26 @@ def _additional(entry: Entry, meter: Entry) -> Any:
     return None if suggested is None else suggested - meter["purchased"]
 
 
-def _value(part: str) -> Callable[[Entry, Entry], Any]:
+def _value(entry: Entry, meter: Entry) -> Any:
+    worth = entry["monthlyValue"]
+    return None if worth is None or "key" in meter else Decimal(worth["amount"])
+
+
+def _price(part: str) -> Callable[[Entry, Entry], Any]:
+    """A part of the list price of a seat. Rows of earlier releases have none."""
+
     def value(entry: Entry, meter: Entry) -> Any:
-        worth = entry["monthlyValue"]
-        if worth is None or "key" in meter:
+        price = entry.get("unitPrice") or entry["monthlyValue"]
+        if not price or "key" in meter:
             return None
-        return Decimal(worth["amount"]) if part == "amount" else worth[part]
+        return price.get(part)
 
     return value
+
+
+def _unit_price(entry: Entry, meter: Entry) -> Any:
+    price = entry.get("unitPrice")
+    return None if not price or "key" in meter else Decimal(price["amount"])
 
 
 def _denied(_: Entry, meter: Entry) -> Any:
@@ -219,6 +231,13 @@ COLUMNS = (
         lambda entry, _: entry.get("validUntil"),
     ),
     Column(
+        "daysToEnd",
+        "Days to end",
+        "count",
+        "Whole days from when the report was made to the end of the term.",
+        lambda entry, _: entry.get("daysToEnd"),
+    ),
+    Column(
         "meter",
         "Of",
         "text",
@@ -361,6 +380,21 @@ COLUMNS = (
         " five days with use.",
         _suggested,
     ),
+    Column(
+        "average",
+        "Average use",
+        "hours",
+        "Seats in use on average over the period, nights and weekends included, rounded to a"
+        " tenth.",
+        _of("average"),
+    ),
+    Column(
+        "utilisation",
+        "Utilisation",
+        "count",
+        "The average in percent of what is purchased.",
+        _of("utilisation"),
+    ),
     Column("additional", "Additional", "count", "Suggested less purchased.", _additional),
     Column(
         "monthlyValue",
@@ -369,9 +403,17 @@ COLUMNS = (
         "Additional seats at the list price of when"
         " the report was made, a month; a yearly price by twelve, rounded to cents. None without"
         " a price, or once it was deleted.",
-        _value("amount"),
+        _value,
     ),
-    Column("currency", "Currency", "text", "Of the monthly value.", _value("currency")),
+    Column(
+        "unitPrice",
+        "Unit price",
+        "money",
+        "The list price of one seat when the report was made.",
+        _unit_price,
+    ),
+    Column("pricePer", "Price per", "text", "`month` or `year`.", _price("per")),
+    Column("currency", "Currency", "text", "Of the prices.", _price("currency")),
     Column(
         "previousPeak",
         "Peak before",

@@ -145,6 +145,7 @@ def _entry(
         seats = metrics.of_seats(usage, previous, days, peak_at, opening, episodes)
         known = yield from _seat_records(entitlement_id)
         signs = metrics.signs(records, period, known)
+        seats |= metrics.average_use(usage, period.until)
         if by_hour := metrics.hours(records, period):
             seats["hours"] = by_hour
     if seats is None and not limits:
@@ -162,6 +163,8 @@ def _entry(
         "contacts": document["contacts"],
         "timeZone": document["timeZone"],
         "validUntil": document["validUntil"],
+        "daysToEnd": _days_to_end(item.get("validUntil"), now),
+        "unitPrice": document["unitPrice"],
         "createdAt": to_rfc3339(item["createdAt"]),
         "seats": seats,
         "usage": limits,
@@ -170,6 +173,13 @@ def _entry(
         "requests": requests,
         "signs": signs,
     }
+
+
+def _days_to_end(valid_until: int | None, now: int) -> int | None:
+    """Whole days from `now` to the end of the term; None: it has no end, or has ended."""
+    if valid_until is None or valid_until <= now:
+        return None
+    return (valid_until - now) // 86_400
 
 
 def _requests(

@@ -195,6 +195,23 @@ def monthly_value(additional: int, price: Mapping[str, Any] | None) -> dict[str,
     return {"amount": str(amount), "currency": price["currency"]}
 
 
+def average_use(usage: Usage, until: int) -> dict[str, Any]:
+    """The seats in use on average, and in percent of those purchased at the end.
+
+    Over all of the period up to `until` (Unix milliseconds) in which there were limits, nights and
+    weekends included; None if that is no time. Rounded half up.
+    """
+    spent = min(usage.end, until) - max(usage.start, usage.limits[0][0])
+    if spent <= 0:
+        return {"average": None, "utilisation": None}
+    purchased = usage.limits[-1][1]
+    percent = 100 * usage.seat_ms / spent / purchased if purchased else None
+    return {
+        "average": int(10 * usage.seat_ms / spent + 0.5) / 10,
+        "utilisation": None if percent is None else int(percent + 0.5),
+    }
+
+
 def _common(
     usage: Usage, previous: Usage | None, found: Sequence[Day], peak_at: int
 ) -> dict[str, Any]:

@@ -8,6 +8,7 @@ entitlement that begins in it, one that ends in it, and records that come late.
 import itertools
 import random
 from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -196,7 +197,12 @@ def of_people(answered: Recount, start: int, end: int) -> dict[str, Any]:
     # The smallest demand that at least 95 % of the days do not exceed.
     covering = [d for d in counted if sum(x <= d for x in counted) >= 0.95 * len(counted)]
     begun = [level for when, level, _ in answered.steps if when < start]
+    spent = [(high - low, level.used) for low, high, level in answered.stretches(start, end)]
+    average = Decimal(sum(ms * used for ms, used in spent)) / sum(ms for ms, _ in spent)
+    percent = 100 * average / answered.level_at(end).purchased
     return {
+        "average": float(average.quantize(Decimal("0.1"), ROUND_HALF_UP)),
+        "utilisation": int(percent.quantize(Decimal(1), ROUND_HALF_UP)),
         "activations": len(taken),
         "activatedSeats": len({seat["key"] for seat in taken}),
         "overdraftSeats": len({seat["key"] for seat in taken if seat["overdraft"]}),

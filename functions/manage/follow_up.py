@@ -8,10 +8,11 @@ from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
 from shared.api.schemas.follow_up import FollowUpPatch
 from shared.audit import differences, entry_put
+from shared.clock import from_rfc3339_ms
 from shared.dynamodb.keys import FOLLOW_UP_ENTRY, follow_up_key
 from shared.dynamodb.paging import ResultPage
 from shared.dynamodb.requests import Accepted, Get, Item, Operation, Pause, Transact, send
-from shared.problems import Contention
+from shared.problems import Contention, InvalidRequest
 from shared.sales import follow_up
 
 ROUNDS = 5
@@ -44,7 +45,7 @@ def _update(request: Request) -> Operation[Item | None]:
     for attempt in range(1, ROUNDS + 1):
         seen = yield from _fetch(owner)
         entitlements.check_version(request, seen or {"version": 0})
-        changed = _changes(request.body, seen)
+        changed = _changes(request.body, seen, request.now_ms)
         if not changed:
             return seen
         # Clocks differ: a change comes after the one before.
@@ -64,11 +65,22 @@ def _update(request: Request) -> Operation[Item | None]:
     raise Contention
 
 
-def _changes(body: Any, seen: Item | None) -> dict[str, Any]:
-    """What a merge patch changes. A note always changes something."""
+def _changes(body: Any, seen: Item | None, now_ms: int) -> dict[str, Any]:
+    """What a merge patch changes. A note always changes something.
+
+    Raises:
+        InvalidRequest.
+    """
     model = parse(FollowUpPatch, body)
-    given = model.model_dump(include=model.model_fields_set)
-    known = {"state": None, "owner": None, **(seen or {}), "note": None}
+    given = model.model_dump(by_alias=True, include=model.model_fields_set)
+    known = {"state": None, "owner": None, "dueAt": None, **(seen or {}), "note": None}
+    if given.get("dueAt") is not None:
+        given["dueAt"] = from_rfc3339_ms(given["dueAt"])
+        state = given.get("state", known["state"] or "open")
+        if state not in follow_up.UNFINISHED:
+            raise InvalidRequest.at("/dueAt", f"goes with one of {', '.join(follow_up.UNFINISHED)}")
+        if given["dueAt"] <= now_ms and given["dueAt"] != known["dueAt"]:
+            raise InvalidRequest.at("/dueAt", "must be in the future")
     return {name: value for name, value in given.items() if value != known[name]}
 
 

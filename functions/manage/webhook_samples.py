@@ -162,6 +162,11 @@ def _of_follow_up(_: str, __: str, at: int) -> list[Event]:
     return [builders.of_follow_up(follow_up.change(ENTITLEMENT_ID, None, at, "overdraft", moved))]
 
 
+def _of_reminder(_: str, __: str, at: int) -> list[Event]:
+    state = follow_up.change(ENTITLEMENT_ID, None, at, "key_test", {"state": "open", "dueAt": at})
+    return [builders.of_reminder({**state, "remindedAt": at})]
+
+
 def _of_disabled_endpoint(webhook_id: str, _: str, at: int) -> list[Event]:
     item = {"url": "https://example.com/", "disabledAt": at, "disabledReason": "gone"}
     return [builders.of_disabled(webhook_id, item)]
@@ -216,6 +221,7 @@ _BUILDERS: dict[str, Callable[[str, str, int], list[Event]]] = {
     types.EXPIRING: _of_notice,
     types.SEATS_REQUESTED: _of_seat_request,
     types.FOLLOW_UP_UPDATED: _of_follow_up,
+    types.FOLLOW_UP_DUE: _of_reminder,
     types.ENDPOINT_DISABLED: _of_disabled_endpoint,
     types.REPORT_PUBLISHED: _of_report,
 }

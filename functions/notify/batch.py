@@ -5,7 +5,7 @@ is left for the next attempt. Everything can be done twice: a record that comes 
 change stored and its history folded, and sends its events with the same ids.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from functions.notify import (
@@ -35,6 +35,7 @@ from functions.notify.report_candidates import (
 )
 from functions.notify.stream_images import Version, version_for_totals
 from shared import observability
+from shared.clock import from_rfc3339_ms
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     DENIAL_PREFIX,
@@ -61,7 +62,6 @@ from shared.dynamodb.keys import (
 )
 from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import BatchGet, BatchPut, Item, Operation, send
-from shared.entitlements.scheduled_changes import FAILED
 from shared.events import builders
 from shared.events import types as event_types
 from shared.history import queries, rollups
@@ -74,6 +74,8 @@ from shared.sales.follow_up import DENIAL, NOT_WON, OVERDRAFT, PURCHASE, REQUEST
 from shared.seats.terms import request_reconcile_update
 
 # Items whose versions are changes of what is used: only shards, pools' totals, counters.
+# What the sweep notes when it is due.
+_NOTED = (EXPIRY_PREFIX, FOLLOW_UP_PREFIX)
 _CHANGED = (SEAT_SHARD_PREFIX, USAGE_PREFIX, TOTALS_PREFIX)
 
 
@@ -158,7 +160,7 @@ class Batch:
         keys = {
             entitlement_key(entitlement_id_of(key.pk))
             for key in groups
-            if key.pk.startswith((*_CHANGED, DENIAL_PREFIX, EXPIRY_PREFIX))
+            if key.pk.startswith((*_CHANGED, DENIAL_PREFIX, *_NOTED))
         }
         self._entitlements = self._dynamodb.execute(BatchGet(tuple(keys))) if keys else {}
 
@@ -173,9 +175,16 @@ class Batch:
             return (yield from self._denials(entitlement_id_of(key.pk), records))
         if key.pk.startswith(SEAT_REQUEST_PREFIX):
             return (yield from self._seat_requests(records))
-        if key.pk.startswith((ENTITLEMENT_PREFIX, EXPIRY_PREFIX)):
-            return (yield from self._terms(records[-1].new["entitlementId"], key, records))
-        return [(each.position, message) for each in records for message in _messages_of(each)]
+        if key.pk.startswith(ENTITLEMENT_PREFIX):
+            yield from self._terms(records[-1].new["entitlementId"], records)
+            return []
+        sent = [(each.position, message) for each in records for message in _messages_of(each)]
+        if key.pk.startswith(_NOTED):
+            item = self._entitlements.get(entitlement_key(entitlement_id_of(key.pk)), {})
+            for event in (message.event or {} for _, message in sent):
+                at = from_rfc3339_ms(event["timestamp"])
+                yield from self._mark_mail(item, {event["type"]}, at)
+        return sent
 
     def _mark_mail(self, item: Item, kinds: set[str], at: int) -> Operation[None]:
         if self._sends_mail:
@@ -319,22 +328,10 @@ class Batch:
 
     # --- Terms ------------------------------------------------------------------------------------
 
-    def _terms(
-        self, entitlement_id: str, key: Key, records: list[Record]
-    ) -> Operation[list[tuple[int, Message]]]:
-        """Follow an entitlement's terms; tell of notices that were given of its end."""
-        if key.pk.startswith(ENTITLEMENT_PREFIX):
-            yield from search_index.write_words(entitlement_id, records)
-            yield from expiry_dates.write_date(entitlement_id, self._now_ms // 1000)
-            return []
-        sent = []
-        for record in records:
-            at = record.new.get("givenAt")
-            if at is not None and at != (record.old or {}).get("givenAt"):
-                item = self._entitlements.get(entitlement_key(entitlement_id), {})
-                yield from self._mark_mail(item, {event_types.EXPIRING}, at)
-                sent.append((record.position, Message(builders.of_notice(record.new))))
-        return sent
+    def _terms(self, entitlement_id: str, records: list[Record]) -> Operation[None]:
+        """Follow an entitlement's terms."""
+        yield from search_index.write_words(entitlement_id, records)
+        yield from expiry_dates.write_date(entitlement_id, self._now_ms // 1000)
 
     # --- A denial ---------------------------------------------------------------------------------
 
@@ -391,14 +388,32 @@ def _messages_of(record: Record) -> list[Message]:
         return [Message.of_request(new)]
     if key.pk.startswith(REPORT_PREFIX):
         return _of_report(old, new)
-    if key.pk.startswith(FOLLOW_UP_PREFIX):
-        is_entry = key.sk.startswith(FOLLOW_UP_ENTRY)
-        return [Message(builders.of_follow_up(new))] if is_entry else []
-    if key.pk.startswith(SCHEDULED_CHANGE_PREFIX):
-        has_failed = new["status"] == FAILED and old.get("status") != FAILED
-        return [Message(builders.of_failed_change(new))] if has_failed else []
+    event = _event_of(key, old, new)
+    return [Message(event)] if event else []
+
+
+def _event_of(key: Key, old: Item, new: Item) -> builders.Event | None:
+    """The event of a record that tells of one thing at most."""
+    if key.sk.startswith(FOLLOW_UP_ENTRY):
+        return builders.of_follow_up(new)
+    for prefix, name, event_of in _EVENTS:
+        if key.pk.startswith(prefix):
+            return event_of(new) if _is_new(name, old, new) else None
     is_disabled = "disabledReason" in new and "disabledReason" not in old
-    return [Message(builders.of_disabled(key.sk, new))] if is_disabled else []
+    return builders.of_disabled(key.sk, new) if is_disabled else None
+
+
+# By the beginning of the key: the attribute that is new when there is something to tell.
+_EVENTS: tuple[tuple[str, str, Callable[[Item], builders.Event]], ...] = (
+    (EXPIRY_PREFIX, "givenAt", builders.of_notice),
+    (FOLLOW_UP_PREFIX, "remindedAt", builders.of_reminder),
+    (SCHEDULED_CHANGE_PREFIX, "failure", builders.of_failed_change),
+)
+
+
+def _is_new(name: str, old: Item, new: Item) -> bool:
+    """Whether an attribute has come, or has another value."""
+    return name in new and new[name] != old.get(name)
 
 
 def _of_report(old: Item, new: Item) -> list[Message]:

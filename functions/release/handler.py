@@ -3,6 +3,7 @@
 from typing import Any
 
 from functions.release.expiry_notices import give_due
+from functions.release.reminders import remind
 from functions.release.search_backfill import Backfill
 from functions.release.sweeper import sweep
 from shared import observability
@@ -50,8 +51,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     done = sweep(_context.dynamodb, context.aws_request_id, now, deadline)
     try:
         done["notices"] = give_due(_context.dynamodb, now // 1000, deadline)
+        done["reminders"] = remind(_context.dynamodb, now // 1000, deadline)
     except Exception:  # they are due again a minute later
-        observability.logger.exception("notices not given")
+        observability.logger.exception("notices or reminders not given")
         observability.count("SweepFailed")
     try:
         done["searchable"] = _backfill.run(_context.dynamodb, deadline)

@@ -48,6 +48,7 @@ SEATS = "seats"  # the meter of an entitlement's seats
 DUE_MAILS = "MAILS"
 DUE_CHANGES = "SCHEDULED_CHANGES"
 DUE_NOTICES = "EXPIRY_NOTICES"
+DUE_FOLLOW_UPS = "FOLLOW_UPS"
 DUE_DELIVERIES = tuple(f"DELIVERIES#{shard:x}" for shard in range(16))
 
 

@@ -24,6 +24,7 @@ AUDIENCES = ("accountOwner", "customerAdmin")
 NOTIFICATIONS: dict[str, tuple[str, ...]] = {
     "accountOwner": (
         "entitlement.expiring",
+        "entitlement.followup.due",
         "entitlement.overdraft.entered",
         "entitlement.overdraft.exhausted",
         "entitlement.seat.denied",

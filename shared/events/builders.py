@@ -20,6 +20,7 @@ from shared.events.types import (
     ENDPOINT_DISABLED,
     EXPIRED,
     EXPIRING,
+    FOLLOW_UP_DUE,
     FOLLOW_UP_UPDATED,
     OVERDRAFT_ENTERED,
     OVERDRAFT_EXHAUSTED,
@@ -253,6 +254,21 @@ def of_follow_up(entry: Item) -> Event:
             "entitlementId": entitlement_id,
             "actor": entry["changedBy"],
             "followUp": follow_up.entry_view(entry),
+        },
+    )
+
+
+def of_reminder(state: Item) -> Event:
+    """The event of a follow-up whose due date has come; `state` is its present state."""
+    entitlement_id = state["entitlementId"]
+    return _event(
+        FOLLOW_UP_DUE,
+        state["remindedAt"],
+        (entitlement_id, state["dueAt"], state["remindedAt"]),
+        {
+            "entitlementId": entitlement_id,
+            "actor": "sweep",
+            "followUp": follow_up.entry_view(state),
         },
     )
 

@@ -18,6 +18,7 @@ EXPIRING = "entitlement.expiring"
 EXPIRED = "entitlement.expired"
 DELETED = "entitlement.deleted"
 FOLLOW_UP_UPDATED = "entitlement.followup.updated"
+FOLLOW_UP_DUE = "entitlement.followup.due"
 SEATS_REQUESTED = "entitlement.seats.requested"
 REPORT_PUBLISHED = "report.published"
 ENDPOINT_DISABLED = "webhook.endpoint.disabled"
@@ -39,6 +40,7 @@ TYPES = (
     EXPIRED,
     DELETED,
     FOLLOW_UP_UPDATED,
+    FOLLOW_UP_DUE,
     SEATS_REQUESTED,
     REPORT_PUBLISHED,
     ENDPOINT_DISABLED,

@@ -8,7 +8,7 @@ when somebody is denied, when the customer asks for more, and when more was purc
 from typing import Any, NamedTuple, TypedDict
 
 from shared.clock import to_rfc3339
-from shared.dynamodb.keys import follow_up_entry_key, follow_up_key
+from shared.dynamodb.keys import DUE_FOLLOW_UPS, follow_up_entry_key, follow_up_key
 from shared.dynamodb.requests import (
     Accepted,
     Get,
@@ -22,6 +22,8 @@ from shared.dynamodb.requests import (
 )
 
 STATES = ("open", "contacted", "quoted", "won", "dismissed")
+# Somebody works on it: it may have a due date.
+UNFINISHED = ("open", "contacted", "quoted")
 NOT_WON = ("open", "contacted", "quoted", "dismissed")
 # What changes a follow-up automatically.
 OVERDRAFT, DENIAL, REQUEST, PURCHASE = REASONS = ("overdraft", "denial", "request", "purchase")
@@ -56,9 +58,15 @@ def state_after(state: str | None, reason: str) -> str | None:
 def change(
     entitlement_id: str, seen: Item | None, at: int, actor: str, changed: dict[str, Any]
 ) -> Item:
-    """The state's item after a change; `changed` has any of state, owner, note, reason."""
+    """The state's item after a change; `changed` has any of state, owner, note, reason, dueAt.
+
+    A due date ends with the work, and is stored in the index of what is due until then.
+    """
     before = seen or {}
     state = changed.get("state", before.get("state", "open"))
+    due_at = changed.get("dueAt", before.get("dueAt")) if state in UNFINISHED else None
+    reminded_at = before.get("remindedAt") if due_at == before.get("dueAt") else None
+    is_due_later = due_at is not None and reminded_at is None
     return {
         "entitlementId": entitlement_id,
         "version": before.get("version", 0) + 1,
@@ -72,6 +80,10 @@ def change(
         "changedBy": actor,
         "reason": changed.get("reason"),
         "previousState": before.get("state"),
+        "dueAt": due_at,
+        "remindedAt": reminded_at,
+        "sweepKey": DUE_FOLLOW_UPS if is_due_later else None,
+        "earliest": due_at // 1000 if due_at is not None and is_due_later else None,
     }
 
 
@@ -82,7 +94,13 @@ def writes(entitlement_id: str, seen: Item | None, changes: list[Item]) -> Trans
     if seen is not None:
         condition, values = "version = :seen", {":seen": seen["version"]}
     key = follow_up_key(entitlement_id)
-    entries = [Put(follow_up_entry_key(entitlement_id, each["version"]), each) for each in changes]
+    entries = [
+        Put(
+            follow_up_entry_key(entitlement_id, each["version"]),
+            {**each, "sweepKey": None, "earliest": None},
+        )
+        for each in changes
+    ]
     return Transact((Put(key, newest, condition, values=values), *entries))
 
 
@@ -121,6 +139,7 @@ class FollowUpView(TypedDict):
     state: str | None
     owner: str | None
     note: str | None
+    dueAt: str | None
     changedAt: str | None
     changedBy: str | None
     reason: str | None
@@ -133,21 +152,26 @@ class FollowUpEntryView(TypedDict):
     previousState: str | None
     owner: str | None
     note: str | None
+    dueAt: str | None
     changedAt: str
     changedBy: str
     reason: str | None
 
 
+def _time(at: int | None) -> str | None:
+    return None if at is None else to_rfc3339(at)
+
+
 def view(entitlement_id: str, item: Item | None) -> FollowUpView:
     """A follow-up as the API answers it. All is null if the entitlement never had one."""
     item = item or {}
-    at = item.get("changedAt")
     return {
         "entitlementId": entitlement_id,
         "state": item.get("state"),
         "owner": item.get("owner"),
         "note": item.get("lastNote", item.get("note")),
-        "changedAt": None if at is None else to_rfc3339(at),
+        "dueAt": _time(item.get("dueAt")),
+        "changedAt": _time(item.get("changedAt")),
         "changedBy": item.get("changedBy"),
         "reason": item.get("reason"),
     }
@@ -160,6 +184,7 @@ def entry_view(item: Item) -> FollowUpEntryView:
         "previousState": item.get("previousState"),
         "owner": item.get("owner"),
         "note": item.get("note"),
+        "dueAt": _time(item.get("dueAt")),
         "changedAt": to_rfc3339(item["changedAt"]),
         "changedBy": item["changedBy"],
         "reason": item.get("reason"),

@@ -58,6 +58,7 @@ def test_a_life_is_busy(clean: Clean) -> None:
         event_types.REPORT_PUBLISHED,
         event_types.SEATS_REQUESTED,
         event_types.CHANGE_FAILED,
+        event_types.FOLLOW_UP_DUE,
         event_types.EXPIRING,
     }
     assert len({key for key in clean.effects if key.pk.startswith("EPISODES")}) > 2

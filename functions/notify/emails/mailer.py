@@ -28,6 +28,7 @@ from shared.dynamodb.keys import (
     entitlement_id_of,
     entitlement_key,
     expiry_key,
+    follow_up_key,
     mail_key,
     mail_state_key,
     seat_record_key,
@@ -405,7 +406,8 @@ class Mailer:
             denied = yield from denied_between(entitlement_id, since, until)
         counts = yield from _counts(entitlement_id, entitlement["document"], wanted, since, until)
         days_left = yield from _notice(entitlement_id, wanted, since, until)
-        if not happened and not denied and not counts and not days_left:
+        reminder = yield from _reminder(entitlement_id, wanted, since, until)
+        if not any((happened, denied, counts, days_left, reminder)):
             return None
         names = yield from _names(entitlement_id, overdraft_keys)
         denied_names = yield from _denied_names(entitlement_id, denied, since, until)
@@ -427,6 +429,7 @@ class Mailer:
             counts,
             days_left=days_left,
             seats_left=left,
+            reminder=reminder,
         )
 
 
@@ -498,6 +501,18 @@ def _notice(
         return None
     days: int = item["givenDays"]
     return days
+
+
+def _reminder(
+    entitlement_id: str, wanted: frozenset[str], since: int, until: int
+) -> Operation[Item | None]:
+    """The state of the follow-up, if somebody was reminded of it in this time."""
+    if event_types.FOLLOW_UP_DUE not in wanted:
+        return None
+    item = yield from send(Get(follow_up_key(entitlement_id)))
+    if item is None or not since <= item.get("remindedAt", 0) < until:
+        return None
+    return item
 
 
 def _counts(

@@ -74,6 +74,8 @@ class Facts(NamedTuple):
     requests: Sequence[Item] = ()
     # In how many days the entitlement ends, if notice of it is given.
     days_left: int | None = None
+    # The state of the follow-up, if it is due.
+    reminder: Item | None = None
     # The smallest of the numbers of seats left at which to notify that was reached.
     seats_left: int | None = None
 
@@ -139,7 +141,12 @@ def render(
     """
     product, customer = _subject_of(facts)
     subject = f"{product}, {customer}: {_headline(facts)}"
-    lines = [*_ending(facts), *_sentences(facts), *_next_steps(facts, vendor, can_reply=can_reply)]
+    lines = [
+        *_due(facts),
+        *_ending(facts),
+        *_sentences(facts),
+        *_next_steps(facts, vendor, can_reply=can_reply),
+    ]
     rows = _rows(facts)
     width = max(len(name) for name, _ in rows) + 5
     people = _people(facts)
@@ -239,6 +246,8 @@ def _headline(facts: Facts) -> str:
         named = " and ".join([*asked[:IN_SUBJECT], *(["more"] if asked[IN_SUBJECT:] else [])])
         count = len(facts.requests)
         return f"{count} requests for {named}" if count > 1 else f"the customer asks for {named}"
+    if facts.reminder:
+        return "the follow-up is due"
     if facts.days_left is not None:
         return f"ends in {_count(facts.days_left, 'day', 'days')}"
     return _use_headline(facts)
@@ -310,6 +319,18 @@ def _sentences(facts: Facts) -> list[str]:
     for count in facts.counts:
         sentences += _count_sentences(count)
     return sentences
+
+
+def _due(facts: Facts) -> list[str]:
+    """How the follow-up stands, if it is due."""
+    state = facts.reminder
+    if not state:
+        return []
+    due = in_zone(state["dueAt"], facts.document["timeZone"])
+    owner = f", owner {_one_line(state['owner'])}" if state.get("owner") else ""
+    note = state.get("lastNote") or ""
+    said = f' Last note: "{_one_line(note)}"' if note else ""
+    return [f"The follow-up ({state['state']}{owner}) is due since {due}.{said}"]
 
 
 def _using(facts: Facts) -> str:

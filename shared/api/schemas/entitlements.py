@@ -156,6 +156,7 @@ class UnitPrice(Input):
 
 MailedEvent = Literal[
     "entitlement.expiring",
+    "entitlement.followup.due",
     "entitlement.usage.denied",
     "entitlement.usage.overdraft.entered",
     "entitlement.usage.overdraft.exhausted",

@@ -200,6 +200,12 @@ class ChangeFailedData(EventData):
     scheduled_change: ScheduledChange
 
 
+class FollowUpDueData(EventData):
+    """The due date of a follow-up has come."""
+
+    follow_up: FollowUpEntry
+
+
 class SeatsRequestedData(EventData):
     """The customer requested more seats, or more of a usage limit."""
 
@@ -248,6 +254,7 @@ DATA: dict[str, type[Output]] = {
     event_types.EXPIRED: TermsData,
     event_types.DELETED: TermsData,
     event_types.FOLLOW_UP_UPDATED: FollowUpData,
+    event_types.FOLLOW_UP_DUE: FollowUpDueData,
     event_types.SEATS_REQUESTED: SeatsRequestedData,
     event_types.REPORT_PUBLISHED: ReportPublishedData,
     event_types.ENDPOINT_DISABLED: EndpointDisabledData,

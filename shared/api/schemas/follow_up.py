@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from shared.api.schemas.base import Input, Name, Output, check_multiline
+from shared.api.schemas.base import Input, Name, Output, Time, check_multiline
 from shared.sales.follow_up import REASONS, STATES
 
 
@@ -13,6 +13,9 @@ class FollowUpPatch(Input):
 
     state: Literal[STATES] = "open"  # type: ignore[valid-type]
     owner: Name | None = Field(None, description="Who is responsible.")
+    due_at: Time | None = Field(
+        None, description="When it is to be looked at again: a reminder then. In the future."
+    )
     note: (
         Annotated[str, Field(min_length=1, max_length=2_000), AfterValidator(check_multiline)]
         | None
@@ -26,6 +29,7 @@ class FollowUp(Output):
     state: Literal[STATES] | None  # type: ignore[valid-type]
     owner: str | None
     note: str | None = Field(description="Of the last change.")
+    due_at: str | None
     changed_at: str | None
     changed_by: str | None = Field(description="The id of the key, or `overdraft`: automatically.")
     reason: Literal[REASONS] | None = Field(  # type: ignore[valid-type]
@@ -41,6 +45,7 @@ class FollowUpEntry(Output):
     previous_state: Literal[STATES] | None  # type: ignore[valid-type]
     owner: str | None
     note: str | None
+    due_at: str | None
     changed_at: str
     changed_by: str
     reason: Literal[REASONS] | None  # type: ignore[valid-type]

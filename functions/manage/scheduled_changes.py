@@ -21,12 +21,11 @@ from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     DUE_CHANGES,
     SCHEDULED,
-    SWEEP_INDEX,
     Key,
     entitlement_key,
     scheduled_change_key,
 )
-from shared.dynamodb.paging import ResultPage, all_of
+from shared.dynamodb.paging import ResultPage, all_of, due_keys
 from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import (
     Accepted,
@@ -51,7 +50,6 @@ MOST_PENDING = 50
 FURTHEST_MS = 1_100 * DAY_MS
 # A change that cannot be written is tried every minute for so long.
 GIVE_UP_MS = DAY_MS
-DUE_AT_ONCE = 25
 APPLIER = "schedule"
 
 
@@ -229,27 +227,17 @@ def apply_due(
     What remains, and what DynamoDB did not answer in time, is due again in the next run.
     """
     counts = {APPLIED: 0, FAILED: 0, "late": 0}
-    query = Query(
-        "sweepKey = :changes AND earliest <= :now",
-        {":changes": DUE_CHANGES, ":now": clock() // 1000},
-        index_name=SWEEP_INDEX,
-        limit=DUE_AT_ONCE,
-    )
-    while True:
-        found = dynamodb.execute(query)
-        for each in found.items:
-            if clock() > deadline:
-                return counts
-            try:
-                status = dynamodb.run(_apply(Key(each["pk"], each["sk"]), request_id, clock()))
-            except Exception:  # one change must not hold up the others
-                observability.logger.exception("scheduled change not applied")
-                status = "late"
-            if status:
-                counts[status] += 1
-        if found.next is None:
-            return counts
-        query = query._replace(start=found.next)
+    for key in due_keys(dynamodb, DUE_CHANGES, clock() // 1000):
+        if clock() > deadline:
+            break
+        try:
+            status = dynamodb.run(_apply(key, request_id, clock()))
+        except Exception:  # one change must not hold up the others
+            observability.logger.exception("scheduled change not applied")
+            status = "late"
+        if status:
+            counts[status] += 1
+    return counts
 
 
 def _apply(key: Key, request_id: str, now_ms: int) -> Operation[str]:

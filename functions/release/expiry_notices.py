@@ -1,50 +1,12 @@
 """Giving notice that entitlements end. The stream makes events and e-mails of it."""
 
-from shared import observability
-from shared.clock import now_ms as clock
-from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import DUE_NOTICES, SWEEP_INDEX, Key, entitlement_key
+from shared.dynamodb.keys import Key, entitlement_key
 from shared.dynamodb.patterns import write_with_conflict_retry
-from shared.dynamodb.requests import (
-    NO_NAMES,
-    Accepted,
-    Get,
-    Operation,
-    Query,
-    Update,
-    Value,
-    send,
-)
+from shared.dynamodb.requests import NO_NAMES, Accepted, Get, Operation, Update, Value, send
 from shared.entitlements.expiry import due_notice, next_notice
 
-PAGE = 100
 
-
-def give_due(dynamodb: DynamoDBClient, now: int, deadline_ms: int) -> int:
-    """Give the notices that are due at `now` (Unix seconds); return how many."""
-    given = 0
-    query = Query(
-        "sweepKey = :notices AND earliest <= :now",
-        {":notices": DUE_NOTICES, ":now": now},
-        index_name=SWEEP_INDEX,
-        limit=PAGE,
-    )
-    while True:
-        found = dynamodb.execute(query)
-        for each in found.items:
-            if clock() > deadline_ms:
-                return given
-            try:
-                given += dynamodb.run(_give(Key(each["pk"], each["sk"]), now))
-            except Exception:  # one must not keep the others from being given
-                observability.logger.exception("notice not given", extra={"pk": each["pk"]})
-                observability.count("SweepFailed")
-        if found.next is None:
-            return given
-        query = query._replace(start=found.next)
-
-
-def _give(key: Key, now: int) -> Operation[bool]:
+def give_notice(key: Key, now: int) -> Operation[bool]:
     """Give the notice that is due, once; False: there is none any more."""
     item = yield from send(Get(key))
     if item is None or item.get("earliest", now + 1) > now:

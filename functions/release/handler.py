@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from functions.release.expiry_notices import give_due
+from functions.release.due import do_due
+from functions.release.expiry_notices import give_notice
 from functions.release.reminders import remind
 from functions.release.search_backfill import Backfill
 from functions.release.sweeper import sweep
@@ -10,7 +11,7 @@ from shared import observability
 from shared.api import app
 from shared.api.request import Request, Response
 from shared.clock import now_ms
-from shared.dynamodb.keys import heartbeat_key
+from shared.dynamodb.keys import DUE_FOLLOW_UPS, DUE_NOTICES, heartbeat_key
 from shared.dynamodb.requests import Put
 from shared.seats.cache import PoolCache
 from shared.seats.release import release_grant
@@ -30,6 +31,8 @@ def release_seat(request: Request) -> Response:
     return Response(204)
 
 
+# What the schedule's tick does besides the sweep.
+DUE = (("notices", DUE_NOTICES, give_notice), ("reminders", DUE_FOLLOW_UPS, remind))
 _context = app.Context()
 HANDLERS = {"releaseSeat": release_seat}
 _serve = app.serve(HANDLERS, _context)
@@ -50,8 +53,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         observability.logger.exception("heartbeat not written")
     done = sweep(_context.dynamodb, context.aws_request_id, now, deadline)
     try:
-        done["notices"] = give_due(_context.dynamodb, now // 1000, deadline)
-        done["reminders"] = remind(_context.dynamodb, now // 1000, deadline)
+        for name, partition, work in DUE:
+            done[name] = do_due(_context.dynamodb, partition, work, now // 1000, deadline)
     except Exception:  # they are due again a minute later
         observability.logger.exception("notices or reminders not given")
         observability.count("SweepFailed")

@@ -1,10 +1,13 @@
 """Reading lists: a page of DynamoDB ends after 1 MB, whatever the number of items."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shared.dynamodb.keys import LIST_INDEX
+from shared.dynamodb.keys import LIST_INDEX, SWEEP_INDEX, Key
 from shared.dynamodb.requests import Item, Operation, Query, send
+
+if TYPE_CHECKING:
+    from shared.dynamodb.client import DynamoDBClient
 
 # The most reads of one filtered page. It then ends early, with a token to go on from.
 MAX_READS = 10
@@ -120,3 +123,22 @@ def all_of(query: Query) -> Operation[list[Item]]:
 def key_range(pk: str, low: str, high: str) -> Query:
     """The items of one partition whose sort keys are between two, both included."""
     return Query("pk = :pk AND sk BETWEEN :low AND :high", {":pk": pk, ":low": low, ":high": high})
+
+
+def due_keys(dynamodb: "DynamoDBClient", partition: str, now: int) -> Iterator[Key]:
+    """The keys of what is due at `now` (Unix seconds) in a partition of the sweep's index.
+
+    The index follows the table: read the item, and see whether it is due still.
+    """
+    query = Query(
+        "sweepKey = :partition AND earliest <= :now",
+        {":partition": partition, ":now": now},
+        index_name=SWEEP_INDEX,
+        limit=100,
+    )
+    while True:
+        found = dynamodb.execute(query)
+        yield from (Key(each["pk"], each["sk"]) for each in found.items)
+        if found.next is None:
+            return
+        query = query._replace(start=found.next)

@@ -22,7 +22,6 @@ from shared.clock import now_ms as clock
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     DUE_MAILS,
-    SWEEP_INDEX,
     Key,
     denial_key,
     entitlement_id_of,
@@ -37,7 +36,7 @@ from shared.dynamodb.keys import (
     usage_key,
     usage_meter,
 )
-from shared.dynamodb.paging import all_of
+from shared.dynamodb.paging import all_of, due_keys
 from shared.dynamodb.requests import (
     NO_NAMES,
     Accepted,
@@ -70,7 +69,6 @@ from shared.usage.counter import Counter
 SETTLE_SECONDS = 5  # a mark is written a moment before its evidence
 RETRY_SECONDS = 300
 ATTEMPTS = 8
-PAGE = 100
 NAMES_SHOWN = 10
 ATTEMPTS_READ = 100
 TO_SEPARATOR = ", "  # between the addresses of an e-mail, as it is stored
@@ -148,21 +146,11 @@ class Mailer:
         done = {"sent": 0, "failed": 0}
         if not self.is_on:
             return done
-        query = Query(
-            "sweepKey = :mails AND earliest <= :now",
-            {":mails": DUE_MAILS, ":now": now_ms // 1000},
-            index_name=SWEEP_INDEX,
-            limit=PAGE,
-        )
-        while True:
-            found = self._dynamodb.execute(query)
-            for pointer in found.items:
-                if clock() > deadline_ms:
-                    return done
-                self._send_one(Key(pointer["pk"], pointer["sk"]), now_ms, done)
-            if found.next is None:
-                return done
-            query = query._replace(start=found.next)
+        for key in due_keys(self._dynamodb, DUE_MAILS, now_ms // 1000):
+            if clock() > deadline_ms:
+                break
+            self._send_one(key, now_ms, done)
+        return done
 
     def _send_one(self, key: Key, now_ms: int, done: dict[str, int]) -> None:
         try:

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from functions.release import expiry_notices
+from functions.release.due import do_due
+from functions.release.expiry_notices import give_notice
 from shared import aws, signed_tokens
 from shared.api.schemas.events import EVENTS
 from shared.clock import from_rfc3339_ms, to_rfc3339
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import entitlement_key, expiry_key
+from shared.dynamodb.keys import DUE_NOTICES, entitlement_key, expiry_key
 from shared.dynamodb.requests import Get, Update
 from shared.events import types as event_types
 from tests.support.stories import START, Story
@@ -38,7 +39,7 @@ class Ending:
         before = self.story._get(expiry_key(self.story.id))
         dynamodb = self.story.dynamodb
         with acting_as("ReleaseRole", dynamodb):
-            given = expiry_notices.give_due(dynamodb, at // 1000, 10**15)
+            given = do_due(dynamodb, DUE_NOTICES, give_notice, at // 1000, 10**15)
         self.story._deliver(expiry_key(self.story.id), before, at)
         return given
 

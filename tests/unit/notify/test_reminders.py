@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from functions.release import reminders
+from functions.release.due import do_due
+from functions.release.reminders import remind
 from shared import aws, signed_tokens
 from shared.api.schemas.events import EVENTS
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import follow_up_key
+from shared.dynamodb.keys import DUE_FOLLOW_UPS, follow_up_key
 from shared.events import types as event_types
 from shared.sales import follow_up
 from tests.support.stories import HOUR, START, Story
@@ -35,7 +36,7 @@ def change(story: Story, at: int, **changed: Any) -> None:
 def sweep(story: Story, at: int) -> int:
     before = story._get(follow_up_key(story.id))
     with acting_as("ReleaseRole", story.dynamodb):
-        reminded = reminders.remind(story.dynamodb, at // 1000, 10**15)
+        reminded = do_due(story.dynamodb, DUE_FOLLOW_UPS, remind, at // 1000, 10**15)
     story._deliver(follow_up_key(story.id), before, at)
     return reminded
 
@@ -91,7 +92,7 @@ def test_what_is_done_is_not_due(story: Story, changed: dict[str, Any]) -> None:
 def test_what_changes_at_the_same_moment_is_not_lost(story: Story) -> None:
     """The sweep has read the follow-up, and then somebody moves the date."""
     change(story, START, dueAt=DUE)
-    operation = reminders._remind(follow_up_key(story.id), DUE // 1000)
+    operation = remind(follow_up_key(story.id), DUE // 1000)
     read = story.dynamodb.execute(operation.send(None))
     change(story, DUE, dueAt=DUE + HOUR)
     with pytest.raises(StopIteration) as stop:

@@ -183,7 +183,7 @@ class Early(Customer):
             {"validFrom": to_rfc3339(soon + 3_600_000)},
         )
         for number, each in enumerate(changes):
-            body = {"effectiveAt": to_rfc3339(soon + number), "changes": each}
+            body = {"effectiveAt": to_rfc3339(soon + 1000 * number), "changes": each}
             api.expect(201, "POST", f"{self.later.path}/scheduled-changes", body)
         api.expect(200, "PATCH", self.later.path, {"validUntil": to_rfc3339(soon + 1_800_000)})
         self.revoked = Customer(api)

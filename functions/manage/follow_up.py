@@ -8,7 +8,7 @@ from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
 from shared.api.schemas.follow_up import FollowUpPatch
 from shared.audit import differences, entry_put
-from shared.clock import from_rfc3339_ms
+from shared.clock import from_rfc3339_ms, to_rfc3339
 from shared.dynamodb.keys import FOLLOW_UP_ENTRY, follow_up_key
 from shared.dynamodb.paging import ResultPage
 from shared.dynamodb.requests import Accepted, Get, Item, Operation, Pause, Transact, send
@@ -55,7 +55,7 @@ def _update(request: Request) -> Operation[Item | None]:
             request.change,
             "follow_up.updated",
             owner,
-            changes=differences({name: (seen or {}).get(name) for name in changed}, changed),
+            changes=differences(_shown({n: (seen or {}).get(n) for n in changed}), _shown(changed)),
         )
         writes = follow_up.writes(owner, seen, [item]).actions
         reply = yield from send(Transact((*writes, on_record)))
@@ -63,6 +63,12 @@ def _update(request: Request) -> Operation[Item | None]:
             return item
         yield from send(Pause(attempt))
     raise Contention
+
+
+def _shown(values: dict[str, Any]) -> dict[str, Any]:
+    """Members as the audit trail has them: times are texts."""
+    due_at = values.get("dueAt")
+    return values if due_at is None else {**values, "dueAt": to_rfc3339(due_at)}
 
 
 def _changes(body: Any, seen: Item | None, now_ms: int) -> dict[str, Any]:

@@ -26,8 +26,11 @@ def test_a_due_date_is_set_moved_and_cleared(api: Api) -> None:
     assert (answer["state"], answer["dueAt"]) == ("quoted", first)
     status, answer = patch(api, entitlement_id, {"state": "won"})
     assert (answer["state"], answer["dueAt"]) == ("won", None)
-    # Sent back as it was read: nothing changes.
     path = {"entitlementId": entitlement_id}
+    changes = api.call("GET /v1/entitlements/{entitlementId}/changes", path)[1]["items"]
+    moved = [each["changes"] for each in changes if each["type"] == "follow_up.updated"]
+    assert moved[-1] == {"dueAt": {"before": None, "after": first}}
+    # Sent back as it was read: nothing changes.
     items = api.call(ROUTE.format("GET") + "/entries", path)[1]["items"]
     assert [each["dueAt"] for each in items] == [None, first, None, second, first]
 

@@ -755,7 +755,9 @@ def test_what_changed_and_who_did_it(api: Api, open_page: Open) -> None:
         "unitPrice": None,
     }
     api.expect(200, "PATCH", sold.path, terms)
-    api.expect(201, "POST", f"{sold.path}/seat-requests", {"seats": 3, "requester": "Ann"})
+    asked = api.expect(201, "POST", f"{sold.path}/seat-requests", {"seats": 3, "requester": "Ann"})
+    request = f"{sold.path}/seat-requests/{asked['requestId']}"
+    api.expect(200, "PATCH", request, {"status": "declined"})
     link = sold.link("admin", name="only for the vendor")
     alice = api.with_credential(f"Portal {link['url'].partition('#')[2]}")
     alice.expect(204, "DELETE", f"{sold.path}/activations/{taken['activationId']}")
@@ -772,6 +774,7 @@ def test_what_changed_and_who_did_it(api: Api, open_page: Open) -> None:
     assert any("changed the license: seats bought 2 → 1,500; exports: 9." in each for each in shown)
     assert any("created a portal link." in each for each in shown)
     assert any("Your organization requested 3 more seats" in each for each in shown)
+    assert any("declined a request for more: 3 more seats." in each for each in shown)
     assert not any("30.00" in each or "only for" in each for each in shown)
 
 

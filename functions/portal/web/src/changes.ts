@@ -1,6 +1,14 @@
 // What changed: limits and dates of the license, and who released whose seat.
 
-import { type Change, type Portal, readChanges, token, type Values } from "./api";
+import {
+  type Change,
+  type Portal,
+  readChanges,
+  readRequests,
+  type SeatRequest,
+  token,
+  type Values,
+} from "./api";
 import { fill, h, quoted, vendorName } from "./dom";
 import { capital, count, day, moment } from "./format";
 import { t } from "./messages";
@@ -66,7 +74,11 @@ function whoOf(change: Change): string {
 }
 
 /** A change in a sentence. */
-function sentenceOf(change: Change, hidesNames: boolean): (string | Node)[] {
+function sentenceOf(
+  change: Change,
+  hidesNames: boolean,
+  requests: SeatRequest[],
+): (string | Node)[] {
   const who = whoOf(change);
   if (change.type === "seat.released")
     return [
@@ -89,9 +101,12 @@ function sentenceOf(change: Change, hidesNames: boolean): (string | Node)[] {
     // Who asks through the product, with its API key, asks for the customer all the same.
     return [t.didRequest(change.actor === null ? t.yourSide : who, what)];
   }
-  const status = change.changes.status?.after;
-  if (change.type === "seat_request.updated" && status === "declined")
-    return [t.did(who, t.declinedRequest, "")];
+  if (change.type === "seat_request.updated") {
+    const request = requests.find((each) => each.requestId === change.subjectId);
+    const isDeclined = change.changes.status?.after === "declined";
+    const did = isDeclined ? t.declinedRequest : (t.verbs[change.type] ?? change.type);
+    return [t.did(who, did, request ? wantedBy(request) : "")];
+  }
   const more = change.type.startsWith("entitlement.") ? membersOf(change) : "";
   return [t.did(who, t.verbs[change.type] ?? change.type, more)];
 }
@@ -105,13 +120,16 @@ export function changesSection(
   const read = async (event: Event) => {
     if (!(event.target as HTMLDetailsElement).open) return;
     try {
-      const changes = await readChanges(entitlementId);
+      const [changes, requests] = await Promise.all([
+        readChanges(entitlementId),
+        readRequests(entitlementId),
+      ]);
       const lines = changes.map((change) =>
         h(
           "li",
           {},
           h("span", { class: "soft" }, `${moment(change.at)} `),
-          ...sentenceOf(change, hidesNames),
+          ...sentenceOf(change, hidesNames, requests),
         ),
       );
       fill(list, ...(lines.length ? lines : [h("li", {}, t.nothingChanged)]));

@@ -188,7 +188,7 @@ def _of_report(_: str, __: str, at: int) -> list[Event]:
         "reportId": "rep_test",
         "publishedAt": at,
         "version": 1,
-        "period": {"month": None, "from": begin, "to": begin, "timeZone": "UTC"},
+        "period": {"month": None, "quarter": None, "from": begin, "to": begin, "timeZone": "UTC"},
         "filters": {},
         "summary": summary,
     }

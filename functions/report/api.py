@@ -56,7 +56,7 @@ class ReportView(TypedDict):
 def item_of(
     report_id: str,
     period: Period,
-    month: str | None,
+    name: str | None,
     zone: str,
     *,
     filters: dict[str, str],
@@ -78,7 +78,7 @@ def item_of(
         "until": period.until,
         "previous": period.previous,
         "period": {
-            "month": month,
+            **periods.names(name),
             "from": to_rfc3339(period.start),
             "to": to_rfc3339(period.end),
             "timeZone": zone,
@@ -95,19 +95,30 @@ def item_of(
     }
 
 
-def scheduled(scheduled_time: str | None, public_url: str, now_ms: int) -> Put:
-    """The write that requests the report of the month before; once, however often it is made."""
+def scheduled(
+    scheduled_time: str | None, public_url: str, now_ms: int, *, is_quarterly: bool = False
+) -> list[Put]:
+    """The writes that request the report of the month before; once, however often they are made.
+
+    `is_quarterly`: after the last month of a quarter, the report of the quarter too.
+    """
     try:
         at = from_rfc3339_ms(scheduled_time or "")
     except ValueError:
         at = now_ms
     month = periods.month_of(at, zone_of(ZONE), -1)
-    period = periods.of_month(month, ZONE, now_ms)
-    report_id = new_id("rep", f"scheduled {month} {ZONE}")
+    quarter = periods.quarter_of(month) if is_quarterly else None
+    names = [month, *([quarter] if quarter else [])]
+    return [_scheduled(name, public_url, now_ms) for name in names]
+
+
+def _scheduled(name: str, public_url: str, now_ms: int) -> Put:
+    """The write that requests the report of a month or a quarter."""
+    report_id = new_id("rep", f"scheduled {name} {ZONE}")
     item = item_of(
         report_id,
-        period,
-        month,
+        periods.of_name(name, ZONE, now_ms),
+        name,
         ZONE,
         filters={},
         formats=[*REPORT_FORMATS],
@@ -141,13 +152,13 @@ def create(request: Request) -> Response:
     model = parse(ReportInput, request.body)
     _check_mail(model)
     zone = model.time_zone or ZONE
-    period, month = periods.read(model, zone, request.now_ms)
+    period, name = periods.read(model, zone, request.now_ms)
     report_id = new_id("rep")
     filters = {k: v for k, v in model.filters.model_dump(by_alias=True).items() if v is not None}
     item = item_of(
         report_id,
         period,
-        month,
+        name,
         zone,
         filters=filters,
         formats=model.formats,

@@ -25,6 +25,7 @@ SECONDS_TO_ANSWER = 10
 _context = app.Context()
 _store = Store(os.environ.get("REPORTS_BUCKET", ""))
 _jobs_url = os.environ.get("REPORT_JOBS_URL", "")
+_is_quarterly = os.environ.get("QUARTERLY_REPORT") == "true"
 _recipients = os.environ.get("REPORT_RECIPIENTS", "")
 _work = Work(
     _context.dynamodb,
@@ -87,10 +88,13 @@ def _do(record: dict[str, Any]) -> bool:
 
 
 def _ask(record: dict[str, Any], job: dict[str, Any]) -> bool:
-    """Request the report of the last month; once, however often it is called."""
+    """Request the reports that are due; each once, however often it is called."""
     try:
-        asked = api.scheduled(job["scheduledTime"], job["publicUrl"], now_ms())
-        _context.dynamodb.execute(asked)
+        asked = api.scheduled(
+            job["scheduledTime"], job["publicUrl"], now_ms(), is_quarterly=_is_quarterly
+        )
+        for each in asked:
+            _context.dynamodb.execute(each)
     except Exception:
         observability.logger.exception("report not asked for", extra=job)
         attempt = int(record.get("attributes", {}).get("ApproximateReceiveCount", "1"))

@@ -122,7 +122,7 @@ class Page:
                 least_days=LEAST_DAYS,
                 titles={column.name: column.title for column in COLUMNS},
                 changes=changes_in_words(self._meta),
-                month=month_title(self._meta["period"]["month"]),
+                month=title_of(self._meta["period"]),
                 at=lambda time: local(time, zone),
             )
         )
@@ -166,8 +166,12 @@ def _change_in_words(meter: str, figures: Sequence[Mapping[str, Any]]) -> str:
     return f"{name}: {text}." if meter else f"{text[:1].upper()}{text[1:]}."
 
 
-def month_title(month: str | None) -> str | None:
-    """A month as people write it: `November 2026` for `2026-11`."""
+def title_of(period: Mapping[str, Any]) -> str | None:
+    """A month or a quarter as people write it: `November 2026` for `2026-11`, `Q4 2026`."""
+    if period.get("quarter"):
+        year, _, quarter = str(period["quarter"]).partition("-")
+        return f"{quarter} {year}"
+    month = period["month"]
     return month and datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC).strftime("%B %Y")
 
 

@@ -1,6 +1,8 @@
-"""The period of a report: a month, or a range of whole quarter-hours."""
+"""The period of a report: a month, a quarter, or a range of whole quarter-hours."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
+from typing import Any
 
 from functions.report.metrics import Period
 from shared.api.schemas.reports import ReportInput
@@ -29,8 +31,44 @@ def of_month(month: str, zone: str, now_ms: int) -> Period:
     return Period(start * 1000, end * 1000, min(end * 1000, now_ms), before.start * 1000)
 
 
+def quarter_of(month: str) -> str | None:
+    """The quarter that ends with a month, `YYYY-Qn`; None: none does."""
+    number = int(month[5:])
+    return None if number % 3 else f"{month[:4]}-Q{number // 3}"
+
+
+def of_quarter(quarter: str, zone: str, now_ms: int) -> Period:
+    """A quarter in a time zone, as far as it is over; it is compared with the quarter before."""
+    last = f"{quarter[:4]}-{3 * int(quarter[-1]):02d}"
+    end = of_month(last, zone, now_ms).end
+    start, before = (_months_before(last, months, zone) for months in (2, 5))
+    return Period(start, end, min(end, now_ms), before)
+
+
+def _months_before(month: str, months: int, zone: str) -> int:
+    """The beginning of the month so many months before another one, Unix milliseconds."""
+    year, number = divmod(int(month[:4]) * 12 + int(month[5:]) - 1 - months, 12)
+    return of_month(f"{year:04d}-{number + 1:02d}", zone, 0).start
+
+
+def of_name(name: str, zone: str, now_ms: int) -> Period:
+    """A month, `YYYY-MM`, or a quarter, `YYYY-Qn`."""
+    return (of_quarter if "Q" in name else of_month)(name, zone, now_ms)
+
+
+def names(name: str | None) -> dict[str, str | None]:
+    """The name of a period, as a report has it: that of a month, of a quarter, or none."""
+    is_quarter = name is not None and "Q" in name
+    return {"month": None if is_quarter else name, "quarter": name if is_quarter else None}
+
+
+def name_of(period: Mapping[str, Any]) -> str | None:
+    """The name of a report's period. Reports of earlier releases have no quarter."""
+    return period["month"] or period.get("quarter")
+
+
 def read(model: ReportInput, zone_name: str, now_ms: int) -> tuple[Period, str | None]:
-    """The period of a request, and its month; by default the last whole month.
+    """The period of a request, and the name of its month or quarter; by default the last month.
 
     Raises:
         InvalidRequest: in the future, reversed, too long, not in whole quarter-hours, or older than
@@ -40,17 +78,17 @@ def read(model: ReportInput, zone_name: str, now_ms: int) -> tuple[Period, str |
         raise InvalidRequest.at("/from", "is required with 'to'")
     if model.from_ is not None and model.period is not None:
         raise InvalidRequest.at("/period", "must not be given together with 'from'")
-    month = None
+    name = None
     if model.from_ is None:
-        month = model.period or month_of(now_ms, zone_of(zone_name), -1)
-        period, pointer = of_month(month, zone_name, now_ms), "/period"
+        name = model.period or month_of(now_ms, zone_of(zone_name), -1)
+        period, pointer = of_name(name, zone_name, now_ms), "/period"
     else:
         period, pointer = _between(model.from_, model.to, now_ms), "/from"
     if period.start >= now_ms:
         raise InvalidRequest.at(pointer, "is in the future")
     if period.start < now_ms - EVIDENCE_SECONDS * 1000:
         raise InvalidRequest.at(pointer, "is too far back: evidence is stored for 400 days")
-    return period, month
+    return period, name
 
 
 def _between(first: str, last: str | None, now_ms: int) -> Period:

@@ -22,6 +22,7 @@ from local.stack import client
 from shared import signed_tokens
 from shared.api import app
 from shared.api.auth import hash_key
+from shared.api.denial_help import DenialHelp
 from shared.audit import Change, utc_hour
 from shared.clock import EPOCH, to_rfc3339
 from shared.dynamodb.client import DynamoDBClient
@@ -495,6 +496,7 @@ def attempt(
 ) -> Any:
     """One call in a process of its own, which remembers nothing but what the scenario says."""
     activate._at_limit = activate.AtLimit()
+    activate._denial_help = consume._denial_help = DenialHelp()
     signed_tokens._known.clear()
     consume._busy_logs = consume.BusyLogs()
     consume._cache = sharded.LimitCache()

@@ -109,6 +109,7 @@ def _address(text: str) -> str:
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_composed)]
 EMAIL = r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+$"
 MONTH = r"^20[0-9]{2}-(0[1-9]|1[0-2])$"
+PERIOD = r"^20[0-9]{2}-(0[1-9]|1[0-2]|Q[1-4])$"
 AMOUNT = r"^[0-9]{1,12}(\.[0-9]{1,4})?$"
 CURRENCY = r"^[A-Z]{3}$"
 # A telephone number as people write it; a plus may precede it, an extension follow.
@@ -176,6 +177,7 @@ _PATTERNS = {
     USAGE_KEY: "must be 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit,"
     " such as exports",
     MONTH: "must be a month, such as 2026-11",
+    PERIOD: "must be a month, such as 2026-11, or a quarter, such as 2026-Q4",
     AMOUNT: 'must be a decimal in a string with at most four decimals, such as "30.00"',
     PHONE: "must be a telephone number, such as +49 30 901820",
     CURRENCY: "must be three capital letters, such as EUR",

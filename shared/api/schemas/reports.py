@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from shared.api.schemas.base import MONTH, Email, Input, Name, Output, Time, Zone, sort_distinct
+from shared.api.schemas.base import PERIOD, Email, Input, Name, Output, Time, Zone, sort_distinct
 
 REPORT_FORMATS = ("html", "xlsx", "csv", "json")
 
@@ -21,8 +21,10 @@ class ReportFilters(Input):
 class ReportInput(Input):
     """The report that is requested."""
 
-    period: Annotated[str, Field(pattern=MONTH)] | None = Field(
-        None, description="A month, `YYYY-MM`; the last one that is over, if nothing is given."
+    period: Annotated[str, Field(pattern=PERIOD)] | None = Field(
+        None,
+        description="A month, `YYYY-MM`, or a quarter, `YYYY-Qn`; the last month that is over,"
+        " if nothing is given.",
     )
     from_: Time | None = Field(
         None, alias="from", description="In place of a month: the beginning of a quarter-hour."
@@ -46,6 +48,7 @@ class ReportPeriod(Output):
     """The period of a report."""
 
     month: str | None
+    quarter: str | None = None
     from_: str = Field(alias="from")
     to: str
     time_zone: str

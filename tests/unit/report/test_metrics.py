@@ -92,6 +92,22 @@ def test_a_month_in_its_zone() -> None:
     assert period_of("America/New_York") == (period, month), "the last month that is over"
 
 
+def test_a_quarter_in_its_zone() -> None:
+    period, name = period_of("America/New_York", period="2026-Q3")
+    assert name == "2026-Q3"
+    result = [to_rfc3339(at) for at in (period.previous, period.start, period.end)]
+    assert result == ["2026-04-01T04:00:00Z", "2026-07-01T04:00:00Z", "2026-10-01T04:00:00Z"]
+    # It begins and ends on either side of a change of the clock.
+    period, _ = period_of("America/New_York", period="2026-Q1")
+    result = [to_rfc3339(at) for at in (period.previous, period.start, period.end)]
+    assert result == ["2025-10-01T04:00:00Z", "2026-01-01T05:00:00Z", "2026-04-01T04:00:00Z"]
+    period, _ = period_of(period="2026-Q4")
+    assert (period.until, to_rfc3339(period.end)) == (TODAY, "2027-01-01T00:00:00Z")
+    quarters = [periods.quarter_of(f"2026-{month:02d}") for month in range(1, 13)]
+    assert [each for each in quarters if each] == ["2026-Q1", "2026-Q2", "2026-Q3", "2026-Q4"]
+    assert [n for n, each in enumerate(quarters, 1) if each] == [3, 6, 9, 12]
+
+
 def test_a_month_that_is_not_over() -> None:
     period, _ = period_of(period="2026-11")
     assert (period.until, period.end > TODAY) == (TODAY, True)
@@ -110,6 +126,9 @@ def test_any_time_until_now() -> None:
         ({"period": "2026-13"}, "/period"),
         ({"period": "October"}, "/period"),
         ({"period": "2026-12"}, "/period"),
+        ({"period": "2026-Q5"}, "/period"),
+        ({"period": "2027-Q1"}, "/period"),
+        ({"period": "2025-Q3"}, "/period"),
         ({"period": "2020-01"}, "/period"),
         ({"period": "0001-01"}, "/period"),
         ({"period": "9999-12"}, "/period"),

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from functions.report import api as report_api
 from shared import aws
+from shared.clock import from_rfc3339_ms
 from shared.dynamodb.requests import (
     Unavailable,
 )
@@ -66,3 +68,22 @@ def test_a_scheduled_report_survives_an_hour_without_the_table(
     # Once, however often it is asked for.
     assert report.handler({"Records": [record]}, InTime()) == {"batchItemFailures": []}
     assert len(api.call("GET /v1/reports")[1]["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("at", "is_quarterly", "named"),
+    [
+        ("2026-10-01T06:00:00Z", True, [("2026-09", None), (None, "2026-Q3")]),
+        ("2026-10-01T06:00:00Z", False, [("2026-09", None)]),
+        ("2026-11-01T06:00:00Z", True, [("2026-10", None)]),
+        ("2027-01-01T06:00:00Z", True, [("2026-12", None), (None, "2026-Q4")]),
+    ],
+)
+def test_a_quarter_has_a_report_of_its_own(at: str, is_quarterly: bool, named: Any) -> None:
+    now_ms = from_rfc3339_ms(at)
+    asked = report_api.scheduled(at, "https://x.example", now_ms, is_quarterly=is_quarterly)
+    periods: list[Any] = [each.item["period"] for each in asked]
+    assert [(each["month"], each["quarter"]) for each in periods] == named
+    assert len({each.key for each in asked}) == len(asked)
+    again = report_api.scheduled(at, "https://x.example", now_ms, is_quarterly=is_quarterly)
+    assert [each.key for each in again] == [each.key for each in asked], "once, however often"

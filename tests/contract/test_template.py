@@ -270,6 +270,22 @@ def test_nothing_that_notify_writes_comes_back_to_it(resources: dict[str, Any]) 
         assert not any(stream_mapping.matches(pattern, record) for pattern in patterns), key
 
 
+def test_what_notify_reads_by_itself_it_may_read_in_a_batch() -> None:
+    """A batch of the stream joins the reads of its groups into one call (`lockstep`)."""
+
+    def keys(action: str) -> set[str]:
+        return {
+            key
+            for statement in roles.statements("NotifyRole")
+            if f"dynamodb:{action}" in statement.actions
+            for key in statement.leading_keys
+        }
+
+    # These are read when e-mails are sent, or before the groups.
+    apart = {"MAIL#*", "SECRET#unsubscribe", "SECRET#mail-link", "WEBHOOKS_VERSION"}
+    assert keys("GetItem") - apart <= keys("BatchGetItem")
+
+
 def test_stream_records_that_are_given_up_are_stored_whole(resources: dict[str, Any]) -> None:
     properties = resources["StreamFailures"]["Properties"]
     assert resources["StreamFailures"]["DeletionPolicy"] == "RetainExceptOnCreate"

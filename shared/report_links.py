@@ -4,6 +4,7 @@ An address that S3 signs for a function's own credentials expires with them, wit
 has a token of ours, which is answered with an address of S3 that is valid for minutes.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from shared import signed_tokens
@@ -13,6 +14,11 @@ from shared.dynamodb.requests import Item, Operation
 SECONDS = 7 * 86_400
 CONTEXT = "report"
 SECRET = "report-link"  # noqa: S105 - its name
+
+
+def period_name(period: Mapping[str, Any]) -> str | None:
+    """The month or the quarter of a report. Reports of earlier releases have no quarter."""
+    return period["month"] or period.get("quarter")
 
 
 def make(report: Item, public_url: str, now_ms: int) -> Operation[dict[str, dict[str, Any]]]:

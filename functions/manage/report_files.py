@@ -19,7 +19,7 @@ def open_file(request: Request) -> Response:
         raise NotFound("This link is not known, or has expired; a new one is in the report.")
     item, name = found
     period = item["period"]
-    about = period["month"] or period.get("quarter") or period["from"][:10]
+    about = report_links.period_name(period) or period["from"][:10]
     address = _address(
         report_links.file_name(item["folder"], name),
         f"overdraft-{about}-v{item['version']}.{name}",

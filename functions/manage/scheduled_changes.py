@@ -25,7 +25,7 @@ from shared.dynamodb.keys import (
     entitlement_key,
     scheduled_change_key,
 )
-from shared.dynamodb.paging import ResultPage, all_of, due_keys
+from shared.dynamodb.paging import ResultPage, all_of, due_keys, find_in
 from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import (
     Accepted,
@@ -109,7 +109,9 @@ def _check(
     item = yield from send(Get(entitlement_key(entitlement_id)))
     if item is None or item["status"] == "deleted":
         raise NotFound("No entitlement has this id.")
-    pending = [each for each in (yield from _all(entitlement_id)) if each["status"] == PENDING]
+    scheduled = Query("pk = :pk", {":pk": scheduled_change_key(entitlement_id, 0, "").pk})
+    # The first one to take effect comes first.
+    pending = [each for each in (yield from all_of(scheduled)) if each["status"] == PENDING]
     if len(pending) >= MOST_PENDING:
         raise InvalidRequest.at(
             "", f"{MOST_PENDING} changes are pending, which is the most: cancel one first"
@@ -132,15 +134,6 @@ def _check(
         raise InvalidRequest.at("/changes", "must change something")
 
 
-def _all(entitlement_id: str) -> Operation[list[Item]]:
-    """All of an entitlement, the first one to take effect first."""
-    return (
-        yield from all_of(
-            Query("pk = :pk", {":pk": scheduled_change_key(entitlement_id, 0, "").pk})
-        )
-    )
-
-
 def list_all(request: Request) -> Response:
     """List scheduled changes, the last one to take effect first."""
     return pagination.respond(request, _list(request))
@@ -161,10 +154,11 @@ def read(request: Request) -> Response:
 def _find(request: Request) -> Operation[Item]:
     entitlement_id = request.path["entitlementId"]
     yield from entitlements.require(entitlement_id, is_deleted_ok=True)
-    for item in (yield from _all(entitlement_id)):
-        if item["scheduledChangeId"] == request.path["scheduledChangeId"]:
-            return item
-    raise NotFound("No scheduled change of this entitlement has this id.")
+    pk = scheduled_change_key(entitlement_id, 0, "").pk
+    found = yield from find_in(pk, "scheduledChangeId", request.path["scheduledChangeId"])
+    if found is None:
+        raise NotFound("No scheduled change of this entitlement has this id.")
+    return found
 
 
 def cancel(request: Request) -> Response:

@@ -10,7 +10,7 @@ from shared.api.schemas.base import parse
 from shared.api.schemas.seats import SeatRequestInput, SeatRequestPatch
 from shared.audit import EVIDENCE_SECONDS, Subject, differences, entry_put
 from shared.dynamodb.keys import ASKED, seat_request_key
-from shared.dynamodb.paging import ResultPage, all_of
+from shared.dynamodb.paging import ResultPage, find_in
 from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import Item, Operation, Put, Query, Transact, Update, send
 from shared.entitlements.model import has_seats, usage_terms
@@ -186,12 +186,8 @@ def _find(entitlement_id: str, request_id: str) -> Operation[Item]:
     Raises:
         NotFound.
     """
-    query = Query(
-        "pk = :pk",
-        {":pk": seat_request_key(entitlement_id, 0, "").pk, ":id": request_id},
-        filter="requestId = :id",
-    )
-    found = yield from all_of(query)
-    if not found:
+    pk = seat_request_key(entitlement_id, 0, "").pk
+    found = yield from find_in(pk, "requestId", request_id)
+    if found is None:
         raise NotFound("No request of this entitlement has this id.")
-    return found[0]
+    return found

@@ -74,9 +74,9 @@ from shared.sales.follow_up import DENIAL, NOT_WON, OVERDRAFT, PURCHASE, REQUEST
 from shared.seats.terms import request_reconcile_update
 
 # Items whose versions are changes of what is used: only shards, pools' totals, counters.
-# What the sweep notes when it is due.
-_NOTED = (EXPIRY_PREFIX, FOLLOW_UP_PREFIX)
 _CHANGED = (SEAT_SHARD_PREFIX, USAGE_PREFIX, TOTALS_PREFIX)
+# Items in which the sweep notes what was due.
+_NOTED = (EXPIRY_PREFIX, FOLLOW_UP_PREFIX)
 
 
 class Fold(NamedTuple):
@@ -239,10 +239,7 @@ class Batch:
             return []
         meter = meter_of(records[0].key.pk)
         item = self._entitlements.get(entitlement_key(entitlement_id), {})
-        document = item.get("document", {})
-        thresholds = tuple(document.get("thresholds", ()))
-        if meter == SEATS:
-            thresholds = thresholds_of(document)
+        thresholds = thresholds_of(item.get("document", {}), meter)
         fold = yield from self._fold(
             entitlement_id, meter, [each for _, each in versions], thresholds
         )
@@ -393,7 +390,7 @@ def _messages_of(record: Record) -> list[Message]:
 
 
 def _event_of(key: Key, old: Item, new: Item) -> builders.Event | None:
-    """The event of a record that tells of one thing at most."""
+    """The event of a record that leads to one at most."""
     if key.sk.startswith(FOLLOW_UP_ENTRY):
         return builders.of_follow_up(new)
     for prefix, name, event_of in _EVENTS:
@@ -403,7 +400,7 @@ def _event_of(key: Key, old: Item, new: Item) -> builders.Event | None:
     return builders.of_disabled(key.sk, new) if is_disabled else None
 
 
-# By the beginning of the key: the attribute that is new when there is something to tell.
+# By the beginning of the key: the attribute that is new when there is an event.
 _EVENTS: tuple[tuple[str, str, Callable[[Item], builders.Event]], ...] = (
     (EXPIRY_PREFIX, "givenAt", builders.of_notice),
     (FOLLOW_UP_PREFIX, "remindedAt", builders.of_reminder),

@@ -1,10 +1,10 @@
 """When notice is to be given that an entitlement ends: one small item, kept up to date."""
 
 from shared.dynamodb.expressions import assign, set_and_remove
-from shared.dynamodb.keys import DUE_NOTICES, entitlement_key, expiry_key
+from shared.dynamodb.keys import entitlement_key, expiry_key
 from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import NO_NAMES, Delete, Get, Operation, Update, send
-from shared.entitlements.expiry import next_notice, notice_days
+from shared.entitlements.expiry import next_notice, notice_days, when_due
 
 
 def write_date(entitlement_id: str, now: int) -> Operation[None]:
@@ -24,14 +24,12 @@ def write_date(entitlement_id: str, now: int) -> Operation[None]:
         return
     if seen and (seen["validUntil"], seen["days"]) == (valid_until, days):
         return
-    following = next_notice(valid_until, days, now)
     assignments, removals, values = assign(
         {
             "entitlementId": entitlement_id,
             "validUntil": valid_until,
             "days": list(days),
-            "earliest": following.at if following else None,
-            "sweepKey": DUE_NOTICES if following else None,
+            **when_due(next_notice(valid_until, days, now)),
         }
     )
     yield from write_with_conflict_retry(

@@ -26,7 +26,7 @@ PERSON, REFUSED = 4, 2
 RENEWAL_MS = 90 * DAY_MS
 # How many calls the page, and the e-mail, have.
 CALLS, MAILED = 20, 5
-# So many requests of a customer are told one by one.
+# So many requests of a customer are listed one by one.
 REQUESTS = 3
 
 
@@ -77,7 +77,7 @@ def score(facts: Facts, largest: Mapping[str, Decimal]) -> int:
 
 
 def _is_open(entry: Entry) -> bool:
-    return any(seat_requests.is_open(each) for each in requests_of(entry))
+    return bool(seat_requests.unanswered(requests_of(entry)))
 
 
 def _turned_away(entry: Entry) -> tuple[int, int]:
@@ -136,7 +136,7 @@ def reasons(entry: Entry, until: int) -> list[str]:
     """Why to call, in sentences, the strongest reason first."""
     found = []
     asked_for = requests_of(entry)
-    unanswered = [each for each in asked_for if seat_requests.is_open(each)]
+    unanswered = seat_requests.unanswered(asked_for)
     for request in (unanswered or asked_for[:1])[:REQUESTS]:
         who = isolated(request["requester"]) if request["requester"] else "The customer"
         state = "" if seat_requests.is_open(request) else f" ({request['status']})"

@@ -128,7 +128,7 @@ def requests_of(entry: Entry) -> list[Entry]:
 def _of_meter(entry: Entry, meter: Entry) -> list[Entry]:
     """The requests that a row is about: the open ones, or the newest if none is open."""
     found = [each for each in requests_of(entry) if each.get("usageKey") == meter.get("key")]
-    return [each for each in found if seat_requests.is_open(each)] or found[:1]
+    return seat_requests.unanswered(found) or found[:1]
 
 
 def _request(name: str) -> Callable[[Entry, Entry], Any]:

@@ -5,8 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from functions.report.html import environment, local
-from functions.report.periods import name_of
-from shared import aws
+from shared import aws, report_links
 from shared.dynamodb.requests import Item
 from shared.texts import isolated
 
@@ -23,7 +22,8 @@ def send(
     zone = report["period"]["timeZone"]
     facts = {
         "report": report,
-        "period": name_of(report["period"]) or f"from {local(report['period']['from'], zone)}",
+        "period": report_links.period_name(report["period"])
+        or f"from {local(report['period']['from'], zone)}",
         "about": _about(report),
         "links": links,
         "expires": local(expires, zone),

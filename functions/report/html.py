@@ -22,8 +22,8 @@ PICTURES = 100
 ROWS = 1_000
 # The most customers in the list of changes.
 CHANGES = 100
-# The figures that this list tells, of those that are compared.
-_TOLD = {
+# The figures in this list, of those that are compared.
+_IN_WORDS = {
     "purchased": "purchased",
     "hardCap": "hard cap",
     "peak": "peak",
@@ -106,9 +106,7 @@ class Page:
             {
                 "entry": entry,
                 "meters": list(meters(entry)),
-                "wanted": seat_requests.in_all(
-                    [each for each in entry["requests"] if seat_requests.is_open(each)]
-                ),
+                "wanted": seat_requests.in_all(seat_requests.unanswered(entry["requests"])),
                 "chart": _chart_of(entry) if number < PICTURES else None,
             }
             for number, entry in enumerate(self._entries)
@@ -137,7 +135,7 @@ def changes_in_words(meta: Meta) -> list[dict[str, Any]]:
         )
         by_meter: dict[str, list[Mapping[str, Any]]] = {}
         for each in change["figures"]:
-            if each["figure"] in _TOLD:
+            if each["figure"] in _IN_WORDS:
                 by_meter.setdefault(each["of"], []).append(each)
         sentences += [_change_in_words(meter, figures) for meter, figures in by_meter.items()]
         if sentences:
@@ -160,7 +158,7 @@ def _change_in_words(meter: str, figures: Sequence[Mapping[str, Any]]) -> str:
     if limits and limits["now"] is None:
         return f"{name}: no longer in the report."
     text = "; ".join(
-        f"{_TOLD[each['figure']]} {each['now'] or 'none'}, was {each['before'] or 'none'}"
+        f"{_IN_WORDS[each['figure']]} {each['now'] or 'none'}, was {each['before'] or 'none'}"
         for each in figures
     )
     return f"{name}: {text}." if meter else f"{text[:1].upper()}{text[1:]}."

@@ -1,8 +1,6 @@
 """The period of a report: a month, a quarter, or a range of whole quarter-hours."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
-from typing import Any
 
 from functions.report.metrics import Period
 from shared.api.schemas.reports import ReportInput
@@ -18,8 +16,13 @@ LONGEST_MS = 366 * 86_400_000
 def month_of(at: int, zone: tzinfo, ahead: int = 0) -> str:
     """The month of a time in a time zone, `YYYY-MM`, or one so many months later."""
     local = datetime.fromtimestamp(at / 1000, zone)
-    year, month = divmod(local.year * 12 + local.month - 1 + ahead, 12)
-    return f"{year:04d}-{month + 1:02d}"
+    return _later(local.year, local.month, ahead)
+
+
+def _later(year: int, month: int, months: int) -> str:
+    """The month so many months later, `YYYY-MM`."""
+    year, number = divmod(year * 12 + month - 1 + months, 12)
+    return f"{year:04d}-{number + 1:02d}"
 
 
 def of_month(month: str, zone: str, now_ms: int) -> Period:
@@ -39,16 +42,11 @@ def quarter_of(month: str) -> str | None:
 
 def of_quarter(quarter: str, zone: str, now_ms: int) -> Period:
     """A quarter in a time zone, as far as it is over; it is compared with the quarter before."""
-    last = f"{quarter[:4]}-{3 * int(quarter[-1]):02d}"
-    end = of_month(last, zone, now_ms).end
-    start, before = (_months_before(last, months, zone) for months in (2, 5))
+    year, last = int(quarter[:4]), 3 * int(quarter[-1])
+    before, start, end = (
+        of_month(_later(year, last, months), zone, now_ms).start for months in (-5, -2, 1)
+    )
     return Period(start, end, min(end, now_ms), before)
-
-
-def _months_before(month: str, months: int, zone: str) -> int:
-    """The beginning of the month so many months before another one, Unix milliseconds."""
-    year, number = divmod(int(month[:4]) * 12 + int(month[5:]) - 1 - months, 12)
-    return of_month(f"{year:04d}-{number + 1:02d}", zone, 0).start
 
 
 def of_name(name: str, zone: str, now_ms: int) -> Period:
@@ -60,11 +58,6 @@ def names(name: str | None) -> dict[str, str | None]:
     """The name of a period, as a report has it: that of a month, of a quarter, or none."""
     is_quarter = name is not None and "Q" in name
     return {"month": None if is_quarter else name, "quarter": name if is_quarter else None}
-
-
-def name_of(period: Mapping[str, Any]) -> str | None:
-    """The name of a report's period. Reports of earlier releases have no quarter."""
-    return period["month"] or period.get("quarter")
 
 
 def read(model: ReportInput, zone_name: str, now_ms: int) -> tuple[Period, str | None]:

@@ -641,14 +641,9 @@ def _place(entry: Entry) -> tuple[int, str]:
     return report_candidate_shard(entitlement_id), entitlement_id
 
 
-def _status(entry: Entry) -> str | None:
-    status: str = entry["status"]
-    return status
-
-
 def _open_requests(entry: Entry) -> str | None:
     """What the customer asks for in all; None: no request is open."""
-    unanswered = [each for each in requests_of(entry) if seat_requests.is_open(each)]
+    unanswered = seat_requests.unanswered(requests_of(entry))
     return " and ".join(seat_requests.in_all(unanswered)) or None
 
 
@@ -656,10 +651,12 @@ def _differences(old: Entry, new: Entry) -> list[dict[str, Any]]:
     was = {each.get("key", "seats"): each for each in meters(old)}
     now = {each.get("key", "seats"): each for each in meters(new)}
     found = []
-    for figure, of_entry in (("status", _status), ("openRequests", _open_requests)):
-        values = [of_entry(each) for each in (old, new)]
-        if values[0] != values[1]:
-            found.append({"of": "", "figure": figure, "before": values[0], "now": values[1]})
+    for figure, before, after in (
+        ("status", old["status"], new["status"]),
+        ("openRequests", _open_requests(old), _open_requests(new)),
+    ):
+        if before != after:
+            found.append({"of": "", "figure": figure, "before": before, "now": after})
     for meter in dict.fromkeys((*was, *now)):
         for column in COLUMNS:
             if column.name in _NOT_COMPARED or column.name == "meter":

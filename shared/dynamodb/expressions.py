@@ -19,5 +19,5 @@ def assign(sets: Mapping[str, Value]) -> tuple[list[str], list[str], dict[str, V
 
 def set_and_remove(assignments: Iterable[str], removals: Iterable[str]) -> str:
     """An update expression from assignments and removals."""
-    expression, removed = f"SET {', '.join(assignments)}", ", ".join(removals)
-    return f"{expression} REMOVE {removed}" if removed else expression
+    changes = {"SET": ", ".join(assignments), "REMOVE": ", ".join(removals)}
+    return " ".join(f"{verb} {what}" for verb, what in changes.items() if what)

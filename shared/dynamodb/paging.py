@@ -120,6 +120,17 @@ def all_of(query: Query) -> Operation[list[Item]]:
         query = query._replace(start=found.next)
 
 
+def find_in(pk: str, name: str, value: str) -> Operation[Item | None]:
+    """The item of a partition whose attribute `name` has this value; None: there is none.
+
+    For an id that is not in the sort key. The whole partition is read.
+    """
+    query = Query(
+        "pk = :pk", {":pk": pk, ":value": value}, names={"#name": name}, filter="#name = :value"
+    )
+    return next(iter((yield from all_of(query))), None)
+
+
 def key_range(pk: str, low: str, high: str) -> Query:
     """The items of one partition whose sort keys are between two, both included."""
     return Query("pk = :pk AND sk BETWEEN :low AND :high", {":pk": pk, ":low": low, ":high": high})

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from shared.dynamodb.keys import DUE_NOTICES
+from shared.dynamodb.requests import Value
 from shared.entitlements.model import DEFAULTS
-
-DAY = 86_400
+from shared.usage.periods import DAY
 
 
 class Notice(NamedTuple):
@@ -35,3 +36,11 @@ def due_notice(valid_until: int, days: Sequence[int], since: int, now: int) -> N
     """The last notice that is due from `since` to `now`: those before it would be late."""
     found = [each for each in notices(valid_until, days) if since <= each.at <= now]
     return found[-1] if found else None
+
+
+def when_due(notice: Notice | None) -> dict[str, Value]:
+    """The attributes by which the next notice is found when it is due; None: there is none."""
+    return {
+        "earliest": notice.at if notice else None,
+        "sweepKey": DUE_NOTICES if notice else None,
+    }

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from shared.dynamodb.keys import SEATS
 from shared.history.buckets import HOUR_MS, bucket_start
 from shared.history.changes import ChangeRecord
 from shared.history.level import Level, threshold_level
@@ -15,9 +16,9 @@ ENTERED, EXHAUSTED = "entered", "exhausted"
 LEFT = "left:"
 
 
-def thresholds_of(document: Mapping[str, Any]) -> tuple[int | str, ...]:
-    """The thresholds of an entitlement's seats."""
-    left = document.get("seatsLeftThresholds", ())
+def thresholds_of(document: Mapping[str, Any], meter: str) -> tuple[int | str, ...]:
+    """The thresholds of a meter of an entitlement."""
+    left = document.get("seatsLeftThresholds", ()) if meter == SEATS else ()
     return (*document.get("thresholds", ()), *(f"{LEFT}{each}" for each in left))
 
 

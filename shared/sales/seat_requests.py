@@ -69,6 +69,11 @@ def is_open(request: Mapping[str, Any]) -> bool:
     return (request.get("status") or OPEN) == OPEN
 
 
+def unanswered(requests: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of these requests that await an answer."""
+    return [each for each in requests if is_open(each)]
+
+
 def in_all(requests: Sequence[Mapping[str, Any]]) -> list[str]:
     """What these requests ask for, added up by meter, in words: `5 more seats`."""
     sums: dict[str, dict[str, Any]] = {}

@@ -14,7 +14,7 @@ from local.dynamodb import table_properties
 from local.stack import client
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key
-from shared.dynamodb.requests import Get, Item
+from shared.dynamodb.requests import Get, Item, ReplyT_co, Request
 from tests.support import data_model, roles
 
 
@@ -125,6 +125,29 @@ class FaultyClient(RoleClient):
         if number == point and kind == "lost":
             raise urllib3.exceptions.ReadTimeoutError(None, None, "the answer was lost")  # type: ignore[arg-type]
         return answer
+
+
+class InterruptedClient(RoleClient):
+    """A client before whose every request something else happens."""
+
+    before: Callable[[int, Request[Any]], None]
+    requests = 0
+
+    def execute(self, request: Request[ReplyT_co]) -> ReplyT_co:
+        number, self.requests = self.requests, self.requests + 1
+        self.before(number, request)
+        return super().execute(request)
+
+
+def interrupted_client(
+    url: str, name: str, before: Callable[[int, Request[Any]], None]
+) -> InterruptedClient:
+    """A client that calls `before` with the number of its request, from 0, and the request."""
+    made = InterruptedClient(
+        name, region="us-east-1", endpoint=url, credentials=Credentials("test", "test")
+    )
+    made.before = before
+    return made
 
 
 def faulty_client(url: str, name: str) -> FaultyClient:

@@ -393,9 +393,12 @@ class Mailer:
         if event_types.SEAT_DENIED in wanted:
             denied = yield from denied_between(entitlement_id, since, until)
         counts = yield from _counts(entitlement_id, entitlement["document"], wanted, since, until)
-        days_left = yield from _notice(entitlement_id, wanted, since, until)
-        reminder = yield from _reminder(entitlement_id, wanted, since, until)
-        if not any((happened, denied, counts, days_left, reminder)):
+        notice, reminder = Item(), Item()
+        if event_types.EXPIRING in wanted:
+            notice = yield from _noted(expiry_key(entitlement_id), "givenAt", since, until)
+        if event_types.FOLLOW_UP_DUE in wanted:
+            reminder = yield from _noted(follow_up_key(entitlement_id), "remindedAt", since, until)
+        if not any((happened, denied, counts, notice, reminder)):
             return None
         names = yield from _names(entitlement_id, overdraft_keys)
         denied_names = yield from _denied_names(entitlement_id, denied, since, until)
@@ -415,9 +418,9 @@ class Mailer:
             len(denied),
             denied_names,
             counts,
-            days_left=days_left,
+            days_left=notice.get("givenDays"),
             seats_left=left,
-            reminder=reminder,
+            reminder=reminder or None,
         )
 
 
@@ -478,29 +481,10 @@ def _requests(entitlement_id: str, since: int, until: int) -> Operation[list[Ite
     return (yield from all_of(query))
 
 
-def _notice(
-    entitlement_id: str, wanted: frozenset[str], since: int, until: int
-) -> Operation[int | None]:
-    """In how many days the entitlement ends, if notice of it was given in this time."""
-    if event_types.EXPIRING not in wanted:
-        return None
-    item = yield from send(Get(expiry_key(entitlement_id)))
-    if item is None or not since <= item.get("givenAt", 0) < until:
-        return None
-    days: int = item["givenDays"]
-    return days
-
-
-def _reminder(
-    entitlement_id: str, wanted: frozenset[str], since: int, until: int
-) -> Operation[Item | None]:
-    """The state of the follow-up, if somebody was reminded of it in this time."""
-    if event_types.FOLLOW_UP_DUE not in wanted:
-        return None
-    item = yield from send(Get(follow_up_key(entitlement_id)))
-    if item is None or not since <= item.get("remindedAt", 0) < until:
-        return None
-    return item
+def _noted(key: Key, name: str, since: int, until: int) -> Operation[Item]:
+    """An item whose attribute `name` is a time from `since` to before `until`; empty: it is not."""
+    item = (yield from send(Get(key))) or {}
+    return item if since <= item.get(name, 0) < until else {}
 
 
 def _counts(

@@ -10,8 +10,8 @@ from functions.manage import scheduled_changes
 from shared.clock import now_ms, to_rfc3339
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import audit_key
-from shared.dynamodb.requests import Query, Unavailable
-from tests.support.tables import Crash, faulty_client, this_thread_as
+from shared.dynamodb.requests import Query, Transact, Unavailable
+from tests.support.tables import Crash, faulty_client, interrupted_client, this_thread_as
 from tests.unit.conftest import Api
 
 E = "/v1/entitlements/{entitlementId}"
@@ -241,53 +241,45 @@ def test_it_is_applied_once_whatever_crashes(later: Later, engine_url: str, kind
     pytest.fail("it never came to an end")
 
 
-def _interrupted(later: Later, other: Callable[[], None]) -> DynamoDBClient:
-    """A client before whose every write something else happens."""
-    client = later.api.dynamodb
-    real = client.execute
-    is_busy = False
+def _interrupted(later: Later, url: str, other: Callable[[], None]) -> DynamoDBClient:
+    """A client before whose every transaction something else happens."""
 
-    class Meddling:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(client, name)
+    def before(_: int, request: Any) -> None:
+        if isinstance(request, Transact):
+            other()
 
-        def execute(self, request: Any) -> Any:
-            nonlocal is_busy
-            if type(request).__name__ == "Transact" and not is_busy:
-                is_busy = True
-                other()
-                is_busy = False
-            return real(request)
-
-        def run(self, operation: Any, clock: Any = None, **more: Any) -> Any:
-            return DynamoDBClient.run(self, operation, clock, **more)  # type: ignore[arg-type]
-
-    return Meddling()  # type: ignore[return-value]
+    return interrupted_client(url, later.api.dynamodb.name, before)
 
 
-def test_two_runs_at_the_same_moment_apply_it_once(later: Later) -> None:
+def test_two_runs_at_the_same_moment_apply_it_once(later: Later, engine_url: str) -> None:
     change_id = later.scheduled(10, {"seatCount": 5})
     counts: list[int] = []
-    first = later.run(11, _interrupted(later, lambda: counts.append(later.run(11)["applied"])))
+    first = later.run(
+        11, _interrupted(later, engine_url, lambda: counts.append(later.run(11)["applied"]))
+    )
     assert (first["applied"], counts) == (0, [1])
     assert (later.seat_count(), later.status(change_id)) == (5, "applied")
 
 
-def test_a_change_that_is_cancelled_at_the_last_moment_is_not_applied(later: Later) -> None:
+def test_a_change_that_is_cancelled_at_the_last_moment_is_not_applied(
+    later: Later, engine_url: str
+) -> None:
     change_id = later.scheduled(10, {"seatCount": 5})
     codes: list[int] = []
-    done = later.run(11, _interrupted(later, lambda: codes.append(later.cancel(change_id)[0])))
+    done = later.run(
+        11, _interrupted(later, engine_url, lambda: codes.append(later.cancel(change_id)[0]))
+    )
     assert (done["applied"], codes) == (0, [204])
     assert (later.seat_count(), later.status(change_id)) == (2, "cancelled")
 
 
-def test_the_terms_may_change_at_the_same_moment(later: Later) -> None:
+def test_the_terms_may_change_at_the_same_moment(later: Later, engine_url: str) -> None:
     later.scheduled(10, {"seatCount": 5})
 
     def rename() -> None:
         assert later.call("PATCH", "", {"sku": "at-once"})[0] == 200
 
-    assert later.run(11, _interrupted(later, rename))["applied"] == 1
+    assert later.run(11, _interrupted(later, engine_url, rename))["applied"] == 1
     entitlement = later.call("GET")[1]
     assert (entitlement["seatCount"], entitlement["sku"]) == (5, "at-once")
 

@@ -1,4 +1,4 @@
-"""Notice that an entitlement ends: dates from the stream, given by the sweep, told by the stream."""
+"""Notice that an entitlement ends: dates and events from the stream, given by the sweep."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ class Ending:
         self.story._deliver(expiry_key(self.story.id), before, at)
         return given
 
-    def told(self) -> list[tuple[int, str]]:
+    def notices(self) -> list[tuple[int, str]]:
         """The events: days left, and the end."""
         events = [e for e in self.story.recorder.events if e["type"] == event_types.EXPIRING]
         for event in events:
@@ -56,11 +56,11 @@ def test_notice_is_given_30_7_and_1_days_before(dynamodb: DynamoDBClient) -> Non
     given = {}
     for day in range(101):
         if ending.sweep(START + day * DAY + 30_000):
-            given[100 - day] = len(ending.told())
+            given[100 - day] = len(ending.notices())
             assert ending.sweep(START + day * DAY + 90_000) == 0, "once"
     assert given == {30: 1, 7: 2, 1: 3}
     end = to_rfc3339(END)
-    assert ending.told() == [(30, end), (7, end), (1, end)]
+    assert ending.notices() == [(30, end), (7, end), (1, end)]
     assert "earliest" not in ending.date()
 
 
@@ -68,16 +68,16 @@ def test_other_days_and_none(dynamodb: DynamoDBClient) -> None:
     assert "earliest" not in Ending(dynamodb, expiryNoticeDays=[]).date()
     ending = Ending(dynamodb, expiryNoticeDays=[90])
     assert ending.sweep(END - 90 * DAY) == 1
-    assert [days for days, _ in ending.told()] == [90]
+    assert [days for days, _ in ending.notices()] == [90]
 
 
 def test_what_was_missed_is_given_late_and_only_the_last(dynamodb: DynamoDBClient) -> None:
     ending = Ending(dynamodb)
     assert ending.sweep(END - 5 * DAY) == 1
-    assert [days for days, _ in ending.told()] == [7]
+    assert [days for days, _ in ending.notices()] == [7]
 
 
-def test_nobody_is_told_after_the_end(dynamodb: DynamoDBClient) -> None:
+def test_there_is_no_notice_after_the_end(dynamodb: DynamoDBClient) -> None:
     ending = Ending(dynamodb)
     assert ending.sweep(END + DAY) == 0
     assert "earliest" not in ending.date()
@@ -99,7 +99,7 @@ def test_a_renewal_moves_the_notices(dynamodb: DynamoDBClient) -> None:
     ending.follow(END - 20 * DAY)
     assert ending.sweep(END - 7 * DAY) == 0
     assert ending.sweep(later - 30 * DAY) == 1
-    assert ending.told() == [(30, to_rfc3339(END)), (30, to_rfc3339(later))]
+    assert ending.notices() == [(30, to_rfc3339(END)), (30, to_rfc3339(later))]
     ending.story.change(later - 20 * DAY, validUntil=None)
     ending.follow(later - 20 * DAY)
     assert ending.date() is None
@@ -113,7 +113,7 @@ def test_a_change_of_something_else_loses_no_notice_that_is_due(dynamodb: Dynamo
 
 
 def test_a_renewal_that_the_stream_has_not_delivered_yet(dynamodb: DynamoDBClient) -> None:
-    """Nobody is told of an end that has been moved."""
+    """There is no notice of an end that has been moved."""
     ending = Ending(dynamodb)
     ending.story.change(END - 31 * DAY, validUntil=to_rfc3339(END + 365 * DAY))
     assert ending.sweep(END - 30 * DAY) == 0
@@ -121,7 +121,7 @@ def test_a_renewal_that_the_stream_has_not_delivered_yet(dynamodb: DynamoDBClien
     assert ending.sweep(END + 335 * DAY) == 1
 
 
-def test_a_deleted_entitlement_is_not_told_of(dynamodb: DynamoDBClient) -> None:
+def test_a_deleted_entitlement_has_no_notice(dynamodb: DynamoDBClient) -> None:
     ending = Ending(dynamodb)
     key = entitlement_key(ending.story.id)
     dynamodb.execute(Update(key, "SET #s = :d", "", {"#s": "status"}, {":d": "deleted"}))

@@ -41,7 +41,7 @@ def sweep(story: Story, at: int) -> int:
     return reminded
 
 
-def told(story: Story) -> list[Any]:
+def reminders_of(story: Story) -> list[Any]:
     events = [each for each in story.recorder.events if each["type"] == KIND]
     for event in events:
         EVENTS[KIND].model_validate(event)
@@ -57,7 +57,7 @@ def test_somebody_is_reminded_once_when_it_is_due(
     assert sweep(story, DUE - 1_000) == 0
     assert sweep(story, DUE) == 1
     assert sweep(story, DUE + 60_000) == 0
-    [event] = told(story)
+    [event] = reminders_of(story)
     assert event["data"]["followUp"]["owner"] == "Bo"
     [mail] = story.tick(DUE + 60_000)
     assert mail["Destination"]["ToAddresses"] == ["owner@vendor.example"], "not the customer"
@@ -75,7 +75,7 @@ def test_another_note_does_not_remind_again_and_another_date_does(story: Story) 
     assert sweep(story, DUE + 60_000) == 0
     change(story, DUE + 2_000, dueAt=DUE + HOUR)
     assert sweep(story, DUE + HOUR) == 1
-    assert len({event["id"] for event in told(story)}) == 2
+    assert len({event["id"] for event in reminders_of(story)}) == 2
 
 
 @pytest.mark.parametrize("changed", [{"state": "won"}, {"state": "dismissed"}, {"dueAt": None}])
@@ -86,7 +86,7 @@ def test_what_is_done_is_not_due(story: Story, changed: dict[str, Any]) -> None:
     # Open again, it has no date.
     change(story, START + 2_000, state="open", note="again")
     assert sweep(story, DUE) == 0
-    assert told(story) == []
+    assert reminders_of(story) == []
 
 
 def test_what_changes_at_the_same_moment_is_not_lost(story: Story) -> None:

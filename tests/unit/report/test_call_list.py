@@ -135,31 +135,31 @@ def test_the_reasons_are_sentences() -> None:
     ]
 
 
-def test_open_requests_are_told_and_added_up() -> None:
+def test_open_requests_are_listed_and_added_up() -> None:
     exports = {**REQUEST, "seats": None, "usageKey": "exports", "quantity": 400}
     declined = {**REQUEST, "status": "declined", "seats": 90}
     shown = entry(requests=[declined, REQUEST, {**REQUEST, "seats": 5}, exports])
-    told = reasons(shown, UNTIL)
-    assert [each for each in told if "declined" in each] == [], "somebody has answered it"
-    assert "3 requests are open: 20 more seats and 400 more 'exports' in all." in told
+    found = reasons(shown, UNTIL)
+    assert [each for each in found if "declined" in each] == [], "somebody has answered it"
+    assert "3 requests are open: 20 more seats and 400 more 'exports' in all." in found
     [only] = [each for each in reasons(entry(requests=[declined]), UNTIL) if "asked" in each]
     assert only.endswith("(declined).")
 
 
 def test_a_name_from_right_to_left_does_not_turn_the_sentence() -> None:
     name = "\u0645\u062f\u064a\u0631"
-    [told, *_] = reasons(entry(requests=[{**REQUEST, "requester": name}]), UNTIL)
-    assert told == f"\u2068{name}\u2069 asked for 15 more seats on 2026-11-27."
-    made = environment().from_string("{{ told | sentence }}, {{ name }}")
-    assert made.render(told=told, name=name) == f"{told}, \u2068{name}\u2069"
-    assert "&lt;b&gt;" in made.render(told="<b>", name="")
+    [sentence, *_] = reasons(entry(requests=[{**REQUEST, "requester": name}]), UNTIL)
+    assert sentence == f"\u2068{name}\u2069 asked for 15 more seats on 2026-11-27."
+    made = environment().from_string("{{ text | sentence }}, {{ name }}")
+    assert made.render(text=sentence, name=name) == f"{sentence}, \u2068{name}\u2069"
+    assert "&lt;b&gt;" in made.render(text="<b>", name="")
 
 
 def figure(of: str, name: str, before: str | None, now: str | None) -> dict[str, Any]:
     return {"of": of, "figure": name, "before": before, "now": now}
 
 
-def test_changes_are_told_by_customer() -> None:
+def test_changes_are_listed_by_customer() -> None:
     about = {"entitlementId": "ent_1", "customer": "Globex", "product": "CAD", "what": "changed"}
     figures = [
         figure("", "status", "active", "deleted"),
@@ -174,9 +174,9 @@ def test_changes_are_told_by_customer() -> None:
         "count": 2,
         "entitlements": [{**about, "figures": figures}, {**about, "figures": ticking}],
     }
-    [told] = changes_in_words({"changes": changed})
-    assert (told["customer"], told["product"]) == ("Globex", "CAD")
-    assert told["sentences"] == [
+    [change] = changes_in_words({"changes": changed})
+    assert (change["customer"], change["product"]) == ("Globex", "CAD")
+    assert change["sentences"] == [
         "Status deleted, was active; requested and not answered none, was 13 more seats.",
         "Seats: peak 12, was 10.",
         "'exports': new in the report.",

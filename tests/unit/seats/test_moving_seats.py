@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,7 @@ from shared.dynamodb.keys import (
     seat_record_key,
     seat_shard_key,
 )
-from shared.dynamodb.requests import Item, Operation, Pause, Put
+from shared.dynamodb.requests import Item, Put
 from shared.seats import activation, lookup, reconcile
 from shared.seats.encoding import activation_id, decode_grant, seat_key
 from shared.seats.held_seats import find_held_seats, held_seats
@@ -29,7 +28,7 @@ from shared.texts import folded
 from tests.support.pools import CLIENTS, PoolLife, shrink_shards
 from tests.support.sampling import sampled
 from tests.support.seats import terms
-from tests.support.tables import read_item, this_thread_as
+from tests.support.tables import interrupted_client, read_item, this_thread_as
 
 
 @pytest.fixture(autouse=True)
@@ -38,28 +37,13 @@ def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.dynamodb.client.backoff_seconds", lambda _: 0)
 
 
-def drive(
-    life: PoolLife, operation: Operation[Any], before: Callable[[int], None], role: str
-) -> Any:
-    """Run an operation, and something else before each of its requests; return its outcome."""
-    reply: Any = None
-    number = 0
-    while True:
-        try:
-            request = operation.send(reply)
-        except StopIteration as stop:
-            return stop.value
-        if isinstance(request, Pause):
-            reply = life.now_ms()
-            continue
-        before(number)
-        number += 1
-        with this_thread_as(role):
-            reply = life.dynamodb.execute(request)
-
-
-def reconciler(life: PoolLife) -> Operation[bool]:
-    return reconcile.reconcile_pool(life.entitlement_id, life.change(), life.now_ms() + 60_000)
+def reconcile_pool(life: PoolLife, url: str, before: Callable[[int], None]) -> bool:
+    """Run the reconciler, and something else before each of its requests; whether it is done."""
+    client = interrupted_client(url, life.dynamodb.name, lambda number, _: before(number))
+    client.role = "ReleaseRole"
+    until = life.now_ms() + 60_000
+    work = reconcile.reconcile_pool(life.entitlement_id, life.change(), until)
+    return client.run(work, life.now_ms)
 
 
 def people_with_seats(life: PoolLife, count: int) -> list[str]:
@@ -104,7 +88,7 @@ HELD = 7
 
 @pytest.mark.parametrize("sizes", SIZES)
 def test_every_seat_is_found_and_listed_at_every_step_of_the_work(
-    dynamodb: DynamoDBClient, sizes: str
+    dynamodb: DynamoDBClient, engine_url: str, sizes: str
 ) -> None:
     """Whichever shard has a seat, and however old the first shard is that a reader knows."""
     before, after = SIZES[sizes]
@@ -124,7 +108,7 @@ def test_every_seat_is_found_and_listed_at_every_step_of_the_work(
         assert sorted(keys) == sorted(listed(life, now, 2))
 
     life.set_terms(terms(3, after))
-    assert drive(life, reconciler(life), look, "ReleaseRole")
+    assert reconcile_pool(life, engine_url, look)
     assert len(counts) > 1, "no seat moved"
     look(0)
     life.check()
@@ -202,7 +186,7 @@ CHANGES = {
 @pytest.mark.parametrize("others", OTHERS)
 @pytest.mark.parametrize("work", CHANGES)
 def test_the_reconciler_meets_requests_for_seats_at_each_of_its_own(
-    dynamodb: DynamoDBClient, work: str, others: str
+    dynamodb: DynamoDBClient, engine_url: str, work: str, others: str
 ) -> None:
     """What was read is never what is there; the work is done in the end, or says that it is not."""
     before, after, held = CHANGES[work]
@@ -217,7 +201,7 @@ def test_the_reconciler_meets_requests_for_seats_at_each_of_its_own(
         assert life.held() <= most
 
     for _ in range(20):
-        if drive(life, reconciler(life), meddle, "ReleaseRole"):
+        if reconcile_pool(life, engine_url, meddle):
             break
     else:
         assert life.reconcile_pool()
@@ -226,7 +210,7 @@ def test_the_reconciler_meets_requests_for_seats_at_each_of_its_own(
 
 @pytest.mark.parametrize("work", CHANGES)
 def test_the_reconciler_starts_again_when_the_terms_change(
-    dynamodb: DynamoDBClient, work: str
+    dynamodb: DynamoDBClient, engine_url: str, work: str
 ) -> None:
     """At any of its requests: the newest terms are in force when it has ended."""
     before, after, held = CHANGES[work]
@@ -239,7 +223,7 @@ def test_the_reconciler_starts_again_when_the_terms_change(
             if number == point:
                 life.set_terms(terms(3, before + after))
 
-        assert drive(life, reconciler(life), change, "ReleaseRole")
+        assert reconcile_pool(life, engine_url, change)
         if read_item(dynamodb, pool_key(life.entitlement_id)).get("isPending"):
             assert life.reconcile_pool()  # it was done before the change
         life.check()
@@ -250,13 +234,14 @@ def test_the_reconciler_stops_in_time_and_lets_others_go_on(dynamodb: DynamoDBCl
     people_with_seats(life, HELD)
     life.set_terms(terms(3, 60))
     late = reconcile.reconcile_pool(life.entitlement_id, life.change(), life.now_ms() - 1)
-    assert drive(life, late, lambda _: None, "ReleaseRole") is False
+    with this_thread_as("ReleaseRole"):
+        assert dynamodb.run(late, life.now_ms) is False
     assert "tender" not in life.state(), "the lock is still held"
     assert life.reconcile_pool(), "nobody else can go on"
     life.check()
 
 
-def test_only_one_process_reconciles_a_pool(dynamodb: DynamoDBClient) -> None:
+def test_only_one_process_reconciles_a_pool(dynamodb: DynamoDBClient, engine_url: str) -> None:
     life = PoolLife(dynamodb, terms(3, 18))
     people_with_seats(life, HELD)
     life.set_terms(terms(3, 60))
@@ -266,14 +251,16 @@ def test_only_one_process_reconciles_a_pool(dynamodb: DynamoDBClient) -> None:
         if number:
             seconds.append(life.reconcile_pool())
 
-    assert drive(life, reconciler(life), other, "ReleaseRole")
+    assert reconcile_pool(life, engine_url, other)
     assert seconds
     assert not any(seconds)
     assert life.reconcile_pool()
     life.check()
 
 
-def test_a_search_for_a_seat_sees_what_others_take_meanwhile(dynamodb: DynamoDBClient) -> None:
+def test_a_search_for_a_seat_sees_what_others_take_meanwhile(
+    dynamodb: DynamoDBClient, engine_url: str
+) -> None:
     """One seat is free, on another shard, and it is gone when the request asks for it."""
     life = PoolLife(dynamodb, terms(3, 18))
     people_with_seats(life, 17)
@@ -285,9 +272,11 @@ def test_a_search_for_a_seat_sees_what_others_take_meanwhile(dynamodb: DynamoDBC
             is_taken = True
             assert life.take(0, "faster")
 
+    client = interrupted_client(engine_url, dynamodb.name, lambda number, _: other(number))
+    client.role = "ActivateRole"
     take = activation.take(life.entitlement_id, Holder("slower"), life.change(), 99)
     with pytest.raises(problems.HardCapReached):
-        drive(life, take, other, "ActivateRole")
+        client.run(take, life.now_ms)
     assert life.held() == 18
     # The next seat that is free is found, whoever gave it back.
     _release(life, 4)

@@ -36,6 +36,10 @@ const boundsOf = (graph: Graph): number[] => [
   Date.parse(graph.to),
 ];
 
+/** When there was something to use for the first time; later than any time: never. */
+const firstLimits = ({ limits }: Graph) =>
+  limits[0] ? Date.parse(limits[0].from) : Number.POSITIVE_INFINITY;
+
 /** Which interval a moment is in. */
 function intervalAt(bounds: number[], at: number): number {
   const after = bounds.findIndex((bound) => bound > at);
@@ -271,21 +275,23 @@ export class UseGraph {
     }
   }
 
+  private get width(): number {
+    return this.frame.clientWidth || 600;
+  }
+
   private draw(): void {
     const graph = this.graph;
     if (!graph) return;
     const cursor = this.plot?.cursor;
     this.plot?.destroy();
     this.plot = null;
-    const width = this.frame.clientWidth || 600;
     const all = drawnOf(graph);
     // A day of less than two pixels is no line: then the highest of each week is drawn.
-    const isCoarse = graph.interval === "P1D" && width < 2 * graph.highest.length;
+    const isCoarse = graph.interval === "P1D" && this.width < 2 * graph.highest.length;
     const drawn = isCoarse ? byWeek(all) : all;
     const summary = summaryOf(graph);
     // Before the first limits there is nothing to see.
-    const first = graph.limits[0];
-    this.earlier.disabled = !first || Date.parse(first.from) > Date.parse(graph.from);
+    this.earlier.disabled = firstLimits(graph) > Date.parse(graph.from);
     fill(this.legend, ...legendOf(graph, isCoarse));
     this.frame.setAttribute("aria-label", t.graph(summary));
     if (drawn.used.every((value) => value === null)) {
@@ -330,7 +336,7 @@ export class UseGraph {
     const to = Date.parse(graph.to) / 1000;
     const from = beginOf(graph);
     return {
-      width: this.frame.clientWidth || 600,
+      width: this.width,
       height: plotHeight(),
       padding: [8, 40, 0, 0],
       tzDate: (at) => uPlot.tzDate(new Date(at * 1000), zoneName()),
@@ -520,8 +526,7 @@ export class UseGraph {
 /** Where the time axis begins, in seconds: not long before there was anything to use. */
 function beginOf(graph: Graph): number {
   const [from, to] = [Date.parse(graph.from) / 1000, Date.parse(graph.to) / 1000];
-  const first = graph.limits[0] ? Date.parse(graph.limits[0].from) / 1000 : from;
-  return Math.max(from, Math.min(first, to - (to - from) / 6));
+  return Math.max(from, Math.min(firstLimits(graph) / 1000, to - (to - from) / 6));
 }
 
 // Between the lines of the axis of numbers: 1, 2, 5, 10, ... 10^16.
@@ -672,8 +677,7 @@ function summaryOf(graph: Graph): string {
   if (!known.length) return t.nothingKnown;
   const denied = graph.denials.reduce((sum, each) => sum + each.attempts, 0);
   const end = Math.min(Date.parse(graph.to), Date.parse(graph.asOf));
-  const first = graph.limits[0];
-  const begin = Math.max(Date.parse(graph.from), first ? Date.parse(first.from) : 0);
+  const begin = Math.max(Date.parse(graph.from), firstLimits(graph));
   const when = range(Math.min(begin, end), end, false);
   return t.summary(when, Math.max(...known), denied, graph.usageKey !== null);
 }

@@ -40,17 +40,24 @@ class Change(NamedTuple):
         }
 
 
+# The limit for which somebody was denied.
+HARD_CAP = "hardCap"
+OVERDRAFT_PERIOD = "overdraftPeriod"
+LIMITS_REACHED = (HARD_CAP, OVERDRAFT_PERIOD)
+
+
 def denial(
     record: Key,
     about: Mapping[str, Value],
     level: tuple[int, int, int | None],
+    limit_reached: str,
     change: Change,
 ) -> Update:
     """Record one more denied attempt in this hour, with the limits in force.
 
-    `about` says who or what was denied; `level` is what was used, purchased, and the hard cap. The
-    attempt counts in the hour and in its quarter (`q0` to `q3`). The request id keeps a repetition
-    of our own write from counting twice.
+    `about` says who or what was denied; `level` is what was used, purchased, and the hard cap;
+    `limit_reached` is one of `LIMITS_REACHED`. The attempt counts in the hour and in its quarter
+    (`q0` to `q3`). The request id keeps a repetition of our own write from counting twice.
     """
     used, purchased, hard_cap = level
     assignments = "".join(f"{name} = :{name}, " for name in about)
@@ -58,7 +65,7 @@ def denial(
         record,
         f"SET {assignments}seatCount = :purchased, hardCap = :cap, used = :used,"
         " firstAt = if_not_exists(firstAt, :at), lastAt = :at, #request = :request,"
-        " actor = :actor, #ttl = :ttl ADD attempts :one, #quarter :one",
+        " actor = :actor, #ttl = :ttl, limitReached = :limit ADD attempts :one, #quarter :one",
         "attribute_not_exists(#request) OR #request <> :request",
         {"#request": "request", "#ttl": "ttl", "#quarter": f"q{change.now // 900 % 4}"},
         {
@@ -67,6 +74,7 @@ def denial(
             ":cap": hard_cap,
             ":used": used,
             ":at": change.now_ms,
+            ":limit": limit_reached,
             ":request": change.request_id,
             ":actor": change.actor,
             ":ttl": change.now + EVIDENCE_SECONDS,

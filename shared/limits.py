@@ -13,14 +13,20 @@ class UsedView(TypedDict):
     available: int | None
 
 
-def seats_view(used: int, purchased: int, hard_cap: int | None) -> UsedView:
-    """The `seats` object of the API. Overdraft is derived, never stored."""
+def seats_view(
+    used: int, purchased: int, hard_cap: int | None, *, has_ended: bool = False
+) -> UsedView:
+    """The `seats` object of the API. Overdraft is derived, never stored.
+
+    `has_ended`: the period of the overdraft is over, so no more than purchased is available.
+    """
+    cap = purchased if has_ended else hard_cap
     return {
         "used": used,
         "purchased": purchased,
         "hardCap": hard_cap,
         "overdraftUsed": max(0, used - purchased),
-        "available": None if hard_cap is None else max(0, hard_cap - used),
+        "available": None if cap is None else max(0, cap - used),
     }
 
 

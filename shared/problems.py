@@ -144,12 +144,24 @@ class MethodNotAllowed(Problem):
         super().__init__(f"Allowed: {', '.join(allowed)}.", headers={"allow": ", ".join(allowed)})
 
 
-class HardCapReached(Problem):
+class Denied(Problem):
+    """Nothing is free below a limit. The attempt is on record."""
+
+    status = 409
+
+
+class HardCapReached(Denied):
     """No seat is free below the hard cap. The attempt is on record."""
 
     type = "hard-cap-reached"
-    status = 409
     title = "The hard cap is reached."
+
+
+class OverdraftPeriodEnded(Denied):
+    """Everything purchased is in use, and the time for more is over. The attempt is on record."""
+
+    type = "overdraft-period-ended"
+    title = "The overdraft period has ended."
 
 
 class IdempotencyConflict(Problem):
@@ -221,3 +233,8 @@ class Unavailable(Problem):
 
     def __init__(self) -> None:
         super().__init__("Send the same request again.", headers={"retry-after": "2"})
+
+
+def kinds() -> list[type[Problem]]:
+    """Every kind of problem that an answer can have."""
+    return [kind for each in Problem.__subclasses__() for kind in (each.__subclasses__() or [each])]

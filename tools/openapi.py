@@ -82,7 +82,7 @@ HEADERS = {
 
 
 def _problem_types() -> dict[str, type[problems.Problem]]:
-    return {kind.type: kind for kind in problems.Problem.__subclasses__()}
+    return {kind.type: kind for kind in problems.kinds()}
 
 
 # Where a header is not optional.

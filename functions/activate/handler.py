@@ -14,6 +14,7 @@ from shared.api.request import Request, Response
 from shared.clock import to_rfc3339
 from shared.dynamodb.requests import Refused
 from shared.limits import UsedView, limit_status
+from shared.overdraft_clock import OverdraftView
 from shared.seats import activation
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import GrantIds, activation_id
@@ -38,6 +39,7 @@ class ActivationView(TypedDict):
     leaseExpiry: str | None
     status: str
     seats: UsedView | PoolSeatsView
+    overdraft: OverdraftView | None
     dryRun: NotRequired[bool | None]
 
 
@@ -135,6 +137,7 @@ def _view(entitlement_id: str, holder: Holder, grant: ActivationResult) -> Activ
         "leaseExpiry": lease_expiry(seat.lease_end),
         "status": limit_status(seat_usage.used, seat_usage.purchased),
         "seats": seat_usage.view(),
+        "overdraft": seat_usage.overdraft_view(),
     }
 
 

@@ -11,9 +11,10 @@ from shared.api.idempotency import header_of, replayed
 from shared.api.request import Request, Response
 from shared.problems import InvalidRequest
 from shared.usage import sharded
+from shared.usage.consumption import Outcome
 from shared.usage.counter import MAX_QUANTITY, Counter
 from shared.usage.encoding import request_key, time_of
-from shared.usage.views import consumption_view
+from shared.usage.views import ConsumptionView, consumption_view
 
 
 class BusyLogs:
@@ -52,8 +53,8 @@ def consume(request: Request) -> Response:
     limit = (request.path["entitlementId"], request.path["key"])
     if is_dry_run:
         with _denial_help.added(request):
-            consumed = request.dynamodb.run(sharded.preview(*limit, key, quantity, request.change))
-        return Response(200, {**consumption_view(limit[1], consumed), "dryRun": True})
+            outcome = request.dynamodb.run(sharded.preview(*limit, key, quantity, request.change))
+        return Response(200, {**_view(limit[1], outcome, request), "dryRun": True})
     if key is None:
         raise InvalidRequest.at(
             "/Idempotency-Key",
@@ -68,13 +69,19 @@ def consume(request: Request) -> Response:
         )
     if outcome.counter:
         _busy_logs.note(limit, outcome.counter, request.now_ms)
-    response = Response(200, consumption_view(limit[1], outcome.consumed))
+    response = Response(200, _view(limit[1], outcome, request))
     if outcome.is_replay:
         return replayed(response)
     observability.count(
         "UsageOverdraftConsumed" if outcome.consumed.overdraft_quantity else "UsageConsumed"
     )
     return response
+
+
+def _view(key: str, outcome: Outcome, request: Request) -> ConsumptionView:
+    counter = outcome.counter
+    clock = counter.as_of(request.now).clock_at(request.now) if counter else None
+    return consumption_view(key, outcome.consumed, clock)
 
 
 def read_quantity(body: dict[str, Any]) -> int:

@@ -41,7 +41,7 @@ def to_document(body: Mapping[str, Any], *, valid_from: int) -> dict[str, Any]:
 
 
 # Computed members that change all the time, and others.
-CHANGING = ("seats", "updatedAt")
+CHANGING = ("seats", "overdraft", "updatedAt")
 COMPUTED = ("entitlementId", "hardCap", "createdAt", "status")
 
 

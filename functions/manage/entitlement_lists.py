@@ -106,7 +106,7 @@ def _listed(request: Request, source: Source) -> Operation[ResultPage]:
 def _shown(request: Request, candidates: list[Candidate]) -> Operation[dict[str, EntitlementView]]:
     """Those candidates that are as the request wants them now."""
     items = yield from _read(candidates)
-    seat_usages = yield from _standings(items.values())
+    seat_usages = yield from _standings(items.values(), request.now)
     wants_overdraft = request.query.get("overdraft")
     over = set[str]()
     if wants_overdraft is not None:
@@ -167,8 +167,8 @@ def _overdrafts(
     return over
 
 
-def _standings(items: Iterable[Item]) -> Operation[dict[str, SeatUsage]]:
-    return (yield from fetch_seat_usages(item["entitlementId"] for item in items))
+def _standings(items: Iterable[Item], now: int) -> Operation[dict[str, SeatUsage]]:
+    return (yield from fetch_seat_usages((item["entitlementId"] for item in items), now))
 
 
 def _matches(request: Request, item: Item) -> bool:

@@ -66,7 +66,7 @@ def create(request: Request) -> Response:
     )
     terms = seat_terms(document)
     shard = new_shard_put(entitlement_id, terms, request.change)
-    seat_usage = SeatUsage.of(SeatShard.of(dict(shard.item)))
+    seat_usage = SeatUsage.of(SeatShard.of(dict(shard.item)), request.now)
     response = Response(201, entitlement_view(item, seat_usage, request.now))
     is_pool = needs_pool(terms)
     writes = (
@@ -97,7 +97,7 @@ def create(request: Request) -> Response:
 
 def read(request: Request) -> Response:
     """Read one entitlement with its seats in use."""
-    operation = fetch_seat_usage(request.path["entitlementId"])
+    operation = fetch_seat_usage(request.path["entitlementId"], request.now)
     item, seat_usage = request.dynamodb.run(operation)
     return Response(200, entitlement_view(item, seat_usage, request.now), _etag(item))
 

@@ -6,6 +6,7 @@ from typing import TypedDict
 from functions.manage import audit_trail, seats
 from functions.manage.audit_trail import ChangeView
 from shared.api.request import Request, Response
+from shared.audit import HARD_CAP, OVERDRAFT_PERIOD
 from shared.clock import to_rfc3339, zone_of
 from shared.dynamodb.keys import audit_key, denial_record_key
 from shared.dynamodb.paging import key_range, read_filtered
@@ -56,7 +57,7 @@ def explain(request: Request) -> Response:
 
 def _explain(request: Request) -> Operation[ExplanationView]:
     entitlement_id = request.path["entitlementId"]
-    item, usage = yield from fetch_seat_usage(entitlement_id)
+    item, usage = yield from fetch_seat_usage(entitlement_id, request.now)
     key = _person(request)
     record, denials = yield from seats.known(entitlement_id, key)
     given = request.query.get("at")
@@ -152,7 +153,7 @@ def _denial_view(attempt: Item) -> ExplainedDenialView:
         "used": attempt["used"],
         "purchased": attempt["seatCount"],
         "hardCap": attempt.get("hardCap"),
-        "limitReached": "hardCap",
+        "limitReached": attempt.get("limitReached", HARD_CAP),
         "nextLeaseExpiry": lease_expiry(attempt.get("nextLeaseExpiry")),
     }
 
@@ -176,7 +177,12 @@ def _summary(
     cap, purchased = attempt.get("hardCap"), attempt["seatCount"]
     overdraft = f" and {cap - purchased} in overdraft" if cap and cap > purchased else ""
     denied_at = f"{local(attempt['at'])} ({zone})"
-    if not cap:
+    if attempt.get("limitReached") == OVERDRAFT_PERIOD:
+        then = (
+            f"{_seats_are(attempt['used'])} in use, {purchased} purchased, and the overdraft"
+            " period had ended"
+        )
+    elif not cap:
         then = "there is no seat, because none is purchased"
     elif cap == 1:
         then = f"the only seat was in use{', in overdraft' if overdraft else ''}"

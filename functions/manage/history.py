@@ -7,6 +7,7 @@ from typing import TypedDict
 from functions.manage import entitlements, seats
 from shared.api import pagination
 from shared.api.request import Request, Response
+from shared.audit import HARD_CAP
 from shared.clock import day_of, to_rfc3339, zone_of
 from shared.dynamodb.keys import (
     DENIAL_SHARDS,
@@ -94,6 +95,7 @@ class AttemptsView(TypedDict):
     used: int
     purchased: int
     hardCap: int | None
+    limitReached: str
 
 
 class DenialView(AttemptsView):
@@ -363,6 +365,7 @@ def _attempts_view(item: Item) -> AttemptsView:
         "used": item["used"],
         "purchased": item["seatCount"],
         "hardCap": item.get("hardCap"),
+        "limitReached": item.get("limitReached", HARD_CAP),
     }
 
 

@@ -71,7 +71,7 @@ def _what(entitlement_id: str, wanted: SeatRequestInput, now_ms: int) -> Operati
     Raises:
         NotFound, InvalidRequest.
     """
-    item, seat_usage = yield from fetch_seat_usage(entitlement_id)
+    item, seat_usage = yield from fetch_seat_usage(entitlement_id, now_ms // 1000)
     if item["status"] == "deleted":
         raise NotFound("The entitlement has been deleted.")
     if wanted.usage_key is None:

@@ -477,6 +477,7 @@ def _denial_record(item: Item) -> Item:
         "seatCount",
         "hardCap",
         "nextLeaseExpiry",
+        "limitReached",
         "actor",
         "request",
         "ttl",

@@ -26,6 +26,7 @@ from shared.entitlements.model import (
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usage
 from shared.history.buckets import bucket_name
 from shared.limits import UsedView
+from shared.overdraft_clock import OverdraftView
 from shared.seats.held_seats import find_held_seats, held_seats
 from shared.seats.seat_usage import PoolSeatsView, SeatUsage
 from shared.usage.counter import Counter
@@ -53,6 +54,7 @@ class PortalView(TypedDict):
     requestsReach: str
     supportEmail: str | None
     seats: UsedView | PoolSeatsView | None
+    overdraft: OverdraftView | None
     usage: list[CurrentUsageView]
     role: str
     hidesNames: bool
@@ -67,7 +69,7 @@ def fetch(request: Request) -> Operation[tuple[Item, SeatUsage]]:
     Raises:
         NotFound.
     """
-    return (yield from fetch_seat_usage(str(request.caller.entitlement_id)))
+    return (yield from fetch_seat_usage(str(request.caller.entitlement_id), request.now))
 
 
 def read(request: Request) -> Response:
@@ -108,6 +110,7 @@ def _read(request: Request) -> Operation[PortalView]:
         ),
         "supportEmail": _support,
         "seats": seat_usage.view() if has_seats(item) else None,
+        "overdraft": seat_usage.overdraft_view() if has_seats(item) else None,
         "usage": [current_view(key, limit, request.now) for key, limit in limits.items()],
         "role": next(iter(request.caller.scopes)),
         "hidesNames": request.caller.hides_names,

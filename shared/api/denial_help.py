@@ -14,7 +14,7 @@ from shared.api.request import Request
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import entitlement_key
 from shared.dynamodb.requests import Get, Unavailable
-from shared.problems import HardCapReached
+from shared.problems import Denied
 
 
 def help_of(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class DenialHelp:
         """Add it to a denial that is raised within this context."""
         try:
             yield
-        except HardCapReached as denied:
+        except Denied as denied:
             entitlement_id = request.path["entitlementId"]
             denied.extensions |= self.read(request.dynamodb, entitlement_id, request.now_ms)
             raise

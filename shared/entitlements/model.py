@@ -14,6 +14,7 @@ from shared.dynamodb.requests import (
     Item,
 )
 from shared.entitlements.search import SEARCH_FORM
+from shared.overdraft_clock import OverdraftPeriod
 from shared.seats.terms import SeatTerms
 from shared.usage.counter import UsageTerms
 
@@ -94,6 +95,13 @@ def hard_cap(purchased: int, overdraft: Mapping[str, Any]) -> int | None:
     return purchased
 
 
+def overdraft_period(overdraft: Mapping[str, Any]) -> OverdraftPeriod | None:
+    """How long an overdraft may last; None: for ever."""
+    if overdraft.get("period") is None:
+        return None
+    return OverdraftPeriod(from_duration(overdraft["period"]), from_duration(overdraft["recovery"]))
+
+
 def seat_terms(document: Mapping[str, Any]) -> SeatTerms:
     """What the seat shards must know of an entitlement."""
     until, lease = document["validUntil"], document["leasePeriod"]
@@ -107,6 +115,7 @@ def seat_terms(document: Mapping[str, Any]) -> SeatTerms:
         None if until is None else from_rfc3339(until),
         None if lease is None else from_duration(lease),
         has_seats,
+        overdraft_period(document["overdraftSeatLimit"]) if has_seats else None,
     )
 
 
@@ -122,6 +131,7 @@ def usage_terms(document: Mapping[str, Any]) -> dict[str, UsageTerms]:
             document["status"],
             from_rfc3339(document["validFrom"]),
             None if until is None else from_rfc3339(until),
+            overdraft_period(limit["overdraftLimit"]),
         )
         for limit in document["usageLimits"]
     }

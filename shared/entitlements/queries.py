@@ -27,7 +27,7 @@ def fetch_entitlement(entitlement_id: str) -> Operation[tuple[Item, SeatShard]]:
     return found[keys[0]], SeatShard.of(found[keys[1]])
 
 
-def fetch_seat_usage(entitlement_id: str) -> Operation[tuple[Item, SeatUsage]]:
+def fetch_seat_usage(entitlement_id: str, now: int) -> Operation[tuple[Item, SeatUsage]]:
     """The entitlement and its seat usage. A pool of several shards takes one more round trip.
 
     Raises:
@@ -35,12 +35,12 @@ def fetch_seat_usage(entitlement_id: str) -> Operation[tuple[Item, SeatUsage]]:
     """
     item, shard = yield from fetch_entitlement(entitlement_id)
     if shard.is_only_shard:
-        return item, SeatUsage.of(shard)
+        return item, SeatUsage.of(shard, now)
     return item, (yield from read_seat_usage(entitlement_id))
 
 
-def fetch_seat_usages(entitlement_ids: Iterable[str]) -> Operation[dict[str, SeatUsage]]:
-    """The seat usage of several entitlements."""
+def fetch_seat_usages(entitlement_ids: Iterable[str], now: int) -> Operation[dict[str, SeatUsage]]:
+    """The seat usage of several entitlements at `now`, Unix seconds."""
     keys = {entitlement_id: seat_shard_key(entitlement_id) for entitlement_id in entitlement_ids}
     found = (yield from send(BatchGet(tuple(keys.values())))) if keys else {}
     shard_count = {entitlement_id: SeatShard.of(found[key]) for entitlement_id, key in keys.items()}
@@ -53,6 +53,6 @@ def fetch_seat_usages(entitlement_ids: Iterable[str]) -> Operation[dict[str, Sea
     return {
         entitlement_id: seat_usage_of(sums[pools[entitlement_id]])
         if entitlement_id in pools
-        else SeatUsage.of(shard)
+        else SeatUsage.of(shard, now)
         for entitlement_id, shard in shard_count.items()
     }

@@ -10,6 +10,7 @@ from shared.dynamodb.requests import (
 from shared.entitlements.expiry import notice_days
 from shared.entitlements.model import DEFAULTS, hard_cap, has_seats
 from shared.limits import UsedView
+from shared.overdraft_clock import OverdraftView
 from shared.seats.seat_usage import PoolSeatsView, SeatUsage
 from shared.validity import status_at
 
@@ -45,6 +46,7 @@ class EntitlementView(TypedDict):
     validUntil: str | None
     hardCap: int | None
     seats: UsedView | PoolSeatsView | None
+    overdraft: OverdraftView | None
     createdAt: str
     updatedAt: str
     ranking: NotRequired[RankingView | None]  # only in a sorted list
@@ -80,6 +82,7 @@ def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> Entitlement
         "validUntil": document.get("validUntil"),
         "hardCap": item.get("hardCap") if has_seats(item) else None,
         "seats": seat_usage.view() if has_seats(item) else None,
+        "overdraft": seat_usage.overdraft_view() if has_seats(item) else None,
         "createdAt": to_rfc3339(item["createdAt"]),
         "updatedAt": to_rfc3339(item["updatedAt"]),
     }

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from shared.audit import HARD_CAP
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import usage_meter
 from shared.dynamodb.requests import Item
@@ -212,6 +213,7 @@ def of_denial(entitlement_id: str, item: Item, hour: str) -> Event:
         "attempts": item["attempts"],
         "firstAt": to_rfc3339(item["firstAt"]),
         "lastAt": to_rfc3339(item["lastAt"]),
+        "limitReached": item.get("limitReached", HARD_CAP),
     }
     data: dict[str, Any] = {
         "entitlementId": entitlement_id,

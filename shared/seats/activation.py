@@ -1,7 +1,8 @@
 """Take or renew a seat; preview it."""
 
 from shared import problems
-from shared.audit import Change
+from shared.audit import OVERDRAFT_PERIOD, Change
+from shared.clock import to_rfc3339
 from shared.dynamodb.patterns import ROUNDS, write_with_conflict_retry
 from shared.dynamodb.requests import (
     Accepted,
@@ -20,9 +21,7 @@ from shared.seats.lookup import find_shard, read_shard_of
 from shared.seats.pending import ActivationResult, PendingActivation
 from shared.seats.placement import Place
 from shared.seats.shard import Decision, SeatShard, check_seats, decide, lease_expiry
-from shared.seats.writes import (
-    seat_denial,
-)
+from shared.seats.writes import clock_after, seat_denial
 
 
 def take(
@@ -42,7 +41,8 @@ def take(
 
     Raises:
         NotFound, EntitlementSuspended, EntitlementExpired, EntitlementNotYetValid,
-        HardCapReached (with `seats` and `nextLeaseExpiry`; on record), Contention.
+        HardCapReached, OverdraftPeriodEnded (with `seats`, `overdraft` and `nextLeaseExpiry`; on
+        record), Contention.
     """
     cache = cache or PoolCache()
     pending = PendingActivation(
@@ -94,14 +94,14 @@ def _take_elsewhere(
     """Take a seat that another shard of the pool has; None: try this shard again.
 
     Raises:
-        HardCapReached: no shard has a free seat. The denial is on record.
+        HardCapReached, OverdraftPeriodEnded: no shard has a free seat. The denial is on record.
     """
     found = yield from find_seat_elsewhere(pending, shard)
     if isinstance(found, ActivationResult):
         return found
     if found is NoSeat.POOL_FULL:
         yield from _record_denial(pending, shard)
-        raise _hard_cap_reached(pending, shard)
+        raise _denied(pending, shard)
     return None
 
 
@@ -135,14 +135,25 @@ def _next_due(pending: PendingActivation, shard: SeatShard) -> int | None:
     return shard.next_lease_expiry() if shard.is_only_shard else pending.next_due
 
 
-def _hard_cap_reached(pending: PendingActivation, shard: SeatShard) -> problems.HardCapReached:
+def _denied(pending: PendingActivation, shard: SeatShard) -> problems.Denied:
     """The problem of an entitlement without a free seat."""
-    seat_usage = pending.usage_when_full(shard)
-    next_due = _next_due(pending, shard)
+    usage = pending.usage_when_full(shard)
+    extensions = {
+        "seats": usage.view(),
+        "overdraft": usage.overdraft_view(),
+        "nextLeaseExpiry": lease_expiry(_next_due(pending, shard)),
+    }
+    if usage.clock and usage.limit_reached == OVERDRAFT_PERIOD:
+        ended = to_rfc3339(usage.clock.ends_at * 1000)
+        return problems.OverdraftPeriodEnded(
+            f"More than the {usage.purchased} purchased seats could be held until {ended}"
+            f" ({usage.used} used). Whoever holds a seat keeps it.",
+            extensions=extensions,
+        )
     return problems.HardCapReached(
-        f"All {seat_usage.hard_cap} seats under the hard cap are held"
-        f" ({seat_usage.purchased} purchased, {seat_usage.used} used).",
-        extensions={"seats": seat_usage.view(), "nextLeaseExpiry": lease_expiry(next_due)},
+        f"All {usage.hard_cap} seats under the hard cap are held"
+        f" ({usage.purchased} purchased, {usage.used} used).",
+        extensions=extensions,
     )
 
 
@@ -166,8 +177,9 @@ def preview(entitlement_id: str, holder: Holder, now: int) -> Operation[Activati
     looks = shard.used >= shard.purchased or not shard.is_only_shard
     freed = set(shard.expired_keys(now)) if looks else set[str]()
     if decision is Decision.SHARD_FULL and not (yield from has_free_seat(pending, shard)):
-        raise _hard_cap_reached(pending, shard)
+        raise _denied(pending, shard)
     seats = {held: value for held, value in shard.seats.items() if held not in freed}
     is_overdraft = len(seats) >= shard.purchased if shard.is_only_shard else pending.is_overdraft
     seats[pending.key] = encode_grant(0, is_overdraft=is_overdraft, now=now) + shard.lease_seconds
-    return pending.granted(shard._replace(seats=seats))
+    clock = clock_after(shard, len(seats), now, is_grant=True)
+    return pending.granted(shard._replace(seats=seats, clock=clock))

@@ -27,7 +27,7 @@ from shared.seats.pending import ActivationResult, PendingActivation
 from shared.seats.placement import SLOTS, capacity_partitions
 from shared.seats.pool import Pool
 from shared.seats.shard import SeatShard
-from shared.seats.writes import activation_record, activation_update
+from shared.seats.writes import SeatLimit, activation_record, activation_update
 
 # The number of shards from the capacity index that are compared; the one with the most gives.
 SAMPLE = 16
@@ -199,9 +199,8 @@ def _move_with_seat(
         pending.key,
         pending.change,
         activation_record(pending.change, pending.key, pending.holder),
-        "attribute_not_exists(seats.#k)",
+        SeatLimit("attribute_not_exists(seats.#k)", tuple(sets)),
         {":seat": value, **values},
-        *sets,
     )
     for attempt in range(1, ROUNDS + 1):
         reply = yield from send(Transact((donor.give(share), taken)))

@@ -14,10 +14,11 @@ from shared.seats.placement import Place
 from shared.seats.seat_usage import SeatUsage, read_seat_usage
 from shared.seats.shard import Decision, SeatShard
 from shared.seats.writes import (
-    NOTHING_STALE,
+    STARTS_OVERDRAFT,
     WITHIN_ALLOCATION,
     WITHIN_HARD_CAP,
     WITHIN_PURCHASED,
+    SeatLimit,
     activation_record,
     grant_update,
     renewal_update,
@@ -83,19 +84,19 @@ class PendingActivation:
         shard_count = self.place.shard_count
         is_over = expect_overdraft
         if shard_count is None:
-            limit_condition = WITHIN_HARD_CAP + NOTHING_STALE if is_over else WITHIN_PURCHASED
+            limit = WITHIN_HARD_CAP.if_nothing_is_stale() if is_over else WITHIN_PURCHASED
         else:
-            limit_condition, is_over = WITHIN_ALLOCATION, self.is_overdraft
-        return self._grant(limit_condition, is_overdraft=is_over)
+            limit, is_over = WITHIN_ALLOCATION, self.is_overdraft
+        return self._grant(limit, is_overdraft=is_over)
 
-    def _grant(self, limit_condition: str, *, is_overdraft: bool) -> Update:
+    def _grant(self, limit: SeatLimit, *, is_overdraft: bool) -> Update:
         return grant_update(
             self.place,
             self.key,
             self.holder,
             self.change,
             self.grant_id,
-            limit_condition,
+            limit,
             is_overdraft=is_overdraft,
         )
 
@@ -114,13 +115,15 @@ class PendingActivation:
             return replacement_update(self.place, shard, expired, change, last, (self.key, value))
         if not shard.is_only_shard or decision is Decision.SHARD_FULL:
             return self.blind_write()
-        is_over = decision is Decision.GRANT_OVERDRAFT
-        return self._grant(WITHIN_HARD_CAP if is_over else WITHIN_PURCHASED, is_overdraft=is_over)
+        if decision is Decision.GRANT:
+            return self._grant(WITHIN_PURCHASED, is_overdraft=False)
+        starts = shard.overdraft_period is not None and shard.clock_at(change.now) is None
+        return self._grant(STARTS_OVERDRAFT if starts else WITHIN_HARD_CAP, is_overdraft=True)
 
     def usage_when_full(self, shard: SeatShard) -> SeatUsage:
         """The seat usage of an entitlement without a free seat."""
         if shard.is_only_shard:
-            return SeatUsage.of(shard)
+            return SeatUsage.of(shard, self.change.now)
         # No shard has free capacity, so all seats under the cap are held, whatever the totals say
         # yet.
         usage = self._known_pool_usage()
@@ -135,7 +138,9 @@ class PendingActivation:
         held = decode_grant(shard.seats[self.key])
         is_new = held.grant_id == self.grant_id
         if shard.is_only_shard:
-            return ActivationResult(shard, self.key, held, is_new, SeatUsage.of(shard))
+            return ActivationResult(
+                shard, self.key, held, is_new, SeatUsage.of(shard, self.change.now)
+            )
         seat_usage = self._known_pool_usage()
         # The totals do not include it yet.
         seat_usage = seat_usage._replace(used=seat_usage.used + int(is_new))

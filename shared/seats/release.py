@@ -7,14 +7,18 @@ from shared.dynamodb.requests import (
     Accepted,
     Cancelled,
     Operation,
+    Pause,
     Refused,
     Transact,
     Update,
+    send,
 )
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import decode_grant, parse_activation_id
+from shared.seats.leases import sweep_shard
 from shared.seats.lookup import find_shard
 from shared.seats.placement import Place
+from shared.seats.shard import CLOCK_GRACE
 from shared.seats.writes import release_update, return_to_pool_update
 
 # --- Release --------------------------------------------------------------------------------------
@@ -34,9 +38,11 @@ def release_grant(
     key, grant_id = parse_activation_id(named)
     cached = cache.recall(entitlement_id, change.now_ms) if cache else None
     place = Place.of(entitlement_id, key, cached.shard_count if cached else None)
-    is_draining = False
+    is_draining = ends_overdraft = False
     for attempt in range(1, ROUNDS + 1):
-        freed = release_update(place, key, grant_id, change, is_draining=is_draining)
+        freed = release_update(
+            place, key, grant_id, change, is_draining=is_draining, ends_overdraft=ends_overdraft
+        )
         write: Update | Transact = freed
         if is_draining:
             write = Transact((freed, return_to_pool_update(entitlement_id, 1)))
@@ -46,9 +52,15 @@ def release_grant(
         item = reply.item if isinstance(reply, Refused) else reply.reasons[0][1]
         shard, place = yield from find_shard(place, key, item, attempt)
         if shard is None:
-            is_draining = False
+            is_draining = ends_overdraft = False
             continue
         if shard.seats.get(key) is None or decode_grant(shard.seats[key]).grant_id != grant_id:
             return False
         is_draining = shard.is_draining
+        ends_overdraft = shard.clock is not None and shard.used == shard.purchased + 1
+        if shard.clock:
+            # The answer may have taken seconds.
+            change = change.at((yield from send(Pause(0))))
+            if shard.earliest is not None and shard.earliest <= change.now - CLOCK_GRACE:
+                yield from sweep_shard(place.key, change)
     raise problems.Contention

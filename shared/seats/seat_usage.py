@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from shared.audit import HARD_CAP, OVERDRAFT_PERIOD
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import seat_usage_key
 from shared.dynamodb.patterns import read_existing
@@ -10,6 +11,7 @@ from shared.dynamodb.requests import (
     Operation,
 )
 from shared.limits import UsedView, seats_view
+from shared.overdraft_clock import OverdraftClock, OverdraftView
 from shared.seats.shard import SeatShard
 
 
@@ -23,7 +25,8 @@ class SeatUsage(NamedTuple):
     """The use of an entitlement's seats, against both limits.
 
     `as_of_ms` is the time of the newest change that the totals of a pool include. `seq` grows with
-    every change.
+    every change. `clock` is that of an overdraft with a period; `has_ended`: the period is over, so
+    that what was purchased is the cap.
     """
 
     used: int
@@ -31,15 +34,29 @@ class SeatUsage(NamedTuple):
     hard_cap: int | None
     as_of_ms: int | None = None
     seq: int = 0
+    clock: OverdraftClock | None = None
+    has_ended: bool = False
 
     @classmethod
-    def of(cls, shard: SeatShard) -> "SeatUsage":
-        """The usage of an only shard."""
-        return cls(shard.used, shard.purchased, shard.hard_cap, None, shard.seq)
+    def of(cls, shard: SeatShard, now: int) -> "SeatUsage":
+        """The usage of an only shard at `now`, Unix seconds."""
+        clock = shard.clock_at(now)
+        has_ended = clock is not None and clock.has_ended(now)
+        return cls(shard.used, shard.purchased, shard.hard_cap, None, shard.seq, clock, has_ended)
+
+    @property
+    def limit_reached(self) -> str:
+        """The limit for which nobody gets a seat, if none is available."""
+        is_lower = self.has_ended and self.hard_cap != self.purchased
+        return OVERDRAFT_PERIOD if is_lower else HARD_CAP
+
+    def overdraft_view(self) -> OverdraftView | None:
+        """The `overdraft` object of the API; None: no clock runs."""
+        return self.clock.view() if self.clock else None
 
     def view(self) -> UsedView | PoolSeatsView:
         """The `seats` object of the API."""
-        seats = seats_view(self.used, self.purchased, self.hard_cap)
+        seats = seats_view(self.used, self.purchased, self.hard_cap, has_ended=self.has_ended)
         return seats if self.as_of_ms is None else {**seats, "asOf": to_rfc3339(self.as_of_ms)}
 
 

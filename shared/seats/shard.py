@@ -9,6 +9,13 @@ from shared.clock import to_rfc3339
 from shared.dynamodb.requests import (
     Item,
 )
+from shared.overdraft_clock import (
+    OverdraftClock,
+    OverdraftPeriod,
+    clock_in,
+    period_in,
+    unless_recovered,
+)
 from shared.seats.encoding import NEVER, NO_LEASE, decode_grant
 from shared.validity import check_in_force, status_at
 
@@ -32,7 +39,8 @@ class SeatShard(NamedTuple):
     `is_draining` go to the pool. `earliest` is a lower bound of the lease ends (Unix seconds; see
     `earliest_after`). `seq` is the shard's version. `has_seats`: the entitlement includes seats.
     `locked_at_ms`: its seats are being moved since then. `has_totals`: the entitlement has, or had,
-    several shards, and the totals report its changes.
+    several shards, and the totals report its changes. `overdraft_period` is how long an overdraft
+    may last (None: for ever), `clock` the clock that was stored last (see `clock_at`).
     """
 
     seats: dict[str, int]
@@ -51,6 +59,8 @@ class SeatShard(NamedTuple):
     is_draining: bool = False
     locked_at_ms: int | None = None
     has_totals: bool = False
+    overdraft_period: OverdraftPeriod | None = None
+    clock: OverdraftClock | None = None
 
     @classmethod
     def of(cls, item: Item) -> "SeatShard":
@@ -72,6 +82,8 @@ class SeatShard(NamedTuple):
             "isFrozen" in item,
             item.get("movingAt"),
             HAS_TOTALS in item,
+            period_in(item),
+            clock_in(item),
         )
 
     @property
@@ -79,10 +91,38 @@ class SeatShard(NamedTuple):
         """Whether it is the only shard, so that its limits are those of the entitlement."""
         return self.shard_count is None
 
-    @property
-    def cap(self) -> int | None:
-        """The most seats that it may hold; None: there is no limit."""
-        return self.hard_cap if self.shard_count is None else self.allocation
+    def cap_at(self, now: int) -> int | None:
+        """The most seats that it may hold at `now`; None: there is no limit."""
+        if self.shard_count is not None:
+            return self.allocation
+        clock = self.clock_at(now)
+        return self.purchased if clock and clock.has_ended(now) else self.hard_cap
+
+    def clock_at(self, now: int) -> OverdraftClock | None:
+        """The clock of the overdraft that runs, or has ended, at `now`.
+
+        Leases that have expired count as freed when they expired, whenever they are reclaimed.
+        """
+        if self.overdraft_period is None or self.clock is None or self.status_at(now) != "active":
+            return None
+        fell_at = self._fell_at(now)
+        clock = self.clock if fell_at is None else self.clock.fallen(fell_at, self.overdraft_period)
+        return unless_recovered(clock, now)
+
+    def _fell_at(self, now: int) -> int | None:
+        """When leases that have expired brought use down to what was purchased; None: they do not.
+
+        The last of them counts: the seats above what was purchased are those that end first.
+        """
+        over = self.used - self.purchased
+        if over <= 0 or (self.earliest is not None and self.earliest > now):
+            return None
+        ends = sorted(
+            end + CLOCK_GRACE
+            for end in (decode_grant(value).lease_end for value in self.seats.values())
+            if end is not None and end + CLOCK_GRACE <= now
+        )
+        return ends[over - 1] if len(ends) >= over else None
 
     @property
     def free(self) -> int:
@@ -149,12 +189,14 @@ def decide(shard: SeatShard, key: str, now: int) -> Decision:
 
     A holder is never denied. Expired seats are freed before a seat counts as overdraft. A shard of
     a pool does not know about overdraft: there, the pool's totals decide whether a seat is marked.
+    Once the period of the overdraft has ended, what was purchased is the cap.
     """
     if key in shard.seats:
         return Decision.RENEW if renewal_due(shard, key, now) else Decision.KEEP
     expired = len(shard.expired_keys(now))
     left = shard.used - expired
-    if shard.cap is not None and left >= shard.cap:
+    cap = shard.cap_at(now)
+    if cap is not None and left >= cap:
         return Decision.SHARD_FULL
     if expired:
         return Decision.RECLAIM

@@ -23,12 +23,21 @@ from shared.dynamodb.requests import (
     Value,
     send,
 )
+from shared.overdraft_clock import (
+    CLOCK_ATTRIBUTES,
+    OverdraftClock,
+    OverdraftPeriod,
+    clock_attributes,
+    period_attributes,
+    under_terms,
+)
 from shared.seats import totals
 from shared.seats.encoding import NEVER, NO_LEASE
 from shared.seats.placement import IS_ONLY_UNLOCKED_SHARD
 from shared.seats.pool import Pool
 from shared.seats.shard import SHARD_SEATS, SeatShard
 from shared.seats.writes import NAMES, NEXT_VERSION
+from shared.validity import status_at
 
 # --- Terms of an only shard -----------------------------------------------------------------------
 
@@ -37,6 +46,7 @@ class SeatTerms(NamedTuple):
     """What a grant has to check, as the shard stores it. `lease` None: held until released.
 
     An entitlement that has only usage limits has an empty shard as well. Nobody gets a seat on it.
+    `overdraft_period` is how long an overdraft may last; None: for ever.
     """
 
     purchased: int
@@ -46,6 +56,13 @@ class SeatTerms(NamedTuple):
     valid_until: int | None
     lease: int | None
     has_seats: bool = True
+    overdraft_period: OverdraftPeriod | None = None
+
+
+def _period_attributes(terms: SeatTerms) -> dict[str, Value]:
+    """The attributes of a shard for the period of an overdraft; conditions cannot add."""
+    first_over = terms.purchased + 1 if terms.overdraft_period else None
+    return {**period_attributes(terms.overdraft_period), "firstOver": first_over}
 
 
 def new_shard_put(entitlement_id: str, terms: SeatTerms, change: Change) -> Put:
@@ -54,6 +71,7 @@ def new_shard_put(entitlement_id: str, terms: SeatTerms, change: Change) -> Put:
         seat_shard_key(entitlement_id),
         {
             **terms_item(terms),
+            **without_none(_period_attributes(terms)),
             "seats": {},
             "earliest": NEVER if terms.lease is None else None,
             "sweepKey": sweep_partition(entitlement_id),
@@ -64,6 +82,17 @@ def new_shard_put(entitlement_id: str, terms: SeatTerms, change: Change) -> Put:
     )
 
 
+def clock_under(shard: SeatShard, terms: SeatTerms, now: int) -> OverdraftClock | None:
+    """The clock of an only shard under new terms; None where they are not in force."""
+    status = status_at(terms.status, terms.valid_from, terms.valid_until, now)
+    if terms.overdraft_period is None or status != "active":
+        return None
+    used = shard.used - len(shard.expired_keys(now))
+    purchased = (shard.purchased, terms.purchased)
+    clock = shard.clock_at(now)
+    return under_terms(clock, shard.overdraft_period, terms.overdraft_period, purchased, used, now)
+
+
 def shard_terms_update(
     entitlement_id: str,
     terms: SeatTerms,
@@ -71,11 +100,13 @@ def shard_terms_update(
     *,
     lease_changed: bool,
     was_closed: bool = False,
+    seen: SeatShard | None = None,
 ) -> Update:
     """New terms for an only shard. Seats that are held stay, whatever the limits are.
 
     A changed lease, and a shard that is reopened, sets `earliest` to 0. That is always a correct
-    lower bound, which the sweep improves.
+    lower bound, which the sweep improves. `seen` is the shard as it was read. Where an overdraft
+    has a period, the clock follows from it, and the write is refused if it has changed.
     """
     sets: dict[str, Value] = {
         "seatCount": terms.purchased,
@@ -88,13 +119,28 @@ def shard_terms_update(
     }
     if lease_changed or was_closed:
         sets["earliest"] = 0
+    condition = f"attribute_exists(pk) AND #status <> :deleted AND {IS_ONLY_UNLOCKED_SHARD}"
+    version = dict[str, Value]()
+    if seen and (terms.overdraft_period or seen.overdraft_period):
+        sets |= {
+            **_period_attributes(terms),
+            **clock_attributes(clock_under(seen, terms, change.now)),
+        }
+        condition += " AND seq = :seen"
+        version[":seen"] = seen.seq
     assignments, removals, values = assign(sets)
     return Update(
         seat_shard_key(entitlement_id),
         set_and_remove([NEXT_VERSION, *assignments], removals),
-        f"attribute_exists(pk) AND #status <> :deleted AND {IS_ONLY_UNLOCKED_SHARD}",
+        condition,
         NAMES,
-        {**values, ":one": 1, ":change": change.record("updated"), ":deleted": "deleted"},
+        {
+            **values,
+            **version,
+            ":one": 1,
+            ":change": change.record("updated"),
+            ":deleted": "deleted",
+        },
     )
 
 
@@ -112,7 +158,8 @@ def clear_shard_update(entitlement_id: str, kind: str, change: Change) -> Update
         values |= {":now": change.now, ":deleted": "deleted"}
     return Update(
         seat_shard_key(entitlement_id),
-        f"SET seats = :none, #status = :kind, {NEXT_VERSION} REMOVE earliest",
+        f"SET seats = :none, #status = :kind, {NEXT_VERSION}"
+        f" REMOVE earliest, {', '.join(CLOCK_ATTRIBUTES)}",
         condition,
         NAMES,
         values,
@@ -192,7 +239,12 @@ def terms_writes(
     if not shard.is_only_shard:
         return (yield from _change_pool(entitlement_id, terms, change))
     write = shard_terms_update(
-        entitlement_id, terms, change, lease_changed=lease_changed, was_closed=was_closed
+        entitlement_id,
+        terms,
+        change,
+        lease_changed=lease_changed,
+        was_closed=was_closed,
+        seen=shard,
     )
     totals_writes = yield from _report_terms(entitlement_id, shard, terms, change, "updated")
     if not needs_pool(terms):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from shared.audit import Change, denial, utc_hour
-from shared.dynamodb.expressions import set_and_remove
+from shared.dynamodb.expressions import assign, set_and_remove
 from shared.dynamodb.keys import (
     capacity_partition,
     denial_key,
@@ -20,11 +20,19 @@ from shared.dynamodb.requests import (
     NO_NAMES,
     Update,
 )
+from shared.overdraft_clock import (
+    CLOCK_IS_TO_START,
+    CLOCK_RUNS,
+    START_CLOCK,
+    OverdraftClock,
+    clock_attributes,
+    started,
+)
 from shared.seats.encoding import GRANT_ID_BASE, decode_grant, encode_grant
 from shared.seats.holder import Holder
 from shared.seats.placement import Place
 from shared.seats.seat_usage import SeatUsage
-from shared.seats.shard import MIN_LEASE, SeatShard, earliest_after
+from shared.seats.shard import CLOCK_GRACE, MIN_LEASE, SeatShard, earliest_after
 from shared.validity import IN_FORCE
 
 NAMES = {"#status": "status", "#last": "last"}
@@ -38,14 +46,30 @@ def version_values(record: Mapping[str, Any]) -> dict[str, Any]:
     return {":one": 1, ":change": dict(record)}
 
 
-WITHIN_PURCHASED = "size(seats) < seatCount"
-WITHIN_HARD_CAP = (
+class SeatLimit(NamedTuple):
+    """Where a grant takes its seat: a condition, and what else the write sets and removes."""
+
+    condition: str
+    sets: tuple[str, ...] = ()
+    removals: tuple[str, ...] = ()
+
+    def if_nothing_is_stale(self) -> "SeatLimit":
+        """The same for a shard that was not read first: no expired lease is overlooked."""
+        stale = "attribute_not_exists(earliest) OR earliest > :now"
+        return self._replace(condition=f"{self.condition} AND ({stale})")
+
+
+_ABOVE_PURCHASED = (
     "size(seats) >= seatCount AND (attribute_not_exists(hardCap) OR size(seats) < hardCap)"
 )
-# For a shard that was not read first: no expired lease is overlooked.
-NOTHING_STALE = " AND (attribute_not_exists(earliest) OR earliest > :now)"
+WITHIN_PURCHASED = SeatLimit("size(seats) < seatCount")
+WITHIN_HARD_CAP = SeatLimit(f"{_ABOVE_PURCHASED} AND {CLOCK_RUNS}", removals=("recoversAt",))
+# The first seat above what was purchased, where an overdraft has a period.
+STARTS_OVERDRAFT = SeatLimit(
+    f"{_ABOVE_PURCHASED} AND {CLOCK_IS_TO_START}", START_CLOCK, ("recoversAt",)
+)
 # For a shard of a pool.
-WITHIN_ALLOCATION = "size(seats) < allowance"
+WITHIN_ALLOCATION = SeatLimit("size(seats) < allowance")
 
 
 def activation_update(
@@ -53,16 +77,16 @@ def activation_update(
     key: str,
     change: Change,
     record: Mapping[str, Any],
-    condition: str,
+    limit: SeatLimit,
     values: Mapping[str, Any],
-    *also_set: str,
 ) -> Update:
     """Write one seat's value (`:seat`, without its lease), if the entitlement is in force."""
     place_condition, place_values = place.condition()
-    sets = ("seats.#k = :seat + leaseSeconds", NEXT_VERSION, _SET_EARLIEST, *also_set)
+    sets = ("seats.#k = :seat + leaseSeconds", NEXT_VERSION, _SET_EARLIEST, *limit.sets)
+    condition = limit.condition
     return Update(
         place.key,
-        f"SET {', '.join(sets)}",
+        set_and_remove(sets, limit.removals),
         f"{condition} AND {place_condition} AND {IN_FORCE}",
         {**NAMES, "#k": key},
         {
@@ -82,15 +106,15 @@ def grant_update(
     holder: Holder,
     change: Change,
     grant_id: int,
-    limit_condition: str,
+    limit: SeatLimit,
     *,
     is_overdraft: bool,
 ) -> Update:
-    """A new seat, as a write that needs no knowledge of the shard but its `limit_condition`."""
+    """A new seat, as a write that needs no knowledge of the shard but its `limit`."""
     seat = encode_grant(grant_id, is_overdraft=is_overdraft, now=change.now)
     record = activation_record(change, key, holder)
-    condition = f"attribute_not_exists(seats.#k) AND {limit_condition}"
-    return activation_update(place, key, change, record, condition, {":seat": seat})
+    limit = limit._replace(condition=f"attribute_not_exists(seats.#k) AND {limit.condition}")
+    return activation_update(place, key, change, record, limit, {":seat": seat})
 
 
 def activation_record(
@@ -114,7 +138,7 @@ def renewal_update(
     seat = encode_grant(held.grant_id, is_overdraft=held.is_overdraft, now=change.now)
     record = activation_record(change, key, holder, "renewed")
     values = {":seat": seat, ":held": shard.seats[key]}
-    return activation_update(place, key, change, record, "seats.#k = :held", values)
+    return activation_update(place, key, change, record, SeatLimit("seats.#k = :held"), values)
 
 
 class _Effect(NamedTuple):
@@ -138,15 +162,47 @@ def _freeing(place: Place, seats: int, *, is_draining: bool) -> _Effect:
     )
 
 
+# Where a clock runs: it is not this release by which use falls to what was purchased. Leases that
+# have expired are freed first, because use may have fallen with them.
+_STAYS_ABOVE_OR_BELOW = (
+    "(attribute_not_exists(overdraftEndsAt) OR size(seats) < firstOver OR (size(seats) > firstOver"
+    " AND (attribute_not_exists(earliest) OR earliest > :stale)))"
+)
+# It is.
+_FALLS = (
+    "attribute_exists(overdraftEndsAt) AND size(seats) = firstOver"
+    " AND (attribute_not_exists(earliest) OR earliest > :stale)"
+)
+
+
+def _of_only_shard(change: Change, *, ends_overdraft: bool) -> _Effect:
+    """What releasing a seat does to the clock of an overdraft."""
+    values = {":stale": change.now - CLOCK_GRACE}
+    if not ends_overdraft:
+        return _Effect(f" AND {_STAYS_ABOVE_OR_BELOW}", (), values)
+    recovers = ("recoversAt = :now + overdraftRecovery",)
+    return _Effect(f" AND {_FALLS}", recovers, {**values, ":now": change.now})
+
+
 def release_update(
-    place: Place, key: str, grant_id: int, change: Change, *, is_draining: bool = False
+    place: Place,
+    key: str,
+    grant_id: int,
+    change: Change,
+    *,
+    is_draining: bool = False,
+    ends_overdraft: bool = False,
 ) -> Update:
     """Release the grant with this id, whatever its lease.
 
-    On a shard that `is_draining` it goes together with a `return_to_pool_update`.
+    On a shard that `is_draining` it goes together with a `return_to_pool_update`. `ends_overdraft`:
+    it is the last seat above what was purchased, and a clock runs on the only shard.
     """
     place_condition, place_values = place.condition()
-    effect = _freeing(place, 1, is_draining=is_draining)
+    if place.shard_count is None:
+        effect = _of_only_shard(change, ends_overdraft=ends_overdraft)
+    else:
+        effect = _freeing(place, 1, is_draining=is_draining)
     return Update(
         place.key,
         f"SET {', '.join((NEXT_VERSION, *effect.sets))} REMOVE seats.#k",
@@ -192,6 +248,12 @@ def replacement_update(
     else:
         sets.append("earliest = :earliest")
         values[":earliest"] = earliest
+    if shard.overdraft_period:
+        clock = clock_after(shard, len(kept), change.now, is_grant=granted is not None)
+        assignments, removals, more = assign(clock_attributes(clock))
+        sets += assignments
+        removes += removals
+        values |= more
     return Update(
         place.key,
         set_and_remove(sets, removes),
@@ -199,6 +261,14 @@ def replacement_update(
         names,
         values,
     )
+
+
+def clock_after(shard: SeatShard, used: int, now: int, *, is_grant: bool) -> OverdraftClock | None:
+    """The clock of an only shard after expired leases were freed, and a seat perhaps taken."""
+    clock = shard.clock_at(now)
+    if shard.overdraft_period is None or used <= shard.purchased or not is_grant:
+        return clock
+    return clock._replace(recovers_at=None) if clock else started(shard.overdraft_period, now)
 
 
 def return_to_pool_update(entitlement_id: str, seats: int) -> Update:
@@ -231,5 +301,6 @@ def seat_denial(
             "nextLeaseExpiry": next_due,
         },
         (usage.used, usage.purchased, usage.hard_cap),
+        usage.limit_reached,
         change,
     )

@@ -144,7 +144,7 @@ def begin_if_ended(limit: tuple[str, str], counter: Counter, change: Change) -> 
     current = counter.as_of(change.now)
     dropped = yield from archive(key, counter, change.now_ms)
     turning, values = rotation(counter, dropped, change)
-    settings, removals, period = set_period(current)
+    settings, removals, period = set_period(current, 0, change.now)
     yield from send(
         Update(
             key,

@@ -22,7 +22,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from shared import problems
-from shared.audit import Change, denial, utc_hour
+from shared.audit import OVERDRAFT_PERIOD, Change, denial, utc_hour
+from shared.clock import to_rfc3339
 from shared.dynamodb.expressions import assign, set_and_remove
 from shared.dynamodb.keys import (
     Key,
@@ -43,11 +44,17 @@ from shared.dynamodb.requests import (
     Value,
     send,
 )
+from shared.overdraft_clock import (
+    CLOCK_IS_TO_START,
+    START_CLOCK,
+    clock_attributes,
+    started,
+)
 from shared.usage.counter import NO_LIMIT, REMOVED, Consumption, Counter, counter_of
 from shared.usage.encoding import encode_entry, time_of
 from shared.usage.periods import DAY_MS
 from shared.usage.request_log import LOG_SIZE, archive, kept, look, rotate, rotate_if_full, rotation
-from shared.usage.views import period_view, usage_view
+from shared.usage.views import counter_view, period_view
 from shared.validity import IN_FORCE, check_in_force
 
 # --- Writes ---------------------------------------------------------------------------------------
@@ -99,15 +106,47 @@ class LogSeen(NamedTuple):
 
 
 class Guard(NamedTuple):
-    """What must hold besides that the request is new: a condition, and its values."""
+    """What must hold besides that the request is new: a condition, and its values.
+
+    `sets` and `removals` are what the write does to the clock of an overdraft.
+    """
 
     condition: str
     values: Mapping[str, Any] = NO_VALUES
+    sets: tuple[str, ...] = ()
+    removals: tuple[str, ...] = ()
 
 
 ENOUGH_LEFT = "#left >= :quantity"
 NOTHING_SEEN = LogSeen()
-ENOUGH_OF_WHOLE_LIMIT = Guard(f"{ENOUGH_LEFT} AND {NOT_SHARDED}")
+_OF_WHOLE_LIMIT = f"{ENOUGH_LEFT} AND {NOT_SHARDED}"
+# Where an overdraft has a period: within what was purchased, or while the clock runs.
+ENOUGH_OF_WHOLE_LIMIT = Guard(
+    f"{_OF_WHOLE_LIMIT} AND (attribute_not_exists(overdraftPeriod) OR leftPurchased >= :quantity"
+    " OR (overdraftEndsAt > :now AND attribute_not_exists(recoversAt)))"
+)
+# The request that crosses what was purchased.
+_STARTS_OVERDRAFT = Guard(
+    f"{_OF_WHOLE_LIMIT} AND leftPurchased < :quantity AND {CLOCK_IS_TO_START}",
+    sets=START_CLOCK,
+    removals=("recoversAt",),
+)
+# The request that crosses it again before the overdraft has recovered.
+_GOES_ON = Guard(
+    f"{_OF_WHOLE_LIMIT} AND leftPurchased < :quantity AND overdraftEndsAt > :now"
+    " AND recoversAt > :now",
+    removals=("recoversAt",),
+)
+
+
+def _guard_for(counter: Counter, quantity: int, now: int) -> Guard:
+    """What must hold for a request on a counter as it was read."""
+    if counter.overdraft_period is None or quantity <= counter.left_purchased:
+        return ENOUGH_OF_WHOLE_LIMIT
+    clock = counter.clock_at(now)
+    if clock is None:
+        return _STARTS_OVERDRAFT
+    return ENOUGH_OF_WHOLE_LIMIT if clock.recovers_at is None else _GOES_ON
 
 
 def consumption_update(
@@ -121,7 +160,8 @@ def consumption_update(
 ) -> Update:
     """Subtract the entry's quantity, if the guard holds and the request is new.
 
-    `left_before` is what was left of the whole limit, if this is a shard of it.
+    `left_before` is what was left of the whole limit, if this is a shard of it. What is left of
+    what was purchased is counted down beside it, because a condition cannot subtract.
     """
     values = {
         **_values(change, entry.record(change)),
@@ -144,9 +184,13 @@ def consumption_update(
         new.append("droppedAt <= :dayAgo")
         values[":dayAgo"] = change.now_ms - DAY_MS
     entered = ":entry + #left" if left_before is None else ":entry"
+    sets = [f"recent.#k = {entered}", "#left = #left - :quantity", NEXT_VERSION, *guard.sets]
+    if left_before is None:
+        sets.append("leftPurchased = if_not_exists(leftPurchased, :zero) - :quantity")
+        values[":zero"] = 0
     return Update(
         counter_key,
-        f"SET recent.#k = {entered}, #left = #left - :quantity, {NEXT_VERSION}",
+        set_and_remove(sets, guard.removals),
         f"{guard.condition} AND {' AND '.join(new)} AND {IN_FORCE} AND {_IN_PERIOD}",
         {**_NAMES, "#k": entry.key},
         values,
@@ -160,18 +204,23 @@ def _as_seen(log: str, entry: int | None) -> tuple[str, dict[str, int]]:
     return f"{log}.#k = :{log}", {f":{log}": entry}
 
 
-def set_period(counter: Counter) -> tuple[list[str], list[str], dict[str, Value]]:
+def set_period(
+    counter: Counter, used: int, now: int
+) -> tuple[list[str], list[str], dict[str, Value]]:
     """The assignments, removals and values that store the period of `counter`.
 
-    The name `#period` stands for the attribute `period`.
+    It begins at `now` with what is `used`. The name `#period` stands for the attribute `period`.
     """
-    return assign(
-        {
-            "periodStart": counter.period.start,
-            "periodEnd": counter.period.end,
-            "#period": counter.period_number,
-        }
-    )
+    sets: dict[str, Value] = {
+        "periodStart": counter.period.start,
+        "periodEnd": counter.period.end,
+        "#period": counter.period_number,
+    }
+    if counter.overdraft_period:
+        is_over = used > counter.purchased
+        clock = started(counter.overdraft_period, now) if is_over else None
+        sets |= {"leftPurchased": counter.purchased - used, **clock_attributes(clock)}
+    return assign(sets)
 
 
 def begin_period(
@@ -188,7 +237,7 @@ def begin_period(
     dropped = yield from archive(counter_key, counter, change.now_ms)
     turning, values = rotation(counter, dropped, change)
     is_new, bound = _as_seen("recent", counter.raw(entry.key)[0])
-    settings, removals, period = set_period(current)
+    settings, removals, period = set_period(current, entry.quantity, change.now)
     values |= {**bound, **period}
     values |= {
         ":change": entry.record(change),
@@ -240,13 +289,15 @@ def consume(
 
     Raises:
         NotFound, EntitlementSuspended, EntitlementExpired, EntitlementNotYetValid,
-        HardCapReached (with `usage`; on record), IdempotencyConflict, Contention, Sharded.
+        HardCapReached, OverdraftPeriodEnded (with `usage` and `overdraft`; on record),
+        IdempotencyConflict, Contention, Sharded.
     """
     counter_key = usage_key(entitlement_id, usage)
     if busy_log is not None:
         consumed = yield from kept(entitlement_id, usage, key, change.now_ms)
         if consumed:
-            return replay(consumed, quantity, None)
+            counter = counter_of((yield from send(Get(counter_key))))
+            return replay(consumed, quantity, counter)
     entry = Entry(key, quantity)
     checked = busy_log
     write = consumption_update(counter_key, entry, change, LogSeen(checked))
@@ -268,14 +319,15 @@ def consume(
         checked = counter.log_number if was_looked_at else None
         check_counter_in_force(counter, change.now)
         current = counter.as_of(change.now)
-        if current.left < quantity:
+        if current.available_at(change.now) < quantity:
             yield from record_denial(entitlement_id, usage, key, quantity, current, change)
-            raise denied(usage, quantity, current)
+            raise denied(usage, quantity, current, change.now)
         if attempt > 1:
             change = change.at((yield from send(Pause(attempt - 1))))
         if current is counter:
             seen = LogSeen(checked, counter.raw(key))
-            write = consumption_update(counter_key, entry, change, seen)
+            guard = _guard_for(counter, quantity, change.now)
+            write = consumption_update(counter_key, entry, change, seen, guard)
         else:
             write = yield from begin_period(counter_key, counter, current, change, entry)
     raise problems.Contention
@@ -312,7 +364,8 @@ def record_denial(
     }
     record = denial_key(entitlement_id, key, utc_hour(change.now), usage_meter(usage))
     level = (counter.used, counter.purchased, counter.hard_cap)
-    yield from write_with_conflict_retry(denial(record, about, level, change))
+    reached = counter.limit_reached(change.now)
+    yield from write_with_conflict_retry(denial(record, about, level, reached, change))
 
 
 def replay(consumed: Consumption, quantity: int, counter: Counter | None) -> Outcome:
@@ -337,22 +390,32 @@ def _check_offered(counter: Counter) -> None:
         raise problems.NotFound(NO_LIMIT)
 
 
-def denied(usage: str, quantity: int, counter: Counter) -> problems.HardCapReached:
-    """The problem of a limit of which not enough is left."""
+def denied(usage: str, quantity: int, counter: Counter, now: int) -> problems.Denied:
+    """The problem of a limit of which not enough is left, or available, at `now`."""
+    clock = counter.clock_at(now)
+    extensions = {
+        "key": usage,
+        "usage": counter_view(counter, now),
+        "overdraft": clock.view() if clock else None,
+        **period_view(counter.period),
+    }
+    numbers = f"({counter.purchased} purchased, {counter.used} used); nothing was consumed."
+    if clock and counter.limit_reached(now) == OVERDRAFT_PERIOD:
+        ended = to_rfc3339(clock.ends_at * 1000)
+        return problems.OverdraftPeriodEnded(
+            f"{quantity} of '{usage}' do not fit under what was purchased; more could be consumed"
+            f" until {ended} {numbers}",
+            extensions=extensions,
+        )
     return problems.HardCapReached(
-        f"{quantity} of '{usage}' do not fit under the hard cap of {counter.hard_cap}"
-        f" ({counter.purchased} purchased, {counter.used} used); nothing was consumed.",
-        extensions={
-            "key": usage,
-            "usage": usage_view(counter.used, counter.purchased, counter.hard_cap),
-            **period_view(counter.period),
-        },
+        f"{quantity} of '{usage}' do not fit under the hard cap of {counter.hard_cap} {numbers}",
+        extensions=extensions,
     )
 
 
 def preview(
     entitlement_id: str, usage: str, key: str | None, quantity: int, change: Change
-) -> Operation[Consumption]:
+) -> Operation[Outcome]:
     """Return what `consume` would return now; change and record nothing.
 
     Raises:
@@ -362,11 +425,10 @@ def preview(
     if key:
         consumed = yield from look(entitlement_id, usage, key, counter, change.now_ms)
         if consumed:
-            return replay(consumed, quantity, counter).consumed
+            return replay(consumed, quantity, counter)
     check_counter_in_force(counter, change.now)
     current = counter.as_of(change.now)
-    if current.left < quantity:
-        raise denied(usage, quantity, current)
-    return Consumption(
-        change.now_ms, quantity, current.used, current.purchased, current.hard_cap, current.period
-    )
+    if current.available_at(change.now) < quantity:
+        raise denied(usage, quantity, current, change.now)
+    after = current._replace(clock=current.clock_with(quantity, change.now))
+    return Outcome(current.consuming(quantity, change.now_ms), after, is_replay=False)

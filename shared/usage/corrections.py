@@ -4,6 +4,7 @@ from typing import Any
 
 from shared import problems
 from shared.audit import Change
+from shared.dynamodb.expressions import assign
 from shared.dynamodb.keys import (
     Key,
     usage_key,
@@ -17,6 +18,7 @@ from shared.dynamodb.requests import (
     Update,
     send,
 )
+from shared.overdraft_clock import clock_attributes
 from shared.usage.consumption import (
     ENOUGH_LEFT,
     NOT_SHARDED,
@@ -58,7 +60,7 @@ def correct(
                 "/quantity", f"takes back more than the {current.used} used in this period"
             )
         if quantity > max(0, current.left):
-            raise denied(usage, quantity, current)
+            raise denied(usage, quantity, current, change.now)
         if current is counter:
             write = _correction(counter_key, counter, entry, change)
         else:
@@ -77,8 +79,15 @@ def _correction(counter_key: Key, counter: Counter, entry: Entry, change: Change
         condition = "#left <= :most"
         values[":most"] = full(counter.hard_cap) - counter.allocated + entry.quantity
     left_before = None
+    sets, removals = list[str](), list[str]()
     if counter.shards is None:
         condition += f" AND {NOT_SHARDED}"
+        if counter.overdraft_period:
+            # The clock follows from the usage as it was read.
+            clock = counter.clock_with(entry.quantity, change.now)
+            sets, removals, values_of_clock = assign(clock_attributes(clock))
+            condition += " AND seq = :seen"
+            values |= {**values_of_clock, ":seen": counter.seq}
     else:
         left_before = counter.left + counter.allocated
         condition += " AND drawn = :drawn AND #left = :seenLeft"
@@ -88,6 +97,6 @@ def _correction(counter_key: Key, counter: Counter, entry: Entry, change: Change
         entry,
         change,
         LogSeen(counter.log_number, counter.raw(entry.key)),
-        Guard(condition, values),
+        Guard(condition, values, tuple(sets), tuple(removals)),
         left_before=left_before,
     )

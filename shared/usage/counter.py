@@ -4,9 +4,18 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from shared import problems
+from shared.audit import HARD_CAP, OVERDRAFT_PERIOD
 from shared.dynamodb.requests import (
     Item,
     Value,
+)
+from shared.overdraft_clock import (
+    OverdraftClock,
+    OverdraftPeriod,
+    clock_in,
+    period_in,
+    started,
+    unless_recovered,
 )
 from shared.usage.encoding import decode_entry, time_of
 from shared.usage.periods import DAY, DAY_MS, Period, calendar_month
@@ -25,7 +34,10 @@ _ENDLESS = 10**14
 
 
 class UsageTerms(NamedTuple):
-    """The terms of a usage limit, as its counter stores them. `hard_cap` None: unlimited."""
+    """The terms of a usage limit, as its counter stores them. `hard_cap` None: unlimited.
+
+    `overdraft_period` is how long an overdraft may last; None: as long as a period of the limit.
+    """
 
     purchased: int
     hard_cap: int | None
@@ -34,6 +46,7 @@ class UsageTerms(NamedTuple):
     status: str
     valid_from: int
     valid_until: int | None
+    overdraft_period: OverdraftPeriod | None = None
 
     def first_period(self, now: int) -> Period:
         """The first period of a limit that is new at `now`."""
@@ -84,7 +97,8 @@ class Counter(NamedTuple):
     `period_number` counts the periods. `dropped_ms` is when requests of the last 24 hours were last
     archived, `dropped_to` the latest time in their keys; 0 if never. A sharded limit (see
     `sharded`) has a number of `shards` (None: it is not sharded, 0: it is about to be), `allocated`
-    is what its shards have and have not reported as used, and it may be locked.
+    is what its shards have and have not reported as used, and it may be locked. `overdraft_period`
+    is how long an overdraft may last, `clock` the clock that was stored last (see `clock_at`).
     """
 
     left: int
@@ -104,6 +118,8 @@ class Counter(NamedTuple):
     allocated: int = 0
     lock_number: int = 0
     locked_ms: int = 0
+    overdraft_period: OverdraftPeriod | None = None
+    clock: OverdraftClock | None = None
 
     @classmethod
     def of(cls, item: Item) -> "Counter":
@@ -127,6 +143,8 @@ class Counter(NamedTuple):
             item.get("drawn", 0),
             item.get("holds", 0),
             item.get("heldAt", 0),
+            period_in(item),
+            clock_in(item),
         )
 
     @property
@@ -143,6 +161,44 @@ class Counter(NamedTuple):
     def hard_cap(self) -> int | None:
         """The hard limit; None: unlimited."""
         return self.log.hard_cap
+
+    @property
+    def left_purchased(self) -> int:
+        """What is left of what was purchased; negative in an overdraft."""
+        return self.purchased - self.used
+
+    def clock_at(self, now: int) -> OverdraftClock | None:
+        """The clock of the overdraft that runs, or has ended, at `now` in this period."""
+        if self.overdraft_period is None or self.status_at(now) != "active":
+            return None
+        return unless_recovered(self.clock, now)
+
+    def available_at(self, now: int) -> int:
+        """How much may be consumed at `now`: what is left, or what is left of what was purchased.
+
+        A request that crosses what was purchased is granted whole while the clock runs.
+        """
+        clock = self.clock_at(now)
+        return min(self.left, self.left_purchased) if clock and clock.has_ended(now) else self.left
+
+    def limit_reached(self, now: int) -> str:
+        """The limit for which a request is denied at `now`, if not enough is available."""
+        clock = self.clock_at(now)
+        is_lower = clock and clock.has_ended(now) and self.hard_cap != self.purchased
+        return OVERDRAFT_PERIOD if is_lower else HARD_CAP
+
+    def consuming(self, quantity: int, now_ms: int) -> "Consumption":
+        """What a request would consume now."""
+        return Consumption(now_ms, quantity, self.used, self.purchased, self.hard_cap, self.period)
+
+    def clock_with(self, quantity: int, now: int) -> OverdraftClock | None:
+        """The clock at `now` after so much more, or less, was used."""
+        clock, period = self.clock_at(now), self.overdraft_period
+        if period is None or self.status_at(now) != "active":
+            return None
+        if self.used + quantity <= self.purchased:
+            return clock.fallen(now, period) if clock else None
+        return clock._replace(recovers_at=None) if clock else started(period, now)
 
     @property
     def period(self) -> Period:
@@ -196,6 +252,7 @@ class Counter(NamedTuple):
             allocated=0,
             log=self.log._replace(entries={}, period=period),
             period_number=self.period_number + 1,
+            clock=None,
         )
 
     def raw(self, key: str) -> tuple[int | None, int | None]:

@@ -149,7 +149,7 @@ def _look(
 def is_rushed(counter: Counter) -> bool:
     """Whether a counter has just filled its second log in a rush, so that sharding is worth it."""
     cap, earlier = counter.hard_cap, counter.earlier
-    if cap is not None and cap < SHARD_FROM:
+    if counter.overdraft_period or (cap is not None and cap < SHARD_FROM):
         return False
     if earlier is None or min(len(counter.log.entries), len(earlier.entries)) < LOG_SIZE:
         return False
@@ -166,7 +166,9 @@ def start_sharding(limit: tuple[str, str]) -> Update:
     return Update(
         usage_key(*limit),
         "SET parts = :none, drawn = :none, holds = :none",
-        "attribute_not_exists(parts) AND #status = :active",
+        # An overdraft with a period needs the exact usage.
+        "attribute_not_exists(parts) AND attribute_not_exists(overdraftPeriod)"
+        " AND #status = :active",
         {"#status": "status"},
         {":none": 0, ":active": "active"},
     )
@@ -219,7 +221,7 @@ class _Request:
         yield from consumption.record_denial(
             *self.limit, self.key, self.quantity, counter, self.change
         )
-        raise consumption.denied(self.limit[1], self.quantity, counter)
+        raise consumption.denied(self.limit[1], self.quantity, counter, self.change.now)
 
     def _read(self) -> Operation[Counter]:
         """Read the limit's counter."""
@@ -357,7 +359,7 @@ class _Request:
 
 def preview(
     entitlement_id: str, name: str, key: str | None, quantity: int, change: Change
-) -> Operation[Consumption]:
+) -> Operation[Outcome]:
     """Return what `consume` would return now; see `consumption.preview`."""
     limit = (entitlement_id, name)
     counter = counter_of((yield from send(Get(usage_key(*limit)))))
@@ -368,7 +370,7 @@ def preview(
         shard = Counter.of(item) if item else None
         consumed = yield from _look(limit, key, shard, change.now_ms)
         if consumed:
-            return consumption.replay(consumed, quantity, counter).consumed
+            return consumption.replay(consumed, quantity, counter)
     consumption.check_counter_in_force(counter, change.now)
     current = counter.as_of(change.now)
     left = current.left
@@ -379,10 +381,8 @@ def preview(
             left=left, allocated=0
         )  # we have looked: everything that is used is known
     if left < quantity:
-        raise consumption.denied(name, quantity, current)
-    return Consumption(
-        change.now_ms, quantity, current.used, current.purchased, current.hard_cap, current.period
-    )
+        raise consumption.denied(name, quantity, current, change.now)
+    return Outcome(current.consuming(quantity, change.now_ms), current, is_replay=False)
 
 
 def correct(

@@ -12,10 +12,13 @@ from shared.dynamodb.requests import (
     Put,
     Update,
 )
+from shared.overdraft_clock import OverdraftClock, clock_attributes, period_attributes
+from shared.overdraft_clock import under_terms as clock_under_terms
 from shared.usage.consumption import NEXT_VERSION, NOT_SHARDED
 from shared.usage.counter import REMOVED, Counter, RequestLog, UsageTerms, full
 from shared.usage.periods import DAY, Period, calendar_month
 from shared.usage.request_log import archive, rotation
+from shared.validity import status_at
 
 # --- Terms ----------------------------------------------------------------------------------------
 
@@ -29,6 +32,8 @@ def new_counter(
         usage_key(entitlement_id, usage),
         {
             "left": full(terms.hard_cap),
+            "leftPurchased": terms.purchased,
+            **{k: v for k, v in period_attributes(terms.overdraft_period).items() if v is not None},
             **log.terms(),
             "recent": {},
             "earlier": {},
@@ -59,6 +64,8 @@ def under_terms(counter: Counter, terms: UsageTerms, now: int, *, is_renewed: bo
     ends = counter.valid_until
     delta = full(terms.hard_cap) - full(current.hard_cap)
     current = current._replace(
+        overdraft_period=terms.overdraft_period,
+        clock=_clock_under(current, terms, now),
         left=current.left + delta,
         log=current.log._replace(purchased=terms.purchased, hard_cap=terms.hard_cap),
         schedule=terms.schedule,
@@ -89,6 +96,16 @@ def under_terms(counter: Counter, terms: UsageTerms, now: int, *, is_renewed: bo
     return current._replace(log=current.log._replace(period=period))
 
 
+def _clock_under(counter: Counter, terms: UsageTerms, now: int) -> OverdraftClock | None:
+    """The clock of a counter under new terms, if these are in force and have a period."""
+    status = status_at(terms.status, terms.valid_from, terms.valid_until, now)
+    if terms.overdraft_period is None or status != "active":
+        return None
+    purchased = (counter.purchased, terms.purchased)
+    before, clock = counter.overdraft_period, counter.clock_at(now)
+    return clock_under_terms(clock, before, terms.overdraft_period, purchased, counter.used, now)
+
+
 def terms_update(
     entitlement_id: str, usage: str, counter: Counter, new: Counter, change: Change
 ) -> Operation[Update | None]:
@@ -96,7 +113,7 @@ def terms_update(
 
     The requests that the next rotation removes from the counter are archived first.
     """
-    if new._replace(left=counter.left, log=counter.log) == counter and (
+    if new._replace(left=counter.left, log=counter.log, clock=counter.clock) == counter and (
         new.log.terms() == counter.log.terms()
     ):
         return None
@@ -131,9 +148,18 @@ def terms_update(
             "periodStart": new.period.start,
             "periodEnd": new.period.end,
         }
+    condition = "leaf = :leaf AND #status <> :deleted"
+    if new.overdraft_period or counter.overdraft_period:
+        # The clock follows from the usage as it was read.
+        sets |= {
+            **period_attributes(new.overdraft_period),
+            **clock_attributes(new.clock),
+            "leftPurchased": new.left_purchased,
+        }
+        condition += " AND seq = :seen"
+        values[":seen"] = counter.seq
     settings, removals, new_values = assign(sets)
     kind = new.status if new.status in (REMOVED, "deleted") else "updated"
-    condition = "leaf = :leaf AND #status <> :deleted"
     if counter.shards is None:
         condition += f" AND {NOT_SHARDED}"
     else:

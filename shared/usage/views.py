@@ -4,6 +4,7 @@ from typing import TypedDict
 
 from shared.clock import to_rfc3339
 from shared.limits import UsedView, limit_status, seats_view
+from shared.overdraft_clock import OverdraftClock, OverdraftView
 from shared.usage.counter import Consumption, Counter
 from shared.usage.periods import Period
 
@@ -22,6 +23,7 @@ class CurrentUsageView(PeriodView):
     resetSchedule: str
     status: str
     usage: UsedView
+    overdraft: OverdraftView | None
 
 
 class ConsumptionView(PeriodView):
@@ -33,11 +35,23 @@ class ConsumptionView(PeriodView):
     overdraftQuantity: int
     status: str
     usage: UsedView
+    overdraft: OverdraftView | None
 
 
 def usage_view(used: int, purchased: int, hard_cap: int | None) -> UsedView:
     """The `usage` object of the API."""
     return seats_view(used, purchased, hard_cap)
+
+
+def counter_view(counter: Counter, now: int) -> UsedView:
+    """The `usage` object of a counter in the period of `now`, Unix seconds."""
+    clock = counter.clock_at(now)
+    return seats_view(
+        counter.used,
+        counter.purchased,
+        counter.hard_cap,
+        has_ended=clock is not None and clock.has_ended(now),
+    )
 
 
 def period_view(period: Period) -> PeriodView:
@@ -51,23 +65,36 @@ def period_view(period: Period) -> PeriodView:
 def current_view(key: str, counter: Counter, now: int) -> CurrentUsageView:
     """A usage limit in the period of `now`, Unix seconds."""
     current = counter.as_of(now)
+    clock = current.clock_at(now)
     return {
         "key": key,
         "resetSchedule": counter.schedule,
         "status": limit_status(current.used, current.purchased),
-        "usage": usage_view(current.used, current.purchased, current.hard_cap),
+        "usage": counter_view(current, now),
+        "overdraft": clock.view() if clock else None,
         **period_view(current.period),
     }
 
 
-def consumption_view(key: str, consumed: Consumption) -> ConsumptionView:
-    """What a request consumed, as the API answers it the first time and again."""
+def consumption_view(
+    key: str, consumed: Consumption, clock: OverdraftClock | None
+) -> ConsumptionView:
+    """What a request consumed, as the API answers it the first time and again.
+
+    `clock` is that of the overdraft at the time of the answer.
+    """
     return {
         "key": key,
         "quantity": consumed.quantity,
         "isOverdraft": consumed.overdraft_quantity > 0,
         "overdraftQuantity": consumed.overdraft_quantity,
         "status": limit_status(consumed.used, consumed.purchased),
-        "usage": usage_view(consumed.used, consumed.purchased, consumed.hard_cap),
+        "usage": seats_view(
+            consumed.used,
+            consumed.purchased,
+            consumed.hard_cap,
+            has_ended=clock is not None and clock.has_ended(consumed.at_ms // 1000),
+        ),
+        "overdraft": clock.view() if clock else None,
         **period_view(consumed.period),
     }

@@ -31,7 +31,7 @@ from shared.seats.holder import Holder
 from shared.seats.leases import sweep_shard
 from shared.seats.pending import ActivationResult
 from shared.seats.release import release_grant
-from shared.seats.shard import CLOCK_GRACE
+from shared.seats.shard import CLOCK_GRACE, SeatShard
 from shared.seats.terms import new_shard_put, shard_terms_update
 from tests.support.machine import Lost, drive, run_machine
 from tests.support.seats import NOW, new_id, read_shard_item, terms
@@ -39,6 +39,13 @@ from tests.support.tables import create_table, open_client
 
 SEATS = [f"user{number}" for number in range(9)]
 GRACE = CLOCK_GRACE
+
+
+class Clock(NamedTuple):
+    """When the overdraft began, and when use fell to what was purchased."""
+
+    since: int
+    fell: int | None
 
 
 class Held(NamedTuple):
@@ -59,6 +66,7 @@ class SeatShardMachine(RuleBasedStateMachine):
         self.now = NOW
         self.valid = terms(3, 5, lease=600)
         self.held: dict[str, Held] = {}
+        self.clock: Clock | None = None
         self.attempts: Counter[str] = Counter()
         self.seq = 1
         self.grant_ids = itertools.count(1)
@@ -91,6 +99,29 @@ class SeatShardMachine(RuleBasedStateMachine):
             if held.end is not None and held.end + GRACE <= self.now
         ]
 
+    def clock_now(self) -> Clock | None:
+        """The clock that runs or has ended. Use falls when leases end, whoever notices it."""
+        period = self.valid.overdraft_period
+        if period is None or self.clock is None or self.refusal():
+            return None
+        clock = self.clock
+        if clock.fell is None:
+            for moment in sorted((self.held[each].end or 0) + GRACE for each in self.stale()):
+                later = [
+                    held
+                    for held in self.held.values()
+                    if held.end is None or held.end + GRACE > moment
+                ]
+                if len(later) <= self.valid.purchased:
+                    clock = clock._replace(fell=moment)
+                    break
+        is_over = clock.fell is not None and clock.fell + period.recovery <= self.now
+        return None if is_over else clock
+
+    def has_ended(self) -> bool:
+        clock, period = self.clock_now(), self.valid.overdraft_period
+        return clock is not None and period is not None and clock.since + period.length <= self.now
+
     def expect_take(self, seat_id: str, grant_id: int, *, hint: bool = False) -> tuple[str, Any]:
         """What must happen, and the model's change if it does.
 
@@ -113,7 +144,7 @@ class SeatShardMachine(RuleBasedStateMachine):
             return "refused", refusal
         stale = self.stale()
         left = len(self.held) - len(stale)
-        cap = self.valid.hard_cap
+        cap = self.valid.purchased if self.has_ended() else self.valid.hard_cap
         if cap is not None and left >= cap:
             return "denied", None
         is_overdraft = left >= self.valid.purchased
@@ -130,8 +161,10 @@ class SeatShardMachine(RuleBasedStateMachine):
         )
         try:
             grant = self.run(operation, lose=lose)
-        except problems.HardCapReached as denied:
+        except problems.Denied as denied:
             assert kind == "denied"
+            is_in_time = self.valid.hard_cap == self.valid.purchased or not self.has_ended()
+            assert isinstance(denied, problems.HardCapReached) == is_in_time
             assert denied.extensions["seats"]["used"] == len(self.held)
             self.attempts[seat_id] += 1
             return None
@@ -160,13 +193,21 @@ class SeatShardMachine(RuleBasedStateMachine):
 
     def taken(self, seat_id: str, kind: str, expected: Held, grant: ActivationResult) -> None:
         assert grant.is_new, "the request that took the seat was told that it renewed one"
+        self.took(seat_id, kind, expected)
+        assert grant.shard.used == len(self.held)
+        assert Held(*grant.held) == expected
+
+    def took(self, seat_id: str, kind: str, expected: Held) -> None:
+        """The model's change when a seat was granted."""
+        if kind != "within":
+            self.clock = self.clock_now()
         if kind == "reclaim":
             for stale in self.stale():
                 del self.held[stale]
         self.seq += 1
         self.held[seat_id] = expected
-        assert grant.shard.used == len(self.held)
-        assert Held(*grant.held) == expected
+        if expected.is_overdraft and self.valid.overdraft_period:
+            self.clock = Clock(self.clock.since if self.clock else self.now, None)
 
     @rule(
         target=activations,
@@ -195,7 +236,7 @@ class SeatShardMachine(RuleBasedStateMachine):
             self.run(operation, crash=crash)
         except Lost:
             self.follow_a_crash(seat_id, kind, expected)
-        except problems.HardCapReached:
+        except problems.Denied:
             assert kind == "denied"
             self.attempts[seat_id] += 1
         except problems.Problem as problem:
@@ -214,13 +255,11 @@ class SeatShardMachine(RuleBasedStateMachine):
         if shard["seq"] == self.seq:
             return
         assert shard["seq"] == self.seq + 1
-        self.seq += 1
-        if kind == "reclaim":
-            for stale in self.stale():
-                del self.held[stale]
         if kind == "renewed":
-            expected = expected._replace(end=self.end())
-        self.held[seat_id] = expected
+            self.seq += 1
+            self.held[seat_id] = expected._replace(end=self.end())
+        else:
+            self.took(seat_id, kind, expected)
 
     @rule(named=activations, lose=st.sampled_from([None, 0]))
     def release(self, named: str, lose: int | None) -> None:
@@ -237,9 +276,37 @@ class SeatShardMachine(RuleBasedStateMachine):
         released = self.run(release_grant(self.entitlement_id, named, self.change()), lose=lose)
         if lose is None:
             assert released == (holder is not None)
-        if holder is not None:
+        if holder is None:
+            return
+        if self.clock is None:
             del self.held[holder]
             self.seq += 1
+        else:
+            self.released_under_a_clock(holder)
+
+    def released_under_a_clock(self, holder: str) -> None:
+        """The release may have swept the shard first, since use may have fallen before it."""
+        shard = read_shard_item(self.dynamodb, self.entitlement_id)
+        known = {seat_key(self.entitlement_id, seat_id): seat_id for seat_id in self.held}
+        gone = {seat_id for key, seat_id in known.items() if key not in shard["seats"]}
+        assert holder in gone
+        assert gone - {holder} <= set(self.stale())
+        assert shard["seq"] > self.seq
+        self.seq = shard["seq"]
+        clock, was_above = self.clock_now(), len(self.live()) > self.valid.purchased
+        for seat_id in gone:
+            del self.held[seat_id]
+        for key, value in shard["seats"].items():
+            seat_id = known[key]
+            if decode_grant(value).lease_end != self.held[seat_id].end:
+                assert seat_id in self.of_other_terms()
+                self.held[seat_id] = self.held[seat_id]._replace(end=self.end())
+        self.clock = clock
+        if clock and was_above and len(self.live()) <= self.valid.purchased:
+            self.clock = clock._replace(fell=self.now)
+
+    def live(self) -> set[str]:
+        return self.held.keys() - set(self.stale())
 
     @rule(seconds=st.sampled_from([1, 4, 6, 59, 299, 301, 604, 606, 3600]))
     def time_passes(self, seconds: int) -> None:
@@ -253,6 +320,7 @@ class SeatShardMachine(RuleBasedStateMachine):
             assert freed == len(stale)
         if stale:
             self.seq += 1
+            self.clock = self.clock_now()
         for seat_id in stale:
             del self.held[seat_id]
         if stale and lose is None:
@@ -279,6 +347,7 @@ class SeatShardMachine(RuleBasedStateMachine):
         lease=st.sampled_from([None, 60, 600, 3600]),
         status=st.sampled_from(["active", "active", "active", "suspended"]),
         ends_in=st.sampled_from([None, None, 500, 5000]),
+        period=st.sampled_from([None, (60, 300), (600, 60), (3600, 600)]),
     )
     def terms_change(
         self,
@@ -286,25 +355,47 @@ class SeatShardMachine(RuleBasedStateMachine):
         lease: int | None,
         status: str,
         ends_in: int | None,
+        period: tuple[int, int] | None,
     ) -> None:
         until = None if ends_in is None else self.now + ends_in
-        valid = terms(*limits, lease=lease, status=status, valid_until=until)
+        valid = terms(*limits, lease=lease, status=status, valid_until=until, period=period)
+        shard = SeatShard.of(read_shard_item(self.dynamodb, self.entitlement_id))
         write = shard_terms_update(
             self.entitlement_id,
             valid,
             self.change(),
             lease_changed=lease != self.valid.lease,
+            seen=shard,
         )
         assert isinstance(self.dynamodb.execute(Transact((write,))), Accepted)
-        self.valid = valid
+        before, clock, self.valid = self.valid, self.clock_now(), valid
         self.seq += 1
+        self.clock = None
+        if period is None or status != "active":
+            return
+        if len(self.live()) > valid.purchased:
+            self.clock = Clock(clock.since if clock else self.now, None)
+        elif clock and valid.purchased <= before.purchased:
+            # Nothing was bought: the dip goes on.
+            fell = self.now if clock.fell is None else clock.fell
+            self.clock = Clock(clock.since, fell)
+
+    @rule(number=st.integers(0, 8))
+    def ask_at_the_end(self, number: int) -> None:
+        """At the second in which the period ends."""
+        clock, period = self.clock_now(), self.valid.overdraft_period
+        if clock and period and clock.since + period.length > self.now:
+            self.now = clock.since + period.length - 1
+            self.take(SEATS[number], hint=True)
+            self.now += 1
+            self.take(SEATS[(number + 4) % 9], hint=False)
 
     @rule(seat_id=st.sampled_from(SEATS))
     def preview(self, seat_id: str) -> None:
         kind, expected = self.expect_take(seat_id, 0, hint=True)
         try:
             grant = self.run(activation.preview(self.entitlement_id, Holder(seat_id), self.now))
-        except problems.HardCapReached:
+        except problems.Denied:
             assert kind == "denied"
         except problems.Problem as problem:
             assert (kind, type(problem)) == ("refused", expected)
@@ -333,6 +424,13 @@ class SeatShardMachine(RuleBasedStateMachine):
             seat_key(self.entitlement_id, seat_id): held for seat_id, held in self.held.items()
         }
         assert shard["seq"] == self.seq
+        clock, period = self.clock_now(), self.valid.overdraft_period
+        stored = SeatShard.of(shard).clock_at(self.now)
+        if clock is None or period is None:
+            assert stored is None
+        else:
+            recovers = None if clock.fell is None else clock.fell + period.recovery
+            assert stored == (clock.since, clock.since + period.length, recovers)
         ends = [held.end for held in self.held.values() if held.end is not None]
         if ends:
             assert shard["earliest"] <= min(ends), "a lease could run out unseen"

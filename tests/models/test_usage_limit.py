@@ -19,6 +19,7 @@ from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import DENIAL_SHARDS, denial_partition, usage_key, usage_meter
 from shared.dynamodb.requests import Accepted, Query, Transact
+from shared.overdraft_clock import OverdraftClock, OverdraftPeriod
 from shared.usage import consumption, corrections
 from shared.usage.counter import Counter, UsageTerms
 from shared.usage.periods import DAY, Period, calendar_month
@@ -44,6 +45,13 @@ class Answered(NamedTuple):
     answer: Mapping[str, object]
 
 
+class Clock(NamedTuple):
+    """When the overdraft began, and when use fell to what was purchased."""
+
+    since: int
+    fell: int | None
+
+
 class UsageMachine(RuleBasedStateMachine):
     """Rules are what can happen to a usage limit; each is checked against the model at once."""
 
@@ -55,6 +63,7 @@ class UsageMachine(RuleBasedStateMachine):
         self.now = NOW
         self.valid = UsageTerms(20, 25, "monthly", ZONE, "active", 0, None)
         self.used = 0
+        self.clock: Clock | None = None
         self.period = calendar_month(NOW, ZONE)
         self.answered: dict[str, Answered] = {}
         self.attempts: Tally[str] = Tally()
@@ -88,6 +97,38 @@ class UsageMachine(RuleBasedStateMachine):
                 return  # the limit itself is over
             renewed = Period(self.period.end, None)
             self.period, self.used = calendar_month(self.now, ZONE) if is_monthly else renewed, 0
+            self.clock = None
+
+    def clock_now(self) -> Clock | None:
+        """The clock that runs or has ended, in the period of now."""
+        self.begin_what_is_due()
+        clock, period = self.clock, self.valid.overdraft_period
+        if clock is None or period is None or self.refusal():
+            return None
+        is_over = clock.fell is not None and clock.fell + period.recovery <= self.now
+        return None if is_over else clock
+
+    def expected_clock(self) -> OverdraftClock | None:
+        clock, period = self.clock_now(), self.valid.overdraft_period
+        if clock is None or period is None:
+            return None
+        recovers = None if clock.fell is None else clock.fell + period.recovery
+        return OverdraftClock(clock.since, clock.since + period.length, recovers)
+
+    def most(self) -> float:
+        """What may be used now."""
+        clock = self.expected_clock()
+        return self.valid.purchased if clock and clock.ends_at <= self.now else self.full()
+
+    def use(self, quantity: int) -> None:
+        """Count what was used, and move the clock."""
+        clock, self.used = self.clock_now(), self.used + quantity
+        if self.valid.overdraft_period is None:
+            return
+        if self.used > self.valid.purchased:
+            self.clock = Clock(clock.since if clock else self.now, None)
+        elif clock and clock.fell is None:
+            self.clock = clock._replace(fell=self.now)
 
     def known(self, key: str) -> Answered | None:
         answered = self.answered.get(key)
@@ -122,12 +163,13 @@ class UsageMachine(RuleBasedStateMachine):
                 "overdraftUsed": max(0, used - purchased),
                 "available": None if cap is None else max(0, cap - used),
             },
+            "overdraft": None,
             **period_view(self.period),
         }
 
     def took_place(self, key: str, quantity: int, answer: Mapping[str, object]) -> None:
         self.begin_what_is_due()
-        self.used += quantity
+        self.use(quantity)
         self.seq += 1
         self.answered[key] = Answered(self.now, quantity, answer)
 
@@ -142,11 +184,13 @@ class UsageMachine(RuleBasedStateMachine):
             assert known is not None
             assert known.quantity != quantity
             return
-        except problems.HardCapReached as denied:
+        except problems.Denied as denied:
             assert known is None
             assert refusal is None
             self.begin_what_is_due()
-            assert self.used + quantity > self.full(), "denied although it would have fitted"
+            assert self.used + quantity > self.most(), "denied although it would have fitted"
+            is_in_time = self.most() == self.full()
+            assert isinstance(denied, problems.HardCapReached) == is_in_time
             assert denied.extensions["usage"]["used"] == self.used
             self.attempts[key] += 1
             return
@@ -154,14 +198,14 @@ class UsageMachine(RuleBasedStateMachine):
             assert known is None
             assert type(problem) is refusal
             return
-        answer = consumption_view("x", outcome.consumed)
+        answer = consumption_view("x", outcome.consumed, None)
         if known:
             assert known.quantity == quantity
             assert answer == known.answer, "not the first answer"
             return
         assert refusal is None
         expected = self.expect(quantity)
-        assert self.used + quantity <= self.full(), "above the hard cap"
+        assert self.used + quantity <= self.most(), "above the hard cap, or after the period"
         assert answer == expected
         self.took_place(key, quantity, answer)
 
@@ -213,7 +257,7 @@ class UsageMachine(RuleBasedStateMachine):
     @rule(count=st.sampled_from([1, 4, 8]))
     def others_consume(self, count: int) -> None:
         """Enough requests to fill logs, corrected at once so that more fit."""
-        if self.refusal() or self.used + 1 > self.full():
+        if self.refusal() or self.used + 1 > self.most():
             return
         for _ in range(count):
             key = self.filler()
@@ -249,7 +293,7 @@ class UsageMachine(RuleBasedStateMachine):
         except problems.Problem as problem:
             assert type(problem) is refusal
         else:
-            answer = consumption_view("x", outcome.consumed)
+            answer = consumption_view("x", outcome.consumed, None)
             if known:
                 assert answer == known.answer
                 return
@@ -273,6 +317,7 @@ class UsageMachine(RuleBasedStateMachine):
         schedule=st.sampled_from(["monthly", "monthly", "never", "on_renewal"]),
         status=st.sampled_from(["active", "active", "active", "suspended"]),
         ends_in=st.sampled_from([None, None, 500, 40 * DAY]),
+        timed=st.sampled_from([None, (60, 600), (DAY, 60), (9 * DAY, DAY)]),
         lose=st.one_of(st.none(), st.just(0)),
     )
     def terms_change(
@@ -281,11 +326,14 @@ class UsageMachine(RuleBasedStateMachine):
         schedule: str,
         status: str,
         ends_in: int | None,
+        timed: tuple[int, int] | None,
         lose: int | None,
     ) -> None:
         until = None if ends_in is None else self.now + ends_in
         old = self.valid.valid_until
-        valid = UsageTerms(*limits, schedule, ZONE, status, 0, until)
+        overdraft_period = OverdraftPeriod(*timed) if timed else None
+        valid = UsageTerms(*limits, schedule, ZONE, status, 0, until, overdraft_period)
+        clock, used_before = self.clock_now(), self.used
         is_renewed = old is not None and (until is None or until > old)
         counter = self.counter()
         new = under_terms(counter, valid, self.now, is_renewed=is_renewed)
@@ -305,7 +353,29 @@ class UsageMachine(RuleBasedStateMachine):
                 self.period = self.period._replace(end=old if until != old else None)
         else:
             self.period = self.period._replace(end=None)
-        self.valid = valid
+        before, self.valid = self.valid, valid
+        self.clock = None
+        if timed is None or status != "active" or self.used != used_before:
+            return
+        if self.used > valid.purchased:
+            self.clock = Clock(clock.since if clock else self.now, None)
+        elif clock and valid.purchased <= before.purchased:
+            # Nothing was bought: the dip goes on.
+            self.clock = Clock(clock.since, self.now if clock.fell is None else clock.fell)
+
+    @rule(key=st.sampled_from(KEYS), again=st.sampled_from(KEYS))
+    def consume_at_the_end(self, key: str, again: str) -> None:
+        """At the second in which the period ends."""
+        clock = self.expected_clock()
+        if clock and clock.ends_at > self.now:
+            self.now = clock.ends_at - 1
+            self.consume_now(key)
+            self.now += 1
+            self.consume_now(again)
+
+    def consume_now(self, key: str) -> None:
+        operation = consumption.consume(self.entitlement_id, "x", key, 1, self.change())
+        self.outcome(key, 1, lambda: self.run(operation))
 
     @rule(key=st.one_of(st.none(), st.sampled_from(KEYS)), quantity=st.sampled_from([1, 3, 26]))
     def preview(self, key: str | None, quantity: int) -> None:
@@ -318,13 +388,13 @@ class UsageMachine(RuleBasedStateMachine):
         except problems.IdempotencyConflict:
             assert known is not None
             assert known.quantity != quantity
-        except problems.HardCapReached:
+        except problems.Denied:
             self.begin_what_is_due()
-            assert self.used + quantity > self.full()
+            assert self.used + quantity > self.most()
         except problems.Problem as problem:
             assert type(problem) is refusal
         else:
-            answer = consumption_view("x", answered)
+            answer = consumption_view("x", answered.consumed, None)
             assert answer == (known.answer if known else self.expect(quantity))
 
     # --- What must always hold ------------------------------------------------------------------
@@ -344,6 +414,7 @@ class UsageMachine(RuleBasedStateMachine):
         current = counter.as_of(self.now)
         self.begin_what_is_due()
         assert (current.used, current.period) == (self.used, self.period)
+        assert current.clock_at(self.now) == self.expected_clock()
         # The request that fills a log rotates it; if its process ends before that, the next request does.
         assert len(counter.log.entries) < 4 * LOG_SIZE
 

@@ -7,6 +7,7 @@ from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import seat_shard_key
 from shared.dynamodb.requests import Accepted, Get, Item
+from shared.overdraft_clock import OverdraftPeriod
 from shared.seats.terms import SeatTerms, new_shard_put
 
 # 2049: later than the machine's clock, which an operation looks at again after a refusal.
@@ -32,8 +33,13 @@ def terms(
     valid_from: int = 0,
     valid_until: int | None = None,
     lease: int | None = None,
+    period: tuple[int, int] | None = None,
 ) -> SeatTerms:
-    return SeatTerms(purchased, hard_cap, status, valid_from, valid_until, lease)
+    """Terms of seats; `period` is how long an overdraft may last, and its recovery, in seconds."""
+    timed = OverdraftPeriod(*period) if period else None
+    return SeatTerms(
+        purchased, hard_cap, status, valid_from, valid_until, lease, overdraft_period=timed
+    )
 
 
 def change(now_ms: int = NOW_MS, actor: str = "key_test") -> Change:

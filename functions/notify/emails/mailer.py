@@ -366,7 +366,7 @@ class Mailer:
             to = TO_SEPARATOR.join(self._recipients)
         if not requests or not to:
             return None
-        seat_usage = (yield from fetch_seat_usages([entitlement_id]))[entitlement_id]
+        seat_usage = (yield from fetch_seat_usages([entitlement_id], until // 1000))[entitlement_id]
         return Facts(to, REQUESTS, document, seat_usage, since, until, requests=requests)
 
     def _facts(
@@ -402,7 +402,7 @@ class Mailer:
             return None
         names = yield from _names(entitlement_id, overdraft_keys)
         denied_names = yield from _denied_names(entitlement_id, denied, since, until)
-        seat_usage = (yield from fetch_seat_usages([entitlement_id]))[entitlement_id]
+        seat_usage = (yield from fetch_seat_usages([entitlement_id], until // 1000))[entitlement_id]
         return Facts(
             address,
             audience,

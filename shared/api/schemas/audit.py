@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from shared.api.schemas.base import Output
+from shared.api.schemas.history import LimitReached
 from shared.api.schemas.seats import Seats
 from shared.audit import ENTRY_TYPES
 
@@ -61,7 +62,7 @@ class ExplainedDenial(Output):
     used: int
     purchased: int
     hard_cap: int | None
-    limit_reached: Literal["hardCap"]
+    limit_reached: LimitReached
     next_lease_expiry: str | None = Field(
         description="When the next lease was to end; null: none had an end, or it is not known."
     )

@@ -1,9 +1,16 @@
 """Entitlements: what was sold, to whom, on which terms."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
 
 from shared import clock
 from shared.api.schemas.base import (
@@ -22,9 +29,10 @@ from shared.api.schemas.base import (
     check_multiline,
     sort_distinct,
 )
-from shared.api.schemas.seats import Seats
+from shared.api.schemas.seats import Overdraft, Seats
 from shared.entitlements.model import NOTIFICATIONS
 from shared.entitlements.scheduled_changes import STATUSES
+from shared.overdraft_clock import DEFAULT_RECOVERY, MAX_PERIOD, MIN_PERIOD
 from shared.seats.shard import MAX_LEASE, MIN_LEASE
 from shared.texts import USAGE_KEY
 from shared.usage.counter import MAX_LIMITS
@@ -74,27 +82,69 @@ class Contacts(Input):
     account_owner: Contact | None = None
 
 
+def _length(text: str) -> str:
+    if not MIN_PERIOD <= clock.from_duration(text) <= MAX_PERIOD:
+        raise ValueError("must be between PT1M and P366D")
+    return text
+
+
+Length = Annotated[str, AfterValidator(_length)]
+
+
+class TimedOverdraft(Input):
+    """How long an overdraft may last. Both members are missing where there is no period."""
+
+    period: Length | None = Field(
+        None,
+        description="How long more than purchased may be used, PT1M to P366D: the clock starts with"
+        " the first that is used above. When it has run out, what was purchased is the cap. By"
+        " default there is no end.",
+    )
+    recovery: Length | None = Field(
+        None,
+        description="How long use must stay within what was purchased before the clock starts anew,"
+        f" PT1M to P366D. By default {DEFAULT_RECOVERY}.",
+    )
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.recovery is not None and self.period is None:
+            raise ValueError("recovery goes with a period")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_period(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        shown: dict[str, Any] = handler(self)
+        rest = {name: value for name, value in shown.items() if name not in _TIMED}
+        if self.period is None:
+            return rest
+        return {**rest, "period": self.period, "recovery": self.recovery or DEFAULT_RECOVERY}
+
+
+_TIMED = ("period", "recovery")
+
+
 class NoOverdraft(Input):
     """The hard cap is what was purchased."""
 
     type: Literal["none"]
 
 
-class AbsoluteOverdraft(Input):
+class AbsoluteOverdraft(TimedOverdraft):
     """A number of seats above what was purchased."""
 
     type: Literal["absolute"]
     value: Count
 
 
-class PercentageOverdraft(Input):
+class PercentageOverdraft(TimedOverdraft):
     """A percentage of what was purchased, rounded down."""
 
     type: Literal["percentage"]
     value: Annotated[int, Field(ge=0, le=1000)]
 
 
-class UnlimitedOverdraft(Input):
+class UnlimitedOverdraft(TimedOverdraft):
     """No hard cap."""
 
     type: Literal["unlimited"]
@@ -106,7 +156,7 @@ OverdraftLimit = Annotated[
 ]
 
 
-class AbsoluteUsageOverdraft(Input):
+class AbsoluteUsageOverdraft(TimedOverdraft):
     """A quantity above what was purchased."""
 
     type: Literal["absolute"]
@@ -307,6 +357,9 @@ class Entitlement(EntitlementInput):
     usage_limits: list[UsageLimit]  # type: ignore[assignment]
     hard_cap: int | None
     seats: Seats | None = Field(description="Null: the entitlement has no seats.")
+    overdraft: Overdraft | None = Field(
+        description="The clock of an overdraft of seats with a period; null: none runs."
+    )
     created_at: str
     updated_at: str
     ranking: Ranking | None = Field(None, description="Only in a sorted list.")

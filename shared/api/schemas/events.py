@@ -7,7 +7,7 @@ from pydantic import Field, create_model
 from shared.api.schemas.base import Output
 from shared.api.schemas.entitlements import Contacts, Customer, ScheduledChange
 from shared.api.schemas.follow_up import FollowUpEntry
-from shared.api.schemas.history import OverdraftEpisode
+from shared.api.schemas.history import LimitReached, OverdraftEpisode
 from shared.api.schemas.reports import ReportFilters, ReportPeriod, ReportTotals
 from shared.api.schemas.seats import SeatRequest, Seats
 from shared.api.schemas.usage import Used
@@ -77,10 +77,11 @@ class DenialCount(Output):
     attempts: int
     first_at: str
     last_at: str
+    limit_reached: LimitReached
 
 
 class SeatDeniedData(EventData):
-    """An activation was denied at the hard cap."""
+    """An activation was denied: at the hard cap, or because the overdraft period had ended."""
 
     seats: Seats
     seat: EventSeat
@@ -138,7 +139,7 @@ class RequestDenialCount(DenialCount):
 
 
 class UsageDeniedData(EventData):
-    """A request did not fit under the hard cap of a usage limit."""
+    """A request did not fit under a usage limit."""
 
     usage: EventUsage
     denial: RequestDenialCount

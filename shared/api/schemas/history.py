@@ -1,8 +1,11 @@
 """Usage over time, overdraft episodes and denials."""
 
+from typing import Annotated, Literal
+
 from pydantic import Field
 
 from shared.api.schemas.base import Output
+from shared.audit import LIMITS_REACHED
 
 
 class LimitsInForce(Output):
@@ -94,6 +97,15 @@ class OverdraftList(Output):
     next_page_token: str | None
 
 
+LimitReached = Annotated[
+    Literal[LIMITS_REACHED],  # type: ignore[valid-type]
+    Field(
+        description="For which limit: the hard cap, or what was purchased, because the"
+        " overdraft period had ended."
+    ),
+]
+
+
 class Denial(Output):
     """A seat that was denied in one UTC hour, with the limits at the last attempt."""
 
@@ -107,6 +119,7 @@ class Denial(Output):
     used: int
     purchased: int
     hard_cap: int | None
+    limit_reached: LimitReached
 
 
 class UsageDenial(Output):
@@ -122,6 +135,7 @@ class UsageDenial(Output):
     used: int
     purchased: int
     hard_cap: int | None
+    limit_reached: LimitReached
 
 
 class DenialList(Output):

@@ -7,7 +7,7 @@ from pydantic import Field
 from shared.api.routes import PORTAL_ROLES
 from shared.api.schemas.base import Output
 from shared.api.schemas.history import LimitsInForce
-from shared.api.schemas.seats import Seats
+from shared.api.schemas.seats import Overdraft, Seats
 from shared.api.schemas.usage import CurrentUsage
 
 
@@ -29,6 +29,7 @@ class Portal(Output):
     )
     support_email: str | None = Field(description="Where the customer reaches the vendor.")
     seats: "Seats | None"
+    overdraft: "Overdraft | None" = Field(description="The clock of an overdraft with a period.")
     usage: list["CurrentUsage"]
     role: Literal[PORTAL_ROLES]  # type: ignore[valid-type]
     hides_names: bool = Field(description="Whether the link shows nobody's name.")

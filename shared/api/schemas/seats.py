@@ -42,6 +42,16 @@ class Seats(Output):
     )
 
 
+class Overdraft(Output):
+    """The clock of an overdraft with a period. It runs, or has ended and is not recovered yet."""
+
+    since: str = Field(description="When more than purchased was used first.")
+    ends_at: str = Field(description="From then on, what was purchased is the cap.")
+    recovers_at: str | None = Field(
+        description="When it is over, if use stays within what was purchased; null: it is above."
+    )
+
+
 class ActivationRequest(Input):
     """Who asks for a seat."""
 
@@ -83,6 +93,9 @@ class Activation(Output):
     lease_expiry: str | None
     status: Literal["within_limit", "at_limit", "overdraft"]
     seats: Seats
+    overdraft: Overdraft | None = Field(
+        description="The clock of an overdraft with a period; null: none runs."
+    )
     dry_run: bool | None = Field(None, description="Only, and true, in answers to dryRun.")
 
 

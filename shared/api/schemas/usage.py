@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from shared.api.schemas.base import Input, Output, check_not_zero, check_reason
+from shared.api.schemas.seats import Overdraft
 from shared.texts import (
     REASON_BYTES,
 )
@@ -48,6 +49,9 @@ class Consumption(Output):
     overdraft_quantity: int = Field(description="How much of it lies above what was purchased.")
     status: Literal["within_limit", "at_limit", "overdraft"]
     usage: Used
+    overdraft: Overdraft | None = Field(
+        description="The clock of an overdraft with a period, as it is now; null: none runs."
+    )
     period_start: str
     period_end: str | None = Field(description="Null: nothing that is known yet ends it.")
     dry_run: bool | None = Field(None, description="Only, and true, in answers to dryRun.")
@@ -60,6 +64,9 @@ class CurrentUsage(Output):
     reset_schedule: Literal[SCHEDULES]  # type: ignore[valid-type]
     status: Literal["within_limit", "at_limit", "overdraft"]
     usage: Used
+    overdraft: Overdraft | None = Field(
+        description="The clock of an overdraft with a period, as it is now; null: none runs."
+    )
     period_start: str
     period_end: str | None
 

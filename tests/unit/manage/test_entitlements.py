@@ -131,7 +131,7 @@ TERMS = {"product": "CAD", "customer": {"name": "Acme"}, "seatCount": 1}
         ),
         (
             {"overdraftSeatLimit": {"type": "absolute", "value": 1, "x": 1}},
-            "unknown field; known are: type, value",
+            "unknown field; known are: period, recovery, type, value",
         ),
         ({"product": None}, "must be a string"),
         ({"product": ""}, "must have at least 1 character(s)"),

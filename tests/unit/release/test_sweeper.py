@@ -216,7 +216,7 @@ def test_a_dry_run_of_a_sharded_limit_says_what_is_left(api: Api) -> None:
     api.dynamodb.execute(sharded.start_sharding(limit))
     api.dynamodb.run(sharded.consume(*limit, "request00001", 199_000, made))
     api.dynamodb.run(sharded.consume(*limit, "request00002", 400, made))
-    assert api.dynamodb.run(sharded.preview(*limit, None, 600, made)).used == 200_000
+    assert api.dynamodb.run(sharded.preview(*limit, None, 600, made)).consumed.used == 200_000
     with pytest.raises(problems.HardCapReached) as denied:
         api.dynamodb.run(sharded.preview(*limit, None, 601, made))
     assert denied.value.extensions["usage"]["available"] == 600

@@ -151,6 +151,7 @@ def test_within_across_over_and_denied(customer: Customer) -> None:
         "overdraftQuantity": 0,
         "status": "within_limit",
         "usage": {"used": 9, "purchased": 10, "hardCap": 12, "overdraftUsed": 0, "available": 3},
+        "overdraft": None,
         "periodStart": "2049-03-01T00:00:00Z",
         "periodEnd": "2049-04-01T00:00:00Z",
     }

@@ -8,6 +8,7 @@ from shared.api.schemas.entitlements import EntitlementInput
 from shared.clock import to_rfc3339
 from shared.entitlements.model import seat_terms
 from shared.entitlements.views import EntitlementView
+from shared.overdraft_clock import DEFAULT_RECOVERY
 from shared.problems import InvalidRequest
 from shared.seats.terms import MOST_SEATS
 
@@ -23,6 +24,9 @@ def to_document(body: Mapping[str, Any], *, valid_from: int) -> dict[str, Any]:
     """
     model = parse(EntitlementInput, body)
     document = model.model_dump(by_alias=True)
+    document["overdraftSeatLimit"] = _overdraft(document["overdraftSeatLimit"])
+    for each in document["usageLimits"]:
+        each["overdraftLimit"] = _overdraft(each["overdraftLimit"])
     if model.seat_count is None and not model.usage_limits:
         raise InvalidRequest.at(
             "/seatCount", "is required, or a usage limit: how many seats were purchased"
@@ -38,6 +42,15 @@ def to_document(body: Mapping[str, Any], *, valid_from: int) -> dict[str, Any]:
             pointer, f"purchased seats and overdraft together are at most {limit:,}"
         )
     return document
+
+
+def _overdraft(limit: Mapping[str, Any]) -> dict[str, Any]:
+    """An overdraft limit without the members of a period, if it has none."""
+    kept = {name: value for name, value in limit.items() if name not in ("period", "recovery")}
+    if limit.get("period") is None:
+        return kept
+    recovery = limit["recovery"] or DEFAULT_RECOVERY
+    return {**kept, "period": limit["period"], "recovery": recovery}
 
 
 # Computed members that change all the time, and others.

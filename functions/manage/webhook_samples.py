@@ -12,7 +12,9 @@ from shared.events import builders, types
 from shared.events.builders import Event
 from shared.history.changes import ChangeRecord
 from shared.history.level import Level
+from shared.history.overdraft_notices import DAY, Notice, given
 from shared.history.thresholds import ENTERED, EXHAUSTED
+from shared.overdraft_clock import OverdraftClock
 from shared.sales import follow_up
 
 ENTITLEMENT_ID, SEAT_KEY, ACTOR = "ent_test", "test_seat_00", "key_test"
@@ -195,6 +197,18 @@ def _of_report(_: str, __: str, at: int) -> list[Event]:
     return [builders.of_report(report)]
 
 
+def _of_clock(_: str, kind: str, at: int) -> list[Event]:
+    since = at // 1000
+    clock = OverdraftClock(since, since + 30 * DAY)
+    item = {
+        "entitlementId": ENTITLEMENT_ID,
+        **given(clock, Notice(since, kind.rpartition(".")[2]), HIGH),
+    }
+    if ".usage." in kind:
+        item["usageKey"] = "test"
+    return [builders.of_overdraft_notice(item)]
+
+
 def _episode(at: int) -> dict[str, Any]:
     return {
         "episodeId": f"epi_{at}",
@@ -219,6 +233,7 @@ _BUILDERS: dict[str, Callable[[str, str, int], list[Event]]] = {
     types.USAGE_DENIED: _of_denied_usage,
     types.CHANGE_FAILED: _of_failed_change,
     types.EXPIRING: _of_notice,
+    **dict.fromkeys(types.NOTICE_TYPES, _of_clock),
     types.SEATS_REQUESTED: _of_seat_request,
     types.FOLLOW_UP_UPDATED: _of_follow_up,
     types.FOLLOW_UP_DUE: _of_reminder,

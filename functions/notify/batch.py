@@ -12,6 +12,7 @@ from functions.notify import (
     audit_entries,
     expiry_dates,
     lockstep,
+    overdraft_clocks,
     search_index,
     seat_records,
     seat_totals,
@@ -43,6 +44,7 @@ from shared.dynamodb.keys import (
     EXPIRY_PREFIX,
     FOLLOW_UP_ENTRY,
     FOLLOW_UP_PREFIX,
+    OVERDRAFT_CLOCK_PREFIX,
     REPORT_PREFIX,
     SCHEDULED_CHANGE_PREFIX,
     SEAT_REQUEST_PREFIX,
@@ -76,7 +78,7 @@ from shared.seats.terms import request_reconcile_update
 # Items whose versions are changes of what is used: only shards, pools' totals, counters.
 _CHANGED = (SEAT_SHARD_PREFIX, USAGE_PREFIX, TOTALS_PREFIX)
 # Items in which the sweep notes what was due.
-_NOTED = (EXPIRY_PREFIX, FOLLOW_UP_PREFIX)
+_NOTED = (EXPIRY_PREFIX, FOLLOW_UP_PREFIX, OVERDRAFT_CLOCK_PREFIX)
 
 
 class Fold(NamedTuple):
@@ -254,6 +256,7 @@ class Batch:
         yield from self._candidates.rank(entitlement_id, held)
         moves = yield from _moves_that_count(entitlement_id, meter, fold)
         yield from follow_up.move(entitlement_id, moves)
+        yield from overdraft_clocks.write_clocks(entitlement_id, meter, records)
         yield from write_changes(entitlement_id, meter, fold.changes.values())
         yield from self._write_seats(entitlement_id, records)
         if meter != SEATS:
@@ -404,6 +407,7 @@ def _event_of(key: Key, old: Item, new: Item) -> builders.Event | None:
 _EVENTS: tuple[tuple[str, str, Callable[[Item], builders.Event]], ...] = (
     (EXPIRY_PREFIX, "givenAt", builders.of_notice),
     (FOLLOW_UP_PREFIX, "remindedAt", builders.of_reminder),
+    (OVERDRAFT_CLOCK_PREFIX, "givenAt", builders.of_overdraft_notice),
     (SCHEDULED_CHANGE_PREFIX, "failure", builders.of_failed_change),
 )
 

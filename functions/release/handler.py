@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from functions.release import expiry_notices, overdraft_notices
 from functions.release.due import do_due
-from functions.release.expiry_notices import give_notice
 from functions.release.reminders import remind
 from functions.release.search_backfill import Backfill
 from functions.release.sweeper import sweep
@@ -11,7 +11,7 @@ from shared import observability
 from shared.api import app
 from shared.api.request import Request, Response
 from shared.clock import now_ms
-from shared.dynamodb.keys import DUE_FOLLOW_UPS, DUE_NOTICES, heartbeat_key
+from shared.dynamodb.keys import DUE_FOLLOW_UPS, DUE_NOTICES, DUE_OVERDRAFTS, heartbeat_key
 from shared.dynamodb.requests import Put
 from shared.seats.cache import PoolCache
 from shared.seats.release import release_grant
@@ -32,7 +32,11 @@ def release_seat(request: Request) -> Response:
 
 
 # What the schedule's tick does besides the sweep.
-DUE = (("notices", DUE_NOTICES, give_notice), ("reminders", DUE_FOLLOW_UPS, remind))
+DUE = (
+    ("notices", DUE_NOTICES, expiry_notices.give_notice),
+    ("overdrafts", DUE_OVERDRAFTS, overdraft_notices.give_notice),
+    ("reminders", DUE_FOLLOW_UPS, remind),
+)
 _context = app.Context()
 HANDLERS = {"releaseSeat": release_seat}
 _serve = app.serve(HANDLERS, _context)

@@ -39,6 +39,7 @@ ASKED = "ASKED#"
 SCHEDULED_CHANGE_PREFIX = "SCHEDULED#"
 SCHEDULED = "CHANGE#"
 EXPIRY_PREFIX = "EXPIRY#"
+OVERDRAFT_CLOCK_PREFIX = "CLOCK#"
 FOLLOW_UP_PREFIX = "FOLLOWUP#"
 FOLLOW_UP_ENTRY = "ENTRY#"
 WORD_PREFIX = "WORD#"
@@ -49,6 +50,7 @@ DUE_MAILS = "MAILS"
 DUE_CHANGES = "SCHEDULED_CHANGES"
 DUE_NOTICES = "EXPIRY_NOTICES"
 DUE_FOLLOW_UPS = "FOLLOW_UPS"
+DUE_OVERDRAFTS = "OVERDRAFTS"
 DUE_DELIVERIES = tuple(f"DELIVERIES#{shard:x}" for shard in range(16))
 
 
@@ -317,6 +319,11 @@ def scheduled_change_key(entitlement_id: str, at_ms: int, change_id: str) -> Key
 def expiry_key(entitlement_id: str) -> Key:
     """When notice is to be given that an entitlement ends, and the last notice."""
     return Key(f"{EXPIRY_PREFIX}{entitlement_id}", "NOTICE")
+
+
+def overdraft_clock_key(entitlement_id: str, meter: str) -> Key:
+    """The clock of an overdraft as the stream reported it, and the last notice of it."""
+    return Key(f"{OVERDRAFT_CLOCK_PREFIX}{entitlement_id}", meter)
 
 
 def follow_up_key(entitlement_id: str) -> Key:

@@ -23,9 +23,12 @@ from shared.events.types import (
     EXPIRING,
     FOLLOW_UP_DUE,
     FOLLOW_UP_UPDATED,
+    OVERDRAFT_ENDED,
+    OVERDRAFT_ENDING,
     OVERDRAFT_ENTERED,
     OVERDRAFT_EXHAUSTED,
     OVERDRAFT_EXITED,
+    OVERDRAFT_RECOVERED,
     REPORT_PUBLISHED,
     SEAT_ACTIVATED,
     SEAT_DEACTIVATED,
@@ -34,14 +37,19 @@ from shared.events.types import (
     THRESHOLD_REACHED,
     UPDATED,
     USAGE_DENIED,
+    USAGE_OVERDRAFT_ENDED,
+    USAGE_OVERDRAFT_ENDING,
     USAGE_OVERDRAFT_ENTERED,
     USAGE_OVERDRAFT_EXHAUSTED,
+    USAGE_OVERDRAFT_RECOVERED,
     USAGE_THRESHOLD_REACHED,
 )
 from shared.history.changes import ChangeRecord, granted_at
 from shared.history.level import Level
+from shared.history.overdraft_notices import ENDED, ENDING, RECOVERED
 from shared.history.thresholds import ENTERED, EXHAUSTED, seats_left
 from shared.limits import seats_view
+from shared.overdraft_clock import OverdraftClock
 from shared.sales import follow_up, seat_requests
 from shared.seats.encoding import activation_id
 from shared.seats.shard import lease_expiry
@@ -288,6 +296,35 @@ def of_notice(item: Item) -> Event:
             "validUntil": to_rfc3339(item["validUntil"] * 1000),
             "daysLeft": item["givenDays"],
         },
+    )
+
+
+_OF_CLOCK = {
+    (ENDING, False): OVERDRAFT_ENDING,
+    (ENDED, False): OVERDRAFT_ENDED,
+    (RECOVERED, False): OVERDRAFT_RECOVERED,
+    (ENDING, True): USAGE_OVERDRAFT_ENDING,
+    (ENDED, True): USAGE_OVERDRAFT_ENDED,
+    (RECOVERED, True): USAGE_OVERDRAFT_RECOVERED,
+}
+
+
+def of_overdraft_notice(item: Item) -> Event:
+    """The event of a notice of an overdraft's clock."""
+    entitlement_id, usage, what = item["entitlementId"], item.get("usageKey"), item["givenWhat"]
+    level = (item["used"], item["purchased"], item.get("hardCap"))
+    clock = OverdraftClock(item["givenSince"], item["givenEndsAt"])
+    if what == RECOVERED:
+        clock = clock._replace(recovers_at=item["givenAt"] // 1000)
+    has_ended = what == ENDED
+    stands: dict[str, Any] = {"seats": seats_view(*level, has_ended=has_ended)}
+    if usage:
+        stands = {"usage": {"key": usage, **seats_view(*level, has_ended=has_ended)}}
+    return _event(
+        _OF_CLOCK[what, usage is not None],
+        item["givenAt"],
+        (entitlement_id, usage or "", item["givenSince"], item["givenAt"]),
+        {"entitlementId": entitlement_id, "actor": "sweep", **stands, "overdraft": clock.view()},
     )
 
 

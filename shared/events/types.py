@@ -7,10 +7,16 @@ SEAT_DENIED = "entitlement.seat.denied"
 OVERDRAFT_ENTERED = "entitlement.overdraft.entered"
 OVERDRAFT_EXITED = "entitlement.overdraft.exited"
 OVERDRAFT_EXHAUSTED = "entitlement.overdraft.exhausted"
+OVERDRAFT_ENDING = "entitlement.overdraft.ending"
+OVERDRAFT_ENDED = "entitlement.overdraft.ended"
+OVERDRAFT_RECOVERED = "entitlement.overdraft.recovered"
 THRESHOLD_REACHED = "entitlement.threshold.reached"
 USAGE_DENIED = "entitlement.usage.denied"
 USAGE_OVERDRAFT_ENTERED = "entitlement.usage.overdraft.entered"
 USAGE_OVERDRAFT_EXHAUSTED = "entitlement.usage.overdraft.exhausted"
+USAGE_OVERDRAFT_ENDING = "entitlement.usage.overdraft.ending"
+USAGE_OVERDRAFT_ENDED = "entitlement.usage.overdraft.ended"
+USAGE_OVERDRAFT_RECOVERED = "entitlement.usage.overdraft.recovered"
 USAGE_THRESHOLD_REACHED = "entitlement.usage.threshold.reached"
 UPDATED = "entitlement.updated"
 CHANGE_FAILED = "entitlement.change.failed"
@@ -22,6 +28,15 @@ FOLLOW_UP_DUE = "entitlement.followup.due"
 SEATS_REQUESTED = "entitlement.seats.requested"
 REPORT_PUBLISHED = "report.published"
 ENDPOINT_DISABLED = "webhook.endpoint.disabled"
+# Notices of the clocks of overdrafts.
+NOTICE_TYPES = (
+    OVERDRAFT_ENDING,
+    OVERDRAFT_ENDED,
+    OVERDRAFT_RECOVERED,
+    USAGE_OVERDRAFT_ENDING,
+    USAGE_OVERDRAFT_ENDED,
+    USAGE_OVERDRAFT_RECOVERED,
+)
 TYPES = (
     SEAT_ACTIVATED,
     SEAT_DEACTIVATED,
@@ -29,10 +44,16 @@ TYPES = (
     OVERDRAFT_ENTERED,
     OVERDRAFT_EXITED,
     OVERDRAFT_EXHAUSTED,
+    OVERDRAFT_ENDING,
+    OVERDRAFT_ENDED,
+    OVERDRAFT_RECOVERED,
     THRESHOLD_REACHED,
     USAGE_DENIED,
     USAGE_OVERDRAFT_ENTERED,
     USAGE_OVERDRAFT_EXHAUSTED,
+    USAGE_OVERDRAFT_ENDING,
+    USAGE_OVERDRAFT_ENDED,
+    USAGE_OVERDRAFT_RECOVERED,
     USAGE_THRESHOLD_REACHED,
     UPDATED,
     CHANGE_FAILED,

@@ -95,7 +95,7 @@ def test_functions_on_the_hot_path_load_no_pydantic() -> None:
 PACKAGES = (
     ("clock", "ids", "texts", "problems", "limits", "aws", "observability", "webhooks.url_policy"),
     ("dynamodb",),
-    ("audit", "validity", "signed_tokens"),
+    ("audit", "validity", "signed_tokens", "overdraft_clock"),
     ("seats", "usage"),
     ("entitlements", "history", "report_links"),
     ("sales", "mail_links"),

@@ -60,6 +60,7 @@ def test_a_life_is_busy(clean: Clean) -> None:
         event_types.CHANGE_FAILED,
         event_types.FOLLOW_UP_DUE,
         event_types.EXPIRING,
+        *event_types.NOTICE_TYPES,
     }
     assert len({key for key in clean.effects if key.pk.startswith("EPISODES")}) > 2
     assert len(clean.life.denied) > 5

@@ -33,6 +33,7 @@ from shared.seats.encoding import activation_id, seat_key
 from shared.seats.holder import Holder
 from shared.seats.leases import sweep_shard
 from shared.seats.release import release_grant
+from shared.seats.shard import SeatShard
 from shared.seats.terms import clear_shard_update, new_shard_put, shard_terms_update
 from shared.usage import consumption, corrections
 from shared.usage.counter import Counter
@@ -53,12 +54,22 @@ DOCUMENT: dict[str, Any] = {
         "accountOwner": {"name": None, "email": "owner@vendor.example"},
     },
     "seatCount": 3,
-    "overdraftSeatLimit": {"type": "absolute", "value": 2},
+    "overdraftSeatLimit": {
+        "type": "absolute",
+        "value": 2,
+        "period": "PT6H",
+        "recovery": "PT10M",
+    },
     "usageLimits": [
         {
             "key": "exports",
             "limit": 6,
-            "overdraftLimit": {"type": "absolute", "value": 2},
+            "overdraftLimit": {
+                "type": "absolute",
+                "value": 2,
+                "period": "P2D",
+                "recovery": "PT1H",
+            },
             "resetSchedule": "monthly",
         }
     ],
@@ -80,6 +91,7 @@ HISTORY = (
     "OVERDRAFT",
     "NOTABLE#",
     "FOLLOWUP#",
+    "CLOCK#",
 )
 EXPORTS = usage_meter("exports")
 # When April begins in New York.
@@ -165,7 +177,7 @@ class Life:
         grant_id = (made.now_ms - EPOCH * 1000) * 100 + next(self._numbers) % 100
         try:
             grant = self.dynamodb.run(activation.take(self.id, holder, made, grant_id))
-        except problems.HardCapReached:
+        except problems.Denied:
             self.denied.append((made.now_ms, seat_key(self.id, seat_id)))
             return
         self._held[seat_id] = activation_id(grant.key, grant.held.grant_id)
@@ -181,7 +193,10 @@ class Life:
     def _limits(self) -> None:
         self._document["seatCount"] = self._chance.choice((1, 2, 3, 4))
         terms = seat_terms(self._document)
-        changed = shard_terms_update(self.id, terms, self._change(), lease_changed=False)
+        shard = SeatShard.of(read_item(self.dynamodb, seat_shard_key(self.id)))
+        changed = shard_terms_update(
+            self.id, terms, self._change(), lease_changed=False, seen=shard
+        )
         self.dynamodb.execute(changed)
         self._document["usageLimits"][0]["limit"] = self._chance.choice((5, 6, 7))
         made = self._change()
@@ -200,7 +215,7 @@ class Life:
                 result = self.dynamodb.run(
                     consumption.consume(self.id, "exports", key, quantity, made)
                 )
-            except problems.HardCapReached:
+            except problems.Denied:
                 self.requests_denied.append((made.now_ms, key))
                 return
             if not result.is_replay:

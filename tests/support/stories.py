@@ -25,6 +25,7 @@ from shared.seats import activation
 from shared.seats.encoding import activation_id, seat_key
 from shared.seats.holder import Holder
 from shared.seats.release import release_grant
+from shared.seats.shard import SeatShard
 from shared.seats.terms import new_shard_put, shard_terms_update
 from tests.support.notifier import Notifier, Recorder
 from tests.support.seats import new_id
@@ -103,7 +104,7 @@ class Story:
                 activation.take(self.id, Holder(seat_id, seat_id.title()), made, grant_id)
             )
             named = activation_id(grant.key, grant.held.grant_id)
-        except problems.HardCapReached:
+        except problems.Denied:
             pass
         self._deliver(shard, before, at)
         self._deliver(denial, denied, at)
@@ -164,8 +165,10 @@ class Story:
         item = entitlement_item(self.id, self.document, version=2, created_at=START, now_ms=at)
         self.dynamodb.execute(Put(entitlement_key(self.id), item))
         made = Change("k", f"r{at}", at)
-        terms = seat_terms(self.document)
-        self.dynamodb.execute(shard_terms_update(self.id, terms, made, lease_changed=False))
+        terms, seen = seat_terms(self.document), SeatShard.of(before or {})
+        self.dynamodb.execute(
+            shard_terms_update(self.id, terms, made, lease_changed=False, seen=seen)
+        )
         self._deliver(shard, before, at)
 
     def mailer(self) -> Mailer:

@@ -30,6 +30,7 @@ from shared.dynamodb.keys import (
     follow_up_key,
     mail_key,
     mail_state_key,
+    overdraft_clock_key,
     seat_record_key,
     seat_request_key,
     unsubscribed_key,
@@ -398,7 +399,8 @@ class Mailer:
             notice = yield from _noted(expiry_key(entitlement_id), "givenAt", since, until)
         if event_types.FOLLOW_UP_DUE in wanted:
             reminder = yield from _noted(follow_up_key(entitlement_id), "remindedAt", since, until)
-        if not any((happened, denied, counts, notice, reminder)):
+        clocks = yield from _clocks(entitlement_id, wanted, since, until)
+        if not any((happened, denied, counts, notice, reminder, clocks)):
             return None
         names = yield from _names(entitlement_id, overdraft_keys)
         denied_names = yield from _denied_names(entitlement_id, denied, since, until)
@@ -421,6 +423,7 @@ class Mailer:
             days_left=notice.get("givenDays"),
             seats_left=left,
             reminder=reminder or None,
+            clocks=clocks,
         )
 
 
@@ -485,6 +488,22 @@ def _noted(key: Key, name: str, since: int, until: int) -> Operation[Item]:
     """An item whose attribute `name` is a time from `since` to before `until`; empty: it is not."""
     item = (yield from send(Get(key))) or {}
     return item if since <= item.get(name, 0) < until else {}
+
+
+def _clocks(
+    entitlement_id: str, wanted: frozenset[str], since: int, until: int
+) -> Operation[list[Item]]:
+    """The overdrafts of which notice was given: at most one of each meter, the last."""
+    if not wanted & {*event_types.NOTICE_TYPES}:
+        return []
+    query = Query("pk = :pk", {":pk": overdraft_clock_key(entitlement_id, "").pk})
+    found = yield from all_of(query)
+    return [
+        item
+        for item in found
+        if since <= item.get("givenAt", 0) < until
+        and builders.of_overdraft_notice(item)["type"] in wanted
+    ]
 
 
 def _counts(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from shared.clock import from_rfc3339_ms, in_zone
 from shared.dynamodb.requests import Item
 from shared.events import types as event_types
+from shared.history.overdraft_notices import ENDED, ENDING, RECOVERED
 from shared.history.thresholds import ENTERED, EXHAUSTED
 from shared.sales import seat_requests
 from shared.seats.seat_usage import SeatUsage
@@ -78,6 +79,8 @@ class Facts(NamedTuple):
     reminder: Item | None = None
     # The smallest of the numbers of seats left at which to notify that was reached.
     seats_left: int | None = None
+    # The overdrafts with a period of which notice is given.
+    clocks: Sequence[Item] = ()
 
     @property
     def has_thresholds(self) -> bool:
@@ -99,6 +102,10 @@ class Facts(NamedTuple):
             "usage": [count.numbers() for count in self.counts],
             "daysLeft": self.days_left,
             "seatsLeft": self.seats_left,
+            "overdrafts": [
+                {"usageKey": each.get("usageKey"), "notice": each["givenWhat"]}
+                for each in self.clocks
+            ],
             "seatsRequested": sum(each.get("seats") or 0 for each in self.requests),
         }
 
@@ -144,6 +151,7 @@ def render(
     lines = [
         *_due(facts),
         *_ending(facts),
+        *_clock_sentences(facts),
         *_sentences(facts),
         *_next_steps(facts, vendor, can_reply=can_reply),
     ]
@@ -230,6 +238,7 @@ def _next_steps(facts: Facts, vendor: str, *, can_reply: bool) -> list[str]:
         steps.append("Overdraft seats work like any other seat.")
     if (
         steps
+        or any(each["givenWhat"] != RECOVERED for each in facts.clocks)
         or facts.denied_people
         or facts.counts
         or facts.thresholds
@@ -254,8 +263,16 @@ def _headline(facts: Facts) -> str:
 
 
 def _use_headline(facts: Facts) -> str:
+    ended = [each for each in facts.clocks if each["givenWhat"] == ENDED]
+    if ended or (facts.clocks and not facts.denied_people):
+        return _clock_headline(facts, (ended or facts.clocks)[0])
+    return _seats_headline(facts)
+
+
+def _seats_headline(facts: Facts) -> str:
     if facts.denied_people:
-        return f"{_count(facts.denied_people, 'person', 'people')} turned away at the hard cap"
+        people = _count(facts.denied_people, "person", "people")
+        return f"{people} turned away{'' if facts.seat_usage.has_ended else ' at the hard cap'}"
     if facts.happened.get(event_types.OVERDRAFT_EXHAUSTED):
         return "the last seat under the hard cap is taken"
     if facts.happened.get(event_types.OVERDRAFT_ENTERED):
@@ -348,6 +365,43 @@ def _ending(facts: Facts) -> list[str]:
     sentences = [f"The license for {_subject_of(facts)[0]} ends at {end}."]
     if document["seatCount"] is not None:
         sentences.append(f"{_using(facts)}.")
+    return sentences
+
+
+def _clock_headline(facts: Facts, item: Item) -> str:
+    """The notice of an overdraft's period."""
+    of = f" of '{item['usageKey']}'" if item.get("usageKey") else ""
+    if item["givenWhat"] == ENDING:
+        end = in_zone(item["givenEndsAt"] * 1000, facts.document["timeZone"])
+        return f"the overdraft{of} may last until {end}"
+    if item["givenWhat"] == ENDED:
+        return f"the overdraft period{of} has ended"
+    return f"the overdraft{of} is over"
+
+
+def _clock_sentences(facts: Facts) -> list[str]:
+    """What the notices of overdrafts mean."""
+    zone = facts.document["timeZone"]
+    sentences = []
+    for item in facts.clocks:
+        since, end = (in_zone(item[name] * 1000, zone) for name in ("givenSince", "givenEndsAt"))
+        key, used, purchased = item.get("usageKey"), item["used"], item["purchased"]
+        what = f"purchased '{key}'" if key else "purchased seats"
+        numbers = f"The overdraft began at {since}; {used:,} are used of {purchased:,} {what}."
+        then = (
+            "requests that do not fit under what was purchased are refused"
+            if key
+            else "nobody else gets a seat above what was purchased; whoever holds a seat keeps it"
+        )
+        if item["givenWhat"] == ENDING:
+            sentences.append(f"{numbers} From {end} on, {then}.")
+        elif item["givenWhat"] == ENDED:
+            sentences.append(f"{numbers} Since {end}, {then}.")
+        else:
+            sentences.append(
+                f"The overdraft that began at {since} is over; {used:,} are used of {purchased:,}"
+                f" {what}. Another one begins a new period."
+            )
     return sentences
 
 

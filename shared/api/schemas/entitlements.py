@@ -6,9 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     Field,
-    SerializerFunctionWrapHandler,
     WithJsonSchema,
-    model_serializer,
     model_validator,
 )
 
@@ -112,17 +110,6 @@ class TimedOverdraft(Input):
             raise ValueError("recovery goes with a period")
         return self
 
-    @model_serializer(mode="wrap")
-    def _without_period(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        shown: dict[str, Any] = handler(self)
-        rest = {name: value for name, value in shown.items() if name not in _TIMED}
-        if self.period is None:
-            return rest
-        return {**rest, "period": self.period, "recovery": self.recovery or DEFAULT_RECOVERY}
-
-
-_TIMED = ("period", "recovery")
-
 
 class NoOverdraft(Input):
     """The hard cap is what was purchased."""
@@ -208,14 +195,20 @@ MailedEvent = Literal[
     "entitlement.expiring",
     "entitlement.followup.due",
     "entitlement.usage.denied",
+    "entitlement.usage.overdraft.ended",
+    "entitlement.usage.overdraft.ending",
     "entitlement.usage.overdraft.entered",
     "entitlement.usage.overdraft.exhausted",
+    "entitlement.usage.overdraft.recovered",
     "entitlement.usage.threshold.reached",
     "entitlement.seat.denied",
     "entitlement.seats.requested",
+    "entitlement.overdraft.ended",
+    "entitlement.overdraft.ending",
     "entitlement.overdraft.entered",
     "entitlement.overdraft.exited",
     "entitlement.overdraft.exhausted",
+    "entitlement.overdraft.recovered",
     "entitlement.threshold.reached",
 ]
 

@@ -9,7 +9,7 @@ from shared.api.schemas.entitlements import Contacts, Customer, ScheduledChange
 from shared.api.schemas.follow_up import FollowUpEntry
 from shared.api.schemas.history import LimitReached, OverdraftEpisode
 from shared.api.schemas.reports import ReportFilters, ReportPeriod, ReportTotals
-from shared.api.schemas.seats import SeatRequest, Seats
+from shared.api.schemas.seats import Overdraft, SeatRequest, Seats
 from shared.api.schemas.usage import Used
 from shared.events import types as event_types
 
@@ -111,6 +111,12 @@ class ThresholdData(OverdraftData):
     )
 
 
+class ClockUsage(Used):
+    """A usage limit at the time of the notice."""
+
+    key: str
+
+
 class EventUsage(Used):
     """A usage limit in its period, after this change."""
 
@@ -195,6 +201,20 @@ class ExpiringData(EventData):
     days_left: int
 
 
+class OverdraftClockData(EventData):
+    """The period of an overdraft of seats: it ends soon, it has ended, or use has recovered."""
+
+    seats: Seats = Field(description="At the time of the notice.")
+    overdraft: Overdraft
+
+
+class UsageOverdraftClockData(EventData):
+    """The period of a usage limit's overdraft: it ends soon, it has ended, or use has recovered."""
+
+    usage: ClockUsage
+    overdraft: Overdraft
+
+
 class ChangeFailedData(EventData):
     """A scheduled change was refused when it was to be applied: `failure` says why."""
 
@@ -244,10 +264,16 @@ DATA: dict[str, type[Output]] = {
     event_types.OVERDRAFT_ENTERED: OverdraftData,
     event_types.OVERDRAFT_EXITED: OverdraftExitedData,
     event_types.OVERDRAFT_EXHAUSTED: OverdraftData,
+    event_types.OVERDRAFT_ENDING: OverdraftClockData,
+    event_types.OVERDRAFT_ENDED: OverdraftClockData,
+    event_types.OVERDRAFT_RECOVERED: OverdraftClockData,
     event_types.THRESHOLD_REACHED: ThresholdData,
     event_types.USAGE_DENIED: UsageDeniedData,
     event_types.USAGE_OVERDRAFT_ENTERED: UsageData,
     event_types.USAGE_OVERDRAFT_EXHAUSTED: UsageData,
+    event_types.USAGE_OVERDRAFT_ENDING: UsageOverdraftClockData,
+    event_types.USAGE_OVERDRAFT_ENDED: UsageOverdraftClockData,
+    event_types.USAGE_OVERDRAFT_RECOVERED: UsageOverdraftClockData,
     event_types.USAGE_THRESHOLD_REACHED: UsageThresholdData,
     event_types.UPDATED: UpdatedData,
     event_types.CHANGE_FAILED: ChangeFailedData,

@@ -15,8 +15,15 @@ export interface UsageLimit {
   resetSchedule: "monthly" | "on_renewal" | "never";
   status: "within_limit" | "at_limit" | "overdraft";
   usage: Use;
+  overdraft: Clock | null;
   periodStart: string;
   periodEnd: string | null;
+}
+/** The clock of an overdraft that may only last for a time. */
+export interface Clock {
+  since: string;
+  endsAt: string;
+  recoversAt: string | null;
 }
 export interface Portal {
   entitlementId: string;
@@ -33,6 +40,7 @@ export interface Portal {
   timeZone: string;
   leasePeriod: string | null;
   seats: Use | null;
+  overdraft: Clock | null;
   usage: UsageLimit[];
   role: "viewer" | "admin";
   /** Whether the link shows nobody's name. */

@@ -21,13 +21,14 @@ function shown(value: unknown): string {
   return value === null || value === undefined ? t.none : String(value);
 }
 
-type Overdraft = { type: string; value?: number };
+type Overdraft = { type: string; value?: number; period?: string };
 type Limit = { key: string; limit: number; overdraftLimit: Overdraft };
 
 function overdraft(value: unknown): string {
-  const { type, value: number } = (value ?? { type: "none" }) as Overdraft;
-  if (type === "unlimited") return t.unlimited;
-  return number === undefined ? t.none : `${count(number)}${type === "percentage" ? " %" : ""}`;
+  const { type, value: number, period } = (value ?? { type: "none" }) as Overdraft;
+  if (type === "none") return t.none;
+  const much = `${count(number ?? 0)}${type === "percentage" ? " %" : ""}`;
+  return `${type === "unlimited" ? t.unlimited : much}${period ? ` (${period})` : ""}`;
 }
 
 /** Members of the license that are said otherwise than as they are. */

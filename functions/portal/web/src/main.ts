@@ -29,6 +29,7 @@ import { Holders, TurnedAway } from "./people";
 import {
   badgeOf,
   byTrouble,
+  clockOf,
   deniedOf,
   forecastOf,
   headlineOf,
@@ -107,6 +108,7 @@ function limitBlock(limit: UsageLimit, onAsk: (() => void) | null): HTMLElement 
     h("h3", {}, limit.key, h("small", {}, ` ${periodOf(limit.resetSchedule, limit.periodEnd)}`)),
     meter(limit.usage, limit.key),
     figures(limit.usage, t.used),
+    limit.overdraft && h("p", { class: "soft" }, clockOf(limit.overdraft, true)),
     h("p", { "data-denied": limit.key, hidden: true }),
     h("p", { class: "soft", "data-forecast": limit.key }),
     onAsk &&

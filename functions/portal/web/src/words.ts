@@ -1,6 +1,7 @@
 // What the page says in sentences.
 
 import {
+  type Clock,
   type Crossing,
   type Denials,
   type Forecast,
@@ -11,7 +12,7 @@ import {
   type Use,
 } from "./api";
 import { quoted, vendorName } from "./dom";
-import { capital, count, date, dateOf, day } from "./format";
+import { capital, count, date, dateOf, day, moment } from "./format";
 import { t } from "./messages";
 
 const dayOrNull = (at: string | null) => (at ? day(at) : null);
@@ -60,9 +61,9 @@ const NAMED = 2;
 const NEAR = 0.8;
 
 /** How urgent use is: 4 nothing is left, 3 over what was bought, 2 all of it, 1 near it, 0 not. */
-export function troubleOf({ used, purchased, hardCap, available }: Use): number {
+export function troubleOf({ used, purchased, available }: Use): number {
   if (!used) return 0;
-  if (available === 0 && hardCap !== null) return 4;
+  if (available === 0) return 4;
   if (used > purchased) return 3;
   if (used === purchased) return 2;
   return used >= NEAR * purchased ? 1 : 0;
@@ -95,7 +96,7 @@ export function stateOf(portal: Portal): string {
 }
 
 function limitSentence(key: string, use: Use): string {
-  if (use.available === 0 && use.hardCap !== null) return t.limitFull(key, use.hardCap);
+  if (use.hardCap !== null && use.used >= use.hardCap) return t.limitFull(key, use.hardCap);
   return use.overdraftUsed ? t.limitOver(key, use) : t.limitReached(key, use.purchased);
 }
 
@@ -113,12 +114,27 @@ function seatsSentence(seats: Use): string {
 export function roomOf(portal: Portal): string {
   const seats = portal.seats;
   if (!seats || portal.status !== "active") return "";
-  const { used, purchased, hardCap } = seats;
+  return [freeOf(seats, portal.overdraft), clockOf(portal.overdraft)].filter(Boolean).join(" ");
+}
+
+function freeOf({ used, purchased, hardCap }: Use, clock: Clock | null): string {
   const free = Math.max(0, purchased - used);
+  if (clock && hasEnded(clock)) return free ? t.free(free, 0) : "";
   if (hardCap === null) return free ? t.freeUnlimited(free) : t.noUpperLimit;
   const over = Math.max(0, hardCap - Math.max(used, purchased));
   if (!free && !over) return "";
   return free ? t.free(free, over) : t.overdraftLeft(over);
+}
+
+const hasEnded = (clock: Clock): boolean => Date.parse(clock.endsAt) <= now();
+
+/** How long more than purchased may be used, in a sentence; empty where no clock runs. */
+export function clockOf(clock: Clock | null, isLimit = false): string {
+  if (!clock) return "";
+  const end = moment(clock.endsAt);
+  if (!hasEnded(clock)) return t.overdraftUntil(end);
+  const ended = isLimit ? t.limitOverdraftEnded(end) : t.overdraftEnded(end);
+  return clock.recoversAt ? `${ended} ${t.overdraftAgain(moment(clock.recoversAt))}` : ended;
 }
 
 /** What to say of use that is worth it, by `troubleOf`. */

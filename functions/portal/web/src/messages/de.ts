@@ -75,6 +75,13 @@ export const de: Messages = {
     `${seats(free)} ${isOr(free)} frei. Es gibt keine Obergrenze: Weitere Plätze werden als Überziehungsplätze vergeben.`,
   overdraftLeft: (over) =>
     `${counted(over, "Überziehungsplatz ist", "Überziehungsplätze sind")} noch frei. Sie funktionieren wie jeder andere Platz, und Ihr Anbieter sieht, dass Sie sie nutzen.`,
+  overdraftUntil: (end) => `Bis ${end} können Sie mehr nutzen, als Sie gekauft haben.`,
+  overdraftEnded: (end) =>
+    `Die Zeit, mehr zu nutzen, als Sie gekauft haben, endete am ${end}. Wer einen Platz hat, behält ihn; andere bekommen einen, sobald weniger belegt sind, als Sie gekauft haben.`,
+  limitOverdraftEnded: (end) =>
+    `Die Zeit, mehr zu nutzen, als Sie gekauft haben, endete am ${end}: Weitere Anfragen werden abgelehnt.`,
+  overdraftAgain: (day) =>
+    `Bleibt die Nutzung im Rahmen des Gekauften, ist ab ${day} wieder mehr möglich.`,
   term: (from, until, tense) => {
     if (tense === "will") return `Gültig ${until ? `vom ${from} bis ${until}` : `ab ${from}`}.`;
     if (tense === "was") return `War gültig ${from ? `vom ${from} ` : ""}bis ${until}.`;

@@ -81,6 +81,13 @@ export const en = {
     `${seatsAre(free)} free. There is no upper limit: extra seats are granted as overdraft.`,
   overdraftLeft: (over: number) =>
     `${counted(over, "overdraft seat is", "overdraft seats are")} left. They work like any other seat, and your vendor sees that you use them.`,
+  overdraftUntil: (end: string) => `You may use more than you bought until ${end}.`,
+  overdraftEnded: (end: string) =>
+    `The time for using more than you bought ended on ${end}. Whoever has a seat keeps it; others get one when fewer are in use than you bought.`,
+  limitOverdraftEnded: (end: string) =>
+    `The time for using more than you bought ended on ${end}: requests for more are refused.`,
+  overdraftAgain: (day: string) =>
+    `If use stays within what you bought, more is possible again from ${day}.`,
   term: (from: string | null, until: string | null, tense: "was" | "is" | "will") => {
     if (tense === "will") return `Valid from ${from}${until ? ` to ${until}` : ""}.`;
     if (tense === "was") return `Was valid ${from ? `from ${from} ` : ""}until ${until}.`;

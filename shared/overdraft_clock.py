@@ -7,10 +7,11 @@ clock is three times that a write lays down, and a condition compares them with 
 has to run. Times are Unix seconds, lengths are seconds.
 """
 
-from typing import NamedTuple, TypedDict
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypedDict
 
 from shared.clock import to_rfc3339
-from shared.dynamodb.requests import Item, Value
+from shared.dynamodb.requests import Value
 
 MIN_PERIOD = 60
 MAX_PERIOD = 366 * 86_400
@@ -75,6 +76,16 @@ def unless_recovered(clock: OverdraftClock | None, now: int) -> OverdraftClock |
     return None if is_over else clock
 
 
+def after_use(
+    clock: OverdraftClock | None, period: OverdraftPeriod, used: int, purchased: int, now: int
+) -> OverdraftClock | None:
+    """The clock after a change at `now` by which so much is used."""
+    clock = unless_recovered(clock, now)
+    if used > purchased:
+        return clock._replace(recovers_at=None) if clock else started(period, now)
+    return clock.fallen(now, period) if clock else None
+
+
 def under_terms(
     clock: OverdraftClock | None,
     before: OverdraftPeriod | None,
@@ -104,16 +115,16 @@ def under_terms(
 # --- As it is stored ------------------------------------------------------------------------------
 
 
-def period_in(item: Item) -> OverdraftPeriod | None:
+def period_in(item: Mapping[str, Any]) -> OverdraftPeriod | None:
     """The period in the item of a shard or a counter; None: an overdraft may last for ever."""
-    if "overdraftPeriod" not in item:
+    if item.get("overdraftPeriod") is None:
         return None
     return OverdraftPeriod(item["overdraftPeriod"], item["overdraftRecovery"])
 
 
-def clock_in(item: Item) -> OverdraftClock | None:
+def clock_in(item: Mapping[str, Any]) -> OverdraftClock | None:
     """The clock that was stored last in such an item, which may have recovered since then."""
-    if "overdraftSince" not in item:
+    if item.get("overdraftSince") is None:
         return None
     return OverdraftClock(item["overdraftSince"], item["overdraftEndsAt"], item.get("recoversAt"))
 
@@ -135,6 +146,7 @@ def clock_attributes(clock: OverdraftClock | None) -> dict[str, Value]:
     }
 
 
+PERIOD_ATTRIBUTES = ("overdraftPeriod", "overdraftRecovery")
 CLOCK_ATTRIBUTES = ("overdraftSince", "overdraftEndsAt", "recoversAt")
 
 # --- Conditions -----------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def fetch_seat_usage(entitlement_id: str, now: int) -> Operation[tuple[Item, Sea
     item, shard = yield from fetch_entitlement(entitlement_id)
     if shard.is_only_shard:
         return item, SeatUsage.of(shard, now)
-    return item, (yield from read_seat_usage(entitlement_id))
+    return item, (yield from read_seat_usage(entitlement_id, now))
 
 
 def fetch_seat_usages(entitlement_ids: Iterable[str], now: int) -> Operation[dict[str, SeatUsage]]:
@@ -51,7 +51,7 @@ def fetch_seat_usages(entitlement_ids: Iterable[str], now: int) -> Operation[dic
     }
     sums = (yield from send(BatchGet(tuple(pools.values())))) if pools else {}
     return {
-        entitlement_id: seat_usage_of(sums[pools[entitlement_id]])
+        entitlement_id: seat_usage_of(sums[pools[entitlement_id]], now)
         if entitlement_id in pools
         else SeatUsage.of(shard, now)
         for entitlement_id, shard in shard_count.items()

@@ -10,6 +10,7 @@ from shared.dynamodb.requests import (
     Item,
     Operation,
     Pause,
+    Update,
     send,
 )
 from shared.seats.borrowing import NoSeat, find_seat_elsewhere, has_free_seat
@@ -20,6 +21,9 @@ from shared.seats.leases import sweep_shard
 from shared.seats.lookup import find_shard, read_shard_of
 from shared.seats.pending import ActivationResult, PendingActivation
 from shared.seats.placement import Place
+from shared.seats.pool import read_pool
+from shared.seats.pool_clock import follow_clock
+from shared.seats.seat_usage import read_seat_usage
 from shared.seats.shard import Decision, SeatShard, check_seats, decide, lease_expiry
 from shared.seats.writes import clock_after, seat_denial
 
@@ -56,7 +60,7 @@ def take(
 
 def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[ActivationResult]:
     yield from pending.go_to(pending.place)
-    write = pending.blind_write(expect_overdraft=expect_overdraft)
+    write = yield from _first_write(pending, expect_overdraft=expect_overdraft)
     for attempt in range(1, ROUNDS + 1):
         reply = yield from send(write)
         if isinstance(reply, Accepted):
@@ -69,7 +73,7 @@ def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Ac
         pending.change = pending.change.at((yield from send(Pause(0))))
         shard = yield from _arrive(pending, reply.item, attempt)
         if shard is None:
-            write = pending.blind_write()
+            write = yield from _first_write(pending)
             continue
         check_seats(shard, pending.change.now)
         decision = decide(shard, pending.key, pending.change.now)
@@ -88,6 +92,47 @@ def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Ac
     raise problems.Contention
 
 
+def _first_write(
+    pending: PendingActivation, *, expect_overdraft: bool = False
+) -> Operation[Update]:
+    """The write to try on a shard that was not read."""
+    if pending.is_to_settle:
+        shard = yield from read_shard_of(pending.entitlement_id, pending.key)
+        if pending.key not in shard.seats:  # a holder waits for nothing
+            yield from _settle(pending)
+    return pending.blind_write(expect_overdraft=expect_overdraft)
+
+
+def _settle(pending: PendingActivation) -> Operation[None]:
+    """Have the cap of a pool follow the end of its overdraft before anybody is granted a seat.
+
+    Raises:
+        Contention: it has not followed yet.
+    """
+    pool = yield from read_pool(pending.entitlement_id)
+    if not pool.has_settled:
+        pool = yield from follow_clock(pending.entitlement_id, pending.change)
+    pending.has_settled = pool.has_settled
+    if not pool.has_settled:
+        raise problems.Contention
+
+
+def _has_recovered(pending: PendingActivation) -> Operation[bool]:
+    """Whether the overdraft of a full pool has recovered, so that its cap is the hard cap again.
+
+    Raises:
+        Contention: the cap has not followed yet.
+    """
+    pending.pool_usage = yield from read_seat_usage(pending.entitlement_id, pending.change.now)
+    pool = yield from read_pool(pending.entitlement_id)
+    if pending.pool_usage.has_ended or pool.lowered_to is None:
+        return False
+    pool = yield from follow_clock(pending.entitlement_id, pending.change)
+    if pool.lowered_to is not None:
+        raise problems.Contention
+    return True
+
+
 def _take_elsewhere(
     pending: PendingActivation, shard: SeatShard
 ) -> Operation[ActivationResult | None]:
@@ -100,6 +145,8 @@ def _take_elsewhere(
     if isinstance(found, ActivationResult):
         return found
     if found is NoSeat.POOL_FULL:
+        if pending.has_period and (yield from _has_recovered(pending)):
+            return None
         yield from _record_denial(pending, shard)
         raise _denied(pending, shard)
     return None
@@ -176,7 +223,13 @@ def preview(entitlement_id: str, holder: Holder, now: int) -> Operation[Activati
     # Within the purchased seats, `take` does not look at leases.
     looks = shard.used >= shard.purchased or not shard.is_only_shard
     freed = set(shard.expired_keys(now)) if looks else set[str]()
-    if decision is Decision.SHARD_FULL and not (yield from has_free_seat(pending, shard)):
+    usage = pending.pool_usage
+    if usage and usage.has_ended:
+        # The totals decide: the allocations may not have followed yet.
+        is_full = usage.used >= usage.purchased
+    else:
+        is_full = decision is Decision.SHARD_FULL and not (yield from has_free_seat(pending, shard))
+    if is_full:
         raise _denied(pending, shard)
     seats = {held: value for held, value in shard.seats.items() if held not in freed}
     is_overdraft = len(seats) >= shard.purchased if shard.is_only_shard else pending.is_overdraft

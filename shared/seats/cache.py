@@ -11,10 +11,14 @@ FRESH_MS = 1_000
 
 
 class CachedPool(NamedTuple):
-    """A pool as it was last read: its number of shards, and its seat usage if that is recent."""
+    """A pool as it was last read: its number of shards, and its seat usage if that is recent.
+
+    `has_settled`: its cap has followed the end of an overdraft's period.
+    """
 
     shard_count: int
     seat_usage: SeatUsage | None
+    has_settled: bool = False
 
 
 class PoolCache:
@@ -26,20 +30,20 @@ class PoolCache:
     SIZE = 2_000
 
     def __init__(self) -> None:
-        self._seen: LRUCache[str, tuple[int, SeatUsage, int]] = LRUCache(self.SIZE)
+        self._seen: LRUCache[str, tuple[CachedPool, int]] = LRUCache(self.SIZE)
 
     def recall(self, entitlement_id: str, now_ms: int) -> CachedPool | None:
         """What is remembered of an entitlement's pool."""
         seen = self._seen.get(entitlement_id)
         if seen is None:
             return None
-        shard_count, seat_usage, at = seen
-        return CachedPool(shard_count, seat_usage if abs(now_ms - at) < FRESH_MS else None)
+        cached, at = seen
+        return cached if abs(now_ms - at) < FRESH_MS else CachedPool(cached.shard_count, None)
 
     def note(self, entitlement_id: str, cached: CachedPool | None, now_ms: int) -> None:
         """Remember what was just read; None: the entitlement has no pool."""
         seen = self._seen.pop(entitlement_id, None)
         if cached is not None and cached.seat_usage is not None:
-            is_same = seen is not None and seen[1] == cached.seat_usage
-            at = seen[2] if seen and is_same and abs(now_ms - seen[2]) < FRESH_MS else now_ms
-            self._seen[entitlement_id] = (cached.shard_count, cached.seat_usage, at)
+            is_same = seen is not None and seen[0].seat_usage == cached.seat_usage
+            at = seen[1] if seen and is_same and abs(now_ms - seen[1]) < FRESH_MS else now_ms
+            self._seen[entitlement_id] = (cached, at)

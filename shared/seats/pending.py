@@ -56,7 +56,9 @@ class PendingActivation:
         self.grant_id = grant_id
         self.key = seat_key(entitlement_id, holder.seat_id)
         self.place = Place.of(entitlement_id, self.key, cached.shard_count if cached else None)
-        self.pool_usage = cached.seat_usage if cached else None
+        self.pool_usage = cached.seat_usage.at(change.now) if cached and cached.seat_usage else None
+        # Whether the cap of a pool has followed the end of an overdraft's period.
+        self.has_settled = cached.has_settled if cached else False
         # When the next lease of another shard ends, once the pool was searched.
         self.next_due: int | None = None
 
@@ -64,20 +66,36 @@ class PendingActivation:
         """Try this place; read the pool's seat usage unless it is recent enough."""
         self.place = place
         if place.shard_count is not None and self.pool_usage is None:
-            self.pool_usage = yield from read_seat_usage(self.entitlement_id)
+            self.pool_usage = yield from read_seat_usage(self.entitlement_id, self.change.now)
 
     def to_cache(self) -> CachedPool | None:
         """What to remember of the pool."""
         return (
             None
             if self.place.shard_count is None
-            else CachedPool(self.place.shard_count, self.pool_usage)
+            else CachedPool(self.place.shard_count, self.pool_usage, self.has_settled)
         )
 
     @property
     def is_overdraft(self) -> bool:
         """Whether a seat taken now is an overdraft seat, by the pool's totals."""
-        return self.pool_usage is not None and self.pool_usage.used >= self.pool_usage.purchased
+        usage = self.pool_usage
+        return usage is not None and usage.used >= usage.purchased and not usage.has_ended
+
+    @property
+    def has_period(self) -> bool:
+        """Whether an overdraft of a pool may only last for a time."""
+        return self.pool_usage is not None and self.pool_usage.has_period
+
+    @property
+    def is_to_settle(self) -> bool:
+        """Whether a pool's overdraft period has ended, and its cap may not have followed yet."""
+        return (
+            self.place.shard_count is not None
+            and self.pool_usage is not None
+            and self.pool_usage.at(self.change.now).has_ended
+            and not self.has_settled
+        )
 
     def blind_write(self, *, expect_overdraft: bool = False) -> Update:
         """The grant as a write that needs no knowledge of the shard; its condition decides."""
@@ -126,8 +144,9 @@ class PendingActivation:
             return SeatUsage.of(shard, self.change.now)
         # No shard has free capacity, so all seats under the cap are held, whatever the totals say
         # yet.
-        usage = self._known_pool_usage()
-        return usage._replace(used=max(usage.used, usage.hard_cap or 0))
+        usage = self._known_pool_usage().at(self.change.now)
+        cap = usage.purchased if usage.has_ended else usage.hard_cap
+        return usage._replace(used=max(usage.used, cap or 0))
 
     def _known_pool_usage(self) -> SeatUsage:
         assert self.pool_usage is not None  # it was read on the way to a pool's shard

@@ -15,7 +15,8 @@ class Pool(NamedTuple):
     `generation` is the version of its terms, `observed_generation` the last one that has reached
     every shard. `shard_count` is None while all seats are on one shard; `next_shard_count` is set
     while seats move. `unallocated` seats under the hard cap belong to no shard; a negative number
-    is a deficit, which the shards owe (`is_draining`: they pay it with every release).
+    is a deficit, which the shards owe (`is_draining`: they pay it with every release). `lowered_to`
+    is what was purchased, while it is the cap because the period of an overdraft has ended.
     """
 
     generation: int
@@ -26,6 +27,7 @@ class Pool(NamedTuple):
     is_draining: bool
     needs_reconcile: bool
     terms: Item
+    lowered_to: int | None = None
 
     @classmethod
     def of(cls, item: Item) -> "Pool":
@@ -39,13 +41,24 @@ class Pool(NamedTuple):
             bool(item.get("isFrozen")),
             bool(item.get("isPending")),
             item.get("terms", {}),
+            item.get("loweredTo"),
         )
 
     @property
-    def hard_cap(self) -> int | None:
-        """The hard cap of its terms; None: unlimited."""
+    def cap(self) -> int | None:
+        """What its allocations add up to: the hard cap, or what was purchased; None: unlimited."""
         cap: int | None = self.terms.get("hardCap")
-        return cap
+        return cap if self.lowered_to is None else self.lowered_to
+
+    @property
+    def has_period(self) -> bool:
+        """Whether an overdraft may only last for a time."""
+        return "overdraftPeriod" in self.terms
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether the cap is what was purchased, and no shard has more than its part of it."""
+        return self.lowered_to is not None and (self.unallocated >= 0 or self.is_draining)
 
     @property
     def is_closed(self) -> bool:

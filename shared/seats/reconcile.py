@@ -44,6 +44,7 @@ from shared.dynamodb.requests import (
     Value,
     send,
 )
+from shared.overdraft_clock import PERIOD_ATTRIBUTES, clock_attributes
 from shared.seats import totals
 from shared.seats.encoding import NEVER
 from shared.seats.lookup import unlock_shard_update
@@ -59,7 +60,7 @@ from shared.seats.resharding import (
     next_shard_count,
     target_shard_count,
 )
-from shared.seats.seat_usage import read_seat_usage
+from shared.seats.seat_usage import SeatUsage, read_seat_usage
 from shared.seats.shard import SeatShard
 from shared.seats.terms import total_allocation, without_none
 
@@ -80,15 +81,23 @@ class _OutOfTime(Exception):
 
 
 def reconcile_pool(
-    entitlement_id: str, change: Change, until_ms: int, *, swept_at: int = 0
+    entitlement_id: str,
+    change: Change,
+    until_ms: int,
+    *,
+    swept_at: int = 0,
+    only_allocations: bool = False,
 ) -> Operation[bool]:
     """Do what remains to be done for a pool; False: it is not finished.
 
     Stops soon after `until_ms`. It is safe to run at any time and in many processes: one of them
     does the work. `swept_at` (Unix seconds) is when the sweep looked at the pool's leases. Without
-    it, the next sweep looks at them, however often the pool is changed.
+    it, the next sweep looks at them, however often the pool is changed. `only_allocations`: the
+    number of shards is left to another run.
     """
-    work = _Reconciler(entitlement_id, change, until_ms, swept_at)
+    work = _Reconciler(
+        entitlement_id, change, until_ms, swept_at, only_allocations=only_allocations
+    )
     with suppress(_OutOfTime):
         for _ in range(ROUNDS):
             if not (yield from work.lock()):
@@ -116,11 +125,20 @@ class _ShardWriter(Protocol):
 class _Reconciler:
     """One run of the reconciler on a pool."""
 
-    def __init__(self, entitlement_id: str, change: Change, until_ms: int, swept_at: int) -> None:
+    def __init__(
+        self,
+        entitlement_id: str,
+        change: Change,
+        until_ms: int,
+        swept_at: int,
+        *,
+        only_allocations: bool,
+    ) -> None:
         self.entitlement_id = entitlement_id
         self.change = change
         self.until_ms = until_ms
         self.swept_at = swept_at
+        self.only_allocations = only_allocations
         self.key = pool_key(entitlement_id)
         self.generation = 0
 
@@ -212,38 +230,71 @@ class _Reconciler:
             pool = yield from read_pool(self.entitlement_id)
             self.generation = pool.generation
             if pool.shard_count is None:
-                if (yield from self._split_only_shard()):
+                if not self.only_allocations and (yield from self._split_only_shard()):
                     continue
                 break
-            if pool.observed_generation < self.generation:
-                yield from self._apply_terms(pool)
-                continue
-            wanted = yield from self._choose_shard_count(pool)
-            if wanted:
-                yield from self._reshard(pool, wanted)
-                continue
-            if pool.unallocated < 0 and not (yield from self._take_back_allocation(pool)):
-                yield from self._start_draining(pool)
-                pool = yield from read_pool(self.entitlement_id)
-            if pool.unallocated >= 0 and pool.is_draining:
-                yield from self._stop_draining(pool)
-                continue
-            if pool.unallocated >= (pool.shard_count or 1):
-                yield from self._distribute(pool)
-                continue
-            break
+            finished = yield from self._bring_on(pool)
+            if finished:
+                pool = finished
+                break
         now_ms = yield from send(Pause(0))
         self.until_ms = now_ms + POOL_LOCK_MS  # the last write is not delayed
-        is_done = pool.is_closed and pool.unallocated >= 0
-        is_in_use = pool.shard_count is not None and not is_done
-        due = self.swept_at if is_in_use else NEVER
-        yield from self._write((), 0, {"isPending": None, "tender": None, "earliest": due})
+        done: dict[str, Value] = {"tender": None}
+        if not self.only_allocations:
+            is_done = pool.is_closed and pool.unallocated >= 0
+            is_in_use = pool.shard_count is not None and not is_done
+            done |= {"isPending": None, "earliest": self.swept_at if is_in_use else NEVER}
+        yield from self._write((), 0, done)
+
+    def _bring_on(self, pool: Pool) -> Operation[Pool | None]:
+        """Do the next thing for a pool of several shards; the pool as it is if nothing remains."""
+        if pool.has_period and (yield from self._apply_clock(pool)):
+            return None
+        if pool.observed_generation < self.generation:
+            yield from self._apply_terms(pool)
+            return None
+        wanted = None
+        if not self.only_allocations:
+            wanted = yield from self._choose_shard_count(pool)
+        if wanted:
+            yield from self._reshard(pool, wanted)
+            return None
+        if pool.unallocated < 0 and not (yield from self._take_back_allocation(pool)):
+            yield from self._start_draining(pool)
+            pool = yield from read_pool(self.entitlement_id)
+        if pool.unallocated >= 0 and pool.is_draining:
+            yield from self._stop_draining(pool)
+            return None
+        if pool.unallocated >= (pool.shard_count or 1):
+            yield from self._distribute(pool)
+            return None
+        return pool
+
+    def _apply_clock(self, pool: Pool) -> Operation[bool]:
+        """Lower the cap to what was purchased once the overdraft's period has ended; or raise it.
+
+        Whether anything was changed. Fewer or more seats are unallocated then.
+        """
+        usage = yield from self._seat_usage()
+        purchased = pool.terms["seatCount"]
+        lowered_to = purchased if usage.has_ended and not pool.is_closed else None
+        if lowered_to == pool.lowered_to:
+            return False
+        after = pool._replace(lowered_to=lowered_to)
+        added = total_allocation(after.cap) - total_allocation(pool.cap)
+        yield from self._write((), added, {"loweredTo": lowered_to})
+        return True
+
+    def _seat_usage(self) -> Operation[SeatUsage]:
+        """The pool's seat usage now."""
+        now_ms = yield from send(Pause(0))
+        return (yield from read_seat_usage(self.entitlement_id, now_ms // 1000))
 
     def _choose_shard_count(self, pool: Pool) -> Operation[int | None]:
         """The number of shards to go to next; None: the pool has the right number."""
         if pool.next_shard_count:
             return pool.next_shard_count
-        seat_usage = yield from read_seat_usage(self.entitlement_id)
+        seat_usage = yield from self._seat_usage()
         wanted = target_shard_count(pool, seat_usage)
         if wanted != pool.shard_count:
             # The totals may lag. By them alone, shards could be merged and split without end.
@@ -365,7 +416,7 @@ class _Reconciler:
 
     def _take_back_allocation(self, pool: Pool) -> Operation[bool]:
         """Take unused allocation back until the deficit is zero; whether it is."""
-        fair = -(-total_allocation(pool.hard_cap) // (pool.shard_count or 1))
+        fair = -(-total_allocation(pool.cap) // (pool.shard_count or 1))
         for floor in (fair, 0):
             for batch in (yield from self._live(pool)):
                 now = yield from read_pool(self.entitlement_id)
@@ -458,7 +509,11 @@ class _Reconciler:
                 old = list(range(begin, end, SLOTS // old_count))
                 if attempt > 1:
                     yield from self._lock_shards(old, attempt)
-                if (yield from self._move_seats(old, old_count, new_count, pool.terms)):
+                limits = pool.terms
+                if new_count == 1 and pool.has_period:
+                    usage = yield from self._seat_usage()
+                    limits = {**limits, **clock_attributes(usage.clock)}
+                if (yield from self._move_seats(old, old_count, new_count, limits)):
                     break
             else:
                 raise problems.Contention
@@ -492,7 +547,10 @@ class _Reconciler:
             left = total_allocation(shard.hard_cap) - shard.used
             sets = {
                 "terms": without_none(
-                    {name: items[0].get(name) for name in (*LIMIT_ATTRIBUTES, *TERM_ATTRIBUTES)}
+                    {
+                        name: items[0].get(name)
+                        for name in (*LIMIT_ATTRIBUTES, *TERM_ATTRIBUTES, *PERIOD_ATTRIBUTES)
+                    }
                 ),
                 "pages": new_count,
                 "bank": min(left, 0),
@@ -501,7 +559,10 @@ class _Reconciler:
             }
             writes += self._initial_totals(items[0], group)
         elif new_count == 1:
-            sets = {**dict.fromkeys(("pages", "step", "isFrozen", "roomKey", "terms")), "bank": 0}
+            sets = {
+                **dict.fromkeys(("pages", "step", "isFrozen", "roomKey", "terms", "loweredTo")),
+                "bank": 0,
+            }
         return (yield from self._write(writes, 0, sets))
 
     def _initial_totals(self, item: Item, group: "ShardGroup") -> list[Put]:

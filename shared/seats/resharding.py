@@ -18,6 +18,7 @@ from shared.dynamodb.requests import (
     Update,
     Value,
 )
+from shared.overdraft_clock import CLOCK_ATTRIBUTES, PERIOD_ATTRIBUTES
 from shared.seats.placement import SLOTS, Place, wanted_shard_count
 from shared.seats.pool import Pool
 from shared.seats.seat_usage import SeatUsage
@@ -126,7 +127,10 @@ class ShardGroup(NamedTuple):
             return {**item, "pages": 0 if self.new_count == 1 else self.new_count}
         item["earliest"] = earliest_after(SeatShard.of(base), seats, change.now)
         if self.new_count == 1:
-            limits = {name: self.limits.get(name) for name in LIMIT_ATTRIBUTES}
+            names = (*LIMIT_ATTRIBUTES, *PERIOD_ATTRIBUTES, *CLOCK_ATTRIBUTES)
+            limits = {name: self.limits.get(name) for name in names}
+            if limits["overdraftPeriod"]:
+                limits["firstOver"] = self.limits["seatCount"] + 1
             return {**item, **limits, "sweepKey": sweep_partition(self.entitlement_id)}
         is_draining = any("isFrozen" in self.items[each] for each in self.old)
         if self.old_count is None:

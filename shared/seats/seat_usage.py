@@ -11,7 +11,13 @@ from shared.dynamodb.requests import (
     Operation,
 )
 from shared.limits import UsedView, seats_view
-from shared.overdraft_clock import OverdraftClock, OverdraftView
+from shared.overdraft_clock import (
+    OverdraftClock,
+    OverdraftView,
+    clock_in,
+    period_in,
+    unless_recovered,
+)
 from shared.seats.shard import SeatShard
 
 
@@ -26,7 +32,8 @@ class SeatUsage(NamedTuple):
 
     `as_of_ms` is the time of the newest change that the totals of a pool include. `seq` grows with
     every change. `clock` is that of an overdraft with a period; `has_ended`: the period is over, so
-    that what was purchased is the cap.
+    that what was purchased is the cap. `has_period`: the overdraft of a pool may only last for a
+    time.
     """
 
     used: int
@@ -36,6 +43,7 @@ class SeatUsage(NamedTuple):
     seq: int = 0
     clock: OverdraftClock | None = None
     has_ended: bool = False
+    has_period: bool = False
 
     @classmethod
     def of(cls, shard: SeatShard, now: int) -> "SeatUsage":
@@ -43,6 +51,11 @@ class SeatUsage(NamedTuple):
         clock = shard.clock_at(now)
         has_ended = clock is not None and clock.has_ended(now)
         return cls(shard.used, shard.purchased, shard.hard_cap, None, shard.seq, clock, has_ended)
+
+    def at(self, now: int) -> "SeatUsage":
+        """The usage of a pool, with the clock as it is at `now`, Unix seconds."""
+        clock = unless_recovered(self.clock, now)
+        return self._replace(clock=clock, has_ended=clock is not None and clock.has_ended(now))
 
     @property
     def limit_reached(self) -> str:
@@ -60,14 +73,20 @@ class SeatUsage(NamedTuple):
         return seats if self.as_of_ms is None else {**seats, "asOf": to_rfc3339(self.as_of_ms)}
 
 
-def read_seat_usage(entitlement_id: str) -> Operation[SeatUsage]:
-    """Read the seat usage of a pool."""
+def read_seat_usage(entitlement_id: str, now: int) -> Operation[SeatUsage]:
+    """Read the seat usage of a pool, with the clock as it is at `now`, Unix seconds."""
     # It is written with the second shard.
-    return seat_usage_of((yield from read_existing(seat_usage_key(entitlement_id))))
+    return seat_usage_of((yield from read_existing(seat_usage_key(entitlement_id))), now)
 
 
-def seat_usage_of(item: Item) -> SeatUsage:
-    """The seat usage in its item."""
+def seat_usage_of(item: Item, now: int) -> SeatUsage:
+    """The seat usage in its item, with the clock as it is at `now`."""
     return SeatUsage(
-        item["used"], item["seatCount"], item.get("hardCap"), item["at"], item.get("seq", 0)
-    )
+        item["used"],
+        item["seatCount"],
+        item.get("hardCap"),
+        item["at"],
+        item.get("seq", 0),
+        clock_in(item),
+        has_period=period_in(item) is not None,
+    ).at(now)

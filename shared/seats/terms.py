@@ -28,6 +28,7 @@ from shared.overdraft_clock import (
     OverdraftClock,
     OverdraftPeriod,
     clock_attributes,
+    clock_in,
     period_attributes,
     under_terms,
 )
@@ -59,10 +60,9 @@ class SeatTerms(NamedTuple):
     overdraft_period: OverdraftPeriod | None = None
 
 
-def _period_attributes(terms: SeatTerms) -> dict[str, Value]:
-    """The attributes of a shard for the period of an overdraft; conditions cannot add."""
-    first_over = terms.purchased + 1 if terms.overdraft_period else None
-    return {**period_attributes(terms.overdraft_period), "firstOver": first_over}
+def first_over(terms: SeatTerms) -> int | None:
+    """How many seats an overdraft with a period begins with: a condition cannot add."""
+    return terms.purchased + 1 if terms.overdraft_period else None
 
 
 def new_shard_put(entitlement_id: str, terms: SeatTerms, change: Change) -> Put:
@@ -71,7 +71,7 @@ def new_shard_put(entitlement_id: str, terms: SeatTerms, change: Change) -> Put:
         seat_shard_key(entitlement_id),
         {
             **terms_item(terms),
-            **without_none(_period_attributes(terms)),
+            **without_none({"firstOver": first_over(terms)}),
             "seats": {},
             "earliest": NEVER if terms.lease is None else None,
             "sweepKey": sweep_partition(entitlement_id),
@@ -123,7 +123,8 @@ def shard_terms_update(
     version = dict[str, Value]()
     if seen and (terms.overdraft_period or seen.overdraft_period):
         sets |= {
-            **_period_attributes(terms),
+            **period_attributes(terms.overdraft_period),
+            "firstOver": first_over(terms),
             **clock_attributes(clock_under(seen, terms, change.now)),
         }
         condition += " AND seq = :seen"
@@ -188,6 +189,7 @@ def terms_item(terms: SeatTerms) -> Item:
             "validUntil": terms.valid_until,
             "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
             "noSeats": None if terms.has_seats else True,
+            **period_attributes(terms.overdraft_period),
         }
     )
 
@@ -311,21 +313,36 @@ def _change_pool(
     after = terms_item(terms)
     if kind != "updated":
         after["status"] = kind
-    added = total_allocation(terms.hard_cap) - total_allocation(pool.hard_cap)
+    writes = _totals_writes(entitlement_id, seen, after, change, kind)
+    clock = clock_in(dict(writes[0].item))
+    lowered_to = terms.purchased if clock and clock.has_ended(change.now) else None
+    cap = terms.hard_cap if lowered_to is None else lowered_to
+    added = total_allocation(cap) - total_allocation(pool.cap)
     sets: dict[str, Value] = {
         "terms": after,
+        "loweredTo": lowered_to,
         "isPending": True,
         "earliest": 0,
         "version": pool.generation + 1,
     }
     if added > 0:
         sets["roomKey"] = capacity_partition(entitlement_id, 0)
-    assignments, _, values = assign(sets)
+    # The end of an overdraft's period lowers the cap without a new generation.
+    cap_as_read, cap_values = "attribute_not_exists(loweredTo)", dict[str, Value]()
+    if pool.lowered_to is not None:
+        cap_as_read, cap_values = "loweredTo = :lowered", {":lowered": pool.lowered_to}
+    assignments, removals, values = assign(sets)
     changed = Update(
         pool_key(entitlement_id),
-        set_and_remove(["bank = bank + :added", *assignments], ()),
-        "version = :seen AND pages = :pages",
+        set_and_remove(["bank = bank + :added", *assignments], removals),
+        f"version = :seen AND pages = :pages AND {cap_as_read}",
         NO_NAMES,
-        {**values, ":added": added, ":seen": pool.generation, ":pages": pool.shard_count},
+        {
+            **values,
+            **cap_values,
+            ":added": added,
+            ":seen": pool.generation,
+            ":pages": pool.shard_count,
+        },
     )
-    return changed, *_totals_writes(entitlement_id, seen, after, change, kind)
+    return changed, *writes

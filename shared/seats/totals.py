@@ -15,7 +15,20 @@ from typing import Any, NamedTuple
 
 from shared.dynamodb.keys import seat_usage_key, totals_key
 from shared.dynamodb.requests import Item, Put
+from shared.overdraft_clock import (
+    CLOCK_ATTRIBUTES,
+    PERIOD_ATTRIBUTES,
+    OverdraftClock,
+    after_use,
+    clock_attributes,
+    clock_in,
+    period_attributes,
+    period_in,
+    under_terms,
+    unless_recovered,
+)
 from shared.seats.shard import SeatShard
+from shared.validity import status_at
 
 # The most changes, and the most seats of all changes, that one write of the totals reports. A
 # single change may have more. An item has at most 400 KB, and a change that removes all seats of a
@@ -46,7 +59,8 @@ class ShardVersion(NamedTuple):
 def limits_of(item: Mapping[str, Any]) -> dict[str, Any]:
     """Limits and terms as the totals have them, from the item of a shard or the terms of a pool."""
     terms = {name: item[name] for name in TERMS if item.get(name) is not None}
-    return {"seatCount": item["seatCount"], "hardCap": item.get("hardCap"), "terms": terms}
+    limits = {"seatCount": item["seatCount"], "hardCap": item.get("hardCap"), "terms": terms}
+    return {**limits, **period_attributes(period_in(item))}
 
 
 def first_totals(
@@ -59,6 +73,7 @@ def first_totals(
     cursors = {f"{shard.number:04d}": _cursor(seq, shard.used)}
     item: Item = {
         **limits,
+        **clock_attributes(shard.clock_at(now_ms // 1000)),
         "rev": 1,
         "seq": shard.seq,
         "used": shard.used,
@@ -72,7 +87,8 @@ def first_totals(
 
 def seat_usage_put(entitlement_id: str, item: Item) -> Put:
     """What a grant needs to know of the totals; an older one never replaces a newer one."""
-    small: Item = {name: item.get(name) for name in ("used", "seatCount", "hardCap", "at", "rev")}
+    names = ("used", "seatCount", "hardCap", "at", "rev", *PERIOD_ATTRIBUTES, *CLOCK_ATTRIBUTES)
+    small: Item = {name: item.get(name) for name in names}
     small["seq"] = item["seq"]
     key = seat_usage_key(entitlement_id)
     condition = "attribute_not_exists(rev) OR rev < :rev"
@@ -88,10 +104,18 @@ def totals_put(entitlement_id: str, seen: Item, item: Item) -> Put:
 def totals_with_terms(seen: Item, change: Mapping[str, Any], limits: Mapping[str, Any]) -> Item:
     """The totals after a change of limits or terms: `change` has type, actor, request and time."""
     at = max(seen["at"], change["at"])
+    now = at // 1000
+    clock, period, terms = _clock_of(seen, now), period_in(limits), limits["terms"]
+    if period and _status_in(terms, now) == "active":
+        purchased = (seen["seatCount"], limits["seatCount"])
+        clock = under_terms(clock, period_in(seen), period, purchased, seen["used"], now)
+    else:
+        clock = None
     entry = {**change, "at": at, "used": seen["used"], "seats": [], "limits": dict(limits)}
     return {
         **seen,
         **limits,
+        **clock_attributes(clock),
         "rev": seen["rev"] + 1,
         "seq": seen["seq"] + 1,
         "at": at,
@@ -130,12 +154,32 @@ def _apply(item: Item, version: ShardVersion) -> bool:
         if version.seq_before > seq:
             item["missing"].append([name, seq + 1, version.seq_before])
         item["used"] += version.held - held
+        _move_clock(item, version)
         item["cursors"][name] = _cursor(version.seq, version.held)
     if version.change is not None:
         # Clocks differ, and shards come in any order: the time does not go back.
         item["at"] = max(item["at"], version.change["at"])
         item["told"].append({**version.change, "at": item["at"], "used": item["used"]})
     return True
+
+
+def _move_clock(item: Item, version: ShardVersion) -> None:
+    """Move the clock of an overdraft, at the time of the newest change that is included."""
+    period = period_in(item)
+    now = max(item["at"], version.change["at"] if version.change else 0) // 1000
+    if period and _status_in(item["terms"], now) == "active":
+        clock = after_use(clock_in(item), period, item["used"], item["seatCount"], now)
+        item.update(clock_attributes(clock))
+
+
+def _clock_of(item: Item, now: int) -> OverdraftClock | None:
+    """The clock that runs, or has ended, at `now`."""
+    is_active = _status_in(item["terms"], now) == "active"
+    return unless_recovered(clock_in(item), now) if is_active else None
+
+
+def _status_in(terms: Mapping[str, Any], now: int) -> str:
+    return status_at(terms["status"], terms["validFrom"], terms.get("validUntil"), now)
 
 
 def _was_missing(missing: list[list[Any]], name: str, version: ShardVersion) -> bool:

@@ -12,9 +12,9 @@ from shared.dynamodb.requests import (
 from shared.overdraft_clock import (
     OverdraftClock,
     OverdraftPeriod,
+    after_use,
     clock_in,
     period_in,
-    started,
     unless_recovered,
 )
 from shared.usage.encoding import decode_entry, time_of
@@ -193,12 +193,10 @@ class Counter(NamedTuple):
 
     def clock_with(self, quantity: int, now: int) -> OverdraftClock | None:
         """The clock at `now` after so much more, or less, was used."""
-        clock, period = self.clock_at(now), self.overdraft_period
-        if period is None or self.status_at(now) != "active":
+        if self.overdraft_period is None or self.status_at(now) != "active":
             return None
-        if self.used + quantity <= self.purchased:
-            return clock.fallen(now, period) if clock else None
-        return clock._replace(recovers_at=None) if clock else started(period, now)
+        used = self.used + quantity
+        return after_use(self.clock, self.overdraft_period, used, self.purchased, now)
 
     @property
     def period(self) -> Period:

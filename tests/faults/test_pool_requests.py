@@ -40,7 +40,7 @@ class Bench:
         self.now_ms = NOW_MS
         items = new_shards(self.entitlement_id, terms(CAP, CAP, lease=LEASE), PAGES, self.change())
         self.dynamodb.execute(BatchPut(tuple(items)))
-        self.cached = CachedPool(PAGES, self.dynamodb.run(read_seat_usage(self.entitlement_id)))
+        self.cached = CachedPool(PAGES, self.dynamodb.run(read_seat_usage(self.entitlement_id, 0)))
 
     def change(self) -> Change:
         return Change("key_test", f"req-{next(_numbers)}", self.now_ms)

@@ -51,6 +51,7 @@ class PoolLife:
         self._memories = [PoolCache() for _ in range(CLIENTS)]
         self.offset_ms = 0
         self.errors: list[str] = []
+        self.denials: list[problems.Denied] = []
         change = self.change()
         writes = [new_shard_put(self.entitlement_id, valid, change)]
         if needs_pool(valid):
@@ -115,7 +116,8 @@ class PoolLife:
         )
         try:
             grant: ActivationResult = self.dynamodb.run(operation, self.now_ms)
-        except problems.HardCapReached:
+        except problems.Denied as denied:
+            self.denials.append(denied)
             return None
         return grant
 

@@ -6,11 +6,13 @@ from typing import Any
 from shared.api.schemas.base import parse
 from shared.api.schemas.entitlements import EntitlementInput
 from shared.clock import to_rfc3339
-from shared.entitlements.model import seat_terms
+from shared.entitlements.model import seat_terms, usage_terms
 from shared.entitlements.views import EntitlementView
 from shared.overdraft_clock import DEFAULT_RECOVERY
 from shared.problems import InvalidRequest
-from shared.seats.terms import MOST_SEATS
+from shared.seats.terms import MOST_SEATS, SeatTerms, needs_pool
+from shared.usage.counter import UsageTerms
+from shared.usage.sharded import SHARD_FROM
 
 # Their members make sense only together, so a patch replaces them as a whole.
 WHOLE = ("overdraftSeatLimit", "unitPrice")
@@ -35,6 +37,7 @@ def to_document(body: Mapping[str, Any], *, valid_from: int) -> dict[str, Any]:
     valid = seat_terms(document)
     if valid.valid_until is not None and valid.valid_until <= valid.valid_from:
         raise InvalidRequest.at("/validUntil", "must be after validFrom")
+    _check_periods(valid, usage_terms(document))
     limit = MOST_SEATS
     if max(valid.purchased, valid.hard_cap or 0) > limit:
         pointer = "/seatCount" if valid.purchased > limit else "/overdraftSeatLimit"
@@ -42,6 +45,31 @@ def to_document(body: Mapping[str, Any], *, valid_from: int) -> dict[str, Any]:
             pointer, f"purchased seats and overdraft together are at most {limit:,}"
         )
     return document
+
+
+# Where totals follow a moment later, a period is long compared with that.
+SHORTEST_OF_TOTALS = 3_600
+
+
+def _check_periods(seats: SeatTerms, limits: Mapping[str, UsageTerms]) -> None:
+    """Refuse short overdraft periods of pools, and of usage limits that may become sharded.
+
+    Raises:
+        InvalidRequest.
+    """
+    large = [("/overdraftSeatLimit", seats.overdraft_period)] if needs_pool(seats) else []
+    large += [
+        (f"/usageLimits/{number}/overdraftLimit", terms.overdraft_period)
+        for number, terms in enumerate(limits.values())
+        if terms.hard_cap is None or terms.hard_cap >= SHARD_FROM
+    ]
+    for pointer, period in large:
+        if period and period.length < SHORTEST_OF_TOTALS:
+            raise InvalidRequest.at(
+                f"{pointer}/period",
+                "must be at least PT1H for a hard cap above 128 seats, or of 100,000 and more of a"
+                " usage limit: what is used in all is known a moment later",
+            )
 
 
 def _overdraft(limit: Mapping[str, Any]) -> dict[str, Any]:

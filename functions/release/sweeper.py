@@ -16,13 +16,16 @@ from shared.dynamodb.keys import (
     Key,
     entitlement_id_of,
     limit_of,
+    usage_key,
 )
-from shared.dynamodb.requests import Item, Query
+from shared.dynamodb.requests import Get, Item, Operation, Query, send
 from shared.entitlements.lifecycle import close_entitlement
 from shared.seats import leases, reconcile
 from shared.seats.leases import sweep_shard
 from shared.seats.shard import CLOCK_GRACE
 from shared.usage import allocation
+from shared.usage.counter import counter_of
+from shared.usage.sharded_clock import follow_clock
 
 SWEEP_PAGE = 100
 
@@ -67,6 +70,11 @@ def sweep(
     return done
 
 
+def _follow_clock(limit: tuple[str, str], change: Change) -> Operation[None]:
+    counter = counter_of((yield from send(Get(usage_key(*limit)))))
+    yield from follow_clock(limit, counter, change)
+
+
 def _sweep_item(
     dynamodb: DynamoDBClient, item: Item, change: Change, done: dict[str, int], deadline_ms: int
 ) -> None:
@@ -83,8 +91,9 @@ def _sweep_item(
             )
             done["pools"] += dynamodb.run(work)
     elif key.pk.startswith(USAGE_PREFIX):
-        name = limit_of(key.pk)
-        dynamodb.run(allocation.reconcile(entitlement_id_of(key.pk), name, change))
+        limit = (entitlement_id_of(key.pk), limit_of(key.pk))
+        dynamodb.run(allocation.reconcile(*limit, change))
+        dynamodb.run(_follow_clock(limit, change))
     else:
         entitlement_id = key.pk.removeprefix(ENTITLEMENT_PREFIX)
         if dynamodb.run(close_entitlement(entitlement_id, change)):

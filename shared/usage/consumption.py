@@ -219,7 +219,8 @@ def set_period(
     if counter.overdraft_period:
         is_over = used > counter.purchased
         clock = started(counter.overdraft_period, now) if is_over else None
-        sets |= {"leftPurchased": counter.purchased - used, **clock_attributes(clock)}
+        left = counter.purchased - used
+        sets |= {"leftPurchased": left, "loweredTo": None, **clock_attributes(clock)}
     return assign(sets)
 
 

@@ -59,7 +59,9 @@ def correct(
             raise problems.InvalidRequest.at(
                 "/quantity", f"takes back more than the {current.used} used in this period"
             )
-        if quantity > max(0, current.left):
+        # A correction is bound to the hard cap, whatever the clock of an overdraft says.
+        lowered = full(current.hard_cap) - current.base
+        if quantity > max(0, current.left + lowered):
             raise denied(usage, quantity, current, change.now)
         if current is counter:
             write = _correction(counter_key, counter, entry, change)
@@ -77,21 +79,24 @@ def _correction(counter_key: Key, counter: Counter, entry: Entry, change: Change
     condition, values = ENOUGH_LEFT, dict[str, Any]()
     if entry.quantity < 0:
         condition = "#left <= :most"
-        values[":most"] = full(counter.hard_cap) - counter.allocated + entry.quantity
+        values[":most"] = counter.base - counter.allocated + entry.quantity
+    elif counter.lowered_to is not None:
+        condition = "#left >= :least"
+        values[":least"] = entry.quantity - full(counter.hard_cap) + counter.lowered_to
     left_before = None
     sets, removals = list[str](), list[str]()
     if counter.shards is None:
         condition += f" AND {NOT_SHARDED}"
-        if counter.overdraft_period:
-            # The clock follows from the usage as it was read.
-            clock = counter.clock_with(entry.quantity, change.now)
-            sets, removals, values_of_clock = assign(clock_attributes(clock))
-            condition += " AND seq = :seen"
-            values |= {**values_of_clock, ":seen": counter.seq}
     else:
-        left_before = counter.left + counter.allocated
+        left_before = full(counter.hard_cap) - counter.used
         condition += " AND drawn = :drawn AND #left = :seenLeft"
         values |= {":drawn": counter.allocated, ":seenLeft": counter.left}
+    if counter.overdraft_period:
+        # The clock follows from the usage as it was read.
+        clock = counter.clock_with(entry.quantity, change.now)
+        sets, removals, values_of_clock = assign(clock_attributes(clock))
+        condition += " AND seq = :seen"
+        values |= {**values_of_clock, ":seen": counter.seq}
     return consumption_update(
         counter_key,
         entry,

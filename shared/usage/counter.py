@@ -99,6 +99,8 @@ class Counter(NamedTuple):
     `sharded`) has a number of `shards` (None: it is not sharded, 0: it is about to be), `allocated`
     is what its shards have and have not reported as used, and it may be locked. `overdraft_period`
     is how long an overdraft may last, `clock` the clock that was stored last (see `clock_at`).
+    `lowered_to` is what was purchased, while it is the cap of a sharded limit because that period
+    has ended.
     """
 
     left: int
@@ -120,6 +122,7 @@ class Counter(NamedTuple):
     locked_ms: int = 0
     overdraft_period: OverdraftPeriod | None = None
     clock: OverdraftClock | None = None
+    lowered_to: int | None = None
 
     @classmethod
     def of(cls, item: Item) -> "Counter":
@@ -145,12 +148,18 @@ class Counter(NamedTuple):
             item.get("heldAt", 0),
             period_in(item),
             clock_in(item),
+            item.get("loweredTo"),
         )
+
+    @property
+    def base(self) -> int:
+        """What is left of a limit of which nothing is used: `left` counts down from here."""
+        return full(self.hard_cap) if self.lowered_to is None else self.lowered_to
 
     @property
     def used(self) -> int:
         """What is used in the period. Of a sharded limit: what its shards have reported."""
-        return full(self.hard_cap) - self.left - self.allocated
+        return self.base - self.left - self.allocated
 
     @property
     def purchased(self) -> int:
@@ -180,6 +189,13 @@ class Counter(NamedTuple):
         """
         clock = self.clock_at(now)
         return min(self.left, self.left_purchased) if clock and clock.has_ended(now) else self.left
+
+    def is_to_follow(self, now: int) -> bool:
+        """Whether the cap of a sharded limit has to follow the clock of its overdraft at `now`."""
+        if self.overdraft_period is None:
+            return False
+        clock = self.clock_at(now)
+        return (clock is not None and clock.has_ended(now)) != (self.lowered_to is not None)
 
     def limit_reached(self, now: int) -> str:
         """The limit for which a request is denied at `now`, if not enough is available."""
@@ -251,6 +267,7 @@ class Counter(NamedTuple):
             log=self.log._replace(entries={}, period=period),
             period_number=self.period_number + 1,
             clock=None,
+            lowered_to=None,
         )
 
     def raw(self, key: str) -> tuple[int | None, int | None]:

@@ -67,6 +67,7 @@ from shared.usage.shard import (
     shard_of,
     terms_of,
 )
+from shared.usage.sharded_clock import follow_clock
 
 # Two logs were filled within this time: 320 requests a second, about what a counter takes.
 RUSH_MS = 200
@@ -149,7 +150,7 @@ def _look(
 def is_rushed(counter: Counter) -> bool:
     """Whether a counter has just filled its second log in a rush, so that sharding is worth it."""
     cap, earlier = counter.hard_cap, counter.earlier
-    if counter.overdraft_period or (cap is not None and cap < SHARD_FROM):
+    if cap is not None and cap < SHARD_FROM:
         return False
     if earlier is None or min(len(counter.log.entries), len(earlier.entries)) < LOG_SIZE:
         return False
@@ -166,9 +167,7 @@ def start_sharding(limit: tuple[str, str]) -> Update:
     return Update(
         usage_key(*limit),
         "SET parts = :none, drawn = :none, holds = :none",
-        # An overdraft with a period needs the exact usage.
-        "attribute_not_exists(parts) AND attribute_not_exists(overdraftPeriod)"
-        " AND #status = :active",
+        "attribute_not_exists(parts) AND #status = :active",
         {"#status": "status"},
         {":none": 0, ":active": "active"},
     )
@@ -190,8 +189,9 @@ class _Request:
         Raises:
             What `consumption.consume` raises, except Sharded.
         """
-        recalled = self.cache.recall(self.limit, self.change.now_ms)
-        counter = recalled or (yield from self._read())
+        counter = self.cache.recall(self.limit, self.change.now_ms)
+        if counter is None or counter.is_to_follow(self.change.now):
+            counter = yield from self._read()
         write = self._write(counter)
         for attempt in range(1, ROUNDS + 1):
             reply = yield from send(write)
@@ -224,9 +224,9 @@ class _Request:
         raise consumption.denied(self.limit[1], self.quantity, counter, self.change.now)
 
     def _read(self) -> Operation[Counter]:
-        """Read the limit's counter."""
+        """Read the limit's counter, and bring the clock of its overdraft up to date."""
         item = yield from send(Get(usage_key(*self.limit)))
-        counter = counter_of(item)
+        counter = yield from follow_clock(self.limit, counter_of(item), self.change)
         self.cache.note(self.limit, counter, self.change.now_ms)
         return counter
 
@@ -374,6 +374,9 @@ def preview(
     consumption.check_counter_in_force(counter, change.now)
     current = counter.as_of(change.now)
     left = current.left
+    clock = current.clock_with(0, change.now)
+    if clock and clock.has_ended(change.now):
+        left, current = min(left, current.left_purchased), current._replace(clock=clock)
     if left < quantity <= left + current.allocated:
         shards = (yield from read_shards(limit)).values()
         left += sum(shard.counter.left + (shard.returning or 0) for shard in shards)

@@ -62,11 +62,15 @@ def under_terms(counter: Counter, terms: UsageTerms, now: int, *, is_renewed: bo
     """
     current = counter.as_of(now)
     ends = counter.valid_until
-    delta = full(terms.hard_cap) - full(current.hard_cap)
+    clock = _clock_under(current, terms, now)
+    is_lowered = current.lowered_to is not None and clock is not None and clock.has_ended(now)
+    lowered_to = terms.purchased if is_lowered else None
+    base = full(terms.hard_cap) if lowered_to is None else lowered_to
     current = current._replace(
         overdraft_period=terms.overdraft_period,
-        clock=_clock_under(current, terms, now),
-        left=current.left + delta,
+        clock=clock,
+        lowered_to=lowered_to,
+        left=current.left + base - current.base,
         log=current.log._replace(purchased=terms.purchased, hard_cap=terms.hard_cap),
         schedule=terms.schedule,
         zone=terms.zone,
@@ -155,6 +159,7 @@ def terms_update(
             **period_attributes(new.overdraft_period),
             **clock_attributes(new.clock),
             "leftPurchased": new.left_purchased,
+            "loweredTo": new.lowered_to,
         }
         condition += " AND seq = :seen"
         values[":seen"] = counter.seq

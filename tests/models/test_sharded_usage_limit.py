@@ -21,10 +21,12 @@ from shared.dynamodb.keys import (
     usage_shard_key,
 )
 from shared.dynamodb.requests import Accepted, Get, Query, Transact
+from shared.overdraft_clock import OverdraftPeriod
 from shared.usage import allocation, sharded
 from shared.usage.counter import Counter, UsageTerms
 from shared.usage.periods import DAY, calendar_month
 from shared.usage.shard import shard_of, terms_of
+from shared.usage.sharded_clock import follow_clock
 from shared.usage.terms import new_counter, terms_update, under_terms
 from tests.support.machine import Lost, drive, run_machine
 from tests.support.patching import patch_constant
@@ -73,6 +75,14 @@ class ShardedLimitMachine(RuleBasedStateMachine):
         cap = self.valid.hard_cap
         return float("inf") if cap is None else cap - self.used
 
+    def has_ended(self) -> bool:
+        """Whether the period of an overdraft has, by the clock that is on record.
+
+        When it started is not exact: it follows from what shards have reported.
+        """
+        clock = self.counter().as_of(self.now).clock_at(self.now)
+        return clock is not None and clock.has_ended(self.now)
+
     # --- What can happen ------------------------------------------------------------------------
 
     @initialize(before=st.integers(0, 12))
@@ -86,6 +96,7 @@ class ShardedLimitMachine(RuleBasedStateMachine):
         self, key: str, quantity: int, lose: int | None = None, crash: int | None = None
     ) -> None:
         left, answered = self.left(), self.answered.get(key)
+        had_ended, left_purchased = self.has_ended(), self.valid.purchased - self.used
         operation = sharded.consume(*self.limit, key, quantity, self.change(), cache=self.cache)
         try:
             outcome = self.drive(operation, lose, crash)
@@ -95,6 +106,12 @@ class ShardedLimitMachine(RuleBasedStateMachine):
         except problems.Contention:
             self.wait_until_the_lock_expires()
             self.after_a_crash(key, quantity)
+            return
+        except problems.OverdraftPeriodEnded:
+            self.denials += 1
+            assert answered is None
+            assert had_ended or self.has_ended()
+            assert left_purchased < quantity, "denied although enough of what was bought was left"
             return
         except problems.HardCapReached:
             self.denials += 1
@@ -110,6 +127,7 @@ class ShardedLimitMachine(RuleBasedStateMachine):
             assert outcome.consumed.quantity == answered.quantity
         elif key not in self.answered:
             assert left >= quantity, "more than the cap was consumed"
+            assert not had_ended or left_purchased >= quantity, "consumed after the period"
             assert outcome.consumed.period == self.period
             self.answered[key] = Answered(self.now, quantity)
             self.used += quantity
@@ -177,14 +195,21 @@ class ShardedLimitMachine(RuleBasedStateMachine):
     def the_sweep_looks(self, crash: int | None) -> None:
         with contextlib.suppress(Lost):
             self.drive(allocation.reconcile(*self.limit, self.change()), crash=crash)
+            self.drive(follow_clock(self.limit, self.counter(), self.change()), crash=crash)
 
     @rule(
         cap=st.sampled_from(CAPS),
         status=st.sampled_from(["active", "active", "suspended"]),
+        timed=st.sampled_from([None, (60, 60), (120, 3600)]),
         crash=st.one_of(st.none(), st.none(), st.integers(0, 12)),
     )
-    def terms_change(self, cap: int | None, status: str, crash: int | None) -> None:
-        valid = self.valid._replace(hard_cap=cap, purchased=min(20, cap or 20))
+    def terms_change(
+        self, cap: int | None, status: str, timed: tuple[int, int] | None, crash: int | None
+    ) -> None:
+        period = OverdraftPeriod(*timed) if timed else None
+        valid = self.valid._replace(
+            hard_cap=cap, purchased=min(20, cap or 20), overdraft_period=period
+        )
         try:
             counter = self.drive(allocation.lock(self.limit, self.change()), crash=crash)
         except Lost:
@@ -238,10 +263,12 @@ class ShardedLimitMachine(RuleBasedStateMachine):
     @rule(quantity=st.sampled_from([1, 5, 30]))
     def preview(self, quantity: int) -> None:
         left = self.left()
+        if self.has_ended():
+            left = min(left, self.valid.purchased - self.used)
         operation = sharded.preview(*self.limit, None, quantity, self.change())
         try:
             self.drive(operation)
-        except problems.HardCapReached:
+        except problems.Denied:
             assert left < quantity
         else:
             assert left >= quantity

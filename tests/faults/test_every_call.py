@@ -34,11 +34,13 @@ from shared.dynamodb.keys import (
     entitlement_id_of,
     seat_record_key,
     seat_shard_key,
+    seat_usage_key,
     secret_key,
+    totals_key,
     usage_key,
 )
 from shared.dynamodb.marshalling import item_from_wire, to_wire
-from shared.dynamodb.requests import NO_NAMES, BatchPut, Delete, Item, Put, Update
+from shared.dynamodb.requests import NO_NAMES, BatchPut, Delete, Item, Put, Update, Value
 from shared.entitlements.lifecycle import close_entitlement
 from shared.seats import activation, reconcile
 from shared.seats.encoding import decode_grant, seat_key
@@ -78,10 +80,12 @@ TERMS = {
 }
 
 
-LIMITS = [{"key": "exports", "limit": 200, "overdraftLimit": {"type": "absolute", "value": 2}}]
+LIMITS: list[dict[str, Any]] = [
+    {"key": "exports", "limit": 200, "overdraftLimit": {"type": "absolute", "value": 2}}
+]
 API_KEY = {"name": "k", "scopes": ["report"]}
 # Three small shards.
-POOL = {"seatCount": 14, "overdraftSeatLimit": {"type": "absolute", "value": 4}}
+POOL: dict[str, Any] = {"seatCount": 14, "overdraftSeatLimit": {"type": "absolute", "value": 4}}
 # A limit that is large enough to be spread.
 LARGE: dict[str, Any] = {
     "key": "exports",
@@ -401,6 +405,94 @@ def _closing(bench: Bench) -> Callable[[DynamoDBClient], Any]:
     return lambda dynamodb: dynamodb.run(close_entitlement(entitlement_id, later)) and None
 
 
+# --- Overdrafts that may last for a time ------------------------------------------------------------
+
+TIMED = {"type": "absolute", "value": 1, "period": "P30D"}
+
+
+def _make_ended(bench: Bench, *keys: Key) -> None:
+    """Make it so that the period of an overdraft has ended."""
+    now = int(time.time())
+    values: dict[str, Value] = {":since": now - 40 * 86_400, ":end": now - 10 * 86_400}
+    for key in keys:
+        change = "SET overdraftSince = :since, overdraftEndsAt = :end"
+        bench.dynamodb.execute(Update(key, change, "attribute_exists(pk)", NO_NAMES, values))
+
+
+def _timed(seats: int, *, has_ended: bool = False, seat_id: str = "new") -> Any:
+    """A request for a seat where an overdraft has a period."""
+
+    def prepare(bench: Bench) -> dict[str, Any]:
+        entitlement_id = _entitlement(bench, overdraftSeatLimit=TIMED)
+        for number in range(seats):
+            _take(bench, entitlement_id, f"user{number}")
+        if has_ended:
+            _make_ended(bench, seat_shard_key(entitlement_id))
+        route = f"POST {E}/{{entitlementId}}/activations"
+        key = _license(bench, entitlement_id)
+        return event(route, {"entitlementId": entitlement_id}, {"seatId": seat_id}, key=key)
+
+    return prepare
+
+
+def _releasing_timed(bench: Bench) -> dict[str, Any]:
+    """The release by which use falls to what was purchased."""
+    entitlement_id = _entitlement(bench, overdraftSeatLimit=TIMED)
+    *_, last = [_take(bench, entitlement_id, f"user{number}") for number in range(3)]
+    path = {"entitlementId": entitlement_id, "activationId": last}
+    return event(f"DELETE {E}/{{entitlementId}}/activations/{{activationId}}", path)
+
+
+def _timed_pool(*, has_ended: bool) -> Any:
+    """A request for a seat of a pool in an overdraft with a period."""
+
+    def prepare(bench: Bench) -> dict[str, Any]:
+        limit = {**POOL["overdraftSeatLimit"], "period": "P30D"}
+        entitlement_id = _entitlement(bench, **{**POOL, "overdraftSeatLimit": limit})
+        for number in range(POOL["seatCount"] + 1):
+            _take(bench, entitlement_id, f"user{number}")
+        keys = (totals_key(entitlement_id), seat_usage_key(entitlement_id))
+        for key in keys:
+            used: dict[str, Value] = {":used": POOL["seatCount"] + 1}
+            bench.dynamodb.execute(Update(key, "SET used = :used", "", NO_NAMES, used))
+        if has_ended:
+            _make_ended(bench, *keys)
+        route = f"POST {E}/{{entitlementId}}/activations"
+        license_key = _license(bench, entitlement_id)
+        return event(route, {"entitlementId": entitlement_id}, {"seatId": "new"}, key=license_key)
+
+    return prepare
+
+
+def _counting_timed(used: int, quantity: int, *, has_ended: bool = False, of: str = "") -> Any:
+    def prepare(bench: Bench) -> dict[str, Any]:
+        limit = {**LIMITS[0], "overdraftLimit": {**LIMITS[0]["overdraftLimit"], **_PERIOD}}
+        request: dict[str, Any] = _counting(used, quantity, of=of, limit=limit)(bench)
+        if has_ended:
+            _make_ended(bench, usage_key(*request["pathParameters"].values()))
+        return request
+
+    return prepare
+
+
+_PERIOD = {"period": "P30D", "recovery": "P1D"}
+
+
+def _spread_timed(quantity: int) -> Any:
+    """A request for a sharded limit whose overdraft period has ended."""
+
+    def prepare(bench: Bench) -> dict[str, Any]:
+        request: dict[str, Any] = _spread(1000, quantity)(bench)
+        key = usage_key(*request["pathParameters"].values())
+        values: dict[str, Value] = {":period": 30 * 86_400, ":recovery": 86_400}
+        change = "SET overdraftPeriod = :period, overdraftRecovery = :recovery"
+        bench.dynamodb.execute(Update(key, change, "", NO_NAMES, values))
+        _make_ended(bench, key)
+        return request
+
+    return prepare
+
+
 def _notifying(bench: Bench) -> Callable[[DynamoDBClient], Any]:
     """A record of many effects: three seats freed, one taken, and out of overdraft."""
     request = _on_shard(3, "new", 3700)(bench)
@@ -487,6 +579,18 @@ SCENARIOS = [
     Scenario("sweep", _sweeping),
     Scenario("close", _closing),
     Scenario("notify", _notifying),
+    Scenario("the first seat in overdraft, for a time", _timed(2)),
+    Scenario("another seat in overdraft, for a time", _timed(2, seat_id="user1")),
+    Scenario("a seat after the period", _timed(3, has_ended=True)),
+    Scenario("a seat that is held after the period", _timed(3, has_ended=True, seat_id="user1")),
+    Scenario("release the last seat in overdraft, for a time", _releasing_timed),
+    Scenario("a seat of a pool in overdraft, for a time", _timed_pool(has_ended=False)),
+    Scenario("a seat of a pool after the period", _timed_pool(has_ended=True)),
+    Scenario("consume what crosses the limit, for a time", _counting_timed(199, 2)),
+    Scenario("consume after the period", _counting_timed(201, 1, has_ended=True)),
+    Scenario("correct after the period", _counting_timed(201, -3, has_ended=True, of="a test")),
+    Scenario("consume of a spread limit after the period", _spread_timed(1)),
+    Scenario("consume more of it than was purchased", _spread_timed(999)),
 ]
 IDS = [scenario.name for scenario in SCENARIOS]
 
@@ -563,6 +667,7 @@ def essence(before: dict[Any, Item], after: dict[Any, Item]) -> list[Any]:
                 "lease": item["leaseSeconds"],
                 "last": item["last"]["type"],
                 "names": "seatId" in item["last"],
+                **clock_facts(item),
             }
         elif kind == "USAGE":
             facts |= {
@@ -572,9 +677,11 @@ def essence(before: dict[Any, Item], after: dict[Any, Item]) -> list[Any]:
                 "entries": (len(item["recent"]), len(item["earlier"]), item["leaf"]),
                 "period": item["period"],
                 "last": item["last"]["type"],
+                "lowered": item.get("loweredTo"),
+                **clock_facts(item),
             }
         elif kind == "POOL":
-            facts |= {name: item.get(name) for name in ("pages", "bank", "isPending", "isFrozen")}
+            facts |= {name: item.get(name) for name in POOL_FACTS}
         elif kind == "SUM":
             facts |= {name: item.get(name) for name in ("used", "seatCount", "hardCap")}
         elif kind == "WEBHOOKS_VERSION":
@@ -595,6 +702,14 @@ def essence(before: dict[Any, Item], after: dict[Any, Item]) -> list[Any]:
         if HAS_TOTALS in item and entitlement_id_of(pk) in entitlement_ids
     )
     return sorted([*left, {"kind": "held in pools", "seats": held}], key=str)
+
+
+POOL_FACTS = ("pages", "bank", "isPending", "isFrozen", "loweredTo")
+
+
+def clock_facts(item: Item) -> dict[str, Any]:
+    """Whether there is a clock, and whether use has fallen to what was purchased."""
+    return {name: name in item for name in ("overdraftSince", "recoversAt")}
 
 
 def shape(answer: tuple[int, Any]) -> Any:

@@ -41,6 +41,7 @@ MEMBERS_FOR_CUSTOMERS = (
     "overdraftSeatLimit",
     "usageLimits",
     "leasePeriod",
+    "overdraftLeasePeriod",
     "validFrom",
     "validUntil",
     "status",

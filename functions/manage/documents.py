@@ -37,6 +37,8 @@ def to_document(body: Mapping[str, Any], *, valid_from: int) -> dict[str, Any]:
     valid = seat_terms(document)
     if valid.valid_until is not None and valid.valid_until <= valid.valid_from:
         raise InvalidRequest.at("/validUntil", "must be after validFrom")
+    if valid.lease is not None and (valid.overdraft_lease or 0) > valid.lease:
+        raise InvalidRequest.at("/overdraftLeasePeriod", "must not be longer than leasePeriod")
     _check_periods(valid, usage_terms(document))
     limit = MOST_SEATS
     if max(valid.purchased, valid.hard_cap or 0) > limit:

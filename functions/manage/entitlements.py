@@ -248,7 +248,7 @@ def _change_writes(
         shard,
         new,
         change,
-        lease_changed=old.lease != new.lease,
+        lease_changed=old.leases != new.leases,
         was_closed=was_closed and not stays_closed,
     )
     return (put, *changed_seats)

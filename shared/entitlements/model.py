@@ -115,6 +115,7 @@ def overdraft_period(overdraft: Mapping[str, Any]) -> OverdraftPeriod | None:
 def seat_terms(document: Mapping[str, Any]) -> SeatTerms:
     """What the seat shards must know of an entitlement."""
     until, lease = document["validUntil"], document["leasePeriod"]
+    overdraft_lease = document.get("overdraftLeasePeriod")
     has_seats = document["seatCount"] is not None
     purchased = document["seatCount"] if has_seats else 0
     return SeatTerms(
@@ -126,6 +127,7 @@ def seat_terms(document: Mapping[str, Any]) -> SeatTerms:
         None if lease is None else from_duration(lease),
         has_seats,
         overdraft_period(document["overdraftSeatLimit"]) if has_seats else None,
+        None if overdraft_lease is None else from_duration(overdraft_lease),
     )
 
 

@@ -35,6 +35,7 @@ class EntitlementView(TypedDict):
     overdraftSeatLimit: Mapping[str, object]
     usageLimits: list[Mapping[str, object]]
     leasePeriod: str | None
+    overdraftLeasePeriod: str | None
     thresholds: list[int]
     seatsLeftThresholds: list[int]
     expiryNoticeDays: list[int]
@@ -71,6 +72,7 @@ def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> Entitlement
             for limit in document["usageLimits"]
         ],
         "leasePeriod": document.get("leasePeriod"),
+        "overdraftLeasePeriod": document.get("overdraftLeasePeriod"),
         "thresholds": document.get("thresholds"),
         "seatsLeftThresholds": document.get("seatsLeftThresholds", []),
         "expiryNoticeDays": notice_days(document),

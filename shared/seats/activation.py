@@ -233,6 +233,7 @@ def preview(entitlement_id: str, holder: Holder, now: int) -> Operation[Activati
         raise _denied(pending, shard)
     seats = {held: value for held, value in shard.seats.items() if held not in freed}
     is_overdraft = len(seats) >= shard.purchased if shard.is_only_shard else pending.is_overdraft
-    seats[pending.key] = encode_grant(0, is_overdraft=is_overdraft, now=now) + shard.lease_seconds
+    lease = shard.stored_lease(is_overdraft=is_overdraft)
+    seats[pending.key] = encode_grant(0, is_overdraft=is_overdraft, now=now) + lease
     clock = clock_after(shard, len(seats), now, is_grant=True)
     return pending.granted(shard._replace(seats=seats, clock=clock))

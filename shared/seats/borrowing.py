@@ -208,7 +208,8 @@ def _move_with_seat(
             # A transaction returns nothing. The seat may be released again by now; it was granted
             # all the same.
             after = SeatShard.of((yield from read_existing(pending.place.key)))
-            seats = {pending.key: value + shard.lease_seconds, **after.seats}
+            lease = shard.stored_lease(is_overdraft=pending.is_overdraft)
+            seats = {pending.key: value + lease, **after.seats}
             return pending.granted(after._replace(seats=seats))
         if isinstance(reply, Cancelled):
             (is_refused, item), (is_grant_refused, _) = reply.reasons

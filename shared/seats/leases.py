@@ -3,6 +3,7 @@
 from typing import Any
 
 from shared.audit import Change
+from shared.dynamodb.expressions import assign, set_and_remove
 from shared.dynamodb.keys import (
     SWEEP_INDEX,
     Key,
@@ -43,17 +44,18 @@ def _restart_leases(shard_key: Key, shard: SeatShard, others: list[str], change:
     for number, key in enumerate(others):
         held = decode_grant(shard.seats[key])
         seat = encode_grant(held.grant_id, is_overdraft=held.is_overdraft, now=change.now)
-        seats[key] = values[f":s{number}"] = seat + shard.lease_seconds
+        seats[key] = values[f":s{number}"] = seat + shard.stored_lease(
+            is_overdraft=held.is_overdraft
+        )
         names[f"#s{number}"] = key
         sets.append(f"seats.#s{number} = :s{number}")
-    # Never None: there is a seat, and it has the shard's own lease now.
-    values[":earliest"] = earliest_after(shard, seats, change.now)
+    assignments, removals, bound = assign({"earliest": earliest_after(shard, seats, change.now)})
     return Update(
         shard_key,
-        f"SET {NEXT_VERSION}, earliest = :earliest, {', '.join(sets)}",
+        set_and_remove([NEXT_VERSION, *assignments, *sets], removals),
         "seq = :seen AND leaseSeconds = :lease",
         names,
-        {**values, ":seen": shard.seq, ":lease": shard.lease_seconds},
+        {**values, **bound, ":seen": shard.seq, ":lease": shard.lease_seconds},
     )
 
 

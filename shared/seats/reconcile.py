@@ -370,15 +370,19 @@ class _Reconciler:
                 "validFrom": shard.valid_from,
                 "validUntil": shard.valid_until,
                 "leaseSeconds": shard.lease_seconds,
+                "overdraftLeaseSeconds": shard.overdraft_lease_seconds,
                 "noSeats": None if shard.has_seats else True,
             }
+            has_other_leases = any(
+                has[name] != wanted[name] for name in ("leaseSeconds", "overdraftLeaseSeconds")
+            )
             if has == wanted and not (is_closed and shard.seats):
                 return None
             sets = dict[str, Value](wanted)
             sets["#status"] = sets.pop("status")
             if is_closed:
                 sets |= {"seats": {}, "earliest": None}
-            elif shard.lease_seconds != wanted["leaseSeconds"] or shard.status == "expired":
+            elif has_other_leases or shard.status == "expired":
                 sets["earliest"] = 0
             assignments, removals, values = assign(sets)
             kind = wanted["status"] if is_closed else "updated"

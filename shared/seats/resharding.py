@@ -30,7 +30,14 @@ BATCH = 16
 
 
 LIMIT_ATTRIBUTES = ("seatCount", "hardCap")
-TERM_ATTRIBUTES = ("status", "validFrom", "validUntil", "leaseSeconds", "noSeats")
+TERM_ATTRIBUTES = (
+    "status",
+    "validFrom",
+    "validUntil",
+    "leaseSeconds",
+    "overdraftLeaseSeconds",
+    "noSeats",
+)
 
 
 def target_shard_count(pool: Pool, usage: SeatUsage) -> int:

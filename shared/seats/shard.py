@@ -41,6 +41,7 @@ class SeatShard(NamedTuple):
     `locked_at_ms`: its seats are being moved since then. `has_totals`: the entitlement has, or had,
     several shards, and the totals report its changes. `overdraft_period` is how long an overdraft
     may last (None: for ever), `clock` the clock that was stored last (see `clock_at`).
+    `overdraft_lease_seconds` is the lease of seats taken in overdraft; None: that of all seats.
     """
 
     seats: dict[str, int]
@@ -61,6 +62,7 @@ class SeatShard(NamedTuple):
     has_totals: bool = False
     overdraft_period: OverdraftPeriod | None = None
     clock: OverdraftClock | None = None
+    overdraft_lease_seconds: int | None = None
 
     @classmethod
     def of(cls, item: Item) -> "SeatShard":
@@ -84,6 +86,7 @@ class SeatShard(NamedTuple):
             HAS_TOTALS in item,
             period_in(item),
             clock_in(item),
+            item.get("overdraftLeaseSeconds"),
         )
 
     @property
@@ -134,10 +137,21 @@ class SeatShard(NamedTuple):
         """The number of seats that are held."""
         return len(self.seats)
 
+    def stored_lease(self, *, is_overdraft: bool) -> int:
+        """What a write adds to the value of such a seat: the lease period, or `NO_LEASE`."""
+        own = self.overdraft_lease_seconds if is_overdraft else None
+        return self.lease_seconds if own is None else own
+
+    def lease_of(self, value: int) -> int | None:
+        """The lease period of a seat by its value, in seconds; None: it is held until released."""
+        stored = self.stored_lease(is_overdraft=decode_grant(value).is_overdraft)
+        return None if stored == NO_LEASE else stored
+
     @property
-    def lease(self) -> int | None:
-        """The lease period in seconds; None: seats are held until they are released."""
-        return None if self.lease_seconds == NO_LEASE else self.lease_seconds
+    def shortest_lease(self) -> int | None:
+        """The shortest lease period that a grant can give; None: no seat has a lease."""
+        stored = (self.stored_lease(is_overdraft=each) for each in (False, True))
+        return min((each for each in stored if each != NO_LEASE), default=None)
 
     def status_at(self, now: int) -> str:
         """The status at `now`: the stored one, or what the time has made of it."""
@@ -208,8 +222,8 @@ def renewal_due(shard: SeatShard, key: str, now: int) -> bool:
     """A renewal writes if less than half of the lease is left, or if the terms have changed."""
     if has_outdated_lease(shard, shard.seats[key], now):
         return True
-    end = decode_grant(shard.seats[key]).lease_end
-    return shard.lease is not None and end is not None and end - now < shard.lease / 2
+    end, lease = decode_grant(shard.seats[key]).lease_end, shard.lease_of(shard.seats[key])
+    return lease is not None and end is not None and end - now < lease / 2
 
 
 def has_outdated_lease(shard: SeatShard, value: int, now: int) -> bool:
@@ -218,7 +232,7 @@ def has_outdated_lease(shard: SeatShard, value: int, now: int) -> bool:
     The seat has a lease and the shard has none, or the other way round, or the lease ends later
     than one of this moment would. A lease that ends sooner is left: the next renewal extends it.
     """
-    end, lease = decode_grant(value).lease_end, shard.lease
+    end, lease = decode_grant(value).lease_end, shard.lease_of(value)
     if lease is None or end is None:
         return (lease is None) != (end is None)
     return end - now > lease + CLOCK_GRACE
@@ -233,9 +247,10 @@ def earliest_after(shard: SeatShard, kept: Mapping[str, int], now: int) -> int |
     if any(has_outdated_lease(shard, value, now) for value in kept.values()):
         return 0
     ends = [end for value in kept.values() if (end := decode_grant(value).lease_end) is not None]
-    if shard.lease is None:
+    shortest = shard.shortest_lease
+    if shortest is None:
         return NEVER
-    return min(*ends, now + shard.lease) if ends else None
+    return min(*ends, now + shortest) if ends else None
 
 
 # --- Checks ---------------------------------------------------------------------------------------

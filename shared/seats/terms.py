@@ -47,7 +47,8 @@ class SeatTerms(NamedTuple):
     """What a grant has to check, as the shard stores it. `lease` None: held until released.
 
     An entitlement that has only usage limits has an empty shard as well. Nobody gets a seat on it.
-    `overdraft_period` is how long an overdraft may last; None: for ever.
+    `overdraft_period` is how long an overdraft may last; None: for ever. `overdraft_lease` is the
+    lease of seats taken in overdraft; None: that of all seats.
     """
 
     purchased: int
@@ -58,6 +59,12 @@ class SeatTerms(NamedTuple):
     lease: int | None
     has_seats: bool = True
     overdraft_period: OverdraftPeriod | None = None
+    overdraft_lease: int | None = None
+
+    @property
+    def leases(self) -> tuple[int | None, int | None]:
+        """The lease periods: of all seats, and of those taken in overdraft."""
+        return self.lease, self.overdraft_lease
 
 
 def first_over(terms: SeatTerms) -> int | None:
@@ -73,7 +80,7 @@ def new_shard_put(entitlement_id: str, terms: SeatTerms, change: Change) -> Put:
             **terms_item(terms),
             **without_none({"firstOver": first_over(terms)}),
             "seats": {},
-            "earliest": NEVER if terms.lease is None else None,
+            "earliest": NEVER if terms.leases == (None, None) else None,
             "sweepKey": sweep_partition(entitlement_id),
             "seq": 1,
             "last": change.record("created"),
@@ -115,6 +122,7 @@ def shard_terms_update(
         "validFrom": terms.valid_from,
         "validUntil": terms.valid_until,
         "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
+        "overdraftLeaseSeconds": terms.overdraft_lease,
         "noSeats": None if terms.has_seats else True,
     }
     if lease_changed or was_closed:
@@ -188,6 +196,7 @@ def terms_item(terms: SeatTerms) -> Item:
             "validFrom": terms.valid_from,
             "validUntil": terms.valid_until,
             "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
+            "overdraftLeaseSeconds": terms.overdraft_lease,
             "noSeats": None if terms.has_seats else True,
             **period_attributes(terms.overdraft_period),
         }

@@ -82,7 +82,12 @@ def activation_update(
 ) -> Update:
     """Write one seat's value (`:seat`, without its lease), if the entitlement is in force."""
     place_condition, place_values = place.condition()
-    sets = ("seats.#k = :seat + leaseSeconds", NEXT_VERSION, _SET_EARLIEST, *limit.sets)
+    sets = (
+        f"seats.#k = :seat + {_lease(values[':seat'])}",
+        NEXT_VERSION,
+        _SET_EARLIEST,
+        *limit.sets,
+    )
     condition = limit.condition
     return Update(
         place.key,
@@ -98,6 +103,13 @@ def activation_update(
             **values,
         },
     )
+
+
+def _lease(seat: int) -> str:
+    """The lease that DynamoDB adds to a seat's value: overdraft seats may have their own."""
+    if decode_grant(seat).is_overdraft:
+        return "if_not_exists(overdraftLeaseSeconds, leaseSeconds)"
+    return "leaseSeconds"
 
 
 def grant_update(
@@ -240,8 +252,8 @@ def replacement_update(
         key, value = granted
         names["#k"] = key
         values[":seat"] = value
-        sets.append("seats.#k = :seat + leaseSeconds")
-        kept[key] = value + shard.lease_seconds
+        sets.append(f"seats.#k = :seat + {_lease(value)}")
+        kept[key] = value + shard.stored_lease(is_overdraft=decode_grant(value).is_overdraft)
     earliest = earliest_after(shard, kept, change.now)
     if earliest is None:
         removes.append("earliest")

@@ -82,8 +82,13 @@ class SeatShardMachine(RuleBasedStateMachine):
 
     # --- The model's own view -------------------------------------------------------------------
 
-    def end(self) -> int | None:
-        return None if self.valid.lease is None else self.now + self.valid.lease
+    def lease(self, *, is_overdraft: bool) -> int | None:
+        own = self.valid.overdraft_lease if is_overdraft else None
+        return own or self.valid.lease
+
+    def end(self, *, is_overdraft: bool) -> int | None:
+        lease = self.lease(is_overdraft=is_overdraft)
+        return None if lease is None else self.now + lease
 
     def refusal(self) -> type[problems.Problem] | None:
         if self.valid.status == "suspended":
@@ -138,7 +143,9 @@ class SeatShardMachine(RuleBasedStateMachine):
         if len(self.held) < self.valid.purchased and not looked_at:
             # The blind write looks at no lease: there is free capacity within what was purchased.
             return (
-                ("refused", refusal) if refusal else ("within", Held(grant_id, False, self.end()))
+                ("refused", refusal)
+                if refusal
+                else ("within", Held(grant_id, False, self.end(is_overdraft=False)))
             )
         if refusal:
             return "refused", refusal
@@ -148,7 +155,9 @@ class SeatShardMachine(RuleBasedStateMachine):
         if cap is not None and left >= cap:
             return "denied", None
         is_overdraft = left >= self.valid.purchased
-        return ("reclaim" if stale else "overdraft"), Held(grant_id, is_overdraft, self.end())
+        return ("reclaim" if stale else "overdraft"), Held(
+            grant_id, is_overdraft, self.end(is_overdraft=is_overdraft)
+        )
 
     # --- What can happen ------------------------------------------------------------------------
 
@@ -181,14 +190,14 @@ class SeatShardMachine(RuleBasedStateMachine):
     def renewed(self, seat_id: str, before: Held, grant: ActivationResult) -> None:
         assert not grant.is_new
         assert (grant.held.grant_id, grant.held.is_overdraft) == before[:2]
-        lease = self.valid.lease
+        lease = self.lease(is_overdraft=before.is_overdraft)
         if lease is None or before.end is None:
             due = (lease is None) != (before.end is None)
         else:
             due = before.end - self.now < lease / 2 or before.end - self.now > lease + GRACE
         if due:
             self.seq += 1
-            self.held[seat_id] = before._replace(end=self.end())
+            self.held[seat_id] = before._replace(end=self.end(is_overdraft=before.is_overdraft))
         assert grant.held.lease_end == self.held[seat_id].end
 
     def taken(self, seat_id: str, kind: str, expected: Held, grant: ActivationResult) -> None:
@@ -257,7 +266,7 @@ class SeatShardMachine(RuleBasedStateMachine):
         assert shard["seq"] == self.seq + 1
         if kind == "renewed":
             self.seq += 1
-            self.held[seat_id] = expected._replace(end=self.end())
+            self.held[seat_id] = expected._replace(end=self.end(is_overdraft=expected.is_overdraft))
         else:
             self.took(seat_id, kind, expected)
 
@@ -300,7 +309,7 @@ class SeatShardMachine(RuleBasedStateMachine):
             seat_id = known[key]
             if decode_grant(value).lease_end != self.held[seat_id].end:
                 assert seat_id in self.of_other_terms()
-                self.held[seat_id] = self.held[seat_id]._replace(end=self.end())
+                self.renew(seat_id)
         self.clock = clock
         if clock and was_above and len(self.live()) <= self.valid.purchased:
             self.clock = clock._replace(fell=self.now)
@@ -331,20 +340,26 @@ class SeatShardMachine(RuleBasedStateMachine):
         others = self.of_other_terms()
         self.seq += bool(others)
         for seat_id in others:
-            self.held[seat_id] = self.held[seat_id]._replace(end=self.end())
+            self.renew(seat_id)
+
+    def renew(self, seat_id: str) -> None:
+        held = self.held[seat_id]
+        self.held[seat_id] = held._replace(end=self.end(is_overdraft=held.is_overdraft))
 
     def of_other_terms(self) -> list[str]:
-        lease = self.valid.lease
-        if lease is None:
-            return [seat_id for seat_id, held in self.held.items() if held.end is not None]
-        latest = self.now + lease + GRACE
-        return [
-            seat_id for seat_id, held in self.held.items() if held.end is None or held.end > latest
-        ]
+        return [seat_id for seat_id, held in self.held.items() if self.is_of_other_terms(held)]
+
+    def is_of_other_terms(self, held: Held) -> bool:
+        lease = self.lease(is_overdraft=held.is_overdraft)
+        if lease is None or held.end is None:
+            return (lease is None) != (held.end is None)
+        return held.end > self.now + lease + GRACE
 
     @rule(
         limits=st.sampled_from([(3, 5), (0, 2), (5, 5), (2, 3), (8, 9), (4, None)]),
-        lease=st.sampled_from([None, 60, 600, 3600]),
+        leases=st.sampled_from(
+            [(None, None), (60, None), (600, None), (600, 60), (3600, 600), (None, 300)]
+        ),
         status=st.sampled_from(["active", "active", "active", "suspended"]),
         ends_in=st.sampled_from([None, None, 500, 5000]),
         period=st.sampled_from([None, (60, 300), (600, 60), (3600, 600)]),
@@ -352,19 +367,21 @@ class SeatShardMachine(RuleBasedStateMachine):
     def terms_change(
         self,
         limits: tuple[int, int | None],
-        lease: int | None,
+        leases: tuple[int | None, int | None],
         status: str,
         ends_in: int | None,
         period: tuple[int, int] | None,
     ) -> None:
         until = None if ends_in is None else self.now + ends_in
+        lease, overdraft_lease = leases
         valid = terms(*limits, lease=lease, status=status, valid_until=until, period=period)
+        valid = valid._replace(overdraft_lease=overdraft_lease)
         shard = SeatShard.of(read_shard_item(self.dynamodb, self.entitlement_id))
         write = shard_terms_update(
             self.entitlement_id,
             valid,
             self.change(),
-            lease_changed=lease != self.valid.lease,
+            lease_changed=valid.leases != self.valid.leases,
             seen=shard,
         )
         assert isinstance(self.dynamodb.execute(Transact((write,))), Accepted)

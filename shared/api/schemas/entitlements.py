@@ -259,6 +259,10 @@ class EntitlementInput(Input):
     lease_period: Lease | None = Field(
         None, description="How long a seat is held without a renewal; null: until released."
     )
+    overdraft_lease_period: Lease | None = Field(
+        None,
+        description="The same of a seat taken in overdraft, at most `leasePeriod`; null: as that.",
+    )
     thresholds: Annotated[
         list[Annotated[int, Field(ge=1, le=1000)]],
         Field(max_length=10),

@@ -240,3 +240,36 @@ def test_a_new_month_ends_the_overdraft_of_a_usage_limit(customer: Customer) -> 
     status, shown = customer.consume(11, "c")
     assert status == 200
     assert shown["overdraft"]["since"] == to_rfc3339(customer.now_ms)
+
+
+def test_seats_taken_in_overdraft_have_a_lease_of_their_own(customer: Customer) -> None:
+    """Overuse falls back by itself, and a renewal keeps the lease of how the seat was taken."""
+    leases = {"leasePeriod": "P10D", "overdraftLeasePeriod": "PT1H"}
+    status, shown = customer.call(PATCH, leases)
+    assert (status, shown["overdraftLeasePeriod"]) == (200, "PT1H")
+    hour, days = 3_600_000, 10 * DAY_MS
+
+    def lease_of(name: str) -> str:
+        return str(customer.take(name)[1]["leaseExpiry"])
+
+    began = customer.now_ms
+    ends = [lease_of(name) for name in ("ann", "bob", "cid")]
+    assert ends == [to_rfc3339(began + each) for each in (days, days, hour)]
+    customer.now_ms += 45 * 60_000
+    assert lease_of("cid") == to_rfc3339(customer.now_ms + hour)
+    assert lease_of("ann") == ends[0], "more than half of it is left"
+    # Somebody else releases: the overdraft seat stays one.
+    customer.call(RELEASE, activationId=customer.named["bob"])
+    customer.now_ms += 45 * 60_000
+    assert lease_of("cid") == to_rfc3339(customer.now_ms + hour)
+    customer.now_ms += hour + 6_000
+    # Its lease has expired: it is freed before a seat counts as overdraft.
+    _, taken = customer.take("dan")
+    assert (taken["isOverdraftSeat"], taken["seats"]["used"]) == (False, 2)
+    assert taken["leaseExpiry"] == to_rfc3339(customer.now_ms + days)
+
+
+def test_a_lease_in_overdraft_is_not_longer(customer: Customer) -> None:
+    status, answer = customer.call(PATCH, {"leasePeriod": "PT1H", "overdraftLeasePeriod": "PT2H"})
+    assert status == 400
+    assert answer["errors"][0]["pointer"] == "/overdraftLeasePeriod"

@@ -281,6 +281,7 @@ export const de: Messages = {
     validFrom: "Beginn",
     validUntil: "Ende",
     leasePeriod: "Zeit, bis ein ungenutzter Platz wieder frei ist",
+    overdraftLeasePeriod: "Zeit, bis ein ungenutzter Überziehungsplatz wieder frei ist",
     timeZone: "Zeitzone",
     status: "Status",
   },

@@ -294,6 +294,7 @@ export const en = {
     validFrom: "start",
     validUntil: "end",
     leasePeriod: "time until an idle seat is free again",
+    overdraftLeasePeriod: "time until an idle overdraft seat is free again",
     timeZone: "time zone",
     status: "status",
   } as Record<string, string>,

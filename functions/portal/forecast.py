@@ -28,6 +28,7 @@ from shared.entitlements.model import has_seats, usage_terms
 from shared.history import rollups
 from shared.history.buckets import DAY_MS
 from shared.history.rollups import DAYS
+from shared.overdraft_clock import OverdraftClock
 from shared.usage.counter import Counter
 from shared.validity import status_at
 
@@ -151,12 +152,20 @@ def _read(request: Request) -> Operation[ForecastView]:
         None,
         trend,
         peak,
-        (seat_usage.purchased, seat_usage.hard_cap),
+        _limits(seat_usage.purchased, seat_usage.hard_cap, seat_usage.clock, request.now),
         _days_left(request, item),
         f"The peaks of the last {len(peaks)} weeks{WITH_DENIED if denied else ''}.",
         len(peaks),
         includes_denied=bool(denied),
     )
+
+
+def _limits(
+    purchased: int, hard_cap: int | None, clock: OverdraftClock | None, now: int
+) -> tuple[int, int | None]:
+    """What was purchased, and the cap: the same once the period of an overdraft has ended."""
+    has_ended = clock is not None and clock.has_ended(now)
+    return purchased, purchased if has_ended else hard_cap
 
 
 def _days_left(request: Request, item: Item) -> float:
@@ -192,7 +201,7 @@ def _of_usage(request: Request, item: Item, key: str) -> Operation[ForecastView]
         key,
         rate_of(counter.used, wanted),
         counter.used,
-        (counter.purchased, counter.hard_cap),
+        _limits(counter.purchased, counter.hard_cap, counter.clock_at(request.now), request.now),
         within,
         f"What was consumed in the last {len(wanted)} days{WITH_DENIED if denied else ''}.",
         len(wanted),

@@ -159,19 +159,32 @@ def reasons(entry: Entry, until: int) -> list[str]:
                 " purchased now): more than was purchased at the time on"
                 f" {counted(seats['overdraftDays'], 'day', 'days')}."
             )
-        found += _trend(seats)
+        found += [*_trend(seats), *_clock(seats, entry, until)]
     for each in entry["usage"]:
         if each["deniedRequests"]:
             refused = counted(each["deniedRequests"], "request", "requests")
             found.append(f"{refused} of '{each['key']}' refused.")
         if each["overdraftDays"]:
             found.append(f"'{each['key']}': {each['peak']:,} used of {each['purchased']:,}.")
+        found += _clock(each, entry, until)
     if (days := _renews_in(entry, until)) is not None:
         found.append(
             f"The term ends on {_day(entry['validUntil'], entry)},"
             f" in {counted(days, 'day', 'days')}."
         )
     return found
+
+
+def _clock(meter: Entry, entry: Entry, until: int) -> list[str]:
+    """How long the overdraft of a meter may last, if it has a period."""
+    clock = meter.get("overdraft")
+    if not clock:
+        return []
+    of = f" of '{meter['key']}'" if "key" in meter else ""
+    end = _day(clock["endsAt"], entry)
+    if from_rfc3339_ms(clock["endsAt"]) > until:
+        return [f"The overdraft{of} may last until {end}: after that, others are turned away."]
+    return [f"The overdraft period{of} ended on {end}: others are turned away."]
 
 
 def _trend(seats: Entry) -> list[str]:

@@ -34,6 +34,10 @@ def _of(name: str) -> Callable[[Entry, Entry], Any]:
     return lambda _, meter: meter.get(name)
 
 
+def _clock(name: str) -> Callable[[Entry, Entry], Any]:
+    return lambda _, meter: (meter.get("overdraft") or {}).get(name)
+
+
 def _previous(name: str, *, hours: bool = False) -> Callable[[Entry, Entry], Any]:
     def value(_: Entry, meter: Entry) -> Any:
         before = meter["previous"]
@@ -288,6 +292,20 @@ COLUMNS = (
         "Days, in the entitlement's time zone,"
         " on which more than purchased was in use at any time.",
         _of("overdraftDays"),
+    ),
+    Column(
+        "overdraftSince",
+        "Overdraft since",
+        "time",
+        "Of an overdraft with a period: when it began, as it was when the report was made.",
+        _clock("since"),
+    ),
+    Column(
+        "overdraftEndsAt",
+        "Overdraft ends",
+        "time",
+        "When that period ends, or has ended: from then on, what was purchased is the cap.",
+        _clock("endsAt"),
     ),
     Column(
         "seatHours",

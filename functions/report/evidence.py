@@ -17,6 +17,7 @@ from shared.dynamodb.keys import (
     entitlement_key,
     episode_key,
     follow_up_key,
+    overdraft_clock_key,
     parse_candidate,
     report_candidate_partition,
     seat_record_key,
@@ -32,6 +33,7 @@ from shared.history.denials import attempts_between
 from shared.history.episodes import Episode
 from shared.history.level import Level
 from shared.history.queries import Records
+from shared.overdraft_clock import OverdraftView, clock_in
 from shared.sales import follow_up, seat_requests
 from shared.validity import status_at
 
@@ -121,6 +123,7 @@ def _entry(
     requests = yield from _requests(entitlement_id, period)
     wanted = [seat_requests.meter_of(each) for each in requests]
     seats, limits, signs = None, list[dict[str, Any]](), list[Item]()
+    clocks = yield from _clocks(item, meters, now)
     for meter in dict.fromkeys((*meters, *wanted)):
         records = yield from queries.records(
             entitlement_id, period.previous, period.end, period.until, meter
@@ -139,13 +142,15 @@ def _entry(
         episodes = yield from _episodes(entitlement_id, meter, period, now * 1000)
         key = usage_of(meter)
         if key is not None:
-            limits.append(metrics.of_usage_limit(key, usage, previous, days, peak_at, episodes))
+            limit = metrics.of_usage_limit(key, usage, previous, days, peak_at, episodes)
+            limits.append({**limit, "overdraft": clocks.get(meter)})
             continue
         opening = metrics.opening_level(records, period.start)
         seats = metrics.of_seats(usage, previous, days, peak_at, opening, episodes)
         known = yield from _seat_records(entitlement_id)
         signs = metrics.signs(records, period, known)
         seats |= metrics.average_use(usage, period.until)
+        seats["overdraft"] = clocks.get(meter)
         if by_hour := metrics.hours(records, period):
             seats["hours"] = by_hour
     if seats is None and not limits:
@@ -173,6 +178,23 @@ def _entry(
         "requests": requests,
         "signs": signs,
     }
+
+
+def _clocks(item: Item, meters: list[str], now: int) -> Operation[dict[str, OverdraftView]]:
+    """The clocks of overdrafts with a period, by meter, as they are now."""
+    document = item["document"]
+    limits = [document["overdraftSeatLimit"]]
+    limits += [each["overdraftLimit"] for each in document["usageLimits"]]
+    if not any(limit.get("period") for limit in limits):
+        return {}
+    keys = {meter: overdraft_clock_key(item["entitlementId"], meter) for meter in meters}
+    found = yield from send(BatchGet(tuple(keys.values())))
+    clocks: dict[str, OverdraftView] = {}
+    for meter, key in keys.items():
+        clock = clock_in(found.get(key, {}))
+        if clock and not (found[key].get("overAt") or now + 1) <= now:
+            clocks[meter] = clock.view()
+    return clocks
 
 
 def _days_to_end(valid_until: int | None, now: int) -> int | None:

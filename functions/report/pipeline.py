@@ -72,6 +72,8 @@ _NOT_COMPARED = frozenset(
         "score",
         "validUntil",
         "daysToEnd",
+        "overdraftSince",
+        "overdraftEndsAt",
         "average",
         "utilisation",
         "unitPrice",

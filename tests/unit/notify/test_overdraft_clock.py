@@ -6,6 +6,9 @@ import pytest
 
 from functions.release.due import do_due
 from functions.release.overdraft_notices import give_notice
+from functions.report import call_list, columns
+from functions.report.evidence import entries
+from functions.report.metrics import Period
 from shared import aws, signed_tokens
 from shared.api.schemas.events import EVENTS
 from shared.clock import to_rfc3339
@@ -210,3 +213,25 @@ def test_the_mails(dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) ->
             assert said in body
             assert "3 are used of 2 purchased seats" in body
             assert "whoever holds a seat keeps it" in body
+
+
+def test_the_report_says_how_long_it_may_last(dynamodb: DynamoDBClient) -> None:
+    overdraft = Overdraft(dynamodb)
+    overdraft.begin()
+    start = START - START % DAY
+    period = Period(start, start + 31 * DAY, start + 31 * DAY, start - 31 * DAY)
+    for days, reason in (
+        (20, "The overdraft may last until 2049-04-21: after that, others are turned away."),
+        (30, "The overdraft period ended on 2049-04-21: others are turned away."),
+    ):
+        now = START + days * DAY
+        with acting_as("ReportRole", dynamodb):
+            wanted = [(overdraft.story.id, [SEATS])]
+            [entry] = [
+                entry
+                for operation in entries(wanted, period._replace(until=now), {}, now // 1000)
+                for entry in dynamodb.run(operation)
+            ]
+        assert reason in call_list.reasons(entry, now)
+        [clock] = [meter["overdraft"] for meter in columns.meters(entry)]
+        assert clock["endsAt"] == to_rfc3339(START + 30 * DAY)

@@ -43,7 +43,21 @@ class Change(NamedTuple):
 # The limit for which somebody was denied.
 HARD_CAP = "hardCap"
 OVERDRAFT_PERIOD = "overdraftPeriod"
-LIMITS_REACHED = (HARD_CAP, OVERDRAFT_PERIOD)
+CUSTOMER_CAP = "customerCap"
+LIMITS_REACHED = (HARD_CAP, OVERDRAFT_PERIOD, CUSTOMER_CAP)
+
+
+def limit_reached(
+    purchased: int, hard_cap: int | None, customer_cap: int | None, *, has_ended: bool
+) -> str:
+    """The limit for which somebody is denied: the lowest that holds.
+
+    `has_ended`: the period of an overdraft is over, so that what was purchased is a cap.
+    """
+    is_timed = has_ended and hard_cap != purchased
+    if customer_cap is not None and (not is_timed or customer_cap < purchased):
+        return CUSTOMER_CAP
+    return OVERDRAFT_PERIOD if is_timed else HARD_CAP
 
 
 def denial(

@@ -13,14 +13,25 @@ class UsedView(TypedDict):
     available: int | None
 
 
+def lowest(*caps: int | None) -> int | None:
+    """The lowest of some caps; None: there is none."""
+    return min((cap for cap in caps if cap is not None), default=None)
+
+
 def seats_view(
-    used: int, purchased: int, hard_cap: int | None, *, has_ended: bool = False
+    used: int,
+    purchased: int,
+    hard_cap: int | None,
+    customer_cap: int | None = None,
+    *,
+    has_ended: bool = False,
 ) -> UsedView:
     """The `seats` object of the API. Overdraft is derived, never stored.
 
-    `has_ended`: the period of the overdraft is over, so no more than purchased is available.
+    `has_ended`: the period of the overdraft is over, so no more than purchased is available. Nor is
+    more than the cap that the customer has set.
     """
-    cap = purchased if has_ended else hard_cap
+    cap = lowest(purchased if has_ended else hard_cap, customer_cap)
     return {
         "used": used,
         "purchased": purchased,

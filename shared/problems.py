@@ -157,6 +157,13 @@ class HardCapReached(Denied):
     title = "The hard cap is reached."
 
 
+class CustomerCapReached(Denied):
+    """The cap that the customer has set is reached. The attempt is on record."""
+
+    type = "customer-cap-reached"
+    title = "The customer's own cap is reached."
+
+
 class OverdraftPeriodEnded(Denied):
     """Everything purchased is in use, and the time for more is over. The attempt is on record."""
 

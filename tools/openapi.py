@@ -51,7 +51,7 @@ TAGS = {
     "Seats": ("activations", "seats"),
     "Usage limits": ("usage",),
     "History": ("usage-history", "overdrafts", "denials", "explain"),
-    "Portal": ("portal-links", "seat-requests", "portal"),
+    "Portal": ("portal-links", "seat-requests", "customer-cap", "portal"),
     "Reports": ("reports", "report-files"),
     "Audit": ("changes", "audit"),
     "Follow-up": ("follow-up",),

@@ -39,6 +39,7 @@ FOR_CUSTOMERS = (
 MEMBERS_FOR_CUSTOMERS = (
     "seatCount",
     "overdraftSeatLimit",
+    "customerCap",
     "usageLimits",
     "leasePeriod",
     "overdraftLeasePeriod",
@@ -54,7 +55,7 @@ MEMBERS_FOR_CUSTOMERS = (
 )
 # What people write may name somebody.
 WRITTEN = ("note",)
-OF_USAGE_LIMITS = ("key", "limit", "overdraftLimit", "resetSchedule")
+OF_USAGE_LIMITS = ("key", "limit", "overdraftLimit", "customerCap", "resetSchedule")
 # What people do to a person's seat.
 ABOUT_PERSONS = ("seat.released", "person.erased")
 

@@ -6,7 +6,7 @@ from typing import Any
 from shared.api.schemas.base import parse
 from shared.api.schemas.entitlements import EntitlementInput
 from shared.clock import to_rfc3339
-from shared.entitlements.model import seat_terms, usage_terms
+from shared.entitlements.model import hard_cap, seat_terms, usage_terms
 from shared.entitlements.views import EntitlementView
 from shared.overdraft_clock import DEFAULT_RECOVERY
 from shared.problems import InvalidRequest
@@ -14,12 +14,19 @@ from shared.seats.terms import MOST_SEATS, SeatTerms, needs_pool
 from shared.usage.counter import UsageTerms
 from shared.usage.sharded import SHARD_FROM
 
+NOTHING: Mapping[str, Any] = {}
+
 # Their members make sense only together, so a patch replaces them as a whole.
 WHOLE = ("overdraftSeatLimit", "unitPrice")
 
 
-def to_document(body: Mapping[str, Any], *, valid_from: int) -> dict[str, Any]:
+def to_document(
+    body: Mapping[str, Any], *, valid_from: int, before: Mapping[str, Any] = NOTHING
+) -> dict[str, Any]:
     """A complete, valid document; `valid_from` (Unix seconds) is the default of that member.
+
+    `before` is the document that it replaces. A customer's cap of that is lowered to a lower hard
+    cap; another cap above the hard cap is refused.
 
     Raises:
         InvalidRequest.
@@ -33,6 +40,7 @@ def to_document(body: Mapping[str, Any], *, valid_from: int) -> dict[str, Any]:
         raise InvalidRequest.at(
             "/seatCount", "is required, or a usage limit: how many seats were purchased"
         )
+    _bound_customer_caps(document, before)
     document["validFrom"] = document["validFrom"] or to_rfc3339(valid_from * 1000)
     valid = seat_terms(document)
     if valid.valid_until is not None and valid.valid_until <= valid.valid_from:
@@ -47,6 +55,29 @@ def to_document(body: Mapping[str, Any], *, valid_from: int) -> dict[str, Any]:
             pointer, f"purchased seats and overdraft together are at most {limit:,}"
         )
     return document
+
+
+def _bound_customer_caps(document: dict[str, Any], before: Mapping[str, Any]) -> None:
+    """Bring the caps that the customer has set under the hard caps.
+
+    Raises:
+        InvalidRequest: a cap is new, and above the hard cap.
+    """
+    known = {each["key"]: each for each in before.get("usageLimits", ())}
+    seats = hard_cap(document["seatCount"] or 0, document["overdraftSeatLimit"])
+    bounds = [("", document, before, seats)]
+    for number, each in enumerate(document["usageLimits"]):
+        highest = hard_cap(each["limit"], each["overdraftLimit"])
+        bounds.append((f"/usageLimits/{number}", each, known.get(each["key"], {}), highest))
+    for pointer, now, was, highest in bounds:
+        cap = now["customerCap"]
+        if cap is None or highest is None or cap <= highest:
+            continue
+        if cap != was.get("customerCap"):
+            raise InvalidRequest.at(
+                f"{pointer}/customerCap", f"must be at most the hard cap, which is {highest}"
+            )
+        now["customerCap"] = highest
 
 
 # Where totals follow a moment later, a period is long compared with that.
@@ -105,6 +136,27 @@ def without_computed(patch: Mapping[str, Any], shown: EntitlementView) -> dict[s
     if isinstance(limits := kept.get("usageLimits"), list):
         kept["usageLimits"] = [_without_hard_cap(each, hard_caps) for each in limits]
     return kept
+
+
+def _is_silent(limit: Any, caps: Mapping[str, int | None]) -> bool:
+    """Whether a usage limit of a patch says nothing of the cap that it has."""
+    if not isinstance(limit, dict) or "customerCap" in limit:
+        return False
+    key = limit.get("key")
+    return isinstance(key, str) and key in caps
+
+
+def with_customer_caps(patch: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """A patch whose new usage limits keep the customers' caps that it does not name."""
+    limits = patch.get("usageLimits")
+    if not isinstance(limits, list):
+        return dict(patch)
+    caps = {each["key"]: each.get("customerCap") for each in before["usageLimits"]}
+    kept = [
+        {**each, "customerCap": caps[each["key"]]} if _is_silent(each, caps) else each
+        for each in limits
+    ]
+    return {**patch, "usageLimits": kept}
 
 
 def _without_hard_cap(limit: Any, hard_caps: Mapping[object, object]) -> Any:

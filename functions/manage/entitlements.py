@@ -142,9 +142,10 @@ class Patch(NamedTuple):
         # Computed members may be sent back, but for seats in use, which change all the time.
         shown = entitlement_view(item, NO_SEATS, self.change.now)
         patch = documents.without_computed(self.body, shown)
+        patch = documents.with_customer_caps(patch, item["document"])
         merged = documents.merge_patch(item["document"], patch)
         valid_from = item["createdAt"] // 1000 - CLOCK_GRACE
-        return documents.to_document(merged, valid_from=valid_from)
+        return documents.to_document(merged, valid_from=valid_from, before=item["document"])
 
     def on_record(self, before: Mapping[str, Any], document: Mapping[str, Any]) -> Put:
         """The audit entry of the change."""

@@ -8,6 +8,7 @@ from typing import Any
 from functions.manage import (
     audit_trail,
     credentials,
+    customer_caps,
     email_preferences,
     entitlement_lists,
     entitlements,
@@ -103,6 +104,7 @@ HANDLERS: dict[str, request.Handler] = {
     "listScheduledChanges": scheduled_changes.list_all,
     "getScheduledChange": scheduled_changes.read,
     "cancelScheduledChange": scheduled_changes.cancel,
+    "setCustomerCap": customer_caps.update,
     "requestSeats": seat_requests.create,
     "listSeatRequests": seat_requests.list_all,
     "updateSeatRequest": seat_requests.update,

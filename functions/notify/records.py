@@ -22,6 +22,7 @@ from shared.dynamodb.keys import (
 from shared.dynamodb.marshalling import item_from_wire
 from shared.dynamodb.requests import Item
 from shared.seats.placement import wanted_shard_count
+from shared.seats.shard import sold_limits
 
 # The sort key of the group of all shards of a pool.
 POOL_SHARDS = "SHARDS"
@@ -105,11 +106,12 @@ def _group_of(record: Record) -> Key:
 def has_outgrown(record: Record) -> bool:
     """Whether an only shard without a cap has just got too many seats."""
     new = record.new
-    if "seatCount" not in new or "hardCap" in new:
+    sold = sold_limits(new)
+    if "seatCount" not in sold or "hardCap" in sold:
         return False
     before = record.old["seats"] if record.old else {}
     is_small, is_large = (
-        wanted_shard_count(None, new["seatCount"], len(seats)) == 1
+        wanted_shard_count(None, sold["seatCount"], len(seats)) == 1
         for seats in (before, new["seats"])
     )
     return is_small and not is_large

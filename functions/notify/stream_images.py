@@ -12,7 +12,7 @@ from shared.dynamodb.requests import Item
 from shared.history.changes import ChangeRecord
 from shared.history.level import Level
 from shared.seats.encoding import decode_grant
-from shared.seats.shard import HAS_TOTALS
+from shared.seats.shard import HAS_TOTALS, customer_cap_in, sold_limits
 from shared.seats.totals import ShardVersion
 from shared.usage.counter import Counter
 
@@ -65,11 +65,14 @@ def read_version(old: Item | None, new: Item) -> Version | None:
 
 def _level(shard: Item) -> Level:
     # The shards of a pool do not have its limits.
-    return Level(len(shard["seats"]), shard.get("seatCount", 0), shard.get("hardCap"))
+    sold = sold_limits(shard)
+    return Level(len(shard["seats"]), sold.get("seatCount", 0), sold.get("hardCap"))
 
 
 def _terms(shard: Item) -> dict[str, Any]:
-    return {name: shard[name] for name in _TERMS if shard.get(name) is not None}
+    terms = {name: shard[name] for name in _TERMS if shard.get(name) is not None}
+    cap = customer_cap_in(shard)
+    return terms if cap is None else {**terms, "customerCap": cap}
 
 
 def _seats(before: dict[str, int], after: dict[str, int], kind: str) -> tuple[dict[str, Any], ...]:
@@ -219,5 +222,5 @@ def _count_level(counter: Counter, at: int) -> Level:
 
 
 def _count_terms(counter: Item) -> dict[str, Any]:
-    names = (*_TERMS, "schedule")
+    names = (*_TERMS, "schedule", "customerCap")
     return {name: counter[name] for name in names if counter.get(name) is not None}

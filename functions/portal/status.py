@@ -55,6 +55,7 @@ class PortalView(TypedDict):
     supportEmail: str | None
     seats: UsedView | PoolSeatsView | None
     overdraft: OverdraftView | None
+    customerCap: int | None
     usage: list[CurrentUsageView]
     role: str
     hidesNames: bool
@@ -111,6 +112,7 @@ def _read(request: Request) -> Operation[PortalView]:
         "supportEmail": _support,
         "seats": seat_usage.view() if has_seats(item) else None,
         "overdraft": seat_usage.overdraft_view() if has_seats(item) else None,
+        "customerCap": seat_usage.customer_cap,
         "usage": [current_view(key, limit, request.now) for key, limit in limits.items()],
         "role": next(iter(request.caller.scopes)),
         "hidesNames": request.caller.hides_names,

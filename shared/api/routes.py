@@ -78,7 +78,7 @@ _HOLDER = Parameter(
 _USAGE_KEY = Parameter("usageKey", "string", "The usage limit with this key; by default the seats.")
 _DRY_RUN = Parameter("dryRun", "boolean", "Answer what would happen; change and record nothing.")
 _USAGE = f"{_ENTITLEMENT}/usage/{{key}}"
-_DENIED = ("hard-cap-reached", "overdraft-period-ended")
+_DENIED = ("hard-cap-reached", "overdraft-period-ended", "customer-cap-reached")
 _NOT_IN_FORCE = ("entitlement-suspended", "entitlement-expired", "entitlement-not-yet-valid")
 
 ROUTES: dict[str, Route] = {
@@ -310,6 +310,17 @@ ROUTES: dict[str, Route] = {
         ("manage",),
         answers=((204, ""),),
         problems=("not-found", "change-not-pending"),
+    ),
+    f"PATCH {_ENTITLEMENT}/customer-cap": Route(
+        "setCustomerCap",
+        "manage",
+        "Set, change or remove the customer's own cap, below the hard cap (JSON merge patch)",
+        ("manage",),
+        portal=("admin",),
+        body="CustomerCapInput",
+        answers=((200, "CustomerCap"),),
+        problems=("not-found",),
+        max_body=SEAT_BODY_BYTES,
     ),
     f"POST {_ENTITLEMENT}/seat-requests": Route(
         "requestSeats",

@@ -112,15 +112,21 @@ def overdraft_period(overdraft: Mapping[str, Any]) -> OverdraftPeriod | None:
     return OverdraftPeriod(from_duration(overdraft["period"]), from_duration(overdraft["recovery"]))
 
 
+def _customer_cap(cap: int | None, hard: int | None) -> int | None:
+    """The cap that a customer has set, where it is below the hard cap."""
+    return None if cap is None or (hard is not None and cap >= hard) else cap
+
+
 def seat_terms(document: Mapping[str, Any]) -> SeatTerms:
     """What the seat shards must know of an entitlement."""
     until, lease = document["validUntil"], document["leasePeriod"]
     overdraft_lease = document.get("overdraftLeasePeriod")
     has_seats = document["seatCount"] is not None
     purchased = document["seatCount"] if has_seats else 0
+    cap = hard_cap(purchased, document["overdraftSeatLimit"]) if has_seats else 0
     return SeatTerms(
         purchased,
-        hard_cap(purchased, document["overdraftSeatLimit"]) if has_seats else 0,
+        cap,
         document["status"],
         from_rfc3339(document["validFrom"]),
         None if until is None else from_rfc3339(until),
@@ -128,6 +134,7 @@ def seat_terms(document: Mapping[str, Any]) -> SeatTerms:
         has_seats,
         overdraft_period(document["overdraftSeatLimit"]) if has_seats else None,
         None if overdraft_lease is None else from_duration(overdraft_lease),
+        _customer_cap(document.get("customerCap"), cap),
     )
 
 
@@ -144,6 +151,9 @@ def usage_terms(document: Mapping[str, Any]) -> dict[str, UsageTerms]:
             from_rfc3339(document["validFrom"]),
             None if until is None else from_rfc3339(until),
             overdraft_period(limit["overdraftLimit"]),
+            _customer_cap(
+                limit.get("customerCap"), hard_cap(limit["limit"], limit["overdraftLimit"])
+            ),
         )
         for limit in document["usageLimits"]
     }

@@ -34,6 +34,7 @@ class EntitlementView(TypedDict):
     seatCount: int | None
     overdraftSeatLimit: Mapping[str, object]
     usageLimits: list[Mapping[str, object]]
+    customerCap: int | None
     leasePeriod: str | None
     overdraftLeasePeriod: str | None
     thresholds: list[int]
@@ -68,9 +69,14 @@ def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> Entitlement
         "seatCount": document.get("seatCount"),
         "overdraftSeatLimit": document.get("overdraftSeatLimit"),
         "usageLimits": [
-            {**limit, "hardCap": hard_cap(limit["limit"], limit["overdraftLimit"])}
+            {
+                **limit,
+                "customerCap": limit.get("customerCap"),
+                "hardCap": hard_cap(limit["limit"], limit["overdraftLimit"]),
+            }
             for limit in document["usageLimits"]
         ],
+        "customerCap": document.get("customerCap"),
         "leasePeriod": document.get("leasePeriod"),
         "overdraftLeasePeriod": document.get("overdraftLeasePeriod"),
         "thresholds": document.get("thresholds"),

@@ -169,6 +169,7 @@ def _limits_view(level: Level, terms: Mapping[str, Any]) -> dict[str, Any] | Non
     return {
         "limit": level.purchased,
         "hardCap": level.hard_cap,
+        "customerCap": terms.get("customerCap"),
         "resetSchedule": terms.get("schedule"),
     }
 
@@ -206,6 +207,7 @@ def _terms_view(level: Level, terms: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "seatCount": level.purchased,
         "hardCap": level.hard_cap,
+        "customerCap": terms.get("customerCap"),
         "status": terms.get("status"),
         "validFrom": time_of("validFrom"),
         "validUntil": time_of("validUntil"),

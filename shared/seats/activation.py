@@ -1,7 +1,7 @@
 """Take or renew a seat; preview it."""
 
 from shared import problems
-from shared.audit import OVERDRAFT_PERIOD, Change
+from shared.audit import CUSTOMER_CAP, OVERDRAFT_PERIOD, Change
 from shared.clock import to_rfc3339
 from shared.dynamodb.patterns import ROUNDS, write_with_conflict_retry
 from shared.dynamodb.requests import (
@@ -196,6 +196,12 @@ def _denied(pending: PendingActivation, shard: SeatShard) -> problems.Denied:
             f"More than the {usage.purchased} purchased seats could be held until {ended}"
             f" ({usage.used} used). Whoever holds a seat keeps it.",
             extensions=extensions,
+        )
+    if usage.limit_reached == CUSTOMER_CAP:
+        return problems.CustomerCapReached(
+            f"Your organization has set a cap of {usage.customer_cap} seats, and all of them are"
+            f" held ({usage.purchased} purchased, {usage.used} used).",
+            extensions={**extensions, "customerCap": usage.customer_cap},
         )
     return problems.HardCapReached(
         f"All {usage.hard_cap} seats under the hard cap are held"

@@ -145,8 +145,7 @@ class PendingActivation:
         # No shard has free capacity, so all seats under the cap are held, whatever the totals say
         # yet.
         usage = self._known_pool_usage().at(self.change.now)
-        cap = usage.purchased if usage.has_ended else usage.hard_cap
-        return usage._replace(used=max(usage.used, cap or 0))
+        return usage._replace(used=max(usage.used, usage.cap or 0))
 
     def _known_pool_usage(self) -> SeatUsage:
         assert self.pool_usage is not None  # it was read on the way to a pool's shard

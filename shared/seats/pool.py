@@ -5,6 +5,7 @@ from typing import NamedTuple
 from shared.dynamodb.keys import pool_key
 from shared.dynamodb.patterns import read_existing
 from shared.dynamodb.requests import Item, Operation
+from shared.limits import lowest
 
 _CLOSED = ("deleted", "expired")
 
@@ -46,9 +47,8 @@ class Pool(NamedTuple):
 
     @property
     def cap(self) -> int | None:
-        """What its allocations add up to: the hard cap, or what was purchased; None: unlimited."""
-        cap: int | None = self.terms.get("hardCap")
-        return cap if self.lowered_to is None else self.lowered_to
+        """What its allocations add up to: the cap that holds now; None: there is none."""
+        return lowest(self.terms.get("hardCap"), self.lowered_to)
 
     @property
     def has_period(self) -> bool:

@@ -548,7 +548,7 @@ class _Reconciler:
         writes, sets = group.writes(self.change), dict[str, Value]()
         if old_count is None:
             shard = SeatShard.of(items[0])
-            left = total_allocation(shard.hard_cap) - shard.used
+            left = total_allocation(shard.upper_cap) - shard.used
             sets = {
                 "terms": without_none(
                     {

@@ -22,14 +22,14 @@ from shared.overdraft_clock import CLOCK_ATTRIBUTES, PERIOD_ATTRIBUTES
 from shared.seats.placement import SLOTS, Place, wanted_shard_count
 from shared.seats.pool import Pool
 from shared.seats.seat_usage import SeatUsage
-from shared.seats.shard import HAS_TOTALS, SeatShard, earliest_after
+from shared.seats.shard import HAS_TOTALS, SeatShard, earliest_after, sold_limits
 from shared.seats.terms import total_allocation
 
 # The most shards that one transaction changes, and the most that one shard is split into.
 BATCH = 16
 
 
-LIMIT_ATTRIBUTES = ("seatCount", "hardCap")
+LIMIT_ATTRIBUTES = ("seatCount", "hardCap", "sold")
 TERM_ATTRIBUTES = (
     "status",
     "validFrom",
@@ -98,7 +98,7 @@ class ShardGroup(NamedTuple):
         for key, value in seats.items():
             by_shard[Place.of(self.entitlement_id, key, shard_count).number][key] = value
         if self.old_count is None:
-            allowed = max(total_allocation(before[0].hard_cap), before[0].used)
+            allowed = max(total_allocation(before[0].upper_cap), before[0].used)
         else:
             allowed = sum(shard.allocation or 0 for shard in before)
         each, more = divmod(allowed - len(seats), len(self.new))
@@ -137,12 +137,12 @@ class ShardGroup(NamedTuple):
             names = (*LIMIT_ATTRIBUTES, *PERIOD_ATTRIBUTES, *CLOCK_ATTRIBUTES)
             limits = {name: self.limits.get(name) for name in names}
             if limits["overdraftPeriod"]:
-                limits["firstOver"] = self.limits["seatCount"] + 1
+                limits["firstOver"] = sold_limits(self.limits)["seatCount"] + 1
             return {**item, **limits, "sweepKey": sweep_partition(self.entitlement_id)}
         is_draining = any("isFrozen" in self.items[each] for each in self.old)
         if self.old_count is None:
             shard = SeatShard.of(base)
-            is_draining = shard.used > total_allocation(shard.hard_cap)
+            is_draining = shard.used > total_allocation(shard.upper_cap)
         return {
             **item,
             "pages": self.new_count,

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from shared.audit import HARD_CAP, OVERDRAFT_PERIOD
+from shared.audit import limit_reached
 from shared.clock import to_rfc3339
 from shared.dynamodb.keys import seat_usage_key
 from shared.dynamodb.patterns import read_existing
@@ -10,7 +10,7 @@ from shared.dynamodb.requests import (
     Item,
     Operation,
 )
-from shared.limits import UsedView, seats_view
+from shared.limits import UsedView, lowest, seats_view
 from shared.overdraft_clock import (
     OverdraftClock,
     OverdraftView,
@@ -33,7 +33,7 @@ class SeatUsage(NamedTuple):
     `as_of_ms` is the time of the newest change that the totals of a pool include. `seq` grows with
     every change. `clock` is that of an overdraft with a period; `has_ended`: the period is over, so
     that what was purchased is the cap. `has_period`: the overdraft of a pool may only last for a
-    time.
+    time. `customer_cap` is a cap below the hard cap that the customer has set.
     """
 
     used: int
@@ -44,13 +44,23 @@ class SeatUsage(NamedTuple):
     clock: OverdraftClock | None = None
     has_ended: bool = False
     has_period: bool = False
+    customer_cap: int | None = None
 
     @classmethod
     def of(cls, shard: SeatShard, now: int) -> "SeatUsage":
         """The usage of an only shard at `now`, Unix seconds."""
         clock = shard.clock_at(now)
         has_ended = clock is not None and clock.has_ended(now)
-        return cls(shard.used, shard.purchased, shard.hard_cap, None, shard.seq, clock, has_ended)
+        return cls(
+            shard.used,
+            shard.purchased,
+            shard.hard_cap,
+            None,
+            shard.seq,
+            clock,
+            has_ended,
+            customer_cap=shard.customer_cap,
+        )
 
     def at(self, now: int) -> "SeatUsage":
         """The usage of a pool, with the clock as it is at `now`, Unix seconds."""
@@ -60,8 +70,14 @@ class SeatUsage(NamedTuple):
     @property
     def limit_reached(self) -> str:
         """The limit for which nobody gets a seat, if none is available."""
-        is_lower = self.has_ended and self.hard_cap != self.purchased
-        return OVERDRAFT_PERIOD if is_lower else HARD_CAP
+        return limit_reached(
+            self.purchased, self.hard_cap, self.customer_cap, has_ended=self.has_ended
+        )
+
+    @property
+    def cap(self) -> int | None:
+        """The cap that holds; None: there is none."""
+        return lowest(self.purchased if self.has_ended else self.hard_cap, self.customer_cap)
 
     def overdraft_view(self) -> OverdraftView | None:
         """The `overdraft` object of the API; None: no clock runs."""
@@ -69,7 +85,13 @@ class SeatUsage(NamedTuple):
 
     def view(self) -> UsedView | PoolSeatsView:
         """The `seats` object of the API."""
-        seats = seats_view(self.used, self.purchased, self.hard_cap, has_ended=self.has_ended)
+        seats = seats_view(
+            self.used,
+            self.purchased,
+            self.hard_cap,
+            self.customer_cap,
+            has_ended=self.has_ended,
+        )
         return seats if self.as_of_ms is None else {**seats, "asOf": to_rfc3339(self.as_of_ms)}
 
 
@@ -89,4 +111,5 @@ def seat_usage_of(item: Item, now: int) -> SeatUsage:
         item.get("seq", 0),
         clock_in(item),
         has_period=period_in(item) is not None,
+        customer_cap=item.get("customerCap"),
     ).at(now)

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shared import problems
 from shared.clock import to_rfc3339
 from shared.dynamodb.requests import (
     Item,
 )
+from shared.limits import lowest
 from shared.overdraft_clock import (
     OverdraftClock,
     OverdraftPeriod,
@@ -42,6 +43,7 @@ class SeatShard(NamedTuple):
     several shards, and the totals report its changes. `overdraft_period` is how long an overdraft
     may last (None: for ever), `clock` the clock that was stored last (see `clock_at`).
     `overdraft_lease_seconds` is the lease of seats taken in overdraft; None: that of all seats.
+    `customer_cap` is a cap below the hard cap that the customer has set.
     """
 
     seats: dict[str, int]
@@ -63,14 +65,16 @@ class SeatShard(NamedTuple):
     overdraft_period: OverdraftPeriod | None = None
     clock: OverdraftClock | None = None
     overdraft_lease_seconds: int | None = None
+    customer_cap: int | None = None
 
     @classmethod
     def of(cls, item: Item) -> "SeatShard":
         """The shard in an item of the table."""
+        sold = sold_limits(item)
         return cls(
             item["seats"],
-            item.get("seatCount", 0),  # the shards of a pool do not have its limits
-            item.get("hardCap"),
+            sold.get("seatCount", 0),  # the shards of a pool do not have its limits
+            sold.get("hardCap"),
             item["status"],
             item["validFrom"],
             item.get("validUntil"),
@@ -87,6 +91,7 @@ class SeatShard(NamedTuple):
             period_in(item),
             clock_in(item),
             item.get("overdraftLeaseSeconds"),
+            customer_cap_in(item),
         )
 
     @property
@@ -94,12 +99,18 @@ class SeatShard(NamedTuple):
         """Whether it is the only shard, so that its limits are those of the entitlement."""
         return self.shard_count is None
 
+    @property
+    def upper_cap(self) -> int | None:
+        """The cap of an only shard, whatever the clock of an overdraft says."""
+        return lowest(self.hard_cap, self.customer_cap)
+
     def cap_at(self, now: int) -> int | None:
         """The most seats that it may hold at `now`; None: there is no limit."""
         if self.shard_count is not None:
             return self.allocation
         clock = self.clock_at(now)
-        return self.purchased if clock and clock.has_ended(now) else self.hard_cap
+        has_ended = clock is not None and clock.has_ended(now)
+        return lowest(self.purchased if has_ended else self.hard_cap, self.customer_cap)
 
     def clock_at(self, now: int) -> OverdraftClock | None:
         """The clock of the overdraft that runs, or has ended, at `now`.
@@ -177,6 +188,22 @@ class SeatShard(NamedTuple):
         """Seats whose lease is of earlier terms, at most as many as one write can change."""
         found = [key for key, value in self.seats.items() if has_outdated_lease(self, value, now)]
         return found[:MOST_FREED]
+
+
+def sold_limits(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was sold: `seatCount` and `hardCap` of the item of a shard, or of a pool's terms.
+
+    The attributes of these names are lower where the customer has set a cap, because a condition
+    compares with them.
+    """
+    sold: Mapping[str, Any] = item.get("sold") or item
+    return sold
+
+
+def customer_cap_in(item: Mapping[str, Any]) -> int | None:
+    """The cap that the customer has set, in such an item; None: there is none."""
+    cap: int | None = item["hardCap"] if item.get("sold") else None
+    return cap
 
 
 def lease_expiry(end: int | None) -> str | None:

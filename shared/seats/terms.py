@@ -23,6 +23,7 @@ from shared.dynamodb.requests import (
     Value,
     send,
 )
+from shared.limits import lowest
 from shared.overdraft_clock import (
     CLOCK_ATTRIBUTES,
     OverdraftClock,
@@ -48,7 +49,8 @@ class SeatTerms(NamedTuple):
 
     An entitlement that has only usage limits has an empty shard as well. Nobody gets a seat on it.
     `overdraft_period` is how long an overdraft may last; None: for ever. `overdraft_lease` is the
-    lease of seats taken in overdraft; None: that of all seats.
+    lease of seats taken in overdraft; None: that of all seats. `customer_cap` is a cap below the
+    hard cap that the customer has set.
     """
 
     purchased: int
@@ -60,6 +62,7 @@ class SeatTerms(NamedTuple):
     has_seats: bool = True
     overdraft_period: OverdraftPeriod | None = None
     overdraft_lease: int | None = None
+    customer_cap: int | None = None
 
     @property
     def leases(self) -> tuple[int | None, int | None]:
@@ -116,8 +119,7 @@ def shard_terms_update(
     has a period, the clock follows from it, and the write is refused if it has changed.
     """
     sets: dict[str, Value] = {
-        "seatCount": terms.purchased,
-        "hardCap": terms.hard_cap,
+        **limit_attributes(terms),
         "#status": terms.status,
         "validFrom": terms.valid_from,
         "validUntil": terms.valid_until,
@@ -187,11 +189,10 @@ def total_allocation(hard_cap: int | None) -> int:
 
 
 def terms_item(terms: SeatTerms) -> Item:
-    """The limits and terms as a pool's item has them."""
+    """The limits and terms as the items of a shard and of a pool have them."""
     return without_none(
         {
-            "seatCount": terms.purchased,
-            "hardCap": terms.hard_cap,
+            **limit_attributes(terms),
             "status": terms.status,
             "validFrom": terms.valid_from,
             "validUntil": terms.valid_until,
@@ -201,6 +202,15 @@ def terms_item(terms: SeatTerms) -> Item:
             **period_attributes(terms.overdraft_period),
         }
     )
+
+
+def limit_attributes(terms: SeatTerms) -> dict[str, Value]:
+    """The limits that hold, as conditions compare with them, and what was sold if that is more."""
+    cap = terms.customer_cap
+    if cap is None:
+        return {"seatCount": terms.purchased, "hardCap": terms.hard_cap, "sold": None}
+    sold = without_none({"seatCount": terms.purchased, "hardCap": terms.hard_cap})
+    return {"seatCount": min(terms.purchased, cap), "hardCap": cap, "sold": sold}
 
 
 def without_none(values: Item) -> Item:
@@ -324,8 +334,8 @@ def _change_pool(
         after["status"] = kind
     writes = _totals_writes(entitlement_id, seen, after, change, kind)
     clock = clock_in(dict(writes[0].item))
-    lowered_to = terms.purchased if clock and clock.has_ended(change.now) else None
-    cap = terms.hard_cap if lowered_to is None else lowered_to
+    lowered_to = after["seatCount"] if clock and clock.has_ended(change.now) else None
+    cap = lowest(after.get("hardCap"), lowered_to)
     added = total_allocation(cap) - total_allocation(pool.cap)
     sets: dict[str, Value] = {
         "terms": after,

@@ -27,7 +27,7 @@ from shared.overdraft_clock import (
     under_terms,
     unless_recovered,
 )
-from shared.seats.shard import SeatShard
+from shared.seats.shard import SeatShard, customer_cap_in, sold_limits
 from shared.validity import status_at
 
 # The most changes, and the most seats of all changes, that one write of the totals reports. A
@@ -40,7 +40,7 @@ MISSING_KEPT = 100
 # A cursor is one number: the shard's `seq`, and what it held beyond what was moved onto it.
 _SEQS = 1_000_000
 _ZERO = 500_000
-TERMS = ("status", "validFrom", "validUntil")
+TERMS = ("status", "validFrom", "validUntil")  # besides the customer's cap
 
 
 class ShardVersion(NamedTuple):
@@ -59,8 +59,11 @@ class ShardVersion(NamedTuple):
 def limits_of(item: Mapping[str, Any]) -> dict[str, Any]:
     """Limits and terms as the totals have them, from the item of a shard or the terms of a pool."""
     terms = {name: item[name] for name in TERMS if item.get(name) is not None}
-    limits = {"seatCount": item["seatCount"], "hardCap": item.get("hardCap"), "terms": terms}
-    return {**limits, **period_attributes(period_in(item))}
+    sold, cap = sold_limits(item), customer_cap_in(item)
+    limits = {"seatCount": sold["seatCount"], "hardCap": sold.get("hardCap"), "terms": terms}
+    if cap is not None:
+        terms["customerCap"] = cap
+    return {**limits, "customerCap": cap, **period_attributes(period_in(item))}
 
 
 def first_totals(
@@ -87,8 +90,8 @@ def first_totals(
 
 def seat_usage_put(entitlement_id: str, item: Item) -> Put:
     """What a grant needs to know of the totals; an older one never replaces a newer one."""
-    names = ("used", "seatCount", "hardCap", "at", "rev", *PERIOD_ATTRIBUTES, *CLOCK_ATTRIBUTES)
-    small: Item = {name: item.get(name) for name in names}
+    names = ("used", "seatCount", "hardCap", "customerCap", "at", "rev")
+    small: Item = {name: item.get(name) for name in (*names, *PERIOD_ATTRIBUTES, *CLOCK_ATTRIBUTES)}
     small["seq"] = item["seq"]
     key = seat_usage_key(entitlement_id)
     condition = "attribute_not_exists(rev) OR rev < :rev"

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from shared import problems
-from shared.audit import OVERDRAFT_PERIOD, Change, denial, utc_hour
+from shared.audit import CUSTOMER_CAP, OVERDRAFT_PERIOD, Change, denial, utc_hour
 from shared.clock import to_rfc3339
 from shared.dynamodb.expressions import assign, set_and_remove
 from shared.dynamodb.keys import (
@@ -407,6 +407,13 @@ def denied(usage: str, quantity: int, counter: Counter, now: int) -> problems.De
             f"{quantity} of '{usage}' do not fit under what was purchased; more could be consumed"
             f" until {ended} {numbers}",
             extensions=extensions,
+        )
+    if counter.limit_reached(now) == CUSTOMER_CAP:
+        cap = counter.log.customer_cap
+        return problems.CustomerCapReached(
+            f"{quantity} of '{usage}' do not fit under the cap of {cap} that your organization has"
+            f" set {numbers}",
+            extensions={**extensions, "customerCap": cap},
         )
     return problems.HardCapReached(
         f"{quantity} of '{usage}' do not fit under the hard cap of {counter.hard_cap} {numbers}",

@@ -59,7 +59,8 @@ def correct(
             raise problems.InvalidRequest.at(
                 "/quantity", f"takes back more than the {current.used} used in this period"
             )
-        # A correction is bound to the hard cap, whatever the clock of an overdraft says.
+        # A correction is bound to the hard cap only: not to the clock of an overdraft, nor to the
+        # customer's cap.
         lowered = full(current.hard_cap) - current.base
         if quantity > max(0, current.left + lowered):
             raise denied(usage, quantity, current, change.now)
@@ -80,15 +81,15 @@ def _correction(counter_key: Key, counter: Counter, entry: Entry, change: Change
     if entry.quantity < 0:
         condition = "#left <= :most"
         values[":most"] = counter.base - counter.allocated + entry.quantity
-    elif counter.lowered_to is not None:
+    elif counter.base < full(counter.hard_cap):
         condition = "#left >= :least"
-        values[":least"] = entry.quantity - full(counter.hard_cap) + counter.lowered_to
+        values[":least"] = entry.quantity - full(counter.hard_cap) + counter.base
     left_before = None
     sets, removals = list[str](), list[str]()
     if counter.shards is None:
         condition += f" AND {NOT_SHARDED}"
     else:
-        left_before = full(counter.hard_cap) - counter.used
+        left_before = counter.log.base - counter.used
         condition += " AND drawn = :drawn AND #left = :seenLeft"
         values |= {":drawn": counter.allocated, ":seenLeft": counter.left}
     if counter.overdraft_period:

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from shared import problems
-from shared.audit import HARD_CAP, OVERDRAFT_PERIOD
+from shared.audit import limit_reached
 from shared.dynamodb.requests import (
     Item,
     Value,
 )
+from shared.limits import lowest
 from shared.overdraft_clock import (
     OverdraftClock,
     OverdraftPeriod,
@@ -37,6 +38,7 @@ class UsageTerms(NamedTuple):
     """The terms of a usage limit, as its counter stores them. `hard_cap` None: unlimited.
 
     `overdraft_period` is how long an overdraft may last; None: as long as a period of the limit.
+    `customer_cap` is a cap below the hard cap that the customer has set.
     """
 
     purchased: int
@@ -47,6 +49,7 @@ class UsageTerms(NamedTuple):
     valid_from: int
     valid_until: int | None
     overdraft_period: OverdraftPeriod | None = None
+    customer_cap: int | None = None
 
     def first_period(self, now: int) -> Period:
         """The first period of a limit that is new at `now`."""
@@ -57,24 +60,35 @@ class UsageTerms(NamedTuple):
 
 
 class RequestLog(NamedTuple):
-    """Entries by request key, with the limits and the period under which they were made."""
+    """Entries by request key, with the limits and the period under which they were made.
+
+    `customer_cap` is a cap below the hard cap that the customer has set.
+    """
 
     entries: Mapping[str, int]
     purchased: int
     hard_cap: int | None
     period: Period
+    customer_cap: int | None = None
+
+    @property
+    def base(self) -> int:
+        """What is left of a limit of which nothing is used: entries count down from here."""
+        return full(lowest(self.hard_cap, self.customer_cap))
 
     @classmethod
     def of(cls, item: Mapping[str, Any], entries: Mapping[str, int]) -> "RequestLog":
         """The log whose terms are attributes of `item`."""
         period = Period(item["periodStart"], item.get("periodEnd"))
-        return cls(entries, item["purchased"], item.get("hardCap"), period)
+        caps = item.get("hardCap"), item.get("customerCap")
+        return cls(entries, item["purchased"], caps[0], period, caps[1])
 
     def terms(self) -> dict[str, Value]:
         """The terms as the table stores them."""
         terms: dict[str, Value] = {
             "purchased": self.purchased,
             "hardCap": self.hard_cap,
+            "customerCap": self.customer_cap,
             "periodStart": self.period.start,
             "periodEnd": self.period.end,
         }
@@ -85,9 +99,15 @@ class RequestLog(NamedTuple):
         if key not in self.entries:
             return None
         entry = decode_entry(self.entries[key])
-        used_before = full(self.hard_cap) - entry.left_before
+        used_before = self.base - entry.left_before
         return Consumption(
-            entry.at_ms, entry.quantity, used_before, self.purchased, self.hard_cap, self.period
+            entry.at_ms,
+            entry.quantity,
+            used_before,
+            self.purchased,
+            self.hard_cap,
+            self.period,
+            self.customer_cap,
         )
 
 
@@ -154,7 +174,7 @@ class Counter(NamedTuple):
     @property
     def base(self) -> int:
         """What is left of a limit of which nothing is used: `left` counts down from here."""
-        return full(self.hard_cap) if self.lowered_to is None else self.lowered_to
+        return self.log.base if self.lowered_to is None else min(self.lowered_to, self.log.base)
 
     @property
     def used(self) -> int:
@@ -200,12 +220,16 @@ class Counter(NamedTuple):
     def limit_reached(self, now: int) -> str:
         """The limit for which a request is denied at `now`, if not enough is available."""
         clock = self.clock_at(now)
-        is_lower = clock and clock.has_ended(now) and self.hard_cap != self.purchased
-        return OVERDRAFT_PERIOD if is_lower else HARD_CAP
+        has_ended = clock is not None and clock.has_ended(now)
+        return limit_reached(
+            self.purchased, self.hard_cap, self.log.customer_cap, has_ended=has_ended
+        )
 
     def consuming(self, quantity: int, now_ms: int) -> "Consumption":
         """What a request would consume now."""
-        return Consumption(now_ms, quantity, self.used, self.purchased, self.hard_cap, self.period)
+        log = self.log
+        limits = (log.purchased, log.hard_cap, log.period, log.customer_cap)
+        return Consumption(now_ms, quantity, self.used, *limits)
 
     def clock_with(self, quantity: int, now: int) -> OverdraftClock | None:
         """The clock at `now` after so much more, or less, was used."""
@@ -262,7 +286,7 @@ class Counter(NamedTuple):
     def begun(self, period: Period) -> "Counter":
         """The counter at the beginning of a new period."""
         return self._replace(
-            left=full(self.hard_cap),
+            left=self.log.base,
             allocated=0,
             log=self.log._replace(entries={}, period=period),
             period_number=self.period_number + 1,
@@ -294,6 +318,7 @@ class Consumption(NamedTuple):
     purchased: int
     hard_cap: int | None
     period: Period
+    customer_cap: int | None = None
 
     @property
     def used(self) -> int:
@@ -308,7 +333,8 @@ class Consumption(NamedTuple):
     def to_item(self) -> Item:
         """The archive item of the request, for the rest of its 24 hours."""
         expiry = self.at_ms // 1000 + DAY
-        terms = RequestLog({}, self.purchased, self.hard_cap, self.period).terms()
+        log = RequestLog({}, self.purchased, self.hard_cap, self.period, self.customer_cap)
+        terms = log.terms()
         kept = {"at": self.at_ms, "quantity": self.quantity, "usedBefore": self.used_before}
         return {**terms, **kept, "ttl": expiry}
 
@@ -323,6 +349,7 @@ class Consumption(NamedTuple):
             log.purchased,
             log.hard_cap,
             log.period,
+            log.customer_cap,
         )
 
 

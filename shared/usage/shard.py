@@ -109,6 +109,7 @@ def renew_shard(
     named = {name: alias for alias, name in names.items()}
     sets = {named.get(name, name): value for name, value in terms_of(counter).items()}
     sets.setdefault("hardCap", None)
+    sets.setdefault("customerCap", None)
     sets.setdefault("periodEnd", None)
     assignments, removals, more = assign(
         {**sets, "toldAt": change.now_ms, "toldSeq": shard.counter.seq}

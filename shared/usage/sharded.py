@@ -53,7 +53,7 @@ from shared.usage.allocation import (
     wait_for_lock,
 )
 from shared.usage.consumption import Outcome, Sharded
-from shared.usage.counter import Consumption, Counter, counter_of, full
+from shared.usage.counter import Consumption, Counter, counter_of
 from shared.usage.encoding import decode_entry
 from shared.usage.request_log import LOG_SIZE, kept, look, rotate
 from shared.usage.shard import (
@@ -248,7 +248,7 @@ class _Request:
             self.change,
             consumption.LogSeen(checked, seen.raw(self.key) if seen else (None, None)),
             consumption.Guard(f"{consumption.ENOUGH_LEFT} AND {same}", values),
-            left_before=full(cap) - counter.as_of(self.change.now).used,
+            left_before=log.base - counter.as_of(self.change.now).used,
         )
 
     def _has_enough(self, shard: UsageShard | None, counter: Counter) -> bool:

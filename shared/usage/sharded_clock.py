@@ -12,7 +12,7 @@ from shared.dynamodb.keys import usage_key
 from shared.dynamodb.requests import NO_NAMES, Get, Operation, Update, Value, send
 from shared.overdraft_clock import clock_attributes
 from shared.usage.allocation import lock, unlock
-from shared.usage.counter import Counter, counter_of, full
+from shared.usage.counter import Counter, counter_of
 
 
 def follow_clock(limit: tuple[str, str], counter: Counter, change: Change) -> Operation[Counter]:
@@ -64,7 +64,7 @@ def _lower(limit: tuple[str, str], change: Change) -> Operation[Counter]:
         yield from unlock(limit, counter)
         return (yield from _read(limit))
     values: dict[str, Value] = {
-        ":less": full(counter.hard_cap) - counter.purchased,
+        ":less": max(0, counter.base - counter.purchased),
         ":purchased": counter.purchased,
         ":held": counter.locked_ms,
         ":holds": counter.lock_number,
@@ -84,8 +84,8 @@ def _lower(limit: tuple[str, str], change: Change) -> Operation[Counter]:
 def _raise(limit: tuple[str, str], counter: Counter) -> Update:
     """Raise the cap of a counter to its hard cap again, unless somebody else has done so."""
     values: dict[str, Value] = {
-        ":more": full(counter.hard_cap) - counter.base,
-        ":lowered": counter.base,
+        ":more": counter.log.base - counter.base,
+        ":lowered": counter.lowered_to,
         ":leaf": counter.log_number,
     }
     return Update(

@@ -15,7 +15,7 @@ from shared.dynamodb.requests import (
 from shared.overdraft_clock import OverdraftClock, clock_attributes, period_attributes
 from shared.overdraft_clock import under_terms as clock_under_terms
 from shared.usage.consumption import NEXT_VERSION, NOT_SHARDED
-from shared.usage.counter import REMOVED, Counter, RequestLog, UsageTerms, full
+from shared.usage.counter import REMOVED, Counter, RequestLog, UsageTerms
 from shared.usage.periods import DAY, Period, calendar_month
 from shared.usage.request_log import archive, rotation
 from shared.validity import status_at
@@ -27,11 +27,12 @@ def new_counter(
     entitlement_id: str, usage: str, terms: UsageTerms, change: Change, kind: str = "created"
 ) -> Put:
     """A counter of which nothing is used. `kind` is `added` for an entitlement in use."""
-    log = RequestLog({}, terms.purchased, terms.hard_cap, terms.first_period(change.now))
+    period = terms.first_period(change.now)
+    log = RequestLog({}, terms.purchased, terms.hard_cap, period, terms.customer_cap)
     return Put(
         usage_key(entitlement_id, usage),
         {
-            "left": full(terms.hard_cap),
+            "left": log.base,
             "leftPurchased": terms.purchased,
             **{k: v for k, v in period_attributes(terms.overdraft_period).items() if v is not None},
             **log.terms(),
@@ -65,13 +66,16 @@ def under_terms(counter: Counter, terms: UsageTerms, now: int, *, is_renewed: bo
     clock = _clock_under(current, terms, now)
     is_lowered = current.lowered_to is not None and clock is not None and clock.has_ended(now)
     lowered_to = terms.purchased if is_lowered else None
-    base = full(terms.hard_cap) if lowered_to is None else lowered_to
+    log = current.log._replace(
+        purchased=terms.purchased, hard_cap=terms.hard_cap, customer_cap=terms.customer_cap
+    )
+    base = log.base if lowered_to is None else min(lowered_to, log.base)
     current = current._replace(
         overdraft_period=terms.overdraft_period,
         clock=clock,
         lowered_to=lowered_to,
         left=current.left + base - current.base,
-        log=current.log._replace(purchased=terms.purchased, hard_cap=terms.hard_cap),
+        log=log,
         schedule=terms.schedule,
         zone=terms.zone,
         status=terms.status,
@@ -149,6 +153,7 @@ def terms_update(
         sets |= {
             "purchased": new.purchased,
             "hardCap": new.hard_cap,
+            "customerCap": new.log.customer_cap,
             "periodStart": new.period.start,
             "periodEnd": new.period.end,
         }

@@ -24,6 +24,7 @@ class CurrentUsageView(PeriodView):
     status: str
     usage: UsedView
     overdraft: OverdraftView | None
+    customerCap: int | None
 
 
 class ConsumptionView(PeriodView):
@@ -50,6 +51,7 @@ def counter_view(counter: Counter, now: int) -> UsedView:
         counter.used,
         counter.purchased,
         counter.hard_cap,
+        counter.log.customer_cap,
         has_ended=clock is not None and clock.has_ended(now),
     )
 
@@ -72,6 +74,7 @@ def current_view(key: str, counter: Counter, now: int) -> CurrentUsageView:
         "status": limit_status(current.used, current.purchased),
         "usage": counter_view(current, now),
         "overdraft": clock.view() if clock else None,
+        "customerCap": current.log.customer_cap,
         **period_view(current.period),
     }
 
@@ -93,6 +96,7 @@ def consumption_view(
             consumed.used,
             consumed.purchased,
             consumed.hard_cap,
+            consumed.customer_cap,
             has_ended=clock is not None and clock.has_ended(consumed.at_ms // 1000),
         ),
         "overdraft": clock.view() if clock else None,

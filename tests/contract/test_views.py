@@ -23,6 +23,7 @@ from pydantic import BaseModel
 
 from functions.activate.handler import ActivationView
 from functions.manage import audit_trail, credentials, explanations, history, seats, usage, webhooks
+from functions.manage.customer_caps import CustomerCapView
 from functions.portal.denials import PortalDenialsView
 from functions.portal.forecast import ForecastView
 from functions.portal.graph import PortalGraphView
@@ -66,6 +67,7 @@ VIEWS: dict[str, Any] = {
     "ScheduledChange": ScheduledChangeView,
     "Seat": seats.SeatView,
     "SeatRequest": SeatRequestView,
+    "CustomerCap": CustomerCapView,
     "SentEmail": history.SentEmailView,
     "UsageDenial": history.UsageDenialView,
     "UsageInterval": history.UsageIntervalView,

@@ -43,6 +43,7 @@ from shared.dynamodb.marshalling import item_from_wire, to_wire
 from shared.dynamodb.requests import NO_NAMES, BatchPut, Delete, Item, Put, Update, Value
 from shared.entitlements.lifecycle import close_entitlement
 from shared.seats import activation, reconcile
+from shared.seats.cache import PoolCache
 from shared.seats.encoding import decode_grant, seat_key
 from shared.seats.holder import Holder
 from shared.seats.leases import sweep_shard
@@ -604,6 +605,7 @@ def attempt(
     signed_tokens._known.clear()
     consume._busy_logs = consume.BusyLogs()
     consume._cache = sharded.LimitCache()
+    activate._cache, release._cache = PoolCache(), PoolCache()
     if scenario.is_hinted:
         path = request["pathParameters"]
         activate._at_limit._seen[path["entitlementId"]] = True

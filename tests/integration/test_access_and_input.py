@@ -27,6 +27,7 @@ BODIES: dict[str, Any] = {
         "changes": {"sku": "later"},
     },
     "requestSeats": {"seats": 5},
+    "setCustomerCap": {"cap": 1},
     "updateFollowUp": {"state": "contacted"},
     "createReport": {"period": "2026-10", "formats": ["json"]},
     "createApiKey": {"name": "k", "scopes": ["report"]},

@@ -127,6 +127,11 @@ class SeatShardMachine(RuleBasedStateMachine):
         clock, period = self.clock_now(), self.valid.overdraft_period
         return clock is not None and period is not None and clock.since + period.length <= self.now
 
+    def cap(self) -> int | None:
+        vendors = self.valid.purchased if self.has_ended() else self.valid.hard_cap
+        own = self.valid.customer_cap
+        return own if vendors is None else vendors if own is None else min(own, vendors)
+
     def expect_take(self, seat_id: str, grant_id: int, *, hint: bool = False) -> tuple[str, Any]:
         """What must happen, and the model's change if it does.
 
@@ -140,7 +145,9 @@ class SeatShardMachine(RuleBasedStateMachine):
                 return "refused", refusal
             return "renewed", held
         looked_at = hint and bool(self.stale())
-        if len(self.held) < self.valid.purchased and not looked_at:
+        own = self.valid.customer_cap
+        within = self.valid.purchased if own is None else min(own, self.valid.purchased)
+        if len(self.held) < within and not looked_at:
             # The blind write looks at no lease: there is free capacity within what was purchased.
             return (
                 ("refused", refusal)
@@ -151,7 +158,7 @@ class SeatShardMachine(RuleBasedStateMachine):
             return "refused", refusal
         stale = self.stale()
         left = len(self.held) - len(stale)
-        cap = self.valid.purchased if self.has_ended() else self.valid.hard_cap
+        cap = self.cap()
         if cap is not None and left >= cap:
             return "denied", None
         is_overdraft = left >= self.valid.purchased
@@ -172,8 +179,13 @@ class SeatShardMachine(RuleBasedStateMachine):
             grant = self.run(operation, lose=lose)
         except problems.Denied as denied:
             assert kind == "denied"
-            is_in_time = self.valid.hard_cap == self.valid.purchased or not self.has_ended()
-            assert isinstance(denied, problems.HardCapReached) == is_in_time
+            valid = self.valid
+            is_in_time = valid.hard_cap == valid.purchased or not self.has_ended()
+            own = valid.customer_cap is not None and (
+                is_in_time or valid.customer_cap < valid.purchased
+            )
+            assert isinstance(denied, problems.CustomerCapReached) == own
+            assert isinstance(denied, problems.HardCapReached) == (is_in_time and not own)
             assert denied.extensions["seats"]["used"] == len(self.held)
             self.attempts[seat_id] += 1
             return None
@@ -363,6 +375,7 @@ class SeatShardMachine(RuleBasedStateMachine):
         status=st.sampled_from(["active", "active", "active", "suspended"]),
         ends_in=st.sampled_from([None, None, 500, 5000]),
         period=st.sampled_from([None, (60, 300), (600, 60), (3600, 600)]),
+        own=st.sampled_from([None, None, 0, 2, 4]),
     )
     def terms_change(
         self,
@@ -371,11 +384,15 @@ class SeatShardMachine(RuleBasedStateMachine):
         status: str,
         ends_in: int | None,
         period: tuple[int, int] | None,
+        own: int | None,
     ) -> None:
         until = None if ends_in is None else self.now + ends_in
         lease, overdraft_lease = leases
         valid = terms(*limits, lease=lease, status=status, valid_until=until, period=period)
-        valid = valid._replace(overdraft_lease=overdraft_lease)
+        is_lower = own is not None and (valid.hard_cap is None or own < valid.hard_cap)
+        valid = valid._replace(
+            overdraft_lease=overdraft_lease, customer_cap=own if is_lower else None
+        )
         shard = SeatShard.of(read_shard_item(self.dynamodb, self.entitlement_id))
         write = shard_terms_update(
             self.entitlement_id,

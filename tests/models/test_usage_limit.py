@@ -117,8 +117,14 @@ class UsageMachine(RuleBasedStateMachine):
 
     def most(self) -> float:
         """What may be used now."""
-        clock = self.expected_clock()
-        return self.valid.purchased if clock and clock.ends_at <= self.now else self.full()
+        clock, own = self.expected_clock(), self.valid.customer_cap
+        most = self.valid.purchased if clock and clock.ends_at <= self.now else self.full()
+        return most if own is None else min(own, most)
+
+    def highest(self) -> Any:
+        """The cap that an answer shows, which knows no clock here."""
+        caps = (self.valid.hard_cap, self.valid.customer_cap)
+        return min((cap for cap in caps if cap is not None), default=None)
 
     def use(self, quantity: int) -> None:
         """Count what was used, and move the clock."""
@@ -161,7 +167,7 @@ class UsageMachine(RuleBasedStateMachine):
                 "purchased": purchased,
                 "hardCap": cap,
                 "overdraftUsed": max(0, used - purchased),
-                "available": None if cap is None else max(0, cap - used),
+                "available": None if self.highest() is None else max(0, self.highest() - used),
             },
             "overdraft": None,
             **period_view(self.period),
@@ -189,8 +195,11 @@ class UsageMachine(RuleBasedStateMachine):
             assert refusal is None
             self.begin_what_is_due()
             assert self.used + quantity > self.most(), "denied although it would have fitted"
-            is_in_time = self.most() == self.full()
-            assert isinstance(denied, problems.HardCapReached) == is_in_time
+            own = self.valid.customer_cap is not None and self.most() == self.valid.customer_cap
+            if not own or self.valid.customer_cap != self.valid.purchased:
+                assert isinstance(denied, problems.CustomerCapReached) == own
+            is_hard = self.most() == self.full()
+            assert isinstance(denied, problems.HardCapReached) == is_hard
             assert denied.extensions["usage"]["used"] == self.used
             self.attempts[key] += 1
             return
@@ -318,6 +327,7 @@ class UsageMachine(RuleBasedStateMachine):
         status=st.sampled_from(["active", "active", "active", "suspended"]),
         ends_in=st.sampled_from([None, None, 500, 40 * DAY]),
         timed=st.sampled_from([None, (60, 600), (DAY, 60), (9 * DAY, DAY)]),
+        own=st.sampled_from([None, None, 0, 3, 22]),
         lose=st.one_of(st.none(), st.just(0)),
     )
     def terms_change(
@@ -327,12 +337,14 @@ class UsageMachine(RuleBasedStateMachine):
         status: str,
         ends_in: int | None,
         timed: tuple[int, int] | None,
+        own: int | None,
         lose: int | None,
     ) -> None:
         until = None if ends_in is None else self.now + ends_in
         old = self.valid.valid_until
         overdraft_period = OverdraftPeriod(*timed) if timed else None
-        valid = UsageTerms(*limits, schedule, ZONE, status, 0, until, overdraft_period)
+        lower = own if own is not None and own < (limits[1] or 99) else None
+        valid = UsageTerms(*limits, schedule, ZONE, status, 0, until, overdraft_period, lower)
         clock, used_before = self.clock_now(), self.used
         is_renewed = old is not None and (until is None or until > old)
         counter = self.counter()

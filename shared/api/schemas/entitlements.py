@@ -33,7 +33,7 @@ from shared.entitlements.scheduled_changes import STATUSES
 from shared.overdraft_clock import DEFAULT_RECOVERY, MAX_PERIOD, MIN_PERIOD
 from shared.seats.shard import MAX_LEASE, MIN_LEASE
 from shared.texts import USAGE_KEY
-from shared.usage.counter import MAX_LIMITS
+from shared.usage.counter import MAX_LIMIT, MAX_LIMITS
 from shared.usage.periods import SCHEDULES
 
 
@@ -169,6 +169,9 @@ class UsageLimitInput(Input):
         description="`monthly`: at local midnight of the first, in the entitlement's time zone;"
         " `on_renewal`: at the end of the validity that was renewed.",
     )
+    customer_cap: Annotated[int, Field(ge=0, le=MAX_LIMIT)] | None = Field(
+        None, description="A cap of the customer's own, at most the hard cap. A patch keeps it."
+    )
 
 
 class UsageLimit(UsageLimitInput):
@@ -256,6 +259,9 @@ class EntitlementInput(Input):
     usage_limits: Annotated[
         list[UsageLimitInput], Field(max_length=MAX_LIMITS), AfterValidator(_different)
     ] = Field([], description="Limits of what is counted. A patch replaces the whole list.")
+    customer_cap: Annotated[int, Field(ge=0, le=MAX_COUNT)] | None = Field(
+        None, description="A cap of the customer's own, at most the hard cap; null: none."
+    )
     lease_period: Lease | None = Field(
         None, description="How long a seat is held without a renewal; null: until released."
     )
@@ -297,6 +303,23 @@ class EntitlementPatch(EntitlementInput):
 
     `overdraftSeatLimit` and `unitPrice` are replaced as a whole.
     """
+
+
+class CustomerCapInput(Input):
+    """The cap that a customer sets for itself."""
+
+    usage_key: str | None = Field(None, description="The usage limit; missing: the seats.")
+    cap: Annotated[int, Field(ge=0, le=MAX_LIMIT)] | None = Field(
+        description="From zero to the hard cap; null: no cap of the customer's own."
+    )
+
+
+class CustomerCap(Output):
+    """The cap of the customer's own, as it is now."""
+
+    usage_key: str | None
+    cap: int | None
+    hard_cap: int | None
 
 
 class ScheduledChangeInput(Input):

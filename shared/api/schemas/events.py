@@ -156,6 +156,7 @@ class UsageTerms(Output):
 
     limit: int
     hard_cap: int | None
+    customer_cap: int | None
     reset_schedule: str
 
 
@@ -164,6 +165,7 @@ class Terms(Output):
 
     seat_count: int
     hard_cap: int | None
+    customer_cap: int | None
     status: str | None
     valid_from: str | None
     valid_until: str | None

@@ -30,6 +30,7 @@ class Portal(Output):
     support_email: str | None = Field(description="Where the customer reaches the vendor.")
     seats: "Seats | None"
     overdraft: "Overdraft | None" = Field(description="The clock of an overdraft with a period.")
+    customer_cap: int | None = Field(description="The customer's own cap of the seats.")
     usage: list["CurrentUsage"]
     role: Literal[PORTAL_ROLES]  # type: ignore[valid-type]
     hides_names: bool = Field(description="Whether the link shows nobody's name.")

@@ -67,6 +67,7 @@ class CurrentUsage(Output):
     overdraft: Overdraft | None = Field(
         description="The clock of an overdraft with a period, as it is now; null: none runs."
     )
+    customer_cap: int | None = Field(description="A cap of the customer's own.")
     period_start: str
     period_end: str | None
 

@@ -301,7 +301,7 @@ def test_no_seats_means_no_seats(customer: Customer) -> None:
     path = {"entitlementId": customer.id}
     _, body, _ = customer.api.call("GET /v1/entitlements/{entitlementId}", path)
     assert (body["seatCount"], body["seats"], body["hardCap"]) == (None, None, None)
-    assert body["usageLimits"] == [{**LIMIT, "hardCap": 12}]
+    assert body["usageLimits"] == [{**LIMIT, "customerCap": None, "hardCap": 12}]
     take = "POST /v1/entitlements/{entitlementId}/activations"
     for query in (None, {"dryRun": "true"}):
         status, answer, _ = customer.api.call(take, path, {"seatId": "a"}, query=query)
@@ -520,7 +520,7 @@ def test_a_limit_that_is_removed_and_added_again(customer: Customer) -> None:
         ([{**LIMIT, "key": "a/b"}], "/usageLimits/0/key"),
         ([{**LIMIT, "key": ""}], "/usageLimits/0/key"),
         ([{**LIMIT, "key": "x" * 65}], "/usageLimits/0/key"),
-        ([{**LIMIT, "hardCap": 12}], "/usageLimits/0/hardCap"),
+        ([{**LIMIT, "customerCap": None, "hardCap": 12}], "/usageLimits/0/hardCap"),
         ([{**LIMIT, "resetSchedule": "weekly"}], "/usageLimits/0/resetSchedule"),
         ([{**LIMIT, "overdraftLimit": {"type": "some"}}], "/usageLimits/0/overdraftLimit"),
         ([LIMIT, LIMIT], "/usageLimits"),

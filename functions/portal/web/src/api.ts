@@ -16,6 +16,8 @@ export interface UsageLimit {
   status: "within_limit" | "at_limit" | "overdraft";
   usage: Use;
   overdraft: Clock | null;
+  /** A cap that the customer has set, below the hard cap. */
+  customerCap: number | null;
   periodStart: string;
   periodEnd: string | null;
 }
@@ -41,6 +43,7 @@ export interface Portal {
   leasePeriod: string | null;
   seats: Use | null;
   overdraft: Clock | null;
+  customerCap: number | null;
   usage: UsageLimit[];
   role: "viewer" | "admin";
   /** Whether the link shows nobody's name. */
@@ -270,6 +273,10 @@ export async function readSeats(
 
 export const releaseSeat = (entitlementId: string, activationId: string) =>
   send("DELETE", `v1/entitlements/${entitlementId}/activations/${activationId}`);
+
+/** Set, change or remove the customer's own cap. */
+export const setCap = (entitlementId: string, usageKey: string | null, cap: number | null) =>
+  send("PATCH", `v1/entitlements/${entitlementId}/customer-cap`, { usageKey, cap });
 
 export const requestMore = (
   entitlementId: string,

@@ -6,6 +6,7 @@ import {
   type Portal,
   releaseSeat,
   requestMore,
+  setCap,
   type UsageLimit,
   type Use,
 } from "./api";
@@ -183,6 +184,33 @@ export function askForMore(portal: Portal, limit: UsageLimit | null, onDone: () 
       return reachOf(portal).after;
     },
     (failure) => (failure.kind === "throttled" ? t.requestedTooOften : failure.message),
+  );
+}
+
+/** Set the customer's own cap of the seats, or of a usage limit. */
+export function askForCap(portal: Portal, limit: UsageLimit | null, onDone: () => void): void {
+  const use = limit?.usage ?? portal.seats;
+  if (!use) return;
+  const now = limit ? limit.customerCap : portal.customerCap;
+  const amount = h("input", {
+    type: "number",
+    id: "own-cap",
+    min: 0,
+    max: use.hardCap ?? (limit ? MOST_QUANTITY : MOST_SEATS),
+    step: 1,
+    value: now ?? "",
+    inputmode: "numeric",
+  });
+  open(
+    limit ? t.setCapOf(limit.key) : t.setCap,
+    [h("p", {}, t.capAbout(use.hardCap)), h("label", { for: "own-cap" }, t.capNumber), amount],
+    async () => {
+      const cap = amount.value === "" ? null : amount.valueAsNumber;
+      await setCap(portal.entitlementId, limit?.key ?? null, cap);
+      onDone();
+      return [t.capSet(cap)];
+    },
+    (failure) => (failure.kind === "throttled" ? t.capTooOften : failure.message),
   );
 }
 

@@ -19,7 +19,7 @@ import {
 import { changesSection } from "./changes";
 import { applyAccent } from "./color";
 import { download, nameFilesAfter } from "./csv";
-import { askForMore, askRelease } from "./dialogs";
+import { askForCap, askForMore, askRelease } from "./dialogs";
 import { csvButton, fill, h, isolated, quoted, vendorName } from "./dom";
 import { count, localTime, moment, setZone, zoneName } from "./format";
 import { UseGraph } from "./graph";
@@ -29,6 +29,7 @@ import { Holders, TurnedAway } from "./people";
 import {
   badgeOf,
   byTrouble,
+  capOf,
   clockOf,
   deniedOf,
   forecastOf,
@@ -101,13 +102,18 @@ function figures(use: Use, used: string): HTMLElement {
 const mayRequest = ({ status }: Portal) => status === "active" || status === "suspended";
 
 /** A usage limit: its period, its meter, its figures, what was refused, its forecast. */
-function limitBlock(limit: UsageLimit, onAsk: (() => void) | null): HTMLElement {
+function limitBlock(
+  limit: UsageLimit,
+  onAsk: (() => void) | null,
+  onCap: (() => void) | null,
+): HTMLElement {
   return h(
     "div",
     { class: "limit", "data-key": limit.key },
     h("h3", {}, limit.key, h("small", {}, ` ${periodOf(limit.resetSchedule, limit.periodEnd)}`)),
     meter(limit.usage, limit.key),
     figures(limit.usage, t.used),
+    limit.customerCap !== null && h("p", { class: "soft" }, capOf(limit.customerCap)),
     limit.overdraft && h("p", { class: "soft" }, clockOf(limit.overdraft, true)),
     h("p", { "data-denied": limit.key, hidden: true }),
     h("p", { class: "soft", "data-forecast": limit.key }),
@@ -122,6 +128,18 @@ function limitBlock(limit: UsageLimit, onAsk: (() => void) | null): HTMLElement 
           onclick: onAsk,
         },
         t.requestMore,
+      ),
+    onCap &&
+      h(
+        "button",
+        {
+          type: "button",
+          class: "quiet",
+          "aria-label": t.setCapOf(limit.key),
+          "data-cap": limit.key,
+          onclick: onCap,
+        },
+        t.setCap,
       ),
   );
 }
@@ -274,6 +292,8 @@ class Page {
       portal.validFrom,
       portal.validUntil,
       portal.seats,
+      portal.overdraft,
+      portal.customerCap,
       portal.usage,
       this.denials && [this.denials.people, this.denials.attempts, this.denials.from],
       this.requests,
@@ -307,10 +327,27 @@ class Page {
             t.requestSeats,
           )
         : null,
+      seats && mayRequest(portal) && portal.role === "admin"
+        ? h(
+            "button",
+            {
+              type: "button",
+              class: "quiet",
+              id: "cap",
+              onclick: () => askForCap(this.portal, null, () => this.readState()),
+            },
+            t.setCap,
+          )
+        : null,
       ...this.requestList(),
     );
     if (wasAsking) document.getElementById("ask")?.focus();
     if (portal.usage.length) this.showUsage(portal.usage);
+  }
+
+  /** Read how it stands at once, after something was changed here. */
+  private readState(): void {
+    void readPortal().then((portal) => this.show(portal), fail);
   }
 
   /** The requests: open ones first, some in sight, a button for the others. */
@@ -352,6 +389,9 @@ class Page {
         !mayRequest(this.portal)
           ? null
           : () => askForMore(this.portal, limit, () => void this.readRequests().catch(fail)),
+        !mayRequest(this.portal) || this.portal.role !== "admin"
+          ? null
+          : () => askForCap(this.portal, limit, () => this.readState()),
       );
     const isSearching = document.activeElement === this.limitSearch;
     const wasOpen = this.usage.querySelector<HTMLDetailsElement>("details")?.open ?? false;

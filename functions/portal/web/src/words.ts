@@ -82,26 +82,28 @@ export function stateOf(portal: Portal): string {
   const reason = notInForce(portal);
   if (reason) return reason;
   const limits = byTrouble(portal.usage).filter(({ usage }) => troubleOf(usage) >= 2);
-  const reached = limits.slice(0, NAMED).map(({ key, usage }) => limitSentence(key, usage));
+  const reached = limits.slice(0, NAMED).map(limitSentence);
   const more = limits.length - reached.length;
   if (more > 0) reached.push(t.moreReached(more));
   if (portal.seats) {
     // What is in trouble comes first.
     const worst = limits[0] ? troubleOf(limits[0].usage) : 0;
-    const seats = seatsSentence(portal.seats);
+    const seats = seatsSentence(portal.seats, portal.customerCap);
     const isSeatsFirst = troubleOf(portal.seats) >= worst;
     return (isSeatsFirst ? [seats, ...reached] : [...reached, seats]).join(" ");
   }
   return reached.length ? reached.join(" ") : t.allWithin;
 }
 
-function limitSentence(key: string, use: Use): string {
+function limitSentence({ key, usage: use, customerCap }: UsageLimit): string {
+  if (customerCap !== null && use.used >= customerCap) return t.limitCapped(key, customerCap);
   if (use.hardCap !== null && use.used >= use.hardCap) return t.limitFull(key, use.hardCap);
   return use.overdraftUsed ? t.limitOver(key, use) : t.limitReached(key, use.purchased);
 }
 
-function seatsSentence(seats: Use): string {
+function seatsSentence(seats: Use, customerCap: number | null): string {
   const { used, purchased, hardCap } = seats;
+  if (customerCap !== null && used >= customerCap) return t.seatsCapped(used, customerCap);
   if (hardCap !== null && used >= hardCap && hardCap > purchased)
     return t.seatsFullOver(hardCap, seats.overdraftUsed, purchased);
   if (used > purchased) return t.seatsOver(used, used - purchased, purchased);
@@ -114,17 +116,26 @@ function seatsSentence(seats: Use): string {
 export function roomOf(portal: Portal): string {
   const seats = portal.seats;
   if (!seats || portal.status !== "active") return "";
-  return [freeOf(seats, portal.overdraft), clockOf(portal.overdraft)].filter(Boolean).join(" ");
+  const { overdraft, customerCap } = portal;
+  const free = freeOf(seats, overdraft, customerCap);
+  return [free, capOf(customerCap), clockOf(overdraft)].filter(Boolean).join(" ");
 }
 
-function freeOf({ used, purchased, hardCap }: Use, clock: Clock | null): string {
+function freeOf(seats: Use, clock: Clock | null, customerCap: number | null): string {
+  const { used } = seats;
+  const bound = customerCap ?? Number.POSITIVE_INFINITY;
+  const purchased = Math.min(seats.purchased, bound);
   const free = Math.max(0, purchased - used);
   if (clock && hasEnded(clock)) return free ? t.free(free, 0) : "";
+  const hardCap = customerCap === null ? seats.hardCap : Math.min(seats.hardCap ?? bound, bound);
   if (hardCap === null) return free ? t.freeUnlimited(free) : t.noUpperLimit;
   const over = Math.max(0, hardCap - Math.max(used, purchased));
   if (!free && !over) return "";
   return free ? t.free(free, over) : t.overdraftLeft(over);
 }
+
+/** The customer's own cap, in a sentence; empty where there is none. */
+export const capOf = (cap: number | null): string => (cap === null ? "" : t.ownCap(cap));
 
 const hasEnded = (clock: Clock): boolean => Date.parse(clock.endsAt) <= now();
 

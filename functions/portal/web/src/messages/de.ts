@@ -75,6 +75,20 @@ export const de: Messages = {
     `${seats(free)} ${isOr(free)} frei. Es gibt keine Obergrenze: Weitere Plätze werden als Überziehungsplätze vergeben.`,
   overdraftLeft: (over) =>
     `${counted(over, "Überziehungsplatz ist", "Überziehungsplätze sind")} noch frei. Sie funktionieren wie jeder andere Platz, und Ihr Anbieter sieht, dass Sie sie nutzen.`,
+  seatsCapped: (used, cap) =>
+    `${seats(used)} ${isOr(used)} belegt: Das ist die Grenze von ${count(cap)}, die Ihre Organisation gesetzt hat. Weitere Personen werden abgewiesen.`,
+  limitCapped: (key, cap) =>
+    `${key}: Die Grenze von ${count(cap)}, die Ihre Organisation gesetzt hat, ist erreicht. Weitere Anfragen werden abgelehnt.`,
+  ownCap: (cap) => `Ihre Organisation hat eine Grenze von ${count(cap)} gesetzt.`,
+  setCap: "Eigene Grenze setzen",
+  setCapOf: (key) => `Eigene Grenze setzen: ${key}`,
+  capAbout: (hardCap) =>
+    `An der Grenze bekommt niemand mehr einen Platz, und Anfragen werden abgelehnt, damit Ihnen nicht mehr berechnet wird. ${hardCap === null ? "Jede Zahl ist möglich." : `Höchstens ${count(hardCap)}.`} Ihr Anbieter sieht sie.`,
+  capNumber: "Grenze (leer: keine eigene)",
+  capSet: (cap) =>
+    cap === null ? "Es gibt keine eigene Grenze mehr." : `Die Grenze ist jetzt ${count(cap)}.`,
+  capTooOften:
+    "Die Grenze wurde in einer Stunde zehnmal geändert. Bitte versuchen Sie es später noch einmal.",
   overdraftUntil: (end) => `Bis ${end} können Sie mehr nutzen, als Sie gekauft haben.`,
   overdraftEnded: (end) =>
     `Die Zeit, mehr zu nutzen, als Sie gekauft haben, endete am ${end}. Wer einen Platz hat, behält ihn; andere bekommen einen, sobald weniger belegt sind, als Sie gekauft haben.`,
@@ -281,6 +295,7 @@ export const de: Messages = {
     validFrom: "Beginn",
     validUntil: "Ende",
     leasePeriod: "Zeit, bis ein ungenutzter Platz wieder frei ist",
+    customerCap: "eigene Grenze",
     overdraftLeasePeriod: "Zeit, bis ein ungenutzter Überziehungsplatz wieder frei ist",
     timeZone: "Zeitzone",
     status: "Status",

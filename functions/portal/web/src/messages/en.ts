@@ -81,6 +81,19 @@ export const en = {
     `${seatsAre(free)} free. There is no upper limit: extra seats are granted as overdraft.`,
   overdraftLeft: (over: number) =>
     `${counted(over, "overdraft seat is", "overdraft seats are")} left. They work like any other seat, and your vendor sees that you use them.`,
+  seatsCapped: (used: number, cap: number) =>
+    `${seatsAre(used)} in use: the cap of ${count(cap)} that your organization has set. Nobody else can get one.`,
+  limitCapped: (key: string, cap: number) =>
+    `${key}: the cap of ${count(cap)} that your organization has set is reached. Further requests are refused.`,
+  ownCap: (cap: number) => `Your organization has set a cap of ${count(cap)}.`,
+  setCap: "Set our own cap",
+  setCapOf: (key: string) => `Set our own cap of ${key}`,
+  capAbout: (hardCap: number | null) =>
+    `At the cap, nobody else gets a seat and requests are refused, so that you are not billed for more. ${hardCap === null ? "It can be any number." : `It can be at most ${count(hardCap)}.`} Your vendor sees it.`,
+  capNumber: "Cap (empty: no cap of our own)",
+  capSet: (cap: number | null) =>
+    cap === null ? "There is no cap of your own now." : `The cap is ${count(cap)} now.`,
+  capTooOften: "The cap was changed ten times within an hour. Please try again later.",
   overdraftUntil: (end: string) => `You may use more than you bought until ${end}.`,
   overdraftEnded: (end: string) =>
     `The time for using more than you bought ended on ${end}. Whoever has a seat keeps it; others get one when fewer are in use than you bought.`,
@@ -294,6 +307,7 @@ export const en = {
     validFrom: "start",
     validUntil: "end",
     leasePeriod: "time until an idle seat is free again",
+    customerCap: "own cap",
     overdraftLeasePeriod: "time until an idle overdraft seat is free again",
     timeZone: "time zone",
     status: "status",

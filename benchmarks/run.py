@@ -33,12 +33,15 @@ from shared.audit import Change
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import Key, seat_shard_key
 from shared.dynamodb.marshalling import to_wire
+from shared.dynamodb.patterns import read_existing
 from shared.dynamodb.requests import Refused, ReplyT_co, Request, Transact, Update
+from shared.overdraft_clock import OverdraftPeriod
 from shared.seats import activation
 from shared.seats.encoding import GrantIds, activation_id
 from shared.seats.holder import Holder
 from shared.seats.leases import sweep_shard
 from shared.seats.release import release_grant
+from shared.seats.shard import SeatShard
 from shared.seats.terms import SeatTerms, new_shard_put, shard_terms_update
 from tools import ROOT, build
 
@@ -96,7 +99,10 @@ class Bench:
         self.dynamodb.execute(new_shard_put(entitlement_id, valid, self.change(now_ms)))
         for number in range(used):
             self.take(entitlement_id, f"user{number}@example.com", now_ms=now_ms)
-        write = shard_terms_update(entitlement_id, terms, self.change(now_ms), lease_changed=False)
+        seen = SeatShard.of(self.dynamodb.run(read_existing(seat_shard_key(entitlement_id))))
+        write = shard_terms_update(
+            entitlement_id, terms, self.change(now_ms), lease_changed=False, seen=seen
+        )
         self.dynamodb.execute(Transact((write,)))
         return entitlement_id
 
@@ -114,7 +120,7 @@ class Bench:
             return self.dynamodb.run(
                 activation.take(entitlement_id, holder, change, grant_id, expect_overdraft=hint)
             )
-        except problems.HardCapReached as denied:
+        except problems.Denied as denied:
             return denied
 
     def bare_put(self) -> None:
@@ -205,10 +211,40 @@ def measure_operations(bench: Bench) -> dict[str, float]:
 
     put("release", bench.count(give_back))
     put("release.repeated", bench.count(give_back))
+    results |= measure_clock(bench)
     results |= measure_sweep(bench)
     results |= measure_textbook(bench)
     results |= pools.measure(bench)
     results |= counting.measure_usage(bench)
+    return results
+
+
+def measure_clock(bench: Bench) -> dict[str, float]:
+    """An overdraft that may last for a day: its first seat, others, its last, and after its end."""
+    results: dict[str, float] = {}
+    period = OverdraftPeriod(86_400, 86_400)
+    timed = SeatTerms(100, 120, "active", 0, None, 8 * 3600, overdraft_period=period)
+    entitlement_id = bench.shard(99, timed)
+
+    def put(name: str, work: Callable[[], Any]) -> Any:
+        trips, units = bench.count(work)
+        results[f"{name}.round_trips"], results[f"{name}.write_units"] = trips, units
+
+    put("clock.grant.within", lambda: bench.take(entitlement_id, "within"))
+    first = bench.take(entitlement_id, "first", hint=True)
+    named = activation_id(first.key, first.held.grant_id)
+    put(
+        "clock.falls",
+        lambda: bench.dynamodb.run(release_grant(entitlement_id, named, bench.change())),
+    )
+    other = bench.shard(100, timed)
+    put("clock.starts", lambda: bench.take(other, "first"))
+    put("clock.grant.overdraft", lambda: bench.take(other, "second"))
+    put("clock.grant.overdraft.hinted", lambda: bench.take(other, "third", hint=True))
+    late = NOW_MS + 86_401_000
+    other = bench.shard(100, timed._replace(lease=None))
+    bench.take(other, "first")
+    put("clock.denial", lambda: bench.take(other, "late", now_ms=late))
     return results
 
 

@@ -25,7 +25,7 @@ from shared.dynamodb.keys import entitlement_key
 from shared.dynamodb.requests import Put
 from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
 from shared.ids import new_id
-from shared.problems import HardCapReached
+from shared.problems import Denied
 from shared.seats import activation
 from shared.seats.encoding import activation_id
 from shared.seats.holder import Holder
@@ -166,7 +166,7 @@ class Past:
         grant_id = (at - EPOCH * 1000) * 100
         try:
             grant = self._run(activation.take(self.id, seat, self._change(at), grant_id), at)
-        except HardCapReached:
+        except Denied:
             self.denied.append(at)
             return False
         self.taken += 1
@@ -182,5 +182,5 @@ class Past:
         if person not in self._held:
             return
         key = base64.urlsafe_b64encode(at.to_bytes(6) + person.to_bytes(6)).decode()
-        with contextlib.suppress(HardCapReached):
+        with contextlib.suppress(Denied):
             self._run(consumption.consume(self.id, "exports", key, 1, self._change(at)), at)

@@ -45,8 +45,8 @@ def take(
 
     Raises:
         NotFound, EntitlementSuspended, EntitlementExpired, EntitlementNotYetValid,
-        HardCapReached, OverdraftPeriodEnded (with `seats`, `overdraft` and `nextLeaseExpiry`; on
-        record), Contention.
+        HardCapReached, OverdraftPeriodEnded, CustomerCapReached (with `seats`, `overdraft` and
+        `nextLeaseExpiry`; on record), Contention.
     """
     cache = cache or PoolCache()
     pending = PendingActivation(
@@ -139,7 +139,8 @@ def _take_elsewhere(
     """Take a seat that another shard of the pool has; None: try this shard again.
 
     Raises:
-        HardCapReached, OverdraftPeriodEnded: no shard has a free seat. The denial is on record.
+        HardCapReached, OverdraftPeriodEnded, CustomerCapReached: no shard has a free seat. The
+        denial is on record.
     """
     found = yield from find_seat_elsewhere(pending, shard)
     if isinstance(found, ActivationResult):

@@ -290,8 +290,8 @@ def consume(
 
     Raises:
         NotFound, EntitlementSuspended, EntitlementExpired, EntitlementNotYetValid,
-        HardCapReached, OverdraftPeriodEnded (with `usage` and `overdraft`; on record),
-        IdempotencyConflict, Contention, Sharded.
+        HardCapReached, OverdraftPeriodEnded, CustomerCapReached (with `usage` and `overdraft`; on
+        record), IdempotencyConflict, Contention, Sharded.
     """
     counter_key = usage_key(entitlement_id, usage)
     if busy_log is not None:

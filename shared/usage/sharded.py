@@ -275,7 +275,8 @@ class _Request:
         """Bring allocation to the shard, or find that there is not enough. Returns the counter.
 
         Raises:
-            HardCapReached: no shard has enough, and not all of them together.
+            HardCapReached, OverdraftPeriodEnded, CustomerCapReached: no shard has enough, and not
+            all of them together.
         """
         if counter.locked_ms:
             yield from wait_for_lock(self.limit, counter, attempt)

@@ -6,7 +6,7 @@ from typing import TypedDict
 from functions.manage import audit_trail, seats
 from functions.manage.audit_trail import ChangeView
 from shared.api.request import Request, Response
-from shared.audit import HARD_CAP, OVERDRAFT_PERIOD
+from shared.audit import CUSTOMER_CAP, HARD_CAP, OVERDRAFT_PERIOD
 from shared.clock import to_rfc3339, zone_of
 from shared.dynamodb.keys import audit_key, denial_record_key
 from shared.dynamodb.paging import key_range, read_filtered
@@ -162,6 +162,10 @@ def _seats_are(number: int) -> str:
     return "1 seat is" if number == 1 else f"{number or 'no'} seats are"
 
 
+def _seats_were(number: int) -> str:
+    return "1 seat was" if number == 1 else f"{number or 'no'} seats were"
+
+
 def _summary(
     who: str, at: int, attempt: Item | None, now: SeatUsage, zone: str, *, is_held: bool
 ) -> str:
@@ -179,8 +183,13 @@ def _summary(
     denied_at = f"{local(attempt['at'])} ({zone})"
     if attempt.get("limitReached") == OVERDRAFT_PERIOD:
         then = (
-            f"{_seats_are(attempt['used'])} in use, {purchased} purchased, and the overdraft"
+            f"{_seats_were(attempt['used'])} in use, {purchased} purchased, and the overdraft"
             " period had ended"
+        )
+    elif attempt.get("limitReached") == CUSTOMER_CAP:
+        then = (
+            f"{_seats_were(attempt['used'])} in use, as many as the cap that the customer had set"
+            f" ({purchased} purchased)"
         )
     elif not cap:
         then = "there is no seat, because none is purchased"

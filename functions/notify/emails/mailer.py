@@ -527,7 +527,13 @@ def _counts(
             counter = Counter.of(item).as_of(until // 1000)
             largest = yield from _largest_denied(entitlement_id, denied, since, until, meter)
             facts = CountFacts(
-                key, counter, tuple(triggered), sum(denied.values()), len(denied), *largest
+                key,
+                counter,
+                tuple(triggered),
+                sum(denied.values()),
+                len(denied),
+                *largest,
+                counter.limit_reached(until // 1000),
             )
             found.append(facts)
     return found

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from shared.audit import CUSTOMER_CAP, HARD_CAP, OVERDRAFT_PERIOD
 from shared.clock import from_rfc3339_ms, in_zone
 from shared.dynamodb.requests import Item
 from shared.events import types as event_types
@@ -37,6 +38,8 @@ class CountFacts(NamedTuple):
     # The largest quantity that was denied, and how much was left then.
     denied_quantity: int = 0
     left: int = 0
+    # The limit for which a request is denied at the time of the e-mail.
+    limit_reached: str = HARD_CAP
 
     def numbers(self) -> dict[str, Any]:
         """What is stored of it."""
@@ -262,6 +265,14 @@ def _headline(facts: Facts) -> str:
     return _use_headline(facts)
 
 
+# For which limit somebody was denied.
+_AT = {
+    HARD_CAP: "at the hard cap",
+    OVERDRAFT_PERIOD: "after the overdraft period",
+    CUSTOMER_CAP: "at the customer's own cap",
+}
+
+
 def _use_headline(facts: Facts) -> str:
     ended = [each for each in facts.clocks if each["givenWhat"] == ENDED]
     if ended or (facts.clocks and not facts.denied_people):
@@ -272,7 +283,7 @@ def _use_headline(facts: Facts) -> str:
 def _seats_headline(facts: Facts) -> str:
     if facts.denied_people:
         people = _count(facts.denied_people, "person", "people")
-        return f"{people} turned away{'' if facts.seat_usage.has_ended else ' at the hard cap'}"
+        return f"{people} turned away {_AT[facts.seat_usage.limit_reached]}"
     if facts.happened.get(event_types.OVERDRAFT_EXHAUSTED):
         return "the last seat under the hard cap is taken"
     if facts.happened.get(event_types.OVERDRAFT_ENTERED):
@@ -289,7 +300,7 @@ def _count_headline(counts: Sequence[CountFacts]) -> str:
     for count in counts:
         if count.denied_requests:
             refused = _count(count.denied_requests, "request", "requests")
-            return f"{refused} for '{count.key}' refused at the hard cap"
+            return f"{refused} for '{count.key}' refused {_AT[count.limit_reached]}"
     for count in counts:
         if EXHAUSTED in count.triggered:
             return f"'{count.key}' is used up to the hard cap"

@@ -246,3 +246,13 @@ def test_in_a_pool(dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) ->
     assert shown["customerCap"] is None
     customer.now_ms += 2_000
     assert customer.take("d") == [201]
+
+
+def test_support_is_told_which_cap_it_was(customer: Customer) -> None:
+    customer.call(CAP, {"cap": 1})
+    assert customer.take("a", "b") == [201, 409]
+    route = "GET /v1/entitlements/{entitlementId}/explain"
+    status, told = customer.call(route, query={"seatId": "b"})
+    assert status == 200
+    assert told["denial"]["limitReached"] == "customerCap"
+    assert "1 seat was in use, as many as the cap that the customer had set" in told["summary"]

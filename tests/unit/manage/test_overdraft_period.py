@@ -273,3 +273,15 @@ def test_a_lease_in_overdraft_is_not_longer(customer: Customer) -> None:
     status, answer = customer.call(PATCH, {"leasePeriod": "PT1H", "overdraftLeasePeriod": "PT2H"})
     assert status == 400
     assert answer["errors"][0]["pointer"] == "/overdraftLeasePeriod"
+
+
+def test_support_is_told_that_the_period_had_ended(customer: Customer) -> None:
+    for name in ("ann", "bob", "cid"):
+        customer.take(name)
+    customer.pass_days(30)
+    assert customer.take("dan")[0] == 409
+    path = {"entitlementId": customer.id}
+    route = "GET /v1/entitlements/{entitlementId}/explain"
+    status, told, _ = customer.api.call(route, path, query={"seatId": "dan"})
+    assert (status, told["denial"]["limitReached"]) == (200, "overdraftPeriod")
+    assert "3 seats were in use, 2 purchased, and the overdraft period had ended" in told["summary"]

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from shared.api.schemas.base import Output
 from shared.api.schemas.usage import Used
+from shared.history.overdraft_notices import NOTICES
 
 
 class EmailUsage(Used):
@@ -15,6 +16,13 @@ class EmailUsage(Used):
     denied_attempts: int
     denied_requests: int
     fired: list[str] = Field(description="Thresholds in percent, `entered`, `exhausted`.")
+
+
+class EmailOverdraft(Output):
+    """A notice of the period of an overdraft."""
+
+    usage_key: str | None
+    notice: Literal[NOTICES]  # type: ignore[valid-type]
 
 
 class EmailNumbers(Output):
@@ -34,6 +42,9 @@ class EmailNumbers(Output):
         None, description="Notice that so many purchased seats were left, or fewer."
     )
     days_left: int | None = Field(None, description="The entitlement ends in so many days.")
+    overdrafts: list[EmailOverdraft] = Field(
+        [], description="Notices of the periods of overdrafts."
+    )
     seats_requested: int = Field(0, description="More seats that the customer requested.")
 
 

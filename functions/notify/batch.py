@@ -237,9 +237,10 @@ class Batch:
         often); after, because an e-mail made in between has read its period without these changes.
         """
         versions = [(record.position, version) for record in records for version in record.versions]
+        meter = meter_of(records[0].key.pk)
+        yield from overdraft_clocks.write_clocks(entitlement_id, meter, records)
         if not versions:
             return []
-        meter = meter_of(records[0].key.pk)
         item = self._entitlements.get(entitlement_key(entitlement_id), {})
         thresholds = thresholds_of(item.get("document", {}), meter)
         fold = yield from self._fold(
@@ -256,7 +257,6 @@ class Batch:
         yield from self._candidates.rank(entitlement_id, held)
         moves = yield from _moves_that_count(entitlement_id, meter, fold)
         yield from follow_up.move(entitlement_id, moves)
-        yield from overdraft_clocks.write_clocks(entitlement_id, meter, records)
         yield from write_changes(entitlement_id, meter, fold.changes.values())
         yield from self._write_seats(entitlement_id, records)
         if meter != SEATS:

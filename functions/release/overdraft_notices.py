@@ -20,10 +20,11 @@ def give_notice(key: Key, now: int) -> Operation[bool]:
     clock = clock_in(item or {})
     if item is None or clock is None or item.get("earliest", now + 1) > now:
         return False
-    running, level = yield from _now(item, key.sk, now)
-    if running != clock:
+    running, level, status = yield from _now(item, key.sk, now)
+    if status == "active" and running != clock:
         return False  # the stream brings it up to date in a moment
-    moments = notices(clock, item.get("overAt"))
+    # Nothing is said of what was deleted, suspended, or has expired.
+    moments = notices(clock, item.get("overAt")) if status == "active" else []
     due = [each for each in moments if item["earliest"] <= each.at <= now]
     later = next((each for each in moments if each.at > now), None)
     sets = {**when_due(later), **(given(clock, due[-1], level) if due else {})}
@@ -39,15 +40,18 @@ def give_notice(key: Key, now: int) -> Operation[bool]:
     return bool(due) and isinstance(reply, Accepted)
 
 
-def _now(item: Item, meter: str, now: int) -> Operation[tuple[OverdraftClock | None, Level]]:
-    """The clock that is stored last, and what is in use."""
+def _now(item: Item, meter: str, now: int) -> Operation[tuple[OverdraftClock | None, Level, str]]:
+    """The clock that is stored last, what is in use, and the status."""
     entitlement_id = item["entitlementId"]
     if meter == SEATS:
         shard = SeatShard.of((yield from read_existing(seat_shard_key(entitlement_id))))
         if not shard.has_totals:
-            return shard.clock, Level(shard.used, shard.purchased, shard.hard_cap)
+            level = Level(shard.used, shard.purchased, shard.hard_cap)
+            return shard.clock, level, shard.status_at(now)
         totals = yield from read_existing(seat_usage_key(entitlement_id))
-        return clock_in(totals), Level(totals["used"], totals["seatCount"], totals.get("hardCap"))
+        level = Level(totals["used"], totals["seatCount"], totals.get("hardCap"))
+        return clock_in(totals), level, shard.status_at(now)
     counter = Counter.of((yield from read_existing(usage_key(entitlement_id, item["usageKey"]))))
     current = counter.as_of(now)
-    return counter.clock, Level(current.used, current.purchased, current.hard_cap)
+    level = Level(current.used, current.purchased, current.hard_cap)
+    return counter.clock, level, counter.status_at(now)

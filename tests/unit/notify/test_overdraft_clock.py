@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from functions.notify.overdraft_clocks import write_clocks
+from functions.notify.records import Record
 from functions.release.due import do_due
 from functions.release.overdraft_notices import give_notice
 from functions.report import call_list, columns
@@ -13,8 +15,14 @@ from shared import aws, signed_tokens
 from shared.api.schemas.events import EVENTS
 from shared.clock import to_rfc3339
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import DUE_OVERDRAFTS, SEATS, overdraft_clock_key
-from shared.dynamodb.requests import Get
+from shared.dynamodb.keys import (
+    DUE_OVERDRAFTS,
+    SEATS,
+    overdraft_clock_key,
+    seat_shard_key,
+    totals_key,
+)
+from shared.dynamodb.requests import Get, Update
 from shared.events import types as event_types
 from tests.support.stories import START, Story
 from tests.support.tables import acting_as
@@ -235,3 +243,31 @@ def test_the_report_says_how_long_it_may_last(dynamodb: DynamoDBClient) -> None:
         assert reason in call_list.reasons(entry, now)
         [clock] = [meter["overdraft"] for meter in columns.meters(entry)]
         assert clock["endsAt"] == to_rfc3339(START + 30 * DAY)
+
+
+def test_totals_have_another_clock_without_a_version_that_is_reported(
+    dynamodb: DynamoDBClient,
+) -> None:
+    """Seats were moved, or got new leases, after use had recovered."""
+    since, end, now = 1_000, 5_000, 4_000
+    terms = {"status": "active", "validFrom": 0}
+    limits = {"used": 19, "seatCount": 20, "hardCap": 26, "terms": terms, "seq": 7}
+    limits |= {"overdraftPeriod": end - since, "overdraftRecovery": 600, "at": now * 1000}
+    clock = {"overdraftSince": since, "overdraftEndsAt": end, "recoversAt": 3_500}
+    record = Record(0, totals_key("ent_pool"), {**limits, **clock}, limits, [])
+    dynamodb.run(write_clocks("ent_pool", SEATS, [record]))
+    item = dynamodb.execute(Get(overdraft_clock_key("ent_pool", SEATS))) or {}
+    assert (item["givenWhat"], item["givenAt"]) == ("recovered", 3_500_000)
+    assert "overdraftSince" not in item
+
+
+def test_nothing_is_said_of_what_is_over(dynamodb: DynamoDBClient) -> None:
+    """And it is not looked at every minute for ever."""
+    overdraft = Overdraft(dynamodb)
+    overdraft.begin()
+    shard = seat_shard_key(overdraft.story.id)
+    names = {"#status": "status"}
+    dynamodb.execute(Update(shard, "SET #status = :gone", "", names, {":gone": "deleted"}))
+    assert overdraft.sweep(START + 23 * DAY) == 0
+    assert "earliest" not in overdraft.clock()
+    assert overdraft.told() == []

@@ -359,6 +359,54 @@ def test_more_seats_are_asked_for(api: Api, open_page: Open) -> None:
 # --- Hostile and many -------------------------------------------------------------------------------
 
 
+def test_an_admin_sets_the_customer_s_own_cap(api: Api, open_page: Open) -> None:
+    sold = Sold.make(
+        api, usageLimits=[{"key": "exports", "limit": 10, "overdraftLimit": {"type": "none"}}]
+    )
+    sold.take("alice")
+    page = open_page(sold.link("admin")["url"])
+    page.locator("#cap").click()
+    cap = page.get_by_label("Cap (empty: no cap of our own)")
+    expect(cap).to_have_value("")
+    cap.fill("1")
+    page.get_by_role("dialog").get_by_role("button", name="Set our own cap").click()
+    expect(page.get_by_role("dialog")).to_contain_text("The cap is 1 now.")
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator("#state")).to_contain_text(
+        "1 seat is in use: the cap of 1 that your organization has set. Nobody else can get one."
+    )
+    sold.take("bob", 409)
+    page.get_by_role("button", name="Set our own cap of exports").click()
+    page.get_by_label("Cap (empty: no cap of our own)").fill("4")
+    page.get_by_role("dialog").get_by_role("button", name="Set our own cap of exports").click()
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator('[data-key="exports"]')).to_contain_text("has set a cap of 4")
+    page.locator("#cap").click()
+    expect(page.get_by_label("Cap (empty: no cap of our own)")).to_have_value("1")
+    page.get_by_label("Cap (empty: no cap of our own)").fill("")
+    page.get_by_role("dialog").get_by_role("button", name="Set our own cap").click()
+    expect(page.get_by_role("dialog")).to_contain_text("There is no cap of your own now.")
+    page.get_by_role("button", name="Close").click()
+    sold.take("bob")
+    viewer = open_page(sold.link()["url"])
+    expect(viewer.locator("#room")).to_be_visible()
+    expect(viewer.locator("#cap")).to_have_count(0)
+
+
+def test_how_long_an_overdraft_may_last_and_that_it_has_ended(api: Api, open_page: Open) -> None:
+    timed = {"type": "absolute", "value": 2, "period": "PT1M", "recovery": "PT1M"}
+    sold = Sold.make(api, overdraftSeatLimit=timed)
+    for name in ("alice", "bob", "carol"):
+        sold.take(name)
+    page = open_page(sold.link()["url"])
+    expect(page.locator("#room")).to_contain_text("You may use more than you bought until")
+    expect(page.locator("#room")).to_contain_text(
+        "The time for using more than you bought ended on", timeout=120_000
+    )
+    expect(page.locator(".badge")).to_have_text("Full")
+    sold.take("dave", 409)
+
+
 def test_hostile_names_are_text(api: Api, open_page: Open) -> None:
     sold = Sold.make(
         api, seatCount=20, product="<b>CAD</b>", customer={"name": "<img src=x onerror=alert(1)>"}

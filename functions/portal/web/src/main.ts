@@ -347,7 +347,7 @@ class Page {
 
   /** Read how it stands at once, after something was changed here. */
   private readState(): void {
-    void readPortal().then((portal) => this.show(portal), fail);
+    void readPortal().then((portal) => this.update(portal, false), fail);
   }
 
   /** The requests: open ones first, some in sight, a button for the others. */

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any, TypedDict
 
-from functions.manage.entitlements import Patch, apply_patch
+from functions.manage.entitlements import Patch, apply_patch, check_version
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
 from shared.api.schemas.entitlements import CustomerCapInput
@@ -14,6 +14,7 @@ from shared.entitlements.model import hard_cap, has_seats
 from shared.entitlements.queries import fetch_entitlement
 from shared.history.buckets import HOUR_MS
 from shared.problems import Contention, InvalidRequest, NotFound, Throttled
+from shared.seats.terms import MOST_SEATS
 
 # A portal link is passed around: this is the limit for all its holders together.
 MOST_AN_HOUR = 10
@@ -39,11 +40,13 @@ def _update(request: Request, wanted: CustomerCapInput) -> Operation[CustomerCap
     if item["status"] == "deleted":
         raise NotFound("The entitlement has been deleted.")
     body, highest = _patch(item, wanted)
-    if wanted.cap is not None and highest is not None and wanted.cap > highest:
-        raise InvalidRequest.at("/cap", f"must be at most the hard cap, which is {highest}")
+    most = MOST_SEATS if highest is None and wanted.usage_key is None else highest
+    if wanted.cap is not None and most is not None and wanted.cap > most:
+        what = "the hard cap, which is " if highest is not None else ""
+        raise InvalidRequest.at("/cap", f"must be at most {what}{most}")
     if request.caller.entitlement_id:
         yield from _check_rate(entitlement_id, request.now_ms)
-    check = partial(_check_limits, item["document"]["usageLimits"])
+    check = partial(_check, request, item["document"]["usageLimits"])
     yield from apply_patch(Patch(entitlement_id, body, request.change, check))
     return {"usageKey": wanted.usage_key, "cap": wanted.cap, "hardCap": highest}
 
@@ -69,8 +72,9 @@ def _patch(item: Item, wanted: CustomerCapInput) -> tuple[dict[str, Any], int | 
     return {"usageLimits": [*limits.values()]}, hard_cap(limit["limit"], limit["overdraftLimit"])
 
 
-def _check_limits(seen: list[Item], item: Item) -> None:
-    """Raise Contention if the vendor has changed the usage limits since they were read."""
+def _check(request: Request, seen: list[Item], item: Item) -> None:
+    """Raise a problem unless the entitlement is as the caller, and we, have read it."""
+    check_version(request, item)
     if item["document"]["usageLimits"] != seen:
         raise Contention
 

@@ -25,8 +25,8 @@ def to_document(
 ) -> dict[str, Any]:
     """A complete, valid document; `valid_from` (Unix seconds) is the default of that member.
 
-    `before` is the document that it replaces. A customer's cap of that is lowered to a lower hard
-    cap; another cap above the hard cap is refused.
+    `before` is the document that it replaces. A customer's cap of that stays, also above a lower
+    hard cap, which holds then; another cap above the hard cap is refused.
 
     Raises:
         InvalidRequest.
@@ -40,7 +40,7 @@ def to_document(
         raise InvalidRequest.at(
             "/seatCount", "is required, or a usage limit: how many seats were purchased"
         )
-    _bound_customer_caps(document, before)
+    _check_customer_caps(document, before)
     document["validFrom"] = document["validFrom"] or to_rfc3339(valid_from * 1000)
     valid = seat_terms(document)
     if valid.valid_until is not None and valid.valid_until <= valid.valid_from:
@@ -57,11 +57,11 @@ def to_document(
     return document
 
 
-def _bound_customer_caps(document: dict[str, Any], before: Mapping[str, Any]) -> None:
-    """Bring the caps that the customer has set under the hard caps.
+def _check_customer_caps(document: dict[str, Any], before: Mapping[str, Any]) -> None:
+    """Refuse caps of the customer's own that are new, and above the hard cap.
 
     Raises:
-        InvalidRequest: a cap is new, and above the hard cap.
+        InvalidRequest.
     """
     known = {each["key"]: each for each in before.get("usageLimits", ())}
     seats = hard_cap(document["seatCount"] or 0, document["overdraftSeatLimit"])
@@ -71,13 +71,12 @@ def _bound_customer_caps(document: dict[str, Any], before: Mapping[str, Any]) ->
         bounds.append((f"/usageLimits/{number}", each, known.get(each["key"], {}), highest))
     for pointer, now, was, highest in bounds:
         cap = now["customerCap"]
-        if cap is None or highest is None or cap <= highest:
+        if cap is None or highest is None or cap <= highest or cap == was.get("customerCap"):
             continue
-        if cap != was.get("customerCap"):
-            raise InvalidRequest.at(
-                f"{pointer}/customerCap", f"must be at most the hard cap, which is {highest}"
-            )
-        now["customerCap"] = highest
+        bound = f"must be at most the hard cap, which is {highest}"
+        if now is document and document["seatCount"] is None:
+            bound = "is of seats, and the entitlement has none"
+        raise InvalidRequest.at(f"{pointer}/customerCap", bound)
 
 
 # Where totals follow a moment later, a period is long compared with that.

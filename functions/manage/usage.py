@@ -19,7 +19,14 @@ from shared.usage import sharded
 from shared.usage.counter import NO_LIMIT, Counter
 from shared.usage.encoding import request_key
 from shared.usage.periods import Period
-from shared.usage.views import CurrentUsageView, PeriodView, current_view, period_view, usage_view
+from shared.usage.views import (
+    CurrentUsageView,
+    PeriodView,
+    consumed_view,
+    current_view,
+    period_view,
+    usage_view,
+)
 
 
 class UsagePeriodView(PeriodView):
@@ -126,14 +133,15 @@ def correct(request: Request) -> Response:
             request.change,
         )
     )
-    consumed = outcome.consumed
+    consumed, counter = outcome.consumed, outcome.counter
+    clock = counter.as_of(request.now).clock_at(request.now) if counter else None
     view = {
         "key": key,
         "quantity": correction.quantity,
         "reason": correction.reason,
         "correctedAt": to_rfc3339(consumed.at_ms),
         "actor": request.caller.key_id,
-        "usage": usage_view(consumed.used, consumed.purchased, consumed.hard_cap),
+        "usage": consumed_view(consumed, clock),
         **period_view(consumed.period),
     }
     response = Response(201, view)

@@ -319,7 +319,8 @@ ROUTES: dict[str, Route] = {
         portal=("admin",),
         body="CustomerCapInput",
         answers=((200, "CustomerCap"),),
-        problems=("not-found",),
+        problems=("not-found", "precondition-failed"),
+        headers=("If-Match",),
         max_body=SEAT_BODY_BYTES,
     ),
     f"POST {_ENTITLEMENT}/seat-requests": Route(

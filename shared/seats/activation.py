@@ -69,8 +69,8 @@ def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Ac
             yield from send(Pause(attempt))
             continue
         # The answer may have taken seconds. A lease that has expired since then must not cause a
-        # denial.
-        pending.change = pending.change.at((yield from send(Pause(0))))
+        # denial, and what has ended since then must not be granted.
+        pending.change = pending.change.at((yield from send(Pause(attempt - 1))))
         shard = yield from _arrive(pending, reply.item, attempt)
         if shard is None:
             write = yield from _first_write(pending)
@@ -86,8 +86,6 @@ def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Ac
         if decision is Decision.RECLAIM and shard.is_draining:
             # A seat that is freed here pays the pool's deficit: it cannot be taken at once.
             yield from sweep_shard(pending.place.key, pending.change)
-        if attempt > 1:
-            pending.change = pending.change.at((yield from send(Pause(attempt - 1))))
         write = pending.write(shard, decision)
     raise problems.Contention
 
@@ -200,8 +198,8 @@ def _denied(pending: PendingActivation, shard: SeatShard) -> problems.Denied:
         )
     if usage.limit_reached == CUSTOMER_CAP:
         return problems.CustomerCapReached(
-            f"Your organization has set a cap of {usage.customer_cap} seats, and all of them are"
-            f" held ({usage.purchased} purchased, {usage.used} used).",
+            f"Your organization has set a cap of {usage.customer_cap}, and nothing under it is free"
+            f" ({usage.purchased} seats purchased, {usage.used} used).",
             extensions={**extensions, "customerCap": usage.customer_cap},
         )
     return problems.HardCapReached(

@@ -31,10 +31,12 @@ from shared.overdraft_clock import (
     clock_attributes,
     clock_in,
     period_attributes,
+    started,
     under_terms,
 )
 from shared.seats import totals
 from shared.seats.encoding import NEVER, NO_LEASE
+from shared.seats.leases import sweep_shard
 from shared.seats.placement import IS_ONLY_UNLOCKED_SHARD
 from shared.seats.pool import Pool
 from shared.seats.shard import SHARD_SEATS, SeatShard
@@ -93,14 +95,19 @@ def new_shard_put(entitlement_id: str, terms: SeatTerms, change: Change) -> Put:
 
 
 def clock_under(shard: SeatShard, terms: SeatTerms, now: int) -> OverdraftClock | None:
-    """The clock of an only shard under new terms; None where they are not in force."""
+    """The clock of an only shard under new terms; None where they are not in force.
+
+    Nobody's lease has expired: see `terms_writes`. An overdraft from before the validity begins
+    with it.
+    """
     status = status_at(terms.status, terms.valid_from, terms.valid_until, now)
-    if terms.overdraft_period is None or status != "active":
-        return None
-    used = shard.used - len(shard.expired_keys(now))
-    purchased = (shard.purchased, terms.purchased)
-    clock = shard.clock_at(now)
-    return under_terms(clock, shard.overdraft_period, terms.overdraft_period, purchased, used, now)
+    period, purchased = terms.overdraft_period, (shard.purchased, terms.purchased)
+    if period and status == "active":
+        clock = shard.clock_at(now)
+        return under_terms(clock, shard.overdraft_period, period, purchased, shard.used, now)
+    if period and status == "not_yet_valid" and shard.used > terms.purchased:
+        return started(period, terms.valid_from)
+    return None
 
 
 def shard_terms_update(
@@ -259,6 +266,10 @@ def terms_writes(
     """
     if not shard.is_only_shard:
         return (yield from _change_pool(entitlement_id, terms, change))
+    if terms.overdraft_period and shard.expired_keys(change.now):
+        # A seat that its holder may still renew is used, or is not: the clock must not guess. Now
+        # the shard has changed, so that the writes are refused, and the caller reads it again.
+        yield from sweep_shard(seat_shard_key(entitlement_id), change)
     write = shard_terms_update(
         entitlement_id,
         terms,

@@ -24,6 +24,7 @@ from shared.overdraft_clock import (
     clock_in,
     period_attributes,
     period_in,
+    started,
     under_terms,
     unless_recovered,
 )
@@ -113,7 +114,9 @@ def totals_with_terms(seen: Item, change: Mapping[str, Any], limits: Mapping[str
         purchased = (seen["seatCount"], limits["seatCount"])
         clock = under_terms(clock, period_in(seen), period, purchased, seen["used"], now)
     else:
-        clock = None
+        is_early = period and _status_in(terms, now) == "not_yet_valid"
+        is_over = seen["used"] > limits["seatCount"]
+        clock = started(period, terms["validFrom"]) if period and is_early and is_over else None
     entry = {**change, "at": at, "used": seen["used"], "seats": [], "limits": dict(limits)}
     return {
         **seen,

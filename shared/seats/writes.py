@@ -278,8 +278,10 @@ def replacement_update(
 def clock_after(shard: SeatShard, used: int, now: int, *, is_grant: bool) -> OverdraftClock | None:
     """The clock of an only shard after expired leases were freed, and a seat perhaps taken."""
     clock = shard.clock_at(now)
-    if shard.overdraft_period is None or used <= shard.purchased or not is_grant:
+    if shard.overdraft_period is None or used <= shard.purchased:
         return clock
+    if not is_grant:
+        return shard.clock  # some leases that have expired are left to the next write
     return clock._replace(recovers_at=None) if clock else started(shard.overdraft_period, now)
 
 

@@ -415,9 +415,25 @@ def denied(usage: str, quantity: int, counter: Counter, now: int) -> problems.De
             f" set {numbers}",
             extensions={**extensions, "customerCap": cap},
         )
+    return _hard_cap_reached(usage, quantity, counter, extensions)
+
+
+def _hard_cap_reached(
+    usage: str, quantity: int, counter: Counter, extensions: Mapping[str, Any]
+) -> problems.HardCapReached:
     return problems.HardCapReached(
-        f"{quantity} of '{usage}' do not fit under the hard cap of {counter.hard_cap} {numbers}",
+        f"{quantity} of '{usage}' do not fit under the hard cap of {counter.hard_cap}"
+        f" ({counter.purchased} purchased, {counter.used} used); nothing was consumed.",
         extensions=extensions,
+    )
+
+
+def refused_correction(
+    usage: str, quantity: int, counter: Counter, now: int
+) -> problems.HardCapReached:
+    """The problem of a correction that does not fit under the hard cap, which alone binds it."""
+    return _hard_cap_reached(
+        usage, quantity, counter, denied(usage, quantity, counter, now).extensions
     )
 
 

@@ -29,8 +29,8 @@ from shared.usage.consumption import (
     begin_period,
     check_counter_in_force,
     consumption_update,
-    denied,
     finish,
+    refused_correction,
     replay,
 )
 from shared.usage.counter import Counter, counter_of, full
@@ -63,7 +63,7 @@ def correct(
         # customer's cap.
         lowered = full(current.hard_cap) - current.base
         if quantity > max(0, current.left + lowered):
-            raise denied(usage, quantity, current, change.now)
+            raise refused_correction(usage, quantity, current, change.now)
         if current is counter:
             write = _correction(counter_key, counter, entry, change)
         else:

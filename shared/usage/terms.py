@@ -12,7 +12,12 @@ from shared.dynamodb.requests import (
     Put,
     Update,
 )
-from shared.overdraft_clock import OverdraftClock, clock_attributes, period_attributes
+from shared.overdraft_clock import (
+    OverdraftClock,
+    clock_attributes,
+    period_attributes,
+    started,
+)
 from shared.overdraft_clock import under_terms as clock_under_terms
 from shared.usage.consumption import NEXT_VERSION, NOT_SHARDED
 from shared.usage.counter import REMOVED, Counter, RequestLog, UsageTerms
@@ -107,7 +112,11 @@ def under_terms(counter: Counter, terms: UsageTerms, now: int, *, is_renewed: bo
 def _clock_under(counter: Counter, terms: UsageTerms, now: int) -> OverdraftClock | None:
     """The clock of a counter under new terms, if these are in force and have a period."""
     status = status_at(terms.status, terms.valid_from, terms.valid_until, now)
-    if terms.overdraft_period is None or status != "active":
+    if terms.overdraft_period is None:
+        return None
+    if status == "not_yet_valid" and counter.used > terms.purchased:
+        return started(terms.overdraft_period, terms.valid_from)
+    if status != "active":
         return None
     purchased = (counter.purchased, terms.purchased)
     before, clock = counter.overdraft_period, counter.clock_at(now)

@@ -79,6 +79,17 @@ def current_view(key: str, counter: Counter, now: int) -> CurrentUsageView:
     }
 
 
+def consumed_view(consumed: Consumption, clock: OverdraftClock | None) -> UsedView:
+    """The `usage` object with what a request consumed; `clock` is that of the overdraft now."""
+    return seats_view(
+        consumed.used,
+        consumed.purchased,
+        consumed.hard_cap,
+        consumed.customer_cap,
+        has_ended=clock is not None and clock.has_ended(consumed.at_ms // 1000),
+    )
+
+
 def consumption_view(
     key: str, consumed: Consumption, clock: OverdraftClock | None
 ) -> ConsumptionView:
@@ -92,13 +103,7 @@ def consumption_view(
         "isOverdraft": consumed.overdraft_quantity > 0,
         "overdraftQuantity": consumed.overdraft_quantity,
         "status": limit_status(consumed.used, consumed.purchased),
-        "usage": seats_view(
-            consumed.used,
-            consumed.purchased,
-            consumed.hard_cap,
-            consumed.customer_cap,
-            has_ended=clock is not None and clock.has_ended(consumed.at_ms // 1000),
-        ),
+        "usage": consumed_view(consumed, clock),
         "overdraft": clock.view() if clock else None,
         **period_view(consumed.period),
     }

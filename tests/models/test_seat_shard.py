@@ -386,6 +386,8 @@ class SeatShardMachine(RuleBasedStateMachine):
         period: tuple[int, int] | None,
         own: int | None,
     ) -> None:
+        if period and self.stale():
+            self.sweep(lose=None)
         until = None if ends_in is None else self.now + ends_in
         lease, overdraft_lease = leases
         valid = terms(*limits, lease=lease, status=status, valid_until=until, period=period)
@@ -465,6 +467,8 @@ class SeatShardMachine(RuleBasedStateMachine):
         else:
             recovers = None if clock.fell is None else clock.fell + period.recovery
             assert stored == (clock.since, clock.since + period.length, recovers)
+        if shard.get("recoversAt", 0) > self.now:
+            assert len(shard["seats"]) < shard["firstOver"], "used above what was purchased"
         ends = [held.end for held in self.held.values() if held.end is not None]
         if ends:
             assert shard["earliest"] <= min(ends), "a lease could run out unseen"

@@ -65,6 +65,7 @@ from shared.history import queries
 from shared.history.buckets import HOUR_MS, bucket_name
 from shared.history.changes import ChangeRecord, changes_between
 from shared.history.denials import attempts_between, denied_between
+from shared.history.overdraft_notices import ENDING
 from shared.usage.counter import Counter
 
 SETTLE_SECONDS = 5  # a mark is written a moment before its evidence
@@ -502,6 +503,8 @@ def _clocks(
         item
         for item in found
         if since <= item.get("givenAt", 0) < until
+        # What is over by now does not end soon.
+        and not (item["givenWhat"] == ENDING and item["givenEndsAt"] * 1000 <= until)
         and builders.of_overdraft_notice(item)["type"] in wanted
     ]
 
@@ -533,7 +536,6 @@ def _counts(
                 sum(denied.values()),
                 len(denied),
                 *largest,
-                counter.limit_reached(until // 1000),
             )
             found.append(facts)
     return found

@@ -6,7 +6,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shared.audit import CUSTOMER_CAP, HARD_CAP, OVERDRAFT_PERIOD
 from shared.clock import from_rfc3339_ms, in_zone
 from shared.dynamodb.requests import Item
 from shared.events import types as event_types
@@ -38,8 +37,6 @@ class CountFacts(NamedTuple):
     # The largest quantity that was denied, and how much was left then.
     denied_quantity: int = 0
     left: int = 0
-    # The limit for which a request is denied at the time of the e-mail.
-    limit_reached: str = HARD_CAP
 
     def numbers(self) -> dict[str, Any]:
         """What is stored of it."""
@@ -239,6 +236,8 @@ def _next_steps(facts: Facts, vendor: str, *, can_reply: bool) -> list[str]:
         return [f"To renew it, {renew}."]
     if facts.overdraft_people or facts.happened.get(event_types.OVERDRAFT_ENTERED):
         steps.append("Overdraft seats work like any other seat.")
+    if facts.denied_people and facts.seat_usage.customer_cap is not None:
+        steps.append("Your own cap can be changed in the portal, by its admin.")
     if (
         steps
         or any(each["givenWhat"] != RECOVERED for each in facts.clocks)
@@ -265,14 +264,6 @@ def _headline(facts: Facts) -> str:
     return _use_headline(facts)
 
 
-# For which limit somebody was denied.
-_AT = {
-    HARD_CAP: "at the hard cap",
-    OVERDRAFT_PERIOD: "after the overdraft period",
-    CUSTOMER_CAP: "at the customer's own cap",
-}
-
-
 def _use_headline(facts: Facts) -> str:
     ended = [each for each in facts.clocks if each["givenWhat"] == ENDED]
     if ended or (facts.clocks and not facts.denied_people):
@@ -283,7 +274,9 @@ def _use_headline(facts: Facts) -> str:
 def _seats_headline(facts: Facts) -> str:
     if facts.denied_people:
         people = _count(facts.denied_people, "person", "people")
-        return f"{people} turned away {_AT[facts.seat_usage.limit_reached]}"
+        usage = facts.seat_usage
+        is_one = usage.clock is None and usage.customer_cap is None
+        return f"{people} turned away{' at the hard cap' if is_one else ''}"
     if facts.happened.get(event_types.OVERDRAFT_EXHAUSTED):
         return "the last seat under the hard cap is taken"
     if facts.happened.get(event_types.OVERDRAFT_ENTERED):
@@ -300,7 +293,9 @@ def _count_headline(counts: Sequence[CountFacts]) -> str:
     for count in counts:
         if count.denied_requests:
             refused = _count(count.denied_requests, "request", "requests")
-            return f"{refused} for '{count.key}' refused {_AT[count.limit_reached]}"
+            counter = count.counter
+            is_one = counter.clock is None and counter.log.customer_cap is None
+            return f"{refused} for '{count.key}' refused{' at the hard cap' if is_one else ''}"
     for count in counts:
         if EXHAUSTED in count.triggered:
             return f"'{count.key}' is used up to the hard cap"
@@ -341,6 +336,8 @@ def _sentences(facts: Facts) -> list[str]:
             f"{_count(facts.denied_people, 'person', 'people')} asked for a seat and got none"
             f" ({_count(facts.denied_attempts, 'attempt', 'attempts')})."
         )
+    if facts.denied_people and now.customer_cap is not None:
+        sentences.append(f"{customer} has set a cap of its own, {now.customer_cap:,}.")
     sentences += _threshold_sentences(facts)
     if facts.happened.get(event_types.OVERDRAFT_EXITED):
         sentences.append(f"Usage is back within the {now.purchased:,} purchased seats.")
@@ -492,21 +489,24 @@ def _count_sentences(count: CountFacts) -> list[str]:
 def _rows(facts: Facts) -> list[tuple[str, str]]:
     now, rows = facts.seat_usage, list[tuple[str, str]]()
     if facts.document["seatCount"] is not None:
-        rows = _limit_rows("", now.used, now.purchased, now.hard_cap)
+        rows = _limit_rows("", now.used, now.purchased, now.hard_cap, now.customer_cap)
     for count in facts.counts:
         counter = count.counter
-        rows += _limit_rows(f"{count.key}: ", counter.used, counter.purchased, counter.hard_cap)
+        limits = (counter.purchased, counter.hard_cap, counter.log.customer_cap)
+        rows += _limit_rows(f"{count.key}: ", counter.used, *limits)
     return rows
 
 
 def _limit_rows(
-    name: str, used: int, purchased: int, hard_cap: int | None
+    name: str, used: int, purchased: int, hard_cap: int | None, customer_cap: int | None
 ) -> list[tuple[str, str]]:
+    own = [] if customer_cap is None else [(f"{name}Customer's own cap", f"{customer_cap:,}")]
     return [
         (f"{name}Purchased", f"{purchased:,}"),
         (f"{name}Used now", f"{used:,}"),
         (f"{name}In overdraft now", f"{max(0, used - purchased):,}"),
         (f"{name}Hard cap", "none" if hard_cap is None else f"{hard_cap:,}"),
+        *own,
     ]
 
 

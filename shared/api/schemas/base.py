@@ -207,7 +207,9 @@ def _pointer(loc: tuple[int | str, ...], body: Any) -> str:
     """A JSON pointer for a location; pydantic's also names the variants of a union."""
     pointer, value = "", body
     for position, part in enumerate(loc):
-        is_last = position == len(loc) - 1
+        # An error of a variant as a whole ends with its name.
+        is_variant = isinstance(value, Mapping) and value.get("type") == part != "type"
+        is_last = position == len(loc) - 1 and not is_variant
         if isinstance(value, Mapping) and (part in value or is_last):
             value = value.get(part)
         elif isinstance(value, list) and isinstance(part, int) and part < len(value):
@@ -245,7 +247,15 @@ def _members_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]
         # Other parts are positions in a list, and the variants of a union.
         if fields:
             found = [inner for field in fields for inner in _models_in(field.annotation)]
+        else:
+            found = [each for each in found if _is_variant(each, part)] or found
     return sorted({str(field.alias) for each in found for field in each.model_fields.values()})
+
+
+def _is_variant(model: type[BaseModel], name: int | str) -> bool:
+    """Whether a model is the variant of a union with this `type`."""
+    kind = model.model_fields.get("type")
+    return kind is not None and name in get_args(kind.annotation)
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -148,6 +148,7 @@ def test_what_was_answered_before_a_cap_is_answered_again(customer: Customer) ->
         ({}, "/cap"),
         ({"usageKey": "exports", "cap": 16}, "/cap"),
         ({"usageKey": "imports", "cap": 1}, "/usageKey"),
+        ({"cap": 10**9}, "/cap"),
     ],
 )
 def test_what_is_wrong_changes_nothing(
@@ -167,16 +168,37 @@ def test_what_is_wrong_changes_nothing(
 def test_the_vendor_changes_terms_around_it(customer: Customer) -> None:
     customer.call(CAP, {"cap": 5})
     customer.call(CAP, {"usageKey": "exports", "cap": 14})
-    # A patch of the list keeps what it does not name; a lower hard cap lowers the cap.
+    # A patch of the list keeps what it does not name. Under a lower hard cap it waits.
     _, shown = customer.call(PATCH, {"usageLimits": [{**EXPORTS, "limit": 8}]})
-    assert [each["customerCap"] for each in shown["usageLimits"]] == [13]
-    _, shown = customer.call(PATCH, {"seatCount": 2})
-    assert (shown["hardCap"], shown["customerCap"]) == (4, 4)
+    assert [each["customerCap"] for each in shown["usageLimits"]] == [14]
+    _, shown = customer.call(PATCH, {"seatCount": 1})
+    assert (shown["hardCap"], shown["customerCap"]) == (3, 5)
+    assert customer.take("a", "b", "c", "d") == [201] * 3 + [409]
+    assert kind(customer.call(TAKE, {"seatId": "d"})[1]) == "hard-cap-reached"
+    assert customer.call(PATCH, {"seatCount": None})[0] == 200
     _, shown = customer.call(PATCH, {"seatCount": 10})
-    assert (shown["hardCap"], shown["customerCap"]) == (12, 4)
-    assert customer.take("a", "b", "c", "d", "e") == [201] * 4 + [409]
+    assert (shown["hardCap"], shown["customerCap"]) == (12, 5)
+    assert customer.take("d", "e", "f") == [201, 201, 409]
     _, shown = customer.call(PATCH, {"customerCap": None, "usageLimits": []})
     assert shown["customerCap"] is None
+
+
+def test_a_correction_is_bound_to_the_hard_cap_only(customer: Customer) -> None:
+    customer.consume(7)
+    customer.call(CAP, {"usageKey": "exports", "cap": 4})
+    correct = "POST /v1/entitlements/{entitlementId}/usage/{key}/corrections"
+    status, answer = customer.call(correct, {"quantity": 8, "reason": "late"})
+    assert (status, answer["usage"]["used"], answer["usage"]["available"]) == (201, 15, 0)
+    status, answer = customer.call(correct, {"quantity": 1, "reason": "late"})
+    assert (status, kind(answer)) == (409, "hard-cap-reached")
+    status, answer = customer.call(correct, {"quantity": -9, "reason": "back"})
+    assert (status, answer["usage"]["used"], answer["usage"]["available"]) == (201, 6, 0)
+
+
+def test_another_version_is_refused(customer: Customer) -> None:
+    customer.call(CAP, {"cap": 3})
+    assert customer.call(CAP, {"cap": 4}, headers={"if-match": '"1"'})[0] == 412
+    assert customer.call(CAP, {"cap": 4}, headers={"if-match": '"2"'})[0] == 200
 
 
 def test_the_admin_of_the_customer_sets_it_and_nobody_else(customer: Customer) -> None:

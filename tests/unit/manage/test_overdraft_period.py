@@ -95,7 +95,7 @@ def test_a_period_has_a_recovery(customer: Customer) -> None:
         ({**MONTH, "period": "a month"}, "ISO 8601"),
         ({**MONTH, "recovery": "PT1S"}, "must be between PT1M and P366D"),
         ({"type": "absolute", "value": 2, "recovery": "P1D"}, "recovery goes with a period"),
-        ({"type": "none", "period": "P1D"}, "unknown field"),
+        ({"type": "none", "period": "P1D"}, "unknown field; known are: type"),
         ({"type": "unlimited", "period": "PT30M"}, "at least PT1H"),
         ({"type": "absolute", "value": 200, "period": "PT30M"}, "at least PT1H"),
     ],
@@ -107,7 +107,9 @@ def test_what_is_wrong_changes_nothing(
     status, answer = customer.call(PATCH, {"overdraftSeatLimit": limit})
     assert status == 400
     [error] = answer["errors"]
-    assert error["pointer"].startswith("/overdraftSeatLimit")
+    is_of_member = "goes with" not in detail and "at least" not in detail
+    assert error["pointer"].startswith("/overdraftSeatLimit/" if is_of_member else "/overdraft")
+    assert "/absolute" not in error["pointer"]
     assert detail in error["detail"]
     assert customer.call(ENTITLEMENT) == before
     limits = [{"key": "exports", "limit": 10**6, "overdraftLimit": {**MONTH, "period": "PT59M"}}]
@@ -285,3 +287,37 @@ def test_support_is_told_that_the_period_had_ended(customer: Customer) -> None:
     status, told, _ = customer.api.call(route, path, query={"seatId": "dan"})
     assert (status, told["denial"]["limitReached"]) == (200, "overdraftPeriod")
     assert "3 seats were in use, 2 purchased, and the overdraft period had ended" in told["summary"]
+
+
+def test_new_terms_between_the_end_of_a_lease_and_its_renewal(customer: Customer) -> None:
+    """Whoever renews late holds the seat all the time: use has not fallen."""
+    customer.call(
+        PATCH, {"leasePeriod": "PT1H", "overdraftSeatLimit": {**MONTH, "recovery": "PT1H"}}
+    )
+    for name in ("ann", "bob", "cid"):
+        customer.take(name)
+    began = customer.now_ms
+    for day in range(1, 31):
+        customer.now_ms = began + day * DAY_MS - 6_000
+        customer.call(PATCH, {"customerCap": 3 if day % 2 else None})
+        customer.now_ms += 6_000
+        held = [customer.take(name)[1]["seats"]["used"] for name in ("ann", "bob", "cid")]
+        assert held[-1] == 3
+        _, shown = customer.call(ENTITLEMENT)
+        overdraft = shown["overdraft"]
+        assert overdraft is None or overdraft["recoversAt"] is None, "used above, and recovering"
+
+
+def test_an_overdraft_that_is_there_when_the_validity_begins(customer: Customer) -> None:
+    for name in ("ann", "bob", "cid"):
+        customer.take(name)
+    customer.consume(11, "a")
+    begins = customer.now_ms + 5 * DAY_MS
+    _, shown = customer.call(PATCH, {"validFrom": to_rfc3339(begins)})
+    assert (shown["status"], shown["overdraft"]) == ("not_yet_valid", None)
+    customer.now_ms = begins
+    assert customer.call(ENTITLEMENT)[1]["overdraft"] == clock(begins)
+    assert customer.call(USAGE)[1]["items"][0]["overdraft"] == clock(begins)
+    customer.pass_days(30)
+    assert customer.take("dan")[0] == 409
+    assert customer.consume(1, "b")[0] == 409

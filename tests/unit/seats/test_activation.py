@@ -1,5 +1,8 @@
 """Taking a seat and previewing it, on one shard."""
 
+from contextlib import suppress
+from typing import Any
+
 import pytest
 
 from shared import problems
@@ -126,3 +129,41 @@ def test_refusals_without_end_are_given_up_too(dynamodb: DynamoDBClient) -> None
             reply = NOW_MS if isinstance(request, Pause) else Refused(item)
             request = operation.send(reply)
     assert tries == ROUNDS
+
+
+def test_what_ends_while_a_request_waits_is_not_granted(dynamodb: DynamoDBClient) -> None:
+    """A lease has expired, a write is lost, and the period ends before the next one."""
+    entitlement_id = new_id()
+    make_shard(dynamodb, entitlement_id, terms(2, 5, lease=300, period=(600, 3600)))
+
+    def take(seconds: int, *numbers: int) -> None:
+        now_ms = NOW_MS + seconds * 1000
+        for number in numbers:
+            operation = activation.take(
+                entitlement_id, Holder(f"u{number}"), change(now_ms), seconds * 10 + number + 1
+            )
+            dynamodb.run(operation, lambda: now_ms)
+
+    take(0, 0, 1, 2)
+    take(290, 0, 1, 2)
+    take(550, 0, 1, 3)  # the lease of the third ends ten seconds before the period
+    before, after = NOW_MS + 599_900, NOW_MS + 600_300
+    operation = activation.take(entitlement_id, Holder("late"), change(before), 9_999)
+    request, writes, pauses = next(operation), 0, 0
+    reply: Any = None
+    with suppress(StopIteration, problems.OverdraftPeriodEnded):
+        while True:
+            writes += isinstance(request, Update)
+            if isinstance(request, Pause):
+                # Time passes with the second pause after the lost write, if there is one.
+                pauses += writes > 1
+                reply = after if pauses > 1 else before
+            elif isinstance(request, Update) and writes == 2:
+                assert "seq = :seen" in request.condition, "it reclaims the seat that expired"
+                reply = Refused(read_shard_item(dynamodb, entitlement_id))
+            else:
+                reply = dynamodb.execute(request)
+            request = operation.send(reply)
+    assert writes > 2
+    made = read_shard_item(dynamodb, entitlement_id)["last"]
+    assert made["at"] < NOW_MS + 600_000, "granted after the end"

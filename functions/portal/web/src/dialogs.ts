@@ -203,7 +203,11 @@ export function askForCap(portal: Portal, limit: UsageLimit | null, onDone: () =
   });
   open(
     limit ? t.setCapOf(limit.key) : t.setCap,
-    [h("p", {}, t.capAbout(use.hardCap)), h("label", { for: "own-cap" }, t.capNumber), amount],
+    [
+      h("p", {}, t.capAbout(use.hardCap, limit !== null)),
+      h("label", { for: "own-cap" }, t.capNumber),
+      amount,
+    ],
     async () => {
       const cap = amount.value === "" ? null : amount.valueAsNumber;
       await setCap(portal.entitlementId, limit?.key ?? null, cap);

@@ -85,7 +85,7 @@ function meter(use: Use, name: string): HTMLElement {
   return element;
 }
 
-function figures(use: Use, used: string): HTMLElement {
+function figures(use: Use, used: string, customerCap: number | null): HTMLElement {
   const figure = (name: string, value: string, kind = "") =>
     h("div", { class: kind }, h("dt", {}, name), h("dd", {}, value));
   return h(
@@ -95,6 +95,7 @@ function figures(use: Use, used: string): HTMLElement {
     figure(t.purchased, count(use.purchased)),
     figure(t.overdraft, count(use.overdraftUsed), use.overdraftUsed ? "over" : ""),
     figure(t.hardCap, use.hardCap === null ? t.none : count(use.hardCap)),
+    customerCap === null ? null : figure(t.ownCapFigure, count(customerCap)),
   );
 }
 
@@ -112,7 +113,7 @@ function limitBlock(
     { class: "limit", "data-key": limit.key },
     h("h3", {}, limit.key, h("small", {}, ` ${periodOf(limit.resetSchedule, limit.periodEnd)}`)),
     meter(limit.usage, limit.key),
-    figures(limit.usage, t.used),
+    figures(limit.usage, t.used, limit.customerCap),
     limit.customerCap !== null && h("p", { class: "soft" }, capOf(limit.customerCap)),
     limit.overdraft && h("p", { class: "soft" }, clockOf(limit.overdraft, true)),
     h("p", { "data-denied": limit.key, hidden: true }),
@@ -310,7 +311,7 @@ class Page {
       headline ? h("p", { class: "lead", id: "headline" }, headline) : null,
       h("p", { class: headline ? "" : "lead", id: "state" }, stateOf(portal)),
       seats ? meter(seats, t.seats) : null,
-      seats ? figures(seats, t.inUse) : null,
+      seats ? figures(seats, t.inUse, portal.customerCap) : null,
       h("p", { class: "soft", id: "room" }, roomOf(portal)),
       h("p", { class: "soft", id: "term" }, termOf(portal)),
       this.denials ? h("p", { id: "denied" }, deniedOf(this.denials)) : null,

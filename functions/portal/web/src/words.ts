@@ -103,7 +103,10 @@ function limitSentence({ key, usage: use, customerCap }: UsageLimit): string {
 
 function seatsSentence(seats: Use, customerCap: number | null): string {
   const { used, purchased, hardCap } = seats;
-  if (customerCap !== null && used >= customerCap) return t.seatsCapped(used, customerCap);
+  if (customerCap !== null && used >= customerCap)
+    return used > purchased
+      ? `${t.seatsOver(used, used - purchased, purchased)} ${t.capHolds(customerCap)}`
+      : t.seatsCapped(used, customerCap);
   if (hardCap !== null && used >= hardCap && hardCap > purchased)
     return t.seatsFullOver(hardCap, seats.overdraftUsed, purchased);
   if (used > purchased) return t.seatsOver(used, used - purchased, purchased);
@@ -118,7 +121,10 @@ export function roomOf(portal: Portal): string {
   if (!seats || portal.status !== "active") return "";
   const { overdraft, customerCap } = portal;
   const free = freeOf(seats, overdraft, customerCap);
-  return [free, capOf(customerCap), clockOf(overdraft)].filter(Boolean).join(" ");
+  // Below what was bought, how long more may be used does not matter.
+  const isBelow = customerCap !== null && customerCap <= seats.purchased;
+  const clock = isBelow ? "" : clockOf(overdraft);
+  return [free, capOf(customerCap), clock].filter(Boolean).join(" ");
 }
 
 function freeOf(seats: Use, clock: Clock | null, customerCap: number | null): string {

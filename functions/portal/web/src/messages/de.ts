@@ -76,14 +76,19 @@ export const de: Messages = {
   overdraftLeft: (over) =>
     `${counted(over, "Überziehungsplatz ist", "Überziehungsplätze sind")} noch frei. Sie funktionieren wie jeder andere Platz, und Ihr Anbieter sieht, dass Sie sie nutzen.`,
   seatsCapped: (used, cap) =>
-    `${seats(used)} ${isOr(used)} belegt: Das ist die Grenze von ${count(cap)}, die Ihre Organisation gesetzt hat. Weitere Personen werden abgewiesen.`,
+    used > cap
+      ? `${seats(used)} ${isOr(used)} belegt, mehr als die Grenze von ${count(cap)}, die Ihre Organisation gesetzt hat. Weitere Personen werden abgewiesen.`
+      : `${seats(used)} ${isOr(used)} belegt: Das ist die Grenze, die Ihre Organisation gesetzt hat. Weitere Personen werden abgewiesen.`,
+  capHolds: (cap) =>
+    `Weitere Personen werden abgewiesen: Ihre Organisation hat eine Grenze von ${count(cap)} gesetzt.`,
   limitCapped: (key, cap) =>
     `${key}: Die Grenze von ${count(cap)}, die Ihre Organisation gesetzt hat, ist erreicht. Weitere Anfragen werden abgelehnt.`,
   ownCap: (cap) => `Ihre Organisation hat eine Grenze von ${count(cap)} gesetzt.`,
+  ownCapFigure: "Eigene Grenze",
   setCap: "Eigene Grenze setzen",
   setCapOf: (key) => `Eigene Grenze setzen: ${key}`,
-  capAbout: (hardCap) =>
-    `An der Grenze bekommt niemand mehr einen Platz, und Anfragen werden abgelehnt, damit Ihnen nicht mehr berechnet wird. ${hardCap === null ? "Jede Zahl ist möglich." : `Höchstens ${count(hardCap)}.`} Ihr Anbieter sieht sie.`,
+  capAbout: (hardCap, isLimit) =>
+    `${isLimit ? "An Ihrer eigenen Grenze werden weitere Anfragen abgelehnt." : "An Ihrer eigenen Grenze bekommt niemand mehr einen Platz. Wer einen Platz hat, behält ihn."}${hardCap === null ? "" : ` Sie kann höchstens ${count(hardCap)} sein.`} Ihr Anbieter sieht diese Grenze.`,
   capNumber: "Grenze (leer: keine eigene)",
   capSet: (cap) =>
     cap === null ? "Es gibt keine eigene Grenze mehr." : `Die Grenze ist jetzt ${count(cap)}.`,

@@ -82,14 +82,19 @@ export const en = {
   overdraftLeft: (over: number) =>
     `${counted(over, "overdraft seat is", "overdraft seats are")} left. They work like any other seat, and your vendor sees that you use them.`,
   seatsCapped: (used: number, cap: number) =>
-    `${seatsAre(used)} in use: the cap of ${count(cap)} that your organization has set. Nobody else can get one.`,
+    used > cap
+      ? `${seatsAre(used)} in use, more than the cap of ${count(cap)} that your organization has set. Nobody else can get one.`
+      : `${seatsAre(used)} in use: the cap that your organization has set. Nobody else can get one.`,
+  capHolds: (cap: number) =>
+    `Nobody else can get one: your organization has set a cap of ${count(cap)}.`,
   limitCapped: (key: string, cap: number) =>
     `${key}: the cap of ${count(cap)} that your organization has set is reached. Further requests are refused.`,
   ownCap: (cap: number) => `Your organization has set a cap of ${count(cap)}.`,
+  ownCapFigure: "Own cap",
   setCap: "Set our own cap",
   setCapOf: (key: string) => `Set our own cap of ${key}`,
-  capAbout: (hardCap: number | null) =>
-    `At the cap, nobody else gets a seat and requests are refused, so that you are not billed for more. ${hardCap === null ? "It can be any number." : `It can be at most ${count(hardCap)}.`} Your vendor sees it.`,
+  capAbout: (hardCap: number | null, isLimit: boolean) =>
+    `${isLimit ? "At your own cap, further requests are refused." : "At your own cap, nobody else gets a seat. Whoever holds a seat keeps it."}${hardCap === null ? "" : ` It can be at most ${count(hardCap)}.`} Your vendor sees it.`,
   capNumber: "Cap (empty: no cap of our own)",
   capSet: (cap: number | null) =>
     cap === null ? "There is no cap of your own now." : `The cap is ${count(cap)} now.`,

@@ -74,7 +74,7 @@ export const de: Messages = {
   freeUnlimited: (free) =>
     `${seats(free)} ${isOr(free)} frei. Es gibt keine Obergrenze: Weitere Plätze werden als Überziehungsplätze vergeben.`,
   overdraftLeft: (over) =>
-    `${counted(over, "Überziehungsplatz ist", "Überziehungsplätze sind")} noch frei. Sie funktionieren wie jeder andere Platz, und Ihr Anbieter sieht, dass Sie sie nutzen.`,
+    `${counted(over, "Überziehungsplatz ist", "Überziehungsplätze sind")} noch frei. ${plural(over, "Er funktioniert", "Sie funktionieren")} wie jeder andere Platz, und Ihr Anbieter sieht, dass Sie ${plural(over, "ihn", "sie")} nutzen.`,
   seatsCapped: (used, cap) =>
     used > cap
       ? `${seats(used)} ${isOr(used)} belegt, mehr als die Grenze von ${count(cap)}, die Ihre Organisation gesetzt hat. Weitere Personen werden abgewiesen.`

@@ -80,7 +80,7 @@ export const en = {
   freeUnlimited: (free: number) =>
     `${seatsAre(free)} free. There is no upper limit: extra seats are granted as overdraft.`,
   overdraftLeft: (over: number) =>
-    `${counted(over, "overdraft seat is", "overdraft seats are")} left. They work like any other seat, and your vendor sees that you use them.`,
+    `${counted(over, "overdraft seat is", "overdraft seats are")} left. ${plural(over, "It works", "They work")} like any other seat, and your vendor sees that you use ${plural(over, "it", "them")}.`,
   seatsCapped: (used: number, cap: number) =>
     used > cap
       ? `${seatsAre(used)} in use, more than the cap of ${count(cap)} that your organization has set. Nobody else can get one.`

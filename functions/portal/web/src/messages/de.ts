@@ -88,7 +88,7 @@ export const de: Messages = {
   setCap: "Eigene Grenze setzen",
   setCapOf: (key) => `Eigene Grenze setzen: ${key}`,
   capAbout: (hardCap, isLimit) =>
-    `${isLimit ? "An Ihrer eigenen Grenze werden weitere Anfragen abgelehnt." : "An Ihrer eigenen Grenze bekommt niemand mehr einen Platz. Wer einen Platz hat, behält ihn."}${hardCap === null ? "" : ` Sie kann höchstens ${count(hardCap)} sein.`} Ihr Anbieter sieht diese Grenze.`,
+    `${isLimit ? "An Ihrer eigenen Grenze werden weitere Anfragen abgelehnt." : "An Ihrer eigenen Grenze bekommt niemand mehr einen Platz. Wer einen Platz hat, behält ihn."}${hardCap === null ? "" : ` Die Grenze kann höchstens ${count(hardCap)} sein.`} Ihr Anbieter sieht sie.`,
   capNumber: "Grenze (leer: keine eigene)",
   capSet: (cap) =>
     cap === null ? "Es gibt keine eigene Grenze mehr." : `Die Grenze ist jetzt ${count(cap)}.`,

@@ -94,7 +94,7 @@ export const en = {
   setCap: "Set our own cap",
   setCapOf: (key: string) => `Set our own cap of ${key}`,
   capAbout: (hardCap: number | null, isLimit: boolean) =>
-    `${isLimit ? "At your own cap, further requests are refused." : "At your own cap, nobody else gets a seat. Whoever holds a seat keeps it."}${hardCap === null ? "" : ` It can be at most ${count(hardCap)}.`} Your vendor sees it.`,
+    `${isLimit ? "At your own cap, further requests are refused." : "At your own cap, nobody else gets a seat. Whoever holds a seat keeps it."}${hardCap === null ? "" : ` The cap can be at most ${count(hardCap)}.`} Your vendor sees it.`,
   capNumber: "Cap (empty: no cap of our own)",
   capSet: (cap: number | null) =>
     cap === null ? "There is no cap of your own now." : `The cap is ${count(cap)} now.`,

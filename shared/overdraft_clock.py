@@ -13,8 +13,6 @@ from typing import Any, NamedTuple, TypedDict
 from shared.clock import to_rfc3339
 from shared.dynamodb.requests import Value
 
-MIN_PERIOD = 60
-MAX_PERIOD = 366 * 86_400
 DEFAULT_RECOVERY = "P1D"
 
 # --- The clock ------------------------------------------------------------------------------------

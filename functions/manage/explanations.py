@@ -158,12 +158,17 @@ def _denial_view(attempt: Item) -> ExplainedDenialView:
     }
 
 
+def _seats(number: int, one: str, many: str) -> str:
+    """So many seats, with a verb."""
+    return f"1 seat {one}" if number == 1 else f"{number or 'no'} seats {many}"
+
+
 def _seats_are(number: int) -> str:
-    return "1 seat is" if number == 1 else f"{number or 'no'} seats are"
+    return _seats(number, "is", "are")
 
 
 def _seats_were(number: int) -> str:
-    return "1 seat was" if number == 1 else f"{number or 'no'} seats were"
+    return _seats(number, "was", "were")
 
 
 def _summary(

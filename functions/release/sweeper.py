@@ -92,8 +92,8 @@ def _sweep_item(
             done["pools"] += dynamodb.run(work)
     elif key.pk.startswith(USAGE_PREFIX):
         limit = (entitlement_id_of(key.pk), limit_of(key.pk))
-        dynamodb.run(allocation.reconcile(*limit, change))
-        dynamodb.run(_follow_clock(limit, change))
+        if dynamodb.run(allocation.reconcile(*limit, change)).overdraft_period:
+            dynamodb.run(_follow_clock(limit, change))
     else:
         entitlement_id = key.pk.removeprefix(ENTITLEMENT_PREFIX)
         if dynamodb.run(close_entitlement(entitlement_id, change)):

@@ -314,7 +314,7 @@ ROUTES: dict[str, Route] = {
     f"PATCH {_ENTITLEMENT}/customer-cap": Route(
         "setCustomerCap",
         "manage",
-        "Set, change or remove the customer's own cap, below the hard cap (JSON merge patch)",
+        "Set, change or remove the customer's own cap, at most the hard cap",
         ("manage",),
         portal=("admin",),
         body="CustomerCapInput",

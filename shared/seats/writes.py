@@ -25,8 +25,8 @@ from shared.overdraft_clock import (
     CLOCK_RUNS,
     START_CLOCK,
     OverdraftClock,
+    after_use,
     clock_attributes,
-    started,
 )
 from shared.seats.encoding import GRANT_ID_BASE, decode_grant, encode_grant
 from shared.seats.holder import Holder
@@ -282,7 +282,7 @@ def clock_after(shard: SeatShard, used: int, now: int, *, is_grant: bool) -> Ove
         return clock
     if not is_grant:
         return shard.clock  # some leases that have expired are left to the next write
-    return clock._replace(recovers_at=None) if clock else started(shard.overdraft_period, now)
+    return after_use(clock, shard.overdraft_period, used, shard.purchased, now)
 
 
 def return_to_pool_update(entitlement_id: str, seats: int) -> Update:

@@ -370,8 +370,11 @@ def _lock(limit: tuple[str, str], change: Change, more_ms: int = 0) -> Operation
     return counter_of(reply.item) if isinstance(reply, Accepted) else None
 
 
-def reconcile(entitlement_id: str, name: str, change: Change) -> Operation[None]:
-    """The sweep's part: collect what shards have used and not reported."""
+def reconcile(entitlement_id: str, name: str, change: Change) -> Operation[Counter]:
+    """The sweep's part: collect what shards have used and not reported.
+
+    Returns the counter as it was before.
+    """
     limit = (entitlement_id, name)
     counter = counter_of((yield from send(Get(usage_key(*limit)))))
     if counter.allocated:
@@ -402,6 +405,7 @@ def reconcile(entitlement_id: str, name: str, change: Change) -> Operation[None]
             {":zero": 0},
         )
     )
+    return counter
 
 
 def unlock(limit: tuple[str, str], counter: Counter) -> Operation[None]:

@@ -266,8 +266,8 @@ def test_nothing_that_notify_writes_comes_back_to_it(resources: dict[str, Any]) 
     # Of a report whose mail came back nothing is told: it has been published before. Nor of a
     # request for more seats that a purchase answers. Of a date on which notice is to be given, or
     # of a clock, nothing is told but that an overdraft has recovered, once.
-    told = {"FOLLOWUP#*", "SUM#*", "REPORT#*", "SEAT_REQUEST#*", "EXPIRY#*", "CLOCK#*"}
-    for key in written - told:
+    comes_back = {"FOLLOWUP#*", "SUM#*", "REPORT#*", "SEAT_REQUEST#*", "EXPIRY#*", "CLOCK#*"}
+    for key in written - comes_back:
         keys = {"pk": {"S": key.replace("*", "x")}}
         record = {"eventName": "MODIFY", "dynamodb": {"Keys": keys}}
         assert not any(stream_mapping.matches(pattern, record) for pattern in patterns), key

@@ -30,14 +30,14 @@ from shared.api.schemas.base import (
 from shared.api.schemas.seats import Overdraft, Seats
 from shared.entitlements.model import NOTIFICATIONS
 from shared.entitlements.scheduled_changes import STATUSES
-from shared.overdraft_clock import DEFAULT_RECOVERY, MAX_PERIOD, MIN_PERIOD
+from shared.overdraft_clock import DEFAULT_RECOVERY
 from shared.seats.shard import MAX_LEASE, MIN_LEASE
 from shared.texts import USAGE_KEY
 from shared.usage.counter import MAX_LIMIT, MAX_LIMITS
 from shared.usage.periods import SCHEDULES
 
 
-def _lease(text: str) -> str:
+def _length(text: str) -> str:
     if not MIN_LEASE <= clock.from_duration(text) <= MAX_LEASE:
         raise ValueError("must be between PT1M and P366D")
     return text
@@ -51,9 +51,8 @@ def _thresholds(values: list[int]) -> list[int]:
     return sorted(set(values))
 
 
-Lease = Annotated[
-    str, AfterValidator(_lease), Field(description="ISO 8601 in weeks to seconds, PT1M to P366D.")
-]
+Length = Annotated[str, AfterValidator(_length)]
+Lease = Annotated[Length, Field(description="ISO 8601 in weeks to seconds, PT1M to P366D.")]
 
 
 class Customer(Input):
@@ -78,15 +77,6 @@ class Contacts(Input):
 
     customer_admin: Contact | None = None
     account_owner: Contact | None = None
-
-
-def _length(text: str) -> str:
-    if not MIN_PERIOD <= clock.from_duration(text) <= MAX_PERIOD:
-        raise ValueError("must be between PT1M and P366D")
-    return text
-
-
-Length = Annotated[str, AfterValidator(_length)]
 
 
 class TimedOverdraft(Input):

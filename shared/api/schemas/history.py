@@ -100,8 +100,8 @@ class OverdraftList(Output):
 LimitReached = Annotated[
     Literal[LIMITS_REACHED],  # type: ignore[valid-type]
     Field(
-        description="For which limit: the hard cap, or what was purchased, because the"
-        " overdraft period had ended."
+        description="For which limit: the hard cap; what was purchased, because the overdraft"
+        " period had ended; or the customer's own cap."
     ),
 ]
 

@@ -274,7 +274,7 @@ def test_support_is_told_which_cap_it_was(customer: Customer) -> None:
     customer.call(CAP, {"cap": 1})
     assert customer.take("a", "b") == [201, 409]
     route = "GET /v1/entitlements/{entitlementId}/explain"
-    status, told = customer.call(route, query={"seatId": "b"})
+    status, explained = customer.call(route, query={"seatId": "b"})
     assert status == 200
-    assert told["denial"]["limitReached"] == "customerCap"
-    assert "1 seat was in use, as many as the cap that the customer had set" in told["summary"]
+    assert explained["denial"]["limitReached"] == "customerCap"
+    assert "1 seat was in use, as many as the cap that the customer had set" in explained["summary"]

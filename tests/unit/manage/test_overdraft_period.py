@@ -284,9 +284,12 @@ def test_support_is_told_that_the_period_had_ended(customer: Customer) -> None:
     assert customer.take("dan")[0] == 409
     path = {"entitlementId": customer.id}
     route = "GET /v1/entitlements/{entitlementId}/explain"
-    status, told, _ = customer.api.call(route, path, query={"seatId": "dan"})
-    assert (status, told["denial"]["limitReached"]) == (200, "overdraftPeriod")
-    assert "3 seats were in use, 2 purchased, and the overdraft period had ended" in told["summary"]
+    status, explained, _ = customer.api.call(route, path, query={"seatId": "dan"})
+    assert (status, explained["denial"]["limitReached"]) == (200, "overdraftPeriod")
+    assert (
+        "3 seats were in use, 2 purchased, and the overdraft period had ended"
+        in explained["summary"]
+    )
 
 
 def test_new_terms_between_the_end_of_a_lease_and_its_renewal(customer: Customer) -> None:

@@ -51,7 +51,7 @@ class Overdraft:
         self.story._deliver(key, before, at)
         return given
 
-    def told(self) -> list[tuple[str, str]]:
+    def given(self) -> list[tuple[str, str]]:
         """The notices: the end of each type, and when it was due."""
         events = [
             event
@@ -76,12 +76,12 @@ class Overdraft:
 def test_seven_days_and_one_day_before_and_at_the_end(dynamodb: DynamoDBClient) -> None:
     overdraft = Overdraft(dynamodb)
     overdraft.begin()
-    given = {}
+    on_day = {}
     for day in range(33):
         if overdraft.sweep(START + day * DAY + 30_000):
-            given[day] = overdraft.told()[-1]
+            on_day[day] = overdraft.given()[-1]
             assert overdraft.sweep(START + day * DAY + 90_000) == 0, "once"
-    assert given == {
+    assert on_day == {
         day: (what, to_rfc3339(START + day * DAY))
         for day, what in ((23, "ending"), (29, "ending"), (30, "ended"))
     }
@@ -111,14 +111,14 @@ def test_short_periods(
     for _, after in moments:
         assert overdraft.sweep(START + after - 1_000) == 0
         assert overdraft.sweep(START + after) == 1
-    assert overdraft.told() == [(what, to_rfc3339(START + after)) for what, after in moments]
+    assert overdraft.given() == [(what, to_rfc3339(START + after)) for what, after in moments]
 
 
 def test_what_was_missed_is_given_late_and_only_the_last(dynamodb: DynamoDBClient) -> None:
     overdraft = Overdraft(dynamodb)
     overdraft.begin()
     assert overdraft.sweep(START + 31 * DAY) == 1
-    assert overdraft.told() == [("ended", to_rfc3339(START + 30 * DAY))]
+    assert overdraft.given() == [("ended", to_rfc3339(START + 30 * DAY))]
 
 
 def test_use_that_falls_and_stays_has_recovered(dynamodb: DynamoDBClient) -> None:
@@ -128,7 +128,7 @@ def test_use_that_falls_and_stays_has_recovered(dynamodb: DynamoDBClient) -> Non
     assert overdraft.clock()["recoversAt"] == (START + 2 * DAY) // 1000
     assert overdraft.sweep(START + 2 * DAY - 1_000) == 0
     assert overdraft.sweep(START + 2 * DAY) == 1
-    assert overdraft.told() == [("recovered", to_rfc3339(START + 2 * DAY))]
+    assert overdraft.given() == [("recovered", to_rfc3339(START + 2 * DAY))]
     assert overdraft.sweep(START + 40 * DAY) == 0, "the period is over, nothing has ended"
 
 
@@ -139,7 +139,7 @@ def test_a_dip_is_no_recovery(dynamodb: DynamoDBClient) -> None:
     overdraft.begin(START + 11 * DAY - 1_000)
     assert overdraft.sweep(START + 12 * DAY) == 0
     assert overdraft.sweep(START + 23 * DAY) == 1
-    assert overdraft.told() == [("ending", to_rfc3339(START + 23 * DAY))]
+    assert overdraft.given() == [("ending", to_rfc3339(START + 23 * DAY))]
 
 
 def test_a_new_overdraft_before_the_run_noticed_the_recovery(dynamodb: DynamoDBClient) -> None:
@@ -147,9 +147,9 @@ def test_a_new_overdraft_before_the_run_noticed_the_recovery(dynamodb: DynamoDBC
     overdraft.begin()
     overdraft.story.release(overdraft.seats[-1], START + DAY)
     overdraft.follow(lambda: overdraft.begin(START + 2 * DAY + 5_000))
-    assert overdraft.told() == [("recovered", to_rfc3339(START + 2 * DAY))]
+    assert overdraft.given() == [("recovered", to_rfc3339(START + 2 * DAY))]
     assert overdraft.clock()["overdraftSince"] == (START + 2 * DAY + 5_000) // 1000
-    assert overdraft.sweep(START + 2 * DAY + 30_000) == 0, "told already"
+    assert overdraft.sweep(START + 2 * DAY + 30_000) == 0, "given already"
 
 
 def test_more_was_purchased(dynamodb: DynamoDBClient) -> None:
@@ -157,7 +157,7 @@ def test_more_was_purchased(dynamodb: DynamoDBClient) -> None:
     overdraft.begin()
     at = START + 5 * DAY
     overdraft.follow(lambda: overdraft.story.change(at, seatCount=3))
-    assert overdraft.told() == [("recovered", to_rfc3339(at))]
+    assert overdraft.given() == [("recovered", to_rfc3339(at))]
     assert "overdraftSince" not in overdraft.clock()
     assert overdraft.sweep(START + 30 * DAY) == 0
 
@@ -171,7 +171,7 @@ def test_a_clock_that_is_taken_away_has_not_recovered(
     overdraft = Overdraft(dynamodb)
     overdraft.begin()
     overdraft.follow(lambda: overdraft.story.change(START + 5 * DAY, **terms))
-    assert overdraft.told() == []
+    assert overdraft.given() == []
     assert overdraft.sweep(START + 30 * DAY) == 0
 
 
@@ -182,7 +182,7 @@ def test_a_longer_period_moves_the_notices(dynamodb: DynamoDBClient) -> None:
     overdraft.story.change(START + 22 * DAY, overdraftSeatLimit=longer)
     assert overdraft.sweep(START + 30 * DAY) == 0
     assert overdraft.sweep(START + 53 * DAY) == 1
-    assert overdraft.told() == [("ending", to_rfc3339(START + 53 * DAY))]
+    assert overdraft.given() == [("ending", to_rfc3339(START + 53 * DAY))]
 
 
 def test_a_change_that_the_stream_has_not_delivered_yet(
@@ -195,7 +195,7 @@ def test_a_change_that_the_stream_has_not_delivered_yet(
         lagging.setattr(overdraft.story, "_deliver", lambda *_: None)
         overdraft.story.change(START + 22 * DAY, overdraftSeatLimit={**MONTH, "period": "P60D"})
     assert overdraft.sweep(START + 23 * DAY) == 0
-    assert overdraft.told() == []
+    assert overdraft.given() == []
 
 
 def test_the_mails(dynamodb: DynamoDBClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,4 +270,4 @@ def test_nothing_is_said_of_what_is_over(dynamodb: DynamoDBClient) -> None:
     dynamodb.execute(Update(shard, "SET #status = :gone", "", names, {":gone": "deleted"}))
     assert overdraft.sweep(START + 23 * DAY) == 0
     assert "earliest" not in overdraft.clock()
-    assert overdraft.told() == []
+    assert overdraft.given() == []

@@ -70,6 +70,6 @@ def test_what_shards_report_starts_the_clock_and_leads_to_notices(
         assert do_due(dynamodb, DUE_OVERDRAFTS, give_notice, end, 10**15) == 1
     deliver(end * 1000)
     deliver(end * 1000)
-    told = [event for event in recorder.events if "overdraft.ended" in event["type"]]
-    assert [event["type"] for event in told] == ["entitlement.usage.overdraft.ended"]
-    assert told[0]["data"]["usage"]["used"] == 25
+    events = [event for event in recorder.events if "overdraft.ended" in event["type"]]
+    assert [event["type"] for event in events] == ["entitlement.usage.overdraft.ended"]
+    assert events[0]["data"]["usage"]["used"] == 25

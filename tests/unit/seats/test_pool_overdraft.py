@@ -37,7 +37,7 @@ def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TimedPool(PoolLife):
-    """A pool of 20 seats and 6 more for an hour, whose stream is delivered when told."""
+    """A pool of 20 seats and 6 more for an hour, whose stream is delivered on request."""
 
     def __init__(self, dynamodb: DynamoDBClient, url: str, valid: Any = TIMED) -> None:
         super().__init__(dynamodb, valid)

@@ -119,6 +119,7 @@ ENTRY_TYPES = (
     "seat_request.created",
     "seat_request.updated",
     "follow_up.updated",
+    "true_up.decided",
     "license_key.created",
     "license_key.revoked",
     "portal_link.created",

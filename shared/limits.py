@@ -3,6 +3,17 @@
 from typing import TypedDict
 
 
+class SeatChargeView(TypedDict):
+    """What one more seat adds to what this month costs."""
+
+    month: str
+    currency: str
+    amount: str
+    expectedAmount: str
+    basis: str
+    charge: str
+
+
 class UsedView(TypedDict):
     """What is used of a limit."""
 

@@ -187,6 +187,14 @@ class ChangeNotPending(Problem):
     title = "The scheduled change is not pending any more."
 
 
+class TrueUpNotFinal(Problem):
+    """A month that is not over, or whose history is not complete, cannot be decided about."""
+
+    type = "true-up-not-final"
+    status = 409
+    title = "What this month costs may still change."
+
+
 class PreconditionFailed(Problem):
     """`If-Match` names a version that is not current."""
 

@@ -17,6 +17,7 @@ from shared.api import schemas
 from shared.api.routes import PORTAL_ROLES, ROUTES, Parameter, Route
 from shared.api.schemas import events
 from shared.api.schemas.base import ProblemBody
+from shared.texts import PERIOD
 from tools import ROOT, VERSION, openapi_examples
 from tools.openapi_schemas import tidy
 
@@ -42,6 +43,7 @@ PATH_PARAMETERS = {
     "reportId": "The report.",
     "requestId": "The request for more seats.",
     "scheduledChangeId": "The scheduled change.",
+    "lineId": "A line of a true-up, such as `2026-10.EUR.seats`.",
     "linkId": "The portal link's id, the part of its token before the dot.",
     "file": "As the page names it.",
 }
@@ -55,6 +57,7 @@ TAGS = {
     "Reports": ("reports", "report-files"),
     "Audit": ("changes", "audit"),
     "Follow-up": ("follow-up",),
+    "True-up": ("true-up", "true-ups"),
     "Webhooks": ("webhooks",),
     "E-mail": ("emails", "unsubscribe"),
     "Keys": ("license-keys", "api-keys"),
@@ -69,6 +72,7 @@ TAGS_ABOUT = {
     "Reports": "The report for sales, every month and on demand.",
     "Audit": "Who changed what, for 13 months.",
     "Follow-up": "What sales did about an overdraft.",
+    "True-up": "What an overdraft costs, and what was decided about it.",
     "Webhooks": "Endpoints that get events, and the deliveries to them.",
     "E-mail": "What was mailed, and the page that ends it.",
     "Keys": "API keys of the vendor, license keys of an entitlement.",
@@ -253,6 +257,8 @@ def _query_schema(parameter: Parameter) -> dict[str, Any]:
         return {"type": "integer", "minimum": 1, "maximum": 100, "default": 50}
     if parameter.kind == "time":
         return {"type": "string", "format": "date-time"}
+    if parameter.kind == "period":
+        return {"type": "string", "pattern": PERIOD}
     return {"type": parameter.kind}
 
 

@@ -12,8 +12,9 @@ from shared.api.denial_help import DenialHelp
 from shared.api.idempotency import Claim, replayed
 from shared.api.request import Request, Response
 from shared.clock import to_rfc3339
-from shared.dynamodb.requests import Refused
-from shared.limits import UsedView, limit_status
+from shared.dynamodb.keys import entitlement_key
+from shared.dynamodb.requests import Get, Operation, Refused, send
+from shared.limits import SeatChargeView, UsedView, limit_status
 from shared.overdraft_clock import OverdraftView
 from shared.seats import activation
 from shared.seats.cache import PoolCache
@@ -41,6 +42,7 @@ class ActivationView(TypedDict):
     seats: UsedView | PoolSeatsView
     overdraft: OverdraftView | None
     dryRun: NotRequired[bool | None]
+    charge: NotRequired[SeatChargeView | None]
 
 
 class AtLimit:
@@ -121,7 +123,25 @@ def _preview(request: Request, holder: Holder) -> Response:
     if grant.is_new:
         view |= {"activationId": None, "activatedAt": None, "leaseExpiry": None}
     view["dryRun"] = True
+    view["charge"] = request.dynamodb.run(_charge(request, grant))
     return Response(200, view)
+
+
+def _charge(request: Request, grant: ActivationResult) -> Operation[SeatChargeView | None]:
+    """What the seat would add to what the month costs; null if the caller may not know it."""
+    # Only dry runs pay for these imports.
+    from shared.history.level import Level  # noqa: PLC0415
+    from shared.sales import charges  # noqa: PLC0415
+
+    item = yield from send(Get(entitlement_key(request.path["entitlementId"])))
+    shows = item is not None and item["document"].get("showCharges", False)
+    if item is None or not (shows or request.caller.kind == "api") or not grant.is_new:
+        return None
+    usage = grant.seat_usage
+    # The totals of a pool do not have the seat that would be taken.
+    used = usage.used - (usage.as_of_ms is None)
+    level = Level(used, usage.purchased, usage.hard_cap)
+    return (yield from charges.of_one_more_seat(item, level, request.now_ms))
 
 
 def _view(entitlement_id: str, holder: Holder, grant: ActivationResult) -> ActivationView:

@@ -10,6 +10,8 @@ from shared.entitlements.model import hard_cap, seat_terms, usage_terms
 from shared.entitlements.views import EntitlementView
 from shared.overdraft_clock import DEFAULT_RECOVERY
 from shared.problems import InvalidRequest
+from shared.sales import money
+from shared.sales.overdraft_price import TO_END_OF_TERM
 from shared.seats.terms import MOST_SEATS, SeatTerms, needs_pool
 from shared.usage.counter import UsageTerms
 from shared.usage.sharded import SHARD_FROM
@@ -17,7 +19,7 @@ from shared.usage.sharded import SHARD_FROM
 NOTHING: Mapping[str, Any] = {}
 
 # Their members make sense only together, so a patch replaces them as a whole.
-WHOLE = ("overdraftSeatLimit", "unitPrice")
+WHOLE = ("overdraftSeatLimit", "unitPrice", "overdraftPrice")
 
 
 def to_document(
@@ -34,8 +36,10 @@ def to_document(
     model = parse(EntitlementInput, body)
     document = model.model_dump(by_alias=True)
     document["overdraftSeatLimit"] = _overdraft(document["overdraftSeatLimit"])
+    _drop_defaults(document, overdraftPrice=None, showCharges=False)
     for each in document["usageLimits"]:
         each["overdraftLimit"] = _overdraft(each["overdraftLimit"])
+        _drop_defaults(each, overdraftPrice=None)
     if model.seat_count is None and not model.usage_limits:
         raise InvalidRequest.at(
             "/seatCount", "is required, or a usage limit: how many seats were purchased"
@@ -48,6 +52,7 @@ def to_document(
     if valid.lease is not None and (valid.overdraft_lease or 0) > valid.lease:
         raise InvalidRequest.at("/overdraftLeasePeriod", "must not be longer than leasePeriod")
     _check_periods(valid, usage_terms(document))
+    _check_prices(document, before)
     limit = MOST_SEATS
     if max(valid.purchased, valid.hard_cap or 0) > limit:
         pointer = "/seatCount" if valid.purchased > limit else "/overdraftSeatLimit"
@@ -102,6 +107,58 @@ def _check_periods(seats: SeatTerms, limits: Mapping[str, UsageTerms]) -> None:
                 "must be at least PT1H for a hard cap above 128 seats, or of 100,000 and more of a"
                 " usage limit: what is used in all is known a moment later",
             )
+
+
+def _check_prices(document: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    """Refuse prices that cannot be charged.
+
+    Raises:
+        InvalidRequest: an unknown currency, an amount finer than its minor unit, or a charge to the
+            end of a term that has none.
+    """
+    unit_price = document["unitPrice"]
+    # A list price of an earlier release was not checked: it stays until it is changed.
+    if unit_price and unit_price != before.get("unitPrice"):
+        _check_amounts("/unitPrice", unit_price, ("amount",))
+    prices = [("/overdraftPrice", document.get("overdraftPrice"))]
+    prices += [
+        (f"/usageLimits/{number}/overdraftPrice", each.get("overdraftPrice"))
+        for number, each in enumerate(document["usageLimits"])
+    ]
+    if prices[0][1] and document["seatCount"] is None:
+        raise InvalidRequest.at("/overdraftPrice", "is of seats, and the entitlement has none")
+    for pointer, price in prices:
+        if price is None:
+            continue
+        _check_amounts(pointer, price, ("amount", "minimum"))
+        if price["charge"] == TO_END_OF_TERM and document["validUntil"] is None:
+            detail = "to_end_of_term needs validUntil: without it, the term has no end"
+            raise InvalidRequest.at(f"{pointer}/charge", detail)
+
+
+def _check_amounts(pointer: str, price: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    """Refuse amounts that are finer than the minor unit of their currency.
+
+    Raises:
+        InvalidRequest.
+    """
+    currency = price["currency"]
+    for name in names:
+        try:
+            if price[name] is not None and money.has_too_many_decimals(price[name], currency):
+                digits = money.minor_digits(currency)
+                many = "no decimals" if digits == 0 else f"at most {digits} decimals"
+                raise InvalidRequest.at(f"{pointer}/{name}", f"{currency} has {many}")
+        except money.UnknownCurrency:
+            detail = "must be a currency of ISO 4217 that has a minor unit, such as EUR"
+            raise InvalidRequest.at(f"{pointer}/currency", detail) from None
+
+
+def _drop_defaults(members: dict[str, Any], **defaults: Any) -> None:
+    """Remove members that have their default: documents of earlier releases lack them."""
+    for name, default in defaults.items():
+        if members[name] == default:
+            del members[name]
 
 
 def _overdraft(limit: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from functions.manage import (
     scheduled_changes,
     seat_requests,
     seats,
+    true_up,
     usage,
     webhooks,
 )
@@ -83,6 +84,9 @@ HANDLERS: dict[str, request.Handler] = {
     "getFollowUp": follow_up.read,
     "updateFollowUp": follow_up.update,
     "listFollowUpEntries": follow_up.entries,
+    "getTrueUp": true_up.read,
+    "decideTrueUpLine": true_up.decide,
+    "listTrueUpDecisions": true_up.list_decisions,
     "createWebhook": webhooks.create,
     "listWebhooks": webhooks.list_all,
     "getWebhook": webhooks.read,

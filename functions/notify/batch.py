@@ -51,6 +51,7 @@ from shared.dynamodb.keys import (
     SEAT_SHARD_PREFIX,
     SEATS,
     TOTALS_PREFIX,
+    TRUE_UP_PREFIX,
     USAGE_PREFIX,
     WEBHOOK_REQUEST_PREFIX,
     Key,
@@ -409,6 +410,7 @@ _EVENTS: tuple[tuple[str, str, Callable[[Item], builders.Event]], ...] = (
     (FOLLOW_UP_PREFIX, "remindedAt", builders.of_reminder),
     (OVERDRAFT_CLOCK_PREFIX, "givenAt", builders.of_overdraft_notice),
     (SCHEDULED_CHANGE_PREFIX, "failure", builders.of_failed_change),
+    (TRUE_UP_PREFIX, "version", builders.of_decision),
 )
 
 

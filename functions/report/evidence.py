@@ -25,13 +25,11 @@ from shared.dynamodb.keys import (
 )
 from shared.dynamodb.paging import all_of
 from shared.dynamodb.requests import BatchGet, Item, Operation, Query, send
-from shared.history import queries
+from shared.history import levels, queries
 from shared.history.aggregator import carried
-from shared.history.buckets import BUCKET_MS, UsageBucket, months_between
-from shared.history.changes import DISORDER_MS, ChangeRecord, changes_between
+from shared.history.buckets import BUCKET_MS, months_between
 from shared.history.denials import attempts_between
 from shared.history.episodes import Episode
-from shared.history.level import Level
 from shared.history.queries import Records
 from shared.overdraft_clock import OverdraftView, clock_in
 from shared.sales import follow_up, seat_requests
@@ -215,26 +213,6 @@ def _requests(
 # --- What buckets do not tell ---------------------------------------------------------------------
 
 
-def _changes_of(
-    entitlement_id: str, meter: str, bucket: UsageBucket, before: UsageBucket | None
-) -> Operation[list[ChangeRecord]]:
-    """The change records that were folded into one bucket."""
-    changes = yield from changes_between(
-        entitlement_id, bucket.start - DISORDER_MS, bucket.start + BUCKET_MS, meter
-    )
-    known = before.seq if before else 0
-    return [change for change in changes if known < change.seq <= bucket.seq]
-
-
-def _held_into(
-    bucket: UsageBucket, before: UsageBucket | None, changes: list[ChangeRecord]
-) -> Level | None:
-    """The level held into a quarter-hour, if it did not change or fall at its very beginning."""
-    if before is None or (before.until is not None and before.until <= bucket.start):
-        return None
-    return None if changes and changes[0].at <= bucket.start else before.level
-
-
 def _mixed(
     entitlement_id: str, meter: str, records: Records, period: Period
 ) -> Operation[dict[int, Mixed]]:
@@ -245,16 +223,16 @@ def _mixed(
             continue
         start, end = bucket.start, bucket.start + BUCKET_MS
         before = records.level_at(start)
-        changes = yield from _changes_of(entitlement_id, meter, bucket, before)
-        held = _held_into(bucket, before, changes)
-        levels = [level for c in changes for level in (c.before, c.level) if level is not None]
+        changes = yield from levels.changes_of(entitlement_id, meter, bucket, before)
+        held = levels.held_into(bucket, before, changes)
+        changed = [level for c in changes for level in (c.before, c.level) if level is not None]
         keys = [key for _, by_key in records.denied_within(start, end) for key in by_key]
         denied: dict[tuple[int, int | None], set[str]] = {}
         for item in (yield from attempts_between(entitlement_id, start, end, keys, meter)):
             limits = (item["seatCount"], item.get("hardCap"))
             denied.setdefault(limits, set()).add(item["seatKey"])
         found[start] = Mixed(
-            [*([held] if held else []), *levels],
+            [*([held] if held else []), *changed],
             {limits: frozenset(of) for limits, of in denied.items()},
         )
     return found
@@ -272,8 +250,8 @@ def _peak_at(
     if bucket is None:
         return period.start
     before = records.level_at(bucket.start)
-    changes = yield from _changes_of(entitlement_id, meter, bucket, before)
-    held = _held_into(bucket, before, changes)
+    changes = yield from levels.changes_of(entitlement_id, meter, bucket, before)
+    held = levels.held_into(bucket, before, changes)
     at = bucket.start
     if held and held.used == peak:
         return at

@@ -13,7 +13,7 @@ from shared.audit import Change
 from shared.clock import from_rfc3339
 from shared.dynamodb.client import DynamoDBClient
 from shared.problems import InvalidRequest
-from shared.texts import USAGE_KEY
+from shared.texts import PERIOD, USAGE_KEY
 
 JSON_TYPES = ("application/json", "application/merge-patch+json")
 ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
@@ -21,9 +21,13 @@ ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 PATH_PARAMETERS = {
     "key": re.compile(USAGE_KEY, re.ASCII),
     "seat": re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,1000}"),
+    "lineId": re.compile(
+        rf"20[0-9]{{2}}-(0[1-9]|1[0-2])\.[A-Z]{{3}}\.(seats|usage\.{USAGE_KEY[1:-1]})", re.ASCII
+    ),
     "file": re.compile(r"[a-z0-9-]{1,40}\.[a-z]{2,4}", re.ASCII),
     "token": re.compile(r"[A-Za-z0-9_-]{20,400}", re.ASCII),
 }
+_PERIOD = re.compile(PERIOD, re.ASCII)
 MAX_DEPTH = 32
 
 
@@ -91,30 +95,37 @@ def read_query(given: Mapping[str, str], route: Route) -> dict[str, Any]:
     values: dict[str, Any] = {}
     read = known.keys() & given.keys() if route.any_query else given
     for name in read:
-        text, kind = given[name], known.get(name)
-        value: Any = text
-        wrong = ""
-        if kind is None:
-            wrong = "unknown parameter"
-        elif kind == "boolean":
-            value = {"true": True, "false": False}.get(text)
-            wrong = "must be true or false" if value is None else ""
-        elif kind == "integer":
-            value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
-            wrong = "must be a whole number" if value is None else ""
-        elif kind == "time":
-            try:
-                value = from_rfc3339(text)
-            except ValueError as error:
-                wrong = str(error)
-        elif isinstance(kind, tuple) and text not in kind:
-            wrong = f"must be one of {', '.join(kind)}"
-        elif not text or len(text) > 2_000:
-            wrong = "must be 1 to 2,000 characters"
+        value, wrong = _value_of(given[name], known.get(name))
         if wrong:
             raise InvalidRequest.at(f"/{name[:100]}", wrong, place="query")
         values[name] = value
     return values
+
+
+def _value_of(text: str, kind: str | tuple[str, ...] | None) -> tuple[Any, str]:
+    """The value of a parameter, and what is wrong with it."""
+    value: Any = text
+    wrong = ""
+    if kind is None:
+        wrong = "unknown parameter"
+    elif kind == "boolean":
+        value = {"true": True, "false": False}.get(text)
+        wrong = "must be true or false" if value is None else ""
+    elif kind == "integer":
+        value = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+        wrong = "must be a whole number" if value is None else ""
+    elif kind == "time":
+        try:
+            value = from_rfc3339(text)
+        except ValueError as error:
+            wrong = str(error)
+    elif kind == "period" and not _PERIOD.fullmatch(text):
+        wrong = "must be a month, such as 2026-11, or a quarter, such as 2026-Q4"
+    elif isinstance(kind, tuple) and text not in kind:
+        wrong = f"must be one of {', '.join(kind)}"
+    elif not text or len(text) > 2_000:
+        wrong = "must be 1 to 2,000 characters"
+    return value, wrong
 
 
 def read_body(event: Mapping[str, Any], headers: Mapping[str, str], route: Route) -> Any:

@@ -15,7 +15,10 @@ SEAT_BODY_BYTES = 8 * 1024
 
 
 class Parameter(NamedTuple):
-    """A query parameter; `kind` is `boolean`, `integer`, `string`, `time`, or a list of choices."""
+    """A query parameter.
+
+    `kind` is `boolean`, `integer`, `string`, `time`, `period`, or a list of choices.
+    """
 
     name: str
     kind: str | tuple[str, ...]
@@ -69,6 +72,7 @@ _AUDIT = (
 )
 _ENTITLEMENT = "/v1/entitlements/{entitlementId}"
 _FOLLOW_UP = f"{_ENTITLEMENT}/follow-up"
+_TRUE_UP = f"{_ENTITLEMENT}/true-up"
 _WEBHOOK = "/v1/webhooks/{webhookId}"
 _HOLDER = Parameter(
     "search",
@@ -322,6 +326,43 @@ ROUTES: dict[str, Route] = {
         problems=("not-found", "precondition-failed"),
         headers=("If-Match",),
         max_body=SEAT_BODY_BYTES,
+    ),
+    f"GET {_TRUE_UP}": Route(
+        "getTrueUp",
+        "manage",
+        "Read what overdraft costs in a month or a quarter, with the evidence behind each amount",
+        ("manage", "report"),
+        portal=PORTAL_ROLES,
+        answers=((200, "TrueUp"),),
+        problems=("not-found",),
+        query=(
+            Parameter(
+                "period",
+                "period",
+                "A month, `2026-11`, or a quarter, `2026-Q4`, in the entitlement's time zone; by"
+                " default this month.",
+            ),
+        ),
+    ),
+    f"PUT {_TRUE_UP}/lines/{{lineId}}/decision": Route(
+        "decideTrueUpLine",
+        "manage",
+        "Decide about a line of a month that is over: billed, waived or disputed",
+        ("manage", "report"),
+        body="DecisionInput",
+        answers=((200, "DecidedTrueUpLine"),),
+        problems=("not-found", "true-up-not-final", "precondition-failed"),
+        headers=("If-Match",),
+        max_body=SEAT_BODY_BYTES,
+    ),
+    f"GET {_TRUE_UP}/decisions": Route(
+        "listTrueUpDecisions",
+        "manage",
+        "List the lines about which was decided, the latest month first",
+        ("manage", "report"),
+        answers=((200, "DecidedTrueUpLineList"),),
+        problems=("not-found",),
+        query=_PAGING,
     ),
     f"POST {_ENTITLEMENT}/seat-requests": Route(
         "requestSeats",

@@ -42,6 +42,7 @@ EXPIRY_PREFIX = "EXPIRY#"
 OVERDRAFT_CLOCK_PREFIX = "CLOCK#"
 FOLLOW_UP_PREFIX = "FOLLOWUP#"
 FOLLOW_UP_ENTRY = "ENTRY#"
+TRUE_UP_PREFIX = "TRUE_UP#"
 WORD_PREFIX = "WORD#"
 RANK_PREFIX = "RANK#"
 SEATS = "seats"  # the meter of an entitlement's seats
@@ -387,6 +388,11 @@ def ranking_partition(ranking: str, entitlement_id: str) -> str:
 def ranking_partitions(ranking: str) -> list[str]:
     """The partitions of the sweep's index that have a ranking together."""
     return [f"{RANK_PREFIX}{ranking}#{shard}" for shard in range(RANKING_SHARDS)]
+
+
+def true_up_line_key(entitlement_id: str, line_id: str) -> Key:
+    """The vendor's decision about a line of a true-up."""
+    return Key(f"{TRUE_UP_PREFIX}{entitlement_id}", line_id)
 
 
 def audit_key(entitlement_id: str | None, at_ms: int, change_id: str) -> Key:

@@ -42,6 +42,8 @@ class EntitlementView(TypedDict):
     expiryNoticeDays: list[int]
     notifications: Mapping[str, object]
     unitPrice: Mapping[str, object] | None
+    overdraftPrice: Mapping[str, object] | None
+    showCharges: bool
     denialHelp: Mapping[str, object] | None
     timeZone: str
     validFrom: str | None
@@ -72,6 +74,7 @@ def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> Entitlement
             {
                 **limit,
                 "customerCap": limit.get("customerCap"),
+                "overdraftPrice": limit.get("overdraftPrice"),
                 "hardCap": hard_cap(limit["limit"], limit["overdraftLimit"]),
             }
             for limit in document["usageLimits"]
@@ -84,6 +87,8 @@ def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> Entitlement
         "expiryNoticeDays": notice_days(document),
         "notifications": document.get("notifications", DEFAULTS["notifications"]),
         "unitPrice": document.get("unitPrice"),
+        "overdraftPrice": document.get("overdraftPrice"),
+        "showCharges": document.get("showCharges", False),
         "denialHelp": document.get("denialHelp"),
         "timeZone": document.get("timeZone"),
         "validFrom": document.get("validFrom"),

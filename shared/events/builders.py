@@ -35,6 +35,7 @@ from shared.events.types import (
     SEAT_DENIED,
     SEATS_REQUESTED,
     THRESHOLD_REACHED,
+    TRUE_UP_DECIDED,
     UPDATED,
     USAGE_DENIED,
     USAGE_OVERDRAFT_ENDED,
@@ -50,7 +51,7 @@ from shared.history.overdraft_notices import ENDED, ENDING, RECOVERED
 from shared.history.thresholds import ENTERED, EXHAUSTED, seats_left
 from shared.limits import seats_view
 from shared.overdraft_clock import OverdraftClock
-from shared.sales import follow_up, seat_requests
+from shared.sales import follow_up, seat_requests, true_up_views
 from shared.seats.encoding import activation_id
 from shared.seats.shard import lease_expiry
 from shared.usage.counter import REMOVED
@@ -281,6 +282,21 @@ def of_reminder(state: Item) -> Event:
             "entitlementId": entitlement_id,
             "actor": "sweep",
             "followUp": follow_up.entry_view(state),
+        },
+    )
+
+
+def of_decision(item: Item) -> Event:
+    """The event of a decision about a line of a true-up; `item` is the line as it is stored."""
+    entitlement_id = item["entitlementId"]
+    return _event(
+        TRUE_UP_DECIDED,
+        item["decidedAt"],
+        (entitlement_id, item["lineId"], item["version"]),
+        {
+            "entitlementId": entitlement_id,
+            "actor": item["decidedBy"],
+            "line": true_up_views.decided_view(item)["line"],
         },
     )
 

@@ -25,6 +25,7 @@ EXPIRED = "entitlement.expired"
 DELETED = "entitlement.deleted"
 FOLLOW_UP_UPDATED = "entitlement.followup.updated"
 FOLLOW_UP_DUE = "entitlement.followup.due"
+TRUE_UP_DECIDED = "entitlement.trueup.decided"
 SEATS_REQUESTED = "entitlement.seats.requested"
 REPORT_PUBLISHED = "report.published"
 ENDPOINT_DISABLED = "webhook.endpoint.disabled"
@@ -62,6 +63,7 @@ TYPES = (
     DELETED,
     FOLLOW_UP_UPDATED,
     FOLLOW_UP_DUE,
+    TRUE_UP_DECIDED,
     SEATS_REQUESTED,
     REPORT_PUBLISHED,
     ENDPOINT_DISABLED,

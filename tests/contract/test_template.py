@@ -242,6 +242,7 @@ def test_the_stream_loses_nothing_and_blocks_nothing(resources: dict[str, Any]) 
         "WEBHOOK_REQUEST#",
         "REPORT#",
         "FOLLOWUP#",
+        "TRUE_UP#",
         "SEAT_REQUEST#",
         "SCHEDULED#",
         "EXPIRY#",

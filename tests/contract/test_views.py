@@ -33,8 +33,10 @@ from shared.api.routes import ROUTES
 from shared.entitlements.scheduled_changes import ScheduledChangeView
 from shared.entitlements.views import EntitlementView
 from shared.history.views import OverdraftEpisodeView, UsageOverdraftEpisodeView
+from shared.sales.charges import TrueUpView
 from shared.sales.follow_up import FollowUpEntryView, FollowUpView
 from shared.sales.seat_requests import SeatRequestView
+from shared.sales.true_up_views import DecidedLineView
 from shared.seats.held_seats import HeldSeatView
 from shared.usage.views import ConsumptionView, CurrentUsageView
 from tools.openapi import models
@@ -69,6 +71,8 @@ VIEWS: dict[str, Any] = {
     "SeatRequest": SeatRequestView,
     "CustomerCap": CustomerCapView,
     "SentEmail": history.SentEmailView,
+    "TrueUp": TrueUpView,
+    "DecidedTrueUpLine": DecidedLineView,
     "UsageDenial": history.UsageDenialView,
     "UsageInterval": history.UsageIntervalView,
     "UsageOverdraftEpisode": UsageOverdraftEpisodeView,

@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 from shared import clock
 from shared.problems import InvalidRequest
 from shared.seats.encoding import SEAT_KEY
-from shared.texts import CONTROL, REASON_BYTES, USAGE_KEY
+from shared.texts import CONTROL, PERIOD, REASON_BYTES, USAGE_KEY
 from shared.usage.counter import MAX_LIMIT
 
 MAX_COUNT = 10_000_000
@@ -109,7 +109,6 @@ def _address(text: str) -> str:
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_composed)]
 EMAIL = r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+$"
 MONTH = r"^20[0-9]{2}-(0[1-9]|1[0-2])$"
-PERIOD = r"^20[0-9]{2}-(0[1-9]|1[0-2]|Q[1-4])$"
 AMOUNT = r"^[0-9]{1,12}(\.[0-9]{1,4})?$"
 CURRENCY = r"^[A-Z]{3}$"
 # A telephone number as people write it; a plus may precede it, an extension follow.

@@ -31,6 +31,7 @@ from shared.api.schemas.seats import Overdraft, Seats
 from shared.entitlements.model import NOTIFICATIONS
 from shared.entitlements.scheduled_changes import STATUSES
 from shared.overdraft_clock import DEFAULT_RECOVERY
+from shared.sales.overdraft_price import BY_MONTH, CHARGES, SEAT_BASES, UNITS, USAGE_BASES
 from shared.seats.shard import MAX_LEASE, MIN_LEASE
 from shared.texts import USAGE_KEY
 from shared.usage.counter import MAX_LIMIT, MAX_LIMITS
@@ -146,6 +147,47 @@ UsageOverdraftLimit = Annotated[
 ]
 
 
+class PriceInput(Input):
+    """What all prices of an overdraft have."""
+
+    amount: Annotated[str, Field(pattern=AMOUNT)] = Field(
+        description="A decimal in a string, with no more decimals than the currency has."
+    )
+    currency: Annotated[str, Field(pattern=CURRENCY)] = Field(description="By ISO 4217.")
+    charge: Literal[CHARGES] = Field(  # type: ignore[valid-type]
+        BY_MONTH,
+        description="`by_month`: each month by itself. `to_end_of_term`: what is above all that was"
+        " charged before is charged for the rest of the term, which needs `validUntil`.",
+    )
+    minimum: Annotated[str, Field(pattern=AMOUNT)] | None = Field(
+        None, description="The least that a month costs in which anything is charged."
+    )
+
+
+class SeatOverdraftPrice(PriceInput):
+    """What seats above the purchased number cost."""
+
+    basis: Literal[SEAT_BASES] = Field(  # type: ignore[valid-type]
+        description="`peak_seats`: the highest overdraft of each month; the amount is that of a"
+        " seat and month. `seat_days`: each day by its highest overdraft; the amount is that of a"
+        " seat and day."
+    )
+    free_seats: Count = Field(0, description="Seats above what was purchased that cost nothing.")
+
+
+class UsageOverdraftPrice(PriceInput):
+    """What usage above the purchased quantity costs."""
+
+    basis: Literal[USAGE_BASES] = Field(  # type: ignore[valid-type]
+        UNITS,
+        description="What each period exceeds at its end; the amount is that of a unit. Of a limit"
+        " that never resets: by how much more it is exceeded than a month before.",
+    )
+    free_units: UsageCount = Field(
+        0, description="Units above what was purchased that cost nothing, in each period."
+    )
+
+
 class UsageLimitInput(Input):
     """A limit of what is counted in a period."""
 
@@ -161,6 +203,9 @@ class UsageLimitInput(Input):
     )
     customer_cap: Annotated[int, Field(ge=0, le=MAX_LIMIT)] | None = Field(
         None, description="A cap of the customer's own, at most the hard cap. A patch keeps it."
+    )
+    overdraft_price: UsageOverdraftPrice | None = Field(
+        None, description="What usage above `limit` costs; null: nothing."
     )
 
 
@@ -277,6 +322,12 @@ class EntitlementInput(Input):
     )
     notifications: Notifications = Notifications()
     unit_price: UnitPrice | None = None
+    overdraft_price: SeatOverdraftPrice | None = Field(
+        None, description="What seats above `seatCount` cost; null: nothing."
+    )
+    show_charges: bool = Field(
+        default=False, description="Whether the customer sees in the portal what overdraft costs."
+    )
     denial_help: DenialHelp | None = Field(
         None, description="What a denial tells the customer's software; null: nothing."
     )
@@ -291,7 +342,7 @@ class EntitlementInput(Input):
 class EntitlementPatch(EntitlementInput):
     """A JSON merge patch (RFC 7396): members that are sent are changed, null restores the default.
 
-    `overdraftSeatLimit` and `unitPrice` are replaced as a whole.
+    `overdraftSeatLimit`, `unitPrice` and `overdraftPrice` are replaced as a whole.
     """
 
 

@@ -10,6 +10,7 @@ from shared.api.schemas.follow_up import FollowUpEntry
 from shared.api.schemas.history import LimitReached, OverdraftEpisode
 from shared.api.schemas.reports import ReportFilters, ReportPeriod, ReportTotals
 from shared.api.schemas.seats import Overdraft, SeatRequest, Seats
+from shared.api.schemas.true_up import TrueUpLine
 from shared.api.schemas.usage import Used
 from shared.events import types as event_types
 
@@ -229,6 +230,12 @@ class FollowUpDueData(EventData):
     follow_up: FollowUpEntry
 
 
+class TrueUpDecidedData(EventData):
+    """The vendor decided about a line of a true-up: what overdraft costs in a month."""
+
+    line: TrueUpLine
+
+
 class SeatsRequestedData(EventData):
     """The customer requested more seats, or more of a usage limit."""
 
@@ -284,6 +291,7 @@ DATA: dict[str, type[Output]] = {
     event_types.DELETED: TermsData,
     event_types.FOLLOW_UP_UPDATED: FollowUpData,
     event_types.FOLLOW_UP_DUE: FollowUpDueData,
+    event_types.TRUE_UP_DECIDED: TrueUpDecidedData,
     event_types.SEATS_REQUESTED: SeatsRequestedData,
     event_types.REPORT_PUBLISHED: ReportPublishedData,
     event_types.ENDPOINT_DISABLED: EndpointDisabledData,

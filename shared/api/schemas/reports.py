@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from shared.api.schemas.base import PERIOD, Email, Input, Name, Output, Time, Zone, sort_distinct
+from shared.api.schemas.base import Email, Input, Name, Output, Time, Zone, sort_distinct
+from shared.texts import PERIOD
 
 REPORT_FORMATS = ("html", "xlsx", "csv", "json")
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from shared.api.schemas.base import Input, Name, Output, check_multiline
+from shared.sales.overdraft_price import CHARGES, SEAT_BASES
 from shared.sales.seat_requests import STATUSES
 from shared.seats.encoding import SEAT_KEY
 from shared.texts import (
@@ -80,6 +81,17 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
+class SeatCharge(Output):
+    """What a seat would add to what overdraft costs in this month."""
+
+    month: str
+    currency: str
+    amount: str
+    expected_amount: str = Field(description="By the end of the month, if use goes on as now.")
+    basis: Literal[SEAT_BASES]  # type: ignore[valid-type]
+    charge: Literal[CHARGES]  # type: ignore[valid-type]
+
+
 class Activation(Output):
     """A seat that is held. With `dryRun`, the ids and times of a new seat are null."""
 
@@ -97,6 +109,11 @@ class Activation(Output):
         description="The clock of an overdraft with a period; null: none runs."
     )
     dry_run: bool | None = Field(None, description="Only, and true, in answers to dryRun.")
+    charge: SeatCharge | None = Field(
+        None,
+        description="Only in answers to dryRun: what the seat would add to what this month costs."
+        " Null without a price, for a holder, and for license keys unless `showCharges`.",
+    )
 
 
 class HeldSeat(Output):

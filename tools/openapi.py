@@ -42,6 +42,7 @@ PATH_PARAMETERS = {
     "token": "As in the link.",
     "reportId": "The report.",
     "requestId": "The request for more seats.",
+    "trueUpId": "The statement.",
     "scheduledChangeId": "The scheduled change.",
     "lineId": "A line of a true-up, such as `2026-10.EUR.seats`.",
     "linkId": "The portal link's id, the part of its token before the dot.",

@@ -36,7 +36,7 @@ def sample(webhook_id: str, kind: str, at: int, nonce: str) -> Event:
     [event] = [each for each in candidates if each["type"] == kind]
     event["id"] = builders.event_id("test", webhook_id, nonce)
     event["data"] |= {"test": True}
-    if kind in (types.ENDPOINT_DISABLED, types.REPORT_PUBLISHED):
+    if kind in (types.ENDPOINT_DISABLED, types.REPORT_PUBLISHED, types.TRUE_UP_PUBLISHED):
         return event
     event["data"] |= {
         "product": "Test product",
@@ -174,6 +174,69 @@ def _of_disabled_endpoint(webhook_id: str, _: str, at: int) -> list[Event]:
     return [builders.of_disabled(webhook_id, item)]
 
 
+def _of_decision(_: str, __: str, at: int) -> list[Event]:
+    line = {
+        "lineId": "2026-10.EUR.seats",
+        "usageKey": None,
+        "month": "2026-10",
+        "currency": "EUR",
+        "amount": "37.50",
+        "expectedAmount": "37.50",
+        "minimum": None,
+        "isMinimum": False,
+        "parts": [
+            {
+                "what": "peak",
+                "at": to_rfc3339(at),
+                "day": "2026-10-14",
+                "level": {"used": 103, "purchased": 100, "hardCap": 120},
+                "opening": None,
+                "overdraft": 3,
+                "free": 0,
+                "chargedBefore": 0,
+                "quantity": 3,
+                "basis": "peak_seats",
+                "charge": "by_month",
+                "unitAmount": "12.50",
+                "factor": "31/31",
+            }
+        ],
+        "decision": None,
+    }
+    decided = {
+        "entitlementId": ENTITLEMENT_ID,
+        "lineId": line["lineId"],
+        "version": 1,
+        "decision": "billed",
+        "reference": "INV-1",
+        "amount": line["amount"],
+        "decidedAt": at,
+        "decidedBy": ACTOR,
+        "line": line,
+        "earlier": [],
+    }
+    return [builders.of_decision(decided)]
+
+
+def _of_statement(_: str, __: str, at: int) -> list[Event]:
+    begin = to_rfc3339(at - at % 86_400_000)
+    report = {
+        "reportId": "tru_test",
+        "publishedAt": at,
+        "version": 1,
+        "period": {
+            "month": "2026-10",
+            "quarter": None,
+            "from": begin,
+            "to": begin,
+            "timeZone": "UTC",
+        },
+        "filters": {},
+        "summary": {"entitlements": 0, "lines": 0, "totals": []},
+    }
+    return [builders.of_statement(report)]
+
+
 def _of_report(_: str, __: str, at: int) -> list[Event]:
     begin = to_rfc3339(at - at % 86_400_000)
     summary = {
@@ -239,4 +302,6 @@ _BUILDERS: dict[str, Callable[[str, str, int], list[Event]]] = {
     types.FOLLOW_UP_DUE: _of_reminder,
     types.ENDPOINT_DISABLED: _of_disabled_endpoint,
     types.REPORT_PUBLISHED: _of_report,
+    types.TRUE_UP_PUBLISHED: _of_statement,
+    types.TRUE_UP_DECIDED: _of_decision,
 }

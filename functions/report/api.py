@@ -8,20 +8,22 @@ from typing import Any, TypedDict
 
 from functions.report import periods
 from functions.report.metrics import Period
-from functions.report.pipeline import summary_view
+from functions.report.pipeline import kind_of
+from functions.report.sales_report import SalesReport
+from functions.report.statement import Statement
 from shared import report_links
 from shared.api import idempotency, pagination
 from shared.api.idempotency import replayed
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
-from shared.api.schemas.reports import REPORT_FORMATS, ReportInput
+from shared.api.schemas.reports import REPORT_FORMATS, ReportInput, TrueUpStatementInput
 from shared.clock import from_rfc3339_ms, to_rfc3339, zone_of
 from shared.dynamodb.keys import report_key
 from shared.dynamodb.requests import Get, Item, Operation, Put, send
 from shared.ids import new_id
 from shared.problems import InvalidRequest, NotFound
 
-LIST = "REPORT"
+LISTS = {SalesReport.name: "REPORT", Statement.name: "TRUE_UP"}
 # To whom a report is mailed, unless to an account owner.
 RECIPIENTS = "recipients"
 ZONE = os.environ.get("REPORT_TIME_ZONE", "UTC")
@@ -66,10 +68,14 @@ def item_of(
     actor: str,
     public_url: str,
     now_ms: int,
+    kind: str = SalesReport.name,
 ) -> Item:
     """The item of a report that is to be made; `public_url` is for the links in its e-mail."""
-    named = [period.start, period.end, sorted(filters.items())]
+    named: list[Any] = [period.start, period.end, sorted(filters.items())]
+    if kind != SalesReport.name:
+        named.append(kind)
     return {
+        "kind": kind,
         "reportId": report_id,
         "series": hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32],
         "status": "queued",
@@ -90,7 +96,7 @@ def item_of(
         "requestedBy": actor,
         "publicUrl": public_url,
         "createdAt": now_ms,
-        "listKey": LIST,
+        "listKey": LISTS[kind],
         "listSort": f"{now_ms:013d}#{report_id}",
     }
 
@@ -130,7 +136,7 @@ def _scheduled(name: str, public_url: str, now_ms: int) -> Put:
     return Put(report_key(report_id), item, "attribute_not_exists(pk)")
 
 
-def _check_mail(model: ReportInput) -> None:
+def check_mail(model: ReportInput | TrueUpStatementInput) -> None:
     """Refuse an e-mail that would reach nobody.
 
     Raises:
@@ -150,7 +156,7 @@ def _check_mail(model: ReportInput) -> None:
 def create(request: Request) -> Response:
     """Request a report; it is made a moment later."""
     model = parse(ReportInput, request.body)
-    _check_mail(model)
+    check_mail(model)
     zone = model.time_zone or ZONE
     period, name = periods.read(model, zone, request.now_ms)
     report_id = new_id("rep")
@@ -169,7 +175,7 @@ def create(request: Request) -> Response:
         now_ms=request.now_ms,
     )
     put = Put(report_key(report_id), item, "attribute_not_exists(pk)")
-    response = Response(202, _view(item, {}))
+    response = Response(202, view(item, {}))
     kept, _ = idempotency.write_once(request, (put,), response, nonce=report_id)
     response = replayed(kept) if kept else response
     location = f"/v1/reports/{response.body['reportId']}"
@@ -178,27 +184,42 @@ def create(request: Request) -> Response:
 
 def read(request: Request) -> Response:
     """Read a report; once it is published, with links to its files."""
-    return Response(200, request.dynamodb.run(_read(request)))
+    item, made = request.dynamodb.run(
+        fetch(request, request.path["reportId"], SalesReport.name, "No report has this id.")
+    )
+    return Response(200, view(item, made))
 
 
-def _read(request: Request) -> Operation[ReportView]:
-    item = yield from send(Get(report_key(request.path["reportId"])))
-    if item is None:
-        raise NotFound("No report has this id.")
+def fetch(
+    request: Request, report_id: str, kind: str, detail: str
+) -> Operation[tuple[Item, dict[str, dict[str, Any]]]]:
+    """The item of a report of this kind and, once it is published, links to its files.
+
+    Raises:
+        NotFound: there is none.
+    """
+    item = yield from send(Get(report_key(report_id)))
+    if item is None or item.get("kind", SalesReport.name) != kind:
+        raise NotFound(detail)
     made: dict[str, dict[str, Any]] = {}
     if item["status"] == "published":
         made = yield from report_links.make(item, request.public_url, request.now_ms)
-    return _view(item, made)
+    return item, made
 
 
 def list_all(request: Request) -> Response:
     """List reports, newest first."""
     return pagination.respond(
-        request, pagination.newest_first(request, LIST, lambda item: _view(item, {}))
+        request, pagination.newest_first(request, LISTS[SalesReport.name], _without_files)
     )
 
 
-def _view(item: Item, made: Mapping[str, Mapping[str, object]]) -> ReportView:
+def _without_files(item: Item) -> ReportView:
+    return view(item, {})
+
+
+def view(item: Item, made: Mapping[str, Mapping[str, object]]) -> ReportView:
+    """A report as the API answers it."""
     published_at = item.get("publishedAt")
     return {
         "reportId": item["reportId"],
@@ -214,7 +235,7 @@ def _view(item: Item, made: Mapping[str, Mapping[str, object]]) -> ReportView:
         "version": item.get("version"),
         "previousReportId": item.get("previousReportId"),
         "changeCount": item.get("changeCount"),
-        "summary": summary_view(item["summary"]) if "summary" in item else None,
+        "summary": kind_of(item).shown(item["summary"]) if "summary" in item else None,
         "failure": item.get("failure"),
         "failedAttempts": item.get("failedAttempts", 0),
         "requestedBy": item["requestedBy"],

@@ -4,26 +4,13 @@ A row is one meter of one entitlement: its seats, or one usage limit.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from functions.report.metrics import LEAST_DAYS
-from shared.clock import from_rfc3339_ms, hours_of, zone_of
+from functions.report.table import Column, Entry, Table
+from shared.clock import hours_of
 from shared.sales import seat_requests
-
-Entry = Mapping[str, Any]
-Cell = str | int | float | Decimal | datetime | None
-
-
-class Column(NamedTuple):
-    """One column; `kind` is `text`, `count`, `hours`, `money` or `time`."""
-
-    name: str
-    title: str
-    kind: str
-    about: str
-    value: Callable[[Entry, Entry], Any]
 
 
 def _hours(name: str) -> Callable[[Entry, Entry], Any]:
@@ -498,14 +485,24 @@ def meters(entry: Entry) -> Iterator[Entry]:
     yield from entry["usage"]
 
 
-def rows(entry: Entry, zone: str) -> Iterator[list[Cell]]:
-    """The rows of an entry; times are local to the report's time zone, without an offset."""
-    for meter in meters(entry):
-        yield [_cell(column, column.value(entry, meter), zone) for column in COLUMNS]
+def _summary(meta: Mapping[str, Any]) -> list[tuple[str, str | float]]:
+    """What the workbook says of all rows together."""
+    summary = meta["summary"]
+    return [
+        ("Entitlements in this report", summary["entitlements"]),
+        ("In overdraft", summary["inOverdraft"]),
+        ("That turned somebody away", summary["denied"]),
+        ("Seat-hours over", summary["seatHours"]),
+        ("People denied", summary["deniedSeats"]),
+        ("Requests of usage limits denied", summary["deniedRequests"]),
+        ("Attempts denied", summary["deniedAttempts"]),
+        *(
+            (f"Monthly value, {each['currency']}", float(each["amount"]))
+            for each in summary["monthlyValue"]
+        ),
+    ]
 
 
-def _cell(column: Column, value: Any, zone: str) -> Cell:
-    if column.kind == "time" and value is not None:
-        moment = datetime.fromtimestamp(from_rfc3339_ms(value) / 1000, zone_of(zone))
-        return moment.replace(tzinfo=None, microsecond=0)
-    return value  # type: ignore[no-any-return]
+# Figures of changes that are no columns.
+FIGURES = {"openRequests": "Requested and not answered", "status": "Status"}
+TABLE = Table("Entitlements", COLUMNS, meters, _summary, FIGURES)

@@ -5,22 +5,38 @@ from decimal import Decimal
 from typing import Any
 
 from functions.report.html import environment, local
+from functions.report.kind import Mail
+from functions.report.table import amount_text
 from shared import aws, report_links
 from shared.dynamodb.requests import Item
 from shared.texts import isolated
 
 
 def send(
-    sender: str,
-    recipient: str,
-    report: Item,
-    links: Mapping[str, str],
-    expires: str,
-    configuration: str = "",
+    sender: str, recipient: str, mail: Mail, tags: dict[str, str], configuration: str = ""
 ) -> str:
     """Send it to one address; return SES's message id. `configuration`: SES's set."""
+    answer = aws.client("sesv2").send_email(
+        **aws.mail_options(configuration, tags),
+        FromEmailAddress=sender,
+        Destination={"ToAddresses": [recipient]},
+        Content={
+            "Simple": {
+                "Subject": {"Data": mail.subject, "Charset": "UTF-8"},
+                "Body": {
+                    "Text": {"Data": mail.text, "Charset": "UTF-8"},
+                    "Html": {"Data": mail.html, "Charset": "UTF-8"},
+                },
+            }
+        },
+    )
+    return str(answer["MessageId"])
+
+
+def facts_of(report: Item, links: Mapping[str, str], expires: str) -> dict[str, Any]:
+    """What the e-mail of every kind of report says."""
     zone = report["period"]["timeZone"]
-    facts = {
+    return {
         "report": report,
         "period": report_links.period_name(report["period"])
         or f"from {local(report['period']['from'], zone)}",
@@ -29,25 +45,43 @@ def send(
         "expires": local(expires, zone),
         "zone": zone,
     }
-    subject = f"Overdraft report {facts['period']}: {_worth(report['summary'])}"
-    answer = aws.client("sesv2").send_email(
-        **aws.mail_options(configuration, {"reportId": report["reportId"]}),
-        FromEmailAddress=sender,
-        Destination={"ToAddresses": [recipient]},
-        Content={
-            "Simple": {
-                "Subject": {"Data": subject, "Charset": "UTF-8"},
-                "Body": {
-                    "Text": {"Data": _text(facts), "Charset": "UTF-8"},
-                    "Html": {
-                        "Data": environment().get_template("mail.html").render(facts),
-                        "Charset": "UTF-8",
-                    },
-                },
-            }
-        },
+
+
+def of_sales_report(report: Item, links: Mapping[str, str], expires: str) -> Mail:
+    """The e-mail that announces the report for sales."""
+    facts = facts_of(report, links, expires)
+    return Mail(
+        f"Overdraft report {facts['period']}: {_worth(report['summary'])}",
+        _text(facts),
+        environment().get_template("mail.html").render(facts),
     )
-    return str(answer["MessageId"])
+
+
+def of_statement(report: Item, links: Mapping[str, str], expires: str) -> Mail:
+    """The e-mail that announces a statement of what overdraft costs."""
+    facts = facts_of(report, links, expires)
+    summary = report["summary"]
+    sums = [f"{each['currency']} {amount_text(each['amount'])}" for each in summary["totals"]]
+    left = [
+        f"{each['currency']} {amount_text(each['undecided'])}"
+        for each in summary["totals"]
+        if Decimal(each["undecided"])
+    ]
+    number = summary["entitlements"]
+    of = f"{number} {'entitlement' if number == 1 else 'entitlements'}"
+    sentences = [
+        f"Overdraft costs {', '.join(sums)}: {of}." if sums else "No overdraft costs anything.",
+        *([f"Not decided yet: {', '.join(left)}."] if left else []),
+    ]
+    title = f"True-up {facts['period']}"
+    lines = [f"{title}, version {report['version']}.", *facts["about"], "", *sentences]
+    return Mail(
+        f"{title}: {', '.join([of, *sums])}",
+        "\n".join([*lines, *links_in(facts)]),
+        environment()
+        .get_template("statement_mail.html")
+        .render(facts, title=title, sentences=sentences),
+    )
 
 
 def _about(report: Item) -> list[str]:
@@ -86,12 +120,19 @@ def _text(facts: Mapping[str, Any]) -> str:
             if Decimal(each["amount"])
         ),
         *_calls(summary["calls"]),
+        *links_in(facts),
+    ]
+    return "\n".join(lines)
+
+
+def links_in(facts: Mapping[str, Any]) -> list[str]:
+    """The links to the files, as the last lines of a text."""
+    return [
         "",
         *(f"{name.upper()}: {url}" for name, url in facts["links"].items()),
         "",
         f"The links work until {facts['expires']} ({facts['zone']}), for whoever has them.",
     ]
-    return "\n".join(lines)
 
 
 def _calls(calls: list[Mapping[str, Any]]) -> list[str]:

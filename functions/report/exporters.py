@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import xlsxwriter
+from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
-from functions.report.columns import COLUMNS, Cell, Entry, rows
+from functions.report.table import Cell, Entry, Table
 from shared.clock import from_rfc3339_ms, in_zone
 from shared.texts import TURNING
 
@@ -22,9 +23,7 @@ Meta = Mapping[str, Any]
 FORMULA = re.compile(r"(?:^|(?<=[;\t\r\n]))(?=[\t\r\n]|[\"'\s]*[=+\-@＝＋－＠])")
 XLSX_ROWS = 100_000  # a sheet could hold ten times as many, which nobody could use
 XLSX_TEXT = 32_767
-_FORMATS = {"hours": "#,##0.00", "money": "#,##0.00", "time": "yyyy-mm-dd hh:mm", "count": "#,##0"}
-# Figures of changes that are no columns.
-_FIGURES = {"openRequests": "Requested and not answered", "status": "Status"}
+_FORMATS = {"hours": "#,##0.00", "time": "yyyy-mm-dd hh:mm", "count": "#,##0"}
 _WIDTHS = {"text": 22, "time": 17, "money": 14, "hours": 12, "count": 11}
 
 
@@ -41,15 +40,16 @@ class Exporter(Protocol):
 class Csv:
     """CSV in UTF-8 with a byte order mark, for Excel; texts cannot become formulas."""
 
-    def __init__(self, path: Path, meta: Meta) -> None:
+    def __init__(self, path: Path, meta: Meta, table: Table) -> None:
         self._zone = meta["period"]["timeZone"]
+        self._table = table
         self._file = path.open("w", encoding="utf-8-sig", newline="")
         self._writer = csv.writer(self._file, quoting=csv.QUOTE_ALL)
-        self._writer.writerow([column.name for column in COLUMNS])
+        self._writer.writerow([column.name for column in table.columns])
 
     def add(self, entry: Entry, _: bytes) -> None:
         """Write the rows of one entry."""
-        for row in rows(entry, self._zone):
+        for row in self._table.rows(entry, self._zone):
             self._writer.writerow([_text_of(cell) for cell in row])
 
     def close(self) -> None:
@@ -88,13 +88,14 @@ class Json:
 
 
 class Xlsx:
-    """A workbook: the entries, a summary, changes since the last version, definitions.
+    """A workbook: the rows, a summary, changes since the last version, definitions.
 
     It has at most 100,000 rows; CSV and JSON have all. The summary says so.
     """
 
-    def __init__(self, path: Path, meta: Meta) -> None:
+    def __init__(self, path: Path, meta: Meta, table: Table) -> None:
         self._meta = meta
+        self._table = table
         self._zone = meta["period"]["timeZone"]
         # Rows are written as they come; texts stay texts, whatever they begin with.
         self._book = xlsxwriter.Workbook(
@@ -111,8 +112,9 @@ class Xlsx:
         self._formats = {
             kind: self._book.add_format({"num_format": form}) for kind, form in _FORMATS.items()
         }
-        self._sheet = self._sheet_of("Entitlements", [column.title for column in COLUMNS])
-        for number, column in enumerate(COLUMNS):
+        self._money: dict[int, Format] = {}
+        self._sheet = self._sheet_of(table.sheet, [column.title for column in table.columns])
+        for number, column in enumerate(table.columns):
             self._sheet.set_column(number, number, _WIDTHS[column.kind])
         self._row = 0
         self._left_out = 0
@@ -131,9 +133,9 @@ class Xlsx:
         if self._row >= XLSX_ROWS:
             self._left_out += 1
             return
-        for row in rows(entry, self._zone):
+        for row in self._table.rows(entry, self._zone):
             self._row += 1
-            for number, (column, cell) in enumerate(zip(COLUMNS, row, strict=True)):
+            for number, (column, cell) in enumerate(zip(self._table.columns, row, strict=True)):
                 self._write(number, column.kind, cell)
 
     def _write(self, number: int, kind: str, cell: Cell) -> None:
@@ -144,19 +146,30 @@ class Xlsx:
             sheet.write_datetime(self._row, number, cell, self._formats[kind])
         elif isinstance(cell, str):
             sheet.write_string(self._row, number, TURNING.sub("", cell)[:XLSX_TEXT])
+        elif isinstance(cell, Decimal):
+            sheet.write_number(self._row, number, float(cell), self._money_format(cell))
         else:
             sheet.write_number(self._row, number, float(cell), self._formats[kind])
 
+    def _money_format(self, amount: Decimal) -> Format:
+        """The format of an amount, with the decimals that it has."""
+        exponent = amount.as_tuple().exponent
+        digits = max(0, -exponent) if isinstance(exponent, int) else 0
+        if digits not in self._money:
+            form = "#,##0" + ("." + "0" * digits if digits else "")
+            self._money[digits] = self._book.add_format({"num_format": form})
+        return self._money[digits]
+
     def close(self) -> None:
         """Write the other sheets and finish the workbook."""
-        self._sheet.autofilter(0, 0, max(1, self._row), len(COLUMNS) - 1)
+        self._sheet.autofilter(0, 0, max(1, self._row), len(self._table.columns) - 1)
         self._summary()
         self._changes()
         self._definitions()
         self._book.close()
 
     def _summary(self) -> None:
-        meta, summary = self._meta, self._meta["summary"]
+        meta = self._meta
         sheet = self._sheet_of("Summary", ["What", "Figure"])
         sheet.set_column(0, 0, 34)
         sheet.set_column(1, 1, 30)
@@ -168,17 +181,7 @@ class Xlsx:
             ("Made", self._local(meta["publishedAt"])),
             *((f"Only this {name}", value) for name, value in meta["filters"].items()),
             ("Version", meta["version"]),
-            ("Entitlements in this report", summary["entitlements"]),
-            ("In overdraft", summary["inOverdraft"]),
-            ("That turned somebody away", summary["denied"]),
-            ("Seat-hours over", summary["seatHours"]),
-            ("People denied", summary["deniedSeats"]),
-            ("Requests of usage limits denied", summary["deniedRequests"]),
-            ("Attempts denied", summary["deniedAttempts"]),
-        ]
-        rows += [
-            (f"Monthly value, {each['currency']}", float(each["amount"]))
-            for each in summary["monthlyValue"]
+            *self._table.summary(meta),
         ]
         if self._left_out:
             rows.append(("Entitlements that only CSV and JSON hold", self._left_out))
@@ -197,7 +200,7 @@ class Xlsx:
         changes = self._meta["changes"]
         if changes is None:
             return
-        titles = {column.name: column for column in COLUMNS}
+        titles = {column.name: column for column in self._table.columns}
         names = ["Customer", "Product", "Entitlement", "Of", "Figure", "Before", "Now"]
         sheet = self._sheet_of("Changes", names)
         sheet.set_column(0, len(names) - 1, 24)
@@ -213,7 +216,9 @@ class Xlsx:
                 texts = (
                     *about,
                     each["of"],
-                    column.title if column else _FIGURES.get(each["figure"], each["figure"]),
+                    column.title
+                    if column
+                    else self._table.figures.get(each["figure"], each["figure"]),
                     *values,
                 )
                 for number, text in enumerate(texts):
@@ -223,7 +228,7 @@ class Xlsx:
         sheet = self._sheet_of("Definitions", ["Column", "Name in CSV", "What it is"])
         sheet.set_column(0, 1, 24)
         sheet.set_column(2, 2, 100)
-        for row, column in enumerate(COLUMNS, 1):
+        for row, column in enumerate(self._table.columns, 1):
             sheet.write_string(row, 0, column.title, self._wrap)
             sheet.write_string(row, 1, column.name, self._wrap)
             sheet.write_string(row, 2, column.about, self._wrap)

@@ -4,13 +4,14 @@ import json
 import os
 from typing import Any
 
-from functions.report import api
+from functions.report import api, statements_api
 from functions.report.pipeline import MailFailed, Mailing, StepFailed, Work, queue_at
+from functions.report.statement import HistoryIncomplete
 from functions.report.storage import Store
 from shared import aws, observability
 from shared.api import app, request
 from shared.clock import now_ms, to_rfc3339
-from shared.dynamodb.requests import LostRace, Unavailable
+from shared.dynamodb.requests import LostRace, Put, Unavailable
 
 # How long a failed job waits for its next attempt: an outage of an hour costs no report.
 WAITS = (30, 120, 600, 3_600, 14_400)
@@ -18,6 +19,7 @@ WAITS = (30, 120, 600, 3_600, 14_400)
 REASONS: dict[type[BaseException], str] = {
     Unavailable: "the table did not answer",
     LostRace: "other reports were published at the same time",
+    HistoryIncomplete: "history does not have every change of the period yet",
 }
 ATTEMPTS = len(WAITS) + 1
 SECONDS_TO_ANSWER = 10
@@ -26,6 +28,7 @@ _context = app.Context()
 _store = Store(os.environ.get("REPORTS_BUCKET", ""))
 _jobs_url = os.environ.get("REPORT_JOBS_URL", "")
 _is_quarterly = os.environ.get("QUARTERLY_REPORT") == "true"
+_true_up_schedule = os.environ.get("TRUE_UP_SCHEDULE", "none")
 _recipients = os.environ.get("REPORT_RECIPIENTS", "")
 _work = Work(
     _context.dynamodb,
@@ -43,6 +46,9 @@ HANDLERS: dict[str, request.Handler] = {
     "createReport": api.create,
     "listReports": api.list_all,
     "getReport": api.read,
+    "createTrueUp": statements_api.create,
+    "listTrueUps": statements_api.list_all,
+    "getTrueUpStatement": statements_api.read,
 }
 _serve = app.serve(HANDLERS, _context)
 
@@ -58,7 +64,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         # Through the queue, which waits out an hour without the table: Lambda gives up what a
         # schedule invoked after two minutes.
         at = event.get("scheduledTime") or to_rfc3339(now_ms())
-        job = {"step": "ask", "scheduledTime": at, "publicUrl": event.get("publicUrl", "")}
+        of = {"publicUrl": event.get("publicUrl", ""), "what": event.get("what", "")}
+        job = {"step": "ask", "scheduledTime": at, **of}
         queue_at(_jobs_url)([job])
         return {"queued": 1}
     failed = [
@@ -90,10 +97,7 @@ def _do(record: dict[str, Any]) -> bool:
 def _ask(record: dict[str, Any], job: dict[str, Any]) -> bool:
     """Request the reports that are due; each once, however often it is called."""
     try:
-        asked = api.scheduled(
-            job["scheduledTime"], job["publicUrl"], now_ms(), is_quarterly=_is_quarterly
-        )
-        for each in asked:
+        for each in _due(job):
             _context.dynamodb.execute(each)
     except Exception:
         observability.logger.exception("report not asked for", extra=job)
@@ -101,6 +105,14 @@ def _ask(record: dict[str, Any], job: dict[str, Any]) -> bool:
         _come_again(record, attempt)
         return False
     return True
+
+
+def _due(job: dict[str, Any]) -> list[Put]:
+    """The writes that request what the schedule asks for."""
+    when, url = job["scheduledTime"], job["publicUrl"]
+    if job.get("what") == "trueUps":
+        return statements_api.scheduled(when, _true_up_schedule, url, now_ms())
+    return api.scheduled(when, url, now_ms(), is_quarterly=_is_quarterly)
 
 
 def _come_again(record: dict[str, Any], attempt: int) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, Undefined
 
-from functions.report.columns import COLUMNS, Entry, meters
+from functions.report import statement_columns
+from functions.report.columns import COLUMNS, meters
 from functions.report.exporters import Meta
 from functions.report.metrics import LEAST_DAYS
+from functions.report.table import Entry, amount_text
 from shared.clock import from_rfc3339_ms, hours_of, zone_of
 from shared.dynamodb.keys import SEATS
 from shared.sales import seat_requests
@@ -71,8 +73,7 @@ def _number(value: float | str | Undefined | None) -> str:
     if value is None or isinstance(value, Undefined):  # a usage limit has no seat-hours
         return "–"
     if isinstance(value, str):  # an amount of money
-        whole, _, cents = value.partition(".")
-        return f"{int(whole):,}.{cents}"
+        return amount_text(value)
     return f"{round(value, 1) if isinstance(value, float) else value:,}"
 
 
@@ -121,6 +122,40 @@ class Page:
                 titles={column.name: column.title for column in COLUMNS},
                 changes=changes_in_words(self._meta),
                 month=title_of(self._meta["period"]),
+                at=lambda time: local(time, zone),
+            )
+        )
+
+
+class StatementPage:
+    """The page of a statement, written at its end from the entries that it shows."""
+
+    def __init__(self, path: Path, meta: Meta) -> None:
+        self._path = path
+        self._meta = meta
+        self._entries: list[Entry] = []
+        self._left_out = 0
+
+    def add(self, entry: Entry, _: bytes) -> None:
+        """Take one entry."""
+        if len(self._entries) < ROWS:
+            self._entries.append(entry)
+        else:
+            self._left_out += 1
+
+    def close(self) -> None:
+        """Write the page."""
+        zone = self._meta["period"]["timeZone"]
+        self._path.write_text(
+            environment()
+            .get_template("statement.html")
+            .render(
+                meta=self._meta,
+                entries=self._entries,
+                left_out=self._left_out,
+                columns=statement_columns.COLUMNS,
+                part_text=statement_columns.part_text,
+                title=title_of(self._meta["period"]),
                 at=lambda time: local(time, zone),
             )
         )

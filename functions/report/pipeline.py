@@ -9,20 +9,20 @@ import json
 import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
-from functions.report import email, evidence
-from functions.report.call_list import ABOUT, CALLS, MAILED, Facts, call, facts_of, score
-from functions.report.columns import COLUMNS, Entry, meters, requests_of
-from functions.report.exporters import Csv, Exporter, Json, Meta, Xlsx
-from functions.report.html import Page
+from functions.report import email
+from functions.report.evidence import batched, candidates
+from functions.report.kind import Kind
 from functions.report.metrics import Period
+from functions.report.sales_report import SalesReport
+from functions.report.statement import Statement
 from functions.report.storage import Store
+from functions.report.table import Entry
 from shared import aws, observability, report_links
-from shared.clock import hours_of, to_rfc3339
 from shared.clock import now_ms as clock
+from shared.clock import to_rfc3339
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.expressions import assign, set_and_remove
 from shared.dynamodb.keys import (
@@ -44,7 +44,6 @@ from shared.dynamodb.requests import (
     Transact,
     Update,
 )
-from shared.sales import seat_requests
 
 PART = 500  # the entitlements that one step reads
 ROUNDS = 5
@@ -59,38 +58,7 @@ TYPES = {
     "csv": "text/csv; charset=utf-8",
     "json": "application/json",
 }
-_EXPORTERS: dict[str, Callable[[Path, Meta], Exporter]] = {
-    "html": Page,
-    "xlsx": Xlsx,
-    "csv": Csv,
-    "json": Json,
-}
-# Not figures of the period: they do not make a new version differ.
-_NOT_COMPARED = frozenset(
-    (
-        "status",
-        "score",
-        "validUntil",
-        "daysToEnd",
-        "overdraftSince",
-        "overdraftEndsAt",
-        "average",
-        "utilisation",
-        "unitPrice",
-        "pricePer",
-        "currency",
-        "customerPhone",
-        "followUp",
-        "followUpOwner",
-        "followUpNote",
-        "accountOwner",
-        "customerAdmin",
-        "customer",
-        "customerExternalId",
-        "product",
-        "sku",
-    )
-)
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (SalesReport(), Statement())}
 
 Job = dict[str, Any]
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -185,7 +153,7 @@ class Work:
         if "partCount" not in report:
             plan = secrets.token_hex(4)
             count = 0
-            for part in evidence.batched(self._candidates(report), PART):
+            for part in batched(self._candidates(report), PART):
                 content = json.dumps([[entitlement_id, sorted(of)] for entitlement_id, of in part])
                 name = _part_name({**report, "plan": plan}, count, "plan")
                 self._store.put(name, content.encode(), TYPES["json"])
@@ -215,7 +183,7 @@ class Work:
         only = report["filters"].get("entitlementId")
         shards = [report_candidate_shard(only)] if only else range(CANDIDATE_SHARDS)
         for shard in shards:
-            found = self._dynamodb.run(evidence.candidates(shard, period))
+            found = self._dynamodb.run(candidates(shard, period))
             for entitlement_id in sorted(found):
                 if only in (None, entitlement_id):
                     yield entitlement_id, found[entitlement_id]
@@ -233,8 +201,7 @@ class Work:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "rows"
             with path.open("wb") as rows:
-                now = report["createdAt"] // 1000
-                for step in evidence.entries(wanted, _period(report), report["filters"], now):
+                for step in kind_of(report).entries(wanted, report):
                     for entry in self._dynamodb.run(step):
                         rows.write(_encode(entry).encode() + b"\n")
             self._store.put(_part_name(report, number, "rows"), path, TYPES["json"])
@@ -289,7 +256,8 @@ class Work:
         report_id = report["reportId"]
         stored = f"{report_id}/{secrets.token_hex(4)}/"
         rows_path = folder / "rows.jsonl"
-        index = Index(report["until"])
+        kind = kind_of(report)
+        index = kind.index(report)
         with rows_path.open("wb") as rows:
             for number in range(report["partCount"]):
                 for line in self._store.lines(_part_name(report, number, "rows")):
@@ -298,34 +266,33 @@ class Work:
         published_at = clock()
         with rows_path.open("rb") as rows:
             order = index.order()
-            calls = _calls(rows, order[:CALLS], report["until"])
-            summary = {**index.summary(), "calls": calls[:MAILED]}
+            summary, more = index.summary(rows, order)
             changes = None
             # Somebody may have deleted old files: then the report says nothing of changes.
             if series and self._store.has(f"{series['folder']}{ROWS}"):
                 before = self._store.lines(f"{series['folder']}{ROWS}")
-                changes = _changes(before, rows_path)
+                changes = _changes(kind, before, rows_path)
             period = {**report["period"], "until": to_rfc3339(report["until"])}
             meta: dict[str, Any] = {
-                "reportId": report_id,
+                kind.id_names[0]: report_id,
                 "version": series["version"] + 1 if series else 1,
-                "previousReportId": series["latest"] if series else None,
+                kind.id_names[1]: series["latest"] if series else None,
                 "publishedAt": to_rfc3339(published_at),
                 "period": period,
                 "isComplete": report["until"] >= report["end"],
                 "filters": report["filters"],
                 "summary": summary,
-                "calls": calls,
-                "scoreAbout": ABOUT,
+                **more,
                 "changes": changes,
             }
             paths = {name: folder / f"report.{name}" for name in report["formats"]}
-            exporters = [_EXPORTERS[name](path, meta) for name, path in paths.items()]
+            exporters = [kind.exporters[name](path, meta) for name, path in paths.items()]
             for place in order:
                 rows.seek(place.offset)
                 line = rows.read(place.length).rstrip()
-                entry = {**json.loads(line), "score": place.score}
-                line = b'%s, "score": %d}' % (line[:-1], place.score)
+                entry = {**json.loads(line), **place.more}
+                if place.more:
+                    line = b"%s, %s" % (line[:-1], _encode(place.more)[1:].encode())
                 for form in exporters:
                     form.add(entry, line)
             for form in exporters:
@@ -338,10 +305,10 @@ class Work:
         return {
             "status": "published",
             "version": meta["version"],
-            "previousReportId": meta["previousReportId"],
+            "previousReportId": meta[kind.id_names[1]],
             "changeCount": changes["count"] if changes else None,
             "publishedAt": published_at,
-            "summary": {**summary, "seatHours": str(summary["seatHours"])},
+            "summary": kind.stored(summary),
             "files": files,
             "folder": stored,
             "failure": None,
@@ -386,7 +353,8 @@ class Work:
         made = self._dynamodb.run(report_links.make(report, report.get("publicUrl", ""), now))
         urls = {name: each["url"] for name, each in made.items()}
         expires = to_rfc3339((now // 1000 + report_links.SECONDS) * 1000)
-        shown = {**report, "summary": summary_view(report["summary"])}
+        kind = kind_of(report)
+        shown = {**report, "summary": kind.shown(report["summary"])}
         failed = None
         owner = report["filters"].get("accountOwner")
         to_owner = report.get("emailTo") == "accountOwner" and owner
@@ -397,9 +365,8 @@ class Work:
                 email.send(
                     self._mailing.sender,
                     recipient,
-                    shown,
-                    urls,
-                    expires,
+                    kind.mail(shown, urls, expires),
+                    {"reportId": report["reportId"]},
                     self._mailing.configuration,
                 )
             except aws.Errors as error:  # the others are notified all the same
@@ -490,121 +457,26 @@ def _part_name(report: Item, number: int, kind: str) -> str:
     return f"{PARTS}{report['reportId']}/{report['plan']}/{number:05d}.{kind}"
 
 
+def kind_of(report: Item) -> Kind:
+    """What is particular to this kind of report. Those of earlier releases are for sales."""
+    return KINDS[report.get("kind", SalesReport.name)]
+
+
 def _period(report: Item) -> Period:
     return Period(report["start"], report["end"], report["until"], report["previous"])
-
-
-# --- Putting together ----------------------------------------------------------------------------
-
-
-class Place(NamedTuple):
-    """Where an entry is in the file of rows, and what it is ordered by."""
-
-    offset: int
-    length: int
-    entitlement_id: str
-    extra: int
-    over: float
-    score: int
-
-
-class Index:
-    """Where each entry is, how urgent a call is, and the totals of all."""
-
-    def __init__(self, until: int) -> None:
-        self._until = until
-        self._entries: list[tuple[Place, Facts]] = []
-        self._sums: dict[str, Any] = dict.fromkeys(
-            (
-                "entitlements",
-                "inOverdraft",
-                "denied",
-                "deniedSeats",
-                "deniedRequests",
-                "deniedAttempts",
-            ),
-            0,
-        )
-        self._seat_seconds = 0
-        self._worth: dict[str, Decimal] = {}
-        self._largest: dict[str, Decimal] = {}
-        self._count: dict[str, int] = {}
-
-    def add(self, entry: Entry, offset: int, length: int) -> None:
-        """Note one entry, which is at `offset` of the rows."""
-        seats = entry["seats"] or {}
-        extra = seats.get("suggested", {}).get("additional", 0)
-        over = seats.get("overdraftSeatSeconds", 0)
-        place = Place(offset, length, entry["entitlementId"], extra, over, 0)
-        self._entries.append((place, facts_of(entry, self._until)))
-        all_of = list(meters(entry))
-        self._sums["entitlements"] += 1
-        self._sums["inOverdraft"] += any(each["overdraftDays"] for each in all_of)
-        self._sums["denied"] += any(each["deniedAttempts"] for each in all_of)
-        self._sums["deniedSeats"] += seats.get("deniedSeats", 0)
-        self._sums["deniedRequests"] += sum(each["deniedRequests"] for each in entry["usage"])
-        self._sums["deniedAttempts"] += sum(each["deniedAttempts"] for each in all_of)
-        self._seat_seconds += over
-        if worth := entry["monthlyValue"]:
-            amount, currency = Decimal(worth["amount"]), worth["currency"]
-            self._count[currency] = self._count.get(currency, 0) + 1
-            self._worth[currency] = self._worth.get(currency, Decimal(0)) + amount
-            self._largest[currency] = max(amount, self._largest.get(currency, amount))
-
-    def order(self) -> list[Place]:
-        """The entries by score; those of one score by seats to sell, then by overdraft."""
-        scored = [
-            place._replace(score=score(facts, self._largest)) for place, facts in self._entries
-        ]
-        return sorted(
-            scored,
-            key=lambda each: (-each.score, -each.extra, -each.over, each.entitlement_id),
-        )
-
-    def summary(self) -> dict[str, Any]:
-        """The totals; money by currency."""
-        return {
-            **self._sums,
-            "seatHours": hours_of(self._seat_seconds * 1000),
-            "monthlyValue": [
-                {"amount": str(amount.quantize(Decimal("0.01"))), "currency": currency}
-                for currency, amount in sorted(
-                    self._worth.items(), key=lambda each: (-self._count[each[0]], each[0])
-                )
-            ],
-        }
-
-
-def summary_view(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """A summary as the API answers it; the table stores no fractions.
-
-    Those of earlier releases have no calls.
-    """
-    return {**kept, "calls": kept.get("calls", []), "seatHours": float(kept["seatHours"])}
-
-
-def _calls(rows: BinaryIO, places: list[Place], until: int) -> list[dict[str, Any]]:
-    """The call list: those of these entries that have a score."""
-    found: list[dict[str, Any]] = []
-    for place in places:
-        if not place.score:
-            break
-        rows.seek(place.offset)
-        found.append(call(json.loads(rows.read(place.length)), place.score, until))
-    return found
 
 
 # --- Changes since the version before -------------------------------------------------------------
 
 
-def _changes(before: Iterable[bytes], now: Path) -> dict[str, Any]:
+def _changes(kind: Kind, before: Iterable[bytes], now: Path) -> dict[str, Any]:
     """Entitlements that came, went or have other figures; both are in the same order."""
     found: list[dict[str, Any]] = []
     count = 0
     with now.open("rb") as lines:
         for old, new in _pairs(map(json.loads, before), map(json.loads, lines)):
             what = "changed" if old and new else "added" if new else "removed"
-            figures = _differences(old, new) if old and new else []
+            figures = kind.differences(old, new) if old and new else []
             if what == "changed" and not figures:
                 continue
             count += 1
@@ -641,34 +513,3 @@ def _pairs(
 def _place(entry: Entry) -> tuple[int, str]:
     entitlement_id = entry["entitlementId"]
     return report_candidate_shard(entitlement_id), entitlement_id
-
-
-def _open_requests(entry: Entry) -> str | None:
-    """What the customer asks for in all; None: no request is open."""
-    unanswered = seat_requests.unanswered(requests_of(entry))
-    return " and ".join(seat_requests.in_all(unanswered)) or None
-
-
-def _differences(old: Entry, new: Entry) -> list[dict[str, Any]]:
-    was = {each.get("key", "seats"): each for each in meters(old)}
-    now = {each.get("key", "seats"): each for each in meters(new)}
-    found = []
-    for figure, before, after in (
-        ("status", old["status"], new["status"]),
-        ("openRequests", _open_requests(old), _open_requests(new)),
-    ):
-        if before != after:
-            found.append({"of": "", "figure": figure, "before": before, "now": after})
-    for meter in dict.fromkeys((*was, *now)):
-        for column in COLUMNS:
-            if column.name in _NOT_COMPARED or column.name == "meter":
-                continue
-            values = [
-                column.value(entry, each[meter]) if meter in each else None
-                for entry, each in ((old, was), (new, now))
-            ]
-            values = [None if value is None else str(value) for value in values]
-            if values[0] != values[1]:
-                difference = {"before": values[0], "now": values[1]}
-                found.append({"of": meter, "figure": column.name, **difference})
-    return found

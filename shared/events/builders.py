@@ -36,6 +36,7 @@ from shared.events.types import (
     SEATS_REQUESTED,
     THRESHOLD_REACHED,
     TRUE_UP_DECIDED,
+    TRUE_UP_PUBLISHED,
     UPDATED,
     USAGE_DENIED,
     USAGE_OVERDRAFT_ENDED,
@@ -386,8 +387,27 @@ def _totals(summary: Item) -> Item:
     return {**totals, "seatHours": float(summary["seatHours"])}
 
 
+def of_statement(item: Item) -> Event:
+    """The event of a published statement of what overdraft costs."""
+    return _event(
+        TRUE_UP_PUBLISHED,
+        item["publishedAt"],
+        (item["reportId"],),
+        {
+            "trueUpId": item["reportId"],
+            "version": item["version"],
+            "previousTrueUpId": item.get("previousReportId"),
+            "period": item["period"],
+            "filters": item["filters"],
+            "summary": item["summary"],
+        },
+    )
+
+
 def of_report(item: Item) -> Event:
     """The event of a published report. Whoever may read it gets its files by the API."""
+    if item.get("kind") == "trueUp":
+        return of_statement(item)
     return _event(
         REPORT_PUBLISHED,
         item["publishedAt"],

@@ -28,6 +28,7 @@ FOLLOW_UP_DUE = "entitlement.followup.due"
 TRUE_UP_DECIDED = "entitlement.trueup.decided"
 SEATS_REQUESTED = "entitlement.seats.requested"
 REPORT_PUBLISHED = "report.published"
+TRUE_UP_PUBLISHED = "trueup.published"
 ENDPOINT_DISABLED = "webhook.endpoint.disabled"
 # Notices of the clocks of overdrafts.
 NOTICE_TYPES = (
@@ -66,5 +67,6 @@ TYPES = (
     TRUE_UP_DECIDED,
     SEATS_REQUESTED,
     REPORT_PUBLISHED,
+    TRUE_UP_PUBLISHED,
     ENDPOINT_DISABLED,
 )

@@ -29,6 +29,7 @@ from functions.portal.forecast import ForecastView
 from functions.portal.graph import PortalGraphView
 from functions.portal.status import PortalView
 from functions.report.api import ReportView
+from functions.report.statements_api import TrueUpStatementView
 from shared.api.routes import ROUTES
 from shared.entitlements.scheduled_changes import ScheduledChangeView
 from shared.entitlements.views import EntitlementView
@@ -72,6 +73,7 @@ VIEWS: dict[str, Any] = {
     "CustomerCap": CustomerCapView,
     "SentEmail": history.SentEmailView,
     "TrueUp": TrueUpView,
+    "TrueUpStatement": TrueUpStatementView,
     "DecidedTrueUpLine": DecidedLineView,
     "UsageDenial": history.UsageDenialView,
     "UsageInterval": history.UsageIntervalView,

@@ -56,6 +56,8 @@ def test_a_life_is_busy(clean: Clean) -> None:
         event_types.ENDPOINT_DISABLED,
         event_types.FOLLOW_UP_UPDATED,
         event_types.REPORT_PUBLISHED,
+        event_types.TRUE_UP_PUBLISHED,
+        event_types.TRUE_UP_DECIDED,
         event_types.SEATS_REQUESTED,
         event_types.CHANGE_FAILED,
         event_types.FOLLOW_UP_DUE,

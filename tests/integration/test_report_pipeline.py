@@ -18,7 +18,7 @@ from markupsafe import escape
 
 from functions.manage import report_files
 from functions.notify.report_candidates import ReportCandidates, mark_level
-from functions.report import evidence, handler, pipeline
+from functions.report import evidence, handler, pipeline, sales_report
 from functions.report.columns import COLUMNS
 from functions.report.metrics import Period
 from functions.report.pipeline import Mailing
@@ -824,7 +824,7 @@ def test_a_report_that_cannot_be_made_leaves_nothing(
 ) -> None:
     sold(dynamodb)
     report_id = reports.maker.ask(PERIOD, NOW)["reportId"]
-    monkeypatch.setattr(pipeline, "_calls", lambda *_: 1 / 0)  # after the parts were written
+    monkeypatch.setattr(sales_report, "_calls", lambda *_: 1 / 0)  # after the parts were written
     for _ in range(handler.ATTEMPTS):
         assert not reports.work(report_id)
     assert reports.maker.store.files, "the parts wait for the next attempt"

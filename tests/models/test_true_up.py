@@ -11,26 +11,17 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from local.dynamodb import DynamoDBLocal
-from shared.api import app
-from shared.clock import to_rfc3339
-from shared.dynamodb import client as client_module
-from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import Key, seat_shard_key, usage_key
-from shared.dynamodb.marshalling import to_wire
-from shared.dynamodb.requests import Get, Item
-from tests.support.notifier import Notifier
+from tests.support.priced import Priced, Sold, Step, clock_of
 from tests.support.sampling import IS_SOAK
 from tests.support.tables import create_table, open_client
-from tests.unit.conftest import Api
 
 ZONE = ZoneInfo("Europe/Berlin")
-E = "/v1/entitlements/{entitlementId}"
 DIGITS = {"EUR": 2, "JPY": 0, "KWD": 3}
 
 
@@ -41,160 +32,6 @@ def berlin(month: int, day: int, hour: int = 0, minute: int = 0) -> int:
 
 JANUARY, FEBRUARY, MARCH, APRIL = (berlin(month, 1) for month in (1, 2, 3, 4))
 MONTHS = {"2049-01": (JANUARY, FEBRUARY), "2049-02": (FEBRUARY, MARCH), "2049-03": (MARCH, APRIL)}
-
-
-class Step(NamedTuple):
-    """From when on how much was in use, and purchased."""
-
-    at: int
-    used: int
-    purchased: int
-
-
-class Sold(NamedTuple):
-    """From when on which price a meter had, and how long the entitlement was to be valid."""
-
-    at: int
-    price: dict[str, Any] | None
-    until: int | None
-
-
-class Quarter:
-    """An entitlement, used through the API, whose stream reaches history at once."""
-
-    def __init__(
-        self, dynamodb: DynamoDBClient, clock: dict[str, int], begins: int, **terms: Any
-    ) -> None:
-        self.dynamodb, self._clock, self.begins = dynamodb, clock, begins
-        self.api = Api(dynamodb)
-        self._seen: dict[Key, Item | None] = {}
-        self._held: dict[str, str] = {}
-        self._numbers = itertools.count()
-        self.until: int | None = terms.pop("until", None)
-        self._bought = {"seats": terms["seatCount"]}
-        self._limits = {each["key"]: each for each in terms.get("usageLimits", ())}
-        self._bought |= {key: each["limit"] for key, each in self._limits.items()}
-        self._used = dict.fromkeys(self._bought, 0)
-        self._month = dict.fromkeys(self._bought, "")
-        self.steps: dict[str, list[Step]] = {meter: [] for meter in self._bought}
-        self.sold: dict[str, list[Sold]] = {meter: [] for meter in self._bought}
-        self._prices = {"seats": terms.get("overdraftPrice")}
-        self._prices |= {key: each.get("overdraftPrice") for key, each in self._limits.items()}
-        clock["now"] = begins + 10_000
-        body = {
-            "timeZone": "Europe/Berlin",
-            "validFrom": to_rfc3339(begins),
-            "validUntil": None if self.until is None else to_rfc3339(self.until),
-            **terms,
-        }
-        self.id = self.api.create(**body)
-        self._note(0)
-        self._deliver(begins + 10_000)
-
-    def _note(self, at: int) -> None:
-        for meter, price in self._prices.items():
-            self.sold[meter].append(Sold(at, price, self.until))
-            self.steps[meter].append(Step(at, self._used[meter], self._bought[meter]))
-
-    def _call(self, at: int, route: str, body: Any = None, **more: Any) -> tuple[int, Any]:
-        self._clock["now"] = at
-        key = more.pop("key", None)
-        path = {"entitlementId": self.id, **({"key": key} if key else {}), **more.pop("path", {})}
-        status, answer, _ = self.api.call(route, path, body, **more)
-        self._deliver(at)
-        return status, answer
-
-    def _deliver(self, at: int) -> None:
-        keys = [seat_shard_key(self.id), *(usage_key(self.id, key) for key in self._limits)]
-        records = []
-        for key in keys:
-            new, old = self.dynamodb.execute(Get(key)), self._seen.get(key)
-            assert new is not None
-            if new == old:
-                continue
-            self._seen[key] = dict(new)
-            images = {"NewImage": new, **({"OldImage": old} if old else {})}
-            wired = {n: {k: to_wire(v) for k, v in i.items()} for n, i in images.items()}
-            keyed = {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
-            number = str(next(self._numbers))
-            records.append({"dynamodb": {"Keys": keyed, "SequenceNumber": number, **wired}})
-        if records:
-            Notifier(self.dynamodb, now_ms=at).deliver_all(records)
-
-    def take(self, at: int, name: str) -> None:
-        status, answer = self._call(at, f"POST {E}/activations", {"seatId": name})
-        if status == 201:
-            self._held[name] = answer["activationId"]
-            self._counted("seats", at, answer["seats"]["used"])
-
-    def release(self, at: int, name: str) -> None:
-        path = {"activationId": self._held.pop(name)}
-        status, _ = self._call(at, f"DELETE {E}/activations/{{activationId}}", path=path)
-        assert status == 204
-        self._counted("seats", at, self._used["seats"] - 1)
-
-    def consume(self, at: int, key: str, quantity: int) -> None:
-        headers = {"idempotency-key": f"use-{next(self._numbers)}"}
-        route = f"POST {E}/usage/{{key}}"
-        status, answer = self._call(at, route, {"quantity": quantity}, key=key, headers=headers)
-        if status == 200:
-            self._counted(key, at, answer["usage"]["used"])
-
-    def correct(self, at: int, key: str, quantity: int) -> None:
-        body = {"quantity": quantity, "reason": "counted twice"}
-        status, answer = self._call(at, f"POST {E}/usage/{{key}}/corrections", body, key=key)
-        if status == 201:
-            self._counted(key, at, answer["usage"]["used"])
-
-    def _counted(self, meter: str, at: int, used: int) -> None:
-        self._used[meter] = used
-        self.steps[meter].append(Step(at, used, self._bought[meter]))
-
-    def change(self, at: int, **patch: Any) -> None:
-        """New terms: a price of the seats, seats, an end, or limits with new numbers or prices."""
-        for each in patch.get("usageLimits", ()):
-            self._limits[each["key"]] = each
-            self._bought[each["key"]] = each["limit"]
-            self._prices[each["key"]] = each.get("overdraftPrice")
-        self._bought["seats"] = patch.get("seatCount", self._bought["seats"])
-        self._prices["seats"] = patch.get("overdraftPrice", self._prices["seats"])
-        if "until" in patch:
-            self.until = patch.pop("until")
-            patch["validUntil"] = to_rfc3339(self.until) if self.until is not None else None
-        for meter in self._limits:
-            if at >= self._reset(meter, at):
-                self._used[meter] = 0
-        status, answer = self._call(at, f"PATCH {E}", patch)
-        assert status == 200, answer
-        self._note(at)
-
-    def _reset(self, meter: str, at: int) -> int:
-        """When the present period of a monthly limit began, if nothing was used in it."""
-        if self._limits[meter]["resetSchedule"] != "monthly":
-            return at + 1
-        start = max(begin for begin, _ in MONTHS.values() if begin <= at)
-        return start if self.steps[meter][-1].at < start else at + 1
-
-    def live(self, chance: random.Random, start: int, end: int, events: int) -> None:
-        """A stretch of use at random times. More and more people use it."""
-        people = [f"u{number}" for number in range(4 + (start - JANUARY) // 864_000_000)]
-        times = sorted(chance.sample(range(start // 1000, end // 1000), events))
-        for second in times:
-            at = second * 1000 + chance.randrange(1000)
-            what = chance.random()
-            if self._limits and what < 0.4:
-                self.consume(at, chance.choice(sorted(self._limits)), chance.randint(1, 9))
-            elif self._limits and what < 0.45:
-                self.correct(at, chance.choice(sorted(self._limits)), -chance.randint(1, 4))
-            elif self._held and (chance.random() < 0.4 or len(self._held) == len(people)):
-                self.release(at, chance.choice(sorted(self._held)))
-            else:
-                self.take(at, chance.choice([each for each in people if each not in self._held]))
-
-    def true_up(self, at: int, period: str, **more: Any) -> dict[str, Any]:
-        status, answer = self._call(at, f"GET {E}/true-up", query={"period": period}, **more)
-        assert status == 200, answer
-        return dict(answer)
 
 
 # --- The recount ----------------------------------------------------------------------------------
@@ -228,11 +65,11 @@ def months_from(start: int, until: int) -> Fraction:
 class Recount:
     """One meter of a quarter."""
 
-    def __init__(self, quarter: Quarter, meter: str) -> None:
+    def __init__(self, quarter: Priced, meter: str) -> None:
         self.begins = quarter.begins
         self.steps = quarter.steps[meter]
         self.sold = quarter.sold[meter]
-        schedule = quarter._limits.get(meter, {}).get("resetSchedule")
+        schedule = quarter.limits.get(meter, {}).get("resetSchedule")
         self.is_monthly = schedule == "monthly"
         self.bounds = sorted({start for bounds in MONTHS.values() for start in bounds})
 
@@ -278,7 +115,7 @@ class Recount:
 Charged = list[tuple[str, str, Fraction, Decimal | None]]  # month, currency, exact, minimum
 
 
-def recounted(quarter: Quarter, meter: str) -> dict[tuple[str, str], Decimal]:
+def recounted(quarter: Priced, meter: str) -> dict[tuple[str, str], Decimal]:
     """What each month costs in each currency."""
     recount = Recount(quarter, meter)
     lots: list[list[int]] = []  # until when, how many
@@ -449,13 +286,10 @@ SEATS = {"seatCount": 3, "overdraftSeatLimit": {"type": "absolute", "value": 6}}
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    now = {"now": JANUARY}
-    monkeypatch.setattr(app, "now_ms", lambda: now["now"])
-    monkeypatch.setattr(client_module, "now_ms", lambda: now["now"])
-    return now
+    return clock_of(monkeypatch, JANUARY)
 
 
-def by_month(quarter: Quarter, chance: random.Random) -> None:
+def by_month(quarter: Priced, chance: random.Random) -> None:
     """More seats, a new amount, a new free allowance, an end within a day."""
     quarter.live(chance, berlin(1, 9), berlin(2, 11), 60)
     quarter.change(berlin(2, 11, 10, 7) + 123, overdraftPrice={**PEAK, "amount": "20.00"})
@@ -467,7 +301,7 @@ def by_month(quarter: Quarter, chance: random.Random) -> None:
     quarter.live(chance, berlin(3, 19, 10), berlin(3, 20, 15), 12)
 
 
-def day_by_day(quarter: Quarter, chance: random.Random) -> None:
+def day_by_day(quarter: Priced, chance: random.Random) -> None:
     """Prices that begin, and cost nothing, in between; limits charged to the end of the term."""
     quarter.live(chance, berlin(1, 9), berlin(1, 30), 40)
     quarter.change(berlin(1, 30, 23, 50), overdraftPrice={**DAYS, "amount": "41", "freeSeats": 1})
@@ -478,7 +312,7 @@ def day_by_day(quarter: Quarter, chance: random.Random) -> None:
     quarter.live(chance, berlin(3, 26, 9), berlin(3, 31, 23), 40)
 
 
-def to_the_end(quarter: Quarter, chance: random.Random) -> None:
+def to_the_end(quarter: Priced, chance: random.Random) -> None:
     """Purchases take over what was charged; the term is renewed before it ends, then it ends."""
     quarter.live(chance, berlin(1, 9), berlin(2, 3), 45)
     quarter.change(berlin(2, 3, 4, 4), seatCount=5)
@@ -488,7 +322,7 @@ def to_the_end(quarter: Quarter, chance: random.Random) -> None:
     quarter.live(chance, berlin(3, 5, 7), berlin(3, 31, 22), 60)
 
 
-def changing(quarter: Quarter, chance: random.Random) -> None:
+def changing(quarter: Priced, chance: random.Random) -> None:
     """The basis and the currency change within a month."""
     quarter.live(chance, berlin(1, 9), berlin(2, 14), 50)
     quarter.change(berlin(2, 14, 13, 13), overdraftPrice=DAYS)
@@ -535,7 +369,9 @@ def test_every_amount_can_be_recounted(
 ) -> None:
     live, terms = QUARTERS[name]
     dynamodb = open_client(engine.url, create_table(engine.url))
-    quarter = Quarter(dynamodb, clock, berlin(1, 8, 14, 32), **terms)
+    quarter = Priced(
+        dynamodb, clock, berlin(1, 8, 14, 32), (JANUARY, FEBRUARY, MARCH, APRIL), **terms
+    )
     live(quarter, random.Random(f"{name}{seed}"))
     answer = quarter.true_up(berlin(4, 2), "2049-Q1")
     assert answer["isFinal"]

@@ -8,7 +8,7 @@ from shared.api.schemas.base import Output
 from shared.api.schemas.entitlements import Contacts, Customer, ScheduledChange
 from shared.api.schemas.follow_up import FollowUpEntry
 from shared.api.schemas.history import LimitReached, OverdraftEpisode
-from shared.api.schemas.reports import ReportFilters, ReportPeriod, ReportTotals
+from shared.api.schemas.reports import ReportFilters, ReportPeriod, ReportTotals, TrueUpTotals
 from shared.api.schemas.seats import Overdraft, SeatRequest, Seats
 from shared.api.schemas.true_up import TrueUpLine
 from shared.api.schemas.usage import Used
@@ -256,6 +256,18 @@ class ReportPublishedData(Output):
     test: bool = False
 
 
+class TrueUpPublishedData(Output):
+    """A statement of what overdraft costs was published; the API has links to its files."""
+
+    true_up_id: str
+    version: int
+    previous_true_up_id: str | None
+    period: ReportPeriod
+    filters: ReportFilters
+    summary: TrueUpTotals
+    test: bool = False
+
+
 class EndpointDisabledData(Output):
     """A webhook endpoint was disabled because of its answers."""
 
@@ -294,6 +306,7 @@ DATA: dict[str, type[Output]] = {
     event_types.TRUE_UP_DECIDED: TrueUpDecidedData,
     event_types.SEATS_REQUESTED: SeatsRequestedData,
     event_types.REPORT_PUBLISHED: ReportPublishedData,
+    event_types.TRUE_UP_PUBLISHED: TrueUpPublishedData,
     event_types.ENDPOINT_DISABLED: EndpointDisabledData,
 }
 

@@ -45,6 +45,27 @@ class ReportInput(Input):
     )
 
 
+class TrueUpStatementInput(Input):
+    """The statement that is requested."""
+
+    period: Annotated[str, Field(pattern=PERIOD)] | None = Field(
+        None,
+        description="A month, `YYYY-MM`, or a quarter, `YYYY-Qn`, by the calendar of each"
+        " entitlement's own time zone; the last month that is over, if nothing is given.",
+    )
+    filters: ReportFilters = ReportFilters()
+    formats: Annotated[
+        list[Literal[REPORT_FORMATS]],  # type: ignore[valid-type]
+        Field(min_length=1),
+        AfterValidator(sort_distinct),
+    ] = [*REPORT_FORMATS]
+    send_email: bool = Field(default=False, description="Send it by e-mail as well.")
+    email_to: Literal["recipients", "accountOwner"] = Field(
+        "recipients",
+        description="To the stack's ReportRecipients, or to the account owner whom `filters` name.",
+    )
+
+
 class ReportPeriod(Output):
     """The period of a report."""
 
@@ -144,6 +165,65 @@ class Report(Output):
     created_at: str
     published_at: str | None
     files: list[ReportFile] = Field(description="Empty in lists, and before it is published.")
+
+
+class TrueUpSum(Output):
+    """What a statement adds up to in one currency, and by what was decided."""
+
+    currency: str
+    amount: str
+    billed: str
+    waived: str
+    disputed: str
+    undecided: str
+
+
+class TrueUpTotals(Output):
+    """The totals of a statement."""
+
+    entitlements: int
+    lines: int
+    totals: list[TrueUpSum] = Field(description="By currency, never mixed.")
+
+
+class TrueUpStatement(Output):
+    """A statement of what overdraft costs, and its progress."""
+
+    true_up_id: str
+    status: Literal["queued", "running", "published", "failed"]
+    period: ReportPeriod
+    is_complete: bool = Field(
+        description="False: the period was not over everywhere when it was asked for."
+    )
+    filters: ReportFilters
+    formats: list[str]
+    send_email: bool
+    email_to: Literal["recipients", "accountOwner"]
+    emailed_to: list[str] = Field(description="Whom its mail has gone to so far.")
+    email_returned_from: list[str] = Field(
+        description="Whose mail came back, or who complained of it."
+    )
+    version: int | None = Field(description="The n-th of this period and these filters.")
+    previous_true_up_id: str | None
+    change_count: int | None = Field(
+        description="How many entitlements differ from the version before."
+    )
+    summary: TrueUpTotals | None
+    failure: str | None = Field(
+        description="What went wrong last: it is tried again, unless the statement says `failed`."
+    )
+    failed_attempts: int
+    requested_by: str
+    created_at: str
+    published_at: str | None
+    files: list[ReportFile] = Field(description="Empty in lists, and before it is published.")
+
+
+class TrueUpStatementList(Output):
+    """A page of statements, newest first."""
+
+    items: list[TrueUpStatement]
+    next_page_token: str | None
 
 
 class ReportList(Output):

@@ -21,6 +21,7 @@ from shared.dynamodb.keys import (
     person_key,
     report_key,
     seat_record_key,
+    true_up_line_key,
 )
 from shared.dynamodb.requests import Item, Put
 from shared.history import rankings
@@ -168,23 +169,41 @@ class Full:
                 "until": at,
             },
         )
+        line_id = f"20{number + 10}-01.EUR.seats"
         yield (
-            report_key(f"rep_{number}"),
+            true_up_line_key(self.id, line_id),
             {
-                "reportId": f"rep_{number}",
-                "status": "queued",
-                "period": {},
-                "until": 1,
-                "end": 1,
-                "filters": {},
-                "formats": [],
-                "sendsEmail": False,
-                "requestedBy": "k",
-                "createdAt": at,
-                "listKey": "REPORT",
-                "listSort": f"{at:013d}#rep_{number}",
+                "lineId": line_id,
+                "decision": "billed",
+                "amount": "1.00",
+                "decidedAt": at,
+                "decidedBy": "k",
+                "line": {"lineId": line_id},
+                "earlier": [],
             },
         )
+        for report_id, kind, of_kind in (
+            (f"rep_{number}", "sales", "REPORT"),
+            (f"tru_{number}", "trueUp", "TRUE_UP"),
+        ):
+            yield (
+                report_key(report_id),
+                {
+                    "reportId": report_id,
+                    "kind": kind,
+                    "status": "queued",
+                    "period": {},
+                    "until": 1,
+                    "end": 1,
+                    "filters": {},
+                    "formats": [],
+                    "sendsEmail": False,
+                    "requestedBy": "k",
+                    "createdAt": at,
+                    "listKey": of_kind,
+                    "listSort": f"{at:013d}#{report_id}",
+                },
+            )
 
     def read(self, route: str, limit: int, **query: str) -> list[Any]:
         """A whole list, page by page."""
@@ -237,6 +256,8 @@ LISTS: list[tuple[str, dict[str, str]]] = [
     ("GET /v1/webhooks/{webhookId}/deliveries", {"status": "failed"}),
     ("GET /v1/api-keys", {}),
     ("GET /v1/reports", {}),
+    ("GET /v1/true-ups", {}),
+    (f"GET {E}/true-up/decisions", {}),
 ]
 # Lists that are not pages of one kind of item: where they are tested instead.
 ELSEWHERE = {

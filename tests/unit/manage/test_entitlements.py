@@ -127,7 +127,7 @@ TERMS = {"product": "CAD", "customer": {"name": "Acme"}, "seatCount": 1}
         ({"customer": {"name": "A", "id": 1}}, "unknown field; known are: externalId, name"),
         (
             {"usageLimits": [{"key": "a", "limit": 1, "cap": 2}]},
-            "unknown field; known are: customerCap, key, limit, overdraftLimit, resetSchedule",
+            "unknown field; known are: customerCap, key, limit, overdraftLimit, overdraftPrice, resetSchedule",
         ),
         (
             {"overdraftSeatLimit": {"type": "absolute", "value": 1, "x": 1}},

@@ -301,7 +301,9 @@ def test_no_seats_means_no_seats(customer: Customer) -> None:
     path = {"entitlementId": customer.id}
     _, body, _ = customer.api.call("GET /v1/entitlements/{entitlementId}", path)
     assert (body["seatCount"], body["seats"], body["hardCap"]) == (None, None, None)
-    assert body["usageLimits"] == [{**LIMIT, "customerCap": None, "hardCap": 12}]
+    assert body["usageLimits"] == [
+        {**LIMIT, "customerCap": None, "overdraftPrice": None, "hardCap": 12}
+    ]
     take = "POST /v1/entitlements/{entitlementId}/activations"
     for query in (None, {"dryRun": "true"}):
         status, answer, _ = customer.api.call(take, path, {"seatId": "a"}, query=query)

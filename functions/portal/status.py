@@ -27,6 +27,7 @@ from shared.entitlements.queries import fetch_entitlement, fetch_seat_usage
 from shared.history.buckets import bucket_name
 from shared.limits import UsedView
 from shared.overdraft_clock import OverdraftView
+from shared.sales.overdraft_price import is_priced
 from shared.seats.held_seats import find_held_seats, held_seats
 from shared.seats.seat_usage import PoolSeatsView, SeatUsage
 from shared.usage.counter import Counter
@@ -57,6 +58,7 @@ class PortalView(TypedDict):
     overdraft: OverdraftView | None
     customerCap: int | None
     usage: list[CurrentUsageView]
+    showsCharges: bool
     role: str
     hidesNames: bool
     expiresAt: str
@@ -114,6 +116,7 @@ def _read(request: Request) -> Operation[PortalView]:
         "overdraft": seat_usage.overdraft_view() if has_seats(item) else None,
         "customerCap": seat_usage.customer_cap,
         "usage": [current_view(key, limit, request.now) for key, limit in limits.items()],
+        "showsCharges": document.get("showCharges", False) and is_priced(document),
         "role": next(iter(request.caller.scopes)),
         "hidesNames": request.caller.hides_names,
         "expiresAt": to_rfc3339((request.caller.expires_at or 0) * 1000),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from functions.report.columns import counted, meters, requests_of
 from functions.report.metrics import LEAST_DAYS
-from functions.report.table import Entry
+from functions.report.table import Entry, amount_text
 from shared.clock import from_rfc3339_ms, zone_of
 from shared.history.buckets import DAY_MS
 from shared.sales import seat_requests
@@ -160,14 +160,14 @@ def reasons(entry: Entry, until: int) -> list[str]:
                 " purchased now): more than was purchased at the time on"
                 f" {counted(seats['overdraftDays'], 'day', 'days')}."
             )
-        found += [*_trend(seats), *_clock(seats, entry, until)]
+        found += [*_trend(seats), *_clock(seats, entry, until), *_costs(seats, entry)]
     for each in entry["usage"]:
         if each["deniedRequests"]:
             refused = counted(each["deniedRequests"], "request", "requests")
             found.append(f"{refused} of '{each['key']}' refused.")
         if each["overdraftDays"]:
             found.append(f"'{each['key']}': {each['peak']:,} used of {each['purchased']:,}.")
-        found += _clock(each, entry, until)
+        found += [*_clock(each, entry, until), *_costs(each, entry)]
     if (days := _renews_in(entry, until)) is not None:
         found.append(
             f"The term ends on {_day(entry['validUntil'], entry)},"
@@ -186,6 +186,20 @@ def _clock(meter: Entry, entry: Entry, until: int) -> list[str]:
     if from_rfc3339_ms(clock["endsAt"]) > until:
         return [f"The overdraft{of} may last until {end}: after that, others are turned away."]
     return [f"The overdraft period{of} ended on {end}: others are turned away."]
+
+
+def _costs(meter: Entry, entry: Entry) -> list[str]:
+    """What it costs the customer, and what it will cost to do nothing."""
+    cost = meter.get("trueUp")
+    if not cost or not Decimal(cost["toEndOfTerm"] or cost["amount"]):
+        return []
+    of = f" of '{meter['key']}'" if "key" in meter else ""
+    so_far = f"The overdraft{of} costs {cost['currency']} {amount_text(cost['amount'])} so far"
+    if cost["toEndOfTerm"] is None:
+        return [f"{so_far}."]
+    end = _day(entry["validUntil"], entry)
+    ahead = f"{cost['currency']} {amount_text(cost['toEndOfTerm'])} by the end of the term on {end}"
+    return [f"{so_far}; if nothing changes, {ahead}."]
 
 
 def _trend(seats: Entry) -> list[str]:

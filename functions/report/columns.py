@@ -25,6 +25,16 @@ def _clock(name: str) -> Callable[[Entry, Entry], Any]:
     return lambda _, meter: (meter.get("overdraft") or {}).get(name)
 
 
+def _cost(name: str) -> Callable[[Entry, Entry], Any]:
+    """An amount of the true-up. Rows of earlier releases have none."""
+
+    def value(_: Entry, meter: Entry) -> Any:
+        amount = (meter.get("trueUp") or {}).get(name)
+        return None if amount is None else Decimal(amount)
+
+    return value
+
+
 def _previous(name: str, *, hours: bool = False) -> Callable[[Entry, Entry], Any]:
     def value(_: Entry, meter: Entry) -> Any:
         before = meter["previous"]
@@ -293,6 +303,29 @@ COLUMNS = (
         "time",
         "When that period ends, or has ended: from then on, what was purchased is the cap.",
         _clock("endsAt"),
+    ),
+    Column(
+        "trueUp",
+        "True-up",
+        "money",
+        "What overdraft costs in the months of the period, as far as they are over, by its"
+        " `overdraftPrice`; empty: it has none.",
+        _cost("amount"),
+    ),
+    Column(
+        "trueUpToEnd",
+        "True-up to term end",
+        "money",
+        "The same from the beginning of the period to the end of the term, if use goes on as at the"
+        " end of the period; empty: no price, or no end.",
+        _cost("toEndOfTerm"),
+    ),
+    Column(
+        "trueUpCurrency",
+        "Of the true-up",
+        "text",
+        "The currency of the true-up.",
+        lambda _, meter: (meter.get("trueUp") or {}).get("currency"),
     ),
     Column(
         "seatHours",

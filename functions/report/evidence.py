@@ -5,6 +5,7 @@ read.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 
@@ -27,12 +28,13 @@ from shared.dynamodb.paging import all_of
 from shared.dynamodb.requests import BatchGet, Item, Operation, Query, send
 from shared.history import levels, queries
 from shared.history.aggregator import carried
-from shared.history.buckets import BUCKET_MS, months_between
+from shared.history.buckets import BUCKET_MS, DAY_MS, months_between
 from shared.history.denials import attempts_between
 from shared.history.episodes import Episode
 from shared.history.queries import Records
 from shared.overdraft_clock import OverdraftView, clock_in
-from shared.sales import follow_up, seat_requests
+from shared.sales import charges, follow_up, seat_requests, true_up
+from shared.sales.overdraft_price import is_priced
 from shared.validity import status_at
 
 Candidates = dict[str, set[str]]
@@ -121,6 +123,7 @@ def _entry(
     requests = yield from _requests(entitlement_id, period)
     wanted = [seat_requests.meter_of(each) for each in requests]
     seats, limits, signs = None, list[dict[str, Any]](), list[Item]()
+    costs = yield from _costs(item, period)
     clocks = yield from _clocks(item, meters, now)
     for meter in dict.fromkeys((*meters, *wanted)):
         records = yield from queries.records(
@@ -141,7 +144,7 @@ def _entry(
         key = usage_of(meter)
         if key is not None:
             limit = metrics.of_usage_limit(key, usage, previous, days, peak_at, episodes)
-            limits.append({**limit, "overdraft": clocks.get(meter)})
+            limits.append({**limit, "overdraft": clocks.get(meter), "trueUp": costs.get(meter)})
             continue
         opening = metrics.opening_level(records, period.start)
         seats = metrics.of_seats(usage, previous, days, peak_at, opening, episodes)
@@ -149,6 +152,7 @@ def _entry(
         signs = metrics.signs(records, period, known)
         seats |= metrics.average_use(usage, period.until)
         seats["overdraft"] = clocks.get(meter)
+        seats["trueUp"] = costs.get(meter)
         if by_hour := metrics.hours(records, period):
             seats["hours"] = by_hour
     if seats is None and not limits:
@@ -193,6 +197,37 @@ def _clocks(item: Item, meters: list[str], now: int) -> Operation[dict[str, Over
         if clock and not (found[key].get("overAt") or now + 1) <= now:
             clocks[meter] = clock.view()
     return clocks
+
+
+def _costs(item: Item, period: Period) -> Operation[dict[str, dict[str, str | None]]]:
+    """What overdraft costs by meter: in the months of the period, and to the end of the term."""
+    document = item["document"]
+    if not is_priced(document):
+        return {}
+    months = _months(period, document["timeZone"])
+    if months[0].start >= period.until:
+        return {}
+    found = yield from charges.read(item, months, period.until)
+    costs: dict[str, dict[str, str | None]] = {}
+    for use in found.uses:
+        lines = [line for line in found.lines if line.meter == use.meter]
+        ahead = true_up.to_end_of_term(use, lines, months[-1])
+        currency = ahead[0] if ahead else lines[-1].currency if lines else None
+        if currency is None:
+            continue
+        so_far = sum((line.amount for line in lines if line.currency == currency), Decimal(0))
+        to_end = str(ahead[1]) if ahead else None
+        costs[use.meter] = {"currency": currency, "amount": str(so_far), "toEndOfTerm": to_end}
+    return costs
+
+
+def _months(period: Period, zone_name: str) -> list[true_up.Month]:
+    """The months of a period, in a time zone that may be another than that of the report."""
+    shift = min(DAY_MS, (period.end - period.start) // 2)
+    months = [true_up.month_at(period.start + shift, zone_name)]
+    while months[-1].end < min(period.end, period.until) - shift:
+        months.append(true_up.month_at(months[-1].end, zone_name))
+    return months
 
 
 def _days_to_end(valid_until: int | None, now: int) -> int | None:

@@ -29,6 +29,8 @@ _NOT_COMPARED = frozenset(
         "average",
         "utilisation",
         "unitPrice",
+        "trueUpToEnd",
+        "trueUpCurrency",
         "pricePer",
         "currency",
         "customerPhone",

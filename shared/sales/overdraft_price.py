@@ -50,3 +50,9 @@ def price_of(document: Mapping[str, Any], meter: str) -> OverdraftPrice | None:
     elif document.get("seatCount") is None:
         member = None
     return OverdraftPrice.of(member) if member else None
+
+
+def is_priced(document: Mapping[str, Any]) -> bool:
+    """Whether any overdraft of an entitlement has a price."""
+    priced = [document, *(document.get("usageLimits") or ())]
+    return any(each.get("overdraftPrice") for each in priced)

@@ -510,14 +510,66 @@ def _expected(use: Use, month: Month, segment: Segment) -> Fraction:
     if price.basis == SEAT_DAYS:
         following = following_day(day_of(now, use.zone), use.zone)
         return Fraction(price.amount) * excess * _count(following, segment.end, use.zone)
-    in_force = use.terms.at(now)
-    opening = None
+    more = _projected(use, month, now, Fraction(segment.end - now))
+    return Fraction(price.amount) * (
+        _excess(level._replace(used=level.used + more), price) - excess
+    )
+
+
+def _projected(use: Use, month: Month, now: int, ahead: Fraction) -> int:
+    """How much more of a usage limit is used in a time ahead, at the average rate of the month."""
+    in_force, level = use.terms.at(now), use.levels.at(now)
+    if level is None:
+        return 0
     begin = max(month.start, in_force.valid_from)
+    opening = None
     if not in_force.resets:
         opening = use.levels.at(begin - 1)
     elif not any(use.levels.closings(now, month.end)):
-        return Fraction(0)  # it is charged in the month in which its period ends
+        return 0  # it is charged in the month in which its period ends
     used = level.used - (opening.used if opening else 0)
-    more = Fraction(max(0, used), max(1, now - begin)) * (segment.end - now)
-    projected = level._replace(used=int(level.used + more))
-    return Fraction(price.amount) * (_excess(projected, price) - excess)
+    return int(Fraction(max(0, used), max(1, now - begin)) * ahead)
+
+
+# The longest rest of a term that is looked at, in months.
+MOST_MONTHS = 120
+
+
+def to_end_of_term(use: Use, found: Sequence[Line], last: Month) -> tuple[str, Decimal] | None:
+    """What these lines, and the months after `last`, cost if use goes on as it is now.
+
+    The currency, and the amount to the end of the term. None: there is no price now, or no end.
+    """
+    now = min(use.until, last.end) - 1
+    in_force, level = use.terms.at(now), use.levels.at(now)
+    price, until = in_force.price, in_force.valid_until
+    if price is None or until is None or level is None:
+        return None
+    total = sum((line.expected for line in found if line.currency == price.currency), Decimal(0))
+    month = last
+    for _ in range(MOST_MONTHS):
+        month = month_at(month.end, use.zone_name)
+        if month.start >= until or price.charge == TO_END_OF_TERM:
+            return price.currency, total
+        end = min(month.end, until)
+        exact = Fraction(price.amount) * _month_ahead(use, month, end, price, now)
+        nothing = Line(month, use.meter, price.currency, (), exact, Fraction(0), price.minimum)
+        total += nothing.amount
+    return None
+
+
+def _month_ahead(use: Use, month: Month, end: int, price: OverdraftPrice, now: int) -> Fraction:
+    """The quantity of a later month, up to `end`, if use goes on as it is now."""
+    level, zone = use.levels.at(now), use.zone
+    assert level is not None  # the caller has looked
+    if price.basis == SEAT_DAYS:
+        return Fraction(_excess(level, price) * _count(month.start, end, zone))
+    if price.basis == PEAK_SEATS:
+        covered = Fraction(_count(month.start, end, zone), _count(month.start, month.end, zone))
+        return _excess(level, price) * covered
+    this = month_at(now, use.zone_name)
+    used = _projected(use, this, now, Fraction(end - month.start))
+    if use.terms.at(now).resets:
+        return Fraction(_excess(level._replace(used=used), price))
+    above = level.overdraft > price.free
+    return Fraction(used) if above else Fraction(0)

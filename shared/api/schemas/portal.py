@@ -32,6 +32,9 @@ class Portal(Output):
     overdraft: "Overdraft | None" = Field(description="The clock of an overdraft with a period.")
     customer_cap: int | None = Field(description="The customer's own cap of the seats.")
     usage: list["CurrentUsage"]
+    shows_charges: bool = Field(
+        description="Whether the customer may read what overdraft costs: `GET …/true-up`."
+    )
     role: Literal[PORTAL_ROLES]  # type: ignore[valid-type]
     hides_names: bool = Field(description="Whether the link shows nobody's name.")
     expires_at: str = Field(description="When the link expires.")

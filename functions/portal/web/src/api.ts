@@ -45,6 +45,8 @@ export interface Portal {
   overdraft: Clock | null;
   customerCap: number | null;
   usage: UsageLimit[];
+  /** Whether what overdraft costs may be read. */
+  showsCharges: boolean;
   role: "viewer" | "admin";
   /** Whether the link shows nobody's name. */
   hidesNames: boolean;
@@ -283,6 +285,53 @@ export const requestMore = (
   body: Record<string, string | number>,
   key: string,
 ) => send("POST", `v1/entitlements/${entitlementId}/seat-requests`, body, key);
+
+/** What was in use, against what was purchased. */
+interface ChargedLevel {
+  used: number;
+  purchased: number;
+}
+/** One step of what a month costs. */
+export interface ChargePart {
+  what: "peak" | "day" | "period" | "increase";
+  day: string;
+  level: ChargedLevel;
+  opening: ChargedLevel | null;
+  free: number;
+  chargedBefore: number;
+  quantity: number;
+  basis: "peak_seats" | "seat_days" | "units";
+  charge: "by_month" | "to_end_of_term";
+  unitAmount: string;
+  factor: string;
+}
+/** What the seats, or a usage limit, cost in a month. */
+export interface ChargeLine {
+  lineId: string;
+  usageKey: string | null;
+  month: string;
+  currency: string;
+  amount: string;
+  expectedAmount: string;
+  isMinimum: boolean;
+  parts: ChargePart[];
+  decision: {
+    decision: "billed" | "waived" | "disputed" | null;
+    reference: string | null;
+    amount: string;
+  } | null;
+}
+export interface TrueUp {
+  period: { name: string; from: string; to: string };
+  asOf: string;
+  isFinal: boolean;
+  totals: { currency: string; amount: string; expectedAmount: string }[];
+  lines: ChargeLine[];
+}
+
+/** What overdraft costs in a month, `YYYY-MM`. */
+export const readTrueUp = (entitlementId: string, period: string) =>
+  get<TrueUp>(`v1/entitlements/${entitlementId}/true-up`, { period });
 
 /** The newest requests for more. */
 export const readRequests = async (entitlementId: string): Promise<SeatRequest[]> =>

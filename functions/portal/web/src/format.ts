@@ -56,6 +56,23 @@ export function dateOf(at: number): string {
   return `${part("year")}-${part("month")}-${part("day")}`;
 }
 
+/** A calendar month, `YYYY-MM`. */
+export function month(text: string): string {
+  const style: Style = { year: "numeric", month: "long", timeZone: "UTC" };
+  return new Intl.DateTimeFormat(locale, style).format(new Date(`${text}-15`));
+}
+
+/** An amount of money, a decimal in a text, with the decimals that it has. */
+export function money(amount: string, currency: string): string {
+  const digits = amount.split(".")[1]?.length ?? 0;
+  return new Intl.NumberFormat(locale, {
+    style: "currency",
+    currency,
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  }).format(Number(amount));
+}
+
 /** A stretch of time, without saying twice what both ends share. */
 export function range(from: number, to: number, isByDay: boolean): string {
   return isByDay ? day(from) : formatter(MOMENT).formatRange(from, to);

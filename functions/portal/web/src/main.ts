@@ -17,6 +17,7 @@ import {
   type Use,
 } from "./api";
 import { changesSection } from "./changes";
+import { Charges } from "./charges";
 import { applyAccent } from "./color";
 import { download, nameFilesAfter } from "./csv";
 import { askForCap, askForMore, askRelease } from "./dialogs";
@@ -177,6 +178,7 @@ class Page {
   private readonly holders: Holders;
   private readonly turnedAway: TurnedAway;
   private readonly graph: UseGraph;
+  private readonly charges: Charges | null;
   private readonly stale = h("p", { class: "problem wide", role: "status", hidden: true });
   private denials: Denials | null = null;
   private requests: SeatRequest[] = [];
@@ -206,6 +208,7 @@ class Page {
     nameFilesAfter(portal.customer, portal.product);
     const meters = [...(portal.seats ? [null] : []), ...portal.usage.map((limit) => limit.key)];
     this.graph = new UseGraph(meters, fail);
+    this.charges = portal.showsCharges ? new Charges(portal, fail) : null;
     fill(
       main,
       h(
@@ -227,6 +230,7 @@ class Page {
         this.state,
         portal.usage.length ? this.usage : null,
         this.graph.element,
+        this.charges?.element,
         portal.seats ? this.forecast : null,
         portal.seats ? this.turnedAway.element : null,
         portal.seats ? this.holders.element : null,
@@ -253,6 +257,7 @@ class Page {
       role,
       accountOwner,
       portal.seats === null,
+      portal.showsCharges,
       limits,
     ]);
   }
@@ -582,6 +587,7 @@ class Page {
       }
       this.forecasts.clear();
       this.denialsOf.clear();
+      await this.charges?.read();
       await this.readLimitForecasts();
     } catch (error) {
       this.forecastAt = 0;

@@ -139,6 +139,28 @@ export const de: Messages = {
   requestsDenied: (number, tries, quantity) =>
     `In den letzten 30 Tagen ${wasOr(number)} ${requests(number)} über ${number === 1 ? "" : "zusammen "}${count(quantity)} abgelehnt (${attempts(tries)}).`,
 
+  charges: "Was Überziehung kostet",
+  chargesMonth: "Monat",
+  chargesOf: (name, amount, isOver) =>
+    isOver ? `${name} kostet ${amount}.` : `${name} kostet bisher ${amount}.`,
+  chargesAhead: (name, amount, expected) =>
+    `${name} kostet bisher ${amount}, bis zum Ende etwa ${expected}, wenn es so weitergeht.`,
+  noCharges: (name, isOver) =>
+    isOver ? `${name} kostet nichts.` : `${name} kostet bisher nichts.`,
+  chargesFinal: "Dieser Monat ist vorbei: Die Beträge sind endgültig.",
+  chargesNotFinal:
+    "Der Monat ist nicht vorbei oder sein Verlauf nicht vollständig: Die Beträge können sich ändern.",
+  chargeExpected: (amount) => `Bis zum Ende des Monats etwa ${amount}.`,
+  chargeMinimum: "Das ist das Mindeste, was ein Monat mit Kosten kostet.",
+  chargeUse: (day, used, purchased) =>
+    `${day}: ${count(used)} genutzt, ${count(purchased)} gekauft`,
+  chargeIncrease: (day, used, purchased, before) =>
+    `${day}: ${count(used)} insgesamt genutzt, ${count(purchased)} gekauft; vor diesem Monat ${count(before)}`,
+  chargeFree: (free) => `${count(free)} frei`,
+  chargedBefore: (quantity) => `${count(quantity)} schon berechnet`,
+  moreSteps: (number) => counted(number, "weiterer Schritt", "weitere Schritte"),
+  decisions: { billed: "berechnet", waived: "erlassen", disputed: "strittig" },
+
   forecast: "Wann wird es knapp?",
   notEnough: "Noch nicht genug Daten.",
   needs: (known, needed, unit) =>

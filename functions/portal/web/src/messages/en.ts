@@ -169,6 +169,28 @@ export const en = {
   expected: (what: string, date: string, low: string | null, high: string | null) =>
     `${what} will be reached around ${date} (between ${low ?? "soon"} and ${high ?? "perhaps never"}).`,
 
+  // --- What overdraft costs --------------------------------------------------------------------
+  charges: "What overdraft costs",
+  chargesMonth: "Month",
+  chargesOf: (name: string, amount: string, isOver: boolean) =>
+    isOver ? `${name} costs ${amount}.` : `${name} costs ${amount} so far.`,
+  chargesAhead: (name: string, amount: string, expected: string) =>
+    `${name} costs ${amount} so far, and about ${expected} by its end if use goes on as now.`,
+  noCharges: (name: string, isOver: boolean) =>
+    isOver ? `${name} costs nothing.` : `${name} costs nothing so far.`,
+  chargesFinal: "This month is over: the amounts are final.",
+  chargesNotFinal: "The month is not over, or its history not complete: the amounts may change.",
+  chargeExpected: (amount: string) => `About ${amount} by the end of the month.`,
+  chargeMinimum: "This is the least that a month with charges costs.",
+  chargeUse: (day: string, used: number, purchased: number) =>
+    `${day}: ${count(used)} used, ${count(purchased)} bought`,
+  chargeIncrease: (day: string, used: number, purchased: number, before: number) =>
+    `${day}: ${count(used)} used in all, ${count(purchased)} bought; before this month ${count(before)}`,
+  chargeFree: (free: number) => `${count(free)} free`,
+  chargedBefore: (quantity: number) => `${count(quantity)} charged before`,
+  moreSteps: (number: number) => counted(number, "more step", "more steps"),
+  decisions: { billed: "billed", waived: "waived", disputed: "disputed" },
+
   // --- The graph -------------------------------------------------------------------------------
   useOverTime: "Use over time",
   graphShows: "What the graph shows",

@@ -156,7 +156,7 @@ class StatementIndex:
                 "currency": currency,
                 "amount": str(amount),
                 **{
-                    decision: str(self._decided[currency].get(decision, Decimal(0)))
+                    decision: str(self._decided[currency].get(decision, amount * 0))
                     for decision in ("billed", "waived", "disputed", "undecided")
                 },
             }

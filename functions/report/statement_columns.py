@@ -50,9 +50,9 @@ def part_text(part: Entry, line: Entry) -> str:
     less += [f"{part['chargedBefore']:,} charged before"] if part["chargedBefore"] else []
     rest = f", less {', '.join(less)}" if less else ""
     factor = part["factor"]
-    times = f" x ({factor})" if " " in factor else f" x {factor}" if factor != "1" else ""
+    times = f" × ({factor})" if " " in factor else f" × {factor}" if factor != "1" else ""
     unit = f"{line['currency']} {part['unitAmount']}"
-    return f"{used}{rest}: {part['quantity']:,} x {unit}{times}"
+    return f"{used}{rest}: {part['quantity']:,} × {unit}{times}"
 
 
 COLUMNS = (

@@ -76,9 +76,9 @@ def test_all_four_forms_say_the_same(stack: Stack) -> None:
             {
                 "currency": "EUR",
                 "amount": "43.50",
-                "billed": "0",
-                "waived": "0",
-                "disputed": "0",
+                "billed": "0.00",
+                "waived": "0.00",
+                "disputed": "0.00",
                 "undecided": "43.50",
             },
             {
@@ -98,7 +98,7 @@ def test_all_four_forms_say_the_same(stack: Stack) -> None:
         (stack.globex.id, "2026-10.JPY.seats"): "39990",
     }
     seats = found[stack.acme.id, "2026-10.EUR.seats"]
-    assert seats["evidence"] == "2026-10-14: 6 used of 3: 3 x EUR 12.50 x 31/31"
+    assert seats["evidence"] == "2026-10-14: 6 used of 3: 3 × EUR 12.50 × 31/31"
     page = stack.maker.file(item, "html").decode()
     for text in ("True-up, October 2026", "EUR 43.50", "JPY 39,990", seats["evidence"]):
         assert text in page

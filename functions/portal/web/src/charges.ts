@@ -39,7 +39,7 @@ function stepOf(part: ChargePart, currency: string): string {
   const unit = money(part.unitAmount, currency);
   const isWhole = part.factor === "1";
   const factor = part.factor.includes(" ") ? `(${part.factor})` : part.factor;
-  const times = [count(part.quantity), unit, ...(isWhole ? [] : [factor])].join(" × ");
+  const times = [count(part.quantity), unit, ...(isWhole ? [] : [factor])].join("\u00a0×\u00a0");
   return `${used}${less.length ? `, ${less.join(", ")}` : ""}: ${times}`;
 }
 

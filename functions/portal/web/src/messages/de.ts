@@ -151,7 +151,7 @@ export const de: Messages = {
   chargesNotFinal:
     "Der Monat ist nicht vorbei oder sein Verlauf nicht vollständig: Die Beträge können sich ändern.",
   chargeExpected: (amount) => `Bis zum Ende des Monats etwa ${amount}.`,
-  chargeMinimum: "Das ist das Mindeste, was ein Monat mit Kosten kostet.",
+  chargeMinimum: "Das ist der Mindestbetrag eines Monats, der etwas kostet.",
   chargeUse: (day, used, purchased) =>
     `${day}: ${count(used)} genutzt, ${count(purchased)} gekauft`,
   chargeIncrease: (day, used, purchased, before) =>

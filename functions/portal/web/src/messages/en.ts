@@ -181,7 +181,7 @@ export const en = {
   chargesFinal: "This month is over: the amounts are final.",
   chargesNotFinal: "The month is not over, or its history not complete: the amounts may change.",
   chargeExpected: (amount: string) => `About ${amount} by the end of the month.`,
-  chargeMinimum: "This is the least that a month with charges costs.",
+  chargeMinimum: "This is the minimum of a month that costs anything.",
   chargeUse: (day: string, used: number, purchased: number) =>
     `${day}: ${count(used)} used, ${count(purchased)} bought`,
   chargeIncrease: (day: string, used: number, purchased: number, before: number) =>

@@ -17,8 +17,8 @@ SECRET = "report-link"  # noqa: S105 - its name
 
 
 def period_name(period: Mapping[str, Any]) -> str | None:
-    """The month or the quarter of a report. Reports of earlier releases have no quarter."""
-    return period["month"] or period.get("quarter")
+    """The month, quarter or week of a report. Those of earlier releases lack what came later."""
+    return period["month"] or period.get("quarter") or period.get("week")
 
 
 def make(report: Item, public_url: str, now_ms: int) -> Operation[dict[str, dict[str, Any]]]:

@@ -9,6 +9,8 @@ REASON_BYTES = 500
 # The key of a usage limit.
 # A month, or a quarter.
 PERIOD = r"^20[0-9]{2}-(0[1-9]|1[0-2]|Q[1-4])$"
+# The same, or an ISO week.
+REPORT_PERIOD = r"^20[0-9]{2}-(0[1-9]|1[0-2]|Q[1-4]|W(0[1-9]|[1-4][0-9]|5[0-3]))$"
 USAGE_KEY = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ATTRIBUTES_BYTES = 512  # of the JSON, without spaces
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")

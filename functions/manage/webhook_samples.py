@@ -247,6 +247,7 @@ def _of_report(_: str, __: str, at: int) -> list[Event]:
         "deniedSeats": 0,
         "deniedRequests": 0,
         "deniedAttempts": 0,
+        "underUsed": 0,
         "monthlyValue": [],
     }
     report = {

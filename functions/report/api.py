@@ -1,14 +1,12 @@
 """Reports in the API: request one, read its progress, get links to its files."""
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from functions.report import periods
 from functions.report.metrics import Period
-from functions.report.pipeline import kind_of
+from functions.report.pipeline import kind_of, series_of
 from functions.report.sales_report import SalesReport
 from functions.report.statement import Statement
 from shared import report_links
@@ -26,8 +24,11 @@ from shared.problems import InvalidRequest, NotFound
 LISTS = {SalesReport.name: "REPORT", Statement.name: "TRUE_UP"}
 # To whom a report is mailed, unless to an account owner.
 RECIPIENTS = "recipients"
+EVERY_OWNER = "everyAccountOwner"
 ZONE = os.environ.get("REPORT_TIME_ZONE", "UTC")
 _recipients = os.environ.get("REPORT_RECIPIENTS", "")
+FOR_OWNERS = os.environ.get("OWNER_REPORTS") == "true"
+_under_use = int(os.environ.get("UNDER_USE_BELOW", "0"))
 
 
 class ReportView(TypedDict):
@@ -38,6 +39,7 @@ class ReportView(TypedDict):
     period: Mapping[str, object]
     isComplete: bool
     filters: Mapping[str, object]
+    underUse: int | None
     formats: list[str]
     sendEmail: bool
     emailTo: str
@@ -69,15 +71,18 @@ def item_of(
     public_url: str,
     now_ms: int,
     kind: str = SalesReport.name,
+    under_use: int = 0,
+    for_owners: bool = False,
 ) -> Item:
-    """The item of a report that is to be made; `public_url` is for the links in its e-mail."""
-    named: list[Any] = [period.start, period.end, sorted(filters.items())]
-    if kind != SalesReport.name:
-        named.append(kind)
-    return {
+    """The item of a report that is to be made; `public_url` is for the links in its e-mail.
+
+    `for_owners`: when it is published, each account owner gets one with their own rows.
+    """
+    made: Item = {
+        **({"underUse": under_use} if under_use else {}),
+        **({"forOwners": True} if for_owners or email_to == EVERY_OWNER else {}),
         "kind": kind,
         "reportId": report_id,
-        "series": hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32],
         "status": "queued",
         "start": period.start,
         "end": period.end,
@@ -99,6 +104,7 @@ def item_of(
         "listKey": LISTS[kind],
         "listSort": f"{now_ms:013d}#{report_id}",
     }
+    return {**made, "series": series_of(made)}
 
 
 def scheduled(
@@ -108,14 +114,25 @@ def scheduled(
 
     `is_quarterly`: after the last month of a quarter, the report of the quarter too.
     """
-    try:
-        at = from_rfc3339_ms(scheduled_time or "")
-    except ValueError:
-        at = now_ms
+    at = time_of(scheduled_time, now_ms)
     month = periods.month_of(at, zone_of(ZONE), -1)
     quarter = periods.quarter_of(month) if is_quarterly else None
     names = [month, *([quarter] if quarter else [])]
     return [_scheduled(name, public_url, now_ms) for name in names]
+
+
+def scheduled_week(scheduled_time: str | None, public_url: str, now_ms: int) -> list[Put]:
+    """The write that requests the digest of the week before; once, however often it is made."""
+    at = time_of(scheduled_time, now_ms)
+    return [_scheduled(periods.week_of(at, zone_of(ZONE), -1), public_url, now_ms)]
+
+
+def time_of(scheduled_time: str | None, now_ms: int) -> int:
+    """The time of a schedule's run, Unix milliseconds; now if it says none."""
+    try:
+        return from_rfc3339_ms(scheduled_time or "")
+    except ValueError:
+        return now_ms
 
 
 def _scheduled(name: str, public_url: str, now_ms: int) -> Put:
@@ -132,6 +149,8 @@ def _scheduled(name: str, public_url: str, now_ms: int) -> Put:
         actor="schedule",
         public_url=public_url,
         now_ms=now_ms,
+        under_use=_under_use if "W" not in name else 0,
+        for_owners=FOR_OWNERS,
     )
     return Put(report_key(report_id), item, "attribute_not_exists(pk)")
 
@@ -145,7 +164,9 @@ def check_mail(model: ReportInput | TrueUpStatementInput) -> None:
     to_owner = model.email_to != RECIPIENTS
     if to_owner and not model.send_email:
         raise InvalidRequest.at("/emailTo", "goes with sendEmail")
-    if to_owner and model.filters.account_owner is None:
+    if model.email_to == EVERY_OWNER and model.filters.account_owner is not None:
+        raise InvalidRequest.at("/emailTo", "does not go with filters.accountOwner")
+    if model.email_to == "accountOwner" and model.filters.account_owner is None:
         raise InvalidRequest.at("/emailTo", "needs filters.accountOwner")
     if model.send_email and not os.environ.get("EMAIL_SENDER"):
         raise InvalidRequest.at("/sendEmail", "needs the stack's parameter EmailSender")
@@ -173,6 +194,7 @@ def create(request: Request) -> Response:
         actor=request.caller.key_id,
         public_url=request.public_url,
         now_ms=request.now_ms,
+        under_use=model.under_use or 0,
     )
     put = Put(report_key(report_id), item, "attribute_not_exists(pk)")
     response = Response(202, view(item, {}))
@@ -227,6 +249,7 @@ def view(item: Item, made: Mapping[str, Mapping[str, object]]) -> ReportView:
         "period": item["period"],
         "isComplete": item["until"] >= item["end"],
         "filters": item["filters"],
+        "underUse": item.get("underUse"),
         "formats": item["formats"],
         "sendEmail": item["sendsEmail"],
         "emailTo": item.get("emailTo", RECIPIENTS),

@@ -61,8 +61,15 @@ def facts_of(entry: Entry, until: int) -> Facts:
         bool(entry["seats"] and entry["seats"]["suggested"]["additional"]),
         worth["currency"],
         Decimal(worth["amount"]),
-        0 if entry["status"] == "deleted" else 0.5 if is_closed else 1,
+        _factor(entry, is_closed=is_closed),
     )
+
+
+def _factor(entry: Entry, *, is_closed: bool) -> float:
+    """How much of the points counts: of what is deleted or hardly used, nothing."""
+    if entry["status"] == "deleted" or entry.get("isUnderUse"):
+        return 0
+    return 0.5 if is_closed else 1
 
 
 def score(facts: Facts, largest: Mapping[str, Decimal]) -> int:

@@ -25,6 +25,11 @@ def _clock(name: str) -> Callable[[Entry, Entry], Any]:
     return lambda _, meter: (meter.get("overdraft") or {}).get(name)
 
 
+def _hardly(name: str) -> Callable[[Entry, Entry], Any]:
+    """A figure of a row of under-use. Rows of earlier releases have none."""
+    return lambda _, meter: (meter.get("underUse") or {}).get(name)
+
+
 def _cost(name: str) -> Callable[[Entry, Entry], Any]:
     """An amount of the true-up. Rows of earlier releases have none."""
 
@@ -501,6 +506,28 @@ COLUMNS = (
     Column("followUpOwner", "Followed up by", "text", "Who is responsible.", _follow_up("owner")),
     Column("followUpNote", "Note", "text", "The last note.", _follow_up("note")),
     Column(
+        "section",
+        "Section",
+        "text",
+        "`overdraft`: near a limit, over it, or denied; `under-use`: in three months never more"
+        " than the share that was asked for.",
+        lambda _, meter: "under-use" if meter.get("underUse") else "overdraft",
+    ),
+    Column(
+        "highestInThreeMonths",
+        "Peak of three months",
+        "count",
+        "Of a row of under-use: the most that was in use in three months.",
+        _hardly("highest"),
+    ),
+    Column(
+        "unused",
+        "Unused",
+        "count",
+        "Of a row of under-use: purchased less that peak.",
+        _hardly("unused"),
+    ),
+    Column(
         "signs",
         "Patterns to check",
         "text",
@@ -529,6 +556,7 @@ def _summary(meta: Mapping[str, Any]) -> list[tuple[str, str | float]]:
         ("People denied", summary["deniedSeats"]),
         ("Requests of usage limits denied", summary["deniedRequests"]),
         ("Attempts denied", summary["deniedAttempts"]),
+        ("Entitlements with under-use", summary["underUsed"]),
         *(
             (f"Monthly value, {each['currency']}", float(each["amount"]))
             for each in summary["monthlyValue"]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from functions.report.html import environment, local
+from functions.report.html import environment, local, title_of
 from functions.report.kind import Mail
 from functions.report.table import amount_text
 from shared import aws, report_links
@@ -55,6 +55,53 @@ def of_sales_report(report: Item, links: Mapping[str, str], expires: str) -> Mai
         _text(facts),
         environment().get_template("mail.html").render(facts),
     )
+
+
+# What a digest says of each kind.
+_DIGEST = (
+    ("began", "Overdrafts that began"),
+    ("ended", "Overdrafts that ended"),
+    ("ending", "About to end: overdraft periods in 14 days, terms in 30 days"),
+)
+
+
+def of_digest(report: Item, links: Mapping[str, str], expires: str) -> Mail:
+    """The e-mail of a week: what began, what ended, what is about to end, whom to call."""
+    facts = facts_of(report, links, expires)
+    digest, zone = report["summary"]["digest"], facts["zone"]
+    title = f"Overdraft, {title_of(report['period'])}"
+    sections = [
+        {
+            "title": about,
+            "lines": [_digest_line(each, zone) for each in digest[kind]],
+            "more": digest[f"{kind}Count"] - len(digest[kind]),
+        }
+        for kind, about in _DIGEST
+        if digest[kind]
+    ]
+    lines = [f"{title}.", *facts["about"]]
+    for section in sections:
+        lines += ["", f"{section['title']}:", *(f"- {line}" for line in section["lines"])]
+        lines += [f"- and {section['more']} more"] if section["more"] else []
+    if not sections:
+        lines += ["", _QUIET]
+    lines += _calls(report["summary"]["calls"])
+    numbers = f"{digest['beganCount']} began, {digest['endedCount']} ended"
+    html = environment().get_template("digest_mail.html")
+    return Mail(
+        f"{title}: {numbers}",
+        "\n".join([*lines, *links_in(facts)]),
+        html.render(facts, title=title, sections=sections, quiet=_QUIET),
+    )
+
+
+_QUIET = "No overdraft began or ended, and none is about to end."
+
+
+def _digest_line(each: Mapping[str, Any], zone: str) -> str:
+    of = f", {each['usageKey']}" if each["usageKey"] else ""
+    customer, product = isolated(each["customer"]), isolated(each["product"])
+    return f"{customer}: {product}{of}, {local(each['at'], zone)}"
 
 
 def of_statement(report: Item, links: Mapping[str, str], expires: str) -> Mail:

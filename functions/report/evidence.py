@@ -11,6 +11,7 @@ from typing import Any
 
 from functions.report import metrics
 from functions.report.metrics import MANY_DEVICES, Mixed, Period, Tops
+from functions.report.under_use import under_used
 from shared.audit import EVIDENCE_SECONDS
 from shared.clock import to_rfc3339, zone_of
 from shared.dynamodb.keys import (
@@ -71,17 +72,23 @@ def entries(
     period: Period,
     filters: Mapping[str, str],
     now: int,
+    under_use: int = 0,
 ) -> Iterator[Operation[list[dict[str, Any]]]]:
     """The entries of these entitlements and meters, as operations of a hundred each.
 
-    Their status is that of `now`, Unix seconds.
+    Their status is that of `now`, Unix seconds. `under_use`: with the meters of which never more
+    than this percentage was used in three months; 0: without.
     """
     for part in batched(wanted, BATCH):
-        yield _entries(part, period, filters, now)
+        yield _entries(part, period, filters, now, under_use)
 
 
 def _entries(
-    wanted: list[tuple[str, list[str]]], period: Period, filters: Mapping[str, str], now: int
+    wanted: list[tuple[str, list[str]]],
+    period: Period,
+    filters: Mapping[str, str],
+    now: int,
+    under_use: int,
 ) -> Operation[list[dict[str, Any]]]:
     keys = [entitlement_key(entitlement_id) for entitlement_id, _ in wanted]
     items = yield from send(BatchGet(tuple(keys)))
@@ -93,9 +100,11 @@ def _entries(
         item = items.get(entitlement_key(entitlement_id))
         if item is None or not matches(item, filters):
             continue
-        entry = yield from _entry(
-            item, meters, period, sold.get(follow_up_key(entitlement_id)), now
-        )
+        hardly = {}
+        if under_use:
+            hardly = yield from under_used(item, period, under_use, now)
+        followed = sold.get(follow_up_key(entitlement_id))
+        entry = yield from _entry(item, meters, period, followed, now, hardly)
         if entry:
             found.append(entry)
     return found
@@ -116,7 +125,12 @@ def matches(item: Item, filters: Mapping[str, str]) -> bool:
 
 
 def _entry(
-    item: Item, meters: list[str], period: Period, followed: Item | None, now: int
+    item: Item,
+    meters: list[str],
+    period: Period,
+    followed: Item | None,
+    now: int,
+    hardly: Mapping[str, Mapping[str, int]],
 ) -> Operation[dict[str, Any] | None]:
     entitlement_id, document = item["entitlementId"], item["document"]
     zone = zone_of(document["timeZone"])
@@ -125,7 +139,7 @@ def _entry(
     seats, limits, signs = None, list[dict[str, Any]](), list[Item]()
     costs = yield from _costs(item, period)
     clocks = yield from _clocks(item, meters, now)
-    for meter in dict.fromkeys((*meters, *wanted)):
+    for meter in dict.fromkeys((*meters, *wanted, *hardly)):
         records = yield from queries.records(
             entitlement_id, period.previous, period.end, period.until, meter
         )
@@ -133,7 +147,7 @@ def _entry(
         mixed = yield from _mixed(entitlement_id, meter, records, period)
         tops = Tops(records, mixed)
         is_candidate = metrics.is_candidate(usage, tops.between(period.start, period.end))
-        if not usage.is_known or not (is_candidate or meter in wanted):
+        if not usage.is_known or not (is_candidate or meter in wanted or meter in hardly):
             continue
         previous = None  # its evidence may have expired in part: its figures would be too low
         if period.previous >= (now - EVIDENCE_SECONDS) * 1000:
@@ -141,22 +155,30 @@ def _entry(
         days = metrics.days(records, tops, period, zone)
         peak_at = yield from _peak_at(entitlement_id, meter, records, period, usage.highest)
         episodes = yield from _episodes(entitlement_id, meter, period, now * 1000)
+        number = len(episodes)
+        more = {
+            "overdraft": clocks.get(meter),
+            "trueUp": costs.get(meter),
+            "underUse": None if is_candidate else hardly.get(meter),
+            "beganAt": _last(each for each, _ in episodes if each >= period.start),
+            "endedAt": _last(end for _, end in episodes if end and end <= period.until),
+        }
         key = usage_of(meter)
         if key is not None:
-            limit = metrics.of_usage_limit(key, usage, previous, days, peak_at, episodes)
-            limits.append({**limit, "overdraft": clocks.get(meter), "trueUp": costs.get(meter)})
+            limit = metrics.of_usage_limit(key, usage, previous, days, peak_at, number)
+            limits.append({**limit, **more})
             continue
         opening = metrics.opening_level(records, period.start)
-        seats = metrics.of_seats(usage, previous, days, peak_at, opening, episodes)
+        seats = metrics.of_seats(usage, previous, days, peak_at, opening, number)
         known = yield from _seat_records(entitlement_id)
         signs = metrics.signs(records, period, known)
         seats |= metrics.average_use(usage, period.until)
-        seats["overdraft"] = clocks.get(meter)
-        seats["trueUp"] = costs.get(meter)
+        seats |= more
         if by_hour := metrics.hours(records, period):
             seats["hours"] = by_hour
     if seats is None and not limits:
         return None
+    shown = [*([seats] if seats else []), *limits]
     extra = seats["suggested"]["additional"] if seats else 0
     # Nobody buys more of what is gone.
     price = document["unitPrice"] if seats and item["status"] != "deleted" else None
@@ -179,6 +201,7 @@ def _entry(
         "followUp": follow_up.view(entitlement_id, followed),
         "requests": requests,
         "signs": signs,
+        "isUnderUse": not requests and all(each["underUse"] for each in shown),
     }
 
 
@@ -187,7 +210,7 @@ def _clocks(item: Item, meters: list[str], now: int) -> Operation[dict[str, Over
     document = item["document"]
     limits = [document["overdraftSeatLimit"]]
     limits += [each["overdraftLimit"] for each in document["usageLimits"]]
-    if not any(limit.get("period") for limit in limits):
+    if not meters or not any(limit.get("period") for limit in limits):
         return {}
     keys = {meter: overdraft_clock_key(item["entitlementId"], meter) for meter in meters}
     found = yield from send(BatchGet(tuple(keys.values())))
@@ -298,15 +321,23 @@ def _peak_at(
     return bucket.start
 
 
-def _episodes(entitlement_id: str, meter: str, period: Period, now_ms: int) -> Operation[int]:
-    """The number of overdraft episodes that touch the period."""
+def _last(times: Iterable[int]) -> str | None:
+    """The last of some times, Unix milliseconds; None: there is none."""
+    last = max(times, default=None)
+    return None if last is None else to_rfc3339(last)
+
+
+def _episodes(
+    entitlement_id: str, meter: str, period: Period, now_ms: int
+) -> Operation[list[tuple[int, int | None]]]:
+    """The beginnings and ends of the overdraft episodes that touch the period, the last first."""
     query = Query(
         "pk = :pk AND sk < :until",
         {":pk": episode_key(entitlement_id, meter, 0).pk, ":until": f"{period.until:013d}"},
         descending=True,
         limit=BATCH,
     )
-    count = 0
+    touching: list[tuple[int, int | None]] = []
     while True:
         found = yield from send(query)
         for item in found.items:
@@ -316,10 +347,10 @@ def _episodes(entitlement_id: str, meter: str, period: Period, now_ms: int) -> O
                 latest = yield from queries.latest_bucket(entitlement_id, meter)
                 end = carried(Episode.of(item), latest, now_ms).end
             if end is not None and end <= period.start:
-                return count
-            count += 1
+                return touching
+            touching.append((item["start"], end))
         if found.next is None:
-            return count
+            return touching
         query = query._replace(start=found.next)
 
 

@@ -28,6 +28,7 @@ _context = app.Context()
 _store = Store(os.environ.get("REPORTS_BUCKET", ""))
 _jobs_url = os.environ.get("REPORT_JOBS_URL", "")
 _is_quarterly = os.environ.get("QUARTERLY_REPORT") == "true"
+_has_digest = os.environ.get("WEEKLY_DIGEST") == "true"
 _true_up_schedule = os.environ.get("TRUE_UP_SCHEDULE", "none")
 _recipients = os.environ.get("REPORT_RECIPIENTS", "")
 _work = Work(
@@ -110,6 +111,8 @@ def _ask(record: dict[str, Any], job: dict[str, Any]) -> bool:
 def _due(job: dict[str, Any]) -> list[Put]:
     """The writes that request what the schedule asks for."""
     when, url = job["scheduledTime"], job["publicUrl"]
+    if job.get("what") == "digest":
+        return api.scheduled_week(when, url, now_ms()) if _has_digest else []
     if job.get("what") == "trueUps":
         return statements_api.scheduled(when, _true_up_schedule, url, now_ms())
     return api.scheduled(when, url, now_ms(), is_quarterly=_is_quarterly)

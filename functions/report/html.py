@@ -116,6 +116,12 @@ class Page:
             template.render(
                 meta=self._meta,
                 shown=shown,
+                hardly=[
+                    (entry, meter)
+                    for entry in self._entries
+                    for meter in meters(entry)
+                    if meter.get("underUse")
+                ],
                 left_out=self._left_out,
                 columns=COLUMNS,
                 least_days=LEAST_DAYS,
@@ -204,6 +210,9 @@ def title_of(period: Mapping[str, Any]) -> str | None:
     if period.get("quarter"):
         year, _, quarter = str(period["quarter"]).partition("-")
         return f"{quarter} {year}"
+    if period.get("week"):
+        year, _, week = str(period["week"]).partition("-W")
+        return f"week {int(week)} of {year}"
     month = period["month"]
     return month and datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC).strftime("%B %Y")
 

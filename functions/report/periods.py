@@ -1,6 +1,6 @@
-"""The period of a report: a month, a quarter, or a range of whole quarter-hours."""
+"""The period of a report: a month, a quarter, a week, or a range of whole quarter-hours."""
 
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from functions.report.metrics import Period
 from shared.api.schemas.reports import ReportInput
@@ -49,15 +49,41 @@ def of_quarter(quarter: str, zone: str, now_ms: int) -> Period:
     return Period(start, end, min(end, now_ms), before)
 
 
+def week_of(at: int, zone: tzinfo, ahead: int = 0) -> str:
+    """The ISO week of a time in a time zone, `YYYY-Www`, or one so many weeks later."""
+    local = datetime.fromtimestamp(at / 1000, zone) + timedelta(weeks=ahead)
+    return f"{local:%G-W%V}"
+
+
+def of_week(week: str, zone: str, now_ms: int) -> Period:
+    """An ISO week in a time zone, from Monday to Sunday, as far as it is over.
+
+    Raises:
+        ValueError: the year has no such week.
+    """
+    monday = datetime.strptime(f"{week}-1", "%G-W%V-%u").replace(tzinfo=zone_of(zone))
+    if f"{monday:%G-W%V}" != week:  # a later Python refuses it by itself
+        raise ValueError(week)
+    before, start, end = (
+        int((monday + timedelta(weeks=ahead)).timestamp()) * 1000 for ahead in (-1, 0, 1)
+    )
+    return Period(start, end, min(end, now_ms), before)
+
+
 def of_name(name: str, zone: str, now_ms: int) -> Period:
-    """A month, `YYYY-MM`, or a quarter, `YYYY-Qn`."""
-    return (of_quarter if "Q" in name else of_month)(name, zone, now_ms)
+    """A month, `YYYY-MM`, a quarter, `YYYY-Qn`, or a week, `YYYY-Www`.
+
+    Raises:
+        ValueError: the year has no such week.
+    """
+    by_letter = {"Q": of_quarter, "W": of_week}
+    return by_letter.get(name[5:6], of_month)(name, zone, now_ms)
 
 
 def names(name: str | None) -> dict[str, str | None]:
-    """The name of a period, as a report has it: that of a month, of a quarter, or none."""
-    is_quarter = name is not None and "Q" in name
-    return {"month": None if is_quarter else name, "quarter": name if is_quarter else None}
+    """The name of a period, as a report has it: that of a month, a quarter, a week, or none."""
+    kind = {"Q": "quarter", "W": "week"}.get((name or "")[5:6], "month")
+    return {each: name if each == kind else None for each in ("month", "quarter", "week")}
 
 
 def read(model: ReportInput, zone_name: str, now_ms: int) -> tuple[Period, str | None]:
@@ -74,7 +100,10 @@ def read(model: ReportInput, zone_name: str, now_ms: int) -> tuple[Period, str |
     name = None
     if model.from_ is None:
         name = model.period or month_of(now_ms, zone_of(zone_name), -1)
-        period, pointer = of_name(name, zone_name, now_ms), "/period"
+        try:
+            period, pointer = of_name(name, zone_name, now_ms), "/period"
+        except ValueError:
+            raise InvalidRequest.at("/period", "the year has no such week") from None
     else:
         period, pointer = _between(model.from_, model.to, now_ms), "/from"
     if period.start >= now_ms:

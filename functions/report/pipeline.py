@@ -5,6 +5,7 @@ files of its own, and the report's item names those that count. Nothing is shown
 says `published`, in the transaction that makes it the newest version.
 """
 
+import hashlib
 import json
 import secrets
 import tempfile
@@ -20,6 +21,7 @@ from functions.report.sales_report import SalesReport
 from functions.report.statement import Statement
 from functions.report.storage import Store
 from functions.report.table import Entry
+from functions.report.under_use import all_entitlements
 from shared import aws, observability, report_links
 from shared.clock import now_ms as clock
 from shared.clock import to_rfc3339
@@ -44,7 +46,10 @@ from shared.dynamodb.requests import (
     Transact,
     Update,
 )
+from shared.ids import new_id
 
+# The most account owners who get a report of their own.
+MOST_OWNERS = 1_000
 PART = 500  # the entitlements that one step reads
 ROUNDS = 5
 JOB_SECONDS = 15 * 86_400  # longer than a job stays in its queue
@@ -150,6 +155,9 @@ class Work:
         """Find the candidates, in parts; one job for each part."""
         if report["status"] == "published":
             return [_job(report, "publish")]
+        if "partCount" not in report and "parent" in report:
+            self._take_over(report)
+            return [_job(report, "plan")]
         if "partCount" not in report:
             plan = secrets.token_hex(4)
             count = 0
@@ -182,8 +190,11 @@ class Work:
         period = _period(report)
         only = report["filters"].get("entitlementId")
         shards = [report_candidate_shard(only)] if only else range(CANDIDATE_SHARDS)
+        every = self._dynamodb.run(all_entitlements()) if report.get("underUse") else {}
         for shard in shards:
             found = self._dynamodb.run(candidates(shard, period))
+            for entitlement_id in every.get(shard, ()):
+                found.setdefault(entitlement_id, set())
             for entitlement_id in sorted(found):
                 if only in (None, entitlement_id):
                     yield entitlement_id, found[entitlement_id]
@@ -243,6 +254,7 @@ class Work:
             raise LostRace("reports of this series kept being published")
         self._clear(report["reportId"], report.get("folder"))
         if report["status"] == "published":
+            self._for_owners(report)
             self._tell(report)
         return []
 
@@ -343,6 +355,53 @@ class Work:
         )
         self._dynamodb.run(write_with_conflict_retry(transaction))
 
+    # --- For account owners -----------------------------------------------------------------------
+
+    def _for_owners(self, report: Item) -> None:
+        """Request a report for each account owner with their own rows; once, if it comes again."""
+        if not report.get("forOwners"):
+            return
+        owners: set[str] = set()
+        for line in self._store.lines(f"{report['folder']}{ROWS}"):
+            owner = _owner(json.loads(line))
+            if owner:
+                owners.add(owner)
+            if len(owners) == MOST_OWNERS:
+                observability.logger.warning("too many account owners", extra={"most": MOST_OWNERS})
+                break
+        for owner in sorted(owners):
+            made = child_of(report, owner)
+            key = report_key(made["reportId"])
+            self._dynamodb.execute(Put(key, made, "attribute_not_exists(pk)"))
+
+    def _take_over(self, report: Item) -> None:
+        """The rows of one account owner, as the report of all has them: one part, which is done."""
+        parent = self._read(report["parent"])
+        assert parent is not None  # reports are never deleted
+        plan = secrets.token_hex(4)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "rows"
+            with path.open("wb") as rows:
+                for line in self._store.lines(f"{parent['folder']}{ROWS}"):
+                    if _owner(json.loads(line)) == report["filters"]["accountOwner"]:
+                        rows.write(line + b"\n")
+            self._store.put(_part_name({**report, "plan": plan}, 0, "rows"), path, TYPES["json"])
+        self._dynamodb.execute(
+            Update(
+                report_key(report["reportId"]),
+                "SET partCount = :one, #plan = :plan, #status = :running, done = :done",
+                "attribute_not_exists(partCount) AND #status = :queued",
+                {"#status": "status", "#plan": "plan"},
+                {
+                    ":one": 1,
+                    ":plan": plan,
+                    ":running": "running",
+                    ":queued": "queued",
+                    ":done": frozenset(("0",)),
+                },
+            )
+        )
+
     # --- Notify, fail -----------------------------------------------------------------------------
 
     def _tell(self, report: Item) -> None:
@@ -358,7 +417,8 @@ class Work:
         failed = None
         owner = report["filters"].get("accountOwner")
         to_owner = report.get("emailTo") == "accountOwner" and owner
-        for recipient in (owner,) if to_owner else self._mailing.recipients:
+        to_nobody = report.get("emailTo") == "everyAccountOwner"
+        for recipient in (owner,) if to_owner else () if to_nobody else self._mailing.recipients:
             if recipient in report.get("sentTo", ()):
                 continue
             try:
@@ -455,6 +515,54 @@ def _job(report: Item, step: str, **more: Any) -> Job:
 
 def _part_name(report: Item, number: int, kind: str) -> str:
     return f"{PARTS}{report['reportId']}/{report['plan']}/{number:05d}.{kind}"
+
+
+def series_of(report: Item) -> str:
+    """What the versions of a report have in common: period, filters, kind."""
+    named: list[Any] = [report["start"], report["end"], sorted(report["filters"].items())]
+    kind, under_use = report.get("kind", SalesReport.name), report.get("underUse", 0)
+    named += [kind] if kind != SalesReport.name else []
+    named += [under_use] if under_use else []
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]
+
+
+# What the report of one account owner has of the report of all.
+_OF_PARENT = (
+    "kind",
+    "underUse",
+    "periodName",
+    "start",
+    "end",
+    "until",
+    "previous",
+    "period",
+    "formats",
+    "requestedBy",
+    "publicUrl",
+    "createdAt",
+    "listKey",
+)
+
+
+def child_of(parent: Item, owner: str) -> Item:
+    """The report of one account owner, with their rows of the report of all."""
+    report_id = new_id(parent["reportId"].partition("_")[0], f"{parent['reportId']} {owner}")
+    made: Item = {
+        **{name: parent[name] for name in _OF_PARENT if name in parent},
+        "reportId": report_id,
+        "parent": parent["reportId"],
+        "status": "queued",
+        "filters": {**parent["filters"], "accountOwner": owner},
+        "sendsEmail": True,
+        "emailTo": "accountOwner",
+        "listSort": f"{parent['createdAt']:013d}#{report_id}",
+    }
+    return {**made, "series": series_of(made)}
+
+
+def _owner(entry: Entry) -> str:
+    """The address of an entry's account owner; empty: none is known."""
+    return ((entry.get("contacts") or {}).get("accountOwner") or {}).get("email") or ""
 
 
 def kind_of(report: Item) -> Kind:

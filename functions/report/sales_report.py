@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, NamedTuple
 from functions.report import email, evidence
 from functions.report.call_list import ABOUT, CALLS, MAILED, Facts, call, facts_of, score
 from functions.report.columns import COLUMNS, TABLE, meters, requests_of
+from functions.report.digest import Digest
 from functions.report.exporters import Csv, Json, Meta, Xlsx
 from functions.report.html import Page
 from functions.report.kind import Exporters, Index, Mail, Place, Wanted
@@ -63,11 +64,13 @@ class SalesReport:
         """The entries of these entitlements and meters, as operations of a hundred each."""
         period = Period(report["start"], report["end"], report["until"], report["previous"])
         now = report["createdAt"] // 1000
-        return evidence.entries(wanted, period, report["filters"], now)
+        percent = report.get("underUse", 0)
+        return evidence.entries(wanted, period, report["filters"], now, percent)
 
     def index(self, report: Item) -> Index:
         """An index with no entry yet."""
-        return SalesIndex(report["until"])
+        is_week = bool(report["period"].get("week"))
+        return SalesIndex(report["until"], report.get("underUse", 0), has_digest=is_week)
 
     def differences(self, old: Entry, new: Entry) -> list[dict[str, Any]]:
         """The figures of an entry that differ from those of the version before."""
@@ -78,11 +81,18 @@ class SalesReport:
         return {**summary, "seatHours": str(summary["seatHours"])}
 
     def shown(self, kept: Mapping[str, Any]) -> dict[str, Any]:
-        """A summary as the API answers it. Those of earlier releases have no calls."""
-        return {**kept, "calls": kept.get("calls", []), "seatHours": float(kept["seatHours"])}
+        """A summary as the API answers it. Those of earlier releases lack what came later."""
+        since = {
+            "underUsed": kept.get("underUsed", 0),
+            "digest": kept.get("digest"),
+            "calls": kept.get("calls", []),
+        }
+        return {**kept, **since, "seatHours": float(kept["seatHours"])}
 
     def mail(self, report: Item, links: Mapping[str, str], expires: str) -> Mail:
         """The e-mail that announces a published report, with links that expire."""
+        if report["period"].get("week"):
+            return email.of_digest(report, links, expires)
         return email.of_sales_report(report, links, expires)
 
 
@@ -100,8 +110,10 @@ class _Found(NamedTuple):
 class SalesIndex:
     """Where each entry is, how urgent a call is, and the totals of all."""
 
-    def __init__(self, until: int) -> None:
+    def __init__(self, until: int, under_use: int, *, has_digest: bool) -> None:
+        self._digest = Digest(until) if has_digest else None
         self._until = until
+        self._under_use = under_use
         self._entries: list[_Found] = []
         self._sums: dict[str, Any] = dict.fromkeys(
             (
@@ -111,6 +123,7 @@ class SalesIndex:
                 "deniedSeats",
                 "deniedRequests",
                 "deniedAttempts",
+                "underUsed",
             ),
             0,
         )
@@ -127,6 +140,11 @@ class SalesIndex:
         facts = facts_of(entry, self._until)
         self._entries.append(_Found(offset, length, entry["entitlementId"], extra, over, facts))
         all_of = list(meters(entry))
+        self._sums["underUsed"] += any(each.get("underUse") for each in all_of)
+        if entry.get("isUnderUse"):
+            return
+        if self._digest:
+            self._digest.add(entry)
         self._sums["entitlements"] += 1
         self._sums["inOverdraft"] += any(each["overdraftDays"] for each in all_of)
         self._sums["denied"] += any(each["deniedAttempts"] for each in all_of)
@@ -149,8 +167,9 @@ class SalesIndex:
     def summary(self, rows: BinaryIO, order: Sequence[Place]) -> tuple[dict[str, Any], Meta]:
         """The totals, with money by currency; the call list, and what its score is made of."""
         calls = _calls(rows, order[:CALLS], self._until)
-        totals = {**self._totals(), "calls": calls[:MAILED]}
-        return totals, {"calls": calls, "scoreAbout": ABOUT}
+        digest = self._digest.view() if self._digest else None
+        totals = {**self._totals(), "digest": digest, "calls": calls[:MAILED]}
+        return totals, {"calls": calls, "scoreAbout": ABOUT, "underUse": self._under_use}
 
     def _totals(self) -> dict[str, Any]:
         return {

@@ -12,7 +12,7 @@ from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
 from shared.api.schemas.reports import REPORT_FORMATS, TrueUpStatementInput
 from shared.audit import EVIDENCE_SECONDS
-from shared.clock import from_rfc3339_ms, to_rfc3339, zone_of
+from shared.clock import to_rfc3339, zone_of
 from shared.dynamodb.keys import report_key
 from shared.dynamodb.requests import Item, Put
 from shared.ids import new_id
@@ -70,10 +70,7 @@ def scheduled(scheduled_time: str | None, schedule: str, public_url: str, now_ms
 
     `schedule`: `monthly`, `quarterly` (after the last month of a quarter), or `none`.
     """
-    try:
-        at = from_rfc3339_ms(scheduled_time or "")
-    except ValueError:
-        at = now_ms
+    at = api.time_of(scheduled_time, now_ms)
     month = periods.month_of(at, zone_of(api.ZONE), -1)
     name = {"monthly": month, "quarterly": periods.quarter_of(month)}.get(schedule)
     if name is None:
@@ -88,6 +85,7 @@ def scheduled(scheduled_time: str | None, schedule: str, public_url: str, now_ms
         sends_email=True,
         actor="schedule",
         public_url=public_url,
+        for_owners=api.FOR_OWNERS,
     )
     return [Put(report_key(true_up_id), item, "attribute_not_exists(pk)")]
 

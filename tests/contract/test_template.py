@@ -316,25 +316,33 @@ def test_the_queue_of_deliver(resources: dict[str, Any]) -> None:
     }
 
 
+# When each schedule asks for something, and for what. A statement waits until the month is over in
+# every time zone.
+ASKED = {
+    "ReportMonthly": ("1 * ?", ""),
+    "ReportTrueUps": ("2 * ?", "trueUps"),
+    "ReportWeekly": ("? * MON", "digest"),
+}
+
+
 def test_the_schedules(resources: dict[str, Any]) -> None:
     schedules = of_type(resources, "AWS::Scheduler::Schedule")
-    assert len(schedules) == 6
+    assert len(schedules) == 7
     for name, schedule in schedules.items():
         properties = schedule["Properties"]
         assert "Name" not in properties, "two stacks would collide on the name"
         target = properties["Target"]
         assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["ScheduleFailures", "Arn"]}}
         assert target["RoleArn"] == {"Fn::GetAtt": ["ScheduleRole", "Arn"]}
-        if name in ("ReportMonthly", "ReportTrueUps"):
-            # A statement waits until the month is over in every time zone.
-            day = 1 if name == "ReportMonthly" else 2
-            assert properties["ScheduleExpression"] == f"cron(0 6 {day} * ? *)"
+        if name in ASKED:
+            when, what = ASKED[name]
+            assert properties["ScheduleExpression"] == f"cron(0 6 {when} *)"
             assert properties["ScheduleExpressionTimezone"] == {"Ref": "ReportTimeZone"}
             text, values = target["Input"]["Fn::Sub"]
             assert json.loads(text) == {
                 "scheduledTime": "<aws.scheduler.scheduled-time>",
                 "publicUrl": "${Url}",
-                **({"what": "trueUps"} if name == "ReportTrueUps" else {}),
+                **({"what": what} if what else {}),
             }
             assert values["Url"]["Fn::If"][:2] == ["HasPublicUrl", {"Ref": "PublicUrl"}]
             continue

@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 from shared import clock
 from shared.problems import InvalidRequest
 from shared.seats.encoding import SEAT_KEY
-from shared.texts import CONTROL, PERIOD, REASON_BYTES, USAGE_KEY
+from shared.texts import CONTROL, PERIOD, REASON_BYTES, REPORT_PERIOD, USAGE_KEY
 from shared.usage.counter import MAX_LIMIT
 
 MAX_COUNT = 10_000_000
@@ -177,6 +177,8 @@ _PATTERNS = {
     " such as exports",
     MONTH: "must be a month, such as 2026-11",
     PERIOD: "must be a month, such as 2026-11, or a quarter, such as 2026-Q4",
+    REPORT_PERIOD: "must be a month, such as 2026-11, a quarter, such as 2026-Q4, or a week, such"
+    " as 2026-W48",
     AMOUNT: 'must be a decimal in a string with at most four decimals, such as "30.00"',
     PHONE: "must be a telephone number, such as +49 30 901820",
     CURRENCY: "must be three capital letters, such as EUR",

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from shared.api.schemas.base import Email, Input, Name, Output, Time, Zone, sort_distinct
-from shared.texts import PERIOD
+from shared.texts import PERIOD, REPORT_PERIOD
 
 REPORT_FORMATS = ("html", "xlsx", "csv", "json")
+EMAIL_TO = ("recipients", "accountOwner", "everyAccountOwner")
 
 
 class ReportFilters(Input):
@@ -22,10 +23,17 @@ class ReportFilters(Input):
 class ReportInput(Input):
     """The report that is requested."""
 
-    period: Annotated[str, Field(pattern=PERIOD)] | None = Field(
+    under_use: Annotated[int, Field(ge=1, le=80)] | None = Field(
         None,
-        description="A month, `YYYY-MM`, or a quarter, `YYYY-Qn`; the last month that is over,"
-        " if nothing is given.",
+        description="Also what was hardly used: seats, and usage limits that begin anew each month,"
+        " of which never more than this percentage was used in three months. It reads every"
+        " entitlement.",
+    )
+
+    period: Annotated[str, Field(pattern=REPORT_PERIOD)] | None = Field(
+        None,
+        description="A month, `YYYY-MM`, a quarter, `YYYY-Qn`, or an ISO week, `YYYY-Www`; the last"
+        " month that is over, if nothing is given.",
     )
     from_: Time | None = Field(
         None, alias="from", description="In place of a month: the beginning of a quarter-hour."
@@ -39,9 +47,10 @@ class ReportInput(Input):
         AfterValidator(sort_distinct),
     ] = [*REPORT_FORMATS]
     send_email: bool = Field(default=False, description="Send it by e-mail as well.")
-    email_to: Literal["recipients", "accountOwner"] = Field(
+    email_to: Literal[EMAIL_TO] = Field(  # type: ignore[valid-type]
         "recipients",
-        description="To the stack's ReportRecipients, or to the account owner whom `filters` name.",
+        description="To the stack's ReportRecipients, to the account owner whom `filters` name, or"
+        " to every account owner, each with their own accounts alone.",
     )
 
 
@@ -60,9 +69,10 @@ class TrueUpStatementInput(Input):
         AfterValidator(sort_distinct),
     ] = [*REPORT_FORMATS]
     send_email: bool = Field(default=False, description="Send it by e-mail as well.")
-    email_to: Literal["recipients", "accountOwner"] = Field(
+    email_to: Literal[EMAIL_TO] = Field(  # type: ignore[valid-type]
         "recipients",
-        description="To the stack's ReportRecipients, or to the account owner whom `filters` name.",
+        description="To the stack's ReportRecipients, to the account owner whom `filters` name, or"
+        " to every account owner, each with their own accounts alone.",
     )
 
 
@@ -71,6 +81,7 @@ class ReportPeriod(Output):
 
     month: str | None
     quarter: str | None = None
+    week: str | None = None
     from_: str = Field(alias="from")
     to: str
     time_zone: str
@@ -117,11 +128,37 @@ class ReportTotals(Output):
     denied_seats: int = Field(description="People turned away, of each entitlement.")
     denied_requests: int = Field(description="Requests of usage limits that were refused.")
     denied_attempts: int = Field(description="Of both, every repetition counted.")
+    under_used: int = Field(description="Entitlements with rows of under-use; see `underUse`.")
     monthly_value: list[Money] = Field(description="By currency, never mixed.")
+
+
+class DigestItem(Output):
+    """Something that happened in a week, or is about to."""
+
+    entitlement_id: str
+    customer: str
+    product: str
+    usage_key: str | None = Field(description="The usage limit; null: the seats, or the term.")
+    at: str
+
+
+class ReportDigest(Output):
+    """What happened in a week; of each kind, at most twenty are named."""
+
+    began: list[DigestItem] = Field(description="Overdrafts that began.")
+    ended: list[DigestItem] = Field(description="Overdrafts that ended.")
+    ending: list[DigestItem] = Field(
+        description="Overdraft periods that end in 14 days, and terms in 30 days."
+    )
+    began_count: int
+    ended_count: int
+    ending_count: int
 
 
 class ReportSummary(ReportTotals):
     """The totals of a report, and whom to call first."""
+
+    digest: ReportDigest | None = Field(description="Only of a week.")
 
     calls: list[ReportCall] = Field(description="The first five of the call list.")
 
@@ -143,9 +180,10 @@ class Report(Output):
     period: ReportPeriod
     is_complete: bool = Field(description="False: the period was not over when it was asked for.")
     filters: ReportFilters
+    under_use: int | None
     formats: list[str]
     send_email: bool
-    email_to: Literal["recipients", "accountOwner"]
+    email_to: Literal[EMAIL_TO]  # type: ignore[valid-type]
     emailed_to: list[str] = Field(description="Whom its mail has gone to so far.")
     email_returned_from: list[str] = Field(
         description="Whose mail came back, or who complained of it."
@@ -198,7 +236,7 @@ class TrueUpStatement(Output):
     filters: ReportFilters
     formats: list[str]
     send_email: bool
-    email_to: Literal["recipients", "accountOwner"]
+    email_to: Literal[EMAIL_TO]  # type: ignore[valid-type]
     emailed_to: list[str] = Field(description="Whom its mail has gone to so far.")
     email_returned_from: list[str] = Field(
         description="Whose mail came back, or who complained of it."

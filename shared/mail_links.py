@@ -26,9 +26,19 @@ _ID = re.compile(rf"{PREFIX}([co])([0-9]{{6}})_([a-z0-9]{{4,20}})")
 
 def new_token(entitlement_id: str, audience: str, address: str, now: int) -> Operation[str]:
     """The token of a link for the address of an audience; `now` in Unix seconds."""
+    secret = yield from signed_tokens.own_secret(SECRET)
+    return _token(secret, entitlement_id, audience, address, now)
+
+
+def token_if_possible(entitlement_id: str, audience: str, address: str, now: int) -> Operation[str]:
+    """The same by who may not make the secret; empty if there is none yet."""
+    secret = yield from signed_tokens.kept_secret(SECRET)
+    return "" if secret is None else _token(secret, entitlement_id, audience, address, now)
+
+
+def _token(secret: str, entitlement_id: str, audience: str, address: str, now: int) -> str:
     hour = now // 3600 + DAYS * 24
     key_id = f"{PREFIX}{_CODES[audience]}{hour}_{entitlement_id.removeprefix(f'{ENTITLEMENTS}_')}"
-    secret = yield from signed_tokens.own_secret(SECRET)
     return f"{key_id}.{_signature(secret, key_id, address)}"
 
 

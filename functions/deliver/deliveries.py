@@ -9,9 +9,10 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from functions.deliver import messages
 from functions.deliver.retry_policy import Attempt, next_wait, reason_to_disable
 from functions.deliver.sender import WebhookSender
-from shared import aws, observability
+from shared import aws, mail_links, observability
 from shared.clock import from_rfc3339_ms, now_ms
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
@@ -41,7 +42,7 @@ from shared.dynamodb.requests import (
 )
 from shared.events.builders import Event
 from shared.events.enrichment import enrich, keys_of
-from shared.webhooks import endpoints
+from shared.webhooks import channels, endpoints
 
 AT_ONCE = 200
 PER_ENDPOINT = 10
@@ -73,8 +74,15 @@ class Job(NamedTuple):
 class Deliveries:
     """The deliveries of one stack: its table, its queue, the hosts that may be insecure."""
 
-    def __init__(self, dynamodb: DynamoDBClient, queue_url: str, insecure: frozenset[str]) -> None:
+    def __init__(
+        self,
+        dynamodb: DynamoDBClient,
+        queue_url: str,
+        insecure: frozenset[str],
+        public_url: str = "",
+    ) -> None:
         self._dynamodb = dynamodb
+        self._public_url = public_url
         self._queue = queue_url
         self._insecure = insecure
 
@@ -170,7 +178,8 @@ class Deliveries:
             await self._run(self._defer(job, delivery, max(open_until, now // 1000 + 5), now))
             return
         event = enrich(job.event, known)
-        attempt = await sender.post(endpoint["url"], event, _secrets(secret, now // 1000))
+        message = await self._message(endpoint, event, now)
+        attempt = await sender.post(endpoint["url"], event, _secrets(secret, now // 1000), message)
         observability.count("WebhookDelivered" if attempt.is_success else "WebhookFailed")
         observability.logger.info(
             "delivered" if attempt.is_success else "not delivered",
@@ -188,6 +197,25 @@ class Deliveries:
         if wait is not None and wait <= QUEUE_SECONDS:
             later = {**_body(job.webhook_id, job.event, job.attempt + 1)}
             await asyncio.to_thread(self._enqueue, [later], wait)
+
+    async def _message(self, endpoint: Item, event: Event, now: int) -> dict[str, Any] | None:
+        """What a chat channel gets in place of an event; None: it is no channel."""
+        if not channels.is_channel(endpoint):
+            return None
+        link = await self._run(self._portal_link(event, now // 1000))
+        render = messages.RENDERERS[channels.format_of(endpoint)]
+        return render(messages.message_of(event, link))
+
+    def _portal_link(self, event: Event, now: int) -> Operation[str]:
+        """A link to the portal for the account owner; empty if none is known."""
+        data = event["data"]
+        owner = ((data.get("contacts") or {}).get("accountOwner") or {}).get("email")
+        if not owner or not self._public_url or "test" in data:
+            return ""
+        token = yield from mail_links.token_if_possible(
+            data["entitlementId"], "accountOwner", owner, now
+        )
+        return f"{self._public_url}/portal#{token}" if token else ""
 
     async def _run(self, steps: Operation[Any]) -> Any:
         return await asyncio.to_thread(self._dynamodb.run, steps)

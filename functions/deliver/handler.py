@@ -14,6 +14,7 @@ _deliveries = Deliveries(
     _dynamodb,
     os.environ.get("DELIVERIES_URL", ""),
     insecure_hosts(os.environ.get("INSECURE_WEBHOOK_HOSTS", "")),
+    os.environ.get("PUBLIC_URL", ""),
 )
 
 

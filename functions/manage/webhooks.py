@@ -44,9 +44,9 @@ from shared.dynamodb.requests import (
 )
 from shared.ids import new_id
 from shared.problems import Contention, InvalidRequest, NotFound
-from shared.webhooks import endpoints, url_policy
+from shared.webhooks import channels, endpoints, url_policy
 
-WRITTEN = ("url", "eventTypes", "entitlementId", "customer", "description", "enabled")
+WRITTEN = ("url", "format", "eventTypes", "entitlementId", "customer", "description", "enabled")
 REQUEST_SECONDS = 86_400
 MOST_ENDPOINTS = 1_000  # all of them are read for every event
 _DELIVERY_ID = re.compile(r"dlv_(\d{13})_(evt_[a-z2-7]{24})", re.ASCII)
@@ -172,6 +172,7 @@ def _update(request: Request) -> Operation[Item]:
     for attempt in range(1, ROUNDS + 1):
         item = yield from _fetch(webhook_id)
         before = {name: item.get(name) for name in WRITTEN}
+        before["format"] = channels.format_of(item)
         document = _document(documents.merge_patch(before, request.body), before)
         if document["entitlementId"] not in (None, before["entitlementId"]):
             yield from _require_entitlement(document["entitlementId"])
@@ -401,6 +402,7 @@ class WebhookView(TypedDict):
 
     webhookId: str
     url: str
+    format: str
     eventTypes: list[str]
     entitlementId: str | None
     customer: str | None
@@ -417,6 +419,7 @@ def _view(webhook_id: str, item: Mapping[str, Any]) -> WebhookView:
     return {
         "webhookId": webhook_id,
         "url": item["url"],
+        "format": channels.format_of(item),
         "eventTypes": item["eventTypes"],
         "entitlementId": item.get("entitlementId"),
         "customer": item.get("customer"),

@@ -1,13 +1,14 @@
 """The reader of the table's stream: changes and denials become history, seat records and events.
 
-Records come in order for each item, at least once. Every minute, it also sends e-mails that are
-due.
+Records come in order for each item, at least once. Every minute, it also sends e-mails and messages
+for chat channels that are due.
 """
 
 import os
 from typing import Any
 
 from functions.notify.batch import Batch
+from functions.notify.channel_messages import ChannelMessages
 from functions.notify.emails import mailer, returned_mail
 from functions.notify.publisher import Publisher
 from functions.notify.report_candidates import ReportCandidates
@@ -28,6 +29,7 @@ _publisher = Publisher(
 )
 _candidates = ReportCandidates()
 _quiet_ms = int(os.environ.get("OVERDRAFT_QUIET_MINUTES", "15")) * 60_000
+_channels = ChannelMessages(_dynamodb, os.environ.get("DELIVERIES_URL", ""))
 _mailer = mailer.Mailer(
     _dynamodb,
     os.environ.get("EMAIL_SENDER", ""),
@@ -49,8 +51,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     seconds = context.get_remaining_time_in_millis() / 1000 - SECONDS_TO_ANSWER
     _dynamodb.answer_within(seconds, is_background=True)
     if "Records" not in event:
-        done = _mailer.send_due(now_ms(), deadline_ms=now_ms() + int(seconds * 1000))
+        deadline_ms = now_ms() + int(seconds * 1000)
+        done = _mailer.send_due(now_ms(), deadline_ms=deadline_ms)
         observability.logger.info("mails", extra=done)
+        told = _channels.send_due(now_ms(), deadline_ms)
+        observability.logger.info("channel messages", extra=told)
         observability.flush()
         return done
     if event["Records"][0].get("eventSource") == "aws:sqs":

@@ -6,12 +6,16 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
+from functions.notify import channel_messages
 from shared import aws, observability
+from shared.clock import from_rfc3339_ms, now_ms
 from shared.dynamodb.client import DynamoDBClient, backoff_seconds
 from shared.dynamodb.requests import BatchGet, Item
 from shared.events import types as event_types
 from shared.events.builders import Event
 from shared.events.enrichment import enrich, keys_of
+from shared.sales import seat_requests
+from shared.webhooks import channels
 from shared.webhooks.endpoints import Endpoints, wants
 
 ENTRIES = 10  # one call of either service takes this many
@@ -83,6 +87,7 @@ class Publisher:
         items = self._dynamodb.execute(BatchGet(tuple(keys))) if keys else {}
         endpoints = self._dynamodb.run(self._endpoints.current())
         entries, bodies = [], []
+        noted: dict[tuple[str, str], int] = {}
         for position, message in sent:
             if message.command:
                 bodies.append((position, message.command))
@@ -92,12 +97,36 @@ class Publisher:
             entries.append((position, event))
             # The queue names nobody. When `deliver` sends the event, it reads the names from the
             # table.
-            bodies += [
-                (position, {"webhookId": endpoint["sk"], "event": message.event, "attempt": 0})
-                for endpoint in endpoints
-                if wants(endpoint, event)
-            ]
+            for endpoint in endpoints:
+                if not wants(endpoint, event):
+                    continue
+                if channels.is_channel(endpoint) and not self._is_told_at_once(event):
+                    self._note(noted, endpoint, event)
+                    continue
+                body = {"webhookId": endpoint["sk"], "event": message.event, "attempt": 0}
+                bodies.append((position, body))
+        for (entitlement_id, webhook_id), at in noted.items():
+            self._dynamodb.run(channel_messages.note(entitlement_id, webhook_id, at, now_ms()))
         return entries, bodies
+
+    @staticmethod
+    def _note(noted: dict[tuple[str, str], int], endpoint: Item, event: Event) -> None:
+        """Have a channel told of an event with the sum of its hour; of many, not at all."""
+        if event["type"] in channels.JOINED:
+            key = (event["data"]["entitlementId"], endpoint["sk"])
+            at = from_rfc3339_ms(event["timestamp"])
+            noted[key] = min(at, noted.get(key, at))
+
+    def _is_told_at_once(self, event: Event) -> bool:
+        """Whether a channel gets a message of its own for an event.
+
+        A customer's request does, unless an earlier one of the same person is open.
+        """
+        if event["type"] != event_types.SEATS_REQUESTED:
+            return event["type"] in channels.AT_ONCE
+        request = event["data"]["request"]
+        entitlement_id = event["data"]["entitlementId"]
+        return not self._dynamodb.run(seat_requests.has_earlier(entitlement_id, request))
 
     def _put_events(self, part: list[tuple[int, Event]]) -> list[tuple[int, Event]]:
         answer = aws.client("events").put_events(

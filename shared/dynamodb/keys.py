@@ -43,6 +43,7 @@ OVERDRAFT_CLOCK_PREFIX = "CLOCK#"
 FOLLOW_UP_PREFIX = "FOLLOWUP#"
 FOLLOW_UP_ENTRY = "ENTRY#"
 TRUE_UP_PREFIX = "TRUE_UP#"
+CHANNEL_PREFIX = "CHANNEL#"
 WORD_PREFIX = "WORD#"
 RANK_PREFIX = "RANK#"
 SEATS = "seats"  # the meter of an entitlement's seats
@@ -52,6 +53,7 @@ DUE_CHANGES = "SCHEDULED_CHANGES"
 DUE_NOTICES = "EXPIRY_NOTICES"
 DUE_FOLLOW_UPS = "FOLLOW_UPS"
 DUE_OVERDRAFTS = "OVERDRAFTS"
+DUE_CHANNELS = "CHANNELS"
 DUE_DELIVERIES = tuple(f"DELIVERIES#{shard:x}" for shard in range(16))
 
 
@@ -388,6 +390,11 @@ def ranking_partition(ranking: str, entitlement_id: str) -> str:
 def ranking_partitions(ranking: str) -> list[str]:
     """The partitions of the sweep's index that have a ranking together."""
     return [f"{RANK_PREFIX}{ranking}#{shard}" for shard in range(RANKING_SHARDS)]
+
+
+def channel_key(entitlement_id: str, webhook_id: str) -> Key:
+    """What a chat channel is to be told of an entitlement, and when it was told the last time."""
+    return Key(f"{CHANNEL_PREFIX}{entitlement_id}", webhook_id)
 
 
 def true_up_line_key(entitlement_id: str, line_id: str) -> Key:

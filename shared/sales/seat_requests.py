@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from shared.clock import to_rfc3339
+from shared.clock import from_rfc3339_ms, to_rfc3339
 from shared.dynamodb.keys import ASKED, SEATS, seat_request_key, usage_meter
 from shared.dynamodb.paging import all_of
 from shared.dynamodb.patterns import write_with_conflict_retry
@@ -95,6 +95,19 @@ def open_or_since(entitlement_id: str, start: int) -> Operation[list[Item]]:
         descending=True,
     )
     return (yield from all_of(query))
+
+
+def has_earlier(entitlement_id: str, request: Mapping[str, Any]) -> Operation[bool]:
+    """Whether the same person has an earlier request that is open; `request` is a view."""
+    key = seat_request_key(entitlement_id, from_rfc3339_ms(request["requestedAt"]), "")
+    query = Query(
+        "pk = :pk AND sk < :until",
+        {":pk": key.pk, ":until": key.sk, ":open": OPEN, ":by": request["requestedBy"]},
+        names={"#status": "status"},
+        filter=f"({IS_OPEN}) AND requestedBy = :by",
+    )
+    found = yield from all_of(query)
+    return any(each.get("requester") == request.get("requester") for each in found)
 
 
 def answer_by_purchase(entitlement_id: str, meter: str, purchased: int, at: int) -> Operation[bool]:

@@ -27,7 +27,7 @@ def keys() -> list[Key]:
             if parameter.default is inspect.Parameter.empty
         ]
         made.append(function(*given))
-    secrets = ("page-token", "unsubscribe", "report-link")
+    secrets = ("page-token", "unsubscribe", "report-link", "mail-link")
     return made + [keys_module.secret_key(name) for name in secrets]
 
 

@@ -30,6 +30,8 @@ BODIES: dict[str, Any] = {
     "setCustomerCap": {"cap": 1},
     "updateFollowUp": {"state": "contacted"},
     "createReport": {"period": "2026-10", "formats": ["json"]},
+    "createTrueUp": {"period": "2026-10", "formats": ["json"]},
+    "decideTrueUpLine": {"decision": "billed"},
     "createApiKey": {"name": "k", "scopes": ["report"]},
     # Not enabled: what the other tests do is none of its business.
     "createWebhook": {"url": "http://127.0.0.1:9/", "enabled": False},
@@ -55,6 +57,7 @@ def send(
     path = path.replace("{keyId}", "key_unknown").replace("{seat}", "nobody")
     path = path.replace("{requestId}", "req_unknown")
     path = path.replace("{scheduledChangeId}", "sch_unknown")
+    path = path.replace("{trueUpId}", "tru_unknown").replace("{lineId}", "2026-10.EUR.seats")
     path = path.replace("{reportId}", "rep_unknown").replace("{linkId}", "plk_unknown")
     webhook = "whk_unknown" if method == "DELETE" else KNOWN.get("webhookId", "whk_unknown")
     path = path.replace("{key}", "exports")

@@ -383,49 +383,61 @@ class Mailer:
         address, wanted = audience_of(entitlement["document"], audience)
         if not address or (yield from _has_unsubscribed(entitlement_id, address)):
             return None
-        changes = yield from changes_between(entitlement_id, since, until)
-        happened, thresholds, left = _happened(entitlement_id, changes, wanted)
-        overdraft_keys = [
-            seat["key"]
-            for change in changes
-            for seat in change.seats
-            if seat["kind"] == "activated" and seat["overdraft"]
-        ]
-        denied: dict[str, int] = {}
-        if event_types.SEAT_DENIED in wanted:
-            denied = yield from denied_between(entitlement_id, since, until)
-        counts = yield from _counts(entitlement_id, entitlement["document"], wanted, since, until)
-        notice, reminder = Item(), Item()
-        if event_types.EXPIRING in wanted:
-            notice = yield from _noted(expiry_key(entitlement_id), "givenAt", since, until)
-        if event_types.FOLLOW_UP_DUE in wanted:
-            reminder = yield from _noted(follow_up_key(entitlement_id), "remindedAt", since, until)
-        clocks = yield from _clocks(entitlement_id, wanted, since, until)
-        if not any((happened, denied, counts, notice, reminder, clocks)):
-            return None
-        names = yield from _names(entitlement_id, overdraft_keys)
-        denied_names = yield from _denied_names(entitlement_id, denied, since, until)
-        seat_usage = (yield from fetch_seat_usages([entitlement_id], until // 1000))[entitlement_id]
-        return Facts(
-            address,
-            audience,
-            entitlement["document"],
-            seat_usage,
-            since,
-            until,
-            happened,
-            thresholds,
-            names,
-            len(set(overdraft_keys)),
-            sum(denied.values()),
-            len(denied),
-            denied_names,
-            counts,
-            days_left=notice.get("givenDays"),
-            seats_left=left,
-            reminder=reminder or None,
-            clocks=clocks,
-        )
+        return (yield from facts_between(entitlement, (address, audience, wanted), since, until))
+
+
+def facts_between(
+    entitlement: Item, reader: tuple[str, str, frozenset[str]], since: int, until: int
+) -> Operation[Facts | None]:
+    """What happened to an entitlement from `since` to before `until`, Unix milliseconds.
+
+    `reader`: their address, audience, and the types of events that they want. None: nothing did.
+    """
+    entitlement_id = entitlement["entitlementId"]
+    address, audience, wanted = reader
+    changes = yield from changes_between(entitlement_id, since, until)
+    happened, thresholds, left = _happened(entitlement_id, changes, wanted)
+    overdraft_keys = [
+        seat["key"]
+        for change in changes
+        for seat in change.seats
+        if seat["kind"] == "activated" and seat["overdraft"]
+    ]
+    denied: dict[str, int] = {}
+    if event_types.SEAT_DENIED in wanted:
+        denied = yield from denied_between(entitlement_id, since, until)
+    counts = yield from _counts(entitlement_id, entitlement["document"], wanted, since, until)
+    notice, reminder = Item(), Item()
+    if event_types.EXPIRING in wanted:
+        notice = yield from _noted(expiry_key(entitlement_id), "givenAt", since, until)
+    if event_types.FOLLOW_UP_DUE in wanted:
+        reminder = yield from _noted(follow_up_key(entitlement_id), "remindedAt", since, until)
+    clocks = yield from _clocks(entitlement_id, wanted, since, until)
+    if not any((happened, denied, counts, notice, reminder, clocks)):
+        return None
+    names = yield from _names(entitlement_id, overdraft_keys)
+    denied_names = yield from _denied_names(entitlement_id, denied, since, until)
+    seat_usage = (yield from fetch_seat_usages([entitlement_id], until // 1000))[entitlement_id]
+    return Facts(
+        address,
+        audience,
+        entitlement["document"],
+        seat_usage,
+        since,
+        until,
+        happened,
+        thresholds,
+        names,
+        len(set(overdraft_keys)),
+        sum(denied.values()),
+        len(denied),
+        denied_names,
+        counts,
+        days_left=notice.get("givenDays"),
+        seats_left=left,
+        reminder=reminder or None,
+        clocks=clocks,
+    )
 
 
 def _happened(

@@ -196,6 +196,45 @@ def render(
     return subject, text, html
 
 
+def message_of(facts: Facts) -> dict[str, Any]:
+    """The same for a chat channel: a headline, sentences, and use against both limits.
+
+    It names nobody who holds a seat or was denied one.
+    """
+    now = facts.seat_usage
+    limits = []
+    if facts.document["seatCount"] is not None:
+        limits.append(_limit_of("seats", now.used, now.purchased, now.hard_cap, now.customer_cap))
+    for count in facts.counts:
+        counter = count.counter
+        limits.append(
+            _limit_of(
+                count.key,
+                counter.used,
+                counter.purchased,
+                counter.hard_cap,
+                counter.log.customer_cap,
+            )
+        )
+    return {
+        "headline": _headline(facts),
+        "sentences": [
+            *_due(facts),
+            *_ending(facts),
+            *_clock_sentences(facts),
+            *_sentences(facts),
+        ],
+        "limits": limits,
+    }
+
+
+def _limit_of(
+    name: str, used: int, purchased: int, hard_cap: int | None, customer_cap: int | None
+) -> dict[str, Any]:
+    limits = {"used": used, "purchased": purchased, "hardCap": hard_cap}
+    return {"name": name, **limits, "customerCap": customer_cap}
+
+
 @lru_cache(maxsize=1)
 def _template() -> "Template":
     """The template beside this module; every value is escaped."""

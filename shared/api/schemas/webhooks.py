@@ -1,8 +1,8 @@
 """Webhook endpoints and deliveries."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from shared.api.schemas.base import (
     EVENT_TYPE,
@@ -14,6 +14,7 @@ from shared.api.schemas.base import (
     sort_distinct,
 )
 from shared.events import types as event_types
+from shared.webhooks.channels import AT_ONCE, FORMATS, JOINED, STANDARD, told_of
 from shared.webhooks.endpoints import OVERLAP_SECONDS, covers
 
 
@@ -29,6 +30,11 @@ class WebhookInput(Input):
     url: Annotated[str, Field(min_length=1, max_length=2000)] = Field(
         description="https, on a public address."
     )
+    format: Literal[FORMATS] = Field(  # type: ignore[valid-type]
+        STANDARD,
+        description="`standard`: signed events. `slack`, `teams`: messages for people in a channel,"
+        " of an entitlement at most one an hour.",
+    )
     event_types: Annotated[
         list[Annotated[str, Field(pattern=EVENT_TYPE), AfterValidator(_pattern)]],
         Field(min_length=1, max_length=20),
@@ -43,6 +49,13 @@ class WebhookInput(Input):
     description: Annotated[str, Field(max_length=500), AfterValidator(check_plain)] | None = None
     enabled: bool = True
 
+    @model_validator(mode="after")
+    def _told(self) -> Self:
+        if self.format != STANDARD and not told_of(self.event_types):
+            known = ", ".join(sorted(JOINED | AT_ONCE))
+            raise ValueError(f"a channel is told of none of these eventTypes; it can be: {known}")
+        return self
+
 
 class WebhookPatch(WebhookInput):
     """A JSON merge patch (RFC 7396)."""
@@ -53,6 +66,7 @@ class Webhook(Output):
 
     webhook_id: str
     url: str
+    format: Literal[FORMATS]  # type: ignore[valid-type]
     event_types: list[str]
     entitlement_id: str | None
     customer: str | None

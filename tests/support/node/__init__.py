@@ -1,9 +1,12 @@
 """Tools of Node.js that check the API description, installed when a test needs them."""
 
 import fcntl
+import json
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).parent
 _INSTALLED = FOLDER / "node_modules/.installed"
@@ -36,3 +39,14 @@ def _install() -> None:
         command = ["npm", "ci", "--ignore-scripts", "--silent", "--no-audit", "--no-fund"]
         subprocess.run(command, cwd=FOLDER, check=True)
         _INSTALLED.write_bytes(lock.read_bytes())
+
+
+def wrong_with_cards(cards: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """What the library of Adaptive Cards finds wrong with each of these."""
+    _install()
+    lines = "".join(json.dumps(card) + "\n" for card in cards)
+    ran = subprocess.run(
+        ["node", "card.cjs"], cwd=FOLDER, input=lines, capture_output=True, text=True, check=True
+    )
+    found: list[list[str]] = json.loads(ran.stdout)
+    return found

@@ -199,7 +199,7 @@ class FakeSender:
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    async def post(self, url: str, event: Any, secrets: list[str]) -> Attempt:
+    async def post(self, url: str, event: Any, secrets: list[str], message: Any = None) -> Attempt:
         FakeSender.sent.append((url, event, secrets))
         script = FakeSender.script
         answer = script.pop(0) if len(script) > 1 else script[0]

@@ -407,6 +407,57 @@ def test_how_long_an_overdraft_may_last_and_that_it_has_ended(api: Api, open_pag
     sold.take("dave", 409)
 
 
+PRICED: dict[str, Any] = {
+    "seatCount": 2,
+    "overdraftSeatLimit": {"type": "absolute", "value": 3},
+    "overdraftPrice": {"amount": "12.50", "currency": "EUR", "basis": "peak_seats"},
+    "usageLimits": [
+        {
+            "key": "exports",
+            "limit": 10,
+            "overdraftLimit": {"type": "unlimited"},
+            "resetSchedule": "monthly",
+            "overdraftPrice": {"amount": "1333", "currency": "JPY"},
+        }
+    ],
+    "validFrom": "2026-09-01",
+}
+
+
+def test_what_overdraft_costs(api: Api, open_page: Open) -> None:
+    """Four of two seats: two above, 12.50 each. Three exports above, 1,333 yen each."""
+    sold = Sold.make(api, **PRICED, showCharges=True)
+    for number in range(4):
+        sold.take(f"u{number}@acme.example")
+    headers = {"idempotency-key": "thirteen"}
+    used = api.call("POST", f"{sold.path}/usage/exports", {"quantity": 13}, headers=headers)
+    assert used.status == 200
+
+    def costs() -> set[str]:
+        lines = api.expect(200, "GET", f"{sold.path}/true-up")["lines"]
+        return {line["amount"] for line in lines}
+
+    wait_for(lambda: costs() == {"25.00", "3999"})
+    page = open_page(sold.link()["url"], viewport={"width": 390, "height": 900})
+    card = page.locator("#charges")
+    expect(card.locator(".limit h3")).to_have_text(["Seats: €25.00", "exports: JP¥3,999"])
+    expect(card).to_contain_text("4 used, 2 bought: 2\u00a0×\u00a0€12.50\u00a0×\u00a0")
+    expect(card).to_contain_text("the amounts may change")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    # The months before: nothing was used.
+    card.locator("select").select_option(index=1)
+    expect(card.locator(".strong")).to_contain_text("costs nothing.")
+    german = open_page(sold.link()["url"], locale="de-DE")
+    expect(german.locator("#charges .limit h3").first).to_have_text("Plätze: 25,00\u00a0€")
+
+
+def test_no_price_is_shown_unless_the_vendor_wants_it(api: Api, open_page: Open) -> None:
+    page = open_page(Sold.make(api, **PRICED).link()["url"])
+    expect(page.locator("#state")).to_be_visible()
+    assert page.locator("#charges").count() == 0
+    assert "12.50" not in page.inner_text("body")
+
+
 def test_hostile_names_are_text(api: Api, open_page: Open) -> None:
     sold = Sold.make(
         api, seatCount=20, product="<b>CAD</b>", customer={"name": "<img src=x onerror=alert(1)>"}

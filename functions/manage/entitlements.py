@@ -28,7 +28,7 @@ from shared.dynamodb.requests import (
 )
 from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usage
-from shared.entitlements.views import entitlement_view
+from shared.entitlements.views import entitlement_view, without_charges
 from shared.ids import ENTITLEMENTS, new_id
 from shared.problems import Contention, InvalidRequest, NotFound, PreconditionFailed, Problem
 from shared.seats import reconcile
@@ -99,7 +99,10 @@ def read(request: Request) -> Response:
     """Read one entitlement with its seats in use."""
     operation = fetch_seat_usage(request.path["entitlementId"], request.now)
     item, seat_usage = request.dynamodb.run(operation)
-    return Response(200, entitlement_view(item, seat_usage, request.now), _etag(item))
+    view = entitlement_view(item, seat_usage, request.now)
+    if request.caller.kind == "license" and not view["showCharges"]:
+        view = without_charges(view)
+    return Response(200, view, _etag(item))
 
 
 def update(request: Request) -> Response:

@@ -99,3 +99,9 @@ def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> Entitlement
         "createdAt": to_rfc3339(item["createdAt"]),
         "updatedAt": to_rfc3339(item["updatedAt"]),
     }
+
+
+def without_charges(view: EntitlementView) -> EntitlementView:
+    """An entitlement as the customer's software sees it where charges are not shown."""
+    limits = [{**limit, "overdraftPrice": None} for limit in view["usageLimits"]]
+    return {**view, "overdraftPrice": None, "usageLimits": limits}

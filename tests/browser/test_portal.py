@@ -446,7 +446,7 @@ def test_what_overdraft_costs(api: Api, open_page: Open) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     # The months before: nothing was used.
     card.locator("select").select_option(index=1)
-    expect(card.locator(".strong")).to_contain_text("costs nothing.")
+    expect(card.locator(".strong").first).to_contain_text("costs nothing.")
     german = open_page(sold.link()["url"], locale="de-DE")
     expect(german.locator("#charges .limit h3").first).to_have_text("Plätze: 25,00\u00a0€")
 

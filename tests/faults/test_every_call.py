@@ -29,6 +29,7 @@ from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
     POOL_PREFIX,
     SEAT_SHARD_PREFIX,
+    SEATS,
     Key,
     denial_key,
     entitlement_id_of,
@@ -37,11 +38,16 @@ from shared.dynamodb.keys import (
     seat_usage_key,
     secret_key,
     totals_key,
+    usage_bucket_key,
     usage_key,
 )
 from shared.dynamodb.marshalling import item_from_wire, to_wire
 from shared.dynamodb.requests import NO_NAMES, BatchPut, Delete, Item, Put, Update, Value
 from shared.entitlements.lifecycle import close_entitlement
+from shared.history.aggregator import UsageAggregator
+from shared.history.buckets import bucket_name
+from shared.history.changes import ChangeRecord
+from shared.history.level import Level
 from shared.seats import activation, reconcile
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import decode_grant, seat_key
@@ -494,6 +500,24 @@ def _spread_timed(quantity: int) -> Any:
     return prepare
 
 
+def _deciding(bench: Bench) -> dict[str, Any]:
+    """A decision about what overdraft cost last month, of which history has everything."""
+    price = {"amount": "12.50", "currency": "EUR", "basis": "peak_seats"}
+    entitlement_id = _entitlement(bench, overdraftPrice=price)
+    folded = UsageAggregator(None, 0)
+    made = Level(0, 2, 3)
+    now_ms = int(time.time() * 1000)
+    folded.apply(ChangeRecord(1, now_ms, "created", "k", "r", made, None, now_ms, {}, {}, ()))
+    assert folded.latest
+    bucket = usage_bucket_key(entitlement_id, SEATS, bucket_name(folded.latest.start))
+    bench.dynamodb.execute(Put(bucket, folded.latest.to_item(None)))
+    last, _ = calendar_month(calendar_month(now_ms // 1000, "UTC").start - 1, "UTC")
+    line = f"{time.strftime('%Y-%m', time.gmtime(last))}.EUR.seats"
+    route = f"PUT {E}/{{entitlementId}}/true-up/lines/{{lineId}}/decision"
+    path = {"entitlementId": entitlement_id, "lineId": line}
+    return event(route, path, {"decision": "waived", "reason": "a trial"})
+
+
 def _notifying(bench: Bench) -> Callable[[DynamoDBClient], Any]:
     """A record of many effects: three seats freed, one taken, and out of overdraft."""
     request = _on_shard(3, "new", 3700)(bench)
@@ -577,6 +601,7 @@ SCENARIOS = [
     ),
     Scenario("erase a person", _erasing),
     Scenario("release a person's seat", _releasing_person),
+    Scenario("decide about a true-up", _deciding),
     Scenario("sweep", _sweeping),
     Scenario("close", _closing),
     Scenario("notify", _notifying),
@@ -686,6 +711,8 @@ def essence(before: dict[Any, Item], after: dict[Any, Item]) -> list[Any]:
             facts |= {name: item.get(name) for name in POOL_FACTS}
         elif kind == "SUM":
             facts |= {name: item.get(name) for name in ("used", "seatCount", "hardCap")}
+        elif kind == "TRUE_UP":
+            facts |= {name: item.get(name) for name in ("version", "decision", "amount")}
         elif kind == "WEBHOOKS_VERSION":
             facts = {"kind": kind}  # one for all tests
         elif kind == "ENTITLEMENT":

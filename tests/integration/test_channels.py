@@ -65,7 +65,8 @@ def test_a_test_shows_a_message(api: CheckedApi, receivers: Receivers, kind: str
 def test_use_is_joined_and_a_request_goes_at_once(
     api: CheckedApi, receivers: Receivers, stack: Stack
 ) -> None:
-    customer = Customer(api)
+    owner = {"name": "Bo", "email": "bo@vendor.example"}
+    customer = Customer(api, contacts={"accountOwner": owner})
     added = {kind: add(api, receivers, customer, kind) for kind in KINDS}
     for number in range(9):
         path = f"{customer.path}/activations"
@@ -91,6 +92,7 @@ def test_use_is_joined_and_a_request_goes_at_once(
         text = check(kind, body)
         assert "turned away" in text
         assert "person-" not in text, "it names nobody"
+        assert "Account owner: Bo, bo@vendor.example." in text
         assert len(bodies(receivers, path)) == 2, "one for all of it"
         listed = api.expect(200, "GET", f"/v1/webhooks/{webhook_id}/deliveries")["items"]
         assert {each["type"] for each in listed} == {

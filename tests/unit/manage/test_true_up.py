@@ -459,6 +459,21 @@ def test_a_license_key_learns_a_price_only_if_charges_are_shown(
     assert preview(customer, at(10, 21, 14), "new", credential=key)["amount"] == "0.00"
 
 
+def test_a_license_key_reads_no_price_unless_charges_are_shown(
+    dynamodb: DynamoDBClient, clock: dict[str, int]
+) -> None:
+    customer = sell(dynamodb, clock, at(9, 15, 0), overdraftPrice=PRICE, usageLimits=[LIMIT])
+    key = customer.call(at(9, 16), f"POST {E}/license-keys", {})[1]["key"]
+
+    def prices(when: int) -> list[Any]:
+        _, shown = customer.call(when, f"GET {E}", credential=key)
+        return [shown["overdraftPrice"], shown["usageLimits"][0]["overdraftPrice"]]
+
+    assert prices(at(9, 17)) == [None, None]
+    customer.change(at(9, 18), showCharges=True)
+    assert all(prices(at(9, 19)))
+
+
 def test_without_a_price_nothing_costs_anything(
     dynamodb: DynamoDBClient, clock: dict[str, int]
 ) -> None:

@@ -103,5 +103,7 @@ def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> Entitlement
 
 def without_charges(view: EntitlementView) -> EntitlementView:
     """An entitlement as the customer's software sees it where charges are not shown."""
-    limits = [{**limit, "overdraftPrice": None} for limit in view["usageLimits"]]
+    limits: list[Mapping[str, object]] = [
+        {**limit, "overdraftPrice": None} for limit in view["usageLimits"]
+    ]
     return {**view, "overdraftPrice": None, "usageLimits": limits}

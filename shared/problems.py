@@ -200,7 +200,7 @@ class PreconditionFailed(Problem):
 
     type = "precondition-failed"
     status = 412
-    title = "The entitlement has changed since it was read."
+    title = "It has changed since it was read."
 
 
 class PayloadTooLarge(Problem):

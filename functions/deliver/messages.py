@@ -89,14 +89,6 @@ def _of_failed_change(event: Event) -> Content:
     return "a scheduled change was refused", [str(change["failure"])], []
 
 
-def _of_decision(event: Event) -> Content:
-    line = event["data"]["line"]
-    decision = line["decision"]["decision"] or "no longer decided"
-    of = line["usageKey"] or "seats"
-    amount = f"{line['currency']} {line['amount']}"
-    return f"{amount} of overdraft for {of} in {line['month']}: {decision}", [], []
-
-
 def _of_other(event: Event) -> Content:
     """A test of an event that is told of with the sum of its hour."""
     what = event["type"].removeprefix("entitlement.").replace(".", " ")
@@ -116,7 +108,6 @@ _CONTENT: dict[str, Callable[[Event], Content]] = {
     types.CHANNEL_SUMMARY: _of_summary,
     types.SEATS_REQUESTED: _of_request,
     types.CHANGE_FAILED: _of_failed_change,
-    types.TRUE_UP_DECIDED: _of_decision,
 }
 
 

@@ -19,7 +19,7 @@ from shared.dynamodb.requests import (
     Transact,
     send,
 )
-from shared.problems import Contention, NotFound, TrueUpNotFinal
+from shared.problems import Contention, InvalidRequest, NotFound, TrueUpNotFinal
 from shared.sales import charges, true_up, true_up_views
 from shared.sales.charges import TrueUpView
 from shared.sales.true_up_views import LineView
@@ -79,6 +79,9 @@ def _decide(request: Request, wanted: DecisionInput) -> Operation[Item]:
         entitlements.check_version(request, seen or {"version": 0})
         if seen and all(seen.get(name) == given[name] for name in _MEMBERS):
             return seen
+        if seen is None and wanted.decision is None:
+            detail = "null takes an earlier decision back, and there is none"
+            raise InvalidRequest.at("/decision", detail)
         line = yield from _final_line(item, line_id, seen, request.now_ms)
         made = _decided(request, line, seen, given)
         condition, values = "attribute_not_exists(pk)", {}

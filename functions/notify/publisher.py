@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from functions.notify import channel_messages
-from shared import aws, observability
+from shared import aws, mail_links, observability, signed_tokens
 from shared.clock import from_rfc3339_ms, now_ms
 from shared.dynamodb.client import DynamoDBClient, backoff_seconds
 from shared.dynamodb.requests import BatchGet, Item
@@ -100,9 +100,12 @@ class Publisher:
             for endpoint in endpoints:
                 if not wants(endpoint, event):
                     continue
-                if channels.is_channel(endpoint) and not self._is_told_at_once(event):
-                    self._note(noted, endpoint, event)
-                    continue
+                if channels.is_channel(endpoint):
+                    # Messages have links that are signed with it. Deliver only reads it.
+                    self._dynamodb.run(signed_tokens.own_secret(mail_links.SECRET))
+                    if not self._is_told_at_once(event):
+                        self._note(noted, endpoint, event)
+                        continue
                 body = {"webhookId": endpoint["sk"], "event": message.event, "attempt": 0}
                 bodies.append((position, body))
         for (entitlement_id, webhook_id), at in noted.items():
@@ -120,8 +123,11 @@ class Publisher:
     def _is_told_at_once(self, event: Event) -> bool:
         """Whether a channel gets a message of its own for an event.
 
-        A customer's request does, unless an earlier one of the same person is open.
+        A customer's request does, unless an earlier one of the same person is open. So does a
+        report, but for those of one account owner.
         """
+        if (event["data"].get("filters") or {}).get("accountOwner"):
+            return False
         if event["type"] != event_types.SEATS_REQUESTED:
             return event["type"] in channels.AT_ONCE
         request = event["data"]["request"]

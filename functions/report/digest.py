@@ -29,9 +29,9 @@ class Digest:
             self._note("began", entry, key, meter["beganAt"])
             self._note("ended", entry, key, meter["endedAt"])
             ends_at = (meter["overdraft"] or {}).get("endsAt")
-            if self._is_soon(ends_at, PERIOD_MS):
+            if entry["status"] == "active" and self._is_soon(ends_at, PERIOD_MS):
                 self._note("ending", entry, key, ends_at)
-        if self._is_soon(entry["validUntil"], TERM_MS):
+        if entry["status"] == "active" and self._is_soon(entry["validUntil"], TERM_MS):
             self._note("ending", entry, None, entry["validUntil"])
 
     def _is_soon(self, at: str | None, within: int) -> bool:

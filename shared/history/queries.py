@@ -222,7 +222,8 @@ def triggered_between(
 ) -> Operation[Triggered]:
     """The thresholds that a meter triggered from `start` to before `end`."""
     pk = usage_bucket_key(entitlement_id, meter, "").pk
-    items = yield from all_of(key_range(pk, bucket_name(start), bucket_name(end - 1)))
+    first = bucket_name(bucket_start(start))
+    items = yield from all_of(key_range(pk, first, bucket_name(end - 1)))
     triggered = {
         each for item in items for each in UsageBucket.of(item).triggered if start <= each[1] < end
     }

@@ -69,31 +69,31 @@ def history_of(item: Item, meter: str, changes: Iterable[Item]) -> TermsHistory:
     """The terms of a meter: those of now, and before each of these changes those before it."""
     document: Mapping[str, Any] = item["document"]
     found: list[Terms] = []
-    deleted_at = None
+    is_deletion_known = False
     for change in sorted(changes, key=lambda each: each["at"], reverse=True):
         if change["type"] == "entitlement.deleted":
-            deleted_at = change["at"]
+            # What was charged to the end of the term before stays.
+            is_deletion_known = True
+            found.append(_terms(change["at"], document, meter)._replace(valid_until=change["at"]))
             continue
         differences = {k: v for k, v in change["changes"].items() if k in _MEMBERS}
         if change["type"] == "entitlement.created" or not differences:
             continue
-        found.append(_terms(change["at"], document, meter, deleted_at))
+        found.append(_terms(change["at"], document, meter))
         document = {**document, **{name: each["before"] for name, each in differences.items()}}
-    if deleted_at is None and item["status"] == "deleted":
-        deleted_at = item["updatedAt"]  # it is on record, but longer ago
-    found.append(_terms(0, document, meter, deleted_at))
-    return TermsHistory(reversed(found))
+    first = _terms(0, document, meter)
+    if item["status"] == "deleted" and not is_deletion_known:
+        first = first._replace(valid_until=item["updatedAt"])  # on record, but longer ago
+    return TermsHistory([first, *reversed(found)])
 
 
-def _terms(start: int, document: Mapping[str, Any], meter: str, deleted_at: int | None) -> Terms:
+def _terms(start: int, document: Mapping[str, Any], meter: str) -> Terms:
     until = document.get("validUntil")
-    ends = [from_rfc3339_ms(until)] if until is not None else []
-    ends += [deleted_at] if deleted_at is not None else []
     return Terms(
         start,
         price_of(document, meter),
         from_rfc3339_ms(document["validFrom"]),
-        min(ends, default=None),
+        None if until is None else from_rfc3339_ms(until),
         _resets(document, usage_of(meter)),
     )
 

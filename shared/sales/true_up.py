@@ -238,12 +238,6 @@ class ChargedToEnd:
         """Take note of what is charged to the end of a term."""
         self._lots.append((until, quantity))
 
-    def copy(self) -> "ChargedToEnd":
-        """Another one that is the same."""
-        made = ChargedToEnd()
-        made._lots, made._purchased = [*self._lots], self._purchased
-        return made
-
 
 def _excess(level: Level, price: OverdraftPrice) -> int:
     """What is above the purchased number, and not free."""
@@ -271,11 +265,6 @@ class Use(NamedTuple):
         """When what is charged to the end of a term ends: its last day counts as a whole."""
         assert terms.valid_until is not None  # whoever sets such a price has to give it
         return following_day(day_of(terms.valid_until - 1, self.zone), self.zone)
-
-    def cuts(self) -> set[int]:
-        """The times at which anything begins or ends to hold."""
-        ends = {self.end_of_term(each) for each in self.terms.all if each.valid_until is not None}
-        return self.terms.cuts() | ends
 
 
 def lines(use: Use, months: Sequence[Month], since: int) -> list[Line]:
@@ -317,38 +306,26 @@ def _parts(use: Use, month: Month, segment: Segment, charged: ChargedToEnd) -> l
             _of_periods(use, month, segment, charged) if resets else _of_increase(use, segment)
         )
         return list(of_units)
-    if basis == SEAT_DAYS:
+    if basis == SEAT_DAYS or segment.price.charge == TO_END_OF_TERM:
         return list(_of_days(use, month, segment, charged))
-    return _of_peak(use, month, segment, charged)
+    return _of_peak(use, month, segment)
 
 
-def _of_peak(use: Use, month: Month, segment: Segment, charged: ChargedToEnd) -> list[Part]:
+def _of_peak(use: Use, month: Month, segment: Segment) -> list[Part]:
     """The highest overdraft of a segment, at the price in force when it was first reached."""
     end = min(segment.end, use.until)
+    best: tuple[int, Moment] | None = None
     moments = use.levels.between(segment.start, end)
-    is_to_end = segment.price.charge == TO_END_OF_TERM
-    best: tuple[int, int, Moment] | None = None
-    state = charged.copy()
-    for moment in _cut_at(moments, use.cuts(), end):
-        state.see(moment.level)
-        price = _price_at(use.terms, moment.at)
-        before = state.at(moment.at) if is_to_end else 0
-        excess = _excess(moment.level, price) - before
+    for moment in _cut_at(moments, use.terms.cuts(), end):
+        excess = _excess(moment.level, _price_at(use.terms, moment.at))
         if best is None or excess > best[0]:
-            best = (excess, before, moment)
-    if best is None:
+            best = (excess, moment)
+    share = _covered(use, month, segment)
+    if best is None or not share.days:
         return []
-    quantity, before, moment = max(0, best[0]), best[1], best[2]
-    in_force = use.terms.at(moment.at)
+    quantity, moment = best
     price = _price_at(use.terms, moment.at)
-    if is_to_end:
-        assert in_force.valid_until is not None  # whoever sets such a price has to give it
-        shares = shares_until(moment.at, in_force.valid_until, use.zone_name)
-    else:
-        shares = (_covered(use, month, segment),)
-    made = (moment.at, quantity, use.end_of_term(in_force)) if is_to_end else None
-    _follow(charged, moments, made)
-    part = Part(PEAK, moment.at, moment.level, price, quantity, before, shares)
+    part = Part(PEAK, moment.at, moment.level, price, quantity, 0, (share,))
     return [part._replace(is_exact=moment.is_exact)]
 
 
@@ -366,19 +343,6 @@ def _cut_at(moments: Sequence[Moment], cuts: Iterable[int], end: int) -> Iterato
     for cut in inside:
         assert held is not None  # there are moments
         yield held._replace(at=cut, is_exact=True)
-
-
-def _follow(
-    charged: ChargedToEnd, moments: Iterable[Moment], made: tuple[int, int, int] | None
-) -> None:
-    """Go on to the end of a segment; `made`: when, how much, until when was charged."""
-    for moment in moments:
-        if made and made[0] < moment.at:
-            charged.add(*made[1:])
-            made = None
-        charged.see(moment.level)
-    if made:
-        charged.add(*made[1:])
 
 
 def _covered(use: Use, month: Month, segment: Segment) -> Share:
@@ -402,7 +366,10 @@ def days_of(use: Use, month: Month, segment: Segment) -> Iterator[tuple[int, int
 
 
 def _of_days(use: Use, month: Month, segment: Segment, charged: ChargedToEnd) -> Iterator[Part]:
-    """Each day by its highest overdraft, at the price in force at its end."""
+    """Each day by its highest overdraft, at the price in force at its end.
+
+    To the end of the term: what exceeds all that was charged before is charged from that day on.
+    """
     is_to_end = segment.price.charge == TO_END_OF_TERM
     for day, last in days_of(use, month, segment):
         if day >= use.until:
@@ -410,9 +377,8 @@ def _of_days(use: Use, month: Month, segment: Segment, charged: ChargedToEnd) ->
         in_force = use.terms.at(last)
         price = _price_at(use.terms, last)
         begin = max(day, in_force.valid_from)
-        moments = use.levels.between(begin, min(last + 1, use.until))
         best: tuple[int, int, Moment] | None = None
-        for moment in moments:
+        for moment in use.levels.between(begin, min(last + 1, use.until)):
             charged.see(moment.level)
             before = charged.at(moment.at) if is_to_end else 0
             excess = _excess(moment.level, price) - before
@@ -421,18 +387,31 @@ def _of_days(use: Use, month: Month, segment: Segment, charged: ChargedToEnd) ->
         if best is None or best[0] <= 0:
             continue
         quantity, before, moment = best
-        times = 1
+        part = Part(DAY, moment.at, moment.level, price, quantity, before)
         if is_to_end:
-            assert in_force.valid_until is not None
-            times = _count(day, in_force.valid_until, use.zone)
+            assert in_force.valid_until is not None  # whoever sets such a price has to give it
             charged.add(quantity, use.end_of_term(in_force))
-        part = Part(DAY, moment.at, moment.level, price, quantity, before, (), times)
+            if price.basis == PEAK_SEATS:
+                shares = shares_until(day, in_force.valid_until, use.zone_name)
+                part = part._replace(shares=shares)
+            else:
+                part = part._replace(times=_count(day, in_force.valid_until, use.zone))
         yield part._replace(is_exact=moment.is_exact)
 
 
 def _of_periods(use: Use, month: Month, segment: Segment, charged: ChargedToEnd) -> Iterator[Part]:
-    """What each usage period exceeded at its end, at the price in force then."""
-    for closing in _closings(use, month):
+    """What each usage period exceeded at its end, at the price in force then.
+
+    A price that ends for good within a period, as it does with the limit, is charged at its end.
+    """
+    closings = list(_closings(use, month))
+    is_last = segment == segments(month, use.terms)[-1]
+    if is_last and segment.end < month.end and segment.end <= use.until:
+        level = use.levels.at(segment.end - 1)
+        is_there = any(segment.start < each.at <= segment.end for each in closings)
+        if level is not None and not is_there:
+            closings.append(Closing(segment.end, level))
+    for closing in closings:
         last = closing.at - 1
         if not segment.start <= last < segment.end:
             continue
@@ -528,6 +507,8 @@ def _projected(use: Use, month: Month, now: int, ahead: Fraction) -> int:
     elif not any(use.levels.closings(now, month.end)):
         return 0  # it is charged in the month in which its period ends
     used = level.used - (opening.used if opening else 0)
+    if now - begin < 2 * _HALF_DAY_MS:
+        return 0  # too little is known to say what a month will be
     return int(Fraction(max(0, used), max(1, now - begin)) * ahead)
 
 

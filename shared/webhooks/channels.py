@@ -31,7 +31,6 @@ AT_ONCE = frozenset(
     (
         types.SEATS_REQUESTED,
         types.CHANGE_FAILED,
-        types.TRUE_UP_DECIDED,
         types.REPORT_PUBLISHED,
         types.TRUE_UP_PUBLISHED,
         types.ENDPOINT_DISABLED,

@@ -144,7 +144,7 @@ def recounted(quarter: Priced, meter: str) -> dict[tuple[str, str], Decimal]:
             if basis == "units":
                 found[place] += of_units(recount, moments, end, lots, is_to_end=is_to_end)
                 continue
-            if basis == "seat_days":
+            if basis == "seat_days" or is_to_end:
                 for day in days_of(start, end):
                     decides = recount.last_valid(day)
                     if decides is None or not moments[0] <= decides < stop:
@@ -159,53 +159,32 @@ def recounted(quarter: Priced, meter: str) -> dict[tuple[str, str], Decimal]:
                         bought = recount.level(at).purchased
                         over = recount.excess(at, price) - (charged(at) if is_to_end else 0)
                         best = max(best, over)
-                    times = 1
+                    times = Fraction(1)
                     if best and is_to_end:
                         until = recount.terms(decides).until
                         assert until is not None
-                        times = len(days_of(midnight(day), until))
+                        times = Fraction(len(days_of(midnight(day), until)))
+                        if basis == "peak_seats":
+                            times = months_from(midnight(day), until)
                         lots.append([whole_day(until), best])
                     found[place] += Fraction(price["amount"]) * best * times
                 continue
-            # peak_seats
-            top, when, copy, was = -1, 0, [[*lot] for lot in lots], bought
+            # peak_seats, by month
+            top, when = -1, 0
             for at in moments:
-                if recount.level(at).purchased > bought:
-                    buy(recount.level(at).purchased - bought)
-                bought = recount.level(at).purchased
                 price = recount.price(at)
                 assert price is not None
-                over = recount.excess(at, price) - (charged(at) if is_to_end else 0)
-                if over > top:
-                    top, when = over, at
+                if recount.excess(at, price) > top:
+                    top, when = recount.excess(at, price), at
             price = recount.price(when)
             assert price is not None
-            if is_to_end and top > 0:
-                until = recount.terms(when).until
-                assert until is not None
-                found[place] += Fraction(price["amount"]) * top * months_from(when, until)
-                # Once more, now that it is known what was charged when.
-                lots[:], bought = copy, was
-                is_added = False
-                for at in moments:
-                    if at > when and not is_added:
-                        lots.append([whole_day(until), top])
-                        is_added = True
-                    if recount.level(at).purchased > bought:
-                        buy(recount.level(at).purchased - bought)
-                    bought = recount.level(at).purchased
-                if not is_added:
-                    lots.append([whole_day(until), top])
-            elif top > 0:
-                days = days_of(start, end)
-                covered = [
-                    day
-                    for day in days
-                    if (decides := recount.last_valid(day)) is not None
-                    and moments[0] <= decides < stop
-                ]
-                share = Fraction(len(covered), len(days))
-                found[place] += Fraction(price["amount"]) * top * share
+            days = days_of(start, end)
+            covered = [
+                day
+                for day in days
+                if (decides := recount.last_valid(day)) is not None and moments[0] <= decides < stop
+            ]
+            found[place] += Fraction(price["amount"]) * top * Fraction(len(covered), len(days))
     return {
         place: amount_of(exact, minimum[place], DIGITS[place[1]]) for place, exact in found.items()
     }

@@ -1,8 +1,8 @@
 """Webhook endpoints and deliveries."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from shared.api.schemas.base import (
     EVENT_TYPE,
@@ -14,7 +14,7 @@ from shared.api.schemas.base import (
     sort_distinct,
 )
 from shared.events import types as event_types
-from shared.webhooks.channels import AT_ONCE, FORMATS, JOINED, STANDARD, told_of
+from shared.webhooks.channels import FORMATS, STANDARD
 from shared.webhooks.endpoints import OVERLAP_SECONDS, covers
 
 
@@ -48,13 +48,6 @@ class WebhookInput(Input):
     )
     description: Annotated[str, Field(max_length=500), AfterValidator(check_plain)] | None = None
     enabled: bool = True
-
-    @model_validator(mode="after")
-    def _told(self) -> Self:
-        if self.format != STANDARD and not told_of(self.event_types):
-            known = ", ".join(sorted(JOINED | AT_ONCE))
-            raise ValueError(f"a channel is told of none of these eventTypes; it can be: {known}")
-        return self
 
 
 class WebhookPatch(WebhookInput):

@@ -89,11 +89,11 @@ EXAMPLES: list[tuple[str, dict[str, Any], dict[str, str]]] = [
         {"overdraftPrice": {**PRICE, "minimum": "50"}},
         {"2026-09": "0.00", "2026-10": "50.00"},
     ),
-    # From the 14th of October to the end of the year: 3 x 12.50 x (18/31 + 2).
+    # One from the 5th of October, two more from the 14th: 12.50 x (27/31 + 2) + 25 x (18/31 + 2).
     (
         "to_end_of_term",
         {"overdraftPrice": {**PRICE, "charge": "to_end_of_term"}, "until": at(12, 31, 24 - 1, 59)},
-        {"2026-10": "96.77", "2026-11": "0.00"},
+        {"2026-10": "100.40", "2026-11": "0.00"},
     ),
     # Valid from the 10th: 22 of 31 days of 3 seats. 3 x 12.50 x 22/31 = 26.612...
     ("begins inside", {"overdraftPrice": PRICE, "begins": at(10, 10, 8)}, {"2026-10": "26.61"}),
@@ -160,6 +160,48 @@ def test_units(dynamodb: DynamoDBClient, clock: dict[str, int]) -> None:
     }
     assert "6.00" in GUIDE
     assert "22.50" in GUIDE
+
+
+def test_one_more_seat_never_makes_a_term_cheaper(
+    dynamodb: DynamoDBClient, clock: dict[str, int]
+) -> None:
+    """Two above for a whole month, a third on its last day, which alone is charged from then."""
+    price = {**PRICE, "charge": "to_end_of_term"}
+    customer = sell(dynamodb, clock, at(9, 15, 0), overdraftPrice=price, until=at(11, 1, 0))
+    for number in range(5):
+        customer.take(at(10, 1, 0, number), f"u{number}")
+    assert amounts(customer.true_up(at(10, 30), "2026-10")) == {"2026-10.EUR.seats": "25.00"}
+    customer.take(at(10, 31, 9), "u5")
+    # 12.50 x 1/31 = 0.403...
+    assert amounts(customer.true_up(at(11, 2), "2026-10")) == {"2026-10.EUR.seats": "25.40"}
+
+
+def test_what_was_charged_to_the_end_stays_when_it_is_deleted(
+    dynamodb: DynamoDBClient, clock: dict[str, int]
+) -> None:
+    price = {**PRICE, "charge": "to_end_of_term"}
+    customer = sell(dynamodb, clock, at(9, 15, 0), overdraftPrice=price, until=at(12, 31, 23, 59))
+    busy(customer)
+    before = amounts(customer.true_up(at(11, 2), "2026-10"))
+    assert customer.call(at(11, 3), f"DELETE {E}")[0] == 204
+    assert amounts(customer.true_up(at(11, 4), "2026-10")) == before
+    assert amounts(customer.true_up(at(12, 4), "2026-11")) == {"2026-11.EUR.seats": "0.00"}
+
+
+def test_a_limit_that_is_removed_is_charged_as_it_stands(
+    dynamodb: DynamoDBClient, clock: dict[str, int]
+) -> None:
+    customer = sell(dynamodb, clock, at(9, 1, 0), usageLimits=[LIMIT])
+    customer.consume(at(10, 12), "exports", 150)
+    customer.call(at(10, 20), f"PATCH {E}", {"usageLimits": []})
+    assert amounts(customer.true_up(at(11, 2), "2026-10")) == {"2026-10.EUR.usage.exports": "6.00"}
+
+
+def test_a_day_old_limit_is_not_projected(dynamodb: DynamoDBClient, clock: dict[str, int]) -> None:
+    customer = sell(dynamodb, clock, at(10, 20, 12), usageLimits=[LIMIT])
+    customer.consume(at(10, 20, 12, 5), "exports", 150)
+    [line] = customer.true_up(at(10, 20, 13), "2026-10")["lines"]
+    assert (line["amount"], line["expectedAmount"]) == ("6.00", "6.00")
 
 
 def test_so_far_and_expected(dynamodb: DynamoDBClient, clock: dict[str, int]) -> None:
@@ -319,6 +361,8 @@ def test_a_decision_can_be_taken_back_and_is_safe_against_others(
     customer = sell(dynamodb, clock, at(9, 15, 0), overdraftPrice=PRICE)
     busy(customer)
     first = {"if-match": '"0"'}
+    status, answer = decide(customer, at(11, 3), {"decision": None})
+    assert (status, answer["errors"][0]["pointer"]) == (400, "/decision")
     assert decide(customer, at(11, 3), {"decision": "disputed"}, headers=first)[0] == 200
     status, answer = decide(customer, at(11, 3), {"decision": "billed"}, headers=first)
     assert (status, answer["type"].rpartition("/")[2]) == (412, "precondition-failed")

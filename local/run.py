@@ -52,6 +52,8 @@ DEMO_ENTITLEMENT = {
         "accountOwner": {"name": "Our account owner", "email": "owner@vendor.example"},
     },
     "unitPrice": {"amount": "30.00", "currency": "USD", "per": "month"},
+    "overdraftPrice": {"amount": "36.00", "currency": "USD", "basis": "peak_seats"},
+    "showCharges": True,
     "timeZone": "America/New_York",
 }
 

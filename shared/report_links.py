@@ -37,6 +37,15 @@ def make(report: Item, public_url: str, now_ms: int) -> Operation[dict[str, dict
     return made
 
 
+def link_to(report_id: str, name: str, public_url: str, now_ms: int) -> Operation[str]:
+    """A link to one file, by who may not make the secret; empty if there is none yet."""
+    secret = yield from signed_tokens.kept_secret(SECRET)
+    if secret is None:
+        return ""
+    token = signed_tokens.seal(secret, [report_id, name, now_ms // 1000 + SECONDS], CONTEXT)
+    return f"{public_url}/v1/report-files/{token}"
+
+
 def read(token: str, now: int) -> Operation[tuple[str, str] | None]:
     """The report id and the format of a link; None: made up, changed, or expired."""
     secret = yield from signed_tokens.kept_secret(SECRET)

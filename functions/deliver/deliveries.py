@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from functions.deliver import messages
 from functions.deliver.retry_policy import Attempt, next_wait, reason_to_disable
 from functions.deliver.sender import WebhookSender
-from shared import aws, mail_links, observability
+from shared import aws, mail_links, observability, report_links
 from shared.clock import from_rfc3339_ms, now_ms
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import (
@@ -202,13 +202,19 @@ class Deliveries:
         """What a chat channel gets in place of an event; None: it is no channel."""
         if not channels.is_channel(endpoint):
             return None
-        link = await self._run(self._portal_link(event, now // 1000))
+        link = await self._run(self._link(event, now))
         render = messages.RENDERERS[channels.format_of(endpoint)]
         return render(messages.message_of(event, link))
 
-    def _portal_link(self, event: Event, now: int) -> Operation[str]:
-        """A link to the portal for the account owner; empty if none is known."""
+    def _link(self, event: Event, now_ms: int) -> Operation[str]:
+        """A link to the page of a report, or to the portal for the account owner; or empty."""
         data = event["data"]
+        report_id = data.get("reportId") or data.get("trueUpId")
+        if report_id and self._public_url and "test" not in data and "html" in data["formats"]:
+            return (yield from report_links.link_to(report_id, "html", self._public_url, now_ms))
+        return (yield from self._portal_link(data, now_ms // 1000))
+
+    def _portal_link(self, data: Mapping[str, Any], now: int) -> Operation[str]:
         owner = ((data.get("contacts") or {}).get("accountOwner") or {}).get("email")
         if not owner or not self._public_url or "test" in data:
             return ""

@@ -28,7 +28,8 @@ class Message(NamedTuple):
     lines: Sequence[str] = ()
     bars: Sequence[str] = ()
     call: str = ""
-    link: str = ""  # to the portal
+    link: str = ""
+    link_name: str = "Portal"
     is_test: bool = False
 
 
@@ -48,11 +49,11 @@ def bar_of(limit: Mapping[str, Any]) -> str:
 
 
 def message_of(event: Event, link: str = "") -> Message:
-    """The message of a complete event; `link` opens the portal."""
+    """The message of a complete event; `link` opens the portal, or the report that it is about."""
     data = event["data"]
     is_test = bool(data.get("test"))
     if make := _ABOUT_STACK.get(event["type"]):
-        return make(data)._replace(is_test=is_test)
+        return make(data)._replace(is_test=is_test, link=link, link_name="Open it")
     customer = _plain((data.get("customer") or {}).get("name") or "A customer")
     title = f"{customer}: {_plain(data.get('product') or 'a product')}"
     headline, lines, limits = _CONTENT.get(event["type"], _of_other)(event)
@@ -63,7 +64,7 @@ def message_of(event: Event, link: str = "") -> Message:
         [bar_of(each) for each in limits[:LIMITS]],
         _call(data.get("contacts") or {}),
         link,
-        is_test,
+        is_test=is_test,
     )
 
 
@@ -198,7 +199,11 @@ def slack(message: Message) -> dict[str, Any]:
     if message.call:
         blocks.append({"type": "section", "text": _as_is(message.call)})
     if message.link:
-        links = {"type": "mrkdwn", "text": f"<{escaped(message.link)}|Portal>", "verbatim": True}
+        links = {
+            "type": "mrkdwn",
+            "text": f"<{escaped(message.link)}|{message.link_name}>",
+            "verbatim": True,
+        }
         blocks.append({"type": "context", "elements": [links]})
     # What a notification shows. Names are not made links here either.
     return {
@@ -234,7 +239,9 @@ def teams(message: Message) -> dict[str, Any]:
         "body": body,
     }
     if message.link:
-        card["actions"] = [{"type": "Action.OpenUrl", "title": "Portal", "url": message.link}]
+        card["actions"] = [
+            {"type": "Action.OpenUrl", "title": message.link_name, "url": message.link}
+        ]
     content_type = "application/vnd.microsoft.card.adaptive"
     return {
         "type": "message",

@@ -232,6 +232,7 @@ def _of_statement(_: str, __: str, at: int) -> list[Event]:
             "timeZone": "UTC",
         },
         "filters": {},
+        "formats": ["html"],
         "summary": {"entitlements": 0, "lines": 0, "totals": []},
     }
     return [builders.of_statement(report)]
@@ -256,6 +257,7 @@ def _of_report(_: str, __: str, at: int) -> list[Event]:
         "version": 1,
         "period": {"month": None, "quarter": None, "from": begin, "to": begin, "timeZone": "UTC"},
         "filters": {},
+        "formats": ["html"],
         "summary": summary,
     }
     return [builders.of_report(report)]

@@ -22,7 +22,7 @@ from functions.report.statement import Statement
 from functions.report.storage import Store
 from functions.report.table import Entry
 from functions.report.under_use import all_entitlements
-from shared import aws, observability, report_links
+from shared import aws, observability, report_links, signed_tokens
 from shared.clock import now_ms as clock
 from shared.clock import to_rfc3339
 from shared.dynamodb.client import DynamoDBClient
@@ -245,6 +245,8 @@ class Work:
             series = self._dynamodb.execute(Get(report_series_key(report["series"])))
             with tempfile.TemporaryDirectory() as folder:
                 made = self._write(report, series, Path(folder))
+            # Links in messages are signed with it: there is one before anybody is told.
+            self._dynamodb.run(signed_tokens.own_secret(report_links.SECRET))
             self._commit(report, series, made)
             # Refused if another report of the same series was published, or this very one.
             again = self._read(report["reportId"])

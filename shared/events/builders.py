@@ -400,6 +400,7 @@ def of_statement(item: Item) -> Event:
             "previousTrueUpId": item.get("previousReportId"),
             "period": item["period"],
             "filters": item["filters"],
+            "formats": item["formats"],
             "summary": item["summary"],
         },
     )
@@ -419,6 +420,7 @@ def of_report(item: Item) -> Event:
             "previousReportId": item.get("previousReportId"),
             "period": item["period"],
             "filters": item["filters"],
+            "formats": item["formats"],
             "summary": _totals(item["summary"]),
         },
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import urllib3
 from slack_sdk.models.blocks import Block
 
 from local.stack import Stack
@@ -99,3 +100,21 @@ def test_use_is_joined_and_a_request_goes_at_once(
             "entitlement.summary",
             "entitlement.seats.requested",
         }
+
+
+def test_a_report_comes_with_its_link(api: CheckedApi, receivers: Receivers) -> None:
+    path = "/good-slack/reports"
+    body = {"url": f"{receivers.url}{path}", "format": "slack", "eventTypes": ["report.published"]}
+    api.expect(201, "POST", "/v1/webhooks", body)
+    filters = {"customer": "nobody at all"}
+    api.expect(202, "POST", "/v1/reports", {"period": "2026-10", "filters": filters})
+
+    def mine() -> list[dict[str, Any]]:
+        return [each for each in bodies(receivers, path) if "2026-10" in each["text"]]
+
+    told = wait_for(mine)[0]
+    check("slack", told)
+    link = told["blocks"][-1]["elements"][0]["text"].removeprefix("<").partition("|")[0]
+    page = urllib3.request("GET", link.replace("&amp;", "&"), retries=3)
+    assert page.status == 200
+    assert b"Overdraft report" in page.data

@@ -252,6 +252,7 @@ class ReportPublishedData(Output):
     previous_report_id: str | None
     period: ReportPeriod
     filters: ReportFilters
+    formats: list[str]
     summary: ReportTotals
     test: bool = False
 
@@ -264,6 +265,7 @@ class TrueUpPublishedData(Output):
     previous_true_up_id: str | None
     period: ReportPeriod
     filters: ReportFilters
+    formats: list[str]
     summary: TrueUpTotals
     test: bool = False
 

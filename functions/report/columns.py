@@ -25,7 +25,7 @@ def _clock(name: str) -> Callable[[Entry, Entry], Any]:
     return lambda _, meter: (meter.get("overdraft") or {}).get(name)
 
 
-def _hardly(name: str) -> Callable[[Entry, Entry], Any]:
+def _under_use(name: str) -> Callable[[Entry, Entry], Any]:
     """A figure of a row of under-use. Rows of earlier releases have none."""
     return lambda _, meter: (meter.get("underUse") or {}).get(name)
 
@@ -518,14 +518,14 @@ COLUMNS = (
         "Peak of three months",
         "count",
         "Of a row of under-use: the most that was in use in three months.",
-        _hardly("highest"),
+        _under_use("highest"),
     ),
     Column(
         "unused",
         "Unused",
         "count",
         "Of a row of under-use: purchased less that peak.",
-        _hardly("unused"),
+        _under_use("unused"),
     ),
     Column(
         "signs",

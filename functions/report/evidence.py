@@ -16,6 +16,7 @@ from shared.audit import EVIDENCE_SECONDS
 from shared.clock import to_rfc3339, zone_of
 from shared.dynamodb.keys import (
     CANDIDATES_NOW,
+    SEATS,
     entitlement_key,
     episode_key,
     follow_up_key,
@@ -23,6 +24,7 @@ from shared.dynamodb.keys import (
     parse_candidate,
     report_candidate_partition,
     seat_record_key,
+    usage_meter,
     usage_of,
 )
 from shared.dynamodb.paging import all_of
@@ -72,15 +74,15 @@ def entries(
     period: Period,
     filters: Mapping[str, str],
     now: int,
-    under_use: int = 0,
+    percent: int = 0,
 ) -> Iterator[Operation[list[dict[str, Any]]]]:
     """The entries of these entitlements and meters, as operations of a hundred each.
 
-    Their status is that of `now`, Unix seconds. `under_use`: with the meters of which never more
+    Their status is that of `now`, Unix seconds. `percent`: with the meters of which never more
     than this percentage was used in three months; 0: without.
     """
     for part in batched(wanted, BATCH):
-        yield _entries(part, period, filters, now, under_use)
+        yield _entries(part, period, filters, now, percent)
 
 
 def _entries(
@@ -88,7 +90,7 @@ def _entries(
     period: Period,
     filters: Mapping[str, str],
     now: int,
-    under_use: int,
+    percent: int,
 ) -> Operation[list[dict[str, Any]]]:
     keys = [entitlement_key(entitlement_id) for entitlement_id, _ in wanted]
     items = yield from send(BatchGet(tuple(keys)))
@@ -100,11 +102,11 @@ def _entries(
         item = items.get(entitlement_key(entitlement_id))
         if item is None or not matches(item, filters):
             continue
-        hardly = {}
-        if under_use:
-            hardly = yield from under_used(item, period, under_use, now)
+        found_under_use: Mapping[str, Mapping[str, int]] = {}
+        if percent:
+            found_under_use = yield from under_used(item, period, percent, now)
         followed = sold.get(follow_up_key(entitlement_id))
-        entry = yield from _entry(item, meters, period, followed, now, hardly)
+        entry = yield from _entry(item, meters, period, followed, now, found_under_use)
         if entry:
             found.append(entry)
     return found
@@ -130,16 +132,15 @@ def _entry(
     period: Period,
     followed: Item | None,
     now: int,
-    hardly: Mapping[str, Mapping[str, int]],
+    under_use: Mapping[str, Mapping[str, int]],
 ) -> Operation[dict[str, Any] | None]:
     entitlement_id, document = item["entitlementId"], item["document"]
     zone = zone_of(document["timeZone"])
     requests = yield from _requests(entitlement_id, period)
     wanted = [seat_requests.meter_of(each) for each in requests]
     seats, limits, signs = None, list[dict[str, Any]](), list[Item]()
-    costs = yield from _costs(item, period)
     clocks = yield from _clocks(item, meters, now)
-    for meter in dict.fromkeys((*meters, *wanted, *hardly)):
+    for meter in dict.fromkeys((*meters, *wanted, *under_use)):
         records = yield from queries.records(
             entitlement_id, period.previous, period.end, period.until, meter
         )
@@ -147,7 +148,7 @@ def _entry(
         mixed = yield from _mixed(entitlement_id, meter, records, period)
         tops = Tops(records, mixed)
         is_candidate = metrics.is_candidate(usage, tops.between(period.start, period.end))
-        if not usage.is_known or not (is_candidate or meter in wanted or meter in hardly):
+        if not usage.is_known or not (is_candidate or meter in wanted or meter in under_use):
             continue
         previous = None  # its evidence may have expired in part: its figures would be too low
         if period.previous >= (now - EVIDENCE_SECONDS) * 1000:
@@ -158,8 +159,7 @@ def _entry(
         number = len(episodes)
         more = {
             "overdraft": clocks.get(meter),
-            "trueUp": costs.get(meter),
-            "underUse": None if is_candidate else hardly.get(meter),
+            "underUse": None if is_candidate else under_use.get(meter),
             "beganAt": _last(each for each, _ in episodes if each >= period.start),
             "endedAt": _last(end for _, end in episodes if end and end <= period.until),
         }
@@ -178,7 +178,10 @@ def _entry(
             seats["hours"] = by_hour
     if seats is None and not limits:
         return None
+    costs = yield from _costs(item, period)
     shown = [*([seats] if seats else []), *limits]
+    for each in shown:
+        each["trueUp"] = costs.get(usage_meter(each["key"]) if "key" in each else SEATS)
     extra = seats["suggested"]["additional"] if seats else 0
     # Nobody buys more of what is gone.
     price = document["unitPrice"] if seats and item["status"] != "deleted" else None

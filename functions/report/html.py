@@ -116,7 +116,7 @@ class Page:
             template.render(
                 meta=self._meta,
                 shown=shown,
-                hardly=[
+                under_used=[
                     (entry, meter)
                     for entry in self._entries
                     for meter in meters(entry)

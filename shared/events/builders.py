@@ -384,8 +384,11 @@ def of_seat_request(item: Item) -> Event:
 def _totals(summary: Item) -> Item:
     """The totals of a report without its calls. The table stores no fractions."""
     totals = {name: value for name, value in summary.items() if name not in ("calls", "digest")}
-    hardly = {"underUsed": summary.get("underUsed", 0)}
-    return {**totals, **hardly, "seatHours": float(summary["seatHours"])}
+    return {
+        **totals,
+        "underUsed": summary.get("underUsed", 0),
+        "seatHours": float(summary["seatHours"]),
+    }
 
 
 def of_statement(item: Item) -> Event:

@@ -30,14 +30,10 @@ from shared.sales.true_up_views import LineView, TotalView
 
 
 class Charges(NamedTuple):
-    """What an entitlement's overdraft costs in some months.
-
-    `is_final`: the months are over, and history has all that happened in them.
-    """
+    """What an entitlement's overdraft costs in some months, and the use of each meter behind it."""
 
     lines: tuple[Line, ...]
     uses: tuple[Use, ...]
-    is_final: bool
 
 
 TrueUpPeriodView = TypedDict(
@@ -77,6 +73,8 @@ def view(item: Item, name: str, months: Sequence[Month], now_ms: int) -> Operati
     entitlement_id, zone = item["entitlementId"], item["document"]["timeZone"]
     found = yield from read(item, months, now_ms)
     decided = yield from _decided(entitlement_id, months)
+    meters = [use.meter for use in found.uses]
+    is_final = yield from _is_final(entitlement_id, meters, months[-1].end, now_ms)
     lines = [
         true_up_views.line_view(line, zone, decided.get(true_up_views.line_id(line)))
         for line in found.lines
@@ -90,7 +88,7 @@ def view(item: Item, name: str, months: Sequence[Month], now_ms: int) -> Operati
             "timeZone": zone,
         },
         "asOf": to_rfc3339(min(now_ms, months[-1].end)),
-        "isFinal": found.is_final,
+        "isFinal": is_final,
         "totals": true_up_views.totals(lines),
         "lines": lines,
     }
@@ -105,17 +103,14 @@ def _decided(entitlement_id: str, months: Sequence[Month]) -> Operation[dict[str
 
 def read(item: Item, months: Sequence[Month], now_ms: int) -> Operation[Charges]:
     """What these months cost, which follow each other; as far as they are over at `now_ms`."""
-    start, end = months[0].start, months[-1].end
-    priced = yield from _priced(item, start, now_ms)
+    priced = yield from _priced(item, months[0].start, now_ms)
     found: list[Line] = []
     uses: list[Use] = []
-    is_settled = True
     for meter, terms, since in priced:
         use = yield from _use(item, meter, terms, months, since, now_ms)
         found += true_up.lines(use, months, since)
         uses.append(use)
-        is_settled = is_settled and (yield from _is_settled(item["entitlementId"], meter, end))
-    return Charges(tuple(found), tuple(uses), end <= now_ms and is_settled)
+    return Charges(tuple(found), tuple(uses))
 
 
 def of_one_more_seat(item: Item, level: Level, now_ms: int) -> Operation[SeatChargeView | None]:
@@ -210,6 +205,16 @@ def _use(
         if not wanted:
             return use
         known = yield from levels.detailed(entitlement_id, meter, known, wanted)
+
+
+def _is_final(entitlement_id: str, meters: Iterable[str], end: int, now_ms: int) -> Operation[bool]:
+    """Whether months that end at `end` are over, and history has all that happened in them."""
+    if end > now_ms:
+        return False
+    for meter in meters:
+        if not (yield from _is_settled(entitlement_id, meter, end)):
+            return False
+    return True
 
 
 def _is_settled(entitlement_id: str, meter: str, end: int) -> Operation[bool]:

@@ -6,11 +6,11 @@ import unicodedata
 SEAT_ID_BYTES = 256
 SEAT_NAME_BYTES = 128
 REASON_BYTES = 500
-# The key of a usage limit.
 # A month, or a quarter.
 PERIOD = r"^20[0-9]{2}-(0[1-9]|1[0-2]|Q[1-4])$"
 # The same, or an ISO week.
 REPORT_PERIOD = r"^20[0-9]{2}-(0[1-9]|1[0-2]|Q[1-4]|W(0[1-9]|[1-4][0-9]|5[0-3]))$"
+# The key of a usage limit.
 USAGE_KEY = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ATTRIBUTES_BYTES = 512  # of the JSON, without spaces
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
@@ -25,6 +25,11 @@ _INVISIBLE = re.compile(
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _JOINERS = "\u200c\u200d"  # some scripts and emoji need them between other characters
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """A number and what it counts, such as `1 person`, `2,000 people`."""
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def isolated(text: str) -> str:

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from shared.events import types
 from shared.events.builders import Event
+from shared.report_links import period_name
 from shared.sales import seat_requests
-from shared.texts import CONTROL, TURNING
+from shared.texts import CONTROL, TURNING, counted
 from shared.webhooks.channels import SLACK, TEAMS
 
 BAR = 20  # characters
@@ -130,18 +131,15 @@ def _of_statement(data: Mapping[str, Any]) -> Message:
         f"{each['currency']} {each['amount']}, of which {each['undecided']} is not decided."
         for each in data["summary"]["totals"]
     ]
-    number = data["summary"]["entitlements"]
     lines = lines or ["No overdraft costs anything."]
-    about = (
-        f"version {data['version']}, {number:,} {'entitlement' if number == 1 else 'entitlements'}"
-    )
+    number = counted(data["summary"]["entitlements"], "entitlement", "entitlements")
+    about = f"version {data['version']}, {number}"
     return Message(f"True-up {_name_of(data)}", about, lines)
 
 
 def _name_of(data: Mapping[str, Any]) -> str:
     period = data["period"]
-    named = period.get("month") or period.get("quarter") or period.get("week")
-    return str(named or f"from {period['from']}")
+    return period_name(period) or f"from {period['from']}"
 
 
 def _of_disabled(data: Mapping[str, Any]) -> Message:
@@ -170,7 +168,7 @@ def _call(contacts: Mapping[str, Any]) -> str:
 def _plain(text: str) -> str:
     """A text on one line, without marks that turn what follows, and not too long."""
     shown = CONTROL.sub(" ", TURNING.sub("", " ".join(text.split())))
-    return shown if len(shown) <= LINE else f"{shown[: LINE - 1]}…"
+    return _cut(shown, LINE)
 
 
 def _cut(text: str, most: int) -> str:

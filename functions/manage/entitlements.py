@@ -398,13 +398,18 @@ def _try_delete(request: Request, held: Held) -> Operation[None]:
     raise Contention
 
 
-def require(entitlement_id: str, *, is_deleted_ok: bool = False) -> Operation[None]:
-    """Raise NotFound unless an entitlement with this id exists and is not deleted."""
+def require(entitlement_id: str, *, is_deleted_ok: bool = False) -> Operation[Item]:
+    """The item of an entitlement.
+
+    Raises:
+        NotFound: there is none with this id, or it is deleted.
+    """
     item = yield from send(Get(entitlement_key(entitlement_id)))
     if item is None:
         raise NotFound("No entitlement has this id.")
     if not is_deleted_ok:
         _check_not_deleted(item)
+    return item
 
 
 def _check_not_deleted(item: Item) -> None:

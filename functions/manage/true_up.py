@@ -6,7 +6,7 @@ from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
 from shared.api.schemas.true_up import DecisionInput
 from shared.audit import EVIDENCE_SECONDS, Subject, differences, entry_put
-from shared.dynamodb.keys import entitlement_key, true_up_line_key
+from shared.dynamodb.keys import true_up_line_key
 from shared.dynamodb.paging import ResultPage
 from shared.dynamodb.patterns import ROUNDS
 from shared.dynamodb.requests import (
@@ -38,7 +38,7 @@ def read(request: Request) -> Response:
 
 
 def _read(request: Request) -> Operation[TrueUpView]:
-    item = yield from _entitlement(request.path["entitlementId"])
+    item = yield from entitlements.require(request.path["entitlementId"], is_deleted_ok=True)
     document = item["document"]
     is_customer = request.caller.kind == "portal"
     if is_customer and not document.get("showCharges", False):
@@ -50,13 +50,6 @@ def _read(request: Request) -> Operation[TrueUpView]:
     if is_customer:
         view["lines"] = [true_up_views.without_reason(line) for line in view["lines"]]
     return view
-
-
-def _entitlement(entitlement_id: str) -> Operation[Item]:
-    item = yield from send(Get(entitlement_key(entitlement_id)))
-    if item is None:
-        raise NotFound("No entitlement has this id.")
-    return item
 
 
 # --- Decisions ------------------------------------------------------------------------------------
@@ -71,7 +64,7 @@ def decide(request: Request) -> Response:
 
 def _decide(request: Request, wanted: DecisionInput) -> Operation[Item]:
     entitlement_id, line_id = request.path["entitlementId"], request.path["lineId"]
-    item = yield from _entitlement(entitlement_id)
+    item = yield from entitlements.require(entitlement_id, is_deleted_ok=True)
     key = true_up_line_key(entitlement_id, line_id)
     given = wanted.model_dump(include={*_MEMBERS})
     for attempt in range(1, ROUNDS + 1):

@@ -5,13 +5,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from functions.report.columns import counted, meters, requests_of
+from functions.report.columns import meters, requests_of
 from functions.report.metrics import LEAST_DAYS
 from functions.report.table import Entry, amount_text
 from shared.clock import from_rfc3339_ms, zone_of
 from shared.history.buckets import DAY_MS
 from shared.sales import seat_requests
-from shared.texts import isolated
+from shared.texts import counted, isolated
 
 # The score, in the words that the report itself has.
 ABOUT = (

@@ -11,6 +11,7 @@ from functions.report.metrics import LEAST_DAYS
 from functions.report.table import Column, Entry, Table
 from shared.clock import hours_of
 from shared.sales import seat_requests
+from shared.texts import counted
 
 
 def _hours(name: str) -> Callable[[Entry, Entry], Any]:
@@ -118,11 +119,6 @@ def sign_text(sign: Entry) -> str:
         f" {worst['from']}: {counted(worst['deniedAttempts'], 'attempt', 'attempts')} of"
         f" {counted(worst['deniedSeats'], 'person', 'people')}"
     )
-
-
-def counted(number: int, one: str, many: str) -> str:
-    """A number and what it counts, such as `1 person`, `2,000 people`."""
-    return f"{number:,} {one if number == 1 else many}"
 
 
 def requests_of(entry: Entry) -> list[Entry]:

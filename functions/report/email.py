@@ -50,10 +50,11 @@ def facts_of(report: Item, links: Mapping[str, str], expires: str) -> dict[str, 
 def of_sales_report(report: Item, links: Mapping[str, str], expires: str) -> Mail:
     """The e-mail that announces the report for sales."""
     facts = facts_of(report, links, expires)
+    title = f"Overdraft report {facts['period']}"
     return Mail(
-        f"Overdraft report {facts['period']}: {_worth(report['summary'])}",
+        f"{title}: {_worth(report['summary'])}",
         _text(facts),
-        environment().get_template("mail.html").render(facts),
+        environment().get_template("mail.html").render(facts, title=title),
     )
 
 
@@ -114,8 +115,7 @@ def of_statement(report: Item, links: Mapping[str, str], expires: str) -> Mail:
         for each in summary["totals"]
         if Decimal(each["undecided"])
     ]
-    number = summary["entitlements"]
-    of = f"{number} {'entitlement' if number == 1 else 'entitlements'}"
+    of = _entitlements(summary)
     sentences = [
         f"Overdraft costs {', '.join(sums)}: {of}." if sums else "No overdraft costs anything.",
         *([f"Not decided yet: {', '.join(left)}."] if left else []),
@@ -147,8 +147,12 @@ def _worth(summary: Mapping[str, Any]) -> str:
         for each in summary["monthlyValue"]
         if Decimal(each["amount"])
     ]
+    return ", ".join([_entitlements(summary), *worth])
+
+
+def _entitlements(summary: Mapping[str, Any]) -> str:
     number = summary["entitlements"]
-    return ", ".join([f"{number} {'entitlement' if number == 1 else 'entitlements'}", *worth])
+    return f"{number} {'entitlement' if number == 1 else 'entitlements'}"
 
 
 def _text(facts: Mapping[str, Any]) -> str:

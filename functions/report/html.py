@@ -83,8 +83,8 @@ def _dialled(phone: str) -> str:
     return "".join(sign for sign in number if sign.isdigit() or sign == "+")
 
 
-class Page:
-    """The page, written at its end from the entries that it shows."""
+class _Page:
+    """A page, written at its end from the entries that it shows."""
 
     def __init__(self, path: Path, meta: Meta) -> None:
         self._path = path
@@ -99,10 +99,25 @@ class Page:
         else:
             self._left_out += 1
 
+    def _write(self, template: str, **facts: Any) -> None:
+        """Write the page by a template, with these facts besides those of every page."""
+        zone = self._meta["period"]["timeZone"]
+        page = environment().get_template(template)
+        self._path.write_text(
+            page.render(
+                meta=self._meta,
+                left_out=self._left_out,
+                at=lambda time: local(time, zone),
+                **facts,
+            )
+        )
+
+
+class Page(_Page):
+    """The page of the report for sales."""
+
     def close(self) -> None:
         """Write the page."""
-        zone = self._meta["period"]["timeZone"]
-        template = environment().get_template("page.html")
         shown = [
             {
                 "entry": entry,
@@ -112,58 +127,34 @@ class Page:
             }
             for number, entry in enumerate(self._entries)
         ]
-        self._path.write_text(
-            template.render(
-                meta=self._meta,
-                shown=shown,
-                under_used=[
-                    (entry, meter)
-                    for entry in self._entries
-                    for meter in meters(entry)
-                    if meter.get("underUse")
-                ],
-                left_out=self._left_out,
-                columns=COLUMNS,
-                least_days=LEAST_DAYS,
-                titles={column.name: column.title for column in COLUMNS},
-                changes=changes_in_words(self._meta),
-                month=title_of(self._meta["period"]),
-                at=lambda time: local(time, zone),
-            )
+        self._write(
+            "page.html",
+            shown=shown,
+            under_used=[
+                (entry, meter)
+                for entry in self._entries
+                for meter in meters(entry)
+                if meter.get("underUse")
+            ],
+            columns=COLUMNS,
+            least_days=LEAST_DAYS,
+            titles={column.name: column.title for column in COLUMNS},
+            changes=changes_in_words(self._meta),
+            month=title_of(self._meta["period"]),
         )
 
 
-class StatementPage:
-    """The page of a statement, written at its end from the entries that it shows."""
-
-    def __init__(self, path: Path, meta: Meta) -> None:
-        self._path = path
-        self._meta = meta
-        self._entries: list[Entry] = []
-        self._left_out = 0
-
-    def add(self, entry: Entry, _: bytes) -> None:
-        """Take one entry."""
-        if len(self._entries) < ROWS:
-            self._entries.append(entry)
-        else:
-            self._left_out += 1
+class StatementPage(_Page):
+    """The page of a statement."""
 
     def close(self) -> None:
         """Write the page."""
-        zone = self._meta["period"]["timeZone"]
-        self._path.write_text(
-            environment()
-            .get_template("statement.html")
-            .render(
-                meta=self._meta,
-                entries=self._entries,
-                left_out=self._left_out,
-                columns=statement_columns.COLUMNS,
-                part_text=statement_columns.part_text,
-                title=title_of(self._meta["period"]),
-                at=lambda time: local(time, zone),
-            )
+        self._write(
+            "statement.html",
+            entries=self._entries,
+            columns=statement_columns.COLUMNS,
+            part_text=statement_columns.part_text,
+            title=title_of(self._meta["period"]),
         )
 
 

@@ -13,7 +13,7 @@ from shared.history.overdraft_notices import ENDED, ENDING, RECOVERED
 from shared.history.thresholds import ENTERED, EXHAUSTED
 from shared.sales import seat_requests
 from shared.seats.seat_usage import SeatUsage
-from shared.texts import isolated
+from shared.texts import counted, isolated
 from shared.usage.counter import Counter
 from shared.usage.views import usage_view
 
@@ -299,7 +299,7 @@ def _headline(facts: Facts) -> str:
     if facts.reminder:
         return "the follow-up is due"
     if facts.days_left is not None:
-        return f"ends in {_count(facts.days_left, 'day', 'days')}"
+        return f"ends in {counted(facts.days_left, 'day', 'days')}"
     return _use_headline(facts)
 
 
@@ -312,7 +312,7 @@ def _use_headline(facts: Facts) -> str:
 
 def _seats_headline(facts: Facts) -> str:
     if facts.denied_people:
-        people = _count(facts.denied_people, "person", "people")
+        people = counted(facts.denied_people, "person", "people")
         usage = facts.seat_usage
         is_one = usage.clock is None and usage.customer_cap is None
         return f"{people} turned away{' at the hard cap' if is_one else ''}"
@@ -331,7 +331,7 @@ def _count_headline(counts: Sequence[CountFacts]) -> str:
     """The most urgent of what happened to the usage limits."""
     for count in counts:
         if count.denied_requests:
-            refused = _count(count.denied_requests, "request", "requests")
+            refused = counted(count.denied_requests, "request", "requests")
             counter = count.counter
             is_one = counter.clock is None and counter.log.customer_cap is None
             return f"{refused} for '{count.key}' refused{' at the hard cap' if is_one else ''}"
@@ -372,8 +372,8 @@ def _sentences(facts: Facts) -> list[str]:
         sentences.append(_exhausted(now))
     if facts.denied_people:
         sentences.append(
-            f"{_count(facts.denied_people, 'person', 'people')} asked for a seat and got none"
-            f" ({_count(facts.denied_attempts, 'attempt', 'attempts')})."
+            f"{counted(facts.denied_people, 'person', 'people')} asked for a seat and got none"
+            f" ({counted(facts.denied_attempts, 'attempt', 'attempts')})."
         )
     if facts.denied_people and now.customer_cap is not None:
         sentences.append(f"{customer} has set a cap of its own, {now.customer_cap:,}.")
@@ -400,7 +400,9 @@ def _due(facts: Facts) -> list[str]:
 def _using(facts: Facts) -> str:
     """How many of the seats are in use."""
     now, (_, customer) = facts.seat_usage, _subject_of(facts)
-    return f"{customer} is using {now.used:,} of {_count(now.purchased, 'seat', 'seats')} purchased"
+    return (
+        f"{customer} is using {now.used:,} of {counted(now.purchased, 'seat', 'seats')} purchased"
+    )
 
 
 def _ending(facts: Facts) -> list[str]:
@@ -483,7 +485,7 @@ def _threshold_sentences(facts: Facts) -> list[str]:
 def _seats_left(number: int) -> str:
     if not number:
         return "no purchased seat is left"
-    return f"{_count(number, 'purchased seat is', 'purchased seats are')} left"
+    return f"{counted(number, 'purchased seat is', 'purchased seats are')} left"
 
 
 def _left(number: int) -> str:
@@ -512,13 +514,13 @@ def _count_sentences(count: CountFacts) -> list[str]:
     if count.denied_requests == 1 and count.denied_quantity:
         sentences.append(
             f"A request for {count.denied_quantity:,} '{key}' was refused: {_left(count.left)}"
-            f" ({_count(count.denied_attempts, 'attempt', 'attempts')})."
+            f" ({counted(count.denied_attempts, 'attempt', 'attempts')})."
         )
     elif count.denied_requests:
         largest = f", the largest for {count.denied_quantity:,}" if count.denied_quantity else ""
         sentences.append(
             f"{count.denied_requests:,} requests for '{key}' were refused{largest}"
-            f" ({_count(count.denied_attempts, 'attempt', 'attempts')})."
+            f" ({counted(count.denied_attempts, 'attempt', 'attempts')})."
         )
     if count.thresholds:
         sentences.append(f"Usage passed {_percents(count.thresholds)} of the purchased '{key}'.")
@@ -553,7 +555,7 @@ def _people(facts: Facts) -> list[tuple[str, list[str]]]:
     people = []
     if facts.denied_names:
         names = [
-            f"{name}, {_count(attempts, 'attempt', 'attempts')}"
+            f"{name}, {counted(attempts, 'attempt', 'attempts')}"
             for name, attempts in facts.denied_names
         ]
         people.append(("Turned away", _and_more(names, facts.denied_people)))
@@ -570,7 +572,3 @@ def _and_more(names: Sequence[str], count: int) -> list[str]:
 
 def _bullets(names: list[str]) -> list[str]:
     return [f"  - {name}" for name in names]
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+from functions.report.entitlement_columns import TERM_ENDS, contact, of_entitlement
 from functions.report.metrics import LEAST_DAYS
 from functions.report.table import Column, Entry, Table
 from shared.clock import hours_of
@@ -47,14 +48,6 @@ def _previous(name: str, *, hours: bool = False) -> Callable[[Entry, Entry], Any
         if before is None:
             return None
         return hours_of(before[name] * 1000) if hours else before[name]
-
-    return value
-
-
-def _contact(audience: str, name: str = "email") -> Callable[[Entry, Entry], Any]:
-    def value(entry: Entry, _: Entry) -> Any:
-        contact = entry["contacts"].get(audience) or {}
-        return contact.get(name)
 
     return value
 
@@ -174,64 +167,15 @@ COLUMNS = (
         "How urgent a call is, 0 to 100; the page says what it is made of.",
         lambda entry, _: entry.get("score"),
     ),
-    Column(
-        "customer",
-        "Customer",
-        "text",
-        "The customer's name.",
-        lambda entry, _: entry["customer"]["name"],
-    ),
-    Column(
-        "customerExternalId",
-        "Customer id",
-        "text",
-        "The customer's id in your CRM.",
-        lambda entry, _: entry["customer"]["externalId"],
-    ),
-    Column("product", "Product", "text", "What was sold.", lambda entry, _: entry["product"]),
-    Column("sku", "SKU", "text", "Its stock-keeping unit.", lambda entry, _: entry["sku"]),
-    Column(
-        "entitlementId",
-        "Entitlement",
-        "text",
-        "The entitlement's id.",
-        lambda entry, _: entry["entitlementId"],
-    ),
-    Column(
-        "status",
-        "Status",
-        "text",
-        "The entitlement's status when the report was asked for.",
-        lambda entry, _: entry["status"],
-    ),
-    Column(
-        "accountOwner",
-        "Account owner",
-        "text",
-        "The e-mail of the vendor's account owner.",
-        _contact("accountOwner"),
-    ),
-    Column(
-        "customerAdmin",
-        "Customer's admin",
-        "text",
-        "The e-mail of the customer's admin.",
-        _contact("customerAdmin"),
-    ),
+    *of_entitlement("report"),
     Column(
         "customerPhone",
         "Customer's phone",
         "text",
         "The telephone number of the customer's admin.",
-        _contact("customerAdmin", "phone"),
+        contact("customerAdmin", "phone"),
     ),
-    Column(
-        "validUntil",
-        "Term ends",
-        "time",
-        "When the entitlement's validity ends; empty: open-ended.",
-        lambda entry, _: entry.get("validUntil"),
-    ),
+    TERM_ENDS,
     Column(
         "daysToEnd",
         "Days to end",

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+from functions.report.entitlement_columns import TERM_ENDS, of_entitlement
 from functions.report.table import Column, Entry, Table, amount_text
 
 
@@ -25,17 +26,13 @@ def _decided_amount(_: Entry, line: Entry) -> Decimal | None:
     return Decimal(line["decision"]["amount"]) if line["decision"] else None
 
 
-def _contact(audience: str) -> Any:
-    return lambda entry, _: (entry["contacts"].get(audience) or {}).get("email")
-
-
 def _kinds(name: str) -> Any:
     """A member of the parts, each value once."""
     return lambda _, line: ", ".join(dict.fromkeys(part[name] for part in line["parts"]))
 
 
 def evidence_text(line: Entry) -> str:
-    """The parts of a line, each as a sentence that can be reckoned by hand."""
+    """The parts of a line, each as a sentence that can be checked by hand."""
     return "; ".join(part_text(part, line) for part in line["parts"] if part["quantity"])
 
 
@@ -56,57 +53,8 @@ def part_text(part: Entry, line: Entry) -> str:
 
 
 COLUMNS = (
-    Column(
-        "customer",
-        "Customer",
-        "text",
-        "The customer's name.",
-        lambda entry, _: entry["customer"]["name"],
-    ),
-    Column(
-        "customerExternalId",
-        "Customer id",
-        "text",
-        "The customer's id in your CRM.",
-        lambda entry, _: entry["customer"]["externalId"],
-    ),
-    Column("product", "Product", "text", "What was sold.", lambda entry, _: entry["product"]),
-    Column("sku", "SKU", "text", "Its stock-keeping unit.", lambda entry, _: entry["sku"]),
-    Column(
-        "entitlementId",
-        "Entitlement",
-        "text",
-        "The entitlement's id.",
-        lambda entry, _: entry["entitlementId"],
-    ),
-    Column(
-        "status",
-        "Status",
-        "text",
-        "The entitlement's status when the statement was asked for.",
-        lambda entry, _: entry["status"],
-    ),
-    Column(
-        "accountOwner",
-        "Account owner",
-        "text",
-        "The e-mail of the vendor's account owner.",
-        _contact("accountOwner"),
-    ),
-    Column(
-        "customerAdmin",
-        "Customer's admin",
-        "text",
-        "The e-mail of the customer's admin.",
-        _contact("customerAdmin"),
-    ),
-    Column(
-        "validUntil",
-        "Term ends",
-        "time",
-        "When the entitlement's validity ends; empty: open-ended.",
-        lambda entry, _: entry["validUntil"],
-    ),
+    *of_entitlement("statement"),
+    TERM_ENDS,
     Column("lineId", "Line", "text", "The id of the line.", _of("lineId")),
     Column("month", "Month", "text", "In the entitlement's own time zone.", _of("month")),
     Column(

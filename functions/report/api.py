@@ -14,7 +14,7 @@ from shared.api import idempotency, pagination
 from shared.api.idempotency import replayed
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
-from shared.api.schemas.reports import REPORT_FORMATS, ReportInput, TrueUpStatementInput
+from shared.api.schemas.reports import REPORT_FORMATS, ReportInput, RequestedReport
 from shared.clock import from_rfc3339_ms, to_rfc3339, zone_of
 from shared.dynamodb.keys import report_key
 from shared.dynamodb.requests import Get, Item, Operation, Put, send
@@ -31,22 +31,19 @@ FOR_OWNERS = os.environ.get("OWNER_REPORTS") == "true"
 _under_use = int(os.environ.get("UNDER_USE_BELOW", "0"))
 
 
-class ReportView(TypedDict):
-    """A report and its progress."""
+class ProgressView(TypedDict):
+    """What is answered of every kind of report: what was asked for, and its progress."""
 
-    reportId: str
     status: str
     period: Mapping[str, object]
     isComplete: bool
     filters: Mapping[str, object]
-    underUse: int | None
     formats: list[str]
     sendEmail: bool
     emailTo: str
     emailedTo: list[str]
     emailReturnedFrom: list[str]
     version: int | None
-    previousReportId: str | None
     changeCount: int | None
     summary: Mapping[str, object] | None
     failure: str | None
@@ -55,6 +52,14 @@ class ReportView(TypedDict):
     createdAt: str
     publishedAt: str | None
     files: list[Mapping[str, object]]
+
+
+class ReportView(ProgressView):
+    """A report and its progress."""
+
+    reportId: str
+    previousReportId: str | None
+    underUse: int | None
 
 
 def item_of(
@@ -155,7 +160,7 @@ def _scheduled(name: str, public_url: str, now_ms: int) -> Put:
     return Put(report_key(report_id), item, "attribute_not_exists(pk)")
 
 
-def check_mail(model: ReportInput | TrueUpStatementInput) -> None:
+def check_mail(model: RequestedReport) -> None:
     """Refuse an e-mail that would reach nobody.
 
     Raises:
@@ -181,13 +186,12 @@ def create(request: Request) -> Response:
     zone = model.time_zone or ZONE
     period, name = periods.read(model, zone, request.now_ms)
     report_id = new_id("rep")
-    filters = {k: v for k, v in model.filters.model_dump(by_alias=True).items() if v is not None}
     item = item_of(
         report_id,
         period,
         name,
         zone,
-        filters=filters,
+        filters=filters_of(model),
         formats=model.formats,
         sends_email=model.send_email,
         email_to=model.email_to,
@@ -196,11 +200,21 @@ def create(request: Request) -> Response:
         now_ms=request.now_ms,
         under_use=model.under_use or 0,
     )
-    put = Put(report_key(report_id), item, "attribute_not_exists(pk)")
-    response = Response(202, view(item, {}))
-    kept, _ = idempotency.write_once(request, (put,), response, nonce=report_id)
-    response = replayed(kept) if kept else response
-    location = f"/v1/reports/{response.body['reportId']}"
+    return store(request, item, view(item, {}), "/v1/reports")
+
+
+def filters_of(model: RequestedReport) -> dict[str, str]:
+    """The filters that a request has."""
+    return model.filters.model_dump(by_alias=True, exclude_none=True)
+
+
+def store(request: Request, item: Item, answer: Mapping[str, Any], path: str) -> Response:
+    """Store the item of a report that is to be made, once; `path` is that of its kind."""
+    put = Put(report_key(item["reportId"]), item, "attribute_not_exists(pk)")
+    response = Response(202, answer)
+    earlier, _ = idempotency.write_once(request, (put,), response, nonce=item["reportId"])
+    response = replayed(earlier) if earlier else response
+    location = f"{path}/{response.body[kind_of(item).id_names[0]]}"
     return response._replace(headers={**response.headers, "location": location})
 
 
@@ -242,21 +256,28 @@ def _without_files(item: Item) -> ReportView:
 
 def view(item: Item, made: Mapping[str, Mapping[str, object]]) -> ReportView:
     """A report as the API answers it."""
-    published_at = item.get("publishedAt")
     return {
         "reportId": item["reportId"],
+        "previousReportId": item.get("previousReportId"),
+        "underUse": item.get("underUse"),
+        **progress(item, made),
+    }
+
+
+def progress(item: Item, made: Mapping[str, Mapping[str, object]]) -> ProgressView:
+    """What is answered of every kind of report; `made`: the links to its files."""
+    published_at = item.get("publishedAt")
+    return {
         "status": item["status"],
         "period": item["period"],
         "isComplete": item["until"] >= item["end"],
         "filters": item["filters"],
-        "underUse": item.get("underUse"),
         "formats": item["formats"],
         "sendEmail": item["sendsEmail"],
         "emailTo": item.get("emailTo", RECIPIENTS),
         "emailedTo": sorted(item.get("sentTo", ())),
         "emailReturnedFrom": sorted(item.get("returnedFrom", ())),
         "version": item.get("version"),
-        "previousReportId": item.get("previousReportId"),
         "changeCount": item.get("changeCount"),
         "summary": kind_of(item).shown(item["summary"]) if "summary" in item else None,
         "failure": item.get("failure"),

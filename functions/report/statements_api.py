@@ -1,13 +1,13 @@
 """Statements of what overdraft costs in the API: request one, read its progress, get its files."""
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any
 
 from functions.report import api, periods
+from functions.report.api import ProgressView
 from functions.report.metrics import Period
 from functions.report.statement import Statement
-from shared.api import idempotency, pagination
-from shared.api.idempotency import replayed
+from shared.api import pagination
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
 from shared.api.schemas.reports import REPORT_FORMATS, TrueUpStatementInput
@@ -23,29 +23,11 @@ _FIRST, _LAST = "Etc/GMT-14", "Etc/GMT+12"
 SCHEDULES = ("none", "monthly", "quarterly")
 
 
-class TrueUpStatementView(TypedDict):
+class TrueUpStatementView(ProgressView):
     """A statement and its progress."""
 
     trueUpId: str
-    status: str
-    period: Mapping[str, object]
-    isComplete: bool
-    filters: Mapping[str, object]
-    formats: list[str]
-    sendEmail: bool
-    emailTo: str
-    emailedTo: list[str]
-    emailReturnedFrom: list[str]
-    version: int | None
     previousTrueUpId: str | None
-    changeCount: int | None
-    summary: Mapping[str, object] | None
-    failure: str | None
-    failedAttempts: int
-    requestedBy: str
-    createdAt: str
-    publishedAt: str | None
-    files: list[Mapping[str, object]]
 
 
 def period_of(name: str, now_ms: int) -> Period:
@@ -101,24 +83,18 @@ def create(request: Request) -> Response:
     if period.start < request.now_ms - EVIDENCE_SECONDS * 1000:
         raise InvalidRequest.at("/period", "is too far back: evidence is stored for 400 days")
     true_up_id = new_id("tru")
-    filters = {k: v for k, v in model.filters.model_dump(by_alias=True).items() if v is not None}
     item = _item(
         true_up_id,
         name,
         request.now_ms,
-        filters=filters,
+        filters=api.filters_of(model),
         formats=model.formats,
         sends_email=model.send_email,
         email_to=model.email_to,
         actor=request.caller.key_id,
         public_url=request.public_url,
     )
-    put = Put(report_key(true_up_id), item, "attribute_not_exists(pk)")
-    response = Response(202, _view(item, {}))
-    kept, _ = idempotency.write_once(request, (put,), response, nonce=true_up_id)
-    response = replayed(kept) if kept else response
-    location = f"/v1/true-ups/{response.body['trueUpId']}"
-    return response._replace(headers={**response.headers, "location": location})
+    return api.store(request, item, _view(item, {}), "/v1/true-ups")
 
 
 def read(request: Request) -> Response:
@@ -142,26 +118,8 @@ def _without_files(item: Item) -> TrueUpStatementView:
 
 
 def _view(item: Item, made: Mapping[str, Mapping[str, object]]) -> TrueUpStatementView:
-    shown = api.view(item, made)
     return {
-        "trueUpId": shown["reportId"],
-        "status": shown["status"],
-        "period": shown["period"],
-        "isComplete": shown["isComplete"],
-        "filters": shown["filters"],
-        "formats": shown["formats"],
-        "sendEmail": shown["sendEmail"],
-        "emailTo": shown["emailTo"],
-        "emailedTo": shown["emailedTo"],
-        "emailReturnedFrom": shown["emailReturnedFrom"],
-        "version": shown["version"],
-        "previousTrueUpId": shown["previousReportId"],
-        "changeCount": shown["changeCount"],
-        "summary": shown["summary"],
-        "failure": shown["failure"],
-        "failedAttempts": shown["failedAttempts"],
-        "requestedBy": shown["requestedBy"],
-        "createdAt": shown["createdAt"],
-        "publishedAt": shown["publishedAt"],
-        "files": shown["files"],
+        "trueUpId": item["reportId"],
+        "previousTrueUpId": item.get("previousReportId"),
+        **api.progress(item, made),
     }

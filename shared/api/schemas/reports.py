@@ -20,7 +20,24 @@ class ReportFilters(Input):
     account_owner: Email | None = Field(default=None, description="The account owner's e-mail.")
 
 
-class ReportInput(Input):
+class RequestedReport(Input):
+    """What is requested of every kind of report."""
+
+    filters: ReportFilters = ReportFilters()
+    formats: Annotated[
+        list[Literal[REPORT_FORMATS]],  # type: ignore[valid-type]
+        Field(min_length=1),
+        AfterValidator(sort_distinct),
+    ] = [*REPORT_FORMATS]
+    send_email: bool = Field(default=False, description="Send it by e-mail as well.")
+    email_to: Literal[EMAIL_TO] = Field(  # type: ignore[valid-type]
+        "recipients",
+        description="To the stack's ReportRecipients, to the account owner whom `filters` name, or"
+        " to every account owner, each with their own accounts alone.",
+    )
+
+
+class ReportInput(RequestedReport):
     """The report that is requested."""
 
     under_use: Annotated[int, Field(ge=1, le=80)] | None = Field(
@@ -40,39 +57,15 @@ class ReportInput(Input):
     )
     to: Time | None = Field(None, description="Now, if not given.")
     time_zone: Zone | None = Field(None, description="The stack's ReportTimeZone, if not given.")
-    filters: ReportFilters = ReportFilters()
-    formats: Annotated[
-        list[Literal[REPORT_FORMATS]],  # type: ignore[valid-type]
-        Field(min_length=1),
-        AfterValidator(sort_distinct),
-    ] = [*REPORT_FORMATS]
-    send_email: bool = Field(default=False, description="Send it by e-mail as well.")
-    email_to: Literal[EMAIL_TO] = Field(  # type: ignore[valid-type]
-        "recipients",
-        description="To the stack's ReportRecipients, to the account owner whom `filters` name, or"
-        " to every account owner, each with their own accounts alone.",
-    )
 
 
-class TrueUpStatementInput(Input):
+class TrueUpStatementInput(RequestedReport):
     """The statement that is requested."""
 
     period: Annotated[str, Field(pattern=PERIOD)] | None = Field(
         None,
         description="A month, `YYYY-MM`, or a quarter, `YYYY-Qn`, by the calendar of each"
         " entitlement's own time zone; the last month that is over, if nothing is given.",
-    )
-    filters: ReportFilters = ReportFilters()
-    formats: Annotated[
-        list[Literal[REPORT_FORMATS]],  # type: ignore[valid-type]
-        Field(min_length=1),
-        AfterValidator(sort_distinct),
-    ] = [*REPORT_FORMATS]
-    send_email: bool = Field(default=False, description="Send it by e-mail as well.")
-    email_to: Literal[EMAIL_TO] = Field(  # type: ignore[valid-type]
-        "recipients",
-        description="To the stack's ReportRecipients, to the account owner whom `filters` name, or"
-        " to every account owner, each with their own accounts alone.",
     )
 
 
@@ -172,15 +165,13 @@ class ReportFile(Output):
     bytes: int
 
 
-class Report(Output):
-    """A report and its progress."""
+class MadeReport(Output):
+    """The progress of every kind of report."""
 
-    report_id: str
     status: Literal["queued", "running", "published", "failed"]
     period: ReportPeriod
     is_complete: bool = Field(description="False: the period was not over when it was asked for.")
     filters: ReportFilters
-    under_use: int | None
     formats: list[str]
     send_email: bool
     email_to: Literal[EMAIL_TO]  # type: ignore[valid-type]
@@ -189,11 +180,9 @@ class Report(Output):
         description="Whose mail came back, or who complained of it."
     )
     version: int | None = Field(description="The n-th of this period and these filters.")
-    previous_report_id: str | None
     change_count: int | None = Field(
         description="How many entitlements differ from the version before."
     )
-    summary: ReportSummary | None
     failure: str | None = Field(
         description="What went wrong last: it is tried again, unless the report says `failed`."
         " Of a published report: why its mail has not reached everybody."
@@ -203,6 +192,15 @@ class Report(Output):
     created_at: str
     published_at: str | None
     files: list[ReportFile] = Field(description="Empty in lists, and before it is published.")
+
+
+class Report(MadeReport):
+    """A report and its progress."""
+
+    report_id: str
+    previous_report_id: str | None
+    under_use: int | None
+    summary: ReportSummary | None
 
 
 class TrueUpSum(Output):
@@ -224,37 +222,15 @@ class TrueUpTotals(Output):
     totals: list[TrueUpSum] = Field(description="By currency, never mixed.")
 
 
-class TrueUpStatement(Output):
+class TrueUpStatement(MadeReport):
     """A statement of what overdraft costs, and its progress."""
 
     true_up_id: str
-    status: Literal["queued", "running", "published", "failed"]
-    period: ReportPeriod
+    previous_true_up_id: str | None
     is_complete: bool = Field(
         description="False: the period was not over everywhere when it was asked for."
     )
-    filters: ReportFilters
-    formats: list[str]
-    send_email: bool
-    email_to: Literal[EMAIL_TO]  # type: ignore[valid-type]
-    emailed_to: list[str] = Field(description="Whom its mail has gone to so far.")
-    email_returned_from: list[str] = Field(
-        description="Whose mail came back, or who complained of it."
-    )
-    version: int | None = Field(description="The n-th of this period and these filters.")
-    previous_true_up_id: str | None
-    change_count: int | None = Field(
-        description="How many entitlements differ from the version before."
-    )
     summary: TrueUpTotals | None
-    failure: str | None = Field(
-        description="What went wrong last: it is tried again, unless the statement says `failed`."
-    )
-    failed_attempts: int
-    requested_by: str
-    created_at: str
-    published_at: str | None
-    files: list[ReportFile] = Field(description="Empty in lists, and before it is published.")
 
 
 class TrueUpStatementList(Output):

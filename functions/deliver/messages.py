@@ -92,7 +92,7 @@ def _of_failed_change(event: Event) -> Content:
 
 
 def _of_other(event: Event) -> Content:
-    """A test of an event that is told of with the sum of its hour."""
+    """A test of an event that is joined with the others of its hour."""
     what = event["type"].removeprefix("entitlement.").replace(".", " ")
     return what, [], _limits_in(event["data"])
 

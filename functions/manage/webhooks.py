@@ -60,7 +60,7 @@ def _document(body: Mapping[str, Any], before: Mapping[str, Any] | None = None) 
         InvalidRequest: also for an address to which no webhook is sent.
     """
     document = parse(WebhookInput, body).model_dump(by_alias=True)
-    if channels.is_channel(document) and not channels.told_of(document["eventTypes"]):
+    if channels.is_channel(document) and not channels.sent_types(document["eventTypes"]):
         known = ", ".join(sorted(channels.JOINED | channels.AT_ONCE))
         detail = f"a channel is told of none of these; it can be told of: {known}"
         raise InvalidRequest.at("/eventTypes", detail)

@@ -1,6 +1,6 @@
 """Messages for chat channels: noted when something happens, made and queued when they are due.
 
-The stream only notes that a channel is to be told of an entitlement. What it is told is read from
+The stream only notes that a channel gets a message about an entitlement. Its content is read from
 the evidence, as that of an e-mail is: the sum of everything since the last message, at most once an
 hour. A message is claimed with its time before it is made, and its id follows from that time. So
 one that is made twice is delivered once.
@@ -44,7 +44,7 @@ RETRY_SECONDS = 120
 
 
 def note(entitlement_id: str, webhook_id: str, at: int, now_ms: int) -> Operation[None]:
-    """Note that a channel is to be told of something that happened at `at`."""
+    """Note that a channel gets a message about something that happened at `at`."""
     key = channel_key(entitlement_id, webhook_id)
     values: dict[str, Any] = {
         ":at": at,
@@ -118,7 +118,7 @@ def _claim(key: Key, now_ms: int) -> Operation[Item | None]:
             ", pendingFrom = :since, pendingUntil = :until, pendingMarks = :marks"
             ", since = :until, lastAt = :until"
         )
-        # Clocks differ: what was noted is told of.
+        # Clocks differ: what was noted is included.
         until = max(now_ms, item["lastNoted"] + 1)
         values |= {":since": item["since"], ":until": until, ":marks": item["marks"]}
         condition += " AND marks = :marks"
@@ -127,7 +127,7 @@ def _claim(key: Key, now_ms: int) -> Operation[Item | None]:
 
 
 def _message(key: Key, claimed: Item) -> Operation[Event | None]:
-    """The message of a claim; None: there is nothing to tell, or nobody to tell it."""
+    """The message of a claim; None: nothing happened, or nobody gets it."""
     entitlement_id, webhook_id = entitlement_id_of(key.pk), key.sk
     endpoint = yield from send(Get(webhook_key(webhook_id)))
     entitlement = yield from send(Get(entitlement_key(entitlement_id)))
@@ -135,7 +135,7 @@ def _message(key: Key, claimed: Item) -> Operation[Event | None]:
         return None
     if not channels.is_channel(endpoint):
         return None
-    wanted = channels.told_of(endpoint["eventTypes"], channels.JOINED)
+    wanted = channels.sent_types(endpoint["eventTypes"], channels.JOINED)
     since, until = claimed["pendingFrom"], claimed["pendingUntil"]
     reader = ("", "accountOwner", wanted)
     facts = yield from mailer.facts_between(entitlement, reader, since, until)

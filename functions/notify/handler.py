@@ -54,8 +54,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         deadline_ms = now_ms() + int(seconds * 1000)
         done = _mailer.send_due(now_ms(), deadline_ms=deadline_ms)
         observability.logger.info("mails", extra=done)
-        told = _channels.send_due(now_ms(), deadline_ms)
-        observability.logger.info("channel messages", extra=told)
+        sent = _channels.send_due(now_ms(), deadline_ms)
+        observability.logger.info("channel messages", extra=sent)
         observability.flush()
         return done
     if event["Records"][0].get("eventSource") == "aws:sqs":

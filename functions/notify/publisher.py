@@ -103,7 +103,7 @@ class Publisher:
                 if channels.is_channel(endpoint):
                     # Messages have links that are signed with it. Deliver only reads it.
                     self._dynamodb.run(signed_tokens.own_secret(mail_links.SECRET))
-                    if not self._is_told_at_once(event):
+                    if not self._is_sent_at_once(event):
                         self._note(noted, endpoint, event)
                         continue
                 body = {"webhookId": endpoint["sk"], "event": message.event, "attempt": 0}
@@ -114,13 +114,13 @@ class Publisher:
 
     @staticmethod
     def _note(noted: dict[tuple[str, str], int], endpoint: Item, event: Event) -> None:
-        """Have a channel told of an event with the sum of its hour; of many, not at all."""
+        """Include an event in the next message of a channel, if it is of a type that is joined."""
         if event["type"] in channels.JOINED:
             key = (event["data"]["entitlementId"], endpoint["sk"])
             at = from_rfc3339_ms(event["timestamp"])
             noted[key] = min(at, noted.get(key, at))
 
-    def _is_told_at_once(self, event: Event) -> bool:
+    def _is_sent_at_once(self, event: Event) -> bool:
         """Whether a channel gets a message of its own for an event.
 
         A customer's request does, unless an earlier one of the same person is open. So does a

@@ -245,7 +245,7 @@ class Work:
             series = self._dynamodb.execute(Get(report_series_key(report["series"])))
             with tempfile.TemporaryDirectory() as folder:
                 made = self._write(report, series, Path(folder))
-            # Links in messages are signed with it: there is one before anybody is told.
+            # Links in messages are signed with it: there is one before any is sent.
             self._dynamodb.run(signed_tokens.own_secret(report_links.SECRET))
             self._commit(report, series, made)
             # Refused if another report of the same series was published, or this very one.

@@ -393,7 +393,7 @@ def ranking_partitions(ranking: str) -> list[str]:
 
 
 def channel_key(entitlement_id: str, webhook_id: str) -> Key:
-    """What a chat channel is to be told of an entitlement, and when it was told the last time."""
+    """The next message of a chat channel about an entitlement, and the time of the last one."""
     return Key(f"{CHANNEL_PREFIX}{entitlement_id}", webhook_id)
 
 

@@ -30,7 +30,7 @@ SEATS_REQUESTED = "entitlement.seats.requested"
 REPORT_PUBLISHED = "report.published"
 TRUE_UP_PUBLISHED = "trueup.published"
 ENDPOINT_DISABLED = "webhook.endpoint.disabled"
-# What is told to a chat channel: the sum of what happened to an entitlement. It is no event.
+# A message for a chat channel: the sum of what happened to an entitlement. It is no event.
 CHANNEL_SUMMARY = "entitlement.summary"
 # Notices of the clocks of overdrafts.
 NOTICE_TYPES = (

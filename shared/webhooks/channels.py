@@ -1,7 +1,7 @@
 """Chat channels: endpoints that get messages for people in place of events.
 
 What happens to an entitlement is joined: a channel gets at most one message an hour of it, with the
-sum. Some things are told at once, each in a message of its own. Everything else is not told.
+sum. Some events are sent at once, each in a message of its own. Everything else is not sent.
 """
 
 from collections.abc import Iterable, Mapping
@@ -48,7 +48,7 @@ def is_channel(endpoint: Mapping[str, Any]) -> bool:
     return format_of(endpoint) != STANDARD
 
 
-def told_of(patterns: Iterable[str], kinds: Iterable[str] = JOINED | AT_ONCE) -> frozenset[str]:
-    """Those types of events that a channel with these patterns is told of."""
+def sent_types(patterns: Iterable[str], kinds: Iterable[str] = JOINED | AT_ONCE) -> frozenset[str]:
+    """The types of events about which a channel with these patterns gets messages."""
     known = list(patterns)
     return frozenset(kind for kind in kinds if any(covers(each, kind) for each in known))

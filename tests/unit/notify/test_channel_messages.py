@@ -183,8 +183,8 @@ def test_a_request_goes_at_once_but_not_a_second_one_of_the_same_person(channel:
     ask(channel, START, "Ann", "req_1")
     ask(channel, START + 1_000, "Ann", "req_2")
     ask(channel, START + 2_000, "Ben", "req_3")
-    told = [each["event"]["data"]["request"]["requestId"] for each in sent_by(channel)]
-    assert told == ["req_1", "req_3"]
+    sent = [each["event"]["data"]["request"]["requestId"] for each in sent_by(channel)]
+    assert sent == ["req_1", "req_3"]
 
 
 def sent_by(channel: Channel) -> list[dict[str, Any]]:
@@ -243,8 +243,8 @@ def test_a_crash_at_any_call_neither_loses_nor_repeats(
         channel.tick(START + minutes * MINUTE)
     # Twice in the queue is once at the channel: its delivery is found by the id.
     once = {each["event"]["id"]: each for each in channel.queue.messages}
-    told = [each["event"]["data"]["summary"] for each in once.values()]
-    denied = [s for each in told for s in each["sentences"] if "asked for a seat" in s]
+    sent = [each["event"]["data"]["summary"] for each in once.values()]
+    denied = [s for each in sent for s in each["sentences"] if "asked for a seat" in s]
     one = "1 person asked for a seat and got none (1 attempt)."
     both = "2 people asked for a seat and got none (2 attempts)."
     assert denied in ([one, one], [both])

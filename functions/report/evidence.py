@@ -94,7 +94,7 @@ def _entries(
 ) -> Operation[list[dict[str, Any]]]:
     keys = [entitlement_key(entitlement_id) for entitlement_id, _ in wanted]
     items = yield from send(BatchGet(tuple(keys)))
-    sold = yield from send(
+    followed = yield from send(
         BatchGet(tuple(follow_up_key(entitlement_id) for entitlement_id, _ in wanted))
     )
     found = []
@@ -105,11 +105,17 @@ def _entries(
         found_under_use: Mapping[str, Mapping[str, int]] = {}
         if percent:
             found_under_use = yield from under_used(item, period, percent, now)
-        followed = sold.get(follow_up_key(entitlement_id))
-        entry = yield from _entry(item, meters, period, followed, now, found_under_use)
+        state = followed.get(follow_up_key(entitlement_id))
+        entry = yield from _entry(item, meters, period, state, now, found_under_use)
         if entry:
             found.append(entry)
     return found
+
+
+def sold(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What every kind of report says of an entitlement: what was sold, and to whom."""
+    names = ("product", "sku", "customer", "contacts", "timeZone", "validUntil")
+    return {name: document[name] for name in names}
 
 
 def matches(item: Item, filters: Mapping[str, str]) -> bool:
@@ -189,12 +195,7 @@ def _entry(
     return {
         "entitlementId": entitlement_id,
         "status": status,
-        "product": document["product"],
-        "sku": document["sku"],
-        "customer": document["customer"],
-        "contacts": document["contacts"],
-        "timeZone": document["timeZone"],
-        "validUntil": document["validUntil"],
+        **sold(document),
         "daysToEnd": _days_to_end(item.get("validUntil"), now),
         "unitPrice": document["unitPrice"],
         "createdAt": to_rfc3339(item["createdAt"]),

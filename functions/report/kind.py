@@ -4,13 +4,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
-from functions.report.exporters import Exporter, Meta
-from functions.report.table import Entry
+from functions.report.exporters import Csv, Exporter, Json, Meta, Xlsx
+from functions.report.table import Entry, Table
 from shared.dynamodb.requests import Item, Operation
 
 # What makes the file of a format.
 Exporters = Mapping[str, Callable[[Path, Meta], Exporter]]
 Wanted = Sequence[tuple[str, list[str]]]
+
+
+def exporters_of(page: Callable[[Path, Meta], Exporter], table: Table) -> Exporters:
+    """The files of a kind: its own page, and its table in the forms that every kind has."""
+    return {
+        "html": page,
+        "xlsx": lambda path, meta: Xlsx(path, meta, table),
+        "csv": lambda path, meta: Csv(path, meta, table),
+        "json": Json,
+    }
 
 
 class Place(NamedTuple):

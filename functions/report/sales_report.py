@@ -9,9 +9,9 @@ from functions.report import email, evidence
 from functions.report.call_list import ABOUT, CALLS, MAILED, Facts, call, facts_of, score
 from functions.report.columns import COLUMNS, TABLE, meters, requests_of
 from functions.report.digest import Digest
-from functions.report.exporters import Csv, Json, Meta, Xlsx
+from functions.report.exporters import Meta
 from functions.report.html import Page
-from functions.report.kind import Exporters, Index, Mail, Place, Wanted
+from functions.report.kind import Index, Mail, Place, Wanted, exporters_of
 from functions.report.metrics import Period
 from functions.report.table import Entry
 from shared.clock import hours_of
@@ -53,12 +53,7 @@ class SalesReport:
 
     name = "sales"
     id_names = ("reportId", "previousReportId")
-    exporters: Exporters = {  # noqa: RUF012 - never changed
-        "html": Page,
-        "xlsx": lambda path, meta: Xlsx(path, meta, TABLE),
-        "csv": lambda path, meta: Csv(path, meta, TABLE),
-        "json": Json,
-    }
+    exporters = exporters_of(Page, TABLE)
 
     def entries(self, wanted: Wanted, report: Item) -> Iterator[Operation[list[dict[str, Any]]]]:
         """The entries of these entitlements and meters, as operations of a hundred each."""

@@ -5,10 +5,10 @@ from decimal import Decimal
 from typing import Any, BinaryIO, NamedTuple
 
 from functions.report import email
-from functions.report.evidence import BATCH, batched, matches
-from functions.report.exporters import Csv, Json, Meta, Xlsx
+from functions.report.evidence import BATCH, batched, matches, sold
+from functions.report.exporters import Meta
 from functions.report.html import StatementPage
-from functions.report.kind import Exporters, Index, Mail, Place, Wanted
+from functions.report.kind import Index, Mail, Place, Wanted, exporters_of
 from functions.report.statement_columns import TABLE, amount_of, decision_of
 from functions.report.table import Entry
 from shared.dynamodb.keys import entitlement_key
@@ -26,12 +26,7 @@ class Statement:
 
     name = "trueUp"
     id_names = ("trueUpId", "previousTrueUpId")
-    exporters: Exporters = {  # noqa: RUF012 - never changed
-        "html": StatementPage,
-        "xlsx": lambda path, meta: Xlsx(path, meta, TABLE),
-        "csv": lambda path, meta: Csv(path, meta, TABLE),
-        "json": Json,
-    }
+    exporters = exporters_of(StatementPage, TABLE)
 
     def entries(self, wanted: Wanted, report: Item) -> Iterator[Operation[list[dict[str, Any]]]]:
         """The entries of these entitlements, as operations of a hundred each."""
@@ -98,12 +93,7 @@ def _entry(item: Item, report: Item) -> Operation[dict[str, Any] | None]:
     return {
         "entitlementId": item["entitlementId"],
         "status": status_at(item["status"], item["validFrom"], item.get("validUntil"), now),
-        "product": document["product"],
-        "sku": document["sku"],
-        "customer": document["customer"],
-        "contacts": document["contacts"],
-        "timeZone": document["timeZone"],
-        "validUntil": document["validUntil"],
+        **sold(document),
         "isFinal": view["isFinal"],
         "totals": view["totals"],
         "lines": lines,

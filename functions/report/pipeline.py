@@ -166,15 +166,7 @@ class Work:
                 name = _part_name({**report, "plan": plan}, count, "plan")
                 self._store.put(name, content.encode(), TYPES["json"])
                 count += 1
-            self._dynamodb.execute(
-                Update(
-                    report_key(report["reportId"]),
-                    "SET partCount = :count, #plan = :plan, #status = :running",
-                    "attribute_not_exists(partCount) AND #status = :queued",
-                    {"#status": "status", "#plan": "plan"},
-                    {":count": count, ":plan": plan, ":running": "running", ":queued": "queued"},
-                )
-            )
+            self._dynamodb.execute(_plan_update(report, plan, count))
             return [_job(report, "plan")]  # or the attempt that was faster: as the item says now
         return self._left(report)
 
@@ -388,21 +380,7 @@ class Work:
                     if _owner(json.loads(line)) == report["filters"]["accountOwner"]:
                         rows.write(line + b"\n")
             self._store.put(_part_name({**report, "plan": plan}, 0, "rows"), path, TYPES["json"])
-        self._dynamodb.execute(
-            Update(
-                report_key(report["reportId"]),
-                "SET partCount = :one, #plan = :plan, #status = :running, done = :done",
-                "attribute_not_exists(partCount) AND #status = :queued",
-                {"#status": "status", "#plan": "plan"},
-                {
-                    ":one": 1,
-                    ":plan": plan,
-                    ":running": "running",
-                    ":queued": "queued",
-                    ":done": frozenset(("0",)),
-                },
-            )
-        )
+        self._dynamodb.execute(_plan_update(report, plan, 1, done=frozenset(("0",))))
 
     # --- Notify, fail -----------------------------------------------------------------------------
 
@@ -517,6 +495,27 @@ def _job(report: Item, step: str, **more: Any) -> Job:
 
 def _part_name(report: Item, number: int, kind: str) -> str:
     return f"{PARTS}{report['reportId']}/{report['plan']}/{number:05d}.{kind}"
+
+
+def _plan_update(report: Item, plan: str, count: int, done: frozenset[str] = frozenset()) -> Update:
+    """A queued report is planned: so many parts, some of which are done; by the first attempt."""
+    sets = "SET partCount = :count, #plan = :plan, #status = :running"
+    values: dict[str, Any] = {
+        ":count": count,
+        ":plan": plan,
+        ":running": "running",
+        ":queued": "queued",
+    }
+    if done:
+        sets += ", done = :done"
+        values[":done"] = done
+    return Update(
+        report_key(report["reportId"]),
+        sets,
+        "attribute_not_exists(partCount) AND #status = :queued",
+        {"#status": "status", "#plan": "plan"},
+        values,
+    )
 
 
 def series_of(report: Item) -> str:

@@ -179,6 +179,22 @@ class IdempotencyConflict(Problem):
     title = "This Idempotency-Key was used for a different request."
 
 
+class IdempotencyKeyExpired(Problem):
+    """The time in the key of a journaled request is too long ago: whether it counted is unknown."""
+
+    type = "idempotency-key-expired"
+    status = 409
+    title = "The Idempotency-Key of this journaled request is too old."
+
+
+class IdempotencyKeyInFuture(Problem):
+    """The time in the key of a journaled request is ahead of ours. Nothing was counted."""
+
+    type = "idempotency-key-in-future"
+    status = 409
+    title = "The Idempotency-Key of this journaled request is ahead of the server's time."
+
+
 class ChangeNotPending(Problem):
     """A scheduled change that was applied or refused cannot be cancelled."""
 
@@ -193,6 +209,14 @@ class TrueUpNotFinal(Problem):
     type = "true-up-not-final"
     status = 409
     title = "What this month costs may still change."
+
+
+class ExternalIdTaken(Problem):
+    """Another entitlement has the `externalId`."""
+
+    type = "external-id-taken"
+    status = 409
+    title = "Another entitlement has this externalId."
 
 
 class PreconditionFailed(Problem):

@@ -12,6 +12,12 @@ PERIOD = r"^20[0-9]{2}-(0[1-9]|1[0-2]|Q[1-4])$"
 REPORT_PERIOD = r"^20[0-9]{2}-(0[1-9]|1[0-2]|Q[1-4]|W(0[1-9]|[1-4][0-9]|5[0-3]))$"
 # The key of a usage limit.
 USAGE_KEY = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+# The vendor's own id of an entitlement: safe in a path.
+EXTERNAL_ID = r"^[A-Za-z0-9._:@-]{1,100}$"
+# The vendor's own notes on an entitlement.
+METADATA_MEMBERS = 20
+METADATA_NAME = r"^[A-Za-z0-9._:-]{1,40}$"
+METADATA_VALUE = 500
 ATTRIBUTES_BYTES = 512  # of the JSON, without spaces
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 # Explicit directional formatting (Unicode Standard Annex 9), which can turn around what follows it.

@@ -33,6 +33,7 @@ API Gateway itself answers 413, 429 and 503 when a body is over about 6 MB, the 
 throttle is exceeded, or it cannot serve; those answers are not problems."""
 PATH_PARAMETERS = {
     "entitlementId": "The entitlement.",
+    "externalId": "Your own id of the entitlement.",
     "activationId": "The grant, as answered when the seat was taken.",
     "key": "The key of a usage limit, such as `exports`.",
     "keyId": "The key's id, the part before the dot.",
@@ -50,7 +51,7 @@ PATH_PARAMETERS = {
 }
 # How the operations are grouped for readers: the resources that their paths name.
 TAGS = {
-    "Entitlements": ("entitlements", "scheduled-changes"),
+    "Entitlements": ("entitlements", "by-external-id", "scheduled-changes"),
     "Seats": ("activations", "seats"),
     "Usage limits": ("usage",),
     "History": ("usage-history", "overdrafts", "denials", "explain"),
@@ -82,6 +83,7 @@ TAGS_ABOUT = {
 HEADERS = {
     "Idempotency-Key": "1 to 255 visible ASCII characters, no spaces. The same request with the"
     " same key within 24 hours gets the same answer.",
+    "If-None-Match": "Only `*`: create, never change; answers 412 if it exists.",
     "If-Match": "The ETag of the version to change; another version answers 412.",
 }
 

@@ -1,14 +1,16 @@
 """Consume of a usage limit: `POST /v1/entitlements/{entitlementId}/usage/{key}`."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from cachetools import LRUCache
 
 from shared import observability
 from shared.api import app
 from shared.api.denial_help import DenialHelp
-from shared.api.idempotency import header_of, replayed
+from shared.api.idempotency import AHEAD_MS, check_journaled, header_of, replayed
 from shared.api.request import Request, Response
+from shared.audit import EVIDENCE_SECONDS
+from shared.clock import from_rfc3339
 from shared.problems import InvalidRequest
 from shared.usage import sharded
 from shared.usage.consumption import Outcome
@@ -46,10 +48,13 @@ _denial_help = DenialHelp()
 
 def consume(request: Request) -> Response:
     """Consume a quantity, all or nothing, once per `Idempotency-Key`."""
-    quantity = read_quantity(request.body)
+    body = read_body(request.body, request.now_ms)
+    quantity = body.quantity
     is_dry_run = bool(request.query.get("dryRun"))
     header = header_of(request)
     key = request_key(request.caller.derive("Idempotency-Key"), header) if header else None
+    if body.is_journaled:
+        check_journaled(time_of(key) if key else None, request.now_ms)
     limit = (request.path["entitlementId"], request.path["key"])
     if is_dry_run:
         with _denial_help.added(request):
@@ -65,7 +70,15 @@ def consume(request: Request) -> Response:
     busy_log = _busy_logs.get(limit) if time_of(key) is None else None
     with _denial_help.added(request):
         outcome = request.dynamodb.run(
-            sharded.consume(*limit, key, quantity, request.change, busy_log=busy_log, cache=_cache)
+            sharded.consume(
+                *limit,
+                key,
+                quantity,
+                request.change,
+                occurred_ms=body.occurred_ms,
+                busy_log=busy_log,
+                cache=_cache,
+            )
         )
     if outcome.counter:
         _busy_logs.note(limit, outcome.counter, request.now_ms)
@@ -84,8 +97,20 @@ def _view(key: str, outcome: Outcome, request: Request) -> ConsumptionView:
     return consumption_view(key, outcome.consumed, clock)
 
 
-def read_quantity(body: dict[str, Any]) -> int:
-    """The quantity in a body; checked by hand, as in `activate`, for the sake of start-up.
+class ConsumptionBody(NamedTuple):
+    """What a body says.
+
+    `is_journaled`: it may be sent late, so its key must be young. `occurred_ms`: when it happened,
+    Unix milliseconds; None: not said.
+    """
+
+    quantity: int
+    is_journaled: bool = False
+    occurred_ms: int | None = None
+
+
+def read_body(body: dict[str, Any], now_ms: int) -> ConsumptionBody:
+    """The members of a body; checked by hand, as in `activate`, for the sake of start-up.
 
     Raises:
         InvalidRequest: names every member that is wrong.
@@ -93,7 +118,7 @@ def read_quantity(body: dict[str, Any]) -> int:
     errors = [
         {"pointer": f"/{name[:100]}", "detail": "unknown field"}
         for name in body
-        if name != "quantity"
+        if name not in ("quantity", "journaled", "occurredAt")
     ]
     quantity: Any = body.get("quantity")
     if quantity is None:
@@ -101,9 +126,32 @@ def read_quantity(body: dict[str, Any]) -> int:
     elif type(quantity) is not int or not 1 <= quantity <= MAX_QUANTITY:
         detail = f"must be a whole number from 1 to {MAX_QUANTITY}"
         errors.append({"pointer": "/quantity", "detail": detail})
+    is_journaled: Any = body.get("journaled", False)
+    if type(is_journaled) is not bool:
+        errors.append({"pointer": "/journaled", "detail": "must be true or false"})
+    occurred_ms, wrong = _occurred_ms(body.get("occurredAt"), now_ms)
+    if wrong:
+        errors.append({"pointer": "/occurredAt", "detail": wrong})
     if errors:
         raise InvalidRequest(errors)
-    return int(quantity)
+    return ConsumptionBody(int(quantity), is_journaled, occurred_ms)
+
+
+def _occurred_ms(text: object, now_ms: int) -> tuple[int | None, str]:
+    """The time in `occurredAt`, and what is wrong with it."""
+    if text is None:
+        return None, ""
+    if not isinstance(text, str):
+        return None, "must be a string"
+    try:
+        occurred_ms = from_rfc3339(text) * 1000
+    except ValueError as error:
+        return None, str(error)
+    if occurred_ms > now_ms + AHEAD_MS:
+        return None, "must not be in the future"
+    if occurred_ms < now_ms - EVIDENCE_SECONDS * 1000:
+        return None, "is too long ago: evidence is stored for 400 days"
+    return occurred_ms, ""
 
 
 HANDLERS = {"consumeUsage": consume}

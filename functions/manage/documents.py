@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from shared.api.routes import ROUTES
 from shared.api.schemas.base import parse
 from shared.api.schemas.entitlements import EntitlementInput
 from shared.clock import to_rfc3339
@@ -20,6 +21,8 @@ NOTHING: Mapping[str, Any] = {}
 
 # Their members make sense only together, so a patch replaces them as a whole.
 WHOLE = ("overdraftSeatLimit", "unitPrice", "overdraftPrice")
+# The vendor chooses the names of its members.
+METADATA = "metadata"
 
 
 def to_document(
@@ -36,7 +39,7 @@ def to_document(
     model = parse(EntitlementInput, body)
     document = model.model_dump(by_alias=True)
     document["overdraftSeatLimit"] = _overdraft(document["overdraftSeatLimit"])
-    _drop_defaults(document, overdraftPrice=None, showCharges=False)
+    _drop_defaults(document, overdraftPrice=None, showCharges=False, externalId=None, metadata={})
     for each in document["usageLimits"]:
         each["overdraftLimit"] = _overdraft(each["overdraftLimit"])
         _drop_defaults(each, overdraftPrice=None)
@@ -44,6 +47,7 @@ def to_document(
         raise InvalidRequest.at(
             "/seatCount", "is required, or a usage limit: how many seats were purchased"
         )
+    _check_external_id(model.external_id)
     _check_customer_caps(document, before)
     document["validFrom"] = document["validFrom"] or to_rfc3339(valid_from * 1000)
     valid = seat_terms(document)
@@ -60,6 +64,22 @@ def to_document(
             pointer, f"purchased seats and overdraft together are at most {limit:,}"
         )
     return document
+
+
+# Names after the id in paths of an entitlement: API Gateway could not tell them from an externalId.
+_PARTS_OF_PATHS = frozenset(
+    parts[4] for route in ROUTES if len(parts := route.split("/")) > 4 and parts[4][0] != "{"
+)
+
+
+def _check_external_id(external_id: str | None) -> None:
+    """Refuse an `externalId` that does not work in a path.
+
+    Raises:
+        InvalidRequest.
+    """
+    if external_id in (".", "..") or external_id in _PARTS_OF_PATHS:
+        raise InvalidRequest.at("/externalId", "cannot be used in a path: choose another")
 
 
 def _check_customer_caps(document: dict[str, Any], before: Mapping[str, Any]) -> None:
@@ -224,6 +244,18 @@ def _without_hard_cap(limit: Any, hard_caps: Mapping[object, object]) -> Any:
     return {name: value for name, value in limit.items() if name != "hardCap"}
 
 
+_MEMBERS = frozenset(str(field.alias) for field in EntitlementInput.model_fields.values())
+
+
+def patch_of_nothing(patch: Mapping[str, Any]) -> dict[str, Any]:
+    """The document that a merge patch makes where there is none yet: a null is the default.
+
+    A null under an unknown name stays, so that it is refused by name.
+    """
+    said = {name: v for name, v in patch.items() if v is not None or name not in _MEMBERS}
+    return merge_patch({}, said)
+
+
 def merge_patch(target: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     """Apply a JSON merge patch (RFC 7396) to a document.
 
@@ -234,6 +266,9 @@ def merge_patch(target: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str
     for name, value in patch.items():
         if value is None and name in merged:
             del merged[name]
+        elif name == METADATA and isinstance(value, dict):
+            members = {**merged.get(name, {}), **value}
+            merged[name] = {key: text for key, text in members.items() if text is not None}
         elif isinstance(value, dict) and isinstance(merged.get(name), dict) and name not in WHOLE:
             merged[name] = merge_patch(merged[name], value)
         else:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
+from functions.manage import external_ids
 from functions.manage.entitlement_search import (
     MAX_SEARCHED,
     MONTHLY,
@@ -48,7 +49,8 @@ def list_entitlements(request: Request) -> Response:
 
 def _source(request: Request) -> Source:
     """Where the entitlements come from that this request lists."""
-    chosen = [name for name in ("overdraft", "search", "seatId", "sort") if name in request.query]
+    sources = ("overdraft", "search", "externalId", "seatId", "sort")
+    chosen = [name for name in sources if name in request.query]
     if len(chosen) > 1:
         detail = f"cannot be combined with {chosen[0]}"
         raise InvalidRequest.at(f"/{chosen[1]}", detail, place="query")
@@ -57,6 +59,8 @@ def _source(request: Request) -> Source:
         raise InvalidRequest.at("/month", detail, place="query")
     if "search" in request.query:
         return partial(found_by_words, _wanted_words(request))
+    if "externalId" in request.query:
+        return partial(_found_by_external_id, request.query["externalId"])
     if "seatId" in request.query:
         return partial(found_by_person, request.query["seatId"])
     if "sort" in request.query:
@@ -144,6 +148,12 @@ def _newest(request: Request, start: list[str] | None) -> Operation[Candidates]:
         [Candidate(item["entitlementId"], position_of(item), item) for item in found.items],
         position_of(found.next) if found.next else None,
     )
+
+
+def _found_by_external_id(external_id: str, _: list[str] | None) -> Operation[Candidates]:
+    """The entitlement with this `externalId`, if there is one."""
+    found = yield from external_ids.find(external_id)
+    return Candidates([Candidate(found, [found])] if found else [], None)
 
 
 def _overdrafts(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from functions.manage import documents
+from functions.manage import documents, external_ids
 from shared.api import idempotency
 from shared.api.idempotency import replayed
 from shared.api.request import Request, Response
@@ -16,6 +16,7 @@ from shared.dynamodb.requests import (
     Accepted,
     BatchGet,
     Cancelled,
+    Delete,
     Get,
     Item,
     Operation,
@@ -28,7 +29,7 @@ from shared.dynamodb.requests import (
 )
 from shared.entitlements.model import entitlement_item, seat_terms, usage_terms
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usage
-from shared.entitlements.views import entitlement_view, without_charges
+from shared.entitlements.views import entitlement_view, for_license
 from shared.ids import ENTITLEMENTS, new_id
 from shared.problems import Contention, InvalidRequest, NotFound, PreconditionFailed, Problem
 from shared.seats import reconcile
@@ -56,7 +57,11 @@ _ETAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
 
 
 def create(request: Request) -> Response:
-    """Create an entitlement, its empty seat shard, and a counter for each usage limit."""
+    """Create an entitlement, its empty seat shard, and a counter for each usage limit.
+
+    Raises:
+        InvalidRequest, ExternalIdTaken, IdempotencyConflict, Contention.
+    """
     # Clocks differ: an entitlement must not be "not yet valid" for the next call.
     valid_from = request.now - CLOCK_GRACE
     document = documents.to_document(request.body, valid_from=valid_from)
@@ -72,6 +77,7 @@ def create(request: Request) -> Response:
     writes = (
         Put(entitlement_key(entitlement_id), item, "attribute_not_exists(pk)"),
         shard,
+        *external_ids.writes(entitlement_id, {}, document),
         *([new_pool_put(entitlement_id, request.change)] if is_pool else []),
         *(
             new_counter(entitlement_id, key, terms, request.change)
@@ -84,7 +90,11 @@ def create(request: Request) -> Response:
             changes=differences({}, document),
         ),
     )
-    kept, _ = idempotency.write_once(request, writes, response, nonce=entitlement_id)
+    try:
+        kept, _ = idempotency.write_once(request, writes, response, nonce=entitlement_id)
+    except Contention:
+        request.dynamodb.run(external_ids.check_free(entitlement_id, {}, document))
+        raise
     response = replayed(kept) if kept else response
     if is_pool and not kept:
         # Until then one shard has all the seats, which is right as well.
@@ -97,24 +107,32 @@ def create(request: Request) -> Response:
 
 def read(request: Request) -> Response:
     """Read one entitlement with its seats in use."""
-    operation = fetch_seat_usage(request.path["entitlementId"], request.now)
-    item, seat_usage = request.dynamodb.run(operation)
+    return read_of(request, request.path["entitlementId"])
+
+
+def read_of(request: Request, entitlement_id: str) -> Response:
+    """The entitlement with this id, as the caller may see it."""
+    item, seat_usage = request.dynamodb.run(fetch_seat_usage(entitlement_id, request.now))
     view = entitlement_view(item, seat_usage, request.now)
-    if request.caller.kind == "license" and not view["showCharges"]:
-        view = without_charges(view)
+    if request.caller.kind == "license":
+        view = for_license(view)
     return Response(200, view, _etag(item))
 
 
 def update(request: Request) -> Response:
     """Change an entitlement by a JSON merge patch; 202 while a pool is still being reconciled."""
-    patch = Patch(
-        request.path["entitlementId"],
-        request.body,
-        request.change,
-        partial(check_version, request),
-    )
+    return update_of(request, request.path["entitlementId"], request.body)
+
+
+def update_of(request: Request, entitlement_id: str, body: Mapping[str, Any]) -> Response:
+    """Change the entitlement with this id by a merge patch.
+
+    Raises:
+        What `apply_patch` raises.
+    """
+    patch = Patch(entitlement_id, body, request.change, partial(check_version, request))
     is_done = request.dynamodb.run(apply_patch(patch))
-    response = read(request)
+    response = read_of(request, entitlement_id)
     return response if is_done else response._replace(status=202)
 
 
@@ -170,7 +188,7 @@ def apply_patch(patch: Patch) -> Operation[bool]:
     """Change an entitlement; False: a pool is still being reconciled.
 
     Raises:
-        InvalidRequest, NotFound, PreconditionFailed, Contention; AppliedBefore.
+        InvalidRequest, NotFound, PreconditionFailed, ExternalIdTaken, Contention; AppliedBefore.
     """
     return (yield from _holding(lambda held: _try_update(patch, held)))
 
@@ -182,12 +200,18 @@ def _try_update(patch: Patch, held: Held) -> Operation[bool]:
         _check_not_deleted(item)
         patch.check(item)
         before, document = item["document"], patch.document(item)
-        writes: tuple[Put | Update, ...] = ()
+        writes: tuple[Put | Update | Delete, ...] = ()
         if document != before:
+            yield from external_ids.check_free(entitlement_id, before, document)
             counters = yield from _counter_writes(item, document, change, held)
             # Last, because a pool's totals change all the time.
             changed = yield from _change_writes(item, shard, document, change)
-            writes = (*changed, *counters, patch.on_record(before, document))
+            writes = (
+                *changed,
+                *counters,
+                *external_ids.writes(entitlement_id, before, document),
+                patch.on_record(before, document),
+            )
         if len(writes) + len(patch.applied) > MOST_WRITES:
             raise InvalidRequest.at(
                 "/usageLimits", "change seats and usage limits one by one: together it is too much"
@@ -386,6 +410,7 @@ def _try_delete(request: Request, held: Held) -> Operation[None]:
                         },
                     ),
                     *emptied,
+                    *external_ids.writes(entitlement_id, item["document"], {}),
                     entry_put(request.change, "entitlement.deleted", entitlement_id),
                 )
             )

@@ -7,6 +7,7 @@ from typing import Any
 
 from functions.manage import (
     audit_trail,
+    by_external_id,
     credentials,
     customer_caps,
     email_preferences,
@@ -62,12 +63,15 @@ def _health(request: Request) -> Response:
 HANDLERS: dict[str, request.Handler] = {
     "createEntitlement": entitlements.create,
     "listEntitlements": entitlement_lists.list_entitlements,
+    "getEntitlementByExternalId": by_external_id.read,
+    "putEntitlementByExternalId": by_external_id.put,
     "getEntitlement": entitlements.read,
     "updateEntitlement": entitlements.update,
     "deleteEntitlement": entitlements.delete,
     "listActivations": entitlement_lists.list_activations,
     "getUsage": usage.read,
     "listUsagePeriods": usage.periods,
+    "listDatedConsumptions": usage.dated_consumptions,
     "correctUsage": usage.correct,
     "listCorrections": usage.corrections,
     "listSeats": seats.list_seats,

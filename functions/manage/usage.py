@@ -7,11 +7,12 @@ from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
 from shared.api.schemas.usage import CorrectionInput
 from shared.clock import to_rfc3339
-from shared.dynamodb.keys import correction_key, period_key
-from shared.dynamodb.paging import ResultPage, read_page
+from shared.dynamodb.keys import change_key, correction_key, period_key, usage_meter
+from shared.dynamodb.paging import ResultPage, read_filtered, read_page
 from shared.dynamodb.requests import Item, Operation, Query, Refused
 from shared.entitlements.model import usage_terms
 from shared.entitlements.queries import fetch_entitlement
+from shared.history.changes import ChangeRecord
 from shared.ids import new_id
 from shared.limits import UsedView
 from shared.problems import NotFound
@@ -33,6 +34,17 @@ class UsagePeriodView(PeriodView):
     """One period of a usage limit."""
 
     isCurrent: bool
+    usage: UsedView
+
+
+class DatedConsumptionView(PeriodView):
+    """One consumption with a time of its own."""
+
+    key: str
+    quantity: int
+    occurredAt: str
+    consumedAt: str
+    actor: str
     usage: UsedView
 
 
@@ -109,6 +121,42 @@ def _counter(entitlement_id: str, key: str) -> Operation[Counter]:
     if key not in found:
         raise NotFound(NO_LIMIT)
     return found[key]
+
+
+def dated_consumptions(request: Request) -> Response:
+    """List what was consumed with an `occurredAt`, newest first."""
+    return pagination.respond(request, _dated_consumptions(request))
+
+
+def _dated_consumptions(request: Request) -> Operation[ResultPage]:
+    limit, start = pagination.limit_of(request), pagination.start_of(request)
+    entitlement_id, key = request.path["entitlementId"], request.path["key"]
+    yield from _counter(entitlement_id, key)
+    query = Query(
+        "pk = :pk AND sk < :high",
+        {
+            ":pk": change_key(entitlement_id, 0, 0, meter=usage_meter(key)).pk,
+            ":high": start[0] if start else "~",
+        },
+        filter="attribute_exists(occurredAt)",
+        descending=True,
+    )
+    shown, more = yield from read_filtered(query, limit)
+    return ResultPage([_dated_view(key, item) for item in shown], [more] if more else None)
+
+
+def _dated_view(key: str, item: Item) -> DatedConsumptionView:
+    change = ChangeRecord.of(item)
+    period = Period(*change.period) if change.period else Period(0, None)
+    return {
+        "key": key,
+        "quantity": change.quantity,
+        "occurredAt": to_rfc3339(change.occurred or 0),
+        "consumedAt": to_rfc3339(change.at),
+        "actor": change.actor,
+        "usage": usage_view(*change.level),
+        **period_view(period),
+    }
 
 
 def correct(request: Request) -> Response:

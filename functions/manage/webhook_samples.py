@@ -39,10 +39,12 @@ def sample(webhook_id: str, kind: str, at: int, nonce: str) -> Event:
     if kind in (types.ENDPOINT_DISABLED, types.REPORT_PUBLISHED, types.TRUE_UP_PUBLISHED):
         return event
     event["data"] |= {
+        "externalId": None,
         "product": "Test product",
         "sku": None,
         "customer": {"name": "Test customer", "externalId": None},
         "contacts": {"customerAdmin": None, "accountOwner": None},
+        "metadata": {},
     }
     if "seat" in event["data"]:
         person = {"seatId": "test@example.com", "seatName": "Test", "attributes": {}}

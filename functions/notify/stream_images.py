@@ -198,6 +198,7 @@ def read_count(usage: str, old: Item | None, new: Item) -> Version | None:
         note=last.get("reason", ""),
         period=(after.period.start, after.period.end),
         until=after.ends_ms,
+        occurred=last.get("occurredAt"),
     )
     ended = None
     # A period in which nothing was used is not listed.

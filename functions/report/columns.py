@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from functions.report.entitlement_columns import TERM_ENDS, contact, of_entitlement
+from functions.report.entitlement_columns import OF_VENDOR, TERM_ENDS, contact, of_entitlement
 from functions.report.metrics import LEAST_DAYS
 from functions.report.table import Column, Entry, Table
 from shared.clock import hours_of
@@ -475,6 +475,7 @@ COLUMNS = (
         " without waiting, with the facts.",
         _signs,
     ),
+    *OF_VENDOR,
 )
 
 

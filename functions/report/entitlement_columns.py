@@ -1,5 +1,6 @@
 """The columns that every kind of report has: whose entitlement it is, and whom to call."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -74,3 +75,24 @@ TERM_ENDS = Column(
     "When the entitlement's validity ends; empty: open-ended.",
     lambda entry, _: entry.get("validUntil"),
 )
+# What the vendor has noted on the entitlement. Rows of earlier releases lack it.
+OF_VENDOR = (
+    Column(
+        "externalId",
+        "External id",
+        "text",
+        "Your own id of the entitlement.",
+        lambda entry, _: entry.get("externalId"),
+    ),
+    Column(
+        "metadata",
+        "Metadata",
+        "text",
+        "Your own notes on the entitlement, as JSON.",
+        lambda entry, _: _as_json(entry.get("metadata")),
+    ),
+)
+
+
+def _as_json(metadata: Entry | None) -> str | None:
+    return json.dumps(metadata, ensure_ascii=False, sort_keys=True) if metadata else None

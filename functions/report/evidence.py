@@ -115,7 +115,8 @@ def _entries(
 def sold(document: Mapping[str, Any]) -> dict[str, Any]:
     """What every kind of report says of an entitlement: what was sold, and to whom."""
     names = ("product", "sku", "customer", "contacts", "timeZone", "validUntil")
-    return {name: document[name] for name in names}
+    own = {"externalId": document.get("externalId"), "metadata": document.get("metadata", {})}
+    return {**{name: document[name] for name in names}, **own}
 
 
 def matches(item: Item, filters: Mapping[str, str]) -> bool:

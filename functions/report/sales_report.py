@@ -42,6 +42,8 @@ _NOT_COMPARED = frozenset(
         "customerAdmin",
         "customer",
         "customerExternalId",
+        "externalId",
+        "metadata",
         "product",
         "sku",
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from functions.report.entitlement_columns import TERM_ENDS, of_entitlement
+from functions.report.entitlement_columns import OF_VENDOR, TERM_ENDS, of_entitlement
 from functions.report.table import Column, Entry, Table, amount_text
 
 
@@ -131,6 +131,7 @@ COLUMNS = (
         _decided_amount,
     ),
     Column("decidedAt", "Decided at", "time", "When.", decision_of("decidedAt")),
+    *OF_VENDOR,
 )
 
 

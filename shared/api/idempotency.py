@@ -14,12 +14,14 @@ import re
 from typing import Any
 
 from shared.api.request import Request, Response
+from shared.clock import to_rfc3339
 from shared.dynamodb.keys import Key, idempotency_key
 from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import (
     NO_VALUES,
     Accepted,
     Cancelled,
+    Delete,
     Get,
     Item,
     Put,
@@ -27,9 +29,19 @@ from shared.dynamodb.requests import (
     Update,
     Value,
 )
-from shared.problems import Contention, IdempotencyConflict, InvalidRequest
+from shared.problems import (
+    Contention,
+    IdempotencyConflict,
+    IdempotencyKeyExpired,
+    IdempotencyKeyInFuture,
+    InvalidRequest,
+)
 
 SECONDS = 24 * 3600
+# A journaled request may be sent this long after its key was made, and a clock may be this much
+# ahead. Both together leave five minutes until the first answer is forgotten.
+JOURNAL_MS = (SECONDS - 15 * 60) * 1000
+AHEAD_MS = 10 * 60 * 1000
 _HEADER = re.compile(r"[\x21-\x7e]{1,255}")
 _FREE = "attribute_not_exists(pk) OR expiresAt <= :now"
 
@@ -48,6 +60,34 @@ def header_of(request: Request) -> str | None:
             place="header",
         )
     return given
+
+
+def check_journaled(key_ms: int | None, now_ms: int) -> None:
+    """Refuse a journaled request whose repetition could count twice.
+
+    `key_ms`: the time in its `Idempotency-Key`, None if that is no UUIDv7; Unix milliseconds. A
+    request that counted when its key was young is remembered for longer than the key is accepted.
+
+    Raises:
+        InvalidRequest, IdempotencyKeyExpired, IdempotencyKeyInFuture (with `serverTime`).
+    """
+    if key_ms is None:
+        raise InvalidRequest.at(
+            "/Idempotency-Key", "of a journaled request must be a UUIDv7", place="header"
+        )
+    extensions = {"serverTime": to_rfc3339(now_ms)}
+    if key_ms < now_ms - JOURNAL_MS:
+        raise IdempotencyKeyExpired(
+            "It was made more than 23 hours and 45 minutes ago. Nothing was counted now; whether an"
+            " earlier try was, is not known here any more. Do not send it under a new key.",
+            extensions=extensions,
+        )
+    if key_ms > now_ms + AHEAD_MS:
+        raise IdempotencyKeyInFuture(
+            "It is more than 10 minutes ahead. Nothing was counted. Correct your clock by"
+            " serverTime, or by the answer's Date.",
+            extensions=extensions,
+        )
 
 
 class Claim:
@@ -127,7 +167,7 @@ def kept_answer(request: Request) -> tuple[Response | None, str]:
 
 
 def write_once(
-    request: Request, writes: tuple[Put | Update, ...], response: Response, *, nonce: str
+    request: Request, writes: tuple[Put | Update | Delete, ...], response: Response, *, nonce: str
 ) -> tuple[Response | None, str]:
     """Write what a POST creates, once per `Idempotency-Key`.
 

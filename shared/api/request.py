@@ -13,13 +13,14 @@ from shared.audit import Change
 from shared.clock import from_rfc3339
 from shared.dynamodb.client import DynamoDBClient
 from shared.problems import InvalidRequest
-from shared.texts import PERIOD, USAGE_KEY
+from shared.texts import EXTERNAL_ID, PERIOD, USAGE_KEY
 
 JSON_TYPES = ("application/json", "application/merge-patch+json")
 ID = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 # Path parameters that are not ids of ours.
 PATH_PARAMETERS = {
     "key": re.compile(USAGE_KEY, re.ASCII),
+    "externalId": re.compile(EXTERNAL_ID, re.ASCII),
     "seat": re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,1000}"),
     "lineId": re.compile(
         rf"20[0-9]{{2}}-(0[1-9]|1[0-2])\.[A-Z]{{3}}\.(seats|usage\.{USAGE_KEY[1:-1]})", re.ASCII

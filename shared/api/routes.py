@@ -71,6 +71,7 @@ _AUDIT = (
     *_PAGING,
 )
 _ENTITLEMENT = "/v1/entitlements/{entitlementId}"
+_BY_EXTERNAL_ID = "/v1/entitlements/by-external-id/{externalId}"
 _FOLLOW_UP = f"{_ENTITLEMENT}/follow-up"
 _TRUE_UP = f"{_ENTITLEMENT}/true-up"
 _WEBHOOK = "/v1/webhooks/{webhookId}"
@@ -83,6 +84,7 @@ _USAGE_KEY = Parameter("usageKey", "string", "The usage limit with this key; by 
 _DRY_RUN = Parameter("dryRun", "boolean", "Answer what would happen; change and record nothing.")
 _USAGE = f"{_ENTITLEMENT}/usage/{{key}}"
 _DENIED = ("hard-cap-reached", "overdraft-period-ended", "customer-cap-reached")
+_JOURNALED = ("idempotency-key-expired", "idempotency-key-in-future")
 _NOT_IN_FORCE = ("entitlement-suspended", "entitlement-expired", "entitlement-not-yet-valid")
 
 ROUTES: dict[str, Route] = {
@@ -127,7 +129,7 @@ ROUTES: dict[str, Route] = {
         license=True,
         body="ConsumptionRequest",
         answers=((200, "Consumption"),),
-        problems=("not-found", *_DENIED, "idempotency-conflict", *_NOT_IN_FORCE),
+        problems=("not-found", *_DENIED, "idempotency-conflict", *_JOURNALED, *_NOT_IN_FORCE),
         query=(_DRY_RUN,),
         headers=("Idempotency-Key",),
         max_body=SEAT_BODY_BYTES,
@@ -147,6 +149,15 @@ ROUTES: dict[str, Route] = {
         "List the periods of a usage limit with their totals, newest first",
         ("manage", "report"),
         answers=((200, "UsagePeriodList"),),
+        problems=("not-found",),
+        query=_PAGING,
+    ),
+    f"GET {_USAGE}/dated-consumptions": Route(
+        "listDatedConsumptions",
+        "manage",
+        "List what was consumed with an occurredAt, newest first",
+        ("manage", "report"),
+        answers=((200, "DatedConsumptionList"),),
         problems=("not-found",),
         query=_PAGING,
     ),
@@ -176,7 +187,7 @@ ROUTES: dict[str, Route] = {
         ("manage",),
         body="EntitlementInput",
         answers=((201, "Entitlement"),),
-        problems=("idempotency-conflict",),
+        problems=("idempotency-conflict", "external-id-taken"),
         headers=("Idempotency-Key",),
     ),
     "GET /v1/entitlements": Route(
@@ -191,9 +202,10 @@ ROUTES: dict[str, Route] = {
                 "search",
                 "string",
                 "Only those with words that begin so, in the name or externalId of the customer,"
-                " the product, the SKU or the contacts. Case and accents do not matter. Ordered by"
-                " the word that was found.",
+                " the product, the SKU, the entitlement's externalId or the contacts. Case and"
+                " accents do not matter. Ordered by the word that was found.",
             ),
+            Parameter("externalId", "string", "Only the one with exactly this externalId."),
             Parameter(
                 "seatId",
                 "string",
@@ -224,6 +236,24 @@ ROUTES: dict[str, Route] = {
             ),
         ),
     ),
+    f"GET {_BY_EXTERNAL_ID}": Route(
+        "getEntitlementByExternalId",
+        "manage",
+        "Read the entitlement with your own id",
+        ("manage", "report"),
+        answers=((200, "Entitlement"),),
+        problems=("not-found",),
+    ),
+    f"PUT {_BY_EXTERNAL_ID}": Route(
+        "putEntitlementByExternalId",
+        "manage",
+        "Create the entitlement with your own id, or change it by what is sent",
+        ("manage",),
+        body="EntitlementPatch",
+        answers=((201, "Entitlement"), (200, "Entitlement"), (202, "Entitlement")),
+        problems=("precondition-failed",),
+        headers=("If-Match", "If-None-Match"),
+    ),
     f"GET {_ENTITLEMENT}": Route(
         "getEntitlement",
         "manage",
@@ -240,7 +270,7 @@ ROUTES: dict[str, Route] = {
         ("manage",),
         body="EntitlementPatch",
         answers=((200, "Entitlement"), (202, "Entitlement")),
-        problems=("not-found", "precondition-failed"),
+        problems=("not-found", "precondition-failed", "external-id-taken"),
         headers=("If-Match",),
     ),
     f"DELETE {_ENTITLEMENT}": Route(

@@ -62,6 +62,11 @@ def entitlement_key(entitlement_id: str) -> Key:
     return Key(f"{ENTITLEMENT_PREFIX}{entitlement_id}", "ENTITLEMENT")
 
 
+def external_id_key(external_id: str) -> Key:
+    """Which entitlement has this `externalId`."""
+    return Key(f"EXTERNAL_ID#{external_id}", "EXTERNAL_ID")
+
+
 def seat_shard_key(entitlement_id: str, page: int = 0) -> Key:
     """A shard of an entitlement's set of seats."""
     return Key(f"{SEAT_SHARD_PREFIX}{entitlement_id}#{page:04d}", "LEDGER")

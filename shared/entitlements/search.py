@@ -29,7 +29,8 @@ def words_in(text: str) -> list[str]:
 def words_of(document: Mapping[str, Any]) -> list[str]:
     """The words by which an entitlement is found, at most `MAX_WORDS`.
 
-    They are those of the customer, its external id, the product, the SKU and the contacts.
+    They are those of the customer, its external id, the product, the SKU, the entitlement's own
+    external id and the contacts.
     """
     customer, contacts = document["customer"], document.get("contacts") or {}
     texts: list[str | None] = [
@@ -37,6 +38,7 @@ def words_of(document: Mapping[str, Any]) -> list[str]:
         customer.get("externalId"),
         document["product"],
         document.get("sku"),
+        document.get("externalId"),
     ]
     for contact in contacts.values():
         if contact:

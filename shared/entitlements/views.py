@@ -26,6 +26,7 @@ class EntitlementView(TypedDict):
     """What was written, and what follows from it."""
 
     entitlementId: str
+    externalId: str | None
     status: str
     product: str
     sku: str | None
@@ -45,6 +46,7 @@ class EntitlementView(TypedDict):
     overdraftPrice: Mapping[str, object] | None
     showCharges: bool
     denialHelp: Mapping[str, object] | None
+    metadata: dict[str, str]
     timeZone: str
     validFrom: str | None
     validUntil: str | None
@@ -63,6 +65,7 @@ def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> Entitlement
     status = status_at(item["status"], item["validFrom"], item.get("validUntil"), now)
     return {
         "entitlementId": item["entitlementId"],
+        "externalId": document.get("externalId"),
         "status": status,
         "product": document["product"],
         "sku": document.get("sku"),
@@ -90,6 +93,7 @@ def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> Entitlement
         "overdraftPrice": document.get("overdraftPrice"),
         "showCharges": document.get("showCharges", False),
         "denialHelp": document.get("denialHelp"),
+        "metadata": document.get("metadata", {}),
         "timeZone": document.get("timeZone"),
         "validFrom": document.get("validFrom"),
         "validUntil": document.get("validUntil"),
@@ -99,6 +103,12 @@ def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> Entitlement
         "createdAt": to_rfc3339(item["createdAt"]),
         "updatedAt": to_rfc3339(item["updatedAt"]),
     }
+
+
+def for_license(view: EntitlementView) -> EntitlementView:
+    """An entitlement as the customer's software sees it."""
+    shown = view if view["showCharges"] else without_charges(view)
+    return {**shown, "metadata": {}}
 
 
 def without_charges(view: EntitlementView) -> EntitlementView:

@@ -29,8 +29,9 @@ def enrich(event: Event, items: Mapping[Key, Item]) -> Event:
     data = dict(event["data"])
     entitlement_id: str = data["entitlementId"]
     document = items.get(entitlement_key(entitlement_id), {}).get("document", {})
-    for name in ("product", "sku", "customer", "contacts"):
+    for name in ("externalId", "product", "sku", "customer", "contacts"):
         data[name] = document.get(name)
+    data["metadata"] = document.get("metadata", {})
     if seat := data.get("seat"):
         key = seat["seatKey"]
         record = items.get(seat_record_key(entitlement_id, key), {})

@@ -35,7 +35,7 @@ class ChangeRecord(NamedTuple):
 
     Of a usage limit: its key `usage`, the `quantity` that was consumed (by how many `requests`) or
     corrected (with its `note`), and the `period` (Unix seconds). `until`: when the level falls to
-    nothing by itself.
+    nothing by itself. `occurred`: when it happened, according to the caller.
     """
 
     seq: int
@@ -56,6 +56,7 @@ class ChangeRecord(NamedTuple):
     note: str = ""
     period: tuple[int, int | None] | None = None
     until: int | None = None
+    occurred: int | None = None
 
     def counts(self) -> dict[str, int]:
         """The number of seats that came and went, by kind, and the quantity that was consumed."""
@@ -108,6 +109,7 @@ class ChangeRecord(NamedTuple):
                 if self.usage
                 else {}
             ),
+            **({"occurredAt": self.occurred} if self.occurred else {}),
         }
 
     @classmethod
@@ -133,6 +135,7 @@ class ChangeRecord(NamedTuple):
             item.get("note", ""),
             (item["period"][0], item["period"][1]) if item.get("period") else None,
             item.get("until"),
+            item.get("occurredAt"),
         )
 
 

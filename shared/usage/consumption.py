@@ -82,16 +82,20 @@ class Entry(NamedTuple):
     """What one request adds to what is used.
 
     `quantity` is signed for a correction (`kind`: `corrected`), which also has a `reason`.
+    `occurred_ms`: when it happened, according to the caller; None: not said.
     """
 
     key: str
     quantity: int
     kind: str = "consumed"
     reason: str = ""
+    occurred_ms: int | None = None
 
     def record(self, change: Change) -> dict[str, Any]:
         """The counter's `last` of this request."""
-        return change.record(self.kind, quantity=self.quantity, reason=self.reason)
+        return change.record(
+            self.kind, quantity=self.quantity, reason=self.reason, occurredAt=self.occurred_ms
+        )
 
 
 class LogSeen(NamedTuple):
@@ -280,9 +284,12 @@ def consume(
     quantity: int,
     change: Change,
     *,
+    occurred_ms: int | None = None,
     busy_log: int | None = None,
 ) -> Operation[Outcome]:
     """Consume `quantity` of a usage limit, all or nothing, once per request key.
+
+    `occurred_ms` is when it happened, for people; it counts when it is accepted.
 
     `busy_log` is the log number that the caller last saw on a busy limit. The request's archive
     item is then read first, which is worth it for a key that does not contain its time. It changes
@@ -299,7 +306,7 @@ def consume(
         if consumed:
             counter = counter_of((yield from send(Get(counter_key))))
             return replay(consumed, quantity, counter)
-    entry = Entry(key, quantity)
+    entry = Entry(key, quantity, occurred_ms=occurred_ms)
     checked = busy_log
     write = consumption_update(counter_key, entry, change, LogSeen(checked))
     for attempt in range(1, ROUNDS + 1):

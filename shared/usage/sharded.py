@@ -112,6 +112,7 @@ def consume(
     quantity: int,
     change: Change,
     *,
+    occurred_ms: int | None = None,
     busy_log: int | None = None,
     cache: LimitCache | None = None,
 ) -> Operation[Outcome]:
@@ -125,7 +126,13 @@ def consume(
     if not cache.is_sharded(limit):
         try:
             outcome: Outcome = yield from consumption.consume(
-                entitlement_id, name, key, quantity, change, busy_log=busy_log
+                entitlement_id,
+                name,
+                key,
+                quantity,
+                change,
+                occurred_ms=occurred_ms,
+                busy_log=busy_log,
             )
         except Sharded:
             pass

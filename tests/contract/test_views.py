@@ -47,6 +47,7 @@ VIEWS: dict[str, Any] = {
     "ApiKey": credentials.ApiKeyView,
     "Consumption": ConsumptionView,
     "Correction": usage.CorrectionView,
+    "DatedConsumption": usage.DatedConsumptionView,
     "CountInterval": history.CountIntervalView,
     "CurrentUsage": CurrentUsageView,
     "Delivery": webhooks.DeliveryView,

@@ -335,6 +335,24 @@ def _changing(method: str, body: dict[str, Any] | None, terms: dict[str, Any] = 
     return prepare
 
 
+def _putting(before: dict[str, Any] | None, body: dict[str, Any]) -> Any:
+    """An entitlement that is created or changed by the vendor's own id; `before`: as it is."""
+
+    def prepare(bench: Bench) -> dict[str, Any]:
+        external_id = f"order-{next(_uses)}"
+        if before is not None:
+            _entitlement(bench, **before, externalId=external_id)
+        route = f"PUT {E}/by-external-id/{{externalId}}"
+        return event(route, {"externalId": external_id}, {**TERMS, **body})
+
+    return prepare
+
+
+def _renaming(method: str, body: dict[str, Any] | None) -> Any:
+    """A change by which an entitlement loses its own id, and perhaps gets another one."""
+    return _changing(method, body, {**TERMS, "externalId": "order-1"})
+
+
 def _revoking(bench: Bench) -> dict[str, Any]:
     entitlement_id = _entitlement(bench)
     key_id = _license(bench, entitlement_id).partition(".")[0]
@@ -563,6 +581,10 @@ SCENARIOS = [
             "PATCH", {"usageLimits": [{**LIMITS[0], "limit": 300}, {"key": "imports", "limit": 1}]}
         ),
     ),
+    Scenario("create by an id of one's own", _putting(None, {"metadata": {"a": "b"}})),
+    Scenario("change by an id of one's own", _putting({}, {"seatCount": 3})),
+    Scenario("another id of one's own", _renaming("PATCH", {"externalId": "order-2"})),
+    Scenario("delete with an id of one's own", _renaming("DELETE", None)),
     Scenario("remove a usage limit", _changing_counted("PATCH", {"usageLimits": []})),
     Scenario("delete with a usage limit", _changing_counted("DELETE", None)),
     Scenario("consume, the first after it was spread", _spread(1000, 1, is_new=True)),

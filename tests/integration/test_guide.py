@@ -40,6 +40,7 @@ VOLATILE = {
     "summary",
     "changeId",
     "heldSince",
+    "serverTime",
     "effectiveAt",
     "scheduledChangeId",
 }
@@ -112,7 +113,7 @@ def learn(body: dict[str, Any], known: dict[str, str]) -> None:
         known["$REPORT"] = body["reportId"]
     elif str(body.get("keyId", "")).startswith("lic_"):
         known["$LICENSE_KEY"] = body["key"]
-    elif "seatCount" in body:
+    elif "seatCount" in body and body["externalId"] is None:
         known["$ENTITLEMENT"] = body["entitlementId"]
 
 

@@ -15,7 +15,15 @@ from pydantic.alias_generators import to_camel
 from shared import clock
 from shared.problems import InvalidRequest
 from shared.seats.encoding import SEAT_KEY
-from shared.texts import CONTROL, PERIOD, REASON_BYTES, REPORT_PERIOD, USAGE_KEY
+from shared.texts import (
+    CONTROL,
+    EXTERNAL_ID,
+    METADATA_NAME,
+    PERIOD,
+    REASON_BYTES,
+    REPORT_PERIOD,
+    USAGE_KEY,
+)
 from shared.usage.counter import MAX_LIMIT
 
 MAX_COUNT = 10_000_000
@@ -175,6 +183,8 @@ _PATTERNS = {
     EMAIL: "must be an e-mail address, such as ann@example.com",
     USAGE_KEY: "must be 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit,"
     " such as exports",
+    EXTERNAL_ID: "must be 1 to 100 letters, digits, '.', '_', ':', '@' or '-', such as order-4711",
+    METADATA_NAME: "must have a name of 1 to 40 letters, digits, '.', '_', ':' or '-'",
     MONTH: "must be a month, such as 2026-11",
     PERIOD: "must be a month, such as 2026-11, or a quarter, such as 2026-Q4",
     REPORT_PERIOD: "must be a month, such as 2026-11, a quarter, such as 2026-Q4, or a week, such"

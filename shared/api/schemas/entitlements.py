@@ -33,7 +33,7 @@ from shared.entitlements.scheduled_changes import STATUSES
 from shared.overdraft_clock import DEFAULT_RECOVERY
 from shared.sales.overdraft_price import BY_MONTH, CHARGES, SEAT_BASES, UNITS, USAGE_BASES
 from shared.seats.shard import MAX_LEASE, MIN_LEASE
-from shared.texts import USAGE_KEY
+from shared.texts import EXTERNAL_ID, METADATA_MEMBERS, METADATA_NAME, METADATA_VALUE, USAGE_KEY
 from shared.usage.counter import MAX_LIMIT, MAX_LIMITS
 from shared.usage.periods import SCHEDULES
 
@@ -280,9 +280,23 @@ class DenialHelp(Input):
     )
 
 
+Metadata = Annotated[
+    dict[
+        Annotated[str, Field(pattern=METADATA_NAME)],
+        Annotated[str, Field(max_length=METADATA_VALUE), AfterValidator(check_multiline)],
+    ],
+    Field(max_length=METADATA_MEMBERS),
+]
+
+
 class EntitlementInput(Input):
     """What a customer bought, and on which terms."""
 
+    external_id: Annotated[str, Field(pattern=EXTERNAL_ID)] | None = Field(
+        None,
+        description="Your own id of it, such as that of an order line. No other entitlement has it,"
+        " until it is deleted.",
+    )
     product: Name
     sku: Name | None = None
     customer: Customer
@@ -330,6 +344,11 @@ class EntitlementInput(Input):
     )
     denial_help: DenialHelp | None = Field(
         None, description="What a denial tells the customer's software; null: nothing."
+    )
+    metadata: Metadata = Field(
+        default={},
+        description="Your own notes, up to 20. Events and reports have them; license keys do not"
+        " see them. A patch changes those that it names, and null removes one.",
     )
     time_zone: Zone = "UTC"
     valid_from: Time | None = Field(

@@ -33,10 +33,12 @@ class EventData(Output):
     """The members that every event of an entitlement has."""
 
     entitlement_id: str
+    external_id: str | None = Field(description="Your own id of the entitlement.")
     product: str | None
     sku: str | None
     customer: Customer | None
     contacts: Contacts | None
+    metadata: dict[str, str] = Field(description="Your own notes on the entitlement.")
     actor: str = Field(description="The id of the key that did it, or `sweep`.")
     request_id: str | None = Field(
         None,

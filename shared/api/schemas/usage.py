@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from shared.api.schemas.base import Input, Output, check_not_zero, check_reason
+from shared.api.schemas.base import Input, Output, Time, check_not_zero, check_reason
 from shared.api.schemas.seats import Overdraft
 from shared.texts import (
     REASON_BYTES,
@@ -17,6 +17,15 @@ class ConsumptionRequest(Input):
     """The quantity to consume, all or nothing."""
 
     quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
+    journaled: bool = Field(
+        default=False,
+        description="It may be sent again late. Its `Idempotency-Key` must be a UUIDv7 of the last"
+        " 23 hours and 45 minutes, and at most 10 minutes ahead of the server. Say so from the"
+        " first try on.",
+    )
+    occurred_at: Time | None = Field(
+        None, description="When it happened, for people. It counts when it is accepted."
+    )
 
 
 class CorrectionInput(Input):
@@ -92,6 +101,26 @@ class UsagePeriodList(Output):
     """A page of periods, newest first. A month in which nothing was used is not listed."""
 
     items: list[UsagePeriod]
+    next_page_token: str | None
+
+
+class DatedConsumption(Output):
+    """A consumption that was sent with the time at which it happened."""
+
+    key: str
+    quantity: int
+    occurred_at: str = Field(description="When it happened, as it was sent.")
+    consumed_at: str = Field(description="When it was accepted, which is when it counts.")
+    actor: str = Field(description="The key with which it was sent.")
+    usage: Used = Field(description="As the consumption left it.")
+    period_start: str
+    period_end: str | None
+
+
+class DatedConsumptionList(Output):
+    """A page of consumptions with a time of their own, newest first, by when they were accepted."""
+
+    items: list[DatedConsumption]
     next_page_token: str | None
 
 

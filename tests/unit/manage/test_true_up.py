@@ -12,6 +12,7 @@ from shared.api.schemas.events import EVENTS
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import true_up_line_key
 from shared.events import builders
+from shared.events.enrichment import enrich
 from tests.support.priced import E, Priced, clock_of
 from tests.support.tables import read_item
 from tools import ROOT
@@ -350,8 +351,7 @@ def test_a_decision_is_on_record_with_its_evidence(
     changes = customer.call(at(11, 6), f"GET {E}/changes", query={"type": "true_up.decided"})[1]
     assert [each["subjectId"] for each in changes["items"]] == ["2026-10.EUR.seats"] * 2
     item = read_item(dynamodb, true_up_line_key(customer.id, "2026-10.EUR.seats"))
-    event = builders.of_decision(item)
-    event["data"] |= {"product": None, "sku": None, "customer": None, "contacts": None}
+    event = enrich(builders.of_decision(item), {})
     EVENTS["entitlement.trueup.decided"].model_validate(event)
 
 

@@ -1,0 +1,85 @@
+"""Sixteen threads that create, rename and delete entitlements by ids of the vendor's own."""
+
+import random
+from typing import Any
+
+import pytest
+
+from functions.manage import handler as manage
+from local.dynamodb import DynamoDBLocal
+from shared.api import app
+from shared.api.auth import hash_key
+from shared.dynamodb.client import DynamoDBClient
+from shared.dynamodb.marshalling import item_from_wire
+from tests.support import dynamodb_local
+from tests.support.requests import BOOTSTRAP_KEY, event
+from tests.support.tables import create_table, open_client
+from tests.support.threads import SEEDS, THREADS, together
+
+E = "/v1/entitlements"
+TERMS = {"product": "CAD", "customer": {"name": "Acme"}, "seatCount": 5}
+IDS = ["o1", "o2", "o3"]
+
+
+def owners(engine: DynamoDBLocal, dynamodb: DynamoDBClient) -> tuple[dict[str, str], list[Any]]:
+    """Which entitlement each id leads to, and all entitlements that exist, with their ids."""
+    items = [item_from_wire(each) for each in dynamodb_local.scan(engine.url, dynamodb.name)]
+    claims = {
+        item["pk"].partition("#")[2]: item["entitlementId"]
+        for item in items
+        if item["pk"].startswith("EXTERNAL_ID#")
+    }
+    return claims, [
+        (item["document"].get("externalId"), item["entitlementId"])
+        for item in items
+        if item["pk"].startswith("ENTITLEMENT#") and item["status"] != "deleted"
+    ]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_id_is_that_of_one_entitlement(engine: DynamoDBLocal, seed: int) -> None:
+    dynamodb = open_client(engine.url, create_table(engine.url))
+    given = {"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY)}
+    serve = app.serve(manage.HANDLERS, app.Context(given, dynamodb))
+    statuses: list[list[int]] = [[] for _ in range(THREADS)]
+
+    def first(worker: int) -> None:
+        path = {"externalId": "o1"}
+        answer = serve(event(f"PUT {E}/by-external-id/{{externalId}}", path, TERMS), None)
+        statuses[worker].append(answer["statusCode"])
+
+    together(first)
+    made = [status for each in statuses for status in each]
+    assert sorted(made) == [200] * (THREADS - 1) + [201]
+
+    def work(worker: int) -> None:
+        chance = random.Random(seed * 100 + worker)
+        for _ in range(12):
+            external_id, entitlements = chance.choice(IDS), owners(engine, dynamodb)[1]
+            entitlement_id = chance.choice(entitlements)[1] if entitlements else "ent_none"
+            path = {"entitlementId": entitlement_id}
+            by_id = event(
+                f"PUT {E}/by-external-id/{{externalId}}",
+                {"externalId": external_id},
+                {**TERMS, "seatCount": chance.randrange(9)},
+            )
+            request = chance.choice(
+                [
+                    by_id,
+                    by_id,
+                    event(f"POST {E}", body={**TERMS, "externalId": external_id}),
+                    event(f"PATCH {E}/{{entitlementId}}", path, {"externalId": external_id}),
+                    event(f"PATCH {E}/{{entitlementId}}", path, {"externalId": None}),
+                    event(f"DELETE {E}/{{entitlementId}}", path),
+                ]
+            )
+            statuses[worker].append(serve(request, None)["statusCode"])
+
+    together(work)
+    answered = {status for each in statuses for status in each}
+    assert answered <= {200, 201, 204, 404, 409, 503}
+    claims, entitlements = owners(engine, dynamodb)
+    assert claims == {name: entitlement_id for name, entitlement_id in entitlements if name}
+    named = [name for name, _ in entitlements if name]
+    assert len(named) == len(set(named))
+    assert {200, 201, 204, 409} <= answered

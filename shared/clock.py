@@ -87,6 +87,16 @@ def from_duration(text: str) -> int:
     return int(whole.total_seconds())
 
 
+def to_duration(seconds: int) -> str:
+    """Seconds as an ISO 8601 duration in days, hours, minutes and seconds, such as PT8H."""
+    days, rest = divmod(seconds, 86_400)
+    hours, rest = divmod(rest, 3_600)
+    parts = zip("HMS", (hours, *divmod(rest, 60)), strict=True)
+    time = "".join(f"{number}{unit}" for unit, number in parts if number)
+    date = f"{days}D" if days else ""
+    return f"P{date}{'T' + time if time else ''}" if date or time else "PT0S"
+
+
 def hours_of(ms: int, decimals: int = 3) -> float:
     """Milliseconds in hours, rounded half up to so many decimals."""
     scale = int(10**decimals)

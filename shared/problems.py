@@ -171,6 +171,14 @@ class OverdraftPeriodEnded(Denied):
     title = "The overdraft period has ended."
 
 
+class BorrowLimitReached(Problem):
+    """As many seats are borrowed as may be at a time. A seat with the usual lease may be free."""
+
+    type = "borrow-limit-reached"
+    status = 409
+    title = "No more seats can be borrowed at the moment."
+
+
 class IdempotencyConflict(Problem):
     """An `Idempotency-Key` was used again with another request."""
 

@@ -52,7 +52,7 @@ PATH_PARAMETERS = {
 # How the operations are grouped for readers: the resources that their paths name.
 TAGS = {
     "Entitlements": ("entitlements", "by-external-id", "scheduled-changes"),
-    "Seats": ("activations", "seats"),
+    "Seats": ("activations", "seats", ".well-known"),
     "Usage limits": ("usage",),
     "History": ("usage-history", "overdrafts", "denials", "explain"),
     "Portal": ("portal-links", "seat-requests", "customer-cap", "portal"),

@@ -1,4 +1,4 @@
-"""The body of an activation: who asks for a seat.
+"""The body of an activation: who asks for a seat, and how.
 
 It is checked by hand, because pydantic alone would add a third to this function's start-up. A
 contract test compares the result with `schemas.seats.ActivationRequest`, from which the API
@@ -6,15 +6,31 @@ description is made.
 """
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
+from shared.clock import from_duration
 from shared.problems import InvalidRequest
 from shared.seats.holder import Holder
+from shared.seats.shard import MAX_LEASE, MIN_LEASE
 from shared.texts import ATTRIBUTES_BYTES, CONTROL, SEAT_ID_BYTES, SEAT_NAME_BYTES, wrong_id
 
+_MEMBERS = ("seatId", "seatName", "attributes", "signed", "leasePeriod")
 
-def read_holder(body: dict[str, Any]) -> Holder:
-    """The holder in a body.
+
+class ActivationBody(NamedTuple):
+    """What a body says.
+
+    `wants_signature`: the answer is to have a signed lease. `borrow_seconds`: the seat is to be
+    borrowed for so long; None: it gets the entitlement's own lease.
+    """
+
+    holder: Holder
+    wants_signature: bool = False
+    borrow_seconds: int | None = None
+
+
+def read_activation(body: dict[str, Any]) -> ActivationBody:
+    """What a body says.
 
     Raises:
         InvalidRequest: names every member that is wrong.
@@ -22,20 +38,39 @@ def read_holder(body: dict[str, Any]) -> Holder:
     errors = [
         {"pointer": f"/{name[:100]}", "detail": "unknown field"}
         for name in body
-        if name not in ("seatId", "seatName", "attributes")
+        if name not in _MEMBERS
     ]
     seat_id, seat_name = body.get("seatId"), body.get("seatName")
-    attributes = body.get("attributes")
+    attributes, signed = body.get("attributes"), body.get("signed", False)
+    borrow_seconds, wrong_period = _period(body.get("leasePeriod"))
     for pointer, wrong in (
         ("/seatId", _wrong_seat_id(seat_id)),
         ("/seatName", seat_name is not None and _wrong_text(seat_name, SEAT_NAME_BYTES)),
         ("/attributes", attributes is not None and _wrong_attributes(attributes)),
+        ("/signed", "" if type(signed) is bool else "must be true or false"),
+        ("/leasePeriod", wrong_period),
     ):
         if wrong:
             errors.append({"pointer": pointer, "detail": wrong})
     if errors:
         raise InvalidRequest(errors)
-    return Holder(str(seat_id), seat_name or "", attributes or {})
+    holder = Holder(str(seat_id), seat_name or "", attributes or {})
+    return ActivationBody(holder, signed, borrow_seconds)
+
+
+def _period(text: object) -> tuple[int | None, str]:
+    """The seconds of a lease period, and what is wrong with it."""
+    if text is None:
+        return None, ""
+    if not isinstance(text, str):
+        return None, "must be a string"
+    try:
+        seconds = from_duration(text)
+    except ValueError as error:
+        return None, str(error)
+    if not MIN_LEASE <= seconds <= MAX_LEASE:
+        return None, "must be between PT1M and P366D"
+    return seconds, ""
 
 
 def _wrong_text(value: object, limit: int) -> str:

@@ -5,7 +5,8 @@ from typing import NotRequired, TypedDict
 
 from cachetools import LRUCache
 
-from functions.activate.body import read_holder
+from functions.activate import signed_leases
+from functions.activate.body import ActivationBody, read_activation
 from shared import observability
 from shared.api import app
 from shared.api.denial_help import DenialHelp
@@ -36,11 +37,13 @@ class ActivationView(TypedDict):
     seatName: str | None
     attributes: dict[str, str]
     isOverdraftSeat: bool
+    isBorrowed: bool
     activatedAt: str | None
     leaseExpiry: str | None
     status: str
     seats: UsedView | PoolSeatsView
     overdraft: OverdraftView | None
+    signedLease: NotRequired[str | None]
     dryRun: NotRequired[bool | None]
     charge: NotRequired[SeatChargeView | None]
 
@@ -74,14 +77,14 @@ _denial_help = DenialHelp()
 
 def take_seat(request: Request) -> Response:
     """Take a seat, or renew the one that the holder has."""
-    holder = read_holder(request.body)
+    body = read_activation(request.body)
     if request.query.get("dryRun"):
-        return _preview(request, holder)
+        return _preview(request, body)
     claim = Claim.of(request)
-    return _take_once(request, holder, claim) if claim else _take(request, holder)
+    return _take_once(request, body, claim) if claim else _take(request, body)
 
 
-def _take_once(request: Request, holder: Holder, claim: Claim) -> Response:
+def _take_once(request: Request, body: ActivationBody, claim: Claim) -> Response:
     """With an `Idempotency-Key`, the same grant gets the same answer as the first time.
 
     The seat shard is asked all the same: a stored answer must not say that somebody holds a seat
@@ -89,7 +92,7 @@ def _take_once(request: Request, holder: Holder, claim: Claim) -> Response:
     """
     reply = request.dynamodb.execute(claim.reserve())
     kept = claim.read(reply.item)[0] if isinstance(reply, Refused) else None
-    response = _take(request, holder)
+    response = _take(request, body, kept=kept)
     grant = {"activationId": response.body["activationId"]}
     if kept and kept.body == grant:
         return replayed(response._replace(status=kept.status))
@@ -97,29 +100,37 @@ def _take_once(request: Request, holder: Holder, claim: Claim) -> Response:
     return response
 
 
-def _take(request: Request, holder: Holder) -> Response:
+def _take(request: Request, body: ActivationBody, *, kept: Response | None = None) -> Response:
     entitlement_id = request.path["entitlementId"]
     operation = activation.take(
         entitlement_id,
-        holder,
+        body.holder,
         request.change,
         _grant_ids.next(request.now_ms),
         cache=_cache,
         expect_overdraft=entitlement_id in _at_limit,
+        borrow_seconds=body.borrow_seconds,
     )
     with _denial_help.added(request):
         grant = request.dynamodb.run(operation)
     _at_limit.note(entitlement_id, grant.shard)
     if grant.is_new:
         observability.count("OverdraftSeatGranted" if grant.held.is_overdraft else "SeatGranted")
-    return Response(201 if grant.is_new else 200, _view(entitlement_id, holder, grant))
+    view = _view(entitlement_id, body.holder, grant)
+    if body.wants_signature:
+        is_repeated = kept is not None and kept.body == {"activationId": view["activationId"]}
+        view["signedLease"] = signed_leases.sign(view, grant, request, is_repeated=is_repeated)
+    return Response(201 if grant.is_new else 200, view)
 
 
-def _preview(request: Request, holder: Holder) -> Response:
+def _preview(request: Request, body: ActivationBody) -> Response:
     entitlement_id = request.path["entitlementId"]
     with _denial_help.added(request):
-        grant = request.dynamodb.run(activation.preview(entitlement_id, holder, request.now))
-    view = _view(entitlement_id, holder, grant)
+        preview = activation.preview(entitlement_id, body.holder, request.now, body.borrow_seconds)
+        grant = request.dynamodb.run(preview)
+    view = _view(entitlement_id, body.holder, grant)
+    if body.wants_signature:
+        view["signedLease"] = None
     if grant.is_new:
         view |= {"activationId": None, "activatedAt": None, "leaseExpiry": None}
     view["dryRun"] = True
@@ -153,6 +164,7 @@ def _view(entitlement_id: str, holder: Holder, grant: ActivationResult) -> Activ
         "seatName": holder.seat_name or None,
         "attributes": dict(holder.attributes),
         "isOverdraftSeat": seat.is_overdraft,
+        "isBorrowed": seat.is_borrowed,
         "activatedAt": to_rfc3339(seat.activated_at_ms),
         "leaseExpiry": lease_expiry(seat.lease_end),
         "status": limit_status(seat_usage.used, seat_usage.purchased),

@@ -39,7 +39,16 @@ def to_document(
     model = parse(EntitlementInput, body)
     document = model.model_dump(by_alias=True)
     document["overdraftSeatLimit"] = _overdraft(document["overdraftSeatLimit"])
-    _drop_defaults(document, overdraftPrice=None, showCharges=False, externalId=None, metadata={})
+    _drop_defaults(
+        document,
+        overdraftPrice=None,
+        showCharges=False,
+        externalId=None,
+        metadata={},
+        maxLeasePeriod=None,
+        maxBorrowedSeats=0,
+        offlinePeriod=None,
+    )
     for each in document["usageLimits"]:
         each["overdraftLimit"] = _overdraft(each["overdraftLimit"])
         _drop_defaults(each, overdraftPrice=None)
@@ -53,8 +62,7 @@ def to_document(
     valid = seat_terms(document)
     if valid.valid_until is not None and valid.valid_until <= valid.valid_from:
         raise InvalidRequest.at("/validUntil", "must be after validFrom")
-    if valid.lease is not None and (valid.overdraft_lease or 0) > valid.lease:
-        raise InvalidRequest.at("/overdraftLeasePeriod", "must not be longer than leasePeriod")
+    _check_leases(valid)
     _check_periods(valid, usage_terms(document))
     _check_prices(document, before)
     limit = MOST_SEATS
@@ -102,6 +110,29 @@ def _check_customer_caps(document: dict[str, Any], before: Mapping[str, Any]) ->
         if now is document and document["seatCount"] is None:
             bound = "is of seats, and the entitlement has none"
         raise InvalidRequest.at(f"{pointer}/customerCap", bound)
+
+
+def _check_leases(valid: SeatTerms) -> None:
+    """Refuse lease periods that do not go together.
+
+    Raises:
+        InvalidRequest.
+    """
+    lease, longest = valid.lease, valid.longest_lease
+    if lease is not None and (valid.overdraft_lease or 0) > lease:
+        raise InvalidRequest.at("/overdraftLeasePeriod", "must not be longer than leasePeriod")
+    if longest is not None and lease is None:
+        detail = "needs leasePeriod: without it, a seat is held until it is released"
+        raise InvalidRequest.at("/maxLeasePeriod", detail)
+    if longest is not None and longest <= (lease or 0):
+        raise InvalidRequest.at("/maxLeasePeriod", "must be longer than leasePeriod")
+    if longest is None and valid.most_borrowed:
+        raise InvalidRequest.at("/maxBorrowedSeats", "needs maxLeasePeriod: for how long")
+    if longest is not None and not valid.most_borrowed:
+        raise InvalidRequest.at("/maxLeasePeriod", "needs maxBorrowedSeats: how many at a time")
+    if valid.offline is not None and lease is None:
+        detail = "needs leasePeriod: without it, a seat may be used offline until it is released"
+        raise InvalidRequest.at("/offlinePeriod", detail)
 
 
 # Where totals follow a moment later, a period is long compared with that.

@@ -36,7 +36,14 @@ from shared.seats import reconcile
 from shared.seats.pool import Pool
 from shared.seats.seat_usage import SeatUsage
 from shared.seats.shard import CLOCK_GRACE, SeatShard
-from shared.seats.terms import closing_writes, needs_pool, new_pool_put, new_shard_put, terms_writes
+from shared.seats.terms import (
+    borrowing_writes,
+    closing_writes,
+    needs_pool,
+    new_pool_put,
+    new_shard_put,
+    terms_writes,
+)
 from shared.usage import allocation
 from shared.usage.counter import REMOVED, Counter
 from shared.usage.terms import new_counter, terms_update, under_terms
@@ -78,6 +85,7 @@ def create(request: Request) -> Response:
         Put(entitlement_key(entitlement_id), item, "attribute_not_exists(pk)"),
         shard,
         *external_ids.writes(entitlement_id, {}, document),
+        *borrowing_writes(entitlement_id, None, terms),
         *([new_pool_put(entitlement_id, request.change)] if is_pool else []),
         *(
             new_counter(entitlement_id, key, terms, request.change)
@@ -279,7 +287,7 @@ def _change_writes(
         lease_changed=old.leases != new.leases,
         was_closed=was_closed and not stays_closed,
     )
-    return (put, *changed_seats)
+    return (put, *changed_seats, *borrowing_writes(entitlement_id, old, new))
 
 
 def _counter_writes(

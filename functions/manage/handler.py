@@ -16,6 +16,7 @@ from functions.manage import (
     explanations,
     follow_up,
     history,
+    lease_keys,
     report_files,
     scheduled_changes,
     seat_requests,
@@ -122,6 +123,7 @@ HANDLERS: dict[str, request.Handler] = {
     "createApiKey": credentials.create_api_key,
     "listApiKeys": credentials.list_api_keys,
     "revokeApiKey": credentials.revoke_api_key,
+    "leaseKeys": lease_keys.read,
     "health": _health,
     "describe": _describe,
 }

@@ -96,7 +96,13 @@ ROUTES: dict[str, Route] = {
         license=True,
         body="ActivationRequest",
         answers=((201, "Activation"), (200, "Activation")),
-        problems=("not-found", *_DENIED, "idempotency-conflict", *_NOT_IN_FORCE),
+        problems=(
+            "not-found",
+            *_DENIED,
+            "borrow-limit-reached",
+            "idempotency-conflict",
+            *_NOT_IN_FORCE,
+        ),
         query=(_DRY_RUN,),
         headers=("Idempotency-Key",),
         max_body=SEAT_BODY_BYTES,
@@ -873,6 +879,12 @@ ROUTES: dict[str, Route] = {
         ("admin",),
         answers=((204, ""),),
         problems=("not-found",),
+    ),
+    "GET /.well-known/jwks.json": Route(
+        "leaseKeys",
+        "manage",
+        "Read the public keys of signed leases (RFC 7517)",
+        answers=((200, "LeaseKeys"),),
     ),
     "GET /health": Route(
         "health",

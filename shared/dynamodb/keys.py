@@ -72,6 +72,11 @@ def seat_shard_key(entitlement_id: str, page: int = 0) -> Key:
     return Key(f"{SEAT_SHARD_PREFIX}{entitlement_id}#{page:04d}", "LEDGER")
 
 
+def borrowed_seats_key(entitlement_id: str) -> Key:
+    """Which seats of an entitlement are borrowed, and how many may be."""
+    return Key(f"BORROWED#{entitlement_id}", "BORROWED")
+
+
 def seat_usage_key(entitlement_id: str) -> Key:
     """The seat usage of a pool: a small item that every grant may read."""
     return Key(f"{POOL_PREFIX}{entitlement_id}", "STANDING")

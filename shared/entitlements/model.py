@@ -121,6 +121,7 @@ def seat_terms(document: Mapping[str, Any]) -> SeatTerms:
     """What the seat shards must know of an entitlement."""
     until, lease = document["validUntil"], document["leasePeriod"]
     overdraft_lease = document.get("overdraftLeasePeriod")
+    longest, offline = document.get("maxLeasePeriod"), document.get("offlinePeriod")
     has_seats = document["seatCount"] is not None
     purchased = document["seatCount"] if has_seats else 0
     cap = hard_cap(purchased, document["overdraftSeatLimit"]) if has_seats else 0
@@ -135,6 +136,9 @@ def seat_terms(document: Mapping[str, Any]) -> SeatTerms:
         overdraft_period(document["overdraftSeatLimit"]) if has_seats else None,
         None if overdraft_lease is None else from_duration(overdraft_lease),
         _customer_cap(document.get("customerCap"), cap),
+        None if longest is None else from_duration(longest),
+        document.get("maxBorrowedSeats", 0),
+        None if offline is None else from_duration(offline),
     )
 
 

@@ -38,6 +38,9 @@ class EntitlementView(TypedDict):
     customerCap: int | None
     leasePeriod: str | None
     overdraftLeasePeriod: str | None
+    maxLeasePeriod: str | None
+    maxBorrowedSeats: int
+    offlinePeriod: str | None
     thresholds: list[int]
     seatsLeftThresholds: list[int]
     expiryNoticeDays: list[int]
@@ -85,6 +88,9 @@ def entitlement_view(item: Item, seat_usage: SeatUsage, now: int) -> Entitlement
         "customerCap": document.get("customerCap"),
         "leasePeriod": document.get("leasePeriod"),
         "overdraftLeasePeriod": document.get("overdraftLeasePeriod"),
+        "maxLeasePeriod": document.get("maxLeasePeriod"),
+        "maxBorrowedSeats": document.get("maxBorrowedSeats", 0),
+        "offlinePeriod": document.get("offlinePeriod"),
         "thresholds": document.get("thresholds"),
         "seatsLeftThresholds": document.get("seatsLeftThresholds", []),
         "expiryNoticeDays": notice_days(document),

@@ -13,9 +13,9 @@ from shared.dynamodb.requests import (
     Update,
     send,
 )
-from shared.seats.borrowing import NoSeat, find_seat_elsewhere, has_free_seat
+from shared.seats import borrowing
 from shared.seats.cache import PoolCache
-from shared.seats.encoding import encode_grant
+from shared.seats.donors import NoSeat, find_seat_elsewhere, has_free_seat
 from shared.seats.holder import Holder
 from shared.seats.leases import sweep_shard
 from shared.seats.lookup import find_shard, read_shard_of
@@ -36,21 +36,27 @@ def take(
     *,
     cache: PoolCache | None = None,
     expect_overdraft: bool = False,
+    borrow_seconds: int | None = None,
 ) -> Operation[ActivationResult]:
     """Take a seat, or renew the one that the holder has.
 
-    `cache` holds what the caller remembers of pools. `expect_overdraft` tries the overdraft write
-    first, which is worth it for a caller that last saw an only shard at its limit. Both change the
-    number of round trips and never the outcome.
+    `borrow_seconds`: borrow it for so long. `cache` holds what the caller remembers of pools.
+    `expect_overdraft` tries the overdraft write first, which is worth it for a caller that last saw
+    an only shard at its limit. Both change the number of round trips and never the outcome.
 
     Raises:
         NotFound, EntitlementSuspended, EntitlementExpired, EntitlementNotYetValid,
         HardCapReached, OverdraftPeriodEnded, CustomerCapReached (with `seats`, `overdraft` and
-        `nextLeaseExpiry`; on record), Contention.
+        `nextLeaseExpiry`; on record), InvalidRequest, BorrowLimitReached, Contention.
     """
     cache = cache or PoolCache()
     pending = PendingActivation(
-        entitlement_id, holder, change, grant_id, cache.recall(entitlement_id, change.now_ms)
+        entitlement_id,
+        holder,
+        change,
+        grant_id,
+        cache.recall(entitlement_id, change.now_ms),
+        borrow_seconds,
     )
     try:
         return (yield from _take(pending, expect_overdraft=expect_overdraft))
@@ -62,9 +68,9 @@ def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Ac
     yield from pending.go_to(pending.place)
     write = yield from _first_write(pending, expect_overdraft=expect_overdraft)
     for attempt in range(1, ROUNDS + 1):
-        reply = yield from send(write)
+        reply = yield from borrowing.send_with_borrowing(pending, write)
         if isinstance(reply, Accepted):
-            return pending.granted(SeatShard.of(reply.item or {}))
+            return pending.granted(SeatShard.of(reply.item or {}), is_written=True)
         if isinstance(reply, Conflicted):
             yield from send(Pause(attempt))
             continue
@@ -73,10 +79,13 @@ def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Ac
         pending.change = pending.change.at((yield from send(Pause(attempt - 1))))
         shard = yield from _arrive(pending, reply.item, attempt)
         if shard is None:
+            pending.with_borrowing = ()
             write = yield from _first_write(pending)
             continue
         check_seats(shard, pending.change.now)
-        decision = decide(shard, pending.key, pending.change.now)
+        decision = decide(shard, pending.key, pending.change.now, pending.borrowed_end)
+        if decision is not Decision.KEEP:
+            yield from borrowing.prepare(pending, shard)
         if decision is Decision.KEEP:
             return pending.granted(shard)
         if decision is Decision.SHARD_FULL:
@@ -212,17 +221,22 @@ def _denied(pending: PendingActivation, shard: SeatShard) -> problems.Denied:
 # --- Preview --------------------------------------------------------------------------------------
 
 
-def preview(entitlement_id: str, holder: Holder, now: int) -> Operation[ActivationResult]:
+def preview(
+    entitlement_id: str, holder: Holder, now: int, borrow_seconds: int | None = None
+) -> Operation[ActivationResult]:
     """Return what `take` would return now; change and record nothing.
 
     Raises:
         What `take` raises, except Contention.
     """
-    pending = PendingActivation(entitlement_id, holder, Change("", "", now * 1000), 0, None)
+    change = Change("", "", now * 1000)
+    pending = PendingActivation(entitlement_id, holder, change, 0, None, borrow_seconds)
     shard = yield from read_shard_of(pending.entitlement_id, pending.key)
     yield from pending.go_to(Place.of(pending.entitlement_id, pending.key, shard.shard_count))
     check_seats(shard, now)
-    decision = decide(shard, pending.key, now)
+    decision = decide(shard, pending.key, now, pending.borrowed_end)
+    if decision is not Decision.KEEP and borrow_seconds is not None:
+        yield from borrowing.check(pending, shard)
     if decision in (Decision.KEEP, Decision.RENEW):
         return pending.granted(shard)._replace(is_new=False)
     # Within the purchased seats, `take` does not look at leases.
@@ -238,7 +252,6 @@ def preview(entitlement_id: str, holder: Holder, now: int) -> Operation[Activati
         raise _denied(pending, shard)
     seats = {held: value for held, value in shard.seats.items() if held not in freed}
     is_overdraft = len(seats) >= shard.purchased if shard.is_only_shard else pending.is_overdraft
-    lease = shard.stored_lease(is_overdraft=is_overdraft)
-    seats[pending.key] = encode_grant(0, is_overdraft=is_overdraft, now=now) + lease
+    seats[pending.key] = shard.with_lease(pending.value(is_overdraft=is_overdraft))
     clock = clock_after(shard, len(seats), now, is_grant=True)
     return pending.granted(shard._replace(seats=seats, clock=clock))

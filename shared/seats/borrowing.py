@@ -1,253 +1,186 @@
-"""Borrowing: a full shard takes allocation of another one, the donor, together with a seat."""
+"""Borrowed seats: taken for longer than the lease, a bounded number of them at a time.
 
-import random
-from enum import Enum, auto
+One item of an entitlement has its borrowed seats with the ends of their leases, and how many there
+may be. It is written in one transaction with the shard on which the seat is held, so both always
+agree, also in a pool. An entry whose lease has ended does not count any more, and leaves the item
+when somebody else needs its place.
+"""
+
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from shared import problems
-from shared.dynamodb.keys import CAPACITY_INDEX, POOL_PREFIX, Key
-from shared.dynamodb.patterns import ROUNDS, read_existing
+from shared.clock import to_duration
+from shared.dynamodb.expressions import set_and_remove
+from shared.dynamodb.keys import borrowed_seats_key
 from shared.dynamodb.requests import (
-    NO_NAMES,
     Accepted,
-    BatchGet,
     Cancelled,
+    Conflicted,
+    Get,
     Item,
     Operation,
-    Pause,
-    Query,
+    Refused,
     Transact,
     Update,
-    Value,
     send,
 )
-from shared.seats.encoding import encode_grant
-from shared.seats.leases import due_shards, free_leases_of
-from shared.seats.pending import ActivationResult, PendingActivation
-from shared.seats.placement import SLOTS, capacity_partitions
-from shared.seats.pool import Pool
-from shared.seats.shard import SeatShard
-from shared.seats.writes import SeatLimit, activation_record, activation_update
+from shared.problems import BorrowLimitReached, InvalidRequest
+from shared.seats.encoding import NO_LEASE, decode_grant
+from shared.seats.pending import PendingActivation
+from shared.seats.shard import CLOCK_GRACE, SeatShard, lease_expiry
 
-# The number of shards from the capacity index that are compared; the one with the most gives.
-SAMPLE = 16
+MOST_BORROWED = 1_000  # about 35 KB in one item
+# The most entries that leave the item in one write: an expression has at most 4 KB.
+MOST_REMOVED = 100
 
 
-# --- Finding free capacity ------------------------------------------------------------------------
+class BorrowedSeats(NamedTuple):
+    """The borrowed seats of an entitlement: the ends of their leases by their keys, Unix seconds.
 
+    `most` may be borrowed at a time, for `longest` seconds; 0: none.
+    """
 
-class NoSeat(Enum):
-    """The outcome of a search on other shards that found no seat."""
-
-    RETRY_HERE = auto()  # our own shard has changed, or it is the donor itself
-    POOL_FULL = auto()
-
-
-class _Donor(NamedTuple):
-    """A possible donor: a shard (`shard_count` 0), or the pool's unallocated seats."""
-
-    key: Key
-    allocation: int
-    used: int
-    shard_count: int
+    ends: Mapping[str, int]
+    most: int
+    longest: int
 
     @classmethod
-    def of(cls, item: Item) -> "_Donor":
-        """The donor in an item that the capacity index named."""
-        key = Key(item["pk"], item["sk"])
-        if key.pk.startswith(POOL_PREFIX):
-            pool = Pool.of(item)
-            return cls(key, pool.unallocated, 0, pool.shard_count or 1)
-        return cls(key, item.get("allowance", 0), len(item["seats"]), 0)
+    def of(cls, item: Item | None) -> "BorrowedSeats":
+        """The borrowed seats in their item; None: nobody could ever borrow one."""
+        item = item or {}
+        return cls(item.get("borrowed", {}), item.get("most", 0), item.get("longest", 0))
 
-    @property
-    def free(self) -> int:
-        """The number of seats that it could give."""
-        return max(0, self.allocation - self.used)
-
-    @property
-    def share(self) -> int:
-        """The number of seats that it gives: half; of unallocated seats, an equal share."""
-        return -(-self.free // (self.shard_count or 2))
-
-    def give(self, share: int) -> Update:
-        """Give this many seats, if the donor is still as it was read."""
-        values = {":seen": self.allocation, ":left": self.allocation - share}
-        if self.shard_count:
-            return Update(self.key, "SET bank = :left", "bank = :seen", NO_NAMES, values)
-        return Update(
-            self.key,
-            "SET allowance = :left",
-            "allowance = :seen AND size(seats) <= :left",
-            NO_NAMES,
-            values,
-        )
-
-    def unmark(self) -> Update:
-        """Remove it from the capacity index, if it has no free capacity."""
-        condition, values = "size(seats) >= allowance", dict[str, Value]()
-        if self.shard_count:
-            condition, values = "bank <= :none", {":none": 0}
-        return Update(self.key, "REMOVE roomKey", condition, NO_NAMES, values)
+    def at(self, now: int) -> "BorrowedSeats":
+        """Those whose leases have not ended at `now`."""
+        held = {key: end for key, end in self.ends.items() if end + CLOCK_GRACE > now}
+        return self._replace(ends=held)
 
 
-class _Candidates:
-    """The capacity index of a pool. A large one is read from a random position."""
-
-    def __init__(self, entitlement_id: str, shard_count: int) -> None:
-        partitions = capacity_partitions(entitlement_id, shard_count)
-        random.shuffle(partitions)
-        self._spans = [(partition, 0, SLOTS, True) for partition in partitions]
-        self._start: Item | None = None
-
-    def more(self) -> Operation[list[_Donor] | None]:
-        """The next candidates as they are now, the largest capacity first; None at the end."""
-        while self._spans:
-            partition, low, high, is_whole = self._spans[0]
-            found = yield from send(
-                Query(
-                    "roomKey = :partition AND page BETWEEN :low AND :high",
-                    {":partition": partition, ":low": low, ":high": high},
-                    index_name=CAPACITY_INDEX,
-                    limit=SAMPLE,
-                    start=self._start,
-                )
-            )
-            if found.next and is_whole:
-                # Without a random position, every request would start with the same donors.
-                middle = random.randrange(1, SLOTS)
-                spans = ((middle, SLOTS), (0, middle - 1))
-                self._spans[:1] = [(partition, *span, False) for span in spans]
-                continue
-            self._start = found.next
-            if found.next is None:
-                self._spans.pop(0)
-            if found.items:
-                keys = tuple(Key(item["pk"], item["sk"]) for item in found.items)
-                items = yield from send(BatchGet(keys))
-                donors = [_Donor.of(item) for item in items.values()]
-                return sorted(donors, key=lambda each: -each.free)
-        return None
+def read_borrowed(entitlement_id: str) -> Operation[BorrowedSeats]:
+    """Read the borrowed seats of an entitlement."""
+    return BorrowedSeats.of((yield from send(Get(borrowed_seats_key(entitlement_id)))))
 
 
-def find_seat_elsewhere(
-    pending: PendingActivation, shard: SeatShard
-) -> Operation[ActivationResult | NoSeat]:
-    """Find a seat on another shard of the pool.
+def return_update(entitlement_id: str, key: str) -> Update:
+    """The end of borrowing a seat: it is released, or has the shard's own lease again."""
+    return Update(
+        borrowed_seats_key(entitlement_id),
+        "REMOVE borrowed.#k",
+        "attribute_exists(pk)",
+        {"#k": key},
+        {},
+    )
+
+
+def prepare(pending: PendingActivation, shard: SeatShard) -> Operation[None]:
+    """Put into the request's transaction what it does to the borrowed seats.
 
     Raises:
-        Contention.
+        InvalidRequest: seats of this entitlement cannot be borrowed for so long.
+        BorrowLimitReached: as many seats are borrowed as may be.
     """
-    if shard.is_only_shard:
-        return NoSeat.POOL_FULL
-    without_capacity = set[Key]()
-    for _ in range(ROUNDS):
-        known = len(without_capacity)
-        found = yield from _from_donors(pending, shard, without_capacity)
-        if found is not NoSeat.POOL_FULL:
-            return found
-        if len(without_capacity) > known:
-            # Their capacity may have moved to a shard that the index did not name yet: ask again.
-            continue
-        if not (yield from _free_some_due(pending)):
-            return NoSeat.POOL_FULL
-    raise problems.Contention
+    pending.with_borrowing = ()
+    held = shard.seats.get(pending.key)
+    if pending.borrow_seconds is not None:
+        # The entry and the seat end at the same second, whenever the seat is written.
+        pending.borrowed_until = pending.change.now + pending.borrow_seconds
+        pending.with_borrowing = ((yield from _borrow(pending, shard, pending.borrow_seconds)),)
+    elif held is not None and decode_grant(held).is_borrowed:
+        pending.with_borrowing = (return_update(pending.entitlement_id, pending.key),)
 
 
-def _from_donors(
-    pending: PendingActivation, shard: SeatShard, without_capacity: set[Key]
-) -> Operation[ActivationResult | NoSeat]:
-    """Take allocation from the donor with the most capacity, and the seat, in one transaction.
-
-    Donors that turn out to have none are added to `without_capacity`.
-    """
-    candidates = _Candidates(pending.entitlement_id, shard.shard_count or 1)
-    while (batch := (yield from candidates.more())) is not None:
-        for seen in batch:
-            donor = seen
-            while donor.free:
-                if donor.key == pending.place.key:
-                    return NoSeat.RETRY_HERE
-                outcome = yield from _move_with_seat(pending, shard, donor)
-                if not isinstance(outcome, _Donor):
-                    return outcome
-                donor = outcome  # another request took from it: this is how it is now
-            if donor.key not in without_capacity:
-                # If it has capacity again, the condition keeps it in the index.
-                yield from send(donor.unmark())
-                without_capacity.add(donor.key)
-    return NoSeat.POOL_FULL
+def check(pending: PendingActivation, shard: SeatShard) -> Operation[None]:
+    """Refuse what `prepare` refuses to a request that borrows; write nothing."""
+    borrowed = yield from read_borrowed(pending.entitlement_id)
+    _check_length(borrowed, shard, pending.borrow_seconds or 0)
+    present = borrowed.at(pending.change.now)
+    if pending.key not in present.ends and len(present.ends) >= present.most:
+        raise _limit_reached(present)
 
 
-def _move_with_seat(
-    pending: PendingActivation, shard: SeatShard, donor: _Donor
-) -> Operation[ActivationResult | NoSeat | _Donor]:
-    """Move a share of a donor's free capacity together with the seat.
-
-    Returns the donor as it is now if it has changed since it was read.
-    """
-    share = donor.share
-    sets, values = ["allowance = allowance + :share"], dict[str, Value]({":share": share})
-    if share > 1:
-        sets.append("roomKey = :room")
-        values[":room"] = pending.place.capacity_partition
-    value = encode_grant(
-        pending.grant_id, is_overdraft=pending.is_overdraft, now=pending.change.now
+def _borrow(pending: PendingActivation, shard: SeatShard, seconds: int) -> Operation[Update]:
+    """The beginning of borrowing a seat, or of borrowing it for longer."""
+    item_key, now = borrowed_seats_key(pending.entitlement_id), pending.change.now
+    borrowed = yield from read_borrowed(pending.entitlement_id)
+    _check_length(borrowed, shard, seconds)
+    present = borrowed.at(now)
+    if pending.key not in present.ends:
+        if len(present.ends) >= present.most:
+            raise _limit_reached(present)
+        if len(borrowed.ends) >= borrowed.most:
+            yield from send(_without_ended(pending.entitlement_id, borrowed, now))
+    return Update(
+        item_key,
+        "SET borrowed.#k = :end",
+        "longest >= :seconds AND (attribute_exists(borrowed.#k) OR size(borrowed) < most)",
+        {"#k": pending.key},
+        {":end": pending.borrowed_until or now + seconds, ":seconds": seconds},
     )
-    taken = activation_update(
-        pending.place,
-        pending.key,
-        pending.change,
-        activation_record(pending.change, pending.key, pending.holder),
-        SeatLimit("attribute_not_exists(seats.#k)", tuple(sets)),
-        {":seat": value, **values},
+
+
+def _check_length(borrowed: BorrowedSeats, shard: SeatShard, seconds: int) -> None:
+    wrong = ""
+    if not borrowed.longest:
+        wrong = "cannot be given: this entitlement has no maxLeasePeriod"
+    elif shard.lease_seconds == NO_LEASE:
+        wrong = "cannot be given: seats of this entitlement are held until they are released"
+    elif seconds > borrowed.longest:
+        wrong = f"must be at most the entitlement's maxLeasePeriod, {to_duration(borrowed.longest)}"
+    elif seconds <= shard.lease_seconds:
+        own = to_duration(shard.lease_seconds)
+        wrong = f"must be longer than the entitlement's leasePeriod, {own}, or missing"
+    if wrong:
+        raise InvalidRequest.at("/leasePeriod", wrong)
+
+
+def _limit_reached(borrowed: BorrowedSeats) -> BorrowLimitReached:
+    first = min(borrowed.ends.values(), default=None)
+    return BorrowLimitReached(
+        f"{len(borrowed.ends)} seats are borrowed, and {borrowed.most} may be at a time. Without"
+        " leasePeriod, a seat may be free.",
+        extensions={
+            "borrowedSeats": {"used": len(borrowed.ends), "max": borrowed.most},
+            "nextLeaseExpiry": lease_expiry(first),
+        },
     )
-    for attempt in range(1, ROUNDS + 1):
-        reply = yield from send(Transact((donor.give(share), taken)))
-        if isinstance(reply, Accepted):
-            # A transaction returns nothing. The seat may be released again by now; it was granted
-            # all the same.
-            after = SeatShard.of((yield from read_existing(pending.place.key)))
-            lease = shard.stored_lease(is_overdraft=pending.is_overdraft)
-            seats = {pending.key: value + lease, **after.seats}
-            return pending.granted(after._replace(seats=seats))
-        if isinstance(reply, Cancelled):
-            (is_refused, item), (is_grant_refused, _) = reply.reasons
-            if is_refused and item and not is_grant_refused:
-                return _Donor.of(item)
-            return NoSeat.RETRY_HERE
-        pending.change = pending.change.at((yield from send(Pause(attempt))))
-    return NoSeat.RETRY_HERE
 
 
-def _free_some_due(pending: PendingActivation) -> Operation[bool]:
-    """Free expired leases of a few of the pool's shards; whether there were any."""
-    start = None
-    while True:
-        due, pending.next_due, start = yield from due_shards(
-            pending.entitlement_id, pending.change.now, start
-        )
-        if (yield from free_leases_of(due, pending.change)):
-            return True
-        if start is None:
-            return False
+def _without_ended(entitlement_id: str, borrowed: BorrowedSeats, now: int) -> Update:
+    """Remove entries whose leases have ended, if they are as they were read."""
+    ended = sorted(borrowed.ends.keys() - borrowed.at(now).ends.keys())[:MOST_REMOVED]
+    places = [f"borrowed.#e{number}" for number in range(len(ended))]
+    return Update(
+        borrowed_seats_key(entitlement_id),
+        set_and_remove([], places),
+        " AND ".join(f"{place} <= :ended" for place in places),
+        {f"#e{number}": key for number, key in enumerate(ended)},
+        {":ended": now - CLOCK_GRACE},
+    )
 
 
-def has_free_seat(pending: PendingActivation, shard: SeatShard) -> Operation[bool]:
-    """Whether another shard of the pool has a free seat."""
-    if shard.is_only_shard:
-        return False
-    candidates = _Candidates(pending.entitlement_id, shard.shard_count or 1)
-    while (batch := (yield from candidates.more())) is not None:
-        if any(each.free for each in batch):
-            return True
-    start = None
-    while True:
-        due, pending.next_due, start = yield from due_shards(
-            pending.entitlement_id, pending.change.now, start
-        )
-        stale = (yield from send(BatchGet(tuple(due)))) if due else {}
-        if any(SeatShard.of(item).expired_keys(pending.change.now) for item in stale.values()):
-            return True
-        if start is None:
-            return False
+def send_with_borrowing(
+    pending: PendingActivation, write: Update
+) -> Operation[Accepted | Refused | Conflicted]:
+    """Send a request's write, in one transaction with what it does to the borrowed seats.
+
+    The reply is that of the write. A request that borrows a seat has to read the shard first: until
+    then it is refused.
+    """
+    if not pending.with_borrowing:
+        if pending.borrow_seconds is None:
+            return (yield from send(write))
+        return Refused((yield from send(Get(pending.place.key))))
+    reply = yield from send(Transact((write, *pending.with_borrowing)))
+    if isinstance(reply, Cancelled):
+        # If only the borrowed seats have changed, the shard is looked at again all the same.
+        return Refused(reply.reasons[0][1] or (yield from send(Get(pending.place.key))))
+    if isinstance(reply, Conflicted):
+        return reply
+    # A transaction returns nothing. The seat may be released again by now; it was granted all the
+    # same.
+    item = yield from send(Get(pending.place.key))
+    assert item is not None
+    seat = write.values[":seat"]
+    assert isinstance(seat, int)
+    value = SeatShard.of(item).with_lease(seat)
+    return Accepted({**item, "seats": {pending.key: value, **item["seats"]}})

@@ -12,6 +12,7 @@ from shared.clock import EPOCH
 #
 #   grant id (14: milliseconds since EPOCH, two more digits) | flag (1) | lease end (9: seconds)
 #
+# The flag is a sum: 1, it is an overdraft seat; 2, it has no lease; 4, it is borrowed.
 # The lease end comes last, so that a write can let DynamoDB add the shard's own lease period:
 # `seats.#k = :seat + leaseSeconds`. A writer need not know the period, which cannot be stale.
 
@@ -19,6 +20,8 @@ _ENDS = 10**9
 GRANT_ID_BASE = 10 * _ENDS
 # A shard without leases adds this "period". It carries into the flag, where 2 means no lease.
 NO_LEASE = 2 * _ENDS
+# The flag of a borrowed seat, whose lease end is its own: no period is added.
+_BORROWED = 4
 # The value of `earliest` on a shard without leases: never due.
 NEVER = 9_999_999_999
 SEAT_KEY = re.compile(r"^[A-Za-z0-9_-]{12}$", re.ASCII)
@@ -26,11 +29,15 @@ _ACTIVATION_ID = re.compile(r"act_([A-Za-z0-9_-]{12})([A-Za-z0-9_-]{8})", re.ASC
 
 
 class Grant(NamedTuple):
-    """One grant: its id, whether it is an overdraft seat, and when its lease ends (None: never)."""
+    """One grant: its id, whether it is an overdraft seat, and when its lease ends (None: never).
+
+    `is_borrowed`: its lease is its own, and longer than that of the shard.
+    """
 
     grant_id: int
     is_overdraft: bool
     lease_end: int | None
+    is_borrowed: bool = False
 
     @property
     def activated_at_ms(self) -> int:
@@ -43,11 +50,25 @@ def encode_grant(grant_id: int, *, is_overdraft: bool, now: int) -> int:
     return grant_id * GRANT_ID_BASE + int(is_overdraft) * _ENDS + (now - EPOCH)
 
 
+def encode_borrowed(grant_id: int, *, is_overdraft: bool, lease_end: int) -> int:
+    """The value of a borrowed seat."""
+    return grant_id * GRANT_ID_BASE + (_BORROWED + int(is_overdraft)) * _ENDS + (lease_end - EPOCH)
+
+
 def decode_grant(value: int) -> Grant:
     """Decode a seat's value."""
     grant_id, rest = divmod(value, GRANT_ID_BASE)
     flag, end = divmod(rest, _ENDS)
-    return Grant(grant_id, bool(flag & 1), None if flag & 2 else end + EPOCH)
+    lease_end = None if flag & 2 else end + EPOCH
+    return Grant(grant_id, bool(flag & 1), lease_end, bool(flag & _BORROWED))
+
+
+def values_of(grant_id: int, *, is_borrowed: bool) -> tuple[int, int]:
+    """The lowest and the highest value that a seat with this grant may have."""
+    first, flags = grant_id * GRANT_ID_BASE, _BORROWED * _ENDS
+    if is_borrowed:
+        return first + flags, first + GRANT_ID_BASE - 1
+    return first, first + flags - 1
 
 
 class GrantIds:

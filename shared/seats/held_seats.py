@@ -37,6 +37,7 @@ class HeldSeatView(TypedDict):
     seatName: str | None
     attributes: dict[str, str]
     isOverdraftSeat: bool
+    isBorrowed: bool
     activatedAt: str
     lastSeenAt: str | None
     leaseExpiry: str | None
@@ -171,6 +172,7 @@ def _held_seat(key: str, seat: Grant, record: Item) -> HeldSeatView:
         "seatName": current.get("seatName"),
         "attributes": current.get("attributes", {}),
         "isOverdraftSeat": seat.is_overdraft,
+        "isBorrowed": seat.is_borrowed,
         "activatedAt": to_rfc3339(seat.activated_at_ms),
         "lastSeenAt": to_rfc3339(current.get("lastSeenAt", seat.activated_at_ms)),
         "leaseExpiry": lease_expiry(seat.lease_end),

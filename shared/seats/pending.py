@@ -8,7 +8,7 @@ from shared.dynamodb.requests import (
     Update,
 )
 from shared.seats.cache import CachedPool
-from shared.seats.encoding import Grant, decode_grant, encode_grant, seat_key
+from shared.seats.encoding import Grant, decode_grant, encode_borrowed, encode_grant, seat_key
 from shared.seats.holder import Holder
 from shared.seats.placement import Place
 from shared.seats.seat_usage import SeatUsage, read_seat_usage
@@ -29,7 +29,8 @@ from shared.seats.writes import (
 class ActivationResult(NamedTuple):
     """What an activation came to: the grant that is held, new or from before (`is_new`).
 
-    `shard` is the seat's shard, `seat_usage` that of the whole entitlement.
+    `shard` is the seat's shard, `seat_usage` that of the whole entitlement. `is_written`: it was
+    granted or renewed now.
     """
 
     shard: SeatShard
@@ -37,10 +38,14 @@ class ActivationResult(NamedTuple):
     held: Grant
     is_new: bool
     seat_usage: SeatUsage
+    is_written: bool = False
 
 
 class PendingActivation:
-    """One request for a seat: who asks, and the shard on which it is tried."""
+    """One request for a seat: who asks, and the shard on which it is tried.
+
+    `borrow_seconds`: for how long the seat is to be borrowed; None: the shard's own lease.
+    """
 
     def __init__(
         self,
@@ -49,7 +54,13 @@ class PendingActivation:
         change: Change,
         grant_id: int,
         cached: CachedPool | None,
+        borrow_seconds: int | None = None,
     ) -> None:
+        self.borrow_seconds = borrow_seconds
+        # What goes into the same transaction: the beginning or the end of borrowing a seat.
+        self.with_borrowing: tuple[Update, ...] = ()
+        # When the lease of a seat that is borrowed is to end, once that was decided; Unix seconds.
+        self.borrowed_until: int | None = None
         self.entitlement_id = entitlement_id
         self.holder = holder
         self.change = change
@@ -97,6 +108,18 @@ class PendingActivation:
             and not self.has_settled
         )
 
+    @property
+    def borrowed_end(self) -> int | None:
+        """When the lease of a seat that is borrowed now ends, Unix seconds; None: it is not."""
+        return None if self.borrow_seconds is None else self.change.now + self.borrow_seconds
+
+    def value(self, *, is_overdraft: bool, grant_id: int | None = None) -> int:
+        """The value of the seat as a write has it, by default with this request's own grant."""
+        grant_id = self.grant_id if grant_id is None else grant_id
+        if (end := self.borrowed_until or self.borrowed_end) is not None:
+            return encode_borrowed(grant_id, is_overdraft=is_overdraft, lease_end=end)
+        return encode_grant(grant_id, is_overdraft=is_overdraft, now=self.change.now)
+
     def blind_write(self, *, expect_overdraft: bool = False) -> Update:
         """The grant as a write that needs no knowledge of the shard; its condition decides."""
         shard_count = self.place.shard_count
@@ -113,22 +136,23 @@ class PendingActivation:
             self.key,
             self.holder,
             self.change,
-            self.grant_id,
+            self.value(is_overdraft=is_overdraft),
             limit,
-            is_overdraft=is_overdraft,
         )
 
     def write(self, shard: SeatShard, decision: Decision) -> Update:
         """The write that carries out a decision other than `KEEP`."""
         change = self.change
         if decision is Decision.RENEW:
-            return renewal_update(self.place, shard, self.key, self.holder, change)
+            held = decode_grant(shard.seats[self.key])
+            value = self.value(is_overdraft=held.is_overdraft, grant_id=held.grant_id)
+            return renewal_update(self.place, shard, self.key, self.holder, change, value)
         if decision is Decision.RECLAIM and not shard.is_draining:
             expired = shard.expired_keys(change.now)
             is_overdraft = self.is_overdraft
             if shard.is_only_shard:
                 is_overdraft = shard.used - len(expired) >= shard.purchased
-            value = encode_grant(self.grant_id, is_overdraft=is_overdraft, now=change.now)
+            value = self.value(is_overdraft=is_overdraft)
             last = activation_record(change, self.key, self.holder)
             return replacement_update(self.place, shard, expired, change, last, (self.key, value))
         if not shard.is_only_shard or decision is Decision.SHARD_FULL:
@@ -151,15 +175,14 @@ class PendingActivation:
         assert self.pool_usage is not None  # it was read on the way to a pool's shard
         return self.pool_usage
 
-    def granted(self, shard: SeatShard) -> ActivationResult:
+    def granted(self, shard: SeatShard, *, is_written: bool = False) -> ActivationResult:
         """The result once the seat is on its shard; our own grant id means a new grant."""
         held = decode_grant(shard.seats[self.key])
         is_new = held.grant_id == self.grant_id
         if shard.is_only_shard:
-            return ActivationResult(
-                shard, self.key, held, is_new, SeatUsage.of(shard, self.change.now)
-            )
-        seat_usage = self._known_pool_usage()
-        # The totals do not include it yet.
-        seat_usage = seat_usage._replace(used=seat_usage.used + int(is_new))
-        return ActivationResult(shard, self.key, held, is_new, seat_usage)
+            seat_usage = SeatUsage.of(shard, self.change.now)
+        else:
+            seat_usage = self._known_pool_usage()
+            # The totals do not include it yet.
+            seat_usage = seat_usage._replace(used=seat_usage.used + int(is_new))
+        return ActivationResult(shard, self.key, held, is_new, seat_usage, is_written)

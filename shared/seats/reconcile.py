@@ -371,6 +371,7 @@ class _Reconciler:
                 "validUntil": shard.valid_until,
                 "leaseSeconds": shard.lease_seconds,
                 "overdraftLeaseSeconds": shard.overdraft_lease_seconds,
+                "offlineSeconds": shard.offline_seconds,
                 "noSeats": None if shard.has_seats else True,
             }
             has_other_leases = any(

@@ -13,6 +13,7 @@ from shared.dynamodb.requests import (
     Update,
     send,
 )
+from shared.seats.borrowing import return_update
 from shared.seats.cache import PoolCache
 from shared.seats.encoding import decode_grant, parse_activation_id
 from shared.seats.leases import sweep_shard
@@ -38,24 +39,33 @@ def release_grant(
     key, grant_id = parse_activation_id(named)
     cached = cache.recall(entitlement_id, change.now_ms) if cache else None
     place = Place.of(entitlement_id, key, cached.shard_count if cached else None)
-    is_draining = ends_overdraft = False
+    is_draining = ends_overdraft = is_borrowed = False
     for attempt in range(1, ROUNDS + 1):
         freed = release_update(
-            place, key, grant_id, change, is_draining=is_draining, ends_overdraft=ends_overdraft
+            place,
+            key,
+            grant_id,
+            change,
+            is_draining=is_draining,
+            ends_overdraft=ends_overdraft,
+            is_borrowed=is_borrowed,
         )
-        write: Update | Transact = freed
-        if is_draining:
-            write = Transact((freed, return_to_pool_update(entitlement_id, 1)))
+        others = (return_to_pool_update(entitlement_id, 1),) if is_draining else ()
+        if is_borrowed:
+            others = (*others, return_update(entitlement_id, key))
+        write: Update | Transact = Transact((freed, *others)) if others else freed
         reply: Accepted | Refused | Cancelled = yield from write_with_conflict_retry(write)
         if isinstance(reply, Accepted):
             return True
         item = reply.item if isinstance(reply, Refused) else reply.reasons[0][1]
         shard, place = yield from find_shard(place, key, item, attempt)
         if shard is None:
-            is_draining = ends_overdraft = False
+            is_draining = ends_overdraft = is_borrowed = False
             continue
-        if shard.seats.get(key) is None or decode_grant(shard.seats[key]).grant_id != grant_id:
+        held = decode_grant(shard.seats[key]) if key in shard.seats else None
+        if held is None or held.grant_id != grant_id:
             return False
+        is_borrowed = held.is_borrowed
         is_draining = shard.is_draining
         ends_overdraft = shard.clock is not None and shard.used == shard.purchased + 1
         if shard.clock:

@@ -36,6 +36,7 @@ TERM_ATTRIBUTES = (
     "validUntil",
     "leaseSeconds",
     "overdraftLeaseSeconds",
+    "offlineSeconds",
     "noSeats",
 )
 

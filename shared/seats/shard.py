@@ -43,7 +43,8 @@ class SeatShard(NamedTuple):
     several shards, and the totals report its changes. `overdraft_period` is how long an overdraft
     may last (None: for ever), `clock` the clock that was stored last (see `clock_at`).
     `overdraft_lease_seconds` is the lease of seats taken in overdraft; None: that of all seats.
-    `customer_cap` is a cap below the hard cap that the customer has set.
+    `customer_cap` is a cap below the hard cap that the customer has set. `offline_seconds` is for
+    how long software may go on with a signed lease; None: until the lease ends.
     """
 
     seats: dict[str, int]
@@ -66,6 +67,7 @@ class SeatShard(NamedTuple):
     clock: OverdraftClock | None = None
     overdraft_lease_seconds: int | None = None
     customer_cap: int | None = None
+    offline_seconds: int | None = None
 
     @classmethod
     def of(cls, item: Item) -> "SeatShard":
@@ -92,6 +94,7 @@ class SeatShard(NamedTuple):
             clock_in(item),
             item.get("overdraftLeaseSeconds"),
             customer_cap_in(item),
+            item.get("offlineSeconds"),
         )
 
     @property
@@ -152,6 +155,13 @@ class SeatShard(NamedTuple):
         """What a write adds to the value of such a seat: the lease period, or `NO_LEASE`."""
         own = self.overdraft_lease_seconds if is_overdraft else None
         return self.lease_seconds if own is None else own
+
+    def with_lease(self, value: int) -> int:
+        """A seat's value as it is stored, from that of a write: with its lease."""
+        grant = decode_grant(value)
+        return value + (
+            0 if grant.is_borrowed else self.stored_lease(is_overdraft=grant.is_overdraft)
+        )
 
     def lease_of(self, value: int) -> int | None:
         """The lease period of a seat by its value, in seconds; None: it is held until released."""
@@ -225,15 +235,19 @@ class Decision(Enum):
     SHARD_FULL = auto()  # no seat is free on this shard
 
 
-def decide(shard: SeatShard, key: str, now: int) -> Decision:
+def decide(shard: SeatShard, key: str, now: int, borrowed_end: int | None = None) -> Decision:
     """Decide on a request for a seat on a shard that is in force. The order of checks is the rule.
+
+    `borrowed_end`: when the lease is to end of a seat that is to be borrowed; None: the shard's own
+    lease is wanted.
 
     A holder is never denied. Expired seats are freed before a seat counts as overdraft. A shard of
     a pool does not know about overdraft: there, the pool's totals decide whether a seat is marked.
     Once the period of the overdraft has ended, what was purchased is the cap.
     """
     if key in shard.seats:
-        return Decision.RENEW if renewal_due(shard, key, now) else Decision.KEEP
+        is_due = renewal_due(shard, key, now, borrowed_end)
+        return Decision.RENEW if is_due else Decision.KEEP
     expired = len(shard.expired_keys(now))
     left = shard.used - expired
     cap = shard.cap_at(now)
@@ -245,11 +259,20 @@ def decide(shard: SeatShard, key: str, now: int) -> Decision:
     return Decision.GRANT if is_within else Decision.GRANT_OVERDRAFT
 
 
-def renewal_due(shard: SeatShard, key: str, now: int) -> bool:
-    """A renewal writes if less than half of the lease is left, or if the terms have changed."""
+def renewal_due(shard: SeatShard, key: str, now: int, borrowed_end: int | None = None) -> bool:
+    """A renewal writes if less than half of the lease is left, or if the terms have changed.
+
+    A borrowed seat gets the shard's own lease again once that ends later. A seat is borrowed if it
+    is not yet, or longer if that makes a difference of a minute.
+    """
+    held = decode_grant(shard.seats[key])
+    end, lease = held.lease_end, shard.lease_of(shard.seats[key])
+    if borrowed_end is not None:
+        return not held.is_borrowed or (end or 0) + MIN_LEASE <= borrowed_end
+    if held.is_borrowed:
+        return lease is None or (end or 0) < now + lease
     if has_outdated_lease(shard, shard.seats[key], now):
         return True
-    end, lease = decode_grant(shard.seats[key]).lease_end, shard.lease_of(shard.seats[key])
     return lease is not None and end is not None and end - now < lease / 2
 
 
@@ -258,8 +281,12 @@ def has_outdated_lease(shard: SeatShard, value: int, now: int) -> bool:
 
     The seat has a lease and the shard has none, or the other way round, or the lease ends later
     than one of this moment would. A lease that ends sooner is left: the next renewal extends it.
+    That of a borrowed seat is its own.
     """
-    end, lease = decode_grant(value).lease_end, shard.lease_of(value)
+    held, lease = decode_grant(value), shard.lease_of(value)
+    end = held.lease_end
+    if held.is_borrowed:
+        return False
     if lease is None or end is None:
         return (lease is None) != (end is None)
     return end - now > lease + CLOCK_GRACE
@@ -268,15 +295,16 @@ def has_outdated_lease(shard: SeatShard, value: int, now: int) -> bool:
 def earliest_after(shard: SeatShard, kept: Mapping[str, int], now: int) -> int | None:
     """A lower bound of the lease ends of `kept` and of every seat granted from `now` on.
 
-    None if no seat has a lease (the next grant sets it); `NEVER` if the shard has no leases; 0
-    while a lease is of earlier terms, so that the sweep looks at the shard.
+    None if no seat has a lease (the next grant sets it); `NEVER` if the shard has no leases, and
+    none of its seats is borrowed; 0 while a lease is of earlier terms, so that the sweep looks at
+    the shard.
     """
     if any(has_outdated_lease(shard, value, now) for value in kept.values()):
         return 0
     ends = [end for value in kept.values() if (end := decode_grant(value).lease_end) is not None]
     shortest = shard.shortest_lease
     if shortest is None:
-        return NEVER
+        return min(ends, default=NEVER)
     return min(*ends, now + shortest) if ends else None
 
 

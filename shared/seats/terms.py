@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from shared.audit import Change
 from shared.dynamodb.expressions import assign, set_and_remove
 from shared.dynamodb.keys import (
+    borrowed_seats_key,
     capacity_partition,
     pool_key,
     seat_shard_key,
@@ -52,7 +53,9 @@ class SeatTerms(NamedTuple):
     An entitlement that has only usage limits has an empty shard as well. Nobody gets a seat on it.
     `overdraft_period` is how long an overdraft may last; None: for ever. `overdraft_lease` is the
     lease of seats taken in overdraft; None: that of all seats. `customer_cap` is a cap below the
-    hard cap that the customer has set.
+    hard cap that the customer has set. `longest_lease` is for how many seconds a seat may be
+    borrowed (None: not at all), and `most_borrowed` how many may be at a time. `offline` is for how
+    many seconds software may go on with a signed lease; None: until the lease ends.
     """
 
     purchased: int
@@ -65,6 +68,9 @@ class SeatTerms(NamedTuple):
     overdraft_period: OverdraftPeriod | None = None
     overdraft_lease: int | None = None
     customer_cap: int | None = None
+    longest_lease: int | None = None
+    most_borrowed: int = 0
+    offline: int | None = None
 
     @property
     def leases(self) -> tuple[int | None, int | None]:
@@ -132,6 +138,7 @@ def shard_terms_update(
         "validUntil": terms.valid_until,
         "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
         "overdraftLeaseSeconds": terms.overdraft_lease,
+        "offlineSeconds": terms.offline,
         "noSeats": None if terms.has_seats else True,
     }
     if lease_changed or was_closed:
@@ -205,6 +212,7 @@ def terms_item(terms: SeatTerms) -> Item:
             "validUntil": terms.valid_until,
             "leaseSeconds": NO_LEASE if terms.lease is None else terms.lease,
             "overdraftLeaseSeconds": terms.overdraft_lease,
+            "offlineSeconds": terms.offline,
             "noSeats": None if terms.has_seats else True,
             **period_attributes(terms.overdraft_period),
         }
@@ -294,10 +302,47 @@ def closing_writes(
     entitlement_id: str, shard: SeatShard, terms: SeatTerms, change: Change, kind: str
 ) -> Operation[tuple[Update | Put, ...]]:
     """Remove every seat: the entitlement is `deleted` or `expired` (`kind`)."""
+    borrowed = yield from send(Get(borrowed_seats_key(entitlement_id)))
+    returned = (end_borrowing_update(entitlement_id),) if borrowed else ()
     if shard.is_only_shard:
         totals_writes = yield from _report_terms(entitlement_id, shard, terms, change, kind)
-        return clear_shard_update(entitlement_id, kind, change), *totals_writes
-    return (yield from _change_pool(entitlement_id, terms, change, kind))
+        return clear_shard_update(entitlement_id, kind, change), *totals_writes, *returned
+    changed = yield from _change_pool(entitlement_id, terms, change, kind)
+    return *changed, *returned
+
+
+# --- How many seats may be borrowed ---------------------------------------------------------------
+
+
+def borrowing_writes(
+    entitlement_id: str, before: SeatTerms | None, terms: SeatTerms
+) -> tuple[Update, ...]:
+    """How many seats may be borrowed at a time, and for how long, if that is new.
+
+    Seats that are borrowed stay so until their leases end.
+    """
+    old = (before.most_borrowed, before.longest_lease) if before else (0, None)
+    if old == (terms.most_borrowed, terms.longest_lease):
+        return ()
+    change = Update(
+        borrowed_seats_key(entitlement_id),
+        "SET most = :most, longest = :longest, borrowed = if_not_exists(borrowed, :none)",
+        "",
+        NO_NAMES,
+        {":most": terms.most_borrowed, ":longest": terms.longest_lease or 0, ":none": {}},
+    )
+    return (change,)
+
+
+def end_borrowing_update(entitlement_id: str) -> Update:
+    """End the borrowing of all seats: they are removed with the entitlement."""
+    return Update(
+        borrowed_seats_key(entitlement_id),
+        "SET borrowed = :none",
+        "attribute_exists(pk)",
+        NO_NAMES,
+        {":none": {}},
+    )
 
 
 def _report_terms(

@@ -28,7 +28,7 @@ from shared.overdraft_clock import (
     after_use,
     clock_attributes,
 )
-from shared.seats.encoding import GRANT_ID_BASE, decode_grant, encode_grant
+from shared.seats.encoding import decode_grant, values_of
 from shared.seats.holder import Holder
 from shared.seats.placement import Place
 from shared.seats.seat_usage import SeatUsage
@@ -83,7 +83,7 @@ def activation_update(
     """Write one seat's value (`:seat`, without its lease), if the entitlement is in force."""
     place_condition, place_values = place.condition()
     sets = (
-        f"seats.#k = :seat + {_lease(values[':seat'])}",
+        f"seats.#k = :seat{_plus_lease(values[':seat'])}",
         NEXT_VERSION,
         _SET_EARLIEST,
         *limit.sets,
@@ -105,11 +105,16 @@ def activation_update(
     )
 
 
-def _lease(seat: int) -> str:
-    """The lease that DynamoDB adds to a seat's value: overdraft seats may have their own."""
+def _plus_lease(seat: int) -> str:
+    """What DynamoDB adds to a seat's value: the lease, which overdraft seats may have of their own.
+
+    A borrowed seat has its lease end already.
+    """
+    if decode_grant(seat).is_borrowed:
+        return ""
     if decode_grant(seat).is_overdraft:
-        return "if_not_exists(overdraftLeaseSeconds, leaseSeconds)"
-    return "leaseSeconds"
+        return " + if_not_exists(overdraftLeaseSeconds, leaseSeconds)"
+    return " + leaseSeconds"
 
 
 def grant_update(
@@ -117,13 +122,13 @@ def grant_update(
     key: str,
     holder: Holder,
     change: Change,
-    grant_id: int,
+    seat: int,
     limit: SeatLimit,
-    *,
-    is_overdraft: bool,
 ) -> Update:
-    """A new seat, as a write that needs no knowledge of the shard but its `limit`."""
-    seat = encode_grant(grant_id, is_overdraft=is_overdraft, now=change.now)
+    """A new seat, as a write that needs no knowledge of the shard but its `limit`.
+
+    `seat` is its value, without the shard's lease.
+    """
     record = activation_record(change, key, holder)
     limit = limit._replace(condition=f"attribute_not_exists(seats.#k) AND {limit.condition}")
     return activation_update(place, key, change, record, limit, {":seat": seat})
@@ -143,11 +148,12 @@ def activation_record(
 
 
 def renewal_update(
-    place: Place, shard: SeatShard, key: str, holder: Holder, change: Change
+    place: Place, shard: SeatShard, key: str, holder: Holder, change: Change, seat: int
 ) -> Update:
-    """A new lease for the same grant, if the seat is still as it was read."""
-    held = decode_grant(shard.seats[key])
-    seat = encode_grant(held.grant_id, is_overdraft=held.is_overdraft, now=change.now)
+    """A new lease for the same grant, if the seat is still as it was read.
+
+    `seat` is its new value, without the shard's lease.
+    """
     record = activation_record(change, key, holder, "renewed")
     values = {":seat": seat, ":held": shard.seats[key]}
     return activation_update(place, key, change, record, SeatLimit("seats.#k = :held"), values)
@@ -204,12 +210,15 @@ def release_update(
     *,
     is_draining: bool = False,
     ends_overdraft: bool = False,
+    is_borrowed: bool = False,
 ) -> Update:
     """Release the grant with this id, whatever its lease.
 
-    On a shard that `is_draining` it goes together with a `return_to_pool_update`. `ends_overdraft`:
-    it is the last seat above what was purchased, and a clock runs on the only shard.
+    On a shard that `is_draining` it goes together with a `return_to_pool_update`, and if it
+    `is_borrowed`, with the end of that. `ends_overdraft`: it is the last seat above what was
+    purchased, and a clock runs on the only shard.
     """
+    low, high = values_of(grant_id, is_borrowed=is_borrowed)
     place_condition, place_values = place.condition()
     if place.shard_count is None:
         effect = _of_only_shard(change, ends_overdraft=ends_overdraft)
@@ -222,8 +231,8 @@ def release_update(
         {"#last": "last", "#k": key},
         {
             **version_values(change.record("released", key=key)),
-            ":low": grant_id * GRANT_ID_BASE,
-            ":high": (grant_id + 1) * GRANT_ID_BASE - 1,
+            ":low": low,
+            ":high": high,
             **place_values,
             **effect.values,
         },
@@ -252,8 +261,8 @@ def replacement_update(
         key, value = granted
         names["#k"] = key
         values[":seat"] = value
-        sets.append(f"seats.#k = :seat + {_lease(value)}")
-        kept[key] = value + shard.stored_lease(is_overdraft=decode_grant(value).is_overdraft)
+        sets.append(f"seats.#k = :seat{_plus_lease(value)}")
+        kept[key] = shard.with_lease(value)
     earliest = earliest_after(shard, kept, change.now)
     if earliest is None:
         removes.append("earliest")

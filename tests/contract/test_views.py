@@ -85,6 +85,7 @@ VIEWS: dict[str, Any] = {
 # Answers of a few members that are written where they are made.
 WITHOUT_A_VIEW = {
     "Health",
+    "LeaseKeys",
     "NewApiKey",
     "NewLicenseKey",
     "NewSecret",

@@ -32,6 +32,7 @@ from shared.entitlements.model import NOTIFICATIONS
 from shared.entitlements.scheduled_changes import STATUSES
 from shared.overdraft_clock import DEFAULT_RECOVERY
 from shared.sales.overdraft_price import BY_MONTH, CHARGES, SEAT_BASES, UNITS, USAGE_BASES
+from shared.seats.borrowing import MOST_BORROWED
 from shared.seats.shard import MAX_LEASE, MIN_LEASE
 from shared.texts import EXTERNAL_ID, METADATA_MEMBERS, METADATA_NAME, METADATA_VALUE, USAGE_KEY
 from shared.usage.counter import MAX_LIMIT, MAX_LIMITS
@@ -317,6 +318,20 @@ class EntitlementInput(Input):
     overdraft_lease_period: Lease | None = Field(
         None,
         description="The same of a seat taken in overdraft, at most `leasePeriod`; null: as that.",
+    )
+    max_lease_period: Lease | None = Field(
+        None,
+        description="For how long a seat can be borrowed, longer than `leasePeriod`: an activation"
+        " with a `leasePeriod` of its own. Null: not at all.",
+    )
+    max_borrowed_seats: Annotated[int, Field(ge=0, le=MOST_BORROWED)] = Field(
+        0, description="How many seats may be borrowed at a time; goes with `maxLeasePeriod`."
+    )
+    offline_period: Length | None = Field(
+        None,
+        description="For how long after each renewal software with a signed lease may go on without"
+        " the stack, PT1M to P366D. Null: until its lease ends, so that the hard cap holds offline"
+        " too. A period longer than the lease lets more people work than the hard cap allows.",
     )
     thresholds: Annotated[
         list[Annotated[int, Field(ge=1, le=1000)]],

@@ -5,9 +5,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from shared.api.schemas.base import Input, Name, Output, check_multiline
+from shared.clock import from_duration
 from shared.sales.overdraft_price import CHARGES, SEAT_BASES
 from shared.sales.seat_requests import STATUSES
 from shared.seats.encoding import SEAT_KEY
+from shared.seats.shard import MAX_LEASE, MIN_LEASE
 from shared.texts import (
     ATTRIBUTES_BYTES,
     CONTROL,
@@ -25,6 +27,12 @@ def _nfc(text: str) -> str:
         raise ValueError("must be at most 256 bytes of UTF-8")
     if wrong := wrong_id(text):
         raise ValueError(wrong)
+    return text
+
+
+def _lease(text: str) -> str:
+    if not MIN_LEASE <= from_duration(text) <= MAX_LEASE:
+        raise ValueError("must be between PT1M and P366D")
     return text
 
 
@@ -62,6 +70,15 @@ class ActivationRequest(Input):
     seat_name: str | None = Field(None, description="At most 128 bytes; shown to people.")
     attributes: dict[str, str] | None = Field(
         None, description="At most 512 bytes in all; shown to people."
+    )
+    signed: bool = Field(
+        default=False,
+        description="Answer with a `signedLease`, with which software may go on offline.",
+    )
+    lease_period: Annotated[str, AfterValidator(_lease)] | None = Field(
+        None,
+        description="Borrow the seat for so long: longer than the entitlement's `leasePeriod`, and"
+        " at most its `maxLeasePeriod`. ISO 8601 in weeks to seconds, PT1M to P366D.",
     )
 
     @model_validator(mode="after")
@@ -101,6 +118,7 @@ class Activation(Output):
     seat_name: str | None
     attributes: dict[str, str]
     is_overdraft_seat: bool = Field(description="Decided when granted; stays with this grant.")
+    is_borrowed: bool = Field(description="Its lease is its own, longer than the entitlement's.")
     activated_at: str | None
     lease_expiry: str | None
     status: Literal["within_limit", "at_limit", "overdraft"]
@@ -108,12 +126,38 @@ class Activation(Output):
     overdraft: Overdraft | None = Field(
         description="The clock of an overdraft with a period; null: none runs."
     )
+    signed_lease: str | None = Field(
+        None,
+        description="Only with `signed`: a compact JWS (ES256) of the seat, with keys of"
+        " `/.well-known/jwks.json`. Null if the lease was not written now, or could not be signed.",
+    )
     dry_run: bool | None = Field(None, description="Only, and true, in answers to dryRun.")
     charge: SeatCharge | None = Field(
         None,
         description="Only in answers to dryRun: what the seat would add to what this month costs."
         " Null without a price, for a holder, and for license keys unless `showCharges`.",
     )
+
+
+class LeaseKey(Output):
+    """A public key (RFC 7517, RFC 7518 section 6.2)."""
+
+    kty: Literal["EC"]
+    crv: Literal["P-256"]
+    x: str
+    y: str
+    alg: Literal["ES256"]
+    use: Literal["sig"]
+    kid: str
+
+
+class LeaseKeys(Output):
+    """The keys with which leases are signed, or were as long as something that they signed is good.
+
+    Empty: leases are not signed.
+    """
+
+    keys: list[LeaseKey]
 
 
 class HeldSeat(Output):
@@ -125,6 +169,7 @@ class HeldSeat(Output):
     seat_name: str | None
     attributes: dict[str, str]
     is_overdraft_seat: bool
+    is_borrowed: bool
     activated_at: str
     last_seen_at: str | None = Field(description="Exact to half a lease.")
     lease_expiry: str | None

@@ -4,6 +4,7 @@ The model is a dict of holders and the rules as the concepts page states them; t
 runs on Amazon's own engine. After every step the shard, the answers and the record must agree.
 """
 
+import contextlib
 import itertools
 from collections import Counter
 from typing import Any, NamedTuple
@@ -23,16 +24,17 @@ from shared import problems
 from shared.audit import Change
 from shared.clock import EPOCH
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import DENIAL_SHARDS, seat_shard_key
-from shared.dynamodb.requests import Accepted, Query, Transact
+from shared.dynamodb.keys import DENIAL_SHARDS, borrowed_seats_key, seat_shard_key
+from shared.dynamodb.requests import Accepted, Get, Query, Transact
 from shared.seats import activation
+from shared.seats.borrowing import BorrowedSeats
 from shared.seats.encoding import activation_id, decode_grant, parse_activation_id, seat_key
 from shared.seats.holder import Holder
 from shared.seats.leases import sweep_shard
 from shared.seats.pending import ActivationResult
 from shared.seats.release import release_grant
 from shared.seats.shard import CLOCK_GRACE, SeatShard
-from shared.seats.terms import new_shard_put, shard_terms_update
+from shared.seats.terms import borrowing_writes, new_shard_put, shard_terms_update
 from tests.support.machine import Lost, drive, run_machine
 from tests.support.seats import NOW, new_id, read_shard_item, terms
 from tests.support.tables import create_table, open_client
@@ -52,6 +54,7 @@ class Held(NamedTuple):
     grant_id: int
     is_overdraft: bool
     end: int | None
+    is_borrowed: bool = False
 
 
 class SeatShardMachine(RuleBasedStateMachine):
@@ -71,8 +74,17 @@ class SeatShardMachine(RuleBasedStateMachine):
         self.seq = 1
         self.grant_ids = itertools.count(1)
         self.requests = itertools.count(1)
+        self.may_borrow(2, 7_200)
         shard = new_shard_put(self.entitlement_id, self.valid, self.change())
         assert isinstance(self.dynamodb.execute(shard), Accepted)
+
+    @rule(most=st.sampled_from([0, 1, 2, 4]), longest=st.sampled_from([0, 900, 7_200]))
+    def may_borrow(self, most: int, longest: int) -> None:
+        self.most, self.longest = most, longest
+        valid = terms()._replace(most_borrowed=most, longest_lease=longest or None)
+        before = terms()._replace(most_borrowed=-1)
+        for write in borrowing_writes(self.entitlement_id, before, valid):
+            self.dynamodb.execute(write)
 
     def change(self) -> Change:
         return Change("key_test", f"req-{next(self.requests)}", self.now * 1000)
@@ -203,13 +215,16 @@ class SeatShardMachine(RuleBasedStateMachine):
         assert not grant.is_new
         assert (grant.held.grant_id, grant.held.is_overdraft) == before[:2]
         lease = self.lease(is_overdraft=before.is_overdraft)
-        if lease is None or before.end is None:
+        if before.is_borrowed:
+            due = lease is None or (before.end or 0) < self.now + lease
+        elif lease is None or before.end is None:
             due = (lease is None) != (before.end is None)
         else:
             due = before.end - self.now < lease / 2 or before.end - self.now > lease + GRACE
         if due:
             self.seq += 1
-            self.held[seat_id] = before._replace(end=self.end(is_overdraft=before.is_overdraft))
+            self.renew(seat_id)
+        assert grant.held.is_borrowed == self.held[seat_id].is_borrowed
         assert grant.held.lease_end == self.held[seat_id].end
 
     def taken(self, seat_id: str, kind: str, expected: Held, grant: ActivationResult) -> None:
@@ -278,9 +293,92 @@ class SeatShardMachine(RuleBasedStateMachine):
         assert shard["seq"] == self.seq + 1
         if kind == "renewed":
             self.seq += 1
-            self.held[seat_id] = expected._replace(end=self.end(is_overdraft=expected.is_overdraft))
+            self.renew(seat_id)
         else:
             self.took(seat_id, kind, expected)
+
+    def borrowed(self) -> dict[str, int]:
+        """The borrowed seats whose leases have not ended."""
+        return {
+            seat_id: held.end
+            for seat_id, held in self.held.items()
+            if held.is_borrowed and held.end is not None and held.end + GRACE > self.now
+        }
+
+    def expect_borrow(self, seat_id: str, seconds: int, grant_id: int) -> tuple[str, Any]:
+        """What must happen to a request that borrows a seat, which always looks at the shard."""
+        kind, expected = self.expect_take(seat_id, grant_id, hint=True)
+        end = self.now + seconds
+        if kind == "refused":
+            return kind, expected
+        if kind == "renewed" and expected.is_borrowed and end < expected.end + 60:
+            return "kept", expected
+        lease = self.valid.lease
+        if lease is None or not self.longest or not lease < seconds <= self.longest:
+            return "refused", problems.InvalidRequest
+        if seat_id not in self.borrowed() and len(self.borrowed()) >= self.most:
+            return "refused", problems.BorrowLimitReached
+        if kind == "denied":
+            return kind, None
+        return kind, expected._replace(end=end, is_borrowed=True)
+
+    @rule(
+        target=activations,
+        seat_id=st.sampled_from(SEATS),
+        seconds=st.sampled_from([600, 700, 900, 3_700, 7_200, 7_201]),
+        lose=st.one_of(st.none(), st.integers(0, 4)),
+    )
+    def borrow(self, seat_id: str, seconds: int, lose: int | None) -> Any:
+        grant_id = (self.now - EPOCH) * 100_000 + next(self.grant_ids)
+        kind, expected = self.expect_borrow(seat_id, seconds, grant_id)
+        try:
+            grant = self.run(self.borrowing(seat_id, seconds, grant_id), lose=lose)
+        except problems.Denied:
+            assert kind == "denied"
+            self.attempts[seat_id] += 1
+            return multiple()
+        except problems.Problem as problem:
+            assert (kind, type(problem)) == ("refused", expected)
+            return multiple()
+        assert kind not in ("denied", "refused")
+        self.follow_borrowing(seat_id, kind, expected)
+        assert Held(*grant.held) == expected
+        assert grant.is_new == (kind not in ("kept", "renewed"))
+        return activation_id(seat_key(self.entitlement_id, seat_id), grant.held.grant_id)
+
+    @rule(
+        seat_id=st.sampled_from(SEATS),
+        seconds=st.sampled_from([700, 3_700, 7_200]),
+        crash=st.integers(0, 4),
+    )
+    def borrow_and_crash(self, seat_id: str, seconds: int, crash: int) -> None:
+        """The process may end between any two requests: both items have changed, or none."""
+        grant_id = (self.now - EPOCH) * 100_000 + next(self.grant_ids)
+        kind, expected = self.expect_borrow(seat_id, seconds, grant_id)
+        with contextlib.suppress(Lost, problems.Problem):
+            self.run(self.borrowing(seat_id, seconds, grant_id), crash=crash)
+        if kind == "denied":
+            self.attempts[seat_id] = self.attempts_on_record()[seat_id]
+        elif read_shard_item(self.dynamodb, self.entitlement_id)["seq"] != self.seq:
+            self.follow_borrowing(seat_id, kind, expected)
+
+    def borrowing(self, seat_id: str, seconds: int, grant_id: int) -> Any:
+        return activation.take(
+            self.entitlement_id,
+            Holder(seat_id),
+            self.change(),
+            grant_id,
+            borrow_seconds=seconds,
+        )
+
+    def follow_borrowing(self, seat_id: str, kind: str, expected: Held) -> None:
+        if kind == "renewed":
+            self.seq += 1
+            self.held[seat_id] = expected
+        elif kind != "kept":
+            self.took(seat_id, kind, expected)
+        is_longer = kind in ("kept", "renewed")
+        assert is_longer or len(self.borrowed()) <= self.most, "more are borrowed than may be"
 
     @rule(named=activations, lose=st.sampled_from([None, 0]))
     def release(self, named: str, lose: int | None) -> None:
@@ -319,7 +417,7 @@ class SeatShardMachine(RuleBasedStateMachine):
             del self.held[seat_id]
         for key, value in shard["seats"].items():
             seat_id = known[key]
-            if decode_grant(value).lease_end != self.held[seat_id].end:
+            if Held(*decode_grant(value)) != self.held[seat_id]:
                 assert seat_id in self.of_other_terms()
                 self.renew(seat_id)
         self.clock = clock
@@ -356,12 +454,16 @@ class SeatShardMachine(RuleBasedStateMachine):
 
     def renew(self, seat_id: str) -> None:
         held = self.held[seat_id]
-        self.held[seat_id] = held._replace(end=self.end(is_overdraft=held.is_overdraft))
+        self.held[seat_id] = held._replace(
+            end=self.end(is_overdraft=held.is_overdraft), is_borrowed=False
+        )
 
     def of_other_terms(self) -> list[str]:
         return [seat_id for seat_id, held in self.held.items() if self.is_of_other_terms(held)]
 
     def is_of_other_terms(self, held: Held) -> bool:
+        if held.is_borrowed:
+            return False
         lease = self.lease(is_overdraft=held.is_overdraft)
         if lease is None or held.end is None:
             return (lease is None) != (held.end is None)
@@ -460,6 +562,10 @@ class SeatShardMachine(RuleBasedStateMachine):
             seat_key(self.entitlement_id, seat_id): held for seat_id, held in self.held.items()
         }
         assert shard["seq"] == self.seq
+        item = self.dynamodb.execute(Get(borrowed_seats_key(self.entitlement_id)))
+        assert BorrowedSeats.of(item).at(self.now).ends == {
+            seat_key(self.entitlement_id, seat_id): end for seat_id, end in self.borrowed().items()
+        }
         clock, period = self.clock_now(), self.valid.overdraft_period
         stored = SeatShard.of(shard).clock_at(self.now)
         if clock is None or period is None:
@@ -481,7 +587,7 @@ class SeatShardMachine(RuleBasedStateMachine):
 
 def test_a_shard_behaves_as_its_model(engine: DynamoDBLocal) -> None:
     SeatShardMachine.dynamodb = open_client(engine.url, create_table(engine.url))
-    run_machine(SeatShardMachine, examples=16, steps=40)
+    run_machine(SeatShardMachine, examples=24, steps=40)
 
 
 @pytest.mark.parametrize("grant_id", [0, 1, 10**14 - 1, 2**47])

@@ -231,7 +231,11 @@ def _activations(request: Request) -> Operation[ResultPage]:
     limit, start = limit_of(request), start_of(request)
     entitlement_id = request.path["entitlementId"]
     _, page = yield from fetch_entitlement(entitlement_id)
+    is_borrowed = request.query.get("borrowed")
     if "search" in request.query:
+        if is_borrowed is not None:
+            raise InvalidRequest.at("/borrowed", "cannot be combined with search", place="query")
         text = searched_id(request)
         return (yield from find_held_seats(entitlement_id, page, text, limit, start))
-    return (yield from held_seats(entitlement_id, page, limit, start))
+    listed = held_seats(entitlement_id, page, limit, start, is_borrowed=is_borrowed)
+    return (yield from listed)

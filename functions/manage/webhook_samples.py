@@ -65,6 +65,8 @@ def _of_change(_: str, kind: str, at: int) -> list[Event]:
     }
     if is_falling:
         seat |= {"kind": "deactivated", "reason": "released"}
+    if kind == types.SEAT_BORROWED:
+        seat |= {"borrowed": True, "borrows": True, "leaseEnd": at // 1000 + 7 * 86_400}
     terms = {"status": "active", "validFrom": at // 1000}
     change = ChangeRecord(
         seq=1,

@@ -85,10 +85,15 @@ def _seats(before: dict[str, int], after: dict[str, int], kind: str) -> tuple[di
             changes.append({**_seat(key, value, "deactivated"), "reason": reason})
     for key, value in after.items():
         if key not in before:
-            changes.append(_seat(key, value, "activated"))
+            changes.append(_borrowing(_seat(key, value, "activated")))
         elif before[key] != value:
-            changes.append(_seat(key, value, "renewed"))
+            changes.append(_borrowing(_seat(key, value, "renewed")))
     return tuple(changes)
+
+
+def _borrowing(seat: dict[str, Any]) -> dict[str, Any]:
+    """A seat that was written, with whether it is borrowed by that, or for longer."""
+    return {**seat, "borrows": True} if seat.get("borrowed") else seat
 
 
 def _seat(key: str, value: int, kind: str) -> dict[str, Any]:
@@ -99,6 +104,7 @@ def _seat(key: str, value: int, kind: str) -> dict[str, Any]:
         "stamp": seat.grant_id,
         "overdraft": seat.is_overdraft,
         "leaseEnd": seat.lease_end,
+        **({"borrowed": True} if seat.is_borrowed else {}),
     }
 
 

@@ -475,6 +475,13 @@ COLUMNS = (
         " without waiting, with the facts.",
         _signs,
     ),
+    Column(
+        "borrowedSeats",
+        "Borrowed seats",
+        "count",
+        "Seats that were borrowed when the report was made; empty: none can be.",
+        lambda _, meter: meter.get("borrowed"),
+    ),
     *OF_VENDOR,
 )
 

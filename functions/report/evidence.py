@@ -38,6 +38,7 @@ from shared.history.queries import Records
 from shared.overdraft_clock import OverdraftView, clock_in
 from shared.sales import charges, follow_up, seat_requests, true_up
 from shared.sales.overdraft_price import is_priced
+from shared.seats.borrowing import read_borrowed
 from shared.validity import status_at
 
 Candidates = dict[str, set[str]]
@@ -185,6 +186,8 @@ def _entry(
             seats["hours"] = by_hour
     if seats is None and not limits:
         return None
+    if seats is not None and document.get("maxBorrowedSeats"):
+        seats["borrowed"] = len((yield from read_borrowed(entitlement_id)).at(now).ends)
     costs = yield from _costs(item, period)
     shown = [*([seats] if seats else []), *limits]
     for each in shown:

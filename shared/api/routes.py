@@ -80,6 +80,7 @@ _HOLDER = Parameter(
     "string",
     "Only holders whose `seatId` begins so; case and accents do not matter. Ordered by `seatId`.",
 )
+_BORROWED = Parameter("borrowed", "boolean", "Only seats that are borrowed, or only the others.")
 _USAGE_KEY = Parameter("usageKey", "string", "The usage limit with this key; by default the seats.")
 _DRY_RUN = Parameter("dryRun", "boolean", "Answer what would happen; change and record nothing.")
 _USAGE = f"{_ENTITLEMENT}/usage/{{key}}"
@@ -125,7 +126,7 @@ ROUTES: dict[str, Route] = {
         license=True,
         answers=((200, "ActivationList"),),
         problems=("not-found",),
-        query=(_HOLDER, *_PAGING),
+        query=(_HOLDER, _BORROWED, *_PAGING),
     ),
     f"POST {_USAGE}": Route(
         "consumeUsage",

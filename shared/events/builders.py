@@ -31,6 +31,7 @@ from shared.events.types import (
     OVERDRAFT_RECOVERED,
     REPORT_PUBLISHED,
     SEAT_ACTIVATED,
+    SEAT_BORROWED,
     SEAT_DEACTIVATED,
     SEAT_DENIED,
     SEATS_REQUESTED,
@@ -111,6 +112,8 @@ def of_change(entitlement_id: str, change: ChangeRecord) -> list[Event]:
             add(SEAT_DEACTIVATED, seat["key"], seat=view, reason=seat["reason"])
         elif seat["kind"] == "activated":
             add(SEAT_ACTIVATED, seat["key"], seat=_seat_view(seat))
+        if seat.get("borrows"):
+            add(SEAT_BORROWED, seat["key"], seat=_seat_view(seat))
     came = [seat for seat in change.seats if seat["kind"] == "activated"]
     # The last seat that came made the difference.
     made_by = {"seat": _seat_view(came[-1])} if came else {}
@@ -196,6 +199,7 @@ def _seat_view(seat: Mapping[str, Any]) -> dict[str, Any]:
         "seatKey": seat["key"],
         "activationId": activation_id(seat["key"], seat["stamp"]),
         "isOverdraftSeat": seat["overdraft"],
+        "isBorrowed": seat.get("borrowed", False),
         "activatedAt": to_rfc3339(granted_at(seat["stamp"])),
         "leaseExpiry": lease_expiry(seat["leaseEnd"]),
     }

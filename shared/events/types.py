@@ -2,6 +2,7 @@
 
 SOURCE = "overdraft"
 SEAT_ACTIVATED = "entitlement.seat.activated"
+SEAT_BORROWED = "entitlement.seat.borrowed"
 SEAT_DEACTIVATED = "entitlement.seat.deactivated"
 SEAT_DENIED = "entitlement.seat.denied"
 OVERDRAFT_ENTERED = "entitlement.overdraft.entered"
@@ -43,6 +44,7 @@ NOTICE_TYPES = (
 )
 TYPES = (
     SEAT_ACTIVATED,
+    SEAT_BORROWED,
     SEAT_DEACTIVATED,
     SEAT_DENIED,
     OVERDRAFT_ENTERED,

@@ -30,8 +30,9 @@ class ChangeRecord(NamedTuple):
 
     `before` is None where there was nothing, with its time. `seats` has a dict for each seat that
     came, stayed or went: `key`, `kind` (`activated`, `renewed`, `deactivated`), the `reason` of an
-    end, `stamp` (the grant id), `overdraft`, `leaseEnd`. `terms` and `termsBefore` are status and
-    validity. `reached` are the thresholds that were triggered.
+    end, `stamp` (the grant id), `overdraft`, `leaseEnd`, and perhaps `borrowed`, and `borrows`: by
+    this change. `terms` and `termsBefore` are status and validity. `reached` are the thresholds
+    that were triggered.
 
     Of a usage limit: its key `usage`, the `quantity` that was consumed (by how many `requests`) or
     corrected (with its `note`), and the `period` (Unix seconds). `until`: when the level falls to

@@ -44,9 +44,16 @@ class HeldSeatView(TypedDict):
 
 
 def held_seats(
-    entitlement_id: str, first: SeatShard, limit: int, start: list[str] | None
+    entitlement_id: str,
+    first: SeatShard,
+    limit: int,
+    start: list[str] | None,
+    *,
+    is_borrowed: bool | None = None,
 ) -> Operation[ResultPage]:
     """List at most `limit` seats, shard by shard, in the order of their keys.
+
+    `is_borrowed`: only those that are borrowed, or only the others; None: all.
 
     `first` is the entitlement's first shard, `start` the `next` of an earlier list. The list ends
     early if many shards have few seats. It may miss or repeat seats that are moved meanwhile.
@@ -57,9 +64,15 @@ def held_seats(
     found: dict[str, Grant] = {}
     for reads in range(MAX_READS):
         for shard in (yield from _shards_from(entitlement_id, first, number, 2**reads)):
-            keys = sorted(key for key in shard.seats if key > after)
+            later = {key: decode_grant(value) for key, value in shard.seats.items() if key > after}
+            grants = {
+                key: grant
+                for key, grant in later.items()
+                if is_borrowed in (None, grant.is_borrowed)
+            }
+            keys = sorted(grants)
             free = limit - len(found)
-            found |= {key: decode_grant(shard.seats[key]) for key in keys[:free]}
+            found |= {key: grants[key] for key in keys[:free]}
             if len(keys) > free:
                 last = keys[free - 1] if free else after
                 return ResultPage((yield from _shown(entitlement_id, found)), [last, str(number)])

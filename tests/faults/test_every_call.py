@@ -309,6 +309,35 @@ def _changing_counted(method: str, body: dict[str, Any] | None) -> Any:
     return prepare
 
 
+BORROWING = {"maxLeasePeriod": "P14D", "maxBorrowedSeats": 1}
+
+
+def _borrowing(seats: int, seat_id: str = "new", terms: dict[str, Any] = TERMS) -> Any:
+    """A request that borrows a seat, of one that may be borrowed at a time."""
+
+    def prepare(bench: Bench) -> dict[str, Any]:
+        entitlement_id = _entitlement(bench, **{**terms, **BORROWING})
+        for number in range(seats):
+            _take(bench, entitlement_id, f"user{number}")
+        body = {"seatId": seat_id, "leasePeriod": "P7D"}
+        route, key = f"POST {E}/{{entitlementId}}/activations", _license(bench, entitlement_id)
+        return event(route, {"entitlementId": entitlement_id}, body, key=key)
+
+    return prepare
+
+
+def _returning(terms: dict[str, Any] = TERMS) -> Any:
+    """The release of a borrowed seat."""
+
+    def prepare(bench: Bench) -> dict[str, Any]:
+        status, held = bench.call(_borrowing(0, terms=terms)(bench))
+        assert status == 201
+        path = {"entitlementId": held["entitlementId"], "activationId": held["activationId"]}
+        return event(f"DELETE {E}/{{entitlementId}}/activations/{{activationId}}", path)
+
+    return prepare
+
+
 def _releasing(bench: Bench) -> dict[str, Any]:
     entitlement_id = _entitlement(bench)
     named = _take(bench, entitlement_id, "alice")
@@ -581,6 +610,13 @@ SCENARIOS = [
             "PATCH", {"usageLimits": [{**LIMITS[0], "limit": 300}, {"key": "imports", "limit": 1}]}
         ),
     ),
+    Scenario("borrow a seat", _borrowing(1)),
+    Scenario("borrow a seat in overdraft", _borrowing(2)),
+    Scenario("borrow a seat that is held", _borrowing(2, "user0")),
+    Scenario("borrow a seat, denied", _borrowing(3)),
+    Scenario("borrow a seat of a pool", _borrowing(3, terms={**TERMS, **POOL})),
+    Scenario("return a borrowed seat", _returning()),
+    Scenario("return a borrowed seat of a pool", _returning({**TERMS, **POOL})),
     Scenario("create by an id of one's own", _putting(None, {"metadata": {"a": "b"}})),
     Scenario("change by an id of one's own", _putting({}, {"seatCount": 3})),
     Scenario("another id of one's own", _renaming("PATCH", {"externalId": "order-2"})),

@@ -24,6 +24,7 @@ class EventSeat(Output):
     attributes: dict[str, str]
     activation_id: str | None = None
     is_overdraft_seat: bool | None = None
+    is_borrowed: bool | None = None
     activated_at: str | None = None
     lease_expiry: str | None = None
     held_seconds: int | None = Field(None, description="How long a seat that ended was held.")
@@ -62,6 +63,12 @@ class SeatsData(ChangeData):
 
 class SeatActivatedData(SeatsData):
     """A seat was taken."""
+
+    seat: EventSeat
+
+
+class SeatBorrowedData(SeatsData):
+    """A seat was borrowed, or borrowed for longer."""
 
     seat: EventSeat
 
@@ -284,6 +291,7 @@ class EndpointDisabledData(Output):
 
 DATA: dict[str, type[Output]] = {
     event_types.SEAT_ACTIVATED: SeatActivatedData,
+    event_types.SEAT_BORROWED: SeatBorrowedData,
     event_types.SEAT_DEACTIVATED: SeatDeactivatedData,
     event_types.SEAT_DENIED: SeatDeniedData,
     event_types.OVERDRAFT_ENTERED: OverdraftData,

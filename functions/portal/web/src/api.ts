@@ -101,6 +101,7 @@ export interface HeldSeat {
   seatName: string | null;
   attributes: Record<string, string>;
   isOverdraftSeat: boolean;
+  isBorrowed: boolean;
   activatedAt: string;
   lastSeenAt: string;
   leaseExpiry: string | null;

@@ -261,6 +261,9 @@ export class Holders {
           { class: seat.isOverdraftSeat ? "tag over" : "tag" },
           seat.isOverdraftSeat ? t.isOverdraft : t.isPurchased,
         ),
+        seat.isBorrowed && seat.leaseExpiry
+          ? h("small", {}, t.borrowedUntil, moment(seat.leaseExpiry))
+          : null,
       ),
       isAdmin ? h("td", { role: "cell", class: "action" }, button) : null,
     );
@@ -293,6 +296,7 @@ export class Holders {
         "lastSeenAt",
         "leaseExpiry",
         "isOverdraftSeat",
+        "isBorrowed",
         "seatKey",
       ],
       ...seats.map((seat) => [
@@ -303,6 +307,7 @@ export class Holders {
         time(seat.lastSeenAt),
         time(seat.leaseExpiry),
         String(seat.isOverdraftSeat),
+        String(seat.isBorrowed),
         seat.seatKey,
       ]),
     ]);

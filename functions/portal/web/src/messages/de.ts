@@ -249,6 +249,7 @@ export const de: Messages = {
   on: "auf ",
   isOverdraft: "Überziehung",
   isPurchased: "gekauft",
+  borrowedUntil: "ausgeliehen bis ",
   erased: "(gelöscht)",
   hidden: (key) => `Person ${key.slice(0, 4)}`,
   namesHidden: "Dieser Link zeigt keine Namen.",

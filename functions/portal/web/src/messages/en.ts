@@ -258,6 +258,7 @@ export const en = {
   on: "on ",
   isOverdraft: "overdraft",
   isPurchased: "purchased",
+  borrowedUntil: "borrowed until ",
   erased: "(erased)",
   hidden: (key: string) => `Person ${key.slice(0, 4)}`,
   namesHidden: "This link shows no names.",

@@ -23,6 +23,8 @@ BUCKET = "overdraft-code"
 SENDER = "overdraft@example.com"
 REPORTS_TO = "reports@vendor.example"
 VENDOR = "The CAD Company"
+# A page of this origin may call the API with portal links.
+API_ORIGIN = "http://localhost:8123"
 DEPLOY_SECONDS = 180
 
 
@@ -80,6 +82,7 @@ def deploy(
         "InsecureWebhookHosts": "127.0.0.1",
         "PortalVendorName": VENDOR,
         "PortalEmbedOrigins": "http://127.0.0.1:*",
+        "PortalApiOrigins": API_ORIGIN,
         **(parameters or {}),
     }
     stack.client("sesv2").create_email_identity(EmailIdentity=SENDER)

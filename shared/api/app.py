@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from shared import mail_links, observability, problems
+from shared.api import cors
 from shared.api.auth import Caller, Credentials, authorize
 from shared.api.rate_limit import RateLimits
 from shared.api.request import (
@@ -49,6 +50,7 @@ class Context:
         self, environ: Mapping[str, str] = os.environ, dynamodb: DynamoDBClient | None = None
     ) -> None:
         self.dynamodb = dynamodb or DynamoDBClient.from_environment(environ)
+        self.origins = frozenset(environ.get("PORTAL_API_ORIGINS", "").split())
         self.public_url = environ.get("PUBLIC_URL", "")
         # Whether links in e-mails are known here: only where such a link may do something.
         self.knows_mail_links = False
@@ -91,10 +93,13 @@ def serve(handlers: Mapping[str, Handler], context: Context | None = None) -> La
         log: dict[str, Any] = {"requestId": request_id, "route": route_key}
         headers: dict[str, str] = {}
         try:
+            if warm.origins:
+                headers |= cors.answer_headers(event["headers"], route_key, warm.origins)
             if route_key not in handlers_by_route:
-                raise _unknown_route(event["requestContext"]["http"]["method"], event["rawPath"])
-            request = _read(event, ROUTES[route_key], warm, received_ms, headers, log)
-            response = handlers_by_route[route_key](request)
+                response = _answer_unknown(event, warm)
+            else:
+                request = _read(event, ROUTES[route_key], warm, received_ms, headers, log)
+                response = handlers_by_route[route_key](request)
         except Problem as problem:
             observability.count(type(problem).__name__)
             response = _problem(problem, request_id)
@@ -157,6 +162,20 @@ def _read(
 
 
 _NOBODY = Caller("", "api", frozenset(), None, b"")
+
+
+def _answer_unknown(event: Mapping[str, Any], warm: Context) -> Response:
+    """The answer to a request that is none of our routes: a browser may ask what it may send.
+
+    Raises:
+        MethodNotAllowed, NotFound.
+    """
+    method, path = event["requestContext"]["http"]["method"], event["rawPath"]
+    if method == "OPTIONS":
+        answer = cors.preflight(event["headers"], path, warm.origins)
+        if answer:
+            return answer
+    raise _unknown_route(method, path)
 
 
 def _unknown_route(method: str, path: str) -> Problem:

@@ -195,7 +195,7 @@ def test_logs_hold_no_secret(api: Api) -> None:
 
 def test_every_problem_has_a_type_of_its_own() -> None:
     known = kinds()
-    assert len({kind.type for kind in known}) == len(known) == 22
+    assert len({kind.type for kind in known}) == len(known) == 26
     assert all(kind.__doc__ and kind.title.endswith(".") for kind in known)
 
 

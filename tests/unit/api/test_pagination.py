@@ -11,6 +11,7 @@ from shared.clock import now_ms, to_rfc3339
 from shared.dynamodb.keys import (
     SEATS,
     Key,
+    change_key,
     correction_key,
     delivery_key,
     denial_key,
@@ -22,10 +23,13 @@ from shared.dynamodb.keys import (
     report_key,
     seat_record_key,
     true_up_line_key,
+    usage_meter,
 )
 from shared.dynamodb.requests import Item, Put
 from shared.history import rankings
 from shared.history.buckets import BUCKET_MS, month_name
+from shared.history.changes import ChangeRecord
+from shared.history.level import Level
 from tests.support.tables import RoleClient
 from tests.unit.conftest import Api
 
@@ -159,6 +163,16 @@ class Full:
                 "actor": "k",
             },
         )
+        level, period = Level(number, 10, 12), (at // 1000, None)
+        record = ChangeRecord(
+            number, at, "consumed", "k", "r", level, None, at, {}, {}, (), usage="exports"
+        )
+        record = record._replace(quantity=1, period=period)
+        for offset in (0, 1):  # every second change has a time of its own
+            yield (
+                change_key(self.id, at + offset, number, meter=usage_meter("exports")),
+                record._replace(occurred=at if offset else None).to_item(),
+            )
         yield (
             mail_key(self.id, at, "accountOwner"),
             {
@@ -241,6 +255,7 @@ LISTS: list[tuple[str, dict[str, str]]] = [
     (f"GET {E}/scheduled-changes", {}),
     (f"GET {E}/usage/{{key}}/periods", {}),
     (f"GET {E}/usage/{{key}}/corrections", {}),
+    (f"GET {E}/usage/{{key}}/dated-consumptions", {}),
     (f"GET {E}/overdrafts", {}),
     (f"GET {E}/overdrafts", {"usageKey": "exports"}),
     (f"GET {E}/denials", {}),

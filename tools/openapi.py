@@ -62,7 +62,7 @@ TAGS = {
     "True-up": ("true-up", "true-ups"),
     "Webhooks": ("webhooks",),
     "E-mail": ("emails", "unsubscribe"),
-    "Keys": ("license-keys", "api-keys"),
+    "Keys": ("license-keys", "license", "api-keys"),
     "Service": ("health", "openapi.json", "docs"),
 }
 TAGS_ABOUT = {
@@ -292,7 +292,7 @@ def _responses(route: Route) -> dict[str, Any]:
 def _problem_names(route: Route) -> Iterator[str]:
     if route.portal:
         yield "link-expired"
-    if route.scopes or route.portal:
+    if not route.is_open:
         yield from ("unauthorized", "forbidden", "throttled", "contention", "unavailable")
         yield "invalid-request"
     if route.body:

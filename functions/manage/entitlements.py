@@ -118,6 +118,11 @@ def read(request: Request) -> Response:
     return read_of(request, request.path["entitlementId"])
 
 
+def read_own(request: Request) -> Response:
+    """Read the entitlement of the license key that asks: software has the key, and no id."""
+    return read_of(request, str(request.caller.entitlement_id))
+
+
 def read_of(request: Request, entitlement_id: str) -> Response:
     """The entitlement with this id, as the caller may see it."""
     item, seat_usage = request.dynamodb.run(fetch_seat_usage(entitlement_id, request.now))

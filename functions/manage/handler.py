@@ -123,6 +123,7 @@ HANDLERS: dict[str, request.Handler] = {
     "createApiKey": credentials.create_api_key,
     "listApiKeys": credentials.list_api_keys,
     "revokeApiKey": credentials.revoke_api_key,
+    "getLicense": entitlements.read_own,
     "leaseKeys": lease_keys.read,
     "health": _health,
     "describe": _describe,

@@ -133,7 +133,7 @@ def _read(
     given: Mapping[str, str] = event["headers"]
     path: Mapping[str, str] = event.get("pathParameters") or {}
     caller = _NOBODY
-    if route.scopes or route.portal:
+    if not route.is_open:
         caller = warm.credentials.check(given.get("authorization"), received_ms / 1000, SCOPES)
         log["keyId"] = caller.key_id
         headers.update(warm.rate_limits.admit(caller, received_ms // 1000))

@@ -163,7 +163,7 @@ def authorize(caller: Caller, route: Route, path: Mapping[str, str]) -> None:
     if caller.kind == "license":
         if not route.license:
             raise problems.Forbidden("A license key cannot do this.")
-        if caller.entitlement_id != path.get("entitlementId"):
+        if caller.entitlement_id != path.get("entitlementId", caller.entitlement_id):
             raise problems.NotFound("No entitlement has this id.")
     elif caller.kind == "portal":
         if caller.scopes.isdisjoint(route.portal):
@@ -175,7 +175,8 @@ def authorize(caller: Caller, route: Route, path: Mapping[str, str]) -> None:
         if path.get("entitlementId", caller.entitlement_id) != caller.entitlement_id:
             raise problems.NotFound("No entitlement has this id.")
     elif not route.scopes:
-        raise problems.Forbidden("This is for portal links only.")
+        whose = "license keys" if route.license else "portal links"
+        raise problems.Forbidden(f"This is for {whose} only.")
     elif caller.scopes.isdisjoint(route.scopes):
         needed = " or ".join(f"'{scope}'" for scope in route.scopes)
         raise problems.Forbidden(f"This needs an API key with scope {needed}.")

@@ -50,6 +50,11 @@ class Route(NamedTuple):
     body_optional: bool = False
     any_query: bool = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody needs a credential."""
+        return not (self.scopes or self.license or self.portal)
+
 
 _PAGING = (
     Parameter("limit", "integer", "The most items, 1 to 100; by default 50."),
@@ -879,6 +884,14 @@ ROUTES: dict[str, Route] = {
         "Revoke an API key; it stops working within a minute",
         ("admin",),
         answers=((204, ""),),
+        problems=("not-found",),
+    ),
+    "GET /v1/license": Route(
+        "getLicense",
+        "manage",
+        "Read the entitlement of the license key that asks",
+        license=True,
+        answers=((200, "Entitlement"),),
         problems=("not-found",),
     ),
     "GET /.well-known/jwks.json": Route(

@@ -431,9 +431,7 @@ def test_the_stage_is_throttled_and_its_log_holds_no_credential(resources: dict[
 def test_open_routes_have_small_throttles_of_their_own(resources: dict[str, Any]) -> None:
     [stage] = of_type(resources, "AWS::ApiGatewayV2::Stage").values()
     settings = stage["Properties"]["RouteSettings"]
-    open_routes = {
-        route_key for route_key, each in ROUTES.items() if not each.scopes and not each.portal
-    }
+    open_routes = {route_key for route_key, each in ROUTES.items() if each.is_open}
     open_routes |= {
         route_key.replace("GET ", "HEAD ") for route_key in open_routes if "GET " in route_key
     }

@@ -34,7 +34,12 @@ from shared.seats.holder import Holder
 from shared.seats.leases import sweep_shard
 from shared.seats.release import release_grant
 from shared.seats.shard import SeatShard
-from shared.seats.terms import clear_shard_update, new_shard_put, shard_terms_update
+from shared.seats.terms import (
+    borrowing_writes,
+    clear_shard_update,
+    new_shard_put,
+    shard_terms_update,
+)
 from shared.usage import consumption, corrections
 from shared.usage.counter import Counter
 from shared.usage.terms import new_counter, terms_update, under_terms
@@ -74,6 +79,8 @@ DOCUMENT: dict[str, Any] = {
         }
     ],
     "leasePeriod": "PT4H",
+    "maxLeasePeriod": "PT6H",
+    "maxBorrowedSeats": 9,
     "thresholds": [50, 100],
     "unitPrice": None,
     "timeZone": "America/New_York",
@@ -118,6 +125,8 @@ class Life:
         item = entitlement_item(self.id, self._document, version=1, created_at=START, now_ms=START)
         self.dynamodb.execute(Put(entitlement_key(self.id), item))
         self.dynamodb.execute(new_shard_put(self.id, seat_terms(self._document), made))
+        for write in borrowing_writes(self.id, None, seat_terms(self._document)):
+            self.dynamodb.execute(write)
         for key, terms in usage_terms(self._document).items():
             self.dynamodb.execute(new_counter(self.id, key, terms, made))
         self._watch()
@@ -176,7 +185,9 @@ class Life:
         holder = Holder(seat_id, seat_id.title(), {"device": device})
         grant_id = (made.now_ms - EPOCH * 1000) * 100 + next(self._numbers) % 100
         try:
-            grant = self.dynamodb.run(activation.take(self.id, holder, made, grant_id))
+            borrows = 6 * 3_600 if seat_id == "grace" else None
+            taking = activation.take(self.id, holder, made, grant_id, borrow_seconds=borrows)
+            grant = self.dynamodb.run(taking)
         except problems.Denied:
             self.denied.append((made.now_ms, seat_key(self.id, seat_id)))
             return

@@ -1,0 +1,161 @@
+"""What both clients share: their settings, and the operations that keep a seat."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from overdraft._keeping import Change, Policy, SeatState
+from overdraft._leases import UnknownKey, Unverified, verify
+from overdraft._operations import Calls
+from overdraft._requests import Clock, Operation, Retry
+from overdraft._store import FORGET_SECONDS, Store, logger
+from overdraft._version import VERSION
+from overdraft.errors import Refused, Unavailable
+from overdraft.models import Activation
+
+DEFAULT_GRACE = timedelta(hours=8)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The seat that is asked for."""
+
+    seat_id: str
+    name: str | None = None
+    attributes: Mapping[str, str] | None = None
+    lease_period: timedelta | None = None
+
+
+class Core:
+    """The settings of a client, and what it knows of its stack."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        license_key: str | None,
+        api_key: str | None,
+        entitlement_id: str | None,
+        offline: Policy,
+        grace: timedelta,
+        retry: Retry,
+        state: str | os.PathLike[str] | None,
+        stores: bool,
+        lease_keys: Sequence[Mapping[str, Any]] | None,
+        clock: Clock | None,
+    ) -> None:
+        if (license_key is None) == (api_key is None):
+            raise ValueError("give either license_key or api_key")
+        if api_key is not None and entitlement_id is None:
+            raise ValueError("an API key needs entitlement_id: it may see every entitlement")
+        if offline not in ("grace", "deny", "allow"):
+            raise ValueError("offline must be grace, deny or allow")
+        key = license_key if license_key is not None else str(api_key)
+        scheme = "License" if license_key is not None else "Bearer"
+        self.url = url.rstrip("/")
+        self.retry = retry
+        self.offline: Policy = offline
+        self.grace = grace
+        self.clock = clock or Clock()
+        key_id = key.partition(".")[0]
+        self.store = Store.of(state, self.url, key_id) if stores else Store(None)
+        stored = self.store.read()
+        self.clock.latest_ms = max(self.clock.latest_ms, int(stored.get("latestMs", 0)))
+        self._pinned = list(lease_keys) if lease_keys is not None else None
+        entitlement_id = entitlement_id or stored.get("entitlementId")
+        agent = f"overdraft-client/{VERSION} (python)"
+        self.calls = Calls(f"{scheme} {key}", entitlement_id, retry, self.clock, agent)
+
+    def new_state(self) -> SeatState:
+        """The state of a seat that nobody has asked for yet."""
+        return SeatState(self.offline, self.grace.total_seconds())
+
+    def renew(self, wanted: Wanted, state: SeatState) -> Operation[list[Change]]:
+        """Take or renew a seat, and bring its state up to date. Never raises what a stack says."""
+        signed = self.offline == "grace"
+        try:
+            taken = yield from self.calls.take(
+                wanted.seat_id,
+                wanted.name,
+                wanted.attributes,
+                signed=signed,
+                lease_period=wanted.lease_period,
+            )
+        except Refused as error:
+            self._forget(wanted.seat_id)
+            state.lease = None
+            return state.said_no(error, self.clock.now())
+        except Unavailable:
+            return state.failed(self.clock.now())
+        changes = state.granted(taken, self.clock.now())
+        if taken.signed_lease:
+            yield from self._keep_lease(wanted.seat_id, taken, state)
+        self._remember(wanted.seat_id, state)
+        return changes
+
+    def resume(self, wanted: Wanted, state: SeatState) -> None:
+        """What an earlier process has left of a seat, for software that starts offline."""
+        stored = self.store.read()
+        seat = stored.get("seats", {}).get(wanted.seat_id)
+        if not seat:
+            return
+        state.granted_at = seat.get("grantedAt")
+        if not seat.get("lease"):
+            return
+        keys = self._pinned if self._pinned is not None else stored.get("keys", [])
+        try:
+            lease = verify(seat["lease"], keys, wanted.seat_id, self.calls.entitlement_id)
+        except (Unverified, KeyError, ValueError) as error:
+            logger.warning("stored license lease not used: %s", error)
+            self._forget(wanted.seat_id)
+            state.granted_at = None
+            return
+        state.lease, state.activation = lease, lease.activation
+
+    def forget(self, wanted: Wanted) -> None:
+        """A seat was given back: nothing of it may be used later."""
+        self._forget(wanted.seat_id)
+
+    def _keep_lease(self, seat_id: str, taken: Activation, state: SeatState) -> Operation[None]:
+        """Check a signed lease, with new keys of the stack if it has any."""
+        text = str(taken.signed_lease)
+        keys = self._pinned if self._pinned is not None else self.store.read().get("keys", [])
+        try:
+            try:
+                state.lease = verify(text, keys, seat_id, taken.entitlement_id)
+            except UnknownKey:
+                if self._pinned is not None:
+                    raise
+                keys = yield from self.calls.lease_keys()
+                state.lease = verify(text, keys, seat_id, taken.entitlement_id)
+                self.store.change(lambda stored: stored.update(keys=keys))
+        except (Unverified, Refused, Unavailable) as error:
+            # The seat is granted all the same; software has no lease for offline.
+            logger.warning("signed license lease not used: %s", error)
+
+    def _remember(self, seat_id: str, state: SeatState) -> None:
+        now_ms = self.clock.now_ms()
+        lease = state.lease.text if state.lease else None
+        kept = {"grantedAt": state.granted_at, "lease": lease}
+
+        def edit(stored: dict[str, Any]) -> None:
+            seats = {**stored.get("seats", {}), seat_id: kept}
+            stored["seats"] = {
+                name: seat for name, seat in seats.items() if not _is_old(seat, now_ms / 1000)
+            }
+            stored["entitlementId"] = self.calls.entitlement_id
+            stored["latestMs"] = now_ms
+
+        self.store.change(edit)
+
+    def _forget(self, seat_id: str) -> None:
+        if seat_id in self.store.read().get("seats", {}):
+            self.store.change(lambda stored: stored["seats"].pop(seat_id, None))
+
+
+def _is_old(seat: Mapping[str, Any], now: float) -> bool:
+    return float(seat.get("grantedAt") or 0) < now - FORGET_SECONDS

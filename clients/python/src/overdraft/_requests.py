@@ -1,0 +1,161 @@
+"""Requests without input and output: what to send, what to make of it, when to send it again.
+
+An operation is a generator. It yields what it wants done, `Request` or `Wait`, and gets a `Reply`
+or a `Failure` back. So the client that blocks and the one that awaits run the same operations.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import random
+import time
+import uuid
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+from overdraft.errors import Unavailable, refusal
+
+PROBLEM = "application/problem+json"
+_RETRIED = frozenset({408, 425, 429})
+
+
+class Request(NamedTuple):
+    """One request of the API; `path` begins with a slash."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = {}
+
+
+class Wait(NamedTuple):
+    """A pause before a request is sent again."""
+
+    seconds: float
+
+
+class Reply(NamedTuple):
+    """An HTTP answer, whoever gave it. `body` is its JSON; None: it has none, or is no JSON."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+class Failure(NamedTuple):
+    """No answer: the network, a time-out."""
+
+    reason: str
+
+
+T = TypeVar("T")
+Step = Request | Wait
+Outcome = Reply | Failure | None
+Operation = Generator[Step, Outcome, T]
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How long to try. Every request of this package may be repeated without counting twice.
+
+    `attempts` of at most `timeout` seconds each, and none begins later than `total` seconds after
+    the first. Between them there are random waits, of up to `base` seconds, then twice that, and so
+    on up to `longest`; or what `Retry-After` says, if that is within `total`.
+    """
+
+    attempts: int = 4
+    timeout: float = 5.0
+    total: float = 12.0
+    base: float = 0.2
+    longest: float = 3.0
+
+
+@dataclass
+class Clock:
+    """The stack's time, by the `Date` of its answers, and never earlier than it was.
+
+    `latest_ms` is the latest time that was seen, also by an earlier process: a clock that is set
+    back does not make a lease longer.
+    """
+
+    local_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
+    offset_ms: int = 0
+    latest_ms: int = 0
+
+    def observe(self, headers: Mapping[str, str]) -> None:
+        """Correct the clock by an answer. `Date` has whole seconds, so small differences stay."""
+        parsed = email.utils.parsedate_tz(headers.get("date", ""))
+        if parsed is None:
+            return
+        difference = int(email.utils.mktime_tz(parsed)) * 1000 + 500 - self.local_ms()
+        self.offset_ms = difference if abs(difference) > 2_000 else 0
+        # What the stack says counts, whatever was believed before.
+        self.latest_ms = self.local_ms() + self.offset_ms
+
+    def now_ms(self) -> int:
+        """Unix milliseconds."""
+        self.latest_ms = max(self.latest_ms, self.local_ms() + self.offset_ms)
+        return self.latest_ms
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return self.now_ms() / 1000
+
+
+def call(request: Request, retry: Retry, clock: Clock) -> Operation[Reply]:
+    """Send a request until the stack has answered it.
+
+    Raises:
+        Refused: the stack has said no.
+        Unavailable: it has not answered, or something else has.
+    """
+    began, reason = time.monotonic(), "no attempt"
+    for attempt in range(retry.attempts):
+        outcome = yield request
+        wanted: float | None = None
+        if isinstance(outcome, Reply):
+            said_no = refusal(outcome.body) if _is_problem(outcome) else None
+            if said_no is not None or _is_answer(outcome):
+                clock.observe(outcome.headers)
+            if said_no is not None:
+                raise said_no
+            if _is_answer(outcome):
+                return outcome
+            reason = f"HTTP {outcome.status}"
+            if outcome.status < 500 and outcome.status not in _RETRIED:
+                break  # the page of a proxy or a hotel's network: it will not go away in a second
+            wanted = _retry_after(outcome.headers)
+        elif outcome is not None:
+            reason = outcome.reason
+        seconds = random.uniform(0, min(retry.longest, retry.base * 2**attempt))
+        seconds = seconds if wanted is None else wanted + seconds
+        if attempt + 1 == retry.attempts or time.monotonic() - began + seconds > retry.total:
+            break
+        yield Wait(seconds)
+    raise Unavailable(reason)
+
+
+def _is_problem(reply: Reply) -> bool:
+    return reply.headers.get("content-type", "").partition(";")[0].strip().lower() == PROBLEM
+
+
+def _is_answer(reply: Reply) -> bool:
+    """Whether an answer is one of the stack's: what a captive portal answers is no JSON object."""
+    return reply.status == 204 or (reply.status in (200, 201, 202) and isinstance(reply.body, dict))
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds of a `Retry-After` header (RFC 9110, section 10.2.3)."""
+    text = headers.get("retry-after", "").strip()
+    if text.isdigit():
+        return float(text)
+    parsed = email.utils.parsedate_tz(text) if text else None
+    return None if parsed is None else max(0.0, email.utils.mktime_tz(parsed) - time.time())
+
+
+def uuid7(now_ms: int) -> str:
+    """A UUIDv7 (RFC 9562, section 5.7): its time lets the stack answer in one round trip."""
+    chance = random.SystemRandom().getrandbits(74)
+    high, low = chance >> 62, chance & ((1 << 62) - 1)
+    return str(uuid.UUID(int=now_ms << 80 | 7 << 76 | high << 64 | 2 << 62 | low))

@@ -1,0 +1,309 @@
+"""The client for asyncio: the same names as `client`, to be awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, TypeVar
+
+import httpx
+
+from overdraft._core import DEFAULT_GRACE, Core, Wanted
+from overdraft._keeping import Change, Policy, Source
+from overdraft._operations import rfc3339
+from overdraft._requests import Clock, Failure, Operation, Outcome, Reply, Request, Retry, uuid7
+from overdraft._store import logger
+from overdraft.client import LOOK_SECONDS, reply_of
+from overdraft.errors import OverdraftError, Unavailable
+from overdraft.models import Activation, Consumption, Entitlement, HeldSeat, Seats, UsageLimit
+
+T = TypeVar("T")
+OnChange = Callable[["AsyncSeat", Change], Awaitable[None] | None]
+
+
+class AsyncOverdraft:
+    """A stack of Overdraft, as software of one customer sees it; see `Overdraft`."""
+
+    def __init__(
+        self,
+        url: str,
+        license_key: str | None = None,
+        *,
+        api_key: str | None = None,
+        entitlement_id: str | None = None,
+        offline: Policy = "grace",
+        grace: timedelta = DEFAULT_GRACE,
+        retry: Retry = Retry(),
+        state: str | os.PathLike[str] | None = None,
+        stores: bool = True,
+        lease_keys: Sequence[Mapping[str, Any]] | None = None,
+        clock: Clock | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._core = Core(
+            url,
+            license_key=license_key,
+            api_key=api_key,
+            entitlement_id=entitlement_id,
+            offline=offline,
+            grace=grace,
+            retry=retry,
+            state=state,
+            stores=stores,
+            lease_keys=lease_keys,
+            clock=clock,
+        )
+        timeout = httpx.Timeout(retry.timeout)
+        self._http = httpx.AsyncClient(
+            base_url=self._core.url, timeout=timeout, transport=transport, follow_redirects=False
+        )
+        self._seats: set[AsyncSeat] = set()
+
+    async def __aenter__(self) -> AsyncOverdraft:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give every kept seat back, and close the connections."""
+        for seat in list(self._seats):
+            await seat.release()
+        await self._http.aclose()
+
+    # --- Seats ----------------------------------------------------------------------------------
+
+    def seat(
+        self,
+        seat_id: str,
+        *,
+        name: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+        lease_period: timedelta | None = None,
+        on_change: OnChange | None = None,
+    ) -> AsyncSeat:
+        """A seat that is taken at the beginning of an `async with` block; see `Overdraft.seat`."""
+        return AsyncSeat(self, Wanted(seat_id, name, attributes, lease_period), on_change)
+
+    async def take(
+        self,
+        seat_id: str,
+        *,
+        name: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+        lease_period: timedelta | None = None,
+        signed: bool = False,
+    ) -> Activation:
+        """Take or renew a seat, once; see `Overdraft.take`."""
+        taking = self._core.calls.take(
+            seat_id, name, attributes, signed=signed, lease_period=lease_period
+        )
+        return await self._run(taking)
+
+    async def release(self, activation_id: str) -> None:
+        """Release a seat; one that is not held any more stays released."""
+        await self._run(self._core.calls.release(activation_id))
+
+    async def held_seats(self) -> AsyncIterator[HeldSeat]:
+        """Who holds seats, page by page."""
+        token: str | None = None
+        while True:
+            seats, token = await self._run(self._core.calls.held_seats(token))
+            for seat in seats:
+                yield seat
+            if token is None:
+                return
+
+    # --- Usage limits ---------------------------------------------------------------------------
+
+    async def consume(
+        self,
+        key: str,
+        quantity: int = 1,
+        *,
+        request_key: str | None = None,
+        journaled: bool = False,
+        occurred_at: datetime | None = None,
+    ) -> Consumption:
+        """Consume a quantity of a usage limit, all or nothing; see `Overdraft.consume`."""
+        if occurred_at is not None:
+            rfc3339(occurred_at)
+        consuming = self._core.calls.consume(
+            key,
+            quantity,
+            request_key or self.new_request_key(),
+            journaled=journaled,
+            occurred_at=occurred_at,
+        )
+        return await self._run(consuming)
+
+    def new_request_key(self) -> str:
+        """A key for `consume`, with the stack's time: a UUIDv7."""
+        return uuid7(self._core.clock.now_ms())
+
+    async def usage(self) -> list[UsageLimit]:
+        """Every usage limit in its current period."""
+        return await self._run(self._core.calls.usage())
+
+    async def entitlement(self) -> Entitlement:
+        """What was sold, with its seats in use."""
+        return await self._run(self._core.calls.entitlement())
+
+    # --- Running operations ---------------------------------------------------------------------
+
+    async def _run(self, operation: Operation[T]) -> T:
+        outcome: Outcome = None
+        while True:
+            try:
+                step = operation.send(outcome)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            if isinstance(step, Request):
+                outcome = await self._send(step)
+            else:
+                await asyncio.sleep(step.seconds)
+                outcome = None
+
+    async def _send(self, request: Request) -> Reply | Failure:
+        try:
+            answer = await self._http.request(
+                request.method, request.path, json=request.body, headers=dict(request.headers)
+            )
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            return Failure(f"{type(error).__name__}: {error}")
+        return reply_of(answer)
+
+
+class AsyncSeat:
+    """A seat that is kept, until the end of its `async with` block; see `Seat`."""
+
+    def __init__(self, client: AsyncOverdraft, wanted: Wanted, on_change: OnChange | None) -> None:
+        self._client = client
+        self._wanted = wanted
+        self._on_change = on_change
+        self._state = client._core.new_state()
+        self._lock = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._pid: int | None = None
+
+    @property
+    def seat_id(self) -> str:
+        """Who holds it."""
+        return self._wanted.seat_id
+
+    @property
+    def activation(self) -> Activation | None:
+        """The last answer of the stack; offline after a start, what the signed lease says."""
+        return self._state.activation
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the seat may be used now."""
+        return self.source is not None
+
+    @property
+    def source(self) -> Source | None:
+        """By whose word the seat may be used now; None: it must not be."""
+        return self._state.source(self._client._core.clock.now())
+
+    @property
+    def is_overdraft(self) -> bool:
+        """Whether it is a seat above what was purchased."""
+        return self.activation is not None and self.activation.is_overdraft
+
+    @property
+    def seats(self) -> Seats | None:
+        """The seats in use when the stack was last heard of."""
+        return self.activation.seats if self.activation else None
+
+    @property
+    def refusal(self) -> OverdraftError | None:
+        """Why the stack refuses it, if it does."""
+        return self._state.refused
+
+    async def __aenter__(self) -> AsyncSeat:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.release()
+
+    async def start(self) -> None:
+        """Take the seat, and keep it from now on; see `Seat.start`."""
+        core = self._client._core
+        async with self._lock:
+            if self._pid is not None:
+                raise RuntimeError("the seat is kept already")
+            changes = await self._client._run(core.renew(self._wanted, self._state))
+            if self._state.refused is not None:
+                raise self._state.refused
+            if self._state.is_offline:
+                core.resume(self._wanted, self._state)
+                if self.source is None:
+                    raise Unavailable("it cannot be reached, and there is no lease to go on with")
+            self._pid = os.getpid()
+        self._client._seats.add(self)
+        self._task = asyncio.create_task(self._keep())
+        await self._tell(changes)
+
+    async def renew(self) -> None:
+        """Renew the seat now. The keeper does it when it is due."""
+        async with self._lock:
+            if self._pid != os.getpid():
+                return
+            renewing = self._client._core.renew(self._wanted, self._state)
+            changes = await self._client._run(renewing)
+            changes += self._state.look(self._client._core.clock.now())
+        await self._tell(changes)
+
+    async def release(self) -> None:
+        """Give the seat back; see `Seat.release`."""
+        self._client._seats.discard(self)
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        async with self._lock:
+            if self._pid != os.getpid():
+                return
+            self._pid = None
+            self._client._core.forget(self._wanted)
+            if self.activation is None:
+                return
+            try:
+                await self._client.release(self.activation.activation_id)
+            except OverdraftError as error:
+                logger.warning("license seat not given back: %s", error)
+
+    async def _keep(self) -> None:
+        while True:
+            clock = self._client._core.clock
+            await asyncio.sleep(min(LOOK_SECONDS, max(0.05, self._state.due - clock.now())))
+            try:
+                if clock.now() >= self._state.due:
+                    await self.renew()
+                else:
+                    await self._tell(self._state.look(clock.now()))
+            except Exception:  # never the end of the keeper
+                logger.exception("license seat not renewed")
+
+    async def _tell(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if self._on_change is None:
+                continue
+            try:
+                waited = self._on_change(self, change)
+                if waited is not None:
+                    await waited
+            except Exception:  # the integrator's defect must not end the keeper
+                logger.exception("on_change failed")

@@ -1,0 +1,693 @@
+"""The Python client against the real functions: what a network, a clock and a vendor can do to it."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import overdraft
+import pytest
+from overdraft import AsyncOverdraft, Change, Clock, Overdraft, Retry
+from overdraft._keeping import SeatState
+
+from shared.api import app
+from shared.clock import EPOCH
+from shared.dynamodb import client as client_module
+from tests.support.kms import Kms, serving
+from tests.support.seats import NOW_MS
+from tests.unit.clients.stack import Network, problem
+from tests.unit.conftest import Api
+from tools import ROOT
+
+E = "/v1/entitlements/{entitlementId}"
+HOUR = 3_600
+DAY = 24 * HOUR
+QUICK = Retry(base=0.001, longest=0.002)
+assert EPOCH < NOW_MS // 1000
+
+
+class World:
+    """A stack, a customer's machine, and the time of both."""
+
+    def __init__(self, api: Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        self.api, self.ms, self.state = api, NOW_MS, tmp_path
+        self.local_error_ms = 0
+        monkeypatch.setattr(app, "now_ms", lambda: self.ms)
+        monkeypatch.setattr(client_module, "now_ms", lambda: self.ms)
+        self.network = Network(api, lambda: self.ms)
+        self.changes: list[Change] = []
+
+    def sell(self, **terms: Any) -> str:
+        """A license key for what is sold."""
+        given = {"seatCount": 2, "overdraftSeatLimit": {"type": "absolute", "value": 1}}
+        limits = [{"key": "exports", "limit": 100}]
+        sold = {**given, "usageLimits": limits, "leasePeriod": "PT8H", **terms}
+        self.id = self.api.create(**sold)
+        self.path = {"entitlementId": self.id}
+        self.key_id, key = self._license()
+        return key
+
+    def _license(self) -> tuple[str, str]:
+        _, made, _ = self.api.call(f"POST {E}/license-keys", self.path, {})
+        return made["keyId"], made["key"]
+
+    def clock(self) -> Clock:
+        return Clock(lambda: self.ms + self.local_error_ms)
+
+    def client(self, key: str, **more: Any) -> Overdraft:
+        transport = httpx.MockTransport(self.network.handle)
+        given = {"retry": QUICK, "state": self.state, "clock": self.clock(), **more}
+        return Overdraft("https://licenses.example", key, transport=transport, **given)
+
+    def async_client(self, key: str, **more: Any) -> AsyncOverdraft:
+        transport = httpx.MockTransport(self.network.handle_async)
+        given = {"retry": QUICK, "state": self.state, "clock": self.clock(), **more}
+        return AsyncOverdraft("https://licenses.example", key, transport=transport, **given)
+
+    def pass_time(self, seconds: float) -> None:
+        self.ms += int(seconds * 1000)
+
+    def held(self) -> list[str]:
+        listed = self.api.call(f"GET {E}/activations", self.path)[1]["items"]
+        return [each["activationId"] for each in listed]
+
+    def used(self) -> int:
+        found = self.api.call(f"GET {E}/usage", self.path)[1]["items"]
+        return int(found[0]["usage"]["used"])
+
+    def patch(self, **body: Any) -> None:
+        assert self.api.call(f"PATCH {E}", self.path, body)[0] == 200
+
+    def note(self, _: Any, change: Change) -> None:
+        self.changes.append(change)
+
+    @property
+    def kinds(self) -> list[str]:
+        return [each.kind for each in self.changes]
+
+
+@pytest.fixture
+def kms(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Kms]]:
+    with serving(monkeypatch) as served:
+        yield served
+
+
+@pytest.fixture
+def world(api: Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kms: type[Kms]) -> World:
+    return World(api, monkeypatch, tmp_path)
+
+
+# --- Seats ----------------------------------------------------------------------------------------
+
+
+def test_a_seat_is_taken_and_given_back(world: World) -> None:
+    client = world.client(world.sell())
+    with client.seat("alice@acme.com", name="Alice") as seat:
+        assert (seat.is_valid, seat.source, seat.is_overdraft) == (True, "server", False)
+        assert seat.seats is not None
+        assert (seat.seats.used, seat.seats.purchased, seat.seats.hard_cap) == (1, 2, 3)
+        assert len(world.held()) == 1
+    assert world.held() == []
+
+
+def test_overdraft_and_denial(world: World) -> None:
+    client = world.client(world.sell(denialHelp={"requestUrl": "https://vendor.example/more"}))
+    for name in ("a", "b"):
+        client.take(name)
+    with client.seat("c", on_change=world.note) as seat:
+        assert seat.is_overdraft
+        assert world.kinds == ["overdraft"]
+        with pytest.raises(overdraft.Denied) as denied, client.seat("d"):
+            pass
+    error = denied.value
+    assert (error.type, error.status) == ("hard-cap-reached", 409)
+    assert error.seats is not None
+    assert error.seats.available == 0
+    assert error.next_lease_expiry == datetime.fromtimestamp(NOW_MS / 1000 + 8 * HOUR, UTC)
+    assert error.request_url == "https://vendor.example/more"
+    assert error.contact is None
+    assert error.request_id
+
+
+def test_reading(world: World) -> None:
+    client = world.client(world.sell())
+    for name in ("a", "b"):
+        client.take(name, attributes={"device": "x"})
+    assert len(list(client.held_seats())) == 2
+    assert client.entitlement().entitlement_id == world.id
+    assert [limit.key for limit in client.usage()] == ["exports"]
+    # The license key was asked once whose it is, and a later process knows.
+    assert world.network.seen.count(("GET", "/v1/license")) == 1
+
+
+@pytest.mark.parametrize(
+    ("terms", "kind"),
+    [
+        ({"status": "suspended"}, overdraft.Suspended),
+        ({"validFrom": "2060-01-01T00:00:00Z"}, overdraft.NotYetValid),
+        (
+            {"validFrom": "2020-01-01T00:00:00Z", "validUntil": "2030-01-01T00:00:00Z"},
+            overdraft.Expired,
+        ),
+    ],
+)
+def test_what_is_not_in_force(world: World, terms: Any, kind: type[overdraft.Refused]) -> None:
+    client = world.client(world.sell(**terms))
+    with pytest.raises(kind), client.seat("alice"):
+        pass
+
+
+def test_a_key_that_is_not_known(world: World) -> None:
+    world.sell()
+    for offline in ("grace", "allow"):
+        client = world.client("lic_" + "x" * 16 + "." + "y" * 43, offline=offline)
+        with pytest.raises(overdraft.Unauthorized), client.seat("alice"):
+            pass
+
+
+def test_borrowing(world: World) -> None:
+    client = world.client(world.sell(maxLeasePeriod="P14D", maxBorrowedSeats=1))
+    taken = client.take("alice", lease_period=timedelta(days=7))
+    assert taken.is_borrowed
+    with pytest.raises(overdraft.BorrowLimitReached) as refused:
+        client.take("bob", lease_period=timedelta(days=7))
+    assert refused.value.borrowed_seats == overdraft.BorrowedSeats(1, 1)
+
+
+# --- The network ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["refused", "lost", "hung", "busy", "broken", "html"])
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_passes_is_tried_again(world: World, fault: str, times: int) -> None:
+    client = world.client(world.sell(), entitlement_id=world.id if hasattr(world, "id") else None)
+    client.entitlement()
+    world.network.faults[:] = [fault] * times
+    assert client.consume("exports", 3).quantity == 3
+    assert world.used() == 3  # once, however often it was sent
+    keys = [key for key in world.network.keys if key]
+    assert len(keys) == times + 1
+    assert len(set(keys)) == 1
+    world.network.faults[:] = [fault] * times
+    first = client.take("alice")
+    assert client.take("alice").activation_id == first.activation_id
+    world.network.faults[:] = [fault] * times
+    client.release(first.activation_id)
+    assert world.held() == []
+
+
+@pytest.mark.parametrize("fault", ["refused", "lost", "hung", "busy", "broken", "html"])
+def test_tries_have_an_end(world: World, fault: str) -> None:
+    client = world.client(world.sell())
+    client.entitlement()
+    before = len(world.network.seen)
+    world.network.faults[:] = [fault] * 9
+    with pytest.raises(overdraft.Unavailable):
+        client.consume("exports")
+    assert len(world.network.seen) - before == QUICK.attempts
+
+
+@pytest.mark.parametrize("fault", ["portal", "blocked", "redirect"])
+def test_the_page_of_somebody_else_locks_nobody(world: World, fault: str) -> None:
+    """A proxy's 403 is no refusal, and a hotel's 200 is no seat."""
+    client = world.client(world.sell())
+    with client.seat("alice", on_change=world.note) as seat:
+        world.network.faults[:] = [fault]
+        before = len(world.network.seen)
+        seat.renew()
+        assert (seat.is_valid, world.kinds) == (True, ["offline"])
+        assert len(world.network.seen) - before == 1  # it will not go away in a second
+        seat.renew()
+        assert world.kinds == ["offline", "online"]
+    # Their clock is not the stack's either.
+    assert abs(client._core.clock.now_ms() - world.ms) < 3_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"type": "about:blank", "status": 403},
+        {"type": "https://other.example/problems/unauthorized", "status": 401},
+        {"type": "https://overdraft.example/problems/contention", "status": 503},
+        {"type": "https://overdraft.example/problems/internal", "status": 500},
+        ["not", "an", "object"],
+        None,
+    ],
+)
+def test_only_our_own_refusals_count(world: World, body: Any) -> None:
+    key = world.sell()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        status = body["status"] if isinstance(body, dict) else 403
+        headers = {"content-type": "application/problem+json"}
+        return httpx.Response(status, content=json.dumps(body), headers=headers)
+
+    client = Overdraft(
+        "https://x.example", key, retry=QUICK, stores=False, transport=httpx.MockTransport(answer)
+    )
+    with pytest.raises(overdraft.Unavailable):
+        client.take("alice")
+
+
+def test_retry_after_is_honoured_within_the_total(world: World) -> None:
+    key, waits = world.sell(), list[float]()
+    answers = [
+        httpx.Response(429, headers={"retry-after": "2"}),
+        problem("throttled", 429, detail="x"),
+        httpx.Response(503, headers={"retry-after": "3600"}),
+    ]
+    client = Overdraft(
+        "https://x.example",
+        key,
+        entitlement_id="ent_1",
+        stores=False,
+        transport=httpx.MockTransport(lambda _: answers.pop(0)),
+    )
+    client_waits = pytest.MonkeyPatch()
+    client_waits.setattr("overdraft.client.time.sleep", waits.append)
+    try:
+        with pytest.raises(overdraft.Unavailable):
+            client.take("alice")
+    finally:
+        client_waits.undo()
+    assert answers == []
+    assert waits[0] >= 2
+    assert len(waits) == 2  # an hour is longer than anybody waits for a seat
+
+
+# --- Offline --------------------------------------------------------------------------------------
+
+
+def start_offline(world: World, key: str, **more: Any) -> Any:
+    world.network.is_down = True
+    return world.client(key, **more).seat("alice", on_change=world.note)
+
+
+def abandon(seat: Any) -> None:
+    """The process ends without giving anything back."""
+    seat._client._keeper.seats.clear()
+
+
+def test_software_starts_offline_with_a_signed_lease(world: World) -> None:
+    key = world.sell()
+    seat = world.client(key).seat("alice")
+    seat.start()
+    abandon(seat)
+    world.pass_time(2 * HOUR)
+    again = start_offline(world, key)
+    again.start()
+    assert (again.is_valid, again.source, world.kinds) == (True, "lease", ["offline"])
+    assert again.activation is not None
+    assert again.activation.seat_id == "alice"
+    # Until the lease ends, and then for the grace that the integrator gives.
+    world.pass_time(6 * HOUR - 1)
+    assert again.source == "lease"
+    world.pass_time(2)
+    assert again.source == "policy"
+    world.pass_time(8 * HOUR)
+    assert not again.is_valid
+    again._look()
+    abandon(again)
+
+
+def test_without_a_lease_nobody_starts_offline(world: World) -> None:
+    key = world.sell()
+    with pytest.raises(overdraft.Unavailable):
+        start_offline(world, key).start()
+    allowed = start_offline(world, key, offline="allow")
+    allowed.start()
+    assert allowed.source == "policy"
+    abandon(allowed)
+
+
+def test_a_seat_that_was_given_back_is_no_lease_for_offline(world: World) -> None:
+    key = world.sell()
+    with world.client(key).seat("alice"):
+        pass
+    with pytest.raises(overdraft.Unavailable):
+        start_offline(world, key).start()
+
+
+@pytest.mark.parametrize(
+    ("offline", "valid_until"),
+    [("grace", 8 * HOUR + HOUR), ("deny", 8 * HOUR), ("allow", None)],
+)
+def test_the_stack_is_gone_for_days(world: World, offline: str, valid_until: int | None) -> None:
+    key = world.sell()
+    client = world.client(key, offline=offline, grace=timedelta(hours=1))
+    seat = client.seat("alice", on_change=world.note)
+    seat.start()
+    world.network.is_down = True
+    began = world.ms
+    for _ in range(3 * 24 * 4):
+        world.pass_time(900)
+        seat.renew()
+        hours = (world.ms - began) / 1000
+        assert seat.is_valid == (valid_until is None or hours < valid_until), hours
+    assert world.kinds == ["offline", *([] if valid_until is None else ["lost"])]
+    # Nobody else has the seat: it is free by now, and is taken again.
+    world.network.is_down = False
+    seat.renew()
+    assert (seat.source, world.kinds[-1]) == ("server", "online")
+    seat.release()
+    assert world.held() == []
+
+
+def test_a_denial_locks_although_the_signed_lease_is_good(world: World) -> None:
+    """Asleep for a day with a long offline period, and everybody else came."""
+    key = world.sell(offlinePeriod="P3D")
+    client = world.client(key)
+    seat = client.seat("alice", on_change=world.note)
+    seat.start()
+    world.pass_time(DAY)
+    for name in ("b", "c", "d"):
+        client.take(name)
+    seat._look()
+    assert (seat.is_valid, world.kinds) == (False, ["denied"])
+    assert isinstance(seat.refusal, overdraft.Denied)
+    seat.release()
+    with pytest.raises(overdraft.Unavailable):
+        start_offline(world, key).start()
+
+
+@pytest.mark.parametrize("what", ["suspended", "revoked"])
+def test_what_the_vendor_ends(world: World, what: str) -> None:
+    key = world.sell()
+    client = world.client(key)
+    seat = client.seat("alice", on_change=world.note)
+    seat.start()
+    if what == "suspended":
+        world.patch(status="suspended")
+    else:
+        path = {**world.path, "keyId": world.key_id}
+        assert world.api.call(f"DELETE {E}/license-keys/{{keyId}}", path)[0] == 204
+        world.api.context.credentials._cache.clear()
+    world.pass_time(5 * HOUR)
+    seat._look()
+    assert not seat.is_valid
+    assert world.kinds == ["suspended" if what == "suspended" else "refused"]
+    abandon(seat)
+    # It cannot be got around by pulling the plug.
+    with pytest.raises(overdraft.Unavailable):
+        start_offline(world, key).start()
+
+
+# --- Clocks and files -----------------------------------------------------------------------------
+
+
+def test_a_clock_that_is_set_back_makes_no_lease_longer(world: World) -> None:
+    key = world.sell(offlinePeriod="P3D")
+    seat = world.client(key).seat("alice")
+    seat.start()
+    world.pass_time(2 * DAY)
+    seat.renew()
+    abandon(seat)
+    world.local_error_ms = -30 * DAY * 1000
+    again = start_offline(world, key)
+    again.start()
+    assert again.source == "lease"
+    world.local_error_ms = 0
+    world.pass_time(3 * DAY + 9 * HOUR)
+    assert not again.is_valid
+    world.local_error_ms = -40 * DAY * 1000
+    assert not again.is_valid
+    abandon(again)
+
+
+@pytest.mark.parametrize("error", [-DAY, -300, 0, 300, 40 * DAY])
+def test_keys_have_the_stacks_time(world: World, error: int) -> None:
+    world.local_error_ms = error * 1000
+    client = world.client(world.sell())
+    client.entitlement()
+    assert client.consume("exports", journaled=True).quantity == 1
+    told = int(client.new_request_key().replace("-", "")[:12], 16)
+    assert abs(told - world.ms) <= 2_600
+
+
+def test_what_is_sent_too_late_is_refused_by_name(world: World) -> None:
+    client = world.client(world.sell())
+    key = client.new_request_key()
+    world.pass_time(DAY)
+    with pytest.raises(overdraft.TooLate):
+        client.consume("exports", request_key=key, journaled=True)
+    assert world.used() == 0
+
+
+@pytest.mark.parametrize("damage", ["cut", "forged", "other seat", "empty"])
+def test_a_damaged_state_is_set_aside(world: World, damage: str) -> None:
+    key = world.sell()
+    seat = world.client(key).seat("alice")
+    seat.start()
+    abandon(seat)
+    [path] = world.state.glob("*.json")
+    text = path.read_text()
+    if damage in ("cut", "empty"):
+        path.write_text(text[: len(text) // 2] if damage == "cut" else "")
+    else:
+        stored = json.loads(text)
+        lease = stored["state"]["seats"].pop("alice")
+        if damage == "forged":
+            head, _, signature = lease["lease"].split(".")
+            lease["lease"] = f"{head}.{head}.{signature}"
+        who = "alice" if damage == "forged" else "mallory"
+        stored["state"]["seats"][who] = lease
+        from overdraft._store import _sum
+
+        stored["sum"] = _sum(stored["state"])  # whoever forges it knows how
+        path.write_text(json.dumps(stored))
+    who = "mallory" if damage == "other seat" else "alice"
+    world.network.is_down = True
+    with pytest.raises(overdraft.Unavailable):
+        world.client(key).seat(who).start()
+    assert bool(list(world.state.glob("*.unreadable-*"))) == (damage in ("cut", "empty"))
+
+
+def test_pinned_keys_are_the_only_ones(world: World) -> None:
+    key = world.sell()
+    published = world.api.call("GET /.well-known/jwks.json", key=None)[1]["keys"]
+    for keys, source in ((published, "lease"), (published[1:], None)):
+        client = world.client(key, lease_keys=keys, grace=timedelta(0))
+        seat = client.seat("alice")
+        seat.start()
+        assert (seat._state.lease is not None) == (source is not None)
+        seat.release()
+    assert ("GET", "/.well-known/jwks.json") not in world.network.seen
+
+
+def test_new_keys_are_learned(world: World, kms: type[Kms]) -> None:
+    key = world.sell()
+    client = world.client(key)
+    with client.seat("alice") as seat:
+        assert seat._state.lease is not None
+    asked = world.network.seen.count(("GET", "/.well-known/jwks.json"))
+    with client.seat("bob") as seat:
+        assert seat._state.lease is not None
+    assert world.network.seen.count(("GET", "/.well-known/jwks.json")) == asked == 1
+    kms.faults[:] = [500, 500]
+    with client.seat("carol") as seat:  # KMS fails: the seat is granted all the same
+        assert (seat.is_valid, seat._state.lease) == (True, None)
+
+
+def test_a_folder_that_cannot_be_written(world: World) -> None:
+    blocked = world.state / "file"
+    blocked.write_text("x")
+    with world.client(world.sell(), state=blocked).seat("alice") as seat:
+        assert seat.is_valid
+
+
+# --- The keeper -----------------------------------------------------------------------------------
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_the_keeper_renews_near_half_of_the_lease(world: World) -> None:
+    client = world.client(world.sell())
+    with client.seat("alice") as seat:
+        assert seat.activation is not None
+        first = seat.activation.lease_expiry
+        left = seat._state.due - world.ms / 1000
+        assert 4 * HOUR <= left <= 4.8 * HOUR
+        world.pass_time(left + 1)
+        with client._keeper._changed:
+            client._keeper._changed.notify()  # time passes faster than this machine's
+        wait_until(lambda: seat.activation is not None and seat.activation.lease_expiry != first)
+
+
+def test_fifty_seats_have_one_thread(world: World) -> None:
+    client = world.client(world.sell(seatCount=60))
+    before = threading.active_count()
+    seats = [client.seat(f"user{number}") for number in range(50)]
+    for seat in seats:
+        seat.start()
+    assert threading.active_count() == before + 1
+    assert len(world.held()) == 50
+    client.close()
+    assert world.held() == []
+
+
+def test_a_defect_in_on_change_ends_nothing(world: World) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    client = world.client(world.sell(seatCount=0))
+    with client.seat("alice", on_change=broken) as seat:
+        seat.renew()
+        assert seat.is_valid
+
+
+@pytest.mark.parametrize("end", ["exit", "exception", "sigterm", "sigterm with a handler", "fork"])
+def test_how_a_process_ends(world: World, end: str, tmp_path: Path) -> None:
+    """Another process, whose requests this one writes down."""
+    program = f"""
+import os, signal, sys, httpx
+sys.path.insert(0, {str(ROOT / "clients/python/src")!r})
+from overdraft import Overdraft
+SEATS = {{"used": 1, "purchased": 2, "hardCap": 2, "overdraftUsed": 0, "available": 1}}
+def answer(request):
+    print(os.getpid(), request.method, request.url.path, flush=True)
+    if request.method == "DELETE":
+        return httpx.Response(204)
+    return httpx.Response(201, json={{"activationId": "act_1", "entitlementId": "ent_1",
+        "seatId": "a", "seatName": None, "attributes": {{}}, "isOverdraftSeat": False,
+        "isBorrowed": False, "activatedAt": "2026-01-01T00:00:00Z", "leaseExpiry": None,
+        "status": "within_limit", "seats": SEATS}})
+client = Overdraft("https://x.example", "lic_x.y", entitlement_id="ent_1", stores=False,
+    transport=httpx.MockTransport(answer))
+end = {end!r}
+print("parent", os.getpid(), flush=True)
+if end == "sigterm with a handler":
+    signal.signal(signal.SIGTERM, lambda *_: (print("their handler", flush=True), sys.exit(7)))
+seat = client.seat("a", release_on_sigterm="sigterm" in end)
+seat.start()
+if end == "exception":
+    raise SystemExit(3)
+if end == "fork":
+    if os.fork() == 0:
+        seat.release()
+        client.close()
+        sys.exit(0)
+    os.wait()
+    print("child has ended", flush=True)
+if "sigterm" in end:
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    lines = done.stdout.split("\n")
+    parent = lines[0].split()[1]
+    deletes = [line for line in lines if "DELETE" in line]
+    assert deletes == [f"{parent} DELETE /v1/entitlements/ent_1/activations/act_1"], done.stderr
+    expected = {"exception": 3, "sigterm": -signal.SIGTERM, "sigterm with a handler": 7}
+    assert done.returncode == expected.get(end, 0)
+    if end == "fork":
+        assert lines.index("child has ended") < lines.index(deletes[0])
+    assert ("their handler" in done.stdout) == (end == "sigterm with a handler")
+    assert os.getpid()
+
+
+# --- asyncio --------------------------------------------------------------------------------------
+
+
+def test_the_same_names_await(world: World) -> None:
+    def public(kind: type) -> set[str]:
+        return {name for name in vars(kind) if not name.startswith("_")}
+
+    assert public(Overdraft) == public(AsyncOverdraft)
+    assert public(overdraft.Seat) == public(overdraft.AsyncSeat)
+
+
+def test_an_async_seat(world: World) -> None:
+    key = world.sell()
+
+    async def work() -> None:
+        async with world.async_client(key) as client:
+            world.network.faults[:] = ["lost", "broken"]
+            async with client.seat("alice", on_change=world.note) as seat:
+                assert seat.source == "server"
+                assert len(world.held()) == 1
+                assert (await client.consume("exports", 2)).quantity == 2
+                assert len([each async for each in client.held_seats()]) == 1
+                assert (await client.usage())[0].usage.used == 2
+                assert (await client.entitlement()).entitlement_id == world.id
+                world.pass_time(5 * HOUR)
+                first = seat.activation
+                for _ in range(300):
+                    if seat.activation is not first:
+                        break
+                    seat._state.due = 0
+                    await seat.renew()
+                assert seat.activation is not first
+                world.network.is_down = True
+                await seat.renew()
+                assert (seat.source, world.kinds) == ("server", ["offline"])
+                world.network.is_down = False
+            assert world.held() == []
+            taken = await client.take("bob")
+            await client.release(taken.activation_id)
+            with pytest.raises(overdraft.NotFound):
+                await client.consume("imports")
+
+    asyncio.run(work())
+
+
+def test_async_software_starts_offline(world: World) -> None:
+    key = world.sell()
+    seat = world.client(key).seat("alice")
+    seat.start()
+    abandon(seat)
+    world.network.is_down = True
+
+    async def work() -> None:
+        client = world.async_client(key)
+        async with client.seat("alice") as held:
+            assert held.source == "lease"
+        with pytest.raises(overdraft.Unavailable):
+            await client.seat("bob").start()
+
+    asyncio.run(work())
+
+
+# --- Rules ----------------------------------------------------------------------------------------
+
+
+def test_settings_that_do_not_go_together() -> None:
+    wrongs: list[dict[str, Any]] = [
+        {},
+        {"license_key": "lic_x.y", "api_key": "key_x.y"},
+        {"api_key": "key_x.y"},
+        {"license_key": "lic_x.y", "offline": "sometimes"},
+    ]
+    for wrong in wrongs:
+        with pytest.raises(ValueError, match=r"license_key|entitlement_id|offline"):
+            Overdraft("https://x.example", stores=False, **wrong)
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    client = Overdraft("https://x.example", "lic_x.y", stores=False)
+    with pytest.raises(ValueError, match="time zone"):
+        client.consume("exports", occurred_at=datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+def test_a_new_state_is_worth_nothing() -> None:
+    assert SeatState("grace", 3600).source(1e9) is None
+    assert SeatState("deny", 3600).source(1e9) is None
+    assert SeatState("allow", 0).source(1e9) == "policy"
+
+
+def test_the_version_is_that_of_the_stack() -> None:
+    assert overdraft.__version__ == (ROOT / "VERSION").read_text().strip()

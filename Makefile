@@ -18,7 +18,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test soak check unit models faults volume integration concurrency contract browser office chromium bench bench-report bench-portal bench-pool screenshots scale lint format openapi docs lock build deploy redrive adopt smoke bootstrap-key clean
+.PHONY: help run demo test soak check unit models faults volume integration concurrency contract browser office chromium bench bench-report bench-portal bench-pool screenshots scale lint format openapi docs lock build clients deploy redrive adopt smoke bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -91,6 +91,7 @@ lint: $(READY) ## Style and types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check . || { echo "some files are not formatted: make format"; exit 1; }
 	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/mypy --no-error-summary --python-version 3.10 clients/python/src
 	@$(BIN)/python -m tools.build --page
 	@cd functions/portal/web && npm run --silent check
 
@@ -115,6 +116,9 @@ build: $(READY) ## Package the functions for AWS (ARCHITECTURE=arm64)
 
 # Handed over by the environment: no shell reads what is in them.
 export CONFIG PARAMETERS
+
+clients: $(READY) ## Build the client libraries into .build/clients
+	@cd clients/python && "$(CURDIR)/$(BIN)/python" -m hatchling build -d "$(CURDIR)/.build/clients"
 
 deploy: build $(VENV)-sam/.ready ## Deploy to AWS with the SAM CLI (CONFIG=parameters.yaml); see docs/deploy.md
 	@$(BIN)/python -m tools.deploy --stack $(STACK) --architecture $(ARCHITECTURE) \

@@ -600,6 +600,149 @@ if "sigterm" in end:
     assert os.getpid()
 
 
+# --- Meters ---------------------------------------------------------------------------------------
+
+
+def meter(client: Overdraft, **more: Any) -> overdraft.Meter:
+    """A meter that sends when it is told to."""
+    return client.meter("exports", interval=3_600, units=10**9, **more)
+
+
+def test_a_meter_adds_up(world: World) -> None:
+    client = world.client(world.sell())
+    counted = meter(client)
+    for _ in range(5):
+        counted.add(2)
+    assert world.used() == 0
+    assert counted.flush()
+    assert world.used() == 10
+    assert world.network.seen.count(("POST", f"/v1/entitlements/{world.id}/usage/exports")) == 1
+    assert meter(client) is counted
+    counted.add(3)
+    client.close()
+    assert world.used() == 13
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match="at least 1"):
+            counted.add(wrong)
+
+
+def test_it_sends_by_itself(world: World) -> None:
+    client = world.client(world.sell())
+    quick = client.meter("exports", interval=0.02)
+    quick.add(4)
+    wait_until(lambda: world.used() == 4)
+    client.close()
+    other = world.client(world.sell())
+    many = other.meter("exports", interval=3_600, units=3)
+    many.add(3)
+    wait_until(lambda: world.used() == 3)
+    other.close()
+
+
+@pytest.mark.parametrize("fault", ["refused", "lost", "hung", "broken", "portal"])
+def test_nothing_counts_twice_and_nothing_is_lost(world: World, fault: str) -> None:
+    key = world.sell()
+    client = world.client(key)
+    client.entitlement()
+    counted = meter(client)
+    counted.add(5)
+    world.network.faults[:] = [fault] * 4
+    assert not counted.flush()
+    counted.add(2)
+    # The process is killed; another one goes on, a day later but for a quarter of an hour.
+    client._journal._file_lock.release()  # type: ignore[union-attr]
+    client._journal.save()  # type: ignore[union-attr]
+    world.pass_time(DAY - 16 * 60)
+    world.network.faults.clear()
+    again = meter(world.client(key))
+    assert again.flush()
+    assert world.used() == 7
+    assert again.aside == []
+    again.close()
+    assert world.used() == 7
+
+
+def test_what_was_under_way_for_too_long_is_set_aside(world: World) -> None:
+    """Three days without a network: what was sent once may have counted, what was not is sent."""
+    told, key = list[overdraft.Aside](), world.sell()
+    client = world.client(key)
+    client.entitlement()
+    counted = meter(client, on_refused=told.append)
+    counted.add(5)
+    world.network.faults[:] = ["lost"] * 4
+    assert not counted.flush()
+    world.network.is_down = True
+    for _ in range(3):
+        world.pass_time(DAY)
+        counted.add(2)
+        assert not counted.flush()
+    world.network.is_down = False
+    assert counted.flush()
+    assert world.used() == 5 + 6
+    assert [(each.quantity, each.type) for each in told] == [(5, "idempotency-key-expired")]
+    assert counted.aside == told
+    client.close()
+    assert meter(world.client(key)).aside == told  # until somebody has looked
+
+
+def test_what_does_not_fit_is_set_aside(world: World) -> None:
+    counted = meter(world.client(world.sell()))
+    counted.add(130)
+    assert counted.flush()
+    assert world.used() == 100
+    assert [(each.quantity, each.type) for each in counted.aside] == [(30, "hard-cap-reached")]
+    counted.add(1)
+    assert counted.flush()
+    assert (world.used(), len(counted.aside)) == (100, 2)
+
+
+def test_two_processes_have_journals_of_their_own(world: World) -> None:
+    key = world.sell()
+    first, second = meter(world.client(key)), meter(world.client(key))
+    world.network.is_down = True
+    for counted in (first, second):
+        counted.add(3)
+        counted.flush()
+    world.network.is_down = False
+    for counted in (first, second):
+        assert counted.flush()
+    assert world.used() == 6
+    assert len(list(world.state.glob("*.journal-*.json"))) == 2
+
+
+def test_late_usage_says_when_it_was(world: World) -> None:
+    client = world.client(world.sell())
+    client.entitlement()
+    sent = list[Any]()
+    counted = meter(client)
+    client._core.calls.consume = lambda *_, **more: sent.append(more) or iter(())  # type: ignore
+    counted.add(1)
+    world.pass_time(2 * HOUR)
+    counted.flush()
+    assert sent[0]["journaled"]
+    assert sent[0]["occurred_at"] == datetime.fromtimestamp(NOW_MS / 1000, UTC)
+
+
+def test_an_async_meter(world: World) -> None:
+    key = world.sell()
+
+    async def work() -> None:
+        async with world.async_client(key) as client:
+            counted = client.meter("exports", interval=3_600, units=10)
+            counted.add(4)
+            assert await counted.flush()
+            assert world.used() == 4
+            counted.add(10)
+            for _ in range(500):
+                if world.used() == 14:
+                    break
+                await asyncio.sleep(0.01)
+            counted.add(2)
+        assert world.used() == 16
+
+    asyncio.run(work())
+
+
 # --- asyncio --------------------------------------------------------------------------------------
 
 
@@ -609,6 +752,7 @@ def test_the_same_names_await(world: World) -> None:
 
     assert public(Overdraft) == public(AsyncOverdraft)
     assert public(overdraft.Seat) == public(overdraft.AsyncSeat)
+    assert public(overdraft.Meter) == public(overdraft.AsyncMeter)
 
 
 def test_an_async_seat(world: World) -> None:

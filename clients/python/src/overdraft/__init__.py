@@ -1,9 +1,10 @@
 """Soft license limits: take and keep seats, and count usage, against a stack of Overdraft."""
 
 from overdraft._keeping import Change
+from overdraft._metering import Aside
 from overdraft._requests import Clock, Retry
 from overdraft._version import VERSION
-from overdraft.aio import AsyncOverdraft, AsyncSeat
+from overdraft.aio import AsyncMeter, AsyncOverdraft, AsyncSeat
 from overdraft.client import Overdraft, Seat
 from overdraft.errors import (
     BorrowLimitReached,
@@ -22,6 +23,7 @@ from overdraft.errors import (
     Unauthorized,
     Unavailable,
 )
+from overdraft.metering import Meter
 from overdraft.models import (
     Activation,
     BorrowedSeats,
@@ -38,6 +40,8 @@ __version__ = VERSION
 
 __all__ = [
     "Activation",
+    "Aside",
+    "AsyncMeter",
     "AsyncOverdraft",
     "AsyncSeat",
     "BorrowLimitReached",
@@ -54,6 +58,7 @@ __all__ = [
     "HeldSeat",
     "IdempotencyConflict",
     "Invalid",
+    "Meter",
     "NotFound",
     "NotYetValid",
     "Overdraft",

@@ -14,11 +14,13 @@ import httpx
 
 from overdraft._core import DEFAULT_GRACE, Core, Wanted
 from overdraft._keeping import Change, Policy, Source
+from overdraft._metering import Aside, Journal
 from overdraft._operations import rfc3339
 from overdraft._requests import Clock, Failure, Operation, Outcome, Reply, Request, Retry, uuid7
 from overdraft._store import logger
 from overdraft.client import LOOK_SECONDS, reply_of
 from overdraft.errors import OverdraftError, Unavailable
+from overdraft.metering import next_wait
 from overdraft.models import Activation, Consumption, Entitlement, HeldSeat, Seats, UsageLimit
 
 T = TypeVar("T")
@@ -62,6 +64,8 @@ class AsyncOverdraft:
             base_url=self._core.url, timeout=timeout, transport=transport, follow_redirects=False
         )
         self._seats: set[AsyncSeat] = set()
+        self._meters: dict[str, AsyncMeter] = {}
+        self._journal: Journal | None = None
 
     async def __aenter__(self) -> AsyncOverdraft:
         return self
@@ -70,9 +74,15 @@ class AsyncOverdraft:
         await self.close()
 
     async def close(self) -> None:
-        """Give every kept seat back, and close the connections."""
+        """Give every kept seat back, send what meters have, and close the connections."""
         for seat in list(self._seats):
             await seat.release()
+        for meter in self._meters.values():
+            await meter.close()
+        self._meters = {}
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
         await self._http.aclose()
 
     # --- Seats ----------------------------------------------------------------------------------
@@ -140,6 +150,23 @@ class AsyncOverdraft:
             occurred_at=occurred_at,
         )
         return await self._run(consuming)
+
+    def meter(
+        self,
+        key: str,
+        *,
+        interval: float = 1.0,
+        units: int = 1_000,
+        on_refused: Callable[[Aside], object] | None = None,
+    ) -> AsyncMeter:
+        """A meter of a usage limit; see `Overdraft.meter`."""
+        if key not in self._meters:
+            if self._journal is None:
+                self._journal = Journal.open(self._core.calls, self._core.store)
+            self._meters[key] = AsyncMeter(
+                self, key, self._journal, interval=interval, units=units, on_refused=on_refused
+            )
+        return self._meters[key]
 
     def new_request_key(self) -> str:
         """A key for `consume`, with the stack's time: a UUIDv7."""
@@ -307,3 +334,74 @@ class AsyncSeat:
                     await waited
             except Exception:  # the integrator's defect must not end the keeper
                 logger.exception("on_change failed")
+
+
+class AsyncMeter:
+    """Adds up the usage of one limit, and sends it in the background; see `Meter`."""
+
+    def __init__(
+        self,
+        client: AsyncOverdraft,
+        key: str,
+        journal: Journal,
+        *,
+        interval: float,
+        units: int,
+        on_refused: Callable[[Aside], object] | None,
+    ) -> None:
+        self.key = key
+        self._client = client
+        self._journal = journal
+        self._interval = interval
+        self._units = units
+        self._on_refused = on_refused
+        self._wake = asyncio.Event()
+        self._sending = asyncio.Lock()
+        self._task = asyncio.create_task(self._run())
+
+    def add(self, quantity: int = 1) -> None:
+        """Count so much more; it never waits.
+
+        Raises:
+            ValueError: it is not a whole number from 1 on.
+        """
+        if quantity < 1:
+            raise ValueError("quantity must be at least 1")
+        if self._journal.add(self.key, quantity) >= self._units:
+            self._wake.set()
+
+    @property
+    def aside(self) -> list[Aside]:
+        """Usage of this limit that the stack has refused, and that is not sent again."""
+        return [each for each in self._journal.aside if each.key == self.key]
+
+    async def flush(self) -> bool:
+        """Send what is there now, and wait for it; False: the stack is out of reach."""
+        async with self._sending:
+            return await self._client._run(self._journal.send(self.key, self._on_refused))
+
+    async def close(self) -> None:
+        """Send what is there, once, and stop. What cannot be sent is for the next process."""
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        await self.flush()
+        self._journal.save()
+
+    async def _run(self) -> None:
+        wait = self._interval
+        while True:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), wait)
+            self._wake.clear()
+            try:
+                is_sent = await self.flush()
+            except Exception:  # never the end of the meter
+                logger.exception("license usage not sent")
+                is_sent = False
+            if is_sent:
+                wait = self._interval
+                continue
+            self._journal.save()  # what was added meanwhile
+            wait = next_wait(wait)
+            await asyncio.sleep(wait)

@@ -17,10 +17,12 @@ import httpx
 
 from overdraft._core import DEFAULT_GRACE, Core, Wanted
 from overdraft._keeping import Change, Policy, Source
+from overdraft._metering import Aside, Journal
 from overdraft._operations import rfc3339
 from overdraft._requests import Clock, Failure, Operation, Outcome, Reply, Request, Retry, uuid7
 from overdraft._store import logger
 from overdraft.errors import OverdraftError, Unavailable
+from overdraft.metering import Meter
 from overdraft.models import Activation, Consumption, Entitlement, HeldSeat, Seats, UsageLimit
 
 T = TypeVar("T")
@@ -73,6 +75,8 @@ class Overdraft:
         self._transport = transport
         self._http = self._connect()
         self._keeper = _Keeper()
+        self._meters: dict[str, Meter] = {}
+        self._journal: Journal | None = None
         _clients.add(self)
 
     def _connect(self) -> httpx.Client:
@@ -89,6 +93,7 @@ class Overdraft:
         for seat in self._keeper.seats:
             seat._leave_to_parent()
         self._keeper = _Keeper()
+        self._meters, self._journal = {}, None
 
     def __enter__(self) -> Overdraft:
         return self
@@ -97,9 +102,18 @@ class Overdraft:
         self.close()
 
     def close(self) -> None:
-        """Give every kept seat back, and close the connections."""
+        """Give every kept seat back, send what meters have, and close the connections."""
         self._keeper.close()
+        self._close_meters()
         self._http.close()
+
+    def _close_meters(self) -> None:
+        for meter in self._meters.values():
+            meter.close()
+        self._meters = {}
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
 
     # --- Seats ----------------------------------------------------------------------------------
 
@@ -188,6 +202,26 @@ class Overdraft:
             occurred_at=occurred_at,
         )
         return self._run(consuming)
+
+    def meter(
+        self,
+        key: str,
+        *,
+        interval: float = 1.0,
+        units: int = 1_000,
+        on_refused: Callable[[Aside], object] | None = None,
+    ) -> Meter:
+        """A meter of a usage limit, for what is counted often: see `Meter`. One for each limit.
+
+        `on_refused` is told of usage that the stack has refused, in the meter's thread.
+        """
+        if key not in self._meters:
+            if self._journal is None:
+                self._journal = Journal.open(self._core.calls, self._core.store)
+            self._meters[key] = Meter(
+                self, key, self._journal, interval=interval, units=units, on_refused=on_refused
+            )
+        return self._meters[key]
 
     def new_request_key(self) -> str:
         """A key for `consume`, with the stack's time: a UUIDv7."""
@@ -441,6 +475,7 @@ _clients: weakref.WeakSet[Overdraft] = weakref.WeakSet()
 def _give_back_all() -> None:
     for client in list(_clients):
         client._keeper.close()
+        client._close_meters()
 
 
 def _after_fork() -> None:

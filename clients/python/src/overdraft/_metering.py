@@ -1,0 +1,230 @@
+"""Usage that is added up in the process, and sent once: what is to be sent, and what became of it.
+
+A quantity gets its key when it is sent for the first time, and the key is stored before that. So at
+most one request of a limit is under way, and it is sent again under its key until the stack has
+answered, also by a later process. What is added meanwhile waits without a key, and is one request
+later, however long the network is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from overdraft._operations import Calls
+from overdraft._requests import Operation, uuid7
+from overdraft._store import Store, logger
+from overdraft.errors import Denied, Refused, Unavailable
+
+# The most that one request consumes.
+MOST_AT_ONCE = 1_000_000_000
+# How many entries that were set aside are stored; the oldest leave.
+MOST_ASIDE = 1_000
+JOURNALS = 100
+# From when on usage is late, so that people may want to know when it was; how old it may be then.
+LATE_SECONDS = 60
+OLDEST_SECONDS = 399 * 86_400
+
+
+@dataclass(frozen=True)
+class Aside:
+    """Usage that the stack has refused, and that is not sent again.
+
+    `type` is the end of the problem's type. Of `idempotency-key-expired` it is not known whether
+    it was counted; anything else was not. Tell the vendor, who can correct the usage by hand.
+    """
+
+    key: str
+    quantity: int
+    type: str
+    request_key: str
+    first_at: str
+
+
+@dataclass
+class _Sending:
+    """A request that is under way: its key stays, whatever happens."""
+
+    quantity: int
+    request_key: str
+    first_at: str
+
+
+@dataclass
+class _Limit:
+    """What is known of one usage limit."""
+
+    waiting: int = 0
+    first_at: str | None = None
+    sending: _Sending | None = None
+
+
+@dataclass
+class Journal:
+    """All usage of a process that has not been counted yet.
+
+    It is stored in a file of its own, which a lock keeps other processes from; a process that
+    starts takes over what one that ended has left.
+    """
+
+    calls: Calls
+    store: Store
+    limits: dict[str, _Limit] = field(default_factory=dict)
+    aside: list[Aside] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _file_lock: FileLock | None = None
+
+    @classmethod
+    def open(cls, calls: Calls, store: Store) -> Journal:
+        """The journal of this process, with what an earlier one has left."""
+        if store.path is None:
+            return cls(calls, store)
+        for number in range(JOURNALS):
+            path = store.path.with_suffix(f".journal-{number}.json")
+            held = _locked(path)
+            if held is not None:
+                journal = cls(calls, Store(path), _file_lock=held)
+                journal._load()
+                return journal
+        logger.warning("license usage is not stored: %s is not writable", store.path.parent)
+        return cls(calls, Store(None))
+
+    def add(self, key: str, quantity: int) -> int:
+        """Add usage; return what waits. It never touches the network or the disk."""
+        with self._lock:
+            limit = self.limits.setdefault(key, _Limit())
+            limit.waiting += quantity
+            limit.first_at = limit.first_at or self._now()
+            return limit.waiting
+
+    def _now(self) -> str:
+        now = datetime.fromtimestamp(self.calls.clock.now(), timezone.utc)
+        return now.isoformat(timespec="seconds")
+
+    def is_empty(self, key: str) -> bool:
+        """Whether everything of a limit has been counted, or set aside."""
+        with self._lock:
+            limit = self.limits.get(key)
+            return limit is None or (limit.waiting == 0 and limit.sending is None)
+
+    def send(self, key: str, on_aside: Callable[[Aside], object] | None) -> Operation[bool]:
+        """Send what is there of a limit; False: the stack was out of reach."""
+        while True:
+            sending = self._next(key)
+            if sending is None:
+                return True
+            try:
+                yield from self.calls.consume(
+                    key,
+                    sending.quantity,
+                    sending.request_key,
+                    journaled=True,
+                    occurred_at=self._occurred_at(sending),
+                )
+            except Unavailable:
+                return False
+            except Refused as error:
+                self._refused(key, sending, error, on_aside)
+            else:
+                self._done(key)
+
+    def _next(self, key: str) -> _Sending | None:
+        """The request to send: the one that is under way, or a new one, which is stored first."""
+        with self._lock:
+            limit = self.limits.setdefault(key, _Limit())
+            if limit.sending is not None:
+                return limit.sending
+            if not limit.waiting:
+                return None
+            quantity = min(limit.waiting, MOST_AT_ONCE)
+            first_at = limit.first_at or self._now()
+            limit.sending = _Sending(quantity, uuid7(self.calls.clock.now_ms()), first_at)
+            limit.waiting -= quantity
+            limit.first_at = first_at if limit.waiting else None
+            sending = limit.sending
+        self.save()
+        return sending
+
+    def _occurred_at(self, sending: _Sending) -> datetime | None:
+        """When the first of it happened, if that is worth a note."""
+        first = datetime.fromisoformat(sending.first_at)
+        age = self.calls.clock.now() - first.timestamp()
+        return first if LATE_SECONDS < age < OLDEST_SECONDS else None
+
+    def _done(self, key: str) -> None:
+        with self._lock:
+            self.limits[key].sending = None
+        self.save()
+
+    def _refused(
+        self,
+        key: str,
+        sending: _Sending,
+        error: Refused,
+        on_aside: Callable[[Aside], object] | None,
+    ) -> None:
+        """What does not fit is set aside; what fits is sent by itself, under a key of its own."""
+        usage = error.usage if isinstance(error, Denied) else None
+        fits = min(sending.quantity, usage.available or 0) if usage else 0
+        aside = Aside(
+            key, sending.quantity - fits, error.type, sending.request_key, sending.first_at
+        )
+        with self._lock:
+            limit = self.limits[key]
+            limit.sending = None
+            if 0 < fits < sending.quantity:
+                # Nothing of the refused request was counted, so this is no repetition.
+                request_key = uuid7(self.calls.clock.now_ms())
+                limit.sending = _Sending(fits, request_key, sending.first_at)
+            self.aside = [*self.aside, aside][-MOST_ASIDE:]
+        self.save()
+        logger.warning("license usage set aside: %s of %s: %s", aside.quantity, key, aside.type)
+        if on_aside is not None:
+            try:
+                on_aside(aside)
+            except Exception:  # the integrator's defect must not end the meter
+                logger.exception("on_refused failed")
+
+    def save(self) -> None:
+        """Store what must survive a crash."""
+        if self.store.path is None:
+            return
+        with self._lock:
+            kept = {
+                "limits": {
+                    name: asdict(limit)
+                    for name, limit in self.limits.items()
+                    if limit.waiting or limit.sending
+                },
+                "aside": [asdict(each) for each in self.aside],
+            }
+        self.store.change(lambda state: state.update(kept))
+
+    def _load(self) -> None:
+        state = self.store.read()
+        for name, limit in state.get("limits", {}).items():
+            sending = _Sending(**limit["sending"]) if limit["sending"] else None
+            self.limits[name] = _Limit(limit["waiting"], limit["first_at"], sending)
+        self.aside = [Aside(**each) for each in state.get("aside", ())]
+
+    def close(self) -> None:
+        """Let another process go on with what is left."""
+        self.save()
+        if self._file_lock is not None:
+            self._file_lock.release()
+
+
+def _locked(path: Path) -> FileLock | None:
+    """The lock that this process holds on a journal from now on; None: another one has it."""
+    with contextlib.suppress(OSError, Timeout):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FileLock(f"{path}.owner", timeout=0)
+        lock.acquire()
+        return lock
+    return None

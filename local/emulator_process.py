@@ -36,6 +36,7 @@ def main() -> None:
     decide_by_our_own_rules()
     decode_path_parameters()
     hand_over_other_bytes_in_base64()
+    route_preflights()
     emulator.app = Gate(emulator.app)
     emulator.main()
 
@@ -268,3 +269,29 @@ def hand_over_other_bytes_in_base64() -> None:
 
     apigateway._invoke_lambda_proxy = invoked  # noqa: SLF001
     apigateway._v2_request_body_is_text = lambda kind: _IS_TEXT.get() and is_text_type(kind)  # noqa: SLF001
+
+
+_PREFLIGHT = "PREFLIGHT"
+
+
+def route_preflights() -> None:
+    """Without CORS settings of the API, its $default route gets OPTIONS; the emulator answers 403.
+
+    Source: "Configure CORS for HTTP APIs", on APIs with a $default route.
+    """
+    handle = apigateway._handle_execute_in_scope  # noqa: SLF001
+    invoke = apigateway._invoke_lambda_proxy  # noqa: SLF001
+
+    async def handled(
+        api_id: str, stage: str, path: str, method: str, *args: Any, **kwargs: Any
+    ) -> Any:
+        method = _PREFLIGHT if method == "OPTIONS" else method
+        return await handle(api_id, stage, path, method, *args, **kwargs)
+
+    async def invoked(*args: Any, **kwargs: Any) -> Any:
+        given = list(args)
+        given[4] = "OPTIONS" if given[4] == _PREFLIGHT else given[4]
+        return await invoke(*given, **kwargs)
+
+    apigateway._handle_execute_in_scope = handled  # noqa: SLF001
+    apigateway._invoke_lambda_proxy = invoked  # noqa: SLF001

@@ -1,7 +1,8 @@
 """Take a seat, renew a seat: `POST /v1/entitlements/{entitlementId}/activations`."""
 
 import os
-from typing import NotRequired, TypedDict
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict
 
 from cachetools import LRUCache
 
@@ -92,15 +93,20 @@ def _take_once(request: Request, body: ActivationBody, claim: Claim) -> Response
     """
     reply = request.dynamodb.execute(claim.reserve())
     kept = claim.read(reply.item)[0] if isinstance(reply, Refused) else None
-    response = _take(request, body, kept=kept)
-    grant = {"activationId": response.body["activationId"]}
-    if kept and kept.body == grant:
-        return replayed(response._replace(status=kept.status))
-    request.dynamodb.execute(claim.finish(response._replace(body=grant)))
-    return response
+    taken = _take(request, body, repeats=kept.body if kept else None)
+    # The first answer may have been lost: then its repetition has to be signed as well.
+    signed = {"signed": True} if taken.body.get("signedLease") else {}
+    grant = {"activationId": taken.body["activationId"], **signed}
+    if kept and kept.body["activationId"] == grant["activationId"]:
+        return replayed(taken._replace(status=kept.status))
+    request.dynamodb.execute(claim.finish(taken._replace(body=grant)))
+    return taken
 
 
-def _take(request: Request, body: ActivationBody, *, kept: Response | None = None) -> Response:
+def _take(
+    request: Request, body: ActivationBody, *, repeats: Mapping[str, Any] | None = None
+) -> Response:
+    """`repeats`: what was stored of the answer to the same request."""
     entitlement_id = request.path["entitlementId"]
     operation = activation.take(
         entitlement_id,
@@ -118,7 +124,8 @@ def _take(request: Request, body: ActivationBody, *, kept: Response | None = Non
         observability.count("OverdraftSeatGranted" if grant.held.is_overdraft else "SeatGranted")
     view = _view(entitlement_id, body.holder, grant)
     if body.wants_signature:
-        is_repeated = kept is not None and kept.body == {"activationId": view["activationId"]}
+        first = {"activationId": view["activationId"], "signed": True}
+        is_repeated = repeats == first
         view["signedLease"] = signed_leases.sign(view, grant, request, is_repeated=is_repeated)
     return Response(201 if grant.is_new else 200, view)
 

@@ -53,8 +53,8 @@ def consume(request: Request) -> Response:
     is_dry_run = bool(request.query.get("dryRun"))
     header = header_of(request)
     key = request_key(request.caller.derive("Idempotency-Key"), header) if header else None
-    if body.is_journaled:
-        check_journaled(time_of(key) if key else None, request.now_ms)
+    if body.is_journaled and (header or not is_dry_run):
+        check_journaled(header or "", time_of(key) if key else None, request.now_ms)
     limit = (request.path["entitlementId"], request.path["key"])
     if is_dry_run:
         with _denial_help.added(request):

@@ -1,8 +1,11 @@
 """Entitlements by the vendor's own id: read one, create or update it."""
 
+from functools import partial
+
 from functions.manage import documents, entitlements, external_ids
 from shared.api.request import Request, Response
 from shared.dynamodb.patterns import ROUNDS
+from shared.dynamodb.requests import Item
 from shared.problems import (
     Contention,
     ExternalIdTaken,
@@ -38,7 +41,7 @@ def put(request: Request) -> Response:
         _check_preconditions(request, exists=found is not None)
         try:
             if found:
-                return entitlements.update_of(request, found, body)
+                return entitlements.update_of(request, found, body, partial(_check_id, external_id))
             # What the path names is created once; a repetition is an update.
             headers = {k: v for k, v in request.headers.items() if k != "idempotency-key"}
             made = documents.patch_of_nothing(body)
@@ -46,6 +49,16 @@ def put(request: Request) -> Response:
         except (ExternalIdTaken, NotFound):
             continue  # another request has created it, or deleted it, meanwhile
     raise Contention
+
+
+def _check_id(external_id: str, item: Item) -> None:
+    """Leave an entitlement alone that has got another `externalId` meanwhile.
+
+    Raises:
+        NotFound.
+    """
+    if item["document"].get("externalId") != external_id:
+        raise NotFound("No entitlement has this externalId.")
 
 
 def _find(request: Request) -> str | None:

@@ -137,13 +137,23 @@ def update(request: Request) -> Response:
     return update_of(request, request.path["entitlementId"], request.body)
 
 
-def update_of(request: Request, entitlement_id: str, body: Mapping[str, Any]) -> Response:
+def update_of(
+    request: Request,
+    entitlement_id: str,
+    body: Mapping[str, Any],
+    check: Callable[[Item], None] = lambda _: None,
+) -> Response:
     """Change the entitlement with this id by a merge patch.
 
     Raises:
-        What `apply_patch` raises.
+        What `apply_patch` raises; what `check` raises of the entitlement as it is.
     """
-    patch = Patch(entitlement_id, body, request.change, partial(check_version, request))
+
+    def checked(item: Item) -> None:
+        check(item)
+        check_version(request, item)
+
+    patch = Patch(entitlement_id, body, request.change, checked)
     is_done = request.dynamodb.run(apply_patch(patch))
     response = read_of(request, entitlement_id)
     return response if is_done else response._replace(status=202)

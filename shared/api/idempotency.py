@@ -62,7 +62,7 @@ def header_of(request: Request) -> str | None:
     return given
 
 
-def check_journaled(key_ms: int | None, now_ms: int) -> None:
+def check_journaled(header: str, key_ms: int | None, now_ms: int) -> None:
     """Refuse a journaled request whose repetition could count twice.
 
     `key_ms`: the time in its `Idempotency-Key`, None if that is no UUIDv7; Unix milliseconds. A
@@ -71,9 +71,11 @@ def check_journaled(key_ms: int | None, now_ms: int) -> None:
     Raises:
         InvalidRequest, IdempotencyKeyExpired, IdempotencyKeyInFuture (with `serverTime`).
     """
-    if key_ms is None:
+    if key_ms is None or header != header.lower():  # in capitals, it would be another key
         raise InvalidRequest.at(
-            "/Idempotency-Key", "of a journaled request must be a UUIDv7", place="header"
+            "/Idempotency-Key",
+            "of a journaled request must be a UUIDv7 in lower case",
+            place="header",
         )
     extensions = {"serverTime": to_rfc3339(now_ms)}
     if key_ms < now_ms - JOURNAL_MS:

@@ -70,7 +70,12 @@ def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Ac
     for attempt in range(1, ROUNDS + 1):
         reply = yield from borrowing.send_with_borrowing(pending, write)
         if isinstance(reply, Accepted):
-            return pending.granted(SeatShard.of(reply.item or {}), is_written=True)
+            written = SeatShard.of(reply.item or {})
+            if not written.is_only_shard and pending.pool_usage is None:  # it was split meanwhile
+                pending.pool_usage = yield from read_seat_usage(
+                    pending.entitlement_id, pending.change.now
+                )
+            return pending.granted(written, is_written=True)
         if isinstance(reply, Conflicted):
             yield from send(Pause(attempt))
             continue
@@ -84,10 +89,10 @@ def _take(pending: PendingActivation, *, expect_overdraft: bool) -> Operation[Ac
             continue
         check_seats(shard, pending.change.now)
         decision = decide(shard, pending.key, pending.change.now, pending.borrowed_end)
-        if decision is not Decision.KEEP:
-            yield from borrowing.prepare(pending, shard)
         if decision is Decision.KEEP:
+            yield from borrowing.check_length(pending, shard)
             return pending.granted(shard)
+        yield from borrowing.prepare(pending, shard)
         if decision is Decision.SHARD_FULL:
             elsewhere = yield from _take_elsewhere(pending, shard)
             if elsewhere:
@@ -235,7 +240,9 @@ def preview(
     yield from pending.go_to(Place.of(pending.entitlement_id, pending.key, shard.shard_count))
     check_seats(shard, now)
     decision = decide(shard, pending.key, now, pending.borrowed_end)
-    if decision is not Decision.KEEP and borrow_seconds is not None:
+    if decision is Decision.KEEP:
+        yield from borrowing.check_length(pending, shard)
+    elif borrow_seconds is not None:
         yield from borrowing.check(pending, shard)
     if decision in (Decision.KEEP, Decision.RENEW):
         return pending.granted(shard)._replace(is_new=False)

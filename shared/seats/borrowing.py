@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from shared.clock import to_duration
 from shared.dynamodb.expressions import set_and_remove
-from shared.dynamodb.keys import borrowed_seats_key
+from shared.dynamodb.keys import borrowed_seats_key, seat_shard_key
 from shared.dynamodb.requests import (
     Accepted,
     Cancelled,
@@ -89,6 +89,17 @@ def prepare(pending: PendingActivation, shard: SeatShard) -> Operation[None]:
         pending.with_borrowing = (return_update(pending.entitlement_id, pending.key),)
 
 
+def check_length(pending: PendingActivation, shard: SeatShard) -> Operation[None]:
+    """Refuse to a holder, too, what seats cannot be borrowed for.
+
+    Raises:
+        InvalidRequest.
+    """
+    if pending.borrow_seconds is not None:
+        borrowed = yield from read_borrowed(pending.entitlement_id)
+        _check_length(borrowed, shard, pending.borrow_seconds)
+
+
 def check(pending: PendingActivation, shard: SeatShard) -> Operation[None]:
     """Refuse what `prepare` refuses to a request that borrows; write nothing."""
     borrowed = yield from read_borrowed(pending.entitlement_id)
@@ -112,9 +123,14 @@ def _borrow(pending: PendingActivation, shard: SeatShard, seconds: int) -> Opera
     return Update(
         item_key,
         "SET borrowed.#k = :end",
-        "longest >= :seconds AND (attribute_exists(borrowed.#k) OR size(borrowed) < most)",
+        # Who has borrowed it still may have it for longer; an entry that has ended is none.
+        "longest >= :seconds AND (borrowed.#k > :ended OR size(borrowed) < most)",
         {"#k": pending.key},
-        {":end": pending.borrowed_until or now + seconds, ":seconds": seconds},
+        {
+            ":end": pending.borrowed_until or now + seconds,
+            ":seconds": seconds,
+            ":ended": now - CLOCK_GRACE,
+        },
     )
 
 
@@ -179,7 +195,8 @@ def send_with_borrowing(
     # A transaction returns nothing. The seat may be released again by now; it was granted all the
     # same.
     item = yield from send(Get(pending.place.key))
-    assert item is not None
+    if item is None:  # seats were moved meanwhile; the first shard always exists
+        item = (yield from send(Get(seat_shard_key(pending.entitlement_id)))) or {}
     seat = write.values[":seat"]
     assert isinstance(seat, int)
     value = SeatShard.of(item).with_lease(seat)

@@ -1,5 +1,6 @@
 """Sixteen threads that create, rename and delete entitlements by ids of the vendor's own."""
 
+import json
 import random
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.support.tables import create_table, open_client
 from tests.support.threads import SEEDS, THREADS, together
 
 E = "/v1/entitlements"
-TERMS = {"product": "CAD", "customer": {"name": "Acme"}, "seatCount": 5}
+TERMS: dict[str, Any] = {"product": "CAD", "customer": {"name": "Acme"}, "seatCount": 5}
 IDS = ["o1", "o2", "o3"]
 
 
@@ -83,3 +84,39 @@ def test_an_id_is_that_of_one_entitlement(engine: DynamoDBLocal, seed: int) -> N
     named = [name for name, _ in entitlements if name]
     assert len(named) == len(set(named))
     assert {200, 201, 204, 409} <= answered
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_rename_is_not_undone(engine: DynamoDBLocal, seed: int) -> None:
+    """Whoever puts under the old name meanwhile creates another one."""
+    dynamodb = open_client(engine.url, create_table(engine.url))
+    given = {"BOOTSTRAP_KEY_HASH": hash_key(BOOTSTRAP_KEY)}
+    serve = app.serve(manage.HANDLERS, app.Context(given, dynamodb))
+    for number in range(6):
+        old, new = f"old{seed}-{number}", f"new{seed}-{number}"
+        made = serve(event(f"POST {E}", body={**TERMS, "externalId": old}), None)
+        first = json.loads(made["body"])["entitlementId"]
+
+        renamed = list[int]()
+
+        def work(
+            worker: int,
+            first: str = first,
+            old: str = old,
+            new: str = new,
+            renamed: list[int] = renamed,
+        ) -> None:
+            if worker == 0:
+                path, body = {"entitlementId": first}, {"externalId": new}
+                request = event(f"PATCH {E}/{{entitlementId}}", path, body)
+                renamed.append(serve(request, None)["statusCode"])
+                return
+            more: dict[str, Any] = {**TERMS, "seatCount": worker}
+            request = event(f"PUT {E}/by-external-id/{{externalId}}", {"externalId": old}, more)
+            assert serve(request, None)["statusCode"] in (200, 201, 503)
+
+        together(work)
+        names = {entitlement_id: name for name, entitlement_id in owners(engine, dynamodb)[1]}
+        # It may have lost every race: then it was told so, and nothing was renamed.
+        assert renamed[0] in (200, 503)
+        assert names[first] == (new if renamed == [200] else old)

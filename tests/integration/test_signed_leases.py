@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from typing import Any
 
 import jwt
@@ -70,6 +71,24 @@ def test_a_lost_answer_is_signed_again(api: CheckedApi) -> None:
     for answer in (first, again):
         payload = verified(api, answer.body["signedLease"])
         assert payload["activationId"] == first.body["activationId"]
+
+
+def test_a_repetition_makes_nothing_longer(api: CheckedApi) -> None:
+    """`offlinePeriod` begins with the lease, and a heartbeat is not signed, however often it is sent."""
+    customer = Customer(api, leasePeriod="PT1H", offlinePeriod="PT2H")
+    body = {"seatId": "alice", "signed": True}
+
+    def send(key: str) -> Any:
+        headers = {"idempotency-key": key}
+        return customer.license.call("POST", customer.seats, body, headers=headers)
+
+    first = verified(api, send("first").body["signedLease"])
+    time.sleep(1.1)
+    again = verified(api, send("first").body["signedLease"])
+    assert again["iat"] > first["iat"]
+    assert again["exp"] == first["exp"]
+    assert send("heartbeat").body["signedLease"] is None
+    assert send("heartbeat").body["signedLease"] is None
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,15 @@ from shared.api import app
 from shared.clock import from_rfc3339
 from shared.dynamodb import client as client_module
 from shared.dynamodb.keys import SEAT_SHARD_PREFIX, borrowed_seats_key
-from shared.dynamodb.requests import Get
+from shared.dynamodb.requests import Get, Pause, Transact
+from shared.seats import activation
 from shared.seats.borrowing import BorrowedSeats
+from shared.seats.encoding import seat_key
+from shared.seats.holder import Holder
 from tests.support.life import read_stream
 from tests.support.notifier import Notifier
 from tests.support.pools import shrink_shards
-from tests.support.seats import NOW, NOW_MS
+from tests.support.seats import NOW, NOW_MS, change
 from tests.unit.conftest import Api
 
 E = "/v1/entitlements/{entitlementId}"
@@ -225,6 +228,51 @@ def test_a_pool(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = api.call(f"GET {E}/activations", customer.path, query={"borrowed": "true"})[1]["items"]
     ids = {each["activationId"] for each in listed}
     assert ids == {last["activationId"], *(each["activationId"] for _, each in borrowed[1:3])}
+
+
+def test_entries_that_have_ended_do_not_count_as_borrowed(customer: Customer) -> None:
+    """Of a bound that was lowered: nobody may borrow who has had it, however many entries are left."""
+    api = customer.api
+    customer.patch(seatCount=128, maxBorrowedSeats=120, overdraftSeatLimit={"type": "none"})
+    people = [f"user{number}" for number in range(120)]
+    assert {customer.take(name, "P1D")[0] for name in people} == {201}
+    customer.pass_time(DAY + 5)
+    customer.patch(maxBorrowedSeats=2)
+    item = api.dynamodb.execute(Get(borrowed_seats_key(customer.id)))
+    last = sorted(BorrowedSeats.of(item).ends)[-10:]
+    by_key = {seat_key(customer.id, name): name for name in people}
+    statuses = [customer.take(by_key[key], "P1D")[0] for key in last]
+    assert statuses[2:] == [409] * 8
+    assert customer.borrowed() == 2
+
+
+def test_a_holder_is_told_what_is_wrong_too(customer: Customer) -> None:
+    customer.take("alice", "P10D")
+    for lease in ("PT1H", "PT8H", "P15D"):
+        for query in ({}, {"dryRun": "true"}):
+            assert customer.take("alice", lease, **query)[0] == 400
+    customer.patch(maxLeasePeriod=None, maxBorrowedSeats=None)
+    assert customer.take("alice", "P7D")[0] == 400
+    assert customer.take("alice")[1]["isBorrowed"]
+
+
+def test_a_shard_that_is_split_at_that_moment(customer: Customer) -> None:
+    """The seat is borrowed; what is read of the shard after that belongs to a pool."""
+    pending = activation.take(
+        customer.id, Holder("alice"), change(NOW_MS), 1, borrow_seconds=7 * DAY
+    )
+    dynamodb, reply = customer.api.dynamodb, None
+    while True:
+        try:
+            request = pending.send(reply)
+        except StopIteration as stop:
+            grant = stop.value
+            break
+        reply = NOW_MS if isinstance(request, Pause) else dynamodb.execute(request)
+        if isinstance(request, Transact):
+            customer.patch(seatCount=300)
+    assert (grant.is_new, grant.held.is_borrowed) == (True, True)
+    assert customer.borrowed() == 1
 
 
 def test_lists_and_events_say_it(customer: Customer, engine_url: str) -> None:

@@ -423,6 +423,33 @@ def test_a_clock_that_is_set_back_makes_no_lease_longer(world: World) -> None:
     abandon(again)
 
 
+def test_a_clock_that_is_set_back_holds_no_renewal_up(world: World) -> None:
+    client = world.client(world.sell())
+    client.entitlement()
+    clock, before = client._core.clock, client._core.clock.now_ms()
+    world.local_error_ms = -30 * DAY * 1000
+    clock._seen_at -= 600  # ten minutes by the machine's other clock
+    assert before + 600_000 <= clock.now_ms() < before + 660_000
+
+
+def test_one_seat_tries_for_all(world: World) -> None:
+    """While the stack is out of reach, a thousand seats must not each wait for it."""
+    client = world.client(world.sell(seatCount=60))
+    seats = [client.seat(f"user{number}", on_change=world.note) for number in range(20)]
+    for seat in seats:
+        seat.start()
+    world.network.is_down = True
+    before = len(world.network.seen)
+    world.pass_time(5 * HOUR)
+    with client._keeper._changed:
+        client._keeper._changed.notify()
+    wait_until(lambda: world.kinds.count("offline") == 20)
+    assert len(world.network.seen) - before <= 2 * QUICK.attempts
+    assert all(seat.is_valid for seat in seats)
+    world.network.is_down = False
+    client.close()
+
+
 @pytest.mark.parametrize("error", [-DAY, -300, 0, 300, 40 * DAY])
 def test_keys_have_the_stacks_time(world: World, error: int) -> None:
     world.local_error_ms = error * 1000

@@ -73,15 +73,17 @@ class Retry:
 
 @dataclass
 class Clock:
-    """The stack's time, by the `Date` of its answers, and never earlier than it was.
+    """The stack's time, by the `Date` of its answers; it never goes back by itself.
 
-    `latest_ms` is the latest time that was seen, also by an earlier process: a clock that is set
-    back does not make a lease longer.
+    `latest_ms` is the latest time that was seen, also by an earlier process. From there on it goes
+    on as the machine's monotonic clock does, whatever the other one is set to: so a clock that is
+    set back makes no lease longer, and holds no renewal up.
     """
 
     local_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
     offset_ms: int = 0
     latest_ms: int = 0
+    _seen_at: float = field(default_factory=time.monotonic)
 
     def observe(self, headers: Mapping[str, str]) -> None:
         """Correct the clock by an answer. `Date` has whole seconds, so small differences stay."""
@@ -91,12 +93,16 @@ class Clock:
         difference = int(email.utils.mktime_tz(parsed)) * 1000 + 500 - self.local_ms()
         self.offset_ms = difference if abs(difference) > 2_000 else 0
         # What the stack says counts, whatever was believed before.
-        self.latest_ms = self.local_ms() + self.offset_ms
+        self._seen(self.local_ms() + self.offset_ms)
 
     def now_ms(self) -> int:
         """Unix milliseconds."""
-        self.latest_ms = max(self.latest_ms, self.local_ms() + self.offset_ms)
+        passed_ms = int((time.monotonic() - self._seen_at) * 1000)
+        self._seen(max(self.local_ms() + self.offset_ms, self.latest_ms + passed_ms))
         return self.latest_ms
+
+    def _seen(self, now_ms: int) -> None:
+        self.latest_ms, self._seen_at = now_ms, time.monotonic()
 
     def now(self) -> float:
         """Unix seconds."""

@@ -400,15 +400,21 @@ class Seat:
     def _leave_to_parent(self) -> None:
         self._lock, self._is_kept = threading.RLock(), False
 
-    def _look(self) -> None:
-        """Renew it if it is due, or see what the time has changed."""
+    def _look(self, *, is_reachable: bool = True) -> bool:
+        """Renew it if it is due, or see what the time has changed; whether the stack answered.
+
+        `is_reachable` false: another seat has just found that it does not.
+        """
         now = self._client._core.clock.now()
-        if now >= self._state.due or self._state.due > now + 400 * 86_400:
+        is_due = now >= self._state.due
+        if is_due and is_reachable:
             self.renew()
-            return
+            return not self._state.is_offline
         with self._lock:
-            changes = self._state.look(now)
+            changes = [*self._state.failed(now)] if is_due else []
+            changes += self._state.look(now)
         self._tell(changes)
+        return is_reachable
 
     def _tell(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -461,9 +467,10 @@ class _Keeper:
                 first = min(seat._state.due for seat in seats)
                 self._changed.wait(min(LOOK_SECONDS, max(SHORTEST_WAIT, first - now)))
                 seats = list(self.seats)
+            is_reachable = True
             for seat in seats:
                 try:
-                    seat._look()
+                    is_reachable = seat._look(is_reachable=is_reachable)
                 except Exception:  # never the end of the keeper
                     logger.exception("license seat not renewed")
 

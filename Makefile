@@ -18,7 +18,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test soak check unit models faults volume integration concurrency contract browser office chromium bench bench-report bench-portal bench-pool screenshots scale lint format openapi docs lock build clients deploy redrive adopt smoke bootstrap-key clean
+.PHONY: help run demo test soak check unit models faults volume integration concurrency contract browser office chromium bench bench-report bench-portal bench-pool bench-client screenshots scale lint format openapi docs lock build clients deploy redrive adopt smoke bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -73,6 +73,9 @@ bench: $(READY) ## Measure: round trips, write units, CPU, start-up; writes .loc
 
 bench-report: $(READY) ## Measure the report for 10,000 entitlements (about a quarter of an hour)
 	@$(BIN)/python -m benchmarks.report
+
+bench-client: $(READY) ## Measure the Python client: a call, kept seats, its import
+	@PYTHONPATH=clients/python/src $(BIN)/python -m benchmarks.client
 
 screenshots: $(READY) chromium ## Take the README's pictures of the portal
 	@$(BIN)/python -m local screenshots

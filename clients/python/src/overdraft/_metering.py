@@ -14,13 +14,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from overdraft._operations import Calls
 from overdraft._requests import Operation, uuid7
 from overdraft._store import Store, logger
 from overdraft.errors import Denied, Refused, Unavailable
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 # The most that one request consumes.
 MOST_AT_ONCE = 1_000_000_000
@@ -222,6 +224,8 @@ class Journal:
 
 def _locked(path: Path) -> FileLock | None:
     """The lock that this process holds on a journal from now on; None: another one has it."""
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - as in `_store`
+
     with contextlib.suppress(OSError, Timeout):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FileLock(f"{path}.owner", timeout=0)

@@ -17,9 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-from filelock import FileLock, Timeout
-
 logger = logging.getLogger("overdraft")
 LOCK_SECONDS = 2.0
 # Seats of which nothing was heard for so long are forgotten.
@@ -39,7 +36,11 @@ class Store:
     @classmethod
     def of(cls, directory: str | os.PathLike[str] | None, url: str, key_id: str) -> Store:
         """The store of a stack and a key, by default in the user's state directory."""
-        folder = Path(directory or platformdirs.user_state_dir("overdraft", appauthor=False))
+        if directory is None:
+            import platformdirs  # noqa: PLC0415
+
+            directory = platformdirs.user_state_dir("overdraft", appauthor=False)
+        folder = Path(directory)
         name = hashlib.sha256(f"{url}\0{key_id}".encode()).hexdigest()[:24]
         return cls(folder / f"{name}.json")
 
@@ -63,6 +64,9 @@ class Store:
         """Change the state by a function that edits it. A failure is logged, never raised."""
         if self.path is None:
             return
+        # Software that stores nothing, or has not taken a seat yet, starts without it.
+        from filelock import FileLock, Timeout  # noqa: PLC0415
+
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with FileLock(f"{self.path}.lock", timeout=LOCK_SECONDS):

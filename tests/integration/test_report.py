@@ -68,6 +68,11 @@ def sold(api: CheckedApi) -> Customer:
     customer = Customer(
         api,
         unitPrice=PRICE,
+        leasePeriod="PT8H",
+        maxLeasePeriod="P2D",
+        maxBorrowedSeats=1,
+        externalId="order-of-the-report",
+        metadata={"region": "=emea"},
         customer={"name": "=Report <Corp>"},
         contacts={
             "accountOwner": {"email": "sales@vendor.example"},
@@ -76,6 +81,8 @@ def sold(api: CheckedApi) -> Customer:
     )
     for seat_id in ("a", "b", "c"):
         customer.take(seat_id)
+    borrowed = {"seatId": "a", "leasePeriod": "P1D"}
+    assert customer.license.call("POST", customer.seats, borrowed).body["isBorrowed"]
     for seat_id in ("d", "d", "e"):
         customer.take(seat_id, 409)
 
@@ -114,6 +121,8 @@ def test_a_report_in_every_form(api: CheckedApi, sold: Customer) -> None:
     [row] = csv.DictReader(io.StringIO(content, newline=""))
     assert row["customer"] == "'=Report <Corp>"
     assert (row["peak"], row["denied"], row["deniedAttempts"]) == ("3", "2", "3")
+    assert (row["borrowedSeats"], row["externalId"]) == ("1", "order-of-the-report")
+    assert json.loads(row["metadata"]) == {"region": "=emea"}
     assert answers["xlsx"].data[:2] == b"PK"
     # And the same by hand, from the API.
     query = f"interval=period&from={report['period']['from']}"

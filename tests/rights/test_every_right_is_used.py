@@ -54,6 +54,13 @@ RARE = {
     ("ReportRole", "dynamodb:PutItem", "SECRET#report-link"): "own_secret, see above",
     ("EntitlementsRole", "dynamodb:PutItem", "SECRET#page-token"): "own_secret, see above",
     ("NotifyRole", "dynamodb:PutItem", "SECRET#unsubscribe"): "own_secret, see above",
+    **{
+        ("ReportRole", "dynamodb:BatchGetItem", kind): (
+            "a statement, where nothing has happened since the month: shared/sales/charges.py,"
+            " _is_settled"
+        )
+        for kind in ("LEDGER#*", "SUM#*", "USAGE#*")
+    },
     ("PortalRole", "dynamodb:GetItem", "LEDGER#*"): (
         "holders are listed while seats are moved: shared/seats/held_seats.py, _shards_from"
     ),

@@ -14,7 +14,7 @@ PLACE = Place("us-east-1", "000000000000", lambda _: "pk")
 # Any table that a test makes stands for the stack's.
 TABLE_ARN = PLACE.arn("dynamodb", "table/*")
 # Resources that exist only if a parameter asks for them.
-OFF = {"HasKmsKey", "HasBoundary"}
+OFF = {"HasKmsKey", "HasBoundary", "HasOtherLeaseKey", "HasRetiredLeaseKeys"}
 NO_VALUE = {"Ref": "AWS::NoValue"}
 _record = Record()
 

@@ -258,6 +258,30 @@ def test_only_our_own_refusals_count(world: World, body: Any) -> None:
         client.take("alice")
 
 
+@pytest.mark.parametrize("body", [{}, {"login": True}, {"activationId": 1, "seats": None}])
+def test_json_of_somebody_else_is_no_answer(world: World, body: Any) -> None:
+    """A captive portal may answer 200 with an object."""
+    answer = httpx.Response(200, json=body)
+    client = Overdraft(
+        "https://x.example",
+        world.sell(),
+        entitlement_id="ent_1",
+        stores=False,
+        retry=QUICK,
+        transport=httpx.MockTransport(lambda _: answer),
+    )
+    for call in (
+        lambda: client.take("alice"),
+        client.entitlement,
+        client.usage,
+        lambda: client.consume("exports"),
+        lambda: list(client.held_seats()),
+        lambda: client.seat("alice").start(),
+    ):
+        with pytest.raises(overdraft.Unavailable):
+            call()
+
+
 def test_retry_after_is_honoured_within_the_total(world: World) -> None:
     key, waits = world.sell(), list[float]()
     answers = [

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from overdraft._requests import Clock, Operation, Reply, Request, Retry, call, uuid7
+from overdraft.errors import Unavailable
 from overdraft.models import Activation, Consumption, Entitlement, HeldSeat, UsageLimit
+
+T = TypeVar("T")
 
 
 class Calls:
@@ -42,12 +45,12 @@ class Calls:
 
     def license(self) -> Operation[Entitlement]:
         """The entitlement of the license key."""
-        return Entitlement.of((yield from self._call("GET", "/v1/license")).body)
+        return _read(Entitlement.of, (yield from self._call("GET", "/v1/license")).body)
 
     def entitlement(self) -> Operation[Entitlement]:
         """The entitlement, with its seats in use."""
         path = yield from self._path("")
-        return Entitlement.of((yield from self._call("GET", path)).body)
+        return _read(Entitlement.of, (yield from self._call("GET", path)).body)
 
     def take(
         self,
@@ -72,7 +75,8 @@ class Calls:
         path = yield from self._path("/activations")
         # So that the answer to a repetition after a lost one is signed as well.
         headers = {"idempotency-key": key or uuid7(self.clock.now_ms())} if signed else {}
-        return Activation.of((yield from self._call("POST", path, body, headers)).body)
+        answer = (yield from self._call("POST", path, body, headers)).body
+        return _read(Activation.of, answer)
 
     def release(self, activation_id: str) -> Operation[None]:
         """Release a seat; one that is not held any more stays released."""
@@ -84,7 +88,10 @@ class Calls:
         query = f"?limit=100&pageToken={quote(page_token, safe='')}" if page_token else "?limit=100"
         path = yield from self._path(f"/activations{query}")
         body = (yield from self._call("GET", path)).body
-        return [HeldSeat.of(each) for each in body["items"]], body["nextPageToken"]
+        return _read(
+            lambda page: ([HeldSeat.of(each) for each in page["items"]], page["nextPageToken"]),
+            body,
+        )
 
     def consume(
         self,
@@ -103,17 +110,30 @@ class Calls:
             body["occurredAt"] = rfc3339(occurred_at)
         path = yield from self._path(f"/usage/{quote(key, safe='')}")
         reply = yield from self._call("POST", path, body, {"idempotency-key": request_key})
-        return Consumption.of(reply.body)
+        return _read(Consumption.of, reply.body)
 
     def usage(self) -> Operation[list[UsageLimit]]:
         """Every usage limit in its current period."""
         path = yield from self._path("/usage")
         body = (yield from self._call("GET", path)).body
-        return [UsageLimit.of(each) for each in body["items"]]
+        return _read(lambda page: [UsageLimit.of(each) for each in page["items"]], body)
 
     def lease_keys(self) -> Operation[list[dict[str, str]]]:
         """The public keys of signed leases."""
-        return list((yield from self._call("GET", "/.well-known/jwks.json")).body["keys"])
+        body = (yield from self._call("GET", "/.well-known/jwks.json")).body
+        return _read(lambda found: [dict(key) for key in found["keys"]], body)
+
+
+def _read(read: Callable[[Any], T], body: Any) -> T:
+    """What an answer says.
+
+    Raises:
+        Unavailable: it is JSON, and not what the stack answers: a captive portal's, or a defect.
+    """
+    try:
+        return read(body)
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Unavailable(f"not an answer of the stack: {type(error).__name__} {error}") from None
 
 
 def duration(period: timedelta) -> str:

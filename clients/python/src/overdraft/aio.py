@@ -321,8 +321,9 @@ class AsyncSeat:
                     await self.renew()
                 else:
                     await self._tell(self._state.look(clock.now()))
-            except Exception:  # never the end of the keeper
+            except Exception:  # never the end of the keeper, nor a reason to ask at once again
                 logger.exception("license seat not renewed")
+                self._state.failed(clock.now())
 
     async def _tell(self, changes: Sequence[Change]) -> None:
         for change in changes:

@@ -471,8 +471,9 @@ class _Keeper:
             for seat in seats:
                 try:
                     is_reachable = seat._look(is_reachable=is_reachable)
-                except Exception:  # never the end of the keeper
+                except Exception:  # never the end of the keeper, nor a reason to ask at once again
                     logger.exception("license seat not renewed")
+                    seat._state.failed(seat._client._core.clock.now())
 
 
 _clients: weakref.WeakSet[Overdraft] = weakref.WeakSet()
@@ -501,7 +502,10 @@ def _release_on_sigterm(seat: Seat) -> None:
     before = signal.getsignal(signal.SIGTERM)
 
     def handle(number: int, frame: FrameType | None) -> None:
-        seat.release()
+        # In a thread of its own: this one may have been interrupted while it held a lock.
+        releasing = threading.Thread(target=seat.release, name="overdraft-release", daemon=True)
+        releasing.start()
+        releasing.join(seat._client._core.retry.total)
         if callable(before):
             before(number, frame)
         elif before != signal.SIG_IGN:

@@ -239,6 +239,7 @@ def test_the_page_of_somebody_else_locks_nobody(world: World, fault: str) -> Non
         {"type": "https://other.example/problems/unauthorized", "status": 401},
         {"type": "https://overdraft.example/problems/contention", "status": 503},
         {"type": "https://overdraft.example/problems/internal", "status": 500},
+        {"type": "https://overdraft.example/problems/maintenance", "status": 503},
         ["not", "an", "object"],
         None,
     ],
@@ -423,6 +424,54 @@ def test_what_the_vendor_ends(world: World, what: str) -> None:
     # It cannot be got around by pulling the plug.
     with pytest.raises(overdraft.Unavailable):
         start_offline(world, key).start()
+
+
+def test_a_seat_that_was_given_back_is_worth_nothing(world: World) -> None:
+    client = world.client(world.sell())
+    with client.seat("alice") as seat:
+        pass
+    assert (seat.is_valid, seat.source) == (False, None)
+    world.network.is_down = True
+    with pytest.raises(overdraft.Unavailable):
+        seat.start()
+
+
+def test_many_seats_do_not_wait_for_one_another_at_the_end(world: World) -> None:
+    client = world.client(world.sell(seatCount=30))
+    for number in range(20):
+        client.seat(f"user{number}").start()
+    world.network.is_down = True
+    before = len(world.network.seen)
+    client.close()
+    assert len(world.network.seen) - before == QUICK.attempts
+
+
+def test_sigterm_has_one_handler(world: World) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        client = world.client(world.sell())
+        for _ in range(50):
+            with client.seat("alice", release_on_sigterm=True):
+                pass
+        first = signal.getsignal(signal.SIGTERM)
+        with client.seat("alice", release_on_sigterm=True):
+            assert signal.getsignal(signal.SIGTERM) is first
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    told = list[BaseException]()
+
+    def elsewhere() -> None:
+        try:
+            client.seat("bob", release_on_sigterm=True).start()
+        except RuntimeError as error:
+            told.append(error)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert told
+    assert world.held() == []  # it was refused before the seat was taken
 
 
 # --- Clocks and files -----------------------------------------------------------------------------
@@ -761,6 +810,100 @@ def test_two_processes_have_journals_of_their_own(world: World) -> None:
     assert len(list(world.state.glob("*.journal-*.json"))) == 2
 
 
+@pytest.mark.parametrize("error", [DAY, -40 * DAY])
+def test_a_wrong_clock_loses_no_usage(world: World, error: int) -> None:
+    """The first key is made before the stack's time is known; it was never sent before."""
+    world.local_error_ms = error * 1000
+    counted = meter(world.client(world.sell()))
+    counted.add(5)
+    assert counted.flush()
+    assert (world.used(), counted.aside) == (5, [])
+
+
+def test_what_cannot_be_stored_is_not_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a crash it would be sent again, under another key."""
+    client = world.client(world.sell())
+    client.entitlement()
+    counted = meter(client)
+    counted.add(5)
+    with monkeypatch.context() as broken:
+        broken.setattr("overdraft._store.Store._write", _full)
+        assert not counted.flush()
+        assert world.used() == 0
+    assert counted.flush()
+    assert world.used() == 5
+
+
+def _full(*_: Any) -> None:
+    raise OSError("no space left on device")
+
+
+def test_all_that_others_have_left_is_sent(world: World) -> None:
+    key = world.sell()
+    world.network.is_down = True
+    clients = [world.client(key) for _ in range(3)]
+    for client in clients:
+        counted = meter(client)
+        counted.add(2)
+        counted._journal.save()
+    for client in clients:  # they end
+        client._journal._file_lock.release()  # type: ignore[union-attr]
+        client._meters = {}
+    world.network.is_down = False
+    last = world.client(key)
+    assert meter(last).flush()
+    assert world.used() == 6
+    last.close()
+    assert meter(world.client(key)).flush()
+    assert world.used() == 6
+
+
+def test_what_is_added_while_the_stack_is_down_is_stored(world: World) -> None:
+    client = world.client(world.sell())
+    client.entitlement()
+    world.network.is_down = True
+    quick = client.meter("exports", interval=0.05)
+    quick.add(1)
+    wait_until(lambda: len(world.network.seen) > 4)
+    quick.add(41)
+
+    def stored() -> int:
+        limit = quick._journal.store.read().get("limits", {}).get("exports")
+        under_way = limit and limit["sending"]
+        return (limit["waiting"] + (under_way["quantity"] if under_way else 0)) if limit else 0
+
+    wait_until(lambda: stored() == 42)
+    world.network.is_down = False
+    client.close()
+    assert world.used() == 42
+
+
+def test_what_is_no_quantity(world: World) -> None:
+    client = world.client(world.sell())
+    counted = meter(client)
+    wrongs: tuple[Any, ...] = (1.5, "1", True, None)
+    for wrong in wrongs:
+        with pytest.raises(ValueError, match="whole number"):
+            counted.add(wrong)
+    client.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        counted.add(1)
+
+
+def test_a_fork_counts_by_itself(world: World) -> None:
+    client = world.client(world.sell())
+    client.entitlement()
+    counted = meter(client)
+    counted.add(5)
+    client._leave_to_parent()  # what the child does first
+    assert counted._journal.is_empty("exports")
+    counted.add(3)
+    assert counted.flush()
+    assert world.used() == 3
+    names = {path.name for path in world.state.glob("*.journal-*.json.owner")}
+    assert len(names) == 2  # the parent's is still the parent's
+
+
 def test_late_usage_says_when_it_was(world: World) -> None:
     client = world.client(world.sell())
     client.entitlement()
@@ -853,6 +996,50 @@ def test_async_software_starts_offline(world: World) -> None:
             assert held.source == "lease"
         with pytest.raises(overdraft.Unavailable):
             await client.seat("bob").start()
+
+    asyncio.run(work())
+
+
+def test_cancelled_software_leaks_no_seat(world: World) -> None:
+    key = world.sell()
+
+    async def work() -> None:
+        client = world.async_client(key)
+        await client.entitlement()
+        begun = asyncio.Event()
+        handle = client._send
+
+        async def slow(request: Any) -> Any:
+            if request.method == "POST":
+                begun.set()
+                await asyncio.sleep(0.05)
+            return await handle(request)
+
+        client._send = slow  # type: ignore[method-assign]
+        task = asyncio.create_task(client.seat("alice").start())
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert world.held() == []
+
+    asyncio.run(work())
+
+
+def test_a_seat_may_be_given_back_when_something_changes(world: World) -> None:
+    key = world.sell(seatCount=0)
+
+    async def work() -> None:
+        client = world.async_client(key)
+        before = asyncio.all_tasks()
+        seat = client.seat("alice", on_change=lambda held, _: held.release())
+        await seat.start()
+        for _ in range(200):
+            if not asyncio.all_tasks() - before:
+                break
+            await asyncio.sleep(0.01)
+        assert not asyncio.all_tasks() - before
+        assert world.held() == []
 
     asyncio.run(work())
 

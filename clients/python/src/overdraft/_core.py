@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from overdraft._keeping import Change, Policy, SeatState
-from overdraft._leases import UnknownKey, Unverified, verify
+from overdraft._leases import AHEAD_SECONDS, UnknownKey, Unverified, verify
 from overdraft._operations import Calls
 from overdraft._requests import Clock, Operation, Retry
 from overdraft._store import FORGET_SECONDS, Store, logger
@@ -18,6 +18,7 @@ from overdraft.errors import Refused, Unavailable
 from overdraft.models import Activation
 
 DEFAULT_GRACE = timedelta(hours=8)
+NOTE_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Core:
         self.store = Store.of(state, self.url, key_id) if stores else Store(None)
         stored = self.store.read()
         self.clock.latest_ms = max(self.clock.latest_ms, int(stored.get("latestMs", 0)))
+        self._noted_ms = 0
         self._pinned = list(lease_keys) if lease_keys is not None else None
         entitlement_id = entitlement_id or stored.get("entitlementId")
         agent = f"overdraft-client/{VERSION} (python)"
@@ -90,6 +92,7 @@ class Core:
             state.lease = None
             return state.said_no(error, self.clock.now())
         except Unavailable:
+            self._note_time()
             return state.failed(self.clock.now())
         changes = state.granted(taken, self.clock.now())
         if taken.signed_lease:
@@ -103,18 +106,29 @@ class Core:
         seat = stored.get("seats", {}).get(wanted.seat_id)
         if not seat:
             return
-        state.granted_at = seat.get("grantedAt")
-        if not seat.get("lease"):
-            return
-        keys = self._pinned if self._pinned is not None else stored.get("keys", [])
-        try:
-            lease = verify(seat["lease"], keys, wanted.seat_id, self.calls.entitlement_id)
-        except (Unverified, KeyError, ValueError) as error:
-            logger.warning("stored license lease not used: %s", error)
+        granted_at, now = seat.get("grantedAt"), self.clock.now()
+        if not isinstance(granted_at, (int, float)) or granted_at > now + AHEAD_SECONDS:
             self._forget(wanted.seat_id)
-            state.granted_at = None
             return
-        state.lease, state.activation = lease, lease.activation
+        if seat.get("lease"):
+            keys = self._pinned if self._pinned is not None else stored.get("keys", [])
+            try:
+                lease = verify(str(seat["lease"]), keys, wanted.seat_id, self.calls.entitlement_id)
+                if lease.issued_at > now + AHEAD_SECONDS:
+                    raise Unverified("it is from the future")
+            except Unverified as error:
+                logger.warning("stored license lease not used: %s", error)
+                self._forget(wanted.seat_id)
+                return
+            state.lease, state.activation = lease, lease.activation
+        state.granted_at = granted_at
+
+    def _note_time(self) -> None:
+        """Store how late it is, now and then: so a clock may be set back between two starts."""
+        now_ms = self.clock.now_ms()
+        if now_ms - self._noted_ms >= NOTE_MS:
+            self._noted_ms = now_ms
+            self.store.change(lambda stored: stored.update(latestMs=now_ms))
 
     def forget(self, wanted: Wanted) -> None:
         """A seat was given back: nothing of it may be used later."""

@@ -9,7 +9,7 @@ from typing import Any
 from overdraft.models import Activation, Seats, time_of
 
 KIND = "overdraft-lease+jws"
-# How far a lease may be ahead of this machine's clock.
+# How far a lease may be ahead of the clock.
 AHEAD_SECONDS = 600
 
 
@@ -47,11 +47,15 @@ def verify(
             raise UnknownKey(f"the key {header.get('kid')} is not known")
         options: Any = {"verify_exp": False, "verify_iat": False}
         payload = jwt.decode(text, jwt.PyJWK(dict(key)), algorithms=["ES256"], options=options)
+        lease = SignedLease(text, _activation(payload), int(payload["iat"]), int(payload["exp"]))
     except jwt.PyJWTError as error:
         raise Unverified(str(error)) from None
-    if payload["seatId"] != seat_id or entitlement_id not in (None, payload["entitlementId"]):
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Unverified(f"it is not as it should be: {error}") from None
+    held = lease.activation
+    if held.seat_id != seat_id or entitlement_id not in (None, held.entitlement_id):
         raise Unverified("it is of another seat")
-    return SignedLease(text, _activation(payload), payload["iat"], payload["exp"])
+    return lease
 
 
 class UnknownKey(Unverified):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from overdraft._operations import Calls
 from overdraft._requests import Operation, uuid7
 from overdraft._store import Store, logger
-from overdraft.errors import Denied, Refused, Unavailable
+from overdraft.errors import ClockAhead, Denied, Refused, TooLate, Unavailable
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -29,6 +29,7 @@ MOST_AT_ONCE = 1_000_000_000
 # How many entries that were set aside are stored; the oldest leave.
 MOST_ASIDE = 1_000
 JOURNALS = 100
+MOST_NEW_KEYS = 2
 # From when on usage is late, so that people may want to know when it was; how old it may be then.
 LATE_SECONDS = 60
 OLDEST_SECONDS = 399 * 86_400
@@ -80,22 +81,58 @@ class Journal:
     limits: dict[str, _Limit] = field(default_factory=dict)
     aside: list[Aside] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _saving: threading.Lock = field(default_factory=threading.Lock)
     _file_lock: FileLock | None = None
 
     @classmethod
     def open(cls, calls: Calls, store: Store) -> Journal:
-        """The journal of this process, with what an earlier one has left."""
+        """The journal of this process, with what earlier ones have left."""
         if store.path is None:
             return cls(calls, store)
+        owned = None
         for number in range(JOURNALS):
             path = store.path.with_suffix(f".journal-{number}.json")
+            if owned is not None and not path.exists():
+                break
             held = _locked(path)
-            if held is not None:
-                journal = cls(calls, Store(path), _file_lock=held)
-                journal._load()
-                return journal
-        logger.warning("license usage is not stored: %s is not writable", store.path.parent)
-        return cls(calls, Store(None))
+            if held is None:
+                continue
+            if owned is None:
+                owned = cls(calls, Store(path), _file_lock=held)
+                owned._load(owned.store)
+                continue
+            owned._adopt(Store(path))
+            held.release()
+        if owned is None:
+            logger.warning("license usage is not stored: %s is not writable", store.path.parent)
+            return cls(calls, Store(None))
+        return owned
+
+    def _adopt(self, other: Store) -> None:
+        """Take over what a process has left in another journal, if that can be stored here."""
+        before = {name: replace(limit) for name, limit in self.limits.items()}
+        if any(
+            limit.get("sending") and name in before and before[name].sending
+            for name, limit in other.read().get("limits", {}).items()
+        ):
+            return  # both have a request under way: one after the other
+        self._load(other)
+        if self.save():
+            other.change(lambda state: state.clear())
+        else:
+            self.limits = before
+
+    def leave_to_parent(self, base: Store) -> None:
+        """After a fork, in the child: everything here is the parent's; begin a journal anew.
+
+        `base` is the store beside which journals are.
+        """
+        if self._file_lock is not None:
+            _PARENTS.append(self._file_lock)  # if it were collected, the parent would lose it
+        own = Journal.open(self.calls, base)
+        self.store, self._file_lock = own.store, own._file_lock
+        self.limits, self.aside = own.limits, own.aside
+        self._lock, self._saving = threading.Lock(), threading.Lock()
 
     def add(self, key: str, quantity: int) -> int:
         """Add usage; return what waits. It never touches the network or the disk."""
@@ -117,10 +154,11 @@ class Journal:
 
     def send(self, key: str, on_aside: Callable[[Aside], object] | None) -> Operation[bool]:
         """Send what is there of a limit; False: the stack was out of reach."""
+        new_keys = 0
         while True:
-            sending = self._next(key)
+            sending, is_first = self._next(key)
             if sending is None:
-                return True
+                return self.is_empty(key)
             try:
                 yield from self.calls.consume(
                     key,
@@ -131,27 +169,49 @@ class Journal:
                 )
             except Unavailable:
                 return False
+            except (ClockAhead, TooLate) as error:
+                # Nothing was counted of a key from the future, nor of one that was never sent
+                # before: the clock was wrong, and now is corrected.
+                if new_keys < MOST_NEW_KEYS and (isinstance(error, ClockAhead) or is_first):
+                    new_keys += 1
+                    self._again(key)
+                else:
+                    self._refused(key, sending, error, on_aside)
             except Refused as error:
                 self._refused(key, sending, error, on_aside)
             else:
                 self._done(key)
 
-    def _next(self, key: str) -> _Sending | None:
-        """The request to send: the one that is under way, or a new one, which is stored first."""
+    def _next(self, key: str) -> tuple[_Sending | None, bool]:
+        """The request to send, and whether this is its first try. It is stored before that.
+
+        None too if it cannot be stored: after a crash it would be sent under another key.
+        """
         with self._lock:
             limit = self.limits.setdefault(key, _Limit())
             if limit.sending is not None:
-                return limit.sending
+                return limit.sending, False
             if not limit.waiting:
-                return None
+                return None, False
             quantity = min(limit.waiting, MOST_AT_ONCE)
             first_at = limit.first_at or self._now()
             limit.sending = _Sending(quantity, uuid7(self.calls.clock.now_ms()), first_at)
             limit.waiting -= quantity
             limit.first_at = first_at if limit.waiting else None
             sending = limit.sending
-        self.save()
-        return sending
+        if self.save():
+            return sending, True
+        with self._lock:
+            limit.waiting, limit.first_at, limit.sending = limit.waiting + quantity, first_at, None
+        return None, False
+
+    def _again(self, key: str) -> None:
+        """Let the request that is under way wait for another key."""
+        with self._lock:
+            limit = self.limits[key]
+            if limit.sending is not None:
+                limit.waiting += limit.sending.quantity
+                limit.first_at, limit.sending = limit.sending.first_at, None
 
     def _occurred_at(self, sending: _Sending) -> datetime | None:
         """When the first of it happened, if that is worth a note."""
@@ -173,7 +233,9 @@ class Journal:
     ) -> None:
         """What does not fit is set aside; what fits is sent by itself, under a key of its own."""
         usage = error.usage if isinstance(error, Denied) else None
-        fits = min(sending.quantity, usage.available or 0) if usage else 0
+        fits = usage.available or 0 if usage else 0
+        if fits >= sending.quantity:
+            fits = 0  # what is available has changed since: people may look at it
         aside = Aside(
             key, sending.quantity - fits, error.type, sending.request_key, sending.first_at
         )
@@ -193,33 +255,40 @@ class Journal:
             except Exception:  # the integrator's defect must not end the meter
                 logger.exception("on_refused failed")
 
-    def save(self) -> None:
-        """Store what must survive a crash."""
+    def save(self) -> bool:
+        """Store what must survive a crash; whether it is stored, or need not be."""
         if self.store.path is None:
-            return
-        with self._lock:
-            kept = {
-                "limits": {
-                    name: asdict(limit)
-                    for name, limit in self.limits.items()
-                    if limit.waiting or limit.sending
-                },
-                "aside": [asdict(each) for each in self.aside],
-            }
-        self.store.change(lambda state: state.update(kept))
+            return True
+        with self._saving:  # an older state must not be written after a newer one
+            with self._lock:
+                kept = {
+                    "limits": {
+                        name: asdict(limit)
+                        for name, limit in self.limits.items()
+                        if limit.waiting or limit.sending
+                    },
+                    "aside": [asdict(each) for each in self.aside],
+                }
+            return self.store.change(lambda state: state.update(kept))
 
-    def _load(self) -> None:
-        state = self.store.read()
+    def _load(self, store: Store) -> None:
+        state = store.read()
         for name, limit in state.get("limits", {}).items():
-            sending = _Sending(**limit["sending"]) if limit["sending"] else None
-            self.limits[name] = _Limit(limit["waiting"], limit["first_at"], sending)
-        self.aside = [Aside(**each) for each in state.get("aside", ())]
+            known = self.limits.setdefault(name, _Limit())
+            known.waiting += limit["waiting"]
+            known.first_at = known.first_at or limit["first_at"]
+            if limit["sending"]:
+                known.sending = _Sending(**limit["sending"])
+        self.aside = [*self.aside, *(Aside(**each) for each in state.get("aside", ()))]
 
     def close(self) -> None:
         """Let another process go on with what is left."""
         self.save()
         if self._file_lock is not None:
             self._file_lock.release()
+
+
+_PARENTS: list[FileLock] = []
 
 
 def _locked(path: Path) -> FileLock | None:

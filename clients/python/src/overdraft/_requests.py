@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import email.utils
 import random
+import re
 import time
 import uuid
 from collections.abc import Callable, Generator, Mapping
@@ -87,10 +88,10 @@ class Clock:
 
     def observe(self, headers: Mapping[str, str]) -> None:
         """Correct the clock by an answer. `Date` has whole seconds, so small differences stay."""
-        parsed = email.utils.parsedate_tz(headers.get("date", ""))
-        if parsed is None:
+        told = _seconds_of(headers.get("date", ""))
+        if told is None:
             return
-        difference = int(email.utils.mktime_tz(parsed)) * 1000 + 500 - self.local_ms()
+        difference = int(told) * 1000 + 500 - self.local_ms()
         self.offset_ms = difference if abs(difference) > 2_000 else 0
         # What the stack says counts, whatever was believed before.
         self._seen(self.local_ms() + self.offset_ms)
@@ -121,8 +122,10 @@ def call(request: Request, retry: Retry, clock: Clock) -> Operation[Reply]:
         outcome = yield request
         wanted: float | None = None
         if isinstance(outcome, Reply):
-            said_no = refusal(outcome.body) if _is_problem(outcome) else None
-            if said_no is not None or _is_answer(outcome):
+            is_problem = outcome.status < 500 and _is_problem(outcome)
+            said_no = refusal(outcome.body) if is_problem else None
+            # Others answer 204, and JSON, as well; only the stack's answers have an id.
+            if "x-request-id" in outcome.headers and (said_no is not None or _is_answer(outcome)):
                 clock.observe(outcome.headers)
             if said_no is not None:
                 raise said_no
@@ -154,10 +157,19 @@ def _is_answer(reply: Reply) -> bool:
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """The seconds of a `Retry-After` header (RFC 9110, section 10.2.3)."""
     text = headers.get("retry-after", "").strip()
-    if text.isdigit():
+    if re.fullmatch("[0-9]{1,9}", text):
         return float(text)
-    parsed = email.utils.parsedate_tz(text) if text else None
-    return None if parsed is None else max(0.0, email.utils.mktime_tz(parsed) - time.time())
+    told = _seconds_of(text)
+    return None if told is None else max(0.0, told - time.time())
+
+
+def _seconds_of(text: str) -> float | None:
+    """Unix seconds of a date of HTTP (RFC 9110, section 5.6.7); None: it is none."""
+    try:
+        parsed = email.utils.parsedate_tz(text)
+        return None if parsed is None else float(email.utils.mktime_tz(parsed))
+    except (OverflowError, TypeError, ValueError):
+        return None
 
 
 def uuid7(now_ms: int) -> str:

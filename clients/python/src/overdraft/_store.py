@@ -53,17 +53,19 @@ class Store:
             state = stored["state"]
             if stored["form"] != _FORM or stored["sum"] != _sum(state):
                 raise ValueError("its checksum or its form is another")
-        except FileNotFoundError:
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):  # it may well be good
+                logger.warning("license state not read: %s", error)
             return {}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             self._set_aside(str(error))
             return {}
         return dict(state)
 
-    def change(self, edit: Callable[[dict[str, Any]], object]) -> None:
-        """Change the state by a function that edits it. A failure is logged, never raised."""
+    def change(self, edit: Callable[[dict[str, Any]], object]) -> bool:
+        """Change the state by a function that edits it; whether it is stored. Never raises."""
         if self.path is None:
-            return
+            return False
         # Software that stores nothing, or has not taken a seat yet, starts without it.
         from filelock import FileLock, Timeout  # noqa: PLC0415
 
@@ -75,6 +77,8 @@ class Store:
                 self._write(state)
         except (OSError, Timeout) as error:
             logger.warning("license state not written: %s", error)
+            return False
+        return True
 
     def _write(self, state: dict[str, Any]) -> None:
         assert self.path is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -20,7 +21,7 @@ from overdraft._requests import Clock, Failure, Operation, Outcome, Reply, Reque
 from overdraft._store import logger
 from overdraft.client import LOOK_SECONDS, reply_of
 from overdraft.errors import OverdraftError, Unavailable
-from overdraft.metering import next_wait
+from overdraft.metering import check_quantity, next_wait
 from overdraft.models import Activation, Consumption, Entitlement, HeldSeat, Seats, UsageLimit
 
 T = TypeVar("T")
@@ -271,7 +272,16 @@ class AsyncSeat:
         async with self._lock:
             if self._pid is not None:
                 raise RuntimeError("the seat is kept already")
-            changes = await self._client._run(core.renew(self._wanted, self._state))
+            taking = asyncio.ensure_future(self._client._run(core.renew(self._wanted, self._state)))
+            try:
+                changes = await asyncio.shield(taking)
+            except asyncio.CancelledError:
+                # What is asked for may be granted: then it is given back.
+                await asyncio.wait([taking], timeout=core.retry.total)
+                if self.activation is not None and self._state.is_from_server:
+                    with contextlib.suppress(OverdraftError):
+                        await self._client.release(self.activation.activation_id)
+                raise
             if self._state.refused is not None:
                 raise self._state.refused
             if self._state.is_offline:
@@ -303,18 +313,19 @@ class AsyncSeat:
         async with self._lock:
             if self._pid != os.getpid():
                 return
-            self._pid = None
+            held, self._pid = self.activation, None
+            self._state = self._client._core.new_state()  # it must not be used any more
             self._client._core.forget(self._wanted)
-            if self.activation is None:
+            if held is None:
                 return
             try:
-                await self._client.release(self.activation.activation_id)
+                await asyncio.shield(self._client.release(held.activation_id))
             except OverdraftError as error:
                 logger.warning("license seat not given back: %s", error)
 
     async def _keep(self) -> None:
-        while True:
-            clock = self._client._core.clock
+        clock = self._client._core.clock
+        while self._pid is not None:
             await asyncio.sleep(min(LOOK_SECONDS, max(0.05, self._state.due - clock.now())))
             try:
                 if clock.now() >= self._state.due:
@@ -366,8 +377,9 @@ class AsyncMeter:
         Raises:
             ValueError: it is not a whole number from 1 on.
         """
-        if quantity < 1:
-            raise ValueError("quantity must be at least 1")
+        check_quantity(quantity)
+        if self._task.done():
+            raise RuntimeError("the meter is closed")
         if self._journal.add(self.key, quantity) >= self._units:
             self._wake.set()
 
@@ -390,19 +402,19 @@ class AsyncMeter:
         self._journal.save()
 
     async def _run(self) -> None:
-        wait = self._interval
+        retry_at, wait = 0.0, self._interval
         while True:
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), wait)
+                await asyncio.wait_for(self._wake.wait(), self._interval)
             self._wake.clear()
+            if time.monotonic() < retry_at:
+                self._journal.save()  # what was added meanwhile
+                await asyncio.sleep(min(1.0, self._interval))  # many units wake it up at once
+                continue
             try:
                 is_sent = await self.flush()
             except Exception:  # never the end of the meter
                 logger.exception("license usage not sent")
                 is_sent = False
-            if is_sent:
-                wait = self._interval
-                continue
-            self._journal.save()  # what was added meanwhile
-            wait = next_wait(wait)
-            await asyncio.sleep(wait)
+            wait = self._interval if is_sent else next_wait(wait)
+            retry_at = 0.0 if is_sent else time.monotonic() + wait

@@ -30,6 +30,8 @@ OnChange = Callable[["Seat", Change], None]
 # A machine that slept does not know by its timers how long: the clock is looked at this often.
 LOOK_SECONDS = 30.0
 SHORTEST_WAIT = 0.05
+# How long SIGTERM waits for seats to be given back: orchestrators kill after 30 seconds.
+SIGTERM_SECONDS = 15.0
 
 
 class Overdraft:
@@ -93,7 +95,10 @@ class Overdraft:
         for seat in self._keeper.seats:
             seat._leave_to_parent()
         self._keeper = _Keeper()
-        self._meters, self._journal = {}, None
+        if self._journal is not None:
+            self._journal.leave_to_parent(self._core.store)
+        for meter in self._meters.values():
+            meter._leave_to_parent()
 
     def __enter__(self) -> Overdraft:
         return self
@@ -109,7 +114,10 @@ class Overdraft:
 
     def _close_meters(self) -> None:
         for meter in self._meters.values():
-            meter.close()
+            try:
+                meter.close()
+            except Exception:  # one limit's trouble is not the others'
+                logger.exception("license usage not sent")
         self._meters = {}
         if self._journal is not None:
             self._journal.close()
@@ -265,7 +273,7 @@ def reply_of(answer: httpx.Response) -> Reply:
     """An answer of httpx as operations see it."""
     try:
         body = answer.json() if answer.content else None
-    except ValueError:
+    except (RecursionError, ValueError):
         body = None
     return Reply(answer.status_code, dict(answer.headers), body)
 
@@ -353,6 +361,8 @@ class Seat:
             Unavailable: it is out of reach, and the offline policy does not allow to go on.
         """
         core = self._client._core
+        if self._releases_on_sigterm and threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("release_on_sigterm works in the main thread only")
         with self._lock:
             if self._is_kept:
                 raise RuntimeError("the seat is kept already")
@@ -364,7 +374,7 @@ class Seat:
                 if self.source is None:
                     raise Unavailable("it cannot be reached, and there is no lease to go on with")
             self._is_kept = True
-        self._client._keeper.add(self)
+            self._client._keeper.add(self)
         if self._releases_on_sigterm:
             _release_on_sigterm(self)
         self._tell(changes)
@@ -384,21 +394,27 @@ class Seat:
 
         A child that was forked does not give back its parent's seat.
         """
+        self._release(tries=True)
+
+    def _release(self, *, tries: bool) -> None:
         self._client._keeper.remove(self)
         with self._lock:
             if not self._is_kept:
                 return
-            self._is_kept = False
+            held, self._is_kept = self.activation, False
+            self._state = self._client._core.new_state()  # it must not be used any more
             self._client._core.forget(self._wanted)
-            if self.activation is None:
+            if held is None or not tries:
                 return
             try:
-                self._client.release(self.activation.activation_id)
+                self._client.release(held.activation_id)
             except OverdraftError as error:
                 logger.warning("license seat not given back: %s", error)
+                self._client._keeper.is_reachable = not isinstance(error, Unavailable)
 
     def _leave_to_parent(self) -> None:
         self._lock, self._is_kept = threading.RLock(), False
+        self._state = self._client._core.new_state()
 
     def _look(self, *, is_reachable: bool = True) -> bool:
         """Renew it if it is due, or see what the time has changed; whether the stack answered.
@@ -431,6 +447,7 @@ class _Keeper:
 
     def __init__(self) -> None:
         self.seats: set[Seat] = set()
+        self.is_reachable = True
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
@@ -452,9 +469,10 @@ class _Keeper:
             self._changed.notify()
 
     def close(self) -> None:
-        """Give all seats back."""
+        """Give all seats back; once the stack does not answer, the others end with their leases."""
+        self.is_reachable = True
         for seat in list(self.seats):
-            seat.release()
+            seat._release(tries=self.is_reachable)
 
     def _keep(self) -> None:
         while True:
@@ -495,21 +513,34 @@ if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
     os.register_at_fork(after_in_child=_after_fork)
 
 
+_on_sigterm: weakref.WeakSet[Seat] = weakref.WeakSet()
+
+
 def _release_on_sigterm(seat: Seat) -> None:
     """Give a seat back on SIGTERM, then do what would have happened without us."""
-    if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError("release_on_sigterm works in the main thread only")
+    _on_sigterm.add(seat)
     before = signal.getsignal(signal.SIGTERM)
+    if getattr(before, "is_of_overdraft", False):
+        return
 
     def handle(number: int, frame: FrameType | None) -> None:
         # In a thread of its own: this one may have been interrupted while it held a lock.
-        releasing = threading.Thread(target=seat.release, name="overdraft-release", daemon=True)
+        releasing = threading.Thread(target=_release_all, name="overdraft-release", daemon=True)
         releasing.start()
-        releasing.join(seat._client._core.retry.total)
+        releasing.join(SIGTERM_SECONDS)
         if callable(before):
             before(number, frame)
         elif before != signal.SIG_IGN:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
 
+    handle.is_of_overdraft = True  # type: ignore[attr-defined]
     signal.signal(signal.SIGTERM, handle)
+
+
+def _release_all() -> None:
+    clients = {seat._client for seat in list(_on_sigterm)}
+    for seat in list(_on_sigterm):
+        seat._release(tries=seat._client._keeper.is_reachable)
+    for client in clients:
+        client._close_meters()

@@ -41,7 +41,8 @@ class Refused(OverdraftError):
         super().__init__(str(problem.get("detail") or problem.get("title")))
         self.problem = dict(problem)
         self.type = str(problem.get("type", "")).removeprefix(TYPE_PREFIX)
-        self.status = int(problem.get("status", 0))
+        status = problem.get("status")
+        self.status = status if isinstance(status, int) else 0
         self.request_id = str(problem.get("instance", ""))
 
 

@@ -23,6 +23,16 @@ def next_wait(before: float) -> float:
     return random.uniform(SHORTEST_RETRY, longest)
 
 
+def check_quantity(quantity: object) -> None:
+    """Refuse what cannot be counted.
+
+    Raises:
+        ValueError: it is not a whole number from 1 on.
+    """
+    if type(quantity) is not int or quantity < 1:
+        raise ValueError("quantity must be a whole number, at least 1")
+
+
 class Meter:
     """Adds up the usage of one limit, and sends it in the background.
 
@@ -49,9 +59,17 @@ class Meter:
         self._on_refused = on_refused
         self._wake = threading.Event()
         self._ends = False
-        self._sending = threading.Lock()
+        self._sending = threading.RLock()  # on_refused may flush
+        self._thread: threading.Thread | None = None
+        self._start()
+
+    def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="overdraft-meter", daemon=True)
         self._thread.start()
+
+    def _leave_to_parent(self) -> None:
+        """After a fork, in the child: the thread stayed with the parent."""
+        self._wake, self._sending, self._thread = threading.Event(), threading.RLock(), None
 
     def add(self, quantity: int = 1) -> None:
         """Count so much more.
@@ -59,8 +77,11 @@ class Meter:
         Raises:
             ValueError: it is not a whole number from 1 on.
         """
-        if quantity < 1:
-            raise ValueError("quantity must be at least 1")
+        check_quantity(quantity)
+        if self._ends:
+            raise RuntimeError("the meter is closed")
+        if self._thread is None:  # a fork
+            self._start()
         if self._journal.add(self.key, quantity) >= self._units:
             self._wake.set()
 
@@ -82,23 +103,20 @@ class Meter:
         self._journal.save()
 
     def _run(self) -> None:
-        wait = self._interval
+        retry_at, wait = 0.0, self._interval
         while not self._ends:
-            self._wake.wait(wait)
+            self._wake.wait(self._interval)
             self._wake.clear()
             if self._ends:
                 return
-            began = time.monotonic()
+            if time.monotonic() < retry_at:
+                self._journal.save()  # what was added meanwhile
+                time.sleep(min(SHORTEST_RETRY, self._interval))  # many units wake it up at once
+                continue
             try:
                 is_sent = self.flush()
             except Exception:  # never the end of the meter
                 logger.exception("license usage not sent")
                 is_sent = False
-            if is_sent:
-                wait = self._interval
-                continue
-            self._journal.save()  # what was added meanwhile
-            wait = next_wait(wait)
-            # Many units wake it up at once: not while the stack is out of reach.
-            while not self._ends and time.monotonic() - began < wait:
-                time.sleep(min(0.2, wait))
+            wait = self._interval if is_sent else next_wait(wait)
+            retry_at = 0.0 if is_sent else time.monotonic() + wait

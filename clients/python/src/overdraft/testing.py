@@ -144,7 +144,7 @@ class FakeStack:
         """Answer a request; for a transport of your own."""
         if self.is_down:
             raise httpx.ConnectError("the stack is down", request=request)
-        headers = {"date": formatdate(self.now, usegmt=True)}
+        headers = {"date": formatdate(self.now, usegmt=True), "x-request-id": str(uuid.uuid4())}
         try:
             with self._lock:
                 status, body = self._route(request)

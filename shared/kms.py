@@ -1,20 +1,16 @@
-"""Keys of AWS KMS that sign leases: two calls, signed and sent as those of DynamoDB.
+"""Keys of AWS KMS that sign leases: two calls, by `shared.aws_json` as those of DynamoDB.
 
-An SDK client would double the start-up of the function that grants seats (decision 2, decision 25).
+An SDK client would double the start-up of the function that grants seats (decision 25).
 """
 
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-import urllib3
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from shared.aws_json import AwsJson, Failures, Service, code_of, place_of
 
 CONNECT_SECONDS = 0.5
 READ_SECONDS = 1.5
@@ -113,49 +109,28 @@ def _base64url(data: bytes) -> str:
 
 
 @lru_cache(maxsize=1)
-def _client() -> tuple[str, SigV4Auth, urllib3.HTTPConnectionPool]:
-    """The endpoint, the signer and the connections; one per process."""
-    region = os.environ["AWS_REGION"]
-    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    endpoint = os.environ.get("AWS_ENDPOINT_URL") or f"https://kms.{region}.{suffix}"
-    credentials = Credentials(
-        os.environ["AWS_ACCESS_KEY_ID"],
-        os.environ["AWS_SECRET_ACCESS_KEY"],
-        os.environ.get("AWS_SESSION_TOKEN"),
+def _client() -> AwsJson:
+    """The client of KMS; one per process, made when something is signed."""
+    return AwsJson(
+        Service("kms", "TrentService", "1.1"),
+        connect_seconds=CONNECT_SECONDS,
+        read_seconds=READ_SECONDS,
+        connections=8,
+        **place_of("kms"),
     )
-    pool = urllib3.connection_from_url(
-        endpoint,
-        maxsize=8,
-        timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-        retries=False,
-    )
-    return endpoint.rstrip("/") + "/", SigV4Auth(credentials, "kms", region), pool
 
 
 def _call(operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    endpoint, signer, pool = _client()
     payload, problem = _encode(body).encode(), ""
     for _ in range(ATTEMPTS):
-        headers = {
-            "Content-Type": "application/x-amz-json-1.1",
-            "X-Amz-Target": f"TrentService.{operation}",
-        }
-        request = AWSRequest(method="POST", url=endpoint, data=payload, headers=headers)
-        signer.add_auth(request)
         try:
-            response = pool.urlopen(
-                "POST", "/", body=payload, headers=dict(request.headers.items())
-            )
-            answer = json.loads(response.data)
-        except (urllib3.exceptions.HTTPError, ValueError) as error:
+            status, answer = _client().send(operation, payload)
+        except Failures as error:
             problem = type(error).__name__
             continue
-        if response.status == 200:
-            return dict(answer)
-        problem = str(answer.get("__type", "")).rpartition("#")[2] or f"HTTP {response.status}"
-        if response.status < 500 and problem not in (
-            "ThrottlingException",
-            "LimitExceededException",
-        ):
+        if status == 200:
+            return answer
+        problem = code_of(status, answer)
+        if status < 500 and problem not in ("ThrottlingException", "LimitExceededException"):
             break
     raise KmsError(f"{operation}: {problem}")

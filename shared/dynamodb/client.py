@@ -1,8 +1,4 @@
-"""The client of DynamoDB: signing, HTTP, retries, errors.
-
-Signing is botocore's, HTTP is urllib3's. `docs/decisions/0002-dynamodb-client.md` says why this is
-no SDK client.
-"""
+"""The client of DynamoDB: requests, retries, errors (see `shared.aws_json` for what is below)."""
 
 import base64
 import json
@@ -10,13 +6,9 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
-import urllib3
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-
+from shared.aws_json import AwsJson, Failures, Place, Service, code_of, place_of
 from shared.clock import now_ms
 from shared.dynamodb.keys import Key
 from shared.dynamodb.marshalling import (
@@ -83,8 +75,10 @@ def _write_body(request: Update | Put | Delete) -> tuple[str, dict[str, Any]]:
 
 # --- The client -----------------------------------------------------------------------------------
 
+_SERVICE = Service("dynamodb", "DynamoDB_20120810", "1.0")
 CONNECT_SECONDS = 1.0
 READ_SECONDS = 3.0
+CONNECTIONS = 32
 # Attempts for a request that fails, and for one that is throttled.
 ATTEMPTS = 4
 THROTTLED_ATTEMPTS = 8
@@ -128,40 +122,25 @@ class DynamoDBClient:
         self,
         name: str,
         *,
-        region: str,
-        endpoint: str,
-        credentials: Credentials,
         meter: Callable[[str, float], None] | None = None,
+        **place: Unpack[Place],
     ) -> None:
         self.name = name
         self._meter = meter
         self._deadline = float("inf")
         self._is_background = False
-        self._endpoint = endpoint.rstrip("/") + "/"
-        self._signer = SigV4Auth(credentials, "dynamodb", region)
-        self._http = urllib3.connection_from_url(
-            self._endpoint,
-            maxsize=32,
-            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-            retries=False,
+        self._aws = AwsJson(
+            _SERVICE,
+            connect_seconds=CONNECT_SECONDS,
+            read_seconds=READ_SECONDS,
+            connections=CONNECTIONS,
+            **place,
         )
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "DynamoDBClient":
         """The client of a deployed function: `TABLE_NAME`, and what Lambda sets by itself."""
-        region = environ["AWS_REGION"]
-        suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-        endpoint = (
-            environ.get("AWS_ENDPOINT_URL_DYNAMODB")
-            or environ.get("AWS_ENDPOINT_URL")
-            or f"https://dynamodb.{region}.{suffix}"
-        )
-        credentials = Credentials(
-            environ["AWS_ACCESS_KEY_ID"],
-            environ["AWS_SECRET_ACCESS_KEY"],
-            environ.get("AWS_SESSION_TOKEN"),
-        )
-        return cls(environ["TABLE_NAME"], region=region, endpoint=endpoint, credentials=credentials)
+        return cls(environ["TABLE_NAME"], **place_of("dynamodb", environ))
 
     def execute(self, request: Request[ReplyT_co]) -> ReplyT_co:
         """Carry out one request and return its reply.
@@ -382,7 +361,7 @@ class DynamoDBClient:
             attempt += 1
             try:
                 status, answer = self._send(operation, payload)
-            except (urllib3.exceptions.HTTPError, json.JSONDecodeError) as error:
+            except Failures as error:
                 problem = type(error).__name__
                 continue
             if status == 200:
@@ -391,7 +370,7 @@ class DynamoDBClient:
                     parts = consumed if isinstance(consumed, list) else [consumed]
                     self._meter(operation, sum(part.get("CapacityUnits", 0.0) for part in parts))
                 return answer
-            code = str(answer.get("__type", "")).rpartition("#")[2] or f"HTTP {status}"
+            code = code_of(status, answer)
             is_throttled = code in _THROTTLED or _is_throttled(answer)
             if status < 500 and code not in _RETRIED and not is_throttled:
                 raise _Rejected(code, answer)
@@ -399,20 +378,7 @@ class DynamoDBClient:
         raise Unavailable(f"{operation}: {problem}")
 
     def _send(self, operation: str, payload: bytes) -> tuple[int, dict[str, Any]]:
-        request = AWSRequest(
-            method="POST",
-            url=self._endpoint,
-            data=payload,
-            headers={
-                "Content-Type": "application/x-amz-json-1.0",
-                "X-Amz-Target": f"DynamoDB_20120810.{operation}",
-            },
-        )
-        self._signer.add_auth(request)
-        response = self._http.urlopen(
-            "POST", "/", body=payload, headers=dict(request.headers.items())
-        )
-        return response.status, json.loads(response.data)
+        return self._aws.send(operation, payload)
 
 
 def _is_throttled(answer: Mapping[str, Any]) -> bool:

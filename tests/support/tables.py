@@ -43,8 +43,8 @@ class RoleClient(DynamoDBClient):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # A busy engine may take longer than DynamoDB ever does.
-        self._http = urllib3.connection_from_url(
-            self._endpoint, maxsize=32, timeout=600, retries=False
+        self._aws._http = urllib3.connection_from_url(
+            self._aws.endpoint, maxsize=32, timeout=600, retries=False
         )
 
     role = ""  # of every thread, unless one has a role of its own

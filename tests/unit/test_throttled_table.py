@@ -93,7 +93,7 @@ def throttled(clock: Clock, dynamodb: RoleClient) -> ThrottledClient:
     made = ThrottledClient(
         dynamodb.name,
         region="us-east-1",
-        endpoint=dynamodb._endpoint,
+        endpoint=dynamodb._aws.endpoint,
         credentials=Credentials("test", "test"),
     )
     made.clock = clock

@@ -125,7 +125,7 @@ def test_what_newer_code_has_written_is_left_alone(api: Api, seat_count: int) ->
         ),
         lambda: api.call("GET /v1/entitlements/{entitlementId}/usage", path),
     )
-    url, name = api.dynamodb._endpoint.rstrip("/"), api.dynamodb.name
+    url, name = api.dynamodb._aws.endpoint.rstrip("/"), api.dynamodb.name
     for item in dynamodb_local.scan(url, name):
         if item["pk"]["S"].startswith(("LEDGER#", "POOL#", "SUM#", "USAGE#", "ENTITLEMENT#")):
             put = {**item, FORMAT_ATTRIBUTE: {"N": str(FORMAT + 1)}}

@@ -94,7 +94,7 @@ def test_erasing_somebody_waits_for_the_transactions_of_others(
     busy = Conflicting(
         dynamodb.name,
         region="us-east-1",
-        endpoint=dynamodb._endpoint,
+        endpoint=dynamodb._aws.endpoint,
         credentials=Credentials("test", "test"),
     )
     busy.conflicts = conflicts

@@ -8,10 +8,9 @@ description is made.
 import json
 from typing import Any, NamedTuple
 
-from shared.clock import from_duration
 from shared.problems import InvalidRequest
 from shared.seats.holder import Holder
-from shared.seats.shard import MAX_LEASE, MIN_LEASE
+from shared.seats.shard import lease_seconds
 from shared.texts import ATTRIBUTES_BYTES, CONTROL, SEAT_ID_BYTES, SEAT_NAME_BYTES, wrong_id
 
 _MEMBERS = ("seatId", "seatName", "attributes", "signed", "leasePeriod")
@@ -65,12 +64,9 @@ def _period(text: object) -> tuple[int | None, str]:
     if not isinstance(text, str):
         return None, "must be a string"
     try:
-        seconds = from_duration(text)
+        return lease_seconds(text), ""
     except ValueError as error:
         return None, str(error)
-    if not MIN_LEASE <= seconds <= MAX_LEASE:
-        return None, "must be between PT1M and P366D"
-    return seconds, ""
 
 
 def _wrong_text(value: object, limit: int) -> str:

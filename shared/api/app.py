@@ -25,7 +25,7 @@ from shared.api.request import (
     read_body,
     read_query,
 )
-from shared.api.routes import ROUTES, SCOPES, Route
+from shared.api.routes import ROUTES, SCOPES, Route, routes_at
 from shared.clock import now_ms
 from shared.dynamodb.client import DynamoDBClient
 from shared.dynamodb.keys import credential_key
@@ -179,11 +179,7 @@ def _answer_unknown(event: Mapping[str, Any], warm: Context) -> Response:
 
 
 def _unknown_route(method: str, path: str) -> Problem:
-    allowed = sorted(
-        known.split(" ")[0]
-        for known in ROUTES
-        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", known.split(" ")[1]), path)
-    )
+    allowed = sorted(routes_at(path))
     if "GET" in allowed:
         allowed = sorted([*allowed, "HEAD"])
     if allowed and method not in allowed:

@@ -4,11 +4,10 @@ A page in a browser cannot keep a secret: it must not hold an API key or a licen
 to one of these may be read by a page of another origin. Source: the Fetch standard, section 3.2.
 """
 
-import re
 from collections.abc import Collection, Mapping
 
 from shared.api.request import Response
-from shared.api.routes import ROUTES
+from shared.api.routes import ROUTES, routes_at
 
 # What a page may send and read besides what every page may.
 _SENT = "authorization, content-type, idempotency-key, if-match"
@@ -42,8 +41,7 @@ def preflight(given: Mapping[str, str], path: str, origins: Collection[str]) -> 
     origin, method = given.get("origin"), given.get("access-control-request-method", "")
     if origin not in origins:
         return None
-    routes = [(key.partition(" "), route) for key, route in ROUTES.items() if route.portal]
-    allowed = {verb for (verb, _, pattern), _ in routes if re.fullmatch(_matched(pattern), path)}
+    allowed = {verb for verb, route in routes_at(path).items() if route.portal}
     if ("GET" if method == "HEAD" else method) not in allowed:
         return None
     return Response(
@@ -56,8 +54,3 @@ def preflight(given: Mapping[str, str], path: str, origins: Collection[str]) -> 
             "vary": "origin, access-control-request-method, access-control-request-headers",
         },
     )
-
-
-def _matched(pattern: str) -> str:
-    """A regular expression for the paths of a route."""
-    return re.sub(r"\{\w+\}", "[^/]+", pattern)

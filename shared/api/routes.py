@@ -4,6 +4,7 @@ It does not import pydantic, because every function imports it. Schemas are name
 `schemas/` when the description is made.
 """
 
+import re
 from typing import NamedTuple
 
 from shared.audit import ENTRY_TYPES
@@ -909,3 +910,13 @@ ROUTES: dict[str, Route] = {
     "GET /openapi.json": Route("describe", "manage", "This description", answers=((200, ""),)),
     "GET /docs": Route("readDocs", "portal", "This description as a page", answers=((200, ""),)),
 }
+
+
+def routes_at(path: str) -> dict[str, Route]:
+    """The routes that a path matches, by their methods."""
+    found: dict[str, Route] = {}
+    for key, route in ROUTES.items():
+        method, _, pattern = key.partition(" ")
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", pattern), path):
+            found[method] = route
+    return found

@@ -64,15 +64,13 @@ def held_seats(
     found: dict[str, Grant] = {}
     for reads in range(MAX_READS):
         for shard in (yield from _shards_from(entitlement_id, first, number, 2**reads)):
-            later = {key: decode_grant(value) for key, value in shard.seats.items() if key > after}
-            grants = {
-                key: grant
-                for key, grant in later.items()
-                if is_borrowed in (None, grant.is_borrowed)
-            }
-            keys = sorted(grants)
+            keys = sorted(
+                key
+                for key, value in shard.seats.items()
+                if key > after and is_borrowed in (None, decode_grant(value).is_borrowed)
+            )
             free = limit - len(found)
-            found |= {key: grants[key] for key in keys[:free]}
+            found |= {key: decode_grant(shard.seats[key]) for key in keys[:free]}
             if len(keys) > free:
                 last = keys[free - 1] if free else after
                 return ResultPage((yield from _shown(entitlement_id, found)), [last, str(number)])

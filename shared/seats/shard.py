@@ -5,7 +5,7 @@ from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from shared import problems
-from shared.clock import to_rfc3339
+from shared.clock import from_duration, to_rfc3339
 from shared.dynamodb.requests import (
     Item,
 )
@@ -26,6 +26,18 @@ CLOCK_GRACE = 5  # seconds by which clocks may differ: an expired lease is recla
 MOST_FREED = 200  # the most seats that one write frees: an expression has at most 4 KB
 MIN_LEASE = 60
 MAX_LEASE = 366 * 86_400
+
+
+def lease_seconds(text: str) -> int:
+    """The seconds of a lease period.
+
+    Raises:
+        ValueError: it is no period of ISO 8601, too short or too long.
+    """
+    seconds = from_duration(text)
+    if not MIN_LEASE <= seconds <= MAX_LEASE:
+        raise ValueError("must be between PT1M and P366D")
+    return seconds
 
 
 # --- The shard ------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 from shared import clock
 from shared.problems import InvalidRequest
 from shared.seats.encoding import SEAT_KEY
+from shared.seats.shard import lease_seconds
 from shared.texts import (
     CONTROL,
     EXTERNAL_ID,
@@ -81,6 +82,11 @@ def check_multiline(text: str) -> str:
     return text
 
 
+def _length(text: str) -> str:
+    lease_seconds(text)
+    return text
+
+
 def check_not_zero(value: int) -> int:
     """Validates a quantity that may be negative."""
     if value == 0:
@@ -114,6 +120,7 @@ def _address(text: str) -> str:
     return text
 
 
+Length = Annotated[str, AfterValidator(_length)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_composed)]
 EMAIL = r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+$"
 MONTH = r"^20[0-9]{2}-(0[1-9]|1[0-2])$"

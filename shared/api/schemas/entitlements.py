@@ -10,7 +10,6 @@ from pydantic import (
     model_validator,
 )
 
-from shared import clock
 from shared.api.schemas.base import (
     AMOUNT,
     CURRENCY,
@@ -19,6 +18,7 @@ from shared.api.schemas.base import (
     Count,
     Email,
     Input,
+    Length,
     Name,
     Output,
     Time,
@@ -33,16 +33,9 @@ from shared.entitlements.scheduled_changes import STATUSES
 from shared.overdraft_clock import DEFAULT_RECOVERY
 from shared.sales.overdraft_price import BY_MONTH, CHARGES, SEAT_BASES, UNITS, USAGE_BASES
 from shared.seats.borrowing import MOST_BORROWED
-from shared.seats.shard import MAX_LEASE, MIN_LEASE
 from shared.texts import EXTERNAL_ID, METADATA_MEMBERS, METADATA_NAME, METADATA_VALUE, USAGE_KEY
 from shared.usage.counter import MAX_LIMIT, MAX_LIMITS
 from shared.usage.periods import SCHEDULES
-
-
-def _length(text: str) -> str:
-    if not MIN_LEASE <= clock.from_duration(text) <= MAX_LEASE:
-        raise ValueError("must be between PT1M and P366D")
-    return text
 
 
 def _notice_days(values: list[int]) -> list[int]:
@@ -53,7 +46,6 @@ def _thresholds(values: list[int]) -> list[int]:
     return sorted(set(values))
 
 
-Length = Annotated[str, AfterValidator(_length)]
 Lease = Annotated[Length, Field(description="ISO 8601 in weeks to seconds, PT1M to P366D.")]
 
 

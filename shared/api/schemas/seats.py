@@ -4,12 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from shared.api.schemas.base import Input, Name, Output, check_multiline
-from shared.clock import from_duration
+from shared.api.schemas.base import Input, Length, Name, Output, check_multiline
 from shared.sales.overdraft_price import CHARGES, SEAT_BASES
 from shared.sales.seat_requests import STATUSES
 from shared.seats.encoding import SEAT_KEY
-from shared.seats.shard import MAX_LEASE, MIN_LEASE
 from shared.texts import (
     ATTRIBUTES_BYTES,
     CONTROL,
@@ -27,12 +25,6 @@ def _nfc(text: str) -> str:
         raise ValueError("must be at most 256 bytes of UTF-8")
     if wrong := wrong_id(text):
         raise ValueError(wrong)
-    return text
-
-
-def _lease(text: str) -> str:
-    if not MIN_LEASE <= from_duration(text) <= MAX_LEASE:
-        raise ValueError("must be between PT1M and P366D")
     return text
 
 
@@ -75,7 +67,7 @@ class ActivationRequest(Input):
         default=False,
         description="Answer with a `signedLease`, with which software may go on offline.",
     )
-    lease_period: Annotated[str, AfterValidator(_lease)] | None = Field(
+    lease_period: Length | None = Field(
         None,
         description="Borrow the seat for so long: longer than the entitlement's `leasePeriod`, and"
         " at most its `maxLeasePeriod`. ISO 8601 in weeks to seconds, PT1M to P366D.",

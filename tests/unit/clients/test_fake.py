@@ -161,8 +161,8 @@ def test_the_fake_answers_as_the_functions_do(
             both.set_status("active") if chance.random() < 0.7 else None
         both.send("GET", "/usage")
         shown = api.call(f"GET {E}", both.path)[1]
-        told = both.fake._entitlement(both.sold)
-        assert (shown["status"], shown["seats"]) == (told["status"], told["seats"])
+        known = both.fake._entitlement(both.sold)
+        assert (shown["status"], shown["seats"]) == (known["status"], known["seats"])
     both.send("POST", "/usage/imports", {"quantity": 1}, **{"idempotency-key": "x"})
 
 

@@ -459,18 +459,18 @@ def test_sigterm_has_one_handler(world: World) -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
 
-    told = list[BaseException]()
+    raised = list[BaseException]()
 
     def elsewhere() -> None:
         try:
             client.seat("bob", release_on_sigterm=True).start()
         except RuntimeError as error:
-            told.append(error)
+            raised.append(error)
 
     thread = threading.Thread(target=elsewhere)
     thread.start()
     thread.join()
-    assert told
+    assert raised
     assert world.held() == []  # it was refused before the seat was taken
 
 
@@ -530,8 +530,8 @@ def test_keys_have_the_stacks_time(world: World, error: int) -> None:
     client = world.client(world.sell())
     client.entitlement()
     assert client.consume("exports", journaled=True).quantity == 1
-    told = int(client.new_request_key().replace("-", "")[:12], 16)
-    assert abs(told - world.ms) <= 60_000  # an hour is refused, and this machine may be slow
+    made_at = int(client.new_request_key().replace("-", "")[:12], 16)
+    assert abs(made_at - world.ms) <= 60_000  # an hour is refused, and this machine may be slow
 
 
 def test_what_is_sent_too_late_is_refused_by_name(world: World) -> None:
@@ -570,6 +570,28 @@ def test_a_damaged_state_is_set_aside(world: World, damage: str) -> None:
     with pytest.raises(overdraft.Unavailable):
         world.client(key).seat(who).start()
     assert bool(list(world.state.glob("*.unreadable-*"))) == (damage in ("cut", "empty"))
+
+
+def test_a_state_that_cannot_be_read_is_not_written_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = world.sell()
+    first = world.client(key).seat("alice")
+    first.start()
+    abandon(first)
+    [path] = world.state.glob("*.json")
+    before = path.read_bytes()
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "read_text", _unreadable)
+        seat = world.client(key).seat("bob")
+        seat.start()  # it is granted all the same
+        assert seat.source == "server"
+        abandon(seat)
+    assert path.read_bytes() == before
+
+
+def _unreadable(*_: Any) -> str:
+    raise PermissionError("it is locked")
 
 
 def test_pinned_keys_are_the_only_ones(world: World) -> None:
@@ -765,10 +787,10 @@ def test_nothing_counts_twice_and_nothing_is_lost(world: World, fault: str) -> N
 
 def test_what_was_under_way_for_too_long_is_set_aside(world: World) -> None:
     """Three days without a network: what was sent once may have counted, what was not is sent."""
-    told, key = list[overdraft.Aside](), world.sell()
+    refused, key = list[overdraft.Aside](), world.sell()
     client = world.client(key)
     client.entitlement()
-    counted = meter(client, on_refused=told.append)
+    counted = meter(client, on_refused=refused.append)
     counted.add(5)
     world.network.faults[:] = ["lost"] * 4
     assert not counted.flush()
@@ -780,10 +802,10 @@ def test_what_was_under_way_for_too_long_is_set_aside(world: World) -> None:
     world.network.is_down = False
     assert counted.flush()
     assert world.used() == 5 + 6
-    assert [(each.quantity, each.type) for each in told] == [(5, "idempotency-key-expired")]
-    assert counted.aside == told
+    assert [(each.quantity, each.type) for each in refused] == [(5, "idempotency-key-expired")]
+    assert counted.aside == refused
     client.close()
-    assert meter(world.client(key)).aside == told  # until somebody has looked
+    assert meter(world.client(key)).aside == refused  # until somebody has looked
 
 
 def test_what_does_not_fit_is_set_aside(world: World) -> None:

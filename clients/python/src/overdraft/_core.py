@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from overdraft._keeping import Change, Policy, SeatState
+from overdraft._keeping import Change, Policy, SeatState, Source
 from overdraft._leases import AHEAD_SECONDS, UnknownKey, Unverified, verify
 from overdraft._operations import Calls
 from overdraft._requests import Clock, Operation, Retry
 from overdraft._store import FORGET_SECONDS, Store, logger
 from overdraft._version import VERSION
-from overdraft.errors import Refused, Unavailable
-from overdraft.models import Activation
+from overdraft.errors import OverdraftError, Refused, Unavailable
+from overdraft.models import Activation, Seats
 
 DEFAULT_GRACE = timedelta(hours=8)
 NOTE_MS = 60_000
@@ -173,3 +173,47 @@ class Core:
 
 def _is_old(seat: Mapping[str, Any], now: float) -> bool:
     return float(seat.get("grantedAt") or 0) < now - FORGET_SECONDS
+
+
+class KeptSeat:
+    """What a kept seat shows, blocking or awaited."""
+
+    def __init__(self, core: Core, wanted: Wanted) -> None:
+        self._core = core
+        self._wanted = wanted
+        self._state = core.new_state()
+
+    @property
+    def seat_id(self) -> str:
+        """Who holds it."""
+        return self._wanted.seat_id
+
+    @property
+    def activation(self) -> Activation | None:
+        """The last answer of the stack; offline after a start, what the signed lease says."""
+        return self._state.activation
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the seat may be used now."""
+        return self.source is not None
+
+    @property
+    def source(self) -> Source | None:
+        """By whose word the seat may be used now; None: it must not be."""
+        return self._state.source(self._core.clock.now())
+
+    @property
+    def is_overdraft(self) -> bool:
+        """Whether it is a seat above what was purchased."""
+        return self.activation is not None and self.activation.is_overdraft
+
+    @property
+    def seats(self) -> Seats | None:
+        """The seats in use when the stack was last heard of."""
+        return self.activation.seats if self.activation else None
+
+    @property
+    def refusal(self) -> OverdraftError | None:
+        """Why the stack refuses it, if it does."""
+        return self._state.refused

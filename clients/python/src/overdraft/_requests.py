@@ -88,10 +88,10 @@ class Clock:
 
     def observe(self, headers: Mapping[str, str]) -> None:
         """Correct the clock by an answer. `Date` has whole seconds, so small differences stay."""
-        told = _seconds_of(headers.get("date", ""))
-        if told is None:
+        date = _seconds_of(headers.get("date", ""))
+        if date is None:
             return
-        difference = int(told) * 1000 + 500 - self.local_ms()
+        difference = int(date) * 1000 + 500 - self.local_ms()
         self.offset_ms = difference if abs(difference) > 2_000 else 0
         # What the stack says counts, whatever was believed before.
         self._seen(self.local_ms() + self.offset_ms)
@@ -159,8 +159,8 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     text = headers.get("retry-after", "").strip()
     if re.fullmatch("[0-9]{1,9}", text):
         return float(text)
-    told = _seconds_of(text)
-    return None if told is None else max(0.0, told - time.time())
+    date = _seconds_of(text)
+    return None if date is None else max(0.0, date - time.time())
 
 
 def _seconds_of(text: str) -> float | None:

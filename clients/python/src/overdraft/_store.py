@@ -46,6 +46,18 @@ class Store:
 
     def read(self) -> dict[str, Any]:
         """The state; empty if there is none, or none that can be read."""
+        try:
+            return self._load()
+        except OSError as error:
+            logger.warning("license state not read: %s", error)
+            return {}
+
+    def _load(self) -> dict[str, Any]:
+        """The state.
+
+        Raises:
+            OSError: there is one, and it may well be good, but it could not be read.
+        """
         if self.path is None:
             return {}
         try:
@@ -53,9 +65,7 @@ class Store:
             state = stored["state"]
             if stored["form"] != _FORM or stored["sum"] != _sum(state):
                 raise ValueError("its checksum or its form is another")
-        except OSError as error:
-            if not isinstance(error, FileNotFoundError):  # it may well be good
-                logger.warning("license state not read: %s", error)
+        except FileNotFoundError:
             return {}
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             self._set_aside(str(error))
@@ -72,7 +82,7 @@ class Store:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with FileLock(f"{self.path}.lock", timeout=LOCK_SECONDS):
-                state = self.read()
+                state = self._load()
                 edit(state)
                 self._write(state)
         except (OSError, Timeout) as error:

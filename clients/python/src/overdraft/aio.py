@@ -13,16 +13,15 @@ from typing import Any, TypeVar
 
 import httpx
 
-from overdraft._core import DEFAULT_GRACE, Core, Wanted
-from overdraft._keeping import Change, Policy, Source
+from overdraft._core import DEFAULT_GRACE, Core, KeptSeat, Wanted
+from overdraft._keeping import Change, Policy
 from overdraft._metering import Aside, Journal
-from overdraft._operations import rfc3339
 from overdraft._requests import Clock, Failure, Operation, Outcome, Reply, Request, Retry, uuid7
 from overdraft._store import logger
-from overdraft.client import LOOK_SECONDS, reply_of
+from overdraft.client import LOOK_SECONDS, NO_ANSWER, failure_of, reply_of
 from overdraft.errors import OverdraftError, Unavailable
 from overdraft.metering import check_quantity, next_wait
-from overdraft.models import Activation, Consumption, Entitlement, HeldSeat, Seats, UsageLimit
+from overdraft.models import Activation, Consumption, Entitlement, HeldSeat, UsageLimit
 
 T = TypeVar("T")
 OnChange = Callable[["AsyncSeat", Change], Awaitable[None] | None]
@@ -141,8 +140,6 @@ class AsyncOverdraft:
         occurred_at: datetime | None = None,
     ) -> Consumption:
         """Consume a quantity of a usage limit, all or nothing; see `Overdraft.consume`."""
-        if occurred_at is not None:
-            rfc3339(occurred_at)
         consuming = self._core.calls.consume(
             key,
             quantity,
@@ -202,57 +199,21 @@ class AsyncOverdraft:
             answer = await self._http.request(
                 request.method, request.path, json=request.body, headers=dict(request.headers)
             )
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            return Failure(f"{type(error).__name__}: {error}")
+        except NO_ANSWER as error:
+            return failure_of(error)
         return reply_of(answer)
 
 
-class AsyncSeat:
+class AsyncSeat(KeptSeat):
     """A seat that is kept, until the end of its `async with` block; see `Seat`."""
 
     def __init__(self, client: AsyncOverdraft, wanted: Wanted, on_change: OnChange | None) -> None:
+        super().__init__(client._core, wanted)
         self._client = client
-        self._wanted = wanted
         self._on_change = on_change
-        self._state = client._core.new_state()
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._pid: int | None = None
-
-    @property
-    def seat_id(self) -> str:
-        """Who holds it."""
-        return self._wanted.seat_id
-
-    @property
-    def activation(self) -> Activation | None:
-        """The last answer of the stack; offline after a start, what the signed lease says."""
-        return self._state.activation
-
-    @property
-    def is_valid(self) -> bool:
-        """Whether the seat may be used now."""
-        return self.source is not None
-
-    @property
-    def source(self) -> Source | None:
-        """By whose word the seat may be used now; None: it must not be."""
-        return self._state.source(self._client._core.clock.now())
-
-    @property
-    def is_overdraft(self) -> bool:
-        """Whether it is a seat above what was purchased."""
-        return self.activation is not None and self.activation.is_overdraft
-
-    @property
-    def seats(self) -> Seats | None:
-        """The seats in use when the stack was last heard of."""
-        return self.activation.seats if self.activation else None
-
-    @property
-    def refusal(self) -> OverdraftError | None:
-        """Why the stack refuses it, if it does."""
-        return self._state.refused
 
     async def __aenter__(self) -> AsyncSeat:
         await self.start()
@@ -268,16 +229,17 @@ class AsyncSeat:
 
     async def start(self) -> None:
         """Take the seat, and keep it from now on; see `Seat.start`."""
-        core = self._client._core
         async with self._lock:
             if self._pid is not None:
                 raise RuntimeError("the seat is kept already")
-            taking = asyncio.ensure_future(self._client._run(core.renew(self._wanted, self._state)))
+            taking = asyncio.ensure_future(
+                self._client._run(self._core.renew(self._wanted, self._state))
+            )
             try:
                 changes = await asyncio.shield(taking)
             except asyncio.CancelledError:
                 # What is asked for may be granted: then it is given back.
-                await asyncio.wait([taking], timeout=core.retry.total)
+                await asyncio.wait([taking], timeout=self._core.retry.total)
                 if self.activation is not None and self._state.is_from_server:
                     with contextlib.suppress(OverdraftError):
                         await self._client.release(self.activation.activation_id)
@@ -285,23 +247,23 @@ class AsyncSeat:
             if self._state.refused is not None:
                 raise self._state.refused
             if self._state.is_offline:
-                core.resume(self._wanted, self._state)
+                self._core.resume(self._wanted, self._state)
                 if self.source is None:
                     raise Unavailable("it cannot be reached, and there is no lease to go on with")
             self._pid = os.getpid()
         self._client._seats.add(self)
         self._task = asyncio.create_task(self._keep())
-        await self._tell(changes)
+        await self._report(changes)
 
     async def renew(self) -> None:
         """Renew the seat now. The keeper does it when it is due."""
         async with self._lock:
             if self._pid != os.getpid():
                 return
-            renewing = self._client._core.renew(self._wanted, self._state)
+            renewing = self._core.renew(self._wanted, self._state)
             changes = await self._client._run(renewing)
-            changes += self._state.look(self._client._core.clock.now())
-        await self._tell(changes)
+            changes += self._state.look(self._core.clock.now())
+        await self._report(changes)
 
     async def release(self) -> None:
         """Give the seat back; see `Seat.release`."""
@@ -314,8 +276,8 @@ class AsyncSeat:
             if self._pid != os.getpid():
                 return
             held, self._pid = self.activation, None
-            self._state = self._client._core.new_state()  # it must not be used any more
-            self._client._core.forget(self._wanted)
+            self._state = self._core.new_state()  # it must not be used any more
+            self._core.forget(self._wanted)
             if held is None:
                 return
             try:
@@ -324,19 +286,19 @@ class AsyncSeat:
                 logger.warning("license seat not given back: %s", error)
 
     async def _keep(self) -> None:
-        clock = self._client._core.clock
+        clock = self._core.clock
         while self._pid is not None:
             await asyncio.sleep(min(LOOK_SECONDS, max(0.05, self._state.due - clock.now())))
             try:
                 if clock.now() >= self._state.due:
                     await self.renew()
                 else:
-                    await self._tell(self._state.look(clock.now()))
+                    await self._report(self._state.look(clock.now()))
             except Exception:  # never the end of the keeper, nor a reason to ask at once again
                 logger.exception("license seat not renewed")
                 self._state.failed(clock.now())
 
-    async def _tell(self, changes: Sequence[Change]) -> None:
+    async def _report(self, changes: Sequence[Change]) -> None:
         for change in changes:
             if self._on_change is None:
                 continue

@@ -15,17 +15,18 @@ from typing import Any, TypeVar
 
 import httpx
 
-from overdraft._core import DEFAULT_GRACE, Core, Wanted
-from overdraft._keeping import Change, Policy, Source
+from overdraft._core import DEFAULT_GRACE, Core, KeptSeat, Wanted
+from overdraft._keeping import Change, Policy
 from overdraft._metering import Aside, Journal
-from overdraft._operations import rfc3339
 from overdraft._requests import Clock, Failure, Operation, Outcome, Reply, Request, Retry, uuid7
 from overdraft._store import logger
 from overdraft.errors import OverdraftError, Unavailable
 from overdraft.metering import Meter
-from overdraft.models import Activation, Consumption, Entitlement, HeldSeat, Seats, UsageLimit
+from overdraft.models import Activation, Consumption, Entitlement, HeldSeat, UsageLimit
 
 T = TypeVar("T")
+# What httpx raises when nothing was answered.
+NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
 OnChange = Callable[["Seat", Change], None]
 # A machine that slept does not know by its timers how long: the clock is looked at this often.
 LOOK_SECONDS = 30.0
@@ -200,8 +201,6 @@ class Overdraft:
         Raises:
             Denied, Suspended, Expired, NotYetValid, Unauthorized, NotFound, TooLate, Unavailable.
         """
-        if occurred_at is not None:
-            rfc3339(occurred_at)
         consuming = self._core.calls.consume(
             key,
             quantity,
@@ -264,9 +263,14 @@ class Overdraft:
             answer = self._http.request(
                 request.method, request.path, json=request.body, headers=dict(request.headers)
             )
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            return Failure(f"{type(error).__name__}: {error}")
+        except NO_ANSWER as error:
+            return failure_of(error)
         return reply_of(answer)
+
+
+def failure_of(error: Exception) -> Failure:
+    """What an exception of httpx is for operations."""
+    return Failure(f"{type(error).__name__}: {error}")
 
 
 def reply_of(answer: httpx.Response) -> Reply:
@@ -278,7 +282,7 @@ def reply_of(answer: httpx.Response) -> Reply:
     return Reply(answer.status_code, dict(answer.headers), body)
 
 
-class Seat:
+class Seat(KeptSeat):
     """A seat that is kept, until the end of its `with` block.
 
     `is_valid` says whether it may be used now, `source` by whose word: the stack's (`server`), a
@@ -293,50 +297,12 @@ class Seat:
         *,
         release_on_sigterm: bool,
     ) -> None:
+        super().__init__(client._core, wanted)
         self._client = client
-        self._wanted = wanted
         self._on_change = on_change
         self._releases_on_sigterm = release_on_sigterm
-        self._state = client._core.new_state()
         self._lock = threading.RLock()
         self._is_kept = False
-
-    # --- What it is -----------------------------------------------------------------------------
-
-    @property
-    def seat_id(self) -> str:
-        """Who holds it."""
-        return self._wanted.seat_id
-
-    @property
-    def activation(self) -> Activation | None:
-        """The last answer of the stack; offline after a start, what the signed lease says."""
-        return self._state.activation
-
-    @property
-    def is_valid(self) -> bool:
-        """Whether the seat may be used now."""
-        return self.source is not None
-
-    @property
-    def source(self) -> Source | None:
-        """By whose word the seat may be used now; None: it must not be."""
-        return self._state.source(self._client._core.clock.now())
-
-    @property
-    def is_overdraft(self) -> bool:
-        """Whether it is a seat above what was purchased."""
-        return self.activation is not None and self.activation.is_overdraft
-
-    @property
-    def seats(self) -> Seats | None:
-        """The seats in use when the stack was last heard of."""
-        return self.activation.seats if self.activation else None
-
-    @property
-    def refusal(self) -> OverdraftError | None:
-        """Why the stack refuses it, if it does."""
-        return self._state.refused
 
     # --- Its life -------------------------------------------------------------------------------
 
@@ -360,34 +326,32 @@ class Seat:
                 said no.
             Unavailable: it is out of reach, and the offline policy does not allow to go on.
         """
-        core = self._client._core
         if self._releases_on_sigterm and threading.current_thread() is not threading.main_thread():
             raise RuntimeError("release_on_sigterm works in the main thread only")
         with self._lock:
             if self._is_kept:
                 raise RuntimeError("the seat is kept already")
-            changes = self._client._run(core.renew(self._wanted, self._state))
+            changes = self._client._run(self._core.renew(self._wanted, self._state))
             if self._state.refused is not None:
                 raise self._state.refused
             if self._state.is_offline:
-                core.resume(self._wanted, self._state)
+                self._core.resume(self._wanted, self._state)
                 if self.source is None:
                     raise Unavailable("it cannot be reached, and there is no lease to go on with")
             self._is_kept = True
             self._client._keeper.add(self)
         if self._releases_on_sigterm:
             _release_on_sigterm(self)
-        self._tell(changes)
+        self._report(changes)
 
     def renew(self) -> None:
         """Renew the seat now. The keeper does it when it is due."""
-        core = self._client._core
         with self._lock:
             if not self._is_kept:
                 return
-            changes = self._client._run(core.renew(self._wanted, self._state))
-            changes += self._state.look(core.clock.now())
-        self._tell(changes)
+            changes = self._client._run(self._core.renew(self._wanted, self._state))
+            changes += self._state.look(self._core.clock.now())
+        self._report(changes)
 
     def release(self) -> None:
         """Give the seat back. Never raises: a seat that cannot be given back ends with its lease.
@@ -402,8 +366,8 @@ class Seat:
             if not self._is_kept:
                 return
             held, self._is_kept = self.activation, False
-            self._state = self._client._core.new_state()  # it must not be used any more
-            self._client._core.forget(self._wanted)
+            self._state = self._core.new_state()  # it must not be used any more
+            self._core.forget(self._wanted)
             if held is None or not tries:
                 return
             try:
@@ -414,14 +378,14 @@ class Seat:
 
     def _leave_to_parent(self) -> None:
         self._lock, self._is_kept = threading.RLock(), False
-        self._state = self._client._core.new_state()
+        self._state = self._core.new_state()
 
     def _look(self, *, is_reachable: bool = True) -> bool:
         """Renew it if it is due, or see what the time has changed; whether the stack answered.
 
         `is_reachable` false: another seat has just found that it does not.
         """
-        now = self._client._core.clock.now()
+        now = self._core.clock.now()
         is_due = now >= self._state.due
         if is_due and is_reachable:
             self.renew()
@@ -429,10 +393,10 @@ class Seat:
         with self._lock:
             changes = [*self._state.failed(now)] if is_due else []
             changes += self._state.look(now)
-        self._tell(changes)
+        self._report(changes)
         return is_reachable
 
-    def _tell(self, changes: Sequence[Change]) -> None:
+    def _report(self, changes: Sequence[Change]) -> None:
         for change in changes:
             if self._on_change is None:
                 continue

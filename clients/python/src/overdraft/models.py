@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 Json = Mapping[str, Any]
+Numbers = TypeVar("Numbers", bound="Seats")
 
 
 def time_of(text: Any) -> datetime | None:
@@ -32,8 +33,8 @@ class Seats:
     available: int | None
 
     @classmethod
-    def of(cls, given: Json) -> Seats:
-        """The seats in an answer."""
+    def of(cls: type[Numbers], given: Json) -> Numbers:
+        """The numbers in an answer."""
         return cls(
             given["used"],
             given["purchased"],
@@ -45,14 +46,6 @@ class Seats:
 
 class Usage(Seats):
     """Use of a usage limit in its period, against both limits."""
-
-    @classmethod
-    def of(cls, given: Json) -> Usage:
-        """The usage in an answer."""
-        seats = Seats.of(given)
-        return cls(
-            seats.used, seats.purchased, seats.hard_cap, seats.overdraft_used, seats.available
-        )
 
 
 @dataclass(frozen=True)

@@ -335,10 +335,10 @@ class FakeStack:
         return answer
 
     def _check_journaled(self, once: str) -> None:
-        told = int(once.replace("-", "")[:12], 16) / 1000
-        if told < self.now - JOURNAL_SECONDS:
+        made_at = int(once.replace("-", "")[:12], 16) / 1000
+        if made_at < self.now - JOURNAL_SECONDS:
             raise _Problem("idempotency-key-expired", 409, serverTime=_text(self.now))
-        if told > self.now + AHEAD_SECONDS:
+        if made_at > self.now + AHEAD_SECONDS:
             raise _Problem("idempotency-key-in-future", 409, serverTime=_text(self.now))
 
     def _limit(self, sold: Sold, key: str) -> dict[str, Any]:

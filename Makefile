@@ -18,7 +18,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test soak check unit models faults volume integration concurrency contract browser office chromium bench bench-report bench-portal bench-pool bench-client screenshots scale lint format openapi docs lock build clients deploy redrive adopt smoke bootstrap-key clean
+.PHONY: help run demo test soak check unit models faults volume integration concurrency conformance contract browser office chromium bench bench-report bench-portal bench-pool bench-client screenshots scale lint format openapi docs lock build clients deploy redrive adopt smoke bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -33,7 +33,7 @@ demo: $(READY) ## A working day on 100 purchased seats, in about a minute
 test: $(READY) $(VENV)-sam/.ready $(VENV)-checkov/.ready lint office chromium ## Everything: style, types, all tests
 	@$(BIN)/python -m local.dynamodb
 	@rm -rf .local/rights
-	@$(BIN)/pytest $(PARALLEL) tests/faults tests/models tests/concurrency tests/contract tests/volume tests/unit
+	@$(BIN)/pytest $(PARALLEL) tests/faults tests/models tests/concurrency tests/conformance tests/contract tests/volume tests/unit
 	@$(BIN)/pytest $(PARALLEL) --numprocesses 3 tests/browser tests/integration
 	@$(BIN)/pytest tests/rights
 
@@ -47,7 +47,7 @@ check: $(READY) lint ## What to run after every edit: style, types, unit tests
 
 contract: $(VENV)-sam/.ready $(VENV)-checkov/.ready
 
-unit contract models faults volume concurrency: $(READY) ## One folder of tests
+unit conformance contract models faults volume concurrency: $(READY) ## One folder of tests
 	@$(BIN)/python -m local.dynamodb
 	@$(BIN)/pytest $(PARALLEL) tests/$@
 
@@ -95,14 +95,16 @@ lint: $(READY) ## Style and types
 	@$(BIN)/ruff format --quiet --check . || { echo "some files are not formatted: make format"; exit 1; }
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/mypy --no-error-summary --python-version 3.10 clients/python/src
-	@$(BIN)/python -m tools.build --page
+	@$(BIN)/python -m tools.build --page --typescript
 	@cd functions/portal/web && npm run --silent check
+	@cd clients/typescript && npm run --silent check
 
 format: $(READY) ## Format the code, mend what can be mended
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .
-	@$(BIN)/python -m tools.build --page
+	@$(BIN)/python -m tools.build --page --typescript
 	@cd functions/portal/web && npm run --silent format
+	@cd clients/typescript && npm run --silent format
 
 openapi: $(READY) ## Make openapi.json from the code
 	@$(BIN)/python -m tools.openapi
@@ -122,6 +124,8 @@ export CONFIG PARAMETERS
 
 clients: $(READY) ## Build the client libraries into .build/clients
 	@cd clients/python && "$(CURDIR)/$(BIN)/python" -m hatchling build -d "$(CURDIR)/.build/clients"
+	@$(BIN)/python -m tools.build --typescript
+	@cd clients/typescript && npm pack --silent --pack-destination "$(CURDIR)/.build/clients"
 
 deploy: build $(VENV)-sam/.ready ## Deploy to AWS with the SAM CLI (CONFIG=parameters.yaml); see docs/deploy.md
 	@$(BIN)/python -m tools.deploy --stack $(STACK) --architecture $(ARCHITECTURE) \

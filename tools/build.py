@@ -7,12 +7,14 @@ own package, `shared`, and the files that it reads (`openapi.json`).
 
 import argparse
 import compileall
+import fcntl
 import hashlib
 import os
 import py_compile
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tools import ROOT
@@ -41,6 +43,7 @@ KEPT_SERVICES = ("events", "s3", "sesv2", "sqs")
 # The portal's page: its sources, and where they are built into.
 WEB = ROOT / "functions/portal/web"
 STATIC = ROOT / "functions/portal/static"
+TYPESCRIPT = ROOT / "clients/typescript"
 
 
 class BuildError(Exception):
@@ -53,32 +56,49 @@ def build_page() -> None:
     Raises:
         BuildError: Node.js is missing, or the build failed.
     """
+    _build_with_node(WEB, STATIC / ".built", ())
+
+
+def build_typescript_client() -> None:
+    """The TypeScript client, if its sources or the API have changed since it was built.
+
+    Raises:
+        BuildError: Node.js is missing, or the build failed.
+    """
+    TYPESCRIPT.joinpath("dist").mkdir(exist_ok=True)
+    _build_with_node(TYPESCRIPT, TYPESCRIPT / "dist/.built", (ROOT / "openapi.json",))
+
+
+def _build_with_node(folder: Path, marker: Path, besides: Sequence[Path]) -> None:
+    """Build a folder; its marker is the digest of its sources, and of other files."""
     digest = hashlib.sha256()
-    for path in sorted(WEB.rglob("*")):
-        if path.is_file() and "node_modules" not in path.parts:
-            digest.update(f"{path.relative_to(WEB)}\0".encode() + path.read_bytes())
-    marker = STATIC / ".built"
-    if marker.exists() and marker.read_text() == digest.hexdigest():
-        return
-    install_page_packages()
-    _node(["node", "build.mjs"])
-    marker.write_text(digest.hexdigest())
+    made = {"node_modules", "dist", "generated", ".lock"}
+    for path in [*sorted(folder.rglob("*")), *besides]:
+        if path.is_file() and not made & set(path.parts):
+            digest.update(f"{os.path.relpath(path, folder)}\0".encode() + path.read_bytes())
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # tests begin beside each other
+        if marker.exists() and marker.read_text() == digest.hexdigest():
+            return
+        install_node_packages(folder)
+        _node(["node", "build.mjs"], folder)
+        marker.write_text(digest.hexdigest())
 
 
-def install_page_packages() -> None:
-    """The page's packages, as its lock file has them, if they are not there."""
-    lock, installed = WEB / "package-lock.json", WEB / "node_modules/.installed"
+def install_node_packages(folder: Path) -> None:
+    """The packages of a folder, as its lock file has them, if they are not there."""
+    lock, installed = folder / "package-lock.json", folder / "node_modules/.installed"
     if not installed.exists() or installed.read_bytes() != lock.read_bytes():
         # No package's own scripts run: none of them needs to.
-        _node(["npm", "ci", "--ignore-scripts", "--silent"])
+        _node(["npm", "ci", "--ignore-scripts", "--silent"], folder)
         installed.write_bytes(lock.read_bytes())
 
 
-def _node(command: list[str]) -> None:
+def _node(command: list[str], folder: Path) -> None:
     try:
         done = subprocess.run(
             command,
-            cwd=WEB,
+            cwd=folder,
             check=False,
             text=True,
             stdout=subprocess.PIPE,
@@ -86,10 +106,10 @@ def _node(command: list[str]) -> None:
         )
     except FileNotFoundError:
         raise BuildError(
-            f"the portal's page is built with Node.js 20; '{command[0]}' was not found: install it"
+            f"{folder} is built with Node.js 20; '{command[0]}' was not found: install it"
         ) from None
     if done.returncode:
-        raise BuildError(f"'{' '.join(command)}' failed in {WEB}:\n{done.stdout}")
+        raise BuildError(f"'{' '.join(command)}' failed in {folder}:\n{done.stdout}")
 
 
 def build_function(function: str, target: Path) -> None:
@@ -218,11 +238,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--architecture", choices=sorted(PLATFORMS), default="arm64")
     parser.add_argument("--page", action="store_true", help="build the portal's page only")
+    parser.add_argument("--typescript", action="store_true", help="build that client only")
     given = parser.parse_args()
     architecture = given.architecture
     if given.page:
         build_page()
-        install_page_packages()
+        install_node_packages(WEB)
+    if given.typescript:
+        build_typescript_client()
+        install_node_packages(TYPESCRIPT)
+    if given.page or given.typescript:
         return
     python = find_python(RUNTIME)
     folders = [*build_functions(), build_packages(BUILD, architecture)]

@@ -19,6 +19,7 @@ TESTS = (
     "tests/faults",
     "tests/volume",
     "tests/concurrency",
+    "tests/conformance",
     "tests/integration/test_report_pipeline.py",
     "tests/integration/test_pools.py",
     "tests/integration/test_seats.py",

@@ -69,7 +69,7 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Kms]]:
     Kms.keys = {arn: ec.generate_private_key(ec.SECP256R1()) for arn in (ARN, OTHER)}
     Kms.faults, Kms.calls = [], []
     with HTTPServer(("127.0.0.1", 0), Kms) as served:
-        threading.Thread(target=served.serve_forever, daemon=True).start()
+        threading.Thread(target=served.serve_forever, args=[0.01], daemon=True).start()
         for name, value in {
             "AWS_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "x",

@@ -40,10 +40,10 @@ class Overdraft:
 
     `url` is where the stack's API is reached, `license_key` that of the entitlement (or `api_key`
     with `entitlement_id`, for a server of the vendor). `offline` says what a seat is worth while
-    the stack is out of reach: `grace` goes on with a signed lease until it ends, and then, or
-    without one, for `grace`; `deny` until the lease ends; `allow` for ever. `state` is a folder for
-    what must survive a restart; `stores=False` stores nothing. `lease_keys` are the stack's public
-    keys, if they are not to be trusted at first use.
+    the stack is out of reach: `grace` goes on until a signed lease's `offlineUntil`, and for
+    `grace` after the end of its lease, whatever is later; `deny` until the lease ends; `allow` for
+    ever. `state` is a folder for what must survive a restart; `stores=False` stores nothing.
+    `lease_keys` are the stack's public keys, if they are not to be trusted at first use.
     """
 
     def __init__(

@@ -1,0 +1,136 @@
+/**
+ * The vendor's side of the API: every operation of its description, by its name, with its types.
+ *
+ * ```ts
+ * const vendor = new Vendor("https://licenses.example.com", { apiKey: "key_…" });
+ * const made = await vendor.call("POST /v1/entitlements", { body: { product: "CAD Pro", ... } });
+ * ```
+ */
+
+import { randomUUID } from "node:crypto";
+import type { paths } from "./generated/api.js";
+import { Clock, type Fetch, RETRY, type Retry, Sender } from "./requests.js";
+import { VERSION } from "./version.js";
+
+type Method = "get" | "post" | "put" | "patch" | "delete";
+
+/** Every call: a method and a path of the API's description. */
+export type Call = {
+  [Path in keyof paths]: {
+    [M in Method]: paths[Path][M] extends object ? `${Uppercase<M>} ${Path & string}` : never;
+  }[Method];
+}[keyof paths];
+
+type Operation<C extends Call> = C extends `${infer M} ${infer Path}`
+  ? Path extends keyof paths
+    ? paths[Path][Lowercase<M> & Method]
+    : never
+  : never;
+
+type Parameters<O> = O extends { parameters: infer P } ? P : never;
+type PathOf<P> = P extends { path: infer F } ? { path: F } : unknown;
+type QueryOf<P> = P extends { query?: infer Q } ? { query?: Q } : unknown;
+type Content<B> = { content: { "application/json": B } };
+type BodyOf<O> = O extends { requestBody: Content<infer B> }
+  ? { body: B }
+  : O extends { requestBody?: Content<infer B> }
+    ? { body?: B }
+    : unknown;
+
+/** What a call is given: the members of its path, its query, its body, and headers. */
+export type Input<C extends Call> = PathOf<Parameters<Operation<C>>> &
+  QueryOf<Parameters<Operation<C>>> &
+  BodyOf<Operation<C>> & { headers?: Record<string, string> };
+
+/** It may be left out if nothing has to be given. */
+type Arguments<C extends Call> =
+  Record<never, never> extends Input<C> ? [input?: Input<C>] : [input: Input<C>];
+
+type Json<R> = R extends Content<infer B> ? B : never;
+
+/** What a call answers; null if it answers nothing. */
+export type Output<C extends Call> =
+  Operation<C> extends { responses: infer R }
+    ? [Json<R[keyof R & (200 | 201 | 202)]>] extends [never]
+      ? null
+      : Json<R[keyof R & (200 | 201 | 202)]>
+    : never;
+
+export interface VendorOptions {
+  apiKey: string;
+  retry?: Partial<Retry>;
+  fetch?: Fetch;
+}
+
+/** A stack of Overdraft, as software of the vendor sees it. */
+export class Vendor {
+  readonly #sender: Sender;
+
+  constructor(url: string, options: VendorOptions) {
+    const headers = {
+      authorization: `Bearer ${options.apiKey}`,
+      "user-agent": `overdraft-client/${VERSION} (javascript)`,
+    };
+    const retry = { ...RETRY, ...options.retry };
+    const base = url.replace(/\/+$/, "");
+    this.#sender = new Sender(base, headers, retry, new Clock(), options.fetch ?? fetch);
+  }
+
+  /**
+   * Make a call. A POST has an `Idempotency-Key`, so it is done once, however often it is sent.
+   *
+   * @throws Refused The stack has said no.
+   * @throws Unavailable It has not answered.
+   */
+  async call<C extends Call>(call: C, ...given: Arguments<C>): Promise<Output<C>> {
+    return (await this.#call(call, given[0] ?? {})) as Output<C>;
+  }
+
+  async #call(call: string, input: LooseInput): Promise<unknown> {
+    const { path = {}, query = {}, body, headers } = input;
+    const [method = "", pattern = ""] = call.split(" ");
+    const filled = pattern.replace(/\{(\w+)\}/g, (_, name: string) =>
+      encodeURIComponent(String(path[name])),
+    );
+    const given = new URLSearchParams();
+    for (const [name, value] of Object.entries(query)) {
+      if (value !== undefined) given.append(name, String(value));
+    }
+    const search = String(given);
+    const once: Record<string, string> =
+      method === "POST" ? { "idempotency-key": randomUUID() } : {};
+    const answer = await this.#sender.send({
+      method,
+      path: search === "" ? filled : `${filled}?${search}`,
+      body,
+      headers: { ...once, ...headers },
+    });
+    return answer.body;
+  }
+
+  /** Every item of a list, page by page. */
+  async *list<C extends Call>(call: C, ...given: Arguments<C>): AsyncGenerator<Item<Output<C>>> {
+    const input: LooseInput = given[0] ?? {};
+    let pageToken: string | null = null;
+    do {
+      const query: Record<string, unknown> = { ...input.query, ...(pageToken && { pageToken }) };
+      const page = (await this.#call(call, { ...input, query })) as Page<Item<Output<C>>>;
+      yield* page.items;
+      pageToken = page.nextPageToken;
+    } while (pageToken !== null);
+  }
+}
+
+type Item<P> = P extends { items: (infer I)[] } ? I : never;
+
+interface Page<I> {
+  items: I[];
+  nextPageToken: string | null;
+}
+
+interface LooseInput {
+  path?: Record<string, unknown>;
+  query?: Record<string, unknown>;
+  body?: unknown;
+  headers?: Record<string, string>;
+}

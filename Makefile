@@ -106,8 +106,9 @@ format: $(READY) ## Format the code, mend what can be mended
 	@cd functions/portal/web && npm run --silent format
 	@cd clients/typescript && npm run --silent format
 
-openapi: $(READY) ## Make openapi.json from the code
+openapi: $(READY) ## Make openapi.json from the code, and the typed calls of the Python client
 	@$(BIN)/python -m tools.openapi
+	@$(BIN)/python -m tools.vendor_client
 
 docs: $(VENV)-docs/.ready ## Build the documentation site into .build/docs; every link is checked
 	@$(VENV)-docs/bin/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs .build/docs

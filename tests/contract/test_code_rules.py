@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from functions.activate.body import read_activation
 from shared.api.schemas.seats import ActivationRequest
 from shared.problems import InvalidRequest
-from tools import ROOT, VERSION, build, openapi
+from tools import ROOT, VERSION, build, openapi, vendor_client
 
 SOURCES = sorted([*ROOT.glob("shared/**/*.py"), *ROOT.glob("functions/**/*.py")])
 
@@ -202,6 +202,11 @@ def test_decisions_have_no_clock_and_no_environment() -> None:
 
 def test_the_description_is_current() -> None:
     assert (ROOT / "openapi.json").read_text() == openapi.text(), "run: make openapi"
+
+
+def test_the_typed_calls_of_the_python_client_follow_the_description() -> None:
+    for name, text in vendor_client.files().items():
+        assert (vendor_client.PACKAGE / name).read_text() == text, "run: make openapi"
 
 
 def test_versions_agree() -> None:

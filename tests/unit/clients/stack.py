@@ -65,7 +65,7 @@ class Network:
             headers={
                 name.lower(): value
                 for name, value in request.headers.items()
-                if name.lower() in ("authorization", "idempotency-key")
+                if name.lower() in ("authorization", "idempotency-key", "if-match")
             },
             key=None,
         )

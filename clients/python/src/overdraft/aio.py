@@ -27,7 +27,40 @@ T = TypeVar("T")
 OnChange = Callable[["AsyncSeat", Change], Awaitable[None] | None]
 
 
-class AsyncOverdraft:
+class AsyncRunner:
+    """Sends the requests of operations, and waits where they want to."""
+
+    def __init__(self, url: str, retry: Retry, transport: httpx.AsyncBaseTransport | None) -> None:
+        timeout = httpx.Timeout(retry.timeout)
+        self._http = httpx.AsyncClient(
+            base_url=url, timeout=timeout, transport=transport, follow_redirects=False
+        )
+
+    async def _run(self, operation: Operation[T]) -> T:
+        outcome: Outcome = None
+        while True:
+            try:
+                step = operation.send(outcome)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            if isinstance(step, Request):
+                outcome = await self._send(step)
+            else:
+                await asyncio.sleep(step.seconds)
+                outcome = None
+
+    async def _send(self, request: Request) -> Reply | Failure:
+        try:
+            answer = await self._http.request(
+                request.method, request.path, json=request.body, headers=dict(request.headers)
+            )
+        except NO_ANSWER as error:
+            return failure_of(error)
+        return reply_of(answer)
+
+
+class AsyncOverdraft(AsyncRunner):
     """A stack of Overdraft, as software of one customer sees it; see `Overdraft`."""
 
     def __init__(
@@ -59,10 +92,7 @@ class AsyncOverdraft:
             lease_keys=lease_keys,
             clock=clock,
         )
-        timeout = httpx.Timeout(retry.timeout)
-        self._http = httpx.AsyncClient(
-            base_url=self._core.url, timeout=timeout, transport=transport, follow_redirects=False
-        )
+        super().__init__(self._core.url, retry, transport)
         self._seats: set[AsyncSeat] = set()
         self._meters: dict[str, AsyncMeter] = {}
         self._journal: Journal | None = None
@@ -177,31 +207,6 @@ class AsyncOverdraft:
     async def entitlement(self) -> Entitlement:
         """What was sold, with its seats in use."""
         return await self._run(self._core.calls.entitlement())
-
-    # --- Running operations ---------------------------------------------------------------------
-
-    async def _run(self, operation: Operation[T]) -> T:
-        outcome: Outcome = None
-        while True:
-            try:
-                step = operation.send(outcome)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            if isinstance(step, Request):
-                outcome = await self._send(step)
-            else:
-                await asyncio.sleep(step.seconds)
-                outcome = None
-
-    async def _send(self, request: Request) -> Reply | Failure:
-        try:
-            answer = await self._http.request(
-                request.method, request.path, json=request.body, headers=dict(request.headers)
-            )
-        except NO_ANSWER as error:
-            return failure_of(error)
-        return reply_of(answer)
 
 
 class AsyncSeat(KeptSeat):

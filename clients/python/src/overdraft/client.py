@@ -35,7 +35,46 @@ SHORTEST_WAIT = 0.05
 SIGTERM_SECONDS = 15.0
 
 
-class Overdraft:
+class Runner:
+    """Sends the requests of operations, and waits where they want to."""
+
+    def __init__(self, url: str, retry: Retry, transport: httpx.BaseTransport | None) -> None:
+        self._url, self._timeout, self._transport = url, retry.timeout, transport
+        self._http = self._connect()
+
+    def _connect(self) -> httpx.Client:
+        return httpx.Client(
+            base_url=self._url,
+            timeout=httpx.Timeout(self._timeout),
+            transport=self._transport,
+            follow_redirects=False,
+        )
+
+    def _run(self, operation: Operation[T]) -> T:
+        outcome: Outcome = None
+        while True:
+            try:
+                step = operation.send(outcome)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            if isinstance(step, Request):
+                outcome = self._send(step)
+            else:
+                time.sleep(step.seconds)
+                outcome = None
+
+    def _send(self, request: Request) -> Reply | Failure:
+        try:
+            answer = self._http.request(
+                request.method, request.path, json=request.body, headers=dict(request.headers)
+            )
+        except NO_ANSWER as error:
+            return failure_of(error)
+        return reply_of(answer)
+
+
+class Overdraft(Runner):
     """A stack of Overdraft, as software of one customer sees it.
 
     `url` is where the stack's API is reached, `license_key` that of the entitlement (or `api_key`
@@ -75,20 +114,11 @@ class Overdraft:
             lease_keys=lease_keys,
             clock=clock,
         )
-        self._transport = transport
-        self._http = self._connect()
+        super().__init__(self._core.url, retry, transport)
         self._keeper = _Keeper()
         self._meters: dict[str, Meter] = {}
         self._journal: Journal | None = None
         _clients.add(self)
-
-    def _connect(self) -> httpx.Client:
-        return httpx.Client(
-            base_url=self._core.url,
-            timeout=httpx.Timeout(self._core.retry.timeout),
-            transport=self._transport,
-            follow_redirects=False,
-        )
 
     def _leave_to_parent(self) -> None:
         """After a fork, in the child: the parent has the connections, the keeper and the seats."""
@@ -241,31 +271,6 @@ class Overdraft:
     def entitlement(self) -> Entitlement:
         """What was sold, with its seats in use."""
         return self._run(self._core.calls.entitlement())
-
-    # --- Running operations ---------------------------------------------------------------------
-
-    def _run(self, operation: Operation[T]) -> T:
-        outcome: Outcome = None
-        while True:
-            try:
-                step = operation.send(outcome)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            if isinstance(step, Request):
-                outcome = self._send(step)
-            else:
-                time.sleep(step.seconds)
-                outcome = None
-
-    def _send(self, request: Request) -> Reply | Failure:
-        try:
-            answer = self._http.request(
-                request.method, request.path, json=request.body, headers=dict(request.headers)
-            )
-        except NO_ANSWER as error:
-            return failure_of(error)
-        return reply_of(answer)
 
 
 def failure_of(error: Exception) -> Failure:

@@ -1,0 +1,62 @@
+"""Requests of the vendor's side of the API: how a call is made into one, and pages."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from overdraft._requests import Clock, Operation, Reply, Request, Retry, call
+from overdraft._version import VERSION
+from overdraft.errors import Unavailable
+
+Query = Mapping[str, str | int | bool | None]
+
+
+class Calls:
+    """Makes requests with an API key."""
+
+    def __init__(self, api_key: str, retry: Retry) -> None:
+        self._retry, self._clock = retry, Clock()
+        self._headers = {
+            "authorization": f"Bearer {api_key}",
+            "user-agent": f"overdraft-client/{VERSION} (python)",
+        }
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str],
+    ) -> Operation[Reply]:
+        """Make a call. A POST has a key, so it is done once, however often it is sent."""
+        once = {"idempotency-key": str(uuid.uuid4())} if method == "POST" else {}
+        request = Request(method, path + _search(query), body, {**self._headers, **once, **headers})
+        return (yield from call(request, self._retry, self._clock))
+
+    def page(self, path: str, query: Query) -> Operation[tuple[list[Any], str | None]]:
+        """A page of a list, and the token of the next one."""
+        body = (yield from self.send("GET", path, query, None, {})).body
+        try:
+            return body["items"], body["nextPageToken"]
+        except (KeyError, TypeError) as error:
+            raise Unavailable(f"not an answer of the stack: {error}") from None
+
+
+def path_of(pattern: str, *values: str) -> str:
+    """The path of a call, with the values of its parameters."""
+    given = iter(values)
+    return re.sub(r"\{\w+\}", lambda _: quote(next(given), safe=""), pattern)
+
+
+def _search(query: Query) -> str:
+    given = {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in query.items()
+        if value is not None
+    }
+    return f"?{urlencode(given)}" if given else ""

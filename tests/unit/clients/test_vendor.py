@@ -47,7 +47,7 @@ def test_a_customer_of_the_vendor(vendor: Vendor) -> None:
             vendor.create_entitlement({"product": "P", "customer": {"name": ""}, "seatCount": -1})
         assert vendor.delete_entitlement(made["entitlementId"]) is None  # type: ignore[func-returns-value]
         with pytest.raises(overdraft.NotFound):
-            vendor.get_usage_history(made["entitlementId"], from_="2026-11-01T00:00:00Z").__next__()
+            next(vendor.get_usage_history("ent_0000000000000000", from_="2026-11-01T00:00:00Z"))
 
 
 def test_lists_go_through_all_pages(vendor: Vendor, network: Network) -> None:

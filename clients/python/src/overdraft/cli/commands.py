@@ -1,0 +1,17 @@
+"""All commands: each module adds its own to the program."""
+
+from overdraft.cli import (  # noqa: F401
+    entitlement_commands,
+    profile_commands,
+    seat_commands,
+    usage_commands,
+    webhook_commands,
+)
+from overdraft.cli.app import app
+
+__all__ = ["app", "run"]
+
+
+def run() -> None:
+    """Run the command that was given."""
+    app()

@@ -28,7 +28,7 @@ run: $(READY) ## Start the whole stack on this machine (PORT=4566) with a demo c
 	@$(BIN)/python -m local run --port="$(PORT)"
 
 demo: $(READY) ## A working day on 100 purchased seats, in about a minute
-	@$(BIN)/python -m local demo
+	@PYTHONPATH=clients/python/src $(BIN)/python -m local demo
 
 test: $(READY) $(VENV)-sam/.ready $(VENV)-checkov/.ready lint office chromium ## Everything: style, types, all tests
 	@$(BIN)/python -m local.dynamodb

@@ -61,8 +61,8 @@ class Sold:
         self.api = api
         self.id = entitlement_id
         self.path = f"/v1/entitlements/{entitlement_id}"
-        key = api.expect(201, "POST", f"{self.path}/license-keys", {})["key"]
-        self.license = api.with_credential(f"License {key}")
+        self.license_key = api.expect(201, "POST", f"{self.path}/license-keys", {})["key"]
+        self.license = api.with_credential(f"License {self.license_key}")
 
     @classmethod
     def make(cls, api: Api, **terms: Any) -> "Sold":

@@ -5,10 +5,13 @@ import io
 import json
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from overdraft import Overdraft
+from overdraft.vendor import Vendor
 from playwright.sync_api import Browser, Page, expect
 
 from local import demo
@@ -44,19 +47,22 @@ HOSTILE = [
 
 
 @pytest.fixture(scope="module")
-def demo_day(api: Api, stack: Stack) -> tuple[Sold, demo.Day]:
+def demo_day(api: Api, stack: Stack) -> Iterator[tuple[Sold, demo.Day]]:
     """The demo's day, lived through more quickly."""
     body = {**DEMO_ENTITLEMENT, "leasePeriod": "PT1H"}
     sold = Sold(api, api.expect(201, "POST", "/v1/entitlements", body)["entitlementId"])
-    day = demo.Day(api, sold.license, sold.path)
+    vendor = Vendor(stack.api_url, stack.bootstrap_key)
+    client = Overdraft(stack.api_url, sold.license_key, stores=False, offline="deny")
+    day = demo.Day(vendor, client, sold.id)
     kept, demo.SECONDS_PER_HOUR = demo.SECONDS_PER_HOUR, 2.0
     try:
         for _ in day.run():
             pass
     finally:
         demo.SECONDS_PER_HOUR = kept
-    sold.wait_for_history(len(day.seats), day.counted["denied"])
-    return sold, day
+    sold.wait_for_history(len(day.holders), day.counted["denied"])
+    yield sold, day
+    client.close()
 
 
 def test_the_demo_s_day_is_drawn_as_the_api_tells_it(

@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 import pytest
 
-from local.demo import list_all
 from local.stack import Stack
 from shared.clock import from_rfc3339_ms, to_rfc3339
 from tests.integration.conftest import CheckedApi, Customer
+from tests.support.paging import list_all
 from tests.support.waiting import wait_for
 
 

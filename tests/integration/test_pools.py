@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from local.api import Answer
-from local.demo import list_all
 from shared.dynamodb.keys import TOTALS_PREFIX
 from tests.integration.conftest import CheckedApi, Customer
+from tests.support.paging import list_all
 from tests.support.sampling import IS_SOAK
 from tests.support.waiting import wait_for
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from local.api import Answer
-from local.demo import list_all
 from local.stack import Stack
 from shared.api.schemas.events import EVENTS
 from shared.clock import to_rfc3339
 from shared.events import types as event_types
 from shared.usage.counter import MAX_LIMITS
 from tests.integration.conftest import CheckedApi, Customer, send_again
+from tests.support.paging import list_all
 from tests.support.receivers import Receivers
 from tests.support.waiting import wait_for
 

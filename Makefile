@@ -123,10 +123,12 @@ build: $(READY) ## Package the functions for AWS (ARCHITECTURE=arm64)
 # Handed over by the environment: no shell reads what is in them.
 export CONFIG PARAMETERS
 
-clients: $(READY) ## Build the client libraries into .build/clients
+clients: $(READY) ## Build the client libraries and a Postman collection into .build/clients
 	@cd clients/python && "$(CURDIR)/$(BIN)/python" -m hatchling build -d "$(CURDIR)/.build/clients"
 	@$(BIN)/python -m tools.build --typescript
-	@cd clients/typescript && npm pack --silent --pack-destination "$(CURDIR)/.build/clients"
+	@cd clients/typescript && npm pack --silent --pack-destination "$(CURDIR)/.build/clients" >/dev/null
+	@$(BIN)/python -m tools.postman .build/clients/overdraft.postman_collection.json
+	@ls .build/clients
 
 deploy: build $(VENV)-sam/.ready ## Deploy to AWS with the SAM CLI (CONFIG=parameters.yaml); see docs/deploy.md
 	@$(BIN)/python -m tools.deploy --stack $(STACK) --architecture $(ARCHITECTURE) \

@@ -23,7 +23,7 @@ from botocore.credentials import Credentials
 from rich.console import Console
 from rich.table import Table as Grid
 
-from benchmarks import counting, pools, stream, textbook
+from benchmarks import counting, pools, signing, stream, textbook
 from local.dynamodb import DynamoDBLocal, table_properties
 from local.emulator import LocalError
 from shared import problems
@@ -52,6 +52,7 @@ WARM_CALLS = 400
 INIT_RUNS = 9
 THREADS = 16
 FUNCTIONS = build.FUNCTIONS
+SIGNED = "activate.signed"
 
 
 class Meter:
@@ -352,7 +353,8 @@ def measure_warm(bench: Bench) -> dict[str, float]:
     All take turns in short batches, so that a noisy machine disturbs all alike. The handler
     grants on a shard that fills from 20 to 60 seats. CPU and wall time are compared with an update
     of a small counter. Most of the wall time is the engine's, which has more to do on a shard, so
-    wall time is also compared with the same write on such a shard, sent by plain boto3.
+    wall time is also compared with the same write on such a shard, sent by plain boto3. A signed
+    activation is compared with one that is not.
     """
     os.environ |= {
         "TABLE_NAME": "bench",
@@ -360,11 +362,13 @@ def measure_warm(bench: Bench) -> dict[str, float]:
         "BOOTSTRAP_KEY_HASH": hash_key(KEY),
         "API_KEY_REQUESTS_PER_MINUTE": "10000000",
     }
+    from functions.activate import signed_leases
     from functions.activate.handler import handler
 
+    signed_leases._KEY = signing.ARN
     numbers = iter(range(10**9))
 
-    def activate(entitlement_id: str) -> None:
+    def activate(entitlement_id: str, more: str = "") -> None:
         number = next(numbers)
         answer = handler(
             {
@@ -372,21 +376,20 @@ def measure_warm(bench: Bench) -> dict[str, float]:
                 "rawPath": f"/v1/entitlements/{entitlement_id}/activations",
                 "headers": {"authorization": f"Bearer {KEY}", "content-type": "application/json"},
                 "pathParameters": {"entitlementId": entitlement_id},
-                "body": f'{{"seatId": "warm{number}@example.com", "seatName": "Alice Example"}}',
+                "body": f'{{"seatId": "warm{number}@a.test", "seatName": "Alice Example"{more}}}',
                 "requestContext": {"requestId": f"id{number}", "http": {"method": "POST"}},
                 "isBase64Encoded": False,
             },
             None,
         )
         assert answer["statusCode"] == 201, answer
+        assert bool(json.loads(answer["body"]).get("signedLease")) == bool(more), answer
 
     batch = 40
-    ratios: dict[str, list[float]] = {"cpu": [], "wall": [], "shard": []}
+    terms = SeatTerms(128, 128, "active", 0, None, 8 * 3600)
+    ratios: dict[str, list[float]] = {"cpu": [], "wall": [], "shard": [], "signed": []}
     for turn in range(WARM_CALLS // batch + 2):
-        entitlement_id = bench.shard(
-            20, SeatTerms(128, 128, "active", 0, None, 8 * 3600), now_ms=_now_ms()
-        )
-        other = bench.shard(20, SeatTerms(128, 128, "active", 0, None, 8 * 3600), now_ms=_now_ms())
+        entitlement_id, other, third = (bench.shard(20, terms, now_ms=_now_ms()) for _ in range(3))
         base = _spent(batch, lambda: bare_update(bench.client))
         seats = iter(range(batch))
         shard = _spent(
@@ -395,14 +398,17 @@ def measure_warm(bench: Bench) -> dict[str, float]:
         )
         with _quiet():
             ours = _spent(batch, partial(activate, entitlement_id))
+            with_signature = _spent(batch, partial(activate, third, ', "signed": true'))
         if turn >= 2:  # the first turns warm both
             ratios["cpu"].append(ours[0] / base[0])
             ratios["wall"].append(ours[1] / base[1])
             ratios["shard"].append(ours[1] / shard[1])
+            ratios["signed"].append(with_signature[0] / ours[0])
     return {
         "activate.warm.ratio": statistics.median(ratios["cpu"]),
         "activate.warm.wall.ratio": statistics.median(ratios["wall"]),
         "activate.warm.wall.shard.ratio": statistics.median(ratios["shard"]),
+        "activate.signed.warm.ratio": statistics.median(ratios["signed"]),
     }
 
 
@@ -464,10 +470,13 @@ def measure_init() -> dict[str, float]:
         build.compile_bytecode(folders)
         commands = {"python": "pass", "boto3": "import boto3; boto3.client('dynamodb')"}
         commands |= {function: f"import functions.{function}.handler" for function in FUNCTIONS}
+        # What the first signature of a process loads and makes besides.
+        commands[SIGNED] = f"{commands['activate']}; from shared import kms; kms._client()"
         times: dict[str, list[float]] = {what: [] for what in commands}
         for turn in range(INIT_RUNS + 1):
             for what, command in commands.items():
-                cwd = folder / what if what in FUNCTIONS else folder
+                function = what.partition(".")[0]
+                cwd = folder / function if function in FUNCTIONS else folder
                 started = time.perf_counter()
                 subprocess.run([sys.executable, "-c", command], cwd=cwd, check=True)
                 if turn:  # the first turn fills the file cache
@@ -475,8 +484,8 @@ def measure_init() -> dict[str, float]:
     medians = {what: statistics.median(values) for what, values in times.items()}
     baseline = medians["boto3"] - medians["python"]
     return {
-        f"{function}.init.ratio": (medians[function] - medians["python"]) / baseline
-        for function in FUNCTIONS
+        f"{what}.init.ratio": (medians[what] - medians["python"]) / baseline
+        for what in (*FUNCTIONS, SIGNED)
     }
 
 
@@ -518,7 +527,8 @@ def estimate_cost(results: dict[str, float]) -> dict[str, float]:
         "consume.timed": results["consume.timed.average.write_units"],
     }
     rows = ("grant", "release", "denial")
-    return {
+    signature = signing.DOLLARS_FOR_10_000 * 100
+    return {"cost.signature.usd_per_million": signature} | {
         f"cost.{name}.usd_per_million": round(
             call + used * WRITE_UNIT + (notify if name.startswith(rows) else 0), 2
         )
@@ -561,7 +571,10 @@ def main() -> None:
             results |= stream.measure_deliver(bench.dynamodb, NOW_MS)
         results |= estimate_cost(results)
         console.print("measuring the warm handler ...")
-        results |= measure_warm(bench)
+        with signing.serving() as kms:
+            results |= measure_warm(bench)
+            activations = WARM_CALLS + 2 * 40
+            results["activate.signed.kms_calls"] = signing.signed(kms) / activations
         console.print("measuring throughput ...")
         results |= measure_throughput(bench)
     console.print("measuring from commit to webhook in the local stack ...")
@@ -577,6 +590,7 @@ def main() -> None:
         "Ratios: *.warm.ratio is CPU of one activation, event in, response out, to a bare boto3\n"
         "update_item of a counter; *.warm.wall.ratio its wall time, *.wall.shard.ratio that to\n"
         "the same write by boto3; *.init.ratio is start-up to boto3.client('dynamodb');\n"
+        "activate.signed.warm.ratio is CPU of a signed activation to one that is not;\n"
         "notify.ratio is records a second to bare put_items of boto3, deliver.cpu.ratio CPU of a\n"
         "delivery, signed and recorded, to that of a bare POST by aiohttp;\n"
         f"*.throughput.ratio is grants a second with {THREADS} threads on one ledger to bare\n"

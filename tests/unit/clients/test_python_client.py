@@ -18,6 +18,7 @@ import overdraft
 import pytest
 from overdraft import AsyncOverdraft, Change, Clock, Overdraft, Retry
 from overdraft._keeping import SeatState
+from overdraft._store import Store
 
 from shared.api import app
 from shared.clock import EPOCH
@@ -843,18 +844,40 @@ def test_a_wrong_clock_loses_no_usage(world: World, error: int) -> None:
     assert (world.used(), counted.aside) == (5, [])
 
 
-def test_what_cannot_be_stored_is_not_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_in_a_file_is_not_sent_without_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After a crash it would be sent again, under another key."""
     client = world.client(world.sell())
     client.entitlement()
     counted = meter(client)
     counted.add(5)
+    counted._journal.save()
     with monkeypatch.context() as broken:
         broken.setattr("overdraft._store.Store._write", _full)
         assert not counted.flush()
         assert world.used() == 0
     assert counted.flush()
     assert world.used() == 5
+
+
+def test_a_full_disk_does_not_keep_usage_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = world.sell()
+    client = world.client(key)
+    client.entitlement()
+    counted = meter(client)
+    monkeypatch.setattr("overdraft._store.Store._write", _full)
+    for _ in range(3):
+        counted.add(5)
+        assert counted.flush()
+    assert world.used() == 15
+    counted.add(1)
+    client.close()
+    assert world.used() == 16
+    with pytest.raises(RuntimeError):  # another process may go on with its journal
+        counted.flush()
 
 
 def _full(*_: Any) -> None:
@@ -879,6 +902,106 @@ def test_all_that_others_have_left_is_sent(world: World) -> None:
     last.close()
     assert meter(world.client(key)).flush()
     assert world.used() == 6
+
+
+@pytest.mark.parametrize("which", ["clearing", "storing"])
+def test_a_crash_while_journals_are_taken_over_counts_nothing_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """Either is missing: what was taken over is stored, and the files that it was in are cleared."""
+    key = world.sell()
+    world.network.is_down = True
+    clients = [world.client(key) for _ in range(3)]
+    for number, client in enumerate(clients):
+        meter(client).add(2 + number)
+        client._journal.save()  # type: ignore[union-attr]
+    for client in clients:
+        client._journal._file_lock.release()  # type: ignore[union-attr]
+        client._meters = {}
+    change = Store.change
+
+    def crashing(store: Store, edit: Callable[[dict[str, Any]], object]) -> bool:
+        assert store.path is not None
+        is_own = store.path.name.endswith(".journal-0.json")
+        return is_own == (which == "clearing") and change(store, edit)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "change", crashing)
+        first = world.client(key)
+        taken = meter(first)._journal
+    taken._file_lock.release()  # type: ignore[union-attr]
+    first._meters, first._journal = {}, None
+    world.network.is_down = False
+    for _ in range(2):
+        last = world.client(key)
+        assert meter(last).flush()
+        assert world.used() == 9
+        last.close()
+
+
+def test_what_was_set_aside_can_be_forgotten(world: World) -> None:
+    key = world.sell(usageLimits=[{"key": "exports", "limit": 1}])
+    client = world.client(key)
+    counted = meter(client)
+    counted.add(3)
+    assert counted.flush()
+    assert len(counted.aside) == 1
+    counted.forget_aside()
+    client.close()
+    assert meter(world.client(key)).aside == []
+
+
+@pytest.mark.parametrize("odd", ["", ".", ".."])
+def test_an_id_names_no_other_path(world: World, odd: str) -> None:
+    client = world.client(world.sell())
+    client.entitlement()
+    before = len(world.network.seen)
+    for ask in (lambda: client.release(odd), lambda: client.consume(odd)):
+        with pytest.raises(ValueError, match="is no id"):
+            ask()
+    assert len(world.network.seen) == before
+
+
+@pytest.mark.parametrize("key", ["lic_SECRET\nX", "lic_SECRET…", "", "lic_SECRET X"])
+def test_a_key_that_is_none_is_not_repeated(key: str) -> None:
+    with pytest.raises(ValueError, match="the key is empty") as raised:
+        Overdraft("https://x.example", key, stores=False)
+    assert "SECRET" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "x.example", "https://u:SECRET@x.example", ""])
+def test_an_address_that_is_none(url: str) -> None:
+    with pytest.raises(ValueError, match="address of a stack") as raised:
+        Overdraft(url, "lic_x", stores=False)
+    assert "SECRET" not in str(raised.value)
+
+
+def test_a_user_without_a_home_stores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(*_: Any, **__: Any) -> str:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("platformdirs.user_state_dir", homeless)
+    assert Overdraft("https://x.example", "lic_x")._core.store.path is None
+
+
+@pytest.mark.parametrize("state", [None, [], {"seats": {"alice": None}}, {"seats": {"alice": 5}}])
+def test_an_odd_state_is_none(world: World, state: Any) -> None:
+    from overdraft._store import _sum
+
+    key = world.sell()
+    seat = world.client(key).seat("alice")
+    seat.start()
+    abandon(seat)
+    [path] = world.state.glob("*.json")
+    path.write_text(json.dumps({"form": 1, "sum": _sum(state), "state": state}))
+    world.network.is_down = True
+    with pytest.raises(overdraft.Unavailable):
+        world.client(key).seat("alice").start()
+    world.network.is_down = False
+    again = world.client(key).seat("alice")
+    again.start()
+    assert again.source == "server"
+    abandon(again)
 
 
 def test_what_is_added_while_the_stack_is_down_is_stored(world: World) -> None:
@@ -932,7 +1055,12 @@ def test_late_usage_says_when_it_was(world: World) -> None:
     client.entitlement()
     sent = list[Any]()
     counted = meter(client)
-    client._core.calls.consume = lambda *_, **more: sent.append(more) or iter(())  # type: ignore
+
+    def consume(*_: Any, **more: Any) -> Iterator[None]:
+        sent.append(more)
+        yield from ()
+
+    client._core.calls.consume = consume  # type: ignore[method-assign, assignment]
     counted.add(1)
     world.pass_time(2 * HOUR)
     counted.flush()

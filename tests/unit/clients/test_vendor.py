@@ -74,6 +74,19 @@ def test_a_post_is_done_once(vendor: Vendor, network: Network) -> None:
         vendor.create_entitlement(body)
 
 
+@pytest.mark.parametrize("odd", ["", ".", ".."])
+def test_an_id_names_no_other_path(vendor: Vendor, network: Network, odd: str) -> None:
+    made = vendor.create_entitlement({"product": "P", "customer": {"name": "C"}, "seatCount": 1})
+    for ask in (
+        lambda: vendor.revoke_license_key(made["entitlementId"], odd),
+        lambda: vendor.get_seat(made["entitlementId"], odd),
+        lambda: vendor.delete_entitlement(odd),
+    ):
+        with pytest.raises(ValueError, match="is no id"):
+            ask()
+    assert vendor.get_entitlement(made["entitlementId"])["status"] == "active"
+
+
 def test_a_change_can_have_a_condition(vendor: Vendor) -> None:
     made = vendor.create_entitlement({"product": "P", "customer": {"name": "C"}, "seatCount": 1})
     path = f"/v1/entitlements/{made['entitlementId']}"

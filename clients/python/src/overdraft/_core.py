@@ -11,7 +11,7 @@ from typing import Any
 from overdraft._keeping import Change, Policy, SeatState, Source
 from overdraft._leases import AHEAD_SECONDS, UnknownKey, Unverified, verify
 from overdraft._operations import Calls
-from overdraft._requests import Clock, Operation, Retry
+from overdraft._requests import Clock, Operation, Retry, checked_key, checked_url
 from overdraft._store import FORGET_SECONDS, Store, logger
 from overdraft._version import VERSION
 from overdraft.errors import OverdraftError, Refused, Unavailable
@@ -55,9 +55,9 @@ class Core:
             raise ValueError("an API key needs entitlement_id: it may see every entitlement")
         if offline not in ("grace", "deny", "allow"):
             raise ValueError("offline must be grace, deny or allow")
-        key = license_key if license_key is not None else str(api_key)
+        key = checked_key(license_key if license_key is not None else str(api_key))
         scheme = "License" if license_key is not None else "Bearer"
-        self.url = url.rstrip("/")
+        self.url = checked_url(url)
         self.retry = retry
         self.offline: Policy = offline
         self.grace = grace
@@ -104,7 +104,7 @@ class Core:
         """What an earlier process has left of a seat, for software that starts offline."""
         stored = self.store.read()
         seat = stored.get("seats", {}).get(wanted.seat_id)
-        if not seat:
+        if not isinstance(seat, dict):
             return
         granted_at, now = seat.get("grantedAt"), self.clock.now()
         if not isinstance(granted_at, (int, float)) or granted_at > now + AHEAD_SECONDS:
@@ -171,8 +171,9 @@ class Core:
             self.store.change(lambda stored: stored["seats"].pop(seat_id, None))
 
 
-def _is_old(seat: Mapping[str, Any], now: float) -> bool:
-    return float(seat.get("grantedAt") or 0) < now - FORGET_SECONDS
+def _is_old(seat: Any, now: float) -> bool:
+    granted_at = seat.get("grantedAt") if isinstance(seat, dict) else None
+    return not isinstance(granted_at, (int, float)) or granted_at < now - FORGET_SECONDS
 
 
 class KeptSeat:

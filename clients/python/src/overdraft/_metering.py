@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from overdraft._operations import Calls
-from overdraft._requests import Operation, uuid7
+from overdraft._requests import Operation, Outcome, Request, uuid7
 from overdraft._store import Store, logger
 from overdraft.errors import ClockAhead, Denied, Refused, TooLate, Unavailable
 
@@ -73,13 +74,18 @@ class Journal:
     """All usage of a process that has not been counted yet.
 
     It is stored in a file of its own, which a lock keeps other processes from; a process that
-    starts takes over what one that ended has left.
+    starts takes over what one that ended has left. `merged` has the ids of the journals that this
+    one contains: they are stored with what was in them, so a crash in between counts nothing twice.
     """
 
     calls: Calls
     store: Store
     limits: dict[str, _Limit] = field(default_factory=dict)
     aside: list[Aside] = field(default_factory=list)
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    merged: list[str] = field(default_factory=list)
+    is_closed: bool = False
+    _stored: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _saving: threading.Lock = field(default_factory=threading.Lock)
     _file_lock: FileLock | None = None
@@ -99,7 +105,7 @@ class Journal:
                 continue
             if owned is None:
                 owned = cls(calls, Store(path), _file_lock=held)
-                owned._load(owned.store)
+                owned._begin()
                 continue
             owned._adopt(Store(path))
             held.release()
@@ -108,19 +114,46 @@ class Journal:
             return cls(calls, Store(None))
         return owned
 
+    def _begin(self) -> None:
+        """Go on with what is in the file, unless another journal contains it already."""
+        state = self.store.read()
+        if state.get("id") in self._merged_elsewhere(self.store):
+            self.save()
+            return
+        self.id = state.get("id") or self.id
+        self._load(state)
+        self._stored = {name: limit.waiting for name, limit in self.limits.items()}
+
+    def _merged_elsewhere(self, besides: Store) -> set[str]:
+        """The ids of all journals that others contain."""
+        assert besides.path is not None
+        number = besides.path.name.partition(".journal-")[0]
+        paths = besides.path.parent.glob(f"{number}.journal-*.json")
+        states = [Store(path).read() for path in paths if path != besides.path]
+        return {each for state in states for each in state.get("merged", ())}
+
     def _adopt(self, other: Store) -> None:
         """Take over what a process has left in another journal, if that can be stored here."""
-        before = {name: replace(limit) for name, limit in self.limits.items()}
+        state = other.read()
+        if not state:
+            return
+        if state.get("id") in self._merged_elsewhere(other):
+            other.change(lambda known: known.clear())
+            return
         if any(
-            limit.get("sending") and name in before and before[name].sending
-            for name, limit in other.read().get("limits", {}).items()
+            limit.get("sending") and name in self.limits and self.limits[name].sending
+            for name, limit in state.get("limits", {}).items()
         ):
             return  # both have a request under way: one after the other
-        self._load(other)
-        if self.save():
-            other.change(lambda state: state.clear())
-        else:
-            self.limits = before
+        before = {name: replace(limit) for name, limit in self.limits.items()}
+        aside, merged = self.aside, self.merged
+        self._load(state)
+        self.merged = [*merged, *state.get("merged", ()), str(state.get("id"))]
+        if not self.save():
+            self.limits, self.aside, self.merged = before, aside, merged
+        elif other.change(lambda known: known.clear()):
+            self.merged = merged
+            self.save()
 
     def leave_to_parent(self, base: Store) -> None:
         """After a fork, in the child: everything here is the parent's; begin a journal anew.
@@ -132,6 +165,7 @@ class Journal:
         own = Journal.open(self.calls, base)
         self.store, self._file_lock = own.store, own._file_lock
         self.limits, self.aside = own.limits, own.aside
+        self.id, self.merged, self._stored = own.id, own.merged, own._stored
         self._lock, self._saving = threading.Lock(), threading.Lock()
 
     def add(self, key: str, quantity: int) -> int:
@@ -153,19 +187,27 @@ class Journal:
             return limit is None or (limit.waiting == 0 and limit.sending is None)
 
     def send(self, key: str, on_aside: Callable[[Aside], object] | None) -> Operation[bool]:
-        """Send what is there of a limit; False: the stack was out of reach."""
+        """Send what is there of a limit; False: the stack was out of reach.
+
+        Raises:
+            RuntimeError: it is closed, and another process may go on with it.
+        """
+        if self.is_closed:
+            raise RuntimeError("the meter is closed")
         new_keys = 0
         while True:
             sending, is_first = self._next(key)
             if sending is None:
                 return self.is_empty(key)
             try:
-                yield from self.calls.consume(
-                    key,
-                    sending.quantity,
-                    sending.request_key,
-                    journaled=True,
-                    occurred_at=self._occurred_at(sending),
+                yield from self._storing_between(
+                    self.calls.consume(
+                        key,
+                        sending.quantity,
+                        sending.request_key,
+                        journaled=True,
+                        occurred_at=self._occurred_at(sending),
+                    )
                 )
             except Unavailable:
                 return False
@@ -182,10 +224,28 @@ class Journal:
             else:
                 self._done(key)
 
+    def _storing_between(self, operation: Operation[Any]) -> Operation[None]:
+        """The same operation; before each further try, what was added meanwhile is stored."""
+        outcome: Outcome = None
+        with contextlib.suppress(StopIteration):
+            step = operation.send(None)
+            while True:
+                outcome = yield step
+                step = operation.send(outcome)
+                if isinstance(step, Request):
+                    self.save()
+
+    def forget_aside(self, key: str) -> None:
+        """Forget what was set aside of a limit."""
+        with self._lock:
+            self.aside = [each for each in self.aside if each.key != key]
+        self.save()
+
     def _next(self, key: str) -> tuple[_Sending | None, bool]:
         """The request to send, and whether this is its first try. It is stored before that.
 
-        None too if it cannot be stored: after a crash it would be sent under another key.
+        None too if that cannot be stored, and an earlier state that waits is: after a crash it
+        would be sent under another key.
         """
         with self._lock:
             limit = self.limits.setdefault(key, _Limit())
@@ -199,7 +259,7 @@ class Journal:
             limit.waiting -= quantity
             limit.first_at = first_at if limit.waiting else None
             sending = limit.sending
-        if self.save():
+        if self.save() or not self._stored.get(key):
             return sending, True
         with self._lock:
             limit.waiting, limit.first_at, limit.sending = limit.waiting + quantity, first_at, None
@@ -268,11 +328,16 @@ class Journal:
                         if limit.waiting or limit.sending
                     },
                     "aside": [asdict(each) for each in self.aside],
+                    "id": self.id,
+                    "merged": self.merged,
                 }
-            return self.store.change(lambda state: state.update(kept))
+                waiting = {name: limit.waiting for name, limit in self.limits.items()}
+            is_stored = self.store.change(lambda state: state.update(kept))
+            if is_stored:
+                self._stored = waiting
+            return is_stored
 
-    def _load(self, store: Store) -> None:
-        state = store.read()
+    def _load(self, state: Mapping[str, Any]) -> None:
         for name, limit in state.get("limits", {}).items():
             known = self.limits.setdefault(name, _Limit())
             known.waiting += limit["waiting"]
@@ -284,6 +349,7 @@ class Journal:
     def close(self) -> None:
         """Let another process go on with what is left."""
         self.save()
+        self.is_closed = True
         if self._file_lock is not None:
             self._file_lock.release()
 

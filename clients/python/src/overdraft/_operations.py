@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from overdraft._requests import Clock, Operation, Reply, Request, Retry, call, uuid7
+from overdraft._requests import Clock, Operation, Reply, Request, Retry, call, segment, uuid7
 from overdraft.errors import Unavailable
 from overdraft.models import Activation, Consumption, Entitlement, HeldSeat, UsageLimit
 
@@ -41,7 +41,7 @@ class Calls:
     def _path(self, rest: str) -> Operation[str]:
         if self.entitlement_id is None:
             self.entitlement_id = (yield from self.license()).entitlement_id
-        return f"/v1/entitlements/{quote(self.entitlement_id, safe='')}{rest}"
+        return f"/v1/entitlements/{segment(self.entitlement_id)}{rest}"
 
     def license(self) -> Operation[Entitlement]:
         """The entitlement of the license key."""
@@ -80,7 +80,7 @@ class Calls:
 
     def release(self, activation_id: str) -> Operation[None]:
         """Release a seat; one that is not held any more stays released."""
-        path = yield from self._path(f"/activations/{quote(activation_id, safe='')}")
+        path = yield from self._path(f"/activations/{segment(activation_id)}")
         yield from self._call("DELETE", path)
 
     def held_seats(self, page_token: str | None) -> Operation[tuple[list[HeldSeat], str | None]]:
@@ -108,7 +108,7 @@ class Calls:
             body["journaled"] = True
         if occurred_at is not None:
             body["occurredAt"] = rfc3339(occurred_at)
-        path = yield from self._path(f"/usage/{quote(key, safe='')}")
+        path = yield from self._path(f"/usage/{segment(key)}")
         reply = yield from self._call("POST", path, body, {"idempotency-key": request_key})
         return _read(Consumption.of, reply.body)
 

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote, urlsplit
 
 from overdraft.errors import Unavailable, refusal
 
@@ -108,6 +109,42 @@ class Clock:
     def now(self) -> float:
         """Unix seconds."""
         return self.now_ms() / 1000
+
+
+def segment(value: str) -> str:
+    """A value as a part of a path.
+
+    Raises:
+        ValueError: it would name another path.
+    """
+    if value in ("", ".", ".."):
+        raise ValueError(f"{value!r} is no id")
+    return quote(value, safe="")
+
+
+def checked_url(url: str) -> str:
+    """The address of a stack, without a slash at its end.
+
+    Raises:
+        ValueError: it is none. What it says is not repeated: it may have a password.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("the address of a stack begins with https://")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("the address of a stack has no user name and no password")
+    return url.rstrip("/")
+
+
+def checked_key(key: str) -> str:
+    """A key, as it may be in a header.
+
+    Raises:
+        ValueError: it has other characters. It is not repeated: it is a secret.
+    """
+    if not re.fullmatch("[!-~]+", key):
+        raise ValueError("the key is empty, or has characters that no key has")
+    return key
 
 
 def call(request: Request, retry: Retry, clock: Clock) -> Operation[Reply]:

@@ -39,7 +39,11 @@ class Store:
         if directory is None:
             import platformdirs  # noqa: PLC0415
 
-            directory = platformdirs.user_state_dir("overdraft", appauthor=False)
+            try:
+                directory = platformdirs.user_state_dir("overdraft", appauthor=False)
+            except RuntimeError as error:  # a user without a home directory
+                logger.warning("license state is not stored: %s", error)
+                return cls(None)
         folder = Path(directory)
         name = hashlib.sha256(f"{url}\0{key_id}".encode()).hexdigest()[:24]
         return cls(folder / f"{name}.json")
@@ -63,6 +67,8 @@ class Store:
         try:
             stored = json.loads(self.path.read_text("utf-8"))
             state = stored["state"]
+            if not isinstance(state, dict):
+                raise TypeError("its state is no object")
             if stored["form"] != _FORM or stored["sum"] != _sum(state):
                 raise ValueError("its checksum or its form is another")
         except FileNotFoundError:

@@ -107,8 +107,9 @@ class AsyncOverdraft(AsyncRunner):
         """Give every kept seat back, send what meters have, and close the connections."""
         for seat in list(self._seats):
             await seat.release()
+        is_reachable = True
         for meter in self._meters.values():
-            await meter.close()
+            is_reachable = await meter.close(tries=is_reachable)
         self._meters = {}
         if self._journal is not None:
             self._journal.close()
@@ -355,18 +356,23 @@ class AsyncMeter:
         """Usage of this limit that the stack has refused, and that is not sent again."""
         return [each for each in self._journal.aside if each.key == self.key]
 
+    def forget_aside(self) -> None:
+        """Forget what was set aside, once somebody has seen to it."""
+        self._journal.forget_aside(self.key)
+
     async def flush(self) -> bool:
         """Send what is there now, and wait for it; False: the stack is out of reach."""
         async with self._sending:
             return await self._client._run(self._journal.send(self.key, self._on_refused))
 
-    async def close(self) -> None:
-        """Send what is there, once, and stop. What cannot be sent is for the next process."""
+    async def close(self, *, tries: bool = True) -> bool:
+        """Send what is there, once, and stop; see `Meter.close`."""
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
-        await self.flush()
+        is_sent = tries and not self._journal.is_closed and await self.flush()
         self._journal.save()
+        return is_sent
 
     async def _run(self) -> None:
         retry_at, wait = 0.0, self._interval

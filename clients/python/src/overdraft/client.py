@@ -144,9 +144,10 @@ class Overdraft(Runner):
         self._http.close()
 
     def _close_meters(self) -> None:
+        is_reachable = True
         for meter in self._meters.values():
             try:
-                meter.close()
+                is_reachable = meter.close(tries=is_reachable)
             except Exception:  # one limit's trouble is not the others'
                 logger.exception("license usage not sent")
         self._meters = {}

@@ -37,8 +37,8 @@ class Meter:
     """Adds up the usage of one limit, and sends it in the background.
 
     `add` never waits for the network or the disk. What was added is sent every `interval` seconds,
-    or as soon as there are `units`. A crash loses at most what was added since then. While the
-    stack is out of reach it is stored, and sent later; nothing counts twice.
+    or as soon as there are `units`. A crash loses at most what was added since then, or while one
+    try hangs. While the stack is out of reach it is stored, and sent later; nothing counts twice.
     """
 
     def __init__(
@@ -90,17 +90,25 @@ class Meter:
         """Usage of this limit that the stack has refused, and that is not sent again."""
         return [each for each in self._journal.aside if each.key == self.key]
 
+    def forget_aside(self) -> None:
+        """Forget what was set aside, once somebody has seen to it."""
+        self._journal.forget_aside(self.key)
+
     def flush(self) -> bool:
         """Send what is there now, and wait for it; False: the stack is out of reach."""
         with self._sending:
             return self._client._run(self._journal.send(self.key, self._on_refused))
 
-    def close(self) -> None:
-        """Send what is there, once, and stop. What cannot be sent is for the next process."""
+    def close(self, *, tries: bool = True) -> bool:
+        """Send what is there, once, and stop; whether the stack was in reach.
+
+        What cannot be sent is for the next process. `tries` false: it is not tried.
+        """
         self._ends = True
         self._wake.set()
-        self.flush()
+        is_sent = tries and not self._journal.is_closed and self.flush()
         self._journal.save()
+        return is_sent
 
     def _run(self) -> None:
         retry_at, wait = 0.0, self._interval

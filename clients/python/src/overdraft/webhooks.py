@@ -87,14 +87,15 @@ def parse(body: bytes | str, headers: Mapping[str, str], secret: str) -> Event:
 
     Raises:
         InvalidSignature.
-        ValueError: it is signed, and no event.
+        ValueError: it is signed, and no event; or the secret is none.
     """
     from standardwebhooks import Webhook, WebhookVerificationError  # noqa: PLC0415 - an extra
 
     text = body.decode() if isinstance(body, bytes) else body
     given = {name.lower(): value for name, value in headers.items()}
+    webhook = Webhook(secret)  # a secret that is none is a defect of the caller
     try:
-        Webhook(secret).verify(text, given)
+        webhook.verify(text, given)
     except (WebhookVerificationError, ValueError) as error:
         raise InvalidSignature(str(error)) from None
     try:

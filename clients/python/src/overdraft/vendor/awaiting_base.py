@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from typing_extensions import Self
 
-from overdraft._requests import Reply, Retry
+from overdraft._requests import Reply, Retry, checked_url
 from overdraft.aio import AsyncRunner
 from overdraft.vendor.requests import Calls, Query
 
@@ -27,7 +27,7 @@ class AsyncVendorBase(AsyncRunner):
         retry: Retry = Retry(),
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        super().__init__(url.rstrip("/"), retry, transport)
+        super().__init__(checked_url(url), retry, transport)
         self._calls = Calls(api_key, retry)
 
     async def __aenter__(self) -> Self:

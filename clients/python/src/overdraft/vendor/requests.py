@@ -6,9 +6,9 @@ import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
-from overdraft._requests import Clock, Operation, Reply, Request, Retry, call
+from overdraft._requests import Clock, Operation, Reply, Request, Retry, call, checked_key, segment
 from overdraft._version import VERSION
 from overdraft.errors import Unavailable
 
@@ -21,7 +21,7 @@ class Calls:
     def __init__(self, api_key: str, retry: Retry) -> None:
         self._retry, self._clock = retry, Clock()
         self._headers = {
-            "authorization": f"Bearer {api_key}",
+            "authorization": f"Bearer {checked_key(api_key)}",
             "user-agent": f"overdraft-client/{VERSION} (python)",
         }
 
@@ -50,7 +50,7 @@ class Calls:
 def path_of(pattern: str, *values: str) -> str:
     """The path of a call, with the values of its parameters."""
     given = iter(values)
-    return re.sub(r"\{\w+\}", lambda _: quote(next(given), safe=""), pattern)
+    return re.sub(r"\{\w+\}", lambda _: segment(next(given)), pattern)
 
 
 def _search(query: Query) -> str:

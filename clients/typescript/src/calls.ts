@@ -13,7 +13,7 @@ import {
   readPage,
   type UsageLimit,
 } from "./models.js";
-import { type Sender, uuid7 } from "./requests.js";
+import { type Sender, segment, uuid7 } from "./requests.js";
 
 /** How a seat is taken. */
 export interface TakeOptions {
@@ -62,7 +62,7 @@ export class Calls {
   }
 
   async release(activationId: string): Promise<void> {
-    const path = await this.#path(`/activations/${encodeURIComponent(activationId)}`);
+    const path = await this.#path(`/activations/${segment(activationId)}`);
     await this.#send("DELETE", path);
   }
 
@@ -80,7 +80,7 @@ export class Calls {
   async consume(key: string, quantity: number, options: ConsumeOptions): Promise<Consumption> {
     const { requestKey = this.newRequestKey(), journaled, occurredAt } = options;
     const body = { quantity, journaled, occurredAt: occurredAt?.toISOString() };
-    const path = await this.#path(`/usage/${encodeURIComponent(key)}`);
+    const path = await this.#path(`/usage/${segment(key)}`);
     return readConsumption(await this.#send("POST", path, body, { "idempotency-key": requestKey }));
   }
 
@@ -98,7 +98,7 @@ export class Calls {
 
   async #path(rest: string): Promise<string> {
     this.entitlementId ??= (await this.license()).entitlementId;
-    return `/v1/entitlements/${encodeURIComponent(this.entitlementId)}${rest}`;
+    return `/v1/entitlements/${segment(this.entitlementId)}${rest}`;
   }
 
   async #send(

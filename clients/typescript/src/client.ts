@@ -5,7 +5,7 @@ import { Refused, Unavailable } from "./errors.js";
 import { Journal } from "./journal.js";
 import { type Change, type OfflinePolicy, SeatState, type Source } from "./keeping.js";
 import { AHEAD_MS, type SignedLease, UnknownKey, Unverified, verify } from "./leases.js";
-import { type Log, warn } from "./log.js";
+import { harmless, type Log, warn } from "./log.js";
 import { Meter, type MeterOptions } from "./meter.js";
 import type {
   Activation,
@@ -17,7 +17,15 @@ import type {
   UsageLimit,
 } from "./models.js";
 import { atEndOfProcess, onSigterm } from "./process.js";
-import { Clock, type Fetch, RETRY, type Retry, Sender } from "./requests.js";
+import {
+  Clock,
+  checkedKey,
+  checkedUrl,
+  type Fetch,
+  RETRY,
+  type Retry,
+  Sender,
+} from "./requests.js";
 import { type State, Store } from "./store.js";
 import { VERSION } from "./version.js";
 
@@ -88,20 +96,20 @@ export class Overdraft {
 
   constructor(url: string, options: Options) {
     const { licenseKey, apiKey, entitlementId, offline = "grace" } = options;
-    if ((licenseKey === undefined) === (apiKey === undefined)) {
+    if ((licenseKey == null) === (apiKey == null)) {
       throw new TypeError("give either licenseKey or apiKey");
     }
-    if (apiKey !== undefined && entitlementId === undefined) {
+    if (apiKey != null && entitlementId == null) {
       throw new TypeError("an API key needs entitlementId: it may see every entitlement");
     }
     if (!["grace", "deny", "allow"].includes(offline)) {
       throw new TypeError("offline must be grace, deny or allow");
     }
-    const base = url.replace(/\/+$/, "");
-    const key = licenseKey ?? String(apiKey);
-    const scheme = licenseKey === undefined ? "Bearer" : "License";
+    const base = checkedUrl(url);
+    const key = checkedKey(licenseKey ?? apiKey);
+    const scheme = licenseKey == null ? "Bearer" : "License";
     this.clock = options.clock ?? new Clock();
-    this.log = options.log ?? warn;
+    this.log = harmless(options.log ?? warn);
     this.#offline = offline;
     this.#graceMs = options.graceMs ?? GRACE_MS;
     this.#pinned = options.leaseKeys ?? null;
@@ -193,10 +201,13 @@ export class Overdraft {
 
   /** Give every kept seat back, and send what meters have. */
   async close(): Promise<void> {
-    await this.#keeper.close();
+    let isReachable = await this.#keeper.close();
     for (const meter of this.#meters.values()) {
-      // One limit's trouble is not the others'.
-      await meter.close().catch((error) => this.log(`license usage not sent: ${error}`));
+      try {
+        isReachable = await meter.close(isReachable);
+      } catch (error) {
+        this.log(`license usage not sent: ${error}`); // one limit's trouble is not the others'
+      }
     }
     this.#meters.clear();
     await this.#journal?.close();
@@ -258,7 +269,7 @@ export class Overdraft {
   async resume(seatId: string, state: SeatState): Promise<void> {
     const stored = await this.#store.read();
     const seat = seatsIn(stored).get(seatId);
-    if (seat === undefined) return;
+    if (typeof seat !== "object" || seat === null) return;
     const now = this.clock.now();
     if (typeof seat.grantedAt !== "number" || seat.grantedAt > now + AHEAD_MS) {
       return this.forget(seatId);
@@ -331,7 +342,7 @@ export class Overdraft {
     };
     await this.#store.change((stored) => {
       const seats = seatsIn(stored).set(seatId, kept);
-      const recent = [...seats].filter(([, seat]) => seat.grantedAt >= now - FORGET_MS);
+      const recent = [...seats].filter(([, seat]) => seat?.grantedAt >= now - FORGET_MS);
       stored.seats = Object.fromEntries(recent);
       stored.entitlementId = this.#calls.entitlementId;
       stored.latestMs = now;
@@ -531,10 +542,11 @@ class Keeper {
     this.#schedule();
   }
 
-  /** Give all seats back; once the stack does not answer, the others end with their leases. */
-  async close(): Promise<void> {
+  /** Give all seats back; once the stack does not answer, the others end with their leases. False: it did not. */
+  async close(): Promise<boolean> {
     let isReachable = true;
     for (const seat of [...this.seats]) isReachable = await seat.giveBack(isReachable);
+    return isReachable;
   }
 
   /** Look after every seat that is due. */

@@ -37,7 +37,7 @@ export class Refused extends OverdraftError {
   readonly requestId: string;
 
   constructor(readonly problem: Problem) {
-    super(String(problem.detail ?? problem.title));
+    super(String(problem.detail ?? problem.title ?? problem.type));
     this.type = problem.type.slice(TYPE_PREFIX.length);
     this.status = typeof problem.status === "number" ? problem.status : 0;
     this.requestId = String(problem.instance ?? "");

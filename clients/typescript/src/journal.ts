@@ -8,12 +8,12 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { access, readdir, rename, unlink } from "node:fs/promises";
-import { hostname } from "node:os";
+import { access, readdir, rename, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Calls } from "./calls.js";
 import { ClockAhead, Denied, Refused, TooLate, Unavailable } from "./errors.js";
 import type { Log } from "./log.js";
+import { isAlive, type Owner, Presence } from "./presence.js";
 import { Store } from "./store.js";
 
 /** The most that one request consumes. */
@@ -25,8 +25,10 @@ const MOST_NEW_KEYS = 2;
 /** From when on usage is late, so that people may want to know when it was; how old it may be. */
 const LATE_MS = 60_000;
 const OLDEST_MS = 399 * 86_400_000;
-/** Without a sign of life for so long, a process of another machine or container has ended. */
-const SILENT_MS = 3_600_000;
+/** How often it is looked for journals that others have left. */
+const ADOPT_MS = 60_000;
+/** Files that a crash left while they were written are removed after a day. */
+const LITTER_MS = 86_400_000;
 
 /**
  * Usage that the stack has refused, and that is not sent again.
@@ -56,26 +58,33 @@ interface Limit {
   sending: Sending | null;
 }
 
-/** Which process has a journal. `seenAt` is when it last wrote it. */
-interface Owner {
-  process: number;
-  host: string;
-  seenAt: number;
-}
-
 interface Stored {
   owner: Owner | null;
   limits: Record<string, Limit>;
   aside: Aside[];
+  /** Ids of the journals that this one contains, and whose files may still be there. */
+  merged: string[];
 }
 
-/** All usage of a process that has not been counted yet, in a file of its own. */
+/**
+ * All usage of a process that has not been counted yet, in a file of its own.
+ *
+ * What a process has left, another one takes over: it renames the file, which only one can do, stores
+ * what was in it together with its id, and removes it. So a crash in between counts nothing twice.
+ */
 export class Journal {
+  #id = randomUUID();
+  readonly #presence = new Presence();
+  readonly #folder: string | null;
+  readonly #prefix: string;
+  readonly #opened: Promise<void>;
+  #store: Store;
   #limits = new Map<string, Limit>();
   #aside: Aside[] = [];
+  #merged: string[] = [];
   #stored: Stored | null = null;
-  readonly #store: Store;
-  readonly #opened: Promise<void>;
+  #adoptedAt = Number.NEGATIVE_INFINITY;
+  #isClosed = false;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -83,14 +92,21 @@ export class Journal {
     base: Store,
     private readonly log: Log,
   ) {
-    const path = base.path?.replace(/\.json$/, `.journal-${randomUUID()}.json`) ?? null;
-    this.#store = new Store(path, log);
-    this.#opened = this.#adoptAll(base);
+    this.#folder = base.path === null ? null : dirname(base.path);
+    this.#prefix = base.path === null ? "" : basename(base.path, ".json");
+    this.#store = new Store(this.#pathOf(`journal-${this.#id}`), log);
+    this.#opened = this.#open();
   }
 
   /** Usage of a limit that the stack has refused. */
   aside(key: string): Aside[] {
     return this.#aside.filter((each) => each.key === key);
+  }
+
+  /** Forget what was set aside of a limit. */
+  async forgetAside(key: string): Promise<void> {
+    this.#aside = this.#aside.filter((each) => each.key !== key);
+    await this.save();
   }
 
   /** Add usage; return what waits. It never touches the network or the disk. */
@@ -101,14 +117,20 @@ export class Journal {
     return limit.waiting;
   }
 
-  /** Send what is there of a limit; false: the stack was out of reach. */
-  async send(key: string, onAside?: (aside: Aside) => void): Promise<boolean> {
+  /**
+   * Send what is there of a limit; false: the stack was out of reach.
+   *
+   * @throws Error It is closed, and another process may go on with it.
+   */
+  async send(key: string, onAside?: (aside: Aside) => unknown): Promise<boolean> {
     await this.#opened;
-    const limit = this.#limit(key);
     let newKeys = 0;
     for (;;) {
+      if (this.#isClosed) throw new Error("the meter is closed");
+      await this.#adoptAll();
+      const limit = this.#limit(key);
       const isFirst = limit.sending === null;
-      const sending = limit.sending ?? (await this.#begin(limit));
+      const sending = limit.sending ?? (await this.#begin(key));
       if (sending === null) return limit.waiting === 0;
       const { quantity, requestKey } = sending;
       const occurredAt = this.#occurredAt(sending);
@@ -138,38 +160,82 @@ export class Journal {
 
   /** Store what must survive a crash; whether it is stored, or need not be. */
   save(): Promise<boolean> {
-    const done = this.#last.then(async () => {
+    return this.#exclusive(async () => {
       await this.#opened;
-      return this.#save();
+      return this.#isClosed || this.#save();
     });
-    this.#last = done;
-    return done;
   }
 
   /** Let another process go on with what is left. */
   async close(): Promise<void> {
     await this.save();
-    if (this.#store.path === null) return;
-    const isEmpty = this.#aside.length === 0 && Object.keys(this.#kept()).length === 0;
-    if (isEmpty) await unlink(this.#store.path).catch(() => undefined);
-    else await this.#store.change((state) => Object.assign(state, { owner: null }));
+    this.#isClosed = true;
+    const { path } = this.#store;
+    if (path !== null) {
+      const isEmpty = this.#aside.length + this.#merged.length + this.#entries().length === 0;
+      if (isEmpty) await unlink(path).catch(() => undefined);
+      else await this.#store.change((state) => Object.assign(state, { owner: null }));
+    }
+    this.#presence.end();
+  }
+
+  #pathOf(name: string): string | null {
+    return this.#folder === null ? null : join(this.#folder, `${this.#prefix}.${name}.json`);
+  }
+
+  #exclusive<T>(action: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(action);
+    this.#last = done.catch(() => undefined);
+    return done;
+  }
+
+  async #open(): Promise<void> {
+    if (this.#folder === null) return;
+    await this.#removeLitter(this.#folder);
+    // The folder is made with the first file in it, the socket in the folder.
+    if (await this.#save()) {
+      await this.#presence.begin(this.#folder, this.#id).catch(() => undefined);
+    }
+    if (!(await this.#save())) {
+      this.log("license usage is not stored");
+      this.#store = new Store(null, this.log);
+    }
   }
 
   async #save(): Promise<boolean> {
-    if (this.#store.path === null) return true;
-    const stored: Stored = {
-      owner: { process: process.pid, host: hostname(), seenAt: Date.now() },
-      limits: this.#kept(),
+    const { path } = this.#store;
+    if (path === null) return true;
+    if (this.#stored !== null && !(await exists(path))) this.#giveUpStored();
+    const stored: Stored = structuredClone({
+      owner: this.#presence.owner(),
+      limits: Object.fromEntries(this.#entries()),
       aside: this.#aside,
-    };
+      merged: this.#merged,
+    });
     const isStored = await this.#store.change((state) => Object.assign(state, stored));
     if (isStored) this.#stored = stored;
     return isStored;
   }
 
-  #kept(): Record<string, Limit> {
-    const kept = [...this.#limits].filter(([, limit]) => limit.waiting > 0 || limit.sending);
-    return structuredClone(Object.fromEntries(kept));
+  /** Another process has taken the file: it believed that this one has ended. It goes on with that. */
+  #giveUpStored(): void {
+    for (const [key, stored] of Object.entries(this.#stored?.limits ?? {})) {
+      const limit = this.#limit(key);
+      limit.waiting = Math.max(0, limit.waiting - stored.waiting);
+      if (limit.waiting === 0) limit.firstAt = null;
+      if (limit.sending?.requestKey === stored.sending?.requestKey) limit.sending = null;
+    }
+    const taken = new Set(this.#stored?.aside.map((each) => each.requestKey));
+    this.#aside = this.#aside.filter((each) => !taken.has(each.requestKey));
+    this.#stored = null;
+    // The id belongs to what was taken.
+    this.#id = randomUUID();
+    this.#store = new Store(this.#pathOf(`journal-${this.#id}`), this.log);
+  }
+
+  /** The limits of which something is left. */
+  #entries(): [string, Limit][] {
+    return [...this.#limits].filter(([, limit]) => limit.waiting > 0 || limit.sending);
   }
 
   #limit(key: string): Limit {
@@ -186,37 +252,27 @@ export class Journal {
   }
 
   /** The next request, stored; null: there is none, or it cannot be stored. */
-  async #begin(limit: Limit): Promise<Sending | null> {
-    await this.#checkOwned();
-    if (limit.waiting === 0) return null;
-    const sending: Sending = {
-      quantity: Math.min(limit.waiting, MOST_AT_ONCE),
-      requestKey: this.calls.newRequestKey(),
-      firstAt: limit.firstAt ?? this.#now(),
-    };
-    limit.waiting -= sending.quantity;
-    limit.firstAt = limit.waiting > 0 ? sending.firstAt : null;
-    limit.sending = sending;
-    if (await this.save()) return sending;
-    // After a crash it would be sent under another key.
-    wait(limit, sending);
-    limit.sending = null;
-    return null;
-  }
-
-  /**
-   * Give up what was stored, if another process has taken the file: after a sleep of hours, one on
-   * another machine believes that this one has ended.
-   */
-  async #checkOwned(): Promise<void> {
-    const { path } = this.#store;
-    if (path === null || this.#stored === null || (await exists(path))) return;
-    for (const [key, stored] of Object.entries(this.#stored.limits)) {
+  #begin(key: string): Promise<Sending | null> {
+    return this.#exclusive(async () => {
+      const { path } = this.#store;
+      // Before anything moves: what another process has taken is not ours any more.
+      if (path !== null && this.#stored !== null && !(await exists(path))) this.#giveUpStored();
       const limit = this.#limit(key);
-      limit.waiting = Math.max(0, limit.waiting - stored.waiting);
-      if (limit.waiting === 0) limit.firstAt = null;
-    }
-    this.#stored = null;
+      if (limit.waiting === 0) return null;
+      const sending: Sending = {
+        quantity: Math.min(limit.waiting, MOST_AT_ONCE),
+        requestKey: this.calls.newRequestKey(),
+        firstAt: limit.firstAt ?? this.#now(),
+      };
+      limit.waiting -= sending.quantity;
+      limit.firstAt = limit.waiting > 0 ? sending.firstAt : null;
+      limit.sending = sending;
+      // If an earlier state is stored that waits, it would be sent under another key after a crash.
+      if ((await this.#save()) || !this.#stored?.limits[key]?.waiting) return sending;
+      wait(limit, sending);
+      limit.sending = null;
+      return null;
+    });
   }
 
   /** When the first of it happened, if that is worth a note. */
@@ -232,7 +288,7 @@ export class Journal {
     limit: Limit,
     sending: Sending,
     error: Refused,
-    onAside?: (aside: Aside) => void,
+    onAside?: (aside: Aside) => unknown,
   ): Promise<void> {
     let fits = error instanceof Denied ? (error.usage?.available ?? 0) : 0;
     // What is available has changed since: people may look at it.
@@ -247,53 +303,144 @@ export class Journal {
     await this.save();
     this.log(`license usage set aside: ${quantity} of ${key}: ${aside.type}`);
     try {
-      onAside?.(aside);
+      await onAside?.(aside);
     } catch (defect) {
       // The integrator's defect must not end the meter.
       this.log(`onRefused failed: ${defect}`);
     }
   }
 
-  /** Take over what processes that have ended left. Renaming a file lets only one do so. */
-  async #adoptAll(base: Store): Promise<void> {
-    if (base.path === null) return;
-    const folder = dirname(base.path);
-    const prefix = basename(base.path).replace(/\.json$/, ".journal-");
-    const names = await readdir(folder).catch((): string[] => []);
-    const found = names.filter((name) => name.startsWith(prefix) && name.endsWith(".json"));
-    for (const name of found.slice(0, MOST_ADOPTED)) {
-      const path = join(folder, name);
-      if (path !== this.#store.path) await this.#adopt(path);
-    }
+  /** Take over what processes that have ended left, now and then. */
+  async #adoptAll(): Promise<void> {
+    if (this.#folder === null || this.#store.path === null) return;
+    if (performance.now() - this.#adoptedAt < ADOPT_MS) return;
+    this.#adoptedAt = performance.now();
+    await this.#exclusive(async () => {
+      const left = await this.#left();
+      await this.#forgetMerged();
+      const merged = new Set(left.flatMap((each) => listIn<string>(each.state.merged)));
+      for (const each of left) {
+        if (merged.has(each.id)) await unlink(each.path).catch(() => undefined);
+        else await this.#adopt(each);
+      }
+    });
   }
 
-  async #adopt(path: string): Promise<void> {
-    const left = (await new Store(path, this.log).read()) as Partial<Stored>;
-    if (isAlive(left.owner ?? null)) return;
-    const limits = Object.entries(left.limits ?? {});
+  /** Ids of which no file is left are not needed any more. */
+  async #forgetMerged(): Promise<void> {
+    if (this.#merged.length === 0) return;
+    const names = await readdir(this.#folder ?? "").catch(() => null);
+    if (names === null) return;
+    this.#merged = this.#merged.filter((id) => names.some((name) => name.includes(id)));
+  }
+
+  /** The journals of processes that have ended, also those that were taken over by one that did. */
+  async #left(): Promise<Left[]> {
+    const found: Left[] = [];
+    for (const name of await readdir(this.#folder ?? "").catch((): string[] => [])) {
+      const match = JOURNAL.exec(name.slice(this.#prefix.length));
+      if (!name.startsWith(this.#prefix) || match?.groups === undefined) continue;
+      const id = match.groups.id ?? match.groups.claimed ?? "";
+      const { by } = match.groups;
+      const path = join(this.#folder ?? "", name);
+      if (id === this.#id || by === this.#id) continue;
+      const state = (await new Store(path, this.log).read()) as Partial<Stored>;
+      found.push({ id, by: by ?? null, path, state });
+    }
+    const alive = new Set<string>();
+    for (const { id, by, state } of found) {
+      if (by === null && (await isAlive(state.owner ?? null))) alive.add(id);
+    }
+    // What the living contain counts as well, whoever goes on with the rest.
+    const living = found.filter((each) => alive.has(each.id));
+    const merged = living.flatMap((each) => listIn<string>(each.state.merged));
+    const isLeft = (each: Left) => !alive.has(each.by ?? each.id) && !merged.includes(each.id);
+    return found.filter(isLeft).slice(0, MOST_ADOPTED);
+  }
+
+  async #adopt(left: Left): Promise<void> {
+    const limits = limitsIn(left.state);
     // Two requests under way: one after the other.
     if (limits.some(([key, limit]) => limit.sending && this.#limit(key).sending)) return;
-    const mine = path.replace(/\.journal-[^.]*/, `.journal-${randomUUID()}`);
+    const claimed = this.#pathOf(`claimed-${left.id}-by-${this.#id}`) ?? "";
     try {
-      await rename(path, mine);
+      await rename(left.path, claimed);
     } catch {
       return; // another process was faster
     }
-    const before = { limits: structuredClone([...this.#limits]), aside: this.#aside };
-    for (const [key, limit] of limits) {
-      const known = this.#limit(key);
-      known.waiting += limit.waiting;
-      known.firstAt ??= limit.firstAt;
-      known.sending = limit.sending ?? known.sending;
-    }
-    this.#aside = [...this.#aside, ...(left.aside ?? [])];
+    this.#mergeIn(limits, 1);
+    const { aside, merged } = { aside: this.#aside, merged: this.#merged };
+    this.#aside = [...aside, ...listIn<Aside>(left.state.aside)].slice(-MOST_ASIDE);
+    this.#merged = [...merged, ...listIn<string>(left.state.merged), left.id];
     if (await this.#save()) {
-      await unlink(mine).catch(() => undefined);
+      await unlink(claimed).catch(() => undefined);
     } else {
-      this.#limits = new Map(before.limits);
-      this.#aside = before.aside;
+      this.#mergeIn(limits, -1);
+      this.#aside = aside;
+      this.#merged = merged;
+      await rename(claimed, left.path).catch(() => undefined);
     }
   }
+
+  /** Add what is in a journal, or (by -1) take it out again: usage may have been added meanwhile. */
+  #mergeIn(limits: [string, Limit][], sign: 1 | -1): void {
+    for (const [key, limit] of limits) {
+      const known = this.#limit(key);
+      known.waiting += sign * limit.waiting;
+      known.firstAt = known.waiting > 0 ? (known.firstAt ?? limit.firstAt) : null;
+      if (sign === 1) known.sending ??= limit.sending;
+      else if (known.sending === limit.sending) known.sending = null;
+    }
+  }
+
+  /** Files that a crash left while they were written. */
+  async #removeLitter(folder: string): Promise<void> {
+    for (const name of await readdir(folder).catch((): string[] => [])) {
+      if (!name.startsWith(this.#prefix) || !LITTER.test(name)) continue;
+      const path = join(folder, name);
+      const found = await stat(path).catch(() => null);
+      if (found !== null && Math.abs(Date.now() - found.mtimeMs) > LITTER_MS) {
+        await unlink(path).catch(() => undefined);
+      }
+    }
+  }
+}
+
+/** A journal that a process has left: its own, or one that it was taking over (`by`). */
+interface Left {
+  id: string;
+  by: string | null;
+  path: string;
+  state: Partial<Stored>;
+}
+
+const UUID = "[0-9a-f-]{36}";
+const JOURNAL = new RegExp(
+  `^\\.(?:journal-(?<id>${UUID})|claimed-(?<claimed>${UUID})-by-(?<by>${UUID}))\\.json$`,
+);
+const LITTER = new RegExp(`\\.json\\.(?:${UUID}|lock|lock\\.${UUID})$`);
+
+/** What is left of each limit, as far as it can be read. */
+function limitsIn(state: Partial<Stored>): [string, Limit][] {
+  const found = Object.entries((state.limits ?? {}) as Record<string, Partial<Limit> | null>);
+  return found.flatMap(([key, limit]) => {
+    const { waiting = 0, firstAt = null, sending = null } = limit ?? {};
+    const isSending = typeof sending?.requestKey === "string" && isCount(sending.quantity);
+    const read = {
+      waiting: isCount(waiting) ? waiting : 0,
+      firstAt,
+      sending: isSending ? sending : null,
+    };
+    return read.waiting > 0 || read.sending ? [[key, read]] : [];
+  });
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
+}
+
+function listIn<T>(value: unknown): T[] {
+  return Array.isArray(value) ? value : [];
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -307,18 +454,4 @@ async function exists(path: string): Promise<boolean> {
 function wait(limit: Limit, sending: Sending): void {
   limit.waiting += sending.quantity;
   limit.firstAt = sending.firstAt;
-}
-
-/** Whether the process that has a journal still runs. In doubt it does. */
-function isAlive(owner: Owner | null): boolean {
-  if (owner === null) return false;
-  if (owner.host !== hostname()) return Date.now() - owner.seenAt < SILENT_MS;
-  // An earlier one with our number has written before we began; a thread of ours has not.
-  if (owner.process === process.pid) return owner.seenAt >= Date.now() - process.uptime() * 1_000;
-  try {
-    process.kill(owner.process, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
 }

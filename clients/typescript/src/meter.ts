@@ -12,7 +12,7 @@ export interface MeterOptions {
   /** It is sent as soon as there is so much. By default 1,000. */
   units?: number;
   /** Called with usage that the stack has refused. */
-  onRefused?: (aside: Aside) => void;
+  onRefused?: (aside: Aside) => unknown;
 }
 
 /**
@@ -26,7 +26,8 @@ export class Meter {
   readonly #units: number;
   #timer: ReturnType<typeof setTimeout> | null = null;
   #isClosed = false;
-  #last: Promise<unknown> = Promise.resolve();
+  /** The flush that is under way. */
+  #flushing: Promise<boolean> | null = null;
   #retryAt = 0;
   #waitMs = 0;
 
@@ -59,23 +60,41 @@ export class Meter {
     return this.journal.aside(this.key);
   }
 
-  /** Send what is there now; false: the stack is out of reach. */
-  flush(): Promise<boolean> {
-    const done = this.#last.then(() => this.journal.send(this.key, this.options.onRefused));
-    this.#last = done.catch(() => undefined);
-    return done;
+  /** Forget what was set aside, once somebody has seen to it. */
+  async forgetAside(): Promise<void> {
+    await this.journal.forgetAside(this.key);
   }
 
-  /** Send what is there, once, and stop. What cannot be sent is for the next process. */
-  async close(): Promise<void> {
+  /** Send what is there now; false: the stack is out of reach. */
+  async flush(): Promise<boolean> {
+    while (this.#flushing !== null) await this.#flushing.catch(() => false);
+    const sending = this.journal.send(this.key, this.options.onRefused);
+    this.#flushing = sending;
+    try {
+      return await sending;
+    } finally {
+      this.#flushing = null;
+    }
+  }
+
+  /**
+   * Send what is there, once, and stop; whether the stack was in reach.
+   *
+   * What cannot be sent is for the next process.
+   *
+   * @param tries False: it is not tried.
+   */
+  async close(tries = true): Promise<boolean> {
+    if (this.#isClosed) return tries;
     this.#isClosed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
-    await this.flush();
+    const wasReached = this.#flushing === null || (await this.#flushing.catch(() => false));
+    return tries && wasReached ? this.flush() : false;
   }
 
   /** Look after what is there so much later; sooner, if that is planned already. */
   #schedule(ms: number): void {
-    if (this.#isClosed || (this.#timer !== null && ms > 0)) return;
+    if (this.#isClosed || (this.#timer !== null && (ms > 0 || this.#flushing !== null))) return;
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void this.#run(), ms);
     this.#timer.unref?.();
@@ -84,16 +103,16 @@ export class Meter {
   async #run(): Promise<void> {
     this.#timer = null;
     let isSent = false;
-    try {
-      if (performance.now() >= this.#retryAt) {
+    if (this.#flushing !== null || performance.now() < this.#retryAt) {
+      await this.journal.save(); // what was added meanwhile
+    } else {
+      try {
         isSent = await this.flush();
-        this.#waitMs = isSent ? 0 : nextWait(this.#waitMs);
-        this.#retryAt = performance.now() + this.#waitMs;
-      } else {
-        await this.journal.save(); // what was added meanwhile
+      } catch (error) {
+        this.log(`license usage not sent: ${error}`); // never the end of the meter
       }
-    } catch (error) {
-      this.log(`license usage not sent: ${error}`); // never the end of the meter
+      this.#waitMs = isSent ? 0 : nextWait(this.#waitMs);
+      this.#retryAt = performance.now() + this.#waitMs;
     }
     if (!isSent) this.#schedule(Math.max(this.#intervalMs, 100));
   }

@@ -102,12 +102,15 @@ export class Sender {
    * @throws Unavailable It has not answered, or something else has.
    */
   async send(request: Request): Promise<{ body: unknown; headers: Headers }> {
+    const url = this.url + request.path;
+    const init = this.#init(request);
     const began = performance.now();
     let reason = "no attempt";
     for (let attempt = 0; attempt < this.retry.attempts; attempt++) {
       let wanted: number | null = null;
       try {
-        const answer = await this.#fetch(request);
+        const signal = AbortSignal.timeout(this.retry.timeoutMs);
+        const answer = await this.fetch(url, { ...init, signal });
         const body = await json(answer);
         const refusal = answer.status < 500 && isProblem(answer) ? refusalIn(body) : null;
         // Others answer 204, and JSON, as well; only the stack's answers have an id.
@@ -122,7 +125,8 @@ export class Sender {
         wanted = retryAfter(answer.headers);
       } catch (error) {
         if (error instanceof Refused) throw error;
-        reason = String(error);
+        const { cause } = error as Error;
+        reason = cause === undefined ? String(error) : `${error}: ${cause}`;
       }
       const { baseMs, longestMs, totalMs } = this.retry;
       const wait = (wanted ?? 0) + Math.random() * Math.min(longestMs, baseMs * 2 ** attempt);
@@ -133,19 +137,63 @@ export class Sender {
     throw new Unavailable(reason);
   }
 
-  #fetch(request: Request): Promise<Response> {
-    const init: RequestInit = {
+  /** @throws TypeError The caller gave something that is no JSON. */
+  #init(request: Request): RequestInit {
+    const headers = { ...this.headers, ...request.headers };
+    if (request.body === undefined) return { method: request.method, headers, redirect: "manual" };
+    return {
       method: request.method,
-      headers: { ...this.headers, ...request.headers },
+      headers: { "content-type": "application/json", ...headers },
       redirect: "manual",
-      signal: AbortSignal.timeout(this.retry.timeoutMs),
+      body: JSON.stringify(request.body),
     };
-    if (request.body !== undefined) {
-      init.body = JSON.stringify(request.body);
-      init.headers = { "content-type": "application/json", ...init.headers };
-    }
-    return this.fetch(this.url + request.path, init);
   }
+}
+
+/**
+ * A value as a part of a path.
+ *
+ * @throws RangeError It would name another path.
+ */
+export function segment(value: unknown): string {
+  const text = value === undefined || value === null ? "" : String(value);
+  if (text === "" || text === "." || text === "..") {
+    throw new RangeError(`${JSON.stringify(text)} is no id`);
+  }
+  return encodeURIComponent(text);
+}
+
+/**
+ * The address of a stack, without a slash at its end.
+ *
+ * @throws TypeError It is none. What it says is not repeated: it may have a password.
+ */
+export function checkedUrl(url: string): string {
+  let parsed: URL | null = null;
+  try {
+    parsed = new URL(url);
+  } catch {
+    // Said below.
+  }
+  if (parsed === null || !["http:", "https:"].includes(parsed.protocol)) {
+    throw new TypeError("the address of a stack begins with https://");
+  }
+  if (parsed.username !== "" || parsed.password !== "") {
+    throw new TypeError("the address of a stack has no user name and no password");
+  }
+  return url.replace(/\/+$/, "");
+}
+
+/**
+ * A key, as it may be in a header.
+ *
+ * @throws TypeError It has other characters. It is not repeated: it is a secret.
+ */
+export function checkedKey(key: unknown): string {
+  if (typeof key !== "string" || !/^[!-~]+$/.test(key)) {
+    throw new TypeError("the key is empty, or has characters that no key has");
+  }
+  return key;
 }
 
 async function json(answer: Response): Promise<unknown> {

@@ -7,7 +7,7 @@
  */
 
 import { createHash, randomUUID } from "node:crypto";
-import { mkdir, open, readFile, rename, stat, unlink } from "node:fs/promises";
+import { link, mkdir, open, readFile, rename, stat, unlink } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import type { Log } from "./log.js";
@@ -37,7 +37,15 @@ export class Store {
   /** The store of a stack and a key, by default in the user's state directory. */
   static of(folder: string | undefined, url: string, keyId: string, log: Log): Store {
     const name = createHash("sha256").update(`${url}\0${keyId}`).digest("hex").slice(0, 24);
-    return new Store(join(folder ?? stateFolder(), `${name}.js.json`), log);
+    let place = folder;
+    try {
+      place ??= stateFolder();
+    } catch (error) {
+      // A user without a home directory.
+      log(`license state is not stored: ${error}`);
+      return new Store(null, log);
+    }
+    return new Store(join(place, `${name}.js.json`), log);
   }
 
   /** The state; empty if there is none, or none that can be read. */
@@ -96,6 +104,9 @@ export class Store {
       if (stored.form !== FORM || stored.sum !== sumOf(JSON.stringify(stored.state))) {
         throw new Error("its checksum or its form is another");
       }
+      if (typeof stored.state !== "object" || stored.state === null) {
+        throw new Error("its state is no object");
+      }
       return stored.state;
     } catch (error) {
       const aside = this.path.replace(/\.json$/, `.unreadable-${Date.now()}`);
@@ -146,25 +157,31 @@ async function lock(path: string): Promise<() => Promise<void>> {
   }
 }
 
+/** Remove a lock that nobody has any more, unless another process has made it anew meanwhile. */
 async function removeStale(path: string): Promise<void> {
-  const age = await stat(path).then(
-    (found) => Date.now() - found.mtimeMs,
-    () => 0,
-  );
-  // Under another name first: so only one process removes it.
-  if (age <= STALE_MS) return;
+  if (!(await isStale(path))) return;
   const aside = `${path}.${randomUUID()}`;
-  await rename(path, aside)
-    .then(() => unlink(aside))
-    .catch(() => undefined);
+  try {
+    await rename(path, aside);
+    if (!(await isStale(aside))) await link(aside, path);
+    await unlink(aside);
+  } catch {
+    // Another process was faster.
+  }
+}
+
+/** Whether a lock is older than any writing takes; one from the future was left before a clock was set. */
+async function isStale(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => null);
+  return found !== null && Math.abs(Date.now() - found.mtimeMs) > STALE_MS;
 }
 
 /** Where this system keeps the state of programs. */
 function stateFolder(): string {
   const { env, platform } = process;
   if (platform === "win32") {
-    return join(env.LOCALAPPDATA ?? join(homedir(), "AppData", "Local"), "overdraft");
+    return join(env.LOCALAPPDATA || join(homedir(), "AppData", "Local"), "overdraft");
   }
   if (platform === "darwin") return join(homedir(), "Library", "Application Support", "overdraft");
-  return join(env.XDG_STATE_HOME ?? join(homedir(), ".local", "state"), "overdraft");
+  return join(env.XDG_STATE_HOME || join(homedir(), ".local", "state"), "overdraft");
 }

@@ -9,7 +9,16 @@
 
 import { randomUUID } from "node:crypto";
 import type { paths } from "./generated/api.js";
-import { Clock, type Fetch, RETRY, type Retry, Sender } from "./requests.js";
+import {
+  Clock,
+  checkedKey,
+  checkedUrl,
+  type Fetch,
+  RETRY,
+  type Retry,
+  Sender,
+  segment,
+} from "./requests.js";
 import { VERSION } from "./version.js";
 
 type Method = "get" | "post" | "put" | "patch" | "delete";
@@ -68,12 +77,11 @@ export class Vendor {
 
   constructor(url: string, options: VendorOptions) {
     const headers = {
-      authorization: `Bearer ${options.apiKey}`,
+      authorization: `Bearer ${checkedKey(options.apiKey)}`,
       "user-agent": `overdraft-client/${VERSION} (javascript)`,
     };
     const retry = { ...RETRY, ...options.retry };
-    const base = url.replace(/\/+$/, "");
-    this.#sender = new Sender(base, headers, retry, new Clock(), options.fetch ?? fetch);
+    this.#sender = new Sender(checkedUrl(url), headers, retry, new Clock(), options.fetch ?? fetch);
   }
 
   /**
@@ -83,29 +91,35 @@ export class Vendor {
    * @throws Unavailable It has not answered.
    */
   async call<C extends Call>(call: C, ...given: Arguments<C>): Promise<Output<C>> {
-    return (await this.#call(call, given[0] ?? {})) as Output<C>;
+    return (await this.request(call, ...given)).body;
   }
 
-  async #call(call: string, input: LooseInput): Promise<unknown> {
+  /** The same, with the headers of the answer, such as its `etag` for `If-Match`. */
+  async request<C extends Call>(
+    call: C,
+    ...given: Arguments<C>
+  ): Promise<{ body: Output<C>; headers: Headers }> {
+    const { body, headers } = await this.#send(call, given[0] ?? {});
+    return { body: body as Output<C>, headers };
+  }
+
+  #send(call: string, input: LooseInput): Promise<{ body: unknown; headers: Headers }> {
     const { path = {}, query = {}, body, headers } = input;
     const [method = "", pattern = ""] = call.split(" ");
-    const filled = pattern.replace(/\{(\w+)\}/g, (_, name: string) =>
-      encodeURIComponent(String(path[name])),
-    );
+    const filled = pattern.replace(/\{(\w+)\}/g, (_, name: string) => segment(path[name]));
     const given = new URLSearchParams();
     for (const [name, value] of Object.entries(query)) {
-      if (value !== undefined) given.append(name, String(value));
+      if (value !== undefined && value !== null) given.append(name, String(value));
     }
     const search = String(given);
     const once: Record<string, string> =
       method === "POST" ? { "idempotency-key": randomUUID() } : {};
-    const answer = await this.#sender.send({
+    return this.#sender.send({
       method,
       path: search === "" ? filled : `${filled}?${search}`,
       body,
       headers: { ...once, ...headers },
     });
-    return answer.body;
   }
 
   /** Every item of a list, page by page. */
@@ -114,7 +128,8 @@ export class Vendor {
     let pageToken: string | null = null;
     do {
       const query: Record<string, unknown> = { ...input.query, ...(pageToken && { pageToken }) };
-      const page = (await this.#call(call, { ...input, query })) as Page<Item<Output<C>>>;
+      const { body } = await this.#send(call, { ...input, query });
+      const page = body as Page<Item<Output<C>>>;
       yield* page.items;
       pageToken = page.nextPageToken;
     } while (pageToken !== null);

@@ -1,0 +1,113 @@
+/**
+ * Whether the process that has something still runs, whatever its number is and in which container.
+ *
+ * It listens on a socket beside what it has; the kernel closes that with the process, however it ends.
+ */
+
+import { readFileSync } from "node:fs";
+import { unlink } from "node:fs/promises";
+import { connect, createServer, type Server } from "node:net";
+import { hostname } from "node:os";
+import { join } from "node:path";
+
+/** Sockets have short names: 104 bytes on macOS, with the end. */
+const LONGEST_PATH = 100;
+/** Without a sign of life for so long, a process of another machine has ended. */
+const SILENT_MS = 24 * 3_600_000;
+const CONNECT_MS = 2_000;
+
+/** Who has something. `socket` null: it could not listen. `seenAt` is when it last wrote. */
+export interface Owner {
+  machine: string;
+  host: string;
+  process: number;
+  socket: string | null;
+  seenAt: number;
+}
+
+/** This machine since it was booted: containers on it share its kernel, and have names of their own. */
+function machineId(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  } catch {
+    return hostname();
+  }
+}
+
+/** The presence of this process, while it has something. */
+export class Presence {
+  readonly #machine = machineId();
+  #server: Server | null = null;
+  #socket: string | null = null;
+
+  /** Listen in a folder, under a name that nobody else has. */
+  async begin(folder: string, name: string): Promise<void> {
+    const path =
+      process.platform === "win32"
+        ? `\\\\.\\pipe\\overdraft-${name}`
+        : join(folder, `${name.slice(0, 12)}.sock`);
+    if (Buffer.byteLength(path) > LONGEST_PATH) return;
+    const server = createServer((connection) => connection.destroy());
+    await new Promise<void>((resolve) => {
+      server.once("error", () => resolve());
+      server.listen(path, () => {
+        this.#server = server;
+        this.#socket = path;
+        resolve();
+      });
+    });
+    server.on("error", () => undefined);
+    server.unref();
+  }
+
+  /** As it is written down. */
+  owner(): Owner {
+    return {
+      machine: this.#machine,
+      host: hostname(),
+      process: process.pid,
+      socket: this.#socket,
+      seenAt: Date.now(),
+    };
+  }
+
+  /** Listen no longer. */
+  end(): void {
+    this.#server?.close();
+    this.#server = null;
+    this.#socket = null;
+  }
+}
+
+/** Whether a process still runs. In doubt it does. */
+export async function isAlive(owner: Owner | null): Promise<boolean> {
+  if (owner === null) return false;
+  if (owner.machine !== machineId()) {
+    // This machine, before it was booted again; or another one, of which nothing can be known.
+    return owner.host !== hostname() && Date.now() - owner.seenAt < SILENT_MS;
+  }
+  if (owner.socket !== null) return answers(owner.socket);
+  if (owner.host !== hostname()) return Date.now() - owner.seenAt < SILENT_MS;
+  if (owner.process === process.pid) return owner.seenAt >= Date.now() - process.uptime() * 1_000;
+  try {
+    process.kill(owner.process, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** Whether somebody listens; a socket that nobody has any more is removed. */
+async function answers(path: string): Promise<boolean> {
+  const code = await new Promise<unknown>((resolve) => {
+    const connection = connect(path);
+    connection.setTimeout(CONNECT_MS, () => resolve("ETIMEDOUT"));
+    connection.once("connect", () => resolve(null));
+    connection.once("error", (error: NodeJS.ErrnoException) => resolve(error.code));
+    connection.once("close", () => resolve(null));
+  }).finally(() => undefined);
+  if (code === "ENOENT") return false;
+  if (code !== "ECONNREFUSED") return true;
+  await unlink(path).catch(() => undefined);
+  return false;
+}

@@ -196,7 +196,7 @@ def test_doctor(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OVERDRAFT_API_KEY", f"key_{'a' * 16}.{'b' * 43}")
     assert "failed" in run("doctor", code=REFUSED)
     monkeypatch.setenv("OVERDRAFT_URL", "http://127.0.0.1:9")
-    assert "unavailable" in run("doctor", code=REFUSED)
+    assert "unavailable" in run("doctor", code=OUT_OF_REACH)
 
 
 def test_errors_say_what_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +207,52 @@ def test_errors_say_what_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("OVERDRAFT_API_KEY", f"key_{'a' * 16}.{'b' * 43}")
     assert "request" in run("entitlements", "list", code=NOT_ALLOWED)
     monkeypatch.delenv("OVERDRAFT_API_KEY")
+    # Half a pair is not filled up from a profile: that may be another stack.
+    assert "OVERDRAFT_API_KEY" in run("entitlements", "list", code=NOT_ALLOWED)
+    monkeypatch.delenv("OVERDRAFT_URL")
     assert "overdraft login" in run("entitlements", "list", code=NOT_ALLOWED)
+    for key in ("key_SECRET\nX", "key_SECRET…"):
+        monkeypatch.setenv("OVERDRAFT_API_KEY", key)
+        monkeypatch.setenv("OVERDRAFT_URL", "https://x.example")
+        assert "SECRET" not in run("entitlements", "list", code=WRITTEN_WRONGLY)
+
+
+@pytest.mark.parametrize("since", ["99999999999d", "²d", "soon"])
+def test_a_time_that_is_none(run: Run, api: CheckedApi, since: str) -> None:
+    run("denials", Customer(api).id, "--from", since, code=REFUSED)
+
+
+@pytest.mark.parametrize("odd", ["..", "."])
+def test_an_id_names_no_other_path(run: Run, odd: str) -> None:
+    run("entitlements", "show", odd, code=WRITTEN_WRONGLY)
+    run("webhooks", "resend", odd, odd, code=WRITTEN_WRONGLY)
+
+
+def test_usage_limits_that_are_not_named_stay(run: Run, api: CheckedApi) -> None:
+    over = {"type": "absolute", "value": 7}
+    limits = [
+        {"key": "exports", "limit": 10, "resetSchedule": "never", "overdraftLimit": over},
+        {"key": "images", "limit": 5},
+    ]
+    customer = Customer(api, usageLimits=limits)
+    run("entitlements", "update", customer.id, "--usage", "exports=20", "--usage", "new=1+1")
+    found = {each["key"]: each for each in api.expect(200, "GET", customer.path)["usageLimits"]}
+    assert {key: each["limit"] for key, each in found.items()} == {
+        "exports": 20,
+        "images": 5,
+        "new": 1,
+    }
+    assert (found["exports"]["resetSchedule"], found["exports"]["hardCap"]) == ("never", 27)
+
+
+def test_a_list_says_that_there_is_more(run: Run, api: CheckedApi) -> None:
+    customer = Customer(api)
+    for name in ("a", "b"):
+        customer.take(name)
+    assert "There are more" in run("seats", "list", customer.id, "--limit", "1")
+    assert "There are more" not in run("seats", "list", customer.id, "--limit", "2")
+    # Ids are whole, however narrow the terminal is.
+    assert customer.id in run("entitlements", "list", "--limit", "1")
 
 
 def test_profiles(run: Run, stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -233,12 +278,14 @@ def test_profiles(run: Run, stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_p
         assert isinstance(run("entitlements", "list", "--json"), list)
         memory.stored.clear()
         assert "the keyring has no key" in run("entitlements", "list", code=NOT_ALLOWED)
-        run("login", "--url", "ftp://x", "--key-stdin", given="x\n", code=WRITTEN_WRONGLY)
+        for url in ("ftp://x", "http://localhost.evil.example", "http://10.0.0.1"):
+            run("login", "--url", url, "--key-stdin", given="x\n", code=WRITTEN_WRONGLY)
         keyring.set_keyring(NoKeyring())
         refused = run(*login, given=f"{stack.bootstrap_key}\n", code=NOT_ALLOWED)
         assert "OVERDRAFT_API_KEY" in refused
-        (tmp_path / "profiles.json").write_text("{")
-        assert "log in again" in run("entitlements", "list", code=NOT_ALLOWED)
+        for text in ("{", "[]", '{"default": "a", "profiles": {"a": 5}}'):
+            (tmp_path / "profiles.json").write_text(text)
+            assert "log in again" in run("entitlements", "list", code=NOT_ALLOWED)
     finally:
         keyring.set_keyring(kept)
 

@@ -144,7 +144,7 @@ class Overdraft(Runner):
         self._http.close()
 
     def _close_meters(self) -> None:
-        is_reachable = True
+        is_reachable = self._keeper.is_reachable  # as giving the seats back has shown
         for meter in self._meters.values():
             try:
                 is_reachable = meter.close(tries=is_reachable)

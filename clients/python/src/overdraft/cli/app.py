@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from typing import Annotated
 
@@ -39,10 +40,11 @@ def group(name: str, about: str) -> typer.Typer:
 
 def time_from(text: str | None) -> str | None:
     """A time for the API: as it is, or so long ago (`7d`, `12h`, `30m`)."""
-    units = {"d": "days", "h": "hours", "m": "minutes", "w": "weeks"}
-    if text is None or not text[:-1].isdigit() or text[-1] not in units:
+    match = re.fullmatch("([0-9]{1,5})([mhdw])", text or "")
+    if match is None:
         return text
-    ago = timedelta(**{units[text[-1]]: int(text[:-1])})
+    unit = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[match[2]]
+    ago = timedelta(**{unit: int(match[1])})
     at = datetime.now(timezone.utc) - ago
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 

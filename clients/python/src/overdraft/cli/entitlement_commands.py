@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
@@ -11,7 +10,9 @@ import typer
 from overdraft.cli import output, terms
 from overdraft.cli.app import LIMIT, Most, group
 from overdraft.cli.output import seats, when
-from overdraft.cli.session import Entitlement, Json, ProfileName, id_of, stack
+from overdraft.cli.session import Entitlement, Json, ProfileName, at_most, id_of, stack
+from overdraft.vendor import Vendor
+from overdraft.vendor.requests import path_of
 
 entitlements = group("entitlements", "What customers bought.")
 
@@ -49,7 +50,7 @@ def list_entitlements(
             sort=sort,
             month=month,
         )
-        items = list(itertools.islice(found, limit))
+        items = at_most(found, limit)
     if as_json:
         return output.show_json(items)
     rows = [
@@ -191,6 +192,24 @@ def create_entitlement(
     _show_entitlement(made, as_json=as_json)
 
 
+def _with_limits(
+    vendor: Vendor, entitlement_id: str, body: dict[str, Any], limits: list[dict[str, Any]]
+) -> Any:
+    """Change some usage limits: what is not named of each, and the others, stays."""
+    path = path_of("/v1/entitlements/{entitlementId}", entitlement_id)
+    read = vendor.request("GET", path)
+    known = {each["key"]: each for each in read.body["usageLimits"]}
+    for limit in limits:
+        known[limit["key"]] = {**known.get(limit["key"], {}), **limit}
+    body["usageLimits"] = [
+        {name: value for name, value in each.items() if name != "hardCap"}
+        for each in known.values()
+    ]
+    # Unless somebody else has changed it meanwhile.
+    condition = {"if-match": read.headers["etag"]}
+    return vendor.request("PATCH", path, body=body, headers=condition).body
+
+
 @entitlements.command("update")
 def update_entitlement(
     entitlement: Entitlement,
@@ -213,15 +232,20 @@ def update_entitlement(
         terms.from_file(file) if file else {},
         seats_purchased,
         over,
-        usage,
+        None,  # of usage limits, those that are not named stay as well
         lease,
         external_id,
         until,
     )
     if status is not None:
         body["status"] = status
-    if not body:
+    limits = [terms.usage_limit(each) for each in usage or []]
+    if not body and not limits:
         raise typer.BadParameter("say what is to change, such as --seats 120")
     with stack(profile) as vendor:
-        changed = vendor.update_entitlement(id_of(vendor, entitlement), cast("Any", body))
+        entitlement_id = id_of(vendor, entitlement)
+        if limits:
+            changed = _with_limits(vendor, entitlement_id, body, limits)
+        else:
+            changed = vendor.update_entitlement(entitlement_id, cast("Any", body))
     _show_entitlement(changed, as_json=as_json)

@@ -16,6 +16,8 @@ from overdraft.models import time_of
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
+# Of a line in a pipe.
+WIDEST = 1_000
 MARKS = {"overdraft": "yellow", "suspended": "red", "expired": "red", "failed": "red"}
 
 
@@ -28,17 +30,21 @@ def show_json(value: object) -> None:
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
     """Write a table, or say that there is nothing."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
+    for number, name in enumerate(columns):
         is_number = name.startswith("#")
+        # What is first is what people copy.
         table.add_column(
-            name.lstrip("#"), justify="right" if is_number else "left", overflow="fold"
+            name.lstrip("#"),
+            justify="right" if is_number else "left",
+            overflow="fold",
+            no_wrap=number == 0,
         )
     for row in rows:
         table.add_row(*(cell(value) for value in row))
     if table.row_count == 0:
         console.print(Text(empty, style="dim"))
     else:
-        console.print(table)
+        _print(table)
 
 
 def show_members(members: Iterable[tuple[str, object]]) -> None:
@@ -49,7 +55,15 @@ def show_members(members: Iterable[tuple[str, object]]) -> None:
     for name, value in members:
         if value not in (None, "", [], {}):
             table.add_row(name, cell(value))
-    console.print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    """Write a table; into a pipe or a file, each row is one line."""
+    if console.is_terminal:
+        console.print(table)
+    else:
+        console.print(table, width=WIDEST)
 
 
 def show_link(name: str, url: str) -> None:
@@ -57,14 +71,19 @@ def show_link(name: str, url: str) -> None:
     console.print(Text(f"{name}  ", style="dim") + Text(plain(url)), soft_wrap=True)
 
 
+def hint(text: str) -> None:
+    """Write what somebody may want to know besides, where it spoils no output."""
+    errors.print(Text(text, style="dim"))
+
+
 def say(text: str, style: str = "") -> None:
     """Write a sentence. What it says is shown as it is, whatever brackets it has."""
-    console.print(Text(text, style=style))
+    console.print(Text(text, style=style), soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """Write what went wrong."""
-    errors.print(Text(f"overdraft: {text}", style="red"))
+    errors.print(Text(f"overdraft: {plain(text)}", style="red"), soft_wrap=True)
 
 
 def cell(value: object) -> Text:

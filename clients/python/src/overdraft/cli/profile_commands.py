@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from overdraft import errors
 from overdraft.cli import doctor, output, profiles
 from overdraft.cli.app import app
-from overdraft.cli.session import Json, ProfileName, ending
+from overdraft.cli.session import REFUSED, UNAVAILABLE, Json, ProfileName, ending
 from overdraft.vendor import Vendor
 
 
@@ -29,13 +30,20 @@ def login(
     the shell's history.
     """
     key = sys.stdin.readline().strip() if key_stdin else typer.prompt("API key", hide_input=True)
-    if not url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+    if not _is_safe(url):
         raise typer.BadParameter("an address begins with https://", param_hint="--url")
     with ending():
         with Vendor(url, key) as vendor:
             _check_key(vendor)
         profiles.add(profile, url.rstrip("/"), key)
     output.say(f"Logged in to {url} as profile {profile}.", "green")
+
+
+def _is_safe(url: str) -> bool:
+    """Whether a key may be sent there: by https, or to this machine."""
+    parts = urlsplit(url)
+    is_here = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+    return parts.scheme == "https" or is_here
 
 
 def _check_key(vendor: Vendor) -> None:
@@ -81,5 +89,7 @@ def check(*, profile: ProfileName = None, as_json: Json = False) -> None:
     else:
         rows = [(each.what, each.state, each.detail) for each in findings]
         output.show_table(("check", "", ""), rows, "")
+    if findings[0].state == "failed":
+        raise typer.Exit(UNAVAILABLE)
     if any(each.state == "failed" for each in findings):
-        raise typer.Exit(1)
+        raise typer.Exit(REFUSED)

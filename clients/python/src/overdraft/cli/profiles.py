@@ -48,10 +48,14 @@ def stored() -> dict[str, Any]:
     """
     try:
         found = json.loads(_file().read_text("utf-8"))
-        return {"default": found["default"], "profiles": dict(found["profiles"])}
+        known = {str(name): {"url": each["url"]} for name, each in found["profiles"].items()}
+        if not all(isinstance(each["url"], str) for each in known.values()):
+            raise TypeError("an address is no text")
+        default = found["default"] if found["default"] in known else None
+        return {"default": default, "profiles": known}
     except FileNotFoundError:
         return {"default": None, "profiles": {}}
-    except (KeyError, OSError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise ProfileError(
             f"{_file()} cannot be read ({error}): mend or remove it, and log in again"
         ) from None
@@ -101,7 +105,10 @@ def chosen(name: str | None) -> Profile:
     """
     url, api_key = os.environ.get("OVERDRAFT_URL"), os.environ.get("OVERDRAFT_API_KEY")
     name = name or os.environ.get("OVERDRAFT_PROFILE")
-    if name is None and url and api_key:
+    if name is None and (url or api_key):
+        if not (url and api_key):
+            missing = "OVERDRAFT_API_KEY" if url else "OVERDRAFT_URL"
+            raise ProfileError(f"{missing} is not set: an address and a key go together")
         return Profile("environment", url, api_key)
     profiles = stored()
     name = name or profiles["default"]
@@ -113,7 +120,7 @@ def chosen(name: str | None) -> Profile:
         known = ", ".join(sorted(profiles["profiles"])) or "none"
         raise ProfileError(f"there is no profile {name} (there are: {known}): overdraft login")
     with _keyring():
-        found = api_key or keyring.get_password(SERVICE, name)
+        found = keyring.get_password(SERVICE, name)
     if not found:
         raise ProfileError(f"the keyring has no key of {name}: overdraft login --profile {name}")
     return Profile(name, profiles["profiles"][name]["url"], found)

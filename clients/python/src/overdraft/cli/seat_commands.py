@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Annotated, Any
@@ -12,7 +11,7 @@ import typer
 from overdraft.cli import output
 from overdraft.cli.app import LIMIT, Most, Since, Until, Yes, app, group, time_from
 from overdraft.cli.output import seats, when
-from overdraft.cli.session import Entitlement, Json, ProfileName, id_of, stack
+from overdraft.cli.session import Entitlement, Json, ProfileName, at_most, id_of, stack
 
 seats_group = group("seats", "Who holds seats.")
 
@@ -29,7 +28,7 @@ def list_seats(
     """List who holds seats."""
     with stack(profile) as vendor:
         found = vendor.list_activations(id_of(vendor, entitlement), search=search)
-        items = list(itertools.islice(found, limit))
+        items = at_most(found, limit)
     if as_json:
         return output.show_json(items)
     now = datetime.now(timezone.utc)
@@ -59,7 +58,7 @@ def release_seat(
 ) -> None:
     """Free the seat that a person holds."""
     if not yes:
-        typer.confirm(f"Free the seat of {output.plain(person)}?", abort=True)
+        typer.confirm(f"Free the seat of {output.plain(person)}?", abort=True, err=True)
     with stack(profile) as vendor:
         done = vendor.release_seat_of(id_of(vendor, entitlement), {"seatId": person})
     if as_json:
@@ -89,7 +88,7 @@ def denials(
             from_=time_from(since),
             to=time_from(until),
         )
-        items: list[Any] = list(itertools.islice(found, limit))
+        items: list[Any] = at_most(found, limit)
     if as_json:
         return output.show_json(items)
     rows = [
@@ -123,7 +122,7 @@ def why(
     with stack(profile) as vendor:
         entitlement_id = id_of(vendor, entitlement)
         found = vendor.explain_denial(entitlement_id, seat_id=person, at=time_from(at))
-        held = list(itertools.islice(vendor.list_activations(entitlement_id), LIMIT))
+        held = at_most(vendor.list_activations(entitlement_id), LIMIT)
     if as_json:
         return output.show_json({**found, "holders": held})
     output.say(found["summary"])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -13,8 +14,9 @@ from overdraft import errors
 from overdraft.cli import output, profiles
 from overdraft.vendor import Vendor
 
-# Exit codes. 2 is a command that is not written as it should be, as everywhere.
-REFUSED, UNAVAILABLE, NOT_ALLOWED = 1, 3, 4
+# Exit codes.
+REFUSED, WRITTEN_WRONGLY, UNAVAILABLE, NOT_ALLOWED = 1, 2, 3, 4
+T = TypeVar("T")
 ID = re.compile(r"ent_[a-z0-9]{16}")
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for scripts.")]
@@ -54,9 +56,20 @@ def ending() -> Iterator[None]:
     except errors.Refused as error:
         output.complain(f"{error} (request {error.request_id})")
         raise typer.Exit(REFUSED) from None
+    except ValueError as error:  # an id, a key or an address that is none
+        output.complain(str(error))
+        raise typer.Exit(WRITTEN_WRONGLY) from None
     except errors.Unavailable as error:
         output.complain(f"{error}. Is the stack well? overdraft doctor")
         raise typer.Exit(UNAVAILABLE) from None
+
+
+def at_most(items: Iterator[T], limit: int) -> list[T]:
+    """The first items of a list; if there are more, it is said."""
+    found = list(itertools.islice(items, limit + 1))
+    if len(found) > limit:
+        output.hint(f"There are more: --limit {limit * 10}")
+    return found[:limit]
 
 
 def id_of(vendor: Vendor, given: str) -> str:

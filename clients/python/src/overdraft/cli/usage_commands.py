@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from typing import Annotated, Any, Literal, cast
 
@@ -11,7 +10,7 @@ import typer
 from overdraft.cli import charts, output
 from overdraft.cli.app import Most, Since, Until, app, group, time_from
 from overdraft.cli.output import seats, when
-from overdraft.cli.session import Entitlement, Json, ProfileName, id_of, stack
+from overdraft.cli.session import Entitlement, Json, ProfileName, at_most, id_of, stack
 from overdraft.vendor import Vendor
 
 WATCH_SECONDS = 1.0
@@ -126,7 +125,7 @@ def _show_report(made: Any, *, as_json: bool) -> None:
 def list_reports(*, limit: Most = 10, profile: ProfileName = None, as_json: Json = False) -> None:
     """List reports, newest first."""
     with stack(profile) as vendor:
-        items: list[Any] = list(itertools.islice(vendor.list_reports(), limit))
+        items: list[Any] = at_most(vendor.list_reports(), limit)
     if as_json:
         return output.show_json(items)
     rows = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Annotated, Any, Literal, cast
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from overdraft.cli import output
 from overdraft.cli.app import LIMIT, Most, group, time_from
 from overdraft.cli.output import when
-from overdraft.cli.session import Entitlement, Json, ProfileName, id_of, stack
+from overdraft.cli.session import Entitlement, Json, ProfileName, at_most, id_of, stack
 
 webhooks = group("webhooks", "Where events are sent.")
 links = group("links", "Links to the customer's portal.")
@@ -50,7 +49,7 @@ def list_deliveries(
 ) -> None:
     """List deliveries to an endpoint, newest first."""
     with stack(profile) as vendor:
-        items = list(itertools.islice(vendor.list_deliveries(webhook, status=status), limit))
+        items = at_most(vendor.list_deliveries(webhook, status=status), limit)
     if as_json:
         return output.show_json(items)
     rows = [

@@ -236,3 +236,17 @@ def test_a_user_without_a_home_stores_nothing(world: World) -> None:
     hook.write_text(head + homeless)
     done = run(world, source, NODE_OPTIONS=f"--import {hook}", XDG_STATE_HOME="")
     assert done.stdout.strip() == "server", done.stderr
+
+
+def test_on_refused_may_flush(world: World) -> None:
+    done = run(
+        world,
+        """
+        const client = new Overdraft(url, { licenseKey, state, log: () => undefined });
+        const meter = client.meter("exports", { onRefused: async () => { await meter.flush(); } });
+        meter.add(20_000);
+        console.log(await meter.flush());
+        await client.close();
+        """,
+    )
+    assert done.stdout.strip() == "true", done.stderr

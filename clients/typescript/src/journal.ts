@@ -145,6 +145,7 @@ export class Journal {
       } catch (error) {
         if (error instanceof Unavailable) return false;
         if (!(error instanceof Refused)) throw error;
+        if (limit.sending !== sending) continue; // it was taken over meanwhile
         // Nothing was counted of a key from the future, nor of one that was never sent before: the
         // clock was wrong, and now is corrected.
         const isOfClock = error instanceof ClockAhead || (error instanceof TooLate && isFirst);
@@ -203,9 +204,18 @@ export class Journal {
   }
 
   async #save(): Promise<boolean> {
+    await this.#checkOwned();
+    return this.#write();
+  }
+
+  /** Before anything moves: what another process has taken is not ours any more. */
+  async #checkOwned(): Promise<void> {
     const { path } = this.#store;
-    if (path === null) return true;
-    if (this.#stored !== null && !(await exists(path))) this.#giveUpStored();
+    if (path !== null && this.#stored !== null && !(await exists(path))) this.#giveUpStored();
+  }
+
+  async #write(): Promise<boolean> {
+    if (this.#store.path === null) return true;
     const stored: Stored = structuredClone({
       owner: this.#presence.owner(),
       limits: Object.fromEntries(this.#entries()),
@@ -254,9 +264,7 @@ export class Journal {
   /** The next request, stored; null: there is none, or it cannot be stored. */
   #begin(key: string): Promise<Sending | null> {
     return this.#exclusive(async () => {
-      const { path } = this.#store;
-      // Before anything moves: what another process has taken is not ours any more.
-      if (path !== null && this.#stored !== null && !(await exists(path))) this.#giveUpStored();
+      await this.#checkOwned();
       const limit = this.#limit(key);
       if (limit.waiting === 0) return null;
       const sending: Sending = {
@@ -268,7 +276,7 @@ export class Journal {
       limit.firstAt = limit.waiting > 0 ? sending.firstAt : null;
       limit.sending = sending;
       // If an earlier state is stored that waits, it would be sent under another key after a crash.
-      if ((await this.#save()) || !this.#stored?.limits[key]?.waiting) return sending;
+      if ((await this.#write()) || !this.#stored?.limits[key]?.waiting) return sending;
       wait(limit, sending);
       limit.sending = null;
       return null;
@@ -302,11 +310,13 @@ export class Journal {
     this.#aside = [...this.#aside, aside].slice(-MOST_ASIDE);
     await this.save();
     this.log(`license usage set aside: ${quantity} of ${key}: ${aside.type}`);
+    const failed = (defect: unknown) => this.log(`onRefused failed: ${defect}`);
     try {
-      await onAside?.(aside);
+      // The integrator's defect must not end the meter. It is not waited for: it may flush.
+      const result = onAside?.(aside);
+      if (result instanceof Promise) result.catch(failed);
     } catch (defect) {
-      // The integrator's defect must not end the meter.
-      this.log(`onRefused failed: ${defect}`);
+      failed(defect);
     }
   }
 

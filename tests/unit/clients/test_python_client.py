@@ -939,6 +939,27 @@ def test_a_crash_while_journals_are_taken_over_counts_nothing_twice(
         last.close()
 
 
+def test_what_is_added_while_a_request_hangs_is_stored_before_the_next_try(world: World) -> None:
+    client = world.client(world.sell())
+    client.entitlement()
+    counted = meter(client)
+    counted.add(1)
+    handle, seen = world.network.handle, list[int]()
+
+    def hanging(request: httpx.Request) -> httpx.Response:
+        path = counted._journal.store.path
+        assert path is not None
+        seen.append(json.loads(path.read_text())["state"]["limits"]["exports"]["waiting"])
+        counted.add(7)
+        if len(seen) < 3:
+            raise httpx.ReadTimeout("timed out", request=request)
+        return handle(request)
+
+    client._http._transport = httpx.MockTransport(hanging)
+    assert counted.flush()
+    assert seen[:3] == [0, 7, 14]
+
+
 def test_what_was_set_aside_can_be_forgotten(world: World) -> None:
     key = world.sell(usageLimits=[{"key": "exports", "limit": 1}])
     client = world.client(key)

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from shared.events.types import TYPES
 from tests.conformance.stacks import PythonStack
 from tests.conformance.world import PROGRAMS, Program, World
 from tests.support.sampling import IS_SOAK
+from tests.unit.clients.test_webhooks import OTHER, SECRET, sample, signed
 from tools import build
 
 SCENARIO: dict[str, Any] = {
@@ -250,3 +252,44 @@ def test_on_refused_may_flush(world: World) -> None:
         """,
     )
     assert done.stdout.strip() == "true", done.stderr
+
+
+def test_webhooks_are_read_and_nothing_else(tmp_path: Path) -> None:
+    """What the functions sign, and what others make of it."""
+    cases: list[dict[str, Any]] = []
+    for kind in TYPES:
+        body, headers = signed(sample(kind))
+        cases.append({"body": body, "headers": headers, "expect": kind})
+    body, headers = signed(sample(TYPES[0]))
+    wrong: tuple[tuple[str, dict[str, str]], ...] = (
+        (body, signed(sample(TYPES[0]), OTHER)[1]),
+        (body.replace("Test customer", "Best customer"), headers),
+        (body, {**headers, "webhook-id": "evt_2"}),
+        (body, {**headers, "webhook-signature": "v1"}),
+        (body, {}),
+        signed(sample(TYPES[0]), age=360),
+        signed(sample(TYPES[0]), age=-360),
+    )
+    cases += [
+        {"body": given, "headers": sent, "expect": "InvalidSignature"} for given, sent in wrong
+    ]
+    for event in ({}, {"id": "x"}, [1], "text", None):
+        body, headers = signed(event)
+        cases.append({"body": body, "headers": headers, "expect": "TypeError"})
+    path = tmp_path / "cases.json"
+    path.write_text(json.dumps(cases))
+    program = f"""
+        import {{ readFileSync }} from "node:fs";
+        import {{ parse }} from "{MODULE.with_name("webhooks.js")}";
+        for (const {{ body, headers, expect }} of JSON.parse(readFileSync("{path}"))) {{
+          for (const given of [headers, new Headers(headers)]) {{
+            const found = await parse(body, given, "{SECRET}").then((e) => e.type, (e) => e.name);
+            if (found !== expect) console.log(expect, found);
+          }}
+        }}
+        await parse("{{}}", {{}}, "").catch((error) => console.log(error.name));
+    """
+    command = ["node", "--input-type=module", "-e", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["Error"], done.stderr  # a secret that is none is no signature
+    assert len(cases) > 30

@@ -11,7 +11,7 @@ const seats = new Map();
 const changes = new Map();
 
 const actions = {
-  open(given) {
+  async open(given) {
     client = new Overdraft(given.url, {
       licenseKey: given.licenseKey,
       offline: given.offline ?? "grace",
@@ -25,7 +25,9 @@ const actions = {
     look = client.keeper.look.bind(client.keeper);
     client.keeper.look = async () => undefined;
     for (const key of given.meters ?? []) {
-      client.meter(key, { intervalMs: 3_600_000, units: 1e9 });
+      const meter = client.meter(key, { intervalMs: 3_600_000, units: 1e9 });
+      // A new meter sends what others have left, by itself: here, before anything else is done.
+      if (!given.races) await meter.flush();
     }
   },
   async keep(given) {

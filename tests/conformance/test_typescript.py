@@ -19,7 +19,7 @@ from tools import build
 
 SCENARIO: dict[str, Any] = {
     "sell": {"usage": {"exports": 10_000}},
-    "client": {"meters": ["exports"]},
+    "client": {"meters": ["exports"], "races": True},
 }
 MODULE = build.TYPESCRIPT / "dist/esm/index.js"
 

@@ -960,6 +960,111 @@ def test_what_is_added_while_a_request_hangs_is_stored_before_the_next_try(world
     assert seen[:3] == [0, 7, 14]
 
 
+def dead_journals(world: World, key: str, *quantities: int) -> None:
+    """Processes that have ended without sending what they had."""
+    world.network.is_down = True
+    clients = [world.client(key) for _ in quantities]
+    for client, quantity in zip(clients, quantities, strict=True):
+        meter(client).add(quantity)
+        client._journal.save()  # type: ignore[union-attr]
+    for client in clients:
+        client._journal._file_lock.release()  # type: ignore[union-attr]
+        client._meters = {}
+    world.network.is_down = False
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+def test_a_journal_that_cannot_be_read_is_left_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Whichever reading fails, nothing is lost, and nothing counts twice."""
+    key = world.sell()
+    dead_journals(world, key, 3, 5)
+    load, calls = Store.load, list[None]()
+
+    def failing(store: Store) -> dict[str, Any]:
+        if ".journal-" in str(store.path):
+            calls.append(None)
+            if len(calls) == number:
+                raise OSError("too many open files")
+        return load(store)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "load", failing)
+        first = world.client(key)
+        meter(first).flush()
+    first.close()
+    last = world.client(key)
+    assert meter(last).flush()
+    assert world.used() == 8
+    last.close()
+
+
+def test_a_gap_in_the_numbers_hides_no_journal(world: World) -> None:
+    key = world.sell()
+    dead_journals(world, key, 3, 5, 7)
+    [gap] = world.state.glob("*.journal-1.json")
+    gap.unlink()
+    assert meter(world.client(key)).flush()
+    assert world.used() == 10
+
+
+def test_what_is_merged_is_not_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash before the clearing; then others take over what is left, one after the other."""
+    key = world.sell()
+    dead_journals(world, key, 1, 2, 4)
+    change = Store.change
+
+    def keeping(store: Store, edit: Callable[[dict[str, Any]], object]) -> bool:
+        is_own = str(store.path).endswith(".journal-0.json")
+        return is_own and change(store, edit)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "change", keeping)
+        first = meter(world.client(key))._journal
+    first._file_lock.release()  # type: ignore[union-attr]
+    for _ in range(3):
+        last = world.client(key)
+        assert meter(last).flush()
+        last.close()
+    assert world.used() == 7
+
+
+def test_a_closed_journal_is_not_written(world: World) -> None:
+    client = world.client(world.sell())
+    counted = meter(client)
+    journal = counted._journal
+    client.close()
+    assert journal.store.path is not None
+    before = journal.store.path.read_bytes()
+    journal.add("exports", 5)
+    assert not journal.save()
+    assert journal.store.path.read_bytes() == before
+
+
+def test_a_full_disk_while_a_part_fits_counts_nothing_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = world.sell(usageLimits=[{"key": "exports", "limit": 4}])
+    client = world.client(key)
+    counted = meter(client)
+    counted.add(10)
+    write = Store._write
+
+    def filling(store: Store, state: dict[str, Any]) -> None:
+        if state.get("aside"):
+            raise OSError("no space left on device")
+        write(store, state)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "_write", filling)
+        assert not counted.flush()
+        assert world.used() == 0
+    assert counted.flush()
+    assert world.used() == 4
+    assert [each.quantity for each in counted.aside] == [6]
+
+
 def test_what_was_set_aside_can_be_forgotten(world: World) -> None:
     key = world.sell(usageLimits=[{"key": "exports", "limit": 1}])
     client = world.client(key)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ MOST_AT_ONCE = 1_000_000_000
 MOST_ASIDE = 1_000
 JOURNALS = 100
 MOST_NEW_KEYS = 2
+# How often it is looked for what others have left.
+ADOPT_SECONDS = 60.0
 # From when on usage is late, so that people may want to know when it was; how old it may be then.
 LATE_SECONDS = 60
 OLDEST_SECONDS = 399 * 86_400
@@ -85,7 +88,9 @@ class Journal:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     merged: list[str] = field(default_factory=list)
     is_closed: bool = False
-    _stored: dict[str, int] = field(default_factory=dict)
+    # What is stored of each limit: how much waits, and the key that is under way and may count.
+    _stored: dict[str, tuple[int, str | None]] = field(default_factory=dict)
+    _adopted_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _saving: threading.Lock = field(default_factory=threading.Lock)
     _file_lock: FileLock | None = None
@@ -95,49 +100,72 @@ class Journal:
         """The journal of this process, with what earlier ones have left."""
         if store.path is None:
             return cls(calls, store)
-        owned = None
         for number in range(JOURNALS):
             path = store.path.with_suffix(f".journal-{number}.json")
-            if owned is not None and not path.exists():
-                break
             held = _locked(path)
             if held is None:
                 continue
-            if owned is None:
-                owned = cls(calls, Store(path), _file_lock=held)
-                owned._begin()
-                continue
-            owned._adopt(Store(path))
+            owned = cls(calls, Store(path), _file_lock=held)
+            if owned._begin():
+                owned._adopt_others()
+                return owned
             held.release()
-        if owned is None:
-            logger.warning("license usage is not stored: %s is not writable", store.path.parent)
-            return cls(calls, Store(None))
-        return owned
+        logger.warning("license usage is not stored: no journal in %s can be", store.path.parent)
+        return cls(calls, Store(None))
 
-    def _begin(self) -> None:
-        """Go on with what is in the file, unless another journal contains it already."""
-        state = self.store.read()
-        if state.get("id") in self._merged_elsewhere(self.store):
-            self.save()
-            return
+    def _begin(self) -> bool:
+        """Go on with what is in the file; false: it cannot be read, so it is left alone."""
+        others = self._others()
+        try:
+            state = self.store.load()
+        except OSError:
+            return False
+        if others is None:
+            return not state  # whether another journal contains it is not known
+        if state.get("id") in _merged_in(others):
+            return self.save()
         self.id = state.get("id") or self.id
+        self.merged = list(state.get("merged", ()))
         self._load(state)
-        self._stored = {name: limit.waiting for name, limit in self.limits.items()}
+        self._stored = self._known()
+        return True
 
-    def _merged_elsewhere(self, besides: Store) -> set[str]:
-        """The ids of all journals that others contain."""
-        assert besides.path is not None
-        number = besides.path.name.partition(".journal-")[0]
-        paths = besides.path.parent.glob(f"{number}.journal-*.json")
-        states = [Store(path).read() for path in paths if path != besides.path]
-        return {each for state in states for each in state.get("merged", ())}
+    def _others(self) -> dict[Path, dict[str, Any]] | None:
+        """What is in all other journals; None: one of them cannot be read."""
+        assert self.store.path is not None
+        prefix = self.store.path.name.partition(".journal-")[0]
+        paths = sorted(self.store.path.parent.glob(f"{prefix}.journal-*.json"))
+        try:
+            return {path: Store(path).load() for path in paths if path != self.store.path}
+        except OSError as error:
+            logger.warning("license usage of other processes not read: %s", error)
+            return None
+
+    def _looks_again(self) -> bool:
+        """Look for what others have left, now and then; whether it did."""
+        is_late = time.monotonic() - self._adopted_at > ADOPT_SECONDS
+        if self.store.path is None or self.is_closed or not is_late:
+            return False
+        self._adopt_others()
+        return True
+
+    def _adopt_others(self) -> None:
+        """Take over what processes that have ended left, if that can be stored here."""
+        self._adopted_at = time.monotonic()
+        others = self._others()
+        for path, state in (others or {}).items():
+            held = _locked(path) if state else None
+            if held is not None:
+                self._adopt(Store(path))
+                held.release()
 
     def _adopt(self, other: Store) -> None:
-        """Take over what a process has left in another journal, if that can be stored here."""
-        state = other.read()
-        if not state:
+        """Take over a journal whose lock is held."""
+        others = self._others()  # again: it may have been taken over since it was read
+        state = (others or {}).get(other.path or Path(), {})
+        if not state or others is None:
             return
-        if state.get("id") in self._merged_elsewhere(other):
+        if state.get("id") in {*self.merged, *_merged_in(others)}:
             other.change(lambda known: known.clear())
             return
         if any(
@@ -145,15 +173,18 @@ class Journal:
             for name, limit in state.get("limits", {}).items()
         ):
             return  # both have a request under way: one after the other
-        before = {name: replace(limit) for name, limit in self.limits.items()}
-        aside, merged = self.aside, self.merged
-        self._load(state)
-        self.merged = [*merged, *state.get("merged", ()), str(state.get("id"))]
-        if not self.save():
-            self.limits, self.aside, self.merged = before, aside, merged
-        elif other.change(lambda known: known.clear()):
-            self.merged = merged
-            self.save()
+        with self._lock:
+            aside, merged = self.aside, self.merged
+            present = {each.get("id") for each in others.values()}
+            self._load(state)
+            kept = [each for each in merged if each in present]
+            self.merged = [*kept, *state.get("merged", ()), str(state.get("id"))]
+        if self.save():
+            other.change(lambda known: known.clear())
+            return
+        with self._lock:
+            self._unload(state)
+            self.aside, self.merged = aside, merged
 
     def leave_to_parent(self, base: Store) -> None:
         """After a fork, in the child: everything here is the parent's; begin a journal anew.
@@ -197,6 +228,8 @@ class Journal:
         new_keys = 0
         while True:
             sending, is_first = self._next(key)
+            if sending is None and self._looks_again():
+                continue
             if sending is None:
                 return self.is_empty(key)
             try:
@@ -211,16 +244,17 @@ class Journal:
                 )
             except Unavailable:
                 return False
-            except (ClockAhead, TooLate) as error:
+            except Refused as error:
                 # Nothing was counted of a key from the future, nor of one that was never sent
                 # before: the clock was wrong, and now is corrected.
-                if new_keys < MOST_NEW_KEYS and (isinstance(error, ClockAhead) or is_first):
+                is_of_clock = isinstance(error, ClockAhead) or (
+                    isinstance(error, TooLate) and is_first
+                )
+                if is_of_clock and new_keys < MOST_NEW_KEYS:
                     new_keys += 1
                     self._again(key)
-                else:
-                    self._refused(key, sending, error, on_aside)
-            except Refused as error:
-                self._refused(key, sending, error, on_aside)
+                elif not self._refused(key, sending, error, on_aside):
+                    return False
             else:
                 self._done(key)
 
@@ -247,6 +281,8 @@ class Journal:
         None too if that cannot be stored, and an earlier state that waits is: after a crash it
         would be sent under another key.
         """
+        if self.is_closed:
+            return None, False
         with self._lock:
             limit = self.limits.setdefault(key, _Limit())
             if limit.sending is not None:
@@ -259,7 +295,7 @@ class Journal:
             limit.waiting -= quantity
             limit.first_at = first_at if limit.waiting else None
             sending = limit.sending
-        if self.save() or not self._stored.get(key):
+        if self.save() or self._stored.get(key, (0, None)) == (0, None):
             return sending, True
         with self._lock:
             limit.waiting, limit.first_at, limit.sending = limit.waiting + quantity, first_at, None
@@ -282,6 +318,8 @@ class Journal:
     def _done(self, key: str) -> None:
         with self._lock:
             self.limits[key].sending = None
+            # Sent again after a crash, it is a repetition.
+            self._stored[key] = (self._stored.get(key, (0, None))[0], None)
         self.save()
 
     def _refused(
@@ -290,8 +328,12 @@ class Journal:
         sending: _Sending,
         error: Refused,
         on_aside: Callable[[Aside], object] | None,
-    ) -> None:
-        """What does not fit is set aside; what fits is sent by itself, under a key of its own."""
+    ) -> bool:
+        """What does not fit is set aside; what fits is sent by itself, under a key of its own.
+
+        False: that cannot be stored, and after a crash the same request would be sent again. So it
+        is, until it can.
+        """
         usage = error.usage if isinstance(error, Denied) else None
         fits = usage.available or 0 if usage else 0
         if fits >= sending.quantity:
@@ -306,36 +348,61 @@ class Journal:
                 # Nothing of the refused request was counted, so this is no repetition.
                 request_key = uuid7(self.calls.clock.now_ms())
                 limit.sending = _Sending(fits, request_key, sending.first_at)
+            before = self.aside
             self.aside = [*self.aside, aside][-MOST_ASIDE:]
-        self.save()
+        if not self.save() and self._stored.get(key, (0, None))[1] == sending.request_key:
+            with self._lock:
+                limit.sending, self.aside = sending, before
+            return False
         logger.warning("license usage set aside: %s of %s: %s", aside.quantity, key, aside.type)
         if on_aside is not None:
             try:
                 on_aside(aside)
             except Exception:  # the integrator's defect must not end the meter
                 logger.exception("on_refused failed")
+        return True
 
     def save(self) -> bool:
         """Store what must survive a crash; whether it is stored, or need not be."""
         if self.store.path is None:
             return True
-        with self._saving:  # an older state must not be written after a newer one
-            with self._lock:
-                kept = {
-                    "limits": {
-                        name: asdict(limit)
-                        for name, limit in self.limits.items()
-                        if limit.waiting or limit.sending
-                    },
-                    "aside": [asdict(each) for each in self.aside],
-                    "id": self.id,
-                    "merged": self.merged,
-                }
-                waiting = {name: limit.waiting for name, limit in self.limits.items()}
-            is_stored = self.store.change(lambda state: state.update(kept))
-            if is_stored:
-                self._stored = waiting
-            return is_stored
+        with self._saving:
+            if self.is_closed:
+                return False  # it may be another process's by now
+            return self._save()
+
+    def _save(self) -> bool:
+        # An older state must not be written after a newer one.
+        with self._lock:
+            kept = {
+                "limits": {
+                    name: asdict(limit)
+                    for name, limit in self.limits.items()
+                    if limit.waiting or limit.sending
+                },
+                "aside": [asdict(each) for each in self.aside],
+                "id": self.id,
+                "merged": self.merged,
+            }
+            known = self._known()
+        is_stored = self.store.change(lambda state: state.update(kept))
+        if is_stored:
+            self._stored = known
+        return is_stored
+
+    def _known(self) -> dict[str, tuple[int, str | None]]:
+        return {
+            name: (limit.waiting, limit.sending.request_key if limit.sending else None)
+            for name, limit in self.limits.items()
+        }
+
+    def _unload(self, state: Mapping[str, Any]) -> None:
+        """Take out again what was loaded; usage may have been added meanwhile."""
+        for name, limit in state.get("limits", {}).items():
+            known = self.limits[name]
+            known.waiting -= limit["waiting"]
+            if limit["sending"]:
+                known.sending = None
 
     def _load(self, state: Mapping[str, Any]) -> None:
         for name, limit in state.get("limits", {}).items():
@@ -349,9 +416,15 @@ class Journal:
     def close(self) -> None:
         """Let another process go on with what is left."""
         self.save()
-        self.is_closed = True
+        with self._saving:
+            self.is_closed = True
         if self._file_lock is not None:
             self._file_lock.release()
+
+
+def _merged_in(journals: Mapping[Path, Mapping[str, Any]]) -> set[str]:
+    """The ids of the journals that these contain."""
+    return {each for state in journals.values() for each in state.get("merged", ())}
 
 
 _PARENTS: list[FileLock] = []
@@ -363,7 +436,7 @@ def _locked(path: Path) -> FileLock | None:
 
     with contextlib.suppress(OSError, Timeout):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = FileLock(f"{path}.owner", timeout=0)
+        lock = FileLock(f"{path}.owner", timeout=0, thread_local=False)
         lock.acquire()
         return lock
     return None

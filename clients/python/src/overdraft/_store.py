@@ -51,13 +51,13 @@ class Store:
     def read(self) -> dict[str, Any]:
         """The state; empty if there is none, or none that can be read."""
         try:
-            return self._load()
+            return self.load()
         except OSError as error:
             logger.warning("license state not read: %s", error)
             return {}
 
-    def _load(self) -> dict[str, Any]:
-        """The state.
+    def load(self) -> dict[str, Any]:
+        """The state; empty if there is none, or a damaged one, which is set aside.
 
         Raises:
             OSError: there is one, and it may well be good, but it could not be read.
@@ -88,7 +88,7 @@ class Store:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with FileLock(f"{self.path}.lock", timeout=LOCK_SECONDS):
-                state = self._load()
+                state = self.load()
                 edit(state)
                 self._write(state)
         except (OSError, Timeout) as error:

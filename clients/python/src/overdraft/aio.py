@@ -109,7 +109,10 @@ class AsyncOverdraft(AsyncRunner):
             await seat.release()
         is_reachable = True
         for meter in self._meters.values():
-            is_reachable = await meter.close(tries=is_reachable)
+            try:
+                is_reachable = await meter.close(tries=is_reachable)
+            except Exception:  # one limit's trouble is not the others'
+                logger.exception("license usage not sent")
         self._meters = {}
         if self._journal is not None:
             self._journal.close()

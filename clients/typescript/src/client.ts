@@ -173,7 +173,7 @@ export class Overdraft {
   /** A meter of a usage limit, for what is counted often. One for each limit. */
   meter(key: string, options: MeterOptions = {}): Meter {
     let meter = this.#meters.get(key);
-    if (meter === undefined) {
+    if (meter === undefined || meter.isClosed) {
       atEndOfProcess.add(this);
       this.#journal ??= new Journal(this.#calls, this.#store, this.log);
       meter = new Meter(key, this.#journal, options, this.log);

@@ -84,6 +84,7 @@ export class Journal {
   #merged: string[] = [];
   #stored: Stored | null = null;
   #adoptedAt = Number.NEGATIVE_INFINITY;
+  #isMoreLeft = false;
   #isClosed = false;
   #last: Promise<unknown> = Promise.resolve();
 
@@ -125,13 +126,19 @@ export class Journal {
   async send(key: string, onAside?: (aside: Aside) => unknown): Promise<boolean> {
     await this.#opened;
     let newKeys = 0;
+    let looked = false;
     for (;;) {
       if (this.#isClosed) throw new Error("the meter is closed");
       await this.#adoptAll();
       const limit = this.#limit(key);
       const isFirst = limit.sending === null;
       const sending = limit.sending ?? (await this.#begin(key));
+      if (sending === null && limit.waiting === 0 && this.#isMoreLeft && !looked) {
+        looked = true; // what could not be taken over before, now can
+        continue;
+      }
       if (sending === null) return limit.waiting === 0;
+      looked = false;
       const { quantity, requestKey } = sending;
       const occurredAt = this.#occurredAt(sending);
       try {
@@ -141,6 +148,9 @@ export class Journal {
           ...(occurredAt && { occurredAt }),
         });
         limit.sending = null;
+        // Sent again after a crash, it is a repetition.
+        const stored = this.#stored?.limits[key];
+        if (stored) stored.sending = null;
         await this.save();
       } catch (error) {
         if (error instanceof Unavailable) return false;
@@ -152,8 +162,8 @@ export class Journal {
         if (isOfClock && newKeys++ < MOST_NEW_KEYS) {
           wait(limit, sending);
           limit.sending = null;
-        } else {
-          await this.#refused(key, limit, sending, error, onAside);
+        } else if (!(await this.#refused(key, limit, sending, error, onAside))) {
+          return false;
         }
       }
     }
@@ -211,7 +221,14 @@ export class Journal {
   /** Before anything moves: what another process has taken is not ours any more. */
   async #checkOwned(): Promise<void> {
     const { path } = this.#store;
-    if (path !== null && this.#stored !== null && !(await exists(path))) this.#giveUpStored();
+    if (path === null || this.#stored === null || (await exists(path))) return;
+    // Who takes a file renames it, and remembers it; whoever removes the folder does not.
+    const others = await this.#others();
+    const isTaken =
+      others === null ||
+      mergedIn(others).has(this.#id) ||
+      others.some((each) => each.id === this.#id);
+    if (isTaken) this.#giveUpStored();
   }
 
   async #write(): Promise<boolean> {
@@ -276,7 +293,9 @@ export class Journal {
       limit.firstAt = limit.waiting > 0 ? sending.firstAt : null;
       limit.sending = sending;
       // If an earlier state is stored that waits, it would be sent under another key after a crash.
-      if ((await this.#write()) || !this.#stored?.limits[key]?.waiting) return sending;
+      const isStored = await this.#write();
+      const stored = this.#stored?.limits[key];
+      if (isStored || !(stored?.waiting || stored?.sending)) return sending;
       wait(limit, sending);
       limit.sending = null;
       return null;
@@ -290,14 +309,19 @@ export class Journal {
     return LATE_MS < age && age < OLDEST_MS ? first : null;
   }
 
-  /** What does not fit is set aside; what fits is sent by itself, under a key of its own. */
+  /**
+   * What does not fit is set aside; what fits is sent by itself, under a key of its own.
+   *
+   * False: that cannot be stored, and after a crash the same request would be sent again. So it is,
+   * until it can.
+   */
   async #refused(
     key: string,
     limit: Limit,
     sending: Sending,
     error: Refused,
     onAside?: (aside: Aside) => unknown,
-  ): Promise<void> {
+  ): Promise<boolean> {
     let fits = error instanceof Denied ? (error.usage?.available ?? 0) : 0;
     // What is available has changed since: people may look at it.
     if (fits >= sending.quantity) fits = 0;
@@ -307,8 +331,14 @@ export class Journal {
     // Nothing of the refused request was counted, so this is no repetition.
     limit.sending =
       fits > 0 ? { quantity: fits, requestKey: this.calls.newRequestKey(), firstAt } : null;
-    this.#aside = [...this.#aside, aside].slice(-MOST_ASIDE);
-    await this.save();
+    const before = this.#aside;
+    this.#aside = [...before, aside].slice(-MOST_ASIDE);
+    const isStored = await this.save();
+    if (!isStored && this.#stored?.limits[key]?.sending?.requestKey === requestKey) {
+      limit.sending = sending;
+      this.#aside = before;
+      return false;
+    }
     this.log(`license usage set aside: ${quantity} of ${key}: ${aside.type}`);
     const failed = (defect: unknown) => this.log(`onRefused failed: ${defect}`);
     try {
@@ -318,70 +348,98 @@ export class Journal {
     } catch (defect) {
       failed(defect);
     }
+    return true;
   }
 
-  /** Take over what processes that have ended left, now and then. */
+  /** Take over what processes that have ended left, now and then; whether something is still there. */
   async #adoptAll(): Promise<void> {
     if (this.#folder === null || this.#store.path === null) return;
-    if (performance.now() - this.#adoptedAt < ADOPT_MS) return;
+    if (performance.now() - this.#adoptedAt < ADOPT_MS && !this.#isMoreLeft) return;
     this.#adoptedAt = performance.now();
+    this.#isMoreLeft = false;
+    const folder = this.#folder;
     await this.#exclusive(async () => {
-      const left = await this.#left();
-      await this.#forgetMerged();
-      const merged = new Set(left.flatMap((each) => listIn<string>(each.state.merged)));
-      for (const each of left) {
-        if (merged.has(each.id)) await unlink(each.path).catch(() => undefined);
-        else await this.#adopt(each);
+      const others = await this.#others();
+      if (others === null) return;
+      const present = new Set(others.map((each) => each.id));
+      this.#merged = this.#merged.filter((id) => present.has(id));
+      const alive = new Set<string>();
+      for (const { id, by, state } of others) {
+        if (by === null && (await isAlive(state.owner ?? null, folder))) alive.add(id);
       }
+      const left = others.filter((each) => !alive.has(each.by ?? each.id));
+      for (const each of left.slice(0, MOST_ADOPTED)) await this.#adopt(each);
     });
   }
 
-  /** Ids of which no file is left are not needed any more. */
-  async #forgetMerged(): Promise<void> {
-    if (this.#merged.length === 0) return;
-    const names = await readdir(this.#folder ?? "").catch(() => null);
-    if (names === null) return;
-    this.#merged = this.#merged.filter((id) => names.some((name) => name.includes(id)));
+  /** All other journals, also those that somebody is taking over; null: one cannot be read. */
+  async #others(): Promise<Left[] | null> {
+    // Files are renamed meanwhile: then once more.
+    for (let attempt = 0; attempt < 5; attempt++) {
+      try {
+        return await this.#read();
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === "ENOENT") continue;
+        this.log(`license usage of other processes not read: ${error}`);
+        return null;
+      }
+    }
+    return null;
   }
 
-  /** The journals of processes that have ended, also those that were taken over by one that did. */
-  async #left(): Promise<Left[]> {
+  async #read(): Promise<Left[]> {
+    const folder = this.#folder ?? "";
     const found: Left[] = [];
-    for (const name of await readdir(this.#folder ?? "").catch((): string[] => [])) {
-      const match = JOURNAL.exec(name.slice(this.#prefix.length));
-      if (!name.startsWith(this.#prefix) || match?.groups === undefined) continue;
-      const id = match.groups.id ?? match.groups.claimed ?? "";
-      const { by } = match.groups;
-      const path = join(this.#folder ?? "", name);
-      if (id === this.#id || by === this.#id) continue;
-      const state = (await new Store(path, this.log).read()) as Partial<Stored>;
-      found.push({ id, by: by ?? null, path, state });
+    const names = await readdir(folder).catch((error) => {
+      if (error.code === "ENOENT") return [];
+      throw error;
+    });
+    for (const name of names) {
+      const groups = JOURNAL.exec(name.slice(this.#prefix.length))?.groups;
+      if (!name.startsWith(this.#prefix) || groups === undefined) continue;
+      const id = groups.id ?? groups.claimed ?? "";
+      const path = join(folder, name);
+      // Its own is known; if it was claimed, that is what has to be seen.
+      if (groups.id === this.#id) continue;
+      await access(path);
+      const state: Partial<Stored> = await new Store(path, this.log).load();
+      found.push({ id, by: groups.by ?? null, path, state });
     }
-    const alive = new Set<string>();
-    for (const { id, by, state } of found) {
-      if (by === null && (await isAlive(state.owner ?? null))) alive.add(id);
-    }
-    // What the living contain counts as well, whoever goes on with the rest.
-    const living = found.filter((each) => alive.has(each.id));
-    const merged = living.flatMap((each) => listIn<string>(each.state.merged));
-    const isLeft = (each: Left) => !alive.has(each.by ?? each.id) && !merged.includes(each.id);
-    return found.filter(isLeft).slice(0, MOST_ADOPTED);
+    return found;
   }
 
   async #adopt(left: Left): Promise<void> {
-    const limits = limitsIn(left.state);
     // Two requests under way: one after the other.
-    if (limits.some(([key, limit]) => limit.sending && this.#limit(key).sending)) return;
+    if (limitsIn(left.state).some(([key, limit]) => limit.sending && this.#limit(key).sending)) {
+      this.#isMoreLeft = true;
+      return;
+    }
     const claimed = this.#pathOf(`claimed-${left.id}-by-${this.#id}`) ?? "";
     try {
       await rename(left.path, claimed);
     } catch {
       return; // another process was faster
     }
+    // Now nobody else changes it, and whoever has taken it over before is known.
+    const others = await this.#others();
+    const state = others?.find((each) => each.path === claimed)?.state;
+    if (others === null || state === undefined) {
+      await rename(claimed, left.path).catch(() => undefined);
+      return;
+    }
+    if (mergedIn(others).has(left.id) || this.#merged.includes(left.id)) {
+      await unlink(claimed).catch(() => undefined);
+      return;
+    }
+    const limits = limitsIn(state);
+    if (limits.some(([key, limit]) => limit.sending && this.#limit(key).sending)) {
+      await rename(claimed, left.path).catch(() => undefined);
+      return;
+    }
     this.#mergeIn(limits, 1);
     const { aside, merged } = { aside: this.#aside, merged: this.#merged };
-    this.#aside = [...aside, ...listIn<Aside>(left.state.aside)].slice(-MOST_ASIDE);
-    this.#merged = [...merged, ...listIn<string>(left.state.merged), left.id];
+    this.#aside = [...aside, ...listIn<Aside>(state.aside)].slice(-MOST_ASIDE);
+    this.#merged = [...merged, ...listIn<string>(state.merged), left.id];
     if (await this.#save()) {
       await unlink(claimed).catch(() => undefined);
     } else {
@@ -416,7 +474,7 @@ export class Journal {
   }
 }
 
-/** A journal that a process has left: its own, or one that it was taking over (`by`). */
+/** A journal of another process: its own, or one that it was taking over (`by`). */
 interface Left {
   id: string;
   by: string | null;
@@ -453,11 +511,17 @@ function listIn<T>(value: unknown): T[] {
   return Array.isArray(value) ? value : [];
 }
 
+/** Whether a file is there. In doubt it is. */
 async function exists(path: string): Promise<boolean> {
   return access(path).then(
     () => true,
-    () => false,
+    (error) => error.code !== "ENOENT",
   );
+}
+
+/** The ids of the journals that these contain. */
+function mergedIn(journals: readonly Left[]): Set<string> {
+  return new Set(journals.flatMap((each) => listIn<string>(each.state.merged)));
 }
 
 /** Let a request that is under way wait for another key. */

@@ -5,6 +5,7 @@ import type { Log } from "./log.js";
 
 const SHORTEST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 60_000;
+const LOOK_MS = 61_000;
 
 export interface MeterOptions {
   /** How often usage is sent, in milliseconds. By default 1,000. */
@@ -25,7 +26,8 @@ export class Meter {
   readonly #intervalMs: number;
   readonly #units: number;
   #timer: ReturnType<typeof setTimeout> | null = null;
-  #isClosed = false;
+  #dueAt = 0;
+  #closing: Promise<boolean> | null = null;
   /** The flush that is under way. */
   #flushing: Promise<boolean> | null = null;
   #retryAt = 0;
@@ -48,10 +50,11 @@ export class Meter {
     if (!Number.isSafeInteger(quantity) || quantity < 1) {
       throw new RangeError("quantity must be a whole number, at least 1");
     }
-    if (this.#isClosed) throw new Error("the meter is closed");
+    if (this.isClosed) throw new Error("the meter is closed");
     const waiting = this.journal.add(this.key, quantity);
     // Many units do not ask a stack that is out of reach more often.
-    const isFull = waiting >= this.#units && performance.now() >= this.#retryAt;
+    const isFree = this.#flushing === null && performance.now() >= this.#retryAt;
+    const isFull = waiting >= this.#units && isFree;
     this.#schedule(isFull ? 0 : this.#intervalMs);
   }
 
@@ -84,9 +87,17 @@ export class Meter {
    *
    * @param tries False: it is not tried.
    */
-  async close(tries = true): Promise<boolean> {
-    if (this.#isClosed) return tries;
-    this.#isClosed = true;
+  close(tries = true): Promise<boolean> {
+    this.#closing ??= this.#close(tries);
+    return this.#closing;
+  }
+
+  /** @internal */
+  get isClosed(): boolean {
+    return this.#closing !== null;
+  }
+
+  async #close(tries: boolean): Promise<boolean> {
     if (this.#timer !== null) clearTimeout(this.#timer);
     const wasReached = this.#flushing === null || (await this.#flushing.catch(() => false));
     return tries && wasReached ? this.flush() : false;
@@ -94,8 +105,10 @@ export class Meter {
 
   /** Look after what is there so much later; sooner, if that is planned already. */
   #schedule(ms: number): void {
-    if (this.#isClosed || (this.#timer !== null && (ms > 0 || this.#flushing !== null))) return;
+    const dueAt = performance.now() + ms;
+    if (this.isClosed || (this.#timer !== null && this.#dueAt <= dueAt)) return;
     if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#dueAt = dueAt;
     this.#timer = setTimeout(() => void this.#run(), ms);
     this.#timer.unref?.();
   }
@@ -114,7 +127,8 @@ export class Meter {
       this.#waitMs = isSent ? 0 : nextWait(this.#waitMs);
       this.#retryAt = performance.now() + this.#waitMs;
     }
-    if (!isSent) this.#schedule(Math.max(this.#intervalMs, 100));
+    // What others have left is looked for even if nothing is added.
+    this.#schedule(isSent ? LOOK_MS : Math.max(this.#intervalMs, 100));
   }
 }
 

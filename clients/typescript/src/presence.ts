@@ -7,16 +7,21 @@
 import { readFileSync } from "node:fs";
 import { unlink } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
-import { hostname } from "node:os";
+import { hostname, uptime } from "node:os";
 import { join } from "node:path";
 
 /** Sockets have short names: 104 bytes on macOS, with the end. */
 const LONGEST_PATH = 100;
 /** Without a sign of life for so long, a process of another machine has ended. */
 const SILENT_MS = 24 * 3_600_000;
+/** A process that has usage writes at least every minute. */
+const QUIET_MS = 600_000;
 const CONNECT_MS = 2_000;
 
-/** Who has something. `socket` null: it could not listen. `seenAt` is when it last wrote. */
+/**
+ * Who has something. `socket` is a name beside it, since a folder may have other paths for others;
+ * null: it could not listen. `seenAt` is when it last wrote.
+ */
 export interface Owner {
   machine: string;
   host: string;
@@ -42,17 +47,15 @@ export class Presence {
 
   /** Listen in a folder, under a name that nobody else has. */
   async begin(folder: string, name: string): Promise<void> {
-    const path =
-      process.platform === "win32"
-        ? `\\\\.\\pipe\\overdraft-${name}`
-        : join(folder, `${name.slice(0, 12)}.sock`);
+    const socket = `${name.slice(0, 12)}.sock`;
+    const path = pathOf(folder, socket);
     if (Buffer.byteLength(path) > LONGEST_PATH) return;
     const server = createServer((connection) => connection.destroy());
     await new Promise<void>((resolve) => {
       server.once("error", () => resolve());
       server.listen(path, () => {
         this.#server = server;
-        this.#socket = path;
+        this.#socket = socket;
         resolve();
       });
     });
@@ -79,15 +82,18 @@ export class Presence {
   }
 }
 
-/** Whether a process still runs. In doubt it does. */
-export async function isAlive(owner: Owner | null): Promise<boolean> {
+/** Whether the process that has something in a folder still runs. In doubt it does. */
+export async function isAlive(owner: Owner | null, folder: string): Promise<boolean> {
   if (owner === null) return false;
+  const isSilent = Date.now() - owner.seenAt > SILENT_MS;
   if (owner.machine !== machineId()) {
     // This machine, before it was booted again; or another one, of which nothing can be known.
-    return owner.host !== hostname() && Date.now() - owner.seenAt < SILENT_MS;
+    const bootedAt = Date.now() - uptime() * 1_000;
+    const isOurs = owner.host === hostname() && owner.seenAt < bootedAt;
+    return isOurs ? Date.now() - owner.seenAt < QUIET_MS : !isSilent;
   }
-  if (owner.socket !== null) return answers(owner.socket);
-  if (owner.host !== hostname()) return Date.now() - owner.seenAt < SILENT_MS;
+  if (owner.socket !== null) return answers(pathOf(folder, owner.socket));
+  if (owner.host !== hostname()) return !isSilent;
   if (owner.process === process.pid) return owner.seenAt >= Date.now() - process.uptime() * 1_000;
   try {
     process.kill(owner.process, 0);
@@ -95,6 +101,11 @@ export async function isAlive(owner: Owner | null): Promise<boolean> {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "EPERM";
   }
+}
+
+/** Where a socket is for this process. */
+function pathOf(folder: string, socket: string): string {
+  return process.platform === "win32" ? `\\\\.\\pipe\\overdraft-${socket}` : join(folder, socket);
 }
 
 /** Whether somebody listens; a socket that nobody has any more is removed. */
@@ -105,8 +116,9 @@ async function answers(path: string): Promise<boolean> {
     connection.once("connect", () => resolve(null));
     connection.once("error", (error: NodeJS.ErrnoException) => resolve(error.code));
     connection.once("close", () => resolve(null));
-  }).finally(() => undefined);
-  if (code === "ENOENT") return false;
+  });
+  // Without its socket nobody is there, unless the path is too long to ask.
+  if (code === "ENOENT") return Buffer.byteLength(path) > LONGEST_PATH;
   if (code !== "ECONNREFUSED") return true;
   await unlink(path).catch(() => undefined);
   return false;

@@ -51,7 +51,7 @@ export class Store {
   /** The state; empty if there is none, or none that can be read. */
   async read(): Promise<State> {
     try {
-      return await this.#load();
+      return await this.load();
     } catch (error) {
       this.log(`license state not read: ${error}`);
       return {};
@@ -76,7 +76,7 @@ export class Store {
       await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
       const unlock = await lock(`${this.path}.lock`);
       try {
-        const state = await this.#load();
+        const state = await this.load();
         edit(state);
         await this.#write(this.path, state);
       } finally {
@@ -89,8 +89,12 @@ export class Store {
     }
   }
 
-  /** @throws There is a state, and it may well be good, but it could not be read. */
-  async #load(): Promise<State> {
+  /**
+   * The state; empty if there is none, or a damaged one, which is set aside.
+   *
+   * @throws There is one, and it may well be good, but it could not be read.
+   */
+  async load(): Promise<State> {
     if (this.path === null) return {};
     let text: string;
     try {

@@ -197,6 +197,9 @@ def test_doctor(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "failed" in run("doctor", code=REFUSED)
     monkeypatch.setenv("OVERDRAFT_URL", "http://127.0.0.1:9")
     assert "unavailable" in run("doctor", code=OUT_OF_REACH)
+    for url in ("ftp://x", "http://licenses.example.com", "x"):
+        monkeypatch.setenv("OVERDRAFT_URL", url)
+        assert "https://" in run("doctor", code=NOT_ALLOWED)
 
 
 def test_errors_say_what_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,6 +246,10 @@ def test_usage_limits_that_are_not_named_stay(run: Run, api: CheckedApi) -> None
         "new": 1,
     }
     assert (found["exports"]["resetSchedule"], found["exports"]["hardCap"]) == ("never", 27)
+    body = json.dumps({"usageLimits": [{"key": "videos", "limit": 1}], "seatCount": 9})
+    options = ("--file", "-", "--usage", "audio=2", "--json")
+    changed = run("entitlements", "update", customer.id, *options, given=body)
+    assert [each["key"] for each in changed["usageLimits"]] == ["videos", "audio"]
 
 
 def test_a_list_says_that_there_is_more(run: Run, api: CheckedApi) -> None:

@@ -82,7 +82,7 @@ def _key(vendor: Vendor) -> Iterator[Finding]:
 
 def _leases(vendor: Vendor) -> Iterator[Finding]:
     try:
-        keys = vendor.request("GET", "/.well-known/jwks.json").body["keys"]
+        keys = vendor.request("GET", "/.well-known/jwks.json").body.get("keys", [])
     except NotFound:
         keys = []
     detail = f"{len(keys)} public keys" if keys else "not set up: seats have no signed leases"

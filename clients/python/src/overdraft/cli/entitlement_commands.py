@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, cast
 
 import typer
 
+from overdraft import errors
 from overdraft.cli import output, terms
 from overdraft.cli.app import LIMIT, Most, group
 from overdraft.cli.output import seats, when
@@ -14,6 +15,7 @@ from overdraft.cli.session import Entitlement, Json, ProfileName, at_most, id_of
 from overdraft.vendor import Vendor
 from overdraft.vendor.requests import path_of
 
+PRECONDITION_FAILED = 412
 entitlements = group("entitlements", "What customers bought.")
 
 
@@ -155,7 +157,7 @@ def _terms(
     if over is not None:
         given["overdraftSeatLimit"] = terms.overdraft_limit(over)
     if usage:
-        given["usageLimits"] = [terms.usage_limit(each) for each in usage]
+        given["usageLimits"] = _merged(given.get("usageLimits", []), usage)
     if lease is not None:
         given["leasePeriod"] = terms.period(lease)
     if external_id is not None:
@@ -192,22 +194,36 @@ def create_entitlement(
     _show_entitlement(made, as_json=as_json)
 
 
-def _with_limits(
-    vendor: Vendor, entitlement_id: str, body: dict[str, Any], limits: list[dict[str, Any]]
-) -> Any:
-    """Change some usage limits: what is not named of each, and the others, stays."""
-    path = path_of("/v1/entitlements/{entitlementId}", entitlement_id)
-    read = vendor.request("GET", path)
-    known = {each["key"]: each for each in read.body["usageLimits"]}
-    for limit in limits:
+def _merged(limits: Iterable[Any], usage: list[str]) -> list[dict[str, Any]]:
+    """Usage limits, with those that options name: what is not named of each stays."""
+    known = {each["key"]: each for each in limits}
+    for limit in map(terms.usage_limit, usage):
         known[limit["key"]] = {**known.get(limit["key"], {}), **limit}
-    body["usageLimits"] = [
+    return [
         {name: value for name, value in each.items() if name != "hardCap"}
         for each in known.values()
     ]
+
+
+def _with_limits(
+    vendor: Vendor, entitlement_id: str, body: dict[str, Any], usage: list[str]
+) -> Any:
+    """Change some usage limits; those that are not named stay."""
+    path = path_of("/v1/entitlements/{entitlementId}", entitlement_id)
+    read = vendor.request("GET", path)
+    body["usageLimits"] = _merged(read.body["usageLimits"], usage)
     # Unless somebody else has changed it meanwhile.
     condition = {"if-match": read.headers["etag"]}
-    return vendor.request("PATCH", path, body=body, headers=condition).body
+    try:
+        return vendor.request("PATCH", path, body=body, headers=condition).body
+    except errors.Refused as error:
+        if error.status != PRECONDITION_FAILED:
+            raise
+        # An answer that was lost is repeated, and finds what it has done itself.
+        now = vendor.request("GET", path).body
+        if _merged(now["usageLimits"], []) == _merged(now["usageLimits"], usage):
+            return now
+        raise
 
 
 @entitlements.command("update")
@@ -239,13 +255,17 @@ def update_entitlement(
     )
     if status is not None:
         body["status"] = status
-    limits = [terms.usage_limit(each) for each in usage or []]
-    if not body and not limits:
+    for each in usage or []:
+        terms.usage_limit(each)  # before anything is asked
+    if not body and not usage:
         raise typer.BadParameter("say what is to change, such as --seats 120")
     with stack(profile) as vendor:
         entitlement_id = id_of(vendor, entitlement)
-        if limits:
-            changed = _with_limits(vendor, entitlement_id, body, limits)
+        if usage and "usageLimits" in body:
+            body["usageLimits"] = _merged(body["usageLimits"], usage)
+            changed = vendor.update_entitlement(entitlement_id, cast("Any", body))
+        elif usage:
+            changed = _with_limits(vendor, entitlement_id, body, usage)
         else:
             changed = vendor.update_entitlement(entitlement_id, cast("Any", body))
     _show_entitlement(changed, as_json=as_json)

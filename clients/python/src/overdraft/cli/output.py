@@ -14,16 +14,17 @@ from rich.text import Text
 
 from overdraft.models import time_of
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
-# Of a line in a pipe.
+# Into a pipe or a file, each row of a table is one line.
 WIDEST = 1_000
+console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDEST)
+errors = Console(stderr=True, highlight=False)
 MARKS = {"overdraft": "yellow", "suspended": "red", "expired": "red", "failed": "red"}
 
 
 def show_json(value: object) -> None:
     """Write a value for scripts."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    is_unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=not is_unicode)
     sys.stdout.write("\n")
 
 
@@ -40,11 +41,11 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty: 
             no_wrap=number == 0,
         )
     for row in rows:
-        table.add_row(*(cell(value) for value in row))
+        table.add_row(*(cell(value, one_line=True) for value in row))
     if table.row_count == 0:
         console.print(Text(empty, style="dim"))
     else:
-        _print(table)
+        console.print(table)
 
 
 def show_members(members: Iterable[tuple[str, object]]) -> None:
@@ -55,15 +56,7 @@ def show_members(members: Iterable[tuple[str, object]]) -> None:
     for name, value in members:
         if value not in (None, "", [], {}):
             table.add_row(name, cell(value))
-    _print(table)
-
-
-def _print(table: Table) -> None:
-    """Write a table; into a pipe or a file, each row is one line."""
-    if console.is_terminal:
-        console.print(table)
-    else:
-        console.print(table, width=WIDEST)
+    console.print(table)
 
 
 def show_link(name: str, url: str) -> None:
@@ -86,7 +79,7 @@ def complain(text: str) -> None:
     errors.print(Text(f"overdraft: {plain(text)}", style="red"), soft_wrap=True)
 
 
-def cell(value: object) -> Text:
+def cell(value: object, *, one_line: bool = False) -> Text:
     """A value in a table; one that the API calls a state has the colour of it."""
     if value is None:
         return Text("–", style="dim")
@@ -94,7 +87,7 @@ def cell(value: object) -> Text:
         return Text("yes" if value else "no")
     if isinstance(value, int):
         return Text(f"{value:,}")
-    text = plain(value)
+    text = plain(value).replace("\n", " ") if one_line else plain(value)
     return Text(text, style=MARKS.get(text, ""))
 
 

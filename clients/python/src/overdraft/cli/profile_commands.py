@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
@@ -30,20 +29,13 @@ def login(
     the shell's history.
     """
     key = sys.stdin.readline().strip() if key_stdin else typer.prompt("API key", hide_input=True)
-    if not _is_safe(url):
+    if not profiles.is_safe(url):
         raise typer.BadParameter("an address begins with https://", param_hint="--url")
     with ending():
         with Vendor(url, key) as vendor:
             _check_key(vendor)
         profiles.add(profile, url.rstrip("/"), key)
     output.say(f"Logged in to {url} as profile {profile}.", "green")
-
-
-def _is_safe(url: str) -> bool:
-    """Whether a key may be sent there: by https, or to this machine."""
-    parts = urlsplit(url)
-    is_here = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
-    return parts.scheme == "https" or is_here
 
 
 def _check_key(vendor: Vendor) -> None:
@@ -83,7 +75,7 @@ def check(*, profile: ProfileName = None, as_json: Json = False) -> None:
     """Is this stack well? Checks its answers, the key, the clocks, reports and webhooks."""
     with ending():
         found = profiles.chosen(profile)
-    findings = doctor.examine(found.url, found.api_key)
+        findings = doctor.examine(found.url, found.api_key)
     if as_json:
         output.show_json([each._asdict() for each in findings])
     else:

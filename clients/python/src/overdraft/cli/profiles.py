@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import keyring
 import keyring.errors
@@ -34,6 +35,13 @@ def folder() -> Path:
     return (
         Path(given) if given else Path(platformdirs.user_config_dir("overdraft", appauthor=False))
     )
+
+
+def is_safe(url: str) -> bool:
+    """Whether a key may be sent there: by https, or to this machine."""
+    parts = urlsplit(url)
+    is_here = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+    return parts.scheme == "https" or is_here
 
 
 def _file() -> Path:
@@ -109,6 +117,8 @@ def chosen(name: str | None) -> Profile:
         if not (url and api_key):
             missing = "OVERDRAFT_API_KEY" if url else "OVERDRAFT_URL"
             raise ProfileError(f"{missing} is not set: an address and a key go together")
+        if not is_safe(url):
+            raise ProfileError("OVERDRAFT_URL: an address begins with https://")
         return Profile("environment", url, api_key)
     profiles = stored()
     name = name or profiles["default"]

@@ -68,7 +68,7 @@ export class Meter {
     await this.journal.forgetAside(this.key);
   }
 
-  /** Send what is there now; false: the stack is out of reach. */
+  /** Send what is there now; false: something is left, since the stack is out of reach or the disk full. */
   async flush(): Promise<boolean> {
     while (this.#flushing !== null) await this.#flushing.catch(() => false);
     const sending = this.journal.send(this.key, this.options.onRefused);

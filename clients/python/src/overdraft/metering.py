@@ -95,7 +95,10 @@ class Meter:
         self._journal.forget_aside(self.key)
 
     def flush(self) -> bool:
-        """Send what is there now, and wait for it; False: the stack is out of reach."""
+        """Send what is there now, and wait for it; False: something is left.
+
+        The stack is out of reach, or the disk is full.
+        """
         with self._sending:
             return self._client._run(self._journal.send(self.key, self._on_refused))
 

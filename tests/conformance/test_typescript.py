@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -78,6 +79,78 @@ def test_a_crash_while_a_journal_is_taken_over_counts_nothing_twice(
     for _ in range(2):
         assert flush(world, world.start())
         assert used(world) == 17
+
+
+HOOK = """
+import fs from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
+const kept = fs.promises.NAME;
+let calls = 0;
+fs.promises.NAME = async (path, ...more) => {
+  if (String(path).includes(PART) && ++calls <= TIMES) {
+    throw Object.assign(new Error("it failed"), { code: "EMFILE" });
+  }
+  return kept(path, ...more);
+};
+syncBuiltinESMExports();
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "times"),
+    [
+        ("readFile", ".journal-", 1),
+        ("readFile", ".journal-", 3),
+        ("readFile", ".claimed-", 1),
+        ("unlink", ".claimed-", 9),
+        ("rename", ".journal-", 1),
+        ("rename", ".claimed-", 1),
+        ("open", ".journal-", 1),
+        ("open", ".journal-", 3),
+        ("readdir", "", 2),
+    ],
+)
+def test_a_file_system_that_fails_loses_and_doubles_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str, part: str, times: int
+) -> None:
+    """What others have left is counted once, by this process or by the next."""
+    leave(world, 1, 2, 4)
+    hook = world.state / "hook.mjs"
+    text = HOOK.replace("NAME", name).replace("PART", json.dumps(part)).replace("TIMES", str(times))
+    hook.write_text(text)
+    with monkeypatch.context() as failing:
+        command = PROGRAMS["typescript"]
+        failing.setitem(PROGRAMS, "typescript", [command[0], "--import", str(hook), *command[1:]])
+        first = world.start()
+    flush(world, first)
+    first.kill()
+    for _ in range(2):
+        assert flush(world, world.start())
+    assert used(world) == 7
+
+
+def test_requests_that_were_under_way_are_sent_one_after_the_other(world: World) -> None:
+    world.proxy.is_down = True
+    for quantity in (1, 2, 4):
+        program = world.start()
+        program.do(world.machine_ms, {"do": "add", "of": "exports", "quantity": quantity})
+        assert flush(world, program) is False
+        program.kill()
+    world.proxy.is_down = False
+    assert flush(world, world.start())
+    assert used(world) == 7
+
+
+def test_a_folder_that_was_removed_takes_no_usage_with_it(world: World) -> None:
+    world.proxy.is_down = True
+    program = world.start()
+    for quantity in (5, 7):
+        program.do(world.machine_ms, {"do": "add", "of": "exports", "quantity": quantity})
+        assert flush(world, program) is False
+    world.proxy.is_down = False
+    shutil.rmtree(world.state)
+    assert flush(world, program)
+    assert used(world) == 12
 
 
 def test_a_process_that_only_sleeps_keeps_its_journal(world: World) -> None:

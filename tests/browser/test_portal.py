@@ -97,7 +97,7 @@ def test_the_demo_s_day_is_drawn_as_the_api_tells_it(
     assert shown.count() == people
     numbers = [int(text) for text in shown.locator("td.n").all_inner_texts()]
     assert sum(numbers) == attempts
-    expect(page.locator("#state")).to_contain_text(f"{len(day.seats)} of {day.purchased} seats")
+    expect(page.locator("#state")).to_contain_text(f"{len(day.holders)} of {day.purchased} seats")
 
 
 def test_pixels_are_where_the_values_are(past: Sold, open_page: Open) -> None:

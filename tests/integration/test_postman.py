@@ -39,13 +39,42 @@ def story(collection: dict[str, Any]) -> dict[str, Any]:
 
     requests.sort(key=place)
     text = json.dumps(requests).replace("https://hooks.acme.example/licenses", "http://127.0.0.1:9")
-    return {**collection, "item": [*requests_with_key(json.loads(text))]}
+    return {**collection, "item": [*requests_in_order(json.loads(text))]}
 
 
-def requests_with_key(requests: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """`keyId` is that of the list which was read last: both kinds of keys have one."""
+SEEN = """
+const seen = pm.response.json().items.some((each) => each.seatId === "alice@acme.com");
+if (!seen) {
+  pm.execution.setNextRequest(pm.info.requestId);
+  setTimeout(() => {}, 250);
+}
+"""
+
+
+def waiting_for_the_stream(requests: list[dict[str, Any]]) -> dict[str, Any]:
+    """Persons are known from the stream: their list, until it has the one who took a seat."""
+    [listed] = [
+        each
+        for each in requests
+        if each["request"]["method"] == "GET"
+        and each["request"]["url"]["raw"].endswith("/seats")
+        and "/portal/" not in each["request"]["url"]["raw"]
+    ]
+    script = {"listen": "test", "script": {"type": "text/javascript", "exec": SEEN.splitlines()}}
+    return {**listed, "id": "wait", "name": "wait for the stream", "event": [script]}
+
+
+def requests_in_order(requests: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """With what each needs before it.
+
+    `keyId` is that of the list which was read last: both kinds of keys have one.
+    """
+    waited = False
     for each in requests:
         url = each["request"]["url"]["raw"]
+        if "/seats/" in url and each["request"]["method"] == "POST" and not waited:
+            yield waiting_for_the_stream(requests)
+            waited = True
         if each["request"]["method"] == "DELETE" and url.endswith("{{keyId}}"):
             listed = url.removesuffix("/{{keyId}}")
             yield next(
@@ -83,4 +112,4 @@ def test_every_request_is_answered_as_described(stack: Stack, tmp_path: Path) ->
     }
     unexpected = [f"{name}: {why}" for name, why in failed.items() if name not in NOT_HERE]
     assert not unexpected, "\n".join(unexpected)
-    assert len(ran["executions"]) == len(ordered["item"]) > 70
+    assert len(ran["executions"]) >= len(ordered["item"]) > 70

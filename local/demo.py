@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import urllib3
-from overdraft import Denied, Overdraft, Seat
+from overdraft import Activation, Denied, Overdraft, Seat
 from overdraft.models import Seats
 from overdraft.vendor import Vendor
 from rich.console import Console, Group
@@ -144,13 +144,8 @@ class Day:
     # --- What people do -------------------------------------------------------------------------
 
     def _arrive(self, person: int, minute: float) -> None:
-        seat_id, name = f"user{person:03d}@acme.com", f"User {person:03d}"
         try:
-            if person in self._crashing:
-                taken = self._client.take(seat_id, name=name)
-            else:
-                seat = self._client.seat(seat_id, name=name)
-                seat.start()
+            taken = self._take(person)
         except Denied as denied:
             with self._lock:
                 self._note(denied.seats)
@@ -161,18 +156,22 @@ class Day:
             return
         with self._lock:
             self.waiting.discard(person)
-            if person in self._crashing:
-                self.abandoned[person] = taken.activation_id
-                self._say(minute, f"{name}'s machine crashed; the seat stays taken")
+            self._note(taken.seats)
+            self.counted["overdraft" if taken.is_overdraft else "within"] += 1
+            if isinstance(taken, Seat):
+                self.seats[person] = taken
             else:
-                self.seats[person] = seat
-            numbers, is_overdraft = (
-                (taken.seats, taken.is_overdraft)
-                if person in self._crashing
-                else (seat.seats, seat.is_overdraft)
-            )
-            self._note(numbers)
-            self.counted["overdraft" if is_overdraft else "within"] += 1
+                self.abandoned[person] = taken.activation_id
+                self._say(minute, f"User {person:03d}'s machine crashed; the seat stays taken")
+
+    def _take(self, person: int) -> Seat | Activation:
+        """A seat that is kept; on a machine that crashes, one that nobody keeps."""
+        seat_id, name = f"user{person:03d}@acme.com", f"User {person:03d}"
+        if person in self._crashing:
+            return self._client.take(seat_id, name=name)
+        seat = self._client.seat(seat_id, name=name)
+        seat.start()
+        return seat
 
     def _leave(self, person: int, _: float) -> None:
         with self._lock:

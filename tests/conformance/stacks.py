@@ -87,6 +87,23 @@ def seconds(period: str) -> int:
     return -found if period.startswith("-") else found
 
 
+def terms_of(sale: Mapping[str, Any]) -> dict[str, Any]:
+    """What is sold, as the API has it."""
+    over = {"type": "absolute", "value": sale["usageOverdraft"]}
+    return {
+        "seatCount": sale["seats"],
+        "overdraftSeatLimit": {"type": "absolute", "value": sale["overdraft"]},
+        "leasePeriod": sale["lease"],
+        "offlinePeriod": sale["offline"],
+        "maxLeasePeriod": sale["longestLease"],
+        "maxBorrowedSeats": sale["mostBorrowed"],
+        "usageLimits": [
+            {"key": key, "limit": limit, "overdraftLimit": over}
+            for key, limit in sale["usage"].items()
+        ],
+    }
+
+
 class Functions:
     """The real functions, on Amazon's engine."""
 
@@ -97,19 +114,7 @@ class Functions:
         self._network = Network(api, lambda: self.ms)
 
     def sell(self, sale: Mapping[str, Any]) -> str:
-        over = {"type": "absolute", "value": sale["usageOverdraft"]}
-        self.id = self.api.create(
-            seatCount=sale["seats"],
-            overdraftSeatLimit={"type": "absolute", "value": sale["overdraft"]},
-            leasePeriod=sale["lease"],
-            offlinePeriod=sale["offline"],
-            maxLeasePeriod=sale["longestLease"],
-            maxBorrowedSeats=sale["mostBorrowed"],
-            usageLimits=[
-                {"key": key, "limit": limit, "overdraftLimit": over}
-                for key, limit in sale["usage"].items()
-            ],
-        )
+        self.id = self.api.create(**terms_of(sale))
         self.path = {"entitlementId": self.id}
         made = self.api.call(f"POST {E}/license-keys", self.path, {})[1]
         self.key_id = made["keyId"]

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +47,13 @@ def leave(world: World, *quantities: int) -> None:
 
 def flush(world: World, program: Program) -> Any:
     return program.do(world.machine_ms, {"do": "flush", "of": "exports"})
+
+
+def add_offline(world: World, program: Program, *quantities: int) -> None:
+    """The first is under way from then on; what is added later waits."""
+    for quantity in quantities:
+        program.do(world.machine_ms, {"do": "add", "of": "exports", "quantity": quantity})
+        assert flush(world, program) is False
 
 
 def used(world: World) -> int:
@@ -144,9 +152,7 @@ def test_requests_that_were_under_way_are_sent_one_after_the_other(world: World)
 def test_a_folder_that_was_removed_takes_no_usage_with_it(world: World) -> None:
     world.proxy.is_down = True
     program = world.start()
-    for quantity in (5, 7):
-        program.do(world.machine_ms, {"do": "add", "of": "exports", "quantity": quantity})
-        assert flush(world, program) is False
+    add_offline(world, program, 5, 7)
     world.proxy.is_down = False
     shutil.rmtree(world.state)
     assert flush(world, program)
@@ -179,9 +185,7 @@ def test_a_journal_that_was_taken_is_left_to_whoever_took_it(world: World) -> No
     """As a process on another machine does with one that slept for days."""
     world.proxy.is_down = True
     sleeper = world.start()
-    for quantity in (5, 10):
-        sleeper.do(world.machine_ms, {"do": "add", "of": "exports", "quantity": quantity})
-        assert flush(world, sleeper) is False
+    add_offline(world, sleeper, 5, 10)
     sleeper.do(world.machine_ms, {"do": "save", "of": "exports"})
     # It has written that it is another one, and long ago.
     [path] = [
@@ -366,3 +370,19 @@ def test_webhooks_are_read_and_nothing_else(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["Error"], done.stderr  # a secret that is none is no signature
     assert len(cases) > 30
+
+
+def test_a_process_that_is_stopped_keeps_no_other_alive(world: World) -> None:
+    """It is asked whether it still runs, and does not answer."""
+    stopped = world.start()
+    stopped.do(world.machine_ms, {"do": "save", "of": "exports"})  # its journal is open by then
+    stopped.signal(signal.SIGSTOP)
+    done = run(
+        world,
+        """
+        const client = new Overdraft(url, { licenseKey, state });
+        client.meter("exports").add(3);
+        """,
+    )
+    stopped.signal(signal.SIGCONT)
+    assert (done.returncode, used(world)) == (0, 3), done.stderr

@@ -10,7 +10,7 @@ import pytest
 
 from local.stack import Stack
 from shared.clock import now_ms
-from tests.conformance.stacks import Answer, Given
+from tests.conformance.stacks import Answer, Given, terms_of
 from tests.conformance.world import PROGRAMS, SCENARIOS, world_of
 from tests.integration.conftest import CheckedApi, Customer
 from tools import build
@@ -41,19 +41,7 @@ class Deployed:
         raise AssertionError("time passes by itself")
 
     def sell(self, sale: Mapping[str, Any]) -> str:
-        over = {"type": "absolute", "value": sale["usageOverdraft"]}
-        limits = [
-            {"key": key, "limit": limit, "overdraftLimit": over}
-            for key, limit in sale["usage"].items()
-        ]
-        self._customer = Customer(
-            self._api,
-            seatCount=sale["seats"],
-            overdraftSeatLimit={"type": "absolute", "value": sale["overdraft"]},
-            leasePeriod=sale["lease"],
-            offlinePeriod=sale["offline"],
-            usageLimits=limits,
-        )
+        self._customer = Customer(self._api, **terms_of(sale))
         made = self._api.expect(201, "POST", f"{self._customer.path}/license-keys", {})
         return str(made["key"])
 

@@ -17,17 +17,8 @@ import type {
   UsageLimit,
 } from "./models.js";
 import { atEndOfProcess, onSigterm } from "./process.js";
-import {
-  Clock,
-  checkedKey,
-  checkedUrl,
-  type Fetch,
-  RETRY,
-  type Retry,
-  Sender,
-} from "./requests.js";
+import { type Clock, Sender, type SenderOptions } from "./requests.js";
 import { type State, Store } from "./store.js";
-import { VERSION } from "./version.js";
 
 /** A machine that slept does not know by its timers how long: the clock is looked at this often. */
 const LOOK_MS = 30_000;
@@ -41,7 +32,7 @@ const FORGET_MS = 400 * 86_400_000;
 const asyncDispose: typeof Symbol.asyncDispose =
   Symbol.asyncDispose ?? Symbol.for("Symbol.asyncDispose");
 
-export interface Options {
+export interface Options extends SenderOptions {
   /** The license key of the entitlement. */
   licenseKey?: string;
   /** An API key, for a server of the vendor, together with `entitlementId`. */
@@ -55,13 +46,10 @@ export interface Options {
   offline?: OfflinePolicy;
   /** By default eight hours. */
   graceMs?: number;
-  retry?: Partial<Retry>;
   /** A folder for what must survive a restart; false: nothing is stored. */
   state?: string | false;
   /** The stack's public keys, if they are not to be trusted at first use. */
   leaseKeys?: readonly LeaseKey[];
-  clock?: Clock;
-  fetch?: Fetch;
   /** By default `console.warn`. */
   log?: Log;
 }
@@ -105,10 +93,10 @@ export class Overdraft {
     if (!["grace", "deny", "allow"].includes(offline)) {
       throw new TypeError("offline must be grace, deny or allow");
     }
-    const base = checkedUrl(url);
-    const key = checkedKey(licenseKey ?? apiKey);
     const scheme = licenseKey == null ? "Bearer" : "License";
-    this.clock = options.clock ?? new Clock();
+    const sender = new Sender(url, scheme, licenseKey ?? apiKey, options);
+    const keyId = String(licenseKey ?? apiKey).split(".")[0] ?? "";
+    this.clock = sender.clock;
     this.log = harmless(options.log ?? warn);
     this.#offline = offline;
     this.#graceMs = options.graceMs ?? GRACE_MS;
@@ -116,13 +104,7 @@ export class Overdraft {
     this.#store =
       options.state === false
         ? new Store(null, this.log)
-        : Store.of(options.state, base, key.split(".")[0] ?? "", this.log);
-    const headers = {
-      authorization: `${scheme} ${key}`,
-      "user-agent": `overdraft-client/${VERSION} (javascript)`,
-    };
-    const retry = { ...RETRY, ...options.retry };
-    const sender = new Sender(base, headers, retry, this.clock, options.fetch ?? fetch);
+        : Store.of(options.state, sender.url, keyId, this.log);
     this.#calls = new Calls(sender, entitlementId ?? null);
     this.#keeper = new Keeper(this);
   }

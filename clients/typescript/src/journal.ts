@@ -203,10 +203,7 @@ export class Journal {
   async #open(): Promise<void> {
     if (this.#folder === null) return;
     await this.#removeLitter(this.#folder);
-    // The folder is made with the first file in it, the socket in the folder.
-    if (await this.#save()) {
-      await this.#presence.begin(this.#folder, this.#id).catch(() => undefined);
-    }
+    await this.#presence.begin(this.#folder, this.#id).catch(() => undefined);
     if (!(await this.#save())) {
       this.log("license usage is not stored");
       this.#store = new Store(null, this.log);
@@ -351,7 +348,7 @@ export class Journal {
     return true;
   }
 
-  /** Take over what processes that have ended left, now and then; whether something is still there. */
+  /** Take over what processes that have ended left, now and then. */
   async #adoptAll(): Promise<void> {
     if (this.#folder === null || this.#store.path === null) return;
     if (performance.now() - this.#adoptedAt < ADOPT_MS && !this.#isMoreLeft) return;
@@ -409,11 +406,7 @@ export class Journal {
   }
 
   async #adopt(left: Left): Promise<void> {
-    // Two requests under way: one after the other.
-    if (limitsIn(left.state).some(([key, limit]) => limit.sending && this.#limit(key).sending)) {
-      this.#isMoreLeft = true;
-      return;
-    }
+    if (this.#hasOneUnderWay(limitsIn(left.state))) return;
     const claimed = this.#pathOf(`claimed-${left.id}-by-${this.#id}`) ?? "";
     try {
       await rename(left.path, claimed);
@@ -432,7 +425,7 @@ export class Journal {
       return;
     }
     const limits = limitsIn(state);
-    if (limits.some(([key, limit]) => limit.sending && this.#limit(key).sending)) {
+    if (this.#hasOneUnderWay(limits)) {
       await rename(claimed, left.path).catch(() => undefined);
       return;
     }
@@ -448,6 +441,13 @@ export class Journal {
       this.#merged = merged;
       await rename(claimed, left.path).catch(() => undefined);
     }
+  }
+
+  /** Whether both have a request of a limit under way: then one after the other. */
+  #hasOneUnderWay(limits: [string, Limit][]): boolean {
+    const has = limits.some(([key, limit]) => limit.sending && this.#limit(key).sending);
+    this.#isMoreLeft ||= has;
+    return has;
   }
 
   /** Add what is in a journal, or (by -1) take it out again: usage may have been added meanwhile. */

@@ -5,7 +5,7 @@
  */
 
 import { readFileSync } from "node:fs";
-import { unlink } from "node:fs/promises";
+import { mkdir, unlink } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
 import { hostname, uptime } from "node:os";
 import { join } from "node:path";
@@ -30,18 +30,22 @@ export interface Owner {
   seenAt: number;
 }
 
+let machine: string | null = null;
+
 /** This machine since it was booted: containers on it share its kernel, and have names of their own. */
 function machineId(): string {
-  try {
-    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-  } catch {
-    return hostname();
+  if (machine === null) {
+    try {
+      machine = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+    } catch {
+      machine = hostname();
+    }
   }
+  return machine;
 }
 
 /** The presence of this process, while it has something. */
 export class Presence {
-  readonly #machine = machineId();
   #server: Server | null = null;
   #socket: string | null = null;
 
@@ -50,6 +54,7 @@ export class Presence {
     const socket = `${name.slice(0, 12)}.sock`;
     const path = pathOf(folder, socket);
     if (Buffer.byteLength(path) > LONGEST_PATH) return;
+    await mkdir(folder, { recursive: true, mode: 0o700 });
     const server = createServer((connection) => connection.destroy());
     await new Promise<void>((resolve) => {
       server.once("error", () => resolve());
@@ -66,7 +71,7 @@ export class Presence {
   /** As it is written down. */
   owner(): Owner {
     return {
-      machine: this.#machine,
+      machine: machineId(),
       host: hostname(),
       process: process.pid,
       socket: this.#socket,
@@ -85,16 +90,15 @@ export class Presence {
 /** Whether the process that has something in a folder still runs. In doubt it does. */
 export async function isAlive(owner: Owner | null, folder: string): Promise<boolean> {
   if (owner === null) return false;
-  const isSilent = Date.now() - owner.seenAt > SILENT_MS;
+  const silence = Date.now() - owner.seenAt;
   if (owner.machine !== machineId()) {
     // This machine, before it was booted again; or another one, of which nothing can be known.
-    const bootedAt = Date.now() - uptime() * 1_000;
-    const isOurs = owner.host === hostname() && owner.seenAt < bootedAt;
-    return isOurs ? Date.now() - owner.seenAt < QUIET_MS : !isSilent;
+    const isOurs = owner.host === hostname() && silence > uptime() * 1_000;
+    return silence < (isOurs ? QUIET_MS : SILENT_MS);
   }
   if (owner.socket !== null) return answers(pathOf(folder, owner.socket));
-  if (owner.host !== hostname()) return !isSilent;
-  if (owner.process === process.pid) return owner.seenAt >= Date.now() - process.uptime() * 1_000;
+  if (owner.host !== hostname()) return silence < SILENT_MS;
+  if (owner.process === process.pid) return silence <= process.uptime() * 1_000;
   try {
     process.kill(owner.process, 0);
     return true;
@@ -110,13 +114,13 @@ function pathOf(folder: string, socket: string): string {
 
 /** Whether somebody listens; a socket that nobody has any more is removed. */
 async function answers(path: string): Promise<boolean> {
+  const connection = connect(path);
   const code = await new Promise<unknown>((resolve) => {
-    const connection = connect(path);
     connection.setTimeout(CONNECT_MS, () => resolve("ETIMEDOUT"));
     connection.once("connect", () => resolve(null));
     connection.once("error", (error: NodeJS.ErrnoException) => resolve(error.code));
-    connection.once("close", () => resolve(null));
   });
+  connection.destroy(); // whoever is stopped does not close it
   // Without its socket nobody is there, unless the path is too long to ask.
   if (code === "ENOENT") return Buffer.byteLength(path) > LONGEST_PATH;
   if (code !== "ECONNREFUSED") return true;

@@ -2,6 +2,7 @@
 
 import { randomUUID } from "node:crypto";
 import { Refused, refusalIn, Unavailable } from "./errors.js";
+import { VERSION } from "./version.js";
 
 const PROBLEM = "application/problem+json";
 const RETRIED = new Set([408, 425, 429]);
@@ -34,7 +35,7 @@ export interface Retry {
   longestMs: number;
 }
 
-export const RETRY: Retry = {
+const RETRY: Retry = {
   attempts: 4,
   timeoutMs: 5_000,
   totalMs: 12_000,
@@ -85,15 +86,32 @@ export class Clock {
   }
 }
 
-/** Sends requests to one stack until it has answered them. */
+/** How requests are sent. */
+export interface SenderOptions {
+  retry?: Partial<Retry>;
+  clock?: Clock;
+  fetch?: Fetch;
+}
+
+/** Sends requests to one stack, with one credential, until it has answered them. */
 export class Sender {
-  constructor(
-    private readonly url: string,
-    private readonly headers: Record<string, string>,
-    readonly retry: Retry,
-    readonly clock: Clock,
-    private readonly fetch: Fetch,
-  ) {}
+  readonly url: string;
+  readonly clock: Clock;
+  private readonly headers: Record<string, string>;
+  private readonly retry: Retry;
+  private readonly fetch: Fetch;
+
+  /** @throws TypeError The address or the key is none. */
+  constructor(url: string, scheme: "Bearer" | "License", key: unknown, options: SenderOptions) {
+    this.url = checkedUrl(url);
+    this.headers = {
+      authorization: `${scheme} ${checkedKey(key)}`,
+      "user-agent": `overdraft-client/${VERSION} (javascript)`,
+    };
+    this.retry = { ...RETRY, ...options.retry };
+    this.clock = options.clock ?? new Clock();
+    this.fetch = options.fetch ?? fetch;
+  }
 
   /**
    * The JSON of the stack's answer, null without one, and its headers.
@@ -168,7 +186,7 @@ export function segment(value: unknown): string {
  *
  * @throws TypeError It is none. What it says is not repeated: it may have a password.
  */
-export function checkedUrl(url: string): string {
+function checkedUrl(url: string): string {
   let parsed: URL | null = null;
   try {
     parsed = new URL(url);
@@ -189,7 +207,7 @@ export function checkedUrl(url: string): string {
  *
  * @throws TypeError It has other characters. It is not repeated: it is a secret.
  */
-export function checkedKey(key: unknown): string {
+function checkedKey(key: unknown): string {
   if (typeof key !== "string" || !/^[!-~]+$/.test(key)) {
     throw new TypeError("the key is empty, or has characters that no key has");
   }

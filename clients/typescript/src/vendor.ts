@@ -9,17 +9,7 @@
 
 import { randomUUID } from "node:crypto";
 import type { paths } from "./generated/api.js";
-import {
-  Clock,
-  checkedKey,
-  checkedUrl,
-  type Fetch,
-  RETRY,
-  type Retry,
-  Sender,
-  segment,
-} from "./requests.js";
-import { VERSION } from "./version.js";
+import { Sender, type SenderOptions, segment } from "./requests.js";
 
 type Method = "get" | "post" | "put" | "patch" | "delete";
 
@@ -65,10 +55,8 @@ export type Output<C extends Call> =
       : Json<R[keyof R & (200 | 201 | 202)]>
     : never;
 
-export interface VendorOptions {
+export interface VendorOptions extends SenderOptions {
   apiKey: string;
-  retry?: Partial<Retry>;
-  fetch?: Fetch;
 }
 
 /** A stack of Overdraft, as software of the vendor sees it. */
@@ -76,12 +64,7 @@ export class Vendor {
   readonly #sender: Sender;
 
   constructor(url: string, options: VendorOptions) {
-    const headers = {
-      authorization: `Bearer ${checkedKey(options.apiKey)}`,
-      "user-agent": `overdraft-client/${VERSION} (javascript)`,
-    };
-    const retry = { ...RETRY, ...options.retry };
-    this.#sender = new Sender(checkedUrl(url), headers, retry, new Clock(), options.fetch ?? fetch);
+    this.#sender = new Sender(url, "Bearer", options.apiKey, options);
   }
 
   /**

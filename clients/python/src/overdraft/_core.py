@@ -11,9 +11,8 @@ from typing import Any
 from overdraft._keeping import Change, Policy, SeatState, Source
 from overdraft._leases import AHEAD_SECONDS, UnknownKey, Unverified, verify
 from overdraft._operations import Calls
-from overdraft._requests import Clock, Operation, Retry, checked_key, checked_url
+from overdraft._requests import Clock, Operation, Retry, checked_url
 from overdraft._store import FORGET_SECONDS, Store, logger
-from overdraft._version import VERSION
 from overdraft.errors import OverdraftError, Refused, Unavailable
 from overdraft.models import Activation, Seats
 
@@ -55,7 +54,7 @@ class Core:
             raise ValueError("an API key needs entitlement_id: it may see every entitlement")
         if offline not in ("grace", "deny", "allow"):
             raise ValueError("offline must be grace, deny or allow")
-        key = checked_key(license_key if license_key is not None else str(api_key))
+        key = license_key if license_key is not None else str(api_key)
         scheme = "License" if license_key is not None else "Bearer"
         self.url = checked_url(url)
         self.retry = retry
@@ -69,8 +68,7 @@ class Core:
         self._noted_ms = 0
         self._pinned = list(lease_keys) if lease_keys is not None else None
         entitlement_id = entitlement_id or stored.get("entitlementId")
-        agent = f"overdraft-client/{VERSION} (python)"
-        self.calls = Calls(f"{scheme} {key}", entitlement_id, retry, self.clock, agent)
+        self.calls = Calls(scheme, key, entitlement_id, retry, self.clock)
 
     def new_state(self) -> SeatState:
         """The state of a seat that nobody has asked for yet."""

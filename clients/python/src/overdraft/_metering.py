@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from overdraft._operations import Calls
 from overdraft._requests import Operation, Outcome, Request, uuid7
@@ -72,6 +72,13 @@ class _Limit:
     sending: _Sending | None = None
 
 
+class _StoredLimit(NamedTuple):
+    """What is stored of a limit: how much waits, and the key that is under way and may count."""
+
+    waiting: int = 0
+    request_key: str | None = None
+
+
 @dataclass
 class Journal:
     """All usage of a process that has not been counted yet.
@@ -88,8 +95,7 @@ class Journal:
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     merged: list[str] = field(default_factory=list)
     is_closed: bool = False
-    # What is stored of each limit: how much waits, and the key that is under way and may count.
-    _stored: dict[str, tuple[int, str | None]] = field(default_factory=dict)
+    _stored: dict[str, _StoredLimit] = field(default_factory=dict)
     _adopted_at: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _saving: threading.Lock = field(default_factory=threading.Lock)
@@ -295,7 +301,7 @@ class Journal:
             limit.waiting -= quantity
             limit.first_at = first_at if limit.waiting else None
             sending = limit.sending
-        if self.save() or self._stored.get(key, (0, None)) == (0, None):
+        if self.save() or self._stored_of(key) == _StoredLimit():
             return sending, True
         with self._lock:
             limit.waiting, limit.first_at, limit.sending = limit.waiting + quantity, first_at, None
@@ -319,7 +325,7 @@ class Journal:
         with self._lock:
             self.limits[key].sending = None
             # Sent again after a crash, it is a repetition.
-            self._stored[key] = (self._stored.get(key, (0, None))[0], None)
+            self._stored[key] = self._stored_of(key)._replace(request_key=None)
         self.save()
 
     def _refused(
@@ -350,7 +356,7 @@ class Journal:
                 limit.sending = _Sending(fits, request_key, sending.first_at)
             before = self.aside
             self.aside = [*self.aside, aside][-MOST_ASIDE:]
-        if not self.save() and self._stored.get(key, (0, None))[1] == sending.request_key:
+        if not self.save() and self._stored_of(key).request_key == sending.request_key:
             with self._lock:
                 limit.sending, self.aside = sending, before
             return False
@@ -366,35 +372,34 @@ class Journal:
         """Store what must survive a crash; whether it is stored, or need not be."""
         if self.store.path is None:
             return True
-        with self._saving:
+        with self._saving:  # an older state must not be written after a newer one
             if self.is_closed:
                 return False  # it may be another process's by now
-            return self._save()
+            with self._lock:
+                kept = {
+                    "limits": {
+                        name: asdict(limit)
+                        for name, limit in self.limits.items()
+                        if limit.waiting or limit.sending
+                    },
+                    "aside": [asdict(each) for each in self.aside],
+                    "id": self.id,
+                    "merged": self.merged,
+                }
+                known = self._known()
+            is_stored = self.store.change(lambda state: state.update(kept))
+            if is_stored:
+                self._stored = known
+            return is_stored
 
-    def _save(self) -> bool:
-        # An older state must not be written after a newer one.
-        with self._lock:
-            kept = {
-                "limits": {
-                    name: asdict(limit)
-                    for name, limit in self.limits.items()
-                    if limit.waiting or limit.sending
-                },
-                "aside": [asdict(each) for each in self.aside],
-                "id": self.id,
-                "merged": self.merged,
-            }
-            known = self._known()
-        is_stored = self.store.change(lambda state: state.update(kept))
-        if is_stored:
-            self._stored = known
-        return is_stored
-
-    def _known(self) -> dict[str, tuple[int, str | None]]:
+    def _known(self) -> dict[str, _StoredLimit]:
         return {
-            name: (limit.waiting, limit.sending.request_key if limit.sending else None)
+            name: _StoredLimit(limit.waiting, limit.sending.request_key if limit.sending else None)
             for name, limit in self.limits.items()
         }
+
+    def _stored_of(self, key: str) -> _StoredLimit:
+        return self._stored.get(key, _StoredLimit())
 
     def _unload(self, state: Mapping[str, Any]) -> None:
         """Take out again what was loaded; usage may have been added meanwhile."""

@@ -7,36 +7,24 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from overdraft._requests import Clock, Operation, Reply, Request, Retry, call, segment, uuid7
+from overdraft._requests import Caller, Clock, Operation, Retry, segment, uuid7
 from overdraft.errors import Unavailable
 from overdraft.models import Activation, Consumption, Entitlement, HeldSeat, UsageLimit
 
 T = TypeVar("T")
 
 
-class Calls:
+class Calls(Caller):
     """The operations on one entitlement, by its license key or an API key.
 
     `entitlement_id` None: it is asked for once. Software has a license key, and no id.
     """
 
     def __init__(
-        self, credential: str, entitlement_id: str | None, retry: Retry, clock: Clock, agent: str
+        self, scheme: str, key: str, entitlement_id: str | None, retry: Retry, clock: Clock
     ) -> None:
+        super().__init__(scheme, key, retry, clock)
         self.entitlement_id = entitlement_id
-        self.clock = clock
-        self._retry = retry
-        self._headers = {"authorization": credential, "user-agent": agent}
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] = {},
-    ) -> Operation[Reply]:
-        request = Request(method, path, body, {**self._headers, **headers})
-        return (yield from call(request, self._retry, self.clock))
 
     def _path(self, rest: str) -> Operation[str]:
         if self.entitlement_id is None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
+from overdraft._version import VERSION
 from overdraft.errors import Unavailable, refusal
 
 PROBLEM = "application/problem+json"
@@ -180,6 +181,28 @@ def call(request: Request, retry: Retry, clock: Clock) -> Operation[Reply]:
             break
         yield Wait(seconds)
     raise Unavailable(reason)
+
+
+class Caller:
+    """Makes calls with one credential, such as `Bearer key_…`."""
+
+    def __init__(self, scheme: str, key: str, retry: Retry, clock: Clock) -> None:
+        self.clock = clock
+        self._retry = retry
+        self._headers = {
+            "authorization": f"{scheme} {checked_key(key)}",
+            "user-agent": f"overdraft-client/{VERSION} (python)",
+        }
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] = {},
+    ) -> Operation[Reply]:
+        request = Request(method, path, body, {**self._headers, **headers})
+        return (yield from call(request, self._retry, self.clock))
 
 
 def _is_problem(reply: Reply) -> bool:

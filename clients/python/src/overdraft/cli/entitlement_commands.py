@@ -244,15 +244,11 @@ def update_entitlement(
     as_json: Json = False,
 ) -> None:
     """Change the terms of an entitlement; what is not named stays."""
-    body = _terms(
-        terms.from_file(file) if file else {},
-        seats_purchased,
-        over,
-        None,  # of usage limits, those that are not named stay as well
-        lease,
-        external_id,
-        until,
-    )
+    given = terms.from_file(file) if file else {}
+    # A file's list replaces what is there. Without one, limits that are not named stay.
+    replaces = "usageLimits" in given
+    named = usage if replaces else None
+    body = _terms(given, seats_purchased, over, named, lease, external_id, until)
     if status is not None:
         body["status"] = status
     for each in usage or []:
@@ -261,10 +257,7 @@ def update_entitlement(
         raise typer.BadParameter("say what is to change, such as --seats 120")
     with stack(profile) as vendor:
         entitlement_id = id_of(vendor, entitlement)
-        if usage and "usageLimits" in body:
-            body["usageLimits"] = _merged(body["usageLimits"], usage)
-            changed = vendor.update_entitlement(entitlement_id, cast("Any", body))
-        elif usage:
+        if usage and not replaces:
             changed = _with_limits(vendor, entitlement_id, body, usage)
         else:
             changed = vendor.update_entitlement(entitlement_id, cast("Any", body))

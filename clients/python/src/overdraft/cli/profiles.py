@@ -65,7 +65,7 @@ def stored() -> dict[str, Any]:
         return {"default": None, "profiles": {}}
     except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise ProfileError(
-            f"{_file()} cannot be read ({error}): mend or remove it, and log in again"
+            f"{_file()} cannot be read ({error}): correct or remove it, and log in again"
         ) from None
 
 
@@ -145,6 +145,4 @@ def _keyring() -> Iterator[None]:
             "this system has no keyring to store a key in: set OVERDRAFT_URL and OVERDRAFT_API_KEY"
         ) from error
     except keyring.errors.KeyringError as error:
-        if isinstance(error, keyring.errors.PasswordDeleteError):
-            raise
         raise ProfileError(f"the keyring failed: {error}") from error

@@ -10,7 +10,15 @@ import typer
 from overdraft.cli import charts, output
 from overdraft.cli.app import Most, Since, Until, app, group, time_from
 from overdraft.cli.output import seats, when
-from overdraft.cli.session import Entitlement, Json, ProfileName, at_most, id_of, stack
+from overdraft.cli.session import (
+    REFUSED,
+    Entitlement,
+    Json,
+    ProfileName,
+    at_most,
+    id_of,
+    stack,
+)
 from overdraft.vendor import Vendor
 
 WATCH_SECONDS = 1.0
@@ -87,7 +95,7 @@ def create_report(
             made = _watched(vendor, made, as_json=as_json)
     _show_report(made, as_json=as_json)
     if made["status"] == "failed":
-        raise typer.Exit(1)
+        raise typer.Exit(REFUSED)
 
 
 def _watched(vendor: Vendor, made: Any, *, as_json: bool) -> Any:
@@ -101,16 +109,20 @@ def _watched(vendor: Vendor, made: Any, *, as_json: bool) -> Any:
     return made
 
 
+def _period(report: Any) -> str:
+    span = report["period"]
+    return str(span["month"] or span["quarter"] or span["week"] or span["from"])
+
+
 def _show_report(made: Any, *, as_json: bool) -> None:
     if as_json:
         output.show_json(made)
         return
-    span = made["period"]
     output.show_members(
         (
             ("report", made["reportId"]),
             ("status", made["status"]),
-            ("period", span["month"] or span["quarter"] or span["week"] or span["from"]),
+            ("period", _period(made)),
             ("failure", made["failure"]),
             ("sent to", ", ".join(made["emailedTo"])),
         )
@@ -132,7 +144,7 @@ def list_reports(*, limit: Most = 10, profile: ProfileName = None, as_json: Json
         (
             each["reportId"],
             each["status"],
-            each["period"]["month"] or each["period"]["quarter"] or each["period"]["from"],
+            _period(each),
             when(each["createdAt"]),
         )
         for each in items

@@ -8,22 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from overdraft._requests import Clock, Operation, Reply, Request, Retry, call, checked_key, segment
-from overdraft._version import VERSION
+from overdraft._requests import Caller, Clock, Operation, Reply, Retry, segment
 from overdraft.errors import Unavailable
 
 Query = Mapping[str, str | int | bool | None]
 
 
-class Calls:
-    """Makes requests with an API key."""
+class Calls(Caller):
+    """Makes calls with an API key."""
 
     def __init__(self, api_key: str, retry: Retry) -> None:
-        self._retry, self._clock = retry, Clock()
-        self._headers = {
-            "authorization": f"Bearer {checked_key(api_key)}",
-            "user-agent": f"overdraft-client/{VERSION} (python)",
-        }
+        super().__init__("Bearer", api_key, retry, Clock())
 
     def send(
         self,
@@ -35,8 +30,7 @@ class Calls:
     ) -> Operation[Reply]:
         """Make a call. A POST has a key, so it is done once, however often it is sent."""
         once = {"idempotency-key": str(uuid.uuid4())} if method == "POST" else {}
-        request = Request(method, path + _search(query), body, {**self._headers, **once, **headers})
-        return (yield from call(request, self._retry, self._clock))
+        return (yield from self._call(method, path + _search(query), body, {**once, **headers}))
 
     def page(self, path: str, query: Query) -> Operation[tuple[list[Any], str | None]]:
         """A page of a list, and the token of the next one."""

@@ -18,7 +18,7 @@ install = $(1)/bin/$(PIP) requirements-uv.txt && \
 	|| $(1)/bin/$(PIP) $(2); }
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test soak check unit models faults volume integration concurrency conformance contract browser office chromium bench bench-report bench-portal bench-pool bench-client screenshots scale lint format openapi docs lock build clients deploy redrive adopt smoke bootstrap-key clean
+.PHONY: help run demo console test soak check unit models faults volume integration concurrency conformance contract browser office chromium bench bench-report bench-portal bench-pool bench-client screenshots scale lint format openapi docs lock build clients deploy redrive adopt smoke bootstrap-key clean
 
 help: ## List the commands
 	@grep -E '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
@@ -29,6 +29,9 @@ run: $(READY) ## Start the whole stack on this machine (PORT=4566) with a demo c
 
 demo: $(READY) ## A working day on 100 purchased seats, in about a minute
 	@PYTHONPATH=clients/python/src $(BIN)/python -m local demo
+
+console: $(READY) ## Print a link that signs in to the vendor's console of the stack of make run
+	@$(BIN)/python -m local console
 
 test: $(READY) $(VENV)-sam/.ready $(VENV)-checkov/.ready lint office chromium ## Everything: style, types, all tests
 	@$(BIN)/python -m local.dynamodb

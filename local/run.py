@@ -19,6 +19,7 @@ from local.emulator import REGION, Emulator, LocalError, check_port
 from local.receiver import Event, Receiver, mail_subject
 from local.seed_history import Past
 from local.stack import Stack, deploy
+from shared.api.routes import SCOPES
 from shared.clock import from_rfc3339_ms, now_ms
 from tools import ROOT
 
@@ -130,7 +131,7 @@ def is_running(details: dict[str, str]) -> bool:
 def create_customer(stack: Stack) -> dict[str, str]:
     """An API key with all scopes, an entitlement of 100/120 and its license key."""
     bootstrap = Api(stack.api_url, f"Bearer {stack.bootstrap_key}")
-    scopes = ["activate", "manage", "report", "admin"]
+    scopes = list(SCOPES)
     key = bootstrap.expect(201, "POST", "/v1/api-keys", {"name": "local", "scopes": scopes})
     api = Api(stack.api_url, f"Bearer {key['key']}")
     entitlement = api.expect(201, "POST", "/v1/entitlements", DEMO_ENTITLEMENT)
@@ -144,6 +145,7 @@ def create_customer(stack: Stack) -> dict[str, str]:
         "apiKey": key["key"],
         "licenseKey": license_key["key"],
         "portalUrl": portal_link(api, path),
+        "consoleUrl": console_link(api),
         "entitlementId": entitlement["entitlementId"],
         "emulatorUrl": stack.emulator.url,
         "tableName": stack.outputs["TableName"],
@@ -155,6 +157,11 @@ def portal_link(api: Api, path: str) -> str:
     """A link to an entitlement's portal, for an admin; good for a day."""
     asked = {"role": "admin", "expiresIn": "P1D", "name": "local"}
     return str(api.expect(201, "POST", f"{path}/portal-links", asked)["url"])
+
+
+def console_link(api: Api) -> str:
+    """A link that signs in to the vendor's console, once; good for a day."""
+    return str(api.expect(201, "POST", "/v1/console/sign-in-links", {"expiresIn": "P1D"})["url"])
 
 
 def environment_file(details: Path) -> Path:
@@ -225,6 +232,11 @@ Count three exports. The same line again counts nothing more; another Idempotenc
 See what the customer's administrator sees, while seats are taken:
 
   {details["portalUrl"]}
+
+See what your own sales and support people see, in the console. The link signs in once; `make console`
+makes another:
+
+  {details["consoleUrl"]}
 
 Ask for this month's report for sales, so far; a moment later it answers links to its files:
 

@@ -126,6 +126,8 @@ ENTRY_TYPES = (
     "portal_link.revoked",
     "api_key.created",
     "api_key.revoked",
+    "session.created",
+    "session.ended",
     "webhook.created",
     "webhook.updated",
     "webhook.deleted",

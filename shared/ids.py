@@ -6,6 +6,7 @@ import secrets
 
 ENTITLEMENTS = "ent"
 API_KEYS, LICENSE_KEYS, PORTAL_LINKS = "key", "lic", "plk"
+SESSIONS, SIGN_IN_CODES = "ses", "sgn"
 
 
 def new_id(prefix: str, nonce: str = "") -> str:

@@ -77,7 +77,7 @@ class Unauthorized(Problem):
     title = "A valid credential is required."
 
     def __init__(self, detail: str = "") -> None:
-        schemes = ("Bearer", "License", "Portal")
+        schemes = ("Bearer", "License", "Portal", "Session")
         challenge = ", ".join(f'{scheme} realm="overdraft"' for scheme in schemes)
         super().__init__(detail, headers={"www-authenticate": challenge})
 
@@ -278,8 +278,8 @@ class Unavailable(Problem):
     status = 503
     title = "The service is unavailable at the moment."
 
-    def __init__(self) -> None:
-        super().__init__("Send the same request again.", headers={"retry-after": "2"})
+    def __init__(self, detail: str = "Send the same request again.") -> None:
+        super().__init__(detail, headers={"retry-after": "2"})
 
 
 def kinds() -> list[type[Problem]]:

@@ -47,6 +47,7 @@ PATH_PARAMETERS = {
     "scheduledChangeId": "The scheduled change.",
     "lineId": "A line of a true-up, such as `2026-10.EUR.seats`.",
     "linkId": "The portal link's id, the part of its token before the dot.",
+    "sessionId": "The session's id, the part of its credential before the dot.",
     "file": "As the page names it.",
 }
 # How the operations are grouped for readers: the resources that their paths name.
@@ -54,15 +55,24 @@ TAGS = {
     "Entitlements": ("entitlements", "by-external-id", "scheduled-changes"),
     "Seats": ("activations", "seats", ".well-known"),
     "Usage limits": ("usage",),
-    "History": ("usage-history", "overdrafts", "denials", "explain"),
+    "History": (
+        "usage-history",
+        "overdrafts",
+        "denials",
+        "explain",
+        "graph",
+        "denial-summary",
+        "forecast",
+    ),
     "Portal": ("portal-links", "seat-requests", "customer-cap", "portal"),
     "Reports": ("reports", "report-files"),
     "Audit": ("changes", "audit"),
-    "Follow-up": ("follow-up",),
+    "Follow-up": ("follow-up", "follow-ups"),
     "True-up": ("true-up", "true-ups"),
     "Webhooks": ("webhooks",),
     "E-mail": ("emails", "unsubscribe"),
     "Keys": ("license-keys", "license", "api-keys"),
+    "Console": ("console",),
     "Service": ("health", "openapi.json", "docs"),
 }
 TAGS_ABOUT = {
@@ -78,6 +88,7 @@ TAGS_ABOUT = {
     "Webhooks": "Endpoints that get events, and the deliveries to them.",
     "E-mail": "What was mailed, and the page that ends it.",
     "Keys": "API keys of the vendor, license keys of an entitlement.",
+    "Console": "The vendor's console: its page, and the sessions of the people who use it.",
     "Service": "Health, and this description.",
 }
 HEADERS = {
@@ -154,6 +165,13 @@ def describe() -> dict[str, Any]:
                     "description": "The whole header: the word `License`, a space, and"
                     " the license key, `License KEY_ID.SECRET`.",
                 },
+                "session": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": "The whole header: the word `Session`, a space, and the"
+                    " credential of a console session.",
+                },
                 "portalLink": {
                     "type": "apiKey",
                     "in": "header",
@@ -188,7 +206,7 @@ def _operation(path: str, route: Route) -> dict[str, Any]:
     }
     security: list[dict[str, list[str]]] = []
     if route.scopes:
-        security.append({"apiKey": []})
+        security += [{"apiKey": []}, {"session": []}]
     if route.license:
         security.append({"licenseKey": []})
     if route.portal:
@@ -219,7 +237,7 @@ def _tag(path: str) -> str:
 def _who(route: Route) -> str:
     who = []
     if route.scopes:
-        who.append(f"an API key with scope {' or '.join(route.scopes)}")
+        who.append(f"an API key or a console session with scope {' or '.join(route.scopes)}")
     if route.license:
         who.append("the entitlement's license key")
     if route.portal:

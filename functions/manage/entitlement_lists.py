@@ -21,23 +21,29 @@ from shared.api.pagination import MAX_LIMIT, limit_of, respond, searched_id, sta
 from shared.api.request import Request, Response
 from shared.api.schemas.base import MONTH
 from shared.dynamodb.keys import (
+    SEATS,
+    denied_day_key,
     entitlement_id_of,
     entitlement_key,
     usage_key,
+    usage_meter,
 )
 from shared.dynamodb.paging import MAX_READS, ResultPage, list_query, position_of
 from shared.dynamodb.requests import BatchGet, Item, Operation, send
 from shared.entitlements.model import LIST_KEY
 from shared.entitlements.queries import fetch_entitlement, fetch_seat_usages
 from shared.entitlements.search import is_found_by, words_in, words_of
-from shared.entitlements.views import EntitlementView, entitlement_view
-from shared.history.buckets import month_name
+from shared.entitlements.views import EntitlementView, RankingView, entitlement_view
+from shared.history.buckets import bucket_name, month_name
+from shared.history.rankings import DENIALS
+from shared.history.rollups import denied_on
 from shared.problems import InvalidRequest
 from shared.seats.held_seats import find_held_seats, held_seats
 from shared.seats.seat_usage import SeatUsage
 from shared.usage.counter import Counter
 from shared.validity import IN_FORCE, status_at
 
+NO_RANKING: RankingView = {"overdraftPercent": None, "deniedAttempts": None, "deniedToday": None}
 # Reads candidates from a position on; None: from the beginning.
 Source: TypeAlias = Callable[[list[str] | None], Operation[Candidates]]
 
@@ -124,7 +130,33 @@ def _shown(request: Request, candidates: list[Candidate]) -> Operation[dict[str,
     if "sort" in request.query:
         for key, view in shown.items():
             view["ranking"] = rankings[key]
+    if request.query.get("sort") == DENIALS:
+        today = yield from _denied_today(shown.values(), request.now_ms)
+        for key, view in shown.items():
+            view["ranking"] = {**(view["ranking"] or NO_RANKING), "deniedToday": today[key]}
     return shown
+
+
+def _denied_today(views: Iterable[EntitlementView], now_ms: int) -> Operation[dict[str, int]]:
+    """How many attempts were denied on this UTC day, of seats and of every usage limit."""
+    day = bucket_name(now_ms)[:10]
+    keys = {
+        denied_day_key(view["entitlementId"], day, meter): view["entitlementId"]
+        for view in views
+        for meter in (SEATS, *(usage_meter(str(each["key"])) for each in view["usageLimits"]))
+    }
+    counts = dict.fromkeys(keys.values(), 0)
+    found = (yield from send(BatchGet(tuple(keys)))) if keys else {}
+    for key, item in found.items():
+        counts[keys[key]] += denied_on(item)
+    return counts
+
+
+def views_of(entitlement_ids: Iterable[str], now: int) -> Operation[dict[str, EntitlementView]]:
+    """The entitlements with these ids as the API answers them at `now`, Unix seconds."""
+    items = yield from _read([Candidate(each, []) for each in entitlement_ids])
+    seat_usages = yield from _standings(items.values(), now)
+    return {key: entitlement_view(item, seat_usages[key], now) for key, item in items.items()}
 
 
 def _read(candidates: Iterable[Candidate]) -> Operation[dict[str, Item]]:

@@ -192,4 +192,5 @@ def ranking_view(ranking: str, value: int) -> RankingView:
     return {
         "overdraftPercent": value if ranking.startswith(OVERDRAFT) else None,
         "deniedAttempts": value if ranking.startswith(DENIALS) else None,
+        "deniedToday": None,
     }

@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from functions.manage import entitlements
+from functions.manage import entitlement_lists, entitlements
 from shared.api import pagination
 from shared.api.request import Request, Response
 from shared.api.schemas.base import parse
 from shared.api.schemas.follow_up import FollowUpPatch
 from shared.audit import differences, entry_put
 from shared.clock import from_rfc3339_ms, to_rfc3339
-from shared.dynamodb.keys import FOLLOW_UP_ENTRY, follow_up_key
-from shared.dynamodb.paging import ResultPage
+from shared.dynamodb.keys import FOLLOW_UP_ENTRY, follow_up_key, follow_up_list
+from shared.dynamodb.paging import MAX_READS, ResultPage, list_query, position_of
 from shared.dynamodb.requests import Accepted, Get, Item, Operation, Pause, Transact, send
+from shared.entitlements.views import EntitlementView
 from shared.problems import Contention, InvalidRequest
 from shared.sales import follow_up
 
@@ -50,7 +51,7 @@ def _update(request: Request) -> Operation[Item | None]:
             return seen
         # Clocks differ: a change comes after the one before.
         at = max(request.now_ms, seen["changedAt"] + 1 if seen else 0)
-        item = follow_up.change(owner, seen, at, request.caller.key_id, changed)
+        item = follow_up.change(owner, seen, at, request.caller.actor, changed)
         on_record = entry_put(
             request.change,
             "follow_up.updated",
@@ -88,6 +89,54 @@ def _changes(body: Any, seen: Item | None, now_ms: int) -> dict[str, Any]:
         if given["dueAt"] <= now_ms and given["dueAt"] != known["dueAt"]:
             raise InvalidRequest.at("/dueAt", "must be in the future")
     return {name: value for name, value in given.items() if value != known[name]}
+
+
+class ListedFollowUpView(follow_up.FollowUpView):
+    """A follow-up with the entitlement that it is of."""
+
+    entitlement: EntitlementView
+
+
+def list_all(request: Request) -> Response:
+    """List the follow-ups of a state, the last changed first."""
+    return pagination.respond(request, _listed(request))
+
+
+def _listed(request: Request) -> Operation[ResultPage]:
+    limit, start = pagination.limit_of(request), pagination.start_of(request)
+    state = request.query.get("state", "open")
+    query = list_query(follow_up_list(state), limit, start)
+    if "due" in request.query:
+        is_due = "dueAt <= :now"
+        condition = is_due if request.query["due"] else f"NOT ({is_due})"
+        query = list_query(
+            follow_up_list(state),
+            pagination.MAX_LIMIT,
+            start,
+            filter=condition,
+            values={":now": request.now_ms},
+        )
+    items: list[Item] = []
+    following = None
+    for _ in range(MAX_READS):
+        found = yield from send(query)
+        items += found.items
+        following = position_of(found.next) if found.next else None
+        if len(items) > limit:
+            items = items[:limit]
+            following = position_of(items[-1])
+        if len(items) == limit or found.next is None:
+            break
+        query = query._replace(start=found.next)
+    views = yield from entitlement_lists.views_of(
+        [item["entitlementId"] for item in items], request.now
+    )
+    shown: list[ListedFollowUpView] = [
+        {**follow_up.view(item["entitlementId"], item), "entitlement": views[item["entitlementId"]]}
+        for item in items
+        if item["entitlementId"] in views
+    ]
+    return ResultPage(shown, following)
 
 
 def entries(request: Request) -> Response:

@@ -8,6 +8,7 @@ from typing import Any
 from functions.manage import (
     audit_trail,
     by_external_id,
+    console_sessions,
     credentials,
     customer_caps,
     email_preferences,
@@ -125,6 +126,14 @@ HANDLERS: dict[str, request.Handler] = {
     "revokeApiKey": credentials.revoke_api_key,
     "getLicense": entitlements.read_own,
     "leaseKeys": lease_keys.read,
+    "listFollowUps": follow_up.list_all,
+    "createSession": console_sessions.create,
+    "listSessions": console_sessions.list_all,
+    "endSession": console_sessions.end,
+    "getSession": console_sessions.read_own,
+    "continueSession": console_sessions.go_on,
+    "endOwnSession": console_sessions.end_own,
+    "createSignInLink": console_sessions.create_link,
     "health": _health,
     "describe": _describe,
 }

@@ -78,7 +78,7 @@ def create(request: Request) -> Response:
         "note": wanted.note,
         "status": PENDING,
         "createdAt": request.now_ms,
-        "createdBy": request.caller.key_id,
+        "createdBy": request.caller.actor,
         "createdByName": request.change.actor_name,
         "sweepKey": DUE_CHANGES,
         "earliest": -(-at // 1000),

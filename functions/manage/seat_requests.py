@@ -45,7 +45,7 @@ def create(request: Request) -> Response:
         "requester": wanted.requester,
         "status": OPEN,
         "requestedAt": request.now_ms,
-        "requestedBy": request.caller.key_id,
+        "requestedBy": request.caller.actor,
         "ttl": request.now + EVIDENCE_SECONDS,
     }
     key = seat_request_key(entitlement_id, request.now_ms, request_id)
@@ -157,7 +157,7 @@ def _update(request: Request, given: dict[str, Any]) -> Operation[Item]:
         **given,
         "status": status,
         "answeredAt": None if status == OPEN else request.now_ms,
-        "answeredBy": None if status == OPEN else request.caller.key_id,
+        "answeredBy": None if status == OPEN else request.caller.actor,
     }
     # Of two answers at the same time, the later one stays.
     names = {f"#{name}": name for name in ANSWER}

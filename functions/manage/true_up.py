@@ -110,7 +110,7 @@ def _decided(
         "currency": line["currency"],
         "line": {**line, "decision": None},
         "decidedAt": request.now_ms,
-        "decidedBy": request.caller.key_id,
+        "decidedBy": request.caller.actor,
         "decidedByName": request.change.actor_name,
         "earlier": earlier[:EARLIER_KEPT],
     }

@@ -188,7 +188,7 @@ def correct(request: Request) -> Response:
         "quantity": correction.quantity,
         "reason": correction.reason,
         "correctedAt": to_rfc3339(consumed.at_ms),
-        "actor": request.caller.key_id,
+        "actor": request.caller.actor,
         "usage": consumed_view(consumed, clock),
         **period_view(consumed.period),
     }

@@ -67,12 +67,13 @@ class PortalView(TypedDict):
 
 
 def fetch(request: Request) -> Operation[tuple[Item, SeatUsage]]:
-    """The entitlement that the link opens, and its seat usage.
+    """The entitlement of the path, or the one that the link opens, and its seat usage.
 
     Raises:
         NotFound.
     """
-    return (yield from fetch_seat_usage(str(request.caller.entitlement_id), request.now))
+    entitlement_id = request.path.get("entitlementId") or str(request.caller.entitlement_id)
+    return (yield from fetch_seat_usage(entitlement_id, request.now))
 
 
 def read(request: Request) -> Response:

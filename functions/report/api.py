@@ -195,7 +195,7 @@ def create(request: Request) -> Response:
         formats=model.formats,
         sends_email=model.send_email,
         email_to=model.email_to,
-        actor=request.caller.key_id,
+        actor=request.caller.actor,
         public_url=request.public_url,
         now_ms=request.now_ms,
         under_use=model.under_use or 0,

@@ -91,7 +91,7 @@ def create(request: Request) -> Response:
         formats=model.formats,
         sends_email=model.send_email,
         email_to=model.email_to,
-        actor=request.caller.key_id,
+        actor=request.caller.actor,
         public_url=request.public_url,
     )
     return api.store(request, item, _view(item, {}), "/v1/true-ups")

@@ -34,8 +34,8 @@ from shared.problems import Problem
 
 # No attempt begins later, so that our own 503 comes before the function's time-out.
 REQUEST_SECONDS = 8.0
-# A portal page of a busy license asks about twice a second, and may be open several times.
-PORTAL_REQUESTS_PER_MINUTE = 1_200
+# A page for people asks about twice a second, and may be open several times.
+PAGE_REQUESTS_PER_MINUTE = 1_200
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 LambdaHandler = Callable[[dict[str, Any], object], dict[str, Any]]
 
@@ -59,7 +59,8 @@ class Context:
             {
                 "api": int(environ.get("API_KEY_REQUESTS_PER_MINUTE", "6000")),
                 "license": int(environ.get("LICENSE_KEY_REQUESTS_PER_MINUTE", "3000")),
-                "portal": PORTAL_REQUESTS_PER_MINUTE,
+                "portal": PAGE_REQUESTS_PER_MINUTE,
+                "session": PAGE_REQUESTS_PER_MINUTE,
             }
         )
 

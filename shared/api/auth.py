@@ -1,4 +1,4 @@
-"""API keys, license keys and portal links: making and checking them, and what each may call.
+"""API keys, license keys, portal links and console sessions: what each is, and what it may call.
 
 A key is `<key id>.<secret>`. The table holds SHA-256 of the whole key: a secret of 256 random
 bits needs no slow hash. The id is public, the secret is shown once.
@@ -20,19 +20,22 @@ from shared.problems import LinkExpired, Unauthorized
 BOOTSTRAP_ID = "bootstrap"
 CACHE_SECONDS = 60
 CACHE_SIZE = 2_000
-SCHEMES = {"bearer": "api", "license": "license", "portal": "portal"}
+SCHEMES = {"bearer": "api", "license": "license", "portal": "portal", "session": "session"}
 _KEY = re.compile(r"([A-Za-z0-9_]{4,40})\.([A-Za-z0-9_-]{20,100})", re.ASCII)
 
 
 class Caller:
-    """Who calls. `kind` is `api`, `license` or `portal`; all but the first see one entitlement.
+    """Who calls. `kind` is `api`, `session`, `license` or `portal`.
 
-    `scopes` are an API key's scopes, or a portal link's role; `expires_at` is in Unix seconds.
-    `name` is that of the key or link. Answers to a caller who `hides_names` name nobody.
+    The last two see one entitlement. `scopes` are an API key's or a session's scopes, or a portal
+    link's role; `expires_at` is in Unix seconds. `name` is that of the key, link or person. `actor`
+    is whom changes are attributed to: the id of the key or link, or the e-mail address of the
+    person who signed in. Answers to a caller who `hides_names` name nobody.
     """
 
     __slots__ = (
         "_secret",
+        "actor",
         "entitlement_id",
         "expires_at",
         "hides_names",
@@ -53,8 +56,10 @@ class Caller:
         name: str | None = None,
         *,
         hides_names: bool = False,
+        actor: str | None = None,
     ) -> None:
         self.key_id = key_id
+        self.actor = actor or key_id
         self.hides_names = hides_names
         self.name = name
         self.kind = kind
@@ -100,16 +105,16 @@ class Credentials:
         """
         if not header:
             raise Unauthorized(
-                "Send 'Authorization: Bearer <API key>', 'License <license key>' or"
-                " 'Portal <token of a portal link>'."
+                "Send 'Authorization: Bearer <API key>', 'License <license key>',"
+                " 'Portal <token of a portal link>' or 'Session <console session>'."
             )
         scheme, _, key = header.strip().partition(" ")
         kind = SCHEMES.get(scheme.lower())
         match = _KEY.fullmatch(key.strip())
         if kind is None or match is None:
             raise Unauthorized(
-                "The Authorization header is not 'Bearer <API key>', 'License <license key>' or"
-                " 'Portal <token of a portal link>'."
+                "The Authorization header is not 'Bearer <API key>', 'License <license key>',"
+                " 'Portal <token of a portal link>' or 'Session <console session>'."
             )
         key_id, secret = match.groups()
         offered = hash_key(f"{key_id}.{secret}")
@@ -125,8 +130,10 @@ class Credentials:
         if record_kind != kind:
             raise Unauthorized(
                 "An API key is sent as 'Bearer', a license key as 'License', a link's token as"
-                " 'Portal'."
+                " 'Portal', a session as 'Session'."
             )
+        if kind == "session":
+            record = self._session(key_id, record, now)
         expires_at = record.get("expiresAt")
         if expires_at is not None and now >= expires_at:
             raise LinkExpired
@@ -139,7 +146,29 @@ class Credentials:
             expires_at,
             record.get("name"),
             hides_names=record.get("hidesNames", False),
+            actor=record.get("actor"),
         )
+
+    def _session(self, session_id: str, record: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+        """A session's record, if it goes on at `now`.
+
+        Raises:
+            Unauthorized: its time is over, nobody used it for too long, or the API key that it was
+                made with was revoked.
+        """
+        if now >= record["idleAt"]:  # as this process knew it; the person may have gone on since
+            self._cache.pop(session_id, None)
+            record = self._record(session_id, now)
+        made_with = record.get("madeWith")
+        if made_with == BOOTSTRAP_ID:
+            current = self._bootstrap
+        elif made_with is not None:
+            current = self._record(made_with, now).get("hash", "")
+        if now >= min(record.get("idleAt", 0), record.get("expiresAt", 0)) or (
+            made_with is not None and current != record["madeWithHash"]
+        ):
+            raise Unauthorized("The session has ended: sign in again.")
+        return record
 
     def _record(self, key_id: str, now: float) -> Mapping[str, Any]:
         cached = self._cache.get(key_id)
@@ -179,4 +208,6 @@ def authorize(caller: Caller, route: Route, path: Mapping[str, str]) -> None:
         raise problems.Forbidden(f"This is for {whose} only.")
     elif caller.scopes.isdisjoint(route.scopes):
         needed = " or ".join(f"'{scope}'" for scope in route.scopes)
+        if caller.kind == "session":
+            raise problems.Forbidden(f"This needs scope {needed}, which your role does not have.")
         raise problems.Forbidden(f"This needs an API key with scope {needed}.")

@@ -60,7 +60,7 @@ class Request(NamedTuple):
     @property
     def change(self) -> Change:
         """Who makes changes in this request, and when, for the audit trail."""
-        return Change(self.caller.key_id, self.request_id, self.now_ms, self.caller.name)
+        return Change(self.caller.actor, self.request_id, self.now_ms, self.caller.name)
 
     def period(self, span: int) -> tuple[int, int]:
         """`from` and `to` of the query, Unix milliseconds; by default the last `span` seconds.

@@ -283,7 +283,11 @@ def delivery_key(webhook_id: str, at_ms: int, event_id: str) -> Key:
 
 
 def credential_key(key_id: str) -> Key:
-    """An API key, a license key or a portal link, by its public id."""
+    """What is known of a credential, by its public id.
+
+    An API key, a license key, a portal link, a session of the console, the code of a link that
+    signs in. Also marks an ID token that has been used to sign in.
+    """
     return Key(f"KEY#{key_id}", "KEY")
 
 
@@ -347,6 +351,11 @@ def follow_up_key(entitlement_id: str) -> Key:
 def follow_up_entry_key(entitlement_id: str, version: int) -> Key:
     """One change of a follow-up: who, when, what."""
     return Key(f"{FOLLOW_UP_PREFIX}{entitlement_id}", f"{FOLLOW_UP_ENTRY}{version:08d}")
+
+
+def follow_up_list(state: str) -> str:
+    """The partition of the `list` index for the follow-ups of a state."""
+    return f"{FOLLOW_UP_PREFIX}{state}"
 
 
 def word_key(word: str, entitlement_id: str = "") -> Key:

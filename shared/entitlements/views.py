@@ -20,6 +20,7 @@ class RankingView(TypedDict):
 
     overdraftPercent: int | None
     deniedAttempts: int | None
+    deniedToday: int | None
 
 
 class EntitlementView(TypedDict):

@@ -23,6 +23,7 @@ from shared.dynamodb.requests import (
     Accepted,
     BatchGet,
     Get,
+    Item,
     LostRace,
     Operation,
     Pause,
@@ -212,6 +213,11 @@ def _is_counted(entitlement_id: str, meter: str, hour: int, seat_key: str) -> Op
     names = (bucket_name(hour + number * BUCKET_MS) for number in range(4))
     keys = tuple(denied_bucket_key(entitlement_id, name, seat_key, meter) for name in names)
     return bool((yield from send(BatchGet(keys))))
+
+
+def denied_on(day: Item) -> int:
+    """The denied attempts of a UTC day, by its item."""
+    return sum(int(day.get(f"a{hour:02d}", 0)) for hour in range(24))
 
 
 def denied_hours(

@@ -8,7 +8,12 @@ when somebody is denied, when the customer asks for more, and when more was purc
 from typing import Any, NamedTuple, TypedDict
 
 from shared.clock import to_rfc3339
-from shared.dynamodb.keys import DUE_FOLLOW_UPS, follow_up_entry_key, follow_up_key
+from shared.dynamodb.keys import (
+    DUE_FOLLOW_UPS,
+    follow_up_entry_key,
+    follow_up_key,
+    follow_up_list,
+)
 from shared.dynamodb.requests import (
     Accepted,
     Get,
@@ -63,7 +68,7 @@ def change(
     A due date ends with the work, and is stored in the index of what is due until then.
     """
     before = seen or {}
-    state = changed.get("state", before.get("state", "open"))
+    state = str(changed.get("state", before.get("state", "open")))
     due_at = changed.get("dueAt", before.get("dueAt")) if state in UNFINISHED else None
     reminded_at = before.get("remindedAt") if due_at == before.get("dueAt") else None
     is_due_later = due_at is not None and reminded_at is None
@@ -84,6 +89,15 @@ def change(
         "remindedAt": reminded_at,
         "sweepKey": DUE_FOLLOW_UPS if is_due_later else None,
         "earliest": due_at // 1000 if due_at is not None and is_due_later else None,
+        **listed(entitlement_id, state, max(at, before.get("changedAt", 0))),
+    }
+
+
+def listed(entitlement_id: str, state: str, changed_at: int) -> dict[str, str]:
+    """The place of a follow-up among those of its state, the last changed first."""
+    return {
+        "listKey": follow_up_list(state),
+        "listSort": f"{changed_at:013d}#{entitlement_id}",
     }
 
 
@@ -97,7 +111,7 @@ def writes(entitlement_id: str, seen: Item | None, changes: list[Item]) -> Trans
     entries = [
         Put(
             follow_up_entry_key(entitlement_id, each["version"]),
-            {**each, "sweepKey": None, "earliest": None},
+            {**each, "sweepKey": None, "earliest": None, "listKey": None, "listSort": None},
         )
         for each in changes
     ]

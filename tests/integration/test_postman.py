@@ -35,7 +35,9 @@ def story(collection: dict[str, Any]) -> dict[str, Any]:
         name = f"{request['method']} {request['url']['raw']}"
         is_last = any(part in name for part in LAST)
         # A list of the whole stack begins with another test's: its ids are replaced by our own.
-        needs_key = request["header"][:1] == [{"key": "Authorization", "value": "Bearer {{apiKey}}"}]
+        needs_key = request["header"][:1] == [
+            {"key": "Authorization", "value": "Bearer {{apiKey}}"}
+        ]
         is_of_all = request["method"] == "GET" and name.count("{{") == 1 and needs_key
         # An entitlement is deleted after what is below it.
         depth = -len(request["url"]["path"]) if is_last else 0

@@ -9,9 +9,15 @@ import { build } from "esbuild";
 const here = new URL(".", import.meta.url).pathname;
 const target = `${here}../static/`;
 // The page of each script.
-const pages = { portal: "page.html", reference: "reference.html" };
+const pages = { portal: "page.html", console: "console.html", reference: "reference.html" };
 const { outputFiles } = await build({
-  entryPoints: { portal: `${here}src/main.ts`, reference: `${here}src/reference.ts` },
+  entryPoints: {
+    portal: `${here}src/main.ts`,
+    console: `${here}src/console/main.tsx`,
+    reference: `${here}src/reference.ts`,
+  },
+  jsx: "automatic",
+  jsxImportSource: "preact",
   bundle: true,
   minify: true,
   format: "esm",

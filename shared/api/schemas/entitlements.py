@@ -434,6 +434,9 @@ class Ranking(Output):
     denied_attempts: int | None = Field(
         description="`sort=denials`: the denied attempts of the month. Null in other lists."
     )
+    denied_today: int | None = Field(
+        description="Of `sort=denials`: the attempts denied on this UTC day."
+    )
 
 
 class Entitlement(EntitlementInput):

@@ -1,5 +1,6 @@
 // The API as this page uses it, with the token that came in the link's fragment.
 
+import { now, setNow } from "./clock";
 import { language } from "./language";
 import { t } from "./messages";
 
@@ -212,15 +213,10 @@ async function get<T>(path: string, query: Record<string, string | null> = {}): 
   return (await send("GET", text ? `${path}?${text}` : path)).json();
 }
 
-let ahead = 0;
-
-/** The service's time, Unix milliseconds: the reader's clock may be wrong. */
-export const now = () => Date.now() - ahead;
-
 /** How it stands now; sets the clock. */
 export async function readPortal(): Promise<Portal> {
   const portal = await get<Portal>("v1/portal");
-  ahead = Date.now() - Date.parse(portal.asOf);
+  setNow(Date.parse(portal.asOf));
   return portal;
 }
 

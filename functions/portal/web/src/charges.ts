@@ -1,6 +1,7 @@
 // What overdraft costs: month by month, with what each amount follows from.
 
-import { type ChargeLine, type ChargePart, now, type Portal, readTrueUp, type TrueUp } from "./api";
+import { type ChargeLine, type ChargePart, type Portal, readTrueUp, type TrueUp } from "./api";
+import { now } from "./clock";
 import { download } from "./csv";
 import { csvButton, fill, h } from "./dom";
 import { count, date, dateOf, money, month } from "./format";

@@ -1,6 +1,6 @@
 // CSV of what is shown, for a spreadsheet: with a byte order mark, and never a formula.
 
-import { now } from "./api";
+import { now } from "./clock";
 import { dateOf, folded } from "./format";
 
 type Cell = string | number | null;

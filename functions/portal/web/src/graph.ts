@@ -1,7 +1,8 @@
 // The graph of use: against both limits as they were at the time, with denials.
 
 import uPlot from "uplot";
-import { type Graph, type Limits, now, readGraph } from "./api";
+import type { Graph, Limits } from "./api";
+import { now } from "./clock";
 import { download } from "./csv";
 import { csvButton, fill, h } from "./dom";
 import { brief, count, dateOf, day, localTime, moment, range, styled, zoneName } from "./format";
@@ -151,6 +152,7 @@ export class UseGraph {
 
   constructor(
     meters: (string | null)[],
+    private readonly fetch: (usageKey: string | null, from: number, to: number) => Promise<Graph>,
     private readonly onFailure: (error: unknown) => void,
   ) {
     this.usageKey = meters[0] ?? null;
@@ -259,7 +261,7 @@ export class UseGraph {
     const end = this.end();
     this.frame.setAttribute("aria-busy", "true");
     try {
-      const graph = await readGraph(this.usageKey, end - this.length, end + 1000);
+      const graph = await this.fetch(this.usageKey, end - this.length, end + 1000);
       if (number !== this.asked) return; // something else was asked for meanwhile
       this.graph = graph;
       this.problem.hidden = true;

@@ -9,6 +9,7 @@ import {
   type Portal,
   readDenials,
   readForecast,
+  readGraph,
   readPortal,
   readRequests,
   type SeatRequest,
@@ -207,7 +208,7 @@ class Page {
     );
     nameFilesAfter(portal.customer, portal.product);
     const meters = [...(portal.seats ? [null] : []), ...portal.usage.map((limit) => limit.key)];
-    this.graph = new UseGraph(meters, fail);
+    this.graph = new UseGraph(meters, readGraph, fail);
     this.charges = portal.showsCharges ? new Charges(portal, fail) : null;
     fill(
       main,

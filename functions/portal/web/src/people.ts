@@ -3,12 +3,12 @@
 import {
   type Denials,
   type HeldSeat,
-  now,
   type Portal,
   readSeatPage,
   readSeats,
   type SeatPage,
 } from "./api";
+import { now } from "./clock";
 import { download } from "./csv";
 import { csvButton, fill, h, isolated, quoted } from "./dom";
 import { count, date, folded, localTime, moment, zoneName } from "./format";

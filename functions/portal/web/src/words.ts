@@ -1,16 +1,16 @@
 // What the page says in sentences.
 
-import {
-  type Clock,
-  type Crossing,
-  type Denials,
-  type Forecast,
-  now,
-  type Portal,
-  type SeatRequest,
-  type UsageLimit,
-  type Use,
+import type {
+  Clock,
+  Crossing,
+  Denials,
+  Forecast,
+  Portal,
+  SeatRequest,
+  UsageLimit,
+  Use,
 } from "./api";
+import { now } from "./clock";
 import { quoted, vendorName } from "./dom";
 import { capital, count, date, dateOf, day, moment } from "./format";
 import { t } from "./messages";

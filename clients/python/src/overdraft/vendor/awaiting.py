@@ -34,14 +34,18 @@ from overdraft.vendor.types import (
     FollowUp,
     FollowUpEntry,
     FollowUpPatch,
+    Forecast,
     HeldSeat,
     LicenseKey,
     LicenseKeyInput,
+    ListedFollowUp,
     NewApiKey,
     NewLicenseKey,
     NewSecret,
     NewWebhook,
     OverdraftEpisode,
+    PortalDenials,
+    PortalGraph,
     PortalLink,
     PortalLinkCreated,
     PortalLinkInput,
@@ -59,6 +63,9 @@ from overdraft.vendor.types import (
     SeatRequestPatch,
     SeatSelector,
     SentEmail,
+    Session,
+    SignInLink,
+    SignInLinkInput,
     TestSent,
     TrueUp,
     TrueUpStatement,
@@ -449,6 +456,63 @@ class AsyncVendor(AsyncVendorBase):
         )
         return answer
 
+    async def get_graph(
+        self,
+        entitlement_id: str,
+        *,
+        from_: str | None = None,
+        to: str | None = None,
+        usage_key: str | None = None,
+    ) -> PortalGraph:
+        """Read usage over time as the portal draws it: both limits, denials, demand.
+
+        Args:
+            from_: Only from this time on (RFC 3339).
+            to: Only before this time (RFC 3339); by default now.
+            usage_key: The usage limit with this key; by default the seats.
+        """
+        answer: PortalGraph = await self._json(
+            "GET",
+            path_of("/v1/entitlements/{entitlementId}/graph", entitlement_id),
+            query={"from": from_, "to": to, "usageKey": usage_key},
+        )
+        return answer
+
+    async def get_denial_summary(
+        self,
+        entitlement_id: str,
+        *,
+        from_: str | None = None,
+        to: str | None = None,
+        usage_key: str | None = None,
+    ) -> PortalDenials:
+        """Read denials by day and by person.
+
+        Args:
+            from_: Only from this time on (RFC 3339).
+            to: Only before this time (RFC 3339); by default now.
+            usage_key: The usage limit with this key; by default the seats.
+        """
+        answer: PortalDenials = await self._json(
+            "GET",
+            path_of("/v1/entitlements/{entitlementId}/denial-summary", entitlement_id),
+            query={"from": from_, "to": to, "usageKey": usage_key},
+        )
+        return answer
+
+    async def get_forecast(self, entitlement_id: str, *, usage_key: str | None = None) -> Forecast:
+        """Read when the limits will be reached if usage continues as before.
+
+        Args:
+            usage_key: The usage limit with this key; by default the seats.
+        """
+        answer: Forecast = await self._json(
+            "GET",
+            path_of("/v1/entitlements/{entitlementId}/forecast", entitlement_id),
+            query={"usageKey": usage_key},
+        )
+        return answer
+
     async def create_license_key(
         self,
         entitlement_id: str,
@@ -638,6 +702,8 @@ class AsyncVendor(AsyncVendorBase):
             "portal_link.revoked",
             "api_key.created",
             "api_key.revoked",
+            "session.created",
+            "session.ended",
             "webhook.created",
             "webhook.updated",
             "webhook.deleted",
@@ -686,6 +752,8 @@ class AsyncVendor(AsyncVendorBase):
             "portal_link.revoked",
             "api_key.created",
             "api_key.revoked",
+            "session.created",
+            "session.ended",
             "webhook.created",
             "webhook.updated",
             "webhook.deleted",
@@ -730,6 +798,20 @@ class AsyncVendor(AsyncVendorBase):
         return self._list(
             path_of("/v1/entitlements/{entitlementId}/follow-up/entries", entitlement_id), {}
         )
+
+    def list_follow_ups(
+        self,
+        *,
+        state: Literal["open", "contacted", "quoted", "won", "dismissed"] | None = None,
+        due: bool | None = None,
+    ) -> AsyncIterator[ListedFollowUp]:
+        """List follow-ups of a state with their entitlements, the last changed first.
+
+        Args:
+            state: Only this state; by default `open`.
+            due: Only those whose due date has come, or only the others.
+        """
+        return self._list("/v1/follow-ups", {"state": state, "due": due})
 
     async def create_report(
         self, body: ReportInput | None = None, *, idempotency_key: str | None = None
@@ -859,3 +941,30 @@ class AsyncVendor(AsyncVendorBase):
     async def revoke_api_key(self, key_id: str) -> None:
         """Revoke an API key; it stops working within a minute."""
         await self._json("DELETE", path_of("/v1/api-keys/{keyId}", key_id))
+
+    def list_sessions(self) -> AsyncIterator[Session]:
+        """List sessions of the console, newest first."""
+        return self._list("/v1/console/sessions", {})
+
+    async def end_session(self, session_id: str) -> None:
+        """End a session; it stops working within a minute."""
+        await self._json("DELETE", path_of("/v1/console/sessions/{sessionId}", session_id))
+
+    async def get_session(self) -> Session:
+        """Read who is signed in, with which scopes, until when."""
+        answer: Session = await self._json("GET", "/v1/console/session")
+        return answer
+
+    async def end_own_session(self) -> None:
+        """Sign out."""
+        await self._json("DELETE", "/v1/console/session")
+
+    async def continue_session(self) -> Session:
+        """Say that somebody is at the page, so that the session does not end as idle."""
+        answer: Session = await self._json("POST", "/v1/console/session/activity")
+        return answer
+
+    async def create_sign_in_link(self, body: SignInLinkInput | None = None) -> SignInLink:
+        """Create a link that signs in to the console once, with the scopes of the API key."""
+        answer: SignInLink = await self._json("POST", "/v1/console/sign-in-links", body=body)
+        return answer

@@ -34,14 +34,18 @@ from overdraft.vendor.types import (
     FollowUp,
     FollowUpEntry,
     FollowUpPatch,
+    Forecast,
     HeldSeat,
     LicenseKey,
     LicenseKeyInput,
+    ListedFollowUp,
     NewApiKey,
     NewLicenseKey,
     NewSecret,
     NewWebhook,
     OverdraftEpisode,
+    PortalDenials,
+    PortalGraph,
     PortalLink,
     PortalLinkCreated,
     PortalLinkInput,
@@ -59,6 +63,9 @@ from overdraft.vendor.types import (
     SeatRequestPatch,
     SeatSelector,
     SentEmail,
+    Session,
+    SignInLink,
+    SignInLinkInput,
     TestSent,
     TrueUp,
     TrueUpStatement,
@@ -441,6 +448,63 @@ class Vendor(VendorBase):
         )
         return answer
 
+    def get_graph(
+        self,
+        entitlement_id: str,
+        *,
+        from_: str | None = None,
+        to: str | None = None,
+        usage_key: str | None = None,
+    ) -> PortalGraph:
+        """Read usage over time as the portal draws it: both limits, denials, demand.
+
+        Args:
+            from_: Only from this time on (RFC 3339).
+            to: Only before this time (RFC 3339); by default now.
+            usage_key: The usage limit with this key; by default the seats.
+        """
+        answer: PortalGraph = self._json(
+            "GET",
+            path_of("/v1/entitlements/{entitlementId}/graph", entitlement_id),
+            query={"from": from_, "to": to, "usageKey": usage_key},
+        )
+        return answer
+
+    def get_denial_summary(
+        self,
+        entitlement_id: str,
+        *,
+        from_: str | None = None,
+        to: str | None = None,
+        usage_key: str | None = None,
+    ) -> PortalDenials:
+        """Read denials by day and by person.
+
+        Args:
+            from_: Only from this time on (RFC 3339).
+            to: Only before this time (RFC 3339); by default now.
+            usage_key: The usage limit with this key; by default the seats.
+        """
+        answer: PortalDenials = self._json(
+            "GET",
+            path_of("/v1/entitlements/{entitlementId}/denial-summary", entitlement_id),
+            query={"from": from_, "to": to, "usageKey": usage_key},
+        )
+        return answer
+
+    def get_forecast(self, entitlement_id: str, *, usage_key: str | None = None) -> Forecast:
+        """Read when the limits will be reached if usage continues as before.
+
+        Args:
+            usage_key: The usage limit with this key; by default the seats.
+        """
+        answer: Forecast = self._json(
+            "GET",
+            path_of("/v1/entitlements/{entitlementId}/forecast", entitlement_id),
+            query={"usageKey": usage_key},
+        )
+        return answer
+
     def create_license_key(
         self,
         entitlement_id: str,
@@ -630,6 +694,8 @@ class Vendor(VendorBase):
             "portal_link.revoked",
             "api_key.created",
             "api_key.revoked",
+            "session.created",
+            "session.ended",
             "webhook.created",
             "webhook.updated",
             "webhook.deleted",
@@ -678,6 +744,8 @@ class Vendor(VendorBase):
             "portal_link.revoked",
             "api_key.created",
             "api_key.revoked",
+            "session.created",
+            "session.ended",
             "webhook.created",
             "webhook.updated",
             "webhook.deleted",
@@ -722,6 +790,20 @@ class Vendor(VendorBase):
         return self._list(
             path_of("/v1/entitlements/{entitlementId}/follow-up/entries", entitlement_id), {}
         )
+
+    def list_follow_ups(
+        self,
+        *,
+        state: Literal["open", "contacted", "quoted", "won", "dismissed"] | None = None,
+        due: bool | None = None,
+    ) -> Iterator[ListedFollowUp]:
+        """List follow-ups of a state with their entitlements, the last changed first.
+
+        Args:
+            state: Only this state; by default `open`.
+            due: Only those whose due date has come, or only the others.
+        """
+        return self._list("/v1/follow-ups", {"state": state, "due": due})
 
     def create_report(
         self, body: ReportInput | None = None, *, idempotency_key: str | None = None
@@ -847,3 +929,30 @@ class Vendor(VendorBase):
     def revoke_api_key(self, key_id: str) -> None:
         """Revoke an API key; it stops working within a minute."""
         self._json("DELETE", path_of("/v1/api-keys/{keyId}", key_id))
+
+    def list_sessions(self) -> Iterator[Session]:
+        """List sessions of the console, newest first."""
+        return self._list("/v1/console/sessions", {})
+
+    def end_session(self, session_id: str) -> None:
+        """End a session; it stops working within a minute."""
+        self._json("DELETE", path_of("/v1/console/sessions/{sessionId}", session_id))
+
+    def get_session(self) -> Session:
+        """Read who is signed in, with which scopes, until when."""
+        answer: Session = self._json("GET", "/v1/console/session")
+        return answer
+
+    def end_own_session(self) -> None:
+        """Sign out."""
+        self._json("DELETE", "/v1/console/session")
+
+    def continue_session(self) -> Session:
+        """Say that somebody is at the page, so that the session does not end as idle."""
+        answer: Session = self._json("POST", "/v1/console/session/activity")
+        return answer
+
+    def create_sign_in_link(self, body: SignInLinkInput | None = None) -> SignInLink:
+        """Create a link that signs in to the console once, with the scopes of the API key."""
+        answer: SignInLink = self._json("POST", "/v1/console/sign-in-links", body=body)
+        return answer

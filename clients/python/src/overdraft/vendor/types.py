@@ -58,7 +58,7 @@ class ApiKeyInput(TypedDict):
     """
 
     name: str
-    scopes: list[Literal["activate", "manage", "report", "admin"]]
+    scopes: list[Literal["activate", "manage", "report", "support", "admin"]]
 
 
 class ApiKeyList(TypedDict):
@@ -621,6 +621,22 @@ class NewSecret(TypedDict):
     previousSecretExpiresAt: str
 
 
+class NewSession(TypedDict):
+    """
+    A session with its credential, which only this answer has.
+    """
+
+    sessionId: str
+    actor: str
+    name: str | None
+    scopes: list[str]
+    signedInWith: Literal["apiKey", "link", "openid"]
+    createdAt: str
+    idleAt: str
+    expiresAt: str
+    session: str
+
+
 class NewWebhook(TypedDict):
     """
     An endpoint with its secret, which only this answer has.
@@ -924,6 +940,7 @@ class Ranking(TypedDict):
 
     overdraftPercent: int | None
     deniedAttempts: int | None
+    deniedToday: int | None
 
 
 class ReleasedSeat(TypedDict):
@@ -1245,6 +1262,57 @@ class Seats(TypedDict):
     overdraftUsed: int
     available: int | None
     asOf: NotRequired[str | None]
+
+
+class Session(TypedDict):
+    """
+    A session of the console, without its credential.
+    """
+
+    sessionId: str
+    actor: str
+    name: str | None
+    scopes: list[str]
+    signedInWith: Literal["apiKey", "link", "openid"]
+    createdAt: str
+    idleAt: str
+    expiresAt: str
+
+
+class SessionInput(TypedDict):
+    """
+    A proof of who signs in: one of these.
+    """
+
+    apiKey: NotRequired[str | None]
+    code: NotRequired[str | None]
+    idToken: NotRequired[str | None]
+
+
+class SessionList(TypedDict):
+    """
+    A page of sessions.
+    """
+
+    items: list[Session]
+    nextPageToken: str | None
+
+
+class SignInLink(TypedDict):
+    """
+    A link that signs in to the console, once.
+    """
+
+    url: str
+    expiresAt: str
+
+
+class SignInLinkInput(TypedDict):
+    """
+    A link that signs in to the console.
+    """
+
+    expiresIn: NotRequired[str | None]
 
 
 class Terms(TypedDict):
@@ -1772,6 +1840,8 @@ class Change(TypedDict):
         "portal_link.revoked",
         "api_key.created",
         "api_key.revoked",
+        "session.created",
+        "session.ended",
         "webhook.created",
         "webhook.updated",
         "webhook.deleted",
@@ -2941,6 +3011,31 @@ class EntitlementUpdated(TypedDict):
     type: Literal["entitlement.updated"]
     timestamp: str
     data: UpdatedData
+
+
+class ListedFollowUp(TypedDict):
+    """
+    A follow-up with the entitlement that it is of.
+    """
+
+    entitlementId: str
+    state: Literal["open", "contacted", "quoted", "won", "dismissed"] | None
+    owner: str | None
+    note: str | None
+    dueAt: str | None
+    changedAt: str | None
+    changedBy: str | None
+    reason: Literal["overdraft", "denial", "request", "purchase"] | None
+    entitlement: Entitlement
+
+
+class ListedFollowUpList(TypedDict):
+    """
+    A page of follow-ups.
+    """
+
+    items: list[ListedFollowUp]
+    nextPageToken: str | None
 
 
 class ReportPublished(TypedDict):

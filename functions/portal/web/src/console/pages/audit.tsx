@@ -1,0 +1,126 @@
+// Who changed what: of one entitlement, or of all.
+
+import { useState } from "preact/hooks";
+import { read } from "../api";
+import { useData } from "../data";
+import { t } from "../messages";
+import { to } from "../router";
+import type { Change, Page } from "../types";
+import { Action, Empty, Loaded, Quoted, Table, When } from "../ui";
+
+export function History({
+  path,
+  filters = {},
+  showsOf = false,
+}: {
+  path: string;
+  filters?: Record<string, string | null>;
+  showsOf?: boolean;
+  zoneIsTheirs?: boolean;
+}) {
+  const [more, setMore] = useState<Change[]>([]);
+  const [next, setNext] = useState<string | null>(null);
+  const found = useData(`${path}?${JSON.stringify(filters)}`, async () => {
+    const page = await read<Page<Change>>(path, { ...filters, limit: 50, ...span() });
+    setMore([]);
+    setNext(page.nextPageToken);
+    return page;
+  });
+  const readMore = async () => {
+    const page = await read<Page<Change>>(path, {
+      ...filters,
+      limit: 50,
+      ...span(),
+      pageToken: next,
+    });
+    setMore((before) => [...before, ...page.items]);
+    setNext(page.nextPageToken);
+  };
+  return (
+    <Loaded of={found}>
+      {(page) => {
+        const items = [...page.items, ...more];
+        return items.length ? (
+          <>
+            <Table head={[t.when, t.by, t.what, ...(showsOf ? [t.entitlement] : [])]}>
+              {items.map((each) => (
+                <tr key={each.changeId}>
+                  <td>
+                    <When at={each.at} />
+                  </td>
+                  <td>
+                    <Quoted text={each.actorName ?? each.actor ?? "–"} />
+                    {each.actorName && each.actor && (
+                      <small>
+                        <Quoted text={each.actor} />
+                      </small>
+                    )}
+                  </td>
+                  <td>
+                    {t.entryTypes[each.type] ?? each.type}
+                    {each.subjectName && (
+                      <small>
+                        <Quoted text={each.subjectName} />
+                      </small>
+                    )}
+                    <Changes of={each.changes} />
+                    {each.reason && (
+                      <small>
+                        <Quoted text={each.reason} />
+                      </small>
+                    )}
+                  </td>
+                  {showsOf && (
+                    <td>
+                      {each.entitlementId && (
+                        <a href={to(["entitlements", each.entitlementId])}>{each.entitlementId}</a>
+                      )}
+                    </td>
+                  )}
+                </tr>
+              ))}
+            </Table>
+            {next && (
+              <Action class="quiet" act={readMore}>
+                {t.more}
+              </Action>
+            )}
+          </>
+        ) : (
+          <Empty title={t.noChanges} />
+        );
+      }}
+    </Loaded>
+  );
+}
+
+/** Until this day: a list of pages needs the same period on each. */
+let until = "";
+function span() {
+  until ||= new Date(Date.now() + 86_400_000).toISOString().slice(0, 10);
+  return { from: new Date(Date.parse(until) - 399 * 86_400_000).toISOString().slice(0, 10) };
+}
+
+const shown = (value: unknown): string =>
+  value === null || value === undefined
+    ? "–"
+    : typeof value === "object"
+      ? JSON.stringify(value)
+      : String(value);
+
+const Changes = ({ of }: { of: Change["changes"] }) => (
+  <ul class="differences">
+    {Object.entries(of ?? {}).map(([name, values]) => (
+      <li key={name}>
+        <code>{name}</code>{" "}
+        <del>
+          <Quoted text={shown(values?.before)} />
+        </del>{" "}
+        →{" "}
+        <ins>
+          <Quoted text={shown(values?.after)} />
+        </ins>
+      </li>
+    ))}
+  </ul>
+);

@@ -1,0 +1,207 @@
+// API keys, sessions, and who changed what of everything.
+
+import { useState } from "preact/hooks";
+import { now } from "../../clock";
+import { call, post, read } from "../api";
+import { useData } from "../data";
+import { t } from "../messages";
+import { setQuery, usePlace } from "../router";
+import { session } from "../session";
+import type { ApiKey, Page, Session } from "../types";
+import {
+  Action,
+  Badge,
+  Card,
+  Dialog,
+  Empty,
+  Input,
+  Loaded,
+  Quoted,
+  Secret,
+  say,
+  Table,
+  When,
+} from "../ui";
+import { History } from "./audit";
+
+const SCOPES = ["activate", "manage", "report", "support", "admin"];
+
+export function Settings() {
+  const { query } = usePlace();
+  const keys = useData("v1/api-keys", () => read<Page<ApiKey>>("v1/api-keys", { limit: 100 }));
+  const sessions = useData(
+    "v1/console/sessions",
+    () => read<Page<Session>>("v1/console/sessions", { limit: 100 }),
+    30_000,
+  );
+  const [isMaking, setMaking] = useState(false);
+  const [key, setKey] = useState<string | null>(null);
+  const make = async (form: FormData) => {
+    const scopes = form.getAll("scopes");
+    if (!scopes.length) throw new Error(t.oneScope);
+    setKey(
+      (
+        await post<{ key: string }>("v1/api-keys", {
+          name: String(form.get("name")).trim(),
+          scopes,
+        })
+      ).key,
+    );
+    await keys.reload();
+  };
+  const own = session()?.sessionId;
+  return (
+    <>
+      <header class="page-head">
+        <h1>{t.settings}</h1>
+      </header>
+      <div class="cards">
+        <Card
+          title={t.apiKeys}
+          wide
+          tools={
+            <button type="button" class="primary" onClick={() => setMaking(true)}>
+              {t.newKey}
+            </button>
+          }
+        >
+          <Loaded of={keys}>
+            {(page) =>
+              page.items.length ? (
+                <Table head={[t.name, t.scopes, t.made, ""]}>
+                  {page.items.map((each) => (
+                    <tr key={each.keyId}>
+                      <td>
+                        <Quoted text={each.name} />
+                        <small>{each.keyId}</small>
+                      </td>
+                      <td>{each.scopes.join(", ")}</td>
+                      <td>
+                        <When at={each.createdAt} />
+                      </td>
+                      <td>
+                        <Action
+                          class="quiet"
+                          act={async () => {
+                            await call("DELETE", `v1/api-keys/${each.keyId}`);
+                            await keys.reload();
+                            say(t.revoked);
+                          }}
+                        >
+                          {t.revoke}
+                        </Action>
+                      </td>
+                    </tr>
+                  ))}
+                </Table>
+              ) : (
+                <Empty title={t.noKeys} />
+              )
+            }
+          </Loaded>
+        </Card>
+        <Card title={t.sessions} wide>
+          <Loaded of={sessions}>
+            {(page) => (
+              <Table head={[t.person, t.scopes, t.signedInWith, t.since, t.endsAt, ""]}>
+                {page.items.map((each) => {
+                  const ends = Math.min(Date.parse(each.idleAt), Date.parse(each.expiresAt));
+                  return (
+                    <tr key={each.sessionId}>
+                      <td>
+                        <Quoted text={each.name ?? each.actor} />
+                        {each.name && (
+                          <small>
+                            <Quoted text={each.actor} />
+                          </small>
+                        )}
+                        {each.sessionId === own && <Badge kind="within">{t.thisOne}</Badge>}
+                      </td>
+                      <td>{each.scopes.join(", ")}</td>
+                      <td>{t.waysIn[each.signedInWith]}</td>
+                      <td>
+                        <When at={each.createdAt} />
+                      </td>
+                      <td>
+                        {ends > now() ? (
+                          <When at={new Date(ends).toISOString()} />
+                        ) : (
+                          <Badge kind="">{t.ended}</Badge>
+                        )}
+                      </td>
+                      <td>
+                        {ends > now() && each.sessionId !== own && (
+                          <Action
+                            class="quiet"
+                            act={async () => {
+                              await call("DELETE", `v1/console/sessions/${each.sessionId}`);
+                              await sessions.reload();
+                            }}
+                          >
+                            {t.end}
+                          </Action>
+                        )}
+                      </td>
+                    </tr>
+                  );
+                })}
+              </Table>
+            )}
+          </Loaded>
+        </Card>
+        <Card
+          title={t.auditLog}
+          wide
+          tools={
+            <>
+              <select
+                aria-label={t.what}
+                value={query.get("type") ?? ""}
+                onChange={(event) => setQuery({ type: event.currentTarget.value || null })}
+              >
+                <option value="">{t.everyChange}</option>
+                {Object.entries(t.entryTypes).map(([type, text]) => (
+                  <option key={type} value={type}>
+                    {text}
+                  </option>
+                ))}
+              </select>
+              <input
+                type="search"
+                aria-label={t.byWhom}
+                placeholder={t.byWhom}
+                value={query.get("actor") ?? ""}
+                onChange={(event) => setQuery({ actor: event.currentTarget.value.trim() || null })}
+              />
+            </>
+          }
+        >
+          <History
+            path="v1/audit"
+            filters={{ type: query.get("type"), actor: query.get("actor") }}
+            showsOf
+          />
+        </Card>
+      </div>
+      {isMaking && (
+        <Dialog title={t.newKey} onClose={() => setMaking(false)} onSubmit={make} submit={t.create}>
+          <Input label={t.name} name="name" required maxLength={200} />
+          <fieldset>
+            <legend>{t.scopes}</legend>
+            {SCOPES.map((each) => (
+              <label class="check" key={each}>
+                <input type="checkbox" name="scopes" value={each} /> {each}
+                <small>{t.scopeMeans[each]}</small>
+              </label>
+            ))}
+          </fieldset>
+        </Dialog>
+      )}
+      {key && (
+        <Dialog title={t.apiKey} onClose={() => setKey(null)}>
+          <Secret label={t.apiKey} text={key} />
+        </Dialog>
+      )}
+    </>
+  );
+}

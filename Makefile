@@ -24,8 +24,8 @@ help: ## List the commands
 	@grep -E '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' \
 		| awk -F'\t' '{ printf((length($$1) > 15 ? "%s\n%16s%s\n" : "%-16s%s%s\n"), $$1, "", $$2) }'
 
-run: $(READY) ## Start the whole stack on this machine (PORT=4566) with a demo customer
-	@$(BIN)/python -m local run --port="$(PORT)"
+run: $(READY) ## Start the whole stack on this machine (PORT=4566) with a demo customer; SSO=1: with people who sign in
+	@$(BIN)/python -m local run --port="$(PORT)" $(if $(SSO),--sso)
 
 demo: $(READY) ## A working day on 100 purchased seats, in about a minute
 	@PYTHONPATH=clients/python/src $(BIN)/python -m local demo

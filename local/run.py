@@ -16,9 +16,10 @@ from typing import Any
 
 from local.api import Api
 from local.emulator import REGION, Emulator, LocalError, check_port
+from local.provider import Provider
 from local.receiver import Event, Receiver, mail_subject
 from local.seed_history import Past
-from local.stack import Stack, deploy
+from local.stack import Stack, api_url, deploy
 from shared.api.routes import SCOPES
 from shared.clock import from_rfc3339_ms, now_ms
 from tools import ROOT
@@ -87,8 +88,10 @@ def say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def running(port: int) -> Iterator[tuple[dict[str, str], Path]]:
+def running(port: int, *, sso: bool = False) -> Iterator[tuple[dict[str, str], Path]]:
     """A deployed stack with a demo customer; yields how to reach it, and the file that says so.
+
+    `sso`: with an OpenID provider beside it, with which three people of three roles sign in.
 
     Raises:
         LocalError: with one sentence that says what stands in the way.
@@ -97,8 +100,13 @@ def running(port: int) -> Iterator[tuple[dict[str, str], Path]]:
     for kind in SIGNALS:
         signal.signal(kind, _stop)
     say("starting the emulator")
-    with Emulator(port) as emulator:
-        stack = deploy(emulator, say=say)
+    with Emulator(port) as emulator, contextlib.ExitStack() as more:
+        parameters: dict[str, str] = {}
+        if sso:
+            say("starting the sign-in provider")
+            provider = more.enter_context(Provider(f"{api_url(emulator)}/console"))
+            parameters = provider.parameters
+        stack = deploy(emulator, parameters, say=say)
         file = details_file(port, emulator.url)
         try:
             say("creating a demo customer: 100 seats purchased, hard cap 120")
@@ -233,8 +241,8 @@ See what the customer's administrator sees, while seats are taken:
 
   {details["portalUrl"]}
 
-See what your own sales and support people see, in the console. The link signs in once; `make console`
-makes another:
+See what your own sales and support people see, in the console. The link signs in once;
+`make console` makes another:
 
   {details["consoleUrl"]}
 
@@ -254,6 +262,14 @@ A receiver of webhooks runs here as well: events are shown below as they come, a
 are sent once a minute. It shows the mails at {details["receiverUrl"]}/mails
 These values and links are in {file.relative_to(ROOT)}. In another terminal: make demo
 Ctrl-C stops everything.
+"""
+
+
+def _people(details: dict[str, str]) -> str:
+    return f"""People sign in to the console with the provider that runs beside the stack, as sales,
+support or admin, with any password:
+
+  {details["apiUrl"]}/console
 """
 
 
@@ -327,15 +343,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make run", description=__doc__)
     parser.add_argument("command")
     parser.add_argument("--port", required=True)
-    port = parse_port(parser.parse_args().port)
+    parser.add_argument("--sso", action="store_true")
+    given = parser.parse_args()
+    port = parse_port(given.port)
     started = time.monotonic()
-    with Receiver(print_event) as receiver, running(port) as (details, file):
+    with Receiver(print_event) as receiver, running(port, sso=given.sso) as (details, file):
         api = Api(details["apiUrl"], f"Bearer {details['apiKey']}")
         subscribe(api, receiver)
         details["receiverUrl"] = receiver.url
         write_details(file, details)
         say(f"ready after {time.monotonic() - started:.0f} s")
         print(_greeting(details, file), flush=True)
+        if given.sso:
+            print(_people(details), flush=True)
         threading.Thread(target=_write_past, args=(details, api, file), daemon=True).start()
         _watch(details, receiver)
 

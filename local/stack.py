@@ -28,13 +28,18 @@ API_ORIGIN = "http://localhost:8123"
 DEPLOY_SECONDS = 180
 
 
+def api_url(emulator: Emulator) -> str:
+    """Where the API of a stack in this emulator is."""
+    return f"{emulator.url}/_aws/execute-api/{adapt.API_ID}"
+
+
 class Stack:
     """A deployed stack. `bootstrap_key` has every scope; `outputs` are the template's."""
 
     def __init__(self, emulator: Emulator, bootstrap_key: str) -> None:
         self.emulator = emulator
         self.bootstrap_key = bootstrap_key
-        self.api_url = f"{emulator.url}/_aws/execute-api/{adapt.API_ID}"
+        self.api_url = api_url(emulator)
         self.outputs: dict[str, str] = {}
         self.functions: dict[str, str] = {}
         self.parameters: dict[str, str] = {}

@@ -24,7 +24,8 @@ os.environ |= {
 
 from local.dynamodb import DynamoDBLocal
 from local.emulator import Emulator, free_port
-from local.stack import REPORTS_TO, Stack, deploy
+from local.provider import Provider
+from local.stack import REPORTS_TO, Stack, api_url, deploy
 from tests.support.addresses import BOUNCES
 
 
@@ -45,7 +46,11 @@ def engine() -> Iterator[DynamoDBLocal]:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """The deployed template in the emulator, one for the whole run."""
-    with Emulator(free_port()) as emulator:
-        deployed = deploy(emulator, {"ReportRecipients": f"{REPORTS_TO},{BOUNCES}"})
+    with (
+        Emulator(free_port()) as emulator,
+        Provider(f"{api_url(emulator)}/console") as provider,
+    ):
+        recipients = {"ReportRecipients": f"{REPORTS_TO},{BOUNCES}"}
+        deployed = deploy(emulator, {**recipients, **provider.parameters})
         yield deployed
     deployed.stop()

@@ -14,7 +14,7 @@ import { t } from "./messages";
 import { EntitlementPage } from "./pages/entitlement";
 import { Entitlements } from "./pages/entitlements";
 import { Board } from "./pages/follow-up";
-import { ReportPage, Reports } from "./pages/reports";
+import { ReportPage, Reports, StatementPage } from "./pages/reports";
 import { Settings } from "./pages/settings";
 import { Today } from "./pages/today";
 import { WebhookPage, Webhooks } from "./pages/webhooks";
@@ -67,6 +67,7 @@ function Shown() {
     return id ? <EntitlementPage key={id} id={id} tab={tab} /> : <Entitlements />;
   if (page === "why") return <Why />;
   if (page === "follow-ups") return <Board />;
+  if (page === "reports" && id === "true-ups") return <StatementPage key={tab} id={tab} />;
   if (page === "reports") return id ? <ReportPage key={id} id={id} /> : <Reports />;
   if (page === "webhooks") return id ? <WebhookPage key={id} id={id} /> : <Webhooks />;
   return <Settings />;

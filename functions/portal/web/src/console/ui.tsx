@@ -324,14 +324,14 @@ export const Select = ({
   </Field>
 );
 
-/** A table that is a list of cards on a phone. */
-export const Table = ({ head, children }: Children & { head: string[] }) => (
+/** A table. The head of a column of numbers is in a list of its own. */
+export const Table = ({ head, children }: Children & { head: (string | [string])[] }) => (
   <div class="scroll">
     <table>
       <thead>
         <tr>
           {head.map((each) => (
-            <th key={each} scope="col">
+            <th key={String(each)} scope="col" class={typeof each === "string" ? "" : "number"}>
               {each}
             </th>
           ))}

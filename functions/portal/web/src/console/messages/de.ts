@@ -13,7 +13,7 @@ export const de: Messages = {
   today: "Heute",
   entitlements: "Berechtigungen",
   followUps: "Wiedervorlage",
-  reportsTitle: "Berichte und Abrechnungen",
+  reportsTitle: "Berichte",
   webhooks: "Webhooks",
   settings: "Einstellungen",
   whyShort: "Warum abgewiesen?",
@@ -191,6 +191,7 @@ export const de: Messages = {
   },
   now: "Jetzt",
   usedOf: (used, purchased) => `${count(used)} von ${count(purchased)} belegt`,
+  consumedOf: (used, purchased) => `${count(used)} von ${count(purchased)} verbraucht`,
   inUse: "Belegt",
   used: "Verbraucht",
   purchased: "Gekauft",
@@ -373,6 +374,7 @@ export const de: Messages = {
   state: "Stand",
   entitlement: "Berechtigung",
   history: "Verlauf",
+  members: (number) => counted(number, "Angabe", "Angaben"),
   noChanges: "Keine Änderungen",
   entryTypes: {
     "entitlement.created": "Berechtigung angelegt",
@@ -419,6 +421,8 @@ export const de: Messages = {
   decideTitle: (amount) => `Über ${amount} entscheiden`,
   reference: "Beleg",
   referenceHint: "Etwa die Nummer einer Rechnung.",
+  decideThere:
+    "Über jede Zeile wird bei ihrer Berechtigung entschieden, unter Abrechnung; die Dateien haben alle.",
   noLines: "Es gab keine Überziehung, die etwas kostet",
 
   states: {

@@ -12,7 +12,7 @@ export const en = {
   today: "Today",
   entitlements: "Entitlements",
   followUps: "Follow-up",
-  reportsTitle: "Reports and true-ups",
+  reportsTitle: "Reports",
   webhooks: "Webhooks",
   settings: "Settings",
   whyShort: "Why denied?",
@@ -53,13 +53,10 @@ export const en = {
   notHere: "There is no such page",
   notHereHint: "It may be one that your role does not have.",
   problems: {
-    "not-found": "It does not exist, or not any more.",
     "precondition-failed": "Somebody else has changed it since you opened it. Nothing was saved.",
-    forbidden: "Your role does not allow this.",
     throttled: "Too many requests. Wait a minute, then try again.",
     unavailable: "The service is busy. Try again in a moment.",
     contention: "Several changes came at once. Try again.",
-    unauthorized: "This does not sign you in. It is not known, was revoked, or was used before.",
   } as Record<string, string>,
 
   // --- Signing in --------------------------------------------------------------------------------
@@ -182,6 +179,7 @@ export const en = {
   },
   now: "Now",
   usedOf: (used: number, purchased: number) => `${count(used)} of ${count(purchased)} in use`,
+  consumedOf: (used: number, purchased: number) => `${count(used)} of ${count(purchased)} used`,
   inUse: "In use",
   used: "Used",
   purchased: "Purchased",
@@ -362,6 +360,7 @@ export const en = {
   state: "State",
   entitlement: "Entitlement",
   history: "History",
+  members: (number: number) => counted(number, "member", "members"),
   noChanges: "No changes on record",
   entryTypes: {
     "entitlement.created": "Entitlement created",
@@ -409,6 +408,8 @@ export const en = {
   decideTitle: (amount: string) => `Decide about ${amount}`,
   reference: "Reference",
   referenceHint: "Such as the number of an invoice.",
+  decideThere:
+    "Each line is decided at its entitlement, under True-up; the files have all of them.",
   noLines: "There was no overdraft that costs something",
 
   // --- Follow-up -----------------------------------------------------------------------------------

@@ -108,19 +108,32 @@ const shown = (value: unknown): string =>
       ? JSON.stringify(value)
       : String(value);
 
-const Changes = ({ of }: { of: Change["changes"] }) => (
-  <ul class="differences">
-    {Object.entries(of ?? {}).map(([name, values]) => (
-      <li key={name}>
-        <code>{name}</code>{" "}
-        <del>
-          <Quoted text={shown(values?.before)} />
-        </del>{" "}
-        →{" "}
-        <ins>
-          <Quoted text={shown(values?.after)} />
-        </ins>
-      </li>
-    ))}
-  </ul>
-);
+const FOLDED_FROM = 4;
+
+function Changes({ of }: { of: Change["changes"] }) {
+  const found = Object.entries(of ?? {});
+  if (!found.length) return null;
+  const list = (
+    <ul>
+      {found.map(([name, values]) => (
+        <li key={name}>
+          <code>{name}</code>{" "}
+          <del>
+            <Quoted text={shown(values?.before)} />
+          </del>{" "}
+          →{" "}
+          <ins>
+            <Quoted text={shown(values?.after)} />
+          </ins>
+        </li>
+      ))}
+    </ul>
+  );
+  if (found.length < FOLDED_FROM) return <div class="differences">{list}</div>;
+  return (
+    <details class="differences">
+      <summary>{t.members(found.length)}</summary>
+      {list}
+    </details>
+  );
+}

@@ -229,7 +229,7 @@ function Overview({ of, path }: Shown) {
           <Loaded of={episodes}>
             {(page) =>
               page.items.length ? (
-                <Table head={[t.began, t.ended, t.peak, t.seatHours, t.deniedPeople]}>
+                <Table head={[t.began, t.ended, [t.peak], [t.seatHours], [t.deniedPeople]]}>
                   {page.items.map((each) => (
                     <tr key={each.episodeId}>
                       <td>
@@ -238,7 +238,7 @@ function Overview({ of, path }: Shown) {
                       <td>
                         {each.end ? <When at={each.end} /> : <Badge kind="over">{t.goesOn}</Badge>}
                       </td>
-                      <td class="number">{t.overBy(each.peak)}</td>
+                      <td class="number">{count(each.peak)}</td>
                       <td class="number">{count(Math.round(each.seatHours))}</td>
                       <td class="number">{count(each.deniedSeats)}</td>
                     </tr>
@@ -311,7 +311,7 @@ function DenialsOf({ of, path }: Shown) {
               <>
                 <p>{t.denials(denials.attempts, denials.people, denials.isComplete)}</p>
                 <Bars days={denials.days} />
-                <Table head={[t.person, t.attempts, t.first, t.last, ""]}>
+                <Table head={[t.person, [t.attempts], t.first, t.last, ""]}>
                   {denials.persons.map((each) => (
                     <tr key={each.seatKey}>
                       <td>

@@ -362,7 +362,9 @@ function Column({
                   <Quoted text={entitlement.product} />
                 </small>
                 <span class="facts">
-                  {worthOf(entitlement) && <span>{priced(worthOf(entitlement))}</span>}
+                  {(worthOf(entitlement)?.amount ?? 0) > 0 && (
+                    <span>{priced(worthOf(entitlement))}</span>
+                  )}
                   <span>{card.owner ? <Quoted text={card.owner} /> : t.nobody}</span>
                   <span>
                     {t.age(Math.floor((now() - Date.parse(card.changedAt ?? "")) / DAY_MS))}

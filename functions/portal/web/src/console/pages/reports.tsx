@@ -80,7 +80,7 @@ export function Reports() {
           <Loaded of={reports}>
             {(page) =>
               page.items.length ? (
-                <Table head={[t.period, t.state, t.inOverdraft, t.turnedAway, t.made, t.files]}>
+                <Table head={[t.period, t.state, [t.inOverdraft], [t.deniedPeople], t.made]}>
                   {page.items.map((each) => (
                     <tr key={each.reportId}>
                       <td>
@@ -96,9 +96,6 @@ export function Reports() {
                       <td class="number">{each.summary ? count(each.summary.deniedSeats) : "–"}</td>
                       <td>
                         <When at={each.createdAt} />
-                      </td>
-                      <td>
-                        <Files of={each} />
                       </td>
                     </tr>
                   ))}
@@ -121,10 +118,12 @@ export function Reports() {
           <Loaded of={statements}>
             {(page) =>
               page.items.length ? (
-                <Table head={[t.period, t.state, t.entitlements, t.amount, t.made, t.files]}>
+                <Table head={[t.period, t.state, [t.entitlements], [t.amount], t.made]}>
                   {page.items.map((each) => (
                     <tr key={each.trueUpId}>
-                      <td>{periodName(each)}</td>
+                      <td>
+                        <a href={to(["reports", "true-ups", each.trueUpId])}>{periodName(each)}</a>
+                      </td>
                       <td>
                         <State of={each} />
                       </td>
@@ -138,9 +137,6 @@ export function Reports() {
                       </td>
                       <td>
                         <When at={each.createdAt} />
-                      </td>
-                      <td>
-                        <Files of={each} />
                       </td>
                     </tr>
                   ))}
@@ -220,7 +216,13 @@ export function ReportPage({ id }: { id: string }) {
           {report.summary ? (
             <div class="cards">
               <Card title={t.totals}>
-                <Table head={["", t.thisOne, ...(before.data?.summary ? [t.theOneBefore] : [])]}>
+                <Table
+                  head={[
+                    "",
+                    [t.thisOne],
+                    ...(before.data?.summary ? [[t.theOneBefore] as [string]] : []),
+                  ]}
+                >
                   {(
                     [
                       "entitlements",
@@ -276,6 +278,35 @@ export function ReportPage({ id }: { id: string }) {
               {report.failure ?? ""}
             </Empty>
           )}
+        </>
+      )}
+    </Loaded>
+  );
+}
+
+/** One statement: its totals and files. Its lines are decided where they belong, at the entitlement. */
+export function StatementPage({ id }: { id: string }) {
+  const path = `v1/true-ups/${encodeURIComponent(id)}`;
+  const found = useData(path, () => read<Statement>(path), WATCH_MS * 5);
+  return (
+    <Loaded of={found} rows={4}>
+      {(statement) => (
+        <>
+          <header class="page-head">
+            <h1>{periodName(statement)}</h1>
+            <Files of={statement} />
+          </header>
+          <p>
+            <State of={statement} />
+          </p>
+          <Card wide>
+            <p class="lead">
+              {statement.summary?.totals
+                .map((sum) => money(sum.amount, sum.currency))
+                .join(" + ") || t.costsNothing}
+            </p>
+            <p class="soft">{t.decideThere}</p>
+          </Card>
         </>
       )}
     </Loaded>

@@ -63,7 +63,7 @@ export function TrueUpPage({
               </p>
               {!trueUp.isFinal && <p class="soft">{t.notFinal}</p>}
               {trueUp.lines.length ? (
-                <Table head={[t.what, t.amount, t.evidence, t.decision, ""]}>
+                <Table head={[t.what, [t.amount], t.evidence, t.decision, ""]}>
                   {trueUp.lines.map((line) => (
                     <tr key={line.lineId}>
                       <td>

@@ -73,7 +73,7 @@ function Limit({
         )
       }
     >
-      <p class="lead">{t.usedOf(usage.used, usage.purchased)}</p>
+      <p class="lead">{t.consumedOf(usage.used, usage.purchased)}</p>
       <Meter used={usage.used} purchased={usage.purchased} hardCap={usage.hardCap} />
       <p class="soft">
         {t.resets[of.resetSchedule]} {of.periodEnd ? t.until(day(of.periodEnd)) : ""}
@@ -91,7 +91,7 @@ function Limit({
       <Loaded of={periods} rows={2}>
         {(page) =>
           page.items.length ? (
-            <Table head={[t.began, t.ended, t.used, t.purchased, t.hardCap]}>
+            <Table head={[t.began, t.ended, [t.used], [t.purchased], [t.hardCap]]}>
               {page.items.map((each) => (
                 <tr key={each.periodStart}>
                   <td>
@@ -117,7 +117,7 @@ function Limit({
       <Loaded of={corrections} rows={1}>
         {(page) =>
           page.items.length ? (
-            <Table head={[t.when, t.by, t.quantity, t.reason]}>
+            <Table head={[t.when, t.by, [t.quantity], t.reason]}>
               {page.items.map((each) => (
                 <tr key={each.correctedAt}>
                   <td>

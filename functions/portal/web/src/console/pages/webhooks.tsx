@@ -256,7 +256,7 @@ export function WebhookPage({ id }: { id: string }) {
             <Loaded of={deliveries}>
               {(page) =>
                 page.items.length ? (
-                  <Table head={[t.when, t.event, t.state, t.attempts, ""]}>
+                  <Table head={[t.when, t.event, t.state, [t.attempts], ""]}>
                     {page.items.map((each) => (
                       <tr key={each.deliveryId}>
                         <td>
@@ -315,7 +315,7 @@ export function WebhookPage({ id }: { id: string }) {
                   <Quoted text={shown.failure} />
                 </p>
               )}
-              <Table head={[t.when, t.answer, t.took]}>
+              <Table head={[t.when, t.answer, [t.took]]}>
                 {shown.attempts.map((each) => (
                   <tr key={each.at}>
                     <td>

@@ -19,6 +19,7 @@ GUIDES = (
     "support",
     "events-and-webhooks",
     "portal",
+    "console",
     "reports",
     "every-call",
 )

@@ -1,13 +1,12 @@
 """Sessions of the console: signing in, going on, signing out; single-use codes of links."""
 
 import hmac
-import os
 import secrets
 from typing import NamedTuple, TypedDict
 
 from functions.manage.sign_in import sign_in
 from shared.api import pagination
-from shared.api.auth import BOOTSTRAP_ID, Credentials, hash_key
+from shared.api.auth import hash_key
 from shared.api.request import Request, Response
 from shared.api.routes import SCOPES
 from shared.api.schemas.base import parse
@@ -89,11 +88,7 @@ def create(request: Request) -> Response:
 
 
 def _by_api_key(request: Request, key: str) -> Entrance:
-    credentials = Credentials(
-        lambda key_id: request.dynamodb.execute(Get(credential_key(key_id))),
-        os.environ.get("BOOTSTRAP_KEY_HASH", ""),
-    )
-    caller = credentials.check(f"Bearer {key}", request.now, SCOPES)
+    caller = request.credentials.check(f"Bearer {key}", request.now, SCOPES)
     made_with = (caller.key_id, hash_key(key.strip()))
     return Entrance(
         "apiKey", caller.key_id, caller.name, tuple(sorted(caller.scopes)), made_with, None
@@ -173,13 +168,6 @@ def create_link(request: Request) -> Response:
         raise InvalidRequest.at("/expiresIn", "must be at most P1D")
     code_id = new_id(SIGN_IN_CODES)
     code = f"{code_id}.{secrets.token_urlsafe(32)}"
-    if caller.key_id == BOOTSTRAP_ID:
-        made_with_hash = os.environ.get("BOOTSTRAP_KEY_HASH", "").lower()
-    else:
-        record = request.dynamodb.execute(Get(credential_key(caller.key_id)))
-        if record is None:
-            raise Unauthorized("The key is not known, or it was revoked.")
-        made_with_hash = record["hash"]
     scopes: list[Value] = [*sorted(caller.scopes)]
     item: Item = {
         "kind": "code",
@@ -189,7 +177,7 @@ def create_link(request: Request) -> Response:
         "name": caller.name,
         "scopes": scopes,
         "madeWith": caller.key_id,
-        "madeWithHash": made_with_hash,
+        "madeWithHash": request.credentials.hash_of(caller.key_id, request.now),
         "createdAt": request.now_ms,
         "expiresAt": request.now + seconds,
         "ttl": request.now + seconds,

@@ -1,17 +1,18 @@
 """Making the entitlements of earlier releases searchable, some of them every minute.
 
 An entitlement that is marked appears in the stream, and `notify` writes the words by which it is
-found.
+found. Its follow-up gets its place in the list of those of its state.
 """
 
 from shared import clock
 from shared.dynamodb.client import DynamoDBClient
-from shared.dynamodb.keys import entitlement_key, search_progress_key
+from shared.dynamodb.keys import entitlement_key, follow_up_key, search_progress_key
 from shared.dynamodb.paging import list_query, position_of
 from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import NO_NAMES, Get, Item, Operation, Put, Update, send
 from shared.entitlements.model import LIST_KEY
 from shared.entitlements.search import SEARCH_FORM
+from shared.sales import follow_up
 
 PAGE = 100
 AT_ONCE = 1_000  # in one run
@@ -42,6 +43,8 @@ class Backfill:
         marked = 0
         for item in found.items:
             if item.get("searchForm", 0) < SEARCH_FORM:
+                # First: what is marked is not looked at again.
+                yield from _list_follow_up(item["entitlementId"])
                 yield from write_with_conflict_retry(
                     Update(
                         entitlement_key(item["entitlementId"]),
@@ -55,3 +58,21 @@ class Backfill:
         following: Item = {"start": position_of(found.next)} if found.next else {}
         yield from send(Put(search_progress_key(), {"form": SEARCH_FORM, **following}))
         return marked
+
+
+def _list_follow_up(entitlement_id: str) -> Operation[None]:
+    """Give the follow-up of an earlier release its place in the list. A change gives it one too."""
+    key = follow_up_key(entitlement_id)
+    item = yield from send(Get(key))
+    if item is None or "listKey" in item:
+        return
+    place = follow_up.listed(entitlement_id, item["state"], item["changedAt"])
+    yield from write_with_conflict_retry(
+        Update(
+            key,
+            "SET listKey = :list, listSort = :sort",
+            "version = :seen",
+            NO_NAMES,
+            {":list": place["listKey"], ":sort": place["listSort"], ":seen": item["version"]},
+        )
+    )

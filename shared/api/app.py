@@ -159,6 +159,7 @@ def _read(
         received_ms,
         warm.dynamodb,
         warm.public_url or f"https://{event['requestContext'].get('domainName', '')}",
+        warm.credentials,
     )
 
 

@@ -149,6 +149,12 @@ class Credentials:
             actor=record.get("actor"),
         )
 
+    def hash_of(self, key_id: str, now: float) -> str:
+        """The hash of an API key's secret as it is now; empty if there is no such key."""
+        if key_id == BOOTSTRAP_ID:
+            return self._bootstrap
+        return str(self._record(key_id, now).get("hash", ""))
+
     def _session(self, session_id: str, record: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         """A session's record, if it goes on at `now`.
 
@@ -159,14 +165,10 @@ class Credentials:
         if now >= record["idleAt"]:  # as this process knew it; the person may have gone on since
             self._cache.pop(session_id, None)
             record = self._record(session_id, now)
-        made_with = record.get("madeWith")
-        if made_with == BOOTSTRAP_ID:
-            current = self._bootstrap
-        elif made_with is not None:
-            current = self._record(made_with, now).get("hash", "")
-        if now >= min(record.get("idleAt", 0), record.get("expiresAt", 0)) or (
-            made_with is not None and current != record["madeWithHash"]
-        ):
+        has_ended = now >= min(record.get("idleAt", 0), record.get("expiresAt", 0))
+        key_id = record.get("madeWith")
+        # Without its key a session is worth nothing; another secret is another key.
+        if has_ended or (key_id and self.hash_of(key_id, now) != record["madeWithHash"]):
             raise Unauthorized("The session has ended: sign in again.")
         return record
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from shared import problems
-from shared.api.auth import Caller
+from shared.api.auth import Caller, Credentials
 from shared.api.routes import Route
 from shared.audit import Change
 from shared.clock import from_rfc3339
@@ -37,7 +37,8 @@ class Request(NamedTuple):
 
     `query` has typed values of known parameters only; `headers` have lower-case names; `now_ms` is
     when the call came in, Unix milliseconds. `public_url` is where people reach this API: the
-    stack's parameter, or the host that was called, according to API Gateway.
+    stack's parameter, or the host that was called, according to API Gateway. `credentials` checks
+    others than the one that the call came with.
     """
 
     route: Route
@@ -51,6 +52,7 @@ class Request(NamedTuple):
     now_ms: int
     dynamodb: DynamoDBClient
     public_url: str
+    credentials: Credentials
 
     @property
     def now(self) -> int:

@@ -11,8 +11,9 @@ from typing import Any
 
 from shared.texts import folded
 
-# The form of what is stored for searching. An entitlement with a lower one is not searchable yet.
-SEARCH_FORM = 2
+# The form of what is stored for searching. An entitlement with a lower one is not searchable yet,
+# or its follow-up is not listed.
+SEARCH_FORM = 3
 MAX_WORDS = 64
 WORD_LENGTH = 32
 # The ranking by the end of validity.

@@ -243,16 +243,25 @@ def test_what_is_tested_is_what_runs_in_lambda() -> None:
     assert {name: tested[name] for name in deployed} == deployed
 
 
+def processor_of(library: Path) -> str:
+    """The processor that a library is for, by its ELF header (`e_machine`, at byte 18)."""
+    number = int.from_bytes(library.read_bytes()[18:20], "little")
+    return {0x3E: "x86_64", 0xB7: "aarch64"}[number]
+
+
 @pytest.mark.parametrize("architecture", build.PLATFORMS)
 def test_the_layer_is_built_for_the_deployed_platform(architecture: str) -> None:
     """Wheels only, for Lambda's Python and processor; and all that the functions import is in it."""
     with tempfile.TemporaryDirectory() as name:
         python = build.build_packages(Path(name), architecture) / "python"
-        libraries = [path.name for path in python.rglob("*.so")]
+        libraries = list(python.rglob("*.so"))
         assert libraries
         machine = build.PLATFORMS[architecture].partition("-")[0]
-        for library in libraries:
-            assert f"cpython-{build.RUNTIME.replace('.', '')}-{machine}" in library, library
+        for path in libraries:
+            # Named by its version of Python and its processor, or of the stable ABI.
+            of_version = f"cpython-{build.RUNTIME.replace('.', '')}-{machine}" in path.name
+            assert of_version or path.name.endswith(".abi3.so"), path.name
+            assert processor_of(path) == machine, path.name
         provided = {path.name.split(".")[0] for path in python.iterdir()}
         used = {name.split(".")[0] for path in SOURCES for name in imports(path)}
         third_party = used - set(sys.stdlib_module_names) - {"shared", "functions"}

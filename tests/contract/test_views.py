@@ -22,8 +22,18 @@ import pytest
 from pydantic import BaseModel
 
 from functions.activate.handler import ActivationView
-from functions.manage import audit_trail, credentials, explanations, history, seats, usage, webhooks
+from functions.manage import (
+    audit_trail,
+    console_sessions,
+    credentials,
+    explanations,
+    history,
+    seats,
+    usage,
+    webhooks,
+)
 from functions.manage.customer_caps import CustomerCapView
+from functions.manage.follow_up import ListedFollowUpView
 from functions.portal.denials import PortalDenialsView
 from functions.portal.forecast import ForecastView
 from functions.portal.graph import PortalGraphView
@@ -57,6 +67,8 @@ VIEWS: dict[str, Any] = {
     "Change": audit_trail.ChangeView,
     "Explanation": explanations.ExplanationView,
     "FollowUp": FollowUpView,
+    "ListedFollowUp": ListedFollowUpView,
+    "Session": console_sessions.SessionView,
     "FollowUpEntry": FollowUpEntryView,
     "Forecast": ForecastView,
     "HeldSeat": HeldSeatView,
@@ -88,6 +100,8 @@ WITHOUT_A_VIEW = {
     "LeaseKeys",
     "NewApiKey",
     "NewLicenseKey",
+    "NewSession",
+    "SignInLink",
     "NewSecret",
     "NewWebhook",
     "PortalLinkCreated",

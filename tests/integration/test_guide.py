@@ -43,6 +43,9 @@ VOLATILE = {
     "serverTime",
     "effectiveAt",
     "scheduledChangeId",
+    "sessionId",
+    "session",
+    "idleAt",
 }
 
 
@@ -97,7 +100,9 @@ def send(api: CheckedApi, request: str) -> Answer:
 
 def learn(body: dict[str, Any], known: dict[str, str]) -> None:
     """Keep what later examples refer to."""
-    if "activationId" in body:
+    if "session" in body:
+        known["$SESSION"] = body["session"]
+    elif "activationId" in body:
         known["$ACTIVATION"] = body["activationId"]
     elif "linkId" in body:
         known["$TOKEN"] = body["url"].partition("#")[2]

@@ -25,7 +25,7 @@ def event(
         url = url.replace("{" + name + "}", value)
     sent = {"content-type": "application/json"} if body is not None else {}
     if key:
-        scheme = {"lic_": "License", "plk_": "Portal"}.get(key[:4], "Bearer")
+        scheme = {"lic_": "License", "plk_": "Portal", "ses_": "Session"}.get(key[:4], "Bearer")
         sent["authorization"] = f"{scheme} {key}"
     text = body if isinstance(body, str) or body is None else json.dumps(body)
     if encoded and text is not None:

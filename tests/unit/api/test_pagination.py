@@ -30,6 +30,7 @@ from shared.history import rankings
 from shared.history.buckets import BUCKET_MS, month_name
 from shared.history.changes import ChangeRecord
 from shared.history.level import Level
+from tests.support.requests import BOOTSTRAP_KEY
 from tests.support.tables import RoleClient
 from tests.unit.conftest import Api
 
@@ -55,6 +56,8 @@ class Full:
         )
         for number, each in enumerate(ids):
             self.make_searchable(each, number)
+            api.call(f"PATCH {E}/follow-up", {"entitlementId": each}, {"note": "a note"})
+            api.call("POST /v1/console/sessions", body={"apiKey": BOOTSTRAP_KEY}, key=None)
         path = {"entitlementId": self.id}
         for number in range(COUNT):
             for route, body in (
@@ -270,6 +273,9 @@ LISTS: list[tuple[str, dict[str, str]]] = [
     ("GET /v1/webhooks/{webhookId}/deliveries", {}),
     ("GET /v1/webhooks/{webhookId}/deliveries", {"status": "failed"}),
     ("GET /v1/api-keys", {}),
+    ("GET /v1/console/sessions", {}),
+    ("GET /v1/follow-ups", {}),
+    ("GET /v1/follow-ups", {"due": "false"}),
     ("GET /v1/reports", {}),
     ("GET /v1/true-ups", {}),
     (f"GET {E}/true-up/decisions", {}),

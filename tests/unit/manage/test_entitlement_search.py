@@ -10,6 +10,7 @@ from shared.clock import now_ms
 from shared.dynamodb.keys import (
     denial_key,
     entitlement_key,
+    follow_up_key,
     overdraft_key,
     person_key,
     search_progress_key,
@@ -110,7 +111,7 @@ def test_a_ranking_is_of_its_month(api: Api) -> None:
     assert listed(api, sort="overdraft") == []
     _, page, _ = api.call(ROUTE, query={"sort": "overdraft", "month": before})
     assert [each["ranking"] for each in page["items"]] == [
-        {"overdraftPercent": 20, "deniedAttempts": None}
+        {"overdraftPercent": 20, "deniedAttempts": None, "deniedToday": None}
     ]
     # It goes on, without a change in this month: in no place, but listed.
     api.dynamodb.execute(Put(overdraft_key(entitlement_id), {"since": 1}))
@@ -177,6 +178,25 @@ def test_entitlements_of_an_earlier_release_become_searchable(api: Api) -> None:
     for each in (*ids, fresh):
         assert read_item(api.dynamodb, entitlement_key(each))["searchForm"] == SEARCH_FORM
     assert "start" not in read_item(api.dynamodb, search_progress_key())
+
+
+def test_follow_ups_of_an_earlier_release_become_listed(api: Api) -> None:
+    route = "GET /v1/follow-ups"
+    ids = [api.create() for _ in range(3)]
+    for each in ids[:2]:
+        path = {"entitlementId": each}
+        assert api.call(f"PATCH {E}/follow-up", path, {"state": "quoted"})[0] == 200
+    was = read_item(api.dynamodb, follow_up_key(ids[0]))
+    for key in (*map(follow_up_key, ids[:2]), *map(entitlement_key, ids)):
+        if api.dynamodb.execute(Get(key)):
+            names = "searchForm" if key in map(entitlement_key, ids) else "listKey, listSort"
+            api.dynamodb.execute(Update(key, f"REMOVE {names}", "", NO_NAMES, {}))
+    assert api.call(route, query={"state": "quoted"})[1]["items"] == []
+    with this_thread_as("ReleaseRole"):
+        Backfill().run(api.dynamodb, now_ms() + 60_000)
+    found = api.call(route, query={"state": "quoted"})[1]["items"]
+    assert {each["entitlement"]["entitlementId"] for each in found} == set(ids[:2])
+    assert read_item(api.dynamodb, follow_up_key(ids[0])) == was
 
 
 def test_a_word_is_stored_for_each_name_and_only_for_those(api: Api) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from shared.clock import now_ms, to_rfc3339
+from shared.dynamodb.keys import follow_up_key
+from shared.dynamodb.requests import Update
 from tests.unit.conftest import Api
 
 ROUTE = "{} /v1/entitlements/{{entitlementId}}/follow-up"
@@ -48,3 +50,30 @@ def test_a_date_that_makes_no_sense_is_refused(api: Api, body: Any) -> None:
     status, answer = patch(api, entitlement_id, body)
     assert (status, answer["errors"][0]["pointer"]) == (400, "/dueAt")
     assert patch(api, entitlement_id, {})[1]["state"] is None
+
+
+def test_follow_ups_are_listed_by_state_and_by_what_is_due(api: Api) -> None:
+    ids = [api.create(customer={"name": f"Customer {number}"}) for number in range(3)]
+    tomorrow = to_rfc3339(now_ms() + DAY)
+    for each in ids:
+        assert patch(api, each, {"note": "call", "dueAt": tomorrow})[0] == 200
+    patch(api, ids[1], {"state": "quoted"})
+
+    def listed(**query: str) -> list[str]:
+        answer = api.call("GET /v1/follow-ups", query=query)[1]
+        return [each["entitlement"]["customer"]["name"] for each in answer["items"]]
+
+    assert listed() == ["Customer 2", "Customer 0"]
+    assert listed(state="quoted") == ["Customer 1"]
+    assert listed(state="quoted", due="true") == []
+    assert listed(state="quoted", due="false") == ["Customer 1"]
+    # The day has come: the time of the request decides, whoever was reminded.
+    key = follow_up_key(ids[1])
+    api.dynamodb.execute(Update(key, "SET dueAt = :at", "", {}, {":at": now_ms() - 1}))
+    assert listed(state="quoted", due="true") == ["Customer 1"]
+    assert listed(state="quoted", due="false") == []
+    # Moved: it is in one list at a time, the last changed first.
+    patch(api, ids[0], {"state": "quoted"})
+    assert listed() == ["Customer 2"]
+    assert listed(state="quoted") == ["Customer 0", "Customer 1"]
+    assert api.call("GET /v1/follow-ups", query={"state": "lost"})[0] == 400

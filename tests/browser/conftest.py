@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -65,7 +65,7 @@ class Sold:
         self.license = api.with_credential(f"License {self.license_key}")
 
     @classmethod
-    def make(cls, api: Api, **terms: Any) -> "Sold":
+    def make(cls, api: Api, **terms: Any) -> Self:
         body = {
             "product": "CAD Pro",
             "customer": {"name": "Acme Corp"},

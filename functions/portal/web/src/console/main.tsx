@@ -174,7 +174,8 @@ function Console({ problem }: { problem: string }) {
           {t.find} <kbd>Ctrl K</kbd>
         </button>
         <details class="who">
-          <summary aria-label={t.account}>
+          <summary>
+            <span class="hidden">{t.account}: </span>
             <Quoted text={signedIn?.name ?? signedIn?.actor ?? "–"} />
           </summary>
           <div>

@@ -1,6 +1,6 @@
 // Everything by keyboard: `Ctrl-K`, a few letters, Enter.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { read } from "./api";
 import { useData } from "./data";
 import { useSettled } from "./hooks";
@@ -22,7 +22,7 @@ export function Palette({ pages, onClose }: { pages: Command[]; onClose: () => v
   const found = useData(search ? `palette?${search}` : null, () =>
     read<Page<Entitlement>>("v1/entitlements", { search, limit: 8 }),
   );
-  useEffect(() => dialog.current?.showModal(), []);
+  useLayoutEffect(() => dialog.current?.showModal(), []);
   useEffect(() => setAt(0), [typed]);
   const wanted = typed.trim().toLowerCase();
   const commands: Command[] = [

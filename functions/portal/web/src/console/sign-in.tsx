@@ -1,6 +1,6 @@
 // Signing in. Over a page that is open: what was typed there stays.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { vendorName } from "../dom";
 import { t } from "./messages";
 import { goToProvider, provider, signIn } from "./session";
@@ -11,7 +11,7 @@ export function SignIn({ isAgain, problem = "" }: { isAgain: boolean; problem?: 
   const [isBusy, setBusy] = useState(false);
   const dialog = useRef<HTMLDialogElement>(null);
   const state = provider();
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (isAgain) dialog.current?.showModal();
   }, [isAgain]);
   const submit = async (event: Event) => {

@@ -1,7 +1,7 @@
 // What pages are made of.
 
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { now } from "../clock";
 import { isolated } from "../dom";
 import { count, moment, money } from "../format";
@@ -230,9 +230,7 @@ export function Dialog({
   const [error, setError] = useState<unknown>(null);
   const [isBusy, setBusy] = useState(false);
   const titleId = useId();
-  useEffect(() => {
-    element.current?.showModal();
-  }, []);
+  useLayoutEffect(() => element.current?.showModal(), []);
   const send = async (event: Event) => {
     event.preventDefault();
     if (!onSubmit || isBusy) return;

@@ -12,15 +12,17 @@ export function History({
   path,
   filters = {},
   showsOf = false,
+  version = "",
 }: {
   path: string;
   filters?: Record<string, string | null>;
   showsOf?: boolean;
-  zoneIsTheirs?: boolean;
+  /** Read again when this changes. */
+  version?: string;
 }) {
   const [more, setMore] = useState<Change[]>([]);
   const [next, setNext] = useState<string | null>(null);
-  const found = useData(`${path}?${JSON.stringify(filters)}`, async () => {
+  const found = useData(`${path}?${JSON.stringify(filters)}#${version}`, async () => {
     const page = await read<Page<Change>>(path, { ...filters, limit: 50, ...span() });
     setMore([]);
     setNext(page.nextPageToken);

@@ -345,38 +345,33 @@ function Column({
           return (
             <li
               key={card.entitlementId}
+              class="follow-up"
               draggable={mayMove}
               onDragStart={(event) => event.dataTransfer?.setData("text/plain", card.entitlementId)}
             >
               <button
                 type="button"
                 id={`card-${card.entitlementId}`}
-                class="card-button"
+                class="link strong"
                 onClick={() => onOpen(card)}
                 onKeyDown={(event) => onKey(event, card)}
               >
-                <strong>
-                  <Quoted text={entitlement.customer.name} />
-                </strong>
-                <small>
-                  <Quoted text={entitlement.product} />
-                </small>
-                <span class="facts">
-                  {(worthOf(entitlement)?.amount ?? 0) > 0 && (
-                    <span>{priced(worthOf(entitlement))}</span>
-                  )}
-                  <span>{card.owner ? <Quoted text={card.owner} /> : t.nobody}</span>
-                  <span>
-                    {t.age(Math.floor((now() - Date.parse(card.changedAt ?? "")) / DAY_MS))}
-                  </span>
-                  {card.dueAt && (
-                    <span class={isDue ? "denied" : ""}>{t.due(day(card.dueAt))}</span>
-                  )}
-                </span>
+                <Quoted text={entitlement.customer.name} />
               </button>
-              <a class="open" href={to(["entitlements", card.entitlementId])}>
-                {t.open}
-              </a>
+              <small>
+                <Quoted text={entitlement.product} />
+              </small>
+              <span class="facts">
+                {(worthOf(entitlement)?.amount ?? 0) > 0 && (
+                  <span>{priced(worthOf(entitlement))}</span>
+                )}
+                <span>{card.owner ? <Quoted text={card.owner} /> : t.nobody}</span>
+                <span>
+                  {t.age(Math.floor((now() - Date.parse(card.changedAt ?? "")) / DAY_MS))}
+                </span>
+                {card.dueAt && <span class={isDue ? "denied" : ""}>{t.due(day(card.dueAt))}</span>}
+                <a href={to(["entitlements", card.entitlementId])}>{t.open}</a>
+              </span>
             </li>
           );
         })}

@@ -139,7 +139,7 @@ export function Terms({ of, path, reload }: Shown) {
         </Loaded>
       </Card>
       <Card title={t.history} wide>
-        <History path={`${path}/changes`} zoneIsTheirs />
+        <History path={`${path}/changes`} version={of.updatedAt} />
       </Card>
       {isEditing && (
         <EditTerms

@@ -1,0 +1,597 @@
+"""The vendor's console: who comes in and how, each role's day, and what must not happen."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+
+from local.api import Api
+from local.run import console_link
+from local.stack import Stack
+from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS, Sold
+from tests.browser.test_portal import HOSTILE, serious
+from tests.support.waiting import wait_for
+
+FOREIGN = re.compile(r"^https?://(?!127\.0\.0\.1|localhost)")
+STORED = "() => ({...sessionStorage, ...localStorage, cookies: document.cookie})"
+
+
+class Console:
+    """The console in contexts of their own, each another person's browser."""
+
+    def __init__(self, browser: Browser, stack: Stack, api: Api) -> None:
+        self.browser = browser
+        self.url = f"{stack.api_url}/console"
+        self.api = api
+        self.contexts: list[BrowserContext] = []
+        self.wrong: list[str] = []
+        self.expected: list[str] = []
+
+    def page(self, **options: Any) -> Page:
+        context = self.browser.new_context(**{"locale": "en-GB", **DESKTOP, **options})
+        self.contexts.append(context)
+        # The provider's own pages want fonts of another host. A pattern, no function: the driver asks
+        # this process about each request otherwise, which may be waiting for something else.
+        context.route(FOREIGN, lambda route: route.abort())
+        page = context.new_page()
+        self.watch(page)
+        return page
+
+    def watch(self, page: Page) -> None:
+        def complain(text: str, url: str) -> None:
+            if url.startswith(self.url.rpartition("/")[0]) or not url:
+                self.wrong.append(text)
+
+        page.on(
+            "console",
+            lambda m: (
+                complain(m.text, m.location.get("url", ""))
+                if m.type in ("error", "warning")
+                else None
+            ),
+        )
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+
+    def sign_in(self, who: str, place: str = "", **options: Any) -> Page:
+        """Sign in with the provider, through its own pages."""
+        page = self.page(**options)
+        page.goto(self.url + place)
+        page.get_by_role("button", name=re.compile("Sign in|Anmelden")).first.click()
+        self.give_name(page, who)
+        return page
+
+    def give_name(self, page: Page, who: str) -> None:
+        page.locator("input[name=login]").fill(who)
+        page.locator("input[name=password]").fill("any")
+        page.locator("button[type=submit]").click()
+        page.wait_for_url(re.compile(r"/interaction/"))
+        page.get_by_role("button", name="Continue").click()
+
+    def by_link(self, place: str = "", **options: Any) -> Page:
+        """Sign in by a link, with every scope."""
+        page = self.page(**options)
+        page.goto(console_link(self.api))
+        expect(page.locator("#nav")).to_be_attached()
+        if place:
+            go(page, place)
+        return page
+
+
+def go(page: Page, place: str) -> None:
+    page.evaluate("place => { location.hash = place; }", place)
+
+
+@pytest.fixture
+def console(browser: Browser, stack: Stack, api: Api) -> Iterator[Console]:
+    opened = Console(browser, stack, api)
+    yield opened
+    for context in opened.contexts:
+        context.close()
+    left = [text for text in opened.wrong if not any(re.search(e, text) for e in opened.expected)]
+    assert left == []
+
+
+class Globex(Sold):
+    """A customer; the one of a later test is worth more, and so comes first."""
+
+    name = ""
+    price = 0
+
+
+@pytest.fixture
+def over(api: Api) -> Globex:
+    """A customer with three seats in use of two purchased, and one person who was denied."""
+    number = int(time.time() * 10)
+    name, price = f"Globex{number}", number - 17_000_000_000
+    sold = Globex.make(
+        api,
+        customer={"name": name, "externalId": f"4711-{number}"},
+        unitPrice={"amount": f"{price}.00", "currency": "EUR", "per": "month"},
+        contacts={
+            "customerAdmin": {
+                "name": "Gerda",
+                "email": "gerda@globex.example",
+                "phone": "+49 30 901820",
+            }
+        },
+        leasePeriod="PT8H",
+    )
+    for seat in ("ann@globex.example", "bob@globex.example", "cid@globex.example"):
+        sold.take(seat, seatName=seat.split("@", maxsplit=1)[0].title())
+    sold.take("dan@globex.example", 409)
+    sold.wait_for_history(3, 1)
+    sold.name, sold.price = name, price
+    # What is searched and listed follows from the stream.
+    wait_for(lambda: api.expect(200, "GET", f"/v1/entitlements?search={name}")["items"])
+    return sold
+
+
+# --- Who comes in ------------------------------------------------------------------------------------
+
+
+def names(page: Page) -> list[str]:
+    expect(page.locator("#nav")).to_be_attached()
+    return page.locator("#nav a").all_text_contents()
+
+
+ROLES = {
+    "sales": ["Today", "Entitlements", "Why denied?", "Follow-up", "Reports"],
+    "support": ["Today", "Entitlements", "Why denied?", "Follow-up", "Webhooks"],
+    "admin": [
+        "Today",
+        "Entitlements",
+        "Why denied?",
+        "Follow-up",
+        "Reports",
+        "Webhooks",
+        "Settings",
+    ],
+}
+
+
+@pytest.mark.parametrize("who", ROLES)
+def test_each_role_sees_its_pages_and_comes_where_the_link_leads(
+    console: Console, who: str
+) -> None:
+    page = console.sign_in(who, "#/entitlements?search=nothing+of+this+name")
+    assert names(page) == ROLES[who]
+    assert page.url.endswith("#/entitlements?search=nothing+of+this+name")
+    expect(page.get_by_role("searchbox")).to_have_value("nothing of this name")
+    stored = page.evaluate(STORED)
+    assert stored.pop("cookies") == ""
+    assert set(stored) == {"overdraft.session"}
+    kept = json.loads(stored["overdraft.session"])
+    assert kept["actor"] == f"{who}@vendor.example"
+    assert not [value for value in kept.values() if str(value).count(".") == 2], "no token is kept"
+    # A page that the role does not have.
+    go(page, "#/settings")
+    if who == "admin":
+        expect(page.get_by_role("heading", name="Settings")).to_be_visible()
+    else:
+        expect(page.get_by_text("There is no such page")).to_be_visible()
+
+
+def test_somebody_without_a_role_is_told_so(console: Console) -> None:
+    console.expected.append("403")
+    page = console.sign_in("nobody")
+    expect(page.get_by_role("alert")).to_contain_text("have no role here")
+    assert set(page.evaluate(STORED)) == {"cookies"}
+
+
+def test_what_a_role_may_not_do_is_refused_by_the_api(console: Console, over: Globex) -> None:
+    page = console.sign_in("sales")
+    names(page)
+    refused = page.evaluate(
+        """async path => {
+        const {session} = JSON.parse(sessionStorage.getItem('overdraft.session'));
+        const call = async (method, url, body) => (await fetch(url, {method, body: body ?? null,
+            headers: {authorization: `Session ${session}`, 'content-type': 'application/json'}})).status;
+        return [await call('PATCH', path, '{"seatCount": 99}'),
+            await call('GET', 'v1/api-keys'), await call('GET', 'v1/console/sessions'),
+            await call('GET', 'v1/audit'), await call('POST', 'v1/webhooks', '{}'),
+            await call('POST', `${path}/seats/release`, '{"seatId": "ann@globex.example"}')];
+    }""",
+        over.path.removeprefix("/"),
+    )
+    assert refused == [403] * 6
+    console.expected.append("403")
+
+
+def test_a_link_signs_in_once_and_moves_nobody_into_another_account(console: Console) -> None:
+    link = console_link(console.api)
+    page = console.page()
+    page.goto(link)
+    assert "Settings" in names(page)
+    assert "code=" not in page.url
+    # Somebody who is signed in stays who they are.
+    other = console.sign_in("sales")
+    names(other)
+    other.goto("about:blank")
+    other.goto(console_link(console.api))
+    assert names(other) == ROLES["sales"]
+    assert "code=" not in other.url
+    # Used already.
+    console.expected.append("401")
+    late = console.page()
+    late.goto(link)
+    expect(late.get_by_role("alert")).to_contain_text("works once")
+
+
+def test_an_api_key_signs_in_and_is_not_kept(console: Console, stack: Stack) -> None:
+    page = console.page()
+    page.goto(console.url)
+    page.get_by_text("With an API key").click()
+    page.get_by_label("API key").fill("bootstrap." + "x" * 40)
+    page.locator("form button").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    console.expected.append("401")
+    page.get_by_label("API key").fill(stack.bootstrap_key)
+    page.locator("form button").click()
+    assert "Settings" in names(page)
+    assert stack.bootstrap_key not in json.dumps(page.evaluate(STORED))
+    page.locator(".who summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert set(page.evaluate(STORED)) == {"cookies"}
+
+
+def test_an_answer_that_nobody_asked_for_signs_nobody_in(console: Console) -> None:
+    """A code of somebody else's, with a made-up state: login CSRF."""
+    page = console.page()
+    page.goto(f"{console.url}?code=stolen&state=made-up")
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert "stolen" not in page.url
+    page = console.page()
+    page.goto(console.url)
+    with page.expect_navigation(url=re.compile("/interaction/")):
+        page.get_by_role("button", name="Sign in").first.click()
+    page.goto(f"{console.url}?code=stolen&state=made-up&iss=x")
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert set(page.evaluate(STORED)) == {"cookies"}
+
+
+def test_the_page_can_be_framed_by_nobody_and_asks_one_host(console: Console, stack: Stack) -> None:
+    answer = Api(stack.api_url).call("GET", "/console")
+    policy = answer.headers["content-security-policy"]
+    issuer = stack.parameters["ConsoleIssuer"]
+    assert f"connect-src 'self' {issuer}" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert "unsafe" not in policy
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    # Parameters of the address lead nowhere else.
+    page = console.page()
+    page.goto(f"{console.url}?next=https://evil.example&redirect_uri=https://evil.example")
+    with page.expect_request(re.compile("/auth\\?")) as asked:
+        page.get_by_role("button", name="Sign in").first.click()
+    assert f"redirect_uri={console.url.replace(':', '%3A').replace('/', '%2F')}&" in asked.value.url
+
+
+def test_a_new_tab_takes_the_session_over_and_hears_its_end(console: Console) -> None:
+    page = console.by_link()
+    tab = page.context.new_page()
+    console.watch(tab)
+    tab.goto(f"{console.url}#/webhooks")
+    expect(tab.get_by_role("heading", name="Webhooks")).to_be_visible()
+    page.locator(".who summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(tab.get_by_role("heading", name="Your session has ended")).to_be_visible()
+
+
+def test_a_session_that_ends_loses_nothing(console: Console, over: Globex, api: Api) -> None:
+    page = console.sign_in("admin", f"#/entitlements/{over.id}/follow-up")
+    page.get_by_role("button", name="Change").click()
+    page.get_by_label("Note").fill("A long note that nobody wants to type again.")
+    session_id = page.evaluate(
+        "() => JSON.parse(sessionStorage.getItem('overdraft.session')).sessionId"
+    )
+    api.expect(204, "DELETE", f"/v1/console/sessions/{session_id}")
+    console.expected.append("401")
+    # Within a minute, each process hears of it.
+    expect(page.get_by_role("heading", name="Your session has ended")).to_be_visible(timeout=90_000)
+    with page.expect_popup() as opened:
+        page.get_by_role("button", name="Sign in").first.click()
+    # The provider knows who it is, and asks nothing.
+    opened.value.wait_for_event("close")
+    expect(page.get_by_role("heading", name="Your session has ended")).to_have_count(0)
+    expect(page.get_by_label("Note")).to_have_value("A long note that nobody wants to type again.")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    found = api.expect(200, "GET", f"{over.path}/follow-up")
+    assert found["note"] == "A long note that nobody wants to type again."
+    assert found["changedBy"] == "admin@vendor.example"
+
+
+# --- A day ---------------------------------------------------------------------------------------------
+
+
+def test_sales_sees_whom_to_call_and_notes_it(console: Console, over: Globex, api: Api) -> None:
+    page = console.sign_in("sales")
+    first = page.get_by_role("region", name="Call first")
+    expect(first).to_contain_text(over.name)
+    expect(first).to_contain_text("3 seats in use, 1 more than the 2 purchased.")
+    expect(first).to_contain_text("+1 seat")
+    expect(first).to_contain_text(f"€{over.price:,}.00 a month")
+    expect(first).to_contain_text("The hard cap is reached")
+    expect(first).to_contain_text("1 attempt denied today.")
+    address = first.get_by_role("link", name="gerda@globex.example")
+    assert address.get_attribute("href") == "mailto:gerda@globex.example"
+    phone = first.get_by_role("link", name="+49 30 901820")
+    assert phone.get_attribute("href") == "tel:+4930901820"
+    # It is live: a seat more than purchased is given back elsewhere.
+    over.license.expect(200, "POST", f"{over.path}/seats/release", {"seatId": "cid@globex.example"})
+    expect(first).not_to_contain_text(over.name)
+    over.take("cid@globex.example")
+    expect(first).to_contain_text(over.name)
+    first.get_by_role("link", name="Note what was said").click()
+    page.get_by_role("button", name="Change").click()
+    page.get_by_role("dialog").get_by_label("State").select_option("contacted")
+    page.get_by_role("dialog").get_by_label("Owner").fill("Sam Sales")
+    page.get_by_role("dialog").get_by_label("Note").fill("Wants five more.")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    expect(page.locator("main")).to_contain_text("sales@vendor.example")
+    expect(page.get_by_role("button", name="Terms")).to_have_count(0)
+    # The board: moved by keyboard, and back by the way back that is offered.
+    page.get_by_role("link", name="Follow-up").first.click()
+    card = page.locator(f"#card-{over.id}")
+    expect(page.get_by_role("region", name="Contacted").locator(f"#card-{over.id}")).to_be_visible()
+    card.focus()
+    page.keyboard.press("Alt+ArrowRight")
+    expect(page.get_by_role("region", name="Quoted").locator(f"#card-{over.id}")).to_be_visible()
+    wait_for(lambda: api.expect(200, "GET", f"{over.path}/follow-up")["state"] == "quoted")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("region", name="Contacted").locator(f"#card-{over.id}")).to_be_visible()
+    # And by the mouse.
+    page.locator(".follow-up", has=card).locator(".facts").drag_to(
+        page.get_by_role("region", name="Won")
+    )
+    wait_for(lambda: api.expect(200, "GET", f"{over.path}/follow-up")["state"] == "won")
+
+
+def test_support_explains_a_denial_and_releases_a_seat(
+    console: Console, over: Globex, api: Api
+) -> None:
+    page = console.sign_in("support", f"#/entitlements/{over.id}/denials")
+    row = page.get_by_role("row").filter(has_text="dan@globex.example")
+    row.get_by_role("link", name="Why?").click()
+    answer = page.get_by_role("region", name="Answer")
+    expect(answer).to_contain_text("dan@globex.example")
+    expect(page.get_by_role("region", name="At that moment")).to_contain_text("In use3")
+    expect(page.get_by_role("region", name="At that moment")).to_contain_text(
+        "The hard cap was reached."
+    )
+    expect(page.get_by_role("region", name="Held a seat then")).to_contain_text("Ann")
+    page.go_back()
+    page.get_by_role("link", name="People", exact=True).click()
+    ann = page.get_by_role("row").filter(has_text="ann@globex.example")
+    ann.get_by_role("button", name="Release").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Ann")
+    dialog.get_by_role("button", name="Release").click()
+    expect(ann).to_have_count(0)
+    changes = api.expect(200, "GET", f"{over.path}/changes?type=seat.released")["items"]
+    assert changes[0]["actor"] == "support@vendor.example"
+    page.get_by_role("link", name="Access").click()
+    expect(page.get_by_role("region", name="License keys")).to_have_count(0)
+    page.get_by_role("button", name="New link").click()
+    page.get_by_role("button", name="Create").click()
+    link = page.get_by_role("textbox", name="Link to the portal").input_value()
+    assert "/portal#plk_" in link
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    go(page, f"#/entitlements/{over.id}/terms")
+    expect(page.get_by_role("heading", name="History")).to_be_visible()
+    expect(page.get_by_role("button", name="Change")).to_have_count(0)
+
+
+def test_an_administrator_changes_terms_and_sees_what_it_means(
+    console: Console, over: Globex, api: Api
+) -> None:
+    page = console.sign_in("admin", f"#/entitlements/{over.id}/terms")
+    page.get_by_role("button", name="Change", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Seats purchased").fill("1")
+    expect(dialog).to_contain_text("1 seat purchased, at most 2 are granted.")
+    expect(dialog).to_contain_text("Holders above the new cap keep their seats: 1 of them.")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Changed.")).to_be_visible()
+    assert api.expect(200, "GET", over.path)["seatCount"] == 1
+    page.get_by_role("button", name="Undo").click()
+    wait_for(lambda: api.expect(200, "GET", over.path)["seatCount"] == 2)
+    history = page.get_by_role("region", name="History")
+    expect(history).to_contain_text("admin@vendor.example")
+    # Nothing but what was changed is written.
+    kept = api.expect(200, "GET", over.path)
+    assert kept["unitPrice"]["amount"] == f"{over.price}.00"
+    assert kept["contacts"]["customerAdmin"]["name"] == "Gerda"
+
+
+def test_of_two_people_the_second_sees_what_changed(
+    console: Console, over: Globex, api: Api
+) -> None:
+    page = console.by_link(f"#/entitlements/{over.id}/terms")
+    page.get_by_role("button", name="Change", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Product").fill("CAD Ultra")
+    api.expect(200, "PATCH", over.path, {"seatCount": 3})
+    console.expected.append("412")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Somebody else has changed it")
+    expect(dialog.get_by_label("Product")).to_have_value("CAD Ultra")
+    assert api.expect(200, "GET", over.path)["product"] == "CAD Pro"
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("region", name="History")).to_contain_text("seatCount")
+
+
+def test_entitlements_are_found_as_one_types_and_filters_live_in_the_address(
+    console: Console, over: Globex
+) -> None:
+    page = console.by_link("#/entitlements")
+    box = page.locator("#search")
+    for typed in (
+        over.name.lower(),
+        f"4711-{over.name[6:]}",
+        "gerda@globex.example",
+        "dan@globex.example",
+    ):
+        box.fill(typed)
+        expect(page).to_have_url(re.compile(f"search={typed[:2]}"))
+        expect(page.locator(".list-row").filter(has_text=over.name).first).to_be_visible()
+    page.locator(".list-row a").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(over.name)
+    page.go_back()
+    expect(box).to_have_value("dan@globex.example")
+    box.fill("")
+    page.get_by_label("Order").select_option("over")
+    expect(page).to_have_url(re.compile("overdraft=true"))
+    expect(page.locator(".list-row").filter(has_text=over.name).first).to_be_visible()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="CSV").click()
+    text = saved.value.path().read_text("utf-8-sig")
+    assert over.name in text
+    assert f",{over.price}," in text
+
+
+def test_the_palette_leads_everywhere_by_keyboard(console: Console, over: Globex) -> None:
+    page = console.by_link()
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("combobox")).to_be_focused()
+    page.keyboard.type("webh")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Webhooks")).to_be_visible()
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("combobox")).to_be_focused()
+    page.keyboard.type(over.name)
+    expect(
+        page.get_by_role("option", name=re.compile(f"{over.name} · CAD Pro")).first
+    ).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text(over.name)
+
+
+def test_hostile_names_are_text_everywhere(console: Console, api: Api) -> None:
+    sold = Sold.make(
+        api,
+        customer={"name": HOSTILE[1]},
+        product=HOSTILE[0],
+        contacts={"customerAdmin": {"name": HOSTILE[0], "email": "x@y.example"}},
+        seatCount=len(HOSTILE),
+    )
+    for number, name in enumerate(HOSTILE):
+        sold.take(f"hostile{number}@x.example", seatName=name[:120])
+    api.expect(200, "PATCH", f"{sold.path}/follow-up", {"owner": HOSTILE[1], "note": HOSTILE[0]})
+    page = console.by_link(f"#/entitlements/{sold.id}")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("<img src=x")
+    for place in ("people", "terms", "follow-up"):
+        go(page, f"#/entitlements/{sold.id}/{place}")
+        expect(page.locator(".ghost")).to_have_count(0)
+    go(page, "#/follow-ups")
+    expect(page.locator(f"#card-{sold.id}")).to_contain_text("<img src=x")
+    go(page, "#/entitlements?search=img")
+    expect(page.locator(".list-row").first).to_contain_text("<img src=x")
+    assert "pwned" not in page.title()
+    assert page.locator("img").count() == 0
+
+
+def test_a_page_goes_on_after_the_network_was_away(console: Console, over: Globex) -> None:
+    console.expected += ["ERR_INTERNET_DISCONNECTED", "Failed to load"]
+    page = console.by_link(f"#/entitlements/{over.id}/people")
+    expect(page.get_by_role("row")).to_have_count(4)
+    page.context.set_offline(True)
+    expect(page.get_by_text("You are offline")).to_be_visible()
+    expect(page.get_by_text("The service cannot be reached").first).to_be_visible()
+    expect(page.get_by_role("row")).to_have_count(4)
+    over.license.expect(200, "POST", f"{over.path}/seats/release", {"seatId": "cid@globex.example"})
+    page.context.set_offline(False)
+    expect(page.get_by_role("row")).to_have_count(3)
+    expect(page.get_by_text("You are offline")).to_have_count(0)
+
+
+def test_a_long_list_draws_what_is_seen(console: Console) -> None:
+    """Two thousand rows, answered by pages as the service answers them."""
+    page = console.by_link()
+    [one] = console.api.expect(200, "GET", "/v1/entitlements?limit=1")["items"]
+
+    def answer(route: Route) -> None:
+        found = re.search(r"pageToken=(\d+)", route.request.url)
+        start = int(found[1]) if found else 0
+        items = [
+            {**one, "entitlementId": f"ent_{n}", "customer": {"name": f"Customer {n}"}}
+            for n in range(start, start + 100)
+        ]
+        token = str(start + 100) if start + 100 < 2_000 else None
+        route.fulfill(json={"items": items, "nextPageToken": token})
+
+    page.route(re.compile(r"/v1/entitlements\?"), answer)
+    go(page, "#/entitlements")
+    expect(page.locator(".list-row").first).to_contain_text("Customer 0")
+    box = page.locator(".list")
+
+    def is_at_the_end() -> bool:
+        box.evaluate("box => box.scrollTo(0, box.scrollHeight)")
+        return page.get_by_text("Customer 1999", exact=True).count() == 1
+
+    wait_for(is_at_the_end)
+    assert page.locator(".list-row").count() < 60
+    expect(page.get_by_text("2,000 entitlements")).to_be_visible()
+
+
+# --- How it looks ----------------------------------------------------------------------------------------
+
+PAGES = {
+    "today": "#/today",
+    "entitlements": "#/entitlements",
+    "overview": "#/entitlements/{id}",
+    "people": "#/entitlements/{id}/people",
+    "denials": "#/entitlements/{id}/denials",
+    "terms": "#/entitlements/{id}/terms",
+    "follow-up": "#/entitlements/{id}/follow-up",
+    "access": "#/entitlements/{id}/access",
+    "why": "#/why?entitlement={id}&seatId=dan%40globex.example",
+    "board": "#/follow-ups",
+    "reports": "#/reports",
+    "webhooks": "#/webhooks",
+    "settings": "#/settings",
+}
+NARROW: dict[str, Any] = {"viewport": {"width": 320, "height": 640}}
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {},
+    "phone-dark": {**PHONE, "color_scheme": "dark"},
+    "narrow-german": {**NARROW, "locale": "de-DE"},
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_page_is_whole_and_axe_finds_nothing_serious(
+    console: Console, over: Globex, look: str
+) -> None:
+    page = console.by_link(**LOOKS[look])
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    problems: dict[str, Any] = {}
+    for name, place in PAGES.items():
+        go(page, place.format(id=over.id))
+        expect(page.locator("h1").first).to_be_visible()
+        expect(page.locator(".ghost")).to_have_count(0)
+        found = serious(page)
+        width = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
+        if found or width > 0:
+            problems[name] = (width, found)
+        page.screenshot(path=SCREENSHOTS / f"console-{name}-{look}.png", full_page=True)
+    assert problems == {}
+
+
+def test_the_other_language_and_the_other_direction(console: Console, over: Globex) -> None:
+    page = console.by_link(locale="de-DE")
+    assert names(page)[:2] == ["Heute", "Berechtigungen"]
+    region = page.get_by_role("region", name="Zuerst anrufen")
+    expect(region).to_contain_text(f"{over.price:,}".replace(",", "."))
+    # Written from right to left, nothing is cut off.
+    page.evaluate("() => { document.dir = 'rtl'; }")
+    for place in ("#/today", f"#/entitlements/{over.id}", "#/follow-ups"):
+        go(page, place)
+        expect(page.locator(".ghost")).to_have_count(0)
+        assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0

@@ -80,7 +80,7 @@ bench-report: $(READY) ## Measure the report for 10,000 entitlements (about a qu
 bench-client: $(READY) ## Measure the Python client: a call, kept seats, its import
 	@PYTHONPATH=clients/python/src $(BIN)/python -m benchmarks.client
 
-screenshots: $(READY) chromium ## Take the README's pictures of the portal
+screenshots: $(READY) chromium ## Take the README's pictures of the portal and the console
 	@$(BIN)/python -m local screenshots
 
 bench-portal: $(READY) chromium ## Measure the portal's page on the local stack: bytes, first picture, reads

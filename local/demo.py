@@ -34,6 +34,7 @@ from local.emulator import LocalError, free_port
 from local.receiver import Receiver
 from local.run import (
     DEMO_ENTITLEMENT,
+    console_link,
     is_running,
     portal_link,
     read_details,
@@ -464,13 +465,14 @@ def open_report(entry: dict[str, Any]) -> None:
         webbrowser.open(REPORT_FILE.as_uri())
 
 
-def print_next_steps(details: dict[str, str], path: str, link: str) -> None:
+def print_next_steps(details: dict[str, str], path: str, link: str, console: str) -> None:
     """Print what to look at next, while the stack runs."""
     url, key = details["apiUrl"], f"-H 'Authorization: Bearer {details['apiKey']}'"
     mails = details.get("receiverUrl")
     print(
         "\n  Look at, while the stack runs:"
         f"\n  the day as the customer's administrator sees it\n    {link}"
+        f"\n  the day as your own people see it (the link signs in once)\n    {console}"
         f"\n  who was denied\n    curl {url}{path}/denials {key}"
         f"\n  when more than 100 seats were in use\n    curl {url}{path}/overdrafts {key}"
         + (f"\n  the e-mails that it caused\n    {mails}/mails" if mails else "")
@@ -577,4 +579,5 @@ def main() -> None:
             raise LocalError("The counts do not agree.")
         open_report(entry)
         path = f"/v1/entitlements/{entitlement_id}"
-        print_next_steps(details, path, portal_link(api, path))
+        console = console_link(api, f"/entitlements/{entitlement_id}")
+        print_next_steps(details, path, portal_link(api, path), console)

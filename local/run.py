@@ -167,9 +167,13 @@ def portal_link(api: Api, path: str) -> str:
     return str(api.expect(201, "POST", f"{path}/portal-links", asked)["url"])
 
 
-def console_link(api: Api) -> str:
-    """A link that signs in to the vendor's console, once; good for a day."""
-    return str(api.expect(201, "POST", "/v1/console/sign-in-links", {"expiresIn": "P1D"})["url"])
+def console_link(api: Api, place: str = "") -> str:
+    """A link that signs in to the vendor's console, once; good for a day.
+
+    `place` is where it leads, such as `/entitlements/ent_1`.
+    """
+    made = api.expect(201, "POST", "/v1/console/sign-in-links", {"expiresIn": "P1D"})
+    return f"{made['url']}&to={place}" if place else str(made["url"])
 
 
 def environment_file(details: Path) -> Path:

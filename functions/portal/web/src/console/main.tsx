@@ -213,8 +213,9 @@ function Console({ problem }: { problem: string }) {
 
 /** A link that signs in has its code in the fragment. It is taken out of the address at once. */
 async function begin(): Promise<string> {
-  const code = /^#code=([\w.-]+)$/.exec(location.hash)?.[1];
-  if (code) history.replaceState(null, "", `${location.pathname}${location.search}`);
+  const [, code, place = ""] =
+    /^#code=([\w.-]+)(?:&to=(\/[\w/?=&.-]*))?$/.exec(location.hash) ?? [];
+  if (code) history.replaceState(null, "", `${location.pathname}#${place}`);
   try {
     if (isBack()) await comeBack();
     else if (code) {

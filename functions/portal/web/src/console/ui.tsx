@@ -322,9 +322,16 @@ export const Select = ({
   </Field>
 );
 
+/** What has to be scrolled sideways can be reached by keyboard. */
+function reachable(box: HTMLElement | null): void {
+  if (!box) return;
+  if (box.scrollWidth > box.clientWidth) box.setAttribute("tabindex", "0");
+  else box.removeAttribute("tabindex");
+}
+
 /** A table. The head of a column of numbers is in a list of its own. */
 export const Table = ({ head, children }: Children & { head: (string | [string])[] }) => (
-  <div class="scroll">
+  <div class="scroll" ref={reachable}>
     <table>
       <thead>
         <tr>

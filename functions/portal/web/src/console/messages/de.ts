@@ -447,7 +447,7 @@ export const de: Messages = {
     purchase: "Es wurde mehr gekauft",
   },
   age: (number) => (number < 1 ? "heute" : days(number)),
-  open: "Öffnen",
+  open: "Einzelheiten",
   movedTo: (state) => `Verschoben nach ${state}.`,
   followUpSaved: "Gespeichert.",
   noFollowUp: "Noch keine Wiedervorlage",

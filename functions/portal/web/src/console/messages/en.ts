@@ -434,7 +434,7 @@ export const en = {
     purchase: "More was purchased",
   },
   age: (number: number) => (number < 1 ? "today" : days(number)),
-  open: "Open",
+  open: "Details",
   movedTo: (state: string) => `Moved to ${state}.`,
   followUpSaved: "Saved.",
   noFollowUp: "No follow-up yet",

@@ -14,7 +14,7 @@ from pydantic.json_schema import models_json_schema
 
 from shared import problems
 from shared.api import schemas
-from shared.api.routes import PORTAL_ROLES, ROUTES, Parameter, Route
+from shared.api.routes import PORTAL_ROLES, ROUTES, SCOPES, Parameter, Route
 from shared.api.schemas import events
 from shared.api.schemas.base import ProblemBody
 from shared.texts import PERIOD
@@ -206,7 +206,8 @@ def _operation(path: str, route: Route) -> dict[str, Any]:
     }
     security: list[dict[str, list[str]]] = []
     if route.scopes:
-        security += [{"apiKey": []}, {"session": []}]
+        kinds = {"": ("apiKey", "session"), "api": ("apiKey",), "session": ("session",)}
+        security += [{kind: []} for kind in kinds[route.only]]
     if route.license:
         security.append({"licenseKey": []})
     if route.portal:
@@ -237,7 +238,10 @@ def _tag(path: str) -> str:
 def _who(route: Route) -> str:
     who = []
     if route.scopes:
-        who.append(f"an API key or a console session with scope {' or '.join(route.scopes)}")
+        kinds = {"": "an API key or a console session", "api": "an API key"}
+        kind = kinds.get(route.only, "a console session")
+        is_any = route.scopes == SCOPES
+        who.append(kind if is_any else f"{kind} with scope {' or '.join(route.scopes)}")
     if route.license:
         who.append("the entitlement's license key")
     if route.portal:

@@ -13,11 +13,12 @@ from tools import ROOT
 
 SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 # The variables of the collection; those without a value are filled by answers.
-SECRETS = ("apiKey", "licenseKey", "portalToken")
+SECRETS = ("apiKey", "licenseKey", "portalToken", "session")
 CREDENTIALS = {
     "apiKey": "Bearer {{apiKey}}",
     "licenseKey": "License {{licenseKey}}",
     "portalLink": "Portal {{portalToken}}",
+    "session": "Session {{session}}",
 }
 # Values of the paths that no answer has.
 GIVEN = {"externalId": "order-4711", "key": "exports", "seat": "alice@acme.com"}
@@ -29,6 +30,7 @@ for (const [name, value] of Object.entries(first)) {
   if (name.endsWith("Id") && typeof value === "string") pm.collectionVariables.set(name, value);
 }
 if (String(found.key).startsWith("lic_")) pm.collectionVariables.set("licenseKey", found.key);
+if (found.session) pm.collectionVariables.set("session", found.session);
 if (String(found.url).includes("#plk_")) {
   pm.collectionVariables.set("portalToken", found.url.split("#")[1]);
 }
@@ -102,7 +104,8 @@ def _request(method: str, path: str, given: dict[str, Any]) -> dict[str, Any]:
         examples: list[Any] = [each["value"] for each in body.get("examples", {}).values()]
         example = examples[0] if examples else {}
         request["header"].append({"key": "Content-Type", "value": "application/json"})
-        request["body"] = {"mode": "raw", "raw": json.dumps(example, indent=2, ensure_ascii=False)}
+        text = json.dumps(example, indent=2, ensure_ascii=False)
+        request["body"] = {"mode": "raw", "raw": text.replace("$API_KEY", "{{apiKey}}")}
     expected = [int(status) for status in given["responses"] if status[0] in "23"]
     name = f"{method.upper()} {path}"
     check = f'pm.test("{name}", () => pm.expect({expected}).to.include(pm.response.code));'

@@ -24,7 +24,7 @@ API_LIST = "API_KEY"
 DEFAULT_EXPIRY = "P30D"
 # The first half of the types of audit entries.
 AUDITED_AS = {"api": "api_key", "license": "license_key", "portal": "portal_link"}
-# How long an expired link stays on the list.
+# How long an expired link or key stays on the list.
 LISTED_SECONDS = 30 * 86_400
 
 
@@ -35,6 +35,7 @@ class ApiKeyView(TypedDict):
     name: str
     scopes: list[str]
     createdAt: str
+    expiresAt: str | None
 
 
 class LicenseKeyView(TypedDict):
@@ -71,6 +72,9 @@ def create_api_key(request: Request) -> Response:
     model = parse(ApiKeyInput, request.body)
     scopes: list[Value] = [*sorted(set(model.scopes))]
     record: dict[str, Value] = {"kind": "api", "name": model.name, "scopes": scopes}
+    if model.expires_in:
+        expires_at = request.now + from_duration(model.expires_in)
+        record |= {"expiresAt": expires_at, "ttl": expires_at + LISTED_SECONDS}
     return _create(request, API_KEYS, API_LIST, record, _shown_key)
 
 
@@ -247,4 +251,5 @@ def _view(item: Item) -> ApiKeyView | LicenseKeyView | PortalLinkView:
         "name": item["name"],
         "scopes": item["scopes"],
         "createdAt": created_at,
+        "expiresAt": to_rfc3339(item["expiresAt"] * 1000) if "expiresAt" in item else None,
     }

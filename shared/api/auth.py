@@ -136,7 +136,7 @@ class Credentials:
             record = self._session(key_id, record, now)
         expires_at = record.get("expiresAt")
         if expires_at is not None and now >= expires_at:
-            raise LinkExpired
+            raise LinkExpired if kind == "portal" else Unauthorized("The key has expired.")
         return Caller(
             key_id,
             kind,
@@ -150,10 +150,11 @@ class Credentials:
         )
 
     def hash_of(self, key_id: str, now: float) -> str:
-        """The hash of an API key's secret as it is now; empty if there is no such key."""
+        """The hash of an API key's secret, if the key works at `now`; else empty."""
         if key_id == BOOTSTRAP_ID:
             return self._bootstrap
-        return str(self._record(key_id, now).get("hash", ""))
+        record = self._record(key_id, now)
+        return "" if now >= record.get("expiresAt", now + 1) else str(record.get("hash", ""))
 
     def _session(self, session_id: str, record: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         """A session's record, if it goes on at `now`.
@@ -205,10 +206,19 @@ def authorize(caller: Caller, route: Route, path: Mapping[str, str]) -> None:
             )
         if path.get("entitlementId", caller.entitlement_id) != caller.entitlement_id:
             raise problems.NotFound("No entitlement has this id.")
-    elif not route.scopes:
+    else:
+        _authorize_vendor(caller, route)
+
+
+def _authorize_vendor(caller: Caller, route: Route) -> None:
+    """Check that an API key or a session may use a route."""
+    if not route.scopes:
         whose = "license keys" if route.license else "portal links"
         raise problems.Forbidden(f"This is for {whose} only.")
-    elif caller.scopes.isdisjoint(route.scopes):
+    if route.only not in ("", caller.kind):
+        whose = "sessions of the console" if route.only == "session" else "API keys"
+        raise problems.Forbidden(f"This is for {whose} only.")
+    if caller.scopes.isdisjoint(route.scopes):
         needed = " or ".join(f"'{scope}'" for scope in route.scopes)
         if caller.kind == "session":
             raise problems.Forbidden(f"This needs scope {needed}, which your role does not have.")

@@ -36,7 +36,8 @@ class Route(NamedTuple):
     `license`: so may the license key of the entitlement in the path. `portal`: so may a portal link
     of the entitlement, with one of these roles. `answers`: status to schema name ("" without a
     body). `problems`: what may go wrong besides the problems that every route shares. `any_query`:
-    unknown parameters are ignored, on pages to whose links others add some.
+    unknown parameters are ignored, on pages to whose links others add some. `only`: of those with a
+    scope, API keys alone (`api`), or sessions of the console alone (`session`).
     """
 
     id: str
@@ -53,6 +54,7 @@ class Route(NamedTuple):
     max_body: int = MAX_BODY_BYTES
     body_optional: bool = False
     any_query: bool = False
+    only: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -967,6 +969,7 @@ ROUTES: dict[str, Route] = {
         "Read who is signed in, with which scopes, until when",
         SCOPES,
         answers=((200, "Session"),),
+        only="session",
     ),
     "POST /v1/console/session/activity": Route(
         "continueSession",
@@ -974,6 +977,7 @@ ROUTES: dict[str, Route] = {
         "Say that somebody is at the page, so that the session does not end as idle",
         SCOPES,
         answers=((200, "Session"),),
+        only="session",
     ),
     "DELETE /v1/console/session": Route(
         "endOwnSession",
@@ -981,6 +985,7 @@ ROUTES: dict[str, Route] = {
         "Sign out",
         SCOPES,
         answers=((204, ""),),
+        only="session",
     ),
     "POST /v1/console/sign-in-links": Route(
         "createSignInLink",
@@ -990,6 +995,7 @@ ROUTES: dict[str, Route] = {
         body="SignInLinkInput",
         body_optional=True,
         answers=((201, "SignInLink"),),
+        only="api",
     ),
     "GET /v1/license": Route(
         "getLicense",

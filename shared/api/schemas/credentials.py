@@ -14,6 +14,7 @@ class ApiKeyInput(Input):
 
     name: Name
     scopes: Annotated[list[Literal[SCOPES]], Field(min_length=1)]  # type: ignore[valid-type]
+    expires_in: Lease | None = Field(None, description="By default it works until it is revoked.")
 
 
 class ApiKey(Output):
@@ -23,6 +24,7 @@ class ApiKey(Output):
     name: str
     scopes: list[str]
     created_at: str
+    expires_at: str | None
 
 
 class NewApiKey(ApiKey):

@@ -75,6 +75,20 @@ def test_a_revoked_key_takes_its_sessions_along(api: Api) -> None:
     assert api.call(OWN, key=credential)[0] == 401
 
 
+def test_a_key_that_expires_takes_its_sessions_along(api: Api) -> None:
+    body = {"name": "for a while", "scopes": ["report"], "expiresIn": "P1D"}
+    status, made, _ = api.call("POST /v1/api-keys", body=body)
+    assert status == 201
+    listed = api.call("GET /v1/api-keys")[1]["items"]
+    assert [each["expiresAt"] for each in listed] == [made["expiresAt"]]
+    credential = session(api, made["key"])
+    change_record(api, made["key"], expiresAt=int(time.time()) - 1)
+    status, problem, _ = api.call("GET /v1/entitlements", key=made["key"])
+    assert (status, problem["detail"]) == (401, "The key has expired.")
+    assert api.call(OWN, key=credential)[0] == 401
+    assert sign_in(api, apiKey=made["key"])[0] == 401
+
+
 def test_another_bootstrap_key_ends_the_sessions_of_the_one_before(api: Api) -> None:
     credential = session(api)
     later = Api(api.dynamodb, BOOTSTRAP_KEY_HASH=auth.hash_key("bootstrap." + "c" * 40))

@@ -950,20 +950,6 @@ class AsyncVendor(AsyncVendorBase):
         """End a session; it stops working within a minute."""
         await self._json("DELETE", path_of("/v1/console/sessions/{sessionId}", session_id))
 
-    async def get_session(self) -> Session:
-        """Read who is signed in, with which scopes, until when."""
-        answer: Session = await self._json("GET", "/v1/console/session")
-        return answer
-
-    async def end_own_session(self) -> None:
-        """Sign out."""
-        await self._json("DELETE", "/v1/console/session")
-
-    async def continue_session(self) -> Session:
-        """Say that somebody is at the page, so that the session does not end as idle."""
-        answer: Session = await self._json("POST", "/v1/console/session/activity")
-        return answer
-
     async def create_sign_in_link(self, body: SignInLinkInput | None = None) -> SignInLink:
         """Create a link that signs in to the console once, with the scopes of the API key."""
         answer: SignInLink = await self._json("POST", "/v1/console/sign-in-links", body=body)

@@ -938,20 +938,6 @@ class Vendor(VendorBase):
         """End a session; it stops working within a minute."""
         self._json("DELETE", path_of("/v1/console/sessions/{sessionId}", session_id))
 
-    def get_session(self) -> Session:
-        """Read who is signed in, with which scopes, until when."""
-        answer: Session = self._json("GET", "/v1/console/session")
-        return answer
-
-    def end_own_session(self) -> None:
-        """Sign out."""
-        self._json("DELETE", "/v1/console/session")
-
-    def continue_session(self) -> Session:
-        """Say that somebody is at the page, so that the session does not end as idle."""
-        answer: Session = self._json("POST", "/v1/console/session/activity")
-        return answer
-
     def create_sign_in_link(self, body: SignInLinkInput | None = None) -> SignInLink:
         """Create a link that signs in to the console once, with the scopes of the API key."""
         answer: SignInLink = self._json("POST", "/v1/console/sign-in-links", body=body)

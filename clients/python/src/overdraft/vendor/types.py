@@ -50,6 +50,7 @@ class ApiKey(TypedDict):
     name: str
     scopes: list[str]
     createdAt: str
+    expiresAt: str | None
 
 
 class ApiKeyInput(TypedDict):
@@ -59,6 +60,7 @@ class ApiKeyInput(TypedDict):
 
     name: str
     scopes: list[Literal["activate", "manage", "report", "support", "admin"]]
+    expiresIn: NotRequired[str | None]
 
 
 class ApiKeyList(TypedDict):
@@ -596,6 +598,7 @@ class NewApiKey(TypedDict):
     name: str
     scopes: list[str]
     createdAt: str
+    expiresAt: str | None
     key: str
 
 

@@ -489,6 +489,7 @@ export const de: Messages = {
   made: "Angelegt",
   worksUntil: "Gilt bis",
   worksFor: "Gilt für",
+  untilRevoked: "bis zum Widerruf",
   days,
   revoke: "Widerrufen",
   revoked: "Widerrufen; in einer Minute gilt es nicht mehr.",

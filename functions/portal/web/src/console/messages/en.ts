@@ -477,6 +477,7 @@ export const en = {
   made: "Created",
   worksUntil: "Works until",
   worksFor: "Works for",
+  untilRevoked: "until it is revoked",
   days,
   revoke: "Revoke",
   revoked: "Revoked; it stops working within a minute.",

@@ -18,6 +18,7 @@ import {
   Loaded,
   Quoted,
   Secret,
+  Select,
   say,
   Table,
   When,
@@ -44,6 +45,7 @@ export function Settings() {
         await post<{ key: string }>("v1/api-keys", {
           name: String(form.get("name")).trim(),
           scopes,
+          ...(form.get("expiresIn") ? { expiresIn: form.get("expiresIn") } : {}),
         })
       ).key,
     );
@@ -68,7 +70,7 @@ export function Settings() {
           <Loaded of={keys}>
             {(page) =>
               page.items.length ? (
-                <Table head={[t.name, t.scopes, t.made, ""]}>
+                <Table head={[t.name, t.scopes, t.made, t.worksUntil, ""]}>
                   {page.items.map((each) => (
                     <tr key={each.keyId}>
                       <td>
@@ -78,6 +80,13 @@ export function Settings() {
                       <td>{each.scopes.join(", ")}</td>
                       <td>
                         <When at={each.createdAt} />
+                      </td>
+                      <td>
+                        {each.expiresAt && Date.parse(each.expiresAt) <= now() ? (
+                          <Badge kind="">{t.ended}</Badge>
+                        ) : (
+                          <When at={each.expiresAt} />
+                        )}
                       </td>
                       <td>
                         <Action
@@ -186,6 +195,17 @@ export function Settings() {
       {isMaking && (
         <Dialog title={t.newKey} onClose={() => setMaking(false)} onSubmit={make} submit={t.create}>
           <Input label={t.name} name="name" required maxLength={200} />
+          <Select
+            label={t.worksFor}
+            name="expiresIn"
+            defaultValue="P90D"
+            options={[
+              ["P30D", t.days(30)],
+              ["P90D", t.days(90)],
+              ["P365D", t.days(365)],
+              ["", t.untilRevoked],
+            ]}
+          />
           <fieldset>
             <legend>{t.scopes}</legend>
             {SCOPES.map((each) => (

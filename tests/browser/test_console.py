@@ -345,9 +345,10 @@ def test_sales_sees_whom_to_call_and_notes_it(console: Console, over: Globex, ap
     wait_for(lambda: api.expect(200, "GET", f"{over.path}/follow-up")["state"] == "quoted")
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_role("region", name="Contacted").locator(f"#card-{over.id}")).to_be_visible()
-    # And by the mouse.
-    page.locator(".follow-up", has=card).locator(".facts").drag_to(
-        page.get_by_role("region", name="Won")
+    wait_for(lambda: api.expect(200, "GET", f"{over.path}/follow-up")["state"] == "contacted")
+    # And by the mouse. A column may be longer than the window: near its top.
+    page.locator(".follow-up", has=card).locator("small").drag_to(
+        page.get_by_role("region", name="Won"), target_position={"x": 40, "y": 30}
     )
     wait_for(lambda: api.expect(200, "GET", f"{over.path}/follow-up")["state"] == "won")
 

@@ -13,7 +13,7 @@ from shared.clock import now_ms, to_rfc3339
 from tests.integration.conftest import ENTITLEMENT, CheckedApi, Customer
 
 PROTECTED = {route_key: op for route_key, op in ROUTES.items() if not op.is_open}
-FOR_KEYS = [route_key for route_key, op in PROTECTED.items() if op.scopes]
+FOR_KEYS = [route_key for route_key, op in PROTECTED.items() if op.scopes and op.only != "session"]
 BODIES: dict[str, Any] = {
     "takeSeat": {"seatId": "somebody"},
     "consumeUsage": {"quantity": 1},
@@ -34,6 +34,8 @@ BODIES: dict[str, Any] = {
     "createTrueUp": {"period": "2026-10", "formats": ["json"]},
     "decideTrueUpLine": {"decision": "billed"},
     "createApiKey": {"name": "k", "scopes": ["report"]},
+    "createSession": {"code": "sgn_unknown.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"},
+    "createSignInLink": {},
     # Not enabled: what the other tests do is none of its business.
     "createWebhook": {"url": "http://127.0.0.1:9/", "enabled": False},
     "updateWebhook": {"enabled": False},
@@ -56,6 +58,7 @@ def send(
     path = path.replace("{entitlementId}", customer.id)
     path = path.replace("{activationId}", "act_AAAAAAAAAAAAAAAAAAAA")
     path = path.replace("{keyId}", "key_unknown").replace("{seat}", "nobody")
+    path = path.replace("{sessionId}", "ses_unknown")
     path = path.replace("{requestId}", "req_unknown")
     path = path.replace("{scheduledChangeId}", "sch_unknown")
     path = path.replace("{trueUpId}", "tru_unknown").replace("{lineId}", "2026-10.EUR.seats")
@@ -103,6 +106,24 @@ def test_scopes(scoped: dict[str, CheckedApi], api: CheckedApi, route_key: str, 
     else:
         assert (answer.status, kind_of(answer)) == (403, "forbidden")
         assert PROTECTED[route_key].scopes[0] in answer.body["detail"]
+
+
+@pytest.mark.parametrize("route_key", [key for key, op in ROUTES.items() if op.only == "session"])
+def test_what_is_for_sessions_only(api: CheckedApi, customer: Customer, route_key: str) -> None:
+    for caller in (api, customer.license):
+        answer = send(caller, customer, route_key)
+        assert (answer.status, kind_of(answer)) == (403, "forbidden")
+
+
+def test_a_session_may_do_what_its_key_may(api: CheckedApi, customer: Customer) -> None:
+    key = api._credential.removeprefix("Bearer ")
+    made = api.expect(201, "POST", "/v1/console/sessions", {"apiKey": key})
+    session = api.with_credential(f"Session {made['session']}")
+    assert session.call("GET", customer.path).status == 200
+    assert session.call("GET", "/v1/console/session").body["sessionId"] == made["sessionId"]
+    answer = session.call("POST", "/v1/console/sign-in-links", {})
+    assert (answer.status, kind_of(answer)) == (403, "forbidden")
+    assert session.call("DELETE", "/v1/console/session").status == 204
 
 
 @pytest.mark.parametrize(
@@ -189,7 +210,7 @@ def test_the_right_id_with_another_secret(api: CheckedApi, customer: Customer) -
 
 def test_open_routes_need_no_credential(anonymous: CheckedApi) -> None:
     for route_key in ROUTES:
-        if route_key not in PROTECTED and "{" not in route_key:
+        if route_key not in PROTECTED and "{" not in route_key and not ROUTES[route_key].body:
             assert anonymous.call(*route_key.split(" ")).status == 200
     assert "<script" in anonymous.call("GET", "/docs").body
     assert anonymous.call("GET", "/openapi.json").body["openapi"] == "3.1.0"

@@ -73,7 +73,8 @@ def waiting_for_the_stream(requests: list[dict[str, Any]]) -> dict[str, Any]:
 def requests_in_order(requests: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """With what each needs before it.
 
-    `keyId` is that of the key which was created last: both kinds of keys have one.
+    `keyId` is that of the key which was created last: both kinds of keys have one. So has a session,
+    of which one has been ended before by its id.
     """
     waited = False
     for each in requests:
@@ -81,12 +82,14 @@ def requests_in_order(requests: list[dict[str, Any]]) -> Iterator[dict[str, Any]
         if "/seats/" in url and each["request"]["method"] == "POST" and not waited:
             yield waiting_for_the_stream(requests)
             waited = True
-        if each["request"]["method"] == "DELETE" and url.endswith("{{keyId}}"):
-            keys = url.removesuffix("/{{keyId}}")
+        # What is revoked or ended by its id has just been made.
+        made_by = {"/{{keyId}}": url.removesuffix("/{{keyId}}"), "/console/session": f"{url}s"}
+        makes = next((address for end, address in made_by.items() if url.endswith(end)), None)
+        if each["request"]["method"] == "DELETE" and makes:
             yield next(
                 other
                 for other in requests
-                if (other["request"]["method"], other["request"]["url"]["raw"]) == ("POST", keys)
+                if (other["request"]["method"], other["request"]["url"]["raw"]) == ("POST", makes)
             )
         yield each
 

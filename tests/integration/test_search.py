@@ -60,6 +60,10 @@ def test_lists_by_overdraft_by_denials_and_by_renewal(api: CheckedApi) -> None:
     wait_for(lambda: sorted(found(api, f"{query}overdraft")) == sorted([over.id, denied.id]))
     wait_for(lambda: found(api, f"{query}renewal") == [denied.id, calm.id])
     [ranked] = api.expect(200, "GET", f"/v1/entitlements?{query}denials")["items"]
-    assert ranked["ranking"] == {"overdraftPercent": None, "deniedAttempts": 2}
+    assert ranked["ranking"] == {
+        "overdraftPercent": None,
+        "deniedAttempts": 2,
+        "deniedToday": 2,
+    }
     by_overdraft = api.expect(200, "GET", f"/v1/entitlements?{query}overdraft")["items"]
     assert {each["ranking"]["overdraftPercent"] for each in by_overdraft} == {50}

@@ -43,16 +43,20 @@ def test_the_denial_is_on_record_before_the_answer(stack: Stack, customer: Custo
         customer.take(seat_id)
     for _ in range(3):
         customer.take("late@acme.com", 409)
-    found = stack.client("dynamodb").scan(
-        TableName=stack.outputs["TableName"],
-        FilterExpression="begins_with(pk, :prefix)",
-        ExpressionAttributeValues={":prefix": {"S": f"DENIAL#{customer.id}#"}},
-        ConsistentRead=True,
+    pages = (
+        stack.client("dynamodb")
+        .get_paginator("scan")
+        .paginate(
+            TableName=stack.outputs["TableName"],
+            FilterExpression="begins_with(pk, :prefix)",
+            ExpressionAttributeValues={":prefix": {"S": f"DENIAL#{customer.id}#"}},
+            ConsistentRead=True,
+        )
     )
-    attempts = sum(int(item["attempts"]["N"]) for item in found["Items"])
-    assert attempts == 3
-    assert {item["seatId"]["S"] for item in found["Items"]} == {"late@acme.com"}
-    assert {item["hardCap"]["N"] for item in found["Items"]} == {"3"}
+    found = [item for page in pages for item in page["Items"]]
+    assert sum(int(item["attempts"]["N"]) for item in found) == 3
+    assert {item["seatId"]["S"] for item in found} == {"late@acme.com"}
+    assert {item["hardCap"]["N"] for item in found} == {"3"}
 
 
 def test_a_retry_gets_the_same_grant(customer: Customer) -> None:

@@ -126,6 +126,7 @@ ENTRY_TYPES = (
     "portal_link.revoked",
     "api_key.created",
     "api_key.revoked",
+    "sign_in_link.created",
     "session.created",
     "session.ended",
     "webhook.created",

@@ -11,7 +11,7 @@ from shared.api.request import Request, Response
 from shared.api.routes import SCOPES
 from shared.api.schemas.base import parse
 from shared.api.schemas.console import SessionInput, SignInLinkInput
-from shared.audit import Change, Subject, entry_put
+from shared.audit import Change, Subject, differences, entry_put
 from shared.clock import from_duration, to_rfc3339
 from shared.dynamodb.keys import credential_key
 from shared.dynamodb.patterns import write_with_conflict_retry
@@ -104,6 +104,7 @@ def _by_code(request: Request, code: str) -> Entrance:
         or record["kind"] != "code"
         or not hmac.compare_digest(record["hash"], hash_key(code))
         or request.now >= record["expiresAt"]
+        or request.credentials.hash_of(record["madeWith"], request.now) != record["madeWithHash"]
     ):
         raise Unauthorized("The link does not sign in any more: it works once, for a limited time.")
     return Entrance(
@@ -148,7 +149,13 @@ def _begin(request: Request, entrance: Entrance) -> dict[str, object]:
     change = Change(entrance.actor, request.request_id, request.now_ms, entrance.name)
     writes = (
         Put(credential_key(session_id), item, "attribute_not_exists(pk)"),
-        entry_put(change, "session.created", None, Subject(session_id, entrance.name)),
+        entry_put(
+            change,
+            "session.created",
+            None,
+            Subject(session_id, entrance.name),
+            differences({}, {"signedInWith": entrance.kind}),
+        ),
         *([entrance.once] if entrance.once else []),
     )
     reply = request.dynamodb.run(write_with_conflict_retry(Transact(writes)))
@@ -180,7 +187,11 @@ def create_link(request: Request) -> Response:
         "expiresAt": request.now + seconds,
         "ttl": request.now + seconds,
     }
-    request.dynamodb.execute(Put(credential_key(code_id), item, "attribute_not_exists(pk)"))
+    writes = (
+        Put(credential_key(code_id), item, "attribute_not_exists(pk)"),
+        entry_put(request.change, "sign_in_link.created", None, Subject(code_id)),
+    )
+    request.dynamodb.run(write_with_conflict_retry(Transact(writes)))
     body = {
         # In the fragment, which no browser sends: so it is in no log.
         "url": f"{request.public_url}/console#code={code}",

@@ -17,7 +17,7 @@ from shared.dynamodb.keys import credential_key
 from shared.dynamodb.patterns import write_with_conflict_retry
 from shared.dynamodb.requests import Delete, Get, Item, Put, Transact, Value
 from shared.ids import API_KEYS, LICENSE_KEYS, PORTAL_LINKS, new_id
-from shared.problems import InvalidRequest, NotFound
+from shared.problems import Forbidden, InvalidRequest, NotFound
 from shared.seats.shard import MAX_LEASE, MIN_LEASE
 
 API_LIST = "API_KEY"
@@ -97,6 +97,9 @@ def create_portal_link(request: Request) -> Response:
     entitlement_id = request.path["entitlementId"]
     request.dynamodb.run(entitlements.require(entitlement_id))
     expires_at = _expiry(model, request.now)
+    if model.role == "admin" and "manage" not in request.caller.scopes:
+        # Such a link changes what the customer may use, and outlives who made it.
+        raise Forbidden("A link for an admin needs scope 'manage'; a viewer's link does not.")
     if model.hides_names and model.role != "viewer":
         raise InvalidRequest.at("/hidesNames", "is for the role viewer alone")
     record: dict[str, Value] = {

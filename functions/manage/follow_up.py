@@ -31,8 +31,12 @@ def update(request: Request) -> Response:
 
 
 def _respond(request: Request, item: Item | None) -> Response:
-    etag = f'"{item["version"]}"' if item else '"0"'
-    return Response(200, follow_up.view(request.path["entitlementId"], item), {"etag": etag})
+    headers = {"etag": _etag(item)}
+    return Response(200, follow_up.view(request.path["entitlementId"], item), headers)
+
+
+def _etag(item: Item | None) -> str:
+    return f'"{item["version"]}"' if item else '"0"'
 
 
 def _fetch(entitlement_id: str) -> Operation[Item | None]:
@@ -94,6 +98,7 @@ def _changes(body: Any, seen: Item | None, now_ms: int) -> dict[str, Any]:
 class ListedFollowUpView(follow_up.FollowUpView):
     """A follow-up with the entitlement that it is of."""
 
+    etag: str
     entitlement: EntitlementView
 
 
@@ -132,7 +137,11 @@ def _listed(request: Request) -> Operation[ResultPage]:
         [item["entitlementId"] for item in items], request.now
     )
     shown: list[ListedFollowUpView] = [
-        {**follow_up.view(item["entitlementId"], item), "entitlement": views[item["entitlementId"]]}
+        {
+            **follow_up.view(item["entitlementId"], item),
+            "etag": _etag(item),
+            "entitlement": views[item["entitlementId"]],
+        }
         for item in items
         if item["entitlementId"] in views
     ]

@@ -136,7 +136,7 @@ def values_at(claims: Mapping[str, Any], name: str) -> list[str]:
         for part in name.split("."):
             found = found.get(part) if isinstance(found, Mapping) else None
     if isinstance(found, str):
-        return found.split()
+        return [found]  # one value, which may have spaces
     return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
 
 
@@ -146,7 +146,7 @@ def _email(claims: Mapping[str, Any]) -> str:
         raise Forbidden(
             "Your account has no e-mail address in the token: the scope email is needed."
         )
-    if claims.get("email_verified") is False:
+    if claims.get("email_verified") in (False, "false"):
         raise Forbidden("The provider has not verified your e-mail address.")
     return email
 

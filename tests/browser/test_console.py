@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from local.api import Api
 from local.run import console_link
 from local.stack import Stack
+from shared.clock import now_ms, to_rfc3339
 from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS, Sold
 from tests.browser.test_portal import HOSTILE, serious
 from tests.support.waiting import wait_for
@@ -214,6 +215,10 @@ def test_a_link_signs_in_once_and_moves_nobody_into_another_account(console: Con
     other.goto(console_link(console.api))
     assert names(other) == ROLES["sales"]
     assert "code=" not in other.url
+    tab = other.context.new_page()
+    console.watch(tab)
+    tab.goto(console_link(console.api))
+    assert names(tab) == ROLES["sales"]
     # Used already.
     console.expected.append("401")
     late = console.page()
@@ -279,19 +284,22 @@ def test_a_new_tab_takes_the_session_over_and_hears_its_end(console: Console) ->
     expect(tab.get_by_role("heading", name="Webhooks")).to_be_visible()
     page.locator(".who summary").click()
     page.get_by_role("button", name="Sign out").click()
-    expect(tab.get_by_role("heading", name="Your session has ended")).to_be_visible()
+    # And shows nothing any more.
+    expect(tab.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(tab.get_by_role("heading", name="Webhooks")).to_have_count(0)
 
 
 def test_a_session_that_ends_loses_nothing(console: Console, over: Globex, api: Api) -> None:
     page = console.sign_in("admin", f"#/entitlements/{over.id}/follow-up")
     page.get_by_role("button", name="Change").click()
     page.get_by_label("Note").fill("A long note that nobody wants to type again.")
-    tab = page.context.new_page()
-    console.watch(tab)
-    tab.goto(console.url)
-    tab.locator(".who summary").click()
-    tab.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("heading", name="Your session has ended")).to_be_visible()
+    session_id = page.evaluate(
+        "() => JSON.parse(sessionStorage.getItem('overdraft.session')).sessionId"
+    )
+    api.expect(204, "DELETE", f"/v1/console/sessions/{session_id}")
+    console.expected.append("401")
+    # Within a minute, each process hears of it.
+    expect(page.get_by_role("heading", name="Your session has ended")).to_be_visible(timeout=90_000)
     with page.expect_popup() as opened:
         page.get_by_role("button", name="Sign in").first.click()
     # The provider knows who it is, and asks nothing.
@@ -398,7 +406,7 @@ def test_an_administrator_changes_terms_and_sees_what_it_means(
     expect(dialog).to_contain_text("1 seat purchased, at most 2 are granted.")
     expect(dialog).to_contain_text("Holders above the new cap keep their seats: 1 of them.")
     dialog.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("Changed.")).to_be_visible()
+    expect(page.get_by_text(f"Changed: {over.name}.")).to_be_visible()
     assert api.expect(200, "GET", over.path)["seatCount"] == 1
     page.get_by_role("button", name="Undo").click()
     wait_for(lambda: api.expect(200, "GET", over.path)["seatCount"] == 2)
@@ -423,8 +431,88 @@ def test_of_two_people_the_second_sees_what_changed(
     expect(dialog.get_by_role("alert")).to_contain_text("Somebody else has changed it")
     expect(dialog.get_by_label("Product")).to_have_value("CAD Ultra")
     assert api.expect(200, "GET", over.path)["product"] == "CAD Pro"
-    dialog.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("region", name="History")).to_contain_text("seatCount")
+    # What the other one changed stays.
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    kept = api.expect(200, "GET", over.path)
+    assert (kept["product"], kept["seatCount"]) == ("CAD Ultra", 3)
+
+
+def test_what_nobody_touched_stays_as_it_was(console: Console, api: Api) -> None:
+    due = to_rfc3339(now_ms() + 3 * 86_400_000)
+    sold = Sold.make(
+        api,
+        unitPrice={"amount": "120.50", "currency": "EUR", "per": "year"},
+        overdraftSeatLimit={
+            "type": "percentage",
+            "value": 50,
+            "period": "P30D",
+            "recovery": "P10D",
+        },
+        validUntil=to_rfc3339(now_ms() + 90 * 86_400_000 + 3_723_000),
+        contacts={"customerAdmin": {"email": "a@b.example"}},
+    )
+    follow_up = {"state": "quoted", "dueAt": due}
+    due = api.expect(200, "PATCH", f"{sold.path}/follow-up", follow_up)["dueAt"]
+    before = api.expect(200, "GET", sold.path)
+    page = console.by_link(f"#/entitlements/{sold.id}/terms", timezone_id="Australia/Sydney")
+    page.get_by_role("button", name="Change", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("Nothing was changed.")
+    dialog.get_by_label("How much").fill("100")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    after = api.expect(200, "GET", sold.path)
+    changed = {name for name, value in after.items() if value != before[name]}
+    assert changed == {"overdraftSeatLimit", "hardCap", "seats", "updatedAt"}
+    assert after["overdraftSeatLimit"] == {**before["overdraftSeatLimit"], "value": 100}
+    go(page, f"#/entitlements/{sold.id}/follow-up")
+    page.get_by_role("button", name="Change", exact=True).click()
+    page.get_by_role("dialog").get_by_label("Note").fill("They called.")
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    noted = api.expect(200, "GET", f"{sold.path}/follow-up")
+    assert (noted["state"], noted["owner"], noted["dueAt"]) == ("quoted", None, due)
+    hook = api.expect(
+        201,
+        "POST",
+        "/v1/webhooks",
+        {"url": "http://127.0.0.1:9/x", "format": "slack", "enabled": False},
+    )
+    go(page, f"#/webhooks/{hook['webhookId']}")
+    page.get_by_role("button", name="Change", exact=True).click()
+    page.get_by_role("dialog").get_by_label("Description").fill("ours")
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    kept = api.expect(200, "GET", f"/v1/webhooks/{hook['webhookId']}")
+    assert (kept["format"], kept["description"], kept["eventTypes"]) == ("slack", "ours", ["*"])
+
+
+def test_a_card_that_somebody_else_has_moved_is_not_moved_again(
+    console: Console, over: Globex, api: Api
+) -> None:
+    page = console.by_link("#/follow-ups")
+    card = page.locator(f"#card-{over.id}")
+    expect(card).to_be_visible()
+    api.expect(200, "PATCH", f"{over.path}/follow-up", {"state": "quoted", "owner": "Bob"})
+    console.expected.append("412")
+    card.focus()
+    page.keyboard.press("Alt+ArrowRight")
+    expect(page.get_by_role("alert")).to_contain_text("Somebody else has changed it")
+    expect(page.get_by_role("region", name="Quoted").locator(f"#card-{over.id}")).to_be_visible()
+    assert api.expect(200, "GET", f"{over.path}/follow-up")["owner"] == "Bob"
+
+
+@pytest.mark.parametrize("place", ["#/%", "#/entitlements/%E0%A4%A", "#//", "#/nothing"])
+def test_an_address_that_is_none_is_no_blank_page(console: Console, place: str) -> None:
+    console.expected.append("404")
+    page = console.by_link()
+    go(page, place)
+    expect(page.locator("main")).not_to_be_empty()
+    page.reload()
+    expect(page.locator("main")).not_to_be_empty()
 
 
 def test_entitlements_are_found_as_one_types_and_filters_live_in_the_address(

@@ -71,6 +71,7 @@ class SignInLink(Output):
 class ListedFollowUp(FollowUp):
     """A follow-up with the entitlement that it is of."""
 
+    etag: str = Field(description="For `If-Match`, when this one is changed.")
     entitlement: Entitlement
 
 

@@ -1843,6 +1843,7 @@ class Change(TypedDict):
         "portal_link.revoked",
         "api_key.created",
         "api_key.revoked",
+        "sign_in_link.created",
         "session.created",
         "session.ended",
         "webhook.created",
@@ -3029,6 +3030,7 @@ class ListedFollowUp(TypedDict):
     changedAt: str | None
     changedBy: str | None
     reason: Literal["overdraft", "denial", "request", "purchase"] | None
+    etag: str
     entitlement: Entitlement
 
 

@@ -16,6 +16,9 @@ export class Failure extends Error {
   }
 }
 
+/** What the page itself has to say, in the reader's language. */
+export class Said extends Error {}
+
 export type Query = Record<string, string | number | boolean | null | undefined>;
 interface Options {
   query?: Query;

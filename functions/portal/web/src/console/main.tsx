@@ -30,6 +30,7 @@ import {
   signIn,
   signOut,
   watchActivity,
+  watchSignOut,
 } from "./session";
 import { SignIn } from "./sign-in";
 import { Action, Empty, Messages, Quoted, textOf } from "./ui";
@@ -123,6 +124,14 @@ function Console({ problem }: { problem: string }) {
   useEffect(() => {
     if (signedIn) setWas(true);
   }, [signedIn]);
+  useEffect(
+    () =>
+      watchSignOut(() => {
+        forget();
+        setWas(false);
+      }),
+    [],
+  );
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || !session())
@@ -147,8 +156,6 @@ function Console({ problem }: { problem: string }) {
   }));
   const leave = async () => {
     await signOut();
-    forget();
-    setWas(false);
     go(to([]), true);
   };
   return (
@@ -213,16 +220,14 @@ function Console({ problem }: { problem: string }) {
 
 /** A link that signs in has its code in the fragment. It is taken out of the address at once. */
 async function begin(): Promise<string> {
-  const [, code, place = ""] =
-    /^#code=([\w.-]+)(?:&to=(\/[\w/?=&.-]*))?$/.exec(location.hash) ?? [];
-  if (code) history.replaceState(null, "", `${location.pathname}#${place}`);
+  const [, code, place = ""] = /^#code=([\w.-]*)(?:&to=)?(.*)$/.exec(location.hash) ?? [];
+  if (code !== undefined) history.replaceState(null, "", `${location.pathname}#${place}`);
   try {
     if (isBack()) await comeBack();
-    else if (code) {
-      // Who is signed in stays so: a link from somebody else changes nothing.
-      if (session()) await call("GET", "v1/console/session").catch(() => {});
-      if (!session()) await signIn({ code });
-    } else if (!session()) await askOthers();
+    // Who is signed in stays so, in whatever tab: a link from somebody else changes nothing.
+    else if (session()) await call("GET", "v1/console/session").catch(() => {});
+    if (!session()) await askOthers();
+    if (!session() && code) await signIn({ code });
   } catch (error) {
     return textOf(error);
   }

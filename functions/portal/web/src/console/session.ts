@@ -13,7 +13,8 @@ import {
   processAuthorizationCodeResponse,
   validateAuthResponse,
 } from "oauth4webapi";
-import { call } from "./api";
+import { call, Said } from "./api";
+import { t } from "./messages";
 import type { NewSession, Session } from "./types";
 
 const STORED = "overdraft.session";
@@ -49,8 +50,20 @@ others.onmessage = ({ data }) => {
   if (data.ask && current && Date.parse(current.expiresAt) > Date.now())
     others.postMessage({ session: current });
   if (data.session && !current) set(data.session);
-  if (data.ended && data.ended === current?.sessionId) set(null);
+  if (data.ended && data.ended === current?.sessionId) leave();
 };
+
+const onSignOut = new Set<() => void>();
+/** Call back when somebody has signed out, in this tab or another: nothing may be seen any more. */
+export function watchSignOut(listener: () => void): () => void {
+  onSignOut.add(listener);
+  return () => onSignOut.delete(listener);
+}
+
+function leave(): void {
+  set(null);
+  for (const each of onSignOut) each();
+}
 
 /** Call back whenever somebody signs in or out. */
 export function watchSession(listener: () => void): () => void {
@@ -78,7 +91,7 @@ export async function signOut(): Promise<void> {
   const id = current?.sessionId;
   await call("DELETE", "v1/console/session").catch(() => {});
   others.postMessage({ ended: id });
-  set(null);
+  leave();
 }
 
 /** Wait a moment for another tab that is signed in. */
@@ -154,8 +167,13 @@ export async function comeBack(): Promise<void> {
   const kept = JSON.parse(sessionStorage.getItem(SIGNING_IN) ?? "null");
   sessionStorage.removeItem(SIGNING_IN);
   history.replaceState(null, "", location.pathname + (kept?.hash ?? ""));
-  if (!kept) throw new Error("no sign-in was begun in this tab");
-  const parameters = validateAuthResponse(server(), client(), given, kept.state);
+  if (!kept) throw new Said(t.notBegunHere);
+  let parameters: URLSearchParams;
+  try {
+    parameters = validateAuthResponse(server(), client(), given, kept.state);
+  } catch {
+    throw new Said(t.signInRefused(given.searchParams.get("error") ?? ""));
+  }
   const answer = await authorizationCodeGrantRequest(
     server(),
     client(),

@@ -1,11 +1,11 @@
 // What pages are made of.
 
-import type { ComponentChildren, JSX } from "preact";
+import type { ComponentChildren, JSX, TargetedEvent } from "preact";
 import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { now } from "../clock";
 import { isolated } from "../dom";
 import { count, moment, money } from "../format";
-import { Failure } from "./api";
+import { Failure, Said } from "./api";
 import type { Data } from "./data";
 import { useTick } from "./hooks";
 import { t } from "./messages";
@@ -58,6 +58,7 @@ export const Trouble = ({ error, retry }: { error: Error; retry?: () => void }) 
 
 /** What to say of a failure. */
 export function textOf(error: unknown): string {
+  if (error instanceof Said) return error.message;
   if (!(error instanceof Failure)) return t.failed;
   return t.problems[error.kind] ?? error.message;
 }
@@ -118,7 +119,8 @@ export function Meter({
   purchased: number;
   hardCap: number | null;
 }) {
-  const full = Math.max(hardCap ?? purchased, purchased, used, 1);
+  // Without a cap there is always room.
+  const full = Math.max(hardCap ?? 1.25 * Math.max(purchased, used), purchased, used, 1);
   const share = (value: number) => `${(100 * value) / full}%`;
   const text = t.meter(used, purchased, hardCap);
   return (
@@ -301,19 +303,26 @@ export const Input = ({
   </Field>
 );
 
+/** A choice. With `defaultValue` it is the person's own from then on. */
 export const Select = ({
   label,
   options,
+  value,
+  defaultValue,
   ...more
 }: {
   label: string;
   options: [value: string, text: string][];
-} & JSX.IntrinsicElements["select"]) => (
+  value?: string;
+  defaultValue?: string;
+  name?: string;
+  onChange?: (event: TargetedEvent<HTMLSelectElement>) => void;
+}) => (
   <Field label={label}>
     {(id) => (
-      <select id={id} {...more}>
-        {options.map(([value, text]) => (
-          <option key={value} value={value}>
+      <select id={id} {...more} {...(value === undefined ? {} : { value })}>
+        {options.map(([each, text]) => (
+          <option key={each} value={each} selected={each === (value ?? defaultValue)}>
             {text}
           </option>
         ))}
@@ -321,6 +330,33 @@ export const Select = ({
     )}
   </Field>
 );
+
+/** A button that asks before it does what cannot be undone. */
+export function Confirm({
+  label,
+  title,
+  means,
+  act,
+}: {
+  label: string;
+  title: string;
+  means: string;
+  act: () => Promise<unknown>;
+}) {
+  const [isAsking, setAsking] = useState(false);
+  return (
+    <>
+      <button type="button" class="quiet" onClick={() => setAsking(true)}>
+        {label}
+      </button>
+      {isAsking && (
+        <Dialog title={title} submit={label} danger onClose={() => setAsking(false)} onSubmit={act}>
+          <p class="soft">{means}</p>
+        </Dialog>
+      )}
+    </>
+  );
+}
 
 /** What has to be scrolled sideways can be reached by keyboard. */
 function reachable(box: HTMLElement | null): void {
@@ -380,22 +416,22 @@ export function Secret({ label, text }: { label: string; text: string }) {
 
 // --- Short messages at the edge of the page ------------------------------------------------------
 
-export interface Said {
+export interface Message {
   text: string;
   role: "status" | "alert";
   undo?: () => Promise<unknown>;
 }
-let listener: (said: Said | null) => void = () => {};
+let listener: (said: Message | null) => void = () => {};
 
 /** Say something in passing, with a way back where there is one. */
 export const say = (
   text: string,
-  role: Said["role"] = "status",
+  role: Message["role"] = "status",
   undo?: () => Promise<unknown>,
 ): void => listener({ text, role, ...(undo ? { undo } : {}) });
 
 export function Messages() {
-  const [said, set] = useState<Said | null>(null);
+  const [said, set] = useState<Message | null>(null);
   listener = set;
   useEffect(() => {
     const timer = setTimeout(() => set(null), said?.undo ? 12_000 : 6_000);

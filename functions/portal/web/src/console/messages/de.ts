@@ -57,7 +57,7 @@ export const de: Messages = {
   problems: {
     "not-found": "Das gibt es nicht, oder nicht mehr.",
     "precondition-failed":
-      "Jemand hat es geändert, seit Sie es geöffnet haben. Es wurde nichts gespeichert.",
+      "Jemand hat es geändert, seit Sie es geöffnet haben. Es wurde nichts gespeichert, und was Sie geschrieben haben, bleibt: Sehen Sie nach, was anders ist, und speichern Sie dann noch einmal.",
     forbidden: "Ihre Rolle erlaubt das nicht.",
     throttled: "Zu viele Anfragen. Warten Sie eine Minute.",
     unavailable: "Der Dienst ist überlastet. Versuchen Sie es gleich noch einmal.",
@@ -81,6 +81,10 @@ export const de: Messages = {
   keyIsNotKept: "Der Schlüssel wird gegen eine Sitzung getauscht und nicht behalten.",
   providerUnreachable:
     "Der Anmeldedienst ist nicht erreichbar. Versuchen Sie es noch einmal, oder nehmen Sie einen API-Schlüssel.",
+  notBegunHere:
+    "Diese Anmeldung wurde nicht in diesem Tab begonnen. Melden Sie sich noch einmal an.",
+  signInRefused: (why) =>
+    `Der Anmeldedienst hat Sie nicht angemeldet${why ? ` (${why})` : ""}. Melden Sie sich noch einmal an.`,
   sessionEnded: "Ihre Sitzung ist beendet",
   nothingLost: "Melden Sie sich wieder an. Was Sie geschrieben haben, bleibt.",
 
@@ -132,7 +136,7 @@ export const de: Messages = {
   newEntitlement: "Neue Berechtigung",
   searchHint: "Kunde, Produkt, E-Mail, Kennung, Person …",
   statusFilter: "Status",
-  everyStatus: "Jeder Status",
+  everyStatus: "Alle außer gelöschten",
   order: "Reihenfolge",
   newestFirst: "Neueste zuerst",
   onlyOver: "Jetzt darüber",
@@ -331,11 +335,16 @@ export const de: Messages = {
   takesEffectHint: "Leer: sofort.",
   schedule: "Einplanen",
   changeScheduled: "Die Änderung ist eingeplant.",
-  changed: "Geändert.",
+  changedOf: (name) => `Geändert: ${name}.`,
+  emailNeeded: "Zu einem Ansprechpartner gehört eine E-Mail-Adresse.",
+  forAPeriod: (amount, period, recovery) => `${amount}, für ${period}, wieder nach ${recovery}`,
+  overdraftPeriod: "Wie lange",
+  overdraftPeriodHint:
+    "Etwa P30D; leer: für immer. Erholung: wie lange der Rahmen gehalten werden muss, bis wieder mehr geht.",
+  overdraftRecovery: "Erholung",
+  overdraftPrice: "Preis der Überziehung",
   created: "Angelegt.",
   nothingChanged: "Es wurde nichts geändert.",
-  seeWhatChanged:
-    "Schließen Sie das, sehen Sie unten nach, was sich geändert hat, und ändern Sie es neu.",
   meansCap: (purchased, cap) =>
     cap === null
       ? `${seats(purchased)} gekauft, mehr wird ohne Obergrenze gewährt.`
@@ -396,6 +405,7 @@ export const de: Messages = {
     "portal_link.revoked": "Portal-Link widerrufen",
     "api_key.created": "API-Schlüssel angelegt",
     "api_key.revoked": "API-Schlüssel widerrufen",
+    "sign_in_link.created": "Link zur Anmeldung angelegt",
     "session.created": "Angemeldet",
     "session.ended": "Sitzung beendet",
     "webhook.created": "Webhook angelegt",
@@ -433,7 +443,7 @@ export const de: Messages = {
     dismissed: "Verworfen",
   },
   boardHint:
-    "Ziehen Sie eine Karte, oder wählen Sie sie und drücken Sie Alt und eine Pfeiltaste. Die Eingabetaste öffnet sie.",
+    "Ziehen Sie eine Karte, drücken Sie auf ihr Alt und eine Pfeiltaste, oder öffnen Sie sie und wählen Sie einen Stand.",
   nothingHere: "Nichts hier.",
   owner: "Zuständig",
   dueOn: "Fällig",
@@ -448,7 +458,7 @@ export const de: Messages = {
   },
   age: (number) => (number < 1 ? "heute" : days(number)),
   open: "Einzelheiten",
-  movedTo: (state) => `Verschoben nach ${state}.`,
+  movedTo: (name, state) => `${name} verschoben nach ${state}.`,
   followUpSaved: "Gespeichert.",
   noFollowUp: "Noch keine Wiedervorlage",
   noFollowUpHint:
@@ -492,6 +502,19 @@ export const de: Messages = {
   untilRevoked: "bis zum Widerruf",
   days,
   revoke: "Widerrufen",
+  revokeLink: "Diesen Link widerrufen?",
+  revokeLinkMeans:
+    "Wer ihn hat, kann das Portal nicht mehr öffnen. Das lässt sich nicht rückgängig machen.",
+  revokeKey: "Diesen Lizenzschlüssel widerrufen?",
+  revokeKeyMeans:
+    "Software, die ihn nutzt, nimmt und verlängert keine Plätze mehr. Das lässt sich nicht rückgängig machen.",
+  revokeApiKey: (name) => `Den Schlüssel ${name} widerrufen?`,
+  revokeApiKeyMeans:
+    "Software, die ihn nutzt, arbeitet nicht mehr, und Sitzungen mit ihm enden. Das lässt sich nicht rückgängig machen.",
+  revokeOwnMeans:
+    "Sie sind mit diesem Schlüssel angemeldet: Ihre eigene Sitzung endet. Das lässt sich nicht rückgängig machen.",
+  endOf: (name) => `Die Sitzung von ${name} beenden?`,
+  endMeans: "Die Person muss sich neu anmelden.",
   revoked: "Widerrufen; in einer Minute gilt es nicht mehr.",
   licenseKeys: "Lizenzschlüssel",
   licenseKey: "Lizenzschlüssel",

@@ -53,7 +53,8 @@ export const en = {
   notHere: "There is no such page",
   notHereHint: "It may be one that your role does not have.",
   problems: {
-    "precondition-failed": "Somebody else has changed it since you opened it. Nothing was saved.",
+    "precondition-failed":
+      "Somebody else has changed it since you opened it. Nothing was saved, and what you typed is kept: look at what is different, then save again.",
     throttled: "Too many requests. Wait a minute, then try again.",
     unavailable: "The service is busy. Try again in a moment.",
     contention: "Several changes came at once. Try again.",
@@ -67,6 +68,9 @@ export const en = {
   apiKey: "API key",
   keyIsNotKept: "The key is exchanged for a session and is not kept.",
   providerUnreachable: "The sign-in service cannot be reached. Try again, or use an API key.",
+  notBegunHere: "This sign-in was not begun in this tab. Sign in again.",
+  signInRefused: (why: string) =>
+    `The sign-in service did not sign you in${why ? ` (${why})` : ""}. Sign in again.`,
   sessionEnded: "Your session has ended",
   nothingLost: "Sign in again to go on. Nothing that you typed is lost.",
 
@@ -120,7 +124,7 @@ export const en = {
   newEntitlement: "New entitlement",
   searchHint: "Customer, product, e-mail, id, person …",
   statusFilter: "Status",
-  everyStatus: "Every status",
+  everyStatus: "All but deleted",
   order: "Order",
   newestFirst: "Newest first",
   onlyOver: "Over now",
@@ -323,10 +327,17 @@ export const en = {
   takesEffectHint: "Empty: at once.",
   schedule: "Schedule",
   changeScheduled: "The change is scheduled.",
-  changed: "Changed.",
+  changedOf: (name: string) => `Changed: ${name}.`,
+  emailNeeded: "A contact needs an e-mail address.",
+  forAPeriod: (amount: string, period: string, recovery: string) =>
+    `${amount}, for ${period}, again after ${recovery}`,
+  overdraftPeriod: "For how long",
+  overdraftPeriodHint:
+    "Such as P30D; empty: for ever. Recovery: how long use has to stay within, before more is possible again.",
+  overdraftRecovery: "Recovery",
+  overdraftPrice: "Price of overdraft",
   created: "Created.",
   nothingChanged: "Nothing was changed.",
-  seeWhatChanged: "Close this, look at the history below, and change it again.",
   meansCap: (purchased: number, cap: number | null) =>
     cap === null
       ? `${seats(purchased)} purchased, more is granted without an upper limit.`
@@ -382,6 +393,7 @@ export const en = {
     "portal_link.revoked": "Portal link revoked",
     "api_key.created": "API key created",
     "api_key.revoked": "API key revoked",
+    "sign_in_link.created": "Link that signs in created",
     "session.created": "Signed in",
     "session.ended": "Session ended",
     "webhook.created": "Webhook created",
@@ -420,7 +432,7 @@ export const en = {
     won: "Won",
     dismissed: "Dismissed",
   },
-  boardHint: "Drag a card, or focus it and press Alt and an arrow key. Enter opens it.",
+  boardHint: "Drag a card, press Alt and an arrow key on it, or open it and choose a state.",
   nothingHere: "Nothing here.",
   owner: "Owner",
   dueOn: "Due",
@@ -435,7 +447,7 @@ export const en = {
   },
   age: (number: number) => (number < 1 ? "today" : days(number)),
   open: "Details",
-  movedTo: (state: string) => `Moved to ${state}.`,
+  movedTo: (name: string, state: string) => `${name} moved to ${state}.`,
   followUpSaved: "Saved.",
   noFollowUp: "No follow-up yet",
   noFollowUpHint:
@@ -480,6 +492,16 @@ export const en = {
   untilRevoked: "until it is revoked",
   days,
   revoke: "Revoke",
+  revokeLink: "Revoke this link?",
+  revokeLinkMeans: "Whoever has it cannot open the portal any more. It cannot be undone.",
+  revokeKey: "Revoke this license key?",
+  revokeKeyMeans: "Software that uses it takes no more seats and renews none. It cannot be undone.",
+  revokeApiKey: (name: string) => `Revoke the key ${name}?`,
+  revokeApiKeyMeans:
+    "Software that uses it stops working, and sessions that were made with it end. It cannot be undone.",
+  revokeOwnMeans: "You are signed in with this key: your own session ends. It cannot be undone.",
+  endOf: (name: string) => `End the session of ${name}?`,
+  endMeans: "They have to sign in again.",
   revoked: "Revoked; it stops working within a minute.",
   licenseKeys: "License keys",
   licenseKey: "License key",

@@ -8,9 +8,9 @@ import { t } from "../messages";
 import { may } from "../session";
 import type { Entitlement, LicenseKey, Page, PortalLink } from "../types";
 import {
-  Action,
   Badge,
   Card,
+  Confirm,
   Dialog,
   Empty,
   Input,
@@ -89,12 +89,12 @@ export function Access({ path }: { of: Entitlement; path: string; reload: () => 
                       )}
                     </td>
                     <td>
-                      <Action
-                        class="quiet"
+                      <Confirm
+                        label={t.revoke}
+                        title={t.revokeLink}
+                        means={t.revokeLinkMeans}
                         act={() => revoke(`portal-links/${each.linkId}`, links)}
-                      >
-                        {t.revoke}
-                      </Action>
+                      />
                     </td>
                   </tr>
                 ))}
@@ -129,12 +129,12 @@ export function Access({ path }: { of: Entitlement; path: string; reload: () => 
                         <When at={each.createdAt} />
                       </td>
                       <td>
-                        <Action
-                          class="quiet"
+                        <Confirm
+                          label={t.revoke}
+                          title={t.revokeKey}
+                          means={t.revokeKeyMeans}
                           act={() => revoke(`license-keys/${each.keyId}`, keys)}
-                        >
-                          {t.revoke}
-                        </Action>
+                        />
                       </td>
                     </tr>
                   ))}
@@ -159,7 +159,7 @@ export function Access({ path }: { of: Entitlement; path: string; reload: () => 
             name="role"
             options={[
               ["viewer", t.portalRoles.viewer],
-              ["admin", t.portalRoles.admin],
+              ...(mayKeys ? [["admin", t.portalRoles.admin] as [string, string]] : []),
             ]}
           />
           <Select

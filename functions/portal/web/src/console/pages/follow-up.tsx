@@ -37,10 +37,15 @@ const LIVE_MS = 30_000;
 
 const pathOf = (id: string) => `v1/entitlements/${encodeURIComponent(id)}/follow-up`;
 
-/** Change a follow-up as it was seen; somebody else's change is not written over. */
-async function change(id: string, body: Record<string, unknown>): Promise<void> {
-  const { etag } = await call<FollowUp>("GET", pathOf(id));
-  await call("PATCH", pathOf(id), { body, etag });
+/** Change a follow-up as it was seen; somebody else's change is not written over. Its new version. */
+const change = async (id: string, body: Record<string, unknown>, etag: string | null) =>
+  (await call<FollowUp>("PATCH", pathOf(id), { body, etag })).etag;
+
+/** The day of a moment, in the form of a date field and the reader's own time. */
+function dayOf(at: string | null): string {
+  if (!at) return "";
+  const time = new Date(at);
+  return new Date(time.getTime() - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 10);
 }
 
 export function EntitlementFollowUp({
@@ -159,20 +164,23 @@ function EditFollowUp({
   const seen = useData(`${path}#edit`, () => call<FollowUp>("GET", path));
   const [state, setState] = useState<string | null>(null);
   const submit = async (form: FormData) => {
+    const before = seen.data?.data;
     const due = String(form.get("due") ?? "");
+    const owner = String(form.get("owner") ?? "").trim() || null;
     const note = String(form.get("note") ?? "").trim();
     const chosen = String(form.get("state"));
-    await call("PATCH", path, {
-      etag: seen.data?.etag ?? null,
-      body: {
-        state: chosen,
-        owner: String(form.get("owner") ?? "").trim() || null,
-        ...(UNFINISHED.includes(chosen)
-          ? { dueAt: due ? new Date(`${due}T09:00`).toISOString() : null }
-          : {}),
+    // What nobody touched is not sent: a date has a time of day as well.
+    const isMoved = UNFINISHED.includes(chosen) && due !== dayOf(before?.dueAt ?? null);
+    await change(
+      of.entitlementId,
+      {
+        ...(chosen === (before?.state ?? "") ? {} : { state: chosen }),
+        ...(owner === (before?.owner ?? null) ? {} : { owner }),
+        ...(isMoved ? { dueAt: due ? new Date(`${due}T09:00`).toISOString() : null } : {}),
         ...(note ? { note } : {}),
       },
-    });
+      seen.data?.etag ?? null,
+    );
     await onDone();
     say(t.followUpSaved);
   };
@@ -192,16 +200,15 @@ function EditFollowUp({
               label={t.owner}
               name="owner"
               maxLength={200}
-              defaultValue={data.owner ?? session()?.name ?? ""}
+              defaultValue={data.owner ?? ""}
+              placeholder={session()?.name ?? ""}
+              list="own-name"
             />
+            <datalist id="own-name">
+              <option value={session()?.name ?? session()?.actor ?? ""} />
+            </datalist>
             {UNFINISHED.includes(state ?? data.state ?? "open") && (
-              <Input
-                label={t.dueOn}
-                name="due"
-                type="date"
-                min={new Date(now() + DAY_MS / 2).toISOString().slice(0, 10)}
-                defaultValue={data.dueAt?.slice(0, 10) ?? ""}
-              />
+              <Input label={t.dueOn} name="due" type="date" defaultValue={dayOf(data.dueAt)} />
             )}
             <Field label={t.note}>
               {(id) => <textarea id={id} name="note" rows={4} maxLength={2000} />}
@@ -274,11 +281,14 @@ async function move(board: Data<Columns>, card: ListedFollowUp, state: State): P
     [state]: [moved, ...before[state]],
   });
   try {
-    await change(card.entitlementId, { state });
-    say(t.movedTo(t.states[state]), "status", async () => {
-      await change(card.entitlementId, { state: from });
+    const etag = await change(card.entitlementId, { state }, card.etag);
+    say(t.movedTo(card.entitlement.customer.name, t.states[state]), "status", async () => {
+      const isUnfinished = UNFINISHED.includes(from) && Date.parse(card.dueAt ?? "") > now();
+      const dueAt = isUnfinished ? { dueAt: card.dueAt } : {};
+      await change(card.entitlementId, { state: from, ...dueAt }, etag);
       await board.reload();
     });
+    await board.reload();
   } catch (error) {
     board.show(before);
     say(textOf(error), "alert");

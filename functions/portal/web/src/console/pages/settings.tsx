@@ -2,16 +2,16 @@
 
 import { useState } from "preact/hooks";
 import { now } from "../../clock";
-import { call, post, read } from "../api";
+import { call, post, readAll, Said } from "../api";
 import { useData } from "../data";
 import { t } from "../messages";
 import { setQuery, usePlace } from "../router";
 import { session } from "../session";
-import type { ApiKey, Page, Session } from "../types";
+import type { ApiKey, Session } from "../types";
 import {
-  Action,
   Badge,
   Card,
+  Confirm,
   Dialog,
   Empty,
   Input,
@@ -25,21 +25,23 @@ import {
 } from "../ui";
 import { History } from "./audit";
 
+/** The most keys and sessions that are shown. */
+const MOST = 1_000;
 const SCOPES = ["activate", "manage", "report", "support", "admin"];
 
 export function Settings() {
   const { query } = usePlace();
-  const keys = useData("v1/api-keys", () => read<Page<ApiKey>>("v1/api-keys", { limit: 100 }));
+  const keys = useData("v1/api-keys", () => readAll<ApiKey>("v1/api-keys", {}, MOST));
   const sessions = useData(
     "v1/console/sessions",
-    () => read<Page<Session>>("v1/console/sessions", { limit: 100 }),
+    () => readAll<Session>("v1/console/sessions", {}, MOST),
     30_000,
   );
   const [isMaking, setMaking] = useState(false);
   const [key, setKey] = useState<string | null>(null);
   const make = async (form: FormData) => {
     const scopes = form.getAll("scopes");
-    if (!scopes.length) throw new Error(t.oneScope);
+    if (!scopes.length) throw new Said(t.oneScope);
     setKey(
       (
         await post<{ key: string }>("v1/api-keys", {
@@ -69,9 +71,9 @@ export function Settings() {
         >
           <Loaded of={keys}>
             {(page) =>
-              page.items.length ? (
+              page.length ? (
                 <Table head={[t.name, t.scopes, t.made, t.worksUntil, ""]}>
-                  {page.items.map((each) => (
+                  {page.map((each) => (
                     <tr key={each.keyId}>
                       <td>
                         <Quoted text={each.name} />
@@ -89,16 +91,18 @@ export function Settings() {
                         )}
                       </td>
                       <td>
-                        <Action
-                          class="quiet"
+                        <Confirm
+                          label={t.revoke}
+                          title={t.revokeApiKey(each.name)}
+                          means={
+                            each.keyId === session()?.actor ? t.revokeOwnMeans : t.revokeApiKeyMeans
+                          }
                           act={async () => {
                             await call("DELETE", `v1/api-keys/${each.keyId}`);
                             await keys.reload();
                             say(t.revoked);
                           }}
-                        >
-                          {t.revoke}
-                        </Action>
+                        />
                       </td>
                     </tr>
                   ))}
@@ -113,7 +117,7 @@ export function Settings() {
           <Loaded of={sessions}>
             {(page) => (
               <Table head={[t.person, t.scopes, t.signedInWith, t.since, t.endsAt, ""]}>
-                {page.items.map((each) => {
+                {page.map((each) => {
                   const ends = Math.min(Date.parse(each.idleAt), Date.parse(each.expiresAt));
                   return (
                     <tr key={each.sessionId}>
@@ -140,15 +144,15 @@ export function Settings() {
                       </td>
                       <td>
                         {ends > now() && each.sessionId !== own && (
-                          <Action
-                            class="quiet"
+                          <Confirm
+                            label={t.end}
+                            title={t.endOf(each.name ?? each.actor)}
+                            means={t.endMeans}
                             act={async () => {
                               await call("DELETE", `v1/console/sessions/${each.sessionId}`);
                               await sessions.reload();
                             }}
-                          >
-                            {t.end}
-                          </Action>
+                          />
                         )}
                       </td>
                     </tr>

@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import { now } from "../../clock";
 import { count, day } from "../../format";
-import { call, post, read } from "../api";
+import { call, Failure, post, read, Said } from "../api";
 import { useData } from "../data";
 import { t } from "../messages";
 import { go, to } from "../router";
@@ -22,7 +22,6 @@ import {
   Select,
   say,
   Table,
-  textOf,
   When,
 } from "../ui";
 import { History } from "./audit";
@@ -32,7 +31,12 @@ interface Shown {
   path: string;
   reload: () => Promise<void>;
 }
-type Overdraft = { type: string; value?: number };
+interface Overdraft {
+  type: string;
+  value?: number | null;
+  period?: string | null;
+  recovery?: string | null;
+}
 
 export function Terms({ of, path, reload }: Shown) {
   const [isEditing, setEditing] = useState(false);
@@ -42,10 +46,10 @@ export function Terms({ of, path, reload }: Shown) {
   );
   const setStatus = async (status: "active" | "suspended") => {
     const before = of.status === "suspended" ? "suspended" : "active";
-    await call("PATCH", path, { body: { status } });
+    const { etag } = await call("PATCH", path, { body: { status } });
     await reload();
     say(t.statusSet[status], "status", async () => {
-      await call("PATCH", path, { body: { status: before } });
+      await call("PATCH", path, { body: { status: before }, etag });
       await reload();
     });
   };
@@ -158,7 +162,7 @@ export function Terms({ of, path, reload }: Shown) {
           danger
           onClose={() => setEnding(false)}
           onSubmit={async (form) => {
-            if (form.get("name") !== of.customer.name) throw new Error(t.nameDiffers);
+            if (form.get("name") !== of.customer.name) throw new Said(t.nameDiffers);
             await call("DELETE", path);
             say(t.deleted);
             go(to(["entitlements"]));
@@ -174,8 +178,11 @@ export function Terms({ of, path, reload }: Shown) {
 
 function overdraftText(of: Overdraft): string {
   if (of.type === "none") return t.none;
-  if (of.type === "unlimited") return t.unlimited;
-  return of.type === "percentage" ? `${of.value} %` : count(of.value ?? 0);
+  if (of.type === "unlimited" && !of.period) return t.unlimited;
+  if (of.type === "unlimited")
+    return t.forAPeriod(t.unlimited, of.period ?? "", of.recovery ?? "–");
+  const amount = of.type === "percentage" ? `${of.value} %` : count(of.value ?? 0);
+  return of.period ? t.forAPeriod(amount, of.period, of.recovery ?? "–") : amount;
 }
 
 function termsOf(of: Entitlement): [string, string][] {
@@ -197,6 +204,10 @@ function termsOf(of: Entitlement): [string, string][] {
       ),
     ]),
     [t.leasePeriod, of.leasePeriod],
+    [
+      t.overdraftPrice,
+      of.overdraftPrice && `${of.overdraftPrice.amount} ${of.overdraftPrice.currency}`,
+    ],
     [t.unitPrice, price && `${price.amount} ${price.currency} / ${t.per[price.per]}`],
     [
       t.valid,
@@ -217,10 +228,11 @@ function termsOf(of: Entitlement): [string, string][] {
 // --- Changing ------------------------------------------------------------------------------------
 
 /** Seats and overdraft together, as the API has it: a percentage is rounded down. */
-export function hardCapOf(purchased: number, { type, value = 0 }: Overdraft): number | null {
+export function hardCapOf(purchased: number, { type, value }: Overdraft): number | null {
+  const more = value ?? 0;
   if (type === "unlimited") return null;
-  if (type === "absolute") return purchased + value;
-  return type === "percentage" ? purchased + Math.floor((purchased * value) / 100) : purchased;
+  if (type === "absolute") return purchased + more;
+  return type === "percentage" ? purchased + Math.floor((purchased * more) / 100) : purchased;
 }
 
 const text = (form: FormData, name: string) => String(form.get(name) ?? "").trim();
@@ -228,15 +240,21 @@ const orNull = (form: FormData, name: string) => text(form, name) || null;
 
 function contactOf(form: FormData, prefix: string) {
   const email = text(form, `${prefix}Email`);
-  return email
-    ? { email, name: orNull(form, `${prefix}Name`), phone: orNull(form, `${prefix}Phone`) }
-    : null;
+  const more = { name: orNull(form, `${prefix}Name`), phone: orNull(form, `${prefix}Phone`) };
+  if (!email && (more.name || more.phone)) throw new Said(t.emailNeeded);
+  return email ? { email, ...more } : null;
 }
 
-function overdraftOf(type: string, value: string): Overdraft {
-  return type === "absolute" || type === "percentage"
-    ? { type, value: Number(value || 0) }
-    : { type };
+function overdraftOf(form: FormData): Overdraft {
+  const type = text(form, "overdraftType");
+  const period = text(form, "overdraftPeriod");
+  return {
+    type,
+    ...(type === "absolute" || type === "percentage"
+      ? { value: Number(text(form, "overdraftValue") || 0) }
+      : {}),
+    ...(type !== "none" && period ? { period, recovery: text(form, "overdraftRecovery") } : {}),
+  };
 }
 
 /** Everything that the form says, as the API takes it. */
@@ -247,9 +265,7 @@ function saidIn(form: FormData): Record<string, unknown> {
     product: text(form, "product"),
     sku: orNull(form, "sku"),
     seatCount: text(form, "seats") ? Number(text(form, "seats")) : null,
-    overdraftSeatLimit: text(form, "seats")
-      ? overdraftOf(text(form, "overdraftType"), text(form, "overdraftValue"))
-      : { type: "none" },
+    overdraftSeatLimit: text(form, "seats") ? overdraftOf(form) : { type: "none" },
     leasePeriod: orNull(form, "leasePeriod"),
     unitPrice: price
       ? { amount: price, currency: text(form, "currency").toUpperCase(), per: text(form, "per") }
@@ -290,8 +306,16 @@ function patchOf(of: Entitlement, form: FormData): Record<string, unknown> {
   );
 }
 
-const plainOverdraft = ({ type, value }: Overdraft): Overdraft =>
-  value === undefined || value === null ? { type } : { type, value };
+/** An overdraft as the form says it: without what it has not. */
+const plainOverdraft = ({ type, value, period, recovery }: Overdraft): Overdraft => ({
+  type,
+  ...(value === undefined || value === null ? {} : { value }),
+  ...(period ? { period, recovery: recovery ?? "" } : {}),
+});
+
+/** A moment in the form of a field of date and time, in the reader's own time. */
+const localTimeOf = (at: number) =>
+  new Date(at - new Date(at).getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 
 /** What a change means for those who hold seats, in sentences. */
 export function meaningOf(of: Entitlement, patch: Record<string, unknown>): string[] {
@@ -371,6 +395,23 @@ function TermFields({ of }: { of?: Entitlement }) {
             />
           )}
         </span>
+        {type !== "none" && (
+          <span class="pair">
+            <Input
+              label={t.overdraftPeriod}
+              name="overdraftPeriod"
+              placeholder="P30D"
+              defaultValue={limit.period ?? ""}
+              hint={t.overdraftPeriodHint}
+            />
+            <Input
+              label={t.overdraftRecovery}
+              name="overdraftRecovery"
+              placeholder="P10D"
+              defaultValue={limit.recovery ?? ""}
+            />
+          </span>
+        )}
         <Input
           label={t.leasePeriod}
           name="leasePeriod"
@@ -457,21 +498,23 @@ function EditTerms({
   const [patch, setPatch] = useState<Record<string, unknown> | null>(null);
   const [effective, setEffective] = useState("");
   const version = useData(`${path}#version`, () => call<Entitlement>("GET", path));
-  const [problem, setProblem] = useState("");
   const submit = async (form: FormData) => {
     const found = patchOf(of, form);
-    if (!Object.keys(found).length) throw new Error(t.nothingChanged);
+    if (!Object.keys(found).length) throw new Said(t.nothingChanged);
+    if (effective) {
+      const effectiveAt = new Date(effective).toISOString();
+      await post(`${path}/scheduled-changes`, { effectiveAt, changes: found });
+      await onDone();
+      say(t.changeScheduled);
+      return;
+    }
+    let etag: string | null;
     try {
-      if (effective) {
-        const effectiveAt = new Date(effective).toISOString();
-        await post(`${path}/scheduled-changes`, { effectiveAt, changes: found });
-        await onDone();
-        say(t.changeScheduled);
-        return;
-      }
-      await call("PATCH", path, { body: found, etag: version.data?.etag ?? null });
+      etag = (await call("PATCH", path, { body: found, etag: version.data?.etag ?? null })).etag;
     } catch (error) {
-      setProblem(textOf(error));
+      // What was typed is kept, and can be saved once it has been looked at.
+      if (error instanceof Failure && error.kind === "precondition-failed")
+        await Promise.all([version.reload(), onDone()]);
       throw error;
     }
     const before = Object.fromEntries(
@@ -481,10 +524,19 @@ function EditTerms({
       ]),
     ) as EntitlementPatch;
     await onDone();
-    say(t.changed, "status", async () => {
-      await call("PATCH", path, { body: before });
+    say(t.changedOf(of.customer.name), "status", async () => {
+      // As it was left: what somebody has changed since is not written over.
+      await call("PATCH", path, { body: before, etag });
       await onDone();
     });
+  };
+  const preview = (event: Event) => {
+    const form = (event.currentTarget as HTMLElement).closest("form") as HTMLFormElement;
+    try {
+      setPatch(patchOf(of, new FormData(form)));
+    } catch {
+      setPatch(null); // it is not whole yet
+    }
   };
   const meaning = patch ? meaningOf(of, patch) : [];
   return (
@@ -494,16 +546,7 @@ function EditTerms({
       onSubmit={submit}
       submit={effective ? t.schedule : t.save}
     >
-      <div
-        onInput={(event) =>
-          setPatch(
-            patchOf(
-              of,
-              new FormData((event.currentTarget as HTMLElement).closest("form") as HTMLFormElement),
-            ),
-          )
-        }
-      >
+      <div onInput={preview}>
         <TermFields of={of} />
       </div>
       <Field label={t.takesEffect} hint={t.takesEffectHint}>
@@ -512,7 +555,7 @@ function EditTerms({
             id={id}
             type="datetime-local"
             value={effective}
-            min={new Date(now()).toISOString().slice(0, 16)}
+            min={localTimeOf(now())}
             onInput={(event) => setEffective(event.currentTarget.value)}
           />
         )}
@@ -524,7 +567,6 @@ function EditTerms({
           ))}
         </ul>
       )}
-      {problem === t.problems["precondition-failed"] && <p class="soft">{t.seeWhatChanged}</p>}
     </Dialog>
   );
 }

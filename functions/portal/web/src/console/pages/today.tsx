@@ -41,11 +41,22 @@ async function readOver(): Promise<Over[]> {
   );
 }
 
-/** Who is over by the most value first, then by the most seats. */
+/** Who is over by the most value first, then by the most seats. Amounts of one currency are compared;
+ *  the currency of the most customers comes first. */
 export function byValue(over: Over[]): Over[] {
   const worth = (each: Over) => worthOf(each.entitlement)?.amount ?? 0;
+  const currency = (each: Over) => (worth(each) ? (worthOf(each.entitlement)?.currency ?? "") : "");
   const seats = ({ entitlement: { seats } }: Over) => (seats ? seats.used - seats.purchased : 0);
-  return [...over].sort((a, b) => worth(b) - worth(a) || seats(b) - seats(a));
+  const customers = new Map<string, number>();
+  for (const each of over) customers.set(currency(each), (customers.get(currency(each)) ?? 0) + 1);
+  const rank = (each: Over) => (currency(each) ? (customers.get(currency(each)) ?? 0) : -1);
+  return [...over].sort(
+    (a, b) =>
+      rank(b) - rank(a) ||
+      currency(a).localeCompare(currency(b)) ||
+      worth(b) - worth(a) ||
+      seats(b) - seats(a),
+  );
 }
 
 const monthBefore = () => {
@@ -81,7 +92,7 @@ async function readDue(): Promise<ListedFollowUp[]> {
   const states = ["open", "contacted", "quoted"];
   const pages = await Promise.all(
     states.map((state) =>
-      read<Page<ListedFollowUp>>("v1/follow-ups", { state, due: true, limit: 25 }),
+      read<Page<ListedFollowUp>>("v1/follow-ups", { state, due: true, limit: 100 }),
     ),
   );
   return pages

@@ -1,6 +1,6 @@
 // "Why was she denied yesterday at ten?" A person and a time give the answer on one page.
 
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { count } from "../../format";
 import { read } from "../api";
 import { useData } from "../data";
@@ -29,6 +29,10 @@ export function Why() {
   const id = query.get("entitlement");
   const [seatId, setSeatId] = useState(query.get("seatId") ?? "");
   const [at, setAt] = useState(query.get("at") ?? "");
+  useEffect(() => {
+    setSeatId(query.get("seatId") ?? "");
+    setAt(query.get("at") ?? "");
+  }, [query.get("seatId"), query.get("seatKey"), query.get("at")]);
   const who = query.get("seatId") || query.get("seatKey");
   const path = id ? `v1/entitlements/${encodeURIComponent(id)}` : null;
   const of = useData(path, () => read<Entitlement>(path ?? ""));

@@ -373,7 +373,9 @@ def test_support_explains_a_denial_and_releases_a_seat(
     expect(page.get_by_role("region", name="At that moment")).to_contain_text(
         "The hard cap was reached."
     )
-    expect(page.get_by_role("region", name="Held a seat then")).to_contain_text("Ann")
+    held = page.get_by_role("region", name="Who held a seat at that moment")
+    expect(held.get_by_role("row")).to_have_count(4)  # the head, and all three
+    expect(held).to_contain_text("Ann")
     page.go_back()
     page.get_by_role("link", name="People", exact=True).click()
     ann = page.get_by_role("row").filter(has_text="ann@globex.example")
@@ -488,6 +490,52 @@ def test_what_nobody_touched_stays_as_it_was(console: Console, api: Api) -> None
     expect(page.get_by_role("dialog")).to_have_count(0)
     kept = api.expect(200, "GET", f"/v1/webhooks/{hook['webhookId']}")
     assert (kept["format"], kept["description"], kept["eventTypes"]) == ("slack", "ours", ["*"])
+
+
+def test_usage_limits_are_changed_added_and_removed(console: Console, api: Api) -> None:
+    timed = {"type": "percentage", "value": 20, "period": "P30D", "recovery": "P10D"}
+    price = {"amount": "0.10", "currency": "EUR"}
+    sold = Sold.make(
+        api,
+        usageLimits=[
+            {"key": "exports", "limit": 100, "overdraftLimit": timed, "overdraftPrice": price},
+            {"key": "calls", "limit": 5, "resetSchedule": "monthly"},
+        ],
+    )
+    before = api.expect(200, "GET", sold.path)["usageLimits"]
+    page = console.by_link(f"#/entitlements/{sold.id}/usage")
+    page.get_by_role("button", name="Change the usage limits").click()
+    dialog = page.get_by_role("dialog")
+    exports = dialog.get_by_role("group", name="exports")
+    exports.get_by_label("Purchased").fill("150")
+    dialog.get_by_role("group", name="calls").get_by_label("Remove this limit").check()
+    dialog.get_by_role("button", name="Add a limit").click()
+    new = dialog.get_by_role("group", name="New limit")
+    new.get_by_label("Key").fill("renders")
+    new.get_by_label("Purchased").fill("7")
+    new.get_by_label("Overdraft").select_option("absolute")
+    new.get_by_label("How much").fill("2")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    after = {each["key"]: each for each in api.expect(200, "GET", sold.path)["usageLimits"]}
+    assert after["exports"] == {**before[0], "limit": 150, "hardCap": 180}
+    assert set(after) == {"exports", "renders"}
+    assert (after["renders"]["limit"], after["renders"]["hardCap"]) == (7, 9)
+    page.get_by_role("button", name="Undo").click()
+    wait_for(lambda: api.expect(200, "GET", sold.path)["usageLimits"] == before)
+
+
+def test_a_person_is_erased_after_a_question(console: Console, over: Globex, api: Api) -> None:
+    page = console.by_link(f"#/entitlements/{over.id}/people")
+    page.get_by_role("button", name="Ann").click()
+    page.get_by_role("button", name="Erase this person").click()
+    question = page.get_by_role("dialog", name="Erase this person's data?")
+    expect(question).to_contain_text("It cannot be undone")
+    question.get_by_role("button", name="Erase this person").click()
+    expect(page.get_by_text("The person's data is erased.")).to_be_visible()
+    seats = api.expect(200, "GET", f"{over.path}/seats")["items"]
+    assert sum(each["erasedAt"] is not None for each in seats) == 1
+    assert "ann@globex.example" not in json.dumps(seats)
 
 
 def test_a_card_that_somebody_else_has_moved_is_not_moved_again(

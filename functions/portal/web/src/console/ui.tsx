@@ -247,9 +247,11 @@ export function Dialog({
       setBusy(false);
     }
   };
+  // A form within a form is none: a dialog that sends nothing may have others in it.
+  const Box = onSubmit ? "form" : "div";
   return (
     <dialog ref={element} aria-labelledby={titleId} onClose={onClose}>
-      <form onSubmit={send}>
+      <Box class="dialog-body" {...(onSubmit ? { onSubmit: send } : {})}>
         <h2 id={titleId}>{title}</h2>
         {children}
         {error !== null && <Trouble error={error as Error} />}
@@ -268,7 +270,7 @@ export function Dialog({
             </button>
           )}
         </div>
-      </form>
+      </Box>
     </dialog>
   );
 }

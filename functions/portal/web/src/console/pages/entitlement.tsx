@@ -49,7 +49,7 @@ type Tab = (typeof TABS)[number];
 /** Which tabs a person sees, by what there is and what they may do. */
 function tabsOf(of: Entitlement): Tab[] {
   return TABS.filter((tab) => {
-    if (tab === "usage") return Boolean(of.usageLimits?.length);
+    if (tab === "usage") return Boolean(of.usageLimits?.length) || may("manage");
     if (tab === "true-up")
       return Boolean(of.overdraftPrice || of.usageLimits?.some((each) => each.overdraftPrice));
     if (tab === "people") return of.seats !== null;

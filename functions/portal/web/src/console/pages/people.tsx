@@ -11,7 +11,19 @@ import { t } from "../messages";
 import { to } from "../router";
 import { may } from "../session";
 import type { Entitlement, HeldSeat, Seat } from "../types";
-import { Action, Badge, Card, Dialog, Empty, Loaded, Quoted, say, Table, When } from "../ui";
+import {
+  Action,
+  Badge,
+  Card,
+  Confirm,
+  Dialog,
+  Empty,
+  Loaded,
+  Quoted,
+  say,
+  Table,
+  When,
+} from "../ui";
 
 const LIVE_MS = 10_000;
 const MOST = 1_000;
@@ -202,6 +214,18 @@ function OnePerson({
                 </tr>
               ))}
             </Table>
+            {may("manage") && !seat.erasedAt && (
+              <Confirm
+                label={t.erase}
+                title={t.eraseTitle}
+                means={t.eraseMeans}
+                act={async () => {
+                  await post(`${path}/seats/erase`, { seatKey });
+                  await found.reload();
+                  say(t.erased);
+                }}
+              />
+            )}
             <p>
               <a href={to(["why"], { entitlement: of.entitlementId, seatKey })} onClick={onClose}>
                 {t.whyDenied}

@@ -2,36 +2,206 @@
 
 import { useState } from "preact/hooks";
 import { count, day } from "../../format";
-import { post, read } from "../api";
+import { call, post, read } from "../api";
 import { useData } from "../data";
 import { t } from "../messages";
 import { may } from "../session";
 import type { Correction, CurrentUsage, Entitlement, Page, UsagePeriod } from "../types";
-import { Card, Dialog, Empty, Input, Loaded, Meter, Quoted, say, Table, When } from "../ui";
+import { Card, Dialog, Empty, Input, Loaded, Meter, Quoted, Select, say, Table, When } from "../ui";
+
+const LIVE_MS = 10_000;
 
 export function UsageLimits({
+  of,
   path,
+  reload,
 }: {
   of: Entitlement;
   path: string;
   reload: () => Promise<void>;
 }) {
-  const found = useData(`${path}/usage`, () => read<Page<CurrentUsage>>(`${path}/usage`), 10_000);
+  const found = useData(`${path}/usage`, () => read<Page<CurrentUsage>>(`${path}/usage`), LIVE_MS);
+  const [isEditing, setEditing] = useState(false);
+  const mayChange = may("manage") && of.status !== "deleted";
   return (
-    <Loaded of={found}>
-      {(page) => (
-        <div class="cards">
-          {page.items.map((each) => (
-            <Limit
-              key={each.key}
-              of={each}
-              path={`${path}/usage/${encodeURIComponent(each.key)}`}
-              reload={found.reload}
-            />
-          ))}
-        </div>
+    <>
+      {mayChange && (
+        <p class="above">
+          <button type="button" class="primary" onClick={() => setEditing(true)}>
+            {t.changeLimits}
+          </button>
+        </p>
       )}
-    </Loaded>
+      <Loaded of={found}>
+        {(page) =>
+          page.items.length ? (
+            <div class="cards">
+              {page.items.map((each) => (
+                <Limit
+                  key={each.key}
+                  of={each}
+                  path={`${path}/usage/${encodeURIComponent(each.key)}`}
+                  reload={found.reload}
+                />
+              ))}
+            </div>
+          ) : (
+            <Empty title={t.noLimits}>{mayChange ? t.noLimitsHint : ""}</Empty>
+          )
+        }
+      </Loaded>
+      {isEditing && (
+        <EditLimits
+          of={of}
+          path={path}
+          onClose={() => setEditing(false)}
+          onDone={async () => {
+            await Promise.all([reload(), found.reload()]);
+          }}
+        />
+      )}
+    </>
+  );
+}
+
+type Terms = NonNullable<Entitlement["usageLimits"]>[number];
+type Resets = "monthly" | "on_renewal" | "never";
+
+/** The limits as the form has them: what it does not know stays as it is. */
+function saidIn(form: FormData, rows: (Terms | null)[]): unknown[] {
+  return rows.flatMap((before, n) => {
+    const value = (name: string) => String(form.get(`${name}${n}`) ?? "").trim();
+    if (form.get(`remove${n}`) === "on" || !value("key")) return [];
+    const type = value("type");
+    const { hardCap: _, ...kept } = before ?? ({} as Partial<Terms>);
+    const {
+      value: __,
+      type: ___,
+      ...clock
+    } = (before?.overdraftLimit ?? {}) as {
+      value?: number;
+      type?: string;
+    };
+    return [
+      {
+        ...kept,
+        key: value("key"),
+        limit: Number(value("limit")),
+        resetSchedule: value("resets"),
+        overdraftLimit: {
+          ...(type === "none" ? {} : clock),
+          type,
+          ...(type === "absolute" || type === "percentage"
+            ? { value: Number(value("more") || 0) }
+            : {}),
+        },
+      },
+    ];
+  });
+}
+
+function EditLimits({
+  of,
+  path,
+  onClose,
+  onDone,
+}: {
+  of: Entitlement;
+  path: string;
+  onClose: () => void;
+  onDone: () => Promise<void>;
+}) {
+  const version = useData(`${path}#limits`, () => call<Entitlement>("GET", path));
+  // As they were when the dialog was opened; a new one has no terms yet.
+  const [rows, setRows] = useState<(Terms | null)[]>(() =>
+    of.usageLimits?.length ? [...of.usageLimits] : [null],
+  );
+  const submit = async (form: FormData) => {
+    const plain = ({ hardCap: _, ...kept }: Terms) => kept;
+    const before = (of.usageLimits ?? []).map(plain);
+    const { etag } = await call("PATCH", path, {
+      body: { usageLimits: saidIn(form, rows) },
+      etag: version.data?.etag ?? null,
+    });
+    await onDone();
+    say(t.changedOf(of.customer.name), "status", async () => {
+      await call("PATCH", path, { body: { usageLimits: before }, etag });
+      await onDone();
+    });
+  };
+  return (
+    <Dialog title={t.changeLimits} onClose={onClose} onSubmit={submit}>
+      {rows.map((each, n) => (
+        <LimitFields key={each?.key ?? `new-${n}`} of={each} n={n} />
+      ))}
+      <button type="button" class="quiet" onClick={() => setRows([...rows, null])}>
+        {t.addLimit}
+      </button>
+    </Dialog>
+  );
+}
+
+function LimitFields({ of, n }: { of: Terms | null; n: number }) {
+  const limit = (of?.overdraftLimit ?? { type: "none" }) as { type: string; value?: number };
+  const [type, setType] = useState(limit.type);
+  return (
+    <fieldset>
+      <legend>{of ? of.key : t.newLimit}</legend>
+      <div class="columns">
+        <Input
+          label={t.limitKey}
+          name={`key${n}`}
+          maxLength={64}
+          defaultValue={of?.key ?? ""}
+          readOnly={of !== null}
+          hint={of ? "" : t.limitKeyHint}
+        />
+        <Input
+          label={t.purchased}
+          name={`limit${n}`}
+          type="number"
+          min={0}
+          defaultValue={of?.limit ?? 0}
+        />
+        <span class="pair">
+          <Select
+            label={t.overdraftLimit}
+            name={`type${n}`}
+            value={type}
+            onChange={(event) => setType(event.currentTarget.value)}
+            options={[
+              ["none", t.none],
+              ["absolute", t.more],
+              ["percentage", t.percentage],
+              ["unlimited", t.unlimited],
+            ]}
+          />
+          {(type === "absolute" || type === "percentage") && (
+            <Input
+              label={t.value}
+              name={`more${n}`}
+              type="number"
+              min={0}
+              defaultValue={limit.value ?? 0}
+            />
+          )}
+        </span>
+        <Select
+          label={t.period}
+          name={`resets${n}`}
+          defaultValue={of?.resetSchedule ?? "never"}
+          options={(["monthly", "on_renewal", "never"] as Resets[]).map((each) => [
+            each,
+            t.resets[each],
+          ])}
+        />
+      </div>
+      {of && (
+        <label class="check">
+          <input type="checkbox" name={`remove${n}`} /> {t.removeLimit}
+        </label>
+      )}
+    </fieldset>
   );
 }
 

@@ -2,12 +2,12 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { count } from "../../format";
-import { read } from "../api";
+import { read, readAll } from "../api";
 import { useData } from "../data";
 import { useSettled } from "../hooks";
 import { t } from "../messages";
 import { setQuery, to, usePlace } from "../router";
-import type { Entitlement, Explanation, HeldSeat, Page } from "../types";
+import type { Entitlement, Explanation, Page, Seat } from "../types";
 import {
   Badge,
   Card,
@@ -151,6 +151,26 @@ function Choose({ chosen }: { chosen: Entitlement | undefined }) {
   );
 }
 
+/** The most people whose seats are looked at. */
+const MOST = 2_000;
+
+interface Held {
+  seat: Seat;
+  from: string;
+  to: string | null;
+}
+
+/** The grant that a person held at a moment, if any. */
+function heldAt(seat: Seat, at: string): Held[] {
+  const moment = Date.parse(at);
+  const past = seat.grants.find(
+    (each) => Date.parse(each.from) <= moment && moment < Date.parse(each.to),
+  );
+  if (past) return [{ seat, from: past.from, to: past.to }];
+  const isSince = seat.isHeld && Date.parse(seat.activatedAt ?? "") <= moment;
+  return isSince ? [{ seat, from: seat.activatedAt ?? "", to: null }] : [];
+}
+
 function Answer({
   of,
   path,
@@ -164,12 +184,8 @@ function Answer({
 }) {
   applyZone(zone);
   const { denial } = of;
-  const holders = useData(`${path}/activations?why`, () =>
-    read<Page<HeldSeat>>(`${path}/activations`, { limit: 100 }),
-  );
-  const held = (holders.data?.items ?? []).filter(
-    (each) => denial && Date.parse(each.activatedAt) <= Date.parse(denial.at),
-  );
+  const seats = useData(`${path}/seats?why`, () => readAll<Seat>(`${path}/seats`, {}, MOST));
+  const held = (seats.data ?? []).flatMap((seat) => heldAt(seat, denial?.at ?? ""));
   return (
     <div class="cards">
       <Card title={t.answer} wide>
@@ -231,30 +247,31 @@ function Answer({
         )}
       </Card>
       {denial && (
-        <Card title={t.heldThenAndNow} wide>
-          <Loaded of={holders}>
+        <Card title={t.heldThen} wide>
+          <Loaded of={seats}>
             {() =>
               held.length ? (
-                <Table head={[t.person, t.since, t.lastSeen]}>
-                  {held.map((each) => (
-                    <tr key={each.activationId}>
+                <Table head={[t.person, t.since, t.heldUntil]}>
+                  {held.map(({ seat, from, to: end }) => (
+                    <tr key={seat.seatKey}>
                       <td>
-                        <Quoted text={each.seatName ?? each.seatId ?? each.seatKey} />
+                        <Quoted text={seat.seatName ?? seat.seatId ?? seat.seatKey} />
                       </td>
                       <td>
-                        <When at={each.activatedAt} />
+                        <When at={from} />
                       </td>
                       <td>
-                        <When at={each.lastSeenAt} />
+                        {end ? <When at={end} /> : <Badge kind="within">{t.stillHeld}</Badge>}
                       </td>
                     </tr>
                   ))}
                 </Table>
               ) : (
-                <Empty title={t.nobodySince} />
+                <Empty title={t.nobodyThen}>{t.nobodyThenHint}</Empty>
               )
             }
           </Loaded>
+          {(seats.data?.length ?? 0) >= MOST && <p class="soft">{t.ofTheFirst(MOST)}</p>}
           <a href={to(["entitlements", id, "people"])}>{t.holders}</a>
         </Card>
       )}

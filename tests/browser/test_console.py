@@ -369,8 +369,8 @@ def test_support_explains_a_denial_and_releases_a_seat(
     row.get_by_role("link", name="Why?").click()
     answer = page.get_by_role("region", name="Answer")
     expect(answer).to_contain_text("dan@globex.example")
-    expect(page.get_by_role("region", name="At that moment")).to_contain_text("In use3")
-    expect(page.get_by_role("region", name="At that moment")).to_contain_text(
+    expect(page.get_by_role("region", name="At that moment", exact=True)).to_contain_text("In use3")
+    expect(page.get_by_role("region", name="At that moment", exact=True)).to_contain_text(
         "The hard cap was reached."
     )
     held = page.get_by_role("region", name="Who held a seat at that moment")

@@ -352,9 +352,9 @@ export const de: Messages = {
   emailNeeded: "Zu einem Ansprechpartner gehört eine E-Mail-Adresse.",
   forAPeriod: (amount, period, recovery) => `${amount}, für ${period}, wieder nach ${recovery}`,
   overdraftPeriod: "Wie lange",
-  overdraftPeriodHint:
-    "Etwa P30D; leer: für immer. Erholung: wie lange der Rahmen gehalten werden muss, bis wieder mehr geht.",
+  overdraftPeriodHint: "Leer: für immer.",
   overdraftRecovery: "Erholung",
+  overdraftRecoveryHint: "So lange muss der Rahmen gehalten werden, bis wieder mehr geht.",
   overdraftPrice: "Preis der Überziehung",
   created: "Angelegt.",
   nothingChanged: "Es wurde nichts geändert.",

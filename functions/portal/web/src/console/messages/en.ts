@@ -345,9 +345,10 @@ export const en = {
   forAPeriod: (amount: string, period: string, recovery: string) =>
     `${amount}, for ${period}, again after ${recovery}`,
   overdraftPeriod: "For how long",
-  overdraftPeriodHint:
-    "Such as P30D; empty: for ever. Recovery: how long use has to stay within, before more is possible again.",
+  overdraftPeriodHint: "Empty: for ever.",
   overdraftRecovery: "Recovery",
+  overdraftRecoveryHint:
+    "Use has to stay within the purchase for so long before more is possible again.",
   overdraftPrice: "Price of overdraft",
   created: "Created.",
   nothingChanged: "Nothing was changed.",

@@ -409,6 +409,7 @@ function TermFields({ of }: { of?: Entitlement }) {
               name="overdraftRecovery"
               placeholder="P10D"
               defaultValue={limit.recovery ?? ""}
+              hint={t.overdraftRecoveryHint}
             />
           </span>
         )}

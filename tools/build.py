@@ -44,6 +44,8 @@ KEPT_SERVICES = ("events", "s3", "sesv2", "sqs")
 WEB = ROOT / "functions/portal/web"
 STATIC = ROOT / "functions/portal/static"
 TYPESCRIPT = ROOT / "clients/typescript"
+# Held while the packages of a folder are installed.
+INSTALLING = ".installing"
 
 
 class BuildError(Exception):
@@ -72,7 +74,7 @@ def build_typescript_client() -> None:
 def _build_with_node(folder: Path, marker: Path, besides: Sequence[Path]) -> None:
     """Build a folder; its marker is the digest of its sources, and of other files."""
     digest = hashlib.sha256()
-    made = {"node_modules", "dist", "generated", ".lock"}
+    made = {"node_modules", "dist", "generated", ".lock", INSTALLING}
     for path in [*sorted(folder.rglob("*")), *besides]:
         if path.is_file() and not made & set(path.parts):
             digest.update(f"{os.path.relpath(path, folder)}\0".encode() + path.read_bytes())
@@ -88,10 +90,12 @@ def _build_with_node(folder: Path, marker: Path, besides: Sequence[Path]) -> Non
 def install_node_packages(folder: Path) -> None:
     """The packages of a folder, as its lock file has them, if they are not there."""
     lock, installed = folder / "package-lock.json", folder / "node_modules/.installed"
-    if not installed.exists() or installed.read_bytes() != lock.read_bytes():
-        # No package's own scripts run: none of them needs to.
-        _node(["npm", "ci", "--ignore-scripts", "--silent"], folder)
-        installed.write_bytes(lock.read_bytes())
+    with (folder / INSTALLING).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # tests begin beside each other
+        if not installed.exists() or installed.read_bytes() != lock.read_bytes():
+            # No package's own scripts run: none of them needs to.
+            _node(["npm", "ci", "--ignore-scripts", "--silent"], folder)
+            installed.write_bytes(lock.read_bytes())
 
 
 def _node(command: list[str], folder: Path) -> None:

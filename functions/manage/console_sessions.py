@@ -219,7 +219,7 @@ def _go_on(session_id: str, now: int) -> Operation[Item]:
         Update(
             credential_key(session_id),
             "SET idleAt = :idle",
-            "attribute_exists(pk) AND idleAt > :now",
+            "idleAt > :now",
             NO_NAMES,
             {":idle": idle_at, ":now": now},
         )

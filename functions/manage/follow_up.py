@@ -110,17 +110,14 @@ def list_all(request: Request) -> Response:
 def _listed(request: Request) -> Operation[ResultPage]:
     limit, start = pagination.limit_of(request), pagination.start_of(request)
     state = request.query.get("state", "open")
-    query = list_query(follow_up_list(state), limit, start)
+    more: dict[str, Any] = {}
     if "due" in request.query:
         is_due = "dueAt <= :now"
-        condition = is_due if request.query["due"] else f"NOT ({is_due})"
-        query = list_query(
-            follow_up_list(state),
-            pagination.MAX_LIMIT,
-            start,
-            filter=condition,
-            values={":now": request.now_ms},
-        )
+        more["filter"] = is_due if request.query["due"] else f"NOT ({is_due})"
+        more["values"] = {":now": request.now_ms}
+    query = list_query(
+        follow_up_list(state), pagination.MAX_LIMIT if more else limit, start, **more
+    )
     items: list[Item] = []
     following = None
     for _ in range(MAX_READS):

@@ -68,6 +68,8 @@ def change(
     A due date ends with the work, and is stored in the index of what is due until then.
     """
     before = seen or {}
+    # What the stream delivers may have happened before the last note was written.
+    changed_at = max(at, before.get("changedAt", 0))
     state = str(changed.get("state", before.get("state", "open")))
     due_at = changed.get("dueAt", before.get("dueAt")) if state in UNFINISHED else None
     reminded_at = before.get("remindedAt") if due_at == before.get("dueAt") else None
@@ -79,8 +81,7 @@ def change(
         "owner": changed.get("owner", before.get("owner")),
         "note": changed.get("note"),
         "lastNote": changed.get("note") or before.get("lastNote", before.get("note")),
-        # What the stream delivers may have happened before the last note was written.
-        "changedAt": max(at, before.get("changedAt", 0)),
+        "changedAt": changed_at,
         "stateChangedAt": at if state != before.get("state") else before["stateChangedAt"],
         "changedBy": actor,
         "reason": changed.get("reason"),
@@ -89,7 +90,7 @@ def change(
         "remindedAt": reminded_at,
         "sweepKey": DUE_FOLLOW_UPS if is_due_later else None,
         "earliest": due_at // 1000 if due_at is not None and is_due_later else None,
-        **listed(entitlement_id, state, max(at, before.get("changedAt", 0))),
+        **listed(entitlement_id, state, changed_at),
     }
 
 

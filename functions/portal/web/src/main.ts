@@ -1,6 +1,7 @@
 // The portal: reads the token of the link, shows what it opens, and keeps it up to date.
 
 import "uplot/dist/uPlot.min.css";
+import "./colors.css";
 import "../style.css";
 import {
   type Denials,

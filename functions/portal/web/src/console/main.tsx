@@ -1,6 +1,7 @@
 // The vendor's console: who is signed in, where they are, what they see.
 
 import "uplot/dist/uPlot.min.css";
+import "../colors.css";
 import "./console.css";
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
@@ -225,7 +226,7 @@ async function begin(): Promise<string> {
   try {
     if (isBack()) await comeBack();
     // Who is signed in stays so, in whatever tab: a link from somebody else changes nothing.
-    else if (session()) await call("GET", "v1/console/session").catch(() => {});
+    else if (code && session()) await call("GET", "v1/console/session").catch(() => {});
     if (!session()) await askOthers();
     if (!session() && code) await signIn({ code });
   } catch (error) {

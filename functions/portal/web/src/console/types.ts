@@ -37,6 +37,14 @@ export type Correction = Schemas["Correction"];
 export type UsagePeriod = Schemas["UsagePeriod"];
 export type Episode = Schemas["OverdraftEpisode"];
 
+/** What a section of an entitlement's page gets. */
+export interface Shown {
+  of: Entitlement;
+  /** Where the API has it. */
+  path: string;
+  reload: () => Promise<void>;
+}
+
 /** A page of a list. */
 export interface Page<T> {
   items: T[];

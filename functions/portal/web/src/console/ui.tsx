@@ -333,6 +333,39 @@ export const Select = ({
   </Field>
 );
 
+/** The kind of an overdraft, and how much it is where it has a number. */
+export const OverdraftFields = ({
+  type,
+  value,
+  onType,
+  absolute,
+  names: [typeName, valueName],
+}: {
+  type: string;
+  value: number | null | undefined;
+  onType: (type: string) => void;
+  absolute: string;
+  names: [type: string, value: string];
+}) => (
+  <span class="pair">
+    <Select
+      label={t.overdraftLimit}
+      name={typeName}
+      value={type}
+      onChange={(event) => onType(event.currentTarget.value)}
+      options={[
+        ["none", t.none],
+        ["absolute", absolute],
+        ["percentage", t.percentage],
+        ["unlimited", t.unlimited],
+      ]}
+    />
+    {(type === "absolute" || type === "percentage") && (
+      <Input label={t.value} name={valueName} type="number" min={0} defaultValue={value ?? 0} />
+    )}
+  </span>
+);
+
 /** A button that asks before it does what cannot be undone. */
 export function Confirm({
   label,
@@ -396,7 +429,7 @@ export const nameOf = (of: Entitlement): string =>
   `${isolated(of.customer.name)} · ${isolated(of.product)}`;
 
 /** A text that can be taken along, with a button that does it. */
-export function Secret({ label, text }: { label: string; text: string }) {
+function Secret({ label, text }: { label: string; text: string }) {
   const [isDone, setDone] = useState(false);
   return (
     <Field label={label} hint={t.onlyNow}>
@@ -415,6 +448,23 @@ export function Secret({ label, text }: { label: string; text: string }) {
     </Field>
   );
 }
+
+/** What only this answer has, in a dialog. */
+export const SecretDialog = ({
+  title,
+  label,
+  text,
+  onClose,
+}: {
+  title: string;
+  label: string;
+  text: string;
+  onClose: () => void;
+}) => (
+  <Dialog title={title} onClose={onClose}>
+    <Secret label={label} text={text} />
+  </Dialog>
+);
 
 // --- Short messages at the edge of the page ------------------------------------------------------
 

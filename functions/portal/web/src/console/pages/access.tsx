@@ -6,7 +6,7 @@ import { call, post, read } from "../api";
 import { useData } from "../data";
 import { t } from "../messages";
 import { may } from "../session";
-import type { Entitlement, LicenseKey, Page, PortalLink } from "../types";
+import type { LicenseKey, Page, PortalLink, Shown } from "../types";
 import {
   Badge,
   Card,
@@ -16,14 +16,14 @@ import {
   Input,
   Loaded,
   Quoted,
-  Secret,
+  SecretDialog,
   Select,
   say,
   Table,
   When,
 } from "../ui";
 
-export function Access({ path }: { of: Entitlement; path: string; reload: () => Promise<void> }) {
+export function Access({ path }: Shown) {
   const links = useData(`${path}/portal-links`, () =>
     read<Page<PortalLink>>(`${path}/portal-links`, { limit: 100 }),
   );
@@ -189,11 +189,7 @@ export function Access({ path }: { of: Entitlement; path: string; reload: () => 
           <p class="soft">{t.keyMeans}</p>
         </Dialog>
       )}
-      {made && (
-        <Dialog title={made.label} onClose={() => setMade(null)}>
-          <Secret {...made} />
-        </Dialog>
-      )}
+      {made && <SecretDialog title={made.label} {...made} onClose={() => setMade(null)} />}
     </div>
   );
 }

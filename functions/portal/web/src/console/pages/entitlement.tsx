@@ -7,7 +7,7 @@ import { drawnGraph } from "../graph";
 import { t } from "../messages";
 import { to, usePlace } from "../router";
 import { may } from "../session";
-import type { CurrentUsage, Denials, Entitlement, Episode, Forecast, Page } from "../types";
+import type { CurrentUsage, Denials, Entitlement, Episode, Forecast, Page, Shown } from "../types";
 import {
   AsOf,
   Badge,
@@ -98,12 +98,6 @@ export function EntitlementPage({ id, tab }: { id: string; tab: string }) {
       }}
     </Loaded>
   );
-}
-
-interface Shown {
-  of: Entitlement;
-  path: string;
-  reload: () => Promise<void>;
 }
 
 function Section({ tab, ...shown }: Shown & { tab: Tab }) {

@@ -8,7 +8,7 @@ import { type Data, useData } from "../data";
 import { t } from "../messages";
 import { to } from "../router";
 import { may, session } from "../session";
-import type { Entitlement, FollowUp, FollowUpEntry, ListedFollowUp, Page } from "../types";
+import type { Entitlement, FollowUp, FollowUpEntry, ListedFollowUp, Page, Shown } from "../types";
 import {
   Badge,
   Card,
@@ -27,6 +27,7 @@ import {
   When,
   worthOf,
 } from "../ui";
+import { fieldDay } from "../zoned";
 
 const STATES = ["open", "contacted", "quoted", "won", "dismissed"] as const;
 type State = (typeof STATES)[number];
@@ -41,20 +42,7 @@ const pathOf = (id: string) => `v1/entitlements/${encodeURIComponent(id)}/follow
 const change = async (id: string, body: Record<string, unknown>, etag: string | null) =>
   (await call<FollowUp>("PATCH", pathOf(id), { body, etag })).etag;
 
-/** The day of a moment, in the form of a date field and the reader's own time. */
-function dayOf(at: string | null): string {
-  if (!at) return "";
-  const time = new Date(at);
-  return new Date(time.getTime() - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 10);
-}
-
-export function EntitlementFollowUp({
-  of,
-}: {
-  of: Entitlement;
-  path: string;
-  reload: () => Promise<void>;
-}) {
+export function EntitlementFollowUp({ of }: Shown) {
   const path = pathOf(of.entitlementId);
   const found = useData(path, () => call<FollowUp>("GET", path), LIVE_MS);
   const entries = useData(
@@ -170,7 +158,7 @@ function EditFollowUp({
     const note = String(form.get("note") ?? "").trim();
     const chosen = String(form.get("state"));
     // What nobody touched is not sent: a date has a time of day as well.
-    const isMoved = UNFINISHED.includes(chosen) && due !== dayOf(before?.dueAt ?? null);
+    const isMoved = UNFINISHED.includes(chosen) && due !== fieldDay(before?.dueAt);
     await change(
       of.entitlementId,
       {
@@ -208,7 +196,7 @@ function EditFollowUp({
               <option value={session()?.name ?? session()?.actor ?? ""} />
             </datalist>
             {UNFINISHED.includes(state ?? data.state ?? "open") && (
-              <Input label={t.dueOn} name="due" type="date" defaultValue={dayOf(data.dueAt)} />
+              <Input label={t.dueOn} name="due" type="date" defaultValue={fieldDay(data.dueAt)} />
             )}
             <Field label={t.note}>
               {(id) => <textarea id={id} name="note" rows={4} maxLength={2000} />}

@@ -6,10 +6,10 @@ import { call, read } from "../api";
 import { useData } from "../data";
 import { t } from "../messages";
 import { may } from "../session";
-import type { Entitlement, Page, SeatRequest, SentEmail } from "../types";
+import type { Page, SeatRequest, SentEmail, Shown } from "../types";
 import { Badge, Card, Dialog, Empty, Field, Loaded, Quoted, Select, say, Table, When } from "../ui";
 
-export function Messages({ path }: { of: Entitlement; path: string; reload: () => Promise<void> }) {
+export function Messages({ path }: Shown) {
   const emails = useData(`${path}/emails`, () => read<Page<SentEmail>>(`${path}/emails`));
   const requests = useData(`${path}/seat-requests`, () =>
     read<Page<SeatRequest>>(`${path}/seat-requests`),

@@ -10,7 +10,7 @@ import { useSettled } from "../hooks";
 import { t } from "../messages";
 import { to } from "../router";
 import { may } from "../session";
-import type { Entitlement, HeldSeat, Seat } from "../types";
+import type { Entitlement, HeldSeat, Seat, Shown } from "../types";
 import {
   Action,
   Badge,
@@ -28,12 +28,6 @@ import {
 const LIVE_MS = 10_000;
 const MOST = 1_000;
 const IDLE_MS = 2 * 3_600_000;
-
-interface Shown {
-  of: Entitlement;
-  path: string;
-  reload: () => Promise<void>;
-}
 
 export function People({ of, path, reload }: Shown) {
   const [typed, setTyped] = useState("");

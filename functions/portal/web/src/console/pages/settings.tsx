@@ -17,7 +17,7 @@ import {
   Input,
   Loaded,
   Quoted,
-  Secret,
+  SecretDialog,
   Select,
   say,
   Table,
@@ -222,9 +222,7 @@ export function Settings() {
         </Dialog>
       )}
       {key && (
-        <Dialog title={t.apiKey} onClose={() => setKey(null)}>
-          <Secret label={t.apiKey} text={key} />
-        </Dialog>
+        <SecretDialog title={t.apiKey} label={t.apiKey} text={key} onClose={() => setKey(null)} />
       )}
     </>
   );

@@ -8,7 +8,7 @@ import { useData } from "../data";
 import { t } from "../messages";
 import { go, to } from "../router";
 import { may } from "../session";
-import type { Entitlement, EntitlementPatch, Page, ScheduledChange } from "../types";
+import type { Entitlement, EntitlementPatch, Page, ScheduledChange, Shown } from "../types";
 import {
   Action,
   Badge,
@@ -18,19 +18,16 @@ import {
   Field,
   Input,
   Loaded,
+  OverdraftFields,
   Quoted,
   Select,
   say,
   Table,
   When,
 } from "../ui";
+import { fieldTime } from "../zoned";
 import { History } from "./audit";
 
-interface Shown {
-  of: Entitlement;
-  path: string;
-  reload: () => Promise<void>;
-}
 interface Overdraft {
   type: string;
   value?: number | null;
@@ -313,10 +310,6 @@ const plainOverdraft = ({ type, value, period, recovery }: Overdraft): Overdraft
   ...(period ? { period, recovery: recovery ?? "" } : {}),
 });
 
-/** A moment in the form of a field of date and time, in the reader's own time. */
-const localTimeOf = (at: number) =>
-  new Date(at - new Date(at).getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
-
 /** What a change means for those who hold seats, in sentences. */
 export function meaningOf(of: Entitlement, patch: Record<string, unknown>): string[] {
   const { seats } = of;
@@ -372,29 +365,13 @@ function TermFields({ of }: { of?: Entitlement }) {
           defaultValue={of ? (of.seatCount ?? "") : 100}
           hint={t.emptyNoSeats}
         />
-        <span class="pair">
-          <Select
-            label={t.overdraftLimit}
-            name="overdraftType"
-            value={type}
-            onChange={(event) => setType(event.currentTarget.value)}
-            options={[
-              ["none", t.none],
-              ["absolute", t.absolute],
-              ["percentage", t.percentage],
-              ["unlimited", t.unlimited],
-            ]}
-          />
-          {(type === "absolute" || type === "percentage") && (
-            <Input
-              label={t.value}
-              name="overdraftValue"
-              type="number"
-              min={0}
-              defaultValue={limit.value ?? 0}
-            />
-          )}
-        </span>
+        <OverdraftFields
+          type={type}
+          value={limit.value}
+          onType={setType}
+          absolute={t.absolute}
+          names={["overdraftType", "overdraftValue"]}
+        />
         {type !== "none" && (
           <span class="pair">
             <Input
@@ -556,7 +533,7 @@ function EditTerms({
             id={id}
             type="datetime-local"
             value={effective}
-            min={localTimeOf(now())}
+            min={fieldTime(now())}
             onInput={(event) => setEffective(event.currentTarget.value)}
           />
         )}

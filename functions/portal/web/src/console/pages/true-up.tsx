@@ -8,7 +8,7 @@ import { useData } from "../data";
 import { t } from "../messages";
 import { setQuery, usePlace } from "../router";
 import { may } from "../session";
-import type { Entitlement, TrueUp, TrueUpLine } from "../types";
+import type { Shown, TrueUp, TrueUpLine } from "../types";
 import { Badge, Card, Dialog, Empty, Input, Loaded, Quoted, Select, say, Table, When } from "../ui";
 
 const MONTHS = 12;
@@ -22,13 +22,7 @@ export function lastMonths(number: number): string[] {
   );
 }
 
-export function TrueUpPage({
-  path,
-}: {
-  of: Entitlement;
-  path: string;
-  reload: () => Promise<void>;
-}) {
+export function TrueUpPage({ path }: Shown) {
   const { query } = usePlace();
   const period = query.get("period") ?? lastMonths(1)[0] ?? "";
   const found = useData(`${path}/true-up?${period}`, () =>

@@ -6,20 +6,25 @@ import { call, post, read } from "../api";
 import { useData } from "../data";
 import { t } from "../messages";
 import { may } from "../session";
-import type { Correction, CurrentUsage, Entitlement, Page, UsagePeriod } from "../types";
-import { Card, Dialog, Empty, Input, Loaded, Meter, Quoted, Select, say, Table, When } from "../ui";
+import type { Correction, CurrentUsage, Entitlement, Page, Shown, UsagePeriod } from "../types";
+import {
+  Card,
+  Dialog,
+  Empty,
+  Input,
+  Loaded,
+  Meter,
+  OverdraftFields,
+  Quoted,
+  Select,
+  say,
+  Table,
+  When,
+} from "../ui";
 
 const LIVE_MS = 10_000;
 
-export function UsageLimits({
-  of,
-  path,
-  reload,
-}: {
-  of: Entitlement;
-  path: string;
-  reload: () => Promise<void>;
-}) {
+export function UsageLimits({ of, path, reload }: Shown) {
   const found = useData(`${path}/usage`, () => read<Page<CurrentUsage>>(`${path}/usage`), LIVE_MS);
   const [isEditing, setEditing] = useState(false);
   const mayChange = may("manage") && of.status !== "deleted";
@@ -163,29 +168,13 @@ function LimitFields({ of, n }: { of: Terms | null; n: number }) {
           min={0}
           defaultValue={of?.limit ?? 0}
         />
-        <span class="pair">
-          <Select
-            label={t.overdraftLimit}
-            name={`type${n}`}
-            value={type}
-            onChange={(event) => setType(event.currentTarget.value)}
-            options={[
-              ["none", t.none],
-              ["absolute", t.more],
-              ["percentage", t.percentage],
-              ["unlimited", t.unlimited],
-            ]}
-          />
-          {(type === "absolute" || type === "percentage") && (
-            <Input
-              label={t.value}
-              name={`more${n}`}
-              type="number"
-              min={0}
-              defaultValue={limit.value ?? 0}
-            />
-          )}
-        </span>
+        <OverdraftFields
+          type={type}
+          value={limit.value}
+          onType={setType}
+          absolute={t.more}
+          names={[`type${n}`, `more${n}`]}
+        />
         <Select
           label={t.period}
           name={`resets${n}`}

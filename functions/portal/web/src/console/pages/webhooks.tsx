@@ -15,7 +15,7 @@ import {
   Input,
   Loaded,
   Quoted,
-  Secret,
+  SecretDialog,
   Select,
   say,
   Table,
@@ -91,9 +91,12 @@ export function Webhooks() {
         </Dialog>
       )}
       {secret && (
-        <Dialog title={t.secretOf} onClose={() => setSecret(null)}>
-          <Secret label={t.signingSecret} text={secret} />
-        </Dialog>
+        <SecretDialog
+          title={t.secretOf}
+          label={t.signingSecret}
+          text={secret}
+          onClose={() => setSecret(null)}
+        />
       )}
     </>
   );
@@ -375,9 +378,12 @@ export function WebhookPage({ id }: { id: string }) {
             </Dialog>
           )}
           {secret && (
-            <Dialog title={t.secretOf} onClose={() => setSecret(null)}>
-              <Secret label={t.signingSecret} text={secret} />
-            </Dialog>
+            <SecretDialog
+              title={t.secretOf}
+              label={t.signingSecret}
+              text={secret}
+              onClose={() => setSecret(null)}
+            />
           )}
         </>
       )}

@@ -21,7 +21,7 @@ import {
   Table,
   When,
 } from "../ui";
-import { applyZone } from "../zoned";
+import { applyZone, fieldTime } from "../zoned";
 import { Figure } from "./entitlement";
 
 export function Why() {
@@ -90,12 +90,9 @@ export function Why() {
   );
 }
 
-/** A moment in the form of the field, in the reader's own time. */
-function localOf(at: string): string {
-  const time = Date.parse(at);
-  if (Number.isNaN(time) || !at.endsWith("Z")) return at;
-  return new Date(time - new Date(time).getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
-}
+/** What the field shows: a moment of the address, or what is being typed. */
+const localOf = (at: string) =>
+  Number.isNaN(Date.parse(at)) || !at.endsWith("Z") ? at : fieldTime(at);
 
 /** Find the entitlement as one types. */
 function Choose({ chosen }: { chosen: Entitlement | undefined }) {
